@@ -9,8 +9,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const STORAGE: &str = "activities/storage/src/";
 /// The rooms, bottom-up: each imports only from those before it.
-const ROOMS: [&str; 10] =
-    ["db", "settings", "events", "purchases", "inbox", "settling", "delivery", "redelivery", "reports", "admin"];
+const ROOMS: [&str; 11] = [
+    "db",
+    "settings",
+    "events",
+    "devices",
+    "purchases",
+    "inbox",
+    "settling",
+    "delivery",
+    "redelivery",
+    "reports",
+    "admin",
+];
 /// Maximum number of files in a cycle of imports.
 const MAX_CYCLE: usize = 2;
 

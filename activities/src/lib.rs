@@ -15,6 +15,7 @@ mod retention;
 mod round;
 mod settle;
 mod share;
+mod stream;
 mod stuck;
 mod supervise;
 mod sweep;
@@ -31,14 +32,16 @@ use domain::Lane;
 use round::Round;
 use settle::Attempt;
 use std::sync::Arc;
+use stream::StreamRun;
 use temporalio_common::ActivityError;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::ActivityContext;
 use workflows::activities::{
     Deliver, DeliverActivity, Delivered, Discard, DiscardActivity, HoldActivity, Record, RecordActivity, Recorded,
     Redeliver, RedeliverActivity, RedeliverAll, RedeliverAllActivity, RedeliveryProgress, SetEnabled,
-    SetEnabledActivity, SetHold, Settle, SettleActivity, Settled, Supervise, SuperviseActivity, Supervised,
-    SweepActivity, Swept, Test, TestActivity, Unfinished, Verified, Verify, VerifyActivity,
+    SetEnabledActivity, SetHold, Settle, SettleActivity, Settled, Stream, StreamActivity, Streamed, Supervise,
+    SuperviseActivity, Supervised, SweepActivity, Swept, Test, TestActivity, Unfinished, Verified, Verify,
+    VerifyActivity,
 };
 
 #[activities]
@@ -137,6 +140,17 @@ impl Context {
         input: RedeliverAll,
     ) -> Result<RedeliveryProgress, ActivityError> {
         admin::redeliver_all(&self.store, &deliver::name(ctx.info()), input).await.map_err(failure::storage)
+    }
+
+    /// Delivers the events of devices to a destination.
+    #[activity(definition = StreamActivity)]
+    pub async fn stream(self: Arc<Self>, ctx: ActivityContext, input: Stream) -> Result<Streamed, ActivityError> {
+        let info = ctx.info();
+        let run = StreamRun { token: deliver::token(info), attempt: info.attempt };
+        tokio::select! {
+            streamed = stream::stream(&self, run, &input) => streamed.map_err(failure::failure),
+            cancelled = stream::send_heartbeats(&ctx) => Err(failure::failure(cancelled)),
+        }
     }
 
     /// Signals the runs of overdue purchases and destinations, and does the periodic clean-up.

@@ -12,7 +12,7 @@ const MAX_ROWS: i64 = 1000;
 /// out.
 const BUDGET: Duration = Duration::from_secs(3);
 
-/// Removes bodies and attempts older than `retention` (none when it is `None`), and the responses to bulk redelivery
+/// Removes bodies and attempts, and events of devices, older than `retention` (none when it is `None`), and the responses to bulk redelivery
 /// requests of more than a week ago. It goes on while there are some and time is left, so that it keeps up with any
 /// number of notifications a day.
 pub async fn prune(store: &Store, retention: Option<Duration>) {
@@ -41,5 +41,5 @@ pub async fn prune(store: &Store, retention: Option<Duration>) {
 
 async fn remove(store: &Store, retention: Duration) -> Result<usize, Error> {
     let before = store.now().await?.plus_millis(-millis(retention));
-    store.prune(before, MAX_ROWS).await
+    Ok(store.prune(before, MAX_ROWS).await? + store.forget_reports(before, MAX_ROWS).await?)
 }

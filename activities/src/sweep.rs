@@ -44,6 +44,9 @@ const MAX_CLOSED: i64 = 2000;
 const MAX_RECONSIDERED: i64 = 2000;
 /// Approximate maximum number of purchases that one sweep scans after a change of settings.
 const MAX_SCANNED: i64 = 10_000;
+/// Number of sessions that one transaction ends, and the time for all of them in a sweep.
+const SESSIONS_AT_ONCE: i64 = 200;
+const SESSION_BUDGET: Duration = Duration::from_secs(2);
 /// Time limit of that scan.
 const SCAN_BUDGET: Duration = Duration::from_secs(2);
 /// Time limit for examining runs that may make no progress.
@@ -88,7 +91,8 @@ pub async fn send_heartbeats(ctx: &ActivityContext) -> Failed {
 
 /// In this order: expires topics that waited too long for approval, schedules rechecks of purchases after a change of
 /// settings, signals the runs of late destinations and of overdue purchases, reconsiders waiting deliveries after a
-/// change of their destination's settings, ends the deliveries to deleted destinations, and removes old bodies.
+/// change of their destination's settings, ends the deliveries to deleted destinations, and removes old bodies. Between
+/// these it ends sessions of devices, and starts streams of their events.
 async fn sweep(context: &Context) -> Result<Swept, Error> {
     let store = &context.store;
     if let Err(error) = expire_topics(store).await {
@@ -99,11 +103,13 @@ async fn sweep(context: &Context) -> Result<Swept, Error> {
     start_destinations(&context.engine, &late.destinations, "lane", late.at);
     start_destinations(&context.engine, &late.in_backoff, "cancel_backoff", late.at);
     let purchases = wake_overdue(context).await?;
+    let has_more_sessions = end_idle_sessions(store).await;
+    start_streams(context).await;
     reconsider_deliveries(store).await;
     end_deleted(store).await;
     retention::prune(store, context.retention).await;
     let woken = purchases.woken + late.destinations.len() + late.in_backoff.len();
-    Ok(Swept { woken, more: has_more_purchases || purchases.more })
+    Ok(Swept { woken, more: has_more_purchases || purchases.more || has_more_sessions })
 }
 
 /// Wakes what is overdue, step by step.
@@ -186,6 +192,34 @@ fn start_destinations(engine: &Engine, found: &[DestinationId], why: &'static st
         tracing::debug!(destination.id = %id, why, %read_at, "signals an overdue destination");
         engine.supervise(*id);
     }
+}
+
+/// Ends the sessions of devices that had no event for half an hour, for a bounded time; returns whether more may remain.
+async fn end_idle_sessions(store: &Store) -> bool {
+    let began = Instant::now();
+    while began.elapsed() < SESSION_BUDGET {
+        match timeout(SESSION_BUDGET, store.end_idle_sessions(SESSIONS_AT_ONCE)).await {
+            Ok(Ok(0)) => return false,
+            Ok(Ok(number)) => tracing::debug!(number, "sessions of devices timed out"),
+            Ok(Err(error)) => {
+                tracing::warn!(error = %error, "sessions of devices were not ended; the next sweep tries again");
+                return false;
+            }
+            Err(_) => return true,
+        }
+    }
+    true
+}
+
+/// Starts the streams of destinations that are owed events of devices, where none is open.
+async fn start_streams(context: &Context) {
+    let found = match context.store.streams_owed().await {
+        Ok(found) => found,
+        Err(error) => {
+            return tracing::warn!(error = %error, "streams of device events were not looked for; the next sweep does");
+        }
+    };
+    found.into_iter().for_each(|id| context.engine.stream(id));
 }
 
 async fn expire_topics(store: &Store) -> Result<(), Error> {

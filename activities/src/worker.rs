@@ -1,6 +1,6 @@
 //! The workers: poll Temporal for workflow tasks and activities until they are stopped.
 //!
-//! `deliver`, `supervise` and `test` send to destinations. They have a worker and a task queue of their own, so that
+//! `deliver`, `supervise`, `stream` and `test` send to destinations. They have a worker and a task queue of their own, so that
 //! slow destinations occupy no slot that settling needs.
 
 use crate::dependencies::Context;
@@ -13,7 +13,7 @@ use temporalio_client::Client;
 use temporalio_sdk::runtime::worker_tuner::{FixedSizeSlotSupplier, TunerHolder, WorkerTuner};
 use temporalio_sdk::runtime::{PollerBehavior, RuntimeOptions};
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
-use workflows::{Destination, Purchase, Sweep, contract};
+use workflows::{Destination, DeviceStream, Purchase, Sweep, contract};
 
 /// Why the workers stopped by themselves.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +122,7 @@ fn settling(core: &Runtime, client: Client, context: &Context, slots: Slots) -> 
         .register_activities(Context::clone(context))
         .register_workflow::<Purchase>()
         .and_then(|options| options.register_workflow::<Destination>())
+        .and_then(|options| options.register_workflow::<DeviceStream>())
         .and_then(|options| options.register_workflow::<Sweep>())
         .map_err(|error| stopped(&error))?
         .max_cached_workflows(CACHED_RUNS)

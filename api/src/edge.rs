@@ -1,5 +1,6 @@
 //! The state of every request handler, created once by the commands that serve HTTP.
 
+use crate::devices::Devices;
 use crate::dispatch::Dispatch;
 use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon, Answer};
@@ -32,6 +33,8 @@ pub struct Edge {
     pub dispatch: Dispatch,
     /// The ingress of the Amazon Appstore.
     pub amazon: Arc<Amazon>,
+    /// The ingress of devices.
+    pub devices: Devices,
     /// The networks and schemes that the settings allow for destinations.
     pub allowed: Allowed,
     /// Sends a request to a destination, to test the connection.

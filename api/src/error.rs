@@ -5,6 +5,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::time::Duration;
 use storage::chain;
 
 /// The body of every error answer: problem details (RFC 9457).
@@ -42,6 +43,19 @@ pub enum Error {
     /// The admin token is missing or wrong.
     #[error("the admin token is missing or wrong; send `Authorization: Bearer <SETTLE_ADMIN_TOKEN>`")]
     Unauthorized,
+    /// The publishable key of a platform is missing or unknown.
+    #[error(
+        "the publishable key is missing or unknown; send `Authorization: Bearer pk_…`, the key of the app's platform"
+    )]
+    PublishableKey,
+    /// The client sends too many requests.
+    #[error("{what} sends too many requests; `Retry-After` says when the next one is taken")]
+    TooMany {
+        /// Who sends them.
+        what: &'static str,
+        /// How long until the next one is taken.
+        wait: Duration,
+    },
     /// The resource or path does not exist.
     #[error("{0}")]
     Missing(String),
@@ -55,7 +69,7 @@ pub enum Error {
     #[error("{0}")]
     Unsuitable(String),
     /// The body is too large.
-    #[error("the body is larger than 2 MiB")]
+    #[error("the body is larger than 2 MiB, or than 1 MiB from a device")]
     TooLarge,
     /// The ingress of a store refused a message, and chose the status.
     #[error("{reason}")]
@@ -95,6 +109,8 @@ impl Error {
         match self {
             Self::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid", "The request is not valid"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "The admin token is needed"),
+            Self::PublishableKey => (StatusCode::UNAUTHORIZED, "publishable_key", "A publishable key is needed"),
+            Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many", "Too many requests"),
             Self::Missing(_) => (StatusCode::NOT_FOUND, "missing", "Not found"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method", "Method not allowed"),
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflict", "Not possible in the present state"),
@@ -107,6 +123,20 @@ impl Error {
             Self::Upstream(_) => (StatusCode::BAD_GATEWAY, "upstream", "Another service answered wrongly"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily not available"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
+        }
+    }
+
+    fn extra_header(&self, status: StatusCode) -> Option<(HeaderName, HeaderValue)> {
+        let text = HeaderValue::from_static;
+        match (self, status) {
+            (Self::TooMany { wait, .. }, _) => {
+                // Whole seconds, rounded up: a request at that time is taken.
+                let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
+                Some((header::RETRY_AFTER, seconds.max(1).into()))
+            }
+            (_, StatusCode::UNAUTHORIZED) => Some((header::WWW_AUTHENTICATE, text("Bearer"))),
+            (_, StatusCode::SERVICE_UNAVAILABLE) => Some((header::RETRY_AFTER, text("1"))),
+            _ => None,
         }
     }
 }
@@ -122,23 +152,16 @@ impl IntoResponse for Error {
         let (status, name, title) = self.answer();
         let kind = format!("urn:settle:problem:{name}");
         let detail = self.to_string();
+        let extra = self.extra_header(status);
         let errors = if let Self::Invalid(fields) = self { fields } else { Vec::new() };
         let problem = Problem { kind, title, status: status.as_u16(), detail, errors };
         let mut response = (status, Json(problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some((name, value)) = extra_header(status) {
-            headers.insert(name, HeaderValue::from_static(value));
+        if let Some((name, value)) = extra {
+            headers.insert(name, value);
         }
         response
-    }
-}
-
-fn extra_header(status: StatusCode) -> Option<(HeaderName, &'static str)> {
-    match status {
-        StatusCode::UNAUTHORIZED => Some((header::WWW_AUTHENTICATE, "Bearer")),
-        StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, "1")),
-        _ => None,
     }
 }
 

@@ -78,6 +78,8 @@ fn describe() {
     describe_counter!("settle_notifications_refused_total", "Notifications refused, by reason.");
     describe_counter!("settle_verifications_total", "Attempts to verify a receipt with a store, by answer.");
     describe_counter!("settle_deliveries_total", "Attempts to deliver, by outcome.");
+    describe_counter!("settle_device_events_total", "Events that devices reported, by result.");
+    describe_counter!("settle_device_deliveries_total", "Attempts to deliver events of devices, by outcome.");
     describe_counter!(
         "settle_capped_values_total",
         "Values that were cut in bodies, by kind of destination. A claim that storage repeats counts again."

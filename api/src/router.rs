@@ -1,41 +1,71 @@
 //! The whole service: its routes, the admin token, the body limit and the time limit of every request.
 
+use crate::devices;
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::openapi;
 use crate::routes::{Access, routes};
 use crate::stores::amazon::envelope::MAX_BODY_BYTES;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::header;
+use axum::http::{Method, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::{Extension, Router};
 use secrecy::ExposeSecret;
 use std::time::Duration;
 use subtle::ConstantTimeEq;
+use tower_http::cors::{Any, CorsLayer};
 
-/// The body limit of every request: 2 MiB, what the largest message of a store needs.
+/// The body limit of a request: 2 MiB, what the largest message of a store needs. That of a device is lower.
 const BODY_LIMIT_BYTES: usize = MAX_BODY_BYTES;
+
+/// How long a browser remembers that it may call a route.
+const PREFLIGHT_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// Maximum duration of one request.
 const TIMEOUT: Duration = Duration::from_secs(25);
 
 /// The whole service.
 pub fn router(edge: Shared) -> Router {
-    let (mut open, mut admin) = (Router::new(), Router::new());
+    let (mut open, mut device, mut admin) = (Router::new(), Router::new(), Router::new());
     for route in routes() {
         match route.access {
             Access::Open => open = open.route(route.path, route.handler),
+            Access::Device => device = device.route(route.path, route.handler),
             Access::Admin => admin = admin.route(route.path, route.handler),
         }
     }
-    open.merge(admin.route_layer(from_fn_with_state(edge.clone(), authorize)))
-        .method_not_allowed_fallback(|| async { Error::Method })
-        .fallback(|| async { Error::Missing("there is no such path; /openapi.json lists them".to_owned()) })
+    let others = open
+        .merge(admin.route_layer(from_fn_with_state(edge.clone(), authorize)))
+        .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
+        .layer(from_fn(in_time));
+    // The last layer is the outermost one: a page may read each answer, and a preflight reaches no route.
+    let device = device
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(devices::MAX_BODY_BYTES))
         .layer(from_fn(in_time))
+        .layer(any_origin());
+    others
+        .merge(device)
+        .fallback(|| async { Error::Missing("there is no such path; /openapi.json lists them".to_owned()) })
         .layer(Extension(&openapi::DOCUMENT))
         .with_state(edge)
+}
+
+/// The answer to another method than a path knows.
+async fn wrong_method() -> Error {
+    Error::Method
+}
+
+/// Lets the pages of any origin call a route: an app may be a page, and its key is public.
+fn any_origin() -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
+        .expose_headers([header::RETRY_AFTER])
+        .max_age(PREFLIGHT_AGE)
 }
 
 /// Ends a request at the time limit: a slow body or a hanging dependency does not hold a connection for ever.

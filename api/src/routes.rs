@@ -3,8 +3,8 @@
 use crate::edge::Shared;
 use crate::operation::{Described, Operation, Schemas};
 use crate::resources::{
-    alarms, apps, audit, catalogue, customers, deliveries, destinations, document, events, explain, feed, health,
-    import, metrics, notifications, platforms, purchases, rates, redeliveries, sales, schema, stores, topics,
+    alarms, apps, audit, catalogue, customers, deliveries, destinations, devices, document, events, explain, feed,
+    health, import, metrics, notifications, platforms, purchases, rates, redeliveries, sales, schema, stores, topics,
 };
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
@@ -14,6 +14,8 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 pub enum Access {
     /// No authentication.
     Open,
+    /// The publishable key of a platform is required. Pages of any origin may call it.
+    Device,
     /// The admin token is required.
     Admin,
 }
@@ -57,6 +59,9 @@ fn service_routes() -> Vec<Route> {
         open("GET", "/api/v1/events/schema/{type}", schema::show).summary("The JSON Schema of one event."),
         open("POST", "/v1/stores/{store}/{ingress_key}", stores::receive)
             .summary("A store's message. 200 means that it is durably stored."),
+        device("POST", "/v1/device/events", devices::report).summary(
+            "Events of an app on a device. 200 means that they are durably stored; wrong ones are named, and left out.",
+        ),
     ]
 }
 
@@ -162,6 +167,8 @@ fn platform_routes() -> Vec<Route> {
             .summary("Deletes a platform; its notification URL ends within a second, the ledger stays."),
         admin("POST", "/v1/platforms/{platform_id}/rotate-ingress-key", platforms::rotate)
             .summary("A new notification URL; the old one ends within a second."),
+        admin("POST", "/v1/platforms/{platform_id}/rotate-publishable-key", platforms::rotate_publishable)
+            .summary("A new key for devices; the old one ends at once, in every copy of the app that has it."),
         admin("POST", "/v1/platforms/{platform_id}/retry-parked", platforms::retry_parked)
             .summary("Verifies again the purchases that the store did not know, or that belong to another customer."),
         admin("GET", "/v1/platforms/{platform_id}/import", import::show)
@@ -241,6 +248,14 @@ where
     T: 'static,
 {
     Route { access: Access::Open, ..admin(method, path, handler) }
+}
+
+fn device<H, T, Parts>(method: &'static str, path: &'static str, handler: H) -> Route
+where
+    H: Handler<T, Shared> + Described<Parts>,
+    T: 'static,
+{
+    Route { access: Access::Device, ..admin(method, path, handler) }
 }
 
 fn admin<H, T, Parts>(method: &'static str, path: &'static str, handler: H) -> Route

@@ -26,6 +26,7 @@ mod cancelled;
 mod catalogue;
 mod cost;
 mod destinations;
+mod devices;
 mod durable;
 mod faults;
 mod first_steps;

@@ -53,6 +53,12 @@ impl Api {
         Self { url: url.to_owned(), token: token.to_owned() }
     }
 
+    /// A client of this service with another token.
+    #[must_use]
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { token: token.to_owned(), ..self.clone() }
+    }
+
     /// Reads a path, which may have a query.
     ///
     /// # Errors

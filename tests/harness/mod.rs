@@ -9,6 +9,7 @@ pub mod calendar;
 pub mod clock;
 pub mod contract;
 pub mod deliveries;
+pub mod devices;
 pub mod distance;
 pub mod documents;
 pub mod faulty;

@@ -49,6 +49,7 @@ impl Floors {
             flush_on_revoke: false,
             unknown_receipts: domain::UnknownReceipts::GiveUp,
             ingress_key: "floors".to_owned(),
+            publishable_key: "pk_test".to_owned(),
         };
         let platform = store.new_platform(platform).await.expect("a platform");
         Self { body, key, store, platform, _folder: folder }

@@ -102,6 +102,7 @@ async fn installation(store: &Store, webhooks: usize) -> anyhow::Result<(Platfor
             flush_on_revoke: false,
             unknown_receipts: domain::UnknownReceipts::GiveUp,
             ingress_key: "ingress".to_owned(),
+            publishable_key: "pk_test".to_owned(),
         })
         .await?;
     let mut ids = Vec::new();

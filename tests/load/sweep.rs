@@ -108,6 +108,7 @@ async fn platform(store: &Store) -> Platform {
         flush_on_revoke: false,
         unknown_receipts: domain::UnknownReceipts::GiveUp,
         ingress_key: "key".to_owned(),
+        publishable_key: "pk_test".to_owned(),
     };
     store.new_platform(platform).await.expect("a platform")
 }

@@ -13,6 +13,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
+use system_tests::devices::{Device, Devices};
 use system_tests::histories;
 use system_tests::postgres::PgConnection;
 use system_tests::process::Backend;
@@ -48,12 +49,28 @@ async fn main() -> anyhow::Result<()> {
     failed_over_settling(&mut world, &keep).await?;
     queried_twice(&keep).await?;
     destinations(&keep).await?;
+    stream(&keep).await?;
     wait::until(SOON, "a second sweep", async || {
         let sweeps = world.temporal.count("sweep", EventType::TimerFired).await;
         if sweeps > 0 { Ok(()) } else { Err("none".to_owned()) }
     })
     .await;
     keep.newest(&world, "sweep", "sweep").await?;
+    world.finish().await;
+    Ok(())
+}
+
+/// A stream that delivers what a device reports, and ends when nothing more is owed.
+async fn stream(keep: &Keep) -> anyhow::Result<()> {
+    let world = World::start(Setting { events: vec!["device.*".to_owned()], ..Setting::default() }).await;
+    Devices::of(&world).await.visit(Device(1)).await;
+    let id = contract::stream_workflow_id(world.destination_id.parse()?);
+    wait::until(Duration::from_secs(150), "the end of the stream", async || {
+        let is_open = world.temporal.runs(&id).await.is_empty() || world.temporal.is_open(&id).await;
+        if is_open { Err("it is open".to_owned()) } else { Ok(()) }
+    })
+    .await;
+    keep.newest(&world, &id, "stream").await?;
     world.finish().await;
     Ok(())
 }

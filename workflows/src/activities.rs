@@ -211,6 +211,23 @@ pub struct Swept {
     pub more: bool,
 }
 
+/// Input of `stream`: delivers the events of devices to a destination.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Stream {
+    /// Which destination.
+    pub destination_id: DestinationId,
+}
+
+/// Output of `stream`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Streamed {
+    /// Number of events that it delivered.
+    pub delivered: usize,
+    /// Whether nothing was owed for a while.
+    pub is_idle: bool,
+}
+
 impl From<Hold> for Admin {
     fn from(hold: Hold) -> Self {
         Self { by: hold.by, reason: hold.reason }
@@ -279,6 +296,11 @@ impl Activities {
     pub fn redeliver_all(input: RedeliverAll) -> Result<RedeliveryProgress, ActivityError> {
         unimplemented!()
     }
+    /// Delivers the events of devices to a destination.
+    #[activity(name = "stream")]
+    pub fn stream(input: Stream) -> Result<Streamed, ActivityError> {
+        unimplemented!()
+    }
     /// Wakes overdue purchases and destinations.
     #[activity(name = "sweep")]
     pub fn sweep(input: u32) -> Result<Swept, ActivityError> {
@@ -289,6 +311,6 @@ impl Activities {
 pub use activities::{
     Deliver as DeliverActivity, Discard as DiscardActivity, Hold as HoldActivity, Record as RecordActivity,
     Redeliver as RedeliverActivity, RedeliverAll as RedeliverAllActivity, SetEnabled as SetEnabledActivity,
-    Settle as SettleActivity, Supervise as SuperviseActivity, Sweep as SweepActivity, Test as TestActivity,
-    Verify as VerifyActivity,
+    Settle as SettleActivity, Stream as StreamActivity, Supervise as SuperviseActivity, Sweep as SweepActivity,
+    Test as TestActivity, Verify as VerifyActivity,
 };

@@ -7,13 +7,15 @@ use domain::{CollapseKey, DestinationId};
 
 /// Task queue of workflows and of all activities except those of [`DELIVER_QUEUE`].
 pub const TASK_QUEUE: &str = "settle";
-/// Task queue of `deliver`, `supervise` and `test`, with slots of its own: a destination that hangs delays nothing
+/// Task queue of `deliver`, `supervise`, `stream` and `test`, with slots of its own: a destination that hangs delays nothing
 /// else.
 pub const DELIVER_QUEUE: &str = "settle-deliver";
 /// Workflow type of a purchase.
 pub const PURCHASE: &str = "purchase";
 /// Workflow type of a destination with owed deliveries.
 pub const DESTINATION: &str = "destination";
+/// Workflow type of a destination's stream of device events.
+pub const STREAM: &str = "stream";
 /// Workflow type, and fixed id, of the sweep.
 pub const SWEEP: &str = "sweep";
 /// Signal: new rows in the inbox.
@@ -69,4 +71,16 @@ pub fn destination_workflow_id(id: DestinationId) -> String {
 #[must_use]
 pub fn destination_id(workflow_id: &str) -> Option<DestinationId> {
     workflow_id.strip_prefix(DESTINATION)?.strip_prefix('/')?.parse().ok()
+}
+
+/// The workflow id of a destination's stream.
+#[must_use]
+pub fn stream_workflow_id(id: DestinationId) -> String {
+    format!("{STREAM}/{id}")
+}
+
+/// The destination whose stream a workflow id names: the inverse of [`stream_workflow_id`].
+#[must_use]
+pub fn stream_destination_id(workflow_id: &str) -> Option<DestinationId> {
+    workflow_id.strip_prefix(STREAM)?.strip_prefix('/')?.parse().ok()
 }

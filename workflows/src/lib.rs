@@ -9,9 +9,11 @@ pub mod options;
 pub mod purchase;
 mod run;
 pub mod signal;
+pub mod stream;
 pub mod sweep;
 pub mod window;
 
 pub use destination::Destination;
 pub use purchase::Purchase;
+pub use stream::DeviceStream;
 pub use sweep::Sweep;

@@ -32,6 +32,13 @@ pub const SWEEP_BUDGET: Duration = Duration::from_secs(25);
 /// Heartbeat timeout of `sweep`: without a heartbeat for this long, the engine treats the run as lost.
 pub const SWEEP_HEARTBEAT: Duration = Duration::from_secs(10);
 
+/// Timeout of one run of `stream`: it begins no page after [`STREAM_BUDGET`], and a page ends within its lease.
+pub const STREAM_RUN: Duration = Duration::from_secs(11 * 60);
+/// How long a run of `stream` begins new pages.
+pub const STREAM_BUDGET: Duration = Duration::from_secs(10 * 60);
+/// Heartbeat timeout of `stream`: without a heartbeat for this long, the engine treats the run as lost.
+pub const STREAM_HEARTBEAT: Duration = Duration::from_secs(15);
+
 /// Timeout of one attempt of `verify`.
 pub const VERIFY_ATTEMPT: Duration = Duration::from_secs(20);
 
@@ -150,5 +157,16 @@ pub fn supervise(token: WorkflowCancellationToken, summary: String) -> ActivityO
         .cancellation_type(ActivityCancellationType::WaitCancellationCompleted)
         .cancellation_token(token)
         .summary(summary)
+        .build()
+}
+
+/// `stream`. The engine retries storage errors and lost workers, and begins the next run when the destination takes
+/// events again.
+pub fn stream() -> ActivityOptions {
+    ActivityOptions::with_start_to_close_timeout(STREAM_RUN)
+        .heartbeat_timeout(STREAM_HEARTBEAT)
+        .task_queue(DELIVER_QUEUE.to_owned())
+        .retry_policy(retried(20))
+        .summary("deliver the events of devices".to_owned())
         .build()
 }

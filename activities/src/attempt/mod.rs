@@ -89,7 +89,9 @@ pub async fn attempt(context: &Context, claim: &Claim) -> Result<AttemptResult, 
         match context.store.claim(claim.clone()).await? {
             Claimed::Send(batch) => break *batch,
             Claimed::Idle(idle) => return Ok(AttemptResult::Idle(idle)),
-            Claimed::Undeliverable { events, owing } => publish_operator_events(context, claim, events, owing),
+            Claimed::Undeliverable { events, owing } => {
+                publish_operator_events(context, claim.destination, events, owing)
+            }
         }
     };
     let is_for_operators = batch.attempts.iter().all(|attempt| domain::event::is_for_operators(&attempt.event_type));
@@ -110,17 +112,21 @@ pub async fn attempt(context: &Context, claim: &Claim) -> Result<AttemptResult, 
     log_results(&finish, &batch);
     let FinishResult { lane, owing, operator_events } = context.store.finish(finish).await?;
     fail::fail_point!("deliver.after_finish", |_| std::process::abort());
-    publish_operator_events(context, claim, operator_events, owing);
+    publish_operator_events(context, claim.destination, operator_events, owing);
     Ok(AttemptResult::Completed(Completed { lane, retry_reason, at_most, is_for_operators }))
 }
 
 /// Counts and logs the events about the destination, and signals the runs of the destinations that are owed them.
-fn publish_operator_events(context: &Context, claim: &Claim, events: Vec<&'static str>, owing: Vec<DestinationId>) {
+pub fn publish_operator_events(
+    context: &Context,
+    destination: DestinationId,
+    events: Vec<&'static str>,
+    owing: Vec<DestinationId>,
+) {
     for event in events {
-        tracing::warn!(destination.id = %claim.destination, event, "recorded an event about a destination");
-        let destination = claim.destination.to_string();
-        metrics::counter!("settle_destination_events_total", "destination" => destination, "event" => event)
-            .increment(1);
+        tracing::warn!(destination.id = %destination, event, "recorded an event about a destination");
+        let name = destination.to_string();
+        metrics::counter!("settle_destination_events_total", "destination" => name, "event" => event).increment(1);
     }
     for other in owing {
         context.engine.supervise(other);
@@ -169,7 +175,7 @@ fn request(context: &Context, config: &Config, batch: &Batch, events: &[Attempt]
 }
 
 /// Whether the destination takes the event no more: too much time has passed since its first attempt.
-fn is_event_expired(first: Option<Timestamp>, gives_up_after: Option<Duration>, now: Timestamp) -> bool {
+pub fn is_event_expired(first: Option<Timestamp>, gives_up_after: Option<Duration>, now: Timestamp) -> bool {
     first.zip(gives_up_after).is_some_and(|(first, after)| now >= first.plus(after))
 }
 

@@ -106,6 +106,7 @@ fn new_platform(app_id: domain::AppId) -> NewPlatform {
         flush_on_revoke: false,
         unknown_receipts: UnknownReceipts::GiveUp,
         ingress_key: "ingress".to_owned(),
+        publishable_key: "pk_test".to_owned(),
     }
 }
 

@@ -1,18 +1,21 @@
-//! Signals destinations' runs that events are owed: the first signal at once, further ones at most once a second per
-//! destination, for any number of lanes. After the last lane at least one signal follows. When this process dies, no
-//! lane is lost: the sweep finds late lanes.
+//! Calls destinations' runs because events are owed: the first call at once, further ones at most once in an interval per
+//! destination, for any number of events. After the last event at least one call follows. When this process dies,
+//! nothing is lost: the sweep finds late lanes and streams.
 
-use super::{Engine, TemporalError};
+use super::TemporalError;
 use domain::DestinationId;
+use domain::time::millis;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
-use workflows::signal::DestinationSignal;
 
 /// Minimum time between two signals to the same destination.
-const INTERVAL_MS: i64 = 1000;
+pub const SIGNAL_INTERVAL: Duration = Duration::from_secs(1);
+/// Minimum time between two starts of the same stream. An open one looks for what is owed by itself.
+pub const START_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The next step of the task that sends the signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +30,11 @@ enum Step {
 
 /// The destinations that are owed events, and when each may be signalled. Pure: the time is an argument, in
 /// milliseconds since the start.
-#[derive(Debug, Default)]
-struct Plan(BTreeMap<DestinationId, Entry>);
+#[derive(Debug)]
+struct Plan {
+    entries: BTreeMap<DestinationId, Entry>,
+    interval_ms: i64,
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -37,18 +43,22 @@ struct Entry {
 }
 
 impl Plan {
+    fn new(interval: Duration) -> Self {
+        Self { entries: BTreeMap::new(), interval_ms: millis(interval) }
+    }
+
     fn mark_owed(&mut self, id: DestinationId, now: i64) {
-        self.0.entry(id).or_insert(Entry { is_owed: true, not_before: now }).is_owed = true;
+        self.entries.entry(id).or_insert(Entry { is_owed: true, not_before: now }).is_owed = true;
     }
 
     /// Returns the next step. A destination in [`Step::Signal`] counts as signalled: the caller must signal it, or call
     /// [`Self::mark_failed`].
     fn next(&mut self, now: i64) -> Step {
-        self.0.retain(|_, entry| entry.is_owed || entry.not_before > now);
-        let owed = self.0.iter_mut().filter(|(_, entry)| entry.is_owed);
+        self.entries.retain(|_, entry| entry.is_owed || entry.not_before > now);
+        let owed = self.entries.iter_mut().filter(|(_, entry)| entry.is_owed);
         match owed.min_by_key(|(_, entry)| entry.not_before) {
             Some((id, entry)) if entry.not_before <= now => {
-                *entry = Entry { is_owed: false, not_before: now + INTERVAL_MS };
+                *entry = Entry { is_owed: false, not_before: now + self.interval_ms };
                 Step::Signal(*id)
             }
             Some((_, entry)) => Step::Sleep(entry.not_before),
@@ -57,9 +67,9 @@ impl Plan {
     }
 
     /// Marks a destination as still owed, since Temporal did not accept its signal; it is repeated after
-    /// [`INTERVAL_MS`].
+    /// the interval.
     fn mark_failed(&mut self, id: DestinationId, now: i64) {
-        self.0.insert(id, Entry { is_owed: true, not_before: now + INTERVAL_MS });
+        self.entries.insert(id, Entry { is_owed: true, not_before: now + self.interval_ms });
     }
 }
 
@@ -71,8 +81,8 @@ pub struct DestinationSignals {
 }
 
 impl DestinationSignals {
-    pub fn new() -> Self {
-        Self { plan: Mutex::default(), changed: Notify::new(), began: Instant::now() }
+    pub fn new(interval: Duration) -> Self {
+        Self { plan: Mutex::new(Plan::new(interval)), changed: Notify::new(), began: Instant::now() }
     }
 
     /// Marks a destination as owed, so that its run is signalled.
@@ -86,24 +96,26 @@ impl DestinationSignals {
     }
 
     fn now_ms(&self) -> i64 {
-        i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX)
+        millis(self.began.elapsed())
     }
 }
 
-/// Sends the signals, for as long as the process lives.
-pub async fn run(engine: Engine) {
-    let signals = engine.signals.clone();
+/// Calls what is owed, for as long as the process lives.
+pub async fn run<C>(signals: Arc<DestinationSignals>, call: impl Fn(DestinationId) -> C)
+where
+    C: Future<Output = Result<(), TemporalError>>,
+{
     loop {
         let step = signals.plan().next(signals.now_ms());
         match step {
-            Step::Signal(id) => match engine.destination(id, DestinationSignal::Owed).await {
+            Step::Signal(id) => match call(id).await {
                 Ok(()) => {}
                 Err(TemporalError::Unavailable(reason)) => {
-                    tracing::debug!(destination.id = %id, reason, "a destination was not signalled; tried again soon");
+                    tracing::debug!(destination.id = %id, reason, "a destination's run was not called; tried again soon");
                     signals.plan().mark_failed(id, signals.now_ms());
                 }
                 Err(TemporalError::Rejected(reason)) => {
-                    tracing::error!(destination.id = %id, reason, "Temporal rejected a signal; the sweep will repeat it");
+                    tracing::error!(destination.id = %id, reason, "Temporal rejected a call; the sweep will repeat it");
                 }
             },
             Step::Sleep(until) => {
@@ -128,7 +140,7 @@ mod tests {
 
     #[test]
     fn the_first_signal_is_immediate_and_later_ones_once_a_second() {
-        let mut plan = Plan::default();
+        let mut plan = Plan::new(SIGNAL_INTERVAL);
         plan.mark_owed(id(1), 0);
         assert_eq!(plan.next(0), Step::Signal(id(1)));
         assert_eq!(plan.next(0), Step::Idle);
@@ -142,7 +154,7 @@ mod tests {
 
     #[test]
     fn destinations_do_not_wait_for_each_other() {
-        let mut plan = Plan::default();
+        let mut plan = Plan::new(SIGNAL_INTERVAL);
         for now in [0, 500] {
             plan.mark_owed(id(1), now);
             plan.mark_owed(id(2), now);
@@ -154,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_failed_signal_is_repeated_and_delays_no_other() {
-        let mut plan = Plan::default();
+        let mut plan = Plan::new(SIGNAL_INTERVAL);
         plan.mark_owed(id(1), 0);
         assert_eq!(plan.next(0), Step::Signal(id(1)));
         plan.mark_failed(id(1), 10);
@@ -166,12 +178,12 @@ mod tests {
 
     #[test]
     fn destinations_that_are_owed_nothing_are_forgotten() {
-        let mut plan = Plan::default();
+        let mut plan = Plan::new(SIGNAL_INTERVAL);
         for number in 0..100 {
             plan.mark_owed(id(number), 0);
             assert!(matches!(plan.next(0), Step::Signal(_)));
         }
         assert_eq!(plan.next(1000), Step::Idle);
-        assert!(plan.0.is_empty());
+        assert!(plan.entries.is_empty());
     }
 }

@@ -37,7 +37,7 @@ use temporalio_common::protos::temporal::api::operatorservice::v1::ListSearchAtt
 use temporalio_common::protos::temporal::api::sdk::v1::UserMetadata;
 use temporalio_common::protos::temporal::api::taskqueue::v1::TaskQueue;
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
-    SignalWithStartWorkflowExecutionRequest, SignalWorkflowExecutionRequest,
+    SignalWithStartWorkflowExecutionRequest, SignalWorkflowExecutionRequest, StartWorkflowExecutionRequest,
 };
 use temporalio_common::search_attributes::SearchAttributes;
 use tokio::sync::watch;
@@ -83,6 +83,7 @@ pub struct Engine {
     access: watch::Receiver<Access>,
     last_call_succeeded: Arc<AtomicBool>,
     signals: Arc<DestinationSignals>,
+    streams: Arc<DestinationSignals>,
     identity: String,
     installation: OrgId,
     server: Server,
@@ -141,7 +142,8 @@ impl Engine {
         let engine = Self {
             access,
             last_call_succeeded: Arc::default(),
-            signals: Arc::new(DestinationSignals::new()),
+            signals: Arc::new(DestinationSignals::new(destination_signals::SIGNAL_INTERVAL)),
+            streams: Arc::new(DestinationSignals::new(destination_signals::START_INTERVAL)),
             identity: identity.to_owned(),
             installation,
             server,
@@ -149,7 +151,15 @@ impl Engine {
             delays_by: None,
             left_out: Arc::default(),
         };
-        tokio::spawn(destination_signals::run(engine.clone()));
+        let (signalling, starting) = (engine.clone(), engine.clone());
+        tokio::spawn(destination_signals::run(engine.signals.clone(), move |id| {
+            let engine = signalling.clone();
+            async move { engine.destination(id, DestinationSignal::Owed).await }
+        }));
+        tokio::spawn(destination_signals::run(engine.streams.clone(), move |id| {
+            let engine = starting.clone();
+            async move { engine.start_stream(id).await }
+        }));
         tokio::spawn(engine.clone().keep(options, publish));
         engine
     }
@@ -337,6 +347,32 @@ impl Engine {
     /// once a second per destination, and repeated while Temporal is unavailable.
     pub fn supervise(&self, id: DestinationId) {
         self.signals.mark_owed(id);
+    }
+
+    /// Schedules the start of a destination's stream of device events, in the background, at most once in ten seconds per
+    /// destination, and repeated while Temporal is unavailable.
+    pub fn stream(&self, id: DestinationId) {
+        self.streams.mark_owed(id);
+    }
+
+    /// Starts the run of a destination's stream of device events, if none is open.
+    ///
+    /// # Errors
+    /// See [`TemporalError`].
+    async fn start_stream(&self, id: DestinationId) -> Result<(), TemporalError> {
+        let client = self.now()?;
+        let request = StartWorkflowExecutionRequest {
+            namespace: client.namespace(),
+            workflow_id: contract::stream_workflow_id(id),
+            workflow_type: Some(WorkflowType { name: contract::STREAM.to_owned() }),
+            task_queue: Some(queue()),
+            identity: self.identity.clone(),
+            workflow_id_conflict_policy: WorkflowIdConflictPolicy::UseExisting as i32,
+            user_metadata: Some(summary("the events of devices for one destination")),
+            ..Default::default()
+        };
+        client.connection().workflow_service().start_workflow_execution(timed(request)).await?;
+        Ok(())
     }
 
     async fn signal_with_start(&self, message: SignalWithStart) -> Result<(), TemporalError> {

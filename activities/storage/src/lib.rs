@@ -3,6 +3,7 @@
 mod admin;
 mod db;
 mod delivery;
+mod devices;
 mod events;
 mod inbox;
 mod purchases;
@@ -38,6 +39,11 @@ pub use delivery::lanes::{
 pub use delivery::last_sweep::LastSweep;
 pub use delivery::late::LateDestinations;
 pub use delivery::overdue::{Due, Overdue, Postponed, Quota};
+pub use delivery::stream::{
+    StreamBatch, StreamClaim, StreamFinished, StreamPage, StreamRequest, StreamResult, StreamVerdict, StreamWait,
+    StreamedEvent,
+};
+pub use devices::accept::{AcceptedReports, DeviceReport, DeviceRequest};
 pub use events::alarms::Alarm;
 pub use events::status::DeliveryStatus;
 pub use inbox::notifications::{Accepted, Fate, NewNotification, Open};

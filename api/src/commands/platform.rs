@@ -140,6 +140,15 @@ Next: copy the new notification_url into the store's console.")]
         /// The platform's id.
         id: String,
     },
+    /// Create a new key for devices. The old one stops working at once, in every copy of the app that has it.
+    #[command(after_help = "\
+Example:
+  settle platform rotate-publishable-key ID
+Next: release the app with the new publishable_key.")]
+    RotatePublishableKey {
+        /// The platform's id.
+        id: String,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -224,6 +233,9 @@ pub async fn platform(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
         Verb::Reject { id, topic } => client.post(&topic_path(&id, &topic, "reject"), &json!({})).await?,
         Verb::RetryParked { id } => client.post(&format!("{}/retry-parked", path(&id)), &json!({})).await?,
         Verb::RotateKey { id } => client.post(&format!("{}/rotate-ingress-key", path(&id)), &json!({})).await?,
+        Verb::RotatePublishableKey { id } => {
+            client.post(&format!("{}/rotate-publishable-key", path(&id)), &json!({})).await?
+        }
     };
     Ok(table::answer(client, &answer))
 }

@@ -4,6 +4,7 @@ use super::stop::Stop;
 use super::{settings, sweeping, table};
 use crate::clock;
 use crate::config::{self, Config, environment};
+use crate::devices::Devices;
 use crate::dispatch::{Dispatch, Engine, EngineError};
 use crate::edge::{Edge, Sender};
 use crate::metrics::Metrics;
@@ -127,6 +128,7 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Re
         dispatch: Dispatch::start(Arc::new(engine), store.clone()),
         store,
         amazon: Arc::new(Amazon::new(settings).context("the settings of the store")?),
+        devices: Devices::new(&config.devices),
         allowed: allowed(config),
         send: sender(config),
         admin_token,
@@ -160,7 +162,7 @@ pub fn sender(config: &Config) -> Sender {
 
 /// Answers requests until `stop`, then finishes the running ones.
 pub async fn http(listener: TcpListener, edge: Arc<Edge>, stop: Stop) -> anyhow::Result<()> {
-    let router = router::router(edge);
+    let router = router::router(edge).into_make_service_with_connect_info::<SocketAddr>();
     let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().requested());
     let too_long = async {
         stop.requested().await;
@@ -196,6 +198,10 @@ impl Engine for engine::Engine {
         // Returns at once: a task of the engine repeats the call until Temporal takes it.
         Self::supervise(self, id);
         async { Ok(()) }.boxed()
+    }
+
+    fn stream(&self, id: DestinationId) {
+        Self::stream(self, id);
     }
 
     fn is_connected(&self) -> bool {

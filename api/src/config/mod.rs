@@ -9,6 +9,7 @@ mod tests;
 
 pub use read::{Flags, Variables, environment, load};
 
+use crate::devices::limits::Rate;
 use ipnet::IpNet;
 use secrecy::SecretString;
 use std::net::SocketAddr;
@@ -47,6 +48,8 @@ pub struct Config {
     pub http: Http,
     /// The store Amazon.
     pub amazon: Amazon,
+    /// Devices.
+    pub devices: Devices,
     /// Delivery.
     pub destinations: Destinations,
     /// `amplitude.allowed_urls`, `SETTLE_AMPLITUDE_ALLOWED_URLS` (by comma): origins that may be used instead of
@@ -131,6 +134,20 @@ pub struct Certificate {
     pub url: Url,
     /// The PEM file.
     pub file: PathBuf,
+}
+
+/// Devices. Each process counts their requests by itself.
+#[derive(Debug, Clone)]
+pub struct Devices {
+    /// `devices.requests_per_second`, `SETTLE_DEVICES_REQUESTS_PER_SECOND`: requests of a device a second, from 1 to
+    /// 1000; default 2. Ten times as many are taken at once.
+    pub per_device: Rate,
+    /// `devices.requests_per_second_and_address`, `SETTLE_DEVICES_REQUESTS_PER_SECOND_AND_ADDRESS`: requests of all
+    /// devices at one address a second, from 1 to 100000; default 100. Ten times as many are taken at once.
+    pub per_address: Rate,
+    /// `devices.trusted_proxies`, `SETTLE_DEVICES_TRUSTED_PROXIES` (by comma): networks of proxies whose
+    /// `X-Forwarded-For` names the address of a device; none by default.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// Delivery.

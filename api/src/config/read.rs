@@ -1,6 +1,7 @@
 //! Reads file, environment and flags into a valid `Config`. An error names the wrong setting.
 
-use super::{Amazon, Certificate, Config, Database, Destinations, Http, Invalid, Key};
+use super::{Amazon, Certificate, Config, Database, Destinations, Devices, Http, Invalid, Key};
+use crate::devices::limits::Rate;
 use crate::times;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,11 +12,15 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 use url::Url;
 use workflows::window::QuietWindow;
+
+/// The requests of this many seconds may come at once.
+const BURST_SECONDS: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 /// The environment variables; tests pass their own.
 pub type Variables = BTreeMap<String, String>;
@@ -53,6 +58,9 @@ const VARIABLES: &[(&str, &str, Form)] = &[
     ("amazon.patience", "SETTLE_AMAZON_PATIENCE", Form::One),
     ("amazon.rvs_per_second", "SETTLE_AMAZON_RVS_PER_SECOND", Form::One),
     ("amplitude.allowed_urls", "SETTLE_AMPLITUDE_ALLOWED_URLS", Form::List),
+    ("devices.requests_per_second", "SETTLE_DEVICES_REQUESTS_PER_SECOND", Form::One),
+    ("devices.requests_per_second_and_address", "SETTLE_DEVICES_REQUESTS_PER_SECOND_AND_ADDRESS", Form::One),
+    ("devices.trusted_proxies", "SETTLE_DEVICES_TRUSTED_PROXIES", Form::List),
     ("destinations.allowed_networks", "SETTLE_DESTINATIONS_ALLOWED_NETWORKS", Form::List),
     ("destinations.allow_http", "SETTLE_DESTINATIONS_ALLOW_HTTP", Form::One),
 ];
@@ -77,7 +85,16 @@ struct Raw {
     retention: Option<String>,
     amazon: RawAmazon,
     amplitude: RawAmplitude,
+    devices: RawDevices,
     destinations: RawDestinations,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawDevices {
+    requests_per_second: Option<u32>,
+    requests_per_second_and_address: Option<u32>,
+    trusted_proxies: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -155,8 +172,9 @@ fn read(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
         key: raw.key.as_deref().map(key).transpose()?,
         http: http(raw.listen, raw.public_url, raw.admin_token)?,
         amazon: amazon(raw.amazon)?,
+        devices: devices(&raw.devices)?,
         destinations: Destinations {
-            allowed_networks: networks(&raw.destinations.allowed_networks)?,
+            allowed_networks: networks("destinations.allowed_networks", &raw.destinations.allowed_networks)?,
             allow_http: raw.destinations.allow_http,
         },
         amplitude_urls: origins("amplitude.allowed_urls", &raw.amplitude.allowed_urls)?,
@@ -328,8 +346,25 @@ fn rvs_per_second(number: Option<u32>) -> Result<u32, Invalid> {
     Err(invalid("amazon.rvs_per_second", "a number from 1 to 1000"))
 }
 
-fn networks(texts: &[String]) -> Result<Vec<IpNet>, Invalid> {
-    texts.iter().map(|text| parsed("destinations.allowed_networks", text, "networks such as 127.0.0.0/8")).collect()
+fn devices(raw: &RawDevices) -> Result<Devices, Invalid> {
+    let rate = |field: &str, number: u32, max: u32| {
+        let per_second = NonZeroU32::new(number).filter(|number| number.get() <= max);
+        let per_second = per_second.ok_or_else(|| invalid(field, format!("a number from 1 to {max}")))?;
+        Ok(Rate { per_second, burst: per_second.saturating_mul(BURST_SECONDS) })
+    };
+    Ok(Devices {
+        per_device: rate("devices.requests_per_second", raw.requests_per_second.unwrap_or(2), 1000)?,
+        per_address: rate(
+            "devices.requests_per_second_and_address",
+            raw.requests_per_second_and_address.unwrap_or(100),
+            100_000,
+        )?,
+        trusted_proxies: networks("devices.trusted_proxies", &raw.trusted_proxies)?,
+    })
+}
+
+fn networks(field: &str, texts: &[String]) -> Result<Vec<IpNet>, Invalid> {
+    texts.iter().map(|text| parsed(field, text, "networks such as 127.0.0.0/8")).collect()
 }
 
 /// The quiet window of a platform: two minutes unless set, one second to one hour.

@@ -39,6 +39,8 @@ pub trait Engine: Send + Sync + 'static {
     ) -> BoxFuture<'_, Result<(), EngineError>>;
     /// Starts the workflow that supervises a destination, or signals its open run, because deliveries are owed.
     fn supervise(&self, id: DestinationId) -> BoxFuture<'_, Result<(), EngineError>>;
+    /// Starts a destination's stream of device events, if none is open, because events are owed. Returns at once.
+    fn stream(&self, id: DestinationId);
     /// Whether Temporal answered the last periodic check, some seconds ago at most.
     fn is_connected(&self) -> bool;
 }

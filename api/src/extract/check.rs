@@ -25,8 +25,23 @@ impl FieldErrors {
         }
     }
 
+    /// Whether no field is wrong.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The wrong fields.
+    #[must_use]
+    pub fn into_fields(self) -> Vec<Field> {
+        self.0
+    }
+
     /// Adds an unknown field. Its error lists the known fields, and proposes the nearest one.
     pub fn add_unknown(&mut self, field: &str, known: &[&str]) {
+        if self.0.len() >= MAX_WRONG {
+            return;
+        }
         let name = field.rsplit('.').next().unwrap_or(field);
         let meant = did_you_mean(name, known.iter().copied());
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
@@ -133,6 +148,10 @@ fn list(items: &mut Vec<Value>, schema: &Value, place: &str, wrong: &mut FieldEr
     let of = &schema["items"];
     if let Some(max) = schema["maxItems"].as_u64().filter(|max| items.len() as u64 > *max) {
         return Some(format!("at most {max} items, and it has {}", items.len()));
+    }
+    // Items that their owner checks one by one.
+    if schema["x-each"] == true {
+        return None;
     }
     // Items that have only a type, and no further rules, are not reported one by one: the list gets the error.
     let is_plain = of.get("format").is_none() && choices(of).is_empty();

@@ -14,6 +14,6 @@ mod tests;
 
 pub use body::{Body, Csv, Message};
 pub use check::FieldErrors;
-pub use fields::{Draft, Fields, checked, nullable, secret};
+pub use fields::{Draft, Fields, checked, drafted, nullable, secret};
 pub use path::{Id, Ids, Stored};
 pub use query::{PageQuery, Query};

@@ -53,6 +53,7 @@ pub fn document() -> Value {
         "components": {
             "securitySchemes": {
                 "admin": { "type": "http", "scheme": "bearer", "description": "SETTLE_ADMIN_TOKEN" },
+                "device": { "type": "http", "scheme": "bearer", "description": "The publishable key of a platform." },
             },
             "responses": {
                 "Problem": {
@@ -75,8 +76,10 @@ fn refuse_other_fields(schema: &mut Value) {
 /// The entry of one route in the document.
 fn shown_operation(route: &Route, operation: Operation, definitions: &Map<String, Value>) -> Value {
     let mut shown = json!({ "summary": route.summary, "operationId": operation_id(route) });
-    if route.access == Access::Open {
-        shown["security"] = json!([]);
+    match route.access {
+        Access::Open => shown["security"] = json!([]),
+        Access::Device => shown["security"] = json!([{ "device": [] }]),
+        Access::Admin => {}
     }
     let names = route.path.split(['{', '}']).skip(1).step_by(2);
     let path = names.zip(operation.path);

@@ -114,6 +114,8 @@ pub struct Platform {
     /// The URL that the store sends to.
     #[schemars(extend("format" = "uri"))]
     notification_url: String,
+    /// The key with which its devices report. It is in every copy of the app, so it is no secret.
+    publishable_key: String,
     /// The topic that may send, or waits for approval.
     topic: TopicSummary,
     /// When it was created.
@@ -161,6 +163,7 @@ pub async fn create(
         flush_on_revoke: new.flush_on_revoke.unwrap_or(false),
         unknown_receipts: new.unknown_receipts.unwrap_or_default(),
         ingress_key: ingress_key(&edge),
+        publishable_key: publishable_key(&edge),
     };
     let platform = edge.store.new_platform(new).await?;
     Ok(Created(view(&edge, platform).await?))
@@ -212,6 +215,7 @@ pub async fn update(
         flush_on_revoke: patch.flush_on_revoke,
         unknown_receipts: patch.unknown_receipts,
         ingress_key: None,
+        publishable_key: None,
         topic_arn: patch.topic_arn,
     };
     let platform = edge.store.update_platform(before.id, patch).await?;
@@ -237,6 +241,19 @@ pub async fn rotate(
     Ok(Json(view(&edge, platform).await?))
 }
 
+/// `POST /v1/platforms/{platform_id}/rotate-publishable-key`: creates a new key for devices. The old one stops working at
+/// once, in every copy of the app that has it.
+pub async fn rotate_publishable(
+    State(edge): State<Shared>,
+    Id(id): Id<PlatformId>,
+    _: Body<Nothing>,
+) -> Result<Json<Platform>, Error> {
+    let publishable_key = Some(publishable_key(&edge));
+    let patch = storage::PlatformPatch { publishable_key, ..storage::PlatformPatch::default() };
+    let platform = edge.store.update_platform(id, patch).await?;
+    Ok(Json(view(&edge, platform).await?))
+}
+
 /// `POST /v1/platforms/{platform_id}/retry-parked`: verifies purchases again whose receipt the store did not know, or
 /// which belong to another customer.
 pub async fn retry_parked(
@@ -253,6 +270,7 @@ async fn view(edge: &Edge, platform: storage::Platform) -> Result<Platform, Erro
     Ok(Platform {
         verification: verification(&platform),
         notification_url: edge.url(&format!("/v1/stores/{}/{}", platform.store, platform.ingress_key)),
+        publishable_key: platform.publishable_key,
         topic: topics::summary(&edge.store.topics(platform.id).await?),
         id: platform.id,
         app_id: platform.app_id,
@@ -297,4 +315,9 @@ fn check_topic(edge: &Edge, wrong: &mut FieldErrors, store: &str, arn: Option<&s
 /// A new ingress key: 128 random bits in lower-case hex.
 fn ingress_key(edge: &Edge) -> String {
     storage::hex(&(edge.random)()[..16])
+}
+
+/// A new publishable key: `pk_` and 128 random bits in lower-case hex.
+fn publishable_key(edge: &Edge) -> String {
+    format!("pk_{}", storage::hex(&(edge.random)()[..16]))
 }

@@ -5,6 +5,7 @@ mod refusals;
 mod subscriptions;
 
 use api::config::{Flags, load};
+use api::devices::Devices;
 use api::dispatch::{Dispatch, Engine, EngineError};
 use api::edge::Edge;
 use api::metrics::Metrics;
@@ -117,6 +118,8 @@ impl Engine for Recording {
         async { Ok(()) }.boxed()
     }
 
+    fn stream(&self, _: DestinationId) {}
+
     fn is_connected(&self) -> bool {
         true
     }
@@ -181,6 +184,7 @@ impl World {
             dispatch: self.dispatch.clone(),
             store: self.store.clone(),
             amazon: self.amazon.clone(),
+            devices: Devices::new(&config.devices),
             allowed: api::allowed(&config),
             send: api::sender(&config),
             admin_token: SecretString::from("the-admin-token-of-the-tests"),
@@ -247,6 +251,7 @@ fn new_platform(app_id: domain::AppId, topic: Option<&str>) -> NewPlatform {
         flush_on_revoke: false,
         unknown_receipts: domain::UnknownReceipts::GiveUp,
         ingress_key: INGRESS_KEY.to_owned(),
+        publishable_key: "pk_test".to_owned(),
     }
 }
 

@@ -29,6 +29,7 @@ async fn platform(store: &Store) -> PlatformId {
         flush_on_revoke: false,
         unknown_receipts: domain::UnknownReceipts::GiveUp,
         ingress_key: "0123456789abcdef0123456789abcdef".to_owned(),
+        publishable_key: "pk_test".to_owned(),
     };
     store.new_platform(new).await.expect("a platform").id
 }

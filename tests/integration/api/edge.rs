@@ -2,6 +2,7 @@
 //! store.
 
 use api::config::{Flags, load};
+use api::devices::Devices;
 use api::dispatch::{Dispatch, Engine, EngineError};
 use api::edge::Edge;
 use api::metrics::Metrics;
@@ -101,6 +102,8 @@ impl Engine for Recording {
         async { answer }.boxed()
     }
 
+    fn stream(&self, _: DestinationId) {}
+
     fn is_connected(&self) -> bool {
         !self.down.load(Ordering::SeqCst)
     }
@@ -145,7 +148,8 @@ pub struct Answer {
 
 /// The HTTP service under test.
 pub struct Service {
-    router: Router,
+    /// The whole service.
+    pub router: Router,
     /// The recording engine.
     pub engine: Arc<Recording>,
     /// The storage.
@@ -175,6 +179,7 @@ impl Service {
             dispatch: Dispatch::start(engine.clone(), store.clone()),
             store: store.clone(),
             amazon: Arc::new(Amazon::with_fetch(settings, sns.clone()).expect("valid settings")),
+            devices: Devices::new(&config.devices),
             allowed: api::allowed(&config),
             send: api::sender(&config),
             admin_token: SecretString::from(TOKEN),

@@ -4,6 +4,7 @@ mod accounting;
 mod actions;
 mod adopting;
 mod destinations;
+mod devices;
 mod dispatching;
 mod document;
 mod edge;

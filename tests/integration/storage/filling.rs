@@ -7,7 +7,7 @@ const ROWS: i64 = 100_000;
 /// The row whose names are written into statements.
 const ROW: i64 = 50_000;
 /// The tables that are filled: none of them may be read as a whole.
-pub const FILLED: [&str; 13] = [
+pub const FILLED: [&str; 17] = [
     "platforms",
     "users",
     "purchases",
@@ -21,6 +21,10 @@ pub const FILLED: [&str; 13] = [
     "payments",
     "sales",
     "pages",
+    "devices",
+    "device_sessions",
+    "device_events",
+    "device_deliveries",
 ];
 
 /// Nearly all bodies were pruned, also of many rows after [`ROW`].
@@ -45,7 +49,8 @@ pub fn fill(raw: &mut Raw, world: &World) {
         analyse_every_row(raw);
     }
     let platform = platform.to_string();
-    for (table, columns, values) in purchases(&app, &platform).into_iter().chain(deliveries(&app, &destination)) {
+    let tables = purchases(&app, &platform).into_iter().chain(deliveries(&app, &destination));
+    for (table, columns, values) in tables.chain(devices(&platform, &destination)) {
         raw.run(&format!(
             "INSERT INTO {table} ({columns}) WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1
              FROM numbers WHERE i < {ROWS}) SELECT {values} FROM numbers"
@@ -73,8 +78,11 @@ fn purchases(app: &str, platform: &str) -> Vec<Rows> {
         (
             "platforms",
             "id, app_id, store, name, package_name, environment, window_ms, product_ref, flush_on_revoke,
-                unknown_receipts, ingress_key, created_at",
-            format!("'f' || i, {app}, 'amazon', 'f' || i, 'x', 'production', 1, 'parent', FALSE, 'park', 'i' || i, i"),
+                unknown_receipts, ingress_key, publishable_key, created_at",
+            format!(
+                "'f' || i, {app}, 'amazon', 'f' || i, 'x', 'production', 1, 'parent', FALSE, 'park', 'i' || i,
+                'pk' || i, i"
+            ),
         ),
         ("users", "id, app_id, external_id, revision, created_at", format!("'u' || i, {app}, 'x' || i, 1, i")),
         (
@@ -149,6 +157,30 @@ fn deliveries(app: &str, destination: &str) -> Vec<Rows> {
     ]
 }
 
+/// What devices report.
+fn devices(platform: &str, destination: &str) -> Vec<Rows> {
+    let closed_at = "CASE WHEN i % 100 > 0 THEN i END";
+    let status = "CASE WHEN i % 100 = 0 THEN 'pending' ELSE 'delivered' END";
+    vec![
+        ("devices", "platform_id, id, device, created_at, seen_at", format!("'{platform}', 'h' || i, '{{}}', i, i")),
+        (
+            "device_sessions",
+            "platform_id, device_id, id, last_event_at, due_at, closed_at",
+            format!("'{platform}', 'h' || i, 'e' || i, i, i, {closed_at}"),
+        ),
+        (
+            "device_events",
+            "id, platform_id, device_id, client_id, event_type, environment, occurred_at, body, created_at",
+            format!("'e' || i, '{platform}', 'h' || i, 'c' || i, 'device.impression', 'production', i, '{{}}', i"),
+        ),
+        (
+            "device_deliveries",
+            "destination_id, event_seq, device_id, status, attempts, next_due_at",
+            format!("{destination}, i, 'h' || i, {status}, 1, i"),
+        ),
+    ]
+}
+
 fn destination(world: &World) -> String {
     world.app.id.to_string().chars().rev().collect()
 }
@@ -197,12 +229,14 @@ pub fn value(before: &str, world: &World) -> String {
         "last_error" | "store_type" | "event_type" | "status" => "'pending'".to_owned(),
         "token" | "lease_token" => text("t"),
         "ingress_key" => text("i"),
+        "publishable_key" => text("pk"),
+        "device_id" => text("h"),
         "urgency" => "'calendar'".to_owned(),
         // The end of a computed time.
         "" if before.trim_end_matches([' ', '=', '<', '>']).ends_with("due_at END)") => row.to_string(),
         "usd" => "'1'".to_owned(),
         "" => text("k"),
-        "unverified_since" | "waits_since" | "seq" | "number" | "at" | "duplicate_key" => row.to_string(),
+        "unverified_since" | "waits_since" | "seq" | "event_seq" | "number" | "at" | "duplicate_key" => row.to_string(),
         column if column.ends_with("revision") => row.to_string(),
         column if column.ends_with("_at") || column.ends_with("_until") => row.to_string(),
         column => panic!("no value is known for `{column}`, the end of: {before}"),

@@ -12,6 +12,7 @@ mod breaker;
 mod catalogue;
 mod customers;
 mod delivering;
+mod devices;
 mod environments;
 mod epochs;
 mod explaining;

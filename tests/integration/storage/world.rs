@@ -320,6 +320,7 @@ pub fn new_platform(app: &App, ingress_key: &str) -> NewPlatform {
         flush_on_revoke: false,
         unknown_receipts: domain::UnknownReceipts::GiveUp,
         ingress_key: ingress_key.to_owned(),
+        publishable_key: format!("pk_{ingress_key}"),
     }
 }
 

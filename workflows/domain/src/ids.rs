@@ -66,6 +66,10 @@ uuid_ids! {
     DeliveryId = "delivery id";
     /// The owner of purchases.
     UserId = "user id";
+    /// An installation of the app on a device; the app makes it, a random UUID.
+    DeviceId = "device id";
+    /// A session of the app on a device; the app makes it.
+    SessionId = "session id";
 }
 
 /// The epoch of a database that lost nothing yet.
@@ -78,6 +82,15 @@ pub struct ProfileScope<'a> {
     pub environment: Environment,
     /// Their platforms; all of them when empty.
     pub platforms: &'a [PlatformId],
+}
+
+/// A device of a platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DevicePlace {
+    /// The platform whose publishable key it uses.
+    pub platform: PlatformId,
+    /// The device.
+    pub device: DeviceId,
 }
 
 impl CollapseKey {
@@ -110,6 +123,21 @@ impl EventId {
     }
 }
 
+impl EventId {
+    /// The id of an event that a device reported under an id of its own, which it never uses for another.
+    #[must_use]
+    pub fn of_device(place: DevicePlace, epoch: i64, client_id: &str) -> Self {
+        Self(Uuid::new_v5(&place.uuid(), format!("{epoch}/{client_id}").as_bytes()))
+    }
+}
+
+impl DevicePlace {
+    /// A name for the device that no device of another platform has, even if both made the same id.
+    fn uuid(self) -> Uuid {
+        Uuid::new_v5(&self.platform.uuid(), self.device.uuid().as_bytes())
+    }
+}
+
 impl DeliveryId {
     /// The delivery of an event to a destination; `n` grows by one with each requested redelivery.
     /// It is also the `webhook-id` header, stable over retries.
@@ -134,5 +162,11 @@ impl UserId {
     #[must_use]
     pub fn anonymous(app: AppId, store: &str, app_user_id: &str) -> Self {
         Self(Uuid::new_v5(&app.uuid(), format!("{store}/{app_user_id}").as_bytes()))
+    }
+
+    /// The anonymous user of a device on which nobody has logged in.
+    #[must_use]
+    pub fn of_device(place: DevicePlace) -> Self {
+        Self(Uuid::new_v5(&place.uuid(), b"anonymous"))
     }
 }

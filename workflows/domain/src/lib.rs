@@ -4,6 +4,7 @@
 pub mod attempt;
 pub mod catalogue;
 pub mod decide;
+pub mod device;
 pub mod environment;
 pub mod event;
 pub mod health;
@@ -23,7 +24,10 @@ pub mod verification;
 
 pub use decide::{Decision, Lag, SettlingContext, Waits, decide};
 pub use environment::Environment;
-pub use ids::{AppId, CollapseKey, DeliveryId, DestinationId, EventId, OrgId, PlatformId, TopicId, UserId};
+pub use ids::{
+    AppId, CollapseKey, DeliveryId, DestinationId, DeviceId, DevicePlace, EventId, OrgId, PlatformId, SessionId,
+    TopicId, UserId,
+};
 pub use lane::Lane;
 pub use notification::{Notification, NotificationKind, Outcome};
 pub use purchase::{Purchase, State};

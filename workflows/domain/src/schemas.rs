@@ -3,6 +3,9 @@
 //! Every documented field is required, our additions are optional, and unknown fields are allowed: a receiver that
 //! validates keeps working when we add one.
 
+use crate::device::{
+    DEVICE_VERSION, DeviceBody, DeviceEventKind, ImpressionData, SessionEndData, SessionStartData, TransactionData,
+};
 use crate::event::{DestinationBody, OPERATORS, PURCHASE_UPDATED, PURCHASE_VERSION, PurchaseBody};
 use crate::transition::TransitionKind;
 use crate::user::UserBody;
@@ -23,7 +26,24 @@ pub fn all() -> Vec<(&'static str, &'static str, Value)> {
     let users =
         TransitionKind::ALL.iter().map(|what| (what.event_type(), USER_VERSION, typed::<UserBody>(what.event_type())));
     let operators = OPERATORS.map(|name| (name, DESTINATION_VERSION, typed::<DestinationBody>(name)));
-    std::iter::once(purchase).chain(users).chain(operators).collect()
+    std::iter::once(purchase).chain(users).chain(operators).chain(devices()).collect()
+}
+
+/// Type, version and schema of each event of a device.
+fn devices() -> impl Iterator<Item = (&'static str, &'static str, Value)> {
+    DeviceEventKind::ALL.iter().map(|kind| {
+        let name = kind.as_str();
+        let mut schema = match kind {
+            DeviceEventKind::SessionStart => named::<DeviceBody<SessionStartData>>(name),
+            DeviceEventKind::SessionEnd => named::<DeviceBody<SessionEndData>>(name),
+            DeviceEventKind::Impression => named::<DeviceBody<ImpressionData>>(name),
+            DeviceEventKind::Transaction => named::<DeviceBody<TransactionData>>(name),
+        };
+        if let Some(field) = schema.pointer_mut("/$defs/DeviceAttributes/properties/event_type") {
+            *field = json!({ "type": "string", "description": "The type of the event.", "const": name });
+        }
+        (name, DEVICE_VERSION, schema)
+    })
 }
 
 /// The schema of a flat body, for one event type.

@@ -18,7 +18,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 use std::fmt;
 use std::time::Duration;
-use storage::{Attempt, DeliveryResult, Destination, Rendered, Traits, Unsent};
+use storage::{Attempt, DeliveryResult, Destination, Rendered, StreamedEvent, Traits, Unsent};
 use url::Url;
 
 /// An invalid value of a field or a setting.
@@ -243,6 +243,17 @@ impl Config {
         match destination.kind.as_str() {
             webhook::KIND => webhook::body::render(destination, unsent),
             amplitude::KIND => amplitude::body::render(destination, unsent),
+            other => Rendered::Refuse { why: unknown(other).to_string() },
+        }
+    }
+
+    /// Renders an event of a device for a destination. It depends on the stored event and on settings that name the
+    /// customer alone.
+    #[must_use]
+    pub fn render_streamed(destination: &Destination, event: &StreamedEvent) -> Rendered {
+        match destination.kind.as_str() {
+            webhook::KIND => webhook::body::render_streamed(destination, event),
+            amplitude::KIND => amplitude::device::render(destination, event),
             other => Rendered::Refuse { why: unknown(other).to_string() },
         }
     }

@@ -46,6 +46,8 @@ pub struct NewPlatform {
     pub unknown_receipts: UnknownReceipts,
     /// The secret part of the URL that notifications are sent to.
     pub ingress_key: String,
+    /// The key with which its devices report; it is no secret.
+    pub publishable_key: String,
 }
 
 row! {
@@ -80,6 +82,8 @@ row! {
         pub secret_refused_at: Option<Timestamp>,
         /// The secret part of the URL that notifications are sent to.
         pub ingress_key: String,
+        /// The key with which its devices report; it is no secret.
+        pub publishable_key: String,
         /// When it was created.
         pub created_at: Timestamp,
     }
@@ -109,13 +113,16 @@ pub struct PlatformPatch {
     pub unknown_receipts: Option<UnknownReceipts>,
     /// A new ingress key.
     pub ingress_key: Option<String>,
+    /// A new publishable key.
+    pub publishable_key: Option<String>,
     /// One more topic that may send. Its subscription is confirmed when it requests that.
     pub topic_arn: Option<String>,
 }
 
 const PLATFORM: &str = "
     id, app_id, store, name, package_name, environment, (shared_secret IS NOT NULL) AS has_shared_secret, window_ms,
-        max_wait_ms, product_ref, flush_on_revoke, unknown_receipts, secret_refused_at, ingress_key, created_at
+        max_wait_ms, product_ref, flush_on_revoke, unknown_receipts, secret_refused_at, ingress_key, publishable_key,
+        created_at
     FROM platforms
     WHERE deleted_at IS NULL";
 
@@ -123,6 +130,10 @@ const DELETE: Sql = statement!("UPDATE platforms SET deleted_at = ? WHERE id = ?
 
 const FIND_BY_INGRESS_KEY: Sql = statement! {hot "platforms_ingress_key", "
     SELECT {PLATFORM} AND ingress_key = ?
+"};
+
+const FIND_BY_PUBLISHABLE_KEY: Sql = statement! {hot "platforms_publishable_key", "
+    SELECT {PLATFORM} AND publishable_key = ?
 "};
 
 const LIST: Sql = statement! {"
@@ -192,6 +203,12 @@ impl Store {
         self.read(move |connection| sql(FIND_BY_INGRESS_KEY).bind(key).first(connection)).await
     }
 
+    /// The platform that a publishable key belongs to.
+    pub async fn platform_by_publishable_key(&self, key: &str) -> Result<Option<Platform>, Error> {
+        let key = key.replace('\0', "");
+        self.read(move |connection| sql(FIND_BY_PUBLISHABLE_KEY).bind(key).first(connection)).await
+    }
+
     /// The store's shared secret of a platform, for verification.
     pub async fn platform_secret(&self, id: PlatformId) -> Result<Option<SecretString>, Error> {
         let secrets = self.secrets.clone();
@@ -237,8 +254,8 @@ pub fn require_app(write: &mut Write<'_>, id: AppId) -> Result<(), Error> {
 
 const INSERT: Sql = statement! {"
     INSERT INTO platforms (id, app_id, store, name, package_name, environment, shared_secret, window_ms,
-        max_wait_ms, ingress_key, created_at, product_ref, flush_on_revoke, unknown_receipts)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        max_wait_ms, ingress_key, publishable_key, created_at, product_ref, flush_on_revoke, unknown_receipts)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 "};
 
 fn insert(write: &mut Write<'_>, secrets: &Secrets, id: PlatformId, new: &NewPlatform) -> Result<(), Error> {
@@ -254,6 +271,7 @@ fn insert(write: &mut Write<'_>, secrets: &Secrets, id: PlatformId, new: &NewPla
         .bind(new.window_ms)
         .bind(new.max_wait_ms)
         .bind(new.ingress_key.as_str())
+        .bind(new.publishable_key.as_str())
         .bind(write.now)
         .bind(new.product_ref)
         .bind(new.flush_on_revoke)
@@ -266,7 +284,7 @@ fn insert(write: &mut Write<'_>, secrets: &Secrets, id: PlatformId, new: &NewPla
 const UPDATE: Sql = statement! {"
     UPDATE platforms
     SET name = ?, package_name = ?, environment = ?, window_ms = ?, max_wait_ms = ?, ingress_key = ?,
-        product_ref = ?, flush_on_revoke = ?, unknown_receipts = ?
+        publishable_key = ?, product_ref = ?, flush_on_revoke = ?, unknown_receipts = ?
     WHERE id = ?
 "};
 
@@ -281,6 +299,7 @@ fn update(write: &mut Write<'_>, secrets: &Secrets, before: &Platform, patch: &P
         .bind(patch.window_ms.unwrap_or(before.window_ms))
         .bind(patch.max_wait_ms.unwrap_or(before.max_wait_ms))
         .bind(patch.ingress_key.as_ref().unwrap_or(&before.ingress_key).as_str())
+        .bind(patch.publishable_key.as_ref().unwrap_or(&before.publishable_key).as_str())
         .bind(patch.product_ref.unwrap_or(before.product_ref))
         .bind(patch.flush_on_revoke.unwrap_or(before.flush_on_revoke))
         .bind(patch.unknown_receipts.unwrap_or(before.unknown_receipts))

@@ -14,8 +14,8 @@ use domain::payment::{EntryKind, SaleKind, UnknownPrice};
 use domain::time::millis;
 use domain::user::Attributes;
 use domain::{
-    AppId, CollapseKey, DeliveryId, DestinationId, Environment, EventId, OrgId, Outcome, PlatformId, State, Timestamp,
-    TopicId, UnknownReceipts, UserId,
+    AppId, CollapseKey, DeliveryId, DestinationId, DeviceId, Environment, EventId, OrgId, Outcome, PlatformId,
+    SessionId, State, Timestamp, TopicId, UnknownReceipts, UserId,
 };
 use rust_decimal::Decimal;
 use std::borrow::Cow;
@@ -206,7 +206,8 @@ macro_rules! named_columns {
     };
 }
 
-parsed_columns!(AppId, CollapseKey, DeliveryId, DestinationId, EventId, OrgId, PlatformId, TopicId, UserId);
+parsed_columns!(AppId, CollapseKey, DeliveryId, DestinationId, DeviceId, EventId, OrgId, PlatformId, SessionId);
+parsed_columns!(TopicId, UserId);
 parsed_columns!(Decimal, Uuid);
 named_columns!(EntryKind, Environment, Health, Outcome, SaleKind, State, UnknownReceipts);
 domain_enum!(Attributes { Documented = "documented", Extended = "extended" });

@@ -14,6 +14,7 @@ pub mod operators;
 pub mod overdue;
 pub mod retry_after;
 pub mod slots;
+pub mod stream;
 pub mod sweep;
 pub mod unsettled;
 pub mod user_lanes;

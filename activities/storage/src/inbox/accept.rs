@@ -88,7 +88,7 @@ impl Store {
         if notifications.is_empty() {
             return Ok(Vec::new());
         }
-        self.writer.write_items(JobKind::Accept(ACCEPT), notifications, insert).await
+        self.writer.write_items(JobKind::Accept(ACCEPT), notifications.into(), insert).await
     }
 }
 

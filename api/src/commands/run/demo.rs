@@ -134,6 +134,7 @@ async fn platform(
         flush_on_revoke: false,
         unknown_receipts: domain::UnknownReceipts::GiveUp,
         ingress_key: storage::hex(&clock::random_bytes::<16>()),
+        publishable_key: format!("pk_{}", storage::hex(&clock::random_bytes::<16>())),
     };
     store.new_platform(new).await
 }

@@ -132,6 +132,8 @@ impl Engine for Signals {
         async { Ok(()) }.boxed()
     }
 
+    fn stream(&self, _: DestinationId) {}
+
     fn is_connected(&self) -> bool {
         true
     }

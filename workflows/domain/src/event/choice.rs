@@ -1,20 +1,14 @@
 //! Which events a destination chose: names, and wildcards that include types added later.
 
 use super::PURCHASE_UPDATED;
+use crate::device::DeviceEventKind;
 use crate::transition::TransitionKind;
 use serde::{Deserialize, Serialize};
 
 /// Documented types that no connected store causes today. The types that are sent are named where their bodies are
 /// built.
-const NOT_YET: [&str; 7] = [
-    "device.impression",
-    "device.session.end",
-    "device.session.start",
-    "device.transaction",
-    "user.subscription.paused",
-    "user.subscription.transferred.from",
-    "user.subscription.transferred.to",
-];
+const NOT_YET: [&str; 3] =
+    ["user.subscription.paused", "user.subscription.transferred.from", "user.subscription.transferred.to"];
 
 /// A destination's requests fail.
 pub const DESTINATION_FAILING: &str = "destination.failing";
@@ -131,7 +125,8 @@ pub fn unsent_choices(chosen: &[String]) -> Vec<String> {
 #[must_use]
 pub fn choices() -> Vec<&'static str> {
     let sent = TransitionKind::ALL.iter().map(|what| what.event_type()).chain([PURCHASE_UPDATED]).chain(OPERATORS);
-    let mut types: Vec<_> = NOT_YET.into_iter().chain(sent).collect();
+    let reported = DeviceEventKind::ALL.iter().map(|kind| kind.as_str());
+    let mut types: Vec<_> = NOT_YET.into_iter().chain(sent).chain(reported).collect();
     types.sort_unstable();
     WILDCARDS.into_iter().chain(types).collect()
 }

@@ -17,15 +17,16 @@ use serde_json::{Map, Value, json};
 use storage::{Destination, Rendered, Unsent};
 
 /// Maximum size of a body in bytes. Ten such bodies are smaller than the 1 MB that Amplitude accepts in one request.
-const MAX_BYTES: usize = 90_000;
+pub const MAX_BYTES: usize = 90_000;
 /// The valid values of `time`: milliseconds since 1970 with 13 digits, as Amplitude requires (the years 2001 to 2286).
-const VALID_TIMES: std::ops::RangeInclusive<i64> = 1_000_000_000_000..=9_999_999_999_999;
+pub const VALID_TIMES: std::ops::RangeInclusive<i64> = 1_000_000_000_000..=9_999_999_999_999;
 /// The last two digits of `event_id` of a `purchase.updated`, which follows all other events of its revision.
 const LAST_PLACE: usize = 99;
 /// The type of an event that changes user properties and that Amplitude does not count
 /// (<https://amplitude.com/docs/apis/analytics/http-v2>).
 const IDENTIFY: &str = "$identify";
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The version of settle.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// A frozen event.
 #[derive(Debug, Clone, Serialize, Deserialize)]

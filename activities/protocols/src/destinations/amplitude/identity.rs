@@ -66,6 +66,11 @@ pub fn wrong(settings: &Settings, unsent: &Unsent) -> Option<&'static str> {
     refused(id, settings.min_id_length).map(|(reason, _)| reason)
 }
 
+/// Whether Amplitude takes an id.
+pub fn is_usable(settings: &Settings, id: &str) -> bool {
+    refused(id, settings.min_id_length).is_none()
+}
+
 fn usable(id: &str, min_id_length: u64) -> Result<&str, Rendered> {
     refused(id, min_id_length).map_or(Ok(id), |(_, why)| Err(Rendered::Refuse { why }))
 }

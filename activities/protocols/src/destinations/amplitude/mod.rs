@@ -7,6 +7,7 @@ mod answer;
 pub mod body;
 mod caps;
 pub mod config;
+pub mod device;
 mod identity;
 mod keys;
 mod properties;

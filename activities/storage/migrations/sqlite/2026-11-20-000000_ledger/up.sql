@@ -38,9 +38,12 @@ CREATE TABLE platforms (
     -- When the store began to refuse the shared secret; NULL while it accepts it.
     secret_refused_at BIGINT,
     ingress_key TEXT NOT NULL,
+    -- The key with which its devices report. It is in every copy of the app, so it is no secret.
+    publishable_key TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     deleted_at BIGINT
 );
+CREATE UNIQUE INDEX platforms_publishable_key ON platforms (publishable_key);
 CREATE UNIQUE INDEX platforms_name ON platforms (app_id, name) WHERE deleted_at IS NULL;
 CREATE UNIQUE INDEX platforms_ingress_key ON platforms (ingress_key);
 
@@ -189,6 +192,83 @@ CREATE TABLE acceptances (
     seq INTEGER NOT NULL PRIMARY KEY,
     -- JSON: the sequence number of each notification, and its purchase or null.
     notifications TEXT NOT NULL
+);
+
+-- Installations of apps on devices, as they described themselves last.
+CREATE TABLE devices (
+    platform_id TEXT NOT NULL REFERENCES platforms (id),
+    -- Made by the app: another platform may have the same.
+    id TEXT NOT NULL,
+    -- JSON: versions of the app, the system and the client; the first launch.
+    device TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    -- When it sent the last request.
+    seen_at BIGINT NOT NULL,
+    PRIMARY KEY (platform_id, id)
+);
+
+-- The sessions of the app on a device.
+CREATE TABLE device_sessions (
+    platform_id TEXT NOT NULL,
+    device_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    -- NULL while its start is not reported.
+    started_at BIGINT,
+    -- The time of its newest event, and when it ends without another one.
+    last_event_at BIGINT NOT NULL,
+    due_at BIGINT NOT NULL,
+    closed_at BIGINT,
+    PRIMARY KEY (platform_id, device_id, id)
+);
+CREATE INDEX device_sessions_open ON device_sessions (due_at) WHERE closed_at IS NULL;
+-- For the retention.
+CREATE INDEX device_sessions_ended ON device_sessions (due_at) WHERE closed_at IS NOT NULL;
+
+-- What devices reported, one row per event.
+CREATE TABLE device_events (
+    seq INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL,
+    platform_id TEXT NOT NULL REFERENCES platforms (id),
+    device_id TEXT NOT NULL,
+    -- The app's own id of it, by which a repeated report is recognized.
+    client_id TEXT NOT NULL,
+    event_type TEXT NOT NULL,
+    session_id TEXT,
+    -- That of its platform when it was received.
+    environment TEXT NOT NULL,
+    -- When it happened, by our clock.
+    occurred_at BIGINT NOT NULL,
+    body TEXT NOT NULL,
+    created_at BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX device_events_identity ON device_events (device_id, client_id, platform_id);
+
+-- Events of devices that are owed to destinations, and how they ended.
+CREATE TABLE device_deliveries (
+    destination_id TEXT NOT NULL REFERENCES destinations (id),
+    event_seq BIGINT NOT NULL REFERENCES device_events (seq),
+    device_id TEXT NOT NULL,
+    -- `pending`, or how it ended: `delivered`, `dead` or `skipped`.
+    status TEXT NOT NULL,
+    -- Attempts that count as steps of the schedule, and those of them in which the destination refused this event.
+    attempts BIGINT NOT NULL,
+    refusals BIGINT NOT NULL DEFAULT 0,
+    next_due_at BIGINT NOT NULL,
+    first_tried_at BIGINT,
+    last_error TEXT,
+    finished_at BIGINT,
+    PRIMARY KEY (event_seq, destination_id)
+);
+CREATE INDEX device_deliveries_pending ON device_deliveries (destination_id, device_id, event_seq)
+    WHERE status = 'pending';
+
+-- Who delivers what a destination is owed of devices.
+CREATE TABLE streams (
+    destination_id TEXT NOT NULL PRIMARY KEY REFERENCES destinations (id),
+    lease_token TEXT,
+    lease_until BIGINT,
+    -- When an event was sent last although the breaker was open.
+    probed_at BIGINT
 );
 
 -- The owners of purchases. A user is anonymous until an admin names the user's own id (`external_id`).

@@ -11,7 +11,7 @@ pub trait Job: Any + Send {
     fn kind(&self) -> JobKind;
     /// The rows that it shares with jobs of other purchases, if any.
     fn order(&self) -> Option<Order>;
-    /// Number of its items, which are written together with those of all jobs of its type; 0 for a job that is run by
+    /// Number of its items by their weight, which are written together with those of all jobs of its type; 0 for a job that is run by
     /// itself.
     fn items(&self) -> usize;
     /// Runs it together with the items of `others`, which are of its type.
@@ -57,10 +57,26 @@ where
     }
 }
 
+/// Items, and as how many they count for the size of a group: a request of a device has up to 500 events.
+pub struct Items<I> {
+    /// The items.
+    pub items: Vec<I>,
+    /// As how many they count.
+    pub weight: usize,
+}
+
+impl<I> From<Vec<I>> for Items<I> {
+    fn from(items: Vec<I>) -> Self {
+        Self { weight: items.len(), items }
+    }
+}
+
 /// A job with items.
 pub struct Batch<I, O, F> {
     pub kind: JobKind,
     pub items: Vec<I>,
+    /// As how many items they count for the size of a group.
+    pub weight: usize,
     pub work: F,
     pub result: Option<Vec<O>>,
     pub reply: Option<Reply<Vec<O>>>,
@@ -81,7 +97,7 @@ where
     }
 
     fn items(&self) -> usize {
-        self.items.len()
+        self.weight.max(self.items.len())
     }
 
     fn run(&mut self, write: &mut Write<'_>, others: &mut [&mut dyn Job]) -> Result<(), Error> {

@@ -17,6 +17,7 @@ use diesel::QueryResult;
 use domain::{DestinationId, Timestamp};
 pub use failures::NextTransaction;
 use failures::{Stopped, catch};
+pub use job::Items;
 use job::{Batch, Job, Work};
 use order::{Order, Settled};
 use purpose::Purpose;
@@ -182,14 +183,15 @@ impl Writer {
 
     /// Writes items together with those of all waiting jobs that use the same function. `work` returns one result for
     /// each item, in order; it may run more than once before it is committed.
-    pub async fn write_items<I, O, F>(&self, kind: JobKind, items: Vec<I>, work: F) -> Result<Vec<O>, Error>
+    pub async fn write_items<I, O, F>(&self, kind: JobKind, items: Items<I>, work: F) -> Result<Vec<O>, Error>
     where
         I: Send + 'static,
         O: Send + 'static,
         F: Fn(&mut Write<'_>, &[&I]) -> Result<Vec<O>, Error> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        self.enqueue(Box::new(Batch { kind, items, work, result: None, reply: Some(reply) })).await?;
+        let Items { items, weight } = items;
+        self.enqueue(Box::new(Batch { kind, items, weight, work, result: None, reply: Some(reply) })).await?;
         answer.await.map_err(Error::unavailable)?
     }
 

@@ -10,6 +10,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 pub enum JobKind {
     /// It accepts notifications.
     Accept(Faults),
+    /// It accepts what devices report.
+    Device(Faults),
+    /// It works on what this destination is owed of devices.
+    Stream(DestinationId),
     /// It checks that notifications would be accepted now.
     Check,
     /// It records a settling.
@@ -32,8 +36,8 @@ pub struct Faults {
 }
 
 /// The purposes, and the number of threads of each on PostgreSQL.
-const THREADS: [(Purpose, usize); 4] =
-    [(Purpose::Accept, 1), (Purpose::Record, 4), (Purpose::Lanes, 4), (Purpose::Admin, 1)];
+const THREADS: [(Purpose, usize); 5] =
+    [(Purpose::Accept, 1), (Purpose::Record, 4), (Purpose::Lanes, 4), (Purpose::Devices, 1), (Purpose::Admin, 1)];
 
 /// What a job is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +45,7 @@ pub enum Purpose {
     Accept,
     Record,
     Lanes,
+    Devices,
     /// Anything else, and everything on SQLite.
     Admin,
 }
@@ -62,8 +67,8 @@ impl JobKind {
     /// The fail points around its commit.
     pub const fn faults(self) -> Option<Faults> {
         match self {
-            Self::Accept(faults) | Self::Record(faults) => Some(faults),
-            Self::Check | Self::Lane(..) | Self::Other => None,
+            Self::Accept(faults) | Self::Device(faults) | Self::Record(faults) => Some(faults),
+            Self::Check | Self::Lane(..) | Self::Stream(_) | Self::Other => None,
         }
     }
 
@@ -72,6 +77,7 @@ impl JobKind {
     pub fn thread(self, settled: Option<CollapseKey>) -> usize {
         let (purpose, key) = match self {
             Self::Accept(_) | Self::Check => (Purpose::Accept, None),
+            Self::Device(_) | Self::Stream(_) => (Purpose::Devices, None),
             Self::Record(_) => (Purpose::Record, settled),
             Self::Lane(_, key) => (Purpose::Lanes, Some(key)),
             Self::Other => (Purpose::Admin, None),
@@ -113,9 +119,10 @@ mod tests {
             threads(JobKind::Accept(FAULTS)),
             threads(JobKind::Record(FAULTS)),
             keys().map(lane).collect(),
+            threads(JobKind::Device(FAULTS)),
             threads(JobKind::Other),
         ];
-        assert_eq!(all.iter().map(BTreeSet::len).collect::<Vec<_>>(), [1, 4, 4, 1]);
+        assert_eq!(all.iter().map(BTreeSet::len).collect::<Vec<_>>(), [1, 4, 4, 1, 1]);
         assert_eq!(all.iter().flatten().collect::<BTreeSet<_>>().len(), super::threads().len());
     }
 }

@@ -181,7 +181,17 @@ fn insert(write: &mut Write<'_>, values: &[&i64]) -> Counts {
 fn batch(items: &[i64]) -> (Box<dyn Job>, oneshot::Receiver<Counts>) {
     let (reply, answer) = oneshot::channel();
     let items = items.to_vec();
-    (Box::new(Batch { kind: JobKind::Other, items, work: insert, result: None, reply: Some(reply) }), answer)
+    (
+        Box::new(Batch {
+            kind: JobKind::Other,
+            weight: items.len(),
+            items,
+            work: insert,
+            result: None,
+            reply: Some(reply),
+        }),
+        answer,
+    )
 }
 
 #[test]

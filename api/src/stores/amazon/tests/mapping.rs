@@ -28,6 +28,7 @@ fn platform(package_name: &str) -> Platform {
         unknown_receipts: domain::UnknownReceipts::GiveUp,
         secret_refused_at: None,
         ingress_key: "key".to_owned(),
+        publishable_key: "pk_test".to_owned(),
         created_at: now(),
     }
 }

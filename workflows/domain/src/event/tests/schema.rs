@@ -1,6 +1,7 @@
 //! The schemas accept documented payloads and our own, and no payload with a missing or mistyped field.
 
 use super::{bought, described, known, monthly, sent};
+use crate::device::DeviceEventKind;
 use crate::event::choice::OPERATORS;
 use crate::event::schema::ADDITIONS;
 use crate::event::{DESTINATION_FAILING, PURCHASE_UPDATED};
@@ -120,7 +121,8 @@ pub fn check_places(event_type: &str, body: &Value) -> (usize, usize) {
 fn every_event_that_we_can_send_has_a_schema_of_draft_2020_12() {
     let types: BTreeSet<_> = schemas::all().iter().map(|(event_type, ..)| *event_type).collect();
     let of_users = TransitionKind::ALL.iter().map(|what| what.event_type());
-    let sent: BTreeSet<_> = of_users.chain([PURCHASE_UPDATED]).chain(OPERATORS).collect();
+    let of_devices = DeviceEventKind::ALL.iter().map(|kind| kind.as_str());
+    let sent: BTreeSet<_> = of_users.chain(of_devices).chain([PURCHASE_UPDATED]).chain(OPERATORS).collect();
     assert_eq!(types, sent);
     for (event_type, version, schema) in schemas::all() {
         assert_eq!(version, if event_type == PURCHASE_UPDATED { "2.0" } else { "1.0" });

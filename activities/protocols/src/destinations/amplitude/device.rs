@@ -1,0 +1,114 @@
+//! The event of a device, as Amplitude takes it. It carries no user property and no revenue: payments are counted by the
+//! events of purchases.
+
+use super::body::{MAX_BYTES, VALID_TIMES, VERSION};
+use super::caps::Caps;
+use super::config;
+use super::identity;
+use super::keys::Key;
+use super::settings::{Settings, UserIdSource, WithoutExternalId};
+use domain::{Environment, Timestamp};
+use serde_json::{Map, Value, json};
+use storage::{Destination, Rendered, StreamedEvent};
+
+/// Fields of `data` that other fields of the event stand for.
+const ELSEWHERE: [&str; 4] = ["device", "session_id", "session_started_at", "user_id"];
+/// The price is a text in `data` and a number here, so that Amplitude can compute with it.
+const PRICE: &str = "purchase_price";
+
+/// Renders an event of a device, or returns the reason for which it is not sent now or ever.
+#[must_use]
+pub fn render(destination: &Destination, event: &StreamedEvent) -> Rendered {
+    let settings = match config::read(&destination.settings) {
+        Ok(settings) => settings,
+        Err(wrong) => return Rendered::Refuse { why: wrong.to_string() },
+    };
+    let Ok(body) = serde_json::from_str::<Value>(&event.body) else {
+        return Rendered::Refuse { why: "the body of the event was removed because of its age".to_owned() };
+    };
+    let key = Key::of(event.environment);
+    if !settings.keys.has(key) {
+        let why = format!(
+            "its platform is in the {}, and the integration has no `{}`",
+            event.environment.as_str(),
+            key.name()
+        );
+        return Rendered::Skip { why };
+    }
+    let user_id = match user_id(&settings, &body["data"]) {
+        Ok(user_id) => user_id,
+        Err(rendered) => return rendered,
+    };
+    let frozen = json!({
+        "sandbox": event.environment == Environment::Sandbox,
+        "event": fields(&settings, event, &body["data"], user_id),
+    });
+    let body = frozen.to_string();
+    if body.len() > MAX_BYTES {
+        return Rendered::Refuse { why: format!("the event is longer than {MAX_BYTES} bytes") };
+    }
+    Rendered::Body(body)
+}
+
+/// The customer's id. Nobody has logged in on the device: it belongs to an anonymous user.
+fn user_id(settings: &Settings, data: &Value) -> Result<Option<Value>, Rendered> {
+    match (settings.user_id, settings.without_external_id) {
+        (UserIdSource::UserId, _) => Ok(Some(data["user_id"].clone())),
+        (UserIdSource::ExternalId, WithoutExternalId::Send) => Ok(None),
+        (UserIdSource::ExternalId, WithoutExternalId::Wait) => {
+            Err(Rendered::Wait { why: "the customer has no external id yet".to_owned() })
+        }
+        (UserIdSource::ExternalId, WithoutExternalId::Skip) => {
+            Err(Rendered::Skip { why: "the customer has no external id".to_owned() })
+        }
+    }
+}
+
+fn fields(settings: &Settings, event: &StreamedEvent, data: &Value, user_id: Option<Value>) -> Map<String, Value> {
+    let mut caps = Caps::default();
+    let device = &data["device"];
+    // The key of devices is public: an id that Amplitude refuses would hold up the events beside it.
+    let own = device["analytics_device_id"].as_str().filter(|id| identity::is_usable(settings, id));
+    let mut text = |value: &Value| value.as_str().map(|text| json!(caps.text(text)));
+    let session = data["session_started_at"].as_str().and_then(|text| text.parse().ok()).map(millis);
+    let mut fields = Map::new();
+    fields.insert("event_type".to_owned(), json!(event.event_type));
+    fields.insert("insert_id".to_owned(), json!(event.id));
+    fields.insert("time".to_owned(), json!(millis(event.occurred_at).clamp(*VALID_TIMES.start(), *VALID_TIMES.end())));
+    fields.insert("library".to_owned(), json!(format!("settle/{VERSION}")));
+    fields.insert("ingestion_metadata".to_owned(), json!({ "source_name": "settle", "source_version": VERSION }));
+    fields.extend(settings.partner_id.as_ref().map(|id| ("partner_id".to_owned(), json!(id))));
+    fields.insert("device_id".to_owned(), own.map_or_else(|| device["id"].clone(), |own| json!(own)));
+    fields.extend(user_id.map(|user_id| ("user_id".to_owned(), user_id)));
+    // Amplitude names a session by its beginning.
+    fields.extend(session.map(|session| ("session_id".to_owned(), json!(session))));
+    for (name, value) in [
+        ("platform", &device["platform_type"]),
+        ("app_version", &device["app_version"]),
+        ("os_name", &device["os"]["name"]),
+        ("os_version", &device["os"]["version"]),
+        ("country", &data["purchase_country"]),
+    ] {
+        fields.extend(text(value).map(|value| (name.to_owned(), value)));
+    }
+    fields.insert("event_properties".to_owned(), Value::Object(properties(event, data)));
+    fields
+}
+
+/// What happened, without what is unknown.
+fn properties(event: &StreamedEvent, data: &Value) -> Map<String, Value> {
+    let mut properties = Map::new();
+    properties.insert("environment".to_owned(), json!(event.environment.as_str()));
+    for (name, value) in data.as_object().into_iter().flatten() {
+        if value.is_null() || ELSEWHERE.contains(&name.as_str()) {
+            continue;
+        }
+        let number = value.as_str().filter(|_| name == PRICE).and_then(|text| text.parse::<f64>().ok());
+        properties.insert(name.clone(), number.map_or_else(|| value.clone(), |number| json!(number)));
+    }
+    properties
+}
+
+const fn millis(time: Timestamp) -> i64 {
+    time.micros().div_euclid(1000)
+}

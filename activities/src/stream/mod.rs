@@ -1,0 +1,458 @@
+//! `stream`: delivers the events of devices to one destination. One run takes what is owed page by page, until it has run
+//! for a while, or nothing was owed for a while.
+//!
+//! The devices of a page are divided among a bounded number of channels, which send concurrently; the events of one device
+//! are in one channel, in their order. A channel stops at its first event that was not delivered. What is owed is in storage
+//! alone: nothing here grows with it.
+
+mod spacing;
+
+use crate::attempt::{is_event_expired, publish_operator_events};
+use crate::dependencies::Context;
+use crate::failure::Failed;
+use domain::{DeliveryId, DestinationId, DeviceId, Timestamp};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use protocols::destinations::{Config, Exchange, Invalid};
+use spacing::Spacing;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use storage::{
+    Attempt, AttemptClass, DeliveryResult, EndpointSignal, Error, EventResult, Rendered, StreamBatch, StreamClaim,
+    StreamPage, StreamRequest, StreamResult, StreamVerdict, StreamWait, StreamedEvent, Verdict,
+};
+use temporalio_sdk::activities::ActivityContext;
+use tokio::time::Instant;
+use workflows::activities::{Stream, Streamed};
+use workflows::options::STREAM_BUDGET;
+
+/// How long a claim keeps other runs off, if its run does not give it up: a page claims, and releases at its end.
+const LEASE: Duration = Duration::from_secs(45);
+/// Latest start of a request after the claim of its page, so that it ends within the lease.
+const LATEST_START: Duration = Duration::from_secs(25);
+/// Time between two looks for something owed.
+const IDLE_INTERVAL: Duration = Duration::from_secs(1);
+/// A run without anything owed for this time ends.
+const IDLE_LIMIT: Duration = Duration::from_secs(60);
+/// Shorter waits are slept out; for a longer one the run ends, and Temporal shows why and begins the next one.
+const SHORT_WAIT: Duration = Duration::from_secs(3);
+/// The longest wait of a run, whatever it waits for: meanwhile another device may report.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// Time between two heartbeats to Temporal.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(4);
+/// Maximum number of channels.
+const MAX_CHANNELS: usize = 32;
+/// The longest time for which nothing is sent to a destination that took nothing of the last page.
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
+/// Wait before the next attempt when no request can be built from the destination's settings.
+const INVALID_SETTINGS_RETRY: Duration = Duration::from_secs(600);
+/// Wait before a customer's id, which an event waits for, is looked up again.
+const UNNAMED_RETRY: Duration = Duration::from_secs(600);
+
+/// One run of the activity.
+pub struct StreamRun {
+    /// Identifies it.
+    pub token: String,
+    /// Temporal's number of the attempt, from 1.
+    pub attempt: u32,
+}
+
+/// How long nothing is sent after a page of which nothing arrived: 2 s, doubling to a minute.
+fn back_off(attempt: u32) -> Duration {
+    Duration::from_secs(1_u64 << attempt.clamp(1, 6)).min(LONGEST_BACK_OFF)
+}
+
+/// Walks the devices of a destination, from the first to the last, again and again.
+struct Walk {
+    claim: StreamClaim,
+    /// The shortest wait of a device since the first one.
+    wait: Option<StreamWait>,
+    /// Whether anything was sent since the first device.
+    has_sent: bool,
+    /// When something was sent last.
+    sent_at: Instant,
+    delivered: usize,
+}
+
+/// Delivers until the run has taken long enough, the worker stops, or nothing was owed for a while.
+///
+/// # Errors
+/// The destination takes nothing for a while, or storage failed: Temporal begins the next run.
+pub async fn stream(context: &Context, run: StreamRun, input: &Stream) -> Result<Streamed, Failed> {
+    let claim = StreamClaim { destination: input.destination_id, token: run.token, lease: LEASE, after: None };
+    let began = Instant::now();
+    let mut walk = Walk { claim, wait: None, has_sent: false, sent_at: began, delivered: 0 };
+    let mut spacing = Spacing::of(None);
+    loop {
+        if context.stopping.load(Ordering::Relaxed) || began.elapsed() > STREAM_BUDGET {
+            return Ok(Streamed { delivered: walk.delivered, is_idle: false });
+        }
+        match context.store.claim_stream(walk.claim.clone()).await? {
+            StreamPage::Send(batch) => {
+                spacing.follow(batch.destination.rate);
+                walk.claim.after = Some(batch.last_device);
+                let sent = send(context, &walk.claim, *batch, &spacing).await?;
+                if let Some(why) = sent.failure.filter(|_| sent.delivered == 0) {
+                    return Err(Failed::Later { wait: back_off(run.attempt), why });
+                }
+                (walk.has_sent, walk.sent_at) = (true, Instant::now());
+                walk.delivered += sent.delivered;
+            }
+            StreamPage::Next { after, wait } => {
+                walk.claim.after = Some(after);
+                walk.wait = walk.wait.into_iter().chain(wait).min();
+            }
+            StreamPage::Wait(wait) => pause(wait).await?,
+            StreamPage::End => {
+                let owes_nothing = walk.restart().await?;
+                if owes_nothing && walk.sent_at.elapsed() > IDLE_LIMIT {
+                    return Ok(Streamed { delivered: walk.delivered, is_idle: true });
+                }
+            }
+            StreamPage::Closed => return Ok(Streamed { delivered: walk.delivered, is_idle: true }),
+        }
+    }
+}
+
+impl Walk {
+    /// Goes back to the first device. Where nothing could be sent, it waits. Returns whether nothing is owed.
+    async fn restart(&mut self) -> Result<bool, Failed> {
+        let (wait, has_sent) = (self.wait.take(), std::mem::take(&mut self.has_sent));
+        self.claim.after = None;
+        match wait {
+            _ if has_sent => Ok(false),
+            Some(wait) => pause(wait).await.map(|()| false),
+            None => {
+                tokio::time::sleep(IDLE_INTERVAL).await;
+                Ok(true)
+            }
+        }
+    }
+}
+
+/// Sleeps a short wait out.
+///
+/// # Errors
+/// A longer wait: the next run begins after it, or after [`LONGEST_WAIT`].
+async fn pause(StreamWait { wait, why }: StreamWait) -> Result<(), Failed> {
+    if wait > SHORT_WAIT {
+        return Err(Failed::Later { wait: wait.min(LONGEST_WAIT), why });
+    }
+    tokio::time::sleep(wait.max(Duration::from_millis(1))).await;
+    Ok(())
+}
+
+/// Sends heartbeats to Temporal until the activity is cancelled.
+pub async fn send_heartbeats(ctx: &ActivityContext) -> Failed {
+    loop {
+        if let Err(error) = ctx.record_heartbeat(()).await {
+            tracing::debug!(error = %error, "a heartbeat was not sent");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(HEARTBEAT_INTERVAL) => {}
+            () = ctx.cancelled() => {
+                return Failed::Later { wait: IDLE_INTERVAL, why: "the stream was cancelled".to_owned() };
+            }
+        }
+    }
+}
+
+/// A page that is being sent.
+struct Page<'a> {
+    context: &'a Context,
+    claim: &'a StreamClaim,
+    batch: &'a StreamBatch,
+    config: &'a Config,
+    spacing: &'a Spacing,
+    claimed_at: Instant,
+    /// Whether the destination wants no further request of this page.
+    is_over: AtomicBool,
+}
+
+/// How a page was taken.
+#[derive(Default)]
+struct PageResult {
+    /// Number of delivered events.
+    delivered: usize,
+    /// Why a request failed, if one did.
+    failure: Option<String>,
+}
+
+/// Sends a page.
+async fn send(
+    context: &Context,
+    claim: &StreamClaim,
+    batch: StreamBatch,
+    spacing: &Spacing,
+) -> Result<PageResult, Error> {
+    let config = match Config::ready(&batch.destination, &batch.secret, &context.allowed_addresses) {
+        Ok(config) => config,
+        Err(invalid) => {
+            let results = batch.events.iter().map(|event| unusable(event, &invalid)).collect();
+            context.store.finish_stream(claim, results, None).await?;
+            context.store.release_stream(claim).await?;
+            return Ok(PageResult::default());
+        }
+    };
+    let (claimed_at, is_over) = (Instant::now(), AtomicBool::new(false));
+    let page = Page { context, claim, batch: &batch, config: &config, spacing, claimed_at, is_over };
+    let channels = channels(&batch.events, usize::try_from(batch.destination.concurrency).unwrap_or(1));
+    let mut running: FuturesUnordered<_> = channels.into_iter().map(|events| page.send_channel(events)).collect();
+    let mut all = PageResult::default();
+    while let Some(sent) = running.next().await {
+        let PageResult { delivered, failure } = sent?;
+        all.delivered += delivered;
+        all.failure = all.failure.or(failure);
+    }
+    context.store.release_stream(claim).await?;
+    Ok(all)
+}
+
+/// Divides the devices of a page among at most `concurrency` channels. The events of a device stay together, in order.
+fn channels(events: &[StreamedEvent], concurrency: usize) -> Vec<Vec<&StreamedEvent>> {
+    let mut by_device: BTreeMap<DeviceId, Vec<&StreamedEvent>> = BTreeMap::new();
+    for event in events {
+        by_device.entry(event.device_id).or_default().push(event);
+    }
+    let count = concurrency.clamp(1, MAX_CHANNELS).min(by_device.len().max(1));
+    let mut channels: Vec<Vec<&StreamedEvent>> = vec![Vec::new(); count];
+    for (index, device) in by_device.into_values().enumerate() {
+        channels[index % count].extend(device);
+    }
+    channels
+}
+
+impl Page<'_> {
+    /// Sends the events of a channel, request by request, until one is not delivered. A request that its destination wants
+    /// smaller is repeated with fewer events.
+    async fn send_channel(&self, events: Vec<&StreamedEvent>) -> Result<PageResult, Error> {
+        let mut sent = PageResult::default();
+        let mut unsent = Vec::new();
+        let attempts = self.rendered(events, &mut unsent);
+        self.record(unsent, None).await?;
+        let mut per_request = usize::try_from(self.batch.destination.per_request).unwrap_or(1).max(1);
+        let mut rest = attempts.as_slice();
+        while !rest.is_empty() && self.may_send().await? {
+            let events: Vec<Attempt> = rest.iter().take(per_request).map(|(_, attempt)| attempt.clone()).collect();
+            let result = match self.request(&events).await {
+                Ok(result) => result,
+                Err(invalid) => {
+                    self.record(rest.iter().map(|(event, _)| unusable(event, &invalid)).collect(), None).await?;
+                    break;
+                }
+            };
+            let is_halved = result.at_most.is_some() && events.len() > 1;
+            if let Some(at_most) = result.at_most {
+                per_request = usize::try_from(at_most).unwrap_or(1).clamp(1, per_request);
+            }
+            let is_retried = result.events.iter().any(|one| matches!(one.verdict, Verdict::Retry { .. }));
+            sent.add(&result);
+            self.finish(rest, result).await?;
+            if is_retried && !is_halved {
+                break;
+            }
+            if !is_halved {
+                rest = rest.get(events.len()..).unwrap_or_default();
+            }
+        }
+        Ok(sent)
+    }
+
+    /// Whether another request may be sent now; waits for its place.
+    async fn may_send(&self) -> Result<bool, Error> {
+        let latest = self.claimed_at + LATEST_START;
+        let Some(place) = self.spacing.take(Instant::now(), latest).await else { return Ok(false) };
+        tokio::time::sleep_until(place).await;
+        let is_over = self.is_over.load(Ordering::Relaxed) || self.context.stopping.load(Ordering::Relaxed);
+        if is_over || Instant::now() > latest {
+            return Ok(false);
+        }
+        self.context.store.holds_stream(self.claim).await
+    }
+
+    /// Sends one request, and judges the answer.
+    async fn request(&self, events: &[Attempt]) -> Result<DeliveryResult, Invalid> {
+        let request = self.config.request((self.context.clock)(), events)?;
+        let reply = self.context.http.send(request).await;
+        Ok(self.config.judge(Exchange { events, reply: &reply, at: self.now(), jitter: (self.context.random)() }))
+    }
+
+    /// Records the results of a request.
+    async fn finish(&self, sent: &[(&StreamedEvent, Attempt)], result: DeliveryResult) -> Result<(), Error> {
+        fail::fail_point!("stream.after_send", |_| std::process::abort());
+        let ends =
+            matches!(&result.endpoint_signal, EndpointSignal::Gone { .. } | EndpointSignal::Failure { pause: Some(_) });
+        if ends {
+            self.is_over.store(true, Ordering::Relaxed);
+        }
+        let of = |one: &EventResult| {
+            let (event, _) = sent.iter().find(|(_, attempt)| attempt.delivery_id == one.delivery_id)?;
+            Some(result_of(event, one))
+        };
+        let results = result.events.iter().filter_map(of).collect();
+        let request = sent.first().map(|(event, _)| StreamRequest {
+            device: event.device_id,
+            began: self.batch.at,
+            mode: self.batch.mode,
+            result,
+            disable_after: self.config.disable_after(),
+        });
+        self.record(results, request).await
+    }
+
+    async fn record(&self, results: Vec<StreamResult>, request: Option<StreamRequest>) -> Result<(), Error> {
+        if results.is_empty() && request.is_none() {
+            return Ok(());
+        }
+        count(&results);
+        let finished = self.context.store.finish_stream(self.claim, results, request).await?;
+        publish_operator_events(self.context, self.claim.destination, finished.operator_events, finished.owing);
+        Ok(())
+    }
+
+    /// The events of a channel with their bodies. An event that is not sent gets its result; if it waits, so do the later
+    /// ones of its device.
+    fn rendered<'e>(
+        &self,
+        events: Vec<&'e StreamedEvent>,
+        results: &mut Vec<StreamResult>,
+    ) -> Vec<(&'e StreamedEvent, Attempt)> {
+        let destination = &self.batch.destination;
+        let (mut attempts, mut waiting) = (Vec::with_capacity(events.len()), BTreeSet::new());
+        for event in events {
+            if waiting.contains(&event.device_id) {
+                continue;
+            }
+            let (verdict, why) = match Config::render_streamed(destination, event) {
+                _ if is_event_expired(event.first_tried_at, self.config.gives_up_after(), self.batch.at) => {
+                    let why = "so long after its first attempt a repetition could be counted twice";
+                    (StreamVerdict::Dead, why.to_owned())
+                }
+                Rendered::Body(body) | Rendered::Revenue { body, .. } => {
+                    attempts.push((event, attempt(destination.id, event, body)));
+                    continue;
+                }
+                Rendered::Wait { why } => {
+                    waiting.insert(event.device_id);
+                    (StreamVerdict::Retry { delay: UNNAMED_RETRY, counts: false }, why)
+                }
+                Rendered::Skip { why } => (StreamVerdict::Skipped, why),
+                Rendered::Refuse { why } => (StreamVerdict::Dead, why),
+            };
+            results.push(StreamResult { seq: event.seq, verdict, class: None, error: Some(why) });
+        }
+        attempts
+    }
+
+    /// The present time by the database's clock.
+    fn now(&self) -> Timestamp {
+        self.batch.at.plus(self.claimed_at.elapsed())
+    }
+}
+
+impl PageResult {
+    /// Adds a request.
+    fn add(&mut self, result: &DeliveryResult) {
+        self.delivered += result.events.iter().filter(|one| one.verdict == Verdict::Delivered).count();
+        if matches!(result.endpoint_signal, EndpointSignal::Failure { .. }) && self.failure.is_none() {
+            self.failure = result.events.iter().find_map(|one| one.error.clone());
+        }
+    }
+}
+
+/// An event as kinds of destinations take it.
+fn attempt(destination: DestinationId, event: &StreamedEvent, body: String) -> Attempt {
+    Attempt {
+        delivery_id: DeliveryId::of(destination, event.id, 0),
+        event_id: event.id,
+        event_type: event.event_type.clone(),
+        revision: 0,
+        number: event.attempts.saturating_add(1),
+        refusals: event.refusals,
+        first_tried_at: event.first_tried_at,
+        is_stale: false,
+        body,
+        traceparent: None,
+    }
+}
+
+fn result_of(event: &StreamedEvent, result: &EventResult) -> StreamResult {
+    let verdict = match result.verdict {
+        Verdict::Delivered => StreamVerdict::Delivered,
+        Verdict::Retry { delay } => StreamVerdict::Retry { delay, counts: result.counts },
+        Verdict::Dead => StreamVerdict::Dead,
+    };
+    let why = || result.error.clone().unwrap_or_else(|| result.class.as_str().to_owned());
+    // What a request of another environment held back was not sent.
+    let class = (result.class != AttemptClass::Postponed).then_some(result.class);
+    let error = (verdict != StreamVerdict::Delivered).then(why);
+    StreamResult { seq: event.seq, verdict, class, error }
+}
+
+/// The result of an event whose request cannot be built from the destination's settings.
+fn unusable(event: &StreamedEvent, invalid: &Invalid) -> StreamResult {
+    let verdict = StreamVerdict::Retry { delay: INVALID_SETTINGS_RETRY, counts: false };
+    StreamResult { seq: event.seq, verdict, class: None, error: Some(invalid.to_string()) }
+}
+
+fn count(results: &[StreamResult]) {
+    for one in results {
+        let outcome = match one.verdict {
+            StreamVerdict::Delivered => "delivered",
+            StreamVerdict::Retry { .. } => "retry",
+            StreamVerdict::Dead => "dead",
+            StreamVerdict::Skipped => "skipped",
+        };
+        metrics::counter!("settle_device_deliveries_total", "outcome" => outcome).increment(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::{Environment, EventId};
+    use uuid::Uuid;
+
+    fn event(seq: i64, device: u128) -> StreamedEvent {
+        StreamedEvent {
+            seq,
+            id: EventId::new(Uuid::from_u128(1)),
+            device_id: DeviceId::new(Uuid::from_u128(device)),
+            event_type: "device.impression".to_owned(),
+            environment: Environment::Production,
+            occurred_at: Timestamp::from_micros(0),
+            body: "{}".to_owned(),
+            attempts: 0,
+            refusals: 0,
+            first_tried_at: None,
+            next_due_at: Timestamp::from_micros(0),
+            last_error: None,
+        }
+    }
+
+    #[test]
+    fn what_takes_nothing_is_left_alone_for_a_growing_time() {
+        let waits: Vec<u64> = [0, 1, 2, 3, 5, 6, 1000].into_iter().map(|attempt| back_off(attempt).as_secs()).collect();
+        assert_eq!(waits, [2, 2, 4, 8, 32, 60, 60]);
+    }
+
+    #[test]
+    fn the_events_of_a_device_are_in_one_channel_in_their_order() {
+        let events: Vec<StreamedEvent> = (0..60).map(|seq| event(seq, u128::from(seq.unsigned_abs() % 7))).collect();
+        for concurrency in [0, 1, 3, 100] {
+            let channels = channels(&events, concurrency);
+            assert_eq!(channels.len(), concurrency.clamp(1, 7));
+            assert_eq!(channels.iter().map(Vec::len).sum::<usize>(), events.len());
+            let mut channel_of: BTreeMap<DeviceId, (usize, i64)> = BTreeMap::new();
+            for (index, channel) in channels.iter().enumerate() {
+                for event in channel {
+                    let (known, last) = channel_of.entry(event.device_id).or_insert((index, -1));
+                    assert!(*known == index && *last < event.seq, "{event:?}");
+                    *last = event.seq;
+                }
+            }
+        }
+        assert_eq!(channels(&[], 4).len(), 1);
+    }
+}

@@ -1,0 +1,263 @@
+//! The hot path of devices: stores the reports of many requests with few statements.
+//!
+//! A repeated report is recognized by the app's own id of it, and is not stored again. The end of a session that has ended
+//! counts as a repetition too: it was announced.
+
+use crate::db::error::Error;
+use crate::db::statement::clean;
+use crate::db::store::Store;
+use crate::db::writer::{Faults, Items, JobKind, Write};
+use crate::devices::events::{self, Identity, NewEvent};
+use crate::devices::rows::{self, Origin, Origins};
+use crate::devices::sessions::{self, SessionKey};
+use domain::device::clock::DeviceClock;
+use domain::device::session::{Session, Step};
+use domain::device::{Content, Device, DeviceEvent, DeviceEventKind, Happened, SessionMark};
+use domain::{DestinationId, DevicePlace, EventId, OrgId, PlatformId, SessionId, Timestamp, UserId};
+use std::collections::{BTreeMap, BTreeSet};
+use tokio::time::Instant;
+
+/// The fail points around the commit of reports.
+const ACCEPT: Faults =
+    Faults { before_commit: "device.before_commit", after_commit: "device.after_commit", early_answer: None };
+
+/// What one request of a device reports.
+#[derive(Debug, Clone)]
+pub struct DeviceRequest {
+    /// The platform whose key it has.
+    pub platform: PlatformId,
+    /// The device, as it describes itself.
+    pub device: Device,
+    /// When it was sent, by the device's clock.
+    pub sent_at: Timestamp,
+    /// When it was received, by the monotonic clock of this process: it may wait before it is stored.
+    pub received_at: Instant,
+    /// The events, in the device's order.
+    pub reports: Vec<DeviceReport>,
+}
+
+/// One event that a device reports.
+#[derive(Debug, Clone)]
+pub struct DeviceReport {
+    /// The app's own id of it.
+    pub client_id: String,
+    /// When it happened, by the device's clock.
+    pub time: Timestamp,
+    /// Its session.
+    pub session: Option<SessionId>,
+    /// What happened.
+    pub content: Content,
+}
+
+/// How the events of a request were taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcceptedReports {
+    /// Number of events that are stored now.
+    pub accepted: usize,
+    /// Number of events that were stored before.
+    pub repeated: usize,
+    /// The enabled destinations that are owed some of the new events.
+    pub owing: BTreeSet<DestinationId>,
+}
+
+impl Store {
+    /// Accepts what devices report. When this returns, it is durable: it survives a power cut.
+    pub async fn accept_reports(&self, request: DeviceRequest) -> Result<AcceptedReports, Error> {
+        let org = self.installation().org_id;
+        let work = move |write: &mut Write<'_>, requests: &[&DeviceRequest]| accept(write, org, requests);
+        let weight = request.reports.len();
+        let items = Items { items: vec![request], weight };
+        let accepted = self.writer.write_items(JobKind::Device(ACCEPT), items, work).await?;
+        accepted.into_iter().next().ok_or(Error::Missing { what: "request" })
+    }
+}
+
+/// The reports of a group of requests, each once.
+struct Gathered<'r> {
+    /// The sessions of its events, as they are stored.
+    known: BTreeMap<SessionKey, Session>,
+    /// The ends of sessions in this group.
+    closed: BTreeSet<SessionKey>,
+    /// The events of this group.
+    seen: BTreeSet<Identity>,
+    /// What is to be stored, with the index of its request.
+    events: Vec<(usize, &'r DeviceReport)>,
+}
+
+fn accept(write: &mut Write<'_>, org: OrgId, requests: &[&DeviceRequest]) -> Result<Vec<AcceptedReports>, Error> {
+    let epoch = write.epoch()?;
+    let mut origins = Origins::new();
+    for request in requests {
+        Origin::read_once(&mut origins, write.connection, request.platform)?;
+    }
+    // Of two requests of a device the later one describes it.
+    let devices: BTreeMap<DevicePlace, &Device> = requests.iter().map(|one| (one.place(), &one.device)).collect();
+    rows::lock(write, &devices)?;
+    let received: Vec<Timestamp> = requests.iter().map(|one| one.received_at(write)).collect();
+    let mut gathered = Gathered {
+        known: sessions::find(write, &sessions_of(requests))?,
+        closed: BTreeSet::new(),
+        seen: BTreeSet::new(),
+        events: Vec::new(),
+    };
+    for index in in_order(requests) {
+        gathered.add(index, requests[index]);
+    }
+    let began = gathered.beginnings(requests, &received);
+    let mut new = Vec::with_capacity(gathered.events.len());
+    for (index, report) in &gathered.events {
+        let (request, received_at) = (requests[*index], received[*index]);
+        let Some(origin) = origins.get(&request.platform) else { continue };
+        new.push(request.event(report, &Circumstances { origin, org, epoch, received_at, began: &began }));
+    }
+    let inserted = events::insert(write, &new, &origins)?;
+    gathered.store_sessions(write, &new, &inserted)?;
+    let mut accepted: Vec<AcceptedReports> = requests
+        .iter()
+        .map(|one| AcceptedReports { accepted: 0, repeated: one.reports.len(), owing: BTreeSet::new() })
+        .collect();
+    for ((index, _), event) in gathered.events.iter().zip(&new) {
+        if let (true, Some(counts)) = (inserted.contains(&event.identity()), accepted.get_mut(*index)) {
+            counts.accepted += 1;
+            counts.repeated -= 1;
+            counts.owing.extend(event.choosers(&origins).filter(|one| one.enabled).map(|one| one.id));
+        }
+    }
+    Ok(accepted)
+}
+
+/// The indexes of the requests, ordered by device; those of one device stay in the order in which they came.
+fn in_order(requests: &[&DeviceRequest]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..requests.len()).collect();
+    order.sort_by_key(|index| requests[*index].place());
+    order
+}
+
+/// The sessions that the events of these requests name.
+fn sessions_of(requests: &[&DeviceRequest]) -> BTreeSet<SessionKey> {
+    let of = |request: &&DeviceRequest| {
+        let place = request.place();
+        request.reports.iter().filter_map(move |report| Some((place, report.session?))).collect::<Vec<_>>()
+    };
+    requests.iter().flat_map(of).collect()
+}
+
+impl<'r> Gathered<'r> {
+    /// Adds the events of a request, without those that are repeated in the group, and without the ends of sessions that
+    /// have ended.
+    fn add(&mut self, index: usize, request: &'r DeviceRequest) {
+        for report in &request.reports {
+            let key = report.session.map(|session| (request.place(), session));
+            let is_end = matches!(report.content, Content::SessionEnd { .. });
+            let is_closed = |key: &SessionKey| {
+                self.closed.contains(key) || self.known.get(key).is_some_and(|session| session.closed_at.is_some())
+            };
+            if (is_end && key.as_ref().is_some_and(is_closed))
+                || !self.seen.insert((request.place(), clean(&report.client_id).into_owned()))
+            {
+                continue;
+            }
+            if is_end {
+                self.closed.extend(key);
+            }
+            self.events.push((index, report));
+        }
+    }
+
+    /// When each session began: what is known never changes; else by the first start in the group.
+    fn beginnings(&self, requests: &[&DeviceRequest], received: &[Timestamp]) -> BTreeMap<SessionKey, Timestamp> {
+        let known = self.known.iter().filter_map(|(key, session)| Some((*key, session.started_at?)));
+        let mut began: BTreeMap<SessionKey, Timestamp> = known.collect();
+        for (index, report) in &self.events {
+            let request = requests[*index];
+            if let Content::SessionStart { session, .. } = report.content {
+                let at = request.clock(received[*index]).correct(report.time);
+                began.entry((request.place(), session)).or_insert(at);
+            }
+        }
+        began
+    }
+
+    /// Adds the new events to their sessions.
+    fn store_sessions(
+        &mut self,
+        write: &mut Write<'_>,
+        events: &[NewEvent],
+        inserted: &BTreeSet<Identity>,
+    ) -> Result<(), Error> {
+        let mut touched = BTreeMap::new();
+        for event in events.iter().filter(|event| inserted.contains(&event.identity())) {
+            let Some(session) = event.session else { continue };
+            let (key, step) = ((event.place, session), step(event.kind));
+            let session = self
+                .known
+                .entry(key)
+                .and_modify(|session| session.add(step, event.occurred_at))
+                .or_insert_with(|| Session::first(step, event.occurred_at));
+            touched.insert(key, *session);
+        }
+        sessions::store(write, &touched)
+    }
+}
+
+const fn step(kind: DeviceEventKind) -> Step {
+    match kind {
+        DeviceEventKind::SessionStart => Step::Start,
+        DeviceEventKind::SessionEnd => Step::End,
+        DeviceEventKind::Impression | DeviceEventKind::Transaction => Step::Event,
+    }
+}
+
+/// What the body of an event says beside its report.
+struct Circumstances<'a> {
+    origin: &'a Origin,
+    org: OrgId,
+    epoch: i64,
+    received_at: Timestamp,
+    /// When sessions began.
+    began: &'a BTreeMap<SessionKey, Timestamp>,
+}
+
+impl DeviceRequest {
+    const fn place(&self) -> DevicePlace {
+        DevicePlace { platform: self.platform, device: self.device.id }
+    }
+
+    /// When it was received, by the clock that stamps rows.
+    fn received_at(&self, write: &Write<'_>) -> Timestamp {
+        write.now.minus(write.began.saturating_duration_since(self.received_at))
+    }
+
+    /// The device's clock, as this request shows it.
+    const fn clock(&self, received_at: Timestamp) -> DeviceClock {
+        DeviceClock { sent_at: self.sent_at, received_at }
+    }
+
+    fn event(&self, report: &DeviceReport, circumstances: &Circumstances<'_>) -> NewEvent {
+        let Circumstances { origin, org, epoch, received_at, began } = *circumstances;
+        let place = self.place();
+        let happened = Happened::Reported(&report.content);
+        let event = DeviceEvent {
+            org_id: org,
+            app_id: origin.app_id,
+            place,
+            platform_type: &origin.store,
+            event_id: EventId::of_device(place, epoch, &report.client_id),
+            event_time: self.clock(received_at).correct(report.time),
+            device: &self.device,
+            user_id: UserId::of_device(place),
+            session: report.session.map(|id| SessionMark { id, started_at: began.get(&(place, id)).copied() }),
+            happened,
+        };
+        NewEvent {
+            id: event.event_id,
+            place,
+            client_id: report.client_id.clone(),
+            kind: happened.kind(),
+            session: report.session,
+            environment: origin.environment,
+            occurred_at: event.event_time,
+            body: event.body(epoch).to_string(),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The rows of events of devices, and of what destinations are owed of them.
+
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{Value, batches, clean, row, sql};
+use crate::db::writer::Write;
+use crate::devices::rows::{Origins, SIZES};
+use crate::settings::destinations::Destination;
+use domain::device::DeviceEventKind;
+use domain::{DeviceId, DevicePlace, Environment, EventId, PlatformId, SessionId, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// An event that is to be stored.
+pub struct NewEvent {
+    /// Its id.
+    pub id: EventId,
+    /// The platform and the device.
+    pub place: DevicePlace,
+    /// The app's own id of it.
+    pub client_id: String,
+    /// Its type.
+    pub kind: DeviceEventKind,
+    /// Its session.
+    pub session: Option<SessionId>,
+    /// That of its platform.
+    pub environment: Environment,
+    /// When it happened, by our clock.
+    pub occurred_at: Timestamp,
+    /// Its body.
+    pub body: String,
+}
+
+/// The identity of an event: a device uses each id of its own once.
+pub type Identity = (DevicePlace, String);
+
+row! {
+    struct Inserted {
+        seq: i64,
+        platform_id: PlatformId,
+        device_id: DeviceId,
+        client_id: String,
+    }
+}
+
+const INSERT: Sql = statement! {"
+    INSERT INTO device_events (id, platform_id, device_id, client_id, event_type, session_id, environment,
+        occurred_at, body, created_at)
+    VALUES ?*
+    ON CONFLICT DO NOTHING
+    RETURNING seq, platform_id, device_id, client_id
+"};
+
+/// Stores events, in this order, and owes each to the destinations that chose its type. Returns which were new.
+pub fn insert(write: &mut Write<'_>, events: &[NewEvent], origins: &Origins) -> Result<BTreeSet<Identity>, Error> {
+    let mut seqs = BTreeMap::new();
+    for batch in batches(events, &SIZES) {
+        let rows = batch.iter().map(|event| event.values(write.now));
+        let inserted: Vec<Inserted> = sql(INSERT).bind_rows(rows).all(write.connection)?;
+        seqs.extend(inserted.into_iter().map(|row| {
+            let place = DevicePlace { platform: row.platform_id, device: row.device_id };
+            ((place, row.client_id), row.seq)
+        }));
+    }
+    let mut owed = Vec::new();
+    for event in events {
+        let Some(seq) = seqs.get(&event.identity()) else { continue };
+        let choosers = event.choosers(origins);
+        owed.extend(choosers.map(|one| [one.id.into(), (*seq).into(), event.place.device.into(), write.now.into()]));
+    }
+    owe(write, &owed)?;
+    Ok(seqs.into_keys().collect())
+}
+
+impl NewEvent {
+    /// Its identity, as it is stored.
+    pub fn identity(&self) -> Identity {
+        (self.place, clean(&self.client_id).into_owned())
+    }
+
+    /// The destinations that chose its type.
+    pub fn choosers<'o>(&self, origins: &'o Origins) -> impl Iterator<Item = &'o Destination> {
+        let kind = self.kind.as_str();
+        let all = origins.get(&self.place.platform).into_iter().flat_map(|origin| &origin.destinations);
+        all.filter(move |one| one.chose(kind))
+    }
+
+    fn values(&self, now: Timestamp) -> [Value<'_>; 10] {
+        [
+            self.id.into(),
+            self.place.platform.into(),
+            self.place.device.into(),
+            Value::Text(Some(clean(&self.client_id))),
+            self.kind.as_str().into(),
+            self.session.into(),
+            self.environment.into(),
+            self.occurred_at.into(),
+            Value::Text(Some(clean(&self.body))),
+            now.into(),
+        ]
+    }
+}
+
+const OWE: Sql = statement! {"
+    INSERT INTO device_deliveries (destination_id, event_seq, device_id, next_due_at, status, attempts)
+    VALUES ?*
+"};
+
+fn owe(write: &mut Write<'_>, owed: &[[Value<'_>; 4]]) -> Result<(), Error> {
+    for batch in batches(owed, &SIZES) {
+        let rows = batch.iter().map(|[destination, seq, device, due_at]| {
+            [destination.clone(), seq.clone(), device.clone(), due_at.clone(), "pending".into(), 0_i64.into()]
+        });
+        sql(OWE).bind_rows(rows).later(write.connection)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! What devices report: their descriptions, sessions and events, and which destinations are owed these.
+//!
+//! Nothing here starts a workflow for an event: the run of a destination's stream takes what is owed, in batches.
+
+pub mod accept;
+mod events;
+pub mod retention;
+mod rows;
+mod sessions;
+pub mod timeouts;

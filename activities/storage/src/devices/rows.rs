@@ -1,0 +1,98 @@
+//! The rows of platforms and devices, as reports need them.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{Value, batches, json_columns, row, sql};
+use crate::db::writer::Write;
+use crate::settings::destinations::{self, Destination};
+use domain::device::Device;
+use domain::{AppId, DeviceId, DevicePlace, Environment, PlatformId};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+/// Numbers of rows per statement.
+pub const SIZES: [usize; 4] = [512, 64, 8, 1];
+
+row! {
+    /// The app and store of a platform.
+    struct PlatformRow {
+        app_id: AppId,
+        store: String,
+        environment: Environment,
+    }
+}
+
+json_columns!(Device);
+
+/// A platform, and the destinations of its app.
+pub struct Origin {
+    /// The app.
+    pub app_id: AppId,
+    /// The store.
+    pub store: String,
+    /// Whether its purchases are real.
+    pub environment: Environment,
+    /// Those that want events of this platform.
+    pub destinations: Vec<Destination>,
+}
+
+const PLATFORM: Sql = statement!("SELECT app_id, store, environment FROM platforms WHERE id = ?");
+
+/// The platforms that were read in a transaction.
+pub type Origins = BTreeMap<PlatformId, Origin>;
+
+impl Origin {
+    /// Reads a platform, unless it was read.
+    pub fn read_once<'o>(
+        origins: &'o mut Origins,
+        connection: &mut AnyConnection,
+        platform: PlatformId,
+    ) -> Result<&'o Self, Error> {
+        Ok(match origins.entry(platform) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(Self::read(connection, platform)?),
+        })
+    }
+
+    fn read(connection: &mut AnyConnection, platform: PlatformId) -> Result<Self, Error> {
+        let PlatformRow { app_id, store, environment } = sql(PLATFORM).bind(platform).one(connection, "platform")?;
+        let mut destinations = destinations::of_app(connection, app_id)?;
+        destinations.retain(|one| one.filter.wants(platform, environment));
+        Ok(Self { app_id, store, environment, destinations })
+    }
+}
+
+// `seen_at` is written although nothing else changed: it locks the device until the end of the transaction.
+const UPSERT: Sql = statement! {"
+    INSERT INTO devices (platform_id, id, device, created_at, seen_at)
+    VALUES ?*
+    ON CONFLICT (platform_id, id) DO UPDATE SET device = excluded.device, seen_at = excluded.seen_at
+"};
+
+/// Stores devices as they describe themselves now, and locks them, in the order of their ids.
+pub fn lock(write: &mut Write<'_>, devices: &BTreeMap<DevicePlace, &Device>) -> Result<(), Error> {
+    let now = write.now;
+    let rows: Vec<[Value<'_>; 5]> = devices
+        .iter()
+        .map(|(place, device)| {
+            let device = serde_json::to_string(device)
+                .map_err(|error| Error::corrupt_by("a device cannot be written as JSON", error))?;
+            Ok([place.platform.into(), place.device.into(), device.into(), now.into(), now.into()])
+        })
+        .collect::<Result<_, Error>>()?;
+    for batch in batches(&rows, &SIZES) {
+        sql(UPSERT).bind_rows(batch.iter().cloned()).later(write.connection)?;
+    }
+    Ok(())
+}
+
+const FIND: Sql = statement! {"
+    SELECT device AS value FROM devices WHERE platform_id = ? AND id = ?
+    FOR UPDATE SKIP LOCKED
+"};
+
+/// Locks a device, and reads its description; `None` also if somebody else has locked it.
+pub fn locked(write: &mut Write<'_>, platform: PlatformId, id: DeviceId) -> Result<Option<Device>, Error> {
+    sql(FIND).bind(platform).bind(id).value(write.connection)
+}

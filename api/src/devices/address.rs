@@ -1,0 +1,90 @@
+//! The address of a client: that of the connection, or, behind trusted proxies, what these say of it.
+
+use crate::error::Error;
+use crate::operation::{Input, Operation, Schemas};
+use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+use ipnet::IpNet;
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// The header in which each proxy adds the address that it was called from
+/// (<https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/X-Forwarded-For>).
+const FORWARDED: &str = "x-forwarded-for";
+
+/// The networks of proxies whose word on a client's address counts. Others could claim any address.
+#[derive(Debug, Clone, Default)]
+pub struct TrustedProxies(pub Vec<IpNet>);
+
+impl TrustedProxies {
+    /// The address of the client of a request: the last one in the way of the request that is no trusted proxy.
+    #[must_use]
+    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let mut client = peer.to_canonical();
+        let lines = headers.get_all(FORWARDED).into_iter().filter_map(|line| line.to_str().ok());
+        let way: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
+        for text in way.into_iter().rev() {
+            if !self.0.iter().any(|network| network.contains(&client)) {
+                break;
+            }
+            let Ok(before) = text.parse::<IpAddr>() else { break };
+            client = before.to_canonical();
+        }
+        client
+    }
+}
+
+/// The address of the other end of the connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub IpAddr);
+
+impl<S: Send + Sync> FromRequestParts<S> for Peer {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        // Without a connection, as in tests that call the router itself, all clients are one.
+        let known = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+        Ok(Self(known.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))))
+    }
+}
+
+impl Input for Peer {
+    fn describe(_: &mut Operation, _: &mut Schemas) {}
+}
+
+impl From<Infallible> for Error {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    fn client(peer: &str, lines: &[&'static str]) -> String {
+        let proxies = TrustedProxies(vec!["10.0.0.0/8".parse().expect("a network")]);
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(FORWARDED, HeaderValue::from_static(line));
+        }
+        proxies.client(peer.parse().expect("an address"), &headers).to_string()
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_names_the_address_of_a_client() {
+        assert_eq!(client("203.0.113.9", &["198.51.100.1"]), "203.0.113.9", "anybody can send the header");
+        assert_eq!(client("10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
+        assert_eq!(client("::ffff:10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
+        assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
+    }
+
+    #[test]
+    fn what_a_client_claims_of_itself_is_left_out() {
+        assert_eq!(client("10.0.0.1", &["192.0.2.66, 198.51.100.1, 10.0.0.7"]), "198.51.100.1");
+        assert_eq!(client("10.0.0.1", &["192.0.2.66", "198.51.100.1"]), "198.51.100.1", "two lines are one list");
+        assert_eq!(client("10.0.0.1", &["192.0.2.66, nonsense"]), "10.0.0.1");
+    }
+}

@@ -1,0 +1,47 @@
+//! Who sends a request of a device: an address that has not sent too many, with the publishable key of a platform.
+
+use super::address::Peer;
+use crate::edge::{Edge, Shared};
+use crate::error::Error;
+use crate::operation::{Input, Operation, Schemas};
+use axum::extract::FromRequestParts;
+use axum::http::header;
+use axum::http::request::Parts;
+use storage::Platform;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// The longest text that is looked up as a key.
+const MAX_KEY_BYTES: usize = 100;
+
+/// The platform whose publishable key a request has as its bearer token, and the request's place among those that are
+/// carried out at once.
+pub struct Client {
+    /// The platform.
+    pub platform: Platform,
+    _place: OwnedSemaphorePermit,
+}
+
+impl FromRequestParts<Shared> for Client {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, edge: &Shared) -> Result<Self, Error> {
+        let Peer(peer) = Peer::from_request_parts(parts, edge).await?;
+        let address = edge.devices.trusted_proxies.client(peer, &parts.headers);
+        edge.devices.limits.check_address(address).map_err(|wait| Error::TooMany { what: "this address", wait })?;
+        let shown = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let key = shown.and_then(|text| text.split_once(' '));
+        let key = key.filter(|(scheme, key)| scheme.eq_ignore_ascii_case("bearer") && key.len() <= MAX_KEY_BYTES);
+        let (_, key) = key.ok_or(Error::PublishableKey)?;
+        let busy = |_| Error::Unavailable("too many devices report at the moment; try again".to_owned());
+        let place = edge.devices.places.clone().try_acquire_owned().map_err(busy)?;
+        Ok(Self { platform: platform(edge, key.trim()).await?, _place: place })
+    }
+}
+
+async fn platform(edge: &Edge, key: &str) -> Result<Platform, Error> {
+    edge.store.platform_by_publishable_key(key).await?.ok_or(Error::PublishableKey)
+}
+
+impl Input for Client {
+    fn describe(_: &mut Operation, _: &mut Schemas) {}
+}

@@ -1,0 +1,138 @@
+//! How many requests a device and an address may send: the key of their requests is public.
+//!
+//! Each process counts by itself. What is counted is bounded in memory: a device or address that has been quiet for a while
+//! is forgotten, which changes nothing for it.
+
+use domain::DevicePlace;
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Number of checks between two of which the quiet ones are forgotten.
+const CHECKS_PER_CLEANING: u64 = 10_000;
+/// The part of an IPv6 address that one customer of a provider has.
+const CUSTOMER_PREFIX_BITS: u32 = 64;
+
+/// Requests a second, and at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Requests a second in the long run.
+    pub per_second: NonZeroU32,
+    /// Requests at once.
+    pub burst: NonZeroU32,
+}
+
+/// The bounds on requests.
+#[derive(Debug)]
+pub struct Limits {
+    devices: DefaultKeyedRateLimiter<DevicePlace>,
+    addresses: DefaultKeyedRateLimiter<IpAddr>,
+    clock: DefaultClock,
+    checks: AtomicU64,
+}
+
+impl Limits {
+    /// Bounds for each device and each address.
+    #[must_use]
+    pub fn new(device: Rate, address: Rate) -> Self {
+        Self {
+            devices: RateLimiter::dashmap(device.quota()),
+            addresses: RateLimiter::dashmap(address.quota()),
+            clock: DefaultClock::default(),
+            checks: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts a request of an address.
+    ///
+    /// # Errors
+    /// How long until it may send the next one.
+    pub fn check_address(&self, address: IpAddr) -> Result<(), Duration> {
+        self.clean();
+        self.check(&self.addresses, &customer(address))
+    }
+
+    /// Counts a request of a device.
+    ///
+    /// # Errors
+    /// How long until it may send the next one.
+    pub fn check_device(&self, device: DevicePlace) -> Result<(), Duration> {
+        self.check(&self.devices, &device)
+    }
+
+    fn check<K: Hash + Eq + Clone>(&self, limiter: &DefaultKeyedRateLimiter<K>, key: &K) -> Result<(), Duration> {
+        limiter.check_key(key).map_err(|until| until.wait_time_from(self.clock.now()))
+    }
+
+    /// Forgets those that have been quiet for so long that all their requests are free again.
+    fn clean(&self) {
+        if self.checks.fetch_add(1, Ordering::Relaxed) % CHECKS_PER_CLEANING == CHECKS_PER_CLEANING - 1 {
+            self.devices.retain_recent();
+            self.addresses.retain_recent();
+        }
+    }
+}
+
+impl Rate {
+    const fn quota(self) -> Quota {
+        Quota::per_second(self.per_second).allow_burst(self.burst)
+    }
+}
+
+/// The address, without the part that its owner chooses.
+fn customer(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(six) => IpAddr::from((six.to_bits() & (u128::MAX << CUSTOMER_PREFIX_BITS)).to_be_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::{DeviceId, PlatformId};
+    use uuid::Uuid;
+
+    fn rate(per_second: u32, burst: u32) -> Rate {
+        let number = |number| NonZeroU32::new(number).expect("not zero");
+        Rate { per_second: number(per_second), burst: number(burst) }
+    }
+
+    fn device(number: u128) -> DevicePlace {
+        DevicePlace { platform: PlatformId::new(Uuid::nil()), device: DeviceId::new(Uuid::from_u128(number)) }
+    }
+
+    #[test]
+    fn each_device_has_its_own_bound() {
+        let limits = Limits::new(rate(1, 3), rate(1, 1));
+        for number in [1, 2] {
+            let results: Vec<bool> = (0..4).map(|_| limits.check_device(device(number)).is_ok()).collect();
+            assert_eq!(results, [true, true, true, false]);
+        }
+        let wait = limits.check_device(device(1)).expect_err("a wait");
+        assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1), "{wait:?}");
+    }
+
+    #[test]
+    fn the_addresses_of_one_customer_count_as_one() {
+        let limits = Limits::new(rate(1, 1), rate(1, 1));
+        let check = |address: &str| limits.check_address(address.parse().expect("an address")).is_ok();
+        assert!(check("2001:db8:0:1::1") && !check("2001:db8:0:1:ffff::2") && check("2001:db8:0:2::1"));
+        assert!(check("192.0.2.1") && !check("192.0.2.1") && check("192.0.2.2"));
+    }
+
+    #[test]
+    fn those_that_were_quiet_are_forgotten() {
+        let limits = Limits::new(rate(1_000_000, 1), rate(1_000_000, 1));
+        for number in 0..CHECKS_PER_CLEANING * 3 {
+            let _ = limits.check_device(device(number.into()));
+            let _ = limits.check_address(IpAddr::from(u32::try_from(number).expect("small").to_be_bytes()));
+        }
+        assert!(u64::try_from(limits.addresses.len()).expect("a number") < CHECKS_PER_CLEANING * 2);
+        assert!(u64::try_from(limits.devices.len()).expect("a number") < CHECKS_PER_CLEANING * 2);
+    }
+}

@@ -1,0 +1,41 @@
+//! What devices report. The key of a request is public, so everything here is bounded: the size of a request, the number
+//! of its events, and how many requests a device and an address may send.
+
+pub mod address;
+pub mod client;
+pub mod limits;
+pub mod request;
+
+use crate::config;
+use address::TrustedProxies;
+use limits::Limits;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// Maximum size of a request in bytes: five hundred events of two kilobytes.
+pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// Maximum number of requests that are carried out at once; further ones are answered 503.
+const PLACES: usize = 128;
+
+/// The state of the ingress of devices.
+#[derive(Debug)]
+pub struct Devices {
+    /// The bounds on requests.
+    pub limits: Limits,
+    /// The proxies that name the address of a client.
+    pub trusted_proxies: TrustedProxies,
+    /// The places for requests that are carried out at once: they bound the memory of their bodies.
+    pub places: Arc<Semaphore>,
+}
+
+impl Devices {
+    /// The ingress with these settings.
+    #[must_use]
+    pub fn new(settings: &config::Devices) -> Self {
+        Self {
+            limits: Limits::new(settings.per_device, settings.per_address),
+            trusted_proxies: TrustedProxies(settings.trusted_proxies.clone()),
+            places: Arc::new(Semaphore::new(PLACES)),
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The events of devices: each arrives once, in the order of its device, without a workflow of its own.
+
+use reqwest::Method;
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use system_tests::amplitude::Amplitude;
+use system_tests::devices::{Device, Devices};
+use system_tests::process::Backend;
+use system_tests::receiver::{Received, Receiver, Reply};
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+
+/// An activity that died with its worker is repeated after its heartbeats stopped, and the lease of its page ended.
+const REPEATED: Duration = Duration::from_secs(150);
+const VISIT: [&str; 4] = ["device.session.start", "device.impression", "device.transaction", "device.session.end"];
+
+async fn world(backend: Backend, variables: &[(&str, &str)]) -> World {
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let events = vec!["device.*".to_owned()];
+    World::start(Setting { backend, events, variables, ..Setting::default() }).await
+}
+
+/// The acknowledged events of each device, as they arrived: type and id.
+fn by_device(receiver: &Receiver) -> BTreeMap<String, Vec<(String, String)>> {
+    let mut devices: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+    for received in receiver.all().into_iter().filter(Received::is_acked) {
+        let device = received.body["data"]["device"]["id"].as_str().expect("a device").to_owned();
+        let event = (received.event_type().to_owned(), received.event_id().to_owned());
+        devices.entry(device).or_default().push(event);
+    }
+    devices
+}
+
+async fn wait_acked(receiver: &Receiver, count: usize, deadline: Duration) {
+    wait::until(deadline, &format!("{count} events"), async || {
+        let acked = receiver.all().iter().filter(|one| one.is_acked()).count();
+        if acked >= count { Ok(()) } else { Err(format!("{acked} of {count}")) }
+    })
+    .await;
+}
+
+/// Checks that each device's visit arrived once, in order.
+fn check_visits(receiver: &Receiver, devices: impl Iterator<Item = Device>) {
+    let arrived = by_device(receiver);
+    for device in devices {
+        let events = arrived.get(&device.id().to_string()).map(Vec::as_slice).unwrap_or_default();
+        let types: Vec<&str> = events.iter().map(|(kind, _)| kind.as_str()).collect();
+        assert_eq!(types, VISIT, "{device:?}");
+    }
+}
+
+async fn each_event_of_a_device_arrives_once_in_order(backend: Backend) {
+    let world = world(backend, &[]).await;
+    let devices = Devices::of(&world).await;
+    let visit = Device(1).visit();
+    assert_eq!(devices.report(Device(1), &visit[..2]).await.ok()["accepted"], 2);
+    assert_eq!(devices.report(Device(1), &visit).await.ok(), json!({ "accepted": 2, "repeated": 2, "rejected": [] }));
+    wait_acked(&world.receiver, 4, SOON).await;
+    check_visits(&world.receiver, [Device(1)].into_iter());
+    let received = world.receiver.all();
+    let impression = received[1].event_id();
+    assert_eq!(received[2].body["data"]["impression_event_id"], impression, "the purchase names its impression");
+    assert_eq!(received[1].body["attributes"]["subscription_id"], world.destination_id);
+    let open = world.temporal.list("ExecutionStatus = 'Running' AND WorkflowType = 'purchase'").await;
+    assert!(open.is_empty(), "what a device reports starts no purchase: {open:?}");
+    world.receiver.check_no_duplicates().expect("each event once");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_event_of_a_device_arrives_once_in_order_on_sqlite() {
+    each_event_of_a_device_arrives_once_in_order(Backend::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_event_of_a_device_arrives_once_in_order_on_postgres() {
+    each_event_of_a_device_arrives_once_in_order(Backend::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_endpoint_holds_events_back_in_their_order() {
+    let world = world(Backend::Sqlite, &[]).await;
+    let devices = Devices::of(&world).await;
+    world.receiver.answer(Reply::Status(500));
+    for number in 1..=5 {
+        devices.visit(Device(number)).await;
+    }
+    let stream = format!("stream/{}", world.destination_id);
+    let seen = wait::until(SOON, "an activity that waits", async || {
+        let pending = world.temporal.pending_activities(&stream).await;
+        let failure = pending.iter().find_map(|one| one.last_failure.as_ref().map(|failure| failure.message.clone()));
+        failure.ok_or_else(|| format!("{pending:?}"))
+    })
+    .await;
+    assert!(seen.contains("500"), "people see why: {seen}");
+    world.receiver.answer(Reply::Status(200));
+    wait_acked(&world.receiver, 20, SOON).await;
+    check_visits(&world.receiver, (1..=5).map(Device));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_killed_in_a_page_of_devices_loses_nothing() {
+    let mut world = world(Backend::Sqlite, &[("FAILPOINTS", "stream.after_send=1*return")]).await;
+    let path = format!("/v1/destinations/{}", world.destination_id);
+    drop(world.api.call(Method::PATCH, &path, &json!({ "enabled": false })).await.ok());
+    let devices = Devices::of(&world).await;
+    for number in 1..=20 {
+        devices.visit(Device(number)).await;
+    }
+    // The sweep starts the stream.
+    drop(world.api.call(Method::PATCH, &path, &json!({ "enabled": true })).await.ok());
+    world.worker().wait_end().await;
+    world.start_with(&[("FAILPOINTS", "")]).await;
+    wait::until(REPEATED, "80 events", async || {
+        let ids: BTreeSet<String> = by_device(&world.receiver).into_values().flatten().map(|(_, id)| id).collect();
+        if ids.len() == 80 { Ok(()) } else { Err(format!("{} of 80", ids.len())) }
+    })
+    .await;
+    // What was sent and not recorded is sent again under the same webhook-id; `finish` checks that its bytes are the same.
+    let arrived = by_device(&world.receiver);
+    assert_eq!(arrived.len(), 20);
+    for (device, events) in arrived {
+        let mut first: Vec<(String, String)> = Vec::new();
+        for event in events {
+            if !first.contains(&event) {
+                first.push(event);
+            }
+        }
+        assert_eq!(first.iter().map(|(kind, _)| kind.as_str()).collect::<Vec<_>>(), VISIT, "{device}");
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_of_devices_reach_amplitude_with_their_session() {
+    const KEY: &str = "2b8c66f07e5d49a1b3e8d40fsandbox";
+    let amplitude = Amplitude::start().await;
+    amplitude.project(KEY, "c0ffee5eb7a94d21f36a8b9esecret");
+    let world = world(Backend::Sqlite, &[("SETTLE_AMPLITUDE_ALLOWED_URLS", &amplitude.url())]).await;
+    let integration = json!({
+        "kind": "amplitude", "name": "analytics", "endpoint": amplitude.url(), "sandbox_api_key": KEY,
+        "user_id": "user_id", "events": ["device.impression", "device.transaction", "device.session.start"],
+    });
+    drop(world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &integration).await.ok());
+    let devices = Devices::of(&world).await;
+    for number in 1..=25 {
+        devices.visit(Device(number)).await;
+    }
+    let counted = amplitude.wait_counted(KEY, 75, SOON).await;
+    for event in counted.iter().map(|one| &one.event) {
+        assert!(event["session_id"].is_i64() && event["user_id"].is_string(), "{event:?}");
+        assert_eq!((&event["os_name"], &event["app_version"]), (&json!("fireos"), &json!("3.1")), "{event:?}");
+        assert!(event.get("revenue").is_none(), "the purchase counts its revenue: {event:?}");
+    }
+    let impressions = counted.iter().filter(|one| one.event["event_type"] == "device.impression");
+    assert_eq!(
+        impressions.map(|one| one.event["event_properties"]["paywall"].clone()).collect::<Vec<_>>(),
+        vec![json!("summer"); 25]
+    );
+    let requests = amplitude.requests().len();
+    assert!(requests < 40, "{requests} requests for 75 events: they go in batches");
+    wait_acked(&world.receiver, 100, SOON).await;
+    world.finish().await;
+    amplitude.check();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_events_cost_the_engine_one_run() {
+    const REQUESTS: u32 = 40;
+    let amplitude = Amplitude::start().await;
+    let key = "2b8c66f07e5d49a1b3e8d40fsandbox";
+    amplitude.project(key, "c0ffee5eb7a94d21f36a8b9esecret");
+    let world = World::start(Setting {
+        events: vec!["purchase.updated".to_owned()],
+        variables: vec![("SETTLE_AMPLITUDE_ALLOWED_URLS".to_owned(), amplitude.url())],
+        ..Setting::default()
+    })
+    .await;
+    let integration = json!({
+        "kind": "amplitude", "name": "analytics", "endpoint": amplitude.url(), "sandbox_api_key": key,
+        "events": ["device.impression"],
+    });
+    let created = world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &integration).await.ok();
+    let devices = Devices::of(&world).await;
+    for number in 0..REQUESTS {
+        let device = Device(number);
+        let events: Vec<_> = (0..250).map(|index| device.impression(&format!("e{index}"))).collect();
+        assert_eq!(devices.report(device, &events).await.ok()["accepted"], 250);
+    }
+    amplitude.wait_counted(key, 10_000, Duration::from_secs(240)).await;
+    let id = created["id"].as_str().expect("an id");
+    let runs = world.temporal.runs(&format!("stream/{id}")).await;
+    let events: i64 = runs.iter().map(|run| run.history_length).sum();
+    println!("10,000 events of devices: {} run(s) with {events} events of history in all", runs.len());
+    assert_eq!(runs.len(), 1);
+    assert!(events <= 100, "{events} events of history for 10,000 events of devices");
+    amplitude.check();
+    world.finish().await;
+}

@@ -1,0 +1,99 @@
+//! Devices: what apps send, with the publishable key of a platform.
+
+use super::http::{Answer, Api};
+use super::world::World;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// The clients of a platform's devices.
+#[derive(Debug, Clone)]
+pub struct Devices {
+    api: Api,
+}
+
+/// A device, and a session on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Device(pub u32);
+
+impl Device {
+    /// Its id: a random UUID by its form.
+    #[must_use]
+    pub fn id(self) -> Uuid {
+        Uuid::from_u128(0x5e77_1e00_0000_4000_8000_0000_0000_0000 + u128::from(self.0))
+    }
+
+    /// The id of its session.
+    #[must_use]
+    pub fn session(self) -> Uuid {
+        Uuid::from_u128(0x5e77_1e00_0000_4000_9000_0000_0000_0000 + u128::from(self.0))
+    }
+
+    /// An event of its session.
+    #[must_use]
+    pub fn event(self, id: &str, kind: &str, parts: &Value) -> Value {
+        let mut event = json!({ "id": id, "type": kind, "time": "2026-11-20T12:00:00Z", "session_id": self.session() });
+        for (name, part) in parts.as_object().into_iter().flatten() {
+            event[name] = part.clone();
+        }
+        event
+    }
+
+    /// A paywall is shown.
+    #[must_use]
+    pub fn impression(self, id: &str) -> Value {
+        let products = json!([{ "sku": "month", "price": "4.99", "currency": "EUR", "is_trial_eligible": true }]);
+        let impression = json!({ "paywall": "summer", "placement": "onboarding", "products": products });
+        self.event(id, "device.impression", &json!({ "impression": impression }))
+    }
+
+    /// Everything that an app reports in a session that ends with a purchase, in order.
+    #[must_use]
+    pub fn visit(self) -> Vec<Value> {
+        let receipt = format!("receipt-{}", self.0);
+        let receipts = json!([{ "receipt_id": receipt, "app_user_id": "customer" }]);
+        let transaction = json!({
+            "kind": "purchased", "receipt_id": receipt, "app_user_id": "customer", "sku": "month", "price": "4.99",
+            "currency": "EUR", "marketplace": "DE", "impression_id": "impression",
+        });
+        vec![
+            self.event("start", "device.session.start", &json!({ "receipts": receipts })),
+            self.impression("impression"),
+            self.event("transaction", "device.transaction", &json!({ "transaction": transaction })),
+            self.event("end", "device.session.end", &Value::Null),
+        ]
+    }
+}
+
+impl Devices {
+    /// The devices of the world's platform.
+    ///
+    /// # Panics
+    /// When the platform has no publishable key.
+    pub async fn of(world: &World) -> Self {
+        let shown = world.api.get(&format!("/v1/platforms/{}", world.platform_id)).await.ok();
+        let key = shown["publishable_key"].as_str().expect("a publishable key");
+        Self { api: world.api.with_token(key) }
+    }
+
+    /// Reports a whole visit of a device.
+    ///
+    /// # Panics
+    /// When it is not taken whole.
+    pub async fn visit(&self, device: Device) {
+        let taken = self.report(device, &device.visit()).await.ok();
+        assert_eq!(taken["accepted"], 4, "{taken}");
+    }
+
+    /// Reports events of a device.
+    pub async fn report(&self, device: Device, events: &[Value]) -> Answer {
+        let body = json!({
+            "device": {
+                "id": device.id(), "first_launch": "2026-11-01T08:00:00Z", "app_version": "3.1",
+                "sdk_version": "harness/1", "os": { "name": "fireos", "version": "8" },
+            },
+            "sent_at": "2026-11-20T12:00:01Z",
+            "events": events,
+        });
+        self.api.post("/v1/device/events", &body).await
+    }
+}

@@ -1,0 +1,322 @@
+//! The bodies of `device.*`: the documented envelope of `attributes` and `data`, version 1.0.
+
+use super::report::{
+    Content, DEVICE_VERSION, Device, DeviceEventKind, DeviceReceipt, DeviceTransaction, Impression, OfferedProduct, Os,
+    TransactionKind,
+};
+use crate::ids::{AppId, DestinationId, DevicePlace, EventId, OrgId, SessionId, UserId};
+use crate::time::Timestamp;
+use rust_decimal::Decimal;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// Everything that goes into the body of one event of a device.
+#[derive(Debug, Clone, Copy)]
+pub struct DeviceEvent<'a> {
+    /// The company that runs the installation.
+    pub org_id: OrgId,
+    /// The app.
+    pub app_id: AppId,
+    /// The platform and the device.
+    pub place: DevicePlace,
+    /// The store of the platform, as in `platforms.store`.
+    pub platform_type: &'a str,
+    /// The event's own id.
+    pub event_id: EventId,
+    /// When it happened, by our clock.
+    pub event_time: Timestamp,
+    /// The device as it described itself.
+    pub device: &'a Device,
+    /// The user of the device at that time.
+    pub user_id: UserId,
+    /// The session that it belongs to.
+    pub session: Option<SessionMark>,
+    /// What happened.
+    pub happened: Happened<'a>,
+}
+
+/// A session, as its events name it.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionMark {
+    /// Its id.
+    pub id: SessionId,
+    /// When it began, if that was reported before the event.
+    pub started_at: Option<Timestamp>,
+}
+
+/// What happened on a device.
+#[derive(Debug, Clone, Copy)]
+pub enum Happened<'a> {
+    /// What the app reported.
+    Reported(&'a Content),
+    /// A session had no event for so long that it ended.
+    TimedOut,
+}
+
+impl Happened<'_> {
+    /// The type of its event.
+    #[must_use]
+    pub const fn kind(self) -> DeviceEventKind {
+        match self {
+            Self::Reported(Content::SessionStart { .. }) => DeviceEventKind::SessionStart,
+            Self::Reported(Content::SessionEnd { .. }) | Self::TimedOut => DeviceEventKind::SessionEnd,
+            Self::Reported(Content::Impression(_)) => DeviceEventKind::Impression,
+            Self::Reported(Content::Transaction(_)) => DeviceEventKind::Transaction,
+        }
+    }
+}
+
+/// The body of one event of a device; `data` depends on the type.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct DeviceBody<Data> {
+    /// About the event itself.
+    attributes: DeviceAttributes,
+    /// What happened.
+    data: Data,
+}
+
+/// The metadata of an event of a device.
+#[derive(Debug, Serialize, JsonSchema)]
+struct DeviceAttributes {
+    /// The app.
+    app_id: Uuid,
+    /// Names what the event is about: an event of a device is about itself alone, so it is its own id.
+    collapse_key: String,
+    /// Names the event, the same for every destination.
+    event_id: Uuid,
+    /// When it happened; the device's clock is corrected by ours.
+    event_time: Timestamp,
+    /// The type of the event.
+    event_type: DeviceEventKind,
+    /// The installation's customer.
+    org_id: Uuid,
+    /// The app on one store.
+    platform_id: Uuid,
+    /// The destination that this delivery is for.
+    subscription_id: Option<Uuid>,
+    /// The version of this shape.
+    #[schemars(extend("const" = DEVICE_VERSION))]
+    version: &'static str,
+}
+
+/// What every event of a device says.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Common {
+    /// The device.
+    device: DeviceData,
+    /// The session that it belongs to; null outside of any.
+    session_id: Option<SessionId>,
+    /// When that session began; null when its start was not reported before.
+    session_started_at: Option<Timestamp>,
+    /// The user of the device: an anonymous one until somebody logs in.
+    user_id: Uuid,
+}
+
+/// A device.
+#[derive(Debug, Serialize, JsonSchema)]
+struct DeviceData {
+    /// The app's own device id in Amplitude, if the app named it.
+    analytics_device_id: Option<String>,
+    /// The version of the app.
+    app_version: String,
+    /// When the device was first seen, by its own clock.
+    first_launch: Timestamp,
+    /// Its id.
+    id: Uuid,
+    /// Its operating system.
+    os: Os,
+    /// The store that it uses.
+    platform_type: String,
+    /// The version of the client that reported.
+    sdk_version: String,
+}
+
+/// A session of the app began.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct SessionStartData {
+    #[serde(flatten)]
+    common: Common,
+    /// The receipts on the device, with the store's customer of each. The app reported them: none is verified.
+    receipts: Vec<DeviceReceipt>,
+}
+
+/// A session of the app ended.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct SessionEndData {
+    #[serde(flatten)]
+    common: Common,
+    /// Who ended it: the app, or half an hour without an event.
+    closed_by: ClosedBy,
+}
+
+/// Who ended a session.
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+enum ClosedBy {
+    /// The app.
+    App,
+    /// Half an hour without an event.
+    Timeout,
+}
+
+/// A paywall was shown.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ImpressionData {
+    #[serde(flatten)]
+    common: Common,
+    /// The campaign that chose it.
+    campaign: Option<String>,
+    /// The paywall.
+    paywall: String,
+    /// Where in the app it was shown.
+    placement: Option<String>,
+    /// The products that it offered.
+    products: Vec<ProductData>,
+    /// The variant of the campaign.
+    variant: Option<String>,
+}
+
+/// A product on a paywall.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ProductData {
+    /// The currency of the price.
+    #[schemars(regex(pattern = r"^[A-Z]{3}$"))]
+    currency: Option<String>,
+    /// Whether the customer may have a free trial of it.
+    is_trial_eligible: Option<bool>,
+    /// The shown price.
+    price: Option<Decimal>,
+    /// Its SKU.
+    sku_ref_id: String,
+}
+
+/// A purchase was made or restored on the device. The app reported it: it is not verified.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct TransactionData {
+    #[serde(flatten)]
+    common: Common,
+    /// The store's id of the customer.
+    app_user_id: String,
+    /// The id, in `attributes`, of the `device.impression` that led to it.
+    impression_event_id: Option<Uuid>,
+    /// Whether it was made or restored.
+    kind: TransactionKind,
+    /// The currency of the price.
+    #[schemars(regex(pattern = r"^[A-Z]{3}$"))]
+    purchase_currency: Option<String>,
+    /// The receipt id.
+    purchase_guid: String,
+    /// The country of the customer's marketplace.
+    #[schemars(regex(pattern = r"^[A-Z]{2}$"))]
+    purchase_country: Option<String>,
+    /// The price that the store showed.
+    purchase_price: Option<Decimal>,
+    /// The SKU of the term.
+    sku_ref_id: String,
+}
+
+impl DeviceEvent<'_> {
+    /// The body as it is stored: `subscription_id`, which differs per destination, is null.
+    #[must_use]
+    pub fn body(&self, epoch: i64) -> Value {
+        let attributes = DeviceAttributes {
+            app_id: self.app_id.uuid(),
+            collapse_key: self.event_id.to_string(),
+            event_id: self.event_id.uuid(),
+            event_time: self.event_time,
+            event_type: self.happened.kind(),
+            org_id: self.org_id.uuid(),
+            platform_id: self.place.platform.uuid(),
+            subscription_id: None,
+            version: DEVICE_VERSION,
+        };
+        json!({ "attributes": attributes, "data": self.data(epoch) })
+    }
+
+    fn data(&self, epoch: i64) -> Value {
+        let common = self.common();
+        let data = match self.happened {
+            Happened::TimedOut => serde_json::to_value(SessionEndData { common, closed_by: ClosedBy::Timeout }),
+            Happened::Reported(Content::SessionEnd { .. }) => {
+                serde_json::to_value(SessionEndData { common, closed_by: ClosedBy::App })
+            }
+            Happened::Reported(Content::SessionStart { receipts, .. }) => {
+                serde_json::to_value(SessionStartData { common, receipts: receipts.clone() })
+            }
+            Happened::Reported(Content::Impression(impression)) => {
+                serde_json::to_value(ImpressionData::of(common, impression))
+            }
+            Happened::Reported(Content::Transaction(transaction)) => {
+                let impression = transaction.impression_id.as_deref();
+                let impression = impression.map(|id| EventId::of_device(self.place, epoch, id));
+                serde_json::to_value(TransactionData::of(common, transaction, impression))
+            }
+        };
+        // Serialization fails only for maps with keys that are no strings, and there is none.
+        data.unwrap_or_default()
+    }
+
+    fn common(&self) -> Common {
+        let Self { device, session, user_id, platform_type, .. } = *self;
+        let device = DeviceData {
+            analytics_device_id: device.analytics_device_id.clone(),
+            app_version: device.app_version.clone(),
+            first_launch: device.first_launch,
+            id: device.id.uuid(),
+            os: device.os.clone(),
+            platform_type: platform_type.to_owned(),
+            sdk_version: device.sdk_version.clone(),
+        };
+        Common {
+            device,
+            session_id: session.map(|session| session.id),
+            session_started_at: session.and_then(|session| session.started_at),
+            user_id: user_id.uuid(),
+        }
+    }
+}
+
+impl ImpressionData {
+    fn of(common: Common, impression: &Impression) -> Self {
+        let Impression { paywall, placement, campaign, variant, products } = impression.clone();
+        let products = products.into_iter().map(ProductData::of).collect();
+        Self { common, campaign, paywall, placement, products, variant }
+    }
+}
+
+impl ProductData {
+    fn of(product: OfferedProduct) -> Self {
+        let OfferedProduct { sku, price, currency, is_trial_eligible } = product;
+        Self { currency, is_trial_eligible, price, sku_ref_id: sku }
+    }
+}
+
+impl TransactionData {
+    fn of(common: Common, transaction: &DeviceTransaction, impression: Option<EventId>) -> Self {
+        let DeviceTransaction { kind, receipt_id, app_user_id, sku, price, currency, marketplace, impression_id: _ } =
+            transaction.clone();
+        Self {
+            common,
+            app_user_id,
+            impression_event_id: impression.map(EventId::uuid),
+            kind,
+            purchase_currency: currency,
+            purchase_guid: receipt_id,
+            purchase_country: marketplace,
+            purchase_price: price,
+            sku_ref_id: sku,
+        }
+    }
+}
+
+/// The body as it is sent to one destination.
+#[must_use]
+pub fn for_destination(mut body: Value, destination: DestinationId) -> Value {
+    if let Some(attributes) = body.get_mut("attributes").and_then(Value::as_object_mut) {
+        attributes.insert("subscription_id".to_owned(), json!(destination));
+    }
+    body
+}

@@ -1,0 +1,20 @@
+//! What the app on a device reports about itself: sessions, impressions of paywalls, transactions. The bodies are in
+//! `body.rs`, the rules of sessions in `session.rs`, the correction of a device's clock in `clock.rs`.
+//!
+//! The key with which devices report is public. So nothing here is evidence of a purchase.
+
+mod body;
+pub mod clock;
+mod report;
+pub mod session;
+
+#[cfg(test)]
+mod tests;
+
+pub use body::{DeviceEvent, Happened, SessionMark, for_destination};
+pub use report::{
+    Content, DEVICE_VERSION, Device, DeviceEventKind, DeviceReceipt, DeviceTransaction, Impression, OfferedProduct, Os,
+    ReportedEvent, TransactionKind, WrongField,
+};
+
+pub(crate) use body::{DeviceBody, ImpressionData, SessionEndData, SessionStartData, TransactionData};

@@ -1,0 +1,93 @@
+//! Sessions. A session begins when the app says so, and ends when the app says so, or after half an hour without an
+//! event of it. Its end is announced once, whichever comes first.
+
+use crate::time::Timestamp;
+use std::time::Duration;
+
+/// A session without an event for this time has ended.
+pub const TIMEOUT: Duration = Duration::from_secs(30 * 60);
+
+/// A session as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Session {
+    /// When the app started it; `None` while that is not reported.
+    pub started_at: Option<Timestamp>,
+    /// The time of its newest event.
+    pub last_event_at: Timestamp,
+    /// When it ended.
+    pub closed_at: Option<Timestamp>,
+}
+
+/// What an event does to its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// It starts it.
+    Start,
+    /// It is another event of it.
+    Event,
+    /// It ends it.
+    End,
+}
+
+impl Session {
+    /// The session of one event.
+    #[must_use]
+    pub const fn first(step: Step, at: Timestamp) -> Self {
+        let mut session = Self { started_at: None, last_event_at: at, closed_at: None };
+        session.set(step, at);
+        session
+    }
+
+    /// Adds an event. Events come late and in any order: the result is the same for each order.
+    pub fn add(&mut self, step: Step, at: Timestamp) {
+        self.last_event_at = self.last_event_at.max(at);
+        self.set(step, at);
+    }
+
+    const fn set(&mut self, step: Step, at: Timestamp) {
+        match step {
+            // What was announced is never moved.
+            Step::Start if self.started_at.is_none() => self.started_at = Some(at),
+            Step::End if self.closed_at.is_none() => self.closed_at = Some(at),
+            Step::Start | Step::End | Step::Event => {}
+        }
+    }
+
+    /// When it ends without another event, if its newest event was received at this time.
+    #[must_use]
+    pub fn times_out_at(received_at: Timestamp) -> Timestamp {
+        received_at.plus(TIMEOUT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_micros(second * 1_000_000)
+    }
+
+    #[test]
+    fn the_order_of_arrival_does_not_matter() {
+        let events = [(Step::Start, at(1)), (Step::Event, at(5)), (Step::Event, at(3)), (Step::End, at(9))];
+        let fold = |order: [usize; 4]| {
+            let [first, rest @ ..] = order.map(|index| events[index]);
+            let mut session = Session::first(first.0, first.1);
+            rest.into_iter().for_each(|(step, at)| session.add(step, at));
+            session
+        };
+        let expected = Session { started_at: Some(at(1)), last_event_at: at(9), closed_at: Some(at(9)) };
+        for order in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2], [2, 0, 3, 1]] {
+            assert_eq!(fold(order), expected, "{order:?}");
+        }
+    }
+
+    #[test]
+    fn an_announced_end_stays() {
+        let mut session = Session::first(Step::End, at(4));
+        session.add(Step::Event, at(6));
+        session.add(Step::End, at(8));
+        assert_eq!((session.closed_at, session.last_event_at), (Some(at(4)), at(8)));
+    }
+}
