@@ -18,6 +18,16 @@ const MAX_EVENT_BYTES: usize = 16 * 1024;
 
 /// What a device reports.
 #[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{
+    "device": {
+        "id": "2f0d2ef6-3b3f-4b9c-8a64-0a1d4f7c9e11", "first_launch": "2026-03-01T11:58:00Z", "app_version": "3.1.0",
+        "os": { "name": "fireos", "version": "8" }, "sdk_version": "web/1",
+    },
+    "sent_at": "2026-03-01T12:00:05Z",
+    "events": [{
+        "id": "1", "type": "device.impression", "time": "2026-03-01T12:00:04Z", "impression": { "paywall": "summer" },
+    }],
+}]))]
 pub struct DeviceEvents {
     /// The device.
     pub device: Device,
