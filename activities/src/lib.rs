@@ -145,11 +145,10 @@ impl Context {
     /// Delivers the events of devices to a destination.
     #[activity(definition = StreamActivity)]
     pub async fn stream(self: Arc<Self>, ctx: ActivityContext, input: Stream) -> Result<Streamed, ActivityError> {
-        let info = ctx.info();
-        let run = StreamRun { token: deliver::token(info), attempt: info.attempt };
+        let run = StreamRun { token: deliver::token(ctx.info()), ..StreamRun::default() };
         tokio::select! {
-            streamed = stream::stream(&self, run, &input) => streamed.map_err(failure::failure),
-            cancelled = stream::send_heartbeats(&ctx) => Err(failure::failure(cancelled)),
+            streamed = stream::stream(&self, &run, &input) => streamed.map_err(failure::failure),
+            never = run.send_heartbeats(&ctx) => match never {},
         }
     }
 

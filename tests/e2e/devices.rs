@@ -82,6 +82,8 @@ async fn each_event_of_a_device_arrives_once_in_order_on_postgres() {
 async fn a_failing_endpoint_holds_events_back_in_their_order() {
     let world = world(Backend::Sqlite, &[]).await;
     let devices = Devices::of(&world).await;
+    let path = format!("/v1/destinations/{}", world.destination_id);
+    drop(world.api.call(Method::PATCH, &path, &json!({ "schedule": [1, 1, 1, 1, 1, 1, 1, 1, 1, 1] })).await.ok());
     world.receiver.answer(Reply::Status(500));
     for number in 1..=5 {
         devices.visit(Device(number)).await;

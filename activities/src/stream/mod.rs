@@ -16,11 +16,12 @@ use futures::stream::FuturesUnordered;
 use protocols::destinations::{Config, Exchange, Invalid};
 use spacing::Spacing;
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use storage::{
-    Attempt, AttemptClass, DeliveryResult, EndpointSignal, Error, EventResult, Rendered, StreamBatch, StreamClaim,
-    StreamPage, StreamRequest, StreamResult, StreamVerdict, StreamWait, StreamedEvent, Verdict,
+    Attempt, DeliveryResult, EndpointSignal, Error, EventResult, Rendered, StreamBatch, StreamClaim, StreamPage,
+    StreamRequest, StreamResult, StreamVerdict, StreamWait, StreamedEvent, Verdict,
 };
 use temporalio_sdk::activities::ActivityContext;
 use tokio::time::Instant;
@@ -43,24 +44,20 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(4);
 /// Maximum number of channels.
 const MAX_CHANNELS: usize = 32;
-/// The longest time for which nothing is sent to a destination that took nothing of the last page.
-const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
+/// How long nothing is sent to a destination that took nothing of a page. If it goes on, the breaker opens.
+const FRUITLESS_WAIT: Duration = Duration::from_secs(2);
+/// Number of requests of a channel in a row of which nothing arrived, after which it ends.
+const MAX_FRUITLESS: usize = 2;
 /// Wait before the next attempt when no request can be built from the destination's settings.
 const INVALID_SETTINGS_RETRY: Duration = Duration::from_secs(600);
-/// Wait before a customer's id, which an event waits for, is looked up again.
-const UNNAMED_RETRY: Duration = Duration::from_secs(600);
 
 /// One run of the activity.
+#[derive(Default)]
 pub struct StreamRun {
     /// Identifies it.
     pub token: String,
-    /// Temporal's number of the attempt, from 1.
-    pub attempt: u32,
-}
-
-/// How long nothing is sent after a page of which nothing arrived: 2 s, doubling to a minute.
-fn back_off(attempt: u32) -> Duration {
-    Duration::from_secs(1_u64 << attempt.clamp(1, 6)).min(LONGEST_BACK_OFF)
+    /// Whether it begins no further request: it was cancelled, or Temporal takes it for lost.
+    pub is_halted: AtomicBool,
 }
 
 /// Walks the devices of a destination, from the first to the last, again and again.
@@ -79,22 +76,22 @@ struct Walk {
 ///
 /// # Errors
 /// The destination takes nothing for a while, or storage failed: Temporal begins the next run.
-pub async fn stream(context: &Context, run: StreamRun, input: &Stream) -> Result<Streamed, Failed> {
-    let claim = StreamClaim { destination: input.destination_id, token: run.token, lease: LEASE, after: None };
+pub async fn stream(context: &Context, run: &StreamRun, input: &Stream) -> Result<Streamed, Failed> {
+    let claim = StreamClaim { destination: input.destination_id, token: run.token.clone(), lease: LEASE, after: None };
     let began = Instant::now();
     let mut walk = Walk { claim, wait: None, has_sent: false, sent_at: began, delivered: 0 };
     let mut spacing = Spacing::of(None);
     loop {
-        if context.stopping.load(Ordering::Relaxed) || began.elapsed() > STREAM_BUDGET {
+        if run.is_over(context) || began.elapsed() > STREAM_BUDGET {
             return Ok(Streamed { delivered: walk.delivered, is_idle: false });
         }
         match context.store.claim_stream(walk.claim.clone()).await? {
             StreamPage::Send(batch) => {
                 spacing.follow(batch.destination.rate);
                 walk.claim.after = Some(batch.last_device);
-                let sent = send(context, &walk.claim, *batch, &spacing).await?;
+                let sent = Sender { context, run, spacing: &spacing }.send(&walk.claim, *batch).await?;
                 if let Some(why) = sent.failure.filter(|_| sent.delivered == 0) {
-                    return Err(Failed::Later { wait: back_off(run.attempt), why });
+                    return Err(Failed::Later { wait: FRUITLESS_WAIT, why });
                 }
                 (walk.has_sent, walk.sent_at) = (true, Instant::now());
                 walk.delivered += sent.delivered;
@@ -104,30 +101,53 @@ pub async fn stream(context: &Context, run: StreamRun, input: &Stream) -> Result
                 walk.wait = walk.wait.into_iter().chain(wait).min();
             }
             StreamPage::Wait(wait) => pause(wait).await?,
-            StreamPage::End => {
-                let owes_nothing = walk.restart().await?;
-                if owes_nothing && walk.sent_at.elapsed() > IDLE_LIMIT {
-                    return Ok(Streamed { delivered: walk.delivered, is_idle: true });
-                }
-            }
+            // Decided at once: what is owed from now on starts another run.
+            StreamPage::End if walk.is_idle() => return Ok(Streamed { delivered: walk.delivered, is_idle: true }),
+            StreamPage::End => walk.restart().await?,
             StreamPage::Closed => return Ok(Streamed { delivered: walk.delivered, is_idle: true }),
         }
     }
 }
 
+impl StreamRun {
+    /// Whether it begins no further request.
+    fn is_over(&self, context: &Context) -> bool {
+        self.is_halted.load(Ordering::Relaxed) || context.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Sends heartbeats to Temporal for ever, and halts the run when the activity is cancelled: what is in flight is
+    /// finished.
+    pub async fn send_heartbeats(&self, ctx: &ActivityContext) -> Infallible {
+        loop {
+            if let Err(error) = ctx.record_heartbeat(()).await {
+                tracing::debug!(error = %error, "a heartbeat was not sent");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(HEARTBEAT_INTERVAL) => {}
+                () = ctx.cancelled(), if !self.is_halted.load(Ordering::Relaxed) => {
+                    self.is_halted.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+}
+
 impl Walk {
-    /// Goes back to the first device. Where nothing could be sent, it waits. Returns whether nothing is owed.
-    async fn restart(&mut self) -> Result<bool, Failed> {
+    /// Goes back to the first device. Where nothing could be sent, it waits.
+    async fn restart(&mut self) -> Result<(), Failed> {
         let (wait, has_sent) = (self.wait.take(), std::mem::take(&mut self.has_sent));
         self.claim.after = None;
         match wait {
-            _ if has_sent => Ok(false),
-            Some(wait) => pause(wait).await.map(|()| false),
-            None => {
-                tokio::time::sleep(IDLE_INTERVAL).await;
-                Ok(true)
-            }
+            _ if has_sent => {}
+            Some(wait) => pause(wait).await?,
+            None => tokio::time::sleep(IDLE_INTERVAL).await,
         }
+        Ok(())
+    }
+
+    /// Whether nothing is owed, and nothing was for a while.
+    fn is_idle(&self) -> bool {
+        !self.has_sent && self.wait.is_none() && self.sent_at.elapsed() > IDLE_LIMIT
     }
 }
 
@@ -143,28 +163,12 @@ async fn pause(StreamWait { wait, why }: StreamWait) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Sends heartbeats to Temporal until the activity is cancelled.
-pub async fn send_heartbeats(ctx: &ActivityContext) -> Failed {
-    loop {
-        if let Err(error) = ctx.record_heartbeat(()).await {
-            tracing::debug!(error = %error, "a heartbeat was not sent");
-        }
-        tokio::select! {
-            () = tokio::time::sleep(HEARTBEAT_INTERVAL) => {}
-            () = ctx.cancelled() => {
-                return Failed::Later { wait: IDLE_INTERVAL, why: "the stream was cancelled".to_owned() };
-            }
-        }
-    }
-}
-
 /// A page that is being sent.
 struct Page<'a> {
-    context: &'a Context,
+    sender: Sender<'a>,
     claim: &'a StreamClaim,
     batch: &'a StreamBatch,
     config: &'a Config,
-    spacing: &'a Spacing,
     claimed_at: Instant,
     /// Whether the destination wants no further request of this page.
     is_over: AtomicBool,
@@ -179,34 +183,42 @@ struct PageResult {
     failure: Option<String>,
 }
 
-/// Sends a page.
-async fn send(
-    context: &Context,
-    claim: &StreamClaim,
-    batch: StreamBatch,
-    spacing: &Spacing,
-) -> Result<PageResult, Error> {
-    let config = match Config::ready(&batch.destination, &batch.secret, &context.allowed_addresses) {
-        Ok(config) => config,
-        Err(invalid) => {
-            let results = batch.events.iter().map(|event| unusable(event, &invalid)).collect();
-            context.store.finish_stream(claim, results, None).await?;
-            context.store.release_stream(claim).await?;
-            return Ok(PageResult::default());
+/// Sends the pages of a run.
+#[derive(Clone, Copy)]
+struct Sender<'a> {
+    context: &'a Context,
+    run: &'a StreamRun,
+    spacing: &'a Spacing,
+}
+
+impl Sender<'_> {
+    /// Sends a page, and gives the stream up at its end.
+    async fn send(self, claim: &StreamClaim, batch: StreamBatch) -> Result<PageResult, Error> {
+        let store = &self.context.store;
+        let config = match Config::ready(&batch.destination, &batch.secret, &self.context.allowed_addresses) {
+            Ok(config) => config,
+            Err(invalid) => {
+                let results = batch.events.iter().map(|event| unusable(event, &invalid)).collect();
+                store.finish_stream(claim, results, None).await?;
+                store.release_stream(claim).await?;
+                return Ok(PageResult::default());
+            }
+        };
+        let (claimed_at, is_over) = (Instant::now(), AtomicBool::new(false));
+        let page = Page { sender: self, claim, batch: &batch, config: &config, claimed_at, is_over };
+        let channels = channels(&batch.events, usize::try_from(batch.destination.concurrency).unwrap_or(1));
+        let running: FuturesUnordered<_> = channels.into_iter().map(|events| page.send_channel(events)).collect();
+        // All of them end, whatever one of them meets: what was sent is recorded.
+        let all: Vec<Result<PageResult, Error>> = running.collect().await;
+        let released = store.release_stream(claim).await;
+        let mut result = PageResult::default();
+        for sent in all {
+            let PageResult { delivered, failure } = sent?;
+            result.delivered += delivered;
+            result.failure = result.failure.or(failure);
         }
-    };
-    let (claimed_at, is_over) = (Instant::now(), AtomicBool::new(false));
-    let page = Page { context, claim, batch: &batch, config: &config, spacing, claimed_at, is_over };
-    let channels = channels(&batch.events, usize::try_from(batch.destination.concurrency).unwrap_or(1));
-    let mut running: FuturesUnordered<_> = channels.into_iter().map(|events| page.send_channel(events)).collect();
-    let mut all = PageResult::default();
-    while let Some(sent) = running.next().await {
-        let PageResult { delivered, failure } = sent?;
-        all.delivered += delivered;
-        all.failure = all.failure.or(failure);
+        released.map(|()| result)
     }
-    context.store.release_stream(claim).await?;
-    Ok(all)
 }
 
 /// Divides the devices of a page among at most `concurrency` channels. The events of a device stay together, in order.
@@ -224,37 +236,35 @@ fn channels(events: &[StreamedEvent], concurrency: usize) -> Vec<Vec<&StreamedEv
 }
 
 impl Page<'_> {
-    /// Sends the events of a channel, request by request, until one is not delivered. A request that its destination wants
-    /// smaller is repeated with fewer events.
+    /// Sends the events of a channel, request by request. After an event that was not delivered, the later ones of its
+    /// device are left out. What its destination wants at once again, such as fewer events in a request, is sent again.
     async fn send_channel(&self, events: Vec<&StreamedEvent>) -> Result<PageResult, Error> {
         let mut sent = PageResult::default();
         let mut unsent = Vec::new();
-        let attempts = self.rendered(events, &mut unsent);
+        let mut rest = self.rendered(events, &mut unsent);
         self.record(unsent, None).await?;
         let mut per_request = usize::try_from(self.batch.destination.per_request).unwrap_or(1).max(1);
-        let mut rest = attempts.as_slice();
-        while !rest.is_empty() && self.may_send().await? {
+        let mut fruitless = 0;
+        while !rest.is_empty() && fruitless < MAX_FRUITLESS && self.may_send().await? {
             let events: Vec<Attempt> = rest.iter().take(per_request).map(|(_, attempt)| attempt.clone()).collect();
-            let result = match self.request(&events).await {
+            let mut result = match self.request(&events).await {
                 Ok(result) => result,
                 Err(invalid) => {
                     self.record(rest.iter().map(|(event, _)| unusable(event, &invalid)).collect(), None).await?;
                     break;
                 }
             };
-            let is_halved = result.at_most.is_some() && events.len() > 1;
-            if let Some(at_most) = result.at_most {
-                per_request = usize::try_from(at_most).unwrap_or(1).clamp(1, per_request);
-            }
-            let is_retried = result.events.iter().any(|one| matches!(one.verdict, Verdict::Retry { .. }));
-            sent.add(&result);
-            self.finish(rest, result).await?;
-            if is_retried && !is_halved {
+            let fewer = result.at_most.and_then(|most| usize::try_from(most).ok()).filter(|most| *most < per_request);
+            per_request = fewer.unwrap_or(per_request).max(1);
+            result.events.retain(|one| !is_wanted_at_once(one));
+            if result.events.is_empty() && fewer.is_none() {
                 break;
             }
-            if !is_halved {
-                rest = rest.get(events.len()..).unwrap_or_default();
-            }
+            let has_arrived = sent.add(&result);
+            fruitless = if has_arrived || fewer.is_some() { 0 } else { fruitless + 1 };
+            let done = result.events.clone();
+            self.finish(&rest, result).await?;
+            leave_out(&mut rest, &done);
         }
         Ok(sent)
     }
@@ -262,20 +272,21 @@ impl Page<'_> {
     /// Whether another request may be sent now; waits for its place.
     async fn may_send(&self) -> Result<bool, Error> {
         let latest = self.claimed_at + LATEST_START;
-        let Some(place) = self.spacing.take(Instant::now(), latest).await else { return Ok(false) };
+        let Sender { context, run, spacing } = self.sender;
+        let Some(place) = spacing.take(Instant::now(), latest).await else { return Ok(false) };
         tokio::time::sleep_until(place).await;
-        let is_over = self.is_over.load(Ordering::Relaxed) || self.context.stopping.load(Ordering::Relaxed);
-        if is_over || Instant::now() > latest {
+        if self.is_over.load(Ordering::Relaxed) || run.is_over(context) || Instant::now() > latest {
             return Ok(false);
         }
-        self.context.store.holds_stream(self.claim).await
+        context.store.holds_stream(self.claim).await
     }
 
     /// Sends one request, and judges the answer.
     async fn request(&self, events: &[Attempt]) -> Result<DeliveryResult, Invalid> {
-        let request = self.config.request((self.context.clock)(), events)?;
-        let reply = self.context.http.send(request).await;
-        Ok(self.config.judge(Exchange { events, reply: &reply, at: self.now(), jitter: (self.context.random)() }))
+        let context = self.sender.context;
+        let request = self.config.request((context.clock)(), events)?;
+        let reply = context.http.send(request).await;
+        Ok(self.config.judge(Exchange { events, reply: &reply, at: self.now(), jitter: (context.random)() }))
     }
 
     /// Records the results of a request.
@@ -306,24 +317,21 @@ impl Page<'_> {
             return Ok(());
         }
         count(&results);
-        let finished = self.context.store.finish_stream(self.claim, results, request).await?;
-        publish_operator_events(self.context, self.claim.destination, finished.operator_events, finished.owing);
+        let context = self.sender.context;
+        let finished = context.store.finish_stream(self.claim, results, request).await?;
+        publish_operator_events(context, self.claim.destination, finished.operator_events, finished.owing);
         Ok(())
     }
 
-    /// The events of a channel with their bodies. An event that is not sent gets its result; if it waits, so do the later
-    /// ones of its device.
+    /// The events of a channel with their bodies. An event that is not sent gets its result.
     fn rendered<'e>(
         &self,
         events: Vec<&'e StreamedEvent>,
         results: &mut Vec<StreamResult>,
     ) -> Vec<(&'e StreamedEvent, Attempt)> {
         let destination = &self.batch.destination;
-        let (mut attempts, mut waiting) = (Vec::with_capacity(events.len()), BTreeSet::new());
+        let mut attempts = Vec::with_capacity(events.len());
         for event in events {
-            if waiting.contains(&event.device_id) {
-                continue;
-            }
             let (verdict, why) = match Config::render_streamed(destination, event) {
                 _ if is_event_expired(event.first_tried_at, self.config.gives_up_after(), self.batch.at) => {
                     let why = "so long after its first attempt a repetition could be counted twice";
@@ -333,11 +341,7 @@ impl Page<'_> {
                     attempts.push((event, attempt(destination.id, event, body)));
                     continue;
                 }
-                Rendered::Wait { why } => {
-                    waiting.insert(event.device_id);
-                    (StreamVerdict::Retry { delay: UNNAMED_RETRY, counts: false }, why)
-                }
-                Rendered::Skip { why } => (StreamVerdict::Skipped, why),
+                Rendered::Skip { why } | Rendered::Wait { why } => (StreamVerdict::Skipped, why),
                 Rendered::Refuse { why } => (StreamVerdict::Dead, why),
             };
             results.push(StreamResult { seq: event.seq, verdict, class: None, error: Some(why) });
@@ -352,13 +356,32 @@ impl Page<'_> {
 }
 
 impl PageResult {
-    /// Adds a request.
-    fn add(&mut self, result: &DeliveryResult) {
-        self.delivered += result.events.iter().filter(|one| one.verdict == Verdict::Delivered).count();
+    /// Adds a request; returns whether anything arrived.
+    fn add(&mut self, result: &DeliveryResult) -> bool {
+        let delivered = result.events.iter().filter(|one| one.verdict == Verdict::Delivered).count();
+        self.delivered += delivered;
         if matches!(result.endpoint_signal, EndpointSignal::Failure { .. }) && self.failure.is_none() {
             self.failure = result.events.iter().find_map(|one| one.error.clone());
         }
+        delivered > 0
     }
+}
+
+/// Whether an event is to be sent at once again, in another request.
+fn is_wanted_at_once(one: &EventResult) -> bool {
+    matches!(one.verdict, Verdict::Retry { delay } if delay.is_zero() && !one.counts)
+}
+
+/// Leaves out what has a result, and the later events of a device whose event has to wait.
+fn leave_out(rest: &mut Vec<(&StreamedEvent, Attempt)>, done: &[EventResult]) {
+    let result = |attempt: &Attempt| done.iter().find(|one| one.delivery_id == attempt.delivery_id);
+    let is_waiting = |one: &EventResult| matches!(one.verdict, Verdict::Retry { .. });
+    let waiting: BTreeSet<DeviceId> = rest
+        .iter()
+        .filter(|(_, attempt)| result(attempt).is_some_and(is_waiting))
+        .map(|(event, _)| event.device_id)
+        .collect();
+    rest.retain(|(event, attempt)| result(attempt).is_none() && !waiting.contains(&event.device_id));
 }
 
 /// An event as kinds of destinations take it.
@@ -384,10 +407,8 @@ fn result_of(event: &StreamedEvent, result: &EventResult) -> StreamResult {
         Verdict::Dead => StreamVerdict::Dead,
     };
     let why = || result.error.clone().unwrap_or_else(|| result.class.as_str().to_owned());
-    // What a request of another environment held back was not sent.
-    let class = (result.class != AttemptClass::Postponed).then_some(result.class);
     let error = (verdict != StreamVerdict::Delivered).then(why);
-    StreamResult { seq: event.seq, verdict, class, error }
+    StreamResult { seq: event.seq, verdict, class: Some(result.class), error }
 }
 
 /// The result of an event whose request cannot be built from the destination's settings.
@@ -417,7 +438,7 @@ mod tests {
     fn event(seq: i64, device: u128) -> StreamedEvent {
         StreamedEvent {
             seq,
-            id: EventId::new(Uuid::from_u128(1)),
+            id: EventId::new(Uuid::from_u128(u128::from(seq.unsigned_abs()))),
             device_id: DeviceId::new(Uuid::from_u128(device)),
             event_type: "device.impression".to_owned(),
             environment: Environment::Production,
@@ -426,15 +447,30 @@ mod tests {
             attempts: 0,
             refusals: 0,
             first_tried_at: None,
+            tried_at: None,
             next_due_at: Timestamp::from_micros(0),
             last_error: None,
         }
     }
 
     #[test]
-    fn what_takes_nothing_is_left_alone_for_a_growing_time() {
-        let waits: Vec<u64> = [0, 1, 2, 3, 5, 6, 1000].into_iter().map(|attempt| back_off(attempt).as_secs()).collect();
-        assert_eq!(waits, [2, 2, 4, 8, 32, 60, 60]);
+    fn an_event_that_waits_takes_its_device_out_of_the_channel() {
+        let destination = DestinationId::new(Uuid::nil());
+        let events: Vec<StreamedEvent> =
+            [1, 2, 1, 2].into_iter().zip(1..).map(|(device, seq)| event(seq, device)).collect();
+        let mut rest: Vec<(&StreamedEvent, Attempt)> =
+            events.iter().map(|event| (event, attempt(destination, event, String::new()))).collect();
+        let done = |index: usize, verdict: Verdict| EventResult {
+            delivery_id: DeliveryId::of(destination, events[index].id, 0),
+            verdict,
+            class: storage::AttemptClass::ServerError,
+            error: None,
+            counts: true,
+        };
+        leave_out(&mut rest, &[done(0, Verdict::Retry { delay: Duration::from_secs(5) }), done(1, Verdict::Delivered)]);
+        assert_eq!(rest.iter().map(|(event, _)| event.seq).collect::<Vec<_>>(), [4]);
+        let at_once = EventResult { counts: false, ..done(3, Verdict::Retry { delay: Duration::ZERO }) };
+        assert!(is_wanted_at_once(&at_once) && !is_wanted_at_once(&done(3, Verdict::Dead)));
     }
 
     #[test]

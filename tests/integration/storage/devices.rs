@@ -334,15 +334,21 @@ story! {
             world.requested(&batch, event, signal).await;
         }
         assert_eq!(world.store.destination(hook).await.unwrap().state, domain::health::State::Open);
-        world.raw().run("UPDATE device_deliveries SET next_due_at = 0");
+        // Though the first event is not due by its schedule.
         let probe = world.streamed(hook).await;
         assert_eq!((probe.events.len(), probe.mode), (1, Mode::Probe));
+        world.requested(&probe, &probe.events[0], EndpointSignal::Failure { pause: None }).await;
         assert!(matches!(world.page(hook, "run/1").await, StreamPage::Wait(_)), "one in half a minute");
+        world.raw().run("UPDATE streams SET probed_at = 0");
+        let probe = world.streamed(hook).await;
         let event = &probe.events[0];
+        assert_eq!(event.attempts, 1, "a probe uses up no step of the schedule");
         world.now.fetch_add(1_000_000, Ordering::SeqCst);
         world.requested(&probe, event, EndpointSignal::Success).await;
         assert_eq!(world.store.destination(hook).await.unwrap().state, domain::health::State::Healthy);
-        assert_eq!(world.streamed(hook).await.events.len(), 11, "the probed one waits");
+        world.now.fetch_add(1_000_000, Ordering::SeqCst);
+        let recovered = world.streamed(hook).await.events;
+        assert!(recovered.len() >= 11, "what was tried before the recovery is due: {}", recovered.len());
     }
 }
 

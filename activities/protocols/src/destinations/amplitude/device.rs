@@ -55,10 +55,8 @@ fn user_id(settings: &Settings, data: &Value) -> Result<Option<Value>, Rendered>
     match (settings.user_id, settings.without_external_id) {
         (UserIdSource::UserId, _) => Ok(Some(data["user_id"].clone())),
         (UserIdSource::ExternalId, WithoutExternalId::Send) => Ok(None),
-        (UserIdSource::ExternalId, WithoutExternalId::Wait) => {
-            Err(Rendered::Wait { why: "the customer has no external id yet".to_owned() })
-        }
-        (UserIdSource::ExternalId, WithoutExternalId::Skip) => {
+        // Nobody can log in on a device yet, so waiting would never end.
+        (UserIdSource::ExternalId, WithoutExternalId::Wait | WithoutExternalId::Skip) => {
             Err(Rendered::Skip { why: "the customer has no external id".to_owned() })
         }
     }

@@ -254,7 +254,9 @@ CREATE TABLE device_deliveries (
     attempts BIGINT NOT NULL,
     refusals BIGINT NOT NULL DEFAULT 0,
     next_due_at BIGINT NOT NULL,
+    -- When it was sent first and last.
     first_tried_at BIGINT,
+    tried_at BIGINT,
     last_error TEXT,
     finished_at BIGINT,
     PRIMARY KEY (event_seq, destination_id)

@@ -4,6 +4,8 @@
 //! A page walks the devices in the order of their ids, from the one after the last page, and takes a few events of each:
 //! no device has to wait for another one's backlog. An event that has to wait holds back the later events of its device.
 
+mod due;
+
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -17,17 +19,10 @@ use crate::delivery::operators::OperatorEvents;
 use crate::settings::destinations::{self, Destination};
 use domain::health::State;
 use domain::{CollapseKey, DestinationId, DeviceId, Environment, EventId, Timestamp};
+use due::{Dues, Found, find};
 use secrecy::SecretString;
 use std::time::Duration;
 
-/// Maximum number of events of a page.
-const PAGE: usize = 500;
-/// Maximum number of events of a device in a page.
-const PER_DEVICE: i64 = 50;
-/// Maximum number of devices that a claim looks at.
-const MAX_DEVICES: i64 = 500;
-/// Number of devices whose events are read together.
-const DEVICES_AT_ONCE: usize = 50;
 /// Time between two events that are sent while the breaker of the destination is open.
 const PROBE_EVERY: Duration = Duration::from_secs(30);
 
@@ -55,6 +50,8 @@ row! {
         pub refusals: i64,
         /// When it was sent first.
         pub first_tried_at: Option<Timestamp>,
+        /// When it was sent last.
+        pub tried_at: Option<Timestamp>,
         /// When the next attempt is due.
         pub next_due_at: Timestamp,
         /// Why the last attempt failed.
@@ -152,6 +149,20 @@ pub enum StreamVerdict {
     Skipped,
 }
 
+impl StreamResult {
+    /// The result as it counts: a probe uses up no step of the schedule, so it cannot be the last one.
+    fn in_mode(&self, mode: Mode) -> Self {
+        let verdict = match (mode, self.verdict) {
+            (Mode::Probe, StreamVerdict::Dead) if self.class.is_some() => {
+                StreamVerdict::Retry { delay: PROBE_EVERY, counts: false }
+            }
+            (Mode::Probe, StreamVerdict::Retry { delay, .. }) => StreamVerdict::Retry { delay, counts: false },
+            (_, verdict) => verdict,
+        };
+        Self { verdict, ..self.clone() }
+    }
+}
+
 /// What a request shows of the destination.
 #[derive(Debug, Clone)]
 pub struct StreamRequest {
@@ -203,30 +214,6 @@ const RELEASE: Sql = statement! {"
     WHERE destination_id = ? AND lease_token = ?
 "};
 
-/// The next devices, each once, however many events each is owed.
-const DEVICES: Sql = statement! {hot "device_deliveries_pending", "
-    WITH RECURSIVE next (device_id) AS (
-        SELECT (SELECT MIN(d.device_id) FROM device_deliveries d
-            WHERE d.destination_id = ? AND d.device_id > ? AND d.status = 'pending')
-        UNION ALL
-        SELECT (SELECT MIN(d.device_id) FROM device_deliveries d
-            WHERE d.destination_id = ? AND d.device_id > next.device_id AND d.status = 'pending')
-        FROM next
-        WHERE next.device_id IS NOT NULL
-    )
-    SELECT device_id AS value FROM next WHERE device_id IS NOT NULL LIMIT ?
-"};
-
-const EVENTS: Sql = statement! {hot "device_deliveries_pending", "
-    SELECT p.event_seq AS seq, e.id, p.device_id, e.event_type, e.environment, e.occurred_at, e.body, p.attempts,
-        p.refusals, p.first_tried_at, p.next_due_at, p.last_error
-    FROM device_deliveries p
-    JOIN device_events e ON e.seq = p.event_seq
-    WHERE p.destination_id = ? AND p.device_id = ? AND p.status = 'pending'
-    ORDER BY p.event_seq
-    LIMIT ?
-"};
-
 const OWING: Sql = statement! {"
     SELECT d.id AS value
     FROM destinations d
@@ -265,14 +252,14 @@ impl Store {
                 return Ok(StreamPage::Wait(wait));
             }
             let mode = if row.state == State::Open { Mode::Probe } else { Mode::Drain };
-            let Found { mut events, last_device, wait } = due(write.connection, &claim, write.now)?;
+            let due = Dues { health: health::find(write.connection, id)?.health, mode, now: write.now };
+            let Found { mut events, last_device, wait } = find(write.connection, &claim, &due)?;
             let Some(last_device) = last_device else { return Ok(StreamPage::End) };
             if events.is_empty() {
                 return Ok(StreamPage::Next { after: last_device, wait });
             }
             if mode == Mode::Probe {
                 events.truncate(1);
-                sql(PROBE).bind(write.now).bind(id).later(write.connection)?;
             }
             let until = write.now.plus(claim.lease);
             sql(TAKE).bind(claim.token.as_str()).bind(until).bind(id).later(write.connection)?;
@@ -315,8 +302,12 @@ impl Store {
             sql(CREATE).bind(claim.destination).later(write.connection)?;
             let stream: StreamRow = sql(LOCK).bind(claim.destination).one(write.connection, "stream")?;
             let is_holder = stream.is_of(&claim.token);
+            let mode = request.as_ref().map_or(Mode::Drain, |request| request.mode);
+            if mode == Mode::Probe {
+                sql(PROBE).bind(write.now).bind(claim.destination).later(write.connection)?;
+            }
             for result in &results {
-                note(write, claim.destination, result, is_holder)?;
+                note(write, claim.destination, &result.in_mode(mode), is_holder)?;
             }
             let Some(request) = request.as_ref().filter(|_| is_holder) else { return Ok(StreamFinished::default()) };
             let OperatorEvents { events, owing } = update_health(write, &claim, request)?;
@@ -333,68 +324,23 @@ impl StreamRow {
 
     /// Why nothing can be sent now.
     fn held_back(&self, write: &mut Write<'_>, claim: &StreamClaim, state: State) -> Result<Option<StreamWait>, Error> {
-        let paused_until = health::find(write.connection, claim.destination)?.health.paused_until;
-        let probed = self.probed_at.filter(|_| state == State::Open).map(|at| at.plus(PROBE_EVERY));
-        let leased = self.lease_until.filter(|_| !self.is_of(&claim.token));
-        let reasons = [
-            (leased, "another run has the stream"),
-            (paused_until, "the destination requested a pause"),
-            (probed, "the destination's breaker is open: an event is tried every half minute"),
-        ];
         let now = write.now;
-        let waits = reasons.into_iter().filter_map(|(until, why)| {
-            let wait = until?.since(now);
-            (!wait.is_zero()).then(|| StreamWait { wait, why: why.to_owned() })
+        let pause = health::find(write.connection, claim.destination)?.health.paused_for(now);
+        // A time that is further ahead was stored before the clock was put back, and says nothing.
+        let until =
+            |at: Option<Timestamp>, longest: Duration| at.map(|at| at.since(now)).filter(|wait| *wait <= longest);
+        let probe = self.probed_at.filter(|_| state == State::Open).map(|at| at.plus(PROBE_EVERY));
+        let lease = self.lease_until.filter(|_| !self.is_of(&claim.token));
+        let reasons = [
+            (until(lease, claim.lease), "another run has the stream"),
+            (pause, "the destination requested a pause"),
+            (until(probe, PROBE_EVERY), "the destination's breaker is open: an event is tried every half minute"),
+        ];
+        let waits = reasons.into_iter().filter_map(|(wait, why)| {
+            let wait = wait.filter(|wait| !wait.is_zero())?;
+            Some(StreamWait { wait, why: why.to_owned() })
         });
         Ok(waits.max())
-    }
-}
-
-/// The events of a page, and the last device that was looked at.
-struct Found {
-    events: Vec<StreamedEvent>,
-    last_device: Option<DeviceId>,
-    wait: Option<StreamWait>,
-}
-
-fn due(connection: &mut AnyConnection, claim: &StreamClaim, now: Timestamp) -> Result<Found, Error> {
-    let after = claim.after.map(|device| device.to_string()).unwrap_or_default();
-    let devices = sql(DEVICES).bind(claim.destination).bind(after).bind(claim.destination).bind(MAX_DEVICES);
-    let devices: Vec<DeviceId> = devices.values(connection)?;
-    let mut found = Found { events: Vec::new(), last_device: None, wait: None };
-    for some in devices.chunks(DEVICES_AT_ONCE) {
-        if found.events.len() >= PAGE {
-            break;
-        }
-        let of = |device: &DeviceId, limit: i64| sql(EVENTS).bind(claim.destination).bind(*device).bind(limit);
-        let heads: Vec<_> = some.iter().map(|device| of(device, 1).ahead(connection)).collect::<Result<_, _>>()?;
-        let mut ready = Vec::with_capacity(some.len());
-        for (device, head) in some.iter().zip(heads) {
-            let head: Option<StreamedEvent> = head.first(connection)?;
-            match head {
-                Some(head) if head.next_due_at > now => found.hold_back(&head, now),
-                Some(_) => ready.push(*device),
-                None => {}
-            }
-        }
-        let pages: Vec<_> =
-            ready.iter().map(|device| of(device, PER_DEVICE).ahead(connection)).collect::<Result<_, _>>()?;
-        for page in pages {
-            let page: Vec<StreamedEvent> = page.all(connection)?;
-            found.events.extend(page.into_iter().take_while(|event| event.next_due_at <= now));
-        }
-        found.last_device = some.last().copied();
-    }
-    Ok(found)
-}
-
-impl Found {
-    /// Notes a device whose first event has to wait.
-    fn hold_back(&mut self, head: &StreamedEvent, now: Timestamp) {
-        let error = head.last_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
-        let why = format!("each device waits for its next attempt{error}");
-        let wait = StreamWait { wait: head.next_due_at.since(now), why };
-        self.wait = Some(self.wait.take().map_or_else(|| wait.clone(), |known| known.min(wait.clone())));
     }
 }
 
@@ -432,7 +378,7 @@ const END: Sql = statement! {"
 const RETRY: Sql = statement! {"
     UPDATE device_deliveries
     SET next_due_at = ?, last_error = ?, attempts = attempts + ?, refusals = refusals + ?,
-        first_tried_at = COALESCE(first_tried_at, ?)
+        first_tried_at = COALESCE(first_tried_at, ?), tried_at = COALESCE(?, tried_at)
     WHERE destination_id = ? AND event_seq = ? AND status = 'pending'
 "};
 
@@ -451,6 +397,7 @@ fn note(write: &mut Write<'_>, id: DestinationId, done: &StreamResult, is_holder
                 .bind(error)
                 .bind(i64::from(counts))
                 .bind(i64::from(is_refusal))
+                .bind(class.map(|_| write.now))
                 .bind(class.map(|_| write.now))
                 .bind(id)
                 .bind(*seq)

@@ -1,0 +1,110 @@
+//! The events of a stream that are due, and the devices that have to wait.
+
+use super::{StreamClaim, StreamWait, StreamedEvent};
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::sql;
+use crate::delivery::lanes::Mode;
+use domain::health::Health;
+use domain::{DeviceId, Timestamp};
+
+/// With this many events a page takes no further devices.
+const PAGE: usize = 500;
+/// Maximum number of events of a device in a page.
+const PER_DEVICE: i64 = 50;
+/// Maximum number of devices that a claim looks at.
+const MAX_DEVICES: i64 = 500;
+/// Number of devices whose events are read together.
+const DEVICES_AT_ONCE: usize = 10;
+
+/// The next devices, each once, however many events each is owed.
+const DEVICES: Sql = statement! {hot "device_deliveries_pending", "
+    WITH RECURSIVE next (device_id) AS (
+        SELECT (SELECT MIN(d.device_id) FROM device_deliveries d
+            WHERE d.destination_id = ? AND d.device_id > ? AND d.status = 'pending')
+        UNION ALL
+        SELECT (SELECT MIN(d.device_id) FROM device_deliveries d
+            WHERE d.destination_id = ? AND d.device_id > next.device_id AND d.status = 'pending')
+        FROM next
+        WHERE next.device_id IS NOT NULL
+    )
+    SELECT device_id AS value FROM next WHERE device_id IS NOT NULL LIMIT ?
+"};
+
+const EVENTS: Sql = statement! {hot "device_deliveries_pending", "
+    SELECT p.event_seq AS seq, e.id, p.device_id, e.event_type, e.environment, e.occurred_at, e.body, p.attempts,
+        p.refusals, p.first_tried_at, p.tried_at, p.next_due_at, p.last_error
+    FROM device_deliveries p
+    JOIN device_events e ON e.seq = p.event_seq
+    WHERE p.destination_id = ? AND p.device_id = ? AND p.status = 'pending'
+    ORDER BY p.event_seq
+    LIMIT ?
+"};
+
+/// The events of a page, and the last device that was looked at.
+pub struct Found {
+    pub events: Vec<StreamedEvent>,
+    pub last_device: Option<DeviceId>,
+    pub wait: Option<StreamWait>,
+}
+
+/// When events are due: as those of purchases, all that were tried before a recovery are due with it, and a probe takes the
+/// first one.
+pub struct Dues {
+    pub health: Health,
+    pub mode: Mode,
+    pub now: Timestamp,
+}
+
+impl Dues {
+    /// When an event is due.
+    fn at(&self, event: &StreamedEvent) -> Timestamp {
+        if self.mode == Mode::Probe {
+            return self.now;
+        }
+        self.health.due_at(event.next_due_at, event.tried_at)
+    }
+}
+
+/// The events of the next page.
+pub fn find(connection: &mut AnyConnection, claim: &StreamClaim, dues: &Dues) -> Result<Found, Error> {
+    let after = claim.after.map(|device| device.to_string()).unwrap_or_default();
+    let devices = sql(DEVICES).bind(claim.destination).bind(after).bind(claim.destination).bind(MAX_DEVICES);
+    let devices: Vec<DeviceId> = devices.values(connection)?;
+    let mut found = Found { events: Vec::new(), last_device: None, wait: None };
+    for some in devices.chunks(DEVICES_AT_ONCE) {
+        if found.events.len() >= PAGE {
+            break;
+        }
+        let of = |device: &DeviceId, limit: i64| sql(EVENTS).bind(claim.destination).bind(*device).bind(limit);
+        let heads: Vec<_> = some.iter().map(|device| of(device, 1).ahead(connection)).collect::<Result<_, _>>()?;
+        let mut ready = Vec::with_capacity(some.len());
+        for (device, head) in some.iter().zip(heads) {
+            let head: Option<StreamedEvent> = head.first(connection)?;
+            match head {
+                Some(head) if dues.at(&head) > dues.now => found.hold_back(&head, dues),
+                Some(_) => ready.push(*device),
+                None => {}
+            }
+        }
+        let pages: Vec<_> =
+            ready.iter().map(|device| of(device, PER_DEVICE).ahead(connection)).collect::<Result<_, _>>()?;
+        for page in pages {
+            let page: Vec<StreamedEvent> = page.all(connection)?;
+            found.events.extend(page.into_iter().take_while(|event| dues.at(event) <= dues.now));
+        }
+        found.last_device = some.last().copied();
+    }
+    Ok(found)
+}
+
+impl Found {
+    /// Notes a device whose first event has to wait.
+    fn hold_back(&mut self, head: &StreamedEvent, dues: &Dues) {
+        let error = head.last_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+        let why = format!("each device waits for its next attempt{error}");
+        let wait = StreamWait { wait: dues.at(head).since(dues.now), why };
+        self.wait = Some(self.wait.take().map_or_else(|| wait.clone(), |known| known.min(wait.clone())));
+    }
+}
