@@ -2,8 +2,9 @@
 //! for a while, or nothing was owed for a while.
 //!
 //! The devices of a page are divided among a bounded number of channels, which send concurrently; the events of one device
-//! are in one channel, in their order. A channel stops at its first event that was not delivered. What is owed is in storage
-//! alone: nothing here grows with it.
+//! are in one channel, in their order. After an event that was not delivered a channel leaves out the later ones of its
+//! device, and it ends after two requests in a row of which nothing arrived. What is owed is in storage alone: nothing here
+//! grows with it.
 
 mod spacing;
 

@@ -11,8 +11,8 @@ pub trait Job: Any + Send {
     fn kind(&self) -> JobKind;
     /// The rows that it shares with jobs of other purchases, if any.
     fn order(&self) -> Option<Order>;
-    /// Number of its items by their weight, which are written together with those of all jobs of its type; 0 for a job that is run by
-    /// itself.
+    /// Number of its items by their weight, which are written together with those of all jobs of its type; 0 for a job
+    /// that is run by itself.
     fn items(&self) -> usize;
     /// Runs it together with the items of `others`, which are of its type.
     fn run(&mut self, write: &mut Write<'_>, others: &mut [&mut dyn Job]) -> Result<(), Error>;
