@@ -40,6 +40,8 @@ CREATE TABLE platforms (
     ingress_key TEXT NOT NULL,
     -- The key with which its devices report. It is in every copy of the app, so it is no secret.
     publishable_key TEXT NOT NULL,
+    -- The key of the tokens by which the customer's own server signs logins; NULL where logins need no token.
+    login_secret TEXT,
     created_at BIGINT NOT NULL,
     deleted_at BIGINT
 );
@@ -194,6 +196,27 @@ CREATE TABLE acceptances (
     notifications TEXT NOT NULL
 );
 
+-- The owners of purchases. A user is anonymous until an admin names the user's own id (`external_id`).
+CREATE TABLE users (
+    id TEXT NOT NULL PRIMARY KEY,
+    app_id TEXT NOT NULL REFERENCES apps (id),
+    external_id TEXT,
+    revision BIGINT NOT NULL,
+    created_at BIGINT NOT NULL
+);
+-- The id comes first: people search for it without naming the app.
+CREATE UNIQUE INDEX users_external ON users (external_id, app_id) WHERE external_id IS NOT NULL;
+
+-- Which user a store's own customer is.
+CREATE TABLE store_users (
+    app_id TEXT NOT NULL REFERENCES apps (id),
+    store TEXT NOT NULL,
+    app_user_id TEXT NOT NULL,
+    user_id TEXT NOT NULL REFERENCES users (id),
+    PRIMARY KEY (app_id, store, app_user_id)
+);
+CREATE INDEX store_users_user ON store_users (user_id);
+
 -- Installations of apps on devices, as they described themselves last.
 CREATE TABLE devices (
     platform_id TEXT NOT NULL REFERENCES platforms (id),
@@ -201,11 +224,46 @@ CREATE TABLE devices (
     id TEXT NOT NULL,
     -- JSON: versions of the app, the system and the client; the first launch.
     device TEXT NOT NULL,
+    -- The user to whom it belongs since a login or a verified claim. NULL: its anonymous user, whose id is computed from
+    -- the device and the number of its logouts.
+    user_id TEXT REFERENCES users (id),
+    logouts BIGINT NOT NULL DEFAULT 0,
     created_at BIGINT NOT NULL,
     -- When it sent the last request.
     seen_at BIGINT NOT NULL,
     PRIMARY KEY (platform_id, id)
 );
+CREATE INDEX devices_user ON devices (user_id) WHERE user_id IS NOT NULL;
+
+-- The receipts that devices reported. A claim counts once the store confirmed that the receipt is this customer's.
+CREATE TABLE claims (
+    platform_id TEXT NOT NULL REFERENCES platforms (id),
+    device_id TEXT NOT NULL,
+    collapse_key TEXT NOT NULL,
+    receipt_id TEXT NOT NULL,
+    app_user_id TEXT NOT NULL,
+    -- `pending`, `verified` or `refused`; and why it is refused, or still pending.
+    status TEXT NOT NULL,
+    reason TEXT,
+    -- `purchased` or `restored` on the device, or `present` there at the start of a session.
+    kind TEXT NOT NULL,
+    -- What a transaction says beside; NULL where it does not.
+    sku TEXT,
+    price TEXT,
+    currency TEXT,
+    marketplace TEXT,
+    -- When it happened, by our clock.
+    occurred_at BIGINT NOT NULL,
+    -- Queries of the store for this claim alone, and when the next step is due.
+    attempts BIGINT NOT NULL,
+    due_at BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    verified_at BIGINT,
+    PRIMARY KEY (platform_id, device_id, collapse_key)
+);
+-- In the order in which they were verified.
+CREATE INDEX claims_of_key ON claims (collapse_key, verified_at);
+CREATE INDEX claims_due ON claims (platform_id, due_at) WHERE status = 'pending';
 
 -- The sessions of the app on a device.
 CREATE TABLE device_sessions (
@@ -273,26 +331,26 @@ CREATE TABLE streams (
     probed_at BIGINT
 );
 
--- The owners of purchases. A user is anonymous until an admin names the user's own id (`external_id`).
-CREATE TABLE users (
+-- Moves of store customers from one user to another, with the purchases of each.
+CREATE TABLE transfers (
     id TEXT NOT NULL PRIMARY KEY,
     app_id TEXT NOT NULL REFERENCES apps (id),
-    external_id TEXT,
-    revision BIGINT NOT NULL,
+    from_user_id TEXT NOT NULL REFERENCES users (id),
+    to_user_id TEXT NOT NULL REFERENCES users (id),
+    -- `login`, `naming`, `admin` or `undo`.
+    cause TEXT NOT NULL,
+    -- JSON: the store customers that moved, and the purchases that moved with events.
+    moved TEXT NOT NULL,
+    -- Who moved them and why, where a person did.
+    made_by TEXT,
+    reason TEXT,
+    -- The transfer that this one takes back.
+    undoes TEXT REFERENCES transfers (id),
     created_at BIGINT NOT NULL
 );
--- The id comes first: people search for it without naming the app.
-CREATE UNIQUE INDEX users_external ON users (external_id, app_id) WHERE external_id IS NOT NULL;
-
--- Which user a store's own customer is.
-CREATE TABLE store_users (
-    app_id TEXT NOT NULL REFERENCES apps (id),
-    store TEXT NOT NULL,
-    app_user_id TEXT NOT NULL,
-    user_id TEXT NOT NULL REFERENCES users (id),
-    PRIMARY KEY (app_id, store, app_user_id)
-);
-CREATE INDEX store_users_user ON store_users (user_id);
+CREATE UNIQUE INDEX transfers_undoes ON transfers (undoes) WHERE undoes IS NOT NULL;
+CREATE INDEX transfers_from ON transfers (from_user_id);
+CREATE INDEX transfers_to ON transfers (to_user_id);
 
 CREATE TABLE entitlements (
     app_id TEXT NOT NULL REFERENCES apps (id),
