@@ -239,6 +239,8 @@ CREATE TABLE devices (
     -- the device and the number of its logouts.
     user_id TEXT REFERENCES users (id),
     logouts BIGINT NOT NULL DEFAULT 0,
+    -- Whether the customer's own server signed the login: then the device may use all purchases of its user.
+    is_signed BOOLEAN NOT NULL DEFAULT FALSE,
     created_at BIGINT NOT NULL,
     -- When it sent the last request.
     seen_at BIGINT NOT NULL,
