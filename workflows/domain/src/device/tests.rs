@@ -60,7 +60,7 @@ fn body(happened: Happened<'_>) -> Value {
         event_id: EventId::of_device(place(), 1, "e1"),
         event_time: Timestamp::from_micros(1_795_000_000_000_000),
         device: &device,
-        user_id: UserId::of_device(place()),
+        user_id: UserId::of_device(place(), 0),
         session: Some(SessionMark {
             id: SessionId::new(id(3)),
             started_at: Some(Timestamp::from_micros(1_794_999_000_000_000)),
