@@ -5,6 +5,7 @@ use crate::operation::{Described, Operation, Schemas};
 use crate::resources::{
     alarms, apps, audit, catalogue, customers, deliveries, destinations, devices, document, events, explain, feed,
     health, import, metrics, notifications, platforms, purchases, rates, redeliveries, sales, schema, stores, topics,
+    transfers,
 };
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
@@ -62,6 +63,12 @@ fn service_routes() -> Vec<Route> {
         device("POST", "/v1/device/events", devices::report).summary(
             "Events of an app on a device. 200 means that they are durably stored; wrong ones are named, and left out.",
         ),
+        device("POST", "/v1/device/login", devices::login).summary(
+            "A customer logs in on a device: what the device has verified claims of becomes theirs. 403 where the \
+             platform takes signed logins alone and `token` does not prove it.",
+        ),
+        device("POST", "/v1/device/logout", devices::logout)
+            .summary("Nobody is logged in on the device any more; purchases stay with the customer."),
     ]
 }
 
@@ -131,6 +138,17 @@ fn catalogue_routes() -> Vec<Route> {
             "Names a customer of the store, or a receipt's owner, by the customer's own id; 409 when \
              they have another name.",
         ),
+        admin("POST", "/v1/apps/{app_id}/customers/move", transfers::move_customer).summary(
+            "Moves a customer with all purchases to the user with another external id; 409 when they belong to that \
+             user already.",
+        ),
+        admin("GET", "/v1/transfers", transfers::list)
+            .summary("The newest hundred transfers from and to a user, the newest first."),
+        admin("GET", "/v1/transfers/{transfer_id}", transfers::show).summary("One transfer."),
+        admin("POST", "/v1/transfers/{transfer_id}/undo", transfers::undo).summary(
+            "Gives the purchases of a transfer back, by another one; 409 when that was done, or when a customer has moved \
+             on since.",
+        ),
         admin("GET", "/v1/apps/{app_id}/entitlements", catalogue::entitlements)
             .summary("The app's entitlements, by reference id."),
         admin("GET", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::entitlement).summary("One entitlement."),
@@ -169,6 +187,12 @@ fn platform_routes() -> Vec<Route> {
             .summary("A new notification URL; the old one ends within a second."),
         admin("POST", "/v1/platforms/{platform_id}/rotate-publishable-key", platforms::rotate_publishable)
             .summary("A new key for devices; the old one ends at once, in every copy of the app that has it."),
+        admin("POST", "/v1/platforms/{platform_id}/login-secret", platforms::set_login_secret).summary(
+            "Logins on devices need a token of the app's own server from now on; the only answer with the secret that \
+             signs it.",
+        ),
+        admin("DELETE", "/v1/platforms/{platform_id}/login-secret", platforms::remove_login_secret)
+            .summary("Logins on devices need no token any more."),
         admin("POST", "/v1/platforms/{platform_id}/retry-parked", platforms::retry_parked)
             .summary("Verifies again the purchases that the store did not know, or that belong to another customer."),
         admin("GET", "/v1/platforms/{platform_id}/import", import::show)

@@ -40,6 +40,31 @@ pub struct CustomerQuery {
     receipt_id: Option<String>,
 }
 
+/// A customer: exactly one of the three.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct CustomerChoice {
+    /// The customer's own id.
+    #[schemars(length(min = 1, max = 512))]
+    external_id: Option<String>,
+    /// The store's name of the customer.
+    #[schemars(length(min = 1, max = 512))]
+    app_user_id: Option<String>,
+    /// The store's name of a purchase of the customer.
+    #[schemars(length(min = 1, max = 512))]
+    receipt_id: Option<String>,
+}
+
+impl CustomerChoice {
+    /// The key, if exactly one of the three is there.
+    pub fn key(&self) -> Option<CustomerKey> {
+        let Self { external_id, app_user_id, receipt_id } = self;
+        let owner = app_user_id.clone().map(Owner::AppUser).into_iter();
+        let owner = owner.chain(receipt_id.clone().map(Owner::Receipt)).map(CustomerKey::Owner);
+        let mut keys = external_id.clone().map(CustomerKey::ExternalId).into_iter().chain(owner);
+        keys.next().filter(|_| keys.next().is_none())
+    }
+}
+
 /// A customer of an app.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Customer {
@@ -106,7 +131,8 @@ pub async fn show(
     Ok(Json(edge.store.customer(app.id, key).await.map_err(unknown_customer)?.into()))
 }
 
-fn unknown_customer(error: storage::Error) -> Error {
+/// The error of a customer who is not known.
+pub fn unknown_customer(error: storage::Error) -> Error {
     match error {
         storage::Error::Missing { .. } => Error::Missing(
             "there is no such customer: no notification and no request has named them yet; PUT names them".to_owned(),

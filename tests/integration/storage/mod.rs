@@ -28,6 +28,7 @@ mod operator_events;
 mod overlapping;
 mod partitioning;
 mod payments;
+mod people;
 mod plan_changes;
 mod profiling;
 mod purchase_body;

@@ -10,9 +10,11 @@ use crate::db::statement::{Ahead, Single, Statement, row, sql};
 use crate::db::writer::Write;
 use crate::purchases::purchase::{Origin, PurchaseRow};
 use domain::{AppId, UserId};
+use serde::{Deserialize, Serialize};
 
 row! {
     /// A user as it is stored.
+    #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct UserRow {
         pub id: UserId,
         pub external_id: Option<String>,
@@ -28,6 +30,21 @@ pub struct StoreUser {
     pub store: String,
     /// The store's id of the customer; while it is unknown, [`RECEIPT_PREFIX`] and the receipt.
     pub app_user_id: String,
+}
+
+/// A customer of a store.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct StoreCustomer {
+    /// The store, such as `amazon`.
+    pub store: String,
+    /// The store's id of the customer, or the prefix of receipts without one, and the receipt.
+    pub app_user_id: String,
+}
+
+impl From<&StoreUser> for StoreCustomer {
+    fn from(user: &StoreUser) -> Self {
+        Self { store: user.store.clone(), app_user_id: user.app_user_id.clone() }
+    }
 }
 
 /// The customer of a purchase, with the store's id if it is known.
@@ -168,7 +185,7 @@ impl StoreUser {
     }
 
     fn insert(&self, write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
-        sql(INSERT).bind(user).bind(self.app_id).bind(write.now).later(write.connection)?;
+        create(write, self.app_id, user)?;
         self.of(INSERT_STORE_USER).bind(user).later(write.connection)
     }
 
@@ -183,6 +200,16 @@ const LOCK: Sql = statement!("SELECT id, external_id, revision FROM users WHERE 
 /// Locks a user until the end of the transaction. Two users must be locked in the order of their ids.
 pub fn lock(write: &mut Write<'_>, id: UserId) -> Result<UserRow, Error> {
     sql(LOCK).bind(id).one(write.connection, "user")
+}
+
+/// Like [`lock`], if there is such a user.
+pub fn lock_existing(write: &mut Write<'_>, id: UserId) -> Result<Option<UserRow>, Error> {
+    sql(LOCK).bind(id).first(write.connection)
+}
+
+/// Creates an anonymous user, unless there is one with this id.
+pub fn create(write: &mut Write<'_>, app: AppId, id: UserId) -> Result<(), Error> {
+    sql(INSERT).bind(id).bind(app).bind(write.now).later(write.connection)
 }
 
 const FIND: Sql = statement!("SELECT id, external_id, revision FROM users WHERE id = ?");

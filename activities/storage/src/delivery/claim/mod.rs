@@ -71,7 +71,7 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
         Ok(head) => head,
         Err(claimed) => return Ok(claimed),
     };
-    if let Some(claimed) = limits::start(write, &mut lane)? {
+    if let Some(claimed) = limits::start(write, &mut lane, head.event_id)? {
         return Ok(claimed);
     }
     pick::supersede(write, claim)?;
