@@ -5,6 +5,7 @@ use super::gate::{Gate, Reply, Way};
 use super::site::Site;
 use axum::http::header;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 const LOGIN: &str = "/v1/device/login";
 const LOGOUT: &str = "/v1/device/logout";
@@ -92,6 +93,26 @@ async fn what_happened_before_a_login_is_reported_before_it() {
     gate.set(Way::Closed);
     assert_eq!(browser.run(&outcome("login('bob')")).await, 0, "it fails, and is not repeated");
     assert_eq!(browser.run(&outcome("entitlements()")).await, 0, "those of another user are forgotten");
+    browser.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_may_store_nothing_reports_from_memory() {
+    let (browser, gate, site) = page().await;
+    browser
+        .run_first("Object.defineProperty(window, 'localStorage', { get() { throw new Error('forbidden') } })")
+        .await;
+    let mut devices = BTreeSet::new();
+    for _ in 0..2 {
+        browser.open(&site.page(&gate.url(), "pk_test")).await;
+        browser.run(&super::shown("one")).await;
+        browser.run("return client.flush()").await;
+        let state = browser.run("return client.state()").await;
+        assert_eq!((&state["queued"], &state["is_persistent"]), (&json!(0), &json!(false)), "{state}");
+        assert!(gate.seen().iter().any(|one| one.body["device"]["id"] == state["device_id"]), "{state}");
+        devices.insert(state["device_id"].to_string());
+    }
+    assert_eq!(devices.len(), 2, "each load is another device");
     browser.quit().await;
 }
 
