@@ -52,7 +52,7 @@ pub fn router(edge: Shared) -> Router {
     others
         .merge(device)
         .fallback(|| async { Error::Missing("there is no such path; /openapi.json lists them".to_owned()) })
-        .layer(Extension(&openapi::DOCUMENT))
+        .layer(Extension(&openapi::DOCUMENTS))
         .with_state(edge)
 }
 
@@ -66,8 +66,8 @@ fn any_origin() -> CorsLayer {
     CorsLayer::new()
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::POST])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
-        .expose_headers([header::RETRY_AFTER])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_NONE_MATCH])
+        .expose_headers([header::ETAG, header::RETRY_AFTER])
         .max_age(PREFLIGHT_AGE)
 }
 

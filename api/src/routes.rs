@@ -56,6 +56,8 @@ fn service_routes() -> Vec<Route> {
         open("GET", "/readyz", health::ready).summary("200 while the inbox accepts; the engine's state in the body."),
         open("GET", "/metrics", metrics::show).summary("Metrics in the Prometheus text format."),
         open("GET", "/openapi.json", document::show).summary("This document."),
+        open("GET", "/openapi/device.json", document::device)
+            .summary("The routes of this document that apps on devices call, and nothing else."),
         open("GET", "/api/v1/events/schema/", schema::index).summary("The events that are sent, and their schemas."),
         open("GET", "/api/v1/events/schema/{type}", schema::show).summary("The JSON Schema of one event."),
         open("POST", "/v1/stores/{store}/{ingress_key}", stores::receive)

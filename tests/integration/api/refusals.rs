@@ -51,6 +51,7 @@ async fn the_open_routes_need_no_token() {
         "/readyz",
         "/metrics",
         "/openapi.json",
+        "/openapi/device.json",
         "/api/v1/events/schema/",
         "/api/v1/events/schema/purchase.updated",
     ];
