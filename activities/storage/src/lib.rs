@@ -43,6 +43,7 @@ pub use delivery::stream::{
     StreamBatch, StreamClaim, StreamFinished, StreamPage, StreamRequest, StreamResult, StreamVerdict, StreamWait,
     StreamedEvent,
 };
+pub use delivery::unnamed::LONGEST_WAIT;
 pub use devices::accept::{AcceptedReports, DeviceReport, DeviceRequest};
 pub use events::alarms::Alarm;
 pub use events::status::DeliveryStatus;

@@ -49,6 +49,7 @@ mod states;
 mod sweeping;
 mod topics;
 mod tracks;
+mod unnamed;
 mod users;
 mod verifying;
 mod waiting;

@@ -1,6 +1,6 @@
 //! The user and the device that an event belongs to.
 
-use super::settings::{Settings, UserIdSource, WithoutExternalId};
+use super::settings::{Settings, UserIdSource};
 use storage::{Rendered, Unsent};
 
 /// Ids that Amplitude refuses, in lower case and without surrounding spaces: placeholders that faulty programs send
@@ -46,16 +46,10 @@ pub fn of(settings: &Settings, unsent: &Unsent) -> Result<Identity, Rendered> {
             why: "it is about no customer, and Amplitude takes events of customers only".into(),
         });
     };
-    let user_id = match (settings.user_id, unsent.external_id.as_deref(), settings.without_external_id) {
-        (UserIdSource::UserId, _, _) => Some(user.to_string()),
-        (UserIdSource::ExternalId, Some(id), _) => Some(usable(id, settings.min_id_length)?.to_owned()),
-        (UserIdSource::ExternalId, None, WithoutExternalId::Send) => None,
-        (UserIdSource::ExternalId, None, WithoutExternalId::Wait) => {
-            return Err(Rendered::Wait { why: "the customer has no external id yet".into() });
-        }
-        (UserIdSource::ExternalId, None, WithoutExternalId::Skip) => {
-            return Err(Rendered::Skip { why: "the customer has no external id".into() });
-        }
+    let user_id = match (settings.user_id, unsent.external_id.as_deref()) {
+        (UserIdSource::UserId, _) => Some(user.to_string()),
+        (UserIdSource::ExternalId, Some(id)) => Some(usable(id, settings.min_id_length)?.to_owned()),
+        (UserIdSource::ExternalId, None) => settings.without_external_id.put_aside().map_or(Ok(None), Err)?,
     };
     Ok(Identity { user_id, device_id: first.to_string() })
 }

@@ -579,7 +579,9 @@ CREATE INDEX deliveries_dead ON deliveries (status, seq) WHERE status = 'dead';
 CREATE INDEX deliveries_due ON deliveries (destination_id, next_due_at) WHERE status = 'pending';
 -- Deliveries that were tried before a destination recovered are due since the recovery.
 CREATE INDEX deliveries_tried ON deliveries (destination_id, tried_at) WHERE status = 'pending';
-CREATE INDEX deliveries_waiting ON deliveries (collapse_key) WHERE status = 'waiting';
+CREATE INDEX deliveries_waiting ON deliveries (collapse_key, destination_id, seq) WHERE status = 'waiting';
+-- For those that waited too long.
+CREATE INDEX deliveries_waiting_since ON deliveries (created_at) WHERE status = 'waiting';
 -- For lists.
 CREATE INDEX deliveries_unnamed ON deliveries (seq) WHERE status = 'waiting';
 CREATE INDEX deliveries_skipped ON deliveries (seq) WHERE status = 'skipped';

@@ -130,7 +130,11 @@ pub fn batch(
     for row in rows {
         let pending = deliveries::lock_pending_ahead(write, row.id)?;
         let tries = tries(write, &row)?;
-        match body(write, lane, &row)? {
+        let prepared = body(write, lane, &row)?;
+        if row.event_type == PURCHASE_UPDATED {
+            pick::supersede_waiting(write, &row)?;
+        }
+        match prepared {
             Prepared::Body(body, environment, revenue) => {
                 let state = state(write.connection, lane, row.event_id, environment)?;
                 if row.event_type == PROFILE_UPDATED && matches!(state, State::Stale) {
@@ -183,19 +187,21 @@ fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Pre
     Ok(if operator_events.events.is_empty() { Prepared::PutAside } else { Prepared::Undeliverable(operator_events) })
 }
 
-/// Renders a body. If the result is to wait for the customer's id, locks the user and renders again: so an id that is
-/// set at this moment is not missed.
+/// Renders a body. If the result is to wait for the customer's id, locks the owner of the purchase and renders again: so
+/// an id that is set at this moment is not missed, nor another owner. Whoever names a user, or gives a purchase to
+/// another one, locks the former owner before the waiting deliveries are released.
 fn render(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<(Rendered, Unsent), Error> {
-    let (unsent, owner) = unsent(write.connection, lane, row)?;
-    let rendered = (lane.claim.render)(&lane.destination, &unsent);
-    if !matches!(rendered, Rendered::Wait { .. }) || !write.connection.is_shared() {
-        return Ok((rendered, unsent));
-    }
-    if let Some(owner) = owner {
+    let mut locked = None;
+    loop {
+        let (unsent, owner) = unsent(write.connection, lane, row)?;
+        let rendered = (lane.claim.render)(&lane.destination, &unsent);
+        let unlocked = owner.filter(|owner| locked != Some(*owner) && write.connection.is_shared());
+        let Some(owner) = unlocked.filter(|_| matches!(rendered, Rendered::Wait { .. })) else {
+            return Ok((rendered, unsent));
+        };
         users::lock_shared(write, owner)?;
+        locked = Some(owner);
     }
-    let (unsent, _) = self::unsent(write.connection, lane, row)?;
-    Ok(((lane.claim.render)(&lane.destination, &unsent), unsent))
 }
 
 /// The environments of an event.
