@@ -16,7 +16,7 @@ pub use admin::adopt::{Adopted, Adoption};
 pub use admin::apps::App;
 pub use admin::catalogue::changes::UnmappedSku;
 pub use admin::catalogue::{Catalogue, Change, EntitlementText, MAX_LISTED, MAX_PER_PRODUCT, Product, entitlement_id};
-pub use admin::customers::{Customer, CustomerKey, Owner};
+pub use admin::customers::{Customer, CustomerKey, CustomerNames, Owner};
 pub use admin::platforms::{NewPlatform, Platform, PlatformPatch};
 pub use admin::rates::Rate;
 pub use admin::sales::{Difference, ImportedSales, NewSale, Unmatched};

@@ -5,6 +5,7 @@
 
 mod accepting;
 mod aging;
+mod analytics_devices;
 mod arriving;
 mod auditing;
 mod batches;

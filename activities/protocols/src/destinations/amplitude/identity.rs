@@ -34,8 +34,10 @@ const LOWER: &str = "lower it (`--min-id-length`) if the project takes such ids"
 pub struct Identity {
     /// The user's id in Amplitude; `None` while the user has no external id and the setting sends events without one.
     pub user_id: Option<String>,
-    /// settle's id of the purchase's first user. It never changes: Amplitude would count a retry with another device id
-    /// as a second event. When that user is merged into another, it links the two in Amplitude.
+    /// The app's own Amplitude device id of the customer, if there is one that Amplitude takes; else settle's id of the
+    /// purchase's first user, which links the two in Amplitude when that user is merged into another. Storage shows the
+    /// same ids in all deliveries of an event, because Amplitude would count a retry with another device id as a second
+    /// event.
     pub device_id: String,
 }
 
@@ -51,7 +53,8 @@ pub fn of(settings: &Settings, unsent: &Unsent) -> Result<Identity, Rendered> {
         (UserIdSource::ExternalId, Some(id)) => Some(usable(id, settings.min_id_length)?.to_owned()),
         (UserIdSource::ExternalId, None) => settings.without_external_id.put_aside().map_or(Ok(None), Err)?,
     };
-    Ok(Identity { user_id, device_id: first.to_string() })
+    let own = unsent.analytics_device_id.as_deref().filter(|id| is_usable(settings, id));
+    Ok(Identity { user_id, device_id: own.map_or_else(|| first.to_string(), str::to_owned) })
 }
 
 /// The metric's label for a refused external id; `None` when the id is valid or not sent.

@@ -212,6 +212,8 @@ CREATE TABLE users (
     id TEXT NOT NULL PRIMARY KEY,
     app_id TEXT NOT NULL REFERENCES apps (id),
     external_id TEXT,
+    -- The app's own id of the customer's device in its analytics; NULL where it named none.
+    analytics_device_id TEXT,
     revision BIGINT NOT NULL,
     created_at BIGINT NOT NULL
 );
@@ -555,6 +557,9 @@ CREATE TABLE deliveries (
     -- NULL again once the delivery ended: a redelivery is another one.
     body TEXT,
     environment TEXT,
+    -- The device id of the customer that the body was rendered with; NULL also where there was none. It stays, for a
+    -- redelivery has the same.
+    analytics_device_id TEXT,
     -- The revenue in the body, in USD; below 0 for a refund. NULL when the body has none, and before the first claim.
     revenue TEXT,
     last_error TEXT,

@@ -25,6 +25,7 @@ fn unsent(event_type: &str, body: Value, external_id: Option<&str>) -> Unsent {
         user_state: Value::Null,
         user_profile: Value::Null,
         external_id: external_id.map(str::to_owned),
+        analytics_device_id: None,
         data: Value::Null,
         store: String::new(),
         environment: Environment::Production,
