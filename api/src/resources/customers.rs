@@ -13,7 +13,9 @@ use storage::{App, CustomerKey, CustomerNames, Owner};
 
 /// A customer who is named: the customer of the store, or the owner of a receipt.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[schemars(extend("examples" = [{ "external_id": "anna@example.com", "app_user_id": "u1" }]))]
+#[schemars(extend("examples" = [{
+    "external_id": "anna@example.com", "app_user_id": "u1", "analytics_device_id": "tv-4711"
+}]))]
 pub struct NamedCustomer {
     /// The customer's own id: a UUID, a SHA-256, or any other text.
     #[schemars(length(min = 1, max = 512))]
