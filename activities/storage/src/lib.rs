@@ -17,7 +17,7 @@ pub use admin::adopt::{Adopted, Adoption};
 pub use admin::apps::App;
 pub use admin::catalogue::changes::UnmappedSku;
 pub use admin::catalogue::{Catalogue, Change, EntitlementText, MAX_LISTED, MAX_PER_PRODUCT, Product, entitlement_id};
-pub use admin::customers::{Customer, CustomerKey, Owner};
+pub use admin::customers::{Customer, CustomerKey, CustomerNames, Owner};
 pub use admin::platforms::{NewPlatform, Platform, PlatformPatch};
 pub use admin::rates::Rate;
 pub use admin::sales::{Difference, ImportedSales, NewSale, Unmatched};
@@ -44,6 +44,7 @@ pub use delivery::stream::{
     StreamBatch, StreamClaim, StreamFinished, StreamPage, StreamRequest, StreamResult, StreamVerdict, StreamWait,
     StreamedEvent,
 };
+pub use delivery::unnamed::LONGEST_WAIT;
 pub use devices::accept::{AcceptedReports, DeviceReport, DeviceRequest};
 pub use events::alarms::Alarm;
 pub use events::status::DeliveryStatus;

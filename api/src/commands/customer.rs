@@ -37,6 +37,9 @@ Next: `settle purchase list --external-id 4711` shows their purchases.")]
         /// Your id of the customer: a UUID, a SHA-256 or any text.
         #[arg(long, value_name = "ID")]
         external_id: String,
+        /// Your app's own id of the customer's device in Amplitude: the `device_id` of this customer's events there.
+        #[arg(long, value_name = "ID")]
+        analytics_device_id: Option<String>,
         #[command(flatten)]
         owner: Owner,
     },
@@ -131,8 +134,11 @@ pub struct Key {
 pub async fn customer(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
     let path = |app: &str| format!("/v1/apps/{}/customers", segment(app));
     let answer = match verb {
-        Verb::Name { app, external_id, owner: Owner { app_user_id, receipt } } => {
-            let body = json!({ "external_id": external_id, "app_user_id": app_user_id, "receipt_id": receipt });
+        Verb::Name { app, external_id, analytics_device_id, owner: Owner { app_user_id, receipt } } => {
+            let body = json!({
+                "external_id": external_id, "app_user_id": app_user_id, "receipt_id": receipt,
+                "analytics_device_id": analytics_device_id,
+            });
             client.put(&path(&app), &body).await?
         }
         Verb::Show { app, key: Key { external_id, app_user_id, receipt } } => {

@@ -5,6 +5,7 @@
 
 mod accepting;
 mod aging;
+mod analytics_devices;
 mod arriving;
 mod auditing;
 mod batches;
@@ -50,6 +51,7 @@ mod states;
 mod sweeping;
 mod topics;
 mod tracks;
+mod unnamed;
 mod users;
 mod verifying;
 mod waiting;

@@ -32,6 +32,21 @@ pub enum CustomerKey {
     Owner(Owner),
 }
 
+/// The names of a customer in other systems, which are set together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomerNames {
+    /// The app's own id of the customer.
+    pub external_id: String,
+    /// The app's own id of the customer's device in its analytics; `None` leaves it as it is.
+    pub analytics_device_id: Option<String>,
+}
+
+impl<T: AsRef<str> + ?Sized> From<&T> for CustomerNames {
+    fn from(external_id: &T) -> Self {
+        Self { external_id: external_id.as_ref().to_owned(), analytics_device_id: None }
+    }
+}
+
 /// A user of an app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Customer {
@@ -39,6 +54,8 @@ pub struct Customer {
     pub user_id: UserId,
     /// The app's own id of the customer, if it was set.
     pub external_id: Option<String>,
+    /// The app's own id of the customer's device in its analytics, if it was set.
+    pub analytics_device_id: Option<String>,
     /// The stores' ids of the customer.
     pub app_user_ids: Vec<String>,
 }
@@ -52,16 +69,25 @@ row! {
 
 impl Store {
     /// Sets the external id of the user who owns a purchase. If another user of the app has that id already, the user
-    /// is merged into that one.
+    /// is merged into that one. Events that are sent for the first time from then on have the id of the device, if
+    /// `names` has one.
     ///
     /// # Errors
     ///
     /// [`Error::Conflict`] if the user has another external id already. Then nothing is changed.
-    pub async fn name_customer(&self, app: AppId, owner: Owner, external_id: &str) -> Result<Customer, Error> {
-        let (installation, external_id) = (self.installation, external_id.to_owned());
+    pub async fn name_customer(
+        &self,
+        app: AppId,
+        owner: Owner,
+        names: impl Into<CustomerNames>,
+    ) -> Result<Customer, Error> {
+        let (installation, CustomerNames { external_id, analytics_device_id }) = (self.installation, names.into());
         self.write(move |write| {
             require_app(write, app)?;
             let user = name(write, installation, (app, &owner), &external_id)?;
+            if let Some(id) = &analytics_device_id {
+                sql(SET_DEVICE).bind(clean(id).as_ref()).bind(user).run(write.connection)?;
+            }
             view(write.connection, user)
         })
         .await
@@ -214,7 +240,17 @@ fn known_or_new(write: &mut Write<'_>, known: &users::StoreUser) -> Result<UserI
     }
 }
 
-const NAME_OF_USER: Sql = statement!("SELECT external_id AS value FROM users WHERE id = ?");
+/// The user is locked, since it was named in the same transaction.
+const SET_DEVICE: Sql = statement!("UPDATE users SET analytics_device_id = ? WHERE id = ?");
+
+row! {
+    struct NamesRow {
+        external_id: Option<String>,
+        analytics_device_id: Option<String>,
+    }
+}
+
+const NAMES_OF_USER: Sql = statement!("SELECT external_id, analytics_device_id FROM users WHERE id = ?");
 
 const STORE_NAMES_OF_USER: Sql = statement! {"
     SELECT app_user_id AS value
@@ -224,9 +260,8 @@ const STORE_NAMES_OF_USER: Sql = statement! {"
 "};
 
 fn view(connection: &mut AnyConnection, user: UserId) -> Result<Customer, Error> {
-    let external_id: Option<Option<String>> = sql(NAME_OF_USER).bind(user).value(connection)?;
-    let external_id = external_id.ok_or(Error::Missing { what: "customer" })?;
+    let NamesRow { external_id, analytics_device_id } = sql(NAMES_OF_USER).bind(user).one(connection, "customer")?;
     let mut app_user_ids: Vec<String> = sql(STORE_NAMES_OF_USER).bind(user).values(connection)?;
     app_user_ids.retain(|name| !name.starts_with(RECEIPT_PREFIX));
-    Ok(Customer { user_id: user, external_id, app_user_ids })
+    Ok(Customer { user_id: user, external_id, analytics_device_id, app_user_ids })
 }

@@ -212,8 +212,16 @@ pub fn lock_users(write: &mut Write<'_>, ids: &BTreeSet<UserId>) -> Result<Vec<U
     Ok(rows)
 }
 
-/// Makes one user of two: the other one's customers, purchases and devices belong to the first.
+const MOVE_ANALYTICS_DEVICE: Sql = statement! {"
+    UPDATE users
+    SET analytics_device_id = COALESCE(analytics_device_id, (SELECT m.analytics_device_id FROM users m WHERE m.id = ?))
+    WHERE id = ?
+"};
+
+/// Makes one user of two: the other one's customers, purchases and devices belong to the first, and the id of the device
+/// in the analytics integration, if the first has none.
 pub fn merge(write: &mut Write<'_>, installation: Installation, order: &Move<'_>) -> Result<Moved, Error> {
+    sql(MOVE_ANALYTICS_DEVICE).bind(order.from.id).bind(order.to.id).later(write.connection)?;
     let moved = carry_out(write, installation, order)?;
     device_users::move_all(write, order.from.id, order.to.id)?;
     Ok(moved)

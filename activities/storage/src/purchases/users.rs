@@ -73,13 +73,22 @@ impl Customer<'_> {
         Ok(FoundUser { id: named.unwrap_or_else(|| store_user.anonymous()), is_known: false })
     }
 
-    /// Locks the user until the end of the transaction, and creates it if there is none. It is fetched later.
+    /// Locks the user until the end of the transaction, and creates it if there is none. It is fetched later. If the
+    /// purchase belongs to another user before, locks that one too, in the order of their ids: a claim may be finding
+    /// at this moment that a delivery has to wait for an id of the former owner.
     pub fn lock_ahead(&self, write: &mut Write<'_>, found: FoundUser) -> Result<LockedUser, Error> {
         let store_user = self.store_user();
         if !found.is_known {
             store_user.insert(write, found.id)?;
         }
+        let former = self.row.and_then(|row| row.user_id).filter(|former| *former != found.id);
+        if let Some(former) = former.filter(|former| *former < found.id) {
+            lock_later(write, former)?;
+        }
         let user = sql(LOCK).bind(found.id).ahead(write.connection)?;
+        if let Some(former) = former.filter(|former| *former > found.id) {
+            lock_later(write, former)?;
+        }
         Ok(LockedUser { id: found.id, user, present: store_user.find_ahead(write.connection)? })
     }
 
@@ -210,6 +219,11 @@ pub fn lock_existing(write: &mut Write<'_>, id: UserId) -> Result<Option<UserRow
 /// Creates an anonymous user, unless there is one with this id.
 pub fn create(write: &mut Write<'_>, app: AppId, id: UserId) -> Result<(), Error> {
     sql(INSERT).bind(id).bind(app).bind(write.now).later(write.connection)
+}
+
+/// Like [`lock`], for a user whose row is not needed.
+fn lock_later(write: &mut Write<'_>, id: UserId) -> Result<(), Error> {
+    sql(LOCK).bind(id).ahead::<UserRow>(write.connection).map(drop)
 }
 
 const FIND: Sql = statement!("SELECT id, external_id, revision FROM users WHERE id = ?");

@@ -5,6 +5,7 @@
 
 mod change;
 mod journey;
+mod named;
 mod profile;
 mod succession;
 mod transfer;
@@ -14,6 +15,7 @@ mod tests;
 
 pub use crate::event::PROFILE_UPDATED;
 pub use change::announce_change;
+pub use named::with_external_id;
 pub use profile::{Attributes, Profile, ProfileUpdated, paid_in_usd};
 pub use succession::announce_succession;
 pub use transfer::{TRANSFERRED_FROM, TRANSFERRED_TO, TRANSFERS};

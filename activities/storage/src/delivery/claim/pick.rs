@@ -149,6 +149,23 @@ pub fn supersede(write: &mut Write<'_>, claim: &Claim) -> Result<(), Error> {
         .later(write.connection)
 }
 
+const SUPERSEDE_WAITING: Sql = statement! {hot "deliveries_waiting", "
+    UPDATE deliveries
+    SET status = 'superseded', last_error = NULL, finished_at = ?, {FREED}
+    WHERE collapse_key = ? AND destination_id = ? AND status = 'waiting' AND event_type = 'purchase.updated' AND seq < ?
+"};
+
+/// Ends every `purchase.updated` of the lane that waits for the external id of its customer and is older than this one
+/// as `superseded`: of the states of a purchase only the newest one waits.
+pub fn supersede_waiting(write: &mut Write<'_>, newer: &DeliveryRow) -> Result<(), Error> {
+    sql(SUPERSEDE_WAITING)
+        .bind(write.now)
+        .bind(newer.collapse_key)
+        .bind(newer.destination_id)
+        .bind(newer.seq)
+        .later(write.connection)
+}
+
 const SUPERSEDE_PROFILES: Sql = statement! {hot "deliveries_pending", "
     UPDATE deliveries
     SET status = 'superseded', last_error = ?, finished_at = ?, {FREED}
