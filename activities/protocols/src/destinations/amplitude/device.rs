@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use storage::{Destination, Rendered, StreamedEvent};
 
 /// Fields of `data` that other fields of the event stand for.
-const ELSEWHERE: [&str; 4] = ["device", "session_id", "session_started_at", "user_id"];
+const ELSEWHERE: [&str; 5] = ["device", "external_id", "session_id", "session_started_at", "user_id"];
 /// The price is a text in `data` and a number here, so that Amplitude can compute with it.
 const PRICE: &str = "purchase_price";
 
@@ -51,14 +51,17 @@ pub fn render(destination: &Destination, event: &StreamedEvent) -> Rendered {
     Rendered::Body(body)
 }
 
-/// The customer's id. Nobody has logged in on the device: it belongs to an anonymous user.
+/// The customer's id. The key of devices is public: an external id that Amplitude refuses counts as none, so that it holds
+/// up no event beside it.
 fn user_id(settings: &Settings, data: &Value) -> Result<Option<Value>, Rendered> {
-    match (settings.user_id, settings.without_external_id) {
-        (UserIdSource::UserId, _) => Ok(Some(data["user_id"].clone())),
-        (UserIdSource::ExternalId, WithoutExternalId::Send) => Ok(None),
-        // Nobody can log in on a device yet, so waiting would never end.
-        (UserIdSource::ExternalId, WithoutExternalId::Wait | WithoutExternalId::Skip) => {
-            Err(Rendered::Skip { why: "the customer has no external id".to_owned() })
+    let external_id = data["external_id"].as_str().filter(|id| identity::is_usable(settings, id));
+    match (settings.user_id, external_id, settings.without_external_id) {
+        (UserIdSource::UserId, ..) => Ok(Some(data["user_id"].clone())),
+        (UserIdSource::ExternalId, Some(id), _) => Ok(Some(json!(id))),
+        (UserIdSource::ExternalId, None, WithoutExternalId::Send) => Ok(None),
+        // Who logs in later need not be who used the device then.
+        (UserIdSource::ExternalId, None, WithoutExternalId::Wait | WithoutExternalId::Skip) => {
+            Err(Rendered::Skip { why: "nobody was logged in on the device".to_owned() })
         }
     }
 }
@@ -110,4 +113,33 @@ fn properties(event: &StreamedEvent, data: &Value) -> Map<String, Value> {
 
 const fn millis(time: Timestamp) -> i64 {
     time.micros().div_euclid(1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(fields: &Value) -> Settings {
+        serde_json::from_value(fields.clone()).expect("settings")
+    }
+
+    #[test]
+    fn the_user_is_who_was_logged_in() {
+        let anna = json!({ "external_id": "anna@example.com", "user_id": "4711" });
+        for (without, nobody_is_skipped) in [("send", false), ("wait", true), ("skip", true)] {
+            let by_name = settings(&json!({ "user_id": "external_id", "without_external_id": without }));
+            assert_eq!(user_id(&by_name, &anna).ok().flatten(), Some(json!("anna@example.com")), "{without}");
+            for nobody in
+                [json!({ "external_id": null, "user_id": "4711" }), json!({ "external_id": "null", "user_id": "1" })]
+            {
+                match user_id(&by_name, &nobody) {
+                    Ok(id) => assert_eq!((id, nobody_is_skipped), (None, false)),
+                    Err(Rendered::Skip { why }) => assert!(nobody_is_skipped && why.contains("logged in"), "{why}"),
+                    Err(_) => panic!("{without}: neither sent nor skipped"),
+                }
+            }
+            let by_ours = settings(&json!({ "user_id": "user_id", "without_external_id": without }));
+            assert_eq!(user_id(&by_ours, &anna).ok().flatten(), Some(json!("4711")));
+        }
+    }
 }
