@@ -44,7 +44,7 @@ const MAX_CLOSED: i64 = 2000;
 const MAX_RECONSIDERED: i64 = 2000;
 /// Maximum number of deliveries that one transaction gives up because their customer has no external id, and the time for
 /// all of them in a sweep.
-const GIVEN_UP_AT_ONCE: i64 = 500;
+const ABANDONED_AT_ONCE: i64 = 500;
 const GIVE_UP_BUDGET: Duration = Duration::from_secs(2);
 /// Approximate maximum number of purchases that one sweep scans after a change of settings.
 const MAX_SCANNED: i64 = 10_000;
@@ -247,7 +247,7 @@ async fn reconsider_deliveries(store: &Store) {
 async fn give_up_unnamed(store: &Store) {
     let began = Instant::now();
     while began.elapsed() < GIVE_UP_BUDGET {
-        match timeout(GIVE_UP_BUDGET, store.give_up_unnamed(GIVEN_UP_AT_ONCE)).await {
+        match timeout(GIVE_UP_BUDGET, store.give_up_unnamed(ABANDONED_AT_ONCE)).await {
             Ok(Ok(0)) => return,
             Ok(Ok(number)) => {
                 let count = u64::try_from(number).unwrap_or(0);

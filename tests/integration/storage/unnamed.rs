@@ -95,7 +95,7 @@ story! {
 }
 
 story! {
-    async fn what_waits_for_thirty_days_is_given_up(world: World) {
+    async fn what_waits_for_thirty_days_is_abandoned(world: World) {
         let (to, other) = (world.destination("hook").await.id, world.destination("other").await.id);
         world.happen_to("anna's", "r1", &[TransitionKind::Purchased]).await;
         put_aside(&world, "r1", to).await;
@@ -111,9 +111,9 @@ story! {
         ];
         let expected = expected.map(|(kind, revision, status)| (kind.to_owned(), revision, status));
         assert_eq!(standing(&world, to).await, expected);
-        let given_up = &listed(&world, to).await[0];
-        let why = given_up.last_error.as_deref().unwrap();
-        assert!(why.starts_with("no_login: ") && given_up.finished_at.is_some(), "{given_up:?}");
+        let abandoned = &listed(&world, to).await[0];
+        let why = abandoned.last_error.as_deref().unwrap();
+        assert!(why.starts_with("no_login: ") && abandoned.finished_at.is_some(), "{abandoned:?}");
         assert!(standing(&world, other).await.iter().all(|(_, _, status)| *status == "pending"), "these do not wait");
         assert_eq!(world.store.destination_health(to).await.unwrap().owes.skipped, 1);
         assert_eq!(world.broken(1000).await, []);
@@ -125,7 +125,7 @@ story! {
 }
 
 story! {
-    async fn thousands_are_given_up_in_bounded_batches(world: World) {
+    async fn thousands_are_abandoned_in_bounded_batches(world: World) {
         let to = world.destination("hook").await.id;
         world.happen_to("anna's", "r1", &[]).await;
         world.raw().run(&format!(
@@ -148,7 +148,7 @@ story! {
 }
 
 story! {
-    async fn what_is_named_while_it_is_given_up_ends_one_way(world: World) {
+    async fn a_name_set_at_the_end_of_the_wait_has_one_result(world: World) {
         let to = world.destination("hook").await.id;
         let second = world.second_process().await;
         for number in 0..20 {
@@ -156,15 +156,15 @@ story! {
             world.happen_to(&customer, &receipt, &[TransitionKind::Purchased]).await;
             put_aside(&world, &receipt, to).await;
             age(&world, millis(LONGEST_WAIT));
-            let (given_up, ()) = tokio::join!(second.give_up_unnamed(500), name(&world.store, &world, &customer));
-            let given_up = i64::try_from(given_up.unwrap()).unwrap();
+            let (abandoned, ()) = tokio::join!(second.give_up_unnamed(500), name(&world.store, &world, &customer));
+            let abandoned = i64::try_from(abandoned.unwrap()).unwrap();
             let key = world.key(&receipt);
             let count = |status: &str| {
                 world.raw().number(&format!(
                     "SELECT COUNT(*) AS value FROM deliveries WHERE collapse_key = '{key}' AND status = '{status}'"
                 ))
             };
-            assert_eq!((count("skipped"), count("pending"), count("waiting")), (given_up, 2 - given_up, 0));
+            assert_eq!((count("skipped"), count("pending"), count("waiting")), (abandoned, 2 - abandoned, 0));
         }
     }
 }

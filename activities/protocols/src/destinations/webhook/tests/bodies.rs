@@ -52,7 +52,7 @@ fn body(setting: &str, unsent: &Unsent) -> Value {
 }
 
 #[test]
-fn by_setting_events_of_unnamed_customers_are_sent_wait_or_are_skipped() {
+fn events_of_unnamed_customers_are_sent_wait_or_are_skipped() {
     let recorded = user_body(&json!([{ "key": "receipt_id", "type": "receipt_id", "value": "r" }]));
     let event = unsent(PURCHASED, recorded.clone(), None);
     let state = unsent(PURCHASE_UPDATED, json!({ "attributes": {}, "data": {} }), None);

@@ -105,7 +105,7 @@ fn an_address_or_port_that_can_never_be_reached_is_refused() {
 }
 
 #[test]
-fn what_happens_without_an_external_id_is_set_kept_and_reset() {
+fn the_choice_without_an_external_id_is_stored_and_reset() {
     let waiting = created(&json!({ "url": URL, "without_external_id": "wait" }));
     assert_eq!(waiting.settings["without_external_id"], "wait");
     let other = changed(&waiting, &json!({ "url": "https://example.com/other" })).unwrap();
