@@ -72,7 +72,13 @@ impl Devices {
     pub async fn of(world: &World) -> Self {
         let shown = world.api.get(&format!("/v1/platforms/{}", world.platform_id)).await.ok();
         let key = shown["publishable_key"].as_str().expect("a publishable key");
-        Self { api: world.api.with_token(key) }
+        Self::with_key(&world.api, key)
+    }
+
+    /// The devices of the platform with this publishable key.
+    #[must_use]
+    pub fn with_key(api: &Api, publishable_key: &str) -> Self {
+        Self { api: api.with_token(publishable_key) }
     }
 
     /// Reports a whole visit of a device.
