@@ -41,8 +41,8 @@ pub use delivery::last_sweep::LastSweep;
 pub use delivery::late::LateDestinations;
 pub use delivery::overdue::{Due, Overdue, Postponed, Quota};
 pub use delivery::stream::{
-    StreamBatch, StreamClaim, StreamFinished, StreamPage, StreamRequest, StreamResult, StreamVerdict, StreamWait,
-    StreamedEvent,
+    StreamBatch, StreamClaim, StreamFinished, StreamPage, StreamRequest, StreamResult, StreamStart, StreamStarted,
+    StreamStatus, StreamVerdict, StreamWait, StreamedEvent, Tried,
 };
 pub use delivery::unnamed::LONGEST_WAIT;
 pub use devices::accept::{AcceptedReports, DeviceReport, DeviceRequest};
@@ -63,6 +63,9 @@ pub use redelivery::runs::RunMode;
 pub use redelivery::verdict::Skipped;
 pub use reports::audit::{Audited, RuleFindings, rules};
 pub use reports::deliveries::{AttemptView, DeliveryFilter, DeliveryView};
+pub use reports::device_events::{
+    DeviceDeliveryView, DeviceEventExplanation, DeviceEventFacts, DeviceEventFilter, DeviceEventFull, DeviceEventView,
+};
 pub use reports::explain::{
     Addressee, AnnouncedEvent, EventExplanation, EventFacts, MessageExplanation, Owes, PaymentFacts, Portrait,
     PurchaseExplanation, ReceivedNotification, Sending, Successor,
