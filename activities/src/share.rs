@@ -2,7 +2,7 @@
 //! slots for the others. A lane without a slot is left to the destination's own run, which occupies a single slot.
 //!
 //! A stream of device events occupies one slot for minutes. All streams together have a part of the slots; a stream without a
-//! place is tried again, and asks one that has run for a while to end.
+//! place is tried again, and one that has run for a while ends for it.
 
 use domain::DestinationId;
 use std::collections::BTreeMap;
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn streams_have_a_part_of_the_slots_and_ask_for_one_of_them() {
+    fn streams_have_a_part_of_the_slots_and_one_of_them_yields() {
         let shares = Shares::default();
         let mut taken: Vec<StreamSlot> = std::iter::from_fn(|| shares.take_stream()).collect();
         assert_eq!(taken.len(), MAX_STREAMS);

@@ -381,19 +381,6 @@ impl World {
         assert_eq!(answer.status, 202, "{action} of {receipt_id}: {}", answer.body);
     }
 
-    /// Kills the process that runs Temporal's tasks, and starts another one in its place.
-    ///
-    /// # Panics
-    /// On SQLite, where one process does everything: [`Self::restart`].
-    pub fn replace_worker(&mut self) {
-        assert!(self.setting.backend == Backend::Postgres, "one process does everything");
-        drop(self.processes.pop());
-        let variables: Vec<Variable<'_>> =
-            self.setting.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let worker = self.installation.start(&["worker"], &variables);
-        self.processes.push(worker);
-    }
-
     /// Adds a started process, and returns its index in [`Self::processes`].
     pub fn join(&mut self, process: Process) -> usize {
         self.processes.push(process);

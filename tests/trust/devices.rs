@@ -75,7 +75,7 @@ async fn check_visible(world: &World, streams: &[String]) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_thousand_events_of_devices_arrive_once_through_a_killed_worker() {
+async fn a_hundred_thousand_events_of_devices_survive_a_killed_worker() {
     let (amplitude, tally) = (Amplitude::start().await, Tally::start().await);
     amplitude.project(KEY, "c0ffee5eb7a94d21f36a8b9esecret");
     let no_limit = |name: &str| (format!("SETTLE_DEVICES_{name}"), "1000".to_owned());
@@ -84,6 +84,7 @@ async fn a_hundred_thousand_events_of_devices_arrive_once_through_a_killed_worke
         no_limit("REQUESTS_PER_SECOND"),
         no_limit("REQUESTS_PER_SECOND_AND_ADDRESS"),
     ];
+    let same = variables.clone();
     let mut world = World::start(Setting { backend: Backend::Postgres, variables, ..Setting::default() }).await;
     let events = json!(["device.*"]);
     let hook = json!({
@@ -102,7 +103,10 @@ async fn a_hundred_thousand_events_of_devices_arrive_once_through_a_killed_worke
     let open = check_visible(&world, &streams).await;
     tally.wait(KILLED_AFTER, ENOUGH).await;
     let (_, highest) = memory_mib(world.worker().id());
-    world.replace_worker();
+    world.worker().kill9();
+    let same: Vec<(&str, &str)> = same.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let second = world.installation.start(&["worker"], &same);
+    world.join(second);
     println!(
         "worker killed after {} webhooks, {:.0} s after the first report; it had {highest:.0} MiB at most",
         tally.count(),

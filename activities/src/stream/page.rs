@@ -24,7 +24,7 @@ const LATEST_START: Duration = Duration::from_secs(25);
 const MAX_FRUITLESS: usize = 2;
 /// Wait before the next attempt when no request can be built from the destination's settings.
 const INVALID_SETTINGS_RETRY: Duration = Duration::from_secs(600);
-/// The same for a destination that takes one request at a time: purchases wait for the end of the page.
+/// Latest start at a destination that takes one request at a time: purchases wait for the end of the page.
 const LATEST_START_ALONE: Duration = Duration::from_secs(2);
 /// Maximum size of the bodies of a new batch, in bytes.
 const MAX_BODY_BYTES: usize = 1024 * 1024;

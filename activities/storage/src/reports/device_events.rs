@@ -6,7 +6,7 @@ use crate::db::page::{Page, Paged};
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Value, clean, row, sql};
 use crate::db::store::Store;
-use crate::delivery::stream::StreamStatus;
+use crate::delivery::stream::finish::StreamStatus;
 use crate::reports::explain::{Addressee, of_app};
 use crate::reports::listing::Filtered;
 use domain::{AppId, DeliveryId, DestinationId, DeviceId, Environment, EventId, PlatformId, SessionId, Timestamp};

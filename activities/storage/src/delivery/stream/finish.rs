@@ -159,7 +159,7 @@ impl Store {
 
 /// Updates the health of the destination, as after a request of a lane.
 fn update_health(write: &mut Write<'_>, claim: &StreamClaim, request: &StreamRequest) -> Result<OperatorEvents, Error> {
-    let made = health::Request {
+    let request_of_device = health::Request {
         destination: claim.destination,
         subject: Subject::Device(request.device),
         mode: request.mode,
@@ -168,7 +168,7 @@ fn update_health(write: &mut Write<'_>, claim: &StreamClaim, request: &StreamReq
         disable_after: request.disable_after,
     };
     let seen = health::find(write.connection, claim.destination)?.health;
-    let events = health::update(write, made, &seen)?;
+    let events = health::update(write, request_of_device, &seen)?;
     if let Some(alarm) = &request.result.alarm
         && let Some(found) = destinations::find(write.connection, claim.destination)?
     {

@@ -6,11 +6,8 @@
 
 mod claim;
 mod due;
-mod finish;
-mod start;
-
-pub use finish::{StreamFinished, StreamRequest, StreamResult, StreamStatus, StreamVerdict, Tried};
-pub use start::{StreamStart, StreamStarted};
+pub mod finish;
+pub mod start;
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
