@@ -8,6 +8,7 @@ mod dependencies;
 mod drain;
 pub mod engine;
 mod failure;
+mod heartbeat;
 pub mod http;
 mod pace;
 mod prompt;
@@ -111,7 +112,7 @@ impl Context {
         let round = Round::new(input.destination_id, token, info.attempt, self.stopping.clone());
         tokio::select! {
             supervised = supervise::supervise(&self, &round, &input) => supervised.map_err(failure::storage),
-            never = round.send_heartbeats(&ctx) => match never {},
+            never = heartbeat::send(&ctx, &round.is_halted) => match never {},
         }
     }
 
@@ -122,7 +123,13 @@ impl Context {
         _ctx: ActivityContext,
         input: SetEnabled,
     ) -> Result<Option<Unfinished>, ActivityError> {
-        admin::set_enabled(&self.store, input).await.map_err(failure::storage)
+        let (id, is_enabled) = (input.destination_id, input.is_enabled);
+        let unfinished = admin::set_enabled(&self.store, input).await.map_err(failure::storage)?;
+        let backlog = self.store.stream_backlog(id).await.map_err(failure::storage)?;
+        if is_enabled && unfinished.is_none() && backlog > 0 {
+            self.engine.stream(id);
+        }
+        Ok(unfinished)
     }
 
     /// Tests the connection to a destination; returns the result as a sentence.
@@ -148,7 +155,7 @@ impl Context {
         let run = StreamRun { token: deliver::token(ctx.info()), ..StreamRun::default() };
         tokio::select! {
             streamed = stream::stream(&self, &run, &input) => streamed.map_err(failure::failure),
-            never = run.send_heartbeats(&ctx) => match never {},
+            never = heartbeat::send(&ctx, &run.is_halted) => match never {},
         }
     }
 

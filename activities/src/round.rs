@@ -1,16 +1,10 @@
 //! One run of `supervise`: until when it starts new requests, and the lease tokens of its claims.
 
 use domain::DestinationId;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
-use temporalio_sdk::activities::ActivityContext;
 use tokio::time::Instant;
 use workflows::options::SUPERVISE_BUDGET;
-
-/// Time between two heartbeats to Temporal.
-const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(4);
 
 /// One run of the activity.
 pub struct Round {
@@ -24,7 +18,7 @@ pub struct Round {
     /// Whether the worker stops.
     stopping: Arc<AtomicBool>,
     /// Whether the run was cancelled or storage failed.
-    is_halted: AtomicBool,
+    pub is_halted: AtomicBool,
     /// Whether the destination takes no more requests now.
     is_held_back: AtomicBool,
 }
@@ -75,24 +69,12 @@ impl Round {
             || self.stopping.load(Ordering::Relaxed)
             || self.began.elapsed() > SUPERVISE_BUDGET
     }
-
-    /// Sends heartbeats to Temporal for ever, and halts the round when the activity is cancelled.
-    pub async fn send_heartbeats(&self, ctx: &ActivityContext) -> Infallible {
-        loop {
-            if let Err(error) = ctx.record_heartbeat(()).await {
-                tracing::debug!(error = %error, "a heartbeat was not sent");
-            }
-            tokio::select! {
-                () = tokio::time::sleep(HEARTBEAT_INTERVAL) => {}
-                () = ctx.cancelled(), if !self.is_halted.load(Ordering::Relaxed) => self.halt(),
-            }
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn round() -> Round {
         Round::new(DestinationId::new(uuid::Uuid::nil()), "run/1/1".to_owned(), 1, Arc::default())

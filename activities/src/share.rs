@@ -1,17 +1,38 @@
 //! Limits the number of a worker's delivery slots that one destination occupies, so that a slow destination leaves
 //! slots for the others. A lane without a slot is left to the destination's own run, which occupies a single slot.
+//!
+//! A stream of device events occupies one slot for minutes. All streams together have a part of the slots; a stream without a
+//! place is tried again, and one that has run for a while ends for it.
 
 use domain::DestinationId;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use storage::fault;
 
 /// Maximum number of delivery slots that the lanes of one destination occupy.
 pub const MAX_SLOTS: usize = 25;
 
-/// The number of slots that each destination occupies. Clones share the counts.
+/// Maximum number of delivery slots that streams occupy: two of five.
+pub const MAX_STREAMS: usize = 200;
+
+/// The number of slots that each destination, and streams, occupy. Clones share the counts.
 #[derive(Debug, Clone, Default)]
-pub struct Shares(Arc<Mutex<BTreeMap<DestinationId, usize>>>);
+pub struct Shares {
+    lanes: Arc<Mutex<BTreeMap<DestinationId, usize>>>,
+    streams: Arc<Streams>,
+}
+
+#[derive(Debug, Default)]
+struct Streams {
+    taken: AtomicUsize,
+    /// Whether a stream found no place since one was given up.
+    is_wanted: AtomicBool,
+}
+
+/// The occupied slot of a stream. Dropping it frees the slot.
+#[derive(Debug)]
+pub struct StreamSlot(Arc<Streams>);
 
 /// An occupied slot. Dropping it frees the slot.
 #[derive(Debug)]
@@ -33,8 +54,31 @@ impl Shares {
         Some(Slot { shares: self.clone(), destination })
     }
 
+    /// Takes a slot for a stream; `None` when streams already occupy `MAX_STREAMS` slots.
+    pub fn take_stream(&self) -> Option<StreamSlot> {
+        let one_more = |taken: usize| (taken < MAX_STREAMS).then_some(taken + 1);
+        let result = self.streams.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        if result.is_err() {
+            self.streams.is_wanted.store(true, Ordering::Relaxed);
+        }
+        result.is_ok().then(|| StreamSlot(self.streams.clone()))
+    }
+
     fn taken(&self) -> MutexGuard<'_, BTreeMap<DestinationId, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl StreamSlot {
+    /// Whether another stream waits for a place, and this one should end: true for one of them.
+    pub fn is_wanted(&self) -> bool {
+        self.0.is_wanted.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl Drop for StreamSlot {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -65,5 +109,16 @@ mod tests {
         assert!(shares.take(slow).is_some(), "a freed slot can be taken");
         drop(taken);
         assert!(shares.taken().is_empty(), "no entry remains without slots");
+    }
+
+    #[test]
+    fn streams_have_a_part_of_the_slots_and_one_of_them_yields() {
+        let shares = Shares::default();
+        let mut taken: Vec<StreamSlot> = std::iter::from_fn(|| shares.take_stream()).collect();
+        assert_eq!(taken.len(), MAX_STREAMS);
+        assert_eq!([&taken[0], &taken[1]].map(StreamSlot::is_wanted), [true, false], "one of them ends");
+        taken.pop();
+        assert!(shares.take_stream().is_some(), "a freed slot can be taken");
+        assert!(!taken[0].is_wanted());
     }
 }

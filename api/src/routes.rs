@@ -3,9 +3,9 @@
 use crate::edge::Shared;
 use crate::operation::{Described, Operation, Schemas};
 use crate::resources::{
-    alarms, apps, audit, catalogue, customers, deliveries, destinations, devices, document, events, explain, feed,
-    health, import, metrics, notifications, platforms, purchases, rates, redeliveries, sales, schema, stores, topics,
-    transfers,
+    alarms, apps, audit, catalogue, customers, deliveries, destinations, device_events, devices, document, events,
+    explain, feed, health, import, metrics, notifications, platforms, purchases, rates, redeliveries, sales, schema,
+    stores, topics, transfers,
 };
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
@@ -238,6 +238,10 @@ fn ledger_routes() -> Vec<Route> {
         admin("GET", "/v1/deliveries/{delivery_id}", deliveries::show).summary("One delivery."),
         admin("GET", "/v1/deliveries/{delivery_id}/attempts", deliveries::attempts)
             .summary("Its attempts, the oldest first."),
+        admin("GET", "/v1/device-events", device_events::list)
+            .summary("Events that devices reported, the newest first, with what destinations are owed of each."),
+        admin("GET", "/v1/device-events/{event_id}", device_events::show)
+            .summary("One event that a device reported, with its body."),
     ]
 }
 

@@ -1,17 +1,29 @@
-//! I8, checked from outside the program: a sync to disk completes between each notification and its 200.
+//! I8, checked from outside the program: a sync to disk completes between each notification and its 200, and between each
+//! report of a device and its 200.
 //!
 //! Needs `strace`; `.ci/run` installs it and runs this by name: `cargo test --workspace --test durability`.
 
+use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
+use system_tests::devices::{Device, Devices};
 use system_tests::process::{Backend, Installation, Trace, Variable};
-use system_tests::sns::{Message, PACKAGE, Rtn, Sns, TOPIC};
+use system_tests::sns::{PACKAGE, Rtn, Sns, TOPIC};
 use system_tests::temporal::{Memory, Temporal};
 use system_tests::{http, wait};
 
 const CALLS: &str = "fsync,fdatasync,read,recvfrom,readv,write,writev,sendto,sendmsg";
-const NOTIFICATIONS: usize = 20;
+const REQUESTS: u32 = 20;
 const SOON: Duration = Duration::from_secs(60);
+
+/// What is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    /// A store's notifications.
+    Notifications,
+    /// Events that devices report.
+    Reports,
+}
 
 /// The relevant events of a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +47,7 @@ fn event(line: &str) -> Option<Seen> {
         return Some(Seen::Synced);
     }
     // A read counts when its bytes have arrived, a write as soon as it begins.
-    if call.contains("\"POST /v1/stores/") {
+    if call.contains("\"POST /v1/stores/") || call.contains("\"POST /v1/device/events") {
         return Some(Seen::Request);
     }
     call.contains("\"HTTP/1.1 200").then_some(Seen::Acknowledged)
@@ -58,61 +70,78 @@ fn check(seen: &[Seen]) -> Result<usize, String> {
     Ok(acknowledged)
 }
 
-/// Sends the messages one after the other, so that each sync belongs to one request.
-async fn send(url: &str, messages: &[Message]) {
-    for message in messages {
-        let answer = http::post_as_sns(url, &message.body).await.expect("an answer");
-        assert_eq!(answer.status, 200, "{}", answer.body);
-    }
+async fn platform(api: &http::Api) -> Value {
+    let app = api.post("/v1/apps", &json!({ "name": "durability" })).await.ok();
+    let body = json!({ "store": "amazon", "name": "tests", "package_name": PACKAGE, "topic_arn": TOPIC });
+    let path = format!("/v1/apps/{}/platforms", app["id"].as_str().expect("an id"));
+    api.post(&path, &body).await.ok()
 }
 
-async fn platform(api: &http::Api) -> String {
-    let app = api.post("/v1/apps", &serde_json::json!({ "name": "durability" })).await.ok();
-    let body = serde_json::json!({ "store": "amazon", "name": "tests", "package_name": PACKAGE, "topic_arn": TOPIC });
-    let path = format!("/v1/apps/{}/platforms", app["id"].as_str().expect("an id"));
-    api.post(&path, &body).await.ok()["notification_url"].as_str().expect("a URL").to_owned()
+/// Sends one request after the other, so that each sync belongs to one of them.
+async fn send(sent: Sent, sns: &Sns, api: &http::Api) {
+    let platform = platform(api).await;
+    let text = |field: &str| platform[field].as_str().expect("a text").to_owned();
+    let devices = Devices::with_key(api, &text("publishable_key"));
+    for number in 0..REQUESTS {
+        let answer = match sent {
+            Sent::Notifications => {
+                let message = sns.notification(&Rtn::new("SUBSCRIPTION_PURCHASED", &format!("receipt-{number}")));
+                http::post_as_sns(&text("notification_url"), &message.body).await.expect("an answer")
+            }
+            Sent::Reports => devices.report(Device(number), &Device(number).visit()).await,
+        };
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
 }
 
 fn read(trace: &Path) -> String {
     String::from_utf8_lossy(&std::fs::read(trace).unwrap_or_default()).into_owned()
 }
 
-/// Runs settle under `strace` with these variables, sends notifications, and returns the result of [`check`].
-async fn traced(variables: &[Variable<'_>]) -> Result<usize, String> {
+/// Runs settle under `strace` with these variables, sends requests, and returns the result of [`check`].
+async fn traced(sent: Sent, variables: &[Variable<'_>]) -> Result<usize, String> {
     let temporal = Temporal::start(Memory::Volatile).await;
     let sns = Sns::new();
     let installation = Installation::new(Backend::Sqlite, &temporal.address(), &sns);
     let file = installation.folder().join("trace");
     let mut process = installation.start_traced(&["run"], variables, &Trace { calls: CALLS, file: &file });
     process.wait_ready().await;
-    let url = platform(&installation.api()).await;
-    let notification = |at| sns.notification(&Rtn::new("SUBSCRIPTION_PURCHASED", &format!("receipt-{at}")));
-    let messages: Vec<Message> = (0..NOTIFICATIONS).map(notification).collect();
-    send(&url, &messages).await;
+    send(sent, &sns, &installation.api()).await;
     wait::until(SOON, "the whole trace", async || {
         let seen = seen(&read(&file));
         let answered = seen.iter().filter(|event| **event == Seen::Acknowledged).count();
         // Answers to `/readyz` and to the API count too.
-        if answered > NOTIFICATIONS { Ok(check(&seen)) } else { Err(format!("{answered} answers")) }
+        if answered > REQUESTS as usize { Ok(check(&seen)) } else { Err(format!("{answered} answers")) }
     })
     .await
 }
 
+async fn check_noticed(sent: Sent, fault: &str) {
+    let refused = traced(sent, &[("FAILPOINTS", fault)]).await;
+    assert!(refused.is_err_and(|reason| reason.contains("no sync")), "the planted fault goes unseen");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sync_completes_between_each_notification_and_its_200() {
-    assert_eq!(traced(&[]).await, Ok(NOTIFICATIONS));
+    assert_eq!(traced(Sent::Notifications, &[]).await, Ok(REQUESTS as usize));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_completes_between_each_report_of_a_device_and_its_200() {
+    assert_eq!(traced(Sent::Reports, &[]).await, Ok(REQUESTS as usize));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_does_not_sync_is_noticed() {
-    let refused = traced(&[("FAILPOINTS", "storage.durability_off=return")]).await;
-    assert!(refused.is_err_and(|reason| reason.contains("no sync")), "the planted fault goes unseen");
+    for sent in [Sent::Notifications, Sent::Reports] {
+        check_noticed(sent, "storage.durability_off=return").await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_acknowledgement_before_the_commit_is_noticed() {
-    let refused = traced(&[("FAILPOINTS", "accept.acknowledge_early=return")]).await;
-    assert!(refused.is_err_and(|reason| reason.contains("no sync")), "the planted fault goes unseen");
+    check_noticed(Sent::Notifications, "accept.acknowledge_early=return").await;
+    check_noticed(Sent::Reports, "device.acknowledge_early=return").await;
 }
 
 #[test]

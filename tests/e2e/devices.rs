@@ -25,16 +25,19 @@ async fn world(backend: Backend, variables: &[(&str, &str)]) -> World {
 fn by_device(receiver: &Receiver) -> BTreeMap<String, Vec<(String, String)>> {
     let mut devices: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     for received in receiver.all().into_iter().filter(Received::is_acked) {
-        let device = received.body["data"]["device"]["id"].as_str().expect("a device").to_owned();
-        let event = (received.event_type().to_owned(), received.event_id().to_owned());
-        devices.entry(device).or_default().push(event);
+        for body in received.bodies() {
+            let text = |part: &str, field: &str| body[part][field].as_str().expect("a text").to_owned();
+            let device = body["data"]["device"]["id"].as_str().expect("a device").to_owned();
+            let event = (text("attributes", "event_type"), text("attributes", "event_id"));
+            devices.entry(device).or_default().push(event);
+        }
     }
     devices
 }
 
 async fn wait_acked(receiver: &Receiver, count: usize, deadline: Duration) {
     wait::until(deadline, &format!("{count} events"), async || {
-        let acked = receiver.all().iter().filter(|one| one.is_acked()).count();
+        let acked: usize = receiver.all().iter().filter(|one| one.is_acked()).map(|one| one.bodies().len()).sum();
         if acked >= count { Ok(()) } else { Err(format!("{acked} of {count}")) }
     })
     .await;
@@ -99,6 +102,48 @@ async fn a_failing_endpoint_holds_events_back_in_their_order() {
     world.receiver.answer(Reply::Status(200));
     wait_acked(&world.receiver, 20, SOON).await;
     check_visits(&world.receiver, (1..=5).map(Device));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_failed_comes_again_as_it_was() {
+    const FAILED: usize = 2;
+    let world = world(Backend::Sqlite, &[]).await;
+    let path = format!("/v1/destinations/{}", world.destination_id);
+    let batches = json!({ "device_batch": 10, "concurrency": 2, "enabled": false, "schedule": [1, 1, 1, 1, 1, 1] });
+    let shown = world.api.call(Method::PATCH, &path, &batches).await.ok();
+    assert_eq!(shown["device_batch"], 10);
+    let devices = Devices::of(&world).await;
+    for number in 1..=8 {
+        devices.visit(Device(number)).await;
+    }
+    world.receiver.answer_next(FAILED, &Reply::Status(500));
+    drop(world.api.call(Method::PATCH, &path, &json!({ "enabled": true })).await.ok());
+    wait::until(SOON, "failed requests", async || {
+        let failed = world.receiver.all().iter().filter(|one| !one.is_acked()).count();
+        if failed == FAILED { Ok(()) } else { Err(format!("{failed} of {FAILED}")) }
+    })
+    .await;
+    // Later events of the same devices are in other requests.
+    for number in 1..=8 {
+        let device = Device(number);
+        assert_eq!(devices.report(device, &[device.impression("later")]).await.ok()["accepted"], 1);
+    }
+    wait_acked(&world.receiver, 40, SOON).await;
+    let received = world.receiver.all();
+    let sizes: Vec<usize> = received.iter().map(|one| one.bodies().len()).collect();
+    assert!(received.iter().all(|one| one.body.is_array()), "one alone is an array too: {sizes:?}");
+    assert!(sizes.iter().all(|size| *size <= 10) && sizes.iter().any(|size| *size > 4), "{sizes:?}");
+    for failed in received.iter().filter(|one| !one.is_acked()) {
+        let again = received.iter().find(|one| one.is_acked() && one.webhook_id == failed.webhook_id);
+        assert_eq!(again.expect("the same request again").raw, failed.raw);
+    }
+    let mut later = VISIT.to_vec();
+    later.push("device.impression");
+    for (device, events) in by_device(&world.receiver) {
+        assert_eq!(events.iter().map(|(kind, _)| kind.as_str()).collect::<Vec<_>>(), later, "{device}");
+    }
+    world.receiver.check_no_duplicates().expect("each event in one batch");
     world.finish().await;
 }
 

@@ -5,10 +5,13 @@ use super::world::World;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+const PATH: &str = "/v1/device/events";
+
 /// The clients of a platform's devices.
 #[derive(Debug, Clone)]
 pub struct Devices {
     api: Api,
+    key: String,
 }
 
 /// A device, and a session on it.
@@ -72,7 +75,13 @@ impl Devices {
     pub async fn of(world: &World) -> Self {
         let shown = world.api.get(&format!("/v1/platforms/{}", world.platform_id)).await.ok();
         let key = shown["publishable_key"].as_str().expect("a publishable key");
-        Self { api: world.api.with_token(key) }
+        Self::with_key(&world.api, key)
+    }
+
+    /// The devices of the platform with this publishable key.
+    #[must_use]
+    pub fn with_key(api: &Api, publishable_key: &str) -> Self {
+        Self { api: api.with_token(publishable_key), key: publishable_key.to_owned() }
     }
 
     /// Reports a whole visit of a device.
@@ -86,14 +95,29 @@ impl Devices {
 
     /// Reports events of a device.
     pub async fn report(&self, device: Device, events: &[Value]) -> Answer {
-        let body = json!({
-            "device": {
-                "id": device.id(), "first_launch": "2026-11-01T08:00:00Z", "app_version": "3.1",
-                "sdk_version": "harness/1", "os": { "name": "fireos", "version": "8" },
-            },
-            "sent_at": "2026-11-20T12:00:01Z",
-            "events": events,
-        });
-        self.api.post("/v1/device/events", &body).await
+        self.api.post(PATH, &body(device, events)).await
     }
+
+    /// The bytes of a request that reports events of a device, for a generator.
+    #[must_use]
+    pub fn request(&self, device: Device, events: &[Value]) -> String {
+        let body = body(device, events).to_string();
+        format!(
+            "POST {PATH} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n{body}",
+            self.key,
+            body.len(),
+        )
+    }
+}
+
+fn body(device: Device, events: &[Value]) -> Value {
+    json!({
+        "device": {
+            "id": device.id(), "first_launch": "2026-11-01T08:00:00Z", "app_version": "3.1",
+            "sdk_version": "harness/1", "os": { "name": "fireos", "version": "8" },
+        },
+        "sent_at": "2026-11-20T12:00:01Z",
+        "events": events,
+    })
 }

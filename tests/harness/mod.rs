@@ -32,6 +32,7 @@ pub mod script;
 pub mod signature;
 pub mod sns;
 pub mod subscription;
+pub mod tally;
 pub mod temporal;
 pub mod wait;
 pub mod world;

@@ -40,10 +40,9 @@ pub use delivery::lanes::{
 pub use delivery::last_sweep::LastSweep;
 pub use delivery::late::LateDestinations;
 pub use delivery::overdue::{Due, Overdue, Postponed, Quota};
-pub use delivery::stream::{
-    StreamBatch, StreamClaim, StreamFinished, StreamPage, StreamRequest, StreamResult, StreamVerdict, StreamWait,
-    StreamedEvent,
-};
+pub use delivery::stream::finish::{StreamFinished, StreamRequest, StreamResult, StreamStatus, StreamVerdict, Tried};
+pub use delivery::stream::start::{StreamStart, StreamStarted};
+pub use delivery::stream::{StreamBatch, StreamClaim, StreamPage, StreamWait, StreamedEvent};
 pub use delivery::unnamed::LONGEST_WAIT;
 pub use devices::accept::{AcceptedReports, DeviceReport, DeviceRequest};
 pub use events::alarms::Alarm;
@@ -63,6 +62,9 @@ pub use redelivery::runs::RunMode;
 pub use redelivery::verdict::Skipped;
 pub use reports::audit::{Audited, RuleFindings, rules};
 pub use reports::deliveries::{AttemptView, DeliveryFilter, DeliveryView};
+pub use reports::device_events::{
+    DeviceDeliveryView, DeviceEventExplanation, DeviceEventFacts, DeviceEventFilter, DeviceEventFull, DeviceEventView,
+};
 pub use reports::explain::{
     Addressee, AnnouncedEvent, EventExplanation, EventFacts, MessageExplanation, Owes, PaymentFacts, Portrait,
     PurchaseExplanation, ReceivedNotification, Sending, Successor,

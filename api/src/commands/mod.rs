@@ -15,6 +15,7 @@ mod customer;
 mod data;
 mod delivery;
 mod destination;
+mod device;
 mod entitlement;
 mod event;
 mod explain;
@@ -101,6 +102,7 @@ enum Command {
     Notification(notification::Options),
     Event(event::Options),
     Delivery(Admin<delivery::Verb>),
+    Device(Admin<device::Verb>),
     Alarm(Admin<alarm::Verb>),
     Status(status::Options),
     Explain(explain::Options),
@@ -177,6 +179,7 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Notification(options) => notification::notification(options).await,
         Command::Event(options) => event::event(options).await,
         Command::Delivery(admin) => admin.run(delivery::delivery).await,
+        Command::Device(admin) => admin.run(device::device).await,
         Command::Status(options) => status::status(options).await,
         Command::Alarm(admin) => admin.run(alarm::alarm).await,
         Command::Explain(options) => explain::explain(options).await,

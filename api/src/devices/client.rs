@@ -1,5 +1,6 @@
 //! Who sends a request of a device: an address that has not sent too many, with the publishable key of a platform.
 
+use super::Place;
 use super::address::Peer;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
@@ -8,7 +9,6 @@ use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
 use storage::Platform;
-use tokio::sync::OwnedSemaphorePermit;
 
 /// The longest text that is looked up as a key.
 const MAX_KEY_BYTES: usize = 100;
@@ -18,7 +18,7 @@ const MAX_KEY_BYTES: usize = 100;
 pub struct Client {
     /// The platform.
     pub platform: Platform,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl FromRequestParts<Shared> for Client {
@@ -32,8 +32,7 @@ impl FromRequestParts<Shared> for Client {
         let key = shown.and_then(|text| text.split_once(' '));
         let key = key.filter(|(scheme, key)| scheme.eq_ignore_ascii_case("bearer") && key.len() <= MAX_KEY_BYTES);
         let (_, key) = key.ok_or(Error::PublishableKey)?;
-        let busy = |_| Error::Unavailable("too many devices report at the moment; try again".to_owned());
-        let place = edge.devices.places.clone().try_acquire_owned().map_err(busy)?;
+        let place = edge.devices.places.take(address)?;
         Ok(Self { platform: platform(edge, key.trim()).await?, _place: place })
     }
 }

@@ -84,7 +84,7 @@ impl Rate {
 }
 
 /// The address, without the part that its owner chooses.
-fn customer(address: IpAddr) -> IpAddr {
+pub fn customer(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(six) => IpAddr::from((six.to_bits() & (u128::MAX << CUSTOMER_PREFIX_BITS)).to_be_bytes()),

@@ -4,19 +4,19 @@
 pub mod address;
 pub mod client;
 pub mod limits;
+mod places;
 pub mod request;
 pub mod token;
+
+pub use places::Place;
 
 use crate::config;
 use address::TrustedProxies;
 use limits::Limits;
-use std::sync::Arc;
-use tokio::sync::Semaphore;
+use places::Places;
 
 /// Maximum size of a request in bytes: five hundred events of two kilobytes.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
-/// Maximum number of requests that are carried out at once; further ones are answered 503.
-const PLACES: usize = 128;
 
 /// The state of the ingress of devices.
 #[derive(Debug)]
@@ -25,8 +25,8 @@ pub struct Devices {
     pub limits: Limits,
     /// The proxies that name the address of a client.
     pub trusted_proxies: TrustedProxies,
-    /// The places for requests that are carried out at once: they bound the memory of their bodies.
-    pub places: Arc<Semaphore>,
+    /// The places for requests that are carried out at once.
+    pub places: Places,
 }
 
 impl Devices {
@@ -36,7 +36,7 @@ impl Devices {
         Self {
             limits: Limits::new(settings.per_device, settings.per_address),
             trusted_proxies: TrustedProxies(settings.trusted_proxies.clone()),
-            places: Arc::new(Semaphore::new(PLACES)),
+            places: Places::default(),
         }
     }
 }

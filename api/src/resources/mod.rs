@@ -7,6 +7,7 @@ pub mod catalogue;
 pub mod customers;
 pub mod deliveries;
 pub mod destinations;
+pub mod device_events;
 pub mod devices;
 pub mod document;
 pub mod events;

@@ -196,6 +196,15 @@ impl Amplitude {
         self.of(api_key, |project| project.events().to_vec())
     }
 
+    /// Number of events that a project counted.
+    ///
+    /// # Panics
+    /// When there is no such project.
+    #[must_use]
+    pub fn count(&self, api_key: &str) -> usize {
+        self.of(api_key, |project| project.events().len())
+    }
+
     /// The `$identify` requests that a project took, each once, in the order of their first acceptance.
     ///
     /// # Panics

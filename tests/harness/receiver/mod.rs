@@ -2,6 +2,7 @@
 
 mod overlap;
 mod reply;
+mod shape;
 
 pub use reply::Reply;
 
@@ -49,11 +50,16 @@ pub struct Received {
 }
 
 impl Received {
+    /// The bodies of its events: the elements of an array, else its own body.
+    #[must_use]
+    pub fn bodies(&self) -> Vec<&Value> {
+        self.body.as_array().map_or_else(|| vec![&self.body], |all| all.iter().collect())
+    }
+
     /// Its event's type.
     #[must_use]
     pub fn event_type(&self) -> &str {
-        let of_purchase = self.body["attributes"]["event_type"].as_str();
-        of_purchase.or_else(|| self.body["event_type"].as_str()).unwrap_or_default()
+        type_of(&self.body)
     }
 
     /// The collapse key in a `purchase.updated`; empty for any other event.
@@ -73,8 +79,7 @@ impl Received {
     /// The id of its event.
     #[must_use]
     pub fn event_id(&self) -> &str {
-        let of_purchase = self.body["attributes"]["event_id"].as_str();
-        of_purchase.or_else(|| self.body["id"].as_str()).unwrap_or_default()
+        id_of(&self.body)
     }
 
     /// The revision in a `purchase.updated`; 0 for any other event.
@@ -88,6 +93,16 @@ impl Received {
     pub fn is_acked(&self) -> bool {
         self.status.is_some_and(|status| (200..300).contains(&status))
     }
+}
+
+/// The type of the event with this body.
+fn type_of(body: &Value) -> &str {
+    body["attributes"]["event_type"].as_str().or_else(|| body["event_type"].as_str()).unwrap_or_default()
+}
+
+/// The id of the event with this body.
+fn id_of(body: &Value) -> &str {
+    body["attributes"]["event_id"].as_str().or_else(|| body["id"].as_str()).unwrap_or_default()
 }
 
 #[derive(Default)]
@@ -325,7 +340,7 @@ impl Receiver {
             if *bodies.entry(&request.webhook_id).or_insert(&request.raw) != request.raw {
                 return Err(format!("I4: one webhook-id, two bodies: {}", request.webhook_id));
             }
-            check_shape(&self.seen().schemas, request)?;
+            shape::check(&self.seen().schemas, request)?;
         }
         for (key, revisions) in self.revisions_by_key() {
             if !revisions.is_sorted() {
@@ -334,8 +349,8 @@ impl Receiver {
         }
         match overlap::find(&requests).first() {
             Some((first, second)) => {
-                let key = overlap::subject(first);
-                Err(format!("I7: two attempts about {key} in flight at once:\n{first:?}\n{second:?}"))
+                let subjects = overlap::subjects(first);
+                Err(format!("I7: two attempts about {subjects:?} in flight at once:\n{first:?}\n{second:?}"))
             }
             None => Ok(()),
         }
@@ -349,11 +364,12 @@ impl Receiver {
         let requests = self.all();
         let mut ids = BTreeMap::<&str, &str>::new();
         for request in &requests {
-            let event_id = request.event_id();
-            let first = *ids.entry(event_id).or_insert(&request.webhook_id);
-            if event_id.is_empty() || first != request.webhook_id {
-                let other = &request.webhook_id;
-                return Err(format!("announced twice: the event {event_id:?} came as {first} and as {other}"));
+            for event_id in request.bodies().into_iter().map(id_of) {
+                let first = *ids.entry(event_id).or_insert(&request.webhook_id);
+                if event_id.is_empty() || first != request.webhook_id {
+                    let other = &request.webhook_id;
+                    return Err(format!("announced twice: the event {event_id:?} came as {first} and as {other}"));
+                }
             }
         }
         Ok(())
@@ -387,46 +403,6 @@ impl Drop for Receiver {
             server.abort();
         }
     }
-}
-
-/// Fields that settle adds to `attributes`. They are optional in the schemas, because the documented examples lack
-/// them, but every request must have them.
-const ADDED: [&str; 6] =
-    ["coalesced", "occurred_at", "previous_acked_revision", "revision", "state_digest", "verified"];
-/// Fields that we add to `user.*`.
-const ADDED_FOR_USERS: [&str; 3] = ["active_skus", "occurred_at", "user_revision"];
-/// Fields of a purchase that we add to `data` and to `user.*`.
-const ADDED_OF_PURCHASE: [&str; 8] = [
-    "environment",
-    "expiration_reason",
-    "offer_type",
-    "pending_at",
-    "pending_sku_ref_id",
-    "previous_sku_ref_id",
-    "price_source",
-    "product_type",
-];
-
-/// Checks an event against its schema, and that it has the added fields. A connection test (`webhook-test`) has no
-/// event.
-fn check_shape(schemas: &BTreeMap<String, Validator>, request: &Received) -> Result<(), String> {
-    if request.headers.contains_key("webhook-test") {
-        return Ok(());
-    }
-    let name = request.event_type();
-    let Some(schema) = schemas.get(name) else {
-        return if schemas.is_empty() { Ok(()) } else { Err(format!("no schema is served of `{name}`: {request:?}")) };
-    };
-    schema.validate(&request.body).map_err(|error| format!("{name} is not of its schema: {error}: {request:?}"))?;
-    let parts: &[(&Value, &[&str])] = match request.body.get("attributes") {
-        Some(_) if name.starts_with("device.") => &[],
-        Some(attributes) => &[(attributes, &ADDED), (&request.body["data"], &ADDED_OF_PURCHASE)],
-        None if name.starts_with("user.") => &[(&request.body, &ADDED_FOR_USERS), (&request.body, &ADDED_OF_PURCHASE)],
-        None => &[],
-    };
-    let missing: Vec<&str> =
-        parts.iter().flat_map(|(part, added)| added.iter().copied().filter(|name| part.get(name).is_none())).collect();
-    if missing.is_empty() { Ok(()) } else { Err(format!("{name} lacks {missing:?}: {request:?}")) }
 }
 
 fn locked(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {

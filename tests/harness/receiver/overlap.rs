@@ -1,11 +1,13 @@
 //! Requests that overlap although they must not: I7.
 
 use super::Received;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// What a request is about: the device that reported its event, else the receipt of its purchase.
-pub fn subject(request: &Received) -> &str {
-    request.body["data"]["device"]["id"].as_str().unwrap_or_else(|| request.receipt_id())
+/// What a request is about: the devices that reported its events, else the receipt of its purchase.
+pub fn subjects(request: &Received) -> Vec<&str> {
+    let devices = request.bodies().into_iter().filter_map(|body| body["data"]["device"]["id"].as_str());
+    let devices: BTreeSet<&str> = devices.collect();
+    if devices.is_empty() { vec![request.receipt_id()] } else { devices.into_iter().collect() }
 }
 
 /// Pairs of requests about one purchase, or from one device, where the first was answered only after the second had arrived. A first
@@ -14,10 +16,12 @@ pub fn find(requests: &[Received]) -> Vec<(&Received, &Received)> {
     let mut last = BTreeMap::<&str, &Received>::new();
     let mut found = Vec::new();
     for request in requests {
-        if let Some(before) = last.insert(subject(request), request)
-            && before.finished_at.is_some_and(|finished_at| finished_at > request.began)
-        {
-            found.push((before, request));
+        for subject in subjects(request) {
+            if let Some(before) = last.insert(subject, request)
+                && before.finished_at.is_some_and(|finished_at| finished_at > request.began)
+            {
+                found.push((before, request));
+            }
         }
     }
     found

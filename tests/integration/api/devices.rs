@@ -207,3 +207,21 @@ async fn a_request_of_wrong_events_alone_is_answered_with_each() {
     assert_eq!((answer.status, &answer.body["accepted"]), (200, &json!(1)), "{}", answer.body);
     assert_eq!(answer.body["rejected"].as_array().map(Vec::len), Some(499));
 }
+
+#[tokio::test]
+async fn an_event_is_found_and_explained() {
+    let (service, key) = service("device-explained", &[]).await;
+    service.report(&key, &request(&json!([start("a"), impression("b")]))).await;
+    let listed = service.get(&format!("/v1/device-events?device_id={DEVICE}&client_id=b")).await.body;
+    let event = &listed["items"][0];
+    assert_eq!((listed["items"].as_array().map(Vec::len), &event["type"]), (Some(1), &json!("device.impression")));
+    let id = event["id"].as_str().expect("an id");
+    let shown = service.get(&format!("/v1/device-events/{id}")).await.body;
+    assert_eq!((&shown["client_id"], &shown["body"]["data"]["paywall"]), (&json!("b"), &json!("summer")));
+    let explained = service.get(&format!("/v1/explain/events/{id}")).await.body;
+    let summary = explained["summary"].as_str().expect("a sentence");
+    assert!(summary.contains("device.impression") && summary.contains(DEVICE), "{summary}");
+    assert_eq!(explained["then"].as_array().map(Vec::len), Some(2), "its cause, and that there is no destination");
+    assert_eq!(service.get(&format!("/v1/device-events/{DEVICE}")).await.status, 404);
+    assert_eq!(service.get("/v1/device-events?status=lost").await.status, 400);
+}

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use storage::{
     AcceptedReports, AttemptClass, DeliveryResult, DeviceReport, DeviceRequest, EndpointSignal, EventResult, Mode,
-    StreamBatch, StreamClaim, StreamPage, StreamRequest, StreamResult, StreamVerdict, StreamWait, StreamedEvent,
+    StreamBatch, StreamClaim, StreamPage, StreamRequest, StreamResult, StreamVerdict, StreamWait, StreamedEvent, Tried,
     Verdict,
 };
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 const MINUTE_MS: i64 = 60_000;
 
-fn uuid(number: u128) -> Uuid {
+pub fn uuid(number: u128) -> Uuid {
     Uuid::from_u128(0x1111_1111_2222_4333_8444_0000_0000_0000 + number)
 }
 
@@ -24,7 +24,7 @@ fn session(number: u128) -> SessionId {
     SessionId::new(uuid(1000 + number))
 }
 
-fn device(number: u128) -> Device {
+pub fn device(number: u128) -> Device {
     serde_json::from_value(json!({
         "id": uuid(number), "first_launch": "2027-01-01T00:00:00Z", "app_version": "1.0", "sdk_version": "web/1",
         "os": { "name": "fireos", "version": "8" },
@@ -32,21 +32,21 @@ fn device(number: u128) -> Device {
     .unwrap()
 }
 
-fn impression() -> Content {
+pub fn impression() -> Content {
     let paywall = json!({ "paywall": "summer" });
     Content::Impression(serde_json::from_value::<Impression>(paywall).unwrap())
 }
 
-fn start(number: u128) -> Content {
+pub fn start(number: u128) -> Content {
     Content::SessionStart { session: session(number), receipts: Vec::new() }
 }
 
-const fn end(session: SessionId) -> Content {
+pub const fn end(session: SessionId) -> Content {
     Content::SessionEnd { session }
 }
 
 /// An event at this many milliseconds after the beginning.
-fn report(client_id: &str, at_ms: i64, content: Content) -> DeviceReport {
+pub fn report(client_id: &str, at_ms: i64, content: Content) -> DeviceReport {
     let named = match &content {
         Content::SessionStart { session, .. } | Content::SessionEnd { session } => *session,
         Content::Impression(_) | Content::Transaction(_) => session(1),
@@ -57,7 +57,7 @@ fn report(client_id: &str, at_ms: i64, content: Content) -> DeviceReport {
 
 impl World {
     /// A request of a device whose clock is right.
-    async fn report(&self, number: u128, reports: Vec<DeviceReport>) -> AcceptedReports {
+    pub async fn report(&self, number: u128, reports: Vec<DeviceReport>) -> AcceptedReports {
         let sent_at = self.store.now().await.unwrap();
         self.report_at(number, sent_at, reports).await
     }
@@ -68,19 +68,19 @@ impl World {
         self.store.accept_reports(request).await.unwrap()
     }
 
-    async fn page(&self, destination: DestinationId, token: &str) -> StreamPage {
+    pub async fn page(&self, destination: DestinationId, token: &str) -> StreamPage {
         self.store.claim_stream(claim(destination, token)).await.unwrap()
     }
 
     /// What may be sent now.
-    async fn streamed(&self, destination: DestinationId) -> Box<StreamBatch> {
+    pub async fn streamed(&self, destination: DestinationId) -> Box<StreamBatch> {
         match self.page(destination, "run/1").await {
             StreamPage::Send(batch) => batch,
             other => panic!("expected events, and it is {other:?}"),
         }
     }
 
-    async fn record(&self, destination: DestinationId, results: &[(i64, StreamVerdict)]) {
+    pub async fn record(&self, destination: DestinationId, results: &[(i64, StreamVerdict)]) {
         let results = results.iter().map(|(seq, verdict)| done(*seq, *verdict));
         self.store.finish_stream(&claim(destination, "run/1"), results.collect(), None).await.unwrap();
     }
@@ -92,13 +92,18 @@ impl World {
     }
 }
 
-fn claim(destination: DestinationId, token: &str) -> StreamClaim {
+pub fn claim(destination: DestinationId, token: &str) -> StreamClaim {
     StreamClaim { destination, token: token.to_owned(), lease: Duration::from_secs(30), after: None }
 }
 
 /// A request was made, and this followed.
-const fn done(seq: i64, verdict: StreamVerdict) -> StreamResult {
-    StreamResult { seq, verdict, class: Some(AttemptClass::ServerError), error: None }
+pub const fn done(seq: i64, verdict: StreamVerdict) -> StreamResult {
+    let (class, status) = match verdict {
+        StreamVerdict::Delivered => (AttemptClass::Success, 204),
+        _ => (AttemptClass::ServerError, 500),
+    };
+    let tried = Some(Tried { class, status: Some(status), latency: Duration::from_millis(12) });
+    StreamResult { seq, verdict, tried, error: None }
 }
 
 fn types(bodies: &[Value]) -> Vec<&str> {
@@ -279,6 +284,10 @@ story! {
         assert_eq!(world.store.forget_reports(after, 2).await.unwrap(), 1);
         assert_eq!(world.store.forget_reports(after, 2).await.unwrap(), 0);
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM device_sessions"), 1, "a session is open");
+        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM devices"), 1, "its device stays");
+        world.raw().run("UPDATE device_sessions SET closed_at = due_at");
+        assert_eq!(world.store.forget_reports(after, 2).await.unwrap(), 1);
+        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM devices"), 0, "nothing is known of it");
     }
 }
 

@@ -13,6 +13,7 @@ mod breaker;
 mod catalogue;
 mod customers;
 mod delivering;
+mod device_deliveries;
 mod devices;
 mod environments;
 mod epochs;

@@ -156,6 +156,15 @@ impl DeliveryId {
         Self(Uuid::new_v5(&destination.uuid(), format!("{event}/{n}").as_bytes()))
     }
 
+    /// The `webhook-id` of a request with several events: it follows from these deliveries and their order, so a request with
+    /// the same ones has the same id.
+    #[must_use]
+    pub fn of_batch(members: &[Self]) -> Self {
+        let namespace = members.first().map_or(Uuid::nil(), |first| first.0);
+        let names: Vec<String> = members.iter().map(ToString::to_string).collect();
+        Self(Uuid::new_v5(&namespace, format!("batch/{}", names.join(",")).as_bytes()))
+    }
+
     /// The delivery of an event that was announced earlier: its id may be of an epoch before this one, in which the
     /// destination got a delivery of the same number.
     #[must_use]

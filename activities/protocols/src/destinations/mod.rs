@@ -13,8 +13,9 @@ pub use schedule::{ScheduleText, check_schedule};
 pub use schemas::KindSchemas;
 
 use crate::http::{Reply, Request, Rules};
-use domain::Timestamp;
+use domain::time::duration;
 use domain::user::Attributes;
+use domain::{DeliveryId, Timestamp};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 use std::fmt;
@@ -276,6 +277,45 @@ impl Config {
         match self {
             Self::Webhook(config) => webhook::request::request(config, at, attempts),
             Self::Amplitude(config) => amplitude::request::request(config, attempts),
+        }
+    }
+
+    /// Maximum number of events of devices in a request.
+    #[must_use]
+    pub fn per_streamed_request(&self, destination: &Destination) -> usize {
+        match self {
+            Self::Webhook(config) => config.device_batch,
+            Self::Amplitude(_) => usize::try_from(destination.per_request).unwrap_or(1).max(1),
+        }
+    }
+
+    /// The id of a request with these events of devices as a batch; `None` if its kind, or its settings, have no batches that
+    /// are sent again as they were.
+    #[must_use]
+    pub fn batch_id(&self, attempts: &[Attempt]) -> Option<DeliveryId> {
+        match self {
+            Self::Webhook(config) => webhook::request::batch_id(config, attempts),
+            Self::Amplitude(_) => None,
+        }
+    }
+
+    /// The request with these events of devices.
+    ///
+    /// # Errors
+    /// The events or the secret do not fit this kind.
+    pub fn streamed_request(&self, at: Timestamp, attempts: &[Attempt]) -> Result<Request, Invalid> {
+        match self {
+            Self::Webhook(config) => webhook::request::streamed(config, at, attempts),
+            Self::Amplitude(config) => amplitude::request::request(config, attempts),
+        }
+    }
+
+    /// The first wait of the schedule.
+    #[must_use]
+    pub fn first_wait(&self) -> Duration {
+        match self {
+            Self::Webhook(config) => duration(config.schedule.first_ms()),
+            Self::Amplitude(config) => duration(config.schedule.first_ms()),
         }
     }
 

@@ -9,7 +9,7 @@ use diesel::row::NamedRow;
 use diesel::sql_types::{BigInt, Bool, Nullable, SqlType, Text};
 use domain::catalogue::ProductRef;
 use domain::event::Wildcards;
-use domain::health::State as Health;
+use domain::health::{State as Health, Subject};
 use domain::payment::{EntryKind, SaleKind, UnknownPrice};
 use domain::time::millis;
 use domain::user::Attributes;
@@ -208,7 +208,7 @@ macro_rules! named_columns {
 
 parsed_columns!(AppId, CollapseKey, DeliveryId, DestinationId, DeviceId, EventId, OrgId, PlatformId, SessionId);
 parsed_columns!(TopicId, TransferId, UserId);
-parsed_columns!(Decimal, Uuid);
+parsed_columns!(Decimal, Subject, Uuid);
 named_columns!(EntryKind, Environment, Health, Outcome, SaleKind, State, UnknownReceipts);
 domain_enum!(Attributes { Documented = "documented", Extended = "extended" });
 domain_enum!(ProductRef { Term = "term", Parent = "parent" });

@@ -26,7 +26,7 @@ use crate::settings::destinations;
 use crate::settling::profiles::{self, Failure};
 use domain::Timestamp;
 use domain::event::PURCHASE_UPDATED;
-use domain::health::{PROBE_EVERY, wait_until};
+use domain::health::{PROBE_EVERY, Subject, wait_until};
 use domain::time::millis;
 
 row! {
@@ -289,7 +289,15 @@ struct Before {
 
 /// Updates the health of the destination after a request.
 fn update_health(write: &mut Write<'_>, finish: &Finish, before: &Before) -> Result<OperatorEvents, Error> {
-    let mut operator_events = health::update(write, finish, &before.health.health, before.began)?;
+    let request = health::Request {
+        destination: finish.destination,
+        subject: Subject::Purchase(finish.key),
+        mode: finish.mode,
+        began: before.began,
+        result: &finish.result,
+        disable_after: finish.disable_after,
+    };
+    let mut operator_events = health::update(write, request, &before.health.health)?;
     if let Some(error) = &before.died {
         let reason = format!("a delivery failed for the last time: {error}");
         operator_events.add(health::announce_exhausted(write, finish.destination, reason)?);

@@ -7,7 +7,7 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, clean, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
-use crate::delivery::lanes::{EndpointSignal, Finish, Mode};
+use crate::delivery::lanes::{DeliveryResult, EndpointSignal, Mode};
 use crate::delivery::operators::{self, OperatorEvents, OperatorNotice};
 use crate::delivery::slots;
 use crate::events::{alarms, deliveries};
@@ -16,9 +16,9 @@ use diesel::deserialize::{self, QueryableByName};
 use diesel::row::NamedRow;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use domain::event::{DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED};
-use domain::health::{Assessment, Failure, Health, Notice, State};
+use domain::health::{Assessment, Failure, Health, Notice, State, Subject};
 use domain::time::{HOUR, MINUTE};
-use domain::{CollapseKey, DestinationId, Timestamp};
+use domain::{DestinationId, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;
@@ -56,7 +56,7 @@ impl QueryableByName<MultiBackend> for HealthRow {
             probed_at: at("probed_at")?,
             recovered_at: at("recovered_at")?,
             paused_until: at("paused_until")?,
-            last_failed_key: NamedRow::get::<Nullable<Text>, Option<CollapseKey>>(row, "last_failed_key")?,
+            last_failed_subject: NamedRow::get::<Nullable<Text>, Option<Subject>>(row, "last_failed_subject")?,
             retry_requested_at: at("retry_requested_at")?,
             changed_at: at("changed_at")?,
             warned: NamedRow::get::<BigInt, i64>(row, "warned")?,
@@ -95,7 +95,7 @@ pub fn insert(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
 }
 
 const SELECT: &str = "
-    SELECT failures, last_failed_key, last_error, first_failure_at, last_failure_at, last_success_at, opened_at,
+    SELECT failures, last_failed_subject, last_error, first_failure_at, last_failure_at, last_success_at, opened_at,
         probed_at, recovered_at, retry_requested_at, changed_at, paused_until, next_slot_at, warned, is_announced,
         backoff_cancelled_through
     FROM health
@@ -149,19 +149,31 @@ pub fn note_slot(write: &mut Write<'_>, id: DestinationId, next_slot_at: Timesta
     sql(NOTE_SLOT).bind(next_slot_at).bind(id).later(write.connection)
 }
 
-/// Updates the health of a destination after a request that was claimed at `began`, and notifies operators. `seen` is its
-/// health as it was read last, without a lock.
-pub fn update(
-    write: &mut Write<'_>,
-    finish: &Finish,
-    seen: &Health,
-    began: Timestamp,
-) -> Result<OperatorEvents, Error> {
-    let id = finish.destination;
-    match &finish.result.endpoint_signal {
+/// A request that was made.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// The destination.
+    pub destination: DestinationId,
+    /// What it was about.
+    pub subject: Subject,
+    /// Why it was made.
+    pub mode: Mode,
+    /// When it was claimed.
+    pub began: Timestamp,
+    /// How it ended.
+    pub result: &'a DeliveryResult,
+    /// The destination is disabled after this time without a success.
+    pub disable_after: Duration,
+}
+
+/// Updates the health of a destination after a request, and notifies operators. `seen` is its health as it was read last,
+/// without a lock.
+pub fn update(write: &mut Write<'_>, request: Request<'_>, seen: &Health) -> Result<OperatorEvents, Error> {
+    let Request { destination: id, began, .. } = request;
+    match &request.result.endpoint_signal {
         EndpointSignal::Neutral => Ok(OperatorEvents::default()),
         EndpointSignal::Success => {
-            let began = if finish.mode == Mode::Probe { write.now } else { began };
+            let began = if request.mode == Mode::Probe { write.now } else { began };
             // Most requests succeed at a healthy destination. For these, no row is locked and none is written.
             let is_news = seen.succeeded(began, write.now).is_some();
             if is_news { succeeded(write, id, began) } else { Ok(OperatorEvents::default()) }
@@ -172,7 +184,7 @@ pub fn update(
         {
             Ok(OperatorEvents::default())
         }
-        EndpointSignal::Failure { pause } => failed(write, finish, *pause),
+        EndpointSignal::Failure { pause } => failed(write, request, *pause),
         EndpointSignal::Gone { reason } => disable(write, id, reason),
     }
 }
@@ -183,10 +195,11 @@ fn succeeded(write: &mut Write<'_>, id: DestinationId, began: Timestamp) -> Resu
     conclude(write, destination, &assessment, None)
 }
 
-fn failed(write: &mut Write<'_>, finish: &Finish, pause: Option<Duration>) -> Result<OperatorEvents, Error> {
-    let Some((health, destination)) = locked(write, finish.destination)? else { return Ok(OperatorEvents::default()) };
-    let error = error(finish);
-    let failure = Failure { key: finish.key, error: error.clone(), pause, disable_after: finish.disable_after };
+fn failed(write: &mut Write<'_>, request: Request<'_>, pause: Option<Duration>) -> Result<OperatorEvents, Error> {
+    let Request { destination: id, subject, disable_after, .. } = request;
+    let Some((health, destination)) = locked(write, id)? else { return Ok(OperatorEvents::default()) };
+    let error = error(request.result);
+    let failure = Failure { subject, error: error.clone(), pause, disable_after };
     let assessment = health.failed(failure, write.now);
     let reason = match assessment.state {
         State::Disabled => {
@@ -241,15 +254,15 @@ fn locked(write: &mut Write<'_>, id: DestinationId) -> Result<Option<(Health, De
 }
 
 /// The error of a failed request, for people: that of its first event with an error.
-fn error(finish: &Finish) -> String {
-    let failed = finish.result.events.iter().find(|result| result.error.is_some()).or(finish.result.events.first());
+fn error(result: &DeliveryResult) -> String {
+    let failed = result.events.iter().find(|one| one.error.is_some()).or(result.events.first());
     let error = failed.map(|result| result.error.clone().unwrap_or_else(|| result.class.as_str().to_owned()));
     clean(&error.unwrap_or_else(|| "the request failed".to_owned())).into_owned()
 }
 
 const STORE: Sql = statement! {"
     UPDATE health
-    SET failures = ?, last_failed_key = ?, last_error = ?, first_failure_at = ?, last_failure_at = ?,
+    SET failures = ?, last_failed_subject = ?, last_error = ?, first_failure_at = ?, last_failure_at = ?,
         last_success_at = ?, opened_at = ?, probed_at = ?, recovered_at = ?, retry_requested_at = ?,
         paused_until = ?, warned = ?, is_announced = ?
     WHERE destination_id = ?
@@ -258,7 +271,7 @@ const STORE: Sql = statement! {"
 fn store(write: &mut Write<'_>, id: DestinationId, health: &Health) -> Result<(), Error> {
     sql(STORE)
         .bind(health.failures)
-        .bind(health.last_failed_key)
+        .bind(health.last_failed_subject)
         .bind(health.last_error.as_deref())
         .bind(health.first_failure_at)
         .bind(health.last_failure_at)

@@ -10,6 +10,9 @@
 //! lease is uncommitted, and its count is exact. A claim that finds no free slot, because somebody has all of them, waits
 //! for one only: if it took all of them too, it would stand before the next claim in the same way, without end.
 //!
+//! A claim of the destination's stream of device events takes all of them too: it sets how many requests the stream may
+//! make at once, which every count of a lane's claim includes.
+//!
 //! Whoever locks the health of the destination takes all of them first: a change of the destination, also of its
 //! concurrency, comes before a claim and is seen by it, or comes after it. Only a claim that notifies operators of a dead
 //! delivery locks the health with the slot that it has.
@@ -45,6 +48,7 @@ const TAKE: Sql = statement! {"
         SELECT d.rate IS NULL AND d.concurrency >= {SLOTS} * GREATEST(1, d.concurrency / {PARTS})
             + (SELECT COUNT(*) FROM lanes l
                 WHERE l.destination_id = d.id AND l.lease_token IS NOT NULL AND l.lease_until > ?)
+            + COALESCE((SELECT s.channels FROM streams s WHERE s.destination_id = d.id AND s.lease_until > ?), 0)
         FROM destinations d
         WHERE d.id = ?
     ) THEN pg_try_advisory_xact_lock(CAST(? AS BIGINT) + slot) ELSE FALSE END
@@ -70,7 +74,7 @@ pub fn take_ahead(write: &mut Write<'_>, destination: DestinationId) -> Result<O
     if !write.connection.is_shared() || first >= SLOTS {
         return Ok(None);
     }
-    let slot = sql(TAKE).bind(first).bind(write.now).bind(destination).bind(base(destination));
+    let slot = sql(TAKE).bind(first).bind(write.now).bind(write.now).bind(destination).bind(base(destination));
     let slot = slot.ahead(write.connection)?;
     Ok(Some(Taking { destination, slot }))
 }

@@ -18,8 +18,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
 
 /// The fail points around the commit of reports.
-const ACCEPT: Faults =
-    Faults { before_commit: "device.before_commit", after_commit: "device.after_commit", early_answer: None };
+const ACCEPT: Faults = Faults {
+    before_commit: "device.before_commit",
+    after_commit: "device.after_commit",
+    early_answer: Some("device.acknowledge_early"),
+};
 
 /// What one request of a device reports.
 #[derive(Debug, Clone)]

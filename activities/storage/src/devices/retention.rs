@@ -1,16 +1,20 @@
 //! Retention: events of devices and sessions that are older than the operator keeps bodies are removed, delivered or not.
-//! They belong to no ledger.
+//! They belong to no ledger. With its last event and session a device is removed too, unless it belongs to a user, has
+//! logged out (its next report would make it the anonymous user of before) or has a claim.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
-use domain::{DeviceId, PlatformId, SessionId, Timestamp};
+use domain::{DeviceId, DevicePlace, PlatformId, SessionId, Timestamp};
+use std::collections::BTreeSet;
 
 row! {
     struct Oldest {
         seq: i64,
+        platform_id: PlatformId,
+        device_id: DeviceId,
         created_at: Timestamp,
     }
 }
@@ -24,7 +28,9 @@ row! {
 }
 
 /// The oldest are the first.
-const OLDEST: Sql = statement!("SELECT seq, created_at FROM device_events ORDER BY seq LIMIT ?");
+const OLDEST: Sql = statement! {"
+    SELECT seq, platform_id, device_id, created_at FROM device_events ORDER BY seq LIMIT ?
+"};
 
 /// By the time of receipt: the times of a device are its own.
 const OLD_SESSIONS: Sql = statement! {hot "device_sessions_ended", "
@@ -43,9 +49,21 @@ const REMOVE_SESSION: Sql = statement! {"
     DELETE FROM device_sessions WHERE platform_id = ? AND device_id = ? AND id = ? AND closed_at IS NOT NULL
 "};
 
+// A report that is being stored writes the device first: then it was seen later than that, and stays.
+const REMOVE_DEVICE: Sql = statement! {"
+    DELETE FROM devices
+    WHERE platform_id = ? AND id = ? AND seen_at < ? AND user_id IS NULL AND logouts = 0
+        AND NOT EXISTS (SELECT 1 FROM device_events e
+            WHERE e.device_id = devices.id AND e.platform_id = devices.platform_id)
+        AND NOT EXISTS (SELECT 1 FROM device_sessions s
+            WHERE s.platform_id = devices.platform_id AND s.device_id = devices.id)
+        AND NOT EXISTS (SELECT 1 FROM claims c
+            WHERE c.platform_id = devices.platform_id AND c.device_id = devices.id)
+"};
+
 impl Store {
-    /// Removes at most `limit` events of devices, and as many sessions, that were received before `before`. Returns their
-    /// number.
+    /// Removes at most `limit` events of devices, and as many sessions, that were received before `before`, and the devices
+    /// that have nothing else. Returns the number of events and sessions.
     pub async fn forget_reports(&self, before: Timestamp, limit: i64) -> Result<usize, Error> {
         let (events, sessions) = self
             .read(move |connection| {
@@ -54,23 +72,29 @@ impl Store {
                 Ok((events, sessions))
             })
             .await?;
-        let events: Vec<i64> = events.iter().filter(|one| one.created_at < before).map(|one| one.seq).collect();
+        let events: Vec<Oldest> = events.into_iter().filter(|one| one.created_at < before).collect();
         let removed = events.len() + sessions.len();
         if removed == 0 {
             return Ok(0);
         }
-        self.write(move |write| remove(write, &events, &sessions)).await?;
+        self.write(move |write| remove(write, &events, &sessions, before)).await?;
         Ok(removed)
     }
 }
 
-fn remove(write: &mut Write<'_>, events: &[i64], sessions: &[OldSession]) -> Result<(), Error> {
-    for seq in events {
+fn remove(write: &mut Write<'_>, events: &[Oldest], sessions: &[OldSession], before: Timestamp) -> Result<(), Error> {
+    let mut devices = BTreeSet::new();
+    for Oldest { seq, platform_id, device_id, .. } in events {
         sql(REMOVE_DELIVERIES).bind(*seq).later(write.connection)?;
         sql(REMOVE_EVENT).bind(*seq).later(write.connection)?;
+        devices.insert(DevicePlace { platform: *platform_id, device: *device_id });
     }
     for OldSession { platform_id, device_id, id } in sessions {
         sql(REMOVE_SESSION).bind(*platform_id).bind(*device_id).bind(*id).later(write.connection)?;
+        devices.insert(DevicePlace { platform: *platform_id, device: *device_id });
+    }
+    for DevicePlace { platform, device } in devices {
+        sql(REMOVE_DEVICE).bind(platform).bind(device).bind(before).later(write.connection)?;
     }
     Ok(())
 }

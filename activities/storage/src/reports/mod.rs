@@ -1,9 +1,10 @@
 //! Stored data, read for people and programs: lists of rows, explanations, the audit of the tables, the feed of
-//! purchases, figures of destinations, and the comparison of sent revenue with the ledger.
+//! purchases, the events of devices, figures of destinations, and the comparison of sent revenue with the ledger.
 
 pub mod audit;
 pub mod choosers;
 pub mod deliveries;
+pub mod device_events;
 pub mod explain;
 pub mod feed;
 pub mod figures;

@@ -187,6 +187,9 @@ impl Switch {
         if self.on.is_some() {
             supervise(edge, id).await;
         }
+        if self.on == Some(true) && edge.store.stream_backlog(id).await? > 0 {
+            edge.dispatch.engine().stream(id);
+        }
         Ok(after)
     }
 }

@@ -25,9 +25,14 @@ pub async fn purchase(State(edge): State<Shared>, Id(key): Id<CollapseKey>) -> R
     Ok(Json(story::purchase(key, &edge.store.explain_purchase(key).await?)))
 }
 
-/// `GET /v1/explain/events/{event_id}`: what caused it, and its deliveries.
+/// `GET /v1/explain/events/{event_id}`: what caused it, and its deliveries. Also of an event that a device reported.
 pub async fn event(State(edge): State<Shared>, Id(id): Id<EventId>) -> Result<Json<Node>, Error> {
-    Ok(Json(story::event(&edge.store.explain_event(id).await?)))
+    match edge.store.explain_event(id).await {
+        Err(storage::Error::Missing { .. }) => {
+            Ok(Json(story::device_event(&edge.store.explain_device_event(id).await?)))
+        }
+        found => Ok(Json(story::event(&found?))),
+    }
 }
 
 /// `GET /v1/explain/destinations/{destination_id}`: its health, what is owed to it and what is dead.

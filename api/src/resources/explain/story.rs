@@ -5,8 +5,8 @@ use super::sentences::{self, Unsent, unsent};
 use domain::{CollapseKey, Timestamp};
 use serde_json::Value;
 use storage::{
-    Addressee, AnnouncedEvent, Destination, EventExplanation, MessageExplanation, Portrait, PurchaseExplanation,
-    PurchaseView, ReceivedNotification, Sending,
+    Addressee, AnnouncedEvent, Destination, DeviceEventExplanation, DeviceEventView, EventExplanation,
+    MessageExplanation, Portrait, PurchaseExplanation, PurchaseView, ReceivedNotification, Sending,
 };
 
 /// The tree of a store's message.
@@ -42,6 +42,27 @@ pub fn event(of: &EventExplanation) -> Node {
     let causes = Node::new("notifications", sentences::caused_by(&of.notifications))
         .then(of.notifications.iter().map(notification));
     Node { then: std::iter::once(causes).chain(node.then).collect(), ..node }
+}
+
+/// The tree of an event of a device.
+pub fn device_event(of: &DeviceEventExplanation) -> Node {
+    let DeviceEventExplanation { event: DeviceEventView { event, deliveries }, app_id, addressees, now } = of;
+    let node = Node::new("event", sentences::device_event(event)).of(event).fact("app_id", app_id);
+    let mut below = vec![Node::new("notifications", sentences::no_notification())];
+    for addressee in addressees {
+        match deliveries.iter().find(|one| one.destination_id == addressee.destination.id) {
+            Some(one) => below.push(
+                Node::new("delivery", sentences::device_delivery(one, addressee, *now))
+                    .of(one)
+                    .to(&addressee.destination),
+            ),
+            None => below.extend(sentences::device_event_unsent(event, addressee).map(|why| not_sent(why, addressee))),
+        }
+    }
+    if below.len() == 1 {
+        below.push(Node::new("nobody", sentences::nobody()));
+    }
+    node.then(below)
 }
 
 /// The tree of a destination.

@@ -8,18 +8,20 @@
 //! The results of the requests change the health one by one. `storage` stores it; the destination's kind decides what
 //! one response means.
 
+mod subject;
 #[cfg(test)]
 mod tests;
 
-use crate::ids::CollapseKey;
+pub use subject::{InvalidSubject, Subject};
+
 use crate::time::{HOUR, MINUTE, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Number of failures in a row that open the breaker. A failure for the same purchase as the failure before it is not
-/// counted.
+/// Number of failures in a row that open the breaker. A failure about the same purchase or device as the failure before it
+/// is not counted.
 pub const BREAKER_FAILURES: i64 = 10;
 /// Time between two probes while the breaker is open.
 pub const PROBE_EVERY: Duration = Duration::from_secs(30);
@@ -78,7 +80,7 @@ impl FromStr for State {
 /// The recorded health of a destination. The API shows the serialized fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Health {
-    /// Number of failures in a row; several in a row for the same purchase count once.
+    /// Number of failures in a row; several in a row for the same purchase or device count once.
     pub failures: i64,
     /// What went wrong last, for people.
     pub last_error: Option<String>,
@@ -96,9 +98,9 @@ pub struct Health {
     pub recovered_at: Option<Timestamp>,
     /// The end of the pause by its `Retry-After`; null without a pause.
     pub paused_until: Option<Timestamp>,
-    /// The purchase of the last failure since the last success.
+    /// What the last failed request since the last success was about.
     #[serde(skip)]
-    pub last_failed_key: Option<CollapseKey>,
+    pub last_failed_subject: Option<Subject>,
     /// When a person last requested an immediate retry of all pending deliveries.
     #[serde(skip)]
     pub retry_requested_at: Option<Timestamp>,
@@ -116,8 +118,8 @@ pub struct Health {
 /// A request that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// The purchase of its lane.
-    pub key: CollapseKey,
+    /// What it was about.
+    pub subject: Subject,
     /// What went wrong, for people.
     pub error: String,
     /// The pause that the destination requested.
@@ -184,9 +186,9 @@ impl Health {
     #[must_use]
     pub fn failed(&self, failure: Failure, now: Timestamp) -> Assessment {
         let (mut health, mut notices) = (self.clone(), Vec::new());
-        let is_another = self.last_failed_key != Some(failure.key);
+        let is_another = self.last_failed_subject != Some(failure.subject);
         health.failures = self.failures.saturating_add(i64::from(is_another));
-        health.last_failed_key = Some(failure.key);
+        health.last_failed_subject = Some(failure.subject);
         health.last_error = Some(failure.error);
         health.first_failure_at = self.first_failure_at.or(Some(now));
         health.last_failure_at = Some(now);
@@ -254,7 +256,7 @@ impl Health {
     /// The health after the destination refused all further requests, as with a 410: it is disabled at once.
     #[must_use]
     pub fn refused_all(&self) -> Assessment {
-        let health = Self { is_announced: true, last_failed_key: None, ..self.clone() };
+        let health = Self { is_announced: true, last_failed_subject: None, ..self.clone() };
         Assessment { health, state: State::Disabled, notices: vec![Notice::Disabled] }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Assessment, BREAKER_FAILURES, Failure, Health, LATEST_START, LONGEST_PAUSE, MIN_FAILURE_SPAN, Notice, PROBE_EVERY,
-    RetryAfter, SUCCESS_NOTED_EVERY, Slot, State, slot,
+    RetryAfter, SUCCESS_NOTED_EVERY, Slot, State, Subject, slot,
 };
 use crate::ids::CollapseKey;
 use crate::time::{DAY, HOUR, Timestamp, millis};
@@ -26,7 +26,12 @@ fn failure() -> Failure {
 
 fn failure_of(purchase: i64) -> Failure {
     let key = CollapseKey::new(uuid::Uuid::from_u64_pair(0, u64::try_from(purchase).unwrap()));
-    Failure { key, error: format!("{purchase} failed"), pause: None, disable_after: DAY * 5 }
+    Failure {
+        subject: Subject::Purchase(key),
+        error: format!("{purchase} failed"),
+        pause: None,
+        disable_after: DAY * 5,
+    }
 }
 
 /// After `times` failures, one each second, each of another purchase.

@@ -49,7 +49,7 @@ pub struct Config {
     pub(super) min_id_length: u64,
     pub(super) keys: Keys,
     /// The waits between attempts.
-    pub(super) schedule: Schedule,
+    pub(in crate::destinations) schedule: Schedule,
     /// Whether `schedule` is the default one. Its last wait, a day, repeats until [`super::GIVES_UP_AFTER`].
     has_default_schedule: bool,
 }

@@ -1,4 +1,5 @@
-//! The settings of a webhook: `{"url", "headers": [names], "signature", "without_external_id", "public_key"?}`.
+//! The settings of a webhook: `{"url", "headers": [names], "signature", "without_external_id", "public_key"?,
+//! "device_batch"?}`.
 //!
 //! Its secrets are sealed separately.
 
@@ -13,12 +14,13 @@ use crate::http::{self, Rules};
 use domain::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
+use std::ops::RangeInclusive;
 use storage::{Destination, Traits};
 use url::Url;
 
 /// The fields of a webhook. Keys can be set only on creation; later a rotation replaces them.
 pub const FIELDS: KindFields = KindFields {
-    changeable: &["url", "headers", "signature", unnamed::FIELD],
+    changeable: &["url", "headers", "signature", unnamed::FIELD, DEVICE_BATCH],
     on_creation: &["secret", "private_key"],
 };
 /// The expected form of a URL.
@@ -26,6 +28,9 @@ const EXPECTED: &str = "a URL such as https://example.com/hook";
 /// The values of `signature`, and the versions that each chooses. The first value is the default.
 const SIGNATURES: [(&str, &[Version]); 3] =
     [("v1", &[Version::V1]), ("v1a", &[Version::V1a]), ("v1,v1a", &[Version::V1, Version::V1a])];
+/// The name of the setting with the maximum number of events of devices in a request, and its bounds.
+const DEVICE_BATCH: &str = "device_batch";
+const DEVICE_BATCH_BOUNDS: RangeInclusive<usize> = 1..=100;
 /// The name of the setting with the time until which replaced secrets sign too.
 const OLD_SECRETS: &str = "old_secret_signs_until";
 /// Maximum time for which a replaced key goes on signing, in milliseconds.
@@ -40,6 +45,8 @@ pub struct Config {
     pub url: Url,
     /// The waits between attempts.
     pub schedule: Schedule,
+    /// Maximum number of events of devices in a request; with 1, each comes by itself.
+    pub device_batch: usize,
     /// Keys of the chosen versions, in the order of their signatures, and until when each signs.
     pub(super) keys: Vec<(Key, Option<Timestamp>)>,
     /// Names in lower case, and values.
@@ -77,8 +84,8 @@ pub fn create(fields: &Map<String, Value>, allowed: &Allowed, random: [u8; 32]) 
     Ok(NewSettings { settings, secret, shown, traits: Traits::default() })
 }
 
-/// Changes `url`, `signature` and `without_external_id` (null sets the default), and `headers` (null removes one header,
-/// or all).
+/// Changes `url`, `signature`, `without_external_id` and `device_batch` (null sets the default), and `headers` (null removes
+/// one header, or all).
 ///
 /// # Errors
 /// All invalid fields.
@@ -158,7 +165,8 @@ pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed
     let hidden = secrets.hidden();
     let headers = secrets.headers.into_iter().map(|(name, value)| (name, SecretString::from(value))).collect();
     let schedule = Schedule::new(destination.schedule.as_deref());
-    Ok(Config { url, schedule, keys, headers, hidden })
+    let device_batch = device_batch(settings.get(DEVICE_BATCH))?;
+    Ok(Config { url, schedule, device_batch, keys, headers, hidden })
 }
 
 /// Redacts keys and header values in a text that the endpoint sent, even a value that is cut off at the end of the
@@ -212,6 +220,13 @@ fn apply(
         Some(choice) => drop(settings.insert(unnamed::FIELD.to_owned(), json!(choice))),
         None => wrong.push(Invalid::new(unnamed::FIELD, unnamed::EXPECTED)),
     }
+    if let Some(value) = fields.get(DEVICE_BATCH) {
+        match device_batch(Some(value)) {
+            Ok(1) => drop(settings.remove(DEVICE_BATCH)),
+            Ok(batch) => drop(settings.insert(DEVICE_BATCH.to_owned(), json!(batch))),
+            Err(invalid) => wrong.push(invalid),
+        }
+    }
     wrong.extend(note_public_key(&mut settings, secrets).err());
     if wrong.is_empty() { Ok(settings) } else { Err(wrong) }
 }
@@ -230,6 +245,16 @@ fn chosen(settings: &Map<String, Value>) -> Result<&'static [Version], Invalid> 
     let signature = settings.get("signature").map_or(Some(SIGNATURES[0].0), Value::as_str);
     let found = SIGNATURES.iter().find(|(known, _)| Some(*known) == signature);
     found.map(|(_, versions)| *versions).ok_or_else(|| Invalid::new("signature", "`v1`, `v1a` or `v1,v1a`"))
+}
+
+/// The maximum number of events of devices in a request; null and no value are the default.
+fn device_batch(value: Option<&Value>) -> Result<usize, Invalid> {
+    let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(*DEVICE_BATCH_BOUNDS.start()) };
+    let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
+    number.filter(|number| DEVICE_BATCH_BOUNDS.contains(number)).ok_or_else(|| {
+        let (first, last) = (DEVICE_BATCH_BOUNDS.start(), DEVICE_BATCH_BOUNDS.end());
+        Invalid::new(DEVICE_BATCH, format!("a number from {first} to {last}"))
+    })
 }
 
 fn url(value: &Value, allowed: &Allowed) -> Result<Url, Invalid> {

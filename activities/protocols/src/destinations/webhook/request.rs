@@ -3,7 +3,7 @@
 use super::config::Config;
 use crate::destinations::Invalid;
 use crate::http::{Method, Request};
-use domain::Timestamp;
+use domain::{DeliveryId, Timestamp};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use storage::Attempt;
@@ -21,6 +21,27 @@ pub fn request(config: &Config, at: Timestamp, attempts: &[Attempt]) -> Result<R
         return Err(Invalid::new("attempts", "one event: a webhook takes them one by one"));
     };
     sign(config, at, &attempt.delivery_id.to_string(), &attempt.body)
+}
+
+/// The signed request with events of devices: one as an object, or, for a destination with batches, an array of the same
+/// bodies, with a `webhook-id` that follows from its events.
+///
+/// # Errors
+/// There is no event, or a key cannot sign.
+pub fn streamed(config: &Config, at: Timestamp, attempts: &[Attempt]) -> Result<Request, Invalid> {
+    let Some(id) = batch_id(config, attempts) else { return request(config, at, attempts) };
+    let bodies: Vec<&str> = attempts.iter().map(|attempt| attempt.body.as_str()).collect();
+    sign(config, at, &id.to_string(), &format!("[{}]", bodies.join(",")))
+}
+
+/// The `webhook-id` of a batch; `None` for a destination that gets events by themselves. Several events, such as those of a
+/// batch that was sent before the setting was changed, are always a batch.
+pub fn batch_id(config: &Config, attempts: &[Attempt]) -> Option<DeliveryId> {
+    if attempts.is_empty() || (config.device_batch <= 1 && attempts.len() == 1) {
+        return None;
+    }
+    let members: Vec<DeliveryId> = attempts.iter().map(|attempt| attempt.delivery_id).collect();
+    Some(DeliveryId::of_batch(&members))
 }
 
 /// A signed request that carries no event: its body is of the type `test`, its `webhook-id` begins with `test_`, and

@@ -17,6 +17,11 @@ pub fn schemas() -> KindSchemas {
             "type": "string", "enum": ["v1", "v1a", "v1,v1a"], "default": "v1",
             "description": "Standard Webhooks: `v1` by the shared secret, `v1a` by a key whose public half the receiver has.",
         },
+        "device_batch": {
+            "type": "integer", "minimum": 1, "maximum": 100, "default": 1,
+            "description": "Maximum number of events of devices in a request. With more than 1 they come as an array, also one \
+                alone.",
+        },
     }));
     changeable.extend(unnamed::schema());
     let mut created = changeable.clone();
@@ -32,13 +37,16 @@ pub fn schemas() -> KindSchemas {
         "url": { "type": "string", "format": "uri", "description": "The endpoint.", "examples": ["https://example.com/hook"] },
         "headers": { "type": "array", "items": { "type": "string" }, "description": "The names of its headers." },
         "signature": { "type": "string", "enum": ["v1", "v1a", "v1,v1a"], "description": "The versions of its signatures." },
+        "device_batch": {
+            "type": "integer", "description": "Maximum number of events of devices in a request; absent where each comes alone.",
+        },
         "public_key": { "type": "string", "description": "`whpk_…`, where signatures need one." },
         "old_secret_signs_until": {
             "type": "string", "format": "date-time", "description": "Until when replaced secrets sign too.",
         },
     }));
     shown.extend(unnamed::schema());
-    let changed = nullable(changeable, &["headers", "signature", unnamed::FIELD]);
+    let changed = nullable(changeable, &["headers", "signature", unnamed::FIELD, "device_batch"]);
     let example = json!({ "kind": super::KIND, "name": "hook", "url": "https://example.com/hook" });
     KindSchemas { kind: super::KIND, created, required: &["url"], changed, shown, example }
 }

@@ -102,9 +102,9 @@ CREATE UNIQUE INDEX destinations_name ON destinations (app_id, name) WHERE delet
 -- a rate.
 CREATE TABLE health (
     destination_id TEXT NOT NULL PRIMARY KEY REFERENCES destinations (id),
-    -- Failures in a row, each of another purchase than the one before.
+    -- Failures in a row, each about another purchase or device than the one before, as `purchase/…` or `device/…`.
     failures BIGINT NOT NULL,
-    last_failed_key TEXT,
+    last_failed_subject TEXT,
     last_error TEXT,
     first_failure_at BIGINT,
     last_failure_at BIGINT,
@@ -304,6 +304,7 @@ CREATE TABLE device_events (
     created_at BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX device_events_identity ON device_events (device_id, client_id, platform_id);
+CREATE UNIQUE INDEX device_events_id ON device_events (id);
 
 -- Events of devices that are owed to destinations, and how they ended.
 CREATE TABLE device_deliveries (
@@ -315,22 +316,33 @@ CREATE TABLE device_deliveries (
     -- Attempts that count as steps of the schedule, and those of them in which the destination refused this event.
     attempts BIGINT NOT NULL,
     refusals BIGINT NOT NULL DEFAULT 0,
+    -- The webhook-id of the request with several events in which it was sent last: what is owed of these is sent together
+    -- again, so that a repeated request is the same.
+    batch_id TEXT,
     next_due_at BIGINT NOT NULL,
-    -- When it was sent first and last.
+    -- When it was sent first and last, and of the last time: how it went, the status of the answer, and how long it took.
     first_tried_at BIGINT,
     tried_at BIGINT,
+    last_class TEXT,
+    last_status BIGINT,
+    latency_ms BIGINT,
     last_error TEXT,
     finished_at BIGINT,
     PRIMARY KEY (event_seq, destination_id)
 );
 CREATE INDEX device_deliveries_pending ON device_deliveries (destination_id, device_id, event_seq)
     WHERE status = 'pending';
+CREATE INDEX device_deliveries_batch ON device_deliveries (batch_id) WHERE status = 'pending' AND batch_id IS NOT NULL;
+CREATE INDEX device_deliveries_dead ON device_deliveries (event_seq) WHERE status = 'dead';
+CREATE INDEX device_deliveries_skipped ON device_deliveries (event_seq) WHERE status = 'skipped';
 
 -- Who delivers what a destination is owed of devices.
 CREATE TABLE streams (
     destination_id TEXT NOT NULL PRIMARY KEY REFERENCES destinations (id),
     lease_token TEXT,
     lease_until BIGINT,
+    -- Maximum number of requests at once of who has the lease: the claims of lanes count them as in flight.
+    channels BIGINT NOT NULL DEFAULT 0,
     -- When an event was sent last although the breaker was open.
     probed_at BIGINT
 );

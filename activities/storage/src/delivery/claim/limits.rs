@@ -136,12 +136,14 @@ fn user_busy(write: &mut Write<'_>, claim: &Claim, wait: Duration) -> Result<Cla
 }
 
 const IN_FLIGHT: Sql = statement! {hot "lanes_leased", "
-    SELECT COUNT(*) AS value
+    SELECT COUNT(*) + COALESCE((SELECT s.channels FROM streams s WHERE s.destination_id = ? AND s.lease_until > ?), 0)
+        AS value
     FROM lanes
     WHERE destination_id = ? AND lease_token IS NOT NULL AND lease_until > ?
 "};
 
-/// Counts the requests to a destination that are in flight. The number is fetched later.
+/// Counts the requests to a destination that are in flight, and those that its stream of device events may make at once.
+/// The number is fetched later.
 pub fn in_flight_ahead(write: &mut Write<'_>, id: DestinationId) -> Result<Ahead<'static, Number>, Error> {
-    sql(IN_FLIGHT).bind(id).bind(write.now).ahead(write.connection)
+    sql(IN_FLIGHT).bind(id).bind(write.now).bind(id).bind(write.now).ahead(write.connection)
 }

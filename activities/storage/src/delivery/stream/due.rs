@@ -7,7 +7,8 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::delivery::lanes::Mode;
 use domain::health::Health;
-use domain::{DeviceId, Timestamp};
+use domain::{DestinationId, DeviceId, Timestamp};
+use std::collections::BTreeSet;
 
 /// With this many events a page takes no further devices.
 const PAGE: usize = 500;
@@ -34,13 +35,46 @@ const DEVICES: Sql = statement! {hot "device_deliveries_pending", "
 
 const EVENTS: Sql = statement! {hot "device_deliveries_pending", "
     SELECT p.event_seq AS seq, e.id, p.device_id, e.event_type, e.environment, e.occurred_at, e.body, p.attempts,
-        p.refusals, p.first_tried_at, p.tried_at, p.next_due_at, p.last_error
+        p.refusals, p.first_tried_at, p.tried_at, p.next_due_at, p.last_error, p.batch_id
     FROM device_deliveries p
     JOIN device_events e ON e.seq = p.event_seq
     WHERE p.destination_id = ? AND p.device_id = ? AND p.status = 'pending'
     ORDER BY p.event_seq
     LIMIT ?
 "};
+
+const OF_BATCHES: Sql = statement! {"
+    SELECT p.event_seq AS seq, e.id, p.device_id, e.event_type, e.environment, e.occurred_at, e.body, p.attempts,
+        p.refusals, p.first_tried_at, p.tried_at, p.next_due_at, p.last_error, p.batch_id
+    FROM device_deliveries p
+    JOIN device_events e ON e.seq = p.event_seq
+    WHERE p.batch_id IN (?*) AND p.destination_id = ? AND p.status = 'pending'
+"};
+
+/// Adds what was sent in one request with an event of the page and is still owed, also of devices behind the page. It is
+/// the first of its device: nothing is sent of a device behind an event that waits.
+pub fn with_batches(
+    connection: &mut AnyConnection,
+    destination: DestinationId,
+    mut events: Vec<StreamedEvent>,
+) -> Result<Vec<StreamedEvent>, Error> {
+    let batches: BTreeSet<String> = events.iter().filter_map(|one| one.batch_id).map(|id| id.to_string()).collect();
+    if batches.is_empty() {
+        return Ok(events);
+    }
+    let members = sql(OF_BATCHES).uncached().bind_list(batches).bind(destination);
+    let members: Vec<StreamedEvent> = members.all(connection)?;
+    let known: BTreeSet<i64> = events.iter().map(|one| one.seq).collect();
+    events.extend(members.into_iter().filter(|one| !known.contains(&one.seq)));
+    events.sort_by_key(|one| (one.device_id, one.seq));
+    Ok(events)
+}
+
+/// Leaves the first event, or what was sent with it in one request.
+pub fn keep_first(events: &mut Vec<StreamedEvent>) {
+    let Some(first) = events.first().map(|first| (first.seq, first.batch_id)) else { return };
+    events.retain(|one| one.seq == first.0 || (first.1.is_some() && one.batch_id == first.1));
+}
 
 /// The events of a page, and the last device that was looked at.
 pub struct Found {

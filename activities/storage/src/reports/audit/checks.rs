@@ -3,7 +3,7 @@
 //! A rule is checked by one statement, which sees the database at one moment. So rows that are written during the check
 //! never look broken.
 
-use super::range::{DELIVERIES, EVENTS, Key, LANES, NOTIFICATIONS, PURCHASES, USERS};
+use super::range::{DELIVERIES, DEVICE_EVENTS, EVENTS, Key, LANES, NOTIFICATIONS, PURCHASES, USERS};
 use super::{By, Check, Table, acceptance, owed};
 use crate::db::sql::{Sql, clause, statement};
 
@@ -72,6 +72,12 @@ pub const TABLES: &[Table] = &[
             LIMIT ?
         "},
         checks: LANES_CHECKS,
+    },
+    Table {
+        name: "device_events",
+        key: Key::Number,
+        keys: statement!("SELECT CAST(seq AS TEXT) AS value FROM device_events WHERE seq > ? ORDER BY seq LIMIT ?"),
+        checks: DEVICE_EVENTS_CHECKS,
     },
 ];
 
@@ -254,4 +260,24 @@ const LANES_CHECKS: &[Check] = checks! {BROKEN_LANES:
             WHERE d.collapse_key = l.collapse_key AND d.destination_id = l.destination_id
             AND d.event_type = 'purchase.updated' AND (d.status = 'delivered' OR EXISTS
             (SELECT 1 FROM attempts a WHERE a.delivery_id = d.id AND a.class = 'success'))), 0)");
+};
+
+const BROKEN_DEVICE_EVENTS: Sql = statement! {"
+    SELECT e.id AS value
+    FROM device_events e
+    WHERE {DEVICE_EVENTS} AND ({{which}})
+    ORDER BY e.seq
+"};
+
+const DEVICE_EVENTS_CHECKS: &[Check] = checks! {BROKEN_DEVICE_EVENTS:
+    a_device_event_was_owed: "an event of a device is owed, or was, to each destination that existed then and chose it; not \
+        checked in the first and last minute, nor of what is older than the destination's present choice",
+        (by owed::of_devices);
+    a_device_status_fits: "an event of a device is owed, or ended at a time: one of the two",
+        "EXISTS (SELECT 1 FROM device_deliveries d WHERE d.event_seq = e.seq
+            AND (d.status NOT IN ('pending', 'delivered', 'skipped', 'dead')
+                OR (d.status = 'pending') <> (d.finished_at IS NULL)))";
+    a_delivered_device_event_was_answered: "an event of a device that is delivered was answered with success",
+        "EXISTS (SELECT 1 FROM device_deliveries d WHERE d.event_seq = e.seq AND d.status = 'delivered'
+            AND COALESCE(d.last_status, 0) NOT BETWEEN 200 AND 299)";
 };

@@ -1,7 +1,7 @@
 //! The rules that need more than one statement: the number of notifications in the body of a `purchase.updated`, and
 //! the destinations that an event had to be owed to.
 
-use super::range::{DELIVERIES, EVENTS, Range};
+use super::range::{DELIVERIES, DEVICE_EVENTS, EVENTS, Range};
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -83,9 +83,29 @@ const OWED: Sql = statement! {"
 
 /// The rule `an_event_was_owed`. It checks events about purchases only, not those about destinations.
 pub fn owed(connection: &mut AnyConnection, range: &Range) -> Result<Vec<String>, Error> {
+    missing(connection, range, OWED)
+}
+
+const OF_DEVICES: Sql = statement! {"
+    SELECT e.id, e.event_type, e.created_at, f.app_id, e.platform_id, e.environment, d.destination_id
+    FROM device_events e
+    JOIN platforms f ON f.id = e.platform_id
+    LEFT
+    JOIN device_deliveries d ON d.event_seq = e.seq
+    WHERE {DEVICE_EVENTS} AND e.created_at < ?
+    ORDER BY e.seq
+"};
+
+/// The rule `a_device_event_was_owed`.
+pub fn of_devices(connection: &mut AnyConnection, range: &Range) -> Result<Vec<String>, Error> {
+    missing(connection, range, OF_DEVICES)
+}
+
+/// The events among those of a statement that a destination should have been owed, and was not, each with it.
+fn missing(connection: &mut AnyConnection, range: &Range, events: Sql) -> Result<Vec<String>, Error> {
     let mut choosers: BTreeMap<AppId, Vec<Chooser>> = BTreeMap::new();
     let before = range.now.plus_millis(-millis(MARGIN));
-    let rows: Vec<EventDelivery> = sql(OWED).bind_all(range.values.clone()).bind(before).all(connection)?;
+    let rows: Vec<EventDelivery> = sql(events).bind_all(range.values.clone()).bind(before).all(connection)?;
     let mut missing = Vec::new();
     for event in rows.chunk_by(|a, b| a.id == b.id) {
         let Some(first) = event.first() else { continue };

@@ -147,7 +147,8 @@ fn app_of(connection: &mut AnyConnection, id: DestinationId) -> Result<Option<Ap
     sql(APP_OF_DESTINATION).bind(id).value(connection)
 }
 
-fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Addressee>, Error> {
+/// All destinations that an app ever had.
+pub fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Addressee>, Error> {
     let mut all = Vec::new();
     for Chooser { destination, chosen_at, deleted_at } in choosers::of_app(connection, app)? {
         let health = health::view(connection, destination.id)?;

@@ -6,7 +6,7 @@ mod events;
 mod newest;
 mod notifications;
 
-pub use destination::{Addressee, Owes, Portrait, owes};
+pub use destination::{Addressee, Owes, Portrait, of_app, owes};
 pub use events::{AnnouncedEvent, EventFacts, PaymentFacts, Sending, Successor};
 pub use notifications::ReceivedNotification;
 

@@ -1,10 +1,12 @@
 //! The sentences of explanations. Pure: storage provides the facts.
 
 mod destination;
+mod device;
 mod phrases;
 mod sent;
 
 pub use destination::{choice, dead, destination, health, owed, skipped};
+pub use device::{device_delivery, device_event, device_event_unsent, no_notification};
 pub use sent::{Unsent, attempt, changes, delivery, delivery_of, earlier_attempts, event, unsent};
 
 use crate::resources::purchases::state_for_people;

@@ -58,9 +58,10 @@ pub fn unsent(event: &EventFacts, addressee: &Addressee) -> Option<Unsent> {
             "follows_from_nothing",
             "it changes a payment, and is for integrations that count and were owed that payment".to_owned(),
         ),
-        _ if !destination.chose(&event.event_type) => {
-            ("type_not_chosen", format!("the destination does not choose this type ({})", choice(destination, event)))
-        }
+        _ if !destination.chose(&event.event_type) => (
+            "type_not_chosen",
+            format!("the destination does not choose this type ({})", choice(destination, &event.event_type)),
+        ),
         Some((_, platform, _)) if !filter.platforms.is_empty() && !filter.platforms.contains(&platform) => {
             ("filtered_by_platform", "the destination wants events of other platforms only".to_owned())
         }
@@ -82,10 +83,10 @@ pub fn unsent(event: &EventFacts, addressee: &Addressee) -> Option<Unsent> {
     Some(Unsent { code, sentence: format!("not to {}: {why}", label(destination)) })
 }
 
-/// What a destination chooses instead of this event, and why a wildcard of it does not include the event.
-fn choice(destination: &Destination, event: &EventFacts) -> String {
+/// What a destination chooses instead of this type, and why a wildcard of it does not include the type.
+pub fn choice(destination: &Destination, event_type: &str) -> String {
     let Destination { kind, events, .. } = destination;
-    let (event_type, it_chooses) = (&event.event_type, format!("it chooses {}", events.join(", ")));
+    let it_chooses = format!("it chooses {}", events.join(", "));
     if is_for_operators(event_type) && events.iter().any(|choice| choice == "*") {
         format!("{it_chooses}, and `*` does not include events about destinations")
     } else if chooses(events, Wildcards::Everything, event_type) {
@@ -219,19 +220,25 @@ fn superseded(one: &Sending) -> String {
     format!("superseded by revision {}, {became}", successor.revision)
 }
 
-/// Why a pending delivery is not sent yet: the destination is disabled, open or paused, or the delivery waits for its
-/// back-off.
-fn owed_because(one: &Sending, addressee: &Addressee, now: Timestamp) -> String {
+/// Why nothing is sent to a destination now: it is disabled, open or paused. `None` if something could be.
+pub fn held_back(addressee: &Addressee, now: Timestamp) -> Option<String> {
     let Addressee { destination, health: HealthView { health, .. }, .. } = addressee;
     let reason = destination.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
     if !destination.enabled {
-        return format!("owed: the destination is disabled since {}{reason}", destination.since);
+        return Some(format!("owed: the destination is disabled since {}{reason}", destination.since));
     }
     if let Some(since) = health.opened_at {
-        return format!("owed: the destination does not answer since {since}, and is tried every 30 s{reason}");
+        return Some(format!("owed: the destination does not answer since {since}, and is tried every 30 s{reason}"));
     }
-    if let Some(until) = health.paused_until.filter(|until| *until > now) {
-        return format!("owed: the destination requested a pause until {until}");
+    let until = health.paused_until.filter(|until| *until > now)?;
+    Some(format!("owed: the destination requested a pause until {until}"))
+}
+
+/// Why a pending delivery is not sent yet: the destination is disabled, open or paused, or the delivery waits for its
+/// back-off.
+fn owed_because(one: &Sending, addressee: &Addressee, now: Timestamp) -> String {
+    if let Some(why) = held_back(addressee, now) {
+        return why;
     }
     if one.attempts.last().is_some_and(|last| last.finished_at.is_none()) {
         return "owed, and being sent at this moment unless its worker died".to_owned();
@@ -295,7 +302,8 @@ fn one_line(text: &str) -> String {
     shortened(&text.split_whitespace().collect::<Vec<_>>().join(" "), ANSWER_CHARS)
 }
 
-fn times(number: i64) -> String {
+/// `once`, `2 times`.
+pub fn times(number: i64) -> String {
     if number == 1 { "once".to_owned() } else { format!("{number} times") }
 }
 

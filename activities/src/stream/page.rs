@@ -1,0 +1,439 @@
+//! Sending a page of a stream: the channels of its devices, and the requests of each.
+
+use super::StreamRun;
+use crate::attempt::{is_event_expired, publish_operator_events};
+use crate::dependencies::Context;
+use domain::{DeliveryId, DestinationId, DeviceId, Timestamp};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use protocols::destinations::{Config, Exchange, Invalid};
+use protocols::http::Reply;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use storage::{
+    Attempt, DeliveryResult, EndpointSignal, Error, EventResult, Rendered, StreamBatch, StreamClaim, StreamRequest,
+    StreamResult, StreamStart, StreamStarted, StreamVerdict, StreamedEvent, Tried, Verdict,
+};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+/// Latest start of a request after the claim of its page, so that it ends within the lease.
+const LATEST_START: Duration = Duration::from_secs(25);
+/// Number of requests of a channel in a row of which nothing arrived, after which it ends.
+const MAX_FRUITLESS: usize = 2;
+/// Wait before the next attempt when no request can be built from the destination's settings.
+const INVALID_SETTINGS_RETRY: Duration = Duration::from_secs(600);
+/// Latest start at a destination that takes one request at a time: purchases wait for the end of the page.
+const LATEST_START_ALONE: Duration = Duration::from_secs(2);
+/// Maximum size of the bodies of a new batch, in bytes.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// A page that is being sent.
+struct Page<'a> {
+    sender: Sender<'a>,
+    claim: &'a StreamClaim,
+    batch: &'a StreamBatch,
+    config: &'a Config,
+    claimed_at: Instant,
+    /// Whether the destination wants no further request of this page.
+    is_over: AtomicBool,
+}
+
+/// How a page was taken.
+#[derive(Default)]
+pub struct PageResult {
+    /// Number of delivered events.
+    pub delivered: usize,
+    /// Why a request failed, if one did.
+    pub failure: Option<String>,
+}
+
+/// Sends the pages of a run.
+#[derive(Clone, Copy)]
+pub struct Sender<'a> {
+    pub context: &'a Context,
+    pub run: &'a StreamRun,
+    /// Held by the one that waits for its place under the destination's rate, so that the stream takes one place at a time.
+    pub turn: &'a Mutex<()>,
+}
+
+impl Sender<'_> {
+    /// Sends a page, and gives the stream up at its end.
+    pub async fn send(self, claim: &StreamClaim, batch: StreamBatch) -> Result<PageResult, Error> {
+        let store = &self.context.store;
+        let config = match Config::ready(&batch.destination, &batch.secret, &self.context.allowed_addresses) {
+            Ok(config) => config,
+            Err(invalid) => {
+                let results = batch.events.iter().map(|event| unusable(event, &invalid)).collect();
+                store.finish_stream(claim, results, None).await?;
+                store.release_stream(claim).await?;
+                return Ok(PageResult::default());
+            }
+        };
+        let (claimed_at, is_over) = (Instant::now(), AtomicBool::new(false));
+        let page = Page { sender: self, claim, batch: &batch, config: &config, claimed_at, is_over };
+        let channels = channels(&batch.events, batch.channels);
+        let running: FuturesUnordered<_> = channels.into_iter().map(|events| page.send_channel(events)).collect();
+        // All of them end, whatever one of them meets: what was sent is recorded.
+        let all: Vec<Result<PageResult, Error>> = running.collect().await;
+        let released = store.release_stream(claim).await;
+        let mut result = PageResult::default();
+        for sent in all {
+            let PageResult { delivered, failure } = sent?;
+            result.delivered += delivered;
+            result.failure = result.failure.or(failure);
+        }
+        released.map(|()| result)
+    }
+}
+
+/// Divides the devices of a page among at most `count` channels. The events of a device stay together, in order, and so do
+/// those that were sent in one request before: they are the first ones of their devices.
+fn channels(events: &[StreamedEvent], count: usize) -> Vec<Vec<&StreamedEvent>> {
+    let mut by_device: BTreeMap<DeviceId, Vec<&StreamedEvent>> = BTreeMap::new();
+    for event in events {
+        by_device.entry(event.device_id).or_default().push(event);
+    }
+    let count = count.max(1).min(by_device.len().max(1));
+    let mut channels: Vec<Vec<&StreamedEvent>> = vec![Vec::new(); count];
+    let mut of_batch: BTreeMap<String, usize> = BTreeMap::new();
+    for (index, device) in by_device.into_values().enumerate() {
+        let batch = device.first().and_then(|first| first.batch_id);
+        let place = batch.map(|batch| *of_batch.entry(batch.to_string()).or_insert(index % count));
+        channels[place.unwrap_or(index % count)].extend(device);
+    }
+    channels
+}
+
+/// The events of the next request of a channel: those that were sent together with its first one before, or else as many as
+/// the destination takes, in the order of their receipt.
+fn next_request<'e>(rest: &[(&'e StreamedEvent, Attempt)], per_request: usize) -> Vec<(&'e StreamedEvent, Attempt)> {
+    let Some((first, _)) = rest.first() else { return Vec::new() };
+    let mut next: Vec<(&StreamedEvent, Attempt)> = match first.batch_id {
+        Some(batch) => rest.iter().filter(|(event, _)| event.batch_id == Some(batch)).cloned().collect(),
+        None => {
+            let mut bytes = 0;
+            let new = rest.iter().take(per_request).take_while(|(event, attempt)| {
+                bytes += attempt.body.len();
+                event.batch_id.is_none() && bytes <= MAX_BODY_BYTES
+            });
+            new.cloned().collect()
+        }
+    };
+    // A repeated request has its events in the same order.
+    next.sort_by_key(|(event, _)| event.seq);
+    if next.is_empty() { rest.first().cloned().into_iter().collect() } else { next }
+}
+
+impl Page<'_> {
+    /// Sends the events of a channel, request by request. After an event that was not delivered, the later ones of its
+    /// device are left out. What its destination wants at once again, such as fewer events in a request, is sent again.
+    async fn send_channel(&self, events: Vec<&StreamedEvent>) -> Result<PageResult, Error> {
+        let mut sent = PageResult::default();
+        let mut unsent = Vec::new();
+        let mut rest = self.rendered(events, &mut unsent);
+        self.record(unsent, None).await?;
+        let mut per_request = self.config.per_streamed_request(&self.batch.destination);
+        let mut fruitless = 0;
+        while fruitless < MAX_FRUITLESS {
+            let next = next_request(&rest, per_request);
+            let events: Vec<Attempt> = next.iter().map(|(_, attempt)| attempt.clone()).collect();
+            if events.is_empty() || !self.may_send(&next, &events).await? {
+                break;
+            }
+            let (answered, mut result) = match self.request(&events).await {
+                Ok(answered) => answered,
+                Err(invalid) => {
+                    self.record(rest.iter().map(|(event, _)| unusable(event, &invalid)).collect(), None).await?;
+                    break;
+                }
+            };
+            let fewer = result.at_most.and_then(|most| usize::try_from(most).ok()).filter(|most| *most < per_request);
+            per_request = fewer.unwrap_or(per_request).max(1);
+            if fewer.is_none() && result.events.iter().all(is_wanted_at_once) {
+                // The same request would be answered in the same way at once: it waits as after a failure.
+                let delay = self.config.first_wait();
+                result.events.iter_mut().for_each(|one| one.verdict = Verdict::Retry { delay });
+            }
+            result.events.retain(|one| !is_wanted_at_once(one));
+            let has_arrived = sent.add(&result);
+            fruitless = if has_arrived || fewer.is_some() { 0 } else { fruitless + 1 };
+            let done = result.events.clone();
+            self.finish(&next, answered, result).await?;
+            leave_out(&mut rest, &done);
+        }
+        Ok(sent)
+    }
+
+    /// Whether another request may be sent now; waits for its place.
+    async fn may_send(&self, next: &[(&StreamedEvent, Attempt)], attempts: &[Attempt]) -> Result<bool, Error> {
+        let Sender { context, turn, .. } = self.sender;
+        let batch_id = self.config.batch_id(attempts);
+        if !self.is_open() {
+            return Ok(false);
+        }
+        if self.batch.destination.rate.is_none() && batch_id.is_none() {
+            return context.store.holds_stream(self.claim).await;
+        }
+        let start = StreamStart { seqs: next.iter().map(|(event, _)| event.seq).collect(), batch_id };
+        let _turn = match self.batch.destination.rate {
+            Some(_) => Some(turn.lock().await),
+            None => None,
+        };
+        loop {
+            if !self.is_open() {
+                return Ok(false);
+            }
+            match context.store.start_stream_request(self.claim, start.clone()).await? {
+                StreamStarted::In(wait) => {
+                    tokio::time::sleep(wait).await;
+                    return Ok(self.is_open());
+                }
+                StreamStarted::Later(wait) => tokio::time::sleep(wait).await,
+                StreamStarted::Lost => return Ok(false),
+            }
+        }
+    }
+
+    /// Whether the destination may want another request of this page, and there is time for it.
+    fn is_open(&self) -> bool {
+        let Sender { context, run, .. } = self.sender;
+        let latest = if self.batch.destination.concurrency > 1 { LATEST_START } else { LATEST_START_ALONE };
+        !self.is_over.load(Ordering::Relaxed) && !run.is_over(context) && self.claimed_at.elapsed() <= latest
+    }
+
+    /// Sends one request, and judges the answer.
+    async fn request(&self, events: &[Attempt]) -> Result<(Answered, DeliveryResult), Invalid> {
+        let context = self.sender.context;
+        let request = self.config.streamed_request((context.clock)(), events)?;
+        let began = Instant::now();
+        let reply = context.http.send(request).await;
+        let status = match &reply {
+            Reply::Answer { status, .. } => Some(i64::from(*status)),
+            Reply::Failure { .. } => None,
+        };
+        let answered = Answered { status, latency: began.elapsed() };
+        let exchange = Exchange { events, reply: &reply, at: self.now(), jitter: (context.random)() };
+        Ok((answered, self.config.judge(exchange)))
+    }
+
+    /// Records the results of a request.
+    async fn finish(
+        &self,
+        sent: &[(&StreamedEvent, Attempt)],
+        answered: Answered,
+        result: DeliveryResult,
+    ) -> Result<(), Error> {
+        fail::fail_point!("stream.after_send", |_| std::process::abort());
+        let ends =
+            matches!(&result.endpoint_signal, EndpointSignal::Gone { .. } | EndpointSignal::Failure { pause: Some(_) });
+        if ends {
+            self.is_over.store(true, Ordering::Relaxed);
+        }
+        let of = |one: &EventResult| {
+            let (event, _) = sent.iter().find(|(_, attempt)| attempt.delivery_id == one.delivery_id)?;
+            Some(result_of(event, one, answered))
+        };
+        let results = result.events.iter().filter_map(of).collect();
+        let request = sent.first().map(|(event, _)| StreamRequest {
+            device: event.device_id,
+            began: self.batch.at,
+            mode: self.batch.mode,
+            result,
+            disable_after: self.config.disable_after(),
+        });
+        self.record(results, request).await
+    }
+
+    async fn record(&self, results: Vec<StreamResult>, request: Option<StreamRequest>) -> Result<(), Error> {
+        if results.is_empty() && request.is_none() {
+            return Ok(());
+        }
+        count(&results);
+        let context = self.sender.context;
+        let finished = context.store.finish_stream(self.claim, results, request).await?;
+        publish_operator_events(context, self.claim.destination, finished.operator_events, finished.owing);
+        Ok(())
+    }
+
+    /// The events of a channel with their bodies. An event that is not sent gets its result.
+    fn rendered<'e>(
+        &self,
+        events: Vec<&'e StreamedEvent>,
+        results: &mut Vec<StreamResult>,
+    ) -> Vec<(&'e StreamedEvent, Attempt)> {
+        let destination = &self.batch.destination;
+        let mut attempts = Vec::with_capacity(events.len());
+        for event in events {
+            let (verdict, why) = match Config::render_streamed(destination, event) {
+                _ if is_event_expired(event.first_tried_at, self.config.gives_up_after(), self.batch.at) => {
+                    let why = "so long after its first attempt a repetition could be counted twice";
+                    (StreamVerdict::Dead, why.to_owned())
+                }
+                Rendered::Body(body) | Rendered::Revenue { body, .. } => {
+                    attempts.push((event, attempt(destination.id, event, body)));
+                    continue;
+                }
+                Rendered::Skip { why } | Rendered::Wait { why } => (StreamVerdict::Skipped, why),
+                Rendered::Refuse { why } => (StreamVerdict::Dead, why),
+            };
+            results.push(StreamResult { seq: event.seq, verdict, tried: None, error: Some(why) });
+        }
+        attempts
+    }
+
+    /// The present time by the database's clock.
+    fn now(&self) -> Timestamp {
+        self.batch.at.plus(self.claimed_at.elapsed())
+    }
+}
+
+impl PageResult {
+    /// Adds a request; returns whether anything arrived.
+    fn add(&mut self, result: &DeliveryResult) -> bool {
+        let delivered = result.events.iter().filter(|one| one.verdict == Verdict::Delivered).count();
+        self.delivered += delivered;
+        if matches!(result.endpoint_signal, EndpointSignal::Failure { .. }) && self.failure.is_none() {
+            self.failure = result.events.iter().find_map(|one| one.error.clone());
+        }
+        delivered > 0
+    }
+}
+
+/// Whether an event is to be sent at once again, in another request.
+fn is_wanted_at_once(one: &EventResult) -> bool {
+    matches!(one.verdict, Verdict::Retry { delay } if delay.is_zero() && !one.counts)
+}
+
+/// Leaves out what has a result, and the later events of a device whose event has to wait.
+fn leave_out(rest: &mut Vec<(&StreamedEvent, Attempt)>, done: &[EventResult]) {
+    let result = |attempt: &Attempt| done.iter().find(|one| one.delivery_id == attempt.delivery_id);
+    let is_waiting = |one: &EventResult| matches!(one.verdict, Verdict::Retry { .. });
+    let waiting: BTreeSet<DeviceId> = rest
+        .iter()
+        .filter(|(_, attempt)| result(attempt).is_some_and(is_waiting))
+        .map(|(event, _)| event.device_id)
+        .collect();
+    rest.retain(|(event, attempt)| result(attempt).is_none() && !waiting.contains(&event.device_id));
+}
+
+/// An event as kinds of destinations take it.
+fn attempt(destination: DestinationId, event: &StreamedEvent, body: String) -> Attempt {
+    Attempt {
+        delivery_id: DeliveryId::of(destination, event.id, 0),
+        event_id: event.id,
+        event_type: event.event_type.clone(),
+        revision: 0,
+        number: event.attempts.saturating_add(1),
+        refusals: event.refusals,
+        first_tried_at: event.first_tried_at,
+        is_stale: false,
+        body,
+        traceparent: None,
+    }
+}
+
+/// How a request was answered.
+#[derive(Debug, Clone, Copy)]
+struct Answered {
+    /// The status, when there was an answer.
+    status: Option<i64>,
+    latency: Duration,
+}
+
+fn result_of(event: &StreamedEvent, result: &EventResult, answered: Answered) -> StreamResult {
+    let verdict = match result.verdict {
+        Verdict::Delivered => StreamVerdict::Delivered,
+        Verdict::Retry { delay } => StreamVerdict::Retry { delay, counts: result.counts },
+        Verdict::Dead => StreamVerdict::Dead,
+    };
+    let why = || result.error.clone().unwrap_or_else(|| result.class.as_str().to_owned());
+    let error = (verdict != StreamVerdict::Delivered).then(why);
+    let Answered { status, latency } = answered;
+    let tried = Some(Tried { class: result.class, status, latency });
+    StreamResult { seq: event.seq, verdict, tried, error }
+}
+
+/// The result of an event whose request cannot be built from the destination's settings.
+fn unusable(event: &StreamedEvent, invalid: &Invalid) -> StreamResult {
+    let verdict = StreamVerdict::Retry { delay: INVALID_SETTINGS_RETRY, counts: false };
+    StreamResult { seq: event.seq, verdict, tried: None, error: Some(invalid.to_string()) }
+}
+
+fn count(results: &[StreamResult]) {
+    for one in results {
+        let outcome = match one.verdict {
+            StreamVerdict::Delivered => "delivered",
+            StreamVerdict::Retry { .. } => "retry",
+            StreamVerdict::Dead => "dead",
+            StreamVerdict::Skipped => "skipped",
+        };
+        metrics::counter!("settle_device_deliveries_total", "outcome" => outcome).increment(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::{Environment, EventId};
+    use uuid::Uuid;
+
+    fn event(seq: i64, device: u128) -> StreamedEvent {
+        StreamedEvent {
+            seq,
+            id: EventId::new(Uuid::from_u128(u128::from(seq.unsigned_abs()))),
+            device_id: DeviceId::new(Uuid::from_u128(device)),
+            event_type: "device.impression".to_owned(),
+            environment: Environment::Production,
+            occurred_at: Timestamp::from_micros(0),
+            body: "{}".to_owned(),
+            attempts: 0,
+            refusals: 0,
+            first_tried_at: None,
+            tried_at: None,
+            next_due_at: Timestamp::from_micros(0),
+            last_error: None,
+            batch_id: None,
+        }
+    }
+
+    #[test]
+    fn an_event_that_waits_takes_its_device_out_of_the_channel() {
+        let destination = DestinationId::new(Uuid::nil());
+        let events: Vec<StreamedEvent> =
+            [1, 2, 1, 2].into_iter().zip(1..).map(|(device, seq)| event(seq, device)).collect();
+        let mut rest: Vec<(&StreamedEvent, Attempt)> =
+            events.iter().map(|event| (event, attempt(destination, event, String::new()))).collect();
+        let done = |index: usize, verdict: Verdict| EventResult {
+            delivery_id: DeliveryId::of(destination, events[index].id, 0),
+            verdict,
+            class: storage::AttemptClass::ServerError,
+            error: None,
+            counts: true,
+        };
+        leave_out(&mut rest, &[done(0, Verdict::Retry { delay: Duration::from_secs(5) }), done(1, Verdict::Delivered)]);
+        assert_eq!(rest.iter().map(|(event, _)| event.seq).collect::<Vec<_>>(), [4]);
+        let at_once = EventResult { counts: false, ..done(3, Verdict::Retry { delay: Duration::ZERO }) };
+        assert!(is_wanted_at_once(&at_once) && !is_wanted_at_once(&done(3, Verdict::Dead)));
+    }
+
+    #[test]
+    fn the_events_of_a_device_are_in_one_channel_in_their_order() {
+        let events: Vec<StreamedEvent> = (0..60).map(|seq| event(seq, u128::from(seq.unsigned_abs() % 7))).collect();
+        for concurrency in [0, 1, 3, 100] {
+            let channels = channels(&events, concurrency);
+            assert_eq!(channels.len(), concurrency.clamp(1, 7));
+            assert_eq!(channels.iter().map(Vec::len).sum::<usize>(), events.len());
+            let mut channel_of: BTreeMap<DeviceId, (usize, i64)> = BTreeMap::new();
+            for (index, channel) in channels.iter().enumerate() {
+                for event in channel {
+                    let (known, last) = channel_of.entry(event.device_id).or_insert((index, -1));
+                    assert!(*known == index && *last < event.seq, "{event:?}");
+                    *last = event.seq;
+                }
+            }
+        }
+        assert_eq!(channels(&[], 4).len(), 1);
+    }
+}

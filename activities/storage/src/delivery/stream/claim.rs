@@ -1,0 +1,109 @@
+//! Claiming a page of a stream, with a part of the destination's concurrency.
+
+use super::due::{self, Dues, Found, find};
+use super::{CREATE, LOCK, PROBE_EVERY, StreamBatch, StreamClaim, StreamPage, StreamRow, StreamWait, TAKE};
+use crate::db::error::Error;
+use crate::db::statement::sql;
+use crate::db::store::Store;
+use crate::db::writer::{JobKind, Write};
+use crate::delivery::claim::limits::in_flight_ahead;
+use crate::delivery::lanes::Mode;
+use crate::delivery::{health, slots};
+use crate::settings::destinations;
+use domain::Timestamp;
+use domain::health::State;
+use std::time::Duration;
+
+/// Maximum number of requests of a stream at once.
+const MAX_CHANNELS: i64 = 32;
+/// How long a stream that waits for the requests of purchases holds its place, without claiming again.
+const PLACE_HELD: Duration = Duration::from_secs(5);
+/// When a stream that waits for the requests of purchases claims again.
+const BUSY: Duration = Duration::from_millis(500);
+
+/// What is left of a destination's concurrency.
+enum Room {
+    /// Maximum number of requests at once.
+    Channels(usize),
+    /// Purchases make all requests that the destination takes.
+    None(StreamWait),
+}
+
+impl Store {
+    /// Leases the stream of a destination, and reads what may be sent now.
+    pub async fn claim_stream(&self, claim: StreamClaim) -> Result<StreamPage, Error> {
+        let (secrets, kind) = (self.secrets.clone(), JobKind::Stream(claim.destination));
+        let work = move |write: &mut Write<'_>| {
+            let id = claim.destination;
+            let Some(row) = destinations::find(write.connection, id)?.filter(|row| row.enabled) else {
+                return Ok(StreamPage::Closed);
+            };
+            sql(CREATE).bind(id).later(write.connection)?;
+            let stream: StreamRow = sql(LOCK).bind(id).one(write.connection, "stream")?;
+            if let Some(wait) = stream.held_back(write, &claim, row.state)? {
+                return Ok(StreamPage::Wait(wait));
+            }
+            let mode = if row.state == State::Open { Mode::Probe } else { Mode::Drain };
+            let due = Dues { health: health::find(write.connection, id)?.health, mode, now: write.now };
+            let Found { events, last_device, wait } = find(write.connection, &claim, &due)?;
+            let Some(last_device) = last_device else { return Ok(StreamPage::End) };
+            if events.is_empty() {
+                return Ok(StreamPage::Next { after: last_device, wait });
+            }
+            let mut events = due::with_batches(write.connection, id, events)?;
+            if mode == Mode::Probe {
+                due::keep_first(&mut events);
+            }
+            let channels = match take(write, &claim, row.concurrency)? {
+                Room::Channels(channels) => channels,
+                Room::None(wait) => return Ok(StreamPage::Wait(wait)),
+            };
+            let secret = row.open_secret(&secrets)?;
+            let (destination, at) = (row.destination(), write.now);
+            Ok(StreamPage::Send(Box::new(StreamBatch { destination, secret, events, channels, last_device, at, mode })))
+        };
+        self.writer.write(kind, work).await
+    }
+}
+
+/// Leases the stream with a part of the concurrency: half of it at most, so that purchases never wait for devices alone, and
+/// no more than they leave. If they leave nothing, a place is held for the stream: then the next one that is free is its own.
+fn take(write: &mut Write<'_>, claim: &StreamClaim, concurrency: i64) -> Result<Room, Error> {
+    let (id, token) = (claim.destination, claim.token.as_str());
+    slots::take_all(write, id)?;
+    // Without what this stream holds already.
+    sql(TAKE).bind(token).bind(write.now).bind(0_i64).bind(id).later(write.connection)?;
+    let in_flight = in_flight_ahead(write, id)?.first(write.connection)?.map_or(0, |live| live.value);
+    let room = concurrency.saturating_sub(in_flight);
+    let channels = concurrency.div_euclid(2).clamp(1, MAX_CHANNELS).min(room.max(1));
+    let lease = if room > 0 { claim.lease } else { PLACE_HELD };
+    sql(TAKE).bind(token).bind(write.now.plus(lease)).bind(channels).bind(id).later(write.connection)?;
+    if room > 0 {
+        return Ok(Room::Channels(usize::try_from(channels).unwrap_or(1)));
+    }
+    let why = "purchases make all requests that the destination takes at once".to_owned();
+    Ok(Room::None(StreamWait { wait: BUSY, why }))
+}
+
+impl StreamRow {
+    /// Why nothing can be sent now.
+    fn held_back(&self, write: &mut Write<'_>, claim: &StreamClaim, state: State) -> Result<Option<StreamWait>, Error> {
+        let now = write.now;
+        let pause = health::find(write.connection, claim.destination)?.health.paused_for(now);
+        // A time that is further ahead was stored before the clock was put back, and says nothing.
+        let until =
+            |at: Option<Timestamp>, longest: Duration| at.map(|at| at.since(now)).filter(|wait| *wait <= longest);
+        let probe = self.probed_at.filter(|_| state == State::Open).map(|at| at.plus(PROBE_EVERY));
+        let lease = self.lease_until.filter(|_| !self.is_of(&claim.token));
+        let reasons = [
+            (until(lease, claim.lease), "another run has the stream"),
+            (pause, "the destination requested a pause"),
+            (until(probe, PROBE_EVERY), "the destination's breaker is open: an event is tried every half minute"),
+        ];
+        let waits = reasons.into_iter().filter_map(|(wait, why)| {
+            let wait = wait.filter(|wait| !wait.is_zero())?;
+            Some(StreamWait { wait, why: why.to_owned() })
+        });
+        Ok(waits.max())
+    }
+}

@@ -1,0 +1,228 @@
+//! Records how the requests of a stream ended, and what they show of the destination.
+
+use super::{CREATE, LOCK, PROBE, PROBE_EVERY, StreamClaim, StreamRow};
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{clean, sql, stored};
+use crate::db::store::Store;
+use crate::db::writer::{JobKind, Write};
+use crate::delivery::class::AttemptClass;
+use crate::delivery::health;
+use crate::delivery::lanes::{DeliveryResult, Mode};
+use crate::delivery::operators::OperatorEvents;
+use crate::settings::destinations;
+use domain::health::Subject;
+use domain::{DestinationId, DeviceId, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Maximum number of characters of a stored error.
+const MAX_ERROR_CHARS: usize = 500;
+
+stored! {
+    /// The status of what a destination is owed of an event of a device.
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    #[serde(rename_all = "snake_case")]
+    pub enum StreamStatus {
+        /// It is owed, and sent when it is due.
+        Pending = "pending",
+        /// The destination acknowledged it.
+        Delivered = "delivered",
+        /// The destination must not get it.
+        Skipped = "skipped",
+        /// It was given up.
+        Dead = "dead",
+    }
+}
+
+/// A request with an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tried {
+    /// How it went for the event.
+    pub class: AttemptClass,
+    /// The status of the answer, when there was one.
+    pub status: Option<i64>,
+    /// How long it took.
+    pub latency: Duration,
+}
+
+/// How an attempt of an event ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamResult {
+    /// Its place in the stream.
+    pub seq: i64,
+    /// What follows for it.
+    pub verdict: StreamVerdict,
+    /// The request; `None` if none was made.
+    pub tried: Option<Tried>,
+    /// Why it was not delivered, for people and without secrets.
+    pub error: Option<String>,
+}
+
+/// What follows for an event after an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamVerdict {
+    /// The destination acknowledged it.
+    Delivered,
+    /// Try again.
+    Retry {
+        /// How long from now.
+        delay: Duration,
+        /// Whether the attempt counts as a step of the retry schedule.
+        counts: bool,
+    },
+    /// Never try again.
+    Dead,
+    /// The destination must not get it.
+    Skipped,
+}
+
+impl StreamResult {
+    /// The result as it counts: a probe uses up no step of the schedule, so it cannot be the last one.
+    fn in_mode(&self, mode: Mode) -> Self {
+        let verdict = match (mode, self.verdict) {
+            (Mode::Probe, StreamVerdict::Dead) if self.tried.is_some() => {
+                StreamVerdict::Retry { delay: PROBE_EVERY, counts: false }
+            }
+            (Mode::Probe, StreamVerdict::Retry { delay, .. }) => StreamVerdict::Retry { delay, counts: false },
+            (_, verdict) => verdict,
+        };
+        Self { verdict, ..self.clone() }
+    }
+}
+
+/// What a request shows of the destination.
+#[derive(Debug, Clone)]
+pub struct StreamRequest {
+    /// The first device of the request.
+    pub device: DeviceId,
+    /// When its page was claimed, by the database's clock.
+    pub began: Timestamp,
+    /// Why it was made.
+    pub mode: Mode,
+    /// The results of the request.
+    pub result: DeliveryResult,
+    /// The destination is disabled after this time without a success.
+    pub disable_after: Duration,
+}
+
+/// The events for operators that were recorded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StreamFinished {
+    /// The types of the events about the destination.
+    pub operator_events: Vec<&'static str>,
+    /// Other destinations that are owed them.
+    pub owing: Vec<DestinationId>,
+}
+
+impl Store {
+    /// Records how attempts ended, and what a request shows of the destination; its failures open the breaker as those of
+    /// purchases do, with devices in the place of purchases. A claimer that lost the stream records only what arrived.
+    pub async fn finish_stream(
+        &self,
+        claim: &StreamClaim,
+        results: Vec<StreamResult>,
+        request: Option<StreamRequest>,
+    ) -> Result<StreamFinished, Error> {
+        let (claim, kind) = (claim.clone(), JobKind::Stream(claim.destination));
+        let work = move |write: &mut Write<'_>| {
+            sql(CREATE).bind(claim.destination).later(write.connection)?;
+            let stream: StreamRow = sql(LOCK).bind(claim.destination).one(write.connection, "stream")?;
+            let is_holder = stream.is_of(&claim.token);
+            let mode = request.as_ref().map_or(Mode::Drain, |request| request.mode);
+            if mode == Mode::Probe {
+                sql(PROBE).bind(write.now).bind(claim.destination).later(write.connection)?;
+            }
+            for result in &results {
+                note(write, claim.destination, &result.in_mode(mode), is_holder)?;
+            }
+            if !is_holder {
+                return Ok(StreamFinished::default());
+            }
+            let mut finished = OperatorEvents::default();
+            if let Some(request) = &request {
+                finished.add(update_health(write, &claim, request)?);
+            }
+            let is_dead = |one: &&StreamResult| one.in_mode(mode).verdict == StreamVerdict::Dead;
+            if let Some(dead) = results.iter().find(is_dead) {
+                let why = dead.error.as_deref().unwrap_or("it was refused");
+                let reason = format!("an event of a device failed for the last time: {why}");
+                finished.add(health::announce_exhausted(write, claim.destination, reason)?);
+            }
+            let OperatorEvents { events, owing } = finished;
+            Ok(StreamFinished { operator_events: events, owing })
+        };
+        self.writer.write(kind, work).await
+    }
+}
+
+/// Updates the health of the destination, as after a request of a lane.
+fn update_health(write: &mut Write<'_>, claim: &StreamClaim, request: &StreamRequest) -> Result<OperatorEvents, Error> {
+    let request_of_device = health::Request {
+        destination: claim.destination,
+        subject: Subject::Device(request.device),
+        mode: request.mode,
+        began: request.began,
+        result: &request.result,
+        disable_after: request.disable_after,
+    };
+    let seen = health::find(write.connection, claim.destination)?.health;
+    let events = health::update(write, request_of_device, &seen)?;
+    if let Some(alarm) = &request.result.alarm
+        && let Some(found) = destinations::find(write.connection, claim.destination)?
+    {
+        health::alarm(write, &found.destination(), alarm);
+    }
+    Ok(events)
+}
+
+const END: Sql = statement! {"
+    UPDATE device_deliveries
+    SET status = ?, last_error = ?, finished_at = ?, attempts = attempts + ?,
+        first_tried_at = COALESCE(first_tried_at, ?), tried_at = COALESCE(?, tried_at),
+        last_class = COALESCE(?, last_class), last_status = CASE WHEN ? THEN ? ELSE last_status END,
+        latency_ms = COALESCE(?, latency_ms)
+    WHERE destination_id = ? AND event_seq = ? AND status = 'pending'
+"};
+
+const RETRY: Sql = statement! {"
+    UPDATE device_deliveries
+    SET next_due_at = ?, last_error = ?, attempts = attempts + ?, refusals = refusals + ?,
+        first_tried_at = COALESCE(first_tried_at, ?), tried_at = COALESCE(?, tried_at),
+        last_class = COALESCE(?, last_class), last_status = CASE WHEN ? THEN ? ELSE last_status END,
+        latency_ms = COALESCE(?, latency_ms)
+    WHERE destination_id = ? AND event_seq = ? AND status = 'pending'
+"};
+
+/// Records how the attempt of an event ended.
+fn note(write: &mut Write<'_>, id: DestinationId, done: &StreamResult, is_holder: bool) -> Result<(), Error> {
+    let StreamResult { seq, verdict, tried, error } = done;
+    let error = error.as_deref().map(|text| clean(text).chars().take(MAX_ERROR_CHARS).collect::<String>());
+    let status = match *verdict {
+        StreamVerdict::Delivered => Some(StreamStatus::Delivered),
+        StreamVerdict::Dead if is_holder => Some(StreamStatus::Dead),
+        StreamVerdict::Skipped if is_holder => Some(StreamStatus::Skipped),
+        StreamVerdict::Retry { .. } if is_holder => None,
+        StreamVerdict::Dead | StreamVerdict::Skipped | StreamVerdict::Retry { .. } => return Ok(()),
+    };
+    let statement = match (status, *verdict) {
+        (None, StreamVerdict::Retry { delay, counts }) => {
+            let is_refusal = counts && tried.is_some_and(|tried| tried.class == AttemptClass::Refused);
+            let due_at = write.now.plus(delay);
+            sql(RETRY).bind(due_at).bind(error).bind(i64::from(counts)).bind(i64::from(is_refusal))
+        }
+        _ => sql(END).bind(status).bind(error).bind(write.now).bind(i64::from(tried.is_some())),
+    };
+    let tried_at = tried.map(|_| write.now);
+    statement
+        .bind(tried_at)
+        .bind(tried_at)
+        .bind(tried.map(|tried| tried.class))
+        .bind(tried.is_some())
+        .bind(tried.and_then(|tried| tried.status))
+        .bind(tried.map(|tried| tried.latency))
+        .bind(id)
+        .bind(*seq)
+        .later(write.connection)
+}

@@ -1,0 +1,78 @@
+//! Starting a request of a stream: its place under the destination's rate, and the batch that its events are from now on.
+
+use super::{LOCK, StreamClaim, StreamRow};
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::sql;
+use crate::db::store::Store;
+use crate::db::writer::{JobKind, Write};
+use crate::delivery::health;
+use crate::settings::destinations;
+use domain::DeliveryId;
+use domain::health::{Slot, slot};
+use std::time::Duration;
+
+/// A request of a stream that is to be made.
+#[derive(Debug, Clone, Default)]
+pub struct StreamStart {
+    /// The places of its events in the stream.
+    pub seqs: Vec<i64>,
+    /// Its `webhook-id`, if the destination gets several events in a request.
+    pub batch_id: Option<DeliveryId>,
+}
+
+/// Whether a request may be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamStarted {
+    /// After this time.
+    In(Duration),
+    /// The rate has no place for it soon: try again after this time.
+    Later(Duration),
+    /// Another claimer has the stream.
+    Lost,
+}
+
+const BATCH: Sql = statement! {"
+    UPDATE device_deliveries
+    SET batch_id = ?
+    WHERE destination_id = ? AND event_seq IN (?*) AND status = 'pending'
+"};
+
+impl Store {
+    /// Reserves the next place under the destination's rate, which purchases share, and records the batch of the request:
+    /// from now on its events are sent together.
+    pub async fn start_stream_request(
+        &self,
+        claim: &StreamClaim,
+        request: StreamStart,
+    ) -> Result<StreamStarted, Error> {
+        let (claim, kind) = (claim.clone(), JobKind::Stream(claim.destination));
+        let work = move |write: &mut Write<'_>| {
+            let id = claim.destination;
+            let stream: StreamRow = sql(LOCK).bind(id).one(write.connection, "stream")?;
+            if !stream.is_held(&claim.token, write.now) {
+                return Ok(StreamStarted::Lost);
+            }
+            let Some(found) = destinations::find(write.connection, id)?.filter(|found| found.enabled) else {
+                return Ok(StreamStarted::Lost);
+            };
+            let mut wait = Duration::ZERO;
+            if let Some(rate) = found.rate {
+                let next_slot_at = health::lock(write, id)?.next_slot_at;
+                match slot(next_slot_at, rate, write.now) {
+                    Slot::Free { wait: until, next_at } => {
+                        health::note_slot(write, id, next_at)?;
+                        wait = until;
+                    }
+                    Slot::Later { wait } => return Ok(StreamStarted::Later(wait)),
+                }
+            }
+            if let (Some(batch), false) = (request.batch_id, request.seqs.is_empty()) {
+                let seqs = request.seqs.iter().copied();
+                sql(BATCH).uncached().bind(batch).bind(id).bind_list(seqs).run(write.connection)?;
+            }
+            Ok(StreamStarted::In(wait))
+        };
+        self.writer.write(kind, work).await
+    }
+}

@@ -1,0 +1,299 @@
+//! The events of devices, as the API shows and explains them: each with what its destinations are owed of it.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::page::{Page, Paged};
+use crate::db::sql::{Clause, Sql, clause, statement};
+use crate::db::statement::{Value, clean, row, sql};
+use crate::db::store::Store;
+use crate::delivery::stream::finish::StreamStatus;
+use crate::reports::explain::{Addressee, of_app};
+use crate::reports::listing::Filtered;
+use domain::{AppId, DeliveryId, DestinationId, DeviceId, Environment, EventId, PlatformId, SessionId, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Which events of devices are listed; all that are set must match.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+pub struct DeviceEventFilter {
+    /// Only those of this platform.
+    pub platform_id: Option<PlatformId>,
+    /// Only those of this device.
+    pub device_id: Option<DeviceId>,
+    /// Only those of this type.
+    #[serde(rename = "type")]
+    pub event_type: Option<String>,
+    /// Only the one that the app itself names so: the `id` in its report.
+    pub client_id: Option<String>,
+    /// Only those that were owed to this destination.
+    pub destination_id: Option<DestinationId>,
+    /// Only those whose delivery, to `destination_id` or else to any destination, is in this status.
+    pub status: Option<StreamStatus>,
+}
+
+row! {
+    /// An event that a device reported.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+    pub struct DeviceEventFacts {
+        /// Its id, as destinations get it.
+        pub id: EventId,
+        /// Its type.
+        #[serde(rename = "type")]
+        pub event_type: String,
+        /// The platform of its device.
+        pub platform_id: PlatformId,
+        /// Its device.
+        pub device_id: DeviceId,
+        /// The app's own id of it. Of the end of a session by a timeout it is `session/` with the id of the session.
+        pub client_id: String,
+        /// Its session.
+        pub session_id: Option<SessionId>,
+        /// The environment of its platform when it was received.
+        pub environment: Environment,
+        /// When it happened, by our clock.
+        pub occurred_at: Timestamp,
+        /// When it was received.
+        pub created_at: Timestamp,
+    }
+}
+
+/// What a destination is owed of an event of a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "DeviceDelivery")]
+pub struct DeviceDeliveryView {
+    /// The destination.
+    pub destination_id: DestinationId,
+    /// The `webhook-id` of its request.
+    pub webhook_id: DeliveryId,
+    /// How it stands.
+    pub status: StreamStatus,
+    /// Number of attempts that count as steps of the schedule.
+    pub attempts: i64,
+    /// When the next attempt is due; null unless it is pending.
+    pub next_due_at: Option<Timestamp>,
+    /// When it was sent first; null if it was not sent yet.
+    pub first_tried_at: Option<Timestamp>,
+    /// When it was sent last.
+    pub tried_at: Option<Timestamp>,
+    /// How the last request went, by a name that never changes.
+    pub last_class: Option<String>,
+    /// The status of the last answer, if there was one.
+    pub last_status: Option<i64>,
+    /// How long the last request took, in milliseconds.
+    pub latency_ms: Option<i64>,
+    /// Why it is not delivered: why the last request failed, or why none was made.
+    pub last_error: Option<String>,
+    /// When it ended; null while it is pending.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// An event of a device, with what its destinations are owed of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "DeviceEvent")]
+pub struct DeviceEventView {
+    /// The event.
+    #[serde(flatten)]
+    pub event: DeviceEventFacts,
+    /// One for each destination that had chosen its type when it was received.
+    pub deliveries: Vec<DeviceDeliveryView>,
+}
+
+/// An event of a device with its body.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "DeviceEventWithBody")]
+pub struct DeviceEventFull {
+    /// The event.
+    #[serde(flatten)]
+    pub event: DeviceEventView,
+    /// Its body, without the fields that depend on a destination.
+    pub body: serde_json::Value,
+}
+
+/// The explanation of an event of a device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeviceEventExplanation {
+    /// The event.
+    pub event: DeviceEventView,
+    /// Its app.
+    pub app_id: AppId,
+    /// The destinations of its app.
+    pub addressees: Vec<Addressee>,
+    /// As of when.
+    pub now: Timestamp,
+}
+
+row! {
+    struct EventRow {
+        seq: i64,
+        event: DeviceEventFacts,
+    }
+}
+
+row! {
+    struct FullRow {
+        seq: i64,
+        event: DeviceEventFacts,
+        body: serde_json::Value,
+        app_id: AppId,
+    }
+}
+
+row! {
+    struct DeliveryRow {
+        event_seq: i64,
+        destination_id: DestinationId,
+        status: StreamStatus,
+        attempts: i64,
+        next_due_at: Timestamp,
+        first_tried_at: Option<Timestamp>,
+        tried_at: Option<Timestamp>,
+        last_class: Option<String>,
+        last_status: Option<i64>,
+        latency_ms: Option<i64>,
+        last_error: Option<String>,
+        finished_at: Option<Timestamp>,
+    }
+}
+
+const EVENT: &str = "e.seq, e.id, e.event_type, e.platform_id, e.device_id, e.client_id, e.session_id, e.environment, \
+    e.occurred_at, e.created_at";
+
+const LIST: Sql = statement! {"
+    SELECT CAST(e.seq AS TEXT) AS cursor, {EVENT}
+    FROM device_events e
+    WHERE e.seq < ? AND {{which}}
+    ORDER BY e.seq DESC
+    LIMIT ?
+"};
+const OF_PLATFORM: Clause = clause!(&[LIST], "e.platform_id = ?");
+const OF_DEVICE: Clause = clause!(&[LIST], "e.device_id = ?");
+const OF_TYPE: Clause = clause!(&[LIST], "e.event_type = ?");
+const OF_CLIENT_ID: Clause = clause!(&[LIST], "e.client_id = ?");
+const TO_DESTINATION: Clause = clause! {&[LIST], "
+    EXISTS (SELECT 1 FROM device_deliveries d WHERE d.event_seq = e.seq AND d.destination_id = ?)
+"};
+const TO_DESTINATION_IN_STATUS: Clause = clause! {&[LIST], "
+    EXISTS (SELECT 1 FROM device_deliveries d
+        WHERE d.event_seq = e.seq AND d.destination_id || '/' || d.status = ?)
+"};
+const IN_STATUS: Clause = clause! {&[LIST], "
+    EXISTS (SELECT 1 FROM device_deliveries d WHERE d.event_seq = e.seq AND d.status = ?)
+"};
+// A partial index of one status serves only a statement that has this status as a literal.
+const DEAD: Clause = clause! {&[LIST], hot "device_deliveries_dead", "
+    e.seq IN (SELECT d.event_seq FROM device_deliveries d WHERE d.status = 'dead')
+"};
+const SKIPPED: Clause = clause! {&[LIST], hot "device_deliveries_skipped", "
+    e.seq IN (SELECT d.event_seq FROM device_deliveries d WHERE d.status = 'skipped')
+"};
+
+const FIND: Sql = statement! {hot "device_events_id", "
+    SELECT {EVENT}, e.body, f.app_id
+    FROM device_events e
+    JOIN platforms f ON f.id = e.platform_id
+    WHERE e.id = ?
+"};
+
+const DELIVERIES: Sql = statement! {"
+    SELECT d.event_seq, d.destination_id, d.status, d.attempts, d.next_due_at, d.first_tried_at, d.tried_at,
+        d.last_class, d.last_status, d.latency_ms, d.last_error, d.finished_at
+    FROM device_deliveries d
+    WHERE d.event_seq IN (?*)
+    ORDER BY d.event_seq, d.destination_id
+"};
+
+impl Store {
+    /// Events of devices, the newest first.
+    pub async fn device_events(&self, filter: DeviceEventFilter, page: Page) -> Result<Paged<DeviceEventView>, Error> {
+        let below = page.number_or(i64::MAX)?;
+        self.read(move |connection| {
+            let rows: Paged<EventRow> = page.read(connection, filter.list(below).statement())?;
+            let Paged { items, next_cursor } = rows;
+            Ok(Paged { items: with_deliveries(connection, items)?, next_cursor })
+        })
+        .await
+    }
+
+    /// One event of a device, with its body.
+    pub async fn device_event(&self, id: EventId) -> Result<DeviceEventFull, Error> {
+        self.read(move |connection| {
+            let (event, body, _) = find(connection, id)?;
+            Ok(DeviceEventFull { event, body })
+        })
+        .await
+    }
+
+    /// Explains an event of a device: how each destination of its app stands to it.
+    pub async fn explain_device_event(&self, id: EventId) -> Result<DeviceEventExplanation, Error> {
+        self.read_now(move |connection, now| {
+            let (event, _, app_id) = find(connection, id)?;
+            Ok(DeviceEventExplanation { event, app_id, addressees: of_app(connection, app_id)?, now })
+        })
+        .await
+    }
+}
+
+impl DeviceEventFilter {
+    fn list<'a>(self, below: i64) -> Filtered<'a> {
+        let storable = |text: Option<String>| text.map(|text| clean(&text).into_owned());
+        let of_destination = self.destination_id.filter(|_| self.status.is_none());
+        let both = self.destination_id.zip(self.status).map(|(id, status)| format!("{id}/{}", status.as_str()));
+        let (named, other) = match self.status.filter(|_| self.destination_id.is_none()) {
+            Some(StreamStatus::Dead) => (Some(DEAD), None),
+            Some(StreamStatus::Skipped) => (Some(SKIPPED), None),
+            other => (None, other),
+        };
+        Filtered::new(LIST, [Value::from(below)])
+            .when(named)
+            .and(OF_PLATFORM, self.platform_id)
+            .and(OF_DEVICE, self.device_id)
+            .and(OF_TYPE, storable(self.event_type))
+            .and(OF_CLIENT_ID, storable(self.client_id))
+            .and(TO_DESTINATION, of_destination)
+            .and(TO_DESTINATION_IN_STATUS, both)
+            .and(IN_STATUS, other)
+    }
+}
+
+fn find(connection: &mut AnyConnection, id: EventId) -> Result<(DeviceEventView, serde_json::Value, AppId), Error> {
+    let FullRow { seq, event, body, app_id } = sql(FIND).bind(id).one(connection, "event")?;
+    let with = with_deliveries(connection, vec![EventRow { seq, event }])?;
+    let view = with.into_iter().next().ok_or(Error::Missing { what: "event" })?;
+    Ok((view, body, app_id))
+}
+
+/// Adds to each event what its destinations are owed of it.
+fn with_deliveries(connection: &mut AnyConnection, events: Vec<EventRow>) -> Result<Vec<DeviceEventView>, Error> {
+    let Some(seqs) = Value::list(events.iter().map(|row| row.seq)) else { return Ok(Vec::new()) };
+    let rows: Vec<DeliveryRow> = sql(DELIVERIES).uncached().bind(seqs).all(connection)?;
+    let mut of_event: BTreeMap<i64, Vec<DeliveryRow>> = BTreeMap::new();
+    for row in rows {
+        of_event.entry(row.event_seq).or_default().push(row);
+    }
+    let with = |EventRow { seq, event }: EventRow| {
+        let deliveries = of_event.remove(&seq).unwrap_or_default().into_iter().map(|row| row.view(event.id)).collect();
+        DeviceEventView { event, deliveries }
+    };
+    Ok(events.into_iter().map(with).collect())
+}
+
+impl DeliveryRow {
+    fn view(self, event: EventId) -> DeviceDeliveryView {
+        let Self { destination_id, status, attempts, first_tried_at, tried_at, last_class, last_status, .. } = self;
+        DeviceDeliveryView {
+            destination_id,
+            webhook_id: DeliveryId::of(destination_id, event, 0),
+            status,
+            attempts,
+            next_due_at: (status == StreamStatus::Pending).then_some(self.next_due_at),
+            first_tried_at,
+            tried_at,
+            last_class,
+            last_status,
+            latency_ms: self.latency_ms,
+            last_error: self.last_error,
+            finished_at: self.finished_at,
+        }
+    }
+}

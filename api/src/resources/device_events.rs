@@ -1,0 +1,26 @@
+//! `/v1/device-events`: the events that devices reported, each with what its destinations are owed of it.
+
+use super::query::Listed;
+use crate::edge::Shared;
+use crate::error::Error;
+use crate::extract::{Id, Query};
+use axum::Json;
+use axum::extract::State;
+use domain::EventId;
+use storage::{DeviceEventFilter, DeviceEventFull, DeviceEventView, Paged};
+
+/// `GET /v1/device-events`, the newest first.
+pub async fn list(
+    State(edge): State<Shared>,
+    Query(query): Query<Listed<DeviceEventFilter>>,
+) -> Result<Json<Paged<DeviceEventView>>, Error> {
+    Ok(Json(edge.store.device_events(query.filter, query.page.page()).await?))
+}
+
+/// `GET /v1/device-events/{event_id}`
+pub async fn show(State(edge): State<Shared>, Id(id): Id<EventId>) -> Result<Json<DeviceEventFull>, Error> {
+    match edge.store.device_event(id).await {
+        Err(storage::Error::Missing { .. }) => Err(Error::missing("event of a device", id)),
+        found => Ok(Json(found?)),
+    }
+}

@@ -1,0 +1,151 @@
+//! A hundred thousand events of devices: each arrives at a webhook and at Amplitude, through a `kill -9` of the worker, with
+//! one workflow for each of the two.
+
+use futures::StreamExt;
+use serde_json::{Value, json};
+use std::fs;
+use std::time::Duration;
+use system_tests::amplitude::Amplitude;
+use system_tests::devices::{Device, Devices};
+use system_tests::process::Backend;
+use system_tests::tally::Tally;
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+use tokio::time::Instant;
+
+const DEVICES: u32 = 5_000;
+const PER_DEVICE: usize = 20;
+const EVENTS: usize = DEVICES as usize * PER_DEVICE;
+/// Number of devices that report at the same time, all at one address.
+const AT_ONCE: usize = 8;
+/// The worker is killed when this many events have arrived at the webhook.
+const KILLED_AFTER: usize = EVENTS / 4;
+/// Maximum number of history events for 1,000 events of devices.
+const MAX_HISTORY_PER_THOUSAND: usize = 10;
+/// Maximum memory of the worker.
+const MAX_MIB: f64 = 300.0;
+/// The concurrency of the webhook: so many requests can be in flight when the worker is killed.
+const CONCURRENCY: usize = 32;
+const KEY: &str = "5f0b7d2c9e814a63b1d7f4a2sandbox";
+/// Time limit on any machine.
+const ENOUGH: Duration = Duration::from_secs(1200);
+
+/// The resident memory of a process, in MiB: now, and at its highest.
+fn memory_mib(process: u32) -> (f64, f64) {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("the worker's status");
+    let of = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("its memory");
+        line.trim().trim_end_matches(" kB").trim().parse::<f64>().expect("a number") / 1024.0
+    };
+    (of("VmRSS:"), of("VmHWM:"))
+}
+
+async fn add(world: &World, destination: Value) -> String {
+    let created = world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &destination).await.ok();
+    created["id"].as_str().expect("an id").to_owned()
+}
+
+/// Reports everything, and returns the events a second.
+async fn report_all(world: &World) -> f64 {
+    let devices = Devices::of(world).await;
+    let began = Instant::now();
+    let reports = (0..DEVICES).map(|number| {
+        let devices = devices.clone();
+        async move {
+            let device = Device(number);
+            let events: Vec<Value> = (0..PER_DEVICE).map(|index| device.impression(&format!("e{index}"))).collect();
+            let taken = devices.report(device, &events).await.ok();
+            assert_eq!(taken["accepted"], PER_DEVICE, "{taken}");
+        }
+    });
+    futures::stream::iter(reports).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
+    EVENTS as f64 / began.elapsed().as_secs_f64()
+}
+
+/// Waits until a stream's activity is pending, as people see it, and returns the number of open workflows.
+async fn check_visible(world: &World, streams: &[String]) -> usize {
+    for stream in streams {
+        wait::until(SOON, "a pending activity", async || {
+            let pending = world.temporal.pending_activities(stream).await;
+            if pending.len() == 1 { Ok(()) } else { Err(format!("{pending:?}")) }
+        })
+        .await;
+    }
+    world.temporal.list("ExecutionStatus = 'Running'").await.len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_thousand_events_of_devices_survive_a_killed_worker() {
+    let (amplitude, tally) = (Amplitude::start().await, Tally::start().await);
+    amplitude.project(KEY, "c0ffee5eb7a94d21f36a8b9esecret");
+    let no_limit = |name: &str| (format!("SETTLE_DEVICES_{name}"), "1000".to_owned());
+    let variables = vec![
+        ("SETTLE_AMPLITUDE_ALLOWED_URLS".to_owned(), amplitude.url()),
+        no_limit("REQUESTS_PER_SECOND"),
+        no_limit("REQUESTS_PER_SECOND_AND_ADDRESS"),
+    ];
+    let same = variables.clone();
+    let mut world = World::start(Setting { backend: Backend::Postgres, variables, ..Setting::default() }).await;
+    let events = json!(["device.*"]);
+    let hook = json!({
+        "kind": "webhook", "name": "tally", "url": tally.url(), "events": events, "concurrency": CONCURRENCY,
+    });
+    let analytics = json!({
+        "kind": "amplitude", "name": "analytics", "endpoint": amplitude.url(), "sandbox_api_key": KEY, "events": events,
+    });
+    let streams = [add(&world, hook).await, add(&world, analytics).await].map(|id| format!("stream/{id}"));
+
+    let began = Instant::now();
+    let rate = report_all(&world).await;
+    println!(
+        "{EVENTS} events of {DEVICES} devices reported: {rate:.0} a second, beside the delivery of the first ones"
+    );
+    let open = check_visible(&world, &streams).await;
+    tally.wait(KILLED_AFTER, ENOUGH).await;
+    let (_, highest) = memory_mib(world.worker().id());
+    world.worker().kill9();
+    let same: Vec<(&str, &str)> = same.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let second = world.installation.start(&["worker"], &same);
+    world.join(second);
+    println!(
+        "worker killed after {} webhooks, {:.0} s after the first report; it had {highest:.0} MiB at most",
+        tally.count(),
+        began.elapsed().as_secs_f64(),
+    );
+
+    tally.wait(EVENTS, ENOUGH).await;
+    wait::until(ENOUGH, "every event in Amplitude", async || {
+        let counted = amplitude.count(KEY);
+        if counted >= EVENTS { Ok(()) } else { Err(format!("{counted}")) }
+    })
+    .await;
+    let took = began.elapsed().as_secs_f64();
+    let (end, highest) = memory_mib(world.worker().id());
+    println!(
+        "all arrived after {took:.0} s, {:.0} a second to each destination with the pause of the killed worker; the second \
+         worker had {highest:.0} MiB at most and {end:.0} MiB at the end",
+        EVENTS as f64 / took,
+    );
+    assert!(highest < MAX_MIB, "the worker had {highest:.0} MiB");
+    let (repeated, counted_again) = (tally.repeated(), amplitude.repeated(KEY));
+    println!(
+        "sent again after the kill: {repeated} webhooks, {counted_again} events to Amplitude, each under the same id"
+    );
+    assert_eq!((tally.count(), amplitude.count(KEY)), (EVENTS, EVENTS));
+    assert!(repeated <= CONCURRENCY, "{repeated} webhooks were sent twice");
+
+    let now_open = world.temporal.list("ExecutionStatus = 'Running'").await.len();
+    println!("open workflows: {open} while they were reported, {now_open} at the end");
+    assert!(open <= 4 && now_open <= 4, "a stream for each destination and the sweeps: {open}, {now_open}");
+    let mut history = 0;
+    for stream in &streams {
+        let runs = world.temporal.runs(stream).await;
+        let own: i64 = runs.iter().map(|run| run.history_length).sum();
+        println!("{stream}: {} run(s), {own} events of history", runs.len());
+        history += usize::try_from(own).expect("a number");
+    }
+    assert!(history <= EVENTS / 1000 * MAX_HISTORY_PER_THOUSAND, "{history} events of history");
+    amplitude.check();
+    tally.check();
+    world.finish().await;
+}
