@@ -9,13 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const STORAGE: &str = "activities/storage/src/";
 /// The rooms, bottom-up: each imports only from those before it.
-const ROOMS: [&str; 11] = [
+const ROOMS: [&str; 12] = [
     "db",
     "settings",
     "events",
-    "devices",
     "purchases",
     "inbox",
+    "people",
+    "devices",
     "settling",
     "delivery",
     "redelivery",

@@ -3,6 +3,7 @@
 mod admin;
 mod attempt;
 mod bodies;
+mod claims;
 mod deliver;
 mod dependencies;
 mod drain;
@@ -11,6 +12,7 @@ mod failure;
 pub mod http;
 mod pace;
 mod prompt;
+mod query;
 mod retention;
 mod round;
 mod settle;
@@ -28,6 +30,7 @@ pub use prompt::Prompt;
 pub use share::Shares;
 pub use verifier::Verifier;
 
+use claims::ClaimsRun;
 use domain::Lane;
 use round::Round;
 use settle::Attempt;
@@ -40,8 +43,8 @@ use workflows::activities::{
     Deliver, DeliverActivity, Delivered, Discard, DiscardActivity, HoldActivity, Record, RecordActivity, Recorded,
     Redeliver, RedeliverActivity, RedeliverAll, RedeliverAllActivity, RedeliveryProgress, SetEnabled,
     SetEnabledActivity, SetHold, Settle, SettleActivity, Settled, Stream, StreamActivity, Streamed, Supervise,
-    SuperviseActivity, Supervised, SweepActivity, Swept, Test, TestActivity, Unfinished, Verified, Verify,
-    VerifyActivity,
+    SuperviseActivity, Supervised, SweepActivity, Swept, Test, TestActivity, Unfinished, Verified, VerifiedClaims,
+    Verify, VerifyActivity, VerifyClaims, VerifyClaimsActivity,
 };
 
 #[activities]
@@ -148,6 +151,20 @@ impl Context {
         let run = StreamRun { token: deliver::token(ctx.info()), ..StreamRun::default() };
         tokio::select! {
             streamed = stream::stream(&self, &run, &input) => streamed.map_err(failure::failure),
+            never = run.send_heartbeats(&ctx) => match never {},
+        }
+    }
+
+    /// Verifies the claims of a platform's devices.
+    #[activity(definition = VerifyClaimsActivity)]
+    pub async fn verify_claims(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: VerifyClaims,
+    ) -> Result<VerifiedClaims, ActivityError> {
+        let run = ClaimsRun::default();
+        tokio::select! {
+            verified = claims::verify_claims(&self, &run, &input) => verified.map_err(failure::failure),
             never = run.send_heartbeats(&ctx) => match never {},
         }
     }

@@ -46,6 +46,9 @@ pub use delivery::stream::{
 };
 pub use delivery::unnamed::LONGEST_WAIT;
 pub use devices::accept::{AcceptedReports, DeviceReport, DeviceRequest};
+pub use devices::claims::accept::{ClaimCounts, Claiming};
+pub use devices::claims::due::ClaimPage;
+pub use devices::claims::examine::{ClaimAnswer, ClaimResult, ClaimStep};
 pub use events::alarms::Alarm;
 pub use events::status::DeliveryStatus;
 pub use inbox::notifications::{Accepted, Fate, NewNotification, Open};

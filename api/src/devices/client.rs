@@ -7,6 +7,7 @@ use crate::operation::{Input, Operation, Schemas};
 use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
+use std::net::IpAddr;
 use storage::Platform;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -18,6 +19,8 @@ const MAX_KEY_BYTES: usize = 100;
 pub struct Client {
     /// The platform.
     pub platform: Platform,
+    /// Its address.
+    pub address: IpAddr,
     _place: OwnedSemaphorePermit,
 }
 
@@ -34,7 +37,7 @@ impl FromRequestParts<Shared> for Client {
         let (_, key) = key.ok_or(Error::PublishableKey)?;
         let busy = |_| Error::Unavailable("too many devices report at the moment; try again".to_owned());
         let place = edge.devices.places.clone().try_acquire_owned().map_err(busy)?;
-        Ok(Self { platform: platform(edge, key.trim()).await?, _place: place })
+        Ok(Self { platform: platform(edge, key.trim()).await?, address, _place: place })
     }
 }
 

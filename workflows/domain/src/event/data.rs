@@ -1,6 +1,7 @@
 //! The record of a purchase: the field `data` of `purchase.updated`, with the 26 documented fields and settle's own
 //! (`details.rs`). Every field is always present.
 
+use super::access::{DeviceAccess, DeviceWithAccess, MAX_DEVICES, last_seen};
 use super::details::Details;
 use super::price::{in_usd, letters, price};
 use super::schema::additions_are_optional;
@@ -36,6 +37,8 @@ pub struct RecordSource<'a> {
     pub usd_rate: Option<Decimal>,
     /// The SKU of the purchase that this one replaced in a change of plan, by `product_ref`.
     pub replaced_sku: Option<&'a str>,
+    /// The devices that have access, those that claimed it first in front.
+    pub devices: &'a [DeviceAccess],
 }
 
 /// Everything known about the purchase. Unknown fields are null.
@@ -103,21 +106,6 @@ pub(super) struct Data<'a> {
     details: Details,
 }
 
-/// A device that has access to a purchase.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-struct DeviceWithAccess {
-    /// How it got access.
-    claim_type: String,
-    /// When it was seen first.
-    first_launch: Timestamp,
-    /// Its id.
-    id: Uuid,
-    /// The end of its last session.
-    last_active: Timestamp,
-    /// The kind of store that it uses.
-    platform_type: String,
-}
-
 /// The record of a purchase. Unknown fields are null.
 #[must_use]
 pub fn data(source: RecordSource<'_>) -> Value {
@@ -133,7 +121,7 @@ impl<'a> Data<'a> {
             billing_cycles: purchase.billing_cycles(),
             canceled_at: purchase.canceled_at(),
             current_term_length: purchase.term_length(),
-            devices_with_access: Vec::new(),
+            devices_with_access: source.devices.iter().take(MAX_DEVICES).map(DeviceWithAccess::of).collect(),
             entitlements: &source.listing.entitlements,
             expires_at: purchase.expires_at(),
             is_active: purchase.state().is_active(),
@@ -142,7 +130,7 @@ impl<'a> Data<'a> {
             is_in_intro_offer_period: purchase.is_in_intro_offer(),
             is_in_trial_period: purchase.is_in_trial_period(),
             is_production: purchase.environment(environment) == Environment::Production,
-            last_seen_device_id: None,
+            last_seen_device_id: last_seen(source.devices),
             last_seen_external_id: external_id,
             not_before: purchase.not_before(),
             original_purchase_guid: purchase.original_receipt_id(),
@@ -180,4 +168,18 @@ pub fn state_digest(data: &Value) -> String {
         hex.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
         hex
     })
+}
+
+/// The digest of `data` without when devices were seen last: that travels with a revision, and never causes one.
+#[must_use]
+pub fn content_digest(data: &Value) -> String {
+    let mut content = data.clone();
+    if let Some(fields) = content.as_object_mut() {
+        fields.remove("last_seen_device_id");
+    }
+    let devices = content.get_mut("devices_with_access").and_then(Value::as_array_mut);
+    for device in devices.into_iter().flatten().filter_map(Value::as_object_mut) {
+        device.remove("last_active");
+    }
+    state_digest(&content)
 }

@@ -279,6 +279,8 @@ CREATE TABLE claims (
 -- In the order in which they were verified.
 CREATE INDEX claims_of_key ON claims (collapse_key, verified_at);
 CREATE INDEX claims_due ON claims (platform_id, due_at) WHERE status = 'pending';
+-- A refused claim is removed when it is due.
+CREATE INDEX claims_refused ON claims (due_at) WHERE status = 'refused';
 
 -- The sessions of the app on a device.
 CREATE TABLE device_sessions (
@@ -416,6 +418,8 @@ CREATE TABLE purchases (
     revision BIGINT NOT NULL,
     -- The digest of `data` as it was announced last; empty before the first announcement.
     digest TEXT NOT NULL,
+    -- The same without when devices were seen last: a change of it is a revision.
+    content_digest TEXT NOT NULL DEFAULT '',
     state TEXT NOT NULL,
     -- The environment in which it counts, as recorded last: a test purchase counts in the sandbox on every platform.
     -- NULL before the first record.
