@@ -67,8 +67,8 @@ pub use redelivery::verdict::Skipped;
 pub use reports::audit::{Audited, RuleFindings, rules};
 pub use reports::deliveries::{AttemptView, DeliveryFilter, DeliveryView};
 pub use reports::explain::{
-    Addressee, AnnouncedEvent, EventExplanation, EventFacts, MessageExplanation, Owes, PaymentFacts, Portrait,
-    PurchaseExplanation, ReceivedNotification, Sending, Successor,
+    Addressee, AnnouncedEvent, ClaimView, EventExplanation, EventFacts, MessageExplanation, Owes, PaymentFacts,
+    Portrait, PurchaseExplanation, ReceivedNotification, Sending, Successor,
 };
 pub use reports::feed::FeedEntry;
 pub use reports::figures::{DestinationHealth, Figures, Forgotten};

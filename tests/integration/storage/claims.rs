@@ -39,9 +39,13 @@ fn session(number: u128, receipts: &[(&str, &str)]) -> Content {
 }
 
 fn transaction(receipt_id: &str, customer: &str) -> Content {
+    priced(receipt_id, customer, "4.99")
+}
+
+fn priced(receipt_id: &str, customer: &str, dollars: &str) -> Content {
     let transaction: DeviceTransaction = serde_json::from_value(json!({
-        "kind": "purchased", "receipt_id": receipt_id, "app_user_id": customer, "sku": "term", "price": "4.99",
-        "currency": "EUR", "marketplace": "DE",
+        "kind": "purchased", "receipt_id": receipt_id, "app_user_id": customer, "sku": "term", "price": dollars,
+        "currency": "USD", "marketplace": "US",
     }))
     .unwrap();
     Content::Transaction(transaction)
@@ -225,6 +229,9 @@ story! {
         let joined = world.raw().texts("SELECT COALESCE(user_id, '-') AS value FROM devices ORDER BY id");
         let owner = world.raw().texts("SELECT user_id AS value FROM purchases");
         assert_eq!(joined, [owner[0].as_str(), "-"], "the device belongs to the customer's user");
+        let claims = world.store.explain_purchase(key).await.unwrap().claims;
+        let claims: Vec<_> = claims.iter().map(|claim| (claim.status.as_str(), claim.reason.as_deref())).collect();
+        assert_eq!(claims, [("verified", None), ("refused", Some("wrong_customer"))]);
         assert!(world.load(key).await.due, "the purchase is settled again");
         assert_eq!(world.verified_by(key, &shown).await, 2);
         let data = world.newest_data(key);
@@ -376,5 +383,41 @@ story! {
         let devices = world.newest_data(key)["devices_with_access"].clone();
         assert_eq!(devices.as_array().unwrap().len(), 1, "a device without a signed login has no access: {devices}");
         assert_eq!((&devices[0]["id"], &devices[0]["claim_type"]), (&json!(uuid(2)), &json!("cross_platform_shared")));
+    }
+}
+
+impl World {
+    /// A device reports a purchase at this price, and the store confirms it; returns its price, its source, and the entry of
+    /// the ledger.
+    async fn pay(&self, receipt_id: &str, dollars: &str) -> (Value, Value, String) {
+        self.device_claims(1, receipt_id, priced(receipt_id, CUSTOMER, dollars)).await;
+        let shown = snapshot(self.store.now().await.unwrap());
+        self.finish_claim(1, receipt_id, ClaimAnswer::Confirmed(Box::new(shown.clone()))).await;
+        let key = self.key(receipt_id);
+        self.verified_by(key, &shown).await;
+        let data = self.newest_data(key);
+        let entry = self.raw().texts(&format!(
+            "SELECT kind || ' ' || COALESCE(usd, '-') || ' ' || COALESCE(unknown_because, '-') || ' ' || source AS value
+             FROM payments WHERE collapse_key = '{key}'"
+        ));
+        (data["purchase_price"].clone(), data["price_source"].clone(), entry.join(", "))
+    }
+}
+
+story! {
+    async fn a_price_of_a_device_is_earned_and_a_forged_one_is_not(world: World) {
+        world.sell("5.00").await;
+        let paid = world.pay("r1", "4.99").await;
+        assert_eq!(paid, (json!("4.99"), json!("device"), "initial 4.99 - device".to_owned()));
+        assert!(world.alarm_kinds().await.is_empty());
+        let forged = world.pay("r2", "4999.00").await;
+        assert_eq!(forged, (Value::Null, Value::Null, "initial - implausible catalogue".to_owned()));
+        assert_eq!(world.alarm_kinds().await, ["device_price"]);
+        world.device_claims(2, "later", priced("r1", CUSTOMER, "2.60")).await;
+        assert_eq!(world.examine_claim_of(2, "r1").await, ClaimStep::Recheck);
+        let shown = snapshot(world.store.now().await.unwrap());
+        world.verified_by(world.key("r1"), &shown).await;
+        assert_eq!(world.newest_data(world.key("r1"))["purchase_price"], "4.99", "the first verified claim stays");
+        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM payments"), 2);
     }
 }

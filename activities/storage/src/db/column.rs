@@ -221,7 +221,8 @@ domain_enum!(UnknownPrice {
     NotListed = "not_listed",
     NoRate = "no_rate",
     PlanChanged = "plan_changed",
-    Unconfirmed = "unconfirmed"
+    Unconfirmed = "unconfirmed",
+    Implausible = "implausible"
 });
 
 json_columns!(serde_json::Value);

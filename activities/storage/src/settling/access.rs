@@ -1,13 +1,15 @@
-//! The devices with access to a purchase: those with a verified claim of it, in the order of the verification, and those of
+//! What claims say of a purchase: the price that was reported, and the devices with access: those with a verified claim of it, in the order of the verification, and those of
 //! its user whose login the customer's own server signed.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, row, sql};
 use crate::db::writer::Write;
+use crate::events::alarms;
 use domain::device::Device;
-use domain::event::{ClaimType, DeviceAccess, MAX_DEVICES};
+use domain::event::{ClaimType, DeviceAccess, DevicePrice, MAX_DEVICES, PriceDoubt};
 use domain::{CollapseKey, DeviceId, PlatformId, Timestamp, UserId};
+use rust_decimal::Decimal;
 use std::collections::BTreeSet;
 
 row! {
@@ -45,8 +47,28 @@ const SIGNED: Sql = statement! {hot "devices_user", "
     LIMIT ?
 "};
 
-/// The devices with access to a purchase, which are fetched later.
+row! {
+    struct PriceRow {
+        sku: String,
+        price: Decimal,
+        currency: String,
+        marketplace: Option<String>,
+    }
+}
+
+/// That of the first verified claim stays.
+const PRICE: Sql = statement! {hot "claims_of_key", "
+    SELECT sku, price, currency, marketplace
+    FROM claims
+    WHERE collapse_key = ? AND status = 'verified' AND kind = 'purchased' AND price IS NOT NULL
+        AND currency IS NOT NULL AND sku IS NOT NULL
+    ORDER BY verified_at, device_id
+    LIMIT 1
+"};
+
+/// The devices with access to a purchase and the reported price, which are fetched later.
 pub struct Accesses {
+    price: Ahead<'static, PriceRow>,
     claimed: Ahead<'static, DeviceRow>,
     signed: Option<Ahead<'static, DeviceRow>>,
 }
@@ -58,16 +80,19 @@ impl Accesses {
         let claimed = sql(CLAIMED).bind(key).bind(limit).ahead(write.connection)?;
         let signed =
             user.map(|user| sql(SIGNED).bind(key).bind(user).bind(limit).ahead(write.connection)).transpose()?;
-        Ok(Self { claimed, signed })
+        let price = sql(PRICE).bind(key).ahead(write.connection)?;
+        Ok(Self { price, claimed, signed })
     }
 
-    /// The devices, those that claimed it first in front.
-    pub fn fetch(self, write: &mut Write<'_>) -> Result<Vec<DeviceAccess>, Error> {
+    /// The devices, those that claimed it first in front; and the price.
+    pub fn fetch(self, write: &mut Write<'_>) -> Result<(Vec<DeviceAccess>, Option<DevicePrice>), Error> {
         let mut rows = self.claimed.all(write.connection)?;
         let claimed: BTreeSet<_> = rows.iter().map(|row| (row.platform_id, row.device_id)).collect();
         let signed = self.signed.map_or_else(|| Ok(Vec::new()), |signed| signed.all(write.connection))?;
         rows.extend(signed.into_iter().filter(|row| !claimed.contains(&(row.platform_id, row.device_id))));
-        Ok(rows.into_iter().take(MAX_DEVICES).map(DeviceRow::access).collect())
+        let devices = rows.into_iter().take(MAX_DEVICES).map(DeviceRow::access).collect();
+        let price = self.price.first(write.connection)?.map(PriceRow::price);
+        Ok((devices, price))
     }
 }
 
@@ -82,4 +107,25 @@ impl DeviceRow {
             last_active: self.seen_at,
         }
     }
+}
+
+impl PriceRow {
+    fn price(self) -> DevicePrice {
+        let Self { sku, price, currency, marketplace } = self;
+        DevicePrice { sku, price, currency, marketplace }
+    }
+}
+
+/// Raises the alarm that the price of a device does not count.
+pub fn alarm(write: &mut Write<'_>, platform: PlatformId, doubt: PriceDoubt) {
+    let detail = match doubt {
+        PriceDoubt::ForeignCurrency => {
+            "a device reported a price in another currency than its marketplace's: the price of the catalogue counts"
+        }
+        PriceDoubt::Implausible => {
+            "a device reported a price far outside of the catalogue's: the price of the purchase is unknown until a sales \
+             report has it"
+        }
+    };
+    alarms::raise(write, Some(platform), "device_price", detail);
 }

@@ -22,7 +22,7 @@ use crate::purchases::purchase::{self, PurchaseRow, WaitsFor};
 use crate::purchases::users::{Customer, Raced, UserRow};
 use crate::purchases::{replacements, user_devices};
 use crate::settings::listing::{Listings, usd_rate};
-use crate::settling::access::Accesses;
+use crate::settling::access::{self, Accesses};
 use crate::settling::facts::Facts;
 use crate::settling::payments::{Booking, Ledger};
 use crate::settling::profiles::{self, ProfileCheck, Subject, Trigger};
@@ -188,6 +188,9 @@ impl Settling<'_> {
         self.note_waits(write, row)?;
         note_lag(write, record)?;
         self.alarm(write, row)?;
+        if let Some(doubt) = found.description.price_doubt.filter(|_| found.changed) {
+            access::alarm(write, self.origin.platform_id, doubt);
+        }
         if let Some(customer) = self.app_user_id.filter(|_| found.changed && record.is_answer) {
             due::take_up(write, record.collapse_key, customer)?;
         }
@@ -253,12 +256,17 @@ impl Settling<'_> {
     ) -> Result<Comparison<'r>, Error> {
         let after = &self.record.decision.purchase;
         let listing = with.listings.find(write.connection, after)?;
-        let usd_rate = usd_rate(write.connection, self.origin.app_id, after, &listing)?;
         let replaced = with.replaced.value(write.connection)?;
         let replaced_sku = replaced.as_ref().and_then(|old| old.sku(self.origin.product_ref));
-        let devices = with.accesses.fetch(write)?;
-        let described = RecordSource { replaced_sku, usd_rate, devices: &devices, ..self.described(after, &listing) };
-        let mut description = Description { data: event::data(described), details: Details::of(described) };
+        let (devices, device_price) = with.accesses.fetch(write)?;
+        let (devices, device_price) = (devices.as_slice(), device_price.as_ref());
+        let described = RecordSource { replaced_sku, devices, device_price, ..self.described(after, &listing) };
+        let currency = event::price_currency(described);
+        let usd_rate = currency.map(|currency| usd_rate(write.connection, self.origin.app_id, after, currency));
+        let described = RecordSource { usd_rate: usd_rate.transpose()?.flatten(), ..described };
+        let price_doubt = event::price_doubt(described);
+        let details = Details::of(described);
+        let mut description = Description { data: event::data(described), details, price_doubt };
         let booking = Booking::of(write, self, with.ledger, &mut description)?;
         let content_digest = event::content_digest(&description.data);
         let is_new = if row.digest.is_empty() {
@@ -288,6 +296,7 @@ impl Settling<'_> {
             usd_rate: None,
             replaced_sku: None,
             devices: &[],
+            device_price: None,
         }
     }
 

@@ -3,9 +3,9 @@
 
 use super::access::{DeviceAccess, DeviceWithAccess, MAX_DEVICES, last_seen};
 use super::details::Details;
-use super::price::{in_usd, letters, price};
+use super::price::{DevicePrice, in_usd, letters, price};
 use super::schema::additions_are_optional;
-use crate::catalogue::{Entitlement, Listing, Price, ProductRef};
+use crate::catalogue::{Entitlement, Listing, ProductRef};
 use crate::environment::Environment;
 use crate::purchase::Purchase;
 use crate::time::Timestamp;
@@ -39,6 +39,8 @@ pub struct RecordSource<'a> {
     pub replaced_sku: Option<&'a str>,
     /// The devices that have access, those that claimed it first in front.
     pub devices: &'a [DeviceAccess],
+    /// The price that the device reported on which the purchase was made, by the first verified claim with one.
+    pub device_price: Option<&'a DevicePrice>,
 }
 
 /// Everything known about the purchase. Unknown fields are null.
@@ -116,7 +118,7 @@ pub fn data(source: RecordSource<'_>) -> Value {
 impl<'a> Data<'a> {
     fn of(source: RecordSource<'a>) -> Self {
         let RecordSource { purchase, platform_type, receipt_id, environment, external_id, .. } = source;
-        let price: Option<&Price> = price(source);
+        let price = price(source);
         Self {
             billing_cycles: purchase.billing_cycles(),
             canceled_at: purchase.canceled_at(),
@@ -139,7 +141,7 @@ impl<'a> Data<'a> {
             price_in_usd: price.and_then(|price| in_usd(price, source.usd_rate)),
             product_ref_id: purchase.sku(source.product_ref),
             purchase_country: purchase.country().and_then(|country| letters(country, 2)),
-            purchase_currency: price.and_then(|price| letters(&price.currency, 3)),
+            purchase_currency: price.and_then(|price| letters(price.currency, 3)),
             purchase_guid: receipt_id,
             purchase_price: price.map(|price| price.price),
             revoked_at: purchase.revoked_at(),

@@ -6,6 +6,7 @@
 mod access;
 mod changes;
 mod choice;
+mod currency;
 mod data;
 mod details;
 mod operators;
@@ -24,7 +25,7 @@ pub use choice::{
 pub use data::{RecordSource, content_digest, data, state_digest};
 pub use details::Details;
 pub use operators::DestinationEvent;
-pub use price::listed_price;
+pub use price::{DevicePrice, PriceDoubt, listed_price, price_currency, price_doubt};
 
 pub(crate) use choice::OPERATORS;
 pub(crate) use operators::DestinationBody;

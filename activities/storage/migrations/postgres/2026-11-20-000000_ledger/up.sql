@@ -733,7 +733,7 @@ CREATE TABLE payments (
     -- The amount in USD that it adds; or why that is unknown.
     usd TEXT,
     unknown_because TEXT,
-    -- The source of the amount: `catalogue`, `store` or `report`.
+    -- The source of the amount: `catalogue`, `device`, `store` or `report`.
     source TEXT NOT NULL,
     -- The store's id of the transaction, if the amount comes from a sales report.
     transaction_id TEXT,

@@ -87,10 +87,10 @@ row! {
 }
 
 row! {
-    struct CountedRow {
+    /// The device of a claim that is not verified.
+    struct DeviceRow {
         platform_id: PlatformId,
         device_id: DeviceId,
-        claims: i64,
     }
 }
 
@@ -228,10 +228,9 @@ struct Bounds {
 }
 
 const OF_DEVICES: Sql = statement! {"
-    SELECT c.platform_id, c.device_id, COUNT(*) AS claims
+    SELECT c.platform_id, c.device_id
     FROM claims c
     WHERE (c.platform_id, c.device_id) IN (VALUES ?*) AND c.status <> 'verified'
-    GROUP BY c.platform_id, c.device_id
 "};
 
 const OF_PLATFORM: Sql = statement! {hot "claims_due", "
@@ -247,11 +246,10 @@ impl Bounds {
         let places: Vec<DevicePlace> = places.into_iter().collect();
         for batch in batches(&places, &SIZES) {
             let keys = batch.iter().map(|place| [place.platform.into(), place.device.into()]);
-            let rows: Vec<CountedRow> = sql(OF_DEVICES).bind_rows(keys).all(write.connection)?;
-            devices.extend(rows.into_iter().map(|row| {
-                let place = DevicePlace { platform: row.platform_id, device: row.device_id };
-                (place, MAX_PER_DEVICE - row.claims)
-            }));
+            let rows: Vec<DeviceRow> = sql(OF_DEVICES).bind_rows(keys).all(write.connection)?;
+            for DeviceRow { platform_id: platform, device_id: device } in rows {
+                *devices.entry(DevicePlace { platform, device }).or_insert(MAX_PER_DEVICE) -= 1;
+            }
         }
         let mut platforms = BTreeMap::new();
         let all: BTreeSet<PlatformId> = new.iter().chain(renewed).map(|claim| claim.place.platform).collect();

@@ -37,9 +37,7 @@ row! {
 const CAN_VERIFY: &str = "f.shared_secret IS NOT NULL AND f.secret_refused_at IS NULL AND f.deleted_at IS NULL";
 
 const PLATFORMS_DUE: Sql = statement! {hot "claims_due", "
-    SELECT f.id AS value
-    FROM platforms f
-    WHERE {CAN_VERIFY} AND f.id IN (SELECT c.platform_id FROM claims c WHERE c.status = 'pending' AND c.due_at <= ?)
+    SELECT DISTINCT platform_id AS value FROM claims WHERE status = 'pending' AND due_at <= ?
 "};
 
 const VERIFIES: Sql = statement!("SELECT f.id AS value FROM platforms f WHERE f.id = ? AND {CAN_VERIFY}");
@@ -83,7 +81,12 @@ impl Store {
         let clock = self.clock;
         self.read(move |connection| {
             let now = connection.now(clock)?;
-            sql(PLATFORMS_DUE).bind(now).values(connection)
+            let due: Vec<PlatformId> = sql(PLATFORMS_DUE).bind(now).values(connection)?;
+            let mut able = Vec::with_capacity(due.len());
+            for platform in due {
+                able.extend(sql(VERIFIES).bind(platform).value::<PlatformId>(connection)?);
+            }
+            Ok(able)
         })
         .await
     }

@@ -74,6 +74,7 @@ fn described<'a>(purchase: &'a Purchase, listing: &'a Listing) -> RecordSource<'
         usd_rate: None,
         replaced_sku: None,
         devices: &[],
+        device_price: None,
     }
 }
 

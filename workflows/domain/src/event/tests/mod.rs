@@ -103,6 +103,7 @@ pub fn described(purchase: &Purchase) -> RecordSource<'_> {
         usd_rate: None,
         replaced_sku: None,
         devices: &[],
+        device_price: None,
     }
 }
 
