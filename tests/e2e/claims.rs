@@ -82,7 +82,7 @@ async fn any_order_of_store_and_device_gives_one_purchase() {
                 world.wait_outcome(&message).await;
             }
         }
-        devices.report(device, &[transaction(device, &receipt_id, &customer)]).await.ok();
+        drop(devices.report(device, &[transaction(device, &receipt_id, &customer)]).await.ok());
         let mut record = wait_access(&world, &receipt_id, device).await;
         if order == Store::After {
             let message = world.send_rtn(&rtn).await;
@@ -102,7 +102,7 @@ async fn any_order_of_store_and_device_gives_one_purchase() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stolen_or_invented_receipt_moves_nothing_and_costs_one_query() {
+async fn a_stolen_or_invented_receipt_moves_nothing() {
     let mut world = world(&[]).await;
     let devices = Devices::of(&world).await;
     world.rvs().know("owned", Receipt::subscription(api::clock::now().plus_millis(-3_600_000)));
@@ -112,14 +112,14 @@ async fn a_stolen_or_invented_receipt_moves_nothing_and_costs_one_query() {
     let (thief, queries) = (Device(1), world.rvs().about("owned").len());
     let reports =
         [present(thief, "owned", "amzn1.account.THIEF"), transaction(thief, "invented", "amzn1.account.THIEF")];
-    devices.report(thief, &reports).await.ok();
+    drop(devices.report(thief, &reports).await.ok());
     let other = Device(2);
-    devices.report(other, &[transaction(other, "foreign", "amzn1.account.THIEF")]).await.ok();
+    drop(devices.report(other, &[transaction(other, "foreign", "amzn1.account.THIEF")]).await.ok());
     world.rvs().wait_queries("invented", 1, SOON).await;
     world.rvs().wait_queries("foreign", 1, SOON).await;
     for _ in 0..3 {
-        devices.report(thief, &reports).await.ok();
-        devices.report(other, &[present(other, "foreign", "amzn1.account.THIEF")]).await.ok();
+        drop(devices.report(thief, &reports).await.ok());
+        drop(devices.report(other, &[present(other, "foreign", "amzn1.account.THIEF")]).await.ok());
     }
     wait::throughout(Duration::from_secs(8), "nothing moves", async || {
         let counts = ["owned", "invented", "foreign"].map(|receipt| world.rvs().about(receipt).len());
@@ -140,7 +140,7 @@ async fn a_worker_killed_between_query_and_verification_loses_nothing() {
     let devices = Devices::of(&world).await;
     world.rvs().know("bought", Receipt::subscription(api::clock::now().plus_millis(-3_600_000)));
     let device = Device(1);
-    devices.report(device, &[transaction(device, "bought", CUSTOMER)]).await.ok();
+    drop(devices.report(device, &[transaction(device, "bought", CUSTOMER)]).await.ok());
     world.worker().wait_end().await;
     world.start_with(&[("FAILPOINTS", "")]).await;
     wait_access(&world, "bought", device).await;
@@ -149,11 +149,11 @@ async fn a_worker_killed_between_query_and_verification_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_platform_without_a_secret_says_that_it_verifies_no_claim() {
+async fn a_platform_without_a_secret_verifies_no_claim() {
     let world = World::start(Setting::default()).await;
     let devices = Devices::of(&world).await;
     let device = Device(1);
-    devices.report(device, &[transaction(device, "receipt", CUSTOMER)]).await.ok();
+    drop(devices.report(device, &[transaction(device, "receipt", CUSTOMER)]).await.ok());
     let alarms = world.api.all("/v1/alarms").await;
     assert!(alarms.iter().any(|alarm| alarm["kind"] == "claims_unverified"), "{alarms:?}");
     let runs = world.temporal.runs(&format!("claims/{}", world.platform_id)).await;

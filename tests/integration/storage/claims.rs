@@ -243,7 +243,7 @@ story! {
 }
 
 story! {
-    async fn an_unknown_receipt_costs_one_query_and_becomes_a_notification(world: World) {
+    async fn an_unknown_receipt_costs_one_query(world: World) {
         let key = world.key("r1");
         world.device_claims(1, "a", transaction("r1", CUSTOMER)).await;
         assert_eq!(world.examine_claim_of(1, "r1").await, ClaimStep::Done(ClaimStatus::Pending), "the store may notify it yet");
@@ -304,7 +304,7 @@ story! {
 }
 
 story! {
-    async fn a_claim_that_cannot_be_decided_is_given_up_after_two_days(world: World) {
+    async fn a_claim_is_abandoned_after_two_days(world: World) {
         world.device_claims(1, "a", transaction("r1", CUSTOMER)).await;
         let unanswered = || ClaimAnswer::Unanswered(Duration::from_secs(600));
         world.finish_claim(1, "r1", unanswered()).await;
@@ -353,7 +353,7 @@ story! {
             world.pass(1_000);
             assert_eq!(world.verified_by(key, &shown).await, 2, "no session makes a revision");
         }
-        let later = Snapshot { auto_renewing: Some(false), ..shown };
+        let later = Snapshot { country: Some("FR".to_owned()), ..shown };
         assert_eq!(world.verified_by(key, &later).await, 3);
         let after = world.newest_data(key);
         assert_ne!(after["devices_with_access"][1]["last_active"], before["devices_with_access"][1]["last_active"]);

@@ -131,7 +131,7 @@ mod tests {
     use crate::event::tests::{day, monthly};
 
     #[test]
-    fn a_claim_is_examined_after_growing_times_and_given_up_after_two_days() {
+    fn a_claim_is_examined_for_two_days() {
         let (mut now, mut waits) = (day(0), Vec::new());
         while let Some(next) = next_check(day(0), now) {
             waits.push(next.since(now).as_secs());

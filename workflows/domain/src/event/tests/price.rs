@@ -220,7 +220,7 @@ fn the_price_of_a_device_counts_within_the_catalogues_bounds() {
 }
 
 #[test]
-fn a_price_that_cannot_be_the_marketplaces_leaves_the_catalogues() {
+fn a_price_that_cannot_be_compared_leaves_the_catalogues() {
     let listed = [json!("4.00"), json!("USD"), json!("4.00"), json!("catalogue")];
     assert_eq!(of_device("5.00", "EUR", Some("US")), listed, "the marketplace sells in dollars");
     assert_eq!(of_device("5.00", "EUR", None), listed, "the customer's country is the United States");
