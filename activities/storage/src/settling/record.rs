@@ -142,7 +142,8 @@ pub struct Comparison<'a> {
     pub description: Description,
     /// Its digest, or that of the record before if nothing changed.
     pub digest: String,
-    content_digest: String,
+    /// The same of its content, without when devices were seen last.
+    pub content_digest: String,
     changed: bool,
     revision: i64,
     /// The entries that it adds to the ledger.

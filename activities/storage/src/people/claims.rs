@@ -3,6 +3,7 @@
 //!
 //! Locks are taken in the order of all transactions: the users, the purchase, the device, the claim.
 
+use crate::db::config::Installation;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -12,10 +13,12 @@ use crate::db::writer::Write;
 use crate::inbox::accept;
 use crate::inbox::notifications::{Accepted, Fate, NewNotification};
 use crate::people::join::join;
+use crate::people::{device_users, moves};
 use crate::purchases::purchase::{self, PurchaseRow, Urgency};
-use crate::purchases::users::{self, StoreUser};
+use crate::purchases::users::StoreUser;
 use domain::device::claim::{self, CLAIM_STORE_TYPE, ClaimKind, ClaimReason, ClaimStatus, REFUSED_FOR};
-use domain::{AppId, CollapseKey, DevicePlace, Notification, Snapshot, Timestamp, UserId};
+use domain::{AppId, CollapseKey, DevicePlace, Notification, Snapshot, Timestamp};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// What the next step of a claim is.
@@ -75,8 +78,6 @@ const FIND: Sql = statement! {"
     WHERE c.platform_id = ? AND c.device_id = ? AND c.collapse_key = ? AND c.status = 'pending'
 "};
 
-const USER_OF_DEVICE: Sql = statement!("SELECT user_id AS value FROM devices WHERE platform_id = ? AND id = ?");
-
 const HAS_OPEN: Sql = statement! {hot "notifications_of_key", "
     SELECT COUNT(*) AS value
     FROM notifications
@@ -108,6 +109,7 @@ const POSTPONE: Sql = statement! {"
 impl Store {
     /// Examines a claim that is due: without a query of the store, if what is known of its purchase decides it.
     pub async fn examine_claim(&self, place: DevicePlace, key: CollapseKey) -> Result<ClaimStep, Error> {
+        let installation = self.installation();
         self.write(move |write| {
             let Some(pending) = Pending::find(write.connection, place, key)? else {
                 return Ok(ClaimStep::Done(ClaimStatus::Verified));
@@ -115,7 +117,7 @@ impl Store {
             let row = purchase::find(write.connection, key)?;
             let status = match standing(write.connection, key, row.as_ref())? {
                 Standing::Verified(customer) if customer == pending.row.app_user_id => {
-                    pending.verify(write)?;
+                    pending.verify(write, installation)?;
                     return Ok(ClaimStep::Recheck);
                 }
                 Standing::Verified(_) => pending.refuse(write, ClaimReason::WrongCustomer)?,
@@ -138,12 +140,13 @@ impl Store {
         key: CollapseKey,
         answer: ClaimAnswer,
     ) -> Result<ClaimResult, Error> {
+        let installation = self.installation();
         self.write(move |write| {
             let Some(pending) = Pending::find(write.connection, place, key)? else {
                 return Ok(ClaimResult::NotVerified);
             };
             match &answer {
-                ClaimAnswer::Confirmed(snapshot) => pending.confirm(write, snapshot),
+                ClaimAnswer::Confirmed(snapshot) => pending.confirm(write, installation, snapshot),
                 ClaimAnswer::Refused(reason) => pending.refuse(write, *reason).map(|_| ClaimResult::NotVerified),
                 ClaimAnswer::Unanswered(wait) => {
                     let postponed = pending.postpone(write, Some(ClaimReason::Unanswered), *wait);
@@ -192,7 +195,12 @@ impl Pending {
     }
 
     /// Makes the claim a notification of its purchase, and verifies it.
-    fn confirm(&self, write: &mut Write<'_>, snapshot: &Snapshot) -> Result<ClaimResult, Error> {
+    fn confirm(
+        &self,
+        write: &mut Write<'_>,
+        installation: Installation,
+        snapshot: &Snapshot,
+    ) -> Result<ClaimResult, Error> {
         let (kind, at) = claim::reported(self.row.kind, snapshot, write.now);
         let notification = self.notification(Notification {
             message_id: claim::message_id(self.place.device, self.key),
@@ -206,7 +214,7 @@ impl Pending {
             is_test: false,
         })?;
         let accepted = accept::insert(write, &[&notification])?;
-        self.verify(write)?;
+        self.verify(write, installation)?;
         let Some(Accepted::New { seq }) = accepted.first() else { return Ok(ClaimResult::Verified) };
         let due_at: Option<Timestamp> = sql(DUE_AT).bind(*seq).value(write.connection)?;
         let quiet = due_at.map(|at| at.since(write.now)).unwrap_or_default();
@@ -230,28 +238,25 @@ impl Pending {
     }
 
     /// Verifies the claim: rechecks its purchase, if it is known, and joins the device with the customer's user.
-    fn verify(&self, write: &mut Write<'_>) -> Result<(), Error> {
+    fn verify(&self, write: &mut Write<'_>, installation: Installation) -> Result<(), Error> {
         let ClaimRow { app_id, store, app_user_id, .. } = &self.row;
         let customer = StoreUser { app_id: *app_id, store: store.clone(), app_user_id: app_user_id.clone() };
         self.lock_users(write, &customer)?;
         purchase::recheck(write, Urgency::Person, purchase::OF_KEY, [self.key.into()])?;
-        join(write, self.place, &customer)?;
+        join(write, installation, (self.place, &customer))?;
         let verify = sql(VERIFY).bind(write.now).bind(self.place.platform).bind(self.place.device).bind(self.key);
         verify.bind(app_user_id.as_str()).run(write.connection).map(drop)
     }
 
-    /// Locks the user of the customer and that of the device, in the order of their ids, before the purchase.
+    /// Locks the app, then the user of the customer and that of the device, before the purchase. The join locks them too.
     fn lock_users(&self, write: &mut Write<'_>, customer: &StoreUser) -> Result<(), Error> {
-        let of_device: Option<Option<UserId>> =
-            sql(USER_OF_DEVICE).bind(self.place.platform).bind(self.place.device).value(write.connection)?;
+        moves::lock_app(write, customer.app_id)?;
+        let of_device = device_users::find(write.connection, self.place)?.id(self.place);
         let of_customer = match customer.find(write.connection)? {
             Some(user) => user,
             None => customer.assign(write, customer.anonymous())?,
         };
-        let mut users: Vec<UserId> = of_device.flatten().into_iter().chain([of_customer]).collect();
-        users.sort_unstable();
-        users.dedup();
-        users.into_iter().try_for_each(|user| users::lock(write, user).map(drop))
+        moves::lock_users(write, &BTreeSet::from([of_device, of_customer])).map(drop)
     }
 
     fn refuse(&self, write: &mut Write<'_>, reason: ClaimReason) -> Result<ClaimStatus, Error> {
