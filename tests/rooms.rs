@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const STORAGE: &str = "activities/storage/src/";
 /// The rooms, bottom-up: each imports only from those before it.
-const ROOMS: [&str; 11] = [
+const ROOMS: [&str; 12] = [
     "db",
     "settings",
     "events",
@@ -17,6 +17,7 @@ const ROOMS: [&str; 11] = [
     "purchases",
     "inbox",
     "settling",
+    "people",
     "delivery",
     "redelivery",
     "reports",

@@ -3,6 +3,7 @@
 mod admin;
 mod attempt;
 mod bodies;
+mod claims;
 mod deliver;
 mod dependencies;
 mod drain;
@@ -12,6 +13,7 @@ mod heartbeat;
 pub mod http;
 mod pace;
 mod prompt;
+mod query;
 mod retention;
 mod round;
 mod settle;
@@ -29,6 +31,7 @@ pub use prompt::Prompt;
 pub use share::Shares;
 pub use verifier::Verifier;
 
+use claims::ClaimsRun;
 use domain::Lane;
 use round::Round;
 use settle::Attempt;
@@ -41,8 +44,8 @@ use workflows::activities::{
     Deliver, DeliverActivity, Delivered, Discard, DiscardActivity, HoldActivity, Record, RecordActivity, Recorded,
     Redeliver, RedeliverActivity, RedeliverAll, RedeliverAllActivity, RedeliveryProgress, SetEnabled,
     SetEnabledActivity, SetHold, Settle, SettleActivity, Settled, Stream, StreamActivity, Streamed, Supervise,
-    SuperviseActivity, Supervised, SweepActivity, Swept, Test, TestActivity, Unfinished, Verified, Verify,
-    VerifyActivity,
+    SuperviseActivity, Supervised, SweepActivity, Swept, Test, TestActivity, Unfinished, Verified, VerifiedClaims,
+    Verify, VerifyActivity, VerifyClaims, VerifyClaimsActivity,
 };
 
 #[activities]
@@ -156,6 +159,20 @@ impl Context {
         tokio::select! {
             streamed = stream::stream(&self, &run, &input) => streamed.map_err(failure::failure),
             never = heartbeat::send(&ctx, &run.is_halted) => match never {},
+        }
+    }
+
+    /// Verifies the claims of a platform's devices.
+    #[activity(definition = VerifyClaimsActivity)]
+    pub async fn verify_claims(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: VerifyClaims,
+    ) -> Result<VerifiedClaims, ActivityError> {
+        let run = ClaimsRun::default();
+        tokio::select! {
+            verified = claims::verify_claims(&self, &run, &input) => verified.map_err(failure::failure),
+            never = run.send_heartbeats(&ctx) => match never {},
         }
     }
 

@@ -51,6 +51,8 @@ const MAX_SCANNED: i64 = 10_000;
 /// Number of sessions that one transaction ends, and the time for all of them in a sweep.
 const SESSIONS_AT_ONCE: i64 = 200;
 const SESSION_BUDGET: Duration = Duration::from_secs(2);
+/// Number of refused claims that one sweep removes.
+const CLAIMS_AT_ONCE: i64 = 1000;
 /// Time limit of that scan.
 const SCAN_BUDGET: Duration = Duration::from_secs(2);
 /// Time limit for examining runs that may make no progress.
@@ -96,7 +98,8 @@ pub async fn send_heartbeats(ctx: &ActivityContext) -> Failed {
 /// In this order: expires topics that waited too long for approval, schedules rechecks of purchases after a change of
 /// settings, signals the runs of late destinations and of overdue purchases, reconsiders waiting deliveries after a
 /// change of their destination's settings, gives up those that waited too long, ends the deliveries to deleted
-/// destinations, and removes old bodies. Between these it ends sessions of devices, and starts streams of their events.
+/// destinations, and removes old bodies. Between these it ends sessions of devices, and starts streams of their events and
+/// the verification of their claims.
 async fn sweep(context: &Context) -> Result<Swept, Error> {
     let store = &context.store;
     if let Err(error) = expire_topics(store).await {
@@ -109,6 +112,7 @@ async fn sweep(context: &Context) -> Result<Swept, Error> {
     let purchases = wake_overdue(context).await?;
     let has_more_sessions = end_idle_sessions(store).await;
     start_streams(context).await;
+    start_claims(context).await;
     reconsider_deliveries(store).await;
     give_up_unnamed(store).await;
     end_deleted(store).await;
@@ -225,6 +229,18 @@ async fn start_streams(context: &Context) {
         }
     };
     found.into_iter().for_each(|id| context.engine.stream(id));
+}
+
+/// Starts the verification of the claims of platforms where some are due, and removes refused ones.
+async fn start_claims(context: &Context) {
+    let found = async {
+        context.store.forget_refused_claims(CLAIMS_AT_ONCE).await?;
+        context.store.platforms_with_due_claims().await
+    };
+    match found.await {
+        Ok(found) => found.into_iter().for_each(|id| context.engine.verify_claims(id)),
+        Err(error) => tracing::warn!(error = %error, "claims of devices were not swept; the next sweep does"),
+    }
 }
 
 async fn expire_topics(store: &Store) -> Result<(), Error> {

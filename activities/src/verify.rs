@@ -5,18 +5,14 @@
 //! contains a secret, a user id or a URL.
 
 use crate::dependencies::Context;
-use crate::pace::{Permit, Throttle};
+use crate::query::{self, Subject, count, label, raise_alarm};
 use domain::time::{MINUTE, duration, millis};
-use domain::{CollapseKey, Parked, PlatformId, Timestamp, UnknownReceipts, Verification};
+use domain::{CollapseKey, Parked, Timestamp, UnknownReceipts, Verification};
 use protocols::stores::{Answer, Receipt, Retry, Store};
 use std::time::Duration;
 use storage::{Error, StoreQuery, Unanswered};
-use tokio::time::Instant;
 use workflows::activities::Verified;
 
-/// Maximum wait for one of the concurrent requests. Together with the wait for a permit and the request it fits into
-/// the activity's time-out.
-const SLOT_TIMEOUT: Duration = Duration::from_millis(500);
 /// The wait after the first failure; it doubles with each further one.
 const FIRST_RETRY: Duration = Duration::from_secs(2);
 /// Maximum wait between two queries, before it is spread.
@@ -60,50 +56,15 @@ impl Query<'_> {
     }
 
     /// Sends the query and returns the store's answer. `None`: no request was sent, since this process sends too many.
-    /// An answer of `Refused` or `Parked` without a request: the secret or an id cannot be sent.
     async fn attempt(&self) -> Result<Option<Answer>, Error> {
-        let (verifier, platform) = (&self.context.verifier, self.known.platform_id);
+        let known = self.known;
         let receipt = Receipt {
-            environment: self.known.environment,
-            app_user_id: self.known.app_user_id.clone(),
-            receipt_id: self.known.receipt_id.clone(),
-            secret: self.known.secret.clone(),
+            environment: known.environment,
+            app_user_id: known.app_user_id.clone(),
+            receipt_id: known.receipt_id.clone(),
+            secret: known.secret.clone(),
         };
-        let request = match self.store.request(&receipt) {
-            Ok(request) => request,
-            Err(answer) => return Ok(Some(answer)),
-        };
-        let Ok(Ok(_slot)) = tokio::time::timeout(SLOT_TIMEOUT, verifier.in_flight.acquire()).await else {
-            return Ok(None);
-        };
-        match verifier.pace.reserve(platform, Instant::now()) {
-            Permit::At(at) => tokio::time::sleep_until(at).await,
-            Permit::Later => return Ok(None),
-            Permit::Paused(until) => return Ok(Some(Answer::Retry(paused(until)))),
-        }
-        // By the database's clock: it is compared with times in rows.
-        let at = self.context.store.now().await?;
-        let http = verifier
-            .unrestricted_http
-            .as_ref()
-            .filter(|_| self.store.is_at_chosen_address())
-            .unwrap_or(&self.context.http);
-        let began = Instant::now();
-        let reply = http.send(request).await;
-        metrics::histogram!("settle_verification_seconds").record(began.elapsed());
-        Ok(Some(match self.store.answer(&reply, &receipt, at) {
-            Answer::Retry(retry) if retry.is_throttled => {
-                let (at, jitter) = (Instant::now(), (self.context.random)());
-                let throttle = Throttle { at, retry_after: retry.retry_after, jitter };
-                let until = verifier.pace.pause(platform, throttle);
-                Answer::Retry(Retry { retry_after: Some(until.duration_since(Instant::now())), ..retry })
-            }
-            Answer::Retry(retry) => Answer::Retry(retry),
-            answer => {
-                verifier.pace.answered(platform);
-                answer
-            }
-        }))
+        query::send(self.context, self.store, &Subject { platform: known.platform_id, receipt: &receipt }).await
     }
 
     /// Returns the verification. Where the platform's setting says so, a receipt that the store does not know is
@@ -168,13 +129,6 @@ impl Query<'_> {
     }
 }
 
-/// The answer while the store throttles the platform because of another purchase. It counts as a failure, so that
-/// verification gives up for this purchase too in the end.
-fn paused(until: Instant) -> Retry {
-    let retry_after = Some(until.duration_since(Instant::now()));
-    Retry { retry_after, ..Retry::new("paused", "the store throttled our requests a moment ago") }
-}
-
 /// Since when and how often the store did not answer about a purchase.
 #[derive(Debug, Clone, Copy)]
 struct Outage {
@@ -198,33 +152,8 @@ fn next_query_in(
     (!left.is_zero()).then(|| duration(millis(wait.max(retry_after).min(left)).max(1)))
 }
 
-/// Raises an alarm; a failure to store it is only logged.
-async fn raise_alarm(context: &Context, platform: PlatformId, kind: &'static str, detail: &str) {
-    metrics::counter!("settle_alarms_total", "kind" => kind).increment(1);
-    tracing::warn!(platform.id = %platform, kind, "{detail}");
-    if let Err(error) = context.store.alarm(Some(platform), kind, detail).await {
-        tracing::warn!(platform.id = %platform, kind, %error, "an alarm was not stored");
-    }
-}
-
 const fn verified(verification: Verification) -> Verified {
     Verified { verification: Some(verification), next_query_in: Duration::ZERO, why: None }
-}
-
-fn label(answer: &Answer) -> &'static str {
-    match answer {
-        Answer::Verification(Verification::Verified(_)) => "verified",
-        Answer::Verification(Verification::Gone) => "gone",
-        Answer::Verification(Verification::Parked(Parked::UnknownReceipt | Parked::Believable)) => "unknown_receipt",
-        Answer::Verification(Verification::Parked(Parked::WrongCustomer)) => "wrong_customer",
-        Answer::Verification(Verification::Unverifiable | Verification::Unreachable { .. }) => "unverifiable",
-        Answer::Refused => "secret_refused",
-        Answer::Retry(retry) => retry.class,
-    }
-}
-
-fn count(answer: &'static str) {
-    metrics::counter!("settle_verifications_total", "answer" => answer).increment(1);
 }
 
 /// Spreads a wait by up to 50 % either way, to whole milliseconds. `jitter` is from 0 to 1.

@@ -1,7 +1,7 @@
 //! The workers: poll Temporal for workflow tasks and activities until they are stopped.
 //!
-//! `deliver`, `supervise`, `stream` and `test` send to destinations. They have a worker and a task queue of their own, so that
-//! slow destinations occupy no slot that settling needs.
+//! `deliver`, `supervise`, `stream` and `test` send to destinations, and `verify_claims` takes minutes. They have a worker
+//! and a task queue of their own, so that slow destinations occupy no slot that settling needs.
 
 use crate::dependencies::Context;
 use crate::engine::NamespaceTaken;
@@ -13,7 +13,7 @@ use temporalio_client::Client;
 use temporalio_sdk::runtime::worker_tuner::{FixedSizeSlotSupplier, TunerHolder, WorkerTuner};
 use temporalio_sdk::runtime::{PollerBehavior, RuntimeOptions};
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
-use workflows::{Destination, DeviceStream, Purchase, Sweep, contract};
+use workflows::{Claims, Destination, DeviceStream, Purchase, Sweep, contract};
 
 /// Why the workers stopped by themselves.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +123,7 @@ fn settling(core: &Runtime, client: Client, context: &Context, slots: Slots) -> 
         .register_workflow::<Purchase>()
         .and_then(|options| options.register_workflow::<Destination>())
         .and_then(|options| options.register_workflow::<DeviceStream>())
+        .and_then(|options| options.register_workflow::<Claims>())
         .and_then(|options| options.register_workflow::<Sweep>())
         .map_err(|error| stopped(&error))?
         .max_cached_workflows(CACHED_RUNS)

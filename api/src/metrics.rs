@@ -83,6 +83,7 @@ fn describe() {
         "Deliveries that waited too long, by why: `no_login` after 30 days without an external id of the customer."
     );
     describe_counter!("settle_device_events_total", "Events that devices reported, by result.");
+    describe_counter!("settle_claims_total", "New claims of receipts by devices, by result: stored or dropped.");
     describe_counter!("settle_device_deliveries_total", "Attempts to deliver events of devices, by outcome.");
     describe_counter!(
         "settle_capped_values_total",

@@ -24,6 +24,7 @@ mod amplitude;
 mod burst;
 mod cancelled;
 mod catalogue;
+mod claims;
 mod cost;
 mod destinations;
 mod devices;

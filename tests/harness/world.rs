@@ -220,13 +220,17 @@ impl World {
     }
 
     /// Sends a notification of this type as SNS would, and returns its message id.
+    pub async fn send(&mut self, kind: &str, receipt_id: &str) -> String {
+        self.send_rtn(&Rtn::new(kind, receipt_id)).await
+    }
+
+    /// As [`Self::send`], with all fields of the notification.
     ///
     /// # Panics
     /// When the answer is not 200.
-    pub async fn send(&mut self, kind: &str, receipt_id: &str) -> String {
-        let message = self.sns.notification(&Rtn::new(kind, receipt_id));
-        let answer = self.post(&message).await.unwrap_or_else(|error| panic!("{kind} of {receipt_id}: {error}"));
-        assert_eq!(answer.status, 200, "{kind} of {receipt_id} was answered {}", answer.body);
+    pub async fn send_rtn(&mut self, rtn: &Rtn) -> String {
+        let message = self.sns.notification(rtn);
+        assert_eq!(self.post(&message).await.map(|answer| answer.status), Ok(200), "{rtn:?}");
         message.id
     }
 

@@ -6,7 +6,7 @@
 use crate::signal::{Admin, Hold};
 pub use domain::settling::{Loaded, MAX_PER_SETTLING, Readiness, Record, Recorded, SettlingMode, SettlingStart};
 use domain::time::{as_millis, as_optional_millis};
-use domain::{CollapseKey, DestinationId, Lane, RedeliverySelector, Verification};
+use domain::{CollapseKey, DestinationId, Lane, PlatformId, RedeliverySelector, Verification};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use temporalio_common::ActivityError;
@@ -228,6 +228,23 @@ pub struct Streamed {
     pub is_idle: bool,
 }
 
+/// Input of `verify_claims`: verifies the claims of a platform's devices.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct VerifyClaims {
+    /// Which platform.
+    pub platform_id: PlatformId,
+}
+
+/// Output of `verify_claims`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VerifiedClaims {
+    /// Number of claims that it examined.
+    pub examined: usize,
+    /// Whether none is due soon.
+    pub is_idle: bool,
+}
+
 impl From<Hold> for Admin {
     fn from(hold: Hold) -> Self {
         Self { by: hold.by, reason: hold.reason }
@@ -301,6 +318,11 @@ impl Activities {
     pub fn stream(input: Stream) -> Result<Streamed, ActivityError> {
         unimplemented!()
     }
+    /// Verifies the claims of a platform's devices.
+    #[activity(name = "verify_claims")]
+    pub fn verify_claims(input: VerifyClaims) -> Result<VerifiedClaims, ActivityError> {
+        unimplemented!()
+    }
     /// Wakes overdue purchases and destinations.
     #[activity(name = "sweep")]
     pub fn sweep(input: u32) -> Result<Swept, ActivityError> {
@@ -312,5 +334,5 @@ pub use activities::{
     Deliver as DeliverActivity, Discard as DiscardActivity, Hold as HoldActivity, Record as RecordActivity,
     Redeliver as RedeliverActivity, RedeliverAll as RedeliverAllActivity, SetEnabled as SetEnabledActivity,
     Settle as SettleActivity, Stream as StreamActivity, Supervise as SuperviseActivity, Sweep as SweepActivity,
-    Test as TestActivity, Verify as VerifyActivity,
+    Test as TestActivity, Verify as VerifyActivity, VerifyClaims as VerifyClaimsActivity,
 };

@@ -3,12 +3,12 @@
 //! They never change once released: a renamed activity strands every open run. Activities are named in
 //! [`crate::activities`].
 
-use domain::{CollapseKey, DestinationId};
+use domain::{CollapseKey, DestinationId, PlatformId};
 
 /// Task queue of workflows and of all activities except those of [`DELIVER_QUEUE`].
 pub const TASK_QUEUE: &str = "settle";
-/// Task queue of `deliver`, `supervise`, `stream` and `test`, with slots of its own: a destination that hangs delays nothing
-/// else.
+/// Task queue of `deliver`, `supervise`, `stream`, `test` and `verify_claims`, with slots of its own: a destination that
+/// hangs, or a long activity, delays nothing else.
 pub const DELIVER_QUEUE: &str = "settle-deliver";
 /// Workflow type of a purchase.
 pub const PURCHASE: &str = "purchase";
@@ -16,6 +16,8 @@ pub const PURCHASE: &str = "purchase";
 pub const DESTINATION: &str = "destination";
 /// Workflow type of a destination's stream of device events.
 pub const STREAM: &str = "stream";
+/// Workflow type of the claims of a platform's devices.
+pub const CLAIMS: &str = "claims";
 /// Workflow type, and fixed id, of the sweep.
 pub const SWEEP: &str = "sweep";
 /// Signal: new rows in the inbox.
@@ -83,4 +85,16 @@ pub fn stream_workflow_id(id: DestinationId) -> String {
 #[must_use]
 pub fn stream_destination_id(workflow_id: &str) -> Option<DestinationId> {
     workflow_id.strip_prefix(STREAM)?.strip_prefix('/')?.parse().ok()
+}
+
+/// The workflow id of the claims of a platform's devices.
+#[must_use]
+pub fn claims_workflow_id(id: PlatformId) -> String {
+    format!("{CLAIMS}/{id}")
+}
+
+/// The platform that a workflow id of claims names: the inverse of [`claims_workflow_id`].
+#[must_use]
+pub fn claims_platform_id(workflow_id: &str) -> Option<PlatformId> {
+    workflow_id.strip_prefix(CLAIMS)?.strip_prefix('/')?.parse().ok()
 }

@@ -3,6 +3,7 @@
 
 pub mod activities;
 pub mod attributes;
+pub mod claims;
 pub mod contract;
 pub mod destination;
 pub mod options;
@@ -13,6 +14,7 @@ pub mod stream;
 pub mod sweep;
 pub mod window;
 
+pub use claims::Claims;
 pub use destination::Destination;
 pub use purchase::Purchase;
 pub use stream::DeviceStream;

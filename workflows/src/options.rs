@@ -39,6 +39,13 @@ pub const STREAM_BUDGET: Duration = Duration::from_secs(10 * 60);
 /// Heartbeat timeout of `stream`: without a heartbeat for this long, the engine treats the run as lost.
 pub const STREAM_HEARTBEAT: Duration = Duration::from_secs(15);
 
+/// Timeout of one run of `verify_claims`: it begins no query after [`CLAIMS_BUDGET`].
+pub const CLAIMS_RUN: Duration = Duration::from_secs(11 * 60);
+/// How long a run of `verify_claims` begins new queries.
+pub const CLAIMS_BUDGET: Duration = Duration::from_secs(10 * 60);
+/// Heartbeat timeout of `verify_claims`: without a heartbeat for this long, the engine treats the run as lost.
+pub const CLAIMS_HEARTBEAT: Duration = Duration::from_secs(15);
+
 /// Timeout of one attempt of `verify`.
 pub const VERIFY_ATTEMPT: Duration = Duration::from_secs(20);
 
@@ -168,5 +175,15 @@ pub fn stream() -> ActivityOptions {
         .task_queue(DELIVER_QUEUE.to_owned())
         .retry_policy(retried(20))
         .summary("deliver the events of devices".to_owned())
+        .build()
+}
+
+/// `verify_claims`. The engine retries storage errors and lost workers.
+pub fn verify_claims() -> ActivityOptions {
+    ActivityOptions::with_start_to_close_timeout(CLAIMS_RUN)
+        .heartbeat_timeout(CLAIMS_HEARTBEAT)
+        .task_queue(DELIVER_QUEUE.to_owned())
+        .retry_policy(retried(20))
+        .summary("verify what devices report of receipts".to_owned())
         .build()
 }

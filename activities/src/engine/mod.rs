@@ -3,14 +3,15 @@
 //!
 //! The process starts without waiting for Temporal: meanwhile notifications are accepted and stored. `connection`
 //! connects; `claim` finds out whose the namespace is; `dev_server` holds the addresses of a server that this process
-//! starts; `search_attributes` registers them; `destination_signals` decides when to signal a destination's run; `window`
+//! starts; `search_attributes` registers them; `run_signals` decides when to signal a run; `window`
 //! lets a run begin at the end of its quiet window.
 
 mod claim;
 mod connection;
-mod destination_signals;
 mod dev_server;
+mod run_signals;
 mod search_attributes;
+mod start;
 mod status;
 mod stuck;
 mod window;
@@ -22,8 +23,8 @@ pub use stuck::Stuck;
 
 use claim::{Claimed, Observed};
 use connection::{FAILURES_BEFORE_WARNING, Server, connect};
-use destination_signals::DestinationSignals;
-use domain::{CollapseKey, DestinationId, OrgId, Timestamp};
+use domain::{CollapseKey, DestinationId, OrgId, PlatformId, Timestamp};
+use run_signals::RunSignals;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -37,7 +38,7 @@ use temporalio_common::protos::temporal::api::operatorservice::v1::ListSearchAtt
 use temporalio_common::protos::temporal::api::sdk::v1::UserMetadata;
 use temporalio_common::protos::temporal::api::taskqueue::v1::TaskQueue;
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
-    SignalWithStartWorkflowExecutionRequest, SignalWorkflowExecutionRequest, StartWorkflowExecutionRequest,
+    SignalWithStartWorkflowExecutionRequest, SignalWorkflowExecutionRequest,
 };
 use temporalio_common::search_attributes::SearchAttributes;
 use tokio::sync::watch;
@@ -82,8 +83,9 @@ impl From<Status> for TemporalError {
 pub struct Engine {
     access: watch::Receiver<Access>,
     last_call_succeeded: Arc<AtomicBool>,
-    signals: Arc<DestinationSignals>,
-    streams: Arc<DestinationSignals>,
+    signals: Arc<RunSignals<DestinationId>>,
+    streams: Arc<RunSignals<DestinationId>>,
+    claims: Arc<RunSignals<PlatformId>>,
     identity: String,
     installation: OrgId,
     server: Server,
@@ -142,8 +144,9 @@ impl Engine {
         let engine = Self {
             access,
             last_call_succeeded: Arc::default(),
-            signals: Arc::new(DestinationSignals::new(destination_signals::SIGNAL_INTERVAL)),
-            streams: Arc::new(DestinationSignals::new(destination_signals::START_INTERVAL)),
+            signals: Arc::new(RunSignals::new(run_signals::SIGNAL_INTERVAL)),
+            streams: Arc::new(RunSignals::new(run_signals::START_INTERVAL)),
+            claims: Arc::new(RunSignals::new(run_signals::START_INTERVAL)),
             identity: identity.to_owned(),
             installation,
             server,
@@ -151,14 +154,18 @@ impl Engine {
             delays_by: None,
             left_out: Arc::default(),
         };
-        let (signalling, starting) = (engine.clone(), engine.clone());
-        tokio::spawn(destination_signals::run(engine.signals.clone(), move |id| {
+        let (signalling, starting, verifying) = (engine.clone(), engine.clone(), engine.clone());
+        tokio::spawn(run_signals::run(engine.signals.clone(), move |id| {
             let engine = signalling.clone();
             async move { engine.destination(id, DestinationSignal::Owed).await }
         }));
-        tokio::spawn(destination_signals::run(engine.streams.clone(), move |id| {
+        tokio::spawn(run_signals::run(engine.streams.clone(), move |id| {
             let engine = starting.clone();
             async move { engine.start_stream(id).await }
+        }));
+        tokio::spawn(run_signals::run(engine.claims.clone(), move |id| {
+            let engine = verifying.clone();
+            async move { engine.start_claims(id).await }
         }));
         tokio::spawn(engine.clone().keep(options, publish));
         engine
@@ -347,32 +354,6 @@ impl Engine {
     /// once a second per destination, and repeated while Temporal is unavailable.
     pub fn supervise(&self, id: DestinationId) {
         self.signals.mark_owed(id);
-    }
-
-    /// Schedules the start of a destination's stream of device events, in the background, at most once in ten seconds per
-    /// destination, and repeated while Temporal is unavailable.
-    pub fn stream(&self, id: DestinationId) {
-        self.streams.mark_owed(id);
-    }
-
-    /// Starts the run of a destination's stream of device events, if none is open.
-    ///
-    /// # Errors
-    /// See [`TemporalError`].
-    async fn start_stream(&self, id: DestinationId) -> Result<(), TemporalError> {
-        let client = self.now()?;
-        let request = StartWorkflowExecutionRequest {
-            namespace: client.namespace(),
-            workflow_id: contract::stream_workflow_id(id),
-            workflow_type: Some(WorkflowType { name: contract::STREAM.to_owned() }),
-            task_queue: Some(queue()),
-            identity: self.identity.clone(),
-            workflow_id_conflict_policy: WorkflowIdConflictPolicy::UseExisting as i32,
-            user_metadata: Some(summary("the events of devices for one destination")),
-            ..Default::default()
-        };
-        client.connection().workflow_service().start_workflow_execution(timed(request)).await?;
-        Ok(())
     }
 
     async fn signal_with_start(&self, message: SignalWithStart) -> Result<(), TemporalError> {

@@ -45,11 +45,14 @@ pub use delivery::stream::start::{StreamStart, StreamStarted};
 pub use delivery::stream::{StreamBatch, StreamClaim, StreamPage, StreamWait, StreamedEvent};
 pub use delivery::unnamed::LONGEST_WAIT;
 pub use devices::accept::{AcceptedReports, DeviceReport, DeviceRequest};
+pub use devices::claims::accept::{ClaimCounts, Claiming};
+pub use devices::claims::due::ClaimPage;
 pub use events::alarms::Alarm;
 pub use events::status::DeliveryStatus;
 pub use inbox::notifications::{Accepted, Fate, NewNotification, Open};
 pub use inbox::topics::{PendingTopic, Released, Topic, TopicState};
 pub use inbox::waiting::WaitingResult;
+pub use people::claims::{ClaimAnswer, ClaimResult, ClaimStep};
 pub use people::login::{LoggedIn, Login};
 pub use people::moves::{Author, Cause as TransferCause, Moved};
 pub use people::moving::CustomerMove;
@@ -66,8 +69,8 @@ pub use reports::device_events::{
     DeviceDeliveryView, DeviceEventExplanation, DeviceEventFacts, DeviceEventFilter, DeviceEventFull, DeviceEventView,
 };
 pub use reports::explain::{
-    Addressee, AnnouncedEvent, EventExplanation, EventFacts, MessageExplanation, Owes, PaymentFacts, Portrait,
-    PurchaseExplanation, ReceivedNotification, Sending, Successor,
+    Addressee, AnnouncedEvent, ClaimView, EventExplanation, EventFacts, MessageExplanation, Owes, PaymentFacts,
+    Portrait, PurchaseExplanation, ReceivedNotification, Sending, Successor,
 };
 pub use reports::feed::FeedEntry;
 pub use reports::figures::{DestinationHealth, Figures, Forgotten};

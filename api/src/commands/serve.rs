@@ -13,7 +13,7 @@ use crate::{auditing, router, telemetry};
 use activities::engine;
 use activities::http::Http;
 use anyhow::{Context, bail};
-use domain::{CollapseKey, DestinationId};
+use domain::{CollapseKey, DestinationId, PlatformId};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use protocols::destinations::Allowed;
@@ -202,6 +202,10 @@ impl Engine for engine::Engine {
 
     fn stream(&self, id: DestinationId) {
         Self::stream(self, id);
+    }
+
+    fn verify_claims(&self, id: PlatformId) {
+        Self::verify_claims(self, id);
     }
 
     fn is_connected(&self) -> bool {

@@ -8,6 +8,7 @@ use crate::operation::{Input, Operation, Schemas};
 use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
+use std::net::IpAddr;
 use storage::Platform;
 
 /// The longest text that is looked up as a key.
@@ -18,6 +19,8 @@ const MAX_KEY_BYTES: usize = 100;
 pub struct Client {
     /// The platform.
     pub platform: Platform,
+    /// Its address.
+    pub address: IpAddr,
     _place: Place,
 }
 
@@ -33,7 +36,7 @@ impl FromRequestParts<Shared> for Client {
         let key = key.filter(|(scheme, key)| scheme.eq_ignore_ascii_case("bearer") && key.len() <= MAX_KEY_BYTES);
         let (_, key) = key.ok_or(Error::PublishableKey)?;
         let place = edge.devices.places.take(address)?;
-        Ok(Self { platform: platform(edge, key.trim()).await?, _place: place })
+        Ok(Self { platform: platform(edge, key.trim()).await?, address, _place: place })
     }
 }
 

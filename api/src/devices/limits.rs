@@ -1,4 +1,5 @@
-//! How many requests a device and an address may send: the key of their requests is public.
+//! How many requests a device and an address may send, and how many new claims of receipts an address: the key of their
+//! requests is public.
 //!
 //! Each process counts by itself. What is counted is bounded in memory: a device or address that has been quiet for a while
 //! is forgotten, which changes nothing for it.
@@ -6,11 +7,14 @@
 use domain::DevicePlace;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Number of checks between two of which the quiet ones are forgotten.
 const CHECKS_PER_CLEANING: u64 = 10_000;
@@ -31,9 +35,16 @@ pub struct Rate {
 pub struct Limits {
     devices: DefaultKeyedRateLimiter<DevicePlace>,
     addresses: DefaultKeyedRateLimiter<IpAddr>,
+    claims: DefaultKeyedRateLimiter<IpAddr>,
+    /// The addresses that reported too many new claims, each with the time until which theirs are dropped.
+    overdrawn: Mutex<HashMap<IpAddr, Instant>>,
     clock: DefaultClock,
     checks: AtomicU64,
 }
+
+/// New claims of receipts of an address: two a second, and 600 at once, as many as the devices of a large household or a
+/// small company report when they are first updated.
+const CLAIMS: Rate = Rate { per_second: NonZeroU32::new(2).unwrap(), burst: NonZeroU32::new(600).unwrap() };
 
 impl Limits {
     /// Bounds for each device and each address.
@@ -42,6 +53,8 @@ impl Limits {
         Self {
             devices: RateLimiter::dashmap(device.quota()),
             addresses: RateLimiter::dashmap(address.quota()),
+            claims: RateLimiter::dashmap(CLAIMS.quota()),
+            overdrawn: Mutex::default(),
             clock: DefaultClock::default(),
             checks: AtomicU64::new(0),
         }
@@ -64,6 +77,25 @@ impl Limits {
         self.check(&self.devices, &device)
     }
 
+    /// Whether new claims of an address are stored. Which of the claims of a request are new is known only once they are
+    /// stored, so the last request within the bound may exceed it.
+    pub fn may_claim(&self, address: IpAddr, now: Instant) -> bool {
+        self.overdrawn().get(&customer(address)).is_none_or(|until| *until <= now)
+    }
+
+    /// Counts new claims of an address.
+    pub fn count_claims(&self, address: IpAddr, claims: usize, now: Instant) {
+        let address = customer(address);
+        let wait = (0..claims).filter_map(|_| self.check(&self.claims, &address).err()).last();
+        if let Some(wait) = wait {
+            self.overdrawn().insert(address, now + wait);
+        }
+    }
+
+    fn overdrawn(&self) -> MutexGuard<'_, HashMap<IpAddr, Instant>> {
+        self.overdrawn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn check<K: Hash + Eq + Clone>(&self, limiter: &DefaultKeyedRateLimiter<K>, key: &K) -> Result<(), Duration> {
         limiter.check_key(key).map_err(|until| until.wait_time_from(self.clock.now()))
     }
@@ -73,6 +105,9 @@ impl Limits {
         if self.checks.fetch_add(1, Ordering::Relaxed) % CHECKS_PER_CLEANING == CHECKS_PER_CLEANING - 1 {
             self.devices.retain_recent();
             self.addresses.retain_recent();
+            self.claims.retain_recent();
+            let now = Instant::now();
+            self.overdrawn().retain(|_, until| *until > now);
         }
     }
 }
@@ -123,6 +158,18 @@ mod tests {
         let check = |address: &str| limits.check_address(address.parse().expect("an address")).is_ok();
         assert!(check("2001:db8:0:1::1") && !check("2001:db8:0:1:ffff::2") && check("2001:db8:0:2::1"));
         assert!(check("192.0.2.1") && !check("192.0.2.1") && check("192.0.2.2"));
+    }
+
+    #[test]
+    fn an_address_that_claims_too_much_is_not_believed_for_a_while() {
+        let (limits, now) = (Limits::new(rate(1, 1), rate(1, 1)), Instant::now());
+        let [noisy, quiet] = ["2001:db8:0:1::1", "2001:db8:0:2::1"].map(|address| address.parse().expect("an address"));
+        limits.count_claims(noisy, 600, now);
+        assert!(limits.may_claim(noisy, now), "its burst is not used up");
+        limits.count_claims(noisy, 3, now);
+        let neighbour = "2001:db8:0:1:ffff::2".parse().expect("an address");
+        assert!(!limits.may_claim(noisy, now) && !limits.may_claim(neighbour, now) && limits.may_claim(quiet, now));
+        assert!(limits.may_claim(noisy, now + Duration::from_secs(2)));
     }
 
     #[test]

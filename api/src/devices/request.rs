@@ -8,7 +8,7 @@ use domain::{DeviceId, PlatformId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use storage::{DeviceReport, DeviceRequest};
+use storage::{Claiming, DeviceReport, DeviceRequest};
 use tokio::time::Instant;
 
 /// The version of UUIDs that are random.
@@ -67,11 +67,22 @@ pub struct Checked {
     pub rejected: Vec<RejectedEvent>,
 }
 
+/// How a request was received.
+#[derive(Debug, Clone, Copy)]
+pub struct Reception {
+    /// The platform whose key it has.
+    pub platform: PlatformId,
+    /// When it was received.
+    pub at: Instant,
+    /// Whether its new claims of receipts are stored.
+    pub claiming: Claiming,
+}
+
 /// Checks a request of a platform's device.
 ///
 /// # Errors
 /// A field outside of the events is wrong.
-pub fn check(platform: PlatformId, draft: Draft<DeviceEvents>, received_at: Instant) -> Result<Checked, Error> {
+pub fn check(reception: Reception, draft: Draft<DeviceEvents>) -> Result<Checked, Error> {
     let Draft { body: DeviceEvents { device, sent_at, events }, mut wrong } = draft;
     if !wrong.has("device.id") && !is_random(device.id) {
         wrong.add("device.id", "a random UUID (version 4) that the app made at its first launch");
@@ -84,7 +95,8 @@ pub fn check(platform: PlatformId, draft: Draft<DeviceEvents>, received_at: Inst
             Err(errors) => rejected.push(RejectedEvent { index, errors }),
         }
     }
-    Ok(Checked { request: DeviceRequest { platform, device, sent_at, received_at, reports }, rejected })
+    let Reception { platform, at: received_at, claiming } = reception;
+    Ok(Checked { request: DeviceRequest { platform, device, sent_at, received_at, reports, claiming }, rejected })
 }
 
 /// Whether an id was made at random: nobody guesses the id of another device.

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn another_token_says_what_is_wrong() {
+    fn another_token_is_refused_with_the_reason() {
         let token = |claims: Value| signed("HS256", SECRET, &claims);
         for (token, expected) in [
             (token(json!({ "sub": "otto", "exp": NOW + 60 })), "its `sub`"),

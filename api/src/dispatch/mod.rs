@@ -11,7 +11,7 @@ mod send;
 #[cfg(test)]
 mod tests;
 
-use domain::{CollapseKey, DestinationId};
+use domain::{CollapseKey, DestinationId, PlatformId};
 use futures::future::BoxFuture;
 use plan::{Plan, UnsentSignal};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,6 +41,8 @@ pub trait Engine: Send + Sync + 'static {
     fn supervise(&self, id: DestinationId) -> BoxFuture<'_, Result<(), EngineError>>;
     /// Starts a destination's stream of device events, if none is open, because events are owed. Returns at once.
     fn stream(&self, id: DestinationId);
+    /// Starts the verification of a platform's claims, if none is open, because claims are new. Returns at once.
+    fn verify_claims(&self, id: PlatformId);
     /// Whether Temporal answered the last periodic check, some seconds ago at most.
     fn is_connected(&self) -> bool;
 }

@@ -104,6 +104,8 @@ impl Engine for Recording {
 
     fn stream(&self, _: DestinationId) {}
 
+    fn verify_claims(&self, _: PlatformId) {}
+
     fn is_connected(&self) -> bool {
         !self.down.load(Ordering::SeqCst)
     }

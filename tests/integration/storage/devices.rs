@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use storage::{
-    AcceptedReports, AttemptClass, DeliveryResult, DeviceReport, DeviceRequest, EndpointSignal, EventResult, Mode,
-    StreamBatch, StreamClaim, StreamPage, StreamRequest, StreamResult, StreamVerdict, StreamWait, StreamedEvent, Tried,
-    Verdict,
+    AcceptedReports, AttemptClass, Claiming, DeliveryResult, DeviceReport, DeviceRequest, EndpointSignal, EventResult,
+    Mode, StreamBatch, StreamClaim, StreamPage, StreamRequest, StreamResult, StreamVerdict, StreamWait, StreamedEvent,
+    Tried, Verdict,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -64,7 +64,8 @@ impl World {
 
     async fn report_at(&self, number: u128, sent_at: Timestamp, reports: Vec<DeviceReport>) -> AcceptedReports {
         let (platform, received_at) = (self.platform.id, Instant::now());
-        let request = DeviceRequest { platform, device: device(number), sent_at, received_at, reports };
+        let claiming = Claiming::Stored;
+        let request = DeviceRequest { platform, device: device(number), sent_at, received_at, reports, claiming };
         self.store.accept_reports(request).await.unwrap()
     }
 
@@ -259,6 +260,7 @@ story! {
             sent_at: world.store.now().await.unwrap(),
             received_at: Instant::now(),
             reports: vec![report("a", 0, start(1))],
+            claiming: Claiming::Stored,
         };
         assert!(world.store.accept_reports(unknown).await.is_err());
     }

@@ -7,7 +7,7 @@ const ROWS: i64 = 100_000;
 /// The row whose names are written into statements.
 const ROW: i64 = 50_000;
 /// The tables that are filled: none of them may be read as a whole.
-pub const FILLED: [&str; 17] = [
+pub const FILLED: [&str; 18] = [
     "platforms",
     "users",
     "purchases",
@@ -22,6 +22,7 @@ pub const FILLED: [&str; 17] = [
     "sales",
     "pages",
     "devices",
+    "claims",
     "device_sessions",
     "device_events",
     "device_deliveries",
@@ -164,6 +165,15 @@ fn devices(platform: &str, destination: &str) -> Vec<Rows> {
     vec![
         ("devices", "platform_id, id, device, created_at, seen_at", format!("'{platform}', 'h' || i, '{{}}', i, i")),
         (
+            "claims",
+            "platform_id, device_id, collapse_key, receipt_id, app_user_id, status, kind, occurred_at, attempts, due_at,
+                created_at, verified_at",
+            format!(
+                "CASE WHEN i % 100 = 0 THEN '{platform}' ELSE 'f1' END, 'h' || i, 'k' || i, 'r' || i, 'x',
+                CASE i % 20 WHEN 0 THEN 'pending' WHEN 1 THEN 'refused' ELSE 'verified' END, 'present', i, 0, i, i, i"
+            ),
+        ),
+        (
             "device_sessions",
             "platform_id, device_id, id, last_event_at, due_at, closed_at",
             format!("'{platform}', 'h' || i, 'e' || i, i, i, {closed_at}"),
@@ -218,6 +228,7 @@ pub fn value(before: &str, world: &World) -> String {
         "event_id" | "other_event_id" | "id" => text("e"),
         "delivery_id" => text("d"),
         "user_id" => text("u"),
+        "app_user_id" => "'x'".to_owned(),
         "external_id" => text("x"),
         "term_sku" => "'s1'".to_owned(),
         "product_id" => "'p1'".to_owned(),

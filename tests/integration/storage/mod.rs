@@ -11,6 +11,7 @@ mod auditing;
 mod batches;
 mod breaker;
 mod catalogue;
+mod claims;
 mod customers;
 mod delivering;
 mod device_deliveries;

@@ -116,7 +116,7 @@ story! {
 }
 
 story! {
-    async fn a_login_makes_anonymous_purchases_the_customers_without_an_event(world: World) {
+    async fn a_login_merges_an_anonymous_user_silently(world: World) {
         let key = world.entitling("guest", "r1").await;
         let here = place(&world, 1);
         world.store.logout(here, device(here)).await.unwrap();
@@ -133,11 +133,11 @@ story! {
 }
 
 story! {
-    async fn a_login_takes_what_gives_access_from_another_customer_with_two_events(world: World) {
+    async fn a_login_transfers_what_gives_access_by_two_events(world: World) {
         let to = world.destination("hook").await.id;
-        let (key, ended) = (world.entitling("shared", "r1").await, world.key("r2"));
+        let (key, expired) = (world.entitling("shared", "r1").await, world.key("r2"));
         world.happen_to("shared", "r2", PURCHASED).await;
-        world.raw().run(&format!("UPDATE purchases SET state = 'expired', purchase = '{{}}' WHERE collapse_key = '{ended}'"));
+        world.raw().run(&format!("UPDATE purchases SET state = 'expired', purchase = '{{}}' WHERE collapse_key = '{expired}'"));
         let other = world.entitling("her own", "r3").await;
         let anna = world.name("shared", "anna").await;
         world.name("her own", "anna").await;
@@ -148,7 +148,7 @@ story! {
         let otto = log_in(&world.store, here, "otto").await;
         let [moved] = &otto.transfers[..] else { panic!("{otto:?}") };
         assert_eq!(moved.announced, [key]);
-        assert_eq!((world.owner_of(key).await, world.owner_of(ended).await), (otto.user_id, otto.user_id));
+        assert_eq!((world.owner_of(key).await, world.owner_of(expired).await), (otto.user_id, otto.user_id));
         assert_eq!(world.owner_of(other).await, anna, "what the device has no claim of stays");
         let events = world.transfers().split_off(before);
         let [from, to_event] = &events[..] else { panic!("{events:?}") };
@@ -220,7 +220,7 @@ story! {
 }
 
 story! {
-    async fn the_join_by_a_name_tells_both_users(world: World) {
+    async fn a_join_by_a_name_is_announced_for_both_users(world: World) {
         let key = world.entitling("guest", "r1").await;
         let anna = world.name("anna's", "anna").await;
         assert_eq!(world.name("guest", "anna").await, anna);

@@ -221,6 +221,8 @@ impl World {
             ("health", "recovered_at"),
             ("health", "paused_until"),
             ("health", "next_slot_at"),
+            ("claims", "due_at"),
+            ("claims", "created_at"),
             ("events", "created_at"),
             ("rechecks", "requested_at"),
             ("topics", "expires_at"),

@@ -71,6 +71,8 @@ const MIDNIGHT: &str = "T00:00:00.000000Z";
 pub enum PriceSource {
     /// The list of prices in the catalogue.
     Catalogue,
+    /// The device on which the purchase was made, by a claim that the store confirmed.
+    Device,
     /// The store's own report of sales.
     Report,
 }

@@ -91,6 +91,14 @@ row! {
     }
 }
 
+impl Platform {
+    /// Whether its store can be queried: it has a shared secret that the store has not refused.
+    #[must_use]
+    pub const fn can_verify(&self) -> bool {
+        self.has_shared_secret && self.secret_refused_at.is_none()
+    }
+}
+
 /// Changes of a platform; `None` leaves a field as it is.
 #[derive(Debug, Clone, Default)]
 pub struct PlatformPatch {

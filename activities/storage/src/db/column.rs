@@ -8,6 +8,7 @@ use diesel::query_builder::AstPass;
 use diesel::row::NamedRow;
 use diesel::sql_types::{BigInt, Bool, Nullable, SqlType, Text};
 use domain::catalogue::ProductRef;
+use domain::device::claim::{ClaimKind, ClaimReason, ClaimStatus};
 use domain::event::Wildcards;
 use domain::health::{State as Health, Subject};
 use domain::payment::{EntryKind, SaleKind, UnknownPrice};
@@ -209,6 +210,7 @@ macro_rules! named_columns {
 parsed_columns!(AppId, CollapseKey, DeliveryId, DestinationId, DeviceId, EventId, OrgId, PlatformId, SessionId);
 parsed_columns!(TopicId, TransferId, UserId);
 parsed_columns!(Decimal, Subject, Uuid);
+named_columns!(ClaimKind, ClaimReason, ClaimStatus);
 named_columns!(EntryKind, Environment, Health, Outcome, SaleKind, State, UnknownReceipts);
 domain_enum!(Attributes { Documented = "documented", Extended = "extended" });
 domain_enum!(ProductRef { Term = "term", Parent = "parent" });
@@ -219,7 +221,8 @@ domain_enum!(UnknownPrice {
     NotListed = "not_listed",
     NoRate = "no_rate",
     PlanChanged = "plan_changed",
-    Unconfirmed = "unconfirmed"
+    Unconfirmed = "unconfirmed",
+    Implausible = "implausible"
 });
 
 json_columns!(serde_json::Value);

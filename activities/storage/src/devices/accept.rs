@@ -7,6 +7,7 @@ use crate::db::error::Error;
 use crate::db::statement::clean;
 use crate::db::store::Store;
 use crate::db::writer::{Faults, Items, JobKind, Write};
+use crate::devices::claims::accept::{self as claims, ClaimCounts, ClaimSource, Claiming, ReportedClaim};
 use crate::devices::events::{self, Identity, NewEvent};
 use crate::devices::rows::{self, Origin, Origins};
 use crate::devices::sessions::{self, SessionKey};
@@ -37,6 +38,8 @@ pub struct DeviceRequest {
     pub received_at: Instant,
     /// The events, in the device's order.
     pub reports: Vec<DeviceReport>,
+    /// Whether its new claims of receipts are stored.
+    pub claiming: Claiming,
 }
 
 /// One event that a device reports.
@@ -61,6 +64,8 @@ pub struct AcceptedReports {
     pub repeated: usize,
     /// The enabled destinations that are owed some of the new events.
     pub owing: BTreeSet<DestinationId>,
+    /// The claims of receipts in the new events.
+    pub claims: ClaimCounts,
 }
 
 impl Store {
@@ -118,10 +123,15 @@ fn accept(write: &mut Write<'_>, org: OrgId, requests: &[&DeviceRequest]) -> Res
     }
     let inserted = events::insert(write, &new, &origins)?;
     gathered.store_sessions(write, &new, &inserted)?;
-    let mut accepted: Vec<AcceptedReports> = requests
-        .iter()
-        .map(|one| AcceptedReports { accepted: 0, repeated: one.reports.len(), owing: BTreeSet::new() })
-        .collect();
+    let claims = gathered.claims(requests, &new, &inserted);
+    let counts = claims::store(write, &claims, &origins)?;
+    let none = |(index, one): (usize, &&DeviceRequest)| AcceptedReports {
+        accepted: 0,
+        repeated: one.reports.len(),
+        owing: BTreeSet::new(),
+        claims: counts.get(&index).copied().unwrap_or_default(),
+    };
+    let mut accepted: Vec<AcceptedReports> = requests.iter().enumerate().map(none).collect();
     for ((index, _), event) in gathered.events.iter().zip(&new) {
         if let (true, Some(counts)) = (inserted.contains(&event.identity()), accepted.get_mut(*index)) {
             counts.accepted += 1;
@@ -168,6 +178,24 @@ impl<'r> Gathered<'r> {
             }
             self.events.push((index, report));
         }
+    }
+
+    /// The claims of the new events.
+    fn claims(
+        &self,
+        requests: &[&'r DeviceRequest],
+        events: &[NewEvent],
+        inserted: &BTreeSet<Identity>,
+    ) -> Vec<ReportedClaim<'r>> {
+        let mut claims = Vec::new();
+        for ((index, report), event) in self.events.iter().zip(events) {
+            if inserted.contains(&event.identity()) {
+                let (request, claiming) = (*index, requests[*index].claiming);
+                let source = ClaimSource { request, place: event.place, claiming, occurred_at: event.occurred_at };
+                claims.extend(source.claims(&report.content));
+            }
+        }
+        claims
     }
 
     /// When each session began: what is known never changes; else by the first start in the group.

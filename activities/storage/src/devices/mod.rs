@@ -1,8 +1,10 @@
-//! What devices report: their descriptions, sessions and events, and which destinations are owed these.
+//! What devices report: their descriptions, sessions and events, and which destinations are owed these; and the claims of
+//! receipts in it.
 //!
 //! Nothing here starts a workflow for an event: the run of a destination's stream takes what is owed, in batches.
 
 pub mod accept;
+pub mod claims;
 mod events;
 pub mod retention;
 mod rows;

@@ -20,6 +20,7 @@ row! {
         app_id: AppId,
         store: String,
         environment: Environment,
+        has_secret: bool,
     }
 }
 
@@ -33,11 +34,17 @@ pub struct Origin {
     pub store: String,
     /// Whether its purchases are real.
     pub environment: Environment,
+    /// Whether its store can be queried: it has a secret that the store has not refused.
+    pub has_secret: bool,
     /// Those that want events of this platform.
     pub destinations: Vec<Destination>,
 }
 
-const PLATFORM: Sql = statement!("SELECT app_id, store, environment FROM platforms WHERE id = ?");
+const PLATFORM: Sql = statement! {"
+    SELECT app_id, store, environment, (shared_secret IS NOT NULL AND secret_refused_at IS NULL) AS has_secret
+    FROM platforms
+    WHERE id = ?
+"};
 
 /// The platforms that were read in a transaction.
 pub type Origins = BTreeMap<PlatformId, Origin>;
@@ -56,10 +63,11 @@ impl Origin {
     }
 
     fn read(connection: &mut AnyConnection, platform: PlatformId) -> Result<Self, Error> {
-        let PlatformRow { app_id, store, environment } = sql(PLATFORM).bind(platform).one(connection, "platform")?;
+        let found: PlatformRow = sql(PLATFORM).bind(platform).one(connection, "platform")?;
+        let PlatformRow { app_id, store, environment, has_secret } = found;
         let mut destinations = destinations::of_app(connection, app_id)?;
         destinations.retain(|one| one.filter.wants(platform, environment));
-        Ok(Self { app_id, store, environment, destinations })
+        Ok(Self { app_id, store, environment, has_secret, destinations })
     }
 }
 

@@ -17,7 +17,6 @@ use std::collections::{BTreeMap, BTreeSet};
 /// * A device after a logout is not made another customer's again by the receipts that are still on it.
 ///
 /// Locks the app, the users and the device, so call it before the transaction locks a device or a claim.
-#[expect(dead_code, reason = "the verification of claims calls it")]
 pub fn join(
     write: &mut Write<'_>,
     installation: Installation,

@@ -55,7 +55,7 @@ row! {
         to_external_id: Option<String>,
         cause: Cause,
         moved: String,
-        made_by: Option<String>,
+        author: Option<String>,
         reason: Option<String>,
         undoes: Option<TransferId>,
         undone_by: Option<TransferId>,
@@ -94,7 +94,7 @@ pub struct Transfer {
 
 const SELECT: &str = "
     SELECT t.id, t.app_id, t.from_user_id, t.to_user_id, f.external_id AS from_external_id,
-        o.external_id AS to_external_id, t.cause, t.moved, t.made_by, t.reason, t.undoes, u.id AS undone_by,
+        o.external_id AS to_external_id, t.cause, t.moved, t.author, t.reason, t.undoes, u.id AS undone_by,
         t.created_at
     FROM transfers t
     JOIN users f ON f.id = t.from_user_id
@@ -111,7 +111,7 @@ const OF_USER: Sql = statement! {"
 "};
 
 const INSERT: Sql = statement! {"
-    INSERT INTO transfers (id, app_id, from_user_id, to_user_id, cause, moved, made_by, reason, undoes, created_at)
+    INSERT INTO transfers (id, app_id, from_user_id, to_user_id, cause, moved, author, reason, undoes, created_at)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 "};
 
@@ -155,7 +155,7 @@ impl TransferRow {
             to_external_id: self.to_external_id,
             cause: self.cause,
             moved,
-            author: self.made_by.map(|by| Author { by, reason: self.reason.unwrap_or_default() }),
+            author: self.author.map(|by| Author { by, reason: self.reason.unwrap_or_default() }),
             undoes: self.undoes,
             undone_by: self.undone_by,
             created_at: self.created_at,

@@ -17,6 +17,7 @@ row! {
         pub user_id: Option<UserId>,
         pub revision: i64,
         pub digest: String,
+        pub content_digest: String,
         pub state: State,
         pub purchase: String,
         pub waits_for: Option<WaitsFor>,
@@ -48,7 +49,7 @@ row! {
 }
 
 const SELECT: &str = "
-    SELECT app_user_id, user_id, revision, digest, state, purchase, waits_for, waits_through, settling,
+    SELECT app_user_id, user_id, revision, digest, content_digest, state, purchase, waits_for, waits_through, settling,
         fingerprint, held_until, next_wake_at
     FROM purchases
     WHERE collapse_key = ?";

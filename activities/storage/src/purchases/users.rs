@@ -117,6 +117,13 @@ pub struct FoundUser {
     is_known: bool,
 }
 
+impl FoundUser {
+    /// Its id.
+    pub const fn id(self) -> UserId {
+        self.id
+    }
+}
+
 /// A locked user, which is fetched later.
 pub struct LockedUser {
     id: UserId,

@@ -5,7 +5,6 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, Single, clean, json_columns, row, sql};
 use domain::catalogue::{Auth, Entitlement, Listing, Price, ProductRef};
-use domain::event::listed_price;
 use domain::{AppId, Purchase};
 use rust_decimal::Decimal;
 use std::collections::HashMap;
@@ -119,16 +118,15 @@ impl EntitlementRow {
 
 const USD_RATE: Sql = statement!("SELECT usd AS value FROM rates WHERE app_id = ? AND currency = ? AND day = ?");
 
-/// What one unit of the price's currency was worth in USD on the day of the purchase. `None` when there is no price,
-/// when that day's rate was not imported, or when the day of the purchase is unknown: the rate is never guessed.
+/// What one unit of a currency was worth in USD on the day of the purchase. `None` when that day's rate was not imported, or
+/// when the day of the purchase is unknown: the rate is never guessed.
 pub fn usd_rate(
     connection: &mut AnyConnection,
     app: AppId,
     purchase: &Purchase,
-    listing: &Listing,
+    currency: &str,
 ) -> Result<Option<Decimal>, Error> {
-    let Some(price) = listed_price(&listing.prices, purchase) else { return Ok(None) };
     let Some(began) = purchase.not_before() else { return Ok(None) };
     let day: String = began.to_string().chars().take("2026-01-31".len()).collect();
-    sql(USD_RATE).bind(app).bind(price.currency.to_ascii_uppercase()).bind(day).value(connection)
+    sql(USD_RATE).bind(app).bind(currency.to_ascii_uppercase()).bind(day).value(connection)
 }

@@ -10,9 +10,10 @@ use crate::purchases::purchase::Origin;
 use crate::purchases::replacements;
 use crate::settings::destinations::{self, Destination};
 use crate::settings::listing::Listings;
+use crate::settling::access::Accesses;
 use crate::settling::payments::{self, Ledger};
-use domain::Purchase;
 use domain::settling::Record;
+use domain::{Purchase, UserId};
 
 /// What a record reads, which is fetched later.
 pub struct Facts {
@@ -26,6 +27,8 @@ pub struct Facts {
     pub ledger: Ledger,
     /// The destinations of the app.
     pub destinations: Ahead<'static, Destination>,
+    /// The devices with access to the purchase.
+    pub accesses: Accesses,
     /// The epoch, if the record needs it and it is not known yet.
     pub epoch: Option<EpochAhead>,
 }
@@ -38,7 +41,7 @@ const COUNT_OPEN: Sql = statement! {"
 
 impl Facts {
     /// Reads the facts for a record of a purchase of this origin.
-    pub fn read(write: &mut Write<'_>, record: &Record, origin: &Origin) -> Result<Self, Error> {
+    pub fn read(write: &mut Write<'_>, record: &Record, origin: &Origin, user: Option<UserId>) -> Result<Self, Error> {
         let (key, purchase) = (record.collapse_key, &record.decision.purchase);
         let open = sql(COUNT_OPEN).uncached().bind_list(record.seqs.iter().copied()).bind(key);
         let open = if record.seqs.is_empty() { None } else { Some(open.ahead(write.connection)?) };
@@ -47,7 +50,8 @@ impl Facts {
         let replaced = replacements::replaced_ahead(write.connection, key)?;
         let ledger = payments::ledger_ahead(write.connection, key, origin)?;
         let destinations = destinations::of_app_ahead(write.connection, origin.app_id)?;
+        let accesses = Accesses::read(write, key, user)?;
         let epoch = if record.decision.transitions.is_empty() { None } else { write.epoch_ahead()? };
-        Ok(Self { open, listings, replaced, ledger, destinations, epoch })
+        Ok(Self { open, listings, replaced, ledger, destinations, accesses, epoch })
     }
 }

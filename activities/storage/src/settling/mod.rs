@@ -1,5 +1,6 @@
 //! Settling a purchase: what a decision needs to know, and its record in one transaction.
 
+mod access;
 pub mod events;
 pub mod facts;
 pub mod load;

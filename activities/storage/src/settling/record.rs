@@ -14,6 +14,7 @@ use crate::db::statement::{Ahead, Number, Single, clean, sql};
 use crate::db::store::Store;
 use crate::db::writer::order::{Order, Settled};
 use crate::db::writer::{Faults, JobKind, Write};
+use crate::devices::claims::due;
 use crate::events::{alarms, deliveries, lanes};
 use crate::inbox::notifications;
 use crate::purchases::owned::owned_ahead;
@@ -21,6 +22,7 @@ use crate::purchases::purchase::{self, PurchaseRow, WaitsFor};
 use crate::purchases::users::{Customer, Raced, UserRow};
 use crate::purchases::{replacements, user_devices};
 use crate::settings::listing::{Listings, usd_rate};
+use crate::settling::access::{self, Accesses};
 use crate::settling::facts::Facts;
 use crate::settling::payments::{Booking, Ledger};
 use crate::settling::profiles::{self, ProfileCheck, Subject, Trigger};
@@ -71,7 +73,7 @@ fn record_once(write: &mut Write<'_>, record: &Record, installation: Installatio
         purchase::insert(write, key, &origin)?;
     }
     let row = purchase::lock_ahead(write, key)?;
-    let mut facts = Facts::read(write, record, &origin)?;
+    let mut facts = Facts::read(write, record, &origin, user.map(|user| user.id()))?;
     let origin = locked.fetch(write.connection)?.ok_or(Error::Missing { what: "purchase" })?;
     let owner = owner.map(|owner| owner.fetch(write)).transpose()?;
     let is_replaced = replacement.fetch(write.connection)?;
@@ -140,6 +142,8 @@ pub struct Comparison<'a> {
     pub description: Description,
     /// Its digest, or that of the record before if nothing changed.
     pub digest: String,
+    /// The same of its content, without when devices were seen last.
+    pub content_digest: String,
     changed: bool,
     revision: i64,
     /// The entries that it adds to the ledger.
@@ -154,11 +158,13 @@ pub struct Compared<'a> {
     pub replaced: Ahead<'static, Single<Purchase>>,
     /// The ledger of the purchase.
     pub ledger: Ledger,
+    /// What claims say of the purchase.
+    pub accesses: Accesses,
 }
 
 const UPDATE: Sql = statement! {"
     UPDATE purchases
-    SET revision = ?, state = ?, environment = ?, purchase = ?, digest = ?, term_sku = ?, product_id = ?,
+    SET revision = ?, state = ?, environment = ?, purchase = ?, digest = ?, content_digest = ?, term_sku = ?, product_id = ?,
         settling = ?, fingerprint = ?, app_user_id = ?, user_id = ?,
         first_user_id = COALESCE(first_user_id, ?), waits_for = ?, waits_through = ?,
         unverified_since = CASE WHEN ? THEN NULL ELSE unverified_since END,
@@ -170,12 +176,12 @@ const UPDATE: Sql = statement! {"
 impl Settling<'_> {
     fn write(&self, write: &mut Write<'_>, row: &PurchaseRow, facts: Facts) -> Result<Recorded, Error> {
         let record = &*self.record;
-        let Facts { mut listings, replaced, ledger, destinations, epoch, open: _ } = facts;
+        let Facts { mut listings, replaced, ledger, destinations, accesses, epoch, open: _ } = facts;
         let destinations = destinations.all(write.connection)?;
         if let Some(epoch) = epoch {
             write.remember_epoch(epoch)?;
         }
-        let found = self.compare(write, row, Compared { listings: &mut listings, replaced, ledger })?;
+        let found = self.compare(write, row, Compared { listings: &mut listings, replaced, ledger, accesses })?;
         self.update(write, &found)?;
         for outcome in [Outcome::Settled, Outcome::NoChange, Outcome::Unknown, Outcome::Abandoned] {
             found.end(write, record, outcome)?;
@@ -183,6 +189,12 @@ impl Settling<'_> {
         self.note_waits(write, row)?;
         note_lag(write, record)?;
         self.alarm(write, row)?;
+        if let Some(doubt) = found.description.price_doubt.filter(|_| found.changed) {
+            access::alarm(write, self.origin.platform_id, doubt);
+        }
+        if let Some(customer) = self.app_user_id.filter(|_| found.changed && record.is_answer) {
+            due::take_up(write, record.collapse_key, customer)?;
+        }
         let realized =
             if record.is_real { Some(replacements::realize_ahead(write, record.collapse_key)?) } else { None };
         let owned = match self.owner {
@@ -245,23 +257,31 @@ impl Settling<'_> {
     ) -> Result<Comparison<'r>, Error> {
         let after = &self.record.decision.purchase;
         let listing = with.listings.find(write.connection, after)?;
-        let usd_rate = usd_rate(write.connection, self.origin.app_id, after, &listing)?;
         let replaced = with.replaced.value(write.connection)?;
         let replaced_sku = replaced.as_ref().and_then(|old| old.sku(self.origin.product_ref));
-        let described = RecordSource { replaced_sku, usd_rate, ..self.described(after, &listing) };
-        let mut description = Description { data: event::data(described), details: Details::of(described) };
+        let (devices, device_price) = with.accesses.fetch(write)?;
+        let (devices, device_price) = (devices.as_slice(), device_price.as_ref());
+        let described = RecordSource { replaced_sku, devices, device_price, ..self.described(after, &listing) };
+        let currency = event::price_currency(described);
+        let usd_rate = currency.map(|currency| usd_rate(write.connection, self.origin.app_id, after, currency));
+        let described = RecordSource { usd_rate: usd_rate.transpose()?.flatten(), ..described };
+        let price_doubt = event::price_doubt(described);
+        let details = Details::of(described);
+        let mut description = Description { data: event::data(described), details, price_doubt };
         let booking = Booking::of(write, self, with.ledger, &mut description)?;
-        let digest = event::state_digest(&description.data);
+        let content_digest = event::content_digest(&description.data);
         let is_new = if row.digest.is_empty() {
             let (nothing, unlisted) = (Purchase::default(), Listing::default());
-            digest != event::state_digest(&event::data(self.described(&nothing, &unlisted)))
+            content_digest != event::content_digest(&event::data(self.described(&nothing, &unlisted)))
         } else {
-            digest != row.digest
+            content_digest != row.content_digest
         };
         let has_happened = !self.record.decision.transitions.is_empty() || booking.adjusts();
         let changed = is_new || row.state != after.state() || has_happened;
-        let digest = if changed { digest } else { row.digest.clone() };
-        Ok(Comparison { row, description, digest, changed, revision: row.revision + i64::from(changed), booking })
+        let digest = if changed { event::state_digest(&description.data) } else { row.digest.clone() };
+        let content_digest = if changed { content_digest } else { row.content_digest.clone() };
+        let revision = row.revision + i64::from(changed);
+        Ok(Comparison { row, description, digest, content_digest, changed, revision, booking })
     }
 
     /// The source of the description of a purchase, without the rate and the replaced SKU.
@@ -276,6 +296,8 @@ impl Settling<'_> {
             listing,
             usd_rate: None,
             replaced_sku: None,
+            devices: &[],
+            device_price: None,
         }
     }
 
@@ -297,6 +319,7 @@ impl Settling<'_> {
             .bind(self.environment())
             .bind(purchase::json(&decision.purchase)?)
             .bind(found.digest.as_str())
+            .bind(found.content_digest.as_str())
             .bind(sku(ProductRef::Term).as_deref())
             .bind(sku(ProductRef::Parent).as_deref())
             .bind(record.settling)

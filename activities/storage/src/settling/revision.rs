@@ -6,7 +6,7 @@ use crate::events::deliveries::Event;
 use crate::purchases::purchase::Origin;
 use crate::purchases::users::UserRow;
 use crate::settings::destinations::Destination;
-use domain::event::Details;
+use domain::event::{Details, PriceDoubt};
 use domain::settling::Record;
 use domain::user::{OwnedPurchase, UserDevice};
 use domain::{DestinationId, Environment, EventId, TransitionKind};
@@ -34,6 +34,8 @@ pub struct Description {
     pub data: Value,
     /// The fields that every event has beside them.
     pub details: Details,
+    /// Why the price that a device reported does not count.
+    pub price_doubt: Option<PriceDoubt>,
 }
 
 /// All values from which the events of a settling are built.

@@ -17,6 +17,7 @@ use crate::settling::facts::Facts;
 use crate::settling::profiles::{self, ProfileCheck, Subject, Trigger};
 use crate::settling::record::{Compared, Comparison};
 use crate::settling::revision::{Announcement, Carried, Settling};
+use domain::event;
 use domain::settling::Record;
 use domain::user::{Customer, OwnedPurchase, TRANSFERRED_FROM, TRANSFERRED_TO, UserDevice, UserEvent};
 use domain::{AppId, CollapseKey, Decision, TransferId, UserId};
@@ -60,7 +61,7 @@ pub fn entitling(connection: &mut AnyConnection, app: AppId, user: UserId) -> Re
 
 const UPDATE: Sql = statement! {"
     UPDATE purchases
-    SET revision = ?, digest = ?, settling = settling + 1, fingerprint = '', next_wake_at = ?, urgency = ?,
+    SET revision = ?, digest = ?, content_digest = ?, settling = settling + 1, fingerprint = '', next_wake_at = ?, urgency = ?,
         updated_at = ?
     WHERE collapse_key = ?
 "};
@@ -89,7 +90,8 @@ impl Handover<'_> {
     ) -> Result<(), Error> {
         let origin = purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
         let record = nothing_new(key, row)?;
-        let Facts { mut listings, replaced, ledger, destinations, .. } = Facts::read(write, &record, &origin)?;
+        let Facts { mut listings, replaced, ledger, destinations, accesses, .. } =
+            Facts::read(write, &record, &origin, Some(self.to.id))?;
         let destinations = destinations.all(write.connection)?;
         let settling = Settling {
             record: Cow::Borrowed(&record),
@@ -98,8 +100,8 @@ impl Handover<'_> {
             app_user_id: row.app_user_id.as_deref(),
             installation: self.installation,
         };
-        let Comparison { description, digest, booking, .. } =
-            settling.compare(write, row, Compared { listings: &mut listings, replaced, ledger })?;
+        let compared = Compared { listings: &mut listings, replaced, ledger, accesses };
+        let Comparison { description, content_digest, booking, .. } = settling.compare(write, row, compared)?;
         let announcement = Announcement {
             settling: &settling,
             epoch: write.epoch()?,
@@ -117,7 +119,8 @@ impl Handover<'_> {
         events::announce(write, &announcement, &booking)?;
         sql(UPDATE)
             .bind(announcement.revision)
-            .bind(digest)
+            .bind(event::state_digest(&description.data))
+            .bind(content_digest)
             .bind(write.now)
             .bind(Urgency::Person)
             .bind(write.now)

@@ -11,7 +11,7 @@ use crate::inbox::notifications;
 use crate::purchases::purchase;
 use crate::settling::rechecks::{self, RecheckReason};
 use domain::time::MINUTE;
-use domain::{CollapseKey, Environment, PlatformId, Timestamp, UnknownReceipts};
+use domain::{CollapseKey, DevicePlace, Environment, PlatformId, Timestamp, UnknownReceipts};
 use secrecy::SecretString;
 use std::fmt;
 use std::time::Duration;
@@ -61,6 +61,26 @@ row! {
 }
 
 const SHARED_SECRET: Sql = statement!("SELECT shared_secret AS value FROM platforms WHERE id = ?");
+
+row! {
+    /// The receipt of a claim, and the platform whose store is queried about it.
+    struct ClaimedRow {
+        receipt_id: String,
+        app_user_id: String,
+        store: String,
+        environment: Environment,
+        unknown_receipts: UnknownReceipts,
+        shared_secret: String,
+    }
+}
+
+const CLAIMED: Sql = statement! {"
+    SELECT c.receipt_id, c.app_user_id, f.store, f.environment, f.unknown_receipts, f.shared_secret
+    FROM claims c
+    JOIN platforms f ON f.id = c.platform_id
+    WHERE c.platform_id = ? AND c.device_id = ? AND c.collapse_key = ? AND c.status = 'pending'
+        AND f.shared_secret IS NOT NULL AND f.secret_refused_at IS NULL AND f.deleted_at IS NULL
+"};
 
 const COUNT_FAILURE: Sql = statement! {"
     UPDATE purchases
@@ -112,6 +132,28 @@ impl Store {
                 settling: row.map_or(0, |row| row.settling),
                 app_user_id,
                 receipt_id: origin.receipt_id,
+            }))
+        })
+        .await
+    }
+
+    /// The parameters to query the store about the receipt of a claim, of which nothing else is known; `None` when the
+    /// claim is decided, or the platform has no usable secret.
+    pub async fn claim_query(&self, place: DevicePlace, key: CollapseKey) -> Result<Option<StoreQuery>, Error> {
+        let secrets = self.secrets.clone();
+        self.read(move |connection| {
+            let claimed = sql(CLAIMED).bind(place.platform).bind(place.device).bind(key);
+            let Some(row) = claimed.first::<ClaimedRow>(connection)? else { return Ok(None) };
+            Ok(Some(StoreQuery {
+                secret: secrets.open("platforms", &place.platform.to_string(), &row.shared_secret)?,
+                sealed: row.shared_secret,
+                platform_id: place.platform,
+                store: row.store,
+                environment: row.environment,
+                unknown_receipts: row.unknown_receipts,
+                settling: 0,
+                app_user_id: row.app_user_id,
+                receipt_id: row.receipt_id,
             }))
         })
         .await

@@ -25,6 +25,7 @@ pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> Node {
         None => node,
     };
     let notifications = Node::new("notifications", sentences::notifications(of));
+    let claims = of.claims.iter().map(|claim| Node::new("claim", sentences::claim(claim)).of(claim));
     let revisions = of.events.chunk_by(|a, b| a.event.revision == b.event.revision).filter_map(|events| {
         let revision = events.first()?.event.revision;
         let settled = of.notifications.iter().filter(|one| sentences::is_settled_in(one, revision)).count();
@@ -32,7 +33,7 @@ pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> Node {
         let events = events.iter().map(|event| event_with_deliveries(event, &of.addressees, of.now));
         Some(Node::new("revision", sentence).fact("revision", revision).then(events))
     });
-    let node = node.then([notifications.then(of.notifications.iter().map(notification))]).then(revisions);
+    let node = node.then([notifications.then(of.notifications.iter().map(notification))]).then(claims).then(revisions);
     if of.events.is_empty() { node.then([Node::new("nothing", sentences::no_events())]) } else { node }
 }
 

@@ -3,7 +3,7 @@
 use super::workflow::{Purchase, QUEUE, Steps};
 use super::{driver, workflow_id};
 use api::dispatch::{Dispatch, Engine, EngineError};
-use domain::{CollapseKey, DestinationId};
+use domain::{CollapseKey, DestinationId, PlatformId};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::sync::Arc;
@@ -133,6 +133,8 @@ impl Engine for Signals {
     }
 
     fn stream(&self, _: DestinationId) {}
+
+    fn verify_claims(&self, _: PlatformId) {}
 
     fn is_connected(&self) -> bool {
         true

@@ -1,10 +1,11 @@
 //! The record of a purchase: the field `data` of `purchase.updated`, with the 26 documented fields and settle's own
 //! (`details.rs`). Every field is always present.
 
+use super::access::{DeviceAccess, DeviceWithAccess, MAX_DEVICES, last_seen};
 use super::details::Details;
-use super::price::{in_usd, letters, price};
+use super::price::{DevicePrice, in_usd, letters, price};
 use super::schema::additions_are_optional;
-use crate::catalogue::{Entitlement, Listing, Price, ProductRef};
+use crate::catalogue::{Entitlement, Listing, ProductRef};
 use crate::environment::Environment;
 use crate::purchase::Purchase;
 use crate::time::Timestamp;
@@ -36,6 +37,10 @@ pub struct RecordSource<'a> {
     pub usd_rate: Option<Decimal>,
     /// The SKU of the purchase that this one replaced in a change of plan, by `product_ref`.
     pub replaced_sku: Option<&'a str>,
+    /// The devices that have access, those that claimed it first in front.
+    pub devices: &'a [DeviceAccess],
+    /// The price that the device reported on which the purchase was made, by the first verified claim with one.
+    pub device_price: Option<&'a DevicePrice>,
 }
 
 /// Everything known about the purchase. Unknown fields are null.
@@ -103,21 +108,6 @@ pub(super) struct Data<'a> {
     details: Details,
 }
 
-/// A device that has access to a purchase.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-struct DeviceWithAccess {
-    /// How it got access.
-    claim_type: String,
-    /// When it was seen first.
-    first_launch: Timestamp,
-    /// Its id.
-    id: Uuid,
-    /// The end of its last session.
-    last_active: Timestamp,
-    /// The kind of store that it uses.
-    platform_type: String,
-}
-
 /// The record of a purchase. Unknown fields are null.
 #[must_use]
 pub fn data(source: RecordSource<'_>) -> Value {
@@ -128,12 +118,12 @@ pub fn data(source: RecordSource<'_>) -> Value {
 impl<'a> Data<'a> {
     fn of(source: RecordSource<'a>) -> Self {
         let RecordSource { purchase, platform_type, receipt_id, environment, external_id, .. } = source;
-        let price: Option<&Price> = price(source);
+        let price = price(source);
         Self {
             billing_cycles: purchase.billing_cycles(),
             canceled_at: purchase.canceled_at(),
             current_term_length: purchase.term_length(),
-            devices_with_access: Vec::new(),
+            devices_with_access: source.devices.iter().take(MAX_DEVICES).map(DeviceWithAccess::of).collect(),
             entitlements: &source.listing.entitlements,
             expires_at: purchase.expires_at(),
             is_active: purchase.state().is_active(),
@@ -142,7 +132,7 @@ impl<'a> Data<'a> {
             is_in_intro_offer_period: purchase.is_in_intro_offer(),
             is_in_trial_period: purchase.is_in_trial_period(),
             is_production: purchase.environment(environment) == Environment::Production,
-            last_seen_device_id: None,
+            last_seen_device_id: last_seen(source.devices),
             last_seen_external_id: external_id,
             not_before: purchase.not_before(),
             original_purchase_guid: purchase.original_receipt_id(),
@@ -151,7 +141,7 @@ impl<'a> Data<'a> {
             price_in_usd: price.and_then(|price| in_usd(price, source.usd_rate)),
             product_ref_id: purchase.sku(source.product_ref),
             purchase_country: purchase.country().and_then(|country| letters(country, 2)),
-            purchase_currency: price.and_then(|price| letters(&price.currency, 3)),
+            purchase_currency: price.and_then(|price| letters(price.currency, 3)),
             purchase_guid: receipt_id,
             purchase_price: price.map(|price| price.price),
             revoked_at: purchase.revoked_at(),
@@ -180,4 +170,18 @@ pub fn state_digest(data: &Value) -> String {
         hex.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
         hex
     })
+}
+
+/// The digest of `data` without when devices were seen last: that travels with a revision, and never causes one.
+#[must_use]
+pub fn content_digest(data: &Value) -> String {
+    let mut content = data.clone();
+    if let Some(fields) = content.as_object_mut() {
+        fields.remove("last_seen_device_id");
+    }
+    let devices = content.get_mut("devices_with_access").and_then(Value::as_array_mut);
+    for device in devices.into_iter().flatten().filter_map(Value::as_object_mut) {
+        device.remove("last_active");
+    }
+    state_digest(&content)
 }

@@ -75,7 +75,7 @@ impl Details {
             pending_at: purchase.pending_at(),
             pending_sku_ref_id: purchase.pending_sku().map(str::to_owned),
             previous_sku_ref_id: previous.map(str::to_owned),
-            price_source: price(source).map(|_| PriceSource::Catalogue),
+            price_source: price(source).map(|paid| paid.source),
             product_type: ProductType::of(purchase.product()),
         }
     }

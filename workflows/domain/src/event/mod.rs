@@ -3,8 +3,10 @@
 //! The shape is the vendor documentation's example of `purchase.updated`, version 2.0; we only add fields to it. The
 //! bodies of `user.*` are in [`crate::user`]. Signing, headers and other destinations' shapes are not here.
 
+mod access;
 mod changes;
 mod choice;
+mod currency;
 mod data;
 mod details;
 mod operators;
@@ -14,15 +16,16 @@ mod schema;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use access::{ClaimType, DeviceAccess, MAX_DEVICES};
 pub use changes::{Change, changes};
 pub use choice::{
     DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED, PROFILE_UPDATED,
     REVENUE_ADJUSTED, Wildcards, check_choice, choices, chooses, is_for_operators, is_implied, unsent_choices,
 };
-pub use data::{RecordSource, data, state_digest};
+pub use data::{RecordSource, content_digest, data, state_digest};
 pub use details::Details;
 pub use operators::DestinationEvent;
-pub use price::listed_price;
+pub use price::{DevicePrice, PriceDoubt, listed_price, price_currency, price_doubt};
 
 pub(crate) use choice::OPERATORS;
 pub(crate) use operators::DestinationBody;

@@ -1,17 +1,100 @@
-//! The listed price of a payment: the price of one term in the catalogue, since stores show no prices. A sales report's
-//! price takes its place (storage's `settling/payments`).
+//! The price of a payment: what the device reported that made the purchase, if that is plausible, else the price of one term
+//! in the catalogue, since stores show no prices. A sales report's price takes its place (storage's `settling/payments`).
 
 use super::RecordSource;
-use crate::catalogue::Price;
+use super::currency::currency_of;
+use crate::catalogue::{Price, PriceSource, ProductRef};
 use crate::purchase::Purchase;
 use crate::time::Timestamp;
 use rust_decimal::{Decimal, RoundingStrategy};
 
+/// The price that a device showed when a purchase was made on it. The key with which devices report is public, so it counts
+/// only if it is plausible.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DevicePrice {
+    /// The SKU that was bought.
+    pub sku: String,
+    /// The price.
+    pub price: Decimal,
+    /// Its currency.
+    pub currency: String,
+    /// The country of the marketplace, if it was reported.
+    pub marketplace: Option<String>,
+}
+
+/// Why the price of a device does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PriceDoubt {
+    /// Its currency is not that of its marketplace: the price of the catalogue counts.
+    ForeignCurrency,
+    /// It is far outside of the catalogue's prices in its currency: no price counts.
+    Implausible,
+}
+
+/// A price, and where it comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Paid<'a> {
+    /// The price.
+    pub price: Decimal,
+    /// Its currency.
+    pub currency: &'a str,
+    /// Where it comes from.
+    pub source: PriceSource,
+}
+
 /// The price that the buyer pays; `None` if nothing was paid yet, as in a trial, or a promotion has a price of its own.
-pub fn price(source: RecordSource<'_>) -> Option<&Price> {
+pub fn price(source: RecordSource<'_>) -> Option<Paid<'_>> {
     let purchase = source.purchase;
     let was_paid = purchase.is_one_time_purchase() || purchase.was_paid();
-    if was_paid && purchase.offer().is_none() { listed_price(&source.listing.prices, purchase) } else { None }
+    if was_paid && purchase.offer().is_none() { plan_price(source) } else { None }
+}
+
+/// The currency of the price of the plan, whether or not it is paid yet.
+#[must_use]
+pub fn price_currency(source: RecordSource<'_>) -> Option<&str> {
+    plan_price(source).map(|paid| paid.currency)
+}
+
+/// Why the price that a device reported does not count; `None` if it counts, or there is none.
+#[must_use]
+pub fn price_doubt(source: RecordSource<'_>) -> Option<PriceDoubt> {
+    judge(source)?.err()
+}
+
+fn plan_price(source: RecordSource<'_>) -> Option<Paid<'_>> {
+    let listed = || {
+        let price = listed_price(&source.listing.prices, source.purchase)?;
+        Some(Paid { price: price.price, currency: &price.currency, source: PriceSource::Catalogue })
+    };
+    match judge(source) {
+        Some(Ok(paid)) => Some(paid),
+        Some(Err(PriceDoubt::Implausible)) => None,
+        Some(Err(PriceDoubt::ForeignCurrency)) | None => listed(),
+    }
+}
+
+/// Judges the price of a device. `None`: there is none for this plan, or the catalogue has no price in its currency that
+/// it could be compared with.
+fn judge(source: RecordSource<'_>) -> Option<Result<Paid<'_>, PriceDoubt>> {
+    let (purchase, reported) = (source.purchase, source.device_price?);
+    let is_of_plan = |by| purchase.sku(by) == Some(reported.sku.as_str());
+    if !is_of_plan(ProductRef::Term) && !is_of_plan(ProductRef::Parent) || reported.price <= Decimal::ZERO {
+        return None;
+    }
+    let country = reported.marketplace.as_deref().or_else(|| purchase.country());
+    let is_foreign = country.and_then(currency_of).is_some_and(|own| !own.eq_ignore_ascii_case(&reported.currency));
+    if is_foreign || letters(&reported.currency, 3).is_none() {
+        return Some(Err(PriceDoubt::ForeignCurrency));
+    }
+    let comparable = source.listing.prices.iter().filter(|one| one.currency.eq_ignore_ascii_case(&reported.currency));
+    let prices: Vec<Decimal> = comparable.map(|one| one.price).collect();
+    let (lowest, highest) = (*prices.iter().min()?, *prices.iter().max()?);
+    // Below 0.5 times the lowest, or above 1.5 times the highest; a product that overflows is far outside.
+    let doubled = reported.price.checked_mul(Decimal::TWO);
+    let most = highest.checked_mul(Decimal::from(3));
+    let is_plausible = doubled.is_some_and(|doubled| doubled >= lowest && most.is_none_or(|most| doubled <= most));
+    let paid = Paid { price: reported.price, currency: &reported.currency, source: PriceSource::Device };
+    Some(if is_plausible { Ok(paid) } else { Err(PriceDoubt::Implausible) })
 }
 
 /// The listed price of a purchase: the price of its country, else the general one, that applied when its plan began.
@@ -37,9 +120,9 @@ pub fn listed<'a>(prices: &'a [Price], country: Option<&str>, at: Option<Timesta
     matching().filter(applied).rev().max_by_key(|price| (price.country.is_some(), price.since))
 }
 
-/// A listed price in USD: unchanged, or converted by the rate of the purchase's day, in cents. `None` without a rate.
-pub fn in_usd(price: &Price, usd_rate: Option<Decimal>) -> Option<Decimal> {
-    usd_of(price.price, &price.currency, usd_rate)
+/// A price in USD: unchanged, or converted by the rate of the purchase's day, in cents. `None` without a rate.
+pub fn in_usd(paid: Paid<'_>, usd_rate: Option<Decimal>) -> Option<Decimal> {
+    usd_of(paid.price, paid.currency, usd_rate)
 }
 
 /// An amount in USD: unchanged, or converted by a rate, in cents. `None` without a rate.

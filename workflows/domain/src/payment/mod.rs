@@ -1,7 +1,7 @@
 //! Payments: which transitions are payments, and the later adjustments of a payment in the ledger.
 //!
 //! Each term of a purchase is paid once, even if several notifications report it. The price of a payment is the one of
-//! a sales report, else the catalogue's (`event/price.rs`), else unknown; `Booking::of` in storage's
+//! a sales report, else that of the device or else the catalogue's (`event/price.rs`), else unknown; `Booking::of` in storage's
 //! `settling/payments` decides it. It does not change once it is recorded: a refund, a corrected price and a restored
 //! payment are ledger entries of their own after it. So the amounts that were sent to destinations always add up to the
 //! revenue.
@@ -119,6 +119,8 @@ pub enum UnknownPrice {
     PlanChanged,
     /// The store may not show the promotion of the payment yet: a correction sets the price when it does.
     Unconfirmed,
+    /// The device reported a price far outside of those of the catalogue.
+    Implausible,
 }
 
 names!(UnknownPrice {
@@ -128,6 +130,7 @@ names!(UnknownPrice {
     NoRate = "no_rate",
     PlanChanged = "plan_changed",
     Unconfirmed = "unconfirmed",
+    Implausible = "implausible",
 });
 
 impl UnknownPrice {

@@ -279,6 +279,8 @@ CREATE TABLE claims (
 -- In the order in which they were verified.
 CREATE INDEX claims_of_key ON claims (collapse_key, verified_at);
 CREATE INDEX claims_due ON claims (platform_id, due_at) WHERE status = 'pending';
+-- A refused claim is removed when it is due.
+CREATE INDEX claims_refused ON claims (due_at) WHERE status = 'refused';
 
 -- The sessions of the app on a device.
 CREATE TABLE device_sessions (
@@ -368,8 +370,8 @@ CREATE TABLE transfers (
     cause TEXT NOT NULL,
     -- JSON: the store customers that moved, and the purchases that moved with events.
     moved TEXT NOT NULL,
-    -- Who moved them and why, where a person did.
-    made_by TEXT,
+    -- The person who moved them, and the reason.
+    author TEXT,
     reason TEXT,
     -- The transfer that this one takes back.
     undoes TEXT REFERENCES transfers (id),
@@ -428,6 +430,8 @@ CREATE TABLE purchases (
     revision BIGINT NOT NULL,
     -- The digest of `data` as it was announced last; empty before the first announcement.
     digest TEXT NOT NULL,
+    -- The same without when devices were seen last: a change of it is a revision.
+    content_digest TEXT NOT NULL DEFAULT '',
     state TEXT NOT NULL,
     -- The environment in which it counts, as recorded last: a test purchase counts in the sandbox on every platform.
     -- NULL before the first record.
@@ -741,7 +745,7 @@ CREATE TABLE payments (
     -- The amount in USD that it adds; or why that is unknown.
     usd TEXT,
     unknown_because TEXT,
-    -- The source of the amount: `catalogue`, `store` or `report`.
+    -- The source of the amount: `catalogue`, `device`, `store` or `report`.
     source TEXT NOT NULL,
     -- The store's id of the transaction, if the amount comes from a sales report.
     transaction_id TEXT,

@@ -26,7 +26,7 @@ pub struct Lane<'a> {
     pub destination: Destination,
     pub row: LaneRow,
     pub health: HealthRow,
-    /// The user whom the next event is about, whose lane at the destination is locked: the owner of the purchase, or the one
+    /// The user of the next event, whose lane at the destination is locked: the owner of the purchase, or the one
     /// before a transfer. `None` if the destination does not get requests user by user, or if the purchase has no user.
     pub user: Option<UserLane>,
     pub start: Start,

@@ -83,7 +83,7 @@ const FOLLOWERS: Sql = statement! {hot "deliveries_pending", "
     LIMIT ?
 "};
 
-/// The user whom an event `e` of a purchase `p` is about, by its user `u`. An anonymous user may have become another one
+/// The user that an event `e` of a purchase `p` concerns, by its user `u`. An anonymous user may have become another one
 /// since. One with an external id is a user still, even if the purchase is another user's now.
 pub const SUBJECT: &str = "CASE WHEN u.external_id IS NULL THEN p.user_id ELSE u.id END";
 

@@ -1,11 +1,13 @@
 //! Explanations of a message of a store, a purchase, an event or a destination, as facts. The API turns them into
 //! sentences.
 
+mod claims;
 mod destination;
 mod events;
 mod newest;
 mod notifications;
 
+pub use claims::ClaimView;
 pub use destination::{Addressee, Owes, Portrait, of_app, owes};
 pub use events::{AnnouncedEvent, EventFacts, PaymentFacts, Sending, Successor};
 pub use notifications::ReceivedNotification;
@@ -37,6 +39,8 @@ pub struct PurchaseExplanation {
     pub notifications: Vec<ReceivedNotification>,
     /// Its events, the oldest first.
     pub events: Vec<AnnouncedEvent>,
+    /// The claims of devices to it, the verified ones in front.
+    pub claims: Vec<ClaimView>,
     /// Whether older notifications or events are not shown.
     pub has_older: bool,
     /// The destinations of its app.
@@ -104,6 +108,7 @@ impl Store {
                 notifications: notifications.all,
                 addressees: destination::addressees(connection, &events.all)?,
                 events: events.all,
+                claims: claims::of_purchase(connection, key)?,
                 is_believed: known.is_believed(),
                 successor_missing_since: known.successor_missing_since(),
                 now,

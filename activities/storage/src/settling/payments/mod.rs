@@ -19,7 +19,7 @@ use crate::events::deliveries::{self, Event};
 use crate::events::event::{StoredEvent, insert};
 use crate::settling::revision::{Announcement, Description, Settling};
 use domain::catalogue::PriceSource;
-use domain::event::REVENUE_ADJUSTED;
+use domain::event::{PriceDoubt, REVENUE_ADJUSTED};
 use domain::payment::{self, Adjustment, EntryKind, LedgerEntry, Payment, Sale, UnknownPrice};
 use domain::{EventId, Purchase, Timestamp};
 use ledger::{EntryRow, payment_events};
@@ -44,6 +44,8 @@ struct PricedPayment {
     unknown: Option<UnknownPrice>,
     /// The transaction in the sales report that has the price.
     transaction_id: Option<String>,
+    /// Whether the price is that of the device.
+    is_by_device: bool,
 }
 
 /// A payment whose price is still to be confirmed by the store.
@@ -57,6 +59,8 @@ stored! {
     enum Source {
         /// The catalogue.
         Catalogue = "catalogue",
+        /// The device on which it was bought.
+        Device = "device",
         /// The store, which shows that a payment was given back.
         Store = "store",
         /// A sales report.
@@ -82,9 +86,9 @@ impl Booking {
         if booked.is_empty() && new.is_empty() {
             return Ok(Self::default());
         }
-        let (now, data) = (write.now, &mut description.data);
-        let mut payments: Vec<PricedPayment> =
-            new.into_iter().map(|payment| PricedPayment::listed(payment, data).confirmed_by(purchase, now)).collect();
+        let (now, doubt, data) = (write.now, description.price_doubt, &mut description.data);
+        let priced = |payment| PricedPayment::listed(payment, data).doubted(doubt).confirmed_by(purchase, now);
+        let mut payments: Vec<PricedPayment> = new.into_iter().map(priced).collect();
         let already = booked.len();
         booked.extend(payments.iter().map(|paid| paid.booked(now)));
         let sales: Vec<Sale> = ledger.sales.all(write.connection)?.into_iter().map(SaleRow::sale).collect();
@@ -171,7 +175,7 @@ impl Booking {
 }
 
 impl PricedPayment {
-    /// With the price of the catalogue, which is in the record of the purchase.
+    /// With the price of the catalogue or the device, which is in the record of the purchase.
     fn listed(payment: Payment, data: &Value) -> Self {
         if !payment.is_priced {
             return Self::unpriced(payment, UnknownPrice::PlanChanged);
@@ -183,11 +187,26 @@ impl PricedPayment {
             usd: decimal(data, "price_in_usd"),
             unknown: UnknownPrice::of(data),
             transaction_id: None,
+            is_by_device: data.get("price_source").and_then(Value::as_str) == Some(Source::Device.as_str()),
         }
     }
 
     const fn unpriced(payment: Payment, why: UnknownPrice) -> Self {
-        Self { payment, price: None, currency: None, usd: None, unknown: Some(why), transaction_id: None }
+        Self {
+            payment,
+            price: None,
+            currency: None,
+            usd: None,
+            unknown: Some(why),
+            transaction_id: None,
+            is_by_device: false,
+        }
+    }
+
+    /// With the reason of an unknown price, if the device reported an implausible one.
+    fn doubted(self, doubt: Option<PriceDoubt>) -> Self {
+        let is_doubted = doubt == Some(PriceDoubt::Implausible) && self.unknown == Some(UnknownPrice::NotListed);
+        if is_doubted { Self { unknown: Some(UnknownPrice::Implausible), ..self } } else { self }
     }
 
     /// Removes the price while the store may not show yet which promotion held for the payment.
@@ -220,7 +239,11 @@ impl PricedPayment {
     ) -> Result<(), Error> {
         let (payment, settling) = (&self.payment, announcement.settling);
         let event = event_ids.get(payment.place).copied();
-        let source = if self.transaction_id.is_some() { Source::Report } else { Source::Catalogue };
+        let source = match self.transaction_id {
+            Some(_) => Source::Report,
+            None if self.is_by_device => Source::Device,
+            None => Source::Catalogue,
+        };
         sql(INSERT_PAYMENT)
             .bind(settling.record.collapse_key)
             .bind(payment.number)

@@ -12,7 +12,7 @@ pub use sent::{Unsent, attempt, changes, delivery, delivery_of, earlier_attempts
 use crate::resources::purchases::state_for_people;
 use domain::{CollapseKey, Outcome};
 use phrases::{count, sentence, were};
-use storage::{MessageExplanation, PurchaseExplanation, ReceivedNotification, WaitingFor};
+use storage::{ClaimView, MessageExplanation, PurchaseExplanation, ReceivedNotification, WaitingFor};
 
 /// The sentence about a message of a store.
 pub fn message(message_id: &str, of: &MessageExplanation) -> String {
@@ -56,6 +56,12 @@ pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> String {
 pub fn notifications(of: &PurchaseExplanation) -> String {
     let older = if of.has_older { "; older ones are not shown here" } else { "" };
     format!("received {}{older}", count(of.notifications.len(), "notification"))
+}
+
+/// The sentence about a claim of a device.
+pub fn claim(of: &ClaimView) -> String {
+    let why = of.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
+    format!("device {} claims it as {}: {}{why}", of.device_id, of.kind, of.status)
 }
 
 /// Whether a notification has the outcome `settled` in this revision.

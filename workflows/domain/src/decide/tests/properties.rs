@@ -73,6 +73,8 @@ fn described<'a>(purchase: &'a Purchase, listing: &'a Listing) -> RecordSource<'
         listing,
         usd_rate: None,
         replaced_sku: None,
+        devices: &[],
+        device_price: None,
     }
 }
 

@@ -102,6 +102,8 @@ pub fn described(purchase: &Purchase) -> RecordSource<'_> {
         listing: NOTHING_LISTED,
         usd_rate: None,
         replaced_sku: None,
+        devices: &[],
+        device_price: None,
     }
 }
 

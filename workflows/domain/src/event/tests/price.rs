@@ -2,8 +2,8 @@
 
 use super::{bought, data, day, described, known, monthly, price, price_since};
 use crate::catalogue::{Listing, Price, Since};
-use crate::event::RecordSource;
 use crate::event::price::listed;
+use crate::event::{DevicePrice, RecordSource};
 use crate::notification::NotificationKind;
 use crate::purchase::State;
 use crate::verification::{EndReason, Offer, Snapshot, Verification};
@@ -186,4 +186,65 @@ fn nothing_listed_is_no_price_and_one_time_purchases_have_one() {
     let listing = Listing { entitlements: Vec::new(), prices: vec![price(None, "USD", "0.99")] };
     let consumable = known(&[NotificationKind::ConsumablePurchased], &Verification::Unverifiable);
     assert_eq!(data(RecordSource { listing: &listing, ..described(&consumable) })["purchase_price"], json!("0.99"));
+}
+
+/// The price, currency, price in USD and source of a purchase with this price of its device, over a catalogue with prices of
+/// 4 to 10 USD and 5 EUR.
+fn of_device(price_of: &str, currency: &str, marketplace: Option<&str>) -> [Value; 4] {
+    let prices = vec![price(None, "USD", "4.00"), price(Some("CA"), "USD", "10.00"), price(Some("DE"), "EUR", "5.00")];
+    let listing = Listing { entitlements: Vec::new(), prices };
+    let purchase = bought(monthly());
+    let reported = DevicePrice {
+        sku: "gold_monthly".to_owned(),
+        price: price_of.parse().unwrap(),
+        currency: currency.to_owned(),
+        marketplace: marketplace.map(str::to_owned),
+    };
+    let usd_rate = Some("1.1".parse().unwrap());
+    let source = RecordSource { listing: &listing, usd_rate, device_price: Some(&reported), ..described(&purchase) };
+    let data = data(source);
+    ["purchase_price", "purchase_currency", "price_in_usd", "price_source"].map(|field| data[field].clone())
+}
+
+#[test]
+fn the_price_of_a_device_counts_within_the_catalogues_bounds() {
+    let device = |price: &str| [json!(price), json!("USD"), json!(price), json!("device")];
+    let nothing = [Value::Null, Value::Null, Value::Null, Value::Null];
+    for plausible in ["2.00", "4.99", "15.00"] {
+        assert_eq!(of_device(plausible, "USD", Some("US")), device(plausible));
+    }
+    for forged in ["1.99", "15.01", "99999999999999999999999999.99"] {
+        assert_eq!(of_device(forged, "USD", Some("US")), nothing, "{forged}");
+    }
+    assert_eq!(of_device("6.00", "EUR", Some("DE")), [json!("6.00"), json!("EUR"), json!("6.60"), json!("device")]);
+}
+
+#[test]
+fn a_price_that_cannot_be_compared_leaves_the_catalogues() {
+    let listed = [json!("4.00"), json!("USD"), json!("4.00"), json!("catalogue")];
+    assert_eq!(of_device("5.00", "EUR", Some("US")), listed, "the marketplace sells in dollars");
+    assert_eq!(of_device("5.00", "EUR", None), listed, "the customer's country is the United States");
+    assert_eq!(of_device("500", "JPY", Some("JP")), listed, "the catalogue has no price to compare it with");
+    assert_eq!(of_device("0", "USD", Some("US")), listed, "nothing was paid at that moment");
+}
+
+#[test]
+fn a_device_prices_no_trial_promotion_or_other_plan() {
+    let listing = Listing { entitlements: Vec::new(), prices: vec![price(None, "USD", "4.00")] };
+    let reported = |sku: &str| DevicePrice {
+        sku: sku.to_owned(),
+        price: "5.00".parse().unwrap(),
+        currency: "USD".to_owned(),
+        marketplace: None,
+    };
+    let shown = |snapshot: Snapshot, sku: &str| {
+        let (purchase, reported) = (bought(snapshot), reported(sku));
+        let source = RecordSource { listing: &listing, device_price: Some(&reported), ..described(&purchase) };
+        data(source)["purchase_price"].clone()
+    };
+    assert_eq!(shown(monthly(), "gold_monthly"), json!("5.00"));
+    assert_eq!(shown(monthly(), "gold"), json!("5.00"), "the parent's SKU names the product too");
+    assert_eq!(shown(monthly(), "silver_monthly"), json!("4.00"));
+    assert_eq!(shown(Snapshot { trial_ends_at: Some(day(31)), ..monthly() }, "gold_monthly"), Value::Null);
+    assert_eq!(shown(Snapshot { offer: Some(Offer::Retention), ..monthly() }, "gold_monthly"), Value::Null);
 }

@@ -1,11 +1,12 @@
-//! Calls destinations' runs because events are owed: the first call at once, further ones at most once in an interval per
-//! destination, for any number of events. After the last event at least one call follows. When this process dies,
-//! nothing is lost: the sweep finds late lanes and streams.
+//! Calls runs because there is something for them to do: those of destinations that are owed events, and of platforms with
+//! claims that are due. The first call is made at once, further ones at most once in an interval per run, for any number of
+//! events. After the last event at least one call follows. When this process dies, nothing is lost: the sweep finds late
+//! lanes, streams and claims.
 
 use super::TemporalError;
-use domain::DestinationId;
 use domain::time::millis;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,20 +20,20 @@ pub const START_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The next step of the task that sends the signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    /// Signal this destination.
-    Signal(DestinationId),
+enum Step<K> {
+    /// Signal the run of this.
+    Signal(K),
     /// Wait until this time, in milliseconds since the start.
     Sleep(i64),
     /// Wait until something is owed.
     Idle,
 }
 
-/// The destinations that are owed events, and when each may be signalled. Pure: the time is an argument, in
+/// What is owed a call, and when each may be signalled. Pure: the time is an argument, in
 /// milliseconds since the start.
 #[derive(Debug)]
-struct Plan {
-    entries: BTreeMap<DestinationId, Entry>,
+struct Plan<K> {
+    entries: BTreeMap<K, Entry>,
     interval_ms: i64,
 }
 
@@ -42,18 +43,18 @@ struct Entry {
     not_before: i64,
 }
 
-impl Plan {
+impl<K: Copy + Ord> Plan<K> {
     fn new(interval: Duration) -> Self {
         Self { entries: BTreeMap::new(), interval_ms: millis(interval) }
     }
 
-    fn mark_owed(&mut self, id: DestinationId, now: i64) {
+    fn mark_owed(&mut self, id: K, now: i64) {
         self.entries.entry(id).or_insert(Entry { is_owed: true, not_before: now }).is_owed = true;
     }
 
     /// Returns the next step. A destination in [`Step::Signal`] counts as signalled: the caller must signal it, or call
     /// [`Self::mark_failed`].
-    fn next(&mut self, now: i64) -> Step {
+    fn next(&mut self, now: i64) -> Step<K> {
         self.entries.retain(|_, entry| entry.is_owed || entry.not_before > now);
         let owed = self.entries.iter_mut().filter(|(_, entry)| entry.is_owed);
         match owed.min_by_key(|(_, entry)| entry.not_before) {
@@ -68,30 +69,30 @@ impl Plan {
 
     /// Marks a destination as still owed, since Temporal did not accept its signal; it is repeated after
     /// the interval.
-    fn mark_failed(&mut self, id: DestinationId, now: i64) {
+    fn mark_failed(&mut self, id: K, now: i64) {
         self.entries.insert(id, Entry { is_owed: true, not_before: now + self.interval_ms });
     }
 }
 
 /// The plan, shared by the activities and the task that sends the signals.
-pub struct DestinationSignals {
-    plan: Mutex<Plan>,
+pub struct RunSignals<K> {
+    plan: Mutex<Plan<K>>,
     changed: Notify,
     began: Instant,
 }
 
-impl DestinationSignals {
+impl<K: Copy + Ord> RunSignals<K> {
     pub fn new(interval: Duration) -> Self {
         Self { plan: Mutex::new(Plan::new(interval)), changed: Notify::new(), began: Instant::now() }
     }
 
-    /// Marks a destination as owed, so that its run is signalled.
-    pub fn mark_owed(&self, id: DestinationId) {
+    /// Marks a destination or a platform as owed, so that its run is signalled.
+    pub fn mark_owed(&self, id: K) {
         self.plan().mark_owed(id, self.now_ms());
         self.changed.notify_one();
     }
 
-    fn plan(&self) -> MutexGuard<'_, Plan> {
+    fn plan(&self) -> MutexGuard<'_, Plan<K>> {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -101,8 +102,9 @@ impl DestinationSignals {
 }
 
 /// Calls what is owed, for as long as the process lives.
-pub async fn run<C>(signals: Arc<DestinationSignals>, call: impl Fn(DestinationId) -> C)
+pub async fn run<K, C>(signals: Arc<RunSignals<K>>, call: impl Fn(K) -> C)
 where
+    K: Copy + Ord + Display,
     C: Future<Output = Result<(), TemporalError>>,
 {
     loop {
@@ -111,11 +113,11 @@ where
             Step::Signal(id) => match call(id).await {
                 Ok(()) => {}
                 Err(TemporalError::Unavailable(reason)) => {
-                    tracing::debug!(destination.id = %id, reason, "a destination's run was not called; tried again soon");
+                    tracing::debug!(%id, reason, "a run was not called; tried again soon");
                     signals.plan().mark_failed(id, signals.now_ms());
                 }
                 Err(TemporalError::Rejected(reason)) => {
-                    tracing::error!(destination.id = %id, reason, "Temporal rejected a call; the sweep will repeat it");
+                    tracing::error!(%id, reason, "Temporal rejected a call; the sweep will repeat it");
                 }
             },
             Step::Sleep(until) => {
@@ -133,6 +135,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::DestinationId;
 
     fn id(number: u8) -> DestinationId {
         DestinationId::new(uuid::Uuid::from_bytes([number; 16]))

@@ -1,0 +1,216 @@
+//! `verify_claims`: verifies what the devices of a platform report of receipts. One run takes the claims that are due page by
+//! page, until it has run for a while, or none is due soon.
+//!
+//! A claim of a purchase that is known costs no query; of another one at most one, unless the store did not answer. The
+//! queries have a part of the rate of the platform, so that strangers with the publishable key, who can claim any
+//! receipt, do not hold up the verification of purchases. What is due is in storage alone.
+
+use crate::dependencies::Context;
+use crate::failure::Failed;
+use crate::query::{self, Subject, count, label, raise_alarm};
+use domain::device::claim::ClaimReason;
+use domain::{CollapseKey, DevicePlace, Parked, PlatformId, Verification};
+use futures::StreamExt;
+use protocols::stores::{Answer, Receipt};
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use storage::{ClaimAnswer, ClaimResult, ClaimStep, Error, StoreQuery};
+use temporalio_sdk::activities::ActivityContext;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use workflows::activities::{VerifiedClaims, VerifyClaims};
+use workflows::options::CLAIMS_BUDGET;
+use workflows::signal::{Notified, Signal};
+
+/// Number of claims in a page.
+const PAGE: i64 = 50;
+/// Maximum number of claims of a platform that are examined at the same time.
+const CONCURRENT: usize = 4;
+/// The part of the platform's rate of queries that claims use: one of so many.
+const SHARE: u32 = 5;
+/// A run ends when no claim is due within this time; the sweep starts another.
+const IDLE_LIMIT: Duration = Duration::from_secs(45);
+/// The longest sleep between two pages: meanwhile another claim may become due.
+const LONGEST_SLEEP: Duration = Duration::from_secs(2);
+/// How long until a claim is queried whose query found the process busy.
+const BUSY_RETRY: Duration = Duration::from_secs(5);
+/// Time between two heartbeats to Temporal.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(4);
+
+/// One run of the activity.
+#[derive(Default)]
+pub struct ClaimsRun {
+    /// Whether it begins nothing further: it was cancelled, or Temporal takes it for lost.
+    is_halted: AtomicBool,
+    /// The earliest time of the next query.
+    next_query: Mutex<Option<Instant>>,
+}
+
+/// Verifies claims until the run has taken long enough, the worker stops, or none is due soon.
+///
+/// # Errors
+/// Storage failed: Temporal begins the next run.
+pub async fn verify_claims(context: &Context, run: &ClaimsRun, input: &VerifyClaims) -> Result<VerifiedClaims, Failed> {
+    let began = Instant::now();
+    let (mut examined, mut idle_since) = (0, began);
+    loop {
+        if run.is_over(context) || began.elapsed() > CLAIMS_BUDGET {
+            return Ok(VerifiedClaims { examined, is_idle: false });
+        }
+        let Some(page) = context.store.due_claims(input.platform_id, PAGE).await? else {
+            return Ok(VerifiedClaims { examined, is_idle: true });
+        };
+        if page.due.is_empty() {
+            let is_due_soon = page.next_due_in.is_some_and(|wait| wait <= IDLE_LIMIT);
+            if !is_due_soon && idle_since.elapsed() > LONGEST_SLEEP {
+                return Ok(VerifiedClaims { examined, is_idle: true });
+            }
+            let sleep = page.next_due_in.unwrap_or(LONGEST_SLEEP);
+            tokio::time::sleep(sleep.clamp(Duration::from_millis(1), LONGEST_SLEEP)).await;
+            continue;
+        }
+        let due = page.due.into_iter().take_while(|_| !run.is_over(context));
+        let results: Vec<Result<(), Error>> = futures::stream::iter(due)
+            .map(|(place, key)| Claim { context, run, place, key }.examine())
+            .buffer_unordered(CONCURRENT)
+            .collect()
+            .await;
+        for result in results {
+            result?;
+            examined += 1;
+        }
+        idle_since = Instant::now();
+    }
+}
+
+impl ClaimsRun {
+    fn is_over(&self, context: &Context) -> bool {
+        self.is_halted.load(Ordering::Relaxed) || context.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Sends heartbeats to Temporal for ever, and halts the run when the activity is cancelled: what is in flight is
+    /// finished.
+    pub async fn send_heartbeats(&self, ctx: &ActivityContext) -> Infallible {
+        loop {
+            if let Err(error) = ctx.record_heartbeat(()).await {
+                tracing::debug!(error = %error, "a heartbeat was not sent");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(HEARTBEAT_INTERVAL) => {}
+                () = ctx.cancelled(), if !self.is_halted.load(Ordering::Relaxed) => {
+                    self.is_halted.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    /// Waits for the place of the next query among those of this run.
+    async fn take_place(&self, per_second: u32) {
+        let interval = Duration::from_secs(1) * SHARE / per_second.max(1);
+        let at = {
+            let mut next = self.next_query.lock().await;
+            let at = next.unwrap_or_else(Instant::now).max(Instant::now());
+            *next = Some(at + interval);
+            at
+        };
+        tokio::time::sleep_until(at).await;
+    }
+}
+
+/// A claim that is due.
+struct Claim<'a> {
+    context: &'a Context,
+    run: &'a ClaimsRun,
+    place: DevicePlace,
+    key: CollapseKey,
+}
+
+impl Claim<'_> {
+    async fn examine(self) -> Result<(), Error> {
+        let Self { context, place, key, .. } = &self;
+        match context.store.examine_claim(*place, *key).await? {
+            ClaimStep::Done(_) => {}
+            ClaimStep::Recheck => self.signal(Signal::Wake).await,
+            ClaimStep::Query => self.query().await?,
+        }
+        Ok(())
+    }
+
+    async fn query(&self) -> Result<(), Error> {
+        let Self { context, run, place, key } = *self;
+        let Some(known) = context.store.claim_query(place, key).await? else { return Ok(()) };
+        run.take_place(context.verifier.pace.per_second()).await;
+        let Some(answer) = self.query_store(&known).await? else {
+            return context.store.finish_claim(place, key, ClaimAnswer::Unanswered(BUSY_RETRY)).await.map(drop);
+        };
+        let label = label(&answer);
+        count(label);
+        tracing::info!(collapse_key = %key, platform.id = %place.platform, answer = label, "queried the store about a claim");
+        fail::fail_point!("claims.after_query", |_| std::process::abort());
+        let answer = match answer {
+            Answer::Verification(verification) => judged(verification),
+            Answer::Refused => {
+                refuse_secret(context, &known).await?;
+                // It waits for another secret, and has not been decided.
+                return Ok(());
+            }
+            Answer::Retry(retry) => {
+                if retry.is_strange {
+                    raise_alarm(context, place.platform, "verification_strange", &retry.why).await;
+                }
+                ClaimAnswer::Unanswered(retry.retry_after.unwrap_or_default())
+            }
+        };
+        match context.store.finish_claim(place, key, answer).await? {
+            ClaimResult::Reported { seq, quiet } => {
+                self.signal(Signal::Notified(Notified { through: seq, quiet, count: 1, ..Notified::default() })).await;
+            }
+            ClaimResult::Verified => self.signal(Signal::Wake).await,
+            ClaimResult::NotVerified => {}
+        }
+        Ok(())
+    }
+
+    /// `None`: no request was sent, since this process sends too many, or the store cannot verify.
+    async fn query_store(&self, known: &StoreQuery) -> Result<Option<Answer>, Error> {
+        let Some(store) = self.context.verifier.settings.of(&known.store, known.platform_id) else { return Ok(None) };
+        let receipt = Receipt {
+            environment: known.environment,
+            app_user_id: known.app_user_id.clone(),
+            receipt_id: known.receipt_id.clone(),
+            secret: known.secret.clone(),
+        };
+        query::send(self.context, store, &Subject { platform: known.platform_id, receipt: &receipt }).await
+    }
+
+    /// Signals the run of the purchase. If Temporal is not available, the sweep finds the purchase.
+    async fn signal(&self, signal: Signal) {
+        if let Err(error) = self.context.engine.signal(self.key, signal).await {
+            tracing::debug!(collapse_key = %self.key, error = %error, "a purchase was not signalled; the sweep wakes it");
+        }
+    }
+}
+
+/// What an answer means for a claim.
+fn judged(verification: Verification) -> ClaimAnswer {
+    match verification {
+        Verification::Verified(snapshot) => ClaimAnswer::Confirmed(snapshot),
+        Verification::Gone => ClaimAnswer::Refused(ClaimReason::Invalid),
+        Verification::Parked(Parked::WrongCustomer) => ClaimAnswer::Refused(ClaimReason::WrongCustomer),
+        Verification::Parked(Parked::UnknownReceipt | Parked::Believable) => {
+            ClaimAnswer::Refused(ClaimReason::UnknownReceipt)
+        }
+        Verification::Unverifiable | Verification::Unreachable { .. } => ClaimAnswer::Unanswered(Duration::ZERO),
+    }
+}
+
+/// The store refused the shared secret: it is not used again, and the claims of the platform wait for another one.
+async fn refuse_secret(context: &Context, known: &StoreQuery) -> Result<(), Error> {
+    let platform: PlatformId = known.platform_id;
+    if context.store.refuse_secret(known).await? {
+        metrics::counter!("settle_alarms_total", "kind" => "secret_refused").increment(1);
+        tracing::warn!(platform.id = %platform, "the store refuses the platform's shared secret; it is not used again");
+    }
+    Ok(())
+}

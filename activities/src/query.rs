@@ -1,0 +1,92 @@
+//! One query of a store about a receipt: within the platform's rate, and the process's number of concurrent requests.
+
+use crate::dependencies::Context;
+use crate::pace::{Permit, Throttle};
+use domain::{Parked, PlatformId, Verification};
+use protocols::stores::{Answer, Receipt, Retry, Store};
+use std::time::Duration;
+use storage::Error;
+use tokio::time::Instant;
+
+/// Maximum wait for one of the concurrent requests. Together with the wait for a permit and the request it fits into
+/// the activity's time-out.
+const SLOT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// What a query is about.
+pub struct Subject<'a> {
+    /// The platform whose secret is used.
+    pub platform: PlatformId,
+    /// The receipt.
+    pub receipt: &'a Receipt,
+}
+
+/// Sends a query and returns the store's answer. `None`: no request was sent, since this process sends too many.
+/// An answer of `Refused` or `Parked` without a request: the secret or an id cannot be sent.
+pub async fn send(context: &Context, store: Store<'_>, subject: &Subject<'_>) -> Result<Option<Answer>, Error> {
+    let (verifier, platform) = (&context.verifier, subject.platform);
+    let request = match store.request(subject.receipt) {
+        Ok(request) => request,
+        Err(answer) => return Ok(Some(answer)),
+    };
+    let Ok(Ok(_slot)) = tokio::time::timeout(SLOT_TIMEOUT, verifier.in_flight.acquire()).await else {
+        return Ok(None);
+    };
+    match verifier.pace.reserve(platform, Instant::now()) {
+        Permit::At(at) => tokio::time::sleep_until(at).await,
+        Permit::Later => return Ok(None),
+        Permit::Paused(until) => return Ok(Some(Answer::Retry(paused(until)))),
+    }
+    // By the database's clock: it is compared with times in rows.
+    let at = context.store.now().await?;
+    let http = verifier.unrestricted_http.as_ref().filter(|_| store.is_at_chosen_address()).unwrap_or(&context.http);
+    let began = Instant::now();
+    let reply = http.send(request).await;
+    metrics::histogram!("settle_verification_seconds").record(began.elapsed());
+    Ok(Some(match store.answer(&reply, subject.receipt, at) {
+        Answer::Retry(retry) if retry.is_throttled => {
+            let (at, jitter) = (Instant::now(), (context.random)());
+            let throttle = Throttle { at, retry_after: retry.retry_after, jitter };
+            let until = verifier.pace.pause(platform, throttle);
+            Answer::Retry(Retry { retry_after: Some(until.duration_since(Instant::now())), ..retry })
+        }
+        Answer::Retry(retry) => Answer::Retry(retry),
+        answer => {
+            verifier.pace.answered(platform);
+            answer
+        }
+    }))
+}
+
+/// The answer while the store throttles the platform because of another purchase. It counts as a failure, so that
+/// verification gives up for this purchase too in the end.
+fn paused(until: Instant) -> Retry {
+    let retry_after = Some(until.duration_since(Instant::now()));
+    Retry { retry_after, ..Retry::new("paused", "the store throttled our requests a moment ago") }
+}
+
+/// Raises an alarm; a failure to store it is only logged.
+pub async fn raise_alarm(context: &Context, platform: PlatformId, kind: &'static str, detail: &str) {
+    metrics::counter!("settle_alarms_total", "kind" => kind).increment(1);
+    tracing::warn!(platform.id = %platform, kind, "{detail}");
+    if let Err(error) = context.store.alarm(Some(platform), kind, detail).await {
+        tracing::warn!(platform.id = %platform, kind, %error, "an alarm was not stored");
+    }
+}
+
+/// The answer as a metric's label.
+pub fn label(answer: &Answer) -> &'static str {
+    match answer {
+        Answer::Verification(Verification::Verified(_)) => "verified",
+        Answer::Verification(Verification::Gone) => "gone",
+        Answer::Verification(Verification::Parked(Parked::UnknownReceipt | Parked::Believable)) => "unknown_receipt",
+        Answer::Verification(Verification::Parked(Parked::WrongCustomer)) => "wrong_customer",
+        Answer::Verification(Verification::Unverifiable | Verification::Unreachable { .. }) => "unverifiable",
+        Answer::Refused => "secret_refused",
+        Answer::Retry(retry) => retry.class,
+    }
+}
+
+/// Counts an answer.
+pub fn count(answer: &'static str) {
+    metrics::counter!("settle_verifications_total", "answer" => answer).increment(1);
+}

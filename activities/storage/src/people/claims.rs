@@ -1,0 +1,297 @@
+//! One step of the verification of a claim: what is known of its purchase confirms or refuses it, or it waits, or the store
+//! is queried once.
+//!
+//! Locks are taken in the order of all transactions: the users, the purchase, the device, the claim.
+
+use crate::db::config::Installation;
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{row, sql};
+use crate::db::store::Store;
+use crate::db::writer::Write;
+use crate::inbox::accept;
+use crate::inbox::notifications::{Accepted, Fate, NewNotification};
+use crate::people::join::join;
+use crate::people::{device_users, moves};
+use crate::purchases::purchase::{self, PurchaseRow, Urgency};
+use crate::purchases::users::StoreUser;
+use domain::device::claim::{self, CLAIM_STORE_TYPE, ClaimKind, ClaimReason, ClaimStatus, REFUSED_FOR};
+use domain::{AppId, CollapseKey, DevicePlace, Notification, Snapshot, Timestamp};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// What the next step of a claim is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimStep {
+    /// It is decided, or examined again later.
+    Done(ClaimStatus),
+    /// It is verified by what was known, and its purchase is to be settled again.
+    Recheck,
+    /// The store is to be queried.
+    Query,
+}
+
+/// What the store showed of a claim.
+#[derive(Debug, Clone)]
+pub enum ClaimAnswer {
+    /// The receipt is this customer's.
+    Confirmed(Box<Snapshot>),
+    /// It is not, for this reason.
+    Refused(ClaimReason),
+    /// The store did not answer; it may be queried again after this time.
+    Unanswered(Duration),
+}
+
+/// What became known with the answer of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimResult {
+    /// It is verified, and this notification of its purchase is new.
+    Reported {
+        /// The sequence number of the notification.
+        seq: i64,
+        /// How long until its window ends.
+        quiet: Duration,
+    },
+    /// It is verified; its purchase was reported meanwhile.
+    Verified,
+    /// It is not verified.
+    NotVerified,
+}
+
+row! {
+    struct ClaimRow {
+        receipt_id: String,
+        app_user_id: String,
+        kind: ClaimKind,
+        reason: Option<ClaimReason>,
+        created_at: Timestamp,
+        app_id: AppId,
+        store: String,
+    }
+}
+
+const FIND: Sql = statement! {"
+    SELECT c.receipt_id, c.app_user_id, c.kind, c.reason, c.created_at, f.app_id, f.store
+    FROM claims c
+    JOIN platforms f ON f.id = c.platform_id
+    WHERE c.platform_id = ? AND c.device_id = ? AND c.collapse_key = ? AND c.status = 'pending'
+"};
+
+const HAS_OPEN: Sql = statement! {hot "notifications_of_key", "
+    SELECT COUNT(*) AS value
+    FROM notifications
+    WHERE collapse_key = ? AND outcome IS NULL AND waiting_topic_id IS NULL
+"};
+
+const DUE_AT: Sql = statement!("SELECT due_at AS value FROM notifications WHERE seq = ?");
+
+const VERIFY: Sql = statement! {"
+    UPDATE claims
+    SET status = 'verified', reason = NULL, verified_at = ?
+    WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status = 'pending' AND app_user_id = ?
+"};
+
+const REFUSE: Sql = statement! {"
+    UPDATE claims
+    SET status = 'refused', reason = ?, due_at = ?
+    WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status = 'pending' AND app_user_id = ?
+"};
+
+/// The time without a secret does not count.
+const POSTPONE: Sql = statement! {"
+    UPDATE claims
+    SET due_at = ?, attempts = attempts + ?, created_at = CASE WHEN reason = 'no_secret' THEN ? ELSE created_at END,
+        reason = ?
+    WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status = 'pending' AND app_user_id = ?
+"};
+
+impl Store {
+    /// Examines a claim that is due: without a query of the store, if what is known of its purchase decides it.
+    pub async fn examine_claim(&self, place: DevicePlace, key: CollapseKey) -> Result<ClaimStep, Error> {
+        let installation = self.installation();
+        self.write(move |write| {
+            let Some(pending) = Pending::find(write.connection, place, key)? else {
+                return Ok(ClaimStep::Done(ClaimStatus::Verified));
+            };
+            let row = purchase::find(write.connection, key)?;
+            let status = match standing(write.connection, key, row.as_ref())? {
+                Standing::Verified(customer) if customer == pending.row.app_user_id => {
+                    pending.verify(write, installation)?;
+                    return Ok(ClaimStep::Recheck);
+                }
+                Standing::Verified(_) => pending.refuse(write, ClaimReason::WrongCustomer)?,
+                Standing::Unsettled => pending.postpone(write, Some(ClaimReason::Unsettled), Duration::ZERO)?,
+                Standing::Unknown if claim::may_query(pending.row.created_at, write.now) => {
+                    return Ok(ClaimStep::Query);
+                }
+                Standing::Unknown => pending.postpone(write, None, Duration::ZERO)?,
+            };
+            Ok(ClaimStep::Done(status))
+        })
+        .await
+    }
+
+    /// Records what the store answered about a claim. A confirmed one becomes a notification of its purchase; then it is
+    /// verified, in one transaction.
+    pub async fn finish_claim(
+        &self,
+        place: DevicePlace,
+        key: CollapseKey,
+        answer: ClaimAnswer,
+    ) -> Result<ClaimResult, Error> {
+        let installation = self.installation();
+        self.write(move |write| {
+            let Some(pending) = Pending::find(write.connection, place, key)? else {
+                return Ok(ClaimResult::NotVerified);
+            };
+            match &answer {
+                ClaimAnswer::Confirmed(snapshot) => pending.confirm(write, installation, snapshot),
+                ClaimAnswer::Refused(reason) => pending.refuse(write, *reason).map(|_| ClaimResult::NotVerified),
+                ClaimAnswer::Unanswered(wait) => {
+                    let postponed = pending.postpone(write, Some(ClaimReason::Unanswered), *wait);
+                    postponed.map(|_| ClaimResult::NotVerified)
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// What is known of the purchase of a claim.
+enum Standing {
+    /// The last answer of the store stands, for this customer.
+    Verified(String),
+    /// It is known, and no answer of the store stands yet.
+    Unsettled,
+    /// Nothing is known of it.
+    Unknown,
+}
+
+fn standing(connection: &mut AnyConnection, key: CollapseKey, row: Option<&PurchaseRow>) -> Result<Standing, Error> {
+    if let Some(row) = row.filter(|row| row.revision > 0) {
+        let customer = row.app_user_id.clone().filter(|_| row.waits_for.is_none());
+        let verified = customer.map(|customer| row.known().map(|known| (customer, !known.is_unverified())));
+        return Ok(match verified.transpose()? {
+            Some((customer, true)) => Standing::Verified(customer),
+            _ => Standing::Unsettled,
+        });
+    }
+    let open: Option<i64> = sql(HAS_OPEN).bind(key).value(connection)?;
+    Ok(if open.unwrap_or(0) > 0 { Standing::Unsettled } else { Standing::Unknown })
+}
+
+/// A pending claim.
+struct Pending {
+    place: DevicePlace,
+    key: CollapseKey,
+    row: ClaimRow,
+}
+
+impl Pending {
+    fn find(connection: &mut AnyConnection, place: DevicePlace, key: CollapseKey) -> Result<Option<Self>, Error> {
+        let row: Option<ClaimRow> = sql(FIND).bind(place.platform).bind(place.device).bind(key).first(connection)?;
+        Ok(row.map(|row| Self { place, key, row }))
+    }
+
+    /// Makes the claim a notification of its purchase, and verifies it.
+    fn confirm(
+        &self,
+        write: &mut Write<'_>,
+        installation: Installation,
+        snapshot: &Snapshot,
+    ) -> Result<ClaimResult, Error> {
+        let (kind, at) = claim::reported(self.row.kind, snapshot, write.now);
+        let notification = self.notification(Notification {
+            message_id: claim::message_id(self.place.device, self.key),
+            collapse_key: self.key,
+            receipt_id: self.row.receipt_id.clone(),
+            kind,
+            store_type: CLAIM_STORE_TYPE.to_owned(),
+            store_time: at,
+            app_user_id: Some(self.row.app_user_id.clone()),
+            related_receipt_id: None,
+            is_test: false,
+        })?;
+        let accepted = accept::insert(write, &[&notification])?;
+        self.verify(write, installation)?;
+        let Some(Accepted::New { seq }) = accepted.first() else { return Ok(ClaimResult::Verified) };
+        let due_at: Option<Timestamp> = sql(DUE_AT).bind(*seq).value(write.connection)?;
+        let quiet = due_at.map(|at| at.since(write.now)).unwrap_or_default();
+        Ok(ClaimResult::Reported { seq: *seq, quiet })
+    }
+
+    fn notification(&self, notification: Notification) -> Result<NewNotification, Error> {
+        let body = serde_json::to_string(&notification);
+        Ok(NewNotification {
+            platform_id: self.place.platform,
+            body: body.map_err(|cause| Error::corrupt_by("a notification cannot be written as JSON", cause))?,
+            message_id: notification.message_id,
+            receipt_id: notification.receipt_id,
+            collapse_key: Some(notification.collapse_key),
+            store_type: notification.store_type,
+            store_time: Some(notification.store_time),
+            app_user_id: notification.app_user_id,
+            fate: Fate::Open,
+            traceparent: None,
+        })
+    }
+
+    /// Verifies the claim: rechecks its purchase, if it is known, and joins the device with the customer's user.
+    fn verify(&self, write: &mut Write<'_>, installation: Installation) -> Result<(), Error> {
+        let ClaimRow { app_id, store, app_user_id, .. } = &self.row;
+        let customer = StoreUser { app_id: *app_id, store: store.clone(), app_user_id: app_user_id.clone() };
+        self.lock_users(write, &customer)?;
+        purchase::recheck(write, Urgency::Person, purchase::OF_KEY, [self.key.into()])?;
+        join(write, installation, (self.place, &customer))?;
+        let verify = sql(VERIFY).bind(write.now).bind(self.place.platform).bind(self.place.device).bind(self.key);
+        verify.bind(app_user_id.as_str()).run(write.connection).map(drop)
+    }
+
+    /// Locks the app, then the user of the customer and that of the device, before the purchase. The join locks them too.
+    fn lock_users(&self, write: &mut Write<'_>, customer: &StoreUser) -> Result<(), Error> {
+        moves::lock_app(write, customer.app_id)?;
+        let of_device = device_users::find(write.connection, self.place)?.id(self.place);
+        let of_customer = match customer.find(write.connection)? {
+            Some(user) => user,
+            None => customer.assign(write, customer.anonymous())?,
+        };
+        moves::lock_users(write, &BTreeSet::from([of_device, of_customer])).map(drop)
+    }
+
+    fn refuse(&self, write: &mut Write<'_>, reason: ClaimReason) -> Result<ClaimStatus, Error> {
+        sql(REFUSE)
+            .bind(reason)
+            .bind(write.now.plus(REFUSED_FOR))
+            .bind(self.place.platform)
+            .bind(self.place.device)
+            .bind(self.key)
+            .bind(self.row.app_user_id.as_str())
+            .run(write.connection)?;
+        Ok(ClaimStatus::Refused)
+    }
+
+    /// Examines the claim again later, after `wait` at the earliest; after two days it is given up.
+    fn postpone(
+        &self,
+        write: &mut Write<'_>,
+        reason: Option<ClaimReason>,
+        wait: Duration,
+    ) -> Result<ClaimStatus, Error> {
+        let claimed_at = if self.row.reason == Some(ClaimReason::NoSecret) { write.now } else { self.row.created_at };
+        let Some(next) = claim::next_check(claimed_at, write.now) else {
+            return self.refuse(write, ClaimReason::Abandoned);
+        };
+        sql(POSTPONE)
+            .bind(next.max(write.now.plus(wait)))
+            .bind(i64::from(reason == Some(ClaimReason::Unanswered)))
+            .bind(write.now)
+            .bind(reason)
+            .bind(self.place.platform)
+            .bind(self.place.device)
+            .bind(self.key)
+            .bind(self.row.app_user_id.as_str())
+            .run(write.connection)?;
+        Ok(ClaimStatus::Pending)
+    }
+}

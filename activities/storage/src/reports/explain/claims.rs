@@ -1,0 +1,41 @@
+//! The claims of a purchase.
+
+use super::newest::MAX_ROWS;
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{row, sql};
+use domain::{CollapseKey, DeviceId, Timestamp};
+use serde::Serialize;
+
+row! {
+    /// A claim of a device to a purchase.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+    pub struct ClaimView {
+        /// The device.
+        pub device_id: DeviceId,
+        /// `purchased`, `restored` or `present`.
+        pub kind: String,
+        /// `pending`, `verified` or `refused`.
+        pub status: String,
+        /// Why it is refused or still pending.
+        pub reason: Option<String>,
+        /// When it happened on the device, by our clock.
+        pub occurred_at: Timestamp,
+        /// When the store had confirmed it.
+        pub verified_at: Option<Timestamp>,
+    }
+}
+
+const OF_PURCHASE: Sql = statement! {"
+    SELECT device_id, kind, status, reason, occurred_at, verified_at
+    FROM claims
+    WHERE collapse_key = ?
+    ORDER BY verified_at IS NULL, verified_at, created_at, device_id
+    LIMIT ?
+"};
+
+/// The claims of a purchase: the verified ones in their order, then the others.
+pub fn of_purchase(connection: &mut AnyConnection, key: CollapseKey) -> Result<Vec<ClaimView>, Error> {
+    sql(OF_PURCHASE).bind(key).bind(MAX_ROWS).all(connection)
+}

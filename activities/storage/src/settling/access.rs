@@ -1,0 +1,131 @@
+//! What claims say of a purchase: the price that was reported, and the devices with access: those with a verified claim of it, in the order of the verification, and those of
+//! its user whose login the customer's own server signed.
+
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{Ahead, row, sql};
+use crate::db::writer::Write;
+use crate::events::alarms;
+use domain::device::Device;
+use domain::event::{ClaimType, DeviceAccess, DevicePrice, MAX_DEVICES, PriceDoubt};
+use domain::{CollapseKey, DeviceId, PlatformId, Timestamp, UserId};
+use rust_decimal::Decimal;
+use std::collections::BTreeSet;
+
+row! {
+    struct DeviceRow {
+        platform_id: PlatformId,
+        device_id: DeviceId,
+        device: Device,
+        seen_at: Timestamp,
+        platform_type: String,
+        is_original: bool,
+    }
+}
+
+const CLAIMED: Sql = statement! {hot "claims_of_key", "
+    SELECT c.platform_id, c.device_id, d.device, d.seen_at, f.store AS platform_type, TRUE AS is_original
+    FROM claims c
+    JOIN devices d ON d.platform_id = c.platform_id AND d.id = c.device_id
+    JOIN platforms f ON f.id = c.platform_id
+    WHERE c.collapse_key = ? AND c.status = 'verified'
+    ORDER BY c.verified_at, c.device_id
+    LIMIT ?
+"};
+
+/// A device of the customer of the store who bought it has the same access as one that claims it.
+const SIGNED: Sql = statement! {hot "devices_user", "
+    SELECT d.platform_id, d.id AS device_id, d.device, d.seen_at, f.store AS platform_type,
+        EXISTS (SELECT 1 FROM claims c JOIN purchases p ON p.platform_id = c.platform_id
+            AND p.app_user_id = c.app_user_id
+            WHERE c.platform_id = d.platform_id AND c.device_id = d.id AND c.status = 'verified'
+            AND p.collapse_key = ?) AS is_original
+    FROM devices d
+    JOIN platforms f ON f.id = d.platform_id
+    WHERE d.user_id = ? AND d.is_signed
+    ORDER BY d.created_at, d.id
+    LIMIT ?
+"};
+
+row! {
+    struct PriceRow {
+        sku: String,
+        price: Decimal,
+        currency: String,
+        marketplace: Option<String>,
+    }
+}
+
+/// That of the first verified claim stays.
+const PRICE: Sql = statement! {hot "claims_of_key", "
+    SELECT sku, price, currency, marketplace
+    FROM claims
+    WHERE collapse_key = ? AND status = 'verified' AND kind = 'purchased' AND price IS NOT NULL
+        AND currency IS NOT NULL AND sku IS NOT NULL
+    ORDER BY verified_at, device_id
+    LIMIT 1
+"};
+
+/// The devices with access to a purchase and the reported price, which are fetched later.
+pub struct Accesses {
+    price: Ahead<'static, PriceRow>,
+    claimed: Ahead<'static, DeviceRow>,
+    signed: Option<Ahead<'static, DeviceRow>>,
+}
+
+impl Accesses {
+    /// Reads the devices with access to a purchase of this user.
+    pub fn read(write: &mut Write<'_>, key: CollapseKey, user: Option<UserId>) -> Result<Self, Error> {
+        let limit = i64::try_from(MAX_DEVICES).unwrap_or(i64::MAX);
+        let claimed = sql(CLAIMED).bind(key).bind(limit).ahead(write.connection)?;
+        let signed =
+            user.map(|user| sql(SIGNED).bind(key).bind(user).bind(limit).ahead(write.connection)).transpose()?;
+        let price = sql(PRICE).bind(key).ahead(write.connection)?;
+        Ok(Self { price, claimed, signed })
+    }
+
+    /// The devices, those that claimed it first in front; and the price.
+    pub fn fetch(self, write: &mut Write<'_>) -> Result<(Vec<DeviceAccess>, Option<DevicePrice>), Error> {
+        let mut rows = self.claimed.all(write.connection)?;
+        let claimed: BTreeSet<_> = rows.iter().map(|row| (row.platform_id, row.device_id)).collect();
+        let signed = self.signed.map_or_else(|| Ok(Vec::new()), |signed| signed.all(write.connection))?;
+        rows.extend(signed.into_iter().filter(|row| !claimed.contains(&(row.platform_id, row.device_id))));
+        let devices = rows.into_iter().take(MAX_DEVICES).map(DeviceRow::access).collect();
+        let price = self.price.first(write.connection)?.map(PriceRow::price);
+        Ok((devices, price))
+    }
+}
+
+impl DeviceRow {
+    fn access(self) -> DeviceAccess {
+        let claim_type = if self.is_original { ClaimType::OriginalPurchaser } else { ClaimType::CrossPlatformShared };
+        DeviceAccess {
+            id: self.device_id,
+            platform_type: self.platform_type,
+            claim_type,
+            first_launch: self.device.first_launch,
+            last_active: self.seen_at,
+        }
+    }
+}
+
+impl PriceRow {
+    fn price(self) -> DevicePrice {
+        let Self { sku, price, currency, marketplace } = self;
+        DevicePrice { sku, price, currency, marketplace }
+    }
+}
+
+/// Raises the alarm that the price of a device does not count.
+pub fn alarm(write: &mut Write<'_>, platform: PlatformId, doubt: PriceDoubt) {
+    let detail = match doubt {
+        PriceDoubt::ForeignCurrency => {
+            "a device reported a price in another currency than its marketplace's: the price of the catalogue counts"
+        }
+        PriceDoubt::Implausible => {
+            "a device reported a price far outside of the catalogue's: the price of the purchase is unknown until a sales \
+             report has it"
+        }
+    };
+    alarms::raise(write, Some(platform), "device_price", detail);
+}

@@ -1,0 +1,162 @@
+//! Claims of devices: the store's notification and the report of the device make one purchase, in any order, and what
+//! nobody bought moves nothing.
+
+use serde_json::{Value, json};
+use std::time::Duration;
+use system_tests::devices::{Device, Devices};
+use system_tests::rvs::{CUSTOMER, Receipt};
+use system_tests::sns::Rtn;
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+
+const PURCHASED: &str = "SUBSCRIPTION_PURCHASED";
+
+async fn world(variables: &[(&str, &str)]) -> World {
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let events = vec!["purchase.updated".to_owned(), "user.*".to_owned()];
+    let mut world =
+        World::start(Setting { window_seconds: 1, rvs: true, events, variables, ..Setting::default() }).await;
+    world.let_sweep_help("it starts the verification of claims that become due later");
+    world
+}
+
+fn transaction(device: Device, receipt_id: &str, customer: &str) -> Value {
+    let transaction = json!({
+        "kind": "purchased", "receipt_id": receipt_id, "app_user_id": customer, "sku": "com.example.gold.month",
+        "price": "4.99", "currency": "USD", "marketplace": "US",
+    });
+    device.event("transaction", "device.transaction", &json!({ "transaction": transaction }))
+}
+
+fn present(device: Device, receipt_id: &str, customer: &str) -> Value {
+    let receipts = json!([{ "receipt_id": receipt_id, "app_user_id": customer }]);
+    device.event("start", "device.session.start", &json!({ "receipts": receipts }))
+}
+
+/// Waits until the newest update of a receipt names this device, and returns its `data` without what differs between
+/// receipts and devices.
+async fn wait_access(world: &World, receipt_id: &str, device: Device) -> Value {
+    let key = world.key(receipt_id).to_string();
+    let update = wait::until(SOON, &format!("access to {receipt_id}"), async || {
+        let newest = world.receiver.about(&key).pop().map(|received| received.body);
+        let newest = newest.ok_or("nothing")?;
+        let named = newest["data"]["devices_with_access"][0]["id"] == json!(device.id());
+        if named { Ok(newest) } else { Err(newest["data"]["devices_with_access"].to_string()) }
+    })
+    .await;
+    let mut data = update["data"].clone();
+    assert_eq!(data["last_seen_device_id"], json!(device.id()));
+    for field in ["purchase_guid", "transaction_id", "last_seen_device_id"] {
+        data[field] = Value::Null;
+    }
+    for field in ["id", "last_active"] {
+        data["devices_with_access"][0][field] = Value::Null;
+    }
+    data
+}
+
+/// When the store notifies the purchase that a device reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Store {
+    Before,
+    Together,
+    After,
+    Never,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_order_of_store_and_device_gives_one_purchase() {
+    let mut world = world(&[]).await;
+    let devices = Devices::of(&world).await;
+    let bought = Receipt::subscription(api::clock::now().plus_millis(-3_600_000));
+    let orders = [Store::Before, Store::Together, Store::After, Store::Never];
+    let mut records = Vec::new();
+    for (number, order) in (1..).zip(orders) {
+        let (device, receipt_id) = (Device(number), format!("receipt-{number}"));
+        let customer = format!("{CUSTOMER}.{number}");
+        let rtn = Rtn { app_user_id: customer.clone(), ..Rtn::new(PURCHASED, &receipt_id) };
+        world.rvs().know(&receipt_id, Receipt { app_user_id: customer.clone(), ..bought.clone() });
+        if matches!(order, Store::Before | Store::Together) {
+            let message = world.send_rtn(&rtn).await;
+            if order == Store::Before {
+                world.wait_outcome(&message).await;
+            }
+        }
+        drop(devices.report(device, &[transaction(device, &receipt_id, &customer)]).await.ok());
+        let mut record = wait_access(&world, &receipt_id, device).await;
+        if order == Store::After {
+            let message = world.send_rtn(&rtn).await;
+            world.wait_outcome(&message).await;
+            record = wait_access(&world, &receipt_id, device).await;
+        }
+        records.push((order, record));
+    }
+    for number in 1..=4 {
+        let types = world.receiver.event_types(&format!("receipt-{number}"));
+        assert_eq!(types, ["user.subscription.purchased"], "receipt-{number}");
+    }
+    for (order, record) in &records {
+        assert_eq!(record, &records[0].1, "{order:?}");
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stolen_or_invented_receipt_moves_nothing() {
+    let mut world = world(&[]).await;
+    let devices = Devices::of(&world).await;
+    world.rvs().know("owned", Receipt::subscription(api::clock::now().plus_millis(-3_600_000)));
+    world.rvs().know("foreign", Receipt::subscription(api::clock::now().plus_millis(-3_600_000)));
+    let message = world.send(PURCHASED, "owned").await;
+    world.wait_outcome(&message).await;
+    let (thief, queries) = (Device(1), world.rvs().about("owned").len());
+    let reports =
+        [present(thief, "owned", "amzn1.account.THIEF"), transaction(thief, "invented", "amzn1.account.THIEF")];
+    drop(devices.report(thief, &reports).await.ok());
+    let other = Device(2);
+    drop(devices.report(other, &[transaction(other, "foreign", "amzn1.account.THIEF")]).await.ok());
+    world.rvs().wait_queries("invented", 1, SOON).await;
+    world.rvs().wait_queries("foreign", 1, SOON).await;
+    for _ in 0..3 {
+        drop(devices.report(thief, &reports).await.ok());
+        drop(devices.report(other, &[present(other, "foreign", "amzn1.account.THIEF")]).await.ok());
+    }
+    wait::throughout(Duration::from_secs(8), "nothing moves", async || {
+        let counts = ["owned", "invented", "foreign"].map(|receipt| world.rvs().about(receipt).len());
+        if counts == [queries, 1, 1] { Ok(()) } else { Err(format!("{counts:?} queries")) }
+    })
+    .await;
+    assert_eq!(world.newest_acked("owned")["data"]["devices_with_access"], json!([]));
+    for receipt in ["invented", "foreign"] {
+        let runs = world.temporal.runs(&world.workflow(receipt)).await;
+        assert!(runs.is_empty(), "a claim starts no purchase: {runs:?}");
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_killed_between_query_and_verification_loses_nothing() {
+    let mut world = world(&[("FAILPOINTS", "claims.after_query=1*return")]).await;
+    let devices = Devices::of(&world).await;
+    world.rvs().know("bought", Receipt::subscription(api::clock::now().plus_millis(-3_600_000)));
+    let device = Device(1);
+    drop(devices.report(device, &[transaction(device, "bought", CUSTOMER)]).await.ok());
+    world.worker().wait_end().await;
+    world.start_with(&[("FAILPOINTS", "")]).await;
+    wait_access(&world, "bought", device).await;
+    assert_eq!(world.receiver.event_types("bought"), ["user.subscription.purchased"]);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_platform_without_a_secret_verifies_no_claim() {
+    let world = World::start(Setting::default()).await;
+    let devices = Devices::of(&world).await;
+    let device = Device(1);
+    drop(devices.report(device, &[transaction(device, "receipt", CUSTOMER)]).await.ok());
+    let alarms = world.api.all("/v1/alarms").await;
+    assert!(alarms.iter().any(|alarm| alarm["kind"] == "claims_unverified"), "{alarms:?}");
+    let runs = world.temporal.runs(&format!("claims/{}", world.platform_id)).await;
+    assert!(runs.is_empty(), "{runs:?}");
+    world.finish().await;
+}

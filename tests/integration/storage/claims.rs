@@ -1,0 +1,423 @@
+//! Claims of devices: what is stored of them, what verifies them, and which devices have access to a purchase.
+
+use super::world::{Report, World, new_platform, reported, story};
+use domain::device::claim::ClaimStatus;
+use domain::device::{Content, Device, DeviceReceipt, DeviceTransaction};
+use domain::verification::{Product, Term, Unit};
+use domain::{CollapseKey, DeviceId, DevicePlace, NotificationKind, SessionId, Snapshot, Verification};
+use serde_json::{Value, json};
+use std::time::Duration;
+use storage::{
+    AcceptedReports, ClaimAnswer, ClaimCounts, ClaimResult, ClaimStep, Claiming, DeviceReport, DeviceRequest, Page,
+    PlatformPatch, Record, SecretString,
+};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+const CUSTOMER: &str = "customer-1";
+
+fn uuid(number: u128) -> Uuid {
+    Uuid::from_u128(0x1111_1111_2222_4333_8444_0000_0000_0000 + number)
+}
+
+fn device(number: u128) -> Device {
+    serde_json::from_value(json!({
+        "id": uuid(number), "first_launch": "2027-01-01T00:00:00Z", "app_version": "1.0", "sdk_version": "web/1",
+        "os": { "name": "fireos", "version": "8" },
+    }))
+    .unwrap()
+}
+
+/// A session begins, with these receipts on the device.
+fn session(number: u128, receipts: &[(&str, &str)]) -> Content {
+    let receipt = |(receipt_id, app_user_id): &(&str, &str)| DeviceReceipt {
+        receipt_id: (*receipt_id).to_owned(),
+        app_user_id: (*app_user_id).to_owned(),
+    };
+    let receipts = receipts.iter().map(receipt).collect();
+    Content::SessionStart { session: SessionId::new(uuid(1000 + number)), receipts }
+}
+
+fn transaction(receipt_id: &str, customer: &str) -> Content {
+    priced(receipt_id, customer, "4.99")
+}
+
+fn priced(receipt_id: &str, customer: &str, dollars: &str) -> Content {
+    let transaction: DeviceTransaction = serde_json::from_value(json!({
+        "kind": "purchased", "receipt_id": receipt_id, "app_user_id": customer, "sku": "term", "price": dollars,
+        "currency": "USD", "marketplace": "US",
+    }))
+    .unwrap();
+    Content::Transaction(transaction)
+}
+
+/// A monthly subscription that began a minute ago.
+fn snapshot(now: domain::Timestamp) -> Snapshot {
+    Snapshot {
+        at: now,
+        product: Product::Subscription,
+        product_id: Some("parent".to_owned()),
+        term_sku: Some("term".to_owned()),
+        term: Some(Term { count: 1, unit: Unit::Month }),
+        purchased_at: Some(now.minus(Duration::from_secs(60))),
+        renews_at: Some(now.plus(Duration::from_secs(30 * 86_400))),
+        auto_renewing: Some(true),
+        country: Some("DE".to_owned()),
+        ..Snapshot::default()
+    }
+}
+
+impl World {
+    fn place(&self, number: u128) -> DevicePlace {
+        DevicePlace { platform: self.platform.id, device: DeviceId::new(uuid(number)) }
+    }
+
+    async fn device_claims(&self, number: u128, id: &str, content: Content) -> AcceptedReports {
+        self.device_claims_as(number, id, content, Claiming::Stored).await
+    }
+
+    async fn device_claims_as(&self, number: u128, id: &str, content: Content, claiming: Claiming) -> AcceptedReports {
+        let now = self.store.now().await.unwrap();
+        let report = DeviceReport { client_id: id.to_owned(), time: now, session: None, content };
+        let request = DeviceRequest {
+            platform: self.platform.id,
+            device: device(number),
+            sent_at: now,
+            received_at: Instant::now(),
+            reports: vec![report],
+            claiming,
+        };
+        self.store.accept_reports(request).await.unwrap()
+    }
+
+    fn claim_rows(&self) -> Vec<String> {
+        self.raw().texts(
+            "SELECT receipt_id || ' ' || app_user_id || ' ' || status || ' ' || COALESCE(reason, '-') || ' ' || kind
+                || ' ' || COALESCE(price, '-') AS value
+             FROM claims ORDER BY receipt_id, device_id",
+        )
+    }
+
+    async fn examine_claim_of(&self, number: u128, receipt_id: &str) -> ClaimStep {
+        self.store.examine_claim(self.place(number), self.key(receipt_id)).await.unwrap()
+    }
+
+    async fn finish_claim(&self, number: u128, receipt_id: &str, answer: ClaimAnswer) -> ClaimResult {
+        self.store.finish_claim(self.place(number), self.key(receipt_id), answer).await.unwrap()
+    }
+
+    /// The store's notification of a purchase of this customer.
+    async fn bought(&self, receipt_id: &str, customer: &str) {
+        let now = self.store.now().await.unwrap();
+        let report = Report { kind: NotificationKind::SubscriptionPurchased, customer: Some(customer), related: None };
+        let at_ms = now.micros() / 1000 - 50_000;
+        self.accept(reported(self.platform.id, (&format!("store-{receipt_id}"), receipt_id), at_ms, report)).await;
+    }
+
+    /// Settles a purchase by this answer of the store; returns its revision.
+    async fn verified_by(&self, key: CollapseKey, snapshot: &Snapshot) -> i64 {
+        let loaded = self.load(key).await;
+        let verification = Verification::Verified(Box::new(snapshot.clone()));
+        self.done(Record::decided(key, &loaded, &verification)).await
+    }
+
+    /// `data` of the newest `purchase.updated`.
+    fn newest_data(&self, key: CollapseKey) -> Value {
+        let bodies = self.raw().texts(&format!(
+            "SELECT body AS value FROM events WHERE collapse_key = '{key}' AND event_type = 'purchase.updated'
+             ORDER BY seq DESC LIMIT 1"
+        ));
+        serde_json::from_str::<Value>(&bodies[0]).unwrap()["data"].clone()
+    }
+
+    fn event_types(&self, key: CollapseKey) -> Vec<String> {
+        self.raw().texts(&format!("SELECT event_type AS value FROM events WHERE collapse_key = '{key}' ORDER BY seq"))
+    }
+
+    async fn alarm_kinds(&self) -> Vec<String> {
+        let alarms = self.store.alarms(Page::default()).await.unwrap().items;
+        let mut kinds: Vec<String> = alarms.into_iter().map(|alarm| alarm.kind).collect();
+        kinds.sort();
+        kinds
+    }
+}
+
+const fn counts(new: usize, dropped: usize) -> ClaimCounts {
+    ClaimCounts { new, dropped }
+}
+
+story! {
+    async fn a_claim_is_stored_once_and_filled_by_its_transaction(world: World) {
+        let first = world.device_claims(1, "a", session(1, &[("r1", CUSTOMER), ("r2", CUSTOMER)])).await;
+        assert_eq!(first.claims, counts(2, 0));
+        assert_eq!(world.device_claims(1, "a", session(1, &[("r3", CUSTOMER)])).await.claims, counts(0, 0), "a repeated event");
+        assert_eq!(world.device_claims(1, "b", session(2, &[("r1", CUSTOMER)])).await.claims, counts(0, 0));
+        world.raw().run("UPDATE claims SET status = 'verified' WHERE receipt_id = 'r1'");
+        assert_eq!(world.device_claims(1, "c", transaction("r1", CUSTOMER)).await.claims, counts(0, 0));
+        world.device_claims(1, "d", session(3, &[("r1", CUSTOMER), ("r2", "customer-2")])).await;
+        assert_eq!(
+            world.claim_rows(),
+            ["r1 customer-1 verified - purchased 4.99", "r2 customer-1 pending - present -"],
+            "a verified claim is never weakened, and a pending one is not another customer's"
+        );
+        world.raw().run("UPDATE claims SET status = 'refused', reason = 'wrong_customer' WHERE receipt_id = 'r2'");
+        assert_eq!(world.device_claims(1, "e", session(4, &[("r2", CUSTOMER)])).await.claims, counts(0, 0), "it was refused");
+        assert_eq!(world.device_claims(1, "f", session(5, &[("r2", "customer-2")])).await.claims, counts(1, 0));
+        assert_eq!(world.claim_rows()[1], "r2 customer-2 pending - present -");
+    }
+}
+
+story! {
+    async fn claims_that_are_not_verified_are_bounded(world: World) {
+        let receipts: Vec<String> = (0..25).map(|number| format!("r{number}")).collect();
+        let receipts: Vec<(&str, &str)> = receipts.iter().map(|receipt| (receipt.as_str(), CUSTOMER)).collect();
+        assert_eq!(world.device_claims(1, "a", session(1, &receipts)).await.claims, counts(20, 5), "of a device");
+        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM device_events"), 1, "the event is stored");
+        let dropped = world.device_claims_as(2, "a", session(1, &[("other", CUSTOMER)]), Claiming::Dropped).await;
+        assert_eq!(dropped.claims, counts(0, 1), "of an address");
+        world.raw().run(&format!(
+            "INSERT INTO claims (platform_id, device_id, collapse_key, receipt_id, app_user_id, status, kind, occurred_at,
+                attempts, due_at, created_at)
+             WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < 9980)
+             SELECT '{}', '{}', 'k' || i, 'k' || i, 'x', 'pending', 'present', 1, 0, 1, 1 FROM numbers",
+            world.platform.id, uuid(99)
+        ));
+        assert_eq!(world.device_claims(3, "a", session(1, &[("last", CUSTOMER)])).await.claims, counts(0, 1), "of a platform");
+        assert_eq!(world.alarm_kinds().await, ["claims_dropped"; 3]);
+    }
+}
+
+story! {
+    async fn a_platform_without_a_secret_verifies_no_claim(world: World) {
+        let removed = PlatformPatch { shared_secret: Some(None), ..PlatformPatch::default() };
+        world.store.update_platform(world.platform.id, removed).await.unwrap();
+        world.device_claims(1, "a", session(1, &[("r1", CUSTOMER)])).await;
+        assert_eq!(world.claim_rows(), ["r1 customer-1 pending no_secret present -"]);
+        assert_eq!(world.alarm_kinds().await, ["claims_unverified"]);
+        assert!(world.store.due_claims(world.platform.id, 10).await.unwrap().is_none());
+        assert!(world.store.platforms_with_due_claims().await.unwrap().is_empty());
+        assert!(world.store.claim_query(world.place(1), world.key("r1")).await.unwrap().is_none());
+        let secret = PlatformPatch { shared_secret: Some(Some(SecretString::from("new"))), ..PlatformPatch::default() };
+        world.store.update_platform(world.platform.id, secret).await.unwrap();
+        assert_eq!(world.store.platforms_with_due_claims().await.unwrap(), [world.platform.id]);
+        let page = world.store.due_claims(world.platform.id, 10).await.unwrap().unwrap();
+        assert_eq!(page.due, [(world.place(1), world.key("r1"))]);
+    }
+}
+
+story! {
+    async fn a_known_purchase_decides_a_claim_without_a_query(world: World) {
+        let key = world.key("r1");
+        world.bought("r1", CUSTOMER).await;
+        world.device_claims(1, "a", session(1, &[("r1", CUSTOMER)])).await;
+        assert_eq!(world.examine_claim_of(1, "r1").await, ClaimStep::Done(ClaimStatus::Pending), "it is not verified yet");
+        assert_eq!(world.claim_rows(), ["r1 customer-1 pending unsettled present -"]);
+        let page = world.store.due_claims(world.platform.id, 10).await.unwrap().unwrap();
+        assert!(page.due.is_empty() && page.next_due_in.is_some_and(|wait| wait > Duration::from_secs(3)), "{page:?}");
+        let shown = snapshot(world.store.now().await.unwrap());
+        assert_eq!(world.verified_by(key, &shown).await, 1);
+        assert_eq!(world.newest_data(key)["devices_with_access"], json!([]));
+        let page = world.store.due_claims(world.platform.id, 10).await.unwrap().unwrap();
+        assert_eq!(page.due.len(), 1, "the answer of the store makes it due");
+        world.device_claims(2, "a", session(1, &[("r1", "thief")])).await;
+        assert_eq!(world.examine_claim_of(1, "r1").await, ClaimStep::Recheck);
+        assert_eq!(world.examine_claim_of(2, "r1").await, ClaimStep::Done(ClaimStatus::Refused));
+        assert_eq!(
+            world.claim_rows(),
+            ["r1 customer-1 verified - present -", "r1 thief refused wrong_customer present -"]
+        );
+        let joined = world.raw().texts("SELECT COALESCE(user_id, '-') AS value FROM devices ORDER BY id");
+        let owner = world.raw().texts("SELECT user_id AS value FROM purchases");
+        assert_eq!(joined, [owner[0].as_str(), "-"], "the device belongs to the customer's user");
+        let claims = world.store.explain_purchase(key).await.unwrap().claims;
+        let claims: Vec<_> = claims.iter().map(|claim| (claim.status.as_str(), claim.reason.as_deref())).collect();
+        assert_eq!(claims, [("verified", None), ("refused", Some("wrong_customer"))]);
+        assert!(world.load(key).await.due, "the purchase is settled again");
+        assert_eq!(world.verified_by(key, &shown).await, 2);
+        let data = world.newest_data(key);
+        assert_eq!(data["devices_with_access"][0]["id"], json!(uuid(1)));
+        assert_eq!(data["devices_with_access"][0]["claim_type"], "original_purchaser");
+        assert_eq!((&data["last_seen_device_id"], data["devices_with_access"].as_array().unwrap().len()), (&json!(uuid(1)), 1));
+        assert_eq!(world.verified_by(key, &shown).await, 2, "nothing changed");
+    }
+}
+
+story! {
+    async fn an_unknown_receipt_costs_one_query(world: World) {
+        let key = world.key("r1");
+        world.device_claims(1, "a", transaction("r1", CUSTOMER)).await;
+        assert_eq!(world.examine_claim_of(1, "r1").await, ClaimStep::Done(ClaimStatus::Pending), "the store may notify it yet");
+        world.pass(6_000);
+        assert_eq!(world.examine_claim_of(1, "r1").await, ClaimStep::Query);
+        let query = world.store.claim_query(world.place(1), key).await.unwrap().unwrap();
+        assert_eq!((query.app_user_id.as_str(), query.receipt_id.as_str()), (CUSTOMER, "r1"));
+        assert!(world.load(key).await.notifications.is_empty(), "nothing of it is known before");
+        let shown = snapshot(world.store.now().await.unwrap());
+        let confirmed = || ClaimAnswer::Confirmed(Box::new(shown.clone()));
+        let result = world.finish_claim(1, "r1", confirmed()).await;
+        assert!(matches!(result, ClaimResult::Reported { quiet, .. } if quiet > Duration::from_secs(100)), "{result:?}");
+        assert_eq!(world.finish_claim(1, "r1", confirmed()).await, ClaimResult::NotVerified, "it is verified once");
+        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM notifications"), 1);
+        assert_eq!(world.claim_rows(), ["r1 customer-1 verified - purchased 4.99"]);
+        world.bought("r1", CUSTOMER).await;
+        assert_eq!(world.verified_by(key, &shown).await, 1);
+        assert_eq!(world.event_types(key), ["user.subscription.purchased", "purchase.updated"]);
+        assert_eq!(world.newest_data(key)["devices_with_access"][0]["id"], json!(uuid(1)));
+    }
+}
+
+story! {
+    async fn what_was_only_present_is_adopted_and_announces_nothing(world: World) {
+        let key = world.key("r1");
+        world.device_claims(1, "a", session(1, &[("r1", CUSTOMER)])).await;
+        let now = world.store.now().await.unwrap();
+        let long_ago = Some(now.minus(Duration::from_secs(86_400)));
+        let shown = Snapshot { purchased_at: long_ago, ..snapshot(now) };
+        world.finish_claim(1, "r1", ClaimAnswer::Confirmed(Box::new(shown.clone()))).await;
+        assert_eq!(world.verified_by(key, &shown).await, 1);
+        assert_eq!(world.event_types(key), ["purchase.updated"]);
+        assert_eq!(world.newest_data(key)["devices_with_access"][0]["claim_type"], "original_purchaser");
+    }
+}
+
+story! {
+    async fn a_receipt_that_the_store_learns_later_is_taken_up_again(world: World) {
+        use domain::device::claim::ClaimReason;
+        world.device_claims(1, "a", transaction("r1", CUSTOMER)).await;
+        world.device_claims(2, "a", transaction("r2", CUSTOMER)).await;
+        let unknown = || ClaimAnswer::Refused(ClaimReason::UnknownReceipt);
+        assert_eq!(world.finish_claim(1, "r1", unknown()).await, ClaimResult::NotVerified);
+        assert_eq!(world.finish_claim(2, "r2", unknown()).await, ClaimResult::NotVerified);
+        world.bought("r1", CUSTOMER).await;
+        let shown = snapshot(world.store.now().await.unwrap());
+        world.verified_by(world.key("r1"), &shown).await;
+        assert_eq!(
+            world.claim_rows(),
+            ["r1 customer-1 pending - purchased 4.99", "r2 customer-1 refused unknown_receipt purchased 4.99"]
+        );
+        assert_eq!(world.examine_claim_of(1, "r1").await, ClaimStep::Recheck);
+        assert_eq!(world.store.forget_refused_claims(10).await.unwrap(), 0);
+        world.pass(8 * 86_400_000);
+        assert_eq!(world.store.forget_refused_claims(10).await.unwrap(), 1);
+        assert_eq!(world.claim_rows().len(), 1);
+    }
+}
+
+story! {
+    async fn a_claim_is_abandoned_after_two_days(world: World) {
+        world.device_claims(1, "a", transaction("r1", CUSTOMER)).await;
+        let unanswered = || ClaimAnswer::Unanswered(Duration::from_secs(600));
+        world.finish_claim(1, "r1", unanswered()).await;
+        assert_eq!(world.claim_rows(), ["r1 customer-1 pending unanswered purchased 4.99"]);
+        let page = world.store.due_claims(world.platform.id, 10).await.unwrap().unwrap();
+        assert!(page.next_due_in.is_some_and(|wait| wait > Duration::from_secs(590)), "{page:?}");
+        world.pass(2 * 86_400_000 + 1000);
+        world.finish_claim(1, "r1", unanswered()).await;
+        assert_eq!(world.claim_rows(), ["r1 customer-1 refused given_up purchased 4.99"]);
+    }
+}
+
+story! {
+    async fn ten_thousand_sessions_make_no_revision(world: World) {
+        let key = world.key("r1");
+        world.bought("r1", CUSTOMER).await;
+        let shown = snapshot(world.store.now().await.unwrap());
+        world.verified_by(key, &shown).await;
+        world.device_claims(1, "a", session(1, &[("r1", CUSTOMER)])).await;
+        world.device_claims(2, "a", session(1, &[("r1", CUSTOMER)])).await;
+        assert_eq!(world.examine_claim_of(2, "r1").await, ClaimStep::Recheck);
+        world.pass(10);
+        assert_eq!(world.examine_claim_of(1, "r1").await, ClaimStep::Recheck);
+        assert_eq!(world.verified_by(key, &shown).await, 2);
+        let before = world.newest_data(key);
+        let named: Vec<&Value> =
+            before["devices_with_access"].as_array().unwrap().iter().map(|device| &device["id"]).collect();
+        assert_eq!(named, [&json!(uuid(2)), &json!(uuid(1))], "in the order of their verification");
+        for round in 0..20_u128 {
+            let now = world.store.now().await.unwrap();
+            let reports = (0..500_u128).map(|number| DeviceReport {
+                client_id: format!("s{round}-{number}"),
+                time: now,
+                session: None,
+                content: session(10_000 + round * 500 + number, &[("r1", CUSTOMER)]),
+            });
+            let request = DeviceRequest {
+                platform: world.platform.id,
+                device: device(1),
+                sent_at: now,
+                received_at: Instant::now(),
+                reports: reports.collect(),
+                claiming: Claiming::Stored,
+            };
+            assert_eq!(world.store.accept_reports(request).await.unwrap().accepted, 500);
+            world.pass(1_000);
+            assert_eq!(world.verified_by(key, &shown).await, 2, "no session makes a revision");
+        }
+        let later = Snapshot { country: Some("FR".to_owned()), ..shown };
+        assert_eq!(world.verified_by(key, &later).await, 3);
+        let after = world.newest_data(key);
+        assert_ne!(after["devices_with_access"][1]["last_active"], before["devices_with_access"][1]["last_active"]);
+        assert_eq!(after["last_seen_device_id"], json!(uuid(1)), "it travels with the next revision");
+        let digest = world.raw().texts("SELECT digest AS value FROM purchases");
+        assert_eq!(digest[0], domain::event::state_digest(&after), "the announced digest is that of the whole record");
+    }
+}
+
+story! {
+    async fn a_signed_device_of_the_user_shares_the_purchase(world: World) {
+        let key = world.key("r1");
+        world.bought("r1", CUSTOMER).await;
+        let shown = snapshot(world.store.now().await.unwrap());
+        world.verified_by(key, &shown).await;
+        let mut other = new_platform(&world.app, "tv");
+        other.name = "tv".to_owned();
+        let other = world.store.new_platform(other).await.unwrap();
+        world.device_claims(1, "a", session(1, &[])).await;
+        world.device_claims(2, "a", session(1, &[])).await;
+        let user = world.raw().texts("SELECT user_id AS value FROM purchases").remove(0);
+        world.raw().run(&format!("UPDATE devices SET user_id = '{user}'"));
+        world.raw().run(&format!(
+            "UPDATE devices SET is_signed = TRUE, platform_id = '{}' WHERE id = '{}'", other.id, uuid(2)
+        ));
+        assert_eq!(world.verified_by(key, &shown).await, 2);
+        let devices = world.newest_data(key)["devices_with_access"].clone();
+        assert_eq!(devices.as_array().unwrap().len(), 1, "a device without a signed login has no access: {devices}");
+        assert_eq!((&devices[0]["id"], &devices[0]["claim_type"]), (&json!(uuid(2)), &json!("cross_platform_shared")));
+    }
+}
+
+impl World {
+    /// A device reports a purchase at this price, and the store confirms it; returns its price, its source, and the entry of
+    /// the ledger.
+    async fn pay(&self, receipt_id: &str, dollars: &str) -> (Value, Value, String) {
+        self.device_claims(1, receipt_id, priced(receipt_id, CUSTOMER, dollars)).await;
+        let shown = snapshot(self.store.now().await.unwrap());
+        self.finish_claim(1, receipt_id, ClaimAnswer::Confirmed(Box::new(shown.clone()))).await;
+        let key = self.key(receipt_id);
+        self.verified_by(key, &shown).await;
+        let data = self.newest_data(key);
+        let entry = self.raw().texts(&format!(
+            "SELECT kind || ' ' || COALESCE(usd, '-') || ' ' || COALESCE(unknown_because, '-') || ' ' || source AS value
+             FROM payments WHERE collapse_key = '{key}'"
+        ));
+        (data["purchase_price"].clone(), data["price_source"].clone(), entry.join(", "))
+    }
+}
+
+story! {
+    async fn a_price_of_a_device_is_earned_and_a_forged_one_is_not(world: World) {
+        world.sell("5.00").await;
+        let paid = world.pay("r1", "4.99").await;
+        assert_eq!(paid, (json!("4.99"), json!("device"), "initial 4.99 - device".to_owned()));
+        assert!(world.alarm_kinds().await.is_empty());
+        let forged = world.pay("r2", "4999.00").await;
+        assert_eq!(forged, (Value::Null, Value::Null, "initial - implausible catalogue".to_owned()));
+        assert_eq!(world.alarm_kinds().await, ["device_price"]);
+        world.device_claims(2, "later", priced("r1", CUSTOMER, "2.60")).await;
+        assert_eq!(world.examine_claim_of(2, "r1").await, ClaimStep::Recheck);
+        let shown = snapshot(world.store.now().await.unwrap());
+        world.verified_by(world.key("r1"), &shown).await;
+        assert_eq!(world.newest_data(world.key("r1"))["purchase_price"], "4.99", "the first verified claim stays");
+        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM payments"), 2);
+    }
+}

@@ -1,0 +1,168 @@
+//! Claims: that a receipt of a customer of the store is on a device, as the device reports it. A claim counts only once
+//! the store confirmed that the receipt is this customer's; until then it grants and moves nothing.
+
+use crate::ids::CollapseKey;
+use crate::names::names;
+use crate::notification::NotificationKind;
+use crate::time::{DAY, HOUR, Timestamp};
+use crate::verification::{Product, Snapshot};
+use std::time::Duration;
+
+/// What a device reports of a receipt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ClaimKind {
+    /// It was on the device at the start of a session.
+    Present,
+    /// It was restored there.
+    Restored,
+    /// It was bought there.
+    Purchased,
+}
+
+names!(ClaimKind, "a kind of claim" { Present = "present", Restored = "restored", Purchased = "purchased", });
+
+/// How far the verification of a claim is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimStatus {
+    /// The store has not confirmed it yet.
+    Pending,
+    /// The store confirmed it.
+    Verified,
+    /// The store does not confirm it, or it could not be verified in the time allowed.
+    Refused,
+}
+
+names!(ClaimStatus, "the status of a claim" { Pending = "pending", Verified = "verified", Refused = "refused", });
+
+/// Why a claim is refused, or still pending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimReason {
+    /// Pending: the platform has no shared secret that the store accepts, so it verifies no claim.
+    NoSecret,
+    /// Pending: the purchase is known, and an answer of the store about it does not stand yet.
+    Unsettled,
+    /// Pending: the store did not answer.
+    Unanswered,
+    /// Refused: the receipt belongs to another customer of the store.
+    WrongCustomer,
+    /// Refused: the store does not know the receipt. A later notification of the store about it takes the claim up again.
+    UnknownReceipt,
+    /// Refused: the receipt is no longer valid.
+    Invalid,
+    /// Refused: it could not be verified in two days.
+    Abandoned,
+}
+
+names!(ClaimReason, "the reason of a claim" {
+    NoSecret = "no_secret",
+    Unsettled = "unsettled",
+    Unanswered = "unanswered",
+    WrongCustomer = "wrong_customer",
+    UnknownReceipt = "unknown_receipt",
+    Invalid = "invalid",
+    Abandoned = "given_up",
+});
+
+/// The store type of the notification that a verified claim of an unknown receipt becomes.
+pub const CLAIM_STORE_TYPE: &str = "DEVICE_TRANSACTION";
+
+/// The ages of a claim at which it is examined; after the last one every hour.
+const CHECKS: [Duration; 4] =
+    [Duration::from_secs(5), Duration::from_secs(35), Duration::from_secs(155), Duration::from_secs(755)];
+/// A check that would follow this soon is left out.
+const SOON: Duration = Duration::from_secs(1);
+/// The age at which a claim is given up.
+const PATIENCE: Duration = DAY.saturating_mul(2);
+/// A purchase that began longer ago than this is not announced as bought now: it is adopted.
+const NEW_FOR: Duration = DAY.saturating_mul(7);
+/// A purchase that began less than this ago is announced as bought whatever the device reports: the store's own
+/// notification of its beginning may still be on its way, and announces nothing after an adoption.
+const JUST_BEGUN_FOR: Duration = Duration::from_secs(600);
+/// The age before which the store is not queried about a claim: its own notification of a new purchase arrives within
+/// seconds, and a receipt that is that young may be unknown there yet.
+const QUERIED_FROM: Duration = Duration::from_secs(5);
+/// How long a refused claim is stored, so that its receipt is not queried again.
+pub const REFUSED_FOR: Duration = DAY.saturating_mul(7);
+
+/// When a claim that cannot be decided at `now` is examined next; `None` when it is given up.
+#[must_use]
+pub fn next_check(claimed_at: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    let age = now.since(claimed_at);
+    if age >= PATIENCE {
+        return None;
+    }
+    let early = CHECKS.iter().find(|check| **check > age.saturating_add(SOON));
+    Some(early.map_or_else(|| now.plus(HOUR), |check| claimed_at.plus(*check)))
+}
+
+/// Whether the store may be queried about a claim.
+#[must_use]
+pub fn may_query(claimed_at: Timestamp, now: Timestamp) -> bool {
+    now.since(claimed_at) >= QUERIED_FROM
+}
+
+/// What a verified claim of an unknown receipt reports about its purchase: when it began, and how. What the device did
+/// not buy just now is adopted, which announces nothing.
+#[must_use]
+pub fn reported(kind: ClaimKind, snapshot: &Snapshot, now: Timestamp) -> (NotificationKind, Timestamp) {
+    let adopted = (NotificationKind::Adopted, now);
+    let Some(began) = snapshot.purchased_at.map(|at| at.min(now)) else { return adopted };
+    let announced_for = if kind == ClaimKind::Purchased { NEW_FOR } else { JUST_BEGUN_FOR };
+    if now.since(began) > announced_for {
+        return adopted;
+    }
+    match snapshot.product {
+        Product::Subscription => (NotificationKind::SubscriptionPurchased, began),
+        Product::Consumable => (NotificationKind::ConsumablePurchased, began),
+        Product::Entitlement => (NotificationKind::EntitlementPurchased, began),
+        Product::Unknown => adopted,
+    }
+}
+
+/// The id of the message of the notification that a claim becomes: one for each device and purchase.
+#[must_use]
+pub fn message_id(device: crate::DeviceId, purchase: CollapseKey) -> String {
+    format!("device/{device}/{purchase}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::tests::{day, monthly};
+
+    #[test]
+    fn a_claim_is_examined_for_two_days() {
+        let (mut now, mut waits) = (day(0), Vec::new());
+        while let Some(next) = next_check(day(0), now) {
+            waits.push(next.since(now).as_secs());
+            now = next;
+        }
+        assert_eq!(waits[..5], [5, 30, 120, 600, 3600]);
+        assert!(waits[4..].iter().all(|wait| *wait == 3600), "{waits:?}");
+        assert!(now.since(day(0)) >= PATIENCE && now.since(day(0)) < PATIENCE + HOUR);
+    }
+
+    #[test]
+    fn only_what_was_bought_just_now_is_announced() {
+        let reported = |kind, days| reported(kind, &monthly(), day(days));
+        let bought = (NotificationKind::SubscriptionPurchased, day(0));
+        assert_eq!(reported(ClaimKind::Purchased, 1), bought);
+        assert_eq!(reported(ClaimKind::Purchased, 8), (NotificationKind::Adopted, day(8)));
+        for kind in [ClaimKind::Restored, ClaimKind::Present] {
+            assert_eq!(reported(kind, 1), (NotificationKind::Adopted, day(1)), "{kind:?}");
+            assert_eq!(reported(kind, 0), bought, "the store's own notification of it may follow");
+        }
+    }
+
+    #[test]
+    fn the_kind_of_product_names_what_was_bought() {
+        for (product, kind) in [
+            (Product::Consumable, NotificationKind::ConsumablePurchased),
+            (Product::Entitlement, NotificationKind::EntitlementPurchased),
+            (Product::Unknown, NotificationKind::Adopted),
+        ] {
+            let snapshot = Snapshot { product, ..monthly() };
+            assert_eq!(reported(ClaimKind::Purchased, &snapshot, day(1)).0, kind);
+        }
+    }
+}

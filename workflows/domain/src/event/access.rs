@@ -1,0 +1,73 @@
+//! The devices that have access to a purchase, as `purchase.updated` names them.
+
+use crate::ids::DeviceId;
+use crate::names::names;
+use crate::time::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+use uuid::Uuid;
+
+/// Maximum number of devices that are named.
+pub const MAX_DEVICES: usize = 100;
+
+/// How a device got access to a purchase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimType {
+    /// The store's customer who bought it is signed in to the store on the device.
+    OriginalPurchaser,
+    /// Its user bought it as another customer of the store, or on another platform.
+    CrossPlatformShared,
+}
+
+names!(ClaimType {
+    OriginalPurchaser = "original_purchaser",
+    CrossPlatformShared = "cross_platform_shared",
+});
+
+/// A device with access to a purchase.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceAccess {
+    /// The device.
+    pub id: DeviceId,
+    /// The name of its store.
+    pub platform_type: String,
+    /// How it got access.
+    pub claim_type: ClaimType,
+    /// When the app was first launched on it.
+    pub first_launch: Timestamp,
+    /// When it sent its last request.
+    pub last_active: Timestamp,
+}
+
+/// A device that has access to a purchase.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(super) struct DeviceWithAccess {
+    /// How it got access.
+    claim_type: String,
+    /// When it was seen first.
+    first_launch: Timestamp,
+    /// Its id.
+    id: Uuid,
+    /// The end of its last session.
+    last_active: Timestamp,
+    /// The kind of store that it uses.
+    platform_type: String,
+}
+
+impl DeviceWithAccess {
+    pub(super) fn of(access: &DeviceAccess) -> Self {
+        Self {
+            claim_type: access.claim_type.as_str().to_owned(),
+            first_launch: access.first_launch,
+            id: access.id.uuid(),
+            last_active: access.last_active,
+            platform_type: access.platform_type.clone(),
+        }
+    }
+}
+
+/// The device that was seen last among the first [`MAX_DEVICES`].
+pub(super) fn last_seen(devices: &[DeviceAccess]) -> Option<Uuid> {
+    let named = devices.iter().take(MAX_DEVICES);
+    named.max_by_key(|device| (device.last_active, device.id)).map(|device| device.id.uuid())
+}
