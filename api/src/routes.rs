@@ -3,8 +3,9 @@
 use crate::edge::Shared;
 use crate::operation::{Described, Operation, Schemas};
 use crate::resources::{
-    alarms, apps, audit, catalogue, customers, deliveries, destinations, devices, document, events, explain, feed,
-    health, import, metrics, notifications, platforms, purchases, rates, redeliveries, sales, schema, stores, topics,
+    alarms, apps, audit, catalogue, customer_state, customers, deliveries, destinations, devices, document, events,
+    explain, feed, health, import, metrics, notifications, platforms, purchases, rates, redeliveries, sales, schema,
+    stores, topics,
 };
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
@@ -62,6 +63,8 @@ fn service_routes() -> Vec<Route> {
         device("POST", "/v1/device/events", devices::report).summary(
             "Events of an app on a device. 200 means that they are durably stored; wrong ones are named, and left out.",
         ),
+        device("GET", "/v1/device/entitlements", devices::entitlements)
+            .summary("What a device may use; nothing for an unknown one."),
     ]
 }
 
@@ -131,6 +134,8 @@ fn catalogue_routes() -> Vec<Route> {
             "Names a customer of the store, or a receipt's owner, by the customer's own id; 409 when \
              they have another name.",
         ),
+        admin("GET", "/v1/apps/{app_id}/customers/state", customer_state::show)
+            .summary("What a customer may use now; with `at`, what was known and announced of them at that time."),
         admin("GET", "/v1/apps/{app_id}/entitlements", catalogue::entitlements)
             .summary("The app's entitlements, by reference id."),
         admin("GET", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::entitlement).summary("One entitlement."),

@@ -55,6 +55,9 @@ pub use redelivery::page::{Owing, Redelivered};
 pub use redelivery::runs::RunMode;
 pub use redelivery::verdict::Skipped;
 pub use reports::audit::{Audited, RuleFindings, rules};
+pub use reports::customer::{
+    Announcement, AnnouncementStatus, CustomerName, CustomerStanding, DeviceAccess, MoveSince, Past,
+};
 pub use reports::deliveries::{AttemptView, DeliveryFilter, DeliveryView};
 pub use reports::explain::{
     Addressee, AnnouncedEvent, EventExplanation, EventFacts, MessageExplanation, Owes, PaymentFacts, Portrait,

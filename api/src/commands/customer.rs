@@ -1,9 +1,9 @@
-//! `settle customer`: the users who own purchases, and the app's own ids of them.
+//! `settle customer`: the users who own purchases, the app's own ids of them, and what they may use.
 
 use super::client::{Client, segment};
 use super::table;
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::process::ExitCode;
 
 /// Customers: the owners of purchases, by your own ids.
@@ -42,6 +42,39 @@ Next: `settle purchase list --external-id 4711` shows their purchases.")]
         #[command(flatten)]
         key: Key,
     },
+    /// Show what a customer may use now, or what was known and announced of them at a time.
+    #[command(after_help = "\
+Example:
+  settle customer state --app ID --external-id 4711
+  settle customer state --app ID --external-id 4711 --at 2026-03-01T12:00:00Z
+Next: `settle purchase explain KEY` shows why a purchase is as it is.")]
+    State {
+        /// The app's id.
+        #[arg(long)]
+        app: String,
+        #[command(flatten)]
+        name: Name,
+        /// The environment whose purchases count.
+        #[arg(long, default_value = "production", value_parser = ["production", "sandbox"])]
+        environment: String,
+        /// A time (RFC 3339) in the past: shows what was announced until then.
+        #[arg(long, value_name = "TIME")]
+        at: Option<String>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub struct Name {
+    /// Your id of the customer.
+    #[arg(long, value_name = "ID")]
+    external_id: Option<String>,
+    /// The store's name of the customer.
+    #[arg(long, value_name = "ID")]
+    app_user_id: Option<String>,
+    /// The id of settle.
+    #[arg(long, value_name = "ID")]
+    user_id: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -81,6 +114,54 @@ pub async fn customer(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
             let query = [("external_id", external_id), ("app_user_id", app_user_id), ("receipt_id", receipt)];
             client.get(&path(&app), &query).await?
         }
+        Verb::State { app, name: Name { external_id, app_user_id, user_id }, environment, at } => {
+            let names = [("external_id", external_id), ("app_user_id", app_user_id), ("user_id", user_id)];
+            let query: Vec<_> = names.into_iter().chain([("environment", Some(environment)), ("at", at)]).collect();
+            let state = client.get(&format!("{}/state", path(&app)), &query).await?;
+            return Ok(shown_state(client, &state));
+        }
     };
     Ok(table::answer(client, &answer))
+}
+
+/// The columns of the active entitlements.
+const ENTITLEMENTS: [table::Column; 5] = [
+    ("entitlement", "entitlement_ref_id"),
+    ("name", "name"),
+    ("until", "expiration"),
+    ("sku", "sku_ref_id"),
+    ("store", "purchase_platform"),
+];
+
+/// The columns of the purchases.
+const PURCHASES: [table::Column; 6] = [
+    ("purchase", "collapse_key"),
+    ("state", "state"),
+    ("active", "is_active"),
+    ("expires", "expires_at"),
+    ("sku", "sku"),
+    ("announced", "announced_at"),
+];
+
+/// Prints a state: where it is from, the customer, the entitlements and the purchases.
+fn shown_state(client: &Client, state: &Value) -> ExitCode {
+    if client.json {
+        return table::answer(client, state);
+    }
+    if let Some(note) = state["announcement"]["note"].as_str() {
+        table::line(note);
+    }
+    let mut about = state.clone();
+    if let Some(about) = about.as_object_mut() {
+        about.retain(|name, _| !matches!(name.as_str(), "active_entitlements" | "purchases" | "devices"));
+    }
+    table::answer(client, &about);
+    table::line("");
+    if state["active_entitlements"].is_array() {
+        let items = json!({ "items": state["active_entitlements"] });
+        table::list(&items, &ENTITLEMENTS, "No active entitlements.");
+    }
+    table::line("");
+    table::list(&json!({ "items": state["purchases"] }), &PURCHASES, "No purchases.");
+    ExitCode::SUCCESS
 }

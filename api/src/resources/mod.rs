@@ -4,6 +4,7 @@ pub mod alarms;
 pub mod apps;
 pub mod audit;
 pub mod catalogue;
+pub mod customer_state;
 pub mod customers;
 pub mod deliveries;
 pub mod destinations;

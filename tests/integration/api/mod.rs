@@ -11,3 +11,4 @@ mod edge;
 mod people;
 mod refusals;
 mod resources;
+mod states;

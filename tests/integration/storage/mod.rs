@@ -10,6 +10,7 @@ mod auditing;
 mod batches;
 mod breaker;
 mod catalogue;
+mod customer_states;
 mod customers;
 mod delivering;
 mod devices;

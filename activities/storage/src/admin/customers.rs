@@ -70,7 +70,7 @@ impl Store {
     pub async fn customer(&self, app: AppId, by: CustomerKey) -> Result<Customer, Error> {
         self.read(move |connection| {
             let user = match &by {
-                CustomerKey::ExternalId(id) => named(connection, app, id)?,
+                CustomerKey::ExternalId(id) => users::named(connection, app, id)?,
                 CustomerKey::Owner(owner) => {
                     filed(connection, app, owner)?.map(|filed| filed.find(connection)).transpose()?.flatten()
                 }
@@ -85,10 +85,10 @@ impl Store {
 pub fn name(write: &mut Write<'_>, app: AppId, owner: &Owner, external_id: &str) -> Result<UserId, Error> {
     let filed = filed(write.connection, app, owner)?.ok_or_else(|| nobody(owner))?;
     let user = known_or_new(write, &filed)?;
-    let other = named(write.connection, app, external_id)?.filter(|other| *other != user);
+    let other = users::named(write.connection, app, external_id)?.filter(|other| *other != user);
     let called = lock_both(write, user, other)?;
     // Another transaction may have merged the user or set the id before these locks were taken.
-    let taken = named(write.connection, app, external_id)?.filter(|taken| *taken != user);
+    let taken = users::named(write.connection, app, external_id)?.filter(|taken| *taken != user);
     if filed.find(write.connection)? != Some(user) || taken != other {
         return Err(Error::unavailable(Raced));
     }
@@ -198,12 +198,6 @@ fn known_or_new(write: &mut Write<'_>, filed: &users::StoreUser) -> Result<UserI
     }
 }
 
-const FIND_NAMED: Sql = statement!("SELECT id AS value FROM users WHERE external_id = ? AND app_id = ?");
-
-fn named(connection: &mut AnyConnection, app: AppId, external_id: &str) -> Result<Option<UserId>, Error> {
-    sql(FIND_NAMED).bind(external_id).bind(app).value(connection)
-}
-
 const SET_NAME: Sql = statement!("UPDATE users SET external_id = ? WHERE id = ?");
 
 fn first_name(write: &mut Write<'_>, user: UserId, external_id: &str) -> Result<(), Error> {
@@ -233,17 +227,10 @@ fn recheck(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
 
 const NAME_OF_USER: Sql = statement!("SELECT external_id AS value FROM users WHERE id = ?");
 
-const STORE_NAMES_OF_USER: Sql = statement! {"
-    SELECT app_user_id AS value
-    FROM store_users
-    WHERE user_id = ?
-    ORDER BY app_user_id
-"};
-
 fn view(connection: &mut AnyConnection, user: UserId) -> Result<Customer, Error> {
     let external_id: Option<Option<String>> = sql(NAME_OF_USER).bind(user).value(connection)?;
     let external_id = external_id.ok_or(Error::Missing { what: "customer" })?;
-    let mut app_user_ids: Vec<String> = sql(STORE_NAMES_OF_USER).bind(user).values(connection)?;
+    let mut app_user_ids = users::app_user_ids(connection, user)?;
     app_user_ids.retain(|name| !name.starts_with(RECEIPT_PREFIX));
     Ok(Customer { user_id: user, external_id, app_user_ids })
 }

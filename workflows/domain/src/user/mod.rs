@@ -4,6 +4,7 @@
 //! The shape is the vendor documentation's example of user events; we only add to it.
 
 mod change;
+mod customer_state;
 mod journey;
 mod profile;
 mod succession;
@@ -13,6 +14,8 @@ mod tests;
 
 pub use crate::event::PROFILE_UPDATED;
 pub use change::announce_change;
+pub use customer_state::{AnnouncedRecord, CustomerPurchase, CustomerState, UserDevice, UserDevicePlatform};
+pub use journey::Journey;
 pub use profile::{Attributes, Profile, ProfileUpdated, paid_in_usd};
 pub use succession::announce_succession;
 
@@ -22,9 +25,8 @@ use crate::event::{Details, additions_are_optional};
 use crate::ids::{CollapseKey, EventId, PlatformId, UserId};
 use crate::purchase::{Purchase, State};
 use crate::time::Timestamp;
-use journey::Journey;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -121,32 +123,23 @@ pub(crate) struct UserBody {
     details: Details,
 }
 
-/// The part of a body that depends on the user's purchases.
-#[derive(Debug, Serialize)]
-struct UserState {
-    active_entitlements: Vec<ActiveEntitlement>,
-    active_skus: Vec<String>,
-    customer_journey_state: Journey,
-    devices: Vec<Device>,
-}
-
 /// An active entitlement, by the purchase that gives it longest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-struct ActiveEntitlement {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ActiveEntitlement {
     /// More about it, for people.
-    description: Option<String>,
+    pub description: Option<String>,
     /// Its name in the owner's own system.
-    entitlement_ref_id: String,
+    pub entitlement_ref_id: String,
     /// When the purchase ends or renews; null when it does neither, and before the store showed it.
-    expiration: Option<Timestamp>,
+    pub expiration: Option<Timestamp>,
     /// When the store last confirmed the purchase; null when it never did.
-    last_verified: Option<Timestamp>,
+    pub last_verified: Option<Timestamp>,
     /// A name for people.
-    name: String,
+    pub name: String,
     /// The store of the purchase.
-    purchase_platform: String,
+    pub purchase_platform: String,
     /// The SKU of the purchase.
-    sku_ref_id: Option<String>,
+    pub sku_ref_id: Option<String>,
 }
 
 /// A device of a user.
@@ -173,14 +166,14 @@ struct DevicePlatform {
 
 /// A name in another system.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
-struct ExternalId {
+pub struct ExternalId {
     /// Which name it is.
-    key: String,
+    pub key: String,
     /// The format of the name.
     #[serde(rename = "type")]
-    kind: String,
+    pub kind: String,
     /// The name.
-    value: String,
+    pub value: String,
 }
 
 impl UserEvent<'_> {
@@ -229,14 +222,8 @@ pub fn on_platforms(owned: &[OwnedPurchase], platforms: &[PlatformId]) -> Vec<Ow
 /// The user's state over these purchases, as in the body.
 #[must_use]
 pub fn state(owned: &[OwnedPurchase]) -> Value {
-    let state = UserState {
-        active_entitlements: active_entitlements(owned),
-        active_skus: active_skus(owned),
-        customer_journey_state: Journey::of(owned),
-        devices: Vec::new(),
-    };
     // Serialization fails only for maps with keys that are no strings, and there is none.
-    serde_json::to_value(state).unwrap_or_default()
+    serde_json::to_value(CustomerState::of(owned, Vec::new())).unwrap_or_default()
 }
 
 impl OwnedPurchase {
@@ -295,15 +282,23 @@ fn active_skus(owned: &[OwnedPurchase]) -> Vec<String> {
 
 /// The customer's own id when it is known, the store's name of the customer, and the purchase's receipt.
 fn external_ids(customer: &Customer, receipt_id: &str) -> Vec<ExternalId> {
-    let id = |key: &str, kind: &str, value: &str| ExternalId {
-        key: key.to_owned(),
-        kind: kind.to_owned(),
-        value: value.to_owned(),
-    };
-    let named = customer.external_id.as_deref().map(|value| id("external_id", id_format(value), value));
-    let store = customer.app_user_id.as_deref().map(|value| id("app_user_id", "app_user_id", value));
-    let receipt = id("receipt_id", "receipt_id", receipt_id);
-    named.into_iter().chain(store).chain([receipt]).collect()
+    let mut names = customer_ids(customer.external_id.as_deref(), customer.app_user_id.as_slice());
+    names.push(ExternalId::new("receipt_id", "receipt_id", receipt_id));
+    names
+}
+
+/// The customer's own id when it is known, and the stores' names of the customer.
+#[must_use]
+pub fn customer_ids(external_id: Option<&str>, app_user_ids: &[String]) -> Vec<ExternalId> {
+    let named = external_id.map(|value| ExternalId::new("external_id", id_format(value), value));
+    let of_stores = app_user_ids.iter().map(|value| ExternalId::new("app_user_id", "app_user_id", value));
+    named.into_iter().chain(of_stores).collect()
+}
+
+impl ExternalId {
+    fn new(key: &str, kind: &str, value: &str) -> Self {
+        Self { key: key.to_owned(), kind: kind.to_owned(), value: value.to_owned() }
+    }
 }
 
 /// The format of a customer's own id, by its characters alone.

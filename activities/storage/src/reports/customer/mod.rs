@@ -1,0 +1,190 @@
+//! What a customer may use: now, by their purchases, and at an earlier time, by the events that were announced until
+//! then. And what a device may use.
+
+mod device;
+mod past;
+
+pub use device::DeviceAccess;
+pub use past::{Announcement, AnnouncementStatus, MoveSince};
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{clean, row, sql};
+use crate::db::store::Store;
+use crate::purchases::owned::owned;
+use crate::purchases::users::{self, RECEIPT_PREFIX};
+use domain::user::{CustomerPurchase, CustomerState, OwnedPurchase, UserDevice, UserDevicePlatform};
+use domain::{AppId, DeviceId, Environment, PlatformId, Timestamp, UserId};
+
+/// Maximum number of devices in an answer, as in the bodies of `user.*`.
+const MAX_DEVICES: i64 = 100;
+
+/// Which customer of an app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CustomerName {
+    /// By the app's own id of the customer.
+    ExternalId(String),
+    /// By the store's id of the customer.
+    AppUser(String),
+    /// By the id of the user.
+    User(UserId),
+}
+
+/// A customer with the state over their purchases in one environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomerStanding {
+    /// The user.
+    pub user_id: UserId,
+    /// Number of announcements of the user's state.
+    pub user_revision: i64,
+    /// The app's own id of the customer, as it is now.
+    pub external_id: Option<String>,
+    /// The store's ids of the customer, as they are now.
+    pub app_user_ids: Vec<String>,
+    /// The state; `None` where nothing is known of that time.
+    pub state: Option<CustomerState>,
+    /// The purchases, in the order of their keys.
+    pub purchases: Vec<CustomerPurchase>,
+    /// The announcement that the state is from; `None` for the state of now.
+    pub announcement: Option<Announcement>,
+    /// The moves of purchases from or to the user since that time, the oldest first.
+    pub moved_since: Vec<MoveSince>,
+}
+
+row! {
+    struct UserOfApp {
+        external_id: Option<String>,
+        revision: i64,
+    }
+}
+
+row! {
+    struct DeviceRow {
+        id: DeviceId,
+        platform_id: PlatformId,
+        platform_name: String,
+        platform_type: String,
+        marketplace_app_id: String,
+    }
+}
+
+impl Store {
+    /// What a customer may use now, by their purchases in one environment.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when the app has no such customer.
+    pub async fn customer_state(
+        &self,
+        app: AppId,
+        name: CustomerName,
+        environment: Environment,
+    ) -> Result<CustomerStanding, Error> {
+        self.read(move |connection| {
+            let user = find(connection, app, &name)?.ok_or(Error::Missing { what: "customer" })?;
+            let mut standing = standing(connection, app, user)?;
+            let mut owned = owned(connection, app, user)?;
+            owned.retain(|one| one.environment == environment);
+            standing.purchases = owned.iter().map(CustomerPurchase::of).collect();
+            standing.state = Some(state(connection, user, &owned)?);
+            Ok(standing)
+        })
+        .await
+    }
+
+    /// What was known and announced of a customer at a time, by the events recorded until then. The user is the one who
+    /// the customer was at that time: a customer of the store may have become another user since.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when the app has no such customer.
+    pub async fn customer_state_at(
+        &self,
+        app: AppId,
+        name: CustomerName,
+        seen: Past,
+    ) -> Result<CustomerStanding, Error> {
+        self.read(move |connection| {
+            let then = match &name {
+                CustomerName::AppUser(name) => past::user_of_app_user(connection, app, name, seen.at)?,
+                CustomerName::ExternalId(_) | CustomerName::User(_) => None,
+            };
+            let user = then.map_or_else(|| find(connection, app, &name), |user| Ok(Some(user)))?;
+            let user = user.ok_or(Error::Missing { what: "customer" })?;
+            let now = standing(connection, app, user)?;
+            past::standing(connection, now, seen)
+        })
+        .await
+    }
+}
+
+/// A time in the past, and the environment whose purchases are of interest.
+#[derive(Debug, Clone, Copy)]
+pub struct Past {
+    /// The time.
+    pub at: Timestamp,
+    /// The environment.
+    pub environment: Environment,
+}
+
+const OF_APP_USER: Sql = statement! {"
+    SELECT user_id AS value
+    FROM store_users
+    WHERE app_id = ? AND store IN (SELECT store FROM platforms WHERE app_id = ?) AND app_user_id = ?
+    ORDER BY store
+    LIMIT 1
+"};
+
+/// The user of a name, as it is now.
+fn find(connection: &mut AnyConnection, app: AppId, name: &CustomerName) -> Result<Option<UserId>, Error> {
+    match name {
+        CustomerName::ExternalId(name) => users::named(connection, app, &clean(name)),
+        CustomerName::AppUser(name) => sql(OF_APP_USER).bind(app).bind(app).bind(&*clean(name)).value(connection),
+        CustomerName::User(user) => Ok(Some(*user)),
+    }
+}
+
+const USER_OF_APP: Sql = statement!("SELECT external_id, revision FROM users WHERE id = ? AND app_id = ?");
+
+/// The user, without a state.
+fn standing(connection: &mut AnyConnection, app: AppId, user: UserId) -> Result<CustomerStanding, Error> {
+    let row: UserOfApp = sql(USER_OF_APP).bind(user).bind(app).one(connection, "customer")?;
+    let mut app_user_ids = users::app_user_ids(connection, user)?;
+    app_user_ids.retain(|name| !name.starts_with(RECEIPT_PREFIX));
+    Ok(CustomerStanding {
+        user_id: user,
+        user_revision: row.revision,
+        external_id: row.external_id,
+        app_user_ids,
+        state: None,
+        purchases: Vec::new(),
+        announcement: None,
+        moved_since: Vec::new(),
+    })
+}
+
+const DEVICES: Sql = statement! {hot "devices_user", "
+    SELECT d.id, d.platform_id, f.name AS platform_name, f.store AS platform_type,
+        f.package_name AS marketplace_app_id
+    FROM devices d
+    JOIN platforms f ON f.id = d.platform_id
+    WHERE d.user_id = ?
+    ORDER BY d.seen_at DESC, d.id
+    LIMIT ?
+"};
+
+fn state(connection: &mut AnyConnection, user: UserId, owned: &[OwnedPurchase]) -> Result<CustomerState, Error> {
+    let rows: Vec<DeviceRow> = sql(DEVICES).bind(user).bind(MAX_DEVICES).all(connection)?;
+    Ok(CustomerState::of(owned, rows.into_iter().map(UserDevice::from).collect()))
+}
+
+impl From<DeviceRow> for UserDevice {
+    fn from(row: DeviceRow) -> Self {
+        let platform = UserDevicePlatform {
+            id: row.platform_id,
+            name: row.platform_name,
+            platform_type: row.platform_type,
+            marketplace_app_id: row.marketplace_app_id,
+        };
+        Self { id: row.id, platform }
+    }
+}
