@@ -8,6 +8,7 @@ mod dependencies;
 mod drain;
 pub mod engine;
 mod failure;
+mod forgetting;
 pub mod http;
 mod pace;
 mod prompt;

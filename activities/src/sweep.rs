@@ -12,6 +12,7 @@
 use crate::dependencies::Context;
 use crate::engine::Engine;
 use crate::failure::Failed;
+use crate::forgetting;
 use crate::retention;
 use crate::stuck;
 use domain::{DestinationId, Timestamp};
@@ -92,7 +93,7 @@ pub async fn send_heartbeats(ctx: &ActivityContext) -> Failed {
 /// In this order: expires topics that waited too long for approval, schedules rechecks of purchases after a change of
 /// settings, signals the runs of late destinations and of overdue purchases, reconsiders waiting deliveries after a
 /// change of their destination's settings, ends the deliveries to deleted destinations, and removes old bodies. Between
-/// these it ends sessions of devices, and starts streams of their events.
+/// these it ends sessions of devices, starts streams of their events, and goes on to forget customers.
 async fn sweep(context: &Context) -> Result<Swept, Error> {
     let store = &context.store;
     if let Err(error) = expire_topics(store).await {
@@ -105,11 +106,12 @@ async fn sweep(context: &Context) -> Result<Swept, Error> {
     let purchases = wake_overdue(context).await?;
     let has_more_sessions = end_idle_sessions(store).await;
     start_streams(context).await;
+    let has_more_forgotten = forgetting::carry_on(context).await;
     reconsider_deliveries(store).await;
     end_deleted(store).await;
     retention::prune(store, context.retention).await;
     let woken = purchases.woken + late.destinations.len() + late.in_backoff.len();
-    Ok(Swept { woken, more: has_more_purchases || purchases.more || has_more_sessions })
+    Ok(Swept { woken, more: has_more_purchases || purchases.more || has_more_sessions || has_more_forgotten })
 }
 
 /// Wakes what is overdue, step by step.

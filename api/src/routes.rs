@@ -4,8 +4,8 @@ use crate::edge::Shared;
 use crate::operation::{Described, Operation, Schemas};
 use crate::resources::{
     alarms, apps, audit, catalogue, customer_state, customers, deliveries, destinations, devices, document, events,
-    explain, feed, health, import, metrics, notifications, platforms, purchases, rates, redeliveries, sales, schema,
-    stores, topics,
+    explain, feed, forgetting, health, import, metrics, notifications, platforms, purchases, rates, redeliveries,
+    sales, schema, stores, topics,
 };
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
@@ -136,6 +136,11 @@ fn catalogue_routes() -> Vec<Route> {
         ),
         admin("GET", "/v1/apps/{app_id}/customers/state", customer_state::show)
             .summary("What a customer may use now; with `at`, what was known and announced of them at that time."),
+        admin("POST", "/v1/apps/{app_id}/customers/forget", forgetting::forget).summary(
+            "Forgets a customer: the names are removed, the ledger stays, destinations are asked to delete the user.",
+        ),
+        admin("GET", "/v1/apps/{app_id}/customers/forget/{forgetting_id}", forgetting::show)
+            .summary("The report of what was done to forget a customer."),
         admin("GET", "/v1/apps/{app_id}/entitlements", catalogue::entitlements)
             .summary("The app's entitlements, by reference id."),
         admin("GET", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::entitlement).summary("One entitlement."),

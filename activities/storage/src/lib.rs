@@ -17,6 +17,9 @@ pub use admin::apps::App;
 pub use admin::catalogue::changes::UnmappedSku;
 pub use admin::catalogue::{Catalogue, Change, EntitlementText, MAX_LISTED, MAX_PER_PRODUCT, Product, entitlement_id};
 pub use admin::customers::{Customer, CustomerKey, Owner};
+pub use admin::forgetting::{
+    DeletionRequest, DeletionState, DeletionStatus, Forget, Forgetting, ForgettingStage, RequestOutcome,
+};
 pub use admin::platforms::{NewPlatform, Platform, PlatformPatch};
 pub use admin::rates::Rate;
 pub use admin::sales::{Difference, ImportedSales, NewSale, Unmatched};

@@ -6,7 +6,7 @@ use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Query, Stored};
 use axum::extract::State;
-use domain::user::{ActiveEntitlement, CustomerPurchase, ExternalId, Journey, UserDevice, customer_ids};
+use domain::user::{ActiveEntitlement, CustomerDevice, CustomerPurchase, ExternalId, Journey, customer_ids};
 use domain::{Environment, Timestamp, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -48,7 +48,7 @@ pub struct CustomerStateShown {
     /// Where the customer stands.
     customer_journey_state: Option<Journey>,
     /// The customer's devices, the one that was seen last in front.
-    devices: Option<Vec<UserDevice>>,
+    devices: Option<Vec<CustomerDevice>>,
     /// The purchases, in the order of their keys.
     purchases: Vec<CustomerPurchase>,
     /// The time that is shown; null for now.

@@ -46,7 +46,6 @@ pub struct DeviceEntitlement {
     /// The SKU of the purchase.
     sku_ref_id: Option<String>,
     /// The store of the purchase.
-    #[schemars(extend("examples" = ["amazon"]))]
     purchase_platform: String,
 }
 

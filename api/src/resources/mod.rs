@@ -13,6 +13,7 @@ pub mod document;
 pub mod events;
 pub mod explain;
 pub mod feed;
+pub mod forgetting;
 pub mod health;
 pub mod import;
 pub mod metrics;

@@ -20,6 +20,7 @@ mod explaining;
 mod figures;
 mod filling;
 mod filtering;
+mod forgetting;
 mod grouping;
 mod interleaving;
 mod limiting;

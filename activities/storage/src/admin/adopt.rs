@@ -120,12 +120,14 @@ impl Store {
         if purchases.iter().all(|purchase| purchase.external_id.is_none()) {
             return Ok(Vec::new());
         }
-        let app = platform.app_id;
+        let (app, secrets) = (platform.app_id, self.secrets.clone());
         self.write(move |write| {
             let mut unnamed = Vec::new();
             for (index, purchase) in purchases.iter().enumerate() {
                 let Some(external_id) = &purchase.external_id else { continue };
-                match customers::name(write, app, &Owner::AppUser(purchase.app_user_id.clone()), external_id) {
+                let owner = Owner::AppUser(purchase.app_user_id.clone());
+                let owner = owner.or_tombstone(write.connection, &secrets, app)?;
+                match customers::name(write, app, &owner, external_id) {
                     Ok(_) => {}
                     Err(Error::Conflict { detail, .. }) => unnamed.push((index, detail)),
                     Err(error) => return Err(error),

@@ -4,6 +4,7 @@
 use crate::admin::platforms::require_app;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::secrets::Secrets;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
@@ -11,6 +12,7 @@ use crate::db::writer::Write;
 use crate::events::deliveries;
 use crate::purchases::purchase;
 use crate::purchases::users::{self, RECEIPT_PREFIX, Raced};
+use crate::settings::tombstones::{self, StoreCustomer, is_tombstone};
 use domain::{AppId, UserId};
 
 /// How the user who owns a purchase is found.
@@ -57,9 +59,10 @@ impl Store {
     ///
     /// [`Error::Conflict`] if the user has another external id already. Then nothing is changed.
     pub async fn name_customer(&self, app: AppId, owner: Owner, external_id: &str) -> Result<Customer, Error> {
-        let external_id = external_id.to_owned();
+        let (external_id, secrets) = (external_id.to_owned(), self.secrets.clone());
         self.write(move |write| {
             require_app(write, app)?;
+            let owner = owner.clone().or_tombstone(write.connection, &secrets, app)?;
             let user = name(write, app, &owner, &external_id)?;
             view(write.connection, user)
         })
@@ -68,7 +71,12 @@ impl Store {
 
     /// A customer of an app.
     pub async fn customer(&self, app: AppId, by: CustomerKey) -> Result<Customer, Error> {
+        let secrets = self.secrets.clone();
         self.read(move |connection| {
+            let by = match by {
+                CustomerKey::Owner(owner) => CustomerKey::Owner(owner.or_tombstone(connection, &secrets, app)?),
+                named @ CustomerKey::ExternalId(_) => named,
+            };
             let user = match &by {
                 CustomerKey::ExternalId(id) => users::named(connection, app, id)?,
                 CustomerKey::Owner(owner) => {
@@ -78,6 +86,17 @@ impl Store {
             view(connection, user.ok_or(Error::Missing { what: "customer" })?)
         })
         .await
+    }
+}
+
+impl Owner {
+    /// The owner, by the tombstone if the customer was forgotten.
+    pub fn or_tombstone(self, connection: &mut AnyConnection, secrets: &Secrets, app: AppId) -> Result<Self, Error> {
+        let Self::AppUser(app_user_id) = &self else { return Ok(self) };
+        let store: Option<String> = sql(STORE_OF_APP).bind(app).value(connection)?;
+        let Some(store) = store else { return Ok(self) };
+        let customer = StoreCustomer { app, store: &store, app_user_id };
+        tombstones::or_tombstone(connection, secrets, customer).map(Self::AppUser)
     }
 }
 
@@ -215,7 +234,8 @@ fn merge(write: &mut Write<'_>, user: UserId, other: UserId) -> Result<(), Error
     sql(MOVE_PURCHASES).bind(other).bind(user).run(write.connection).map(drop)
 }
 
-const OF_USER: Clause = clause! {&purchase::RECHECKS, hot "purchases_user", "
+/// The purchases of a user.
+pub const OF_USER: Clause = clause! {&purchase::RECHECKS, hot "purchases_user", "
     user_id = ?
 "};
 
@@ -231,6 +251,6 @@ fn view(connection: &mut AnyConnection, user: UserId) -> Result<Customer, Error>
     let external_id: Option<Option<String>> = sql(NAME_OF_USER).bind(user).value(connection)?;
     let external_id = external_id.ok_or(Error::Missing { what: "customer" })?;
     let mut app_user_ids = users::app_user_ids(connection, user)?;
-    app_user_ids.retain(|name| !name.starts_with(RECEIPT_PREFIX));
+    app_user_ids.retain(|name| !name.starts_with(RECEIPT_PREFIX) && !is_tombstone(name));
     Ok(Customer { user_id: user, external_id, app_user_ids })
 }

@@ -3,6 +3,7 @@
 //! Nothing here starts a workflow for an event: the run of a destination's stream takes what is owed, in batches.
 
 pub mod accept;
+mod conceal;
 mod events;
 pub mod retention;
 mod rows;

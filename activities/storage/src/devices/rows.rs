@@ -6,6 +6,7 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Value, batches, json_columns, row, sql};
 use crate::db::writer::Write;
 use crate::settings::destinations::{self, Destination};
+use crate::settings::tombstones::HAS_FORGOTTEN;
 use domain::device::Device;
 use domain::{AppId, DeviceId, DevicePlace, Environment, PlatformId};
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ row! {
         app_id: AppId,
         store: String,
         environment: Environment,
+        has_forgotten: bool,
     }
 }
 
@@ -33,11 +35,13 @@ pub struct Origin {
     pub store: String,
     /// Whether its purchases are real.
     pub environment: Environment,
+    /// Whether a customer of the app was forgotten.
+    pub has_forgotten: bool,
     /// Those that want events of this platform.
     pub destinations: Vec<Destination>,
 }
 
-const PLATFORM: Sql = statement!("SELECT app_id, store, environment FROM platforms WHERE id = ?");
+const PLATFORM: Sql = statement!("SELECT app_id, store, environment, {HAS_FORGOTTEN} FROM platforms WHERE id = ?");
 
 /// The platforms that were read in a transaction.
 pub type Origins = BTreeMap<PlatformId, Origin>;
@@ -56,10 +60,11 @@ impl Origin {
     }
 
     fn read(connection: &mut AnyConnection, platform: PlatformId) -> Result<Self, Error> {
-        let PlatformRow { app_id, store, environment } = sql(PLATFORM).bind(platform).one(connection, "platform")?;
+        let PlatformRow { app_id, store, environment, has_forgotten } =
+            sql(PLATFORM).bind(platform).one(connection, "platform")?;
         let mut destinations = destinations::of_app(connection, app_id)?;
         destinations.retain(|one| one.filter.wants(platform, environment));
-        Ok(Self { app_id, store, environment, destinations })
+        Ok(Self { app_id, store, environment, has_forgotten, destinations })
     }
 }
 

@@ -211,6 +211,13 @@ pub fn app_user_ids(connection: &mut AnyConnection, user: UserId) -> Result<Vec<
     sql(APP_USER_IDS).bind(user).values(connection)
 }
 
+const FIND_IN_APP: Sql = statement!("SELECT id, external_id, revision FROM users WHERE id = ? AND app_id = ?");
+
+/// A user of an app, without a lock.
+pub fn find_in_app(connection: &mut AnyConnection, app: AppId, id: UserId) -> Result<Option<UserRow>, Error> {
+    sql(FIND_IN_APP).bind(id).bind(app).first(connection)
+}
+
 const LOCK_SHARED: Sql = statement!("SELECT revision AS value FROM users WHERE id = ? FOR SHARE");
 
 /// Locks a user against changes (a shared lock) until the end of the transaction.

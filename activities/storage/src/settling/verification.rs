@@ -9,6 +9,7 @@ use crate::db::store::Store;
 use crate::events::alarms;
 use crate::inbox::notifications;
 use crate::purchases::purchase;
+use crate::settings::tombstones;
 use crate::settling::rechecks::{self, RecheckReason};
 use domain::time::MINUTE;
 use domain::{CollapseKey, Environment, PlatformId, Timestamp, UnknownReceipts};
@@ -110,7 +111,7 @@ impl Store {
                 environment: origin.environment,
                 unknown_receipts: origin.unknown_receipts,
                 settling: row.map_or(0, |row| row.settling),
-                app_user_id,
+                app_user_id: tombstones::reveal(connection, &secrets, app_user_id)?,
                 receipt_id: origin.receipt_id,
             }))
         })

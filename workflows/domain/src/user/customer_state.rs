@@ -20,21 +20,21 @@ pub struct CustomerState {
     /// Where the user stands.
     pub customer_journey_state: Journey,
     /// The user's devices, the one that was seen last in front.
-    pub devices: Vec<UserDevice>,
+    pub devices: Vec<CustomerDevice>,
 }
 
 /// A device of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct UserDevice {
+pub struct CustomerDevice {
     /// Its id.
     pub id: DeviceId,
     /// The app on its store.
-    pub platform: UserDevicePlatform,
+    pub platform: CustomerDevicePlatform,
 }
 
 /// The app on the store of a device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct UserDevicePlatform {
+pub struct CustomerDevicePlatform {
     /// Its id.
     pub id: PlatformId,
     /// A name for people.
@@ -67,7 +67,7 @@ pub struct CustomerPurchase {
 impl CustomerState {
     /// The state over these purchases.
     #[must_use]
-    pub fn of(owned: &[OwnedPurchase], devices: Vec<UserDevice>) -> Self {
+    pub fn of(owned: &[OwnedPurchase], devices: Vec<CustomerDevice>) -> Self {
         Self {
             active_entitlements: active_entitlements(owned),
             active_skus: active_skus(owned),
@@ -76,10 +76,14 @@ impl CustomerState {
         }
     }
 
-    /// The state in the body of a `user.*` that was announced; `None` when the body was pruned.
+    /// The state in the body of a `user.*` that was announced, with the part that differs in its environment alone;
+    /// `None` when the body was pruned.
     #[must_use]
-    pub fn announced(body: &Value) -> Option<Self> {
-        Self::deserialize(body).ok()
+    pub fn announced(mut body: Value, apart: Option<Value>) -> Option<Self> {
+        if let (Some(fields), Some(Value::Object(apart))) = (body.as_object_mut(), apart) {
+            fields.extend(apart);
+        }
+        serde_json::from_value(body).ok()
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod change;
 mod customer_state;
+mod forgotten;
 mod journey;
 mod profile;
 mod succession;
@@ -14,10 +15,13 @@ mod tests;
 
 pub use crate::event::PROFILE_UPDATED;
 pub use change::announce_change;
-pub use customer_state::{AnnouncedRecord, CustomerPurchase, CustomerState, UserDevice, UserDevicePlatform};
+pub use customer_state::{AnnouncedRecord, CustomerDevice, CustomerDevicePlatform, CustomerPurchase, CustomerState};
+pub use forgotten::{ForgottenAppUser, ForgottenNames, USER_FORGOTTEN, UserForgotten};
 pub use journey::Journey;
 pub use profile::{Attributes, Profile, ProfileUpdated, paid_in_usd};
 pub use succession::announce_succession;
+
+pub(crate) use forgotten::ForgottenBody;
 
 use crate::catalogue::{Entitlement, Listing, ProductRef};
 use crate::environment::Environment;

@@ -9,12 +9,14 @@ pub use past::{Announcement, AnnouncementStatus, MoveSince};
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::secrets::Secrets;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
 use crate::purchases::owned::owned;
 use crate::purchases::users::{self, RECEIPT_PREFIX};
-use domain::user::{CustomerPurchase, CustomerState, OwnedPurchase, UserDevice, UserDevicePlatform};
+use crate::settings::tombstones::{self, StoreCustomer, is_tombstone};
+use domain::user::{CustomerDevice, CustomerDevicePlatform, CustomerPurchase, CustomerState, OwnedPurchase};
 use domain::{AppId, DeviceId, Environment, PlatformId, Timestamp, UserId};
 
 /// Maximum number of devices in an answer, as in the bodies of `user.*`.
@@ -53,13 +55,6 @@ pub struct CustomerStanding {
 }
 
 row! {
-    struct UserOfApp {
-        external_id: Option<String>,
-        revision: i64,
-    }
-}
-
-row! {
     struct DeviceRow {
         id: DeviceId,
         platform_id: PlatformId,
@@ -80,8 +75,9 @@ impl Store {
         name: CustomerName,
         environment: Environment,
     ) -> Result<CustomerStanding, Error> {
+        let secrets = self.secrets.clone();
         self.read(move |connection| {
-            let user = find(connection, app, &name)?.ok_or(Error::Missing { what: "customer" })?;
+            let user = find(connection, &secrets, (app, &name))?.ok_or(Error::Missing { what: "customer" })?;
             let mut standing = standing(connection, app, user)?;
             let mut owned = owned(connection, app, user)?;
             owned.retain(|one| one.environment == environment);
@@ -103,12 +99,16 @@ impl Store {
         name: CustomerName,
         seen: Past,
     ) -> Result<CustomerStanding, Error> {
+        let secrets = self.secrets.clone();
         self.read(move |connection| {
             let then = match &name {
-                CustomerName::AppUser(name) => past::user_of_app_user(connection, app, name, seen.at)?,
+                CustomerName::AppUser(name) => {
+                    let name = app_user(connection, &secrets, (app, name))?;
+                    past::user_of_app_user(connection, app, &name, seen.at)?
+                }
                 CustomerName::ExternalId(_) | CustomerName::User(_) => None,
             };
-            let user = then.map_or_else(|| find(connection, app, &name), |user| Ok(Some(user)))?;
+            let user = then.map_or_else(|| find(connection, &secrets, (app, &name)), |user| Ok(Some(user)))?;
             let user = user.ok_or(Error::Missing { what: "customer" })?;
             let now = standing(connection, app, user)?;
             past::standing(connection, now, seen)
@@ -134,22 +134,37 @@ const OF_APP_USER: Sql = statement! {"
     LIMIT 1
 "};
 
-/// The user of a name, as it is now.
-fn find(connection: &mut AnyConnection, app: AppId, name: &CustomerName) -> Result<Option<UserId>, Error> {
+/// The user of a name, as it is now. A customer who was forgotten is found by the store's id, and is anonymous.
+pub fn find(
+    connection: &mut AnyConnection,
+    secrets: &Secrets,
+    (app, name): (AppId, &CustomerName),
+) -> Result<Option<UserId>, Error> {
     match name {
         CustomerName::ExternalId(name) => users::named(connection, app, &clean(name)),
-        CustomerName::AppUser(name) => sql(OF_APP_USER).bind(app).bind(app).bind(&*clean(name)).value(connection),
+        CustomerName::AppUser(name) => {
+            let name = app_user(connection, secrets, (app, name))?;
+            sql(OF_APP_USER).bind(app).bind(app).bind(name).value(connection)
+        }
         CustomerName::User(user) => Ok(Some(*user)),
     }
 }
 
-const USER_OF_APP: Sql = statement!("SELECT external_id, revision FROM users WHERE id = ? AND app_id = ?");
+const STORES: Sql = statement!("SELECT DISTINCT store AS value FROM platforms WHERE app_id = ? ORDER BY store");
+
+/// A store's id of a customer, or its tombstone if the customer was forgotten.
+fn app_user(connection: &mut AnyConnection, secrets: &Secrets, (app, name): (AppId, &str)) -> Result<String, Error> {
+    let stores: Vec<String> = sql(STORES).bind(app).values(connection)?;
+    let tombstone = |store: &String| StoreCustomer { app, store, app_user_id: name }.tombstone(secrets);
+    let known = tombstones::known(connection, stores.iter().map(tombstone))?;
+    Ok(known.into_iter().next().unwrap_or_else(|| clean(name).into_owned()))
+}
 
 /// The user, without a state.
 fn standing(connection: &mut AnyConnection, app: AppId, user: UserId) -> Result<CustomerStanding, Error> {
-    let row: UserOfApp = sql(USER_OF_APP).bind(user).bind(app).one(connection, "customer")?;
+    let row = users::find_in_app(connection, app, user)?.ok_or(Error::Missing { what: "customer" })?;
     let mut app_user_ids = users::app_user_ids(connection, user)?;
-    app_user_ids.retain(|name| !name.starts_with(RECEIPT_PREFIX));
+    app_user_ids.retain(|name| !name.starts_with(RECEIPT_PREFIX) && !is_tombstone(name));
     Ok(CustomerStanding {
         user_id: user,
         user_revision: row.revision,
@@ -174,12 +189,12 @@ const DEVICES: Sql = statement! {hot "devices_user", "
 
 fn state(connection: &mut AnyConnection, user: UserId, owned: &[OwnedPurchase]) -> Result<CustomerState, Error> {
     let rows: Vec<DeviceRow> = sql(DEVICES).bind(user).bind(MAX_DEVICES).all(connection)?;
-    Ok(CustomerState::of(owned, rows.into_iter().map(UserDevice::from).collect()))
+    Ok(CustomerState::of(owned, rows.into_iter().map(CustomerDevice::from).collect()))
 }
 
-impl From<DeviceRow> for UserDevice {
+impl From<DeviceRow> for CustomerDevice {
     fn from(row: DeviceRow) -> Self {
-        let platform = UserDevicePlatform {
+        let platform = CustomerDevicePlatform {
             id: row.platform_id,
             name: row.platform_name,
             platform_type: row.platform_type,
