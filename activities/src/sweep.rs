@@ -43,6 +43,10 @@ const MAX_CONCURRENT: usize = 8;
 const MAX_CLOSED: i64 = 2000;
 /// Approximate maximum number of waiting deliveries that one sweep reconsiders after a destination's settings changed.
 const MAX_RECONSIDERED: i64 = 2000;
+/// Maximum number of deliveries that one transaction gives up because their customer has no external id, and the time for
+/// all of them in a sweep.
+const GIVEN_UP_AT_ONCE: i64 = 500;
+const GIVE_UP_BUDGET: Duration = Duration::from_secs(2);
 /// Approximate maximum number of purchases that one sweep scans after a change of settings.
 const MAX_SCANNED: i64 = 10_000;
 /// Number of sessions that one transaction ends, and the time for all of them in a sweep.
@@ -92,8 +96,9 @@ pub async fn send_heartbeats(ctx: &ActivityContext) -> Failed {
 
 /// In this order: expires topics that waited too long for approval, schedules rechecks of purchases after a change of
 /// settings, signals the runs of late destinations and of overdue purchases, reconsiders waiting deliveries after a
-/// change of their destination's settings, ends the deliveries to deleted destinations, and removes old bodies. Between
-/// these it ends sessions of devices, starts streams of their events, and goes on to forget customers.
+/// change of their destination's settings, gives up those that waited too long, ends the deliveries to deleted
+/// destinations, and removes old bodies. Between these it ends sessions of devices, starts streams of their events, and
+/// goes on to forget customers.
 async fn sweep(context: &Context) -> Result<Swept, Error> {
     let store = &context.store;
     if let Err(error) = expire_topics(store).await {
@@ -108,6 +113,7 @@ async fn sweep(context: &Context) -> Result<Swept, Error> {
     start_streams(context).await;
     let has_more_forgotten = forgetting::carry_on(context).await;
     reconsider_deliveries(store).await;
+    give_up_unnamed(store).await;
     end_deleted(store).await;
     retention::prune(store, context.retention).await;
     let woken = purchases.woken + late.destinations.len() + late.in_backoff.len();
@@ -236,6 +242,26 @@ async fn reconsider_deliveries(store: &Store) {
         Ok(reconsidered) => tracing::info!(reconsidered, "reconsidered waiting deliveries after a change of settings"),
         Err(error) => {
             tracing::warn!(error = %error, "waiting deliveries were not reconsidered; the next sweep tries again");
+        }
+    }
+}
+
+/// Gives up the deliveries that waited too long for the external id of their customer, for a bounded time.
+async fn give_up_unnamed(store: &Store) {
+    let began = Instant::now();
+    while began.elapsed() < GIVE_UP_BUDGET {
+        match timeout(GIVE_UP_BUDGET, store.give_up_unnamed(GIVEN_UP_AT_ONCE)).await {
+            Ok(Ok(0)) => return,
+            Ok(Ok(number)) => {
+                let count = u64::try_from(number).unwrap_or(0);
+                metrics::counter!("settle_deliveries_given_up_total", "why" => "no_login").increment(count);
+                tracing::info!(number, "gave up deliveries whose customer has no external id after 30 days");
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(error = %error, "waiting deliveries were not given up; the next sweep tries again");
+                return;
+            }
+            Err(_) => return,
         }
     }
 }

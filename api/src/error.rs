@@ -48,6 +48,9 @@ pub enum Error {
         "the publishable key is missing or unknown; send `Authorization: Bearer pk_…`, the key of the app's platform"
     )]
     PublishableKey,
+    /// The login is not signed by the customer's own server, and its platform takes signed ones alone.
+    #[error("`token` does not prove the login: {0}")]
+    LoginToken(&'static str),
     /// The client sends too many requests.
     #[error("{what} sends too many requests; `Retry-After` says when the next one is taken")]
     TooMany {
@@ -110,6 +113,7 @@ impl Error {
             Self::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid", "The request is not valid"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "The admin token is needed"),
             Self::PublishableKey => (StatusCode::UNAUTHORIZED, "publishable_key", "A publishable key is needed"),
+            Self::LoginToken(_) => (StatusCode::FORBIDDEN, "login_token", "The login is not proved"),
             Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many", "Too many requests"),
             Self::Missing(_) => (StatusCode::NOT_FOUND, "missing", "Not found"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method", "Method not allowed"),

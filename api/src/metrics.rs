@@ -78,6 +78,10 @@ fn describe() {
     describe_counter!("settle_notifications_refused_total", "Notifications refused, by reason.");
     describe_counter!("settle_verifications_total", "Attempts to verify a receipt with a store, by answer.");
     describe_counter!("settle_deliveries_total", "Attempts to deliver, by outcome.");
+    describe_counter!(
+        "settle_deliveries_given_up_total",
+        "Deliveries that waited too long, by why: `no_login` after 30 days without an external id of the customer."
+    );
     describe_counter!("settle_device_events_total", "Events that devices reported, by result.");
     describe_counter!("settle_device_deliveries_total", "Attempts to deliver events of devices, by outcome.");
     describe_counter!(

@@ -52,7 +52,7 @@ pub fn router(edge: Shared) -> Router {
     others
         .merge(device)
         .fallback(|| async { Error::Missing("there is no such path; /openapi.json lists them".to_owned()) })
-        .layer(Extension(&openapi::DOCUMENT))
+        .layer(Extension(&openapi::DOCUMENTS))
         .with_state(edge)
 }
 
@@ -67,7 +67,7 @@ fn any_origin() -> CorsLayer {
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::POST])
         .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_NONE_MATCH])
-        .expose_headers([header::RETRY_AFTER, header::ETAG])
+        .expose_headers([header::ETAG, header::RETRY_AFTER])
         .max_age(PREFLIGHT_AGE)
 }
 

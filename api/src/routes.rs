@@ -5,7 +5,7 @@ use crate::operation::{Described, Operation, Schemas};
 use crate::resources::{
     alarms, apps, audit, catalogue, customer_state, customers, deliveries, destinations, devices, document, events,
     explain, feed, forgetting, health, import, metrics, notifications, platforms, purchases, rates, redeliveries,
-    sales, schema, stores, topics,
+    sales, schema, stores, topics, transfers,
 };
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
@@ -56,6 +56,8 @@ fn service_routes() -> Vec<Route> {
         open("GET", "/readyz", health::ready).summary("200 while the inbox accepts; the engine's state in the body."),
         open("GET", "/metrics", metrics::show).summary("Metrics in the Prometheus text format."),
         open("GET", "/openapi.json", document::show).summary("This document."),
+        open("GET", "/openapi/device.json", document::device)
+            .summary("The routes of this document that apps on devices call, and nothing else."),
         open("GET", "/api/v1/events/schema/", schema::index).summary("The events that are sent, and their schemas."),
         open("GET", "/api/v1/events/schema/{type}", schema::show).summary("The JSON Schema of one event."),
         open("POST", "/v1/stores/{store}/{ingress_key}", stores::receive)
@@ -63,6 +65,12 @@ fn service_routes() -> Vec<Route> {
         device("POST", "/v1/device/events", devices::report).summary(
             "Events of an app on a device. 200 means that they are durably stored; wrong ones are named, and left out.",
         ),
+        device("POST", "/v1/device/login", devices::login).summary(
+            "A customer logs in on a device: what the device has verified claims of becomes theirs. 403 where the \
+             platform takes signed logins alone and `token` does not prove it.",
+        ),
+        device("POST", "/v1/device/logout", devices::logout)
+            .summary("Nobody is logged in on the device any more; purchases stay with the customer."),
         device("GET", "/v1/device/entitlements", devices::entitlements)
             .summary("What a device may use; nothing for an unknown one."),
     ]
@@ -134,6 +142,17 @@ fn catalogue_routes() -> Vec<Route> {
             "Names a customer of the store, or a receipt's owner, by the customer's own id; 409 when \
              they have another name.",
         ),
+        admin("POST", "/v1/apps/{app_id}/customers/move", transfers::move_customer).summary(
+            "Moves a customer with all purchases to the user with another external id; 409 when they belong to that \
+             user already.",
+        ),
+        admin("GET", "/v1/transfers", transfers::list)
+            .summary("The newest hundred transfers from and to a user, the newest first."),
+        admin("GET", "/v1/transfers/{transfer_id}", transfers::show).summary("One transfer."),
+        admin("POST", "/v1/transfers/{transfer_id}/undo", transfers::undo).summary(
+            "Gives the purchases of a transfer back, by another one; 409 when that was done, or when a customer has moved \
+             on since.",
+        ),
         admin("GET", "/v1/apps/{app_id}/customers/state", customer_state::show)
             .summary("What a customer may use now; with `at`, what was known and announced of them at that time."),
         admin("POST", "/v1/apps/{app_id}/customers/forget", forgetting::forget).summary(
@@ -179,6 +198,12 @@ fn platform_routes() -> Vec<Route> {
             .summary("A new notification URL; the old one ends within a second."),
         admin("POST", "/v1/platforms/{platform_id}/rotate-publishable-key", platforms::rotate_publishable)
             .summary("A new key for devices; the old one ends at once, in every copy of the app that has it."),
+        admin("POST", "/v1/platforms/{platform_id}/login-secret", platforms::set_login_secret).summary(
+            "Logins on devices need a token of the app's own server from now on; the only answer with the secret that \
+             signs it.",
+        ),
+        admin("DELETE", "/v1/platforms/{platform_id}/login-secret", platforms::remove_login_secret)
+            .summary("Logins on devices need no token any more."),
         admin("POST", "/v1/platforms/{platform_id}/retry-parked", platforms::retry_parked)
             .summary("Verifies again the purchases that the store did not know, or that belong to another customer."),
         admin("GET", "/v1/platforms/{platform_id}/import", import::show)

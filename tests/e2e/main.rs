@@ -48,6 +48,7 @@ mod secrets;
 mod start_delay;
 mod storm;
 mod sweep;
+mod unnamed;
 mod verification;
 mod windows;
 mod year;

@@ -42,6 +42,16 @@ pub fn remove_at_end(folder: &Path) {
     send("remove", &folder.display().to_string());
 }
 
+/// Kills this process, which another program started for us, when the test process ends; until [`spare`].
+pub fn kill_at_end(process: u64) {
+    send("watch", &process.to_string());
+}
+
+/// Ends [`kill_at_end`], when the process is gone.
+pub fn spare(process: u64) {
+    send("forget", &process.to_string());
+}
+
 /// A child process that is killed when dropped, and by the reaper when the test process is killed.
 pub struct Watched {
     child: Child,

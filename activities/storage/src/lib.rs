@@ -6,6 +6,7 @@ mod delivery;
 mod devices;
 mod events;
 mod inbox;
+mod people;
 mod purchases;
 mod redelivery;
 mod reports;
@@ -16,7 +17,7 @@ pub use admin::adopt::{Adopted, Adoption};
 pub use admin::apps::App;
 pub use admin::catalogue::changes::UnmappedSku;
 pub use admin::catalogue::{Catalogue, Change, EntitlementText, MAX_LISTED, MAX_PER_PRODUCT, Product, entitlement_id};
-pub use admin::customers::{Customer, CustomerKey, Owner};
+pub use admin::customers::{Customer, CustomerKey, CustomerNames, Owner};
 pub use admin::forgetting::{
     DeletionRequest, DeletionState, DeletionStatus, Forget, Forgetting, ForgettingStage, RequestOutcome,
 };
@@ -46,13 +47,19 @@ pub use delivery::stream::{
     StreamBatch, StreamClaim, StreamFinished, StreamPage, StreamRequest, StreamResult, StreamVerdict, StreamWait,
     StreamedEvent,
 };
+pub use delivery::unnamed::LONGEST_WAIT;
 pub use devices::accept::{AcceptedReports, DeviceReport, DeviceRequest};
 pub use events::alarms::Alarm;
 pub use events::status::DeliveryStatus;
 pub use inbox::notifications::{Accepted, Fate, NewNotification, Open};
 pub use inbox::topics::{PendingTopic, Released, Topic, TopicState};
 pub use inbox::waiting::WaitingResult;
+pub use people::login::{LoggedIn, Login};
+pub use people::moves::{Author, Cause as TransferCause, Moved};
+pub use people::moving::CustomerMove;
+pub use people::transfers::{MovedRows, Transfer};
 pub use purchases::purchase::WaitsFor;
+pub use purchases::users::StoreCustomer;
 pub use redelivery::backfill::BackfillPage;
 pub use redelivery::page::{Owing, Redelivered};
 pub use redelivery::runs::RunMode;

@@ -149,6 +149,20 @@ Next: release the app with the new publishable_key.")]
         /// The platform's id.
         id: String,
     },
+    /// Take logins on devices only with a token that your own server signs with the secret that this prints.
+    #[command(after_help = "\
+Example:
+  settle platform sign-logins ID
+  settle platform sign-logins ID --off      (logins need no token any more)
+Next: let your server sign a JSON Web Token (HS256) with this secret at each login: `sub` is the external id, `exp` at
+most a day ahead. The app sends it as `token`. The secret is not shown again; a new one ends it.")]
+    SignLogins {
+        /// The platform's id.
+        id: String,
+        /// Take logins without a token again.
+        #[arg(long)]
+        off: bool,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -236,6 +250,8 @@ pub async fn platform(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
         Verb::RotatePublishableKey { id } => {
             client.post(&format!("{}/rotate-publishable-key", path(&id)), &json!({})).await?
         }
+        Verb::SignLogins { id, off: false } => client.post(&format!("{}/login-secret", path(&id)), &json!({})).await?,
+        Verb::SignLogins { id, off: true } => client.delete(&format!("{}/login-secret", path(&id))).await?,
     };
     Ok(table::answer(client, &answer))
 }

@@ -5,6 +5,7 @@ pub mod address;
 pub mod client;
 pub mod limits;
 pub mod request;
+pub mod token;
 
 use crate::config;
 use address::TrustedProxies;

@@ -87,7 +87,9 @@ pub fn check(platform: PlatformId, draft: Draft<DeviceEvents>, received_at: Inst
     Ok(Checked { request: DeviceRequest { platform, device, sent_at, received_at, reports }, rejected })
 }
 
-fn is_random(id: DeviceId) -> bool {
+/// Whether an id was made at random: nobody guesses the id of another device.
+#[must_use]
+pub fn is_random(id: DeviceId) -> bool {
     id.uuid().get_version_num() == RANDOM
 }
 

@@ -1,7 +1,8 @@
-//! Generates `/openapi.json` from the list of routes and the types of their handlers.
+//! Generates `/openapi.json` from the list of routes and the types of their handlers, and its part for devices.
 
 mod example;
 mod kinds;
+mod part;
 #[cfg(test)]
 mod tests;
 
@@ -14,8 +15,18 @@ use protocols::destinations::Config;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
-/// The OpenAPI document. It is generated on first use.
-pub static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
+/// The OpenAPI documents. Each is generated on first use.
+pub static DOCUMENTS: Documents =
+    Documents { whole: LazyLock::new(document), device: LazyLock::new(|| part::of(&DOCUMENTS.whole, Access::Device)) };
+
+/// The OpenAPI documents.
+#[derive(Debug)]
+pub struct Documents {
+    /// Every route.
+    pub whole: LazyLock<Value>,
+    /// The routes that apps on devices call, and nothing else.
+    pub device: LazyLock<Value>,
+}
 
 /// Generates the OpenAPI document.
 #[must_use]

@@ -1,8 +1,8 @@
 //! The document describes every route, and its references resolve.
 
-use super::document;
+use super::{DOCUMENTS, document};
 use crate::routes::{Access, routes};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 fn whole() -> Value {
@@ -32,11 +32,38 @@ fn the_document_marks_the_routes_that_need_the_token() {
     }
 }
 
+/// The references of a document, without `#`.
+fn references(document: &Value) -> BTreeSet<String> {
+    let text = document.to_string();
+    text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_owned).collect()
+}
+
 #[test]
 fn every_reference_leads_somewhere() {
-    let document = whole();
-    let text = document.to_string();
-    for reference in text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()) {
-        assert!(document.pointer(reference).is_some(), "{reference}");
+    for document in [&*DOCUMENTS.whole, &*DOCUMENTS.device] {
+        for reference in references(document) {
+            assert!(document.pointer(&reference).is_some(), "{reference}");
+        }
     }
+}
+
+#[test]
+fn the_part_for_devices_has_their_routes_and_what_these_need() {
+    let part = &*DOCUMENTS.device;
+    for route in routes() {
+        let (shown, whole) = (&part["paths"][route.path], &DOCUMENTS.whole["paths"][route.path]);
+        let method = route.method.to_lowercase();
+        let expected = if route.access == Access::Device { &whole[&method] } else { &Value::Null };
+        assert_eq!(&shown[&method], expected, "{} {}", route.method, route.path);
+    }
+    assert_eq!(part["security"], json!([{ "device": [] }]));
+    let components = part["components"].as_object().expect("components");
+    let schemes = components["securitySchemes"].as_object().expect("schemes");
+    assert_eq!(schemes.keys().collect::<Vec<_>>(), ["device"]);
+    let names = |kind: &str| components[kind].as_object().expect("components").keys().cloned().collect::<Vec<_>>();
+    let unused = ["schemas", "responses"].into_iter().flat_map(|kind| {
+        let paths = names(kind).into_iter().map(move |name| format!("/components/{kind}/{name}"));
+        paths.filter(|path| !references(part).contains(path))
+    });
+    assert_eq!(unused.collect::<Vec<_>>(), Vec::<String>::new());
 }

@@ -9,11 +9,13 @@ use domain::UserId;
 use domain::user::id_format;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use storage::{App, CustomerKey, Owner};
+use storage::{App, CustomerKey, CustomerNames, Owner};
 
 /// A customer who is named: the customer of the store, or the owner of a receipt.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[schemars(extend("examples" = [{ "external_id": "anna@example.com", "app_user_id": "u1" }]))]
+#[schemars(extend("examples" = [{
+    "external_id": "anna@example.com", "app_user_id": "u1", "analytics_device_id": "tv-4711"
+}]))]
 pub struct NamedCustomer {
     /// The customer's own id: a UUID, a SHA-256, or any other text.
     #[schemars(length(min = 1, max = 512))]
@@ -24,6 +26,9 @@ pub struct NamedCustomer {
     /// The store's name of a purchase of the customer.
     #[schemars(length(min = 1, max = 512))]
     receipt_id: Option<String>,
+    /// The app's own id of the customer's device in Amplitude; absent leaves it as it is.
+    #[schemars(length(min = 1, max = 128))]
+    analytics_device_id: Option<String>,
 }
 
 /// Which customer: exactly one of the three.
@@ -40,6 +45,31 @@ pub struct CustomerQuery {
     receipt_id: Option<String>,
 }
 
+/// A customer: exactly one of the three.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct CustomerChoice {
+    /// The customer's own id.
+    #[schemars(length(min = 1, max = 512))]
+    external_id: Option<String>,
+    /// The store's name of the customer.
+    #[schemars(length(min = 1, max = 512))]
+    app_user_id: Option<String>,
+    /// The store's name of a purchase of the customer.
+    #[schemars(length(min = 1, max = 512))]
+    receipt_id: Option<String>,
+}
+
+impl CustomerChoice {
+    /// The key, if exactly one of the three is there.
+    pub fn key(&self) -> Option<CustomerKey> {
+        let Self { external_id, app_user_id, receipt_id } = self;
+        let owner = app_user_id.clone().map(Owner::AppUser).into_iter();
+        let owner = owner.chain(receipt_id.clone().map(Owner::Receipt)).map(CustomerKey::Owner);
+        let mut keys = external_id.clone().map(CustomerKey::ExternalId).into_iter().chain(owner);
+        keys.next().filter(|_| keys.next().is_none())
+    }
+}
+
 /// A customer of an app.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Customer {
@@ -51,6 +81,8 @@ pub struct Customer {
     #[serde(rename = "type")]
     #[schemars(extend("enum" = ["uuid", "sha256", "custom", null]))]
     id_type: Option<&'static str>,
+    /// The app's own id of the customer's device in Amplitude, if one was set.
+    analytics_device_id: Option<String>,
     /// The store's names of the customer.
     app_user_ids: Vec<String>,
 }
@@ -61,6 +93,7 @@ impl From<storage::Customer> for Customer {
             user_id: customer.user_id,
             id_type: customer.external_id.as_deref().map(id_format),
             external_id: customer.external_id,
+            analytics_device_id: customer.analytics_device_id,
             app_user_ids: customer.app_user_ids,
         }
     }
@@ -85,9 +118,10 @@ pub async fn name(
             None
         }
     };
-    let external_id = draft.finish()?.external_id;
+    let NamedCustomer { external_id, analytics_device_id, .. } = draft.finish()?;
+    let names = CustomerNames { external_id, analytics_device_id };
     let Some(owner) = owner else { return Err(Error::Internal) };
-    let customer = edge.store.name_customer(app.id, owner, &external_id).await.map_err(naming_error)?;
+    let customer = edge.store.name_customer(app.id, owner, names).await.map_err(naming_error)?;
     edge.wake_for_persons();
     Ok(Json(customer.into()))
 }
@@ -106,7 +140,8 @@ pub async fn show(
     Ok(Json(edge.store.customer(app.id, key).await.map_err(unknown_customer)?.into()))
 }
 
-fn unknown_customer(error: storage::Error) -> Error {
+/// The error of a customer who is not known.
+pub fn unknown_customer(error: storage::Error) -> Error {
     match error {
         storage::Error::Missing { .. } => Error::Missing(
             "there is no such customer: no notification and no request has named them yet; PUT names them".to_owned(),

@@ -1,11 +1,16 @@
-//! `/openapi.json`
+//! `/openapi.json`, and its part for devices.
 
+use crate::openapi::Documents;
 use axum::{Extension, Json};
 use serde_json::Value;
-use std::sync::LazyLock;
 
-/// `GET /openapi.json`. The router passes the document as an extension: it is generated from the routes, which include
-/// this one.
-pub async fn show(Extension(document): Extension<&'static LazyLock<Value>>) -> Json<Value> {
-    Json((**document).clone())
+/// `GET /openapi.json`. The router passes the documents as an extension: they are generated from the routes, which
+/// include this one.
+pub async fn show(Extension(documents): Extension<&'static Documents>) -> Json<Value> {
+    Json((*documents.whole).clone())
+}
+
+/// `GET /openapi/device.json`
+pub async fn device(Extension(documents): Extension<&'static Documents>) -> Json<Value> {
+    Json((*documents.device).clone())
 }

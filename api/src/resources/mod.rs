@@ -28,3 +28,4 @@ pub mod schema;
 mod signals;
 pub mod stores;
 pub mod topics;
+pub mod transfers;

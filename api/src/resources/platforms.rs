@@ -101,6 +101,8 @@ pub struct Platform {
     has_shared_secret: bool,
     /// Whether its purchases are verified.
     verification: Verification,
+    /// Whether logins on its devices need a token of the app's own server.
+    signed_login: bool,
     /// Which SKU of a subscription names its product.
     product_ref: ProductRef,
     /// Whether a revocation is settled at once, without a window.
@@ -254,6 +256,31 @@ pub async fn rotate_publishable(
     Ok(Json(view(&edge, platform).await?))
 }
 
+/// The secret with which the app's own server signs logins.
+#[derive(Serialize, JsonSchema)]
+pub struct LoginSecret {
+    /// The secret; shown only here.
+    login_secret: String,
+}
+
+/// `POST /v1/platforms/{platform_id}/login-secret`: logins need a token from now on, signed with this secret. The one before
+/// ends at once.
+pub async fn set_login_secret(
+    State(edge): State<Shared>,
+    Id(id): Id<PlatformId>,
+    _: Body<Nothing>,
+) -> Result<Json<LoginSecret>, Error> {
+    let login_secret = format!("ls_{}", storage::hex(&(edge.random)()));
+    edge.store.set_login_secret(id, Some(SecretString::from(login_secret.clone()))).await?;
+    Ok(Json(LoginSecret { login_secret }))
+}
+
+/// `DELETE /v1/platforms/{platform_id}/login-secret`: logins need no token any more.
+pub async fn remove_login_secret(State(edge): State<Shared>, Id(id): Id<PlatformId>) -> Result<NoContent, Error> {
+    edge.store.set_login_secret(id, None).await?;
+    Ok(NoContent)
+}
+
 /// `POST /v1/platforms/{platform_id}/retry-parked`: verifies purchases again whose receipt the store did not know, or
 /// which belong to another customer.
 pub async fn retry_parked(
@@ -279,6 +306,7 @@ async fn view(edge: &Edge, platform: storage::Platform) -> Result<Platform, Erro
         package_name: platform.package_name,
         environment: platform.environment,
         has_shared_secret: platform.has_shared_secret,
+        signed_login: platform.has_login_secret,
         product_ref: platform.product_ref,
         flush_on_revoke: platform.flush_on_revoke,
         unknown_receipts: platform.unknown_receipts,

@@ -152,7 +152,9 @@ async fn a_page_of_any_origin_may_report() {
     let shown = |name: header::HeaderName| allowed.headers()[name].to_str().expect("a text").to_lowercase();
     assert_eq!(shown(header::ACCESS_CONTROL_ALLOW_ORIGIN), "*");
     assert!(shown(header::ACCESS_CONTROL_ALLOW_METHODS).contains("post"));
-    assert!(shown(header::ACCESS_CONTROL_ALLOW_HEADERS).contains("authorization"));
+    for name in ["authorization", "content-type", "if-none-match"] {
+        assert!(shown(header::ACCESS_CONTROL_ALLOW_HEADERS).contains(name), "{allowed:?}");
+    }
     let post = || Request::builder().method("POST");
     for (builder, status) in [
         (post().header(header::AUTHORIZATION, format!("Bearer {key}")), 200),
@@ -161,6 +163,7 @@ async fn a_page_of_any_origin_may_report() {
         let answer = send(builder, request(&json!([start("a")])).to_string()).await;
         assert_eq!(answer.status().as_u16(), status);
         assert_eq!(answer.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], "*", "a page may read the error, too");
+        assert_eq!(answer.headers()[header::ACCESS_CONTROL_EXPOSE_HEADERS], "etag,retry-after");
     }
     let admin = Request::builder().uri("/v1/apps").header(header::ORIGIN, "https://tv.example.com");
     let admin = service.router.clone().oneshot(admin.body(Body::empty()).expect("a request")).await.expect("an answer");

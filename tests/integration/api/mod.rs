@@ -8,6 +8,7 @@ mod devices;
 mod dispatching;
 mod document;
 mod edge;
+mod logins;
 mod people;
 mod refusals;
 mod resources;

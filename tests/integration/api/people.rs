@@ -61,6 +61,21 @@ async fn a_customer_is_named_found_and_not_renamed() {
 }
 
 #[tokio::test]
+async fn a_customer_may_have_a_device_id_of_the_apps_analytics() {
+    let shop = Shop::open("analytics-device").await;
+    let named = json!({ "external_id": "anna", "app_user_id": "u", "analytics_device_id": "tv-4711" });
+    let named = shop.send_json("PUT", "/customers", named).await;
+    assert_eq!((named.status, &named.body["analytics_device_id"]), (200, &json!("tv-4711")), "{}", named.body);
+    let without = shop.send_json("PUT", "/customers", json!({ "external_id": "anna", "app_user_id": "u" })).await;
+    assert_eq!(without.body, named.body, "an absent one leaves it");
+    assert_eq!(shop.get("/customers?external_id=anna").await.body, named.body);
+    for bad in [json!(""), json!(7), json!("x".repeat(129))] {
+        let body = json!({ "external_id": "anna", "app_user_id": "u", "analytics_device_id": bad });
+        shop.refuses(("PUT", "/customers"), body, &["analytics_device_id"]).await;
+    }
+}
+
+#[tokio::test]
 async fn each_wrong_field_of_a_customer_is_named() {
     let shop = Shop::open("customer-fields").await;
     let put = ("PUT", "/customers");

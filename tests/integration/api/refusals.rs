@@ -51,6 +51,7 @@ async fn the_open_routes_need_no_token() {
         "/readyz",
         "/metrics",
         "/openapi.json",
+        "/openapi/device.json",
         "/api/v1/events/schema/",
         "/api/v1/events/schema/purchase.updated",
     ];
@@ -76,13 +77,19 @@ async fn an_unknown_id_is_not_found_on_every_route() {
 /// A valid body for a route, so that only the id is wrong.
 fn sample_body(path: &str) -> Value {
     match path.rsplit_once("/v1/").map_or("", |(_, rest)| rest.split('/').nth(2).unwrap_or_default()) {
-        "customers" => return json!({ "external_id": "anna", "app_user_id": "u" }),
+        "customers" if path.ends_with("/customers") => return json!({ "external_id": "anna", "app_user_id": "u" }),
         "entitlements" => return json!({ "name": "Gold" }),
         "products" => return json!({ "entitlements": [] }),
         "catalogue" => return json!({ "entitlements": [], "products": [] }),
         "rates" => return json!({ "rates": [] }),
         "import" => return json!({ "purchases": [] }),
         _ => {}
+    }
+    if path.ends_with("/customers/move") {
+        return json!({ "from": { "app_user_id": "u" }, "external_id": "anna", "reason": "ticket 1" });
+    }
+    if path.ends_with("/undo") {
+        return json!({ "reason": "ticket 1" });
     }
     if path.ends_with("/platforms") {
         return json!({ "store": "amazon", "name": "fire", "package_name": "com.example" });

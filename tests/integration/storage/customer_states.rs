@@ -184,16 +184,16 @@ story! {
         };
         let nothing = Vec::<String>::new;
         let unknown = place(&world, 1);
-        assert_eq!(entitlements(unknown).await, (UserId::of_device(unknown), 0, nothing()));
+        assert_eq!(entitlements(unknown).await, (UserId::of_device(unknown, 0), 0, nothing()));
         let (pending, refused, verified) = (place(&world, 2), place(&world, 3), place(&world, 4));
         for (place, status) in [(pending, "pending"), (refused, "refused"), (verified, "verified")] {
             device(&world, place, (None, "FALSE"));
             claim(&world, place, ("r1", status));
         }
         for place in [pending, refused] {
-            assert_eq!(entitlements(place).await, (UserId::of_device(place), 0, nothing()));
+            assert_eq!(entitlements(place).await, (UserId::of_device(place, 0), 0, nothing()));
         }
-        assert_eq!(entitlements(verified).await, (UserId::of_device(verified), 0, vec!["premium".to_owned()]));
+        assert_eq!(entitlements(verified).await, (UserId::of_device(verified, 0), 0, vec!["premium".to_owned()]));
         let (unsigned, signed) = (place(&world, 5), place(&world, 6));
         device(&world, unsigned, (Some(user), "FALSE"));
         device(&world, signed, (Some(user), "TRUE"));

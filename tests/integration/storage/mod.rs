@@ -5,6 +5,7 @@
 
 mod accepting;
 mod aging;
+mod analytics_devices;
 mod arriving;
 mod auditing;
 mod batches;
@@ -30,6 +31,7 @@ mod operator_events;
 mod overlapping;
 mod partitioning;
 mod payments;
+mod people;
 mod plan_changes;
 mod profiling;
 mod purchase_body;
@@ -51,6 +53,7 @@ mod states;
 mod sweeping;
 mod topics;
 mod tracks;
+mod unnamed;
 mod users;
 mod verifying;
 mod waiting;

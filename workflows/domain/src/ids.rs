@@ -70,6 +70,8 @@ uuid_ids! {
     DeviceId = "device id";
     /// A session of the app on a device; the app makes it.
     SessionId = "session id";
+    /// A move of purchases from one user to another.
+    TransferId = "transfer id";
 }
 
 /// The epoch of a database that lost nothing yet.
@@ -138,6 +140,14 @@ impl DevicePlace {
     }
 }
 
+impl TransferId {
+    /// The transfer away from a user whose revision it raised to this one; a user's revision is used once.
+    #[must_use]
+    pub fn of(from: UserId, epoch: i64, user_revision: i64) -> Self {
+        Self(Uuid::new_v5(&from.uuid(), format!("{epoch}/{user_revision}/transfer").as_bytes()))
+    }
+}
+
 impl DeliveryId {
     /// The delivery of an event to a destination; `n` grows by one with each requested redelivery.
     /// It is also the `webhook-id` header, stable over retries.
@@ -164,9 +174,10 @@ impl UserId {
         Self(Uuid::new_v5(&app.uuid(), format!("{store}/{app_user_id}").as_bytes()))
     }
 
-    /// The anonymous user of a device on which nobody has logged in.
+    /// The anonymous user of a device on which nobody has logged in since this number of logouts.
     #[must_use]
-    pub fn of_device(place: DevicePlace) -> Self {
-        Self(Uuid::new_v5(&place.uuid(), b"anonymous"))
+    pub fn of_device(place: DevicePlace, logouts: i64) -> Self {
+        let name = if logouts == 0 { "anonymous".to_owned() } else { format!("anonymous/{logouts}") };
+        Self(Uuid::new_v5(&place.uuid(), name.as_bytes()))
     }
 }

@@ -26,7 +26,7 @@ pub use decide::{Decision, Lag, SettlingContext, Waits, decide};
 pub use environment::Environment;
 pub use ids::{
     AppId, CollapseKey, DeliveryId, DestinationId, DeviceId, DevicePlace, EventId, OrgId, PlatformId, SessionId,
-    TopicId, UserId,
+    TopicId, TransferId, UserId,
 };
 pub use lane::Lane;
 pub use notification::{Notification, NotificationKind, Outcome};

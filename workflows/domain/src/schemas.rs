@@ -8,7 +8,7 @@ use crate::device::{
 };
 use crate::event::{DestinationBody, OPERATORS, PURCHASE_UPDATED, PURCHASE_VERSION, PurchaseBody};
 use crate::transition::TransitionKind;
-use crate::user::{ForgottenBody, USER_FORGOTTEN, UserBody};
+use crate::user::{ForgottenBody, TRANSFERS, USER_FORGOTTEN, UserBody};
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema};
@@ -23,8 +23,8 @@ pub const DESTINATION_VERSION: &str = "1.0";
 #[must_use]
 pub fn all() -> Vec<(&'static str, &'static str, Value)> {
     let purchase = (PURCHASE_UPDATED, PURCHASE_VERSION, named::<PurchaseBody<'_>>(PURCHASE_UPDATED));
-    let users =
-        TransitionKind::ALL.iter().map(|what| (what.event_type(), USER_VERSION, typed::<UserBody>(what.event_type())));
+    let of_users = TransitionKind::ALL.iter().map(|what| what.event_type()).chain(TRANSFERS);
+    let users = of_users.map(|name| (name, USER_VERSION, typed::<UserBody>(name)));
     let operators = OPERATORS.map(|name| (name, DESTINATION_VERSION, typed::<DestinationBody>(name)));
     let forgotten = (USER_FORGOTTEN, USER_VERSION, typed::<ForgottenBody>(USER_FORGOTTEN));
     let about_users = users.chain([forgotten]);

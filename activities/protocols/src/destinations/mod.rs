@@ -6,6 +6,7 @@ pub mod amplitude;
 mod redaction;
 pub mod schedule;
 mod schemas;
+mod unnamed;
 pub mod webhook;
 
 pub use schedule::{ScheduleText, check_schedule};

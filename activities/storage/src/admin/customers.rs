@@ -2,6 +2,7 @@
 //! Setting it announces nothing by itself: the user's purchases are rechecked, and their next settling announces it.
 
 use crate::admin::platforms::require_app;
+use crate::db::config::Installation;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::secrets::Secrets;
@@ -9,9 +10,10 @@ use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
-use crate::events::deliveries;
+use crate::people::moves::{self, Announced, Cause, Move};
+use crate::people::names::{self, named};
 use crate::purchases::purchase;
-use crate::purchases::users::{self, RECEIPT_PREFIX, Raced};
+use crate::purchases::users::{self, RECEIPT_PREFIX, Raced, UserRow};
 use crate::settings::tombstones::{self, StoreCustomer, is_tombstone};
 use domain::{AppId, UserId};
 
@@ -33,6 +35,21 @@ pub enum CustomerKey {
     Owner(Owner),
 }
 
+/// The names of a customer in other systems, which are set together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomerNames {
+    /// The app's own id of the customer.
+    pub external_id: String,
+    /// The app's own id of the customer's device in its analytics; `None` leaves it as it is.
+    pub analytics_device_id: Option<String>,
+}
+
+impl<T: AsRef<str> + ?Sized> From<&T> for CustomerNames {
+    fn from(external_id: &T) -> Self {
+        Self { external_id: external_id.as_ref().to_owned(), analytics_device_id: None }
+    }
+}
+
 /// A user of an app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Customer {
@@ -40,6 +57,8 @@ pub struct Customer {
     pub user_id: UserId,
     /// The app's own id of the customer, if it was set.
     pub external_id: Option<String>,
+    /// The app's own id of the customer's device in its analytics, if it was set.
+    pub analytics_device_id: Option<String>,
     /// The stores' ids of the customer.
     pub app_user_ids: Vec<String>,
 }
@@ -53,17 +72,27 @@ row! {
 
 impl Store {
     /// Sets the external id of the user who owns a purchase. If another user of the app has that id already, the user
-    /// is merged into that one.
+    /// is merged into that one. Events that are sent for the first time from then on have the id of the device, if
+    /// `names` has one.
     ///
     /// # Errors
     ///
     /// [`Error::Conflict`] if the user has another external id already. Then nothing is changed.
-    pub async fn name_customer(&self, app: AppId, owner: Owner, external_id: &str) -> Result<Customer, Error> {
-        let (external_id, secrets) = (external_id.to_owned(), self.secrets.clone());
+    pub async fn name_customer(
+        &self,
+        app: AppId,
+        owner: Owner,
+        names: impl Into<CustomerNames>,
+    ) -> Result<Customer, Error> {
+        let secrets = self.secrets.clone();
+        let (installation, CustomerNames { external_id, analytics_device_id }) = (self.installation, names.into());
         self.write(move |write| {
             require_app(write, app)?;
             let owner = owner.clone().or_tombstone(write.connection, &secrets, app)?;
-            let user = name(write, app, &owner, &external_id)?;
+            let user = name(write, installation, (app, &owner), &external_id)?;
+            if let Some(id) = &analytics_device_id {
+                sql(SET_DEVICE).bind(clean(id).as_ref()).bind(user).run(write.connection)?;
+            }
             view(write.connection, user)
         })
         .await
@@ -80,7 +109,7 @@ impl Store {
             let user = match &by {
                 CustomerKey::ExternalId(id) => users::named(connection, app, id)?,
                 CustomerKey::Owner(owner) => {
-                    filed(connection, app, owner)?.map(|filed| filed.find(connection)).transpose()?.flatten()
+                    owner_of(connection, app, owner)?.map(|known| known.find(connection)).transpose()?.flatten()
                 }
             };
             view(connection, user.ok_or(Error::Missing { what: "customer" })?)
@@ -101,42 +130,53 @@ impl Owner {
 }
 
 /// Sets the external id of a purchase's owner. Returns the user who is the owner from now on.
-pub fn name(write: &mut Write<'_>, app: AppId, owner: &Owner, external_id: &str) -> Result<UserId, Error> {
-    let filed = filed(write.connection, app, owner)?.ok_or_else(|| nobody(owner))?;
-    let user = known_or_new(write, &filed)?;
-    let other = users::named(write.connection, app, external_id)?.filter(|other| *other != user);
-    let called = lock_both(write, user, other)?;
+pub fn name(
+    write: &mut Write<'_>,
+    installation: Installation,
+    (app, owner): (AppId, &Owner),
+    external_id: &str,
+) -> Result<UserId, Error> {
+    let known = owner_of(write.connection, app, owner)?.ok_or_else(|| nobody(owner))?;
+    moves::lock_app(write, app)?;
+    let user = known_or_new(write, &known)?;
+    let other = named(write.connection, app, external_id)?.filter(|other| *other != user);
+    let (row, other_row) = lock_both(write, user, other)?;
     // Another transaction may have merged the user or set the id before these locks were taken.
-    let taken = users::named(write.connection, app, external_id)?.filter(|taken| *taken != user);
-    if filed.find(write.connection)? != Some(user) || taken != other {
+    let taken = named(write.connection, app, external_id)?.filter(|taken| *taken != user);
+    if known.find(write.connection)? != Some(user) || taken != other {
         return Err(Error::unavailable(Raced));
     }
-    match (called, other) {
+    match (&row.external_id, other_row) {
         (Some(called), _) if called == external_id => Ok(user),
-        (Some(called), _) => Err(called_otherwise(&called, external_id)),
-        (None, None) => first_name(write, user, external_id).map(|()| user),
-        (None, Some(other)) => merge(write, user, other).map(|()| other),
+        (Some(called), _) => Err(called_otherwise(called, external_id)),
+        (None, None) => names::set(write, user, external_id).map(|()| user),
+        (None, Some(other)) => {
+            let order = Move {
+                app,
+                from: &row,
+                to: &other,
+                customers: None,
+                cause: Cause::Naming,
+                author: None,
+                undoes: None,
+                announced: Announced::Yes,
+            };
+            moves::merge(write, installation, &order).map(|_| other.id)
+        }
     }
 }
 
-/// Locks both users in the order of their ids; returns the user's external id.
-fn lock_both(write: &mut Write<'_>, user: UserId, other: Option<UserId>) -> Result<Option<String>, Error> {
-    let before = other.filter(|other| *other < user);
-    let after = other.filter(|other| *other > user);
-    if let Some(other) = before {
-        users::lock(write, other)?;
-    }
-    let called = users::lock(write, user)?.external_id;
-    if let Some(other) = after {
-        users::lock(write, other)?;
-    }
-    Ok(called)
+/// Locks both users in the order of their ids.
+fn lock_both(write: &mut Write<'_>, user: UserId, other: Option<UserId>) -> Result<(UserRow, Option<UserRow>), Error> {
+    let rows = moves::lock_users(write, &[Some(user), other].into_iter().flatten().collect())?;
+    let (user, other): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.id == user);
+    Ok((user.into_iter().next().ok_or(Error::Missing { what: "user" })?, other.into_iter().next()))
 }
 
 fn called_otherwise(called: &str, wanted: &str) -> Error {
     let detail = format!(
         "it is called `{called}` already, and `{wanted}` would be another customer; this call does not move purchases \
-         between customers"
+         between customers: `settle customer move` does"
     );
     Error::Conflict { what: "external_id", detail }
 }
@@ -159,8 +199,12 @@ const STORE_OF_APP: Sql = statement! {"
     LIMIT 1
 "};
 
-/// The store's id under which the owner is stored; `None` if nothing is known of the owner.
-fn filed(connection: &mut AnyConnection, app_id: AppId, owner: &Owner) -> Result<Option<users::StoreUser>, Error> {
+/// The customer of a store whose purchases the owner has; `None` if nothing is known of them.
+pub fn owner_of(
+    connection: &mut AnyConnection,
+    app_id: AppId,
+    owner: &Owner,
+) -> Result<Option<users::StoreUser>, Error> {
     match owner {
         Owner::AppUser(name) => {
             let store = sql(STORE_OF_APP).bind(app_id).value(connection)?;
@@ -210,28 +254,11 @@ fn of_receipt(connection: &mut AnyConnection, app: AppId, receipt: &str) -> Resu
 }
 
 /// The user of an owner. Creates an anonymous user if there is none.
-fn known_or_new(write: &mut Write<'_>, filed: &users::StoreUser) -> Result<UserId, Error> {
-    match filed.find(write.connection)? {
+fn known_or_new(write: &mut Write<'_>, known: &users::StoreUser) -> Result<UserId, Error> {
+    match known.find(write.connection)? {
         Some(user) => Ok(user),
-        None => filed.assign(write, filed.anonymous()),
+        None => known.assign(write, known.anonymous()),
     }
-}
-
-const SET_NAME: Sql = statement!("UPDATE users SET external_id = ? WHERE id = ?");
-
-fn first_name(write: &mut Write<'_>, user: UserId, external_id: &str) -> Result<(), Error> {
-    sql(SET_NAME).bind(external_id).bind(user).run(write.connection)?;
-    recheck(write, user)
-}
-
-const MOVE_NAMES: Sql = statement!("UPDATE store_users SET user_id = ? WHERE user_id = ?");
-const MOVE_PURCHASES: Sql = statement!("UPDATE purchases SET user_id = ? WHERE user_id = ?");
-
-/// Merges a user without an external id into another user: moves the store's ids and the purchases.
-fn merge(write: &mut Write<'_>, user: UserId, other: UserId) -> Result<(), Error> {
-    recheck(write, user)?;
-    sql(MOVE_NAMES).bind(other).bind(user).run(write.connection)?;
-    sql(MOVE_PURCHASES).bind(other).bind(user).run(write.connection).map(drop)
 }
 
 /// The purchases of a user.
@@ -239,18 +266,21 @@ pub const OF_USER: Clause = clause! {&purchase::RECHECKS, hot "purchases_user", 
     user_id = ?
 "};
 
-/// Rechecks the user's purchases, so that the external id is announced, and releases the deliveries that wait for it.
-fn recheck(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
-    deliveries::release(write, user)?;
-    purchase::recheck(write, purchase::Urgency::Person, OF_USER, [user.into()]).map(drop)
+/// The user is locked, since it was named in the same transaction.
+const SET_DEVICE: Sql = statement!("UPDATE users SET analytics_device_id = ? WHERE id = ?");
+
+row! {
+    struct NamesRow {
+        external_id: Option<String>,
+        analytics_device_id: Option<String>,
+    }
 }
 
-const NAME_OF_USER: Sql = statement!("SELECT external_id AS value FROM users WHERE id = ?");
+const NAMES_OF_USER: Sql = statement!("SELECT external_id, analytics_device_id FROM users WHERE id = ?");
 
 fn view(connection: &mut AnyConnection, user: UserId) -> Result<Customer, Error> {
-    let external_id: Option<Option<String>> = sql(NAME_OF_USER).bind(user).value(connection)?;
-    let external_id = external_id.ok_or(Error::Missing { what: "customer" })?;
+    let NamesRow { external_id, analytics_device_id } = sql(NAMES_OF_USER).bind(user).one(connection, "customer")?;
     let mut app_user_ids = users::app_user_ids(connection, user)?;
     app_user_ids.retain(|name| !name.starts_with(RECEIPT_PREFIX) && !is_tombstone(name));
-    Ok(Customer { user_id: user, external_id, app_user_ids })
+    Ok(Customer { user_id: user, external_id, analytics_device_id, app_user_ids })
 }

@@ -68,6 +68,8 @@ row! {
         pub environment: Environment,
         /// Whether a shared secret is stored.
         pub has_shared_secret: bool,
+        /// Whether logins on its devices need a token of the customer's own server.
+        pub has_login_secret: bool,
         /// The length of the window in milliseconds.
         pub window_ms: i64,
         /// The maximum time from a notification to its settling in milliseconds.
@@ -120,8 +122,8 @@ pub struct PlatformPatch {
 }
 
 const PLATFORM: &str = "
-    id, app_id, store, name, package_name, environment, (shared_secret IS NOT NULL) AS has_shared_secret, window_ms,
-        max_wait_ms, product_ref, flush_on_revoke, unknown_receipts, secret_refused_at, ingress_key, publishable_key,
+    id, app_id, store, name, package_name, environment, (shared_secret IS NOT NULL) AS has_shared_secret,
+        (login_secret IS NOT NULL) AS has_login_secret, window_ms, max_wait_ms, product_ref, flush_on_revoke, unknown_receipts, secret_refused_at, ingress_key, publishable_key,
         created_at
     FROM platforms
     WHERE deleted_at IS NULL";

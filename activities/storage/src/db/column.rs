@@ -15,7 +15,7 @@ use domain::time::millis;
 use domain::user::Attributes;
 use domain::{
     AppId, CollapseKey, DeliveryId, DestinationId, DeviceId, Environment, EventId, OrgId, Outcome, PlatformId,
-    SessionId, State, Timestamp, TopicId, UnknownReceipts, UserId,
+    SessionId, State, Timestamp, TopicId, TransferId, UnknownReceipts, UserId,
 };
 use rust_decimal::Decimal;
 use std::borrow::Cow;
@@ -207,7 +207,7 @@ macro_rules! named_columns {
 }
 
 parsed_columns!(AppId, CollapseKey, DeliveryId, DestinationId, DeviceId, EventId, OrgId, PlatformId, SessionId);
-parsed_columns!(TopicId, UserId);
+parsed_columns!(TopicId, TransferId, UserId);
 parsed_columns!(Decimal, Uuid);
 named_columns!(EntryKind, Environment, Health, Outcome, SaleKind, State, UnknownReceipts);
 domain_enum!(Attributes { Documented = "documented", Extended = "extended" });

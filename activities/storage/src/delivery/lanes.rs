@@ -94,6 +94,9 @@ pub struct Unsent {
     pub user_profile: serde_json::Value,
     /// The customer's external id, as it is known now.
     pub external_id: Option<String>,
+    /// The app's own id of the customer's device in its analytics. It is the same in all deliveries of the event to the
+    /// destination, whatever is known later. `None` if the destination does not get requests user by user.
+    pub analytics_device_id: Option<String>,
     /// The `data` of the purchase in this revision; null for an event that is not about a purchase.
     pub data: serde_json::Value,
     /// The store, as in `platforms.store`; empty for an event that is not about a purchase.

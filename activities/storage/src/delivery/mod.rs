@@ -16,6 +16,7 @@ pub mod retry_after;
 pub mod slots;
 pub mod stream;
 pub mod sweep;
+pub mod unnamed;
 pub mod unsettled;
 pub mod user_lanes;
 pub mod wakes;

@@ -14,8 +14,8 @@ use crate::devices::rows::{self, Origin, Origins};
 use crate::devices::sessions::{self, SessionKey};
 use domain::device::clock::DeviceClock;
 use domain::device::session::{Session, Step};
-use domain::device::{Content, Device, DeviceEvent, DeviceEventKind, Happened, SessionMark};
-use domain::{DestinationId, DevicePlace, EventId, OrgId, PlatformId, SessionId, Timestamp, UserId};
+use domain::device::{Content, Device, DeviceEvent, DeviceEventKind, DeviceOwner, Happened, SessionMark};
+use domain::{DestinationId, DevicePlace, EventId, OrgId, PlatformId, SessionId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
 
@@ -111,6 +111,7 @@ fn accept(
     // Of two requests of a device the later one describes it.
     let devices: BTreeMap<DevicePlace, &Device> = requests.iter().map(|one| (one.place(), &one.device)).collect();
     rows::lock(write, &devices)?;
+    let owners = rows::owners(write.connection, devices.keys().copied())?;
     let received: Vec<Timestamp> = requests.iter().map(|one| one.received_at(write)).collect();
     let mut gathered = Gathered {
         known: sessions::find(write, &sessions_of(requests))?,
@@ -125,8 +126,10 @@ fn accept(
     let mut new = Vec::with_capacity(gathered.events.len());
     for (index, report) in &gathered.events {
         let (request, received_at) = (requests[*index], received[*index]);
-        let Some(origin) = origins.get(&request.platform) else { continue };
-        new.push(request.event(report, &Circumstances { origin, org, epoch, received_at, began: &began }));
+        let (Some(origin), Some(owner)) = (origins.get(&request.platform), owners.get(&request.place())) else {
+            continue;
+        };
+        new.push(request.event(report, &Circumstances { origin, owner, org, epoch, received_at, began: &began }));
     }
     let inserted = events::insert(write, &new, origins)?;
     gathered.store_sessions(write, &new, &inserted)?;
@@ -229,6 +232,8 @@ const fn step(kind: DeviceEventKind) -> Step {
 /// What the body of an event says beside its report.
 struct Circumstances<'a> {
     origin: &'a Origin,
+    /// The user of the device.
+    owner: &'a DeviceOwner,
     org: OrgId,
     epoch: i64,
     received_at: Timestamp,
@@ -252,7 +257,7 @@ impl DeviceRequest {
     }
 
     fn event(&self, report: &DeviceReport, circumstances: &Circumstances<'_>) -> NewEvent {
-        let Circumstances { origin, org, epoch, received_at, began } = *circumstances;
+        let Circumstances { origin, owner, org, epoch, received_at, began } = *circumstances;
         let place = self.place();
         let happened = Happened::Reported(&report.content);
         let event = DeviceEvent {
@@ -263,7 +268,7 @@ impl DeviceRequest {
             event_id: EventId::of_device(place, epoch, &report.client_id),
             event_time: self.clock(received_at).correct(report.time),
             device: &self.device,
-            user_id: UserId::of_device(place),
+            owner,
             session: report.session.map(|id| SessionMark { id, started_at: began.get(&(place, id)).copied() }),
             happened,
         };

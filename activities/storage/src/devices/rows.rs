@@ -7,8 +7,8 @@ use crate::db::statement::{Value, batches, json_columns, row, sql};
 use crate::db::writer::Write;
 use crate::settings::destinations::{self, Destination};
 use crate::settings::tombstones::HAS_FORGOTTEN;
-use domain::device::Device;
-use domain::{AppId, DeviceId, DevicePlace, Environment, PlatformId};
+use domain::device::{Device, DeviceOwner};
+use domain::{AppId, DeviceId, DevicePlace, Environment, PlatformId, UserId};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -90,6 +90,46 @@ pub fn lock(write: &mut Write<'_>, devices: &BTreeMap<DevicePlace, &Device>) -> 
         sql(UPSERT).bind_rows(batch.iter().cloned()).later(write.connection)?;
     }
     Ok(())
+}
+
+row! {
+    struct OwnerRow {
+        platform_id: PlatformId,
+        id: DeviceId,
+        user_id: Option<UserId>,
+        logouts: i64,
+        external_id: Option<String>,
+    }
+}
+
+const OWNERS: Sql = statement! {"
+    SELECT d.platform_id, d.id, d.user_id, d.logouts, u.external_id
+    FROM devices d
+    LEFT JOIN users u ON u.id = d.user_id
+    WHERE (d.platform_id, d.id) IN (VALUES ?*)
+"};
+
+/// The users of devices. The devices are locked.
+pub fn owners(
+    connection: &mut AnyConnection,
+    devices: impl IntoIterator<Item = DevicePlace>,
+) -> Result<BTreeMap<DevicePlace, DeviceOwner>, Error> {
+    let places: Vec<DevicePlace> = devices.into_iter().collect();
+    let mut owners = BTreeMap::new();
+    for batch in batches(&places, &SIZES) {
+        let keys = batch.iter().map(|place| [place.platform.into(), place.device.into()]);
+        let rows: Vec<OwnerRow> = sql(OWNERS).bind_rows(keys).all(connection)?;
+        owners.extend(rows.into_iter().map(OwnerRow::owner));
+    }
+    Ok(owners)
+}
+
+impl OwnerRow {
+    fn owner(self) -> (DevicePlace, DeviceOwner) {
+        let place = DevicePlace { platform: self.platform_id, device: self.id };
+        let user_id = self.user_id.unwrap_or_else(|| UserId::of_device(place, self.logouts));
+        (place, DeviceOwner { user_id, external_id: self.external_id })
+    }
 }
 
 const FIND: Sql = statement! {"

@@ -8,8 +8,8 @@ use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::devices::events::{self, NewEvent};
 use crate::devices::rows::{self, Origin, Origins};
-use domain::device::{Device, DeviceEvent, Happened, SessionMark};
-use domain::{DeviceId, DevicePlace, EventId, OrgId, PlatformId, SessionId, Timestamp, UserId};
+use domain::device::{Device, DeviceEvent, DeviceOwner, Happened, SessionMark};
+use domain::{DeviceId, DevicePlace, EventId, OrgId, PlatformId, SessionId, Timestamp};
 use std::collections::BTreeMap;
 
 row! {
@@ -74,12 +74,14 @@ fn end(write: &mut Write<'_>, org: OrgId, by_device: &BTreeMap<DevicePlace, Vec<
     for (place, sessions) in by_device {
         let Some(device) = rows::locked(write, place.platform, place.device)? else { continue };
         let origin = Origin::read_once(&mut origins, write.connection, place.platform)?;
+        let owners = rows::owners(write.connection, [*place])?;
+        let Some(owner) = owners.get(place) else { continue };
         for session in sessions {
             let end = sql(END).bind(place.platform).bind(place.device).bind(*session).bind(write.now);
             let closed: Option<ClosedSession> = end.first(write.connection)?;
             new.extend(closed.map(|closed| {
                 let timeout = Timeout { place: *place, session: *session, closed, epoch, org };
-                timed_out(timeout, origin, &device)
+                timed_out(timeout, origin, (&device, owner))
             }));
         }
     }
@@ -96,7 +98,7 @@ struct Timeout {
     org: OrgId,
 }
 
-fn timed_out(timeout: Timeout, origin: &Origin, device: &Device) -> NewEvent {
+fn timed_out(timeout: Timeout, origin: &Origin, (device, owner): (&Device, &DeviceOwner)) -> NewEvent {
     let Timeout { place, session, closed: ClosedSession { closed_at: at, started_at }, epoch, org } = timeout;
     // No app has such an id: a slash is refused.
     let client_id = format!("session/{session}");
@@ -108,7 +110,7 @@ fn timed_out(timeout: Timeout, origin: &Origin, device: &Device) -> NewEvent {
         event_id: EventId::of_device(place, epoch, &client_id),
         event_time: at,
         device,
-        user_id: UserId::of_device(place),
+        owner,
         session: Some(SessionMark { id: session, started_at }),
         happened: Happened::TimedOut,
     };

@@ -3,4 +3,5 @@
 pub mod owned;
 pub mod purchase;
 pub mod replacements;
+pub mod user_devices;
 pub mod users;

@@ -10,9 +10,11 @@ use crate::db::statement::{Ahead, Single, Statement, row, sql};
 use crate::db::writer::Write;
 use crate::purchases::purchase::{Origin, PurchaseRow};
 use domain::{AppId, UserId};
+use serde::{Deserialize, Serialize};
 
 row! {
     /// A user as it is stored.
+    #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct UserRow {
         pub id: UserId,
         pub external_id: Option<String>,
@@ -28,6 +30,21 @@ pub struct StoreUser {
     pub store: String,
     /// The store's id of the customer; while it is unknown, [`RECEIPT_PREFIX`] and the receipt.
     pub app_user_id: String,
+}
+
+/// A customer of a store.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct StoreCustomer {
+    /// The store, such as `amazon`.
+    pub store: String,
+    /// The store's id of the customer, or the prefix of receipts without one, and the receipt.
+    pub app_user_id: String,
+}
+
+impl From<&StoreUser> for StoreCustomer {
+    fn from(user: &StoreUser) -> Self {
+        Self { store: user.store.clone(), app_user_id: user.app_user_id.clone() }
+    }
 }
 
 /// The customer of a purchase, with the store's id if it is known.
@@ -56,13 +73,22 @@ impl Customer<'_> {
         Ok(FoundUser { id: named.unwrap_or_else(|| store_user.anonymous()), is_known: false })
     }
 
-    /// Locks the user until the end of the transaction, and creates it if there is none. It is fetched later.
+    /// Locks the user until the end of the transaction, and creates it if there is none. It is fetched later. If the
+    /// purchase belongs to another user before, locks that one too, in the order of their ids: a claim may be finding
+    /// at this moment that a delivery has to wait for an id of the former owner.
     pub fn lock_ahead(&self, write: &mut Write<'_>, found: FoundUser) -> Result<LockedUser, Error> {
         let store_user = self.store_user();
         if !found.is_known {
             store_user.insert(write, found.id)?;
         }
+        let former = self.row.and_then(|row| row.user_id).filter(|former| *former != found.id);
+        if let Some(former) = former.filter(|former| *former < found.id) {
+            lock_later(write, former)?;
+        }
         let user = sql(LOCK).bind(found.id).ahead(write.connection)?;
+        if let Some(former) = former.filter(|former| *former > found.id) {
+            lock_later(write, former)?;
+        }
         Ok(LockedUser { id: found.id, user, present: store_user.find_ahead(write.connection)? })
     }
 
@@ -168,7 +194,7 @@ impl StoreUser {
     }
 
     fn insert(&self, write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
-        sql(INSERT).bind(user).bind(self.app_id).bind(write.now).later(write.connection)?;
+        create(write, self.app_id, user)?;
         self.of(INSERT_STORE_USER).bind(user).later(write.connection)
     }
 
@@ -183,6 +209,21 @@ const LOCK: Sql = statement!("SELECT id, external_id, revision FROM users WHERE 
 /// Locks a user until the end of the transaction. Two users must be locked in the order of their ids.
 pub fn lock(write: &mut Write<'_>, id: UserId) -> Result<UserRow, Error> {
     sql(LOCK).bind(id).one(write.connection, "user")
+}
+
+/// Like [`lock`], if there is such a user.
+pub fn lock_existing(write: &mut Write<'_>, id: UserId) -> Result<Option<UserRow>, Error> {
+    sql(LOCK).bind(id).first(write.connection)
+}
+
+/// Creates an anonymous user, unless there is one with this id.
+pub fn create(write: &mut Write<'_>, app: AppId, id: UserId) -> Result<(), Error> {
+    sql(INSERT).bind(id).bind(app).bind(write.now).later(write.connection)
+}
+
+/// Like [`lock`], for a user whose row is not needed.
+fn lock_later(write: &mut Write<'_>, id: UserId) -> Result<(), Error> {
+    sql(LOCK).bind(id).ahead::<UserRow>(write.connection).map(drop)
 }
 
 const FIND: Sql = statement!("SELECT id, external_id, revision FROM users WHERE id = ?");

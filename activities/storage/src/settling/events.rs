@@ -11,13 +11,14 @@ use crate::events::deliveries::{self, Event};
 use crate::events::event::{StoredEvent, insert};
 use crate::purchases::owned::UserPurchases;
 use crate::purchases::users;
+use crate::settings::destinations::Destination;
 use crate::settings::tombstones::is_tombstone;
 use crate::settling::payments::Booking;
 use crate::settling::revision::{Announcement, Carried};
 use crate::settling::{profiles, views};
 use domain::event::{PURCHASE_UPDATED, PurchaseUpdated};
 use domain::user::{self, Attributes, Customer, UserEvent};
-use domain::{DestinationId, EventId};
+use domain::{DestinationId, EventId, Timestamp};
 use std::collections::BTreeSet;
 
 /// Writes the events of a revision, and owes each to the destinations that chose its type and want its purchase; for
@@ -77,20 +78,8 @@ fn announce_user_events(
     if fault::is_planted("record.stale_user") {
         owned.retain(|one| one.collapse_key != settling.record.collapse_key);
     }
-    let environment = settling.environment();
-    let purchases = UserPurchases { user: user.id, owned: &owned, environment };
-    let is_extended = destinations.iter().any(|one| one.profile == Some(Attributes::Extended));
-    let profile =
-        if is_extended { Some(profiles::of(write.connection, purchases)?.extended().to_string()) } else { None };
-    let shared = StoredEvent {
-        user_id: Some(user.id),
-        user_revision: Some(user_revision),
-        environment: Some(environment),
-        state_apart: user::state_apart(&owned, environment).map(|state| state.to_string()),
-        profile,
-        views: views::of(write.connection, purchases, destinations)?,
-        ..StoredEvent::default()
-    };
+    let purchases = UserPurchases { user: user.id, owned: &owned, environment: settling.environment() };
+    let shared = user_state(write, destinations, purchases, user_revision)?;
     let customer = Customer {
         user_id: user.id,
         external_id: user.external_id.clone(),
@@ -110,17 +99,45 @@ fn announce_user_events(
             customer: &customer,
             user_revision,
             owned: &owned,
+            devices: &announcement.devices,
+            transfer: None,
         }
         .body()
         .to_string();
-        let stored = StoredEvent { occurred_at: transition.at, body, ..shared.clone() };
-        to.extend(store(write, announcement, event, stored)?);
+        to.extend(store(write, announcement, event, with_body(shared.clone(), transition.at, body))?);
     }
     Ok(Carried { user_revision, to })
 }
 
+/// The columns of events that carry the state of a user at this revision, without their body.
+pub fn user_state(
+    write: &mut Write<'_>,
+    destinations: &[Destination],
+    purchases: UserPurchases<'_>,
+    user_revision: i64,
+) -> Result<StoredEvent, Error> {
+    let UserPurchases { user, owned, environment } = purchases;
+    let is_extended = destinations.iter().any(|one| one.profile == Some(Attributes::Extended));
+    let profile =
+        if is_extended { Some(profiles::of(write.connection, purchases)?.extended().to_string()) } else { None };
+    Ok(StoredEvent {
+        user_id: Some(user),
+        user_revision: Some(user_revision),
+        environment: Some(environment),
+        state_apart: user::state_apart(owned, environment).map(|state| state.to_string()),
+        profile,
+        views: views::of(write.connection, purchases, destinations)?,
+        ..StoredEvent::default()
+    })
+}
+
+/// The columns of an event with this state.
+pub fn with_body(state: StoredEvent, occurred_at: Option<Timestamp>, body: String) -> StoredEvent {
+    StoredEvent { occurred_at, body, ..state }
+}
+
 /// Stores an event and owes it to the destinations that chose its type and want its purchase; returns them.
-fn store(
+pub fn store(
     write: &mut Write<'_>,
     announcement: &Announcement<'_>,
     event: &Event,

@@ -10,5 +10,6 @@ pub mod rechecks;
 pub mod record;
 pub mod revision;
 pub mod succession;
+pub mod transferred;
 pub mod verification;
 pub mod views;

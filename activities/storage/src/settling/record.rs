@@ -18,8 +18,8 @@ use crate::events::{alarms, deliveries, lanes};
 use crate::inbox::notifications;
 use crate::purchases::owned::owned_ahead;
 use crate::purchases::purchase::{self, PurchaseRow, WaitsFor};
-use crate::purchases::replacements;
 use crate::purchases::users::{Customer, Raced, UserRow};
+use crate::purchases::{replacements, user_devices};
 use crate::settings::listing::{Listings, usd_rate};
 use crate::settling::facts::Facts;
 use crate::settling::payments::{Booking, Ledger};
@@ -134,20 +134,26 @@ fn announce_change(write: &mut Write<'_>, settling: &mut Settling<'_>, listings:
 }
 
 /// A decision compared with what was announced before.
-struct Comparison<'a> {
+pub struct Comparison<'a> {
     row: &'a PurchaseRow,
-    description: Description,
-    digest: String,
+    /// The record of the purchase.
+    pub description: Description,
+    /// Its digest, or that of the record before if nothing changed.
+    pub digest: String,
     changed: bool,
     revision: i64,
-    booking: Booking,
+    /// The entries that it adds to the ledger.
+    pub booking: Booking,
 }
 
 /// What a decision is compared by.
-struct Compared<'a> {
-    listings: &'a mut Listings,
-    replaced: Ahead<'static, Single<Purchase>>,
-    ledger: Ledger,
+pub struct Compared<'a> {
+    /// The listings of the app.
+    pub listings: &'a mut Listings,
+    /// The purchase that this one replaced.
+    pub replaced: Ahead<'static, Single<Purchase>>,
+    /// The ledger of the purchase.
+    pub ledger: Ledger,
 }
 
 const UPDATE: Sql = statement! {"
@@ -180,12 +186,20 @@ impl Settling<'_> {
         let realized =
             if record.is_real { Some(replacements::realize_ahead(write, record.collapse_key)?) } else { None };
         let owned = match self.owner {
-            Some(owner) if !record.decision.transitions.is_empty() => Some(owned_ahead(write.connection, owner.id)?),
+            Some(owner) if !record.decision.transitions.is_empty() => {
+                Some((owned_ahead(write.connection, owner.id)?, user_devices::of_ahead(write.connection, owner.id)?))
+            }
             _ => None,
         };
         realized.map_or(Ok(()), |realized| realized.recheck(write))?;
         let mut carried = None;
         if found.changed {
+            let (owned, devices) = match owned {
+                Some((owned, devices)) => {
+                    (owned.fetch(write.connection, &mut listings)?, devices.fetch(write.connection)?)
+                }
+                None => (Vec::new(), Vec::new()),
+            };
             let announcement = Announcement {
                 settling: self,
                 epoch: write.epoch()?,
@@ -193,7 +207,8 @@ impl Settling<'_> {
                 coalesced: i64::try_from(found.seqs(record, Outcome::Settled).len()).unwrap_or(i64::MAX),
                 description: &found.description,
                 destinations: &destinations,
-                owned: owned.map_or_else(|| Ok(Vec::new()), |owned| owned.fetch(write.connection, &mut listings))?,
+                owned,
+                devices,
             };
             carried = events::announce(write, &announcement, &found.booking)?;
         }
@@ -222,7 +237,7 @@ impl Settling<'_> {
 
     /// Compares the decision with what was announced before. A purchase that was never announced and about which
     /// nothing is known is unchanged.
-    fn compare<'r>(
+    pub fn compare<'r>(
         &self,
         write: &mut Write<'_>,
         row: &'r PurchaseRow,

@@ -8,7 +8,7 @@ use crate::purchases::users::UserRow;
 use crate::settings::destinations::Destination;
 use domain::event::Details;
 use domain::settling::Record;
-use domain::user::OwnedPurchase;
+use domain::user::{OwnedPurchase, UserDevice};
 use domain::{DestinationId, Environment, EventId, TransitionKind};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -52,6 +52,8 @@ pub struct Announcement<'a> {
     pub destinations: &'a [Destination],
     /// The purchases of the owner, with this one as it was settled; none if there is no event of the owner.
     pub owned: Vec<OwnedPurchase>,
+    /// The devices of the owner, likewise.
+    pub devices: Vec<UserDevice>,
 }
 
 /// The revision of the user whose state the events of a settling carry, and the destinations that are owed one of these

@@ -32,6 +32,10 @@ pub struct Fields {
     /// The waits between attempts, such as `5s,5m,1h`: at most 100, and 8 days in all.
     #[arg(long, value_name = "WAITS", value_parser = schedule)]
     schedule: Option<Schedule>,
+    /// What happens to events of a customer without an id of yours: send them (the default), let them wait for the id, at
+    /// most 30 days, or skip them.
+    #[arg(long, value_parser = ["send", "wait", "skip"])]
+    without_external_id: Option<String>,
     #[command(flatten)]
     webhook: Webhook,
     #[command(flatten)]
@@ -82,10 +86,6 @@ struct Amplitude {
     /// What Amplitude's User ID is: your own id of the customer (the default), or settle's.
     #[arg(long, value_parser = ["external_id", "user_id"])]
     user_id: Option<String>,
-    /// What happens to events of a customer without an id of yours: send them without a User ID (the default), let them
-    /// wait for the id, or skip them.
-    #[arg(long, value_parser = ["send", "wait", "skip"])]
-    without_external_id: Option<String>,
     /// Length of the shortest User ID that the project takes, 1 to 36 [default: 5].
     #[arg(long, value_name = "N")]
     min_id_length: Option<i64>,
@@ -120,12 +120,12 @@ impl Fields {
             "rate": self.rate,
             "concurrency": self.concurrency,
             "schedule": self.schedule.as_ref().map(|Schedule(waits)| waits),
+            "without_external_id": self.without_external_id,
             "url": webhook.url,
             "signature": webhook.signature,
             "headers": webhook.headers()?,
             "endpoint": amplitude.endpoint,
             "user_id": amplitude.user_id,
-            "without_external_id": amplitude.without_external_id,
             "min_id_length": amplitude.min_id_length,
             "prefix": amplitude.prefix,
             "user_properties": amplitude.user_properties,

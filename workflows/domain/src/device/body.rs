@@ -30,11 +30,20 @@ pub struct DeviceEvent<'a> {
     /// The device as it described itself.
     pub device: &'a Device,
     /// The user of the device at that time.
-    pub user_id: UserId,
+    pub owner: &'a DeviceOwner,
     /// The session that it belongs to.
     pub session: Option<SessionMark>,
     /// What happened.
     pub happened: Happened<'a>,
+}
+
+/// The user of a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceOwner {
+    /// Who: an anonymous user until somebody logs in.
+    pub user_id: UserId,
+    /// The customer's own id, once somebody logged in.
+    pub external_id: Option<String>,
 }
 
 /// A session, as its events name it.
@@ -106,6 +115,8 @@ struct DeviceAttributes {
 pub(crate) struct Common {
     /// The device.
     device: DeviceData,
+    /// The customer's own id, if somebody was logged in.
+    external_id: Option<String>,
     /// The session that it belongs to; null outside of any.
     session_id: Option<SessionId>,
     /// When that session began; null when its start was not reported before.
@@ -260,7 +271,7 @@ impl DeviceEvent<'_> {
     }
 
     fn common(&self) -> Common {
-        let Self { device, session, user_id, platform_type, .. } = *self;
+        let Self { device, session, owner, platform_type, .. } = *self;
         let device = DeviceData {
             analytics_device_id: device.analytics_device_id.clone(),
             app_version: device.app_version.clone(),
@@ -272,9 +283,10 @@ impl DeviceEvent<'_> {
         };
         Common {
             device,
+            external_id: owner.external_id.clone(),
             session_id: session.map(|session| session.id),
             session_started_at: session.and_then(|session| session.started_at),
-            user_id: user_id.uuid(),
+            user_id: owner.user_id.uuid(),
         }
     }
 }

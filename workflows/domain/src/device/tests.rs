@@ -60,7 +60,10 @@ fn body(happened: Happened<'_>) -> Value {
         event_id: EventId::of_device(place(), 1, "e1"),
         event_time: Timestamp::from_micros(1_795_000_000_000_000),
         device: &device,
-        user_id: UserId::of_device(place()),
+        owner: &DeviceOwner {
+            user_id: UserId::of_device(place(), 0),
+            external_id: Some("anna@example.com".to_owned()),
+        },
         session: Some(SessionMark {
             id: SessionId::new(id(3)),
             started_at: Some(Timestamp::from_micros(1_794_999_000_000_000)),

@@ -3,13 +3,12 @@
 use super::PURCHASE_UPDATED;
 use crate::device::DeviceEventKind;
 use crate::transition::TransitionKind;
-use crate::user::USER_FORGOTTEN;
+use crate::user::{TRANSFERS, USER_FORGOTTEN};
 use serde::{Deserialize, Serialize};
 
 /// Documented types that no connected store causes today. The types that are sent are named where their bodies are
 /// built.
-const NOT_YET: [&str; 3] =
-    ["user.subscription.paused", "user.subscription.transferred.from", "user.subscription.transferred.to"];
+const NOT_YET: [&str; 1] = ["user.subscription.paused"];
 
 /// A destination's requests fail.
 pub const DESTINATION_FAILING: &str = "destination.failing";
@@ -129,12 +128,8 @@ pub fn unsent_choices(chosen: &[String]) -> Vec<String> {
 /// All valid choices: the wildcards, then every documented type, whether or not we send it.
 #[must_use]
 pub fn choices() -> Vec<&'static str> {
-    let sent = TransitionKind::ALL
-        .iter()
-        .map(|what| what.event_type())
-        .chain([PURCHASE_UPDATED])
-        .chain(OPERATORS)
-        .chain(BY_NAME);
+    let of_users = TransitionKind::ALL.iter().map(|what| what.event_type()).chain(TRANSFERS);
+    let sent = of_users.chain([PURCHASE_UPDATED]).chain(OPERATORS).chain(BY_NAME);
     let reported = DeviceEventKind::ALL.iter().map(|kind| kind.as_str());
     let mut types: Vec<_> = NOT_YET.into_iter().chain(sent).chain(reported).collect();
     types.sort_unstable();

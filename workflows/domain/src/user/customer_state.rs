@@ -2,7 +2,7 @@
 //! The bodies of `user.*` have the same state, by the same functions.
 
 use super::journey::Journey;
-use super::{ActiveEntitlement, OwnedPurchase, active_entitlements, active_skus};
+use super::{ActiveEntitlement, OwnedPurchase, UserDevice, active_entitlements, active_skus};
 use crate::environment::Environment;
 use crate::ids::{CollapseKey, DeviceId, PlatformId};
 use crate::time::Timestamp;
@@ -43,6 +43,18 @@ pub struct CustomerDevicePlatform {
     pub platform_type: String,
     /// The store's name of the app.
     pub marketplace_app_id: String,
+}
+
+impl From<UserDevice> for CustomerDevice {
+    fn from(device: UserDevice) -> Self {
+        let platform = CustomerDevicePlatform {
+            id: device.platform_id,
+            name: device.platform_name,
+            platform_type: device.platform_type,
+            marketplace_app_id: device.marketplace_app_id,
+        };
+        Self { id: device.id, platform }
+    }
 }
 
 /// One purchase of a customer, as it counts for the state.

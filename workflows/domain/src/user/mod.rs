@@ -7,8 +7,10 @@ mod change;
 mod customer_state;
 mod forgotten;
 mod journey;
+mod named;
 mod profile;
 mod succession;
+mod transfer;
 
 #[cfg(test)]
 mod tests;
@@ -18,15 +20,17 @@ pub use change::announce_change;
 pub use customer_state::{AnnouncedRecord, CustomerDevice, CustomerDevicePlatform, CustomerPurchase, CustomerState};
 pub use forgotten::{ForgottenAppUser, ForgottenNames, USER_FORGOTTEN, UserForgotten};
 pub use journey::Journey;
+pub use named::with_external_id;
 pub use profile::{Attributes, Profile, ProfileUpdated, paid_in_usd};
 pub use succession::announce_succession;
+pub use transfer::{TRANSFERRED_FROM, TRANSFERRED_TO, TRANSFERS};
 
 pub(crate) use forgotten::ForgottenBody;
 
 use crate::catalogue::{Entitlement, Listing, ProductRef};
 use crate::environment::Environment;
 use crate::event::{Details, additions_are_optional};
-use crate::ids::{CollapseKey, EventId, PlatformId, UserId};
+use crate::ids::{CollapseKey, DeviceId, EventId, PlatformId, TransferId, UserId};
 use crate::purchase::{Purchase, State};
 use crate::time::Timestamp;
 use schemars::JsonSchema;
@@ -90,6 +94,25 @@ pub struct UserEvent<'a> {
     pub user_revision: i64,
     /// All purchases of the user, after this settling, in the order of their keys.
     pub owned: &'a [OwnedPurchase],
+    /// The user's devices, the one that was seen last in front.
+    pub devices: &'a [UserDevice],
+    /// The transfer that it announces.
+    pub transfer: Option<TransferId>,
+}
+
+/// A device of a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserDevice {
+    /// Which one.
+    pub id: DeviceId,
+    /// The app on its store.
+    pub platform_id: PlatformId,
+    /// The name of that platform.
+    pub platform_name: String,
+    /// The store, as in `platforms.store`.
+    pub platform_type: String,
+    /// The store's name of the app.
+    pub marketplace_app_id: String,
 }
 
 /// Something that happened to a user, and the user's state after it.
@@ -125,6 +148,17 @@ pub(crate) struct UserBody {
     /// About the purchase that the event is about.
     #[serde(flatten)]
     details: Details,
+    /// The transfer; the same in both of its events, and absent from all others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transfer_id: Option<TransferId>,
+}
+
+/// The part of a body that depends on the user's purchases.
+#[derive(Debug, Serialize)]
+struct UserState {
+    active_entitlements: Vec<ActiveEntitlement>,
+    active_skus: Vec<String>,
+    customer_journey_state: Journey,
 }
 
 /// An active entitlement, by the purchase that gives it longest.
@@ -168,6 +202,18 @@ struct DevicePlatform {
     marketplace_app_id: String,
 }
 
+impl Device {
+    fn of(device: &UserDevice) -> Self {
+        let platform = DevicePlatform {
+            id: device.platform_id.uuid(),
+            name: device.platform_name.clone(),
+            platform_type: device.platform_type.clone(),
+            marketplace_app_id: device.marketplace_app_id.clone(),
+        };
+        Self { id: device.id.uuid(), platform }
+    }
+}
+
 /// A name in another system.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ExternalId {
@@ -188,7 +234,7 @@ impl UserEvent<'_> {
             active_entitlements: active_entitlements(self.owned),
             active_skus: active_skus(self.owned),
             customer_journey_state: Journey::of(self.owned),
-            devices: Vec::new(),
+            devices: self.devices.iter().map(Device::of).collect(),
             event_type: self.event_type.to_owned(),
             event_platform: self.event_platform.to_owned(),
             external_ids: external_ids(self.customer, self.receipt_id),
@@ -198,6 +244,7 @@ impl UserEvent<'_> {
             user_revision: self.user_revision,
             occurred_at: self.occurred_at,
             details: self.details.clone(),
+            transfer_id: self.transfer,
         };
         // Serialization fails only for maps with keys that are no strings, and there is none.
         serde_json::to_value(body).unwrap_or_default()
@@ -226,8 +273,13 @@ pub fn on_platforms(owned: &[OwnedPurchase], platforms: &[PlatformId]) -> Vec<Ow
 /// The user's state over these purchases, as in the body.
 #[must_use]
 pub fn state(owned: &[OwnedPurchase]) -> Value {
+    let state = UserState {
+        active_entitlements: active_entitlements(owned),
+        active_skus: active_skus(owned),
+        customer_journey_state: Journey::of(owned),
+    };
     // Serialization fails only for maps with keys that are no strings, and there is none.
-    serde_json::to_value(CustomerState::of(owned, Vec::new())).unwrap_or_default()
+    serde_json::to_value(state).unwrap_or_default()
 }
 
 impl OwnedPurchase {

@@ -20,6 +20,8 @@ use std::collections::BTreeSet;
 const NO_SUBSCRIPTION: &str = "none";
 /// The fields of an active entitlement that are not part of a profile.
 const NOT_SHOWN: [&str; 6] = ["description", "expiration", "last_verified", "name", "purchase_platform", "sku_ref_id"];
+/// The fields of the state that are sent with a profile and are no reason for one: devices come and go with sessions.
+const NO_REASON: [&str; 1] = ["devices"];
 /// The fields of the customer's journey that are not part of a profile.
 const NOT_SHOWN_OF_JOURNEY: [&str; 3] = ["in_account_hold", "in_pause", "is_cancelled"];
 
@@ -119,9 +121,11 @@ impl Profile {
         state_digest(&json!({ "state": self.shown(), "extended": extended, "external_id": external_id }))
     }
 
-    /// The state without the fields that no profile has, so that a new date of verification alone is no change.
+    /// The state without the fields that no profile has, so that a new date of verification alone is no change, nor a
+    /// device.
     fn shown(&self) -> Value {
         let mut shown = self.state.clone();
+        remove(shown.as_object_mut(), &NO_REASON);
         let entitlements = shown.get_mut("active_entitlements").and_then(Value::as_array_mut);
         for entitlement in entitlements.into_iter().flatten() {
             remove(entitlement.as_object_mut(), &NOT_SHOWN);
@@ -211,5 +215,23 @@ impl ProfileUpdated<'_> {
             fields.insert("platform_environment".to_owned(), json!(self.platform_environment));
         }
         body
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Attributes, Profile};
+    use serde_json::json;
+
+    #[test]
+    fn devices_alone_are_no_new_profile() {
+        let before = Profile::of(&[], None);
+        let mut after = before.clone();
+        after.state["devices"] = json!([{ "id": "d", "platform": { "id": "p" } }]);
+        for attributes in [Attributes::Documented, Attributes::Extended] {
+            assert_eq!(before.digest(attributes, None), after.digest(attributes, None));
+        }
+        after.state["active_skus"] = json!(["gold"]);
+        assert_ne!(before.digest(Attributes::Documented, None), after.digest(Attributes::Documented, None));
     }
 }

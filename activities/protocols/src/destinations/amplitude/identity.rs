@@ -1,6 +1,6 @@
 //! The user and the device that an event belongs to.
 
-use super::settings::{Settings, UserIdSource, WithoutExternalId};
+use super::settings::{Settings, UserIdSource};
 use storage::{Rendered, Unsent};
 
 /// Ids that Amplitude refuses, in lower case and without surrounding spaces: placeholders that faulty programs send
@@ -34,8 +34,10 @@ const LOWER: &str = "lower it (`--min-id-length`) if the project takes such ids"
 pub struct Identity {
     /// The user's id in Amplitude; `None` while the user has no external id and the setting sends events without one.
     pub user_id: Option<String>,
-    /// settle's id of the purchase's first user. It never changes: Amplitude would count a retry with another device id
-    /// as a second event. When that user is merged into another, it links the two in Amplitude.
+    /// The app's own Amplitude device id of the customer, if there is one that Amplitude takes; else settle's id of the
+    /// purchase's first user, which links the two in Amplitude when that user is merged into another. Storage shows the
+    /// same ids in all deliveries of an event, because Amplitude would count a retry with another device id as a second
+    /// event.
     pub device_id: String,
 }
 
@@ -46,18 +48,13 @@ pub fn of(settings: &Settings, unsent: &Unsent) -> Result<Identity, Rendered> {
             why: "it is about no customer, and Amplitude takes events of customers only".into(),
         });
     };
-    let user_id = match (settings.user_id, unsent.external_id.as_deref(), settings.without_external_id) {
-        (UserIdSource::UserId, _, _) => Some(user.to_string()),
-        (UserIdSource::ExternalId, Some(id), _) => Some(usable(id, settings.min_id_length)?.to_owned()),
-        (UserIdSource::ExternalId, None, WithoutExternalId::Send) => None,
-        (UserIdSource::ExternalId, None, WithoutExternalId::Wait) => {
-            return Err(Rendered::Wait { why: "the customer has no external id yet".into() });
-        }
-        (UserIdSource::ExternalId, None, WithoutExternalId::Skip) => {
-            return Err(Rendered::Skip { why: "the customer has no external id".into() });
-        }
+    let user_id = match (settings.user_id, unsent.external_id.as_deref()) {
+        (UserIdSource::UserId, _) => Some(user.to_string()),
+        (UserIdSource::ExternalId, Some(id)) => Some(usable(id, settings.min_id_length)?.to_owned()),
+        (UserIdSource::ExternalId, None) => settings.without_external_id.put_aside().map_or(Ok(None), Err)?,
     };
-    Ok(Identity { user_id, device_id: first.to_string() })
+    let own = unsent.analytics_device_id.as_deref().filter(|id| is_usable(settings, id));
+    Ok(Identity { user_id, device_id: own.map_or_else(|| first.to_string(), str::to_owned) })
 }
 
 /// The metric's label for a refused external id; `None` when the id is valid or not sent.

@@ -44,6 +44,10 @@ const OCCURRED_AT: [&str; 2] = ["/occurred_at", "/attributes/occurred_at"];
 const PRICES: [&str; 2] = ["price_in_usd", "purchase_price"];
 /// The user's total payments: a text in the stored profile, a number here.
 const LIFETIME_VALUE: &str = "ltv_usd";
+/// Maximum number of devices, and of their platforms: so many ids fit into the 1024 characters of a value.
+const MAX_DEVICES: usize = 20;
+/// The attributes of the customer's devices: their names, and the parts of the members of `devices` that they list.
+const OF_DEVICES: [(&str, &str); 2] = [("device_ids", "/id"), ("device_platforms", "/platform/id")];
 /// The names of flags in `customer_journey_state` of a `user.*` body.
 const JOURNEY: [&str; 4] = ["former_subscriber", "in_grace_period", "in_intro_offer_period", "in_trial_period"];
 
@@ -95,7 +99,7 @@ pub fn of_event(unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
 
 /// The user attributes that the integration sends. Unknown ones are left out.
 pub fn of_user(settings: &Settings, unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
-    let mut all = documented(settings, &unsent.user_state, caps);
+    let mut all = documented(settings, unsent, caps);
     all.extend(extended(settings, unsent).into_iter().filter(|(_, value)| !value.is_null()));
     all
 }
@@ -105,7 +109,10 @@ pub fn of_user(settings: &Settings, unsent: &Unsent, caps: &mut Caps) -> Map<Str
 pub fn operations(settings: &Settings, unsent: &Unsent, caps: &mut Caps) -> Value {
     let unknown = extended(settings, unsent).into_iter().filter(|(_, value)| value.is_null());
     let unset: Map<String, Value> = unknown.map(|(name, _)| (name, json!("-"))).collect();
-    let set = of_user(settings, unsent, caps);
+    let mut set = of_user(settings, unsent, caps);
+    // Devices come with the events of the customer. A profile without any is no reason to forget them.
+    let of_devices = OF_DEVICES.map(|(attribute, _)| format!("{}{attribute}", settings.prefix));
+    set.retain(|name, value| !of_devices.contains(name) || *value != json!([]));
     if unset.is_empty() { json!({ "$set": set }) } else { json!({ "$set": set, "$unset": unset }) }
 }
 
@@ -119,18 +126,19 @@ fn extended(settings: &Settings, unsent: &Unsent) -> Map<String, Value> {
     stored.into_iter().flatten().map(named).collect()
 }
 
-/// The eight attributes of the documented integration, from the state in the body of a `user.*` event.
-fn documented(settings: &Settings, state: &Value, caps: &mut Caps) -> Map<String, Value> {
-    let lists = [
-        ("active_entitlements", "active_entitlements", "/entitlement_ref_id"),
-        skus(state),
-        ("device_ids", "devices", "/id"),
-        ("device_platforms", "devices", "/platform/id"),
-    ];
+/// The eight attributes of the documented integration, from the state of the user. The devices are those in the body of
+/// a `user.*` event, in every environment and on every platform.
+fn documented(settings: &Settings, unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
+    let state = &unsent.user_state;
+    let lists = [("active_entitlements", "active_entitlements", "/entitlement_ref_id"), skus(state)];
     let lists = lists.map(|(attribute, list, part)| (attribute, caps.list(texts(state, list, part))));
+    // `devices` has the newest ones in front.
+    let devices = OF_DEVICES.map(|(attribute, part)| {
+        (attribute, caps.list(texts(&unsent.body, "devices", part).into_iter().take(MAX_DEVICES)))
+    });
     let journey = JOURNEY.map(|name| (name, json!(flag(state, name))));
     let named = |(attribute, value): (&str, Value)| (format!("{}{attribute}", settings.prefix), value);
-    lists.into_iter().chain(journey).map(named).collect()
+    lists.into_iter().chain(devices).chain(journey).map(named).collect()
 }
 
 /// Where the body contains the SKUs: attribute, list, and part of each member. Events of earlier versions have a SKU

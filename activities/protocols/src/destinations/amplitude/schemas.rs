@@ -1,11 +1,12 @@
 //! The fields of an Amplitude destination as JSON Schemas, for the API's documentation.
 
 use crate::destinations::schemas::{KindSchemas, fields, nullable};
+use crate::destinations::unnamed;
 use serde_json::json;
 
 /// The fields that an Amplitude destination takes and shows.
 pub fn schemas() -> KindSchemas {
-    let settings = fields(json!({
+    let mut settings = fields(json!({
         "endpoint": {
             "type": "string", "examples": ["standard"],
             "description": "The region of the project: `standard`, `eu`, or a URL whose origin the setting \
@@ -14,10 +15,6 @@ pub fn schemas() -> KindSchemas {
         "user_id": {
             "type": "string", "enum": ["external_id", "user_id"], "default": "external_id",
             "description": "Which id identifies a customer: the app's own (`external_id`) or settle's (`user_id`).",
-        },
-        "without_external_id": {
-            "type": "string", "enum": ["send", "wait", "skip"], "default": "send",
-            "description": "What happens to events of customers without an external id.",
         },
         "min_id_length": {
             "type": "integer", "minimum": 1, "maximum": 36, "default": 5,
@@ -36,6 +33,7 @@ pub fn schemas() -> KindSchemas {
             "description": "The Amplitude partner that sends the events; part of each of them.",
         },
     }));
+    settings.extend(unnamed::schema());
     let mut created = settings.clone();
     created.extend(fields(json!({
         "api_key": {

@@ -2,6 +2,7 @@
 
 use super::keys::StoredKeys;
 use crate::destinations::Allowed;
+use crate::destinations::unnamed::{self, WithoutExternalId};
 use domain::user::Attributes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -37,7 +38,8 @@ pub struct Settings {
     pub endpoint: Option<Endpoint>,
     /// Which id identifies a user.
     pub user_id: UserIdSource,
-    /// What happens to events of users without an external id.
+    /// What happens to events of users without an external id. Those that are sent have the device id alone: Amplitude
+    /// merges the device into the user after the first event with both ids.
     pub without_external_id: WithoutExternalId,
     /// The project's minimum length of an id.
     pub min_id_length: u64,
@@ -62,20 +64,6 @@ pub enum UserIdSource {
     ExternalId,
     /// settle's `user_id`.
     UserId,
-}
-
-/// What happens to events of users without an external id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum WithoutExternalId {
-    /// They are sent with the device id alone. Amplitude merges the device into the user after the first event with
-    /// both ids.
-    #[default]
-    Send,
-    /// They wait for the external id.
-    Wait,
-    /// They are not sent.
-    Skip,
 }
 
 /// The endpoint for events.
@@ -117,9 +105,9 @@ impl Settings {
             "user_id" => {
                 choice(value).map(|choice| self.user_id = choice).ok_or("`external_id` (the default) or `user_id`")
             }
-            "without_external_id" => choice(value)
-                .map(|choice| self.without_external_id = choice)
-                .ok_or("`send` (the default), `wait` or `skip`"),
+            unnamed::FIELD => {
+                WithoutExternalId::parse(value).map(|choice| self.without_external_id = choice).ok_or(unnamed::EXPECTED)
+            }
             "min_id_length" => {
                 min_id_length(value).map(|least| self.min_id_length = least).ok_or("a whole number from 1 to 36")
             }

@@ -1,4 +1,4 @@
-//! The settings of a webhook: `{"url", "headers": [names], "signature", "public_key"?}`.
+//! The settings of a webhook: `{"url", "headers": [names], "signature", "without_external_id", "public_key"?}`.
 //!
 //! Its secrets are sealed separately.
 
@@ -7,6 +7,7 @@ use super::secrets::Secrets;
 use super::signature::{Key, Version};
 use crate::destinations::redaction::without_beginning;
 use crate::destinations::schedule::Schedule;
+use crate::destinations::unnamed::{self, WithoutExternalId};
 use crate::destinations::{Allowed, ChangedSettings, Invalid, KindFields, NewSettings, Rotation};
 use crate::http::{self, Rules};
 use domain::Timestamp;
@@ -16,8 +17,10 @@ use storage::{Destination, Traits};
 use url::Url;
 
 /// The fields of a webhook. Keys can be set only on creation; later a rotation replaces them.
-pub const FIELDS: KindFields =
-    KindFields { changeable: &["url", "headers", "signature"], on_creation: &["secret", "private_key"] };
+pub const FIELDS: KindFields = KindFields {
+    changeable: &["url", "headers", "signature", unnamed::FIELD],
+    on_creation: &["secret", "private_key"],
+};
 /// The expected form of a URL.
 const EXPECTED: &str = "a URL such as https://example.com/hook";
 /// The values of `signature`, and the versions that each chooses. The first value is the default.
@@ -45,8 +48,8 @@ pub struct Config {
     hidden: Vec<SecretString>,
 }
 
-/// Builds a webhook from `url`, `headers`, `signature`, `secret` and `private_key`; only `url` is required. A forbidden
-/// address or port in the URL is refused here. A host name is resolved and checked only when a request is sent.
+/// Builds a webhook from its fields, of which only `url` is required. A forbidden address or port in the URL is refused
+/// here. A host name is resolved and checked only when a request is sent.
 ///
 /// # Errors
 /// All invalid fields.
@@ -74,7 +77,8 @@ pub fn create(fields: &Map<String, Value>, allowed: &Allowed, random: [u8; 32]) 
     Ok(NewSettings { settings, secret, shown, traits: Traits::default() })
 }
 
-/// Changes `url`, `signature` (null sets the default) and `headers` (null removes one header, or all).
+/// Changes `url`, `signature` and `without_external_id` (null sets the default), and `headers` (null removes one header,
+/// or all).
 ///
 /// # Errors
 /// All invalid fields.
@@ -166,6 +170,12 @@ pub fn redact(config: &Config, text: &str) -> String {
     without_beginning(whole, config.hidden.iter().map(|secret| secret.expose_secret()), REDACTED)
 }
 
+/// What happens to events of customers without an external id, by the stored settings.
+#[must_use]
+pub fn without_external_id(settings: &Value) -> WithoutExternalId {
+    settings.get(unnamed::FIELD).and_then(WithoutExternalId::parse).unwrap_or_default()
+}
+
 /// The current shared secret.
 #[must_use]
 pub fn newest_secret(secret: &SecretString) -> Option<SecretString> {
@@ -197,6 +207,11 @@ fn apply(
     }
     let signature = settings.get("signature").cloned().unwrap_or_else(|| json!(SIGNATURES[0].0));
     settings.insert("signature".to_owned(), signature);
+    let without_external_id = fields.get(unnamed::FIELD).or_else(|| before.get(unnamed::FIELD)).unwrap_or(&Value::Null);
+    match WithoutExternalId::parse(without_external_id) {
+        Some(choice) => drop(settings.insert(unnamed::FIELD.to_owned(), json!(choice))),
+        None => wrong.push(Invalid::new(unnamed::FIELD, unnamed::EXPECTED)),
+    }
     wrong.extend(note_public_key(&mut settings, secrets).err());
     if wrong.is_empty() { Ok(settings) } else { Err(wrong) }
 }

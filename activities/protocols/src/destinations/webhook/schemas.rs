@@ -1,11 +1,12 @@
 //! The fields of a webhook as JSON Schemas, for the API's documentation.
 
 use crate::destinations::schemas::{KindSchemas, fields, nullable};
+use crate::destinations::unnamed;
 use serde_json::json;
 
 /// The fields that a webhook takes and shows.
 pub fn schemas() -> KindSchemas {
-    let changeable = fields(json!({
+    let mut changeable = fields(json!({
         "url": { "type": "string", "format": "uri", "description": "The endpoint.", "examples": ["https://example.com/hook"] },
         "headers": {
             "type": "object", "additionalProperties": { "type": ["string", "null"] }, "maxProperties": 20,
@@ -17,6 +18,7 @@ pub fn schemas() -> KindSchemas {
             "description": "Standard Webhooks: `v1` by the shared secret, `v1a` by a key whose public half the receiver has.",
         },
     }));
+    changeable.extend(unnamed::schema());
     let mut created = changeable.clone();
     created.extend(fields(json!({
         "secret": {
@@ -26,7 +28,7 @@ pub fn schemas() -> KindSchemas {
             "type": "string", "writeOnly": true, "description": "`whsk_…`; a new one when absent.",
         },
     })));
-    let shown = fields(json!({
+    let mut shown = fields(json!({
         "url": { "type": "string", "format": "uri", "description": "The endpoint.", "examples": ["https://example.com/hook"] },
         "headers": { "type": "array", "items": { "type": "string" }, "description": "The names of its headers." },
         "signature": { "type": "string", "enum": ["v1", "v1a", "v1,v1a"], "description": "The versions of its signatures." },
@@ -35,7 +37,8 @@ pub fn schemas() -> KindSchemas {
             "type": "string", "format": "date-time", "description": "Until when replaced secrets sign too.",
         },
     }));
-    let changed = nullable(changeable, &["headers", "signature"]);
+    shown.extend(unnamed::schema());
+    let changed = nullable(changeable, &["headers", "signature", unnamed::FIELD]);
     let example = json!({ "kind": super::KIND, "name": "hook", "url": "https://example.com/hook" });
     KindSchemas { kind: super::KIND, created, required: &["url"], changed, shown, example }
 }

@@ -201,6 +201,8 @@ CREATE TABLE users (
     id TEXT NOT NULL PRIMARY KEY,
     app_id TEXT NOT NULL REFERENCES apps (id),
     external_id TEXT,
+    -- The app's own id of the customer's device in its analytics; NULL where it named none.
+    analytics_device_id TEXT,
     revision BIGINT NOT NULL,
     created_at BIGINT NOT NULL
 );
@@ -586,6 +588,9 @@ CREATE TABLE deliveries (
     -- NULL again once the delivery ended: a redelivery is another one.
     body TEXT,
     environment TEXT,
+    -- The device id of the customer that the body was rendered with; NULL also where there was none. It stays, for a
+    -- redelivery has the same.
+    analytics_device_id TEXT,
     -- The revenue in the body, in USD; below 0 for a refund. NULL when the body has none, and before the first claim.
     revenue TEXT,
     last_error TEXT,
@@ -610,7 +615,9 @@ CREATE INDEX deliveries_dead ON deliveries (status, seq) WHERE status = 'dead';
 CREATE INDEX deliveries_due ON deliveries (destination_id, next_due_at) WHERE status = 'pending';
 -- Deliveries that were tried before a destination recovered are due since the recovery.
 CREATE INDEX deliveries_tried ON deliveries (destination_id, tried_at) WHERE status = 'pending';
-CREATE INDEX deliveries_waiting ON deliveries (collapse_key) WHERE status = 'waiting';
+CREATE INDEX deliveries_waiting ON deliveries (collapse_key, destination_id, seq) WHERE status = 'waiting';
+-- For those that waited too long.
+CREATE INDEX deliveries_waiting_since ON deliveries (created_at) WHERE status = 'waiting';
 -- For lists.
 CREATE INDEX deliveries_unnamed ON deliveries (seq) WHERE status = 'waiting';
 CREATE INDEX deliveries_skipped ON deliveries (seq) WHERE status = 'skipped';

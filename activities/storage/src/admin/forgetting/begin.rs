@@ -144,7 +144,7 @@ const REPLACE_NAME: Sql = statement! {"
 "};
 const DELETE_NAME: Sql = statement!("DELETE FROM store_users WHERE app_id = ? AND store = ? AND app_user_id = ?");
 const MOVE_OTHERS: Sql = statement!("UPDATE store_users SET user_id = ? WHERE user_id = ?");
-const REMOVE_NAME: Sql = statement!("UPDATE users SET external_id = NULL WHERE id = ?");
+const REMOVE_NAME: Sql = statement!("UPDATE users SET external_id = NULL, analytics_device_id = NULL WHERE id = ?");
 const RAISE: Sql = statement! {"
     UPDATE users
     SET revision = (SELECT MAX(f.revision) FROM users f WHERE f.id IN (?*))

@@ -26,8 +26,8 @@ pub struct Lane<'a> {
     pub destination: Destination,
     pub row: LaneRow,
     pub health: HealthRow,
-    /// The user who owns the purchase, whose lane at the destination is locked. `None` if the destination does not get
-    /// requests user by user, or if the purchase has no user.
+    /// The user whom the next event is about, whose lane at the destination is locked: the owner of the purchase, or the one
+    /// before a transfer. `None` if the destination does not get requests user by user, or if the purchase has no user.
     pub user: Option<UserLane>,
     pub start: Start,
     /// The slot of the destination, if the claim took one.

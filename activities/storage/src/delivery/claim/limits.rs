@@ -7,6 +7,7 @@ use crate::db::fault;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, Number, row, sql};
 use crate::db::writer::Write;
+use crate::delivery::claim::pick::SUBJECT;
 use crate::delivery::health;
 use crate::delivery::lanes::{Claim, Claimed, Idle, Mode};
 use crate::delivery::slots;
@@ -14,7 +15,7 @@ use crate::delivery::user_lanes::{self, UserLane};
 use crate::events::deliveries;
 use crate::settings::destinations;
 use domain::health::{Slot, slot, wait_until};
-use domain::{DestinationId, Environment, UserId};
+use domain::{DestinationId, Environment, EventId, UserId};
 use std::time::Duration;
 
 /// Maximum wait before a lane is claimed again while a request about its user is in flight for another purchase: most
@@ -35,8 +36,8 @@ pub const SENT_ENVIRONMENT: &str =
 
 /// Sets when a request for this lane may start, or returns why it may not start now. Locks the user. Without a slot, waits
 /// for one; near the limits, takes all of them; then reads the destination again. Only its user holds back a probe.
-pub fn start(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Option<Claimed>, Error> {
-    if let Some(claimed) = user(write, lane)? {
+pub fn start(write: &mut Write<'_>, lane: &mut Lane<'_>, next: EventId) -> Result<Option<Claimed>, Error> {
+    if let Some(claimed) = user(write, lane, next)? {
         return Ok(Some(claimed));
     }
     if write.connection.is_shared() && !is_far(lane) {
@@ -93,19 +94,21 @@ fn renew(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<bool, Error> {
 }
 
 const OWNER: Sql = statement! {hot "purchases_pkey or sqlite_autoindex_purchases", "
-    SELECT p.user_id, {SENT_ENVIRONMENT} AS environment
+    SELECT {SUBJECT} AS user_id, {SENT_ENVIRONMENT} AS environment
     FROM purchases p
     JOIN platforms f ON f.id = p.platform_id
+    LEFT JOIN events e ON e.id = ?
+    LEFT JOIN users u ON u.id = e.user_id
     WHERE p.collapse_key = ?
 "};
 
-/// Locks the user of the lane, if the destination gets requests user by user. Returns why no request about the user may
+/// Locks the user of the event that is next, if the destination gets requests user by user. Returns why no request about the user may
 /// be sent now.
-fn user(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Option<Claimed>, Error> {
+fn user(write: &mut Write<'_>, lane: &mut Lane<'_>, next: EventId) -> Result<Option<Claimed>, Error> {
     if !lane.destination.per_user {
         return Ok(None);
     }
-    let owner: Option<Owner> = sql(OWNER).bind(lane.claim.key).first(write.connection)?;
+    let owner: Option<Owner> = sql(OWNER).bind(next).bind(lane.claim.key).first(write.connection)?;
     let Some(Owner { user_id: Some(user), environment }) = owner else { return Ok(None) };
     let user = UserLane { destination: lane.claim.destination, user, environment };
     let Some(rows) = user_lanes::lock_free(write, user)? else {

@@ -23,7 +23,7 @@ use crate::settings::destinations;
 use domain::health::wait_until;
 use lane::{BUSY, Lane, Start, closed, live_lease};
 use pick::{Heads, due_at, next};
-use render::{Frozen, State, Tries};
+use render::{Frozen, FrozenBody, State, Tries};
 
 /// Leases a lane for one request.
 pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<Claimed, Error> {
@@ -71,7 +71,7 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
         Ok(head) => head,
         Err(claimed) => return Ok(claimed),
     };
-    if let Some(claimed) = limits::start(write, &mut lane)? {
+    if let Some(claimed) = limits::start(write, &mut lane, head.event_id)? {
         return Ok(claimed);
     }
     pick::supersede(write, claim)?;
@@ -185,13 +185,15 @@ const BEGIN: Sql = statement! {"
 
 const FREEZE: Sql = statement! {"
     UPDATE deliveries
-    SET attempts = ?, body = ?, environment = ?, revenue = COALESCE(revenue, ?), first_tried_at = ?, tried_at = ?
+    SET attempts = ?, body = ?, environment = ?, revenue = COALESCE(revenue, ?),
+        analytics_device_id = COALESCE(analytics_device_id, ?), first_tried_at = ?, tried_at = ?
     WHERE id = ?
 "};
 
 /// Begins an attempt. If the last attempt ended before its request was sent, its row is used again.
 fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt, Error> {
-    let Frozen { row, body, environment, revenue, state, pending, tries } = frozen;
+    let Frozen { row, body: FrozenBody { body, environment, revenue, analytics_device_id }, state, pending, tries } =
+        frozen;
     if pending.first(write.connection)?.is_none() {
         // The destination was deleted after the delivery was picked. The next claim will end its deliveries.
         return Err(Error::unavailable(AlreadyFinished));
@@ -211,6 +213,7 @@ fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt
         .bind(body.as_str())
         .bind(environment)
         .bind(revenue)
+        .bind(analytics_device_id)
         .bind(first_tried_at)
         .bind(write.now)
         .bind(row.id)

@@ -4,15 +4,15 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, sql};
+use crate::db::statement::{Ahead, row, sql};
 use crate::db::writer::Write;
 use crate::delivery::claim::lane::Lane;
 use crate::delivery::lanes::{Claim, LaneKey};
 use crate::events::deliveries::{DeliveryRow, FREED, SELECT};
-use domain::Timestamp;
 use domain::event::REVENUE_ADJUSTED;
 use domain::health::Health;
 use domain::user::PROFILE_UPDATED;
+use domain::{EventId, Timestamp, UserId};
 
 /// Why a profile is superseded.
 const NEWER_PROFILE: &str = "a newer state of the user stands for it";
@@ -83,8 +83,27 @@ const FOLLOWERS: Sql = statement! {hot "deliveries_pending", "
     LIMIT ?
 "};
 
+/// The user whom an event `e` of a purchase `p` is about, by its user `u`. An anonymous user may have become another one
+/// since. One with an external id is a user still, even if the purchase is another user's now.
+pub const SUBJECT: &str = "CASE WHEN u.external_id IS NULL THEN p.user_id ELSE u.id END";
+
+row! {
+    struct Subject {
+        id: EventId,
+        user_id: Option<UserId>,
+    }
+}
+
+const SUBJECTS: Sql = statement! {hot "events_id", "
+    SELECT e.id, {SUBJECT} AS user_id
+    FROM events e
+    LEFT JOIN users u ON u.id = e.user_id
+    LEFT JOIN purchases p ON p.collapse_key = e.collapse_key
+    WHERE e.id IN (?*)
+"};
+
 /// The deliveries that may follow an event in its request: the next ones in order, up to the first that was tried and
-/// is not due yet, or that changes a payment.
+/// is not due yet, that changes a payment, or that is about another user.
 pub fn followers(
     write: &mut Write<'_>,
     lane: &Lane<'_>,
@@ -97,7 +116,15 @@ pub fn followers(
     // The body of a change of a payment depends on whether the payment was delivered, so they never share a request.
     let may_follow = |row: &DeliveryRow| row.event_type != REVENUE_ADJUSTED;
     let is_due = |row: &DeliveryRow| row.tried_at.is_none() || due_at(row, &lane.health.health) <= write.now;
-    Ok(rows.into_iter().take_while(|row| may_follow(row) && is_due(row)).collect())
+    let mut rows: Vec<DeliveryRow> = rows.into_iter().take_while(|row| may_follow(row) && is_due(row)).collect();
+    if !rows.is_empty() {
+        let ids = rows.iter().map(|row| row.event_id).chain([head.event_id]);
+        let subjects: Vec<Subject> = sql(SUBJECTS).uncached().bind_list(ids).all(write.connection)?;
+        let subject = |event| subjects.iter().find(|one| one.id == event).and_then(|one| one.user_id);
+        let others = rows.iter().position(|row| subject(row.event_id) != subject(head.event_id));
+        rows.truncate(others.unwrap_or(rows.len()));
+    }
+    Ok(rows)
 }
 
 const SUPERSEDE: Sql = statement! {hot "deliveries_pending", "
@@ -119,6 +146,23 @@ pub fn supersede(write: &mut Write<'_>, claim: &Claim) -> Result<(), Error> {
         .bind(claim.destination)
         .bind(claim.key)
         .bind(claim.destination)
+        .later(write.connection)
+}
+
+const SUPERSEDE_WAITING: Sql = statement! {hot "deliveries_waiting", "
+    UPDATE deliveries
+    SET status = 'superseded', last_error = NULL, finished_at = ?, {FREED}
+    WHERE collapse_key = ? AND destination_id = ? AND status = 'waiting' AND event_type = 'purchase.updated' AND seq < ?
+"};
+
+/// Ends every `purchase.updated` of the lane that waits for the external id of its customer and is older than this one
+/// as `superseded`: of the states of a purchase only the newest one waits.
+pub fn supersede_waiting(write: &mut Write<'_>, newer: &DeliveryRow) -> Result<(), Error> {
+    sql(SUPERSEDE_WAITING)
+        .bind(write.now)
+        .bind(newer.collapse_key)
+        .bind(newer.destination_id)
+        .bind(newer.seq)
         .later(write.connection)
 }
 

@@ -28,17 +28,25 @@ pub struct Frozen {
     /// The delivery.
     pub row: DeliveryRow,
     /// Its body.
-    pub body: String,
-    /// The environment in which it is sent.
-    pub environment: Environment,
-    /// The amount in the body, in USD; `None` without an amount, and if the body was frozen before.
-    pub revenue: Option<String>,
+    pub body: FrozenBody,
     /// Whether it carries a state of its user, and whether the destination may have a newer one.
     pub state: State,
     /// A row if it is pending. It is locked then, so that nobody ends it before it is leased.
     pub pending: Ahead<'static, Number>,
     /// Its attempts so far.
     pub tries: Ahead<'static, Tries>,
+}
+
+/// A body, and what is stored beside it.
+pub struct FrozenBody {
+    /// The body.
+    pub body: String,
+    /// The environment in which it is sent.
+    pub environment: Environment,
+    /// The amount in the body, in USD; `None` without an amount, and if the body was frozen before.
+    pub revenue: Option<String>,
+    /// The device id that the body was rendered with; `None` without one, and if the body was frozen before.
+    pub analytics_device_id: Option<String>,
 }
 
 /// Whether an event carries a state of its user, and whether the destination may have a newer one.
@@ -68,8 +76,17 @@ row! {
         first_user_id: Option<UserId>,
         event_external_id: Option<String>,
         owner_external_id: Option<String>,
+        event_device_id: Option<String>,
+        owner_device_id: Option<String>,
         store: Option<String>,
         environment: Option<Environment>,
+    }
+}
+
+row! {
+    /// An earlier delivery of an event, which was attempted.
+    struct Attempted {
+        analytics_device_id: Option<String>,
     }
 }
 
@@ -106,8 +123,8 @@ row! {
 
 /// The result of rendering a body.
 enum Prepared {
-    /// This body, its environment, and the amount in it.
-    Body(String, Environment, Option<String>),
+    /// This body.
+    Body(FrozenBody),
     /// The delivery is not sent in this request: it waits for the customer's id, was skipped, or is dead.
     PutAside,
     /// The delivery is dead because it can never be sent, and operators were notified.
@@ -130,9 +147,13 @@ pub fn batch(
     for row in rows {
         let pending = deliveries::lock_pending_ahead(write, row.id)?;
         let tries = tries(write, &row)?;
-        match body(write, lane, &row)? {
-            Prepared::Body(body, environment, revenue) => {
-                let state = state(write.connection, lane, row.event_id, environment)?;
+        let prepared = body(write, lane, &row)?;
+        if row.event_type == PURCHASE_UPDATED {
+            pick::supersede_waiting(write, &row)?;
+        }
+        match prepared {
+            Prepared::Body(body) => {
+                let state = state(write.connection, lane, row.event_id, body.environment)?;
                 if row.event_type == PROFILE_UPDATED && matches!(state, State::Stale) {
                     pick::supersede_profile(write, &row)?;
                     if removes {
@@ -140,7 +161,7 @@ pub fn batch(
                     }
                     continue;
                 }
-                frozen.push(Frozen { row, body, environment, revenue, state, pending, tries });
+                frozen.push(Frozen { row, body, state, pending, tries });
             }
             Prepared::PutAside => {}
             Prepared::Undeliverable(operator_events) => return Ok(Err(operator_events)),
@@ -159,12 +180,15 @@ const PUT_ASIDE: Sql = statement! {"
 /// dead, and operators are notified, as for one that failed for the last time.
 fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Prepared, Error> {
     if let (Some(body), Some(environment)) = (&row.body, row.environment) {
-        return Ok(Prepared::Body(body.clone(), environment, None));
+        let body = body.clone();
+        return Ok(Prepared::Body(FrozenBody { body, environment, revenue: None, analytics_device_id: None }));
     }
     let (rendered, unsent) = render(write, lane, row)?;
+    let Unsent { environment, analytics_device_id, .. } = unsent;
+    let ready = |body, revenue| Prepared::Body(FrozenBody { body, environment, revenue, analytics_device_id });
     let (status, why) = match rendered {
-        Rendered::Body(body) => return Ok(Prepared::Body(body, unsent.environment, None)),
-        Rendered::Revenue { body, usd } => return Ok(Prepared::Body(body, unsent.environment, Some(usd))),
+        Rendered::Body(body) => return Ok(ready(body, None)),
+        Rendered::Revenue { body, usd } => return Ok(ready(body, Some(usd))),
         Rendered::Wait { why } => (DeliveryStatus::Waiting, why),
         Rendered::Skip { why } => (DeliveryStatus::Skipped, why),
         Rendered::Refuse { why } => (DeliveryStatus::Dead, why),
@@ -183,19 +207,21 @@ fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Pre
     Ok(if operator_events.events.is_empty() { Prepared::PutAside } else { Prepared::Undeliverable(operator_events) })
 }
 
-/// Renders a body. If the result is to wait for the customer's id, locks the user and renders again: so an id that is
-/// set at this moment is not missed.
+/// Renders a body. If the result is to wait for the customer's id, locks the owner of the purchase and renders again: so
+/// an id that is set at this moment is not missed, nor another owner. Whoever names a user, or gives a purchase to
+/// another one, locks the former owner before the waiting deliveries are released.
 fn render(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<(Rendered, Unsent), Error> {
-    let (unsent, owner) = unsent(write.connection, lane, row)?;
-    let rendered = (lane.claim.render)(&lane.destination, &unsent);
-    if !matches!(rendered, Rendered::Wait { .. }) || !write.connection.is_shared() {
-        return Ok((rendered, unsent));
-    }
-    if let Some(owner) = owner {
+    let mut locked = None;
+    loop {
+        let (unsent, owner) = unsent(write.connection, lane, row)?;
+        let rendered = (lane.claim.render)(&lane.destination, &unsent);
+        let unlocked = owner.filter(|owner| locked != Some(*owner) && write.connection.is_shared());
+        let Some(owner) = unlocked.filter(|_| matches!(rendered, Rendered::Wait { .. })) else {
+            return Ok((rendered, unsent));
+        };
         users::lock_shared(write, owner)?;
+        locked = Some(owner);
     }
-    let (unsent, _) = self::unsent(write.connection, lane, row)?;
-    Ok(((lane.claim.render)(&lane.destination, &unsent), unsent))
 }
 
 /// The environments of an event.
@@ -269,7 +295,8 @@ fn with_state(mut body: Value, state: Option<Value>) -> Value {
 const FACTS: Sql = statement! {hot "events_id", "
     SELECT e.created_at, e.occurred_at, e.body, e.state_apart, e.profile, e.views, e.user_id,
         e.user_revision, p.user_id AS owner_id, p.first_user_id, u.external_id AS event_external_id,
-        o.external_id AS owner_external_id, f.store, f.environment
+        o.external_id AS owner_external_id, u.analytics_device_id AS event_device_id,
+        o.analytics_device_id AS owner_device_id, f.store, f.environment
     FROM events e
     LEFT JOIN purchases p ON p.collapse_key = e.collapse_key
     LEFT JOIN platforms f ON f.id = p.platform_id
@@ -287,8 +314,14 @@ fn unsent(
     let (is_state, is_profile) = (row.event_type == PURCHASE_UPDATED, row.event_type == PROFILE_UPDATED);
     let siblings = if is_state || is_profile { None } else { Some(siblings(connection, row)?) };
     let next = if is_state || is_profile { None } else { Some(next_state_ahead(connection, row)?) };
+    let attempted = if lane.destination.per_user { Some(attempted_ahead(connection, row)?) } else { None };
     let facts: Option<EventRow> = sql(FACTS).bind(row.event_id).first(connection)?;
-    let facts = facts.ok_or(Error::Missing { what: "event" })?;
+    let mut facts = facts.ok_or(Error::Missing { what: "event" })?;
+    let known_device_id = facts.event_device_id.take().or(facts.owner_device_id.take());
+    let analytics_device_id = match attempted.map_or(Ok(None), |attempted| attempted.first(connection))? {
+        Some(Attempted { analytics_device_id }) => analytics_device_id,
+        None => known_device_id.filter(|_| lane.destination.per_user),
+    };
     let body = json(&facts.body)?;
     let data = match next {
         None if is_state => data(&body),
@@ -318,6 +351,7 @@ fn unsent(
         first_user_id: facts.first_user_id,
         user_revision: facts.user_revision,
         external_id: facts.event_external_id.or(facts.owner_external_id),
+        analytics_device_id,
         store: facts.store.unwrap_or_default(),
         environment: environments.sent_in,
         siblings: siblings
@@ -329,6 +363,20 @@ fn unsent(
         earned: if lane.destination.per_user { payments::earned(connection, row)? } else { None },
     };
     Ok((unsent, facts.owner_id))
+}
+
+const ATTEMPTED: Sql = statement! {hot "deliveries_event", "
+    SELECT analytics_device_id
+    FROM deliveries
+    WHERE event_id = ? AND destination_id = ? AND attempts > 0
+    ORDER BY n
+    LIMIT 1
+"};
+
+/// The first delivery of an event to the destination that was attempted. Every later one has its device id, because an
+/// integration recognizes a repeated event by both.
+fn attempted_ahead(connection: &mut AnyConnection, row: &DeliveryRow) -> Result<Ahead<'static, Attempted>, Error> {
+    sql(ATTEMPTED).bind(row.event_id).bind(row.destination_id).ahead(connection)
 }
 
 const NEXT_STATE: Sql = statement! {hot "events_of_key", "

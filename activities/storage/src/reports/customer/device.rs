@@ -24,12 +24,13 @@ pub struct DeviceAccess {
 row! {
     struct DeviceUser {
         user_id: Option<UserId>,
+        logouts: i64,
         revision: Option<i64>,
     }
 }
 
 const USER_OF_DEVICE: Sql = statement! {"
-    SELECT d.user_id, u.revision
+    SELECT d.user_id, d.logouts, u.revision
     FROM devices d
     LEFT JOIN users u ON u.id = d.user_id
     WHERE d.platform_id = ? AND d.id = ?
@@ -42,6 +43,7 @@ impl Store {
             let DevicePlace { platform, device } = place;
             let known: Option<DeviceUser> = sql(USER_OF_DEVICE).bind(platform).bind(device).first(connection)?;
             let user = known.as_ref().and_then(|known| known.user_id);
+            let logouts = known.as_ref().map_or(0, |known| known.logouts);
             let mut accessible = BTreeMap::new();
             for which in [OF_DEVICE, SHARED_WITH_DEVICE] {
                 let found = owned_by(connection, app, sql(which).bind(platform).bind(device))?;
@@ -49,7 +51,7 @@ impl Store {
             }
             let accessible: Vec<_> = accessible.into_values().collect();
             Ok(DeviceAccess {
-                user_id: user.unwrap_or_else(|| UserId::of_device(place)),
+                user_id: user.unwrap_or_else(|| UserId::of_device(place, logouts)),
                 user_revision: known.and_then(|known| known.revision).unwrap_or(0),
                 entitlements: CustomerState::of(&accessible, Vec::new()).active_entitlements,
             })

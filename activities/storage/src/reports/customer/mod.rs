@@ -11,16 +11,14 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::secrets::Secrets;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{clean, row, sql};
+use crate::db::statement::{clean, sql};
 use crate::db::store::Store;
 use crate::purchases::owned::owned;
+use crate::purchases::user_devices;
 use crate::purchases::users::{self, RECEIPT_PREFIX};
 use crate::settings::tombstones::{self, StoreCustomer, is_tombstone};
-use domain::user::{CustomerDevice, CustomerDevicePlatform, CustomerPurchase, CustomerState, OwnedPurchase};
-use domain::{AppId, DeviceId, Environment, PlatformId, Timestamp, UserId};
-
-/// Maximum number of devices in an answer, as in the bodies of `user.*`.
-const MAX_DEVICES: i64 = 100;
+use domain::user::{CustomerDevice, CustomerPurchase, CustomerState, OwnedPurchase};
+use domain::{AppId, Environment, Timestamp, UserId};
 
 /// Which customer of an app.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,16 +50,6 @@ pub struct CustomerStanding {
     pub announcement: Option<Announcement>,
     /// The moves of purchases from or to the user since that time, the oldest first.
     pub moved_since: Vec<MoveSince>,
-}
-
-row! {
-    struct DeviceRow {
-        id: DeviceId,
-        platform_id: PlatformId,
-        platform_name: String,
-        platform_type: String,
-        marketplace_app_id: String,
-    }
 }
 
 impl Store {
@@ -177,29 +165,7 @@ fn standing(connection: &mut AnyConnection, app: AppId, user: UserId) -> Result<
     })
 }
 
-const DEVICES: Sql = statement! {hot "devices_user", "
-    SELECT d.id, d.platform_id, f.name AS platform_name, f.store AS platform_type,
-        f.package_name AS marketplace_app_id
-    FROM devices d
-    JOIN platforms f ON f.id = d.platform_id
-    WHERE d.user_id = ?
-    ORDER BY d.seen_at DESC, d.id
-    LIMIT ?
-"};
-
 fn state(connection: &mut AnyConnection, user: UserId, owned: &[OwnedPurchase]) -> Result<CustomerState, Error> {
-    let rows: Vec<DeviceRow> = sql(DEVICES).bind(user).bind(MAX_DEVICES).all(connection)?;
-    Ok(CustomerState::of(owned, rows.into_iter().map(CustomerDevice::from).collect()))
-}
-
-impl From<DeviceRow> for CustomerDevice {
-    fn from(row: DeviceRow) -> Self {
-        let platform = CustomerDevicePlatform {
-            id: row.platform_id,
-            name: row.platform_name,
-            platform_type: row.platform_type,
-            marketplace_app_id: row.marketplace_app_id,
-        };
-        Self { id: row.id, platform }
-    }
+    let devices = user_devices::of(connection, user)?;
+    Ok(CustomerState::of(owned, devices.into_iter().map(CustomerDevice::from).collect()))
 }

@@ -7,8 +7,8 @@ use domain::event::{Change, Wildcards, chooses, is_for_operators, is_implied};
 use domain::user::PROFILE_UPDATED;
 use serde_json::Value;
 use storage::{
-    Addressee, AttemptView, DeliveryStatus, DeliveryView, Destination, EventFacts, HealthView, PaymentFacts, Portrait,
-    Sending, Skipped,
+    Addressee, AttemptView, DeliveryStatus, DeliveryView, Destination, EventFacts, HealthView, LONGEST_WAIT,
+    PaymentFacts, Portrait, Sending, Skipped,
 };
 
 /// Maximum number of characters of an answer in a sentence. The facts contain the whole answer.
@@ -172,7 +172,10 @@ fn delivery_state(one: &Sending, addressee: &Addressee, now: Timestamp) -> Strin
         DeliveryStatus::Delivered => format!("delivered{at}, with attempt {}", view.attempts),
         DeliveryStatus::Superseded => superseded(one),
         DeliveryStatus::Skipped => format!("not sent: {why}"),
-        DeliveryStatus::Waiting => format!("waits, and is sent as soon as the customer is named: {why}"),
+        DeliveryStatus::Waiting => {
+            let until = view.created_at.plus(LONGEST_WAIT);
+            format!("waits until {until}, and is sent as soon as the customer is named: {why}")
+        }
         DeliveryStatus::Dead => format!("dead{at}: {why}; never tried again by itself{}", redelivery(one)),
         DeliveryStatus::Pending => owed_because(one, addressee, now),
     }

@@ -5,14 +5,15 @@ mod profile;
 
 use super::journey::{Journey, Subscription};
 use super::{
-    Customer, OwnedPurchase, UserEvent, active_entitlements, active_skus, external_ids, id_format, state_apart,
+    Customer, OwnedPurchase, TRANSFERS, UserDevice, UserEvent, active_entitlements, active_skus, external_ids,
+    id_format, state_apart,
 };
 use crate::catalogue::{Listing, ProductRef};
 use crate::environment::Environment;
 use crate::event::tests::schema::{complaints, schema};
 use crate::event::tests::{bought, day, described, entitlement, key, known, monthly};
 use crate::event::{ADDITIONS, Details};
-use crate::ids::{EventId, PlatformId, UserId};
+use crate::ids::{DeviceId, EventId, PlatformId, TransferId, UserId};
 use crate::notification::NotificationKind;
 use crate::purchase::{Purchase, State};
 use crate::time::Timestamp;
@@ -70,17 +71,34 @@ fn customer() -> Customer {
 }
 
 fn body(what: TransitionKind, owned: &[OwnedPurchase]) -> Value {
+    event_body(what.event_type(), owned, None)
+}
+
+fn device() -> UserDevice {
+    UserDevice {
+        id: DeviceId::new(uuid::uuid!("eadea2bf-79b3-444c-b3a4-9e0127abc840")),
+        platform_id: PlatformId::new(uuid::uuid!("aaf69dba-ef67-40f5-82ec-c7623a2848a6")),
+        platform_name: "Fire TV".to_owned(),
+        platform_type: "amazon".to_owned(),
+        marketplace_app_id: "com.example.radio".to_owned(),
+    }
+}
+
+fn event_body(event_type: &str, owned: &[OwnedPurchase], transfer: Option<TransferId>) -> Value {
+    let devices = if transfer.is_some() { vec![device()] } else { Vec::new() };
     let event = UserEvent {
         details: &Details::of(described(&bought(monthly()))),
         occurred_at: Some(day(1)),
-        id: EventId::of(key("receipt"), 1, 2, what.event_type(), 0),
-        event_type: what.event_type(),
+        id: EventId::of(key("receipt"), 1, 2, event_type, 0),
+        event_type,
         event_platform: "store",
         receipt_id: "receipt",
         created_at: day(2),
         customer: &customer(),
         user_revision: 4,
         owned,
+        devices: &devices,
+        transfer,
     };
     event.body()
 }
@@ -97,6 +115,28 @@ fn each_event_has_the_documented_shape() {
         assert_eq!(complaints(&schema(what.event_type()), &body), [""; 0], "{what:?}");
         insta::assert_json_snapshot!(what.event_type(), body);
     }
+}
+
+#[test]
+fn both_events_of_a_transfer_name_it_and_no_other_event_does() {
+    let owned = [owned("receipt", bought(monthly()))];
+    let transfer = TransferId::of(customer().user_id, 1, 4);
+    for event_type in TRANSFERS {
+        let body = event_body(event_type, &owned, Some(transfer));
+        assert_eq!(complaints(&schema(event_type), &body), [""; 0], "{event_type}");
+        assert_eq!(body["transfer_id"], json!(transfer));
+        insta::assert_json_snapshot!(event_type, body);
+    }
+    assert_eq!(body(TransitionKind::Renewed, &owned).get("transfer_id"), None);
+}
+
+#[test]
+fn a_purchase_is_entitling_while_it_gives_access_to_something() {
+    let running = owned("receipt", bought(monthly()));
+    let unlisted = OwnedPurchase { listing: Listing::default(), ..running.clone() };
+    let replaced = OwnedPurchase { is_replaced: true, ..running.clone() };
+    assert!(running.is_entitling());
+    assert!(!unlisted.is_entitling() && !replaced.is_entitling());
 }
 
 #[test]
@@ -281,10 +321,10 @@ fn the_state_apart_is_set_only_where_it_differs() {
     let apart = |environment| state_apart(&both, environment);
     let alone = body(TransitionKind::Renewed, std::slice::from_ref(&paid));
     let state = apart(Environment::Production).unwrap();
-    for part in ["active_entitlements", "active_skus", "customer_journey_state", "devices"] {
+    for part in ["active_entitlements", "active_skus", "customer_journey_state"] {
         assert_eq!(state[part], alone[part], "{part}");
     }
-    assert_eq!(state.as_object().map(serde_json::Map::len), Some(4));
+    assert_eq!(state.as_object().map(serde_json::Map::len), Some(3));
     assert_eq!(apart(Environment::Sandbox), None, "what lasts longer was bought there");
     assert_eq!(state_apart(&[paid], Environment::Production), None);
 }
@@ -473,7 +513,7 @@ proptest! {
         let all: Vec<_> = purchases.iter().cloned().chain(sandbox).collect();
         let whole = body(TransitionKind::Renewed, &all);
         let (state, alone) = (state_apart(&all, Environment::Production), body(TransitionKind::Renewed, &purchases));
-        for part in ["active_entitlements", "active_skus", "customer_journey_state", "devices"] {
+        for part in ["active_entitlements", "active_skus", "customer_journey_state"] {
             prop_assert_eq!(&state.as_ref().unwrap_or(&whole)[part], &alone[part]);
         }
     }

@@ -352,13 +352,13 @@ fn values_too_long_for_amplitude_are_cut_and_counted() {
     let mut unsent = unsent(TransitionKind::Expired.event_type());
     assert!(event(&destination, &unsent)["event_properties"].get(CAPPED).is_none());
     unsent.data["product_ref_id"] = json!("é".repeat(1025));
-    let devices: Vec<_> = (0..100).map(|n| json!({"id": format!("{n:036}"), "platform": {"id": "p"}})).collect();
-    unsent.user_state["devices"] = json!(devices);
+    let skus: Vec<_> = (0..100).map(|n| format!("{n:036}")).collect();
+    unsent.user_state["active_skus"] = json!(skus);
     let event = event(&destination, &unsent);
     assert_eq!(event["event_properties"]["sku"], json!("é".repeat(1024)));
-    let devices = event["user_properties"]["namiml_device_ids"].as_array().unwrap();
+    let skus = event["user_properties"]["namiml_active_skus"].as_array().unwrap();
     // Each takes 36 characters, two quotes and a comma.
-    assert_eq!((devices.len(), &devices[25]), (26, &json!(format!("{:036}", 25))));
+    assert_eq!((skus.len(), &skus[25]), (26, &json!(format!("{:036}", 25))));
     assert_eq!(event["event_properties"][CAPPED], json!(1 + 74));
 }
 

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod counts;
+mod devices;
 mod keys;
 mod profiles;
 mod properties;
@@ -168,6 +169,7 @@ fn unsent(event_type: &str) -> Unsent {
         user_revision: is_user.then_some(4),
         user_state: if is_user { user_body(event_type) } else { Value::Null },
         external_id: Some("anna@shop".to_owned()),
+        analytics_device_id: None,
         data: data(),
         store: "shop".to_owned(),
         environment: Environment::Production,

@@ -1,5 +1,6 @@
 //! The settings, the bytes on the wire checked by a reference verifier, and the verdicts on replies.
 
+mod bodies;
 mod response;
 mod settings;
 mod signatures;

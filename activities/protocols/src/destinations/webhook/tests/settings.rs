@@ -26,7 +26,8 @@ fn a_webhook_without_success_is_disabled_after_five_days() {
 #[test]
 fn a_url_is_enough_and_its_secret_is_shown_once() {
     let created = created(&json!({ "url": URL }));
-    assert_eq!(created.settings, json!({"url": URL, "headers": [], "signature": "v1"}));
+    let settings = json!({"url": URL, "headers": [], "signature": "v1", "without_external_id": "send"});
+    assert_eq!(created.settings, settings);
     let shown = shown(&created.shown);
     assert_eq!(shown.len(), 1);
     assert_eq!(shown[0].0, "secret");
@@ -100,6 +101,19 @@ fn an_address_or_port_that_can_never_be_reached_is_refused() {
         [("https://10.1.2.3:9000/", true), ("https://example.com:9000/", true), ("https://192.168.1.1/", false)]
     {
         assert_eq!(create(&fields(&json!({ "url": url })), &allowed, [7; 32]).is_ok(), is_right, "{url}");
+    }
+}
+
+#[test]
+fn what_happens_without_an_external_id_is_set_kept_and_reset() {
+    let waiting = created(&json!({ "url": URL, "without_external_id": "wait" }));
+    assert_eq!(waiting.settings["without_external_id"], "wait");
+    let other = changed(&waiting, &json!({ "url": "https://example.com/other" })).unwrap();
+    assert_eq!(other.settings["without_external_id"], "wait", "another change leaves it");
+    let reset = changed(&waiting, &json!({ "without_external_id": null })).unwrap();
+    assert_eq!(reset.settings["without_external_id"], "send");
+    for never in [json!("drop"), json!(true)] {
+        assert_eq!(wrong(&json!({ "url": URL, "without_external_id": never })), ["without_external_id"]);
     }
 }
 

@@ -1,5 +1,9 @@
 //! `/v1/device`: what apps on devices report, and what a device may use, with the publishable key of their platform.
 
+pub mod login;
+
+pub use login::{login, logout};
+
 use crate::answer::{IfNoneMatch, Tagged};
 use crate::devices::client::Client;
 use crate::devices::request::{self, Checked, DeviceEvents, Receipt};

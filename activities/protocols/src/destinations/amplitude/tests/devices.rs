@@ -1,0 +1,67 @@
+//! Devices of customers: their ids and platforms as user properties, and the app's own device id.
+
+use super::*;
+use domain::user::PROFILE_UPDATED;
+
+/// As many devices, the newest in front, on two platforms by turns.
+fn devices(count: usize) -> Value {
+    let id = |kind: u8, number: usize| format!("{kind:08}-0000-4000-8000-{number:012}");
+    let device = |number: usize| {
+        json!({
+            "id": id(1, number),
+            "platform": {
+                "id": id(2, number % 2), "name": "TV", "platform_type": "shop", "marketplace_app_id": "com.example",
+            },
+        })
+    };
+    (0..count).map(device).collect()
+}
+
+/// An event with as many devices of its customer.
+fn with_devices(event_type: &str, count: usize) -> Unsent {
+    let mut body = user_body(event_type);
+    body["devices"] = devices(count);
+    // The state over one environment or over certain platforms has no devices of its own.
+    let mut user_state = body.clone();
+    user_state.as_object_mut().unwrap().remove("devices");
+    Unsent { body, user_state, ..unsent(event_type) }
+}
+
+#[test]
+fn every_event_of_a_customer_carries_the_newest_twenty_devices() {
+    let (destination, _) = integration(json!({}));
+    for event_type in types().filter(|event_type| *event_type != PURCHASE_UPDATED) {
+        let sent = event(&destination, &with_devices(event_type, 100));
+        let properties = &sent["user_properties"];
+        let expected: Vec<Value> = devices(20).as_array().unwrap().iter().map(|one| one["id"].clone()).collect();
+        assert_eq!(properties["namiml_device_ids"], json!(expected), "{event_type}");
+        let platforms = devices(2).as_array().unwrap().iter().map(|one| one["platform"]["id"].clone()).collect();
+        assert_eq!(properties["namiml_device_platforms"], Value::Array(platforms), "each once, the newest in front");
+        assert_eq!(sent["event_properties"].get("settle_capped"), None, "twenty fit");
+    }
+    let none = event(&destination, &with_devices(TransitionKind::Renewed.event_type(), 0));
+    assert_eq!(none["user_properties"]["namiml_device_ids"], json!([]));
+}
+
+#[test]
+fn a_profile_without_devices_does_not_remove_them() {
+    let (destination, _) = integration(json!({}));
+    let set = |count| event(&destination, &with_devices(PROFILE_UPDATED, count))["user_properties"]["$set"].clone();
+    assert_eq!((set(0).get("namiml_device_ids"), set(0).get("namiml_device_platforms")), (None, None));
+    assert_eq!(set(0).as_object().unwrap().len(), 6);
+    assert_eq!(set(1)["namiml_device_ids"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn the_apps_own_device_id_stands_for_ours_if_amplitude_takes_it() {
+    let (destination, _) = integration(json!({}));
+    let sent = |own: Option<&str>| {
+        let unsent =
+            Unsent { analytics_device_id: own.map(str::to_owned), ..unsent(TransitionKind::Renewed.event_type()) };
+        event(&destination, &unsent)["device_id"].clone()
+    };
+    assert_eq!(sent(Some("tv-4711")), "tv-4711");
+    for unusable in [None, Some("null"), Some("tv"), Some("")] {
+        assert_eq!(sent(unusable), json!(USER), "{unusable:?}");
+    }
+}

@@ -1,0 +1,53 @@
+//! Customers without an external id: whether a destination gets their events. Every kind of destination has the setting,
+//! under the same name.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use storage::Rendered;
+
+/// The name of the setting in the API.
+pub const FIELD: &str = "without_external_id";
+/// The expected values of the setting.
+pub const EXPECTED: &str = "`send` (the default), `wait` or `skip`";
+
+/// What happens to events of customers without an external id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WithoutExternalId {
+    /// They are sent.
+    #[default]
+    Send,
+    /// They wait until the customer has an external id: storage releases them then, and gives them up after
+    /// [`storage::LONGEST_WAIT`].
+    Wait,
+    /// They are not sent.
+    Skip,
+}
+
+impl WithoutExternalId {
+    /// Parses the setting; null is the default. `None` for anything else.
+    #[must_use]
+    pub fn parse(value: &Value) -> Option<Self> {
+        if value.is_null() { Some(Self::default()) } else { serde_json::from_value(value.clone()).ok() }
+    }
+
+    /// Why an event of a customer without an external id is not sent now or ever; `None` when it is sent.
+    #[must_use]
+    pub fn put_aside(self) -> Option<Rendered> {
+        match self {
+            Self::Send => None,
+            Self::Wait => Some(Rendered::Wait { why: "the customer has no external id yet".to_owned() }),
+            Self::Skip => Some(Rendered::Skip { why: "the customer has no external id".to_owned() }),
+        }
+    }
+}
+
+/// The setting as a JSON Schema by its name.
+pub fn schema() -> Map<String, Value> {
+    let schema = json!({
+        "type": "string", "enum": ["send", "wait", "skip"], "default": "send",
+        "description": "What happens to events of customers without an external id: they are sent, wait for the id at \
+            most 30 days, or are skipped.",
+    });
+    Map::from_iter([(FIELD.to_owned(), schema)])
+}

@@ -1,0 +1,89 @@
+//! Bodies of events, and events of customers without an external id.
+
+use super::{URL, created, destination};
+use domain::event::PURCHASE_UPDATED;
+use domain::{CollapseKey, DestinationId, Environment, EventId, Timestamp};
+use serde_json::{Value, json};
+use storage::{Rendered, Unsent};
+use uuid::Uuid;
+
+const PURCHASED: &str = "user.subscription.purchased";
+
+/// An event that was recorded before its customer had an external id.
+fn unsent(event_type: &str, body: Value, external_id: Option<&str>) -> Unsent {
+    Unsent {
+        event_id: EventId::new(Uuid::nil()),
+        event_type: event_type.to_owned(),
+        collapse_key: CollapseKey::new(Uuid::nil()),
+        revision: 1,
+        created_at: Timestamp::default(),
+        occurred_at: None,
+        body,
+        user_id: None,
+        first_user_id: None,
+        user_revision: None,
+        user_state: Value::Null,
+        user_profile: Value::Null,
+        external_id: external_id.map(str::to_owned),
+        analytics_device_id: None,
+        data: Value::Null,
+        store: String::new(),
+        environment: Environment::Production,
+        siblings: Vec::new(),
+        acked_revision: Some(7),
+        earned: None,
+    }
+}
+
+fn user_body(names: &Value) -> Value {
+    json!({ "event_type": PURCHASED, "user_id": "u", "active_skus": ["gold"], "external_ids": names })
+}
+
+fn render(setting: &str, unsent: &Unsent) -> Rendered {
+    let settings = created(&json!({ "url": URL, "without_external_id": setting })).settings;
+    super::super::body::render(&destination(settings, None), unsent)
+}
+
+fn body(setting: &str, unsent: &Unsent) -> Value {
+    match render(setting, unsent) {
+        Rendered::Body(body) => serde_json::from_str(&body).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn by_setting_events_of_unnamed_customers_are_sent_wait_or_are_skipped() {
+    let recorded = user_body(&json!([{ "key": "receipt_id", "type": "receipt_id", "value": "r" }]));
+    let event = unsent(PURCHASED, recorded.clone(), None);
+    let state = unsent(PURCHASE_UPDATED, json!({ "attributes": {}, "data": {} }), None);
+    assert_eq!(body("send", &event), recorded);
+    for one in [&event, &state] {
+        assert!(matches!(render("send", one), Rendered::Body(_)));
+        assert!(matches!(render("wait", one), Rendered::Wait { why } if why.contains("external id")));
+        assert!(matches!(render("skip", one), Rendered::Skip { why } if why.contains("external id")));
+    }
+    let of_a_destination = unsent("destination.failing", json!({}), None);
+    assert_eq!(body("wait", &of_a_destination), json!({}), "it is about no customer");
+}
+
+#[test]
+fn an_event_that_waited_has_the_name_and_is_unchanged_besides() {
+    let receipt = json!({ "key": "receipt_id", "type": "receipt_id", "value": "r" });
+    let recorded = user_body(&json!([receipt]));
+    let event = unsent(PURCHASED, recorded.clone(), Some("anna@shop"));
+    let anna = json!({ "key": "external_id", "type": "custom", "value": "anna@shop" });
+    for setting in ["wait", "skip"] {
+        assert_eq!(body(setting, &event), user_body(&json!([anna, receipt])));
+    }
+    assert_eq!(body("send", &event), recorded, "nothing waits there, so everything is sent as it was recorded");
+}
+
+#[test]
+fn the_record_of_a_purchase_is_sent_as_its_digest_proves_it() {
+    let data = json!({ "last_seen_external_id": null });
+    let state = unsent(PURCHASE_UPDATED, json!({ "attributes": { "state_digest": "d" }, "data": data }), Some("anna"));
+    let sent = body("wait", &state);
+    assert_eq!((&sent["data"], &sent["attributes"]["state_digest"]), (&data, &json!("d")));
+    assert_eq!(sent["attributes"]["previous_acked_revision"], 7);
+    assert_eq!(sent["attributes"]["subscription_id"], json!(DestinationId::new(Uuid::nil())));
+}

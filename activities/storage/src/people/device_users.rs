@@ -1,0 +1,129 @@
+//! Whose a device is. Without a login and without a verified claim it belongs to an anonymous user of its own, who has no
+//! row: the id is computed from the device and the number of its logouts.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{row, sql};
+use crate::db::writer::Write;
+use crate::purchases::users::StoreCustomer;
+use domain::device::Device;
+use domain::{AppId, DevicePlace, UserId};
+use std::collections::BTreeSet;
+
+row! {
+    /// Whose a device is, as it is stored.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct DeviceUser {
+        pub user_id: Option<UserId>,
+        pub logouts: i64,
+        pub is_signed: bool,
+    }
+}
+
+row! {
+    /// The app and store of a platform.
+    pub struct PlatformRow {
+        pub app_id: AppId,
+        pub store: String,
+    }
+}
+
+const PLATFORM: Sql = statement!("SELECT app_id, store FROM platforms WHERE id = ? AND deleted_at IS NULL");
+
+/// The app and the store of a device's platform.
+pub fn platform(connection: &mut AnyConnection, place: DevicePlace) -> Result<PlatformRow, Error> {
+    sql(PLATFORM).bind(place.platform).one(connection, "platform")
+}
+
+const FIND: Sql = statement!("SELECT user_id, logouts, is_signed FROM devices WHERE platform_id = ? AND id = ?");
+
+/// Whose a device is; nobody's, while it is unknown.
+pub fn find(connection: &mut AnyConnection, place: DevicePlace) -> Result<DeviceUser, Error> {
+    let row: Option<DeviceUser> = sql(FIND).bind(place.platform).bind(place.device).first(connection)?;
+    Ok(row.unwrap_or(DeviceUser { user_id: None, logouts: 0, is_signed: false }))
+}
+
+const LOCK: Sql = statement! {"
+    SELECT user_id, logouts, is_signed
+    FROM devices
+    WHERE platform_id = ? AND id = ?
+    FOR UPDATE
+"};
+
+/// Locks a device until the end of the transaction; users are locked before.
+pub fn lock(write: &mut Write<'_>, place: DevicePlace) -> Result<DeviceUser, Error> {
+    sql(LOCK).bind(place.platform).bind(place.device).one(write.connection, "device")
+}
+
+const UPSERT: Sql = statement! {"
+    INSERT INTO devices (platform_id, id, device, created_at, seen_at)
+    VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (platform_id, id) DO UPDATE SET device = excluded.device, seen_at = excluded.seen_at
+"};
+
+/// Stores a device as it describes itself now.
+pub fn store(write: &mut Write<'_>, (place, device): (DevicePlace, &Device)) -> Result<(), Error> {
+    let device = serde_json::to_string(device)
+        .map_err(|cause| Error::corrupt_by("a device cannot be written as JSON", cause))?;
+    sql(UPSERT)
+        .bind(place.platform)
+        .bind(place.device)
+        .bind(device)
+        .bind(write.now)
+        .bind(write.now)
+        .later(write.connection)
+}
+
+const SET: Sql = statement! {"
+    UPDATE devices
+    SET user_id = ?, logouts = ?, is_signed = ?
+    WHERE platform_id = ? AND id = ?
+"};
+
+/// Sets whose a device is. The device is locked.
+pub fn set(write: &mut Write<'_>, place: DevicePlace, user: &DeviceUser) -> Result<(), Error> {
+    sql(SET)
+        .bind(user.user_id)
+        .bind(user.logouts)
+        .bind(user.is_signed)
+        .bind(place.platform)
+        .bind(place.device)
+        .later(write.connection)
+}
+
+const MOVE: Sql = statement! {hot "devices_user", "
+    UPDATE devices
+    SET user_id = ?, is_signed = FALSE
+    WHERE user_id = ?
+"};
+
+/// Moves the devices of a user who becomes another one.
+pub fn move_all(write: &mut Write<'_>, from: UserId, to: UserId) -> Result<(), Error> {
+    sql(MOVE).bind(to).bind(from).later(write.connection)
+}
+
+const CLAIMED: Sql = statement! {"
+    SELECT DISTINCT app_user_id AS value
+    FROM claims
+    WHERE platform_id = ? AND device_id = ? AND status = 'verified'
+    ORDER BY app_user_id
+"};
+
+/// The customers of the store whose receipts the device has: those of its verified claims.
+pub fn claimed(
+    connection: &mut AnyConnection,
+    place: DevicePlace,
+    store: &str,
+) -> Result<BTreeSet<StoreCustomer>, Error> {
+    let names: Vec<String> = sql(CLAIMED).bind(place.platform).bind(place.device).values(connection)?;
+    let customer = |app_user_id| StoreCustomer { store: store.to_owned(), app_user_id };
+    Ok(names.into_iter().map(customer).collect())
+}
+
+impl DeviceUser {
+    /// The user's id.
+    pub fn id(&self, place: DevicePlace) -> UserId {
+        self.user_id.unwrap_or_else(|| UserId::of_device(place, self.logouts))
+    }
+}

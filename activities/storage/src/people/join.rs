@@ -1,0 +1,75 @@
+//! A verified claim shows that a device and a customer of the store are one person.
+
+use crate::db::config::Installation;
+use crate::db::error::Error;
+use crate::db::writer::Write;
+use crate::people::device_users::{self, DeviceUser};
+use crate::people::moves::{self, Announced, Cause, Move};
+use crate::purchases::users::{Raced, StoreCustomer, StoreUser, UserRow};
+use domain::{DevicePlace, UserId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Joins a device with the owner of what it claimed, so that both are one user, whichever came first:
+///
+/// * An anonymous device becomes the owner's. If both have purchases, the user with the lower id stays.
+/// * On a device with a login the customer's purchases move to the customer who logged in: from an anonymous owner
+///   without an event, from another customer by a transfer.
+/// * A device after a logout is not made another customer's again by the receipts that are still on it.
+///
+/// Locks the app, the users and the device, so call it before the transaction locks a device or a claim.
+#[expect(dead_code, reason = "the verification of claims calls it")]
+pub fn join(
+    write: &mut Write<'_>,
+    installation: Installation,
+    (place, customer): (DevicePlace, &StoreUser),
+) -> Result<(), Error> {
+    moves::lock_app(write, customer.app_id)?;
+    let device = device_users::find(write.connection, place)?;
+    let owner = match customer.find(write.connection)? {
+        Some(owner) => owner,
+        None => customer.assign(write, customer.anonymous())?,
+    };
+    let rows = moves::lock_users(write, &BTreeSet::from([device.id(place), owner]))?;
+    let locked = device_users::lock(write, place)?;
+    if locked != device || customer.find(write.connection)? != Some(owner) {
+        return Err(Error::unavailable(Raced));
+    }
+    let rows: BTreeMap<UserId, UserRow> = rows.into_iter().map(|row| (row.id, row)).collect();
+    let Some(owner) = rows.get(&owner) else { return Err(Error::Missing { what: "user" }) };
+    if device.id(place) == owner.id {
+        return Ok(());
+    }
+    let Some(user) = rows.get(&device.id(place)).filter(|_| device.user_id.is_some()) else {
+        return adopt(write, (place, &device), owner);
+    };
+    let whole = |from, to| Move {
+        app: customer.app_id,
+        from,
+        to,
+        customers: None,
+        cause: Cause::Login,
+        author: None,
+        undoes: None,
+        announced: Announced::No,
+    };
+    match (&user.external_id, &owner.external_id) {
+        (Some(_), Some(_)) => {
+            let claimed = BTreeSet::from([StoreCustomer::from(customer)]);
+            let order = Move { customers: Some(claimed), announced: Announced::Yes, ..whole(owner, user) };
+            moves::carry_out(write, installation, &order).map(drop)
+        }
+        (None, Some(_)) if device.logouts > 0 => Ok(()),
+        (Some(_), None) => moves::merge(write, installation, &whole(owner, user)).map(drop),
+        (None, Some(_)) => moves::merge(write, installation, &whole(user, owner)).map(drop),
+        (None, None) if user.id < owner.id => moves::merge(write, installation, &whole(owner, user)).map(drop),
+        (None, None) => moves::merge(write, installation, &whole(user, owner)).map(drop),
+    }
+}
+
+/// Gives a device without a user to the owner of what it claimed.
+fn adopt(write: &mut Write<'_>, (place, device): (DevicePlace, &DeviceUser), owner: &UserRow) -> Result<(), Error> {
+    if owner.external_id.is_some() && device.logouts > 0 {
+        return Ok(());
+    }
+    device_users::set(write, place, &DeviceUser { user_id: Some(owner.id), ..device.clone() })
+}

@@ -1,0 +1,44 @@
+//! The secret with which the customer's own server signs logins on a platform.
+
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{row, sql};
+use crate::db::store::Store;
+use domain::PlatformId;
+use secrecy::SecretString;
+
+row! {
+    struct Sealed {
+        login_secret: Option<String>,
+    }
+}
+
+const FIND: Sql = statement!("SELECT login_secret FROM platforms WHERE id = ? AND deleted_at IS NULL");
+
+const SET: Sql = statement!("UPDATE platforms SET login_secret = ? WHERE id = ? AND deleted_at IS NULL");
+
+/// What the secret is sealed for, beside the platform.
+const PURPOSE: &str = "platforms.login_secret";
+
+impl Store {
+    /// The login secret of a platform; `None` where logins need no token.
+    pub async fn login_secret(&self, id: PlatformId) -> Result<Option<SecretString>, Error> {
+        let secrets = self.secrets.clone();
+        self.read(move |connection| {
+            let Sealed { login_secret } = sql(FIND).bind(id).one(connection, "platform")?;
+            login_secret.map(|sealed| secrets.open(PURPOSE, &id.to_string(), &sealed)).transpose()
+        })
+        .await
+    }
+
+    /// Sets the login secret of a platform: from now on its logins need a token. `None` removes it.
+    pub async fn set_login_secret(&self, id: PlatformId, secret: Option<SecretString>) -> Result<(), Error> {
+        let secrets = self.secrets.clone();
+        self.write(move |write| {
+            let sealed = secret.as_ref().map(|secret| secrets.seal(PURPOSE, &id.to_string(), secret)).transpose()?;
+            let changed = sql(SET).bind(sealed).bind(id).run(write.connection)?;
+            if changed == 0 { Err(Error::Missing { what: "platform" }) } else { Ok(()) }
+        })
+        .await
+    }
+}

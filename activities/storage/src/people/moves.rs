@@ -1,0 +1,228 @@
+//! Moves customers of a store, with all their purchases, from one user to another. The purchases that give access are
+//! announced by the two events of a transfer, where it is announced at all.
+
+use crate::db::config::Installation;
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::sql::{Clause, Sql, clause, statement};
+use crate::db::statement::{row, sql, stored};
+use crate::db::writer::Write;
+use crate::events::deliveries;
+use crate::people::device_users;
+use crate::people::transfers::{self, NewTransfer};
+use crate::purchases::purchase;
+use crate::purchases::users::{self, RECEIPT_PREFIX, StoreCustomer, UserRow};
+use crate::settling::transferred::{self, Handover};
+use domain::{AppId, CollapseKey, TransferId, UserId};
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+stored! {
+    /// Why purchases moved to another user.
+    #[derive(Serialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Cause {
+        /// Somebody logged in on a device with a verified claim.
+        Login = "login",
+        /// The customer was given the external id of another user.
+        Naming = "naming",
+        /// A person moved them.
+        Admin = "admin",
+        /// A person took a transfer back.
+        Undo = "undo",
+    }
+}
+
+/// Whether a move is announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Announced {
+    /// Each purchase that gives access is announced by two events.
+    Yes,
+    /// The former owner was nobody's customer: the purchases are announced by their new owner's id alone.
+    No,
+}
+
+/// Who made a change, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Author {
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A move of customers between two users, whose rows are locked.
+pub struct Move<'a> {
+    /// The app of both.
+    pub app: AppId,
+    /// The former owner.
+    pub from: &'a UserRow,
+    /// The new owner.
+    pub to: &'a UserRow,
+    /// The customers; all of the former owner where it is `None`.
+    pub customers: Option<BTreeSet<StoreCustomer>>,
+    /// Why they move.
+    pub cause: Cause,
+    /// The person who moved them.
+    pub author: Option<Author>,
+    /// The transfer that it takes back.
+    pub undoes: Option<TransferId>,
+    /// Whether it is announced.
+    pub announced: Announced,
+}
+
+/// What moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// The transfer.
+    pub id: TransferId,
+    /// The purchases that were announced, in the order of their keys.
+    pub announced: Vec<CollapseKey>,
+}
+
+row! {
+    struct OwnedKey {
+        collapse_key: CollapseKey,
+        store: String,
+        app_user_id: Option<String>,
+        receipt_id: String,
+    }
+}
+
+row! {
+    struct CustomerRow {
+        store: String,
+        app_user_id: String,
+    }
+}
+
+const CUSTOMERS: Sql = statement! {"
+    SELECT store, app_user_id
+    FROM store_users
+    WHERE user_id = ?
+    ORDER BY store, app_user_id
+"};
+
+const PURCHASES: Sql = statement! {hot "purchases_user", "
+    SELECT p.collapse_key, f.store, p.app_user_id, p.receipt_id
+    FROM purchases p
+    JOIN platforms f ON f.id = p.platform_id
+    WHERE p.user_id = ?
+    ORDER BY p.collapse_key
+"};
+
+const MOVE_CUSTOMER: Sql = statement! {"
+    UPDATE store_users
+    SET user_id = ?
+    WHERE app_id = ? AND store = ? AND app_user_id = ? AND user_id = ?
+"};
+
+const MOVE_PURCHASE: Sql = statement!("UPDATE purchases SET user_id = ? WHERE collapse_key = ?");
+
+const OF_KEY: Clause = clause!(&purchase::RECHECKS, "collapse_key = ?");
+
+/// The customers of a user.
+pub fn customers(connection: &mut AnyConnection, user: UserId) -> Result<BTreeSet<StoreCustomer>, Error> {
+    let rows: Vec<CustomerRow> = sql(CUSTOMERS).bind(user).all(connection)?;
+    let customer = |row: CustomerRow| StoreCustomer { store: row.store, app_user_id: row.app_user_id };
+    Ok(rows.into_iter().map(customer).collect())
+}
+
+/// Carries out a move. The rows of both users are locked, and the revisions in them are those before it.
+pub fn carry_out(write: &mut Write<'_>, installation: Installation, order: &Move<'_>) -> Result<Moved, Error> {
+    let (from, to) = (order.from, order.to);
+    let epoch = write.epoch()?;
+    let all = customers(write.connection, from.id)?;
+    let moving: BTreeSet<StoreCustomer> = match &order.customers {
+        Some(chosen) => all.intersection(chosen).cloned().collect(),
+        None => all,
+    };
+    let owned: Vec<OwnedKey> = sql(PURCHASES).bind(from.id).all(write.connection)?;
+    let keys: Vec<CollapseKey> =
+        owned.iter().filter(|one| moving.contains(&one.customer())).map(|one| one.collapse_key).collect();
+    let mut rows = Vec::with_capacity(keys.len());
+    for key in &keys {
+        rows.push(purchase::lock(write, *key)?);
+    }
+    let entitling = match order.announced {
+        Announced::Yes => transferred::entitling(write.connection, order.app, from.id)?,
+        Announced::No => BTreeSet::new(),
+    };
+    for customer in &moving {
+        sql(MOVE_CUSTOMER)
+            .bind(to.id)
+            .bind(order.app)
+            .bind(customer.store.as_str())
+            .bind(customer.app_user_id.as_str())
+            .bind(from.id)
+            .later(write.connection)?;
+    }
+    for key in &keys {
+        deliveries::release_purchase(write, *key)?;
+        sql(MOVE_PURCHASE).bind(to.id).bind(*key).later(write.connection)?;
+    }
+    let raised = |user: &UserRow, revision| UserRow { revision, ..user.clone() };
+    let (from, to) = (raised(from, users::raise_revision(write, from)?), raised(to, users::raise_revision(write, to)?));
+    let id = TransferId::of(from.id, epoch, from.revision);
+    let (announced, silent): (Vec<_>, Vec<_>) =
+        keys.iter().copied().zip(rows).partition(|(key, _)| entitling.contains(key));
+    let handover = Handover { installation, app: order.app, id, from: &from, to: &to };
+    handover.announce(write, &announced)?;
+    for (key, _) in &silent {
+        purchase::recheck(write, purchase::Urgency::Person, OF_KEY, [(*key).into()])?;
+    }
+    let announced: Vec<CollapseKey> = announced.into_iter().map(|(key, _)| key).collect();
+    transfers::insert(write, &NewTransfer { id, order, moved: &moving, announced: &announced })?;
+    Ok(Moved { id, announced })
+}
+
+impl OwnedKey {
+    /// The customer whose purchase it is.
+    fn customer(&self) -> StoreCustomer {
+        let unknown = || format!("{RECEIPT_PREFIX}{}", self.receipt_id);
+        StoreCustomer { store: self.store.clone(), app_user_id: self.app_user_id.clone().unwrap_or_else(unknown) }
+    }
+}
+
+const LOCK_APP: Sql = statement!("SELECT created_at AS value FROM apps WHERE id = ? FOR SHARE");
+
+const LOCK_PLATFORMS: Sql = statement! {"
+    SELECT created_at AS value
+    FROM platforms
+    WHERE app_id = ?
+    ORDER BY id
+    FOR SHARE
+"};
+
+/// Locks an app and its platforms (shared), as every settling does before it locks a user.
+pub fn lock_app(write: &mut Write<'_>, app: AppId) -> Result<(), Error> {
+    if write.connection.is_shared() {
+        sql(LOCK_APP).bind(app).later(write.connection)?;
+        sql(LOCK_PLATFORMS).bind(app).values::<domain::Timestamp>(write.connection)?;
+    }
+    Ok(())
+}
+
+/// Locks users in the order of their ids. Returns those that exist.
+pub fn lock_users(write: &mut Write<'_>, ids: &BTreeSet<UserId>) -> Result<Vec<UserRow>, Error> {
+    let mut rows = Vec::with_capacity(ids.len());
+    for id in ids {
+        rows.extend(users::lock_existing(write, *id)?);
+    }
+    Ok(rows)
+}
+
+const MOVE_ANALYTICS_DEVICE: Sql = statement! {"
+    UPDATE users
+    SET analytics_device_id = COALESCE(analytics_device_id, (SELECT m.analytics_device_id FROM users m WHERE m.id = ?))
+    WHERE id = ?
+"};
+
+/// Makes one user of two: the other one's customers, purchases and devices belong to the first, and the id of the device
+/// in the analytics integration, if the first has none.
+pub fn merge(write: &mut Write<'_>, installation: Installation, order: &Move<'_>) -> Result<Moved, Error> {
+    sql(MOVE_ANALYTICS_DEVICE).bind(order.from.id).bind(order.to.id).later(write.connection)?;
+    let moved = carry_out(write, installation, order)?;
+    device_users::move_all(write, order.from.id, order.to.id)?;
+    Ok(moved)
+}

@@ -1,0 +1,149 @@
+//! Moves of customers by a person, and taking a transfer back.
+
+use crate::admin::customers::{CustomerKey, owner_of};
+use crate::db::config::Installation;
+use crate::db::error::Error;
+use crate::db::secrets::random_uuid;
+use crate::db::store::Store;
+use crate::db::writer::Write;
+use crate::people::moves::{self, Announced, Author, Cause, Move, Moved};
+use crate::people::names;
+use crate::people::transfers::{self, Transfer};
+use crate::purchases::users::{self, Raced, StoreCustomer, StoreUser, UserRow};
+use domain::{AppId, TransferId, UserId};
+use std::collections::BTreeSet;
+
+/// A move that a person requests.
+#[derive(Debug, Clone)]
+pub struct CustomerMove {
+    /// The app.
+    pub app: AppId,
+    /// The customer: all of a user's, or one of a store.
+    pub customer: CustomerKey,
+    /// The external id of the new owner, who need not exist.
+    pub to: String,
+    /// The person.
+    pub author: Author,
+}
+
+impl Store {
+    /// Moves a customer with their purchases to the user with another external id.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if there is no such customer; [`Error::Conflict`] if they belong to that user already.
+    pub async fn move_customer(&self, wanted: CustomerMove) -> Result<Transfer, Error> {
+        let (installation, new) = (self.installation, UserId::new(random_uuid()?));
+        self.write(move |write| {
+            let moved = move_customer(write, (installation, new), &wanted)?;
+            transfers::find(write.connection, moved.id)
+        })
+        .await
+    }
+
+    /// Takes a transfer back: its customers belong to their former owner again, as a transfer of its own.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if it was taken back before, or if one of its customers has moved on since.
+    pub async fn undo_transfer(&self, id: TransferId, author: Author) -> Result<Transfer, Error> {
+        let installation = self.installation;
+        self.write(move |write| {
+            let moved = undo(write, installation, (id, &author))?;
+            transfers::find(write.connection, moved.id)
+        })
+        .await
+    }
+}
+
+fn move_customer(
+    write: &mut Write<'_>,
+    (installation, new): (Installation, UserId),
+    wanted: &CustomerMove,
+) -> Result<Moved, Error> {
+    let CustomerMove { app, customer, to, author } = wanted;
+    moves::lock_app(write, *app)?;
+    let missing = || Error::Missing { what: "customer" };
+    let (from, customers) = match customer {
+        CustomerKey::ExternalId(name) => (names::named(write.connection, *app, name)?.ok_or_else(missing)?, None),
+        CustomerKey::Owner(owner) => {
+            let known = owner_of(write.connection, *app, owner)?.ok_or_else(missing)?;
+            let user = known.find(write.connection)?.ok_or_else(missing)?;
+            (user, Some(BTreeSet::from([StoreCustomer::from(&known)])))
+        }
+    };
+    let named = names::named(write.connection, *app, to)?;
+    let target = named.unwrap_or(new);
+    if target == from {
+        let detail = format!("it belongs to `{to}` already");
+        return Err(Error::Conflict { what: "customer", detail });
+    }
+    users::create(write, *app, target)?;
+    let (from, mut to_row) = lock_both(write, from, target)?;
+    if names::named(write.connection, *app, to)? != named || !still_owned(write, *app, (&from, customers.as_ref()))? {
+        return Err(Error::unavailable(Raced));
+    }
+    if named.is_none() {
+        names::set(write, target, to)?;
+        to_row.external_id = Some(to.clone());
+    }
+    let order = Move {
+        app: *app,
+        from: &from,
+        to: &to_row,
+        customers,
+        cause: Cause::Admin,
+        author: Some(author.clone()),
+        undoes: None,
+        announced: Announced::Yes,
+    };
+    moves::carry_out(write, installation, &order)
+}
+
+fn undo(
+    write: &mut Write<'_>,
+    installation: Installation,
+    (id, author): (TransferId, &Author),
+) -> Result<Moved, Error> {
+    let transfer = transfers::find(write.connection, id)?;
+    moves::lock_app(write, transfer.app_id)?;
+    let (from, to) = lock_both(write, transfer.to, transfer.from)?;
+    let refused = |detail: String| Err(Error::Conflict { what: "transfer", detail });
+    if let Some(by) = transfers::find(write.connection, id)?.undone_by {
+        return refused(format!("it was taken back by the transfer {by}"));
+    }
+    if !still_owned(write, transfer.app_id, (&from, Some(&transfer.moved.customers)))? {
+        return refused("a customer that it moved has moved on since: move them by `settle customer move`".to_owned());
+    }
+    let order = Move {
+        app: transfer.app_id,
+        from: &from,
+        to: &to,
+        customers: Some(transfer.moved.customers),
+        cause: Cause::Undo,
+        author: Some(author.clone()),
+        undoes: Some(id),
+        announced: Announced::Yes,
+    };
+    moves::carry_out(write, installation, &order)
+}
+
+/// Locks two users in the order of their ids, and returns them as they were named.
+fn lock_both(write: &mut Write<'_>, one: UserId, other: UserId) -> Result<(UserRow, UserRow), Error> {
+    let rows = moves::lock_users(write, &BTreeSet::from([one, other]))?;
+    let row = |id| rows.iter().find(|row| row.id == id).cloned().ok_or(Error::Missing { what: "user" });
+    Ok((row(one)?, row(other)?))
+}
+
+/// Whether these customers of stores belong to a user.
+fn still_owned(
+    write: &mut Write<'_>,
+    app: AppId,
+    (user, customers): (&UserRow, Option<&BTreeSet<StoreCustomer>>),
+) -> Result<bool, Error> {
+    for StoreCustomer { store, app_user_id } in customers.into_iter().flatten().cloned() {
+        let known = StoreUser { app_id: app, store, app_user_id };
+        if known.find(write.connection)? != Some(user.id) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

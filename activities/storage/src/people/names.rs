@@ -1,0 +1,43 @@
+//! External ids: the customers' own ids in the app's system.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::sql::{Clause, Sql, clause, statement};
+use crate::db::statement::sql;
+use crate::db::writer::Write;
+use crate::events::deliveries;
+use crate::purchases::purchase::{self, Urgency};
+use domain::{AppId, UserId};
+
+const NAMED: Sql = statement! {hot "users_external", "
+    SELECT id AS value
+    FROM users
+    WHERE external_id = ? AND app_id = ?
+"};
+
+/// The user of an app with this external id.
+pub fn named(connection: &mut AnyConnection, app: AppId, external_id: &str) -> Result<Option<UserId>, Error> {
+    sql(NAMED).bind(external_id).bind(app).value(connection)
+}
+
+const NAME: Sql = statement!("SELECT external_id AS value FROM users WHERE id = ?");
+
+/// The external id of a user, who need not exist.
+pub fn external_id(connection: &mut AnyConnection, user: UserId) -> Result<Option<String>, Error> {
+    let name: Option<Option<String>> = sql(NAME).bind(user).value(connection)?;
+    Ok(name.flatten())
+}
+
+const SET_NAME: Sql = statement!("UPDATE users SET external_id = ? WHERE id = ?");
+
+const OF_USER: Clause = clause! {&purchase::RECHECKS, hot "purchases_user", "
+    user_id = ?
+"};
+
+/// Gives a user their first external id. Their purchases are rechecked, so that it is announced, and the deliveries that
+/// waited for it are due.
+pub fn set(write: &mut Write<'_>, user: UserId, external_id: &str) -> Result<(), Error> {
+    sql(SET_NAME).bind(external_id).bind(user).run(write.connection)?;
+    deliveries::release(write, user)?;
+    purchase::recheck(write, Urgency::Person, OF_USER, [user.into()]).map(drop)
+}

@@ -1,0 +1,180 @@
+//! The rows of transfers: what moved between which users, why, and what was taken back.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{row, sql};
+use crate::db::store::Store;
+use crate::db::writer::Write;
+use crate::people::moves::{Author, Cause, Move};
+use crate::purchases::users::{RECEIPT_PREFIX, StoreCustomer};
+use domain::{AppId, CollapseKey, Timestamp, TransferId, UserId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// Maximum number of transfers in a list.
+const MAX_LISTED: i64 = 100;
+
+/// What moved, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovedRows {
+    /// The customers of stores.
+    pub customers: BTreeSet<StoreCustomer>,
+    /// The purchases that were announced, in the order of their keys.
+    pub announced: Vec<CollapseKey>,
+}
+
+impl MovedRows {
+    /// The store's ids of the customers, without receipts whose customer is unknown.
+    #[must_use]
+    pub fn app_user_ids(&self) -> Vec<String> {
+        let ids = self.customers.iter().map(|one| &one.app_user_id);
+        ids.filter(|id| !id.starts_with(RECEIPT_PREFIX)).cloned().collect()
+    }
+}
+
+/// A transfer that is to be stored.
+pub struct NewTransfer<'a> {
+    /// Its id.
+    pub id: TransferId,
+    /// The move.
+    pub order: &'a Move<'a>,
+    /// The customers that moved.
+    pub moved: &'a BTreeSet<StoreCustomer>,
+    /// The purchases that were announced.
+    pub announced: &'a [CollapseKey],
+}
+
+row! {
+    struct TransferRow {
+        id: TransferId,
+        app_id: AppId,
+        from_user_id: UserId,
+        to_user_id: UserId,
+        from_external_id: Option<String>,
+        to_external_id: Option<String>,
+        cause: Cause,
+        moved: String,
+        made_by: Option<String>,
+        reason: Option<String>,
+        undoes: Option<TransferId>,
+        undone_by: Option<TransferId>,
+        created_at: Timestamp,
+    }
+}
+
+/// A transfer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transfer {
+    /// Its id.
+    pub id: TransferId,
+    /// The app.
+    pub app_id: AppId,
+    /// The former owner.
+    pub from: UserId,
+    /// The former owner's external id now.
+    pub from_external_id: Option<String>,
+    /// The new owner.
+    pub to: UserId,
+    /// The new owner's external id now.
+    pub to_external_id: Option<String>,
+    /// Why it happened.
+    pub cause: Cause,
+    /// What moved.
+    pub moved: MovedRows,
+    /// The person who caused it.
+    pub author: Option<Author>,
+    /// The transfer that it takes back.
+    pub undoes: Option<TransferId>,
+    /// The transfer that took it back.
+    pub undone_by: Option<TransferId>,
+    /// When it happened.
+    pub created_at: Timestamp,
+}
+
+const SELECT: &str = "
+    SELECT t.id, t.app_id, t.from_user_id, t.to_user_id, f.external_id AS from_external_id,
+        o.external_id AS to_external_id, t.cause, t.moved, t.made_by, t.reason, t.undoes, u.id AS undone_by,
+        t.created_at
+    FROM transfers t
+    JOIN users f ON f.id = t.from_user_id
+    JOIN users o ON o.id = t.to_user_id
+    LEFT JOIN transfers u ON u.undoes = t.id";
+
+const FIND: Sql = statement!("{SELECT} WHERE t.id = ?");
+
+const OF_USER: Sql = statement! {"
+    {SELECT}
+    WHERE t.from_user_id = ? OR t.to_user_id = ?
+    ORDER BY t.created_at DESC, t.id
+    LIMIT {MAX_LISTED}
+"};
+
+const INSERT: Sql = statement! {"
+    INSERT INTO transfers (id, app_id, from_user_id, to_user_id, cause, moved, made_by, reason, undoes, created_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"};
+
+/// Stores a transfer.
+pub fn insert(write: &mut Write<'_>, new: &NewTransfer<'_>) -> Result<(), Error> {
+    let NewTransfer { id, order, moved, announced } = new;
+    let moved = MovedRows { customers: (*moved).clone(), announced: announced.to_vec() };
+    let moved = serde_json::to_string(&moved)
+        .map_err(|cause| Error::corrupt_by("a transfer cannot be written as JSON", cause))?;
+    sql(INSERT)
+        .bind(*id)
+        .bind(order.app)
+        .bind(order.from.id)
+        .bind(order.to.id)
+        .bind(order.cause)
+        .bind(moved)
+        .bind(order.author.as_ref().map(|author| author.by.as_str()))
+        .bind(order.author.as_ref().map(|author| author.reason.as_str()))
+        .bind(order.undoes)
+        .bind(write.now)
+        .run(write.connection)
+        .map(drop)
+}
+
+/// One transfer.
+pub fn find(connection: &mut AnyConnection, id: TransferId) -> Result<Transfer, Error> {
+    let row: TransferRow = sql(FIND).bind(id).one(connection, "transfer")?;
+    row.transfer()
+}
+
+impl TransferRow {
+    fn transfer(self) -> Result<Transfer, Error> {
+        let moved = serde_json::from_str(&self.moved)
+            .map_err(|cause| Error::corrupt_by("a transfer is not readable", cause))?;
+        Ok(Transfer {
+            id: self.id,
+            app_id: self.app_id,
+            from: self.from_user_id,
+            from_external_id: self.from_external_id,
+            to: self.to_user_id,
+            to_external_id: self.to_external_id,
+            cause: self.cause,
+            moved,
+            author: self.made_by.map(|by| Author { by, reason: self.reason.unwrap_or_default() }),
+            undoes: self.undoes,
+            undone_by: self.undone_by,
+            created_at: self.created_at,
+        })
+    }
+}
+
+impl Store {
+    /// One transfer.
+    pub async fn transfer(&self, id: TransferId) -> Result<Transfer, Error> {
+        self.read(move |connection| find(connection, id)).await
+    }
+
+    /// The newest transfers from and to a user, at most a hundred, the newest first.
+    pub async fn transfers(&self, user: UserId) -> Result<Vec<Transfer>, Error> {
+        self.read(move |connection| {
+            let rows: Vec<TransferRow> = sql(OF_USER).bind(user).bind(user).all(connection)?;
+            rows.into_iter().map(TransferRow::transfer).collect()
+        })
+        .await
+    }
+}

@@ -1,0 +1,205 @@
+//! The events of a transfer: for each purchase that gives access, `user.subscription.transferred.from` with the state of
+//! its former owner, `user.subscription.transferred.to` with that of the new one, and `purchase.updated`, in a revision of
+//! its own. All show the users as they are after the whole move.
+
+use crate::db::config::Installation;
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::sql;
+use crate::db::writer::Write;
+use crate::purchases::owned::{UserPurchases, owned};
+use crate::purchases::purchase::{self, Origin, PurchaseRow, Urgency};
+use crate::purchases::user_devices;
+use crate::purchases::users::UserRow;
+use crate::settling::events;
+use crate::settling::facts::Facts;
+use crate::settling::profiles::{self, ProfileCheck, Subject, Trigger};
+use crate::settling::record::{Compared, Comparison};
+use crate::settling::revision::{Announcement, Carried, Settling};
+use domain::settling::Record;
+use domain::user::{Customer, OwnedPurchase, TRANSFERRED_FROM, TRANSFERRED_TO, UserDevice, UserEvent};
+use domain::{AppId, CollapseKey, Decision, TransferId, UserId};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+/// A transfer that was carried out: its purchases belong to the new owner.
+pub struct Handover<'a> {
+    /// The installation.
+    pub installation: Installation,
+    /// The app.
+    pub app: AppId,
+    /// The transfer.
+    pub id: TransferId,
+    /// The former owner, with the revision that the transfer raised.
+    pub from: &'a UserRow,
+    /// The new owner, likewise.
+    pub to: &'a UserRow,
+}
+
+/// A user of a transfer, with all their purchases after it.
+struct Side<'a> {
+    event_type: &'static str,
+    user: &'a UserRow,
+    owned: Vec<OwnedPurchase>,
+    devices: Vec<UserDevice>,
+}
+
+impl<'a> Side<'a> {
+    fn read(write: &mut Write<'_>, app: AppId, (event_type, user): (&'static str, &'a UserRow)) -> Result<Self, Error> {
+        let owned = owned(write.connection, app, user.id)?;
+        Ok(Self { event_type, user, owned, devices: user_devices::of(write.connection, user.id)? })
+    }
+}
+
+/// The purchases of a user that give access to something now.
+pub fn entitling(connection: &mut AnyConnection, app: AppId, user: UserId) -> Result<BTreeSet<CollapseKey>, Error> {
+    let owned = owned(connection, app, user)?;
+    Ok(owned.iter().filter(|one| one.is_entitling()).map(|one| one.collapse_key).collect())
+}
+
+const UPDATE: Sql = statement! {"
+    UPDATE purchases
+    SET revision = ?, digest = ?, settling = settling + 1, fingerprint = '', next_wake_at = ?, urgency = ?,
+        updated_at = ?
+    WHERE collapse_key = ?
+"};
+
+impl Handover<'_> {
+    /// Announces purchases, whose rows are locked and as they were before the move.
+    pub fn announce(&self, write: &mut Write<'_>, purchases: &[(CollapseKey, PurchaseRow)]) -> Result<(), Error> {
+        if purchases.is_empty() {
+            return Ok(());
+        }
+        let sides = [
+            Side::read(write, self.app, (TRANSFERRED_FROM, self.from))?,
+            Side::read(write, self.app, (TRANSFERRED_TO, self.to))?,
+        ];
+        for (key, row) in purchases {
+            self.announce_one(write, (*key, row), &sides)?;
+        }
+        Ok(())
+    }
+
+    fn announce_one(
+        &self,
+        write: &mut Write<'_>,
+        (key, row): (CollapseKey, &PurchaseRow),
+        sides: &[Side<'_>; 2],
+    ) -> Result<(), Error> {
+        let origin = purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
+        let record = nothing_new(key, row)?;
+        let Facts { mut listings, replaced, ledger, destinations, .. } = Facts::read(write, &record, &origin)?;
+        let destinations = destinations.all(write.connection)?;
+        let settling = Settling {
+            record: Cow::Borrowed(&record),
+            origin: &origin,
+            owner: Some(self.to),
+            app_user_id: row.app_user_id.as_deref(),
+            installation: self.installation,
+        };
+        let Comparison { description, digest, booking, .. } =
+            settling.compare(write, row, Compared { listings: &mut listings, replaced, ledger })?;
+        let announcement = Announcement {
+            settling: &settling,
+            epoch: write.epoch()?,
+            revision: row.revision.saturating_add(1),
+            coalesced: 0,
+            description: &description,
+            destinations: &destinations,
+            owned: Vec::new(),
+            devices: Vec::new(),
+        };
+        let mut carried = Vec::with_capacity(sides.len());
+        for side in sides {
+            carried.push(self.announce_to(write, &announcement, side)?);
+        }
+        events::announce(write, &announcement, &booking)?;
+        sql(UPDATE)
+            .bind(announcement.revision)
+            .bind(digest)
+            .bind(write.now)
+            .bind(Urgency::Person)
+            .bind(write.now)
+            .bind(key)
+            .later(write.connection)?;
+        // An anonymous user who became another one keeps no profile.
+        let users = sides.iter().zip(&carried).filter(|(side, _)| side.user.external_id.is_some());
+        for (side, carried) in users {
+            let subject = subject(&announcement, side.user, &origin);
+            profiles::owe(write, &subject, &destinations, Some(carried))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the event of one of the two users.
+    fn announce_to(
+        &self,
+        write: &mut Write<'_>,
+        announcement: &Announcement<'_>,
+        side: &Side<'_>,
+    ) -> Result<Carried, Error> {
+        let settling = announcement.settling;
+        let event = announcement.event(side.event_type, 0);
+        let purchases = UserPurchases { user: side.user.id, owned: &side.owned, environment: settling.environment() };
+        let stored = events::user_state(write, announcement.destinations, purchases, side.user.revision)?;
+        let customer = Customer {
+            user_id: side.user.id,
+            external_id: side.user.external_id.clone(),
+            app_user_id: settling.app_user_id.map(str::to_owned),
+        };
+        let body = UserEvent {
+            id: event.id,
+            event_type: side.event_type,
+            event_platform: &settling.origin.store,
+            receipt_id: &settling.origin.receipt_id,
+            details: &announcement.description.details,
+            occurred_at: Some(write.now),
+            created_at: write.now,
+            customer: &customer,
+            user_revision: side.user.revision,
+            owned: &side.owned,
+            devices: &side.devices,
+            transfer: Some(self.id),
+        }
+        .body()
+        .to_string();
+        let stored = events::with_body(stored, Some(write.now), body);
+        let to = events::store(write, announcement, &event, stored)?;
+        Ok(Carried { user_revision: side.user.revision, to: to.into_iter().collect() })
+    }
+}
+
+fn subject<'a>(announcement: &Announcement<'_>, owner: &'a UserRow, origin: &'a Origin) -> Subject<'a> {
+    Subject {
+        check: ProfileCheck { origin, owner, trigger: Trigger::Settling },
+        collapse_key: announcement.settling.record.collapse_key,
+        revision: announcement.revision,
+        environment: announcement.settling.environment(),
+        traceparent: None,
+    }
+}
+
+/// The record of a purchase about which nothing new is known.
+fn nothing_new(key: CollapseKey, row: &PurchaseRow) -> Result<Record, Error> {
+    let decision = Decision {
+        purchase: row.known()?,
+        transitions: Vec::new(),
+        outcomes: Vec::new(),
+        waits: None,
+        wake: row.next_wake_at,
+        lag: None,
+    };
+    Ok(Record {
+        collapse_key: key,
+        settling: row.settling.saturating_add(1),
+        revision: row.revision,
+        seqs: Vec::new(),
+        decision,
+        is_replaced: false,
+        is_queried: false,
+        is_answer: false,
+        is_real: false,
+        traceparent: None,
+    })
+}

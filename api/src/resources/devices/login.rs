@@ -1,0 +1,126 @@
+//! `POST /v1/device/login` and `POST /v1/device/logout`: who uses the app on a device.
+
+use crate::devices::client::Client;
+use crate::devices::request::is_random;
+use crate::devices::token::{self, Expected};
+use crate::edge::{Edge, Shared};
+use crate::error::Error;
+use crate::extract::{Draft, secret};
+use axum::Json;
+use axum::extract::State;
+use domain::device::Device;
+use domain::{DeviceId, DevicePlace, UserId};
+use schemars::JsonSchema;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use storage::{LoggedIn, Login, Platform};
+
+/// Somebody logs in in the app.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{
+    "device": {
+        "id": "2f0d2ef6-3b3f-4b9c-8a64-0a1d4f7c9e11", "first_launch": "2026-03-01T11:58:00Z", "app_version": "3.1.0",
+        "os": { "name": "fireos", "version": "8" }, "sdk_version": "web/1",
+    },
+    "external_id": "anna@example.com",
+}]))]
+pub struct DeviceLogin {
+    /// The device.
+    device: Device,
+    /// The customer's own id: a UUID, a SHA-256, or any other text.
+    #[schemars(length(min = 1, max = 512))]
+    external_id: String,
+    /// A JSON Web Token of the app's own server with this `sub`; required where the platform has a login secret.
+    #[serde(default, deserialize_with = "secret")]
+    #[schemars(with = "Option<String>", extend("writeOnly" = true))]
+    token: Option<SecretString>,
+}
+
+/// Somebody logs out in the app.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{
+    "device": {
+        "id": "2f0d2ef6-3b3f-4b9c-8a64-0a1d4f7c9e11", "first_launch": "2026-03-01T11:58:00Z", "app_version": "3.1.0",
+        "os": { "name": "fireos", "version": "8" }, "sdk_version": "web/1",
+    },
+}]))]
+pub struct DeviceLogout {
+    /// The device.
+    device: Device,
+}
+
+/// The customer of a device.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct LoggedInDevice {
+    /// The id of settle.
+    user_id: UserId,
+    /// The customer's own id.
+    external_id: String,
+    /// Number of purchases that this login moved from other customers, with events.
+    transferred: usize,
+}
+
+/// The anonymous user of a device after a logout.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct LoggedOutDevice {
+    /// The id of settle.
+    user_id: UserId,
+}
+
+/// `POST /v1/device/login`
+pub async fn login(
+    State(edge): State<Shared>,
+    client: Client,
+    mut draft: Draft<DeviceLogin>,
+) -> Result<Json<LoggedInDevice>, Error> {
+    let place = place(&edge, &client.platform, draft.body.device.id)?;
+    if !draft.wrong.has("device.id") && !is_random(place.device) {
+        draft.wrong.add("device.id", RANDOM_ID);
+    }
+    let DeviceLogin { device, external_id, token } = draft.finish()?;
+    let expected = Expected { external_id: &external_id, device: place.device, now: (edge.clock)() };
+    let is_signed = prove(&edge, &client.platform, (token, expected)).await?;
+    let login = Login { place, device, external_id: external_id.clone(), is_signed };
+    let LoggedIn { user_id, transfers } = edge.store.login(login).await?;
+    edge.wake_for_persons();
+    let transferred = transfers.iter().map(|moved| moved.announced.len()).sum();
+    Ok(Json(LoggedInDevice { user_id, external_id, transferred }))
+}
+
+/// `POST /v1/device/logout`
+pub async fn logout(
+    State(edge): State<Shared>,
+    client: Client,
+    mut draft: Draft<DeviceLogout>,
+) -> Result<Json<LoggedOutDevice>, Error> {
+    let place = place(&edge, &client.platform, draft.body.device.id)?;
+    if !draft.wrong.has("device.id") && !is_random(place.device) {
+        draft.wrong.add("device.id", RANDOM_ID);
+    }
+    let DeviceLogout { device } = draft.finish()?;
+    Ok(Json(LoggedOutDevice { user_id: edge.store.logout(place, device).await? }))
+}
+
+const RANDOM_ID: &str = "a random UUID (version 4) that the app made at its first launch";
+
+/// The device of a request, which is counted.
+fn place(edge: &Edge, platform: &Platform, device: DeviceId) -> Result<DevicePlace, Error> {
+    let place = DevicePlace { platform: platform.id, device };
+    edge.devices.limits.check_device(place).map_err(|wait| Error::TooMany { what: "this device", wait })?;
+    Ok(place)
+}
+
+/// Whether the customer's own server signed a login.
+///
+/// # Errors
+/// The platform takes signed logins alone, and this is none.
+async fn prove(
+    edge: &Edge,
+    platform: &Platform,
+    (token, expected): (Option<SecretString>, Expected<'_>),
+) -> Result<bool, Error> {
+    let Some(secret) = edge.store.login_secret(platform.id).await? else { return Ok(false) };
+    let token = token.ok_or(Error::LoginToken("it is missing, and this platform takes signed logins alone"))?;
+    token::check(token.expose_secret(), &secret, expected).map_err(Error::LoginToken)?;
+    Ok(true)
+}

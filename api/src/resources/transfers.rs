@@ -1,0 +1,163 @@
+//! `/v1/transfers` and `POST /v1/apps/{app_id}/customers/move`: purchases that move from one user to another.
+
+use super::customers::{CustomerChoice, unknown_customer};
+use crate::edge::Shared;
+use crate::error::Error;
+use crate::extract::{Body, Draft, Id, Query, Stored};
+use axum::Json;
+use axum::extract::State;
+use domain::{AppId, CollapseKey, Timestamp, TransferId, UserId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use storage::{App, Author, CustomerMove, Paged, TransferCause};
+
+/// A customer who is to belong to another user.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{
+    "from": { "app_user_id": "u1" }, "external_id": "otto@example.com", "by": "anna", "reason": "ticket 4711",
+}]))]
+pub struct MovedCustomer {
+    /// The customer: all that a user has by `external_id`, or one customer of the store.
+    from: CustomerChoice,
+    /// The external id of the new owner, who need not exist.
+    #[schemars(length(min = 1, max = 512))]
+    external_id: String,
+    /// The author and the reason.
+    #[serde(flatten)]
+    author: TransferAuthor,
+}
+
+/// Who moves purchases, and why.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{ "by": "anna", "reason": "ticket 4711" }]))]
+pub struct TransferAuthor {
+    /// The author; `api` when absent.
+    #[schemars(length(min = 1, max = 200))]
+    by: Option<String>,
+    /// The reason.
+    #[schemars(length(min = 1, max = 1000))]
+    reason: String,
+}
+
+impl From<TransferAuthor> for Author {
+    fn from(TransferAuthor { by, reason }: TransferAuthor) -> Self {
+        Self { by: by.unwrap_or_else(|| "api".to_owned()), reason }
+    }
+}
+
+/// Whose transfers are listed.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct TransferQuery {
+    /// The former or the new owner.
+    user_id: UserId,
+}
+
+/// Purchases that moved from one user to another.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Transfer {
+    /// Its id, as in its events.
+    transfer_id: TransferId,
+    /// The app.
+    app_id: AppId,
+    /// The former owner.
+    from: TransferSide,
+    /// The new owner.
+    to: TransferSide,
+    /// Why it happened.
+    #[schemars(with = "String", extend("enum" = ["login", "naming", "admin", "undo"]))]
+    cause: TransferCause,
+    /// The store's names of the customers who moved.
+    app_user_ids: Vec<String>,
+    /// The purchases that were announced by two events: those that gave access.
+    announced: Vec<CollapseKey>,
+    /// The person who caused it.
+    by: Option<String>,
+    /// Why they did.
+    reason: Option<String>,
+    /// The transfer that it takes back.
+    undoes: Option<TransferId>,
+    /// The transfer that took it back.
+    undone_by: Option<TransferId>,
+    /// When it happened.
+    created_at: Timestamp,
+}
+
+/// A user of a transfer.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct TransferSide {
+    /// The id of settle.
+    user_id: UserId,
+    /// The customer's own id now.
+    external_id: Option<String>,
+}
+
+impl From<storage::Transfer> for Transfer {
+    fn from(transfer: storage::Transfer) -> Self {
+        let (by, reason) = transfer.author.map(|author| (author.by, author.reason)).unzip();
+        Self {
+            transfer_id: transfer.id,
+            app_id: transfer.app_id,
+            from: TransferSide { user_id: transfer.from, external_id: transfer.from_external_id },
+            to: TransferSide { user_id: transfer.to, external_id: transfer.to_external_id },
+            cause: transfer.cause,
+            app_user_ids: transfer.moved.app_user_ids(),
+            announced: transfer.moved.announced,
+            by,
+            reason,
+            undoes: transfer.undoes,
+            undone_by: transfer.undone_by,
+            created_at: transfer.created_at,
+        }
+    }
+}
+
+/// `POST /v1/apps/{app_id}/customers/move`: moves a customer with all purchases to the user with another external id.
+pub async fn move_customer(
+    State(edge): State<Shared>,
+    Stored(app): Stored<App>,
+    mut draft: Draft<MovedCustomer>,
+) -> Result<Json<Transfer>, Error> {
+    let key = draft.body.from.key();
+    if key.is_none() {
+        draft.wrong.add("from", "exactly one of `external_id`, `app_user_id` and `receipt_id`");
+    }
+    let MovedCustomer { external_id, author, .. } = draft.finish()?;
+    let Some(customer) = key else { return Err(Error::Internal) };
+    let wanted = CustomerMove { app: app.id, customer, to: external_id, author: author.into() };
+    let transfer = edge.store.move_customer(wanted).await.map_err(refusal)?;
+    edge.wake_for_persons();
+    Ok(Json(transfer.into()))
+}
+
+/// `GET /v1/transfers?user_id=`: the newest transfers from and to a user.
+pub async fn list(
+    State(edge): State<Shared>,
+    Query(query): Query<TransferQuery>,
+) -> Result<Json<Paged<Transfer>>, Error> {
+    let transfers = edge.store.transfers(query.user_id).await?;
+    Ok(Json(Paged { items: transfers.into_iter().map(Transfer::from).collect(), next_cursor: None }))
+}
+
+/// `GET /v1/transfers/{transfer_id}`
+pub async fn show(State(edge): State<Shared>, Id(id): Id<TransferId>) -> Result<Json<Transfer>, Error> {
+    Ok(Json(edge.store.transfer(id).await?.into()))
+}
+
+/// `POST /v1/transfers/{transfer_id}/undo`: gives the purchases back, by another transfer.
+pub async fn undo(
+    State(edge): State<Shared>,
+    Id(id): Id<TransferId>,
+    Body(author): Body<TransferAuthor>,
+) -> Result<Json<Transfer>, Error> {
+    let transfer = edge.store.undo_transfer(id, author.into()).await.map_err(refusal)?;
+    edge.wake_for_persons();
+    Ok(Json(transfer.into()))
+}
+
+fn refusal(error: storage::Error) -> Error {
+    match error {
+        storage::Error::Conflict { detail, .. } => Error::Conflict(detail),
+        storage::Error::Missing { what: "customer" } => unknown_customer(error),
+        other => other.into(),
+    }
+}

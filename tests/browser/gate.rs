@@ -1,0 +1,185 @@
+//! A gate between the page and settle: it records each request, and passes it on, drops it or its answer, or answers
+//! in the place of settle.
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// Maximum size of a request that is recorded: more than settle takes.
+const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
+
+/// What the gate does with requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Way {
+    /// Passes them on.
+    #[default]
+    Open,
+    /// Drops their connections.
+    Closed,
+    /// Passes them on, and drops their connections instead of the answers.
+    Deaf,
+}
+
+/// An answer in the place of settle.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// Its header, if it has one.
+    pub header: Option<(HeaderName, &'static str)>,
+    /// Its body; null for none.
+    pub body: Value,
+}
+
+/// A request of the page, without preflights.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// When it arrived.
+    pub at: Instant,
+    /// Its method and path with query, such as `GET /v1/apps?limit=1`.
+    pub line: String,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body; null for none.
+    pub body: Value,
+}
+
+#[derive(Default)]
+struct Inner {
+    way: Way,
+    replies: BTreeMap<String, VecDeque<Reply>>,
+    seen: Vec<Seen>,
+}
+
+#[derive(Clone)]
+struct Shared {
+    settle: String,
+    inner: Arc<Mutex<Inner>>,
+}
+
+impl Shared {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A running gate.
+pub struct Gate {
+    port: u16,
+    shared: Shared,
+    server: JoinHandle<()>,
+}
+
+impl Gate {
+    /// Starts a gate to the service at this URL.
+    pub async fn start(settle: &str) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let port = listener.local_addr().expect("its address").port();
+        let shared = Shared { settle: settle.to_owned(), inner: Arc::default() };
+        let router = Router::new().fallback(pass).with_state(shared.clone());
+        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap_or_default() });
+        Self { port, shared, server }
+    }
+
+    /// The URL that stands for settle.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Sets what happens to requests from now on.
+    pub fn set(&self, way: Way) {
+        self.shared.inner().way = way;
+    }
+
+    /// Answers the next requests of a path; then they are passed on again.
+    pub fn answer(&self, path: &str, replies: impl IntoIterator<Item = Reply>) {
+        self.shared.inner().replies.entry(path.to_owned()).or_default().extend(replies);
+    }
+
+    /// The requests so far.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.shared.inner().seen.clone()
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn pass(State(shared): State<Shared>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, MAX_BODY_BYTES).await.unwrap_or_default();
+    let path = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+    let (way, reply) = shared.inner().take(&parts.method, &path, (&parts.headers, &body));
+    let response = match (way, reply) {
+        (Way::Closed, _) => None,
+        (_, Some(reply)) => Some(reply.into_response()),
+        (Way::Open, None) => Some(forward(&shared, &parts, body).await),
+        (Way::Deaf, None) => {
+            let answer = forward(&shared, &parts, body).await;
+            // A page does not report without the answer to its preflight.
+            (parts.method == Method::OPTIONS).then_some(answer)
+        }
+    };
+    // Ends the connection's task without sending a byte, which no response can do.
+    response.unwrap_or_else(|| std::panic::resume_unwind(Box::new("the connection is dropped")))
+}
+
+impl Inner {
+    /// Records a request, and returns what to do with it.
+    fn take(&mut self, method: &Method, path: &str, (headers, body): (&HeaderMap, &Bytes)) -> (Way, Option<Reply>) {
+        let replies = self.replies.get_mut(path.split('?').next().unwrap_or_default());
+        if method == Method::OPTIONS {
+            return (self.way, replies.map(|_| Reply { status: 204, header: None, body: Value::Null }));
+        }
+        let reply = if self.way == Way::Closed { None } else { replies.and_then(VecDeque::pop_front) };
+        let body = serde_json::from_slice(body).unwrap_or(Value::Null);
+        let line = format!("{method} {path}");
+        self.seen.push(Seen { at: Instant::now(), line, headers: headers.clone(), body });
+        (self.way, reply)
+    }
+}
+
+/// Sends a request to settle, and returns its answer with its headers.
+async fn forward(shared: &Shared, parts: &axum::http::request::Parts, body: Bytes) -> Response {
+    let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
+    let request = super::plain_client().request(parts.method.clone(), format!("{}{path}", shared.settle)).body(body);
+    let request = request.headers(parts.headers.clone()).build().expect("a request");
+    #[expect(clippy::disallowed_methods, reason = "the gate is not a part of settle")]
+    let answered = super::plain_client().execute(request).await;
+    let Ok(answer) = answered else { return StatusCode::BAD_GATEWAY.into_response() };
+    let (status, mut headers) = (answer.status(), answer.headers().clone());
+    headers.remove(header::TRANSFER_ENCODING);
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    (status, headers, answer.bytes().await.unwrap_or_default()).into_response()
+}
+
+impl IntoResponse for Reply {
+    fn into_response(self) -> Response {
+        let text = if self.body.is_null() { String::new() } else { self.body.to_string() };
+        let mut response = Response::new(Body::from(text));
+        *response.status_mut() = StatusCode::from_u16(self.status).expect("a status");
+        let cors = [
+            (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+            (header::ACCESS_CONTROL_ALLOW_METHODS, "GET,POST"),
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization,content-type,if-none-match"),
+            (header::ACCESS_CONTROL_EXPOSE_HEADERS, "etag,retry-after"),
+            (header::CONNECTION, "close"),
+        ];
+        for (name, value) in cors.into_iter().chain(self.header) {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}

@@ -1,0 +1,145 @@
+//! Logging in and out and entitlements, by their contract: the gate answers in the place of settle.
+
+use super::browser::Browser;
+use super::gate::{Gate, Reply, Way};
+use super::site::Site;
+use axum::http::header;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+const LOGIN: &str = "/v1/device/login";
+const LOGOUT: &str = "/v1/device/logout";
+const ENTITLEMENTS: &str = "/v1/device/entitlements";
+const USER: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
+
+fn ok(body: Value) -> Reply {
+    Reply { status: 200, header: Some((header::ETAG, "\"7\"")), body }
+}
+
+fn entitled() -> Value {
+    let entitlement = json!({
+        "entitlement_ref_id": "premium", "name": "Premium", "expiration": "2026-12-31T12:00:00Z",
+        "sku_ref_id": "month", "purchase_platform": "amazon",
+    });
+    json!({ "user_id": USER, "user_revision": 7, "entitlements": [entitlement] })
+}
+
+/// Takes every report.
+fn taken() -> impl Iterator<Item = Reply> {
+    (0..20).map(|_| ok(json!({ "accepted": 1, "repeated": 0, "rejected": [] })))
+}
+
+/// The status of a failed call, or its result.
+fn outcome(call: &str) -> String {
+    format!("return client.{call}.then((answer) => answer, (error) => error.status)")
+}
+
+/// A page, and a gate that takes all its reports.
+async fn page() -> (Browser, Gate, Site) {
+    let (browser, site) = (Browser::start().await, Site::start().await);
+    let gate = Gate::start("http://127.0.0.1:9").await;
+    gate.answer(super::EVENTS, taken());
+    browser.open(&site.page(&gate.url(), "pk_test")).await;
+    (browser, gate, site)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_entitlements_stay_without_a_network() {
+    let (browser, gate, _site) = page().await;
+    let current = |is_current: bool| {
+        let mut shown = entitled();
+        shown["is_current"] = json!(is_current);
+        shown
+    };
+    gate.set(Way::Closed);
+    assert_eq!(browser.run(&outcome("entitlements()")).await, 0, "nothing is known");
+    gate.set(Way::Open);
+    let unchanged = Reply { status: 304, header: Some((header::ETAG, "\"7\"")), body: Value::Null };
+    gate.answer(ENTITLEMENTS, [ok(entitled()), unchanged]);
+    assert_eq!(browser.run(&outcome("entitlements()")).await, current(true));
+    browser.reload().await;
+    assert_eq!(browser.run(&outcome("entitlements()")).await, current(true), "304");
+    let seen: Vec<_> = gate.seen().into_iter().filter(|one| one.line.contains(ENTITLEMENTS)).collect();
+    let etags: Vec<_> = seen.iter().map(|one| one.headers.get(header::IF_NONE_MATCH).cloned()).collect();
+    assert_eq!(etags[etags.len() - 2..], [None, Some(header::HeaderValue::from_static("\"7\""))]);
+    let device = browser.run("return client.state().device_id").await;
+    assert!(seen.iter().all(|one| one.line.ends_with(&format!("?device_id={}", device.as_str().expect("an id")))));
+    gate.set(Way::Closed);
+    assert_eq!(browser.run(&outcome("entitlements()")).await, current(false));
+    browser.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_before_a_login_is_reported_before_it() {
+    let (browser, gate, _site) = page().await;
+    gate.answer(LOGIN, [ok(json!({ "user_id": USER, "external_id": "anna", "transferred": 1 }))]);
+    gate.answer(LOGOUT, [ok(json!({ "user_id": USER }))]);
+    gate.answer(ENTITLEMENTS, [ok(entitled())]);
+    browser.run(&outcome("entitlements()")).await;
+    browser.run(&super::shown("before")).await;
+    let login = browser.run(&outcome("login('anna', 'signed')")).await;
+    assert_eq!(login, json!({ "user_id": USER, "external_id": "anna", "transferred": 1 }));
+    assert_eq!(browser.run(&outcome("logout()")).await, json!({ "user_id": USER }));
+    let seen = gate.seen();
+    let place = |line: &str| seen.iter().position(|one| one.line == line).unwrap_or_else(|| panic!("{line}: {seen:?}"));
+    let (login, logout) = (place(&format!("POST {LOGIN}")), place(&format!("POST {LOGOUT}")));
+    let is_before = |body: &Value| body["events"].to_string().contains("before");
+    assert!(seen[..login].iter().any(|one| is_before(&one.body)) && login < logout, "{seen:?}");
+    let body = &seen[login].body;
+    assert_eq!((&body["external_id"], &body["token"]), (&json!("anna"), &json!("signed")));
+    assert_eq!(body["device"]["id"], browser.run("return client.state().device_id").await);
+    assert_eq!(seen[logout].body, json!({ "device": body["device"] }));
+    assert_eq!(seen[login].headers[header::AUTHORIZATION], "Bearer pk_test");
+    gate.set(Way::Closed);
+    assert_eq!(browser.run(&outcome("login('bob')")).await, 0, "it fails, and is not repeated");
+    assert_eq!(browser.run(&outcome("entitlements()")).await, 0, "those of another user are forgotten");
+    browser.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_may_store_nothing_reports_from_memory() {
+    let (browser, gate, site) = page().await;
+    browser
+        .run_first("Object.defineProperty(window, 'localStorage', { get() { throw new Error('forbidden') } })")
+        .await;
+    let mut devices = BTreeSet::new();
+    for _ in 0..2 {
+        browser.open(&site.page(&gate.url(), "pk_test")).await;
+        browser.run(&super::shown("one")).await;
+        browser.run("return client.flush()").await;
+        let state = browser.run("return client.state()").await;
+        assert_eq!((&state["queued"], &state["is_persistent"]), (&json!(0), &json!(false)), "{state}");
+        assert!(gate.seen().iter().any(|one| one.body["device"]["id"] == state["device_id"]), "{state}");
+        devices.insert(state["device_id"].to_string());
+    }
+    assert_eq!(devices.len(), 2, "each load is another device");
+    browser.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_queue_drops_its_oldest_and_counts_them() {
+    let (browser, gate, _site) = page().await;
+    browser.run("return client.flush()").await;
+    gate.set(Way::Closed);
+    let options = "{ url, key, appVersion: '2', name: 'small', maxQueued: 3 }";
+    browser.run(&format!("window.small = Settle.start({options})")).await;
+    browser.run("for (let i = 0; i < 5; i += 1) small.impression({ paywall: `p${i}` })").await;
+    let state = browser.run("return small.state()").await;
+    assert_eq!((&state["queued"], &state["dropped"]), (&json!(3), &json!(3)), "{state}");
+    gate.set(Way::Open);
+    browser.run("return small.flush()").await;
+    let last = gate.seen().pop().expect("a report").body;
+    let events = last["events"].as_array().expect("a list").iter();
+    let paywalls: Vec<&Value> = events.map(|event| &event["impression"]["paywall"]).collect();
+    assert_eq!(paywalls, ["p2", "p3", "p4"]);
+    // Five hundred events are one request; more are the next one.
+    gate.set(Way::Closed);
+    browser.run("for (let i = 0; i < 700; i += 1) client.impression({ paywall: `p${i}` })").await;
+    browser.run("return client.flush()").await;
+    gate.set(Way::Open);
+    browser.run("return client.flush()").await;
+    let seen = gate.seen();
+    let sizes = seen[seen.len() - 2..].iter().map(|one| one.body["events"].as_array().map(Vec::len));
+    assert_eq!(sizes.collect::<Vec<_>>(), [Some(500), Some(200)]);
+    browser.quit().await;
+}

@@ -1,0 +1,71 @@
+//! An installation with a receiver, an app's server, a gate between the app and settle, and a browser.
+
+use super::browser::Browser;
+use super::gate::{Gate, Seen};
+use super::site::Site;
+use system_tests::receiver::Received;
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+
+/// Where reports are posted.
+pub const EVENTS: &str = "/v1/device/events";
+
+/// Everything that a test of the page needs.
+pub struct Stage {
+    /// The installation; its destination receives `device.*`.
+    pub world: World,
+    /// The server of the page.
+    pub site: Site,
+    /// What the page takes for settle.
+    pub gate: Gate,
+    /// The browser.
+    pub browser: Browser,
+    key: String,
+}
+
+impl Stage {
+    /// Starts everything.
+    pub async fn start() -> Self {
+        let world = World::start(Setting { events: vec!["device.*".to_owned()], ..Setting::default() }).await;
+        let shown = world.api.get(&format!("/v1/platforms/{}", world.platform_id)).await.ok();
+        let key = shown["publishable_key"].as_str().expect("a publishable key").to_owned();
+        let gate = Gate::start(&world.installation.url()).await;
+        Self { world, site: Site::start().await, gate, browser: Browser::start().await, key }
+    }
+
+    /// Opens the page.
+    pub async fn open(&self) {
+        self.browser.open(&self.site.page(&self.gate.url(), &self.key)).await;
+    }
+
+    /// Waits until these types of events were received in this order, each once, and nothing else; returns them.
+    pub async fn wait_types(&self, expected: &[&str]) -> Vec<Received> {
+        let received = wait::until(SOON, &format!("{expected:?}"), async || {
+            let received: Vec<Received> = self.world.receiver.all().into_iter().filter(Received::is_acked).collect();
+            let types: Vec<&str> = received.iter().map(Received::event_type).collect();
+            if types.len() >= expected.len() { Ok(received) } else { Err(format!("{types:?}")) }
+        })
+        .await;
+        assert_eq!(received.iter().map(Received::event_type).collect::<Vec<_>>(), expected);
+        received
+    }
+
+    /// The reports of the page so far.
+    pub fn reports(&self) -> Vec<Seen> {
+        let line = format!("POST {EVENTS}");
+        self.gate.seen().into_iter().filter(|one| one.line == line).collect()
+    }
+
+    /// Whether this number of events waits in the page.
+    pub async fn queued(&self, expected: u64) -> Result<(), String> {
+        let queued = self.browser.run("return client.state().queued").await;
+        if queued == expected { Ok(()) } else { Err(queued.to_string()) }
+    }
+
+    /// Ends everything, and checks what must always hold.
+    pub async fn finish(self) {
+        self.browser.quit().await;
+        self.world.receiver.check_no_duplicates().expect("each event once");
+        self.world.finish().await;
+    }
+}

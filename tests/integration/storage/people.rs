@@ -1,0 +1,262 @@
+//! Whose devices and purchases are: logins, logouts, moves by a person, and their undoing.
+
+use super::profiling::entitlements;
+use super::world::{World, is_missing, story};
+use domain::device::Device;
+use domain::user::{TRANSFERRED_FROM, TRANSFERRED_TO, TRANSFERS};
+use domain::{CollapseKey, DeviceId, DevicePlace, TransitionKind, UserId};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use storage::{Author, CustomerKey, CustomerMove, Error, LoggedIn, Login, Owner, Store, Transfer, TransferCause};
+use uuid::Uuid;
+
+pub const PURCHASED: &[TransitionKind] = &[TransitionKind::Purchased];
+
+pub fn place(world: &World, number: u128) -> DevicePlace {
+    let id = Uuid::from_u128(0x2f0d_2ef6_3b3f_4b9c_8a64_0000_0000_0000 + number);
+    DevicePlace { platform: world.platform.id, device: DeviceId::new(id) }
+}
+
+pub fn device(place: DevicePlace) -> Device {
+    serde_json::from_value(json!({
+        "id": place.device, "first_launch": "2026-11-01T08:00:00Z", "app_version": "3.1", "sdk_version": "web/1",
+        "os": { "name": "fireos", "version": "8" },
+    }))
+    .unwrap()
+}
+
+fn login(place: DevicePlace, external_id: &str) -> Login {
+    Login { place, device: device(place), external_id: external_id.to_owned(), is_signed: false }
+}
+
+async fn log_in(store: &Store, place: DevicePlace, external_id: &str) -> LoggedIn {
+    for _ in 0..20 {
+        match store.login(login(place, external_id)).await {
+            Ok(user) => return user,
+            Err(Error::Unavailable(_)) => {}
+            Err(other) => panic!("{other}"),
+        }
+    }
+    panic!("{external_id} cannot log in")
+}
+
+fn customer(world: &World, app_user_id: &str) -> UserId {
+    UserId::anonymous(world.app.id, "amazon", app_user_id)
+}
+
+fn by(reason: &str) -> Author {
+    Author { by: "anna".to_owned(), reason: reason.to_owned() }
+}
+
+impl World {
+    /// Stores a verified claim of a device, whose owner it joins as it would.
+    pub fn claim_verified(&self, place: DevicePlace, receipt: &str, app_user_id: &str) {
+        let DevicePlace { platform, device } = place;
+        self.raw().run(&format!(
+            "INSERT INTO claims (platform_id, device_id, collapse_key, receipt_id, app_user_id, status, kind, occurred_at,
+                 attempts, due_at, created_at, verified_at)
+                 VALUES ('{platform}', '{device}', '{key}', '{receipt}', '{app_user_id}', 'verified', 'purchased', 1, 0, 1,
+                 1, 1)",
+            key = self.key(receipt)
+        ));
+    }
+
+    /// A purchase of a customer that gives access, in its first revision.
+    pub async fn entitling(&self, app_user_id: &str, receipt: &str) -> CollapseKey {
+        self.entitle("premium").await;
+        self.happen_to(app_user_id, receipt, PURCHASED).await;
+        self.key(receipt)
+    }
+
+    pub async fn owner_of(&self, key: CollapseKey) -> UserId {
+        self.store.purchase(key).await.unwrap().standing.user_id.unwrap()
+    }
+
+    async fn name(&self, app_user_id: &str, external_id: &str) -> UserId {
+        let owner = Owner::AppUser(app_user_id.to_owned());
+        self.store.name_customer(self.app.id, owner, external_id).await.unwrap().user_id
+    }
+
+    async fn move_to(&self, customer: CustomerKey, to: &str) -> Result<Transfer, Error> {
+        let wanted = CustomerMove { app: self.app.id, customer, to: to.to_owned(), author: by("ticket 1") };
+        self.store.move_customer(wanted).await
+    }
+
+    /// The bodies of the events of transfers, in their order.
+    fn transfers(&self) -> Vec<Value> {
+        let types = TRANSFERS.map(|name| format!("'{name}'")).join(", ");
+        let bodies =
+            self.raw().texts(&format!("SELECT body AS value FROM events WHERE event_type IN ({types}) ORDER BY seq"));
+        bodies.iter().map(|body| serde_json::from_str(body).unwrap()).collect()
+    }
+}
+
+fn app_user(name: &str) -> CustomerKey {
+    CustomerKey::Owner(Owner::AppUser(name.to_owned()))
+}
+
+story! {
+    async fn the_first_login_names_the_devices_own_user(world: World) {
+        let here = place(&world, 1);
+        let anna = log_in(&world.store, here, "anna").await;
+        assert_eq!((anna.user_id, anna.transfers.len()), (UserId::of_device(here, 0), 0));
+        assert_eq!(log_in(&world.store, here, "anna").await, anna, "the same again changes nothing");
+        let elsewhere = log_in(&world.store, place(&world, 2), "anna").await;
+        assert_eq!(elsewhere.user_id, anna.user_id);
+        let nobody = world.store.logout(here, device(here)).await.unwrap();
+        assert_eq!(nobody, UserId::of_device(here, 1));
+        assert_eq!(world.store.logout(here, device(here)).await.unwrap(), nobody, "nobody is logged in any more");
+        let otto = log_in(&world.store, here, "otto").await;
+        assert_eq!(otto.user_id, nobody);
+        let bert = log_in(&world.store, here, "bert").await;
+        assert_eq!(bert.user_id, UserId::of_device(here, 2), "without a logout between them");
+        let unknown = DevicePlace { platform: domain::PlatformId::new(Uuid::from_u128(7)), ..here };
+        assert!(is_missing(&world.store.login(login(unknown, "anna")).await.unwrap_err()));
+    }
+}
+
+story! {
+    async fn a_login_makes_anonymous_purchases_the_customers_without_an_event(world: World) {
+        let key = world.entitling("guest", "r1").await;
+        let here = place(&world, 1);
+        world.store.logout(here, device(here)).await.unwrap();
+        world.claim_verified(here, "r1", "guest");
+        let anna = log_in(&world.store, place(&world, 2), "anna").await.user_id;
+        world.sleep();
+        assert_eq!(log_in(&world.store, here, "anna").await.user_id, anna);
+        assert_eq!((world.owner_of(key).await, world.transfers().len(), world.woken()), (anna, 0, 1));
+        let found = world.store.customer(world.app.id, CustomerKey::ExternalId("anna".to_owned())).await.unwrap();
+        assert_eq!(found.app_user_ids, ["guest"]);
+        world.happen_to("guest", "r1", &[TransitionKind::Renewed]).await;
+        assert_eq!(world.owner_of(key).await, anna, "the next settling finds the same owner");
+    }
+}
+
+story! {
+    async fn a_login_takes_what_gives_access_from_another_customer_with_two_events(world: World) {
+        let to = world.destination("hook").await.id;
+        let (key, ended) = (world.entitling("shared", "r1").await, world.key("r2"));
+        world.happen_to("shared", "r2", PURCHASED).await;
+        world.raw().run(&format!("UPDATE purchases SET state = 'expired', purchase = '{{}}' WHERE collapse_key = '{ended}'"));
+        let other = world.entitling("her own", "r3").await;
+        let anna = world.name("shared", "anna").await;
+        world.name("her own", "anna").await;
+        world.drain((key, to)).await;
+        let before = world.transfers().len();
+        let here = place(&world, 1);
+        world.claim_verified(here, "r1", "shared");
+        let otto = log_in(&world.store, here, "otto").await;
+        let [moved] = &otto.transfers[..] else { panic!("{otto:?}") };
+        assert_eq!(moved.announced, [key]);
+        assert_eq!((world.owner_of(key).await, world.owner_of(ended).await), (otto.user_id, otto.user_id));
+        assert_eq!(world.owner_of(other).await, anna, "what the device has no claim of stays");
+        let events = world.transfers().split_off(before);
+        let [from, to_event] = &events[..] else { panic!("{events:?}") };
+        assert_eq!((&from["event_type"], &to_event["event_type"]), (&json!(TRANSFERRED_FROM), &json!(TRANSFERRED_TO)));
+        assert_eq!((&from["user_id"], &to_event["user_id"]), (&json!(anna), &json!(otto.user_id)));
+        assert_eq!((&from["transfer_id"], &to_event["transfer_id"]), (&json!(moved.id), &json!(moved.id)));
+        assert_eq!((entitlements(from), entitlements(to_event)), (vec!["premium"], vec!["premium"]), "hers gives it too");
+        assert_eq!(to_event["devices"][0]["id"], json!(here.device));
+        let sent = world.drain((key, to)).await;
+        let types: Vec<&str> = sent.iter().map(|(kind, _)| kind.as_str()).collect();
+        assert_eq!(types, [TRANSFERRED_FROM, TRANSFERRED_TO, "purchase.updated"]);
+        assert_eq!(sent[2].1["data"]["last_seen_external_id"], "otto");
+        assert_eq!(sent[2].1["attributes"]["revision"], 2);
+        let row = world.store.transfer(moved.id).await.unwrap();
+        assert_eq!((row.cause, row.from, row.to, row.author), (TransferCause::Login, anna, otto.user_id, None));
+        world.happen_to("shared", "r1", &[TransitionKind::Renewed]).await;
+        assert_eq!(world.owner_of(key).await, otto.user_id);
+    }
+}
+
+story! {
+    async fn without_a_verified_claim_a_login_moves_nothing(world: World) {
+        let key = world.entitling("shared", "r1").await;
+        let anna = world.name("shared", "anna").await;
+        let here = place(&world, 1);
+        world.claim_verified(here, "r1", "shared");
+        for status in ["pending", "refused"] {
+            world.raw().run(&format!("UPDATE claims SET status = '{status}'"));
+            let thief = log_in(&world.store, here, "thief").await;
+            assert_eq!((thief.transfers.len(), world.owner_of(key).await), (0, anna), "{status}");
+        }
+    }
+}
+
+story! {
+    async fn a_move_by_a_person_is_announced_and_can_be_taken_back_once(world: World) {
+        let key = world.entitling("c1", "r1").await;
+        let wrong = world.name("c1", "anna").await;
+        let moved = world.move_to(app_user("c1"), "otto").await.unwrap();
+        assert_eq!((moved.cause, moved.from, moved.author.clone()), (TransferCause::Admin, wrong, Some(by("ticket 1"))));
+        assert_eq!((world.owner_of(key).await, moved.to_external_id.as_deref()), (moved.to, Some("otto")));
+        let again = world.move_to(app_user("c1"), "otto").await.unwrap_err();
+        assert!(again.to_string().contains("belongs to `otto` already"), "{again}");
+        let back = world.store.undo_transfer(moved.id, by("by mistake")).await.unwrap();
+        assert_eq!((back.cause, back.undoes, world.owner_of(key).await), (TransferCause::Undo, Some(moved.id), wrong));
+        assert_eq!(world.store.transfer(moved.id).await.unwrap().undone_by, Some(back.id));
+        let twice = world.store.undo_transfer(moved.id, by("by mistake")).await.unwrap_err();
+        assert!(twice.to_string().contains("taken back by"), "{twice}");
+        let all = world.transfers();
+        let users: Vec<&Value> = all.iter().map(|event| &event["user_id"]).collect();
+        assert_eq!(users, [&json!(wrong), &json!(moved.to), &json!(moved.to), &json!(wrong)]);
+        let held: Vec<_> = all.iter().map(|event| entitlements(event).len()).collect();
+        assert_eq!(held, [0, 1, 0, 1], "each event shows its user after the whole move");
+        assert!(is_missing(&world.move_to(app_user("nobody"), "otto").await.unwrap_err()));
+        let listed: Vec<_> = world.store.transfers(wrong).await.unwrap().iter().map(|one| one.id).collect();
+        assert_eq!(BTreeSet::from_iter(listed), BTreeSet::from([moved.id, back.id]));
+    }
+}
+
+story! {
+    async fn a_transfer_whose_customer_moved_on_is_not_taken_back(world: World) {
+        world.entitling("c1", "r1").await;
+        world.name("c1", "anna").await;
+        let first = world.move_to(app_user("c1"), "otto").await.unwrap();
+        world.move_to(CustomerKey::ExternalId("otto".to_owned()), "bert").await.unwrap();
+        let refused = world.store.undo_transfer(first.id, by("late")).await.unwrap_err();
+        assert!(refused.to_string().contains("has moved on"), "{refused}");
+    }
+}
+
+story! {
+    async fn the_join_by_a_name_tells_both_users(world: World) {
+        let key = world.entitling("guest", "r1").await;
+        let anna = world.name("anna's", "anna").await;
+        assert_eq!(world.name("guest", "anna").await, anna);
+        let all = world.transfers();
+        let users: Vec<&Value> = all.iter().map(|event| &event["user_id"]).collect();
+        assert_eq!(users, [&json!(customer(&world, "guest")), &json!(anna)]);
+        assert_eq!(world.owner_of(key).await, anna);
+    }
+}
+
+story! {
+    async fn logins_at_once_give_each_entitlement_to_one_user(world: World) {
+        let second = world.second_process().await;
+        let mut keys = Vec::new();
+        for number in 0..3 {
+            let name = format!("c{number}");
+            keys.push(world.entitling(&name, &format!("r{number}")).await);
+            for device in 0..2 {
+                world.claim_verified(place(&world, device), &format!("r{number}"), &name);
+            }
+        }
+        for round in 0..8_u128 {
+            let name = |side: u128| format!("customer {}", (round * 3 + side * 5) % 4);
+            // One device with two names, and one name on two devices.
+            let (one, other) = (place(&world, round % 2), place(&world, (round / 2) % 2));
+            let names = (name(0), name(round % 3));
+            let both = tokio::join!(log_in(&world.store, one, &names.0), log_in(&second, other, &names.1));
+            let owners: BTreeSet<UserId> = [world.owner_of(keys[0]).await, world.owner_of(keys[1]).await, world.owner_of(keys[2]).await].into();
+            assert_eq!(owners.len(), 1, "{both:?}");
+            assert!(owners.is_subset(&[both.0.user_id, both.1.user_id].into()), "{both:?}");
+            // By the newest event of each user, one of them has the entitlement.
+            let mut held = std::collections::BTreeMap::new();
+            for event in world.transfers() {
+                held.insert(event["user_id"].clone().to_string(), entitlements(&event).len());
+            }
+            assert!(held.is_empty() || held.values().sum::<usize>() == 1, "{held:?}");
+        }
+    }
+}
