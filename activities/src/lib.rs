@@ -9,6 +9,7 @@ mod dependencies;
 mod drain;
 pub mod engine;
 mod failure;
+mod forgetting;
 mod heartbeat;
 pub mod http;
 mod pace;

@@ -12,6 +12,7 @@
 use crate::dependencies::Context;
 use crate::engine::Engine;
 use crate::failure::Failed;
+use crate::forgetting;
 use crate::retention;
 use crate::stuck;
 use domain::{DestinationId, Timestamp};
@@ -98,8 +99,8 @@ pub async fn send_heartbeats(ctx: &ActivityContext) -> Failed {
 /// In this order: expires topics that waited too long for approval, schedules rechecks of purchases after a change of
 /// settings, signals the runs of late destinations and of overdue purchases, reconsiders waiting deliveries after a
 /// change of their destination's settings, gives up those that waited too long, ends the deliveries to deleted
-/// destinations, and removes old bodies. Between these it ends sessions of devices, and starts streams of their events and
-/// the verification of their claims.
+/// destinations, and removes old bodies. Between these it ends sessions of devices, starts streams of their events and the
+/// verification of their claims, and goes on to forget customers.
 async fn sweep(context: &Context) -> Result<Swept, Error> {
     let store = &context.store;
     if let Err(error) = expire_topics(store).await {
@@ -113,12 +114,13 @@ async fn sweep(context: &Context) -> Result<Swept, Error> {
     let has_more_sessions = end_idle_sessions(store).await;
     start_streams(context).await;
     start_claims(context).await;
+    let has_more_forgotten = forgetting::carry_on(context).await;
     reconsider_deliveries(store).await;
     give_up_unnamed(store).await;
     end_deleted(store).await;
     retention::prune(store, context.retention).await;
     let woken = purchases.woken + late.destinations.len() + late.in_backoff.len();
-    Ok(Swept { woken, more: has_more_purchases || purchases.more || has_more_sessions })
+    Ok(Swept { woken, more: has_more_purchases || purchases.more || has_more_sessions || has_more_forgotten })
 }
 
 /// Wakes what is overdue, step by step.

@@ -1,9 +1,13 @@
-//! Answers other than 200 with JSON.
+//! Answers other than 200 with JSON, and answers that a client may have already.
 
-use crate::operation::{Operation, Output, Schemas};
+use crate::error::Error;
+use crate::operation::{Input, Operation, Output, Schemas};
 use axum::Json;
-use axum::http::{StatusCode, header};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use ring::digest::{SHA256, digest};
 use schemars::{JsonSchema, json_schema};
 use serde::Serialize;
 use serde_json::json;
@@ -23,6 +27,74 @@ pub struct Text {
     pub media: &'static str,
     /// The text.
     pub text: String,
+}
+
+/// 200 with JSON and an `ETag`, or 304 if the client has this answer already. The tag has the revision, and a digest of
+/// the answer: equal answers have equal tags.
+pub struct Tagged<T> {
+    /// The revision of what is shown.
+    pub revision: i64,
+    /// The answer.
+    pub body: T,
+    /// What the client has.
+    pub known: IfNoneMatch,
+}
+
+/// The tags in the `If-None-Match` of a request.
+pub struct IfNoneMatch(Vec<String>);
+
+/// Number of bytes of a digest in a tag.
+const TAG_BYTES: usize = 12;
+
+impl IfNoneMatch {
+    /// Whether the client has the answer with this tag (RFC 9110, 13.1.2: the weak comparison).
+    fn has(&self, tag: &str) -> bool {
+        self.0.iter().any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for IfNoneMatch {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        let shown = parts.headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+        Ok(Self(shown.flat_map(|list| list.split(',')).map(|tag| tag.trim().to_owned()).collect()))
+    }
+}
+
+impl Input for IfNoneMatch {
+    fn describe(operation: &mut Operation, _: &mut Schemas) {
+        operation.query.push(json!({
+            "name": "If-None-Match", "in": "header", "required": false,
+            "description": "The `ETag` of the last answer: 304 if it is still the answer.",
+            "schema": { "type": "string" },
+        }));
+    }
+}
+
+impl<T: Serialize> IntoResponse for Tagged<T> {
+    fn into_response(self) -> Response {
+        let Ok(body) = serde_json::to_vec(&self.body) else { return Error::Internal.into_response() };
+        let digest = storage::hex(digest(&SHA256, &body).as_ref().get(..TAG_BYTES).unwrap_or_default());
+        let tag = format!("\"{}-{digest}\"", self.revision);
+        let mut headers = HeaderMap::new();
+        if let Ok(tag) = HeaderValue::from_str(&tag) {
+            headers.insert(header::ETAG, tag);
+        }
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        if self.known.has(&tag) {
+            return (StatusCode::NOT_MODIFIED, headers).into_response();
+        }
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        (headers, body).into_response()
+    }
+}
+
+impl<T: JsonSchema> Output for Tagged<T> {
+    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
+        operation.json::<T>(StatusCode::OK, schemas);
+        operation.answers.insert(StatusCode::NOT_MODIFIED.as_str().to_owned(), json!({}));
+    }
 }
 
 impl<T: Serialize> IntoResponse for Created<T> {
@@ -70,5 +142,21 @@ impl Output for NoContent {
 impl Output for Text {
     fn describe(operation: &mut Operation, _: &mut Schemas) {
         operation.answer(StatusCode::OK, "text/plain", &json_schema!({ "type": "string" }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::IfNoneMatch;
+
+    #[test]
+    fn a_tag_is_compared_weakly() {
+        let known = |text: &str| IfNoneMatch(text.split(',').map(|tag| tag.trim().to_owned()).collect());
+        for has in ["\"1-ab\"", "W/\"1-ab\"", "\"0-x\", \"1-ab\"", "*"] {
+            assert!(known(has).has("\"1-ab\""), "{has}");
+        }
+        for lacks in ["", "1-ab", "\"1-ac\"", "w/\"1-ab\""] {
+            assert!(!known(lacks).has("\"1-ab\""), "{lacks}");
+        }
     }
 }

@@ -3,9 +3,9 @@
 use crate::edge::Shared;
 use crate::operation::{Described, Operation, Schemas};
 use crate::resources::{
-    alarms, apps, audit, catalogue, customers, deliveries, destinations, device_events, devices, document, events,
-    explain, feed, health, import, metrics, notifications, platforms, purchases, rates, redeliveries, sales, schema,
-    stores, topics, transfers,
+    alarms, apps, audit, catalogue, customer_state, customers, deliveries, destinations, device_events, devices,
+    document, events, explain, feed, forgetting, health, import, metrics, notifications, platforms, purchases, rates,
+    redeliveries, sales, schema, stores, topics, transfers,
 };
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
@@ -71,6 +71,8 @@ fn service_routes() -> Vec<Route> {
         ),
         device("POST", "/v1/device/logout", devices::logout)
             .summary("Nobody is logged in on the device any more; purchases stay with the customer."),
+        device("GET", "/v1/device/entitlements", devices::entitlements)
+            .summary("What a device may use; nothing for an unknown one."),
     ]
 }
 
@@ -151,6 +153,13 @@ fn catalogue_routes() -> Vec<Route> {
             "Gives the purchases of a transfer back, by another one; 409 when that was done, or when a customer has moved \
              on since.",
         ),
+        admin("GET", "/v1/apps/{app_id}/customers/state", customer_state::show)
+            .summary("What a customer may use now; with `at`, what was known and announced of them at that time."),
+        admin("POST", "/v1/apps/{app_id}/customers/forget", forgetting::forget).summary(
+            "Forgets a customer: the names are removed, the ledger stays, destinations are asked to delete the user.",
+        ),
+        admin("GET", "/v1/apps/{app_id}/customers/forget/{forgetting_id}", forgetting::show)
+            .summary("The report of what was done to forget a customer."),
         admin("GET", "/v1/apps/{app_id}/entitlements", catalogue::entitlements)
             .summary("The app's entitlements, by reference id."),
         admin("GET", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::entitlement).summary("One entitlement."),

@@ -32,6 +32,7 @@ mod durable;
 mod faults;
 mod first_steps;
 mod fleet;
+mod forgotten;
 mod healing;
 mod kills;
 mod lanes;

@@ -18,6 +18,9 @@ pub use admin::apps::App;
 pub use admin::catalogue::changes::UnmappedSku;
 pub use admin::catalogue::{Catalogue, Change, EntitlementText, MAX_LISTED, MAX_PER_PRODUCT, Product, entitlement_id};
 pub use admin::customers::{Customer, CustomerKey, CustomerNames, Owner};
+pub use admin::forgetting::{
+    DeletionRequest, DeletionState, DeletionStatus, Forget, Forgetting, ForgettingStage, RequestOutcome,
+};
 pub use admin::platforms::{NewPlatform, Platform, PlatformPatch};
 pub use admin::rates::Rate;
 pub use admin::sales::{Difference, ImportedSales, NewSale, Unmatched};
@@ -64,6 +67,9 @@ pub use redelivery::page::{Owing, Redelivered};
 pub use redelivery::runs::RunMode;
 pub use redelivery::verdict::Skipped;
 pub use reports::audit::{Audited, RuleFindings, rules};
+pub use reports::customer::{
+    Announcement, AnnouncementStatus, CustomerName, CustomerStanding, DeviceAccess, MoveSince, Past,
+};
 pub use reports::deliveries::{AttemptView, DeliveryFilter, DeliveryView};
 pub use reports::device_events::{
     DeviceDeliveryView, DeviceEventExplanation, DeviceEventFacts, DeviceEventFilter, DeviceEventFull, DeviceEventView,

@@ -1,10 +1,11 @@
-//! `settle customer`: the users who own purchases, and the app's own ids of them.
+//! `settle customer`: the users who own purchases, the app's own ids of them, and what they may use.
 
 use super::client::{Client, present_fields, segment};
 use super::table::{self, Column};
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::process::ExitCode;
+use std::time::Duration;
 
 const COLUMNS: &[Column] = &[
     ("transfer", "transfer_id"),
@@ -55,6 +56,55 @@ Next: `settle purchase list --external-id 4711` shows their purchases.")]
         #[command(flatten)]
         key: Key,
     },
+    /// Show what a customer may use now, or what was known and announced of them at a time.
+    #[command(after_help = "\
+Example:
+  settle customer state --app ID --external-id 4711
+  settle customer state --app ID --external-id 4711 --at 2026-03-01T12:00:00Z
+Next: `settle purchase explain KEY` shows why a purchase is as it is.")]
+    State {
+        /// The app's id.
+        #[arg(long)]
+        app: String,
+        #[command(flatten)]
+        name: Name,
+        /// The environment whose purchases count.
+        #[arg(long, default_value = "production", value_parser = ["production", "sandbox"])]
+        environment: String,
+        /// A time (RFC 3339) in the past: shows what was announced until then.
+        #[arg(long, value_name = "TIME")]
+        at: Option<String>,
+    },
+    /// Forget a customer: remove the names, and ask destinations to delete the user. The ledger stays.
+    #[command(after_help = "\
+Example:
+  settle customer forget --app ID --external-id 4711 --reason \"request 17\" --by support@example.com
+Next: what it prints is the report; `settle customer forgotten --app ID REPORT` prints it again.")]
+    Forget {
+        /// The app's id.
+        #[arg(long)]
+        app: String,
+        #[command(flatten)]
+        name: Name,
+        /// Why. It is stored, so it must not name the customer.
+        #[arg(long)]
+        reason: String,
+        /// Who requests it. It is stored, so it must not name the customer.
+        #[arg(long, value_name = "WHO")]
+        by: String,
+    },
+    /// Show the report of a customer who was forgotten.
+    #[command(after_help = "\
+Example:
+  settle customer forgotten --app ID 6b275a67-0bbb-4f3a-99b9-6600bf711993
+Next: a destination that is `owed` is asked again by itself.")]
+    Forgotten {
+        /// The app's id.
+        #[arg(long)]
+        app: String,
+        /// The report's id.
+        report: String,
+    },
     /// Move a customer with all purchases to the customer with another id of yours.
     #[command(after_help = "\
 Example:
@@ -93,6 +143,20 @@ Next: `settle customer undo TRANSFER` takes one back.")]
         /// The user's id.
         user: String,
     },
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub struct Name {
+    /// Your id of the customer.
+    #[arg(long, value_name = "ID")]
+    external_id: Option<String>,
+    /// The store's name of the customer.
+    #[arg(long, value_name = "ID")]
+    app_user_id: Option<String>,
+    /// The id of settle.
+    #[arg(long, value_name = "ID")]
+    user_id: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -145,6 +209,25 @@ pub async fn customer(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
             let query = [("external_id", external_id), ("app_user_id", app_user_id), ("receipt_id", receipt)];
             client.get(&path(&app), &query).await?
         }
+        Verb::State { app, name: Name { external_id, app_user_id, user_id }, environment, at } => {
+            let names = [("external_id", external_id), ("app_user_id", app_user_id), ("user_id", user_id)];
+            let query: Vec<_> = names.into_iter().chain([("environment", Some(environment)), ("at", at)]).collect();
+            let state = client.get(&format!("{}/state", path(&app)), &query).await?;
+            return Ok(shown_state(client, &state));
+        }
+        Verb::Forget { app, name: Name { external_id, app_user_id, user_id }, reason, by } => {
+            let body = json!({
+                "external_id": external_id, "app_user_id": app_user_id, "user_id": user_id, "reason": reason, "by": by,
+            });
+            let path = path(&app);
+            let report = client.post(&format!("{path}/forget"), &present_fields(body)).await?;
+            let report = until_removed(client, &path, report).await?;
+            return Ok(shown_report(client, &report));
+        }
+        Verb::Forgotten { app, report } => {
+            let report = client.get(&format!("{}/forget/{}", path(&app), segment(&report)), &[]).await?;
+            return Ok(shown_report(client, &report));
+        }
         Verb::Move { app, key: Key { external_id, app_user_id, receipt }, to, author: Author { reason, by } } => {
             let from = json!({ "external_id": external_id, "app_user_id": app_user_id, "receipt_id": receipt });
             let body = json!({ "from": present_fields(from), "external_id": to, "reason": reason, "by": by });
@@ -160,4 +243,88 @@ pub async fn customer(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
         }
     };
     Ok(table::answer(client, &answer))
+}
+
+/// How often a report is read until the names are removed, and the time between.
+const READS: usize = 60;
+const BETWEEN_READS: Duration = Duration::from_secs(1);
+
+/// Reads the report until the names are removed, for a minute at most: the service goes on by itself.
+async fn until_removed(client: &Client, path: &str, mut report: Value) -> anyhow::Result<Value> {
+    for _ in 0..READS {
+        if !report["removed_at"].is_null() {
+            break;
+        }
+        tokio::time::sleep(BETWEEN_READS).await;
+        let id = report["id"].as_str().unwrap_or_default();
+        report = client.get(&format!("{path}/forget/{}", segment(id)), &[]).await?;
+    }
+    Ok(report)
+}
+
+/// The columns of the destinations of a report.
+const DESTINATIONS: [table::Column; 4] =
+    [("destination", "destination_id"), ("status", "status"), ("attempts", "attempts"), ("why", "error")];
+
+/// Prints a report: what was done, the changed rows by table, and the destinations.
+fn shown_report(client: &Client, report: &Value) -> ExitCode {
+    if client.json {
+        return table::answer(client, report);
+    }
+    table::line(if report["removed_at"].is_null() {
+        "The names are being removed; nothing is announced under them any more."
+    } else {
+        "The names are removed."
+    });
+    let mut about = report.clone();
+    if let Some(about) = about.as_object_mut() {
+        about.remove("destinations");
+    }
+    table::answer(client, &about);
+    table::line("");
+    let destinations = json!({ "items": report["destinations"] });
+    table::list(&destinations, &DESTINATIONS, "No destination of the app keeps users.");
+    ExitCode::SUCCESS
+}
+
+/// The columns of the active entitlements.
+const ENTITLEMENTS: [table::Column; 5] = [
+    ("entitlement", "entitlement_ref_id"),
+    ("name", "name"),
+    ("until", "expiration"),
+    ("sku", "sku_ref_id"),
+    ("store", "purchase_platform"),
+];
+
+/// The columns of the purchases.
+const PURCHASES: [table::Column; 6] = [
+    ("purchase", "collapse_key"),
+    ("state", "state"),
+    ("active", "is_active"),
+    ("expires", "expires_at"),
+    ("sku", "sku"),
+    ("announced", "announced_at"),
+];
+
+/// Prints a state: where it is from, the customer, the entitlements and the purchases.
+fn shown_state(client: &Client, state: &Value) -> ExitCode {
+    if client.json {
+        return table::answer(client, state);
+    }
+    if let Some(note) = state["announcement"]["note"].as_str() {
+        table::line(note);
+    }
+    let mut about = state.clone();
+    if let Some(about) = about.as_object_mut() {
+        about.retain(|name, _| !matches!(name.as_str(), "active_entitlements" | "purchases" | "devices"));
+    }
+    table::answer(client, &about);
+    table::line("");
+    if state["active_entitlements"].is_array() {
+        let items = json!({ "items": state["active_entitlements"] });
+        table::list(&items, &ENTITLEMENTS, "No active entitlements.");
+    }
+    table::line("");
+    table::list(&json!({ "items": state["purchases"] }), &PURCHASES, "No purchases.");
+    ExitCode::SUCCESS
 }

@@ -12,3 +12,4 @@ mod logins;
 mod people;
 mod refusals;
 mod resources;
+mod states;

@@ -12,7 +12,7 @@ use storage::{
 const TEN_MINUTES_MS: i64 = 600_000;
 
 /// Creates a sandbox platform besides the world's own one.
-async fn sandbox(world: &World) -> PlatformId {
+pub async fn sandbox(world: &World) -> PlatformId {
     let mut new = new_platform(&world.app, "sandbox");
     new.environment = Environment::Sandbox;
     world.store.new_platform(new).await.unwrap().id
@@ -143,7 +143,7 @@ story! {
 }
 
 /// Adds the product of all purchases here to the catalogue.
-fn list(world: &World) {
+pub fn list(world: &World) {
     let app = world.app.id;
     world.raw().run(&format!(
         "INSERT INTO entitlements (app_id, ref_id, id, name)
@@ -154,7 +154,7 @@ fn list(world: &World) {
 }
 
 /// One customer buys and pays for `months` months, perhaps in a test purchase.
-async fn buy(world: &World, platform: PlatformId, (receipt, months, is_test): (&str, i64, bool)) -> CollapseKey {
+pub async fn buy(world: &World, platform: PlatformId, (receipt, months, is_test): (&str, i64, bool)) -> CollapseKey {
     let key = CollapseKey::of(platform, receipt);
     for month in 1..=months {
         let mut new = renewal(platform, &format!("{receipt}-{month}"), receipt, month * 1000);

@@ -8,7 +8,7 @@ use crate::device::{
 };
 use crate::event::{DestinationBody, OPERATORS, PURCHASE_UPDATED, PURCHASE_VERSION, PurchaseBody};
 use crate::transition::TransitionKind;
-use crate::user::{TRANSFERS, UserBody};
+use crate::user::{ForgottenBody, TRANSFERS, USER_FORGOTTEN, UserBody};
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema};
@@ -26,7 +26,9 @@ pub fn all() -> Vec<(&'static str, &'static str, Value)> {
     let of_users = TransitionKind::ALL.iter().map(|what| what.event_type()).chain(TRANSFERS);
     let users = of_users.map(|name| (name, USER_VERSION, typed::<UserBody>(name)));
     let operators = OPERATORS.map(|name| (name, DESTINATION_VERSION, typed::<DestinationBody>(name)));
-    std::iter::once(purchase).chain(users).chain(operators).chain(devices()).collect()
+    let forgotten = (USER_FORGOTTEN, USER_VERSION, typed::<ForgottenBody>(USER_FORGOTTEN));
+    let about_users = users.chain([forgotten]);
+    std::iter::once(purchase).chain(about_users).chain(operators).chain(devices()).collect()
 }
 
 /// Type, version and schema of each event of a device.

@@ -364,6 +364,26 @@ impl Config {
         }
     }
 
+    /// A request to delete the users with these ids; `None` when the kind takes none, or a setting for it is missing.
+    #[must_use]
+    pub fn deletion(&self, user_ids: &[String]) -> Option<Request> {
+        match self {
+            Self::Webhook(_) => None,
+            Self::Amplitude(config) => amplitude::deletion::request(config, user_ids),
+        }
+    }
+
+    /// Whether the reply to [`Self::deletion`] accepted it.
+    ///
+    /// # Errors
+    /// Why it did not, as a sentence for people.
+    pub fn judge_deletion(&self, reply: &Reply) -> Result<(), String> {
+        match self {
+            Self::Webhook(_) => Err("webhooks are not asked to delete a user".to_owned()),
+            Self::Amplitude(_) => amplitude::deletion::judge(reply),
+        }
+    }
+
     /// A request that tests the connection and carries no event.
     ///
     /// # Errors

@@ -120,12 +120,13 @@ impl Store {
         if purchases.iter().all(|purchase| purchase.external_id.is_none()) {
             return Ok(Vec::new());
         }
-        let (app, installation) = (platform.app_id, self.installation);
+        let (app, installation, secrets) = (platform.app_id, self.installation, self.secrets.clone());
         self.write(move |write| {
             let mut unnamed = Vec::new();
             for (index, purchase) in purchases.iter().enumerate() {
                 let Some(external_id) = &purchase.external_id else { continue };
                 let owner = Owner::AppUser(purchase.app_user_id.clone());
+                let owner = owner.or_tombstone(write.connection, &secrets, app)?;
                 match customers::name(write, installation, (app, &owner), external_id) {
                     Ok(_) => {}
                     Err(Error::Conflict { detail, .. }) => unnamed.push((index, detail)),

@@ -5,13 +5,16 @@ use crate::admin::platforms::require_app;
 use crate::db::config::Installation;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
+use crate::db::secrets::Secrets;
+use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::people::moves::{self, Announced, Cause, Move};
 use crate::people::names::{self, named};
+use crate::purchases::purchase;
 use crate::purchases::users::{self, RECEIPT_PREFIX, Raced, UserRow};
+use crate::settings::tombstones::{self, StoreCustomer, is_tombstone};
 use domain::{AppId, UserId};
 
 /// How the user who owns a purchase is found.
@@ -81,9 +84,11 @@ impl Store {
         owner: Owner,
         names: impl Into<CustomerNames>,
     ) -> Result<Customer, Error> {
+        let secrets = self.secrets.clone();
         let (installation, CustomerNames { external_id, analytics_device_id }) = (self.installation, names.into());
         self.write(move |write| {
             require_app(write, app)?;
+            let owner = owner.clone().or_tombstone(write.connection, &secrets, app)?;
             let user = name(write, installation, (app, &owner), &external_id)?;
             if let Some(id) = &analytics_device_id {
                 sql(SET_DEVICE).bind(clean(id).as_ref()).bind(user).run(write.connection)?;
@@ -95,9 +100,14 @@ impl Store {
 
     /// A customer of an app.
     pub async fn customer(&self, app: AppId, by: CustomerKey) -> Result<Customer, Error> {
+        let secrets = self.secrets.clone();
         self.read(move |connection| {
+            let by = match by {
+                CustomerKey::Owner(owner) => CustomerKey::Owner(owner.or_tombstone(connection, &secrets, app)?),
+                named @ CustomerKey::ExternalId(_) => named,
+            };
             let user = match &by {
-                CustomerKey::ExternalId(id) => named(connection, app, id)?,
+                CustomerKey::ExternalId(id) => users::named(connection, app, id)?,
                 CustomerKey::Owner(owner) => {
                     owner_of(connection, app, owner)?.map(|known| known.find(connection)).transpose()?.flatten()
                 }
@@ -105,6 +115,17 @@ impl Store {
             view(connection, user.ok_or(Error::Missing { what: "customer" })?)
         })
         .await
+    }
+}
+
+impl Owner {
+    /// The owner, by the tombstone if the customer was forgotten.
+    pub fn or_tombstone(self, connection: &mut AnyConnection, secrets: &Secrets, app: AppId) -> Result<Self, Error> {
+        let Self::AppUser(app_user_id) = &self else { return Ok(self) };
+        let store: Option<String> = sql(STORE_OF_APP).bind(app).value(connection)?;
+        let Some(store) = store else { return Ok(self) };
+        let customer = StoreCustomer { app, store: &store, app_user_id };
+        tombstones::or_tombstone(connection, secrets, customer).map(Self::AppUser)
     }
 }
 
@@ -240,6 +261,11 @@ fn known_or_new(write: &mut Write<'_>, known: &users::StoreUser) -> Result<UserI
     }
 }
 
+/// The purchases of a user.
+pub const OF_USER: Clause = clause! {&purchase::RECHECKS, hot "purchases_user", "
+    user_id = ?
+"};
+
 /// The user is locked, since it was named in the same transaction.
 const SET_DEVICE: Sql = statement!("UPDATE users SET analytics_device_id = ? WHERE id = ?");
 
@@ -252,16 +278,9 @@ row! {
 
 const NAMES_OF_USER: Sql = statement!("SELECT external_id, analytics_device_id FROM users WHERE id = ?");
 
-const STORE_NAMES_OF_USER: Sql = statement! {"
-    SELECT app_user_id AS value
-    FROM store_users
-    WHERE user_id = ?
-    ORDER BY app_user_id
-"};
-
 fn view(connection: &mut AnyConnection, user: UserId) -> Result<Customer, Error> {
     let NamesRow { external_id, analytics_device_id } = sql(NAMES_OF_USER).bind(user).one(connection, "customer")?;
-    let mut app_user_ids: Vec<String> = sql(STORE_NAMES_OF_USER).bind(user).values(connection)?;
-    app_user_ids.retain(|name| !name.starts_with(RECEIPT_PREFIX));
+    let mut app_user_ids = users::app_user_ids(connection, user)?;
+    app_user_ids.retain(|name| !name.starts_with(RECEIPT_PREFIX) && !is_tombstone(name));
     Ok(Customer { user_id: user, external_id, analytics_device_id, app_user_ids })
 }

@@ -6,6 +6,7 @@ pub mod apps;
 pub mod catalogue;
 pub mod customers;
 pub mod destinations;
+pub mod forgetting;
 pub mod platforms;
 pub mod purchases;
 pub mod rates;

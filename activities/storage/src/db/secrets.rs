@@ -6,10 +6,13 @@
 use crate::db::config::Key;
 use crate::db::error::Error;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use secrecy::{ExposeSecret, SecretString};
 
 const PREFIX: &str = "v1:";
+/// Number of bytes of a tombstone.
+const TOMBSTONE_LEN: usize = 20;
 
 /// Encrypts and decrypts with the installation's key.
 #[derive(Debug, Clone)]
@@ -38,6 +41,16 @@ impl Secrets {
         self.decrypt(table, id, sealed)
             .map(SecretString::from)
             .ok_or_else(|| Error::corrupt(format!("a secret in `{table}` cannot be decrypted with the configured key")))
+    }
+
+    /// What stands for a name of a row named by `table` and `id`, in lower-case hex: the same for the same name, and
+    /// nobody without the key finds the name from it.
+    pub fn tombstone(&self, table: &str, id: &str, name: &str) -> String {
+        // A key of its own, so that no value of another use of the installation's key is ever equal.
+        let own = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, self.0.bytes()), b"tombstones");
+        let key = hmac::Key::new(hmac::HMAC_SHA256, own.as_ref());
+        let tag = hmac::sign(&key, format!("{table}/{id}/{name}").as_bytes());
+        hex(tag.as_ref().get(..TOMBSTONE_LEN).unwrap_or_default())
     }
 
     fn decrypt(&self, table: &str, id: &str, sealed: &str) -> Option<String> {

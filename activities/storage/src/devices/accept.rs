@@ -4,10 +4,12 @@
 //! counts as a repetition too: it was announced.
 
 use crate::db::error::Error;
+use crate::db::secrets::Secrets;
 use crate::db::statement::clean;
 use crate::db::store::Store;
 use crate::db::writer::{Faults, Items, JobKind, Write};
 use crate::devices::claims::accept::{self as claims, ClaimCounts, ClaimSource, Claiming, ReportedClaim};
+use crate::devices::conceal;
 use crate::devices::events::{self, Identity, NewEvent};
 use crate::devices::rows::{self, Origin, Origins};
 use crate::devices::sessions::{self, SessionKey};
@@ -71,8 +73,10 @@ pub struct AcceptedReports {
 impl Store {
     /// Accepts what devices report. When this returns, it is durable: it survives a power cut.
     pub async fn accept_reports(&self, request: DeviceRequest) -> Result<AcceptedReports, Error> {
-        let org = self.installation().org_id;
-        let work = move |write: &mut Write<'_>, requests: &[&DeviceRequest]| accept(write, org, requests);
+        let (org, secrets) = (self.installation().org_id, self.secrets.clone());
+        let work = move |write: &mut Write<'_>, requests: &[&DeviceRequest]| {
+            conceal_and_accept(write, (org, &secrets), requests)
+        };
         let weight = request.reports.len();
         let items = Items { items: vec![request], weight };
         let accepted = self.writer.write_items(JobKind::Device(ACCEPT), items, work).await?;
@@ -92,12 +96,26 @@ struct Gathered<'r> {
     events: Vec<(usize, &'r DeviceReport)>,
 }
 
-fn accept(write: &mut Write<'_>, org: OrgId, requests: &[&DeviceRequest]) -> Result<Vec<AcceptedReports>, Error> {
-    let epoch = write.epoch()?;
+fn conceal_and_accept(
+    write: &mut Write<'_>,
+    (org, secrets): (OrgId, &Secrets),
+    requests: &[&DeviceRequest],
+) -> Result<Vec<AcceptedReports>, Error> {
     let mut origins = Origins::new();
     for request in requests {
         Origin::read_once(&mut origins, write.connection, request.platform)?;
     }
+    let concealed = conceal::conceal(write, secrets, (&origins, requests))?;
+    let requests: Vec<&DeviceRequest> = concealed.iter().map(AsRef::as_ref).collect();
+    accept(write, (org, &origins), &requests)
+}
+
+fn accept(
+    write: &mut Write<'_>,
+    (org, origins): (OrgId, &Origins),
+    requests: &[&DeviceRequest],
+) -> Result<Vec<AcceptedReports>, Error> {
+    let epoch = write.epoch()?;
     // Of two requests of a device the later one describes it.
     let devices: BTreeMap<DevicePlace, &Device> = requests.iter().map(|one| (one.place(), &one.device)).collect();
     rows::lock(write, &devices)?;
@@ -121,7 +139,7 @@ fn accept(write: &mut Write<'_>, org: OrgId, requests: &[&DeviceRequest]) -> Res
         };
         new.push(request.event(report, &Circumstances { origin, owner, org, epoch, received_at, began: &began }));
     }
-    let inserted = events::insert(write, &new, &origins)?;
+    let inserted = events::insert(write, &new, origins)?;
     gathered.store_sessions(write, &new, &inserted)?;
     let claims = gathered.claims(requests, &new, &inserted);
     let counts = claims::store(write, &claims, &origins)?;
@@ -136,7 +154,7 @@ fn accept(write: &mut Write<'_>, org: OrgId, requests: &[&DeviceRequest]) -> Res
         if let (true, Some(counts)) = (inserted.contains(&event.identity()), accepted.get_mut(*index)) {
             counts.accepted += 1;
             counts.repeated -= 1;
-            counts.owing.extend(event.choosers(&origins).filter(|one| one.enabled).map(|one| one.id));
+            counts.owing.extend(event.choosers(origins).filter(|one| one.enabled).map(|one| one.id));
         }
     }
     Ok(accepted)

@@ -5,6 +5,7 @@
 
 pub mod accept;
 pub mod claims;
+mod conceal;
 mod events;
 pub mod retention;
 mod rows;

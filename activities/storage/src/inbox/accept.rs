@@ -6,14 +6,17 @@
 //! outcome `duplicate`; it does not restart the window.
 
 use crate::db::error::Error;
+use crate::db::secrets::Secrets;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Statement, Value, batches, clean, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::{Faults, JobKind, Write};
 use crate::inbox::acceptances;
+use crate::inbox::conceal::{self, Received};
 use crate::inbox::notifications::{Accepted, Fate, NewNotification, OPEN_OF_N, Open, OpenRow};
 use crate::purchases::replacements;
-use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
+use crate::settings::tombstones::HAS_FORGOTTEN;
+use domain::{AppId, CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -44,9 +47,14 @@ const INSERT: Sql = statement! {"
 "};
 
 row! {
-    struct Window {
+    /// The settings of a platform for the acceptance of its notifications.
+    pub struct Window {
         length: Duration,
         max_wait: Option<Duration>,
+        pub app_id: AppId,
+        pub store: String,
+        /// Whether a customer of its app was forgotten.
+        pub has_forgotten: bool,
     }
 }
 
@@ -88,7 +96,9 @@ impl Store {
         if notifications.is_empty() {
             return Ok(Vec::new());
         }
-        self.writer.write_items(JobKind::Accept(ACCEPT), notifications.into(), insert).await
+        let secrets = self.secrets.clone();
+        let work = move |write: &mut Write<'_>, all: &[&NewNotification]| insert(write, &secrets, all);
+        self.writer.write_items(JobKind::Accept(ACCEPT), notifications.into(), work).await
     }
 }
 
@@ -102,8 +112,10 @@ pub fn duplicate_key(store_type: &str, store_time: Option<Timestamp>) -> Option<
 }
 
 /// Inserts notifications and returns the result of each, in order.
-pub fn insert(write: &mut Write<'_>, notifications: &[&NewNotification]) -> Result<Vec<Accepted>, Error> {
-    let incoming = prepare(write, notifications)?;
+pub fn insert(write: &mut Write<'_>, secrets: &Secrets, all: &[&NewNotification]) -> Result<Vec<Accepted>, Error> {
+    let windows = windows(write, all)?;
+    let concealed = conceal::conceal(write, secrets, Received { windows: &windows, all })?;
+    let incoming = prepare(write, &concealed, &windows)?;
     let mut firsts = HashMap::with_capacity(incoming.len());
     for (index, row) in incoming.iter().enumerate() {
         firsts.entry(&row.identity).or_insert(index);
@@ -137,15 +149,26 @@ pub fn insert(write: &mut Write<'_>, notifications: &[&NewNotification]) -> Resu
     Ok(accepted)
 }
 
-fn prepare<'n>(write: &mut Write<'_>, notifications: &[&'n NewNotification]) -> Result<Vec<Incoming<'n>>, Error> {
+/// The settings of the platforms of these notifications.
+fn windows(write: &mut Write<'_>, all: &[&NewNotification]) -> Result<HashMap<PlatformId, Window>, Error> {
     let mut windows: HashMap<PlatformId, Window> = HashMap::new();
+    for notification in all {
+        if let Entry::Vacant(unknown) = windows.entry(notification.platform_id) {
+            unknown.insert(window(write, notification.platform_id)?);
+        }
+    }
+    Ok(windows)
+}
+
+fn prepare<'n>(
+    write: &mut Write<'_>,
+    notifications: &'n [Cow<'_, NewNotification>],
+    windows: &HashMap<PlatformId, Window>,
+) -> Result<Vec<Incoming<'n>>, Error> {
     let mut incoming = Vec::with_capacity(notifications.len());
-    for &notification in notifications {
+    for notification in notifications {
         check_lengths(notification)?;
-        let window = match windows.entry(notification.platform_id) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(unknown) => unknown.insert(window(write, notification.platform_id)?),
-        };
+        let window = windows.get(&notification.platform_id).ok_or(Error::Missing { what: "platform" })?;
         incoming.push(Incoming::of(notification, window, write.now));
     }
     Ok(incoming)
@@ -168,7 +191,11 @@ fn check_lengths(notification: &NewNotification) -> Result<(), Error> {
     Ok(())
 }
 
-const WINDOW: Sql = statement!("SELECT window_ms AS length, max_wait_ms AS max_wait FROM platforms WHERE id = ?");
+const WINDOW: Sql = statement! {"
+    SELECT window_ms AS length, max_wait_ms AS max_wait, app_id, store, {HAS_FORGOTTEN}
+    FROM platforms
+    WHERE id = ?
+"};
 
 fn window(write: &mut Write<'_>, platform: PlatformId) -> Result<Window, Error> {
     let window = sql(WINDOW).bind(platform);

@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod acceptances;
+pub mod conceal;
 pub mod notifications;
 pub mod topics;
 pub mod waiting;

@@ -6,6 +6,7 @@
 use crate::db::config::Installation;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::secrets::Secrets;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
@@ -140,13 +141,13 @@ impl Store {
         key: CollapseKey,
         answer: ClaimAnswer,
     ) -> Result<ClaimResult, Error> {
-        let installation = self.installation();
+        let (installation, secrets) = (self.installation(), self.secrets.clone());
         self.write(move |write| {
             let Some(pending) = Pending::find(write.connection, place, key)? else {
                 return Ok(ClaimResult::NotVerified);
             };
             match &answer {
-                ClaimAnswer::Confirmed(snapshot) => pending.confirm(write, installation, snapshot),
+                ClaimAnswer::Confirmed(snapshot) => pending.confirm(write, (installation, &secrets), snapshot),
                 ClaimAnswer::Refused(reason) => pending.refuse(write, *reason).map(|_| ClaimResult::NotVerified),
                 ClaimAnswer::Unanswered(wait) => {
                     let postponed = pending.postpone(write, Some(ClaimReason::Unanswered), *wait);
@@ -198,7 +199,7 @@ impl Pending {
     fn confirm(
         &self,
         write: &mut Write<'_>,
-        installation: Installation,
+        (installation, secrets): (Installation, &Secrets),
         snapshot: &Snapshot,
     ) -> Result<ClaimResult, Error> {
         let (kind, at) = claim::reported(self.row.kind, snapshot, write.now);
@@ -213,7 +214,7 @@ impl Pending {
             related_receipt_id: None,
             is_test: false,
         })?;
-        let accepted = accept::insert(write, &[&notification])?;
+        let accepted = accept::insert(write, secrets, &[&notification])?;
         self.verify(write, installation)?;
         let Some(Accepted::New { seq }) = accepted.first() else { return Ok(ClaimResult::Verified) };
         let due_at: Option<Timestamp> = sql(DUE_AT).bind(*seq).value(write.connection)?;

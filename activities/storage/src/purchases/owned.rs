@@ -1,9 +1,9 @@
-//! The purchases of a user, from which the user's state is computed.
+//! The purchases of a user, or those to which a device has access, from which a state is computed.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, row, sql};
+use crate::db::statement::{Ahead, Statement, row, sql};
 use crate::settings::listing::Listings;
 use domain::catalogue::ProductRef;
 use domain::user::OwnedPurchase;
@@ -32,19 +32,49 @@ row! {
     }
 }
 
-const OWNED: Sql = statement! {hot "purchases_user", "
+const SELECT: &str = "
     SELECT p.collapse_key, p.platform_id, f.store AS platform_type, f.environment, f.product_ref, p.purchase,
         r.real_at
     FROM purchases p
     JOIN platforms f ON f.id = p.platform_id
-    LEFT JOIN replacements r ON r.old_key = p.collapse_key
+    LEFT JOIN replacements r ON r.old_key = p.collapse_key";
+
+const OWNED: Sql = statement! {hot "purchases_user", "
+    {SELECT}
     WHERE p.user_id = ?
+    ORDER BY p.collapse_key
+"};
+
+/// The purchases that a device claimed and that the store confirmed, by its platform and its id.
+pub const OF_DEVICE: Sql = statement! {"
+    {SELECT}
+    JOIN claims c ON c.collapse_key = p.collapse_key
+    WHERE c.platform_id = ? AND c.device_id = ? AND c.status = 'verified'
+    ORDER BY p.collapse_key
+"};
+
+/// All purchases of the user of a device, if the customer's server signed its login. A purchase of the store's test
+/// environment is shared there alone: anybody can make one for nothing.
+pub const SHARED_WITH_DEVICE: Sql = statement! {"
+    {SELECT}
+    JOIN devices d ON d.user_id = p.user_id
+    JOIN platforms h ON h.id = d.platform_id
+    WHERE d.platform_id = ? AND d.id = ? AND d.is_signed AND f.environment = h.environment
     ORDER BY p.collapse_key
 "};
 
 /// All purchases of a user as they are stored, in the order of their keys.
 pub fn owned(connection: &mut AnyConnection, app: AppId, user: UserId) -> Result<Vec<OwnedPurchase>, Error> {
     owned_ahead(connection, user)?.fetch(connection, &mut Listings::of(app))
+}
+
+/// The purchases that a statement selects, one of [`OF_DEVICE`] and [`SHARED_WITH_DEVICE`], in the order of their keys.
+pub fn owned_by(
+    connection: &mut AnyConnection,
+    app: AppId,
+    select: Statement<'static>,
+) -> Result<Vec<OwnedPurchase>, Error> {
+    OwnedAhead(select.ahead(connection)?).fetch(connection, &mut Listings::of(app))
 }
 
 /// Like [`owned`], and the purchases are fetched later.

@@ -240,6 +240,32 @@ pub fn read(connection: &mut AnyConnection, id: UserId) -> Result<UserRow, Error
     sql(FIND).bind(id).one(connection, "user")
 }
 
+const FIND_EXTERNAL: Sql = statement!("SELECT id AS value FROM users WHERE external_id = ? AND app_id = ?");
+
+/// The user of an app with this external id.
+pub fn named(connection: &mut AnyConnection, app: AppId, external_id: &str) -> Result<Option<UserId>, Error> {
+    sql(FIND_EXTERNAL).bind(external_id).bind(app).value(connection)
+}
+
+const APP_USER_IDS: Sql = statement! {"
+    SELECT app_user_id AS value
+    FROM store_users
+    WHERE user_id = ?
+    ORDER BY app_user_id
+"};
+
+/// The stores' ids of a user, with those that stand for a receipt.
+pub fn app_user_ids(connection: &mut AnyConnection, user: UserId) -> Result<Vec<String>, Error> {
+    sql(APP_USER_IDS).bind(user).values(connection)
+}
+
+const FIND_IN_APP: Sql = statement!("SELECT id, external_id, revision FROM users WHERE id = ? AND app_id = ?");
+
+/// A user of an app, without a lock.
+pub fn find_in_app(connection: &mut AnyConnection, app: AppId, id: UserId) -> Result<Option<UserRow>, Error> {
+    sql(FIND_IN_APP).bind(id).bind(app).first(connection)
+}
+
 const LOCK_SHARED: Sql = statement!("SELECT revision AS value FROM users WHERE id = ? FOR SHARE");
 
 /// Locks a user against changes (a shared lock) until the end of the transaction.

@@ -1,8 +1,9 @@
-//! Stored data, read for people and programs: lists of rows, explanations, the audit of the tables, the feed of
-//! purchases, the events of devices, figures of destinations, and the comparison of sent revenue with the ledger.
+//! Stored data, read for people and programs: lists of rows, explanations, states of customers, the audit of the tables, the
+//! feed of purchases, the events of devices, figures of destinations, and the comparison of sent revenue with the ledger.
 
 pub mod audit;
 pub mod choosers;
+pub mod customer;
 pub mod deliveries;
 pub mod device_events;
 pub mod explain;

@@ -2,3 +2,4 @@
 
 pub mod destinations;
 pub mod listing;
+pub mod tombstones;

@@ -12,6 +12,7 @@ use crate::events::event::{StoredEvent, insert};
 use crate::purchases::owned::UserPurchases;
 use crate::purchases::users;
 use crate::settings::destinations::Destination;
+use crate::settings::tombstones::is_tombstone;
 use crate::settling::payments::Booking;
 use crate::settling::revision::{Announcement, Carried};
 use crate::settling::{profiles, views};
@@ -82,7 +83,8 @@ fn announce_user_events(
     let customer = Customer {
         user_id: user.id,
         external_id: user.external_id.clone(),
-        app_user_id: settling.app_user_id.map(str::to_owned),
+        // A tombstone names nobody.
+        app_user_id: settling.app_user_id.filter(|name| !is_tombstone(name)).map(str::to_owned),
     };
     let mut to = BTreeSet::new();
     for (transition, event) in settling.record.decision.transitions.iter().zip(events) {

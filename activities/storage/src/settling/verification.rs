@@ -9,6 +9,7 @@ use crate::db::store::Store;
 use crate::events::alarms;
 use crate::inbox::notifications;
 use crate::purchases::purchase;
+use crate::settings::tombstones;
 use crate::settling::rechecks::{self, RecheckReason};
 use domain::time::MINUTE;
 use domain::{CollapseKey, DevicePlace, Environment, PlatformId, Timestamp, UnknownReceipts};
@@ -130,7 +131,7 @@ impl Store {
                 environment: origin.environment,
                 unknown_receipts: origin.unknown_receipts,
                 settling: row.map_or(0, |row| row.settling),
-                app_user_id,
+                app_user_id: tombstones::reveal(connection, &secrets, app_user_id)?,
                 receipt_id: origin.receipt_id,
             }))
         })
@@ -152,7 +153,7 @@ impl Store {
                 environment: row.environment,
                 unknown_receipts: row.unknown_receipts,
                 settling: 0,
-                app_user_id: row.app_user_id,
+                app_user_id: tombstones::reveal(connection, &secrets, row.app_user_id)?,
                 receipt_id: row.receipt_id,
             }))
         })

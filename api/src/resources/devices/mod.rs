@@ -1,19 +1,76 @@
-//! `/v1/device`: what apps on devices report, with the publishable key of their platform.
+//! `/v1/device`: what apps on devices report, and what a device may use, with the publishable key of their platform.
 
 pub mod login;
 
 pub use login::{login, logout};
 
+use crate::answer::{IfNoneMatch, Tagged};
 use crate::devices::client::Client;
 use crate::devices::request::{self, Checked, DeviceEvents, Receipt, Reception};
 use crate::edge::Shared;
 use crate::error::Error;
-use crate::extract::Draft;
+use crate::extract::{Draft, Query};
 use axum::Json;
 use axum::extract::State;
-use domain::DevicePlace;
-use storage::{AcceptedReports, Claiming};
+use domain::user::ActiveEntitlement;
+use domain::{DeviceId, DevicePlace, Timestamp, UserId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use storage::{AcceptedReports, Claiming, DeviceAccess};
 use tokio::time::Instant;
+
+/// Which device.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct DeviceQuery {
+    /// Its id: the random UUID that the app made.
+    device_id: DeviceId,
+}
+
+/// What a device may use.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct DeviceEntitlements {
+    /// The user who has the device; an anonymous one before a login.
+    user_id: UserId,
+    /// Grows each time that the user's state is announced; 0 before the first time.
+    user_revision: i64,
+    /// The active entitlements, each once, by the purchase that gives it longest.
+    entitlements: Vec<DeviceEntitlement>,
+}
+
+/// An entitlement that a device may use.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct DeviceEntitlement {
+    /// Its name in the owner's own system.
+    #[schemars(extend("examples" = ["premium"]))]
+    entitlement_ref_id: String,
+    /// A name for people.
+    name: String,
+    /// When the purchase ends or renews; null when it does neither, and before the store showed it.
+    expiration: Option<Timestamp>,
+    /// The SKU of the purchase.
+    sku_ref_id: Option<String>,
+    /// The store of the purchase.
+    purchase_platform: String,
+}
+
+impl From<DeviceAccess> for DeviceEntitlements {
+    fn from(access: DeviceAccess) -> Self {
+        let entitlements = access.entitlements.into_iter().map(DeviceEntitlement::from).collect();
+        Self { user_id: access.user_id, user_revision: access.user_revision, entitlements }
+    }
+}
+
+impl From<ActiveEntitlement> for DeviceEntitlement {
+    fn from(one: ActiveEntitlement) -> Self {
+        Self {
+            entitlement_ref_id: one.entitlement_ref_id,
+            name: one.name,
+            expiration: one.expiration,
+            sku_ref_id: one.sku_ref_id,
+            purchase_platform: one.purchase_platform,
+        }
+    }
+}
 
 /// `POST /v1/device/events`
 pub async fn report(
@@ -44,4 +101,18 @@ pub async fn report(
     }
     owing.into_iter().for_each(|destination| edge.dispatch.engine().stream(destination));
     Ok(Json(Receipt { accepted, repeated, rejected }))
+}
+
+/// `GET /v1/device/entitlements?device_id=`: what a device may use. The id of another device is a random UUID that only
+/// that device knows.
+pub async fn entitlements(
+    State(edge): State<Shared>,
+    client: Client,
+    Query(query): Query<DeviceQuery>,
+    known: IfNoneMatch,
+) -> Result<Tagged<DeviceEntitlements>, Error> {
+    let place = DevicePlace { platform: client.platform.id, device: query.device_id };
+    edge.devices.limits.check_device(place).map_err(|wait| Error::TooMany { what: "this device", wait })?;
+    let access = edge.store.device_access(client.platform.app_id, place).await?;
+    Ok(Tagged { revision: access.user_revision, body: access.into(), known })
 }

@@ -212,6 +212,19 @@ pub enum Content {
     Transaction(DeviceTransaction),
 }
 
+impl Content {
+    /// The stores' ids of customers that it names.
+    pub fn app_user_ids(&mut self) -> impl Iterator<Item = &mut String> {
+        let (receipts, transaction) = match self {
+            Self::SessionStart { receipts, .. } => (Some(receipts), None),
+            Self::Transaction(transaction) => (None, Some(transaction)),
+            Self::SessionEnd { .. } | Self::Impression(_) => (None, None),
+        };
+        let of_receipts = receipts.into_iter().flatten().map(|receipt| &mut receipt.app_user_id);
+        of_receipts.chain(transaction.map(|transaction| &mut transaction.app_user_id))
+    }
+}
+
 /// A field of a report that does not fit the type of its event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WrongField {

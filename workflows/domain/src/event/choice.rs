@@ -3,7 +3,7 @@
 use super::PURCHASE_UPDATED;
 use crate::device::DeviceEventKind;
 use crate::transition::TransitionKind;
-use crate::user::TRANSFERS;
+use crate::user::{TRANSFERS, USER_FORGOTTEN};
 use serde::{Deserialize, Serialize};
 
 /// Documented types that no connected store causes today. The types that are sent are named where their bodies are
@@ -29,6 +29,9 @@ pub const PROFILE_UPDATED: &str = "profile.updated";
 
 /// The revenue of a payment changed: a refund, a corrected price, or a restored payment.
 pub const REVENUE_ADJUSTED: &str = "revenue.adjusted";
+
+/// Types that are chosen by their names alone: no wildcard stands for them.
+const BY_NAME: [&str; 1] = [USER_FORGOTTEN];
 
 /// Types that cannot be chosen: an analytics integration receives them because of earlier events; a webhook never does.
 const IMPLIED: [&str; 2] = [PROFILE_UPDATED, REVENUE_ADJUSTED];
@@ -81,7 +84,8 @@ pub fn chooses(chosen: &[String], wildcards: Wildcards, event_type: &str) -> boo
     if is_implied(event_type) {
         return false;
     }
-    let is_open = wildcards == Wildcards::Everything || LISTED.contains(&event_type);
+    let is_listed = wildcards == Wildcards::Everything || LISTED.contains(&event_type);
+    let is_open = is_listed && !BY_NAME.contains(&event_type);
     chosen.iter().any(|choice| match choice.strip_suffix('*') {
         Some("") => is_open && !OPERATORS.contains(&event_type),
         Some(prefix) => is_open && event_type.starts_with(prefix),
@@ -125,7 +129,7 @@ pub fn unsent_choices(chosen: &[String]) -> Vec<String> {
 #[must_use]
 pub fn choices() -> Vec<&'static str> {
     let of_users = TransitionKind::ALL.iter().map(|what| what.event_type()).chain(TRANSFERS);
-    let sent = of_users.chain([PURCHASE_UPDATED]).chain(OPERATORS);
+    let sent = of_users.chain([PURCHASE_UPDATED]).chain(OPERATORS).chain(BY_NAME);
     let reported = DeviceEventKind::ALL.iter().map(|kind| kind.as_str());
     let mut types: Vec<_> = NOT_YET.into_iter().chain(sent).chain(reported).collect();
     types.sort_unstable();

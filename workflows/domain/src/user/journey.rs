@@ -3,10 +3,10 @@
 use super::OwnedPurchase;
 use crate::purchase::{Purchase, State};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The state of the user's subscriptions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Journey {
     /// Paid for a subscription before, and has none now.
     pub former_subscriber: bool,

@@ -4,6 +4,8 @@
 //! The shape is the vendor documentation's example of user events; we only add to it.
 
 mod change;
+mod customer_state;
+mod forgotten;
 mod journey;
 mod named;
 mod profile;
@@ -15,10 +17,15 @@ mod tests;
 
 pub use crate::event::PROFILE_UPDATED;
 pub use change::announce_change;
+pub use customer_state::{AnnouncedRecord, CustomerDevice, CustomerDevicePlatform, CustomerPurchase, CustomerState};
+pub use forgotten::{ForgottenAppUser, ForgottenNames, USER_FORGOTTEN, UserForgotten};
+pub use journey::Journey;
 pub use named::with_external_id;
 pub use profile::{Attributes, Profile, ProfileUpdated, paid_in_usd};
 pub use succession::announce_succession;
 pub use transfer::{TRANSFERRED_FROM, TRANSFERRED_TO, TRANSFERS};
+
+pub(crate) use forgotten::ForgottenBody;
 
 use crate::catalogue::{Entitlement, Listing, ProductRef};
 use crate::environment::Environment;
@@ -26,9 +33,8 @@ use crate::event::{Details, additions_are_optional};
 use crate::ids::{CollapseKey, DeviceId, EventId, PlatformId, TransferId, UserId};
 use crate::purchase::{Purchase, State};
 use crate::time::Timestamp;
-use journey::Journey;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -156,22 +162,22 @@ struct UserState {
 }
 
 /// An active entitlement, by the purchase that gives it longest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-struct ActiveEntitlement {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ActiveEntitlement {
     /// More about it, for people.
-    description: Option<String>,
+    pub description: Option<String>,
     /// Its name in the owner's own system.
-    entitlement_ref_id: String,
+    pub entitlement_ref_id: String,
     /// When the purchase ends or renews; null when it does neither, and before the store showed it.
-    expiration: Option<Timestamp>,
+    pub expiration: Option<Timestamp>,
     /// When the store last confirmed the purchase; null when it never did.
-    last_verified: Option<Timestamp>,
+    pub last_verified: Option<Timestamp>,
     /// A name for people.
-    name: String,
+    pub name: String,
     /// The store of the purchase.
-    purchase_platform: String,
+    pub purchase_platform: String,
     /// The SKU of the purchase.
-    sku_ref_id: Option<String>,
+    pub sku_ref_id: Option<String>,
 }
 
 /// A device of a user.
@@ -210,14 +216,14 @@ impl Device {
 
 /// A name in another system.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
-struct ExternalId {
+pub struct ExternalId {
     /// Which name it is.
-    key: String,
+    pub key: String,
     /// The format of the name.
     #[serde(rename = "type")]
-    kind: String,
+    pub kind: String,
     /// The name.
-    value: String,
+    pub value: String,
 }
 
 impl UserEvent<'_> {
@@ -332,15 +338,23 @@ fn active_skus(owned: &[OwnedPurchase]) -> Vec<String> {
 
 /// The customer's own id when it is known, the store's name of the customer, and the purchase's receipt.
 fn external_ids(customer: &Customer, receipt_id: &str) -> Vec<ExternalId> {
-    let id = |key: &str, kind: &str, value: &str| ExternalId {
-        key: key.to_owned(),
-        kind: kind.to_owned(),
-        value: value.to_owned(),
-    };
-    let named = customer.external_id.as_deref().map(|value| id("external_id", id_format(value), value));
-    let store = customer.app_user_id.as_deref().map(|value| id("app_user_id", "app_user_id", value));
-    let receipt = id("receipt_id", "receipt_id", receipt_id);
-    named.into_iter().chain(store).chain([receipt]).collect()
+    let mut names = customer_ids(customer.external_id.as_deref(), customer.app_user_id.as_slice());
+    names.push(ExternalId::new("receipt_id", "receipt_id", receipt_id));
+    names
+}
+
+/// The customer's own id when it is known, and the stores' names of the customer.
+#[must_use]
+pub fn customer_ids(external_id: Option<&str>, app_user_ids: &[String]) -> Vec<ExternalId> {
+    let named = external_id.map(|value| ExternalId::new("external_id", id_format(value), value));
+    let of_stores = app_user_ids.iter().map(|value| ExternalId::new("app_user_id", "app_user_id", value));
+    named.into_iter().chain(of_stores).collect()
+}
+
+impl ExternalId {
+    fn new(key: &str, kind: &str, value: &str) -> Self {
+        Self { key: key.to_owned(), kind: kind.to_owned(), value: value.to_owned() }
+    }
 }
 
 /// The format of a customer's own id, by its characters alone.

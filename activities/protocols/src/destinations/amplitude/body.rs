@@ -10,7 +10,7 @@ use super::settings::Settings;
 use super::{config, identity, revenue};
 use crate::destinations::RenderNotes;
 use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED};
-use domain::user::PROFILE_UPDATED;
+use domain::user::{PROFILE_UPDATED, USER_FORGOTTEN};
 use domain::{Environment, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -98,6 +98,10 @@ fn capped(body: &str) -> Option<u64> {
 
 fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered> {
     let settings = config::read(&destination.settings).map_err(|wrong| Rendered::Refuse { why: wrong.to_string() })?;
+    if unsent.event_type == USER_FORGOTTEN {
+        let why = "it is for webhooks: an integration with a `secret_key` is asked to delete the user";
+        return Err(Rendered::Skip { why: why.into() });
+    }
     let needs_data = unsent.event_type.starts_with("user.") || unsent.event_type == REVENUE_ADJUSTED;
     if needs_data && !unsent.data.is_object() {
         return Err(Rendered::Refuse { why: "the data of the purchase was not stored".into() });

@@ -1,12 +1,13 @@
 //! Amplitude: events for a project of this analytics vendor.
 //!
 //! Requests follow Amplitude's HTTP V2 API (<https://amplitude.com/docs/apis/analytics/http-v2>). The README of this
-//! folder lists what is sent and what each answer means. Batch upload, the Identify API and deletion are not used.
+//! folder lists what is sent and what each answer means. Batch upload and the Identify API are not used.
 
 mod answer;
 pub mod body;
 mod caps;
 pub mod config;
+pub mod deletion;
 pub mod device;
 mod identity;
 mod keys;

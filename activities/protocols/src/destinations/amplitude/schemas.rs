@@ -40,7 +40,7 @@ pub fn schemas() -> KindSchemas {
             "type": "string", "writeOnly": true, "description": "The project of production events. One of the two API \
                 keys is required.",
         },
-        "secret_key": { "type": "string", "writeOnly": true, "description": "Only a test needs it." },
+        "secret_key": { "type": "string", "writeOnly": true, "description": "A test needs it, and the deletion of a user." },
         "sandbox_api_key": {
             "type": "string", "writeOnly": true, "description": "The project of sandbox events; without it they are \
                 skipped.",

@@ -25,6 +25,8 @@ DROP TABLE device_events;
 DROP TABLE device_sessions;
 DROP TABLE claims;
 DROP TABLE devices;
+DROP TABLE forgettings;
+DROP TABLE tombstones;
 DROP TABLE store_users;
 DROP TABLE users;
 DROP TABLE acceptances;

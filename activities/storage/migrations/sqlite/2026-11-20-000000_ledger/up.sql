@@ -219,6 +219,48 @@ CREATE TABLE store_users (
 );
 CREATE INDEX store_users_user ON store_users (user_id);
 
+-- The customers of stores that were forgotten, by what stands for the store's id of them: computed from it with the
+-- installation's key.
+CREATE TABLE tombstones (
+    tombstone TEXT NOT NULL PRIMARY KEY,
+    app_id TEXT NOT NULL REFERENCES apps (id),
+    -- The store's id, encrypted, for queries of the store alone.
+    sealed TEXT NOT NULL,
+    created_at BIGINT NOT NULL
+);
+CREATE INDEX tombstones_app ON tombstones (app_id);
+
+-- Requests to forget a customer, and what was done.
+CREATE TABLE forgettings (
+    id TEXT NOT NULL PRIMARY KEY,
+    -- What stands for the name in the request, by which a repeated one is recognized: computed with the installation's
+    -- key.
+    request TEXT NOT NULL,
+    app_id TEXT NOT NULL REFERENCES apps (id),
+    -- The anonymous user in the place of the customer.
+    user_id TEXT NOT NULL REFERENCES users (id),
+    requested_by TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    -- JSON, encrypted: the names. NULL once they are removed everywhere and every destination was asked.
+    names TEXT,
+    -- What is done next, and after which row; `destinations` while destinations are asked, `done` at the end.
+    stage TEXT NOT NULL,
+    after_seq BIGINT NOT NULL,
+    -- JSON: number of changed rows by table.
+    counts TEXT NOT NULL,
+    -- JSON: by destination, whether and when it was asked to delete the user.
+    destinations TEXT NOT NULL,
+    -- When the destinations are asked next.
+    due_at BIGINT NOT NULL,
+    requested_at BIGINT NOT NULL,
+    -- When the names were removed everywhere, and when all was done.
+    removed_at BIGINT,
+    finished_at BIGINT
+);
+CREATE INDEX forgettings_open ON forgettings (due_at) WHERE finished_at IS NULL;
+CREATE INDEX forgettings_request ON forgettings (request);
+CREATE INDEX forgettings_user ON forgettings (user_id);
+
 -- Installations of apps on devices, as they described themselves last.
 CREATE TABLE devices (
     platform_id TEXT NOT NULL REFERENCES platforms (id),

@@ -143,11 +143,12 @@ const BROKEN_USERS: Sql = statement! {"
 
 const USERS_CHECKS: &[Check] = checks! {BROKEN_USERS:
     user_revisions_were_announced: "each revision of a user was announced by at least one event, from 1 on without a \
-        gap",
+        gap; not checked while a customer of the app is being forgotten",
         (hot "events_of_user", "NOT EXISTS (SELECT 1 FROM (SELECT COUNT(DISTINCT e.user_revision) AS revisions,
             COALESCE(MIN(e.user_revision), 1) AS first, COALESCE(MAX(e.user_revision), 0) AS last
             FROM events e WHERE e.user_id = u.id) x
-            WHERE x.revisions = u.revision AND x.first = 1 AND x.last = u.revision)");
+            WHERE x.revisions = u.revision AND x.first = 1 AND x.last = u.revision)
+            AND NOT EXISTS (SELECT 1 FROM forgettings g WHERE g.app_id = u.app_id AND g.removed_at IS NULL)");
 };
 
 const BROKEN_EVENTS: Sql = statement! {"

@@ -5,6 +5,7 @@ use crate::event::{
     DESTINATION_FAILING, PURCHASE_UPDATED, Wildcards, check_choice, chooses, is_for_operators, unsent_choices,
 };
 use crate::transition::TransitionKind;
+use crate::user::USER_FORGOTTEN;
 
 #[test]
 fn wildcards_choose_by_prefix_and_names_choose_themselves() {
@@ -19,6 +20,15 @@ fn wildcards_choose_by_prefix_and_names_choose_themselves() {
     assert!(!chooses(&[], Wildcards::Everything, PURCHASE_UPDATED));
     assert!(!chosen("*", DESTINATION_FAILING), "what is for operators is chosen by its own wildcard");
     assert!(chosen("destination.*", DESTINATION_FAILING));
+}
+
+#[test]
+fn the_event_of_a_forgotten_user_is_chosen_by_its_name_alone() {
+    for wildcards in [Wildcards::Everything, Wildcards::Listed] {
+        let chosen = |choice: &str| chooses(&[choice.to_owned()], wildcards, USER_FORGOTTEN);
+        assert!(chosen(USER_FORGOTTEN) && !chosen("*") && !chosen("user.*"));
+    }
+    assert_eq!(check_choice(&[USER_FORGOTTEN.to_owned()]), Ok(()));
 }
 
 #[test]
@@ -60,7 +70,7 @@ fn everything_that_we_can_send_can_be_chosen_by_its_name() {
         assert_eq!(check_choice(&[event_type.to_owned()]), Ok(()));
     }
     let listed = check_choice(&[]).unwrap_err();
-    assert_eq!(listed.split(", ").count(), 6 + 24, "{listed}");
+    assert_eq!(listed.split(", ").count(), 6 + 25, "{listed}");
 }
 
 #[test]

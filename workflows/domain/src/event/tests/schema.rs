@@ -10,7 +10,7 @@ use crate::purchase::Purchase;
 use crate::schemas;
 use crate::time::Timestamp;
 use crate::transition::TransitionKind;
-use crate::user::TRANSFERS;
+use crate::user::{TRANSFERS, USER_FORGOTTEN};
 use crate::verification::Verification;
 use jsonschema::Validator;
 use serde_json::{Value, json};
@@ -123,7 +123,8 @@ fn every_event_that_we_can_send_has_a_schema_of_draft_2020_12() {
     let types: BTreeSet<_> = schemas::all().iter().map(|(event_type, ..)| *event_type).collect();
     let of_users = TransitionKind::ALL.iter().map(|what| what.event_type()).chain(TRANSFERS);
     let of_devices = DeviceEventKind::ALL.iter().map(|kind| kind.as_str());
-    let sent: BTreeSet<_> = of_users.chain(of_devices).chain([PURCHASE_UPDATED]).chain(OPERATORS).collect();
+    let sent: BTreeSet<_> =
+        of_users.chain(of_devices).chain([PURCHASE_UPDATED, USER_FORGOTTEN]).chain(OPERATORS).collect();
     assert_eq!(types, sent);
     for (event_type, version, schema) in schemas::all() {
         assert_eq!(version, if event_type == PURCHASE_UPDATED { "2.0" } else { "1.0" });

@@ -1,8 +1,9 @@
 //! The bytes on the wire.
 
 use super::*;
+use crate::destinations::amplitude::deletion;
 use crate::destinations::amplitude::request::{lacks_key, request, test};
-use crate::http::{Method, Request};
+use crate::http::{Method, Reply, Request};
 
 fn shown(request: &Request) -> String {
     let headers: String = request.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
@@ -38,6 +39,25 @@ fn the_request_of_each_type_of_event() {
         let paid = Unsent { earned: payment(event_type), ..unsent(event_type) };
         let request = request(&config, &attempts(&destination, &[paid])).unwrap();
         insta::assert_snapshot!(event_type, shown(&request));
+    }
+}
+
+#[test]
+fn a_deletion_names_the_user_and_needs_the_secret_key() {
+    let (destination, secret) = integration(json!({}));
+    let config = config::ready(&destination, &secret, &allowed()).unwrap();
+    let ids = ["anna".to_owned(), "1c3f1f0e-0d55-5a53-9f5b-0e4f4d1b7a90".to_owned()];
+    let deletion = deletion::request(&config, &ids).unwrap();
+    assert_eq!((deletion.method, deletion.url.path()), (Method::Post, "/api/2/deletions/users"));
+    assert_eq!(sent(&deletion)["user_ids"], json!(ids));
+    let (destination, secret) = integration(json!({ "secret_key": null }));
+    let config = config::ready(&destination, &secret, &allowed()).unwrap();
+    assert!(deletion::request(&config, &ids).is_none());
+    let answer = |status| Reply::Answer { status, retry_after: None, headers: Vec::new(), body: "anna".to_owned() };
+    assert_eq!(deletion::judge(&answer(200)), Ok(()));
+    for status in [400, 401, 403, 429, 500] {
+        let why = deletion::judge(&answer(status)).unwrap_err();
+        assert!(!why.contains("anna"), "{why}");
     }
 }
 

@@ -1,0 +1,52 @@
+//! The request to delete users, by the User Privacy API
+//! (<https://amplitude.com/docs/apis/analytics/user-privacy>), and what its answers mean.
+
+use super::Config;
+use crate::http::{Method, Reply, Request};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+
+const USER_AGENT: &str = concat!("settle/", env!("CARGO_PKG_VERSION"));
+/// The path of the deletion beside that of the search for users.
+const PATH: &str = "deletions/users";
+
+/// The request to delete the users with these ids; an id that Amplitude does not know is left out by it. `None` without
+/// a secret key: with the API key alone nothing can be deleted.
+pub fn request(config: &Config, user_ids: &[String]) -> Option<Request> {
+    let basic = config.keys.basic()?;
+    let url = config.search.join(PATH).ok()?;
+    let body = json!({
+        "user_ids": user_ids,
+        "requester": "settle",
+        "ignore_invalid_id": "True",
+        "delete_from_org": "False",
+    });
+    Some(Request {
+        method: Method::Post,
+        url,
+        headers: vec![
+            ("authorization".to_owned(), format!("Basic {}", STANDARD.encode(basic))),
+            ("content-type".to_owned(), "application/json".to_owned()),
+            ("user-agent".to_owned(), USER_AGENT.to_owned()),
+        ],
+        body: body.to_string().into_bytes(),
+        is_operators: config.is_operators,
+    })
+}
+
+/// Whether a reply accepted the request.
+///
+/// # Errors
+/// Why it did not, as a sentence for people without an id or a key.
+pub fn judge(reply: &Reply) -> Result<(), String> {
+    match reply {
+        Reply::Answer { status: 200..=299, .. } => Ok(()),
+        Reply::Answer { status: 401 | 403, .. } => {
+            Err("Amplitude does not accept the API key with this `secret_key`".to_owned())
+        }
+        Reply::Answer { status: 429, .. } => Err("Amplitude is asked too often".to_owned()),
+        Reply::Answer { status, .. } => Err(format!("Amplitude answered {status}")),
+        Reply::Failure { message, .. } => Err(format!("no answer: {message}")),
+    }
+}

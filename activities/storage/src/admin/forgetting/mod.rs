@@ -1,0 +1,59 @@
+//! Forgetting a customer: their names are removed, and the ledger of payments and revisions stays.
+//!
+//! The first transaction makes the customer another, anonymous user (`begin.rs`), so that nothing is announced under a
+//! name any more. What is stored of the names elsewhere is removed in steps of a bounded size (`steps.rs`), each of which
+//! notes how far it came: after a kill the next one goes on there. At last the destinations that can are asked to delete
+//! the user (`requests.rs`). The names are kept sealed until then.
+
+mod begin;
+mod report;
+mod requests;
+mod rows;
+mod steps;
+
+pub use begin::Forget;
+pub use report::{DeletionState, DeletionStatus, Forgetting, ForgettingStage};
+pub use requests::{DeletionRequest, RequestOutcome};
+
+use crate::admin::platforms::require_app;
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::sql;
+use crate::db::store::Store;
+use domain::AppId;
+use report::{ForgettingRow, SELECT};
+use uuid::Uuid;
+
+const FIND: Sql = statement!("{SELECT} WHERE id = ? AND app_id = ?");
+
+impl Store {
+    /// Begins to forget a customer; from then on nothing is announced under a name of theirs. A repeated request gets
+    /// the report of the first one.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when the app has no such customer and never forgot one.
+    pub async fn forget_customer(&self, forget: Forget) -> Result<Forgetting, Error> {
+        let secrets = self.secrets.clone();
+        self.write(move |write| {
+            require_app(write, forget.app)?;
+            begin::begin(write, &secrets, &forget)?.report()
+        })
+        .await
+    }
+
+    /// What was done to forget a customer of an app.
+    pub async fn forgetting(&self, app: AppId, id: Uuid) -> Result<Forgetting, Error> {
+        self.read(move |connection| {
+            let row: ForgettingRow = sql(FIND).bind(id).bind(app).one(connection, "request to forget a customer")?;
+            row.report()
+        })
+        .await
+    }
+
+    /// Takes one step of the requests to forget a customer, which changes at most `limit` rows of a table. Returns
+    /// whether more steps remain, beside those of destinations.
+    pub async fn continue_forgetting(&self, limit: i64) -> Result<bool, Error> {
+        let secrets = self.secrets.clone();
+        self.write(move |write| steps::step(write, &secrets, limit)).await
+    }
+}

@@ -1,0 +1,159 @@
+//! The rows of requests to forget a customer, and the report of what was done.
+
+use crate::db::error::Error;
+use crate::db::secrets::Secrets;
+use crate::db::statement::{row, stored};
+use domain::user::ForgottenNames;
+use domain::{AppId, DestinationId, Timestamp, UserId};
+use schemars::JsonSchema;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+stored! {
+    /// What is done next for a customer who is to be forgotten, in this order.
+    #[derive(PartialOrd, Ord, Serialize, JsonSchema)]
+    #[serde(rename_all = "snake_case")]
+    pub enum ForgettingStage {
+        /// The events of their purchases.
+        Events = "events",
+        /// Other events that name them.
+        EventsOfUser = "events_of_user",
+        /// The bodies that wait to be sent, and the answers of destinations.
+        Deliveries = "deliveries",
+        /// Notifications that still have a body.
+        Notifications = "notifications",
+        /// Their devices and the claims of these.
+        Devices = "devices",
+        /// What their devices reported.
+        DeviceEvents = "device_events",
+        /// Alarms that have a name of theirs.
+        Alarms = "alarms",
+        /// Transfers from and to them, and what appeared again meanwhile.
+        Rest = "rest",
+        /// The names are removed, and destinations are asked to delete the user.
+        Destinations = "destinations",
+        /// All is done.
+        Done = "done",
+    }
+}
+
+/// Whether a destination was asked to delete a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DeletionStatus {
+    /// It is to be asked.
+    Owed,
+    /// It accepted the request.
+    Accepted,
+    /// It takes no such request, or lacks what is needed for it.
+    NotPossible,
+}
+
+/// A destination that is asked to delete a user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeletionState {
+    /// Which one.
+    pub destination_id: DestinationId,
+    /// Whether it was asked.
+    pub status: DeletionStatus,
+    /// Number of requests.
+    pub attempts: u32,
+    /// Why it could not be asked, or why the last request failed.
+    pub error: Option<String>,
+}
+
+/// A report of what was done to forget a customer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Forgetting {
+    /// Its id.
+    pub id: Uuid,
+    /// The app.
+    pub app_id: AppId,
+    /// The anonymous user in the place of the customer.
+    pub user_id: UserId,
+    /// Who requested it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// What is done next.
+    pub stage: ForgettingStage,
+    /// Number of changed rows by table.
+    pub counts: BTreeMap<String, u64>,
+    /// The destinations of the app that keep users.
+    pub destinations: Vec<DeletionState>,
+    /// When it was requested: from then on nothing was announced under a name.
+    pub requested_at: Timestamp,
+    /// When the names were removed everywhere; null before.
+    pub removed_at: Option<Timestamp>,
+    /// When all was done; null before.
+    pub finished_at: Option<Timestamp>,
+}
+
+row! {
+    /// A request, as it is stored.
+    pub struct ForgettingRow {
+        pub id: Uuid,
+        pub app_id: AppId,
+        pub user_id: UserId,
+        pub requested_by: String,
+        pub reason: String,
+        pub names: Option<String>,
+        pub stage: ForgettingStage,
+        pub after_seq: i64,
+        pub counts: serde_json::Value,
+        pub destinations: serde_json::Value,
+        pub requested_at: Timestamp,
+        pub removed_at: Option<Timestamp>,
+        pub finished_at: Option<Timestamp>,
+    }
+}
+
+/// The columns of a [`ForgettingRow`].
+pub const SELECT: &str = "
+    SELECT id, app_id, user_id, requested_by, reason, names, stage, after_seq, counts, destinations, requested_at,
+        removed_at, finished_at
+    FROM forgettings";
+
+/// The table, for the encryption of names.
+pub const TABLE: &str = "forgettings";
+
+impl ForgettingRow {
+    /// The report.
+    pub fn report(self) -> Result<Forgetting, Error> {
+        let unreadable = |cause| Error::corrupt_by("a report is not readable", cause);
+        Ok(Forgetting {
+            id: self.id,
+            app_id: self.app_id,
+            user_id: self.user_id,
+            by: self.requested_by,
+            reason: self.reason,
+            stage: self.stage,
+            counts: serde_json::from_value(self.counts).map_err(unreadable)?,
+            destinations: serde_json::from_value(self.destinations).map_err(unreadable)?,
+            requested_at: self.requested_at,
+            removed_at: self.removed_at,
+            finished_at: self.finished_at,
+        })
+    }
+
+    /// The names, which are sealed until all is done.
+    pub fn names(&self, secrets: &Secrets) -> Result<ForgottenNames, Error> {
+        let Some(sealed) = &self.names else { return Ok(ForgottenNames::default()) };
+        let names = secrets.open(TABLE, &self.id.to_string(), sealed)?;
+        serde_json::from_str(names.expose_secret())
+            .map_err(|_| Error::corrupt("the names of a forgotten customer are not readable"))
+    }
+}
+
+/// The stored form of the names.
+pub fn seal(secrets: &Secrets, id: Uuid, names: &ForgottenNames) -> Result<String, Error> {
+    let json = serde_json::to_string(names).map_err(|cause| Error::corrupt_by("names cannot be written", cause))?;
+    secrets.seal(TABLE, &id.to_string(), &SecretString::from(json))
+}
+
+/// A value as it is stored.
+pub fn json<T: Serialize>(value: &T) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|cause| Error::corrupt_by("a report cannot be written", cause))
+}

@@ -1,0 +1,139 @@
+//! Requests to destinations that they delete a user, until each accepted one or cannot be asked.
+
+use super::report::{DeletionState, DeletionStatus, ForgettingRow, ForgettingStage, SELECT, json};
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::sql;
+use crate::db::store::Store;
+use domain::time::{HOUR, MINUTE};
+use domain::{AppId, DestinationId};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// The wait after the first failed request; it doubles with each further one.
+const FIRST_WAIT: Duration = MINUTE;
+/// Maximum wait between two requests.
+const MAX_WAIT: Duration = HOUR.saturating_mul(6);
+/// Maximum number of users whose deletion is requested at once.
+const AT_ONCE: i64 = 10;
+
+/// A user that destinations are to delete.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DeletionRequest {
+    /// The request to forget the customer.
+    pub id: Uuid,
+    /// The app.
+    pub app: AppId,
+    /// The ids under which destinations may know the user.
+    pub user_ids: Vec<String>,
+    /// The destinations that are to be asked.
+    pub destinations: Vec<DestinationId>,
+}
+
+impl std::fmt::Debug for DeletionRequest {
+    /// Without the ids of the user.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeletionRequest").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// The result of asking one destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RequestOutcome {
+    /// It accepted the request.
+    Accepted,
+    /// It cannot be asked: why.
+    NotPossible(String),
+    /// The request failed and is repeated: why.
+    Failed(String),
+}
+
+const DUE: Sql = statement! {"
+    {SELECT}
+    WHERE finished_at IS NULL AND stage = 'destinations' AND due_at <= ?
+    ORDER BY due_at, id
+    LIMIT ?
+"};
+const LOCK: Sql = statement!("{SELECT} WHERE id = ? AND stage = 'destinations' FOR UPDATE");
+const NOTE: Sql = statement! {"
+    UPDATE forgettings
+    SET destinations = ?, due_at = ?, stage = ?, names = CASE WHEN ? THEN NULL ELSE names END, finished_at = ?
+    WHERE id = ?
+"};
+
+impl Store {
+    /// The users whose deletion is to be requested now.
+    pub async fn due_deletions(&self) -> Result<Vec<DeletionRequest>, Error> {
+        let secrets = self.secrets.clone();
+        self.read_now(move |connection, now| {
+            let rows: Vec<ForgettingRow> = sql(DUE).bind(now).bind(AT_ONCE).all(connection)?;
+            let requests = rows.into_iter().map(|row| {
+                let names = row.names(&secrets)?;
+                let users = names.users.iter().map(ToString::to_string);
+                let user_ids = names.external_id.clone().into_iter().chain(users).collect();
+                let (id, app) = (row.id, row.app_id);
+                let owed = row.report()?.destinations.into_iter().filter(|one| one.status == DeletionStatus::Owed);
+                Ok(DeletionRequest { id, app, user_ids, destinations: owed.map(|one| one.destination_id).collect() })
+            });
+            requests.collect()
+        })
+        .await
+    }
+
+    /// Notes the results of asking destinations to delete a user. Once none is left, the names are removed here too.
+    pub async fn note_deletions(&self, id: Uuid, outcomes: Vec<(DestinationId, RequestOutcome)>) -> Result<(), Error> {
+        self.write(move |write| {
+            let row: Option<ForgettingRow> = sql(LOCK).bind(id).first(write.connection)?;
+            let Some(row) = row else { return Ok(()) };
+            let mut states = row.report()?.destinations;
+            for (destination, outcome) in &outcomes {
+                let of_it = states.iter_mut().filter(|one| one.destination_id == *destination);
+                of_it.for_each(|state| state.note(outcome.clone()));
+            }
+            let owed = states.iter().filter(|one| one.status == DeletionStatus::Owed);
+            let least = owed.map(|one| one.attempts).min();
+            let stage = if least.is_none() { ForgettingStage::Done } else { ForgettingStage::Destinations };
+            sql(NOTE)
+                .bind(json(&states)?)
+                .bind(write.now.plus(wait(least.unwrap_or(0))))
+                .bind(stage)
+                .bind(least.is_none())
+                .bind(least.is_none().then_some(write.now))
+                .bind(id)
+                .run(write.connection)
+                .map(drop)
+        })
+        .await
+    }
+}
+
+/// The wait after this number of failed requests.
+fn wait(attempts: u32) -> Duration {
+    let doubled = 2_u32.saturating_pow(attempts.saturating_sub(1).min(16));
+    FIRST_WAIT.saturating_mul(doubled).min(MAX_WAIT)
+}
+
+impl DeletionState {
+    fn note(&mut self, outcome: RequestOutcome) {
+        let (status, error) = match outcome {
+            RequestOutcome::Accepted => (DeletionStatus::Accepted, None),
+            RequestOutcome::NotPossible(why) => (DeletionStatus::NotPossible, Some(why)),
+            RequestOutcome::Failed(why) => (DeletionStatus::Owed, Some(why)),
+        };
+        let is_sent = !matches!(status, DeletionStatus::NotPossible);
+        self.attempts = self.attempts.saturating_add(u32::from(is_sent));
+        (self.status, self.error) = (status, error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_waits_double_up_to_a_bound() {
+        for (attempts, minutes) in [(0, 1), (1, 1), (2, 2), (4, 8), (9, 256), (10, 360), (200, 360)] {
+            assert_eq!(wait(attempts), MINUTE * minutes, "{attempts}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What a customer may use: now, by their purchases, and at an earlier time, by the events that were announced until
+//! then. And what a device may use.
+
+mod device;
+mod past;
+
+pub use device::DeviceAccess;
+pub use past::{Announcement, AnnouncementStatus, MoveSince};
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::secrets::Secrets;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{clean, sql};
+use crate::db::store::Store;
+use crate::purchases::owned::owned;
+use crate::purchases::user_devices;
+use crate::purchases::users::{self, RECEIPT_PREFIX};
+use crate::settings::tombstones::{self, StoreCustomer, is_tombstone};
+use domain::user::{CustomerDevice, CustomerPurchase, CustomerState, OwnedPurchase};
+use domain::{AppId, Environment, Timestamp, UserId};
+
+/// Which customer of an app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CustomerName {
+    /// By the app's own id of the customer.
+    ExternalId(String),
+    /// By the store's id of the customer.
+    AppUser(String),
+    /// By the id of the user.
+    User(UserId),
+}
+
+/// A customer with the state over their purchases in one environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomerStanding {
+    /// The user.
+    pub user_id: UserId,
+    /// Number of announcements of the user's state.
+    pub user_revision: i64,
+    /// The app's own id of the customer, as it is now.
+    pub external_id: Option<String>,
+    /// The store's ids of the customer, as they are now.
+    pub app_user_ids: Vec<String>,
+    /// The state; `None` where nothing is known of that time.
+    pub state: Option<CustomerState>,
+    /// The purchases, in the order of their keys.
+    pub purchases: Vec<CustomerPurchase>,
+    /// The announcement that the state is from; `None` for the state of now.
+    pub announcement: Option<Announcement>,
+    /// The moves of purchases from or to the user since that time, the oldest first.
+    pub moved_since: Vec<MoveSince>,
+}
+
+impl Store {
+    /// What a customer may use now, by their purchases in one environment.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when the app has no such customer.
+    pub async fn customer_state(
+        &self,
+        app: AppId,
+        name: CustomerName,
+        environment: Environment,
+    ) -> Result<CustomerStanding, Error> {
+        let secrets = self.secrets.clone();
+        self.read(move |connection| {
+            let user = find(connection, &secrets, (app, &name))?.ok_or(Error::Missing { what: "customer" })?;
+            let mut standing = standing(connection, app, user)?;
+            let mut owned = owned(connection, app, user)?;
+            owned.retain(|one| one.environment == environment);
+            standing.purchases = owned.iter().map(CustomerPurchase::of).collect();
+            standing.state = Some(state(connection, user, &owned)?);
+            Ok(standing)
+        })
+        .await
+    }
+
+    /// What was known and announced of a customer at a time, by the events recorded until then. The user is the one who
+    /// the customer was at that time: a customer of the store may have become another user since.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when the app has no such customer.
+    pub async fn customer_state_at(
+        &self,
+        app: AppId,
+        name: CustomerName,
+        seen: Past,
+    ) -> Result<CustomerStanding, Error> {
+        let secrets = self.secrets.clone();
+        self.read(move |connection| {
+            let then = match &name {
+                CustomerName::AppUser(name) => {
+                    let name = app_user(connection, &secrets, (app, name))?;
+                    past::user_of_app_user(connection, app, &name, seen.at)?
+                }
+                CustomerName::ExternalId(_) | CustomerName::User(_) => None,
+            };
+            let user = then.map_or_else(|| find(connection, &secrets, (app, &name)), |user| Ok(Some(user)))?;
+            let user = user.ok_or(Error::Missing { what: "customer" })?;
+            let now = standing(connection, app, user)?;
+            past::standing(connection, now, seen)
+        })
+        .await
+    }
+}
+
+/// A time in the past, and the environment whose purchases are of interest.
+#[derive(Debug, Clone, Copy)]
+pub struct Past {
+    /// The time.
+    pub at: Timestamp,
+    /// The environment.
+    pub environment: Environment,
+}
+
+const OF_APP_USER: Sql = statement! {"
+    SELECT user_id AS value
+    FROM store_users
+    WHERE app_id = ? AND store IN (SELECT store FROM platforms WHERE app_id = ?) AND app_user_id = ?
+    ORDER BY store
+    LIMIT 1
+"};
+
+/// The user of a name, as it is now. A customer who was forgotten is found by the store's id, and is anonymous.
+pub fn find(
+    connection: &mut AnyConnection,
+    secrets: &Secrets,
+    (app, name): (AppId, &CustomerName),
+) -> Result<Option<UserId>, Error> {
+    match name {
+        CustomerName::ExternalId(name) => users::named(connection, app, &clean(name)),
+        CustomerName::AppUser(name) => {
+            let name = app_user(connection, secrets, (app, name))?;
+            sql(OF_APP_USER).bind(app).bind(app).bind(name).value(connection)
+        }
+        CustomerName::User(user) => Ok(Some(*user)),
+    }
+}
+
+const STORES: Sql = statement!("SELECT DISTINCT store AS value FROM platforms WHERE app_id = ? ORDER BY store");
+
+/// A store's id of a customer, or its tombstone if the customer was forgotten.
+fn app_user(connection: &mut AnyConnection, secrets: &Secrets, (app, name): (AppId, &str)) -> Result<String, Error> {
+    let stores: Vec<String> = sql(STORES).bind(app).values(connection)?;
+    let tombstone = |store: &String| StoreCustomer { app, store, app_user_id: name }.tombstone(secrets);
+    let known = tombstones::known(connection, stores.iter().map(tombstone))?;
+    Ok(known.into_iter().next().unwrap_or_else(|| clean(name).into_owned()))
+}
+
+/// The user, without a state.
+fn standing(connection: &mut AnyConnection, app: AppId, user: UserId) -> Result<CustomerStanding, Error> {
+    let row = users::find_in_app(connection, app, user)?.ok_or(Error::Missing { what: "customer" })?;
+    let mut app_user_ids = users::app_user_ids(connection, user)?;
+    app_user_ids.retain(|name| !name.starts_with(RECEIPT_PREFIX) && !is_tombstone(name));
+    Ok(CustomerStanding {
+        user_id: user,
+        user_revision: row.revision,
+        external_id: row.external_id,
+        app_user_ids,
+        state: None,
+        purchases: Vec::new(),
+        announcement: None,
+        moved_since: Vec::new(),
+    })
+}
+
+fn state(connection: &mut AnyConnection, user: UserId, owned: &[OwnedPurchase]) -> Result<CustomerState, Error> {
+    let devices = user_devices::of(connection, user)?;
+    Ok(CustomerState::of(owned, devices.into_iter().map(CustomerDevice::from).collect()))
+}

@@ -1,0 +1,182 @@
+//! What was announced of a user at a time: the newest `user.*` recorded until then, and the newest `purchase.updated` of
+//! each purchase that was the user's then. An event names the user as of its time, and is never changed by a merge or a
+//! transfer.
+
+use super::{CustomerStanding, Past};
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{clean, row, sql};
+use domain::user::{AnnouncedRecord, CustomerState, USER_FORGOTTEN};
+use domain::{AppId, CollapseKey, Environment, EventId, Timestamp, UserId};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+/// Maximum number of moves in an answer.
+const MAX_MOVES: i64 = 100;
+
+/// What is known of the announcement of a user's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AnnouncementStatus {
+    /// It is stored, and shown.
+    Announced,
+    /// It was recorded, and its body was removed because of its age: only its time and type are known.
+    Pruned,
+    /// Until that time no state of the user had been announced in this environment.
+    NothingAnnounced,
+}
+
+/// The announcement that a state in the past is from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Announcement {
+    /// Whether it is known.
+    pub status: AnnouncementStatus,
+    /// The event; null when nothing had been announced.
+    pub event_id: Option<EventId>,
+    /// Its type.
+    #[schemars(extend("examples" = ["user.subscription.renewed"]))]
+    pub event_type: Option<String>,
+    /// When it was recorded.
+    pub announced_at: Option<Timestamp>,
+}
+
+row! {
+    /// A move of purchases between the user and another one.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+    pub struct MoveSince {
+        /// The transfer.
+        pub transfer_id: String,
+        /// Whose they were.
+        pub from_user_id: UserId,
+        /// Whose they are since.
+        pub to_user_id: UserId,
+        /// Why they moved: `login`, `naming`, `admin` or `undo`.
+        pub cause: String,
+        /// When they moved.
+        pub moved_at: Timestamp,
+    }
+}
+
+row! {
+    struct AnnouncedState {
+        event_id: EventId,
+        event_type: String,
+        user_revision: i64,
+        announced_at: Timestamp,
+        body: Value,
+        state_apart: Option<Value>,
+        pruned_at: Option<Timestamp>,
+    }
+}
+
+row! {
+    struct AnnouncedPurchase {
+        collapse_key: CollapseKey,
+        environment: Environment,
+        announced_at: Timestamp,
+        body: Value,
+    }
+}
+
+// A purchase's store customer stays the same when it moves to another user, and its events show who that was.
+const USER_THEN: Sql = statement! {hot "purchases_customer", "
+    SELECT e.user_id AS value
+    FROM purchases p
+    JOIN events e ON e.collapse_key = p.collapse_key
+    WHERE p.app_user_id = ? AND p.app_id = ? AND e.user_id IS NOT NULL AND e.created_at <= ?
+    ORDER BY e.created_at DESC, e.seq DESC
+    LIMIT 1
+"};
+
+/// The user who a customer of the store was at a time; `None` when no event of that time says so.
+pub fn user_of_app_user(
+    connection: &mut AnyConnection,
+    app: AppId,
+    app_user_id: &str,
+    at: Timestamp,
+) -> Result<Option<UserId>, Error> {
+    sql(USER_THEN).bind(&*clean(app_user_id)).bind(app).bind(at).value(connection)
+}
+
+// All events of a settling carry the same state: of these, one that still has its body is taken.
+const STATE_THEN: Sql = statement! {hot "events_of_user", "
+    SELECT id AS event_id, event_type, user_revision, created_at AS announced_at, body, state_apart, pruned_at
+    FROM events
+    WHERE user_id = ? AND user_revision IS NOT NULL AND event_type LIKE 'user.%'
+        AND event_type <> '{USER_FORGOTTEN}' AND environment = ?
+        AND created_at <= ?
+    ORDER BY user_revision DESC, pruned_at IS NOT NULL, seq DESC
+    LIMIT 1
+"};
+
+// The newest record of each purchase, if the purchase was the user's by then and in this environment.
+const PURCHASES_THEN: Sql = statement! {hot "events_of_user", "
+    SELECT e.collapse_key, e.environment, e.created_at AS announced_at, e.body
+    FROM events e
+    WHERE e.user_id = ? AND e.event_type = 'purchase.updated' AND e.environment = ? AND e.created_at <= ?
+        AND (SELECT 1 FROM events n
+            WHERE n.collapse_key = e.collapse_key AND n.event_type = 'purchase.updated' AND n.seq > e.seq
+                AND n.created_at <= ?
+            LIMIT 1) IS NULL
+    ORDER BY e.collapse_key
+"};
+
+const MOVES: Sql = statement! {"
+    SELECT id AS transfer_id, from_user_id, to_user_id, cause, created_at AS moved_at
+    FROM transfers
+    WHERE (from_user_id = ? OR to_user_id = ?) AND created_at > ?
+    ORDER BY created_at, id
+    LIMIT ?
+"};
+
+/// Completes the standing of a user with what was announced until that time.
+pub fn standing(connection: &mut AnyConnection, now: CustomerStanding, seen: Past) -> Result<CustomerStanding, Error> {
+    let (user, Past { at, environment }) = (now.user_id, seen);
+    let newest: Option<AnnouncedState> = sql(STATE_THEN).bind(user).bind(environment).bind(at).first(connection)?;
+    let records: Vec<AnnouncedPurchase> =
+        sql(PURCHASES_THEN).bind(user).bind(environment).bind(at).bind(at).all(connection)?;
+    let moved_since = sql(MOVES).bind(user).bind(user).bind(at).bind(MAX_MOVES).all(connection)?;
+    let purchases = records.iter().map(|record| record.announced().purchase()).collect();
+    let user_revision = newest.as_ref().map_or(0, |newest| newest.user_revision);
+    let state = newest.as_ref().and_then(AnnouncedState::state);
+    let announcement = Some(newest.map_or(Announcement::NOTHING, AnnouncedState::announcement));
+    Ok(CustomerStanding { user_revision, state, purchases, announcement, moved_since, ..now })
+}
+
+impl Announcement {
+    const NOTHING: Self =
+        Self { status: AnnouncementStatus::NothingAnnounced, event_id: None, event_type: None, announced_at: None };
+}
+
+impl AnnouncedState {
+    /// The state over the environment of the event, as it was announced.
+    fn state(&self) -> Option<CustomerState> {
+        if self.pruned_at.is_some() {
+            return None;
+        }
+        CustomerState::announced(self.body.clone(), self.state_apart.clone())
+    }
+
+    fn announcement(self) -> Announcement {
+        let status = if self.pruned_at.is_some() { AnnouncementStatus::Pruned } else { AnnouncementStatus::Announced };
+        Announcement {
+            status,
+            event_id: Some(self.event_id),
+            event_type: Some(self.event_type),
+            announced_at: Some(self.announced_at),
+        }
+    }
+}
+
+impl AnnouncedPurchase {
+    const fn announced(&self) -> AnnouncedRecord<'_> {
+        AnnouncedRecord {
+            collapse_key: self.collapse_key,
+            environment: self.environment,
+            announced_at: self.announced_at,
+            body: &self.body,
+        }
+    }
+}

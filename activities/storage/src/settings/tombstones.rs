@@ -1,0 +1,104 @@
+//! The customers of stores that were forgotten. A tombstone stands for the store's id of each: notifications and reports
+//! that bring the id again are stored with the tombstone. The id itself is sealed, for queries of the store alone:
+//! without it, a renewal or an end whose notification was lost would never be noticed.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::secrets::Secrets;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{clean, sql};
+use crate::db::writer::Write;
+use domain::AppId;
+use secrecy::{ExposeSecret, SecretString};
+use std::collections::BTreeSet;
+
+/// The beginning of each tombstone.
+const PREFIX: &str = "forgotten-";
+/// The table, for the encryption.
+const TABLE: &str = "tombstones";
+
+/// The column `has_forgotten` of a row of `platforms`: whether a customer of its app was forgotten.
+pub const HAS_FORGOTTEN: &str =
+    "(SELECT 1 FROM tombstones t WHERE t.app_id = platforms.app_id LIMIT 1) IS NOT NULL AS has_forgotten";
+
+/// A customer of a store.
+#[derive(Debug, Clone, Copy)]
+pub struct StoreCustomer<'a> {
+    /// The app.
+    pub app: AppId,
+    /// The store.
+    pub store: &'a str,
+    /// The store's id of the customer.
+    pub app_user_id: &'a str,
+}
+
+/// Whether a store's id of a customer is a tombstone.
+#[must_use]
+pub fn is_tombstone(app_user_id: &str) -> bool {
+    app_user_id.starts_with(PREFIX)
+}
+
+impl StoreCustomer<'_> {
+    /// What stands for the id once the customer is forgotten.
+    #[must_use]
+    pub fn tombstone(&self, secrets: &Secrets) -> String {
+        if is_tombstone(self.app_user_id) {
+            return self.app_user_id.to_owned();
+        }
+        let (app, store) = (self.app, self.store);
+        let hidden = secrets.tombstone(TABLE, &format!("{app}/{store}"), &clean(self.app_user_id));
+        format!("{PREFIX}{hidden}")
+    }
+}
+
+const KNOWN: Sql = statement!("SELECT tombstone AS value FROM tombstones WHERE tombstone IN (?*)");
+
+/// Those of these tombstones that stand for a customer.
+pub fn known(
+    connection: &mut AnyConnection,
+    tombstones: impl IntoIterator<Item = String>,
+) -> Result<BTreeSet<String>, Error> {
+    let tombstones: BTreeSet<String> = tombstones.into_iter().collect();
+    if tombstones.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let known: Vec<String> = sql(KNOWN).uncached().bind_list(tombstones).values(connection)?;
+    Ok(known.into_iter().collect())
+}
+
+/// The tombstone of a customer who is forgotten; otherwise the store's id, as it is.
+pub fn or_tombstone(
+    connection: &mut AnyConnection,
+    secrets: &Secrets,
+    customer: StoreCustomer<'_>,
+) -> Result<String, Error> {
+    let tombstone = customer.tombstone(secrets);
+    let is_known = known(connection, [tombstone.clone()])?.contains(&tombstone);
+    Ok(if is_known { tombstone } else { customer.app_user_id.to_owned() })
+}
+
+const INSERT: Sql = statement! {"
+    INSERT INTO tombstones (tombstone, app_id, sealed, created_at)
+    VALUES (?, ?, ?, ?)
+    ON CONFLICT DO NOTHING
+"};
+
+/// Stores the tombstone of a customer; returns it.
+pub fn insert(write: &mut Write<'_>, secrets: &Secrets, customer: StoreCustomer<'_>) -> Result<String, Error> {
+    let tombstone = customer.tombstone(secrets);
+    let sealed = secrets.seal(TABLE, &tombstone, &SecretString::from(customer.app_user_id))?;
+    sql(INSERT).bind(tombstone.as_str()).bind(customer.app).bind(sealed).bind(write.now).run(write.connection)?;
+    Ok(tombstone)
+}
+
+const SEALED: Sql = statement!("SELECT sealed AS value FROM tombstones WHERE tombstone = ?");
+
+/// The store's id of a customer, for a query of the store; another id than a tombstone is returned as it is.
+pub fn reveal(connection: &mut AnyConnection, secrets: &Secrets, app_user_id: String) -> Result<String, Error> {
+    if !is_tombstone(&app_user_id) {
+        return Ok(app_user_id);
+    }
+    let sealed: Option<String> = sql(SEALED).bind(app_user_id.as_str()).value(connection)?;
+    let Some(sealed) = sealed else { return Ok(app_user_id) };
+    Ok(secrets.open(TABLE, &app_user_id, &sealed)?.expose_secret().to_owned())
+}

@@ -1,0 +1,143 @@
+//! `/v1/apps/{app_id}/customers/state`: what a customer may use now, for servers, and what was known and announced of
+//! them at an earlier time, for support.
+
+use crate::answer::{IfNoneMatch, Tagged};
+use crate::edge::Shared;
+use crate::error::Error;
+use crate::extract::{Query, Stored};
+use axum::extract::State;
+use domain::user::{ActiveEntitlement, CustomerDevice, CustomerPurchase, ExternalId, Journey, customer_ids};
+use domain::{Environment, Timestamp, UserId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use storage::{Announcement, AnnouncementStatus, App, CustomerName, CustomerStanding, MoveSince, Past};
+
+/// Which customer, and when: exactly one of `external_id`, `app_user_id` and `user_id`.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct StateQuery {
+    /// The customer's own id.
+    #[schemars(length(min = 1, max = 512))]
+    external_id: Option<String>,
+    /// The store's name of the customer.
+    #[schemars(length(min = 1, max = 512))]
+    app_user_id: Option<String>,
+    /// The id of settle.
+    user_id: Option<UserId>,
+    /// The environment whose purchases count; `production` when absent.
+    environment: Option<Environment>,
+    /// A time in the past: shows what was announced until then.
+    at: Option<Timestamp>,
+}
+
+/// What a customer may use, now or at an earlier time. The four parts of the state are null where nothing is known of
+/// that time.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct CustomerStateShown {
+    /// The user: who the customer is now, or was at that time.
+    user_id: UserId,
+    /// Grows each time that the user's state is announced; 0 before the first time.
+    user_revision: i64,
+    /// The environment whose purchases count.
+    environment: Environment,
+    /// The customer's names in other systems, as they are now.
+    external_ids: Vec<ExternalId>,
+    /// The active entitlements, each once, by the purchase that gives it longest.
+    active_entitlements: Option<Vec<ActiveEntitlement>>,
+    /// The SKU of every purchase that gives an active entitlement, each once.
+    active_skus: Option<Vec<String>>,
+    /// Where the customer stands.
+    customer_journey_state: Option<Journey>,
+    /// The customer's devices, the one that was seen last in front.
+    devices: Option<Vec<CustomerDevice>>,
+    /// The purchases, in the order of their keys.
+    purchases: Vec<CustomerPurchase>,
+    /// The time that is shown; null for now.
+    at: Option<Timestamp>,
+    /// The announcement that the state is from; null for now.
+    announcement: Option<AnnouncementShown>,
+    /// The moves of purchases from or to this user after that time, the oldest first.
+    moved_since: Vec<MoveSince>,
+}
+
+/// The announcement that a state in the past is from.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct AnnouncementShown {
+    /// The event.
+    #[serde(flatten)]
+    announcement: Announcement,
+    /// What the status means.
+    note: &'static str,
+}
+
+/// `GET /v1/apps/{app_id}/customers/state?external_id=`, or by `app_user_id` or `user_id`.
+pub async fn show(
+    State(edge): State<Shared>,
+    Stored(app): Stored<App>,
+    Query(query): Query<StateQuery>,
+    known: IfNoneMatch,
+) -> Result<Tagged<CustomerStateShown>, Error> {
+    let external = query.external_id.map(CustomerName::ExternalId).into_iter();
+    let mut names =
+        external.chain(query.app_user_id.map(CustomerName::AppUser)).chain(query.user_id.map(CustomerName::User));
+    let (Some(name), None) = (names.next(), names.next()) else {
+        return Err(Error::invalid("external_id", "exactly one of `external_id`, `app_user_id` and `user_id`"));
+    };
+    let environment = query.environment.unwrap_or_default();
+    let standing = match query.at {
+        Some(at) => edge.store.customer_state_at(app.id, name, Past { at, environment }).await,
+        None => edge.store.customer_state(app.id, name, environment).await,
+    };
+    let standing = standing.map_err(unknown_customer)?;
+    let revision = standing.user_revision;
+    Ok(Tagged { revision, body: CustomerStateShown::of(standing, environment, query.at), known })
+}
+
+impl CustomerStateShown {
+    fn of(standing: CustomerStanding, environment: Environment, at: Option<Timestamp>) -> Self {
+        let (entitlements, skus, journey, devices) = standing.state.map_or((None, None, None, None), |state| {
+            let journey = Some(state.customer_journey_state);
+            (Some(state.active_entitlements), Some(state.active_skus), journey, Some(state.devices))
+        });
+        Self {
+            user_id: standing.user_id,
+            user_revision: standing.user_revision,
+            environment,
+            external_ids: customer_ids(standing.external_id.as_deref(), &standing.app_user_ids),
+            active_entitlements: entitlements,
+            active_skus: skus,
+            customer_journey_state: journey,
+            devices,
+            purchases: standing.purchases,
+            at,
+            announcement: standing.announcement.map(AnnouncementShown::from),
+            moved_since: standing.moved_since,
+        }
+    }
+}
+
+impl From<Announcement> for AnnouncementShown {
+    fn from(announcement: Announcement) -> Self {
+        let note = match announcement.status {
+            AnnouncementStatus::Announced => "The state is the one that this event announced.",
+            AnnouncementStatus::Pruned => {
+                "A state was announced by this event, and its body was removed because of its age: the state of that \
+                 time is not known any more."
+            }
+            AnnouncementStatus::NothingAnnounced => {
+                "Until that time no state of this user had been announced in this environment."
+            }
+        };
+        Self { announcement, note }
+    }
+}
+
+fn unknown_customer(error: storage::Error) -> Error {
+    match error {
+        storage::Error::Missing { .. } => Error::Missing(
+            "there is no such customer: no notification and no request has named them yet, or the user belongs to \
+             another app"
+                .to_owned(),
+        ),
+        other => other.into(),
+    }
+}

@@ -1,0 +1,84 @@
+//! `/v1/apps/{app_id}/customers/forget`: forgetting a customer, and the report of what was done.
+
+use crate::answer::Accepted;
+use crate::edge::Shared;
+use crate::error::Error;
+use crate::extract::{Draft, Ids, Stored};
+use axum::Json;
+use axum::extract::State;
+use domain::{AppId, UserId};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::time::Duration;
+use storage::{App, CustomerName, Forget, Forgetting};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// Maximum number of rows that one step changes in a table.
+const ROWS: i64 = 200;
+/// Time after which a request takes no further step: the sweep goes on.
+const BUDGET: Duration = Duration::from_secs(5);
+
+/// A customer who is to be forgotten: exactly one of `external_id`, `app_user_id` and `user_id`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{ "external_id": "anna@example.com", "by": "support@example.com", "reason": "request 4711" }]))]
+pub struct ForgottenCustomer {
+    /// The customer's own id.
+    #[schemars(length(min = 1, max = 512))]
+    external_id: Option<String>,
+    /// The store's name of the customer.
+    #[schemars(length(min = 1, max = 512))]
+    app_user_id: Option<String>,
+    /// The id of settle.
+    user_id: Option<UserId>,
+    /// Who requests it. It is stored in the report, so it must not name the customer.
+    #[schemars(length(min = 1, max = 200))]
+    by: String,
+    /// Why. It is stored in the report, so it must not name the customer.
+    #[schemars(length(min = 1, max = 1000))]
+    reason: String,
+}
+
+/// `POST /v1/apps/{app_id}/customers/forget`. From the answer on nothing is announced under a name of the customer; what
+/// is stored elsewhere is removed meanwhile, at the latest by the sweeps. A repeated request gets the report of the
+/// first one.
+pub async fn forget(
+    State(edge): State<Shared>,
+    Stored(app): Stored<App>,
+    mut draft: Draft<ForgottenCustomer>,
+) -> Result<Accepted<Forgetting>, Error> {
+    let ForgottenCustomer { external_id, app_user_id, user_id, .. } = &mut draft.body;
+    let external = external_id.take().map(CustomerName::ExternalId).into_iter();
+    let mut names =
+        external.chain(app_user_id.take().map(CustomerName::AppUser)).chain(user_id.map(CustomerName::User));
+    let (first, second) = (names.next(), names.next());
+    drop(names);
+    if first.is_none() || second.is_some() {
+        draft.wrong.add("external_id", "exactly one of `external_id`, `app_user_id` and `user_id`");
+    }
+    let ForgottenCustomer { by, reason, .. } = draft.finish()?;
+    let Some(name) = first else { return Err(Error::Internal) };
+    let begun = edge.store.forget_customer(Forget { app: app.id, name, by, reason }).await.map_err(unknown)?;
+    edge.wake_for_persons();
+    let began = Instant::now();
+    while began.elapsed() < BUDGET && edge.store.continue_forgetting(ROWS).await? {}
+    Ok(Accepted(edge.store.forgetting(app.id, begun.id).await?))
+}
+
+/// `GET /v1/apps/{app_id}/customers/forget/{forgetting_id}`
+pub async fn show(State(edge): State<Shared>, Ids(app, id): Ids<AppId, Uuid>) -> Result<Json<Forgetting>, Error> {
+    match edge.store.forgetting(app, id).await {
+        Err(storage::Error::Missing { .. }) => Err(Error::missing("request to forget a customer", id)),
+        found => Ok(Json(found?)),
+    }
+}
+
+fn unknown(error: storage::Error) -> Error {
+    match error {
+        storage::Error::Missing { .. } => Error::Missing(
+            "there is no such customer, and none with this name was forgotten: look for another of their names"
+                .to_owned(),
+        ),
+        other => other.into(),
+    }
+}

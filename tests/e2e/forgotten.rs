@@ -1,0 +1,94 @@
+//! A forgotten customer, from outside: what is received, what Amplitude is asked, and what the store is queried with
+//! afterwards, through a kill of all processes.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use system_tests::amplitude::Amplitude;
+use system_tests::rvs::{CUSTOMER, Receipt};
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+
+const RECEIPT: &str = "forgotten-1";
+const OWN_ID: &str = "anna.forgotten@example.com";
+const KEY: &str = "7d1e90c4b5f2a8e36c0d51c9sandbox";
+const SECRET_KEY: &str = "c0ffee5eb7a94d21f36a8b9esecret";
+
+/// Waits until the newest `purchase.updated` of the receipt has this external id.
+async fn wait_named(world: &World, wanted: Value) {
+    wait::until(SOON, &format!("an update with the name {wanted}"), async || {
+        let updates = world.receiver.about(&world.key(RECEIPT).to_string());
+        let newest = updates.last().map(|one| one.body["data"]["last_seen_external_id"].clone());
+        if newest.as_ref() == Some(&wanted) { Ok(()) } else { Err(format!("{newest:?}")) }
+    })
+    .await;
+}
+
+/// The requests to Amplitude to delete users.
+fn deletions(amplitude: &Amplitude) -> Vec<Value> {
+    let all = amplitude.requests().into_iter();
+    all.filter(|one| one.target == "POST /api/2/deletions/users").map(|one| one.body).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forgotten_customer_renews_and_stays_unknown() {
+    let amplitude = Amplitude::start().await;
+    amplitude.project(KEY, SECRET_KEY);
+    let events = vec!["*".to_owned(), "user.forgotten".to_owned()];
+    let variables = vec![("SETTLE_AMPLITUDE_ALLOWED_URLS".to_owned(), amplitude.url())];
+    let mut world =
+        World::start(Setting { window_seconds: 1, rvs: true, events, variables, ..Setting::default() }).await;
+    let integration = json!({
+        "kind": "amplitude", "name": "Analytics", "endpoint": amplitude.url(), "sandbox_api_key": KEY,
+        "secret_key": SECRET_KEY,
+    });
+    world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &integration).await.ok();
+    world.rvs().know(RECEIPT, Receipt::subscription(api::clock::now().plus_millis(-3_600_000)));
+    let customers = format!("/v1/apps/{}/customers", world.app_id);
+    let name = json!({ "external_id": OWN_ID, "app_user_id": CUSTOMER });
+    let named = world.api.call(Method::PUT, &customers, &name).await.ok();
+    world.send("SUBSCRIPTION_PURCHASED", RECEIPT).await;
+    wait_named(&world, json!(OWN_ID)).await;
+    let state = world.api.get(&format!("{customers}/state?external_id={OWN_ID}&environment=sandbox")).await.ok();
+    assert_eq!((&state["user_id"], &state["purchases"][0]["is_active"]), (&named["user_id"], &json!(true)), "{state}");
+
+    let by_hand = ["--external-id", OWN_ID, "--reason", "request 17", "--by", "support", "--json"];
+    let arguments: Vec<&str> = ["customer", "forget", "--app", &world.app_id].into_iter().chain(by_hand).collect();
+    let printed = world.installation.call(&arguments);
+    assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
+    let report: Value = serde_json::from_slice(&printed.stdout).expect("JSON");
+    assert!(!report["removed_at"].is_null() && report["counts"]["purchases"] == 1, "{report}");
+    world.restart().await;
+    wait_named(&world, Value::Null).await;
+    let path = format!("{customers}/forget/{}", report["id"].as_str().expect("an id"));
+    let report = wait::until(SOON, "Amplitude to be asked", async || {
+        let report = world.api.try_get(&path).await?.body;
+        if report["stage"] == "done" { Ok(report) } else { Err(report.to_string()) }
+    })
+    .await;
+    assert_eq!(report["destinations"][0]["status"], "accepted", "{report}");
+    let requests = deletions(&amplitude);
+    assert_eq!(requests.len(), 1, "{requests:?}");
+    assert_eq!(requests[0]["user_ids"], json!([OWN_ID, named["user_id"]]));
+
+    let (received, queries) = (world.receiver.all().len(), world.rvs().about(RECEIPT).len());
+    let message_id = world.send("SUBSCRIPTION_RENEWED", RECEIPT).await;
+    assert_eq!(world.wait_outcome(&message_id).await.len(), 1);
+    let query = world.rvs().about(RECEIPT).pop().expect("a query");
+    assert!(world.rvs().about(RECEIPT).len() > queries);
+    assert_eq!((query.app_user_id.as_str(), query.status), (CUSTOMER, Some(200)), "the store is queried as before");
+    let purchase = world.purchase(RECEIPT).await;
+    assert_ne!(purchase["user_id"], named["user_id"]);
+    let all = world.receiver.all();
+    let forgotten: Vec<_> = all.iter().filter(|one| one.event_type() == "user.forgotten").collect();
+    assert_eq!(forgotten.len(), 1);
+    assert_eq!(forgotten[0].body["user_id"], named["user_id"]);
+    let later = all[received..].iter().map(|one| one.body.to_string());
+    for text in later.chain([purchase.to_string(), report.to_string()]) {
+        assert!(!text.contains(OWN_ID) && !text.contains(CUSTOMER), "{text}");
+    }
+    for query in [format!("external_id={OWN_ID}"), format!("app_user_id={CUSTOMER}")] {
+        let found = world.api.get(&format!("/v1/purchases?{query}")).await.ok();
+        assert_eq!(found["items"], json!([]), "{query}");
+    }
+    world.finish().await;
+}

@@ -1,0 +1,250 @@
+//! Forgetting a customer: nothing of the names is left in the database or in later bodies, whatever was going on, and the
+//! ledger stays.
+
+use super::environments::list;
+use super::sending::{claim, must_send};
+use super::world::{Raw, Report, World, happened, is_missing, record, reported, story};
+use domain::event::Wildcards;
+use domain::user::USER_FORGOTTEN;
+use domain::{CollapseKey, DestinationId, NotificationKind, TransitionKind, UserId};
+use std::collections::BTreeSet;
+use storage::{
+    CustomerName, DeletionStatus, DestinationPatch, EventFilter, ExposeSecret, Forget, Forgetting, ForgettingStage,
+    NewDestination, Owner, Page, RequestOutcome, Traits, Verdict,
+};
+
+/// The store's id and the app's own id of the customer who is forgotten.
+const STORE_ID: &str = "l3HL7XppEMhrOGDnur9-ulvqomrSg6qyODKmah76lJU=";
+const OWN_ID: &str = "anna.forgotten@example.com";
+
+fn by_own_id(world: &World) -> Forget {
+    by(world, CustomerName::ExternalId(OWN_ID.to_owned()))
+}
+
+fn by(world: &World, name: CustomerName) -> Forget {
+    Forget { app: world.app.id, name, by: "support".to_owned(), reason: "request 17".to_owned() }
+}
+
+/// All texts of the database that contain one of these names, with their tables.
+fn left(world: &World, names: &[&str]) -> Vec<String> {
+    let mut raw = world.raw();
+    let columns = match &raw {
+        Raw::Sqlite(_) => {
+            "SELECT m.name || ' ' || c.name AS value FROM sqlite_master m JOIN pragma_table_info(m.name) c
+                 WHERE m.type = 'table' AND c.type = 'TEXT'"
+        }
+        Raw::Postgres(_) => {
+            "SELECT table_name || ' ' || column_name AS value FROM information_schema.columns
+                 WHERE table_schema = 'public' AND data_type = 'text'"
+        }
+    };
+    let columns: BTreeSet<String> = raw.texts(columns).into_iter().collect();
+    assert!(columns.len() > 100, "only {} columns", columns.len());
+    let mut found = Vec::new();
+    for column in columns {
+        let (table, name) = column.split_once(' ').unwrap();
+        for text in names {
+            let like = text.replace('_', "\\_");
+            let count =
+                raw.number(&format!("SELECT COUNT(*) AS value FROM {table} WHERE {name} LIKE '%{like}%' ESCAPE '\\'"));
+            if count > 0 {
+                found.push(format!("{table}.{name} has `{text}` {count} times"));
+            }
+        }
+    }
+    found
+}
+
+/// The customer's purchase is reported with the store's id.
+async fn notify(world: &World, receipt: &str, number: i64) -> CollapseKey {
+    world.pass(1000);
+    let report = Report { kind: NotificationKind::Renewed, customer: Some(STORE_ID), related: None };
+    world.accept(reported(world.platform.id, (&format!("{receipt}-{number}"), receipt), number * 1000, report)).await;
+    world.key(receipt)
+}
+
+async fn renew(world: &World, receipt: &str, number: i64) -> CollapseKey {
+    let key = notify(world, receipt, number).await;
+    let settled = record(key, &world.load(key).await);
+    world.done(happened(settled, &[TransitionKind::Renewed])).await;
+    key
+}
+
+/// Takes all steps, a few rows at a time.
+async fn finish(world: &World, begun: &Forgetting) -> Forgetting {
+    for _ in 0..1000 {
+        if !world.store.continue_forgetting(2).await.unwrap() {
+            return world.store.forgetting(world.app.id, begun.id).await.unwrap();
+        }
+    }
+    panic!("it does not end: {:?}", world.store.forgetting(world.app.id, begun.id).await);
+}
+
+/// A webhook that chose everything, and `user.forgotten` by its name.
+async fn webhook(world: &World) -> DestinationId {
+    let hook = world.destination("hook").await;
+    let events = Some(vec!["*".to_owned(), USER_FORGOTTEN.to_owned()]);
+    world.store.update_destination(hook.id, DestinationPatch { events, ..DestinationPatch::default() }).await.unwrap();
+    hook.id
+}
+
+/// An integration that keeps users.
+async fn integration(world: &World) -> DestinationId {
+    let traits = Traits { wildcards: Wildcards::Everything, per_user: true, per_request: 1, profile: None };
+    let new =
+        NewDestination { kind: "amplitude".to_owned(), traits, ..super::world::new_destination(&world.app, "numbers") };
+    world.store.new_destination(new).await.unwrap().id
+}
+
+/// Sends all that is owed of a purchase; returns the bodies.
+async fn send_all(world: &World, key: CollapseKey, to: DestinationId) -> Vec<String> {
+    let mut bodies = Vec::new();
+    let owed = format!("SELECT COUNT(*) AS value FROM deliveries WHERE status = 'pending' AND destination_id = '{to}'");
+    while world.raw().number(&format!("{owed} AND collapse_key = '{key}'")) > 0 {
+        let sent = must_send(&world.store, claim(key, to, &format!("token-{}", bodies.len()))).await;
+        bodies.extend(sent.batch.attempts.iter().map(|attempt| attempt.body.clone()));
+        world.finish(&sent, Verdict::Delivered).await;
+    }
+    bodies
+}
+
+/// A device of the customer, with a claim and a report.
+fn device(world: &World, user: UserId) {
+    let (platform, key) = (world.platform.id, world.key("r1"));
+    let device = "5d2b9f0e-52cf-4a8e-b6a4-8f6ad6a7c001";
+    world.raw().run(&format!(
+        "INSERT INTO devices (platform_id, id, device, user_id, is_signed, created_at, seen_at)
+             VALUES ('{platform}', '{device}', '{{\"analytics_device_id\":\"{OWN_ID}\",\"id\":\"{device}\"}}', '{user}',
+             TRUE, 1, 1);
+         INSERT INTO claims (platform_id, device_id, collapse_key, receipt_id, app_user_id, status, kind, occurred_at,
+             attempts, due_at, created_at)
+             VALUES ('{platform}', '{device}', '{key}', 'r1', '{STORE_ID}', 'verified', 'purchased', 1, 0, 1, 1);
+         INSERT INTO device_events (id, platform_id, device_id, client_id, event_type, environment, occurred_at, body,
+             created_at)
+             VALUES ('e1', '{platform}', '{device}', '1', 'device.session.start', 'production', 1,
+             '{{\"data\":{{\"user_id\":\"{user}\",\"receipts\":[{{\"app_user_id\":\"{STORE_ID}\"}}]}}}}', 1);
+         INSERT INTO transfers (id, app_id, from_user_id, to_user_id, cause, moved, created_at)
+             VALUES ('t1', '{app}', '{user}', '{user}', 'admin', '[\"{STORE_ID}\"]', 1);
+         INSERT INTO alarms (at, last_at, times, kind, detail) VALUES (1, 1, 1, 'odd', 'the customer {OWN_ID} is odd')",
+        app = world.app.id
+    ));
+}
+
+story! {
+    async fn a_forgotten_customer_renews_and_nothing_comes_back(world: World) {
+        list(&world);
+        let (hook, numbers) = (webhook(&world).await, integration(&world).await);
+        let user = UserId::anonymous(world.app.id, "amazon", STORE_ID);
+        let old_user = user.to_string();
+        let names = [STORE_ID, OWN_ID];
+        world.store.name_customer(world.app.id, Owner::AppUser(STORE_ID.to_owned()), OWN_ID).await.unwrap();
+        let key = renew(&world, "r1", 1).await;
+        send_all(&world, key, hook).await;
+        renew(&world, "r1", 2).await;
+        // A frozen body that was sent without success, an answer that repeats a name, and an open notification.
+        let frozen = must_send(&world.store, claim(key, hook, "frozen")).await;
+        assert!(frozen.body.contains(OWN_ID), "{}", frozen.body);
+        world.finish(&frozen, Verdict::Retry { delay: std::time::Duration::ZERO }).await;
+        world.raw().run(&format!("UPDATE attempts SET response = 'no {OWN_ID}', error = '{STORE_ID} is refused'"));
+        device(&world, user);
+        notify(&world, "r1", 3).await;
+        assert!(left(&world, &names).len() > 10, "{:?}", left(&world, &names));
+        let revisions = world.raw().number("SELECT COUNT(*) AS value FROM events");
+
+        let begun = world.store.forget_customer(by_own_id(&world)).await.unwrap();
+        assert_ne!(begun.user_id, user);
+        let again = world.store.forget_customer(by_own_id(&world)).await.unwrap();
+        assert_eq!((again.id, again.user_id), (begun.id, begun.user_id), "a repeated request is the same");
+        let report = finish(&world, &begun).await;
+        assert_eq!(report.stage, ForgettingStage::Destinations);
+        assert!(report.removed_at.is_some() && report.counts["events"] > 0 && report.counts["purchases"] == 1, "{report:?}");
+        assert_eq!(left(&world, &names), [""; 0]);
+        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM events"), revisions + 1, "the ledger stays");
+
+        let due = world.store.due_deletions().await.unwrap();
+        assert_eq!((due.len(), &due[0].destinations), (1, &vec![numbers]));
+        assert_eq!(due[0].user_ids, [OWN_ID.to_owned(), old_user.clone()]);
+        world.store.note_deletions(begun.id, vec![(numbers, RequestOutcome::Failed("later".to_owned()))]).await.unwrap();
+        assert_eq!(world.store.due_deletions().await.unwrap(), [], "after a wait");
+        world.store.note_deletions(begun.id, vec![(numbers, RequestOutcome::Accepted)]).await.unwrap();
+        let report = world.store.forgetting(world.app.id, begun.id).await.unwrap();
+        assert_eq!((report.stage, report.destinations[0].status), (ForgettingStage::Done, DeletionStatus::Accepted));
+        assert_eq!((report.destinations[0].attempts, report.finished_at.is_some()), (2, true));
+        assert_eq!(world.raw().number("SELECT COUNT(names) AS value FROM forgettings"), 0);
+
+        // The open notification, a renewal and a new purchase of the same customer of the store.
+        let settled = record(key, &world.load(key).await);
+        world.done(happened(settled, &[TransitionKind::Renewed])).await;
+        renew(&world, "r1", 4).await;
+        let other = renew(&world, "r2", 5).await;
+        assert_eq!(left(&world, &names), [""; 0]);
+        let bodies = [send_all(&world, key, hook).await, send_all(&world, other, hook).await].concat();
+        assert!(bodies.len() > 4, "{bodies:?}");
+        let mut announced = 0;
+        for body in &bodies {
+            assert!(!body.contains(STORE_ID) && !body.contains(OWN_ID) && !body.contains("app_user_id"), "{body}");
+            announced += usize::from(body.contains(USER_FORGOTTEN));
+            assert_eq!(body.contains(&old_user), body.contains(USER_FORGOTTEN), "{body}");
+        }
+        assert_eq!(announced, 1);
+        let owners = world.raw().texts("SELECT DISTINCT user_id AS value FROM purchases");
+        assert_eq!(owners, [begun.user_id.to_string()], "one anonymous user");
+        let app_users = world.raw().texts("SELECT DISTINCT app_user_id AS value FROM purchases");
+        assert!(app_users.len() == 1 && app_users[0].starts_with("forgotten-"), "{app_users:?}");
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn a_forgotten_customer_is_queried_by_the_sealed_id(world: World) {
+        let key = renew(&world, "r1", 1).await;
+        let begun = world.store.forget_customer(by(&world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
+        let report = finish(&world, &begun).await;
+        assert_eq!(report.stage, ForgettingStage::Done, "no destination keeps users");
+        assert_eq!(left(&world, &[STORE_ID]), [""; 0]);
+        let query = world.store.store_query(key).await.unwrap().unwrap();
+        assert_eq!(query.app_user_id, STORE_ID);
+        assert!(!query.secret.expose_secret().is_empty());
+        let found = world.store.customer_state(world.app.id, CustomerName::AppUser(STORE_ID.to_owned()), Default::default());
+        let found = found.await.unwrap();
+        assert_eq!((found.user_id, found.app_user_ids.len()), (begun.user_id, 0));
+        let again = world.store.forget_customer(by(&world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
+        assert_eq!(again.id, begun.id);
+        let named = world.store.name_customer(world.app.id, Owner::AppUser(STORE_ID.to_owned()), "anew").await.unwrap();
+        assert_eq!(named.user_id, begun.user_id, "whoever comes back is named anew");
+        assert_eq!(left(&world, &[STORE_ID]), [""; 0]);
+        let error = world.store.forget_customer(by(&world, CustomerName::ExternalId("nobody".to_owned()))).await;
+        assert!(is_missing(&error.unwrap_err()));
+    }
+}
+
+story! {
+    async fn a_name_that_is_stored_meanwhile_is_removed_too(world: World) {
+        renew(&world, "r1", 1).await;
+        let begun = world.store.forget_customer(by(&world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
+        // As of another process whose acceptance had not seen the tombstone yet.
+        world.raw().run("ALTER TABLE tombstones RENAME TO hidden; CREATE TABLE tombstones AS SELECT * FROM hidden WHERE 1 = 0");
+        renew(&world, "r3", 2).await;
+        world.raw().run("DROP TABLE tombstones; ALTER TABLE hidden RENAME TO tombstones");
+        assert_ne!(left(&world, &[STORE_ID]), [""; 0]);
+        finish(&world, &begun).await;
+        assert_eq!(left(&world, &[STORE_ID]), [""; 0]);
+        assert_eq!(world.raw().texts("SELECT DISTINCT user_id AS value FROM purchases"), [begun.user_id.to_string()]);
+    }
+}
+
+story! {
+    async fn only_a_destination_that_names_the_event_gets_it(world: World) {
+        let (hook, other) = (webhook(&world).await, world.destination("other").await.id);
+        renew(&world, "r1", 1).await;
+        let begun = world.store.forget_customer(by(&world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
+        finish(&world, &begun).await;
+        let filter = EventFilter { event_type: Some(USER_FORGOTTEN.to_owned()), ..EventFilter::default() };
+        let events = world.store.events(filter, Page::default()).await.unwrap().items;
+        assert_eq!(events.len(), 1);
+        let user = UserId::anonymous(world.app.id, "amazon", STORE_ID);
+        assert_eq!(events[0].body["user_id"], user.to_string());
+        let owed = format!("SELECT destination_id AS value FROM deliveries WHERE event_id = '{}'", events[0].id);
+        assert_eq!(world.raw().texts(&owed), [hook.to_string()], "not {other}");
+    }
+}

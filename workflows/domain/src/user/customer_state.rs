@@ -1,0 +1,157 @@
+//! What a customer may use: the state of a user as an answer to a question, with the purchases that it is computed from.
+//! The bodies of `user.*` have the same state, by the same functions.
+
+use super::journey::Journey;
+use super::{ActiveEntitlement, OwnedPurchase, UserDevice, active_entitlements, active_skus};
+use crate::environment::Environment;
+use crate::ids::{CollapseKey, DeviceId, PlatformId};
+use crate::time::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The state of a user, with the field names of the bodies of `user.*`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CustomerState {
+    /// The active entitlements, each once, by the purchase that gives it longest.
+    pub active_entitlements: Vec<ActiveEntitlement>,
+    /// The SKU of every purchase that gives an active entitlement, each once.
+    pub active_skus: Vec<String>,
+    /// Where the user stands.
+    pub customer_journey_state: Journey,
+    /// The user's devices, the one that was seen last in front.
+    pub devices: Vec<CustomerDevice>,
+}
+
+/// A device of a user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CustomerDevice {
+    /// Its id.
+    pub id: DeviceId,
+    /// The app on its store.
+    pub platform: CustomerDevicePlatform,
+}
+
+/// The app on the store of a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CustomerDevicePlatform {
+    /// Its id.
+    pub id: PlatformId,
+    /// A name for people.
+    pub name: String,
+    /// The store.
+    pub platform_type: String,
+    /// The store's name of the app.
+    pub marketplace_app_id: String,
+}
+
+impl From<UserDevice> for CustomerDevice {
+    fn from(device: UserDevice) -> Self {
+        let platform = CustomerDevicePlatform {
+            id: device.platform_id,
+            name: device.platform_name,
+            platform_type: device.platform_type,
+            marketplace_app_id: device.marketplace_app_id,
+        };
+        Self { id: device.id, platform }
+    }
+}
+
+/// One purchase of a customer, as it counts for the state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct CustomerPurchase {
+    /// Which one.
+    pub collapse_key: CollapseKey,
+    /// Its state now; null for a time in the past, of which the announced record is shown.
+    pub state: Option<String>,
+    /// Whether it gives access. A purchase that another receipt replaced gives none.
+    pub is_active: Option<bool>,
+    /// When it ends or renews; null when it does neither, and before the store showed it.
+    pub expires_at: Option<Timestamp>,
+    /// Its SKU; null until the store showed the product.
+    pub sku: Option<String>,
+    /// Whether it was made for money or in the store's test environment.
+    pub environment: Environment,
+    /// When it was announced as it is shown here; null for the state of now.
+    pub announced_at: Option<Timestamp>,
+}
+
+impl CustomerState {
+    /// The state over these purchases.
+    #[must_use]
+    pub fn of(owned: &[OwnedPurchase], devices: Vec<CustomerDevice>) -> Self {
+        Self {
+            active_entitlements: active_entitlements(owned),
+            active_skus: active_skus(owned),
+            customer_journey_state: Journey::of(owned),
+            devices,
+        }
+    }
+
+    /// The state in the body of a `user.*` that was announced, with the part that differs in its environment alone;
+    /// `None` when the body was pruned.
+    #[must_use]
+    pub fn announced(mut body: Value, apart: Option<Value>) -> Option<Self> {
+        if let (Some(fields), Some(Value::Object(apart))) = (body.as_object_mut(), apart) {
+            fields.extend(apart);
+        }
+        serde_json::from_value(body).ok()
+    }
+}
+
+impl CustomerPurchase {
+    /// A purchase as it is now.
+    #[must_use]
+    pub fn of(owned: &OwnedPurchase) -> Self {
+        let is_active = if owned.is_counted() { owned.purchase.state().is_active() } else { Some(false) };
+        Self {
+            collapse_key: owned.collapse_key,
+            state: Some(owned.purchase.state().as_str().to_owned()),
+            is_active,
+            expires_at: owned.expiration(),
+            sku: owned.purchase.sku(owned.product_ref).map(str::to_owned),
+            environment: owned.environment,
+            announced_at: None,
+        }
+    }
+}
+
+/// The part of the record of a purchase that says what it gives.
+#[derive(Debug, Deserialize)]
+struct Announced {
+    is_active: Option<bool>,
+    expires_at: Option<Timestamp>,
+    product_ref_id: Option<String>,
+}
+
+/// An announced record of a purchase.
+#[derive(Debug, Clone, Copy)]
+pub struct AnnouncedRecord<'a> {
+    /// The purchase.
+    pub collapse_key: CollapseKey,
+    /// The environment that it counted in.
+    pub environment: Environment,
+    /// When it was announced.
+    pub announced_at: Timestamp,
+    /// The body of the `purchase.updated`; without `data` once it was pruned.
+    pub body: &'a Value,
+}
+
+impl AnnouncedRecord<'_> {
+    /// The purchase as it was announced. Of a record that was pruned only its time is known.
+    #[must_use]
+    pub fn purchase(self) -> CustomerPurchase {
+        let data = self.body.get("data").and_then(|data| Announced::deserialize(data).ok());
+        let (is_active, expires_at, sku) =
+            data.map_or((None, None, None), |data| (data.is_active, data.expires_at, data.product_ref_id));
+        CustomerPurchase {
+            collapse_key: self.collapse_key,
+            state: None,
+            is_active,
+            expires_at,
+            sku,
+            environment: self.environment,
+            announced_at: Some(self.announced_at),
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! A customer who is forgotten: the names that are removed from stored bodies, and the event that informs receivers.
+//!
+//! A store's id of the customer is replaced by a tombstone, from which nobody without the installation's key finds it.
+//! The app's own id is removed. The user becomes another, anonymous one, since the id of the former could be computed
+//! from the store's.
+
+use crate::event::{PURCHASE_UPDATED, state_digest};
+use crate::ids::{EventId, UserId};
+use crate::time::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fmt;
+use uuid::Uuid;
+
+/// The type of the event that a user is forgotten. It is chosen by its name alone, and no wildcard stands for it.
+pub const USER_FORGOTTEN: &str = "user.forgotten";
+
+/// The names of a customer, and what stands for them from now on.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ForgottenNames {
+    /// The app's own id of the customer.
+    pub external_id: Option<String>,
+    /// The stores' ids of the customer.
+    pub app_users: Vec<ForgottenAppUser>,
+    /// The users who the customer was.
+    pub users: Vec<UserId>,
+}
+
+/// A store's id of a customer.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForgottenAppUser {
+    /// The store.
+    pub store: String,
+    /// The id.
+    pub app_user_id: String,
+    /// What stands for it.
+    pub tombstone: String,
+}
+
+/// Everything that goes into the body of a `user.forgotten`.
+#[derive(Debug, Clone, Copy)]
+pub struct UserForgotten {
+    /// The event's own id.
+    pub id: EventId,
+    /// The user, as earlier events named them.
+    pub user: UserId,
+    /// When it was recorded.
+    pub created_at: Timestamp,
+}
+
+/// A user is forgotten: their names were removed here, and should be removed by the receiver.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ForgottenBody {
+    /// Names the event, the same for every destination.
+    id: Uuid,
+    /// The type of the event.
+    event_type: String,
+    /// When it was recorded.
+    #[schemars(extend("format" = "date-time"))]
+    created_date: String,
+    /// The user, as earlier events named them. Later events have another id.
+    user_id: Uuid,
+}
+
+impl UserForgotten {
+    /// The body; it is the same for every destination.
+    #[must_use]
+    pub fn body(&self) -> Value {
+        let body = ForgottenBody {
+            id: self.id.uuid(),
+            event_type: USER_FORGOTTEN.to_owned(),
+            created_date: self.created_at.with_offset(),
+            user_id: self.user.uuid(),
+        };
+        // Serialization fails only for maps with keys that are no strings, and there is none.
+        serde_json::to_value(body).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for ForgottenNames {
+    /// Without the names.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForgottenNames").field("app_users", &self.app_users.len()).finish_non_exhaustive()
+    }
+}
+
+impl ForgottenNames {
+    /// The body without the names, and with `anonymous` in the place of the user; `None` when none of them is in it.
+    /// The digest of a record is that of its changed data.
+    #[must_use]
+    pub fn removed_from(&self, body: &Value, anonymous: UserId) -> Option<Value> {
+        let mut without = body.clone();
+        self.remove(&mut without, anonymous);
+        if without == *body {
+            return None;
+        }
+        let is_record = without.pointer("/attributes/event_type").and_then(Value::as_str) == Some(PURCHASE_UPDATED);
+        let data = without.get("data").filter(|data| Some(*data) != body.get("data"));
+        let digest = data.filter(|_| is_record).map(state_digest);
+        if let (Some(digest), Some(place)) = (digest, without.pointer_mut("/attributes/state_digest")) {
+            *place = Value::String(digest);
+        }
+        Some(without)
+    }
+
+    /// Whether a text has one of the names in it.
+    #[must_use]
+    pub fn are_in(&self, text: &str) -> bool {
+        let app_users = self.app_users.iter().map(|one| one.app_user_id.as_str());
+        app_users.chain(self.external_id.as_deref()).any(|name| text.contains(name))
+            || self.users.iter().any(|user| text.contains(&user.to_string()))
+    }
+
+    fn remove(&self, value: &mut Value, anonymous: UserId) {
+        match value {
+            Value::Object(fields) => {
+                for (name, field) in fields.iter_mut() {
+                    match (name.as_str(), &*field) {
+                        ("external_ids", Value::Array(_)) => self.remove_external_ids(field),
+                        ("app_user_id", Value::String(text)) => {
+                            if let Some(tombstone) = self.tombstone(text) {
+                                *field = Value::String(tombstone.to_owned());
+                            }
+                        }
+                        ("last_seen_external_id" | "external_id", Value::String(text)) => {
+                            if self.external_id.as_ref() == Some(text) {
+                                *field = Value::Null;
+                            }
+                        }
+                        _ => self.remove(field, anonymous),
+                    }
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.remove(item, anonymous)),
+            Value::String(text) if self.is_user(text) => *text = anonymous.to_string(),
+            _ => {}
+        }
+    }
+
+    /// Removes the customer's names from a list of names; a receipt stays.
+    fn remove_external_ids(&self, list: &mut Value) {
+        let is_name = |one: &Value| {
+            let text = one.get("value").and_then(Value::as_str).unwrap_or_default();
+            match one.get("key").and_then(Value::as_str) {
+                Some("external_id") => self.external_id.as_deref() == Some(text),
+                Some("app_user_id") => self.tombstone(text).is_some(),
+                _ => false,
+            }
+        };
+        if let Value::Array(list) = list {
+            list.retain(|one| !is_name(one));
+        }
+    }
+
+    fn tombstone(&self, app_user_id: &str) -> Option<&str> {
+        self.app_users.iter().find(|one| one.app_user_id == app_user_id).map(|one| one.tombstone.as_str())
+    }
+
+    fn is_user(&self, text: &str) -> bool {
+        text.parse::<UserId>().is_ok_and(|user| self.users.contains(&user))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn user(number: u128) -> UserId {
+        UserId::new(Uuid::from_u128(number))
+    }
+
+    fn names() -> ForgottenNames {
+        let anna = ForgottenAppUser { store: "store".into(), app_user_id: "u1".into(), tombstone: "t1".into() };
+        ForgottenNames { external_id: Some("anna".to_owned()), app_users: vec![anna], users: vec![user(1)] }
+    }
+
+    #[test]
+    fn names_are_removed_where_they_are_names() {
+        let body = json!({
+            "external_ids": [
+                { "key": "external_id", "type": "custom", "value": "anna" },
+                { "key": "app_user_id", "type": "app_user_id", "value": "u1" },
+                { "key": "receipt_id", "type": "receipt_id", "value": "u1" },
+            ],
+            "user_id": user(1).to_string(),
+            "event_platform": "anna",
+            "data": { "receipts": [{ "receipt_id": "r", "app_user_id": "u1" }, { "app_user_id": "u2" }] },
+        });
+        let without = names().removed_from(&body, user(2)).unwrap();
+        let expected = json!({
+            "external_ids": [{ "key": "receipt_id", "type": "receipt_id", "value": "u1" }],
+            "user_id": user(2).to_string(),
+            "event_platform": "anna",
+            "data": { "receipts": [{ "receipt_id": "r", "app_user_id": "t1" }, { "app_user_id": "u2" }] },
+        });
+        assert_eq!(without, expected);
+        assert_eq!(names().removed_from(&without, user(2)), None, "once");
+    }
+
+    #[test]
+    fn a_record_keeps_the_digest_of_its_data() {
+        let data = json!({ "last_seen_external_id": "anna", "is_active": true });
+        let attributes = json!({ "event_type": PURCHASE_UPDATED, "state_digest": state_digest(&data) });
+        let without = names().removed_from(&json!({ "attributes": attributes, "data": data }), user(2)).unwrap();
+        assert_eq!(without["data"], json!({ "last_seen_external_id": null, "is_active": true }));
+        assert_eq!(without["attributes"]["state_digest"], json!(state_digest(&without["data"])));
+    }
+
+    #[test]
+    fn the_names_are_not_in_debug_output() {
+        let shown = format!("{:?}", names());
+        assert!(!shown.contains("anna") && !shown.contains("u1"), "{shown}");
+    }
+}
