@@ -37,6 +37,7 @@ mod healing;
 mod kills;
 mod lanes;
 mod lives;
+mod logins;
 mod max_wait;
 mod metrics;
 mod namespaces;

@@ -98,6 +98,17 @@ impl Devices {
         self.api.post(PATH, &body(device, events)).await
     }
 
+    /// Logs a customer in on a device.
+    pub async fn login(&self, device: Device, external_id: &str) -> Answer {
+        let body = json!({ "device": described(device), "external_id": external_id });
+        self.api.post("/v1/device/login", &body).await
+    }
+
+    /// Logs out on a device.
+    pub async fn logout(&self, device: Device) -> Answer {
+        self.api.post("/v1/device/logout", &json!({ "device": described(device) })).await
+    }
+
     /// The bytes of a request that reports events of a device, for a generator.
     #[must_use]
     pub fn request(&self, device: Device, events: &[Value]) -> String {
@@ -111,13 +122,14 @@ impl Devices {
     }
 }
 
-fn body(device: Device, events: &[Value]) -> Value {
+/// A device, as it describes itself.
+fn described(device: Device) -> Value {
     json!({
-        "device": {
-            "id": device.id(), "first_launch": "2026-11-01T08:00:00Z", "app_version": "3.1",
-            "sdk_version": "harness/1", "os": { "name": "fireos", "version": "8" },
-        },
-        "sent_at": "2026-11-20T12:00:01Z",
-        "events": events,
+        "id": device.id(), "first_launch": "2026-11-01T08:00:00Z", "app_version": "3.1", "sdk_version": "harness/1",
+        "os": { "name": "fireos", "version": "8" },
     })
+}
+
+fn body(device: Device, events: &[Value]) -> Value {
+    json!({ "device": described(device), "sent_at": "2026-11-20T12:00:01Z", "events": events })
 }

@@ -24,6 +24,7 @@ pub use admin::forgetting::{
 pub use admin::platforms::{NewPlatform, Platform, PlatformPatch};
 pub use admin::rates::Rate;
 pub use admin::sales::{Difference, ImportedSales, NewSale, Unmatched};
+pub use admin::transfers::CustomerMove;
 pub use db::config::{Config, Database, Installation, Key};
 pub use db::error::{Cause, Error, chain};
 pub use db::fault;
@@ -58,7 +59,6 @@ pub use inbox::waiting::WaitingResult;
 pub use people::claims::{ClaimAnswer, ClaimResult, ClaimStep};
 pub use people::login::{LoggedIn, Login};
 pub use people::moves::{Author, Cause as TransferCause, Moved};
-pub use people::moving::CustomerMove;
 pub use people::transfers::{MovedRows, Transfer};
 pub use purchases::purchase::WaitsFor;
 pub use purchases::users::StoreCustomer;

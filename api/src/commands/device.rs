@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn the_statuses_of_an_event_are_counted() {
         let delivery = |status: &str| json!({ "status": status });
-        let mut event = json!({ "deliveries": ["pending", "delivered", "delivered"].map(delivery) });
+        let mut event = json!({ "deliveries": (["pending", "delivered", "delivered"].map(delivery)) });
         add_statuses(&mut event);
         assert_eq!(event["delivered"], "2 delivered, 1 pending");
         let mut none = json!({ "deliveries": [] });

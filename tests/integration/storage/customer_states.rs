@@ -119,6 +119,9 @@ story! {
         let anna = world.store.name_customer(world.app.id, Owner::AppUser("u1".to_owned()), "anna").await.unwrap().user_id;
         let former = UserId::anonymous(world.app.id, "amazon", "u2");
         let first = bought_by(&world, "r2", ("u2", 1)).await;
+        if !world.is_postgres() {
+            world.pass(1);
+        }
         world.store.name_customer(world.app.id, Owner::AppUser("u2".to_owned()), "anna").await.unwrap();
         let second = bought_by(&world, "r2", ("u2", 2)).await;
         let key = world.key("r2");
@@ -133,11 +136,6 @@ story! {
         assert_eq!(keys(&standing), [], "the purchase is another user's by then");
         let purchases = world.store.purchases(PurchaseFilter::default(), Page::default()).await.unwrap().items;
         assert_eq!(purchases[0].standing.user_id, Some(anna));
-        world.raw().run(&format!(
-            "INSERT INTO transfers (id, app_id, from_user_id, to_user_id, cause, moved, created_at)
-                 VALUES ('t1', '{}', '{former}', '{anna}', 'naming', '{{}}', {})",
-            world.app.id, first.micros() + 1
-        ));
         for (at, moves) in [(first, 1), (second, 0)] {
             let standing = then(&world, app_user("u2"), at).await;
             assert_eq!(standing.moved_since.len(), moves, "after {at}");

@@ -112,9 +112,13 @@ async fn send_all(world: &World, key: CollapseKey, to: DestinationId) -> Vec<Str
 fn device(world: &World, user: UserId) {
     let (platform, key) = (world.platform.id, world.key("r1"));
     let device = "5d2b9f0e-52cf-4a8e-b6a4-8f6ad6a7c001";
+    let described = serde_json::json!({
+        "id": device, "first_launch": "2026-11-01T08:00:00Z", "app_version": "3.1", "sdk_version": "web/1",
+        "os": { "name": "fireos", "version": "8" }, "analytics_device_id": OWN_ID,
+    });
     world.raw().run(&format!(
         "INSERT INTO devices (platform_id, id, device, user_id, is_signed, created_at, seen_at)
-             VALUES ('{platform}', '{device}', '{{\"analytics_device_id\":\"{OWN_ID}\",\"id\":\"{device}\"}}', '{user}',
+             VALUES ('{platform}', '{device}', '{described}', '{user}',
              TRUE, 1, 1);
          INSERT INTO claims (platform_id, device_id, collapse_key, receipt_id, app_user_id, status, kind, occurred_at,
              attempts, due_at, created_at)

@@ -141,10 +141,10 @@ impl DevicePlace {
 }
 
 impl TransferId {
-    /// The transfer away from a user whose revision it raised to this one; a user's revision is used once.
+    /// The transfer away from a user after this number of others.
     #[must_use]
-    pub fn of(from: UserId, epoch: i64, user_revision: i64) -> Self {
-        Self(Uuid::new_v5(&from.uuid(), format!("{epoch}/{user_revision}/transfer").as_bytes()))
+    pub fn of(from: UserId, epoch: i64, number: i64) -> Self {
+        Self(Uuid::new_v5(&from.uuid(), format!("{epoch}/{number}/transfer").as_bytes()))
     }
 }
 

@@ -24,7 +24,7 @@ pub const DESTINATION_VERSION: &str = "1.0";
 pub fn all() -> Vec<(&'static str, &'static str, Value)> {
     let purchase = (PURCHASE_UPDATED, PURCHASE_VERSION, named::<PurchaseBody<'_>>(PURCHASE_UPDATED));
     let of_users = TransitionKind::ALL.iter().map(|what| what.event_type()).chain(TRANSFERS);
-    let users = of_users.map(|name| (name, USER_VERSION, typed::<UserBody>(name)));
+    let users = of_users.map(|name| (name, USER_VERSION, of_user(name)));
     let operators = OPERATORS.map(|name| (name, DESTINATION_VERSION, typed::<DestinationBody>(name)));
     let forgotten = (USER_FORGOTTEN, USER_VERSION, typed::<ForgottenBody>(USER_FORGOTTEN));
     let about_users = users.chain([forgotten]);
@@ -46,6 +46,16 @@ fn devices() -> impl Iterator<Item = (&'static str, &'static str, Value)> {
         }
         (name, DEVICE_VERSION, schema)
     })
+}
+
+/// The schema of an event of a user. Only the events of a transfer name one.
+fn of_user(event_type: &str) -> Value {
+    let mut schema = typed::<UserBody>(event_type);
+    let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
+    if let Some(properties) = properties.filter(|_| !TRANSFERS.contains(&event_type)) {
+        properties.remove("transfer_id");
+    }
+    schema
 }
 
 /// The schema of a flat body, for one event type.

@@ -1,5 +1,5 @@
-//! Changes by an admin: apps, platforms, destinations, the catalogue, customers, rates, sales and retention. A change
-//! that can alter the record of purchases causes a recheck of these purchases.
+//! Changes by an admin: apps, platforms, destinations, the catalogue, customers, their transfers and their erasure, rates,
+//! sales and retention. A change that can alter the record of purchases causes a recheck of these purchases.
 
 pub mod adopt;
 pub mod apps;
@@ -12,3 +12,4 @@ pub mod purchases;
 pub mod rates;
 pub mod retention;
 pub mod sales;
+pub mod transfers;

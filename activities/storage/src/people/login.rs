@@ -109,11 +109,14 @@ fn log_in(write: &mut Write<'_>, installation: Installation, login: &Login) -> R
             continue;
         }
         let order = Move { app, from, to: &to, customers, cause: Cause::Login, author: None, undoes: None, announced };
-        match announced {
-            Announced::No => drop(moves::merge(write, installation, &order)?),
-            Announced::Yes => transfers.push(moves::carry_out(write, installation, &order)?),
+        let moved = match announced {
+            Announced::No => moves::merge(write, installation, &order)?,
+            Announced::Yes => moves::carry_out(write, installation, &order)?,
+        };
+        if !moved.announced.is_empty() {
+            to.revision = to.revision.saturating_add(1);
+            transfers.push(moved);
         }
-        to.revision = to.revision.saturating_add(1);
     }
     Ok(LoggedIn { user_id: target, transfers })
 }

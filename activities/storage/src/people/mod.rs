@@ -10,6 +10,5 @@ pub mod join;
 pub mod login;
 pub mod login_secret;
 pub mod moves;
-pub mod moving;
 pub mod names;
 pub mod transfers;

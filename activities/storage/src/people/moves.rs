@@ -119,6 +119,12 @@ const MOVE_CUSTOMER: Sql = statement! {"
 
 const MOVE_PURCHASE: Sql = statement!("UPDATE purchases SET user_id = ? WHERE collapse_key = ?");
 
+const COUNT: Sql = statement! {"
+    SELECT COUNT(*) AS value
+    FROM transfers
+    WHERE from_user_id = ?
+"};
+
 const OF_KEY: Clause = clause!(&purchase::RECHECKS, "collapse_key = ?");
 
 /// The customers of a user.
@@ -128,7 +134,8 @@ pub fn customers(connection: &mut AnyConnection, user: UserId) -> Result<BTreeSe
     Ok(rows.into_iter().map(customer).collect())
 }
 
-/// Carries out a move. The rows of both users are locked, and the revisions in them are those before it.
+/// Carries out a move. The rows of both users are locked, and the revisions in them are those before it: where purchases are
+/// announced, it raises both by one.
 pub fn carry_out(write: &mut Write<'_>, installation: Installation, order: &Move<'_>) -> Result<Moved, Error> {
     let (from, to) = (order.from, order.to);
     let epoch = write.epoch()?;
@@ -161,13 +168,17 @@ pub fn carry_out(write: &mut Write<'_>, installation: Installation, order: &Move
         deliveries::release_purchase(write, *key)?;
         sql(MOVE_PURCHASE).bind(to.id).bind(*key).later(write.connection)?;
     }
-    let raised = |user: &UserRow, revision| UserRow { revision, ..user.clone() };
-    let (from, to) = (raised(from, users::raise_revision(write, from)?), raised(to, users::raise_revision(write, to)?));
-    let id = TransferId::of(from.id, epoch, from.revision);
+    let number: Option<i64> = sql(COUNT).bind(from.id).value(write.connection)?;
+    let id = TransferId::of(from.id, epoch, number.unwrap_or(0));
     let (announced, silent): (Vec<_>, Vec<_>) =
         keys.iter().copied().zip(rows).partition(|(key, _)| entitling.contains(key));
-    let handover = Handover { installation, app: order.app, id, from: &from, to: &to };
-    handover.announce(write, &announced)?;
+    if !announced.is_empty() {
+        let raised = |user: &UserRow, revision| UserRow { revision, ..user.clone() };
+        let from = raised(from, users::raise_revision(write, from)?);
+        let to = raised(to, users::raise_revision(write, to)?);
+        let handover = Handover { installation, app: order.app, id, from: &from, to: &to };
+        handover.announce(write, &announced)?;
+    }
     for (key, _) in &silent {
         purchase::recheck(write, purchase::Urgency::Person, OF_KEY, [(*key).into()])?;
     }

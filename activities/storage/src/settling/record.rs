@@ -142,7 +142,7 @@ pub struct Comparison<'a> {
     pub description: Description,
     /// Its digest, or that of the record before if nothing changed.
     pub digest: String,
-    /// The same of its content, without when devices were seen last.
+    /// The digest of its content alone, without when devices were seen last.
     pub content_digest: String,
     changed: bool,
     revision: i64,

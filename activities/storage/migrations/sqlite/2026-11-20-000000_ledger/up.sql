@@ -258,6 +258,7 @@ CREATE TABLE forgettings (
     finished_at BIGINT
 );
 CREATE INDEX forgettings_open ON forgettings (due_at) WHERE finished_at IS NULL;
+CREATE INDEX forgettings_unremoved ON forgettings (app_id) WHERE removed_at IS NULL;
 CREATE INDEX forgettings_request ON forgettings (request);
 CREATE INDEX forgettings_user ON forgettings (user_id);
 

@@ -20,6 +20,7 @@ fn platform(package_name: &str) -> Platform {
         name: "Amazon".to_owned(),
         package_name: package_name.to_owned(),
         environment: Environment::Production,
+        has_login_secret: false,
         has_shared_secret: false,
         window_ms: 120_000,
         max_wait_ms: None,

@@ -1,0 +1,171 @@
+//! Logins on devices, seen from outside: the record of a purchase, in every order of the store's notification, the
+//! device's claim and the login; and a purchase that moves to the customer who logs in.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use system_tests::devices::{Device, Devices};
+use system_tests::rvs::Receipt;
+use system_tests::sns::Rtn;
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+
+const PURCHASED: &str = "user.subscription.purchased";
+const TRANSFERRED_FROM: &str = "user.subscription.transferred.from";
+const TRANSFERRED_TO: &str = "user.subscription.transferred.to";
+/// The product of the simulated receipts, which grants the entitlement.
+const SKU: &str = "products/com.example.gold.month";
+
+async fn world() -> (World, Devices) {
+    let events = vec!["purchase.updated".to_owned(), "user.*".to_owned()];
+    let mut world = World::start(Setting { window_seconds: 1, rvs: true, events, ..Setting::default() }).await;
+    world.let_sweep_help("it starts the verification of claims, and wakes what a login moved");
+    let app = world.app_id.clone();
+    for (path, body) in [("entitlements/gold", json!({ "name": "Gold" })), (SKU, json!({ "entitlements": ["gold"] }))] {
+        drop(world.api.call(Method::PUT, &format!("/v1/apps/{app}/{path}"), &body).await.ok());
+    }
+    let devices = Devices::of(&world).await;
+    (world, devices)
+}
+
+/// A customer of the store, with one receipt.
+#[derive(Debug, Clone)]
+struct Buyer {
+    receipt_id: String,
+    app_user_id: String,
+}
+
+impl Buyer {
+    fn new(number: u32) -> Self {
+        Self { receipt_id: format!("receipt-{number}"), app_user_id: format!("amzn1.account.BUYER{number}") }
+    }
+
+    fn buys(&self, world: &World) {
+        let bought = Receipt::subscription(api::clock::now().plus_millis(-3_600_000));
+        world.rvs().know(&self.receipt_id, Receipt { app_user_id: self.app_user_id.clone(), ..bought });
+    }
+
+    async fn is_notified(&self, world: &mut World) {
+        let rtn = Rtn { app_user_id: self.app_user_id.clone(), ..Rtn::new("SUBSCRIPTION_PURCHASED", &self.receipt_id) };
+        let message = world.send_rtn(&rtn).await;
+        world.wait_outcome(&message).await;
+    }
+
+    async fn is_claimed(&self, devices: &Devices, device: Device) {
+        let receipts = json!([{ "receipt_id": self.receipt_id, "app_user_id": self.app_user_id }]);
+        let start = device.event("start", "device.session.start", &json!({ "receipts": receipts }));
+        drop(devices.report(device, &[start]).await.ok());
+    }
+}
+
+/// Waits until the newest update names this device and this customer; returns that `data`.
+async fn wait_data(world: &World, buyer: &Buyer, (device, external_id): (Device, &str)) -> Value {
+    let key = world.key(&buyer.receipt_id).to_string();
+    wait::until(SOON, &format!("{external_id} with {device:?}"), async || {
+        let newest = world.receiver.about(&key).pop().map(|received| received.body).ok_or("nothing")?;
+        let data = &newest["data"];
+        let is_claimed = data["devices_with_access"][0]["id"] == json!(device.id());
+        let is_named = data["last_seen_external_id"] == external_id;
+        if is_claimed && is_named { Ok(data.clone()) } else { Err(data.to_string()) }
+    })
+    .await
+}
+
+/// The `user.*` events of a purchase as they arrived: type, the customer's id at the arrival, and the user.
+fn user_events(world: &World, buyer: &Buyer) -> Vec<Value> {
+    let is_about = |body: &Value| {
+        let ids = body["external_ids"].as_array().into_iter().flatten();
+        ids.into_iter().any(|id| id["key"] == "receipt_id" && id["value"] == buyer.receipt_id.as_str())
+    };
+    let bodies = world.receiver.all().into_iter().map(|received| received.body);
+    bodies
+        .filter(|body| body["event_type"].as_str().is_some_and(|kind| kind.starts_with("user.")))
+        .filter(is_about)
+        .collect()
+}
+
+fn external_id(body: &Value) -> Option<&str> {
+    let ids = body["external_ids"].as_array()?;
+    ids.iter().find(|id| id["key"] == "external_id")?["value"].as_str()
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Notified,
+    Claimed,
+    LoggedIn,
+}
+
+use Step::{Claimed, LoggedIn, Notified};
+
+/// All orders of the three.
+const ORDERS: [[Step; 3]; 6] = [
+    [Notified, Claimed, LoggedIn],
+    [Notified, LoggedIn, Claimed],
+    [Claimed, Notified, LoggedIn],
+    [Claimed, LoggedIn, Notified],
+    [LoggedIn, Notified, Claimed],
+    [LoggedIn, Claimed, Notified],
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_order_of_store_claim_and_login_gives_one_record() {
+    let (mut world, devices) = world().await;
+    let mut records = Vec::new();
+    for (number, order) in (1..).zip(ORDERS) {
+        let (buyer, device, name) = (Buyer::new(number), Device(number), format!("customer-{number}"));
+        buyer.buys(&world);
+        for step in order {
+            match step {
+                Notified => buyer.is_notified(&mut world).await,
+                Claimed => buyer.is_claimed(&devices, device).await,
+                LoggedIn => drop(devices.login(device, &name).await.ok()),
+            }
+        }
+        let mut data = wait_data(&world, &buyer, (device, &name)).await;
+        for field in ["purchase_guid", "transaction_id", "last_seen_device_id", "last_seen_external_id"] {
+            data[field] = Value::Null;
+        }
+        for field in ["id", "last_active"] {
+            data["devices_with_access"][0][field] = Value::Null;
+        }
+        records.push((order, data));
+        let types: Vec<Value> = user_events(&world, &buyer).iter().map(|body| body["event_type"].clone()).collect();
+        assert_eq!(types, [json!(PURCHASED)], "{order:?}: bought once, and nothing moved from another customer");
+    }
+    for (order, data) in &records {
+        assert_eq!(data, &records[0].1, "{order:?}");
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purchase_moves_to_the_customer_who_logs_in() {
+    let (mut world, devices) = world().await;
+    let (buyer, device) = (Buyer::new(1), Device(1));
+    buyer.buys(&world);
+    buyer.is_notified(&mut world).await;
+    buyer.is_claimed(&devices, device).await;
+    let anna = devices.login(device, "anna").await.ok();
+    wait_data(&world, &buyer, (device, "anna")).await;
+    drop(devices.logout(device).await.ok());
+    let otto = devices.login(device, "otto").await.ok();
+    assert_eq!(otto["transferred"], 1, "{otto}");
+    wait_data(&world, &buyer, (device, "otto")).await;
+    let events = user_events(&world, &buyer);
+    let seen: Vec<(&str, Option<&str>, &Value)> =
+        events.iter().map(|body| (body["event_type"].as_str().unwrap(), external_id(body), &body["user_id"])).collect();
+    let [(PURCHASED, _, buyer_id), from, to] = seen[..] else { panic!("{seen:?}") };
+    assert_eq!(buyer_id, &anna["user_id"]);
+    assert_eq!(from, (TRANSFERRED_FROM, Some("anna"), &anna["user_id"]));
+    assert_eq!(to, (TRANSFERRED_TO, Some("otto"), &otto["user_id"]));
+    assert_eq!(events[1]["transfer_id"], events[2]["transfer_id"]);
+    let active = |body: &Value| body["active_entitlements"].as_array().map(Vec::len);
+    assert_eq!((active(&events[1]), active(&events[2])), (Some(0), Some(1)));
+    let transfer = events[1]["transfer_id"].as_str().expect("a transfer");
+    let undo = format!("/v1/transfers/{transfer}/undo");
+    world.api.post(&undo, &json!({ "reason": "by mistake" })).await.ok();
+    wait_data(&world, &buyer, (device, "anna")).await;
+    let back: Vec<Value> = user_events(&world, &buyer)[3..].iter().map(|body| body["user_id"].clone()).collect();
+    assert_eq!(back, [otto["user_id"].clone(), anna["user_id"].clone()]);
+    world.finish().await;
+}
