@@ -163,7 +163,7 @@ async fn a_purchase_moves_to_the_customer_who_logs_in() {
     assert_eq!((active(&events[1]), active(&events[2])), (Some(0), Some(1)));
     let transfer = events[1]["transfer_id"].as_str().expect("a transfer");
     let undo = format!("/v1/transfers/{transfer}/undo");
-    world.api.post(&undo, &json!({ "reason": "by mistake" })).await.ok();
+    drop(world.api.post(&undo, &json!({ "reason": "by mistake" })).await.ok());
     wait_data(&world, &buyer, (device, "anna")).await;
     let back: Vec<Value> = user_events(&world, &buyer)[3..].iter().map(|body| body["user_id"].clone()).collect();
     assert_eq!(back, [otto["user_id"].clone(), anna["user_id"].clone()]);

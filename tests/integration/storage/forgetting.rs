@@ -125,10 +125,11 @@ fn device(world: &World, user: UserId) {
              VALUES ('{platform}', '{device}', '{key}', 'r1', '{STORE_ID}', 'verified', 'purchased', 1, 0, 1, 1);
          INSERT INTO device_events (id, platform_id, device_id, client_id, event_type, environment, occurred_at, body,
              created_at)
-             VALUES ('e1', '{platform}', '{device}', '1', 'device.session.start', 'production', 1,
+             VALUES ('0c3f8a52-7a0b-5d1e-9a55-3f1c4be6d001', '{platform}', '{device}', '1', 'device.session.start', 'production', 1,
              '{{\"data\":{{\"user_id\":\"{user}\",\"receipts\":[{{\"app_user_id\":\"{STORE_ID}\"}}]}}}}', 1);
          INSERT INTO transfers (id, app_id, from_user_id, to_user_id, cause, moved, created_at)
-             VALUES ('t1', '{app}', '{user}', '{user}', 'admin', '[\"{STORE_ID}\"]', 1);
+             VALUES ('0c3f8a52-7a0b-5d1e-9a55-3f1c4be6d002', '{app}', '{user}', '{user}', 'admin',
+             '{{\"customers\":[{{\"store\":\"amazon\",\"app_user_id\":\"{STORE_ID}\"}}],\"announced\":[]}}', 1);
          INSERT INTO alarms (at, last_at, times, kind, detail) VALUES (1, 1, 1, 'odd', 'the customer {OWN_ID} is odd')",
         app = world.app.id
     ));
