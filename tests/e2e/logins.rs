@@ -27,6 +27,11 @@ async fn world() -> (World, Devices) {
     (world, devices)
 }
 
+/// A subscription that began an hour ago.
+fn bought() -> Receipt {
+    Receipt::subscription(api::clock::now().plus_millis(-3_600_000))
+}
+
 /// A customer of the store, with one receipt.
 #[derive(Debug, Clone)]
 struct Buyer {
@@ -39,9 +44,8 @@ impl Buyer {
         Self { receipt_id: format!("receipt-{number}"), app_user_id: format!("amzn1.account.BUYER{number}") }
     }
 
-    fn buys(&self, world: &World) {
-        let bought = Receipt::subscription(api::clock::now().plus_millis(-3_600_000));
-        world.rvs().know(&self.receipt_id, Receipt { app_user_id: self.app_user_id.clone(), ..bought });
+    fn buys(&self, world: &World, bought: &Receipt) {
+        world.rvs().know(&self.receipt_id, Receipt { app_user_id: self.app_user_id.clone(), ..bought.clone() });
     }
 
     async fn is_notified(&self, world: &mut World) {
@@ -58,13 +62,13 @@ impl Buyer {
 }
 
 /// Waits until the newest update names this device and this customer; returns that `data`.
-async fn wait_data(world: &World, buyer: &Buyer, (device, external_id): (Device, &str)) -> Value {
+async fn wait_data(world: &World, buyer: &Buyer, (device, external_id): (Device, Option<&str>)) -> Value {
     let key = world.key(&buyer.receipt_id).to_string();
-    wait::until(SOON, &format!("{external_id} with {device:?}"), async || {
+    wait::until(SOON, &format!("{external_id:?} with {device:?}"), async || {
         let newest = world.receiver.about(&key).pop().map(|received| received.body).ok_or("nothing")?;
         let data = &newest["data"];
         let is_claimed = data["devices_with_access"][0]["id"] == json!(device.id());
-        let is_named = data["last_seen_external_id"] == external_id;
+        let is_named = data["last_seen_external_id"] == json!(external_id);
         if is_claimed && is_named { Ok(data.clone()) } else { Err(data.to_string()) }
     })
     .await
@@ -110,10 +114,11 @@ const ORDERS: [[Step; 3]; 6] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn any_order_of_store_claim_and_login_gives_one_record() {
     let (mut world, devices) = world().await;
+    let bought = bought();
     let mut records = Vec::new();
     for (number, order) in (1..).zip(ORDERS) {
         let (buyer, device, name) = (Buyer::new(number), Device(number), format!("customer-{number}"));
-        buyer.buys(&world);
+        buyer.buys(&world, &bought);
         for step in order {
             match step {
                 Notified => buyer.is_notified(&mut world).await,
@@ -121,7 +126,7 @@ async fn any_order_of_store_claim_and_login_gives_one_record() {
                 LoggedIn => drop(devices.login(device, &name).await.ok()),
             }
         }
-        let mut data = wait_data(&world, &buyer, (device, &name)).await;
+        let mut data = wait_data(&world, &buyer, (device, Some(&name))).await;
         for field in ["purchase_guid", "transaction_id", "last_seen_device_id", "last_seen_external_id"] {
             data[field] = Value::Null;
         }
@@ -142,15 +147,16 @@ async fn any_order_of_store_claim_and_login_gives_one_record() {
 async fn a_purchase_moves_to_the_customer_who_logs_in() {
     let (mut world, devices) = world().await;
     let (buyer, device) = (Buyer::new(1), Device(1));
-    buyer.buys(&world);
+    buyer.buys(&world, &bought());
     buyer.is_notified(&mut world).await;
     buyer.is_claimed(&devices, device).await;
+    wait_data(&world, &buyer, (device, None)).await;
     let anna = devices.login(device, "anna").await.ok();
-    wait_data(&world, &buyer, (device, "anna")).await;
+    wait_data(&world, &buyer, (device, Some("anna"))).await;
     drop(devices.logout(device).await.ok());
     let otto = devices.login(device, "otto").await.ok();
     assert_eq!(otto["transferred"], 1, "{otto}");
-    wait_data(&world, &buyer, (device, "otto")).await;
+    wait_data(&world, &buyer, (device, Some("otto"))).await;
     let events = user_events(&world, &buyer);
     let seen: Vec<(&str, Option<&str>, &Value)> =
         events.iter().map(|body| (body["event_type"].as_str().unwrap(), external_id(body), &body["user_id"])).collect();
@@ -164,7 +170,7 @@ async fn a_purchase_moves_to_the_customer_who_logs_in() {
     let transfer = events[1]["transfer_id"].as_str().expect("a transfer");
     let undo = format!("/v1/transfers/{transfer}/undo");
     drop(world.api.post(&undo, &json!({ "reason": "by mistake" })).await.ok());
-    wait_data(&world, &buyer, (device, "anna")).await;
+    wait_data(&world, &buyer, (device, Some("anna"))).await;
     let back: Vec<Value> = user_events(&world, &buyer)[3..].iter().map(|body| body["user_id"].clone()).collect();
     assert_eq!(back, [otto["user_id"].clone(), anna["user_id"].clone()]);
     world.finish().await;

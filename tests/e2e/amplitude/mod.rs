@@ -18,6 +18,7 @@ mod story;
 use crate::secrets::{self, Secret};
 use domain::Timestamp;
 use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED};
+use domain::user::TRANSFERS;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -181,10 +182,11 @@ impl Analysts {
         .await
     }
 
-    /// The `user.*` events that the webhook, which chose all, has acknowledged: those that Amplitude must have
-    /// received.
+    /// The `user.*` events that the webhook, which chose all, has acknowledged, without those of transfers: those that
+    /// Amplitude must have received.
     fn events_sent(&self) -> Vec<Received> {
-        let is_wanted = |one: &Received| one.is_acked() && one.event_type().starts_with("user.");
+        let is_of_user = |event_type: &str| event_type.starts_with("user.") && !TRANSFERS.contains(&event_type);
+        let is_wanted = |one: &Received| one.is_acked() && is_of_user(one.event_type());
         self.world().receiver.all().into_iter().filter(is_wanted).collect()
     }
 

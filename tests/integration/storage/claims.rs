@@ -73,10 +73,15 @@ impl World {
     }
 
     async fn device_claims(&self, number: u128, id: &str, content: Content) -> AcceptedReports {
-        self.device_claims_as(number, id, content, Claiming::Stored).await
+        self.device_claims_as(number, (id, content), Claiming::Stored).await
     }
 
-    async fn device_claims_as(&self, number: u128, id: &str, content: Content, claiming: Claiming) -> AcceptedReports {
+    async fn device_claims_as(
+        &self,
+        number: u128,
+        (id, content): (&str, Content),
+        claiming: Claiming,
+    ) -> AcceptedReports {
         let now = self.store.now().await.unwrap();
         let report = DeviceReport { client_id: id.to_owned(), time: now, session: None, content };
         let request = DeviceRequest {
@@ -173,7 +178,7 @@ story! {
         let receipts: Vec<(&str, &str)> = receipts.iter().map(|receipt| (receipt.as_str(), CUSTOMER)).collect();
         assert_eq!(world.device_claims(1, "a", session(1, &receipts)).await.claims, counts(20, 5), "of a device");
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM device_events"), 1, "the event is stored");
-        let dropped = world.device_claims_as(2, "a", session(1, &[("other", CUSTOMER)]), Claiming::Dropped).await;
+        let dropped = world.device_claims_as(2, ("a", session(1, &[("other", CUSTOMER)])), Claiming::Dropped).await;
         assert_eq!(dropped.claims, counts(0, 1), "of an address");
         world.raw().run(&format!(
             "INSERT INTO claims (platform_id, device_id, collapse_key, receipt_id, app_user_id, status, kind, occurred_at,

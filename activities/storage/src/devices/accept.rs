@@ -142,7 +142,7 @@ fn accept(
     let inserted = events::insert(write, &new, origins)?;
     gathered.store_sessions(write, &new, &inserted)?;
     let claims = gathered.claims(requests, &new, &inserted);
-    let counts = claims::store(write, &claims, &origins)?;
+    let counts = claims::store(write, &claims, origins)?;
     let none = |(index, one): (usize, &&DeviceRequest)| AcceptedReports {
         accepted: 0,
         repeated: one.reports.len(),

@@ -213,12 +213,14 @@ const DELIVERIES_CHECKS: &[Check] = checks! {BROKEN_DELIVERIES:
             AND NOT EXISTS (SELECT 1 FROM lanes l WHERE l.destination_id = d.destination_id
                 AND l.collapse_key = d.collapse_key AND l.acked_revision >= d.revision)";
     a_users_state_is_recorded: "where requests are made user by user, the acknowledged state of a user in an \
-        environment is at least each one delivered",
+        environment is at least each one delivered; that of a customer who was forgotten is not known",
         "d.status = 'delivered' AND EXISTS (SELECT 1 FROM events e JOIN destinations x ON x.id = d.destination_id
             WHERE e.id = d.event_id AND x.per_user AND e.user_revision IS NOT NULL
             AND NOT EXISTS (SELECT 1 FROM user_lanes l WHERE l.destination_id = d.destination_id
                 AND l.user_id = e.user_id AND l.environment = d.environment
-                AND l.acked_revision >= e.user_revision))";
+                AND l.acked_revision >= e.user_revision)
+            AND NOT EXISTS (SELECT 1 FROM forgettings g WHERE g.user_id = e.user_id)
+            AND NOT EXISTS (SELECT 1 FROM forgettings g WHERE g.app_id = x.app_id AND g.removed_at IS NULL))";
     superseded_by_a_newer: "what was superseded has a newer purchase.updated in its lane; a profile, a newer state of \
         a user",
         "d.status = 'superseded'
