@@ -57,6 +57,21 @@ impl Temporal {
         handle.fetch_history(Default::default()).into_events().await.expect("the history of a run")
     }
 
+    /// The number of runs of a workflow id, and of the events in all their histories. The length that a list of runs shows
+    /// is zero for an open run.
+    ///
+    /// # Panics
+    /// When a run has no history.
+    pub async fn history_size(&self, workflow_id: &str) -> (usize, usize) {
+        let (runs, mut events) = (self.runs(workflow_id).await, 0);
+        for execution in runs.iter().filter_map(|run| run.execution.as_ref()) {
+            let own = self.run_history(execution).await.len();
+            assert!(own > 0, "a run without a history: {execution:?}");
+            events += own;
+        }
+        (runs.len(), events)
+    }
+
     /// The history of one run as JSON.
     ///
     /// # Panics
