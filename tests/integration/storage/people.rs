@@ -170,6 +170,25 @@ story! {
 }
 
 story! {
+    async fn a_repeated_login_takes_nothing_back(world: World) {
+        let key = world.entitling("shared", "r1").await;
+        let here = place(&world, 1);
+        world.claim_verified(here, "r1", "shared");
+        let anna = world.name("shared", "anna").await;
+        let otto = log_in(&world.store, here, "otto").await;
+        let [moved] = &otto.transfers[..] else { panic!("{otto:?}") };
+        world.store.undo_transfer(moved.id, by("ticket 2")).await.unwrap();
+        for _ in 0..2 {
+            let again = log_in(&world.store, here, "otto").await;
+            assert_eq!((again.user_id, again.transfers.len()), (otto.user_id, 0));
+            assert_eq!(world.owner_of(key).await, anna, "the app logs in at each start");
+        }
+        world.store.logout(here, device(here)).await.unwrap();
+        assert_eq!(log_in(&world.store, here, "otto").await.transfers.len(), 1, "a login after a logout is a new one");
+    }
+}
+
+story! {
     async fn without_a_verified_claim_a_login_moves_nothing(world: World) {
         let key = world.entitling("shared", "r1").await;
         let anna = world.name("shared", "anna").await;
@@ -246,6 +265,9 @@ story! {
             let name = |side: u128| format!("customer {}", (round * 3 + side * 5) % 4);
             // One device with two names, and one name on two devices.
             let (one, other) = (place(&world, round % 2), place(&world, (round / 2) % 2));
+            for place in [one, other] {
+                world.store.logout(place, device(place)).await.unwrap();
+            }
             let names = (name(0), name(round % 3));
             let both = tokio::join!(log_in(&world.store, one, &names.0), log_in(&second, other, &names.1));
             let owners: BTreeSet<UserId> = [world.owner_of(keys[0]).await, world.owner_of(keys[1]).await, world.owner_of(keys[2]).await].into();

@@ -14,7 +14,7 @@ use crate::people::moves::{self, Announced, Cause, Move};
 use crate::people::names::{self, named};
 use crate::purchases::purchase;
 use crate::purchases::users::{self, RECEIPT_PREFIX, Raced, UserRow};
-use crate::settings::tombstones::{self, StoreCustomer, is_tombstone};
+use crate::settings::tombstones::{self, ConcealedName, is_tombstone};
 use domain::{AppId, UserId};
 
 /// How the user who owns a purchase is found.
@@ -124,7 +124,7 @@ impl Owner {
         let Self::AppUser(app_user_id) = &self else { return Ok(self) };
         let store: Option<String> = sql(STORE_OF_APP).bind(app).value(connection)?;
         let Some(store) = store else { return Ok(self) };
-        let customer = StoreCustomer { app, store: &store, app_user_id };
+        let customer = ConcealedName { app, store: &store, app_user_id };
         tombstones::or_tombstone(connection, secrets, customer).map(Self::AppUser)
     }
 }

@@ -5,7 +5,7 @@ use crate::db::secrets::Secrets;
 use crate::db::writer::Write;
 use crate::devices::accept::DeviceRequest;
 use crate::devices::rows::Origins;
-use crate::settings::tombstones::{self, StoreCustomer};
+use crate::settings::tombstones::{self, ConcealedName};
 use std::borrow::Cow;
 
 /// The requests as they are stored. Where no customer of an app was forgotten, nothing is read.
@@ -18,7 +18,7 @@ pub fn conceal<'r>(
     for request in &mut stored {
         let Some(origin) = origins.get(&request.platform).filter(|origin| origin.has_forgotten) else { continue };
         let tombstone = |app_user_id: &str| {
-            StoreCustomer { app: origin.app_id, store: &origin.store, app_user_id }.tombstone(secrets)
+            ConcealedName { app: origin.app_id, store: &origin.store, app_user_id }.tombstone(secrets)
         };
         let mut concealed = request.as_ref().clone();
         let names = concealed.reports.iter_mut().flat_map(|report| report.content.app_user_ids());

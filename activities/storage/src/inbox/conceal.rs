@@ -5,7 +5,7 @@ use crate::db::secrets::Secrets;
 use crate::db::writer::Write;
 use crate::inbox::accept::Window;
 use crate::inbox::notifications::NewNotification;
-use crate::settings::tombstones::{self, StoreCustomer};
+use crate::settings::tombstones::{self, ConcealedName};
 use domain::PlatformId;
 use domain::user::{ForgottenAppUser, ForgottenNames};
 use serde_json::Value;
@@ -47,7 +47,7 @@ fn name(
 ) -> Option<ForgottenAppUser> {
     let window = windows.get(&notification.platform_id).filter(|window| window.has_forgotten)?;
     let app_user_id = notification.app_user_id.as_deref()?;
-    let customer = StoreCustomer { app: window.app_id, store: &window.store, app_user_id };
+    let customer = ConcealedName { app: window.app_id, store: &window.store, app_user_id };
     Some(ForgottenAppUser {
         tombstone: customer.tombstone(secrets),
         store: window.store.clone(),

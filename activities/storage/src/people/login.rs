@@ -102,6 +102,10 @@ fn log_in(write: &mut Write<'_>, installation: Installation, login: &Login) -> R
     // The events of a transfer show the device as its customer's.
     device_users::set(write, place, &user)?;
     let mut transfers = Vec::new();
+    // Apps log in at each start. What a person took back, or another device's login moved since, stays where it is.
+    if seen.is_repeated() {
+        return Ok(LoggedIn { user_id: target, transfers });
+    }
     for from in involved.iter().filter(|id| **id != target).filter_map(|id| rows.get(id)) {
         let (customers, announced) =
             if is_anonymous(&from.id) { (None, Announced::No) } else { (Some(seen.owned_by(from.id)), Announced::Yes) };
@@ -142,6 +146,11 @@ impl Situation {
         let device = if is_other { self.device.logged_out() } else { self.device.clone() };
         let user = self.named.unwrap_or_else(|| device.id(login.place));
         DeviceUser { user_id: Some(user), is_signed: login.is_signed, ..device }
+    }
+
+    /// Whether this customer is logged in on the device already.
+    fn is_repeated(&self) -> bool {
+        self.named.is_some() && self.device.user_id == self.named
     }
 
     fn owned_by(&self, user: UserId) -> BTreeSet<StoreCustomer> {

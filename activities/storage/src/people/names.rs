@@ -7,18 +7,8 @@ use crate::db::statement::sql;
 use crate::db::writer::Write;
 use crate::events::deliveries;
 use crate::purchases::purchase::{self, Urgency};
-use domain::{AppId, UserId};
-
-const NAMED: Sql = statement! {hot "users_external", "
-    SELECT id AS value
-    FROM users
-    WHERE external_id = ? AND app_id = ?
-"};
-
-/// The user of an app with this external id.
-pub fn named(connection: &mut AnyConnection, app: AppId, external_id: &str) -> Result<Option<UserId>, Error> {
-    sql(NAMED).bind(external_id).bind(app).value(connection)
-}
+pub use crate::purchases::users::named;
+use domain::UserId;
 
 const NAME: Sql = statement!("SELECT external_id AS value FROM users WHERE id = ?");
 

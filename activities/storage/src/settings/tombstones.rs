@@ -23,7 +23,7 @@ pub const HAS_FORGOTTEN: &str =
 
 /// A customer of a store.
 #[derive(Debug, Clone, Copy)]
-pub struct StoreCustomer<'a> {
+pub struct ConcealedName<'a> {
     /// The app.
     pub app: AppId,
     /// The store.
@@ -38,7 +38,7 @@ pub fn is_tombstone(app_user_id: &str) -> bool {
     app_user_id.starts_with(PREFIX)
 }
 
-impl StoreCustomer<'_> {
+impl ConcealedName<'_> {
     /// What stands for the id once the customer is forgotten.
     #[must_use]
     pub fn tombstone(&self, secrets: &Secrets) -> String {
@@ -70,7 +70,7 @@ pub fn known(
 pub fn or_tombstone(
     connection: &mut AnyConnection,
     secrets: &Secrets,
-    customer: StoreCustomer<'_>,
+    customer: ConcealedName<'_>,
 ) -> Result<String, Error> {
     let tombstone = customer.tombstone(secrets);
     let is_known = known(connection, [tombstone.clone()])?.contains(&tombstone);
@@ -84,7 +84,7 @@ const INSERT: Sql = statement! {"
 "};
 
 /// Stores the tombstone of a customer; returns it.
-pub fn insert(write: &mut Write<'_>, secrets: &Secrets, customer: StoreCustomer<'_>) -> Result<String, Error> {
+pub fn insert(write: &mut Write<'_>, secrets: &Secrets, customer: ConcealedName<'_>) -> Result<String, Error> {
     let tombstone = customer.tombstone(secrets);
     let sealed = secrets.seal(TABLE, &tombstone, &SecretString::from(customer.app_user_id))?;
     sql(INSERT).bind(tombstone.as_str()).bind(customer.app).bind(sealed).bind(write.now).run(write.connection)?;

@@ -14,7 +14,7 @@ use crate::purchases::purchase::{self, Urgency};
 use crate::purchases::users::{self, RECEIPT_PREFIX, StoreUser};
 use crate::reports::customer::{self, CustomerName};
 use crate::settings::destinations;
-use crate::settings::tombstones::{self, StoreCustomer, is_tombstone};
+use crate::settings::tombstones::{self, ConcealedName, is_tombstone};
 use domain::user::{ForgottenAppUser, ForgottenNames, USER_FORGOTTEN, UserForgotten};
 use domain::{AppId, CollapseKey, Environment, EventId, PlatformId, UserId};
 use std::collections::BTreeMap;
@@ -122,7 +122,7 @@ fn names(
     let names = names.into_iter().filter(|name| !name.app_user_id.starts_with(RECEIPT_PREFIX));
     let names = names.filter(|name| !is_tombstone(&name.app_user_id));
     let all = names.map(|StoreName { store, app_user_id }| {
-        let tombstone = StoreCustomer { app, store: &store, app_user_id: &app_user_id }.tombstone(secrets);
+        let tombstone = ConcealedName { app, store: &store, app_user_id: &app_user_id }.tombstone(secrets);
         let anonymous = UserId::anonymous(app, &store, &app_user_id);
         (ForgottenAppUser { store, app_user_id, tombstone }, anonymous)
     });
@@ -183,7 +183,7 @@ pub fn rename(write: &mut Write<'_>, secrets: &Secrets, renamed: Renamed) -> Res
     purchase::recheck(write, Urgency::Person, OF_USER, [user.into()])?;
     for name in &app_users {
         let (store, app_user_id) = (name.store.as_str(), name.app_user_id.as_str());
-        tombstones::insert(write, secrets, StoreCustomer { app, store, app_user_id })?;
+        tombstones::insert(write, secrets, ConcealedName { app, store, app_user_id })?;
         let replaced = sql(REPLACE_NAME).bind(app).bind(store).bind(name.tombstone.as_str());
         replaced.bind(anonymous).run(write.connection)?;
         sql(DELETE_NAME).bind(app).bind(store).bind(app_user_id).run(write.connection)?;

@@ -16,7 +16,7 @@ use crate::db::store::Store;
 use crate::purchases::owned::owned;
 use crate::purchases::user_devices;
 use crate::purchases::users::{self, RECEIPT_PREFIX};
-use crate::settings::tombstones::{self, StoreCustomer, is_tombstone};
+use crate::settings::tombstones::{self, ConcealedName, is_tombstone};
 use domain::user::{CustomerDevice, CustomerPurchase, CustomerState, OwnedPurchase};
 use domain::{AppId, Environment, Timestamp, UserId};
 
@@ -143,7 +143,7 @@ const STORES: Sql = statement!("SELECT DISTINCT store AS value FROM platforms WH
 /// A store's id of a customer, or its tombstone if the customer was forgotten.
 fn app_user(connection: &mut AnyConnection, secrets: &Secrets, (app, name): (AppId, &str)) -> Result<String, Error> {
     let stores: Vec<String> = sql(STORES).bind(app).values(connection)?;
-    let tombstone = |store: &String| StoreCustomer { app, store, app_user_id: name }.tombstone(secrets);
+    let tombstone = |store: &String| ConcealedName { app, store, app_user_id: name }.tombstone(secrets);
     let known = tombstones::known(connection, stores.iter().map(tombstone))?;
     Ok(known.into_iter().next().unwrap_or_else(|| clean(name).into_owned()))
 }
