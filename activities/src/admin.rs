@@ -1,12 +1,15 @@
 //! The admins' actions on one purchase or one destination.
 
 use crate::dependencies::Context;
-use domain::{DestinationId, Lane, RedeliverySelector};
+use domain::{CollapseKey, Lane, RedeliverySelector};
 use protocols::destinations::Config;
 use std::time::Duration;
-use storage::{DestinationPatch, Error, Page, RunMode, Store, fault};
+use storage::{Actor, DestinationPatch, Error, Page, RunMode, Store, Subject, fault};
 use tokio::time::Instant;
-use workflows::activities::{Discard, Redeliver, RedeliverAll, RedeliveryProgress, SetEnabled, SetHold, Unfinished};
+use workflows::activities::{
+    Discard, Redeliver, RedeliverAll, RedeliveryProgress, SetEnabled, SetHold, Test, Unfinished,
+};
+use workflows::signal::Admin;
 
 /// Time after which no further page begins: the next run goes on, and the activity does not time out.
 const BUDGET: Duration = Duration::from_secs(5);
@@ -14,8 +17,19 @@ const BUDGET: Duration = Duration::from_secs(5);
 /// may run.
 const MAX_SKIPPED: i64 = 10_000;
 
+/// The author of changes that a signal without a name requested.
+const UNNAMED: &str = "a script";
+
+/// The handle to the database whose changes leave acts of whoever sent a signal. `call` names the activity: its attempts
+/// leave one act of each operation.
+pub fn by(store: &Store, admin: &Admin, call: &str) -> Store {
+    let name = admin.by.as_deref().filter(|by| !by.is_empty()).unwrap_or(UNNAMED);
+    store.by(Actor { reason: admin.reason.clone(), once: Some(call.to_owned()), ..Actor::named(name) })
+}
+
 /// Sets a hold on the purchase, or releases it when `duration` is absent.
-pub async fn hold(store: &Store, input: SetHold) -> Result<(), Error> {
+pub async fn hold(store: &Store, call: &str, input: SetHold) -> Result<(), Error> {
+    let store = by(store, &input.admin, call);
     let Some(duration) = input.duration else {
         return store.release(input.collapse_key).await;
     };
@@ -24,14 +38,22 @@ pub async fn hold(store: &Store, input: SetHold) -> Result<(), Error> {
     store.hold(input.collapse_key, until, &by, &reason).await
 }
 
+/// Leaves the act of a flush, which changes nothing but the time of the settling that follows.
+pub async fn flushed(store: &Store, admin: &Admin, (key, call): (CollapseKey, &str)) -> Result<(), Error> {
+    let app = store.app_of(Subject::Purchase, &key.to_string()).await?;
+    by(store, admin, call).record_act("purchase.flush", app, key).await
+}
+
 /// Discards the waiting notifications; returns their number.
-pub async fn discard(store: &Store, input: Discard) -> Result<i64, Error> {
+pub async fn discard(store: &Store, call: &str, input: Discard) -> Result<i64, Error> {
+    let store = self::by(store, &input.admin, call);
     let (by, reason) = (input.admin.by.unwrap_or_default(), input.admin.reason.unwrap_or_default());
     store.discard(input.collapse_key, input.through, &by, &reason).await
 }
 
 /// Redelivers the purchase's newest state and its dead `user.*` events; returns the purchase's open lanes.
-pub async fn redeliver(store: &Store, input: Redeliver) -> Result<Vec<Lane>, Error> {
+pub async fn redeliver(store: &Store, call: &str, input: Redeliver) -> Result<Vec<Lane>, Error> {
+    let store = by(store, &input.admin, call);
     let lanes = store.redeliver(input.collapse_key, input.destination_id, input.once).await?;
     fail::fail_point!("redeliver.after_commit", |_| std::process::abort());
     Ok(lanes)
@@ -40,7 +62,8 @@ pub async fn redeliver(store: &Store, input: Redeliver) -> Result<Vec<Lane>, Err
 /// Enables or disables a destination. Owed events stay owed. With `newest_only`, the owed `user.*` events are skipped
 /// before the destination is enabled; one call skips [`MAX_SKIPPED`] at most. When more remain, the destination stays
 /// disabled and the result is `Some`: the caller repeats the call.
-pub async fn set_enabled(store: &Store, input: SetEnabled) -> Result<Option<Unfinished>, Error> {
+pub async fn set_enabled(store: &Store, call: &str, input: SetEnabled) -> Result<Option<Unfinished>, Error> {
+    let store = self::by(store, &input.admin, call);
     let (by, why) = (input.admin.by.unwrap_or_default(), input.admin.reason.unwrap_or_default());
     let reason = (!input.is_enabled).then(|| format!("{by}: {why}"));
     if input.is_enabled && input.newest_only {
@@ -61,11 +84,14 @@ pub async fn set_enabled(store: &Store, input: SetEnabled) -> Result<Option<Unfi
 /// meanwhile.
 pub async fn redeliver_all(store: &Store, bulk: &str, input: RedeliverAll) -> Result<RedeliveryProgress, Error> {
     let selection = input.selector.to(input.destination_id);
+    // Each page has an act: one that was carried out before is not repeated.
+    let store = by(store, &input.admin, bulk);
+    let pages = store.by(Actor { once: None, ..store.actor().clone() });
     let mut progress = RedeliveryProgress { owed: 0, next_cursor: input.cursor };
     let began = Instant::now();
     loop {
         let page = Page { cursor: progress.next_cursor, ..Page::default() };
-        let done = store.redeliver_all(selection.clone(), page, RunMode::Once(bulk.to_owned())).await?;
+        let done = pages.redeliver_all(selection.clone(), page, RunMode::Once(bulk.to_owned())).await?;
         fail::fail_point!("bulk.after_page", |_| std::process::abort());
         progress = RedeliveryProgress { owed: progress.owed + done.owing.owed, next_cursor: done.next_cursor };
         let is_last = progress.next_cursor.is_none();
@@ -80,8 +106,10 @@ pub async fn redeliver_all(store: &Store, bulk: &str, input: RedeliverAll) -> Re
 
 /// Tests the connection to a destination with one request that carries no event; returns the result as a sentence.
 /// `token` becomes the id of the request.
-pub async fn test(context: &Context, id: DestinationId, token: &str) -> Result<String, Error> {
+pub async fn test(context: &Context, input: Test, call: &str, token: &str) -> Result<String, Error> {
+    let id = input.destination_id;
     let destination = context.store.destination(id).await?;
+    by(&context.store, &input.admin, call).record_act("destination.test", Some(destination.app_id), id).await?;
     let secret = context.store.destination_secret(id).await?;
     let config = match Config::ready(&destination, &secret, &context.allowed_addresses) {
         Ok(config) => config,

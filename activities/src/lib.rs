@@ -55,6 +55,10 @@ impl Context {
     #[activity(definition = SettleActivity)]
     pub async fn settle(self: Arc<Self>, ctx: ActivityContext, input: Settle) -> Result<Settled, ActivityError> {
         let attempt = if ctx.info().is_local { Attempt::First } else { Attempt::Repeated };
+        if let Some(by) = &input.flushed_by {
+            let call = deliver::name(ctx.info());
+            admin::flushed(&self.store, by, (input.collapse_key, &call)).await.map_err(failure::storage)?;
+        }
         settle::settle(&self, input, attempt).await.map_err(failure::storage)
     }
 
@@ -84,24 +88,24 @@ impl Context {
 
     /// Sets or releases a hold on a purchase.
     #[activity(definition = HoldActivity)]
-    pub async fn hold(self: Arc<Self>, _ctx: ActivityContext, input: SetHold) -> Result<(), ActivityError> {
-        admin::hold(&self.store, input).await.map_err(failure::storage)
+    pub async fn hold(self: Arc<Self>, ctx: ActivityContext, input: SetHold) -> Result<(), ActivityError> {
+        admin::hold(&self.store, &deliver::name(ctx.info()), input).await.map_err(failure::storage)
     }
 
     /// Discards the waiting notifications of a purchase; returns their number.
     #[activity(definition = DiscardActivity)]
-    pub async fn discard(self: Arc<Self>, _ctx: ActivityContext, input: Discard) -> Result<i64, ActivityError> {
-        admin::discard(&self.store, input).await.map_err(failure::storage)
+    pub async fn discard(self: Arc<Self>, ctx: ActivityContext, input: Discard) -> Result<i64, ActivityError> {
+        admin::discard(&self.store, &deliver::name(ctx.info()), input).await.map_err(failure::storage)
     }
 
     /// Redelivers the newest state of a purchase and its dead `user.*` events; returns its open lanes.
     #[activity(definition = RedeliverActivity)]
     pub async fn redeliver(
         self: Arc<Self>,
-        _ctx: ActivityContext,
+        ctx: ActivityContext,
         input: Redeliver,
     ) -> Result<Vec<Lane>, ActivityError> {
-        admin::redeliver(&self.store, input).await.map_err(failure::storage)
+        admin::redeliver(&self.store, &deliver::name(ctx.info()), input).await.map_err(failure::storage)
     }
 
     /// Probes the destination's open breaker, or delivers its backlog.
@@ -124,11 +128,12 @@ impl Context {
     #[activity(definition = SetEnabledActivity)]
     pub async fn set_enabled(
         self: Arc<Self>,
-        _ctx: ActivityContext,
+        ctx: ActivityContext,
         input: SetEnabled,
     ) -> Result<Option<Unfinished>, ActivityError> {
         let (id, is_enabled) = (input.destination_id, input.is_enabled);
-        let unfinished = admin::set_enabled(&self.store, input).await.map_err(failure::storage)?;
+        let unfinished =
+            admin::set_enabled(&self.store, &deliver::name(ctx.info()), input).await.map_err(failure::storage)?;
         let backlog = self.store.stream_backlog(id).await.map_err(failure::storage)?;
         if is_enabled && unfinished.is_none() && backlog > 0 {
             self.engine.stream(id);
@@ -139,8 +144,8 @@ impl Context {
     /// Tests the connection to a destination; returns the result as a sentence.
     #[activity(definition = TestActivity)]
     pub async fn test(self: Arc<Self>, ctx: ActivityContext, input: Test) -> Result<String, ActivityError> {
-        let token = deliver::token(ctx.info());
-        admin::test(&self, input.destination_id, &token).await.map_err(failure::storage)
+        let (call, token) = (deliver::name(ctx.info()), deliver::token(ctx.info()));
+        admin::test(&self, input, &call, &token).await.map_err(failure::storage)
     }
 
     /// Redelivers to a destination, page by page for a few seconds.

@@ -2,6 +2,7 @@
 
 use crate::devices::Devices;
 use crate::dispatch::Dispatch;
+use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon, Answer};
 use domain::Timestamp;
@@ -39,8 +40,10 @@ pub struct Edge {
     pub allowed: Allowed,
     /// Sends a request to a destination, to test the connection.
     pub send: Sender,
-    /// The bearer token of the admin routes.
+    /// The bearer token that is a key of all apps with the role `admin`.
     pub admin_token: SecretString,
+    /// The other keys.
+    pub keys: Keys,
     /// The base of every `notification_url`.
     pub public_url: Url,
     /// The default window of a platform.

@@ -40,9 +40,12 @@ pub enum Error {
     /// These fields are wrong.
     #[error("{}", list(.0))]
     Invalid(Vec<Field>),
-    /// The admin token is missing or wrong.
-    #[error("the admin token is missing or wrong; send `Authorization: Bearer <SETTLE_ADMIN_TOKEN>`")]
+    /// The key is missing, unknown, expired or revoked.
+    #[error("the key is missing or does not hold; send `Authorization: Bearer KEY`, a key or SETTLE_ADMIN_TOKEN")]
     Unauthorized,
+    /// The key may not do this.
+    #[error("{0}")]
+    Forbidden(String),
     /// The publishable key of a platform is missing or unknown.
     #[error(
         "the publishable key is missing or unknown; send `Authorization: Bearer pk_…`, the key of the app's platform"
@@ -111,7 +114,8 @@ impl Error {
     pub fn answer(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid", "The request is not valid"),
-            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "The admin token is needed"),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "A key is needed"),
+            Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden", "The key may not do this"),
             Self::PublishableKey => (StatusCode::UNAUTHORIZED, "publishable_key", "A publishable key is needed"),
             Self::LoginToken(_) => (StatusCode::FORBIDDEN, "login_token", "The login is not proved"),
             Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many", "Too many requests"),

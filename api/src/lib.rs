@@ -10,6 +10,7 @@ pub mod dispatch;
 pub mod edge;
 mod error;
 mod extract;
+pub mod keys;
 pub mod metrics;
 pub mod openapi;
 mod operation;

@@ -82,6 +82,10 @@ fn describe() {
         "settle_deliveries_given_up_total",
         "Deliveries that waited too long, by why: `no_login` after 30 days without an external id of the customer."
     );
+    describe_counter!(
+        "settle_api_refused_total",
+        "Refused requests of the API, by reason: `unknown`, `expired`, `revoked`, `slowed`, `role` or `app`."
+    );
     describe_counter!("settle_device_events_total", "Events that devices reported, by result.");
     describe_counter!("settle_claims_total", "New claims of receipts by devices, by result: stored or dropped.");
     describe_counter!("settle_device_deliveries_total", "Attempts to deliver events of devices, by outcome.");

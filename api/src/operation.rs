@@ -22,6 +22,8 @@ pub struct Operation {
     pub body: Option<Value>,
     /// The answers by status, without errors.
     pub answers: Map<String, Value>,
+    /// Whether the handler takes the caller, and limits what it does to the caller's app.
+    pub is_limited: bool,
 }
 
 /// The schemas that routes refer to.

@@ -1,19 +1,18 @@
-//! The whole service: its routes, the admin token, the body limit and the time limit of every request.
+//! The whole service: its routes, their keys, the body limit and the time limit of every request.
 
 use crate::devices;
 use crate::edge::Shared;
 use crate::error::Error;
+use crate::keys::guard::{Guard, authorize};
 use crate::openapi;
 use crate::routes::{Access, routes};
 use crate::stores::amazon::envelope::MAX_BODY_BYTES;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{Method, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::{Extension, Router};
-use secrecy::ExposeSecret;
 use std::time::Duration;
-use subtle::ConstantTimeEq;
 use tower_http::cors::{Any, CorsLayer};
 
 /// The body limit of a request: 2 MiB, what the largest message of a store needs. That of a device is lower.
@@ -35,11 +34,14 @@ pub fn router(edge: Shared) -> Router {
         match route.access {
             Access::Open => open = open.route(route.path, route.handler),
             Access::Device => device = device.route(route.path, route.handler),
-            Access::Admin => admin = admin.route(route.path, route.handler),
+            Access::Admin => {
+                let guard = Guard { edge: edge.clone(), least: route.least, scope: route.scope() };
+                admin = admin.route(route.path, route.handler.route_layer(from_fn_with_state(guard, authorize)));
+            }
         }
     }
     let others = open
-        .merge(admin.route_layer(from_fn_with_state(edge.clone(), authorize)))
+        .merge(admin)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
         .layer(from_fn(in_time));
@@ -81,18 +83,4 @@ async fn in_time(request: Request, next: Next) -> Result<Response, Error> {
 async fn in_short_time(request: Request, next: Next) -> Result<Response, Error> {
     let late = |_| Error::Unavailable("the request took too long; try again".to_owned());
     tokio::time::timeout(DEVICE_TIMEOUT, next.run(request)).await.map_err(late)
-}
-
-/// Requires the admin token as the bearer token.
-async fn authorize(State(edge): State<Shared>, request: Request, next: Next) -> Result<Response, Error> {
-    let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = shown.and_then(|text| text.split_once(' '));
-    let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
-    let expected = edge.admin_token.expose_secret().as_bytes();
-    // The comparison takes constant time for equal lengths; the length is no secret. An empty token never matches.
-    let same = token.is_some_and(|token| token.as_bytes().ct_eq(expected).into());
-    if !same || expected.is_empty() {
-        return Err(Error::Unauthorized);
-    }
-    Ok(next.run(request).await)
 }

@@ -1,14 +1,16 @@
 //! Every route of the service with its access, in one list.
 
 use crate::edge::Shared;
+use crate::keys::scope::Scope;
 use crate::operation::{Described, Operation, Schemas};
 use crate::resources::{
-    alarms, apps, audit, catalogue, customer_state, customers, deliveries, destinations, device_events, devices,
-    document, events, explain, feed, forgetting, health, import, metrics, notifications, platforms, purchases, rates,
-    redeliveries, sales, schema, stores, topics, transfers,
+    acts, alarms, apps, audit, catalogue, customer_state, customers, deliveries, destinations, device_events, devices,
+    document, events, explain, feed, forgetting, health, import, keys, metrics, notifications, platforms, purchases,
+    rates, redeliveries, sales, schema, stores, topics, transfers,
 };
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
+use storage::Role::{self, Admin, Metrics, Operator, Read, Support};
 
 /// Who may call a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +19,7 @@ pub enum Access {
     Open,
     /// The publishable key of a platform is required. Pages of any origin may call it.
     Device,
-    /// The admin token is required.
+    /// A key is required, with at least the role of the route, that reaches what it names.
     Admin,
 }
 
@@ -31,6 +33,8 @@ pub struct Route {
     pub summary: &'static str,
     /// Who may call it.
     pub access: Access,
+    /// The least role of a key that may call it, where one is required.
+    pub least: Role,
     /// Describes its parameters, body and answers.
     pub describe: fn(&mut Operation, &mut Schemas),
     /// Handles its requests.
@@ -42,6 +46,7 @@ pub struct Route {
 pub fn routes() -> Vec<Route> {
     let mut all = service_routes();
     all.extend(app_routes());
+    all.extend(key_routes());
     all.extend(destination_routes());
     all.extend(catalogue_routes());
     all.extend(platform_routes());
@@ -54,7 +59,7 @@ fn service_routes() -> Vec<Route> {
     vec![
         open("GET", "/livez", health::live).summary("Whether the process answers."),
         open("GET", "/readyz", health::ready).summary("200 while the inbox accepts; the engine's state in the body."),
-        open("GET", "/metrics", metrics::show).summary("Metrics in the Prometheus text format."),
+        key(Metrics, "GET", "/metrics", metrics::show).summary("Metrics in the Prometheus text format."),
         open("GET", "/openapi.json", document::show).summary("This document."),
         open("GET", "/openapi/device.json", document::device)
             .summary("The routes of this document that apps on devices call, and nothing else."),
@@ -78,56 +83,67 @@ fn service_routes() -> Vec<Route> {
 
 fn app_routes() -> Vec<Route> {
     vec![
-        admin("GET", "/v1/apps", apps::list).summary("All apps, the oldest first."),
-        admin("POST", "/v1/apps", apps::create).summary("Creates an app."),
-        admin("GET", "/v1/apps/{app_id}", apps::show).summary("One app."),
-        admin("PATCH", "/v1/apps/{app_id}", apps::update).summary("Renames an app."),
-        admin("DELETE", "/v1/apps/{app_id}", apps::delete).summary("Deletes an app; the ledger stays."),
-        admin("GET", "/v1/apps/{app_id}/platforms", platforms::list).summary("The app's platforms."),
-        admin("POST", "/v1/apps/{app_id}/platforms", platforms::create).summary("Connects the app to a store."),
-        admin("GET", "/v1/apps/{app_id}/destinations", destinations::list).summary("The app's destinations."),
-        admin("POST", "/v1/apps/{app_id}/destinations", destinations::create)
+        key(Read, "GET", "/v1/apps", apps::list).summary("All apps, the oldest first."),
+        key(Admin, "POST", "/v1/apps", apps::create).summary("Creates an app."),
+        key(Read, "GET", "/v1/apps/{app_id}", apps::show).summary("One app."),
+        key(Operator, "PATCH", "/v1/apps/{app_id}", apps::update).summary("Renames an app."),
+        key(Admin, "DELETE", "/v1/apps/{app_id}", apps::delete).summary("Deletes an app; the ledger stays."),
+        key(Read, "GET", "/v1/apps/{app_id}/platforms", platforms::list).summary("The app's platforms."),
+        key(Operator, "POST", "/v1/apps/{app_id}/platforms", platforms::create).summary("Connects the app to a store."),
+        key(Read, "GET", "/v1/apps/{app_id}/destinations", destinations::list).summary("The app's destinations."),
+        key(Operator, "POST", "/v1/apps/{app_id}/destinations", destinations::create)
             .summary("Creates a destination; the only answer with its secret."),
-        admin("GET", "/v1/apps/{app_id}/feed", feed::list).summary(
+        key(Read, "GET", "/v1/apps/{app_id}/feed", feed::list).summary(
             "Each purchase once, in the order of the keys: its revision, and the digest of its newest \
              state.",
         ),
     ]
 }
 
+fn key_routes() -> Vec<Route> {
+    vec![
+        key(Admin, "GET", "/v1/keys", keys::list)
+            .summary("The keys of the API, the oldest first, without their secrets."),
+        key(Admin, "POST", "/v1/keys", keys::create).summary("Makes a key; the only answer with it."),
+        key(Admin, "GET", "/v1/keys/{key_id}", keys::show).summary("One key, without its secret."),
+        key(Admin, "DELETE", "/v1/keys/{key_id}", keys::revoke)
+            .summary("Revokes a key: it opens nothing from now on. Its row stays, for acts name it."),
+    ]
+}
+
 fn destination_routes() -> Vec<Route> {
     vec![
-        admin("GET", "/v1/destinations/{destination_id}", destinations::show)
+        key(Read, "GET", "/v1/destinations/{destination_id}", destinations::show)
             .summary("One destination with its health and what is owed to it."),
-        admin("PATCH", "/v1/destinations/{destination_id}", destinations::update)
+        key(Operator, "PATCH", "/v1/destinations/{destination_id}", destinations::update)
             .summary("Changes the given fields. A secret that this adds is shown only here."),
-        admin("DELETE", "/v1/destinations/{destination_id}", destinations::delete)
+        key(Operator, "DELETE", "/v1/destinations/{destination_id}", destinations::delete)
             .summary("Deletes a destination; the ledger stays."),
-        admin("POST", "/v1/destinations/{destination_id}/rotate-secret", destinations::rotate).summary(
+        key(Operator, "POST", "/v1/destinations/{destination_id}/rotate-secret", destinations::rotate).summary(
             "Replaces what requests are signed with; the only answer with the new secret. 422 when its \
              kind signs nothing.",
         ),
-        admin("POST", "/v1/destinations/{destination_id}/test", destinations::test).summary(
+        key(Support, "POST", "/v1/destinations/{destination_id}/test", destinations::test).summary(
             "Sends one request that carries no event. 200 whether it works or not; 409 when something \
              is missing for it, and nothing is sent.",
         ),
-        admin("POST", "/v1/destinations/{destination_id}/enable", destinations::enable)
+        key(Operator, "POST", "/v1/destinations/{destination_id}/enable", destinations::enable)
             .summary("Sends again, by a signal to its workflow. 409 for `newest_only` when it is enabled."),
-        admin("POST", "/v1/destinations/{destination_id}/disable", destinations::disable)
+        key(Operator, "POST", "/v1/destinations/{destination_id}/disable", destinations::disable)
             .summary("Sends nothing any more, by a signal to its workflow; what is owed stays owed."),
-        admin("POST", "/v1/destinations/{destination_id}/probe", destinations::probe)
+        key(Support, "POST", "/v1/destinations/{destination_id}/probe", destinations::probe)
             .summary("Tests now whether it answers again, by a signal to its workflow. 409 when it is disabled."),
-        admin("POST", "/v1/destinations/{destination_id}/retry", destinations::retry).summary(
+        key(Support, "POST", "/v1/destinations/{destination_id}/retry", destinations::retry).summary(
             "Sends what is owed now: back-offs and a pause end, and an open breaker is tried. 409 when it is disabled.",
         ),
-        admin("POST", "/v1/destinations/{destination_id}/redeliver", destinations::redeliver)
+        key(Support, "POST", "/v1/destinations/{destination_id}/redeliver", destinations::redeliver)
             .summary("Sends again what failed for good, by a signal to its workflow."),
-        admin("POST", "/v1/destinations/{destination_id}/snapshot", destinations::snapshot).summary(
+        key(Operator, "POST", "/v1/destinations/{destination_id}/snapshot", destinations::snapshot).summary(
             "Owes the newest state of a page of purchases, each that was never owed, and the profiles \
              of their users that it lacks; 422 when purchase.updated is not chosen and no profiles are \
              kept.",
         ),
-        admin("POST", "/v1/destinations/{destination_id}/replay", destinations::replay).summary(
+        key(Operator, "POST", "/v1/destinations/{destination_id}/replay", destinations::replay).summary(
             "Owes the newest state of a page of purchases: those that the destination is behind with, \
              all, or those that are named; 422 when purchase.updated is not chosen.",
         ),
@@ -136,52 +152,52 @@ fn destination_routes() -> Vec<Route> {
 
 fn catalogue_routes() -> Vec<Route> {
     vec![
-        admin("GET", "/v1/apps/{app_id}/customers", customers::show)
+        key(Read, "GET", "/v1/apps/{app_id}/customers", customers::show)
             .summary("One customer, by exactly one of the three."),
-        admin("PUT", "/v1/apps/{app_id}/customers", customers::name).summary(
+        key(Support, "PUT", "/v1/apps/{app_id}/customers", customers::name).summary(
             "Names a customer of the store, or a receipt's owner, by the customer's own id; 409 when \
              they have another name.",
         ),
-        admin("POST", "/v1/apps/{app_id}/customers/move", transfers::move_customer).summary(
+        key(Support, "POST", "/v1/apps/{app_id}/customers/move", transfers::move_customer).summary(
             "Moves a customer with all purchases to the user with another external id; 409 when they belong to that \
              user already.",
         ),
-        admin("GET", "/v1/transfers", transfers::list)
+        key(Read, "GET", "/v1/transfers", transfers::list)
             .summary("The newest hundred transfers from and to a user, the newest first."),
-        admin("GET", "/v1/transfers/{transfer_id}", transfers::show).summary("One transfer."),
-        admin("POST", "/v1/transfers/{transfer_id}/undo", transfers::undo).summary(
+        key(Read, "GET", "/v1/transfers/{transfer_id}", transfers::show).summary("One transfer."),
+        key(Support, "POST", "/v1/transfers/{transfer_id}/undo", transfers::undo).summary(
             "Gives the purchases of a transfer back, by another one; 409 when that was done, or when a customer has moved \
              on since.",
         ),
-        admin("GET", "/v1/apps/{app_id}/customers/state", customer_state::show)
+        key(Read, "GET", "/v1/apps/{app_id}/customers/state", customer_state::show)
             .summary("What a customer may use now; with `at`, what was known and announced of them at that time."),
-        admin("POST", "/v1/apps/{app_id}/customers/forget", forgetting::forget).summary(
+        key(Admin, "POST", "/v1/apps/{app_id}/customers/forget", forgetting::forget).summary(
             "Forgets a customer: the names are removed, the ledger stays, destinations are asked to delete the user.",
         ),
-        admin("GET", "/v1/apps/{app_id}/customers/forget/{forgetting_id}", forgetting::show)
+        key(Read, "GET", "/v1/apps/{app_id}/customers/forget/{forgetting_id}", forgetting::show)
             .summary("The report of what was done to forget a customer."),
-        admin("GET", "/v1/apps/{app_id}/entitlements", catalogue::entitlements)
+        key(Read, "GET", "/v1/apps/{app_id}/entitlements", catalogue::entitlements)
             .summary("The app's entitlements, by reference id."),
-        admin("GET", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::entitlement).summary("One entitlement."),
-        admin("PUT", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::set_entitlement)
+        key(Read, "GET", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::entitlement).summary("One entitlement."),
+        key(Operator, "PUT", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::set_entitlement)
             .summary("Adds an entitlement, or renames it."),
-        admin("DELETE", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::delete_entitlement)
+        key(Operator, "DELETE", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::delete_entitlement)
             .summary("Deletes an entitlement, and removes it from all products."),
-        admin("GET", "/v1/apps/{app_id}/products", catalogue::products).summary("The app's products, by SKU."),
-        admin("GET", "/v1/apps/{app_id}/products/{sku}", catalogue::shown_product).summary("One product."),
-        admin("PUT", "/v1/apps/{app_id}/products/{sku}", catalogue::set_product)
+        key(Read, "GET", "/v1/apps/{app_id}/products", catalogue::products).summary("The app's products, by SKU."),
+        key(Read, "GET", "/v1/apps/{app_id}/products/{sku}", catalogue::shown_product).summary("One product."),
+        key(Operator, "PUT", "/v1/apps/{app_id}/products/{sku}", catalogue::set_product)
             .summary("Adds a product, or replaces it."),
-        admin("DELETE", "/v1/apps/{app_id}/products/{sku}", catalogue::delete_product).summary("Deletes a product."),
-        admin("GET", "/v1/apps/{app_id}/catalogue", catalogue::show)
+        key(Operator, "DELETE", "/v1/apps/{app_id}/products/{sku}", catalogue::delete_product).summary("Deletes a product."),
+        key(Read, "GET", "/v1/apps/{app_id}/catalogue", catalogue::show)
             .summary("All entitlements and products, as PUT takes them."),
-        admin("PUT", "/v1/apps/{app_id}/catalogue", catalogue::replace)
+        key(Operator, "PUT", "/v1/apps/{app_id}/catalogue", catalogue::replace)
             .summary("Replaces all entitlements and products; ids stay the same for the same reference ids."),
-        admin("GET", "/v1/apps/{app_id}/catalogue/unmapped", catalogue::unmapped)
+        key(Read, "GET", "/v1/apps/{app_id}/catalogue/unmapped", catalogue::unmapped)
             .summary("SKUs that were bought and are not in the catalogue, the most bought first."),
-        admin("GET", "/v1/apps/{app_id}/rates", rates::list).summary("The rates of a currency, the oldest day first."),
-        admin("PUT", "/v1/apps/{app_id}/rates", rates::put)
+        key(Read, "GET", "/v1/apps/{app_id}/rates", rates::list).summary("The rates of a currency, the oldest day first."),
+        key(Operator, "PUT", "/v1/apps/{app_id}/rates", rates::put)
             .summary("Adds rates of exchange, in the place of those of the same day and currency."),
-        admin("POST", "/v1/apps/{app_id}/sales", sales::import).summary(
+        key(Operator, "POST", "/v1/apps/{app_id}/sales", sales::import).summary(
             "Imports a store's sales report, or a part of it with the header line: all \
              or nothing.",
         ),
@@ -190,92 +206,102 @@ fn catalogue_routes() -> Vec<Route> {
 
 fn platform_routes() -> Vec<Route> {
     vec![
-        admin("GET", "/v1/platforms/{platform_id}", platforms::show).summary("One platform."),
-        admin("PATCH", "/v1/platforms/{platform_id}", platforms::update).summary("Changes the given fields."),
-        admin("DELETE", "/v1/platforms/{platform_id}", platforms::delete)
+        key(Read, "GET", "/v1/platforms/{platform_id}", platforms::show).summary("One platform."),
+        key(Operator, "PATCH", "/v1/platforms/{platform_id}", platforms::update).summary("Changes the given fields."),
+        key(Operator, "DELETE", "/v1/platforms/{platform_id}", platforms::delete)
             .summary("Deletes a platform; its notification URL ends within a second, the ledger stays."),
-        admin("POST", "/v1/platforms/{platform_id}/rotate-ingress-key", platforms::rotate)
+        key(Operator, "POST", "/v1/platforms/{platform_id}/rotate-ingress-key", platforms::rotate)
             .summary("A new notification URL; the old one ends within a second."),
-        admin("POST", "/v1/platforms/{platform_id}/rotate-publishable-key", platforms::rotate_publishable)
+        key(Operator, "POST", "/v1/platforms/{platform_id}/rotate-publishable-key", platforms::rotate_publishable)
             .summary("A new key for devices; the old one ends at once, in every copy of the app that has it."),
-        admin("POST", "/v1/platforms/{platform_id}/login-secret", platforms::set_login_secret).summary(
+        key(Operator, "POST", "/v1/platforms/{platform_id}/login-secret", platforms::set_login_secret).summary(
             "Logins on devices need a token of the app's own server from now on; the only answer with the secret that \
              signs it.",
         ),
-        admin("DELETE", "/v1/platforms/{platform_id}/login-secret", platforms::remove_login_secret)
+        key(Operator, "DELETE", "/v1/platforms/{platform_id}/login-secret", platforms::remove_login_secret)
             .summary("Logins on devices need no token any more."),
-        admin("POST", "/v1/platforms/{platform_id}/retry-parked", platforms::retry_parked)
+        key(Support, "POST", "/v1/platforms/{platform_id}/retry-parked", platforms::retry_parked)
             .summary("Verifies again the purchases that the store did not know, or that belong to another customer."),
-        admin("GET", "/v1/platforms/{platform_id}/import", import::show)
+        key(Read, "GET", "/v1/platforms/{platform_id}/import", import::show)
             .summary("The number of adopted purchases that wait, and of the others by outcome."),
-        admin("POST", "/v1/platforms/{platform_id}/import", import::start)
+        key(Operator, "POST", "/v1/platforms/{platform_id}/import", import::start)
             .summary("Adopts purchases from before the platform was connected; known ones are not changed."),
-        admin("GET", "/v1/platforms/{platform_id}/topics", topics::list)
+        key(Read, "GET", "/v1/platforms/{platform_id}/topics", topics::list)
             .summary("The topics that may send or wait for approval."),
-        admin("POST", "/v1/platforms/{platform_id}/topics/{topic_id}/approve", topics::approve).summary(
+        key(Operator, "POST", "/v1/platforms/{platform_id}/topics/{topic_id}/approve", topics::approve).summary(
             "Confirms the subscription and releases what waited; 409 when the topic is not pending (any \
              more).",
         ),
-        admin("POST", "/v1/platforms/{platform_id}/topics/{topic_id}/reject", topics::reject)
+        key(Operator, "POST", "/v1/platforms/{platform_id}/topics/{topic_id}/reject", topics::reject)
             .summary("Refuses the topic and what waited; 409 when it is rejected already, or was decided meanwhile."),
     ]
 }
 
 fn ledger_routes() -> Vec<Route> {
     vec![
-        admin("GET", "/v1/purchases", purchases::list).summary("Purchases, the last settled first."),
-        admin("GET", "/v1/purchases/{collapse_key}", purchases::show)
+        key(Read, "GET", "/v1/purchases", purchases::list).summary("Purchases, the last settled first."),
+        key(Read, "GET", "/v1/purchases/{collapse_key}", purchases::show)
             .summary("One purchase, its lanes and its open run."),
-        admin("GET", "/v1/purchases/{collapse_key}/notifications", purchases::notifications)
+        key(Read, "GET", "/v1/purchases/{collapse_key}/notifications", purchases::notifications)
             .summary("Its notifications, the newest first."),
-        admin("POST", "/v1/purchases/{collapse_key}/flush", purchases::flush)
+        key(Support, "POST", "/v1/purchases/{collapse_key}/flush", purchases::flush)
             .summary("Settles now; never through a hold."),
-        admin("POST", "/v1/purchases/{collapse_key}/hold", purchases::hold)
+        key(Support, "POST", "/v1/purchases/{collapse_key}/hold", purchases::hold)
             .summary("Stops settling for a while; deliveries go on."),
-        admin("POST", "/v1/purchases/{collapse_key}/release", purchases::release).summary("Ends a hold."),
-        admin("POST", "/v1/purchases/{collapse_key}/discard", purchases::discard)
+        key(Support, "POST", "/v1/purchases/{collapse_key}/release", purchases::release).summary("Ends a hold."),
+        key(Operator, "POST", "/v1/purchases/{collapse_key}/discard", purchases::discard)
             .summary("Ends the notifications accepted until now without recording them."),
-        admin("POST", "/v1/purchases/{collapse_key}/redeliver", purchases::redeliver)
+        key(Support, "POST", "/v1/purchases/{collapse_key}/redeliver", purchases::redeliver)
             .summary("Sends the newest state again."),
-        admin("GET", "/v1/notifications", notifications::list).summary("Notifications, the newest first."),
-        admin("GET", "/v1/notifications/{message_id}", notifications::show).summary("The outcome of a message."),
-        admin("GET", "/v1/alarms", alarms::list)
+        key(Read, "GET", "/v1/notifications", notifications::list).summary("Notifications, the newest first."),
+        key(Read, "GET", "/v1/notifications/{message_id}", notifications::show).summary("The outcome of a message."),
+        key(Read, "GET", "/v1/alarms", alarms::list)
             .summary("Alarms, which need a person's attention, the last raised first; repetitions are counted."),
-        admin("GET", "/v1/events", events::list).summary("Events, the newest first."),
-        admin("GET", "/v1/events/{event_id}", events::show).summary("One event with its body."),
-        admin("GET", "/v1/deliveries", deliveries::list).summary("Deliveries, the newest first."),
-        admin("GET", "/v1/deliveries/{delivery_id}", deliveries::show).summary("One delivery."),
-        admin("GET", "/v1/deliveries/{delivery_id}/attempts", deliveries::attempts)
+        key(Read, "GET", "/v1/events", events::list).summary("Events, the newest first."),
+        key(Read, "GET", "/v1/events/{event_id}", events::show).summary("One event with its body."),
+        key(Read, "GET", "/v1/deliveries", deliveries::list).summary("Deliveries, the newest first."),
+        key(Read, "GET", "/v1/deliveries/{delivery_id}", deliveries::show).summary("One delivery."),
+        key(Read, "GET", "/v1/deliveries/{delivery_id}/attempts", deliveries::attempts)
             .summary("Its attempts, the oldest first."),
-        admin("GET", "/v1/device-events", device_events::list)
+        key(Read, "GET", "/v1/device-events", device_events::list)
             .summary("Events that devices reported, the newest first, with what destinations are owed of each."),
-        admin("GET", "/v1/device-events/{event_id}", device_events::show)
+        key(Read, "GET", "/v1/device-events/{event_id}", device_events::show)
             .summary("One event that a device reported, with its body."),
     ]
 }
 
 fn accounting_routes() -> Vec<Route> {
     vec![
-        admin("GET", "/v1/explain/notifications/{message_id}", explain::notification)
+        key(Read, "GET", "/v1/explain/notifications/{message_id}", explain::notification)
             .summary("The outcome of a message and the events that followed, as sentences and as data."),
-        admin("GET", "/v1/explain/purchases/{collapse_key}", explain::purchase)
+        key(Read, "GET", "/v1/explain/purchases/{collapse_key}", explain::purchase)
             .summary("The notifications of a purchase, the events that followed, and their deliveries."),
-        admin("GET", "/v1/explain/events/{event_id}", explain::event)
+        key(Read, "GET", "/v1/explain/events/{event_id}", explain::event)
             .summary("What caused an event, which destinations received it, which did not, and why."),
-        admin("GET", "/v1/explain/destinations/{destination_id}", explain::destination)
+        key(Read, "GET", "/v1/explain/destinations/{destination_id}", explain::destination)
             .summary("The results of requests to a destination, what is owed to it and what is dead."),
-        admin("GET", "/v1/audit", audit::show)
+        key(Read, "GET", "/v1/acts", acts::list)
+            .summary("What persons, keys and scripts changed, the newest first."),
+        key(Read, "GET", "/v1/audit", audit::show)
             .summary("Whether the tables agree with each other: as many rows as some seconds allow, or `limit` rows of one table."),
-        admin("GET", "/v1/audit/revenue", audit::revenue).summary(
+        key(Read, "GET", "/v1/audit/revenue", audit::revenue).summary(
             "The money that was sent to each integration that counts, compared with the ledger, of the next \
              purchases.",
         ),
-        admin("POST", "/v1/redeliveries", redeliveries::create)
+        key(Support, "POST", "/v1/redeliveries", redeliveries::create)
             .summary("Owes a page of the selected events again; of a purchase always the newest state."),
     ]
 }
 
 impl Route {
+    /// What it reaches: things of one app, or of all.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        let mut operation = Operation::default();
+        (self.describe)(&mut operation, &mut Schemas::default());
+        Scope::of(self.path, operation.is_limited)
+    }
+
     fn summary(self, summary: &'static str) -> Self {
         Self { summary, ..self }
     }
@@ -286,7 +312,7 @@ where
     H: Handler<T, Shared> + Described<Parts>,
     T: 'static,
 {
-    Route { access: Access::Open, ..admin(method, path, handler) }
+    Route { access: Access::Open, ..key(Admin, method, path, handler) }
 }
 
 fn device<H, T, Parts>(method: &'static str, path: &'static str, handler: H) -> Route
@@ -294,10 +320,10 @@ where
     H: Handler<T, Shared> + Described<Parts>,
     T: 'static,
 {
-    Route { access: Access::Device, ..admin(method, path, handler) }
+    Route { access: Access::Device, ..key(Admin, method, path, handler) }
 }
 
-fn admin<H, T, Parts>(method: &'static str, path: &'static str, handler: H) -> Route
+fn key<H, T, Parts>(least: Role, method: &'static str, path: &'static str, handler: H) -> Route
 where
     H: Handler<T, Shared> + Described<Parts>,
     T: 'static,
@@ -309,5 +335,5 @@ where
         "PUT" => put(handler),
         _ => get(handler),
     };
-    Route { method, path, summary: "", access: Access::Admin, describe: H::describe, handler }
+    Route { method, path, summary: "", access: Access::Admin, least, describe: H::describe, handler }
 }

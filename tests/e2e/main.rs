@@ -19,6 +19,7 @@ macro_rules! for_both_windows {
     };
 }
 
+mod acts;
 mod admin;
 mod amplitude;
 mod burst;

@@ -49,7 +49,11 @@ impl Desk {
         let address = self.url.trim_start_matches("http://");
         let mut http = TcpStream::connect(address).expect("the service");
         let mut page = String::new();
-        http.write_all(b"GET /metrics HTTP/1.1\r\nhost: settle\r\nconnection: close\r\n\r\n").expect("a request");
+        let token = std::fs::read_to_string(self.folder.path().join("data/admin-token")).expect("the admin token");
+        let token = token.trim();
+        let head =
+            format!("GET /metrics HTTP/1.1\r\nhost: settle\r\nauthorization: Bearer {token}\r\nconnection: close");
+        http.write_all(format!("{head}\r\n\r\n").as_bytes()).expect("a request");
         http.read_to_string(&mut page).expect("an answer");
         page.lines().find(|line| line.starts_with(name)).map(str::to_owned)
     }

@@ -19,6 +19,9 @@ pub struct Settle {
     pub collapse_key: CollapseKey,
     /// What may be settled.
     pub start: SettlingStart,
+    /// Who requested to settle now, and why; absent if nobody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flushed_by: Option<Admin>,
 }
 
 /// Output of `settle`.
@@ -104,6 +107,9 @@ pub struct Redeliver {
     /// Idempotency key: runs of the activity with the same key redeliver only once. Without a key, each run redelivers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub once: Option<String>,
+    /// Who requested it, and why.
+    #[serde(default)]
+    pub admin: Admin,
 }
 
 /// Input of `supervise`: probes a destination's open breaker and delivers what it is owed.

@@ -21,10 +21,12 @@ pub use admin::customers::{Customer, CustomerKey, CustomerNames, Owner};
 pub use admin::forgetting::{
     DeletionRequest, DeletionState, DeletionStatus, Forget, Forgetting, ForgettingStage, RequestOutcome,
 };
+pub use admin::keys::{ApiKey, HashedKey, NewKey, Role, key_hash};
 pub use admin::platforms::{NewPlatform, Platform, PlatformPatch};
 pub use admin::rates::Rate;
 pub use admin::sales::{Difference, ImportedSales, NewSale, Unmatched};
 pub use admin::transfers::CustomerMove;
+pub use db::act::Actor;
 pub use db::config::{Config, Database, Installation, Key};
 pub use db::error::{Cause, Error, chain};
 pub use db::fault;
@@ -66,6 +68,7 @@ pub use redelivery::backfill::BackfillPage;
 pub use redelivery::page::{Owing, Redelivered};
 pub use redelivery::runs::RunMode;
 pub use redelivery::verdict::Skipped;
+pub use reports::acts::{ActFilter, ActView};
 pub use reports::audit::{Audited, RuleFindings, rules};
 pub use reports::customer::{
     Announcement, AnnouncementStatus, CustomerName, CustomerStanding, DeviceAccess, MoveSince, Past,
@@ -83,6 +86,7 @@ pub use reports::figures::{DestinationHealth, Figures, Forgotten};
 pub use reports::listing::{EventFilter, EventView, PurchaseFilter, PurchaseView, Standing};
 pub use reports::notifications::{NotificationView, WaitingFor};
 pub use reports::revenue::{Differs, Integration, RevenueAudit, RevenueFilter, RevenueLine};
+pub use reports::scope::Subject;
 pub use settings::destinations::{
     Destination, DestinationPatch, Filter, FilterPatch, Limits, LimitsPatch, NewDestination, Traits,
 };

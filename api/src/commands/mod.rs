@@ -3,6 +3,7 @@
 //! This file only parses and dispatches. This folder is the composition root: the only place where the HTTP edge and
 //! the activities are connected.
 
+mod acts;
 mod alarm;
 mod amazon;
 mod app;
@@ -23,6 +24,7 @@ mod feed;
 mod help;
 mod history;
 mod import;
+mod key;
 mod layout;
 mod listen;
 mod migrate;
@@ -104,6 +106,8 @@ enum Command {
     Delivery(Admin<delivery::Verb>),
     Device(Admin<device::Verb>),
     Alarm(Admin<alarm::Verb>),
+    Key(Admin<key::Verb>),
+    Acts(acts::Options),
     Status(status::Options),
     Explain(explain::Options),
     Redeliver(redeliver::Options),
@@ -182,6 +186,8 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Device(admin) => admin.run(device::device).await,
         Command::Status(options) => status::status(options).await,
         Command::Alarm(admin) => admin.run(alarm::alarm).await,
+        Command::Key(admin) => admin.run(key::key).await,
+        Command::Acts(options) => acts::acts(options).await,
         Command::Explain(options) => explain::explain(options).await,
         Command::Redeliver(options) => redeliver::redeliver(options).await,
         Command::Feed(options) => feed::feed(options).await,

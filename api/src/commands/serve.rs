@@ -7,6 +7,7 @@ use crate::config::{self, Config, environment};
 use crate::devices::Devices;
 use crate::dispatch::{Dispatch, Engine, EngineError};
 use crate::edge::{Edge, Sender};
+use crate::keys::{Keys, Refusals};
 use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon};
 use crate::{auditing, router, telemetry};
@@ -132,6 +133,7 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Re
         allowed: allowed(config),
         send: sender(config),
         admin_token,
+        keys: Keys::new(Refusals::default()),
         public_url: config.http.public_url.clone(),
         default_window: config.window,
         metrics,

@@ -4,7 +4,8 @@ use crate::extract::formats;
 use serde_json::{Map, Value, json};
 
 /// Examples of text fields that have no format, by the name of the field.
-const TEXTS: [(&str, &str); 19] = [
+const TEXTS: [(&str, &str); 23] = [
+    ("actor", "anna (help desk)"),
     ("app_user_id", "l3HL7XppEMhrOGDnur9-ulvqomrSg6qyODKmah76lJU="),
     ("arn", "arn:aws:sns:us-east-1:123456789012:purchases"),
     ("class", "success"),
@@ -14,15 +15,18 @@ const TEXTS: [(&str, &str); 19] = [
     ("events", "purchase.updated"),
     ("external_id", "anna@example.com"),
     ("inbox", "ok"),
+    ("key", "sk_6b275a670bbb4f3a99b96600bf711993_0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0"),
     ("message_id", "d3b7f0a2-2f3e-5c1b-9b1e-6f6a2d6f2c11"),
     ("month", "2026-11"),
     ("name", "reader"),
+    ("operation", "destination.update"),
     ("package_name", "com.example.reader"),
     ("receipt_id", "q1YqVbJSyjH28DGPKChw9c0o8nd3ySststQtzSkrzM8tCk43K6z0d_HOTcwwN8vxCrVqoFYMzTGG6w"),
     ("signal", "flush"),
     ("sku", "com.example.reader.month"),
     ("state", "active"),
     ("status", "delivered"),
+    ("subject", "6b275a67-0bbb-4f3a-99b9-6600bf711993"),
     ("type", "purchase.updated"),
 ];
 

@@ -59,11 +59,13 @@ pub fn document() -> Value {
                 unless a field has other limits; unknown fields are refused, and null is the same as absent where it means \
                 nothing else.",
         },
-        "security": [{ "admin": [] }],
+        "security": [{ "key": [] }],
         "paths": paths,
         "components": {
             "securitySchemes": {
-                "admin": { "type": "http", "scheme": "bearer", "description": "SETTLE_ADMIN_TOKEN" },
+                "key": { "type": "http", "scheme": "bearer", "description": "A key of the API, or SETTLE_ADMIN_TOKEN, \
+                    which is one of all apps with the role `admin`. Each operation names the least role in `x-least-role`; \
+                    each role may do what those before it may: metrics, read, support, operator, admin." },
                 "device": { "type": "http", "scheme": "bearer", "description": "The publishable key of a platform." },
             },
             "responses": {
@@ -90,7 +92,7 @@ fn shown_operation(route: &Route, operation: Operation, definitions: &Map<String
     match route.access {
         Access::Open => shown["security"] = json!([]),
         Access::Device => shown["security"] = json!([{ "device": [] }]),
-        Access::Admin => {}
+        Access::Admin => shown["x-least-role"] = json!(route.least),
     }
     let names = route.path.split(['{', '}']).skip(1).step_by(2);
     let path = names.zip(operation.path);
@@ -109,7 +111,12 @@ fn shown_operation(route: &Route, operation: Operation, definitions: &Map<String
             content["example"] = Examples::new(definitions).of(&content["schema"], "");
         }
     }
-    answers.insert("default".to_owned(), json!({ "$ref": "#/components/responses/Problem" }));
+    let problem = json!({ "$ref": "#/components/responses/Problem" });
+    if route.access == Access::Admin {
+        // Without a key that holds; with one that may not; after too many wrong ones.
+        answers.extend(["401", "403", "429"].map(|status| (status.to_owned(), problem.clone())));
+    }
+    answers.insert("default".to_owned(), problem);
     shown["responses"] = Value::Object(answers);
     shown
 }

@@ -4,6 +4,7 @@ use crate::answer::{Created, NoContent};
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Body, Id, PageQuery, Query, Stored};
+use crate::keys::{Acting, Caller};
 use axum::Json;
 use axum::extract::State;
 use domain::AppId;
@@ -28,13 +29,20 @@ pub struct AppPatch {
 }
 
 /// `POST /v1/apps`
-pub async fn create(State(edge): State<Shared>, Body(new): Body<NewApp>) -> Result<Created<App>, Error> {
+pub async fn create(edge: Acting, Body(new): Body<NewApp>) -> Result<Created<App>, Error> {
     Ok(Created(edge.store.new_app(&new.name).await?))
 }
 
 /// `GET /v1/apps`
-pub async fn list(State(edge): State<Shared>, Query(query): Query<PageQuery>) -> Result<Json<Paged<App>>, Error> {
-    Ok(Json(edge.store.apps(query.page()).await?))
+pub async fn list(
+    State(edge): State<Shared>,
+    caller: Caller,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Paged<App>>, Error> {
+    Ok(Json(match caller.app {
+        None => edge.store.apps(query.page()).await?,
+        Some(own) => Paged { items: vec![edge.store.app(own).await?], next_cursor: None },
+    }))
 }
 
 /// `GET /v1/apps/{app_id}`
@@ -43,11 +51,7 @@ pub async fn show(Stored(app): Stored<App>) -> Result<Json<App>, Error> {
 }
 
 /// `PATCH /v1/apps/{app_id}`
-pub async fn update(
-    State(edge): State<Shared>,
-    Stored(app): Stored<App>,
-    Body(patch): Body<AppPatch>,
-) -> Result<Json<App>, Error> {
+pub async fn update(edge: Acting, Stored(app): Stored<App>, Body(patch): Body<AppPatch>) -> Result<Json<App>, Error> {
     Ok(Json(match patch.name {
         Some(name) => edge.store.rename_app(app.id, &name).await?,
         None => app,
@@ -55,7 +59,7 @@ pub async fn update(
 }
 
 /// `DELETE /v1/apps/{app_id}`
-pub async fn delete(State(edge): State<Shared>, Id(id): Id<AppId>) -> Result<NoContent, Error> {
+pub async fn delete(edge: Acting, Id(id): Id<AppId>) -> Result<NoContent, Error> {
     edge.store.delete_app(id).await?;
     Ok(NoContent)
 }

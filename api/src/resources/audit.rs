@@ -5,6 +5,7 @@ use crate::auditing::Findings;
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::Query;
+use crate::keys::Caller;
 use axum::Json;
 use axum::extract::State;
 use schemars::JsonSchema;
@@ -64,10 +65,9 @@ pub async fn show(State(edge): State<Shared>, Query(query): Query<AuditQuery>) -
 /// integration that counts, and names the reason of each difference. `next_cursor` continues.
 pub async fn revenue(
     State(edge): State<Shared>,
-    Query(query): Query<Listed<RevenueFilter>>,
+    caller: Caller,
+    Query(Listed { mut filter, page }): Query<Listed<RevenueFilter>>,
 ) -> Result<Json<RevenueAudit>, Error> {
-    if let Some(app) = query.filter.app_id {
-        edge.store.app(app).await?;
-    }
-    Ok(Json(edge.store.audit_revenue(query.filter, query.page.page()).await?))
+    filter.app_id = caller.app(&edge, filter.app_id).await?;
+    Ok(Json(edge.store.audit_revenue(filter, page.page()).await?))
 }

@@ -3,6 +3,7 @@
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Draft, Query, Stored};
+use crate::keys::Acting;
 use axum::Json;
 use axum::extract::State;
 use domain::UserId;
@@ -102,7 +103,7 @@ impl From<storage::Customer> for Customer {
 /// `PUT /v1/apps/{app_id}/customers`: sets the app's own id of a user, who is found by the store's id or by a receipt.
 /// A repetition changes nothing and gets the same answer.
 pub async fn name(
-    State(edge): State<Shared>,
+    edge: Acting,
     Stored(app): Stored<App>,
     mut draft: Draft<NamedCustomer>,
 ) -> Result<Json<Customer>, Error> {

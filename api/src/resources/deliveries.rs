@@ -4,6 +4,7 @@ use super::query::Listed;
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Id, Query};
+use crate::keys::Caller;
 use axum::Json;
 use axum::extract::State;
 use domain::DeliveryId;
@@ -12,9 +13,11 @@ use storage::{AttemptView, DeliveryFilter, DeliveryView, Paged};
 /// `GET /v1/deliveries`, the newest first.
 pub async fn list(
     State(edge): State<Shared>,
-    Query(query): Query<Listed<DeliveryFilter>>,
+    caller: Caller,
+    Query(Listed { mut filter, page }): Query<Listed<DeliveryFilter>>,
 ) -> Result<Json<Paged<DeliveryView>>, Error> {
-    Ok(Json(edge.store.deliveries(query.filter, query.page.page()).await?))
+    filter.app_id = caller.app(&edge, filter.app_id).await?;
+    Ok(Json(edge.store.deliveries(filter, page.page()).await?))
 }
 
 /// `GET /v1/deliveries/{delivery_id}`

@@ -4,6 +4,7 @@ use super::query::Listed;
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Id, Query};
+use crate::keys::Caller;
 use axum::Json;
 use axum::extract::State;
 use domain::EventId;
@@ -12,9 +13,11 @@ use storage::{DeviceEventFilter, DeviceEventFull, DeviceEventView, Paged};
 /// `GET /v1/device-events`, the newest first.
 pub async fn list(
     State(edge): State<Shared>,
-    Query(query): Query<Listed<DeviceEventFilter>>,
+    caller: Caller,
+    Query(Listed { mut filter, page }): Query<Listed<DeviceEventFilter>>,
 ) -> Result<Json<Paged<DeviceEventView>>, Error> {
-    Ok(Json(edge.store.device_events(query.filter, query.page.page()).await?))
+    filter.app_id = caller.app(&edge, filter.app_id).await?;
+    Ok(Json(edge.store.device_events(filter, page.page()).await?))
 }
 
 /// `GET /v1/device-events/{event_id}`

@@ -4,6 +4,7 @@ use super::query::Listed;
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Id, Query};
+use crate::keys::Caller;
 use axum::Json;
 use axum::extract::State;
 use domain::EventId;
@@ -12,9 +13,11 @@ use storage::{EventFilter, EventView, Paged};
 /// `GET /v1/events`, the newest first.
 pub async fn list(
     State(edge): State<Shared>,
-    Query(query): Query<Listed<EventFilter>>,
+    caller: Caller,
+    Query(Listed { mut filter, page }): Query<Listed<EventFilter>>,
 ) -> Result<Json<Paged<EventView>>, Error> {
-    Ok(Json(edge.store.events(query.filter, query.page.page()).await?))
+    filter.app_id = caller.app(&edge, filter.app_id).await?;
+    Ok(Json(edge.store.events(filter, page.page()).await?))
 }
 
 /// `GET /v1/events/{event_id}`

@@ -4,6 +4,7 @@ use crate::answer::Accepted;
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Draft, Ids, Stored};
+use crate::keys::Acting;
 use axum::Json;
 use axum::extract::State;
 use domain::{AppId, UserId};
@@ -43,7 +44,7 @@ pub struct ForgottenCustomer {
 /// is stored elsewhere is removed meanwhile, at the latest by the sweeps. A repeated request gets the report of the
 /// first one.
 pub async fn forget(
-    State(edge): State<Shared>,
+    edge: Acting,
     Stored(app): Stored<App>,
     mut draft: Draft<ForgottenCustomer>,
 ) -> Result<Accepted<Forgetting>, Error> {
@@ -58,6 +59,7 @@ pub async fn forget(
     }
     let ForgottenCustomer { by, reason, .. } = draft.finish()?;
     let Some(name) = first else { return Err(Error::Internal) };
+    let edge = edge.named(Some(by.clone()), Some(reason.clone()));
     let begun = edge.store.forget_customer(Forget { app: app.id, name, by, reason }).await.map_err(unknown)?;
     edge.wake_for_persons();
     let began = Instant::now();

@@ -4,6 +4,7 @@ use crate::answer::Accepted;
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Body, Stored};
+use crate::keys::Acting;
 use axum::Json;
 use axum::extract::State;
 use domain::Outcome;
@@ -94,7 +95,7 @@ impl From<ImportedPurchase> for Adoption {
 
 /// `POST /v1/platforms/{platform_id}/import`: adopts purchases. Purchases that are known already are only counted.
 pub async fn start(
-    State(edge): State<Shared>,
+    edge: Acting,
     Stored(platform): Stored<Platform>,
     Body(import): Body<Import>,
 ) -> Result<Accepted<Imported>, Error> {

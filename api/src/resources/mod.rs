@@ -1,5 +1,6 @@
 //! The resources of the admin API: one file per resource, with the types of its requests and answers.
 
+pub mod acts;
 pub mod alarms;
 pub mod apps;
 pub mod audit;
@@ -17,6 +18,7 @@ pub mod feed;
 pub mod forgetting;
 pub mod health;
 pub mod import;
+pub mod keys;
 pub mod metrics;
 pub mod notifications;
 pub mod platforms;

@@ -3,9 +3,10 @@
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Id, PageQuery, Query};
+use crate::keys::Caller;
 use axum::Json;
 use axum::extract::State;
-use domain::{CollapseKey, Outcome, PlatformId, Timestamp};
+use domain::{AppId, CollapseKey, Outcome, PlatformId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use storage::{NotificationView, Paged, WaitingFor};
@@ -59,6 +60,8 @@ impl From<NotificationView> for Notification {
 /// Which notifications.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct NotificationQuery {
+    /// Only those of this app.
+    app_id: Option<AppId>,
     /// Only those of this platform.
     platform_id: Option<PlatformId>,
     /// The page.
@@ -112,10 +115,12 @@ impl From<NotificationView> for ListedNotification {
 /// `GET /v1/notifications`, the newest first.
 pub async fn list(
     State(edge): State<Shared>,
+    caller: Caller,
     Query(query): Query<NotificationQuery>,
 ) -> Result<Json<Paged<ListedNotification>>, Error> {
-    let NotificationQuery { platform_id, page } = query;
-    Ok(Json(edge.store.notifications(platform_id, page.page()).await?.map(ListedNotification::from)))
+    let NotificationQuery { app_id, platform_id, page } = query;
+    let app_id = caller.app(&edge, app_id).await?;
+    Ok(Json(edge.store.notifications(app_id, platform_id, page.page()).await?.map(ListedNotification::from)))
 }
 
 /// `GET /v1/notifications/{message_id}`

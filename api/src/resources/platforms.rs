@@ -7,6 +7,7 @@ use crate::answer::{Accepted, Created, NoContent};
 use crate::edge::{Edge, STORES, Shared};
 use crate::error::Error;
 use crate::extract::{Body, Draft, FieldErrors, Id, PageQuery, Query, Stored, nullable, secret};
+use crate::keys::{Acting, Caller};
 use axum::Json;
 use axum::extract::State;
 use domain::catalogue::ProductRef;
@@ -15,7 +16,7 @@ use domain::{AppId, Environment, PlatformId, Timestamp, UnknownReceipts};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use storage::{App, Paged};
+use storage::{App, Paged, Role};
 
 /// A new platform.
 #[derive(Deserialize, JsonSchema)]
@@ -113,9 +114,9 @@ pub struct Platform {
     window_seconds: i64,
     /// The longest wait, however often the window is restarted; null without a limit.
     max_wait_seconds: Option<i64>,
-    /// The URL that the store sends to.
+    /// The URL that the store sends to; null for a key whose role is below `operator`.
     #[schemars(extend("format" = "uri"))]
-    notification_url: String,
+    notification_url: Option<String>,
     /// The key with which its devices report. It is in every copy of the app, so it is no secret.
     publishable_key: String,
     /// The topic that may send, or waits for approval.
@@ -141,7 +142,7 @@ pub enum Verification {
 
 /// `POST /v1/apps/{app_id}/platforms`
 pub async fn create(
-    State(edge): State<Shared>,
+    edge: Acting,
     Stored(app): Stored<App>,
     mut draft: Draft<NewPlatform>,
 ) -> Result<Created<Platform>, Error> {
@@ -168,19 +169,20 @@ pub async fn create(
         publishable_key: publishable_key(&edge),
     };
     let platform = edge.store.new_platform(new).await?;
-    Ok(Created(view(&edge, platform).await?))
+    Ok(Created(view(&edge, &edge.caller, platform).await?))
 }
 
 /// `GET /v1/apps/{app_id}/platforms`
 pub async fn list(
     State(edge): State<Shared>,
+    caller: Caller,
     Stored(app): Stored<App>,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Paged<Platform>>, Error> {
     let found = edge.store.platforms(app.id, query.page()).await?;
     let mut items = Vec::with_capacity(found.items.len());
     for platform in found.items {
-        items.push(view(&edge, platform).await?);
+        items.push(view(&edge, &caller, platform).await?);
     }
     Ok(Json(Paged { items, next_cursor: found.next_cursor }))
 }
@@ -188,15 +190,16 @@ pub async fn list(
 /// `GET /v1/platforms/{platform_id}`
 pub async fn show(
     State(edge): State<Shared>,
+    caller: Caller,
     Stored(platform): Stored<storage::Platform>,
 ) -> Result<Json<Platform>, Error> {
-    Ok(Json(view(&edge, platform).await?))
+    Ok(Json(view(&edge, &caller, platform).await?))
 }
 
 /// `PATCH /v1/platforms/{platform_id}`. The topic in `topic_arn` is confirmed as soon as it requests to send. A topic
 /// that already requested it must be approved instead, because approving confirms its subscription at the store.
 pub async fn update(
-    State(edge): State<Shared>,
+    edge: Acting,
     Stored(before): Stored<storage::Platform>,
     mut draft: Draft<PlatformPatch>,
 ) -> Result<Json<Platform>, Error> {
@@ -221,39 +224,35 @@ pub async fn update(
         topic_arn: patch.topic_arn,
     };
     let platform = edge.store.update_platform(before.id, patch).await?;
-    Ok(Json(view(&edge, platform).await?))
+    Ok(Json(view(&edge, &edge.caller, platform).await?))
 }
 
 /// `DELETE /v1/platforms/{platform_id}`
-pub async fn delete(State(edge): State<Shared>, Id(id): Id<PlatformId>) -> Result<NoContent, Error> {
+pub async fn delete(edge: Acting, Id(id): Id<PlatformId>) -> Result<NoContent, Error> {
     edge.store.delete_platform(id).await?;
     Ok(NoContent)
 }
 
 /// `POST /v1/platforms/{platform_id}/rotate-ingress-key`: creates a new notification URL. The old one stops working
 /// within a second, when the cached platform expires.
-pub async fn rotate(
-    State(edge): State<Shared>,
-    Id(id): Id<PlatformId>,
-    _: Body<Nothing>,
-) -> Result<Json<Platform>, Error> {
+pub async fn rotate(edge: Acting, Id(id): Id<PlatformId>, _: Body<Nothing>) -> Result<Json<Platform>, Error> {
     let ingress_key = Some(ingress_key(&edge));
     let patch = storage::PlatformPatch { ingress_key, ..storage::PlatformPatch::default() };
     let platform = edge.store.update_platform(id, patch).await?;
-    Ok(Json(view(&edge, platform).await?))
+    Ok(Json(view(&edge, &edge.caller, platform).await?))
 }
 
 /// `POST /v1/platforms/{platform_id}/rotate-publishable-key`: creates a new key for devices. The old one stops working at
 /// once, in every copy of the app that has it.
 pub async fn rotate_publishable(
-    State(edge): State<Shared>,
+    edge: Acting,
     Id(id): Id<PlatformId>,
     _: Body<Nothing>,
 ) -> Result<Json<Platform>, Error> {
     let publishable_key = Some(publishable_key(&edge));
     let patch = storage::PlatformPatch { publishable_key, ..storage::PlatformPatch::default() };
     let platform = edge.store.update_platform(id, patch).await?;
-    Ok(Json(view(&edge, platform).await?))
+    Ok(Json(view(&edge, &edge.caller, platform).await?))
 }
 
 /// The secret with which the app's own server signs logins.
@@ -266,7 +265,7 @@ pub struct LoginSecret {
 /// `POST /v1/platforms/{platform_id}/login-secret`: logins need a token from now on, signed with this secret. The one before
 /// ends at once.
 pub async fn set_login_secret(
-    State(edge): State<Shared>,
+    edge: Acting,
     Id(id): Id<PlatformId>,
     _: Body<Nothing>,
 ) -> Result<Json<LoginSecret>, Error> {
@@ -276,7 +275,7 @@ pub async fn set_login_secret(
 }
 
 /// `DELETE /v1/platforms/{platform_id}/login-secret`: logins need no token any more.
-pub async fn remove_login_secret(State(edge): State<Shared>, Id(id): Id<PlatformId>) -> Result<NoContent, Error> {
+pub async fn remove_login_secret(edge: Acting, Id(id): Id<PlatformId>) -> Result<NoContent, Error> {
     edge.store.set_login_secret(id, None).await?;
     Ok(NoContent)
 }
@@ -284,7 +283,7 @@ pub async fn remove_login_secret(State(edge): State<Shared>, Id(id): Id<Platform
 /// `POST /v1/platforms/{platform_id}/retry-parked`: verifies purchases again whose receipt the store did not know, or
 /// which belong to another customer.
 pub async fn retry_parked(
-    State(edge): State<Shared>,
+    edge: Acting,
     Stored(platform): Stored<storage::Platform>,
     _: Body<Nothing>,
 ) -> Result<Accepted<Concerned>, Error> {
@@ -293,10 +292,11 @@ pub async fn retry_parked(
     Ok(Accepted(Concerned { purchases }))
 }
 
-async fn view(edge: &Edge, platform: storage::Platform) -> Result<Platform, Error> {
+async fn view(edge: &Edge, caller: &Caller, platform: storage::Platform) -> Result<Platform, Error> {
+    let path = format!("/v1/stores/{}/{}", platform.store, platform.ingress_key);
     Ok(Platform {
         verification: verification(&platform),
-        notification_url: edge.url(&format!("/v1/stores/{}/{}", platform.store, platform.ingress_key)),
+        notification_url: (caller.role >= Role::Operator).then(|| edge.url(&path)),
         publishable_key: platform.publishable_key,
         topic: topics::summary(&edge.store.topics(platform.id).await?),
         id: platform.id,

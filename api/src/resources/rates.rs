@@ -3,6 +3,7 @@
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Body, PageQuery, Query, Stored};
+use crate::keys::Acting;
 use axum::Json;
 use axum::extract::State;
 use rust_decimal::Decimal;
@@ -62,11 +63,7 @@ impl From<NewRate> for Rate {
 
 /// `PUT /v1/apps/{app_id}/rates`: adds rates, and replaces those of the same day and currency. They apply to purchases
 /// that are settled from then on; purchases with lines of a sales report of such a day are settled again.
-pub async fn put(
-    State(edge): State<Shared>,
-    Stored(app): Stored<App>,
-    Body(body): Body<Rates>,
-) -> Result<Json<StoredRates>, Error> {
+pub async fn put(edge: Acting, Stored(app): Stored<App>, Body(body): Body<Rates>) -> Result<Json<StoredRates>, Error> {
     let rates = body.rates.len();
     edge.store.put_rates(app.id, body.rates.into_iter().map(Rate::from).collect()).await?;
     Ok(Json(StoredRates { rates }))

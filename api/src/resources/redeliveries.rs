@@ -1,16 +1,17 @@
 //! `/v1/redeliveries`: sends again one event, a purchase, the events of a time range, or all dead deliveries.
 
-use crate::edge::{Edge, Shared};
+use crate::edge::Edge;
 use crate::error::Error;
 use crate::extract::{Draft, FieldErrors};
+use crate::keys::scope::missing;
+use crate::keys::{Acting, Caller};
 use axum::Json;
-use axum::extract::State;
 use domain::{AppId, CollapseKey, DestinationId, EventId, Receivers, RedeliverySelector, Selection, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use storage::{Owing, Page, Run, RunMode, Skipped, chain};
+use storage::{Owing, Page, Run, RunMode, Skipped, Subject, chain};
 use tokio::time::timeout;
 
 /// Default and maximum number of items of a page.
@@ -132,15 +133,13 @@ pub fn check_cursor(cursor: Option<&str>) -> Result<(), Error> {
 }
 
 /// `POST /v1/redeliveries`: owes a page of the selection again. Of the states of a purchase, only the newest is sent.
-pub async fn create(State(edge): State<Shared>, mut draft: Draft<Redelivery>) -> Result<Json<Redelivered>, Error> {
+pub async fn create(edge: Acting, caller: Caller, mut draft: Draft<Redelivery>) -> Result<Json<Redelivered>, Error> {
     let Draft { body, wrong } = &mut draft;
     let selector = selected(body, wrong);
     let receivers = receivers(body, wrong);
     let page = draft.finish()?.page;
     let Some(selector) = selector else { return Err(Error::invalid("body", ONE_OF)) };
-    if let Receivers::App(id) = receivers {
-        edge.store.app(id).await?;
-    }
+    let receivers = limited(&edge, &caller, &selector, receivers).await?;
     let done = carry_out(&edge, selector.to(receivers), page).await?;
     Ok(Json(Redelivered { checked: done.checked, owed: done.owing.into(), next_cursor: done.next_cursor }))
 }
@@ -180,8 +179,39 @@ fn receivers(body: &Redelivery, wrong: &mut FieldErrors) -> Receivers {
     body.app_id.map_or(body.destination_id.into(), Receivers::App)
 }
 
+/// The receivers that the caller reaches.
+///
+/// # Errors
+/// 404 when the selection or its receiver is of another app, or does not exist.
+async fn limited(
+    edge: &Edge,
+    caller: &Caller,
+    selector: &RedeliverySelector,
+    receivers: Receivers,
+) -> Result<Receivers, Error> {
+    if let Receivers::App(id) = receivers {
+        caller.app(edge, Some(id)).await?;
+    }
+    let Some(own) = caller.app else { return Ok(receivers) };
+    let selected = match selector {
+        RedeliverySelector::Event(id) => Some((Subject::Event, id.to_string())),
+        RedeliverySelector::Purchase(key) => Some((Subject::Purchase, key.to_string())),
+        _ => None,
+    };
+    let receiver = match receivers {
+        Receivers::One(id) => Some((Subject::Destination, id.to_string())),
+        _ => None,
+    };
+    for (subject, id) in selected.iter().chain(&receiver) {
+        if edge.store.app_of(*subject, id).await? != Some(own) {
+            return Err(missing(*subject));
+        }
+    }
+    Ok(if receiver.is_none() { Receivers::App(own) } else { receivers })
+}
+
 /// Owes a page of the selection, then starts or signals the supervision of each destination once.
-pub async fn carry_out(edge: &Edge, selection: Selection, page: RunPage) -> Result<storage::Redelivered, Error> {
+pub async fn carry_out(edge: &Acting, selection: Selection, page: RunPage) -> Result<storage::Redelivered, Error> {
     let mode = page.mode();
     let is_dry = mode == RunMode::Dry;
     let done = edge.store.redeliver_all(selection, page.page.page(), mode).await?;

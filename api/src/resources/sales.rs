@@ -1,11 +1,10 @@
 //! `/v1/apps/{app_id}/sales`: imports payments and refunds from a store's sales report.
 
-use crate::edge::Shared;
 use crate::error::{Error, Field};
 use crate::extract::{Csv, Query, Stored};
+use crate::keys::Acting;
 use crate::stores;
 use axum::Json;
-use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use storage::{App, ImportedSales, Run};
@@ -46,7 +45,7 @@ pub struct SalesImport {
 
 /// `POST /v1/apps/{app_id}/sales?dry_run=true`, with a report as CSV. A report with a wrong line is refused as a whole.
 pub async fn import(
-    State(edge): State<Shared>,
+    edge: Acting,
     Stored(app): Stored<App>,
     Query(query): Query<RunQuery>,
     Csv(body): Csv,

@@ -2,6 +2,7 @@
 
 use crate::dispatch::EngineError;
 use crate::error::Error;
+use crate::keys::Acting;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::future::Future;
@@ -16,15 +17,18 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "by": "anna", "reason": "ticket 4711" }]))]
 pub struct Action {
-    /// The author; `api` when absent.
+    /// The author, beside the key.
     by: Option<String>,
     /// The reason.
     reason: Option<String>,
 }
 
-impl From<Action> for Admin {
-    fn from(Action { by, reason }: Action) -> Self {
-        Self { by: Some(by.unwrap_or_else(|| "api".to_owned())), reason }
+impl Action {
+    /// The author and the reason as a signal has them.
+    #[must_use]
+    pub fn admin(self, edge: &Acting) -> Admin {
+        let reason = self.reason.or_else(|| edge.store.actor().reason.clone());
+        Admin { by: Some(edge.name(self.by)), reason }
     }
 }
 

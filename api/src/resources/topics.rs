@@ -4,6 +4,7 @@ use super::signals::Nothing;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{Body, Ids, Stored};
+use crate::keys::Acting;
 use axum::Json;
 use axum::extract::State;
 use domain::{PlatformId, TopicId};
@@ -40,7 +41,7 @@ pub async fn list(State(edge): State<Shared>, Stored(platform): Stored<Platform>
 /// `POST /v1/platforms/{platform_id}/topics/{topic_id}/approve`: confirms the subscription at the store, then releases
 /// the notifications that waited for the approval. A topic that is not pending is answered with 409 and its state.
 pub async fn approve(
-    State(edge): State<Shared>,
+    edge: Acting,
     Ids(platform, id): Ids<PlatformId, TopicId>,
     _: Body<Nothing>,
 ) -> Result<Json<Topic>, Error> {
@@ -68,7 +69,7 @@ pub async fn approve(
 /// `POST /v1/platforms/{platform_id}/topics/{topic_id}/reject`: refuses the notifications that waited. A topic that may
 /// already send can be rejected too.
 pub async fn reject(
-    State(edge): State<Shared>,
+    edge: Acting,
     Ids(platform, id): Ids<PlatformId, TopicId>,
     _: Body<Nothing>,
 ) -> Result<Json<Topic>, Error> {

@@ -4,6 +4,7 @@ use super::customers::{CustomerChoice, unknown_customer};
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Body, Draft, Id, Query, Stored};
+use crate::keys::{Acting, Caller};
 use axum::Json;
 use axum::extract::State;
 use domain::{AppId, CollapseKey, Timestamp, TransferId, UserId};
@@ -31,7 +32,7 @@ pub struct MovedCustomer {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "by": "anna", "reason": "ticket 4711" }]))]
 pub struct TransferAuthor {
-    /// The author; `api` when absent.
+    /// The author, beside the key.
     #[schemars(length(min = 1, max = 200))]
     by: Option<String>,
     /// The reason.
@@ -39,9 +40,11 @@ pub struct TransferAuthor {
     reason: String,
 }
 
-impl From<TransferAuthor> for Author {
-    fn from(TransferAuthor { by, reason }: TransferAuthor) -> Self {
-        Self { by: by.unwrap_or_else(|| "api".to_owned()), reason }
+impl TransferAuthor {
+    /// The author, and the edge in whose acts they stand.
+    fn acting(self, edge: Acting) -> (Acting, Author) {
+        let author = Author { by: edge.name(self.by.clone()), reason: self.reason.clone() };
+        (edge.named(self.by, Some(self.reason)), author)
     }
 }
 
@@ -113,7 +116,7 @@ impl From<storage::Transfer> for Transfer {
 
 /// `POST /v1/apps/{app_id}/customers/move`: moves a customer with all purchases to the user with another external id.
 pub async fn move_customer(
-    State(edge): State<Shared>,
+    edge: Acting,
     Stored(app): Stored<App>,
     mut draft: Draft<MovedCustomer>,
 ) -> Result<Json<Transfer>, Error> {
@@ -123,7 +126,8 @@ pub async fn move_customer(
     }
     let MovedCustomer { external_id, author, .. } = draft.finish()?;
     let Some(customer) = key else { return Err(Error::Internal) };
-    let wanted = CustomerMove { app: app.id, customer, to: external_id, author: author.into() };
+    let (edge, author) = author.acting(edge);
+    let wanted = CustomerMove { app: app.id, customer, to: external_id, author };
     let transfer = edge.store.move_customer(wanted).await.map_err(refusal)?;
     edge.wake_for_persons();
     Ok(Json(transfer.into()))
@@ -132,9 +136,11 @@ pub async fn move_customer(
 /// `GET /v1/transfers?user_id=`: the newest transfers from and to a user.
 pub async fn list(
     State(edge): State<Shared>,
+    caller: Caller,
     Query(query): Query<TransferQuery>,
 ) -> Result<Json<Paged<Transfer>>, Error> {
-    let transfers = edge.store.transfers(query.user_id).await?;
+    let mut transfers = edge.store.transfers(query.user_id).await?;
+    transfers.retain(|transfer| caller.app.is_none_or(|own| own == transfer.app_id));
     Ok(Json(Paged { items: transfers.into_iter().map(Transfer::from).collect(), next_cursor: None }))
 }
 
@@ -145,11 +151,12 @@ pub async fn show(State(edge): State<Shared>, Id(id): Id<TransferId>) -> Result<
 
 /// `POST /v1/transfers/{transfer_id}/undo`: gives the purchases back, by another transfer.
 pub async fn undo(
-    State(edge): State<Shared>,
+    edge: Acting,
     Id(id): Id<TransferId>,
     Body(author): Body<TransferAuthor>,
 ) -> Result<Json<Transfer>, Error> {
-    let transfer = edge.store.undo_transfer(id, author.into()).await.map_err(refusal)?;
+    let (edge, author) = author.acting(edge);
+    let transfer = edge.store.undo_transfer(id, author).await.map_err(refusal)?;
     edge.wake_for_persons();
     Ok(Json(transfer.into()))
 }

@@ -8,6 +8,7 @@ use api::config::{Flags, load};
 use api::devices::Devices;
 use api::dispatch::{Dispatch, Engine, EngineError};
 use api::edge::Edge;
+use api::keys::{Keys, Refusals};
 use api::metrics::Metrics;
 use api::stores::amazon::envelope::Version;
 use api::stores::amazon::signer::{Header, Sample, Signer};
@@ -21,6 +22,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 use storage::{Config, Database, Key, NewPlatform, NotificationView, Page, Platform, Store, TopicState};
@@ -190,6 +192,7 @@ impl World {
             allowed: api::allowed(&config),
             send: api::sender(&config),
             admin_token: SecretString::from("the-admin-token-of-the-tests"),
+            keys: Keys::new(Refusals::new(NonZeroU32::MAX, std::time::Duration::from_nanos(1))),
             public_url: "https://settle.example.com/".parse().expect("a URL"),
             default_window: Duration::from_secs(120),
             metrics: Metrics::install(),

@@ -36,7 +36,7 @@ async fn each_action_is_its_signal_with_who_and_why() {
         assert_eq!(answer.status, 202, "{action}: {}", answer.body);
         assert_eq!(answer.body, json!({ "collapse_key": key, "signal": action }));
     }
-    let (by, reason) = (Some("ann".to_owned()), Some("ticket".to_owned()));
+    let (by, reason) = (Some("ann (admin token)".to_owned()), Some("ticket".to_owned()));
     let admin = Admin { by: by.clone(), reason: reason.clone() };
     let until = Some("2098-12-31T23:00:00.000000Z".to_owned());
     assert_eq!(

@@ -5,6 +5,7 @@ use api::config::{Flags, load};
 use api::devices::Devices;
 use api::dispatch::{Dispatch, Engine, EngineError};
 use api::edge::Edge;
+use api::keys::{Keys, Refusals};
 use api::metrics::Metrics;
 use api::stores::amazon::{Amazon, Fetch, FetchError, Settings};
 use api::{clock, router};
@@ -18,6 +19,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use storage::{Accepted, Config, Database, Fate, Key, NewNotification, Store};
@@ -185,6 +187,7 @@ impl Service {
             allowed: api::allowed(&config),
             send: api::sender(&config),
             admin_token: SecretString::from(TOKEN),
+            keys: Keys::new(Refusals::new(NonZeroU32::MAX, std::time::Duration::from_nanos(1))),
             public_url: "https://settle.example.com/base/".parse().expect("a URL"),
             default_window: std::time::Duration::from_secs(120),
             metrics: Metrics::install(),
@@ -243,7 +246,8 @@ struct Number {
 }
 
 impl Service {
-    fn connection(&self) -> SqliteConnection {
+    /// A connection of its own to the database.
+    pub fn connection(&self) -> SqliteConnection {
         let path = self.folder.path().join("settle.sqlite");
         let mut connection = SqliteConnection::establish(&path.to_string_lossy()).expect("a connection");
         connection.batch_execute("PRAGMA busy_timeout = 5000").expect("a setting");

@@ -117,7 +117,7 @@ async fn a_customer_is_moved_and_moved_back() {
     let moved = service.send_json("POST", &format!("{customers}/move"), &order).await;
     assert_eq!(
         (moved.status, &moved.body["cause"], &moved.body["by"]),
-        (200, &json!("admin"), &json!("eve")),
+        (200, &json!("admin"), &json!("eve (admin token)")),
         "{}",
         moved.body
     );
@@ -127,7 +127,7 @@ async fn a_customer_is_moved_and_moved_back() {
     let id = moved.body["transfer_id"].as_str().expect("an id");
     let undo = format!("/v1/transfers/{id}/undo");
     let back = service.send_json("POST", &undo, &json!({ "reason": "ticket 1" })).await;
-    assert_eq!((back.status, &back.body["undoes"], &back.body["by"]), (200, &json!(id), &json!("api")));
+    assert_eq!((back.status, &back.body["undoes"], &back.body["by"]), (200, &json!(id), &json!("admin token")));
     assert_eq!(service.send_json("POST", &undo, &json!({ "reason": "ticket 1" })).await.status, 409);
     let shown = service.get(&format!("/v1/transfers/{id}")).await.body;
     assert_eq!(shown["undone_by"], back.body["transfer_id"]);

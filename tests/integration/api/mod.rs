@@ -2,12 +2,14 @@
 
 mod accounting;
 mod actions;
+mod acts;
 mod adopting;
 mod destinations;
 mod devices;
 mod dispatching;
 mod document;
 mod edge;
+mod keys;
 mod logins;
 mod people;
 mod refusals;

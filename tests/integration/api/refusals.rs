@@ -49,7 +49,6 @@ async fn the_open_routes_need_no_token() {
     let paths = [
         "/livez",
         "/readyz",
-        "/metrics",
         "/openapi.json",
         "/openapi/device.json",
         "/api/v1/events/schema/",

@@ -232,7 +232,7 @@ async fn readiness_depends_on_the_inbox_and_shows_the_engine() {
 #[tokio::test]
 async fn metrics_show_the_inbox_age_and_the_schemas_are_listed() {
     let service = Service::start("metrics").await;
-    let metrics = service.send("GET", "/metrics", None, Vec::new()).await;
+    let metrics = service.get("/metrics").await;
     assert!(metrics.media.starts_with("text/plain"), "{}", metrics.media);
     let index = service.get("/api/v1/events/schema/").await.body;
     let url = "https://settle.example.com/base/api/v1/events/schema/purchase.updated";

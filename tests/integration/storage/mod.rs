@@ -4,6 +4,7 @@
 //! a later time on PostgreSQL, and for query plans.
 
 mod accepting;
+mod acting;
 mod aging;
 mod analytics_devices;
 mod arriving;

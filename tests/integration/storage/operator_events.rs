@@ -89,7 +89,7 @@ story! {
         for to in [hook, none] {
             assert!(operator_events(&world, hook, to).await.is_empty(), "no destination gets events about itself, or what it did not choose");
         }
-        let filter = EventFilter { collapse_key: Some(about(hook)), event_type: None };
+        let filter = EventFilter { collapse_key: Some(about(hook)), ..EventFilter::default() };
         assert_eq!(world.store.events(filter, Page::default()).await.unwrap().items.len(), 2);
     }
 }

@@ -72,6 +72,10 @@ uuid_ids! {
     SessionId = "session id";
     /// A move of purchases from one user to another.
     TransferId = "transfer id";
+    /// A key of the API.
+    KeyId = "key id";
+    /// One act: a change by a person, a key or a script.
+    ActId = "act id";
 }
 
 /// The epoch of a database that lost nothing yet.
@@ -137,6 +141,14 @@ impl DevicePlace {
     /// A name for the device that no device of another platform has, even if both made the same id.
     fn uuid(self) -> Uuid {
         Uuid::new_v5(&self.platform.uuid(), self.device.uuid().as_bytes())
+    }
+}
+
+impl ActId {
+    /// The act of an operation of a call that may be repeated.
+    #[must_use]
+    pub fn of(call: &str, operation: &str) -> Self {
+        Self(Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("act/{call}/{operation}").as_bytes()))
     }
 }
 

@@ -25,8 +25,8 @@ pub mod verification;
 pub use decide::{Decision, Lag, SettlingContext, Waits, decide};
 pub use environment::Environment;
 pub use ids::{
-    AppId, CollapseKey, DeliveryId, DestinationId, DeviceId, DevicePlace, EventId, OrgId, PlatformId, SessionId,
-    TopicId, TransferId, UserId,
+    ActId, AppId, CollapseKey, DeliveryId, DestinationId, DeviceId, DevicePlace, EventId, KeyId, OrgId, PlatformId,
+    SessionId, TopicId, TransferId, UserId,
 };
 pub use lane::Lane;
 pub use notification::{Notification, NotificationKind, Outcome};

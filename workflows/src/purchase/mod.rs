@@ -138,7 +138,7 @@ impl Purchase {
     /// Settle now, ignoring the window.
     #[signal(name = contract::FLUSH)]
     pub fn flush(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Admin>) {
-        self.fold(contract::FLUSH, signal, |state, _| state.flush());
+        self.fold(contract::FLUSH, signal, State::flush_by);
     }
 
     /// Stop settling.
@@ -246,9 +246,10 @@ async fn execute_request(ctx: &WorkflowContext<Purchase>, key: CollapseKey, requ
             let admin = Admin { by, reason };
             execute(ctx, || Activities::discard, activities::Discard { collapse_key: key, through, admin }).await.err()
         }
-        AdminRequest::Redeliver(Redeliver { destination_id, .. }) => {
+        AdminRequest::Redeliver(Redeliver { destination_id, by, reason }) => {
+            let admin = Admin { by, reason };
             let once = Some(ctx.state_mut(|purchase| purchase.state.name_redelivery(ctx.run_id())));
-            let redeliver = activities::Redeliver { collapse_key: key, destination_id, once };
+            let redeliver = activities::Redeliver { collapse_key: key, destination_id, once, admin };
             match execute(ctx, || Activities::redeliver, redeliver).await {
                 Ok(lanes) => {
                     ctx.state_mut(|purchase| purchase.state.woken(&lanes));

@@ -36,6 +36,9 @@ pub struct State {
     pub check_now: bool,
     /// Whether to settle now, ignoring the window.
     pub flush: bool,
+    /// Who requested that, and why; the next `settle` leaves the act.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flushed_by: Option<Admin>,
     /// When the hold ends.
     pub hold: Option<Timestamp>,
     /// The next query of the store, when the last one failed.
@@ -228,6 +231,14 @@ impl State {
             self.noted = Some("flush: the purchase is held; release it first".to_owned());
         } else {
             self.flush = true;
+        }
+    }
+
+    /// Folds a `flush` signal, with who sent it.
+    pub fn flush_by(&mut self, admin: Admin) {
+        self.flush();
+        if self.flush {
+            self.flushed_by = Some(admin);
         }
     }
 

@@ -4,6 +4,7 @@
 
 use crate::admin::customers::{self, Owner};
 use crate::admin::platforms::Platform;
+use crate::db::act::Act;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -11,6 +12,7 @@ use crate::db::statement::{Field, row, sql};
 use crate::db::store::Store;
 use crate::inbox::notifications::{Accepted, Fate, NewNotification};
 use domain::{CollapseKey, Notification, NotificationKind, Outcome, PlatformId, Timestamp};
+use serde_json::json;
 use std::collections::HashSet;
 
 /// The store type of the notification of an adopted purchase. An index of the migration `ledger` names it too.
@@ -75,6 +77,10 @@ impl Store {
     /// Adopts the purchases of a list that are not known yet, and sets the external ids of all their customers. `at` is
     /// the store time of the notifications.
     pub async fn adopt(&self, platform: &Platform, purchases: Vec<Adoption>, at: Timestamp) -> Result<Adopted, Error> {
+        let (app, id, count) = (platform.app_id, platform.id, purchases.len());
+        let act = move || Act::on(app, id).after(json!({ "purchases": count }));
+        // The purchases are accepted by transactions of the inbox, so the act of the import comes before them.
+        self.change("platform.import", move |_| Ok(((), (count > 0).then(act)))).await?;
         let mut adopted = Adopted { unnamed: self.name_all(platform, purchases.clone()).await?, ..Adopted::default() };
         let keyed: Vec<(CollapseKey, &Adoption)> =
             purchases.iter().map(|purchase| (CollapseKey::of(platform.id, &purchase.receipt_id), purchase)).collect();

@@ -1,5 +1,6 @@
 //! The apps of the org. A deleted app is hidden; its purchases, events and deliveries stay in the database.
 
+use crate::db::act::Act;
 use crate::db::error::Error;
 use crate::db::page::{CREATED, Page, Paged};
 use crate::db::secrets::random_uuid;
@@ -9,6 +10,7 @@ use crate::db::store::Store;
 use domain::{AppId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 row! {
     /// An app of the org.
@@ -53,14 +55,15 @@ impl Store {
     /// Creates an app.
     pub async fn new_app(&self, name: &str) -> Result<App, Error> {
         let (id, name) = (AppId::new(random_uuid()?), name.to_owned());
-        self.write(move |write| {
+        self.change("app.create", move |write| {
             sql(INSERT)
                 .bind(id)
                 .bind(name.as_str())
                 .bind(write.now)
                 .run(write.connection)
                 .map_err(|error| error.or_taken("app", &name))?;
-            Ok(App { id, name: name.clone(), created_at: write.now })
+            let act = Act::on(id, id).after(json!({ "name": name }));
+            Ok((App { id, name: name.clone(), created_at: write.now }, Some(act)))
         })
         .await
     }
@@ -79,22 +82,26 @@ impl Store {
     /// Renames an app.
     pub async fn rename_app(&self, id: AppId, name: &str) -> Result<App, Error> {
         let name = name.to_owned();
-        self.write(move |write| {
+        self.change("app.update", move |write| {
+            let before: App = sql(FIND).bind(id).one(write.connection, "app")?;
             let renamed = sql(RENAME).bind(name.as_str()).bind(id).one(write.connection, "app");
-            renamed.map_err(|error| error.or_taken("app", &name))
+            let after: App = renamed.map_err(|error| error.or_taken("app", &name))?;
+            let act = Act::on(id, id).before(json!({ "name": before.name })).after(json!({ "name": after.name }));
+            Ok((after, Some(act)))
         })
         .await
     }
 
     /// Hides an app, its platforms and its destinations.
     pub async fn delete_app(&self, id: AppId) -> Result<(), Error> {
-        self.write(move |write| {
+        self.change("app.delete", move |write| {
             let deleted = sql(DELETE).bind(write.now).bind(id).run(write.connection)?;
             if deleted == 0 {
                 return Err(Error::Missing { what: "app" });
             }
             sql(DELETE_PLATFORMS).bind(write.now).bind(id).run(write.connection)?;
-            sql(DELETE_DESTINATIONS).bind(write.now).bind(id).run(write.connection).map(drop)
+            sql(DELETE_DESTINATIONS).bind(write.now).bind(id).run(write.connection)?;
+            Ok(((), Some(Act::on(id, id))))
         })
         .await
     }

@@ -2,6 +2,7 @@
 //! Setting it announces nothing by itself: the user's purchases are rechecked, and their next settling announces it.
 
 use crate::admin::platforms::require_app;
+use crate::db::act::Act;
 use crate::db::config::Installation;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -16,6 +17,7 @@ use crate::purchases::purchase;
 use crate::purchases::users::{self, RECEIPT_PREFIX, Raced, UserRow};
 use crate::settings::tombstones::{self, ConcealedName, is_tombstone};
 use domain::{AppId, UserId};
+use serde_json::json;
 
 /// How the user who owns a purchase is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,14 +88,16 @@ impl Store {
     ) -> Result<Customer, Error> {
         let secrets = self.secrets.clone();
         let (installation, CustomerNames { external_id, analytics_device_id }) = (self.installation, names.into());
-        self.write(move |write| {
+        self.change("customer.name", move |write| {
             require_app(write, app)?;
             let owner = owner.clone().or_tombstone(write.connection, &secrets, app)?;
             let user = name(write, installation, (app, &owner), &external_id)?;
             if let Some(id) = &analytics_device_id {
                 sql(SET_DEVICE).bind(clean(id).as_ref()).bind(user).run(write.connection)?;
             }
-            view(write.connection, user)
+            // No act has a name of a customer: it would outlive a request to forget them.
+            let act = Act::on(app, user).after(json!({ "analytics_device": analytics_device_id.is_some() }));
+            Ok((view(write.connection, user)?, Some(act)))
         })
         .await
     }

@@ -1,6 +1,7 @@
 //! Creating, changing and deleting destinations. A deleted destination is hidden; its deliveries stay in the database.
 
 use crate::admin::platforms::require_app;
+use crate::db::act::Act;
 use crate::db::error::Error;
 use crate::db::page::{CREATED, Page, Paged};
 use crate::db::secrets::{Secrets, random_uuid};
@@ -17,6 +18,7 @@ use domain::health::State;
 use domain::{AppId, DestinationId};
 use secrecy::SecretString;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 const DELETE: Sql = statement!("UPDATE destinations SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL");
 
@@ -33,10 +35,12 @@ impl Store {
     pub async fn new_destination(&self, new: NewDestination) -> Result<Destination, Error> {
         let id = DestinationId::new(random_uuid()?);
         let secrets = self.secrets.clone();
-        self.write(move |write| {
+        self.change("destination.create", move |write| {
             require_app(write, new.app_id)?;
             insert(write, &secrets, id, &new)?;
-            Ok(require(write.connection, id)?.destination())
+            let destination = require(write.connection, id)?.destination();
+            let act = Act::on(new.app_id, id).after(fields(&destination));
+            Ok((destination, Some(act)))
         })
         .await
     }
@@ -59,8 +63,9 @@ impl Store {
         let secrets = self.secrets.clone();
         let has_settings = patch.settings.is_some();
         let changed = self
-            .write(move |write| {
+            .change("destination.update", move |write| {
                 let row = locked(write, id)?;
+                let before = fields(&require(write.connection, id)?.destination());
                 if let Some((settings, secret)) = &patch.based_on {
                     row.check_unchanged(&secrets, settings, secret)?;
                 }
@@ -71,7 +76,13 @@ impl Store {
                 if patch.events.is_some() || patch.filter.is_some() {
                     audit::reset_choice(write, id)?;
                 }
-                Ok(require(write.connection, id)?.destination())
+                let destination = require(write.connection, id)?.destination();
+                let mut after = fields(&destination);
+                if patch.secret.is_some() {
+                    after["secret"] = json!("replaced");
+                }
+                let act = Act::on(destination.app_id, id).before(before).after(after);
+                Ok((destination, Some(act)))
             })
             .await?;
         if has_settings {
@@ -107,9 +118,10 @@ impl Store {
     /// Deletes a destination: it is hidden, nothing more is sent to it, and its owed deliveries end as `dead`, in
     /// batches. After an error [`Store::end_deleted_owed`] continues.
     pub async fn delete_destination(&self, id: DestinationId) -> Result<(), Error> {
-        self.write(move |write| {
-            let deleted = sql(DELETE).bind(write.now).bind(id).run(write.connection)?;
-            if deleted == 0 { Err(Error::Missing { what: "destination" }) } else { Ok(()) }
+        self.change("destination.delete", move |write| {
+            let destination = require(write.connection, id)?.destination();
+            sql(DELETE).bind(write.now).bind(id).run(write.connection)?;
+            Ok(((), Some(Act::on(destination.app_id, id).before(fields(&destination)))))
         })
         .await?;
         self.end_deleted(id, i64::MAX).await.map(drop)
@@ -148,6 +160,23 @@ impl Store {
         let secrets = self.secrets.clone();
         self.read(move |connection| require(connection, id)?.open_secret(&secrets)).await
     }
+}
+
+/// The fields of a destination in acts: its settings, which hold no secret, and how it is used.
+fn fields(destination: &Destination) -> Value {
+    let limits = destination.limits();
+    json!({
+        "name": destination.name,
+        "kind": destination.kind,
+        "events": destination.events,
+        "filter": destination.filter,
+        "settings": destination.settings,
+        "rate": limits.rate,
+        "concurrency": limits.concurrency,
+        "schedule": limits.schedule,
+        "enabled": destination.enabled,
+        "state": destination.state,
+    })
 }
 
 const LOCK: Sql = statement!("{SELECT} AND id = ? FOR NO KEY UPDATE");

@@ -7,6 +7,7 @@ pub mod catalogue;
 pub mod customers;
 pub mod destinations;
 pub mod forgetting;
+pub mod keys;
 pub mod platforms;
 pub mod purchases;
 pub mod rates;

@@ -1,5 +1,6 @@
 //! Platforms: an app on one store. A deleted platform is hidden; its purchases stay in the database.
 
+use crate::db::act::Act;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{CREATED, Page, Paged};
@@ -15,6 +16,7 @@ use domain::catalogue::ProductRef;
 use domain::{AppId, Environment, PlatformId, Timestamp, UnknownReceipts};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 /// A platform that is to be created.
 #[derive(Debug, Clone)]
@@ -157,13 +159,15 @@ impl Store {
     pub async fn new_platform(&self, new: NewPlatform) -> Result<Platform, Error> {
         let id = PlatformId::new(random_uuid()?);
         let secrets = self.secrets.clone();
-        self.write(move |write| {
+        self.change("platform.create", move |write| {
             require_app(write, new.app_id)?;
             insert(write, &secrets, id, &new)?;
             if let Some(arn) = &new.topic_arn {
                 topics::configure(write, id, arn)?;
             }
-            find(write.connection, id)
+            let platform = find(write.connection, id)?;
+            let act = Act::on(platform.app_id, id).after(fields(&platform));
+            Ok((platform, Some(act)))
         })
         .await
     }
@@ -186,22 +190,40 @@ impl Store {
     /// [`Error::Conflict`] if `topic_arn` is a topic that awaits approval. Then nothing is changed.
     pub async fn update_platform(&self, id: PlatformId, patch: PlatformPatch) -> Result<Platform, Error> {
         let secrets = self.secrets.clone();
-        self.write(move |write| {
+        self.change("platform.update", move |write| {
             let before = lock(write, id)?;
             update(write, &secrets, &before, &patch)?;
             if let Some(arn) = &patch.topic_arn {
                 topics::configure(write, id, arn)?;
             }
-            find(write.connection, id)
+            let after = find(write.connection, id)?;
+            let mut changed = fields(&after);
+            // Of a secret an act has that it was replaced, and nothing of it.
+            for (name, is_replaced) in [
+                ("shared_secret", patch.shared_secret.is_some()),
+                ("ingress_key", patch.ingress_key.is_some()),
+                ("publishable_key", patch.publishable_key.is_some()),
+            ] {
+                if is_replaced {
+                    changed[name] = json!("replaced");
+                }
+            }
+            if let Some(arn) = &patch.topic_arn {
+                changed["topic_arn"] = json!(arn);
+            }
+            let act = Act::on(after.app_id, id).before(fields(&before)).after(changed);
+            Ok((after, Some(act)))
         })
         .await
     }
 
     /// Deletes a platform: it is hidden, and its ingress key no longer works.
     pub async fn delete_platform(&self, id: PlatformId) -> Result<(), Error> {
-        self.write(move |write| {
-            let deleted = sql(DELETE).bind(write.now).bind(id).run(write.connection)?;
-            if deleted == 0 { Err(Error::Missing { what: "platform" }) } else { Ok(()) }
+        self.change("platform.delete", move |write| {
+            let platform = find(write.connection, id)?;
+            sql(DELETE).bind(write.now).bind(id).run(write.connection)?;
+            let act = Act::on(platform.app_id, id).before(fields(&platform));
+            Ok(((), Some(act)))
         })
         .await
     }
@@ -228,6 +250,22 @@ impl Store {
         })
         .await
     }
+}
+
+/// The fields of a platform in acts: all but its keys and secrets.
+fn fields(platform: &Platform) -> Value {
+    json!({
+        "name": platform.name,
+        "store": platform.store,
+        "package_name": platform.package_name,
+        "environment": platform.environment,
+        "window_ms": platform.window_ms,
+        "max_wait_ms": platform.max_wait_ms,
+        "product_ref": platform.product_ref,
+        "flush_on_revoke": platform.flush_on_revoke,
+        "unknown_receipts": platform.unknown_receipts,
+        "has_shared_secret": platform.has_shared_secret,
+    })
 }
 
 row! {

@@ -1,12 +1,15 @@
 //! Changes of one purchase by an admin: hold it, release it, discard its open notifications.
 
+use crate::db::act::Act;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::store::Store;
+use crate::db::writer::Write;
 use crate::inbox::notifications;
 use crate::purchases::purchase;
-use domain::{CollapseKey, Outcome, Timestamp};
+use domain::{AppId, CollapseKey, Outcome, Timestamp};
+use serde_json::{Value, json};
 
 const HOLD: Sql = statement! {"
     UPDATE purchases
@@ -31,21 +34,25 @@ impl Store {
     #[expect(clippy::too_many_arguments, reason = "four arguments that read well at the call, and the store")]
     pub async fn hold(&self, key: CollapseKey, until: Timestamp, by: &str, reason: &str) -> Result<(), Error> {
         let (by, reason) = (by.to_owned(), reason.to_owned());
-        self.write(move |write| {
+        self.change("purchase.hold", move |write| {
+            let before = held(write, key)?;
             purchase::lock(write, key)?;
             purchase::reset_failures(write, purchase::OF_KEY, [key.into()])?;
             sql(HOLD).bind(until).bind(by.as_str()).bind(reason.as_str()).bind(key).run(write.connection)?;
-            notifications::sweep_anew(write, key)
+            notifications::sweep_anew(write, key)?;
+            Ok(((), Some(act(write, key, before)?)))
         })
         .await
     }
 
     /// Ends the hold of a purchase. Sets its count of failed queries back to 0, also without a hold.
     pub async fn release(&self, key: CollapseKey) -> Result<(), Error> {
-        self.write(move |write| {
+        self.change("purchase.release", move |write| {
+            let before = held(write, key)?;
             purchase::reset_failures(write, purchase::OF_KEY, [key.into()])?;
             sql(RELEASE).bind(key).run(write.connection)?;
-            notifications::sweep_anew(write, key)
+            notifications::sweep_anew(write, key)?;
+            Ok(((), Some(act(write, key, before)?)))
         })
         .await
     }
@@ -55,7 +62,7 @@ impl Store {
     #[expect(clippy::too_many_arguments, reason = "four arguments that read well at the call, and the store")]
     pub async fn discard(&self, key: CollapseKey, through: Option<i64>, by: &str, reason: &str) -> Result<i64, Error> {
         let why = format!("{by}: {reason}");
-        self.write(move |write| {
+        self.change("purchase.discard", move |write| {
             purchase::lock(write, key)?;
             let discarded = sql(DISCARD)
                 .bind(Outcome::Discarded)
@@ -64,8 +71,26 @@ impl Store {
                 .bind(key)
                 .bind(through.unwrap_or(i64::MAX))
                 .run(write.connection)?;
-            Ok(i64::try_from(discarded).unwrap_or(i64::MAX))
+            let app: Option<AppId> = sql(APP).bind(key).value(write.connection)?;
+            let act = Act::on(app, key).after(json!({ "discarded": discarded, "through": through }));
+            Ok((i64::try_from(discarded).unwrap_or(i64::MAX), Some(act)))
         })
         .await
     }
+}
+
+const APP: Sql = statement!("SELECT app_id AS value FROM purchases WHERE collapse_key = ?");
+
+const HELD: Sql = statement!("SELECT held_until AS value FROM purchases WHERE collapse_key = ?");
+
+/// Until when a purchase is held, for its act.
+fn held(write: &mut Write<'_>, key: CollapseKey) -> Result<Value, Error> {
+    let until: Option<Option<Timestamp>> = sql(HELD).bind(key).value(write.connection)?;
+    Ok(json!({ "held_until": until.flatten() }))
+}
+
+/// The act of a hold or its end.
+fn act(write: &mut Write<'_>, key: CollapseKey, before: Value) -> Result<Act, Error> {
+    let app: Option<AppId> = sql(APP).bind(key).value(write.connection)?;
+    Ok(Act::on(app, key).before(before).after(held(write, key)?))
 }

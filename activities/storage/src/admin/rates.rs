@@ -3,6 +3,7 @@
 
 use crate::admin::platforms::require_app;
 use crate::admin::sales;
+use crate::db::act::Act;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
@@ -13,6 +14,7 @@ use crate::purchases::purchase;
 use domain::{AppId, CollapseKey};
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Maximum number of rows per statement.
@@ -60,7 +62,7 @@ impl Store {
         let latest: BTreeMap<_, Rate> =
             rates.into_iter().map(|rate| ((rate.currency.clone(), rate.day.clone()), rate)).collect();
         let rates: Vec<Rate> = latest.into_values().collect();
-        self.write(move |write| {
+        self.change("rates.put", move |write| {
             require_app(write, app)?;
             sales::lock_app(write, app)?;
             let mut affected = BTreeSet::new();
@@ -76,7 +78,10 @@ impl Store {
             for key in affected {
                 purchase::recheck(write, purchase::Urgency::Setting, purchase::OF_KEY, [key.into()])?;
             }
-            Ok(())
+            let stored: BTreeMap<String, &str> =
+                rates.iter().map(|rate| (format!("{} {}", rate.day, rate.currency), rate.usd.as_str())).collect();
+            let act = (!rates.is_empty()).then(|| Act::on(app, app).after(json!(stored)));
+            Ok(((), act))
         })
         .await
     }

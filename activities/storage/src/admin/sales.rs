@@ -2,6 +2,7 @@
 //! are rechecked. The settling that follows writes the entries of the ledger, not this module.
 
 use crate::admin::platforms::require_app;
+use crate::db::act::Act;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::run::Run;
@@ -15,6 +16,7 @@ use domain::payment::{self, Adjustment, Sale, SaleKind};
 use domain::{AppId, CollapseKey, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A line of a sales report.
@@ -122,7 +124,13 @@ impl Store {
     /// Imports lines of a sales report, all or none. A line that is stored already changes nothing; other content of
     /// the same transaction replaces it.
     pub async fn import_sales(&self, app: AppId, sales: Vec<NewSale>, run: Run) -> Result<ImportedSales, Error> {
-        self.write(move |write| import(write, app, &sales, run)).await
+        self.change("sales.import", move |write| {
+            let imported = import(write, app, &sales, run)?;
+            let counts = json!({ "new": imported.new, "changed": imported.changed, "known": imported.known });
+            let is_changed = run == Run::Real && imported.new + imported.changed > 0;
+            Ok((imported, is_changed.then(|| Act::on(app, app).after(counts))))
+        })
+        .await
     }
 }
 

@@ -1,6 +1,7 @@
 //! Moves of customers by a person, and taking a transfer back.
 
 use crate::admin::customers::{CustomerKey, owner_of};
+use crate::db::act::Act;
 use crate::db::config::Installation;
 use crate::db::error::Error;
 use crate::db::secrets::random_uuid;
@@ -11,6 +12,7 @@ use crate::people::names;
 use crate::people::transfers::{self, Transfer};
 use crate::purchases::users::{self, Raced, StoreCustomer, StoreUser, UserRow};
 use domain::{AppId, TransferId, UserId};
+use serde_json::json;
 use std::collections::BTreeSet;
 
 /// A move that a person requests.
@@ -33,9 +35,11 @@ impl Store {
     /// [`Error::Missing`] if there is no such customer; [`Error::Conflict`] if they belong to that user already.
     pub async fn move_customer(&self, wanted: CustomerMove) -> Result<Transfer, Error> {
         let (installation, new) = (self.installation, UserId::new(random_uuid()?));
-        self.write(move |write| {
+        self.change("customer.move", move |write| {
             let moved = move_customer(write, (installation, new), &wanted)?;
-            transfers::find(write.connection, moved.id)
+            let transfer = transfers::find(write.connection, moved.id)?;
+            let act = act(&transfer);
+            Ok((transfer, Some(act)))
         })
         .await
     }
@@ -46,12 +50,21 @@ impl Store {
     /// [`Error::Conflict`] if it was taken back before, or if one of its customers has moved on since.
     pub async fn undo_transfer(&self, id: TransferId, author: Author) -> Result<Transfer, Error> {
         let installation = self.installation;
-        self.write(move |write| {
+        self.change("transfer.undo", move |write| {
             let moved = undo(write, installation, (id, &author))?;
-            transfers::find(write.connection, moved.id)
+            let transfer = transfers::find(write.connection, moved.id)?;
+            let act = act(&transfer);
+            Ok((transfer, Some(act)))
         })
         .await
     }
+}
+
+/// The act of a transfer, with the ids of the users and none of their names.
+fn act(transfer: &Transfer) -> Act {
+    Act::on(transfer.app_id, transfer.id)
+        .before(json!({ "user_id": transfer.from }))
+        .after(json!({ "user_id": transfer.to, "undoes": transfer.undoes }))
 }
 
 fn move_customer(

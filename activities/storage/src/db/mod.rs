@@ -1,7 +1,8 @@
 //! The database itself: connections, statements, the writer, the readers, and the types that every room (a folder of
 //! `src`, see the README) uses. It uses no other room, and no table but
-//! `installation` and, to raise one, `alarms`.
+//! `installation` and, to raise an alarm or record an act, `alarms` and `acts`.
 
+pub mod act;
 pub mod alarm;
 pub mod checkpoint;
 pub mod clock;

@@ -1,5 +1,6 @@
 //! Opening a database: lock, tables, installation, writer and readers.
 
+use crate::db::act::Actor;
 use crate::db::config::{Config, Database, Installation};
 use crate::db::connection::AnyConnection;
 use crate::db::epoch;
@@ -27,6 +28,9 @@ row! {
     }
 }
 
+/// The name of whoever changes something without a key: the process itself.
+const PROCESS: &str = "settle";
+
 impl Store {
     /// Opens the database, brings its tables up to date and starts the writer.
     ///
@@ -50,7 +54,8 @@ fn open(config: Config) -> Result<Store, Error> {
     let installation = connection.prepare(|connection| installation(connection, &secrets, clock))?;
     let readers = Readers::new(config.database.clone(), lock.map(Arc::new));
     let writer = Writer::start(&config.database, connection, clock)?;
-    Ok(Store { writer, readers, secrets, installation, clock })
+    let actor = Arc::new(Actor::named(PROCESS));
+    Ok(Store { writer, readers, secrets, installation, clock, actor })
 }
 
 /// Connects. An SQLite file that cannot be opened is [`Error::Corrupt`], which the operator must mend; a server that

@@ -1,5 +1,6 @@
 //! The handle to a database. Each room adds its methods to [`Store`].
 
+use crate::db::act::{Act, Actor};
 use crate::db::config::Installation;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -9,6 +10,8 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::writer::{JobKind, Write, Writer};
 use domain::Timestamp;
+use serde_json::json;
+use std::sync::Arc;
 
 /// The database of one installation. Clones share it.
 #[derive(Clone)]
@@ -18,6 +21,8 @@ pub struct Store {
     pub(crate) secrets: Secrets,
     pub(crate) installation: Installation,
     pub(crate) clock: fn() -> Timestamp,
+    /// Who makes the changes of this handle.
+    pub(crate) actor: Arc<Actor>,
 }
 
 impl std::fmt::Debug for Store {
@@ -43,7 +48,13 @@ impl Store {
     /// Raises the epoch, because a backup was restored; returns the new one. From then on events get ids that the
     /// database never used, also before the backup was restored.
     pub async fn raise_epoch(&self) -> Result<i64, Error> {
-        self.write(|write| write.raise_epoch()).await
+        self.change("epoch.raise", |write| {
+            let before = write.epoch()?;
+            let epoch = write.raise_epoch()?;
+            let act = Act::on(None, "installation").before(json!({ "epoch": before })).after(json!({ "epoch": epoch }));
+            Ok((epoch, Some(act)))
+        })
+        .await
     }
 
     /// The present time by the clock that stamps rows.

@@ -1,5 +1,6 @@
 //! What the run of a destination must do next: probe it, drain its backlog, wait or rest.
 
+use crate::db::act::Act;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -9,7 +10,7 @@ use crate::delivery::free_lanes::{DUE, Key, Lanes, TRIED_BEFORE, TRIED_SINCE, UN
 use crate::delivery::health;
 use crate::events::deliveries;
 use crate::settings::destinations::{self, DestinationRow};
-use domain::{CollapseKey, DestinationId, Timestamp};
+use domain::{AppId, CollapseKey, DestinationId, Timestamp};
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -113,9 +114,16 @@ impl Store {
     /// Makes all pending deliveries of a destination due that were tried before, whatever their back-off, and ends the
     /// destination's pause. An open breaker stays open.
     pub async fn retry_now(&self, id: DestinationId) -> Result<(), Error> {
-        self.write(move |write| sql(REQUEST_RETRY).bind(write.now).bind(id).run(write.connection).map(drop)).await
+        self.change("destination.retry", move |write| {
+            sql(REQUEST_RETRY).bind(write.now).bind(id).run(write.connection)?;
+            let app: Option<AppId> = sql(APP).bind(id).value(write.connection)?;
+            Ok(((), Some(Act::on(app, id))))
+        })
+        .await
     }
 }
+
+const APP: Sql = statement!("SELECT app_id AS value FROM destinations WHERE id = ?");
 
 const IN_BACKOFF: Sql = statement! {hot "deliveries_tried or deliveries_due", "
     SELECT DISTINCT collapse_key

@@ -3,11 +3,11 @@
 use crate::db::alarm::NewAlarm;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
-use crate::db::sql::{Sql, statement};
+use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
-use domain::{PlatformId, Timestamp};
+use domain::{AppId, PlatformId, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -40,10 +40,12 @@ row! {
 const LIST: Sql = statement! {"
     SELECT seq, at, last_at, times AS count, platform_id, kind, detail
     FROM alarms
-    WHERE (last_at, seq) < (?, ?)
+    WHERE (last_at, seq) < (?, ?) AND {{which}}
     ORDER BY last_at DESC, seq DESC
     LIMIT ?
 "};
+const OF_ANY: Clause = clause!(&[LIST], "TRUE");
+const OF_APP: Clause = clause!(&[LIST], "platform_id IN (SELECT f.id FROM platforms f WHERE f.app_id = ?)");
 
 impl Store {
     /// Raises an alarm. If one with the same platform, kind and detail exists, its count is raised instead.
@@ -58,9 +60,16 @@ impl Store {
 
     /// The alarms, the last raised one first.
     pub async fn alarms(&self, page: Page) -> Result<Paged<Alarm>, Error> {
+        self.alarms_of(None, page).await
+    }
+
+    /// The alarms about platforms of an app, or all alarms, the last raised one first.
+    pub async fn alarms_of(&self, app: Option<AppId>, page: Page) -> Result<Paged<Alarm>, Error> {
         let (before, below) = page.numbers_or(i64::MAX)?;
         self.read(move |connection| {
-            let rows: Vec<AlarmRow> = sql(LIST).bind(before).bind(below).bind(page.size() + 1).all(connection)?;
+            let list = sql(LIST.of(if app.is_some() { OF_APP } else { OF_ANY })).bind(before).bind(below);
+            let list = app.into_iter().fold(list, |list, app| list.bind(app));
+            let rows: Vec<AlarmRow> = list.bind(page.size() + 1).all(connection)?;
             let cursor = |row: &AlarmRow| format!("{}_{}", row.alarm.last_at.micros(), row.seq);
             Paged::cut(rows, page.size(), cursor, |row| Ok(row.alarm))
         })

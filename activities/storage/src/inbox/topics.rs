@@ -3,6 +3,7 @@
 //! A decision names the state that it was made for. It fails when the topic is in another state by now: so one of two
 //! concurrent decisions fails. Afterwards `waiting` releases or refuses the notifications that waited for the decision.
 
+use crate::db::act::Act;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::secrets::random_uuid;
@@ -10,10 +11,11 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql, stored};
 use crate::db::store::Store;
 use crate::db::writer::Write;
-use domain::{CollapseKey, PlatformId, Timestamp, TopicId};
+use domain::{AppId, CollapseKey, PlatformId, Timestamp, TopicId};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 stored! {
     /// How far a topic is trusted.
@@ -175,7 +177,7 @@ impl Store {
     /// # Errors
     /// [`Error::Conflict`] when it is not pending.
     pub async fn approve_topic(&self, id: TopicId) -> Result<Released, Error> {
-        self.write(move |write| decide(write, id, TopicState::Pending, TopicState::Confirmed)).await?;
+        self.decide_topic("topic.approve", id, (TopicState::Pending, TopicState::Confirmed)).await?;
         Ok(self.end_waiting(id).await?.released)
     }
 
@@ -185,8 +187,24 @@ impl Store {
     /// # Errors
     /// [`Error::Conflict`] when it is in another state by now, or rejected already.
     pub async fn reject_topic(&self, id: TopicId, seen: TopicState) -> Result<i64, Error> {
-        self.write(move |write| decide(write, id, seen, TopicState::Rejected)).await?;
+        self.decide_topic("topic.reject", id, (seen, TopicState::Rejected)).await?;
         Ok(self.end_waiting(id).await?.refused)
+    }
+
+    async fn decide_topic(
+        &self,
+        operation: &'static str,
+        id: TopicId,
+        (from, to): (TopicState, TopicState),
+    ) -> Result<(), Error> {
+        self.change(operation, move |write| {
+            decide(write, id, from, to)?;
+            let arn = by_id(write.connection, id)?.arn;
+            let app: Option<AppId> = sql(APP).bind(id).value(write.connection)?;
+            let act = Act::on(app, id).before(json!({ "state": from.as_str() }));
+            Ok(((), Some(act.after(json!({ "state": to.as_str(), "arn": arn })))))
+        })
+        .await
     }
 
     /// Expires the pending topics whose time is over, and ends the notifications that still wait for a decided topic;
@@ -254,6 +272,13 @@ fn put(write: &mut Write<'_>, platform: PlatformId, arn: &str, upsert: Sql) -> R
         .run(write.connection)?;
     by_arn(write.connection, platform, arn)?.ok_or(Error::Missing { what: "topic" })
 }
+
+const APP: Sql = statement! {"
+    SELECT f.app_id AS value
+    FROM topics t
+    JOIN platforms f ON f.id = t.platform_id
+    WHERE t.id = ?
+"};
 
 const FIND: Sql = statement!("{SELECT} WHERE id = ?");
 

@@ -1,11 +1,13 @@
 //! The secret with which the customer's own server signs logins on a platform.
 
+use crate::db::act::Act;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
-use domain::PlatformId;
+use domain::{AppId, PlatformId};
 use secrecy::SecretString;
+use serde_json::json;
 
 row! {
     struct Sealed {
@@ -16,6 +18,8 @@ row! {
 const FIND: Sql = statement!("SELECT login_secret FROM platforms WHERE id = ? AND deleted_at IS NULL");
 
 const SET: Sql = statement!("UPDATE platforms SET login_secret = ? WHERE id = ? AND deleted_at IS NULL");
+
+const APP: Sql = statement!("SELECT app_id AS value FROM platforms WHERE id = ? AND deleted_at IS NULL");
 
 /// What the secret is sealed for, beside the platform.
 const PURPOSE: &str = "platforms.login_secret";
@@ -34,10 +38,15 @@ impl Store {
     /// Sets the login secret of a platform: from now on its logins need a token. `None` removes it.
     pub async fn set_login_secret(&self, id: PlatformId, secret: Option<SecretString>) -> Result<(), Error> {
         let secrets = self.secrets.clone();
-        self.write(move |write| {
+        self.change("platform.login-secret", move |write| {
+            let app: Option<AppId> = sql(APP).bind(id).value(write.connection)?;
             let sealed = secret.as_ref().map(|secret| secrets.seal(PURPOSE, &id.to_string(), secret)).transpose()?;
             let changed = sql(SET).bind(sealed).bind(id).run(write.connection)?;
-            if changed == 0 { Err(Error::Missing { what: "platform" }) } else { Ok(()) }
+            if changed == 0 {
+                return Err(Error::Missing { what: "platform" });
+            }
+            let state = if secret.is_some() { "replaced" } else { "removed" };
+            Ok(((), Some(Act::on(app, id).after(json!({ "login_secret": state })))))
         })
         .await
     }

@@ -2,6 +2,7 @@
 //! purchase of its app, if that was never owed to it. If it keeps profiles, it is also owed the profile of every user
 //! of which it has another version or none.
 
+use crate::db::act::Act;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::Page;
@@ -13,6 +14,7 @@ use crate::redelivery::candidates::suitable;
 use crate::redelivery::runs::RunMode;
 use crate::settling::profiles::{self, ProfileCheck, Subject, Trigger};
 use domain::{CollapseKey, DestinationId, RedeliverySelector, Selection, UserId};
+use serde_json::json;
 use std::collections::{BTreeSet, HashSet};
 
 /// One page of a backfill.
@@ -67,12 +69,25 @@ impl Store {
         let mut owed = Vec::new();
         for key in keys {
             let selection = selection.clone();
-            if self.write(move |write| owe(write, key, &selection)).await? {
+            // The first profile has the act of all.
+            let is_first = owed.is_empty();
+            let work = move |write: &mut Write<'_>| {
+                let is_owed = owe(write, key, &selection)?;
+                let act = if is_owed && is_first { Some(profiles_act(write, key, &selection)?) } else { None };
+                Ok((is_owed, act))
+            };
+            if self.change("destination.snapshot", work).await? {
                 owed.push(key);
             }
         }
         Ok(owed)
     }
+}
+
+/// The act of the profiles that a page owes.
+fn profiles_act(write: &mut Write<'_>, key: CollapseKey, selection: &Selection) -> Result<Act, Error> {
+    let destination = suitable(write.connection, selection)?;
+    Ok(Act::on(destination.app_id, destination.id).after(json!({ "profiles_from": key })))
 }
 
 /// The user of a purchase; `None` if no event of the purchase was announced yet.

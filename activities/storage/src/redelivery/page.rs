@@ -1,6 +1,7 @@
 //! A page of a redelivery: each candidate gets a verdict for each destination. By the verdict it is recorded as owed,
 //! or in a dry run only counted.
 
+use crate::db::act::Act;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
@@ -92,8 +93,11 @@ impl Store {
     ) -> Result<Vec<Lane>, Error> {
         let selection = RedeliverySelector::Lanes(key).to(destination);
         let place = once.map_or(RunMode::Anew, RunMode::Once).place(&Page::default(), &json!(selection));
-        self.write(move |write| {
+        self.change("purchase.redeliver", move |write| {
+            let mut act = None;
             runs::once(write, place.as_ref(), |write| {
+                let app: Option<AppId> = sql(APP).bind(key).value(write.connection)?;
+                act = Some(Act::on(app, key).after(json!({ "destination_id": destination })));
                 // No event of the purchase dies between its selection and its new delivery.
                 if purchase::find(write.connection, key)?.is_some() {
                     purchase::lock(write, key)?;
@@ -101,7 +105,7 @@ impl Store {
                 let candidates = candidates(write.connection, &selection, None, &Page::default())?;
                 Step::Owe(write).carry_out(&Selected { selection: selection.clone(), candidates })
             })?;
-            lanes::open(write.connection, key)
+            Ok((lanes::open(write.connection, key)?, act))
         })
         .await
     }
@@ -130,8 +134,31 @@ impl Store {
                 })
                 .await;
         }
-        self.write(move |write| runs::once(write, place.as_ref(), |write| Step::Owe(write).carry_out(&selected))).await
+        self.change("redelivery.page", move |write| {
+            let mut act = None;
+            let done = runs::once(write, place.as_ref(), |write| {
+                let done = Step::Owe(write).carry_out(&selected)?;
+                act = Some(self::act(write, &selected.selection, &done)?);
+                Ok(done)
+            })?;
+            Ok((done, act))
+        })
+        .await
     }
+}
+
+const APP: Sql = statement!("SELECT app_id AS value FROM purchases WHERE collapse_key = ?");
+
+/// The act of a page that was carried out: on its destination, its app, or all.
+fn act(write: &mut Write<'_>, selection: &Selection, done: &Redelivered) -> Result<Act, Error> {
+    let app = app_of(write.connection, selection.receivers)?;
+    let subject = match selection.receivers {
+        Receivers::One(id) => id.to_string(),
+        Receivers::App(id) => id.to_string(),
+        Receivers::All => "all".to_owned(),
+    };
+    let after = json!({ "selector": selection.selector, "checked": done.checked, "owed": done.owing.owed });
+    Ok(Act::on(app, subject).after(after))
 }
 
 /// Why [`RedeliverySelector::Event`] would not record a new delivery of an event; `None` if it would.

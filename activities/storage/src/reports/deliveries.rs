@@ -10,7 +10,7 @@ use crate::events::status::DeliveryStatus;
 use crate::reports::listing::Filtered;
 use diesel::deserialize;
 use diesel::row::NamedRow;
-use domain::{CollapseKey, DeliveryId, DestinationId, EventId, Timestamp};
+use domain::{AppId, CollapseKey, DeliveryId, DestinationId, EventId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -18,6 +18,8 @@ use std::collections::HashMap;
 /// Which deliveries are listed; all that are set must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct DeliveryFilter {
+    /// Only those to destinations of this app.
+    pub app_id: Option<AppId>,
     /// Only those of this purchase.
     pub collapse_key: Option<CollapseKey>,
     /// Only those to this destination.
@@ -136,6 +138,7 @@ const PENDING: Clause = clause!(&[LIST], hot "deliveries_owed", "status = 'pendi
 const WAITING: Clause = clause!(&[LIST], hot "deliveries_unnamed", "status = 'waiting'");
 const SKIPPED: Clause = clause!(&[LIST], hot "deliveries_skipped", "status = 'skipped'");
 const IN_STATUS: Clause = clause!(&[LIST], "status = ?");
+const OF_APP: Clause = clause!(&[LIST], "destination_id IN (SELECT t.id FROM destinations t WHERE t.app_id = ?)");
 const OF_KEY: Clause = clause!(&[LIST], "collapse_key = ?");
 const OF_DESTINATION: Clause = clause!(&[LIST], "destination_id = ?");
 
@@ -158,6 +161,7 @@ impl Store {
             };
             let list = Filtered::new(LIST, [below.into()])
                 .when(named)
+                .and(OF_APP, filter.app_id)
                 .and(OF_KEY, filter.collapse_key)
                 .and(OF_DESTINATION, filter.destination_id)
                 .and(IN_STATUS, other);

@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 /// Which events of devices are listed; all that are set must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct DeviceEventFilter {
+    /// Only those of this app.
+    pub app_id: Option<AppId>,
     /// Only those of this platform.
     pub platform_id: Option<PlatformId>,
     /// Only those of this device.
@@ -166,6 +168,7 @@ const LIST: Sql = statement! {"
     ORDER BY e.seq DESC
     LIMIT ?
 "};
+const OF_APP: Clause = clause!(&[LIST], "e.platform_id IN (SELECT f.id FROM platforms f WHERE f.app_id = ?)");
 const OF_PLATFORM: Clause = clause!(&[LIST], "e.platform_id = ?");
 const OF_DEVICE: Clause = clause!(&[LIST], "e.device_id = ?");
 const OF_TYPE: Clause = clause!(&[LIST], "e.event_type = ?");
@@ -246,6 +249,7 @@ impl DeviceEventFilter {
         };
         Filtered::new(LIST, [Value::from(below)])
             .when(named)
+            .and(OF_APP, self.app_id)
             .and(OF_PLATFORM, self.platform_id)
             .and(OF_DEVICE, self.device_id)
             .and(OF_TYPE, storable(self.event_type))

@@ -1,6 +1,7 @@
 //! The figures of destinations for metrics and the API: state, health and number of owed deliveries. Also skipping the
 //! owed `user.*` events of a disabled destination, before an admin enables it again.
 
+use crate::db::act::Act;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -12,7 +13,7 @@ use crate::events::deliveries::{self, FREED, NEXT_OF_USERS};
 use crate::reports::explain::{self, Owes};
 use crate::settings::destinations::{self, Destination};
 use crate::settling::profiles;
-use domain::{DestinationId, Timestamp};
+use domain::{AppId, DestinationId, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -67,6 +68,8 @@ row! {
 
 const STATES: Sql = statement!("SELECT id, state FROM destinations WHERE deleted_at IS NULL ORDER BY id");
 
+const APP: Sql = statement!("SELECT app_id AS value FROM destinations WHERE id = ?");
+
 impl Store {
     /// The figures of all destinations that were not deleted.
     pub async fn figures(&self) -> Result<Vec<Figures>, Error> {
@@ -101,7 +104,14 @@ impl Store {
         let (mut after, mut skipped) = (0, 0);
         while skipped < limit {
             let batch = Batch { id, after, at_most: deliveries::BATCH.min(limit - skipped) };
-            let Some(passed) = self.write(move |write| batch.forget(write)).await? else {
+            let forget = move |write: &mut Write<'_>| {
+                let passed = batch.forget(write)?;
+                // The first batch has the act of all.
+                let is_act = after == 0 && passed.as_ref().is_some_and(|passed| passed.count > 0);
+                let app = if is_act { sql(APP).bind(id).value::<AppId>(write.connection)? } else { None };
+                Ok((passed, is_act.then(|| Act::on(app, id))))
+            };
+            let Some(passed) = self.change("destination.skip-events", forget).await? else {
                 return Ok(Forgotten { skipped, more: false });
             };
             after = passed.last;

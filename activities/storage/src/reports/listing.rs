@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 /// Which purchases are listed; all that are set must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct PurchaseFilter {
+    /// Only those of this app.
+    pub app_id: Option<AppId>,
     /// Only those of this platform.
     pub platform_id: Option<PlatformId>,
     /// Only those of this receipt.
@@ -29,6 +31,8 @@ pub struct PurchaseFilter {
 /// Which events are listed; all that are set must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct EventFilter {
+    /// Only those of this app.
+    pub app_id: Option<AppId>,
     /// Only those of this purchase. The id of a destination selects the events about that destination.
     pub collapse_key: Option<CollapseKey>,
     /// Only those of this type.
@@ -128,6 +132,7 @@ const PURCHASES: Sql = statement! {"
     ORDER BY p.updated_at DESC, p.collapse_key DESC
     LIMIT ?
 "};
+const OF_APP: Clause = clause!(&[PURCHASES], "p.app_id = ?");
 const OF_PLATFORM: Clause = clause!(&[PURCHASES], "p.platform_id = ?");
 const OF_RECEIPT: Clause = clause!(&[PURCHASES], "p.receipt_id = ?");
 const OF_CUSTOMER: Clause = clause!(&[PURCHASES], "p.app_user_id = ?");
@@ -141,6 +146,12 @@ const EVENTS: Sql = statement! {"
     WHERE seq < ? AND {{which}}
     ORDER BY seq DESC
     LIMIT ?
+"};
+// An event is of its purchase's app, of its destination's, or of the user's who was forgotten.
+const EVENT_OF_APP: Clause = clause! {&[EVENTS], "
+    ? IN (SELECT p.app_id FROM purchases p WHERE p.collapse_key = events.collapse_key
+        UNION ALL SELECT d.app_id FROM destinations d WHERE d.id = events.collapse_key
+        UNION ALL SELECT u.app_id FROM users u WHERE u.id = events.user_id)
 "};
 const OF_KEY: Clause = clause!(&[EVENTS], "collapse_key = ?");
 const OF_TYPE: Clause = clause!(&[EVENTS], "event_type = ?");
@@ -189,6 +200,7 @@ impl Store {
         let (before, key) = page.pair_or(i64::MAX)?;
         self.read(move |connection| {
             let list = Filtered::new(PURCHASES, [before.into(), key.as_str().into()])
+                .and(OF_APP, filter.app_id)
                 .and(OF_PLATFORM, filter.platform_id)
                 .and(OF_RECEIPT, filter.receipt_id.map(storable))
                 .and(OF_CUSTOMER, filter.app_user_id.map(storable))
@@ -213,6 +225,7 @@ impl Store {
         let below = page.number_or(i64::MAX)?;
         self.read(move |connection| {
             let list = Filtered::new(EVENTS, [below.into()])
+                .and(EVENT_OF_APP, filter.app_id)
                 .and(OF_KEY, filter.collapse_key)
                 .and(OF_TYPE, filter.event_type.map(storable));
             page.read(connection, list.statement())

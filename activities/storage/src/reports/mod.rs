@@ -1,6 +1,7 @@
 //! Stored data, read for people and programs: lists of rows, explanations, states of customers, the audit of the tables, the
 //! feed of purchases, the events of devices, figures of destinations, and the comparison of sent revenue with the ledger.
 
+pub mod acts;
 pub mod audit;
 pub mod choosers;
 pub mod customer;
@@ -12,3 +13,4 @@ pub mod figures;
 pub mod listing;
 pub mod notifications;
 pub mod revenue;
+pub mod scope;

@@ -6,7 +6,7 @@ use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{row, sql, stored};
 use crate::db::store::Store;
 use crate::reports::listing::Filtered;
-use domain::{CollapseKey, Outcome, PlatformId, Timestamp};
+use domain::{AppId, CollapseKey, Outcome, PlatformId, Timestamp};
 use serde::Serialize;
 
 stored! {
@@ -85,6 +85,7 @@ const LIST: Sql = statement! {"
     ORDER BY n.seq DESC
     LIMIT ?
 "};
+const OF_APP: Clause = clause!(&[LIST], "n.platform_id IN (SELECT f.id FROM platforms f WHERE f.app_id = ?)");
 const OF_PLATFORM: Clause = clause!(&[LIST], "n.platform_id = ?");
 const OF_PURCHASE: Clause = clause!(&[LIST], "n.collapse_key = ?");
 
@@ -106,13 +107,14 @@ impl Store {
         self.listed(page, move |list| list.and(OF_PURCHASE, Some(key))).await
     }
 
-    /// The notifications of a platform, or of all platforms, the newest first.
+    /// The notifications of an app and a platform, or of all, the newest first.
     pub async fn notifications(
         &self,
+        app: Option<AppId>,
         platform: Option<PlatformId>,
         page: Page,
     ) -> Result<Paged<NotificationView>, Error> {
-        self.listed(page, move |list| list.and(OF_PLATFORM, platform)).await
+        self.listed(page, move |list| list.and(OF_APP, app).and(OF_PLATFORM, platform)).await
     }
 
     async fn listed(

@@ -2,6 +2,7 @@
 //!
 //! The one place where a shared secret is decrypted for a request. Nothing is sent here.
 
+use crate::db::act::Act;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
@@ -12,7 +13,7 @@ use crate::purchases::purchase;
 use crate::settings::tombstones;
 use crate::settling::rechecks::{self, RecheckReason};
 use domain::time::MINUTE;
-use domain::{CollapseKey, DevicePlace, Environment, PlatformId, Timestamp, UnknownReceipts};
+use domain::{AppId, CollapseKey, DevicePlace, Environment, PlatformId, Timestamp, UnknownReceipts};
 use secrecy::SecretString;
 use std::fmt;
 use std::time::Duration;
@@ -109,7 +110,7 @@ const REFUSE_SECRET: Sql = statement! {"
     WHERE id = ? AND secret_refused_at IS NULL AND shared_secret = ?
 "};
 
-const FIND_PLATFORM: Sql = statement!("SELECT created_at AS value FROM platforms WHERE id = ? AND deleted_at IS NULL");
+const FIND_PLATFORM: Sql = statement!("SELECT app_id AS value FROM platforms WHERE id = ? AND deleted_at IS NULL");
 
 impl Store {
     /// The parameters to query the store of a purchase; `None` when it cannot be queried: the platform has no usable
@@ -216,10 +217,11 @@ impl Store {
     /// to 100,000.
     pub async fn retry_parked(&self, platform: PlatformId) -> Result<i64, Error> {
         let parked = self.read(move |connection| rechecks::parked(connection, platform)).await?;
-        self.write(move |write| {
-            let known: Option<i64> = sql(FIND_PLATFORM).bind(platform).value(write.connection)?;
-            known.ok_or(Error::Missing { what: "platform" })?;
-            rechecks::recheck_platform(write, platform, RecheckReason::Parked)
+        self.change("platform.retry-parked", move |write| {
+            let known: Option<AppId> = sql(FIND_PLATFORM).bind(platform).value(write.connection)?;
+            let app = known.ok_or(Error::Missing { what: "platform" })?;
+            rechecks::recheck_platform(write, platform, RecheckReason::Parked)?;
+            Ok(((), Some(Act::on(app, platform))))
         })
         .await?;
         Ok(parked)

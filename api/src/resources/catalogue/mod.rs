@@ -10,6 +10,7 @@ use super::sales::RunQuery;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{Body, Draft, Ids, PageQuery, Query, Stored};
+use crate::keys::Acting;
 use axum::Json;
 use axum::extract::State;
 use domain::AppId;
@@ -42,7 +43,7 @@ pub struct Entitlement {
 
 /// `PUT /v1/apps/{app_id}/entitlements/{ref}`
 pub async fn set_entitlement(
-    State(edge): State<Shared>,
+    edge: Acting,
     Ids(app, Sku(id)): Ids<AppId, Sku>,
     Query(query): Query<RunQuery>,
     Body(new): Body<EntitlementText>,
@@ -52,7 +53,7 @@ pub async fn set_entitlement(
 
 /// `DELETE /v1/apps/{app_id}/entitlements/{ref}`: removes it from all products.
 pub async fn delete_entitlement(
-    State(edge): State<Shared>,
+    edge: Acting,
     Ids(app, Sku(id)): Ids<AppId, Sku>,
     Query(query): Query<RunQuery>,
 ) -> Result<Json<Concerned>, Error> {
@@ -81,7 +82,7 @@ pub async fn entitlement(
 
 /// `PUT /v1/apps/{app_id}/products/{sku}`
 pub async fn set_product(
-    State(edge): State<Shared>,
+    edge: Acting,
     Ids(app, Sku(sku)): Ids<AppId, Sku>,
     Query(query): Query<RunQuery>,
     mut draft: Draft<storage::Product>,
@@ -93,7 +94,7 @@ pub async fn set_product(
 
 /// `DELETE /v1/apps/{app_id}/products/{sku}`
 pub async fn delete_product(
-    State(edge): State<Shared>,
+    edge: Acting,
     Ids(app, Sku(sku)): Ids<AppId, Sku>,
     Query(query): Query<RunQuery>,
 ) -> Result<Json<Concerned>, Error> {
@@ -128,7 +129,7 @@ pub async fn show(State(edge): State<Shared>, Stored(app): Stored<App>) -> Resul
 
 /// `PUT /v1/apps/{app_id}/catalogue`: replaces all of it.
 pub async fn replace(
-    State(edge): State<Shared>,
+    edge: Acting,
     Stored(app): Stored<App>,
     Query(query): Query<RunQuery>,
     mut draft: Draft<Catalogue>,
@@ -149,7 +150,7 @@ async fn of_app(edge: &Edge, app: AppId) -> Result<storage::Catalogue, Error> {
     Ok(edge.store.catalogue(app).await?)
 }
 
-async fn change(edge: &Edge, app: AppId, query: &RunQuery, change: Change) -> Result<Json<Concerned>, Error> {
+async fn change(edge: &Acting, app: AppId, query: &RunQuery, change: Change) -> Result<Json<Concerned>, Error> {
     edge.store.app(app).await?;
     let purchases = edge.store.change_catalogue(app, change, query.run()).await?;
     Ok(Json(Concerned { purchases }))

@@ -3,19 +3,19 @@
 
 use super::FORGOTTEN_AT_ONCE;
 use crate::answer::Accepted;
-use crate::edge::{Edge, Shared};
+use crate::edge::Edge;
 use crate::error::Error;
 use crate::extract::{Body, Draft, Stored};
+use crate::keys::Acting;
 use crate::operation::{Operation, Output, Schemas};
 use crate::resources::signals::{Action, taken};
 use axum::Json;
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use domain::DestinationId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use storage::Destination;
-use workflows::signal::{Admin, DestinationSignal};
+use workflows::signal::DestinationSignal;
 
 /// A signal to a destination's workflow that the engine took. The result is seen later.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -86,7 +86,7 @@ type Answer = Result<Accepted<SignaledDestination>, Error>;
 /// `POST …/enable`: starts to send again, first what is owed; with `newest_only`, only the newest state of each
 /// purchase. With `dry_run` it only counts the events that would be skipped, and answers 200.
 pub async fn enable(
-    State(edge): State<Shared>,
+    edge: Acting,
     Stored(Destination { id, .. }): Stored<Destination>,
     mut draft: Draft<Enable>,
 ) -> Result<Enabled, Error> {
@@ -94,7 +94,8 @@ pub async fn enable(
     if dry_run && !newest_only {
         draft.wrong.add("dry_run", "`newest_only`: true beside it, since only that skips anything");
     }
-    let admin: Admin = draft.finish()?.action.into();
+    let admin = draft.finish()?.action.admin(&edge);
+    let edge = edge.signed(admin.clone());
     if dry_run {
         let skipped = edge.store.count_user_events(id).await?;
         return Ok(Enabled::Dry(Skipping { destination_id: id, skipped }));
@@ -106,30 +107,25 @@ pub async fn enable(
 }
 
 /// `POST …/disable`: stops sending. Purchases are still settled, and what is owed stays owed.
-pub async fn disable(
-    State(edge): State<Shared>,
-    Stored(destination): Stored<Destination>,
-    Body(action): Body<Action>,
-) -> Answer {
-    send(&edge, destination.id, DestinationSignal::Disable(action.into())).await.map(Accepted)
+pub async fn disable(edge: Acting, Stored(destination): Stored<Destination>, Body(action): Body<Action>) -> Answer {
+    send(&edge, destination.id, DestinationSignal::Disable(action.admin(&edge))).await.map(Accepted)
 }
 
 /// `POST …/probe`: sends a probe now, without waiting for the next one. 409 for a disabled destination.
-pub async fn probe(
-    State(edge): State<Shared>,
-    Stored(destination): Stored<Destination>,
-    Body(action): Body<Action>,
-) -> Answer {
+pub async fn probe(edge: Acting, Stored(destination): Stored<Destination>, Body(action): Body<Action>) -> Answer {
     if !destination.enabled {
         return Err(Error::Conflict("the destination is disabled: enable it, which sends what is owed".to_owned()));
     }
-    send(&edge, destination.id, DestinationSignal::Probe(action.into())).await.map(Accepted)
+    let (app, id, admin) = (destination.app_id, destination.id, action.admin(&edge));
+    let signaled = send(&edge, id, DestinationSignal::Probe(admin.clone())).await?;
+    edge.signed(admin).store.record_act("destination.probe", Some(app), id).await?;
+    Ok(Accepted(signaled))
 }
 
 /// `POST …/retry`: sends what is owed now. Back-offs and a pause end, and an open breaker is probed. It owes nothing
 /// new; `owed` is the number of deliveries to send.
 pub async fn retry(
-    State(edge): State<Shared>,
+    edge: Acting,
     Stored(destination): Stored<Destination>,
     Body(action): Body<Action>,
 ) -> Result<Accepted<Retrying>, Error> {
@@ -138,18 +134,16 @@ pub async fn retry(
     }
     let id = destination.id;
     let owed = edge.store.health(id).await?.owed;
+    let admin = action.admin(&edge);
+    let edge = edge.signed(admin.clone());
     edge.store.retry_now(id).await?;
-    taken(edge.dispatch.engine().signal_destination(id, DestinationSignal::Probe(action.into()))).await?;
+    taken(edge.dispatch.engine().signal_destination(id, DestinationSignal::Probe(admin))).await?;
     Ok(Accepted(Retrying { destination_id: id, owed }))
 }
 
 /// `POST …/redeliver`: sends dead deliveries again.
-pub async fn redeliver(
-    State(edge): State<Shared>,
-    Stored(destination): Stored<Destination>,
-    Body(action): Body<Action>,
-) -> Answer {
-    let admin: Admin = action.into();
+pub async fn redeliver(edge: Acting, Stored(destination): Stored<Destination>, Body(action): Body<Action>) -> Answer {
+    let admin = action.admin(&edge);
     send(&edge, destination.id, DestinationSignal::Redeliver(admin.into())).await.map(Accepted)
 }
 

@@ -16,6 +16,7 @@ use crate::answer::{Created, NoContent};
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{Draft, FieldErrors, Id, PageQuery, Query, Stored};
+use crate::keys::Acting;
 use axum::Json;
 use axum::extract::State;
 use domain::{DestinationId, Environment};
@@ -34,7 +35,7 @@ type Shown = Vec<(&'static str, SecretString)>;
 
 /// `POST /v1/apps/{app_id}/destinations`. Only this answer shows the secrets.
 pub async fn create(
-    State(edge): State<Shared>,
+    edge: Acting,
     Stored(app): Stored<App>,
     mut draft: Draft<NewDestination>,
 ) -> Result<Created<CreatedDestination>, Error> {
@@ -95,7 +96,7 @@ pub async fn show(
 /// `PATCH /v1/destinations/{destination_id}`. While it is disabled, what is owed stays owed. When it is enabled again,
 /// all of it is sent, or with `newest_only` only the newest state of each purchase.
 pub async fn update(
-    State(edge): State<Shared>,
+    edge: Acting,
     Stored(before): Stored<Destination>,
     mut draft: Draft<fields::DestinationPatch>,
 ) -> Result<Json<CreatedDestination>, Error> {
@@ -142,7 +143,7 @@ fn update_patch(
 }
 
 /// `DELETE /v1/destinations/{destination_id}`
-pub async fn delete(State(edge): State<Shared>, Id(id): Id<DestinationId>) -> Result<NoContent, Error> {
+pub async fn delete(edge: Acting, Id(id): Id<DestinationId>) -> Result<NoContent, Error> {
     edge.store.delete_destination(id).await?;
     Ok(NoContent)
 }
@@ -168,7 +169,7 @@ impl Switch {
     }
 
     /// Changes the destination, and enables or disables it.
-    async fn apply(self, edge: &Edge, id: DestinationId, mut patch: DestinationPatch) -> Result<Destination, Error> {
+    async fn apply(self, edge: &Acting, id: DestinationId, mut patch: DestinationPatch) -> Result<Destination, Error> {
         if self.newest_only {
             // First the changes that storage can refuse: after a refusal no event is skipped.
             edge.store.update_destination(id, std::mem::take(&mut patch)).await?;

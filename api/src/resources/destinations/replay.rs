@@ -1,11 +1,10 @@
 //! `POST /v1/destinations/{destination_id}/replay`: sends the newest state of purchases again, one delivery for each.
 
-use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Draft, Stored};
+use crate::keys::Acting;
 use crate::resources::redeliveries::{Owed, RunPage, carry_out, check_cursor};
 use axum::Json;
-use axum::extract::State;
 use domain::{CollapseKey, RedeliverySelector};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -44,7 +43,7 @@ pub struct Replayed {
 /// Owes the newest states of a page of purchases: those whose newest state the destination did not acknowledge, `all`,
 /// or those in `collapse_keys`.
 pub async fn replay(
-    State(edge): State<Shared>,
+    edge: Acting,
     Stored(destination): Stored<Destination>,
     mut draft: Draft<ReplayPage>,
 ) -> Result<Json<Replayed>, Error> {

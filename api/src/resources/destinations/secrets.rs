@@ -3,12 +3,11 @@
 use super::shown::{CreatedDestination, DestinationDetail};
 use super::{collect_errors, update_patch};
 use crate::clock;
-use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Body, Draft, Stored, secret};
+use crate::keys::Acting;
 use crate::resources::signals::Nothing;
 use axum::Json;
-use axum::extract::State;
 use protocols::destinations::{Config, Invalid, Rotation};
 use schemars::JsonSchema;
 use secrecy::SecretString;
@@ -44,7 +43,7 @@ pub struct Tested {
 /// `POST …/rotate-secret`: replaces the signing secret. Only this answer shows the new one. Both sign until the overlap
 /// ends.
 pub async fn rotate(
-    State(edge): State<Shared>,
+    edge: Acting,
     Stored(destination): Stored<Destination>,
     mut draft: Draft<RotateSecret>,
 ) -> Result<Json<CreatedDestination>, Error> {
@@ -68,13 +67,14 @@ pub async fn rotate(
 /// `POST …/test`: sends one request that carries no event and is not stored. The answer is 200 even if the test fails;
 /// `ok` and `detail` show the result.
 pub async fn test(
-    State(edge): State<Shared>,
+    edge: Acting,
     Stored(destination): Stored<Destination>,
     _: Body<Nothing>,
 ) -> Result<Json<Tested>, Error> {
     let secret = edge.store.destination_secret(destination.id).await?;
     let refused = |invalid: Invalid| Error::Conflict(format!("nothing was sent; {invalid}"));
     let config = Config::ready(&destination, &secret, &edge.allowed).map_err(refused)?;
+    edge.store.record_act("destination.test", Some(destination.app_id), destination.id).await?;
     let request = config.test((edge.clock)(), &clock::random_uuid().to_string()).map_err(refused)?;
     let tested = config.describe_test(&(edge.send)(request).await);
     let ok = tested.is_ok();

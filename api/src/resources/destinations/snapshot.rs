@@ -1,12 +1,12 @@
 //! `POST /v1/destinations/{destination_id}/snapshot`: the initial load of a destination. It sends the newest state of
 //! every purchase that was never owed to it.
 
-use crate::edge::{Edge, Shared};
+use crate::edge::Edge;
 use crate::error::Error;
 use crate::extract::{Body, Stored};
+use crate::keys::Acting;
 use crate::resources::redeliveries::{OwedPage, check_cursor};
 use axum::Json;
-use axum::extract::State;
 use domain::CollapseKey;
 use futures::{StreamExt, stream};
 use schemars::JsonSchema;
@@ -35,7 +35,7 @@ pub struct SnapshotPage {
 /// Owes the newest states of a page of purchases, and signals the purchases that are newly owed. A repetition owes
 /// nothing new.
 pub async fn snapshot(
-    State(edge): State<Shared>,
+    edge: Acting,
     Stored(Destination { id, .. }): Stored<Destination>,
     Body(body): Body<OwedPage>,
 ) -> Result<Json<SnapshotPage>, Error> {

@@ -3,14 +3,15 @@
 
 use super::newest;
 use crate::answer::Accepted;
-use crate::edge::{Edge, Shared};
+use crate::edge::Edge;
 use crate::error::Error;
 use crate::extract::{Body, Draft, Id};
+use crate::keys::Acting;
 use crate::resources::signals::{Action, taken};
-use axum::extract::State;
 use domain::{CollapseKey, DestinationId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use storage::Subject;
 use workflows::signal::{Admin, Discard, Redeliver, Signal};
 
 /// A signal to a purchase's workflow that the engine took. The result is seen later.
@@ -47,58 +48,53 @@ pub struct PurchaseRedelivery {
 type Answer = Result<Accepted<SignaledPurchase>, Error>;
 
 /// `POST …/flush`: settle now, unless the purchase is held.
-pub async fn flush(State(edge): State<Shared>, Id(key): Id<CollapseKey>, Body(action): Body<Action>) -> Answer {
+pub async fn flush(edge: Acting, Id(key): Id<CollapseKey>, Body(action): Body<Action>) -> Answer {
     newest(&edge, key).await?;
-    send(&edge, key, Signal::Flush(action.into())).await
+    send(&edge, key, Signal::Flush(action.admin(&edge))).await
 }
 
 /// `POST …/hold`: stop settling until a time.
-pub async fn hold(State(edge): State<Shared>, Id(key): Id<CollapseKey>, mut draft: Draft<Hold>) -> Answer {
+pub async fn hold(edge: Acting, Id(key): Id<CollapseKey>, mut draft: Draft<Hold>) -> Answer {
     if draft.body.until.is_some_and(|until| until <= (edge.clock)()) {
         draft.wrong.add("until", "a time in the future");
     }
     let Hold { until, action } = draft.finish()?;
-    let Admin { by, reason } = action.into();
+    let Admin { by, reason } = action.admin(&edge);
     newest(&edge, key).await?;
     let until = until.map(|until| until.to_string());
     send(&edge, key, Signal::Hold(workflows::signal::Hold { by, reason, until })).await
 }
 
 /// `POST …/release`: end a hold.
-pub async fn release(State(edge): State<Shared>, Id(key): Id<CollapseKey>, Body(action): Body<Action>) -> Answer {
+pub async fn release(edge: Acting, Id(key): Id<CollapseKey>, Body(action): Body<Action>) -> Answer {
     newest(&edge, key).await?;
-    send(&edge, key, Signal::Release(action.into())).await
+    send(&edge, key, Signal::Release(action.admin(&edge))).await
 }
 
 /// `POST …/discard`: give the notifications accepted until now the outcome `discarded`, without settling them.
-pub async fn discard(State(edge): State<Shared>, Id(key): Id<CollapseKey>, Body(action): Body<Action>) -> Answer {
-    let Admin { by, reason } = action.into();
+pub async fn discard(edge: Acting, Id(key): Id<CollapseKey>, Body(action): Body<Action>) -> Answer {
+    let Admin { by, reason } = action.admin(&edge);
     let through = Some(newest(&edge, key).await?);
     send(&edge, key, Signal::Discard(Discard { by, reason, through })).await
 }
 
 /// `POST …/redeliver`: send the newest state again, to one destination or all.
-pub async fn redeliver(
-    State(edge): State<Shared>,
-    Id(key): Id<CollapseKey>,
-    Body(body): Body<PurchaseRedelivery>,
-) -> Answer {
+pub async fn redeliver(edge: Acting, Id(key): Id<CollapseKey>, Body(body): Body<PurchaseRedelivery>) -> Answer {
     let PurchaseRedelivery { destination_id, action } = body;
-    let Admin { by, reason } = action.into();
+    let Admin { by, reason } = action.admin(&edge);
     newest(&edge, key).await?;
     if let Some(id) = destination_id {
-        require_destination(&edge, id).await?;
+        require_destination(&edge, key, id).await?;
     }
     send(&edge, key, Signal::Redeliver(Redeliver { by, reason, destination_id })).await
 }
 
-/// Refuses the id of a destination that does not exist.
-async fn require_destination(edge: &Edge, id: DestinationId) -> Result<(), Error> {
+/// Refuses the id of a destination that does not exist, or is of another app than the purchase.
+async fn require_destination(edge: &Edge, key: CollapseKey, id: DestinationId) -> Result<(), Error> {
+    let missing = || Error::invalid("destination_id", format!("the id of a destination, and there is none `{id}`"));
     match edge.store.destination(id).await {
-        Ok(_) => Ok(()),
-        Err(storage::Error::Missing { .. }) => {
-            Err(Error::invalid("destination_id", format!("the id of a destination, and there is none `{id}`")))
-        }
+        Ok(found) if edge.store.app_of(Subject::Purchase, &key.to_string()).await? == Some(found.app_id) => Ok(()),
+        Ok(_) | Err(storage::Error::Missing { .. }) => Err(missing()),
         Err(error) => Err(error.into()),
     }
 }

@@ -9,6 +9,7 @@ use super::query::Listed;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{Id, PageQuery, Query};
+use crate::keys::Caller;
 use axum::Json;
 use axum::extract::State;
 use domain::settling::MAX_PER_SETTLING;
@@ -59,15 +60,19 @@ pub struct PurchaseDetail {
 /// `GET /v1/purchases`, the last settled first.
 pub async fn list(
     State(edge): State<Shared>,
-    Query(Listed { filter, page }): Query<Listed<PurchaseFilter>>,
+    caller: Caller,
+    Query(Listed { mut filter, page }): Query<Listed<PurchaseFilter>>,
 ) -> Result<Json<Paged<PurchaseView>>, Error> {
+    filter.app_id = caller.app(&edge, filter.app_id).await?;
+    let app = filter.app_id;
     let page = page.page();
     let may_be_unsettled = page.cursor.is_none() && filter.app_user_id.is_none() && filter.external_id.is_none();
     let mut found = edge.store.purchases(filter.clone(), page).await?;
     if let (Some(receipt), true, None) = (filter.receipt_id, may_be_unsettled, &found.next_cursor) {
         for key in open_of_receipt(&edge, filter.platform_id, &receipt).await? {
             if !found.items.iter().any(|item| item.collapse_key == key) {
-                found.items.extend(unsettled(&edge, key).await?);
+                let waiting = unsettled(&edge, key).await?;
+                found.items.extend(waiting.filter(|one| app.is_none_or(|app| app == one.app_id)));
             }
         }
     }

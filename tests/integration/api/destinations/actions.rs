@@ -39,7 +39,7 @@ async fn metrics_show_each_destination_until_it_is_deleted() {
     let (service, path) = owing("measured").await;
     let id = id_of(&path);
     let (owed, _) = figures(&service, &path).await;
-    let page = async || service.send("GET", "/metrics", None, Vec::new()).await.body.as_str().unwrap_or("").to_owned();
+    let page = async || service.get("/metrics").await.body.as_str().unwrap_or("").to_owned();
     let text = page().await;
     for line in [
         "# TYPE settle_destination_state gauge".to_owned(),
@@ -65,7 +65,7 @@ async fn each_action_is_its_signal_with_who_and_why() {
         let answer = service.send_json("POST", &format!("{path}/{action}"), &body).await;
         assert_eq!((answer.status, &answer.body), (202, &json!({ "destination_id": id, "signal": action })));
     }
-    let admin = || Admin { by: Some("ann".to_owned()), reason: Some("ticket".to_owned()) };
+    let admin = || Admin { by: Some("ann (admin token)".to_owned()), reason: Some("ticket".to_owned()) };
     let expected_signals = [
         (id, DestinationSignal::Disable(admin())),
         (id, DestinationSignal::Enable(admin().into())),
@@ -165,7 +165,7 @@ async fn very_many_are_skipped_by_its_workflow_or_the_next_request() {
     service.raw("UPDATE deliveries SET status = 'pending' WHERE status = 'skipped'");
     let expected_signals = service.send_json("POST", &format!("{path}/enable"), &json!({ "newest_only": true })).await;
     assert_eq!(expected_signals.status, 202, "{}", expected_signals.body);
-    let enable_the_rest = Enable { by: Some("api".to_owned()), newest_only: true, ..Enable::default() };
+    let enable_the_rest = Enable { by: Some("admin token".to_owned()), newest_only: true, ..Enable::default() };
     assert_eq!(service.engine.destination_signals(), [(id_of(&path), DestinationSignal::Enable(enable_the_rest))]);
     let second = service.send_json("PATCH", &path, &enable).await;
     assert_eq!((second.status, &second.body["enabled"]), (200, &json!(true)), "{}", second.body);

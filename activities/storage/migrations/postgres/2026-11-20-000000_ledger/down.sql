@@ -1,3 +1,5 @@
+DROP TABLE acts;
+DROP TABLE api_keys;
 DROP TABLE pages;
 DROP TABLE sales;
 DROP TABLE payments;

@@ -19,6 +19,44 @@ CREATE TABLE apps (
 );
 CREATE UNIQUE INDEX apps_name ON apps (name) WHERE deleted_at IS NULL;
 
+-- The keys of the API. A key has 256 random bits, so one round of SHA-256 is enough: nobody can try them all.
+CREATE TABLE api_keys (
+    id TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    -- `metrics`, `read`, `support`, `operator` or `admin`.
+    role TEXT NOT NULL,
+    -- The only app that it reaches; NULL for all.
+    app_id TEXT REFERENCES apps (id),
+    hash TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT,
+    revoked_at BIGINT,
+    -- When it was used last, up to a minute before the last request.
+    last_used_at BIGINT
+);
+CREATE UNIQUE INDEX api_keys_name ON api_keys (name) WHERE revoked_at IS NULL;
+
+-- What persons, keys and scripts changed. A row is written in the transaction of its change, and never changed or removed.
+CREATE TABLE acts (
+    seq INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL,
+    at BIGINT NOT NULL,
+    -- The key, if it was one of the API; and who it was, for people.
+    key_id TEXT,
+    actor TEXT NOT NULL,
+    operation TEXT NOT NULL,
+    -- NULL where it concerns no single app.
+    app_id TEXT,
+    subject TEXT NOT NULL,
+    reason TEXT,
+    -- JSON, without secrets and names of customers: the fields that it changed.
+    old_fields TEXT NOT NULL,
+    new_fields TEXT NOT NULL
+);
+CREATE UNIQUE INDEX acts_id ON acts (id);
+CREATE INDEX acts_app ON acts (app_id, seq) WHERE app_id IS NOT NULL;
+CREATE INDEX acts_subject ON acts (subject, seq);
+
 CREATE TABLE platforms (
     id TEXT NOT NULL PRIMARY KEY,
     app_id TEXT NOT NULL REFERENCES apps (id),

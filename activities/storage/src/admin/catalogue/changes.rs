@@ -2,6 +2,7 @@
 
 use super::{Catalogue, Change, affected, tables};
 use crate::admin::platforms::require_app;
+use crate::db::act::Act;
 use crate::db::error::Error;
 use crate::db::run::Run;
 use crate::db::sql::{Sql, statement};
@@ -12,6 +13,8 @@ use crate::settling::rechecks;
 use domain::AppId;
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// Maximum number of unmapped SKUs that are shown.
 const MAX_UNMAPPED: i64 = 1_000;
@@ -59,13 +62,16 @@ impl Store {
         if run == Run::Dry {
             return Ok(affected);
         }
-        self.write(move |write| {
+        let operation = change.operation();
+        self.change(operation, move |write| {
             lock(write, app)?;
             let before = tables::read(write.connection, app)?;
             let mut after = before.clone();
             after.change(change.clone())?;
             tables::write(write, app, &before, &after)?;
-            rechecks::recheck_skus(write, app, &affected::skus(&before, &after))
+            rechecks::recheck_skus(write, app, &affected::skus(&before, &after))?;
+            let act = Act::on(app, change.subject(app)).before(fields(&before, &after)).after(fields(&after, &before));
+            Ok(((), Some(act)))
         })
         .await?;
         Ok(affected)
@@ -75,6 +81,16 @@ impl Store {
     pub async fn unmapped(&self, app: AppId) -> Result<Vec<UnmappedSku>, Error> {
         self.read(move |connection| sql(UNMAPPED).bind(app).bind(MAX_UNMAPPED).all(connection)).await
     }
+}
+
+/// The entries of a catalogue that another one has not, or has otherwise.
+fn fields(one: &Catalogue, other: &Catalogue) -> Value {
+    let entitlements = one.entitlements.iter().filter(|(id, text)| other.entitlements.get(*id) != Some(*text));
+    let products = one.products.iter().filter(|(sku, product)| other.products.get(*sku) != Some(*product));
+    json!({
+        "entitlements": entitlements.collect::<BTreeMap<_, _>>(),
+        "products": products.collect::<BTreeMap<_, _>>(),
+    })
 }
 
 const LOCK_APP: Sql = statement!("UPDATE apps SET name = name WHERE id = ?");

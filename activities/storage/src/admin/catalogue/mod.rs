@@ -84,6 +84,28 @@ pub enum Change {
     Replace(Catalogue),
 }
 
+impl Change {
+    /// Its name in acts.
+    const fn operation(&self) -> &'static str {
+        match self {
+            Self::SetEntitlement(..) => "entitlement.set",
+            Self::DeleteEntitlement(_) => "entitlement.delete",
+            Self::SetProduct(..) => "product.set",
+            Self::DeleteProduct(_) => "product.delete",
+            Self::Replace(_) => "catalogue.replace",
+        }
+    }
+
+    /// What it changes: a reference id, a SKU, or the app with the whole catalogue.
+    fn subject(&self, app: AppId) -> String {
+        match self {
+            Self::SetEntitlement(id, _) | Self::DeleteEntitlement(id) => id.clone(),
+            Self::SetProduct(sku, _) | Self::DeleteProduct(sku) => sku.clone(),
+            Self::Replace(_) => app.to_string(),
+        }
+    }
+}
+
 /// The id of an entitlement, computed from the app and the reference id.
 #[must_use]
 pub fn entitlement_id(app: AppId, ref_id: &str) -> Uuid {

@@ -16,6 +16,7 @@ pub use report::{DeletionState, DeletionStatus, Forgetting, ForgettingStage};
 pub use requests::{DeletionRequest, RequestOutcome};
 
 use crate::admin::platforms::require_app;
+use crate::db::act::Act;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
@@ -34,9 +35,13 @@ impl Store {
     /// [`Error::Missing`] when the app has no such customer and never forgot one.
     pub async fn forget_customer(&self, forget: Forget) -> Result<Forgetting, Error> {
         let secrets = self.secrets.clone();
-        self.write(move |write| {
+        self.change("customer.forget", move |write| {
             require_app(write, forget.app)?;
-            begin::begin(write, &secrets, &forget)?.report()
+            let report = begin::begin(write, &secrets, &forget)?.report()?;
+            // A repeated request gets the report of the first one, and changes nothing.
+            let is_new = report.requested_at == write.now;
+            let act = is_new.then(|| Act::on(forget.app, report.id));
+            Ok((report, act))
         })
         .await
     }

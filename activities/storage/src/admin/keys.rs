@@ -1,0 +1,203 @@
+//! The keys of the API. A key is shown once and stored as its SHA-256: it has 256 random bits, so that nobody can try them
+//! all, and a slow hash would only slow requests down.
+
+use crate::admin::platforms::require_app;
+use crate::db::act::Act;
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::page::{CREATED, Page, Paged};
+use crate::db::secrets::{random_uuid, sha256};
+use crate::db::sql::{Clause, Sql, clause, statement};
+use crate::db::statement::{row, sql, stored};
+use crate::db::store::Store;
+use crate::reports::listing::Filtered;
+use domain::{AppId, KeyId, Timestamp};
+use schemars::JsonSchema;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How old the time of the last use may be before it is written again.
+const LAST_USED_PRECISION: Duration = Duration::from_secs(60);
+
+stored! {
+    /// What a key may do. Each role may do what the ones before it may.
+    #[derive(PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+    #[serde(rename_all = "snake_case")]
+    #[schemars(inline)]
+    pub enum Role {
+        /// Reads the metrics, and nothing else.
+        Metrics = "metrics",
+        /// Reads everything but secrets.
+        Read = "read",
+        /// Also names and moves customers, and acts on single purchases and on what is owed.
+        Support = "support",
+        /// Also changes platforms, destinations, the catalogue and prices; may see new secrets.
+        Operator = "operator",
+        /// Also creates and deletes apps, forgets customers, and makes keys.
+        Admin = "admin",
+    }
+}
+
+impl Role {
+    /// All roles, the least one first.
+    pub const ALL: [Self; 5] = [Self::Metrics, Self::Read, Self::Support, Self::Operator, Self::Admin];
+}
+
+/// A key that is to be stored.
+#[derive(Debug, Clone)]
+pub struct NewKey {
+    /// Its name, unique among the keys that were not revoked.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// The only app that it reaches; `None` for all.
+    pub app_id: Option<AppId>,
+    /// When it ends by itself; `None` for never.
+    pub expires_at: Option<Timestamp>,
+    /// Its secret part.
+    pub secret: SecretString,
+}
+
+row! {
+    /// A key of the API, without its secret.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+    pub struct ApiKey {
+        /// Its id.
+        pub id: KeyId,
+        /// Its name, unique among the keys that were not revoked.
+        pub name: String,
+        /// What it may do.
+        pub role: Role,
+        /// The only app that it reaches; null for all.
+        pub app_id: Option<AppId>,
+        /// When it was made.
+        pub created_at: Timestamp,
+        /// When it ends by itself; null for never.
+        pub expires_at: Option<Timestamp>,
+        /// When it was revoked; null if it was not.
+        pub revoked_at: Option<Timestamp>,
+        /// When it was used last, up to a minute before its last request; null if it never was.
+        pub last_used_at: Option<Timestamp>,
+    }
+}
+
+row! {
+    /// A key with the hash of its secret.
+    #[derive(Clone)]
+    pub struct HashedKey {
+        /// The key.
+        pub key: ApiKey,
+        /// The SHA-256 of its secret part, in lower-case hex.
+        pub hash: String,
+    }
+}
+
+const COLUMNS: &str = "id, name, role, app_id, created_at, expires_at, revoked_at, last_used_at";
+
+const LIST: Sql = statement! {"
+    SELECT {CREATED} AS cursor, {COLUMNS}
+    FROM api_keys
+    WHERE (created_at, id) > (?, ?) AND {{which}}
+    ORDER BY created_at, id
+    LIMIT ?
+"};
+const OF_APP: Clause = clause!(&[LIST], "app_id = ?");
+
+const FIND: Sql = statement!("SELECT {COLUMNS}, hash FROM api_keys WHERE id = ?");
+
+const INSERT: Sql = statement! {"
+    INSERT INTO api_keys (id, name, role, app_id, hash, created_at, expires_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
+"};
+
+const REVOKE: Sql = statement!("UPDATE api_keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL");
+
+const USE: Sql = statement! {"
+    UPDATE api_keys
+    SET last_used_at = ?
+    WHERE id = ? AND (last_used_at IS NULL OR last_used_at <= ?)
+"};
+
+/// The hash under which the secret part of a key is stored.
+#[must_use]
+pub fn key_hash(secret: &str) -> String {
+    sha256(secret)
+}
+
+impl Store {
+    /// Stores a key.
+    pub async fn new_key(&self, new: NewKey) -> Result<ApiKey, Error> {
+        let id = KeyId::new(random_uuid()?);
+        let hash = key_hash(new.secret.expose_secret());
+        self.change("key.create", move |write| {
+            if let Some(app) = new.app_id {
+                require_app(write, app)?;
+            }
+            sql(INSERT)
+                .bind(id)
+                .bind(new.name.as_str())
+                .bind(new.role)
+                .bind(new.app_id)
+                .bind(hash.as_str())
+                .bind(write.now)
+                .bind(new.expires_at)
+                .run(write.connection)
+                .map_err(|error| error.or_taken("key", &new.name))?;
+            let key = find(write.connection, id)?.key;
+            let act = Act::on(key.app_id, id).after(fields(&key));
+            Ok((key, Some(act)))
+        })
+        .await
+    }
+
+    /// The keys, the oldest first; only those of an app, if one is named.
+    pub async fn keys(&self, app: Option<AppId>, page: Page) -> Result<Paged<ApiKey>, Error> {
+        let (after, id) = page.pair_or(i64::MIN)?;
+        self.read(move |connection| {
+            let list = Filtered::new(LIST, [after.into(), id.as_str().into()]).and(OF_APP, app);
+            page.read(connection, list.statement())
+        })
+        .await
+    }
+
+    /// One key, with the hash of its secret.
+    pub async fn key(&self, id: KeyId) -> Result<HashedKey, Error> {
+        self.read(move |connection| find(connection, id)).await
+    }
+
+    /// Revokes a key. One that was revoked before stays as it is.
+    pub async fn revoke_key(&self, id: KeyId) -> Result<ApiKey, Error> {
+        self.change("key.revoke", move |write| {
+            let before = find(write.connection, id)?.key;
+            let revoked = sql(REVOKE).bind(write.now).bind(id).run(write.connection)?;
+            let key = find(write.connection, id)?.key;
+            let act = Act::on(key.app_id, id).before(fields(&before)).after(fields(&key));
+            Ok((key, (revoked > 0).then_some(act)))
+        })
+        .await
+    }
+
+    /// Notes that a key was used now, unless that was noted within the last minute.
+    pub async fn note_key_used(&self, id: KeyId) -> Result<(), Error> {
+        self.write(move |write| {
+            let noted = write.now.minus(LAST_USED_PRECISION);
+            sql(USE).bind(write.now).bind(id).bind(noted).run(write.connection).map(drop)
+        })
+        .await
+    }
+}
+
+fn find(connection: &mut AnyConnection, id: KeyId) -> Result<HashedKey, Error> {
+    sql(FIND).bind(id).one(connection, "key")
+}
+
+fn fields(key: &ApiKey) -> Value {
+    json!({
+        "name": key.name,
+        "role": key.role,
+        "expires_at": key.expires_at,
+        "revoked_at": key.revoked_at,
+    })
+}

@@ -1,0 +1,187 @@
+//! Acts: what a person, a key or a script changed. A change and its act are one transaction: [`Store::change`] is the
+//! only way of a person's change, and it writes both. Acts are listed in the room `reports`.
+
+use crate::db::error::Error;
+use crate::db::secrets::random_uuid;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{clean, sql};
+use crate::db::store::Store;
+use crate::db::writer::Write;
+use domain::{ActId, AppId, KeyId};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// Maximum length of who it was and why, in characters.
+const MAX_TEXT_CHARS: usize = 1000;
+/// Maximum length of the fields before or after, in bytes; longer ones are left out.
+const MAX_FIELDS_BYTES: usize = 64 * 1024;
+
+/// Who changes something, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    /// The key of the API, if it is one that storage has.
+    pub key: Option<KeyId>,
+    /// The name of the key or the person, for people.
+    pub name: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// The name of a call that may be repeated: a change by it leaves one act, however often it is carried out.
+    pub once: Option<String>,
+}
+
+impl Actor {
+    /// An actor without a key.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self { key: None, name: name.to_owned(), reason: None, once: None }
+    }
+}
+
+/// What a change did, before it is stored.
+#[derive(Debug, Clone)]
+pub struct Act {
+    app: Option<AppId>,
+    subject: String,
+    before: Value,
+    after: Value,
+}
+
+impl Act {
+    /// A change of this subject: an id.
+    pub fn on(app: impl Into<Option<AppId>>, subject: impl ToString) -> Self {
+        Self { app: app.into(), subject: subject.to_string(), before: Value::Null, after: Value::Null }
+    }
+
+    /// The fields before the change: an object without secrets and without names of customers.
+    #[must_use]
+    pub fn before(self, before: Value) -> Self {
+        Self { before, ..self }
+    }
+
+    /// The fields after the change, like those before it.
+    #[must_use]
+    pub fn after(self, after: Value) -> Self {
+        Self { after, ..self }
+    }
+
+    /// Stores it in the transaction of the change.
+    pub fn record(self, write: &mut Write<'_>, actor: &Actor, operation: &str) -> Result<(), Error> {
+        let (before, after) = differing(self.before, self.after);
+        let id = match &actor.once {
+            Some(call) => ActId::of(call, operation),
+            None => ActId::new(random_uuid()?),
+        };
+        sql(RECORD)
+            .bind(id)
+            .bind(write.now)
+            .bind(actor.key)
+            .bind(bounded(&actor.name))
+            .bind(operation.to_owned())
+            .bind(self.app)
+            .bind(clean(&self.subject).into_owned())
+            .bind(actor.reason.as_deref().map(bounded))
+            .bind(text(&before))
+            .bind(text(&after))
+            .run(write.connection)
+            .map(drop)
+    }
+}
+
+const RECORD: Sql = statement! {"
+    INSERT INTO acts (id, at, key_id, actor, operation, app_id, subject, reason, old_fields, new_fields)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (id) DO NOTHING
+"};
+
+impl Store {
+    /// A handle to the database whose changes leave acts of this actor.
+    #[must_use]
+    pub fn by(&self, actor: Actor) -> Self {
+        Self { actor: Arc::new(actor), ..self.clone() }
+    }
+
+    /// This handle, with the reason of its changes.
+    #[must_use]
+    pub fn because(&self, reason: Option<String>) -> Self {
+        match reason {
+            Some(_) => self.by(Actor { reason, ..(*self.actor).clone() }),
+            None => self.clone(),
+        }
+    }
+
+    /// Who makes the changes of this handle.
+    #[must_use]
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// Records an act that changed no row here, such as a signal to a workflow.
+    pub async fn record_act(
+        &self,
+        operation: &'static str,
+        app: Option<AppId>,
+        subject: impl ToString + Send,
+    ) -> Result<(), Error> {
+        let act = Act::on(app, subject.to_string());
+        self.change(operation, move |_| Ok(((), Some(act.clone())))).await
+    }
+
+    /// Makes a change of a person in the writer's next transaction, together with its act. `work` may run more than once
+    /// before it is committed. Without an act it changed nothing.
+    pub(crate) async fn change<T, F>(&self, operation: &'static str, mut work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Write<'_>) -> Result<(T, Option<Act>), Error> + Send + 'static,
+    {
+        let actor = self.actor.clone();
+        self.write(move |write| {
+            let (answer, act) = work(write)?;
+            if let Some(act) = act {
+                act.record(write, &actor, operation)?;
+            }
+            Ok(answer)
+        })
+        .await
+    }
+}
+
+/// Leaves out the fields that are the same before and after.
+fn differing(before: Value, after: Value) -> (Map<String, Value>, Map<String, Value>) {
+    let fields = |value: Value| match value {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    };
+    let (mut before, mut after) = (fields(before), fields(after));
+    let same: Vec<String> =
+        before.iter().filter(|(name, value)| after.get(*name) == Some(value)).map(|(name, _)| name.clone()).collect();
+    for name in same {
+        before.remove(&name);
+        after.remove(&name);
+    }
+    (before, after)
+}
+
+fn text(fields: &Map<String, Value>) -> String {
+    let text = clean(&Value::Object(fields.clone()).to_string()).into_owned();
+    if text.len() <= MAX_FIELDS_BYTES { text } else { "{\"left_out\":\"too large\"}".to_owned() }
+}
+
+fn bounded(text: &str) -> String {
+    clean(text).chars().take(MAX_TEXT_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::differing;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn an_act_has_the_fields_that_differ() {
+        let (before, after) =
+            differing(json!({ "name": "a", "rate": 1 }), json!({ "name": "b", "rate": 1, "new": [] }));
+        assert_eq!(Value::Object(before), json!({ "name": "a" }));
+        assert_eq!(Value::Object(after), json!({ "name": "b", "new": [] }));
+        let (before, after) = differing(Value::Null, json!({ "name": "a" }));
+        assert_eq!((before.len(), after.len()), (0, 1));
+    }
+}

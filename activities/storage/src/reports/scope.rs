@@ -1,0 +1,89 @@
+//! Which app a thing belongs to: what a key of one app may reach.
+
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{clean, sql};
+use crate::db::store::Store;
+use domain::AppId;
+
+/// The kinds of things that belong to an app, as they are named in a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// An app itself.
+    App,
+    /// A platform.
+    Platform,
+    /// A destination.
+    Destination,
+    /// A purchase, also one that only has notifications yet; for events about it, a destination.
+    Purchase,
+    /// A message of a store.
+    Message,
+    /// An event of a purchase, a destination or a device.
+    Event,
+    /// A delivery.
+    Delivery,
+    /// A transfer.
+    Transfer,
+    /// A key of the API.
+    Key,
+}
+
+const APP: Sql = statement!("SELECT id AS value FROM apps WHERE id = ?");
+const PLATFORM: Sql = statement!("SELECT app_id AS value FROM platforms WHERE id = ?");
+const DESTINATION: Sql = statement!("SELECT app_id AS value FROM destinations WHERE id = ?");
+const PURCHASE: Sql = statement! {"
+    SELECT app_id AS value FROM purchases WHERE collapse_key = ?
+    UNION
+    SELECT f.app_id AS value FROM notifications n JOIN platforms f ON f.id = n.platform_id WHERE n.collapse_key = ?
+"};
+const MESSAGE: Sql = statement! {"
+    SELECT DISTINCT f.app_id AS value
+    FROM notifications n
+    JOIN platforms f ON f.id = n.platform_id
+    WHERE n.message_id = ?
+"};
+const EVENT: Sql = statement! {"
+    SELECT COALESCE(p.app_id, d.app_id, u.app_id) AS value
+    FROM events e
+    LEFT JOIN purchases p ON p.collapse_key = e.collapse_key
+    LEFT JOIN destinations d ON d.id = e.collapse_key
+    LEFT JOIN users u ON u.id = e.user_id
+    WHERE e.id = ? AND COALESCE(p.app_id, d.app_id, u.app_id) IS NOT NULL
+    UNION
+    SELECT f.app_id AS value FROM device_events v JOIN platforms f ON f.id = v.platform_id WHERE v.id = ?
+"};
+const DELIVERY: Sql = statement! {"
+    SELECT d.app_id AS value
+    FROM deliveries l
+    JOIN destinations d ON d.id = l.destination_id
+    WHERE l.id = ?
+"};
+const TRANSFER: Sql = statement!("SELECT app_id AS value FROM transfers WHERE id = ?");
+const KEY: Sql = statement!("SELECT app_id AS value FROM api_keys WHERE id = ? AND app_id IS NOT NULL");
+
+impl Store {
+    /// The app that a thing belongs to, by its id as a text. `None` when there is no such thing, or when it does not
+    /// belong to exactly one app.
+    pub async fn app_of(&self, subject: Subject, id: &str) -> Result<Option<AppId>, Error> {
+        // Ids are stored in lower case; those of messages are the store's own.
+        let id = if subject == Subject::Message { id.to_owned() } else { id.to_ascii_lowercase() };
+        let id = clean(&id).into_owned();
+        self.read(move |connection| {
+            let statement = match subject {
+                Subject::App => sql(APP).bind(id),
+                Subject::Platform => sql(PLATFORM).bind(id),
+                Subject::Destination => sql(DESTINATION).bind(id),
+                Subject::Purchase => sql(PURCHASE).bind(id.clone()).bind(id),
+                Subject::Message => sql(MESSAGE).bind(id),
+                Subject::Event => sql(EVENT).bind(id.clone()).bind(id),
+                Subject::Delivery => sql(DELIVERY).bind(id),
+                Subject::Transfer => sql(TRANSFER).bind(id),
+                Subject::Key => sql(KEY).bind(id),
+            };
+            let apps: Vec<AppId> = statement.values(connection)?;
+            Ok(apps.first().copied().filter(|first| apps.iter().all(|app| app == first)))
+        })
+        .await
+    }
+}

@@ -1,0 +1,88 @@
+//! The edge in the hands of a caller who changes something.
+
+use super::Caller;
+use crate::edge::Shared;
+use crate::error::Error;
+use crate::operation::{Input, Operation, Schemas};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use serde_json::json;
+use std::ops::Deref;
+use storage::{Actor, Store};
+use workflows::signal::Admin;
+
+/// The header with the reason of a change, for requests whose body has none.
+const REASON: &str = "settle-reason";
+/// Maximum length of a reason in bytes.
+const MAX_REASON_BYTES: usize = 1000;
+
+/// The edge, with a handle to the database whose changes leave acts of the caller. Every handler that changes something
+/// takes it in the place of the edge.
+pub struct Acting {
+    /// The database.
+    pub store: Store,
+    /// Who calls.
+    pub caller: Caller,
+    edge: Shared,
+}
+
+impl Acting {
+    /// The name that signals carry: that of the key, after the person that the request names.
+    #[must_use]
+    pub fn name(&self, by: Option<String>) -> String {
+        match by {
+            Some(by) => format!("{by} ({})", self.caller.name),
+            None => self.caller.name.clone(),
+        }
+    }
+
+    /// This, with the author and the reason of a signal that it sends too.
+    #[must_use]
+    pub fn signed(self, admin: Admin) -> Self {
+        let actor = self.store.actor().clone();
+        let name = admin.by.unwrap_or(actor.name);
+        Self { store: self.store.by(Actor { name, reason: admin.reason.or(actor.reason), ..actor }), ..self }
+    }
+
+    /// This, with the person and the reason that the body of the request names.
+    #[must_use]
+    pub fn named(self, by: Option<String>, reason: Option<String>) -> Self {
+        let by = Some(self.name(by));
+        self.signed(Admin { by, reason })
+    }
+}
+
+impl Deref for Acting {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.edge
+    }
+}
+
+impl FromRequestParts<Shared> for Acting {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, edge: &Shared) -> Result<Self, Error> {
+        let caller = Caller::from_request_parts(parts, edge).await?;
+        let reason = match parts.headers.get(REASON) {
+            None => None,
+            Some(value) => {
+                let text = value.to_str().ok().filter(|text| text.len() <= MAX_REASON_BYTES);
+                let text = text.ok_or_else(|| Error::invalid(REASON, "at most 1000 letters of ASCII"))?;
+                Some(text.to_owned())
+            }
+        };
+        Ok(Self { store: edge.store.by(caller.actor(reason)), caller, edge: edge.clone() })
+    }
+}
+
+impl Input for Acting {
+    fn describe(operation: &mut Operation, _: &mut Schemas) {
+        operation.query.push(json!({
+            "name": "Settle-Reason", "in": "header", "required": false,
+            "description": "Why: it stands in the act of the change, unless the body has a reason.",
+            "schema": { "type": "string", "maxLength": MAX_REASON_BYTES },
+        }));
+    }
+}

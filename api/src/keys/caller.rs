@@ -1,0 +1,57 @@
+//! The caller of a request, as handlers receive it.
+
+use crate::edge::Edge;
+use crate::error::Error;
+use crate::operation::{Input, Operation, Schemas};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use domain::{AppId, KeyId};
+use storage::{Actor, Role};
+
+/// Who calls. A handler that takes it limits what it lists to the caller's app.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The key; `None` for the admin token.
+    pub key: Option<KeyId>,
+    /// The name of the key, for people.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// The only app that it reaches; `None` for all.
+    pub app: Option<AppId>,
+}
+
+impl Caller {
+    /// The app whose things are listed: the wanted one, or the only one that the caller reaches; `None` for all.
+    ///
+    /// # Errors
+    /// 404 for an app that does not exist, or that the caller does not reach.
+    pub async fn app(&self, edge: &Edge, wanted: Option<AppId>) -> Result<Option<AppId>, Error> {
+        match (self.app, wanted) {
+            (Some(own), Some(other)) if own != other => Err(storage::Error::Missing { what: "app" }.into()),
+            (Some(own), _) => Ok(Some(own)),
+            (None, Some(wanted)) => Ok(Some(edge.store.app(wanted).await?.id)),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// The actor in the acts of this caller.
+    #[must_use]
+    pub fn actor(&self, reason: Option<String>) -> Actor {
+        Actor { key: self.key, reason, ..Actor::named(&self.name) }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        parts.extensions.get::<Self>().cloned().ok_or(Error::Internal)
+    }
+}
+
+impl Input for Caller {
+    fn describe(operation: &mut Operation, _: &mut Schemas) {
+        operation.is_limited = true;
+    }
+}

@@ -1,0 +1,102 @@
+//! What stands before each route that needs a key: who calls, whether their role may, and whether they reach it.
+
+use super::scope::{Scope, first_id, missing};
+use super::{Caller, Refused, caller};
+use crate::devices::address::Peer;
+use crate::edge::Shared;
+use crate::error::Error;
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{RawPathParams, Request, State};
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use metrics::counter;
+use std::net::IpAddr;
+use storage::Role;
+
+/// What one route requires.
+#[derive(Clone)]
+pub struct Guard {
+    /// The state of the edge.
+    pub edge: Shared,
+    /// The least role.
+    pub least: Role,
+    /// What it reaches.
+    pub scope: Scope,
+}
+
+/// Lets a request pass whose key may call the route, and notes the caller for the handler.
+///
+/// # Errors
+/// 401 without a key that holds, 403 for a key that may not, 404 for what belongs to another app, 429 after too many
+/// wrong keys.
+pub async fn authorize(
+    State(guard): State<Guard>,
+    (Peer(peer), path): (Peer, Result<RawPathParams, RawPathParamsRejection>),
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Error> {
+    let address = guard.edge.devices.trusted_proxies.client(peer, request.headers());
+    let caller = guard.caller(address, request.headers()).await?;
+    guard.check(&caller, first_id(&path).as_deref()).await?;
+    request.extensions_mut().insert(caller);
+    Ok(next.run(request).await)
+}
+
+impl Guard {
+    async fn caller(&self, address: IpAddr, headers: &HeaderMap) -> Result<Caller, Error> {
+        let refusals = &self.edge.keys.refusals;
+        let token = bearer(headers).ok_or_else(|| refused(Refused::Unknown.label(), Error::Unauthorized))?;
+        // A guess too many is not even looked up. The key that its address proved before still is.
+        refusals
+            .check(address, token)
+            .map_err(|wait| refused("slowed", Error::TooMany { what: "this address", wait }))?;
+        match caller(&self.edge, token).await? {
+            Ok(caller) => {
+                refusals.proved(address, token);
+                Ok(caller)
+            }
+            Err(why) => {
+                refusals.count(address);
+                Err(refused(why.label(), Error::Unauthorized))
+            }
+        }
+    }
+
+    async fn check(&self, caller: &Caller, id: Option<&str>) -> Result<(), Error> {
+        if caller.role < self.least {
+            let (role, least) = (caller.role.as_str(), self.least.as_str());
+            let detail = format!("the key has the role `{role}`, and this needs `{least}`");
+            return Err(refused("role", Error::Forbidden(detail)));
+        }
+        let Some(own) = caller.app else { return Ok(()) };
+        match self.scope {
+            Scope::Limited => Ok(()),
+            Scope::Whole => {
+                let detail = "this concerns all apps, and the key is of one".to_owned();
+                Err(refused("app", Error::Forbidden(detail)))
+            }
+            Scope::Path(subject) => {
+                let app = match id {
+                    Some(id) => self.edge.store.app_of(subject, id).await?,
+                    None => None,
+                };
+                if app == Some(own) { Ok(()) } else { Err(refused("app", missing(subject))) }
+            }
+        }
+    }
+}
+
+/// Counts a refusal.
+fn refused(reason: &'static str, error: Error) -> Error {
+    counter!("settle_api_refused_total", "reason" => reason).increment(1);
+    error
+}
+
+/// The bearer token of a request.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let (scheme, token) = shown?.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}

@@ -1,0 +1,135 @@
+//! The keys of the API: who calls, what they may do, and what they may reach.
+//!
+//! `guard` stands before every route that needs a key, `scope` finds the app that a path names, `refusals` bounds guesses.
+//! Keys are stored, made and revoked in `storage`; the admin token of the settings is one more key, of all apps.
+
+mod acting;
+mod caller;
+pub mod guard;
+mod refusals;
+pub mod scope;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use acting::Acting;
+pub use caller::Caller;
+pub use refusals::Refusals;
+pub use text::KeyText;
+
+use crate::edge::Edge;
+use crate::error::Error;
+use domain::{KeyId, Timestamp};
+use secrecy::ExposeSecret;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use storage::{HashedKey, Role, chain, key_hash};
+use subtle::ConstantTimeEq;
+
+/// The name under which acts show the admin token.
+pub const ADMIN_TOKEN: &str = "admin token";
+
+/// Time between two notes that a key was used.
+const NOTED_EVERY: Duration = Duration::from_secs(60);
+
+/// The part of the edge that knows callers.
+#[derive(Debug)]
+pub struct Keys {
+    /// Bounds guesses.
+    pub refusals: Refusals,
+    /// When the use of a key was noted last, so that a busy key writes once a minute.
+    noted: Mutex<HashMap<KeyId, Timestamp>>,
+}
+
+/// Why a request has no caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// There is no key, or none that anybody has.
+    Unknown,
+    /// The key has expired.
+    Expired,
+    /// The key was revoked.
+    Revoked,
+}
+
+impl Refused {
+    /// The label of the metric.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+impl Keys {
+    /// Keys whose guesses are bounded so.
+    #[must_use]
+    pub fn new(refusals: Refusals) -> Self {
+        Self { refusals, noted: Mutex::default() }
+    }
+
+    /// Whether the use of a key is to be noted now.
+    fn is_due(&self, id: KeyId, now: Timestamp) -> bool {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = noted.get(&id).is_none_or(|last| last.plus(NOTED_EVERY) <= now);
+        if is_due {
+            noted.insert(id, now);
+        }
+        is_due
+    }
+}
+
+/// Finds the caller that a bearer token proves.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn caller(edge: &Edge, token: &str) -> Result<Result<Caller, Refused>, Error> {
+    if is_same(token, edge.admin_token.expose_secret()) {
+        return Ok(Ok(Caller { key: None, name: ADMIN_TOKEN.to_owned(), role: Role::Admin, app: None }));
+    }
+    let Some(KeyText { id, secret }) = KeyText::parse(token) else { return Ok(Err(Refused::Unknown)) };
+    let found = match edge.store.key(id).await {
+        Err(storage::Error::Missing { .. }) => return Ok(Err(Refused::Unknown)),
+        found => found?,
+    };
+    let now = (edge.clock)();
+    let caller = proved(found, secret.expose_secret(), now);
+    if caller.is_ok() && edge.keys.is_due(id, now) {
+        note_used(edge, id);
+    }
+    Ok(caller)
+}
+
+/// The caller whose key is `found`, if this is its secret and it still holds.
+fn proved(found: HashedKey, secret: &str, now: Timestamp) -> Result<Caller, Refused> {
+    let HashedKey { key, hash } = found;
+    if !is_same(&key_hash(secret), &hash) {
+        return Err(Refused::Unknown);
+    }
+    if key.revoked_at.is_some() {
+        return Err(Refused::Revoked);
+    }
+    if key.expires_at.is_some_and(|end| end <= now) {
+        return Err(Refused::Expired);
+    }
+    Ok(Caller { key: Some(key.id), name: key.name, role: key.role, app: key.app_id })
+}
+
+/// Compares in constant time for equal lengths; the length is no secret. An empty text is never the same.
+fn is_same(shown: &str, expected: &str) -> bool {
+    !expected.is_empty() && bool::from(shown.as_bytes().ct_eq(expected.as_bytes()))
+}
+
+/// Notes the use without holding the request up.
+fn note_used(edge: &Edge, id: KeyId) {
+    let store = edge.store.clone();
+    tokio::spawn(async move {
+        if let Err(error) = store.note_key_used(id).await {
+            tracing::debug!(key.id = %id, error = chain(&error), "the use of a key was not noted");
+        }
+    });
+}

@@ -1,0 +1,79 @@
+//! Texts of keys, scopes of paths, and the bound on guesses.
+
+use super::scope::Scope;
+use super::{KeyText, Refusals};
+use crate::routes::{Access, Route, routes};
+use secrecy::ExposeSecret;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+use storage::{Role, Subject};
+
+#[test]
+fn the_text_of_a_key_is_its_id_and_its_secret() {
+    let secret = "0a".repeat(32);
+    let text = format!("sk_6b275a670bbb4f3a99b96600bf711993_{secret}");
+    let key = KeyText::parse(&text).expect("a key");
+    assert_eq!(
+        (key.id.to_string().as_str(), key.secret.expose_secret()),
+        ("6b275a67-0bbb-4f3a-99b9-6600bf711993", &*secret)
+    );
+    assert_eq!(key.write(), text);
+    assert!(!format!("{key:?}").contains(&secret));
+    for wrong in ["", "sk_", "sk__", "sk_x_0a", &text[1..], &text[..text.len() - 1], &format!("{text}0")] {
+        assert!(KeyText::parse(wrong).is_none(), "{wrong}");
+    }
+}
+
+#[test]
+fn the_first_id_of_a_path_decides_what_it_reaches() {
+    assert_eq!(Scope::of("/v1/apps/{app_id}/customers/forget/{forgetting_id}", false), Scope::Path(Subject::App));
+    assert_eq!(Scope::of("/v1/explain/purchases/{collapse_key}", true), Scope::Path(Subject::Purchase));
+    assert_eq!(Scope::of("/v1/events", true), Scope::Limited);
+    assert_eq!(Scope::of("/v1/rates/{day}", false), Scope::Whole);
+}
+
+#[test]
+fn an_address_guesses_a_few_times_and_its_own_key_still_works() {
+    let refusals = Refusals::new(NonZeroU32::new(2).expect("not zero"), Duration::from_secs(60));
+    let [one, other] = ["2001:db8:0:1::1", "2001:db8:0:2::1"].map(|text| text.parse::<IpAddr>().expect("an address"));
+    refusals.proved(one, "true");
+    for _ in 0..2 {
+        assert!(refusals.check(one, "guess").is_ok());
+        refusals.count(one);
+    }
+    assert!(refusals.check(one, "guess").is_ok(), "two are within the bound");
+    refusals.count(one);
+    let wait = refusals.check(one, "guess").expect_err("a wait");
+    assert!(wait > Duration::ZERO && wait <= Duration::from_secs(60), "{wait:?}");
+    assert!(refusals.check("2001:db8:0:1:ffff::2".parse().expect("an address"), "guess").is_err(), "a neighbour");
+    assert!(refusals.check(one, "true").is_ok() && refusals.check(other, "guess").is_ok());
+}
+
+#[test]
+fn the_documented_table_is_that_of_the_routes() {
+    let guarded = routes().into_iter().filter(|route| route.access == Access::Admin);
+    let row = |route: Route| {
+        let (least, scope) = (route.least.as_str(), route.scope().describe());
+        format!("| `{} {}` | {least} | {scope} |\n", route.method, route.path)
+    };
+    let table: String = guarded.map(row).collect();
+    let documented = include_str!("README.md").split("|---|---|---|\n").nth(1).unwrap_or_default();
+    assert_eq!(documented, table, "the table in api/src/keys/README.md");
+}
+
+#[test]
+fn every_route_that_names_a_thing_knows_its_app() {
+    for route in routes().into_iter().filter(|route| route.access == Access::Admin && route.path.contains('{')) {
+        assert!(matches!(route.scope(), Scope::Path(_)), "{} {}", route.method, route.path);
+    }
+}
+
+#[test]
+fn only_metrics_are_below_read_and_readers_change_nothing() {
+    for route in routes().into_iter().filter(|route| route.access == Access::Admin) {
+        let is_metrics = route.path == "/metrics";
+        assert_eq!(route.least == Role::Metrics, is_metrics, "{}", route.path);
+        assert!(route.method == "GET" || route.least > Role::Read, "{} {}", route.method, route.path);
+    }
+}

@@ -1,0 +1,36 @@
+//! The text of a key: `sk_`, its id and its secret. The id finds its row, so no row is found by a secret.
+
+use domain::KeyId;
+use secrecy::{ExposeSecret, SecretString};
+use uuid::Uuid;
+
+/// What every key begins with, so that people and scanners of leaks know one.
+const PREFIX: &str = "sk_";
+/// Number of hexadecimal digits of a secret: 256 bits.
+const SECRET_DIGITS: usize = 64;
+
+/// A key as its owner sends it.
+#[derive(Debug)]
+pub struct KeyText {
+    /// The id of its row.
+    pub id: KeyId,
+    /// Its secret, in lower-case hex.
+    pub secret: SecretString,
+}
+
+impl KeyText {
+    /// Reads the text of a key; `None` for any other text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
+        let is_secret = secret.len() == SECRET_DIGITS && secret.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let id = Uuid::try_parse(id).ok().filter(|_| is_secret)?;
+        Some(Self { id: KeyId::new(id), secret: SecretString::from(secret.to_owned()) })
+    }
+
+    /// The text of a key.
+    #[must_use]
+    pub fn write(&self) -> String {
+        format!("{PREFIX}{}_{}", self.id.uuid().simple(), self.secret.expose_secret())
+    }
+}

@@ -1,0 +1,76 @@
+//! `/v1/keys`: the keys of the API.
+
+use crate::answer::{Created, NoContent};
+use crate::edge::Shared;
+use crate::error::Error;
+use crate::extract::{Draft, Id, PageQuery, Query};
+use crate::keys::{Acting, Caller, KeyText};
+use axum::Json;
+use axum::extract::State;
+use domain::{AppId, KeyId, Timestamp};
+use schemars::JsonSchema;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use storage::{ApiKey, Paged, Role};
+
+/// A new key.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{ "name": "help desk", "role": "support", "expires_at": "2126-01-31T12:00:00Z" }]))]
+pub struct NewKey {
+    /// Its name, unique among the keys that were not revoked. Acts show it.
+    #[schemars(length(min = 1, max = 200))]
+    name: String,
+    /// What it may do.
+    role: Role,
+    /// The only app that it reaches; all when absent. A key of one app makes keys of that app alone.
+    app_id: Option<AppId>,
+    /// When it ends by itself; never when absent.
+    expires_at: Option<Timestamp>,
+}
+
+/// A key that was just made.
+#[derive(Serialize, JsonSchema)]
+pub struct CreatedKey {
+    /// The key without its secret.
+    #[serde(flatten)]
+    stored: ApiKey,
+    /// The key; shown only here.
+    key: String,
+}
+
+/// `POST /v1/keys`
+pub async fn create(edge: Acting, caller: Caller, mut draft: Draft<NewKey>) -> Result<Created<CreatedKey>, Error> {
+    if draft.body.expires_at.is_some_and(|end| end <= (edge.clock)()) {
+        draft.wrong.add("expires_at", "a time in the future");
+    }
+    let NewKey { name, role, app_id, expires_at } = draft.finish()?;
+    let app_id = caller.app(&edge, app_id).await?;
+    if role == Role::Metrics && app_id.is_some() {
+        return Err(Error::Unsuitable("the metrics are those of all apps, and so is a key for them".to_owned()));
+    }
+    let secret = SecretString::from(storage::hex(&(edge.random)()));
+    let new = storage::NewKey { name, role, app_id, expires_at, secret: secret.clone() };
+    let stored = edge.store.new_key(new).await?;
+    let key = KeyText { id: stored.id, secret }.write();
+    Ok(Created(CreatedKey { stored, key }))
+}
+
+/// `GET /v1/keys`, the oldest first, also those that were revoked.
+pub async fn list(
+    State(edge): State<Shared>,
+    caller: Caller,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Paged<ApiKey>>, Error> {
+    Ok(Json(edge.store.keys(caller.app, query.page()).await?))
+}
+
+/// `GET /v1/keys/{key_id}`
+pub async fn show(State(edge): State<Shared>, Id(id): Id<KeyId>) -> Result<Json<ApiKey>, Error> {
+    Ok(Json(edge.store.key(id).await?.key))
+}
+
+/// `DELETE /v1/keys/{key_id}`: revokes it. One that was revoked before stays as it is.
+pub async fn revoke(edge: Acting, Id(id): Id<KeyId>) -> Result<NoContent, Error> {
+    edge.store.revoke_key(id).await?;
+    Ok(NoContent)
+}

@@ -1,0 +1,54 @@
+//! Signals leave acts with who and why, whether the API sent them or a script.
+
+use serde_json::{Value, json};
+use system_tests::documents;
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+
+/// Runs the documented line for a signal to a purchase.
+async fn script(world: &World, receipt_id: &str, signal: &str) {
+    let part = format!("--signal-name {signal} ");
+    let mut lines = documents::operators_lines().into_iter();
+    let line = lines.find(|line| line.contains("COLLAPSE_KEY") && line.contains(&part)).expect("a documented line");
+    world.temporal.run_line(&line.replace("COLLAPSE_KEY", &world.key(receipt_id).to_string())).await;
+}
+
+/// Waits until an operation has so many acts on a subject; returns the newest.
+async fn wait_acts(world: &World, (operation, subject): (&str, &str), count: usize) -> Value {
+    wait::until(SOON, operation, async || {
+        let found = world.api.get(&format!("/v1/acts?operation={operation}&subject={subject}")).await.ok();
+        let acts = found["items"].as_array().cloned().unwrap_or_default();
+        if acts.len() == count { Ok(acts[0].clone()) } else { Err(format!("{count} expected: {found}")) }
+    })
+    .await
+}
+
+fn check(act: &Value, world: &World, actor: &str) {
+    assert_eq!((&act["actor"], &act["app_id"]), (&json!(actor), &json!(world.app_id)), "{act}");
+    assert!(act["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{act}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_leaves_one_act_with_its_author() {
+    let mut world = World::start(Setting { window_seconds: 1, ..Setting::default() }).await;
+    world.send("SUBSCRIPTION_PURCHASED", "acted").await;
+    world.wait_acked("acted", 1).await;
+    world.wait_asleep("acted").await;
+    let key = world.key("acted").to_string();
+    for signal in ["hold", "release", "flush", "discard", "redeliver"] {
+        let operation = format!("purchase.{signal}");
+        script(&world, "acted", signal).await;
+        check(&wait_acts(&world, (&operation, &key), 1).await, &world, "me");
+        world.act("acted", signal, &json!({ "by": "ann", "reason": "ticket 4711" })).await;
+        check(&wait_acts(&world, (&operation, &key), 2).await, &world, "ann (admin token)");
+    }
+    let id = world.destination_id.clone();
+    world.by_script("\"reason\":\"maintenance\"").await;
+    let off = wait_acts(&world, ("destination.update", &id), 1).await;
+    check(&off, &world, "me");
+    assert_eq!((&off["before"]["enabled"], &off["after"]["enabled"]), (&json!(true), &json!(false)));
+    world.by_script("\"reason\":\"done\"").await;
+    check(&wait_acts(&world, ("destination.update", &id), 2).await, &world, "me");
+    world.wait_asleep("acted").await;
+    world.finish().await;
+}

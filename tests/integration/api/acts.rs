@@ -1,0 +1,390 @@
+//! Acts: every route that changes something leaves one, with who, what and why and without secrets, in the transaction
+//! of its change: where no act can be written nothing is changed.
+
+use super::edge::{Answer, Service, TOKEN};
+use api::routes::{Access, routes};
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use system_tests::wait;
+use tower::ServiceExt;
+
+/// Routes that send a signal. The activity that carries it out leaves the act: `tests/e2e/acts.rs`.
+const SIGNALS: [&str; 8] = [
+    "/v1/purchases/{collapse_key}/flush",
+    "/v1/purchases/{collapse_key}/hold",
+    "/v1/purchases/{collapse_key}/release",
+    "/v1/purchases/{collapse_key}/discard",
+    "/v1/purchases/{collapse_key}/redeliver",
+    "/v1/destinations/{destination_id}/enable",
+    "/v1/destinations/{destination_id}/disable",
+    "/v1/destinations/{destination_id}/redeliver",
+];
+/// Texts that no act may have: secrets, and the names of a customer.
+const HIDDEN: [&str; 7] = ["a-shared-secret", "whsec_", "sk_", "pk_", "ls_", "anna", "otto"];
+
+/// One change by a route, and the operation of its act.
+struct Change {
+    route: (&'static str, &'static str),
+    path: String,
+    body: String,
+    operation: &'static str,
+}
+
+fn change(route: (&'static str, &'static str), path: String, body: Value, operation: &'static str) -> Change {
+    let body = match body {
+        Value::Null => String::new(),
+        Value::String(csv) => csv,
+        json => json.to_string(),
+    };
+    Change { route, path, body, operation }
+}
+
+struct Office {
+    service: Service,
+    key: String,
+    bearer: String,
+    app: String,
+    platform: String,
+    destination: String,
+}
+
+#[derive(QueryableByName)]
+struct Version {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    data_version: i64,
+}
+
+/// A number that differs after each commit of another connection.
+fn version(connection: &mut SqliteConnection) -> i64 {
+    let rows: Vec<Version> = diesel::sql_query("PRAGMA data_version").load(connection).expect("a version");
+    rows[0].data_version
+}
+
+impl Office {
+    async fn open(name: &str) -> Self {
+        let service = Service::start(name).await;
+        let (app, platform) = service.platform().await;
+        let hook = json!({ "kind": "webhook", "name": "hook", "url": "https://receiver.invalid/hooks" });
+        let hook = service.send_json("POST", &format!("/v1/apps/{app}/destinations"), &hook).await;
+        service.seed(&["a receipt"]).await;
+        service.seed_events();
+        let key = service.send_json("POST", "/v1/keys", &json!({ "name": "deploy", "role": "admin" })).await;
+        let text = |answer: &Answer, field: &str| answer.body[field].as_str().expect("a text").to_owned();
+        Self {
+            key: text(&key, "id"),
+            bearer: format!("Bearer {}", text(&key, "key")),
+            destination: text(&hook, "id"),
+            platform: platform.to_string(),
+            app,
+            service,
+        }
+    }
+
+    /// Sends a request of the key, with a reason; returns the status and the body.
+    async fn send(&self, change: &Change) -> (u16, Value) {
+        let media = if change.body.starts_with('{') { "application/json" } else { "text/csv" };
+        let request = Request::builder().method(change.route.0).uri(&change.path);
+        let request = request.header("authorization", &self.bearer).header("settle-reason", "ticket 4711");
+        let request = request.header("content-type", media).body(Body::from(change.body.clone())).expect("a request");
+        let answer = self.service.router.clone().oneshot(request).await.expect("an answer");
+        let status = answer.status().as_u16();
+        let body = to_bytes(answer.into_body(), usize::MAX).await.expect("a body");
+        (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    fn count(&self) -> i64 {
+        self.service.raw_number("SELECT COUNT(*) AS value FROM acts")
+    }
+
+    async fn newest(&self) -> Value {
+        self.service.get("/v1/acts?limit=1").await.body["items"][0].clone()
+    }
+
+    async fn pending(&self, name: &str) -> String {
+        let platform = self.platform.parse().expect("an id");
+        let arn = format!("arn:aws:sns:us-east-1:123456789012:{name}");
+        let url = format!("https://sns.us-east-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn={arn}&Token=1234");
+        let expires = api::clock::now().plus_millis(600_000);
+        self.service.store.add_pending_topic(platform, &arn, SecretString::from(url), expires).await.expect("a topic");
+        self.service.store.topics(platform).await.expect("topics").last().expect("a topic").id.to_string()
+    }
+
+    /// Changes by each route but the last ones, in an order in which each changes something.
+    async fn changes(&self) -> Vec<Change> {
+        let Self { app, platform, destination, .. } = self;
+        let (of_app, of_platform) = (format!("/v1/apps/{app}"), format!("/v1/platforms/{platform}"));
+        let of_hook = format!("/v1/destinations/{destination}");
+        let named = json!({ "external_id": "anna", "app_user_id": "u1" });
+        let moved = json!({ "from": { "app_user_id": "u1" }, "external_id": "otto", "reason": "ticket 4711" });
+        let forgotten = json!({ "external_id": "otto", "by": "me", "reason": "ticket 4711" });
+        let hook = json!({ "kind": "webhook", "name": "other", "url": "https://receiver.invalid/hooks" });
+        let sandbox =
+            json!({ "store": "amazon", "name": "sandbox", "package_name": "p", "shared_secret": "a-shared-secret" });
+        let catalogue = json!({ "entitlements": [], "products": [{ "sku": "year", "entitlements": [] }] });
+        let sales = "Transaction Id,Transaction Time,Transaction Type,Vendor SKU,Receipt ID,Marketplace Currency,Sales Price\n\
+            t1,2026-01-31T12:00:00Z,Charge,month,a receipt,USD,9.99\n";
+        let (approved, rejected) = (self.pending("one").await, self.pending("two").await);
+        let topic = |id: &str, verb: &str| format!("{of_platform}/topics/{id}/{verb}");
+        vec![
+            change(("POST", "/v1/apps"), "/v1/apps".to_owned(), json!({ "name": "second" }), "app.create"),
+            change(("PATCH", "/v1/apps/{app_id}"), of_app.clone(), json!({ "name": "renamed" }), "app.update"),
+            change(("POST", "/v1/keys"), "/v1/keys".to_owned(), json!({ "name": "k", "role": "read" }), "key.create"),
+            change(("POST", "/v1/apps/{app_id}/platforms"), format!("{of_app}/platforms"), sandbox, "platform.create"),
+            change(
+                ("PATCH", "/v1/platforms/{platform_id}"),
+                of_platform.clone(),
+                json!({ "window_seconds": 7, "shared_secret": "a-shared-secret" }),
+                "platform.update",
+            ),
+            change(
+                ("POST", "/v1/platforms/{platform_id}/rotate-ingress-key"),
+                format!("{of_platform}/rotate-ingress-key"),
+                Value::Null,
+                "platform.update",
+            ),
+            change(
+                ("POST", "/v1/platforms/{platform_id}/rotate-publishable-key"),
+                format!("{of_platform}/rotate-publishable-key"),
+                Value::Null,
+                "platform.update",
+            ),
+            change(
+                ("POST", "/v1/platforms/{platform_id}/login-secret"),
+                format!("{of_platform}/login-secret"),
+                Value::Null,
+                "platform.login-secret",
+            ),
+            change(
+                ("DELETE", "/v1/platforms/{platform_id}/login-secret"),
+                format!("{of_platform}/login-secret"),
+                Value::Null,
+                "platform.login-secret",
+            ),
+            change(
+                ("POST", "/v1/platforms/{platform_id}/retry-parked"),
+                format!("{of_platform}/retry-parked"),
+                Value::Null,
+                "platform.retry-parked",
+            ),
+            change(
+                ("POST", "/v1/platforms/{platform_id}/import"),
+                format!("{of_platform}/import"),
+                json!({ "purchases": [{ "receipt_id": "r", "app_user_id": "u1" }] }),
+                "platform.import",
+            ),
+            change(
+                ("POST", "/v1/platforms/{platform_id}/topics/{topic_id}/approve"),
+                topic(&approved, "approve"),
+                Value::Null,
+                "topic.approve",
+            ),
+            change(
+                ("POST", "/v1/platforms/{platform_id}/topics/{topic_id}/reject"),
+                topic(&rejected, "reject"),
+                Value::Null,
+                "topic.reject",
+            ),
+            change(
+                ("POST", "/v1/apps/{app_id}/destinations"),
+                format!("{of_app}/destinations"),
+                hook,
+                "destination.create",
+            ),
+            change(
+                ("PATCH", "/v1/destinations/{destination_id}"),
+                of_hook.clone(),
+                json!({ "rate": 7 }),
+                "destination.update",
+            ),
+            change(
+                ("POST", "/v1/destinations/{destination_id}/rotate-secret"),
+                format!("{of_hook}/rotate-secret"),
+                Value::Null,
+                "destination.update",
+            ),
+            change(
+                ("POST", "/v1/destinations/{destination_id}/test"),
+                format!("{of_hook}/test"),
+                Value::Null,
+                "destination.test",
+            ),
+            change(
+                ("POST", "/v1/destinations/{destination_id}/probe"),
+                format!("{of_hook}/probe"),
+                Value::Null,
+                "destination.probe",
+            ),
+            change(
+                ("POST", "/v1/destinations/{destination_id}/retry"),
+                format!("{of_hook}/retry"),
+                Value::Null,
+                "destination.retry",
+            ),
+            change(
+                ("POST", "/v1/destinations/{destination_id}/snapshot"),
+                format!("{of_hook}/snapshot"),
+                Value::Null,
+                "redelivery.page",
+            ),
+            change(
+                ("POST", "/v1/destinations/{destination_id}/replay"),
+                format!("{of_hook}/replay"),
+                json!({ "all": true }),
+                "redelivery.page",
+            ),
+            change(
+                ("POST", "/v1/redeliveries"),
+                "/v1/redeliveries".to_owned(),
+                json!({ "failed": true }),
+                "redelivery.page",
+            ),
+            change(
+                ("PUT", "/v1/apps/{app_id}/entitlements/{ref}"),
+                format!("{of_app}/entitlements/gold"),
+                json!({ "name": "Gold" }),
+                "entitlement.set",
+            ),
+            change(
+                ("PUT", "/v1/apps/{app_id}/products/{sku}"),
+                format!("{of_app}/products/month"),
+                json!({ "entitlements": ["gold"] }),
+                "product.set",
+            ),
+            change(
+                ("DELETE", "/v1/apps/{app_id}/products/{sku}"),
+                format!("{of_app}/products/month"),
+                Value::Null,
+                "product.delete",
+            ),
+            change(
+                ("DELETE", "/v1/apps/{app_id}/entitlements/{ref}"),
+                format!("{of_app}/entitlements/gold"),
+                Value::Null,
+                "entitlement.delete",
+            ),
+            change(
+                ("PUT", "/v1/apps/{app_id}/catalogue"),
+                format!("{of_app}/catalogue"),
+                catalogue,
+                "catalogue.replace",
+            ),
+            change(
+                ("PUT", "/v1/apps/{app_id}/rates"),
+                format!("{of_app}/rates"),
+                json!({ "rates": [{ "day": "2026-01-31", "currency": "EUR", "usd": "1.1" }] }),
+                "rates.put",
+            ),
+            change(("POST", "/v1/apps/{app_id}/sales"), format!("{of_app}/sales"), json!(sales), "sales.import"),
+            change(("PUT", "/v1/apps/{app_id}/customers"), format!("{of_app}/customers"), named, "customer.name"),
+            change(
+                ("POST", "/v1/apps/{app_id}/customers/move"),
+                format!("{of_app}/customers/move"),
+                moved,
+                "customer.move",
+            ),
+            change(
+                ("POST", "/v1/transfers/{transfer_id}/undo"),
+                "/v1/transfers/LAST/undo".to_owned(),
+                json!({ "reason": "ticket 4711" }),
+                "transfer.undo",
+            ),
+            change(
+                ("POST", "/v1/apps/{app_id}/customers/forget"),
+                format!("{of_app}/customers/forget"),
+                forgotten,
+                "customer.forget",
+            ),
+            change(("DELETE", "/v1/keys/{key_id}"), "/v1/keys/OTHER".to_owned(), Value::Null, "key.revoke"),
+            change(("DELETE", "/v1/destinations/{destination_id}"), of_hook, Value::Null, "destination.delete"),
+            change(("DELETE", "/v1/platforms/{platform_id}"), of_platform, Value::Null, "platform.delete"),
+            change(("DELETE", "/v1/apps/{app_id}"), of_app, Value::Null, "app.delete"),
+        ]
+    }
+}
+
+const REFUSE: &str =
+    "CREATE TRIGGER no_acts BEFORE INSERT ON acts BEGIN SELECT RAISE(ABORT, 'no act can be written'); END";
+
+#[tokio::test]
+async fn no_change_without_its_act() {
+    let office = Office::open("acts").await;
+    let (mut seen, mut transfer, mut other_key) = (BTreeSet::new(), String::new(), String::new());
+    let mut watching = office.service.connection();
+    // The first use of the key is noted meanwhile; later ones are not, within a minute.
+    let used = async || match office.service.raw_number("SELECT COUNT(last_used_at) AS value FROM api_keys") {
+        1 => Ok(()),
+        count => Err(format!("{count} keys")),
+    };
+    office.send(&change(("GET", "/v1/apps"), "/v1/apps".to_owned(), Value::Null, "")).await;
+    wait::until(Duration::from_secs(10), "the use of the key is noted", used).await;
+    for mut change in office.changes().await {
+        change.path = change.path.replace("LAST", &transfer).replace("OTHER", &other_key);
+        let what = format!("{} {}", change.route.0, change.path);
+        office.service.raw(REFUSE);
+        let before = (version(&mut watching), office.count());
+        let (status, body) = office.send(&change).await;
+        assert!(status >= 500, "{what} answered {status} although no act could be written: {body}");
+        assert_eq!((version(&mut watching), office.count()), before, "{what} changed something without its act");
+        office.service.raw("DROP TRIGGER no_acts");
+        let (status, body) = office.send(&change).await;
+        assert!((200..300).contains(&status), "{what}: {status} {body}");
+        assert_eq!(office.count(), before.1 + 1, "{what}");
+        let act = office.newest().await;
+        let found = (&act["operation"], &act["key_id"], &act["reason"]);
+        assert_eq!(found, (&json!(change.operation), &json!(office.key), &json!("ticket 4711")), "{what}");
+        assert!(act["actor"].as_str().is_some_and(|actor| actor.contains("deploy")), "{what}: {act}");
+        for hidden in HIDDEN {
+            assert!(!act.to_string().contains(hidden), "{what} shows {hidden}: {act}");
+        }
+        match change.operation {
+            "customer.move" => transfer = body["transfer_id"].as_str().expect("an id").to_owned(),
+            "key.create" => other_key = body["id"].as_str().expect("an id").to_owned(),
+            _ => {}
+        }
+        seen.insert(change.route);
+    }
+    let signals = SIGNALS.map(|path| ("POST", path));
+    let listed: BTreeSet<_> = seen.into_iter().chain(signals).collect();
+    let guarded = routes().into_iter().filter(|route| route.access == Access::Admin && route.method != "GET");
+    let changing: BTreeSet<_> = guarded.map(|route| (route.method, route.path)).collect();
+    assert_eq!(listed, changing, "each route that changes something is walked");
+}
+
+#[tokio::test]
+async fn an_act_has_the_changed_fields_before_and_after() {
+    let office = Office::open("fields").await;
+    let path = format!("/v1/destinations/{}", office.destination);
+    office.send(&change(("PATCH", ""), path.clone(), json!({ "rate": 7, "name": "hook" }), "")).await;
+    let act = office.newest().await;
+    assert_eq!((&act["before"], &act["after"]), (&json!({ "rate": null }), &json!({ "rate": 7 })));
+    assert_eq!((&act["subject"], &act["app_id"]), (&json!(office.destination), &json!(office.app)));
+    let rotate = change(("POST", ""), format!("{path}/rotate-secret"), Value::Null, "");
+    assert_eq!(office.send(&rotate).await.0, 200);
+    assert_eq!(office.newest().await["after"]["secret"], "replaced");
+    for (query, count) in [
+        (format!("subject={}", office.destination), 3),
+        (format!("key_id={}", office.key), 2),
+        ("operation=app.create".to_owned(), 1),
+        (format!("app_id={}&operation=platform.create", office.app), 1),
+    ] {
+        let found = office.service.get(&format!("/v1/acts?{query}")).await;
+        assert_eq!(found.body["items"].as_array().map(Vec::len), Some(count), "{query}: {}", found.body);
+    }
+    let first = office.service.get("/v1/acts?limit=1").await;
+    let next = first.body["next_cursor"].as_str().expect("a cursor").to_owned();
+    let second = office.service.get(&format!("/v1/acts?limit=1&cursor={next}")).await;
+    assert_ne!(first.body["items"], second.body["items"]);
+    let conflict = office.count();
+    assert_eq!(office.service.send_json("POST", "/v1/apps", &json!({ "name": "reader" })).await.status, 409);
+    assert_eq!(office.count(), conflict, "a refused change leaves no act");
+    let by_token =
+        office.service.send("PATCH", &path, Some(&format!("Bearer {TOKEN}")), b"{\"rate\":8}".to_vec()).await;
+    assert_eq!(by_token.status, 200);
+    let act = office.newest().await;
+    assert_eq!((&act["key_id"], &act["actor"]), (&Value::Null, &json!("admin token")));
+}

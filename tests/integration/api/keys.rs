@@ -1,0 +1,281 @@
+//! Keys: every route with every role, of its own app, of another one and of all; what makes a key worthless; and that
+//! guesses are bounded.
+
+use super::edge::{Answer, Service, accept};
+use api::keys::scope::Scope;
+use api::routes::{Access, Route, routes};
+use domain::PlatformId;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use storage::{Fate, Role};
+
+/// An id that nothing has.
+const UNKNOWN: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
+
+/// An app with one thing of each kind, by the name of its id in a path.
+struct Shop {
+    app: String,
+    ids: BTreeMap<&'static str, String>,
+}
+
+/// A key with its role and the app that it is made for.
+struct Caller {
+    role: Role,
+    app: Option<String>,
+    bearer: String,
+}
+
+async fn created_key(service: &Service, body: &Value) -> Answer {
+    let answer = service.send_json("POST", "/v1/keys", body).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    answer
+}
+
+async fn id_of(service: &Service, path: &str, body: &Value) -> String {
+    let answer = service.send_json("POST", path, body).await;
+    assert_eq!(answer.status, 201, "{path}: {}", answer.body);
+    answer.body["id"].as_str().expect("an id").to_owned()
+}
+
+impl Shop {
+    async fn open(service: &Service, name: &str) -> Self {
+        let app = id_of(service, "/v1/apps", &json!({ "name": name })).await;
+        let platform = json!({ "store": "amazon", "name": "fire", "package_name": "com.example.settle" });
+        let platform = id_of(service, &format!("/v1/apps/{app}/platforms"), &platform).await;
+        let destination = json!({ "kind": "webhook", "name": "hook", "url": "https://example.com/hooks" });
+        let destination = id_of(service, &format!("/v1/apps/{app}/destinations"), &destination).await;
+        let of_platform: PlatformId = platform.parse().expect("an id");
+        let (key, _) = accept(&service.store, of_platform, &format!("receipt of {name}"), Fate::Open).await;
+        let message =
+            service.get(&format!("/v1/notifications?app_id={app}")).await.body["items"][0]["message_id"].clone();
+        service.store.alarm(Some(of_platform), "test", name).await.expect("an alarm");
+        let [event, delivery, transfer, reported, one, other] = [1, 2, 3, 4, 5, 6].map(|_| api::clock::random_uuid());
+        service.raw(&format!(
+            "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, digest, state, purchase,
+                 verify_attempts, settling, fingerprint, created_at, updated_at)
+                 VALUES ('{key}', '{platform}', '{app}', 'receipt of {name}', 1, '', 'active', '{{}}', 0, 1, '', 1, 1);
+             INSERT INTO events (id, collapse_key, event_type, revision, environment, body, created_at)
+                 VALUES ('{event}', '{key}', 'purchase.updated', 1, 'production', '{{}}', 1);
+             INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts,
+                 next_due_at, created_at)
+                 VALUES ('{delivery}', '{destination}', '{event}', 0, 'purchase.updated', '{key}', 1, 'dead', 0, 1, 1);
+             INSERT INTO users (id, app_id, revision, created_at)
+                 VALUES ('{one}', '{app}', 0, 1), ('{other}', '{app}', 0, 1);
+             INSERT INTO transfers (id, app_id, from_user_id, to_user_id, cause, moved, created_at)
+                 VALUES ('{transfer}', '{app}', '{one}', '{other}', 'admin',
+                     '{{\"customers\":[],\"announced\":[]}}', 1);
+             INSERT INTO device_events (id, platform_id, device_id, client_id, event_type, environment, occurred_at, body,
+                 created_at)
+                 VALUES ('{reported}', '{platform}', '{one}', 'c', 'device.session.start', 'production', 1, '{{}}', 1);"
+        ));
+        let owned = created_key(service, &json!({ "name": format!("of {name}"), "role": "read", "app_id": app })).await;
+        let ids = [
+            ("app_id", app.clone()),
+            ("platform_id", platform),
+            ("destination_id", destination),
+            ("collapse_key", key.to_string()),
+            ("message_id", message.as_str().expect("a message").to_owned()),
+            ("event_id", event.to_string()),
+            ("delivery_id", delivery.to_string()),
+            ("transfer_id", transfer.to_string()),
+            ("key_id", owned.body["id"].as_str().expect("an id").to_owned()),
+            ("user_id", one.to_string()),
+            ("reported", reported.to_string()),
+        ];
+        Self { app, ids: ids.into() }
+    }
+
+    /// The path of a route, with the ids of this shop.
+    fn path(&self, route: &Route) -> String {
+        let of = |part: &str| match part.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
+            Some("event_id") if route.path.contains("device-events") => {
+                self.ids.get("reported").map_or(UNKNOWN, String::as_str).to_owned()
+            }
+            Some(name) => self.ids.get(name).cloned().unwrap_or_else(|| UNKNOWN.to_owned()),
+            None => part.to_owned(),
+        };
+        let path = route.path.split('/').map(of).collect::<Vec<_>>().join("/");
+        match route.path {
+            "/v1/transfers" => format!("{path}?user_id={}", self.ids["user_id"]),
+            _ => path,
+        }
+    }
+
+    /// Whether a text has an id of this shop.
+    fn is_in(&self, text: &str) -> bool {
+        self.ids.values().any(|id| text.contains(id.as_str()))
+    }
+}
+
+/// Keys of each role: of all apps, and of each of these.
+async fn callers(service: &Service, shops: [&Shop; 2]) -> Vec<Caller> {
+    let mut callers = Vec::new();
+    for role in Role::ALL {
+        for app in [None].into_iter().chain(shops.map(|shop| Some(shop.app.clone()))) {
+            let body = json!({ "name": format!("{} {app:?}", role.as_str()), "role": role, "app_id": app });
+            if role == Role::Metrics && app.is_some() {
+                assert_eq!(service.send_json("POST", "/v1/keys", &body).await.status, 422);
+                continue;
+            }
+            let created = created_key(service, &body).await;
+            let bearer = format!("Bearer {}", created.body["key"].as_str().expect("a key"));
+            callers.push(Caller { role, app, bearer });
+        }
+    }
+    callers
+}
+
+/// Routes that need a key; those that delete come last, and an app after everything in it.
+fn guarded() -> Vec<Route> {
+    let mut guarded: Vec<_> = routes().into_iter().filter(|route| route.access == Access::Admin).collect();
+    guarded
+        .sort_by_key(|route| (route.method == "DELETE", route.method == "DELETE" && route.path == "/v1/apps/{app_id}"));
+    guarded
+}
+
+/// A body that no handler takes, so that a request that passes the guard changes nothing.
+fn body_of(route: &Route) -> Vec<u8> {
+    if matches!(route.method, "GET" | "DELETE") { Vec::new() } else { b"[".to_vec() }
+}
+
+#[tokio::test]
+async fn every_route_takes_its_roles_and_its_app_alone() {
+    let service = Service::start("keys").await;
+    let (own, other) = (Shop::open(&service, "own").await, Shop::open(&service, "other").await);
+    let callers = callers(&service, [&own, &other]).await;
+    let mut requests = 0;
+    for route in guarded() {
+        let path = own.path(&route);
+        for caller in &callers {
+            requests += 1;
+            let answer = service.send(route.method, &path, Some(&caller.bearer), body_of(&route)).await;
+            let what = format!("{} {path} by {:?} of {:?}: {}", route.method, caller.role, caller.app, answer.body);
+            let is_own = caller.app.as_ref().is_none_or(|app| *app == own.app);
+            let passes = match route.scope() {
+                _ if caller.role < route.least => Err(403),
+                Scope::Whole if caller.app.is_some() => Err(403),
+                Scope::Path(_) if !is_own => Err(404),
+                _ => Ok(()),
+            };
+            match passes {
+                Err(status) => assert_eq!(answer.status, status, "{what}"),
+                Ok(()) => {
+                    let is_gone = answer.status == 404 && (route.method == "DELETE" || path.contains(UNKNOWN));
+                    let is_refused = matches!(answer.status, 401 | 403 | 404 | 429 | 500..);
+                    assert!(is_gone || !is_refused, "{what}");
+                }
+            }
+            if route.method == "GET" && route.scope() == Scope::Limited && passes.is_ok() {
+                let is_empty = answer.body["items"].as_array().is_none_or(Vec::is_empty);
+                assert!(answer.status == 200 && (is_own || !own.is_in(&answer.body.to_string())), "{what}");
+                assert!(!is_own || !is_empty || route.path == "/v1/audit/revenue", "it has something to show: {what}");
+            }
+        }
+    }
+    assert!(requests > 1000, "{requests}");
+}
+
+#[tokio::test]
+async fn what_is_of_another_app_is_as_if_it_did_not_exist() {
+    let service = Service::start("foreign").await;
+    let (own, other) = (Shop::open(&service, "own").await, Shop::open(&service, "other").await);
+    let nothing = Shop { app: UNKNOWN.to_owned(), ids: BTreeMap::new() };
+    let key = created_key(&service, &json!({ "name": "k", "role": "admin", "app_id": own.app })).await;
+    let bearer = format!("Bearer {}", key.body["key"].as_str().expect("a key"));
+    for route in guarded().iter().filter(|route| matches!(route.scope(), Scope::Path(_))) {
+        for body in [body_of(route), b"{}".to_vec()] {
+            let foreign = service.send(route.method, &other.path(route), Some(&bearer), body.clone()).await;
+            let missing = service.send(route.method, &nothing.path(route), Some(&bearer), body).await;
+            assert_eq!((foreign.status, foreign.body), (404, missing.body), "{} {}", route.method, route.path);
+            assert_eq!(missing.status, 404);
+        }
+    }
+    for filter in ["purchases", "events", "deliveries", "device-events", "notifications", "acts", "audit/revenue"] {
+        let path = |app: &str| format!("/v1/{filter}?app_id={app}");
+        let foreign = service.send("GET", &path(&other.app), Some(&bearer), Vec::new()).await;
+        let missing = service.send("GET", &path(UNKNOWN), Some(&bearer), Vec::new()).await;
+        assert_eq!((foreign.status, foreign.body), (missing.status, missing.body), "{filter}");
+        assert_eq!(service.send("GET", &path(&own.app), Some(&bearer), Vec::new()).await.status, 200, "{filter}");
+    }
+    // What waits for its first settling is listed by its receipt, and as little.
+    let (waiting, _) =
+        accept(&service.store, other.ids["platform_id"].parse().expect("an id"), "new", Fate::Open).await;
+    for query in ["receipt_id=new".to_owned(), format!("receipt_id=new&platform_id={}", other.ids["platform_id"])] {
+        let listed = service.send("GET", &format!("/v1/purchases?{query}"), Some(&bearer), Vec::new()).await;
+        assert_eq!(listed.body["items"], json!([]), "{query}");
+    }
+    assert_eq!(service.send("GET", &format!("/v1/purchases/{waiting}"), Some(&bearer), Vec::new()).await.status, 404);
+    let named = json!({ "destination_id": other.ids["destination_id"] }).to_string().into_bytes();
+    let path = format!("/v1/purchases/{}/redeliver", own.ids["collapse_key"]);
+    assert_eq!(service.send("POST", &path, Some(&bearer), named).await.status, 400);
+    for body in [
+        json!({ "event_id": other.ids["event_id"] }),
+        json!({ "collapse_key": other.ids["collapse_key"] }),
+        json!({ "failed": true, "destination_id": other.ids["destination_id"] }),
+        json!({ "failed": true, "app_id": other.app }),
+    ] {
+        let bytes = body.to_string().into_bytes();
+        assert_eq!(service.send("POST", "/v1/redeliveries", Some(&bearer), bytes).await.status, 404, "{body}");
+    }
+    let dead = json!({ "failed": true, "dry_run": true }).to_string().into_bytes();
+    let counted = service.send("POST", "/v1/redeliveries", Some(&bearer), dead).await;
+    assert_eq!(counted.body["checked"], 1, "only what is dead in its own app: {}", counted.body);
+}
+
+#[tokio::test]
+async fn a_key_ends_when_it_is_revoked_or_expires() {
+    let service = Service::start("ends").await;
+    let created = created_key(&service, &json!({ "name": "one", "role": "read" })).await;
+    let (id, key) = (created.body["id"].as_str().expect("an id"), created.body["key"].as_str().expect("a key"));
+    let bearer = format!("Bearer {key}");
+    let get = async || service.send("GET", "/v1/apps", Some(&bearer), Vec::new()).await.status;
+    assert_eq!(get().await, 200);
+    for wrong in [&key[..key.len() - 1], &format!("{}0", &key[..key.len() - 1].replace("sk_", "sk-"))] {
+        assert_eq!(service.send("GET", "/v1/apps", Some(&format!("Bearer {wrong}")), Vec::new()).await.status, 401);
+    }
+    let swapped = format!("Bearer {}{}", &key[..36], "0".repeat(64));
+    assert_eq!(service.send("GET", "/v1/apps", Some(&swapped), Vec::new()).await.status, 401);
+    service.raw("UPDATE api_keys SET expires_at = 1");
+    assert_eq!(get().await, 401);
+    service.raw("UPDATE api_keys SET expires_at = NULL");
+    assert_eq!(get().await, 200);
+    let path = format!("/v1/keys/{id}");
+    assert_eq!(service.send_json("DELETE", &path, &Value::Null).await.status, 204);
+    assert_eq!(service.send_json("DELETE", &path, &Value::Null).await.status, 204, "again");
+    assert_eq!(get().await, 401);
+    let listed = service.get("/v1/keys").await;
+    assert!(listed.body["items"][0]["revoked_at"].is_string() && !listed.body.to_string().contains(&key[36..]));
+    let past = json!({ "name": "past", "role": "read", "expires_at": "2001-01-01T00:00:00Z" });
+    assert_eq!(service.send_json("POST", "/v1/keys", &past).await.wrong_fields(), ["expires_at"]);
+    let again = json!({ "name": "one", "role": "read" });
+    assert_eq!(service.send_json("POST", "/v1/keys", &again).await.status, 201, "its name is free again");
+    assert_eq!(service.send_json("POST", "/v1/keys", &again).await.status, 409);
+}
+
+#[tokio::test]
+async fn a_key_of_one_app_makes_no_key_of_another() {
+    let service = Service::start("makes").await;
+    let (own, other) = (Shop::open(&service, "own").await, Shop::open(&service, "other").await);
+    let key = created_key(&service, &json!({ "name": "k", "role": "admin", "app_id": own.app })).await;
+    let bearer = format!("Bearer {}", key.body["key"].as_str().expect("a key"));
+    let make = async |body: Value| service.send("POST", "/v1/keys", Some(&bearer), body.to_string().into_bytes()).await;
+    assert_eq!(make(json!({ "name": "a", "role": "admin", "app_id": other.app })).await.status, 404);
+    assert_eq!(make(json!({ "name": "b", "role": "admin" })).await.body["app_id"], own.app);
+    assert_eq!(make(json!({ "name": "c", "role": "metrics" })).await.status, 422);
+}
+
+#[tokio::test]
+async fn the_ingress_key_is_shown_to_operators_alone() {
+    let service = Service::start("ingress").await;
+    let shop = Shop::open(&service, "own").await;
+    for role in [Role::Read, Role::Support, Role::Operator, Role::Admin] {
+        let key = created_key(&service, &json!({ "name": role, "role": role })).await;
+        let bearer = format!("Bearer {}", key.body["key"].as_str().expect("a key"));
+        let of_app = format!("/v1/apps/{}/platforms", shop.app);
+        for path in [format!("/v1/platforms/{}", shop.ids["platform_id"]), of_app] {
+            let shown = service.send("GET", &path, Some(&bearer), Vec::new()).await;
+            let has_url = shown.body.to_string().contains("/v1/stores/amazon/");
+            assert_eq!((shown.status, has_url), (200, role >= Role::Operator), "{role:?} {path}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Keys and acts on the command line, with a running service that never reaches Temporal.
+
+use super::cli::{stderr_of, stdout_of};
+use super::cli_settings::Desk;
+
+/// Runs a line with a key in the place of the admin token; returns the exit code and what was printed.
+fn with_key(desk: &Desk, key: &str, line: &[&str]) -> (Option<i32>, String) {
+    let output = desk.command(line).env("SETTLE_ADMIN_TOKEN", key).output().expect("settle starts");
+    (output.status.code(), stdout_of(&output) + &stderr_of(&output))
+}
+
+#[test]
+fn a_key_is_printed_once_used_and_revoked() {
+    let desk = Desk::open("cli-keys");
+    let create = ["key", "create", "--name", "help desk", "--role", "support", "--expires", "90d"];
+    let created = desk.answer(&create);
+    let (id, key) = (created["id"].as_str().expect("an id"), created["key"].as_str().expect("a key"));
+    assert!(created["expires_at"].is_string() && created["app_id"].is_null(), "{created}");
+    assert_eq!(with_key(&desk, key, &["app", "list"]).0, Some(0));
+    let (code, why) = with_key(&desk, key, &["app", "create", "another"]);
+    assert!(code == Some(1) && why.contains("`support`") && why.contains("`admin`"), "{why}");
+    let listed = stdout_of(&desk.run(&["key", "list"]));
+    assert!(listed.contains("help desk") && listed.contains("support") && !listed.contains(key), "{listed}");
+    assert_eq!(desk.run(&["key", "revoke", id]).status.code(), Some(0));
+    assert_eq!(with_key(&desk, key, &["app", "list"]).0, Some(1));
+    let past = desk.run(&["key", "create", "--name", "x", "--role", "read", "--expires", "yesterday"]);
+    assert!(past.status.code() == Some(1) && stderr_of(&past).contains("--expires"), "{}", stderr_of(&past));
+}
+
+#[test]
+fn a_key_of_one_app_sees_its_own_acts() {
+    let desk = Desk::open("cli-acts");
+    let other = desk.id(&["app", "create", "another"]);
+    let created = desk.answer(&["key", "create", "--name", "team", "--role", "operator", "--app", &desk.app]);
+    let key = created["key"].as_str().expect("a key");
+    assert_eq!(with_key(&desk, key, &["app", "rename", &desk.app, "renamed"]).0, Some(0));
+    assert_eq!(with_key(&desk, key, &["app", "rename", &other, "renamed"]).0, Some(1));
+    let (code, acts) = with_key(&desk, key, &["acts"]);
+    assert!(code == Some(0) && acts.contains("app.update") && acts.contains("team"), "{acts}");
+    assert!(!acts.contains(&other), "{acts}");
+    let all = desk.answer(&["acts", "--subject", &other]);
+    assert_eq!(all["items"][0]["operation"], "app.create", "{all}");
+    assert_eq!(desk.answer(&["acts", "--app", &desk.app, "--operation", "app.update"])["items"][0]["actor"], "team");
+}
+
+#[test]
+fn an_address_that_guesses_is_slowed_and_its_token_still_works() {
+    let desk = Desk::open("cli-guesses");
+    let created = desk.answer(&["key", "create", "--name", "unused", "--role", "read"]);
+    let unused = created["key"].as_str().expect("a key");
+    let guesses: Vec<String> = (0..12).map(|_| with_key(&desk, "guess", &["app", "list"]).1).collect();
+    assert!(guesses[0].contains("A key is needed"), "{guesses:?}");
+    assert!(guesses[11].contains("too many requests"), "{guesses:?}");
+    assert!(
+        with_key(&desk, unused, &["app", "list"]).1.contains("too many requests"),
+        "not proved before, so not examined"
+    );
+    assert_eq!(desk.run(&["app", "list"]).status.code(), Some(0), "the token was proved before");
+    let refused = desk.metric("settle_api_refused_total{reason=\"slowed\"}").expect("a count");
+    assert!(refused.ends_with(" 2") || refused.ends_with(" 3"), "{refused}");
+}
