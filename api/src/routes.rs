@@ -108,7 +108,7 @@ fn destination_routes() -> Vec<Route> {
              kind signs nothing.",
         ),
         admin("POST", "/v1/destinations/{destination_id}/test", destinations::test).summary(
-            "Sends one request that carries no event. 200 whether it works or not; 409 when something \
+            "Sends one request that carries no event, or a made-up one. 200 whether it works or not; 409 when something \
              is missing for it, and nothing is sent.",
         ),
         admin("POST", "/v1/destinations/{destination_id}/enable", destinations::enable)

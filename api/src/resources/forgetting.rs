@@ -61,7 +61,9 @@ pub async fn forget(
     let begun = edge.store.forget_customer(Forget { app: app.id, name, by, reason }).await.map_err(unknown)?;
     edge.wake_for_persons();
     let began = Instant::now();
-    while began.elapsed() < BUDGET && edge.store.continue_forgetting(ROWS).await? {}
+    while began.elapsed() < BUDGET && edge.store.continue_forgetting(ROWS).await? {
+        fail::fail_point!("forget.after_step", |_| std::process::abort());
+    }
     Ok(Accepted(edge.store.forgetting(app.id, begun.id).await?))
 }
 
