@@ -107,6 +107,22 @@ const POSTPONE: Sql = statement! {"
     WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status = 'pending' AND app_user_id = ?
 "};
 
+const REFUSED: Sql = statement! {hot "claims_of_key", "
+    SELECT c.reason, c.due_at
+    FROM claims c
+    WHERE c.collapse_key = ? AND c.app_user_id = ? AND c.status = 'refused' AND c.reason <> 'given_up' AND c.due_at > ?
+    ORDER BY c.due_at DESC
+    LIMIT 1
+"};
+
+row! {
+    /// What the store answered about a receipt and a customer.
+    struct RefusedRow {
+        reason: ClaimReason,
+        due_at: Timestamp,
+    }
+}
+
 impl Store {
     /// Examines a claim that is due: without a query of the store, if what is known of its purchase decides it.
     pub async fn examine_claim(&self, place: DevicePlace, key: CollapseKey) -> Result<ClaimStep, Error> {
@@ -122,6 +138,7 @@ impl Store {
                     return Ok(ClaimStep::Recheck);
                 }
                 Standing::Verified(_) => pending.refuse(write, ClaimReason::WrongCustomer)?,
+                Standing::Unknown if pending.was_refused(write)? => ClaimStatus::Refused,
                 Standing::Unsettled => pending.postpone(write, Some(ClaimReason::Unsettled), Duration::ZERO)?,
                 Standing::Unknown if claim::may_query(pending.row.created_at, write.now) => {
                     return Ok(ClaimStep::Query);
@@ -260,10 +277,28 @@ impl Pending {
         moves::lock_users(write, &BTreeSet::from([of_device, of_customer])).map(drop)
     }
 
+    /// Refuses the claim if the store refused the same receipt of the same customer on another device, as long as that
+    /// claim is stored: the key is public, and devices cost nothing.
+    fn was_refused(&self, write: &mut Write<'_>) -> Result<bool, Error> {
+        let claim = sql(REFUSED).bind(self.key).bind(self.row.app_user_id.as_str()).bind(write.now);
+        let refused: Option<RefusedRow> = claim.first(write.connection)?;
+        let Some(RefusedRow { reason, due_at }) = refused else { return Ok(false) };
+        self.refuse_until(write, (reason, due_at)).map(|_| true)
+    }
+
     fn refuse(&self, write: &mut Write<'_>, reason: ClaimReason) -> Result<ClaimStatus, Error> {
+        self.refuse_until(write, (reason, write.now.plus(REFUSED_FOR)))
+    }
+
+    /// Refuses the claim; it is stored until then.
+    fn refuse_until(
+        &self,
+        write: &mut Write<'_>,
+        (reason, until): (ClaimReason, Timestamp),
+    ) -> Result<ClaimStatus, Error> {
         sql(REFUSE)
             .bind(reason)
-            .bind(write.now.plus(REFUSED_FOR))
+            .bind(until)
             .bind(self.place.platform)
             .bind(self.place.device)
             .bind(self.key)
