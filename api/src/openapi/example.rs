@@ -1,5 +1,6 @@
 //! Examples of answers, generated from their schemas.
 
+use crate::edge::STORES;
 use crate::extract::formats;
 use serde_json::{Map, Value, json};
 
@@ -15,7 +16,7 @@ const TEXTS: [(&str, &str); 41] = [
     ("current_term_length", "P1M"),
     ("day", "2026-01-31"),
     ("entitlement_ref_id", "premium"),
-    ("event_platform", "amazon"),
+    ("event_platform", STORES[0]),
     ("event_type", "purchase.updated"),
     ("events", "purchase.updated"),
     ("external_id", "anna@example.com"),
@@ -27,14 +28,14 @@ const TEXTS: [(&str, &str); 41] = [
     ("package_name", "com.example.reader"),
     ("paywall", "welcome"),
     ("placement", "onboarding"),
-    ("platform_type", "amazon"),
+    ("platform_type", STORES[0]),
     ("price", "9.99"),
     ("price_in_usd", "9.99"),
     ("product_ref_id", "com.example.reader.month"),
     ("purchase_country", "DE"),
     ("purchase_currency", "EUR"),
     ("purchase_guid", "q1YqVbJSyjH28DGPKChw9c0o8nd3ySststQtzSkrzM8tCk43K6z0d_HOTcwwN8vxCrVqoFYMzTGG6w"),
-    ("purchase_platform", "amazon"),
+    ("purchase_platform", STORES[0]),
     ("purchase_price", "9.99"),
     ("receipt_id", "q1YqVbJSyjH28DGPKChw9c0o8nd3ySststQtzSkrzM8tCk43K6z0d_HOTcwwN8vxCrVqoFYMzTGG6w"),
     ("sdk_version", "1.2.0"),
