@@ -1,6 +1,6 @@
 //! Removes names from the rows of devices: their descriptions, their claims, and what they reported.
 
-use super::rows::{Page, REMOVED, Removed, without};
+use super::rows::{Page, REMOVED, Removed, platforms, without};
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
@@ -50,17 +50,16 @@ pub fn hand_over(write: &mut Write<'_>, (from, to): (UserId, UserId)) -> Result<
 
 row! {
     struct ClaimKey {
-        platform_id: PlatformId,
         device_id: DeviceId,
         collapse_key: CollapseKey,
     }
 }
 
 const CLAIMS: Sql = statement! {hot "claims_customer", "
-    SELECT platform_id, device_id, collapse_key
+    SELECT device_id, collapse_key
     FROM claims
-    WHERE platform_id IN (SELECT f.id FROM platforms f WHERE f.app_id = ? AND f.store = ?) AND app_user_id = ?
-    ORDER BY platform_id, device_id, collapse_key
+    WHERE platform_id = ? AND app_user_id = ?
+    ORDER BY device_id, collapse_key
     LIMIT ?
     FOR UPDATE
 "};
@@ -73,14 +72,16 @@ const SET_CLAIM: Sql = statement! {"
 /// Removes the stores' ids from the claims of all devices. Each page takes the first rows that are left.
 pub fn claims(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, Error> {
     for ForgottenAppUser { store, app_user_id, tombstone } in &page.names.app_users {
-        let claims = sql(CLAIMS).bind(page.app).bind(store.as_str()).bind(app_user_id.as_str()).bind(page.limit);
-        let rows: Vec<ClaimKey> = claims.all(write.connection)?;
-        for ClaimKey { platform_id, device_id, collapse_key } in &rows {
-            let set = sql(SET_CLAIM).bind(tombstone.as_str()).bind(*platform_id).bind(*device_id);
-            set.bind(*collapse_key).run(write.connection)?;
-        }
-        if !rows.is_empty() {
-            return Ok(Removed { changed: rows.len(), through: Some(0) });
+        for platform in platforms(write, page.app, store)? {
+            let claims = sql(CLAIMS).bind(platform).bind(app_user_id.as_str()).bind(page.limit);
+            let rows: Vec<ClaimKey> = claims.all(write.connection)?;
+            for ClaimKey { device_id, collapse_key } in &rows {
+                let set = sql(SET_CLAIM).bind(tombstone.as_str()).bind(platform).bind(*device_id);
+                set.bind(*collapse_key).run(write.connection)?;
+            }
+            if !rows.is_empty() {
+                return Ok(Removed { changed: rows.len(), through: Some(0) });
+            }
         }
     }
     Ok(Removed::default())

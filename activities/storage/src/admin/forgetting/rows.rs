@@ -6,7 +6,7 @@ use crate::db::statement::{Number, Value, clean, row, sql};
 use crate::db::writer::Write;
 use crate::inbox::conceal::concealed_body;
 use domain::user::{ForgottenAppUser, ForgottenNames, USER_FORGOTTEN};
-use domain::{AppId, DeliveryId, EventId, UserId};
+use domain::{AppId, DeliveryId, EventId, PlatformId, UserId};
 use serde_json::Value as Json;
 
 /// What stands in the place of a text that had a name in it.
@@ -52,6 +52,13 @@ pub fn purchases(write: &mut Write<'_>, user: UserId) -> Result<usize, Error> {
     Ok(count.map_or(0, |count| usize::try_from(count.value).unwrap_or(usize::MAX)))
 }
 
+const PLATFORMS: Sql = statement!("SELECT id AS value FROM platforms WHERE app_id = ? AND store = ? ORDER BY id");
+
+/// The platforms of an app on a store.
+pub fn platforms(write: &mut Write<'_>, app: AppId, store: &str) -> Result<Vec<PlatformId>, Error> {
+    sql(PLATFORMS).bind(app).bind(store).values(write.connection)
+}
+
 row! {
     struct NotificationRow {
         seq: i64,
@@ -67,8 +74,7 @@ const OF_PURCHASES: &str = "collapse_key IN (SELECT p.collapse_key FROM purchase
 const OPEN_NOTIFICATIONS: Sql = statement! {hot "notifications_receipt", "
     SELECT seq, app_user_id, body
     FROM notifications
-    WHERE receipt_id >= '' AND outcome IS NULL AND app_user_id = ?
-        AND platform_id IN (SELECT f.id FROM platforms f WHERE f.app_id = ? AND f.store = ?)
+    WHERE receipt_id >= '' AND outcome IS NULL AND app_user_id = ? AND platform_id = ?
     ORDER BY seq
     FOR UPDATE
 "};
@@ -86,10 +92,10 @@ const SET_NOTIFICATION: Sql = statement!("UPDATE notifications SET app_user_id =
 pub fn remove_from_open_notifications(write: &mut Write<'_>, app: AppId, names: &ForgottenNames) -> Result<(), Error> {
     for name in &names.app_users {
         let app_user_id = clean(&name.app_user_id);
-        let open = sql(OPEN_NOTIFICATIONS).bind(&*app_user_id).bind(app).bind(name.store.as_str());
-        let rows: Vec<NotificationRow> = open.all(write.connection)?;
-        for row in rows {
-            remove_from_notification(write, names, &row)?;
+        for platform in platforms(write, app, &name.store)? {
+            let open = sql(OPEN_NOTIFICATIONS).bind(&*app_user_id).bind(platform);
+            let rows: Vec<NotificationRow> = open.all(write.connection)?;
+            rows.iter().try_for_each(|row| remove_from_notification(write, names, row).map(drop))?;
         }
     }
     Ok(())
