@@ -1,4 +1,4 @@
-//! What forgetting a customer means to others: receivers that learn of it, other apps and customers, whom it leaves
+//! What forgetting a customer means to others: receivers that learn of it, other apps and customers, which it leaves
 //! alone, and whoever names or moves the customer at the same moment.
 
 use super::forgetting::{OWN_ID, STORE_ID, by, by_own_id, finish, left, renew, webhook};
