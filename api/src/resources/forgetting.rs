@@ -39,9 +39,9 @@ pub struct ForgottenCustomer {
     reason: String,
 }
 
-/// `POST /v1/apps/{app_id}/customers/forget`. From the answer on nothing is announced under a name of the customer; what
-/// is stored elsewhere is removed meanwhile, at the latest by the sweeps. A repeated request gets the report of the
-/// first one.
+/// `POST /v1/apps/{app_id}/customers/forget`. What is recorded after it has no name of the customer. What was recorded
+/// before is removed meanwhile, what waits to be sent first, and the rest at the latest by the sweeps: until then it is
+/// sent with names. A repeated request gets the report of the first one.
 pub async fn forget(
     State(edge): State<Shared>,
     Stored(app): Stored<App>,

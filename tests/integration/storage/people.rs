@@ -27,11 +27,11 @@ pub fn device(place: DevicePlace) -> Device {
     .unwrap()
 }
 
-fn login(place: DevicePlace, external_id: &str) -> Login {
+pub fn login(place: DevicePlace, external_id: &str) -> Login {
     Login { place, device: device(place), external_id: external_id.to_owned(), is_signed: false }
 }
 
-async fn log_in(store: &Store, place: DevicePlace, external_id: &str) -> LoggedIn {
+pub async fn log_in(store: &Store, place: DevicePlace, external_id: &str) -> LoggedIn {
     for _ in 0..20 {
         match store.login(login(place, external_id)).await {
             Ok(user) => return user,
@@ -74,7 +74,7 @@ impl World {
         self.store.purchase(key).await.unwrap().standing.user_id.unwrap()
     }
 
-    async fn name(&self, app_user_id: &str, external_id: &str) -> UserId {
+    pub async fn name(&self, app_user_id: &str, external_id: &str) -> UserId {
         let owner = Owner::AppUser(app_user_id.to_owned());
         self.store.name_customer(self.app.id, owner, external_id).await.unwrap().user_id
     }
