@@ -46,6 +46,8 @@ pub struct Setting {
     pub rvs: bool,
     /// The platform's environment: `sandbox` or `production`.
     pub environment: &'static str,
+    /// Maximum number of descriptors of each process.
+    pub descriptors: Option<u32>,
     /// Another program than the one under test, to compare the two.
     pub program: Option<PathBuf>,
     /// Environment variables of every process, such as `FAILPOINTS`. [`World::start_with`] adds more.
@@ -65,6 +67,7 @@ impl Default for Setting {
             signature: "v1",
             rvs: false,
             environment: "sandbox",
+            descriptors: None,
             program: None,
             variables: Vec::new(),
         }
@@ -114,6 +117,10 @@ impl World {
         let installation = Installation::new(setting.backend, &temporal.address(), &sns);
         let installation = match setting.program.clone() {
             Some(program) => installation.with_program(program),
+            None => installation,
+        };
+        let installation = match setting.descriptors {
+            Some(number) => installation.with_descriptors(number),
             None => installation,
         };
         let mut processes = launch(&installation, &setting, &[]);

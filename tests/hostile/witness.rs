@@ -1,0 +1,74 @@
+//! A store that sends one notification after another, and the memory of settle meanwhile.
+
+use super::target::Target;
+use futures::future::join;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use system_tests::http::post_as_sns;
+use system_tests::sns::Rtn;
+use system_tests::wait;
+use tokio::time::Instant;
+
+/// Maximum duration of a request of the store.
+pub const MAX_MS: u128 = 500;
+/// Maximum resident memory of settle.
+pub const MAX_MIB: f64 = 300.0;
+/// Time between two notifications.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Minimum number of notifications during an attack.
+const ENOUGH: usize = 10;
+
+/// The receipts of the notifications that were accepted, and what was seen at worst.
+#[derive(Debug, Default)]
+pub struct Witness {
+    pub receipts: Vec<String>,
+    slowest_ms: u128,
+    most_mib: f64,
+}
+
+impl Witness {
+    /// Sends notifications for as long as the attack lasts.
+    pub async fn watch<T>(target: &Target, attack: impl Future<Output = T>) -> (T, Self) {
+        let is_over = AtomicBool::new(false);
+        let attack = async {
+            let result = attack.await;
+            is_over.store(true, Ordering::Relaxed);
+            result
+        };
+        let watch = async {
+            let mut witness = Self::default();
+            while !is_over.load(Ordering::Relaxed) {
+                witness.send(target).await;
+                wait::pass(PAUSE).await;
+            }
+            witness.report();
+            witness
+        };
+        join(attack, watch).await
+    }
+
+    async fn send(&mut self, target: &Target) {
+        let receipt = format!("witness-{}", self.receipts.len());
+        let customer = format!("customer-of-{receipt}");
+        let rtn = Rtn { app_user_id: customer, ..Rtn::new("SUBSCRIPTION_PURCHASED", &receipt) };
+        let message = target.sns().notification(&rtn);
+        let began = Instant::now();
+        let answer = post_as_sns(target.notification_url(), &message.body).await;
+        let took_ms = began.elapsed().as_millis();
+        let mib = target.resident_mib();
+        (self.slowest_ms, self.most_mib) = (self.slowest_ms.max(took_ms), self.most_mib.max(mib));
+        assert_eq!(answer.map(|answer| answer.status), Ok(200), "notification {receipt} after {took_ms} ms");
+        assert!(took_ms <= MAX_MS, "notification {receipt} took {took_ms} ms");
+        assert!(mib <= MAX_MIB, "settle has {mib:.0} MiB");
+        self.receipts.push(receipt);
+    }
+
+    fn report(&self) {
+        let Self { receipts, slowest_ms, most_mib } = self;
+        println!(
+            "{} notifications, the slowest in {slowest_ms} ms; settle had at most {most_mib:.0} MiB",
+            receipts.len()
+        );
+        assert!(receipts.len() >= ENOUGH, "the attack was too short");
+    }
+}
