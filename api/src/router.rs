@@ -43,8 +43,11 @@ pub fn router_of(surface: Surface, edge: Shared) -> Router {
             Access::Admin => admin = admin.route(route.path, route.handler),
         }
     }
+    if admin.has_routes() {
+        admin = admin.route_layer(from_fn_with_state(edge.clone(), authorize));
+    }
     let others = open
-        .merge(admin.route_layer(from_fn_with_state(edge.clone(), authorize)))
+        .merge(admin)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
         .layer(from_fn(in_time));

@@ -136,6 +136,19 @@ impl Installation {
         Self { descriptors: Some(number), ..self }
     }
 
+    /// This installation with one address for everything.
+    ///
+    /// # Panics
+    /// When its settings cannot be changed.
+    #[must_use]
+    pub fn with_one_address(self) -> Self {
+        let file = self.folder.path().join("settle.toml");
+        let settings = std::fs::read_to_string(&file).expect("the settings file");
+        let own = format!("admin_listen = \"127.0.0.1:{}\"", self.admin_port);
+        std::fs::write(&file, settings.replace(&own, "admin_on_listen = true")).expect("the settings file");
+        Self { admin_port: self.port, ..self }
+    }
+
     /// This installation with processes of another program, such as an earlier build.
     #[must_use]
     pub fn with_program(self, program: PathBuf) -> Self {
