@@ -1,17 +1,21 @@
 //! Many connections at once, each of which is opened again some time after settle has closed it.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use system_tests::wait;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 /// How long an attack lasts: longer than the times for a head and for a body.
 pub const LASTING: Duration = Duration::from_secs(35);
+/// Number of addresses of a crowd, and the last part of the first one.
+const ADDRESSES: usize = 8;
+const FIRST_ADDRESS: u8 = 2;
 /// The pause before a closed connection is opened again.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -37,7 +41,7 @@ pub struct Counts {
 pub async fn hold(address: SocketAddr, count: usize, part: Part) -> Arc<Counts> {
     rlimit::increase_nofile_limit(16_384).expect("descriptors for a crowd");
     let crowd = Arc::new(Crowd { address, part, end: Instant::now() + LASTING, counts: Arc::default() });
-    let connections: JoinSet<()> = (0..count).map(|_| again_and_again(crowd.clone())).collect();
+    let connections: JoinSet<()> = (0..count).map(|number| again_and_again(crowd.clone(), number)).collect();
     connections.join_all().await;
     println!("{count} connections: {:?}", crowd.counts);
     crowd.counts.clone()
@@ -50,9 +54,19 @@ struct Crowd {
     counts: Arc<Counts>,
 }
 
-async fn again_and_again(crowd: Arc<Crowd>) {
+impl Crowd {
+    /// Connects from one of the addresses of the crowd; the store has another one.
+    async fn connect(&self, number: usize) -> io::Result<TcpStream> {
+        let own = Ipv4Addr::new(127, 0, 0, FIRST_ADDRESS + u8::try_from(number % ADDRESSES).unwrap_or(0));
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((own, 0).into())?;
+        socket.connect(self.address).await
+    }
+}
+
+async fn again_and_again(crowd: Arc<Crowd>, number: usize) {
     while Instant::now() < crowd.end {
-        let Ok(stream) = TcpStream::connect(crowd.address).await else {
+        let Ok(stream) = crowd.connect(number).await else {
             wait::pass(PAUSE).await;
             continue;
         };

@@ -66,7 +66,9 @@ async fn two_hundred_scrapers_of_two_million_owed_hold_nothing_up() {
     }
     let database = target.world.installation.database().to_owned();
     target.world.kill9();
+    let began = Instant::now();
     owe(&database, &ids);
+    println!("{} deliveries are owed after {:.0?}", DESTINATIONS * OWED, began.elapsed());
     target.world.restart().await;
     target.restarted();
     let (address, end) = (target.admin(), Instant::now() + LASTING);

@@ -31,7 +31,7 @@ pub struct Options {
 /// Receives until the process is stopped.
 pub async fn listen(options: Options) -> anyhow::Result<ExitCode> {
     let webhook = receiver::webhook(&options.secret.read()?)?;
-    let listener = sockets::bind("--listen", options.listen).await?;
+    let listener = sockets::bind("--listen", options.listen)?;
     let style = if options.json { Style::Json } else { Style::Line };
     if style == Style::Line {
         table::line(&format!("Listening on http://{} (Ctrl-C ends)", listener.local_addr()?));

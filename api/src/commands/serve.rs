@@ -64,7 +64,7 @@ pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
     let config = config::load(&flags, &variables)?;
     settings::make_room(&config)?;
     let store = settings::open(&config).await?;
-    let sockets = Sockets::bind(&config).await?;
+    let sockets = Sockets::bind(&config)?;
     let stop = Stop::on_signals()?;
     let engine = with_window(connect(&identity("serve"), &store)?, &config);
     let edge = edge(&config, store, engine.clone())?;

@@ -9,13 +9,17 @@ use crate::router::router_of;
 use crate::routes::Surface;
 use anyhow::Context;
 use futures::future::join_all;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 /// After a stop, running requests are cut off after this time.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connections that may wait to be accepted; the system may allow fewer. A client whose connection finds no room there
+/// tries again after a second.
+const BACKLOG: u32 = 4096;
 
 /// The bound sockets of a process, with their limits.
 pub struct Sockets {
@@ -43,7 +47,7 @@ impl Addresses {
 
 impl Sockets {
     /// Binds the addresses of the settings. Raises the limit of descriptors, by which connections are limited.
-    pub async fn bind(config: &Config) -> anyhow::Result<Self> {
+    pub fn bind(config: &Config) -> anyhow::Result<Self> {
         let http = &config.http;
         let wanted = Wanted {
             connections: http.connections,
@@ -51,11 +55,11 @@ impl Sockets {
             proxies: config.devices.trusted_proxies.clone(),
         };
         let limits::Both { public, admin } = wanted.within(limits::descriptors());
-        let public = Listener { name: "public", socket: bind("--listen", http.listen).await?, limits: public };
+        let public = Listener { name: "public", socket: bind("--listen", http.listen)?, limits: public };
         let admin = match http.admin_listen {
             None => None,
             Some(address) => {
-                let socket = bind("--admin-listen", address).await?;
+                let socket = bind("--admin-listen", address)?;
                 Some(Listener { name: "admin", socket, limits: admin })
             }
         };
@@ -88,8 +92,8 @@ impl Sockets {
 }
 
 /// Binds an address, which `flag` sets. The error names the reason and what to do.
-pub async fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+pub fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    bound(address).map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => {
             anyhow::anyhow!("{address} is in use by another program: name another one with {flag}")
         }
@@ -99,6 +103,14 @@ pub async fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener
         }
         _ => anyhow::Error::new(error).context(format!("{address} cannot be listened on")),
     })
+}
+
+fn bound(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // As the default of tokio: a restart may take the port of connections that wait for their end.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// The limits of the listener for the metrics of a worker.

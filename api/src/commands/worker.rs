@@ -53,7 +53,7 @@ pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
     let store = settings::open(&config).await?;
     let stop = Stop::on_signals()?;
     if let Some(address) = options.metrics {
-        show_metrics(sockets::bind("--metrics", address).await?, stop.clone());
+        show_metrics(sockets::bind("--metrics", address)?, stop.clone());
     }
     let engine = serve::connect(&serve::identity("worker"), &store)?;
     sweeping::watch(store.clone(), engine.clone());

@@ -58,7 +58,6 @@ impl Connections {
                     if let Some(phase) = replaced {
                         self.closed("room", phase);
                     }
-                    self.show();
                     let slot = Slot { connections: self.clone(), id, phase: AtomicU8::new(Phase::Head as u8) };
                     return Admission::Open(Arc::new(slot), closed);
                 }

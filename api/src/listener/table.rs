@@ -2,6 +2,7 @@
 //! is dropping the sender of a connection.
 
 use super::limits::{ANSWER_TIME, BODY_TIME, HEAD_TIME, IDLE_TIME, Limits};
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -118,16 +119,16 @@ impl Table {
         self.bytes
     }
 
-    /// Opens a connection. At a limit, the oldest one that may be closed is closed for it.
+    /// Opens a connection. At a limit, another one is closed for it, if one may be.
     pub fn admit(&mut self, address: Option<IpAddr>, now: Instant) -> Result<Admitted, Refused> {
         let mut replaced = None;
         if let Some(address) = address
             && self.of_address.get(&address).copied().unwrap_or(0) >= self.limits.per_address
         {
-            let oldest = self.oldest(|entry| entry.address == Some(address));
-            replaced = Some(self.close(oldest.ok_or(Refused::Address)?));
+            let first = self.first_to_close(|_, entry| entry.address == Some(address));
+            replaced = self.close(first.ok_or(Refused::Address)?);
         } else if self.open.len() >= self.limits.connections {
-            replaced = Some(self.close(self.oldest(|_| true).ok_or(Refused::Full)?));
+            replaced = self.close(self.first_to_close(|_, _| true).ok_or(Refused::Full)?);
         }
         self.last_id += 1;
         let (close, closed) = oneshot::channel();
@@ -136,13 +137,13 @@ impl Table {
         if let Some(address) = address {
             *self.of_address.entry(address).or_default() += 1;
         }
-        Ok(Admitted { id: self.last_id, closed, replaced: replaced.flatten() })
+        Ok(Admitted { id: self.last_id, closed, replaced })
     }
 
-    /// Closes the oldest connection without a request, if there is one.
+    /// Closes the connection that is the first to close, if any may be closed.
     pub fn make_room(&mut self) -> Option<Phase> {
-        let oldest = self.oldest(|_| true)?;
-        self.close(oldest)
+        let first = self.first_to_close(|_, _| true)?;
+        self.close(first)
     }
 
     /// Notes what a connection does from now on.
@@ -162,12 +163,9 @@ impl Table {
         self.bytes += bytes;
         let mut closed = 0;
         while self.bytes > self.limits.body_bytes {
-            let bodies = self.open.iter().filter(|(other, entry)| **other != id && entry.phase == Phase::Body);
-            let with_bytes = bodies.filter(|(_, entry)| entry.bytes > 0);
-            let Some((&oldest, _)) = with_bytes.min_by_key(|(other, entry)| (entry.since, **other)) else {
-                return Err(Crowded);
-            };
-            self.close(oldest);
+            let is_held = |other: Id, entry: &Entry| other != id && entry.phase == Phase::Body && entry.bytes > 0;
+            let first = self.first_to_close(is_held).ok_or(Crowded)?;
+            self.close(first);
             closed += 1;
         }
         Ok(closed)
@@ -195,10 +193,14 @@ impl Table {
         Some(entry.phase)
     }
 
-    /// The connection to close first.
-    fn oldest(&self, of: impl Fn(&Entry) -> bool) -> Option<Id> {
-        let ranked = self.open.iter().filter(|(_, entry)| of(entry));
-        let ranked = ranked.filter_map(|(id, entry)| Some((entry.phase.rank()?, entry.since, *id)));
+    /// The connection to close first: of the address that has the most, the oldest one without a request, else the oldest
+    /// one that sends a body. So who opens few connections loses none to one who opens many.
+    fn first_to_close(&self, may_close: impl Fn(Id, &Entry) -> bool) -> Option<Id> {
+        let count = |entry: &Entry| entry.address.and_then(|address| self.of_address.get(&address)).copied();
+        let ranked = self.open.iter().filter(|(id, entry)| may_close(**id, entry)).filter_map(|(id, entry)| {
+            let rank = entry.phase.rank()?;
+            Some((Reverse(count(entry).unwrap_or(0)), rank, entry.since, *id))
+        });
         ranked.min().map(|(.., id)| id)
     }
 }

@@ -60,6 +60,23 @@ fn a_body_gives_way_after_those_without_a_request_and_an_answer_never() {
 }
 
 #[test]
+fn the_address_with_the_most_connections_gives_way() {
+    let (mut table, began) = (table(), Instant::now());
+    let mut of_few = table.admit(address(1), began).expect("a place");
+    table.enter(of_few.id, Phase::Idle, began);
+    let mut proxied = table.admit(None, began).expect("a place");
+    let mut of_many: Vec<Admitted> = (1..=2).map(|at| table.admit(address(2), began + SECOND * at).unwrap()).collect();
+    for (connection, at) in of_many.iter().zip(1..) {
+        table.enter(connection.id, Phase::Body, began + SECOND * at);
+    }
+    let next = table.admit(address(3), began + 3 * SECOND).expect("a place");
+    assert_eq!(next.replaced, Some(Phase::Body));
+    assert!(is_open(&mut of_few) && is_open(&mut proxied));
+    let open: Vec<bool> = of_many.iter_mut().map(is_open).collect();
+    assert_eq!(open, [false, true], "the oldest of its two");
+}
+
+#[test]
 fn an_address_takes_places_from_itself_alone() {
     let (mut table, began) = (table(), Instant::now());
     let mut of_other = table.admit(address(2), began).expect("a place");

@@ -92,7 +92,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     telemetry::start(&variables).map_err(anyhow::Error::msg)?;
     let (config, data) = prepare(&options.flags(), variables)?;
     let store = settings::open(&config).await?;
-    let sockets = Sockets::bind(&config).await?;
+    let sockets = Sockets::bind(&config)?;
     record_address(&data, sockets.addresses()?)?;
     let stop = Stop::on_signals()?;
     let wanted = demo::Wanted { data: &data, window: config.window, is_window_set: options.window.is_some() };
