@@ -16,6 +16,8 @@ pub const LASTING: Duration = Duration::from_secs(35);
 /// Number of addresses of a crowd, and the last part of the first one.
 const ADDRESSES: usize = 8;
 const FIRST_ADDRESS: u8 = 2;
+/// Time between the first connections of a crowd: what is shown is what holding them does, also on a small machine.
+const BETWEEN: Duration = Duration::from_millis(3);
 /// The pause before a closed connection is opened again.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -65,6 +67,7 @@ impl Crowd {
 }
 
 async fn again_and_again(crowd: Arc<Crowd>, number: usize) {
+    wait::pass(BETWEEN * u32::try_from(number).unwrap_or(0)).await;
     while Instant::now() < crowd.end {
         let Ok(stream) = crowd.connect(number).await else {
             wait::pass(PAUSE).await;

@@ -50,11 +50,9 @@ impl Target {
         address(&self.world.installation.url())
     }
 
-    /// The resident memory of the process, in MiB.
-    pub fn resident_mib(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process)).expect("the process runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
-        line.trim().trim_end_matches(" kB").trim().parse::<f64>().expect("a number") / 1024.0
+    /// What a store needs.
+    pub fn sender(&self) -> Sender {
+        Sender { url: self.notification_url().to_owned(), process: self.process }
     }
 
     /// Checks that these receipts were settled and delivered, and what must always hold.
@@ -64,6 +62,22 @@ impl Target {
         }
         assert!(self.world.serve().exit_status().is_none(), "settle runs");
         self.world.finish().await;
+    }
+}
+
+/// Where a store sends to.
+pub struct Sender {
+    /// The notification URL.
+    pub url: String,
+    process: u32,
+}
+
+impl Sender {
+    /// The resident memory of the process, in MiB.
+    pub fn resident_mib(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process)).expect("the process runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        line.trim().trim_end_matches(" kB").trim().parse::<f64>().expect("a number") / 1024.0
     }
 }
 
