@@ -62,7 +62,6 @@ fn http() -> http1::Builder {
     http
 }
 
-#[expect(clippy::too_many_arguments, reason = "a request, where it came from, and where it goes")]
 async fn answer(
     router: Router,
     slot: Arc<Slot>,

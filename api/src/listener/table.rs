@@ -5,6 +5,9 @@ use super::limits::{ANSWER_TIME, BODY_TIME, HEAD_TIME, IDLE_TIME, Limits};
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -86,6 +89,8 @@ pub struct Crowded;
 struct Entry {
     /// The address that it counts for; `None` for one without a limit.
     address: Option<IpAddr>,
+    /// Number of connections of the address; 0 without a limit. All entries of an address share it.
+    of_address: Arc<AtomicUsize>,
     phase: Phase,
     since: Instant,
     /// Number of bytes of the request's body so far.
@@ -99,7 +104,7 @@ struct Entry {
 pub struct Table {
     limits: Limits,
     open: HashMap<Id, Entry>,
-    of_address: HashMap<IpAddr, usize>,
+    of_address: HashMap<IpAddr, Arc<AtomicUsize>>,
     last_id: Id,
     bytes: usize,
 }
@@ -123,7 +128,7 @@ impl Table {
     pub fn admit(&mut self, address: Option<IpAddr>, now: Instant) -> Result<Admitted, Refused> {
         let mut replaced = None;
         if let Some(address) = address
-            && self.of_address.get(&address).copied().unwrap_or(0) >= self.limits.per_address
+            && self.of_address.get(&address).is_some_and(|count| count.load(Relaxed) >= self.limits.per_address)
         {
             let first = self.first_to_close(|_, entry| entry.address == Some(address));
             replaced = self.close(first.ok_or(Refused::Address)?);
@@ -132,11 +137,13 @@ impl Table {
         }
         self.last_id += 1;
         let (close, closed) = oneshot::channel();
-        let entry = Entry { address, phase: Phase::Head, since: now, bytes: 0, _close: close };
+        let of_address = address.map_or_else(Arc::default, |address| {
+            let count = self.of_address.entry(address).or_default();
+            count.fetch_add(1, Relaxed);
+            count.clone()
+        });
+        let entry = Entry { address, of_address, phase: Phase::Head, since: now, bytes: 0, _close: close };
         self.open.insert(self.last_id, entry);
-        if let Some(address) = address {
-            *self.of_address.entry(address).or_default() += 1;
-        }
         Ok(Admitted { id: self.last_id, closed, replaced })
     }
 
@@ -183,12 +190,9 @@ impl Table {
         let entry = self.open.remove(&id)?;
         self.bytes -= entry.bytes;
         if let Some(address) = entry.address
-            && let Some(count) = self.of_address.get_mut(&address)
+            && entry.of_address.fetch_sub(1, Relaxed) == 1
         {
-            *count -= 1;
-            if *count == 0 {
-                self.of_address.remove(&address);
-            }
+            self.of_address.remove(&address);
         }
         Some(entry.phase)
     }
@@ -196,10 +200,9 @@ impl Table {
     /// The connection to close first: of the address that has the most, the oldest one without a request, else the oldest
     /// one that sends a body. So who opens few connections loses none to one who opens many.
     fn first_to_close(&self, may_close: impl Fn(Id, &Entry) -> bool) -> Option<Id> {
-        let count = |entry: &Entry| entry.address.and_then(|address| self.of_address.get(&address)).copied();
         let ranked = self.open.iter().filter(|(id, entry)| may_close(**id, entry)).filter_map(|(id, entry)| {
             let rank = entry.phase.rank()?;
-            Some((Reverse(count(entry).unwrap_or(0)), rank, entry.since, *id))
+            Some((Reverse(entry.of_address.load(Relaxed)), rank, entry.since, *id))
         });
         ranked.min().map(|(.., id)| id)
     }
