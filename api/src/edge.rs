@@ -1,10 +1,12 @@
 //! The state of every request handler, created once by the commands that serve HTTP.
 
+pub use crate::stores::amazon::Answer;
+
 use crate::devices::Devices;
 use crate::dispatch::Dispatch;
 use crate::figures::Figures;
 use crate::metrics::Metrics;
-use crate::stores::amazon::{self, Amazon, Answer};
+use crate::stores::amazon::{self, Amazon};
 use domain::Timestamp;
 use futures::future::BoxFuture;
 use protocols::destinations::Allowed;

@@ -130,10 +130,10 @@ impl Installation {
         }
     }
 
-    /// This installation with processes that may have this number of descriptors and no more.
+    /// This installation with processes that may have this number of descriptors and no more, if there is one.
     #[must_use]
-    pub fn with_descriptors(self, number: u32) -> Self {
-        Self { descriptors: Some(number), ..self }
+    pub fn with_descriptors(self, number: Option<u32>) -> Self {
+        Self { descriptors: number, ..self }
     }
 
     /// This installation with one address for everything.
@@ -149,10 +149,10 @@ impl Installation {
         Self { admin_port: self.port, ..self }
     }
 
-    /// This installation with processes of another program, such as an earlier build.
+    /// This installation with processes of another program, such as an earlier build, if there is one.
     #[must_use]
-    pub fn with_program(self, program: PathBuf) -> Self {
-        Self { program, ..self }
+    pub fn with_program(self, program: Option<PathBuf>) -> Self {
+        Self { program: program.unwrap_or(self.program), ..self }
     }
 
     /// Where its files are.

@@ -115,14 +115,7 @@ impl World {
         let temporal = Temporal::start_with(setting.memory, &setting.temporal).await;
         let (sns, receiver) = (Sns::new(), Receiver::start().await);
         let installation = Installation::new(setting.backend, &temporal.address(), &sns);
-        let installation = match setting.program.clone() {
-            Some(program) => installation.with_program(program),
-            None => installation,
-        };
-        let installation = match setting.descriptors {
-            Some(number) => installation.with_descriptors(number),
-            None => installation,
-        };
+        let installation = installation.with_descriptors(setting.descriptors).with_program(setting.program.clone());
         let mut processes = launch(&installation, &setting, &[]);
         wait_all(&mut processes).await;
         let api = installation.api();

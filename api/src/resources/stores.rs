@@ -1,11 +1,10 @@
 //! `/v1/stores`: the ingress of stores' messages. The folder of each store parses and stores them.
 
 use crate::answer::Text;
-use crate::edge::Shared;
+use crate::edge::{Answer, Shared};
 use crate::error::Error;
 use crate::extract::{Ids, Message};
 use crate::operation::{Input, Operation, Schemas};
-use crate::stores::amazon::Answer;
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::http::StatusCode;
 use storage::chain;
