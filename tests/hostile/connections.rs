@@ -6,6 +6,8 @@ use super::witness::Witness;
 use std::sync::atomic::Ordering;
 
 const MIB: usize = 1024 * 1024;
+/// What a slow body sends every second.
+static PIECE: [u8; 32 * 1024] = [b' '; 32 * 1024];
 
 /// Holds this number of connections while notifications arrive.
 async fn withstand(target: Target, count: usize, part: Part) {
@@ -27,9 +29,8 @@ async fn a_thousand_slow_bodies_of_two_mebibytes_hold_nothing_up() {
     let target = Target::start().await;
     let head =
         format!("POST {} HTTP/1.1\r\nhost: settle\r\ncontent-length: {}\r\n\r\n", target.ingress_path(), 2 * MIB);
-    // All of them want a gibibyte.
-    let first = [head.into_bytes(), vec![b' '; MIB]].concat();
-    withstand(target, 1000, Part { first, then: b" " }).await;
+    // All of them want two gibibytes, and have 48 MiB after two seconds.
+    withstand(target, 1000, Part { first: head.into_bytes(), then: &PIECE }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

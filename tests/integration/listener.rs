@@ -117,7 +117,7 @@ async fn a_head_has_sixteen_kibibytes_and_ten_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_http_1_1_is_spoken() {
+async fn the_other_versions_of_http_are_refused() {
     let (installation, _process) = start(&[]).await;
     for url in [installation.public_url(), installation.url()] {
         let answer = exchange(&url, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;

@@ -140,7 +140,7 @@ fn a_quiet_window_is_a_timer_or_a_start_delay() {
 }
 
 #[test]
-fn the_api_has_an_address_of_its_own_unless_it_is_served_to_everybody() {
+fn the_api_has_an_address_of_its_own_unless_a_setting_shares_it() {
     let http = |pairs: &[(&str, &str)]| load(&Flags::default(), &variables(pairs)).map(|config| config.http);
     let api = |pairs: &[(&str, &str)]| http(pairs).expect("valid").api().to_string();
     assert_eq!(api(&[]), "127.0.0.1:8081");

@@ -40,7 +40,7 @@ fn the_oldest_connection_without_a_request_gives_way() {
 }
 
 #[test]
-fn a_body_gives_way_after_those_without_a_request_and_an_answer_never() {
+fn a_body_gives_way_after_heads_and_an_answer_never() {
     let (mut table, began) = (table(), Instant::now());
     let mut all = open(&mut table, 4, began);
     for (connection, phase) in all.iter().zip([Phase::Answer, Phase::Body, Phase::Body, Phase::Idle]) {
