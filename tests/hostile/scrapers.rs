@@ -32,6 +32,8 @@ fn owe(database: &str, destinations: &[String]) {
         connection.batch_execute(&rows).expect("deliveries");
     }
     connection.batch_execute("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)").expect("a commit");
+    // What the disk has not written yet would hold the syncs of settle up.
+    std::fs::File::open(database).and_then(|file| file.sync_all()).expect("a sync");
 }
 
 fn forget(database: &str) {
