@@ -10,6 +10,8 @@ pub mod dispatch;
 pub mod edge;
 mod error;
 mod extract;
+pub mod figures;
+mod listener;
 pub mod metrics;
 pub mod openapi;
 mod operation;

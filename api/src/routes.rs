@@ -21,6 +21,15 @@ pub enum Access {
     Admin,
 }
 
+/// The routes that a listener serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Surface {
+    /// Those that stores and apps on devices call, and `/livez`.
+    Public,
+    /// All.
+    All,
+}
+
 /// One route.
 pub struct Route {
     /// The HTTP method.
@@ -31,6 +40,8 @@ pub struct Route {
     pub summary: &'static str,
     /// Who may call it.
     pub access: Access,
+    /// Whether it is served to everybody, beside the admin listener.
+    pub is_public: bool,
     /// Describes its parameters, body and answers.
     pub describe: fn(&mut Operation, &mut Schemas),
     /// Handles its requests.
@@ -52,15 +63,17 @@ pub fn routes() -> Vec<Route> {
 
 fn service_routes() -> Vec<Route> {
     vec![
-        open("GET", "/livez", health::live).summary("Whether the process answers."),
+        open("GET", "/livez", health::live).public().summary("Whether the process answers."),
         open("GET", "/readyz", health::ready).summary("200 while the inbox accepts; the engine's state in the body."),
         open("GET", "/metrics", metrics::show).summary("Metrics in the Prometheus text format."),
         open("GET", "/openapi.json", document::show).summary("This document."),
         open("GET", "/openapi/device.json", document::device)
+            .public()
             .summary("The routes of this document that apps on devices call, and nothing else."),
         open("GET", "/api/v1/events/schema/", schema::index).summary("The events that are sent, and their schemas."),
         open("GET", "/api/v1/events/schema/{type}", schema::show).summary("The JSON Schema of one event."),
         open("POST", "/v1/stores/{store}/{ingress_key}", stores::receive)
+            .public()
             .summary("A store's message. 200 means that it is durably stored."),
         device("POST", "/v1/device/events", devices::report).summary(
             "Events of an app on a device. 200 means that they are durably stored; wrong ones are named, and left out.",
@@ -276,6 +289,16 @@ fn accounting_routes() -> Vec<Route> {
 }
 
 impl Route {
+    /// Whether a listener serves it.
+    #[must_use]
+    pub const fn is_on(&self, surface: Surface) -> bool {
+        self.is_public || matches!(surface, Surface::All)
+    }
+
+    fn public(self) -> Self {
+        Self { is_public: true, ..self }
+    }
+
     fn summary(self, summary: &'static str) -> Self {
         Self { summary, ..self }
     }
@@ -294,7 +317,7 @@ where
     H: Handler<T, Shared> + Described<Parts>,
     T: 'static,
 {
-    Route { access: Access::Device, ..admin(method, path, handler) }
+    Route { access: Access::Device, is_public: true, ..admin(method, path, handler) }
 }
 
 fn admin<H, T, Parts>(method: &'static str, path: &'static str, handler: H) -> Route
@@ -309,5 +332,5 @@ where
         "PUT" => put(handler),
         _ => get(handler),
     };
-    Route { method, path, summary: "", access: Access::Admin, describe: H::describe, handler }
+    Route { method, path, summary: "", access: Access::Admin, is_public: false, describe: H::describe, handler }
 }

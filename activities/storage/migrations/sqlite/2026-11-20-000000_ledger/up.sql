@@ -629,7 +629,8 @@ CREATE INDEX deliveries_waiting_of_destination ON deliveries (destination_id, se
 CREATE INDEX deliveries_dead_of_destination ON deliveries (destination_id, seq) WHERE status = 'dead';
 CREATE INDEX deliveries_skipped_of_destination ON deliveries (destination_id, seq) WHERE status = 'skipped';
 CREATE INDEX deliveries_pending ON deliveries (collapse_key, destination_id, seq) WHERE status = 'pending';
-CREATE INDEX deliveries_owed ON deliveries (status, seq) WHERE status = 'pending';
+-- Without the status: SQLite has no statistics here, and would prefer it to the index of a destination. PostgreSQL has them.
+CREATE INDEX deliveries_owed ON deliveries (seq) WHERE status = 'pending';
 CREATE INDEX deliveries_dead ON deliveries (status, seq) WHERE status = 'dead';
 CREATE INDEX deliveries_due ON deliveries (destination_id, next_due_at) WHERE status = 'pending';
 -- Deliveries that were tried before a destination recovered are due since the recovery.
