@@ -115,7 +115,7 @@ pub async fn test(context: &Context, input: Test, call: &str, token: &str) -> Re
         Ok(config) => config,
         Err(invalid) => return Ok(format!("nothing was sent; {invalid}")),
     };
-    Ok(match config.test((context.clock)(), token) {
+    Ok(match config.test((context.clock)(), (token, None)) {
         Ok(request) => {
             let description = config.describe_test(&context.http.send(request).await);
             config.redact(&description.unwrap_or_else(|why| why))

@@ -34,7 +34,6 @@ pub async fn carry_on(context: &Context) -> bool {
 async fn steps(context: &Context) -> Result<bool, Error> {
     let began = Instant::now();
     while context.store.continue_forgetting(ROWS).await? {
-        fail::fail_point!("forget.after_step", |_| std::process::abort());
         if began.elapsed() > STEPS_BUDGET {
             return Ok(true);
         }

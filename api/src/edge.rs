@@ -1,10 +1,13 @@
 //! The state of every request handler, created once by the commands that serve HTTP.
 
+pub use crate::stores::amazon::Answer;
+
 use crate::devices::Devices;
 use crate::dispatch::Dispatch;
+use crate::figures::Figures;
 use crate::keys::Keys;
 use crate::metrics::Metrics;
-use crate::stores::amazon::{self, Amazon, Answer};
+use crate::stores::amazon::{self, Amazon};
 use domain::Timestamp;
 use futures::future::BoxFuture;
 use protocols::destinations::Allowed;
@@ -50,6 +53,8 @@ pub struct Edge {
     pub default_window: Duration,
     /// The metrics of this process.
     pub metrics: Metrics,
+    /// The figures of the database among them.
+    pub figures: Figures,
     /// The clock.
     pub clock: fn() -> Timestamp,
     /// Random bytes for ingress keys and secrets.
@@ -116,6 +121,17 @@ impl Edge {
             }
         }
         self.store.note_woken(overdue, woken).await
+    }
+
+    /// Checks the ingress key of a message before its body is read; `None` when there is no such store.
+    ///
+    /// # Errors
+    /// No platform has the key, or the database does not answer.
+    pub async fn check_ingress(&self, store: &str, ingress_key: &str) -> Option<Result<(), Answer>> {
+        match store {
+            amazon::STORE => Some(self.amazon.check_key(&self.store, ingress_key).await),
+            _ => None,
+        }
     }
 
     /// Passes a message to the ingress of its store; `None` when there is no such store.

@@ -70,6 +70,7 @@ pub fn set_sweep_age(last: &LastSweep) {
 }
 
 fn describe() {
+    describe_connections();
     describe_counter!("settle_notifications_accepted_total", "Notifications stored in the inbox.");
     describe_counter!(
         "settle_notifications_duplicate_total",
@@ -106,6 +107,11 @@ fn describe() {
     describe_counter!("settle_pruned_total", "Rows whose bodies were removed for their age.");
     describe_counter!("settle_alarms_total", "Alarms raised, by kind.");
     describe_counter!("settle_dispatch_signals_total", "Signals sent to the engine, by result.");
+    describe_gauge!(
+        "settle_figures_age_seconds",
+        Unit::Seconds,
+        "Age of the figures that are read from the database: of the inbox, sweeps and destinations."
+    );
     describe_gauge!("settle_inbox_age_seconds", Unit::Seconds, "Age of the oldest notification without an outcome.");
     describe_gauge!(
         "settle_sweep_age_seconds",
@@ -120,4 +126,18 @@ fn describe() {
         "Time from the end of a window until its purchase was loaded for settling."
     );
     describe_histogram!("settle_verification_seconds", Unit::Seconds, "Duration of a verification with a store.");
+}
+
+fn describe_connections() {
+    describe_gauge!("settle_connections", "Open connections, by listener.");
+    describe_gauge!("settle_request_body_bytes", "Bytes of request bodies that are read or worked on, by listener.");
+    describe_counter!(
+        "settle_connections_closed_total",
+        "Connections that were closed, by listener, why (time, room, memory, descriptors) and phase."
+    );
+    describe_counter!(
+        "settle_connections_refused_total",
+        "Connections of an address that had a request under way in each of its own, by listener."
+    );
+    describe_counter!("settle_accept_failures_total", "Connections that the system did not accept, by listener.");
 }

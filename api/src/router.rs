@@ -5,7 +5,7 @@ use crate::edge::Shared;
 use crate::error::Error;
 use crate::keys::guard::{Guard, authorize};
 use crate::openapi;
-use crate::routes::{Access, routes};
+use crate::routes::{Access, Surface, routes};
 use crate::stores::amazon::envelope::MAX_BODY_BYTES;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{Method, header};
@@ -29,8 +29,13 @@ const TIMEOUT: Duration = Duration::from_secs(25);
 
 /// The whole service.
 pub fn router(edge: Shared) -> Router {
+    router_of(Surface::All, edge)
+}
+
+/// The routes of a listener.
+pub fn router_of(surface: Surface, edge: Shared) -> Router {
     let (mut open, mut device, mut admin) = (Router::new(), Router::new(), Router::new());
-    for route in routes() {
+    for route in routes().into_iter().filter(|route| route.is_on(surface)) {
         match route.access {
             Access::Open => open = open.route(route.path, route.handler),
             Access::Device => device = device.route(route.path, route.handler),
@@ -53,9 +58,17 @@ pub fn router(edge: Shared) -> Router {
         .layer(any_origin());
     others
         .merge(device)
-        .fallback(|| async { Error::Missing("there is no such path; /openapi.json lists them".to_owned()) })
+        .fallback(move || async move { Error::Missing(no_path(surface).to_owned()) })
         .layer(Extension(&openapi::DOCUMENTS))
         .with_state(edge)
+}
+
+/// The error for an unknown path.
+const fn no_path(surface: Surface) -> &'static str {
+    match surface {
+        Surface::Public => "there is no such path at this address; /openapi.json at that of `admin_listen` lists all",
+        Surface::All => "there is no such path; /openapi.json lists them",
+    }
 }
 
 /// The answer to another method than a path knows.

@@ -23,6 +23,15 @@ pub enum Access {
     Admin,
 }
 
+/// The routes that a listener serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Surface {
+    /// Those that stores and apps on devices call, and `/livez`.
+    Public,
+    /// All.
+    All,
+}
+
 /// One route.
 pub struct Route {
     /// The HTTP method.
@@ -35,6 +44,8 @@ pub struct Route {
     pub access: Access,
     /// The least role of a key that may call it, where one is required.
     pub least: Role,
+    /// Whether it is served to everybody, beside the admin listener.
+    pub is_public: bool,
     /// Describes its parameters, body and answers.
     pub describe: fn(&mut Operation, &mut Schemas),
     /// Handles its requests.
@@ -57,15 +68,17 @@ pub fn routes() -> Vec<Route> {
 
 fn service_routes() -> Vec<Route> {
     vec![
-        open("GET", "/livez", health::live).summary("Whether the process answers."),
+        open("GET", "/livez", health::live).public().summary("Whether the process answers."),
         open("GET", "/readyz", health::ready).summary("200 while the inbox accepts; the engine's state in the body."),
         key(Metrics, "GET", "/metrics", metrics::show).summary("Metrics in the Prometheus text format."),
         open("GET", "/openapi.json", document::show).summary("This document."),
         open("GET", "/openapi/device.json", document::device)
+            .public()
             .summary("The routes of this document that apps on devices call, and nothing else."),
         open("GET", "/api/v1/events/schema/", schema::index).summary("The events that are sent, and their schemas."),
         open("GET", "/api/v1/events/schema/{type}", schema::show).summary("The JSON Schema of one event."),
         open("POST", "/v1/stores/{store}/{ingress_key}", stores::receive)
+            .public()
             .summary("A store's message. 200 means that it is durably stored."),
         device("POST", "/v1/device/events", devices::report).summary(
             "Events of an app on a device. 200 means that they are durably stored; wrong ones are named, and left out.",
@@ -124,7 +137,7 @@ fn destination_routes() -> Vec<Route> {
              kind signs nothing.",
         ),
         key(Support, "POST", "/v1/destinations/{destination_id}/test", destinations::test).summary(
-            "Sends one request that carries no event. 200 whether it works or not; 409 when something \
+            "Sends one request that carries no event, or a made-up one. 200 whether it works or not; 409 when something \
              is missing for it, and nothing is sent.",
         ),
         key(Operator, "POST", "/v1/destinations/{destination_id}/enable", destinations::enable)
@@ -302,6 +315,16 @@ impl Route {
         Scope::of(self.path, operation.is_limited)
     }
 
+    /// Whether a listener serves it.
+    #[must_use]
+    pub const fn is_on(&self, surface: Surface) -> bool {
+        self.is_public || matches!(surface, Surface::All)
+    }
+
+    fn public(self) -> Self {
+        Self { is_public: true, ..self }
+    }
+
     fn summary(self, summary: &'static str) -> Self {
         Self { summary, ..self }
     }
@@ -320,7 +343,7 @@ where
     H: Handler<T, Shared> + Described<Parts>,
     T: 'static,
 {
-    Route { access: Access::Device, ..key(Admin, method, path, handler) }
+    Route { access: Access::Device, is_public: true, ..key(Admin, method, path, handler) }
 }
 
 fn key<H, T, Parts>(least: Role, method: &'static str, path: &'static str, handler: H) -> Route
@@ -335,5 +358,5 @@ where
         "PUT" => put(handler),
         _ => get(handler),
     };
-    Route { method, path, summary: "", access: Access::Admin, least, describe: H::describe, handler }
+    Route { method, path, summary: "", access: Access::Admin, least, is_public: false, describe: H::describe, handler }
 }

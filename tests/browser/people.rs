@@ -97,6 +97,20 @@ async fn what_happened_before_a_login_is_reported_before_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_login_waits_for_the_reports_of_the_user_before() {
+    let (browser, gate) = (Browser::start().await, Gate::start("http://127.0.0.1:9").await);
+    let site = Site::start().await;
+    let busy = Reply { status: 500, header: None, body: Value::Null };
+    gate.answer(super::EVENTS, (0..20).map(|_| busy.clone()));
+    gate.answer(LOGIN, [ok(json!({ "user_id": USER, "external_id": "anna", "transferred": 0 }))]);
+    browser.open(&site.page(&gate.url(), "pk_test")).await;
+    browser.run(&super::shown("before")).await;
+    assert_eq!(browser.run(&outcome("login('anna')")).await, 500, "what waits would become anna's");
+    assert!(gate.seen().iter().all(|one| !one.line.contains(LOGIN)));
+    browser.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_may_store_nothing_reports_from_memory() {
     let (browser, gate, site) = page().await;
     browser

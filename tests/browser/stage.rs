@@ -29,7 +29,7 @@ impl Stage {
         let world = World::start(Setting { events: vec!["device.*".to_owned()], ..Setting::default() }).await;
         let shown = world.api.get(&format!("/v1/platforms/{}", world.platform_id)).await.ok();
         let key = shown["publishable_key"].as_str().expect("a publishable key").to_owned();
-        let gate = Gate::start(&world.installation.url()).await;
+        let gate = Gate::start(&world.installation.public_url()).await;
         Self { world, site: Site::start().await, gate, browser: Browser::start().await, key }
     }
 

@@ -66,7 +66,8 @@ impl Fleet {
         let message = self.world.sns.notification(&rtn);
         sent.push(message.id.clone());
         for place in places {
-            let (first, own) = (self.world.installation.url(), self.world.processes()[*place].url().to_owned());
+            let first = self.world.installation.public_url();
+            let own = self.world.processes()[*place].public_url().to_owned();
             let url = self.world.notification_url.replace(&first, &own);
             let answer = self.world.post_at(&url, &message).await;
             assert!(answer.as_ref().is_ok_and(|answer| answer.status == 200), "{receipt_id} at {own}: {answer:?}");

@@ -1,8 +1,11 @@
 //! A forgotten customer, from outside: what is received, what Amplitude is asked, and what the store is queried with
 //! afterwards, through a kill of all processes.
 
+use diesel::connection::SimpleConnection as _;
+use diesel::{Connection as _, SqliteConnection};
 use reqwest::Method;
 use serde_json::{Value, json};
+use std::process::Output;
 use system_tests::amplitude::Amplitude;
 use system_tests::rvs::{CUSTOMER, Receipt};
 use system_tests::wait;
@@ -21,6 +24,26 @@ async fn wait_named(world: &World, wanted: Value) {
         if newest.as_ref() == Some(&wanted) { Ok(()) } else { Err(format!("{newest:?}")) }
     })
     .await;
+}
+
+/// The bytes of a database file and of its log, after all of the log was written back.
+fn bytes(world: &World) -> Vec<u8> {
+    let path = world.installation.database();
+    let mut connection = SqliteConnection::establish(path).expect("a database");
+    connection.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)").expect("a checkpoint");
+    [path.to_owned(), format!("{path}-wal")].iter().flat_map(|file| std::fs::read(file).unwrap_or_default()).collect()
+}
+
+/// Types the command that forgets the customer.
+fn forget(world: &World) -> Output {
+    let by_hand = ["--external-id", OWN_ID, "--reason", "request 17", "--by", "support", "--json"];
+    let arguments: Vec<&str> = ["customer", "forget", "--app", &world.app_id].into_iter().chain(by_hand).collect();
+    world.installation.call(&arguments)
+}
+
+/// Whether the files of the database hold a name, also in what was deleted.
+fn holds(world: &World, name: &str) -> bool {
+    bytes(world).windows(name.len()).any(|part| part == name.as_bytes())
 }
 
 /// The requests to Amplitude to delete users.
@@ -51,9 +74,7 @@ async fn a_forgotten_customer_renews_and_stays_unknown() {
     let state = world.api.get(&format!("{customers}/state?external_id={OWN_ID}&environment=sandbox")).await.ok();
     assert_eq!((&state["user_id"], &state["purchases"][0]["is_active"]), (&named["user_id"], &json!(true)), "{state}");
 
-    let by_hand = ["--external-id", OWN_ID, "--reason", "request 17", "--by", "support", "--json"];
-    let arguments: Vec<&str> = ["customer", "forget", "--app", &world.app_id].into_iter().chain(by_hand).collect();
-    let printed = world.installation.call(&arguments);
+    let printed = forget(&world);
     assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
     let report: Value = serde_json::from_slice(&printed.stdout).expect("JSON");
     assert!(!report["removed_at"].is_null() && report["counts"]["purchases"] == 1, "{report}");
@@ -90,5 +111,45 @@ async fn a_forgotten_customer_renews_and_stays_unknown() {
         let found = world.api.get(&format!("/v1/purchases?{query}")).await.ok();
         assert_eq!(found["items"], json!([]), "{query}");
     }
+    world.kill9();
+    for name in [OWN_ID, CUSTOMER] {
+        assert!(!holds(&world, name), "{name} is in the database");
+    }
+    world.restart().await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forgetting_killed_after_each_step_is_completed() {
+    let events = vec!["*".to_owned(), "user.forgotten".to_owned()];
+    let variables = vec![("FAILPOINTS".to_owned(), "forget.after_step=1*return".to_owned())];
+    let mut world =
+        World::start(Setting { window_seconds: 1, rvs: true, events, variables, ..Setting::default() }).await;
+    world.let_sweep_help("it goes on with what a kill interrupted");
+    world.rvs().know(RECEIPT, Receipt::subscription(api::clock::now().plus_millis(-3_600_000)));
+    let name = json!({ "external_id": OWN_ID, "app_user_id": CUSTOMER });
+    drop(world.api.call(Method::PUT, &format!("/v1/apps/{}/customers", world.app_id), &name).await.ok());
+    world.send("SUBSCRIPTION_PURCHASED", RECEIPT).await;
+    wait_named(&world, json!(OWN_ID)).await;
+    let (mut kills, mut printed) = (0, forget(&world));
+    while !printed.status.success() {
+        world.serve().wait_end().await;
+        kills += 1;
+        world.restart().await;
+        printed = forget(&world);
+    }
+    assert!(kills > 0, "it was never killed");
+    wait_named(&world, Value::Null).await;
+    wait::until(SOON, "one event", async || {
+        let all = world.receiver.all();
+        let forgotten = all.iter().filter(|one| one.event_type() == "user.forgotten").count();
+        if forgotten == 1 { Ok(()) } else { Err(forgotten.to_string()) }
+    })
+    .await;
+    world.kill9();
+    for name in [OWN_ID, CUSTOMER] {
+        assert!(!holds(&world, name), "{name} is in the database after {kills} kills");
+    }
+    world.restart().await;
     world.finish().await;
 }

@@ -43,6 +43,7 @@ mod max_wait;
 mod metrics;
 mod namespaces;
 mod operators;
+mod orders;
 mod recovery;
 mod restored;
 mod scripts;

@@ -169,7 +169,7 @@ async fn two_processes_that_signal_at_once_settle_once() {
     let setting = [("SETTLE_ENGINE_WINDOW", QuietWindow::StartDelay.as_str())];
     let other = world.join(world.installation.serve_beside(&setting));
     world.processes()[other].wait_connected().await;
-    let (first, own) = (world.installation.url(), world.processes()[other].url().to_owned());
+    let (first, own) = (world.installation.public_url(), world.processes()[other].public_url().to_owned());
     let urls = [world.notification_url.clone(), world.notification_url.replace(&first, &own)];
     let receipts: Vec<String> = (0..8).map(|number| format!("both-{number}")).collect();
     for receipt_id in &receipts {

@@ -14,12 +14,16 @@ const READY: Duration = Duration::from_secs(60);
 
 /// Variables that the program must not inherit from the shell that runs the tests.
 const FOREIGN: &[&str] = &[
+    "SETTLE_ADMIN_LISTEN",
+    "SETTLE_ADMIN_ON_LISTEN",
     "SETTLE_ADMIN_TOKEN",
     "SETTLE_AMAZON_PATIENCE",
     "SETTLE_AMAZON_RVS_PER_SECOND",
     "SETTLE_AMAZON_RVS_URL",
     "SETTLE_AMPLITUDE_ALLOWED_URLS",
     "SETTLE_CONFIG",
+    "SETTLE_CONNECTIONS",
+    "SETTLE_CONNECTIONS_PER_ADDRESS",
     "SETTLE_DATA",
     "SETTLE_DATABASE",
     "SETTLE_DESTINATIONS_ALLOWED_NETWORKS",
@@ -58,6 +62,8 @@ pub struct Installation {
     database: String,
     temporal: String,
     port: u16,
+    admin_port: u16,
+    descriptors: Option<u32>,
     /// The admin token.
     pub token: String,
 }
@@ -95,14 +101,15 @@ impl Installation {
         let folder = Folder::new("settle");
         let certificate = folder.path().join("certificate.pem");
         signer.write_certificate(&certificate);
-        let port = ports::free();
+        let (port, admin_port) = (ports::free(), ports::free());
         let token = format!("token-{}", api::clock::random_uuid().simple());
         let database = match backend {
             Backend::Sqlite => folder.path().join("settle.sqlite").display().to_string(),
             Backend::Postgres => postgres::database().expect("a database"),
         };
         let settings = format!(
-            "data = {data:?}\ndatabase = {database:?}\nkey = {key:?}\nlisten = \"127.0.0.1:{port}\"\nadmin_token = {token:?}\n\
+            "data = {data:?}\ndatabase = {database:?}\nkey = {key:?}\nlisten = \"127.0.0.1:{port}\"\n\
+             admin_listen = \"127.0.0.1:{admin_port}\"\nadmin_token = {token:?}\n\
              [[amazon.certificates]]\nurl = {url:?}\nfile = {certificate:?}\n\
              [destinations]\nallowed_networks = [\"127.0.0.0/8\"]\nallow_http = true\n",
             data = folder.path().join("data"),
@@ -110,13 +117,42 @@ impl Installation {
             url = signer.certificate_url(),
         );
         std::fs::write(folder.path().join("settle.toml"), settings).expect("the settings file");
-        Self { program: program(), folder, backend, database, temporal: temporal.to_owned(), port, token }
+        Self {
+            program: program(),
+            folder,
+            backend,
+            database,
+            temporal: temporal.to_owned(),
+            port,
+            admin_port,
+            descriptors: None,
+            token,
+        }
     }
 
-    /// This installation with processes of another program, such as an earlier build.
+    /// This installation with processes that may have this number of descriptors and no more, if there is one.
     #[must_use]
-    pub fn with_program(self, program: PathBuf) -> Self {
-        Self { program, ..self }
+    pub fn with_descriptors(self, number: Option<u32>) -> Self {
+        Self { descriptors: number, ..self }
+    }
+
+    /// This installation with one address for everything.
+    ///
+    /// # Panics
+    /// When its settings cannot be changed.
+    #[must_use]
+    pub fn with_one_address(self) -> Self {
+        let file = self.folder.path().join("settle.toml");
+        let settings = std::fs::read_to_string(&file).expect("the settings file");
+        let own = format!("admin_listen = \"127.0.0.1:{}\"", self.admin_port);
+        std::fs::write(&file, settings.replace(&own, "admin_on_listen = true")).expect("the settings file");
+        Self { admin_port: self.port, ..self }
+    }
+
+    /// This installation with processes of another program, such as an earlier build, if there is one.
+    #[must_use]
+    pub fn with_program(self, program: Option<PathBuf>) -> Self {
+        Self { program: program.unwrap_or(self.program), ..self }
     }
 
     /// Where its files are.
@@ -137,9 +173,15 @@ impl Installation {
         &self.database
     }
 
-    /// The URL of the first `run` or `serve` process.
+    /// The URL of the API of the first `run` or `serve` process.
     #[must_use]
     pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.admin_port)
+    }
+
+    /// The URL of the same process for stores and devices.
+    #[must_use]
+    pub fn public_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
@@ -197,15 +239,16 @@ impl Installation {
             watched: Watched::spawn(&mut command).expect("settle starts"),
             log,
             url: self.url(),
+            public_url: self.public_url(),
         }
     }
 
-    /// Starts another `serve` process, on a free port.
+    /// Starts another `serve` process, on free ports.
     #[must_use]
     pub fn serve_beside(&self, variables: &[Variable<'_>]) -> Process {
-        let address = format!("127.0.0.1:{}", ports::free());
-        let mut process = self.start(&["serve", "--listen", &address], variables);
-        process.url = format!("http://{address}");
+        let [public, admin] = [(); 2].map(|()| format!("127.0.0.1:{}", ports::free()));
+        let mut process = self.start(&["serve", "--listen", &public, "--admin-listen", &admin], variables);
+        (process.url, process.public_url) = (format!("http://{admin}"), format!("http://{public}"));
         process
     }
 
@@ -219,7 +262,14 @@ impl Installation {
     }
 
     fn command(&self, arguments: &[&str], variables: &[Variable<'_>]) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = match self.descriptors {
+            None => Command::new(&self.program),
+            Some(number) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -n {number} && exec \"$0\" \"$@\"")]).arg(&self.program);
+                shell
+            }
+        };
         for name in FOREIGN {
             command.env_remove(name);
         }
@@ -237,6 +287,7 @@ pub struct Process {
     watched: Watched,
     log: PathBuf,
     url: String,
+    public_url: String,
 }
 
 impl Process {
@@ -246,10 +297,16 @@ impl Process {
         self.watched.id()
     }
 
-    /// The URL at which it listens; without meaning for a `worker`.
+    /// The URL of its API; without meaning for a `worker`.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Its URL for stores and devices; without meaning for a `worker`.
+    #[must_use]
+    pub fn public_url(&self) -> &str {
+        &self.public_url
     }
 
     /// Its output so far.

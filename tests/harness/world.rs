@@ -46,6 +46,8 @@ pub struct Setting {
     pub rvs: bool,
     /// The platform's environment: `sandbox` or `production`.
     pub environment: &'static str,
+    /// Maximum number of descriptors of each process.
+    pub descriptors: Option<u32>,
     /// Another program than the one under test, to compare the two.
     pub program: Option<PathBuf>,
     /// Environment variables of every process, such as `FAILPOINTS`. [`World::start_with`] adds more.
@@ -65,6 +67,7 @@ impl Default for Setting {
             signature: "v1",
             rvs: false,
             environment: "sandbox",
+            descriptors: None,
             program: None,
             variables: Vec::new(),
         }
@@ -112,10 +115,7 @@ impl World {
         let temporal = Temporal::start_with(setting.memory, &setting.temporal).await;
         let (sns, receiver) = (Sns::new(), Receiver::start().await);
         let installation = Installation::new(setting.backend, &temporal.address(), &sns);
-        let installation = match setting.program.clone() {
-            Some(program) => installation.with_program(program),
-            None => installation,
-        };
+        let installation = installation.with_descriptors(setting.descriptors).with_program(setting.program.clone());
         let mut processes = launch(&installation, &setting, &[]);
         wait_all(&mut processes).await;
         let api = installation.api();

@@ -329,7 +329,7 @@ pub fn wait_open(folder: &Folder, running: &mut Watched) -> String {
     let check = || {
         assert!(running.exit_status().is_none(), "settle ended: {}", log(folder));
         let log = log(folder);
-        let address = log.split("accepts notifications at http://").nth(1).and_then(|rest| rest.split(';').next());
+        let address = log.split("its API at http://").nth(1).and_then(|rest| rest.split(';').next());
         let address = address.ok_or("no address yet")?;
         let mut http = TcpStream::connect(address).map_err(|error| error.to_string())?;
         let mut answer = String::new();
@@ -393,8 +393,11 @@ fn settings_and_data_are_named_before_or_after_the_command() {
     let folder = Folder::new("place");
     let mut command = settle(&folder, &["--data", "mine", "run", "--listen", "127.0.0.1:0"]);
     let address = wait_open(&folder, &mut logged(&folder, &mut command));
-    std::fs::write(folder.path().join("own.toml"), format!("data = \"mine\"\nlisten = \"{address}\"\n"))
-        .expect("a file");
+    std::fs::write(
+        folder.path().join("own.toml"),
+        format!("data = \"mine\"\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"{address}\"\n"),
+    )
+    .expect("a file");
     let mut running = settle(&folder, &["--config", "own.toml", "run"]);
     let mut running = logged(&folder, &mut running);
     wait_open(&folder, &mut running);

@@ -196,8 +196,7 @@ fn what_waits_after_a_sample_is_found_by_the_printed_line() {
     let address = format!("127.0.0.1:{}", ports::free());
     let mut service = settle(&folder, &["run", "--data", "data", "--listen", &address]);
     let mut running = logged(&folder, &mut service);
-    wait_open(&folder, &mut running);
-    let url = format!("http://{address}");
+    let url = format!("http://{}", wait_open(&folder, &mut running));
     let command = |line: &[&str]| settle(&folder, &[line, &["--service", &url, "--data", "data"]].concat());
     let text = |line: &[&str]| stdout_of(&command(line).output().expect("settle starts"));
     assert_eq!(text(&["purchase", "list"]), "No purchases yet: try `settle sample`.\n");

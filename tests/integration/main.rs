@@ -15,5 +15,6 @@ mod harness_processes;
 mod harness_receiver;
 mod harness_rvs;
 mod harness_temporal;
+mod listener;
 mod own_server;
 mod storage;

@@ -18,13 +18,13 @@ use url::Url;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Default address of a service.
-const SERVICE: &str = "http://127.0.0.1:8080";
+const SERVICE: &str = "http://127.0.0.1:8081";
 
 // Which service, and the token for it. No documentation, as for `Admin`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Remote {
-    /// Address of the service [default: the listen address of --config, or that of the last `settle run` on --data,
-    /// or http://127.0.0.1:8080]. (A destination's own address is its `--url`.)
+    /// Address of the service's API [default: `admin_listen` of --config, or that of the last `settle run` on --data,
+    /// or http://127.0.0.1:8081]. (A destination's own address is its `--url`.)
     #[arg(
         long,
         env = "SETTLE_URL",
@@ -103,7 +103,7 @@ impl Remote {
         let config = self.place.load(&variables)?;
         let url = match (&self.service, &config) {
             (Some(service), _) => service.clone(),
-            (None, Some(config)) => listening(config.http.listen)?,
+            (None, Some(config)) => listening(config.http.api())?,
             (None, None) => recorded(&self.place.data(&variables))?,
         };
         Ok(Client { json: self.json, http: http()?, url, token: self.admin_token(&variables, config)? })

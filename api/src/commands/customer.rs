@@ -272,7 +272,7 @@ fn shown_report(client: &Client, report: &Value) -> ExitCode {
         return table::answer(client, report);
     }
     table::line(if report["removed_at"].is_null() {
-        "The names are being removed; nothing is announced under them any more."
+        "The names are being removed; what was recorded before is sent with them until its `stage` is done."
     } else {
         "The names are removed."
     });

@@ -3,7 +3,7 @@
 use super::receiver::{self, Style};
 use super::secret::Source;
 use super::stop::Stop;
-use super::{serve, settings, table};
+use super::{settings, sockets, table};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
@@ -31,7 +31,7 @@ pub struct Options {
 /// Receives until the process is stopped.
 pub async fn listen(options: Options) -> anyhow::Result<ExitCode> {
     let webhook = receiver::webhook(&options.secret.read()?)?;
-    let listener = serve::bind(options.listen).await?;
+    let listener = sockets::bind("--listen", options.listen)?;
     let style = if options.json { Style::Json } else { Style::Line };
     if style == Style::Line {
         table::line(&format!("Listening on http://{} (Ctrl-C ends)", listener.local_addr()?));

@@ -44,6 +44,7 @@ mod sample;
 mod secret;
 mod serve;
 mod settings;
+mod sockets;
 mod status;
 mod stop;
 mod sweeping;

@@ -1,5 +1,6 @@
 //! `settle serve`: the HTTP edge and the dispatcher, which `run` uses too.
 
+use super::sockets::Sockets;
 use super::stop::Stop;
 use super::{settings, sweeping, table};
 use crate::clock;
@@ -7,10 +8,11 @@ use crate::config::{self, Config, environment};
 use crate::devices::Devices;
 use crate::dispatch::{Dispatch, Engine, EngineError};
 use crate::edge::{Edge, Sender};
+use crate::figures::Figures;
 use crate::keys::{Keys, Refusals};
 use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon};
-use crate::{auditing, router, telemetry};
+use crate::{auditing, telemetry};
 use activities::engine;
 use activities::http::Http;
 use anyhow::{Context, bail};
@@ -19,18 +21,12 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use protocols::destinations::Allowed;
 use protocols::http::Rules;
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 use storage::Store;
-use tokio::net::TcpListener;
 use workflows::purchase::status::RunStatus;
 use workflows::signal::{DestinationSignal, Signal};
-
-/// After a stop, running requests are cut off after this time.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serve HTTP (notifications of stores, the admin API) and signal Temporal. Needs SETTLE_KEY and SETTLE_ADMIN_TOKEN.
 #[derive(Debug, clap::Args)]
@@ -40,11 +36,15 @@ Temporal's address is taken from its own TEMPORAL_* variables and profile file; 
 Example:
   SETTLE_KEY=… SETTLE_ADMIN_TOKEN=… SETTLE_PUBLIC_URL=https://settle.example.com \\
     settle serve --listen 0.0.0.0:8080 --database postgres://settle@db.internal/settle
+The address of --listen is for stores and devices. Everything else is served at --admin-listen, on this machine alone.
 Next: `settle worker` with the same settings, then `settle app create NAME`. On one machine `settle run` is both.")]
 pub struct Options {
-    /// Address to listen on [default: 127.0.0.1:8080].
+    /// Address for stores and devices [default: 127.0.0.1:8080].
     #[arg(long, value_name = "ADDR", value_parser = settings::address)]
     listen: Option<SocketAddr>,
+    /// Address for the whole API, metrics and health [default: 127.0.0.1, the port after that of --listen].
+    #[arg(long, value_name = "ADDR", value_parser = settings::address)]
+    admin_listen: Option<SocketAddr>,
     /// What holds the quiet window of a purchase in Temporal: `timer` or `start-delay` [default: timer].
     #[arg(long, value_name = "KIND")]
     engine_window: Option<String>,
@@ -56,6 +56,7 @@ pub struct Options {
 pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
     let flags = config::Flags {
         listen: options.listen.map(|listen| listen.to_string()),
+        admin_listen: options.admin_listen.map(|listen| listen.to_string()),
         engine_window: options.engine_window,
         ..options.settings.flags()
     };
@@ -64,30 +65,16 @@ pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
     let config = config::load(&flags, &variables)?;
     settings::make_room(&config)?;
     let store = settings::open(&config).await?;
-    let listener = bind(config.http.listen).await?;
+    let sockets = Sockets::bind(&config)?;
     let stop = Stop::on_signals()?;
     let engine = with_window(connect(&identity("serve"), &store)?, &config);
     let edge = edge(&config, store, engine.clone())?;
-    table::line(&format!("settle serves http://{} (Ctrl-C ends)", listener.local_addr()?));
+    table::line(&format!("settle serves {} (Ctrl-C ends)", sockets.addresses()?.text()));
     tokio::select! {
-        served = http(listener, edge, stop) => served?,
+        () = sockets.serve(edge, stop) => {}
         taken = engine.taken_at_start() => return Err(taken.into()),
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Binds a listener. The error names the reason and what to do.
-pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
-        ErrorKind::AddrInUse => {
-            anyhow::anyhow!("{address} is in use by another program: name another one with --listen")
-        }
-        ErrorKind::AddrNotAvailable => anyhow::anyhow!("{address} is not an address of this machine: see --listen"),
-        ErrorKind::PermissionDenied => {
-            anyhow::anyhow!("{address} may not be used by this user: name a port above 1023 with --listen")
-        }
-        _ => anyhow::Error::new(error).context(format!("{address} cannot be listened on")),
-    })
 }
 
 /// The identity of this process in Temporal's UI.
@@ -121,7 +108,8 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Re
         auto_confirm_accounts: config.amazon.auto_confirm_accounts.clone(),
         clock: clock::now,
     };
-    let metrics = Metrics::install();
+    let (metrics, figures) = (Metrics::install(), Figures::default());
+    figures.watch(store.clone());
     auditing::watch(store.clone(), &metrics);
     sweeping::watch(store.clone(), engine.clone());
     Ok(Arc::new(Edge {
@@ -137,6 +125,7 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Re
         public_url: config.http.public_url.clone(),
         default_window: config.window,
         metrics,
+        figures,
         clock: clock::now,
         random: clock::random_bytes,
     }))
@@ -160,23 +149,6 @@ pub fn sender(config: &Config) -> Sender {
         let http = http.clone();
         async move { http.send(request).await }.boxed()
     })
-}
-
-/// Answers requests until `stop`, then finishes the running ones.
-pub async fn http(listener: TcpListener, edge: Arc<Edge>, stop: Stop) -> anyhow::Result<()> {
-    let router = router::router(edge).into_make_service_with_connect_info::<SocketAddr>();
-    let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().requested());
-    let too_long = async {
-        stop.requested().await;
-        tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
-    };
-    tokio::select! {
-        served = serving.into_future() => served.context("HTTP cannot be served any more"),
-        () = too_long => {
-            tracing::warn!(seconds = SHUTDOWN_TIMEOUT.as_secs(), "requests were cut off: they took too long to end");
-            Ok(())
-        }
-    }
 }
 
 impl Engine for engine::Engine {

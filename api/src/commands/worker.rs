@@ -1,9 +1,10 @@
 //! `settle worker`: runs workflows and activities, which `run` uses too.
 
 use super::stop::Stop;
-use super::{serve, settings, sweeping, table};
+use super::{serve, settings, sockets, sweeping, table};
 use crate::clock;
 use crate::config::{self, Config, Database, environment};
+use crate::listener::Listener;
 use crate::metrics::{self, Metrics};
 use crate::resources::health;
 use crate::telemetry;
@@ -52,7 +53,7 @@ pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
     let store = settings::open(&config).await?;
     let stop = Stop::on_signals()?;
     if let Some(address) = options.metrics {
-        show_metrics(serve::bind(address).await?, stop.clone());
+        show_metrics(sockets::bind("--metrics", address)?, stop.clone());
     }
     let engine = serve::connect(&serve::identity("worker"), &store)?;
     sweeping::watch(store.clone(), engine.clone());
@@ -62,12 +63,13 @@ pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
 }
 
 /// Serves the metrics of this process until `stop`. A failure does not stop the worker.
-fn show_metrics(listener: TcpListener, stop: Stop) {
+fn show_metrics(socket: TcpListener, stop: Stop) {
     let metrics = Metrics::install();
     let router = Router::new()
         .route("/livez", get(health::live))
         .route("/metrics", get(async move || ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.render())));
-    tokio::spawn(axum::serve(listener, router).with_graceful_shutdown(stop.requested()).into_future());
+    let listener = Listener { name: "metrics", socket, limits: sockets::of_metrics() };
+    tokio::spawn(listener.serve(router, stop.requested()));
 }
 
 /// The arguments of [`work`].

@@ -98,13 +98,31 @@ impl std::fmt::Debug for Key {
 /// The settings of the HTTP server.
 #[derive(Debug, Clone)]
 pub struct Http {
-    /// `listen`, `SETTLE_LISTEN`, `--listen`: address and port; default `127.0.0.1:8080`.
+    /// `listen`, `SETTLE_LISTEN`, `--listen`: address and port for stores and devices; default `127.0.0.1:8080`.
     pub listen: SocketAddr,
+    /// `admin_listen`, `SETTLE_ADMIN_LISTEN`, `--admin-listen`: address and port for the whole API, with the admin part,
+    /// metrics and health; default `127.0.0.1` and the port after that of `listen`. `None` with `admin_on_listen`,
+    /// `SETTLE_ADMIN_ON_LISTEN`: then `listen` serves all of it; default false.
+    pub admin_listen: Option<SocketAddr>,
+    /// `connections`, `SETTLE_CONNECTIONS`: maximum number of connections to `listen`, from 16 to 8192; default 2048. A
+    /// low limit of descriptors reduces it.
+    pub connections: usize,
+    /// `connections_per_address`, `SETTLE_CONNECTIONS_PER_ADDRESS`: maximum number of those from one address, except from
+    /// `devices.trusted_proxies`; from 1 to 8192; default 256.
+    pub connections_per_address: usize,
     /// `public_url`, `SETTLE_PUBLIC_URL`: the base of `notification_url`; default `http://{listen}`.
     pub public_url: Url,
     /// `admin_token`, `SETTLE_ADMIN_TOKEN`: the bearer token of the admin part, at least 16 characters; `run`
     /// creates one in its data folder, `serve` needs it.
     pub admin_token: Option<SecretString>,
+}
+
+impl Http {
+    /// Where the whole API is served.
+    #[must_use]
+    pub fn api(&self) -> SocketAddr {
+        self.admin_listen.unwrap_or(self.listen)
+    }
 }
 
 /// The store Amazon.

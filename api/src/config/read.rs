@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -36,6 +37,8 @@ pub struct Flags {
     pub database: Option<String>,
     /// `--listen`.
     pub listen: Option<String>,
+    /// `--admin-listen`.
+    pub admin_listen: Option<String>,
     /// `--window`.
     pub window: Option<String>,
     /// `--engine-window`.
@@ -48,6 +51,10 @@ const VARIABLES: &[(&str, &str, Form)] = &[
     ("database", "SETTLE_DATABASE", Form::One),
     ("key", "SETTLE_KEY", Form::One),
     ("listen", "SETTLE_LISTEN", Form::One),
+    ("admin_listen", "SETTLE_ADMIN_LISTEN", Form::One),
+    ("admin_on_listen", "SETTLE_ADMIN_ON_LISTEN", Form::One),
+    ("connections", "SETTLE_CONNECTIONS", Form::One),
+    ("connections_per_address", "SETTLE_CONNECTIONS_PER_ADDRESS", Form::One),
     ("public_url", "SETTLE_PUBLIC_URL", Form::One),
     ("admin_token", "SETTLE_ADMIN_TOKEN", Form::One),
     ("window", "SETTLE_WINDOW", Form::One),
@@ -78,6 +85,10 @@ struct Raw {
     database: Option<String>,
     key: Option<String>,
     listen: Option<String>,
+    admin_listen: Option<String>,
+    admin_on_listen: bool,
+    connections: Option<usize>,
+    connections_per_address: Option<usize>,
     public_url: Option<String>,
     admin_token: Option<String>,
     window: Option<String>,
@@ -156,6 +167,7 @@ impl Flags {
             ("data", "--data", self.data.is_some()),
             ("database", "--database", self.database.is_some()),
             ("listen", "--listen", self.listen.is_some()),
+            ("admin_listen", "--admin-listen", self.admin_listen.is_some()),
             ("window", "--window", self.window.is_some()),
             ("engine.window", "--engine-window", self.engine_window.is_some()),
         ];
@@ -166,11 +178,12 @@ impl Flags {
 
 fn read(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
     let raw = gather(flags, variables)?;
+    let http = http(&raw)?;
     let data = raw.data.unwrap_or_else(|| PathBuf::from("settle-data"));
     Ok(Config {
         database: database(raw.database, &data)?,
         key: raw.key.as_deref().map(key).transpose()?,
-        http: http(raw.listen, raw.public_url, raw.admin_token)?,
+        http,
         amazon: amazon(raw.amazon)?,
         devices: devices(&raw.devices)?,
         destinations: Destinations {
@@ -206,6 +219,7 @@ fn layered(file: Option<&Path>, flags: &Flags, variables: &Variables) -> Result<
         .set_override_option("data", data)?
         .set_override_option("database", flags.database.clone())?
         .set_override_option("listen", flags.listen.clone())?
+        .set_override_option("admin_listen", flags.admin_listen.clone())?
         .set_override_option("window", flags.window.clone())?
         .set_override_option("engine.window", flags.engine_window.clone())?
         .build()
@@ -277,20 +291,55 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
     (0..64).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
 }
 
-fn http(listen: Option<String>, public_url: Option<String>, token: Option<String>) -> Result<Http, Invalid> {
-    let listen = listen.unwrap_or_else(|| "127.0.0.1:8080".to_owned());
-    let listen = parsed("listen", &listen, "an address with a port, such as 127.0.0.1:8080")?;
-    let public_url = public_url.unwrap_or_else(|| format!("http://{listen}"));
+fn http(raw: &Raw) -> Result<Http, Invalid> {
+    let listen = raw.listen.as_deref().unwrap_or("127.0.0.1:8080");
+    let listen = parsed("listen", listen, "an address with a port, such as 127.0.0.1:8080")?;
+    let public_url = raw.public_url.clone().unwrap_or_else(|| format!("http://{listen}"));
     let public_url: Url = parsed("public_url", &public_url, "a URL such as https://settle.example.com")?;
     let plain = public_url.query().is_none() && public_url.fragment().is_none();
     if !plain || !matches!(public_url.scheme(), "http" | "https") {
         return Err(invalid("public_url", "an http or https URL without query and fragment"));
     }
-    let admin_token = token.map(|token| token.trim().to_owned());
+    let admin_token = raw.admin_token.as_ref().map(|token| token.trim().to_owned());
     if admin_token.as_ref().is_some_and(|token| token.len() < 16) {
         return Err(invalid("admin_token", "at least 16 characters; `openssl rand -hex 32` makes one"));
     }
-    Ok(Http { listen, public_url, admin_token: admin_token.map(SecretString::from) })
+    Ok(Http {
+        listen,
+        admin_listen: admin_listen(listen, raw)?,
+        connections: connections("connections", raw.connections.unwrap_or(2048), 16)?,
+        connections_per_address: connections("connections_per_address", raw.connections_per_address.unwrap_or(256), 1)?,
+        public_url,
+        admin_token: admin_token.map(SecretString::from),
+    })
+}
+
+/// By default the port after that of `listen`, so that two processes on a machine need one setting each.
+fn admin_listen(listen: SocketAddr, raw: &Raw) -> Result<Option<SocketAddr>, Invalid> {
+    let next = match listen.port() {
+        0 => 0,
+        port => port.checked_add(1).unwrap_or(port - 1),
+    };
+    match (&raw.admin_listen, raw.admin_on_listen) {
+        (Some(_), true) => Err(invalid("admin_on_listen", "false, or no `admin_listen`: only one of them can be")),
+        (None, true) => Ok(None),
+        (None, false) => Ok(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, next)))),
+        (Some(text), false) => {
+            let address: SocketAddr = parsed("admin_listen", text, "an address with a port, such as 127.0.0.1:8081")?;
+            if address == listen && address.port() != 0 {
+                return Err(invalid("admin_listen", "another address than `listen`, or `admin_on_listen` without it"));
+            }
+            Ok(Some(address))
+        }
+    }
+}
+
+fn connections(field: &str, number: usize, least: usize) -> Result<usize, Invalid> {
+    let range = least..=8192;
+    if range.contains(&number) {
+        return Ok(number);
+    }
+    Err(invalid(field, format!("a number from {least} to 8192")))
 }
 
 fn amazon(raw: RawAmazon) -> Result<Amazon, Invalid> {

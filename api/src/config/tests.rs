@@ -89,6 +89,11 @@ fn a_wrong_flag_is_named_in_place_of_the_variable() {
 fn a_wrong_setting_is_named_with_its_variable() {
     let cases = [
         ("SETTLE_LISTEN", "nowhere", "`listen` (SETTLE_LISTEN)"),
+        ("SETTLE_ADMIN_LISTEN", "nowhere", "`admin_listen` (SETTLE_ADMIN_LISTEN)"),
+        ("SETTLE_ADMIN_LISTEN", "127.0.0.1:8080", "`admin_listen` (SETTLE_ADMIN_LISTEN)"),
+        ("SETTLE_ADMIN_ON_LISTEN", "perhaps", "`admin_on_listen`"),
+        ("SETTLE_CONNECTIONS", "15", "`connections` (SETTLE_CONNECTIONS)"),
+        ("SETTLE_CONNECTIONS_PER_ADDRESS", "0", "`connections_per_address`"),
         ("SETTLE_WINDOW", "2h", "`window` (SETTLE_WINDOW)"),
         ("SETTLE_WINDOW", "0", "`window` (SETTLE_WINDOW)"),
         ("SETTLE_ENGINE_WINDOW", "delay", "`engine.window` (SETTLE_ENGINE_WINDOW): expected `timer` or `start-delay`"),
@@ -132,6 +137,22 @@ fn a_quiet_window_is_a_timer_or_a_start_delay() {
     let wrong = Flags { engine_window: Some("cron".to_owned()), ..Flags::default() };
     let message = window(&wrong, &timer).expect_err("no such kind").to_string();
     assert!(message.starts_with("setting `engine.window` (--engine-window): expected `timer`"), "{message}");
+}
+
+#[test]
+fn the_api_has_an_address_of_its_own_unless_a_setting_shares_it() {
+    let http = |pairs: &[(&str, &str)]| load(&Flags::default(), &variables(pairs)).map(|config| config.http);
+    let api = |pairs: &[(&str, &str)]| http(pairs).expect("valid").api().to_string();
+    assert_eq!(api(&[]), "127.0.0.1:8081");
+    assert_eq!(api(&[("SETTLE_LISTEN", "0.0.0.0:80")]), "127.0.0.1:81", "this machine alone");
+    assert_eq!(api(&[("SETTLE_LISTEN", "127.0.0.1:0")]), "127.0.0.1:0");
+    assert_eq!(api(&[("SETTLE_LISTEN", "127.0.0.1:65535")]), "127.0.0.1:65534");
+    assert_eq!(api(&[("SETTLE_ADMIN_LISTEN", "10.0.0.1:9")]), "10.0.0.1:9");
+    let on_listen = ("SETTLE_ADMIN_ON_LISTEN", "true");
+    let shared = http(&[("SETTLE_LISTEN", "0.0.0.0:80"), on_listen]).expect("valid");
+    assert_eq!((shared.admin_listen, shared.api().to_string().as_str()), (None, "0.0.0.0:80"));
+    let both = http(&[on_listen, ("SETTLE_ADMIN_LISTEN", "127.0.0.1:1")]).expect_err("both").to_string();
+    assert!(both.contains("`admin_on_listen` (SETTLE_ADMIN_ON_LISTEN)"), "{both}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::check;
 use super::fields::{Draft, Fields, drafted, schema};
 use crate::error::Error;
+use crate::listener::Crowded;
 use crate::operation::{Input, Operation, Schemas};
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
@@ -69,8 +70,14 @@ async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Err
     Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
         // The type of the rejection is opaque: only its status shows that the body is too large.
         StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge,
+        _ if is_crowded(&rejection) => Error::Unavailable(Crowded.to_string()),
         _ => Error::invalid("body", "a body that arrives whole"),
     })
+}
+
+/// Whether a body was not read because others fill the memory.
+fn is_crowded(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|cause| cause.is::<Crowded>())
 }
 
 impl<T: Fields> Input for Body<T> {

@@ -1,32 +1,55 @@
 //! Examples of answers, generated from their schemas.
 
+use crate::edge::STORES;
 use crate::extract::formats;
 use serde_json::{Map, Value, json};
 
 /// Examples of text fields that have no format, by the name of the field.
-const TEXTS: [(&str, &str); 23] = [
+const TEXTS: [(&str, &str); 45] = [
     ("actor", "anna (help desk)"),
     ("app_user_id", "l3HL7XppEMhrOGDnur9-ulvqomrSg6qyODKmah76lJU="),
+    ("app_version", "2.4.0"),
     ("arn", "arn:aws:sns:us-east-1:123456789012:purchases"),
+    ("campaign", "spring"),
     ("class", "success"),
+    ("collapse_key", "2097e0f2-cb85-513a-8054-69bb61f7cf43"),
     ("currency", "EUR"),
+    ("current_term_length", "P1M"),
     ("day", "2026-01-31"),
+    ("entitlement_ref_id", "premium"),
+    ("event_platform", STORES[0]),
     ("event_type", "purchase.updated"),
     ("events", "purchase.updated"),
     ("external_id", "anna@example.com"),
     ("inbox", "ok"),
     ("key", "sk_6b275a670bbb4f3a99b96600bf711993_0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0"),
+    ("marketplace_app_id", "com.example.reader"),
     ("message_id", "d3b7f0a2-2f3e-5c1b-9b1e-6f6a2d6f2c11"),
     ("month", "2026-11"),
     ("name", "reader"),
     ("operation", "destination.update"),
     ("package_name", "com.example.reader"),
+    ("paywall", "welcome"),
+    ("placement", "onboarding"),
+    ("platform_type", STORES[0]),
+    ("price", "9.99"),
+    ("price_in_usd", "9.99"),
+    ("product_ref_id", "com.example.reader.month"),
+    ("purchase_country", "DE"),
+    ("purchase_currency", "EUR"),
+    ("purchase_guid", "q1YqVbJSyjH28DGPKChw9c0o8nd3ySststQtzSkrzM8tCk43K6z0d_HOTcwwN8vxCrVqoFYMzTGG6w"),
+    ("purchase_platform", STORES[0]),
+    ("purchase_price", "9.99"),
     ("receipt_id", "q1YqVbJSyjH28DGPKChw9c0o8nd3ySststQtzSkrzM8tCk43K6z0d_HOTcwwN8vxCrVqoFYMzTGG6w"),
+    ("sdk_version", "1.2.0"),
     ("signal", "flush"),
     ("sku", "com.example.reader.month"),
+    ("sku_ref_id", "com.example.reader.month"),
     ("state", "active"),
+    ("state_digest", "762496b2dd21d79281756e4836a77ffea802c0d951013a36a4cd45e9e1210930"),
     ("status", "delivered"),
     ("subject", "6b275a67-0bbb-4f3a-99b9-6600bf711993"),
+    ("transaction_id", "q1YqVbJSyjH28DGPKChw9c0o8nd3ySststQtzSkrzM8tCk43K6z0d_HOTcwwN8vxCrVqoFYMzTGG6w"),
     ("type", "purchase.updated"),
 ];
 

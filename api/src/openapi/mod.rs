@@ -1,6 +1,6 @@
 //! Generates `/openapi.json` from the list of routes and the types of their handlers, and its part for devices.
 
-mod example;
+pub mod example;
 mod kinds;
 mod part;
 #[cfg(test)]

@@ -40,9 +40,9 @@ pub struct ForgottenCustomer {
     reason: String,
 }
 
-/// `POST /v1/apps/{app_id}/customers/forget`. From the answer on nothing is announced under a name of the customer; what
-/// is stored elsewhere is removed meanwhile, at the latest by the sweeps. A repeated request gets the report of the
-/// first one.
+/// `POST /v1/apps/{app_id}/customers/forget`. What is recorded after it has no name of the customer. What was recorded
+/// before is removed meanwhile, what waits to be sent first, and the rest at the latest by the sweeps: until then it is
+/// sent with names. A repeated request gets the report of the first one.
 pub async fn forget(
     edge: Acting,
     Stored(app): Stored<App>,
@@ -63,7 +63,9 @@ pub async fn forget(
     let begun = edge.store.forget_customer(Forget { app: app.id, name, by, reason }).await.map_err(unknown)?;
     edge.wake_for_persons();
     let began = Instant::now();
-    while began.elapsed() < BUDGET && edge.store.continue_forgetting(ROWS).await? {}
+    while began.elapsed() < BUDGET && edge.store.continue_forgetting(ROWS).await? {
+        fail::fail_point!("forget.after_step", |_| std::process::abort());
+    }
     Ok(Accepted(edge.store.forgetting(app.id, begun.id).await?))
 }
 

@@ -1,20 +1,46 @@
 //! `/v1/stores`: the ingress of stores' messages. The folder of each store parses and stores them.
 
 use crate::answer::Text;
-use crate::edge::Shared;
+use crate::edge::{Answer, Shared};
 use crate::error::Error;
 use crate::extract::{Ids, Message};
-use axum::extract::State;
+use crate::operation::{Input, Operation, Schemas};
+use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::http::StatusCode;
 use storage::chain;
 use tokio::task::JoinError;
 
+/// A store's message to an ingress key that a platform has. The key is checked before the body is read: a body costs
+/// memory and time, and anybody may send one.
+pub struct Delivered {
+    store: String,
+    ingress_key: String,
+    body: Message,
+}
+
+impl FromRequest<Shared> for Delivered {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, edge: &Shared) -> Result<Self, Error> {
+        let (mut parts, body) = request.into_parts();
+        let Ids(store, ingress_key) = Ids::<String, String>::from_request_parts(&mut parts, edge).await?;
+        let checked = edge.check_ingress(&store, &ingress_key).await;
+        checked.ok_or_else(|| Error::missing("store", &store))?.map_err(refused)?;
+        let body = Message::from_request(Request::from_parts(parts, body), edge).await?;
+        Ok(Self { store, ingress_key, body })
+    }
+}
+
+impl Input for Delivered {
+    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
+        Ids::<String, String>::describe(operation, schemas);
+        Message::describe(operation, schemas);
+    }
+}
+
 /// `POST /v1/stores/{store}/{ingress_key}`
-pub async fn receive(
-    State(edge): State<Shared>,
-    Ids(store, ingress_key): Ids<String, String>,
-    Message(body): Message,
-) -> Result<Text, Error> {
+pub async fn receive(State(edge): State<Shared>, message: Delivered) -> Result<Text, Error> {
+    let Delivered { store, ingress_key, body: Message(body) } = message;
     // A task of its own ends also when the client is gone: what it stores is signalled.
     let name = store.clone();
     let receiving = tokio::spawn(async move { edge.receive(&name, &ingress_key, &body).await });
@@ -24,7 +50,11 @@ pub async fn receive(
     if answer.status == StatusCode::OK.as_u16() {
         return Ok(Text { media: "text/plain; charset=utf-8", text: answer.reason.to_owned() });
     }
-    Err(Error::Store { status: answer.status, reason: answer.reason.to_owned() })
+    Err(refused(answer))
+}
+
+fn refused(answer: Answer) -> Error {
+    Error::Store { status: answer.status, reason: answer.reason.to_owned() }
 }
 
 /// The answer when the task ended without one.

@@ -8,6 +8,7 @@ use api::config::{Flags, load};
 use api::devices::Devices;
 use api::dispatch::{Dispatch, Engine, EngineError};
 use api::edge::Edge;
+use api::figures::Figures;
 use api::keys::{Keys, Refusals};
 use api::metrics::Metrics;
 use api::stores::amazon::envelope::Version;
@@ -196,6 +197,7 @@ impl World {
             public_url: "https://settle.example.com/".parse().expect("a URL"),
             default_window: Duration::from_secs(120),
             metrics: Metrics::install(),
+            figures: Figures::default(),
             clock: now,
             random: clock::random_bytes,
         }))

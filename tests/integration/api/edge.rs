@@ -5,6 +5,7 @@ use api::config::{Flags, load};
 use api::devices::Devices;
 use api::dispatch::{Dispatch, Engine, EngineError};
 use api::edge::Edge;
+use api::figures::Figures;
 use api::keys::{Keys, Refusals};
 use api::metrics::Metrics;
 use api::stores::amazon::{Amazon, Fetch, FetchError, Settings};
@@ -160,6 +161,8 @@ pub struct Service {
     pub store: Store,
     /// The fake of the store's servers.
     pub sns: Arc<Scripted>,
+    /// The figures in its metrics, which no task refreshes.
+    pub figures: Figures,
     folder: Folder,
 }
 
@@ -178,6 +181,7 @@ impl Service {
         let engine = Arc::new(Recording::default());
         let sns = Arc::new(Scripted::default());
         let settings = Settings { certificates: Vec::new(), auto_confirm_accounts: Vec::new(), clock: clock::now };
+        let figures = Figures::default();
         let edge = Edge {
             waking: Default::default(),
             dispatch: Dispatch::start(engine.clone(), store.clone()),
@@ -191,10 +195,11 @@ impl Service {
             public_url: "https://settle.example.com/base/".parse().expect("a URL"),
             default_window: std::time::Duration::from_secs(120),
             metrics: Metrics::install(),
+            figures: figures.clone(),
             clock: clock::now,
             random: clock::random_bytes,
         };
-        Self { router: router::router(Arc::new(edge)), engine, store, sns, folder }
+        Self { router: router::router(Arc::new(edge)), engine, store, sns, figures, folder }
     }
 
     /// Sends a request with the admin token and, unless it is null, a JSON body.

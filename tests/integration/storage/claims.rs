@@ -62,7 +62,7 @@ fn snapshot(now: domain::Timestamp) -> Snapshot {
         purchased_at: Some(now.minus(Duration::from_secs(60))),
         renews_at: Some(now.plus(Duration::from_secs(30 * 86_400))),
         auto_renewing: Some(true),
-        country: Some("DE".to_owned()),
+        country: Some("US".to_owned()),
         ..Snapshot::default()
     }
 }
@@ -268,6 +268,26 @@ story! {
         assert_eq!(world.verified_by(key, &shown).await, 1);
         assert_eq!(world.event_types(key), ["user.subscription.purchased", "purchase.updated"]);
         assert_eq!(world.newest_data(key)["devices_with_access"][0]["id"], json!(uuid(1)));
+    }
+}
+
+story! {
+    async fn a_refused_receipt_costs_one_query_on_any_number_of_devices(world: World) {
+        use domain::device::claim::ClaimReason;
+        for (number, customer) in [(1, CUSTOMER), (2, CUSTOMER), (3, "customer-2")] {
+            world.device_claims(number, "a", transaction("r1", customer)).await;
+        }
+        world.pass(6_000);
+        assert_eq!(world.examine_claim_of(1, "r1").await, ClaimStep::Query);
+        world.finish_claim(1, "r1", ClaimAnswer::Refused(ClaimReason::UnknownReceipt)).await;
+        assert_eq!(world.examine_claim_of(2, "r1").await, ClaimStep::Done(ClaimStatus::Refused));
+        assert_eq!(world.examine_claim_of(3, "r1").await, ClaimStep::Query, "of another customer nothing is known");
+        // It is refused for as long as the first one, and not anew by each device.
+        world.pass(8 * 86_400_000);
+        assert_eq!(world.store.forget_refused_claims(10).await.unwrap(), 2);
+        world.device_claims(4, "a", transaction("r1", CUSTOMER)).await;
+        world.pass(6_000);
+        assert_eq!(world.examine_claim_of(4, "r1").await, ClaimStep::Query);
     }
 }
 

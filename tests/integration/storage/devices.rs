@@ -87,7 +87,7 @@ impl World {
     }
 
     /// The bodies of what may be sent now.
-    async fn bodies(&self, destination: DestinationId) -> Vec<Value> {
+    pub async fn bodies(&self, destination: DestinationId) -> Vec<Value> {
         let batch = self.streamed(destination).await;
         batch.events.iter().map(|event| serde_json::from_str(&event.body).unwrap()).collect()
     }

@@ -229,6 +229,7 @@ pub fn value(before: &str, world: &World) -> String {
         "delivery_id" => text("d"),
         "user_id" => text("u"),
         "app_user_id" => "'x'".to_owned(),
+        "store" => "'amazon'".to_owned(),
         "external_id" => text("x"),
         "term_sku" => "'s1'".to_owned(),
         "product_id" => "'p1'".to_owned(),

@@ -14,19 +14,19 @@ use storage::{
 };
 
 /// The store's id and the app's own id of the customer who is forgotten.
-const STORE_ID: &str = "l3HL7XppEMhrOGDnur9-ulvqomrSg6qyODKmah76lJU=";
-const OWN_ID: &str = "anna.forgotten@example.com";
+pub const STORE_ID: &str = "l3HL7XppEMhrOGDnur9-ulvqomrSg6qyODKmah76lJU=";
+pub const OWN_ID: &str = "anna.forgotten@example.com";
 
-fn by_own_id(world: &World) -> Forget {
+pub fn by_own_id(world: &World) -> Forget {
     by(world, CustomerName::ExternalId(OWN_ID.to_owned()))
 }
 
-fn by(world: &World, name: CustomerName) -> Forget {
+pub fn by(world: &World, name: CustomerName) -> Forget {
     Forget { app: world.app.id, name, by: "support".to_owned(), reason: "request 17".to_owned() }
 }
 
 /// All texts of the database that contain one of these names, with their tables.
-fn left(world: &World, names: &[&str]) -> Vec<String> {
+pub fn left(world: &World, names: &[&str]) -> Vec<String> {
     let mut raw = world.raw();
     let columns = match &raw {
         Raw::Sqlite(_) => {
@@ -56,14 +56,14 @@ fn left(world: &World, names: &[&str]) -> Vec<String> {
 }
 
 /// The customer's purchase is reported with the store's id.
-async fn notify(world: &World, receipt: &str, number: i64) -> CollapseKey {
+pub async fn notify(world: &World, receipt: &str, number: i64) -> CollapseKey {
     world.pass(1000);
     let report = Report { kind: NotificationKind::Renewed, customer: Some(STORE_ID), related: None };
     world.accept(reported(world.platform.id, (&format!("{receipt}-{number}"), receipt), number * 1000, report)).await;
     world.key(receipt)
 }
 
-async fn renew(world: &World, receipt: &str, number: i64) -> CollapseKey {
+pub async fn renew(world: &World, receipt: &str, number: i64) -> CollapseKey {
     let key = notify(world, receipt, number).await;
     let settled = record(key, &world.load(key).await);
     world.done(happened(settled, &[TransitionKind::Renewed])).await;
@@ -71,7 +71,7 @@ async fn renew(world: &World, receipt: &str, number: i64) -> CollapseKey {
 }
 
 /// Takes all steps, a few rows at a time.
-async fn finish(world: &World, begun: &Forgetting) -> Forgetting {
+pub async fn finish(world: &World, begun: &Forgetting) -> Forgetting {
     for _ in 0..1000 {
         if !world.store.continue_forgetting(2).await.unwrap() {
             return world.store.forgetting(world.app.id, begun.id).await.unwrap();
@@ -81,7 +81,7 @@ async fn finish(world: &World, begun: &Forgetting) -> Forgetting {
 }
 
 /// A webhook that chose everything, and `user.forgotten` by its name.
-async fn webhook(world: &World) -> DestinationId {
+pub async fn webhook(world: &World) -> DestinationId {
     let hook = world.destination("hook").await;
     let events = Some(vec!["*".to_owned(), USER_FORGOTTEN.to_owned()]);
     world.store.update_destination(hook.id, DestinationPatch { events, ..DestinationPatch::default() }).await.unwrap();
@@ -89,7 +89,7 @@ async fn webhook(world: &World) -> DestinationId {
 }
 
 /// An integration that keeps users.
-async fn integration(world: &World) -> DestinationId {
+pub async fn integration(world: &World) -> DestinationId {
     let traits = Traits { wildcards: Wildcards::Everything, per_user: true, per_request: 1, profile: None };
     let new =
         NewDestination { kind: "amplitude".to_owned(), traits, ..super::world::new_destination(&world.app, "numbers") };

@@ -25,6 +25,8 @@ mod figures;
 mod filling;
 mod filtering;
 mod forgetting;
+mod forgetting_devices;
+mod forgetting_others;
 mod grouping;
 mod interleaving;
 mod limiting;

@@ -6,7 +6,7 @@
 use crate::device::{
     DEVICE_VERSION, DeviceBody, DeviceEventKind, ImpressionData, SessionEndData, SessionStartData, TransactionData,
 };
-use crate::event::{DestinationBody, OPERATORS, PURCHASE_UPDATED, PURCHASE_VERSION, PurchaseBody};
+use crate::event::{DestinationBody, NOT_YET, OPERATORS, PURCHASE_UPDATED, PURCHASE_VERSION, PurchaseBody};
 use crate::transition::TransitionKind;
 use crate::user::{ForgottenBody, TRANSFERS, USER_FORGOTTEN, UserBody};
 use schemars::generate::SchemaSettings;
@@ -19,11 +19,11 @@ pub const USER_VERSION: &str = "1.0";
 /// The version of the flat shape of `destination.*`.
 pub const DESTINATION_VERSION: &str = "1.0";
 
-/// Type, version and schema of each event that we can send.
+/// Type, version and schema of each documented event, those that no connected store causes today included.
 #[must_use]
 pub fn all() -> Vec<(&'static str, &'static str, Value)> {
     let purchase = (PURCHASE_UPDATED, PURCHASE_VERSION, named::<PurchaseBody<'_>>(PURCHASE_UPDATED));
-    let of_users = TransitionKind::ALL.iter().map(|what| what.event_type()).chain(TRANSFERS);
+    let of_users = TransitionKind::ALL.iter().map(|what| what.event_type()).chain(TRANSFERS).chain(NOT_YET);
     let users = of_users.map(|name| (name, USER_VERSION, of_user(name)));
     let operators = OPERATORS.map(|name| (name, DESTINATION_VERSION, typed::<DestinationBody>(name)));
     let forgotten = (USER_FORGOTTEN, USER_VERSION, typed::<ForgottenBody>(USER_FORGOTTEN));

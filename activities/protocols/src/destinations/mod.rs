@@ -384,13 +384,16 @@ impl Config {
         }
     }
 
-    /// A request that tests the connection and carries no event.
+    /// A request that tests the connection and carries no event of anybody; to a webhook with the body `sample`.
     ///
     /// # Errors
-    /// A setting that the test needs is missing.
-    pub fn test(&self, at: Timestamp, id: &str) -> Result<Request, Invalid> {
+    /// A setting that the test needs is missing, or the kind takes no sample.
+    pub fn test(&self, at: Timestamp, (id, sample): (&str, Option<&Value>)) -> Result<Request, Invalid> {
         match self {
-            Self::Webhook(config) => webhook::request::test(config, at, id),
+            Self::Webhook(config) => webhook::request::test(config, at, (id, sample)),
+            Self::Amplitude(_) if sample.is_some() => {
+                Err(Invalid::new("event_type", "nothing here: an example would be counted among the project's events"))
+            }
             Self::Amplitude(config) => amplitude::request::test(config),
         }
     }

@@ -232,7 +232,7 @@ impl Store {
     pub async fn platform_by_ingress_key(&self, key: &str) -> Result<Option<Platform>, Error> {
         // PostgreSQL refuses a text with NUL, and no ingress key has one.
         let key = key.replace('\0', "");
-        self.read(move |connection| sql(FIND_BY_INGRESS_KEY).bind(key).first(connection)).await
+        self.read_for_ingress(move |connection| sql(FIND_BY_INGRESS_KEY).bind(key).first(connection)).await
     }
 
     /// The platform that a publishable key belongs to.

@@ -48,15 +48,15 @@ impl AnyConnection {
         }
     }
 
-    /// Sets up the writing connection of SQLite: a cache for the pages of a big group, and commits that leave the
-    /// checkpoints to `checkpoint.rs`.
+    /// Sets up the writing connection of SQLite: a cache for the pages of a big group, commits that leave the
+    /// checkpoints to `checkpoint.rs`, and zeros over what is deleted: a name that was forgotten is in no free page.
     pub fn prepare_to_write(&mut self) -> QueryResult<()> {
         if self.is_shared() {
             return Ok(());
         }
         self.batch_execute(&format!(
             "PRAGMA cache_size = -{WRITER_CACHE_KIB}; PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}; \
-             PRAGMA journal_size_limit = {WAL_BYTES}"
+             PRAGMA journal_size_limit = {WAL_BYTES}; PRAGMA secure_delete = ON"
         ))
     }
 

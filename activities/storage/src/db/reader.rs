@@ -10,7 +10,9 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// Maximum number of open reading connections.
-const CONNECTIONS: u32 = 6;
+pub const CONNECTIONS: u32 = 6;
+/// Maximum number of those that only ingress uses: no other reader stands before a notification.
+pub const INGRESS_CONNECTIONS: u32 = 2;
 /// How long a read waits for a connection.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -47,18 +49,18 @@ impl ManageConnection for Connections {
 
 impl Readers {
     /// A pool without open connections: each is opened when it is first needed.
-    pub fn new(database: Database, lock: Option<Arc<File>>) -> Self {
+    pub fn new(database: Database, lock: Option<Arc<File>>, connections: u32) -> Self {
         // A file needs no check. Pinging a server costs a round trip, and avoids an error on the first read after the
         // server's restart.
         let is_remote = matches!(database, Database::Postgres(_));
         let pool = Pool::builder()
-            .max_size(CONNECTIONS)
+            .max_size(connections)
             .min_idle(Some(0))
             .connection_timeout(TIMEOUT)
             .test_on_check_out(is_remote)
             .error_handler(Box::new(NopErrorHandler))
             .build_unchecked(Connections(database));
-        Self { pool, permits: Arc::new(Semaphore::new(CONNECTIONS as usize)), _lock: lock }
+        Self { pool, permits: Arc::new(Semaphore::new(connections as usize)), _lock: lock }
     }
 
     /// Runs `read` on a reading connection.

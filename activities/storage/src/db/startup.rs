@@ -5,7 +5,7 @@ use crate::db::config::{Config, Database, Installation};
 use crate::db::connection::AnyConnection;
 use crate::db::epoch;
 use crate::db::error::Error;
-use crate::db::reader::Readers;
+use crate::db::reader::{CONNECTIONS, INGRESS_CONNECTIONS, Readers};
 use crate::db::secrets::{Secrets, random_uuid};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
@@ -52,10 +52,12 @@ fn open(config: Config) -> Result<Store, Error> {
     let mut connection = connect(&config.database)?;
     let clock = config.clock;
     let installation = connection.prepare(|connection| installation(connection, &secrets, clock))?;
-    let readers = Readers::new(config.database.clone(), lock.map(Arc::new));
+    let lock = lock.map(Arc::new);
+    let readers = Readers::new(config.database.clone(), lock.clone(), CONNECTIONS);
+    let ingress_readers = Readers::new(config.database.clone(), lock, INGRESS_CONNECTIONS);
     let writer = Writer::start(&config.database, connection, clock)?;
     let actor = Arc::new(Actor::named(PROCESS));
-    Ok(Store { writer, readers, secrets, installation, clock, actor })
+    Ok(Store { writer, readers, ingress_readers, secrets, installation, clock, actor })
 }
 
 /// Connects. An SQLite file that cannot be opened is [`Error::Corrupt`], which the operator must mend; a server that

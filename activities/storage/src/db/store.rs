@@ -18,6 +18,8 @@ use std::sync::Arc;
 pub struct Store {
     pub(crate) writer: Writer,
     pub(crate) readers: Readers,
+    /// Those of ingress alone.
+    pub(crate) ingress_readers: Readers,
     pub(crate) secrets: Secrets,
     pub(crate) installation: Installation,
     pub(crate) clock: fn() -> Timestamp,
@@ -30,6 +32,9 @@ impl std::fmt::Debug for Store {
         f.debug_struct("Store").field("installation", &self.installation).finish_non_exhaustive()
     }
 }
+
+/// The id of no row of `installation`, whose only one has 1.
+const NO_INSTALLATION: i64 = 0;
 
 const TOUCH: Sql = statement!("UPDATE installation SET epoch = epoch WHERE id = ?");
 
@@ -63,13 +68,9 @@ impl Store {
         self.readers.read(move |connection| connection.now(clock)).await
     }
 
-    /// Whether notifications would be accepted now.
+    /// Whether notifications would be accepted now. Takes the lock of a write, and writes nothing.
     pub async fn ping(&self) -> Result<(), Error> {
-        let touch = |write: &mut Write<'_>| {
-            // On PostgreSQL the id matches no row, so that no process locks the row that all share.
-            let id = i64::from(!write.connection.is_shared());
-            sql(TOUCH).bind(id).run(write.connection).map(drop)
-        };
+        let touch = |write: &mut Write<'_>| sql(TOUCH).bind(NO_INSTALLATION).run(write.connection).map(drop);
         self.writer.write(JobKind::Check, touch).await
     }
 
@@ -89,6 +90,15 @@ impl Store {
         F: FnOnce(&mut AnyConnection) -> Result<T, Error> + Send + 'static,
     {
         self.readers.read(read).await
+    }
+
+    /// Runs `read` on a reading connection of ingress, for what is needed before a store's message is accepted.
+    pub(crate) async fn read_for_ingress<T, F>(&self, read: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut AnyConnection) -> Result<T, Error> + Send + 'static,
+    {
+        self.ingress_readers.read(read).await
     }
 
     /// Runs `read` on a reading connection, with the time by the clock that stamps rows.

@@ -104,7 +104,7 @@ const UNSUBSCRIBE: Sql = statement! {"
 impl Store {
     /// The topics of a platform, the oldest first.
     pub async fn topics(&self, platform: PlatformId) -> Result<Vec<Topic>, Error> {
-        self.read(move |connection| sql(OF_PLATFORM).bind(platform).all(connection)).await
+        self.read_for_ingress(move |connection| sql(OF_PLATFORM).bind(platform).all(connection)).await
     }
 
     /// One topic.

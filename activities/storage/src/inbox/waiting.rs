@@ -70,7 +70,7 @@ impl Store {
 
     /// Whether the maximum number of notifications waits for a topic.
     pub async fn is_full(&self, id: TopicId) -> Result<bool, Error> {
-        self.read(move |connection| {
+        self.read_for_ingress(move |connection| {
             let last: Option<i64> = sql(LAST_OF_FULL).bind(id).bind(MAX_WAITING - 1).value(connection)?;
             Ok(last.is_some())
         })

@@ -17,6 +17,7 @@ use crate::people::join::join;
 use crate::people::{device_users, moves};
 use crate::purchases::purchase::{self, PurchaseRow, Urgency};
 use crate::purchases::users::StoreUser;
+use crate::settings::tombstones::{self, ConcealedName};
 use domain::device::claim::{self, CLAIM_STORE_TYPE, ClaimKind, ClaimReason, ClaimStatus, REFUSED_FOR};
 use domain::{AppId, CollapseKey, DevicePlace, Notification, Snapshot, Timestamp};
 use std::collections::BTreeSet;
@@ -89,39 +90,56 @@ const DUE_AT: Sql = statement!("SELECT due_at AS value FROM notifications WHERE 
 
 const VERIFY: Sql = statement! {"
     UPDATE claims
-    SET status = 'verified', reason = NULL, verified_at = ?
+    SET app_user_id = ?, status = 'verified', reason = NULL, verified_at = ?
     WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status = 'pending' AND app_user_id = ?
 "};
 
 const REFUSE: Sql = statement! {"
     UPDATE claims
-    SET status = 'refused', reason = ?, due_at = ?
+    SET app_user_id = ?, status = 'refused', reason = ?, due_at = ?
     WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status = 'pending' AND app_user_id = ?
 "};
 
 /// The time without a secret does not count.
 const POSTPONE: Sql = statement! {"
     UPDATE claims
-    SET due_at = ?, attempts = attempts + ?, created_at = CASE WHEN reason = 'no_secret' THEN ? ELSE created_at END,
+    SET app_user_id = ?, due_at = ?, attempts = attempts + ?, created_at = CASE WHEN reason = 'no_secret' THEN ? ELSE created_at END,
         reason = ?
     WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status = 'pending' AND app_user_id = ?
 "};
 
+const REFUSED: Sql = statement! {hot "claims_of_key", "
+    SELECT c.reason, c.due_at
+    FROM claims c
+    WHERE c.collapse_key = ? AND c.app_user_id = ? AND c.status = 'refused' AND c.reason <> 'given_up' AND c.due_at > ?
+    ORDER BY c.due_at DESC
+    LIMIT 1
+"};
+
+row! {
+    /// What the store answered about a receipt and a customer.
+    struct RefusedRow {
+        reason: ClaimReason,
+        due_at: Timestamp,
+    }
+}
+
 impl Store {
     /// Examines a claim that is due: without a query of the store, if what is known of its purchase decides it.
     pub async fn examine_claim(&self, place: DevicePlace, key: CollapseKey) -> Result<ClaimStep, Error> {
-        let installation = self.installation();
+        let (installation, secrets) = (self.installation(), self.secrets.clone());
         self.write(move |write| {
-            let Some(pending) = Pending::find(write.connection, place, key)? else {
+            let Some(pending) = Pending::find(write.connection, &secrets, (place, key))? else {
                 return Ok(ClaimStep::Done(ClaimStatus::Verified));
             };
             let row = purchase::find(write.connection, key)?;
             let status = match standing(write.connection, key, row.as_ref())? {
-                Standing::Verified(customer) if customer == pending.row.app_user_id => {
+                Standing::Verified(customer) if customer == pending.app_user_id => {
                     pending.verify(write, installation)?;
                     return Ok(ClaimStep::Recheck);
                 }
                 Standing::Verified(_) => pending.refuse(write, ClaimReason::WrongCustomer)?,
+                Standing::Unknown if pending.was_refused(write)? => ClaimStatus::Refused,
                 Standing::Unsettled => pending.postpone(write, Some(ClaimReason::Unsettled), Duration::ZERO)?,
                 Standing::Unknown if claim::may_query(pending.row.created_at, write.now) => {
                     return Ok(ClaimStep::Query);
@@ -143,7 +161,7 @@ impl Store {
     ) -> Result<ClaimResult, Error> {
         let (installation, secrets) = (self.installation(), self.secrets.clone());
         self.write(move |write| {
-            let Some(pending) = Pending::find(write.connection, place, key)? else {
+            let Some(pending) = Pending::find(write.connection, &secrets, (place, key))? else {
                 return Ok(ClaimResult::NotVerified);
             };
             match &answer {
@@ -187,12 +205,21 @@ struct Pending {
     place: DevicePlace,
     key: CollapseKey,
     row: ClaimRow,
+    /// The store's id of its customer; the tombstone of one who was forgotten since.
+    app_user_id: String,
 }
 
 impl Pending {
-    fn find(connection: &mut AnyConnection, place: DevicePlace, key: CollapseKey) -> Result<Option<Self>, Error> {
+    fn find(
+        connection: &mut AnyConnection,
+        secrets: &Secrets,
+        (place, key): (DevicePlace, CollapseKey),
+    ) -> Result<Option<Self>, Error> {
         let row: Option<ClaimRow> = sql(FIND).bind(place.platform).bind(place.device).bind(key).first(connection)?;
-        Ok(row.map(|row| Self { place, key, row }))
+        let Some(row) = row else { return Ok(None) };
+        let customer = ConcealedName { app: row.app_id, store: &row.store, app_user_id: &row.app_user_id };
+        let app_user_id = tombstones::or_tombstone(connection, secrets, customer)?;
+        Ok(Some(Self { place, key, row, app_user_id }))
     }
 
     /// Makes the claim a notification of its purchase, and verifies it.
@@ -210,7 +237,7 @@ impl Pending {
             kind,
             store_type: CLAIM_STORE_TYPE.to_owned(),
             store_time: at,
-            app_user_id: Some(self.row.app_user_id.clone()),
+            app_user_id: Some(self.app_user_id.clone()),
             related_receipt_id: None,
             is_test: false,
         })?;
@@ -241,11 +268,16 @@ impl Pending {
     /// Verifies the claim: rechecks its purchase, if it is known, and joins the device with the customer's user.
     fn verify(&self, write: &mut Write<'_>, installation: Installation) -> Result<(), Error> {
         let ClaimRow { app_id, store, app_user_id, .. } = &self.row;
-        let customer = StoreUser { app_id: *app_id, store: store.clone(), app_user_id: app_user_id.clone() };
+        let customer = StoreUser { app_id: *app_id, store: store.clone(), app_user_id: self.app_user_id.clone() };
         self.lock_users(write, &customer)?;
         purchase::recheck(write, Urgency::Person, purchase::OF_KEY, [self.key.into()])?;
         join(write, installation, (self.place, &customer))?;
-        let verify = sql(VERIFY).bind(write.now).bind(self.place.platform).bind(self.place.device).bind(self.key);
+        let verify = sql(VERIFY)
+            .bind(self.app_user_id.as_str())
+            .bind(write.now)
+            .bind(self.place.platform)
+            .bind(self.place.device)
+            .bind(self.key);
         verify.bind(app_user_id.as_str()).run(write.connection).map(drop)
     }
 
@@ -260,10 +292,29 @@ impl Pending {
         moves::lock_users(write, &BTreeSet::from([of_device, of_customer])).map(drop)
     }
 
+    /// Refuses the claim if the store refused the same receipt of the same customer on another device, as long as that
+    /// claim is stored: the key is public, and devices cost nothing.
+    fn was_refused(&self, write: &mut Write<'_>) -> Result<bool, Error> {
+        let claim = sql(REFUSED).bind(self.key).bind(self.row.app_user_id.as_str()).bind(write.now);
+        let refused: Option<RefusedRow> = claim.first(write.connection)?;
+        let Some(RefusedRow { reason, due_at }) = refused else { return Ok(false) };
+        self.refuse_until(write, (reason, due_at)).map(|_| true)
+    }
+
     fn refuse(&self, write: &mut Write<'_>, reason: ClaimReason) -> Result<ClaimStatus, Error> {
+        self.refuse_until(write, (reason, write.now.plus(REFUSED_FOR)))
+    }
+
+    /// Refuses the claim; it is stored until then.
+    fn refuse_until(
+        &self,
+        write: &mut Write<'_>,
+        (reason, until): (ClaimReason, Timestamp),
+    ) -> Result<ClaimStatus, Error> {
         sql(REFUSE)
+            .bind(self.app_user_id.as_str())
             .bind(reason)
-            .bind(write.now.plus(REFUSED_FOR))
+            .bind(until)
             .bind(self.place.platform)
             .bind(self.place.device)
             .bind(self.key)
@@ -284,6 +335,7 @@ impl Pending {
             return self.refuse(write, ClaimReason::Abandoned);
         };
         sql(POSTPONE)
+            .bind(self.app_user_id.as_str())
             .bind(next.max(write.now.plus(wait)))
             .bind(i64::from(reason == Some(ClaimReason::Unanswered)))
             .bind(write.now)

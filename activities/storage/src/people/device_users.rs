@@ -44,6 +44,14 @@ pub fn find(connection: &mut AnyConnection, place: DevicePlace) -> Result<Device
     Ok(row.unwrap_or(DeviceUser { user_id: None, logouts: 0, is_signed: false }))
 }
 
+const IS_KNOWN: Sql = statement!("SELECT COUNT(*) AS value FROM devices WHERE platform_id = ? AND id = ?");
+
+/// Whether a device reported or logged in.
+pub fn is_known(connection: &mut AnyConnection, place: DevicePlace) -> Result<bool, Error> {
+    let found: Option<i64> = sql(IS_KNOWN).bind(place.platform).bind(place.device).value(connection)?;
+    Ok(found.is_some_and(|found| found > 0))
+}
+
 const LOCK: Sql = statement! {"
     SELECT user_id, logouts, is_signed
     FROM devices

@@ -51,6 +51,10 @@ impl Store {
     /// user; a device on which nobody is logged in keeps the one it has.
     pub async fn logout(&self, place: DevicePlace, device: Device) -> Result<UserId, Error> {
         self.write(move |write| {
+            // Whoever has the public key can name any device: one that is not known has nobody to log out.
+            if !device_users::is_known(write.connection, place)? {
+                return Ok(UserId::of_device(place, 0));
+            }
             device_users::store(write, (place, &device))?;
             let mut user = device_users::lock(write, place)?;
             if names::external_id(write.connection, user.id(place))?.is_some() {

@@ -45,11 +45,16 @@ const OWNED: Sql = statement! {hot "purchases_user", "
     ORDER BY p.collapse_key
 "};
 
-/// The purchases that a device claimed and that the store confirmed, by its platform and its id.
+/// The purchases that a device claimed and that the store confirmed, by its platform and its id. What belongs to one named
+/// customer gives nothing on a device where another one is logged in: it is not active for both.
 pub const OF_DEVICE: Sql = statement! {"
     {SELECT}
     JOIN claims c ON c.collapse_key = p.collapse_key
+    LEFT JOIN devices d ON d.platform_id = c.platform_id AND d.id = c.device_id
+    LEFT JOIN users present ON present.id = d.user_id AND present.external_id IS NOT NULL
+    LEFT JOIN users buyer ON buyer.id = p.user_id AND buyer.external_id IS NOT NULL
     WHERE c.platform_id = ? AND c.device_id = ? AND c.status = 'verified'
+        AND (present.id IS NULL OR buyer.id IS NULL OR present.id = buyer.id)
     ORDER BY p.collapse_key
 "};
 

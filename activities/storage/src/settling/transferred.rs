@@ -12,6 +12,7 @@ use crate::purchases::owned::{UserPurchases, owned};
 use crate::purchases::purchase::{self, Origin, PurchaseRow, Urgency};
 use crate::purchases::user_devices;
 use crate::purchases::users::UserRow;
+use crate::settings::tombstones::is_tombstone;
 use crate::settling::events;
 use crate::settling::facts::Facts;
 use crate::settling::profiles::{self, ProfileCheck, Subject, Trigger};
@@ -149,7 +150,8 @@ impl Handover<'_> {
         let customer = Customer {
             user_id: side.user.id,
             external_id: side.user.external_id.clone(),
-            app_user_id: settling.app_user_id.map(str::to_owned),
+            // A tombstone names nobody.
+            app_user_id: settling.app_user_id.filter(|name| !is_tombstone(name)).map(str::to_owned),
         };
         let body = UserEvent {
             id: event.id,

@@ -140,14 +140,18 @@ Next: give the receiver the new secret before the overlap is over.")]
         #[arg(long, value_name = "N")]
         overlap_hours: Option<i64>,
     },
-    /// Try the connection with one request that carries no event. Exits with 1 when it does not work.
+    /// Try the connection with one request that carries no event of anybody. Exits with 1 when it does not work.
     #[command(after_help = "\
 Example:
   settle destination test ID
+  settle destination test ID --event user.subscription.renewed
 Next: when it works, `settle destination snapshot ID` sends the known purchases.")]
     Test {
         /// The destination's id.
         id: String,
+        /// Send a webhook a made-up event of this type, marked by the header `webhook-test: true`.
+        #[arg(long, value_name = "TYPE")]
+        event: Option<String>,
     },
     /// Send what is owed now, whatever it waits for, and print the result. Exits with 1 when it fails again.
     ///
@@ -206,7 +210,7 @@ pub async fn destination(verb: Verb, client: &Client) -> anyhow::Result<ExitCode
             let nothing = "No destinations yet: `settle destination create --help`.";
             return Ok(table::answer_list(client, &answer, COLUMNS, nothing));
         }
-        Verb::Test { id } => return test(client, &id).await,
+        Verb::Test { id, event } => return test(client, &id, event).await,
         Verb::Snapshot(wanted) => return bulk::snapshot(client, &wanted).await,
         Verb::Replay(wanted) => return bulk::replay(client, &wanted).await,
         Verb::Retry { id, reason } => return retry::retry(client, &id, reason).await,
@@ -269,8 +273,8 @@ async fn count_skipped(client: &Client, id: &str) -> anyhow::Result<ExitCode> {
     Ok(table::answer_line(client, &answer, &sentence))
 }
 
-async fn test(client: &Client, id: &str) -> anyhow::Result<ExitCode> {
-    let answer = client.post(&format!("{}/test", path(id)), &json!({})).await?;
+async fn test(client: &Client, id: &str, event: Option<String>) -> anyhow::Result<ExitCode> {
+    let answer = client.post(&format!("{}/test", path(id)), &json!({ "event_type": event })).await?;
     let works = answer["ok"] == true;
     let verdict = if works { "It works" } else { "It does not work" };
     let shown = table::answer_line(client, &answer, &format!("{verdict}: {}", table::field(&answer, "detail")));

@@ -11,6 +11,7 @@ mod temporal;
 mod welcome;
 
 use super::receiver::{self, Style};
+use super::sockets::{Addresses, Sockets};
 use super::stop::Stop;
 use super::{client, data, serve, settings, table, worker};
 use crate::clock;
@@ -20,14 +21,15 @@ use activities::engine::{DevServer, Engine, namespace_of};
 use anyhow::Context;
 use demo::Demo;
 use domain::time::millis;
+use futures::FutureExt;
 use secrecy::ExposeSecret;
 use simulated::Simulated;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use storage::Store;
 use temporal::{Server, Temporal};
-use tokio::net::TcpListener;
 use welcome::Welcome;
 use worker::Parts;
 
@@ -46,9 +48,12 @@ Next: `settle sample` in another terminal sends a signed notification to the dem
 pub struct Options {
     #[command(flatten)]
     place: settings::Place,
-    /// Address of the API [default: 127.0.0.1:8080].
+    /// Address for stores and devices [default: 127.0.0.1:8080].
     #[arg(long, value_name = "ADDR", value_parser = settings::address)]
-    listen: Option<std::net::SocketAddr>,
+    listen: Option<SocketAddr>,
+    /// Address of the whole API [default: 127.0.0.1, the port after that of --listen].
+    #[arg(long, value_name = "ADDR", value_parser = settings::address)]
+    admin_listen: Option<SocketAddr>,
     /// How long a purchase of the demo must be quiet before it is settled, 1s to 1h [default: 2m].
     #[arg(long, value_name = "DURATION")]
     window: Option<String>,
@@ -61,6 +66,7 @@ impl Options {
     fn flags(&self) -> Flags {
         Flags {
             listen: self.listen.map(|listen| listen.to_string()),
+            admin_listen: self.admin_listen.map(|listen| listen.to_string()),
             window: self.window.clone(),
             engine_window: self.engine_window.clone(),
             ..self.place.flags()
@@ -71,6 +77,7 @@ impl Options {
     pub fn own_flag(&self) -> Option<&'static str> {
         let flags = [
             ("--listen", self.listen.is_some()),
+            ("--admin-listen", self.admin_listen.is_some()),
             ("--window", self.window.is_some()),
             ("--engine-window", self.engine_window.is_some()),
         ];
@@ -85,12 +92,12 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     telemetry::start(&variables).map_err(anyhow::Error::msg)?;
     let (config, data) = prepare(&options.flags(), variables)?;
     let store = settings::open(&config).await?;
-    let listener = serve::bind(config.http.listen).await?;
-    record_address(&data, &listener)?;
+    let sockets = Sockets::bind(&config)?;
+    record_address(&data, sockets.addresses()?)?;
     let stop = Stop::on_signals()?;
     let wanted = demo::Wanted { data: &data, window: config.window, is_window_set: options.window.is_some() };
     let demo = demo::set_up(&store, &wanted).await?;
-    let runner = Runner { config, store, listener, demo, data, dev_server };
+    let runner = Runner { config, store, sockets, demo, data, dev_server };
     if let Some(server) = runner.run(stop).await? {
         tokio::task::spawn_blocking(move || server.stop()).await.context("the Temporal dev server")?;
     }
@@ -116,9 +123,9 @@ fn prepare(flags: &Flags, mut variables: Variables) -> anyhow::Result<(Config, P
     Ok((config, data))
 }
 
-/// Writes into the data directory where this process serves, so that commands with the same --data find it.
-fn record_address(data: &Path, listener: &TcpListener) -> anyhow::Result<()> {
-    let url = client::listening(listener.local_addr().context("the API's address")?)?;
+/// Writes into the data directory where this process serves its API, so that commands with the same --data find it.
+fn record_address(data: &Path, addresses: Addresses) -> anyhow::Result<()> {
+    let url = client::listening(addresses.api)?;
     data::write(&data::service_file(data), format!("{url}\n").as_bytes())
 }
 
@@ -146,7 +153,7 @@ async fn start_temporal(server: Option<Server>, stop: Stop) -> anyhow::Result<Op
 struct Runner {
     config: Config,
     store: Store,
-    listener: TcpListener,
+    sockets: Sockets,
     demo: Demo,
     data: PathBuf,
     dev_server: Option<DevServer>,
@@ -155,10 +162,8 @@ struct Runner {
 impl Runner {
     /// Runs until `stop`. Returns the dev server, which still runs.
     async fn run(self, stop: Stop) -> anyhow::Result<Option<Temporal>> {
-        table::line(&format!(
-            "settle accepts notifications at http://{}; Temporal is next.",
-            self.listener.local_addr()?
-        ));
+        let addresses = self.sockets.addresses()?;
+        table::line(&format!("settle accepts notifications at {}; Temporal is next.", addresses.text()));
         let identity = serve::identity("run");
         let engine = match &self.dev_server {
             Some(dev_server) => Engine::start_at(&identity, self.store.installation().org_id, dev_server.clone()),
@@ -166,7 +171,7 @@ impl Runner {
         };
         let engine = serve::with_window(engine, &self.config);
         let edge = serve::edge(&self.config, self.store.clone(), engine.clone())?;
-        let welcome = self.welcome()?;
+        let welcome = self.welcome(addresses);
         let server = self.server();
         // The receiver ends last, so that the worker's last deliveries arrive.
         let (end_receiver, receiver_stop) = Stop::by_hand();
@@ -181,7 +186,7 @@ impl Runner {
             secret: self.demo.shared_secret.clone(),
         };
         let simulating = tokio::spawn(simulated::answer(known, simulated));
-        let serving = serve::http(self.listener, edge, stop.clone());
+        let serving = self.sockets.serve(edge, stop.clone()).map(Ok);
         let parts = Parts {
             config: &self.config,
             store: self.store,
@@ -199,14 +204,14 @@ impl Runner {
         result.and_then(|server| received.map(|()| server))
     }
 
-    fn welcome(&self) -> anyhow::Result<Welcome> {
-        Ok(Welcome {
-            api: self.listener.local_addr().context("the API's address")?,
+    fn welcome(&self, addresses: Addresses) -> Welcome {
+        Welcome {
+            addresses,
             data: self.data.clone(),
             admin_token: self.config.http.admin_token.clone(),
             window: Duration::from_millis(self.demo.platform.window_ms.unsigned_abs()),
             dev_server: self.dev_server.clone(),
-        })
+        }
     }
 
     /// The dev server to start, if one is needed.

@@ -2,6 +2,7 @@
 
 use super::data;
 use crate::commands::client::program;
+use crate::commands::sockets::Addresses;
 use crate::times;
 use activities::engine::{DevServer, Engine};
 use secrecy::{ExposeSecret, SecretString};
@@ -14,8 +15,8 @@ const DEFAULT_NAMESPACE: &str = "default";
 
 /// Where everything is, except Temporal.
 pub struct Welcome {
-    /// The address of the API.
-    pub api: SocketAddr,
+    /// Where HTTP is served.
+    pub addresses: Addresses,
     /// The data directory.
     pub data: PathBuf,
     /// The admin token of this process.
@@ -29,7 +30,7 @@ pub struct Welcome {
 impl Welcome {
     /// The text, once the engine is connected.
     pub fn text(&self, engine: &Engine) -> String {
-        let (api, namespace) = (self.api, engine.namespace());
+        let (Addresses { public, api }, namespace) = (self.addresses, engine.namespace());
         let mut place = format!("--address {}", engine.address());
         if namespace != DEFAULT_NAMESPACE {
             place.push_str(&format!(" --namespace {namespace}"));
@@ -41,6 +42,7 @@ impl Welcome {
         format!(
             "\n  settle runs.\n\n  \
              API          http://{api}\n  \
+             Stores       http://{public}  (also devices)\n  \
              Temporal     {temporal}  (`temporal {place} workflow list`)\n  \
              Temporal UI  {ui}\n  \
              Data         {data}\n  \
@@ -67,8 +69,8 @@ impl Welcome {
     /// The `settle sample` command, with the flags that are needed to reach this process.
     fn next_command(&self) -> String {
         let mut command = format!("{} sample", program());
-        if self.api != SocketAddr::from(([127, 0, 0, 1], 8080)) {
-            command.push_str(&format!(" --service http://{}", self.api));
+        if self.addresses.api != SocketAddr::from(([127, 0, 0, 1], 8081)) {
+            command.push_str(&format!(" --service http://{}", self.addresses.api));
         }
         if Path::new(data::DEFAULT).canonicalize().ok().as_ref() != Some(&self.data) {
             command.push_str(&format!(" --data {}", self.data.display()));

@@ -224,6 +224,8 @@
       this.timer = undefined;
       this.timerAt = Infinity;
       this.failures = 0;
+      /** Why the last batch was not taken. @type {Answer | null} */
+      this.refusal = null;
       /** Until then no report is sent, after failures. */
       this.backoffUntil = 0;
       /** Until then nothing is sent: settle named the time. */
@@ -387,6 +389,7 @@
       const { status, body } = answer;
       if (status === 200 && body && Array.isArray(body.rejected)) {
         this.failures = 0;
+        this.refusal = null;
         this.queue.remove(batch.names);
         for (const { index, errors } of body.rejected) this.reject(batch.events[index], errors);
         return true;
@@ -403,6 +406,7 @@
       const longest = FIRST_BACKOFF_MS * 2 ** (this.failures + 1);
       const bound = isTransient(answer.status) ? Math.min(longest, MAX_BACKOFF_MS) : MAX_BACKOFF_MS;
       this.failures += 1;
+      this.refusal = answer;
       this.backoffUntil = Math.max(this.closedUntil, monotonic()) + Math.random() * bound;
       this.schedule(this.backoffUntil - monotonic());
       const { onError } = this.options;
@@ -491,8 +495,9 @@
 
     /** @param {string} action @param {object} body */
     async changeUser(action, body) {
-      // What was reported before belongs to the user of before.
+      // What was reported before belongs to the user of before: settle takes it for the one who is logged in when it arrives.
       await this.flush();
+      if (this.refusal && isTransient(this.refusal.status)) throw new RequestError(this.refusal);
       return this.inTurn(async () => {
         const answer = await this.call({ method: "POST", path: `/v1/device/${action}`, body: JSON.stringify(body) });
         this.store.remove("entitlements");

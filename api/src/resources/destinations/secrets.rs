@@ -6,7 +6,7 @@ use crate::clock;
 use crate::error::Error;
 use crate::extract::{Body, Draft, Stored, secret};
 use crate::keys::Acting;
-use crate::resources::signals::Nothing;
+use crate::resources::schema;
 use axum::Json;
 use protocols::destinations::{Config, Invalid, Rotation};
 use schemars::JsonSchema;
@@ -31,7 +31,15 @@ pub struct RotateSecret {
     overlap_hours: Option<i64>,
 }
 
-/// The result of a test request, which carries no event.
+/// What a test request carries.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{ "event_type": "user.subscription.renewed" }]))]
+pub struct TestRequest {
+    /// Send a made-up event of this type, marked as a test. A webhook alone takes it. No event when absent.
+    event_type: Option<String>,
+}
+
+/// The result of a test request, which carries no event of anybody.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Tested {
     /// Whether the connection works.
@@ -64,18 +72,26 @@ pub async fn rotate(
     Ok(Json(CreatedDestination::new(detail, shown, &[])))
 }
 
-/// `POST …/test`: sends one request that carries no event and is not stored. The answer is 200 even if the test fails;
+/// `POST …/test`: sends one request that carries no event, or a made-up one, and is not stored. The answer is 200 even if the test fails;
 /// `ok` and `detail` show the result.
 pub async fn test(
     edge: Acting,
     Stored(destination): Stored<Destination>,
-    _: Body<Nothing>,
+    Body(wanted): Body<TestRequest>,
 ) -> Result<Json<Tested>, Error> {
+    let sample = wanted.event_type.as_deref().map(|event_type| {
+        let unknown = || Error::invalid("event_type", format!("one of {}", schema::types()));
+        schema::sample(event_type).ok_or_else(unknown)
+    });
+    let sample = sample.transpose()?;
     let secret = edge.store.destination_secret(destination.id).await?;
-    let refused = |invalid: Invalid| Error::Conflict(format!("nothing was sent; {invalid}"));
+    let refused = |invalid: Invalid| match invalid.field.as_str() {
+        "event_type" => Error::invalid("event_type", invalid.expected),
+        _ => Error::Conflict(format!("nothing was sent; {invalid}")),
+    };
     let config = Config::ready(&destination, &secret, &edge.allowed).map_err(refused)?;
     edge.store.record_act("destination.test", Some(destination.app_id), destination.id).await?;
-    let request = config.test((edge.clock)(), &clock::random_uuid().to_string()).map_err(refused)?;
+    let request = config.test((edge.clock)(), (&clock::random_uuid().to_string(), sample.as_ref())).map_err(refused)?;
     let tested = config.describe_test(&(edge.send)(request).await);
     let ok = tested.is_ok();
     Ok(Json(Tested { ok, detail: config.redact(&tested.unwrap_or_else(|why| why)) }))

@@ -3,6 +3,7 @@
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::Id;
+use crate::openapi::example::Examples;
 use crate::operation::{Operation, Output, Schemas};
 use axum::Json;
 use axum::extract::State;
@@ -10,7 +11,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::{JsonSchema, json_schema};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::sync::LazyLock;
 
 /// Media type of a schema.
@@ -52,6 +53,22 @@ impl Output for Schema {
     fn describe(operation: &mut Operation, _: &mut Schemas) {
         operation.answer(StatusCode::OK, MEDIA, &json_schema!({ "type": "object" }));
     }
+}
+
+/// An event of a type, made up of the examples of its schema; `None` for an unknown type.
+#[must_use]
+pub fn sample(event_type: &str) -> Option<Value> {
+    let (.., schema) = SCHEMAS.iter().find(|(known, ..)| *known == event_type)?;
+    let none = Map::new();
+    let definitions = schema["$defs"].as_object().unwrap_or(&none);
+    Some(Examples::new(definitions).of(schema, ""))
+}
+
+/// The types of events, as they are listed in an error.
+#[must_use]
+pub fn types() -> String {
+    let names: Vec<&str> = SCHEMAS.iter().map(|(name, ..)| *name).collect();
+    names.join(", ")
 }
 
 /// `GET /api/v1/events/schema/`

@@ -105,13 +105,17 @@ impl Amazon {
     pub async fn receive(&self, store: &Store, dispatch: &Dispatch, ingress_key: &str, body: &[u8]) -> Answer {
         match self.take(Intake { store, dispatch }, ingress_key, body).await {
             Ok(reason) => Answer { status: 200, reason },
-            Err(refusal) => {
-                let reason = refusal.reason();
-                counter!("settle_notifications_refused_total", "reason" => reason).increment(1);
-                tracing::info!(status = refusal.status(), reason, "a message to the Amazon ingress was refused");
-                Answer { status: refusal.status(), reason }
-            }
+            Err(refusal) => refused(refusal),
         }
+    }
+
+    /// Checks that a platform has an ingress key.
+    ///
+    /// # Errors
+    /// The answer to a message with this key.
+    pub async fn check_key(&self, store: &Store, ingress_key: &str) -> Result<(), Answer> {
+        let now = (self.settings.clock)();
+        self.recipients.find(store, ingress_key, now).await.map(drop).map_err(refused)
     }
 
     /// Confirms a subscription: sends a GET to its subscribe URL.
@@ -181,6 +185,17 @@ pub fn verify_file(message: &[u8], certificate_pem: &[u8], at: Timestamp) -> Res
     signer.check_dates(at)?;
     signature::verify(&envelope, &signer.key)?;
     envelope.check_time(at)
+}
+
+/// Counts and logs a refusal, and returns its answer. Anybody can cause an unknown key, as often as they like.
+fn refused(refusal: Refusal) -> Answer {
+    let (status, reason) = (refusal.status(), refusal.reason());
+    counter!("settle_notifications_refused_total", "reason" => reason).increment(1);
+    match refusal {
+        Refusal::UnknownIngress => tracing::debug!(status, reason, "a message to the Amazon ingress was refused"),
+        _ => tracing::info!(status, reason, "a message to the Amazon ingress was refused"),
+    }
+    Answer { status, reason }
 }
 
 /// Logs a message that is older than SNS repeats.

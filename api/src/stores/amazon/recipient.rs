@@ -5,6 +5,7 @@ use domain::Timestamp;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use storage::{Platform, Store, Topic};
+use tokio::sync::Semaphore;
 
 const CACHED_MS: i64 = 1000;
 const MAX_CACHED: usize = 1024;
@@ -21,10 +22,17 @@ pub struct Recipient {
     read_at: Timestamp,
 }
 
-/// The recipients of the last second, by ingress key.
-#[derive(Default)]
+/// The recipients that were read last, by ingress key. Those of the last second are used as they are.
 pub struct Recipients {
     cached: RwLock<HashMap<String, Arc<Recipient>>>,
+    /// One unknown key at a time is looked up in the database: a flood of them leaves the rest to known keys.
+    strangers: Semaphore,
+}
+
+impl Default for Recipients {
+    fn default() -> Self {
+        Self { cached: RwLock::default(), strangers: Semaphore::new(1) }
+    }
 }
 
 impl Recipients {
@@ -33,16 +41,20 @@ impl Recipients {
     /// # Errors
     /// The key is unknown, or the database does not answer.
     pub async fn find(&self, store: &Store, ingress_key: &str, now: Timestamp) -> Result<Arc<Recipient>, Refusal> {
-        match self.cached(ingress_key, now) {
-            Some(recipient) => Ok(recipient),
-            None => self.read(store, ingress_key, now).await,
+        let is_fresh = |read_at: Timestamp| (0..CACHED_MS).contains(&now.millis_since(read_at));
+        match self.cached(ingress_key) {
+            Some(recipient) if is_fresh(recipient.read_at) => Ok(recipient),
+            Some(_) => self.read(store, ingress_key, now).await,
+            None => {
+                // It is never closed.
+                let _place = self.strangers.acquire().await;
+                self.read(store, ingress_key, now).await
+            }
         }
     }
 
-    fn cached(&self, ingress_key: &str, now: Timestamp) -> Option<Arc<Recipient>> {
-        let cached = self.cached.read().unwrap_or_else(PoisonError::into_inner);
-        let is_fresh = |read_at: Timestamp| (0..CACHED_MS).contains(&now.millis_since(read_at));
-        cached.get(ingress_key).filter(|recipient| is_fresh(recipient.read_at)).cloned()
+    fn cached(&self, ingress_key: &str) -> Option<Arc<Recipient>> {
+        self.cached.read().unwrap_or_else(PoisonError::into_inner).get(ingress_key).cloned()
     }
 
     /// Reads the platform from the database, not from the cache: an approval of a topic applies at once.
@@ -54,7 +66,12 @@ impl Recipients {
             return Err(Refusal::UnknownIngress);
         }
         let found = store.platform_by_ingress_key(ingress_key).await.map_err(|error| super::storage_failed(&error))?;
-        let platform = found.filter(|platform| platform.store == super::STORE).ok_or(Refusal::UnknownIngress)?;
+        let Some(platform) = found.filter(|platform| platform.store == super::STORE) else {
+            if self.cached(ingress_key).is_some() {
+                self.cached.write().unwrap_or_else(PoisonError::into_inner).remove(ingress_key);
+            }
+            return Err(Refusal::UnknownIngress);
+        };
         let topics = store.topics(platform.id).await.map_err(|error| super::storage_failed(&error))?;
         let recipient = Arc::new(Recipient { platform, topics, read_at: now });
         self.cache(ingress_key, recipient.clone());

@@ -39,7 +39,10 @@ async fn metrics_show_each_destination_until_it_is_deleted() {
     let (service, path) = owing("measured").await;
     let id = id_of(&path);
     let (owed, _) = figures(&service, &path).await;
-    let page = async || service.get("/metrics").await.body.as_str().unwrap_or("").to_owned();
+    let page = async || {
+        service.figures.refresh(&service.store).await.expect("the database answers");
+        service.get("/metrics").await.body.as_str().unwrap_or("").to_owned()
+    };
     let text = page().await;
     for line in [
         "# TYPE settle_destination_state gauge".to_owned(),

@@ -173,6 +173,8 @@ async fn a_test_needs_the_secret_key_and_shows_whether_keys_are_known() {
     let well = service.send_json("POST", &test, &Value::Null).await;
     assert_eq!((well.status, &well.body["ok"]), (200, &json!(true)), "{}", well.body);
     assert_eq!(well.body["detail"], "Amplitude knows the `api_key` and the `secret_key`");
+    let sample = service.send_json("POST", &test, &json!({ "event_type": "user.subscription.renewed" })).await;
+    check_wrong(&sample, &["event_type"]);
     service.send_json("PATCH", &path, &json!({ "secret_key": "0000000000000000" })).await;
     let ill = service.send_json("POST", &test, &Value::Null).await;
     assert_eq!((ill.status, &ill.body["ok"]), (200, &json!(false)), "{}", ill.body);

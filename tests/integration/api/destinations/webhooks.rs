@@ -3,6 +3,7 @@
 use super::super::edge::Service;
 use super::{check_wrong, create, desk, webhook, webhook_with};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use system_tests::receiver::{Receiver, Reply};
 
 #[tokio::test]
@@ -105,6 +106,54 @@ async fn a_test_is_signed_and_marked_and_shows_the_answer() {
     let deliveries = service.get("/v1/deliveries").await.body;
     assert_eq!(deliveries["items"], json!([]), "a test is not in the ledger");
     assert_eq!(service.get(&path).await.body["health"]["last_failure_at"], Value::Null);
+}
+
+/// Every type that is documented for receivers, those that Amazon cannot cause included.
+const DOCUMENTED: [&str; 20] = [
+    "device.impression",
+    "device.session.end",
+    "device.session.start",
+    "device.transaction",
+    "purchase.updated",
+    "user.journey.trial.converted",
+    "user.journey.trial.did_not_convert",
+    "user.journey.trial.started",
+    "user.subscription.cancelled",
+    "user.subscription.expired",
+    "user.subscription.in_grace_period",
+    "user.subscription.paused",
+    "user.subscription.pending_sku_change",
+    "user.subscription.purchased",
+    "user.subscription.renewal_in_grace_period",
+    "user.subscription.renewed",
+    "user.subscription.resumed",
+    "user.subscription.sku_change",
+    "user.subscription.transferred.from",
+    "user.subscription.transferred.to",
+];
+
+#[tokio::test]
+async fn a_test_carries_an_event_of_each_documented_type() {
+    let (service, receiver, list) = with_receiver("samples").await;
+    let (path, shown) = create(&service, &list, &webhook_with("url", &json!(receiver.url()))).await;
+    receiver.trust(shown["secret"].as_str().expect("a secret"));
+    let test = format!("{path}/test");
+    let index = service.get("/api/v1/events/schema/").await.body;
+    let listed = index["events"].as_array().expect("types").iter().map(|one| one["type"].as_str().expect("a type"));
+    let types: BTreeSet<&str> = listed.chain(DOCUMENTED).collect();
+    for event_type in &types {
+        let sent = service.send_json("POST", &test, &json!({ "event_type": event_type })).await;
+        assert_eq!((sent.status, &sent.body["ok"]), (200, &json!(true)), "{event_type}: {}", sent.body);
+        let received = receiver.all().pop().expect("a request");
+        assert!(received.verified.is_ok() && received.headers.contains_key("webhook-test"), "{event_type}");
+        assert_eq!(received.event_type(), *event_type, "{}", received.body);
+        let schema = service.get(&format!("/api/v1/events/schema/{event_type}")).await.body;
+        let validator = jsonschema::options().should_validate_formats(true).build(&schema).expect("a schema");
+        let wrong: Vec<String> = validator.iter_errors(&received.body).map(|error| error.to_string()).collect();
+        assert!(wrong.is_empty(), "{event_type}: {wrong:?} in {}", received.body);
+    }
+    check_wrong(&service.send_json("POST", &test, &json!({ "event_type": "user.asleep" })).await, &["event_type"]);
+    assert_eq!(receiver.all().len(), types.len());
 }
 
 #[tokio::test]

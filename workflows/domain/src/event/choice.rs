@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Documented types that no connected store causes today. The types that are sent are named where their bodies are
 /// built.
-const NOT_YET: [&str; 1] = ["user.subscription.paused"];
+pub(crate) const NOT_YET: [&str; 1] = ["user.subscription.paused"];
 
 /// A destination's requests fail.
 pub const DESTINATION_FAILING: &str = "destination.failing";

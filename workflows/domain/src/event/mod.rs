@@ -27,7 +27,7 @@ pub use details::Details;
 pub use operators::DestinationEvent;
 pub use price::{DevicePrice, PriceDoubt, listed_price, price_currency, price_doubt};
 
-pub(crate) use choice::OPERATORS;
+pub(crate) use choice::{NOT_YET, OPERATORS};
 pub(crate) use operators::DestinationBody;
 pub(crate) use price::usd_of;
 #[cfg(test)]

@@ -81,7 +81,8 @@ fn judge(source: RecordSource<'_>) -> Option<Result<Paid<'_>, PriceDoubt>> {
     if !is_of_plan(ProductRef::Term) && !is_of_plan(ProductRef::Parent) || reported.price <= Decimal::ZERO {
         return None;
     }
-    let country = reported.marketplace.as_deref().or_else(|| purchase.country());
+    // The device says what it likes: the country that the store shows is before that of the report.
+    let country = purchase.country().or(reported.marketplace.as_deref());
     let is_foreign = country.and_then(currency_of).is_some_and(|own| !own.eq_ignore_ascii_case(&reported.currency));
     if is_foreign || letters(&reported.currency, 3).is_none() {
         return Some(Err(PriceDoubt::ForeignCurrency));

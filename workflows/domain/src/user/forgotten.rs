@@ -25,6 +25,9 @@ pub struct ForgottenNames {
     pub app_users: Vec<ForgottenAppUser>,
     /// The users who the customer was.
     pub users: Vec<UserId>,
+    /// The app's own ids of the customer's devices in its analytics.
+    #[serde(default)]
+    pub device_ids: Vec<String>,
 }
 
 /// A store's id of a customer.
@@ -87,10 +90,14 @@ impl fmt::Debug for ForgottenNames {
 
 impl ForgottenNames {
     /// The body without the names, and with `anonymous` in the place of the user; `None` when none of them is in it.
-    /// The digest of a record is that of its changed data.
+    /// What a device of the customer reported has no id of the device in the app's analytics either. The digest of a record
+    /// is that of its changed data.
     #[must_use]
     pub fn removed_from(&self, body: &Value, anonymous: UserId) -> Option<Value> {
         let mut without = body.clone();
+        if let Some(own) = without.pointer_mut("/data/device/analytics_device_id").filter(|_| self.reported(body)) {
+            *own = Value::Null;
+        }
         self.remove(&mut without, anonymous);
         if without == *body {
             return None;
@@ -104,12 +111,26 @@ impl ForgottenNames {
         Some(without)
     }
 
-    /// Whether a text has one of the names in it.
+    /// Whether a text has one of the names in it, and not as a part of a longer run of letters and digits.
     #[must_use]
     pub fn are_in(&self, text: &str) -> bool {
-        let app_users = self.app_users.iter().map(|one| one.app_user_id.as_str());
-        app_users.chain(self.external_id.as_deref()).any(|name| text.contains(name))
-            || self.users.iter().any(|user| text.contains(&user.to_string()))
+        self.texts().iter().any(|name| is_in(name, text))
+    }
+
+    /// All names, with the ids of the users, as texts.
+    #[must_use]
+    pub fn texts(&self) -> Vec<String> {
+        let app_users = self.app_users.iter().map(|one| one.app_user_id.clone());
+        let named = self.external_id.iter().chain(&self.device_ids).cloned();
+        app_users.chain(named).chain(self.users.iter().map(ToString::to_string)).collect()
+    }
+
+    /// Whether a body is what a device of the customer reported.
+    fn reported(&self, body: &Value) -> bool {
+        let text = |path| body.pointer(path).and_then(Value::as_str);
+        let external_id = text("/data/external_id");
+        text("/data/user_id").is_some_and(|user| self.is_user(user))
+            || (external_id.is_some() && external_id == self.external_id.as_deref())
     }
 
     fn remove(&self, value: &mut Value, anonymous: UserId) {
@@ -125,6 +146,11 @@ impl ForgottenNames {
                         }
                         ("last_seen_external_id" | "external_id", Value::String(text)) => {
                             if self.external_id.as_ref() == Some(text) {
+                                *field = Value::Null;
+                            }
+                        }
+                        ("analytics_device_id", Value::String(text)) => {
+                            if self.device_ids.contains(text) {
                                 *field = Value::Null;
                             }
                         }
@@ -153,13 +179,25 @@ impl ForgottenNames {
         }
     }
 
-    fn tombstone(&self, app_user_id: &str) -> Option<&str> {
+    /// What stands for a store's id of the customer; `None` for another id.
+    #[must_use]
+    pub fn tombstone(&self, app_user_id: &str) -> Option<&str> {
         self.app_users.iter().find(|one| one.app_user_id == app_user_id).map(|one| one.tombstone.as_str())
     }
 
     fn is_user(&self, text: &str) -> bool {
         text.parse::<UserId>().is_ok_and(|user| self.users.contains(&user))
     }
+}
+
+/// Whether a name stands in a text with neither a letter nor a digit directly before or after it.
+fn is_in(name: &str, text: &str) -> bool {
+    let is_part = |next: Option<char>| next.is_some_and(char::is_alphanumeric);
+    let stands = |(at, found): (usize, &str)| {
+        let (before, rest) = text.split_at(at);
+        !is_part(before.chars().next_back()) && !is_part(rest.chars().nth(found.chars().count()))
+    };
+    !name.is_empty() && text.match_indices(name).any(stands)
 }
 
 #[cfg(test)]
@@ -173,7 +211,12 @@ mod tests {
 
     fn names() -> ForgottenNames {
         let anna = ForgottenAppUser { store: "store".into(), app_user_id: "u1".into(), tombstone: "t1".into() };
-        ForgottenNames { external_id: Some("anna".to_owned()), app_users: vec![anna], users: vec![user(1)] }
+        ForgottenNames {
+            external_id: Some("anna".to_owned()),
+            app_users: vec![anna],
+            users: vec![user(1)],
+            device_ids: vec!["tv".to_owned()],
+        }
     }
 
     #[test]
@@ -206,6 +249,35 @@ mod tests {
         let without = names().removed_from(&json!({ "attributes": attributes, "data": data }), user(2)).unwrap();
         assert_eq!(without["data"], json!({ "last_seen_external_id": null, "is_active": true }));
         assert_eq!(without["attributes"]["state_digest"], json!(state_digest(&without["data"])));
+    }
+
+    #[test]
+    fn the_ids_of_devices_in_analytics_are_removed() {
+        let reported = |user: UserId, external_id: Option<&str>, own: &str| {
+            json!({ "data": {
+                "user_id": user.to_string(), "external_id": external_id, "device": { "analytics_device_id": own },
+            } })
+        };
+        let of = |body: &Value| {
+            let without = names().removed_from(body, user(2)).unwrap_or_else(|| body.clone());
+            without["data"]["device"]["analytics_device_id"].clone()
+        };
+        assert_eq!(of(&reported(user(3), None, "tv")), Value::Null, "the customer's device");
+        assert_eq!(of(&reported(user(1), None, "phone")), Value::Null, "the customer's event");
+        assert_eq!(of(&reported(user(3), Some("anna"), "phone")), Value::Null);
+        assert_eq!(of(&reported(user(3), Some("otto"), "phone")), json!("phone"));
+    }
+
+    #[test]
+    fn names_are_found_as_wholes() {
+        let user = format!("user {} is odd", user(1));
+        for text in ["anna", "is anna.", "(anna)", "annabel and anna", "id=u1", "\"tv\"", user.as_str()] {
+            assert!(names().are_in(text), "{text}");
+        }
+        for text in ["", "annabel", "joanna", "u10", "utv2", "4u1"] {
+            assert!(!names().are_in(text), "{text}");
+        }
+        assert!(!ForgottenNames { external_id: Some(String::new()), ..ForgottenNames::default() }.are_in("text"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::destinations::Invalid;
 use crate::http::{Method, Request};
 use domain::{DeliveryId, Timestamp};
 use secrecy::ExposeSecret as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use storage::Attempt;
 
 const USER_AGENT: &str = concat!("settle/", env!("CARGO_PKG_VERSION"));
@@ -44,15 +44,16 @@ pub fn batch_id(config: &Config, attempts: &[Attempt]) -> Option<DeliveryId> {
     Some(DeliveryId::of_batch(&members))
 }
 
-/// A signed request that carries no event: its body is of the type `test`, its `webhook-id` begins with `test_`, and
-/// its header `webhook-test` is `true`.
+/// A signed request that carries no event of anybody: its body is `sample`, or of the type `test` without one. Its
+/// `webhook-id` begins with `test_`, and its header `webhook-test` is `true`.
 ///
 /// # Errors
 /// The id is empty or has a dot or an invisible character, or a key cannot sign.
-pub fn test(config: &Config, at: Timestamp, id: &str) -> Result<Request, Invalid> {
+pub fn test(config: &Config, at: Timestamp, (id, sample): (&str, Option<&Value>)) -> Result<Request, Invalid> {
     let id = format!("{TEST}{}", id.strip_prefix(TEST).unwrap_or(id));
     let data = json!({"message": "A test of this endpoint. It carries no event."});
-    let body = json!({"type": "test", "id": id, "timestamp": at, "data": data});
+    let bare = || json!({"type": "test", "id": id, "timestamp": at, "data": data});
+    let body = sample.cloned().unwrap_or_else(bare);
     let mut request = sign(config, at, &id, &body.to_string())?;
     request.headers.push(("webhook-test".to_owned(), "true".to_owned()));
     Ok(request)

@@ -362,6 +362,8 @@ CREATE INDEX claims_of_key ON claims (collapse_key, verified_at);
 CREATE INDEX claims_due ON claims (platform_id, due_at) WHERE status = 'pending';
 -- A refused claim is removed when it is due.
 CREATE INDEX claims_refused ON claims (due_at) WHERE status = 'refused';
+-- For a customer of the store who is forgotten.
+CREATE INDEX claims_customer ON claims (platform_id, app_user_id, device_id, collapse_key);
 
 -- The sessions of the app on a device.
 CREATE TABLE device_sessions (

@@ -351,6 +351,8 @@ CREATE INDEX claims_of_key ON claims (collapse_key, verified_at);
 CREATE INDEX claims_due ON claims (platform_id, due_at) WHERE status = 'pending';
 -- A refused claim is removed when it is due.
 CREATE INDEX claims_refused ON claims (due_at) WHERE status = 'refused';
+-- For a customer of the store who is forgotten.
+CREATE INDEX claims_customer ON claims (platform_id, app_user_id, device_id, collapse_key);
 
 -- The sessions of the app on a device.
 CREATE TABLE device_sessions (
@@ -665,7 +667,8 @@ CREATE INDEX deliveries_waiting_of_destination ON deliveries (destination_id, se
 CREATE INDEX deliveries_dead_of_destination ON deliveries (destination_id, seq) WHERE status = 'dead';
 CREATE INDEX deliveries_skipped_of_destination ON deliveries (destination_id, seq) WHERE status = 'skipped';
 CREATE INDEX deliveries_pending ON deliveries (collapse_key, destination_id, seq) WHERE status = 'pending';
-CREATE INDEX deliveries_owed ON deliveries (status, seq) WHERE status = 'pending';
+-- Without the status: SQLite has no statistics here, and would prefer it to the index of a destination. PostgreSQL has them.
+CREATE INDEX deliveries_owed ON deliveries (seq) WHERE status = 'pending';
 CREATE INDEX deliveries_dead ON deliveries (status, seq) WHERE status = 'dead';
 CREATE INDEX deliveries_due ON deliveries (destination_id, next_due_at) WHERE status = 'pending';
 -- Deliveries that were tried before a destination recovered are due since the recovery.

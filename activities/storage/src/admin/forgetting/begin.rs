@@ -1,22 +1,20 @@
 //! The first transaction: the customer becomes another, anonymous user, whose id is computed from a tombstone.
 
 use super::report::{DeletionState, DeletionStatus, ForgettingRow, ForgettingStage, SELECT, TABLE, json, seal};
-use super::rows;
+use super::{announce, devices, rows, texts};
 use crate::admin::customers::OF_USER;
 use crate::db::error::Error;
 use crate::db::secrets::{Secrets, random_uuid};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
-use crate::events::deliveries::{self, Event};
-use crate::events::event::{StoredEvent, insert};
 use crate::purchases::purchase::{self, Urgency};
-use crate::purchases::users::{self, RECEIPT_PREFIX, StoreUser};
+use crate::purchases::users::{self, RECEIPT_PREFIX, Raced, StoreUser, UserRow};
 use crate::reports::customer::{self, CustomerName};
 use crate::settings::destinations;
 use crate::settings::tombstones::{self, ConcealedName, is_tombstone};
-use domain::user::{ForgottenAppUser, ForgottenNames, USER_FORGOTTEN, UserForgotten};
-use domain::{AppId, CollapseKey, Environment, EventId, PlatformId, UserId};
+use domain::user::{ForgottenAppUser, ForgottenNames};
+use domain::{AppId, UserId};
 use std::collections::BTreeMap;
 
 /// The store in the id of an anonymous user in the place of a forgotten one; no store has this name.
@@ -42,16 +40,6 @@ row! {
     }
 }
 
-row! {
-    struct Announced {
-        collapse_key: CollapseKey,
-        platform_id: PlatformId,
-        environment: Option<Environment>,
-        revision: i64,
-        forgotten_before: i64,
-    }
-}
-
 const OF_REQUEST: Sql = statement! {"
     {SELECT}
     WHERE request = ?
@@ -70,10 +58,9 @@ const OF_USER_BEFORE: Sql = statement! {"
 /// a forgotten customer, who has no name since, is not forgotten again.
 pub fn begin(write: &mut Write<'_>, secrets: &Secrets, forget: &Forget) -> Result<ForgettingRow, Error> {
     let request = request(secrets, forget);
-    let found = customer::find(write.connection, secrets, (forget.app, &forget.name))?;
-    let known = found.map_or(Ok(None), |user| users::find_in_app(write.connection, forget.app, user))?;
+    let known = find(write, secrets, forget)?;
     let Some(user) = known else { return sql(OF_REQUEST).bind(request).one(write.connection, "customer") };
-    let has_names = user.external_id.is_some() || !names(write, secrets, &user.id, forget.app)?.0.is_empty();
+    let has_names = user.external_id.is_some() || !names(write, secrets, (forget.app, user.id))?.is_empty();
     if !has_names {
         let of_user = sql(OF_USER_BEFORE).bind(user.id).first(write.connection)?;
         let before: Option<ForgettingRow> = of_user
@@ -85,9 +72,21 @@ pub fn begin(write: &mut Write<'_>, secrets: &Secrets, forget: &Forget) -> Resul
     let user = user.id;
     let hidden = secrets.tombstone("users", &forget.app.to_string(), &user.to_string());
     let anonymous = UserId::anonymous(forget.app, NO_STORE, &hidden);
-    let names = rename(write, secrets, Renamed { app: forget.app, user, anonymous })?;
-    announce(write, forget.app, (user, anonymous))?;
-    store(write, secrets, Begun { forget, request, anonymous, names })
+    let renamed = Renamed { app: forget.app, user, anonymous };
+    let locked = lock(write, secrets, renamed)?;
+    // Another transaction may have made the customer another user before the locks were taken.
+    if find(write, secrets, forget)?.map(|found| found.id) != Some(user) {
+        return Err(Error::unavailable(Raced));
+    }
+    let (names, devices) = rename(write, secrets, (renamed, locked))?;
+    announce::announce(write, renamed, &names.users)?;
+    store(write, secrets, Begun { forget, request, anonymous, names, devices })
+}
+
+/// The user of the customer in a request.
+fn find(write: &mut Write<'_>, secrets: &Secrets, forget: &Forget) -> Result<Option<UserRow>, Error> {
+    let found = customer::find(write.connection, secrets, (forget.app, &forget.name))?;
+    found.map_or(Ok(None), |user| users::find_in_app(write.connection, forget.app, user))
 }
 
 /// What stands for the name of a request, by which a repeated one is recognized.
@@ -111,22 +110,20 @@ pub struct Renamed {
 const STORE_NAMES: Sql =
     statement!("SELECT store, app_user_id FROM store_users WHERE user_id = ? ORDER BY store, app_user_id");
 
-/// The stores' ids of a user with their tombstones, and the anonymous users that the ids stood for.
+/// The stores' ids of a user with their tombstones.
 fn names(
     write: &mut Write<'_>,
     secrets: &Secrets,
-    user: &UserId,
-    app: AppId,
-) -> Result<(Vec<ForgottenAppUser>, Vec<UserId>), Error> {
-    let names: Vec<StoreName> = sql(STORE_NAMES).bind(*user).all(write.connection)?;
+    (app, user): (AppId, UserId),
+) -> Result<Vec<ForgottenAppUser>, Error> {
+    let names: Vec<StoreName> = sql(STORE_NAMES).bind(user).all(write.connection)?;
     let names = names.into_iter().filter(|name| !name.app_user_id.starts_with(RECEIPT_PREFIX));
     let names = names.filter(|name| !is_tombstone(&name.app_user_id));
     let all = names.map(|StoreName { store, app_user_id }| {
         let tombstone = ConcealedName { app, store: &store, app_user_id: &app_user_id }.tombstone(secrets);
-        let anonymous = UserId::anonymous(app, &store, &app_user_id);
-        (ForgottenAppUser { store, app_user_id, tombstone }, anonymous)
+        ForgottenAppUser { store, app_user_id, tombstone }
     });
-    Ok(all.unzip())
+    Ok(all.collect())
 }
 
 const CREATE: Sql = statement! {"
@@ -137,6 +134,15 @@ const CREATE: Sql = statement! {"
     ON CONFLICT (id) DO NOTHING
 "};
 const LOCK_ALL: Sql = statement!("SELECT id AS value FROM users WHERE id IN (?*) ORDER BY id FOR UPDATE");
+// The anonymous user of a store's id may be somebody else: one whose purchases were transferred.
+const OTHERS: Sql = statement! {"
+    SELECT u.id AS value
+    FROM users u
+    WHERE u.id IN (?*) AND (u.external_id IS NOT NULL
+            OR EXISTS (SELECT 1 FROM store_users s WHERE s.user_id = u.id)
+            OR EXISTS (SELECT 1 FROM purchases p WHERE p.user_id = u.id)
+            OR EXISTS (SELECT 1 FROM devices d WHERE d.user_id = u.id))
+"};
 const REPLACE_NAME: Sql = statement! {"
     INSERT INTO store_users (app_id, store, app_user_id, user_id)
     VALUES (?, ?, ?, ?)
@@ -144,7 +150,13 @@ const REPLACE_NAME: Sql = statement! {"
 "};
 const DELETE_NAME: Sql = statement!("DELETE FROM store_users WHERE app_id = ? AND store = ? AND app_user_id = ?");
 const MOVE_OTHERS: Sql = statement!("UPDATE store_users SET user_id = ? WHERE user_id = ?");
-const REMOVE_NAME: Sql = statement!("UPDATE users SET external_id = NULL, analytics_device_id = NULL WHERE id = ?");
+const OWN_DEVICES: Sql = statement! {"
+    SELECT DISTINCT analytics_device_id AS value
+    FROM users
+    WHERE id IN (?*) AND analytics_device_id IS NOT NULL
+"};
+const REMOVE_NAMES: Sql =
+    statement!("UPDATE users SET external_id = NULL, analytics_device_id = NULL WHERE id IN (?*)");
 const RAISE: Sql = statement! {"
     UPDATE users
     SET revision = (SELECT MAX(f.revision) FROM users f WHERE f.id IN (?*))
@@ -166,20 +178,47 @@ const LEAVE_PROFILES: Sql = statement! {"
     WHERE destination_id IN (SELECT id FROM destinations WHERE app_id = ?) AND user_id IN (?*)
 "};
 
-/// Makes a user another, anonymous one, and rechecks the purchases. Users are locked before purchases, and in the order of
-/// their ids. Returns the names that the user had.
-pub fn rename(write: &mut Write<'_>, secrets: &Secrets, renamed: Renamed) -> Result<ForgottenNames, Error> {
+/// The names of a user, whose row is locked, and the users who the customer was.
+pub struct Locked {
+    app_users: Vec<ForgottenAppUser>,
+    users: Vec<UserId>,
+}
+
+/// Creates the anonymous user, and locks it with those who the customer may be, in the order of their ids.
+///
+/// # Errors
+/// [`Error::Unavailable`] when the user got or lost a name before the locks were taken.
+pub fn lock(write: &mut Write<'_>, secrets: &Secrets, renamed: Renamed) -> Result<Locked, Error> {
     let Renamed { app, user, anonymous } = renamed;
     sql(CREATE).bind(anonymous).bind(write.now).bind(user).run(write.connection)?;
-    let (app_users, mut users) = names(write, secrets, &user, app)?;
-    users.push(user);
+    let app_users = names(write, secrets, (app, user))?;
+    let of_names = app_users.iter().map(|one| UserId::anonymous(app, &one.store, &one.app_user_id));
+    let mut users: Vec<UserId> = of_names.chain([user]).collect();
     users.sort_unstable();
     users.dedup();
     users.retain(|user| *user != anonymous);
     let locked = users.iter().copied().chain([anonymous]);
-    sql(LOCK_ALL).uncached().bind_list(locked.clone()).values::<UserId>(write.connection)?;
-    sql(RAISE).uncached().bind_list(locked).bind(anonymous).run(write.connection)?;
+    sql(LOCK_ALL).uncached().bind_list(locked).values::<UserId>(write.connection)?;
+    if names(write, secrets, (app, user))? != app_users {
+        return Err(Error::unavailable(Raced));
+    }
+    let others: Vec<UserId> = sql(OTHERS).uncached().bind_list(users.clone()).values(write.connection)?;
+    users.retain(|one| *one == user || !others.contains(one));
+    Ok(Locked { app_users, users })
+}
+
+/// Makes a user another, anonymous one, and rechecks the purchases. Users are locked before purchases, and these before
+/// devices. Returns the names that the user had, and the number of their devices.
+pub fn rename(
+    write: &mut Write<'_>,
+    secrets: &Secrets,
+    (renamed, locked): (Renamed, Locked),
+) -> Result<(ForgottenNames, usize), Error> {
+    let (Renamed { app, user, anonymous }, Locked { app_users, users }) = (renamed, locked);
+    let all = users.iter().copied();
+    sql(RAISE).uncached().bind_list(all.clone().chain([anonymous])).bind(anonymous).run(write.connection)?;
     let external_id = users::read(write.connection, user)?.external_id;
+    let mut device_ids: Vec<String> = sql(OWN_DEVICES).uncached().bind_list(all.clone()).values(write.connection)?;
     purchase::recheck(write, Urgency::Person, OF_USER, [user.into()])?;
     for name in &app_users {
         let (store, app_user_id) = (name.store.as_str(), name.app_user_id.as_str());
@@ -190,14 +229,19 @@ pub fn rename(write: &mut Write<'_>, secrets: &Secrets, renamed: Renamed) -> Res
         sql(MOVE_CUSTOMER).bind(name.tombstone.as_str()).bind(app_user_id).bind(app).run(write.connection)?;
     }
     sql(MOVE_OTHERS).bind(anonymous).bind(user).run(write.connection)?;
-    sql(REMOVE_NAME).bind(user).run(write.connection)?;
+    sql(REMOVE_NAMES).uncached().bind_list(all.clone()).run(write.connection)?;
     sql(MOVE_PURCHASES).bind(anonymous).bind(user).run(write.connection)?;
-    sql(MOVE_FIRST).uncached().bind(anonymous).bind(anonymous).bind_list(users.clone()).run(write.connection)?;
-    sql(LEAVE_LANES).uncached().bind(app).bind_list(users.clone()).run(write.connection)?;
-    sql(LEAVE_PROFILES).uncached().bind(app).bind_list(users.clone()).run(write.connection)?;
-    let names = ForgottenNames { external_id, app_users, users };
-    rows::remove_from_open_notifications(write, &names)?;
-    Ok(names)
+    sql(MOVE_FIRST).uncached().bind(anonymous).bind(anonymous).bind_list(all.clone()).run(write.connection)?;
+    sql(LEAVE_LANES).uncached().bind(app).bind_list(all.clone()).run(write.connection)?;
+    sql(LEAVE_PROFILES).uncached().bind(app).bind_list(all).run(write.connection)?;
+    let (devices, reported) = devices::hand_over(write, (user, anonymous))?;
+    device_ids.extend(reported);
+    device_ids.sort_unstable();
+    device_ids.dedup();
+    let names = ForgottenNames { external_id, app_users, users, device_ids };
+    texts::holds(write, anonymous, &names)?;
+    rows::remove_from_open_notifications(write, app, &names)?;
+    Ok((names, devices))
 }
 
 /// The user of a store's id that appeared again, if there is one: a notification was being accepted at that moment.
@@ -211,54 +255,14 @@ pub fn appeared(write: &mut Write<'_>, app: AppId, names: &ForgottenNames) -> Re
     Ok(None)
 }
 
-const ANNOUNCED: Sql = statement! {"
-    SELECT p.collapse_key, p.platform_id, p.environment, p.revision,
-        (SELECT COUNT(*) FROM events e WHERE e.collapse_key = p.collapse_key AND e.event_type = '{USER_FORGOTTEN}')
-        AS forgotten_before
-    FROM purchases p
-    WHERE p.user_id = ? AND p.revision > 0
-    ORDER BY p.collapse_key
-    LIMIT 1
-"};
-
-/// Owes a `user.forgotten` to the destinations that chose it, in the lane of one of the purchases: after all that was
-/// announced of it before. Nothing was ever announced of a user without purchases.
-fn announce(write: &mut Write<'_>, app: AppId, (user, anonymous): (UserId, UserId)) -> Result<(), Error> {
-    let first: Option<Announced> = sql(ANNOUNCED).bind(anonymous).first(write.connection)?;
-    let Some(first) = first else { return Ok(()) };
-    let (key, epoch) = (first.collapse_key, write.epoch()?);
-    let number = u32::try_from(first.forgotten_before).unwrap_or(u32::MAX);
-    let id = EventId::of(key, epoch, first.revision, USER_FORGOTTEN, number);
-    let event = Event {
-        id,
-        event_type: USER_FORGOTTEN.to_owned(),
-        collapse_key: key,
-        revision: first.revision,
-        traceparent: None,
-    };
-    let environment = first.environment.unwrap_or_default();
-    let stored = StoredEvent {
-        user_id: Some(anonymous),
-        user_revision: Some(users::read(write.connection, anonymous)?.revision),
-        environment: Some(environment),
-        body: UserForgotten { id, user, created_at: write.now }.body().to_string(),
-        ..StoredEvent::default()
-    };
-    insert(write, &event, stored)?;
-    for destination in destinations::of_app(write.connection, app)? {
-        if destination.chose(USER_FORGOTTEN) && destination.filter.wants(first.platform_id, environment) {
-            deliveries::owe(write, &event, destination.id)?;
-        }
-    }
-    Ok(())
-}
-
 /// A request whose first transaction is about to end.
 struct Begun<'a> {
     forget: &'a Forget,
     request: String,
     anonymous: UserId,
     names: ForgottenNames,
+    /// Number of their devices.
+    devices: usize,
 }
 
 const STORE: Sql = statement! {"
@@ -268,7 +272,7 @@ const STORE: Sql = statement! {"
 "};
 
 fn store(write: &mut Write<'_>, secrets: &Secrets, begun: Begun<'_>) -> Result<ForgettingRow, Error> {
-    let Begun { forget, request, anonymous, names } = begun;
+    let Begun { forget, request, anonymous, names, devices } = begun;
     let id = random_uuid()?;
     let all = destinations::of_app(write.connection, forget.app)?;
     let owed = all.into_iter().filter(|one| one.per_user).map(|one| DeletionState {
@@ -281,6 +285,7 @@ fn store(write: &mut Write<'_>, secrets: &Secrets, begun: Begun<'_>) -> Result<F
         ("users", names.users.len()),
         ("store_users", names.app_users.len()),
         ("purchases", rows::purchases(write, anonymous)?),
+        ("devices", devices),
     ]);
     sql(STORE)
         .bind(id)

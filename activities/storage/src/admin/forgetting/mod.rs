@@ -1,15 +1,19 @@
 //! Forgetting a customer: their names are removed, and the ledger of payments and revisions stays.
 //!
-//! The first transaction makes the customer another, anonymous user (`begin.rs`), so that nothing is announced under a
-//! name any more. What is stored of the names elsewhere is removed in steps of a bounded size (`steps.rs`), each of which
-//! notes how far it came: after a kill the next one goes on there. At last the destinations that can are asked to delete
-//! the user (`requests.rs`). The names are kept sealed until then.
+//! The first transaction makes the customer another, anonymous user (`begin.rs`), so that nothing that is recorded later
+//! has a name, and owes receivers the event that says so (`announce.rs`). What is stored of the names elsewhere is removed
+//! in steps of a bounded size (`steps.rs`), each of which notes how far it came: after a kill the next one goes on there.
+//! What was recorded before and waits to be sent comes first; until its steps are done, it is sent with names. At last the
+//! destinations that can are asked to delete the user (`requests.rs`). The names are kept sealed until then.
 
+mod announce;
 mod begin;
+mod devices;
 mod report;
 mod requests;
 mod rows;
 mod steps;
+mod texts;
 
 pub use begin::Forget;
 pub use report::{DeletionState, DeletionStatus, Forgetting, ForgettingStage};
@@ -28,11 +32,12 @@ use uuid::Uuid;
 const FIND: Sql = statement!("{SELECT} WHERE id = ? AND app_id = ?");
 
 impl Store {
-    /// Begins to forget a customer; from then on nothing is announced under a name of theirs. A repeated request gets
-    /// the report of the first one.
+    /// Begins to forget a customer: nothing that is recorded from then on has a name of theirs. What was recorded before is
+    /// sent with names until [`Store::continue_forgetting`] came to it. A repeated request gets the report of the first one.
     ///
     /// # Errors
-    /// [`Error::Missing`] when the app has no such customer and never forgot one.
+    /// [`Error::Missing`] when the app has no such customer and never forgot one; [`Error::Unavailable`] when the customer
+    /// was merged or moved at the same moment.
     pub async fn forget_customer(&self, forget: Forget) -> Result<Forgetting, Error> {
         let secrets = self.secrets.clone();
         self.change("customer.forget", move |write| {

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 stored! {
-    /// What is done next for a customer who is to be forgotten, in this order.
+    /// What is done next for a customer who is to be forgotten, in this order: what waits to be sent comes first.
     #[derive(PartialOrd, Ord, Serialize, JsonSchema)]
     #[serde(rename_all = "snake_case")]
     pub enum ForgettingStage {
@@ -22,12 +22,12 @@ stored! {
         EventsOfUser = "events_of_user",
         /// The bodies that wait to be sent, and the answers of destinations.
         Deliveries = "deliveries",
+        /// What devices reported, sent or not.
+        DeviceEvents = "device_events",
         /// Notifications that still have a body.
         Notifications = "notifications",
-        /// Their devices and the claims of these.
-        Devices = "devices",
-        /// What their devices reported.
-        DeviceEvents = "device_events",
+        /// The claims of receipts, of all devices.
+        Claims = "claims",
         /// Alarms that have a name of theirs.
         Alarms = "alarms",
         /// Transfers from and to them, and what appeared again meanwhile.
@@ -83,7 +83,8 @@ pub struct Forgetting {
     pub counts: BTreeMap<String, u64>,
     /// The destinations of the app that keep users.
     pub destinations: Vec<DeletionState>,
-    /// When it was requested: from then on nothing was announced under a name.
+    /// When it was requested: what was recorded from then on has no name. What was recorded before and waited to be sent
+    /// was still sent with names, until `stage` was `notifications`.
     pub requested_at: Timestamp,
     /// When the names were removed everywhere; null before.
     pub removed_at: Option<Timestamp>,

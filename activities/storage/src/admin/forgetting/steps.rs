@@ -3,13 +3,15 @@
 use super::begin::{self, Renamed};
 use super::report::{DeletionState, DeletionStatus, ForgettingRow, ForgettingStage, SELECT, json, seal};
 use super::rows::{self, Page, Removed};
+use super::{devices, texts};
 use crate::db::error::Error;
 use crate::db::secrets::Secrets;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::writer::Write;
+use crate::purchases::users::Raced;
 use domain::Timestamp;
-use domain::user::ForgottenNames;
+use domain::user::{ForgottenAppUser, ForgottenNames};
 use std::collections::BTreeMap;
 
 const NEXT: Sql = statement! {"
@@ -30,14 +32,18 @@ pub fn step(write: &mut Write<'_>, secrets: &Secrets, limit: i64) -> Result<bool
     let next: Option<ForgettingRow> = sql(NEXT).first(write.connection)?;
     let Some(row) = next else { return Ok(false) };
     let mut names = row.names(secrets)?;
-    let page = Page { names: &names, anonymous: row.user_id, after: row.after_seq, limit };
+    let page = Page { app: row.app_id, names: &names, anonymous: row.user_id, after: row.after_seq, limit };
     let (table, removed) = remove(write, row.stage, page)?;
     let mut next = match removed.through {
         Some(through) => Next { stage: row.stage, after: through },
         None => Next { stage: row.stage.next(), after: 0 },
     };
-    if row.stage == ForgettingStage::Rest && rename_again(write, secrets, (&row, &mut names))? {
-        next = Next { stage: ForgettingStage::Events, after: 0 };
+    if row.stage == ForgettingStage::Rest {
+        if rename_again(write, secrets, (&row, &mut names))? {
+            next = Next { stage: ForgettingStage::Events, after: 0 };
+        } else {
+            texts::reset_users(write, &names)?;
+        }
     }
     note(write, secrets, Step { row, names, table, changed: removed.changed, next })?;
     Ok(true)
@@ -65,14 +71,11 @@ fn remove(write: &mut Write<'_>, stage: ForgettingStage, page: Page<'_>) -> Resu
         ForgettingStage::Events => ("events", rows::events(write, page)?),
         ForgettingStage::EventsOfUser => ("events", rows::events_of_users(write, page)?),
         ForgettingStage::Deliveries => ("deliveries", rows::deliveries(write, page)?),
+        ForgettingStage::DeviceEvents => ("device_events", devices::events(write, page)?),
         ForgettingStage::Notifications => ("notifications", rows::notifications(write, page)?),
-        ForgettingStage::Devices => ("devices", rows::devices(write, page)?),
-        ForgettingStage::DeviceEvents => ("device_events", rows::device_events(write, page)?),
-        ForgettingStage::Alarms => ("alarms", rows::alarms(write, page)?),
-        ForgettingStage::Rest => {
-            rows::reset_users(write, page)?;
-            ("transfers", Removed { changed: rows::transfers(write, page)?, through: None })
-        }
+        ForgettingStage::Claims => ("claims", devices::claims(write, page)?),
+        ForgettingStage::Alarms => ("alarms", texts::alarms(write, page)?),
+        ForgettingStage::Rest => ("transfers", Removed { changed: texts::transfers(write, page)?, through: None }),
         ForgettingStage::Destinations | ForgettingStage::Done => ("events", Removed::default()),
     })
 }
@@ -85,10 +88,19 @@ fn rename_again(
     (row, names): (&ForgettingRow, &mut ForgottenNames),
 ) -> Result<bool, Error> {
     let Some(user) = begin::appeared(write, row.app_id, names)? else { return Ok(false) };
-    let renamed = begin::rename(write, secrets, Renamed { app: row.app_id, user, anonymous: row.user_id })?;
+    let renamed = Renamed { app: row.app_id, user, anonymous: row.user_id };
+    let locked = begin::lock(write, secrets, renamed)?;
+    if begin::appeared(write, row.app_id, names)? != Some(user) {
+        return Err(Error::unavailable(Raced));
+    }
+    let (renamed, _) = begin::rename(write, secrets, (renamed, locked))?;
     names.users.extend(renamed.users);
     names.users.sort_unstable();
     names.users.dedup();
+    names.device_ids.extend(renamed.device_ids);
+    let is_new = |one: &ForgottenAppUser| names.tombstone(&one.app_user_id).is_none();
+    let new: Vec<ForgottenAppUser> = renamed.app_users.into_iter().filter(is_new).collect();
+    names.app_users.extend(new);
     Ok(true)
 }
 
@@ -124,10 +136,10 @@ impl ForgettingStage {
         match self {
             Self::Events => Self::EventsOfUser,
             Self::EventsOfUser => Self::Deliveries,
-            Self::Deliveries => Self::Notifications,
-            Self::Notifications => Self::Devices,
-            Self::Devices => Self::DeviceEvents,
-            Self::DeviceEvents => Self::Alarms,
+            Self::Deliveries => Self::DeviceEvents,
+            Self::DeviceEvents => Self::Notifications,
+            Self::Notifications => Self::Claims,
+            Self::Claims => Self::Alarms,
             Self::Alarms => Self::Rest,
             Self::Rest => Self::Destinations,
             Self::Destinations | Self::Done => Self::Done,

@@ -160,14 +160,18 @@ const BROKEN_EVENTS: Sql = statement! {"
 
 const EVENTS_CHECKS: &[Check] = checks! {BROKEN_EVENTS:
     an_event_is_of_something: "an event announces a revision that its purchase has reached, or is about a destination \
-        that exists",
+        that exists, or about a user who was forgotten",
         "NOT EXISTS (SELECT 1 FROM purchases p WHERE p.collapse_key = e.collapse_key
                 AND p.revision >= e.revision)
             AND NOT EXISTS (SELECT 1 FROM destinations x WHERE x.id = e.collapse_key
-                AND e.event_type LIKE 'destination.%')";
-    a_user_event_names_its_user: "a user.* event, and a profile, names a user and a revision that they reached",
+                AND e.event_type LIKE 'destination.%')
+            AND NOT EXISTS (SELECT 1 FROM users u WHERE u.id = e.collapse_key
+                AND e.event_type = 'user.forgotten')";
+    a_user_event_names_its_user: "a user.* event, and a profile, names a user and a revision that they reached; a \
+        user.forgotten has no revision",
         "(e.event_type LIKE 'user.%' OR e.event_type = 'profile.updated')
-            AND NOT EXISTS (SELECT 1 FROM users u WHERE u.id = e.user_id AND u.revision >= e.user_revision)";
+            AND NOT EXISTS (SELECT 1 FROM users u WHERE u.id = e.user_id
+                AND (u.revision >= e.user_revision OR e.event_type = 'user.forgotten'))";
     coalesced_adds_up: "a purchase.updated counts exactly the notifications that were settled in its revision",
         (by owed::coalesced);
     an_event_was_owed: "an event has a delivery to each destination that existed then and chose it; not checked in \

@@ -189,11 +189,16 @@ fn nothing_listed_is_no_price_and_one_time_purchases_have_one() {
 }
 
 /// The price, currency, price in USD and source of a purchase with this price of its device, over a catalogue with prices of
-/// 4 to 10 USD and 5 EUR.
+/// 4 to 10 USD and 5 EUR. The store shows the United States.
 fn of_device(price_of: &str, currency: &str, marketplace: Option<&str>) -> [Value; 4] {
+    of_device_in(Some("US"), (price_of, currency), marketplace)
+}
+
+/// As [`of_device`], in the country that the store shows.
+fn of_device_in(country: Option<&str>, (price_of, currency): (&str, &str), marketplace: Option<&str>) -> [Value; 4] {
     let prices = vec![price(None, "USD", "4.00"), price(Some("CA"), "USD", "10.00"), price(Some("DE"), "EUR", "5.00")];
     let listing = Listing { entitlements: Vec::new(), prices };
-    let purchase = bought(monthly());
+    let purchase = bought(Snapshot { country: country.map(str::to_owned), ..monthly() });
     let reported = DevicePrice {
         sku: "gold_monthly".to_owned(),
         price: price_of.parse().unwrap(),
@@ -216,13 +221,21 @@ fn the_price_of_a_device_counts_within_the_catalogues_bounds() {
     for forged in ["1.99", "15.01", "99999999999999999999999999.99"] {
         assert_eq!(of_device(forged, "USD", Some("US")), nothing, "{forged}");
     }
-    assert_eq!(of_device("6.00", "EUR", Some("DE")), [json!("6.00"), json!("EUR"), json!("6.60"), json!("device")]);
+    let euros = [json!("6.00"), json!("EUR"), json!("6.60"), json!("device")];
+    for (country, marketplace) in [(Some("DE"), None), (Some("DE"), Some("US")), (None, Some("DE"))] {
+        assert_eq!(of_device_in(country, ("6.00", "EUR"), marketplace), euros, "{country:?} {marketplace:?}");
+    }
 }
 
 #[test]
 fn a_price_that_cannot_be_compared_leaves_the_catalogues() {
     let listed = [json!("4.00"), json!("USD"), json!("4.00"), json!("catalogue")];
     assert_eq!(of_device("5.00", "EUR", Some("US")), listed, "the marketplace sells in dollars");
+    assert_eq!(
+        of_device("5.00", "EUR", Some("DE")),
+        listed,
+        "the device chooses no other country than the store shows"
+    );
     assert_eq!(of_device("5.00", "EUR", None), listed, "the customer's country is the United States");
     assert_eq!(of_device("500", "JPY", Some("JP")), listed, "the catalogue has no price to compare it with");
     assert_eq!(of_device("0", "USD", Some("US")), listed, "nothing was paid at that moment");

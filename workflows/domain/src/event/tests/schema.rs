@@ -119,13 +119,13 @@ pub fn check_places(event_type: &str, body: &Value) -> (usize, usize) {
 }
 
 #[test]
-fn every_event_that_we_can_send_has_a_schema_of_draft_2020_12() {
+fn every_documented_event_has_a_schema_of_draft_2020_12() {
     let types: BTreeSet<_> = schemas::all().iter().map(|(event_type, ..)| *event_type).collect();
     let of_users = TransitionKind::ALL.iter().map(|what| what.event_type()).chain(TRANSFERS);
     let of_devices = DeviceEventKind::ALL.iter().map(|kind| kind.as_str());
-    let sent: BTreeSet<_> =
-        of_users.chain(of_devices).chain([PURCHASE_UPDATED, USER_FORGOTTEN]).chain(OPERATORS).collect();
-    assert_eq!(types, sent);
+    let others = [PURCHASE_UPDATED, USER_FORGOTTEN, "user.subscription.paused"];
+    let documented: BTreeSet<_> = of_users.chain(of_devices).chain(others).chain(OPERATORS).collect();
+    assert_eq!(types, documented);
     for (event_type, version, schema) in schemas::all() {
         assert_eq!(version, if event_type == PURCHASE_UPDATED { "2.0" } else { "1.0" });
         assert_eq!(schema["$schema"], json!("https://json-schema.org/draft/2020-12/schema"));

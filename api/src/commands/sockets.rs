@@ -1,0 +1,120 @@
+//! The addresses at which a process serves HTTP: one for stores and devices, one for everything.
+
+use super::stop::Stop;
+use crate::config::Config;
+use crate::edge::Shared;
+use crate::listener::Listener;
+use crate::listener::limits::{self, Limits, Wanted};
+use crate::router::router_of;
+use crate::routes::Surface;
+use anyhow::Context;
+use futures::future::join_all;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpSocket};
+
+/// After a stop, running requests are cut off after this time.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connections that may wait to be accepted; the system may allow fewer. A client whose connection finds no room there
+/// tries again after a second.
+const BACKLOG: u32 = 4096;
+
+/// The bound sockets of a process, with their limits.
+pub struct Sockets {
+    public: Listener,
+    /// `None` when `public` serves everything.
+    admin: Option<Listener>,
+}
+
+/// Where a process serves HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// For stores and devices.
+    pub public: SocketAddr,
+    /// For everything.
+    pub api: SocketAddr,
+}
+
+impl Addresses {
+    /// Both, for people.
+    pub fn text(&self) -> String {
+        let Self { public, api } = self;
+        if public == api { format!("http://{public}") } else { format!("http://{public}, its API at http://{api}") }
+    }
+}
+
+impl Sockets {
+    /// Binds the addresses of the settings. Raises the limit of descriptors, by which connections are limited.
+    pub fn bind(config: &Config) -> anyhow::Result<Self> {
+        let http = &config.http;
+        let wanted = Wanted {
+            connections: http.connections,
+            per_address: http.connections_per_address,
+            proxies: config.devices.trusted_proxies.clone(),
+        };
+        let limits::Both { public, admin } = wanted.within(limits::descriptors());
+        let public = Listener { name: "public", socket: bind("--listen", http.listen)?, limits: public };
+        let admin = match http.admin_listen {
+            None => None,
+            Some(address) => {
+                let socket = bind("--admin-listen", address)?;
+                Some(Listener { name: "admin", socket, limits: admin })
+            }
+        };
+        Ok(Self { public, admin })
+    }
+
+    /// The addresses with their ports.
+    pub fn addresses(&self) -> anyhow::Result<Addresses> {
+        let of = |listener: &Listener| listener.socket.local_addr().context("the address of a listener");
+        let public = of(&self.public)?;
+        Ok(Addresses { public, api: self.admin.as_ref().map_or(Ok(public), of)? })
+    }
+
+    /// Answers requests until `stop`, then finishes the running ones.
+    pub async fn serve(self, edge: Shared, stop: Stop) {
+        let surface = if self.admin.is_some() { Surface::Public } else { Surface::All };
+        let public = self.public.serve(router_of(surface, edge.clone()), stop.clone().requested());
+        let admin = self.admin.map(|admin| admin.serve(router_of(Surface::All, edge), stop.clone().requested()));
+        let too_long = async {
+            stop.requested().await;
+            tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
+        };
+        tokio::select! {
+            ((), _) = futures::future::join(public, join_all(admin)) => {}
+            () = too_long => {
+                tracing::warn!(seconds = SHUTDOWN_TIMEOUT.as_secs(), "requests were cut off: they took too long to end");
+            }
+        }
+    }
+}
+
+/// Binds an address, which `flag` sets. The error names the reason and what to do.
+pub fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    bound(address).map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => {
+            anyhow::anyhow!("{address} is in use by another program: name another one with {flag}")
+        }
+        ErrorKind::AddrNotAvailable => anyhow::anyhow!("{address} is not an address of this machine: see {flag}"),
+        ErrorKind::PermissionDenied => {
+            anyhow::anyhow!("{address} may not be used by this user: name a port above 1023 with {flag}")
+        }
+        _ => anyhow::Error::new(error).context(format!("{address} cannot be listened on")),
+    })
+}
+
+fn bound(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // As the default of tokio: a restart may take the port of connections that wait for their end.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// The limits of the listener for the metrics of a worker.
+pub fn of_metrics() -> Limits {
+    let wanted = Wanted { connections: 16, per_address: 16, proxies: Vec::new() };
+    wanted.within(limits::descriptors()).admin
+}

@@ -1,0 +1,121 @@
+//! One connection: HTTP/1.1 alone, until it ends, is closed for another, or the process stops.
+
+use super::body::{Answer, Received};
+use super::limits::{BUFFER_BYTES, HEAD_BYTES};
+use super::open::Slot;
+use super::table::Phase;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::{oneshot, watch};
+use tower::ServiceExt as _;
+
+/// A connection that was opened.
+pub struct Opened {
+    pub stream: TcpStream,
+    pub peer: SocketAddr,
+    pub slot: Arc<Slot>,
+    /// Completes when it is to be closed at once.
+    pub closed: oneshot::Receiver<()>,
+    /// True when it is to end after its request.
+    pub stopped: watch::Receiver<bool>,
+}
+
+impl Opened {
+    /// Answers its requests until it ends.
+    pub async fn serve(self, router: Router) {
+        let Self { stream, peer, slot, mut closed, mut stopped } = self;
+        let io = TokioIo::new(Watched { stream, slot: slot.clone() });
+        let service = service_fn(move |request| answer(router.clone(), slot.clone(), request, peer));
+        let mut connection = pin!(http().serve_connection(io, service));
+        tokio::select! {
+            // The sender is dropped, never used.
+            _ = &mut closed => return,
+            // An error is of the client: it is gone, or does not speak HTTP/1.1.
+            _ = connection.as_mut() => return,
+            _ = stopped.wait_for(|is_stopped| *is_stopped) => connection.as_mut().graceful_shutdown(),
+        }
+        tokio::select! {
+            _ = &mut closed => {}
+            _ = connection => {}
+        }
+    }
+}
+
+fn http() -> http1::Builder {
+    let mut http = http1::Builder::new();
+    // The times are those of the table: hyper's would end an idle connection as early as one that sends a head.
+    http.header_read_timeout(None).max_header_size(HEAD_BYTES).max_buf_size(BUFFER_BYTES);
+    http
+}
+
+async fn answer(
+    router: Router,
+    slot: Arc<Slot>,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+) -> Result<Response<Answer>, Infallible> {
+    let mut request = request.map(|body| Body::new(Received::new(body, slot.clone())));
+    request.extensions_mut().insert(ConnectInfo(peer));
+    Ok(router.oneshot(request).await?.map(|body| Answer::new(body, slot)))
+}
+
+/// A stream that shows the table when a head begins.
+struct Watched {
+    stream: TcpStream,
+    slot: Arc<Slot>,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        if buffer.filled().len() > before {
+            self.slot.pass(Phase::Idle, Phase::Head);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

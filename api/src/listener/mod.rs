@@ -1,0 +1,115 @@
+//! Listening for HTTP/1.1, so that nobody can take what others need: each connection has a time for what it does, all
+//! have a maximum number, their bodies a maximum size, and at a maximum the oldest connection without a request is
+//! closed for the next one.
+//!
+//! What is requested, and who may, is not decided here.
+
+mod body;
+mod connection;
+pub mod limits;
+mod open;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use limits::Limits;
+pub use table::Crowded;
+
+use axum::Router;
+use connection::Opened;
+use open::{Admission, Connections};
+use std::convert::Infallible;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+/// Time between two searches for connections that are late.
+const CHECKED_EVERY: Duration = Duration::from_secs(1);
+/// The pause after the system refused to accept a connection, for example because all descriptors are used.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Time between two warnings about that.
+const WARNED_EVERY: Duration = Duration::from_secs(60);
+
+/// A bound socket with the limits of its connections.
+pub struct Listener {
+    /// Its name in metrics and logs.
+    pub name: &'static str,
+    /// The socket.
+    pub socket: TcpListener,
+    /// The limits.
+    pub limits: Limits,
+}
+
+impl Listener {
+    /// Answers requests until `stop`, then finishes the running ones.
+    pub async fn serve(self, router: Router, stop: impl Future<Output = ()>) {
+        let (stopping, stopped) = watch::channel(false);
+        let connections = Arc::new(Connections::new(self.name, self.limits));
+        let door = Door { connections: connections.clone(), router, stopped, warned_at: None };
+        tokio::select! {
+            () = stop => {}
+            never = door.admit_all(self.socket) => match never {},
+            never = close_late(&connections) => match never {},
+        }
+        // Without a receiver no connection is open.
+        let _ = stopping.send(true);
+        tokio::select! {
+            () = connections.none_left() => {}
+            never = close_late(&connections) => match never {},
+        }
+    }
+}
+
+async fn close_late(connections: &Connections) -> Infallible {
+    let mut ticks = interval(CHECKED_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        connections.close_late();
+    }
+}
+
+/// Lets connections in.
+struct Door {
+    connections: Arc<Connections>,
+    router: Router,
+    stopped: watch::Receiver<bool>,
+    warned_at: Option<Instant>,
+}
+
+impl Door {
+    async fn admit_all(mut self, socket: TcpListener) -> Infallible {
+        loop {
+            match socket.accept().await {
+                Ok((stream, peer)) => self.admit(stream, peer).await,
+                // These concern the connection alone, which is gone.
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
+                Err(error) => self.recover(&error).await,
+            }
+        }
+    }
+
+    /// Opens a connection, which others may have to leave first.
+    async fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+        let (slot, closed) = match self.connections.admit(peer.ip()).await {
+            Admission::Open(slot, closed) => (slot, closed),
+            Admission::Refused => return,
+        };
+        let opened = Opened { stream, peer, slot, closed, stopped: self.stopped.clone() };
+        tokio::spawn(opened.serve(self.router.clone()));
+    }
+
+    /// Closes a connection and pauses: accepting fails again at once for as long as the cause lasts.
+    async fn recover(&mut self, error: &std::io::Error) {
+        self.connections.accept_failed();
+        if self.warned_at.is_none_or(|warned_at| warned_at.elapsed() >= WARNED_EVERY) {
+            self.warned_at = Some(Instant::now());
+            tracing::warn!(listener = self.connections.name(), %error, "connections cannot be accepted");
+        }
+        sleep(PAUSE).await;
+    }
+}

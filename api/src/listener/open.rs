@@ -1,0 +1,149 @@
+//! The open connections of a running listener: the [`Table`] behind a lock, its clock and its metrics.
+
+use super::limits::Limits;
+use super::table::{Admitted, Crowded, Id, Phase, Refused, Table};
+use crate::devices::limits::customer;
+use ipnet::IpNet;
+use metrics::{counter, gauge};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+
+/// The open connections.
+pub struct Connections {
+    name: &'static str,
+    proxies: Vec<IpNet>,
+    table: Mutex<Table>,
+    /// Notified when a connection was closed or may be closed for another.
+    freed: Notify,
+}
+
+/// Whether a connection is opened.
+pub enum Admission {
+    /// It is, until the receiver completes.
+    Open(Arc<Slot>, oneshot::Receiver<()>),
+    /// It is not.
+    Refused,
+}
+
+/// The place of an open connection. Dropping it frees it.
+pub struct Slot {
+    connections: Arc<Connections>,
+    id: Id,
+    /// The phase in the table, to avoid its lock.
+    phase: AtomicU8,
+}
+
+impl Connections {
+    pub fn new(name: &'static str, limits: Limits) -> Self {
+        let proxies = limits.proxies.clone();
+        Self { name, proxies, table: Mutex::new(Table::new(limits)), freed: Notify::new() }
+    }
+
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Opens a connection from an address. While all are needed it waits for the first that ends.
+    pub async fn admit(self: &Arc<Self>, peer: IpAddr) -> Admission {
+        let peer = peer.to_canonical();
+        let address = (!self.proxies.iter().any(|network| network.contains(&peer))).then(|| customer(peer));
+        loop {
+            // The lock is released before the wait.
+            let admitted = self.table().admit(address, Instant::now());
+            match admitted {
+                Ok(Admitted { id, closed, replaced }) => {
+                    if let Some(phase) = replaced {
+                        self.closed("room", phase);
+                    }
+                    let slot = Slot { connections: self.clone(), id, phase: AtomicU8::new(Phase::Head as u8) };
+                    return Admission::Open(Arc::new(slot), closed);
+                }
+                Err(Refused::Address) => {
+                    counter!("settle_connections_refused_total", "listener" => self.name).increment(1);
+                    return Admission::Refused;
+                }
+                Err(Refused::Full) => self.freed.notified().await,
+            }
+        }
+    }
+
+    /// Counts that the system refused to accept a connection, and closes one.
+    pub fn accept_failed(&self) {
+        counter!("settle_accept_failures_total", "listener" => self.name).increment(1);
+        let closed = self.table().make_room();
+        if let Some(phase) = closed {
+            self.closed("descriptors", phase);
+        }
+    }
+
+    /// Closes the connections that are late.
+    pub fn close_late(&self) {
+        let late = self.table().close_late(Instant::now());
+        late.into_iter().for_each(|phase| self.closed("time", phase));
+        self.show();
+    }
+
+    /// Completes when no connection is open.
+    pub async fn none_left(&self) {
+        while self.table().len() > 0 {
+            self.freed.notified().await;
+        }
+    }
+
+    fn closed(&self, why: &'static str, phase: Phase) {
+        let labels = [("listener", self.name), ("why", why), ("phase", phase.as_str())];
+        counter!("settle_connections_closed_total", &labels).increment(1);
+        self.freed.notify_one();
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "bounded numbers")]
+    fn show(&self) {
+        let (open, bytes) = {
+            let table = self.table();
+            (table.len(), table.bytes())
+        };
+        gauge!("settle_connections", "listener" => self.name).set(open as f64);
+        gauge!("settle_request_body_bytes", "listener" => self.name).set(bytes as f64);
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot {
+    /// Notes what the connection does from now on.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+        self.connections.table().enter(self.id, phase, Instant::now());
+        if phase == Phase::Idle {
+            self.connections.freed.notify_one();
+        }
+    }
+
+    /// Notes what the connection does from now on, if it was in another phase.
+    pub fn pass(&self, from: Phase, to: Phase) {
+        if self.phase.load(Ordering::Relaxed) == from as u8 {
+            self.enter(to);
+        }
+    }
+
+    /// Notes that the connection received bytes of a body.
+    pub fn receive(&self, bytes: usize) -> Result<(), Crowded> {
+        let received = self.connections.table().receive(self.id, bytes);
+        for _ in 0..received.unwrap_or(0) {
+            self.connections.closed("memory", Phase::Body);
+        }
+        received.map(drop)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.connections.table().close(self.id);
+        self.connections.freed.notify_one();
+    }
+}

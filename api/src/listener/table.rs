@@ -1,0 +1,209 @@
+//! The open connections of a listener, and which of them is closed for another. Pure: times are arguments, and closing
+//! is dropping the sender of a connection.
+
+use super::limits::{ANSWER_TIME, BODY_TIME, HEAD_TIME, IDLE_TIME, Limits};
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+/// What a connection does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// It is new, or sends the head of a request.
+    Head,
+    /// Its last request was answered, and no other one began.
+    Idle,
+    /// It sends the body of a request.
+    Body,
+    /// Its request is carried out and answered.
+    Answer,
+}
+
+impl Phase {
+    /// Its name in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Head => "head",
+            Self::Idle => "idle",
+            Self::Body => "body",
+            Self::Answer => "answer",
+        }
+    }
+
+    /// How long it may last.
+    const fn time(self) -> Duration {
+        match self {
+            Self::Head => HEAD_TIME,
+            Self::Idle => IDLE_TIME,
+            Self::Body => BODY_TIME,
+            Self::Answer => ANSWER_TIME,
+        }
+    }
+
+    /// Which connections are closed for others: first those without a request, then those that send a body, of which
+    /// nothing has been carried out; never one whose request is carried out.
+    const fn rank(self) -> Option<u8> {
+        match self {
+            Self::Head | Self::Idle => Some(0),
+            Self::Body => Some(1),
+            Self::Answer => None,
+        }
+    }
+}
+
+/// Identifies an open connection of a table.
+pub type Id = u64;
+
+/// A connection that may be opened, and the connection that was closed for it.
+#[derive(Debug)]
+pub struct Admitted {
+    /// Its id.
+    pub id: Id,
+    /// Completes when it is to be closed.
+    pub closed: oneshot::Receiver<()>,
+    /// The phase of the connection that was closed for it, if one was.
+    pub replaced: Option<Phase>,
+}
+
+/// Why a connection cannot be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// Each connection of its address is needed.
+    Address,
+    /// Each connection is needed: one of them ends soon.
+    Full,
+}
+
+/// The bytes of a body that cannot be read: those that are worked on fill the memory for bodies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the bodies of other requests fill the memory for bodies")]
+pub struct Crowded;
+
+#[derive(Debug)]
+struct Entry {
+    /// The address that it counts for; `None` for one without a limit.
+    address: Option<IpAddr>,
+    /// Number of connections of the address; 0 without a limit. All entries of an address share it.
+    of_address: Arc<AtomicUsize>,
+    phase: Phase,
+    since: Instant,
+    /// Number of bytes of the request's body so far.
+    bytes: usize,
+    /// Dropped to close it.
+    _close: oneshot::Sender<()>,
+}
+
+/// The open connections.
+#[derive(Debug)]
+pub struct Table {
+    limits: Limits,
+    open: HashMap<Id, Entry>,
+    of_address: HashMap<IpAddr, Arc<AtomicUsize>>,
+    last_id: Id,
+    bytes: usize,
+}
+
+impl Table {
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, open: HashMap::new(), of_address: HashMap::new(), last_id: 0, bytes: 0 }
+    }
+
+    /// The number of open connections.
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// The number of bytes of all bodies that are read or worked on.
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Opens a connection. At a limit, another one is closed for it, if one may be.
+    pub fn admit(&mut self, address: Option<IpAddr>, now: Instant) -> Result<Admitted, Refused> {
+        let mut replaced = None;
+        if let Some(address) = address
+            && self.of_address.get(&address).is_some_and(|count| count.load(Relaxed) >= self.limits.per_address)
+        {
+            let first = self.first_to_close(|_, entry| entry.address == Some(address));
+            replaced = self.close(first.ok_or(Refused::Address)?);
+        } else if self.open.len() >= self.limits.connections {
+            replaced = self.close(self.first_to_close(|_, _| true).ok_or(Refused::Full)?);
+        }
+        self.last_id += 1;
+        let (close, closed) = oneshot::channel();
+        let of_address = address.map_or_else(Arc::default, |address| {
+            let count = self.of_address.entry(address).or_default();
+            count.fetch_add(1, Relaxed);
+            count.clone()
+        });
+        let entry = Entry { address, of_address, phase: Phase::Head, since: now, bytes: 0, _close: close };
+        self.open.insert(self.last_id, entry);
+        Ok(Admitted { id: self.last_id, closed, replaced })
+    }
+
+    /// Closes the connection that is the first to close, if any may be closed.
+    pub fn make_room(&mut self) -> Option<Phase> {
+        let first = self.first_to_close(|_, _| true)?;
+        self.close(first)
+    }
+
+    /// Notes what a connection does from now on.
+    pub fn enter(&mut self, id: Id, phase: Phase, now: Instant) {
+        let Some(entry) = self.open.get_mut(&id) else { return };
+        (entry.phase, entry.since) = (phase, now);
+        if phase == Phase::Idle {
+            self.bytes -= std::mem::take(&mut entry.bytes);
+        }
+    }
+
+    /// Notes that a connection received bytes of a body. When all bodies have too many, the oldest other connections that
+    /// send one are closed; returns their number.
+    pub fn receive(&mut self, id: Id, bytes: usize) -> Result<usize, Crowded> {
+        let Some(entry) = self.open.get_mut(&id) else { return Err(Crowded) };
+        entry.bytes += bytes;
+        self.bytes += bytes;
+        let mut closed = 0;
+        while self.bytes > self.limits.body_bytes {
+            let is_held = |other: Id, entry: &Entry| other != id && entry.phase == Phase::Body && entry.bytes > 0;
+            let first = self.first_to_close(is_held).ok_or(Crowded)?;
+            self.close(first);
+            closed += 1;
+        }
+        Ok(closed)
+    }
+
+    /// Closes the connections whose phase lasts too long, and returns the phases.
+    pub fn close_late(&mut self, now: Instant) -> Vec<Phase> {
+        let is_late = |entry: &Entry| now.saturating_duration_since(entry.since) > entry.phase.time();
+        let late: Vec<Id> = self.open.iter().filter(|(_, entry)| is_late(entry)).map(|(id, _)| *id).collect();
+        late.into_iter().filter_map(|id| self.close(id)).collect()
+    }
+
+    /// Forgets a connection, and closes it if it is open. Returns its phase.
+    pub fn close(&mut self, id: Id) -> Option<Phase> {
+        let entry = self.open.remove(&id)?;
+        self.bytes -= entry.bytes;
+        if let Some(address) = entry.address
+            && entry.of_address.fetch_sub(1, Relaxed) == 1
+        {
+            self.of_address.remove(&address);
+        }
+        Some(entry.phase)
+    }
+
+    /// The connection to close first: of the address that has the most, the oldest one without a request, else the oldest
+    /// one that sends a body. So who opens few connections loses none to one who opens many.
+    fn first_to_close(&self, may_close: impl Fn(Id, &Entry) -> bool) -> Option<Id> {
+        let ranked = self.open.iter().filter(|(id, entry)| may_close(**id, entry)).filter_map(|(id, entry)| {
+            let rank = entry.phase.rank()?;
+            Some((Reverse(entry.of_address.load(Relaxed)), rank, entry.since, *id))
+        });
+        ranked.min().map(|(.., id)| id)
+    }
+}

@@ -1,0 +1,106 @@
+//! Many connections at once, each of which is opened again some time after settle has closed it.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use system_tests::wait;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+/// How long an attack lasts: longer than the times for a head and for a body.
+pub const LASTING: Duration = Duration::from_secs(35);
+/// Number of addresses of a crowd, and the last part of the first one.
+const ADDRESSES: usize = 8;
+const FIRST_ADDRESS: u8 = 2;
+/// Time between the first connections of a crowd: what is shown is what holding them does, also on a small machine.
+const BETWEEN: Duration = Duration::from_millis(3);
+/// The pause before a closed connection is opened again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What each connection of a crowd does.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// What it sends at once.
+    pub first: Vec<u8>,
+    /// What it sends after that every second, until settle closes it.
+    pub then: &'static [u8],
+}
+
+/// What a crowd did.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Number of opened connections.
+    pub opened: AtomicUsize,
+    /// Number of connections that settle closed.
+    pub closed: AtomicUsize,
+}
+
+/// Opens this number of connections to an address, and holds them until the attack ends.
+pub async fn hold(address: SocketAddr, count: usize, part: Part) -> Arc<Counts> {
+    rlimit::increase_nofile_limit(16_384).expect("descriptors for a crowd");
+    let crowd = Arc::new(Crowd { address, part, end: Instant::now() + LASTING, counts: Arc::default() });
+    let connections: JoinSet<()> = (0..count).map(|number| again_and_again(crowd.clone(), number)).collect();
+    connections.join_all().await;
+    println!("{count} connections: {:?}", crowd.counts);
+    crowd.counts.clone()
+}
+
+struct Crowd {
+    address: SocketAddr,
+    part: Part,
+    end: Instant,
+    counts: Arc<Counts>,
+}
+
+impl Crowd {
+    /// Connects from one of the addresses of the crowd; the store has another one.
+    async fn connect(&self, number: usize) -> io::Result<TcpStream> {
+        let own = Ipv4Addr::new(127, 0, 0, FIRST_ADDRESS + u8::try_from(number % ADDRESSES).unwrap_or(0));
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((own, 0).into())?;
+        socket.connect(self.address).await
+    }
+}
+
+async fn again_and_again(crowd: Arc<Crowd>, number: usize) {
+    wait::pass(BETWEEN * u32::try_from(number).unwrap_or(0)).await;
+    while Instant::now() < crowd.end {
+        let Ok(stream) = crowd.connect(number).await else {
+            wait::pass(PAUSE).await;
+            continue;
+        };
+        crowd.counts.opened.fetch_add(1, Ordering::Relaxed);
+        if timeout_at(crowd.end, until_closed(stream, &crowd.part)).await.is_ok() {
+            crowd.counts.closed.fetch_add(1, Ordering::Relaxed);
+            wait::pass(PAUSE).await;
+        }
+    }
+}
+
+/// Plays a part until settle closes the connection.
+async fn until_closed(stream: TcpStream, part: &Part) {
+    let (mut incoming, mut outgoing) = stream.into_split();
+    let send = async {
+        if outgoing.write_all(&part.first).await.is_err() {
+            return;
+        }
+        loop {
+            wait::pass(Duration::from_secs(1)).await;
+            if !part.then.is_empty() && outgoing.write_all(part.then).await.is_err() {
+                return;
+            }
+        }
+    };
+    let receive = async {
+        let mut bytes = [0; 1024];
+        while incoming.read(&mut bytes).await.is_ok_and(|count| count > 0) {}
+    };
+    tokio::select! {
+        () = send => {}
+        () = receive => {}
+    }
+}

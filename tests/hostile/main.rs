@@ -1,0 +1,11 @@
+//! What people who mean harm do to the addresses that settle listens on, at a size that takes minutes, while a store
+//! sends notifications: each is answered 200 within [`witness::MAX_MS`] and memory stays below [`witness::MAX_MIB`].
+//! settle may have 1,024 descriptors. `.ci/run` runs this by name on the release binary:
+//! `cargo test --release --workspace --test hostile -- --nocapture --test-threads=1`.
+
+mod connections;
+mod crowd;
+mod requests;
+mod scrapers;
+mod target;
+mod witness;

@@ -1,0 +1,86 @@
+//! Many who read the metrics of an installation that owes much.
+
+use super::crowd::LASTING;
+use super::target::Target;
+use super::witness::Witness;
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, SqliteConnection};
+use serde_json::json;
+use std::net::SocketAddr;
+use system_tests::http::send_raw;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+const SCRAPERS: usize = 200;
+const DESTINATIONS: usize = 20;
+const OWED: usize = 100_000;
+/// When they are due: in far future, in microseconds since 1970.
+const LATER: i64 = 4_102_444_800_000_000;
+
+/// Makes disabled destinations owe deliveries of a purchase that does not exist, past the program.
+fn owe(database: &str, destinations: &[String]) {
+    let mut connection = SqliteConnection::establish(database).expect("the database");
+    connection.batch_execute("PRAGMA synchronous = OFF; PRAGMA foreign_keys = OFF; BEGIN").expect("its settings");
+    for id in destinations {
+        let rows = format!(
+            "WITH RECURSIVE numbers (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < {OWED})
+             INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status,
+                 attempts, next_due_at, created_at)
+             SELECT '{id}-' || number, '{id}', '{id}-' || number, 0, 'purchase.updated', '{id}-' || number, 1,
+                 'pending', 0, {LATER}, {LATER} FROM numbers"
+        );
+        connection.batch_execute(&rows).expect("deliveries");
+    }
+    connection.batch_execute("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)").expect("a commit");
+    // What the disk has not written yet would hold the syncs of settle up.
+    std::fs::File::open(database).and_then(|file| file.sync_all()).expect("a sync");
+}
+
+fn forget(database: &str) {
+    let mut connection = SqliteConnection::establish(database).expect("the database");
+    let clean = format!("PRAGMA foreign_keys = OFF; DELETE FROM deliveries WHERE next_due_at = {LATER}");
+    connection.batch_execute(&clean).expect("no such deliveries");
+}
+
+/// Reads the metrics again and again. Returns the number of whole pages.
+async fn scrape(address: SocketAddr, end: Instant) -> usize {
+    let mut pages = 0;
+    while Instant::now() < end {
+        let answer = send_raw(reqwest::Method::GET, &format!("http://{address}/metrics"), &[], Vec::new()).await;
+        let is_whole = |text: &str| text.matches("settle_destination_owed{").count() > DESTINATIONS;
+        pages += usize::from(answer.is_ok_and(|answer| answer.body.as_str().is_some_and(is_whole)));
+    }
+    pages
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_scrapers_of_two_million_owed_hold_nothing_up() {
+    let mut target = Target::start().await;
+    let mut ids = Vec::new();
+    for number in 0..DESTINATIONS {
+        let body = json!({
+            "kind": "webhook", "name": format!("owed {number}"), "url": format!("http://127.0.0.1:9/{number}"),
+            "enabled": false,
+        });
+        let created =
+            target.world.api.post(&format!("/v1/apps/{}/destinations", target.world.app_id), &body).await.ok();
+        ids.push(created["id"].as_str().expect("an id").to_owned());
+    }
+    let database = target.world.installation.database().to_owned();
+    target.world.kill9();
+    let began = Instant::now();
+    owe(&database, &ids);
+    println!("{} deliveries are owed after {:.0?}", DESTINATIONS * OWED, began.elapsed());
+    target.world.restart().await;
+    target.restarted();
+    let (address, end) = (target.admin(), Instant::now() + LASTING);
+    let attack = (0..SCRAPERS).map(|_| scrape(address, end)).collect::<JoinSet<usize>>().join_all();
+    let (pages, witness) = Witness::watch(&target, attack).await;
+    let pages: usize = pages.into_iter().sum();
+    println!("{SCRAPERS} scrapers read {pages} whole pages");
+    assert!(pages >= SCRAPERS, "each read some: {pages}");
+    target.world.kill9();
+    forget(&database);
+    target.world.restart().await;
+    target.finish(&witness.receipts).await;
+}

@@ -1,0 +1,86 @@
+//! The installation that is attacked.
+
+use std::net::SocketAddr;
+use system_tests::sns::Sns;
+use system_tests::world::{Setting, World};
+
+/// The usual limit of descriptors.
+pub const DESCRIPTORS: u32 = 1024;
+
+/// A running installation: SQLite and one process.
+pub struct Target {
+    /// The installation.
+    pub world: World,
+    process: u32,
+}
+
+impl Target {
+    pub async fn start() -> Self {
+        let setting = Setting { window_seconds: 1, descriptors: Some(DESCRIPTORS), ..Setting::default() };
+        let mut world = World::start(setting).await;
+        let process = world.serve().id();
+        Self { world, process }
+    }
+
+    /// The processes were started again.
+    pub fn restarted(&mut self) {
+        self.process = self.world.serve().id();
+    }
+
+    pub fn sns(&self) -> &Sns {
+        &self.world.sns
+    }
+
+    pub fn notification_url(&self) -> &str {
+        &self.world.notification_url
+    }
+
+    /// The path of the notification URL.
+    pub fn ingress_path(&self) -> String {
+        self.notification_url().replace(&self.world.installation.public_url(), "")
+    }
+
+    /// The address for stores and devices.
+    pub fn public(&self) -> SocketAddr {
+        address(&self.world.installation.public_url())
+    }
+
+    /// The address of the API.
+    pub fn admin(&self) -> SocketAddr {
+        address(&self.world.installation.url())
+    }
+
+    /// What a store needs.
+    pub fn sender(&self) -> Sender {
+        Sender { url: self.notification_url().to_owned(), process: self.process }
+    }
+
+    /// Checks that these receipts were settled and delivered, and what must always hold.
+    pub async fn finish(mut self, receipts: &[String]) {
+        for receipt in receipts {
+            self.world.wait_acked(receipt, 1).await;
+        }
+        assert!(self.world.serve().exit_status().is_none(), "settle runs");
+        self.world.finish().await;
+    }
+}
+
+/// Where a store sends to.
+pub struct Sender {
+    /// The notification URL.
+    pub url: String,
+    process: u32,
+}
+
+impl Sender {
+    /// The resident memory of the process, in MiB.
+    pub fn resident_mib(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process)).expect("the process runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        line.trim().trim_end_matches(" kB").trim().parse::<f64>().expect("a number") / 1024.0
+    }
+}
+
+fn address(url: &str) -> SocketAddr {
+    url.trim_start_matches("http://").parse().expect("an address")
+}

@@ -1,0 +1,177 @@
+//! The listeners of a running settle: what is served where, and what a connection may do.
+
+use api::clock;
+use serde_json::json;
+use std::net::SocketAddr;
+use std::time::Duration;
+use system_tests::http::{Api, post_as_sns, send_raw};
+use system_tests::process::{Backend, Installation, Process};
+use system_tests::sns::{PACKAGE, Rtn, Sns, TOPIC};
+use system_tests::wait;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+/// A port of 127.0.0.1 (discard) on which no Temporal listens: the listeners do not need it.
+const NO_TEMPORAL: &str = "127.0.0.1:9";
+/// Longer than the time for a head, and shorter than that of an idle connection.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn start(variables: &[(&str, &str)]) -> (Installation, Process) {
+    let installation = Installation::new(Backend::Sqlite, NO_TEMPORAL, &Sns::new());
+    let mut process = installation.start(&["run"], variables);
+    process.wait_ready().await;
+    (installation, process)
+}
+
+/// Creates a platform, and returns its notification URL.
+async fn platform(api: &Api) -> String {
+    let app = api.post("/v1/apps", &json!({ "name": "tests" })).await.ok();
+    let body = json!({ "store": "amazon", "name": "fire", "package_name": PACKAGE, "topic_arn": TOPIC });
+    let path = format!("/v1/apps/{}/platforms", app["id"].as_str().expect("an id"));
+    api.post(&path, &body).await.ok()["notification_url"].as_str().expect("a URL").to_owned()
+}
+
+fn address(url: &str) -> SocketAddr {
+    url.trim_start_matches("http://").parse().expect("an address")
+}
+
+/// Sends bytes, and returns what is answered until settle closes the connection.
+async fn exchange(url: &str, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address(url)).await.expect("a connection");
+    stream.write_all(bytes).await.expect("settle receives");
+    let mut answer = Vec::new();
+    let read = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+    // A connection that is closed with unread bytes is reset: what came before counts.
+    drop(read.expect("settle closes the connection"));
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+async fn status(url: &str, token: &str) -> u16 {
+    let headers = [("authorization", format!("Bearer {token}"))];
+    send_raw(reqwest::Method::GET, url, &headers, Vec::new()).await.expect("an answer").status
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_reaches_stores_and_devices_and_nothing_else() {
+    let (installation, _process) = start(&[]).await;
+    let (public, admin, token) = (installation.public_url(), installation.url(), &installation.token);
+    for path in ["/livez", "/openapi/device.json"] {
+        assert_eq!(
+            (status(&format!("{public}{path}"), token).await, status(&format!("{admin}{path}"), token).await),
+            (200, 200)
+        );
+    }
+    for path in ["/readyz", "/metrics", "/openapi.json", "/v1/apps", "/v1/alarms", "/api/v1/events/schema/"] {
+        assert_eq!(status(&format!("{public}{path}"), token).await, 404, "{path} for everybody");
+        assert_eq!(status(&format!("{admin}{path}"), token).await, 200, "{path} at the API");
+    }
+    assert_eq!(status(&format!("{public}/v1/device/entitlements"), "pk_none").await, 401);
+    let url = platform(&installation.api()).await;
+    assert!(url.starts_with(&public), "{url}");
+    let message = Sns::new().notification(&Rtn::new("SUBSCRIPTION_PURCHASED", "r1"));
+    assert_eq!(post_as_sns(&url, &message.body).await.expect("an answer").status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_serves_everything_by_a_setting() {
+    let installation = Installation::new(Backend::Sqlite, NO_TEMPORAL, &Sns::new()).with_one_address();
+    let mut process = installation.start(&["run"], &[]);
+    process.wait_ready().await;
+    let url = installation.url();
+    assert_eq!(url, installation.public_url());
+    for path in ["/livez", "/readyz", "/metrics", "/v1/apps"] {
+        assert_eq!(status(&format!("{url}{path}"), &installation.token).await, 200, "{path}");
+    }
+    assert!(process.log().contains(&format!("settle accepts notifications at {url}; ")), "{}", process.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_ingress_key_is_refused_before_its_body() {
+    let (installation, _process) = start(&[]).await;
+    let known = platform(&installation.api()).await.replace(&installation.public_url(), "");
+    let head = |path: &str| format!("POST {path} HTTP/1.1\r\nhost: settle\r\ncontent-length: 100000\r\n\r\n");
+    let answer = exchange(&installation.public_url(), head("/v1/stores/amazon/unknown").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 404") && answer.contains("unknown ingress key"), "{answer}");
+    let no_store = exchange(&installation.public_url(), head("/v1/stores/nobody/unknown").as_bytes()).await;
+    assert!(no_store.starts_with("HTTP/1.1 404"), "{no_store}");
+    let mut stream = TcpStream::connect(address(&installation.public_url())).await.expect("a connection");
+    stream.write_all(head(&known).as_bytes()).await.expect("settle receives");
+    let early = timeout(Duration::from_millis(500), stream.read_u8()).await;
+    assert!(early.is_err(), "the body of a known key is awaited");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_has_sixteen_kibibytes_and_ten_seconds() {
+    let (installation, _process) = start(&[]).await;
+    let url = installation.public_url();
+    let head =
+        |bytes: usize| format!("GET /livez HTTP/1.1\r\nconnection: close\r\nx-long: {}\r\n\r\n", "a".repeat(bytes));
+    assert!(exchange(&url, head(15 * 1024).as_bytes()).await.starts_with("HTTP/1.1 200"));
+    assert!(exchange(&url, head(17 * 1024).as_bytes()).await.starts_with("HTTP/1.1 431"));
+    let began = Instant::now();
+    assert_eq!(exchange(&url, b"GET /livez HTTP/1.1\r\nhost: set").await, "");
+    assert_eq!(exchange(&url, b"").await, "", "nothing at all");
+    let took = began.elapsed();
+    assert!((Duration::from_secs(19)..Duration::from_secs(28)).contains(&took), "{took:?} for two");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_other_versions_of_http_are_refused() {
+    let (installation, _process) = start(&[]).await;
+    for url in [installation.public_url(), installation.url()] {
+        let answer = exchange(&url, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer:?}");
+        let upgrade = b"GET /livez HTTP/1.1\r\nhost: a\r\nconnection: upgrade, http2-settings\r\nupgrade: h2c\r\n\
+                        http2-settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n";
+        let mut stream = TcpStream::connect(address(&url)).await.expect("a connection");
+        stream.write_all(upgrade).await.expect("settle receives");
+        let mut first = [0; 12];
+        stream.read_exact(&mut first).await.expect("an answer");
+        assert_eq!(&first, b"HTTP/1.1 200");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_connections_than_allowed_close_the_oldest_idle_one() {
+    let (installation, _process) = start(&[("SETTLE_CONNECTIONS", "16")]).await;
+    let url = installation.public_url();
+    let mut all = Vec::new();
+    for _ in 0..9 {
+        let mut stream = TcpStream::connect(address(&url)).await.expect("a connection");
+        stream.write_all(b"GET /livez HTTP/1.1\r\nhost: settle\r\n\r\n").await.expect("settle receives");
+        let mut first = [0; 12];
+        stream.read_exact(&mut first).await.expect("an answer");
+        assert_eq!(&first, b"HTTP/1.1 200");
+        all.push(stream);
+    }
+    // An address may have half of the sixteen: the ninth closed the first.
+    let mut rest = Vec::new();
+    timeout(PATIENCE, all[0].read_to_end(&mut rest)).await.expect("the first one is closed").expect("its end");
+    let mut open = all.pop().expect("the last one");
+    open.write_all(b"GET /livez HTTP/1.1\r\nhost: settle\r\nconnection: close\r\n\r\n").await.expect("settle receives");
+    let mut answers = String::new();
+    open.read_to_string(&mut answers).await.expect("an answer");
+    assert!(answers.contains("HTTP/1.1 200"), "{answers}");
+    let shown = "settle_connections_closed_total{listener=\"public\",why=\"room\",phase=\"idle\"} 1";
+    let metrics = installation.api().get("/metrics").await.body;
+    assert!(metrics.as_str().is_some_and(|text| text.contains(shown)), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_writes_nothing() {
+    let (installation, process) = start(&[]).await;
+    let log = format!("{}-wal", installation.database());
+    let size = || std::fs::read(&log).expect("the write-ahead log");
+    let api = installation.api();
+    // What the start writes is written at some time.
+    let began = clock::now();
+    wait::until(PATIENCE, "thirty probes that write nothing", async || {
+        let before = size();
+        for _ in 0..30 {
+            assert_eq!(api.get("/readyz").await.status, 200);
+        }
+        if size() == before { Ok(()) } else { Err(format!("written since {began}: {}", process.log())) }
+    })
+    .await;
+}

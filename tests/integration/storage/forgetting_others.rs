@@ -1,0 +1,289 @@
+//! What forgetting a customer means to others: receivers that learn of it, other apps and customers, which it leaves
+//! alone, and whoever names or moves the customer at the same moment.
+
+use super::forgetting::{OWN_ID, STORE_ID, by, by_own_id, finish, left, renew, webhook};
+use super::people::{log_in, place};
+use super::sending::{RETRY, claim, must_send};
+use super::world::{Raw, Report, World, new_platform, reported, story};
+use domain::user::{TRANSFERRED_FROM, USER_FORGOTTEN};
+use domain::{CollapseKey, Environment, NotificationKind, TransitionKind, UserId};
+use serde_json::Value;
+use storage::{
+    Author, CustomerKey, CustomerMove, CustomerName, DestinationPatch, Filter, ForgettingStage, Owner, Page,
+};
+
+fn author(reason: &str) -> Author {
+    Author { by: OWN_ID.to_owned(), reason: reason.to_owned() }
+}
+
+/// The destinations that are owed a `user.forgotten`, each with the user that it names.
+fn informed(world: &World) -> Vec<(String, String)> {
+    let rows = world.raw().texts(&format!(
+        "SELECT d.destination_id || ' ' || e.body AS value FROM deliveries d JOIN events e ON e.id = d.event_id
+         WHERE e.event_type = '{USER_FORGOTTEN}' ORDER BY d.seq"
+    ));
+    let read = |row: &String| {
+        let (destination, body) = row.split_once(' ').unwrap();
+        let body: Value = serde_json::from_str(body).unwrap();
+        (destination.to_owned(), body["user_id"].as_str().unwrap().to_owned())
+    };
+    rows.iter().map(read).collect()
+}
+
+async fn name(world: &World, app_user_id: &str, external_id: &str) -> UserId {
+    let owner = Owner::AppUser(app_user_id.to_owned());
+    world.store.name_customer(world.app.id, owner, external_id).await.unwrap().user_id
+}
+
+story! {
+    async fn a_webhook_for_one_environment_is_informed_too(world: World) {
+        let (all, production) = (webhook(&world).await, webhook_named(&world, "production").await);
+        let only = Filter { environments: vec![Environment::Production], ..Filter::default() };
+        let patch = DestinationPatch { filter: Some(only.into()), ..DestinationPatch::default() };
+        world.store.update_destination(production, patch).await.unwrap();
+        let elsewhere = webhook_named(&world, "another platform").await;
+        let other = world.store.new_platform(new_platform(&world.app, "other")).await.unwrap();
+        let only = Filter { platforms: vec![other.id], ..Filter::default() };
+        let patch = DestinationPatch { filter: Some(only.into()), ..DestinationPatch::default() };
+        world.store.update_destination(elsewhere, patch).await.unwrap();
+        let mut keys = [renew(&world, "r1", 1).await, renew(&world, "r2", 2).await];
+        keys.sort_unstable();
+        world.raw().run(&format!("UPDATE purchases SET environment = 'sandbox' WHERE collapse_key = '{}'", keys[0]));
+        let begun = world.store.forget_customer(by(&world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
+        finish(&world, &begun).await;
+        let user = UserId::anonymous(world.app.id, "amazon", STORE_ID).to_string();
+        let informed = informed(&world);
+        let about = |to: domain::DestinationId| informed.iter().filter(|one| **one == (to.to_string(), user.clone())).count();
+        assert_eq!((about(all), about(production), about(elsewhere)), (2, 1, 1), "{informed:?}");
+        assert_eq!(informed.len(), 4);
+        world.raw().run(&format!("UPDATE purchases SET environment = 'production' WHERE collapse_key = '{}'", keys[0]));
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+async fn webhook_named(world: &World, name: &str) -> domain::DestinationId {
+    let hook = world.destination(name).await;
+    let events = Some(vec!["*".to_owned(), USER_FORGOTTEN.to_owned()]);
+    world.store.update_destination(hook.id, DestinationPatch { events, ..DestinationPatch::default() }).await.unwrap();
+    hook.id
+}
+
+story! {
+    async fn a_customer_without_purchases_is_announced_too(world: World) {
+        let hook = webhook(&world).await;
+        let here = place(&world, 1);
+        let anna = log_in(&world.store, here, OWN_ID).await.user_id;
+        let begun = world.store.forget_customer(by_own_id(&world)).await.unwrap();
+        finish(&world, &begun).await;
+        assert_eq!(informed(&world), [(hook.to_string(), anna.to_string())]);
+        let lane = world.raw().texts("SELECT collapse_key AS value FROM deliveries").remove(0);
+        let lane: CollapseKey = lane.parse().unwrap();
+        let sent = must_send(&world.store, claim(lane, hook, "a")).await;
+        assert!(sent.body.contains(USER_FORGOTTEN) && sent.body.contains(&anna.to_string()), "{}", sent.body);
+        world.finish(&sent, storage::Verdict::Delivered).await;
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn users_who_became_the_customer_are_announced_too(world: World) {
+        let hook = webhook(&world).await;
+        world.happen_to("second id", "r2", &[TransitionKind::Purchased]).await;
+        renew(&world, "r1", 1).await;
+        let anna = name(&world, STORE_ID, OWN_ID).await;
+        name(&world, "second id", OWN_ID).await;
+        world.happen_to("second id", "r2", &[TransitionKind::Renewed]).await;
+        world.store.forget_customer(by_own_id(&world)).await.unwrap();
+        let mut about: Vec<_> = informed(&world).into_iter().filter(|(to, _)| *to == hook.to_string()).collect();
+        about.sort();
+        let guest = UserId::anonymous(world.app.id, "amazon", "second id");
+        let mut wanted = vec![(hook.to_string(), anna.to_string()), (hook.to_string(), guest.to_string())];
+        wanted.sort();
+        assert_eq!(about, wanted);
+    }
+}
+
+story! {
+    async fn a_former_owner_of_a_store_customer_is_left_alone(world: World) {
+        let key = world.entitling("shared", "r1").await;
+        let otto = name(&world, "shared", "otto").await;
+        world.entitling("otto's own", "r2").await;
+        name(&world, "otto's own", "otto").await;
+        world.happen_to("otto's own", "r2", &[TransitionKind::Renewed]).await;
+        let there = place(&world, 2);
+        assert_eq!(log_in(&world.store, there, "otto").await.user_id, otto);
+        let here = place(&world, 1);
+        world.claim_verified(here, "r1", "shared");
+        let anna = log_in(&world.store, here, OWN_ID).await.user_id;
+        assert_eq!((world.owner_of(key).await, otto), (anna, UserId::anonymous(world.app.id, "amazon", "shared")));
+        let revision = world.raw().number(&format!("SELECT revision AS value FROM users WHERE id = '{otto}'"));
+        let events = format!("SELECT COUNT(*) AS value FROM events WHERE user_id = '{otto}'");
+        let events_before = world.raw().number(&events);
+        let begun = world.store.forget_customer(by_own_id(&world)).await.unwrap();
+        finish(&world, &begun).await;
+        assert_eq!(world.raw().number(&format!("SELECT revision AS value FROM users WHERE id = '{otto}'")), revision);
+        assert_eq!(world.raw().number(&events), events_before, "his events stay his");
+        let devices = world.raw().texts(&format!("SELECT user_id AS value FROM devices WHERE id = '{}'", there.device));
+        assert_eq!(devices, [otto.to_string()], "and his devices");
+        assert_eq!(left(&world, &[OWN_ID]), [""; 0]);
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn a_body_in_a_lane_of_another_customer_is_rendered_anew(world: World) {
+        let to = world.destination("hook").await.id;
+        let key = world.entitling("shared", "r1").await;
+        name(&world, "shared", OWN_ID).await;
+        world.drain((key, to)).await;
+        let here = place(&world, 1);
+        world.claim_verified(here, "r1", "shared");
+        log_in(&world.store, here, "otto").await;
+        let frozen = must_send(&world.store, claim(key, to, "frozen")).await;
+        assert!(frozen.body.contains(TRANSFERRED_FROM) && frozen.body.contains(OWN_ID), "{}", frozen.body);
+        world.finish(&frozen, RETRY).await;
+        let begun = world.store.forget_customer(by_own_id(&world)).await.unwrap();
+        finish(&world, &begun).await;
+        assert_eq!(left(&world, &[OWN_ID]), [""; 0]);
+        assert!(left(&world, &["otto"]).len() > 1);
+    }
+}
+
+story! {
+    async fn tombstones_do_not_leave_in_transfers(world: World) {
+        let key = world.entitling(STORE_ID, "r1").await;
+        let begun = world.store.forget_customer(by(&world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
+        finish(&world, &begun).await;
+        let customer = CustomerKey::Owner(Owner::Receipt("r1".to_owned()));
+        let wanted = CustomerMove { app: world.app.id, customer, to: "otto".to_owned(), author: author("ticket 1") };
+        world.store.move_customer(wanted).await.unwrap();
+        let moved = format!("SELECT body AS value FROM events WHERE event_type = '{TRANSFERRED_FROM}'");
+        let moved = world.raw().texts(&moved);
+        assert_eq!(moved.len(), 1);
+        assert!(!moved[0].contains("forgotten-"), "{}", moved[0]);
+        assert_eq!(world.owner_of(key).await.to_string(), world.raw().texts("SELECT id AS value FROM users WHERE external_id = 'otto'")[0]);
+    }
+}
+
+story! {
+    async fn texts_of_people_that_name_the_customer_are_dropped(world: World) {
+        let key = world.entitling(STORE_ID, "r1").await;
+        let other = world.entitling("another", "r2").await;
+        name(&world, STORE_ID, OWN_ID).await;
+        let customer = CustomerKey::Owner(Owner::AppUser("another".to_owned()));
+        let wanted = CustomerMove { app: world.app.id, customer, to: OWN_ID.to_owned(), author: author("of anna") };
+        world.store.move_customer(wanted).await.unwrap();
+        let until = world.store.now().await.unwrap().plus_millis(3_600_000);
+        world.store.hold(key, until, OWN_ID, &format!("{STORE_ID} is odd")).await.unwrap();
+        world.store.hold(other, until, "support", "ticket 3").await.unwrap();
+        let begun = world.store.forget_customer(by_own_id(&world)).await.unwrap();
+        finish(&world, &begun).await;
+        assert_eq!(left(&world, &[OWN_ID, STORE_ID]), [""; 0]);
+        assert!(left(&world, &["ticket 3"]).len() == 1 && left(&world, &["of anna"]).len() == 1);
+    }
+}
+
+story! {
+    async fn other_apps_and_longer_names_are_left_alone(world: World) {
+        let store_id = "42";
+        let app = world.store.new_app("Other").await.unwrap();
+        let elsewhere = world.store.new_platform(new_platform(&app, "elsewhere")).await.unwrap().id;
+        let notification = |platform, message, receipt, customer| {
+            let report = Report { kind: NotificationKind::Renewed, customer: Some(customer), related: None };
+            reported(platform, (message, receipt), 1000, report)
+        };
+        world.accept(notification(elsewhere, "m1", "r1", store_id)).await;
+        world.accept(notification(world.platform.id, "m2", "r2", store_id)).await;
+        world.accept(notification(world.platform.id, "m3", "r3", "u-42")).await;
+        name(&world, store_id, "anna").await;
+        name(&world, "u-42", "anna").await;
+        let here = world.platform.id;
+        for (platform, detail) in [
+            (Some(here), "customer 42 is odd"),
+            (Some(here), "after 1423 failures"),
+            (Some(elsewhere), "customer 42 is odd"),
+            (None, "anna is odd"),
+            (None, "annabel is odd"),
+        ] {
+            world.store.alarm(platform, "odd", detail).await.unwrap();
+        }
+        let begun = world.store.forget_customer(by(&world, CustomerName::ExternalId("anna".to_owned()))).await.unwrap();
+        let open = "SELECT receipt_id || ' ' || CASE WHEN app_user_id LIKE 'forgotten-%' AND body NOT LIKE '%42\"%'
+            THEN 'forgotten' ELSE app_user_id END AS value FROM notifications ORDER BY receipt_id";
+        assert_eq!(world.raw().texts(open), ["r1 42", "r2 forgotten", "r3 forgotten"]);
+        finish(&world, &begun).await;
+        let alarms = world.store.alarms(Page::default()).await.unwrap().items;
+        let mut alarms: Vec<_> = alarms.iter().map(|alarm| (alarm.platform_id, alarm.detail.as_str())).collect();
+        alarms.sort();
+        let removed = "the text was removed: it named a customer who is forgotten";
+        let mut wanted = [
+            (Some(here), removed),
+            (Some(here), "after 1423 failures"),
+            (Some(elsewhere), "customer 42 is odd"),
+            (None, removed),
+            (None, "annabel is odd"),
+        ];
+        wanted.sort();
+        assert_eq!(alarms, wanted);
+    }
+}
+
+/// Begins a transaction that holds the lock of a user, and returns its connection; on PostgreSQL only.
+fn lock_user(world: &World, user: UserId) -> Option<Raw> {
+    let mut raw = world.raw();
+    if !world.is_postgres() {
+        return None;
+    }
+    raw.run(&format!("BEGIN; SELECT 1 FROM users WHERE id = '{user}' FOR UPDATE"));
+    Some(raw)
+}
+
+/// A request by this name waits for the lock of one of both users, while a login makes the guest the customer. Then it forgets
+/// all that the customer is by then; on PostgreSQL only.
+async fn merge_meanwhile(world: &World, by_name: CustomerName, is_guest_locked: bool) {
+    renew(world, "r1", 1).await;
+    let anna = name(world, STORE_ID, OWN_ID).await;
+    world.happen_to("the guest", "r2", &[TransitionKind::Purchased]).await;
+    let guest = UserId::anonymous(world.app.id, "amazon", "the guest");
+    let Some(mut raw) = lock_user(world, if is_guest_locked { guest } else { anna }) else { return };
+    let (store, forget) = (world.second_process().await, by(world, by_name));
+    let forgetting = tokio::spawn(async move { store.forget_customer(forget).await });
+    world.wait_for_locks(1).await;
+    raw.run(&format!(
+        "UPDATE store_users SET user_id = '{anna}' WHERE user_id = '{guest}';
+         UPDATE purchases SET user_id = '{anna}' WHERE user_id = '{guest}'; COMMIT"
+    ));
+    let begun = forgetting.await.unwrap().unwrap();
+    assert_eq!((begun.counts["store_users"], begun.counts["purchases"]), (2, 2));
+    finish(world, &begun).await;
+    assert_eq!(left(world, &[STORE_ID, OWN_ID, "the guest"]), [""; 0]);
+    assert_eq!(world.broken(1000).await, []);
+}
+
+story! {
+    async fn a_merge_into_the_customer_at_the_same_moment_is_seen(world: World) {
+        merge_meanwhile(&world, CustomerName::ExternalId(OWN_ID.to_owned()), false).await;
+    }
+}
+
+story! {
+    async fn a_merge_of_the_customer_at_the_same_moment_is_seen(world: World) {
+        merge_meanwhile(&world, CustomerName::AppUser("the guest".to_owned()), true).await;
+    }
+}
+
+story! {
+    async fn what_waits_to_be_sent_comes_first(world: World) {
+        renew(&world, "r1", 1).await;
+        webhook(&world).await;
+        let begun = world.store.forget_customer(by(&world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
+        let mut seen = vec![begun.stage];
+        while world.store.continue_forgetting(1000).await.unwrap() {
+            seen.push(world.store.forgetting(world.app.id, begun.id).await.unwrap().stage);
+        }
+        assert!(seen.is_sorted() && seen.last() == Some(&ForgettingStage::Done), "{seen:?}");
+        let sent = seen.iter().position(|stage| *stage == ForgettingStage::DeviceEvents);
+        let rest = seen.iter().position(|stage| *stage == ForgettingStage::Notifications);
+        assert!(sent < rest, "what waits to be sent comes first");
+    }
+}
