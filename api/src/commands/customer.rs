@@ -325,6 +325,10 @@ fn shown_state(client: &Client, state: &Value) -> ExitCode {
         table::list(&items, &ENTITLEMENTS, "No active entitlements.");
     }
     table::line("");
-    table::list(&json!({ "items": state["purchases"] }), &PURCHASES, "No purchases.");
+    table::list(
+        &json!({ "items": state["purchases"] }),
+        &PURCHASES,
+        "No purchases in this environment; `--environment sandbox` shows test purchases.",
+    );
     ExitCode::SUCCESS
 }

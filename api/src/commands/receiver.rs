@@ -76,6 +76,10 @@ fn received(style: Style, id: &str, event: &Value) -> String {
     if style == Style::Json {
         return json!({"webhook_id": id, "verified": true, "event": event}).to_string();
     }
+    // A batch of events of devices: a line for each.
+    if let Some(events) = event.as_array() {
+        return events.iter().map(|event| received(style, id, event)).collect::<Vec<_>>().join("\n");
+    }
     let at = |path: &str| Some(table::field(event, path)).filter(|text| !text.is_empty());
     // `purchase.updated` has `attributes` and `data`; all other events are flat. A test has a `type` and a message.
     let revision = at("attributes.revision").map(|revision| format!("revision {revision}"));

@@ -191,7 +191,7 @@ story! {
 }
 
 story! {
-    async fn what_moved_to_another_customer_gives_nothing_where_the_former_is(world: World) {
+    async fn what_moved_gives_nothing_where_the_former_customer_is(world: World) {
         let key = world.entitling("shared", "r1").await;
         let (here, there) = (place(&world, 1), place(&world, 2));
         let names = async |place: DevicePlace| {
@@ -283,7 +283,7 @@ story! {
 /// Checks at every moment until the logins have finished: the purchases of one customer of the store have one owner, and by
 /// the newest event of each user one of them has the entitlement, as soon as it moved for the first time.
 async fn watch(world: &World, are_finished: &Cell<bool>) -> u32 {
-    let mut looks = 0;
+    let mut checks = 0;
     while !are_finished.get() {
         let owners = world.raw().number("SELECT COUNT(DISTINCT user_id) AS value FROM purchases");
         let mut held = BTreeMap::new();
@@ -292,10 +292,10 @@ async fn watch(world: &World, are_finished: &Cell<bool>) -> u32 {
         }
         assert_eq!(owners, 1, "the purchases of one customer of the store");
         assert!(held.is_empty() || held.values().sum::<usize>() == 1, "{held:?}");
-        looks += 1;
+        checks += 1;
         tokio::task::yield_now().await;
     }
-    looks
+    checks
 }
 
 story! {
@@ -324,7 +324,7 @@ story! {
             }
             are_finished.set(true);
         };
-        let ((), looks) = tokio::join!(logins, watch(&world, &are_finished));
-        assert!(looks > 12, "it was looked at {looks} times");
+        let ((), checks) = tokio::join!(logins, watch(&world, &are_finished));
+        assert!(checks > 12, "it was checked {checks} times");
     }
 }
