@@ -25,6 +25,8 @@ const KEY: &str = "7d1e90c4b5f2a8e36c0d51c9";
 const SECRET_KEY: &str = "c0ffee5eb7a94d21f36a8b9e";
 /// The span whose busiest instance is printed.
 const SPAN: Duration = Duration::from_secs(10);
+/// The span in which the rate must be used whatever else the machine does.
+const BEST: Duration = Duration::from_secs(4);
 /// Time limit on any machine.
 const ENOUGH: Duration = Duration::from_secs(300);
 
@@ -92,16 +94,20 @@ async fn the_rate_holds_over_two_workers() {
 }
 
 /// Checks that requests at these times used the rate while the first [`OWED`] were sent, as far as the machine can; later
-/// ones arrive as fast as purchases are settled.
+/// ones arrive as fast as purchases are settled. Slots that pass while the machine does other work are not made up for:
+/// so the best [`BEST`] must use the rate, and all of them three quarters of it, which two workers that waste each
+/// other's slots cannot.
 fn check_used(times: &[Instant], control: f64) {
     let (most, at_once) = (busiest(times, SPAN), busiest(times, Duration::from_secs(1)));
+    let best = busiest(&times[..OWED], BEST) as f64 / BEST.as_secs_f64();
     let per_second = pace::per_second(&times[..OWED]);
     println!(
-        "{} requests at {RATE}/s: {per_second:.1}/s while much is owed, at most {most} in {SPAN:?}, {at_once} in a second",
+        "{} requests at {RATE}/s: {per_second:.1}/s while much is owed, at best {best:.1}/s, at most {most} in {SPAN:?}, {at_once} in a second",
         times.len()
     );
     let possible = (control / 2.0).min(RATE as f64);
-    assert!(per_second >= possible * 0.9, "{per_second:.1}/s, and {control:.1}/s without a rate");
+    assert!(best >= possible * 0.9, "{best:.1}/s at best, and {control:.1}/s without a rate");
+    assert!(per_second >= possible * 0.75, "{per_second:.1}/s, and {control:.1}/s without a rate");
 }
 
 #[tokio::test(flavor = "multi_thread")]
