@@ -97,6 +97,28 @@ fn external_id(body: &Value) -> Option<&str> {
     ids.iter().find(|id| id["key"] == "external_id")?["value"].as_str()
 }
 
+/// Checks that the explanation of each event of the transfer, and of its undo, says whom it moved and why.
+async fn check_explained(world: &World, transfer: &str) {
+    let mut sentences = Vec::new();
+    for event in world.api.all(&format!("/v1/events?type={TRANSFERRED_TO}")).await {
+        let id = event["id"].as_str().expect("an id");
+        let explained = world.api.get(&format!("/v1/explain/events/{id}")).await.ok();
+        let nodes = explained["then"].as_array().expect("nodes").clone();
+        let node = nodes.iter().find(|node| node["what"] == "transfer").expect("a transfer");
+        assert!(nodes.iter().all(|node| node["what"] != "notifications"), "{explained}");
+        sentences.push(node["summary"].as_str().expect("a sentence").to_owned());
+    }
+    sentences.sort_by_key(|sentence| sentence.contains("by mistake"));
+    let [login, undo] = &sentences[..] else { panic!("{sentences:?}") };
+    assert!(
+        login.starts_with(&format!("transfer {transfer} moved it from anna to otto, because the customer logged in"))
+            && login.contains("taken back since by transfer"),
+        "{login}"
+    );
+    let of_undo = format!("moved it from otto to anna, because transfer {transfer} was taken back, by ");
+    assert!(undo.contains(&of_undo) && undo.ends_with(": by mistake"), "{undo}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purchase_moves_to_the_customer_who_logs_in() {
     let (mut world, devices) = world().await;
@@ -128,5 +150,6 @@ async fn a_purchase_moves_to_the_customer_who_logs_in() {
     wait_data(&world, &buyer, (device, Some("anna"))).await;
     let back: Vec<Value> = user_events(&world, &buyer)[3..].iter().map(|body| body["user_id"].clone()).collect();
     assert_eq!(back, [otto["user_id"].clone(), anna["user_id"].clone()]);
+    check_explained(&world, transfer).await;
     world.finish().await;
 }

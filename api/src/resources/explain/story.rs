@@ -40,6 +40,9 @@ pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> Node {
 /// The tree of an event.
 pub fn event(of: &EventExplanation) -> Node {
     let node = event_with_deliveries(&of.event, &of.addressees, of.now);
+    if of.event.transfer.is_some() {
+        return node;
+    }
     let causes = Node::new("notifications", sentences::caused_by(&of.notifications))
         .then(of.notifications.iter().map(notification));
     Node { then: std::iter::once(causes).chain(node.then).collect(), ..node }
@@ -112,7 +115,11 @@ fn notification(one: &ReceivedNotification) -> Node {
 fn event_with_deliveries(announced: &AnnouncedEvent, addressees: &[Addressee], now: Timestamp) -> Node {
     let changes =
         announced.changes.as_ref().map(|all| Node::new("changes", sentences::changes(all)).fact("changes", all));
-    let mut node = Node::new("event", sentences::event(&announced.event)).of(&announced.event).then(changes);
+    let transfer = announced.transfer.as_ref().map(|of| {
+        Node::new("transfer", sentences::transfer(of)).fact("transfer_id", of.id).fact("moved_at", of.created_at)
+    });
+    let mut node =
+        Node::new("event", sentences::event(&announced.event)).of(&announced.event).then(changes).then(transfer);
     let without_deliveries = node.then.len();
     for addressee in addressees {
         let mine = |sending: &&Sending| sending.delivery.destination_id == addressee.destination.id;

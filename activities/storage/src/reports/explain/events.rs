@@ -6,14 +6,16 @@ use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Field, Statement, row, sql};
 use crate::events::status::DeliveryStatus;
+use crate::people::transfers::{self, Transfer};
 use crate::redelivery::page;
 use crate::redelivery::verdict::Skipped;
 use crate::reports::deliveries::{self, AttemptView, DELIVERIES_WHERE, DeliveryView};
 use diesel::deserialize;
 use diesel::row::NamedRow;
 use domain::event::{Change, PURCHASE_UPDATED, changes};
-use domain::{AppId, CollapseKey, DeliveryId, Environment, EventId, PlatformId, Timestamp, UserId};
-use serde::Serialize;
+use domain::user::TRANSFERS;
+use domain::{AppId, CollapseKey, DeliveryId, Environment, EventId, PlatformId, Timestamp, TransferId, UserId};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// Maximum number of attempts of a delivery that are shown: the newest ones.
@@ -27,6 +29,8 @@ pub struct AnnouncedEvent {
     /// How a `purchase.updated` differs from the one before it. `None` for the first one, if either body was removed,
     /// and for all other events.
     pub changes: Option<Vec<Change>>,
+    /// The transfer that it announces, if its body is still stored.
+    pub transfer: Option<Transfer>,
     /// Its deliveries, in the order of recording.
     pub sendings: Vec<Sending>,
 }
@@ -204,12 +208,37 @@ fn with_deliveries(
             of_event.entry(sending.delivery.event_id).or_default().push(sending);
         }
     }
-    let mut with = |event: EventFacts| AnnouncedEvent {
-        changes: changes.remove(&event.id),
-        sendings: of_event.remove(&event.id).unwrap_or_default(),
-        event,
+    let with = |row: EventRow| {
+        let event = row.facts;
+        Ok(AnnouncedEvent {
+            changes: changes.remove(&event.id),
+            transfer: transfer(connection, &event)?,
+            sendings: of_event.remove(&event.id).unwrap_or_default(),
+            event,
+        })
     };
-    Ok(rows.into_iter().map(|row| with(row.facts)).collect())
+    rows.into_iter().map(with).collect()
+}
+
+const BODY: Sql = statement! {hot "events_id", "
+    SELECT body AS value FROM events WHERE id = ?
+"};
+
+/// The part of a body that names a transfer.
+#[derive(Deserialize)]
+struct Moved {
+    transfer_id: TransferId,
+}
+
+/// The transfer that an event announces.
+fn transfer(connection: &mut AnyConnection, event: &EventFacts) -> Result<Option<Transfer>, Error> {
+    if !TRANSFERS.contains(&event.event_type.as_str()) {
+        return Ok(None);
+    }
+    let body: Option<String> = sql(BODY).bind(event.id).value(connection)?;
+    // A removed body names none.
+    let Ok(Moved { transfer_id }) = serde_json::from_str(body.as_deref().unwrap_or_default()) else { return Ok(None) };
+    transfers::find(connection, transfer_id).map(Some)
 }
 
 const STATES: Sql = statement! {hot "events_of_key", "

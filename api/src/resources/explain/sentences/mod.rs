@@ -10,9 +10,11 @@ pub use device::{device_delivery, device_event, device_event_unsent, no_notifica
 pub use sent::{Unsent, attempt, changes, delivery, delivery_of, earlier_attempts, event, unsent};
 
 use crate::resources::purchases::state_for_people;
-use domain::{CollapseKey, Outcome};
+use domain::{CollapseKey, Outcome, UserId};
 use phrases::{count, sentence, were};
-use storage::{ClaimView, MessageExplanation, PurchaseExplanation, ReceivedNotification, WaitingFor};
+use storage::{
+    ClaimView, MessageExplanation, PurchaseExplanation, ReceivedNotification, Transfer, TransferCause, WaitingFor,
+};
 
 /// The sentence about a message of a store.
 pub fn message(message_id: &str, of: &MessageExplanation) -> String {
@@ -64,6 +66,21 @@ pub fn claim(of: &ClaimView) -> String {
     format!("device {} claims it as {}: {}{why}", of.device_id, of.kind, of.status)
 }
 
+/// The sentence about the transfer that an event announces.
+pub fn transfer(of: &Transfer) -> String {
+    let name = |external: &Option<String>, id: UserId| external.clone().unwrap_or_else(|| format!("user {id}"));
+    let (from, to) = (name(&of.from_external_id, of.from), name(&of.to_external_id, of.to));
+    let by = of.author.as_ref().map_or_else(String::new, |author| format!(", by {}: {}", author.by, author.reason));
+    let why = match (of.cause, of.undoes) {
+        (TransferCause::Login, _) => "the customer logged in on a device whose claim the store confirmed".to_owned(),
+        (TransferCause::Naming, _) => "the customer was given the name of another user".to_owned(),
+        (TransferCause::Undo, Some(undone)) => format!("transfer {undone} was taken back"),
+        (TransferCause::Admin | TransferCause::Undo, _) => "a person moved it".to_owned(),
+    };
+    let undone = of.undone_by.map_or_else(String::new, |by| format!("; taken back since by transfer {by}"));
+    format!("transfer {} moved it from {from} to {to}, because {why}{by}{undone}", of.id)
+}
+
 /// Whether a notification has the outcome `settled` in this revision.
 pub fn is_settled_in(notification: &ReceivedNotification, revision: i64) -> bool {
     notification.view.outcome == Some(Outcome::Settled) && notification.view.revision == Some(revision)
@@ -74,7 +91,7 @@ pub fn revision(revision: i64, settled: usize) -> String {
     match settled {
         0 => format!(
             "revision {revision}, which no notification shown here caused: the purchase was checked again, at a \
-             scheduled time (a wake) or because the catalogue, a name or a setting changed"
+             scheduled time (a wake) or because the catalogue, a name, a setting or the claim of a device changed"
         ),
         settled => format!("revision {revision}, in which {} settled", were(settled, "notification")),
     }
@@ -84,7 +101,7 @@ pub fn revision(revision: i64, settled: usize) -> String {
 pub fn caused_by(notifications: &[ReceivedNotification]) -> String {
     match notifications.len() {
         0 => "no notification caused it: its purchase was checked again, at a scheduled time (a wake) or because the \
-              catalogue, a name or a setting changed; or it is about a destination"
+              catalogue, a name, a setting or the claim of a device changed; or it is about a destination"
             .to_owned(),
         settled => format!("{} settled in its revision", were(settled, "notification")),
     }
