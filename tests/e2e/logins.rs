@@ -97,7 +97,7 @@ fn external_id(body: &Value) -> Option<&str> {
     ids.iter().find(|id| id["key"] == "external_id")?["value"].as_str()
 }
 
-/// Checks that the explanation of each event of the transfer, and of its undo, says whom it moved and why.
+/// Checks that the explanation of each event of the transfer, and of its undo, names both customers and the cause.
 async fn check_explained(world: &World, transfer: &str) {
     let mut sentences = Vec::new();
     for event in world.api.all(&format!("/v1/events?type={TRANSFERRED_TO}")).await {

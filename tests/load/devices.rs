@@ -2,7 +2,7 @@
 //! delivered to a webhook meanwhile.
 //!
 //! ```sh
-//! cargo build --release && target/release/device-load
+//! cargo build --release --workspace && target/release/device-load
 //! ```
 //!
 //! The generator, the webhook's endpoint, the service with its worker, and the Temporal server share this machine's cores.

@@ -2,7 +2,7 @@
 //! rates of checking the signature alone and of grouped inserts alone.
 //!
 //! ```sh
-//! cargo build --release && target/release/ingress-load
+//! cargo build --release --workspace && target/release/ingress-load
 //! ```
 //!
 //! The generator, the service with its dispatcher and worker, and the Temporal server share this machine's cores.

@@ -3,7 +3,7 @@
 //! webhook each.
 //!
 //! ```sh
-//! cargo build --release && target/release/storage-load
+//! cargo build --release --workspace && target/release/storage-load
 //! ```
 //!
 //! The server, the proxy that delays, and the workers share this machine's cores. Rounds of one worker and of two

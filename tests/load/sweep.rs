@@ -1,7 +1,7 @@
 //! `sweep-load` measures the sweep's work in the database: millions of sleeping purchases, of which many are due.
 //!
 //! ```sh
-//! cargo build -p system-tests && target/debug/sweep-load
+//! cargo build --workspace && target/debug/sweep-load
 //! ```
 //!
 //! Each second it takes a step as the activity `sweep` does, and lets what was found settle at once. In the middle a

@@ -3,7 +3,7 @@
 //! commands whose activities do nothing.
 //!
 //! ```sh
-//! cargo build --release && target/release/road-load
+//! cargo build --release --workspace && target/release/road-load
 //! ```
 //!
 //! The driver signs, sends, receives and verifies; settle, the Temporal server and PostgreSQL are its child processes,
