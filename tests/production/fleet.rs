@@ -39,15 +39,6 @@ pub struct Fleet {
     folder: Folder,
 }
 
-/// How long a restart took.
-#[derive(Debug, Clone, Copy)]
-pub struct Restart {
-    /// From the request to end until the end.
-    pub stopped: Duration,
-    /// From the start until its health check succeeded.
-    pub started: Duration,
-}
-
 impl Fleet {
     /// The services of a file; none runs yet.
     pub async fn new(compose: Compose, added: Texts, folder: Folder) -> Self {
@@ -56,11 +47,6 @@ impl Fleet {
         let door = Door::open().await.expect("a port for the door");
         let (ports, running) = (BTreeMap::new(), BTreeMap::new());
         Self { compose, tools, door, ports, running, added, folder }
-    }
-
-    /// The services.
-    pub const fn compose(&self) -> &Compose {
-        &self.compose
     }
 
     /// The folder of all files.
@@ -95,16 +81,13 @@ impl Fleet {
         self.wait_healthy(name).await;
     }
 
-    /// Asks a service to end, waits for its end, which must come within its time, starts it again, and waits until it is
-    /// healthy.
-    pub async fn restart(&mut self, name: &str) -> Restart {
+    /// Stops a service, starts it again, and waits until it is healthy.
+    pub async fn restart(&mut self, name: &str) {
         let stopped = self.stop(name).await;
         let began = Instant::now();
         self.start(name);
         self.wait_healthy(name).await;
-        let restart = Restart { stopped, started: began.elapsed() };
-        println!("{name}: stopped in {:.1?}, healthy {:.1?} after its start", restart.stopped, restart.started);
-        restart
+        println!("{name}: stopped in {stopped:.1?}, healthy {:.1?} after its start", began.elapsed());
     }
 
     /// Asks a service to end as the engine of containers does, and waits for its end, which must come within its time.
@@ -123,14 +106,17 @@ impl Fleet {
     pub fn start(&mut self, name: &str) {
         let service = self.compose.services[name].clone();
         let log = File::options().create(true).append(true).open(self.log_file(name)).expect("a log");
-        let mut command = match service.image_name() {
-            "postgres" => self.postgres(name, &service),
-            _ => self.command(name, &service, &self.line(name, &service)),
+        let mut command = if service.image_name() == "postgres" {
+            self.postgres(name, &service)
+        } else {
+            let line = self.line(name, &service);
+            self.command(name, &service, &line)
         };
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("the log")).stderr(log);
         self.running.insert(name.to_owned(), Watched::spawn(&mut command).expect("the program starts"));
         if service.image == self.compose.services[TEMPORAL.0].image {
-            self.door.lead_to(self.port(name, TEMPORAL.1));
+            let port = self.port(name, TEMPORAL.1);
+            self.door.lead_to(port);
         }
     }
 
@@ -168,12 +154,11 @@ impl Fleet {
     async fn wait_end(&mut self, name: &str, at_most: Duration) {
         let log = self.log_file(name);
         let process = self.running.get_mut(name).expect("a started service");
-        let status = wait::until(at_most, &format!("the end of {name}"), async || {
-            process.exit_status().ok_or_else(|| "it runs".to_owned())
-        });
-        let status = status.await;
-        let printed = || std::fs::read_to_string(&log).unwrap_or_default();
-        assert!(status.success(), "{name} ended with {status}:\n{}", printed());
+        let what = format!("the end of {name}");
+        let status =
+            wait::until(at_most, &what, async || process.exit_status().ok_or_else(|| "it runs".to_owned())).await;
+        let printed = std::fs::read_to_string(&log).unwrap_or_default();
+        assert!(status.success(), "{name} ended with {status}:\n{printed}");
         self.running.remove(name);
     }
 

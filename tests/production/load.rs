@@ -59,11 +59,6 @@ impl Load {
         Self { shared, sending }
     }
 
-    /// What was accepted so far.
-    pub fn accepted(&self) -> Vec<Accepted> {
-        self.shared.accepted.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     /// Number of messages that were accepted so far.
     pub fn count(&self) -> usize {
         self.shared.accepted.lock().unwrap_or_else(PoisonError::into_inner).len()

@@ -182,7 +182,7 @@ async fn set_up(api: &Api, receiver: &Receiver) -> Value {
     receiver.trust_shown(&created);
     receiver.keep_alive();
     let platform = json!({
-        "store": "amazon", "name": "tests", "package_name": PACKAGE, "environment": "production", "topic_arn": TOPIC,
+        "store": "amazon", "name": "tests", "package_name": PACKAGE, "environment": "sandbox", "topic_arn": TOPIC,
         "window_seconds": WINDOW.as_secs(),
     });
     api.post(&format!("/v1/apps/{app_id}/platforms"), &platform).await.ok()
