@@ -12,7 +12,7 @@ use std::time::Duration;
 use system_tests::compose::{Compose, Condition, Service, Texts};
 use system_tests::folder::Folder;
 use system_tests::reaper::Watched;
-use system_tests::{postgres, wait};
+use system_tests::{ports, postgres, wait};
 use tokio::time::Instant;
 
 /// Time limit for a service to be healthy, or to have done its work.
@@ -122,7 +122,7 @@ impl Fleet {
 
     /// The port of this machine that stands for the port of a service.
     pub fn port(&mut self, service: &str, port: u16) -> u16 {
-        *self.ports.entry((service.to_owned(), port)).or_insert_with(system_tests::ports::free)
+        *self.ports.entry((service.to_owned(), port)).or_insert_with(ports::free_below_32768)
     }
 
     /// The URL of a database in a PostgreSQL of the file.
