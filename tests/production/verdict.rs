@@ -86,16 +86,19 @@ impl Checked<'_> {
     fn print(&self, events: &[Value], deliveries: &[Value]) {
         let of = |status: &str| deliveries.iter().filter(|one| one["status"] == status).count();
         let requests = self.receiver.all();
-        let ids: BTreeSet<&str> = requests.iter().map(|request| request.webhook_id.as_str()).collect();
+        let mut acknowledged = BTreeMap::<&str, usize>::new();
+        for request in requests.iter().filter(|request| request.is_acked()) {
+            *acknowledged.entry(&request.webhook_id).or_default() += 1;
+        }
+        let again = acknowledged.values().filter(|times| **times > 1).count();
         println!(
-            "{} messages, {} revisions: {} delivered, {} superseded by a newer one before they were sent; {} requests \
-             with {} ids",
+            "{} messages, {} revisions: {} delivered, {} superseded by a newer one; {} requests; {again} ids came \
+             again, because their answer could not be stored",
             self.accepted.len(),
             events.len(),
             of("delivered"),
             of("superseded"),
-            requests.len(),
-            ids.len()
+            requests.len()
         );
     }
 }
