@@ -30,7 +30,7 @@ async fn check_end(world: &mut World, at: usize, (command, at_most): (&str, Dura
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_serve_ends_within_its_deadline_beside_a_body_that_never_ends() {
+async fn a_serve_ends_in_time_beside_a_body_that_never_ends() {
     let mut world = start().await;
     let message = world.send("SUBSCRIPTION_PURCHASED", "slow").await;
     let url = world.notification_url.clone();
@@ -45,7 +45,7 @@ async fn a_serve_ends_within_its_deadline_beside_a_body_that_never_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_ends_within_its_deadline_beside_an_endpoint_that_hangs() {
+async fn a_worker_ends_in_time_beside_an_endpoint_that_hangs() {
     let mut world = start().await;
     world.receiver.answer_first("hangs", Reply::Hang);
     let message = world.send("SUBSCRIPTION_PURCHASED", "hangs").await;
@@ -57,7 +57,7 @@ async fn a_worker_ends_within_its_deadline_beside_an_endpoint_that_hangs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_ends_within_its_deadline_while_temporal_hangs() {
+async fn a_worker_ends_in_time_while_temporal_hangs() {
     let mut world = start().await;
     world.send("SUBSCRIPTION_PURCHASED", "frozen").await;
     world.wait_received("frozen", 1).await;

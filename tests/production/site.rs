@@ -138,10 +138,10 @@ impl Site {
     pub async fn finish(self) {
         let Self { fleet, receiver, api, platform_id, token, load, phases } = self;
         let accepted = load.finish().await;
-        let ended_at = Instant::now();
+        let finished_at = Instant::now();
         let checked = verdict::Checked { api: &api, receiver: &receiver, accepted: &accepted, platform_id };
         checked.check().await;
-        println!("settled and delivered {:.1?} after the last message", ended_at.elapsed());
+        println!("settled and delivered {:.1?} after the last message", finished_at.elapsed());
         let audit = fleet.settle(&["audit"], &[("SETTLE_URL", api.url()), ("SETTLE_ADMIN_TOKEN", &token)]);
         let text = String::from_utf8_lossy(&audit.stdout);
         assert!(audit.status.success(), "settle audit: {text}{}", String::from_utf8_lossy(&audit.stderr));
