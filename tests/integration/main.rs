@@ -8,6 +8,7 @@ mod cli_destinations;
 mod cli_keys;
 mod cli_money;
 mod cli_settings;
+mod compose;
 mod faults;
 mod harness_amplitude;
 mod harness_postgres;

@@ -240,6 +240,12 @@ pub async fn post_to(url: &Url, body: String) -> anyhow::Result<(u16, String)> {
     Ok((status.as_u16(), text))
 }
 
+/// Reads a URL that needs no token: the status and the body.
+pub async fn read_from(url: &Url) -> anyhow::Result<(u16, String)> {
+    let (status, text) = send(http()?.get(url.clone()), url).await?;
+    Ok((status.as_u16(), text))
+}
+
 #[expect(clippy::disallowed_methods, reason = "admin verbs call our own HTTP API; nothing of a customer's is called")]
 fn http() -> anyhow::Result<reqwest::Client> {
     let builder = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none());

@@ -21,6 +21,7 @@ mod entitlement;
 mod event;
 mod explain;
 mod feed;
+mod healthy;
 mod help;
 mod history;
 mod import;
@@ -110,6 +111,7 @@ enum Command {
     Key(Admin<key::Verb>),
     Acts(acts::Options),
     Status(status::Options),
+    Healthy(healthy::Options),
     Explain(explain::Options),
     Redeliver(redeliver::Options),
     Feed(feed::Options),
@@ -186,6 +188,7 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Delivery(admin) => admin.run(delivery::delivery).await,
         Command::Device(admin) => admin.run(device::device).await,
         Command::Status(options) => status::status(options).await,
+        Command::Healthy(options) => healthy::healthy(options).await,
         Command::Alarm(admin) => admin.run(alarm::alarm).await,
         Command::Key(admin) => admin.run(key::key).await,
         Command::Acts(options) => acts::acts(options).await,

@@ -21,9 +21,14 @@ use protocols::stores;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use storage::Store;
 use tokio::net::TcpListener;
 use url::Url;
+
+/// After a stop, tasks are cut off after this time, which is longer than an attempt at a destination. Temporal assigns
+/// them to another worker.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Work for Temporal: settle purchases and deliver events. Needs SETTLE_KEY.
 #[derive(Debug, clap::Args)]
@@ -84,7 +89,7 @@ pub struct Parts<'a> {
     pub simulated: Option<(PlatformId, Url)>,
 }
 
-/// Works until `stop`, then finishes running tasks.
+/// Works until `stop`, then finishes running tasks, for at most [`SHUTDOWN_TIMEOUT`].
 pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
     let Parts { config, store, engine, simulated } = parts;
     let allowed = serve::allowed(config);
@@ -102,6 +107,11 @@ pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
         stopping: Arc::default(),
     };
     let runtime = tokio::runtime::Handle::current();
+    let stopping = stop.clone();
+    let too_long = async {
+        stopping.requested().await;
+        tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
+    };
     let (sender, receiver) = tokio::sync::oneshot::channel();
     // The SDK runs all workflows on the calling thread, which must not be a thread of the runtime.
     let thread = std::thread::Builder::new().name("settle-worker".to_owned());
@@ -111,7 +121,14 @@ pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
         let _ = sender.send(result);
     });
     thread.context("no thread for the worker")?;
-    match receiver.await.context("the worker broke down")? {
+    let result = tokio::select! {
+        result = receiver => result.context("the worker broke down")?,
+        () = too_long => {
+            tracing::warn!(seconds = SHUTDOWN_TIMEOUT.as_secs(), "tasks were cut off: they took too long to end");
+            return Ok(());
+        }
+    };
+    match result {
         Err(worker::Error::Taken(taken)) => Err(taken.into()),
         result => result.context("the worker cannot go on"),
     }

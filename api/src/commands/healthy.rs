@@ -1,0 +1,34 @@
+//! `settle healthy`: whether a process answers, as the health check of a container: an image needs no other program for it.
+
+use super::client;
+use anyhow::bail;
+use std::process::ExitCode;
+use std::time::Duration;
+use url::Url;
+
+/// Maximum time until the answer.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Whether a process answers with 200 within three seconds; for health checks of containers. Needs no token.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exits with 1 when nothing answers, or anything else than 200.
+
+Example:
+  settle healthy http://127.0.0.1:8081/readyz   # `serve` accepts notifications
+  settle healthy http://127.0.0.1:9090/livez    # `worker --metrics 127.0.0.1:9090` runs
+Next: `settle status` shows more, and needs the admin token.")]
+pub struct Options {
+    /// `/readyz` of the API, or `/livez` of any address of a process.
+    url: Url,
+}
+
+/// Requests the URL once.
+pub async fn healthy(options: Options) -> anyhow::Result<ExitCode> {
+    match tokio::time::timeout(TIMEOUT, client::read_from(&options.url)).await {
+        Ok(Ok((200, _))) => Ok(ExitCode::SUCCESS),
+        Ok(Ok((status, text))) => bail!("{} answered {status}: {}", options.url, text.trim()),
+        Ok(Err(error)) => Err(error),
+        Err(_) => bail!("{} did not answer within {} seconds", options.url, TIMEOUT.as_secs()),
+    }
+}

@@ -1,0 +1,182 @@
+//! `docker-compose.temporal.yml` as data, with the values of its variables: which program each service is, its command,
+//! its variables and its ports.
+//!
+//! Only the part of the format that the file uses is read; anything else is an error.
+
+use super::documents;
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// The file's path from the root of the work tree.
+pub const FILE: &str = "docker-compose.temporal.yml";
+
+/// Texts by name, such as variables.
+pub type Texts = BTreeMap<String, String>;
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+pub struct Compose {
+    /// By name, which is the host name as well.
+    pub services: BTreeMap<String, Service>,
+}
+
+/// One service.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Service {
+    /// Name and tag.
+    pub image: String,
+    /// How the image is built; `None`: it is fetched.
+    pub build: Option<Build>,
+    /// The arguments of the image's program.
+    pub command: Vec<String>,
+    /// Its variables.
+    pub environment: Texts,
+    /// The services that are started before it.
+    pub depends_on: BTreeMap<String, Dependency>,
+    /// Addresses of the machine that lead to its ports: `127.0.0.1:8082:8080`.
+    pub ports: Vec<String>,
+    /// How it is known to work.
+    pub healthcheck: Option<Healthcheck>,
+    /// `user:group`.
+    pub user: String,
+    /// Whether nothing in its image can be changed.
+    pub read_only: bool,
+    /// Capabilities that it does not have.
+    pub cap_drop: Vec<String>,
+    /// Other restrictions.
+    pub security_opt: Vec<String>,
+    /// When it is started again.
+    pub restart: String,
+    /// How long it may take to end, such as `40s`; then it is killed.
+    pub stop_grace_period: Option<String>,
+    /// Its data.
+    pub volumes: Vec<String>,
+}
+
+/// How an image is built.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Build {
+    /// The folder.
+    pub context: String,
+    /// The file, from that folder.
+    pub dockerfile: String,
+}
+
+/// What a service waits for.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dependency {
+    /// The state of the other one.
+    pub condition: Condition,
+}
+
+/// The state of a service that another one waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// Its health check succeeds.
+    ServiceHealthy,
+    /// It has done its work.
+    ServiceCompletedSuccessfully,
+}
+
+/// A command that succeeds while the service works.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Healthcheck {
+    /// `CMD` and the command.
+    pub test: Vec<String>,
+    /// Time between two checks.
+    pub interval: String,
+    /// Time limit of one.
+    pub timeout: String,
+    /// Number of failures after which it is unhealthy.
+    pub retries: u32,
+    /// Time in which failures do not count.
+    #[serde(default)]
+    pub start_period: Option<String>,
+}
+
+impl Compose {
+    /// The file with these values of the variables that it names.
+    ///
+    /// # Errors
+    /// What the file has that is not read, or a variable without a value.
+    pub fn read(variables: &Texts) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(documents::root().join(FILE))?;
+        let mut document: Value = serde_saphyr::from_str(&text)?;
+        substitute(&mut document, variables)?;
+        Ok(serde_json::from_value(document)?)
+    }
+
+    /// The names of the services, each after those that it depends on.
+    ///
+    /// # Panics
+    /// When they depend on each other in a circle, or on one that is not there.
+    #[must_use]
+    pub fn in_order(&self) -> Vec<String> {
+        let mut found: Vec<String> = Vec::new();
+        while found.len() < self.services.len() {
+            let next = self.services.iter().find(|(name, service)| {
+                !found.contains(name) && service.depends_on.keys().all(|before| found.contains(before))
+            });
+            found.push(next.expect("a service whose dependencies are started").0.clone());
+        }
+        found
+    }
+}
+
+impl Service {
+    /// The name of its image, without the tag.
+    #[must_use]
+    pub fn image_name(&self) -> &str {
+        self.image.rsplit_once(':').map_or(self.image.as_str(), |(name, _)| name)
+    }
+
+    /// The command of its health check.
+    ///
+    /// # Panics
+    /// When it has none, or one for a shell.
+    #[must_use]
+    pub fn probe(&self) -> &[String] {
+        let check = self.healthcheck.as_ref().expect("a health check");
+        check.test.strip_prefix(&["CMD".to_owned()]).expect("a health check without a shell")
+    }
+}
+
+/// Puts the values of variables into all texts of a document.
+fn substitute(document: &mut Value, variables: &Texts) -> anyhow::Result<()> {
+    match document {
+        Value::String(text) => *text = substituted(text, variables)?,
+        Value::Array(items) => items.iter_mut().try_for_each(|item| substitute(item, variables))?,
+        Value::Object(fields) => fields.values_mut().try_for_each(|field| substitute(field, variables))?,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// A text with the values of its variables: `${NAME}` or `${NAME:?why it is needed}`. `$$` is a dollar.
+///
+/// # Errors
+/// A variable has no value, or the text has another form of variable.
+pub fn substituted(text: &str, variables: &Texts) -> anyhow::Result<String> {
+    let (mut done, mut rest) = (String::new(), text);
+    while let Some((before, after)) = rest.split_once('$') {
+        done.push_str(before);
+        if let Some(after) = after.strip_prefix('$') {
+            done.push('$');
+            rest = after;
+            continue;
+        }
+        let variable = after.strip_prefix('{').and_then(|after| after.split_once('}'));
+        let (variable, after) = variable.ok_or_else(|| anyhow::anyhow!("`{text}`: a `$` is written `$$`"))?;
+        let name = variable.split_once(":?").map_or(variable, |(name, _)| name);
+        let value = variables.get(name).ok_or_else(|| anyhow::anyhow!("{name} has no value"))?;
+        done.push_str(value);
+        rest = after;
+    }
+    Ok(done + rest)
+}

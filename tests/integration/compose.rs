@@ -1,0 +1,212 @@
+//! The compose file and the Dockerfile, as data: exact images, commands that settle takes, variables that it knows, ports
+//! that it listens on, and containers that may do little. `tests/production` runs what stands there.
+
+use crate::cli::{ran, settle, stderr_of};
+use std::collections::BTreeSet;
+use system_tests::compose::{Compose, Service, Texts, substituted};
+use system_tests::documents;
+use system_tests::folder::Folder;
+
+/// The variables that the file takes from its environment.
+const VARIABLES: &[&str] = &[
+    "SETTLE_ADMIN_TOKEN",
+    "SETTLE_KEY",
+    "SETTLE_POSTGRES_PASSWORD",
+    "SETTLE_PUBLIC_URL",
+    "TEMPORAL_POSTGRES_PASSWORD",
+];
+/// Variables of settle that its settings do not name: of its log, and those of Temporal's clients.
+const OTHERS: &[&str] = &["SETTLE_LOG", "SETTLE_LOG_FORMAT", "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE"];
+/// The images, which exist.
+const IMAGES: &[&str] = &[
+    "postgres:17.6",
+    "settle:0.1.0",
+    "temporalio/admin-tools:1.31.0",
+    "temporalio/server:1.31.0",
+    "temporalio/ui:2.49.1",
+];
+/// The images of the stages of the Dockerfile, which exist.
+const BASES: &[&str] = &["rust:1.92.0-bookworm", "debian:12.12-slim"];
+
+fn values() -> Texts {
+    let value = |name: &&str| match *name {
+        "SETTLE_PUBLIC_URL" => "https://settle.example.com".to_owned(),
+        _ => "07".repeat(32),
+    };
+    VARIABLES.iter().map(|name| ((*name).to_owned(), value(name))).collect()
+}
+
+fn compose() -> Compose {
+    Compose::read(&values()).unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+/// The services of settle, by name.
+fn ours(compose: &Compose) -> Vec<(&String, &Service)> {
+    let ours: Vec<_> = compose.services.iter().filter(|(_, service)| service.image_name() == "settle").collect();
+    assert_eq!(ours.len(), 5, "migrate, two serve and two worker");
+    ours
+}
+
+fn dockerfile() -> String {
+    std::fs::read_to_string(documents::root().join("api/Dockerfile")).expect("the Dockerfile")
+}
+
+/// The arguments of the instructions of this name.
+fn instructions(name: &str) -> Vec<String> {
+    let text = dockerfile();
+    let found = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    found.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_image_has_an_exact_tag() {
+    let compose = compose();
+    let used: BTreeSet<&str> = compose.services.values().map(|service| service.image.as_str()).collect();
+    assert_eq!(used.into_iter().collect::<Vec<_>>(), IMAGES);
+    let version = format!("settle:{}", env!("CARGO_PKG_VERSION"));
+    assert!(IMAGES.contains(&version.as_str()), "the image is tagged with another version than {version}");
+    let bases: Vec<String> =
+        instructions("FROM").iter().map(|base| base.split(' ').next().unwrap_or_default().to_owned()).collect();
+    assert_eq!(bases, BASES);
+}
+
+#[test]
+fn every_command_is_one_that_settle_takes() {
+    let folder = Folder::new("compose");
+    for (name, service) in ours(&compose()) {
+        let arguments: Vec<&str> = service.command.iter().map(String::as_str).chain(["--help"]).collect();
+        let output = ran(&folder, &arguments);
+        assert!(output.status.success(), "{name}: {}", stderr_of(&output));
+        // `--help` hides a wrong flag behind it, not one before it: the last argument of a command is checked alone.
+        let known = String::from_utf8_lossy(&output.stdout).into_owned();
+        let flags = service.command.iter().filter(|argument| argument.starts_with("--"));
+        flags.for_each(|flag| assert!(known.contains(flag.as_str()), "{name}: {flag}"));
+    }
+}
+
+#[test]
+fn every_variable_is_known_and_is_read() {
+    let settings = std::fs::read_to_string(documents::root().join("api/src/config/read.rs")).expect("the settings");
+    for (name, service) in ours(&compose()) {
+        for variable in service.environment.keys() {
+            let is_known = settings.contains(&format!("\"{variable}\"")) || OTHERS.contains(&variable.as_str());
+            assert!(is_known, "{name}: {variable}");
+        }
+    }
+    for missing in VARIABLES {
+        let mut values = values();
+        values.remove(*missing);
+        let error = Compose::read(&values).expect_err("a variable without a value").to_string();
+        assert!(error.contains(missing), "{error}");
+    }
+}
+
+/// A wrong setting would be named before the database is opened, which is the first that fails here.
+#[test]
+fn the_settings_are_valid_up_to_the_database() {
+    let folder = Folder::new("compose");
+    for (name, service) in ours(&compose()) {
+        let arguments: Vec<&str> = service.command.iter().map(String::as_str).collect();
+        let mut command = settle(&folder, &arguments);
+        let mut variables = service.environment.clone();
+        let database = variables.get_mut("SETTLE_DATABASE").expect("a database");
+        assert!(database.contains("@settle-postgresql:5432/"), "{database}");
+        *database = database.replace("settle-postgresql:5432", "127.0.0.1:9");
+        let output = command.envs(&variables).output().expect("settle starts");
+        let line = stderr_of(&output);
+        assert_eq!(output.status.code(), Some(1), "{name}: {line}");
+        assert!(line.contains("the PostgreSQL database cannot be opened"), "{name}: {line}");
+    }
+}
+
+#[test]
+fn every_port_is_one_that_its_program_listens_on() {
+    let compose = compose();
+    let mut published = BTreeSet::new();
+    for (name, service) in &compose.services {
+        let mut listened: Vec<String> =
+            service.environment.values().chain(&service.command).filter_map(|text| port_of(text, "0.0.0.0")).collect();
+        listened.extend(service.environment.get("TEMPORAL_UI_PORT").cloned());
+        for port in &service.ports {
+            let parts: Vec<&str> = port.split(':').collect();
+            assert_eq!((parts.len(), parts[0]), (3, "127.0.0.1"), "{name}: {port} is for this machine alone");
+            assert!(listened.iter().any(|listened| listened == parts[2]), "{name}: {port}, and not {listened:?}");
+            assert!(published.insert(parts[1].to_owned()), "{name}: {port} is published twice");
+        }
+        if service.image_name() == "settle" {
+            let exposed = instructions("EXPOSE").join(" ");
+            listened.iter().for_each(|port| assert!(exposed.split(' ').any(|one| one == port), "{name}: {port}"));
+        }
+    }
+    for (name, service) in &compose.services {
+        for (host, port) in service.environment.values().filter_map(|text| text.split_once(':')) {
+            let Some(other) = compose.services.get(host) else { continue };
+            let is_listened = other.environment.iter().any(|(key, value)| key.ends_with("GRPC_PORT") && value == port);
+            assert!(is_listened, "{name}: nothing listens on {host}:{port}");
+        }
+    }
+}
+
+/// The port behind an address in a text.
+fn port_of(text: &str, host: &str) -> Option<String> {
+    let after = text.split_once(host)?.1.strip_prefix(':')?;
+    let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
+    Some(digits).filter(|digits| !digits.is_empty())
+}
+
+#[test]
+fn a_container_of_settle_may_do_little() {
+    let image_user = instructions("USER");
+    for (name, service) in ours(&compose()) {
+        assert!(service.read_only, "{name}: its root can be written");
+        assert_eq!(service.cap_drop, ["ALL"], "{name}");
+        assert_eq!(service.security_opt, ["no-new-privileges:true"], "{name}");
+        assert_eq!(image_user.join(" "), service.user, "{name}");
+        assert!(!service.user.starts_with('0'), "{name} is root");
+        assert!(service.volumes.is_empty(), "{name} has data");
+        let build = service.build.as_ref().expect("how it is built");
+        assert_eq!((build.context.as_str(), build.dockerfile.as_str()), (".", "api/Dockerfile"), "{name}");
+    }
+}
+
+#[test]
+fn every_service_that_stays_has_a_health_check_of_its_own_image() {
+    let compose = compose();
+    let tasks = ["migrate", "temporal-namespace", "temporal-schema"];
+    // The image of the UI has no program for it.
+    let without = ["temporal-ui"];
+    let folder = Folder::new("compose");
+    for (name, service) in &compose.services {
+        if tasks.contains(&name.as_str()) || without.contains(&name.as_str()) {
+            assert!(service.healthcheck.is_none(), "{name}");
+            continue;
+        }
+        assert_eq!(service.restart, "unless-stopped", "{name}");
+        let probe: Vec<&str> = service.probe().iter().map(String::as_str).collect();
+        match service.image_name() {
+            "postgres" => assert_eq!(probe[0], "pg_isready", "{name}"),
+            "temporalio/server" => assert_eq!(probe[0], "nc", "{name}"),
+            "settle" => {
+                let (program, arguments) = probe.split_first().expect("a command");
+                assert_eq!(instructions("ENTRYPOINT"), [format!("[\"{program}\"]")], "{name}");
+                assert!(dockerfile().contains(&format!(" {program}\n")), "{program} is not in the image");
+                let port = port_of(arguments[1], "127.0.0.1").expect("a port");
+                let listens = service.environment.values().chain(&service.command);
+                assert!(listens.filter_map(|text| port_of(text, "0.0.0.0")).any(|own| own == port), "{name}: {port}");
+                let output = ran(&folder, &["healthy", "http://127.0.0.1:9/livez"]);
+                assert_eq!((arguments[0], output.status.code()), ("healthy", Some(1)), "{}", stderr_of(&output));
+            }
+            other => panic!("{name}: {other} is not known"),
+        }
+    }
+}
+
+#[test]
+fn variables_are_put_into_texts() {
+    let values = Texts::from([("A".to_owned(), "x".to_owned())]);
+    let done = substituted("${A}-$$1-${A:?because}", &values).expect("a text");
+    assert_eq!(done, "x-$1-x");
+    for wrong in ["$A", "${B}", "${A"] {
+        assert!(substituted(wrong, &values).is_err(), "{wrong}");
+    }
+}

@@ -1,0 +1,328 @@
+//! The services of the compose file as processes of this machine: its programs, commands, variables and health checks,
+//! with `127.0.0.1` for every host name and a free port for every port.
+
+use crate::door::Door;
+use crate::tools::Tools;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use system_tests::compose::{Compose, Condition, Service, Texts};
+use system_tests::folder::Folder;
+use system_tests::reaper::Watched;
+use system_tests::{ports, postgres, wait};
+use tokio::time::Instant;
+
+/// Time limit for a service to be healthy, or to have done its work.
+const READY: Duration = Duration::from_secs(180);
+
+/// Services that are not started, with the reason.
+pub const LEFT_OUT: &[(&str, &str)] = &[("temporal-ui", "only people use it")];
+
+/// Variables that name a host, and those that name its port.
+const HOSTS: &[(&str, &str)] = &[("POSTGRES_SEEDS", "DB_PORT"), ("SQL_HOST", "SQL_PORT")];
+
+/// The service of the Temporal Server and the port for its clients, which have a door before them.
+pub const TEMPORAL: (&str, u16) = ("temporal", 7233);
+
+/// The services.
+pub struct Fleet {
+    compose: Compose,
+    tools: Tools,
+    door: Door,
+    ports: BTreeMap<(String, u16), u16>,
+    running: BTreeMap<String, Watched>,
+    /// Variables of settle's services that the compose file does not have.
+    added: Texts,
+    folder: Folder,
+}
+
+impl Fleet {
+    /// The services of a file; none runs yet.
+    pub async fn new(compose: Compose, added: Texts, folder: Folder) -> Self {
+        let server = compose.services[TEMPORAL.0].image.rsplit_once(':').expect("an image with a tag").1;
+        let tools = Tools::find(server, folder.path()).unwrap_or_else(|missing| panic!("{missing:#}"));
+        let door = Door::open().await.expect("a port for the door");
+        let (ports, running) = (BTreeMap::new(), BTreeMap::new());
+        Self { compose, tools, door, ports, running, added, folder }
+    }
+
+    /// The folder of all files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts all services in the order of their dependencies; those that end by themselves are waited for.
+    pub async fn start_all(&mut self) {
+        for name in self.compose.in_order() {
+            if let Some((_, reason)) = LEFT_OUT.iter().find(|(left_out, _)| *left_out == name) {
+                println!("{name} is not started: {reason}");
+                continue;
+            }
+            let began = Instant::now();
+            self.start(&name);
+            if self.is_task(&name) {
+                self.wait_end(&name, READY).await;
+                println!("{name} did its work in {:.1?}", began.elapsed());
+            } else {
+                self.wait_healthy(&name).await;
+                println!("{name} is healthy after {:.1?}", began.elapsed());
+            }
+        }
+    }
+
+    /// Adds a service with the settings of another one and ports of its own, and starts it.
+    pub async fn join(&mut self, name: &str, other: &str) {
+        let service = self.compose.services[other].clone();
+        self.compose.services.insert(name.to_owned(), service);
+        self.start(name);
+        self.wait_healthy(name).await;
+    }
+
+    /// Stops a service, starts it again, and waits until it is healthy.
+    pub async fn restart(&mut self, name: &str) {
+        let stopped = self.stop(name).await;
+        let began = Instant::now();
+        self.start(name);
+        self.wait_healthy(name).await;
+        println!("{name}: stopped in {stopped:.1?}, healthy {:.1?} after its start", began.elapsed());
+    }
+
+    /// Asks a service to end as the engine of containers does, and waits for its end, which must come within its time.
+    pub async fn stop(&mut self, name: &str) -> Duration {
+        let service = &self.compose.services[name];
+        let at_most = service.stop_grace_period.as_deref().map_or(Duration::from_secs(10), duration);
+        // The image of PostgreSQL names its fast shutdown.
+        let signal = if service.image_name() == "postgres" { "INT" } else { "TERM" };
+        let began = Instant::now();
+        self.running[name].signal(signal);
+        self.wait_end(name, at_most).await;
+        began.elapsed()
+    }
+
+    /// Starts a service and does not wait for it.
+    pub fn start(&mut self, name: &str) {
+        let service = self.compose.services[name].clone();
+        let log = File::options().create(true).append(true).open(self.log_file(name)).expect("a log");
+        let mut command = if service.image_name() == "postgres" {
+            self.postgres(name, &service)
+        } else {
+            let line = self.line(name, &service);
+            self.command(name, &service, &line)
+        };
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("the log")).stderr(log);
+        self.running.insert(name.to_owned(), Watched::spawn(&mut command).expect("the program starts"));
+        if service.image == self.compose.services[TEMPORAL.0].image {
+            let port = self.port(name, TEMPORAL.1);
+            self.door.lead_to(port);
+        }
+    }
+
+    /// The port of this machine that stands for the port of a service.
+    pub fn port(&mut self, service: &str, port: u16) -> u16 {
+        *self.ports.entry((service.to_owned(), port)).or_insert_with(ports::free_below_32768)
+    }
+
+    /// The URL of a database in a PostgreSQL of the file.
+    pub fn database(&mut self, service: &str, name: &str) -> String {
+        let variables = &self.compose.services[service].environment;
+        let (user, password) = (variables["POSTGRES_USER"].clone(), variables["POSTGRES_PASSWORD"].clone());
+        format!("postgres://{user}:{password}@127.0.0.1:{}/{name}", self.port(service, 5432))
+    }
+
+    /// The output of a service so far.
+    pub fn log(&self, name: &str) -> String {
+        std::fs::read_to_string(self.log_file(name)).unwrap_or_default()
+    }
+
+    /// Runs settle on this machine with these variables, and returns its output.
+    pub fn settle(&self, arguments: &[&str], variables: &[(&str, &str)]) -> std::process::Output {
+        let mut command = Command::new(&self.tools.settle);
+        command.args(arguments).env_clear().envs(variables.iter().copied()).current_dir(self.folder());
+        command.output().expect("settle starts")
+    }
+
+    /// Whether a service ends when it has done its work.
+    fn is_task(&self, name: &str) -> bool {
+        let services = self.compose.services.values();
+        let conditions = services.filter_map(|service| service.depends_on.get(name)).map(|one| one.condition);
+        conditions.into_iter().any(|condition| condition == Condition::ServiceCompletedSuccessfully)
+    }
+
+    async fn wait_end(&mut self, name: &str, at_most: Duration) {
+        let log = self.log_file(name);
+        let process = self.running.get_mut(name).expect("a started service");
+        let what = format!("the end of {name}");
+        let status =
+            wait::until(at_most, &what, async || process.exit_status().ok_or_else(|| "it runs".to_owned())).await;
+        let printed = std::fs::read_to_string(&log).unwrap_or_default();
+        assert!(status.success(), "{name} ended with {status}:\n{printed}");
+        self.running.remove(name);
+    }
+
+    async fn wait_healthy(&mut self, name: &str) {
+        let service = self.compose.services[name].clone();
+        if service.image_name() == "postgres" {
+            self.create_database(name, &service).await;
+        }
+        let line = self.probe(name, &service);
+        wait::until(READY, &format!("the health of {name}"), async || {
+            if let Some(status) = self.running.get_mut(name).and_then(Watched::exit_status) {
+                panic!("{name} ended with {status}:\n{}", self.log(name));
+            }
+            let output = self.command(name, &service, &line).output().expect("the health check starts");
+            let why = || format!("{}\n{}", String::from_utf8_lossy(&output.stderr), self.log(name));
+            if output.status.success() { Ok(()) } else { Err(why()) }
+        })
+        .await;
+    }
+
+    /// The health check of a service. A number in it is a port.
+    fn probe(&mut self, name: &str, service: &Service) -> Vec<String> {
+        let parts = service.probe().to_vec();
+        let localized = parts.into_iter().map(|part| match part.parse() {
+            Ok(port) => self.port(name, port).to_string(),
+            Err(_) => self.localized(name, &part),
+        });
+        localized.collect()
+    }
+
+    /// The whole command of a service: what its image starts, with the arguments of the file.
+    fn line(&mut self, name: &str, service: &Service) -> Vec<String> {
+        let program: &[&str] = match service.image_name() {
+            // The image's script ends with it.
+            "temporalio/server" => &["temporal-server", "start"],
+            "settle" => &["/usr/local/bin/settle"],
+            _ => &[],
+        };
+        let parts = program.iter().map(|part| (*part).to_owned()).chain(service.command.clone());
+        parts.collect::<Vec<_>>().into_iter().map(|part| self.localized(name, &part)).collect()
+    }
+
+    /// A command with the variables of a service, as its user, if the tests may choose it.
+    fn command(&mut self, name: &str, service: &Service, line: &[String]) -> Command {
+        let mut command = Command::new(&line[0]);
+        command.args(&line[1..]).env_clear().current_dir("/");
+        let path = format!("{}:/usr/local/bin:/usr/bin:/bin", self.tools.folder.display());
+        command.env("PATH", path).env("HOME", self.folder());
+        for (variable, value) in &service.environment {
+            command.env(variable, self.variable(name, service, (variable, value)));
+        }
+        if service.image_name() == "settle" {
+            command.envs(&self.added);
+            if let Some((user, group)) = service.user.split_once(':').filter(|_| postgres::is_root()) {
+                command.uid(user.parse().expect("a user's id")).gid(group.parse().expect("a group's id"));
+            }
+        }
+        command
+    }
+
+    /// The value of a variable on this machine.
+    fn variable(&mut self, name: &str, service: &Service, (variable, value): (&str, &str)) -> String {
+        if HOSTS.iter().any(|(host, _)| *host == variable) {
+            return "127.0.0.1".to_owned();
+        }
+        let Some(port) = value.parse().ok().filter(|_| variable.ends_with("_PORT")) else {
+            return self.localized(name, value);
+        };
+        let host = HOSTS.iter().find(|(_, port)| *port == variable).map(|(host, _)| *host);
+        let of = host.map_or(name, |host| service.environment[host].as_str());
+        self.port(of, port).to_string()
+    }
+
+    /// A text of a service with the addresses and paths of this machine.
+    fn localized(&mut self, name: &str, text: &str) -> String {
+        let mut text = text.replace("/usr/local/bin/settle", &self.tools.settle.display().to_string());
+        text = text.replace("/etc/temporal/schema", &self.tools.schema.display().to_string());
+        // First what may be there before, so that no address is replaced twice.
+        let own = ["127.0.0.1", "0.0.0.0"].map(str::to_owned);
+        let hosts: Vec<String> = own.into_iter().chain(self.compose.services.keys().cloned()).collect();
+        for host in hosts {
+            let mut done = String::new();
+            while let Some((before, port, after)) = address(&text, &host) {
+                let of = if self.compose.services.contains_key(&host) { host.as_str() } else { name };
+                let is_door = (of, port) == TEMPORAL && of != name;
+                let local = if is_door { self.door.port() } else { self.port(of, port) };
+                done.push_str(&format!("{before}127.0.0.1:{local}"));
+                text = after;
+            }
+            text = done + &text;
+        }
+        if text == "0.0.0.0" { "127.0.0.1".to_owned() } else { text }
+    }
+
+    /// PostgreSQL as its image starts it: the first time with a new cluster of this user and password.
+    fn postgres(&mut self, name: &str, service: &Service) -> Command {
+        let data = self.folder().join(name);
+        let user = &service.environment["POSTGRES_USER"];
+        if !data.exists() {
+            self.initialize(&data, user, &service.environment["POSTGRES_PASSWORD"]);
+        }
+        let mut command = postgres::unprivileged(&self.tools.postgres.join("postgres"));
+        command.arg("-D").arg(data.join("cluster")).arg("-k").arg(&data);
+        command.args(["-h", "127.0.0.1", "-p", &self.port(name, 5432).to_string()]);
+        command.args(service.command.iter().skip(1));
+        command
+    }
+
+    fn initialize(&self, data: &Path, user: &str, password: &str) {
+        std::fs::create_dir(data).expect("a folder for the data");
+        let secret = data.join("password");
+        std::fs::write(&secret, password).expect("a file with the password");
+        if postgres::is_root() {
+            std::os::unix::fs::chown(data, Some(postgres::NOBODY), Some(postgres::NOBODY)).expect("an owner");
+        }
+        let mut init = postgres::unprivileged(&self.tools.postgres.join("initdb"));
+        init.args(["--auth-local=trust", "--auth-host=scram-sha-256", "--encoding=UTF8", "--no-locale", "--username"]);
+        init.arg(user).arg("--pwfile").arg(&secret).arg("--pgdata").arg(data.join("cluster"));
+        let output = init.output().expect("initdb starts");
+        assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Creates the database of a PostgreSQL, unless it is there.
+    async fn create_database(&mut self, name: &str, service: &Service) {
+        let (server, wanted) = (self.database(name, "postgres"), service.environment["POSTGRES_DB"].clone());
+        wait::until(READY, &format!("the database of {name}"), async || {
+            match postgres::execute(&server, &format!("CREATE DATABASE {wanted}")) {
+                Err(error) if !error.to_string().contains("already exists") => Err(format!("{error:#}")),
+                _ => Ok(()),
+            }
+        })
+        .await;
+    }
+
+    fn log_file(&self, name: &str) -> PathBuf {
+        self.folder().join(format!("{name}.log"))
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for name in self.running.keys() {
+                let log = self.log(name);
+                let last: Vec<&str> = log.lines().rev().take(20).collect();
+                eprintln!("--- the last lines of {name}:\n{}", last.into_iter().rev().collect::<Vec<_>>().join("\n"));
+            }
+        }
+    }
+}
+
+/// The first address of a host in a text: what is before it, its port, and what is after it.
+fn address(text: &str, host: &str) -> Option<(String, u16, String)> {
+    let is_name = |letter: char| letter.is_alphanumeric() || letter == '-' || letter == '.';
+    text.match_indices(host).find_map(|(at, _)| {
+        let (before, after) = (&text[..at], text[at + host.len()..].strip_prefix(':')?);
+        let digits = after.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(after.len());
+        let port = after[..digits].parse().ok().filter(|_| !before.ends_with(is_name))?;
+        Some((before.to_owned(), port, after[digits..].to_owned()))
+    })
+}
+
+/// A duration of the compose file, in seconds.
+fn duration(text: &str) -> Duration {
+    let seconds = text.strip_suffix('s').and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(seconds.unwrap_or_else(|| panic!("`{text}` is no number of seconds")))
+}

@@ -1,0 +1,242 @@
+//! The running services with a store that sends and an endpoint that receives, in phases whose figures are printed.
+
+use crate::fleet::{Fleet, TEMPORAL};
+use crate::load::{Accepted, Figures, HEADING, Load};
+use crate::verdict;
+use diesel::dsl::sql;
+use diesel::sql_types::BigInt;
+use diesel::{Connection, RunQueryDsl};
+use domain::{CollapseKey, PlatformId};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use system_tests::compose::{Compose, Texts};
+use system_tests::folder::Folder;
+use system_tests::http::Api;
+use system_tests::postgres::PgConnection;
+use system_tests::receiver::Receiver;
+use system_tests::sns::{PACKAGE, Sns, TOPIC};
+use system_tests::wait;
+use tokio::time::Instant;
+
+/// The platform's quiet window.
+const WINDOW: Duration = Duration::from_secs(2);
+/// Time limit for deliveries to go on after a disturbance. An attempt that died is repeated after half a minute.
+const RECOVERED: Duration = Duration::from_secs(180);
+/// Number of webhooks that show that deliveries go on.
+const ENOUGH: usize = 20;
+/// The name of the Temporal Server that joins.
+const SECOND: &str = "temporal-2";
+/// Where the proxy would be.
+const PUBLIC_URL: &str = "https://settle.example.com";
+
+/// Everything.
+pub struct Site {
+    /// The services.
+    pub fleet: Fleet,
+    /// The endpoint of the one destination.
+    pub receiver: Receiver,
+    /// A client of `serve-a`.
+    pub api: Api,
+    /// The platform that the store sends to.
+    pub platform_id: PlatformId,
+    /// The admin token.
+    pub token: String,
+    load: Load,
+    phases: Vec<(String, Instant, Duration)>,
+}
+
+impl Site {
+    /// Starts the services as the compose file says, sets up an app, and begins to send.
+    pub async fn start(per_second: f64) -> Self {
+        let (folder, sns) = (Folder::new("production"), Sns::new());
+        let variables = variables();
+        let compose = Compose::read(&variables).unwrap_or_else(|error| panic!("the compose file: {error:#}"));
+        let added = configuration(&folder, &sns);
+        let mut fleet = Fleet::new(compose, added, folder).await;
+        fleet.start_all().await;
+        let [admin, public, other] =
+            [("serve-a", 8081), ("serve-a", 8080), ("serve-b", 8080)].map(|(name, port)| fleet.port(name, port));
+        let token = variables["SETTLE_ADMIN_TOKEN"].clone();
+        let api = Api::new(&format!("http://127.0.0.1:{admin}"), &token);
+        let receiver = Receiver::start().await;
+        let platform = set_up(&api, &receiver).await;
+        let notification_url = platform["notification_url"].as_str().expect("a notification URL");
+        let at = |port: u16| notification_url.replace(PUBLIC_URL, &format!("http://127.0.0.1:{port}"));
+        let urls = [at(public), at(other)];
+        assert!(urls.iter().all(|url| url.starts_with("http://127.0.0.1:")), "{urls:?}");
+        let platform_id = platform["id"].as_str().and_then(|id| id.parse().ok()).expect("a platform id");
+        let load = Load::start(urls, sns, per_second);
+        Self { fleet, receiver, api, platform_id, token, load, phases: Vec::new() }
+    }
+
+    /// Runs a part of the story, and notes how long it took.
+    pub async fn phase(&mut self, name: &str, part: impl AsyncFnOnce(&mut Self)) {
+        println!("== {name}");
+        let began = Instant::now();
+        part(self).await;
+        self.flows().await;
+        self.phases.push((name.to_owned(), began, began.elapsed()));
+    }
+
+    /// Lets time pass under load.
+    pub async fn pass(&mut self, time: Duration) {
+        wait::pass(time).await;
+    }
+
+    /// Restarts a service.
+    pub async fn restart(&mut self, name: &str) {
+        self.fleet.restart(name).await;
+    }
+
+    /// Starts another Temporal Server with the variables of the first one, and waits until it has history shards.
+    pub async fn join_temporal(&mut self) {
+        let before = self.acquisitions();
+        self.fleet.join(SECOND, TEMPORAL.0).await;
+        let moved = wait::until(RECOVERED, "history shards of the second server", async || {
+            let moved = self.acquisitions() - before;
+            if moved > 0 { Ok(moved) } else { Err("none".to_owned()) }
+        })
+        .await;
+        println!("the first of {moved} history shards moved");
+        self.flows().await;
+        println!("{} history shards were acquired", self.acquisitions() - before);
+    }
+
+    /// Stops the first Temporal Server, so that the second one gets its history shards.
+    pub async fn leave_temporal(&mut self) {
+        let before = self.acquisitions();
+        let stopped = self.fleet.stop(TEMPORAL.0).await;
+        self.flows().await;
+        let moved = self.acquisitions() - before;
+        println!("the first server stopped in {stopped:.1?}; {moved} history shards were acquired");
+        assert!(moved > 0, "the second server has the shards of the first one");
+    }
+
+    /// Waits until messages are accepted and webhooks arrive.
+    async fn flows(&self) {
+        let began = Instant::now();
+        let (accepted, received) = (self.load.count() + ENOUGH, self.receiver.count() + ENOUGH);
+        wait::until(RECOVERED, "messages and webhooks", async || {
+            let (now_accepted, now_received) = (self.load.count(), self.receiver.count());
+            let flows = now_accepted >= accepted && now_received >= received;
+            if flows { Ok(()) } else { Err(format!("{now_accepted} of {accepted}, {now_received} of {received}")) }
+        })
+        .await;
+        println!("{ENOUGH} messages and {ENOUGH} webhooks came within {:.1?}", began.elapsed());
+    }
+
+    /// How often a Temporal Server took a history shard.
+    fn acquisitions(&mut self) -> i64 {
+        let url = self.fleet.database("temporal-postgresql", "temporal");
+        let mut connection = PgConnection::establish(&url).expect("Temporal's database");
+        let sum = diesel::select(sql::<BigInt>("(SELECT sum(range_id)::bigint FROM shards)"));
+        sum.get_result(&mut connection).expect("the history shards")
+    }
+
+    /// Ends the load, waits until all is settled and delivered, and checks that nothing is lost or doubled.
+    pub async fn finish(self) {
+        let Self { fleet, receiver, api, platform_id, token, load, phases } = self;
+        let accepted = load.finish().await;
+        let finished_at = Instant::now();
+        let checked = verdict::Checked { api: &api, receiver: &receiver, accepted: &accepted, platform_id };
+        checked.check().await;
+        println!("settled and delivered {:.1?} after the last message", finished_at.elapsed());
+        let audit = fleet.settle(&["audit"], &[("SETTLE_URL", api.url()), ("SETTLE_ADMIN_TOKEN", &token)]);
+        let text = String::from_utf8_lossy(&audit.stdout);
+        assert!(audit.status.success(), "settle audit: {text}{}", String::from_utf8_lossy(&audit.stderr));
+        println!("settle audit: {}", text.lines().last().unwrap_or_default());
+        print_figures(&phases, &accepted, &arrivals(&receiver, platform_id, &accepted));
+    }
+}
+
+/// The values of the variables that the file takes from its environment.
+fn variables() -> Texts {
+    let secret = || format!("{:0>32}", api::clock::random_uuid().simple()).repeat(2);
+    let public = ("SETTLE_PUBLIC_URL".to_owned(), PUBLIC_URL.to_owned());
+    let secrets =
+        ["SETTLE_POSTGRES_PASSWORD", "TEMPORAL_POSTGRES_PASSWORD", "SETTLE_KEY", "SETTLE_ADMIN_TOKEN"].into_iter();
+    secrets.map(|name| (name.to_owned(), secret())).chain([public]).collect()
+}
+
+/// The variables that settle's services have beyond the file.
+fn configuration(folder: &Folder, sns: &Sns) -> Texts {
+    let (certificate, file) = (folder.path().join("certificate.pem"), folder.path().join("settle.toml"));
+    sns.write_certificate(&certificate);
+    let settings = format!(
+        "[[amazon.certificates]]\nurl = {:?}\nfile = {certificate:?}\n\
+         [destinations]\nallowed_networks = [\"127.0.0.0/8\"]\nallow_http = true\n",
+        sns.certificate_url()
+    );
+    std::fs::write(&file, settings).expect("the settings file");
+    Texts::from([("SETTLE_CONFIG".to_owned(), file.display().to_string())])
+}
+
+/// Creates an app with a platform and a destination, and returns the platform.
+async fn set_up(api: &Api, receiver: &Receiver) -> Value {
+    let app = api.post("/v1/apps", &json!({ "name": "production" })).await.ok();
+    let app_id = app["id"].as_str().expect("an app id");
+    let url = receiver.url();
+    let destination = json!({ "kind": "webhook", "name": "tests", "url": url, "events": ["purchase.updated"] });
+    let created = api.post(&format!("/v1/apps/{app_id}/destinations"), &destination).await.ok();
+    receiver.trust_shown(&created);
+    receiver.keep_alive();
+    let platform = json!({
+        "store": "amazon", "name": "tests", "package_name": PACKAGE, "environment": "sandbox", "topic_arn": TOPIC,
+        "window_seconds": WINDOW.as_secs(),
+    });
+    api.post(&format!("/v1/apps/{app_id}/platforms"), &platform).await.ok()
+}
+
+/// For each message that was the last one of a quiet window: when it was due, and the time from the end of that window
+/// until the next webhook about its purchase.
+fn arrivals(receiver: &Receiver, platform_id: PlatformId, accepted: &[Accepted]) -> Vec<(Instant, Duration)> {
+    let mut webhooks = BTreeMap::<String, Vec<Instant>>::new();
+    for request in receiver.all().iter().filter(|request| request.is_acked()) {
+        webhooks.entry(request.collapse_key().to_owned()).or_default().push(request.began);
+    }
+    let mut messages = BTreeMap::<&str, Vec<&Accepted>>::new();
+    for message in accepted {
+        messages.entry(&message.receipt_id).or_default().push(message);
+    }
+    let mut found = Vec::new();
+    for (receipt_id, mut of_purchase) in messages {
+        let key = CollapseKey::of(platform_id, receipt_id).to_string();
+        of_purchase.sort_unstable_by_key(|message| message.accepted_at);
+        for (at, message) in of_purchase.iter().enumerate() {
+            let quiet_at = message.accepted_at + WINDOW;
+            if of_purchase.get(at + 1).is_some_and(|next| next.accepted_at < quiet_at) {
+                continue;
+            }
+            let next = webhooks.get(&key).into_iter().flatten().find(|arrived| **arrived >= message.accepted_at);
+            let lag = next.map(|arrived| arrived.saturating_duration_since(quiet_at));
+            found.extend(lag.map(|lag| (message.due, lag)));
+        }
+    }
+    found
+}
+
+fn print_figures(phases: &[(String, Instant, Duration)], accepted: &[Accepted], lags: &[(Instant, Duration)]) {
+    println!("{HEADING}");
+    let figures = |began: Instant, length: Duration| {
+        let is_in = |due: Instant| due >= began && due < began + length;
+        let messages: Vec<&Accepted> = accepted.iter().filter(|message| is_in(message.due)).collect();
+        let latency = |message: &&Accepted| message.accepted_at.saturating_duration_since(message.due);
+        let mut latencies: Vec<Duration> = messages.iter().map(latency).collect();
+        let mut lags: Vec<Duration> = lags.iter().filter(|(due, _)| is_in(*due)).map(|(_, lag)| *lag).collect();
+        latencies.sort_unstable();
+        lags.sort_unstable();
+        let repeated = messages.iter().map(|message| message.failures.len()).sum();
+        Figures { count: messages.len(), repeated, latencies, lags }
+    };
+    for (name, began, length) in phases {
+        println!("{}", figures(*began, *length).line(name, *length));
+    }
+    let began = phases.first().map_or_else(Instant::now, |(_, began, _)| *began);
+    println!("{}", figures(began, began.elapsed()).line("all", phases.iter().map(|(.., length)| *length).sum()));
+    let mut reasons = BTreeMap::<&str, usize>::new();
+    for failure in accepted.iter().flat_map(|message| &message.failures) {
+        *reasons.entry(failure).or_default() += 1;
+    }
+    println!("repeated because of: {reasons:?}");
+}
