@@ -142,6 +142,7 @@ pub fn allowed(config: &Config) -> Allowed {
     }
 }
 
+            denied_networks: config.destinations.denied_networks.clone(),
 /// The HTTP client for destinations. It refuses a forbidden address.
 pub fn sender(config: &Config) -> Sender {
     let http = Http::new(allowed(config).rules);
