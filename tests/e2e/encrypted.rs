@@ -16,7 +16,7 @@ use system_tests::rvs::{self, Receipt};
 use system_tests::sns::Rtn;
 use system_tests::temporal::Memory;
 use system_tests::world::{SOON, Setting, World};
-use system_tests::{ports, wait};
+use system_tests::{documents, ports, wait};
 use temporalio_client::WorkflowHistory;
 use temporalio_common::protos::temporal::api::common::v1::WorkflowExecution;
 use temporalio_sdk::workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions};
@@ -125,6 +125,15 @@ async fn post_payloads(url: &str, path: &str, headers: &[(&str, String)], payloa
     http::send_raw(Method::POST, &format!("{url}/{path}"), &headers, body).await
 }
 
+/// Runs the one documented line about a purchase that contains `part`, and returns its output.
+async fn run_documented(world: &World, replaced: &[(&str, &String)], part: &str) -> Vec<u8> {
+    let is_wanted = |line: &String| line.contains("COLLAPSE_KEY") && line.contains(part);
+    let lines: Vec<String> = documents::operators_lines().into_iter().filter(is_wanted).collect();
+    let [line] = lines.as_slice() else { panic!("not one documented line with {part:?}: {lines:?}") };
+    let line = replaced.iter().fold(line.clone(), |line, (name, value)| line.replace(name, value));
+    world.temporal.run_line(&line).await.stdout
+}
+
 /// A key of the API with this role, of one app or of all.
 async fn api_key(world: &World, role: &str, app: Option<&str>) -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -164,11 +173,9 @@ async fn nothing_is_readable_without_the_codec(backend: Backend) {
 
     let (_server, url) = codec_server(&world, &key(OLD)).await;
     let support = api_key(&world, "support", None).await;
-    let line = format!(
-        "temporal workflow show --workflow-id {} --output json --codec-endpoint {url} --codec-auth 'Bearer {support}'",
-        world.workflow(RECEIPT)
-    );
-    let shown = world.temporal.run_line(&line).await.stdout;
+    let own_key = world.key(RECEIPT).to_string();
+    let replaced = [("COLLAPSE_KEY", &own_key), ("http://127.0.0.1:8082", &url), ("API_KEY", &support)];
+    let shown = run_documented(&world, &replaced, "workflow show").await;
     let shown = places(&[(purchase.0.clone(), shown)]);
     for (_, readable) in &own[2..] {
         present(readable, &shown);

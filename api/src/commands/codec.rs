@@ -156,6 +156,8 @@ impl From<Payload> for JsonPayload {
     }
 }
 
+/// Why a request is refused.
+type Refusal = (StatusCode, String);
 type Peer = ConnectInfo<SocketAddr>;
 type Body = Result<Json<Payloads>, JsonRejection>;
 
@@ -183,12 +185,12 @@ impl Server {
         });
         match converted {
             Ok(payloads) => Json(Payloads { payloads }).into_response(),
-            Err(refusal) => refusal,
+            Err((status, message)) => (status, Json(json!({ "message": message }))).into_response(),
         }
     }
 
     /// Lets the service decide whose key it is.
-    async fn authorize(&self, peer: SocketAddr, headers: &HeaderMap) -> Result<(), Response> {
+    async fn authorize(&self, peer: SocketAddr, headers: &HeaderMap) -> Result<(), Refusal> {
         let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let Some(authorization) = authorization else {
             return Err(refusal(StatusCode::UNAUTHORIZED, "a key of the API is missing: `Authorization: Bearer KEY`"));
@@ -212,6 +214,6 @@ impl Server {
     }
 }
 
-fn refusal(status: StatusCode, detail: impl std::fmt::Display) -> Response {
-    (status, Json(json!({ "message": detail.to_string() }))).into_response()
+fn refusal(status: StatusCode, detail: impl std::fmt::Display) -> Refusal {
+    (status, detail.to_string())
 }

@@ -7,8 +7,8 @@ use crate::http::lookup::bounded;
 use crate::http::slots::Slots;
 use futures::FutureExt as _;
 use std::net::IpAddr;
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -73,7 +73,7 @@ async fn a_slow_name_server_leaves_slots_for_other_destinations() {
     });
     let slow: Vec<_> = slow.collect();
     let (began, lookups) = tokio::task::spawn_blocking(move || {
-        let lookups = (0..8).map(|_| began.recv_timeout(SOON).unwrap()).count();
+        let lookups = (0..8).filter(|_| began.recv_timeout(SOON).is_ok()).count();
         (began, lookups)
     })
     .await
