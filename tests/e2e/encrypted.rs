@@ -265,8 +265,8 @@ async fn the_codec_server_answers_support_and_pages_of_the_ui_alone() {
 /// What a browser requests before it lets a page call the server.
 async fn preflight(url: &str) {
     for (origin, allowed) in [(UI, Some(UI)), ("http://evil.example", None)] {
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10));
         #[expect(clippy::disallowed_methods, reason = "the answer's headers are looked at")]
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10));
         let request = client.build().expect("a client").request(Method::OPTIONS, format!("{url}/decode"));
         let request = request.header("origin", origin).header("access-control-request-method", "POST");
         let request = request.header("access-control-request-headers", "authorization,content-type,x-namespace");

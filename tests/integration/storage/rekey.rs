@@ -53,7 +53,7 @@ story! {
         drop(store);
         let both = Store::open(keyed(&config, NEW, &[OLD])).await.unwrap();
         let new_id = both.key_id().to_owned();
-        assert_eq!(both.older_keys().await.unwrap(), [old_id.clone()]);
+        assert_eq!(both.older_keys().await.unwrap(), [old_id.as_str()]);
         both.new_platform(new_platform(&app, "ingress-2")).await.unwrap();
         let left = both.left_of_older_keys().await.unwrap();
         assert_eq!(left.len(), 8, "no customer is being forgotten: {left:?}");
@@ -73,7 +73,7 @@ story! {
         assert_eq!(turn(&both).await, 5);
         assert_eq!(both.left_of_older_keys().await.unwrap(), []);
         assert_eq!(turn(&both).await, 0, "a second turn finds nothing");
-        assert_eq!(both.turn_out_older_keys().await.unwrap(), [old_id.clone()]);
+        assert_eq!(both.turn_out_older_keys().await.unwrap(), [old_id.as_str()]);
         assert_eq!(both.turn_out_older_keys().await.unwrap(), [""; 0]);
         drop(both);
 
