@@ -1,8 +1,6 @@
 //! The settings of the stores, and the limits of queries to them, for this process.
 
-use crate::http::Http;
 use crate::pace::Pace;
-use protocols::http::Rules;
 use protocols::stores::Settings;
 use tokio::sync::Semaphore;
 
@@ -19,20 +17,12 @@ pub struct Verifier {
     pub(crate) pace: Pace,
     /// Limits the number of concurrent requests.
     pub(crate) in_flight: Semaphore,
-    /// Sends to stores' addresses that the operator configured, whatever network they are in; `None` when none is
-    /// configured.
-    pub(crate) unrestricted_http: Option<Http>,
 }
 
 impl Verifier {
     /// A verifier with these settings.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self {
-            pace: Pace::new(settings.per_second()),
-            in_flight: Semaphore::new(MAX_IN_FLIGHT),
-            unrestricted_http: settings.has_chosen_address().then(|| Http::new(Rules::open())),
-            settings,
-        }
+        Self { pace: Pace::new(settings.per_second()), in_flight: Semaphore::new(MAX_IN_FLIGHT), settings }
     }
 }

@@ -115,6 +115,7 @@ fn app_routes() -> Vec<Route> {
 
 fn key_routes() -> Vec<Route> {
     vec![
+        key(Metrics, "GET", "/v1/caller", keys::caller).summary("Whose key the request has, and what it may do."),
         key(Admin, "GET", "/v1/keys", keys::list)
             .summary("The keys of the API, the oldest first, without their secrets."),
         key(Admin, "POST", "/v1/keys", keys::create).summary("Makes a key; the only answer with it."),

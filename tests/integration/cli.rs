@@ -4,7 +4,7 @@
 
 use api::stores::amazon::envelope::Version;
 use api::stores::amazon::signer::{Header, Signer};
-use std::io::{Read, Write};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -261,6 +261,64 @@ fn migrate_raises_the_epoch_of_a_restored_database() {
     let new = new.flatten().unwrap_or_else(|| panic!("{}", stdout_of(&output)));
     let output = settle(&folder, &line[..3]).env("SETTLE_KEY", KEY).output().expect("settle");
     assert!(stdout_of(&output).contains(&format!(", epoch {new})")), "{}", stdout_of(&output));
+}
+
+/// Keys that are 32 equal bytes.
+fn key(byte: u8) -> String {
+    format!("{byte:02x}").repeat(32)
+}
+
+/// Runs `settle migrate` on the database of the folder, with these keys.
+fn migrated(folder: &Folder, keys: &str, flags: &[&str]) -> Output {
+    let line = [&["migrate", "--database", "db/settle.sqlite"], flags].concat();
+    settle(folder, &line).env("SETTLE_KEY", keys).output().expect("settle")
+}
+
+#[tokio::test]
+async fn a_killed_rekey_goes_on_and_names_the_key_to_drop() {
+    let folder = Folder::new("rekey");
+    let (old, new) = (key(7), key(8));
+    let both = format!("{new},{old}");
+    std::fs::create_dir(folder.path().join("db")).expect("a folder");
+    let database = storage::Database::Sqlite(folder.path().join("db/settle.sqlite"));
+    let config = storage::Config { database, key: storage::Key::new([7; 32]), clock: api::clock::now };
+    let store = storage::Store::open(config).await.expect("a database");
+    let app = store.new_app("Acme").await.expect("an app");
+    for number in 0..350 {
+        let ingress_key = format!("ingress-{number}");
+        store.new_platform(crate::storage::world::new_platform(&app, &ingress_key)).await.expect("a platform");
+    }
+    let old_id = store.key_id().to_owned();
+    drop(store);
+
+    // It stops after its fourth page, and is killed there.
+    let line = ["migrate", "--database", "db/settle.sqlite", "--rekey"];
+    let mut command = settle(&folder, &line);
+    command.env("SETTLE_KEY", &both).env("FAILPOINTS", "rekey.after_page=3*off->pause").stdout(Stdio::piped());
+    let mut child = command.spawn().expect("settle");
+    let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+    let printed =
+        |lines: &mut dyn Iterator<Item = std::io::Result<String>>| lines.next().expect("a line").expect("text");
+    assert!(printed(&mut lines).contains("up to date"));
+    let begun = printed(&mut lines);
+    assert!(begun.contains("350 ingress keys, 350 shared secrets"), "{begun}");
+    for done in ["1 encrypted anew, 1050 left", "201 encrypted anew, 850 left", "401 encrypted anew"] {
+        let line = printed(&mut lines);
+        assert!(line.contains(done), "{line}");
+    }
+    child.kill().expect("SIGKILL");
+    child.wait().expect("its end");
+
+    let refused = migrated(&folder, &new, &[]);
+    check_failure(&refused, &[&format!("`{old_id}` is missing"), "SETTLE_KEY"]);
+    let between = stdout_of(&migrated(&folder, &both, &[]));
+    assert!(between.contains(&format!("{old_id} cannot be dropped yet")) && between.contains("--rekey"), "{between}");
+    let finished = stdout_of(&migrated(&folder, &both, &["--rekey"]));
+    assert!(!finished.contains("350 ingress keys") && finished.contains("350 shared secrets"), "{finished}");
+    assert!(finished.contains(&format!("Drop {old_id} from SETTLE_KEY")), "{finished}");
+    let after = stdout_of(&migrated(&folder, &new, &[]));
+    assert!(after.contains("Secrets are encrypted with the key") && !after.contains(&old_id), "{after}");
+    check_failure(&migrated(&folder, &old, &[]), &["is missing"]);
 }
 
 #[test]

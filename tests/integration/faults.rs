@@ -82,7 +82,8 @@ fn attempt() -> Attempt {
 
 fn config(url: &str) -> Config {
     // These rules only let the destination be created; the rules of each test decide about its request.
-    let rules = Rules { allowed_networks: vec!["127.0.0.0/8".parse().expect("a network")], allow_http: true };
+    let allowed_networks = vec!["127.0.0.0/8".parse().expect("a network")];
+    let rules = Rules { allowed_networks, allow_http: true, ..Rules::default() };
     let allowed = Allowed { rules, ..Allowed::default() };
     let fields = json!({ "url": url }).as_object().cloned().expect("fields");
     let webhook_config = Config::create("webhook", &fields, &allowed, [7; 32]).expect("a webhook");
@@ -120,7 +121,7 @@ fn http(total: Duration, authorities: &[Vec<u8>], lookup: Lookup) -> Http {
     }
     let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     let allowed_networks = vec!["127.0.0.1/32".parse().expect("a network")];
-    Http::with_parts(Rules { allowed_networks, allow_http: true }, Parts { tls, lookup, total })
+    Http::with_parts(Rules { allowed_networks, allow_http: true, ..Rules::default() }, Parts { tls, lookup, total })
 }
 
 /// Makes one attempt.

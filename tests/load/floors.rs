@@ -48,7 +48,7 @@ impl Floors {
             product_ref: domain::catalogue::ProductRef::Term,
             flush_on_revoke: false,
             unknown_receipts: domain::UnknownReceipts::GiveUp,
-            ingress_key: "floors".to_owned(),
+            ingress_key: "floors".into(),
             publishable_key: "pk_test".to_owned(),
         };
         let platform = store.new_platform(platform).await.expect("a platform");

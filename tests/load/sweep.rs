@@ -107,7 +107,7 @@ async fn platform(store: &Store) -> Platform {
         product_ref: domain::catalogue::ProductRef::Term,
         flush_on_revoke: false,
         unknown_receipts: domain::UnknownReceipts::GiveUp,
-        ingress_key: "key".to_owned(),
+        ingress_key: "key".into(),
         publishable_key: "pk_test".to_owned(),
     };
     store.new_platform(platform).await.expect("a platform")

@@ -43,7 +43,26 @@ impl Engine {
         if has_delay && has_not_begun(&client, info.execution).await? {
             return Ok(RunStatus::Delayed);
         }
-        query(&client, execution(workflow_id)).await
+        self.query(&client, execution(workflow_id)).await
+    }
+
+    /// The answer of an open run to the query `status`.
+    async fn query(&self, client: &Client, run: WorkflowExecution) -> Result<RunStatus, TemporalError> {
+        let request = QueryWorkflowRequest {
+            namespace: client.namespace(),
+            execution: Some(run),
+            query: Some(WorkflowQuery { query_type: contract::STATUS.to_owned(), ..Default::default() }),
+            query_reject_condition: QueryRejectCondition::NotOpen as i32,
+        };
+        let mut answer = match client.connection().workflow_service().query_workflow(timed(request)).await {
+            Ok(answer) => answer.into_inner(),
+            Err(status) if status.code() == Code::NotFound => return Ok(RunStatus::NoRun),
+            Err(status) => return Err(status.into()),
+        };
+        self.codec.decode(&mut answer).await.map_err(|error| TemporalError::Unavailable(error.to_string()))?;
+        let payload = answer.query_result.and_then(|result| result.payloads.into_iter().next());
+        let status = payload.and_then(|payload| serde_json::from_slice(&payload.data).ok());
+        Ok(status.map_or(RunStatus::NoRun, RunStatus::Answer))
     }
 }
 
@@ -64,22 +83,4 @@ async fn has_not_begun(client: &Client, run: Option<WorkflowExecution>) -> Resul
     let is_all = page.next_page_token.is_empty();
     let mut events = page.history.into_iter().flat_map(|history| history.events);
     Ok(is_all && !events.any(|event| event.event_type() == EventType::WorkflowTaskScheduled))
-}
-
-/// The answer of an open run to the query `status`.
-async fn query(client: &Client, run: WorkflowExecution) -> Result<RunStatus, TemporalError> {
-    let request = QueryWorkflowRequest {
-        namespace: client.namespace(),
-        execution: Some(run),
-        query: Some(WorkflowQuery { query_type: contract::STATUS.to_owned(), ..Default::default() }),
-        query_reject_condition: QueryRejectCondition::NotOpen as i32,
-    };
-    let answer = match client.connection().workflow_service().query_workflow(timed(request)).await {
-        Ok(answer) => answer.into_inner(),
-        Err(status) if status.code() == Code::NotFound => return Ok(RunStatus::NoRun),
-        Err(status) => return Err(status.into()),
-    };
-    let payload = answer.query_result.and_then(|result| result.payloads.into_iter().next());
-    let status = payload.and_then(|payload| serde_json::from_slice(&payload.data).ok());
-    Ok(status.map_or(RunStatus::NoRun, RunStatus::Answer))
 }

@@ -9,6 +9,7 @@ mod failure;
 mod lookup;
 mod resolved;
 mod response;
+mod slots;
 
 #[cfg(test)]
 mod tests;

@@ -24,6 +24,7 @@ pub use admin::forgetting::{
 pub use admin::keys::{ApiKey, HashedKey, NewKey, Role, key_hash};
 pub use admin::platforms::{NewPlatform, Platform, PlatformPatch};
 pub use admin::rates::Rate;
+pub use admin::rekey::{Left, TurnCursor, Turned};
 pub use admin::sales::{Difference, ImportedSales, NewSale, Unmatched};
 pub use admin::transfers::CustomerMove;
 pub use db::act::Actor;
@@ -32,7 +33,7 @@ pub use db::error::{Cause, Error, chain};
 pub use db::fault;
 pub use db::page::{Page, Paged};
 pub use db::run::Run;
-pub use db::secrets::hex;
+pub use db::secrets::{hex, key_id};
 #[cfg(feature = "fail-points")]
 pub use db::sql::{Complete, all as statements, without_lock};
 pub use db::store::Store;

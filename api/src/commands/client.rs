@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow, bail};
 use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use url::Url;
@@ -101,12 +101,28 @@ impl Remote {
     pub fn client(&self) -> anyhow::Result<Client> {
         let variables = config::environment();
         let config = self.place.load(&variables)?;
-        let url = match (&self.service, &config) {
-            (Some(service), _) => service.clone(),
-            (None, Some(config)) => listening(config.http.api())?,
-            (None, None) => recorded(&self.place.data(&variables))?,
-        };
+        let url = self.address(&variables, config.as_ref())?;
         Ok(Client { json: self.json, http: http()?, url, token: self.admin_token(&variables, config)? })
+    }
+
+    /// The address of the service.
+    pub fn service(&self) -> anyhow::Result<Url> {
+        let variables = config::environment();
+        let config = self.place.load(&variables)?;
+        self.address(&variables, config.as_ref())
+    }
+
+    /// The flags for [`config::load`].
+    pub fn flags(&self) -> config::Flags {
+        self.place.flags()
+    }
+
+    fn address(&self, variables: &Variables, config: Option<&Config>) -> anyhow::Result<Url> {
+        match (&self.service, config) {
+            (Some(service), _) => Ok(service.clone()),
+            (None, Some(config)) => listening(config.http.api()),
+            (None, None) => recorded(&self.place.data(variables)),
+        }
     }
 
     /// A command for the same service, as a person types it: with the flags that this command was started with.
@@ -244,6 +260,14 @@ pub async fn post_to(url: &Url, body: String) -> anyhow::Result<(u16, String)> {
 pub async fn read_from(url: &Url) -> anyhow::Result<(u16, String)> {
     let (status, text) = send(http()?.get(url.clone()), url).await?;
     Ok((status.as_u16(), text))
+}
+
+/// Reads `/v1/caller` of a service with the `Authorization` of somebody else, who sent it from this address.
+pub async fn caller(service: &Url, authorization: &str, from: IpAddr) -> anyhow::Result<(u16, Value)> {
+    let url = service.join("/v1/caller").context("the address of the service")?;
+    let request = http()?.get(url).header("authorization", authorization).header("x-forwarded-for", from.to_string());
+    let (status, text) = send(request, service).await?;
+    Ok((status.as_u16(), serde_json::from_str(&text).unwrap_or_default()))
 }
 
 #[expect(clippy::disallowed_methods, reason = "admin verbs call our own HTTP API; nothing of a customer's is called")]

@@ -1,7 +1,8 @@
-//! `settle migrate`: migrates the tables of a database, and ends.
+//! `settle migrate`: migrates the tables of a database, turns its key, and ends.
 
 use super::{settings, table};
 use std::process::ExitCode;
+use storage::{Left, Store, TurnCursor};
 
 /// Bring the tables of the database up to date, and end. Every other command does the same when it starts.
 #[derive(Debug, clap::Args)]
@@ -9,11 +10,17 @@ use std::process::ExitCode;
 Example:
   SETTLE_KEY=… settle migrate --database postgres://settle@db.internal/settle
   SETTLE_KEY=… settle migrate --database settle-data/settle.sqlite --raise-epoch
+  SETTLE_KEY=NEW,OLD settle migrate --database settle-data/settle.sqlite --rekey
 
 Raise the epoch after a backup was restored, and before settle is started on
 it. The database has lost what it recorded after the backup, and would give the
 same ids to other events: receivers, which remember the ids that they have
 seen, would drop these. Raising it once too often does no harm.
+
+With --rekey everything is encrypted anew with the first key of SETTLE_KEY, and
+then the others can be dropped, which is printed. It can be interrupted, also
+by kill -9, and started again: it goes on with what is left. Before, start
+every process with the new key first.
 
 On SQLite settle must be stopped. On PostgreSQL processes may run: each
 transaction that begins later uses the new epoch. There settle raises the
@@ -27,9 +34,12 @@ pub struct Options {
     /// After a backup was restored: give further events ids that were never used.
     #[arg(long)]
     raise_epoch: bool,
+    /// Encrypt all secrets anew with the first key of SETTLE_KEY, and drop the others.
+    #[arg(long)]
+    rekey: bool,
 }
 
-/// Opens the database, which migrates its tables, and raises its epoch if that is wanted.
+/// Opens the database, which migrates its tables; raises its epoch and turns its key if that is wanted.
 pub async fn migrate(options: Options) -> anyhow::Result<ExitCode> {
     let config = options.settings.load()?;
     settings::make_room(&config)?;
@@ -41,5 +51,61 @@ pub async fn migrate(options: Options) -> anyhow::Result<ExitCode> {
         let raised = store.raise_epoch().await?;
         table::line(&format!("The epoch was raised from {epoch} to {raised}: further events get ids of their own."));
     }
+    if options.rekey {
+        rekey(&store).await?;
+    } else {
+        show_keys(&store).await?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints with which key secrets are encrypted, and what other keys are needed for.
+async fn show_keys(store: &Store) -> anyhow::Result<()> {
+    let (key, older) = (store.key_id(), store.older_keys().await?);
+    if older.is_empty() {
+        table::line(&format!("Secrets are encrypted with the key {key}."));
+        return Ok(());
+    }
+    let (older, left) = (older.join(", "), store.left_of_older_keys().await?);
+    table::line(&format!(
+        "Secrets are encrypted with the key {key}; {older} cannot be dropped yet ({}): `settle migrate --rekey`",
+        sentence(&left)
+    ));
+    Ok(())
+}
+
+/// Encrypts everything with the newest key, and drops the others.
+async fn rekey(store: &Store) -> anyhow::Result<()> {
+    let key = store.key_id();
+    let left = store.left_of_older_keys().await?;
+    table::line(&format!("To encrypt with the key {key}: {}.", sentence(&left)));
+    let total: i64 = left.iter().map(|left| left.count).sum();
+    let (mut cursor, mut done) = (Some(TurnCursor::default()), 0);
+    while let Some(from) = cursor {
+        let turned = store.turn_page(from).await?;
+        done += turned.count;
+        if turned.count > 0 {
+            table::line(&format!("  {done} encrypted anew, {} left: {}", (total - done).max(0), turned.what));
+        }
+        cursor = turned.next;
+    }
+    let dropped = store.turn_out_older_keys().await?;
+    match dropped.as_slice() {
+        [] => table::line(&format!("Everything is encrypted with the key {key}, and no other was in use.")),
+        ids => table::line(&format!(
+            "Everything is encrypted with the key {key}. Drop {} from SETTLE_KEY of every process: nothing needs it now. \
+             Backups from before still do.",
+            ids.join(", ")
+        )),
+    }
+    Ok(())
+}
+
+/// What is left, for people.
+fn sentence(left: &[Left]) -> String {
+    if left.is_empty() {
+        return "nothing is left".to_owned();
+    }
+    let parts: Vec<String> = left.iter().map(|left| format!("{} {}", left.count, left.what)).collect();
+    parts.join(", ")
 }

@@ -87,7 +87,8 @@ pub async fn open(config: &Config) -> anyhow::Result<Store> {
         Database::Sqlite(path) => storage::Database::Sqlite(path.clone()),
         Database::Postgres(url) => storage::Database::Postgres(secrecy::ExposeSecret::expose_secret(url).to_owned()),
     };
-    let opened = Store::open(storage::Config { database, key: storage::Key::new(key.0), clock: clock::now }).await;
+    let key = storage::Key::new(key.newest).after(key.older.clone());
+    let opened = Store::open(storage::Config { database, key, clock: clock::now }).await;
     opened.map_err(|error| match error {
         Error::Locked(path) => anyhow::anyhow!(
             "another settle is running on {}: stop it, or name another directory with --data \

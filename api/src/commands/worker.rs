@@ -60,7 +60,7 @@ pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
     if let Some(address) = options.metrics {
         show_metrics(sockets::bind("--metrics", address)?, stop.clone());
     }
-    let engine = serve::connect(&serve::identity("worker"), &store)?;
+    let engine = serve::connect(&serve::identity("worker"), &store, &config)?;
     sweeping::watch(store.clone(), engine.clone());
     table::line("settle works (Ctrl-C ends)");
     work(Parts { config: &config, store, engine, simulated: None }, stop).await?;

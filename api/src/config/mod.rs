@@ -41,9 +41,10 @@ pub struct Config {
     pub data: PathBuf,
     /// The database.
     pub database: Database,
-    /// `key`, `SETTLE_KEY`: 32 bytes in base64 or hex that encrypt secrets at rest; `run` creates one in its
-    /// data folder, all other commands need it.
-    pub key: Option<Key>,
+    /// `key`, `SETTLE_KEY`: 32 bytes in base64 or hex that encrypt secrets at rest, or several such keys (by comma):
+    /// the first one encrypts, the others only decrypt. `run` creates one in its data folder, all other commands need
+    /// it.
+    pub key: Option<Keys>,
     /// The settings of the HTTP server.
     pub http: Http,
     /// The store Amazon.
@@ -61,6 +62,9 @@ pub struct Config {
     /// `engine.window`, `SETTLE_ENGINE_WINDOW`, `--engine-window`: what holds the quiet window of a purchase in
     /// Temporal, `timer` or `start-delay`; default `timer`.
     pub engine_window: QuietWindow,
+    /// `engine.key`, `SETTLE_ENGINE_KEY`: 32 bytes in base64 or hex that encrypt the payloads in Temporal, or several
+    /// such keys (by comma), as in `key`; none by default: then payloads are not encrypted.
+    pub engine_key: Option<Keys>,
     /// `retention`, `SETTLE_RETENTION`: how long bodies are stored, in days, such as `30d`, at least 8 days; `off`
     /// stores them for ever. Default 90 days. The ledger's rows are never removed.
     pub retention: Option<Duration>,
@@ -85,13 +89,18 @@ impl std::fmt::Debug for Database {
     }
 }
 
-/// The key that encrypts secrets at rest.
+/// A key that encrypts, and those before it, which only decrypt.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Key(pub [u8; 32]);
+pub struct Keys {
+    /// The key that encrypts.
+    pub newest: [u8; 32],
+    /// The others, in the order of the setting.
+    pub older: Vec<[u8; 32]>,
+}
 
-impl std::fmt::Debug for Key {
+impl std::fmt::Debug for Keys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Key([REDACTED])")
+        f.write_str("Keys([REDACTED])")
     }
 }
 
@@ -174,6 +183,9 @@ pub struct Destinations {
     /// `destinations.allowed_networks`, `SETTLE_DESTINATIONS_ALLOWED_NETWORKS` (by comma): networks that may be
     /// delivered to although they are not public, such as `127.0.0.0/8`; none by default.
     pub allowed_networks: Vec<IpNet>,
+    /// `destinations.denied_networks`, `SETTLE_DESTINATIONS_DENIED_NETWORKS` (by comma): networks that are never
+    /// delivered to, although they are public or allowed; none by default.
+    pub denied_networks: Vec<IpNet>,
     /// `destinations.allow_http`, `SETTLE_DESTINATIONS_ALLOW_HTTP`: whether `http://` URLs may be used, with port 80
     /// of public servers; default false.
     pub allow_http: bool,

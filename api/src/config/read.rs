@@ -1,6 +1,6 @@
 //! Reads file, environment and flags into a valid `Config`. An error names the wrong setting.
 
-use super::{Amazon, Certificate, Config, Database, Destinations, Devices, Http, Invalid, Key};
+use super::{Amazon, Certificate, Config, Database, Destinations, Devices, Http, Invalid, Keys};
 use crate::devices::limits::Rate;
 use crate::times;
 use base64::Engine as _;
@@ -59,6 +59,7 @@ const VARIABLES: &[(&str, &str, Form)] = &[
     ("admin_token", "SETTLE_ADMIN_TOKEN", Form::One),
     ("window", "SETTLE_WINDOW", Form::One),
     ("engine.window", "SETTLE_ENGINE_WINDOW", Form::One),
+    ("engine.key", "SETTLE_ENGINE_KEY", Form::One),
     ("retention", "SETTLE_RETENTION", Form::One),
     ("amazon.auto_confirm_accounts", "SETTLE_AMAZON_AUTO_CONFIRM_ACCOUNTS", Form::List),
     ("amazon.rvs_url", "SETTLE_AMAZON_RVS_URL", Form::One),
@@ -69,6 +70,7 @@ const VARIABLES: &[(&str, &str, Form)] = &[
     ("devices.requests_per_second_and_address", "SETTLE_DEVICES_REQUESTS_PER_SECOND_AND_ADDRESS", Form::One),
     ("devices.trusted_proxies", "SETTLE_DEVICES_TRUSTED_PROXIES", Form::List),
     ("destinations.allowed_networks", "SETTLE_DESTINATIONS_ALLOWED_NETWORKS", Form::List),
+    ("destinations.denied_networks", "SETTLE_DESTINATIONS_DENIED_NETWORKS", Form::List),
     ("destinations.allow_http", "SETTLE_DESTINATIONS_ALLOW_HTTP", Form::One),
 ];
 
@@ -112,6 +114,7 @@ struct RawDevices {
 #[serde(deny_unknown_fields, default)]
 struct RawEngine {
     window: Option<String>,
+    key: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -141,6 +144,7 @@ struct RawCertificate {
 #[serde(deny_unknown_fields, default)]
 struct RawDestinations {
     allowed_networks: Vec<String>,
+    denied_networks: Vec<String>,
     allow_http: bool,
 }
 
@@ -182,17 +186,19 @@ fn read(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
     let data = raw.data.unwrap_or_else(|| PathBuf::from("settle-data"));
     Ok(Config {
         database: database(raw.database, &data)?,
-        key: raw.key.as_deref().map(key).transpose()?,
+        key: raw.key.as_deref().map(|text| keys("key", text)).transpose()?,
         http,
         amazon: amazon(raw.amazon)?,
         devices: devices(&raw.devices)?,
         destinations: Destinations {
             allowed_networks: networks("destinations.allowed_networks", &raw.destinations.allowed_networks)?,
+            denied_networks: networks("destinations.denied_networks", &raw.destinations.denied_networks)?,
             allow_http: raw.destinations.allow_http,
         },
         amplitude_urls: origins("amplitude.allowed_urls", &raw.amplitude.allowed_urls)?,
         window: window(raw.window.as_deref())?,
         engine_window: quiet_window(raw.engine.window.as_deref())?,
+        engine_key: raw.engine.key.as_deref().map(|text| keys("engine.key", text)).transpose()?,
         retention: retention(raw.retention.as_deref())?,
         data,
     })
@@ -277,11 +283,22 @@ fn database(text: Option<String>, data: &Path) -> Result<Database, Invalid> {
     Ok(Database::Sqlite(PathBuf::from(path)))
 }
 
-fn key(text: &str) -> Result<Key, Invalid> {
-    let text = text.trim();
-    let bytes = from_hex(text).or_else(|| STANDARD.decode(text).ok());
-    let bytes = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-    bytes.map(Key).ok_or_else(|| invalid("key", "32 bytes in base64 or hex; `openssl rand -base64 32` makes one"))
+/// Parses keys, the newest first. The error does not repeat the text.
+fn keys(field: &str, text: &str) -> Result<Keys, Invalid> {
+    let expected = "32 bytes in base64 or hex (`openssl rand -base64 32` makes some), \
+                    or several such keys with commas between them, each once and the newest first";
+    let parsed: Option<Vec<[u8; 32]>> = text.split(',').map(|key| one_key(key.trim())).collect();
+    let mut parsed = parsed.unwrap_or_default();
+    let is_repeated = parsed.iter().enumerate().any(|(index, key)| parsed.iter().take(index).any(|one| one == key));
+    if parsed.is_empty() || is_repeated {
+        return Err(invalid(field, expected));
+    }
+    Ok(Keys { newest: parsed.remove(0), older: parsed })
+}
+
+fn one_key(text: &str) -> Option<[u8; 32]> {
+    let bytes = from_hex(text).or_else(|| STANDARD.decode(text).ok())?;
+    <[u8; 32]>::try_from(bytes).ok()
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {

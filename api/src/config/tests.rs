@@ -38,7 +38,12 @@ fn without_anything_the_defaults_hold() {
     assert_eq!(config.window, Duration::from_secs(120));
     assert_eq!(config.retention, Some(Duration::from_secs(90 * 24 * 3600)));
     assert!(matches!(config.database, Database::Sqlite(path) if path.ends_with("settle.sqlite")));
-    assert!(config.key.is_none() && config.http.admin_token.is_none() && !config.destinations.allow_http);
+    assert!(
+        config.engine_key.is_none()
+            && config.key.is_none()
+            && config.http.admin_token.is_none()
+            && !config.destinations.allow_http
+    );
 }
 
 #[test]
@@ -97,12 +102,15 @@ fn a_wrong_setting_is_named_with_its_variable() {
         ("SETTLE_WINDOW", "2h", "`window` (SETTLE_WINDOW)"),
         ("SETTLE_WINDOW", "0", "`window` (SETTLE_WINDOW)"),
         ("SETTLE_ENGINE_WINDOW", "delay", "`engine.window` (SETTLE_ENGINE_WINDOW): expected `timer` or `start-delay`"),
+        ("SETTLE_ENGINE_KEY", "short", "`engine.key` (SETTLE_ENGINE_KEY)"),
         ("SETTLE_RETENTION", "7d", "`retention` (SETTLE_RETENTION)"),
         ("SETTLE_RETENTION", "90", "`retention` (SETTLE_RETENTION)"),
         ("SETTLE_RETENTION", "200h", "`retention` (SETTLE_RETENTION)"),
         ("SETTLE_PUBLIC_URL", "ftp://example.com", "`public_url` (SETTLE_PUBLIC_URL)"),
         ("SETTLE_DATABASE", "mysql://x", "`database` (SETTLE_DATABASE)"),
         ("SETTLE_KEY", "short", "`key` (SETTLE_KEY)"),
+        ("SETTLE_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=,", "`key` (SETTLE_KEY)"),
+        ("SETTLE_DESTINATIONS_DENIED_NETWORKS", "localhost", "`destinations.denied_networks`"),
         ("SETTLE_ADMIN_TOKEN", "short", "`admin_token` (SETTLE_ADMIN_TOKEN)"),
         ("SETTLE_DESTINATIONS_ALLOW_HTTP", "perhaps", "`destinations.allow_http`"),
         ("SETTLE_DESTINATIONS_ALLOWED_NETWORKS", "localhost", "`destinations.allowed_networks`"),
@@ -199,10 +207,21 @@ fn the_key_is_read_from_base64_and_hex() {
 }
 
 #[test]
+fn the_first_key_is_the_newest_and_none_is_named_twice() {
+    let (old, new) = ("07".repeat(32), "08".repeat(32));
+    let keys = |text: &str| load(&Flags::default(), &variables(&[("SETTLE_KEY", text)])).map(|config| config.key);
+    let expected = Keys { newest: [8; 32], older: vec![[7; 32]] };
+    assert_eq!(keys(&format!("{new}, {old}")), Ok(Some(expected)));
+    let twice = keys(&format!("{new},{new}")).expect_err("one key twice").to_string();
+    assert!(twice.contains("each once") && !twice.contains("0808"), "{twice}");
+}
+
+#[test]
 fn debug_output_and_errors_hide_every_secret() {
     let token = "token-that-is-long-enough";
     let pairs = [
         ("SETTLE_KEY", "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"),
+        ("SETTLE_ENGINE_KEY", "0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20"),
         ("SETTLE_ADMIN_TOKEN", token),
         ("SETTLE_DATABASE", "postgres://settle:hunter2@localhost/settle"),
     ];

@@ -69,6 +69,22 @@ pub async fn show(State(edge): State<Shared>, Id(id): Id<KeyId>) -> Result<Json<
     Ok(Json(edge.store.key(id).await?.key))
 }
 
+/// The caller of a request.
+#[derive(Serialize, JsonSchema)]
+pub struct CallerView {
+    /// The name of the key; `admin token` for that of the settings.
+    name: String,
+    /// What it may do.
+    role: Role,
+    /// The only app that it reaches; null for all.
+    app_id: Option<AppId>,
+}
+
+/// `GET /v1/caller`
+pub async fn caller(caller: Caller) -> Json<CallerView> {
+    Json(CallerView { name: caller.name, role: caller.role, app_id: caller.app })
+}
+
 /// `DELETE /v1/keys/{key_id}`: revokes it. One that was revoked before stays as it is.
 pub async fn revoke(edge: Acting, Id(id): Id<KeyId>) -> Result<NoContent, Error> {
     edge.store.revoke_key(id).await?;

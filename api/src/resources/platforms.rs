@@ -14,7 +14,7 @@ use domain::catalogue::ProductRef;
 use domain::time::millis;
 use domain::{AppId, Environment, PlatformId, Timestamp, UnknownReceipts};
 use schemars::JsonSchema;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use storage::{App, Paged, Role};
 
@@ -293,10 +293,13 @@ pub async fn retry_parked(
 }
 
 async fn view(edge: &Edge, caller: &Caller, platform: storage::Platform) -> Result<Platform, Error> {
-    let path = format!("/v1/stores/{}/{}", platform.store, platform.ingress_key);
+    let notification_url = match caller.role >= Role::Operator {
+        true => Some(notification_url(edge, &platform).await?),
+        false => None,
+    };
     Ok(Platform {
         verification: verification(&platform),
-        notification_url: (caller.role >= Role::Operator).then(|| edge.url(&path)),
+        notification_url,
         publishable_key: platform.publishable_key,
         topic: topics::summary(&edge.store.topics(platform.id).await?),
         id: platform.id,
@@ -314,6 +317,12 @@ async fn view(edge: &Edge, caller: &Caller, platform: storage::Platform) -> Resu
         max_wait_seconds: platform.max_wait_ms.map(|ms| ms / 1000),
         created_at: platform.created_at,
     })
+}
+
+/// The URL with the ingress key, which is stored encrypted.
+async fn notification_url(edge: &Edge, platform: &storage::Platform) -> Result<String, Error> {
+    let key = edge.store.ingress_key(platform.id).await?;
+    Ok(edge.url(&format!("/v1/stores/{}/{}", platform.store, key.expose_secret())))
 }
 
 const fn verification(platform: &storage::Platform) -> Verification {
@@ -341,8 +350,8 @@ fn check_topic(edge: &Edge, wrong: &mut FieldErrors, store: &str, arn: Option<&s
 }
 
 /// A new ingress key: 128 random bits in lower-case hex.
-fn ingress_key(edge: &Edge) -> String {
-    storage::hex(&(edge.random)()[..16])
+fn ingress_key(edge: &Edge) -> SecretString {
+    storage::hex(&(edge.random)()[..16]).into()
 }
 
 /// A new publishable key: `pk_` and 128 random bits in lower-case hex.

@@ -28,7 +28,7 @@ async fn platform(store: &Store) -> PlatformId {
         product_ref: domain::catalogue::ProductRef::Term,
         flush_on_revoke: false,
         unknown_receipts: domain::UnknownReceipts::GiveUp,
-        ingress_key: "0123456789abcdef0123456789abcdef".to_owned(),
+        ingress_key: "0123456789abcdef0123456789abcdef".into(),
         publishable_key: "pk_test".to_owned(),
     };
     store.new_platform(new).await.expect("a platform").id

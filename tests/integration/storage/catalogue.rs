@@ -46,7 +46,7 @@ story! {
         let found = world.store.platform_by_ingress_key("ingress-1").await.unwrap();
         assert_eq!(found.as_ref(), Some(&world.platform));
         assert_eq!(world.store.platform_by_ingress_key("other").await.unwrap(), None);
-        let patch = PlatformPatch { ingress_key: Some("ingress-2".to_owned()), max_wait_ms: Some(Some(9)), ..Default::default() };
+        let patch = PlatformPatch { ingress_key: Some("ingress-2".into()), max_wait_ms: Some(Some(9)), ..Default::default() };
         let changed = world.store.update_platform(world.platform.id, patch).await.unwrap();
         assert_eq!((changed.max_wait_ms, changed.window_ms), (Some(9), world.platform.window_ms));
         assert_eq!(world.store.platform_by_ingress_key("ingress-1").await.unwrap(), None);

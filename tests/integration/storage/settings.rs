@@ -222,7 +222,7 @@ story! {
     async fn two_changes_of_a_platform_at_once_both_hold(world: World) {
         let id = world.platform.id;
         let renamed = PlatformPatch { name: Some("renamed".to_owned()), ..PlatformPatch::default() };
-        let rotated = format!("UPDATE platforms SET ingress_key = 'rotated' WHERE id = '{id}'");
+        let rotated = format!("UPDATE platforms SET publishable_key = 'rotated' WHERE id = '{id}'");
         let mut other = world.raw();
         // On SQLite a writer excludes all others.
         if world.is_postgres() {
@@ -237,6 +237,6 @@ story! {
             world.store.update_platform(id, renamed).await.unwrap();
         }
         let platform = world.store.platform(id).await.unwrap();
-        assert_eq!((platform.name.as_str(), platform.ingress_key.as_str()), ("renamed", "rotated"));
+        assert_eq!((platform.name.as_str(), platform.publishable_key.as_str()), ("renamed", "rotated"));
     }
 }

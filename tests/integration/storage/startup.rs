@@ -20,11 +20,13 @@ story! {
 story! {
     async fn another_key_is_refused_at_once(world: World) {
         let World { store, mut config, folder: _folder, .. } = world;
+        let world_key = store.key_id().to_owned();
         drop(store);
         config.key = Key::new([2; 32]);
         let error = Store::open(config).await.unwrap_err();
         assert!(matches!(&error, Error::Corrupt { .. }), "{error:?}");
-        assert!(error.to_string().contains("another key"), "{error}");
+        let ids = format!("`{world_key}` is missing");
+        assert!(error.to_string().contains("another key") && error.to_string().contains(&ids), "{error}");
     }
 }
 

@@ -3,7 +3,8 @@
 //!
 //! The source is IANA's special-purpose registries (<https://www.iana.org/assignments/iana-ipv4-special-registry>,
 //! `…-ipv6-special-registry`). A registered block is forbidden as a whole, even where the registry marks some of its
-//! addresses as globally reachable.
+//! addresses as globally reachable. The addresses at which clouds tell a machine its secrets are forbidden too:
+//! nearly all are in registered blocks, and the one that is public is named here.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,22 +12,23 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 mod tests;
 
 /// The forbidden IPv4 networks: address and prefix length.
-const FORBIDDEN_V4: [([u8; 4], u32); 15] = [
-    ([0, 0, 0, 0], 8),       // "this network" (RFC 791)
-    ([10, 0, 0, 0], 8),      // private (RFC 1918)
-    ([100, 64, 0, 0], 10),   // shared by carrier-grade NAT (RFC 6598)
-    ([127, 0, 0, 0], 8),     // loopback (RFC 1122)
-    ([169, 254, 0, 0], 16),  // link-local, with the metadata services of clouds (RFC 3927)
-    ([172, 16, 0, 0], 12),   // private (RFC 1918)
-    ([192, 0, 0, 0], 24),    // IETF protocol assignments (RFC 6890)
-    ([192, 0, 2, 0], 24),    // documentation (RFC 5737)
-    ([192, 88, 99, 0], 24),  // 6to4 relay anycast (RFC 7526)
-    ([192, 168, 0, 0], 16),  // private (RFC 1918)
-    ([198, 18, 0, 0], 15),   // benchmarks (RFC 2544)
-    ([198, 51, 100, 0], 24), // documentation (RFC 5737)
-    ([203, 0, 113, 0], 24),  // documentation (RFC 5737)
-    ([224, 0, 0, 0], 4),     // multicast (RFC 5771)
-    ([240, 0, 0, 0], 4),     // reserved (RFC 1112), with limited broadcast
+const FORBIDDEN_V4: [([u8; 4], u32); 16] = [
+    ([0, 0, 0, 0], 8),        // "this network" (RFC 791)
+    ([10, 0, 0, 0], 8),       // private (RFC 1918)
+    ([100, 64, 0, 0], 10),    // shared by carrier-grade NAT (RFC 6598)
+    ([127, 0, 0, 0], 8),      // loopback (RFC 1122)
+    ([169, 254, 0, 0], 16),   // link-local, with the metadata services of clouds (RFC 3927)
+    ([168, 63, 129, 16], 32), // the host agent and metadata of Azure, in every virtual network
+    ([172, 16, 0, 0], 12),    // private (RFC 1918)
+    ([192, 0, 0, 0], 24),     // IETF protocol assignments (RFC 6890)
+    ([192, 0, 2, 0], 24),     // documentation (RFC 5737)
+    ([192, 88, 99, 0], 24),   // 6to4 relay anycast (RFC 7526)
+    ([192, 168, 0, 0], 16),   // private (RFC 1918)
+    ([198, 18, 0, 0], 15),    // benchmarks (RFC 2544)
+    ([198, 51, 100, 0], 24),  // documentation (RFC 5737)
+    ([203, 0, 113, 0], 24),   // documentation (RFC 5737)
+    ([224, 0, 0, 0], 4),      // multicast (RFC 5771)
+    ([240, 0, 0, 0], 4),      // reserved (RFC 1112), with limited broadcast
 ];
 
 /// The forbidden networks within [`GLOBAL_UNICAST`]: address and prefix length.
@@ -44,10 +46,22 @@ const GLOBAL_UNICAST: (u128, u32) = (0x2000 << 112, 3);
 /// delivery from a network that has only IPv6.
 const NAT64: (u128, u32) = (0x0064_ff9b << 96, 96);
 
+/// The IPv4 address that a NAT64 address stands for; another address as it is.
+#[must_use]
+pub fn target(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(v6) if is_nat64(v6) => {
+            let [.., a, b, c, d] = v6.octets();
+            Ipv4Addr::new(a, b, c, d).into()
+        }
+        other => other,
+    }
+}
+
 /// Whether an address is forbidden: a request to it could reach something that is not a public server.
 #[must_use]
 pub fn is_forbidden(address: IpAddr) -> bool {
-    match address {
+    match target(address) {
         IpAddr::V4(address) => is_forbidden_v4(address),
         IpAddr::V6(address) => is_forbidden_v6(address),
     }
@@ -59,11 +73,13 @@ fn is_forbidden_v4(address: Ipv4Addr) -> bool {
 }
 
 fn is_forbidden_v6(address: Ipv6Addr) -> bool {
-    let bits = u128::from(address);
-    let within = |(network, prefix): (u128, u32)| (bits ^ network) >> (128 - prefix) == 0;
-    if within(NAT64) {
-        let [.., a, b, c, d] = address.octets();
-        return is_forbidden_v4(Ipv4Addr::new(a, b, c, d));
-    }
-    !within(GLOBAL_UNICAST) || FORBIDDEN_V6.into_iter().any(within)
+    !is_within(address, GLOBAL_UNICAST) || FORBIDDEN_V6.into_iter().any(|network| is_within(address, network))
+}
+
+fn is_nat64(address: Ipv6Addr) -> bool {
+    is_within(address, NAT64)
+}
+
+fn is_within(address: Ipv6Addr, (network, prefix): (u128, u32)) -> bool {
+    (u128::from(address) ^ network) >> (128 - prefix) == 0
 }

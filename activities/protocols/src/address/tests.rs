@@ -1,4 +1,37 @@
-use super::is_forbidden;
+use super::{is_forbidden, target};
+
+/// Where the machines of each provider get their metadata, credentials or host agent from.
+const METADATA: [(&str, &str); 29] = [
+    ("AWS", "169.254.169.254"),
+    ("AWS, IPv6", "fd00:ec2::254"),
+    ("AWS, tasks of ECS", "169.254.170.2"),
+    ("AWS, pods of EKS", "169.254.170.23"),
+    ("AWS, pods of EKS, IPv6", "fd00:ec2::23"),
+    ("AWS, DNS", "169.254.169.253"),
+    ("AWS, DNS, IPv6", "fd00:ec2::253"),
+    ("Azure", "169.254.169.254"),
+    ("Azure, host agent", "168.63.129.16"),
+    ("Azure, host agent by NAT64", "64:ff9b::168.63.129.16"),
+    ("Google Cloud", "169.254.169.254"),
+    ("Google Cloud, IPv6", "fd20:ce::254"),
+    ("Oracle Cloud", "169.254.169.254"),
+    ("Oracle Cloud, IPv6", "fd00:c1::a9fe:a9fe"),
+    ("Oracle Cloud, Classic", "192.0.0.192"),
+    ("Alibaba Cloud", "100.100.100.200"),
+    ("Tencent Cloud", "169.254.0.23"),
+    ("IBM Cloud", "169.254.169.254"),
+    ("DigitalOcean", "169.254.169.254"),
+    ("Huawei Cloud", "169.254.169.254"),
+    ("Hetzner Cloud", "169.254.169.254"),
+    ("Linode", "169.254.169.254"),
+    ("Linode, IPv6", "fd00:a9fe:a9fe::1"),
+    ("Vultr", "169.254.169.254"),
+    ("OVHcloud", "169.254.169.254"),
+    ("Scaleway", "169.254.42.42"),
+    ("Scaleway, IPv6", "fd00:42::42"),
+    ("OpenStack", "169.254.169.254"),
+    ("OpenStack, IPv6", "fe80::a9fe:a9fe"),
+];
 
 /// The first and the last address of every forbidden range, and IPv6 addresses that contain a forbidden IPv4 address.
 const FORBIDDEN: &str = "
@@ -28,6 +61,24 @@ fn non_public_addresses_are_forbidden() {
     for address in FORBIDDEN.split_whitespace() {
         assert!(is_forbidden(address.parse().unwrap()), "{address}");
     }
+}
+
+#[test]
+fn the_metadata_of_every_cloud_is_forbidden() {
+    for (provider, address) in METADATA {
+        assert!(is_forbidden(address.parse().unwrap()), "{provider}: {address}");
+    }
+    for neighbour in ["168.63.129.15", "168.63.129.17", "64:ff9b::168.63.129.17"] {
+        assert!(!is_forbidden(neighbour.parse().unwrap()), "{neighbour}");
+    }
+}
+
+#[test]
+fn an_address_of_nat64_stands_for_its_ipv4_address() {
+    let target = |text: &str| target(text.parse().unwrap()).to_string();
+    assert_eq!(target("64:ff9b::8.8.8.8"), "8.8.8.8");
+    assert_eq!(target("64:ff9b:1::8.8.8.8"), "64:ff9b:1::808:808");
+    assert_eq!(target("8.8.8.8"), "8.8.8.8");
 }
 
 #[test]

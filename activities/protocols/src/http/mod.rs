@@ -48,6 +48,8 @@ impl std::fmt::Debug for Request {
 pub struct Rules {
     /// Networks that are allowed although they are not public, on any port.
     pub allowed_networks: Vec<IpNet>,
+    /// Networks that are refused although they are public or allowed.
+    pub denied_networks: Vec<IpNet>,
     /// Whether plain `http` is allowed, and with it port 80 of public servers.
     pub allow_http: bool,
 }
@@ -58,7 +60,7 @@ impl Rules {
     pub fn open() -> Self {
         let all = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
         let allowed_networks = all.into_iter().filter_map(|ip| IpNet::new(ip, 0).ok()).collect();
-        Self { allowed_networks, allow_http: true }
+        Self { allowed_networks, denied_networks: Vec::new(), allow_http: true }
     }
 }
 

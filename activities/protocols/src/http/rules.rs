@@ -58,7 +58,12 @@ pub fn check_addresses(addresses: &[IpAddr], port: u16, rules: &Rules) -> Result
         return Err(Failure::Dns);
     }
     let is_allowed = |ip: &IpAddr| rules.allowed_networks.iter().any(|network| network.contains(ip));
-    if addresses.iter().any(|ip| address::is_forbidden(*ip) && !is_allowed(ip)) {
+    // A network that is denied is also denied by NAT64.
+    let is_denied = |ip: &IpAddr| {
+        let target = address::target(*ip);
+        rules.denied_networks.iter().any(|network| network.contains(ip) || network.contains(&target))
+    };
+    if addresses.iter().any(|ip| is_denied(ip) || (address::is_forbidden(*ip) && !is_allowed(ip))) {
         return Err(Failure::Forbidden);
     }
     if is_public_port(port, rules) || addresses.iter().all(is_allowed) { Ok(()) } else { Err(Failure::Port) }

@@ -90,12 +90,6 @@ impl Settings {
         }
     }
 
-    /// Whether the operator configured the address of any store.
-    #[must_use]
-    pub const fn has_chosen_address(&self) -> bool {
-        self.amazon.base.is_some() || self.simulated.is_some()
-    }
-
     /// Maximum number of queries a second per platform.
     #[must_use]
     pub const fn per_second(&self) -> u32 {
@@ -104,14 +98,6 @@ impl Settings {
 }
 
 impl Store<'_> {
-    /// Whether the operator configured the store's address. Such an address may be in any network.
-    #[must_use]
-    pub const fn is_at_chosen_address(self) -> bool {
-        match self {
-            Self::Amazon(settings) => settings.base.is_some(),
-        }
-    }
-
     /// How long to retry after the first failure before the purchase is settled without the store.
     #[must_use]
     pub const fn give_up_after(self) -> Duration {
@@ -156,8 +142,9 @@ mod tests {
         let amazon = amazon::Settings { base: Some(base), ..amazon::Settings::default() };
         let simulated = Some(Simulated { platform: platform(1), amazon });
         let settings = Settings { simulated, ..Settings::default() };
-        let is_simulated = |number| settings.of("amazon", platform(number)).map(Store::is_at_chosen_address);
-        assert_eq!((is_simulated(1), is_simulated(2)), (Some(true), Some(false)));
+        let is_simulated =
+            |number| matches!(settings.of("amazon", platform(number)), Some(Store::Amazon(of)) if of.base.is_some());
+        assert_eq!((is_simulated(1), is_simulated(2)), (true, false));
         assert!(settings.of("other", platform(1)).is_none());
     }
 }

@@ -73,7 +73,8 @@ fn ips(list: &[&str]) -> Vec<IpAddr> {
 }
 
 fn allowing(networks: &[&str], allow_http: bool) -> Rules {
-    Rules { allowed_networks: networks.iter().map(|network| network.parse().unwrap()).collect(), allow_http }
+    let allowed_networks = networks.iter().map(|network| network.parse().unwrap()).collect();
+    Rules { allowed_networks, allow_http, ..Rules::default() }
 }
 
 /// A resolver that returns these answers in turn, then the last one for ever; and the number of its lookups.
@@ -207,6 +208,38 @@ fn networks_are_allowed_by_cidr_and_bring_other_ports() {
     assert_eq!(verdict(&["::ffff:10.0.0.1"], 443, &["10.0.0.0/24"]), Err(Failure::Forbidden));
     assert_eq!(verdict(&["64:ff9b::10.0.0.1"], 443, &["10.0.0.0/24"]), Err(Failure::Forbidden));
     assert_eq!(verdict(&[], 443, &["0.0.0.0/0"]), Err(Failure::Dns));
+}
+
+/// Rules that allow and deny these networks.
+fn denying(denied: &[&str], allowed: &[&str]) -> Rules {
+    Rules {
+        denied_networks: denied.iter().map(|network| network.parse().unwrap()).collect(),
+        ..allowing(allowed, false)
+    }
+}
+
+#[test]
+fn a_denied_network_is_refused_although_it_is_public_or_allowed() {
+    let verdict = |list: &[&str], rules: &Rules| check_addresses(&ips(list), 443, rules);
+    let denying = denying(&["1.1.1.0/24", "10.0.0.128/25", "2606:4700::/32"], &["10.0.0.0/24"]);
+    for refused in ["1.1.1.1", "10.0.0.129", "2606:4700::1111", "64:ff9b::1.1.1.1"] {
+        assert_eq!(verdict(&[refused], &denying), Err(Failure::Forbidden), "{refused}");
+        assert_eq!(verdict(&["8.8.8.8", refused], &denying), Err(Failure::Forbidden), "{refused}");
+    }
+    for open in ["1.1.2.1", "10.0.0.127", "2a00:1450:4001::1", "64:ff9b::8.8.8.8"] {
+        assert_eq!(verdict(&[open], &denying), Ok(()), "{open}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_in_a_denied_network_gets_no_request() {
+    let server = Server::answering(OK);
+    for (denied, expected) in [("127.0.0.1/32", "dns"), ("127.0.0.2/32", "answer")] {
+        let rules = Rules { allow_http: true, ..denying(&[denied], &["127.0.0.0/8"]) };
+        let http = Http { lookup: answering(&[&["127.0.0.1"]]).0, ..http(rules, &[]) };
+        assert_eq!(class(&http.send(post(&format!("http://hook.example.com:{}/", server.port()))).await), expected);
+    }
+    assert_eq!(server.connections(), 1);
 }
 
 #[tokio::test]

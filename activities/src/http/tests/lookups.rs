@@ -1,27 +1,32 @@
-//! Names whose servers never answer: their lookups are limited in number, and waiting for a permit ends in time.
+//! Names whose servers never answer: their lookups are limited in number, in all and per name, and waiting for a slot
+//! ends in time.
 
 use super::{Http, answered, class, permissive, post};
 use crate::http::Lookup;
 use crate::http::lookup::bounded;
+use crate::http::slots::Slots;
 use futures::FutureExt as _;
 use std::net::IpAddr;
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(60);
 const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
-/// A resolver that reports each call and returns when the test lets it.
-fn hanging(permits: &Arc<Semaphore>) -> (Lookup, Receiver<String>, Sender<()>) {
+/// A resolver that reports each call for a name of `hanging.example` and returns when the test lets it; other names are
+/// found at once.
+fn hanging(slots: &Slots) -> (Lookup, Receiver<String>, Sender<()>) {
     let (begins, began) = channel();
     let (go_on, goes_on) = channel();
     let goes_on = Mutex::new(goes_on);
-    let lookup = bounded(permits.clone(), move |name| {
-        begins.send(name.to_owned()).unwrap();
-        goes_on.lock().unwrap().recv().unwrap();
+    let lookup = bounded(slots.clone(), move |name| {
+        if name.ends_with("hanging.example") {
+            let _ = begins.send(name.to_owned());
+            // At the end of the test nobody lets it go on.
+            let _ = goes_on.lock().unwrap().recv();
+        }
         Ok(vec![LOCAL])
     });
     (lookup, began, go_on)
@@ -29,28 +34,57 @@ fn hanging(permits: &Arc<Semaphore>) -> (Lookup, Receiver<String>, Sender<()>) {
 
 #[tokio::test]
 async fn a_place_is_taken_until_the_resolver_returns() {
-    let permits = Arc::new(Semaphore::new(1));
-    let (lookup, began, go_on) = hanging(&permits);
-    assert!(lookup("gone.example".to_owned()).now_or_never().is_none(), "it waits, and goes");
-    assert_eq!(began.recv_timeout(SOON).unwrap(), "gone.example");
-    assert_eq!(permits.available_permits(), 0);
-    assert!(lookup("late.example".to_owned()).now_or_never().is_none());
+    let slots = Slots::new(1);
+    let (lookup, began, go_on) = hanging(&slots);
+    assert!(lookup("gone.hanging.example".to_owned()).now_or_never().is_none(), "it waits, and goes");
+    assert_eq!(began.recv_timeout(SOON).unwrap(), "gone.hanging.example");
+    assert!(slots.take("free").now_or_never().is_none());
+    assert!(lookup("late.hanging.example".to_owned()).now_or_never().is_none());
     assert!(began.try_recv().is_err(), "no place, no lookup");
     go_on.send(()).unwrap();
-    drop(timeout(SOON, permits.acquire()).await.expect("the permit is free").unwrap());
-    let next = lookup("next.example".to_owned());
+    drop(timeout(SOON, slots.take("free")).await.expect("the slot is free").unwrap());
+    let next = lookup("next.hanging.example".to_owned());
     go_on.send(()).unwrap();
     assert_eq!(timeout(SOON, next).await.unwrap().unwrap(), [LOCAL]);
-    assert_eq!(began.recv_timeout(SOON).unwrap(), "next.example", "an abandoned lookup does not begin");
+    assert_eq!(began.recv_timeout(SOON).unwrap(), "next.hanging.example", "an abandoned lookup does not begin");
 }
 
 #[tokio::test]
 async fn a_lookup_without_a_place_in_time_is_a_dns_failure() {
     let server = super::Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
     let url = format!("http://hook.example.com:{}/", server.port());
-    let permits = Arc::new(Semaphore::new(0));
-    let http = Http { lookup: bounded(permits.clone(), |_| Ok(vec![LOCAL])), ..permissive() };
+    let slots = Slots::new(1);
+    let only = slots.take("other").await.unwrap();
+    let http = Http { lookup: bounded(slots, |_| Ok(vec![LOCAL])), ..permissive() };
     assert_eq!(class(&http.send(post(&url)).await), "dns");
-    permits.add_permits(1);
+    drop(only);
     assert_eq!(http.send(post(&url)).await, answered(200, ""));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_name_server_leaves_slots_for_other_destinations() {
+    let server = super::Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    let (lookup, began, go_on) = hanging(&Slots::new(64));
+    let http = Http { lookup, ..permissive() };
+    let url = |host: &str| format!("http://{host}:{}/", server.port());
+    let slow = (0..200).map(|_| {
+        let (http, request) = (http.clone(), post(&url("hook.hanging.example")));
+        tokio::spawn(async move { http.send(request).await })
+    });
+    let slow: Vec<_> = slow.collect();
+    let (began, lookups) = tokio::task::spawn_blocking(move || {
+        let lookups = (0..8).filter(|_| began.recv_timeout(SOON).is_ok()).count();
+        (began, lookups)
+    })
+    .await
+    .unwrap();
+    for other in 0..100 {
+        let reply = http.send(post(&url(&format!("hook{other}.example.com")))).await;
+        assert_eq!(reply, answered(200, ""), "{other}");
+    }
+    assert_eq!((lookups, began.try_recv().ok()), (8, None), "an eighth of the slots");
+    drop(go_on);
+    for request in slow {
+        request.abort();
+    }
 }

@@ -16,7 +16,12 @@ use std::time::Duration;
 
 /// The sender of a development machine.
 fn permissive() -> Http {
-    http(Rules { allowed_networks: vec!["127.0.0.0/8".parse().unwrap()], allow_http: true }, &[])
+    http(allowing_this_machine(), &[])
+}
+
+fn allowing_this_machine() -> Rules {
+    let allowed_networks = vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
+    Rules { allowed_networks, allow_http: true, ..Rules::default() }
 }
 
 fn http(rules: Rules, trusted: &[CertificateDer<'static>]) -> Http {
@@ -191,10 +196,7 @@ async fn a_client_connects_to_its_addresses_for_any_name() {
 async fn a_certificate_must_be_trusted_and_carry_the_name() {
     let (mine, key) = certificate("localhost");
     let server = Server::with_tls(mine.clone(), key);
-    let rules = || Rules {
-        allowed_networks: vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
-        allow_http: false,
-    };
+    let rules = || Rules { allow_http: false, ..allowing_this_machine() };
     let url = format!("https://localhost:{}/", server.port());
     assert_eq!(class(&http(rules(), std::slice::from_ref(&mine)).send(post(&url)).await), "answer");
     assert_eq!(class(&http(rules(), &[]).send(post(&url)).await), "tls");

@@ -1,5 +1,6 @@
-//! Changes by an admin: apps, platforms, destinations, the catalogue, customers, their transfers and their erasure, rates,
-//! sales and retention. A change that can alter the record of purchases causes a recheck of these purchases.
+//! Changes by an admin: apps, platforms, destinations, the catalogue, customers, their transfers and their erasure,
+//! rates, sales and retention; and the turn of the key. A change that can alter the record of purchases causes a
+//! recheck of these purchases.
 
 pub mod adopt;
 pub mod apps;
@@ -11,6 +12,7 @@ pub mod keys;
 pub mod platforms;
 pub mod purchases;
 pub mod rates;
+pub mod rekey;
 pub mod retention;
 pub mod sales;
 pub mod transfers;

@@ -14,7 +14,7 @@ use crate::reports::audit;
 use crate::settling::rechecks::{self, RecheckReason};
 use domain::catalogue::ProductRef;
 use domain::{AppId, Environment, PlatformId, Timestamp, UnknownReceipts};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -47,7 +47,7 @@ pub struct NewPlatform {
     /// What to do with a receipt that the store does not know.
     pub unknown_receipts: UnknownReceipts,
     /// The secret part of the URL that notifications are sent to.
-    pub ingress_key: String,
+    pub ingress_key: SecretString,
     /// The key with which its devices report; it is no secret.
     pub publishable_key: String,
 }
@@ -84,8 +84,6 @@ row! {
         pub unknown_receipts: UnknownReceipts,
         /// When the store began to refuse the shared secret; `None` while it accepts it.
         pub secret_refused_at: Option<Timestamp>,
-        /// The secret part of the URL that notifications are sent to.
-        pub ingress_key: String,
         /// The key with which its devices report; it is no secret.
         pub publishable_key: String,
         /// When it was created.
@@ -124,7 +122,7 @@ pub struct PlatformPatch {
     /// What to do from now on with a receipt that the store does not know.
     pub unknown_receipts: Option<UnknownReceipts>,
     /// A new ingress key.
-    pub ingress_key: Option<String>,
+    pub ingress_key: Option<SecretString>,
     /// A new publishable key.
     pub publishable_key: Option<String>,
     /// One more topic that may send. Its subscription is confirmed when it requests that.
@@ -133,15 +131,18 @@ pub struct PlatformPatch {
 
 const PLATFORM: &str = "
     id, app_id, store, name, package_name, environment, (shared_secret IS NOT NULL) AS has_shared_secret,
-        (login_secret IS NOT NULL) AS has_login_secret, window_ms, max_wait_ms, product_ref, flush_on_revoke, unknown_receipts, secret_refused_at, ingress_key, publishable_key,
+        (login_secret IS NOT NULL) AS has_login_secret, window_ms, max_wait_ms, product_ref, flush_on_revoke, unknown_receipts, secret_refused_at, publishable_key,
         created_at
     FROM platforms
     WHERE deleted_at IS NULL";
 
 const DELETE: Sql = statement!("UPDATE platforms SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL");
 
-const FIND_BY_INGRESS_KEY: Sql = statement! {hot "platforms_ingress_key", "
-    SELECT {PLATFORM} AND ingress_key = ?
+/// The columns `ingress_key` and `ingress_hash`, for the encryption.
+pub const INGRESS: &str = "platforms.ingress_key";
+
+const FIND_BY_INGRESS_HASH: Sql = statement! {hot "platforms_ingress_hash", "
+    SELECT {PLATFORM} AND ingress_hash IN (?*)
 "};
 
 const FIND_BY_PUBLISHABLE_KEY: Sql = statement! {hot "platforms_publishable_key", "
@@ -230,9 +231,20 @@ impl Store {
 
     /// The platform that an ingress key belongs to.
     pub async fn platform_by_ingress_key(&self, key: &str) -> Result<Option<Platform>, Error> {
-        // PostgreSQL refuses a text with NUL, and no ingress key has one.
-        let key = key.replace('\0', "");
-        self.read_for_ingress(move |connection| sql(FIND_BY_INGRESS_KEY).bind(key).first(connection)).await
+        // While keys are turned, a platform has the hash of the newest key or of one before.
+        let hashes = self.secrets.hashes(INGRESS, key);
+        self.read_for_ingress(move |connection| sql(FIND_BY_INGRESS_HASH).bind_list(hashes).first(connection)).await
+    }
+
+    /// The secret part of the URL that a platform's notifications are sent to.
+    pub async fn ingress_key(&self, id: PlatformId) -> Result<SecretString, Error> {
+        let secrets = self.secrets.clone();
+        self.read(move |connection| {
+            let sealed: Option<String> = sql(INGRESS_KEY).bind(id).value(connection)?;
+            let sealed = sealed.ok_or(Error::Missing { what: "platform" })?;
+            secrets.open(INGRESS, &id.to_string(), &sealed)
+        })
+        .await
     }
 
     /// The platform that a publishable key belongs to.
@@ -274,6 +286,8 @@ row! {
     }
 }
 
+const INGRESS_KEY: Sql = statement!("SELECT ingress_key AS value FROM platforms WHERE deleted_at IS NULL AND id = ?");
+
 const SECRET: Sql = statement!("SELECT shared_secret FROM platforms WHERE deleted_at IS NULL AND id = ?");
 
 const FIND: Sql = statement!("SELECT {PLATFORM} AND id = ?");
@@ -302,12 +316,14 @@ pub fn require_app(write: &mut Write<'_>, id: AppId) -> Result<(), Error> {
 
 const INSERT: Sql = statement! {"
     INSERT INTO platforms (id, app_id, store, name, package_name, environment, shared_secret, window_ms,
-        max_wait_ms, ingress_key, publishable_key, created_at, product_ref, flush_on_revoke, unknown_receipts)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        max_wait_ms, ingress_hash, ingress_key, publishable_key, created_at, product_ref, flush_on_revoke,
+        unknown_receipts)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 "};
 
 fn insert(write: &mut Write<'_>, secrets: &Secrets, id: PlatformId, new: &NewPlatform) -> Result<(), Error> {
-    let sealed = seal(secrets, id, new.shared_secret.as_ref())?;
+    let sealed = seal(write, secrets, id, new.shared_secret.as_ref())?;
+    let (ingress_hash, ingress_key) = seal_ingress(write, secrets, id, &new.ingress_key)?;
     sql(INSERT)
         .bind(id)
         .bind(new.app_id)
@@ -318,7 +334,8 @@ fn insert(write: &mut Write<'_>, secrets: &Secrets, id: PlatformId, new: &NewPla
         .bind(sealed)
         .bind(new.window_ms)
         .bind(new.max_wait_ms)
-        .bind(new.ingress_key.as_str())
+        .bind(ingress_hash)
+        .bind(ingress_key)
         .bind(new.publishable_key.as_str())
         .bind(write.now)
         .bind(new.product_ref)
@@ -331,12 +348,14 @@ fn insert(write: &mut Write<'_>, secrets: &Secrets, id: PlatformId, new: &NewPla
 
 const UPDATE: Sql = statement! {"
     UPDATE platforms
-    SET name = ?, package_name = ?, environment = ?, window_ms = ?, max_wait_ms = ?, ingress_key = ?,
-        publishable_key = ?, product_ref = ?, flush_on_revoke = ?, unknown_receipts = ?
+    SET name = ?, package_name = ?, environment = ?, window_ms = ?, max_wait_ms = ?, publishable_key = ?,
+        product_ref = ?, flush_on_revoke = ?, unknown_receipts = ?
     WHERE id = ?
 "};
 
 const SET_SECRET: Sql = statement!("UPDATE platforms SET shared_secret = ?, secret_refused_at = NULL WHERE id = ?");
+
+const SET_INGRESS: Sql = statement!("UPDATE platforms SET ingress_hash = ?, ingress_key = ? WHERE id = ?");
 
 fn update(write: &mut Write<'_>, secrets: &Secrets, before: &Platform, patch: &PlatformPatch) -> Result<(), Error> {
     let name = patch.name.as_ref().unwrap_or(&before.name);
@@ -346,7 +365,6 @@ fn update(write: &mut Write<'_>, secrets: &Secrets, before: &Platform, patch: &P
         .bind(patch.environment.unwrap_or(before.environment))
         .bind(patch.window_ms.unwrap_or(before.window_ms))
         .bind(patch.max_wait_ms.unwrap_or(before.max_wait_ms))
-        .bind(patch.ingress_key.as_ref().unwrap_or(&before.ingress_key).as_str())
         .bind(patch.publishable_key.as_ref().unwrap_or(&before.publishable_key).as_str())
         .bind(patch.product_ref.unwrap_or(before.product_ref))
         .bind(patch.flush_on_revoke.unwrap_or(before.flush_on_revoke))
@@ -355,8 +373,12 @@ fn update(write: &mut Write<'_>, secrets: &Secrets, before: &Platform, patch: &P
         .run(write.connection)
         .map_err(|error| error.or_taken("platform", name))?;
     if let Some(secret) = &patch.shared_secret {
-        let sealed = seal(secrets, before.id, secret.as_ref())?;
+        let sealed = seal(write, secrets, before.id, secret.as_ref())?;
         sql(SET_SECRET).bind(sealed).bind(before.id).run(write.connection)?;
+    }
+    if let Some(key) = &patch.ingress_key {
+        let (hash, sealed) = seal_ingress(write, secrets, before.id, key)?;
+        sql(SET_INGRESS).bind(hash).bind(sealed).bind(before.id).run(write.connection)?;
     }
     recheck_affected(write, before, patch)
 }
@@ -386,6 +408,22 @@ fn recheck_affected(write: &mut Write<'_>, before: &Platform, patch: &PlatformPa
     Ok(())
 }
 
-fn seal(secrets: &Secrets, id: PlatformId, secret: Option<&SecretString>) -> Result<Option<String>, Error> {
-    secret.map(|secret| secrets.seal("platforms", &id.to_string(), secret)).transpose()
+fn seal(
+    write: &mut Write<'_>,
+    secrets: &Secrets,
+    id: PlatformId,
+    secret: Option<&SecretString>,
+) -> Result<Option<String>, Error> {
+    secret.map(|secret| secrets.seal(write.connection, ("platforms", &id.to_string()), secret)).transpose()
+}
+
+/// The stored hash of an ingress key, and its stored form.
+fn seal_ingress(
+    write: &mut Write<'_>,
+    secrets: &Secrets,
+    id: PlatformId,
+    key: &SecretString,
+) -> Result<(String, String), Error> {
+    let sealed = secrets.seal(write.connection, (INGRESS, &id.to_string()), key)?;
+    Ok((secrets.newest_hash(INGRESS, key.expose_secret()), sealed))
 }

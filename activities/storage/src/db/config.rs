@@ -23,19 +23,29 @@ impl fmt::Debug for Database {
     }
 }
 
-/// The key under which secrets are encrypted at rest.
+/// The key under which secrets are encrypted at rest, with the keys before it, which still decrypt.
 #[derive(Clone)]
-pub struct Key([u8; 32]);
+pub struct Key {
+    newest: [u8; 32],
+    older: Vec<[u8; 32]>,
+}
 
 impl Key {
     /// From 32 bytes of randomness.
     #[must_use]
     pub const fn new(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+        Self { newest: bytes, older: Vec::new() }
     }
 
-    pub(crate) const fn bytes(&self) -> &[u8; 32] {
-        &self.0
+    /// This key as the successor of `older` ones.
+    #[must_use]
+    pub fn after(self, older: impl IntoIterator<Item = [u8; 32]>) -> Self {
+        Self { older: older.into_iter().collect(), ..self }
+    }
+
+    /// The newest first.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &[u8; 32]> {
+        std::iter::once(&self.newest).chain(&self.older)
     }
 }
 

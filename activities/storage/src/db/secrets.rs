@@ -1,60 +1,165 @@
 //! Secrets at rest: AES-256-GCM with a random nonce, bound to the row they belong to.
 //!
-//! A stored secret is `v1:` and the lower-case hex of nonce, ciphertext and tag. The associated data is
-//! `table/id` of the row, so that a value that is copied to another row cannot be decrypted there.
+//! A stored secret is `v1:`, the id of its key, `:`, and the lower-case hex of nonce, ciphertext and tag. The
+//! associated data is `table/id` of the row, so that a value that is copied to another row cannot be decrypted there.
+//! A text that is looked up and must not be readable is stored as a keyed hash: the id of the key, `:`, and an
+//! HMAC-SHA256.
+//!
+//! The newest key encrypts, the others only decrypt; `admin/rekey.rs` turns them. What stands for a name that was
+//! removed (a tombstone) is in too many places to turn: it has a key of its own, which is stored encrypted.
 
 use crate::db::config::Key;
+use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::sql;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use secrecy::{ExposeSecret, SecretString};
+use std::sync::Arc;
 
 const PREFIX: &str = "v1:";
+/// Number of bytes of a key's id.
+const ID_LEN: usize = 4;
 /// Number of bytes of a tombstone.
 const TOMBSTONE_LEN: usize = 20;
 
-/// Encrypts and decrypts with the installation's key.
-#[derive(Debug, Clone)]
-pub struct Secrets(Key);
+/// A row with a secret: what names its table and column, and its id.
+pub type Place<'a> = (&'a str, &'a str);
+
+/// One key with its id.
+struct NamedKey {
+    id: String,
+    bytes: [u8; 32],
+}
+
+/// Encrypts and decrypts with the installation's keys. Clones share them.
+#[derive(Clone)]
+pub struct Secrets {
+    /// The newest first.
+    keys: Arc<[NamedKey]>,
+    /// The key of tombstones.
+    names: Arc<str>,
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Secrets").field("keys", &self.key_ids()).finish_non_exhaustive()
+    }
+}
+
+const LOCK_KEY: Sql = statement!("SELECT id AS value FROM encryption_keys WHERE id = ? FOR SHARE");
 
 impl Secrets {
-    /// Uses this key.
-    pub const fn new(key: Key) -> Self {
-        Self(key)
+    /// Uses this key and those before it.
+    pub fn new(key: &Key) -> Self {
+        let named = |bytes: &[u8; 32]| NamedKey { id: key_id(bytes), bytes: *bytes };
+        Self { keys: key.all().map(named).collect(), names: Arc::from("") }
     }
 
-    /// Encrypts `secret` for the row named by `table` and `id`; returns the stored form.
-    pub fn seal(&self, table: &str, id: &str, secret: &SecretString) -> Result<String, Error> {
+    /// With the key of tombstones.
+    pub fn with_names(self, names: &SecretString) -> Self {
+        Self { names: Arc::from(names.expose_secret()), ..self }
+    }
+
+    /// The ids of the keys, the newest first.
+    pub fn key_ids(&self) -> Vec<&str> {
+        self.keys.iter().map(|key| key.id.as_str()).collect()
+    }
+
+    /// The id of the key that encrypts.
+    pub fn newest_id(&self) -> &str {
+        self.keys.first().map_or("", |key| key.id.as_str())
+    }
+
+    /// Encrypts `secret` for a row in a transaction that stores it; returns the stored form. No value can be stored
+    /// under a key that was turned out: the key's row is locked until the end of the transaction.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when this process encrypts with a key that was turned out.
+    pub fn seal(
+        &self,
+        connection: &mut AnyConnection,
+        place: Place<'_>,
+        secret: &SecretString,
+    ) -> Result<String, Error> {
+        let newest = self.newest_id();
+        let known: Option<String> = sql(LOCK_KEY).bind(newest).value(connection)?;
+        if known.is_none() {
+            return Err(Error::corrupt(format!(
+                "the key `{newest}` was turned out, and this process still encrypts with it: restart it with the newest \
+                 key first in SETTLE_KEY"
+            )));
+        }
+        self.encrypt(place, secret)
+    }
+
+    /// Encrypts `secret` for a row, without a look at the database; returns the stored form.
+    pub fn encrypt(&self, (table, id): Place<'_>, secret: &SecretString) -> Result<String, Error> {
         let nonce: [u8; NONCE_LEN] = random_bytes()?;
         let mut bytes = secret.expose_secret().as_bytes().to_vec();
-        self.cipher()
+        let newest = self.keys.first().ok_or_else(|| Error::corrupt("there is no key"))?;
+        newest
+            .cipher()
             .and_then(|key| {
                 key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), row(table, id), &mut bytes).ok()
             })
             .ok_or_else(|| Error::corrupt("a secret cannot be encrypted"))?;
-        Ok(format!("{PREFIX}{}{}", hex(&nonce), hex(&bytes)))
+        Ok(format!("{PREFIX}{}:{}{}", newest.id, hex(&nonce), hex(&bytes)))
     }
 
     /// Decrypts `sealed`, the stored form of a secret in the row named by `table` and `id`.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], which names the id of the key that is missing.
     pub fn open(&self, table: &str, id: &str, sealed: &str) -> Result<SecretString, Error> {
-        self.decrypt(table, id, sealed)
-            .map(SecretString::from)
-            .ok_or_else(|| Error::corrupt(format!("a secret in `{table}` cannot be decrypted with the configured key")))
+        let unreadable = || Error::corrupt(format!("a secret in `{table}` cannot be decrypted with its key"));
+        let (key, sealed) = sealed.strip_prefix(PREFIX).and_then(|rest| rest.split_once(':')).ok_or_else(unreadable)?;
+        let Some(key) = self.keys.iter().find(|known| known.id == key) else {
+            return Err(Error::corrupt(format!(
+                "a secret in `{table}` is encrypted with the key `{key}`, and SETTLE_KEY has {}",
+                listed(&self.key_ids())
+            )));
+        };
+        key.decrypt((table, id), sealed).map(SecretString::from).ok_or_else(unreadable)
     }
 
-    /// What stands for a name of a row named by `table` and `id`, in lower-case hex: the same for the same name, and
-    /// nobody without the key finds the name from it.
+    /// What is stored of a text that is looked up: its hash under each key, that of the newest first. `purpose` keeps
+    /// hashes of different columns apart.
+    pub fn hashes(&self, purpose: &str, text: &str) -> Vec<String> {
+        self.keys.iter().map(|key| format!("{}:{}", key.id, hex(key.sign(purpose, text).as_ref()))).collect()
+    }
+
+    /// The hash of a text under the newest key.
+    pub fn newest_hash(&self, purpose: &str, text: &str) -> String {
+        self.hashes(purpose, text).into_iter().next().unwrap_or_default()
+    }
+
+    /// What all values begin with that the newest key encrypted or hashed, as patterns of `LIKE`.
+    pub fn newest_patterns(&self) -> (String, String) {
+        let id = self.newest_id();
+        (format!("{PREFIX}{id}:%"), format!("{id}:%"))
+    }
+
+    /// What stands for a name of a row named by `table` and `id`, in lower-case hex: the same for the same name and
+    /// under every key, and nobody without a key finds the name from it.
     pub fn tombstone(&self, table: &str, id: &str, name: &str) -> String {
-        // A key of its own, so that no value of another use of the installation's key is ever equal.
-        let own = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, self.0.bytes()), b"tombstones");
-        let key = hmac::Key::new(hmac::HMAC_SHA256, own.as_ref());
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.names.as_bytes());
         let tag = hmac::sign(&key, format!("{table}/{id}/{name}").as_bytes());
         hex(tag.as_ref().get(..TOMBSTONE_LEN).unwrap_or_default())
     }
+}
 
-    fn decrypt(&self, table: &str, id: &str, sealed: &str) -> Option<String> {
-        let mut bytes = unhex(sealed.strip_prefix(PREFIX)?)?;
+impl NamedKey {
+    /// The keyed hash of a text. Each purpose has a key of its own, so that no value of another use is ever equal.
+    fn sign(&self, purpose: &str, text: &str) -> hmac::Tag {
+        let own = derived(&self.bytes, purpose);
+        hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, own.as_ref()), text.as_bytes())
+    }
+
+    fn decrypt(&self, (table, id): Place<'_>, sealed: &str) -> Option<String> {
+        let mut bytes = unhex(sealed)?;
         let (nonce, sealed) = bytes.split_at_mut_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let plain = self.cipher()?.open_in_place(nonce, row(table, id), sealed).ok()?;
@@ -62,8 +167,31 @@ impl Secrets {
     }
 
     fn cipher(&self) -> Option<LessSafeKey> {
-        UnboundKey::new(&AES_256_GCM, self.0.bytes()).ok().map(LessSafeKey::new)
+        UnboundKey::new(&AES_256_GCM, &self.bytes).ok().map(LessSafeKey::new)
     }
+}
+
+/// A key for one purpose, derived from an installation's key.
+fn derived(key: &[u8; 32], purpose: &str) -> hmac::Tag {
+    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), purpose.as_bytes())
+}
+
+/// The id of a key, eight hex digits: it is computed from the key, so a key cannot have a wrong one, and nobody finds
+/// the key from it.
+#[must_use]
+pub fn key_id(key: &[u8; 32]) -> String {
+    hex(derived(key, "key id").as_ref().get(..ID_LEN).unwrap_or_default())
+}
+
+/// Ids in a sentence.
+pub fn listed(ids: &[&str]) -> String {
+    let quoted: Vec<String> = ids.iter().map(|id| format!("`{id}`")).collect();
+    quoted.join(", ")
+}
+
+/// A new key of tombstones.
+pub fn random_names() -> Result<SecretString, Error> {
+    Ok(SecretString::from(hex(&random_bytes::<32>()?)))
 }
 
 /// The associated data of a secret in a row.
@@ -107,27 +235,67 @@ mod tests {
     use super::{Key, Secrets, sha256};
     use secrecy::{ExposeSecret, SecretString};
 
+    fn secrets(byte: u8) -> Secrets {
+        Secrets::new(&Key::new([byte; 32]))
+    }
+
     #[test]
     fn a_secret_is_read_back_in_its_own_row_only() {
-        let secrets = Secrets::new(Key::new([7; 32]));
-        let sealed = secrets.seal("destinations", "a", &SecretString::from("whsec_x")).unwrap();
+        let secrets = secrets(7);
+        let sealed = secrets.encrypt(("destinations", "a"), &SecretString::from("whsec_x")).unwrap();
         assert!(!sealed.contains("whsec"));
         assert_eq!(secrets.open("destinations", "a", &sealed).unwrap().expose_secret(), "whsec_x");
         assert!(secrets.open("destinations", "b", &sealed).is_err());
-        assert!(Secrets::new(Key::new([8; 32])).open("destinations", "a", &sealed).is_err());
     }
 
     #[test]
     fn a_secret_that_was_sealed_by_openssl_is_opened() {
-        let sealed = "v1:000102030405060708090a0b6fe99a157e56a1c38420ac14c50e8817a2d4940d4b647a";
-        let secrets = Secrets::new(Key::new([7; 32]));
-        assert_eq!(secrets.open("destinations", "a", sealed).unwrap().expose_secret(), "whsec_x");
+        let secrets = secrets(7);
+        let id = secrets.newest_id();
+        let sealed = format!("v1:{id}:000102030405060708090a0b6fe99a157e56a1c38420ac14c50e8817a2d4940d4b647a");
+        assert_eq!(secrets.open("destinations", "a", &sealed).unwrap().expose_secret(), "whsec_x");
+    }
+
+    #[test]
+    fn the_newest_key_seals_and_the_older_ones_still_open() {
+        let before = secrets(7).encrypt(("platforms", "a"), &SecretString::from("s")).unwrap();
+        let both = Secrets::new(&Key::new([8; 32]).after([[7; 32]]));
+        assert_eq!(both.open("platforms", "a", &before).unwrap().expose_secret(), "s");
+        let after = both.encrypt(("platforms", "a"), &SecretString::from("s")).unwrap();
+        assert!(after.starts_with(&format!("v1:{}:", secrets(8).newest_id())), "{after}");
+        assert_eq!(secrets(8).open("platforms", "a", &after).unwrap().expose_secret(), "s");
+    }
+
+    #[test]
+    fn a_missing_key_is_named_by_its_id_and_no_key_is_shown() {
+        let sealed = secrets(7).encrypt(("platforms", "a"), &SecretString::from("s")).unwrap();
+        let error = secrets(8).open("platforms", "a", &sealed).unwrap_err().to_string();
+        for id in [secrets(7).newest_id(), secrets(8).newest_id()] {
+            assert!(error.contains(&format!("`{id}`")), "{error}");
+        }
+        assert!(!error.contains("0808") && !format!("{:?}", secrets(8)).contains("0808"));
+    }
+
+    #[test]
+    fn a_text_has_a_hash_under_each_key() {
+        let both = Secrets::new(&Key::new([8; 32]).after([[7; 32]]));
+        let hashes = both.hashes("purpose", "text");
+        assert_eq!(hashes, [secrets(8).newest_hash("purpose", "text"), secrets(7).newest_hash("purpose", "text")]);
+        assert_ne!(both.hashes("other", "text"), hashes);
+        assert!(hashes.iter().all(|hash| hash.len() == 8 + 1 + 64));
+    }
+
+    #[test]
+    fn a_tombstone_is_the_same_under_every_key() {
+        let names = SecretString::from("of its own");
+        let [one, two] = [7, 8].map(|byte| secrets(byte).with_names(&names).tombstone("t", "i", "n"));
+        assert_eq!(one, two);
+        assert_ne!(one, secrets(7).with_names(&SecretString::from("other")).tombstone("t", "i", "n"));
     }
 
     #[test]
     fn a_secret_is_never_sealed_the_same_way_twice() {
-        let secrets = Secrets::new(Key::new([7; 32]));
-        let seal = || secrets.seal("platforms", "a", &SecretString::from("s")).unwrap();
+        let seal = || secrets(7).encrypt(("platforms", "a"), &SecretString::from("s")).unwrap();
         assert_ne!(seal(), seal());
     }
 
@@ -143,8 +311,10 @@ mod tests {
 
     #[test]
     fn what_is_not_a_stored_secret_is_refused() {
-        let secrets = Secrets::new(Key::new([7; 32]));
-        for text in ["", "v1:", "v1:0", "v1:zz", "plain", "v1:00112233445566778899aabbccddeeff"] {
+        let secrets = secrets(7);
+        let id = secrets.newest_id();
+        let cut = format!("v1:{id}:00112233445566778899aabbccddeeff");
+        for text in ["", "v1:", "v1:0", "v1:zz", "plain", &format!("v1:{id}:"), &format!("v1:{id}:zz"), &cut] {
             assert!(secrets.open("platforms", "a", text).is_err(), "{text}");
         }
     }

@@ -6,25 +6,21 @@ use crate::db::connection::AnyConnection;
 use crate::db::epoch;
 use crate::db::error::Error;
 use crate::db::reader::{CONNECTIONS, INGRESS_CONNECTIONS, Readers};
-use crate::db::secrets::{Secrets, random_uuid};
+use crate::db::secrets::{Place, Secrets, listed, random_names, random_uuid};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Writer;
 use domain::ids::FIRST_EPOCH;
 use domain::{OrgId, Timestamp};
-use secrecy::{ExposeSecret, SecretString};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A known text that is stored encrypted: at startup it can be decrypted with the right key only.
-const KEY_CHECK: &str = "settle";
-
 row! {
     struct InstallationRow {
         org_id: OrgId,
-        key_check: String,
+        names_key: String,
     }
 }
 
@@ -48,10 +44,10 @@ fn open(config: Config) -> Result<Store, Error> {
         Database::Sqlite(path) => Some(lock(path)?),
         Database::Postgres(_) => None,
     };
-    let secrets = Secrets::new(config.key);
+    let secrets = Secrets::new(&config.key);
     let mut connection = connect(&config.database)?;
     let clock = config.clock;
-    let installation = connection.prepare(|connection| installation(connection, &secrets, clock))?;
+    let (installation, secrets) = connection.prepare(|connection| installation(connection, &secrets, clock))?;
     let lock = lock.map(Arc::new);
     let readers = Readers::new(config.database.clone(), lock.clone(), CONNECTIONS);
     let ingress_readers = Readers::new(config.database.clone(), lock, INGRESS_CONNECTIONS);
@@ -83,40 +79,63 @@ fn lock(database: &Path) -> Result<File, Error> {
     }
 }
 
-const READ: Sql = statement!("SELECT org_id, key_check FROM installation WHERE id = 1");
+const READ: Sql = statement!("SELECT org_id, names_key FROM installation WHERE id = 1");
 
 const INSERT: Sql = statement! {"
-    INSERT INTO installation (id, org_id, epoch, lineage, key_check, created_at)
+    INSERT INTO installation (id, org_id, epoch, lineage, names_key, created_at)
     VALUES (1, ?, ?, ?, ?, ?)
 "};
+
+/// The row with the key of tombstones, for the encryption.
+pub const NAMES_KEY: Place<'static> = ("installation.names_key", "1");
 
 fn installation(
     connection: &mut AnyConnection,
     secrets: &Secrets,
     clock: fn() -> Timestamp,
-) -> Result<Installation, Error> {
+) -> Result<(Installation, Secrets), Error> {
     let read = || sql(READ);
     let lineage = epoch::lineage(connection)?;
+    let now = connection.now(clock)?;
     let row: InstallationRow = match read().first(connection)? {
         Some(row) => row,
         None => {
-            let now = connection.now(clock)?;
             sql(INSERT)
                 .bind(OrgId::new(random_uuid()?))
                 .bind(FIRST_EPOCH)
                 .bind(lineage)
-                .bind(secrets.seal("installation", "1", &SecretString::from(KEY_CHECK))?)
+                .bind(secrets.encrypt(NAMES_KEY, &random_names()?)?)
                 .bind(now)
                 .run(connection)?;
             read().first(connection)?.ok_or_else(|| Error::corrupt("its installation cannot be read back"))?
         }
     };
-    let check = secrets.open("installation", "1", &row.key_check);
-    if !check.is_ok_and(|check| check.expose_secret() == KEY_CHECK) {
-        return Err(Error::corrupt(
-            "its secrets were encrypted with another key: give the key that it was first opened with (SETTLE_KEY)",
-        ));
-    }
+    check_keys(connection, secrets)?;
+    sql(INSERT_KEY).bind(secrets.newest_id()).bind(now).run(connection)?;
+    let names = secrets.open(NAMES_KEY.0, NAMES_KEY.1, &row.names_key)?;
     epoch::renew(connection, clock)?;
-    Ok(Installation { org_id: row.org_id })
+    Ok((Installation { org_id: row.org_id }, secrets.clone().with_names(&names)))
+}
+
+const KEYS: Sql = statement!("SELECT id AS value FROM encryption_keys ORDER BY created_at, id");
+
+const INSERT_KEY: Sql = statement! {"
+    INSERT INTO encryption_keys (id, created_at)
+    VALUES (?, ?)
+    ON CONFLICT DO NOTHING
+"};
+
+/// Checks that each key is there with which something may be encrypted.
+fn check_keys(connection: &mut AnyConnection, secrets: &Secrets) -> Result<(), Error> {
+    let known = secrets.key_ids();
+    let stored: Vec<String> = sql(KEYS).values(connection)?;
+    let missing: Vec<&str> = stored.iter().map(String::as_str).filter(|id| !known.contains(id)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Error::corrupt(format!(
+        "its secrets are encrypted with another key: {} is missing, SETTLE_KEY has {}; name every key, the newest first",
+        listed(&missing),
+        listed(&known)
+    )))
 }

@@ -136,7 +136,7 @@ impl Store {
                 _ if pending(write, platform)? >= PENDING_PER_PLATFORM => return Ok(PendingTopic::Full),
                 Some(TopicState::Expired | TopicState::Unsubscribed) | None => {}
             }
-            let sealed = secrets.seal("topics", &id.to_string(), &subscribe_url)?;
+            let sealed = secrets.seal(write.connection, ("topics", &id.to_string()), &subscribe_url)?;
             sql(INSERT_PENDING)
                 .bind(id)
                 .bind(platform)

@@ -22,7 +22,7 @@ const SET: Sql = statement!("UPDATE platforms SET login_secret = ? WHERE id = ? 
 const APP: Sql = statement!("SELECT app_id AS value FROM platforms WHERE id = ? AND deleted_at IS NULL");
 
 /// What the secret is sealed for, beside the platform.
-const PURPOSE: &str = "platforms.login_secret";
+pub const PURPOSE: &str = "platforms.login_secret";
 
 impl Store {
     /// The login secret of a platform; `None` where logins need no token.
@@ -40,7 +40,9 @@ impl Store {
         let secrets = self.secrets.clone();
         self.change("platform.login-secret", move |write| {
             let app: Option<AppId> = sql(APP).bind(id).value(write.connection)?;
-            let sealed = secret.as_ref().map(|secret| secrets.seal(PURPOSE, &id.to_string(), secret)).transpose()?;
+            let place = id.to_string();
+            let seal = |secret| secrets.seal(write.connection, (PURPOSE, &place), secret);
+            let sealed = secret.as_ref().map(seal).transpose()?;
             let changed = sql(SET).bind(sealed).bind(id).run(write.connection)?;
             if changed == 0 {
                 return Err(Error::Missing { what: "platform" });

@@ -133,7 +133,7 @@ async fn platform(
         product_ref: domain::catalogue::ProductRef::Term,
         flush_on_revoke: false,
         unknown_receipts: domain::UnknownReceipts::GiveUp,
-        ingress_key: storage::hex(&clock::random_bytes::<16>()),
+        ingress_key: storage::hex(&clock::random_bytes::<16>()).into(),
         publishable_key: format!("pk_{}", storage::hex(&clock::random_bytes::<16>())),
     };
     store.new_platform(new).await
@@ -224,7 +224,7 @@ fn new_destination(app_id: AppId, fields: &Map<String, Value>) -> anyhow::Result
 /// Allows a receiver on this machine.
 fn allowed() -> Allowed {
     let allowed_networks = vec![IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8))];
-    Allowed { rules: Rules { allowed_networks, allow_http: true }, ..Allowed::default() }
+    Allowed { rules: Rules { allowed_networks, allow_http: true, ..Rules::default() }, ..Allowed::default() }
 }
 
 fn refused(wrong: &[Invalid]) -> anyhow::Error {

@@ -166,8 +166,11 @@ impl Runner {
         table::line(&format!("settle accepts notifications at {}; Temporal is next.", addresses.text()));
         let identity = serve::identity("run");
         let engine = match &self.dev_server {
-            Some(dev_server) => Engine::start_at(&identity, self.store.installation().org_id, dev_server.clone()),
-            None => serve::connect(&identity, &self.store)?,
+            Some(dev_server) => {
+                let codec = serve::codec(&self.config);
+                Engine::start_at(&identity, self.store.installation().org_id, dev_server.clone(), codec)
+            }
+            None => serve::connect(&identity, &self.store, &self.config)?,
         };
         let engine = serve::with_window(engine, &self.config);
         let edge = serve::edge(&self.config, self.store.clone(), engine.clone())?;

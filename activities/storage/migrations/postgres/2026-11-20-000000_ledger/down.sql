@@ -39,4 +39,5 @@ DROP TABLE topics;
 DROP TABLE platforms;
 DROP TABLE apps;
 DROP FUNCTION settle_lineage();
+DROP TABLE encryption_keys;
 DROP TABLE installation;

@@ -38,4 +38,5 @@ DROP TABLE destinations;
 DROP TABLE topics;
 DROP TABLE platforms;
 DROP TABLE apps;
+DROP TABLE encryption_keys;
 DROP TABLE installation;

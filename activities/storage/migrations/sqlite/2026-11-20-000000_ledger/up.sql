@@ -7,7 +7,14 @@ CREATE TABLE installation (
     epoch BIGINT NOT NULL,
     -- PostgreSQL's system identifier and timeline when a process saw them last; NULL where they are not shown.
     lineage TEXT,
-    key_check TEXT NOT NULL,
+    -- The key of tombstones, encrypted.
+    names_key TEXT NOT NULL,
+    created_at BIGINT NOT NULL
+);
+
+-- The keys that secrets may be encrypted with: each that a process encrypted with, until nothing is left of it.
+CREATE TABLE encryption_keys (
+    id TEXT NOT NULL PRIMARY KEY,
     created_at BIGINT NOT NULL
 );
 
@@ -75,6 +82,8 @@ CREATE TABLE platforms (
     unknown_receipts TEXT NOT NULL,
     -- When the store began to refuse the shared secret; NULL while it accepts it.
     secret_refused_at BIGINT,
+    -- The secret part of the notification URL: the hashes by which it is found, and itself, encrypted.
+    ingress_hash TEXT NOT NULL,
     ingress_key TEXT NOT NULL,
     -- The key with which its devices report. It is in every copy of the app, so it is no secret.
     publishable_key TEXT NOT NULL,
@@ -85,7 +94,7 @@ CREATE TABLE platforms (
 );
 CREATE UNIQUE INDEX platforms_publishable_key ON platforms (publishable_key);
 CREATE UNIQUE INDEX platforms_name ON platforms (app_id, name) WHERE deleted_at IS NULL;
-CREATE UNIQUE INDEX platforms_ingress_key ON platforms (ingress_key);
+CREATE UNIQUE INDEX platforms_ingress_hash ON platforms (ingress_hash);
 
 CREATE TABLE topics (
     id TEXT NOT NULL PRIMARY KEY,

@@ -287,6 +287,7 @@ fn store(write: &mut Write<'_>, secrets: &Secrets, begun: Begun<'_>) -> Result<F
         ("purchases", rows::purchases(write, anonymous)?),
         ("devices", devices),
     ]);
+    let sealed = seal(write, secrets, id, &names)?;
     sql(STORE)
         .bind(id)
         .bind(request.as_str())
@@ -294,7 +295,7 @@ fn store(write: &mut Write<'_>, secrets: &Secrets, begun: Begun<'_>) -> Result<F
         .bind(anonymous)
         .bind(forget.by.as_str())
         .bind(forget.reason.as_str())
-        .bind(seal(secrets, id, &names)?)
+        .bind(sealed)
         .bind(ForgettingStage::Events)
         .bind(json(&counts)?)
         .bind(json(&owed.collect::<Vec<_>>())?)

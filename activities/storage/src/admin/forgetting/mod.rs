@@ -16,6 +16,7 @@ mod steps;
 mod texts;
 
 pub use begin::Forget;
+pub use report::TABLE;
 pub use report::{DeletionState, DeletionStatus, Forgetting, ForgettingStage};
 pub use requests::{DeletionRequest, RequestOutcome};
 

@@ -3,6 +3,7 @@
 use crate::db::error::Error;
 use crate::db::secrets::Secrets;
 use crate::db::statement::{row, stored};
+use crate::db::writer::Write;
 use domain::user::ForgottenNames;
 use domain::{AppId, DestinationId, Timestamp, UserId};
 use schemars::JsonSchema;
@@ -149,9 +150,9 @@ impl ForgettingRow {
 }
 
 /// The stored form of the names.
-pub fn seal(secrets: &Secrets, id: Uuid, names: &ForgottenNames) -> Result<String, Error> {
+pub fn seal(write: &mut Write<'_>, secrets: &Secrets, id: Uuid, names: &ForgottenNames) -> Result<String, Error> {
     let json = serde_json::to_string(names).map_err(|cause| Error::corrupt_by("names cannot be written", cause))?;
-    secrets.seal(TABLE, &id.to_string(), &SecretString::from(json))
+    secrets.seal(write.connection, (TABLE, &id.to_string()), &SecretString::from(json))
 }
 
 /// A value as it is stored.

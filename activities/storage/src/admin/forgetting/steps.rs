@@ -117,7 +117,7 @@ fn note(write: &mut Write<'_>, secrets: &Secrets, step: Step) -> Result<(), Erro
     let is_done = next.stage == ForgettingStage::Done;
     let at = |is_reached: bool| is_reached.then_some(write.now);
     let (removed_at, finished_at): (Option<Timestamp>, Option<Timestamp>) = (at(is_removed), at(is_done));
-    let sealed = if is_done { None } else { Some(seal(secrets, row.id, &names)?) };
+    let sealed = if is_done { None } else { Some(seal(write, secrets, row.id, &names)?) };
     sql(NOTE)
         .bind(next.stage)
         .bind(next.after)

@@ -28,7 +28,6 @@ fn platform(package_name: &str) -> Platform {
         flush_on_revoke: false,
         unknown_receipts: domain::UnknownReceipts::GiveUp,
         secret_refused_at: None,
-        ingress_key: "key".to_owned(),
         publishable_key: "pk_test".to_owned(),
         created_at: now(),
     }

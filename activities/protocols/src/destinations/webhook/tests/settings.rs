@@ -85,7 +85,7 @@ fn a_url_is_https_and_carries_no_user() {
     assert_eq!(wrong(&json!({"url": 7})), ["url"]);
     assert_eq!(wrong(&json!({"url": null})), ["url"]);
     let plain = fields(&json!({"url": "http://127.0.0.1:9000/"}));
-    let rules = Rules { allowed_networks: vec!["127.0.0.0/8".parse().unwrap()], allow_http: true };
+    let rules = Rules { allowed_networks: vec!["127.0.0.0/8".parse().unwrap()], allow_http: true, ..Rules::default() };
     assert!(create(&plain, &Allowed { rules, ..Allowed::default() }, [7; 32]).is_ok());
 }
 

@@ -1,0 +1,221 @@
+//! Turning the key: everything that an older key encrypted or hashed is encrypted and hashed with the newest, in pages.
+//! A value says which key it has, so a turn that was interrupted goes on where it was, and values that other processes
+//! store meanwhile count too. An older key is turned out in one transaction, which finds that nothing is left of it.
+
+use super::forgetting::TABLE as FORGETTINGS;
+use super::platforms::INGRESS;
+use crate::db::act::Act;
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::fault;
+use crate::db::secrets::Secrets;
+use crate::db::sql::{Sql, statement};
+use crate::db::startup::NAMES_KEY;
+use crate::db::statement::{Number, row, sql};
+use crate::db::store::Store;
+use crate::db::writer::Write;
+use crate::people::login_secret;
+use crate::settings::tombstones;
+use secrecy::ExposeSecret;
+use serde::Serialize;
+use serde_json::json;
+
+/// A column with secrets.
+#[derive(Clone, Copy)]
+struct Column {
+    /// Its description, for people.
+    what: &'static str,
+    /// What its values are encrypted for, beside the row.
+    purpose: &'static str,
+    /// Reads the next values of older keys, and locks their rows.
+    page: Sql,
+    /// Replaces a value that is still the one that was read.
+    replace: Sql,
+    /// Counts the values of older keys.
+    count: Sql,
+}
+
+/// A column of this table, whose rows have this id.
+macro_rules! column {
+    ($what:literal, $purpose:expr, $table:literal, $id:literal, $column:literal) => {{
+        const TABLE: &str = $table;
+        const ID: &str = $id;
+        const COLUMN: &str = $column;
+        Column {
+            what: $what,
+            purpose: $purpose,
+            page: statement! {"
+                SELECT CAST({ID} AS TEXT) AS id, {COLUMN} AS sealed
+                FROM {TABLE}
+                WHERE {COLUMN} NOT LIKE ? AND CAST({ID} AS TEXT) > ?
+                ORDER BY CAST({ID} AS TEXT)
+                LIMIT ?
+                FOR NO KEY UPDATE
+            "},
+            replace: statement!("UPDATE {TABLE} SET {COLUMN} = ? WHERE CAST({ID} AS TEXT) = ? AND {COLUMN} = ?"),
+            count: statement!("SELECT COUNT(*) AS value FROM {TABLE} WHERE {COLUMN} NOT LIKE ?"),
+        }
+    }};
+}
+
+/// All columns with secrets.
+const COLUMNS: [Column; 8] = [
+    column!("the key of tombstones", NAMES_KEY.0, "installation", "id", "names_key"),
+    column!("ingress keys", INGRESS, "platforms", "id", "ingress_key"),
+    column!("shared secrets", "platforms", "platforms", "id", "shared_secret"),
+    column!("login secrets", login_secret::PURPOSE, "platforms", "id", "login_secret"),
+    column!("secrets of destinations", "destinations", "destinations", "id", "secret"),
+    column!("URLs of pending topics", "topics", "topics", "id", "subscribe_url"),
+    column!("customers in tombstones", tombstones::TABLE, "tombstones", "tombstone", "sealed"),
+    column!("names that are being forgotten", FORGETTINGS, "forgettings", "id", "names"),
+];
+
+/// Number of values in one transaction.
+const PAGE: i64 = 100;
+
+const SET_HASH: Sql = statement!("UPDATE platforms SET ingress_hash = ? WHERE id = ? AND ingress_hash NOT LIKE ?");
+const COUNT_HASHES: Sql = statement!("SELECT COUNT(*) AS value FROM platforms WHERE ingress_hash NOT LIKE ?");
+
+row! {
+    struct Sealed {
+        id: String,
+        sealed: String,
+    }
+}
+
+/// What is left to encrypt or hash with the newest key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Left {
+    /// Which values, for people.
+    pub what: &'static str,
+    /// Number of values.
+    pub count: i64,
+}
+
+/// Where a turn goes on. The default is the beginning.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TurnCursor {
+    column: usize,
+    after: String,
+}
+
+/// What one page of a turn did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turned {
+    /// Number of values that have the newest key now.
+    pub count: i64,
+    /// Which values, for people.
+    pub what: &'static str,
+    /// Where the next page begins; `None` after the last.
+    pub next: Option<TurnCursor>,
+}
+
+impl Store {
+    /// The id of the key that encrypts.
+    #[must_use]
+    pub fn key_id(&self) -> &str {
+        self.secrets.newest_id()
+    }
+
+    /// The ids of other keys that something may still be encrypted with.
+    pub async fn older_keys(&self) -> Result<Vec<String>, Error> {
+        let newest = self.key_id().to_owned();
+        self.read(move |connection| sql(OLDER).bind(newest).values(connection)).await
+    }
+
+    /// What older keys encrypted or hashed. Columns without such values are left out.
+    pub async fn left_of_older_keys(&self) -> Result<Vec<Left>, Error> {
+        let secrets = self.secrets.clone();
+        self.read(move |connection| left(connection, &secrets)).await
+    }
+
+    /// Encrypts and hashes the next values anew.
+    pub async fn turn_page(&self, from: TurnCursor) -> Result<Turned, Error> {
+        let secrets = self.secrets.clone();
+        let turned = self.write(move |write| turn(write, &secrets, &from)).await;
+        fault::kill_at("rekey.after_page");
+        turned
+    }
+
+    /// Turns the older keys out if nothing is left of them; returns their ids. From then on no process can encrypt with
+    /// one, and the database is opened without them.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when something is left of them.
+    pub async fn turn_out_older_keys(&self) -> Result<Vec<String>, Error> {
+        let secrets = self.secrets.clone();
+        self.change("key.turn-out", move |write| {
+            // Whoever encrypts with one of them holds a shared lock on it until its commit.
+            let older: Vec<String> = sql(LOCK_OLDER).bind(secrets.newest_id()).values(write.connection)?;
+            let left = left(write.connection, &secrets)?;
+            if !left.is_empty() {
+                let count: i64 = left.iter().map(|left| left.count).sum();
+                let detail = format!("{count} values still have an older key; another process encrypts with it");
+                return Err(Error::Conflict { what: "new key", detail });
+            }
+            if older.is_empty() {
+                return Ok((older, None));
+            }
+            sql(DELETE_OLDER).bind(secrets.newest_id()).run(write.connection)?;
+            let act = Act::on(None, "installation").before(json!({ "keys": older }));
+            Ok((older, Some(act.after(json!({ "keys": [secrets.newest_id()] })))))
+        })
+        .await
+    }
+}
+
+const OLDER: Sql = statement!("SELECT id AS value FROM encryption_keys WHERE id <> ? ORDER BY created_at, id");
+const LOCK_OLDER: Sql = statement! {"
+    SELECT id AS value
+    FROM encryption_keys
+    WHERE id <> ?
+    ORDER BY created_at, id
+    FOR UPDATE
+"};
+const DELETE_OLDER: Sql = statement!("DELETE FROM encryption_keys WHERE id <> ?");
+
+fn left(connection: &mut AnyConnection, secrets: &Secrets) -> Result<Vec<Left>, Error> {
+    let (sealed, hashed) = secrets.newest_patterns();
+    let mut all = Vec::new();
+    for column in COLUMNS {
+        let Number { value: count } = sql(column.count).bind(sealed.as_str()).one(connection, "count")?;
+        all.push(Left { what: column.what, count });
+    }
+    let Number { value: count } = sql(COUNT_HASHES).bind(hashed).one(connection, "count")?;
+    all.push(Left { what: "hashes of ingress keys", count });
+    all.retain(|left| left.count > 0);
+    Ok(all)
+}
+
+/// Turns the next values of one column.
+fn turn(write: &mut Write<'_>, secrets: &Secrets, from: &TurnCursor) -> Result<Turned, Error> {
+    let Some(column) = COLUMNS.get(from.column) else { return Ok(Turned { count: 0, what: "", next: None }) };
+    let (sealed, _) = secrets.newest_patterns();
+    let page: Vec<Sealed> = sql(column.page).bind(sealed).bind(from.after.as_str()).bind(PAGE).all(write.connection)?;
+    let mut count = 0;
+    for row in &page {
+        count += turn_one(write, secrets, column, row)?;
+    }
+    let is_full = i64::try_from(page.len()).unwrap_or(PAGE) >= PAGE;
+    let next = match page.last() {
+        Some(last) if is_full => Some(TurnCursor { column: from.column, after: last.id.clone() }),
+        _ => Some(from.column + 1)
+            .filter(|column| *column < COLUMNS.len())
+            .map(|column| TurnCursor { column, after: String::new() }),
+    };
+    Ok(Turned { count, what: column.what, next })
+}
+
+/// Turns one value, and with an ingress key its hash; returns the number of changed values.
+fn turn_one(write: &mut Write<'_>, secrets: &Secrets, column: &Column, row: &Sealed) -> Result<i64, Error> {
+    let plain = secrets.open(column.purpose, &row.id, &row.sealed)?;
+    let sealed = secrets.seal(write.connection, (column.purpose, &row.id), &plain)?;
+    let replace = sql(column.replace).bind(sealed).bind(row.id.as_str()).bind(row.sealed.as_str());
+    let mut changed = replace.run(write.connection)?;
+    if column.purpose == INGRESS {
+        let (_, hashed) = secrets.newest_patterns();
+        let hash = secrets.newest_hash(INGRESS, plain.expose_secret());
+        changed += sql(SET_HASH).bind(hash).bind(row.id.as_str()).bind(hashed).run(write.connection)?;
+    }
+    Ok(i64::try_from(changed).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,125 @@
+//! Turning the key: the newest encrypts, the older ones open what they encrypted until nothing is left of them.
+
+use super::forgetting::{STORE_ID, by, finish, left, renew};
+use super::world::{World, new_destination, new_platform, story};
+use domain::Timestamp;
+use storage::{Config, CustomerName, Error, ExposeSecret, Key, SecretString, Store, TurnCursor};
+
+const OLD: [u8; 32] = [1; 32];
+const NEW: [u8; 32] = [2; 32];
+
+/// The settings of a process with these keys.
+fn keyed(config: &Config, newest: [u8; 32], older: &[[u8; 32]]) -> Config {
+    Config { key: Key::new(newest).after(older.iter().copied()), ..config.clone() }
+}
+
+/// Turns all that is left, in pages; returns the number of values.
+async fn turn(store: &Store) -> i64 {
+    let (mut cursor, mut count) = (Some(TurnCursor::default()), 0);
+    while let Some(from) = cursor {
+        let turned = store.turn_page(from).await.unwrap();
+        (cursor, count) = (turned.next, count + turned.count);
+    }
+    count
+}
+
+/// A secret of each kind.
+async fn fill(world: &World) -> TopicAndDestination {
+    let store = &world.store;
+    renew(world, "r1", 1).await;
+    let begun = store.forget_customer(by(world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
+    finish(world, &begun).await;
+    store.set_login_secret(world.platform.id, Some("ls_of-the-platform".into())).await.unwrap();
+    let url = SecretString::from("https://sns.example/?SubscribeURL-token");
+    store.add_pending_topic(world.platform.id, "arn:1", url, Timestamp::from_micros(i64::MAX)).await.unwrap();
+    let topic = store.topics(world.platform.id).await.unwrap().remove(0).id;
+    TopicAndDestination {
+        topic,
+        destination: store.new_destination(new_destination(&world.app, "hook")).await.unwrap().id,
+    }
+}
+
+struct TopicAndDestination {
+    topic: domain::TopicId,
+    destination: domain::DestinationId,
+}
+
+story! {
+    async fn a_turned_key_opens_everything_and_the_old_one_nothing(world: World) {
+        let ids = fill(&world).await;
+        let of = world.platform.id;
+        let old_id = world.store.key_id().to_owned();
+        let World { store, config, app, folder: _folder, .. } = world;
+        drop(store);
+        let both = Store::open(keyed(&config, NEW, &[OLD])).await.unwrap();
+        let new_id = both.key_id().to_owned();
+        assert_eq!(both.older_keys().await.unwrap(), [old_id.as_str()]);
+        both.new_platform(new_platform(&app, "ingress-2")).await.unwrap();
+        let left = both.left_of_older_keys().await.unwrap();
+        assert_eq!(left.len(), 8, "no customer is being forgotten: {left:?}");
+        let refused = both.turn_out_older_keys().await.unwrap_err();
+        assert!(matches!(&refused, Error::Conflict { .. }), "{refused:?}");
+
+        // In the middle, and after a restart: both hashes are found, and what is left is less.
+        let first = both.turn_page(TurnCursor::default()).await.unwrap();
+        assert_eq!((first.count, first.what), (1, "the key of tombstones"));
+        assert_eq!(both.turn_page(first.next.unwrap()).await.unwrap().count, 2, "an ingress key and its hash");
+        drop(both);
+        let both = Store::open(keyed(&config, NEW, &[OLD])).await.unwrap();
+        assert_eq!(both.left_of_older_keys().await.unwrap().len(), 5, "the first two columns, and the hashes");
+        for key in ["ingress-1", "ingress-2"] {
+            assert!(both.platform_by_ingress_key(key).await.unwrap().is_some(), "{key}");
+        }
+        assert_eq!(turn(&both).await, 5);
+        assert_eq!(both.left_of_older_keys().await.unwrap(), []);
+        assert_eq!(turn(&both).await, 0, "a second turn finds nothing");
+        assert_eq!(both.turn_out_older_keys().await.unwrap(), [old_id.as_str()]);
+        assert_eq!(both.turn_out_older_keys().await.unwrap(), [""; 0]);
+        drop(both);
+
+        let error = Store::open(keyed(&config, OLD, &[])).await.unwrap_err().to_string();
+        assert!(error.contains(&format!("`{new_id}` is missing")) && error.contains(&format!("`{old_id}`")), "{error}");
+        let store = Store::open(keyed(&config, NEW, &[])).await.unwrap();
+        let read = |secret: SecretString| secret.expose_secret().to_owned();
+        assert_eq!(read(store.ingress_key(of).await.unwrap()), "ingress-1");
+        assert_eq!(store.platform_by_ingress_key("ingress-1").await.unwrap().unwrap().id, of);
+        assert_eq!(read(store.platform_secret(of).await.unwrap().unwrap()), "shared-secret-of-the-platform");
+        assert_eq!(read(store.login_secret(of).await.unwrap().unwrap()), "ls_of-the-platform");
+        assert_eq!(read(store.destination_secret(ids.destination).await.unwrap()), "whsec_of-the-destination");
+        assert!(read(store.subscribe_url(ids.topic).await.unwrap().unwrap()).ends_with("SubscribeURL-token"));
+        let forgotten = CustomerName::AppUser(STORE_ID.to_owned());
+        let state = store.customer_state(app.id, forgotten, Default::default()).await.unwrap();
+        assert_eq!(state.app_user_ids.len(), 0, "a tombstone is found under every key");
+    }
+}
+
+story! {
+    async fn nothing_is_stored_under_a_key_that_was_turned_out(world: World) {
+        if !world.is_postgres() {
+            return;
+        }
+        let both = Store::open(keyed(&world.config, NEW, &[OLD])).await.unwrap();
+        turn(&both).await;
+        // The old process goes on until then, and what it stores meanwhile keeps its key.
+        world.store.new_destination(new_destination(&world.app, "before")).await.unwrap();
+        assert!(matches!(both.turn_out_older_keys().await, Err(Error::Conflict { .. })));
+        assert_eq!(turn(&both).await, 1);
+        assert_eq!(both.turn_out_older_keys().await.unwrap().len(), 1);
+        let refused = world.store.new_destination(new_destination(&world.app, "after")).await.unwrap_err();
+        let expected = format!("the key `{}` was turned out", world.store.key_id());
+        assert!(refused.to_string().contains(&expected), "{refused}");
+        both.new_destination(new_destination(&world.app, "after")).await.unwrap();
+    }
+}
+
+story! {
+    async fn no_ingress_key_is_readable_in_the_database(world: World) {
+        let key = "3c1f0d5be2a94c87";
+        let (name, publishable_key) = ("other".to_owned(), "pk_other".to_owned());
+        let new = storage::NewPlatform { name, publishable_key, ..new_platform(&world.app, key) };
+        let platform = world.store.new_platform(new).await.unwrap();
+        assert_eq!(left(&world, &[key]), [""; 0]);
+        assert_eq!(world.store.platform_by_ingress_key(key).await.unwrap().unwrap().id, platform.id);
+        assert_eq!(world.store.ingress_key(platform.id).await.unwrap().expose_secret(), key);
+    }
+}
