@@ -195,6 +195,7 @@ fn read(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
         engine_window: quiet_window(raw.engine.window.as_deref())?,
         retention: retention(raw.retention.as_deref())?,
         data,
+        demo: None,
     })
 }
 
