@@ -8,6 +8,9 @@ use serde::Serialize;
 use std::time::Duration;
 use storage::chain;
 
+/// How many bytes of the name of a wrong field an answer has.
+const MAX_NAME_BYTES: usize = 200;
+
 /// The body of every error answer: problem details (RFC 9457).
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Problem {
@@ -149,6 +152,14 @@ impl Error {
     }
 }
 
+/// The beginning of a text. A name in a body can have 2 MiB, and is not sent back whole.
+fn cut(text: &mut String, max_bytes: usize) {
+    if text.len() > max_bytes {
+        text.truncate(text.floor_char_boundary(max_bytes));
+        text.push('…');
+    }
+}
+
 fn list(fields: &[Field]) -> String {
     let parts: Vec<String> =
         fields.iter().map(|field| format!("`{}`: expected {}", field.field, field.expected)).collect();
@@ -156,7 +167,10 @@ fn list(fields: &[Field]) -> String {
 }
 
 impl IntoResponse for Error {
-    fn into_response(self) -> Response {
+    fn into_response(mut self) -> Response {
+        if let Self::Invalid(fields) = &mut self {
+            fields.iter_mut().for_each(|wrong| cut(&mut wrong.field, MAX_NAME_BYTES));
+        }
         let (status, name, title) = self.answer();
         let kind = format!("urn:settle:problem:{name}");
         let detail = self.to_string();

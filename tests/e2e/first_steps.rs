@@ -19,13 +19,24 @@ struct Demo {
     installation: Installation,
 }
 
+/// Settings that allow nothing on this machine.
+const CLOSED: [(&str, &str); 2] =
+    [("SETTLE_DESTINATIONS_ALLOWED_NETWORKS", "192.0.2.1/32"), ("SETTLE_DESTINATIONS_ALLOW_HTTP", "false")];
+
 impl Demo {
     async fn start() -> Self {
         let temporal = Temporal::start(Memory::Volatile).await;
         let installation = Installation::new(Backend::Sqlite, &temporal.address(), &Sns::new());
-        let mut process = installation.start(&["run", "--window", "1s"], &[]);
+        let mut process = installation.start(&["run", "--window", "1s"], &CLOSED);
         process.wait_connected().await;
         Self { process, temporal, installation }
+    }
+
+    /// Starts it again, with samples for a platform.
+    async fn trust_samples(&mut self, platform: &str) {
+        self.process.kill9();
+        self.process = self.installation.start(&["run", "--trust-samples", platform], &CLOSED);
+        self.process.wait_connected().await;
     }
 
     fn call(&self, line: &[&str]) -> Output {
@@ -76,6 +87,11 @@ async fn a_demo_sample_is_verified_and_complete() {
     assert!(listed.contains("active, renewal off"), "{listed}");
     let none = text(&demo.call(&["purchase", "list", "--receipt", "nobodys"]));
     assert_eq!(none, "No purchase matches.\n");
+    let received = || async {
+        let log = demo.process.log();
+        if log.contains("purchase.updated") { Ok(()) } else { Err(log) }
+    };
+    wait::until(SOON, "the event at the demo's receiver", received).await;
     let log = demo.process.log();
     let address = demo.temporal.address();
     assert!(log.contains(&format!("Temporal     {address}  (`temporal --address {address} workflow list`)")), "{log}");
@@ -84,7 +100,7 @@ async fn a_demo_sample_is_verified_and_complete() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sample_goes_to_a_platform_without_a_simulated_store() {
-    let demo = Demo::start().await;
+    let mut demo = Demo::start().await;
     let app = demo.answer(&["app", "create", "mine"])["id"].as_str().expect("an id").to_owned();
     let create = ["platform", "create", "--app", &app, "--name", "fire", "--package-name", "com.example.mine"];
     let platform = demo.answer(&create)["id"].as_str().expect("an id").to_owned();
@@ -96,6 +112,9 @@ async fn a_sample_goes_to_a_platform_without_a_simulated_store() {
     assert!(demo.call(&follow).status.success(), "{follow:?}");
     let update = ["platform", "update", &platform, "--window", "1s"];
     assert!(demo.call(&update).status.success(), "{}", text(&demo.call(&update)));
+    let refused = text(&demo.call(&["sample", "--platform", &platform]));
+    assert!(refused.contains(&format!("`settle run --trust-samples {platform}`")), "{refused}");
+    demo.trust_samples(&platform).await;
     let bought = demo.settled(&["--platform", &platform], 1).await;
     assert_eq!((&bought["platform_id"], &bought["state"]), (&json!(platform), &json!("active")), "{bought}");
     let data = &bought["data"]["data"];

@@ -7,5 +7,6 @@ mod connections;
 mod crowd;
 mod requests;
 mod scrapers;
+mod strangers;
 mod target;
 mod witness;

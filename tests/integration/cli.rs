@@ -6,7 +6,6 @@ use api::stores::amazon::envelope::Version;
 use api::stores::amazon::signer::{Header, Signer};
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use system_tests::folder::Folder;
 use system_tests::reaper::Watched;
@@ -30,6 +29,10 @@ const SETTINGS: [&str; 9] = [
     "SETTLE_URL",
     "SETTLE_LOG",
 ];
+
+/// The settings that allow destinations on this machine.
+pub const ON_THIS_MACHINE: [(&str, &str); 2] =
+    [("SETTLE_DESTINATIONS_ALLOWED_NETWORKS", "127.0.0.0/8"), ("SETTLE_DESTINATIONS_ALLOW_HTTP", "true")];
 
 /// The command `settle`, without settings from the environment.
 pub fn settle(folder: &Folder, arguments: &[&str]) -> Command {
@@ -56,7 +59,7 @@ pub fn stderr_of(output: &Output) -> String {
 }
 
 /// Checks for exit code 1 and one line on standard error with these parts.
-fn check_failure(output: &Output, parts: &[&str]) {
+pub fn check_failure(output: &Output, parts: &[&str]) {
     let line = stderr_of(output);
     assert_eq!(output.status.code(), Some(1), "{line}");
     assert_eq!(line.trim_end().lines().count(), 1, "more than one line: {line}");
@@ -143,6 +146,9 @@ fn wrong_usage_ends_with_2() {
         &["app"],
         &["purchase", "show"],
         &["sample", "--type", "paused"],
+        &["event", "list", "--type", "purchase.eaten"],
+        &["device", "events", "--type", "purchase.updated"],
+        &["run", "--no-demo", "--trust-samples", "6b275a67-0bbb-4f3a-99b9-6600bf711993"],
         &["run", "--listen", "8091"],
         &["amazon", "verify", "--message", "m", "--certificate", "c", "--at", "yesterday"],
         &["platform", "update", "id", "--shared-secret", "tops3cret"],
@@ -210,19 +216,6 @@ fn an_unusable_directory_is_one_line_with_the_next_step() {
         &ran(&folder, &["run", "--data", "file/data", "--listen", "127.0.0.1:0"]),
         &["file/data", "--data DIR"],
     );
-}
-
-#[test]
-fn the_data_directory_is_its_owners_alone() {
-    use std::os::unix::fs::PermissionsExt;
-    let folder = Folder::new("owner");
-    let data = folder.path().join("data");
-    let _running = running(&folder);
-    let mode = |path: &Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
-    assert_eq!(mode(&data), 0o700);
-    for name in ["key", "admin-token", "sample-key.pem"] {
-        assert_eq!(mode(&data.join(name)), 0o600, "{name}");
-    }
 }
 
 #[test]
@@ -322,34 +315,6 @@ async fn a_killed_rekey_goes_on_and_names_the_key_to_drop() {
 }
 
 #[test]
-fn the_inbox_is_open_while_temporal_is_searched_for() {
-    let folder = Folder::new("looking");
-    // This Temporal CLI runs without answering while its folder exists.
-    let mut running = with_temporal(&folder, "while [ -e \"$0\" ]; do sleep 1; done");
-    wait_open(&folder, &mut running);
-    running.signal("INT");
-    let exited = || running.exit_status().ok_or_else(|| "it still runs".to_owned());
-    let status = wait::until_blocking(SOON, "the end of settle", exited).expect("an end");
-    assert_eq!(status.code(), Some(0), "{}", log(&folder));
-}
-
-#[test]
-fn a_dev_server_that_does_not_stay_up_keeps_the_inbox_open() {
-    let folder = Folder::new("broken");
-    let mut running = with_temporal(
-        &folder,
-        r#"case "$1" in --version) echo "temporal version 99.0.0";; *) echo "its database is malformed"; exit 1;; esac"#,
-    );
-    let twice = || match log(&folder).matches("its database is malformed").count() {
-        0 | 1 => Err(log(&folder)),
-        _ => Ok(()),
-    };
-    wait::until_blocking(SOON, "two deaths of the dev server", twice).expect("two deaths");
-    wait_open(&folder, &mut running);
-    assert!(log(&folder).contains("notifications are accepted"), "{}", log(&folder));
-}
-
-#[test]
 fn every_window_is_read_in_the_same_way() {
     let folder = Folder::new("window");
     for window in ["2h", "5", "-5s", "soon"] {
@@ -358,18 +323,6 @@ fn every_window_is_read_in_the_same_way() {
     }
     let mut command = settle(&folder, &["run", "--data", "data", "--listen", "127.0.0.1:0", "--window", "1m 30s"]);
     wait_open(&folder, &mut logged(&folder, &mut command));
-}
-
-/// `settle run` with this script as the Temporal CLI. Another process writes the script, because a child process of
-/// another test could inherit a file that this process has open for writing, and the script could then not be executed.
-fn with_temporal(folder: &Folder, script: &str) -> Watched {
-    let cli = folder.path().join("temporal");
-    let write = r#"printf '#!/bin/sh\n%s\n' "$2" > "$1" && chmod 700 "$1""#;
-    let written = Command::new("/bin/sh").args(["-c", write, "sh"]).arg(&cli).arg(script).status();
-    assert!(written.expect("a shell").success(), "{} is not written", cli.display());
-    let mut command = settle(folder, &["run", "--data", "data", "--listen", "127.0.0.1:0"]);
-    command.env_remove("TEMPORAL_ADDRESS").env("PATH", format!("{}:/usr/bin:/bin", folder.path().display()));
-    logged(folder, &mut command)
 }
 
 pub fn logged(folder: &Folder, command: &mut Command) -> Watched {

@@ -1,6 +1,6 @@
 //! Settings and queries on the command line, with a running service that never reaches Temporal.
 
-use super::cli::{logged, settle, stderr_of, stdout_of, wait_open};
+use super::cli::{ON_THIS_MACHINE, logged, settle, stderr_of, stdout_of, wait_open};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
 use serde_json::Value;
@@ -39,7 +39,7 @@ impl Desk {
     /// Starts a service with the data in the folder.
     fn start(folder: Folder) -> Self {
         let mut command = settle(&folder, &["run", "--data", "data", "--listen", "127.0.0.1:0"]);
-        let mut running = logged(&folder, &mut command);
+        let mut running = logged(&folder, command.envs(ON_THIS_MACHINE));
         let url = format!("http://{}", wait_open(&folder, &mut running));
         Self { folder, url, app: String::new(), platform: String::new(), running }
     }

@@ -3,9 +3,9 @@
 use crate::clock;
 use anyhow::{Context, bail};
 use secrecy::SecretString;
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The default directory.
@@ -29,6 +29,19 @@ pub fn sample_key_file(data: &Path) -> PathBuf {
 /// The path of that key's certificate.
 pub fn sample_certificate_file(data: &Path) -> PathBuf {
     data.join("sample-certificate.pem")
+}
+
+/// The directory of `run`: as [`directory`], and nobody but its owner may enter it.
+pub fn own_directory(data: &Path) -> anyhow::Result<PathBuf> {
+    let data = directory(data)?;
+    let mode = std::fs::metadata(&data).with_context(|| data.display().to_string())?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        bail!(
+            "the data directory {0} is open to others (mode {mode:o}), and it holds keys: `chmod 700 {0}` closes it",
+            data.display()
+        );
+    }
+    Ok(data)
 }
 
 /// Creates the directory, readable by its owner only, checks that it is writable, and returns its full path.
@@ -78,6 +91,8 @@ pub fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     let partial = path.with_extension("partial");
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial).with_context(failed)?;
+    // The file of an earlier, interrupted write may be open to others.
+    file.set_permissions(Permissions::from_mode(0o600)).with_context(failed)?;
     file.write_all(content).and_then(|()| file.sync_all()).with_context(failed)?;
     std::fs::rename(&partial, path).with_context(failed)?;
     let directory = path.parent().unwrap_or(Path::new("."));

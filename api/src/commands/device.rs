@@ -4,6 +4,7 @@ use super::client::{Client, Page, segment};
 use super::table::{self, Column};
 use super::{explain, names};
 use clap::Subcommand;
+use clap::builder::PossibleValuesParser;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -39,6 +40,7 @@ Next: `settle device explain EVENT_ID` shows which destinations received one, wh
         platform: Option<String>,
         /// Only those of this type.
         #[arg(long = "type", value_name = "TYPE")]
+        #[arg(value_parser = PossibleValuesParser::new(domain::event::device_types()))]
         event_type: Option<String>,
         /// Only the one that the app itself names so: the `id` in its report.
         #[arg(long, value_name = "ID")]

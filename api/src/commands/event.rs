@@ -3,6 +3,7 @@
 use super::client::{Page, Remote, segment};
 use super::table::{self, Column};
 use clap::Subcommand;
+use clap::builder::PossibleValuesParser;
 use std::process::ExitCode;
 
 /// The columns of a list of events.
@@ -47,6 +48,9 @@ Next: `settle explain event EVENT_ID` shows which destinations received one, whi
         /// Only those of this purchase (its collapse key).
         #[arg(long, value_name = "COLLAPSE_KEY")]
         purchase: Option<String>,
+        /// Only those of this type.
+        #[arg(long = "type", value_name = "TYPE", value_parser = PossibleValuesParser::new(domain::event::types()))]
+        event_type: Option<String>,
         #[command(flatten)]
         page: Page,
     },
@@ -55,16 +59,18 @@ Next: `settle explain event EVENT_ID` shows which destinations received one, whi
 /// Runs one subcommand.
 pub async fn event(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
-    let (purchase, page) = match &options.verb {
+    let (purchase, event_type, page) = match &options.verb {
         Verb::Show { id } => {
             let event = client.get(&format!("/v1/events/{}", segment(id)), &[]).await?;
             return Ok(table::answer(&client, &event));
         }
-        Verb::List { purchase, page } => (purchase, page),
+        Verb::List { purchase, event_type, page } => (purchase, event_type, page),
     };
-    let answer = client.get("/v1/events", &page.query_with(&[("collapse_key", purchase)])).await?;
+    let answer =
+        client.get("/v1/events", &page.query_with(&[("collapse_key", purchase), ("type", event_type)])).await?;
     let nothing = match purchase {
         Some(_) => "No event of this purchase: `settle explain purchase RECEIPT` shows why.",
+        None if event_type.is_some() => "No event of this type.",
         None => "No events yet: try `settle sample`.",
     };
     Ok(table::answer_list(&client, &answer, COLUMNS, nothing))

@@ -15,7 +15,7 @@ Example:
   jq -r .secret destination.json > secret.txt
   settle listen --listen 127.0.0.1:9000 --secret @secret.txt
 Next: `settle purchase redeliver COLLAPSE_KEY` sends something to it. A destination on this machine is refused by the
-service unless it was started with allowed_networks and allow_http; the demo of `settle run` was.")]
+service unless it was started with SETTLE_DESTINATIONS_ALLOWED_NETWORKS=127.0.0.0/8 SETTLE_DESTINATIONS_ALLOW_HTTP=true.")]
 pub struct Options {
     /// Address to listen on.
     #[arg(long, value_name = "ADDR", value_parser = settings::address, default_value = "127.0.0.1:9000")]

@@ -43,7 +43,7 @@ const TYPES: &[(&str, &str)] = &[
 ];
 
 /// Sign sample notifications as the store would, and send them to a local `settle run`: to its demo app, or to a
-/// platform of your own.
+/// platform of your own that it names with --trust-samples.
 #[derive(Debug, Args)]
 #[command(after_help = help())]
 pub struct Options {
@@ -178,7 +178,14 @@ async fn send(target: &Target, options: &Options, store_type: &str, at: Timestam
         target.signer.sign_notification(&header, None, &sample.message()).context("the sample cannot be signed")?;
     let (status, answer) = client::post_to(&target.url, body).await?;
     if !(200..300).contains(&status) {
-        bail!("the service refused the sample ({status}): {}", answer.trim());
+        let answer = answer.trim();
+        match &options.platform {
+            Some(id) => bail!(
+                "the service refused the sample ({status}): {answer}. A platform of your own takes samples of \
+                 `settle run --trust-samples {id}`"
+            ),
+            None => bail!("the service refused the sample ({status}): {answer}"),
+        }
     }
     Ok(header.message_id.to_string())
 }

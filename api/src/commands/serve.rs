@@ -114,6 +114,10 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Re
         auto_confirm_accounts: config.amazon.auto_confirm_accounts.clone(),
         clock: clock::now,
     };
+    let mut amazon = Amazon::new(settings).context("the settings of the store")?;
+    if let Some(demo) = &config.demo {
+        amazon = amazon.with_samples(demo).context("the certificate of samples")?;
+    }
     let (metrics, figures) = (Metrics::install(), Figures::default());
     figures.watch(store.clone());
     auditing::watch(store.clone(), &metrics);
@@ -122,7 +126,7 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Re
         waking: Default::default(),
         dispatch: Dispatch::start(Arc::new(engine), store.clone()),
         store,
-        amazon: Arc::new(Amazon::new(settings).context("the settings of the store")?),
+        amazon: Arc::new(amazon),
         devices: Devices::new(&config.devices),
         allowed: allowed(config),
         send: sender(config),
@@ -146,6 +150,7 @@ pub fn allowed(config: &Config) -> Allowed {
             allow_http: config.destinations.allow_http,
         },
         origins: config.amplitude_urls.clone(),
+        exception: config.demo.as_ref().map(|demo| demo.receiver.clone()),
     }
 }
 

@@ -10,7 +10,9 @@ mod tests;
 pub use read::{Flags, Variables, environment, load};
 
 use crate::devices::limits::Rate;
+use domain::PlatformId;
 use ipnet::IpNet;
+use protocols::destinations::Exception;
 use secrecy::SecretString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -68,6 +70,19 @@ pub struct Config {
     /// `retention`, `SETTLE_RETENTION`: how long bodies are stored, in days, such as `30d`, at least 8 days; `off`
     /// stores them for ever. Default 90 days. The ledger's rows are never removed.
     pub retention: Option<Duration>,
+    /// What `run` adds for its demo; no setting.
+    pub demo: Option<Demo>,
+}
+
+/// What holds for the demo of `run` alone.
+#[derive(Debug, Clone)]
+pub struct Demo {
+    /// The certificate of samples.
+    pub certificate: Certificate,
+    /// The platforms for which it counts: the demo's own, and those that `--trust-samples` names.
+    pub platforms: Vec<PlatformId>,
+    /// Its receiver.
+    pub receiver: Exception,
 }
 
 /// The database.

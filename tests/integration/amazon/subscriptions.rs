@@ -6,7 +6,7 @@ use super::{
 };
 use domain::{CollapseKey, Outcome};
 use secrecy::{ExposeSecret, SecretString};
-use storage::{Fate, NewNotification, TopicState};
+use storage::{Fate, NewNotification, Page, TopicState};
 
 const CONFIRMED: (u16, &str) = (200, "subscription confirmed");
 const NEEDS_APPROVAL: (u16, &str) = (200, "topic waits for approval");
@@ -98,16 +98,103 @@ async fn notifications_of_a_rejected_topic_end_as_refused() {
     assert_eq!(world.post(&renewal(3)).await, (403, "topic was rejected"));
 }
 
-#[tokio::test]
-async fn a_sixth_pending_topic_is_refused_with_an_alarm() {
+/// A topic of the account with this number.
+fn stranger(account: u64, name: &str) -> String {
+    format!("arn:aws:sns:us-east-1:{account:012}:{name}")
+}
+
+/// A world in which five topics of strangers wait for approval, one of each account.
+async fn crowded() -> World {
     let world = World::begin(Beginning::default()).await;
     for number in 0..5 {
-        let topic = format!("arn:aws:sns:us-east-1:123456789012:t{number}");
-        assert_eq!(world.post(&subscription(number, &topic)).await, NEEDS_APPROVAL);
+        assert_eq!(world.post(&subscription(number.into(), &stranger(number, "t"))).await, NEEDS_APPROVAL);
     }
-    assert_eq!(world.post(&subscription(6, STRANGER)).await, (403, "too many pending topics"));
+    world
+}
+
+#[tokio::test]
+async fn a_sixth_pending_topic_is_to_be_sent_again() {
+    let world = crowded().await;
+    assert_eq!(world.post(&subscription(6, STRANGER)).await, (503, "too many pending topics"));
     assert_eq!(world.topics().await.len(), 5);
     assert!(world.alarms().await.contains(&"too_many_pending_topics".to_owned()));
+    let topic = world.store.topics(world.platform.id).await.expect("storage answers")[3].id;
+    world.store.reject_topic(topic, TopicState::Pending).await.expect("rejected");
+    assert_eq!(world.post(&subscription(6, STRANGER)).await, NEEDS_APPROVAL);
+}
+
+#[tokio::test]
+async fn the_oldest_topic_of_a_stranger_gives_way_to_the_stores_own() {
+    let world = crowded().await;
+    let waiting = |account: u64| {
+        let message = sample("SUBSCRIPTION_RENEWED", &format!("receipt-{account}")).message();
+        notification((100 + account).into(), &stranger(account, "t"), &message)
+    };
+    for account in 0..5 {
+        assert_eq!(world.post(&waiting(account)).await, (200, "accepted"));
+    }
+    assert_eq!(world.post(&subscription(8, TOPIC)).await, NEEDS_APPROVAL);
+    let topics = world.topics().await;
+    assert!(topics.contains(&(TOPIC.to_owned(), TopicState::Pending)), "{topics:?}");
+    let gone: Vec<u64> =
+        (0..5).filter(|account| topics.contains(&(stranger(*account, "t"), TopicState::Expired))).collect();
+    assert_eq!(gone.len(), 1, "{topics:?}");
+    for account in 0..5 {
+        let outcome = gone.contains(&account).then_some(Outcome::Refused);
+        assert_eq!(world.stored(&waiting(account)).await[0].outcome, outcome);
+    }
+    // It keeps its place, however many others come.
+    for number in 10..30_u64 {
+        let answer = world.post(&subscription(number.into(), &stranger(900 + number, "more"))).await;
+        assert_eq!(answer, (503, "too many pending topics"));
+    }
+    assert_eq!(world.topics().await, topics);
+}
+
+#[tokio::test]
+async fn an_account_with_many_topics_leaves_a_place_to_the_others() {
+    let world = World::begin(Beginning::default()).await;
+    for number in 0..50_u64 {
+        let answer = world.post(&subscription(number.into(), &stranger(7, &format!("t{number}")))).await;
+        assert_eq!(answer.0, if number < 5 { 200 } else { 503 });
+    }
+    assert_eq!(world.post(&subscription(60, STRANGER)).await, NEEDS_APPROVAL);
+    for number in 70..90_u64 {
+        assert_eq!(world.post(&subscription(number.into(), &stranger(7, &format!("t{number}")))).await.0, 503);
+    }
+    let topics = world.topics().await;
+    assert!(topics.contains(&(STRANGER.to_owned(), TopicState::Pending)), "{topics:?}");
+}
+
+#[tokio::test]
+async fn what_a_stranger_writes_is_in_no_alarm() {
+    let world = World::following().await;
+    let topic = stranger(7, "visit-my-page");
+    assert_eq!(world.post(&subscription(1, &topic)).await, NEEDS_APPROVAL);
+    let mut foreign = sample("SUBSCRIPTION_RENEWED", "receipt");
+    foreign.package_name = "com.example.visit-my-page";
+    let end = SIGNER.sign_unsubscription(&letter(2, &topic), TOKEN).expect("signed");
+    assert_eq!(world.post(&end).await.0, 200);
+    assert_eq!(world.post(&notification(3, TOPIC, &foreign.message())).await, (200, "accepted"));
+    let alarms = world.store.alarms(Page::default()).await.expect("storage answers").items;
+    assert_eq!(alarms.len(), 2, "{alarms:?}");
+    assert!(alarms.iter().all(|alarm| !alarm.detail.contains("visit-my-page")), "{alarms:?}");
+}
+
+#[tokio::test]
+async fn of_an_unapproved_topic_only_messages_of_the_app_are_stored() {
+    let world = World::begin(Beginning::default()).await;
+    assert_eq!(world.post(&subscription(1, TOPIC)).await, NEEDS_APPROVAL);
+    let raised = world.raised().await;
+    let mut foreign = sample("SUBSCRIPTION_RENEWED", "receipt");
+    foreign.package_name = "com.example.other";
+    for (number, message) in [(2, "Hello world".to_owned()), (3, foreign.message()), (4, "[".repeat(200_000))] {
+        let body = notification(number, TOPIC, &message);
+        let why = "topic is not approved, and the message is not of this platform's app";
+        assert_eq!(world.post(&body).await, (403, why));
+        assert!(world.stored(&body).await.is_empty());
+    }
+    assert_eq!(world.raised().await, raised);
 }
 
 #[tokio::test]
@@ -200,7 +287,7 @@ async fn a_full_queue_of_a_topic_makes_sns_retry() {
         fate: Fate::WaitTopic(topic),
         traceparent: None,
     };
-    world.store.accept((0..10_000).map(waiting).collect()).await.expect("accepted");
+    world.store.accept((0..2000).map(waiting).collect()).await.expect("accepted");
     assert_eq!(world.post(&renewal(2)).await, (503, "too many notifications wait for the topic's approval"));
     world.store.reject_topic(topic, TopicState::Pending).await.expect("rejected");
     assert_eq!(world.post(&renewal(2)).await, (403, "topic was rejected"));

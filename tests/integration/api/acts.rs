@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
+use storage::TopicRequest;
 use system_tests::wait;
 use tower::ServiceExt;
 
@@ -110,7 +111,11 @@ impl Office {
         let arn = format!("arn:aws:sns:us-east-1:123456789012:{name}");
         let url = format!("https://sns.us-east-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn={arn}&Token=1234");
         let expires = api::clock::now().plus_millis(600_000);
-        self.service.store.add_pending_topic(platform, &arn, SecretString::from(url), expires).await.expect("a topic");
+        self.service
+            .store
+            .add_pending_topic(TopicRequest::new(platform, &arn, SecretString::from(url), expires))
+            .await
+            .expect("a topic");
         self.service.store.topics(platform).await.expect("topics").last().expect("a topic").id.to_string()
     }
 

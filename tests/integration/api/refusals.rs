@@ -339,3 +339,42 @@ async fn a_message_of_no_store_is_refused_with_a_reason() {
         is_problem(&answer, body);
     }
 }
+
+#[tokio::test]
+async fn a_type_of_an_event_that_does_not_exist_is_named() {
+    let service = Service::start("types").await;
+    for (path, kind, other) in [
+        ("/v1/events", "purchase.updated", "device.impression"),
+        ("/v1/device-events", "device.impression", "purchase.updated"),
+    ] {
+        assert_eq!(service.get(&format!("{path}?type={kind}")).await.status, 200);
+        for wrong in [other, "purchase.eaten", "user.*", "*", ""] {
+            let answer = service.get(&format!("{path}?type={wrong}")).await;
+            assert_eq!((answer.status, answer.wrong_fields()), (400, vec!["type"]), "{path} {wrong}");
+            assert!(answer.body["detail"].as_str().is_some_and(|detail| detail.contains(kind)), "{answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_name_of_two_mebibytes_is_not_sent_back() {
+    let service = Service::start("names").await;
+    let (app, _) = service.platform().await;
+    let name = "x".repeat(2 * 1024 * 1024 - 64);
+    let authorization = format!("Bearer {TOKEN}");
+    for path in ["/v1/apps".to_owned(), format!("/v1/apps/{app}/destinations"), format!("/v1/apps/{app}/platforms")] {
+        for body in [format!("{{\"{name}\":1}}"), format!("{{\"name\":{{\"{name}\":1}}}}")] {
+            let answer = service.send("POST", &path, Some(&authorization), body.into_bytes()).await;
+            assert_eq!(answer.status, 400, "{path}");
+            is_problem(&answer, &path);
+            let length = answer.body.to_string().len();
+            assert!(length < 16 * 1024, "{path} answers {length} bytes");
+        }
+    }
+    let (name, _) = name.split_at(name.len() / 2);
+    let body = json!({ "kind": "webhook", "name": "n", "url": "https://example.com/", "headers": { name: "x" } });
+    let path = format!("/v1/apps/{app}/destinations");
+    let answer = service.send("POST", &path, Some(&authorization), body.to_string().into_bytes()).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.body.to_string().len() < 16 * 1024);
+}

@@ -5,7 +5,7 @@ use domain::TopicId;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
-use storage::{Fate, TopicState};
+use storage::{Fate, TopicRequest, TopicState};
 use system_tests::wait;
 use system_tests::world::SOON;
 
@@ -102,7 +102,11 @@ async fn a_rotated_ingress_key_ends_the_old_url() {
 async fn pending(service: &Service) -> (domain::PlatformId, TopicId, String) {
     let (_, platform) = service.platform().await;
     let expires = api::clock::now().plus_millis(60_000);
-    service.store.add_pending_topic(platform, ARN, SecretString::from(SUBSCRIBE), expires).await.expect("kept");
+    service
+        .store
+        .add_pending_topic(TopicRequest::new(platform, ARN, SecretString::from(SUBSCRIBE), expires))
+        .await
+        .expect("kept");
     let topic = service.store.topics(platform).await.expect("topics")[0].id;
     (platform, topic, format!("/v1/platforms/{platform}/topics"))
 }

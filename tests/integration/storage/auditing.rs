@@ -6,7 +6,7 @@ use super::world::{LEASE_MS, World, new_destination, new_platform, record, renew
 use domain::{Decision, Outcome, RedeliverySelector, TransitionKind};
 use storage::{
     Accepted, Claimed, DestinationPatch, EndpointSignal, Fate, Filter, Mode, NewNotification, Owner, Page, Run,
-    SecretString, Verdict,
+    SecretString, TopicRequest, Verdict,
 };
 
 /// Two destinations and purchases whose deliveries are delivered, superseded, dead and redelivered.
@@ -55,7 +55,7 @@ async fn otherwise(world: &World) {
     let unreadable = NewNotification { collapse_key: None, store_time: None, ..renewal(platform, "unreadable", "", 8) };
     world.accept(unreadable).await;
     let (link, later) = (SecretString::from("https://arn:1"), world.store.now().await.unwrap().plus_millis(60_000));
-    world.store.add_pending_topic(platform, "arn:1", link, later).await.unwrap();
+    world.store.add_pending_topic(TopicRequest::new(platform, "arn:1", link, later)).await.unwrap();
     let fate = Fate::WaitTopic(world.store.topics(platform).await.unwrap()[0].id);
     world.accept(NewNotification { fate, ..renewal(platform, "waiting", "r4", 9) }).await;
 }

@@ -5,7 +5,7 @@ use super::sending::{RETRY, finish};
 use super::world::{World, is_missing, new_destination, renewal, story};
 use domain::time::duration;
 use domain::{EventId, Outcome, TransitionKind};
-use storage::{EndpointSignal, Fate, Verdict};
+use storage::{EndpointSignal, Fate, TopicRequest, Verdict};
 
 story! {
     async fn a_purchase_is_explained_from_the_notification_to_the_attempt(world: World) {
@@ -77,7 +77,7 @@ story! {
         world.notify("m2", "held", 5).await;
         let expires = world.store.now().await.unwrap().plus_millis(MINUTE_MS);
         let url = storage::SecretString::from("https://sns.example.com/confirm");
-        world.store.add_pending_topic(world.platform.id, "arn:aws:sns:topic", url, expires).await.unwrap();
+        world.store.add_pending_topic(TopicRequest::new(world.platform.id, "arn:aws:sns:topic", url, expires)).await.unwrap();
         let topic = world.store.topics(world.platform.id).await.unwrap()[0].id;
         let mut waiting = renewal(world.platform.id, "m3", "r3", 1);
         waiting.fate = Fate::WaitTopic(topic);

@@ -2,7 +2,7 @@
 
 use super::world::{Raw, Report, World, happened, record, renewal, reported, story};
 use domain::{CollapseKey, NotificationKind, TopicId, TransitionKind};
-use storage::{Accepted, Due, Fate, NewNotification, Recorded, SecretString};
+use storage::{Accepted, Due, Fate, NewNotification, Recorded, SecretString, TopicRequest};
 
 /// The notification that `new` replaced `old`.
 fn changed(world: &World, message: &str, (old, new): (&str, &str)) -> NewNotification {
@@ -60,7 +60,7 @@ story! {
     async fn a_plan_change_that_waits_for_a_topic_links_on_release(world: World) {
         let expires_at = world.store.now().await.unwrap().plus_millis(60_000);
         let url = SecretString::from("https://arn");
-        world.store.add_pending_topic(world.platform.id, "arn:1", url, expires_at).await.unwrap();
+        world.store.add_pending_topic(TopicRequest::new(world.platform.id, "arn:1", url, expires_at)).await.unwrap();
         let topic: TopicId = world.store.topics(world.platform.id).await.unwrap().remove(0).id;
         let mut waiting = changed(&world, "m1", ("old", "new"));
         waiting.fate = Fate::WaitTopic(topic);

@@ -2,7 +2,7 @@
 
 use super::world::{World, key_of_all_ones, new_destination, renewal, story};
 use domain::Timestamp;
-use storage::{Config, Database, Error, ExposeSecret, Key, SecretString, Store};
+use storage::{Config, Database, Error, ExposeSecret, Key, SecretString, Store, TopicRequest};
 use system_tests::folder::Folder;
 
 story! {
@@ -90,7 +90,7 @@ story! {
         let secrets = ["shared-secret-of-the-platform", "whsec_of-the-destination", "SubscribeURL-token"];
         let destination = world.store.new_destination(new_destination(&world.app, "hook")).await.unwrap();
         let url = SecretString::from("https://sns.example/?SubscribeURL-token");
-        world.store.add_pending_topic(world.platform.id, "arn:1", url, Timestamp::from_micros(i64::MAX)).await.unwrap();
+        world.store.add_pending_topic(TopicRequest::new(world.platform.id, "arn:1", url, Timestamp::from_micros(i64::MAX))).await.unwrap();
         let topic = world.store.topics(world.platform.id).await.unwrap().remove(0);
 
         let read = world.store.destination_secret(destination.id).await.unwrap();

@@ -2,10 +2,15 @@
 
 use super::world::{World, is_missing, new_platform, renewal, story};
 use domain::{Outcome, PlatformId, Timestamp, TopicId};
-use storage::{Accepted, Error, Fate, PendingTopic, PlatformPatch, SecretString, Store, TopicState};
+use std::sync::Arc;
+use storage::{
+    Accepted, Error, Fate, GivesWay, NewNotification, PendingTopic, PlatformPatch, SecretString, Store, Topic,
+    TopicRequest, TopicState,
+};
 
 async fn keep(store: &Store, platform: PlatformId, arn: &str, expires_at: Timestamp) -> PendingTopic {
-    store.add_pending_topic(platform, arn, SecretString::from(format!("https://{arn}")), expires_at).await.unwrap()
+    let url = SecretString::from(format!("https://{arn}"));
+    store.add_pending_topic(TopicRequest::new(platform, arn, url, expires_at)).await.unwrap()
 }
 
 /// A pending topic with one waiting notification for each receipt.
@@ -34,6 +39,42 @@ story! {
         assert_eq!(topics.len(), 5);
         world.store.reject_topic(topics[0].id, TopicState::Pending).await.unwrap();
         assert_eq!(keep(&world.store, world.platform.id, "arn:5", later).await, PendingTopic::New);
+    }
+}
+
+story! {
+    async fn topics_and_refusals_of_strangers_are_bounded(world: World) {
+        let platform = world.platform.id;
+        let oldest: GivesWay = Arc::new(|topics| {
+            topics.iter().find(|topic| topic.state == TopicState::Pending).map(|topic| topic.id)
+        });
+        for number in 0..40 {
+            world.pass(1);
+            let later = world.store.now().await.unwrap().plus_millis(60_000);
+            let url = SecretString::from("https://sns");
+            let request = TopicRequest::new(platform, &format!("arn:{number}"), url, later).over(oldest.clone());
+            assert_eq!(world.store.add_pending_topic(request).await.unwrap(), PendingTopic::New);
+            let topics = world.store.topics(platform).await.unwrap();
+            let newest = topics.iter().find(|topic| topic.arn == format!("arn:{number}")).unwrap().id;
+            let waiting = (0..50).map(|message| {
+                let id = format!("{number}-{message}");
+                NewNotification { fate: Fate::WaitTopic(newest), ..renewal(platform, &id, &id, message) }
+            });
+            world.store.accept(waiting.collect()).await.unwrap();
+            world.notify(&format!("genuine-{number}"), "r", number).await;
+        }
+        let states = |state: TopicState, topics: &[Topic]| topics.iter().filter(|topic| topic.state == state).count();
+        let topics = world.store.topics(platform).await.unwrap();
+        // Twenty, and the one that gave way last.
+        assert_eq!((states(TopicState::Pending, &topics), states(TopicState::Expired, &topics)), (5, 21));
+        let count = |condition: &str| {
+            world.raw().number(&format!("SELECT COUNT(*) AS value FROM notifications WHERE {condition}"))
+        };
+        assert_eq!((count("outcome = 'refused'"), count("outcome IS NULL")), (1000, 5 * 50 + 40));
+        assert_eq!(count("outcome = 'refused' AND body <> '{}'"), 0);
+        assert_eq!(world.store.notifications_of("0-0").await.unwrap(), [], "the oldest are gone");
+        assert_eq!(world.store.notifications_of("34-49").await.unwrap()[0].outcome, Some(Outcome::Refused));
+        assert_eq!(world.broken(1000).await, [], "what was removed is not missed");
     }
 }
 
@@ -236,21 +277,21 @@ story! {
 }
 
 story! {
-    async fn ten_thousand_may_wait_for_a_topic_and_all_get_an_outcome(world: World) {
+    async fn two_thousand_may_wait_for_a_topic_and_all_get_an_outcome(world: World) {
         let topic = pending(&world, &[]).await;
         let waiting = |number: i64| {
             let mut row = renewal(world.platform.id, &format!("many-{number}"), &format!("r{}", number % 7), number);
             row.fate = Fate::WaitTopic(topic);
             row
         };
-        world.store.accept((1..10_000).map(waiting).collect()).await.unwrap();
+        world.store.accept((1..2000).map(waiting).collect()).await.unwrap();
         assert!(!world.store.is_full(topic).await.unwrap());
-        world.accept(waiting(10_000)).await;
+        world.accept(waiting(2000)).await;
         assert!(world.store.is_full(topic).await.unwrap());
         // As if a process had died after the decision: the sweep continues.
         world.raw().run(&format!("UPDATE topics SET state = 'confirmed' WHERE id = '{topic}'"));
         world.store.expire_topics(world.store.now().await.unwrap()).await.unwrap();
-        assert_eq!(world.store.open_after(0, 20_000).await.unwrap().len(), 10_000);
+        assert_eq!(world.store.open_after(0, 20_000).await.unwrap().len(), 2000);
         assert!(!world.store.is_full(topic).await.unwrap());
     }
 }

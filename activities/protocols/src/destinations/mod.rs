@@ -15,7 +15,7 @@ pub use schemas::KindSchemas;
 use crate::http::{Reply, Request, Rules};
 use domain::time::duration;
 use domain::user::Attributes;
-use domain::{DeliveryId, Timestamp};
+use domain::{DeliveryId, DestinationId, Timestamp};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 use std::fmt;
@@ -47,6 +47,24 @@ pub struct Allowed {
     pub rules: Rules,
     /// Origins (scheme, host and port) that may replace a vendor's. Any address and scheme is allowed for them.
     pub origins: Vec<Url>,
+    /// What one destination may have beside the rules, if one may.
+    pub exception: Option<Exception>,
+}
+
+/// The one URL that a destination may have whatever the rules say: the receiver of the demo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exception {
+    /// The destination.
+    pub destination: DestinationId,
+    /// Its URL.
+    pub url: Url,
+}
+
+impl Allowed {
+    /// Whether the operator chose this URL for this destination, so that the rules do not apply.
+    fn is_exception(&self, destination: DestinationId, url: &Url) -> bool {
+        self.exception.as_ref().is_some_and(|one| one.destination == destination && one.url == *url)
+    }
 }
 
 /// The API fields that only one kind of destination has.

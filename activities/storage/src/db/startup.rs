@@ -14,8 +14,12 @@ use crate::db::writer::Writer;
 use domain::ids::FIRST_EPOCH;
 use domain::{OrgId, Timestamp};
 use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// The permissions of a new file.
+const OWNER_ONLY: u32 = 0o600;
 
 row! {
     struct InstallationRow {
@@ -59,6 +63,11 @@ fn open(config: Config) -> Result<Store, Error> {
 /// Connects. An SQLite file that cannot be opened is [`Error::Corrupt`], which the operator must mend; a server that
 /// does not answer is [`Error::Unavailable`].
 fn connect(database: &Database) -> Result<AnyConnection, Error> {
+    if let Database::Sqlite(path) = database {
+        // Its owner alone may read it; SQLite gives the files beside it the permissions that it has. A file that cannot
+        // be created is reported by the connection.
+        drop(OpenOptions::new().create(true).append(true).mode(OWNER_ONLY).open(path));
+    }
     AnyConnection::to(database).map_err(|cause| match database {
         Database::Sqlite(path) => Error::corrupt_by(format!("{} cannot be opened", path.display()), cause),
         Database::Postgres(_) => Error::unavailable(cause),
@@ -71,7 +80,8 @@ fn lock(database: &Path) -> Result<File, Error> {
     name.push(".lock");
     let path = PathBuf::from(name);
     let cannot = |cause| Error::corrupt_by(format!("its lock {} cannot be taken", path.display()), cause);
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(cannot)?;
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).mode(OWNER_ONLY).open(&path).map_err(cannot)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::Locked(database.to_owned())),

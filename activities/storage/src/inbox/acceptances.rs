@@ -6,7 +6,7 @@
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Value, batches, sql};
+use crate::db::statement::{Value, batches, row, sql};
 use crate::db::writer::Write;
 use domain::CollapseKey;
 
@@ -30,6 +30,38 @@ pub fn note(write: &mut Write<'_>, mut entries: Vec<Entry>) -> Result<(), Error>
     for batch in batches(&rows, &SIZES) {
         let rows = batch.iter().map(|(seq, json)| [Value::from(*seq), Value::from(json.as_str())]);
         sql(INSERT).bind_rows(rows).later(write.connection)?;
+    }
+    Ok(())
+}
+
+row! {
+    struct StoredRow {
+        seq: i64,
+        notifications: String,
+    }
+}
+
+const NEAR: Sql =
+    statement!("SELECT seq, notifications FROM acceptances WHERE seq > ? AND seq <= ? ORDER BY seq FOR UPDATE");
+const CHANGE: Sql = statement!("UPDATE acceptances SET notifications = ? WHERE seq = ?");
+const DELETE: Sql = statement!("DELETE FROM acceptances WHERE seq = ?");
+
+/// Removes notifications, in the order of their sequence numbers, from the record.
+pub fn remove(write: &mut Write<'_>, seqs: &[i64]) -> Result<(), Error> {
+    for near in seqs.chunk_by(|one, next| next - one < SPAN) {
+        let (Some(first), Some(last)) = (near.first(), near.last()) else { continue };
+        let rows: Vec<StoredRow> = sql(NEAR).bind(first - SPAN).bind(*last).all(write.connection)?;
+        for row in rows {
+            // The audit reports a row that cannot be read.
+            let Some(entries) = read(&row.notifications) else { continue };
+            let rest: Vec<Entry> =
+                entries.iter().filter(|(seq, _)| near.binary_search(seq).is_err()).copied().collect();
+            if rest.is_empty() {
+                sql(DELETE).bind(row.seq).run(write.connection)?;
+            } else if rest.len() < entries.len() {
+                sql(CHANGE).bind(json(&rest)?.1).bind(row.seq).run(write.connection)?;
+            }
+        }
     }
     Ok(())
 }

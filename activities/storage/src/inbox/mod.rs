@@ -4,5 +4,6 @@ pub mod accept;
 pub mod acceptances;
 pub mod conceal;
 pub mod notifications;
+pub mod requests;
 pub mod topics;
 pub mod waiting;

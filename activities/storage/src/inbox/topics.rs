@@ -56,38 +56,20 @@ row! {
     }
 }
 
-/// The result of a topic's request to send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PendingTopic {
-    /// It is pending now.
-    New,
-    /// It is stored already: decided, or pending and now with the newer URL.
-    Renewed,
-    /// Too many are pending on this platform; it was not stored.
-    Full,
-}
-
 /// The purchases whose notifications were released, each with the sequence number of the newest.
 pub type Released = Vec<(CollapseKey, i64)>;
-
-/// Maximum number of pending topics of one platform.
-const PENDING_PER_PLATFORM: i64 = 5;
 
 /// The columns of a [`Topic`].
 const SELECT: &str = "SELECT id, platform_id, arn, state, requested_at, decided_at FROM topics";
 
 const OF_PLATFORM: Sql = statement!("{SELECT} WHERE platform_id = ? ORDER BY requested_at, id");
 
-const SUBSCRIBE_URL: Sql = statement!("SELECT subscribe_url AS value FROM topics WHERE id = ?");
+/// The topics of a platform, the oldest first.
+pub fn of_platform(connection: &mut AnyConnection, platform: PlatformId) -> Result<Vec<Topic>, Error> {
+    sql(OF_PLATFORM).bind(platform).all(connection)
+}
 
-const INSERT_PENDING: Sql = statement! {"
-    INSERT INTO topics (id, platform_id, arn, state, subscribe_url, requested_at, expires_at)
-    VALUES (?, ?, ?, 'pending', ?, ?, ?)
-    ON CONFLICT (platform_id, arn)
-    DO UPDATE SET state = 'pending', subscribe_url = excluded.subscribe_url,
-        expires_at = excluded.expires_at, decided_at = NULL
-    WHERE topics.state IN ('pending', 'expired', 'unsubscribed')
-"};
+const SUBSCRIBE_URL: Sql = statement!("SELECT subscribe_url AS value FROM topics WHERE id = ?");
 
 const EXPIRE: Sql = statement! {"
     UPDATE topics
@@ -104,50 +86,12 @@ const UNSUBSCRIBE: Sql = statement! {"
 impl Store {
     /// The topics of a platform, the oldest first.
     pub async fn topics(&self, platform: PlatformId) -> Result<Vec<Topic>, Error> {
-        self.read_for_ingress(move |connection| sql(OF_PLATFORM).bind(platform).all(connection)).await
+        self.read_for_ingress(move |connection| of_platform(connection, platform)).await
     }
 
     /// One topic.
     pub async fn topic(&self, id: TopicId) -> Result<Topic, Error> {
         self.read(move |connection| by_id(connection, id)).await
-    }
-
-    /// Stores a topic's request to send, until an admin decides or `expires_at`. At most five per platform are pending.
-    /// A decided topic stays as it is, unless it expired or was unsubscribed.
-    #[expect(clippy::too_many_arguments, reason = "four arguments that read well at the call, and the store")]
-    pub async fn add_pending_topic(
-        &self,
-        platform: PlatformId,
-        arn: &str,
-        subscribe_url: SecretString,
-        expires_at: Timestamp,
-    ) -> Result<PendingTopic, Error> {
-        let (new_id, arn, secrets) = (TopicId::new(random_uuid()?), arn.to_owned(), self.secrets.clone());
-        self.write(move |write| {
-            lock_platform(write, platform)?;
-            let known = by_arn(write.connection, platform, &arn)?;
-            let id = known.as_ref().map_or(new_id, |topic| topic.id);
-            let state = known.map(|topic| topic.state);
-            match state {
-                Some(TopicState::Configured | TopicState::Confirmed | TopicState::Rejected) => {
-                    return Ok(PendingTopic::Renewed);
-                }
-                Some(TopicState::Pending) => {}
-                _ if pending(write, platform)? >= PENDING_PER_PLATFORM => return Ok(PendingTopic::Full),
-                Some(TopicState::Expired | TopicState::Unsubscribed) | None => {}
-            }
-            let sealed = secrets.seal(write.connection, ("topics", &id.to_string()), &subscribe_url)?;
-            sql(INSERT_PENDING)
-                .bind(id)
-                .bind(platform)
-                .bind(arn.as_str())
-                .bind(sealed)
-                .bind(write.now)
-                .bind(expires_at)
-                .run(write.connection)?;
-            Ok(if state == Some(TopicState::Pending) { PendingTopic::Renewed } else { PendingTopic::New })
-        })
-        .await
     }
 
     /// Confirms a topic, deletes its subscribe URL and releases the notifications that waited for it.
@@ -299,25 +243,6 @@ const FIND_BY_ARN: Sql = statement!("{SELECT} WHERE platform_id = ? AND arn = ?"
 
 fn by_arn(connection: &mut AnyConnection, platform: PlatformId, arn: &str) -> Result<Option<Topic>, Error> {
     sql(FIND_BY_ARN).bind(platform).bind(arn).first(connection)
-}
-
-const LOCK_PLATFORM: Sql =
-    statement!("SELECT created_at AS value FROM platforms WHERE id = ? AND deleted_at IS NULL FOR NO KEY UPDATE");
-
-/// Locks the platform, so that two processes do not store more pending topics together than the maximum.
-fn lock_platform(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {
-    let found: Option<i64> = sql(LOCK_PLATFORM).bind(platform).value(write.connection)?;
-    found.map(drop).ok_or(Error::Missing { what: "platform" })
-}
-
-const COUNT_PENDING: Sql = statement! {"
-    SELECT COUNT(*) AS value
-    FROM topics
-    WHERE platform_id = ? AND state = 'pending'
-"};
-
-fn pending(write: &mut Write<'_>, platform: PlatformId) -> Result<i64, Error> {
-    Ok(sql(COUNT_PENDING).bind(platform).value(write.connection)?.unwrap_or(0))
 }
 
 const DECIDE: Sql = statement! {"

@@ -9,7 +9,8 @@ use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::inbox::accept::{duplicate_key, first_message};
-use crate::inbox::topics::{self, Released, TopicState};
+use crate::inbox::acceptances;
+use crate::inbox::topics::{self, Released, Topic, TopicState};
 use crate::purchases::replacements;
 use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
 use std::collections::BTreeMap;
@@ -26,7 +27,9 @@ pub struct WaitingResult {
 /// Maximum number of notifications per transaction.
 const PAGE: usize = 500;
 /// Maximum number of notifications that wait for one topic.
-const MAX_WAITING: i64 = 10_000;
+const MAX_WAITING: i64 = 2000;
+/// Maximum number of notifications of a platform that were refused with their topic; the oldest ones are removed.
+const MAX_REFUSED: i64 = 1000;
 
 row! {
     struct WaitingRow {
@@ -99,10 +102,11 @@ const DECIDED: Sql = statement! {"
 /// Releases or refuses one page. The topic is locked before its rows are read, so that two processes never take the
 /// same rows: the second would find the row that the first released, and call it a duplicate of itself.
 fn end_page(write: &mut Write<'_>, id: TopicId) -> Result<PageResult, Error> {
-    match topics::locked(write, id)?.state {
+    let topic = topics::locked(write, id)?;
+    match topic.state {
         TopicState::Pending => Ok(PageResult { rows: 0, released: BTreeMap::new(), refused: 0 }),
-        TopicState::Rejected => refuse(write, id, "its topic was rejected"),
-        TopicState::Expired => refuse(write, id, "nobody approved its topic in time"),
+        TopicState::Rejected => refuse(write, &topic, "its topic was rejected"),
+        TopicState::Expired => refuse(write, &topic, "nobody approved its topic in time"),
         // An unsubscribed topic was trusted before, and its notifications still count.
         TopicState::Configured | TopicState::Confirmed | TopicState::Unsubscribed => release(write, id),
     }
@@ -110,15 +114,39 @@ fn end_page(write: &mut Write<'_>, id: TopicId) -> Result<PageResult, Error> {
 
 const REFUSE_BATCH: Sql = statement! {"
     UPDATE notifications
-    SET outcome = ?, reason = ?, finished_at = ?
+    SET outcome = ?, reason = ?, finished_at = ?, body = '{{}}'
     WHERE seq IN (SELECT seq FROM notifications WHERE waiting_topic_id = ?
         AND waiting_topic_id IS NOT NULL AND outcome IS NULL ORDER BY seq LIMIT {PAGE})
 "};
 
-fn refuse(write: &mut Write<'_>, id: TopicId, reason: &str) -> Result<PageResult, Error> {
+fn refuse(write: &mut Write<'_>, topic: &Topic, reason: &str) -> Result<PageResult, Error> {
     let refused =
-        sql(REFUSE_BATCH).bind(Outcome::Refused).bind(reason).bind(write.now).bind(id).run(write.connection)?;
+        sql(REFUSE_BATCH).bind(Outcome::Refused).bind(reason).bind(write.now).bind(topic.id).run(write.connection)?;
+    if refused > 0 {
+        remove_surplus(write, topic.platform_id)?;
+    }
     Ok(PageResult { rows: refused, released: BTreeMap::new(), refused })
+}
+
+const SURPLUS: Sql = statement! {hot "notifications_distrusted", "
+    SELECT seq AS value
+    FROM notifications
+    WHERE platform_id = ? AND waiting_topic_id IS NOT NULL AND outcome = 'refused'
+    ORDER BY seq DESC
+    LIMIT {PAGE} OFFSET {MAX_REFUSED}
+"};
+const REMOVE: Sql = statement!("DELETE FROM notifications WHERE seq IN (?*)");
+
+/// Removes the notifications that were refused with their topic beyond the newest [`MAX_REFUSED`] of a platform, and the
+/// record that they were accepted: a stranger sent them, and nobody approved it.
+fn remove_surplus(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {
+    let mut surplus: Vec<i64> = sql(SURPLUS).bind(platform).values(write.connection)?;
+    if surplus.is_empty() {
+        return Ok(());
+    }
+    surplus.sort_unstable();
+    acceptances::remove(write, &surplus)?;
+    sql(REMOVE).uncached().bind_list(surplus).run(write.connection).map(drop)
 }
 
 const WAITING_BATCH: Sql = statement! {"

@@ -25,6 +25,7 @@ pub struct DeviceEventFilter {
     pub device_id: Option<DeviceId>,
     /// Only those of this type.
     #[serde(rename = "type")]
+    #[schemars(extend("enum" = domain::event::device_types()))]
     pub event_type: Option<String>,
     /// Only the one that the app itself names so: the `id` in its report.
     pub client_id: Option<String>,

@@ -37,6 +37,7 @@ pub struct EventFilter {
     pub collapse_key: Option<CollapseKey>,
     /// Only those of this type.
     #[serde(rename = "type")]
+    #[schemars(extend("enum" = domain::event::types()))]
     pub event_type: Option<String>,
 }
 

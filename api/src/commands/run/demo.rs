@@ -1,17 +1,21 @@
 //! The demo of `settle run`: an app that is ready to try, with trusted samples and a receiver of its events.
 //!
-//! Created by the first run and reused by every later one.
+//! Created by the first run and reused by every later one. What it needs beside the settings holds for its own platform
+//! and destination: the certificate of samples, a receiver on this machine by plain `http`, and the simulated store.
 
-use super::simulated;
+use super::simulated::{self, Simulated};
 use crate::clock;
 use crate::commands::data;
+use crate::commands::receiver::{self, Style};
+use crate::commands::stop::Stop;
+use crate::config::{self, Certificate};
 use crate::stores::amazon::signer::Signer;
 use anyhow::Context;
 use domain::catalogue::Price;
 use domain::time::millis;
-use domain::{AppId, Environment};
+use domain::{AppId, Environment, PlatformId};
 use ipnet::{IpNet, Ipv4Net};
-use protocols::destinations::{Allowed, Config, Invalid, webhook};
+use protocols::destinations::{Allowed, Config, Exception, Invalid, webhook};
 use protocols::http::Rules;
 use rust_decimal::Decimal;
 use secrecy::SecretString;
@@ -24,14 +28,14 @@ use storage::{
     NewPlatform, Page, Platform, PlatformPatch, Product, Run, Store,
 };
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use url::Url;
 
 /// The demo's app.
 pub const APP: &str = "demo";
 /// The package name of the demo's app.
 pub const PACKAGE_NAME: &str = "com.example.demo";
-/// The AWS account of Amazon's own topics.
-pub const ACCOUNT: &str = "033616359524";
 /// The topic that samples come from.
 pub const TOPIC_ARN: &str = "arn:aws:sns:us-east-1:033616359524:settle-demo";
 /// The region of the topic, and of the certificate URL of samples. The certificate is loaded from the data directory,
@@ -48,11 +52,55 @@ pub struct Demo {
     /// The platform to which samples are sent.
     pub platform: Platform,
     /// The platform's secret at the simulated store.
-    pub shared_secret: SecretString,
+    shared_secret: SecretString,
+    /// The receiver's destination, and its URL.
+    destination: Exception,
     /// The listener of the receiver.
-    pub receiver: TcpListener,
+    receiver: TcpListener,
     /// The receiver's secret.
-    pub secret: SecretString,
+    secret: SecretString,
+}
+
+/// The receiver and the simulated store of a demo, which run.
+pub struct Running {
+    /// The platform, and the URL of its simulated store.
+    pub simulated: (PlatformId, Url),
+    simulating: JoinHandle<std::io::Result<()>>,
+    receiving: JoinHandle<anyhow::Result<()>>,
+    end_receiver: watch::Sender<bool>,
+}
+
+impl Demo {
+    /// What holds for this demo alone: the certificate of samples, also for `more` platforms, and a receiver on this
+    /// machine.
+    pub fn allowed(&self, data: &Path, more: Vec<PlatformId>) -> anyhow::Result<config::Demo> {
+        let signer = load_or_create_signer(data).context("the key that samples are signed with")?;
+        let url = signer.certificate_url(REGION).parse().context("the samples' certificate")?;
+        let certificate = Certificate { url, file: data::sample_certificate_file(data) };
+        let platforms = more.into_iter().chain([self.platform.id]).collect();
+        Ok(config::Demo { certificate, platforms, receiver: self.destination.clone() })
+    }
+
+    /// Starts the receiver and the simulated store.
+    pub async fn start(self, store: Store) -> anyhow::Result<Running> {
+        let (end_receiver, stop) = Stop::by_hand();
+        let webhook = receiver::webhook(&self.secret)?;
+        let receiving =
+            tokio::spawn(async move { receiver::receive(self.receiver, webhook, Style::Line, stop.requested()).await });
+        let (listener, url) = simulated::bind().await?;
+        let known = Simulated { store, platform: self.platform.id, secret: self.shared_secret };
+        let simulating = tokio::spawn(simulated::answer(known, listener));
+        Ok(Running { simulated: (self.platform.id, url), simulating, receiving, end_receiver })
+    }
+}
+
+impl Running {
+    /// Ends both. Only the worker uses the simulated store, and the worker must have ended.
+    pub async fn end(self) -> anyhow::Result<()> {
+        self.simulating.abort();
+        drop(self.end_receiver);
+        self.receiving.await.context("the demo's receiver")?
+    }
 }
 
 /// The signer of samples, from the data directory of `run`.
@@ -89,10 +137,11 @@ pub async fn set_up(store: &Store, wanted: &Wanted<'_>) -> anyhow::Result<Demo> 
     let shared_secret = data::simulated_secret(wanted.data).context("the secret of the demo's simulated store")?;
     let platform = platform(store, app.id, wanted, &shared_secret).await.context("the demo platform")?;
     fill_catalogue(store, app.id).await.context("the demo catalogue")?;
-    let (destination, receiver) = destination(store, app.id).await?;
+    let (destination, receiver, url) = destination(store, app.id).await?;
     let sealed = store.destination_secret(destination.id).await.context("the demo destination's secret")?;
     let secret = webhook::config::newest_secret(&sealed).context("the demo destination's secret")?;
-    Ok(Demo { platform, shared_secret, receiver, secret })
+    let destination = Exception { destination: destination.id, url };
+    Ok(Demo { platform, shared_secret, destination, receiver, secret })
 }
 
 async fn app(store: &Store) -> Result<App, storage::Error> {
@@ -183,18 +232,18 @@ async fn fill_catalogue(store: &Store, app: AppId) -> anyhow::Result<()> {
 }
 
 /// The demo's destination, and the listener of its receiver. The port of an earlier run is used again if it is free.
-async fn destination(store: &Store, app: AppId) -> anyhow::Result<(Destination, TcpListener)> {
+async fn destination(store: &Store, app: AppId) -> anyhow::Result<(Destination, TcpListener, Url)> {
     let known = store.destinations(app, Page::default()).await.context("the demo destination")?;
     let known = known.items.into_iter().find(|destination| destination.name == RECEIVER);
     let receiver = receiver(known.as_ref()).await?;
-    let url = format!("http://{}/", receiver.local_addr().context("the receiver's address")?);
+    let url: Url = format!("http://{}/", receiver.local_addr().context("the receiver's address")?).parse()?;
     let fields = Map::from_iter([("url".to_owned(), Value::from(url.as_str()))]);
     let destination = match known {
-        Some(known) if known.settings["url"] == url => known,
+        Some(known) if known.settings["url"] == url.as_str() => known,
         Some(known) => moved(store, &known, &fields).await.context("the demo destination")?,
         None => store.new_destination(new_destination(app, &fields)?).await.context("the demo destination")?,
     };
-    Ok((destination, receiver))
+    Ok((destination, receiver, url))
 }
 
 async fn moved(store: &Store, known: &Destination, fields: &Map<String, Value>) -> anyhow::Result<Destination> {
@@ -221,7 +270,7 @@ fn new_destination(app_id: AppId, fields: &Map<String, Value>) -> anyhow::Result
     })
 }
 
-/// Allows a receiver on this machine.
+/// Allows a receiver on this machine, when its destination is created or changed here.
 fn allowed() -> Allowed {
     let allowed_networks = vec![IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8))];
     Allowed { rules: Rules { allowed_networks, allow_http: true, ..Rules::default() }, ..Allowed::default() }

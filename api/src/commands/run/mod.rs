@@ -10,20 +10,19 @@ pub mod simulated;
 mod temporal;
 mod welcome;
 
-use super::receiver::{self, Style};
 use super::sockets::{Addresses, Sockets};
 use super::stop::Stop;
 use super::{client, data, serve, settings, table, worker};
 use crate::clock;
-use crate::config::{Certificate, Config, Flags, Variables, environment};
+use crate::config::{Config, Flags, Variables, environment};
 use crate::{config, telemetry};
 use activities::engine::{DevServer, Engine, namespace_of};
 use anyhow::Context;
 use demo::Demo;
+use domain::PlatformId;
 use domain::time::millis;
 use futures::FutureExt;
 use secrecy::ExposeSecret;
-use simulated::Simulated;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -60,6 +59,12 @@ pub struct Options {
     /// What holds the quiet window of a purchase in Temporal: `timer` or `start-delay` [default: timer].
     #[arg(long, value_name = "KIND")]
     engine_window: Option<String>,
+    /// Without the demo: no app, simulated store, receiver and samples. What an earlier run created stays, and does nothing.
+    #[arg(long)]
+    no_demo: bool,
+    /// A platform of your own that takes the samples of `settle sample` too. Can be repeated.
+    #[arg(long, value_name = "ID", conflicts_with = "no_demo")]
+    trust_samples: Vec<PlatformId>,
 }
 
 impl Options {
@@ -80,6 +85,8 @@ impl Options {
             ("--admin-listen", self.admin_listen.is_some()),
             ("--window", self.window.is_some()),
             ("--engine-window", self.engine_window.is_some()),
+            ("--no-demo", self.no_demo),
+            ("--trust-samples", !self.trust_samples.is_empty()),
         ];
         flags.into_iter().find_map(|(name, is_set)| is_set.then_some(name))
     }
@@ -90,13 +97,17 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let variables = environment();
     let dev_server = dev_server::is_needed(&variables).then(DevServer::default);
     telemetry::start(&variables).map_err(anyhow::Error::msg)?;
-    let (config, data) = prepare(&options.flags(), variables)?;
+    let (mut config, data) = prepare(&options.flags(), variables)?;
     let store = settings::open(&config).await?;
     let sockets = Sockets::bind(&config)?;
     record_address(&data, sockets.addresses()?)?;
     let stop = Stop::on_signals()?;
-    let wanted = demo::Wanted { data: &data, window: config.window, is_window_set: options.window.is_some() };
-    let demo = demo::set_up(&store, &wanted).await?;
+    let mut demo = None;
+    if !options.no_demo {
+        let wanted = demo::Wanted { data: &data, window: config.window, is_window_set: options.window.is_some() };
+        let demo = demo.insert(demo::set_up(&store, &wanted).await?);
+        config.demo = Some(demo.allowed(&data, options.trust_samples)?);
+    }
     let runner = Runner { config, store, sockets, demo, data, dev_server };
     if let Some(server) = runner.run(stop).await? {
         tokio::task::spawn_blocking(move || server.stop()).await.context("the Temporal dev server")?;
@@ -108,7 +119,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
 /// The settings, completed from the data directory.
 fn prepare(flags: &Flags, mut variables: Variables) -> anyhow::Result<(Config, PathBuf)> {
     let loaded = config::load(flags, &variables)?;
-    let data = data::directory(&loaded.data)?;
+    let data = data::own_directory(&loaded.data)?;
     if loaded.key.is_none() {
         variables.insert("SETTLE_KEY".to_owned(), data::key(&data)?.expose_secret().to_owned());
     }
@@ -119,7 +130,6 @@ fn prepare(flags: &Flags, mut variables: Variables) -> anyhow::Result<(Config, P
     let flags = Flags { data: Some(data.clone()), ..flags.clone() };
     let mut config = config::load(&flags, &variables)?;
     config.http.admin_token = Some(token);
-    allow_demo(&mut config, &data)?;
     Ok((config, data))
 }
 
@@ -127,17 +137,6 @@ fn prepare(flags: &Flags, mut variables: Variables) -> anyhow::Result<(Config, P
 fn record_address(data: &Path, addresses: Addresses) -> anyhow::Result<()> {
     let url = client::listening(addresses.api)?;
     data::write(&data::service_file(data), format!("{url}\n").as_bytes())
-}
-
-/// Changes the settings for the demo: trusts its certificate and topic, and allows a receiver on this machine.
-fn allow_demo(config: &mut Config, data: &Path) -> anyhow::Result<()> {
-    let signer = demo::load_or_create_signer(data).context("the key that samples are signed with")?;
-    let url = signer.certificate_url(demo::REGION).parse().context("the samples' certificate")?;
-    config.amazon.certificates.push(Certificate { url, file: data::sample_certificate_file(data) });
-    config.amazon.auto_confirm_accounts.push(demo::ACCOUNT.to_owned());
-    config.destinations.allowed_networks.push("127.0.0.0/8".parse().context("this machine's network")?);
-    config.destinations.allow_http = true;
-    Ok(())
 }
 
 /// Finds or fetches the dev server, if one is needed, and starts it. `None` also when `stop` comes first.
@@ -154,7 +153,7 @@ struct Runner {
     config: Config,
     store: Store,
     sockets: Sockets,
-    demo: Demo,
+    demo: Option<Demo>,
     data: PathBuf,
     dev_server: Option<DevServer>,
 }
@@ -176,35 +175,27 @@ impl Runner {
         let edge = serve::edge(&self.config, self.store.clone(), engine.clone())?;
         let welcome = self.welcome(addresses);
         let server = self.server();
-        // The receiver ends last, so that the worker's last deliveries arrive.
-        let (end_receiver, receiver_stop) = Stop::by_hand();
-        let webhook = receiver::webhook(&self.demo.secret)?;
-        let receiving = tokio::spawn(async move {
-            receiver::receive(self.demo.receiver, webhook, Style::Line, receiver_stop.requested()).await
-        });
-        let (simulated, simulated_url) = simulated::bind().await?;
-        let known = Simulated {
-            store: self.store.clone(),
-            platform: self.demo.platform.id,
-            secret: self.demo.shared_secret.clone(),
+        let demo = match self.demo {
+            Some(demo) => Some(demo.start(self.store.clone()).await?),
+            None => None,
         };
-        let simulating = tokio::spawn(simulated::answer(known, simulated));
         let serving = self.sockets.serve(edge, stop.clone()).map(Ok);
         let parts = Parts {
             config: &self.config,
             store: self.store,
             engine: engine.clone(),
-            simulated: Some((self.demo.platform.id, simulated_url)),
+            simulated: demo.as_ref().map(|demo| demo.simulated.clone()),
         };
         let working = worker::work(parts, stop.clone());
         let greeting = greet(&engine, stop.clone(), welcome);
         let starting = start_temporal(server, stop);
         let result = tokio::try_join!(serving, working, greeting, starting).map(|(.., server)| server);
-        // Only the worker uses the simulated store, and the worker has ended.
-        simulating.abort();
-        drop(end_receiver);
-        let received = receiving.await.context("the demo's receiver")?;
-        result.and_then(|server| received.map(|()| server))
+        // Its receiver ends last, so that the worker's last deliveries arrive.
+        let closed = match demo {
+            Some(demo) => demo.end().await,
+            None => Ok(()),
+        };
+        result.and_then(|server| closed.map(|()| server))
     }
 
     fn welcome(&self, addresses: Addresses) -> Welcome {
@@ -212,7 +203,7 @@ impl Runner {
             addresses,
             data: self.data.clone(),
             admin_token: self.config.http.admin_token.clone(),
-            window: Duration::from_millis(self.demo.platform.window_ms.unsigned_abs()),
+            window: self.demo.as_ref().map(|demo| Duration::from_millis(demo.platform.window_ms.unsigned_abs())),
             dev_server: self.dev_server.clone(),
         }
     }

@@ -4,7 +4,7 @@
 //! and the shell kills the server. The line `stop` in the pipe sends SIGTERM to the server instead. Shell and server
 //! are in a process group of their own, so that Ctrl-C reaches only this process. The server runs with a lower priority,
 //! because a store gives up waiting for an answer, while settling can be a little late. Nothing waits until the server
-//! has started, and a server that fails stops nothing else.
+//! has started, and a server that fails stops nothing else. It gets no setting of settle, and its files are its owner's.
 //!
 //! Another program can take a port of the server before the server binds it. The server then ends, and is started at
 //! other ports, until the engine has found it: the server has a namespace that no other has.
@@ -18,7 +18,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -27,6 +27,7 @@ use tokio::time::Instant;
 
 /// The script of the shell. Its argument is the command of the server.
 const KEEPER: &str = r#"
+umask 077
 exec 3<&0
 nice -n 10 "$@" 3<&- </dev/null &
 server=$!
@@ -128,7 +129,7 @@ impl Server {
         let log = self.log()?;
         let Addresses { temporal, ui } = self.addresses(ports)?;
         let [port, ui_port] = [temporal, ui].map(|address| address.port().to_string());
-        let mut command = Command::new("sh");
+        let mut command = tools::command("/bin/sh");
         command.args(["-c", KEEPER, "settle-temporal"]).arg(cli);
         command.args(["server", "start-dev", "--ip", "127.0.0.1", "--port", &port, "--ui-port", &ui_port]);
         command.args(["--namespace", &self.namespace]);
@@ -136,7 +137,7 @@ impl Server {
         command.args(["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL"]);
         command.args(["--log-level", "warn"]);
         command.stdin(Stdio::piped()).stdout(log.try_clone().context("the log file")?).stderr(log).process_group(0);
-        command.spawn().context("the Temporal dev server cannot be started (`sh` is needed)")
+        command.spawn().context("the Temporal dev server cannot be started (`/bin/sh` is needed)")
     }
 
     /// Restarts the server whenever it dies, until it is stopped.

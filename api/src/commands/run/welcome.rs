@@ -21,8 +21,8 @@ pub struct Welcome {
     pub data: PathBuf,
     /// The admin token of this process.
     pub admin_token: Option<SecretString>,
-    /// The window of the demo.
-    pub window: Duration,
+    /// The window of the demo, if there is one.
+    pub window: Option<Duration>,
     /// The dev server, if this process started one.
     pub dev_server: Option<DevServer>,
 }
@@ -39,6 +39,14 @@ impl Welcome {
             || "that of this server".to_owned(),
             |addresses| format!("http://{}/namespaces/{namespace}/workflows", addresses.ui),
         );
+        let demo = self.window.map_or_else(String::new, |window| {
+            format!(
+                "\n  Demo app     window {}; its store is simulated, its events are printed here\n\n\
+                 Next, in another terminal:\n\n  {}",
+                times::compact(window),
+                self.next_command()
+            )
+        });
         format!(
             "\n  settle runs.\n\n  \
              API          http://{api}\n  \
@@ -46,14 +54,10 @@ impl Welcome {
              Temporal     {temporal}  (`temporal {place} workflow list`)\n  \
              Temporal UI  {ui}\n  \
              Data         {data}\n  \
-             Admin token  {token}\n  \
-             Demo app     window {window}; its store is simulated, its events are printed here\n\n\
-             Next, in another terminal:\n\n  {next}\n",
+             Admin token  {token}{demo}\n",
             temporal = engine.address(),
             data = self.data.display(),
-            token = self.token_place(),
-            window = times::compact(self.window),
-            next = self.next_command()
+            token = self.token_place()
         )
     }
 

@@ -6,6 +6,9 @@ use domain::{CollapseKey, Notification, NotificationKind, Outcome};
 use storage::{Fate, NewNotification, Platform};
 use uuid::Uuid;
 
+/// How many bytes of a message that cannot be read are stored; a notification of Amazon has one or two thousand.
+const MAX_RAW_BYTES: usize = 16 * 1024;
+
 /// Maps Amazon's type to a kind of notification.
 #[must_use]
 pub fn kind(store_type: &str) -> NotificationKind {
@@ -106,13 +109,18 @@ fn foreign(platform: &Platform, envelope: &Envelope<'_>, rtn: &Rtn) -> NewNotifi
     }
 }
 
-/// The row of a message that could not be read, with the raw message as its body.
+/// The row of a message that could not be read, with the beginning of the raw message as its body.
 #[must_use]
 pub fn unreadable(platform: &Platform, envelope: &Envelope<'_>, why: Unreadable) -> NewNotification {
-    closed_row(platform, envelope, why.store_type, Fate::Final(Outcome::Unknown, why.reason.to_owned()))
+    let beginning = envelope.message.get(..envelope.message.floor_char_boundary(MAX_RAW_BYTES)).unwrap_or_default();
+    NewNotification {
+        // PostgreSQL cannot store NUL in a text.
+        body: beginning.replace('\0', "\u{fffd}"),
+        ..closed_row(platform, envelope, why.store_type, Fate::Final(Outcome::Unknown, why.reason.to_owned()))
+    }
 }
 
-/// A row that already has its outcome and belongs to no purchase.
+/// A row without a body that already has its outcome and belongs to no purchase.
 fn closed_row(platform: &Platform, envelope: &Envelope<'_>, store_type: String, fate: Fate) -> NewNotification {
     NewNotification {
         platform_id: platform.id,
@@ -122,8 +130,7 @@ fn closed_row(platform: &Platform, envelope: &Envelope<'_>, store_type: String, 
         store_type,
         store_time: None,
         app_user_id: None,
-        // PostgreSQL cannot store NUL in a text.
-        body: envelope.message.replace('\0', "\u{fffd}"),
+        body: "{}".to_owned(),
         fate,
         traceparent: traceparent(envelope),
     }

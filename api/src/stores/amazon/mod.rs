@@ -25,6 +25,7 @@ pub use fetch::{Fetch, FetchError};
 pub use refusal::Refusal;
 pub use settings::{Invalid, Settings};
 
+use crate::config::Demo;
 use crate::dispatch::Dispatch;
 use certificate::SigningKey;
 use domain::time::millis;
@@ -34,12 +35,19 @@ use keyring::Keyring;
 use metrics::counter;
 use recipient::{Recipient, Recipients};
 use secrecy::{ExposeSecret as _, SecretString};
+use settings::Samples;
 use std::sync::Arc;
-use storage::{Accepted, Fate, NewNotification, Open, Platform, Store, chain};
+use storage::{Accepted, Fate, Open, Platform, Store, chain};
 use topic::{Arn, Course, Standing};
 
 /// This store's name on a platform.
 pub const STORE: &str = "amazon";
+
+/// The alarm about a message of another app: its kind and detail. The detail has nothing that the sender wrote.
+const FOREIGN_PACKAGE: (&str, &str) = (
+    "foreign_package",
+    "a notification is of another app than the platform's: `settle notification show MESSAGE_ID` shows its package name",
+);
 
 /// A message that is older than this is logged: SNS repeats a message for an hour at most.
 const OLD_MS: i64 = 3_600_000;
@@ -50,6 +58,7 @@ pub struct Amazon {
     keyring: Keyring,
     recipients: Recipients,
     fetch: Arc<dyn Fetch>,
+    samples: Option<Samples>,
 }
 
 /// The answer to SNS.
@@ -97,7 +106,15 @@ impl Amazon {
     /// A setting is invalid.
     pub fn with_fetch(settings: Settings, fetch: Arc<dyn Fetch>) -> Result<Self, Invalid> {
         let keyring = Keyring::new(settings.keys()?, fetch.clone());
-        Ok(Self { settings, keyring, recipients: Recipients::default(), fetch })
+        Ok(Self { settings, keyring, recipients: Recipients::default(), fetch, samples: None })
+    }
+
+    /// The ingress that also accepts samples, on the platforms of the demo alone.
+    ///
+    /// # Errors
+    /// The certificate of samples is invalid.
+    pub fn with_samples(self, demo: &Demo) -> Result<Self, Invalid> {
+        Ok(Self { samples: Some(Samples::of(demo)?), ..self })
     }
 
     /// Receives one request of SNS. The answer 200 means that all its notifications are durably stored.
@@ -155,7 +172,11 @@ impl Amazon {
         }
         let approval = topic::approval(&recipient.topics, &arn, &self.settings.auto_confirm_accounts);
         let course = topic::course(&envelope, standing, approval)?;
-        let signer = self.keyring.key(&envelope.certificate_url, arn.region, now).await?;
+        let samples = self.samples.as_ref();
+        let signer = match samples.and_then(|one| one.key(recipient.platform.id, &envelope.certificate_url)) {
+            Some(key) => key.check_dates(now).map(|()| key)?,
+            None => self.keyring.key(&envelope.certificate_url, arn.region, now).await?,
+        };
         signature::verify(&envelope, &signer.key)?;
         let received = Received { intake, recipient: &recipient, envelope: &envelope, arn, standing };
         match course {
@@ -165,7 +186,7 @@ impl Amazon {
             }
             Course::AcceptWaiting(topic) => accept_waiting(received, topic).await,
             Course::Confirm => self.confirm(received).await,
-            Course::RequestApproval => subscription::request_approval(received, now).await,
+            Course::RequestApproval => self.request_approval(received, now).await,
             Course::Unsubscribe => subscription::end(received).await,
         }
     }
@@ -206,19 +227,24 @@ fn log_age(platform: &Platform, envelope: &Envelope<'_>, now: Timestamp) {
     }
 }
 
-/// Stores the notifications of a message, then passes them to the dispatcher. Every message with a valid signature is
-/// stored and answered 200, even if its content cannot be read.
+/// Stores the notifications of a message, then passes them to the dispatcher. Every message of a topic that may send is
+/// stored and answered 200, even if its content cannot be read. Of a topic that waits for approval, only messages about
+/// the platform's own app are stored.
 async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refusal> {
     let Received { intake: Intake { store, dispatch }, recipient, envelope, .. } = received;
     let platform = &recipient.platform;
-    let (rows, alarm) = match notification::read(&envelope.message) {
-        Ok(rtn) => {
-            let is_foreign = rtn.package_name != platform.package_name;
-            (mapping::rows(platform, envelope, &rtn, &fate), is_foreign.then_some("foreign_package"))
+    let rtn = notification::read(&envelope.message);
+    let is_ours = rtn.as_ref().is_ok_and(|rtn| rtn.package_name == platform.package_name);
+    if !is_ours && matches!(fate, Fate::WaitTopic(_)) {
+        return Err(Refusal::TopicNotAllowed("topic is not approved, and the message is not of this platform's app"));
+    }
+    let (rows, alarm) = match rtn {
+        Ok(rtn) => (mapping::rows(platform, envelope, &rtn, &fate), (!is_ours).then_some(FOREIGN_PACKAGE)),
+        Err(why) => {
+            let alarm = ("unreadable_notification", why.reason);
+            (vec![mapping::unreadable(platform, envelope, why)], Some(alarm))
         }
-        Err(why) => (vec![mapping::unreadable(platform, envelope, why)], Some("unreadable_notification")),
     };
-    let detail = alarm.map(|_| alarm_detail(&rows));
     let fates: Vec<_> = rows.iter().map(|row| (row.collapse_key, row.fate.clone())).collect();
     fail::fail_point!("accept.acknowledge_early", |_| {
         let (store, rows) = (store.clone(), rows.clone());
@@ -254,9 +280,9 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
             }
         }
     }
-    if let (Some(kind), Some(detail), true) = (alarm, detail, is_new) {
+    if let (Some((kind, detail)), true) = (alarm, is_new) {
         tracing::info!(message.id = %envelope.message_id, alarm.kind = kind, "a message gave cause for an alarm");
-        raise(store, platform.id, kind, &detail).await;
+        raise(store, platform.id, kind, detail).await;
     }
     Ok(if is_new { "accepted" } else { "accepted before" })
 }
@@ -270,17 +296,6 @@ async fn accept_waiting(received: Received<'_>, topic: TopicId) -> Result<&'stat
     let reason = accept(received, Fate::WaitTopic(topic)).await?;
     subscription::catch_up(received, topic).await?;
     Ok(reason)
-}
-
-/// The detail of an alarm. It is equal for all messages with the same cause, so that one alarm counts them all.
-fn alarm_detail(rows: &[NewNotification]) -> String {
-    let of = |row: &NewNotification| match &row.fate {
-        Fate::Final(_, reason) => reason.clone(),
-        Fate::Open | Fate::AtOnce | Fate::WaitTopic(_) => {
-            "a notification is of another app than the platform's".to_owned()
-        }
-    };
-    rows.first().map(of).unwrap_or_default()
 }
 
 /// Raises an alarm. A failure to store it is only logged, because the message itself is already stored.

@@ -2,9 +2,11 @@
 
 use super::certificate::{self, SigningKey};
 use super::topic::{self, Arn};
-use domain::Timestamp;
+use crate::config::{Certificate, Demo};
+use domain::{PlatformId, Timestamp};
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use url::Url;
 
@@ -35,26 +37,53 @@ impl Settings {
     pub(super) fn keys(&self) -> Result<HashMap<String, Arc<SigningKey>>, Invalid> {
         let mut keys = HashMap::new();
         for (url, file) in &self.certificates {
-            let invalid = |expected: String| Invalid { field: format!("certificates `{url}`"), expected };
-            let region = self.region(url).map_err(invalid)?;
-            let pem =
-                std::fs::read(file).map_err(|error| invalid(format!("cannot read {}: {error}", file.display())))?;
-            let key = SigningKey::read(&pem, &region).map_err(|why| invalid(format!("{}: {why}", file.display())))?;
-            if keys.insert(url.as_str().to_owned(), Arc::new(key)).is_some() {
-                return Err(invalid("the same URL is named twice".to_owned()));
+            if keys.insert(url.as_str().to_owned(), key(url, file)?).is_some() {
+                return Err(invalid(url, "the same URL is named twice".to_owned()));
             }
         }
         Ok(keys)
     }
+}
 
-    /// The region in the URL of a certificate. The URL must be one from which a certificate could be fetched.
-    fn region(&self, url: &Url) -> Result<String, String> {
-        let shape = "expected https://sns.REGION.amazonaws.com/SimpleNotificationService-(32 hex digits).pem";
-        let region = certificate::region_of(url.as_str()).ok_or(shape)?;
-        let partition = topic::partition_of(region).ok_or(shape)?;
-        let text = format!("arn:{partition}:sns:{region}:000000000000:any");
-        let arn = Arn::parse(&text).map_err(|why| format!("{shape}: {why}"))?;
-        certificate::check_url(url.as_str(), &arn).map_err(|why| format!("{shape}: {why}"))?;
-        Ok(region.to_owned())
+/// The key of samples, and the platforms for which it counts.
+pub(super) struct Samples {
+    platforms: Vec<PlatformId>,
+    url: Url,
+    key: Arc<SigningKey>,
+}
+
+impl Samples {
+    /// Reads and checks the certificate.
+    pub(super) fn of(demo: &Demo) -> Result<Self, Invalid> {
+        let Certificate { url, file } = &demo.certificate;
+        Ok(Self { platforms: demo.platforms.clone(), url: url.clone(), key: key(url, file)? })
     }
+
+    /// The key, if the certificate of this URL counts for this platform.
+    pub(super) fn key(&self, platform: PlatformId, url: &str) -> Option<Arc<SigningKey>> {
+        (self.platforms.contains(&platform) && self.url.as_str() == url).then(|| self.key.clone())
+    }
+}
+
+fn invalid(url: &Url, expected: String) -> Invalid {
+    Invalid { field: format!("certificates `{url}`"), expected }
+}
+
+/// Reads the certificate of a URL from its file.
+fn key(url: &Url, file: &Path) -> Result<Arc<SigningKey>, Invalid> {
+    let wrong = |why: &dyn fmt::Display| invalid(url, format!("{}: {why}", file.display()));
+    let region = region(url).map_err(|expected| invalid(url, expected))?;
+    let pem = std::fs::read(file).map_err(|error| wrong(&format!("cannot read it: {error}")))?;
+    SigningKey::read(&pem, &region).map(Arc::new).map_err(|why| wrong(&why))
+}
+
+/// The region in the URL of a certificate. The URL must be one from which a certificate could be fetched.
+fn region(url: &Url) -> Result<String, String> {
+    let shape = "expected https://sns.REGION.amazonaws.com/SimpleNotificationService-(32 hex digits).pem";
+    let region = certificate::region_of(url.as_str()).ok_or(shape)?;
+    let partition = topic::partition_of(region).ok_or(shape)?;
+    let text = format!("arn:{partition}:sns:{region}:000000000000:any");
+    let arn = Arn::parse(&text).map_err(|why| format!("{shape}: {why}"))?;
+    certificate::check_url(url.as_str(), &arn).map_err(|why| format!("{shape}: {why}"))?;
+    Ok(region.to_owned())
 }

@@ -4,11 +4,12 @@
 
 use super::envelope::Kind;
 use super::refusal::Refusal;
-use super::topic::Standing;
+use super::topic::{self, Arn, Standing};
 use super::{Amazon, Received, raise, storage_failed};
 use domain::{Timestamp, TopicId};
 use secrecy::SecretString;
-use storage::{PendingTopic, Released};
+use std::sync::Arc;
+use storage::{PendingTopic, Released, Topic, TopicRequest};
 
 /// How long a confirmation token is valid, by the API reference of SNS: two days.
 const TOKEN_VALID_MS: i64 = 2 * 24 * 3_600_000;
@@ -33,46 +34,47 @@ impl Amazon {
         tracing::info!(platform.id = %platform, topic.arn = received.arn.text, "a subscription was confirmed");
         Ok("subscription confirmed")
     }
-}
 
-/// Stores the topic as pending, for an admin to approve.
-pub(super) async fn request_approval(received: Received<'_>, now: Timestamp) -> Result<&'static str, Refusal> {
-    let Kind::SubscriptionConfirmation(link) = &received.envelope.kind else { return Ok("ignored") };
-    let platform = received.recipient.platform.id;
-    let url = SecretString::from(link.subscribe_url.as_ref());
-    let until = now.plus_millis(TOKEN_VALID_MS);
-    let pending = received.intake.store.add_pending_topic(platform, received.arn.text, url, until).await;
-    let pending = pending.map_err(|error| storage_failed(&error))?;
-    match pending {
-        PendingTopic::New => {
-            raise(
-                received.intake.store,
-                platform,
-                "topic_pending",
-                &format!("topic {} waits for approval", received.arn.text),
-            )
-            .await;
-            Ok("topic waits for approval")
-        }
-        PendingTopic::Renewed => Ok("topic waits for approval"),
-        PendingTopic::Full => {
-            // Anybody can send requests from any number of topics. The alarm does not name the topic, so that one alarm
-            // counts them all.
-            tracing::info!(platform.id = %platform, topic.arn = received.arn.text, "a sixth topic requests to send");
-            let detail = "another topic requests to send while five wait for approval";
-            raise(received.intake.store, platform, "too_many_pending_topics", detail).await;
-            Err(Refusal::TopicNotAllowed("too many pending topics"))
+    /// Stores the topic as pending, for an admin to approve. Anybody can send requests from any number of topics, so that
+    /// the alarms name none: one alarm counts them all.
+    pub(super) async fn request_approval(
+        &self,
+        received: Received<'_>,
+        now: Timestamp,
+    ) -> Result<&'static str, Refusal> {
+        let Kind::SubscriptionConfirmation(link) = &received.envelope.kind else { return Ok("ignored") };
+        let (store, platform) = (received.intake.store, received.recipient.platform.id);
+        let (arn, accounts) = (received.arn.text.to_owned(), self.settings.auto_confirm_accounts.clone());
+        let gives_way = move |topics: &[Topic]| topic::gives_way(topics, &Arn::read(&arn).ok()?, &accounts);
+        let url = SecretString::from(link.subscribe_url.as_ref());
+        let until = now.plus_millis(TOKEN_VALID_MS);
+        let request = TopicRequest::new(platform, received.arn.text, url, until).over(Arc::new(gives_way));
+        match store.add_pending_topic(request).await.map_err(|error| storage_failed(&error))? {
+            PendingTopic::New => {
+                tracing::info!(platform.id = %platform, topic.arn = received.arn.text, "a topic requests to send");
+                let detail = format!("a topic waits for approval: `settle platform topics {platform}` lists it");
+                raise(store, platform, "topic_pending", &detail).await;
+                Ok("topic waits for approval")
+            }
+            PendingTopic::Renewed => Ok("topic waits for approval"),
+            PendingTopic::Full => {
+                tracing::info!(platform.id = %platform, topic.arn = received.arn.text, "a sixth topic requests to send");
+                let detail = "another topic requests to send while five wait for approval";
+                raise(store, platform, "too_many_pending_topics", detail).await;
+                Err(Refusal::TryAgain("too many pending topics"))
+            }
         }
     }
 }
 
-/// Marks the subscription of a pinned topic as ended, and raises an alarm.
+/// Marks the subscription of a pinned topic as ended, and raises an alarm. That of a topic without approval is no loss.
 pub(super) async fn end(received: Received<'_>) -> Result<&'static str, Refusal> {
     let platform = received.recipient.platform.id;
-    if received.standing == Standing::Pinned {
-        let marked = received.intake.store.mark_unsubscribed(platform, received.arn.text).await;
-        marked.map_err(|error| storage_failed(&error))?;
+    if received.standing != Standing::Pinned {
+        return Ok("unsubscription noted");
     }
+    let marked = received.intake.store.mark_unsubscribed(platform, received.arn.text).await;
+    marked.map_err(|error| storage_failed(&error))?;
     let detail = format!(
         "the subscription of topic {} was ended; have it confirmed anew in Amazon's console",
         received.arn.text

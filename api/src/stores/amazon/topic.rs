@@ -130,6 +130,39 @@ pub fn approval(topics: &[Topic], arn: &Arn<'_>, accounts: &[String]) -> Approva
     if is_automatic { Approval::NotNeeded } else { Approval::Needed }
 }
 
+/// The AWS account of the topics in Amazon's own examples
+/// (<https://developer.amazon.com/docs/in-app-purchasing/rtn-example.html>). That it stays so is promised nowhere, and it
+/// approves nothing: its topics only keep their places among those that wait for approval.
+const AMAZON_ACCOUNT: &str = "033616359524";
+
+/// The pending topic that gives way to a new request when as many wait as may. `topics` are those of the platform, the
+/// oldest first.
+///
+/// A topic is known if its account is Amazon's, is in `accounts`, or owns a topic that the platform follows; all others
+/// are strangers'. The name of an account cannot be forged, so that the rule goes by accounts alone:
+///
+/// - only a stranger's topic gives way;
+/// - the oldest of them gives way to a known topic;
+/// - to a stranger's, the oldest one of the account with most of them gives way, if that account still has as many as the
+///   new one's then. So an account's only topic never gives way to strangers, however many topics they send.
+#[must_use]
+pub fn gives_way(topics: &[Topic], new: &Arn<'_>, accounts: &[String]) -> Option<TopicId> {
+    let owner = |topic: &Topic| Arn::read(&topic.arn).map(|arn| arn.account.to_owned()).unwrap_or_default();
+    let is_pinned = |topic: &&Topic| standing(std::slice::from_ref(*topic), &topic.arn) == Standing::Pinned;
+    let mut known = vec![AMAZON_ACCOUNT.to_owned()];
+    known.extend(accounts.iter().cloned().chain(topics.iter().filter(is_pinned).map(owner)));
+    let pending =
+        topics.iter().filter(|topic| topic.state == TopicState::Pending).map(|topic| (owner(topic), topic.id));
+    let strangers: Vec<(String, TopicId)> = pending.filter(|(owner, _)| !known.contains(owner)).collect();
+    if known.iter().any(|account| account == new.account) {
+        return strangers.first().map(|(_, id)| *id);
+    }
+    let count = |account: &str| strangers.iter().filter(|(owner, _)| owner == account).count();
+    // Of equal ones the last of the reversed list, which is the oldest.
+    let (owner, id) = strangers.iter().rev().max_by_key(|(owner, _)| count(owner))?;
+    (count(owner) >= count(new.account) + 2).then_some(*id)
+}
+
 /// What to do with a message after its signature is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Course {

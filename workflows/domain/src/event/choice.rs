@@ -125,13 +125,25 @@ pub fn unsent_choices(chosen: &[String]) -> Vec<String> {
         .collect()
 }
 
+/// Every documented type of an event about purchases, users or destinations, whether or not we send it.
+#[must_use]
+pub fn types() -> Vec<&'static str> {
+    let reported = device_types();
+    choices().into_iter().filter(|name| !name.ends_with('*') && !reported.contains(name)).collect()
+}
+
+/// Every type of an event of a device.
+#[must_use]
+pub fn device_types() -> Vec<&'static str> {
+    DeviceEventKind::ALL.iter().map(|kind| kind.as_str()).collect()
+}
+
 /// All valid choices: the wildcards, then every documented type, whether or not we send it.
 #[must_use]
 pub fn choices() -> Vec<&'static str> {
     let of_users = TransitionKind::ALL.iter().map(|what| what.event_type()).chain(TRANSFERS);
     let sent = of_users.chain([PURCHASE_UPDATED]).chain(OPERATORS).chain(BY_NAME);
-    let reported = DeviceEventKind::ALL.iter().map(|kind| kind.as_str());
-    let mut types: Vec<_> = NOT_YET.into_iter().chain(sent).chain(reported).collect();
+    let mut types: Vec<_> = NOT_YET.into_iter().chain(sent).chain(device_types()).collect();
     types.sort_unstable();
     WILDCARDS.into_iter().chain(types).collect()
 }

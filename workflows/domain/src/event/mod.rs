@@ -20,7 +20,8 @@ pub use access::{ClaimType, DeviceAccess, MAX_DEVICES};
 pub use changes::{Change, changes};
 pub use choice::{
     DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED, PROFILE_UPDATED,
-    REVENUE_ADJUSTED, Wildcards, check_choice, choices, chooses, is_for_operators, is_implied, unsent_choices,
+    REVENUE_ADJUSTED, Wildcards, check_choice, choices, chooses, device_types, is_for_operators, is_implied, types,
+    unsent_choices,
 };
 pub use data::{RecordSource, content_digest, data, state_digest};
 pub use details::Details;

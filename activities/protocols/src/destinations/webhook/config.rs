@@ -43,6 +43,8 @@ const REDACTED: &str = "[redacted]";
 pub struct Config {
     /// The endpoint.
     pub url: Url,
+    /// Whether the operator chose its address.
+    pub(super) is_operators: bool,
     /// The waits between attempts.
     pub schedule: Schedule,
     /// Maximum number of events of devices in a request; with 1, each comes by itself.
@@ -149,7 +151,11 @@ pub fn rotate(settings: &Value, secret: &SecretString, rotation: &Rotation) -> R
 /// The first setting or secret that is unusable.
 pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed) -> Result<Config, Invalid> {
     let settings = destination.settings.as_object().ok_or_else(|| Invalid::new("settings", "an object"))?;
-    let url = url(settings.get("url").unwrap_or(&Value::Null), allowed)?;
+    let url = parsed(settings.get("url").unwrap_or(&Value::Null))?;
+    let is_operators = allowed.is_exception(destination.id, &url);
+    if !is_operators {
+        check(&url, &allowed.rules).map_err(|expected| Invalid::new("url", expected))?;
+    }
     let secrets = Secrets::open(secret)?;
     let mut keys = Vec::new();
     for version in chosen(settings)? {
@@ -166,7 +172,7 @@ pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed
     let headers = secrets.headers.into_iter().map(|(name, value)| (name, SecretString::from(value))).collect();
     let schedule = Schedule::new(destination.schedule.as_deref());
     let device_batch = device_batch(settings.get(DEVICE_BATCH))?;
-    Ok(Config { url, schedule, device_batch, keys, headers, hidden })
+    Ok(Config { url, is_operators, schedule, device_batch, keys, headers, hidden })
 }
 
 /// Redacts keys and header values in a text that the endpoint sent, even a value that is cut off at the end of the
@@ -257,9 +263,13 @@ fn device_batch(value: Option<&Value>) -> Result<usize, Invalid> {
     })
 }
 
-fn url(value: &Value, allowed: &Allowed) -> Result<Url, Invalid> {
+fn parsed(value: &Value) -> Result<Url, Invalid> {
     let text = value.as_str().ok_or_else(|| Invalid::new("url", EXPECTED))?;
-    let url: Url = text.parse().map_err(|error| Invalid::new("url", format!("{EXPECTED} ({error})")))?;
+    text.parse().map_err(|error| Invalid::new("url", format!("{EXPECTED} ({error})")))
+}
+
+fn url(value: &Value, allowed: &Allowed) -> Result<Url, Invalid> {
+    let url = parsed(value)?;
     check(&url, &allowed.rules).map_err(|expected| Invalid::new("url", expected))?;
     Ok(url)
 }

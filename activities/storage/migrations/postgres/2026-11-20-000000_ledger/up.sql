@@ -242,11 +242,15 @@ CREATE INDEX notifications_receipt ON notifications (receipt_id) WHERE outcome I
 CREATE INDEX notifications_imported ON notifications (platform_id, outcome) WHERE store_type = 'IMPORTED';
 CREATE INDEX notifications_waiting ON notifications (waiting_topic_id, seq)
     WHERE outcome IS NULL AND waiting_topic_id IS NOT NULL;
+-- What was refused with a topic that nobody approved: of these, the newest remain.
+CREATE INDEX notifications_distrusted ON notifications (platform_id, seq)
+    WHERE waiting_topic_id IS NOT NULL AND outcome = 'refused';
 -- For the retention: what has ended and still has its body.
 CREATE INDEX notifications_unpruned ON notifications (finished_at) WHERE body <> '{}' AND outcome IS NOT NULL;
 
 -- A record of the accepted notifications: with it the audit finds a notification whose row is gone. Written in the
--- transaction of the notifications, one row for up to sixteen of them, and never changed.
+-- transaction of the notifications, one row for up to sixteen of them, and changed only when a stranger's refused
+-- notifications are removed.
 CREATE TABLE acceptances (
     -- The lowest sequence number in the row; the others are at most 255 higher.
     seq BIGINT NOT NULL PRIMARY KEY,

@@ -2,7 +2,7 @@
 
 use super::super::envelope::{Version, parse};
 use super::super::topic::{
-    self, Approval, Arn, Course, Standing, approval, check_link, course, is_subscribe_url, standing,
+    self, Approval, Arn, Course, Standing, approval, check_link, course, gives_way, is_subscribe_url, standing,
 };
 use super::{ARN, SIGNER, TOKEN, header, now};
 use domain::{PlatformId, TopicId};
@@ -183,4 +183,43 @@ fn a_configured_account_is_followed_only_as_the_first_topic() {
             .map_err(|why| why.status()),
         Err(403)
     );
+}
+
+/// The number, from 0, of the topic that gives way to a new one of `account`. Topics: their accounts and states.
+fn gone(topics: &[(u64, TopicState)], account: u64) -> Option<u128> {
+    let topic = |(number, (account, state)): (u128, &(u64, TopicState))| Topic {
+        id: TopicId::new(Uuid::from_u128(number)),
+        arn: format!("arn:aws:sns:us-east-1:{account:012}:t{number}"),
+        ..known(*state)
+    };
+    let topics: Vec<Topic> = (0..).zip(topics).map(topic).collect();
+    let new = format!("arn:aws:sns:us-east-1:{account:012}:new");
+    let gone = gives_way(&topics, &Arn::parse(&new).expect("a topic"), &["000000000009".to_owned()]);
+    gone.map(|id| id.uuid().as_u128())
+}
+
+#[test]
+fn a_strangers_topic_gives_way_and_no_other() {
+    use TopicState::{Confirmed, Pending, Rejected};
+    let amazon = 33_616_359_524;
+    let one_each = [1, 2, 3, 4, 5].map(|account| (account, Pending));
+    for (topics, account, expected) in [
+        (one_each, 6, None),
+        (one_each, 1, None),
+        (one_each, amazon, Some(0)),
+        // An account of the settings, and one whose topic is followed.
+        (one_each, 9, Some(0)),
+        ([(1, Rejected), (2, Pending), (3, Pending), (4, Pending), (5, Confirmed)], 5, Some(1)),
+        ([(9, Pending), (amazon, Pending), (3, Pending), (4, Pending), (5, Pending)], amazon, Some(2)),
+        ([amazon; 5].map(|account| (account, Pending)), amazon, None),
+        ([amazon; 5].map(|account| (account, Pending)), 1, None),
+        // Of the account with most topics the oldest, while it still has as many as the new one's.
+        ([(2, Pending), (1, Pending), (1, Pending), (3, Pending), (4, Pending)], 6, Some(1)),
+        ([(2, Pending), (1, Pending), (1, Pending), (3, Pending), (4, Pending)], 2, None),
+        ([(2, Pending), (1, Pending), (1, Pending), (1, Pending), (2, Pending)], 6, Some(1)),
+        ([(2, Pending), (1, Pending), (1, Pending), (1, Pending), (2, Pending)], 2, None),
+        ([1; 5].map(|account| (account, Pending)), 1, None),
+    ] {
+        assert_eq!(gone(&topics, account), expected, "{account} beside {topics:?}");
+    }
 }

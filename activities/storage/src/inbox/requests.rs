@@ -1,0 +1,159 @@
+//! The requests of topics to send, which wait for an admin's approval. Anybody can send them, so their number is bounded.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::secrets::random_uuid;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::sql;
+use crate::db::store::Store;
+use crate::db::writer::Write;
+use crate::inbox::topics::{self, Topic, TopicState};
+use domain::{PlatformId, Timestamp, TopicId};
+use secrecy::SecretString;
+use std::sync::Arc;
+
+/// Maximum number of pending topics of one platform.
+const MAX_PENDING: usize = 5;
+/// Maximum number of expired topics of one platform; older ones are removed.
+const MAX_EXPIRED: i64 = 20;
+/// Maximum number of expired topics that one request removes.
+const PAGE: i64 = 100;
+
+/// Of the topics of a platform, the oldest first: the pending one that gives way to a new request. `None` when none does.
+pub type GivesWay = Arc<dyn Fn(&[Topic]) -> Option<TopicId> + Send + Sync>;
+
+/// A topic's request to send.
+#[derive(Clone)]
+pub struct TopicRequest {
+    platform_id: PlatformId,
+    arn: String,
+    subscribe_url: SecretString,
+    expires_at: Timestamp,
+    gives_way: GivesWay,
+}
+
+impl TopicRequest {
+    /// A request of the topic `arn`, which an admin can approve until `expires_at`; `subscribe_url` confirms its
+    /// subscription. No other topic gives way to it.
+    #[must_use]
+    pub fn new(platform_id: PlatformId, arn: &str, subscribe_url: SecretString, expires_at: Timestamp) -> Self {
+        Self { platform_id, arn: arn.to_owned(), subscribe_url, expires_at, gives_way: Arc::new(|_| None) }
+    }
+
+    /// The request, with the rule which topic gives way to it when five are pending.
+    #[must_use]
+    pub fn over(self, gives_way: GivesWay) -> Self {
+        Self { gives_way, ..self }
+    }
+}
+
+/// The result of a topic's request to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PendingTopic {
+    /// It is pending now.
+    New,
+    /// It is stored already: decided, or pending and now with the newer URL.
+    Renewed,
+    /// Five are pending on this platform and none gives way; it was not stored.
+    Full,
+}
+
+/// A request in its transaction: its result, and the topic that gave way.
+type Requested = (PendingTopic, Option<TopicId>);
+
+const INSERT_PENDING: Sql = statement! {"
+    INSERT INTO topics (id, platform_id, arn, state, subscribe_url, requested_at, expires_at)
+    VALUES (?, ?, ?, 'pending', ?, ?, ?)
+    ON CONFLICT (platform_id, arn)
+    DO UPDATE SET state = 'pending', subscribe_url = excluded.subscribe_url,
+        expires_at = excluded.expires_at, decided_at = NULL
+    WHERE topics.state IN ('pending', 'expired', 'unsubscribed')
+"};
+
+const GIVE_WAY: Sql = statement! {"
+    UPDATE topics
+    SET state = 'expired', decided_at = ?, subscribe_url = NULL, expires_at = NULL
+    WHERE id = ? AND state = 'pending'
+"};
+
+/// Without those for which notifications still wait.
+const REMOVE_EXPIRED: Sql = statement! {"
+    DELETE FROM topics
+    WHERE id IN (SELECT t.id FROM topics t
+        WHERE t.platform_id = ? AND t.state = 'expired'
+            AND NOT EXISTS (SELECT 1 FROM notifications n
+                WHERE n.waiting_topic_id = t.id AND n.waiting_topic_id IS NOT NULL AND n.outcome IS NULL)
+        ORDER BY t.decided_at DESC, t.id
+        LIMIT {PAGE} OFFSET {MAX_EXPIRED})
+"};
+
+impl Store {
+    /// Stores a topic's request to send, until an admin decides or it expires. At most five of a platform are pending:
+    /// another one takes the place of the topic that gives way, whose waiting notifications are refused. A decided topic
+    /// stays as it is, unless it expired or was unsubscribed.
+    pub async fn add_pending_topic(&self, request: TopicRequest) -> Result<PendingTopic, Error> {
+        let (new_id, secrets) = (TopicId::new(random_uuid()?), self.secrets.clone());
+        let (pending, displaced) = self
+            .write(move |write| {
+                lock_platform(write, request.platform_id)?;
+                let topics = topics::of_platform(write.connection, request.platform_id)?;
+                let known = topics.iter().find(|topic| topic.arn == request.arn);
+                let id = known.map_or(new_id, |topic| topic.id);
+                let (result, displaced) = place(&request, &topics, known.map(|topic| topic.state));
+                let is_decided = known.is_some_and(|topic| is_decided(topic.state));
+                if result == PendingTopic::Full || is_decided {
+                    return Ok((result, None));
+                }
+                if let Some(displaced) = displaced {
+                    sql(GIVE_WAY).bind(write.now).bind(displaced).run(write.connection)?;
+                }
+                let sealed = secrets.seal(write.connection, ("topics", &id.to_string()), &request.subscribe_url)?;
+                sql(INSERT_PENDING)
+                    .bind(id)
+                    .bind(request.platform_id)
+                    .bind(request.arn.as_str())
+                    .bind(sealed)
+                    .bind(write.now)
+                    .bind(request.expires_at)
+                    .run(write.connection)?;
+                remove_expired(write.connection, request.platform_id)?;
+                Ok((result, displaced))
+            })
+            .await?;
+        if let Some(displaced) = displaced {
+            self.end_waiting(displaced).await?;
+        }
+        Ok(pending)
+    }
+}
+
+/// The result of a request of a topic in this state, and the topic that gives way to it.
+fn place(request: &TopicRequest, topics: &[Topic], state: Option<TopicState>) -> Requested {
+    let pending = topics.iter().filter(|topic| topic.state == TopicState::Pending).count();
+    match state {
+        Some(state) if state == TopicState::Pending || is_decided(state) => (PendingTopic::Renewed, None),
+        _ if pending < MAX_PENDING => (PendingTopic::New, None),
+        _ => match (request.gives_way)(topics) {
+            Some(displaced) => (PendingTopic::New, Some(displaced)),
+            None => (PendingTopic::Full, None),
+        },
+    }
+}
+
+/// Whether a topic in this state cannot request approval: it may send, or an admin rejected it.
+const fn is_decided(state: TopicState) -> bool {
+    matches!(state, TopicState::Configured | TopicState::Confirmed | TopicState::Rejected)
+}
+
+fn remove_expired(connection: &mut AnyConnection, platform: PlatformId) -> Result<(), Error> {
+    sql(REMOVE_EXPIRED).bind(platform).run(connection).map(drop)
+}
+
+const LOCK_PLATFORM: Sql =
+    statement!("SELECT created_at AS value FROM platforms WHERE id = ? AND deleted_at IS NULL FOR NO KEY UPDATE");
+
+/// Locks the platform, so that two processes do not store more pending topics together than the maximum.
+fn lock_platform(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {
+    let found: Option<i64> = sql(LOCK_PLATFORM).bind(platform).value(write.connection)?;
+    found.map(drop).ok_or(Error::Missing { what: "platform" })
+}
