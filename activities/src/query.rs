@@ -2,6 +2,7 @@
 
 use crate::dependencies::Context;
 use crate::pace::{Permit, Throttle};
+use crate::spans;
 use domain::{Parked, PlatformId, Verification};
 use protocols::stores::{Answer, Receipt, Retry, Store};
 use std::time::Duration;
@@ -40,7 +41,7 @@ pub async fn send(context: &Context, store: Store<'_>, subject: &Subject<'_>) ->
     let at = context.store.now().await?;
     let http = verifier.unrestricted_http.as_ref().filter(|_| store.is_at_chosen_address()).unwrap_or(&context.http);
     let began = Instant::now();
-    let reply = http.send(request).await;
+    let reply = spans::request(request, |request| http.send(request)).await;
     metrics::histogram!("settle_verification_seconds").record(began.elapsed());
     Ok(Some(match store.answer(&reply, subject.receipt, at) {
         Answer::Retry(retry) if retry.is_throttled => {

@@ -52,6 +52,7 @@ mod secrets;
 mod start_delay;
 mod storm;
 mod sweep;
+mod traces;
 mod unnamed;
 mod verification;
 mod windows;

@@ -57,6 +57,7 @@ pub use events::alarms::Alarm;
 pub use events::status::DeliveryStatus;
 pub use inbox::notifications::{Accepted, Fate, NewNotification, Open};
 pub use inbox::topics::{PendingTopic, Released, Topic, TopicState};
+pub use inbox::traces::SettlingTrace;
 pub use inbox::waiting::WaitingResult;
 pub use people::claims::{ClaimAnswer, ClaimResult, ClaimStep};
 pub use people::login::{LoggedIn, Login};

@@ -5,4 +5,5 @@ pub mod acceptances;
 pub mod conceal;
 pub mod notifications;
 pub mod topics;
+pub mod traces;
 pub mod waiting;

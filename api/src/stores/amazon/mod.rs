@@ -37,6 +37,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use std::sync::Arc;
 use storage::{Accepted, Fate, NewNotification, Open, Platform, Store, chain};
 use topic::{Arn, Course, Standing};
+use traces::{Span, SpanKind};
 
 /// This store's name on a platform.
 pub const STORE: &str = "amazon";
@@ -211,7 +212,7 @@ fn log_age(platform: &Platform, envelope: &Envelope<'_>, now: Timestamp) {
 async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refusal> {
     let Received { intake: Intake { store, dispatch }, recipient, envelope, .. } = received;
     let platform = &recipient.platform;
-    let (rows, alarm) = match notification::read(&envelope.message) {
+    let (mut rows, alarm) = match notification::read(&envelope.message) {
         Ok(rtn) => {
             let is_foreign = rtn.package_name != platform.package_name;
             (mapping::rows(platform, envelope, &rtn, &fate), is_foreign.then_some("foreign_package"))
@@ -220,12 +221,17 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
     };
     let detail = alarm.map(|_| alarm_detail(&rows));
     let fates: Vec<_> = rows.iter().map(|row| (row.collapse_key, row.fate.clone())).collect();
+    let trace = traces::current();
+    traces::annotate("messaging.message.id", || envelope.message_id.to_string());
+    for row in &mut rows {
+        row.traceparent = trace.map(|trace| trace.to_string());
+    }
     fail::fail_point!("accept.acknowledge_early", |_| {
         let (store, rows) = (store.clone(), rows.clone());
         tokio::spawn(async move { store.accept(rows).await });
         Ok("accepted")
     });
-    let accepted_rows = store.accept(rows).await.map_err(|error| storage_failed(&error))?;
+    let accepted_rows = insert(received, rows).await?;
     let mut is_new = false;
     for (accepted, row) in accepted_rows.into_iter().zip(fates) {
         match accepted {
@@ -240,7 +246,7 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
             }
             Accepted::Repeated { open } => {
                 counter!("settle_notifications_duplicate_total").increment(1);
-                if let Some(Open { seq, collapse_key, quiet, cap }) = open {
+                if let Some(Open { seq, collapse_key, quiet, cap, .. }) = open {
                     dispatch.notify_again(collapse_key, seq, millis(quiet), cap.map(millis));
                 }
             }
@@ -259,6 +265,23 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
         raise(store, platform.id, kind, &detail).await;
     }
     Ok(if is_new { "accepted" } else { "accepted before" })
+}
+
+/// Inserts the rows, in a span of its own.
+async fn insert(received: Received<'_>, rows: Vec<NewNotification>) -> Result<Vec<Accepted>, Refusal> {
+    let store = received.intake.store;
+    let span = Span::child("INSERT notifications", SpanKind::Client);
+    span.set("db.system.name", store.system());
+    span.set("db.operation.name", "INSERT");
+    span.set("db.collection.name", "notifications");
+    span.describe(|span| {
+        span.set("db.operation.batch.size", i64::try_from(rows.len()).unwrap_or(i64::MAX));
+    });
+    let accepted = span.within(store.accept(rows)).await;
+    accepted.map_err(|error| {
+        span.fail("storage");
+        storage_failed(&error)
+    })
 }
 
 /// Stores the notifications of a topic that waits for approval. An admin may decide between the check of the topic and
