@@ -139,7 +139,7 @@ fn check_path(world: &World, spans: &[Span]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_settling_is_below_its_first_notification_and_links_the_others() {
+async fn a_settling_links_the_other_notifications_of_its_window() {
     let collector = Collector::start().await;
     let setting = Setting { window_seconds: 2, rvs: true, variables: collector.variables(), ..Setting::default() };
     let mut world = World::start(setting).await;

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn each_settling_has_a_span_of_its_own_in_the_trace_of_its_notification() {
+    fn each_settling_has_a_span_of_its_own() {
         let context: TraceContext = TEXT.parse().expect("a context");
         let [first, second] = [1, 2].map(|settling| context.of_settling(settling));
         assert_eq!(first, context.of_settling(1));
