@@ -26,7 +26,6 @@ pub async fn settle(context: &Context, input: Settle, attempt: Attempt) -> Resul
     span.within(decide(context, input, attempt, &trace)).await
 }
 
-#[expect(clippy::too_many_arguments, reason = "as `settle`, and its trace")]
 async fn decide(context: &Context, input: Settle, attempt: Attempt, trace: &Settling) -> Result<Settled, Error> {
     let loaded = load(&context.store, &input, attempt).await?;
     match input.start.readiness(&loaded) {

@@ -80,7 +80,6 @@ impl Span {
 
     /// As [`Self::of`], for a span that began earlier and has an id.
     #[must_use]
-    #[expect(clippy::too_many_arguments, reason = "as those of `of`, and what is known of the span")]
     pub fn begun(begun: Begun, contexts: &[TraceContext], name: &'static str, kind: SpanKind) -> Self {
         export::tracer().map_or(Self(None), |tracer| {
             let builder = SpanBuilder::from_name(name).with_kind(kind).with_start_time(time(begun.at));
