@@ -3,6 +3,7 @@
 
 mod documents;
 mod rooms;
+mod telemetry;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -240,9 +241,13 @@ fn only_the_places_for_it_send_over_the_network() {
         source.is_test()
             || path.starts_with("activities/src/http")
             || path.ends_with("/fetch.rs")
+            || path == "activities/traces/src/send.rs"
             || path.starts_with("api/src/commands/")
     };
-    none("only activities/src/http and a store's fetch.rs send", outside(allowed, |line| line.contains("reqwest::")));
+    none(
+        "only activities/src/http, a store's fetch.rs and the exporter of traces send",
+        outside(allowed, |line| line.contains("reqwest::")),
+    );
 }
 
 #[test]
@@ -323,8 +328,16 @@ fn code_that_decides_may_not_panic() {
 
 #[test]
 fn every_package_shows_its_readme_as_its_documentation() {
-    for package in ["activities", "activities/protocols", "activities/storage", "api", "workflows", "workflows/domain"]
-    {
+    let all = [
+        "activities",
+        "activities/protocols",
+        "activities/storage",
+        "activities/traces",
+        "api",
+        "workflows",
+        "workflows/domain",
+    ];
+    for package in all {
         let text = std::fs::read_to_string(root().join(package).join("src/lib.rs")).expect(package);
         assert!(text.contains("include_str!(\"../README.md\")"), "{package} does not include its README");
     }

@@ -19,6 +19,7 @@ mod retention;
 mod round;
 mod settle;
 mod share;
+mod spans;
 mod stream;
 mod stuck;
 mod supervise;

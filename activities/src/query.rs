@@ -2,6 +2,7 @@
 
 use crate::dependencies::Context;
 use crate::pace::{Permit, Throttle};
+use crate::spans;
 use domain::{Parked, PlatformId, Verification};
 use protocols::stores::{Answer, Receipt, Retry, Store};
 use std::time::Duration;
@@ -39,7 +40,7 @@ pub async fn send(context: &Context, store: Store<'_>, subject: &Subject<'_>) ->
     // By the database's clock: it is compared with times in rows.
     let at = context.store.now().await?;
     let began = Instant::now();
-    let reply = context.http.send(request).await;
+    let reply = spans::request(request, |request| context.http.send(request)).await;
     metrics::histogram!("settle_verification_seconds").record(began.elapsed());
     Ok(Some(match store.answer(&reply, subject.receipt, at) {
         Answer::Retry(retry) if retry.is_throttled => {

@@ -3,6 +3,7 @@
 //! Temporal can read it.
 
 use crate::Context;
+use crate::spans::Settling;
 use domain::Verification;
 use domain::settling::Readiness;
 use storage::{Error, Store};
@@ -20,12 +21,18 @@ pub enum Attempt {
 
 /// Loads, and settles what may be settled without the store.
 pub async fn settle(context: &Context, input: Settle, attempt: Attempt) -> Result<Settled, Error> {
+    let trace = Settling::find(&context.store, input.collapse_key).await;
+    let span = trace.activity("RunActivity:settle");
+    span.within(decide(context, input, attempt, &trace)).await
+}
+
+async fn decide(context: &Context, input: Settle, attempt: Attempt, trace: &Settling) -> Result<Settled, Error> {
     let loaded = load(&context.store, &input, attempt).await?;
     match input.start.readiness(&loaded) {
         Readiness::Ready if loaded.verify => Ok(Settled { loaded, recorded: None }),
         Readiness::Ready => {
             let decided = Record::decided(input.collapse_key, &loaded, &Verification::Unverifiable);
-            let recorded = record(context, decided).await?;
+            let recorded = write(context, decided, trace).await?;
             Ok(Settled { loaded: loaded.without_bodies(), recorded: Some(recorded) })
         }
         Readiness::Held | Readiness::Quiet | Readiness::Early | Readiness::Idle => {
@@ -34,10 +41,20 @@ pub async fn settle(context: &Context, input: Settle, attempt: Attempt) -> Resul
     }
 }
 
-/// Records a decision. Adds the destinations that answered this worker promptly lately.
+/// Records a decision of the workflow.
 pub async fn record(context: &Context, decided: Record) -> Result<Recorded, Error> {
-    let mut recorded = context.store.record(decided).await?;
+    let trace = Settling::find(&context.store, decided.collapse_key).await;
+    let span = trace.activity("RunActivity:record");
+    span.within(write(context, decided, &trace)).await
+}
+
+/// Records a decision, whose events belong to the trace of the settling. Adds the destinations that answered this worker
+/// promptly lately.
+async fn write(context: &Context, decided: Record, trace: &Settling) -> Result<Recorded, Error> {
+    let traceparent = trace.context().map(|context| context.to_string());
+    let mut recorded = context.store.record(Record { traceparent, ..decided }).await?;
     if let Recorded::Done { lanes, prompt: answered, .. } = &mut recorded {
+        trace.finish();
         *answered = context.prompt.among(lanes.iter().map(|lane| lane.destination_id));
     }
     Ok(recorded)

@@ -6,6 +6,7 @@
 
 use crate::dependencies::Context;
 use crate::query::{self, Subject, count, label, raise_alarm};
+use crate::spans::Settling;
 use domain::time::{MINUTE, duration, millis};
 use domain::{CollapseKey, Parked, Timestamp, UnknownReceipts, Verification};
 use protocols::stores::{Answer, Receipt, Retry, Store};
@@ -22,6 +23,11 @@ const NO_PERMIT_RETRY: Duration = Duration::from_secs(4);
 
 /// Queries the store once; returns the verification, or the time of the next query.
 pub async fn verify(context: &Context, key: CollapseKey) -> Result<Verified, Error> {
+    let span = Settling::find(&context.store, key).await.activity("RunActivity:verify");
+    span.within(query(context, key)).await
+}
+
+async fn query(context: &Context, key: CollapseKey) -> Result<Verified, Error> {
     let Some(known) = context.store.store_query(key).await? else { return Ok(verified(Verification::Unverifiable)) };
     match context.verifier.settings.of(&known.store, known.platform_id) {
         Some(store) => Query { context, key, known: &known, store }.run().await,

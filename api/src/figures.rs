@@ -1,7 +1,7 @@
 //! The figures of the database that `/metrics` shows. They are kept in memory and read again by a task: a scrape costs
 //! the database nothing, however many there are.
 
-use crate::metrics::set_sweep_age;
+use crate::metrics::{help, set_sweep_age};
 use domain::health::State as DestinationState;
 use metrics::gauge;
 use std::fmt::Write;
@@ -75,7 +75,8 @@ fn destinations(all: &[OfDestination]) -> String {
         [DestinationState::Healthy, DestinationState::Failing, DestinationState::Open, DestinationState::Disabled]
             .map(DestinationState::as_str);
     let mut text = String::new();
-    let mut family = |name: &str, help: &str, samples: Vec<(String, f64)>| {
+    let mut family = |name: &str, samples: Vec<(String, f64)>| {
+        let help = help(name);
         // Writing to a string cannot fail.
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
         for (labels, value) in samples {
@@ -84,16 +85,12 @@ fn destinations(all: &[OfDestination]) -> String {
     };
     let state = |one: &OfDestination| states.map(|is| (format!("\"{}\",state=\"{is}\"", one.id), one.state == is));
     let state = all.iter().flat_map(state).map(|(labels, is)| (labels, f64::from(is))).collect();
-    family("settle_destination_state", "1 for the state that the destination is in, 0 for the others.", state);
+    family("settle_destination_state", state);
     #[expect(clippy::cast_precision_loss, reason = "a bounded number of deliveries")]
     let owed = all.iter().map(|one| (format!("\"{}\"", one.id), one.owed as f64)).collect();
-    family(
-        "settle_destination_owed",
-        "Deliveries that the destination is owed; 10000 stands for at least as many.",
-        owed,
-    );
+    family("settle_destination_owed", owed);
     #[expect(clippy::cast_precision_loss, reason = "an age in milliseconds is far below 2^52")]
     let age = all.iter().map(|one| (format!("\"{}\"", one.id), one.oldest_owed_ms as f64 / 1000.0)).collect();
-    family("settle_destination_oldest_owed_seconds", "Age of the oldest delivery that it is owed.", age);
+    family("settle_destination_oldest_owed_seconds", age);
     text
 }

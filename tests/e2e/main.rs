@@ -54,6 +54,7 @@ mod shutdown;
 mod start_delay;
 mod storm;
 mod sweep;
+mod traces;
 mod unnamed;
 mod verification;
 mod windows;

@@ -1,5 +1,6 @@
 //! `/metrics` after notifications were accepted, settled and delivered.
 
+use api::metrics::{Kind, METRICS, Metric};
 use serde_json::json;
 use system_tests::receiver::Reply;
 use system_tests::sns::Rtn;
@@ -48,7 +49,37 @@ async fn every_counter_of_the_path_is_on_the_metrics_page() {
         format!("settle_destination_oldest_owed_seconds{{{of}}} 0"),
     ];
     wait_shown(&world, &enabled).await;
+    check_page(&world).await;
     world.finish().await;
+}
+
+/// Checks that the page has only metrics of the reference, with their types and meanings.
+async fn check_page(world: &World) {
+    let answer = world.api.try_get("/metrics").await.expect("the page");
+    let page = answer.body.as_str().expect("a text");
+    let mut count = 0;
+    for line in page.lines().filter_map(|line| line.strip_prefix("# ")) {
+        let (keyword, rest) = line.split_once(' ').expect("a keyword");
+        let (name, rest) = rest.split_once(' ').expect("a name");
+        let metric = METRICS.iter().find(|metric| metric.name == name).unwrap_or_else(|| panic!("{name} is unknown"));
+        assert_eq!(rest, if keyword == "HELP" { metric.help } else { metric.kind.as_str() }, "{name}");
+        count += 1;
+    }
+    assert!(count > 30, "{page}");
+    for line in page.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        let name = line.split(['{', ' ']).next().unwrap_or_default();
+        let of = |metric: &&Metric| match metric.kind {
+            Kind::Histogram => {
+                ["_bucket", "_sum", "_count"].iter().any(|end| name.strip_suffix(end) == Some(metric.name))
+            }
+            Kind::Counter | Kind::Gauge => metric.name == name,
+        };
+        let metric = METRICS.iter().find(of).unwrap_or_else(|| panic!("{line} is unknown"));
+        let labels = line.split_once('{').map_or("", |(_, rest)| rest.split('}').next().unwrap_or_default());
+        for label in labels.split("\",").filter_map(|label| label.split('=').next()).filter(|label| !label.is_empty()) {
+            assert!(metric.labels.contains(&label) || label == "le", "{line}: {label} is unknown");
+        }
+    }
 }
 
 /// Waits until all these lines are on the page.

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::path::Path;
+use system_tests::collector::Collector;
 use system_tests::http::{Api, post_as_sns};
 use system_tests::receiver::Reply;
 use system_tests::rvs::{self, Receipt};
@@ -32,7 +33,9 @@ pub type Place = (String, Vec<u8>);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_leaks() {
-    let variables = vec![("SETTLE_LOG".to_owned(), "debug".to_owned())];
+    let collector = Collector::start().await;
+    let mut variables = collector.variables();
+    variables.push(("SETTLE_LOG".to_owned(), "debug".to_owned()));
     let setting = Setting {
         memory: Memory::File,
         window_seconds: 2,
@@ -57,6 +60,9 @@ async fn no_secret_leaks() {
     absent(&secrets, &refusals);
     absent(&secrets, &[("/metrics".to_owned(), text(&world, "/metrics").await)]);
     absent(&secrets, &[("/readyz".to_owned(), text(&world, "/readyz").await)]);
+    let spans = spans(&collector).await;
+    present("RunActivity:verify", &spans);
+    absent(&secrets, &spans);
     let histories = histories(&world).await;
     present(&key, &histories);
     absent(&secrets, &histories);
@@ -73,6 +79,16 @@ async fn no_secret_leaks() {
     let secrets: Vec<_> = secrets.into_iter().filter(|(whose, _)| !in_clear.contains(whose)).collect();
     absent(&secrets, &database);
     world.finish().await;
+}
+
+/// What the collector received, with the attempts of the test.
+async fn spans(collector: &Collector) -> Vec<Place> {
+    wait::until(SOON, "the spans of attempts", async || {
+        let attempts = collector.spans().iter().filter(|span| span.name == "RunActivity:deliver").count();
+        if attempts >= 2 { Ok(()) } else { Err(format!("{attempts} attempts")) }
+    })
+    .await;
+    collector.bodies().into_iter().map(|body| ("an export of spans".to_owned(), body)).collect()
 }
 
 /// Every secret and user's identifier of the test.

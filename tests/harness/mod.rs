@@ -7,6 +7,7 @@
 pub mod amplitude;
 pub mod calendar;
 pub mod clock;
+pub mod collector;
 pub mod compose;
 pub mod contract;
 pub mod deliveries;

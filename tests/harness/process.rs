@@ -37,6 +37,8 @@ const FOREIGN: &[&str] = &[
     "SETTLE_URL",
     "SETTLE_WINDOW",
     "FAILPOINTS",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     "TEMPORAL_API_KEY",
     "TEMPORAL_CONFIG_FILE",
     "TEMPORAL_NAMESPACE",
@@ -45,7 +47,8 @@ const FOREIGN: &[&str] = &[
 
 /// The log of every process, unless a test sets another: the default one, and the findings of the sweep, which
 /// [`findings`](super::findings) reads.
-const LOG: &str = "warn,settle=info,api=info,activities=info,workflows=info,storage=info,activities::sweep=debug";
+const LOG: &str =
+    "warn,settle=info,api=info,activities=info,workflows=info,storage=info,traces=info,activities::sweep=debug";
 
 /// Which database an installation has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 
 use crate::bodies;
 use crate::dependencies::Context;
+use crate::spans;
 use domain::time::millis;
 use domain::{CollapseKey, DeliveryId, DestinationId, Timestamp};
 use protocols::destinations::{Config, Exchange, Invalid};
@@ -94,6 +95,12 @@ pub async fn attempt(context: &Context, claim: &Claim) -> Result<AttemptResult, 
             }
         }
     };
+    let span = spans::attempt(claim, &batch);
+    span.within(carry_out(context, claim, batch)).await
+}
+
+/// Sends the events of a claimed lane and records the result.
+async fn carry_out(context: &Context, claim: &Claim, batch: Batch) -> Result<AttemptResult, Error> {
     let is_for_operators = batch.attempts.iter().all(|attempt| domain::event::is_for_operators(&attempt.event_type));
     let began = Instant::now();
     let claimed_at = batch.claimed_at;
@@ -157,7 +164,13 @@ async fn send(context: &Context, claim: &Claim, batch: &Batch, clock: Clock) -> 
     if !is_holder || clock.claimed_at.elapsed() > LATEST_START {
         return Ok(None);
     }
-    let reply = context.http.send(request).await;
+    let reply = spans::request(request, |mut request| {
+        if config.takes_trace() {
+            spans::propagate(&mut request);
+        }
+        context.http.send(request)
+    })
+    .await;
     let exchange = Exchange { events: &sendable, reply: &reply, at: clock.now(), jitter: (context.random)() };
     let mut result = config.judge(exchange);
     result.events.extend(unsendable);

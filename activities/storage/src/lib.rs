@@ -59,6 +59,7 @@ pub use events::status::DeliveryStatus;
 pub use inbox::notifications::{Accepted, Fate, NewNotification, Open};
 pub use inbox::requests::{GivesWay, PendingTopic, TopicRequest};
 pub use inbox::topics::{Released, Topic, TopicState};
+pub use inbox::traces::SettlingTrace;
 pub use inbox::waiting::WaitingResult;
 pub use people::claims::{ClaimAnswer, ClaimResult, ClaimStep};
 pub use people::login::{LoggedIn, Login};

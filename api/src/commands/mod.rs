@@ -57,6 +57,7 @@ mod worker;
 
 pub use serve::{allowed, sender};
 
+use crate::telemetry;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use client::{Client, Remote};
@@ -165,6 +166,7 @@ pub fn main() -> ExitCode {
         Err(error) => return failed(&anyhow::Error::new(error).context("no threads to run on")),
     };
     let answer = runtime.block_on(answer(cli));
+    telemetry::stop();
     runtime.shutdown_background();
     answer.unwrap_or_else(|error| failed(&error))
 }

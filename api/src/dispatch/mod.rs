@@ -87,22 +87,23 @@ impl Dispatch {
         Self { shared, _tasks: Arc::new(tasks) }
     }
 
-    /// Adds a new row of the inbox to the plan. Takes a short lock and never waits for Temporal.
+    /// Adds a new row of the inbox to the plan, in the trace of the running task. Takes a short lock and never waits for
+    /// Temporal.
     #[expect(clippy::too_many_arguments, reason = "the four facts of one row")]
     pub fn notify(&self, key: CollapseKey, seq: i64, quiet_ms: i64, cap_ms: Option<i64>) {
-        self.shared.notify(UnsentSignal { key, seq, quiet_ms, cap_ms });
+        self.shared.notify(UnsentSignal { key, seq, quiet_ms, cap_ms, trace: traces::current() });
     }
 
     /// Adds a row of the inbox that may be in the plan already.
     #[expect(clippy::too_many_arguments, reason = "the four facts of one row")]
     pub fn notify_again(&self, key: CollapseKey, seq: i64, quiet_ms: i64, cap_ms: Option<i64>) {
-        self.shared.notify_again(UnsentSignal { key, seq, quiet_ms, cap_ms });
+        self.shared.notify_again(UnsentSignal { key, seq, quiet_ms, cap_ms, trace: traces::current() });
     }
 
     /// Adds a new row of the inbox that is settled without a window: sends a flush, which a hold stops.
     pub fn flush(&self, key: CollapseKey, seq: i64) {
         let now = self.shared.now_ms();
-        self.shared.plan().flush(now, UnsentSignal { key, seq, quiet_ms: 0, cap_ms: None });
+        self.shared.plan().flush(now, UnsentSignal { key, seq, quiet_ms: 0, cap_ms: None, trace: traces::current() });
         self.shared.plan_changed.notify_one();
         self.shared.room_freed.notify_one();
     }

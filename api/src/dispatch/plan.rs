@@ -4,8 +4,8 @@
 //! rows are from before the start of the process, and perhaps signalled already), in flight (the call is running), or
 //! `resting` (all rows are signalled; the key is kept to limit the rate of its next signals).
 
-use domain::CollapseKey;
 use domain::time::duration;
+use domain::{CollapseKey, TraceContext};
 use std::collections::{BTreeSet, HashMap};
 use workflows::signal::Notified;
 
@@ -40,6 +40,8 @@ pub struct UnsentSignal {
     pub quiet_ms: i64,
     /// Time until the platform's `max_wait` ends the window, if it has one.
     pub cap_ms: Option<i64>,
+    /// The trace that it belongs to.
+    pub trace: Option<TraceContext>,
 }
 
 /// The next step.
@@ -77,6 +79,8 @@ struct Entry {
     not_before: i64,
     /// Number of failed calls in a row.
     failures: u32,
+    /// The trace of the first row that no signal covers, and that of the first one that the running call covers.
+    trace: (Option<TraceContext>, Option<TraceContext>),
 }
 
 /// Where a key is; with its time in the set of that name.
@@ -200,7 +204,14 @@ impl Plan {
         entry.place = Place::InFlight;
         entry.unsignalled.1 = entry.unsignalled.0;
         entry.flush.1 = entry.flush.0;
+        entry.trace = (None, entry.trace.1.or(entry.trace.0));
         if entry.flush.0.is_some() { Step::Flush(key, entry.newest) } else { Step::Signal(key, entry.signal(now)) }
+    }
+
+    /// The trace of the first row that the running call for a key covers.
+    #[must_use]
+    pub fn trace(&self, key: CollapseKey) -> Option<TraceContext> {
+        self.entries.get(&key)?.trace.1
     }
 
     /// Records that Temporal took a signal, which covers the rows up to `through`.
@@ -210,6 +221,7 @@ impl Plan {
         let Some(entry) = self.entries.get_mut(&key) else { return };
         entry.failures = 0;
         entry.unsignalled = (entry.unsignalled.0.saturating_sub(entry.unsignalled.1), 0);
+        entry.trace.1 = None;
         entry.signalled = entry.signalled.max(through);
         entry.not_before = now.saturating_add(entry.spacing);
         if entry.flush.0 == entry.flush.1 {
@@ -323,6 +335,7 @@ impl Entry {
             place: Place::Resting(now),
             not_before: now,
             failures: 0,
+            trace: (None, None),
         }
     }
 
@@ -333,6 +346,7 @@ impl Entry {
         }
         self.newest = self.newest.max(unsent.seq);
         self.unsignalled.0 = self.unsignalled.0.saturating_add(1);
+        self.trace.0 = self.trace.0.or(unsent.trace);
         let quiet_ms = unsent.quiet_ms.max(0);
         self.quiet_until = self.quiet_until.max(now.saturating_add(quiet_ms));
         self.spacing = self.spacing.max(quiet_ms / SIGNALS_PER_WINDOW).min(LONGEST_SPACING_MS);

@@ -107,5 +107,5 @@ async fn wait_for_room(shared: &Shared) -> i64 {
 
 fn unsent(row: Open) -> UnsentSignal {
     let (quiet_ms, cap_ms) = (millis(row.quiet), row.cap.map(millis));
-    UnsentSignal { key: row.collapse_key, seq: row.seq, quiet_ms, cap_ms }
+    UnsentSignal { key: row.collapse_key, seq: row.seq, quiet_ms, cap_ms, trace: row.trace }
 }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
+use traces::{Span, SpanKind};
+use workflows::contract::workflow_id;
 use workflows::signal::{Admin, Signal};
 
 /// Maximum number of concurrent calls to Temporal.
@@ -23,10 +25,10 @@ pub(super) async fn run(shared: Arc<Shared>) {
         match step {
             Step::Signal(key, notified) => {
                 let through = notified.through;
-                calls.spawn(call(shared.clone(), key, Signal::Notified(notified), through));
+                calls.spawn(traced(shared.clone(), key, Signal::Notified(notified), through));
             }
             Step::Flush(key, through) => {
-                calls.spawn(call(shared.clone(), key, Signal::Flush(author()), through));
+                calls.spawn(traced(shared.clone(), key, Signal::Flush(author()), through));
             }
             Step::Sleep(until) => {
                 let until = shared.began + Duration::from_millis(until.unsigned_abs());
@@ -51,11 +53,30 @@ fn author() -> Admin {
     Admin { by: Some("settle".to_owned()), reason: Some("the platform's flush_on_revoke".to_owned()) }
 }
 
+/// Sends the signal in a span of the trace of the first notification that it covers.
+async fn traced(shared: Arc<Shared>, key: CollapseKey, signal: Signal, through: i64) {
+    let trace = shared.plan().trace(key).filter(|_| traces::is_on());
+    let span = match trace {
+        Some(trace) => Span::of(&[trace], "SignalWithStartWorkflow:purchase", SpanKind::Client),
+        None => Span::none(),
+    };
+    span.describe(|span| {
+        span.set("rpc.system.name", "grpc");
+        span.set("rpc.method", "temporal.api.workflowservice.v1.WorkflowService/SignalWithStartWorkflowExecution");
+        span.set("temporalWorkflowID", workflow_id(key));
+    });
+    span.within(call(shared, key, signal, through)).await;
+}
+
 async fn call(shared: Arc<Shared>, key: CollapseKey, signal: Signal, through: i64) {
     fail::fail_point!("dispatch.before_signal", |_| std::process::abort());
     let answer = timeout(TIMEOUT, shared.engine.signal(key, signal)).await;
     let answer =
         answer.unwrap_or_else(|_| Err(EngineError::Unavailable(format!("no answer in {} s", TIMEOUT.as_secs()))));
+    if let Err(error) = &answer {
+        let class = if matches!(error, EngineError::Unavailable(_)) { "unavailable" } else { "rejected" };
+        traces::fail_current(class);
+    }
     record(&shared, key, through, &answer);
     shared.room_freed.notify_one();
 }

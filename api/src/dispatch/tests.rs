@@ -15,7 +15,7 @@ fn key(number: u128) -> CollapseKey {
 }
 
 fn unsent(number: u128, seq: i64) -> UnsentSignal {
-    UnsentSignal { key: key(number), seq, quiet_ms: WINDOW_MS, cap_ms: None }
+    UnsentSignal { key: key(number), seq, quiet_ms: WINDOW_MS, cap_ms: None, trace: None }
 }
 
 fn plan(capacity: usize) -> Plan {

@@ -9,6 +9,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::http::StatusCode;
 use storage::chain;
 use tokio::task::JoinError;
+use traces::{Span, SpanKind};
 
 /// A store's message to an ingress key that a platform has. The key is checked before the body is read: a body costs
 /// memory and time, and anybody may send one.
@@ -16,6 +17,7 @@ pub struct Delivered {
     store: String,
     ingress_key: String,
     body: Message,
+    span: Span,
 }
 
 impl FromRequest<Shared> for Delivered {
@@ -26,8 +28,11 @@ impl FromRequest<Shared> for Delivered {
         let Ids(store, ingress_key) = Ids::<String, String>::from_request_parts(&mut parts, edge).await?;
         let checked = edge.check_ingress(&store, &ingress_key).await;
         checked.ok_or_else(|| Error::missing("store", &store))?.map_err(refused)?;
+        // Strangers, who know no key, cause no spans.
+        let span = Span::of(&[], "POST /v1/stores/{store}/{ingress_key}", SpanKind::Server);
+        span.describe(|span| describe(span, &store));
         let body = Message::from_request(Request::from_parts(parts, body), edge).await?;
-        Ok(Self { store, ingress_key, body })
+        Ok(Self { store, ingress_key, body, span })
     }
 }
 
@@ -40,17 +45,30 @@ impl Input for Delivered {
 
 /// `POST /v1/stores/{store}/{ingress_key}`
 pub async fn receive(State(edge): State<Shared>, message: Delivered) -> Result<Text, Error> {
-    let Delivered { store, ingress_key, body: Message(body) } = message;
+    let Delivered { store, ingress_key, body: Message(body), span } = message;
     // A task of its own ends also when the client is gone: what it stores is signalled.
     let name = store.clone();
-    let receiving = tokio::spawn(async move { edge.receive(&name, &ingress_key, &body).await });
+    let receiving = span.within(async move { edge.receive(&name, &ingress_key, &body).await });
+    let receiving = tokio::spawn(receiving);
     let Some(answer) = receiving.await.map_err(|error| failed(&error))? else {
         return Err(Error::missing("store", store));
     };
+    span.set("http.response.status_code", i64::from(answer.status));
+    if answer.status >= StatusCode::INTERNAL_SERVER_ERROR.as_u16() {
+        span.describe(|span| span.fail(answer.status.to_string()));
+    }
     if answer.status == StatusCode::OK.as_u16() {
         return Ok(Text { media: "text/plain; charset=utf-8", text: answer.reason.to_owned() });
     }
     Err(refused(answer))
+}
+
+/// Sets the attributes of a request. The path ends with the ingress key, which is a secret.
+fn describe(span: &Span, store: &str) {
+    span.set("http.request.method", "POST");
+    span.set("http.route", "/v1/stores/{store}/{ingress_key}");
+    span.set("url.scheme", "http");
+    span.set("url.path", format!("/v1/stores/{store}/REDACTED"));
 }
 
 fn refused(answer: Answer) -> Error {

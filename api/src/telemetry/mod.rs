@@ -1,10 +1,13 @@
-//! The log: readable text, or JSON. It never contains a body, a secret or a customer's id.
+//! The log: readable text, or JSON; and the export of traces. Neither contains a body, a secret or a customer's id.
 
 mod disk;
+mod export;
+mod traced;
 
 use crate::config::Variables;
 use disk::FullDisk;
 use std::io::IsTerminal;
+use traced::Traced;
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
@@ -13,7 +16,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 /// The filter without `SETTLE_LOG`: settle's crates from `info`, others from `warn`.
-const DEFAULT_FILTER: &str = "warn,settle=info,api=info,activities=info,workflows=info,storage=info";
+const DEFAULT_FILTER: &str = "warn,settle=info,api=info,activities=info,workflows=info,storage=info,traces=info";
 
 /// The crates of the HTTP client. At `debug` and `trace` they log URLs, which can contain a secret, so `SETTLE_LOG`
 /// cannot enable those levels for them.
@@ -28,16 +31,22 @@ enum Format {
     Json,
 }
 
-/// Starts the log on standard error. Its format is `SETTLE_LOG_FORMAT`; its filter is `SETTLE_LOG`, such as `info` or
-/// `warn,api=debug`.
+/// Starts the log on standard error, and the export of traces if the standard variables name a collector. The format of
+/// the log is `SETTLE_LOG_FORMAT`; its filter is `SETTLE_LOG`, such as `info` or `warn,api=debug`.
 ///
 /// # Errors
 /// Names the variable that cannot be read, and what was expected.
 pub fn start(variables: &Variables) -> Result<(), String> {
     let (format, filter) = settings(variables)?;
+    let exported = export::settings(variables)?;
     // In tests, a second start in one process fails: the first log stays.
     let _ = lines(format, filter, std::io::stderr).try_init();
-    Ok(())
+    exported.map_or(Ok(()), traces::start)
+}
+
+/// Exports the last spans: the process ends.
+pub fn stop() {
+    traces::stop();
 }
 
 fn settings(variables: &Variables) -> Result<(Format, EnvFilter), String> {
@@ -61,8 +70,11 @@ where
 {
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     let lines = match format {
-        Format::Human => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
-        Format::Json => lines.json().flatten_event(true).boxed(),
+        Format::Human => {
+            let lines = lines.with_ansi(std::io::stderr().is_terminal());
+            lines.map_event_format(|inner| Traced { inner, format }).boxed()
+        }
+        Format::Json => lines.json().flatten_event(true).map_event_format(|inner| Traced { inner, format }).boxed(),
     };
     tracing_subscriber::registry().with(lines).with(filter).with(filter_fn(is_discreet)).with(FullDisk::default())
 }

@@ -58,6 +58,7 @@ mod statements;
 mod states;
 mod sweeping;
 mod topics;
+mod tracing;
 mod tracks;
 mod unnamed;
 mod users;

@@ -156,6 +156,12 @@ pub enum Config {
 }
 
 impl Config {
+    /// Whether its requests carry the trace context, in the header `traceparent`.
+    #[must_use]
+    pub const fn takes_trace(&self) -> bool {
+        matches!(self, Self::Webhook(_))
+    }
+
     /// The named kind's maximum number of requests a second, if it has one.
     #[must_use]
     pub fn max_rate(kind: &str) -> Option<i64> {

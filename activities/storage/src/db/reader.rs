@@ -23,7 +23,7 @@ pub struct Readers {
     /// One for each connection: a read waits for a permit asynchronously, so that it blocks no thread meanwhile.
     permits: Arc<Semaphore>,
     /// The lock file of an SQLite database: the lock is held as long as a handle exists.
-    _lock: Option<Arc<File>>,
+    lock: Option<Arc<File>>,
 }
 
 /// Opens and checks the pool's connections.
@@ -48,6 +48,11 @@ impl ManageConnection for Connections {
 }
 
 impl Readers {
+    /// Whether other processes use the database, too: it is PostgreSQL.
+    pub const fn is_shared(&self) -> bool {
+        self.lock.is_none()
+    }
+
     /// A pool without open connections: each is opened when it is first needed.
     pub fn new(database: Database, lock: Option<Arc<File>>, connections: u32) -> Self {
         // A file needs no check. Pinging a server costs a round trip, and avoids an error on the first read after the
@@ -60,7 +65,7 @@ impl Readers {
             .test_on_check_out(is_remote)
             .error_handler(Box::new(NopErrorHandler))
             .build_unchecked(Connections(database));
-        Self { pool, permits: Arc::new(Semaphore::new(connections as usize)), _lock: lock }
+        Self { pool, permits: Arc::new(Semaphore::new(connections as usize)), lock }
     }
 
     /// Runs `read` on a reading connection.

@@ -45,6 +45,12 @@ impl Store {
         self.installation
     }
 
+    /// The name of the database system, as OpenTelemetry's `db.system.name` has it.
+    #[must_use]
+    pub const fn system(&self) -> &'static str {
+        if self.readers.is_shared() { "postgresql" } else { "sqlite" }
+    }
+
     /// The epoch, a part of the ids of events.
     pub async fn epoch(&self) -> Result<i64, Error> {
         self.write(|write| write.epoch()).await

@@ -321,7 +321,7 @@ const FIND_STORED: Sql = statement! {hot "notifications_identity", "
 "};
 
 const FIND_OPEN: Sql = statement! {hot "notifications_identity", "
-    SELECT n.seq, n.collapse_key, n.due_at, n.cap_at
+    SELECT n.seq, n.collapse_key, n.due_at, n.cap_at, n.traceparent
     FROM notifications n
     WHERE {OF_IDENTITY} AND {OPEN_OF_N}
 "};

@@ -6,4 +6,5 @@ pub mod conceal;
 pub mod notifications;
 pub mod requests;
 pub mod topics;
+pub mod traces;
 pub mod waiting;

@@ -5,7 +5,7 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
-use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
+use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId, TraceContext};
 use std::time::Duration;
 
 /// A notification that is to be accepted.
@@ -82,6 +82,8 @@ pub struct Open {
     pub quiet: Duration,
     /// How long until the platform's `max_wait` ends the window anyway; `None` when the platform has none.
     pub cap: Option<Duration>,
+    /// The trace it belongs to.
+    pub trace: Option<TraceContext>,
 }
 
 row! {
@@ -90,6 +92,7 @@ row! {
         collapse_key: CollapseKey,
         due_at: Timestamp,
         cap_at: Option<Timestamp>,
+        traceparent: Option<String>,
     }
 }
 
@@ -102,7 +105,7 @@ pub const OPEN: &str = "outcome IS NULL AND waiting_topic_id IS NULL AND waits_s
 pub const OPEN_OF_N: &str = "n.outcome IS NULL AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL";
 
 const OPEN_AFTER: Sql = statement! {hot "notifications_open", "
-    SELECT n.seq, n.collapse_key, n.due_at, n.cap_at
+    SELECT n.seq, n.collapse_key, n.due_at, n.cap_at, n.traceparent
     FROM notifications n
     WHERE {OPEN_OF_N} AND n.seq > ?
     ORDER BY n.seq
@@ -117,7 +120,7 @@ const NEWEST_OPEN: Sql = statement! {hot "notifications_open", "
             FROM notifications m
             WHERE m.collapse_key = n.collapse_key AND m.outcome IS NULL AND m.waiting_topic_id IS NULL
                 AND m.waits_since IS NULL
-        ) AS cap_at
+        ) AS cap_at, n.traceparent
     FROM notifications n
     WHERE {OPEN_OF_N} AND n.seq < ?
         AND NOT EXISTS (
@@ -199,6 +202,7 @@ impl OpenRow {
             collapse_key: self.collapse_key,
             quiet: self.due_at.since(now),
             cap: self.cap_at.map(|cap_at| cap_at.since(now)),
+            trace: self.traceparent.as_deref().and_then(|text| text.parse().ok()),
         }
     }
 }

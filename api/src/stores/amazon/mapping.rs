@@ -4,7 +4,6 @@ use super::envelope::Envelope;
 use super::notification::{Rtn, Unreadable};
 use domain::{CollapseKey, Notification, NotificationKind, Outcome};
 use storage::{Fate, NewNotification, Platform};
-use uuid::Uuid;
 
 /// How many bytes of a message that cannot be read are stored; a notification of Amazon has one or two thousand.
 const MAX_RAW_BYTES: usize = 16 * 1024;
@@ -93,7 +92,7 @@ impl RowBuilder<'_> {
             store_time: Some(notification.store_time),
             app_user_id: notification.app_user_id,
             fate: self.fate.clone(),
-            traceparent: traceparent(self.envelope),
+            traceparent: None,
         }
     }
 }
@@ -132,13 +131,6 @@ fn closed_row(platform: &Platform, envelope: &Envelope<'_>, store_type: String, 
         app_user_id: None,
         body: "{}".to_owned(),
         fate,
-        traceparent: traceparent(envelope),
+        traceparent: None,
     }
-}
-
-/// The `traceparent` of W3C Trace Context, with the message's UUID as the trace id; `None` when the UUID cannot be one.
-fn traceparent(envelope: &Envelope<'_>) -> Option<String> {
-    let id = Uuid::try_parse(&envelope.message_id).ok().filter(|id| !id.is_nil())?;
-    let (_, low) = id.as_u64_pair();
-    (low != 0).then(|| format!("00-{}-{low:016x}-01", id.simple()))
 }

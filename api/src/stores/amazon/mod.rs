@@ -39,6 +39,7 @@ use settings::Samples;
 use std::sync::Arc;
 use storage::{Accepted, Fate, Open, Platform, Store, chain};
 use topic::{Arn, Course, Standing};
+use traces::{Span, SpanKind};
 
 /// This store's name on a platform.
 pub const STORE: &str = "amazon";
@@ -238,7 +239,7 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
     if !is_ours && matches!(fate, Fate::WaitTopic(_)) {
         return Err(Refusal::TopicNotAllowed("topic is not approved, and the message is not of this platform's app"));
     }
-    let (rows, alarm) = match rtn {
+    let (mut rows, alarm) = match rtn {
         Ok(rtn) => (mapping::rows(platform, envelope, &rtn, &fate), (!is_ours).then_some(FOREIGN_PACKAGE)),
         Err(why) => {
             let alarm = ("unreadable_notification", why.reason);
@@ -246,12 +247,17 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
         }
     };
     let fates: Vec<_> = rows.iter().map(|row| (row.collapse_key, row.fate.clone())).collect();
+    let trace = traces::current();
+    traces::annotate("messaging.message.id", || envelope.message_id.to_string());
+    for row in &mut rows {
+        row.traceparent = trace.map(|trace| trace.to_string());
+    }
     fail::fail_point!("accept.acknowledge_early", |_| {
         let (store, rows) = (store.clone(), rows.clone());
         tokio::spawn(async move { store.accept(rows).await });
         Ok("accepted")
     });
-    let accepted_rows = store.accept(rows).await.map_err(|error| storage_failed(&error))?;
+    let accepted_rows = insert(received, rows).await?;
     let mut is_new = false;
     for (accepted, row) in accepted_rows.into_iter().zip(fates) {
         match accepted {
@@ -266,7 +272,7 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
             }
             Accepted::Repeated { open } => {
                 counter!("settle_notifications_duplicate_total").increment(1);
-                if let Some(Open { seq, collapse_key, quiet, cap }) = open {
+                if let Some(Open { seq, collapse_key, quiet, cap, .. }) = open {
                     dispatch.notify_again(collapse_key, seq, millis(quiet), cap.map(millis));
                 }
             }
@@ -285,6 +291,23 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
         raise(store, platform.id, kind, detail).await;
     }
     Ok(if is_new { "accepted" } else { "accepted before" })
+}
+
+/// Inserts the rows, in a span of its own.
+async fn insert(received: Received<'_>, rows: Vec<NewNotification>) -> Result<Vec<Accepted>, Refusal> {
+    let store = received.intake.store;
+    let span = Span::child("INSERT notifications", SpanKind::Client);
+    span.set("db.system.name", store.system());
+    span.set("db.operation.name", "INSERT");
+    span.set("db.collection.name", "notifications");
+    span.describe(|span| {
+        span.set("db.operation.batch.size", i64::try_from(rows.len()).unwrap_or(i64::MAX));
+    });
+    let accepted = span.within(store.accept(rows)).await;
+    accepted.map_err(|error| {
+        span.fail("storage");
+        storage_failed(&error)
+    })
 }
 
 /// Stores the notifications of a topic that waits for approval. An admin may decide between the check of the topic and

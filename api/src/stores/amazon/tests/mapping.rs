@@ -258,11 +258,6 @@ fn a_notification_of_another_app_is_stored_as_refused() {
 }
 
 #[test]
-fn a_message_id_is_the_trace() {
-    assert_eq!(with("").traceparent.as_deref(), Some("00-b1c4d9bb0fd954b28f748e59c91e396a-8f748e59c91e396a-01"));
-}
-
-#[test]
 fn a_revocation_is_settled_at_once_where_the_platform_wants_it() {
     let message = |store_type: &str| {
         format!(

@@ -1,0 +1,124 @@
+//! The spans of activities. The contexts come from the database: a settling hangs below the first of its notifications,
+//! and an attempt below the settling that announced its event, whichever process does either.
+
+use domain::{CollapseKey, TraceContext};
+use protocols::http::{Method, Reply, Request};
+use std::future::Future;
+use storage::{Batch, Claim, Mode, SettlingTrace, Store, chain};
+use traces::{Begun, Span, SpanKind};
+use workflows::contract::workflow_id;
+
+/// The traces of a purchase's next settling.
+pub struct Settling {
+    key: CollapseKey,
+    trace: Option<SettlingTrace>,
+}
+
+impl Settling {
+    /// Reads them, unless nothing is exported. Without them the settling goes on.
+    pub async fn find(store: &Store, key: CollapseKey) -> Self {
+        let trace = if traces::is_on() {
+            store.settling_trace(key).await.unwrap_or_else(|error| {
+                tracing::debug!(collapse_key = %key, error = chain(&error), "a settling is not traced");
+                None
+            })
+        } else {
+            None
+        };
+        Self { key, trace }
+    }
+
+    /// The span of the whole settling, from its first notification to its record. [`Self::finish`] records it.
+    pub fn context(&self) -> Option<TraceContext> {
+        let trace = self.trace.as_ref()?;
+        trace.contexts.first().map(|first| first.of_settling(trace.settling))
+    }
+
+    /// Begins the span of one of its activities.
+    pub fn activity(&self, name: &'static str) -> Span {
+        let Some(context) = self.context() else { return Span::none() };
+        let span = Span::of(&[context], name, SpanKind::Server);
+        span.describe(|span| span.set("temporalWorkflowID", workflow_id(self.key)));
+        span
+    }
+
+    /// Records the span of the settling: below its first notification, with links to the others.
+    pub fn finish(&self) {
+        let (Some(context), Some(trace)) = (self.context(), &self.trace) else { return };
+        let begun = Begun { context, at: trace.began_at };
+        let span = Span::begun(begun, &trace.contexts, "RunWorkflow:purchase", SpanKind::Server);
+        span.describe(|span| {
+            span.set("temporalWorkflowID", workflow_id(self.key));
+            span.set("collapse_key", self.key.to_string());
+            span.set("settling", trace.settling);
+            span.set("notifications", i64::try_from(trace.contexts.len()).unwrap_or(i64::MAX));
+        });
+    }
+}
+
+/// Begins the span of an attempt: below the settling of its first event, with links to those of the others.
+pub fn attempt(claim: &Claim, batch: &Batch) -> Span {
+    if !traces::is_on() {
+        return Span::none();
+    }
+    let contexts = batch.attempts.iter().filter_map(|attempt| attempt.traceparent.as_deref()?.parse().ok());
+    let contexts: Vec<TraceContext> = contexts.collect();
+    let name = match claim.mode {
+        Mode::Lane => "RunActivity:deliver",
+        Mode::Drain | Mode::Probe => "RunActivity:supervise",
+    };
+    let span = Span::of(&contexts, name, SpanKind::Server);
+    span.describe(|span| {
+        span.set("collapse_key", claim.key.to_string());
+        span.set("destination.id", claim.destination.to_string());
+        span.set("mode", claim.mode.as_str());
+        if let [attempt] = batch.attempts.as_slice() {
+            span.set("event.id", attempt.event_id.to_string());
+            span.set("event.type", attempt.event_type.clone());
+            span.set("attempt", attempt.number);
+        }
+    });
+    span
+}
+
+/// Makes a request in a span of its own. The path and the query of a URL can hold a secret.
+pub async fn request<F: Future<Output = Reply>>(request: Request, send: impl FnOnce(Request) -> F) -> Reply {
+    let span = match request.method {
+        Method::Get => Span::child("GET", SpanKind::Client),
+        Method::Post => Span::child("POST", SpanKind::Client),
+    };
+    span.describe(|span| describe(span, &request));
+    let reply = span.within(async move { send(request).await }).await;
+    match &reply {
+        Reply::Answer { status, .. } => {
+            span.set("http.response.status_code", i64::from(*status));
+            if *status >= 400 {
+                span.describe(|span| span.fail(status.to_string()));
+            }
+        }
+        Reply::Failure { class, .. } => span.fail(class.as_str()),
+    }
+    reply
+}
+
+/// Adds the context of the running task to a request.
+pub fn propagate(request: &mut Request) {
+    let is_free = request.headers.iter().all(|(name, _)| name != "traceparent");
+    if let Some(context) = traces::current().filter(|_| is_free) {
+        request.headers.push(("traceparent".to_owned(), context.to_string()));
+    }
+}
+
+fn describe(span: &Span, request: &Request) {
+    let (scheme, host) = (request.url.scheme(), request.url.host_str().unwrap_or_default());
+    let method = match request.method {
+        Method::Get => "GET",
+        Method::Post => "POST",
+    };
+    span.set("http.request.method", method);
+    span.set("server.address", host.to_owned());
+    if let Some(port) = request.url.port_or_known_default() {
+        span.set("server.port", i64::from(port));
+        span.set("url.full", format!("{scheme}://{host}:{port}/REDACTED"));
+    }
+}

@@ -1,0 +1,62 @@
+//! Sends spans to the collector that the operator names. No proxy of the environment is used, no redirect is followed,
+//! and no more than a little of an answer is read.
+
+use async_trait::async_trait;
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use std::time::Duration;
+use tokio::runtime::Handle;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Maximum length of an answer. That of a collector is some bytes.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
+
+/// Sends requests on the runtime, for the thread of the exporter, which has none.
+#[derive(Debug)]
+pub struct Sender {
+    client: reqwest::Client,
+    runtime: Handle,
+}
+
+impl Sender {
+    /// A sender whose requests take at most this time. Install a `rustls` crypto provider for the process before, and
+    /// call it in the runtime.
+    ///
+    /// # Errors
+    /// The machine's root certificates cannot be read.
+    pub fn new(timeout: Duration) -> Result<Self, reqwest::Error> {
+        #[expect(clippy::disallowed_methods, reason = "the one client for spans, to the operator's own address")]
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT.min(timeout))
+            .timeout(timeout)
+            .pool_max_idle_per_host(1)
+            .build()?;
+        Ok(Self { client, runtime: Handle::current() })
+    }
+}
+
+#[async_trait]
+impl HttpClient for Sender {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let (client, request) = (self.client.clone(), reqwest::Request::try_from(request)?);
+        self.runtime.spawn(exchange(client, request)).await?
+    }
+}
+
+async fn exchange(client: reqwest::Client, request: reqwest::Request) -> Result<Response<Bytes>, HttpError> {
+    #[expect(clippy::disallowed_methods, reason = "the one client for spans, to the operator's own address")]
+    let mut answer = client.execute(request).await.map_err(reqwest::Error::without_url)?;
+    let mut response = Response::builder().status(answer.status());
+    if let Some(headers) = response.headers_mut() {
+        headers.clone_from(answer.headers());
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(reqwest::Error::without_url)? {
+        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+            return Err("the answer is too long".into());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(response.body(body.into())?)
+}

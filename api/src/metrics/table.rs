@@ -1,0 +1,178 @@
+//! Every metric: what it is, in which unit and with which labels. [The reference](../telemetry/README.md) has the same
+//! rows; a test compares it with this table, with the sources and with what is served.
+
+/// One metric.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// Its unit, for people; empty for a number of things.
+    pub unit: &'static str,
+    /// The names of its labels, in the order of the reference.
+    pub labels: &'static [&'static str],
+    /// What it measures: the line `# HELP`.
+    pub help: &'static str,
+}
+
+/// The type of a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It only grows.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+    /// Samples, in buckets.
+    Histogram,
+}
+
+impl Kind {
+    /// As the line `# TYPE` has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Counter, unit: "", labels, help }
+}
+
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Gauge, unit: "", labels, help }
+}
+
+impl Metric {
+    const fn seconds(self) -> Self {
+        Self { unit: "seconds", ..self }
+    }
+
+    const fn bytes(self) -> Self {
+        Self { unit: "bytes", ..self }
+    }
+
+    const fn samples(self) -> Self {
+        Self { kind: Kind::Histogram, ..self }
+    }
+}
+
+/// All metrics, by name.
+pub const METRICS: &[Metric] = &[
+    counter("settle_accept_failures_total", &["listener"], "Connections that the system did not accept."),
+    counter("settle_alarms_total", &["kind"], "Alarms raised."),
+    counter(
+        "settle_api_refused_total",
+        &["reason"],
+        "Refused requests of the API; reason is unknown, expired, revoked, slowed, role or app.",
+    ),
+    gauge("settle_audit_violations", &[], "Rows that break a rule of the audit; must read 0."),
+    counter(
+        "settle_capped_values_total",
+        &["kind"],
+        "Values that were cut in bodies, by kind of destination. A claim that storage repeats counts again.",
+    ),
+    counter("settle_claims_total", &["result"], "New claims of receipts by devices; result is stored or dropped."),
+    gauge("settle_connections", &["listener"], "Open connections."),
+    counter(
+        "settle_connections_closed_total",
+        &["listener", "why", "phase"],
+        "Connections that settle closed; why is time, room, memory or descriptors.",
+    ),
+    counter(
+        "settle_connections_refused_total",
+        &["listener"],
+        "Connections of an address that had a request under way in each of its own.",
+    ),
+    counter(
+        "settle_deliveries_given_up_total",
+        &["why"],
+        "Deliveries that waited too long; why is no_login after 30 days without an external id of the customer.",
+    ),
+    counter(
+        "settle_deliveries_total",
+        &["outcome"],
+        "Attempts to deliver, for each event of a request; outcome is delivered, retry or dead.",
+    ),
+    counter(
+        "settle_destination_events_total",
+        &["destination", "event"],
+        "Events about destinations that were recorded.",
+    ),
+    gauge(
+        "settle_destination_oldest_owed_seconds",
+        &["destination"],
+        "Age of the oldest delivery that the destination is owed.",
+    )
+    .seconds(),
+    gauge(
+        "settle_destination_owed",
+        &["destination"],
+        "Deliveries that the destination is owed; 10000 stands for at least as many.",
+    ),
+    gauge(
+        "settle_destination_state",
+        &["destination", "state"],
+        "1 for the state that the destination is in, 0 for the others; state is healthy, failing, open or disabled.",
+    ),
+    counter(
+        "settle_device_deliveries_total",
+        &["outcome"],
+        "Attempts to deliver events of devices; outcome is that of settle_deliveries_total.",
+    ),
+    counter("settle_device_events_total", &["result"], "Events that devices reported."),
+    counter(
+        "settle_dispatch_signals_total",
+        &["result"],
+        "Signals to Temporal; result is sent, unavailable or rejected.",
+    ),
+    gauge("settle_dispatch_waiting_keys", &[], "Purchases that wait for their signal in this process."),
+    gauge(
+        "settle_figures_age_seconds",
+        &[],
+        "Age of the figures that are read from the database: of the inbox, sweeps and destinations.",
+    )
+    .seconds(),
+    gauge("settle_inbox_age_seconds", &[], "Age of the oldest notification without an outcome.").seconds(),
+    counter("settle_notifications_accepted_total", &[], "Notifications stored in the inbox."),
+    counter(
+        "settle_notifications_duplicate_total",
+        &[],
+        "Notifications of a repeated message, and duplicate notifications in another message.",
+    ),
+    counter("settle_notifications_refused_total", &["reason"], "Messages of stores that were refused."),
+    counter("settle_pruned_total", &[], "Rows whose bodies were removed for their age."),
+    counter(
+        "settle_refused_ids_total",
+        &["kind", "reason"],
+        "Events that died unsent for the customer's id, by kind of destination. A claim that storage repeats counts again.",
+    ),
+    gauge("settle_request_body_bytes", &["listener"], "Bytes of request bodies that are read or worked on.").bytes(),
+    gauge(
+        "settle_settling_lag_seconds",
+        &[],
+        "Time from the end of a window until its purchase was loaded for settling.",
+    )
+    .seconds()
+    .samples(),
+    counter(
+        "settle_spans_dropped_total",
+        &["reason"],
+        "Spans that were not exported; reason is queue (it was full) or export (the collector did not take them).",
+    ),
+    counter("settle_spans_exported_total", &[], "Spans that the collector took."),
+    gauge("settle_sweep_age_seconds", &[], "Time since a sweep finished; an alarm is raised at 300.").seconds(),
+    counter("settle_sweep_findings_total", &["why"], "Purchases and destinations that the sweep woke."),
+    gauge("settle_verification_seconds", &[], "Duration of a request to a store.").seconds().samples(),
+    counter("settle_verifications_total", &["answer"], "Queries of a store about a receipt."),
+];
+
+/// What a metric measures; empty if there is none of this name.
+#[must_use]
+pub fn help(name: &str) -> &'static str {
+    METRICS.iter().find(|metric| metric.name == name).map_or("", |metric| metric.help)
+}
