@@ -37,7 +37,7 @@ use recipient::{Recipient, Recipients};
 use secrecy::{ExposeSecret as _, SecretString};
 use settings::Samples;
 use std::sync::Arc;
-use storage::{Accepted, Fate, Open, Platform, Store, chain};
+use storage::{Accepted, Fate, NewNotification, Open, Platform, Store, chain};
 use topic::{Arn, Course, Standing};
 use traces::{Span, SpanKind};
 
