@@ -360,7 +360,7 @@ story! {
 }
 
 story! {
-    async fn an_event_that_is_put_aside_hides_no_request_about_the_next_ones_user(world: World) {
+    async fn after_an_event_is_put_aside_the_next_ones_user_is_locked(world: World) {
         let to = world.analytics("analytics").await.id;
         for customer in ["anna", "otto"] {
             let names = CustomerNames { external_id: customer.to_owned(), analytics_device_id: None };
