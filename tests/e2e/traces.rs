@@ -118,6 +118,9 @@ fn check_path(world: &World, spans: &[Span]) {
     let received: BTreeSet<String> =
         world.receiver.about(&world.key("traced").to_string()).iter().map(traceparent).collect();
     assert_eq!(received, requests.iter().map(|span| header_of(span)).collect());
+    let outcomes: BTreeSet<_> =
+        named(spans, "RunActivity:deliver").iter().map(|span| span.attribute("outcome")).collect();
+    assert!(outcomes.is_superset(&BTreeSet::from(["delivered", "retry"])), "{outcomes:?}");
     for (name, kind) in [
         (INGRESS, 2),
         ("INSERT notifications", 3),
