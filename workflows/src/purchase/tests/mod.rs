@@ -238,7 +238,7 @@ fn each_flush_before_a_settling_has_its_number() {
     };
     let both = flushes(2);
     assert_eq!(both, [(1, "me".to_owned()), (2, "ann".to_owned())]);
-    assert_eq!(flushes(1), both[..1], "a repetition that knows of more numbers them alike");
+    assert!(both.starts_with(&flushes(1)), "a repetition that knows of more numbers them alike");
 }
 
 #[test]
