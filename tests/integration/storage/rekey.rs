@@ -7,6 +7,7 @@ use storage::{Config, CustomerName, Error, ExposeSecret, Key, SecretString, Stor
 
 const OLD: [u8; 32] = [1; 32];
 const NEW: [u8; 32] = [2; 32];
+const MISTYPED: [u8; 32] = [3; 32];
 
 /// The settings of a process with these keys.
 fn keyed(config: &Config, newest: [u8; 32], older: &[[u8; 32]]) -> Config {
@@ -122,5 +123,34 @@ story! {
         assert_eq!(left(&world, &[key]), [""; 0]);
         assert_eq!(world.store.platform_by_ingress_key(key).await.unwrap().unwrap().id, platform.id);
         assert_eq!(world.store.ingress_key(platform.id).await.unwrap().expose_secret(), key);
+    }
+}
+
+story! {
+    async fn a_key_that_encrypted_nothing_leaves_nothing(world: World) {
+        let World { store, config, folder: _folder, .. } = world;
+        drop(store);
+        let mistyped = Store::open(keyed(&config, MISTYPED, &[OLD])).await.unwrap();
+        assert_eq!(mistyped.older_keys().await.unwrap(), [storage::key_id(&OLD)]);
+        drop(mistyped);
+        let store = Store::open(keyed(&config, OLD, &[])).await.unwrap();
+        assert_eq!(store.older_keys().await.unwrap(), [""; 0]);
+    }
+}
+
+story! {
+    async fn the_first_value_of_a_key_makes_it_needed(world: World) {
+        let World { store, config, app, folder: _folder, .. } = world;
+        drop(store);
+        let both = Store::open(keyed(&config, NEW, &[OLD])).await.unwrap();
+        // What is rolled back registers nothing.
+        both.new_platform(new_platform(&app, "ingress-1")).await.expect_err("its name is taken");
+        drop(both);
+        drop(Store::open(keyed(&config, OLD, &[])).await.unwrap());
+        let both = Store::open(keyed(&config, NEW, &[OLD])).await.unwrap();
+        both.new_destination(new_destination(&app, "hook")).await.unwrap();
+        drop(both);
+        let error = Store::open(keyed(&config, OLD, &[])).await.unwrap_err().to_string();
+        assert!(error.contains(&format!("`{}` is missing", storage::key_id(&NEW))), "{error}");
     }
 }

@@ -414,7 +414,7 @@ fn seal(
     id: PlatformId,
     secret: Option<&SecretString>,
 ) -> Result<Option<String>, Error> {
-    secret.map(|secret| secrets.seal(write.connection, ("platforms", &id.to_string()), secret)).transpose()
+    secret.map(|secret| secrets.seal(write, ("platforms", &id.to_string()), secret)).transpose()
 }
 
 /// The stored hash of an ingress key, and its stored form.
@@ -424,6 +424,6 @@ fn seal_ingress(
     id: PlatformId,
     key: &SecretString,
 ) -> Result<(String, String), Error> {
-    let sealed = secrets.seal(write.connection, (INGRESS, &id.to_string()), key)?;
+    let sealed = secrets.seal(write, (INGRESS, &id.to_string()), key)?;
     Ok((secrets.newest_hash(INGRESS, key.expose_secret()), sealed))
 }

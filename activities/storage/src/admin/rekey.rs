@@ -209,7 +209,7 @@ fn turn(write: &mut Write<'_>, secrets: &Secrets, from: &TurnCursor) -> Result<T
 /// Turns one value, and with an ingress key its hash; returns the number of changed values.
 fn turn_one(write: &mut Write<'_>, secrets: &Secrets, column: &Column, row: &Sealed) -> Result<i64, Error> {
     let plain = secrets.open(column.purpose, &row.id, &row.sealed)?;
-    let sealed = secrets.seal(write.connection, (column.purpose, &row.id), &plain)?;
+    let sealed = secrets.seal(write, (column.purpose, &row.id), &plain)?;
     let replace = sql(column.replace).bind(sealed).bind(row.id.as_str()).bind(row.sealed.as_str());
     let mut changed = replace.run(write.connection)?;
     if column.purpose == INGRESS {

@@ -12,7 +12,7 @@ CREATE TABLE installation (
     created_at BIGINT NOT NULL
 );
 
--- The keys that secrets may be encrypted with: each that a process encrypted with, until nothing is left of it.
+-- The keys that secrets may be encrypted with: each from its first value on, until nothing is left of it.
 CREATE TABLE encryption_keys (
     id TEXT NOT NULL PRIMARY KEY,
     created_at BIGINT NOT NULL
