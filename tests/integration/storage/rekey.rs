@@ -154,3 +154,48 @@ story! {
         assert!(error.contains(&format!("`{}` is missing", storage::key_id(&NEW))), "{error}");
     }
 }
+
+story! {
+    async fn a_key_that_was_turned_out_never_comes_back(world: World) {
+        let [old_id, new_id] = [OLD, NEW].map(|key| storage::key_id(&key));
+        let World { store, config, app, folder: _folder, .. } = world;
+        drop(store);
+        let both = Store::open(keyed(&config, NEW, &[OLD])).await.unwrap();
+        turn(&both).await;
+        assert_eq!(both.turn_out_older_keys().await.unwrap(), [old_id.as_str()]);
+        drop(both);
+        let error = Store::open(keyed(&config, OLD, &[NEW])).await.unwrap_err().to_string();
+        for part in [format!("`{old_id}`"), format!("name `{new_id}` first"), "SETTLE_KEY".to_owned()] {
+            assert!(error.contains(&part), "{part} in {error}");
+        }
+        // It may still be named, for a backup from before.
+        let both = Store::open(keyed(&config, NEW, &[OLD])).await.unwrap();
+        both.new_destination(new_destination(&app, "hook")).await.unwrap();
+        assert_eq!(both.older_keys().await.unwrap(), [""; 0]);
+        drop(both);
+        Store::open(keyed(&config, NEW, &[])).await.unwrap();
+    }
+}
+
+story! {
+    async fn a_process_with_a_key_that_was_turned_out_first_encrypts_and_turns_nothing(world: World) {
+        if !world.is_postgres() {
+            return;
+        }
+        let wrong = Store::open(keyed(&world.config, OLD, &[NEW])).await.unwrap();
+        let both = Store::open(keyed(&world.config, NEW, &[OLD])).await.unwrap();
+        turn(&both).await;
+        both.turn_out_older_keys().await.unwrap();
+        let expected = format!("name `{}` first", both.key_id());
+        let refusals = [
+            wrong.new_destination(new_destination(&world.app, "after")).await.map(drop),
+            wrong.turn_page(TurnCursor::default()).await.map(drop),
+            wrong.turn_out_older_keys().await.map(drop),
+        ];
+        for refusal in refusals {
+            let error = refusal.unwrap_err().to_string();
+            assert!(error.contains("was turned out") && error.contains(&expected), "{error}");
+        }
+        Store::open(keyed(&world.config, NEW, &[])).await.unwrap();
+    }
+}

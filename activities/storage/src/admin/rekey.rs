@@ -8,6 +8,7 @@ use crate::db::act::Act;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::fault;
+use crate::db::keys;
 use crate::db::secrets::Secrets;
 use crate::db::sql::{Sql, statement};
 use crate::db::startup::NAMES_KEY;
@@ -141,10 +142,11 @@ impl Store {
     /// one, and the database is opened without them.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when something is left of them.
+    /// [`Error::Conflict`] when something is left of them; [`Error::Corrupt`] when the key of this process was turned out.
     pub async fn turn_out_older_keys(&self) -> Result<Vec<String>, Error> {
         let secrets = self.secrets.clone();
         self.change("key.turn-out", move |write| {
+            keys::check_newest(write.connection, secrets.newest_id())?;
             // Whoever encrypts with one of them holds a shared lock on it until its commit.
             let older: Vec<String> = sql(LOCK_OLDER).bind(secrets.newest_id()).values(write.connection)?;
             let left = left(write.connection, &secrets)?;
@@ -156,7 +158,8 @@ impl Store {
             if older.is_empty() {
                 return Ok((older, None));
             }
-            sql(DELETE_OLDER).bind(secrets.newest_id()).run(write.connection)?;
+            // Only those that are locked: another one may have been registered since.
+            sql(RETIRE).uncached().bind(write.now).bind_list(older.iter().map(String::as_str)).run(write.connection)?;
             let act = Act::on(None, "installation").before(json!({ "keys": older }));
             Ok((older, Some(act.after(json!({ "keys": [secrets.newest_id()] })))))
         })
@@ -164,15 +167,20 @@ impl Store {
     }
 }
 
-const OLDER: Sql = statement!("SELECT id AS value FROM encryption_keys WHERE id <> ? ORDER BY created_at, id");
+const OLDER: Sql = statement! {"
+    SELECT id AS value
+    FROM encryption_keys
+    WHERE id <> ? AND retired_at IS NULL
+    ORDER BY created_at, id
+"};
 const LOCK_OLDER: Sql = statement! {"
     SELECT id AS value
     FROM encryption_keys
-    WHERE id <> ?
+    WHERE id <> ? AND retired_at IS NULL
     ORDER BY created_at, id
     FOR UPDATE
 "};
-const DELETE_OLDER: Sql = statement!("DELETE FROM encryption_keys WHERE id <> ?");
+const RETIRE: Sql = statement!("UPDATE encryption_keys SET retired_at = ? WHERE id IN (?*)");
 
 fn left(connection: &mut AnyConnection, secrets: &Secrets) -> Result<Vec<Left>, Error> {
     let (sealed, hashed) = secrets.newest_patterns();
