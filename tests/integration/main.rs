@@ -18,5 +18,6 @@ mod harness_receiver;
 mod harness_rvs;
 mod harness_temporal;
 mod listener;
+mod missing_key;
 mod own_server;
 mod storage;

@@ -199,3 +199,21 @@ story! {
         Store::open(keyed(&world.config, NEW, &[])).await.unwrap();
     }
 }
+
+story! {
+    async fn an_unknown_ingress_key_is_no_miss_while_a_key_is_missing(world: World) {
+        let store = &world.store;
+        assert_eq!(store.platform_by_ingress_key("ingress-2").await.unwrap(), None);
+        // As another process leaves it, which encrypts with a key that this one lacks.
+        if world.is_postgres() {
+            let both = Store::open(keyed(&world.config, NEW, &[OLD])).await.unwrap();
+            both.new_platform(new_platform(&world.app, "ingress-2")).await.unwrap();
+        } else {
+            let id = storage::key_id(&NEW);
+            world.raw().run(&format!("INSERT INTO encryption_keys (id, created_at) VALUES ('{id}', 1)"));
+        }
+        let error = store.platform_by_ingress_key("ingress-2").await.unwrap_err();
+        assert!(error.to_string().contains(&format!("`{}`", storage::key_id(&NEW))), "{error}");
+        assert!(store.platform_by_ingress_key("ingress-1").await.unwrap().is_some(), "its hash is known");
+    }
+}

@@ -230,10 +230,21 @@ impl Store {
     }
 
     /// The platform that an ingress key belongs to.
+    ///
+    /// # Errors
+    /// [`Error::MissingKeys`] when none was found, and its hash may be that of a key which this process lacks.
     pub async fn platform_by_ingress_key(&self, key: &str) -> Result<Option<Platform>, Error> {
         // While keys are turned, a platform has the hash of the newest key or of one before.
-        let hashes = self.secrets.hashes(INGRESS, key);
-        self.read_for_ingress(move |connection| sql(FIND_BY_INGRESS_HASH).bind_list(hashes).first(connection)).await
+        let (hashes, secrets) = (self.secrets.hashes(INGRESS, key), self.secrets.clone());
+        self.read_for_ingress(move |connection| {
+            let found = sql(FIND_BY_INGRESS_HASH).bind_list(hashes).first(connection)?;
+            if found.is_none() {
+                // After the search: a hash is stored after its key, so one that was stored meanwhile is noticed.
+                secrets.check(connection)?;
+            }
+            Ok(found)
+        })
+        .await
     }
 
     /// The secret part of the URL that a platform's notifications are sent to.

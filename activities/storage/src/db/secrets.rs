@@ -9,6 +9,7 @@
 //! removed (a tombstone) is in too many places to turn: it has a key of its own, which is stored encrypted.
 
 use crate::db::config::Key;
+use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::keys::{self, listed};
 use crate::db::writer::Write;
@@ -79,6 +80,17 @@ impl Secrets {
     pub fn seal(&self, write: &mut Write<'_>, place: Place<'_>, secret: &SecretString) -> Result<String, Error> {
         keys::hold(write.connection, self.newest_id(), write.now)?;
         self.encrypt(place, secret)
+    }
+
+    /// Checks that this process has each key that something may be encrypted or hashed with.
+    ///
+    /// # Errors
+    /// [`Error::MissingKeys`]: another process encrypts with a key that this one lacks.
+    pub fn check(&self, connection: &mut AnyConnection) -> Result<(), Error> {
+        match keys::missing(connection, &self.key_ids())? {
+            missing if missing.is_empty() => Ok(()),
+            missing => Err(Error::MissingKeys(missing)),
+        }
     }
 
     /// Encrypts `secret` for a row, without a look at the database; returns the stored form.
