@@ -3,7 +3,10 @@
 use super::forgetting::{STORE_ID, by, finish, left, renew};
 use super::world::{World, new_destination, new_platform, story};
 use domain::Timestamp;
-use storage::{Config, CustomerName, Error, ExposeSecret, Key, SecretString, Store, TopicRequest, TurnCursor};
+use serde_json::{Value, json};
+use storage::{
+    ActFilter, Config, CustomerName, Error, ExposeSecret, Key, Page, SecretString, Store, TopicRequest, TurnCursor,
+};
 
 const OLD: [u8; 32] = [1; 32];
 const NEW: [u8; 32] = [2; 32];
@@ -22,6 +25,13 @@ async fn turn(store: &Store) -> i64 {
         (cursor, count) = (turned.next, count + turned.count);
     }
     count
+}
+
+/// The acts of turns, the newest first: the keys before and after.
+async fn turns(store: &Store) -> Vec<(Value, Value)> {
+    let filter = ActFilter { operation: Some("key.turn".to_owned()), ..ActFilter::default() };
+    let acts = store.acts(filter, Page::default()).await.unwrap().items.into_iter();
+    acts.map(|act| (act.old_fields["keys"].clone(), act.new_fields["keys"].clone())).collect()
 }
 
 /// A secret of each kind.
@@ -65,7 +75,9 @@ story! {
         // In the middle, and after a restart: both hashes are found, and what is left is less.
         let first = both.turn_page(TurnCursor::default()).await.unwrap();
         assert_eq!((first.count, first.what), (1, "the key of tombstones"));
+        assert_eq!(turns(&both).await, [(json!([old_id]), json!([new_id]))]);
         assert_eq!(both.turn_page(first.next.unwrap()).await.unwrap().count, 2, "an ingress key and its hash");
+        assert_eq!(turns(&both).await.len(), 1, "one for a turn");
         drop(both);
         let both = Store::open(keyed(&config, NEW, &[OLD])).await.unwrap();
         assert_eq!(both.left_of_older_keys().await.unwrap().len(), 5, "the first two columns, and the hashes");
@@ -74,7 +86,9 @@ story! {
         }
         assert_eq!(turn(&both).await, 5);
         assert_eq!(both.left_of_older_keys().await.unwrap(), []);
+        assert_eq!(turns(&both).await.len(), 2, "one more for a turn that goes on");
         assert_eq!(turn(&both).await, 0, "a second turn finds nothing");
+        assert_eq!(turns(&both).await.len(), 2, "what changed nothing leaves no act");
         assert_eq!(both.turn_out_older_keys().await.unwrap(), [old_id.as_str()]);
         assert_eq!(both.turn_out_older_keys().await.unwrap(), [""; 0]);
         drop(both);

@@ -98,6 +98,8 @@ pub struct Left {
 pub struct TurnCursor {
     column: usize,
     after: String,
+    /// Whether a page before it left the act of the turn.
+    is_recorded: bool,
 }
 
 /// What one page of a turn did.
@@ -120,8 +122,8 @@ impl Store {
 
     /// The ids of other keys that something may still be encrypted with.
     pub async fn older_keys(&self) -> Result<Vec<String>, Error> {
-        let newest = self.key_id().to_owned();
-        self.read(move |connection| sql(OLDER).bind(newest).values(connection)).await
+        let secrets = self.secrets.clone();
+        self.read(move |connection| older(connection, &secrets)).await
     }
 
     /// What older keys encrypted or hashed. Columns without such values are left out.
@@ -130,10 +132,17 @@ impl Store {
         self.read(move |connection| left(connection, &secrets)).await
     }
 
-    /// Encrypts and hashes the next values anew.
+    /// Encrypts and hashes the next values anew. The first page that finds one leaves the act of the whole turn.
     pub async fn turn_page(&self, from: TurnCursor) -> Result<Turned, Error> {
         let secrets = self.secrets.clone();
-        let turned = self.write(move |write| turn(write, &secrets, &from)).await;
+        let turned = self
+            .change("key.turn", move |write| {
+                let turned = turn(write, &secrets, &from)?;
+                let is_first = turned.count > 0 && !from.is_recorded;
+                let act = if is_first { Some(act(older(write.connection, &secrets)?, &secrets)) } else { None };
+                Ok((turned, act))
+            })
+            .await;
         fault::kill_at("rekey.after_page");
         turned
     }
@@ -160,8 +169,8 @@ impl Store {
             }
             // Only those that are locked: another one may have been registered since.
             sql(RETIRE).uncached().bind(write.now).bind_list(older.iter().map(String::as_str)).run(write.connection)?;
-            let act = Act::on(None, "installation").before(json!({ "keys": older }));
-            Ok((older, Some(act.after(json!({ "keys": [secrets.newest_id()] })))))
+            let act = act(older.clone(), &secrets);
+            Ok((older, Some(act)))
         })
         .await
     }
@@ -181,6 +190,15 @@ const LOCK_OLDER: Sql = statement! {"
     FOR UPDATE
 "};
 const RETIRE: Sql = statement!("UPDATE encryption_keys SET retired_at = ? WHERE id IN (?*)");
+
+fn older(connection: &mut AnyConnection, secrets: &Secrets) -> Result<Vec<String>, Error> {
+    sql(OLDER).bind(secrets.newest_id()).values(connection)
+}
+
+/// What a turn leaves: the ids of the keys before and after it.
+fn act(older: Vec<String>, secrets: &Secrets) -> Act {
+    Act::on(None, "installation").before(json!({ "keys": older })).after(json!({ "keys": [secrets.newest_id()] }))
+}
 
 fn left(connection: &mut AnyConnection, secrets: &Secrets) -> Result<Vec<Left>, Error> {
     let (sealed, hashed) = secrets.newest_patterns();
@@ -205,11 +223,12 @@ fn turn(write: &mut Write<'_>, secrets: &Secrets, from: &TurnCursor) -> Result<T
         count += turn_one(write, secrets, column, row)?;
     }
     let is_full = i64::try_from(page.len()).unwrap_or(PAGE) >= PAGE;
+    let is_recorded = from.is_recorded || count > 0;
     let next = match page.last() {
-        Some(last) if is_full => Some(TurnCursor { column: from.column, after: last.id.clone() }),
+        Some(last) if is_full => Some(TurnCursor { column: from.column, after: last.id.clone(), is_recorded }),
         _ => Some(from.column + 1)
             .filter(|column| *column < COLUMNS.len())
-            .map(|column| TurnCursor { column, after: String::new() }),
+            .map(|column| TurnCursor { column, after: String::new(), is_recorded }),
     };
     Ok(Turned { count, what: column.what, next })
 }
