@@ -1,4 +1,4 @@
-//! The connections of `settle codec`. What it converts, and for whom: `tests/e2e/encrypted.rs`.
+//! The connections of `settle codec`. What it converts, and who may have it: `tests/e2e/encrypted.rs`.
 
 use super::listener::{PATIENCE, address, exchange, start};
 use serde_json::json;
@@ -32,7 +32,7 @@ fn head(authorization: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_of_a_body_is_read_before_its_sender_may_read_payloads() {
+async fn no_body_is_read_before_its_sender_may_read_payloads() {
     let (installation, _service) = start(&[]).await;
     let (_process, url) = serve(&installation).await;
     let api = installation.api();

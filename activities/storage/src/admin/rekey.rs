@@ -26,6 +26,9 @@ use serde_json::json;
 struct Column {
     /// Its description, for people.
     what: &'static str,
+    /// The names of its table and of itself.
+    #[cfg(feature = "fail-points")]
+    name: (&'static str, &'static str),
     /// What its values are encrypted for, beside the row.
     purpose: &'static str,
     /// Reads the next values of older keys, and locks their rows.
@@ -44,6 +47,8 @@ macro_rules! column {
         const COLUMN: &str = $column;
         Column {
             what: $what,
+            #[cfg(feature = "fail-points")]
+            name: (TABLE, COLUMN),
             purpose: $purpose,
             page: statement! {"
                 SELECT CAST({ID} AS TEXT) AS id, {COLUMN} AS sealed
@@ -70,6 +75,13 @@ const COLUMNS: [Column; 8] = [
     column!("customers in tombstones", tombstones::TABLE, "tombstones", "tombstone", "sealed"),
     column!("names that are being forgotten", FORGETTINGS, "forgettings", "id", "names"),
 ];
+
+/// The tables and columns with secrets, for tests that search for these.
+#[cfg(feature = "fail-points")]
+#[must_use]
+pub fn secret_columns() -> Vec<(&'static str, &'static str)> {
+    COLUMNS.iter().map(|column| column.name).collect()
+}
 
 /// Number of values in one transaction.
 const PAGE: i64 = 100;
@@ -226,9 +238,11 @@ fn turn(write: &mut Write<'_>, secrets: &Secrets, from: &TurnCursor) -> Result<T
     let is_recorded = from.is_recorded || count > 0;
     let next = match page.last() {
         Some(last) if is_full => Some(TurnCursor { column: from.column, after: last.id.clone(), is_recorded }),
-        _ => Some(from.column + 1)
-            .filter(|column| *column < COLUMNS.len())
-            .map(|column| TurnCursor { column, after: String::new(), is_recorded }),
+        _ => Some(from.column + 1).filter(|column| *column < COLUMNS.len()).map(|column| TurnCursor {
+            column,
+            after: String::new(),
+            is_recorded,
+        }),
     };
     Ok(Turned { count, what: column.what, next })
 }
