@@ -108,7 +108,7 @@ impl Store {
                 if let Some(displaced) = displaced {
                     sql(GIVE_WAY).bind(write.now).bind(displaced).run(write.connection)?;
                 }
-                let sealed = secrets.seal(write.connection, ("topics", &id.to_string()), &request.subscribe_url)?;
+                let sealed = secrets.seal(write, ("topics", &id.to_string()), &request.subscribe_url)?;
                 sql(INSERT_PENDING)
                     .bind(id)
                     .bind(request.platform_id)
