@@ -70,7 +70,7 @@ fn every_route_that_names_a_thing_knows_its_app() {
 }
 
 #[test]
-fn below_read_are_metrics_and_callers_and_readers_change_nothing() {
+fn below_read_are_metrics_and_callers() {
     for route in routes().into_iter().filter(|route| route.access == Access::Admin) {
         let is_below = ["/metrics", "/v1/caller"].contains(&route.path);
         assert_eq!(route.least == Role::Metrics, is_below, "{}", route.path);
