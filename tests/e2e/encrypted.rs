@@ -193,7 +193,7 @@ async fn nothing_is_readable_without_the_codec(backend: Backend) {
     let (_server, url) = codec_server(&world, &key(OLD)).await;
     let support = api_key(&world, "support", None).await;
     let own_key = world.key(RECEIPT).to_string();
-    let replaced = [("COLLAPSE_KEY", &own_key), ("http://127.0.0.1:8082", &url), ("API_KEY", &support)];
+    let replaced = [("COLLAPSE_KEY", &own_key), ("http://127.0.0.1:8084", &url), ("API_KEY", &support)];
     let shown = run_documented(&world, &replaced, "workflow show").await;
     let shown = places(&[(purchase.0.clone(), shown)]);
     for (_, readable) in &own[2..] {

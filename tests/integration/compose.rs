@@ -22,7 +22,10 @@ const OPTIONAL: &[&str] = &[
     "OTEL_RESOURCE_ATTRIBUTES",
     "OTEL_TRACES_SAMPLER",
     "OTEL_TRACES_SAMPLER_ARG",
+    "SETTLE_DESTINATIONS_DENIED_NETWORKS",
+    "SETTLE_DEVICES_TRUSTED_PROXIES",
     "SETTLE_ENGINE_KEY",
+    "SETTLE_RETENTION",
 ];
 /// Variables of settle that its settings do not name: of its log, and those of Temporal's clients.
 const OTHERS: &[&str] = &["SETTLE_LOG", "SETTLE_LOG_FORMAT", "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE"];

@@ -47,12 +47,12 @@ Who reads needs a key of the API of all apps, with the role support or more, as
 
 Example:
   SETTLE_ENGINE_KEY=… settle codec --ui http://localhost:8233
-  temporal workflow show --workflow-id purchase/KEY --codec-endpoint http://127.0.0.1:8082 --codec-auth \"Bearer sk_…\"
-Next: in the Temporal UI set the codec endpoint http://127.0.0.1:8082 and that
+  temporal workflow show --workflow-id purchase/KEY --codec-endpoint http://127.0.0.1:8084 --codec-auth \"Bearer sk_…\"
+Next: in the Temporal UI set the codec endpoint http://127.0.0.1:8084 and that
 it passes the user's access token, or put a proxy before it that adds the key.")]
 pub struct Options {
     /// Address to listen on.
-    #[arg(long, value_name = "ADDR", value_parser = settings::address, default_value = "127.0.0.1:8082")]
+    #[arg(long, value_name = "ADDR", value_parser = settings::address, default_value = "127.0.0.1:8084")]
     listen: SocketAddr,
     /// Origin of a Temporal UI that may call it, such as http://localhost:8233; may be repeated.
     #[arg(long, value_name = "ORIGIN")]

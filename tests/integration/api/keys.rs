@@ -248,6 +248,8 @@ async fn a_key_ends_when_it_is_revoked_or_expires() {
     assert!(listed.body["items"][0]["revoked_at"].is_string() && !listed.body.to_string().contains(&key[36..]));
     let past = json!({ "name": "past", "role": "read", "expires_at": "2001-01-01T00:00:00Z" });
     assert_eq!(service.send_json("POST", "/v1/keys", &past).await.wrong_fields(), ["expires_at"]);
+    let taken = json!({ "name": "admin token", "role": "read" });
+    assert_eq!(service.send_json("POST", "/v1/keys", &taken).await.wrong_fields(), ["name"], "acts name it so");
     let again = json!({ "name": "one", "role": "read" });
     assert_eq!(service.send_json("POST", "/v1/keys", &again).await.status, 201, "its name is free again");
     assert_eq!(service.send_json("POST", "/v1/keys", &again).await.status, 409);
