@@ -26,6 +26,7 @@ pub use admin::platforms::{NewPlatform, Platform, PlatformPatch};
 pub use admin::rates::Rate;
 pub use admin::rekey::{Left, TurnCursor, Turned};
 pub use admin::sales::{Difference, ImportedSales, NewSale, Unmatched};
+pub use admin::sessions::{FoundSession, Link, NewLink, Person, Session};
 pub use admin::transfers::CustomerMove;
 pub use db::act::Actor;
 pub use db::config::{Config, Database, Installation, Key};
@@ -88,8 +89,10 @@ pub use reports::feed::FeedEntry;
 pub use reports::figures::{DestinationHealth, Figures, Forgotten};
 pub use reports::listing::{EventFilter, EventView, PurchaseFilter, PurchaseView, Standing};
 pub use reports::notifications::{NotificationView, WaitingFor};
+pub use reports::overview::{DestinationOverview, NamedDestination, OpenWindow, Overview, Pulse};
 pub use reports::revenue::{Differs, Integration, RevenueAudit, RevenueFilter, RevenueLine};
 pub use reports::scope::Subject;
+pub use reports::search::{Found, FoundKind};
 pub use settings::destinations::{
     Destination, DestinationPatch, Filter, FilterPatch, Limits, LimitsPatch, NewDestination, Traits,
 };

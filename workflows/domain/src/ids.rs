@@ -74,6 +74,8 @@ uuid_ids! {
     TransferId = "transfer id";
     /// A key of the API.
     KeyId = "key id";
+    /// A session of a person who is signed in to the page.
+    SignInId = "sign-in id";
     /// One act: a change by a person, a key or a script.
     ActId = "act id";
 }

@@ -27,7 +27,7 @@ pub use decide::{Decision, Lag, SettlingContext, Waits, decide};
 pub use environment::Environment;
 pub use ids::{
     ActId, AppId, CollapseKey, DeliveryId, DestinationId, DeviceId, DevicePlace, EventId, KeyId, OrgId, PlatformId,
-    SessionId, TopicId, TransferId, UserId,
+    SessionId, SignInId, TopicId, TransferId, UserId,
 };
 pub use lane::Lane;
 pub use notification::{Notification, NotificationKind, Outcome};

@@ -15,4 +15,5 @@ pub mod rates;
 pub mod rekey;
 pub mod retention;
 pub mod sales;
+pub mod sessions;
 pub mod transfers;

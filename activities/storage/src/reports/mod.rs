@@ -12,5 +12,7 @@ pub mod feed;
 pub mod figures;
 pub mod listing;
 pub mod notifications;
+pub mod overview;
 pub mod revenue;
 pub mod scope;
+pub mod search;

@@ -1,4 +1,6 @@
 DROP TABLE acts;
+DROP TABLE sign_in_links;
+DROP TABLE sessions;
 DROP TABLE api_keys;
 DROP TABLE pages;
 DROP TABLE sales;

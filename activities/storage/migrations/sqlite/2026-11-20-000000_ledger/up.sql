@@ -43,6 +43,46 @@ CREATE TABLE api_keys (
 );
 CREATE UNIQUE INDEX api_keys_name ON api_keys (name) WHERE revoked_at IS NULL;
 
+-- People who are signed in to the page. The cookie of a session has 256 random bits, of which this is the SHA-256.
+CREATE TABLE sessions (
+    id TEXT NOT NULL PRIMARY KEY,
+    hash TEXT NOT NULL,
+    -- Who it is, for people. Acts show it.
+    name TEXT NOT NULL,
+    -- What it may do, and the only app that it reaches (NULL for all): never more than its key.
+    role TEXT NOT NULL,
+    app_id TEXT REFERENCES apps (id),
+    -- The key that it stands for; NULL for the admin token, of which `token_hash` is the SHA-256. It ends with either.
+    key_id TEXT REFERENCES api_keys (id),
+    token_hash TEXT,
+    created_at BIGINT NOT NULL,
+    -- When it was used last, up to a minute before the last request.
+    used_at BIGINT NOT NULL,
+    -- When it ends, however much it is used.
+    expires_at BIGINT NOT NULL,
+    -- When somebody ended it.
+    finished_at BIGINT
+);
+CREATE UNIQUE INDEX sessions_hash ON sessions (hash);
+CREATE INDEX sessions_expire ON sessions (expires_at);
+
+-- Links that sign in once, by the SHA-256 of their code.
+CREATE TABLE sign_in_links (
+    hash TEXT NOT NULL PRIMARY KEY,
+    -- What the session will have.
+    name TEXT NOT NULL,
+    role TEXT NOT NULL,
+    app_id TEXT REFERENCES apps (id),
+    key_id TEXT REFERENCES api_keys (id),
+    token_hash TEXT,
+    -- How long the session may last, in milliseconds.
+    lifetime_ms BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    taken_at BIGINT
+);
+CREATE INDEX sign_in_links_expire ON sign_in_links (expires_at);
+
 -- What persons, keys and scripts changed. A row is written in the transaction of its change, and never changed or removed.
 CREATE TABLE acts (
     seq INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
@@ -565,6 +605,7 @@ CREATE INDEX purchases_platform ON purchases (platform_id, updated_at, collapse_
 CREATE INDEX purchases_wake ON purchases (platform_id, urgency, next_wake_at)
     WHERE next_wake_at IS NOT NULL AND woken_for IS DISTINCT FROM next_wake_at;
 CREATE INDEX purchases_woken ON purchases (platform_id, sweep_at) WHERE woken_for = next_wake_at;
+CREATE INDEX purchases_held ON purchases (held_until) WHERE held_until IS NOT NULL;
 CREATE INDEX purchases_waiting ON purchases (platform_id, next_wake_at)
     WHERE (waits_for IS NOT NULL OR waits_through IS NOT NULL);
 
