@@ -7,12 +7,13 @@ use crate::dispatch::Dispatch;
 use crate::figures::Figures;
 use crate::keys::Keys;
 use crate::metrics::Metrics;
+use crate::pages::Pages;
 use crate::stores::amazon::{self, Amazon};
 use domain::Timestamp;
 use futures::future::BoxFuture;
 use protocols::destinations::Allowed;
 use protocols::http::{Reply, Request};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{Store, chain};
@@ -61,6 +62,8 @@ pub struct Edge {
     pub random: fn() -> [u8; 32],
     /// Who wakes the purchases that a person waits for.
     pub waking: Waking,
+    /// The page.
+    pub pages: Pages,
 }
 
 /// One pass at a time wakes purchases: two would read those that neither has noted yet, and signal all of them twice.
@@ -94,6 +97,12 @@ impl Edge {
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
+    }
+
+    /// The SHA-256 of the admin token: sessions that it began end with it.
+    #[must_use]
+    pub fn admin_token_hash(&self) -> String {
+        storage::key_hash(self.admin_token.expose_secret())
     }
 
     /// Wakes the purchases that a person waits for, after a change that rechecks few. What is not woken here is woken by

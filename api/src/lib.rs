@@ -16,6 +16,7 @@ mod listener;
 pub mod metrics;
 pub mod openapi;
 mod operation;
+pub mod pages;
 mod resources;
 pub mod router;
 pub mod routes;

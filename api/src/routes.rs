@@ -3,10 +3,11 @@
 use crate::edge::Shared;
 use crate::keys::scope::Scope;
 use crate::operation::{Described, Operation, Schemas};
+use crate::pages;
 use crate::resources::{
-    acts, alarms, apps, audit, catalogue, customer_state, customers, deliveries, destinations, device_events, devices,
-    document, events, explain, feed, forgetting, health, import, keys, metrics, notifications, platforms, purchases,
-    rates, redeliveries, sales, schema, stores, topics, transfers,
+    about, acts, alarms, apps, audit, catalogue, customer_state, customers, deliveries, destinations, device_events,
+    devices, document, events, explain, feed, forgetting, health, import, keys, live, metrics, notifications, overview,
+    platforms, purchases, rates, redeliveries, sales, schema, search, sessions, stores, topics, transfers,
 };
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
@@ -46,6 +47,12 @@ pub struct Route {
     pub least: Role,
     /// Whether it is served to everybody, beside the admin listener.
     pub is_public: bool,
+    /// Whether it is a page for people: then the key is that of a session.
+    pub is_page: bool,
+    /// Whether it changes nothing, although it is no GET.
+    pub is_reading: bool,
+    /// The method and the path of the API that a page's change stands for.
+    pub twin: Option<&'static str>,
     /// Describes its parameters, body and answers.
     pub describe: fn(&mut Operation, &mut Schemas),
     /// Handles its requests.
@@ -63,6 +70,7 @@ pub fn routes() -> Vec<Route> {
     all.extend(platform_routes());
     all.extend(ledger_routes());
     all.extend(accounting_routes());
+    all.extend(pages::routes());
     all
 }
 
@@ -115,6 +123,19 @@ fn app_routes() -> Vec<Route> {
 
 fn key_routes() -> Vec<Route> {
     vec![
+        key(Read, "GET", "/v1/about", about::show).summary("The version and the settings, without secrets."),
+        key(Read, "GET", "/v1/overview", overview::show)
+            .summary("How everything stands, in numbers: what waits, what is owed, what is dead."),
+        key(Read, "POST", "/v1/search", search::find)
+            .reading()
+            .summary("What an id names, of ours, of the store or of the customer. Changes nothing."),
+        key(Read, "GET", "/v1/live", live::show)
+            .summary("Server-sent events: an event for each kind of thing that changed, without data."),
+        key(Admin, "GET", "/v1/sessions", sessions::list)
+            .summary("Who is or was signed in to the page, the oldest first."),
+        key(Admin, "DELETE", "/v1/sessions/{session_id}", sessions::finish).summary("Signs a person out."),
+        key(Admin, "POST", "/v1/sign-in-links", sessions::link)
+            .summary("A link that signs a person in to the page, once and within ten minutes."),
         key(Metrics, "GET", "/v1/caller", keys::caller).summary("Whose key the request has, and what it may do."),
         key(Admin, "GET", "/v1/keys", keys::list)
             .summary("The keys of the API, the oldest first, without their secrets."),
@@ -322,12 +343,50 @@ impl Route {
         self.is_public || matches!(surface, Surface::All)
     }
 
-    fn public(self) -> Self {
-        Self { is_public: true, ..self }
+    /// A page that needs a session with at least this role.
+    pub fn page<H, T>(least: Role, method: &'static str, path: &'static str, handler: H) -> Self
+    where
+        H: Handler<T, Shared>,
+        T: 'static,
+    {
+        Self {
+            is_page: true,
+            // Each page limits itself to the app of the session, by the handlers of the API.
+            describe: |operation, _| operation.is_limited = true,
+            handler: if method == "POST" { post(handler) } else { get(handler) },
+            ..key(least, method, path, health::live)
+        }
     }
 
-    fn summary(self, summary: &'static str) -> Self {
+    /// A page that everybody may open: a file, or what signs in.
+    pub fn open_page<H, T>(method: &'static str, path: &'static str, handler: H) -> Self
+    where
+        H: Handler<T, Shared>,
+        T: 'static,
+    {
+        Self { access: Access::Open, ..Self::page(Admin, method, path, handler) }
+    }
+
+    /// Names what the change of a page stands for.
+    #[must_use]
+    pub fn twin(self, twin: &'static str) -> Self {
+        Self { twin: Some(twin), ..self }
+    }
+
+    /// Marks a route that changes nothing, although it is no GET.
+    #[must_use]
+    pub fn reading(self) -> Self {
+        Self { is_reading: true, ..self }
+    }
+
+    /// Describes the route in one sentence.
+    #[must_use]
+    pub fn summary(self, summary: &'static str) -> Self {
         Self { summary, ..self }
+    }
+
+    fn public(self) -> Self {
+        Self { is_public: true, ..self }
     }
 }
 
@@ -359,5 +418,17 @@ where
         "PUT" => put(handler),
         _ => get(handler),
     };
-    Route { method, path, summary: "", access: Access::Admin, least, is_public: false, describe: H::describe, handler }
+    Route {
+        method,
+        path,
+        summary: "",
+        access: Access::Admin,
+        least,
+        is_public: false,
+        is_page: false,
+        is_reading: false,
+        twin: None,
+        describe: H::describe,
+        handler,
+    }
 }

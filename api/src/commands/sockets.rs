@@ -76,10 +76,12 @@ impl Sockets {
     /// Answers requests until `stop`, then finishes the running ones.
     pub async fn serve(self, edge: Shared, stop: Stop) {
         let surface = if self.admin.is_some() { Surface::Public } else { Surface::All };
+        let live = edge.pages.live.clone();
         let public = self.public.serve(router_of(surface, edge.clone()), stop.clone().requested());
         let admin = self.admin.map(|admin| admin.serve(router_of(Surface::All, edge), stop.clone().requested()));
         let too_long = async {
             stop.requested().await;
+            live.stop();
             tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
         };
         tokio::select! {

@@ -1,6 +1,6 @@
 //! Reads file, environment and flags into a valid `Config`. An error names the wrong setting.
 
-use super::{Amazon, Certificate, Config, Database, Destinations, Devices, Http, Invalid, Keys};
+use super::{Amazon, Certificate, Config, Database, Destinations, Devices, Http, Invalid, Keys, Ui};
 use crate::devices::limits::Rate;
 use crate::times;
 use base64::Engine as _;
@@ -46,7 +46,7 @@ pub struct Flags {
 }
 
 /// Each setting that has an environment variable: its name in the file, the variable, and the form of its value.
-const VARIABLES: &[(&str, &str, Form)] = &[
+pub(super) const VARIABLES: &[(&str, &str, Form)] = &[
     ("data", "SETTLE_DATA", Form::One),
     ("database", "SETTLE_DATABASE", Form::One),
     ("key", "SETTLE_KEY", Form::One),
@@ -72,10 +72,13 @@ const VARIABLES: &[(&str, &str, Form)] = &[
     ("destinations.allowed_networks", "SETTLE_DESTINATIONS_ALLOWED_NETWORKS", Form::List),
     ("destinations.denied_networks", "SETTLE_DESTINATIONS_DENIED_NETWORKS", Form::List),
     ("destinations.allow_http", "SETTLE_DESTINATIONS_ALLOW_HTTP", Form::One),
+    ("ui.session_idle", "SETTLE_UI_SESSION_IDLE", Form::One),
+    ("ui.session_lifetime", "SETTLE_UI_SESSION_LIFETIME", Form::One),
+    ("ui.temporal_url", "SETTLE_UI_TEMPORAL_URL", Form::One),
 ];
 
 #[derive(Clone, Copy)]
-enum Form {
+pub(super) enum Form {
     One,
     List,
 }
@@ -100,6 +103,15 @@ struct Raw {
     amplitude: RawAmplitude,
     devices: RawDevices,
     destinations: RawDestinations,
+    ui: RawUi,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawUi {
+    session_idle: Option<String>,
+    session_lifetime: Option<String>,
+    temporal_url: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -200,6 +212,7 @@ fn read(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
         engine_window: quiet_window(raw.engine.window.as_deref())?,
         engine_key: raw.engine.key.as_deref().map(|text| keys("engine.key", text)).transpose()?,
         retention: retention(raw.retention.as_deref())?,
+        ui: ui(&raw.ui)?,
         data,
         demo: None,
     })
@@ -403,6 +416,20 @@ fn patience(text: Option<&str>) -> Result<Duration, Invalid> {
 /// Parses a duration from a second to `max`.
 fn bounded(text: &str, max: Duration) -> Option<Duration> {
     times::duration(text.trim()).ok().filter(|duration| (Duration::from_secs(1)..=max).contains(duration))
+}
+
+fn ui(raw: &RawUi) -> Result<Ui, Invalid> {
+    let time = |field: &str, text: Option<&str>, (default, max): (&str, Duration)| {
+        let least = Duration::from_secs(60);
+        let parsed = bounded(text.unwrap_or(default), max).filter(|duration| *duration >= least);
+        parsed.ok_or_else(|| invalid(field, format!("{default} or another time, from 1m to {}", times::compact(max))))
+    };
+    let [day, week] = [24, 7 * 24].map(|hours| Duration::from_secs(hours * 3600));
+    Ok(Ui {
+        session_idle: time("ui.session_idle", raw.session_idle.as_deref(), ("1h", day))?,
+        session_lifetime: time("ui.session_lifetime", raw.session_lifetime.as_deref(), ("12h", week))?,
+        temporal_url: raw.temporal_url.as_deref().map(|text| origin("ui.temporal_url", text)).transpose()?,
+    })
 }
 
 fn rvs_per_second(number: Option<u32>) -> Result<u32, Invalid> {

@@ -1,5 +1,6 @@
 //! The resources of the admin API: one file per resource, with the types of its requests and answers.
 
+pub mod about;
 pub mod acts;
 pub mod alarms;
 pub mod apps;
@@ -19,8 +20,10 @@ pub mod forgetting;
 pub mod health;
 pub mod import;
 pub mod keys;
+pub mod live;
 pub mod metrics;
 pub mod notifications;
+pub mod overview;
 pub mod platforms;
 pub mod purchases;
 mod query;
@@ -28,6 +31,8 @@ pub mod rates;
 pub mod redeliveries;
 pub mod sales;
 pub mod schema;
+pub mod search;
+pub mod sessions;
 mod signals;
 pub mod stores;
 pub mod topics;

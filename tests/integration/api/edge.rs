@@ -184,6 +184,7 @@ impl Service {
         let figures = Figures::default();
         let edge = Edge {
             waking: Default::default(),
+            pages: api::pages::Pages::new(&config),
             dispatch: Dispatch::start(engine.clone(), store.clone()),
             store: store.clone(),
             amazon: Arc::new(Amazon::with_fetch(settings, sns.clone()).expect("valid settings")),

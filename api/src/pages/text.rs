@@ -1,0 +1,124 @@
+//! Texts for people: sentences in pieces, instants, states.
+
+use super::parts::{Badge, Tone};
+use crate::resources::purchases::state_for_people;
+use domain::Timestamp;
+use domain::health::State as Health;
+use storage::DeliveryStatus;
+
+/// Shortest length of an instant in a sentence.
+const INSTANT_CHARS: usize = "2026-01-31T12:00:00Z".len();
+
+/// A piece of a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// Plain text.
+    Text(String),
+    /// An instant: as machines and as people read it.
+    Instant(String, String),
+    /// A name, an id or a command.
+    Code(String),
+}
+
+/// An instant in UTC, to the second.
+#[must_use]
+pub fn plain(time: Timestamp) -> String {
+    let text = time.to_string();
+    let (day, rest) = text.split_once('T').unwrap_or((&text, ""));
+    format!("{day} {} UTC", rest.get(..8).unwrap_or_default())
+}
+
+/// Divides a sentence: between backticks is code, and instants are found by their form.
+#[must_use]
+pub fn pieces(text: &str) -> Vec<Piece> {
+    let mut found = Vec::new();
+    for (at, part) in text.split('`').enumerate() {
+        if at % 2 == 1 {
+            found.push(Piece::Code(part.to_owned()));
+        } else {
+            instants(part, &mut found);
+        }
+    }
+    found.retain(|piece| !matches!(piece, Piece::Text(text) if text.is_empty()));
+    found
+}
+
+fn instants(text: &str, found: &mut Vec<Piece>) {
+    let mut plain_text = String::new();
+    for part in text.split_inclusive(' ') {
+        let (word, space) = part.strip_suffix(' ').map_or((part, ""), |word| (word, " "));
+        let bare = word.trim_end_matches([',', ';', ':', '.', ')']);
+        let time = bare.parse::<Timestamp>().ok().filter(|_| bare.len() >= INSTANT_CHARS);
+        match time {
+            Some(time) => {
+                found.push(Piece::Text(std::mem::take(&mut plain_text)));
+                found.push(Piece::Instant(time.to_string(), plain(time)));
+                plain_text.push_str(&word[bare.len()..]);
+            }
+            None => plain_text.push_str(word),
+        }
+        plain_text.push_str(space);
+    }
+    found.push(Piece::Text(plain_text));
+}
+
+/// The first letter in upper case: sentences of explanations begin with a lower one.
+#[must_use]
+pub fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// The state of a purchase.
+#[must_use]
+pub fn purchase_state(state: &str) -> Badge {
+    let tone = match state {
+        "active" | "trial" => Tone::Good,
+        "off" | "trial_off" => Tone::Busy,
+        "grace" => Tone::Warn,
+        _ => Tone::Idle,
+    };
+    Badge::new(tone, state_for_people(state))
+}
+
+/// The state of a destination.
+#[must_use]
+pub fn destination_state(state: Health) -> Badge {
+    match state {
+        Health::Healthy => Badge::new(Tone::Good, "healthy"),
+        Health::Failing => Badge::new(Tone::Warn, "failing"),
+        Health::Open => Badge::new(Tone::Bad, "does not answer"),
+        Health::Disabled => Badge::new(Tone::Idle, "disabled"),
+    }
+}
+
+/// The status of a delivery.
+#[must_use]
+pub fn delivery_status(status: DeliveryStatus) -> Badge {
+    match status {
+        DeliveryStatus::Delivered => Badge::new(Tone::Good, "delivered"),
+        DeliveryStatus::Pending => Badge::new(Tone::Busy, "owed"),
+        DeliveryStatus::Waiting => Badge::new(Tone::Busy, "waits for a name"),
+        DeliveryStatus::Superseded => Badge::new(Tone::Idle, "superseded"),
+        DeliveryStatus::Skipped => Badge::new(Tone::Idle, "not sent"),
+        DeliveryStatus::Dead => Badge::new(Tone::Bad, "dead"),
+    }
+}
+
+/// A number with its noun: `1 window`, `2 windows`, `10,000 or more windows`.
+#[must_use]
+pub fn counted(number: i64, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{} {what}s", amount(number)) }
+}
+
+/// A number that is counted up to 10,000.
+#[must_use]
+pub fn amount(number: i64) -> String {
+    if number >= 10_000 { "10,000 or more".to_owned() } else { number.to_string() }
+}
+
+/// A text in the query of an address.
+#[must_use]
+pub fn escaped(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}

@@ -1,0 +1,42 @@
+//! `/v1/search`: what an id names. A POST, because an id of a customer belongs in no address: those are written into logs
+//! and histories. It changes nothing.
+
+use crate::edge::Shared;
+use crate::error::Error;
+use crate::extract::Body;
+use crate::keys::Caller;
+use axum::Json;
+use axum::extract::State;
+use domain::AppId;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use storage::Found;
+
+/// What is searched.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{ "q": "6b275a67-0bbb-4f3a-99b9-6600bf711993" }]))]
+pub struct Search {
+    /// An id: of a purchase, an event, a delivery (`webhook-id`), a destination, a platform, an app or a user; a receipt,
+    /// a message of a store, or a customer by the store's or the app's own id.
+    #[schemars(length(min = 1, max = 2048))]
+    pub q: String,
+    /// Only in this app; in all that the caller reaches when absent.
+    pub app_id: Option<AppId>,
+}
+
+/// What was found.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct FoundThings {
+    /// The things with this id, at most 50.
+    pub items: Vec<Found>,
+}
+
+/// `POST /v1/search`
+pub async fn find(
+    State(edge): State<Shared>,
+    caller: Caller,
+    Body(Search { q, app_id }): Body<Search>,
+) -> Result<Json<FoundThings>, Error> {
+    let app = caller.app(&edge, app_id).await?;
+    Ok(Json(FoundThings { items: edge.store.search(&q, app).await? }))
+}
