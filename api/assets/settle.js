@@ -41,13 +41,15 @@
   // Copying.
   const addCopies = (from = document) => {
     for (const code of all("code[data-copy]", from)) {
-      if (code.nextElementSibling?.classList.contains("copy")) continue;
+      const place = code.closest("a") || code;
+      if (place.nextElementSibling?.classList.contains("copy")) continue;
       const button = document.createElement("button");
       button.type = "button";
       button.className = "copy";
       button.textContent = "Copy";
       button.setAttribute("aria-label", `Copy ${code.dataset.copy}`);
-      code.after(button);
+      button.dataset.text = code.dataset.copy;
+      place.after(button);
     }
   };
   const said = document.createElement("p");
@@ -59,7 +61,7 @@
     if (!button) return;
     event.preventDefault();
     try {
-      await navigator.clipboard.writeText(button.previousElementSibling.dataset.copy);
+      await navigator.clipboard.writeText(button.dataset.text);
       button.textContent = said.textContent = "Copied";
     } catch {
       button.textContent = said.textContent = "Not copied";

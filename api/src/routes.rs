@@ -50,7 +50,7 @@ pub struct Route {
     /// Whether it is a page for people: then the key is that of a session.
     pub is_page: bool,
     /// Whether it changes nothing, although it is no GET.
-    pub is_reading: bool,
+    pub is_query: bool,
     /// The method and the path of the API that a page's change stands for.
     pub twin: Option<&'static str>,
     /// Describes its parameters, body and answers.
@@ -127,7 +127,7 @@ fn key_routes() -> Vec<Route> {
         key(Read, "GET", "/v1/overview", overview::show)
             .summary("How everything stands, in numbers: what waits, what is owed, what is dead."),
         key(Read, "POST", "/v1/search", search::find)
-            .reading()
+            .as_query()
             .summary("What an id names, of ours, of the store or of the customer. Changes nothing."),
         key(Read, "GET", "/v1/live", live::show)
             .summary("Server-sent events: an event for each kind of thing that changed, without data."),
@@ -375,8 +375,8 @@ impl Route {
 
     /// Marks a route that changes nothing, although it is no GET.
     #[must_use]
-    pub fn reading(self) -> Self {
-        Self { is_reading: true, ..self }
+    pub fn as_query(self) -> Self {
+        Self { is_query: true, ..self }
     }
 
     /// Describes the route in one sentence.
@@ -426,7 +426,7 @@ where
         least,
         is_public: false,
         is_page: false,
-        is_reading: false,
+        is_query: false,
         twin: None,
         describe: H::describe,
         handler,

@@ -48,6 +48,8 @@ pub struct Place {
     pub api: String,
     /// The command that shows the same.
     pub command: String,
+    /// Whether it is the answer to a form, so that no address leads to it.
+    pub is_answer: bool,
 }
 
 /// An entry of the navigation.
@@ -128,14 +130,14 @@ impl Frame {
         Ok(Self {
             files: Files::all(),
             entries: entries(visit, place.screen),
-            place,
             apps: apps.collect(),
             engine,
             name: visit.session.name.clone(),
             role: visit.session.role,
             token: visit.token.clone(),
             path: visit.uri.path().to_owned(),
-            json: format!("{}?{query}as=json", visit.uri.path()),
+            json: if place.is_answer { String::new() } else { format!("{}?{query}as=json", visit.uri.path()) },
+            place,
             app: visit.app.map(|app| app.to_string()),
             theme: visit.theme.unwrap_or_default(),
         })

@@ -1,8 +1,8 @@
 //! The page: what storage knows, as HTML for people.
 //!
-//! Each screen is a folder with the routes, the view and, in `api/templates`, the templates of the same name; its line in
-//! [`SCREENS`] puts it into the navigation. It reads and changes by the handlers of `resources` alone, with the session as
-//! caller: the page can do nothing that the API cannot. Explanations are those of `resources::explain`.
+//! Each screen is a folder with the routes, the view and, in `api/templates`, the templates of the same name; its line
+//! in [`SCREENS`] puts it into the navigation. It reads and changes by the handlers of `resources` alone, with the
+//! session as caller: the page can do nothing that the API cannot. Explanations are those of `resources::explain`.
 
 mod alarms;
 mod assets;

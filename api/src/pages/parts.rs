@@ -132,13 +132,6 @@ pub struct Code {
 impl HtmlSafe for Code {}
 
 impl Code {
-    /// A text that is shown whole.
-    #[must_use]
-    pub fn new(text: impl ToString) -> Self {
-        let whole = text.to_string();
-        Self { shown: whole.clone(), whole }
-    }
-
     /// An id, of which the beginning is shown.
     #[must_use]
     pub fn short(text: impl ToString) -> Self {

@@ -9,6 +9,11 @@ use storage::DeliveryStatus;
 /// Shortest length of an instant in a sentence.
 const INSTANT_CHARS: usize = "2026-01-31T12:00:00Z".len();
 
+/// Length of an id of ours.
+const ID_CHARS: usize = 36;
+/// How much of it is shown in a sentence.
+const SHOWN_CHARS: usize = 8;
+
 /// A piece of a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
@@ -16,8 +21,10 @@ pub enum Piece {
     Text(String),
     /// An instant: as machines and as people read it.
     Instant(String, String),
-    /// A name, an id or a command.
+    /// A name or a command.
     Code(String),
+    /// An id: whole, and as it is shown.
+    Id(String, String),
 }
 
 /// An instant in UTC, to the second.
@@ -46,20 +53,36 @@ pub fn pieces(text: &str) -> Vec<Piece> {
 fn instants(text: &str, found: &mut Vec<Piece>) {
     let mut plain_text = String::new();
     for part in text.split_inclusive(' ') {
-        let (word, space) = part.strip_suffix(' ').map_or((part, ""), |word| (word, " "));
-        let bare = word.trim_end_matches([',', ';', ':', '.', ')']);
+        let (text, space) = part.strip_suffix(' ').map_or((part, ""), |text| (text, " "));
+        let bare = text.trim_end_matches([',', ';', ':', '.', ')']);
         let time = bare.parse::<Timestamp>().ok().filter(|_| bare.len() >= INSTANT_CHARS);
         match time {
             Some(time) => {
                 found.push(Piece::Text(std::mem::take(&mut plain_text)));
                 found.push(Piece::Instant(time.to_string(), plain(time)));
-                plain_text.push_str(&word[bare.len()..]);
+                plain_text.push_str(&text[bare.len()..]);
             }
-            None => plain_text.push_str(word),
+            None => match id(text) {
+                Some((before, id, after)) => {
+                    plain_text.push_str(before);
+                    found.push(Piece::Text(std::mem::take(&mut plain_text)));
+                    found.push(Piece::Id(id.to_owned(), format!("{}…", &id[..SHOWN_CHARS])));
+                    plain_text.push_str(after);
+                }
+                None => plain_text.push_str(text),
+            },
         }
         plain_text.push_str(space);
     }
     found.push(Piece::Text(plain_text));
+}
+
+/// An id of ours in a part of a sentence, with what stands around it.
+fn id(part: &str) -> Option<(&str, &str, &str)> {
+    let bare = part.trim_start_matches('(');
+    let (id, after) = bare.split_at_checked(ID_CHARS)?;
+    let is_id = id.parse::<uuid::Uuid>().is_ok() && !after.starts_with(|next: char| next.is_alphanumeric());
+    is_id.then(|| (&part[..part.len() - bare.len()], id, after))
 }
 
 /// The first letter in upper case: sentences of explanations begin with a lower one.

@@ -1,5 +1,5 @@
-//! `/v1/live`: which kinds of things change, as they change. A tick says that something changed and never what: who wants
-//! to know reads it as before.
+//! `/v1/live`: which kinds of things change, as they change. A tick says that something changed and never what: who
+//! wants to know reads it as before.
 
 use crate::edge::Shared;
 use crate::keys::Caller;

@@ -1,5 +1,5 @@
-//! `/v1/search`: what an id names. A POST, because an id of a customer belongs in no address: those are written into logs
-//! and histories. It changes nothing.
+//! `/v1/search`: what an id names. A POST, because an id of a customer belongs in no address: those are written into
+//! logs and histories. It changes nothing.
 
 use crate::edge::Shared;
 use crate::error::Error;
@@ -16,8 +16,8 @@ use storage::Found;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "q": "6b275a67-0bbb-4f3a-99b9-6600bf711993" }]))]
 pub struct Search {
-    /// An id: of a purchase, an event, a delivery (`webhook-id`), a destination, a platform, an app or a user; a receipt,
-    /// a message of a store, or a customer by the store's or the app's own id.
+    /// An id: of a purchase, an event, a delivery (`webhook-id`), a destination, a platform, an app or a user; a
+    /// receipt, a message of a store, or a customer by the store's or the app's own id.
     #[schemars(length(min = 1, max = 2048))]
     pub q: String,
     /// Only in this app; in all that the caller reaches when absent.

@@ -11,6 +11,7 @@ mod document;
 mod edge;
 mod keys;
 mod logins;
+mod pages;
 mod people;
 mod refusals;
 mod resources;

@@ -1,5 +1,5 @@
-//! Sessions of people at the page, and the links that sign in once. What opens either is stored as its SHA-256: it is as
-//! random as a key of the API.
+//! Sessions of people at the page, and the links that sign in once. What opens either is stored as its SHA-256: it is
+//! as random as a key of the API.
 
 use crate::admin::keys::Role;
 use crate::db::act::{Act, Actor};

@@ -1,5 +1,5 @@
-//! How everything stands: what waits, what is owed and what is dead, counted up to a maximum by partial indexes, so that
-//! it costs the same however large the tables are.
+//! How everything stands: what waits, what is owed and what is dead, counted up to a maximum by partial indexes, so
+//! that it costs the same however large the tables are.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;

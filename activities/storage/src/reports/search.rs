@@ -98,7 +98,10 @@ const SEARCH: Sql = statement! {"
             FROM {OF_PLATFORM} WHERE n.collapse_key = ? AND {UNSETTLED} ORDER BY n.seq DESC LIMIT 1) a
         UNION ALL
         SELECT * FROM (SELECT {OPEN}, 'receipt' AS found_by
-            FROM {OF_PLATFORM} WHERE n.receipt_id = ? AND n.outcome IS NULL AND {UNSETTLED} ORDER BY n.seq DESC LIMIT 1) a
+            FROM {OF_PLATFORM}
+            WHERE n.receipt_id = ? AND n.outcome IS NULL AND {UNSETTLED}
+            ORDER BY n.seq DESC
+            LIMIT 1) a
         UNION ALL
         SELECT * FROM (SELECT 'message' AS kind, n.message_id AS id, f.app_id, n.collapse_key, n.store_type AS label,
                 n.accepted_at AS at, 'id' AS found_by
@@ -124,7 +127,8 @@ const SEARCH: Sql = statement! {"
         LEFT JOIN purchases p ON p.collapse_key = l.collapse_key
         WHERE l.id = ?
         UNION ALL
-        SELECT 'destination' AS kind, id, app_id, NULL AS collapse_key, name AS label, created_at AS at, 'id' AS found_by
+        SELECT 'destination' AS kind, id, app_id, NULL AS collapse_key, name AS label, created_at AS at,
+            'id' AS found_by
         FROM destinations WHERE id = ?
         UNION ALL
         SELECT 'platform' AS kind, id, app_id, NULL AS collapse_key, name AS label, created_at AS at, 'id' AS found_by

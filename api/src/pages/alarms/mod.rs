@@ -36,6 +36,7 @@ async fn alarms(State(edge): State<Shared>, visit: Visit, caller: Caller) -> Res
         title: "Alarms".to_owned(),
         api: "/v1/alarms".to_owned(),
         command: "settle alarm list".to_owned(),
+        ..Place::default()
     };
     let frame = Frame::of(&edge, &visit, place).await?;
     shown(&visit, &AlarmsPage::new((&frame, &visit), &found), &found)
@@ -55,6 +56,7 @@ async fn acts(State(edge): State<Shared>, visit: Visit, caller: Caller) -> Resul
         title: "Acts".to_owned(),
         api: "/v1/acts".to_owned(),
         command: "settle acts".to_owned(),
+        ..Place::default()
     };
     let frame = Frame::of(&edge, &visit, place).await?;
     shown(&visit, &ActsPage::new((&frame, &visit), &filter, &found), &found)

@@ -1,5 +1,5 @@
-//! The first screen: how everything stands, in one sentence and a few numbers; before the first notification, the steps of
-//! connecting.
+//! The first screen: how everything stands, in one sentence and a few numbers; before the first notification, the
+//! steps of connecting.
 
 mod view;
 
@@ -50,6 +50,7 @@ async fn show(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Resp
         title: "Home".to_owned(),
         api: format!("/v1/overview{query}"),
         command: "settle status".to_owned(),
+        ..Place::default()
     };
     let frame = Frame::of(edge, &visit, place).await?;
     let page = HomePage::new(&frame, &found, (health, steps), &alarms);

@@ -39,7 +39,7 @@ impl Steps {
 
     /// The steps with their commands, in order.
     fn list(self) -> Vec<Step> {
-        let step = |is_done, title, what, command| Step { is_done, title, what, command };
+        let step = |is_done, title, what, command| Step { is_done, title, what: Sentence::new(what), command };
         vec![
             step(
                 self.has_app,
@@ -50,7 +50,7 @@ impl Steps {
             step(
                 self.has_platform,
                 "Connect its store",
-                "The answer has the address that the store's console needs, and the help of the command the steps there.",
+                "The answer has the address that the store's console needs.",
                 "settle platform create --help",
             ),
             step(
@@ -73,7 +73,7 @@ impl Steps {
 pub struct Step {
     is_done: bool,
     title: &'static str,
-    what: &'static str,
+    what: Sentence,
     command: &'static str,
 }
 
@@ -136,7 +136,8 @@ impl<'a> HomePage<'a> {
         let (tone, sentence) = standing(found, health);
         let label = match tone {
             Tone::Good => "All is well",
-            Tone::Busy | Tone::Idle => "Under way",
+            Tone::Busy => "Under way",
+            Tone::Idle => "Ready",
             Tone::Warn => "Needs attention",
             Tone::Bad => "Needs a person",
         };
@@ -157,7 +158,7 @@ impl<'a> HomePage<'a> {
             tone: Badge::new(tone, label),
             sentence: Sentence::new(&capital(&sentence)),
             second: format!("{} open, {} owed.", counted(found.windows, "window"), amount(found.owed)),
-            tiles: tiles(found, health),
+            tiles: tiles(found),
             windows: found.next_windows.iter().map(window).collect(),
             rows: found.destinations.iter().map(row).collect(),
             alarms: alarms.iter().map(raised).collect(),
@@ -203,7 +204,7 @@ fn trouble(one: &DestinationOverview, what: &str) -> String {
         .replace(" : ", ": ")
 }
 
-fn tiles(found: &Overview, health: Health) -> Vec<Tile> {
+fn tiles(found: &Overview) -> Vec<Tile> {
     let tile = |label, number: i64, tone: Tone, (note, moment): (Option<&'static str>, Option<Timestamp>)| Tile {
         label,
         figure: amount(number),
@@ -218,12 +219,6 @@ fn tiles(found: &Overview, health: Health) -> Vec<Tile> {
         note: None,
         moment: found.last_accepted_at.map(Moment::ago),
     };
-    let (engine, tone) = match (health.is_connected, health.is_sweep_late) {
-        (false, _) => ("no answer", Tone::Bad),
-        (true, true) => ("sweep late", Tone::Warn),
-        (true, false) => ("connected", Tone::Good),
-    };
-    let engine = Tile { label: "Engine", figure: engine.to_owned(), tone: tone.as_str(), note: None, moment: None };
     vec![
         last,
         tile("Open windows", found.windows, Tone::Busy, (None, None)),
@@ -231,7 +226,6 @@ fn tiles(found: &Overview, health: Health) -> Vec<Tile> {
         tile("Wait for the store", found.waiting, Tone::Warn, (None, None)),
         tile("Owed", found.owed, Tone::Busy, (found.oldest_owed_at.map(|_| "oldest"), found.oldest_owed_at)),
         tile("Dead", found.dead, Tone::Bad, (None, None)),
-        engine,
     ]
 }
 

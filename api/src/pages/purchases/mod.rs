@@ -1,5 +1,5 @@
-//! Purchases: the list, one purchase with its whole story, and the actions on it. The actions are those of the API, with a
-//! reason that the page requires.
+//! Purchases: the list, one purchase with its whole story, and the actions on it. The actions are those of the API,
+//! with a reason that the page requires.
 
 mod story;
 mod view;
@@ -75,6 +75,7 @@ async fn list(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Resp
             Some(id) => format!("settle purchase list --platform {id}"),
             None => "settle purchase list".to_owned(),
         },
+        ..Place::default()
     };
     let frame = Frame::of(edge, &visit, place).await?;
     shown(&visit, &ListPage::new((&frame, &visit), &found, platforms), &found)
@@ -129,6 +130,7 @@ async fn page(
         title: format!("Purchase {}", key.to_string().get(..8).unwrap_or_default()),
         api: format!("/v1/explain/purchases/{key}"),
         command: format!("settle explain purchase {key}"),
+        ..Place::default()
     };
     let temporal = edge.pages.temporal_ui().map(|ui| {
         let query = format!("WorkflowId=\"{}\"", workflows::contract::workflow_id(key));
@@ -190,8 +192,8 @@ impl Wanted {
         Ok(Body(drafted(self.sent.checked::<Reasoned>()?.body(edge))?.finish()?))
     }
 
-    /// Back at the purchase, which says what was taken, or what is wrong at which field. Other errors have a page of their
-    /// own.
+    /// Back at the purchase, which says what was taken, or what is wrong at which field. Other errors have a page of
+    /// their own.
     async fn answer<T>(self, action: &'static str, result: Result<T, Error>) -> Result<Response, Error> {
         let Self { state, visit, key, sent } = self;
         match result {

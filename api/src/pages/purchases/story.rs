@@ -1,5 +1,5 @@
-//! The story of a purchase, from the tree of its explanation: what happened, the newest first. The sentences are those of
-//! the explanation; here they only get their place. Pure.
+//! The story of a purchase, from the tree of its explanation: what happened, the newest first. The sentences are those
+//! of the explanation; here they only get their place. Pure.
 
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
 use crate::pages::text::{capital, delivery_status};

@@ -88,8 +88,9 @@ fn row(one: &PurchaseView, visit: &Visit) -> Row {
     }
 }
 
-fn field(data: &Value, name: &str) -> Option<String> {
-    data.get(name).and_then(Value::as_str).map(str::to_owned)
+/// A field of the record in the body of a `purchase.updated`.
+fn field(body: &Value, name: &str) -> Option<String> {
+    body.get("data")?.get(name)?.as_str().map(str::to_owned)
 }
 
 /// What a form of the page has wrong.

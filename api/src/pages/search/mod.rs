@@ -1,5 +1,5 @@
-//! The search of the frame: one box for any id. A POST, so that an id of a customer is in no address; one hit is shown at
-//! once, several are listed in the answer itself.
+//! The search of the frame: one box for any id. A POST, so that an id of a customer is in no address; one hit is shown
+//! at once, several are listed in the answer itself.
 
 mod view;
 
@@ -27,7 +27,7 @@ pub fn routes() -> Vec<Route> {
     vec![
         Route::page(Role::Read, "POST", "/ui/search", find)
             .twin("POST /v1/search")
-            .reading()
+            .as_query()
             .summary("Finds what an id names."),
         Route::page(Role::Read, "GET", "/ui/search", again).summary("The search after it was left."),
     ]
@@ -56,6 +56,7 @@ async fn find(
         title: "Search".to_owned(),
         api: "/v1/search".to_owned(),
         command: "settle search ID".to_owned(),
+        is_answer: true,
     };
     let sources =
         if found.items.is_empty() { sources(edge, caller.app(edge, app_id).await?).await? } else { Vec::new() };

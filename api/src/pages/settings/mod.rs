@@ -48,6 +48,7 @@ async fn show(State(edge): State<Shared>, visit: Visit) -> Result<Response, Erro
         title: "Settings".to_owned(),
         api: "/v1/about".to_owned(),
         command: "settle --version".to_owned(),
+        ..Place::default()
     };
     let frame = Frame::of(&edge, &visit, place).await?;
     let page = SettingsPage::new((&frame, &visit), &about, sessions);
