@@ -112,7 +112,7 @@ async fn the_keyboard_alone_is_enough() {
                  const bar = document.querySelector('.top').getBoundingClientRect();
                  const isInBar = one.closest('.top, .side, .skip');
                  const isHidden = !isInBar && box.height > 0 && box.bottom <= bar.bottom && one !== document.body;
-                 return [one.innerText?.trim() || one.id || one.tagName, isHidden, getComputedStyle(one).outlineStyle]",
+                 return [one === document.body ? 'BODY' : one.innerText?.trim() || one.id || one.tagName, isHidden, getComputedStyle(one).outlineStyle]",
             )
             .await;
         assert_eq!(state[1], false, "under the bar: {state}");
@@ -179,7 +179,7 @@ async fn axe_finds_nothing_and_no_page_scrolls_sideways() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_changes_is_shown_while_somebody_looks() {
+async fn what_changes_is_shown_without_a_reload() {
     let mut stage = Stage::start().await;
     stage.open("/ui/").await;
     stage.wait_text("#standing h1", "Nothing was received yet").await;

@@ -27,9 +27,13 @@ pub struct Stage {
 impl Stage {
     /// Starts everything, and signs in by a link.
     pub async fn start() -> Self {
-        // Its destination does not choose `purchase.updated`: somebody will want to know why nothing arrived.
-        let setting = Setting { events: vec!["user.subscription.expired".to_owned()], ..Setting::default() };
-        let world = World::start(setting).await;
+        let world = World::start(Setting::default()).await;
+        // It does not choose `purchase.updated`: somebody will want to know why nothing arrived there.
+        let analytics = json!({
+            "kind": "webhook", "name": "Analytics", "url": "https://analytics.example.com/hook",
+            "events": ["user.subscription.expired"],
+        });
+        world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &analytics).await.ok();
         let browser = Browser::start().await;
         browser.run_first(WATCH).await;
         let stage = Self { world, browser };

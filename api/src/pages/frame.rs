@@ -105,6 +105,8 @@ pub struct Frame {
     pub app: Option<String>,
     /// The chosen theme; empty for that of the system.
     pub theme: &'static str,
+    /// What the page has seen of what changes.
+    pub marks: String,
 }
 
 impl Frame {
@@ -140,6 +142,7 @@ impl Frame {
             place,
             app: visit.app.map(|app| app.to_string()),
             theme: visit.theme.unwrap_or_default(),
+            marks: visit.marks.clone(),
         })
     }
 

@@ -27,7 +27,7 @@ pub use guard::{enter, serve};
 pub use state::Pages;
 
 use crate::edge::Shared;
-use crate::error::Error;
+use crate::error::{Error, Problem};
 use crate::routes::Route;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -72,7 +72,10 @@ async fn root(headers: HeaderMap) -> Response {
     if accepted.contains("text/html") {
         return Redirect::to("/ui/").into_response();
     }
-    Error::Missing("there is no such path; /openapi.json lists them".to_owned()).into_response()
+    let mut response = Error::Missing("there is no such path; /openapi.json lists them".to_owned()).into_response();
+    // Who is no browser gets no page of it.
+    response.extensions_mut().remove::<Problem>();
+    response
 }
 
 /// The answer for a path below [`PREFIX`] that no page has.

@@ -4,6 +4,7 @@ use super::PREFIX;
 use crate::edge::Edge;
 use crate::error::Error;
 use crate::keys::Caller;
+use crate::resources::live::Marks;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
@@ -46,6 +47,8 @@ pub struct Facts {
     pub theme: Option<&'static str>,
     /// When the request came.
     pub now: Timestamp,
+    /// What was stored then: what changes later is not in the page.
+    pub marks: String,
 }
 
 impl std::ops::Deref for Visit {
@@ -79,6 +82,7 @@ impl Visit {
             app: session.app_id.or(wanted),
             session,
             is_json: query(uri, "as").as_deref() == Some("json"),
+            marks: Marks::of(&edge.store.pulse().await?).text(),
             theme: ["light", "dark"].into_iter().find(|theme| cookie(headers, THEME) == Some(theme)),
             uri: uri.clone(),
             now,

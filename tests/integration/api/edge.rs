@@ -4,7 +4,7 @@
 use api::config::{Flags, load};
 use api::devices::Devices;
 use api::dispatch::{Dispatch, Engine, EngineError};
-use api::edge::Edge;
+use api::edge::{Edge, Shared};
 use api::figures::Figures;
 use api::keys::{Keys, Refusals};
 use api::metrics::Metrics;
@@ -155,6 +155,8 @@ pub struct Answer {
 pub struct Service {
     /// The whole service.
     pub router: Router,
+    /// Its state.
+    pub edge: Shared,
     /// The recording engine.
     pub engine: Arc<Recording>,
     /// The storage.
@@ -211,7 +213,8 @@ impl Service {
             clock: clock::now,
             random: clock::random_bytes,
         };
-        Self { router: router::router(Arc::new(edge)), engine, store, sns, figures, folder }
+        let edge = Arc::new(edge);
+        Self { router: router::router(edge.clone()), edge, engine, store, sns, figures, folder }
     }
 
     /// Sends a request with the admin token and, unless it is null, a JSON body.

@@ -249,6 +249,13 @@ async fn wrong_keys_are_refused_with_a_sentence_and_slowed() {
     assert!(slowed.text.contains("try again in"), "{}", slowed.text);
     let path = "/ui/sign-in/0123456789abcdef0123456789abcdef";
     assert_eq!(send(&service, ("POST", path), &[OURS], String::new()).await.status, 429, "links are slowed too");
+    assert_eq!(Visitor::with_key(&service, TOKEN).await.expect_err("slowed").status, 429);
+}
+
+#[tokio::test]
+async fn a_key_of_metrics_signs_nobody_in() {
+    let service = Service::start("metrics-key").await;
     let (_, metrics) = key(&service, "metrics").await;
-    assert_eq!(Visitor::with_key(&service, &metrics).await.expect_err("slowed").status, 429);
+    let refused = Visitor::with_key(&service, &metrics).await.expect_err("no session");
+    assert_eq!((refused.status, refused.cookie()), (403, None));
 }
