@@ -33,7 +33,8 @@ impl Stage {
             "kind": "webhook", "name": "Analytics", "url": "https://analytics.example.com/hook",
             "events": ["user.subscription.expired"],
         });
-        world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &analytics).await.ok();
+        let added = world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &analytics).await.ok();
+        assert!(added["id"].is_string(), "{added}");
         let browser = Browser::start().await;
         browser.run_first(WATCH).await;
         let stage = Self { world, browser };
