@@ -1,6 +1,7 @@
 //! The admins' actions on one purchase or one destination.
 
 use crate::dependencies::Context;
+use crate::spans;
 use domain::{CollapseKey, Lane, RedeliverySelector};
 use protocols::destinations::Config;
 use std::time::Duration;
@@ -117,7 +118,9 @@ pub async fn test(context: &Context, input: Test, call: &str, token: &str) -> Re
     };
     Ok(match config.test((context.clock)(), (token, None)) {
         Ok(request) => {
-            let description = config.describe_test(&context.http.send(request).await);
+            let span = spans::apart("RunActivity:test", id);
+            let reply = span.within(spans::request(request, |request| context.http.send(request))).await;
+            let description = config.describe_test(&reply);
             config.redact(&description.unwrap_or_else(|why| why))
         }
         Err(invalid) => format!("nothing was sent; {invalid}"),

@@ -35,6 +35,12 @@ pub fn name(info: &ActivityInfo) -> String {
     format!("{run}/{}", info.activity_id)
 }
 
+/// The name of a request to settle now: `run/flush/number`. An activity has several, and a repetition of it may have
+/// more of them.
+pub fn flush_name(info: &ActivityInfo, number: u64) -> String {
+    format!("{}/flush/{number}", info.workflow_run_id.as_deref().unwrap_or_default())
+}
+
 /// Attempts the due deliveries of a lane within a workflow task, for [`PROMPT_ATTEMPT`] at most. What takes longer goes
 /// on, and the regular activity, which the run starts next, waits for it.
 ///

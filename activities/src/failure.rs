@@ -36,10 +36,10 @@ pub fn failure(failed: Failed) -> ActivityError {
 }
 
 /// Converts an error of storage into Temporal's failure. Temporal retries it while the database cannot be used
-/// (unavailable, locked or corrupt); the request behind any other error is itself wrong and can never succeed.
+/// (unavailable, locked, corrupt, or without a key); the request behind any other error is itself wrong and can never succeed.
 pub fn storage(error: storage::Error) -> ActivityError {
-    let is_retried =
-        matches!(error, storage::Error::Unavailable(_) | storage::Error::Locked(_) | storage::Error::Corrupt { .. });
+    use storage::Error::{Corrupt, Locked, MissingKeys, Unavailable};
+    let is_retried = matches!(error, Unavailable(_) | Locked(_) | Corrupt { .. } | MissingKeys(_));
     let failure = ApplicationFailure::builder(storage::chain(&error)).type_name("storage".to_owned());
     ActivityError::application(failure.non_retryable(!is_retried).build())
 }

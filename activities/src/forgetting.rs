@@ -2,6 +2,7 @@
 //! so that a request goes on after a kill; each step and each answer is noted before the next.
 
 use crate::dependencies::Context;
+use crate::spans;
 use domain::DestinationId;
 use protocols::destinations::Config;
 use std::time::Duration;
@@ -71,7 +72,9 @@ async fn request_deletion(
         let why = "it has no `secret_key`, without which nothing can be deleted there: delete the user by hand";
         return Ok(RequestOutcome::NotPossible(why.to_owned()));
     };
-    let Ok(reply) = timeout(REQUEST_TIMEOUT, context.http.send(deletion)).await else {
+    let span = spans::apart("RunActivity:forget", id);
+    let sent = span.within(spans::request(deletion, |deletion| context.http.send(deletion)));
+    let Ok(reply) = timeout(REQUEST_TIMEOUT, sent).await else {
         return Ok(RequestOutcome::Failed("no answer in time".to_owned()));
     };
     Ok(match config.judge_deletion(&reply) {

@@ -56,9 +56,9 @@ impl Context {
     #[activity(definition = SettleActivity)]
     pub async fn settle(self: Arc<Self>, ctx: ActivityContext, input: Settle) -> Result<Settled, ActivityError> {
         let attempt = if ctx.info().is_local { Attempt::First } else { Attempt::Repeated };
-        if let Some(by) = &input.flushed_by {
-            let call = deliver::name(ctx.info());
-            admin::flushed(&self.store, by, (input.collapse_key, &call)).await.map_err(failure::storage)?;
+        for flush in &input.flushes {
+            let call = deliver::flush_name(ctx.info(), flush.number);
+            admin::flushed(&self.store, &flush.admin, (input.collapse_key, &call)).await.map_err(failure::storage)?;
         }
         settle::settle(&self, input, attempt).await.map_err(failure::storage)
     }

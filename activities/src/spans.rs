@@ -1,7 +1,7 @@
 //! The spans of activities. The contexts come from the database: a settling hangs below the first of its notifications,
 //! and an attempt below the settling that announced its event, whichever process does either.
 
-use domain::{CollapseKey, TraceContext};
+use domain::{CollapseKey, DestinationId, TraceContext};
 use protocols::http::{Method, Reply, Request};
 use std::future::Future;
 use storage::{Batch, Claim, Mode, SettlingTrace, Store, chain};
@@ -79,6 +79,18 @@ pub fn attempt(claim: &Claim, batch: &Batch) -> Span {
         }
     });
     span
+}
+
+/// Begins the span of an activity that belongs to no settling: it is a trace of its own.
+pub fn apart(name: &'static str, destination: DestinationId) -> Span {
+    let span = Span::of(&[], name, SpanKind::Server);
+    span.describe(|span| span.set("destination.id", destination.to_string()));
+    span
+}
+
+/// Adds the result of an attempt to the span of the running task: the label of the metric that counts it.
+pub fn note_outcome(outcome: &'static str) {
+    traces::annotate("outcome", || outcome.to_owned());
 }
 
 /// Makes a request in a span of its own. The path and the query of a URL can hold a secret.

@@ -208,6 +208,7 @@ impl From<storage::Error> for Error {
                 tracing::warn!(error = chain(&error), "storage does not answer");
                 Self::Unavailable("storage does not answer at the moment; try again".to_owned())
             }
+            storage::Error::MissingKeys(_) => Self::Unavailable(error.to_string()),
             storage::Error::Corrupt { .. } => {
                 tracing::error!(error = chain(&error), "storage holds something that cannot be read");
                 Self::Internal
@@ -228,6 +229,7 @@ mod tests {
         let cases = [
             (storage::Error::Unavailable(cause), 503),
             (storage::Error::Locked(PathBuf::from("settle.sqlite")), 503),
+            (storage::Error::MissingKeys(vec!["0badc0de".to_owned()]), 503),
             (storage::Error::Missing { what: "app" }, 404),
             (storage::Error::Conflict { what: "app", detail: "its name is taken".to_owned() }, 409),
             (storage::Error::Cursor, 400),

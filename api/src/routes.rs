@@ -77,7 +77,8 @@ pub fn routes() -> Vec<Route> {
 fn service_routes() -> Vec<Route> {
     vec![
         open("GET", "/livez", health::live).public().summary("Whether the process answers."),
-        open("GET", "/readyz", health::ready).summary("200 while the inbox accepts; the engine's state in the body."),
+        open("GET", "/readyz", health::ready)
+            .summary("200 while the inbox accepts and no key is missing; the engine's state in the body."),
         key(Metrics, "GET", "/metrics", metrics::show).summary("Metrics in the Prometheus text format."),
         open("GET", "/openapi.json", document::show).summary("This document."),
         open("GET", "/openapi/device.json", document::device)

@@ -25,6 +25,8 @@ use workflows::{Destination, Purchase, Sweep};
 const CUSTOMER: &str = "amzn1.account.CUSTOMER5R9QZ";
 const RECEIPT: &str = "receipt-4e1b7f";
 const UI: &str = "http://localhost:8233";
+/// Maximum number of payloads that one settling encrypts, with its deliveries: with failures, of one destination.
+const PAYLOADS: usize = 30;
 const OLD: u8 = 0x21;
 const NEW: u8 = 0x22;
 
@@ -65,6 +67,19 @@ fn places(histories: &[(WorkflowExecution, Vec<u8>)]) -> Vec<Place> {
         (format!("the history of {}", run.workflow_id), found)
     };
     histories.iter().map(place).collect()
+}
+
+/// The run of the purchase.
+fn purchase_of<'a>(world: &World, histories: &'a [(WorkflowExecution, Vec<u8>)]) -> &'a (WorkflowExecution, Vec<u8>) {
+    histories.iter().find(|(run, _)| run.workflow_id == world.workflow(RECEIPT)).expect("its run")
+}
+
+/// Checks that a purchase with failures takes as few nonces as the page about turning the key says.
+fn check_cost(world: &World, history: &[u8]) {
+    let encoded = STANDARD.encode("binary/encrypted").into_bytes();
+    let payloads = history.windows(encoded.len()).filter(|part| *part == encoded).count();
+    println!("{payloads} payloads of {}", world.workflow(RECEIPT));
+    assert!((5..=PAYLOADS).contains(&payloads), "{payloads} payloads");
 }
 
 async fn replays(history: &[u8], codec: &Codec) -> Result<(), String> {
@@ -161,20 +176,24 @@ async fn nothing_is_readable_without_the_codec(backend: Backend) {
     let file = files(world.temporal.file().parent().expect("its folder"), "");
     present(&world.key(RECEIPT).to_string(), &file);
     absent(&own[..3], &file);
+    let itself = [("SETTLE_ENGINE_KEY", key(OLD))];
+    let logs = files(world.installation.folder(), ".log");
+    [&stored, &file, &logs].into_iter().for_each(|places| absent(&itself, places));
+    check_cost(&world, &purchase_of(&world, &histories).1);
 
     let codec = Codec::new([[OLD; 32]]);
     for (run, history) in &histories {
         replays(history, &codec).await.unwrap_or_else(|error| panic!("{}: {error}", run.workflow_id));
     }
     let plain = Codec::default();
-    let purchase = histories.iter().find(|(run, _)| run.workflow_id == world.workflow(RECEIPT)).expect("its run");
+    let purchase = purchase_of(&world, &histories);
     let missing = replays(&purchase.1, &plain).await.expect_err("no key");
     assert!(missing.contains(&storage::key_id(&[OLD; 32])), "the error names the key: {missing}");
 
     let (_server, url) = codec_server(&world, &key(OLD)).await;
     let support = api_key(&world, "support", None).await;
     let own_key = world.key(RECEIPT).to_string();
-    let replaced = [("COLLAPSE_KEY", &own_key), ("http://127.0.0.1:8082", &url), ("API_KEY", &support)];
+    let replaced = [("COLLAPSE_KEY", &own_key), ("http://127.0.0.1:8084", &url), ("API_KEY", &support)];
     let shown = run_documented(&world, &replaced, "workflow show").await;
     let shown = places(&[(purchase.0.clone(), shown)]);
     for (_, readable) in &own[2..] {

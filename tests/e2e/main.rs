@@ -50,6 +50,7 @@ mod restored;
 mod scripts;
 mod search;
 mod secrets;
+mod seeds;
 mod shutdown;
 mod start_delay;
 mod storm;

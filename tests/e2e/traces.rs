@@ -79,10 +79,13 @@ async fn one_tree_from_the_store_to_the_receiver_over_killed_workers() {
     // The first worker dies while it settles, the second one after an attempt that failed.
     world.processes()[WORKER].wait_end().await;
     revive_worker(&mut world, &collector);
-    wait::until(SOON, "the span of a failed attempt", async || {
+    wait::until(SOON, "the spans of a failed attempt", async || {
         let spans = trace_of(&collector, &message_id);
         let has_failed = |span: &&Span| span.attribute("http.response.status_code") == "500";
-        if named(&spans, "POST").iter().any(has_failed) { Ok(()) } else { Err(format!("{spans:#?}")) }
+        let is_recorded = |span: &&Span| span.attribute("outcome") == "retry";
+        let is_there = named(&spans, "POST").iter().any(has_failed)
+            && named(&spans, "RunActivity:deliver").iter().any(is_recorded);
+        if is_there { Ok(()) } else { Err(format!("{spans:#?}")) }
     })
     .await;
     revive_worker(&mut world, &collector);
@@ -118,6 +121,9 @@ fn check_path(world: &World, spans: &[Span]) {
     let received: BTreeSet<String> =
         world.receiver.about(&world.key("traced").to_string()).iter().map(traceparent).collect();
     assert_eq!(received, requests.iter().map(|span| header_of(span)).collect());
+    let outcomes: BTreeSet<_> =
+        named(spans, "RunActivity:deliver").iter().map(|span| span.attribute("outcome")).collect();
+    assert!(outcomes.is_superset(&BTreeSet::from(["delivered", "retry"])), "{outcomes:?}");
     for (name, kind) in [
         (INGRESS, 2),
         ("INSERT notifications", 3),

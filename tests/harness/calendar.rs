@@ -7,10 +7,17 @@ use super::sns::Rtn;
 use super::subscription::Subscription;
 use super::wait;
 use super::world::{SOON, Setting, World};
+use diesel::connection::SimpleConnection as _;
+use diesel::dsl::sql;
+use diesel::sql_types::BigInt;
+use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection};
 use domain::Timestamp;
 use serde_json::Value;
 use std::time::Duration;
 use workflows::contract;
+
+/// Maximum time that a request of the program takes, and its record.
+const REQUEST: Duration = Duration::from_secs(17);
 
 /// A change of subscriptions at one time.
 #[derive(Debug, Clone)]
@@ -42,6 +49,12 @@ impl Lag {
     fn at(&mut self, now: Timestamp) -> Timestamp {
         now.plus_millis(i64::try_from(self.random.below(self.max_ms)).unwrap_or_default())
     }
+}
+
+/// Number of leases of users at destinations that are live at `now`.
+fn live_leases(database: &mut SqliteConnection, now: Timestamp) -> i64 {
+    let live = format!("(SELECT COUNT(*) FROM user_lanes WHERE lease_until > {})", now.micros());
+    diesel::select(sql::<BigInt>(&live)).get_result(database).expect("the leases")
 }
 
 impl Calendar {
@@ -83,8 +96,42 @@ impl Calendar {
 
     /// Moves the clock by this time at once, and skips the timers of the sweep and of these destinations' runs.
     pub async fn skip(&mut self, time: Duration, destinations: &[&str]) {
-        let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-        self.move_to(self.clock.now().plus_millis(millis));
+        self.move_by(time);
+        self.skip_timers(time, destinations).await;
+    }
+
+    /// As [`Self::skip`], at a moment when no request about a user is in flight: a jump of the clock ends their leases,
+    /// and then another request about the user may begin. The program cannot write at that moment. A lease that stays
+    /// longer than a request takes belongs to a killed process, and is not waited for.
+    ///
+    /// # Panics
+    /// When the database is not a file of SQLite.
+    pub async fn skip_between_requests(&mut self, time: Duration, destinations: &[&str]) {
+        let mut database = SqliteConnection::establish(self.world.installation.database()).expect("a file of SQLite");
+        database.batch_execute("PRAGMA busy_timeout = 10000").expect("a setting");
+        let free = wait::within(REQUEST, "no request about a user", async || {
+            database.batch_execute("BEGIN IMMEDIATE").map_err(|error| error.to_string())?;
+            match live_leases(&mut database, self.now()) {
+                0 => Ok(()),
+                live => {
+                    database.batch_execute("ROLLBACK").map_err(|error| error.to_string())?;
+                    Err(format!("{live} leases"))
+                }
+            }
+        });
+        let is_free = free.await.is_ok();
+        self.move_by(time);
+        if is_free {
+            database.batch_execute("COMMIT").expect("the end of the transaction");
+        }
+        self.skip_timers(time, destinations).await;
+    }
+
+    fn move_by(&mut self, time: Duration) {
+        self.move_to(self.clock.now().plus(time));
+    }
+
+    async fn skip_timers(&self, time: Duration, destinations: &[&str]) {
         let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         for id in destinations {
             self.world.temporal.skip_timer(&format!("destination/{id}"), seconds).await;

@@ -158,7 +158,8 @@ fn substitute(document: &mut Value, variables: &Texts) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A text with the values of its variables: `${NAME}` or `${NAME:?why it is needed}`. `$$` is a dollar.
+/// A text with the values of its variables: `${NAME}`, `${NAME:?why it is needed}` or `${NAME:-default}`. `$$` is a
+/// dollar.
 ///
 /// # Errors
 /// A variable has no value, or the text has another form of variable.
@@ -173,8 +174,12 @@ pub fn substituted(text: &str, variables: &Texts) -> anyhow::Result<String> {
         }
         let variable = after.strip_prefix('{').and_then(|after| after.split_once('}'));
         let (variable, after) = variable.ok_or_else(|| anyhow::anyhow!("`{text}`: a `$` is written `$$`"))?;
-        let name = variable.split_once(":?").map_or(variable, |(name, _)| name);
-        let value = variables.get(name).ok_or_else(|| anyhow::anyhow!("{name} has no value"))?;
+        let (name, default) = match variable.split_once(":-") {
+            Some((name, default)) => (name, Some(default)),
+            None => (variable.split_once(":?").map_or(variable, |(name, _)| name), None),
+        };
+        let value = variables.get(name).filter(|value| default.is_none() || !value.is_empty()).map(String::as_str);
+        let value = value.or(default).ok_or_else(|| anyhow::anyhow!("{name} has no value"))?;
         done.push_str(value);
         rest = after;
     }

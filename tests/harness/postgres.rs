@@ -130,7 +130,11 @@ pub fn set_ahead(database: &str, ahead: Duration) -> anyhow::Result<()> {
 }
 
 /// Rows that a test has locked: writers wait for them, readers do not.
-pub struct Hold(PgConnection);
+pub struct Hold {
+    connection: PgConnection,
+    /// Number of locked rows.
+    pub rows: usize,
+}
 
 impl Hold {
     /// Locks these rows, such as `purchases WHERE revision = 1`, once nobody else does.
@@ -143,8 +147,8 @@ impl Hold {
         tokio::task::spawn_blocking(move || {
             let mut connection = PgConnection::establish(&database)?;
             diesel::sql_query("BEGIN").execute(&mut connection)?;
-            diesel::sql_query(select).execute(&mut connection)?;
-            Ok(Self(connection))
+            let rows = diesel::sql_query(select).execute(&mut connection)?;
+            Ok(Self { connection, rows })
         })
         .await?
     }
@@ -156,7 +160,7 @@ impl Hold {
     pub fn is_waited_for(&mut self) -> anyhow::Result<bool> {
         let waiting =
             "EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid)))";
-        Ok(diesel::select(diesel::dsl::sql::<diesel::sql_types::Bool>(waiting)).get_result(&mut self.0)?)
+        Ok(diesel::select(diesel::dsl::sql::<diesel::sql_types::Bool>(waiting)).get_result(&mut self.connection)?)
     }
 
     /// Unlocks them.
@@ -164,7 +168,7 @@ impl Hold {
     /// # Errors
     /// When the server does not do it.
     pub fn release(mut self) -> anyhow::Result<()> {
-        diesel::sql_query("COMMIT").execute(&mut self.0)?;
+        diesel::sql_query("COMMIT").execute(&mut self.connection)?;
         Ok(())
     }
 }

@@ -43,10 +43,10 @@ fn forget(database: &str) {
 }
 
 /// Reads the metrics again and again. Returns the number of whole pages.
-async fn scrape(address: SocketAddr, end: Instant) -> usize {
-    let mut pages = 0;
+async fn scrape(address: SocketAddr, key: String, end: Instant) -> usize {
+    let (mut pages, headers) = (0, [("authorization", format!("Bearer {key}"))]);
     while Instant::now() < end {
-        let answer = send_raw(reqwest::Method::GET, &format!("http://{address}/metrics"), &[], Vec::new()).await;
+        let answer = send_raw(reqwest::Method::GET, &format!("http://{address}/metrics"), &headers, Vec::new()).await;
         let is_whole = |text: &str| text.matches("settle_destination_owed{").count() > DESTINATIONS;
         pages += usize::from(answer.is_ok_and(|answer| answer.body.as_str().is_some_and(is_whole)));
     }
@@ -73,8 +73,11 @@ async fn two_hundred_scrapers_of_two_million_owed_hold_nothing_up() {
     println!("{} deliveries are owed after {:.0?}", DESTINATIONS * OWED, began.elapsed());
     target.world.restart().await;
     target.restarted();
+    let body = json!({ "name": "scrapers", "role": "metrics" });
+    let created = target.world.api.post("/v1/keys", &body).await.ok();
+    let key = created["key"].as_str().expect("a key");
     let (address, end) = (target.admin(), Instant::now() + LASTING);
-    let attack = (0..SCRAPERS).map(|_| scrape(address, end)).collect::<JoinSet<usize>>().join_all();
+    let attack = (0..SCRAPERS).map(|_| scrape(address, key.to_owned(), end)).collect::<JoinSet<usize>>().join_all();
     let (pages, witness) = Witness::watch(&target, attack).await;
     let pages: usize = pages.into_iter().sum();
     println!("{SCRAPERS} scrapers read {pages} whole pages");

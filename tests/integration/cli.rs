@@ -247,6 +247,12 @@ fn migrate_makes_the_tables_and_ends() {
 fn migrate_raises_the_epoch_of_a_restored_database() {
     let folder = Folder::new("epoch");
     let line = ["migrate", "--database", "db/settle.sqlite", "--raise-epoch"];
+    let mistyped = settle(&folder, &line).env("SETTLE_KEY", KEY).output().expect("settle");
+    assert_eq!(mistyped.status.code(), Some(1), "{}", stdout_of(&mistyped));
+    assert!(stderr_of(&mistyped).contains("there is no database db/settle.sqlite"), "{}", stderr_of(&mistyped));
+    assert!(!folder.path().join("db").exists(), "nothing was created");
+    let output = settle(&folder, &line[..3]).env("SETTLE_KEY", KEY).output().expect("settle");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr_of(&output));
     let output = settle(&folder, &line).env("SETTLE_KEY", KEY).output().expect("settle");
     assert_eq!(output.status.code(), Some(0), "{}", stderr_of(&output));
     let raised = "The epoch was raised from 1 to ";

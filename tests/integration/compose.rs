@@ -15,8 +15,22 @@ const VARIABLES: &[&str] = &[
     "SETTLE_PUBLIC_URL",
     "TEMPORAL_POSTGRES_PASSWORD",
 ];
+/// The variables that the file passes on to settle if they are set.
+const OPTIONAL: &[&str] = &[
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_TRACES_SAMPLER_ARG",
+    "SETTLE_DESTINATIONS_DENIED_NETWORKS",
+    "SETTLE_DEVICES_TRUSTED_PROXIES",
+    "SETTLE_ENGINE_KEY",
+    "SETTLE_RETENTION",
+];
 /// Variables of settle that its settings do not name: of its log, and those of Temporal's clients.
 const OTHERS: &[&str] = &["SETTLE_LOG", "SETTLE_LOG_FORMAT", "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE"];
+/// Where the variables of traces are described.
+const TELEMETRY: &str = "api/src/telemetry/README.md";
 /// The images, which exist.
 const IMAGES: &[&str] = &[
     "postgres:17.6",
@@ -86,10 +100,13 @@ fn every_command_is_one_that_settle_takes() {
 
 #[test]
 fn every_variable_is_known_and_is_read() {
-    let settings = std::fs::read_to_string(documents::root().join("api/src/config/read.rs")).expect("the settings");
+    let [settings, telemetry] = ["api/src/config/read.rs", TELEMETRY]
+        .map(|path| std::fs::read_to_string(documents::root().join(path)).expect("a file"));
     for (name, service) in ours(&compose()) {
         for variable in service.environment.keys() {
-            let is_known = settings.contains(&format!("\"{variable}\"")) || OTHERS.contains(&variable.as_str());
+            let is_of_traces = variable.starts_with("OTEL_") && telemetry.contains(&format!("`{variable}`"));
+            let is_setting = settings.contains(&format!("\"{variable}\"")) || is_of_traces;
+            let is_known = is_setting || OTHERS.contains(&variable.as_str());
             assert!(is_known, "{name}: {variable}");
         }
     }
@@ -98,6 +115,20 @@ fn every_variable_is_known_and_is_read() {
         values.remove(*missing);
         let error = Compose::read(&values).expect_err("a variable without a value").to_string();
         assert!(error.contains(missing), "{error}");
+    }
+}
+
+#[test]
+fn optional_variables_reach_every_process_of_settle() {
+    let own = |name: &str| format!("own {name}");
+    let set = OPTIONAL.iter().map(|name| ((*name).to_owned(), own(name)));
+    let with = Compose::read(&values().into_iter().chain(set).collect()).expect("the file");
+    for ((name, service), (_, without)) in ours(&with).into_iter().zip(ours(&compose())) {
+        for variable in OPTIONAL {
+            assert_eq!(service.environment.get(*variable), Some(&own(variable)), "{name}");
+            let default = if *variable == "OTEL_TRACES_SAMPLER" { "parentbased_always_on" } else { "" };
+            assert_eq!(without.environment[*variable], default, "{name}: {variable}");
+        }
     }
 }
 
@@ -206,6 +237,8 @@ fn variables_are_put_into_texts() {
     let values = Texts::from([("A".to_owned(), "x".to_owned())]);
     let done = substituted("${A}-$$1-${A:?because}", &values).expect("a text");
     assert_eq!(done, "x-$1-x");
+    let done = substituted("${A:-y}-${B:-}-${B:-y}", &values).expect("a text");
+    assert_eq!(done, "x--y");
     for wrong in ["$A", "${B}", "${A"] {
         assert!(substituted(wrong, &values).is_err(), "{wrong}");
     }

@@ -15,9 +15,9 @@ use tokio::time::{Instant, timeout};
 /// A port of 127.0.0.1 (discard) on which no Temporal listens: the listeners do not need it.
 const NO_TEMPORAL: &str = "127.0.0.1:9";
 /// Longer than the time for a head, and shorter than that of an idle connection.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
-async fn start(variables: &[(&str, &str)]) -> (Installation, Process) {
+pub async fn start(variables: &[(&str, &str)]) -> (Installation, Process) {
     let installation = Installation::new(Backend::Sqlite, NO_TEMPORAL, &Sns::new());
     let mut process = installation.start(&["run"], variables);
     process.wait_ready().await;
@@ -25,19 +25,20 @@ async fn start(variables: &[(&str, &str)]) -> (Installation, Process) {
 }
 
 /// Creates a platform, and returns its notification URL.
-async fn platform(api: &Api) -> String {
-    let app = api.post("/v1/apps", &json!({ "name": "tests" })).await.ok();
+pub async fn platform(api: &Api) -> String {
+    let name = format!("tests {}", clock::random_uuid());
+    let app = api.post("/v1/apps", &json!({ "name": name })).await.ok();
     let body = json!({ "store": "amazon", "name": "fire", "package_name": PACKAGE, "topic_arn": TOPIC });
     let path = format!("/v1/apps/{}/platforms", app["id"].as_str().expect("an id"));
     api.post(&path, &body).await.ok()["notification_url"].as_str().expect("a URL").to_owned()
 }
 
-fn address(url: &str) -> SocketAddr {
+pub fn address(url: &str) -> SocketAddr {
     url.trim_start_matches("http://").parse().expect("an address")
 }
 
 /// Sends bytes, and returns what is answered until settle closes the connection.
-async fn exchange(url: &str, bytes: &[u8]) -> String {
+pub async fn exchange(url: &str, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address(url)).await.expect("a connection");
     stream.write_all(bytes).await.expect("settle receives");
     let mut answer = Vec::new();

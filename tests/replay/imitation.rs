@@ -35,7 +35,7 @@ macro_rules! imitation {
                 let signal = ctx.state(|run| run.signal.clone()).unwrap_or_default();
                 ctx.timer(signal.quiet).await;
                 let start = SettlingStart { through: signal.through, is_early: false, mode: SettlingMode::Due };
-                let settle = Settle { collapse_key: key, start, flushed_by: None };
+                let settle = Settle { collapse_key: key, start, flushes: Vec::new() };
                 let settled = ctx.execute_local_activity(Activities::settle, settle, options::short()).await?;
                 if $extra {
                     ctx.timer(Duration::from_secs(1)).await;

@@ -19,9 +19,20 @@ pub struct Settle {
     pub collapse_key: CollapseKey,
     /// What may be settled.
     pub start: SettlingStart,
-    /// Who requested to settle now, and why; absent if nobody did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub flushed_by: Option<Admin>,
+    /// The requests to settle now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flushes: Vec<Flush>,
+}
+
+/// A request to settle now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flush {
+    /// Its number among those to the run. An execution that was lost and its repetition, which may know of more of
+    /// them, number them alike.
+    pub number: u64,
+    /// Who requested it, and why.
+    #[serde(flatten)]
+    pub admin: Admin,
 }
 
 /// Output of `settle`.

@@ -291,6 +291,7 @@ fn log_results(finish: &Finish, batch: &Batch) {
             Verdict::Dead => "dead",
         };
         metrics::counter!("settle_deliveries_total", "outcome" => outcome).increment(1);
+        spans::note_outcome(outcome);
         let Some(attempt) = batch.attempts.iter().find(|one| one.delivery_id == result.delivery_id) else { continue };
         tracing::info!(
             event.id = %attempt.event_id,

@@ -96,10 +96,12 @@ impl Codec {
     }
 
     /// Decrypts a payload. One that is not encrypted stays as it is, and so does one that its key does not open: then
-    /// it is unreadable, like any other garbage that somebody signals, and blocks no run.
+    /// it is unreadable, like any other garbage that somebody signals, and blocks no run. Every process with the key finds
+    /// the same.
     ///
     /// # Errors
-    /// [`CodecError::MissingKey`].
+    /// [`CodecError::MissingKey`]: the task is tried again until a process with the key takes it, also for a signal.
+    /// Nobody knows whether it is garbage, and a run that went on without it would replay differently with the key.
     pub fn decrypt(&self, payload: Payload) -> Result<Payload, CodecError> {
         if payload.metadata.get(ENCODING).map(Vec::as_slice) != Some(ENCRYPTED) {
             return Ok(payload);

@@ -1,6 +1,6 @@
 //! Slots for lookups, shared fairly among host names. A name whose name server is slow has at most an eighth of them;
 //! when all are taken, the next free one is given to the name that has the fewest. So no destination waits for
-//! another one's name server.
+//! the slow name server of another name; eight slow names can take all.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -3,6 +3,7 @@
 use super::StreamRun;
 use crate::attempt::{is_event_expired, publish_operator_events};
 use crate::dependencies::Context;
+use crate::spans;
 use domain::{DeliveryId, DestinationId, DeviceId, Timestamp};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -142,7 +143,8 @@ impl Page<'_> {
             if events.is_empty() || !self.may_send(&next, &events).await? {
                 break;
             }
-            let (answered, mut result) = match self.request(&events).await {
+            let span = spans::apart("RunActivity:stream", self.claim.destination);
+            let (answered, mut result) = match span.within(self.request(&events)).await {
                 Ok(answered) => answered,
                 Err(invalid) => {
                     self.record(rest.iter().map(|(event, _)| unusable(event, &invalid)).collect(), None).await?;
@@ -160,7 +162,7 @@ impl Page<'_> {
             let has_arrived = sent.add(&result);
             fruitless = if has_arrived || fewer.is_some() { 0 } else { fruitless + 1 };
             let done = result.events.clone();
-            self.finish(&next, answered, result).await?;
+            span.within(self.finish(&next, answered, result)).await?;
             leave_out(&mut rest, &done);
         }
         Ok(sent)
@@ -208,7 +210,13 @@ impl Page<'_> {
         let context = self.sender.context;
         let request = self.config.streamed_request((context.clock)(), events)?;
         let began = Instant::now();
-        let reply = context.http.send(request).await;
+        let reply = spans::request(request, |mut request| {
+            if self.config.takes_trace() {
+                spans::propagate(&mut request);
+            }
+            context.http.send(request)
+        })
+        .await;
         let status = match &reply {
             Reply::Answer { status, .. } => Some(i64::from(*status)),
             Reply::Failure { .. } => None,
@@ -369,6 +377,7 @@ fn count(results: &[StreamResult]) {
             StreamVerdict::Dead => "dead",
             StreamVerdict::Skipped => "skipped",
         };
+        spans::note_outcome(outcome);
         metrics::counter!("settle_device_deliveries_total", "outcome" => outcome).increment(1);
     }
 }

@@ -24,6 +24,8 @@ pub use admin::forgetting::{
 pub use admin::keys::{ApiKey, HashedKey, NewKey, Role, key_hash};
 pub use admin::platforms::{NewPlatform, Platform, PlatformPatch};
 pub use admin::rates::Rate;
+#[cfg(feature = "fail-points")]
+pub use admin::rekey::secret_columns;
 pub use admin::rekey::{Left, TurnCursor, Turned};
 pub use admin::sales::{Difference, ImportedSales, NewSale, Unmatched};
 pub use admin::sessions::{FoundSession, Link, NewLink, Person, Session};

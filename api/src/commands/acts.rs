@@ -49,5 +49,5 @@ pub async fn acts(options: Options) -> anyhow::Result<ExitCode> {
     let Options { app, subject, key, operation, page, .. } = &options;
     let filter = [("app_id", app), ("subject", subject), ("key_id", key), ("operation", operation)];
     let answer = client.get("/v1/acts", &page.query_with(&filter)).await?;
-    Ok(table::answer_list(&client, &answer, COLUMNS, "Nothing was changed yet."))
+    Ok(table::answer_list(&client, &answer, COLUMNS, "No such act."))
 }

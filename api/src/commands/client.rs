@@ -249,6 +249,27 @@ impl Client {
     }
 }
 
+/// Finds out at the service whose key somebody else has.
+pub struct Callers {
+    http: reqwest::Client,
+    url: Url,
+}
+
+impl Callers {
+    /// At this service. It sends nothing yet.
+    pub fn of(service: &Url) -> anyhow::Result<Self> {
+        Ok(Self { http: http()?, url: service.join("/v1/caller").context("the address of the service")? })
+    }
+
+    /// Reads `/v1/caller` with the `Authorization` of somebody who sent it from this address: the status and the body.
+    pub async fn find(&self, authorization: &str, from: IpAddr) -> anyhow::Result<(u16, Value)> {
+        let request = self.http.get(self.url.clone());
+        let request = request.header("authorization", authorization).header("x-forwarded-for", from.to_string());
+        let (status, text) = send(request, &self.url).await?;
+        Ok((status.as_u16(), serde_json::from_str(&text).unwrap_or_default()))
+    }
+}
+
 /// A 4xx answer: the service refused the request and changed nothing.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -265,14 +286,6 @@ pub async fn post_to(url: &Url, body: String) -> anyhow::Result<(u16, String)> {
 pub async fn read_from(url: &Url) -> anyhow::Result<(u16, String)> {
     let (status, text) = send(http()?.get(url.clone()), url).await?;
     Ok((status.as_u16(), text))
-}
-
-/// Reads `/v1/caller` of a service with the `Authorization` of somebody else, who sent it from this address.
-pub async fn caller(service: &Url, authorization: &str, from: IpAddr) -> anyhow::Result<(u16, Value)> {
-    let url = service.join("/v1/caller").context("the address of the service")?;
-    let request = http()?.get(url).header("authorization", authorization).header("x-forwarded-for", from.to_string());
-    let (status, text) = send(request, service).await?;
-    Ok((status.as_u16(), serde_json::from_str(&text).unwrap_or_default()))
 }
 
 #[expect(clippy::disallowed_methods, reason = "admin verbs call our own HTTP API; nothing of a customer's is called")]

@@ -2,18 +2,20 @@
 //! encrypted (<https://docs.temporal.io/codec-server>).
 //!
 //! It has the keys of payloads and no database: who may read is decided by the service, with the key of the API that
-//! the request has.
+//! the head of a request has. Nothing of a body is read before that.
 
-use super::client::{self, Remote};
+use super::client::{Callers, Remote};
 use super::stop::Stop;
 use super::{serve, settings, sockets, table};
 use crate::config::{environment, load};
+use crate::listener::Listener;
 use crate::telemetry;
 use activities::engine::{Codec, CodecError};
 use anyhow::{Context, bail};
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::{Json, Router};
@@ -45,12 +47,12 @@ Who reads needs a key of the API of all apps, with the role support or more, as
 
 Example:
   SETTLE_ENGINE_KEY=… settle codec --ui http://localhost:8233
-  temporal workflow show --workflow-id purchase/KEY --codec-endpoint http://127.0.0.1:8082 --codec-auth \"Bearer sk_…\"
-Next: in the Temporal UI set the codec endpoint http://127.0.0.1:8082 and that
+  temporal workflow show --workflow-id purchase/KEY --codec-endpoint http://127.0.0.1:8084 --codec-auth \"Bearer sk_…\"
+Next: in the Temporal UI set the codec endpoint http://127.0.0.1:8084 and that
 it passes the user's access token, or put a proxy before it that adds the key.")]
 pub struct Options {
     /// Address to listen on.
-    #[arg(long, value_name = "ADDR", value_parser = settings::address, default_value = "127.0.0.1:8082")]
+    #[arg(long, value_name = "ADDR", value_parser = settings::address, default_value = "127.0.0.1:8084")]
     listen: SocketAddr,
     /// Origin of a Temporal UI that may call it, such as http://localhost:8233; may be repeated.
     #[arg(long, value_name = "ORIGIN")]
@@ -62,7 +64,7 @@ pub struct Options {
 /// What the handlers need.
 struct Server {
     codec: Codec,
-    service: Url,
+    callers: Callers,
 }
 
 type Shared = Arc<Server>;
@@ -75,15 +77,14 @@ pub async fn codec(options: Options) -> anyhow::Result<ExitCode> {
     if config.engine_key.is_none() {
         bail!("no key of payloads: set SETTLE_ENGINE_KEY to that of the service, which encrypts them with it");
     }
-    let server = Arc::new(Server { codec: serve::codec(&config), service: options.remote.service()? });
+    let callers = Callers::of(&options.remote.service()?)?;
+    let server = Arc::new(Server { codec: serve::codec(&config), callers });
     let origins = options.ui.iter().map(origin).collect::<anyhow::Result<Vec<_>>>()?;
     let socket = sockets::bind("--listen", options.listen)?;
     table::line(&format!("The codec server listens on http://{} (Ctrl-C ends)", socket.local_addr()?));
-    let app = router(server, origins).into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(socket, app)
-        .with_graceful_shutdown(Stop::on_signals()?.requested())
-        .await
-        .context("the codec server stopped")?;
+    let stop = Stop::on_signals()?;
+    let listener = Listener { name: "codec", socket, limits: sockets::of_codec() };
+    sockets::until_cut_off(listener.serve(router(server, origins), stop.clone().requested()), stop).await;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -105,6 +106,7 @@ fn router(server: Shared, origins: Vec<HeaderValue>) -> Router {
     Router::new()
         .route("/encode", post(encode))
         .route("/decode", post(decode))
+        .route_layer(from_fn_with_state(server.clone(), allow))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(cors)
         .with_state(server)
@@ -158,44 +160,49 @@ impl From<Payload> for JsonPayload {
 
 /// Why a request is refused.
 type Refusal = (StatusCode, String);
-type Peer = ConnectInfo<SocketAddr>;
 type Body = Result<Json<Payloads>, JsonRejection>;
 
-async fn encode(State(server): State<Shared>, peer: Peer, headers: HeaderMap, body: Body) -> Response {
-    server.answer((peer, &headers), body, |codec, payload| codec.encrypt(payload)).await
+async fn encode(State(server): State<Shared>, body: Body) -> Response {
+    answer(body, |payload| server.codec.encrypt(payload))
 }
 
-async fn decode(State(server): State<Shared>, peer: Peer, headers: HeaderMap, body: Body) -> Response {
-    server.answer((peer, &headers), body, |codec, payload| codec.decrypt(payload)).await
+async fn decode(State(server): State<Shared>, body: Body) -> Response {
+    answer(body, |payload| server.codec.decrypt(payload))
+}
+
+fn answer(body: Body, convert: impl Fn(Payload) -> Result<Payload, CodecError>) -> Response {
+    let Json(Payloads { payloads }) = match body {
+        Ok(body) => body,
+        Err(rejection) => return refused(refusal(rejection.status(), rejection.body_text())),
+    };
+    let converted = payloads.into_iter().map(|payload| convert(payload.into()).map(Into::into));
+    match converted.collect() {
+        Ok(payloads) => Json(Payloads { payloads }).into_response(),
+        Err(error) => refused(refusal(StatusCode::BAD_REQUEST, error)),
+    }
+}
+
+/// Lets those through who may read, by the head of the request.
+async fn allow(
+    State(server): State<Shared>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match server.authorize(peer, request.headers()).await {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refused(refusal),
+    }
 }
 
 impl Server {
-    async fn answer(
-        &self,
-        (ConnectInfo(peer), headers): (Peer, &HeaderMap),
-        body: Body,
-        convert: impl Fn(&Codec, Payload) -> Result<Payload, CodecError>,
-    ) -> Response {
-        let allowed = self.authorize(peer, headers).await;
-        let converted = allowed.and_then(|()| {
-            let Json(Payloads { payloads }) =
-                body.map_err(|rejection| refusal(rejection.status(), rejection.body_text()))?;
-            let payloads = payloads.into_iter().map(|payload| convert(&self.codec, payload.into()).map(Into::into));
-            payloads.collect::<Result<_, _>>().map_err(|error| refusal(StatusCode::BAD_REQUEST, error))
-        });
-        match converted {
-            Ok(payloads) => Json(Payloads { payloads }).into_response(),
-            Err((status, message)) => (status, Json(json!({ "message": message }))).into_response(),
-        }
-    }
-
     /// Lets the service decide whose key it is.
     async fn authorize(&self, peer: SocketAddr, headers: &HeaderMap) -> Result<(), Refusal> {
         let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let Some(authorization) = authorization else {
             return Err(refusal(StatusCode::UNAUTHORIZED, "a key of the API is missing: `Authorization: Bearer KEY`"));
         };
-        let (status, caller) = client::caller(&self.service, authorization, peer.ip()).await.map_err(|error| {
+        let (status, caller) = self.callers.find(authorization, peer.ip()).await.map_err(|error| {
             tracing::warn!(error = format!("{error:#}"), "the service does not answer whose key it is");
             refusal(StatusCode::SERVICE_UNAVAILABLE, "the service does not answer")
         })?;
@@ -216,4 +223,8 @@ impl Server {
 
 fn refusal(status: StatusCode, detail: impl std::fmt::Display) -> Refusal {
     (status, detail.to_string())
+}
+
+fn refused((status, message): Refusal) -> Response {
+    (status, Json(json!({ "message": message }))).into_response()
 }

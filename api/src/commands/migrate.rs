@@ -1,6 +1,8 @@
 //! `settle migrate`: migrates the tables of a database, turns its key, and ends.
 
 use super::{settings, table};
+use crate::config::{Config, Database};
+use anyhow::bail;
 use std::process::ExitCode;
 use storage::{Left, Store, TurnCursor};
 
@@ -42,6 +44,9 @@ pub struct Options {
 /// Opens the database, which migrates its tables; raises its epoch and turns its key if that is wanted.
 pub async fn migrate(options: Options) -> anyhow::Result<ExitCode> {
     let config = options.settings.load()?;
+    if options.raise_epoch || options.rekey {
+        expect_file(&config)?;
+    }
     settings::make_room(&config)?;
     let store = settings::open(&config).await?;
     let org_id = store.installation().org_id;
@@ -57,6 +62,17 @@ pub async fn migrate(options: Options) -> anyhow::Result<ExitCode> {
         show_keys(&store).await?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses a file that does not exist: what changes a database must not create another one in its place.
+fn expect_file(config: &Config) -> anyhow::Result<()> {
+    match &config.database {
+        Database::Sqlite(path) if !path.is_file() => bail!(
+            "there is no database {}: --raise-epoch and --rekey change one that exists (`--database` names it)",
+            path.display()
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// Prints with which key secrets are encrypted, and what other keys are needed for.

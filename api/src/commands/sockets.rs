@@ -79,16 +79,25 @@ impl Sockets {
         let live = edge.pages.live.clone();
         let public = self.public.serve(router_of(surface, edge.clone()), stop.clone().requested());
         let admin = self.admin.map(|admin| admin.serve(router_of(Surface::All, edge), stop.clone().requested()));
-        let too_long = async {
-            stop.requested().await;
+        let stopped = stop.clone().requested();
+        let streams = async move {
+            stopped.await;
             live.stop();
-            tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
         };
-        tokio::select! {
-            ((), _) = futures::future::join(public, join_all(admin)) => {}
-            () = too_long => {
-                tracing::warn!(seconds = SHUTDOWN_TIMEOUT.as_secs(), "requests were cut off: they took too long to end");
-            }
+        until_cut_off(futures::future::join3(public, join_all(admin), streams), stop).await;
+    }
+}
+
+/// Completes with what listeners serve, or when that does not end in time after a stop.
+pub async fn until_cut_off<T>(serving: impl Future<Output = T>, stop: Stop) {
+    let too_long = async {
+        stop.requested().await;
+        tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
+    };
+    tokio::select! {
+        _ = serving => {}
+        () = too_long => {
+            tracing::warn!(seconds = SHUTDOWN_TIMEOUT.as_secs(), "requests were cut off: they took too long to end");
         }
     }
 }
@@ -119,4 +128,10 @@ fn bound(address: SocketAddr) -> io::Result<TcpListener> {
 pub fn of_metrics() -> Limits {
     let wanted = Wanted { connections: 16, per_address: 16, proxies: Vec::new() };
     wanted.within(limits::descriptors()).admin
+}
+
+/// The limits of the listener of the codec server.
+pub fn of_codec() -> Limits {
+    let wanted = Wanted { connections: 256, per_address: 256, proxies: Vec::new() };
+    wanted.within(limits::descriptors()).public
 }

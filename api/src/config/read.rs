@@ -196,9 +196,10 @@ fn read(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
     let raw = gather(flags, variables)?;
     let http = http(&raw)?;
     let data = raw.data.unwrap_or_else(|| PathBuf::from("settle-data"));
+    let (key, engine_key) = both_keys(raw.key.as_deref(), raw.engine.key.as_deref())?;
     Ok(Config {
         database: database(raw.database, &data)?,
-        key: raw.key.as_deref().map(|text| keys("key", text)).transpose()?,
+        key,
         http,
         amazon: amazon(raw.amazon)?,
         devices: devices(&raw.devices)?,
@@ -210,7 +211,7 @@ fn read(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
         amplitude_urls: origins("amplitude.allowed_urls", &raw.amplitude.allowed_urls)?,
         window: window(raw.window.as_deref())?,
         engine_window: quiet_window(raw.engine.window.as_deref())?,
-        engine_key: raw.engine.key.as_deref().map(|text| keys("engine.key", text)).transpose()?,
+        engine_key,
         retention: retention(raw.retention.as_deref())?,
         ui: ui(&raw.ui)?,
         data,
@@ -295,6 +296,21 @@ fn database(text: Option<String>, data: &Path) -> Result<Database, Invalid> {
         return Err(invalid("database", "a path, `sqlite:PATH` or a `postgres://` URL"));
     }
     Ok(Database::Sqlite(PathBuf::from(path)))
+}
+
+/// Parses the keys of the database and those of Temporal's payloads. None may be of both: each has its own way to be
+/// turned, and its own readers.
+fn both_keys(key: Option<&str>, engine: Option<&str>) -> Result<(Option<Keys>, Option<Keys>), Invalid> {
+    let key = key.map(|text| keys("key", text)).transpose()?;
+    let engine = engine.map(|text| keys("engine.key", text)).transpose()?;
+    let all = |keys: &Option<Keys>| -> Vec<[u8; 32]> {
+        keys.iter().flat_map(|keys| std::iter::once(&keys.newest).chain(&keys.older)).copied().collect()
+    };
+    if all(&engine).iter().any(|one| all(&key).contains(one)) {
+        let expected = "other keys than those of `key` (SETTLE_KEY); `openssl rand -base64 32` makes one";
+        return Err(invalid("engine.key", expected));
+    }
+    Ok((key, engine))
 }
 
 /// Parses keys, the newest first. The error does not repeat the text.

@@ -133,6 +133,20 @@ fn a_wrong_setting_is_named_with_its_variable() {
 }
 
 #[test]
+fn no_key_encrypts_both_the_database_and_what_temporal_stores() {
+    let [one, two, three] = ["01", "02", "03"].map(|byte| byte.repeat(32));
+    let both = |first: &str, second: &str| format!("{first},{second}");
+    let [one_two, two_one, three_two] = [both(&one, &two), both(&two, &one), both(&three, &two)];
+    for (key, engine) in [(&one, &one), (&one_two, &two), (&one, &two_one), (&one_two, &three_two)] {
+        let message = refused(&[("SETTLE_KEY", key), ("SETTLE_ENGINE_KEY", engine)]);
+        assert!(message.contains("`engine.key` (SETTLE_ENGINE_KEY): expected other keys"), "{message}");
+        assert!(message.contains("SETTLE_KEY)") && !message.contains("0101") && !message.contains("0202"), "{message}");
+    }
+    let distinct = variables(&[("SETTLE_KEY", one_two.as_str()), ("SETTLE_ENGINE_KEY", three.as_str())]);
+    load(&Flags::default(), &distinct).expect("each key is of one list");
+}
+
+#[test]
 fn a_quiet_window_is_a_timer_or_a_start_delay() {
     let window = |flags: &Flags, variables: &Variables| load(flags, variables).map(|config| config.engine_window);
     assert_eq!(window(&Flags::default(), &Variables::new()), Ok(QuietWindow::Timer));

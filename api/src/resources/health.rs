@@ -63,9 +63,13 @@ pub async fn live() -> Json<Live> {
     Json(Live { status: "ok" })
 }
 
-/// `GET /readyz`: 200 while the database answers, even if Temporal does not.
+/// `GET /readyz`: 200 while the database answers and this process has its keys, even if Temporal does not answer.
 pub async fn ready(State(edge): State<Shared>) -> Result<Json<Ready>, Error> {
-    match timeout(TIMEOUT, edge.store.ping()).await {
+    let inbox = async {
+        edge.store.ping().await?;
+        edge.store.check_keys().await
+    };
+    match timeout(TIMEOUT, inbox).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => return Err(error.into()),
         Err(_) => return Err(Error::Unavailable("the inbox does not answer in time".to_owned())),

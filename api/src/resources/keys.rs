@@ -4,7 +4,7 @@ use crate::answer::{Created, NoContent};
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Draft, Id, PageQuery, Query};
-use crate::keys::{Acting, Caller, KeyText};
+use crate::keys::{ADMIN_TOKEN, Acting, Caller, KeyText};
 use axum::Json;
 use axum::extract::State;
 use domain::{AppId, KeyId, Timestamp};
@@ -38,10 +38,16 @@ pub struct CreatedKey {
     key: String,
 }
 
+/// Names of authors that have no key: the token of the settings, and settle itself.
+const RESERVED: [&str; 2] = [ADMIN_TOKEN, "settle"];
+
 /// `POST /v1/keys`
 pub async fn create(edge: Acting, caller: Caller, mut draft: Draft<NewKey>) -> Result<Created<CreatedKey>, Error> {
     if draft.body.expires_at.is_some_and(|end| end <= (edge.clock)()) {
         draft.wrong.add("expires_at", "a time in the future");
+    }
+    if RESERVED.contains(&draft.body.name.as_str()) {
+        draft.wrong.add("name", "another name: acts show it for what was done without a key");
     }
     let NewKey { name, role, app_id, expires_at } = draft.finish()?;
     let app_id = caller.app(&edge, app_id).await?;

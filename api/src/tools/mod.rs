@@ -32,11 +32,11 @@ fn target_folder(executable: &Path) -> Option<PathBuf> {
     executable.ancestors().skip(2).take(3).find(marked).filter(closed).map(Path::to_owned)
 }
 
-/// A command that gets none of settle's settings, some of which are secrets. The program is searched for in the folders
+/// A command that gets none of settle's settings, some of which are secrets, and exports no traces. The program is searched for in the folders
 /// of `PATH` that are absolute: never in the working directory.
 pub(crate) fn command(program: &str) -> Command {
     let (mut command, variables) = (Command::new(program), environment());
-    for name in variables.keys().filter(|name| name.starts_with("SETTLE_")) {
+    for name in variables.keys().filter(|name| ["SETTLE_", "OTEL_"].iter().any(|part| name.starts_with(part))) {
         command.env_remove(name);
     }
     let path = variables.get("PATH").map(String::as_str).unwrap_or_default();

@@ -67,13 +67,23 @@ pub struct Missing(String);
 /// One line with the reason and what to do.
 pub fn find(home: &Path) -> Result<PathBuf, Missing> {
     let cli = PACKAGE.install(home).map_err(Missing)?.join("temporal");
+    check(&cli)?;
+    Ok(cli)
+}
+
+/// Whether this program is the pinned one.
+///
+/// # Errors
+/// One line with the reason and what to do.
+pub fn check(cli: &Path) -> Result<(), Missing> {
     let machine = (std::env::consts::OS, std::env::consts::ARCH);
     let known = PROGRAMS.iter().find(|(os, arch, _)| (*os, *arch) == machine).map(|(_, _, hash)| *hash);
-    let hash = sha256(&cli).map_err(|error| Missing(format!("{}: {error}", cli.display())))?;
+    let hash = sha256(cli).map_err(|error| Missing(format!("{}: {error}", cli.display())))?;
     if known == Some(hash.as_str()) {
-        return Ok(cli);
+        return Ok(());
     }
-    let folder = home.join(PACKAGE.folder);
+    let place = Path::new(PACKAGE.folder).join(PACKAGE.programs);
+    let folder = cli.ancestors().nth(place.components().count()).unwrap_or(cli);
     let (cli, folder) = (cli.display(), folder.display());
     Err(Missing(format!("{cli} is another program (its SHA-256 is {hash}): `rm -r {folder}`, and it is fetched again")))
 }

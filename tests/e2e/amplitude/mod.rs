@@ -117,10 +117,10 @@ impl Analysts {
         new
     }
 
-    /// Moves all clocks and timers forward by this time.
+    /// Moves all clocks and timers forward by this time, between two requests.
     async fn skip(&mut self, time: Duration) {
         let id = self.id.clone();
-        self.calendar.skip(time, &[&id]).await;
+        self.calendar.skip_between_requests(time, &[&id]).await;
         self.amplitude.set(self.now());
     }
 

@@ -128,6 +128,9 @@ struct Shared {
     released: watch::Sender<u64>,
 }
 
+/// Maximum time for which a connection from the port of a receiver keeps it from listening.
+const FREE: Duration = Duration::from_secs(10);
+
 /// The endpoint of one destination.
 pub struct Receiver {
     port: u16,
@@ -255,9 +258,12 @@ impl Receiver {
     /// Opens the port again.
     ///
     /// # Panics
-    /// When another program has taken it.
+    /// When another program has taken it. A connection from it, which the system may make for somebody, ends.
     pub async fn accept(&mut self) {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await.expect("the receiver's port");
+        let listener = wait::until(FREE, "the receiver's port", async || {
+            TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await.map_err(|error| error.to_string())
+        });
+        let listener = listener.await;
         let router = Router::new().fallback(receive).with_state(self.shared.clone());
         self.server = Some(tokio::spawn(async move { axum::serve(listener, router).await.unwrap_or_default() }));
     }

@@ -1,14 +1,14 @@
 //! The limits of a destination across all processes: its rate, its concurrency, one user at a time.
 
-use super::sending::{RETRY, Sent, claim, finish, must_send};
+use super::sending::{RETRY, Sent, claim, finish, must_send, rendering};
 use super::world::{LEASE_MS, World, new_destination, story};
 use domain::time::{duration, millis};
 use domain::{DestinationId, TransitionKind};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{
-    Claim, Claimed, DeliveryFilter, Destination, DestinationNeed, DestinationPatch, EndpointSignal, Idle, LaneState,
-    Limits, Mode, NewDestination, Page, Rendered, Store, Unsent, Verdict,
+    Claim, Claimed, CustomerNames, DeliveryFilter, Destination, DestinationNeed, DestinationPatch, EndpointSignal,
+    Idle, LaneState, Limits, Mode, NewDestination, Owner, Page, Rendered, Store, Unsent, Verdict,
 };
 use system_tests::wait;
 use system_tests::world::SOON;
@@ -356,6 +356,32 @@ story! {
         assert!(matches!(leased, Claimed::Idle(Idle::UserBusy { .. })), "who lost the lease does not end the user's: {leased:?}");
         world.finish(&third, Verdict::Delivered).await;
         world.attempt(world.key(waits), to, "g").await;
+    }
+}
+
+story! {
+    async fn after_an_event_is_put_aside_the_next_ones_user_is_locked(world: World) {
+        let to = world.analytics("analytics").await.id;
+        for customer in ["anna", "otto"] {
+            let names = CustomerNames { external_id: customer.to_owned(), analytics_device_id: None };
+            world.store.name_customer(world.app.id, Owner::AppUser(customer.to_owned()), names).await.unwrap();
+        }
+        world.happen_to("anna", "r1", &[TransitionKind::Purchased]).await;
+        world.happen_to("otto", "r1", &[TransitionKind::Renewed]).await;
+        world.happen_to("otto", "r2", &[TransitionKind::Purchased]).await;
+        let sent = world.attempt(world.key("r2"), to, "a").await;
+        let render = rendering(|unsent| match unsent.external_id.as_deref() {
+            Some("anna") => Rendered::Skip { why: "anna's are not wanted".to_owned() },
+            _ => Rendered::Body(unsent.event_type.clone()),
+        });
+        let claimed = |token: &str| Claim { render: render.clone(), ..claim(world.key("r1"), to, token) };
+        let busy = world.store.claim(claimed("b")).await.unwrap();
+        assert!(matches!(busy, Claimed::Idle(Idle::UserBusy { .. })), "otto's other purchase is in flight: {busy:?}");
+        world.finish(&sent, Verdict::Delivered).await;
+        let sent = must_send(&world.store, claimed("c")).await;
+        assert_eq!(sent.types(), ["user.subscription.renewed"]);
+        let busy = world.claim(world.key("r2"), to, "d").await;
+        assert!(matches!(busy, Claimed::Idle(Idle::UserBusy { .. })), "otto is leased: {busy:?}");
     }
 }
 

@@ -3,10 +3,14 @@
 use super::forgetting::{STORE_ID, by, finish, left, renew};
 use super::world::{World, new_destination, new_platform, story};
 use domain::Timestamp;
-use storage::{Config, CustomerName, Error, ExposeSecret, Key, SecretString, Store, TopicRequest, TurnCursor};
+use serde_json::{Value, json};
+use storage::{
+    ActFilter, Config, CustomerName, Error, ExposeSecret, Key, Page, SecretString, Store, TopicRequest, TurnCursor,
+};
 
 const OLD: [u8; 32] = [1; 32];
 const NEW: [u8; 32] = [2; 32];
+const MISTYPED: [u8; 32] = [3; 32];
 
 /// The settings of a process with these keys.
 fn keyed(config: &Config, newest: [u8; 32], older: &[[u8; 32]]) -> Config {
@@ -21,6 +25,13 @@ async fn turn(store: &Store) -> i64 {
         (cursor, count) = (turned.next, count + turned.count);
     }
     count
+}
+
+/// The acts of turns, the newest first: the keys before and after.
+async fn turns(store: &Store) -> Vec<(Value, Value)> {
+    let filter = ActFilter { operation: Some("key.turn".to_owned()), ..ActFilter::default() };
+    let acts = store.acts(filter, Page::default()).await.unwrap().items.into_iter();
+    acts.map(|act| (act.old_fields["keys"].clone(), act.new_fields["keys"].clone())).collect()
 }
 
 /// A secret of each kind.
@@ -64,7 +75,9 @@ story! {
         // In the middle, and after a restart: both hashes are found, and what is left is less.
         let first = both.turn_page(TurnCursor::default()).await.unwrap();
         assert_eq!((first.count, first.what), (1, "the key of tombstones"));
+        assert_eq!(turns(&both).await, [(json!([old_id]), json!([new_id]))]);
         assert_eq!(both.turn_page(first.next.unwrap()).await.unwrap().count, 2, "an ingress key and its hash");
+        assert_eq!(turns(&both).await.len(), 1, "one for a turn");
         drop(both);
         let both = Store::open(keyed(&config, NEW, &[OLD])).await.unwrap();
         assert_eq!(both.left_of_older_keys().await.unwrap().len(), 5, "the first two columns, and the hashes");
@@ -73,7 +86,9 @@ story! {
         }
         assert_eq!(turn(&both).await, 5);
         assert_eq!(both.left_of_older_keys().await.unwrap(), []);
+        assert_eq!(turns(&both).await.len(), 2, "one more for a turn that goes on");
         assert_eq!(turn(&both).await, 0, "a second turn finds nothing");
+        assert_eq!(turns(&both).await.len(), 2, "what changed nothing leaves no act");
         assert_eq!(both.turn_out_older_keys().await.unwrap(), [old_id.as_str()]);
         assert_eq!(both.turn_out_older_keys().await.unwrap(), [""; 0]);
         drop(both);
@@ -107,8 +122,9 @@ story! {
         assert_eq!(turn(&both).await, 1);
         assert_eq!(both.turn_out_older_keys().await.unwrap().len(), 1);
         let refused = world.store.new_destination(new_destination(&world.app, "after")).await.unwrap_err();
-        let expected = format!("the key `{}` was turned out", world.store.key_id());
-        assert!(refused.to_string().contains(&expected), "{refused}");
+        let expected = format!("the key `{}`", world.store.key_id());
+        let refused = refused.to_string();
+        assert!(refused.contains(&expected) && refused.contains("was turned out"), "{refused}");
         both.new_destination(new_destination(&world.app, "after")).await.unwrap();
     }
 }
@@ -122,5 +138,97 @@ story! {
         assert_eq!(left(&world, &[key]), [""; 0]);
         assert_eq!(world.store.platform_by_ingress_key(key).await.unwrap().unwrap().id, platform.id);
         assert_eq!(world.store.ingress_key(platform.id).await.unwrap().expose_secret(), key);
+    }
+}
+
+story! {
+    async fn a_key_that_encrypted_nothing_leaves_nothing(world: World) {
+        let World { store, config, folder: _folder, .. } = world;
+        drop(store);
+        let mistyped = Store::open(keyed(&config, MISTYPED, &[OLD])).await.unwrap();
+        assert_eq!(mistyped.older_keys().await.unwrap(), [storage::key_id(&OLD)]);
+        drop(mistyped);
+        let store = Store::open(keyed(&config, OLD, &[])).await.unwrap();
+        assert_eq!(store.older_keys().await.unwrap(), [""; 0]);
+    }
+}
+
+story! {
+    async fn the_first_value_of_a_key_makes_it_needed(world: World) {
+        let World { store, config, app, folder: _folder, .. } = world;
+        drop(store);
+        let both = Store::open(keyed(&config, NEW, &[OLD])).await.unwrap();
+        // What is rolled back registers nothing.
+        both.new_platform(new_platform(&app, "ingress-1")).await.expect_err("its name is taken");
+        drop(both);
+        drop(Store::open(keyed(&config, OLD, &[])).await.unwrap());
+        let both = Store::open(keyed(&config, NEW, &[OLD])).await.unwrap();
+        both.new_destination(new_destination(&app, "hook")).await.unwrap();
+        drop(both);
+        let error = Store::open(keyed(&config, OLD, &[])).await.unwrap_err().to_string();
+        assert!(error.contains(&format!("`{}` is missing", storage::key_id(&NEW))), "{error}");
+    }
+}
+
+story! {
+    async fn a_key_that_was_turned_out_never_comes_back(world: World) {
+        let [old_id, new_id] = [OLD, NEW].map(|key| storage::key_id(&key));
+        let World { store, config, app, folder: _folder, .. } = world;
+        drop(store);
+        let both = Store::open(keyed(&config, NEW, &[OLD])).await.unwrap();
+        turn(&both).await;
+        assert_eq!(both.turn_out_older_keys().await.unwrap(), [old_id.as_str()]);
+        drop(both);
+        let error = Store::open(keyed(&config, OLD, &[NEW])).await.unwrap_err().to_string();
+        for part in [format!("`{old_id}`"), format!("name `{new_id}` first"), "SETTLE_KEY".to_owned()] {
+            assert!(error.contains(&part), "{part} in {error}");
+        }
+        // It may still be named, for a backup from before.
+        let both = Store::open(keyed(&config, NEW, &[OLD])).await.unwrap();
+        both.new_destination(new_destination(&app, "hook")).await.unwrap();
+        assert_eq!(both.older_keys().await.unwrap(), [""; 0]);
+        drop(both);
+        Store::open(keyed(&config, NEW, &[])).await.unwrap();
+    }
+}
+
+story! {
+    async fn a_process_that_was_left_behind_encrypts_and_turns_nothing(world: World) {
+        if !world.is_postgres() {
+            return;
+        }
+        let wrong = Store::open(keyed(&world.config, OLD, &[NEW])).await.unwrap();
+        let both = Store::open(keyed(&world.config, NEW, &[OLD])).await.unwrap();
+        turn(&both).await;
+        both.turn_out_older_keys().await.unwrap();
+        let expected = format!("name `{}` first", both.key_id());
+        let refusals = [
+            wrong.new_destination(new_destination(&world.app, "after")).await.map(drop),
+            wrong.turn_page(TurnCursor::default()).await.map(drop),
+            wrong.turn_out_older_keys().await.map(drop),
+        ];
+        for refusal in refusals {
+            let error = refusal.unwrap_err().to_string();
+            assert!(error.contains("was turned out") && error.contains(&expected), "{error}");
+        }
+        Store::open(keyed(&world.config, NEW, &[])).await.unwrap();
+    }
+}
+
+story! {
+    async fn an_unknown_ingress_key_is_no_miss_while_a_key_is_missing(world: World) {
+        let store = &world.store;
+        assert_eq!(store.platform_by_ingress_key("ingress-2").await.unwrap(), None);
+        // As another process leaves it, which encrypts with a key that this one lacks.
+        if world.is_postgres() {
+            let both = Store::open(keyed(&world.config, NEW, &[OLD])).await.unwrap();
+            both.new_platform(new_platform(&world.app, "ingress-2")).await.unwrap();
+        } else {
+            let id = storage::key_id(&NEW);
+            world.raw().run(&format!("INSERT INTO encryption_keys (id, created_at) VALUES ('{id}', 1)"));
+        }
+        let error = store.platform_by_ingress_key("ingress-2").await.unwrap_err();
+        assert!(matches!(&error, Error::MissingKeys(ids) if *ids == [storage::key_id(&NEW)]), "{error}");
+        assert!(store.platform_by_ingress_key("ingress-1").await.unwrap().is_some(), "its hash is known");
     }
 }

@@ -34,8 +34,11 @@ story! {
             assert_eq!(keep(&world.store, world.platform.id, &format!("arn:{number}"), later).await, PendingTopic::New);
         }
         assert_eq!(keep(&world.store, world.platform.id, "arn:5", later).await, PendingTopic::Full);
-        assert_eq!(keep(&world.store, world.platform.id, "arn:4", later).await, PendingTopic::Renewed);
+        let much_later = later.plus_millis(60_000);
+        assert_eq!(keep(&world.store, world.platform.id, "arn:4", much_later).await, PendingTopic::Renewed);
         let topics = world.store.topics(world.platform.id).await.unwrap();
+        let alike = format!("SELECT CAST(COUNT(*) AS TEXT) AS value FROM topics WHERE expires_at = {}", later.micros());
+        assert_eq!(world.raw().texts(&alike), ["5"], "who requests again waits no longer");
         assert_eq!(topics.len(), 5);
         world.store.reject_topic(topics[0].id, TopicState::Pending).await.unwrap();
         assert_eq!(keep(&world.store, world.platform.id, "arn:5", later).await, PendingTopic::New);

@@ -16,8 +16,8 @@ pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, mut mode:
     loop {
         let now = workflow_time(ctx);
         let start = ctx.state_mut(|purchase| purchase.state.begin(mode, now));
-        let flushed_by = ctx.state_mut(|purchase| purchase.state.flushed_by.take());
-        let input = Settle { collapse_key: key, start, flushed_by };
+        let flushes = ctx.state_mut(|purchase| std::mem::take(&mut purchase.state.flushes));
+        let input = Settle { collapse_key: key, start, flushes };
         let settled = match execute(ctx, || Activities::settle, input).await {
             Ok(settled) => settled,
             Err(error) => return note(ctx, &error),

@@ -4,7 +4,7 @@
 //! Each new notification restarts the window, unless it is a duplicate or is settled at once: a `notified` signal moves
 //! its end to a later time, up to the max-wait cap.
 
-use crate::activities::{Delivered, Loaded, Readiness, Recorded, SettlingMode, SettlingStart, Verified};
+use crate::activities::{Delivered, Flush, Loaded, Readiness, Recorded, SettlingMode, SettlingStart, Verified};
 use crate::attributes::Values;
 use crate::contract;
 use crate::signal::{Admin, Discard, Hold, Notified, Redeliver};
@@ -36,9 +36,11 @@ pub struct State {
     pub check_now: bool,
     /// Whether to settle now, ignoring the window.
     pub flush: bool,
-    /// Who requested that, and why; the next `settle` leaves the act.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub flushed_by: Option<Admin>,
+    /// The requests to do that; the next `settle` leaves their acts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub flushes: Vec<Flush>,
+    /// Number of all such requests so far.
+    pub flush_count: u64,
     /// When the hold ends.
     pub hold: Option<Timestamp>,
     /// The next query of the store, when the last one failed.
@@ -238,7 +240,8 @@ impl State {
     pub fn flush_by(&mut self, admin: Admin) {
         self.flush();
         if self.flush {
-            self.flushed_by = Some(admin);
+            self.flush_count += 1;
+            self.flushes.push(Flush { number: self.flush_count, admin });
         }
     }
 

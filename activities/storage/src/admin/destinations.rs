@@ -196,7 +196,7 @@ const INSERT: Sql = statement! {"
 
 /// Inserts a destination, with its health.
 fn insert(write: &mut Write<'_>, secrets: &Secrets, id: DestinationId, new: &NewDestination) -> Result<(), Error> {
-    let sealed = secrets.seal(write.connection, ("destinations", &id.to_string()), &new.secret)?;
+    let sealed = secrets.seal(write, ("destinations", &id.to_string()), &new.secret)?;
     sql(INSERT)
         .bind(id)
         .bind(new.app_id)
@@ -239,7 +239,7 @@ fn update(
     let limits = patch.limits.of(row.limits());
     let filter = patch.filter.clone().unwrap_or_default().of(row.filter.clone());
     let secret = match &patch.secret {
-        Some(secret) => secrets.seal(write.connection, ("destinations", &row.id.to_string()), secret)?,
+        Some(secret) => secrets.seal(write, ("destinations", &row.id.to_string()), secret)?,
         None => row.secret.clone(),
     };
     let enabled = patch.enabled.unwrap_or(row.enabled);

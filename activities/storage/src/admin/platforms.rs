@@ -230,10 +230,21 @@ impl Store {
     }
 
     /// The platform that an ingress key belongs to.
+    ///
+    /// # Errors
+    /// [`Error::MissingKeys`] when none was found, and its hash may be that of a key which this process lacks.
     pub async fn platform_by_ingress_key(&self, key: &str) -> Result<Option<Platform>, Error> {
         // While keys are turned, a platform has the hash of the newest key or of one before.
-        let hashes = self.secrets.hashes(INGRESS, key);
-        self.read_for_ingress(move |connection| sql(FIND_BY_INGRESS_HASH).bind_list(hashes).first(connection)).await
+        let (hashes, secrets) = (self.secrets.hashes(INGRESS, key), self.secrets.clone());
+        self.read_for_ingress(move |connection| {
+            let found = sql(FIND_BY_INGRESS_HASH).bind_list(hashes).first(connection)?;
+            if found.is_none() {
+                // After the search: a hash is stored after its key, so one that was stored meanwhile is noticed.
+                secrets.check(connection)?;
+            }
+            Ok(found)
+        })
+        .await
     }
 
     /// The secret part of the URL that a platform's notifications are sent to.
@@ -414,7 +425,7 @@ fn seal(
     id: PlatformId,
     secret: Option<&SecretString>,
 ) -> Result<Option<String>, Error> {
-    secret.map(|secret| secrets.seal(write.connection, ("platforms", &id.to_string()), secret)).transpose()
+    secret.map(|secret| secrets.seal(write, ("platforms", &id.to_string()), secret)).transpose()
 }
 
 /// The stored hash of an ingress key, and its stored form.
@@ -424,6 +435,6 @@ fn seal_ingress(
     id: PlatformId,
     key: &SecretString,
 ) -> Result<(String, String), Error> {
-    let sealed = secrets.seal(write.connection, (INGRESS, &id.to_string()), key)?;
+    let sealed = secrets.seal(write, (INGRESS, &id.to_string()), key)?;
     Ok((secrets.newest_hash(INGRESS, key.expose_secret()), sealed))
 }

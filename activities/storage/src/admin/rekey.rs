@@ -8,6 +8,7 @@ use crate::db::act::Act;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::fault;
+use crate::db::keys;
 use crate::db::secrets::Secrets;
 use crate::db::sql::{Sql, statement};
 use crate::db::startup::NAMES_KEY;
@@ -25,6 +26,9 @@ use serde_json::json;
 struct Column {
     /// Its description, for people.
     what: &'static str,
+    /// The names of its table and of itself.
+    #[cfg(feature = "fail-points")]
+    name: (&'static str, &'static str),
     /// What its values are encrypted for, beside the row.
     purpose: &'static str,
     /// Reads the next values of older keys, and locks their rows.
@@ -43,6 +47,8 @@ macro_rules! column {
         const COLUMN: &str = $column;
         Column {
             what: $what,
+            #[cfg(feature = "fail-points")]
+            name: (TABLE, COLUMN),
             purpose: $purpose,
             page: statement! {"
                 SELECT CAST({ID} AS TEXT) AS id, {COLUMN} AS sealed
@@ -69,6 +75,13 @@ const COLUMNS: [Column; 8] = [
     column!("customers in tombstones", tombstones::TABLE, "tombstones", "tombstone", "sealed"),
     column!("names that are being forgotten", FORGETTINGS, "forgettings", "id", "names"),
 ];
+
+/// The tables and columns with secrets, for tests that search for these.
+#[cfg(feature = "fail-points")]
+#[must_use]
+pub fn secret_columns() -> Vec<(&'static str, &'static str)> {
+    COLUMNS.iter().map(|column| column.name).collect()
+}
 
 /// Number of values in one transaction.
 const PAGE: i64 = 100;
@@ -97,6 +110,8 @@ pub struct Left {
 pub struct TurnCursor {
     column: usize,
     after: String,
+    /// Whether a page before it left the act of the turn.
+    is_recorded: bool,
 }
 
 /// What one page of a turn did.
@@ -119,8 +134,8 @@ impl Store {
 
     /// The ids of other keys that something may still be encrypted with.
     pub async fn older_keys(&self) -> Result<Vec<String>, Error> {
-        let newest = self.key_id().to_owned();
-        self.read(move |connection| sql(OLDER).bind(newest).values(connection)).await
+        let secrets = self.secrets.clone();
+        self.read(move |connection| older(connection, &secrets)).await
     }
 
     /// What older keys encrypted or hashed. Columns without such values are left out.
@@ -129,10 +144,17 @@ impl Store {
         self.read(move |connection| left(connection, &secrets)).await
     }
 
-    /// Encrypts and hashes the next values anew.
+    /// Encrypts and hashes the next values anew. The first page that finds one leaves the act of the whole turn.
     pub async fn turn_page(&self, from: TurnCursor) -> Result<Turned, Error> {
         let secrets = self.secrets.clone();
-        let turned = self.write(move |write| turn(write, &secrets, &from)).await;
+        let turned = self
+            .change("key.turn", move |write| {
+                let turned = turn(write, &secrets, &from)?;
+                let is_first = turned.count > 0 && !from.is_recorded;
+                let act = if is_first { Some(act(older(write.connection, &secrets)?, &secrets)) } else { None };
+                Ok((turned, act))
+            })
+            .await;
         fault::kill_at("rekey.after_page");
         turned
     }
@@ -141,10 +163,11 @@ impl Store {
     /// one, and the database is opened without them.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when something is left of them.
+    /// [`Error::Conflict`] when something is left of them; [`Error::Corrupt`] when the key of this process was turned out.
     pub async fn turn_out_older_keys(&self) -> Result<Vec<String>, Error> {
         let secrets = self.secrets.clone();
         self.change("key.turn-out", move |write| {
+            keys::check_newest(write.connection, secrets.newest_id())?;
             // Whoever encrypts with one of them holds a shared lock on it until its commit.
             let older: Vec<String> = sql(LOCK_OLDER).bind(secrets.newest_id()).values(write.connection)?;
             let left = left(write.connection, &secrets)?;
@@ -156,23 +179,38 @@ impl Store {
             if older.is_empty() {
                 return Ok((older, None));
             }
-            sql(DELETE_OLDER).bind(secrets.newest_id()).run(write.connection)?;
-            let act = Act::on(None, "installation").before(json!({ "keys": older }));
-            Ok((older, Some(act.after(json!({ "keys": [secrets.newest_id()] })))))
+            // Only those that are locked: another one may have been registered since.
+            sql(RETIRE).uncached().bind(write.now).bind_list(older.iter().map(String::as_str)).run(write.connection)?;
+            let act = act(older.clone(), &secrets);
+            Ok((older, Some(act)))
         })
         .await
     }
 }
 
-const OLDER: Sql = statement!("SELECT id AS value FROM encryption_keys WHERE id <> ? ORDER BY created_at, id");
+const OLDER: Sql = statement! {"
+    SELECT id AS value
+    FROM encryption_keys
+    WHERE id <> ? AND retired_at IS NULL
+    ORDER BY created_at, id
+"};
 const LOCK_OLDER: Sql = statement! {"
     SELECT id AS value
     FROM encryption_keys
-    WHERE id <> ?
+    WHERE id <> ? AND retired_at IS NULL
     ORDER BY created_at, id
     FOR UPDATE
 "};
-const DELETE_OLDER: Sql = statement!("DELETE FROM encryption_keys WHERE id <> ?");
+const RETIRE: Sql = statement!("UPDATE encryption_keys SET retired_at = ? WHERE id IN (?*)");
+
+fn older(connection: &mut AnyConnection, secrets: &Secrets) -> Result<Vec<String>, Error> {
+    sql(OLDER).bind(secrets.newest_id()).values(connection)
+}
+
+/// What a turn leaves: the ids of the keys before and after it.
+fn act(older: Vec<String>, secrets: &Secrets) -> Act {
+    Act::on(None, "installation").before(json!({ "keys": older })).after(json!({ "keys": [secrets.newest_id()] }))
+}
 
 fn left(connection: &mut AnyConnection, secrets: &Secrets) -> Result<Vec<Left>, Error> {
     let (sealed, hashed) = secrets.newest_patterns();
@@ -197,11 +235,14 @@ fn turn(write: &mut Write<'_>, secrets: &Secrets, from: &TurnCursor) -> Result<T
         count += turn_one(write, secrets, column, row)?;
     }
     let is_full = i64::try_from(page.len()).unwrap_or(PAGE) >= PAGE;
+    let is_recorded = from.is_recorded || count > 0;
     let next = match page.last() {
-        Some(last) if is_full => Some(TurnCursor { column: from.column, after: last.id.clone() }),
-        _ => Some(from.column + 1)
-            .filter(|column| *column < COLUMNS.len())
-            .map(|column| TurnCursor { column, after: String::new() }),
+        Some(last) if is_full => Some(TurnCursor { column: from.column, after: last.id.clone(), is_recorded }),
+        _ => Some(from.column + 1).filter(|column| *column < COLUMNS.len()).map(|column| TurnCursor {
+            column,
+            after: String::new(),
+            is_recorded,
+        }),
     };
     Ok(Turned { count, what: column.what, next })
 }
@@ -209,7 +250,7 @@ fn turn(write: &mut Write<'_>, secrets: &Secrets, from: &TurnCursor) -> Result<T
 /// Turns one value, and with an ingress key its hash; returns the number of changed values.
 fn turn_one(write: &mut Write<'_>, secrets: &Secrets, column: &Column, row: &Sealed) -> Result<i64, Error> {
     let plain = secrets.open(column.purpose, &row.id, &row.sealed)?;
-    let sealed = secrets.seal(write.connection, (column.purpose, &row.id), &plain)?;
+    let sealed = secrets.seal(write, (column.purpose, &row.id), &plain)?;
     let replace = sql(column.replace).bind(sealed).bind(row.id.as_str()).bind(row.sealed.as_str());
     let mut changed = replace.run(write.connection)?;
     if column.purpose == INGRESS {

@@ -135,6 +135,15 @@ impl AnyConnection {
         Ok(())
     }
 
+    /// Runs `write` in a transaction of its own, outside of the writer.
+    pub fn in_transaction<T>(&mut self, write: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        self.begin().map_err(Error::of_query)?;
+        let result = write(self);
+        let closed = if result.is_ok() { self.commit() } else { self.roll_back() };
+        closed.map_err(Error::of_query)?;
+        result
+    }
+
     /// How many transactions and savepoints are open.
     fn depth(&mut self) -> u32 {
         let status = <Self as Connection>::TransactionManager::transaction_manager_status_mut(self);

@@ -108,11 +108,7 @@ pub fn raise(connection: &mut AnyConnection, now: Timestamp) -> Result<i64, Erro
 /// Raises the epoch and an alarm if the lineage changed and no other process did it before. It is a transaction of its
 /// own: one that holds other locks must not wait for the installation.
 pub fn renew(connection: &mut AnyConnection, clock: fn() -> Timestamp) -> Result<(), Error> {
-    connection.begin().map_err(Error::of_query)?;
-    let raised = raise_if_changed(connection, clock);
-    let closed = if raised.is_ok() { connection.commit() } else { connection.roll_back() };
-    closed.map_err(Error::of_query)?;
-    if let Some(epoch) = raised? {
+    if let Some(epoch) = connection.in_transaction(|connection| raise_if_changed(connection, clock))? {
         tracing::warn!(epoch, "the database was restored or failed over: from now on events have ids of a new epoch");
     }
     Ok(())

@@ -44,6 +44,10 @@ pub enum Error {
         /// What is wrong with it.
         detail: String,
     },
+    /// This process lacks a key that values are encrypted or hashed with, so it cannot say whether something is there. The
+    /// operator must restart it with the key; trying again at another process helps.
+    #[error("this process lacks the key {}: start it with SETTLE_KEY as the other processes have it", .0.join(", "))]
+    MissingKeys(Vec<String>),
     /// The database or its key is not what we expect. The operator must act; trying again is no use.
     #[error("the database cannot be used: {what}")]
     Corrupt {

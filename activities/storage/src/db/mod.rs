@@ -1,6 +1,6 @@
 //! The database itself: connections, statements, the writer, the readers, and the types that every room (a folder of
 //! `src`, see the README) uses. It uses no other room, and no table but
-//! `installation` and, to raise an alarm or record an act, `alarms` and `acts`.
+//! `installation`, `encryption_keys` and, to raise an alarm or record an act, `alarms` and `acts`.
 
 pub mod act;
 pub mod alarm;
@@ -12,6 +12,7 @@ pub mod connection;
 pub mod epoch;
 pub mod error;
 pub mod fault;
+pub mod keys;
 pub mod page;
 pub mod postgres;
 pub mod reader;

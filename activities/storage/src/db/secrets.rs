@@ -11,8 +11,8 @@
 use crate::db::config::Key;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::sql;
+use crate::db::keys::{self, listed};
+use crate::db::writer::Write;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -49,8 +49,6 @@ impl std::fmt::Debug for Secrets {
     }
 }
 
-const LOCK_KEY: Sql = statement!("SELECT id AS value FROM encryption_keys WHERE id = ? FOR SHARE");
-
 impl Secrets {
     /// Uses this key and those before it.
     pub fn new(key: &Key) -> Self {
@@ -73,26 +71,26 @@ impl Secrets {
         self.keys.first().map_or("", |key| key.id.as_str())
     }
 
-    /// Encrypts `secret` for a row in a transaction that stores it; returns the stored form. No value can be stored
-    /// under a key that was turned out: the key's row is locked until the end of the transaction.
+    /// Encrypts `secret` for a row in a transaction that stores it; returns the stored form. The first one registers the
+    /// key. No value can be stored under a key that was turned out: the key's row is locked until the end of the
+    /// transaction.
     ///
     /// # Errors
     /// [`Error::Corrupt`] when this process encrypts with a key that was turned out.
-    pub fn seal(
-        &self,
-        connection: &mut AnyConnection,
-        place: Place<'_>,
-        secret: &SecretString,
-    ) -> Result<String, Error> {
-        let newest = self.newest_id();
-        let known: Option<String> = sql(LOCK_KEY).bind(newest).value(connection)?;
-        if known.is_none() {
-            return Err(Error::corrupt(format!(
-                "the key `{newest}` was turned out, and this process still encrypts with it: restart it with the newest \
-                 key first in SETTLE_KEY"
-            )));
-        }
+    pub fn seal(&self, write: &mut Write<'_>, place: Place<'_>, secret: &SecretString) -> Result<String, Error> {
+        keys::hold(write.connection, self.newest_id(), write.now)?;
         self.encrypt(place, secret)
+    }
+
+    /// Checks that this process has each key that something may be encrypted or hashed with.
+    ///
+    /// # Errors
+    /// [`Error::MissingKeys`]: another process encrypts with a key that this one lacks.
+    pub fn check(&self, connection: &mut AnyConnection) -> Result<(), Error> {
+        match keys::missing(connection, &self.key_ids())? {
+            missing if missing.is_empty() => Ok(()),
+            missing => Err(Error::MissingKeys(missing)),
+        }
     }
 
     /// Encrypts `secret` for a row, without a look at the database; returns the stored form.
@@ -181,12 +179,6 @@ fn derived(key: &[u8; 32], purpose: &str) -> hmac::Tag {
 #[must_use]
 pub fn key_id(key: &[u8; 32]) -> String {
     hex(derived(key, "key id").as_ref().get(..ID_LEN).unwrap_or_default())
-}
-
-/// Ids in a sentence.
-pub fn listed(ids: &[&str]) -> String {
-    let quoted: Vec<String> = ids.iter().map(|id| format!("`{id}`")).collect();
-    quoted.join(", ")
 }
 
 /// A new key of tombstones.

@@ -5,8 +5,9 @@ use crate::db::config::{Config, Database, Installation};
 use crate::db::connection::AnyConnection;
 use crate::db::epoch;
 use crate::db::error::Error;
+use crate::db::keys;
 use crate::db::reader::{CONNECTIONS, INGRESS_CONNECTIONS, Readers};
-use crate::db::secrets::{Place, Secrets, listed, random_names, random_uuid};
+use crate::db::secrets::{Place, Secrets, random_names, random_uuid};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
@@ -104,48 +105,31 @@ fn installation(
     secrets: &Secrets,
     clock: fn() -> Timestamp,
 ) -> Result<(Installation, Secrets), Error> {
-    let read = || sql(READ);
     let lineage = epoch::lineage(connection)?;
     let now = connection.now(clock)?;
-    let row: InstallationRow = match read().first(connection)? {
+    let row = match sql(READ).first(connection)? {
         Some(row) => row,
-        None => {
-            sql(INSERT)
-                .bind(OrgId::new(random_uuid()?))
-                .bind(FIRST_EPOCH)
-                .bind(lineage)
-                .bind(secrets.encrypt(NAMES_KEY, &random_names()?)?)
-                .bind(now)
-                .run(connection)?;
-            read().first(connection)?.ok_or_else(|| Error::corrupt("its installation cannot be read back"))?
-        }
+        None => connection.in_transaction(|connection| create(connection, secrets, (lineage, now)))?,
     };
-    check_keys(connection, secrets)?;
-    sql(INSERT_KEY).bind(secrets.newest_id()).bind(now).run(connection)?;
+    keys::check(connection, &secrets.key_ids())?;
     let names = secrets.open(NAMES_KEY.0, NAMES_KEY.1, &row.names_key)?;
     epoch::renew(connection, clock)?;
     Ok((Installation { org_id: row.org_id }, secrets.clone().with_names(&names)))
 }
 
-const KEYS: Sql = statement!("SELECT id AS value FROM encryption_keys ORDER BY created_at, id");
-
-const INSERT_KEY: Sql = statement! {"
-    INSERT INTO encryption_keys (id, created_at)
-    VALUES (?, ?)
-    ON CONFLICT DO NOTHING
-"};
-
-/// Checks that each key is there with which something may be encrypted.
-fn check_keys(connection: &mut AnyConnection, secrets: &Secrets) -> Result<(), Error> {
-    let known = secrets.key_ids();
-    let stored: Vec<String> = sql(KEYS).values(connection)?;
-    let missing: Vec<&str> = stored.iter().map(String::as_str).filter(|id| !known.contains(id)).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(Error::corrupt(format!(
-        "its secrets are encrypted with another key: {} is missing, SETTLE_KEY has {}; name every key, the newest first",
-        listed(&missing),
-        listed(&known)
-    )))
+/// Creates the installation, and registers the key that encrypts its key of tombstones.
+fn create(
+    connection: &mut AnyConnection,
+    secrets: &Secrets,
+    (lineage, now): (Option<String>, Timestamp),
+) -> Result<InstallationRow, Error> {
+    keys::hold(connection, secrets.newest_id(), now)?;
+    sql(INSERT)
+        .bind(OrgId::new(random_uuid()?))
+        .bind(FIRST_EPOCH)
+        .bind(lineage)
+        .bind(secrets.encrypt(NAMES_KEY, &random_names()?)?)
+        .bind(now)
+        .run(connection)?;
+    sql(READ).first(connection)?.ok_or_else(|| Error::corrupt("its installation cannot be read back"))
 }

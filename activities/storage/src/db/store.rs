@@ -80,6 +80,15 @@ impl Store {
         self.writer.write(JobKind::Check, touch).await
     }
 
+    /// Checks that this process can read what others encrypt.
+    ///
+    /// # Errors
+    /// [`Error::MissingKeys`] with the ids of the keys that it lacks.
+    pub async fn check_keys(&self) -> Result<(), Error> {
+        let secrets = self.secrets.clone();
+        self.read(move |connection| secrets.check(connection)).await
+    }
+
     /// Runs `work` in the writer's next transaction. `work` may run more than once before it is committed.
     pub(crate) async fn write<T, F>(&self, work: F) -> Result<T, Error>
     where

@@ -249,6 +249,11 @@ impl<'n> Incoming<'n> {
         if is_duplicate { "{}" } else { &self.notification.body }
     }
 
+    /// What has its outcome already belongs to no settling.
+    fn traceparent(&self) -> Option<&str> {
+        self.notification.traceparent.as_deref().filter(|_| self.outcome.is_none())
+    }
+
     fn values(&self, now: Timestamp) -> [Value<'_>; 17] {
         [
             self.notification.platform_id.into(),
@@ -259,7 +264,7 @@ impl<'n> Incoming<'n> {
             self.notification.store_time.into(),
             Value::Text(self.notification.app_user_id.as_deref().map(clean)),
             Value::Text(Some(clean(self.body()))),
-            Value::Text(self.notification.traceparent.as_deref().map(clean)),
+            Value::Text(self.traceparent().map(clean)),
             now.into(),
             self.due_at.into(),
             self.cap_at.into(),

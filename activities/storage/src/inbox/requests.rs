@@ -66,7 +66,8 @@ const INSERT_PENDING: Sql = statement! {"
     VALUES (?, ?, ?, 'pending', ?, ?, ?)
     ON CONFLICT (platform_id, arn)
     DO UPDATE SET state = 'pending', subscribe_url = excluded.subscribe_url,
-        expires_at = excluded.expires_at, decided_at = NULL
+        expires_at = CASE WHEN topics.state = 'pending' THEN topics.expires_at ELSE excluded.expires_at END,
+        decided_at = NULL
     WHERE topics.state IN ('pending', 'expired', 'unsubscribed')
 "};
 
@@ -90,7 +91,7 @@ const REMOVE_EXPIRED: Sql = statement! {"
 impl Store {
     /// Stores a topic's request to send, until an admin decides or it expires. At most five of a platform are pending:
     /// another one takes the place of the topic that gives way, whose waiting notifications are refused. A decided topic
-    /// stays as it is, unless it expired or was unsubscribed.
+    /// stays as it is, unless it expired or was unsubscribed. A pending one that requests again does not wait longer.
     pub async fn add_pending_topic(&self, request: TopicRequest) -> Result<PendingTopic, Error> {
         let (new_id, secrets) = (TopicId::new(random_uuid()?), self.secrets.clone());
         let (pending, displaced) = self
@@ -107,7 +108,7 @@ impl Store {
                 if let Some(displaced) = displaced {
                     sql(GIVE_WAY).bind(write.now).bind(displaced).run(write.connection)?;
                 }
-                let sealed = secrets.seal(write.connection, ("topics", &id.to_string()), &request.subscribe_url)?;
+                let sealed = secrets.seal(write, ("topics", &id.to_string()), &request.subscribe_url)?;
                 sql(INSERT_PENDING)
                     .bind(id)
                     .bind(request.platform_id)
@@ -121,7 +122,10 @@ impl Store {
             })
             .await?;
         if let Some(displaced) = displaced {
-            self.end_waiting(displaced).await?;
+            // The request is stored. What still waits for the other topic ends with the next request or sweep.
+            if let Err(error) = self.end_waiting(displaced).await {
+                tracing::warn!(error = %error, "notifications of a displaced topic still wait; the next sweep ends them");
+            }
         }
         Ok(pending)
     }

@@ -41,7 +41,7 @@ impl Store {
         self.change("platform.login-secret", move |write| {
             let app: Option<AppId> = sql(APP).bind(id).value(write.connection)?;
             let place = id.to_string();
-            let seal = |secret| secrets.seal(write.connection, (PURPOSE, &place), secret);
+            let seal = |secret| secrets.seal(write, (PURPOSE, &place), secret);
             let sealed = secret.as_ref().map(seal).transpose()?;
             let changed = sql(SET).bind(sealed).bind(id).run(write.connection)?;
             if changed == 0 {

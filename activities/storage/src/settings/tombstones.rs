@@ -86,7 +86,7 @@ const INSERT: Sql = statement! {"
 /// Stores the tombstone of a customer; returns it.
 pub fn insert(write: &mut Write<'_>, secrets: &Secrets, customer: ConcealedName<'_>) -> Result<String, Error> {
     let tombstone = customer.tombstone(secrets);
-    let sealed = secrets.seal(write.connection, (TABLE, &tombstone), &SecretString::from(customer.app_user_id))?;
+    let sealed = secrets.seal(write, (TABLE, &tombstone), &SecretString::from(customer.app_user_id))?;
     sql(INSERT).bind(tombstone.as_str()).bind(customer.app).bind(sealed).bind(write.now).run(write.connection)?;
     Ok(tombstone)
 }

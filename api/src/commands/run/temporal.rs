@@ -126,6 +126,7 @@ impl Server {
     }
 
     fn spawn(&self, cli: &Path, ports: Ports) -> anyhow::Result<Child> {
+        tools::temporal::check(cli)?;
         let log = self.log()?;
         let Addresses { temporal, ui } = self.addresses(ports)?;
         let [port, ui_port] = [temporal, ui].map(|address| address.port().to_string());

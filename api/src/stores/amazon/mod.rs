@@ -214,7 +214,9 @@ fn refused(refusal: Refusal) -> Answer {
     let (status, reason) = (refusal.status(), refusal.reason());
     counter!("settle_notifications_refused_total", "reason" => reason).increment(1);
     match refusal {
-        Refusal::UnknownIngress => tracing::debug!(status, reason, "a message to the Amazon ingress was refused"),
+        Refusal::UnknownIngress | Refusal::MissingKey => {
+            tracing::debug!(status, reason, "a message to the Amazon ingress was refused");
+        }
         _ => tracing::info!(status, reason, "a message to the Amazon ingress was refused"),
     }
     Answer { status, reason }

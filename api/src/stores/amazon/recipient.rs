@@ -1,13 +1,17 @@
 //! The platform of an ingress key with its topics, read from the database and cached for a second.
+//!
+//! A key is unknown only if this process could find every key: SNS drops a message for good that is answered 404.
 
 use super::refusal::Refusal;
 use domain::Timestamp;
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
-use storage::{Platform, Store, Topic};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use storage::{Error, Platform, Store, Topic};
 use tokio::sync::Semaphore;
 
 const CACHED_MS: i64 = 1000;
+/// Minimum time between two errors in the log about a key that is missing. Anybody can cause one.
+const LOGGED_EVERY_MS: i64 = 60_000;
 const MAX_CACHED: usize = 1024;
 /// Real keys have 22 to 32 characters. A text that is longer than this is refused without a query.
 const MAX_INGRESS_KEY_BYTES: usize = 128;
@@ -27,11 +31,13 @@ pub struct Recipients {
     cached: RwLock<HashMap<String, Arc<Recipient>>>,
     /// One unknown key at a time is looked up in the database: a flood of them leaves the rest to known keys.
     strangers: Semaphore,
+    /// When a missing key was logged last.
+    logged_at: Mutex<Option<Timestamp>>,
 }
 
 impl Default for Recipients {
     fn default() -> Self {
-        Self { cached: RwLock::default(), strangers: Semaphore::new(1) }
+        Self { cached: RwLock::default(), strangers: Semaphore::new(1), logged_at: Mutex::default() }
     }
 }
 
@@ -65,7 +71,7 @@ impl Recipients {
         if ingress_key.len() > MAX_INGRESS_KEY_BYTES || ingress_key.contains('\0') {
             return Err(Refusal::UnknownIngress);
         }
-        let found = store.platform_by_ingress_key(ingress_key).await.map_err(|error| super::storage_failed(&error))?;
+        let found = store.platform_by_ingress_key(ingress_key).await.map_err(|error| self.failed(&error, now))?;
         let Some(platform) = found.filter(|platform| platform.store == super::STORE) else {
             if self.cached(ingress_key).is_some() {
                 self.cached.write().unwrap_or_else(PoisonError::into_inner).remove(ingress_key);
@@ -76,6 +82,18 @@ impl Recipients {
         let recipient = Arc::new(Recipient { platform, topics, read_at: now });
         self.cache(ingress_key, recipient.clone());
         Ok(recipient)
+    }
+
+    /// The refusal for an error of the search.
+    fn failed(&self, error: &Error, now: Timestamp) -> Refusal {
+        let Error::MissingKeys(ids) = error else { return super::storage_failed(error) };
+        let mut logged_at = self.logged_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged_at.is_none_or(|at| !(0..LOGGED_EVERY_MS).contains(&now.millis_since(at))) {
+            *logged_at = Some(now);
+            let keys = ids.join(", ");
+            tracing::error!(keys, "SETTLE_KEY of this process lacks a key: notifications are answered 503");
+        }
+        Refusal::MissingKey
     }
 
     fn cache(&self, ingress_key: &str, recipient: Arc<Recipient>) {

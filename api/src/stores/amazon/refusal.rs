@@ -13,6 +13,9 @@ pub enum Refusal {
     /// No platform has this ingress key.
     #[error("{UNKNOWN_INGRESS}")]
     UnknownIngress,
+    /// No platform was found, and this process lacks a key with which ingress keys are hashed.
+    #[error("{MISSING_KEY}")]
+    MissingKey,
     /// The body exceeds the body limit.
     #[error("{TOO_LARGE}")]
     TooLarge,
@@ -22,6 +25,7 @@ pub enum Refusal {
 }
 
 const UNKNOWN_INGRESS: &str = "unknown ingress key";
+const MISSING_KEY: &str = "a key of the database is missing in this process";
 const TOO_LARGE: &str = "body larger than 2 MiB";
 
 impl Refusal {
@@ -33,7 +37,7 @@ impl Refusal {
             Self::TopicNotAllowed(_) => 403,
             Self::UnknownIngress => 404,
             Self::TooLarge => 413,
-            Self::TryAgain(_) => 503,
+            Self::MissingKey | Self::TryAgain(_) => 503,
         }
     }
 
@@ -43,6 +47,7 @@ impl Refusal {
         match self {
             Self::Invalid(reason) | Self::TopicNotAllowed(reason) | Self::TryAgain(reason) => reason,
             Self::UnknownIngress => UNKNOWN_INGRESS,
+            Self::MissingKey => MISSING_KEY,
             Self::TooLarge => TOO_LARGE,
         }
     }

@@ -228,6 +228,20 @@ fn a_flush_ignores_the_window_but_never_a_hold() {
 }
 
 #[test]
+fn each_flush_before_a_settling_has_its_number() {
+    let flushes = |count: usize| {
+        let mut state = State::default();
+        for name in ["me", "ann"].iter().take(count) {
+            state.flush_by(Admin { by: Some((*name).to_owned()), reason: None });
+        }
+        state.flushes.into_iter().map(|flush| (flush.number, flush.admin.by.unwrap_or_default())).collect::<Vec<_>>()
+    };
+    let both = flushes(2);
+    assert_eq!(both, [(1, "me".to_owned()), (2, "ann".to_owned())]);
+    assert!(both.starts_with(&flushes(1)), "a repetition that knows of more numbers them alike");
+}
+
+#[test]
 fn a_hold_sleeps_to_its_end_and_then_settles() {
     let mut state = State::default();
     let until = Timestamp::from_micros(10 * SECOND).to_string();

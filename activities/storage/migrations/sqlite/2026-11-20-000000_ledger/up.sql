@@ -12,10 +12,12 @@ CREATE TABLE installation (
     created_at BIGINT NOT NULL
 );
 
--- The keys that secrets may be encrypted with: each that a process encrypted with, until nothing is left of it.
+-- The keys that secrets are encrypted with: each from its first value on.
 CREATE TABLE encryption_keys (
     id TEXT NOT NULL PRIMARY KEY,
-    created_at BIGINT NOT NULL
+    created_at BIGINT NOT NULL,
+    -- When it was turned out, since nothing was left of it. Then it never encrypts again.
+    retired_at BIGINT
 );
 
 CREATE TABLE apps (

@@ -152,7 +152,7 @@ impl ForgettingRow {
 /// The stored form of the names.
 pub fn seal(write: &mut Write<'_>, secrets: &Secrets, id: Uuid, names: &ForgottenNames) -> Result<String, Error> {
     let json = serde_json::to_string(names).map_err(|cause| Error::corrupt_by("names cannot be written", cause))?;
-    secrets.seal(write.connection, (TABLE, &id.to_string()), &SecretString::from(json))
+    secrets.seal(write, (TABLE, &id.to_string()), &SecretString::from(json))
 }
 
 /// A value as it is stored.

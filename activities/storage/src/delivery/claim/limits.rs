@@ -104,7 +104,8 @@ const OWNER: Sql = statement! {hot "purchases_pkey or sqlite_autoindex_purchases
 
 /// Locks the user of the event that is next, if the destination gets requests user by user. Returns why no request about the user may
 /// be sent now.
-fn user(write: &mut Write<'_>, lane: &mut Lane<'_>, next: EventId) -> Result<Option<Claimed>, Error> {
+pub fn user(write: &mut Write<'_>, lane: &mut Lane<'_>, next: EventId) -> Result<Option<Claimed>, Error> {
+    lane.user = None;
     if !lane.destination.per_user {
         return Ok(None);
     }

@@ -80,7 +80,7 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
 
 impl Lane<'_> {
     /// Freezes the bodies of the next deliveries, beginning with this one, and leases the lane for them.
-    fn freeze(&self, write: &mut Write<'_>, secrets: &Secrets, mut head: DeliveryRow) -> Result<Claimed, Error> {
+    fn freeze(&mut self, write: &mut Write<'_>, secrets: &Secrets, mut head: DeliveryRow) -> Result<Claimed, Error> {
         loop {
             let frozen = match render::batch(write, self, head)? {
                 Ok(frozen) => frozen,
@@ -93,6 +93,10 @@ impl Lane<'_> {
                 Ok(head) => head,
                 Err(claimed) => return Ok(claimed),
             };
+            // It may be about another user than the one before it.
+            if let Some(claimed) = limits::user(write, self, head.event_id)? {
+                return Ok(claimed);
+            }
         }
     }
 

@@ -1,0 +1,95 @@
+//! The table of the keys that secrets are encrypted with. A key is registered by the first transaction that encrypts with
+//! it, so that one that was only named leaves nothing. One that was turned out keeps its row, so that it never encrypts
+//! again.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{row, sql};
+use domain::Timestamp;
+
+row! {
+    struct KeyRow {
+        retired_at: Option<Timestamp>,
+    }
+}
+
+const LOCK: Sql = statement!("SELECT retired_at FROM encryption_keys WHERE id = ? FOR SHARE");
+const REGISTER: Sql = statement! {"
+    INSERT INTO encryption_keys (id, created_at)
+    VALUES (?, ?)
+    ON CONFLICT DO NOTHING
+"};
+const KEYS: Sql = statement! {"
+    SELECT id AS value
+    FROM encryption_keys
+    WHERE retired_at IS NULL
+    ORDER BY created_at, id
+"};
+
+/// Registers a key that a transaction encrypts with, and locks its row (shared) until the end of the transaction: it is
+/// turned out before or after it, never in between.
+///
+/// # Errors
+/// [`Error::Corrupt`] when it was turned out.
+pub fn hold(connection: &mut AnyConnection, id: &str, now: Timestamp) -> Result<(), Error> {
+    let found: Option<KeyRow> = sql(LOCK).bind(id).first(connection)?;
+    let row = match found {
+        Some(row) => row,
+        None => {
+            sql(REGISTER).bind(id).bind(now).run(connection)?;
+            sql(LOCK).bind(id).one(connection, "key")?
+        }
+    };
+    match row.retired_at {
+        None => Ok(()),
+        Some(_) => Err(retired(connection, id)?),
+    }
+}
+
+/// The error of a process that would encrypt with a key that was turned out.
+fn retired(connection: &mut AnyConnection, id: &str) -> Result<Error, Error> {
+    let present: Vec<String> = sql(KEYS).values(connection)?;
+    let present: Vec<&str> = present.iter().map(String::as_str).collect();
+    Ok(Error::corrupt(format!(
+        "the key `{id}`, the first one of SETTLE_KEY, was turned out and encrypts nothing any more: name {} first, and \
+         `{id}` not at all; to turn the key once more, make another one (`openssl rand -hex 32`)",
+        listed(&present)
+    )))
+}
+
+/// Checks at the start of a process that it has each key that something may be encrypted with, and that the first of its
+/// keys was not turned out.
+pub fn check(connection: &mut AnyConnection, known: &[&str]) -> Result<(), Error> {
+    let missing = missing(connection, known)?;
+    if missing.is_empty() {
+        return check_newest(connection, known.first().copied().unwrap_or_default());
+    }
+    let missing: Vec<&str> = missing.iter().map(String::as_str).collect();
+    Err(Error::corrupt(format!(
+        "its secrets are encrypted with another key: {} is missing, SETTLE_KEY has {}; name every key, the newest first",
+        listed(&missing),
+        listed(known)
+    )))
+}
+
+/// Checks that the key with which a process encrypts was not turned out.
+pub fn check_newest(connection: &mut AnyConnection, id: &str) -> Result<(), Error> {
+    let row: Option<KeyRow> = sql(LOCK).bind(id).first(connection)?;
+    match row.and_then(|row| row.retired_at) {
+        None => Ok(()),
+        Some(_) => Err(retired(connection, id)?),
+    }
+}
+
+/// The ids of the keys that something may be encrypted with, without these.
+pub fn missing(connection: &mut AnyConnection, known: &[&str]) -> Result<Vec<String>, Error> {
+    let stored: Vec<String> = sql(KEYS).values(connection)?;
+    Ok(stored.into_iter().filter(|id| !known.contains(&id.as_str())).collect())
+}
+
+/// Ids in a sentence.
+pub fn listed(ids: &[&str]) -> String {
+    let quoted: Vec<String> = ids.iter().map(|id| format!("`{id}`")).collect();
+    quoted.join(", ")
+}

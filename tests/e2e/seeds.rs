@@ -1,0 +1,209 @@
+//! The secrets for which `secrets` searches: each that a process is started with, and one in each column that is
+//! encrypted. A column without one fails.
+
+use super::secrets::{Secret, is_sought};
+use diesel::connection::SimpleConnection as _;
+use diesel::sql_types::Text;
+use diesel::{Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection};
+use reqwest::Method;
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use serde_json::{Value, json};
+use system_tests::amplitude::Amplitude;
+use system_tests::http::Api;
+use system_tests::process::Process;
+use system_tests::receiver::{Receiver, Reply};
+use system_tests::rvs::Receipt;
+use system_tests::sns::Rtn;
+use system_tests::world::{SOON, World};
+use system_tests::{ports, wait};
+
+/// A customer who is forgotten, and the customer's own id.
+const FORGOTTEN: &str = "amzn1.account.FORGOTTEN3W8LD";
+const FORGOTTEN_EXTERNAL: &str = "forgotten-c41a90e7d2";
+const RECEIPT: &str = "forgotten";
+/// The private key of a webhook's signatures `v1a`, and its beginning without the public half.
+const PRIVATE_KEY: &str =
+    "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==";
+const PRIVATE_PART: &str = "6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCub";
+const HEADER: &str = "header-value-0e8d5b7a41";
+const AMPLITUDE_KEY: &str = "a6f0c2d8b94e17350a6f0c2dapikey";
+const AMPLITUDE_SANDBOX_KEY: &str = "b7e1d3c9a85f26441b7e1d3csandbox";
+const AMPLITUDE_SECRET_KEY: &str = "c8f2e4dab96037552c8f2e4dsecret";
+const OTLP_TOKEN: &str = "otlp-token-93fe20c7b5";
+/// `SETTLE_KEY` of the installation, and `SETTLE_ENGINE_KEY` of its codec server.
+const KEY: [u8; 32] = [7; 32];
+const ENGINE_KEY: [u8; 32] = [0x21; 32];
+
+/// The secrets that each column with secrets has.
+const COLUMNS: [(&str, &str, &[&str]); 8] = [
+    ("installation", "names_key", &["the key of tombstones"]),
+    ("platforms", "ingress_key", &["the ingress key"]),
+    ("platforms", "shared_secret", &["the platform's shared secret"]),
+    ("platforms", "login_secret", &["the platform's login secret"]),
+    (
+        "destinations",
+        "secret",
+        &[
+            "the destination's secret",
+            "the private key of a webhook",
+            "the value of a header",
+            "Amplitude's API key",
+            "Amplitude's API key of the sandbox",
+            "Amplitude's secret key",
+        ],
+    ),
+    ("topics", "subscribe_url", &["the token of a SubscribeURL"]),
+    ("tombstones", "sealed", &["a forgotten customer"]),
+    ("forgettings", "names", &["a forgotten customer's own id"]),
+];
+
+/// What stands beside a world for its further secrets.
+pub struct Seeds {
+    amplitude: Amplitude,
+    second: Receiver,
+    codec: Option<Process>,
+    api_key: String,
+    login_secret: String,
+}
+
+#[derive(QueryableByName)]
+struct Row {
+    #[diesel(sql_type = Text)]
+    value: String,
+}
+
+impl Seeds {
+    /// Starts what has to run before the world.
+    pub async fn start() -> Self {
+        let amplitude = Amplitude::start().await;
+        amplitude.project(AMPLITUDE_SANDBOX_KEY, AMPLITUDE_SECRET_KEY);
+        let (api_key, login_secret) = Default::default();
+        Self { amplitude, second: Receiver::start().await, codec: None, api_key, login_secret }
+    }
+
+    /// The variables of the world's processes.
+    pub fn variables(&self) -> Vec<(String, String)> {
+        vec![
+            ("OTEL_EXPORTER_OTLP_HEADERS".to_owned(), format!("authorization=Bearer%20{OTLP_TOKEN}")),
+            ("SETTLE_AMPLITUDE_ALLOWED_URLS".to_owned(), self.amplitude.url()),
+        ]
+    }
+
+    /// Stores the secrets, and uses each.
+    pub async fn sow(&mut self, world: &World) {
+        let key = world.api.post("/v1/keys", &json!({ "name": "a reader", "role": "read" })).await.ok();
+        self.api_key = text(&key, "key");
+        assert_eq!(world.api.with_token(&self.api_key).get("/v1/apps").await.status, 200);
+        assert_eq!(world.api.with_token(&self.api_key).post("/v1/apps", &json!({ "name": "x" })).await.status, 403);
+        let path = format!("/v1/platforms/{}/login-secret", world.platform_id);
+        self.login_secret = text(&world.api.post(&path, &json!({})).await.ok(), "login_secret");
+        let destinations = format!("/v1/apps/{}/destinations", world.app_id);
+        let integration = json!({
+            "kind": "amplitude", "name": "Analytics", "endpoint": self.amplitude.url(), "api_key": AMPLITUDE_KEY,
+            "sandbox_api_key": AMPLITUDE_SANDBOX_KEY, "secret_key": AMPLITUDE_SECRET_KEY,
+        });
+        drop(world.api.post(&destinations, &integration).await.ok());
+        let webhook = json!({
+            "kind": "webhook", "name": "second", "url": self.second.url(), "headers": { "x-token": HEADER },
+            "signature": "v1a", "private_key": PRIVATE_KEY,
+        });
+        self.second.trust_shown(&world.api.post(&destinations, &webhook).await.ok());
+        self.second.answer_next(1, &Reply::Status(500));
+        self.codec = Some(codec_server(world, &self.api_key).await);
+    }
+
+    /// Forgets a customer at whose destination nothing answers, so that the names wait for it.
+    pub async fn forget_somebody(self, world: &mut World) -> Vec<Secret> {
+        wait::until(SOON, "a request with each secret", async || {
+            let counts = (self.second.count(), self.amplitude.requests().len());
+            if counts.0 > 0 && counts.1 > 0 { Ok(()) } else { Err(format!("{counts:?}")) }
+        })
+        .await;
+        self.second.check();
+        let Self { amplitude, codec, api_key, login_secret, .. } = self;
+        drop((amplitude, codec));
+        let receipt = Receipt { app_user_id: FORGOTTEN.to_owned(), ..Receipt::subscription(api::clock::now()) };
+        world.rvs().know(RECEIPT, receipt);
+        let customers = format!("/v1/apps/{}/customers", world.app_id);
+        let name = json!({ "external_id": FORGOTTEN_EXTERNAL, "app_user_id": FORGOTTEN });
+        drop(world.api.call(Method::PUT, &customers, &name).await.ok());
+        let rtn = Rtn { app_user_id: FORGOTTEN.to_owned(), ..Rtn::new("SUBSCRIPTION_PURCHASED", RECEIPT) };
+        let message_id = world.send_rtn(&rtn).await;
+        world.wait_outcome(&message_id).await;
+        world.wait_acked(RECEIPT, 1).await;
+        let request = json!({ "external_id": FORGOTTEN_EXTERNAL, "by": "support", "reason": "a test" });
+        drop(world.api.post(&format!("{customers}/forget"), &request).await.ok());
+        vec![
+            ("a forgotten customer", FORGOTTEN.to_owned()),
+            ("a forgotten customer's own id", FORGOTTEN_EXTERNAL.to_owned()),
+            ("a key of the API", api_key.trim_start_matches("sk_").to_owned()),
+            ("the platform's login secret", login_secret.trim_start_matches("ls_").to_owned()),
+            ("the private key of a webhook", PRIVATE_PART.to_owned()),
+            ("the value of a header", HEADER.to_owned()),
+            ("Amplitude's API key", AMPLITUDE_KEY.to_owned()),
+            ("Amplitude's API key of the sandbox", AMPLITUDE_SANDBOX_KEY.to_owned()),
+            ("Amplitude's secret key", AMPLITUDE_SECRET_KEY.to_owned()),
+            ("a header of exports", OTLP_TOKEN.to_owned()),
+            ("SETTLE_KEY", storage::hex(&KEY)),
+            ("SETTLE_ENGINE_KEY", storage::hex(&ENGINE_KEY)),
+            ("the key of tombstones", key_of_tombstones(world)),
+        ]
+    }
+}
+
+/// Runs a codec server with a key of its own, with a request that it refuses.
+async fn codec_server(world: &World, read_key: &str) -> Process {
+    let listen = format!("127.0.0.1:{}", ports::free());
+    let key = storage::hex(&ENGINE_KEY);
+    let process = world
+        .installation
+        .start(&["codec", "--listen", &listen], &[("SETTLE_ENGINE_KEY", &key), ("SETTLE_LOG", "debug")]);
+    let api = Api::new(&format!("http://{listen}"), read_key);
+    let path = "/decode";
+    wait::until(SOON, "a refusal of the codec server", async || {
+        let headers =
+            [("authorization", format!("Bearer {read_key}")), ("content-type", "application/json".to_owned())];
+        let url = format!("{}{path}", api.url());
+        let answer = system_tests::http::send_raw(Method::POST, &url, &headers, b"{}".to_vec()).await?;
+        if answer.status == 403 { Ok(()) } else { Err(format!("{answer:?}")) }
+    })
+    .await;
+    process
+}
+
+/// Checks that each column that is encrypted has a value, and a secret that is searched for.
+pub fn cover_each_column(world: &World, secrets: &[Secret]) {
+    for (table, column) in storage::secret_columns() {
+        let seeded = COLUMNS.iter().find(|seeded| (seeded.0, seeded.1) == (table, column));
+        let (_, _, names) = seeded.unwrap_or_else(|| panic!("{table}.{column} has no secret: seed one here"));
+        names.iter().for_each(|name| assert!(is_sought(secrets, name), "{name} is not among the secrets"));
+        let query = format!("SELECT {column} AS value FROM {table} WHERE {column} LIKE 'v1:%'");
+        assert!(!values(world, &query).is_empty(), "{table}.{column} has no value");
+    }
+    assert_eq!(storage::secret_columns().len(), COLUMNS.len(), "a column is gone");
+}
+
+fn values(world: &World, query: &str) -> Vec<String> {
+    let mut database = SqliteConnection::establish(world.installation.database()).expect("the database");
+    database.batch_execute("PRAGMA busy_timeout = 5000").expect("a setting");
+    let rows: Vec<Row> = diesel::sql_query(query).load(&mut database).expect(query);
+    rows.into_iter().map(|row| row.value).collect()
+}
+
+/// The key of tombstones, which settle makes: it is decrypted as `db/secrets.rs` of the storage describes.
+fn key_of_tombstones(world: &World) -> String {
+    let sealed = values(world, "SELECT names_key AS value FROM installation").remove(0);
+    let hex = sealed.rsplit(':').next().unwrap_or_default();
+    let digits = hex.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).expect("hex"));
+    let mut bytes: Vec<u8> = digits.map(|pair| u8::from_str_radix(pair, 16).expect("hex")).collect();
+    let (nonce, sealed) = bytes.split_at_mut(NONCE_LEN);
+    let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &KEY).expect("a key"));
+    let nonce = Nonce::try_assume_unique_for_key(nonce).expect("a nonce");
+    let plain =
+        key.open_in_place(nonce, Aad::from("installation.names_key/1"), sealed).expect("it is encrypted with KEY");
+    String::from_utf8(plain.to_vec()).expect("a text")
+}
+
+fn text(answer: &Value, field: &str) -> String {
+    answer[field].as_str().unwrap_or_else(|| panic!("no text `{field}` in {answer}")).to_owned()
+}
