@@ -26,7 +26,7 @@ pub mod verification;
 pub use decide::{Decision, Lag, SettlingContext, Waits, decide};
 pub use environment::Environment;
 pub use ids::{
-    ActId, AppId, CollapseKey, DeliveryId, DestinationId, DeviceId, DevicePlace, EventId, KeyId, OrgId, PlatformId,
+    ActId, AlarmId, AppId, CollapseKey, DeliveryId, DestinationId, DeviceId, DevicePlace, EventId, KeyId, OrgId, PlatformId,
     SessionId, TopicId, TransferId, UserId,
 };
 pub use lane::Lane;
