@@ -4,9 +4,9 @@ use crate::edge::Shared;
 use crate::keys::scope::Scope;
 use crate::operation::{Described, Operation, Schemas};
 use crate::resources::{
-    acts, alarms, apps, audit, catalogue, customer_state, customers, deliveries, destinations, device_events, devices,
+    acts, alarms, apps, audit, catalogue, contacts, customer_state, customers, deliveries, destinations, device_events, devices,
     document, events, explain, feed, forgetting, health, import, keys, metrics, notifications, platforms, purchases,
-    rates, redeliveries, sales, schema, stores, topics, transfers,
+    rates, redeliveries, sales, schema, series, stores, topics, transfers,
 };
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
@@ -240,6 +240,8 @@ fn platform_routes() -> Vec<Route> {
             .summary("The number of adopted purchases that wait, and of the others by outcome."),
         key(Operator, "POST", "/v1/platforms/{platform_id}/import", import::start)
             .summary("Adopts purchases from before the platform was connected; known ones are not changed."),
+        key(Read, "GET", "/v1/platforms/{platform_id}/heard", contacts::show)
+            .summary("When the store's messages were accepted and refused last, why, and how often."),
         key(Read, "GET", "/v1/platforms/{platform_id}/topics", topics::list)
             .summary("The topics that may send or wait for approval."),
         key(Operator, "POST", "/v1/platforms/{platform_id}/topics/{topic_id}/approve", topics::approve).summary(
@@ -267,16 +269,23 @@ fn ledger_routes() -> Vec<Route> {
             .summary("Ends the notifications accepted until now without recording them."),
         key(Support, "POST", "/v1/purchases/{collapse_key}/redeliver", purchases::redeliver)
             .summary("Sends the newest state again."),
-        key(Read, "GET", "/v1/notifications", notifications::list).summary("Notifications, the newest first."),
+        key(Read, "GET", "/v1/notifications", notifications::list)
+            .summary("Notifications, the newest first. A page may have fewer than `limit`, and yet a `next_cursor`."),
         key(Read, "GET", "/v1/notifications/{message_id}", notifications::show).summary("The outcome of a message."),
         key(Read, "GET", "/v1/alarms", alarms::list)
             .summary("Alarms, which need a person's attention, the last raised first; repetitions are counted."),
-        key(Read, "GET", "/v1/events", events::list).summary("Events, the newest first."),
+        key(Read, "GET", "/v1/alarms/{alarm_id}", alarms::show).summary("One alarm."),
+        key(Support, "POST", "/v1/alarms/{alarm_id}/acknowledge", alarms::acknowledge)
+            .summary("Notes that a person knows of an alarm. Raised again, it is open again."),
+        key(Read, "GET", "/v1/events", events::list)
+            .summary("Events, the newest first. A page may have fewer than `limit`, and yet a `next_cursor`."),
         key(Read, "GET", "/v1/events/{event_id}", events::show).summary("One event with its body."),
         key(Read, "GET", "/v1/deliveries", deliveries::list).summary("Deliveries, the newest first."),
         key(Read, "GET", "/v1/deliveries/{delivery_id}", deliveries::show).summary("One delivery."),
         key(Read, "GET", "/v1/deliveries/{delivery_id}/attempts", deliveries::attempts)
             .summary("Its attempts, the oldest first."),
+        key(Support, "GET", "/v1/deliveries/{delivery_id}/request", deliveries::request)
+            .summary("Its body as it is sent, and the names of its headers; no signature and no secret."),
         key(Read, "GET", "/v1/device-events", device_events::list)
             .summary("Events that devices reported, the newest first, with what destinations are owed of each."),
         key(Read, "GET", "/v1/device-events/{event_id}", device_events::show)
@@ -294,6 +303,8 @@ fn accounting_routes() -> Vec<Route> {
             .summary("What caused an event, which destinations received it, which did not, and why."),
         key(Read, "GET", "/v1/explain/destinations/{destination_id}", explain::destination)
             .summary("The results of requests to a destination, what is owed to it and what is dead."),
+        key(Read, "GET", "/v1/series", series::list)
+            .summary("What was counted in each minute, over all processes: of the last minute up to all is missing."),
         key(Read, "GET", "/v1/acts", acts::list)
             .summary("What persons, keys and scripts changed, the newest first."),
         key(Read, "GET", "/v1/audit", audit::show)

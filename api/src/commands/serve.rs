@@ -12,7 +12,7 @@ use crate::figures::Figures;
 use crate::keys::{Keys, Refusals};
 use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon};
-use crate::{auditing, telemetry};
+use crate::{auditing, counting, telemetry};
 use activities::engine;
 use activities::http::Http;
 use anyhow::{Context, bail};
@@ -68,12 +68,13 @@ pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
     let sockets = Sockets::bind(&config)?;
     let stop = Stop::on_signals()?;
     let engine = with_window(connect(&identity("serve"), &store, &config)?, &config);
-    let edge = edge(&config, store, engine.clone())?;
+    let edge = edge(&config, store.clone(), engine.clone())?;
     table::line(&format!("settle serves {} (Ctrl-C ends)", sockets.addresses()?.text()));
     tokio::select! {
         () = sockets.serve(edge, stop) => {}
         taken = engine.taken_at_start() => return Err(taken.into()),
     }
+    counting::finish(&store).await;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -121,6 +122,7 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Re
     let (metrics, figures) = (Metrics::install(), Figures::default());
     figures.watch(store.clone());
     auditing::watch(store.clone(), &metrics);
+    counting::watch(store.clone());
     sweeping::watch(store.clone(), engine.clone());
     Ok(Arc::new(Edge {
         waking: Default::default(),

@@ -26,6 +26,7 @@ const SUBJECTS: &[(&str, Subject, &str)] = &[
     ("delivery_id", Subject::Delivery, "delivery"),
     ("transfer_id", Subject::Transfer, "transfer"),
     ("key_id", Subject::Key, "key"),
+    ("alarm_id", Subject::Alarm, "alarm"),
 ];
 
 impl Scope {

@@ -334,6 +334,24 @@ impl Config {
         }
     }
 
+    /// The names of the headers of its requests, in lower case and in their order.
+    #[must_use]
+    pub fn header_names(&self) -> Vec<String> {
+        match self {
+            Self::Webhook(config) => webhook::request::header_names(config),
+            Self::Amplitude(_) => amplitude::request::HEADERS.iter().map(|(name, _)| (*name).to_owned()).collect(),
+        }
+    }
+
+    /// A frozen body of a destination of the named kind as a request has it: without what is sent beside it.
+    #[must_use]
+    pub fn sent_body(kind: &str, frozen: String) -> String {
+        match kind {
+            amplitude::KIND => amplitude::body::Frozen::read(&frozen).map_or(frozen, amplitude::body::Frozen::sent),
+            _ => frozen,
+        }
+    }
+
     /// The first wait of the schedule.
     #[must_use]
     pub fn first_wait(&self) -> Duration {

@@ -32,7 +32,7 @@ stored! {
         Delivered = "delivered",
         /// Attempts that did not.
         Failed = "failed",
-        /// Requests to destinations, and how long each took.
+        /// Requests that a destination answered, and how long each took.
         Latency = "latency",
     }
 }
