@@ -4,9 +4,9 @@ use crate::edge::Shared;
 use crate::keys::scope::Scope;
 use crate::operation::{Described, Operation, Schemas};
 use crate::resources::{
-    acts, alarms, apps, audit, catalogue, contacts, customer_state, customers, deliveries, destinations, device_events, devices,
-    document, events, explain, feed, forgetting, health, import, keys, metrics, notifications, platforms, purchases,
-    rates, redeliveries, sales, schema, series, stores, topics, transfers,
+    acts, alarms, apps, audit, catalogue, contacts, customer_state, customers, deliveries, destinations, device_events,
+    devices, document, events, explain, feed, forgetting, forms, health, import, keys, metrics, notifications,
+    platforms, purchases, rates, redeliveries, sales, samples, schema, series, stores, topics, transfers,
 };
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
@@ -127,6 +127,8 @@ fn key_routes() -> Vec<Route> {
 
 fn destination_routes() -> Vec<Route> {
     vec![
+        key(Read, "GET", "/v1/destinations/kinds", forms::destinations)
+            .summary("The form of each kind of destination: its fields for people, in their order, and what to do at the other side."),
         key(Read, "GET", "/v1/destinations/{destination_id}", destinations::show)
             .summary("One destination with its health and what is owed to it."),
         key(Operator, "PATCH", "/v1/destinations/{destination_id}", destinations::update)
@@ -185,6 +187,8 @@ fn catalogue_routes() -> Vec<Route> {
         ),
         key(Read, "GET", "/v1/apps/{app_id}/customers/state", customer_state::show)
             .summary("What a customer may use now; with `at`, what was known and announced of them at that time."),
+        key(Read, "GET", "/v1/apps/{app_id}/customers/{user_id}", customer_state::detail)
+            .summary("One customer with names, devices, purchases and what these give now."),
         key(Admin, "POST", "/v1/apps/{app_id}/customers/forget", forgetting::forget).summary(
             "Forgets a customer: the names are removed, the ledger stays, destinations are asked to delete the user.",
         ),
@@ -220,6 +224,8 @@ fn catalogue_routes() -> Vec<Route> {
 
 fn platform_routes() -> Vec<Route> {
     vec![
+        key(Read, "GET", "/v1/stores", forms::stores)
+            .summary("The form of a platform of each store, and the steps at the store."),
         key(Read, "GET", "/v1/platforms/{platform_id}", platforms::show).summary("One platform."),
         key(Operator, "PATCH", "/v1/platforms/{platform_id}", platforms::update).summary("Changes the given fields."),
         key(Operator, "DELETE", "/v1/platforms/{platform_id}", platforms::delete)
@@ -236,6 +242,9 @@ fn platform_routes() -> Vec<Route> {
             .summary("Logins on devices need no token any more."),
         key(Support, "POST", "/v1/platforms/{platform_id}/retry-parked", platforms::retry_parked)
             .summary("Verifies again the purchases that the store did not know, or that belong to another customer."),
+        key(Operator, "POST", "/v1/platforms/{platform_id}/sample", samples::send).summary(
+            "Sends a signed sample, as the store would. 409 unless `settle run` trusts its own samples there.",
+        ),
         key(Read, "GET", "/v1/platforms/{platform_id}/import", import::show)
             .summary("The number of adopted purchases that wait, and of the others by outcome."),
         key(Operator, "POST", "/v1/platforms/{platform_id}/import", import::start)

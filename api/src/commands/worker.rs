@@ -3,8 +3,8 @@
 use super::stop::Stop;
 use super::{serve, settings, sockets, sweeping, table};
 use crate::clock;
-use crate::counting;
 use crate::config::{self, Config, Database, environment};
+use crate::counting;
 use crate::listener::Listener;
 use crate::metrics::{self, Metrics};
 use crate::resources::health;

@@ -12,6 +12,7 @@ pub mod webhook;
 pub use schedule::{ScheduleText, check_schedule};
 pub use schemas::KindSchemas;
 
+use crate::form::Form;
 use crate::http::{Reply, Request, Rules};
 use domain::time::duration;
 use domain::user::Attributes;
@@ -191,6 +192,12 @@ impl Config {
     #[must_use]
     pub fn schemas() -> Vec<KindSchemas> {
         vec![webhook::schemas::schemas(), amplitude::schemas::schemas()]
+    }
+
+    /// The form of each kind.
+    #[must_use]
+    pub fn forms() -> Vec<Form> {
+        vec![webhook::form::form(), amplitude::form::form()]
     }
 
     /// Builds the settings and secrets of a new destination of the named kind. Unknown fields are refused.

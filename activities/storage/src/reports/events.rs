@@ -81,8 +81,7 @@ const OF_KEY: Clause = clause!(&[EVENTS, FLOOR], hot "events_of_key", "collapse_
 const OF_USER: Clause = clause!(&[EVENTS, FLOOR], hot "events_of_user", "user_id = ?");
 const OF_APP: Clause = clause!(&[EVENTS, FLOOR], hot "events_of_app", "app_id = ?");
 const OF_TYPE: Clause = clause!(&[EVENTS, FLOOR], hot "events_of_type", "event_type = ?");
-const IN_SANDBOX: Clause =
-    clause!(&[EVENTS, FLOOR], hot "events_sandbox", "environment = 'sandbox' AND app_id = ?");
+const IN_SANDBOX: Clause = clause!(&[EVENTS, FLOOR], hot "events_sandbox", "environment = 'sandbox' AND app_id = ?");
 // The same without an index.
 const HAS_ID: Clause = clause!(&[EVENTS], "id || '' = ?");
 const HAS_KEY: Clause = clause!(&[EVENTS], "collapse_key || '' = ?");
@@ -161,6 +160,7 @@ fn conditions(filter: EventFilter) -> (Vec<Indexed<'static>>, Vec<Condition<'sta
         (SINCE, from.map(Into::into)),
         (BEFORE, until.map(Into::into)),
     ];
-    let indexed = indexed.into_iter().filter_map(|(walked, checked, value)| Some(Indexed { walked, checked, value: value? }));
+    let indexed =
+        indexed.into_iter().filter_map(|(walked, checked, value)| Some(Indexed { walked, checked, value: value? }));
     (indexed.collect(), others.into_iter().filter(|(_, value)| value.is_some()).collect())
 }

@@ -122,7 +122,8 @@ const FLOOR: Sql = statement! {"
     LIMIT 1 OFFSET 20000
 "};
 /// The first row at or after a time, where sequence numbers follow the time: it is searched by halves.
-const AT: Sql = statement!("SELECT n.accepted_at AS value FROM notifications n WHERE n.seq >= ? ORDER BY n.seq LIMIT 1");
+const AT: Sql =
+    statement!("SELECT n.accepted_at AS value FROM notifications n WHERE n.seq >= ? ORDER BY n.seq LIMIT 1");
 const NEWEST: Sql = statement!("SELECT n.seq AS value FROM notifications n ORDER BY n.seq DESC LIMIT 1");
 const OF_APP: Clause = clause!(&[LIST], "n.platform_id IN (SELECT f.id FROM platforms f WHERE f.app_id = ?)");
 const OF_PLATFORM: Clause = clause!(&[LIST], "n.platform_id = ?");
@@ -175,11 +176,7 @@ impl Store {
 /// The range of all sequence numbers.
 const EVERYTHING: (i64, i64) = (0, i64::MAX);
 
-fn walk<'a>(
-    now: Timestamp,
-    (indexed, others): (Vec<Indexed<'a>>, Vec<Condition<'a>>),
-    range: (i64, i64),
-) -> Walk<'a> {
+fn walk<'a>(now: Timestamp, (indexed, others): (Vec<Indexed<'a>>, Vec<Condition<'a>>), range: (i64, i64)) -> Walk<'a> {
     Walk { list: LIST, floor: FLOOR, first: vec![now.into()], indexed, others, range }
 }
 

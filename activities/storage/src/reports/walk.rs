@@ -49,9 +49,11 @@ impl<'a> Walk<'a> {
             self.longest(connection, below)?
         };
         let (index, floor) = (walked.0, walked.1.max(self.range.0));
-        let indexed = self.indexed.into_iter().enumerate().map(|(at, one)| {
-            (if at == index { one.walked } else { one.checked }, Some(one.value))
-        });
+        let indexed = self
+            .indexed
+            .into_iter()
+            .enumerate()
+            .map(|(at, one)| (if at == index { one.walked } else { one.checked }, Some(one.value)));
         let bounds = self.first.into_iter().chain([below.into(), floor.into()]);
         let list = with(Filtered::new(self.list, bounds), indexed.chain(self.others));
         let mut found: Paged<T> = page.read(connection, list.statement())?;

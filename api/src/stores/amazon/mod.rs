@@ -7,12 +7,14 @@
 pub mod certificate;
 pub mod envelope;
 mod fetch;
+pub(super) mod form;
 mod keyring;
 mod mapping;
 mod notification;
 mod recipient;
 mod refusal;
 pub mod report;
+pub mod sample;
 mod settings;
 pub mod signature;
 pub mod signer;
