@@ -35,6 +35,6 @@ pub async fn finish(store: &Store) {
 }
 
 async fn write(store: &Store, with_minutes: bool) -> Result<(), Error> {
-    store.write_contacts().await?;
+    store.write_arrivals().await?;
     if with_minutes { store.write_minutes().await } else { Ok(()) }
 }

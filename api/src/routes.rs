@@ -4,7 +4,7 @@ use crate::edge::Shared;
 use crate::keys::scope::Scope;
 use crate::operation::{Described, Operation, Schemas};
 use crate::resources::{
-    acts, alarms, apps, audit, catalogue, contacts, customer_state, customers, deliveries, destinations, device_events,
+    acts, alarms, apps, arrivals, audit, catalogue, customer_state, customers, deliveries, destinations, device_events,
     devices, document, events, explain, feed, forgetting, forms, health, import, keys, metrics, notifications,
     platforms, purchases, rates, redeliveries, sales, samples, schema, series, stores, topics, transfers,
 };
@@ -249,7 +249,7 @@ fn platform_routes() -> Vec<Route> {
             .summary("The number of adopted purchases that wait, and of the others by outcome."),
         key(Operator, "POST", "/v1/platforms/{platform_id}/import", import::start)
             .summary("Adopts purchases from before the platform was connected; known ones are not changed."),
-        key(Read, "GET", "/v1/platforms/{platform_id}/heard", contacts::show)
+        key(Read, "GET", "/v1/platforms/{platform_id}/arrivals", arrivals::show)
             .summary("When the store's messages were accepted and refused last, why, and how often."),
         key(Read, "GET", "/v1/platforms/{platform_id}/topics", topics::list)
             .summary("The topics that may send or wait for approval."),

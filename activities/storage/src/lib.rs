@@ -73,8 +73,8 @@ pub use redelivery::runs::RunMode;
 pub use redelivery::verdict::Skipped;
 pub use reports::acts::{ActFilter, ActView};
 pub use reports::alarms::{Alarm, AlarmFilter};
+pub use reports::arrivals::ArrivalView;
 pub use reports::audit::{Audited, RuleFindings, rules};
-pub use reports::contacts::ContactView;
 pub use reports::customer::{
     Announcement, AnnouncementStatus, CustomerName, CustomerStanding, DeviceAccess, MoveSince, Past,
 };

@@ -3,9 +3,9 @@
 pub mod acts;
 pub mod alarms;
 pub mod apps;
+pub mod arrivals;
 pub mod audit;
 pub mod catalogue;
-pub mod contacts;
 pub mod customer_state;
 pub mod customers;
 pub mod deliveries;

@@ -79,7 +79,7 @@ impl Sum {
 
 /// The answers of one kind to a platform's store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Contact {
+pub struct Arrival {
     /// How many.
     pub times: i64,
     /// The first and the last of them.
@@ -89,7 +89,7 @@ pub struct Contact {
 }
 
 /// A platform and the reason of a refusal; empty for what was accepted.
-pub type ContactKey = (PlatformId, &'static str);
+pub type ArrivalKey = (PlatformId, &'static str);
 
 /// Where something is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -110,7 +110,7 @@ impl From<AppId> for Counted {
 #[derive(Debug, Default)]
 pub struct Counts {
     minutes: Mutex<BTreeMap<MinuteKey, Sum>>,
-    contacts: Mutex<BTreeMap<ContactKey, Contact>>,
+    arrivals: Mutex<BTreeMap<ArrivalKey, Arrival>>,
 }
 
 impl Counts {
@@ -123,13 +123,13 @@ impl Counts {
     }
 
     /// Adds to the answers of one kind.
-    pub fn add_contact(&self, key: ContactKey, contact: Contact) {
-        let mut contacts = self.contacts.lock().unwrap_or_else(PoisonError::into_inner);
-        if contacts.len() < MAX_WAITING || contacts.contains_key(&key) {
-            let known = contacts.entry(key).or_insert(Contact { times: 0, ..contact });
-            known.times = known.times.saturating_add(contact.times);
-            known.first_at = known.first_at.min(contact.first_at);
-            known.last_at = known.last_at.max(contact.last_at);
+    pub fn add_arrival(&self, key: ArrivalKey, arrival: Arrival) {
+        let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        if arrivals.len() < MAX_WAITING || arrivals.contains_key(&key) {
+            let known = arrivals.entry(key).or_insert(Arrival { times: 0, ..arrival });
+            known.times = known.times.saturating_add(arrival.times);
+            known.first_at = known.first_at.min(arrival.first_at);
+            known.last_at = known.last_at.max(arrival.last_at);
         }
     }
 
@@ -139,8 +139,8 @@ impl Counts {
     }
 
     /// Takes the answers out, in the order of their keys.
-    pub fn take_contacts(&self) -> BTreeMap<ContactKey, Contact> {
-        std::mem::take(&mut *self.contacts.lock().unwrap_or_else(PoisonError::into_inner))
+    pub fn take_arrivals(&self) -> BTreeMap<ArrivalKey, Arrival> {
+        std::mem::take(&mut *self.arrivals.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The minutes that wait, without taking them out.
@@ -162,9 +162,9 @@ impl Store {
     }
 
     /// Counts an answer to a platform's store. The reasons of refusals are few, and empty for what was accepted.
-    pub fn count_contact(&self, platform: PlatformId, reason: &'static str) {
+    pub fn count_arrival(&self, platform: PlatformId, reason: &'static str) {
         let now = (self.clock)();
-        self.counts.add_contact((platform, reason), Contact { times: 1, first_at: now, last_at: now });
+        self.counts.add_arrival((platform, reason), Arrival { times: 1, first_at: now, last_at: now });
     }
 }
 

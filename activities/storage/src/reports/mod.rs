@@ -3,9 +3,9 @@
 
 pub mod acts;
 pub mod alarms;
+pub mod arrivals;
 pub mod audit;
 pub mod choosers;
-pub mod contacts;
 pub mod customer;
 pub mod deliveries;
 pub mod device_events;

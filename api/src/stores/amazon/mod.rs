@@ -134,11 +134,11 @@ impl Amazon {
         let platform = &recipient.platform;
         match self.take(intake, recipient.clone(), (ingress_key, body)).await {
             Ok(reason) => {
-                store.count_contact(platform.id, ACCEPTED);
+                store.count_arrival(platform.id, ACCEPTED);
                 Answer { status: 200, reason }
             }
             Err(refusal) => {
-                store.count_contact(platform.id, refusal.reason());
+                store.count_arrival(platform.id, refusal.reason());
                 store.count(Series::Refused, platform.app_id);
                 refused(refusal)
             }

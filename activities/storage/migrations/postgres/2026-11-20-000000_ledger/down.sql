@@ -5,7 +5,7 @@ DROP TABLE sales;
 DROP TABLE payments;
 DROP TABLE retention;
 DROP TABLE sweeps;
-DROP TABLE contacts;
+DROP TABLE arrivals;
 DROP TABLE minutes;
 DROP TABLE alarms;
 DROP TABLE profiles;

@@ -822,14 +822,14 @@ CREATE INDEX minutes_at ON minutes (at);
 
 -- The answers to a platform's store: one row for each reason of a refusal, and one with an empty reason for what was
 -- accepted.
-CREATE TABLE contacts (
+CREATE TABLE arrivals (
     platform_id TEXT NOT NULL REFERENCES platforms (id),
     reason TEXT NOT NULL,
     times BIGINT NOT NULL,
     first_at BIGINT NOT NULL,
     last_at BIGINT NOT NULL
 );
-CREATE UNIQUE INDEX contacts_of_platform ON contacts (platform_id, reason);
+CREATE UNIQUE INDEX arrivals_of_platform ON arrivals (platform_id, reason);
 
 -- The last sweep.
 CREATE TABLE sweeps (

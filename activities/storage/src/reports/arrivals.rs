@@ -1,6 +1,6 @@
 //! The answers to a platform's store: what was accepted and refused last, why, and how often.
 
-use crate::db::counts::{Contact, ContactKey};
+use crate::db::counts::{Arrival, ArrivalKey};
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Value, batches, row, sql};
@@ -13,7 +13,7 @@ const SIZES: &[usize] = &[10, 1];
 row! {
     /// The answers of one kind to a platform's store.
     #[derive(Debug, Clone, PartialEq, Eq)]
-    pub struct ContactView {
+    pub struct ArrivalView {
         /// Why messages were refused; empty for those that were accepted.
         pub reason: String,
         /// How many.
@@ -26,24 +26,24 @@ row! {
 }
 
 const ADD: Sql = statement! {"
-    INSERT INTO contacts (platform_id, reason, times, first_at, last_at)
+    INSERT INTO arrivals (platform_id, reason, times, first_at, last_at)
     VALUES ?*
     ON CONFLICT (platform_id, reason)
-    DO UPDATE SET times = contacts.times + excluded.times,
-        last_at = CASE WHEN excluded.last_at > contacts.last_at THEN excluded.last_at ELSE contacts.last_at END
+    DO UPDATE SET times = arrivals.times + excluded.times,
+        last_at = CASE WHEN excluded.last_at > arrivals.last_at THEN excluded.last_at ELSE arrivals.last_at END
 "};
 
-const OF_PLATFORM: Sql = statement! {hot "contacts_of_platform", "
+const OF_PLATFORM: Sql = statement! {hot "arrivals_of_platform", "
     SELECT reason, times, first_at, last_at
-    FROM contacts
+    FROM arrivals
     WHERE platform_id = ?
     ORDER BY reason
 "};
 
 impl Store {
     /// Writes the answers that this process counted. After an error they wait in memory for the next call.
-    pub async fn write_contacts(&self) -> Result<(), Error> {
-        let taken = self.counts.take_contacts();
+    pub async fn write_arrivals(&self) -> Result<(), Error> {
+        let taken = self.counts.take_arrivals();
         if taken.is_empty() {
             return Ok(());
         }
@@ -54,15 +54,15 @@ impl Store {
             }
             Ok(())
         });
-        written.await.inspect_err(|_| taken.into_iter().for_each(|(key, one)| self.counts.add_contact(key, one)))
+        written.await.inspect_err(|_| taken.into_iter().for_each(|(key, one)| self.counts.add_arrival(key, one)))
     }
 
     /// The answers to a platform's store, as they are written; up to a second is missing.
-    pub async fn contacts(&self, platform: PlatformId) -> Result<Vec<ContactView>, Error> {
+    pub async fn arrivals(&self, platform: PlatformId) -> Result<Vec<ArrivalView>, Error> {
         self.read(move |connection| sql(OF_PLATFORM).bind(platform).all(connection)).await
     }
 }
 
-fn row(((platform, reason), one): &(ContactKey, Contact)) -> [Value<'static>; 5] {
+fn row(((platform, reason), one): &(ArrivalKey, Arrival)) -> [Value<'static>; 5] {
     [(*platform).into(), (*reason).into(), one.times.into(), one.first_at.into(), one.last_at.into()]
 }

@@ -1,4 +1,4 @@
-//! `/v1/platforms/{platform_id}/heard`: when the store of a platform was answered last, and why it was refused.
+//! `/v1/platforms/{platform_id}/arrivals`: when the store of a platform was answered last, and why it was refused.
 
 use crate::edge::Shared;
 use crate::error::Error;
@@ -8,11 +8,11 @@ use axum::extract::State;
 use domain::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
-use storage::{ContactView, Platform};
+use storage::{ArrivalView, Platform};
 
 /// What arrived at the notification URL of a platform. A message with another ingress key is none of its.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Contacts {
+pub struct Arrivals {
     /// The messages that were accepted; null if there was none yet.
     accepted: Option<Accepted>,
     /// The messages that were refused, by reason, the last one first.
@@ -43,21 +43,21 @@ pub struct RefusedFor {
     last_at: Timestamp,
 }
 
-/// `GET /v1/platforms/{platform_id}/heard`. Up to a second of it is missing.
-pub async fn show(State(edge): State<Shared>, Stored(platform): Stored<Platform>) -> Result<Json<Contacts>, Error> {
+/// `GET /v1/platforms/{platform_id}/arrivals`. Up to a second of it is missing.
+pub async fn show(State(edge): State<Shared>, Stored(platform): Stored<Platform>) -> Result<Json<Arrivals>, Error> {
     let (accepted, mut refused): (Vec<_>, Vec<_>) =
-        edge.store.contacts(platform.id).await?.into_iter().partition(|one| one.reason.is_empty());
+        edge.store.arrivals(platform.id).await?.into_iter().partition(|one| one.reason.is_empty());
     refused.sort_by_key(|one| std::cmp::Reverse(one.last_at));
-    let accepted = accepted.into_iter().next().map(|ContactView { times, first_at, last_at, .. }| Accepted {
+    let accepted = accepted.into_iter().next().map(|ArrivalView { times, first_at, last_at, .. }| Accepted {
         count: times,
         first_at,
         last_at,
     });
-    let refused = refused.into_iter().map(|ContactView { reason, times, first_at, last_at }| RefusedFor {
+    let refused = refused.into_iter().map(|ArrivalView { reason, times, first_at, last_at }| RefusedFor {
         reason,
         count: times,
         first_at,
         last_at,
     });
-    Ok(Json(Contacts { accepted, refused: refused.collect() }))
+    Ok(Json(Arrivals { accepted, refused: refused.collect() }))
 }
