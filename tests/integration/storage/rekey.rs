@@ -3,7 +3,7 @@
 use super::forgetting::{STORE_ID, by, finish, left, renew};
 use super::world::{World, new_destination, new_platform, story};
 use domain::Timestamp;
-use storage::{Config, CustomerName, Error, ExposeSecret, Key, SecretString, Store, TurnCursor};
+use storage::{Config, CustomerName, Error, ExposeSecret, Key, SecretString, Store, TopicRequest, TurnCursor};
 
 const OLD: [u8; 32] = [1; 32];
 const NEW: [u8; 32] = [2; 32];
@@ -31,7 +31,8 @@ async fn fill(world: &World) -> TopicAndDestination {
     finish(world, &begun).await;
     store.set_login_secret(world.platform.id, Some("ls_of-the-platform".into())).await.unwrap();
     let url = SecretString::from("https://sns.example/?SubscribeURL-token");
-    store.add_pending_topic(world.platform.id, "arn:1", url, Timestamp::from_micros(i64::MAX)).await.unwrap();
+    let request = TopicRequest::new(world.platform.id, "arn:1", url, Timestamp::from_micros(i64::MAX));
+    store.add_pending_topic(request).await.unwrap();
     let topic = store.topics(world.platform.id).await.unwrap().remove(0).id;
     TopicAndDestination {
         topic,
