@@ -7,7 +7,7 @@ const ROWS: i64 = 100_000;
 /// The row whose names are written into statements.
 const ROW: i64 = 50_000;
 /// The tables that are filled: none of them may be read as a whole.
-pub const FILLED: [&str; 20] = [
+pub const FILLED: [&str; 21] = [
     "platforms",
     "users",
     "purchases",
@@ -27,6 +27,7 @@ pub const FILLED: [&str; 20] = [
     "device_events",
     "device_deliveries",
     "alarms",
+    "arrivals",
     "minutes",
 ];
 
@@ -169,8 +170,12 @@ fn counts(app: &str) -> Vec<Rows> {
         (
             "minutes",
             "series, at, app_id, destination_id, times, total_ms, longest_ms",
-            format!("'accepted', i, {app}, CASE WHEN i % 100 = 1 THEN 'another' ELSE '' END, 1, 1, 1"),
+            format!(
+                "CASE WHEN i % 6 = 0 THEN 'accepted' ELSE 'lag' || (i % 6) END, i, {app},
+                CASE WHEN i % 100 = 1 THEN 'another' ELSE '' END, 1, 1, 1"
+            ),
         ),
+        ("arrivals", "platform_id, reason, times, first_at, last_at", "'f' || i, 'r' || i, 1, i, i".to_owned()),
         (
             "alarms",
             "id, at, last_at, times, kind, detail, acknowledged_at",
@@ -235,6 +240,10 @@ pub fn value(before: &str, world: &World) -> String {
     let before = before.trim_end();
     if before.ends_with("LIMIT") {
         return "100".to_owned();
+    }
+    // The floor of a walk is far below.
+    if before.ends_with("seq >=") {
+        return "1".to_owned();
     }
     // The end of a range is above its beginning.
     let row = if before.ends_with("<=") { ROW + 2_500 } else { ROW };

@@ -37,6 +37,10 @@ stored! {
     }
 }
 
+/// Everything that is counted.
+pub const SERIES: [Series; 6] =
+    [Series::Accepted, Series::Refused, Series::Lag, Series::Delivered, Series::Failed, Series::Latency];
+
 /// What is counted together. Empty texts stand for no app and no destination.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MinuteKey {

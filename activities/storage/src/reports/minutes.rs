@@ -1,6 +1,6 @@
 //! What happened in each minute, over all processes: written once a minute by each of them, and read for charts.
 
-use crate::db::counts::{MINUTE_MICROS, MinuteKey, Series, Sum, minute};
+use crate::db::counts::{MINUTE_MICROS, MinuteKey, SERIES, Series, Sum, minute};
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Value, batches, row, sql};
@@ -56,13 +56,19 @@ const READ: Sql = statement! {"
     GROUP BY at
     ORDER BY at
 "};
-const OF_ALL: Clause = clause!(&[READ], hot "minutes_of_series", "TRUE");
+const OF_ALL: Clause = clause!(&[READ], hot "minutes_of_series or minutes_of_app", "TRUE");
 const OF_APP: Clause = clause!(&[READ], hot "minutes_of_app", "app_id = ?");
 const OF_DESTINATION: Clause =
     clause!(&[READ], hot "minutes_of_destination", "destination_id <> '' AND destination_id = ?");
 
-const OLDEST: Sql = statement!(hot "minutes_at", "SELECT at AS value FROM minutes ORDER BY at LIMIT 1");
-const REMOVE: Sql = statement!(hot "minutes_at", "DELETE FROM minutes WHERE at < ?");
+const OLDEST: Sql = statement! {hot "minutes_of_series", "
+    SELECT at AS value
+    FROM minutes
+    WHERE series = ?
+    ORDER BY at
+    LIMIT 1
+"};
+const REMOVE: Sql = statement!(hot "minutes_of_series", "DELETE FROM minutes WHERE series = ? AND at < ?");
 
 impl Store {
     /// Writes what this process counted by minutes. After an error it waits in memory for the next call; where the commit
@@ -107,12 +113,18 @@ impl Store {
         Ok(minutes)
     }
 
-    /// Removes the minutes before a time, an hour of the oldest at a time. Returns the number of removed rows.
+    /// Removes the minutes before a time, of each series an hour of the oldest at a time. Returns the number of removed
+    /// rows.
     pub async fn forget_minutes(&self, before: Timestamp) -> Result<usize, Error> {
-        let oldest: Option<Timestamp> = self.read(|connection| sql(OLDEST).value(connection)).await?;
-        let Some(oldest) = oldest.filter(|oldest| *oldest < minute(before)) else { return Ok(0) };
-        let through = Timestamp::from_micros(oldest.micros().saturating_add(REMOVED_MICROS)).min(minute(before));
-        self.write(move |write| sql(REMOVE).bind(through).run(write.connection)).await
+        let mut removed = 0;
+        for series in SERIES {
+            let oldest: Option<Timestamp> =
+                self.read(move |connection| sql(OLDEST).bind(series).value(connection)).await?;
+            let Some(oldest) = oldest.filter(|oldest| *oldest < minute(before)) else { continue };
+            let through = Timestamp::from_micros(oldest.micros().saturating_add(REMOVED_MICROS)).min(minute(before));
+            removed += self.write(move |write| sql(REMOVE).bind(series).bind(through).run(write.connection)).await?;
+        }
+        Ok(removed)
     }
 }
 

@@ -827,8 +827,6 @@ CREATE TABLE minutes (
 CREATE UNIQUE INDEX minutes_of_series ON minutes (series, at, app_id, destination_id);
 CREATE INDEX minutes_of_app ON minutes (app_id, series, at);
 CREATE INDEX minutes_of_destination ON minutes (destination_id, series, at) WHERE destination_id <> '';
--- For the retention.
-CREATE INDEX minutes_at ON minutes (at);
 
 -- The answers to a platform's store: one row for each reason of a refusal, and one with an empty reason for what was
 -- accepted.
