@@ -6,7 +6,6 @@ use api::metrics::METRICS;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use system_tests::documents::Document;
-use yaml_rust2::{Yaml, YamlLoader};
 
 /// The reference.
 const REFERENCE: &str = "api/src/telemetry/README.md";
@@ -174,14 +173,14 @@ fn file(path: &str) -> String {
 
 #[test]
 fn every_rule_names_metrics_that_exist_a_summary_and_a_runbook() {
-    let rules = YamlLoader::load_from_str(&file(RULES)).expect("YAML");
-    let groups = rules[0]["groups"].as_vec().expect("groups");
-    let rules: Vec<&Yaml> = groups.iter().flat_map(|group| group["rules"].as_vec().expect("rules")).collect();
+    let rules: Value = serde_saphyr::from_str(&file(RULES)).expect("YAML");
+    let groups = rules["groups"].as_array().expect("groups");
+    let rules: Vec<&Value> = groups.iter().flat_map(|group| group["rules"].as_array().expect("rules")).collect();
     let reference = Document::read(REFERENCE).text;
     let headings: BTreeSet<&str> = reference.lines().filter_map(|line| line.strip_prefix("### Settle")).collect();
     let mut wrong = Vec::new();
     for rule in &rules {
-        let text = |value: &Yaml| value.as_str().unwrap_or_default().to_owned();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let name = text(&rule["alert"]);
         wrong.extend(unknown(&text(&rule["expr"])).into_iter().map(|metric| format!("{name}: {metric}")));
         let runbook = format!("{REFERENCE}#{}", name.to_lowercase());

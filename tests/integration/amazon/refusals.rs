@@ -143,7 +143,7 @@ async fn a_rejected_topic_is_refused_whatever_it_sends() {
 }
 
 #[tokio::test]
-async fn what_a_store_was_answered_is_counted_in_a_row_for_each_reason() {
+async fn answers_to_a_store_are_counted_in_a_row_for_each_reason() {
     let world = World::following().await;
     for number in [1, 1, 2] {
         assert_eq!(world.post(&renewal(number)).await.0, 200);

@@ -179,8 +179,8 @@ async fn the_request_of_a_delivery_shows_its_body_and_no_secret() {
     assert_eq!((&counted["body"], &counted["webhook_id"]), (&json!("{\"user_id\":\"anna\"}"), &Value::Null));
     assert!(!counted.to_string().contains("c0ffee"), "{counted}");
     service.raw("UPDATE deliveries SET status = 'delivered', body = NULL, finished_at = 5");
-    let ended = get(sent).await;
-    assert!(ended["note"].as_str().is_some_and(|note| note.contains("has ended")), "{ended}");
+    let done = get(sent).await;
+    assert!(done["note"].as_str().is_some_and(|note| note.contains("has ended")), "{done}");
     service
         .send_json("DELETE", &format!("/v1/destinations/{}", hook["id"].as_str().expect("an id")), &Value::Null)
         .await;

@@ -2,7 +2,6 @@
 //! Counting locks a small map and waits for no database. What is not written yet is lost with the process.
 
 use crate::db::statement::stored;
-use crate::db::store::Store;
 use domain::{AppId, DestinationId, PlatformId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -150,25 +149,6 @@ impl Counts {
     /// The minutes that wait, without taking them out.
     pub fn minutes(&self) -> BTreeMap<MinuteKey, Sum> {
         self.minutes.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl Store {
-    /// Counts something that happens now.
-    pub fn count(&self, series: Series, counted: impl Into<Counted>) {
-        self.count_timed(series, counted, Duration::ZERO);
-    }
-
-    /// Counts something that took this long, and ended now.
-    pub fn count_timed(&self, series: Series, counted: impl Into<Counted>, took: Duration) {
-        let (Counted { app, destination }, now) = (counted.into(), (self.clock)());
-        self.counts.add(MinuteKey { series, at: minute(now), app, destination }, Sum::one(took));
-    }
-
-    /// Counts an answer to a platform's store. The reasons of refusals are few, and empty for what was accepted.
-    pub fn count_arrival(&self, platform: PlatformId, reason: &'static str) {
-        let now = (self.clock)();
-        self.counts.add_arrival((platform, reason), Arrival { times: 1, first_at: now, last_at: now });
     }
 }
 

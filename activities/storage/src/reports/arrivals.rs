@@ -41,6 +41,13 @@ const OF_PLATFORM: Sql = statement! {hot "arrivals_of_platform", "
 "};
 
 impl Store {
+    /// Counts an answer to a platform's store. The reasons of refusals are few, and empty for what was accepted. It waits
+    /// for nothing: [`Self::write_arrivals`] writes it.
+    pub fn count_arrival(&self, platform: PlatformId, reason: &'static str) {
+        let now = (self.clock)();
+        self.counts.add_arrival((platform, reason), Arrival { times: 1, first_at: now, last_at: now });
+    }
+
     /// Writes the answers that this process counted. After an error they wait in memory for the next call.
     pub async fn write_arrivals(&self) -> Result<(), Error> {
         let taken = self.counts.take_arrivals();

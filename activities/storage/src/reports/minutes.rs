@@ -1,6 +1,6 @@
 //! What happened in each minute, over all processes: written once a minute by each of them, and read for charts.
 
-use crate::db::counts::{MINUTE_MICROS, MinuteKey, SERIES, Series, Sum, minute};
+use crate::db::counts::{Counted, MINUTE_MICROS, MinuteKey, SERIES, Series, Sum, minute};
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Value, batches, row, sql};
@@ -8,6 +8,7 @@ use crate::db::store::Store;
 use crate::reports::listing::Filtered;
 use domain::{AppId, DestinationId, Timestamp};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Numbers of rows of one statement.
 const SIZES: &[usize] = &[100, 10, 1];
@@ -71,6 +72,17 @@ const OLDEST: Sql = statement! {hot "minutes_of_series", "
 const REMOVE: Sql = statement!(hot "minutes_of_series", "DELETE FROM minutes WHERE series = ? AND at < ?");
 
 impl Store {
+    /// Counts something that happens now. It waits for nothing: [`Self::write_minutes`] writes it.
+    pub fn count(&self, series: Series, counted: impl Into<Counted>) {
+        self.count_timed(series, counted, Duration::ZERO);
+    }
+
+    /// Counts something that took this long, and ended now.
+    pub fn count_timed(&self, series: Series, counted: impl Into<Counted>, took: Duration) {
+        let (Counted { app, destination }, now) = (counted.into(), (self.clock)());
+        self.counts.add(MinuteKey { series, at: minute(now), app, destination }, Sum::one(took));
+    }
+
     /// Writes what this process counted by minutes. After an error it waits in memory for the next call; where the commit
     /// had an unknown result, it may count twice.
     pub async fn write_minutes(&self) -> Result<(), Error> {
