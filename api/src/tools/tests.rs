@@ -41,7 +41,9 @@ fn a_target_folder_is_the_one_of_the_build() {
     let folder = folder("target");
     let mark = |folder: &Path| {
         std::fs::create_dir_all(folder).expect("a folder");
-        ["CACHEDIR.TAG", ".rustc_info.json"].map(|name| std::fs::write(folder.join(name), "").expect("a file"));
+        for name in ["CACHEDIR.TAG", ".rustc_info.json"] {
+            std::fs::write(folder.join(name), "").expect("a file");
+        }
     };
     let target = folder.join("one/target");
     mark(&target);

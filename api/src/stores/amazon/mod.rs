@@ -288,8 +288,7 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
         match accepted {
             Accepted::New { seq } => {
                 is_new = true;
-                counter!("settle_notifications_accepted_total").increment(1);
-                store.count(Series::Accepted, platform.app_id);
+                count_accepted(store, platform);
                 match row {
                     (Some(key), Fate::Open) => dispatch.notify(key, seq, platform.window_ms, platform.max_wait_ms),
                     (Some(key), Fate::AtOnce) => dispatch.flush(key, seq),
@@ -317,6 +316,12 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
         raise(store, platform.id, kind, detail).await;
     }
     Ok(if is_new { "accepted" } else { "accepted before" })
+}
+
+/// Counts a new notification.
+fn count_accepted(store: &Store, platform: &Platform) {
+    counter!("settle_notifications_accepted_total").increment(1);
+    store.count(Series::Accepted, platform.app_id);
 }
 
 /// Inserts the rows, in a span of its own.
