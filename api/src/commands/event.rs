@@ -2,6 +2,7 @@
 
 use super::client::{Page, Remote, segment};
 use super::table::{self, Column};
+use crate::resources::events::chosen;
 use clap::Subcommand;
 use std::process::ExitCode;
 
@@ -58,7 +59,7 @@ Next: `settle explain event EVENT_ID` shows which destinations received one, whi
 #[derive(Debug, clap::Args)]
 struct Which {
     /// Only those of these types: names, and groups such as `user.*`.
-    #[arg(long = "type", value_name = "TYPE,…")]
+    #[arg(long = "type", value_name = "TYPE,…", value_parser = types)]
     event_type: Option<String>,
     /// Only those of this app.
     #[arg(long, value_name = "ID")]
@@ -78,6 +79,11 @@ struct Which {
     /// Only those recorded before this time.
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
+}
+
+/// Checks a list of types and groups.
+fn types(text: &str) -> Result<String, String> {
+    chosen(text).map(|_| text.to_owned()).map_err(|expected| format!("expected {expected}"))
 }
 
 /// Runs one subcommand.

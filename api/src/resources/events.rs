@@ -42,7 +42,7 @@ pub struct EventQuery {
 impl EventQuery {
     fn filter(self) -> Result<EventFilter, Error> {
         Ok(EventFilter {
-            types: self.types.map_or_else(|| Ok(Vec::new()), |types| chosen(&types))?,
+            types: self.types.map_or_else(|| Ok(Vec::new()), |types| chosen(&types)).map_err(wrong_type)?,
             id: self.id,
             app_id: self.app_id,
             platform_id: self.platform_id,
@@ -74,8 +74,15 @@ pub async fn show(State(edge): State<Shared>, Id(id): Id<EventId>) -> Result<Jso
     }
 }
 
+fn wrong_type(expected: String) -> Error {
+    Error::invalid("type", expected)
+}
+
 /// The types that a list of names and groups stands for; empty for all.
-fn chosen(text: &str) -> Result<Vec<String>, Error> {
+///
+/// # Errors
+/// What was expected instead of the first name that is none.
+pub fn chosen(text: &str) -> Result<Vec<String>, String> {
     let mut known = domain::event::types();
     known.extend([PROFILE_UPDATED, REVENUE_ADJUSTED]);
     let mut types = Vec::new();
@@ -89,8 +96,8 @@ fn chosen(text: &str) -> Result<Vec<String>, Error> {
         if types.len() == before {
             let meant = did_you_mean(name, known.iter().copied());
             let shown: String = name.chars().take(100).collect();
-            let expected = "types of events and groups such as `user.*`, with commas between them";
-            return Err(Error::invalid("type", format!("{expected}, and `{shown}` is none{meant}")));
+            let known = known.join(", ");
+            return Err(format!("types of events, or groups such as `user.*`, and `{shown}` is none{meant}: {known}"));
         }
     }
     types.sort_unstable();
@@ -113,7 +120,7 @@ mod tests {
         for wrong in ["", "user", "user*", "nothing.*", "purchase.updated,", "purchase.update"] {
             assert!(chosen(wrong).is_err(), "{wrong}");
         }
-        let typo = chosen("purchase.update").unwrap_err().to_string();
+        let typo = chosen("purchase.update").unwrap_err();
         assert!(typo.contains("did you mean `purchase.updated`?"), "{typo}");
     }
 }
