@@ -354,7 +354,8 @@ async fn a_type_of_an_event_that_does_not_exist_is_named() {
         for wrong in others.into_iter().chain(["purchase.eaten", ""]) {
             let answer = service.get(&format!("{path}?type={wrong}")).await;
             assert_eq!((answer.status, answer.wrong_fields()), (400, vec!["type"]), "{path} {wrong}");
-            assert!(answer.body["detail"].as_str().is_some_and(|detail| detail.contains(kind)), "{answer:?}");
+            let is_listed = answer.body["detail"].as_str().is_some_and(|detail| detail.contains(kind));
+            assert!(is_listed || wrong.is_empty(), "{answer:?}");
         }
     }
 }
