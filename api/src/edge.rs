@@ -1,6 +1,7 @@
 //! The state of every request handler, created once by the commands that serve HTTP.
 
 pub use crate::stores::amazon::Answer;
+pub use crate::stores::amazon::sample::{NoSample, Sent as SentSample, Wanted as WantedSample};
 
 use crate::devices::Devices;
 use crate::dispatch::Dispatch;
@@ -16,7 +17,7 @@ use protocols::http::{Reply, Request};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{Store, chain};
+use storage::{Platform, Store, chain};
 use tokio::sync::{Mutex, Semaphore};
 use url::Url;
 use workflows::signal::Signal;
@@ -159,6 +160,39 @@ impl Edge {
         match store {
             amazon::STORE => self.amazon.visit(subscribe_url).await.map_err(|error| error.to_string()),
             other => Err(format!("there is no store `{other}`")),
+        }
+    }
+
+    /// Whether a platform takes samples that this process signs.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn takes_samples(&self, platform: &Platform) -> Result<(), NoSample> {
+        match platform.store.as_str() {
+            amazon::STORE => self.amazon.takes_samples(platform),
+            _ => Err(NoSample::NotTrusted),
+        }
+    }
+
+    /// The store's name of a type of notification, from any of its short forms.
+    ///
+    /// # Errors
+    /// There is no such type, as text.
+    pub fn sample_type(&self, platform: &Platform, name: &str) -> Result<&'static str, String> {
+        match platform.store.as_str() {
+            amazon::STORE => amazon::sample::store_type(name),
+            other => Err(format!("no type: there is no store `{other}`")),
+        }
+    }
+
+    /// Sends a sample to a platform.
+    ///
+    /// # Errors
+    /// The platform takes none, or it was refused.
+    pub async fn sample(&self, platform: &Platform, wanted: WantedSample) -> Result<SentSample, NoSample> {
+        match platform.store.as_str() {
+            amazon::STORE => self.amazon.sample((&self.store, &self.dispatch), platform, wanted).await,
+            _ => Err(NoSample::NotTrusted),
         }
     }
 

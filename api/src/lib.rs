@@ -5,6 +5,7 @@ mod auditing;
 pub mod clock;
 mod commands;
 pub mod config;
+mod counting;
 pub mod devices;
 pub mod dispatch;
 pub mod edge;

@@ -5,9 +5,10 @@ use crate::keys::scope::Scope;
 use crate::operation::{Described, Operation, Schemas};
 use crate::pages;
 use crate::resources::{
-    about, acts, alarms, apps, audit, catalogue, customer_state, customers, deliveries, destinations, device_events,
-    devices, document, events, explain, feed, forgetting, health, import, keys, live, metrics, notifications, overview,
-    platforms, purchases, rates, redeliveries, sales, schema, search, sessions, stores, topics, transfers,
+    about, acts, alarms, apps, arrivals, audit, catalogue, customer_state, customers, deliveries, destinations,
+    device_events, devices, document, events, explain, feed, forgetting, forms, health, import, keys, live, metrics,
+    notifications, overview, platforms, purchases, rates, redeliveries, sales, samples, schema, search, series,
+    sessions, stores, topics, transfers,
 };
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
@@ -149,6 +150,8 @@ fn key_routes() -> Vec<Route> {
 
 fn destination_routes() -> Vec<Route> {
     vec![
+        key(Read, "GET", "/v1/destinations/kinds", forms::destinations)
+            .summary("The form of each kind of destination: its fields for people, in their order, and what to do at the other side."),
         key(Read, "GET", "/v1/destinations/{destination_id}", destinations::show)
             .summary("One destination with its health and what is owed to it."),
         key(Operator, "PATCH", "/v1/destinations/{destination_id}", destinations::update)
@@ -207,6 +210,8 @@ fn catalogue_routes() -> Vec<Route> {
         ),
         key(Read, "GET", "/v1/apps/{app_id}/customers/state", customer_state::show)
             .summary("What a customer may use now; with `at`, what was known and announced of them at that time."),
+        key(Read, "GET", "/v1/apps/{app_id}/customers/{user_id}", customer_state::detail)
+            .summary("One customer with names, devices, purchases and what these give now."),
         key(Admin, "POST", "/v1/apps/{app_id}/customers/forget", forgetting::forget).summary(
             "Forgets a customer: the names are removed, the ledger stays, destinations are asked to delete the user.",
         ),
@@ -242,6 +247,8 @@ fn catalogue_routes() -> Vec<Route> {
 
 fn platform_routes() -> Vec<Route> {
     vec![
+        key(Read, "GET", "/v1/stores", forms::stores)
+            .summary("The form of a platform of each store, and the steps at the store."),
         key(Read, "GET", "/v1/platforms/{platform_id}", platforms::show).summary("One platform."),
         key(Operator, "PATCH", "/v1/platforms/{platform_id}", platforms::update).summary("Changes the given fields."),
         key(Operator, "DELETE", "/v1/platforms/{platform_id}", platforms::delete)
@@ -258,10 +265,15 @@ fn platform_routes() -> Vec<Route> {
             .summary("Logins on devices need no token any more."),
         key(Support, "POST", "/v1/platforms/{platform_id}/retry-parked", platforms::retry_parked)
             .summary("Verifies again the purchases that the store did not know, or that belong to another customer."),
+        key(Operator, "POST", "/v1/platforms/{platform_id}/sample", samples::send).summary(
+            "Sends a signed sample, as the store would. 409 unless `settle run` trusts its own samples there.",
+        ),
         key(Read, "GET", "/v1/platforms/{platform_id}/import", import::show)
             .summary("The number of adopted purchases that wait, and of the others by outcome."),
         key(Operator, "POST", "/v1/platforms/{platform_id}/import", import::start)
             .summary("Adopts purchases from before the platform was connected; known ones are not changed."),
+        key(Read, "GET", "/v1/platforms/{platform_id}/arrivals", arrivals::show)
+            .summary("When the store's messages were accepted and refused last, why, and how often."),
         key(Read, "GET", "/v1/platforms/{platform_id}/topics", topics::list)
             .summary("The topics that may send or wait for approval."),
         key(Operator, "POST", "/v1/platforms/{platform_id}/topics/{topic_id}/approve", topics::approve).summary(
@@ -289,16 +301,23 @@ fn ledger_routes() -> Vec<Route> {
             .summary("Ends the notifications accepted until now without recording them."),
         key(Support, "POST", "/v1/purchases/{collapse_key}/redeliver", purchases::redeliver)
             .summary("Sends the newest state again."),
-        key(Read, "GET", "/v1/notifications", notifications::list).summary("Notifications, the newest first."),
+        key(Read, "GET", "/v1/notifications", notifications::list)
+            .summary("Notifications, the newest first. A page may have fewer than `limit`, and yet a `next_cursor`."),
         key(Read, "GET", "/v1/notifications/{message_id}", notifications::show).summary("The outcome of a message."),
         key(Read, "GET", "/v1/alarms", alarms::list)
             .summary("Alarms, which need a person's attention, the last raised first; repetitions are counted."),
-        key(Read, "GET", "/v1/events", events::list).summary("Events, the newest first."),
+        key(Read, "GET", "/v1/alarms/{alarm_id}", alarms::show).summary("One alarm."),
+        key(Support, "POST", "/v1/alarms/{alarm_id}/acknowledge", alarms::acknowledge)
+            .summary("Notes that a person knows of an alarm. Raised again, it is open again."),
+        key(Read, "GET", "/v1/events", events::list)
+            .summary("Events, the newest first. A page may have fewer than `limit`, and yet a `next_cursor`."),
         key(Read, "GET", "/v1/events/{event_id}", events::show).summary("One event with its body."),
         key(Read, "GET", "/v1/deliveries", deliveries::list).summary("Deliveries, the newest first."),
         key(Read, "GET", "/v1/deliveries/{delivery_id}", deliveries::show).summary("One delivery."),
         key(Read, "GET", "/v1/deliveries/{delivery_id}/attempts", deliveries::attempts)
             .summary("Its attempts, the oldest first."),
+        key(Support, "GET", "/v1/deliveries/{delivery_id}/request", deliveries::request)
+            .summary("Its body as it is sent, and the names of its headers; no signature and no secret."),
         key(Read, "GET", "/v1/device-events", device_events::list)
             .summary("Events that devices reported, the newest first, with what destinations are owed of each."),
         key(Read, "GET", "/v1/device-events/{event_id}", device_events::show)
@@ -316,6 +335,8 @@ fn accounting_routes() -> Vec<Route> {
             .summary("What caused an event, which destinations received it, which did not, and why."),
         key(Read, "GET", "/v1/explain/destinations/{destination_id}", explain::destination)
             .summary("The results of requests to a destination, what is owed to it and what is dead."),
+        key(Read, "GET", "/v1/series", series::list)
+            .summary("What was counted in each minute, over all processes: of the last minute up to all is missing."),
         key(Read, "GET", "/v1/acts", acts::list)
             .summary("What persons, keys and scripts changed, the newest first."),
         key(Read, "GET", "/v1/audit", audit::show)

@@ -13,7 +13,7 @@ use crate::keys::{Keys, Refusals};
 use crate::metrics::Metrics;
 use crate::pages::Pages;
 use crate::stores::amazon::{self, Amazon};
-use crate::{auditing, telemetry};
+use crate::{auditing, counting, telemetry};
 use activities::engine;
 use activities::http::Http;
 use anyhow::{Context, bail};
@@ -71,12 +71,13 @@ pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
     let stop = Stop::on_signals()?;
     let engine = with_window(connect(&identity("serve"), &store, &config)?, &config);
     let pages = pages(&config, &engine);
-    let edge = edge(&config, store, engine.clone(), pages)?;
+    let edge = edge(&config, store.clone(), engine.clone(), pages)?;
     table::line(&format!("settle serves {} (Ctrl-C ends)", sockets.addresses()?.text()));
     tokio::select! {
         () = sockets.serve(edge, stop) => {}
         taken = engine.taken_at_start() => return Err(taken.into()),
     }
+    counting::finish(&store).await;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -131,6 +132,7 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine, pages: Pages)
     let (metrics, figures) = (Metrics::install(), Figures::default());
     figures.watch(store.clone());
     auditing::watch(store.clone(), &metrics);
+    counting::watch(store.clone());
     sweeping::watch(store.clone(), engine.clone());
     Ok(Arc::new(Edge {
         waking: Default::default(),

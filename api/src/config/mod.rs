@@ -97,6 +97,8 @@ pub struct Ui {
 pub struct Demo {
     /// The certificate of samples.
     pub certificate: Certificate,
+    /// The PEM file of the key that signs them.
+    pub key: PathBuf,
     /// The platforms for which it counts: the demo's own, and those that `--trust-samples` names.
     pub platforms: Vec<PlatformId>,
     /// Its receiver.

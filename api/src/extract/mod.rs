@@ -8,7 +8,7 @@ pub mod formats;
 pub mod near;
 mod path;
 mod query;
-mod shape;
+pub mod shape;
 #[cfg(test)]
 mod tests;
 

@@ -27,6 +27,7 @@ const SUBJECTS: &[(&str, Subject, &str)] = &[
     ("transfer_id", Subject::Transfer, "transfer"),
     ("key_id", Subject::Key, "key"),
     ("session_id", Subject::Session, "session"),
+    ("alarm_id", Subject::Alarm, "alarm"),
 ];
 
 impl Scope {

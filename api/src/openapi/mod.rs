@@ -1,7 +1,7 @@
 //! Generates `/openapi.json` from the list of routes and the types of their handlers, and its part for devices.
 
 pub mod example;
-mod kinds;
+pub mod kinds;
 mod part;
 #[cfg(test)]
 mod tests;

@@ -311,8 +311,8 @@ impl Service {
     /// Inserts a `purchase.updated` of each purchase.
     pub fn seed_events(&self) {
         self.raw(
-            "INSERT INTO events (id, collapse_key, event_type, revision, environment, body, created_at)
-                 SELECT collapse_key, collapse_key, 'purchase.updated', 1, 'production', '{}', 1 FROM purchases",
+            "INSERT INTO events (id, collapse_key, app_id, event_type, revision, environment, body, created_at)
+                 SELECT collapse_key, collapse_key, app_id, 'purchase.updated', 1, 'production', '{}', 1 FROM purchases",
         );
     }
 }

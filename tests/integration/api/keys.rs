@@ -5,7 +5,7 @@ use super::edge::{Answer, Service, accept};
 use super::pages::visitor::Visitor;
 use api::keys::scope::Scope;
 use api::routes::{Access, Route, routes};
-use domain::PlatformId;
+use domain::{AlarmId, PlatformId};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use storage::{Fate, Role};
@@ -59,8 +59,8 @@ impl Shop {
             "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, digest, state, purchase,
                  verify_attempts, settling, fingerprint, created_at, updated_at)
                  VALUES ('{key}', '{platform}', '{app}', 'receipt of {name}', 1, '', 'active', '{{}}', 0, 1, '', 1, 1);
-             INSERT INTO events (id, collapse_key, event_type, revision, environment, body, created_at)
-                 VALUES ('{event}', '{key}', 'purchase.updated', 1, 'production', '{{}}', 1);
+             INSERT INTO events (id, collapse_key, app_id, event_type, revision, environment, body, created_at)
+                 VALUES ('{event}', '{key}', '{app}', 'purchase.updated', 1, 'production', '{{}}', 1);
              INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts,
                  next_due_at, created_at)
                  VALUES ('{delivery}', '{destination}', '{event}', 0, 'purchase.updated', '{key}', 1, 'dead', 0, 1, 1);
@@ -85,6 +85,7 @@ impl Shop {
             ("transfer_id", transfer.to_string()),
             ("key_id", owned.body["id"].as_str().expect("an id").to_owned()),
             ("user_id", one.to_string()),
+            ("alarm_id", AlarmId::of(Some(of_platform), "test", name).to_string()),
             ("reported", reported.to_string()),
         ];
         Self { app, ids: ids.into() }
@@ -102,6 +103,7 @@ impl Shop {
         let path = route.path.split('/').map(of).collect::<Vec<_>>().join("/");
         match route.path {
             "/v1/transfers" => format!("{path}?user_id={}", self.ids["user_id"]),
+            "/v1/series" => format!("{path}?what=accepted"),
             _ => path,
         }
     }

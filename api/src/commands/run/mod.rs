@@ -16,7 +16,7 @@ use super::{client, data, serve, settings, table, worker};
 use crate::clock;
 use crate::config::{Config, Flags, Variables, environment};
 use crate::pages::Pages;
-use crate::{config, telemetry};
+use crate::{config, counting, telemetry};
 use activities::engine::{DevServer, Engine, namespace_of};
 use anyhow::Context;
 use demo::Demo;
@@ -109,8 +109,10 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
         let demo = demo.insert(demo::set_up(&store, &wanted).await?);
         config.demo = Some(demo.allowed(&data, options.trust_samples)?);
     }
-    let runner = Runner { config, store, sockets, demo, data, dev_server };
-    if let Some(server) = runner.run(stop).await? {
+    let runner = Runner { config, store: store.clone(), sockets, demo, data, dev_server };
+    let server = runner.run(stop).await?;
+    counting::finish(&store).await;
+    if let Some(server) = server {
         tokio::task::spawn_blocking(move || server.stop()).await.context("the Temporal dev server")?;
     }
     table::line("settle stopped; starting it again continues where it ended.");

@@ -7,6 +7,8 @@ DROP TABLE sales;
 DROP TABLE payments;
 DROP TABLE retention;
 DROP TABLE sweeps;
+DROP TABLE arrivals;
+DROP TABLE minutes;
 DROP TABLE alarms;
 DROP TABLE profiles;
 DROP TABLE user_lanes;
