@@ -1,6 +1,6 @@
 //! The fields of a form, read by the same schemas as a body of the API.
 
-use crate::error::Error;
+use crate::error::{Error, Field};
 use crate::extract::{Fields, drafted, typed};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -9,6 +9,9 @@ use std::sync::Arc;
 
 /// The name of the field that proves that a form is of the session.
 pub const TOKEN: &str = "form_token";
+
+/// Maximum number of letters of a reason.
+const MAX_REASON: usize = 1000;
 
 /// The fields of a form as they were sent.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +32,23 @@ impl Sent {
     pub fn get(&self, name: &str) -> Option<&str> {
         let mut fields = self.0.iter();
         fields.find(|(key, _)| key == name).map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
+    }
+
+    /// The reason of a change, which every form of a change has.
+    ///
+    /// # Errors
+    /// There is none, or it is too long.
+    pub fn reason(&self) -> Result<String, Field> {
+        let reason = self.get("reason").filter(|reason| reason.chars().count() <= MAX_REASON);
+        let expected =
+            || Field { field: "reason".to_owned(), expected: format!("why, in at most {MAX_REASON} letters") };
+        reason.map(str::to_owned).ok_or_else(expected)
+    }
+
+    /// The values of a field that may be sent several times; an empty one counts as absent.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        let of_name = self.0.iter().filter(move |(key, _)| key == name);
+        of_name.map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
     }
 
     /// The fields as an object: an empty one is left out, and one that was sent several times is a list.

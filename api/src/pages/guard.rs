@@ -5,6 +5,7 @@ use super::visit::{Visit, has_cookie};
 use super::{failure, headers, sign_in};
 use crate::edge::Shared;
 use crate::error::Error;
+use crate::keys::Reason;
 use crate::keys::guard::{Guard, refused};
 use crate::keys::scope::first_id;
 use axum::body::to_bytes;
@@ -50,6 +51,7 @@ async fn admitted(guard: &Guard, (visit, path): (&Visit, Matched), request: Requ
     let caller = visit.caller();
     guard.check(&caller, first_id(&path).as_deref()).await?;
     let (mut request, form) = with_form(request).await?;
+    let form_reason = form.as_ref().and_then(|form| form.reason().ok());
     if let Some(form) = form
         && !form.get(TOKEN).is_some_and(|token| visit.proves(token))
     {
@@ -57,6 +59,9 @@ async fn admitted(guard: &Guard, (visit, path): (&Visit, Matched), request: Requ
             "form",
             Error::Forbidden("the form is of another session: load the page again".to_owned()),
         ));
+    }
+    if let Some(reason) = form_reason {
+        request.extensions_mut().insert(Reason(reason));
     }
     request.extensions_mut().insert(caller);
     request.extensions_mut().insert(visit.clone());

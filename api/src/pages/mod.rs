@@ -6,6 +6,7 @@
 
 mod alarms;
 mod assets;
+mod described;
 mod failure;
 mod form;
 mod frame;

@@ -29,15 +29,15 @@ pub struct Forms {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Form {
     /// The kind of destination, or the store, as requests name it.
-    name: &'static str,
+    pub name: &'static str,
     /// What it is called.
-    label: &'static str,
+    pub label: &'static str,
     /// What it is, in one sentence.
-    summary: &'static str,
+    pub summary: &'static str,
     /// The fields in their order.
-    fields: Vec<Field>,
+    pub fields: Vec<Field>,
     /// What to do at the other side, step by step.
-    guide: Vec<Step>,
+    pub guide: Vec<Step>,
 }
 
 /// A field of a form.
@@ -45,28 +45,28 @@ pub struct Form {
 #[schemars(rename = "FormField")]
 pub struct Field {
     /// The field of the request; a field inside another one after a dot.
-    name: &'static str,
+    pub name: &'static str,
     /// What it is called.
-    label: &'static str,
+    pub label: &'static str,
     /// What to enter.
-    help: String,
+    pub help: String,
     /// How it is entered: `text`, `password`, `url`, `number`, `switch`, `select`, `events`, `platforms`, `environments`,
     /// `headers` or `waits`.
-    input: &'static str,
+    pub input: &'static str,
     /// What can be chosen.
-    choices: Vec<Choice>,
+    pub choices: Vec<Choice>,
     /// Whether it is a secret, which is never shown again.
-    secret: bool,
+    pub secret: bool,
     /// Whether it must be there.
-    required: bool,
+    pub required: bool,
     /// The fields of one group are shown together and folded away; those without a group are always shown.
-    group: Option<&'static str>,
+    pub group: Option<&'static str>,
     /// What holds when it is absent, if that is one value.
-    default: Value,
+    pub default: Value,
     /// The least value.
-    minimum: Option<i64>,
+    pub minimum: Option<i64>,
     /// The highest value.
-    maximum: Option<i64>,
+    pub maximum: Option<i64>,
 }
 
 /// Something that can be chosen.
@@ -74,15 +74,15 @@ pub struct Field {
 #[schemars(rename = "FormChoice")]
 pub struct Choice {
     /// The value in the request.
-    value: String,
+    pub value: String,
     /// What it is called.
-    label: String,
+    pub label: String,
     /// What it means.
-    help: Option<&'static str>,
+    pub help: Option<&'static str>,
     /// Its group; of events, as in the index of their schemas.
-    group: Option<&'static str>,
+    pub group: Option<&'static str>,
     /// Whether it is offered first; the others are for those who look for them.
-    is_offered: bool,
+    pub is_offered: bool,
 }
 
 /// A step of a guide.
@@ -90,27 +90,37 @@ pub struct Choice {
 #[schemars(rename = "FormStep")]
 pub struct Step {
     /// What to do, in short.
-    title: &'static str,
+    pub title: &'static str,
     /// How.
-    text: &'static str,
+    pub text: &'static str,
     /// Where: `settle`, or the name of the other side.
-    place: &'static str,
+    pub place: &'static str,
     /// The field of the created resource that is copied in this step, if one is.
-    copy: Option<&'static str>,
+    pub copy: Option<&'static str>,
     /// The page of the other side, if it has a fixed address.
-    url: Option<&'static str>,
+    pub url: Option<&'static str>,
 }
 
 /// `GET /v1/destinations/kinds`
 pub async fn destinations(_: Caller) -> Result<Json<Forms>, Error> {
-    let items = Config::forms().into_iter().map(|form| Form::of(&kinds::request_of(form.name), form));
-    Ok(Json(Forms { items: items.collect() }))
+    Ok(Json(Forms { items: of_destinations() }))
 }
 
 /// `GET /v1/stores`
 pub async fn stores(_: Caller) -> Result<Json<Forms>, Error> {
-    let items = stores::forms().into_iter().map(|form| Form::of(NEW_PLATFORM, form));
-    Ok(Json(Forms { items: items.collect() }))
+    Ok(Json(Forms { items: of_stores() }))
+}
+
+/// The forms of destinations, one of each kind.
+#[must_use]
+pub fn of_destinations() -> Vec<Form> {
+    Config::forms().into_iter().map(|form| Form::of(&kinds::request_of(form.name), form)).collect()
+}
+
+/// The forms of platforms, one of each store.
+#[must_use]
+pub fn of_stores() -> Vec<Form> {
+    stores::forms().into_iter().map(|form| Form::of(NEW_PLATFORM, form)).collect()
 }
 
 impl Form {

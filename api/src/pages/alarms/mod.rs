@@ -11,7 +11,7 @@ use crate::keys::Caller;
 use crate::routes::Route;
 use axum::extract::State;
 use axum::response::Response;
-use storage::{ActFilter, Page, Role};
+use storage::{ActFilter, AlarmFilter, Page, Role};
 use view::{ActsPage, AlarmsPage};
 
 /// Number of alarms or acts on a page.
@@ -30,7 +30,8 @@ fn routes() -> Vec<Route> {
 /// `GET /ui/alarms`
 async fn alarms(State(edge): State<Shared>, visit: Visit, caller: Caller) -> Result<Response, Error> {
     let app = caller.app(&edge, visit.app).await?;
-    let found = edge.store.alarms_of(app, Page { cursor: visit.query("cursor"), limit: SHOWN }).await?;
+    let filter = AlarmFilter { app_id: app, ..AlarmFilter::default() };
+    let found = edge.store.alarms_of(filter, Page { cursor: visit.query("cursor"), limit: SHOWN }).await?;
     let place = Place {
         screen: SCREEN.path,
         title: "Alarms".to_owned(),

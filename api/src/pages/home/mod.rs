@@ -14,7 +14,7 @@ use crate::resources::overview::{self, OfApp};
 use crate::routes::Route;
 use axum::extract::State;
 use axum::response::Response;
-use storage::{Overview, Page, Role};
+use storage::{AlarmFilter, Overview, Page, Role};
 use view::{Health, HomePage, Steps};
 
 /// Maximum number of alarms that are shown.
@@ -38,7 +38,8 @@ async fn show(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Resp
     let of = Query(OfApp { app_id: visit.app });
     let found = overview::show(State(edge.clone()), caller.clone(), of).await?.0;
     let app = caller.app(edge, visit.app).await?;
-    let alarms = edge.store.alarms_of(app, Page { cursor: None, limit: ALARMS }).await?.items;
+    let raised = AlarmFilter { app_id: app, open: Some(true), ..AlarmFilter::default() };
+    let alarms = edge.store.alarms_of(raised, Page { cursor: None, limit: ALARMS }).await?.items;
     let health = Health {
         is_connected: edge.dispatch.engine().is_connected(),
         is_sweep_late: edge.store.last_sweep().await?.is_late(),

@@ -16,7 +16,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::AppId;
 use std::collections::BTreeSet;
-use storage::{Found, Page, Platform, Role, TopicState};
+use storage::{Found, NotificationFilter, Page, Platform, Role, TopicState};
 use view::{SearchPage, Source};
 
 /// Maximum number of apps whose platforms are shown where nothing was found.
@@ -89,7 +89,8 @@ async fn sources(edge: &Edge, app: Option<AppId>) -> Result<Vec<Source>, Error> 
 
 async fn source(edge: &Edge, app: &str, platform: Platform) -> Result<Source, Error> {
     let topics = edge.store.topics(platform.id).await?;
-    let newest = edge.store.notifications(None, Some(platform.id), Page { cursor: None, limit: 1 }).await?;
+    let of_platform = NotificationFilter { platform: Some(platform.id), ..NotificationFilter::default() };
+    let newest = edge.store.notifications(of_platform, Page { cursor: None, limit: 1 }).await?;
     let is = |state: TopicState| topics.iter().any(|topic| topic.state == state);
     Ok(Source {
         app: app.to_owned(),

@@ -1,0 +1,84 @@
+//! What was sent in a described form, as the body of a request. What is wrong with a value is the request's to say: a
+//! text that is no number stays a text. Pure.
+
+use super::view::inside;
+use crate::pages::form::Sent;
+use crate::resources::forms::{Field, Form};
+use serde_json::{Map, Value, json};
+
+/// The body of a request that creates something. Empty fields are left out.
+#[must_use]
+pub fn creation(form: &Form, sent: &Sent) -> Map<String, Value> {
+    let mut body = Map::new();
+    for field in &form.fields {
+        if let Some(value) = value(field, sent) {
+            put(&mut body, field.name, value);
+        }
+    }
+    body
+}
+
+/// The body of a request that changes what is `stored`: the fields that differ. An emptied field is null, which resets
+/// it; an empty secret, and empty headers, stay as they are.
+#[must_use]
+pub fn changes(form: &Form, sent: &Sent, stored: &Value) -> Map<String, Value> {
+    let mut body = Map::new();
+    for field in &form.fields {
+        let before = inside(stored, field.name);
+        match value(field, sent) {
+            Some(after) if !is_same(before, &after) => put(&mut body, field.name, after),
+            None if !is_kept_when_empty(field) && !before.is_null() => put(&mut body, field.name, Value::Null),
+            _ => {}
+        }
+    }
+    body
+}
+
+fn is_kept_when_empty(field: &Field) -> bool {
+    field.secret || field.input == "headers"
+}
+
+/// Whether two values are the same; the order of a list of choices has no meaning.
+fn is_same(before: &Value, after: &Value) -> bool {
+    let sorted = |value: &Value| {
+        let mut texts: Vec<String> = value.as_array().into_iter().flatten().map(Value::to_string).collect();
+        texts.sort();
+        texts
+    };
+    let are_texts = |value: &Value| value.as_array().is_some_and(|all| all.iter().all(Value::is_string));
+    before == after || (are_texts(before) && are_texts(after) && sorted(before) == sorted(after))
+}
+
+/// The value of a field; `None` when it was left empty.
+fn value(field: &Field, sent: &Sent) -> Option<Value> {
+    match field.input {
+        "switch" => Some(json!(sent.get(field.name) == Some("true"))),
+        "events" | "platforms" | "environments" => Some(sent.all(field.name).map(Value::from).collect()),
+        "number" => sent.get(field.name).map(number),
+        "waits" => sent.get(field.name).map(|text| text.split(',').map(|one| number(one.trim())).collect()),
+        "headers" => sent.get(field.name).map(headers),
+        _ => sent.get(field.name).map(Value::from),
+    }
+}
+
+fn number(text: &str) -> Value {
+    text.parse::<i64>().map_or_else(|_| Value::from(text), Value::from)
+}
+
+/// Headers, each in a line: `Name: value`.
+fn headers(text: &str) -> Value {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let pairs = lines.map(|line| line.split_once(':').unwrap_or((line, "")));
+    pairs.map(|(name, value)| (name.trim().to_owned(), Value::from(value.trim()))).collect::<Map<_, _>>().into()
+}
+
+/// Puts a value where its name says: a dot leads into an object.
+fn put(body: &mut Map<String, Value>, name: &'static str, value: Value) {
+    match name.split_once('.') {
+        None => drop(body.insert(name.to_owned(), value)),
+        Some((outer, inner)) => {
+            let object = body.entry(outer).or_insert_with(|| json!({}));
+            object[inner] = value;
+        }
+    }
+}
