@@ -6,6 +6,7 @@
 
 mod alarms;
 mod assets;
+mod chart;
 mod described;
 mod failure;
 mod form;

@@ -25,42 +25,50 @@ const MICROS: i64 = 1_000_000;
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct SeriesQuery {
     /// What is counted.
-    what: Series,
+    pub what: Series,
     /// Only that of this app.
-    app_id: Option<AppId>,
+    pub app_id: Option<AppId>,
     /// Only that of this destination; of `delivered`, `failed` and `latency`.
-    destination_id: Option<DestinationId>,
+    pub destination_id: Option<DestinationId>,
     /// The beginning, rounded down to a step; an hour before the end when absent. Counts are stored for eight days.
-    from: Option<Timestamp>,
+    pub from: Option<Timestamp>,
     /// The end; now when absent.
-    until: Option<Timestamp>,
+    pub until: Option<Timestamp>,
     /// Seconds of each point, whole minutes; 60 when absent. At most 1500 points are returned.
     #[schemars(range(min = 60, max = 86400))]
-    step: Option<i64>,
+    pub step: Option<i64>,
+}
+
+impl SeriesQuery {
+    /// The last hour, minute by minute.
+    #[must_use]
+    pub const fn hour(what: Series, app_id: Option<AppId>, destination_id: Option<DestinationId>) -> Self {
+        Self { what, app_id, destination_id, from: None, until: None, step: None }
+    }
 }
 
 /// The points of a series.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SeriesPoints {
     /// What is counted.
-    what: Series,
+    pub what: Series,
     /// The seconds of each point.
-    step: i64,
+    pub step: i64,
     /// The points, the oldest first; also those in which nothing happened.
-    items: Vec<Point>,
+    pub items: Vec<Point>,
 }
 
 /// What happened in one step.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Point {
     /// Its beginning.
-    at: Timestamp,
+    pub at: Timestamp,
     /// How many.
-    count: i64,
+    pub count: i64,
     /// How long they took on average, in milliseconds; null for what takes no time, and where there was none.
-    average_ms: Option<i64>,
+    pub average_ms: Option<i64>,
     /// The longest of them, in milliseconds.
-    longest_ms: Option<i64>,
+    pub longest_ms: Option<i64>,
 }
 
 /// `GET /v1/series`

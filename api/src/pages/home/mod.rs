@@ -11,14 +11,17 @@ use crate::error::Error;
 use crate::extract::Query;
 use crate::keys::Caller;
 use crate::resources::overview::{self, OfApp};
+use crate::resources::series::{self, SeriesQuery};
 use crate::routes::Route;
 use axum::extract::State;
 use axum::response::Response;
-use storage::{AlarmFilter, Overview, Page, Role};
-use view::{Health, HomePage, Steps};
+use storage::{AlarmFilter, Overview, Page, Role, Series};
+use view::{Health, HomePage, Hour, Requests, Steps};
 
 /// Maximum number of alarms that are shown.
 const ALARMS: i64 = 5;
+/// Maximum number of destinations with bars.
+const BARS: usize = 12;
 /// Maximum number of apps whose platforms are looked for.
 const APPS: i64 = 20;
 
@@ -45,6 +48,7 @@ async fn show(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Resp
         is_sweep_late: edge.store.last_sweep().await?.is_late(),
     };
     let steps = steps(edge, &found, app).await?;
+    let hour = hour(edge, &caller, (&found, app)).await?;
     let query = app.map_or_else(String::new, |app| format!("?app_id={app}"));
     let place = Place {
         screen: SCREEN.path,
@@ -54,8 +58,30 @@ async fn show(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Resp
         ..Place::default()
     };
     let frame = Frame::of(edge, &visit, place).await?;
-    let page = HomePage::new(&frame, &found, (health, steps), &alarms);
+    let page = HomePage::new(&frame, &found, (health, steps), (&alarms, &hour));
     shown(&visit, &page, &found)
+}
+
+/// What happened in the last hour.
+async fn hour(edge: &Shared, caller: &Caller, (found, app): (&Overview, Option<domain::AppId>)) -> Result<Hour, Error> {
+    let of = |what, destination| {
+        let query = Query(SeriesQuery::hour(what, app, destination));
+        series::list(State(edge.clone()), caller.clone(), query)
+    };
+    let requests = async |id| {
+        Ok::<_, Error>(Requests {
+            delivered: of(Series::Delivered, id).await?.0,
+            failed: of(Series::Failed, id).await?.0,
+            latency: of(Series::Latency, id).await?.0,
+        })
+    };
+    let mut destinations = Vec::new();
+    for one in found.destinations.iter().take(BARS) {
+        destinations.push(requests(Some(one.destination.id)).await?);
+    }
+    let all = requests(None).await?;
+    let (accepted, refused) = (of(Series::Accepted, None).await?.0, of(Series::Refused, None).await?.0);
+    Ok(Hour { accepted, refused, lag: of(Series::Lag, None).await?.0, all, destinations })
 }
 
 /// The steps of connecting that are left; `None` when all are done.

@@ -1,8 +1,10 @@
 //! What the first screen shows. Pure.
 
+use crate::pages::chart::{Chart, Counted, Spark, duration};
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
 use crate::pages::text::{amount, capital, counted, destination_state};
+use crate::resources::series::SeriesPoints;
 use askama::Template;
 use domain::Timestamp;
 use domain::health::State;
@@ -15,6 +17,64 @@ pub struct Health {
     pub is_connected: bool,
     /// Whether no sweep finished for a while.
     pub is_sweep_late: bool,
+}
+
+/// The requests to one destination or to all, minute by minute.
+#[derive(Debug)]
+pub struct Requests {
+    /// Attempts that delivered an event.
+    pub delivered: SeriesPoints,
+    /// Attempts that did not.
+    pub failed: SeriesPoints,
+    /// How long the answers took.
+    pub latency: SeriesPoints,
+}
+
+/// The last hour, minute by minute.
+#[derive(Debug)]
+pub struct Hour {
+    /// Notifications that were accepted.
+    pub accepted: SeriesPoints,
+    /// Messages that were refused.
+    pub refused: SeriesPoints,
+    /// How long after its window each settling began.
+    pub lag: SeriesPoints,
+    /// What was sent to all destinations.
+    pub all: Requests,
+    /// What was sent to the first destinations of the overview, in its order.
+    pub destinations: Vec<Requests>,
+}
+
+impl Hour {
+    fn charts(&self) -> [Chart; 4] {
+        let one = |name, tone, points| Counted { name, tone, points };
+        [
+            Chart::counts(
+                "notifications",
+                "Notifications a minute",
+                &[one("accepted", "busy", &self.accepted), one("refused", "warn", &self.refused)],
+            ),
+            Chart::counts("events", "Events sent a minute", &self.all.counted()),
+            Chart::times("lag", "From the end of a window to its settling", &self.lag),
+            Chart::times("latency", "Answers of destinations", &self.all.latency),
+        ]
+    }
+}
+
+impl Requests {
+    fn counted(&self) -> [Counted<'_>; 2] {
+        [
+            Counted { name: "delivered", tone: "good", points: &self.delivered },
+            Counted { name: "failed", tone: "bad", points: &self.failed },
+        ]
+    }
+
+    /// How long the answers took on average, if there were some.
+    fn average(&self) -> Option<String> {
+        let answered = self.latency.items.iter().filter_map(|point| Some((point.count, point.average_ms?)));
+        let (count, total) = answered.fold((0, 0), |(count, total), (more, ms)| (count + more, total + more * ms));
+        (count > 0).then(|| duration(total / count))
+    }
 }
 
 /// The steps of connecting that are done.
@@ -95,6 +155,8 @@ pub struct Row {
     owed: String,
     oldest: Option<Moment>,
     dead: String,
+    bars: Option<Spark>,
+    latency: Option<String>,
     failed: Option<Moment>,
     error: Option<Sentence>,
 }
@@ -124,6 +186,7 @@ pub struct HomePage<'a> {
     second: String,
     tiles: Vec<Tile>,
     windows: Vec<Window>,
+    charts: Vec<Chart>,
     rows: Vec<Row>,
     alarms: Vec<Raised>,
     steps: Vec<Step>,
@@ -132,7 +195,12 @@ pub struct HomePage<'a> {
 impl<'a> HomePage<'a> {
     /// The screen over these facts.
     #[must_use]
-    pub fn new(frame: &'a Frame, found: &Overview, (health, steps): (Health, Option<Steps>), alarms: &[Alarm]) -> Self {
+    pub fn new(
+        frame: &'a Frame,
+        found: &Overview,
+        (health, steps): (Health, Option<Steps>),
+        (alarms, hour): (&[Alarm], &Hour),
+    ) -> Self {
         let (tone, sentence) = standing(found, health);
         let label = match tone {
             Tone::Good => "All is well",
@@ -160,7 +228,9 @@ impl<'a> HomePage<'a> {
             second: format!("{} open, {} owed.", counted(found.windows, "window"), amount(found.owed)),
             tiles: tiles(found),
             windows: found.next_windows.iter().map(window).collect(),
-            rows: found.destinations.iter().map(row).collect(),
+            // Before the first notification there is nothing to draw.
+            charts: if found.last_accepted_at.is_some() { hour.charts().into() } else { Vec::new() },
+            rows: found.destinations.iter().enumerate().map(|(at, one)| row(one, hour.destinations.get(at))).collect(),
             alarms: alarms.iter().map(raised).collect(),
             steps: steps.map(Steps::list).unwrap_or_default(),
         }
@@ -229,7 +299,7 @@ fn tiles(found: &Overview) -> Vec<Tile> {
     ]
 }
 
-fn row(one: &DestinationOverview) -> Row {
+fn row(one: &DestinationOverview, hour: Option<&Requests>) -> Row {
     let named = &one.destination;
     Row {
         name: named.name.clone(),
@@ -239,6 +309,8 @@ fn row(one: &DestinationOverview) -> Row {
         owed: amount(one.owed),
         oldest: one.oldest_owed_at.map(Moment::ago),
         dead: amount(one.dead),
+        bars: hour.map(|hour| Spark::counts(&hour.counted())),
+        latency: hour.and_then(Requests::average),
         failed: one.last_failure_at.map(Moment::ago),
         error: one.last_error.as_deref().map(Sentence::new),
     }
