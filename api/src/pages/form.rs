@@ -51,6 +51,12 @@ impl Sent {
         of_name.map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
     }
 
+    /// All fields, but for that of the session.
+    #[must_use]
+    pub fn pairs(&self) -> Vec<(String, String)> {
+        self.0.iter().filter(|(name, _)| name != TOKEN).cloned().collect()
+    }
+
     /// The fields as an object: an empty one is left out, and one that was sent several times is a list.
     fn object<T: Fields>(&self) -> Map<String, Value> {
         let mut object = Map::new();

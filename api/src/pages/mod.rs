@@ -6,6 +6,7 @@
 
 mod alarms;
 mod assets;
+mod catalogue;
 mod chart;
 mod described;
 mod failure;
@@ -52,7 +53,7 @@ pub struct Screen {
 }
 
 /// The screens, in the order of the navigation.
-pub const SCREENS: &[Screen] = &[home::SCREEN, purchases::SCREEN, alarms::SCREEN, settings::SCREEN];
+pub const SCREENS: &[Screen] = &[home::SCREEN, purchases::SCREEN, catalogue::SCREEN, alarms::SCREEN, settings::SCREEN];
 
 /// The routes of all pages.
 #[must_use]

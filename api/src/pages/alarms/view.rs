@@ -5,15 +5,29 @@ use crate::pages::parts::{Code, Moment, Sentence};
 use crate::pages::text::escaped;
 use crate::pages::visit::Visit;
 use askama::Template;
+use domain::AlarmId;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use storage::{ActFilter, ActView, Alarm, Paged};
+use storage::{ActFilter, ActView, Alarm, Paged, Role};
 
 /// Maximum number of characters of a changed value.
 const VALUE_CHARS: usize = 120;
 
+/// What is wrong with the form of an alarm.
+#[derive(Debug, Default)]
+pub struct Mistake {
+    /// Whose form it is.
+    pub alarm: Option<AlarmId>,
+    /// What was expected as its note.
+    pub expected: String,
+}
+
 /// An alarm.
 pub struct Raised {
+    id: AlarmId,
+    acknowledged: Option<Moment>,
+    note: String,
+    is_wrong: bool,
     kind: String,
     detail: Sentence,
     times: i64,
@@ -29,26 +43,46 @@ pub struct AlarmsPage<'a> {
     rows: Vec<Raised>,
     older: Option<String>,
     acts: String,
+    is_all: bool,
+    open: String,
+    all: String,
+    expected: String,
 }
 
 impl<'a> AlarmsPage<'a> {
     /// The page of these alarms.
     #[must_use]
-    pub fn new((frame, visit): (&'a Frame, &Visit), found: &Paged<Alarm>) -> Self {
+    pub fn new((frame, visit): (&'a Frame, &Visit), (found, is_all): (&Paged<Alarm>, bool), mistake: Mistake) -> Self {
         let raised = |one: &Alarm| Raised {
+            id: one.id,
+            acknowledged: one.acknowledged_at.map(Moment::ago),
+            note: match (&one.acknowledged_by, &one.note) {
+                (Some(by), Some(note)) => format!("{by}: {note}"),
+                (by, note) => by.clone().or_else(|| note.clone()).unwrap_or_default(),
+            },
+            is_wrong: mistake.alarm == Some(one.id),
             kind: one.kind.replace('_', " "),
             detail: Sentence::new(&one.detail),
             times: one.count,
             first: Moment::at(one.at),
             last: Moment::ago(one.last_at),
         };
-        let older = |cursor: &String| visit.to(&format!("/ui/alarms?cursor={}", escaped(cursor)));
+        let which = if is_all { "which=all&" } else { "" };
+        let older = |cursor: &String| visit.to(&format!("/ui/alarms?{which}cursor={}", escaped(cursor)));
         Self {
             frame,
             rows: found.items.iter().map(raised).collect(),
             older: found.next_cursor.as_ref().map(older),
             acts: visit.to("/ui/acts"),
+            is_all,
+            open: visit.to("/ui/alarms"),
+            all: visit.to("/ui/alarms?which=all"),
+            expected: mistake.expected,
         }
+    }
+
+    fn can_acknowledge(&self) -> bool {
+        self.frame.may(Role::Support)
     }
 }
 

@@ -10,10 +10,11 @@ use super::frame::{Frame, Place, shown};
 use super::visit::Visit;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
-use crate::extract::{Body, Fields, Id, drafted};
+use crate::extract::{Body, Fields, Id, Query, drafted, typed};
 use crate::keys::{Acting, Caller};
 use crate::resources::explain::story as explained;
 use crate::resources::purchases::{discard, flush, hold, redeliver, release};
+use crate::resources::query::Listed;
 use crate::routes::Route;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -60,25 +61,52 @@ fn routes() -> Vec<Route> {
 /// `GET /ui/purchases`
 async fn list(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Response, Error> {
     let State(edge) = &state;
-    let platform_id = visit.query("platform_id").map(|text| text.parse::<PlatformId>()).transpose();
-    let platform_id = platform_id.map_err(|_| Error::invalid("platform_id", "the id of a platform"))?;
-    let app_id = caller.app(edge, visit.app).await?;
-    let filter = PurchaseFilter { app_id, platform_id, ..PurchaseFilter::default() };
+    let chosen = Chosen::of(&visit);
+    let Query(Listed { mut filter, .. }) = chosen.checked::<Listed<PurchaseFilter>>()?;
+    filter.app_id = caller.app(edge, visit.app).await?;
+    let platforms = platforms(edge, filter.app_id, filter.platform_id).await?;
     let found = edge.store.purchases(filter, Page { cursor: visit.query("cursor"), limit: SHOWN }).await?;
-    let platforms = platforms(edge, app_id, platform_id).await?;
-    let query = platform_id.map_or_else(String::new, |id| format!("?platform_id={id}"));
     let place = Place {
         screen: SCREEN.path,
         title: "Purchases".to_owned(),
-        api: format!("/v1/purchases{query}"),
-        command: match platform_id {
-            Some(id) => format!("settle purchase list --platform {id}"),
-            None => "settle purchase list".to_owned(),
-        },
+        api: chosen.address("/v1/purchases"),
+        command: "settle purchase list".to_owned(),
         ..Place::default()
     };
     let frame = Frame::of(edge, &visit, place).await?;
-    shown(&visit, &ListPage::new((&frame, &visit), &found, platforms), &found)
+    shown(&visit, &ListPage::new((&frame, &visit), (&found, &chosen), platforms), &found)
+}
+
+/// The filters that a person chose, as they stand in the address.
+pub struct Chosen(Vec<(&'static str, String)>);
+
+impl Chosen {
+    /// The names of the filters, which are those of the API.
+    pub const NAMES: [&'static str; 4] = ["platform_id", "state", "held", "failing"];
+
+    fn of(visit: &Visit) -> Self {
+        Self(Self::NAMES.into_iter().filter_map(|name| Some((name, visit.query(name)?))).collect())
+    }
+
+    /// What is chosen of this filter; empty for nothing.
+    #[must_use]
+    pub fn get(&self, name: &str) -> &str {
+        self.0.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value)
+    }
+
+    /// This path with the filters.
+    #[must_use]
+    pub fn address(&self, path: &str) -> String {
+        let pairs: Vec<_> =
+            self.0.iter().map(|(name, value)| format!("{name}={}", super::text::escaped(value))).collect();
+        if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", pairs.join("&")) }
+    }
+
+    /// The filters, checked as the API checks them.
+    fn checked<T: Fields>(&self) -> Result<Query<T>, Error> {
+        let typed = |(name, value): &(&str, String)| ((*name).to_owned(), typed::<T>(name, value.clone()));
+        drafted::<T>(self.0.iter().map(typed).collect())?.finish().map(Query)
+    }
 }
 
 /// The platforms of an app, or of all, for the filter.

@@ -1,5 +1,6 @@
 //! What the screens of purchases show. Pure.
 
+use super::Chosen;
 use super::story::{Chapter, chapters};
 use crate::error::Field;
 use crate::pages::frame::Frame;
@@ -7,8 +8,9 @@ use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
 use crate::pages::text::{capital, escaped, purchase_state};
 use crate::pages::visit::Visit;
 use crate::resources::explain::node::Node;
+use crate::resources::purchases::state_for_people;
 use askama::Template;
-use domain::{CollapseKey, PlatformId};
+use domain::{CollapseKey, PlatformId, State};
 use serde_json::Value;
 use storage::{Paged, Platform, PurchaseExplanation, PurchaseView, Role};
 
@@ -20,6 +22,13 @@ pub struct PlatformChoice {
     pub name: String,
     /// Whether it is the chosen one.
     pub is_current: bool,
+}
+
+/// A choice in a filter.
+pub struct Choice {
+    value: &'static str,
+    label: &'static str,
+    is_current: bool,
 }
 
 /// A purchase in the list.
@@ -41,8 +50,12 @@ pub struct ListPage<'a> {
     frame: &'a Frame,
     rows: Vec<Row>,
     platforms: Vec<PlatformChoice>,
+    states: Vec<Choice>,
+    standing: [Choice; 2],
     older: Option<String>,
     is_first: bool,
+    is_filtered: bool,
+    all: String,
     first: String,
 }
 
@@ -51,26 +64,34 @@ impl<'a> ListPage<'a> {
     #[must_use]
     pub fn new(
         (frame, visit): (&'a Frame, &Visit),
-        found: &Paged<PurchaseView>,
+        (found, chosen): (&Paged<PurchaseView>, &Chosen),
         platforms: Vec<PlatformChoice>,
     ) -> Self {
-        let platform = visit.query("platform_id").map(|id| format!("platform_id={}", escaped(&id)));
-        let address = |cursor: Option<&String>| {
-            let cursor = cursor.map(|cursor| format!("cursor={}", escaped(cursor)));
-            let query: Vec<String> = platform.clone().into_iter().chain(cursor).collect();
-            visit.to(&if query.is_empty() {
-                "/ui/purchases".to_owned()
-            } else {
-                format!("/ui/purchases?{}", query.join("&"))
-            })
+        let first = visit.to(&chosen.address("/ui/purchases"));
+        let older = |cursor: &String| {
+            format!("{first}{}cursor={}", if first.contains('?') { '&' } else { '?' }, escaped(cursor))
         };
+        let states = State::ALL.iter().map(|state| Choice {
+            value: state.as_str(),
+            label: state_for_people(state.as_str()),
+            is_current: chosen.get("state") == state.as_str(),
+        });
+        let standing = [("held", "held"), ("failing", "delivery fails")].map(|(value, label)| Choice {
+            value,
+            label,
+            is_current: chosen.get(value) == "true",
+        });
         Self {
             frame,
             rows: found.items.iter().map(|one| row(one, visit)).collect(),
             platforms,
-            older: found.next_cursor.as_ref().map(|cursor| address(Some(cursor))),
+            states: states.collect(),
+            standing,
+            older: found.next_cursor.as_ref().map(older),
             is_first: visit.query("cursor").is_none(),
-            first: address(None),
+            is_filtered: Chosen::NAMES.iter().any(|name| !chosen.get(name).is_empty()),
+            all: visit.to("/ui/purchases"),
+            first,
         }
     }
 }
