@@ -7,7 +7,7 @@ const ROWS: i64 = 100_000;
 /// The row whose names are written into statements.
 const ROW: i64 = 50_000;
 /// The tables that are filled: none of them may be read as a whole.
-pub const FILLED: [&str; 21] = [
+pub const FILLED: [&str; 23] = [
     "platforms",
     "users",
     "purchases",
@@ -29,6 +29,8 @@ pub const FILLED: [&str; 21] = [
     "alarms",
     "arrivals",
     "minutes",
+    "sessions",
+    "sign_in_links",
 ];
 
 /// Nearly all bodies were pruned, also of many rows after [`ROW`].
@@ -164,7 +166,7 @@ fn deliveries(app: &str, destination: &str) -> Vec<Rows> {
     ]
 }
 
-/// What is counted, and what was raised.
+/// What is counted, what was raised, and who is signed in.
 fn counts(app: &str) -> Vec<Rows> {
     vec![
         (
@@ -174,6 +176,16 @@ fn counts(app: &str) -> Vec<Rows> {
                 "CASE WHEN i % 6 = 0 THEN 'accepted' ELSE 'lag' || (i % 6) END, i, {app},
                 CASE WHEN i % 100 = 1 THEN 'another' ELSE '' END, 1, 1, 1"
             ),
+        ),
+        (
+            "sessions",
+            "id, hash, name, role, token_hash, created_at, used_at, expires_at",
+            "'e' || i, 'hash' || i, 'n', 'read', 't', i, i, i".to_owned(),
+        ),
+        (
+            "sign_in_links",
+            "hash, name, role, token_hash, lifetime_ms, created_at, expires_at",
+            "'hash' || i, 'n', 'read', 't', 1, i, i".to_owned(),
         ),
         ("arrivals", "platform_id, reason, times, first_at, last_at", "'f' || i, 'r' || i, 1, i, i".to_owned()),
         (
@@ -271,6 +283,7 @@ pub fn value(before: &str, world: &World) -> String {
         "last_error" | "store_type" | "event_type" | "status" => "'pending'".to_owned(),
         "token" | "lease_token" => text("t"),
         "ingress_hash" => text("i"),
+        "hash" => text("hash"),
         "publishable_key" => text("pk"),
         "device_id" => text("h"),
         "urgency" => "'calendar'".to_owned(),

@@ -34,8 +34,10 @@ fn routes() -> Vec<Route> {
     vec![
         Route::page(Role::Read, "GET", "/ui/catalogue", choose).summary("The apps with their catalogues."),
         Route::page(Role::Read, "GET", "/ui/apps/{app_id}/catalogue", show).summary("The catalogue of an app."),
-        Route::page(Role::Operator, "GET", "/ui/apps/{app_id}/catalogue/{part}", form)
-            .summary("A form for a part of the catalogue."),
+        Route::page(Role::Operator, "GET", "/ui/apps/{app_id}/catalogue/product", product_form)
+            .summary("The form of a product."),
+        Route::page(Role::Operator, "GET", "/ui/apps/{app_id}/catalogue/entitlement", entitlement_form)
+            .summary("The form of an entitlement."),
         Route::page(Role::Operator, "POST", "/ui/apps/{app_id}/catalogue/product", product)
             .twin("PUT /v1/apps/{app_id}/products/{sku}")
             .summary("Changes or adds a product."),
@@ -97,25 +99,22 @@ fn place(app: AppId, title: &str) -> Place {
     }
 }
 
-/// `GET /ui/apps/{app_id}/catalogue/{part}`: the form of a product (`?sku=`) or of an entitlement (`?ref=`).
-async fn form(
-    State(edge): State<Shared>,
-    visit: Visit,
-    Ids(app, Sku(part)): Ids<AppId, Sku>,
-) -> Result<Response, Error> {
-    let kind = Kind::of(&part).ok_or_else(|| Error::missing("page", &part))?;
+/// `GET /ui/apps/{app_id}/catalogue/product`, with `?sku=` the form of that product.
+async fn product_form(State(edge): State<Shared>, visit: Visit, Id(app): Id<AppId>) -> Result<Response, Error> {
     let catalogue = edge.store.catalogue(edge.store.app(app).await?.id).await?;
-    let id = visit.query(kind.field()).unwrap_or_default();
-    let fields = match kind {
-        Kind::Product => entered::of_product(&id, catalogue.products.get(&id)),
-        Kind::Entitlement => entered::of_entitlement(&id, catalogue.entitlements.get(&id)),
-    };
-    let is_new = !match kind {
-        Kind::Product => catalogue.products.contains_key(&id),
-        Kind::Entitlement => catalogue.entitlements.contains_key(&id),
-    };
-    let change = Change { fields, is_new, ..Change::default() };
-    form_page(&edge, &visit, (app, kind, change)).await
+    let sku = visit.query(Kind::Product.field()).unwrap_or_default();
+    let product = catalogue.products.get(&sku);
+    let change = Change { fields: entered::of_product(&sku, product), is_new: product.is_none(), ..Change::default() };
+    form_page(&edge, &visit, (app, Kind::Product, change)).await
+}
+
+/// `GET /ui/apps/{app_id}/catalogue/entitlement`, with `?ref=` the form of that entitlement.
+async fn entitlement_form(State(edge): State<Shared>, visit: Visit, Id(app): Id<AppId>) -> Result<Response, Error> {
+    let catalogue = edge.store.catalogue(edge.store.app(app).await?.id).await?;
+    let id = visit.query(Kind::Entitlement.field()).unwrap_or_default();
+    let named = catalogue.entitlements.get(&id);
+    let change = Change { fields: entered::of_entitlement(&id, named), is_new: named.is_none(), ..Change::default() };
+    form_page(&edge, &visit, (app, Kind::Entitlement, change)).await
 }
 
 /// What a form is about.
@@ -128,10 +127,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn of(part: &str) -> Option<Self> {
-        [Self::Product, Self::Entitlement].into_iter().find(|kind| kind.name() == part)
-    }
-
     /// Its name, also in paths.
     #[must_use]
     pub const fn name(self) -> &'static str {
