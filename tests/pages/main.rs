@@ -5,6 +5,7 @@
 //! pictures in `target/pages` are for people; nothing compares them.
 
 mod axe;
+mod paint;
 mod stage;
 
 use serde_json::json;

@@ -3,6 +3,7 @@
 //! The connection to Temporal has its own standard `TEMPORAL_*` variables and profile file, which are not read here.
 //! Nothing is opened here.
 
+mod keys;
 mod read;
 mod shown;
 #[cfg(test)]

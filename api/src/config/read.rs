@@ -1,10 +1,8 @@
 //! Reads file, environment and flags into a valid `Config`. An error names the wrong setting.
 
-use super::{Amazon, Certificate, Config, Database, Destinations, Devices, Http, Invalid, Keys, Ui};
+use super::{Amazon, Certificate, Config, Database, Destinations, Devices, Http, Invalid, Ui, keys};
 use crate::devices::limits::Rate;
 use crate::times;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use config::{File, FileFormat, Value};
 use ipnet::IpNet;
 use protocols::destinations::schedule::LONGEST_DAYS;
@@ -196,7 +194,7 @@ fn read(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
     let raw = gather(flags, variables)?;
     let http = http(&raw)?;
     let data = raw.data.unwrap_or_else(|| PathBuf::from("settle-data"));
-    let (key, engine_key) = both_keys(raw.key.as_deref(), raw.engine.key.as_deref())?;
+    let (key, engine_key) = keys::both(raw.key.as_deref(), raw.engine.key.as_deref())?;
     Ok(Config {
         database: database(raw.database, &data)?,
         key,
@@ -277,7 +275,7 @@ fn unreadable(file: Option<&Path>, error: &config::ConfigError) -> Invalid {
     }
 }
 
-fn invalid(field: &str, expected: impl Into<String>) -> Invalid {
+pub(super) fn invalid(field: &str, expected: impl Into<String>) -> Invalid {
     let variable = VARIABLES.iter().find(|(name, ..)| *name == field).map(|(_, variable, _)| *variable);
     Invalid { field: field.to_owned(), origin: variable, expected: expected.into() }
 }
@@ -296,46 +294,6 @@ fn database(text: Option<String>, data: &Path) -> Result<Database, Invalid> {
         return Err(invalid("database", "a path, `sqlite:PATH` or a `postgres://` URL"));
     }
     Ok(Database::Sqlite(PathBuf::from(path)))
-}
-
-/// Parses the keys of the database and those of Temporal's payloads. None may be of both: each has its own way to be
-/// turned, and its own readers.
-fn both_keys(key: Option<&str>, engine: Option<&str>) -> Result<(Option<Keys>, Option<Keys>), Invalid> {
-    let key = key.map(|text| keys("key", text)).transpose()?;
-    let engine = engine.map(|text| keys("engine.key", text)).transpose()?;
-    let all = |keys: &Option<Keys>| -> Vec<[u8; 32]> {
-        keys.iter().flat_map(|keys| std::iter::once(&keys.newest).chain(&keys.older)).copied().collect()
-    };
-    if all(&engine).iter().any(|one| all(&key).contains(one)) {
-        let expected = "other keys than those of `key` (SETTLE_KEY); `openssl rand -base64 32` makes one";
-        return Err(invalid("engine.key", expected));
-    }
-    Ok((key, engine))
-}
-
-/// Parses keys, the newest first. The error does not repeat the text.
-fn keys(field: &str, text: &str) -> Result<Keys, Invalid> {
-    let expected = "32 bytes in base64 or hex (`openssl rand -base64 32` makes some), \
-                    or several such keys with commas between them, each once and the newest first";
-    let parsed: Option<Vec<[u8; 32]>> = text.split(',').map(|key| one_key(key.trim())).collect();
-    let mut parsed = parsed.unwrap_or_default();
-    let is_repeated = parsed.iter().enumerate().any(|(index, key)| parsed.iter().take(index).any(|one| one == key));
-    if parsed.is_empty() || is_repeated {
-        return Err(invalid(field, expected));
-    }
-    Ok(Keys { newest: parsed.remove(0), older: parsed })
-}
-
-fn one_key(text: &str) -> Option<[u8; 32]> {
-    let bytes = from_hex(text).or_else(|| STANDARD.decode(text).ok())?;
-    <[u8; 32]>::try_from(bytes).ok()
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    (0..64).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
 }
 
 fn http(raw: &Raw) -> Result<Http, Invalid> {

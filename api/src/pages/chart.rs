@@ -5,7 +5,6 @@ use super::parts::Moment;
 use super::text::amount;
 use crate::resources::series::{Point, SeriesPoints};
 use askama::Template;
-use askama::filters::HtmlSafe;
 use std::fmt::Write;
 
 /// Width and height of a picture, in its own units; a page scales it.
@@ -35,8 +34,6 @@ pub struct Chart {
     rows: Vec<(Moment, Vec<String>)>,
 }
 
-impl HtmlSafe for Chart {}
-
 /// A small chart without a table, for a line of a list.
 #[derive(Debug, Template)]
 #[template(path = "parts/spark.html")]
@@ -44,8 +41,6 @@ pub struct Spark {
     numbers: String,
     shapes: Vec<Shape>,
 }
-
-impl HtmlSafe for Spark {}
 
 /// What one series is in a chart of counts.
 pub struct Counted<'a> {

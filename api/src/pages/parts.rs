@@ -2,6 +2,7 @@
 //! escapes what it shows; this is the only file that marks text as safe.
 
 use super::assets;
+use super::chart::{Chart, Spark};
 use super::text::{Piece, plain};
 use askama::Template;
 use askama::filters::HtmlSafe;
@@ -37,6 +38,10 @@ impl Moment {
         Self { form: "until", ..Self::at(time) }
     }
 }
+
+// Each escapes what it shows.
+impl HtmlSafe for Chart {}
+impl HtmlSafe for Spark {}
 
 /// How something stands: a tone is a shape and a colour, and never without its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
