@@ -48,7 +48,7 @@ impl Stage {
         let link = self.world.api.post("/v1/sign-in-links", &body).await.ok();
         self.open(link["path"].as_str().expect("a path")).await;
         self.browser.click("main button").await;
-        assert_eq!(self.path().await, "/ui/", "signed in");
+        self.wait_path("/ui/").await;
     }
 
     /// Settles a purchase of a receipt.

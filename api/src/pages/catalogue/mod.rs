@@ -28,7 +28,7 @@ use view::{AppsPage, CataloguePage, Change, ConfirmPage, FormPage};
 const APPS: i64 = 200;
 
 /// The screen.
-pub const SCREEN: Screen = Screen { name: "Catalogue", path: "/ui/catalogue", icon: "catalogue", key: 'c', routes };
+pub const SCREEN: Screen = Screen { name: "Catalogue", path: "/ui/catalogue", icon: "catalogue", key: 'l', routes };
 
 fn routes() -> Vec<Route> {
     vec![
