@@ -4,21 +4,27 @@
 //! in [`SCREENS`] puts it into the navigation. It reads and changes by the handlers of `resources` alone, with the
 //! session as caller: the page can do nothing that the API cannot. Explanations are those of `resources::explain`.
 
+mod action;
 mod alarms;
 mod assets;
+mod deliveries;
 mod described;
+mod destinations;
+mod events;
 mod failure;
 mod form;
 mod frame;
 mod guard;
 mod headers;
 mod home;
+mod owing;
 mod parts;
 mod purchases;
 mod search;
 mod settings;
 mod sign_in;
 mod state;
+mod story;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -51,7 +57,14 @@ pub struct Screen {
 }
 
 /// The screens, in the order of the navigation.
-pub const SCREENS: &[Screen] = &[home::SCREEN, purchases::SCREEN, alarms::SCREEN, settings::SCREEN];
+pub const SCREENS: &[Screen] = &[
+    home::SCREEN,
+    purchases::SCREEN,
+    events::SCREEN,
+    destinations::SCREEN,
+    alarms::SCREEN,
+    settings::SCREEN,
+];
 
 /// The routes of all pages.
 #[must_use]
@@ -63,6 +76,7 @@ pub fn routes() -> Vec<Route> {
     ];
     all.extend(sign_in::routes());
     all.extend(search::routes());
+    all.extend(deliveries::routes());
     all.extend(SCREENS.iter().flat_map(|screen| (screen.routes)()));
     all
 }

@@ -28,7 +28,7 @@ pub mod notifications;
 pub mod overview;
 pub mod platforms;
 pub mod purchases;
-mod query;
+pub mod query;
 pub mod rates;
 pub mod redeliveries;
 pub mod sales;

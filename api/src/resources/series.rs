@@ -47,7 +47,7 @@ pub struct SeriesPoints {
     /// The seconds of each point.
     step: i64,
     /// The points, the oldest first; also those in which nothing happened.
-    items: Vec<Point>,
+    pub items: Vec<Point>,
 }
 
 /// What happened in one step.
@@ -56,11 +56,11 @@ pub struct Point {
     /// Its beginning.
     at: Timestamp,
     /// How many.
-    count: i64,
+    pub count: i64,
     /// How long they took on average, in milliseconds; null for what takes no time, and where there was none.
-    average_ms: Option<i64>,
+    pub average_ms: Option<i64>,
     /// The longest of them, in milliseconds.
-    longest_ms: Option<i64>,
+    pub longest_ms: Option<i64>,
 }
 
 /// `GET /v1/series`

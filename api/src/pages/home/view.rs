@@ -88,6 +88,7 @@ pub struct Tile {
 
 /// A destination in the table.
 pub struct Row {
+    path: String,
     name: String,
     kind: String,
     state: Badge,
@@ -160,7 +161,7 @@ impl<'a> HomePage<'a> {
             second: format!("{} open, {} owed.", counted(found.windows, "window"), amount(found.owed)),
             tiles: tiles(found),
             windows: found.next_windows.iter().map(window).collect(),
-            rows: found.destinations.iter().map(row).collect(),
+            rows: found.destinations.iter().map(|one| row(one, &query)).collect(),
             alarms: alarms.iter().map(raised).collect(),
             steps: steps.map(Steps::list).unwrap_or_default(),
         }
@@ -229,9 +230,10 @@ fn tiles(found: &Overview) -> Vec<Tile> {
     ]
 }
 
-fn row(one: &DestinationOverview) -> Row {
+fn row(one: &DestinationOverview, query: &str) -> Row {
     let named = &one.destination;
     Row {
+        path: format!("/ui/destinations/{}{query}", named.id),
         name: named.name.clone(),
         kind: named.kind.clone(),
         state: destination_state(named.state),

@@ -66,7 +66,10 @@ pub struct CreatedDestination {
     detail: DestinationDetail,
     /// Warnings about chosen events that are not sent yet, or that it skips.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    warnings: Vec<String>,
+    pub warnings: Vec<String>,
+    /// The names of the fields that this answer alone shows.
+    #[serde(skip)]
+    pub shown_once: Vec<&'static str>,
 }
 
 impl From<storage::Destination> for Destination {
@@ -108,7 +111,14 @@ impl CreatedDestination {
     pub fn new(mut detail: DestinationDetail, shown: Shown, chosen: &[String]) -> Self {
         let secrets = shown.iter().map(|(name, secret)| ((*name).to_owned(), Value::from(secret.expose_secret())));
         detail.destination.settings.extend(secrets);
-        Self { detail, warnings: domain::event::unsent_choices(chosen) }
+        let shown_once = shown.iter().map(|(name, _)| *name).collect();
+        Self { detail, warnings: domain::event::unsent_choices(chosen), shown_once }
+    }
+
+    /// The id of the destination.
+    #[must_use]
+    pub fn id(&self) -> DestinationId {
+        self.detail.destination.id
     }
 
     /// Adds a warning.
