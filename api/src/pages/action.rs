@@ -96,15 +96,7 @@ impl Input {
     /// A line of text.
     #[must_use]
     pub fn text(name: &'static str, label: &'static str) -> Self {
-        Self {
-            name,
-            label,
-            form: "text",
-            value: String::new(),
-            choices: Vec::new(),
-            is_required: false,
-            wrong: None,
-        }
+        Self { name, label, form: "text", value: String::new(), choices: Vec::new(), is_required: false, wrong: None }
     }
 
     /// One of several values with their names.

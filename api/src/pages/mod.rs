@@ -57,14 +57,8 @@ pub struct Screen {
 }
 
 /// The screens, in the order of the navigation.
-pub const SCREENS: &[Screen] = &[
-    home::SCREEN,
-    purchases::SCREEN,
-    events::SCREEN,
-    destinations::SCREEN,
-    alarms::SCREEN,
-    settings::SCREEN,
-];
+pub const SCREENS: &[Screen] =
+    &[home::SCREEN, purchases::SCREEN, events::SCREEN, destinations::SCREEN, alarms::SCREEN, settings::SCREEN];
 
 /// The routes of all pages.
 #[must_use]

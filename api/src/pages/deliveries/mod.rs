@@ -37,11 +37,7 @@ async fn show(state: State<Shared>, visit: Visit, Id(id): Id<DeliveryId>) -> Res
     page(&state, &visit, (id, Mistakes::default())).await
 }
 
-async fn page(
-    state: &State<Shared>,
-    visit: &Visit,
-    (id, mistakes): (DeliveryId, Mistakes),
-) -> Result<Response, Error> {
+async fn page(state: &State<Shared>, visit: &Visit, (id, mistakes): (DeliveryId, Mistakes)) -> Result<Response, Error> {
     let State(edge) = state;
     let delivery = edge.store.delivery(id).await?;
     let tree = explained::event(&edge.store.explain_event(delivery.event_id).await?);

@@ -47,9 +47,8 @@ impl<'a> DeliveryPage<'a> {
     pub fn new((frame, visit): (&'a Frame, &Visit), detail: &Detail<'a>, mistakes: Mistakes) -> Self {
         let Detail { delivery, tree, request } = detail;
         let id = delivery.id.to_string();
-        let is_it = |node: &&Node| {
-            node.what == "delivery" && node.facts.get("id").and_then(Value::as_str) == Some(id.as_str())
-        };
+        let is_it =
+            |node: &&Node| node.what == "delivery" && node.facts.get("id").and_then(Value::as_str) == Some(id.as_str());
         let moments = [
             ("Recorded", Some(delivery.created_at)),
             ("First request", delivery.first_tried_at),

@@ -1,9 +1,9 @@
 //! What is sent again to a destination: everything that a filter finds, which is counted first. Each step reads and owes
 //! pages of the API for some seconds; a form in its answer goes on where it stopped.
 
+use super::SCREEN;
 use super::again_view::{AgainPage, Progress, ProgressPage, Stage};
 use super::detail::{AGAIN, Head};
-use super::SCREEN;
 use crate::edge::{Edge, Shared};
 use crate::error::{Error, Field};
 use crate::extract::{Body, Stored, drafted};

@@ -302,11 +302,7 @@ pub struct DeliveriesPage<'a> {
 impl<'a> DeliveriesPage<'a> {
     /// The list of these deliveries.
     #[must_use]
-    pub fn new(
-        (frame, visit): (&'a Frame, &Visit),
-        head: Head,
-        (found, status): (&Paged<DeliveryView>, &str),
-    ) -> Self {
+    pub fn new((frame, visit): (&'a Frame, &Visit), head: Head, (found, status): (&Paged<DeliveryView>, &str)) -> Self {
         let path = format!("/ui/destinations/{}{DELIVERIES}", head.id);
         let older = |cursor: &String| visit.to(&with_query(&path, &[("status", status), ("cursor", cursor)]));
         let chosen = |one: DeliveryStatus| Chosen {

@@ -218,6 +218,6 @@ impl<'a> OncePage<'a> {
 
 /// The test of a destination.
 pub fn test(id: &str, mistakes: &Mistakes) -> Action {
-    let what = "A request that carries no event of anybody. Its result is shown here.";
+    let what = "A request that carries no event of anybody. Its result is shown at once.";
     Action::new(format!("/ui/destinations/{id}/test"), ("test", "Send a test", what), mistakes)
 }

@@ -143,11 +143,7 @@ async fn known(State(edge): &State<Shared>, id: EventId) -> Result<Known, Error>
     }
 }
 
-async fn one(
-    state: &State<Shared>,
-    visit: &Visit,
-    (id, mistakes): (EventId, Mistakes),
-) -> Result<Response, Error> {
+async fn one(state: &State<Shared>, visit: &Visit, (id, mistakes): (EventId, Mistakes)) -> Result<Response, Error> {
     let State(edge) = state;
     let Known { tree, body, is_of_device, destinations, platform } = known(state, id).await?;
     let platform = match platform {

@@ -113,8 +113,8 @@ impl<'a> ListPage<'a> {
             wrong: filter.wrong(name),
         };
         let environments = ["production", "sandbox"];
-        let environments = environments
-            .map(|value| Chosen { value: value.to_owned(), is_on: filter.entered("environment") == value });
+        let environments =
+            environments.map(|value| Chosen { value: value.to_owned(), is_on: filter.entered("environment") == value });
         let narrow = [("user_id", "user"), ("collapse_key", "purchase")].into_iter();
         let narrow = narrow.filter(|(name, _)| !filter.entered(name).is_empty());
         Self {

@@ -109,9 +109,10 @@ impl DestinationDetail {
 impl CreatedDestination {
     /// Adds the new secrets, and warnings about the events that this request chose.
     pub fn new(mut detail: DestinationDetail, shown: Shown, chosen: &[String]) -> Self {
+        let is_secret = |name: &&'static str| !detail.destination.settings.contains_key(*name);
+        let shown_once = shown.iter().map(|(name, _)| *name).filter(is_secret).collect();
         let secrets = shown.iter().map(|(name, secret)| ((*name).to_owned(), Value::from(secret.expose_secret())));
         detail.destination.settings.extend(secrets);
-        let shown_once = shown.iter().map(|(name, _)| *name).collect();
         Self { detail, warnings: domain::event::unsent_choices(chosen), shown_once }
     }
 

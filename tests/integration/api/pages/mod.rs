@@ -1,5 +1,7 @@
 //! The page: signing in, forged requests, what it shows and what it never shows.
 
+mod destinations;
+mod events;
 mod headers;
 mod live;
 mod screens;
