@@ -87,7 +87,7 @@ impl Action {
 
     /// This, as one that cannot be taken back.
     #[must_use]
-    pub fn is_final(self) -> Self {
+    pub fn irrevocable(self) -> Self {
         Self { is_final: true, ..self }
     }
 }
@@ -145,7 +145,7 @@ mod tests {
     use crate::pages::form::Sent;
 
     #[test]
-    fn a_wrong_form_is_open_with_what_was_entered_and_without_secrets() {
+    fn a_wrong_form_is_open_with_its_values_and_without_secrets() {
         let sent = Sent::parse(b"reason=ticket&hours=x&secret=whsec_a");
         let fields = vec![Field { field: "hours".to_owned(), expected: "a number".to_owned() }];
         let mistakes = Mistakes { action: "hold", fields, sent };

@@ -144,6 +144,7 @@ pub struct Fact {
 pub struct Note {
     sentence: Sentence,
     deliveries: Vec<(Sentence, Option<String>)>,
+    more: Option<(&'static str, String)>,
 }
 
 /// How it stands.
@@ -175,26 +176,38 @@ impl<'a> OverviewPage<'a> {
         let actions = if is_deleted { Vec::new() } else { actions(frame, portrait, &answer.mistakes) };
         Self {
             frame,
-            head,
             sentence: Sentence::new(&capital(&tree.summary)),
             facts: facts(portrait),
-            notes: tree.then.iter().map(|node| note(node, visit)).collect(),
+            notes: tree.then.iter().map(|node| note(node, &head, visit)).collect(),
             rates,
             actions,
             notice: visit.query("done").as_deref().and_then(notice),
             tested: answer.tested.map(|tested| (tested.ok, Sentence::new(&capital(&tested.detail)))),
             mistakes: answer.mistakes.fields,
+            head,
         }
     }
 }
 
-fn note(node: &Node, visit: &Visit) -> Note {
+fn note(node: &Node, head: &Head, visit: &Visit) -> Note {
     let deliveries = node.then.iter().map(|one| {
         let id = one.facts.get("id").and_then(Value::as_str);
         let path = id.map(|id| visit.to(&format!("/ui/deliveries/{id}")));
-        (Sentence::new(&capital(&one.summary)), path)
+        (Sentence::new(&one.summary), path)
     });
-    Note { sentence: Sentence::new(&capital(node.summary.trim_end_matches(':'))), deliveries: deliveries.collect() }
+    let has_more = !node.then.is_empty() && !head.tabs.is_empty();
+    let list = |label, status| Some((label, head.page(&with_query(DELIVERIES, &[("status", status)]), visit)));
+    let more = match node.what {
+        "owed" => list("All that is owed", "pending"),
+        "dead" => Some(("Send again", head.page(AGAIN, visit))),
+        "skipped" => list("All that was not sent", "skipped"),
+        _ => None,
+    };
+    Note {
+        sentence: Sentence::new(&capital(node.summary.trim_end_matches(':'))),
+        deliveries: deliveries.collect(),
+        more: more.filter(|_| has_more),
+    }
 }
 
 fn facts(portrait: &Portrait) -> Vec<Fact> {
@@ -399,6 +412,6 @@ fn finals(destination: &Destination, signs: bool, mistakes: &Mistakes) -> Vec<Ac
         .with(Input::choice(("overlap_hours", "How long the old one signs too"), &hours))
         .with(Input::text("secret", "Secret (empty: a new one is made)").of("password"));
     let delete = action("delete", "Delete", "Nothing is sent to it any more. What was sent stays in the ledger.");
-    let delete = delete.with(Input::text("name", "Its name, to confirm").required()).is_final();
+    let delete = delete.with(Input::text("name", "Its name, to confirm").required()).irrevocable();
     signs.then_some(rotate).into_iter().chain([delete]).collect()
 }

@@ -117,6 +117,21 @@ impl Sheet {
     }
 }
 
+/// A step at the other side.
+pub struct GuideStep {
+    title: &'static str,
+    text: Sentence,
+    place: &'static str,
+    url: Option<&'static str>,
+}
+
+/// The steps of a form.
+fn guide(steps: &[Step]) -> Vec<GuideStep> {
+    let step =
+        |one: &Step| GuideStep { title: one.title, text: Sentence::new(one.text), place: one.place, url: one.url };
+    steps.iter().map(step).collect()
+}
+
 /// How far a new destination is.
 pub enum Entry {
     /// Its kind is to be chosen.
@@ -139,7 +154,7 @@ pub struct NewPage<'a> {
     sheet: Option<Sheet>,
     groups: Vec<Group>,
     mistakes: Vec<Field>,
-    guide: Vec<Step>,
+    guide: Vec<GuideStep>,
 }
 
 impl<'a> NewPage<'a> {
@@ -166,7 +181,7 @@ impl<'a> NewPage<'a> {
                 kind: sheet.form.name,
                 groups: std::mem::take(&mut sheet.groups),
                 mistakes: sheet.mistakes.clone(),
-                guide: std::mem::take(&mut sheet.form.guide),
+                guide: guide(&sheet.form.guide),
                 sheet: Some(sheet),
                 ..empty
             },
@@ -189,7 +204,7 @@ pub struct OncePage<'a> {
     path: String,
     secrets: Vec<Once>,
     warnings: &'a [String],
-    guide: Vec<Step>,
+    guide: Vec<GuideStep>,
     actions: Vec<Action>,
 }
 
@@ -211,7 +226,7 @@ impl<'a> OncePage<'a> {
             secrets,
             warnings: &created.warnings,
             actions: vec![test(&created.id().to_string(), &Mistakes::default())],
-            guide: form.guide,
+            guide: guide(&form.guide),
         }
     }
 }

@@ -54,7 +54,6 @@ pub struct Row {
     id: Code,
     about: &'static str,
     about_path: String,
-    about_id: Code,
     environment: &'static str,
     at: Moment,
 }
@@ -73,6 +72,14 @@ pub struct Instant {
     wrong: Option<String>,
 }
 
+/// A part of the filter that has no input: of what the events are, by its id in the address.
+pub struct Narrow {
+    name: &'static str,
+    what: &'static str,
+    value: String,
+    id: Code,
+}
+
 /// The list.
 #[derive(Template)]
 #[template(path = "events/list.html")]
@@ -84,7 +91,7 @@ pub struct ListPage<'a> {
     platforms: Vec<PlatformChoice>,
     environments: Vec<Chosen>,
     instants: [Instant; 2],
-    narrow: Vec<(&'static str, &'static str, Code)>,
+    narrow: Vec<Narrow>,
     wrong: &'a [Field],
     has_filter: bool,
     older: Option<String>,
@@ -125,7 +132,7 @@ impl<'a> ListPage<'a> {
             platforms,
             environments: environments.into(),
             instants: [instant("from", "From (UTC)"), instant("until", "Until (UTC)")],
-            narrow: narrow.map(|(name, what)| (name, what, Code::short(filter.entered(name)))).collect(),
+            narrow: narrow.map(|(name, what)| narrowed(filter, name, what)).collect(),
             wrong: filter.wrong,
             has_filter: fields.iter().any(|(_, value)| !value.is_empty()),
             older: found.next_cursor.as_ref().map(|cursor| address(cursor)),
@@ -134,6 +141,11 @@ impl<'a> ListPage<'a> {
             all: visit.to("/ui/events"),
         }
     }
+}
+
+fn narrowed(filter: &Filter<'_>, name: &'static str, what: &'static str) -> Narrow {
+    let value = filter.entered(name);
+    Narrow { name, what, value: value.to_owned(), id: Code::short(value) }
 }
 
 /// The types and their groups; also what the address has and no list, such as several types.
@@ -161,7 +173,6 @@ fn row(one: &EventView, visit: &Visit) -> Row {
         id: Code::short(one.id),
         about,
         about_path: visit.to(&format!("/ui/{screen}/{}", one.collapse_key)),
-        about_id: Code::short(one.collapse_key),
         environment: one.environment.map_or("", |environment| environment.as_str()),
         at: Moment::ago(one.created_at),
     }

@@ -213,7 +213,7 @@ fn actions(
     }
     if frame.may(Role::Operator) {
         let what = "Ends the notifications that wait, without recording them. This cannot be taken back.";
-        all.push(action("discard", "Discard", what).is_final());
+        all.push(action("discard", "Discard", what).irrevocable());
     }
     all
 }

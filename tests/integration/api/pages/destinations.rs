@@ -92,7 +92,7 @@ async fn without_a_destination_the_page_offers_every_kind() {
 }
 
 #[tokio::test]
-async fn the_documented_words_alone_create_the_integration() {
+async fn the_documented_labels_alone_create_the_integration() {
     let desk = Desk::open("documented-form").await;
     let page = desk.get("/ui/destinations/new?kind=amplitude").await;
     let labels = ["Enable Integration", ">Name", ">Endpoint", "API Key", "User ID", "Events"];

@@ -43,6 +43,10 @@ async fn events_are_filtered_by_the_address() {
     ] {
         assert!(page.contains(part), "{part}: {page}");
     }
+    let key = service.get("/v1/purchases").await.body["items"][0]["collapse_key"].as_str().expect("a key").to_owned();
+    let narrow = visitor.get(&service, &format!("/ui/events?collapse_key={key}")).await.text;
+    let mark = format!("name=\"collapse_key\" value=\"{key}\"");
+    assert!(narrow.contains(&mark) && narrow.contains(&format!("/ui/events/{event}")), "{narrow}");
     for query in ["type=nothing", "from=yesterday", "platform_id=x", "cursor=x"] {
         let wrong = visitor.get(&service, &format!("/ui/events?{query}")).await;
         assert_eq!((wrong.status, wrong.text.contains("role=\"alert\"")), (400, true), "{query}: {}", wrong.text);
