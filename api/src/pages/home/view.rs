@@ -4,8 +4,8 @@ use crate::pages::frame::Frame;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
 use crate::pages::text::{amount, capital, counted, destination_state};
 use askama::Template;
-use domain::Timestamp;
 use domain::health::State;
+use domain::{DestinationId, Timestamp};
 use storage::{Alarm, DestinationOverview, Overview};
 
 /// Whether what settle needs works.
@@ -88,7 +88,7 @@ pub struct Tile {
 
 /// A destination in the table.
 pub struct Row {
-    path: String,
+    id: DestinationId,
     name: String,
     kind: String,
     state: Badge,
@@ -161,7 +161,7 @@ impl<'a> HomePage<'a> {
             second: format!("{} open, {} owed.", counted(found.windows, "window"), amount(found.owed)),
             tiles: tiles(found),
             windows: found.next_windows.iter().map(window).collect(),
-            rows: found.destinations.iter().map(|one| row(one, &query)).collect(),
+            rows: found.destinations.iter().map(row).collect(),
             alarms: alarms.iter().map(raised).collect(),
             steps: steps.map(Steps::list).unwrap_or_default(),
         }
@@ -230,10 +230,10 @@ fn tiles(found: &Overview) -> Vec<Tile> {
     ]
 }
 
-fn row(one: &DestinationOverview, query: &str) -> Row {
+fn row(one: &DestinationOverview) -> Row {
     let named = &one.destination;
     Row {
-        path: format!("/ui/destinations/{}{query}", named.id),
+        id: named.id,
         name: named.name.clone(),
         kind: named.kind.clone(),
         state: destination_state(named.state),
