@@ -31,6 +31,17 @@ use view::{Detail, EventPage, Filter, ListPage};
 const SHOWN: i64 = 50;
 /// The fields of the filter, as the API and the address name them.
 const FILTERS: [&str; 7] = ["type", "platform_id", "environment", "from", "until", "user_id", "collapse_key"];
+/// The fields with the flags of the command line.
+const FLAGS: [(&str, &str); 8] = [
+    ("type", "type"),
+    ("app_id", "app"),
+    ("platform_id", "platform"),
+    ("environment", "environment"),
+    ("from", "from"),
+    ("until", "until"),
+    ("user_id", "user"),
+    ("collapse_key", "purchase"),
+];
 
 /// The screen.
 pub const SCREEN: Screen = Screen { name: "Events", path: "/ui/events", icon: "events", key: 'e', routes };
@@ -94,16 +105,18 @@ fn page(filter: &Filter<'_>, app: Option<String>) -> Place {
     let sent = FILTERS.map(|name| (name, filter.sent(name)));
     let fields: Vec<(&str, &str)> = sent.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let app = app.unwrap_or_default();
-    let named = [("type", "type"), ("environment", "environment"), ("from", "from"), ("until", "until")];
-    let flags = named.into_iter().filter_map(|(name, flag)| {
-        let value = filter.sent(name);
+    let flag = |(name, flag): (&str, &str)| {
+        let value = if name == "app_id" { app.clone() } else { filter.sent(name) };
         (!value.is_empty()).then(|| format!(" --{flag} '{value}'"))
-    });
+    };
+    // What is wrong may be anything, and is in no command that is copied into a shell.
+    let flags: String =
+        if filter.wrong.is_empty() { FLAGS.into_iter().filter_map(flag).collect() } else { String::new() };
     Place {
         screen: SCREEN.path,
         title: "Events".to_owned(),
         api: with_query("/v1/events", &[&[("app_id", app.as_str())], fields.as_slice()].concat()),
-        command: format!("settle event list{}", flags.collect::<String>()),
+        command: format!("settle event list{flags}"),
         ..Place::default()
     }
 }

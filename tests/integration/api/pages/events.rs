@@ -51,6 +51,11 @@ async fn events_are_filtered_by_the_address() {
         let wrong = visitor.get(&service, &format!("/ui/events?{query}")).await;
         assert_eq!((wrong.status, wrong.text.contains("role=\"alert\"")), (400, true), "{query}: {}", wrong.text);
     }
+    let right = visitor.get(&service, "/ui/events?type=user.*&from=1970-01-01T00:00").await.text;
+    let command = "settle event list --type &#39;user.*&#39; --from &#39;1970-01-01T00:00:00Z&#39;";
+    assert!(right.contains(command), "{right}");
+    let crafted = visitor.get(&service, "/ui/events?type=x%27;rm%20-rf%20~;%27").await.text;
+    assert!(crafted.contains("data-copy=\"settle event list\""), "{crafted}");
 }
 
 #[tokio::test]
