@@ -54,7 +54,7 @@ pub struct SeriesPoints {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Point {
     /// Its beginning.
-    at: Timestamp,
+    pub at: Timestamp,
     /// How many.
     pub count: i64,
     /// How long they took on average, in milliseconds; null for what takes no time, and where there was none.

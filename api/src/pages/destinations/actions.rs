@@ -1,6 +1,6 @@
 //! The actions on one destination. Each is that of the API, with a reason.
 
-use super::detail::SETTINGS_FORM;
+use super::head::SETTINGS_FORM;
 use super::one::{Answer, changed, overview};
 use super::{form_of, once};
 use crate::edge::Shared;

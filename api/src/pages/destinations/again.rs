@@ -3,7 +3,7 @@
 
 use super::SCREEN;
 use super::again_view::{AgainPage, Progress, ProgressPage, Stage};
-use super::detail::{AGAIN, Head};
+use super::head::{AGAIN, Head};
 use crate::edge::{Edge, Shared};
 use crate::error::{Error, Field};
 use crate::extract::{Body, Stored, drafted};

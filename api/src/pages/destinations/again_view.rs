@@ -1,7 +1,7 @@
 //! What the pages show by which something is sent again. Pure.
 
 use super::again::Bulk;
-use super::detail::{DELIVERIES, Head};
+use super::head::{DELIVERIES, Head};
 use crate::error::Field;
 use crate::pages::action::{Action, Input, Mistakes};
 use crate::pages::form::Sent;

@@ -5,7 +5,9 @@ mod actions;
 mod again;
 mod again_view;
 mod detail;
+mod head;
 mod one;
+mod standing;
 mod view;
 
 use super::Screen;

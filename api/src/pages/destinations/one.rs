@@ -1,6 +1,8 @@
 //! One destination: how it stands, what was sent to it, and its settings.
 
-use super::detail::{self, DeliveriesPage, Detail, Head, OverviewPage, Rate, SettingsPage};
+use super::detail::{DeliveriesPage, SettingsPage};
+use super::head::{DELIVERIES, Head, SETTINGS_FORM};
+use super::standing::{Detail, OverviewPage, Rate};
 use super::{SCREEN, form_of, known};
 use crate::edge::Shared;
 use crate::error::Error;
@@ -124,7 +126,7 @@ async fn list(
         ..Place::default()
     };
     let frame = Frame::of(edge, &visit, place).await?;
-    let head = Head::new(&visit, &destination, detail::DELIVERIES);
+    let head = Head::new(&visit, &destination, DELIVERIES);
     shown(&visit, &DeliveriesPage::new((&frame, &visit), head, (&found, &status)), &found)
 }
 
@@ -147,7 +149,7 @@ pub async fn changed(
     let shown_settings = serde_json::to_value(&destinations::show(state.clone(), stored).await?.0);
     let shown_settings = shown_settings.map_err(|_| Error::Internal)?;
     let form = form_of(&destination.kind).ok_or(Error::Internal)?;
-    let entered = if mistakes.action == detail::SETTINGS_FORM {
+    let entered = if mistakes.action == SETTINGS_FORM {
         Entered::Sent(&mistakes.sent, &mistakes.fields)
     } else {
         Entered::Stored(&shown_settings)
