@@ -40,15 +40,15 @@
 
   // Copying.
   const addCopies = (from = document) => {
-    for (const code of all("code[data-copy]", from)) {
+    for (const code of all("[data-copy]", from)) {
       const place = code.closest("a") || code;
       if (place.nextElementSibling?.classList.contains("copy")) continue;
       const button = document.createElement("button");
       button.type = "button";
       button.className = "copy";
       button.textContent = "Copy";
-      button.setAttribute("aria-label", `Copy ${code.dataset.copy}`);
-      button.dataset.text = code.dataset.copy;
+      button.setAttribute("aria-label", `Copy ${code.dataset.copy || "the text"}`);
+      button.dataset.text = code.dataset.copy || code.textContent;
       place.after(button);
     }
   };
@@ -84,7 +84,7 @@
     for (const part of all("[data-live]")) {
       if (!part.dataset.live.split(" ").includes(kind)) continue;
       if (part.dataset.mode === "offer") {
-        if (part.firstChild) continue;
+        if (isPaused || part.firstChild) continue;
         const link = document.createElement("a");
         link.href = location.href;
         link.textContent = "Show it";
@@ -98,7 +98,7 @@
   const kinds = ["notifications", "purchases", "events", "device_events", "deliveries", "destinations", "topics", "alarms", "acts"];
   for (const kind of kinds) ticks?.addEventListener(kind, () => changed(kind));
   if (!parts.length) ticks?.removeAttribute("hx-sse:connect");
-  if (parts.some((part) => part.dataset.mode === "swap")) {
+  if (parts.length) {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "quiet";

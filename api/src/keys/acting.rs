@@ -22,6 +22,7 @@ pub struct Reason(pub String);
 
 /// The edge, with a handle to the database whose changes leave acts of the caller. Every handler that changes something
 /// takes it in the place of the edge.
+#[derive(Clone)]
 pub struct Acting {
     /// The database.
     pub store: Store,

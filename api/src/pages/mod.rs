@@ -4,23 +4,29 @@
 //! in [`SCREENS`] puts it into the navigation. It reads and changes by the handlers of `resources` alone, with the
 //! session as caller: the page can do nothing that the API cannot. Explanations are those of `resources::explain`.
 
+mod action;
 mod alarms;
 mod assets;
 mod catalogue;
 mod chart;
+mod deliveries;
 mod described;
+mod destinations;
+mod events;
 mod failure;
 mod form;
 mod frame;
 mod guard;
 mod headers;
 mod home;
+mod owing;
 mod parts;
 mod purchases;
 mod search;
 mod settings;
 mod sign_in;
 mod state;
+mod story;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -53,7 +59,15 @@ pub struct Screen {
 }
 
 /// The screens, in the order of the navigation.
-pub const SCREENS: &[Screen] = &[home::SCREEN, purchases::SCREEN, catalogue::SCREEN, alarms::SCREEN, settings::SCREEN];
+pub const SCREENS: &[Screen] = &[
+    home::SCREEN,
+    purchases::SCREEN,
+    events::SCREEN,
+    destinations::SCREEN,
+    catalogue::SCREEN,
+    alarms::SCREEN,
+    settings::SCREEN,
+];
 
 /// The routes of all pages.
 #[must_use]
@@ -65,6 +79,7 @@ pub fn routes() -> Vec<Route> {
     ];
     all.extend(sign_in::routes());
     all.extend(search::routes());
+    all.extend(deliveries::routes());
     all.extend(SCREENS.iter().flat_map(|screen| (screen.routes)()));
     all
 }

@@ -89,6 +89,12 @@ impl Badge {
     pub fn new(tone: Tone, label: impl Into<String>) -> Self {
         Self { tone, label: label.into(), icon: Icon::new(tone.as_str()) }
     }
+
+    /// Its word, where only text fits.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
 }
 
 /// A picture of the sprite. It says nothing alone.

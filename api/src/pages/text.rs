@@ -128,6 +128,26 @@ pub fn delivery_status(status: DeliveryStatus) -> Badge {
     }
 }
 
+/// An instant that was entered in a form, where one without a zone is of UTC; as it was entered where it is none.
+#[must_use]
+pub fn entered_instant(text: &str) -> String {
+    const MINUTES: usize = "2026-01-31T12:00".len();
+    const SECONDS: usize = "2026-01-31T12:00:00".len();
+    match text.len() {
+        MINUTES => format!("{text}:00Z"),
+        SECONDS => format!("{text}Z"),
+        _ => text.to_owned(),
+    }
+}
+
+/// An instant as an input of HTML takes it, in UTC; empty where the text is none.
+#[must_use]
+pub fn input_instant(text: &str) -> String {
+    const SECONDS: usize = "2026-01-31T12:00:00".len();
+    let time = entered_instant(text).parse::<Timestamp>().ok();
+    time.and_then(|time| Some(time.to_string().get(..SECONDS)?.to_owned())).unwrap_or_default()
+}
+
 /// A number with its noun: `1 window`, `2 windows`, `10,000 or more windows`.
 #[must_use]
 pub fn counted(number: i64, what: &str) -> String {
@@ -144,4 +164,35 @@ pub fn amount(number: i64) -> String {
 #[must_use]
 pub fn escaped(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+/// An address of the page with the fields of a query that are not empty.
+#[must_use]
+pub fn with_query(path: &str, fields: &[(&str, &str)]) -> String {
+    let present = fields.iter().filter(|(_, value)| !value.is_empty());
+    let query: Vec<String> = present.map(|(name, value)| format!("{name}={}", escaped(value))).collect();
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{entered_instant, input_instant, with_query};
+
+    #[test]
+    fn an_instant_without_a_zone_is_of_utc() {
+        for (entered, sent, shown) in [
+            ("2026-01-31T12:00", "2026-01-31T12:00:00Z", "2026-01-31T12:00:00"),
+            ("2026-01-31T12:00:07", "2026-01-31T12:00:07Z", "2026-01-31T12:00:07"),
+            ("2026-01-31T13:00:07+01:00", "2026-01-31T13:00:07+01:00", "2026-01-31T12:00:07"),
+            ("yesterday", "yesterday", ""),
+        ] {
+            assert_eq!((entered_instant(entered).as_str(), input_instant(entered).as_str()), (sent, shown));
+        }
+    }
+
+    #[test]
+    fn empty_fields_are_in_no_address() {
+        assert_eq!(with_query("/ui/events", &[("type", ""), ("from", "")]), "/ui/events");
+        assert_eq!(with_query("/ui/events", &[("type", "user.*"), ("x", "a&b")]), "/ui/events?type=user.*&x=a%26b");
+    }
 }

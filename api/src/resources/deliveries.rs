@@ -30,14 +30,14 @@ pub struct SentRequest {
     /// The event's type.
     event_type: String,
     /// The value of its header `webhook-id`, the same in every attempt; null where the kind of destination has none.
-    webhook_id: Option<DeliveryId>,
+    pub webhook_id: Option<DeliveryId>,
     /// The names of its headers; empty when the destination has no usable settings any more.
-    header_names: Vec<String>,
+    pub header_names: Vec<String>,
     /// The body, byte for byte as it is sent; of a kind with several events in a request, this event. Null before the first
     /// attempt, and once the delivery ended.
-    body: Option<String>,
+    pub body: Option<String>,
     /// Why there is no body.
-    note: Option<&'static str>,
+    pub note: Option<&'static str>,
 }
 
 /// `GET /v1/deliveries`, the newest first.

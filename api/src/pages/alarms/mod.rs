@@ -76,7 +76,7 @@ async fn acknowledge(edge: Acting, (visit, sent): (Visit, Sent), Id(id): Id<Alar
         }
     };
     let body = drafted(Map::from_iter([("note".to_owned(), note.into())]))?.finish()?;
-    resources::acknowledge(edge, Id(id), Body(body)).await?;
+    let _ = resources::acknowledge(edge, Id(id), Body(body)).await?;
     Ok(Redirect::to(&visit.to("/ui/alarms")).into_response())
 }
 

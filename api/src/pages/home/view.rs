@@ -6,8 +6,8 @@ use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
 use crate::pages::text::{amount, capital, counted, destination_state};
 use crate::resources::series::SeriesPoints;
 use askama::Template;
-use domain::Timestamp;
 use domain::health::State;
+use domain::{DestinationId, Timestamp};
 use storage::{Alarm, DestinationOverview, Overview};
 
 /// Whether what settle needs works.
@@ -148,6 +148,7 @@ pub struct Tile {
 
 /// A destination in the table.
 pub struct Row {
+    id: DestinationId,
     name: String,
     kind: String,
     state: Badge,
@@ -302,6 +303,7 @@ fn tiles(found: &Overview) -> Vec<Tile> {
 fn row(one: &DestinationOverview, hour: Option<&Requests>) -> Row {
     let named = &one.destination;
     Row {
+        id: named.id,
         name: named.name.clone(),
         kind: named.kind.clone(),
         state: destination_state(named.state),

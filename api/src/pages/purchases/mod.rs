@@ -1,10 +1,10 @@
 //! Purchases: the list, one purchase with its whole story, and the actions on it. The actions are those of the API,
 //! with a reason that the page requires.
 
-mod story;
 mod view;
 
 use super::Screen;
+use super::action::Mistakes;
 use super::form::Sent;
 use super::frame::{Frame, Place, shown};
 use super::visit::Visit;
@@ -26,7 +26,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 use storage::{Page, PurchaseFilter, Role};
-use view::{Detail, DetailPage, ListPage, Mistakes, PlatformChoice};
+pub use view::PlatformChoice;
+use view::{Detail, DetailPage, ListPage};
 
 /// Number of purchases on a page.
 const SHOWN: i64 = 50;
@@ -109,8 +110,11 @@ impl Chosen {
     }
 }
 
-/// The platforms of an app, or of all, for the filter.
-async fn platforms(
+/// The platforms of an app, or of all, for the filter of a list.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn platforms(
     edge: &Edge,
     app: Option<domain::AppId>,
     current: Option<PlatformId>,
@@ -227,8 +231,7 @@ impl Wanted {
         match result {
             Ok(_) => Ok(Redirect::to(&visit.to(&format!("/ui/purchases/{key}?done={action}"))).into_response()),
             Err(Error::Invalid(fields)) => {
-                let reason = sent.get("reason").unwrap_or_default().to_owned();
-                let page = page(&state, &visit, (key, Mistakes { action, fields, reason })).await?;
+                let page = page(&state, &visit, (key, Mistakes { action, fields, sent })).await?;
                 Ok((StatusCode::BAD_REQUEST, page).into_response())
             }
             Err(error) => Err(error),

@@ -1,10 +1,11 @@
 //! What the screens of purchases show. Pure.
 
 use super::Chosen;
-use super::story::{Chapter, chapters};
 use crate::error::Field;
+use crate::pages::action::{Action, Input, Mistakes};
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
+use crate::pages::story::{Chapter, chapters};
 use crate::pages::text::{capital, escaped, purchase_state};
 use crate::pages::visit::Visit;
 use crate::resources::explain::node::Node;
@@ -114,17 +115,6 @@ fn field(body: &Value, name: &str) -> Option<String> {
     body.get("data")?.get(name)?.as_str().map(str::to_owned)
 }
 
-/// What a form of the page has wrong.
-#[derive(Debug, Default)]
-pub struct Mistakes {
-    /// The action whose form it is; empty for none.
-    pub action: &'static str,
-    /// The wrong fields.
-    pub fields: Vec<Field>,
-    /// The reason as it was entered.
-    pub reason: String,
-}
-
 /// What one purchase is shown from.
 pub struct Detail<'a> {
     /// Its key.
@@ -147,25 +137,11 @@ pub struct Fact {
     moment: Option<Moment>,
 }
 
-/// An action on the purchase.
-pub struct Action {
-    name: &'static str,
-    title: &'static str,
-    what: &'static str,
-    is_open: bool,
-    errors: Vec<Field>,
-    reason: String,
-    has_hours: bool,
-    is_final: bool,
-    destinations: Vec<(String, String)>,
-}
-
 /// One purchase.
 #[derive(Template)]
 #[template(path = "purchases/detail.html")]
 pub struct DetailPage<'a> {
     frame: &'a Frame,
-    key: CollapseKey,
     state: Badge,
     product: String,
     summary: Sentence,
@@ -191,16 +167,15 @@ impl<'a> DetailPage<'a> {
         let mark = visit.query("mark");
         Self {
             frame,
-            key,
             state: view.map_or_else(|| Badge::new(Tone::Busy, "not settled yet"), |view| purchase_state(&view.state)),
             product: product.unwrap_or_else(|| "Purchase".to_owned()),
             summary: Sentence::new(&capital(&tree.summary)),
             is_held,
             is_unverified: view.is_some_and(|view| view.standing.unverified_since.is_some()),
             facts: head(facts, platform),
-            chapters: chapters(tree, mark.as_deref()),
+            chapters: chapters(tree, (mark.as_deref(), visit)),
             has_older: facts.has_older,
-            actions: actions((frame, is_held), facts, &mistakes),
+            actions: actions((frame, is_held), (key, facts), &mistakes),
             temporal,
             notice: visit.query("done").as_deref().and_then(notice),
             mistakes: mistakes.fields,
@@ -233,37 +208,33 @@ fn head(facts: &PurchaseExplanation, platform: Option<&Platform>) -> Vec<Fact> {
     all
 }
 
-fn actions((frame, is_held): (&Frame, bool), facts: &PurchaseExplanation, mistakes: &Mistakes) -> Vec<Action> {
-    let action = |name: &'static str, title, what| Action {
-        name,
-        title,
-        what,
-        is_open: mistakes.action == name,
-        errors: if mistakes.action == name { mistakes.fields.clone() } else { Vec::new() },
-        reason: if mistakes.action == name { mistakes.reason.clone() } else { String::new() },
-        has_hours: false,
-        is_final: false,
-        destinations: Vec::new(),
+fn actions(
+    (frame, is_held): (&Frame, bool),
+    (key, facts): (CollapseKey, &PurchaseExplanation),
+    mistakes: &Mistakes,
+) -> Vec<Action> {
+    let action = |name: &'static str, title, what: &str| {
+        Action::new(format!("/ui/purchases/{key}/{name}"), (name, title, what), mistakes)
     };
     let mut all = Vec::new();
     if frame.may(Role::Support) {
         let active = facts.addressees.iter().filter(|one| one.deleted_at.is_none());
-        let destinations = active.map(|one| (one.destination.id.to_string(), one.destination.name.clone())).collect();
-        all.push(Action {
-            destinations,
-            ..action("redeliver", "Send again", "The newest state is sent again, to one destination or all.")
-        });
+        let destinations = active.map(|one| (one.destination.id.to_string(), one.destination.name.clone()));
+        let what = "The newest state is sent again, to one destination or all.";
+        all.push(action("redeliver", "Send again", what).with(Input::destinations(destinations)));
         all.push(action("flush", "Settle now", "What waits for its window is settled at once; never through a hold."));
         if is_held {
             all.push(action("release", "Release", "Ends the hold: what waits is settled."));
         } else {
             let what = "Nothing is settled for a while. Deliveries go on.";
-            all.push(Action { has_hours: true, ..action("hold", "Hold", what) });
+            let hours = [("1", "1 hour"), ("24", "1 day"), ("168", "7 days"), ("720", "30 days")];
+            let hours = Input::choice(("hours", "For how long"), &hours).value("168");
+            all.push(action("hold", "Hold", what).with(hours));
         }
     }
     if frame.may(Role::Operator) {
         let what = "Ends the notifications that wait, without recording them. This cannot be taken back.";
-        all.push(Action { is_final: true, ..action("discard", "Discard", what) });
+        all.push(action("discard", "Discard", what).irrevocable());
     }
     all
 }

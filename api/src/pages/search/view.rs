@@ -109,7 +109,7 @@ const fn name(kind: FoundKind) -> &'static str {
     }
 }
 
-/// The page of what was found: that of its purchase, with a mark at the thing itself.
+/// The page of what was found: its own, or that of its purchase with a mark at the thing itself.
 pub fn path(found: &Found) -> Option<String> {
     let purchase = found.collapse_key.map(|key| format!("/ui/purchases/{key}"));
     match found.kind {
@@ -118,6 +118,8 @@ pub fn path(found: &Found) -> Option<String> {
             purchase.map(|path| format!("{path}?mark={}", escaped(&found.id)))
         }
         FoundKind::App => Some(format!("/ui/purchases?app_id={}", found.id)),
-        FoundKind::DeviceEvent | FoundKind::Destination | FoundKind::Platform => None,
+        FoundKind::DeviceEvent => Some(format!("/ui/events/{}", found.id)),
+        FoundKind::Destination => Some(format!("/ui/destinations/{}", found.id)),
+        FoundKind::Platform => None,
     }
 }

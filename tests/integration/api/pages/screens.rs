@@ -8,14 +8,15 @@ use storage::Fate;
 use workflows::signal::Signal;
 
 /// A text that is a script where it is not escaped.
-const HOSTILE: &str = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>";
+pub const HOSTILE: &str = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>";
 
-async fn signed_in(service: &Service) -> Visitor {
+/// Somebody with the admin token.
+pub async fn signed_in(service: &Service) -> Visitor {
     Visitor::with_key(service, TOKEN).await.expect("a session")
 }
 
 /// A settled purchase of the only platform, with an event that a destination refused.
-async fn purchase(service: &Service, app: &str, platform: PlatformId, text: &str) -> CollapseKey {
+pub async fn purchase(service: &Service, app: &str, platform: PlatformId, text: &str) -> CollapseKey {
     let name = json!({ "kind": "webhook", "name": text, "url": "https://example.com/hooks" });
     let hook = service.send_json("POST", &format!("/v1/apps/{app}/destinations"), &name).await;
     assert_eq!(hook.status, 201, "{}", hook.body);
@@ -44,7 +45,8 @@ async fn purchase(service: &Service, app: &str, platform: PlatformId, text: &str
     key
 }
 
-fn is_harmless(answer: &Answer, what: &str) {
+/// Whether a page has nothing of a hostile text but the text.
+pub fn is_harmless(answer: &Answer, what: &str) {
     assert_eq!(answer.status, 200, "{what}: {}", answer.text);
     for mark in ["<script>alert", "<img src=x", "\"'><"] {
         assert!(!answer.text.contains(mark), "{what} has {mark}: {}", answer.text);

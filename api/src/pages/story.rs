@@ -1,8 +1,9 @@
-//! The story of a purchase, from the tree of its explanation: what happened, the newest first. The sentences are those
-//! of the explanation; here they only get their place. Pure.
+//! The story of a purchase or of an event, from the tree of its explanation. The sentences are those of the explanation;
+//! here they only get their place. Pure.
 
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
 use crate::pages::text::{capital, delivery_status};
+use crate::pages::visit::Visit;
 use crate::resources::explain::node::Node;
 use domain::Timestamp;
 use serde_json::Value;
@@ -56,6 +57,8 @@ pub struct Changed {
 pub struct Event {
     /// Its type.
     pub name: String,
+    /// Its page.
+    pub path: String,
     /// Its id.
     pub id: Code,
     /// Its sentence.
@@ -72,6 +75,10 @@ pub struct Event {
 pub struct Sending {
     /// The destination's name; empty for the sentence that there is none.
     pub to: String,
+    /// Its page.
+    pub to_path: Option<String>,
+    /// The page of the delivery.
+    pub path: Option<String>,
     /// The result.
     pub badge: Badge,
     /// Its sentence.
@@ -94,10 +101,10 @@ pub struct Attempt {
     pub answer: Option<String>,
 }
 
-/// The chapters of a tree, the newest first. `mark` is an id that was searched.
+/// The chapters of the tree of a purchase, the newest first. `mark` is an id that was searched.
 #[must_use]
-pub fn chapters(tree: &Node, mark: Option<&str>) -> Vec<Chapter> {
-    let marks = Marks { mark };
+pub fn chapters(tree: &Node, (mark, visit): (Option<&str>, &Visit)) -> Vec<Chapter> {
+    let marks = Marks { mark, visit };
     let notifications: Vec<&Node> = below(tree, "notifications").flat_map(|node| below(node, "notification")).collect();
     let settled_in = |revision: i64| {
         notifications
@@ -122,8 +129,31 @@ pub fn chapters(tree: &Node, mark: Option<&str>) -> Vec<Chapter> {
     chapters
 }
 
+/// What caused an event: the sentence about it, and the notifications.
+#[must_use]
+pub fn causes(tree: &Node, visit: &Visit) -> (Option<Sentence>, Vec<Cause>) {
+    let marks = Marks { mark: None, visit };
+    let summary = below(tree, "notifications").next().map(|node| Sentence::new(&capital(&node.summary)));
+    let all = below(tree, "notifications").flat_map(|node| below(node, "notification"));
+    (summary, all.map(|one| marks.cause(one)).collect())
+}
+
+/// The event of a tree, and the fields of the record that became different by it.
+#[must_use]
+pub fn event(tree: &Node, visit: &Visit) -> (Event, Vec<Changed>) {
+    let marks = Marks { mark: None, visit };
+    (marks.event(tree), below(tree, "changes").flat_map(changes).collect())
+}
+
+/// A delivery of a tree.
+#[must_use]
+pub fn sending(node: &Node, visit: &Visit) -> Option<Sending> {
+    Marks { mark: None, visit }.sending(node)
+}
+
 struct Marks<'a> {
     mark: Option<&'a str>,
+    visit: &'a Visit,
 }
 
 impl Marks<'_> {
@@ -136,12 +166,6 @@ impl Marks<'_> {
         let order = events.first().and_then(|event| time(event, "created_at")).unwrap_or(Timestamp::from_micros(0));
         let changes = events.iter().flat_map(|event| below(event, "changes")).flat_map(changes).collect();
         let revision = number(node, "revision").unwrap_or(0);
-        let cause = |one: &Node| Cause {
-            name: text(one, "store_type").unwrap_or_default().to_owned(),
-            sentence: Sentence::new(&capital(&one.summary)),
-            message: Code::short(text(one, "message_id").unwrap_or_default()),
-            is_marked: self.is(text(one, "message_id")),
-        };
         Chapter {
             at: Moment::at(order),
             badge: Badge::new(Tone::Good, format!("Revision {revision}")),
@@ -150,9 +174,18 @@ impl Marks<'_> {
             closes: None,
             is_marked: false,
             changes,
-            causes: settled.map(cause).collect(),
+            causes: settled.map(|one| self.cause(one)).collect(),
             events: events.into_iter().map(|event| self.event(event)).collect(),
             order,
+        }
+    }
+
+    fn cause(&self, node: &Node) -> Cause {
+        Cause {
+            name: text(node, "store_type").unwrap_or_default().to_owned(),
+            sentence: Sentence::new(&capital(&node.summary)),
+            message: Code::short(text(node, "message_id").unwrap_or_default()),
+            is_marked: self.is(text(node, "message_id")),
         }
     }
 
@@ -208,6 +241,7 @@ impl Marks<'_> {
         let is_note = |one: &&Node| matches!(one.what, "transfer") || one.what == "changes" && changes(one).is_empty();
         Event {
             name: text(node, "type").unwrap_or_default().to_owned(),
+            path: self.visit.to(&format!("/ui/events/{id}")),
             id: Code::short(id),
             sentence: Sentence::new(&capital(&node.summary)),
             notes: node.then.iter().filter(is_note).map(|one| Sentence::new(&capital(&one.summary))).collect(),
@@ -227,8 +261,11 @@ impl Marks<'_> {
             _ => return None,
         };
         let id = text(node, "id");
+        let page = |screen: &str, id: &str| self.visit.to(&format!("/ui/{screen}/{id}"));
         Some(Sending {
             to: text(node, "destination").unwrap_or_default().to_owned(),
+            to_path: text(node, "destination_id").map(|id| page("destinations", id)),
+            path: id.map(|id| page("deliveries", id)),
             badge,
             sentence: Sentence::new(&capital(&node.summary)),
             id: id.map(Code::short),
