@@ -6,6 +6,8 @@
 
 mod alarms;
 mod assets;
+mod change;
+mod connect;
 mod described;
 mod failure;
 mod form;
@@ -51,7 +53,8 @@ pub struct Screen {
 }
 
 /// The screens, in the order of the navigation.
-pub const SCREENS: &[Screen] = &[home::SCREEN, purchases::SCREEN, alarms::SCREEN, settings::SCREEN];
+pub const SCREENS: &[Screen] =
+    &[home::SCREEN, connect::SCREEN, purchases::SCREEN, alarms::SCREEN, settings::SCREEN];
 
 /// The routes of all pages.
 #[must_use]

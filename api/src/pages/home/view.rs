@@ -127,6 +127,7 @@ pub struct HomePage<'a> {
     rows: Vec<Row>,
     alarms: Vec<Raised>,
     steps: Vec<Step>,
+    connect: String,
 }
 
 impl<'a> HomePage<'a> {
@@ -163,6 +164,7 @@ impl<'a> HomePage<'a> {
             rows: found.destinations.iter().map(row).collect(),
             alarms: alarms.iter().map(raised).collect(),
             steps: steps.map(Steps::list).unwrap_or_default(),
+            connect: format!("/ui/connect{query}"),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The page: signing in, forged requests, what it shows and what it never shows.
 
+mod connect;
 mod headers;
 mod live;
 mod screens;
