@@ -8,6 +8,7 @@ mod alarms;
 mod assets;
 mod change;
 mod connect;
+mod customers;
 mod described;
 mod failure;
 mod form;
@@ -54,7 +55,7 @@ pub struct Screen {
 
 /// The screens, in the order of the navigation.
 pub const SCREENS: &[Screen] =
-    &[home::SCREEN, connect::SCREEN, purchases::SCREEN, alarms::SCREEN, settings::SCREEN];
+    &[home::SCREEN, connect::SCREEN, purchases::SCREEN, customers::SCREEN, alarms::SCREEN, settings::SCREEN];
 
 /// The routes of all pages.
 #[must_use]

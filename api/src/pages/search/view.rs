@@ -106,6 +106,7 @@ const fn name(kind: FoundKind) -> &'static str {
         FoundKind::Destination => "Destination",
         FoundKind::Platform => "Platform",
         FoundKind::App => "App",
+        FoundKind::Customer => "Customer",
     }
 }
 
@@ -117,7 +118,9 @@ pub fn path(found: &Found) -> Option<String> {
         FoundKind::Message | FoundKind::Event | FoundKind::Delivery => {
             purchase.map(|path| format!("{path}?mark={}", escaped(&found.id)))
         }
-        FoundKind::App => Some(format!("/ui/purchases?app_id={}", found.id)),
-        FoundKind::DeviceEvent | FoundKind::Destination | FoundKind::Platform => None,
+        FoundKind::App => Some(format!("/ui/connect/apps/{}", found.id)),
+        FoundKind::Platform => Some(format!("/ui/connect/platforms/{}", found.id)),
+        FoundKind::Customer => found.app_id.map(|app| format!("/ui/customers/{app}/{}", found.id)),
+        FoundKind::DeviceEvent | FoundKind::Destination => None,
     }
 }

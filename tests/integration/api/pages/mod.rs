@@ -1,6 +1,7 @@
 //! The page: signing in, forged requests, what it shows and what it never shows.
 
 mod connect;
+mod customers;
 mod headers;
 mod live;
 mod screens;
