@@ -95,7 +95,7 @@
     }
   };
   const ticks = document.getElementById("ticks");
-  const kinds = ["notifications", "purchases", "events", "device_events", "deliveries", "destinations", "topics", "alarms", "acts"];
+  const kinds = ["notifications", "purchases", "events", "device_events", "deliveries", "destinations", "topics", "arrivals", "alarms", "acts"];
   for (const kind of kinds) ticks?.addEventListener(kind, () => changed(kind));
   if (!parts.length) ticks?.removeAttribute("hx-sse:connect");
   if (parts.length) {

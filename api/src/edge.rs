@@ -196,6 +196,24 @@ impl Edge {
         }
     }
 
+    /// The types of the samples that a platform takes, by the store's names, each with its meaning.
+    #[must_use]
+    pub fn sample_types(&self, platform: &Platform) -> &'static [(&'static str, &'static str)] {
+        match platform.store.as_str() {
+            amazon::STORE => amazon::sample::TYPES,
+            _ => &[],
+        }
+    }
+
+    /// The account that owns a topic, which its name shows; `None` if it does not.
+    #[must_use]
+    pub fn topic_account(&self, store: &str, name: &str) -> Option<String> {
+        match store {
+            amazon::STORE => amazon::topic_account(name),
+            _ => None,
+        }
+    }
+
     /// Checks the form of a topic's name.
     ///
     /// # Errors

@@ -8,7 +8,10 @@ mod action;
 mod alarms;
 mod assets;
 mod catalogue;
+mod change;
 mod chart;
+mod connect;
+mod customers;
 mod deliveries;
 mod described;
 mod destinations;
@@ -61,9 +64,11 @@ pub struct Screen {
 /// The screens, in the order of the navigation.
 pub const SCREENS: &[Screen] = &[
     home::SCREEN,
+    connect::SCREEN,
     purchases::SCREEN,
     events::SCREEN,
     destinations::SCREEN,
+    customers::SCREEN,
     catalogue::SCREEN,
     alarms::SCREEN,
     settings::SCREEN,

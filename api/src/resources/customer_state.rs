@@ -68,28 +68,28 @@ pub struct CustomerStateShown {
 pub struct CustomerDetail {
     /// The customer.
     #[serde(flatten)]
-    customer: Customer,
+    pub customer: Customer,
     /// Grows each time that the user's state is announced; 0 before the first time.
-    user_revision: i64,
+    pub user_revision: i64,
     /// What the purchases for money give.
-    production: Access,
+    pub production: Access,
     /// What the purchases of the store's test environment give.
-    sandbox: Access,
+    pub sandbox: Access,
     /// The customer's devices, the one that was seen last in front.
-    devices: Vec<CustomerDevice>,
+    pub devices: Vec<CustomerDevice>,
     /// The purchases of both environments.
-    purchases: Vec<CustomerPurchase>,
+    pub purchases: Vec<CustomerPurchase>,
 }
 
 /// What purchases of one environment give.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct Access {
     /// The active entitlements, each once, by the purchase that gives it longest.
-    active_entitlements: Vec<ActiveEntitlement>,
+    pub active_entitlements: Vec<ActiveEntitlement>,
     /// The SKU of every purchase that gives an active entitlement, each once.
-    active_skus: Vec<String>,
+    pub active_skus: Vec<String>,
     /// Where the customer stands; null when nothing is known.
-    customer_journey_state: Option<Journey>,
+    pub customer_journey_state: Option<Journey>,
 }
 
 /// `GET /v1/apps/{app_id}/customers/{user_id}`

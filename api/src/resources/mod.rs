@@ -37,7 +37,7 @@ pub mod schema;
 pub mod search;
 pub mod series;
 pub mod sessions;
-mod signals;
+pub mod signals;
 pub mod stores;
 pub mod topics;
 pub mod transfers;

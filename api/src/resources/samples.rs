@@ -33,7 +33,7 @@ pub struct Sample {
     /// The store's name of the purchase.
     receipt_id: String,
     /// The purchase.
-    collapse_key: CollapseKey,
+    pub collapse_key: CollapseKey,
     /// What happened, as the store names it.
     #[serde(rename = "type")]
     store_type: &'static str,

@@ -48,7 +48,7 @@ pub struct SignInLink {
 /// `POST /v1/sign-in-links`
 pub async fn link(edge: Acting, caller: Caller, mut draft: Draft<NewSignInLink>) -> Result<Created<SignInLink>, Error> {
     if draft.body.role > caller.role {
-        draft.wrong.add("role", &format!("at most that of the caller, `{}`", caller.role.as_str()));
+        draft.wrong.add("role", format!("at most that of the caller, `{}`", caller.role.as_str()));
     }
     if draft.body.role == Role::Metrics {
         draft.wrong.add("role", "one that may read");

@@ -246,6 +246,7 @@ const PULSE: Sql = statement! {"
         (SELECT MAX(last_failure_at) FROM health) AS failed,
         (SELECT MAX(since) FROM destinations) AS destinations,
         (SELECT MAX(COALESCE(decided_at, requested_at)) FROM topics) AS topics,
+        (SELECT MAX(last_at) FROM arrivals) AS arrivals,
         (SELECT MAX(last_at) FROM alarms) AS alarms,
         (SELECT MAX(seq) FROM acts) AS acts
 "};
@@ -273,6 +274,8 @@ row! {
         pub destinations: Option<i64>,
         /// Topics.
         pub topics: Option<i64>,
+        /// Answers to stores.
+        pub arrivals: Option<i64>,
         /// Alarms.
         pub alarms: Option<i64>,
         /// Acts.
@@ -283,7 +286,7 @@ row! {
 impl Pulse {
     /// Each kind of thing, with what changes when such a thing does.
     #[must_use]
-    pub const fn kinds(&self) -> [(&'static str, [Option<i64>; 3]); 9] {
+    pub const fn kinds(&self) -> [(&'static str, [Option<i64>; 3]); 10] {
         [
             ("notifications", [self.notifications, None, None]),
             ("purchases", [self.purchases, None, None]),
@@ -292,6 +295,7 @@ impl Pulse {
             ("deliveries", [self.owed, self.finished, self.failed]),
             ("destinations", [self.destinations, self.failed, None]),
             ("topics", [self.topics, None, None]),
+            ("arrivals", [self.arrivals, None, None]),
             ("alarms", [self.alarms, None, None]),
             ("acts", [self.acts, None, None]),
         ]

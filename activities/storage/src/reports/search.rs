@@ -38,6 +38,8 @@ stored! {
         Platform = "platform",
         /// An app.
         App = "app",
+        /// A customer, by the id of the user.
+        Customer = "customer",
     }
 }
 
@@ -54,7 +56,7 @@ row! {
         pub app_id: Option<AppId>,
         /// The purchase that it belongs to, if it is one of a purchase.
         pub collapse_key: Option<CollapseKey>,
-        /// Its name, type or state.
+        /// Its name, type or state; empty for a customer.
         pub label: String,
         /// When it was recorded, or changed last.
         pub at: Timestamp,
@@ -68,6 +70,7 @@ const SETTLED: &str = "'purchase' AS kind, p.collapse_key AS id, p.app_id, p.col
             p.updated_at AS at";
 const OPEN: &str = "'waiting' AS kind, n.collapse_key AS id, f.app_id, n.collapse_key, n.store_type AS label,
             n.accepted_at AS at";
+const CUSTOMER: &str = "'customer' AS kind, u.id, u.app_id, NULL AS collapse_key, '' AS label, u.created_at AS at";
 const OF_PLATFORM: &str = "notifications n
         JOIN platforms f ON f.id = n.platform_id";
 const UNSETTLED: &str = "n.collapse_key IS NOT NULL
@@ -136,6 +139,17 @@ const SEARCH: Sql = statement! {"
         UNION ALL
         SELECT 'app' AS kind, id, id AS app_id, NULL AS collapse_key, name AS label, created_at AS at, 'id' AS found_by
         FROM apps WHERE id = ?
+        UNION ALL
+        SELECT {CUSTOMER}, 'id' AS found_by
+        FROM users u WHERE u.id = ?
+        UNION ALL
+        SELECT * FROM (SELECT {CUSTOMER}, 'customer' AS found_by
+            FROM users u WHERE u.external_id = ? LIMIT {MAX_OF_KIND}) a
+        UNION ALL
+        SELECT {CUSTOMER}, 'customer' AS found_by
+        FROM users u
+        WHERE u.id IN (SELECT o.user_id FROM (SELECT p.user_id FROM purchases p WHERE p.app_user_id = ?
+            LIMIT {MAX_OF_KIND}) o)
     ) x
     WHERE {{which}}
     ORDER BY x.kind, x.at DESC, x.id
@@ -143,9 +157,9 @@ const SEARCH: Sql = statement! {"
 "};
 const IN_APP: Clause = clause!(&[SEARCH], "x.app_id = ?");
 /// Which `?` of the statement are ids of stores and customers, which are compared as they are.
-const FOREIGN: [usize; 5] = [1, 2, 4, 6, 7];
+const FOREIGN: [usize; 7] = [1, 2, 4, 6, 7, 15, 16];
 /// Number of `?`.
-const PLACES: usize = 14;
+const PLACES: usize = 17;
 
 impl Store {
     /// What an id names, in an app or in all: at most 50 things.

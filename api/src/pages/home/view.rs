@@ -191,6 +191,7 @@ pub struct HomePage<'a> {
     rows: Vec<Row>,
     alarms: Vec<Raised>,
     steps: Vec<Step>,
+    connect: String,
 }
 
 impl<'a> HomePage<'a> {
@@ -234,6 +235,7 @@ impl<'a> HomePage<'a> {
             rows: found.destinations.iter().enumerate().map(|(at, one)| row(one, hour.destinations.get(at))).collect(),
             alarms: alarms.iter().map(raised).collect(),
             steps: steps.map(Steps::list).unwrap_or_default(),
+            connect: format!("/ui/connect{query}"),
         }
     }
 }

@@ -16,7 +16,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::AppId;
 use std::collections::BTreeSet;
-use storage::{Found, NotificationFilter, Page, Platform, Role, TopicState};
+use storage::{Found, FoundKind, NotificationFilter, Page, Platform, Role, TopicState};
 use view::{SearchPage, Source};
 
 /// Maximum number of apps whose platforms are shown where nothing was found.
@@ -65,8 +65,14 @@ async fn find(
     shown(&visit, &page, &found)
 }
 
-/// The page of what was found, if that is one thing that has a page.
+/// The page of what was found, if that is one thing that has a page. A customer is shown with all purchases.
 fn only(found: &[Found]) -> Option<String> {
+    let mut customers = found.iter().filter(|one| one.kind == FoundKind::Customer);
+    if let (Some(customer), None) = (customers.next(), customers.next())
+        && found.iter().all(|one| one.kind == FoundKind::Customer || one.found_by == "customer")
+    {
+        return view::path(customer);
+    }
     let paths: BTreeSet<String> = found.iter().filter_map(view::path).collect();
     let has_all = found.iter().all(|one| view::path(one).is_some());
     paths.into_iter().next().filter(|path| has_all && found.iter().all(|one| view::path(one).as_ref() == Some(path)))

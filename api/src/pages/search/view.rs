@@ -106,6 +106,7 @@ const fn name(kind: FoundKind) -> &'static str {
         FoundKind::Destination => "Destination",
         FoundKind::Platform => "Platform",
         FoundKind::App => "App",
+        FoundKind::Customer => "Customer",
     }
 }
 
@@ -117,9 +118,10 @@ pub fn path(found: &Found) -> Option<String> {
         FoundKind::Message | FoundKind::Event | FoundKind::Delivery => {
             purchase.map(|path| format!("{path}?mark={}", escaped(&found.id)))
         }
-        FoundKind::App => Some(format!("/ui/purchases?app_id={}", found.id)),
+        FoundKind::App => Some(format!("/ui/connect/apps/{}", found.id)),
+        FoundKind::Platform => Some(format!("/ui/connect/platforms/{}", found.id)),
+        FoundKind::Customer => found.app_id.map(|app| format!("/ui/customers/{app}/{}", found.id)),
         FoundKind::DeviceEvent => Some(format!("/ui/events/{}", found.id)),
         FoundKind::Destination => Some(format!("/ui/destinations/{}", found.id)),
-        FoundKind::Platform => None,
     }
 }

@@ -52,6 +52,12 @@ const FOREIGN_PACKAGE: (&str, &str) = (
     "a notification is of another app than the platform's: `settle notification show MESSAGE_ID` shows its package name",
 );
 
+/// The AWS account that owns a topic: twelve digits.
+#[must_use]
+pub fn topic_account(arn: &str) -> Option<String> {
+    Arn::read(arn).ok().map(|arn| arn.account.to_owned())
+}
+
 /// The reason in the counts of what a platform's store sent, of a message that was accepted.
 const ACCEPTED: &str = "";
 

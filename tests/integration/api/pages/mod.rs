@@ -3,6 +3,8 @@
 mod catalogue;
 mod destinations;
 mod events;
+mod connect;
+mod customers;
 mod headers;
 mod live;
 mod screens;
