@@ -234,7 +234,7 @@ async fn each_action_is_that_of_the_api() {
 }
 
 #[tokio::test]
-async fn settings_change_where_they_differ_and_a_name_confirms_a_deletion() {
+async fn settings_change_where_different_and_a_name_confirms_deletion() {
     let desk = Desk::open("destination-settings").await;
     let (id, _) = desk.webhook("Billing", "https://example.com/hooks").await;
     let path = format!("/ui/destinations/{id}");

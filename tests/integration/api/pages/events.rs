@@ -78,7 +78,7 @@ async fn pages_of_events_lead_to_older_ones_with_the_filter() {
 }
 
 #[tokio::test]
-async fn an_event_says_who_got_it_who_did_not_and_why() {
+async fn an_event_shows_who_got_it_who_did_not_and_why() {
     let (service, app, _) = shop("event", HOSTILE).await;
     let other = json!({ "kind": "webhook", "name": "late", "url": "https://example.com/late" });
     let other = service.send_json("POST", &format!("/v1/apps/{app}/destinations"), &other).await;
