@@ -43,7 +43,7 @@ Next: `settle explain event EVENT_ID` shows which destinations received it, whic
     #[command(after_help = "\
 Example:
   settle event list --purchase COLLAPSE_KEY
-  settle event list --type 'user.subscription.*' --from 2026-11-01T00:00:00Z
+  settle event list --type user.subscription.renewed --from 2026-11-01T00:00:00Z
 Next: `settle explain event EVENT_ID` shows which destinations received one, which did not, and why.")]
     List {
         /// Only those of this purchase (its collapse key).

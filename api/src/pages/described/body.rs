@@ -27,14 +27,14 @@ pub fn changes(form: &Form, sent: &Sent, stored: &Value) -> Map<String, Value> {
         let before = inside(stored, field.name);
         match value(field, sent) {
             Some(after) if !is_same(before, &after) => put(&mut body, field.name, after),
-            None if !is_kept_when_empty(field) && !before.is_null() => put(&mut body, field.name, Value::Null),
+            None if !stays_when_empty(field) && !before.is_null() => put(&mut body, field.name, Value::Null),
             _ => {}
         }
     }
     body
 }
 
-fn is_kept_when_empty(field: &Field) -> bool {
+fn stays_when_empty(field: &Field) -> bool {
     field.secret || field.input == "headers"
 }
 

@@ -30,7 +30,7 @@ fn every_described_field_is_sent_as_its_type() {
 }
 
 #[test]
-fn what_is_no_number_stays_a_text_and_is_shown_again_with_its_error() {
+fn what_is_no_number_is_shown_again_with_its_error() {
     let sent = Sent::parse(b"name=B&rate=many&secret=whsec_entered");
     let form = form("webhook");
     assert_eq!(creation(&form, &sent)["rate"], "many");

@@ -9,7 +9,7 @@ async fn act_of(service: &Service, operation: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_change_of_the_catalogue_is_counted_before_it_is_made() {
+async fn a_change_of_the_catalogue_is_counted_first() {
     let service = Service::start("catalogue").await;
     let (app, _) = service.platform().await;
     let visitor = Visitor::with_key(&service, TOKEN).await.expect("a session");
@@ -22,8 +22,8 @@ async fn a_change_of_the_catalogue_is_counted_before_it_is_made() {
     assert!(counted.text.contains("This concerns 0 purchases"), "{}", counted.text);
     assert_eq!(service.get(&format!("/v1/apps/{app}/entitlements")).await.body["items"], json!([]), "not made yet");
     let confirmed: Vec<_> = entitlement.into_iter().chain([("confirmed", "yes")]).collect();
-    let made = visitor.post(&service, &format!("{page}/entitlement"), &confirmed).await;
-    assert_eq!((made.status, made.header("location")), (303, format!("{page}?settled=0").as_str()));
+    let done = visitor.post(&service, &format!("{page}/entitlement"), &confirmed).await;
+    assert_eq!((done.status, done.header("location")), (303, format!("{page}?settled=0").as_str()));
     let product = [
         ("sku", "com.example.gold"),
         ("entitlements", "gold"),

@@ -1,10 +1,10 @@
 //! The page: signing in, forged requests, what it shows and what it never shows.
 
 mod catalogue;
-mod destinations;
-mod events;
 mod connect;
 mod customers;
+mod destinations;
+mod events;
 mod headers;
 mod live;
 mod screens;
