@@ -75,18 +75,28 @@
   // Live: a tick says that something changed. Some parts are then read again, others offer it.
   let isPaused = stored("settle-paused") === "yes", due = 0;
   const parts = all("[data-live]");
-  const swap = (part) => {
+  const here = location.pathname + location.search;
+  // What cannot be read leaves the page as it is; without a session it is loaded again, which asks for one.
+  if (window.htmx) htmx.config.noSwap = [204, 304, "4xx", "5xx"];
+  document.addEventListener("htmx:after:request", (event) => {
+    if (event.detail?.ctx?.response?.status === 401) location.reload();
+  });
+  const nameOf = (one) => (one.parentElement.id || "") + one.querySelector("summary")?.textContent;
+  const swap = async (part) => {
     if (!window.htmx) return;
-    const here = location.pathname + location.search;
-    htmx.ajax("GET", here, { target: `#${part.id}`, select: `#${part.id}`, swap: "outerMorph" });
+    const open = new Set(all("details[open]", part).map(nameOf));
+    await htmx.ajax("GET", here, { target: `#${part.id}`, select: `#${part.id}`, swap: "outerMorph" });
+    for (const one of all("details", document.getElementById(part.id) || part)) if (open.has(nameOf(one))) one.open = true;
   };
+  const skipped = new Set();
   const changed = (kind) => {
     for (const part of all("[data-live]")) {
       if (!part.dataset.live.split(" ").includes(kind)) continue;
       if (part.dataset.mode === "offer") {
-        if (isPaused || part.firstChild) continue;
+        if (part.firstChild) continue;
+        if (isPaused) { skipped.add(kind); continue; }
         const link = document.createElement("a");
-        link.href = location.href;
+        link.href = here;
         link.textContent = "Show it";
         part.append("Something changed. ", link);
       } else if (!isPaused && !document.hidden && !due) {
@@ -97,8 +107,8 @@
   const ticks = document.getElementById("ticks");
   const kinds = ["notifications", "purchases", "events", "device_events", "deliveries", "destinations", "topics", "arrivals", "alarms", "acts"];
   for (const kind of kinds) ticks?.addEventListener(kind, () => changed(kind));
-  if (!parts.length) ticks?.removeAttribute("hx-sse:connect");
-  if (parts.length) {
+  if (!parts.length || !ticks) ticks?.removeAttribute("hx-sse:connect");
+  if (parts.length && ticks) {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "quiet";
@@ -107,7 +117,10 @@
       isPaused = !isPaused;
       store("settle-paused", isPaused ? "yes" : "no");
       label();
-      if (!isPaused) parts.forEach((part) => { if (part.dataset.mode === "swap") swap(part); });
+      if (isPaused) return;
+      all("[data-live]").forEach((part) => { if (part.dataset.mode === "swap") swap(part); });
+      skipped.forEach(changed);
+      skipped.clear();
     });
     label();
     document.querySelector(".engine")?.after(button);

@@ -5,6 +5,7 @@
 //! pictures in `target/pages` are for people; nothing compares them.
 
 mod axe;
+mod connecting;
 mod paint;
 mod stage;
 
@@ -21,6 +22,11 @@ fn screens(purchase: &str) -> Vec<(&'static str, String)> {
         of("home", "/ui/"),
         of("purchases", "/ui/purchases"),
         of("purchase", purchase),
+        of("connect", "/ui/connect"),
+        of("events", "/ui/events"),
+        of("destinations", "/ui/destinations"),
+        of("customers", "/ui/customers"),
+        of("catalogue", "/ui/catalogue"),
         of("alarms", "/ui/alarms"),
         of("acts", "/ui/acts"),
         of("settings", "/ui/settings"),
@@ -186,7 +192,7 @@ async fn what_changes_is_shown_without_a_reload() {
     stage.wait_text("#standing h1", "Nothing was received yet").await;
     stage.browser.run("window.isTheSamePage = true").await;
     stage.wait_streaming().await;
-    stage.world.send("SUBSCRIPTION_PURCHASED", "receipt-5").await;
+    let first = stage.world.send("SUBSCRIPTION_PURCHASED", "receipt-5").await;
     stage.wait_text("#standing", "Next windows to close").await;
     assert_eq!(stage.browser.run("return window.isTheSamePage").await, true, "it was not loaded again");
     assert_eq!(stage.browser.run("return document.querySelectorAll('#standing').length").await, 1);
@@ -194,7 +200,9 @@ async fn what_changes_is_shown_without_a_reload() {
     // A list is never moved under the reader: it offers what is new.
     stage.open("/ui/purchases").await;
     stage.wait_streaming().await;
-    stage.world.send("SUBSCRIPTION_PURCHASED", "receipt-6").await;
+    let second = stage.world.send("SUBSCRIPTION_PURCHASED", "receipt-6").await;
     stage.wait_text(".offer", "Something changed").await;
+    stage.world.settle("receipt-5", &first).await;
+    stage.world.settle("receipt-6", &second).await;
     stage.finish().await;
 }

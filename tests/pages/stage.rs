@@ -27,7 +27,12 @@ pub struct Stage {
 impl Stage {
     /// Starts everything, and signs in by a link.
     pub async fn start() -> Self {
-        let world = World::start(Setting::default()).await;
+        Self::with(Setting::default()).await
+    }
+
+    /// Starts everything with settings of its own.
+    pub async fn with(setting: Setting) -> Self {
+        let world = World::start(setting).await;
         // It does not choose `purchase.updated`: somebody will want to know why nothing arrived there.
         let analytics = json!({
             "kind": "webhook", "name": "Analytics", "url": "https://analytics.example.com/hook",
@@ -60,6 +65,35 @@ impl Stage {
     /// Opens a page.
     pub async fn open(&self, path: &str) {
         self.browser.open(&format!("{}{path}", self.world.api.url())).await;
+    }
+
+    /// Enters a text where a label says so, as a person finds it; in a choice it picks what begins with it.
+    pub async fn fill(&self, label: &str, text: &str) {
+        let selector = self.labelled(label).await;
+        self.browser.enter(&selector, text).await;
+    }
+
+    async fn labelled(&self, label: &str) -> String {
+        let script = format!(
+            "const all = [...document.querySelectorAll('main label')];
+             return all.find((one) => one.innerText.trim().split(/ [(]|[\\n]/)[0] === {label:?})?.htmlFor"
+        );
+        let id = self.browser.run(&script).await;
+        let id = id.as_str().unwrap_or_else(|| panic!("no field is called {label}"));
+        format!("[id=\"{id}\"]")
+    }
+
+    /// Presses the button with this text in the contents of the page.
+    pub async fn press_button(&self, text: &str) {
+        let script = format!(
+            "const all = [...document.querySelectorAll('main button, main a.onward, main summary')];
+             const found = all.find((one) => one.innerText.trim().startsWith({text:?}) && one.checkVisibility());
+             found?.setAttribute('data-pressed', 'yes'); return Boolean(found)"
+        );
+        assert_eq!(self.browser.run(&script).await, true, "there is a button {text}");
+        self.browser.click("[data-pressed]").await;
+        // Where the page is still there, the next button is another one.
+        self.browser.run("document.querySelector('[data-pressed]')?.removeAttribute('data-pressed')").await;
     }
 
     /// The path of the page.

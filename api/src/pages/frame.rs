@@ -137,7 +137,8 @@ impl Frame {
             name: visit.session.name.clone(),
             role: visit.session.role,
             token: visit.token.clone(),
-            path: visit.uri.path().to_owned(),
+            // The address of an answer to a form shows nothing by itself.
+            path: if place.is_answer { or_home(place.screen) } else { visit.uri.path() }.to_owned(),
             json: if place.is_answer { String::new() } else { format!("{}?{query}as=json", visit.uri.path()) },
             place,
             app: visit.app.map(|app| app.to_string()),
@@ -151,6 +152,10 @@ impl Frame {
     pub fn may(&self, role: Role) -> bool {
         self.role >= role
     }
+}
+
+fn or_home(screen: &'static str) -> &'static str {
+    if screen.is_empty() { "/ui/" } else { screen }
 }
 
 fn entries(visit: &Visit, current: &str) -> Vec<Entry> {

@@ -16,7 +16,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 /// Maximum size of a form, in bytes.
-const MAX_FORM_BYTES: usize = 256 * 1024;
+const MAX_FORM_BYTES: usize = 4 * 1024 * 1024;
 
 /// The path of a route, as the router matched it.
 type Matched = Result<RawPathParams, RawPathParamsRejection>;
@@ -29,7 +29,7 @@ pub async fn enter(State(guard): State<Guard>, path: Matched, request: Request, 
             Ok(request) => failure::shown(&edge, Some(&visit), next.run(request).await).await,
             Err(error) => failure::shown(&edge, Some(&visit), error.into_response()).await,
         },
-        Ok(None) => sign_in::required(&request),
+        Ok(None) => failure::shown(&edge, None, sign_in::required(&request)).await,
         Err(error) => failure::shown(&edge, None, error.into_response()).await,
     };
     headers::dress(response, &sent, edge.pages.is_secure).await

@@ -11,8 +11,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'";
 /// An answer below this size is sent as it is, in bytes.
 const SMALL: u64 = 600;
-/// Maximum size of a page that is compressed, in bytes.
-const MAX_BYTES: usize = 8 * 1024 * 1024;
+/// An answer of this size or more is sent as it is, too.
+const MAX_BYTES: u64 = 8 * 1024 * 1024;
 
 /// The headers that each answer has, unless it set them itself.
 const HEADERS: [(HeaderName, &str); 6] = [
@@ -42,10 +42,12 @@ pub async fn dress(mut response: Response, request: &HeaderMap, is_secure: bool)
 async fn compressed(response: Response) -> Response {
     let (mut head, body) = response.into_parts();
     let size = body.size_hint().exact();
-    if head.headers.contains_key(header::CONTENT_ENCODING) || size.is_none_or(|size| size < SMALL) {
+    if head.headers.contains_key(header::CONTENT_ENCODING)
+        || size.is_none_or(|size| !(SMALL..MAX_BYTES).contains(&size))
+    {
         return Response::from_parts(head, body);
     }
-    let Ok(bytes) = to_bytes(body, MAX_BYTES).await else {
+    let Ok(bytes) = to_bytes(body, usize::MAX).await else {
         return Response::from_parts(head, Body::empty());
     };
     head.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));

@@ -73,7 +73,9 @@ impl Visit {
             return Ok(None);
         }
         let session = found.session;
-        if session.used_at.plus(NOTED_EVERY) <= now {
+        // What a page reads by itself while nobody is there is no use of the session.
+        let is_by_itself = headers.contains_key("hx-request") || uri.path() == "/ui/live";
+        if !is_by_itself && session.used_at.plus(NOTED_EVERY) <= now {
             note_used(edge, &session);
         }
         let wanted = query(uri, "app_id").and_then(|text| text.parse().ok());

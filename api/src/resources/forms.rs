@@ -117,6 +117,15 @@ pub fn of_destinations() -> Vec<Form> {
     Config::forms().into_iter().map(|form| Form::of(&kinds::request_of(form.name), form)).collect()
 }
 
+/// The form of a destination of this kind, as far as it can be changed.
+#[must_use]
+pub fn of_change(kind: &str) -> Option<Form> {
+    let fixed = Config::fields(kind).map(|own| own.on_creation).unwrap_or_default();
+    let mut form = of_destinations().into_iter().find(|form| form.name == kind)?;
+    form.fields.retain(|field| !fixed.contains(&field.name));
+    Some(form)
+}
+
 /// The forms of platforms, one of each store.
 #[must_use]
 pub fn of_stores() -> Vec<Form> {

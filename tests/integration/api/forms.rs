@@ -93,7 +93,7 @@ async fn the_analytics_form_has_the_documented_order_and_names() {
         .filter(|field| field["group"].is_null())
         .map(|field| field["label"].as_str().expect("a label"))
         .collect();
-    assert_eq!(shown, ["Enable Integration", "Name", "Endpoint", "API Key", "User ID", "Events"]);
+    assert_eq!(shown, ["Enable Integration", "Name", "URL", "API Key", "User ID", "Events"]);
     let folded: Vec<&str> =
         fields.iter().skip(shown.len()).map(|field| field["name"].as_str().expect("a name")).take(6).collect();
     assert_eq!(

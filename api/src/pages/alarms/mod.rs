@@ -58,6 +58,7 @@ async fn page(
         title: "Alarms".to_owned(),
         api: if is_all { "/v1/alarms".to_owned() } else { "/v1/alarms?open=true".to_owned() },
         command: "settle alarm list".to_owned(),
+        is_answer: mistake.alarm.is_some(),
         ..Place::default()
     };
     let frame = Frame::of(edge, visit, place).await?;

@@ -5,6 +5,7 @@ mod entered;
 mod view;
 
 use super::Screen;
+use super::described::{BASED_ON, hash};
 use super::form::Sent;
 use super::frame::{Frame, Place, html, shown};
 use super::visit::Visit;
@@ -84,8 +85,10 @@ async fn page(edge: &Edge, visit: &Visit, (app, change): (AppId, Change)) -> Res
     let app = edge.store.app(app).await?;
     let catalogue = edge.store.catalogue(app.id).await?;
     let unmapped = edge.store.unmapped(app.id).await?;
-    let frame = Frame::of(edge, visit, place(app.id, "Catalogue")).await?;
-    let page = CataloguePage::new((&frame, visit), (&app, &catalogue, &unmapped), change);
+    let place = Place { is_answer: !change.wrong.is_empty(), ..place(app.id, "Catalogue") };
+    let frame = Frame::of(edge, visit, place).await?;
+    let based_on = based_on(&catalogue, (None, ""));
+    let page = CataloguePage::new((&frame, visit), (&app, &catalogue, &unmapped), (change, based_on));
     shown(visit, &page, &Catalogue::from(catalogue.clone()))
 }
 
@@ -104,7 +107,9 @@ async fn product_form(State(edge): State<Shared>, visit: Visit, Id(app): Id<AppI
     let catalogue = edge.store.catalogue(edge.store.app(app).await?.id).await?;
     let sku = visit.query(Kind::Product.field()).unwrap_or_default();
     let product = catalogue.products.get(&sku);
-    let change = Change { fields: entered::of_product(&sku, product), is_new: product.is_none(), ..Change::default() };
+    let mut fields = entered::of_product(&sku, product);
+    fields.push((BASED_ON.to_owned(), based_on(&catalogue, (Some(Kind::Product), &sku))));
+    let change = Change { fields, is_new: product.is_none(), ..Change::default() };
     form_page(&edge, &visit, (app, Kind::Product, change)).await
 }
 
@@ -113,8 +118,20 @@ async fn entitlement_form(State(edge): State<Shared>, visit: Visit, Id(app): Id<
     let catalogue = edge.store.catalogue(edge.store.app(app).await?.id).await?;
     let id = visit.query(Kind::Entitlement.field()).unwrap_or_default();
     let named = catalogue.entitlements.get(&id);
-    let change = Change { fields: entered::of_entitlement(&id, named), is_new: named.is_none(), ..Change::default() };
+    let mut fields = entered::of_entitlement(&id, named);
+    fields.push((BASED_ON.to_owned(), based_on(&catalogue, (Some(Kind::Entitlement), &id))));
+    let change = Change { fields, is_new: named.is_none(), ..Change::default() };
     form_page(&edge, &visit, (app, Kind::Entitlement, change)).await
+}
+
+/// What a form of a product, an entitlement or all of it is based on, as a hash; empty for what does not exist.
+fn based_on(catalogue: &storage::Catalogue, (kind, id): (Option<Kind>, &str)) -> String {
+    let value = match kind {
+        Some(Kind::Product) => catalogue.products.get(id).map(|product| serde_json::json!(product)),
+        Some(Kind::Entitlement) => catalogue.entitlements.get(id).map(|named| serde_json::json!(named)),
+        None => Some(serde_json::json!(Catalogue::from(catalogue.clone()))),
+    };
+    value.as_ref().map(hash).unwrap_or_default()
 }
 
 /// What a form is about.
@@ -178,6 +195,24 @@ impl Wanted {
         self.sent.get("confirmed") == Some("yes")
     }
 
+    /// Whether what is changed is still what the form showed.
+    async fn unchanged(&self) -> Result<(), Error> {
+        let catalogue = self.edge.store.catalogue(self.app).await?;
+        let id = self.kind.and_then(|kind| self.sent.get(kind.field())).unwrap_or_default();
+        let now = based_on(&catalogue, (self.kind, id));
+        if self.sent.get(BASED_ON).unwrap_or_default() == now {
+            return Ok(());
+        }
+        let expected = match self.kind {
+            Some(_) if self.sent.get(BASED_ON).is_none() => {
+                "another one: it exists already, and can be changed from the catalogue"
+            }
+            _ => "what was there when this form was opened: somebody else changed it; open it again",
+        };
+        let field = self.kind.map_or("catalogue", Kind::field);
+        Err(Error::invalid(field, expected))
+    }
+
     fn run(&self) -> Query<RunQuery> {
         Query(RunQuery::of(!self.is_confirmed()))
     }
@@ -200,10 +235,12 @@ impl Wanted {
             }
             Ok(Json(concerned)) => {
                 let frame = Frame::of(edge, visit, Place { is_answer: true, ..place(*app, "Confirm") }).await?;
-                html(&ConfirmPage::new((&frame, visit), (*app, sent), concerned.purchases))
+                let what = what(visit.uri.path(), kind.map(|kind| sent.get(kind.field()).unwrap_or_default()));
+                html(&ConfirmPage::new((&frame, visit), (*app, sent), (concerned.purchases, what)))
             }
             Err(Error::Invalid(wrong)) => {
-                let change = Change { wrong: entered::named(wrong), fields: sent.pairs(), is_new: true };
+                let is_new = sent.get(BASED_ON).is_none();
+                let change = Change { wrong: entered::named(wrong), fields: sent.pairs(), is_new };
                 let page = match kind {
                     Some(kind) => form_page(edge, visit, (*app, *kind, change)).await?,
                     None => page(edge, visit, (*app, change)).await?,
@@ -215,10 +252,25 @@ impl Wanted {
     }
 }
 
+/// What a change does, for the question before it.
+fn what(path: &str, id: Option<&str>) -> (&'static str, String) {
+    let verb = match path.rsplit('/').next() {
+        Some("product-removal") => "Delete the product",
+        Some("entitlement-removal") => "Delete the entitlement",
+        Some("product") => "Set the product",
+        Some("entitlement") => "Set the entitlement",
+        _ => "Replace the whole catalogue",
+    };
+    (verb, id.unwrap_or_default().to_owned())
+}
+
 async fn product(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Response, Error> {
     let wanted = Wanted::new(&edge, parts, (app, Some(Kind::Product)));
     let outcome = match (wanted.id(Kind::Product), drafted(entered::product(&wanted.sent))) {
-        (Ok(sku), Ok(draft)) => catalogue::set_product(edge, Ids(app, sku), wanted.run(), draft).await,
+        (Ok(sku), Ok(draft)) => match wanted.unchanged().await {
+            Ok(()) => catalogue::set_product(edge, Ids(app, sku), wanted.run(), draft).await,
+            Err(error) => Err(error),
+        },
         (Err(error), _) | (_, Err(error)) => Err(error),
     };
     wanted.answer(outcome).await
@@ -237,7 +289,10 @@ async fn entitlement(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<R
     let wanted = Wanted::new(&edge, parts, (app, Some(Kind::Entitlement)));
     let body = drafted(entered::entitlement(&wanted.sent)).and_then(crate::extract::Draft::finish);
     let outcome = match (wanted.id(Kind::Entitlement), body) {
-        (Ok(id), Ok(body)) => catalogue::set_entitlement(edge, Ids(app, id), wanted.run(), Body(body)).await,
+        (Ok(id), Ok(body)) => match wanted.unchanged().await {
+            Ok(()) => catalogue::set_entitlement(edge, Ids(app, id), wanted.run(), Body(body)).await,
+            Err(error) => Err(error),
+        },
         (Err(error), _) | (_, Err(error)) => Err(error),
     };
     wanted.answer(outcome).await
@@ -256,7 +311,10 @@ async fn whole(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Respons
     let wanted = Wanted::new(&edge, parts, (app, None));
     let stored = crate::extract::Stored(edge.store.app(app).await?);
     let outcome = match whole_body(&wanted.sent).and_then(drafted) {
-        Ok(draft) => catalogue::replace(edge, stored, wanted.run(), draft).await,
+        Ok(draft) => match wanted.unchanged().await {
+            Ok(()) => catalogue::replace(edge, stored, wanted.run(), draft).await,
+            Err(error) => Err(error),
+        },
         Err(error) => Err(error),
     };
     wanted.answer(outcome).await

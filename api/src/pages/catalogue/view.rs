@@ -3,6 +3,7 @@
 use super::Kind;
 use super::entered::PRICES;
 use crate::error::Field;
+use crate::pages::described::BASED_ON;
 use crate::pages::form::{Sent, TOKEN};
 use crate::pages::frame::Frame;
 use crate::pages::text::{counted, escaped};
@@ -87,6 +88,7 @@ pub struct CataloguePage<'a> {
     entitlements: Vec<EntitlementRow>,
     settled: Option<String>,
     whole: String,
+    based_on: String,
     wrong: Vec<Field>,
     reason: String,
 }
@@ -97,7 +99,7 @@ impl<'a> CataloguePage<'a> {
     pub fn new(
         (frame, visit): (&'a Frame, &Visit),
         (app, catalogue, unmapped): (&'a App, &Catalogue, &[UnmappedSku]),
-        change: Change,
+        (change, based_on): (Change, String),
     ) -> Self {
         let path = |kind: Kind, id: &str| {
             visit.to(&format!("/ui/apps/{}/catalogue/{}?{}={}", app.id, kind.name(), kind.field(), escaped(id)))
@@ -138,6 +140,7 @@ impl<'a> CataloguePage<'a> {
             settled: settled.map(|number| counted(number, "purchase")),
             whole: if whole.is_empty() { text(catalogue) } else { whole },
             reason: change.get("reason"),
+            based_on,
             wrong: change.wrong,
         }
     }
@@ -168,6 +171,7 @@ pub struct FormPage<'a> {
     description: String,
     prices: String,
     reason: String,
+    based_on: String,
     choices: Vec<Choice>,
     change: Change,
 }
@@ -198,6 +202,7 @@ impl<'a> FormPage<'a> {
             description: change.get("description"),
             prices: change.get(PRICES),
             reason: change.get("reason"),
+            based_on: change.get(BASED_ON),
             change,
         }
     }
@@ -214,6 +219,8 @@ pub struct ConfirmPage<'a> {
     frame: &'a Frame,
     back: String,
     path: String,
+    verb: &'static str,
+    id: String,
     purchases: String,
     fields: Vec<(String, String)>,
 }
@@ -221,11 +228,17 @@ pub struct ConfirmPage<'a> {
 impl<'a> ConfirmPage<'a> {
     /// The question whether a change that concerns this many purchases is made.
     #[must_use]
-    pub fn new((frame, visit): (&'a Frame, &Visit), (app, sent): (AppId, &Sent), purchases: i64) -> Self {
+    pub fn new(
+        (frame, visit): (&'a Frame, &Visit),
+        (app, sent): (AppId, &Sent),
+        (purchases, (verb, id)): (i64, (&'static str, String)),
+    ) -> Self {
         Self {
             frame,
             back: visit.to(&format!("/ui/apps/{app}/catalogue")),
             path: visit.uri.path().to_owned(),
+            verb,
+            id,
             purchases: counted(purchases, "purchase"),
             fields: sent.pairs().into_iter().filter(|(name, _)| name != TOKEN && name != "confirmed").collect(),
         }

@@ -70,9 +70,10 @@ pub async fn update(
     Stored(platform): Stored<Platform>,
 ) -> Result<Response, Error> {
     let value = as_api(&shared, &caller, &platform).await?;
-    let body = form_of(&platform).map(|form| changes(&form, &sent, &value)).unwrap_or_default();
-    let result = match reasoned::<PlatformPatch>(&sent, body) {
-        Ok(draft) => platforms::update(edge, Stored(platform.clone()), draft).await.map(drop),
+    let body = form_of(&platform).map(|form| changes(&form, &sent, &value)).unwrap_or_else(|| Ok(Map::new()));
+    let result = match body.and_then(|body| Ok((body.is_empty(), reasoned::<PlatformPatch>(&sent, body)?))) {
+        Ok((true, _)) if sent.reason().is_ok() => return Ok(back(&visit, &platform, "?done=nothing")),
+        Ok((_, draft)) => platforms::update(edge, Stored(platform.clone()), draft).await.map(drop),
         Err(error) => Err(error),
     };
     match result {

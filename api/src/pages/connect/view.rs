@@ -161,6 +161,7 @@ impl<'a> ConsolePage<'a> {
             delete_path: frame.may(Role::Operator).then(|| of.path(visit, "/delete")),
             refused: Refused::default(),
             notice: match visit.query("done").as_deref() {
+                Some("nothing") => Some("Nothing is different: nothing was changed."),
                 Some("settings") => Some("The platform was changed."),
                 Some("rotate-ingress-key") => Some("The URL is a new one: put it into the store's console now."),
                 Some("retry-parked") => Some("The parked purchases are verified again."),

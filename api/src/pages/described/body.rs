@@ -1,7 +1,8 @@
 //! What was sent in a described form, as the body of a request. What is wrong with a value is the request's to say: a
 //! text that is no number stays a text. Pure.
 
-use super::view::inside;
+use super::view::{BASED_ON, digest, inside};
+use crate::error::Error;
 use crate::pages::form::Sent;
 use crate::resources::forms::{Field, Form};
 use serde_json::{Map, Value, json};
@@ -20,8 +21,14 @@ pub fn creation(form: &Form, sent: &Sent) -> Map<String, Value> {
 
 /// The body of a request that changes what is `stored`: the fields that differ. An emptied field is null, which resets
 /// it; an empty secret, and empty headers, stay as they are.
-#[must_use]
-pub fn changes(form: &Form, sent: &Sent, stored: &Value) -> Map<String, Value> {
+///
+/// # Errors
+/// 409 when somebody else changed it after the form was opened: what that person changed would be lost.
+pub fn changes(form: &Form, sent: &Sent, stored: &Value) -> Result<Map<String, Value>, Error> {
+    if sent.get(BASED_ON).is_some_and(|based_on| based_on != digest(form, stored)) {
+        let detail = "somebody else changed it after this form was opened: open it again, and enter what you change";
+        return Err(Error::Conflict(detail.to_owned()));
+    }
     let mut body = Map::new();
     for field in &form.fields {
         let before = inside(stored, field.name);
@@ -31,7 +38,7 @@ pub fn changes(form: &Form, sent: &Sent, stored: &Value) -> Map<String, Value> {
             _ => {}
         }
     }
-    body
+    Ok(body)
 }
 
 fn stays_when_empty(field: &Field) -> bool {
@@ -46,7 +53,9 @@ fn is_same(before: &Value, after: &Value) -> bool {
         texts
     };
     let are_texts = |value: &Value| value.as_array().is_some_and(|all| all.iter().all(Value::is_string));
-    before == after || (are_texts(before) && are_texts(after) && sorted(before) == sorted(after))
+    // Blanks at the ends of a text do not survive a form.
+    let is_trimmed = before.as_str().is_some_and(|text| after.as_str() == Some(text.trim()));
+    before == after || is_trimmed || (are_texts(before) && are_texts(after) && sorted(before) == sorted(after))
 }
 
 /// The value of a field; `None` when it was left empty.

@@ -7,4 +7,4 @@ mod tests;
 mod view;
 
 pub use body::{changes, creation};
-pub use view::{Entered, Group, Known, groups};
+pub use view::{BASED_ON, Entered, Group, Known, groups, hash};

@@ -32,6 +32,8 @@ pub struct Group {
     pub title: &'static str,
     /// Whether they are shown at once, since one of them is wrong.
     pub is_open: bool,
+    /// What was stored when the form was opened, as a hash, in one of the groups; empty in the others.
+    pub based_on: String,
     /// The fields.
     pub fields: Vec<Shown>,
 }
@@ -128,10 +130,33 @@ pub fn groups(form: &Form, entered: Entered<'_>, known: &Known) -> Vec<Group> {
                 group.is_open |= is_wrong;
                 group.fields.push(shown);
             }
-            None => groups.push(Group { title, is_open: is_wrong, fields: vec![shown] }),
+            None => groups.push(Group { title, is_open: is_wrong, based_on: String::new(), fields: vec![shown] }),
         }
     }
+    if let Some(first) = groups.first_mut() {
+        first.based_on = match entered {
+            Entered::New => String::new(),
+            Entered::Stored(stored) => digest(form, stored),
+            Entered::Sent(sent, _) => sent.get(BASED_ON).unwrap_or_default().to_owned(),
+        };
+    }
     groups
+}
+
+/// The name of the field with what a form is based on.
+pub const BASED_ON: &str = "based_on";
+
+/// What a form shows of something, as a hash: a form that was opened before somebody else's change has another one.
+#[must_use]
+pub fn digest(form: &Form, stored: &Value) -> String {
+    let values = form.fields.iter().filter(|field| !field.secret).map(|field| inside(stored, field.name).clone());
+    hash(&Value::Array(values.collect()))
+}
+
+/// A value as a hash.
+#[must_use]
+pub fn hash(value: &Value) -> String {
+    storage::hex(ring::digest::digest(&ring::digest::SHA256, value.to_string().as_bytes()).as_ref())
 }
 
 fn shown(field: &Field, entered: Entered<'_>, known: &Known) -> Shown {
@@ -167,6 +192,8 @@ fn values(field: &Field, entered: Entered<'_>) -> Vec<String> {
     match entered {
         Entered::New => match (&field.default, field.input) {
             (Value::Null, "switch") if field.name == "enabled" => vec!["true".to_owned()],
+            // Where no event is offered before others, all of them are wanted.
+            (Value::Null, "events") if field.choices.iter().all(|choice| choice.is_offered) => vec![EVERY.to_owned()],
             (default, _) => texts(default),
         },
         Entered::Stored(_) if field.input == "headers" => Vec::new(),
@@ -194,7 +221,14 @@ const EVERY: &str = "*";
 
 fn choices(field: &Field, values: &[String], known: &Known) -> Vec<ChoiceGroup> {
     let mut groups: Vec<ChoiceGroup> = Vec::new();
-    for (title, mut chosen) in all_choices(field, values, known) {
+    let mut all = all_choices(field, values, known);
+    if matches!(field.input, "platforms" | "environments") {
+        // What is stored and no choice any more stays chosen until somebody takes it away.
+        let is_unknown = |value: &&String| !all.iter().any(|(_, choice)| choice.value == **value);
+        let unknown: Vec<_> = values.iter().filter(is_unknown).map(|value| ("", gone(value))).collect();
+        all.extend(unknown);
+    }
+    for (title, mut chosen) in all {
         chosen.is_on = values.contains(&chosen.value);
         let count = usize::from(chosen.is_on);
         match groups.iter_mut().find(|group| group.title == title) {
@@ -223,6 +257,11 @@ fn all_choices(field: &Field, values: &[String], known: &Known) -> Vec<(&'static
         "platforms" => known.platforms.iter().map(|(id, name)| ("", of(id, name))).collect(),
         _ => listed.collect(),
     }
+}
+
+/// A stored value that cannot be chosen any more.
+fn gone(value: &str) -> Chosen {
+    Chosen { value: value.to_owned(), label: value.to_owned(), help: "This does not exist any more.", is_on: true }
 }
 
 /// The group of a choice; those that are not offered first are together.

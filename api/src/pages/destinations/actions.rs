@@ -4,7 +4,7 @@ use super::head::SETTINGS_FORM;
 use super::one::{Answer, changed, overview};
 use super::{form_of, once};
 use crate::edge::Shared;
-use crate::error::Error;
+use crate::error::{Error, Field};
 use crate::extract::{Body, Id, Stored, drafted};
 use crate::keys::Acting;
 use crate::pages::action::Mistakes;
@@ -12,6 +12,7 @@ use crate::pages::described::changes;
 use crate::pages::form::Sent;
 use crate::pages::visit::Visit;
 use crate::resources::destinations::{self, CreatedDestination, Tested};
+use crate::resources::forms::of_change;
 use crate::routes::Route;
 use axum::Json;
 use axum::extract::State;
@@ -162,10 +163,10 @@ async fn updated(
     Stored(before): Stored<Destination>,
 ) -> Result<Option<CreatedDestination>, Error> {
     sent.reason().map_err(|wrong| Error::Invalid(vec![wrong]))?;
-    let form = form_of(&before.kind).ok_or(Error::Internal)?;
+    let form = of_change(&before.kind).ok_or(Error::Internal)?;
     let shown = destinations::show(State(Shared::clone(&edge)), Stored(before.clone())).await?.0;
     let stored = serde_json::to_value(&shown).map_err(|_| Error::Internal)?;
-    let changes = changes(&form, sent, &stored);
+    let changes = changes(&form, sent, &stored)?;
     if changes.is_empty() {
         return Ok(None);
     }
@@ -214,8 +215,12 @@ async fn at_settings(
     (destination, action): (Destination, &'static str),
     error: Error,
 ) -> Result<Response, Error> {
-    let Error::Invalid(fields) = error else { return Err(error) };
+    let (status, fields) = match error {
+        Error::Invalid(fields) => (StatusCode::BAD_REQUEST, fields),
+        Error::Conflict(expected) => (StatusCode::CONFLICT, vec![Field { field: action.to_owned(), expected }]),
+        error => return Err(error),
+    };
     let mistakes = Mistakes { action, fields, sent };
     let page = changed(&state, &visit, (Stored(destination), mistakes)).await?;
-    Ok((StatusCode::BAD_REQUEST, page).into_response())
+    Ok((status, page).into_response())
 }

@@ -3,7 +3,7 @@
 use super::detail::{DeliveriesPage, SettingsPage};
 use super::head::{DELIVERIES, Head, SETTINGS_FORM};
 use super::standing::{Detail, OverviewPage, Rate};
-use super::{SCREEN, form_of, known};
+use super::{SCREEN, known};
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Id, Query, Stored, checked};
@@ -15,6 +15,7 @@ use crate::pages::text::with_query;
 use crate::pages::visit::Visit;
 use crate::resources::destinations::{self, Tested};
 use crate::resources::explain::story as explained;
+use crate::resources::forms::of_change;
 use crate::resources::query::Listed;
 use crate::resources::{deliveries, series};
 use crate::routes::Route;
@@ -148,7 +149,7 @@ pub async fn changed(
     let destination = stored.0.clone();
     let shown_settings = serde_json::to_value(&destinations::show(state.clone(), stored).await?.0);
     let shown_settings = shown_settings.map_err(|_| Error::Internal)?;
-    let form = form_of(&destination.kind).ok_or(Error::Internal)?;
+    let form = of_change(&destination.kind).ok_or(Error::Internal)?;
     let entered = if mistakes.action == SETTINGS_FORM {
         Entered::Sent(&mistakes.sent, &mistakes.fields)
     } else {

@@ -86,6 +86,9 @@ async fn hour(edge: &Shared, caller: &Caller, (found, app): (&Overview, Option<d
 
 /// The steps of connecting that are left; `None` when all are done.
 async fn steps(edge: &Edge, found: &Overview, app: Option<domain::AppId>) -> Result<Option<Steps>, Error> {
+    if found.last_accepted_at.is_some() && !found.destinations.is_empty() {
+        return Ok(None);
+    }
     let apps = match app {
         Some(app) => vec![edge.store.app(app).await?],
         None => edge.store.apps(Page { cursor: None, limit: APPS }).await?.items,

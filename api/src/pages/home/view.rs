@@ -264,10 +264,24 @@ fn standing(found: &Overview, health: Health) -> (Tone, String) {
     if found.last_accepted_at.is_none() {
         return (Tone::Idle, "nothing was received yet".to_owned());
     }
+    if found.destinations.is_empty() {
+        return (Tone::Idle, "notifications are settled, and nobody receives their events yet".to_owned());
+    }
+    if found.dead > 0 {
+        let dead = counted(found.dead, "event");
+        return (Tone::Warn, format!("{dead} could not be delivered, and will not be tried again by themselves"));
+    }
+    if found.waiting > 0 {
+        return (Tone::Warn, format!("{} for the store to answer", counted_wait(found.waiting)));
+    }
     if found.owed > 0 {
         return (Tone::Busy, "events are on their way".to_owned());
     }
     (Tone::Good, "everything that was announced has arrived".to_owned())
+}
+
+fn counted_wait(number: i64) -> String {
+    if number == 1 { "1 purchase waits".to_owned() } else { format!("{} purchases wait", amount(number)) }
 }
 
 /// The sentence about a destination in trouble.
@@ -366,9 +380,13 @@ mod tests {
     fn what_matters_most_is_the_sentence() {
         let well = Health { is_connected: true, is_sweep_late: false };
         let of = |found: &Overview, health| standing(found, health).0;
-        assert_eq!(of(&overview(Vec::new()), well), Tone::Good);
-        assert_eq!(of(&Overview { owed: 1, ..overview(Vec::new()) }, well), Tone::Busy);
-        assert_eq!(of(&Overview { last_accepted_at: None, ..overview(Vec::new()) }, well), Tone::Idle);
+        let here = || vec![destination(State::Healthy, 0)];
+        assert_eq!(of(&overview(here()), well), Tone::Good);
+        assert_eq!(of(&overview(Vec::new()), well), Tone::Idle, "nobody receives anything");
+        assert_eq!(of(&Overview { owed: 1, ..overview(here()) }, well), Tone::Busy);
+        assert_eq!(of(&Overview { dead: 1, owed: 1, ..overview(here()) }, well), Tone::Warn);
+        assert_eq!(of(&Overview { waiting: 2, ..overview(here()) }, well), Tone::Warn);
+        assert_eq!(of(&Overview { last_accepted_at: None, ..overview(here()) }, well), Tone::Idle);
         assert_eq!(of(&overview(Vec::new()), Health { is_connected: false, ..well }), Tone::Bad);
         assert_eq!(of(&overview(Vec::new()), Health { is_sweep_late: true, ..well }), Tone::Warn);
         let (tone, sentence) = standing(&overview(vec![destination(State::Open, 412)]), well);

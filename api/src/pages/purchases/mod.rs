@@ -31,7 +31,9 @@ use view::{Detail, DetailPage, ListPage};
 
 /// Number of purchases on a page.
 const SHOWN: i64 = 50;
-/// Maximum number of platforms in the filter.
+/// Maximum number of apps whose platforms are in the filter, while none is chosen.
+const APPS: i64 = 20;
+/// Maximum number of platforms of an app in the filter.
 const PLATFORMS: i64 = 100;
 
 /// The screen.
@@ -121,7 +123,7 @@ pub async fn platforms(
 ) -> Result<Vec<PlatformChoice>, Error> {
     let apps = match app {
         Some(app) => vec![edge.store.app(app).await?],
-        None => edge.store.apps(Page { cursor: None, limit: PLATFORMS }).await?.items,
+        None => edge.store.apps(Page { cursor: None, limit: APPS }).await?.items,
     };
     let mut choices = Vec::new();
     for app in apps {
@@ -162,6 +164,7 @@ async fn page(
         title: format!("Purchase {}", key.to_string().get(..8).unwrap_or_default()),
         api: format!("/v1/explain/purchases/{key}"),
         command: format!("settle explain purchase {key}"),
+        is_answer: !mistakes.action.is_empty(),
         ..Place::default()
     };
     let temporal = edge.pages.temporal_ui().map(|ui| {

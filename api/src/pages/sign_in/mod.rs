@@ -119,6 +119,7 @@ async fn by_key(
     let secret = secret(&edge);
     let lifetime = edge.pages.session_lifetime;
     let session = edge.store.new_session(person, secret.clone(), lifetime).await?;
+    finish_before(&edge, &headers).await?;
     Ok(arriving(&session, &secret, (lifetime, next.as_deref())))
 }
 
@@ -152,6 +153,7 @@ async fn by_link(
     let (shown, secret) = (SecretString::from(code.clone()), secret(&edge));
     match edge.store.take_sign_in_link(&shown, &secret).await? {
         Some(session) => {
+            finish_before(&edge, &headers).await?;
             let lifetime = Duration::from_micros(
                 session.expires_at.micros().saturating_sub(session.created_at.micros()).unsigned_abs(),
             );
@@ -191,15 +193,27 @@ async fn sign_out(State(edge): State<Shared>, headers: HeaderMap, uri: Uri, sent
             let detail = "the form is of another session: load the page again".to_owned();
             return Err(refused("form", Error::Forbidden(detail)));
         }
-        let session = &visit.session;
-        let actor = Actor { key: session.key_id, ..Actor::named(&session.name) };
-        edge.store.by(actor).finish_session(session.id).await?;
+        finish(&edge, &visit.session).await?;
     }
     let mut response = see_other("/ui/sign-in");
     response.headers_mut().append(header::SET_COOKIE, visit::end());
     // What the browser stored of this origin goes with the session.
     response.headers_mut().insert("clear-site-data", HeaderValue::from_static("\"cache\""));
     Ok(response)
+}
+
+/// Ends the session of a browser that signs in again.
+async fn finish_before(edge: &Edge, headers: &HeaderMap) -> Result<(), Error> {
+    match Visit::of(edge, headers, &Uri::default()).await? {
+        Some(visit) => finish(edge, &visit.session).await,
+        None => Ok(()),
+    }
+}
+
+async fn finish(edge: &Edge, session: &Session) -> Result<(), Error> {
+    let actor = Actor { key: session.key_id, ..Actor::named(&session.name) };
+    edge.store.by(actor).finish_session(session.id).await?;
+    Ok(())
 }
 
 fn see_other(path: &str) -> Response {

@@ -42,6 +42,9 @@ async fn a_change_of_the_catalogue_is_counted_first() {
     assert_eq!((&acts[0]["reason"], &acts[1]), (&json!("ticket 2"), &Value::Null), "{acts}");
     let shown = visitor.get(&service, &format!("{page}/product?sku=com.example.gold")).await;
     assert!(shown.text.contains("DE EUR 4.49 2026-03-01"), "{}", shown.text);
+    let again = visitor.post(&service, &format!("{page}/product"), &product).await;
+    assert_eq!(again.status, 400, "a new product replaces none: {}", again.text);
+    assert!(again.text.contains("it exists already"), "{}", again.text);
     let removal = [("sku", "com.example.gold"), ("reason", "ticket 3"), ("confirmed", "yes")];
     assert_eq!(visitor.post(&service, &format!("{page}/product-removal"), &removal).await.status, 303);
     assert_eq!(service.get(&format!("/v1/apps/{app}/products")).await.body["items"], json!([]));
@@ -62,6 +65,11 @@ async fn a_wrong_product_names_the_line_of_its_price_and_changes_nothing() {
         ("whole", vec![("catalogue", "{"), ("reason", "r")], "a JSON object"),
         ("whole", vec![("catalogue", hostile), ("reason", "r")], "a JSON object"),
         ("whole", vec![("catalogue", "{\"products\":[]}"), ("reason", "r")], "entitlements"),
+        (
+            "whole",
+            vec![("catalogue", "{\"products\":[],\"entitlements\":[]}"), ("based_on", "old"), ("reason", "r")],
+            "somebody else changed it",
+        ),
     ] {
         let fields: Vec<_> = fields.into_iter().chain([("confirmed", "yes")]).collect();
         let wrong = visitor.post(&service, &format!("{page}/{part}"), &fields).await;

@@ -8,9 +8,12 @@ pub fn form() -> Form {
     let documented = [
         Entry { label: "Enable Integration", ..ENABLED },
         NAME,
-        Entry::new("endpoint", "Endpoint", Input::Select)
-            .help("The region of your Amplitude project: it is never guessed.")
-            .choices(&[("standard", "Standard Endpoint"), ("eu", "EU Residency Endpoint")]),
+        Entry::new("endpoint", "URL", Input::Select)
+            .help("The Amplitude endpoint of the region of your project: it is never guessed.")
+            .choices(&[
+                ("standard", "Standard Endpoint – https://api2.amplitude.com/2/httpapi"),
+                ("eu", "EU Residency Endpoint – https://api.eu.amplitude.com/2/httpapi"),
+            ]),
         Entry::new("api_key", "API Key", Input::Password).help("Of the project that production events go to."),
         Entry::new("user_id", "User ID", Input::Select)
             .help("Which id names a customer in Amplitude. Most apps use the External ID.")
