@@ -70,6 +70,11 @@
   });
   document.addEventListener("change", (event) => {
     if (event.target.matches?.("[data-submit]")) event.target.form.requestSubmit();
+    const boxes = event.target.closest?.(".boxes");
+    if (boxes) {
+      const count = (selector) => all(selector, boxes).length;
+      boxes.querySelector("summary span").textContent = `${count("input:checked")} of ${count("input")} chosen`;
+    }
   });
 
   // Live: a tick says that something changed. Some parts are then read again, others offer it.

@@ -1,5 +1,7 @@
 //! People who look while the ingress is measured: each has the first screen open and live, as a browser has it.
 
+#![expect(clippy::disallowed_methods, reason = "a person's browser: it sends what settle answers")]
+
 use std::time::Duration;
 use system_tests::wait;
 use system_tests::world::World;

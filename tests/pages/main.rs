@@ -15,18 +15,35 @@ use stage::Stage;
 const TAB: &str = "\u{e004}";
 const ENTER: &str = "\u{e007}";
 
-/// The screens, with a purchase.
-fn screens(purchase: &str) -> Vec<(&'static str, String)> {
+/// The screens, with those of a purchase and of what belongs to it.
+async fn screens(stage: &Stage, receipt: &str) -> Vec<(&'static str, String)> {
     let of = |name, path: &str| (name, path.to_owned());
+    let (app, platform) = (&stage.world.app_id, stage.world.platform_id);
+    let destination = &stage.world.destination_id;
+    let event = stage.world.events(receipt).await[0]["id"].as_str().expect("an id").to_owned();
+    let delivery = stage.world.deliveries(receipt).await[0]["id"].as_str().expect("an id").to_owned();
     vec![
         of("home", "/ui/"),
-        of("purchases", "/ui/purchases"),
-        of("purchase", purchase),
         of("connect", "/ui/connect"),
+        ("connect-app", format!("/ui/connect/apps/{app}")),
+        ("connect-new", format!("/ui/connect/apps/{app}/platforms/new")),
+        ("connect-platform", format!("/ui/connect/platforms/{platform}")),
+        ("connect-platform-settings", format!("/ui/connect/platforms/{platform}/settings")),
+        ("connect-platform-topics", format!("/ui/connect/platforms/{platform}/topics")),
+        ("connect-platform-first", format!("/ui/connect/platforms/{platform}/first")),
+        of("purchases", "/ui/purchases"),
+        ("purchase", format!("/ui/purchases/{}", stage.world.key(receipt))),
         of("events", "/ui/events"),
+        ("event", format!("/ui/events/{event}")),
         of("destinations", "/ui/destinations"),
+        ("destination", format!("/ui/destinations/{destination}")),
+        ("destination-deliveries", format!("/ui/destinations/{destination}/deliveries")),
+        ("destination-settings", format!("/ui/destinations/{destination}/settings")),
+        ("destination-again", format!("/ui/destinations/{destination}/again")),
+        ("delivery", format!("/ui/deliveries/{delivery}")),
         of("customers", "/ui/customers"),
-        of("catalogue", "/ui/catalogue"),
+        ("catalogue", format!("/ui/apps/{app}/catalogue")),
+        ("catalogue-product", format!("/ui/apps/{app}/catalogue/product")),
         of("alarms", "/ui/alarms"),
         of("acts", "/ui/acts"),
         of("settings", "/ui/settings"),
@@ -70,7 +87,7 @@ async fn every_screen_works_without_scripts() {
     stage.browser.click(".rows a").await;
     let purchase = format!("/ui/purchases/{}", stage.world.key("receipt-1"));
     stage.wait_path(&purchase).await;
-    for (name, path) in screens(&purchase) {
+    for (name, path) in screens(&stage, "receipt-1").await {
         stage.open(&path).await;
         assert!(!stage.browser.text("main h1").await.is_empty(), "{name}");
         assert!(stage.browser.text(".who").await.contains("Sign out"), "{name}");
@@ -149,14 +166,14 @@ async fn the_keyboard_alone_is_enough() {
 async fn axe_finds_nothing_and_no_page_scrolls_sideways() {
     let mut stage = Stage::start().await;
     stage.purchase("receipt-3").await;
-    stage.world.send("SUBSCRIPTION_RENEWED", "receipt-3").await;
-    let purchase = format!("/ui/purchases/{}", stage.world.key("receipt-3"));
+    let renewed = stage.world.send("SUBSCRIPTION_RENEWED", "receipt-3").await;
+    let all = screens(&stage, "receipt-3").await;
     for theme in ["light", "dark"] {
         stage.browser.prefer(theme).await;
         for width in [320, 768, 1280] {
             stage.browser.resize(width, 900).await;
-            for (name, path) in screens(&purchase) {
-                stage.open(&path).await;
+            for (name, path) in &all {
+                stage.open(path).await;
                 let what = format!("{name} in {theme} at {width}");
                 stage.check(&what).await;
                 stage.store_picture(&format!("{name}-{theme}-{width}"), width).await;
@@ -182,6 +199,7 @@ async fn axe_finds_nothing_and_no_page_scrolls_sideways() {
         stage.check_with_axe("the sign-in").await;
         stage.store_picture(&format!("sign-in-dark-{width}"), width).await;
     }
+    stage.world.settle("receipt-3", &renewed).await;
     stage.finish().await;
 }
 

@@ -59,7 +59,6 @@ async fn page(
         api: if is_all { "/v1/alarms".to_owned() } else { "/v1/alarms?open=true".to_owned() },
         command: "settle alarm list".to_owned(),
         is_answer: mistake.alarm.is_some(),
-        ..Place::default()
     };
     let frame = Frame::of(edge, visit, place).await?;
     shown(visit, &AlarmsPage::new((&frame, visit), (&found, is_all), mistake), &found)

@@ -165,7 +165,6 @@ async fn page(
         api: format!("/v1/explain/purchases/{key}"),
         command: format!("settle explain purchase {key}"),
         is_answer: !mistakes.action.is_empty(),
-        ..Place::default()
     };
     let temporal = edge.pages.temporal_ui().map(|ui| {
         let query = format!("WorkflowId=\"{}\"", workflows::contract::workflow_id(key));
