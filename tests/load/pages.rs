@@ -34,14 +34,14 @@ pub async fn open(world: &World, count: usize) -> Pages {
             let signed = signed.expect("a session");
             let cookie =
                 signed.headers()["set-cookie"].to_str().expect("a cookie").split(';').next().map(str::to_owned);
-            look(&client, &url, &cookie.expect("a cookie")).await;
+            watch(&client, &url, &cookie.expect("a cookie")).await;
         }));
     }
     Pages(pages)
 }
 
 /// Reads the first screen, and again whenever its stream says that something changed.
-async fn look(client: &reqwest::Client, url: &str, cookie: &str) {
+async fn watch(client: &reqwest::Client, url: &str, cookie: &str) {
     let get = |path: String| client.get(format!("{url}{path}")).header("cookie", cookie);
     loop {
         let page = get("/ui/".to_owned()).send().await.expect("the first screen");

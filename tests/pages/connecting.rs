@@ -104,7 +104,7 @@ async fn add_webhook(stage: &Stage, console: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_integration_is_added_by_its_documented_words() {
+async fn an_integration_is_created_from_its_documentation() {
     let stage = Stage::start().await;
     stage.open(&format!("/ui/destinations?app_id={}", stage.world.app_id)).await;
     stage.browser.click("main a[href*='kind=amplitude']").await;

@@ -98,13 +98,14 @@ fn a_wildcard_of_the_api_is_a_choice_where_it_is_stored() {
 #[test]
 fn a_form_from_before_a_change_of_another_person_is_refused() {
     let form = form("webhook");
-    let stored = json!({ "name": "Billing", "url": "https://a.example/", "enabled": true, "events": ["a"] });
+    let everything = json!({ "platforms": [], "environments": [] });
+    let stored = json!({ "name": "Billing", "url": "https://a.example/", "enabled": true, "events": ["a"], "filter": everything.clone() });
     let groups = groups(&form, Entered::Stored(&stored), &Known::default());
     let text =
         format!("name=Invoices&url=https%3A%2F%2Fa.example%2F&enabled=true&events=a&based_on={}", groups[0].based_on);
     let sent = Sent::parse(text.as_bytes());
     assert_eq!(Value::Object(changes(&form, &sent, &stored).unwrap()), json!({ "name": "Invoices" }));
-    let disabled = json!({ "name": "Billing", "url": "https://a.example/", "enabled": false, "events": ["a"] });
+    let disabled = json!({ "name": "Billing", "url": "https://a.example/", "enabled": false, "events": ["a"], "filter": everything });
     assert!(changes(&form, &sent, &disabled).is_err(), "it would be enabled again");
 }
 

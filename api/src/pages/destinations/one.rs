@@ -2,13 +2,14 @@
 
 use super::detail::{DeliveriesPage, SettingsPage};
 use super::head::{DELIVERIES, Head, SETTINGS_FORM};
-use super::standing::{Detail, OverviewPage, Rate};
+use super::standing::{Detail, OverviewPage, Rate, hour};
 use super::{SCREEN, known};
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Id, Query, Stored, checked};
 use crate::keys::Caller;
 use crate::pages::action::Mistakes;
+use crate::pages::chart::Chart;
 use crate::pages::described::{Entered, groups};
 use crate::pages::frame::{Frame, Place, shown};
 use crate::pages::text::with_query;
@@ -68,7 +69,7 @@ pub async fn overview(
     let State(edge) = state;
     let portrait = edge.store.explain_destination(id).await?;
     let tree = explained::destination(&portrait);
-    let rates = rates(state, visit, id).await?;
+    let (rates, charts) = rates(state, visit, id).await?;
     let place = Place {
         screen: SCREEN.path,
         title: portrait.addressee.destination.name.clone(),
@@ -77,13 +78,17 @@ pub async fn overview(
         is_answer: !answer.mistakes.action.is_empty() || answer.tested.is_some(),
     };
     let frame = Frame::of(edge, visit, place).await?;
-    let detail = Detail { portrait: &portrait, tree: &tree, rates };
+    let detail = Detail { portrait: &portrait, tree: &tree, rates, charts };
     shown(visit, &OverviewPage::new((&frame, visit), detail, answer), &tree)
 }
 
-/// How many were delivered and failed in each span, and how long the answers took.
-async fn rates(state: &State<Shared>, visit: &Visit, id: DestinationId) -> Result<Vec<Rate>, Error> {
-    let mut rates = Vec::new();
+/// How many were delivered and failed in each span, and how long the answers took; charts of the first span.
+async fn rates(
+    state: &State<Shared>,
+    visit: &Visit,
+    id: DestinationId,
+) -> Result<(Vec<Rate>, Option<[Chart; 2]>), Error> {
+    let (mut rates, mut charts) = (Vec::new(), None);
     for (label, minutes, step) in SPANS {
         let from = visit.now.plus_millis(-minutes * 60_000);
         let mut points = Vec::new();
@@ -96,11 +101,12 @@ async fn rates(state: &State<Shared>, visit: &Visit, id: DestinationId) -> Resul
                 ("step", json!(step)),
             ];
             let query = checked(query.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())?;
-            points.push(series::list(state.clone(), visit.caller(), Query(query)).await?.0.items);
+            points.push(series::list(state.clone(), visit.caller(), Query(query)).await?.0);
         }
+        charts = charts.or_else(|| hour(&points));
         rates.push(Rate::new(label, &points));
     }
-    Ok(rates)
+    Ok((rates, charts))
 }
 
 /// `GET /ui/destinations/{destination_id}/deliveries`

@@ -5,12 +5,13 @@ use super::one::Answer;
 use super::view::test;
 use crate::error::Field;
 use crate::pages::action::{Action, Input, Mistakes};
+use crate::pages::chart::{Chart, Counted};
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Moment, Sentence};
 use crate::pages::text::{amount, capital, with_query};
 use crate::pages::visit::Visit;
 use crate::resources::explain::node::Node;
-use crate::resources::series::Point;
+use crate::resources::series::{Point, SeriesPoints};
 use askama::Template;
 use domain::event::types;
 use serde_json::Value;
@@ -28,9 +29,10 @@ pub struct Rate {
 impl Rate {
     /// From the points of what was delivered, of what failed, and of the times of the answers.
     #[must_use]
-    pub fn new(label: &'static str, points: &[Vec<Point>]) -> Self {
-        let sum = |at: usize| points.get(at).into_iter().flatten().map(|point| point.count).sum::<i64>();
-        let times = points.get(2).into_iter().flatten();
+    pub fn new(label: &'static str, series: &[SeriesPoints]) -> Self {
+        let points: Vec<&Vec<Point>> = series.iter().map(|one| &one.items).collect();
+        let sum = |at: usize| points.get(at).into_iter().copied().flatten().map(|point| point.count).sum::<i64>();
+        let times = points.get(2).into_iter().copied().flatten();
         let total: i64 = times.clone().map(|point| point.average_ms.unwrap_or(0) * point.count).sum();
         Self {
             label,
@@ -42,6 +44,16 @@ impl Rate {
     }
 }
 
+/// The charts of the last hour, from the points of what was delivered, of what failed, and of the times of the answers.
+#[must_use]
+pub fn hour(series: &[SeriesPoints]) -> Option<[Chart; 2]> {
+    let [delivered, failed, latency] = series else { return None };
+    let one = |name, tone, points| Counted { name, tone, points };
+    let counts = [one("delivered", "good", delivered), one("failed", "bad", failed)];
+    let sent = Chart::counts("sent", "Events sent a minute", &counts);
+    Some([sent, Chart::times("answers", "How long its answers took", latency)])
+}
+
 /// What the overview is shown from.
 pub struct Detail<'a> {
     /// The facts of its explanation.
@@ -50,6 +62,8 @@ pub struct Detail<'a> {
     pub tree: &'a Node,
     /// What was delivered lately.
     pub rates: Vec<Rate>,
+    /// Charts of the last hour.
+    pub charts: Option<[Chart; 2]>,
 }
 
 /// A fact of the head.
@@ -76,6 +90,7 @@ pub struct OverviewPage<'a> {
     facts: Vec<Fact>,
     notes: Vec<Note>,
     rates: Vec<Rate>,
+    charts: Option<[Chart; 2]>,
     actions: Vec<Action>,
     notice: Option<&'static str>,
     tested: Option<(bool, Sentence)>,
@@ -86,7 +101,7 @@ impl<'a> OverviewPage<'a> {
     /// The overview of a destination.
     #[must_use]
     pub fn new((frame, visit): (&'a Frame, &Visit), detail: Detail<'_>, answer: Answer) -> Self {
-        let Detail { portrait, tree, rates } = detail;
+        let Detail { portrait, tree, rates, charts } = detail;
         let is_deleted = portrait.addressee.deleted_at.is_some();
         let mut head = Head::new(visit, &portrait.addressee.destination, OVERVIEW);
         if is_deleted {
@@ -99,6 +114,7 @@ impl<'a> OverviewPage<'a> {
             facts: facts(portrait),
             notes: tree.then.iter().map(|node| note(node, &head, visit)).collect(),
             rates,
+            charts,
             actions,
             notice: visit.query("done").as_deref().and_then(notice),
             tested: answer.tested.map(|tested| (tested.ok, Sentence::new(&capital(&tested.detail)))),
@@ -188,8 +204,9 @@ fn sample() -> Input {
 #[cfg(test)]
 mod tests {
     use super::Rate;
-    use crate::resources::series::Point;
+    use crate::resources::series::{Point, SeriesPoints};
     use domain::Timestamp;
+    use storage::Series;
 
     #[test]
     fn an_average_counts_each_answer_once() {
@@ -199,10 +216,11 @@ mod tests {
             average_ms,
             longest_ms: average_ms.map(|average| average * 2),
         };
+        let series = |items| SeriesPoints { what: Series::Latency, step: 60, items };
         let points = [vec![point(3, None), point(1, None)], Vec::new(), vec![point(3, Some(10)), point(1, Some(50))]];
-        let rate = Rate::new("Last hour", &points);
+        let rate = Rate::new("Last hour", &points.map(series));
         assert_eq!((rate.delivered, rate.failed, rate.average_ms, rate.longest_ms), (4, 0, Some(20), Some(100)));
-        let none = Rate::new("Last hour", &[Vec::new(), Vec::new(), vec![point(0, None)]]);
+        let none = Rate::new("Last hour", &[Vec::new(), Vec::new(), vec![point(0, None)]].map(series));
         assert_eq!((none.delivered, none.average_ms, none.longest_ms), (0, None, None));
     }
 }

@@ -1,6 +1,7 @@
 //! Purchases: the list, one purchase with its whole story, and the actions on it. The actions are those of the API,
 //! with a reason that the page requires.
 
+mod life;
 mod view;
 
 use super::Screen;

@@ -1,6 +1,7 @@
 //! What the screens of purchases show. Pure.
 
 use super::Chosen;
+use super::life::{Stretch, line};
 use crate::error::Field;
 use crate::pages::action::{Action, Input, Mistakes};
 use crate::pages::frame::Frame;
@@ -148,6 +149,7 @@ pub struct DetailPage<'a> {
     is_held: bool,
     is_unverified: bool,
     facts: Vec<Fact>,
+    life: Vec<Stretch>,
     chapters: Vec<Chapter>,
     has_older: bool,
     actions: Vec<Action>,
@@ -173,6 +175,7 @@ impl<'a> DetailPage<'a> {
             is_held,
             is_unverified: view.is_some_and(|view| view.standing.unverified_since.is_some()),
             facts: head(facts, platform),
+            life: line(facts),
             chapters: chapters(tree, (mark.as_deref(), visit)),
             has_older: facts.has_older,
             actions: actions((frame, is_held), (key, facts), &mistakes),

@@ -51,7 +51,7 @@ async fn a_change_of_the_catalogue_is_counted_first() {
 }
 
 #[tokio::test]
-async fn a_wrong_product_names_the_line_of_its_price_and_changes_nothing() {
+async fn a_wrong_product_names_the_line_of_its_price() {
     let service = Service::start("catalogue-mistakes").await;
     let (app, _) = service.platform().await;
     let visitor = Visitor::with_key(&service, TOKEN).await.expect("a session");
