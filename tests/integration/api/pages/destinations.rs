@@ -95,7 +95,7 @@ async fn without_a_destination_the_page_offers_every_kind() {
 async fn the_documented_labels_alone_create_the_integration() {
     let desk = Desk::open("documented-form").await;
     let page = desk.get("/ui/destinations/new?kind=amplitude").await;
-    let labels = ["Enable Integration", ">Name", ">Endpoint", "API Key", "User ID", "Events"];
+    let labels = ["Enable Integration", ">Name", ">URL", "API Key", "User ID", "Events"];
     in_order(&page, &labels);
     for part in ["Standard Endpoint", "EU Residency Endpoint", "External ID", "of 8 chosen", "Organization Settings"] {
         assert!(page.contains(part), "{part}: {page}");
