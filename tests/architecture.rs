@@ -4,6 +4,7 @@
 mod documents;
 mod rooms;
 mod telemetry;
+mod templates;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

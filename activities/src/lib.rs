@@ -4,6 +4,7 @@ mod admin;
 mod attempt;
 mod bodies;
 mod claims;
+mod counts;
 mod deliver;
 mod dependencies;
 mod drain;

@@ -12,12 +12,18 @@ const MAX_ROWS: i64 = 1000;
 /// out.
 const BUDGET: Duration = Duration::from_secs(3);
 
+/// How long the counts by minute are stored: they are for charts.
+const MINUTES: Duration = Duration::from_secs(8 * 24 * 3600);
+
 /// Removes bodies and attempts, and events of devices, older than `retention` (none when it is `None`), and the responses to bulk redelivery
 /// requests of more than a week ago. It goes on while there are some and time is left, so that it keeps up with any
 /// number of notifications a day.
 pub async fn prune(store: &Store, retention: Option<Duration>) {
     if let Err(error) = store.forget_pages(MAX_ROWS).await {
         tracing::warn!(error = %error, "old responses to bulk redelivery requests were not removed; the next sweep tries again");
+    }
+    if let Err(error) = forget_minutes(store).await {
+        tracing::warn!(error = %error, "old counts were not removed; the next sweep tries again");
     }
     let Some(retention) = retention else { return };
     let began = Instant::now();
@@ -37,6 +43,10 @@ pub async fn prune(store: &Store, retention: Option<Duration>) {
             }
         }
     }
+}
+
+async fn forget_minutes(store: &Store) -> Result<usize, Error> {
+    store.forget_minutes(store.now().await?.minus(MINUTES)).await
 }
 
 async fn remove(store: &Store, retention: Duration) -> Result<usize, Error> {

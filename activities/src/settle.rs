@@ -6,7 +6,7 @@ use crate::Context;
 use crate::spans::Settling;
 use domain::Verification;
 use domain::settling::Readiness;
-use storage::{Error, Store};
+use storage::{Counted, Error, Series, Store};
 use workflows::activities::{Loaded, MAX_PER_SETTLING, Record, Recorded, Settle, Settled};
 
 /// Which attempt of `settle` this is.
@@ -69,6 +69,7 @@ async fn load(store: &Store, input: &Settle, attempt: Attempt) -> Result<Loaded,
     fail::fail_point!("load.after", |_| std::process::abort());
     if let Some(late) = loaded.late.filter(|_| loaded.held.is_none()) {
         metrics::histogram!("settle_settling_lag_seconds").record(late);
+        store.count_timed(Series::Lag, Counted { app: loaded.app_id, destination: None }, late);
     }
     for (_, notification) in &mut loaded.notifications {
         notification.app_user_id = None;

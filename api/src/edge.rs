@@ -1,21 +1,23 @@
 //! The state of every request handler, created once by the commands that serve HTTP.
 
 pub use crate::stores::amazon::Answer;
+pub use crate::stores::amazon::sample::{NoSample, Sent as SentSample, Wanted as WantedSample};
 
 use crate::devices::Devices;
 use crate::dispatch::Dispatch;
 use crate::figures::Figures;
 use crate::keys::Keys;
 use crate::metrics::Metrics;
+use crate::pages::Pages;
 use crate::stores::amazon::{self, Amazon};
 use domain::Timestamp;
 use futures::future::BoxFuture;
 use protocols::destinations::Allowed;
 use protocols::http::{Reply, Request};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{Store, chain};
+use storage::{Platform, Store, chain};
 use tokio::sync::{Mutex, Semaphore};
 use url::Url;
 use workflows::signal::Signal;
@@ -61,6 +63,8 @@ pub struct Edge {
     pub random: fn() -> [u8; 32],
     /// Who wakes the purchases that a person waits for.
     pub waking: Waking,
+    /// The page.
+    pub pages: Pages,
 }
 
 /// One pass at a time wakes purchases: two would read those that neither has noted yet, and signal all of them twice.
@@ -94,6 +98,12 @@ impl Edge {
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
+    }
+
+    /// The SHA-256 of the admin token: sessions that it began end with it.
+    #[must_use]
+    pub fn admin_token_hash(&self) -> String {
+        storage::key_hash(self.admin_token.expose_secret())
     }
 
     /// Wakes the purchases that a person waits for, after a change that rechecks few. What is not woken here is woken by
@@ -150,6 +160,57 @@ impl Edge {
         match store {
             amazon::STORE => self.amazon.visit(subscribe_url).await.map_err(|error| error.to_string()),
             other => Err(format!("there is no store `{other}`")),
+        }
+    }
+
+    /// Whether a platform takes samples that this process signs.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn takes_samples(&self, platform: &Platform) -> Result<(), NoSample> {
+        match platform.store.as_str() {
+            amazon::STORE => self.amazon.takes_samples(platform),
+            _ => Err(NoSample::NotTrusted),
+        }
+    }
+
+    /// The store's name of a type of notification, from any of its short forms.
+    ///
+    /// # Errors
+    /// There is no such type, as text.
+    pub fn sample_type(&self, platform: &Platform, name: &str) -> Result<&'static str, String> {
+        match platform.store.as_str() {
+            amazon::STORE => amazon::sample::store_type(name),
+            other => Err(format!("no type: there is no store `{other}`")),
+        }
+    }
+
+    /// Sends a sample to a platform.
+    ///
+    /// # Errors
+    /// The platform takes none, or it was refused.
+    pub async fn sample(&self, platform: &Platform, wanted: WantedSample) -> Result<SentSample, NoSample> {
+        match platform.store.as_str() {
+            amazon::STORE => self.amazon.sample((&self.store, &self.dispatch), platform, wanted).await,
+            _ => Err(NoSample::NotTrusted),
+        }
+    }
+
+    /// The types of the samples that a platform takes, by the store's names, each with its meaning.
+    #[must_use]
+    pub fn sample_types(&self, platform: &Platform) -> &'static [(&'static str, &'static str)] {
+        match platform.store.as_str() {
+            amazon::STORE => amazon::sample::TYPES,
+            _ => &[],
+        }
+    }
+
+    /// The account that owns a topic, which its name shows; `None` if it does not.
+    #[must_use]
+    pub fn topic_account(&self, store: &str, name: &str) -> Option<String> {
+        match store {
+            amazon::STORE => amazon::topic_account(name),
+            _ => None,
         }
     }
 

@@ -12,20 +12,20 @@ use storage::chain;
 const MAX_NAME_BYTES: usize = 200;
 
 /// The body of every error answer: problem details (RFC 9457).
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Problem {
     /// What kind of problem it is, as a stable URN.
     #[serde(rename = "type")]
     kind: String,
     /// The kind, for people.
-    title: &'static str,
+    pub title: &'static str,
     /// The status of the answer.
-    status: u16,
+    pub status: u16,
     /// What is wrong, and what to do.
-    detail: String,
+    pub detail: String,
     /// Each field of the request that is wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<Field>,
+    pub errors: Vec<Field>,
 }
 
 /// One field of the request that is wrong.
@@ -46,6 +46,9 @@ pub enum Error {
     /// The key is missing, unknown, expired or revoked.
     #[error("the key is missing or does not hold; send `Authorization: Bearer KEY`, a key or SETTLE_ADMIN_TOKEN")]
     Unauthorized,
+    /// Nobody is signed in to the page any more.
+    #[error("nobody is signed in here any more: sign in again, and repeat it")]
+    SignedOut,
     /// The key may not do this.
     #[error("{0}")]
     Forbidden(String),
@@ -118,6 +121,7 @@ impl Error {
         match self {
             Self::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid", "The request is not valid"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "A key is needed"),
+            Self::SignedOut => (StatusCode::UNAUTHORIZED, "signed_out", "Signed out"),
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden", "The key may not do this"),
             Self::PublishableKey => (StatusCode::UNAUTHORIZED, "publishable_key", "A publishable key is needed"),
             Self::LoginToken(_) => (StatusCode::FORBIDDEN, "login_token", "The login is not proved"),
@@ -177,7 +181,9 @@ impl IntoResponse for Error {
         let extra = self.extra_header(status);
         let errors = if let Self::Invalid(fields) = self { fields } else { Vec::new() };
         let problem = Problem { kind, title, status: status.as_u16(), detail, errors };
-        let mut response = (status, Json(problem)).into_response();
+        let mut response = (status, Json(&problem)).into_response();
+        // The page shows it in its own way.
+        response.extensions_mut().insert(problem);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some((name, value)) = extra {

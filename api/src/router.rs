@@ -5,12 +5,13 @@ use crate::edge::Shared;
 use crate::error::Error;
 use crate::keys::guard::{Guard, authorize};
 use crate::openapi;
+use crate::pages;
 use crate::routes::{Access, Surface, routes};
 use crate::stores::amazon::envelope::MAX_BODY_BYTES;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
 use std::time::Duration;
 use tower_http::cors::{Any, CorsLayer};
@@ -36,12 +37,21 @@ pub fn router(edge: Shared) -> Router {
 pub fn router_of(surface: Surface, edge: Shared) -> Router {
     let (mut open, mut device, mut admin) = (Router::new(), Router::new(), Router::new());
     for route in routes().into_iter().filter(|route| route.is_on(surface)) {
+        let guard = || Guard { edge: edge.clone(), least: route.least, scope: route.scope() };
         match route.access {
+            Access::Open if route.is_page => {
+                let served = from_fn_with_state(edge.clone(), pages::serve);
+                open = open.route(route.path, route.handler.route_layer(served));
+            }
+            Access::Admin if route.is_page => {
+                let entered = from_fn_with_state(guard(), pages::enter);
+                admin = admin.route(route.path, route.handler.route_layer(entered));
+            }
             Access::Open => open = open.route(route.path, route.handler),
             Access::Device => device = device.route(route.path, route.handler),
             Access::Admin => {
-                let guard = Guard { edge: edge.clone(), least: route.least, scope: route.scope() };
-                admin = admin.route(route.path, route.handler.route_layer(from_fn_with_state(guard, authorize)));
+                let authorized = from_fn_with_state(guard(), authorize);
+                admin = admin.route(route.path, route.handler.route_layer(authorized));
             }
         }
     }
@@ -58,7 +68,12 @@ pub fn router_of(surface: Surface, edge: Shared) -> Router {
         .layer(any_origin());
     others
         .merge(device)
-        .fallback(move || async move { Error::Missing(no_path(surface).to_owned()) })
+        .fallback(move |state: State<Shared>, request: Request| async move {
+            if surface == Surface::All && request.uri().path().starts_with(pages::PREFIX) {
+                return pages::missing(state, request).await;
+            }
+            Error::Missing(no_path(surface).to_owned()).into_response()
+        })
         .layer(Extension(&openapi::DOCUMENTS))
         .with_state(edge)
 }

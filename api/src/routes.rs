@@ -3,10 +3,12 @@
 use crate::edge::Shared;
 use crate::keys::scope::Scope;
 use crate::operation::{Described, Operation, Schemas};
+use crate::pages;
 use crate::resources::{
-    acts, alarms, apps, audit, catalogue, customer_state, customers, deliveries, destinations, device_events, devices,
-    document, events, explain, feed, forgetting, health, import, keys, metrics, notifications, platforms, purchases,
-    rates, redeliveries, sales, schema, stores, topics, transfers,
+    about, acts, alarms, apps, arrivals, audit, catalogue, customer_state, customers, deliveries, destinations,
+    device_events, devices, document, events, explain, feed, forgetting, forms, health, import, keys, live, metrics,
+    notifications, overview, platforms, purchases, rates, redeliveries, sales, samples, schema, search, series,
+    sessions, stores, topics, transfers,
 };
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
@@ -46,6 +48,12 @@ pub struct Route {
     pub least: Role,
     /// Whether it is served to everybody, beside the admin listener.
     pub is_public: bool,
+    /// Whether it is a page for people: then the key is that of a session.
+    pub is_page: bool,
+    /// Whether it changes nothing, although it is no GET.
+    pub is_query: bool,
+    /// The method and the path of the API that a page's change stands for.
+    pub twin: Option<&'static str>,
     /// Describes its parameters, body and answers.
     pub describe: fn(&mut Operation, &mut Schemas),
     /// Handles its requests.
@@ -63,6 +71,7 @@ pub fn routes() -> Vec<Route> {
     all.extend(platform_routes());
     all.extend(ledger_routes());
     all.extend(accounting_routes());
+    all.extend(pages::routes());
     all
 }
 
@@ -116,6 +125,19 @@ fn app_routes() -> Vec<Route> {
 
 fn key_routes() -> Vec<Route> {
     vec![
+        key(Read, "GET", "/v1/about", about::show).summary("The version and the settings, without secrets."),
+        key(Read, "GET", "/v1/overview", overview::show)
+            .summary("How everything stands, in numbers: what waits, what is owed, what is dead."),
+        key(Read, "POST", "/v1/search", search::find)
+            .as_query()
+            .summary("What an id names, of ours, of the store or of the customer. Changes nothing."),
+        key(Read, "GET", "/v1/live", live::show)
+            .summary("Server-sent events: an event for each kind of thing that changed, without data."),
+        key(Admin, "GET", "/v1/sessions", sessions::list)
+            .summary("Who is or was signed in to the page, the oldest first."),
+        key(Admin, "DELETE", "/v1/sessions/{session_id}", sessions::finish).summary("Signs a person out."),
+        key(Admin, "POST", "/v1/sign-in-links", sessions::link)
+            .summary("A link that signs a person in to the page, once and within ten minutes."),
         key(Metrics, "GET", "/v1/caller", keys::caller).summary("Whose key the request has, and what it may do."),
         key(Admin, "GET", "/v1/keys", keys::list)
             .summary("The keys of the API, the oldest first, without their secrets."),
@@ -128,6 +150,8 @@ fn key_routes() -> Vec<Route> {
 
 fn destination_routes() -> Vec<Route> {
     vec![
+        key(Read, "GET", "/v1/destinations/kinds", forms::destinations)
+            .summary("The form of each kind of destination: its fields for people, in their order, and what to do at the other side."),
         key(Read, "GET", "/v1/destinations/{destination_id}", destinations::show)
             .summary("One destination with its health and what is owed to it."),
         key(Operator, "PATCH", "/v1/destinations/{destination_id}", destinations::update)
@@ -186,6 +210,8 @@ fn catalogue_routes() -> Vec<Route> {
         ),
         key(Read, "GET", "/v1/apps/{app_id}/customers/state", customer_state::show)
             .summary("What a customer may use now; with `at`, what was known and announced of them at that time."),
+        key(Read, "GET", "/v1/apps/{app_id}/customers/{user_id}", customer_state::detail)
+            .summary("One customer with names, devices, purchases and what these give now."),
         key(Admin, "POST", "/v1/apps/{app_id}/customers/forget", forgetting::forget).summary(
             "Forgets a customer: the names are removed, the ledger stays, destinations are asked to delete the user.",
         ),
@@ -221,6 +247,8 @@ fn catalogue_routes() -> Vec<Route> {
 
 fn platform_routes() -> Vec<Route> {
     vec![
+        key(Read, "GET", "/v1/stores", forms::stores)
+            .summary("The form of a platform of each store, and the steps at the store."),
         key(Read, "GET", "/v1/platforms/{platform_id}", platforms::show).summary("One platform."),
         key(Operator, "PATCH", "/v1/platforms/{platform_id}", platforms::update).summary("Changes the given fields."),
         key(Operator, "DELETE", "/v1/platforms/{platform_id}", platforms::delete)
@@ -237,10 +265,15 @@ fn platform_routes() -> Vec<Route> {
             .summary("Logins on devices need no token any more."),
         key(Support, "POST", "/v1/platforms/{platform_id}/retry-parked", platforms::retry_parked)
             .summary("Verifies again the purchases that the store did not know, or that belong to another customer."),
+        key(Operator, "POST", "/v1/platforms/{platform_id}/sample", samples::send).summary(
+            "Sends a signed sample, as the store would. 409 unless `settle run` trusts its own samples there.",
+        ),
         key(Read, "GET", "/v1/platforms/{platform_id}/import", import::show)
             .summary("The number of adopted purchases that wait, and of the others by outcome."),
         key(Operator, "POST", "/v1/platforms/{platform_id}/import", import::start)
             .summary("Adopts purchases from before the platform was connected; known ones are not changed."),
+        key(Read, "GET", "/v1/platforms/{platform_id}/arrivals", arrivals::show)
+            .summary("When the store's messages were accepted and refused last, why, and how often."),
         key(Read, "GET", "/v1/platforms/{platform_id}/topics", topics::list)
             .summary("The topics that may send or wait for approval."),
         key(Operator, "POST", "/v1/platforms/{platform_id}/topics/{topic_id}/approve", topics::approve).summary(
@@ -268,16 +301,23 @@ fn ledger_routes() -> Vec<Route> {
             .summary("Ends the notifications accepted until now without recording them."),
         key(Support, "POST", "/v1/purchases/{collapse_key}/redeliver", purchases::redeliver)
             .summary("Sends the newest state again."),
-        key(Read, "GET", "/v1/notifications", notifications::list).summary("Notifications, the newest first."),
+        key(Read, "GET", "/v1/notifications", notifications::list)
+            .summary("Notifications, the newest first. A page may have fewer than `limit`, and yet a `next_cursor`."),
         key(Read, "GET", "/v1/notifications/{message_id}", notifications::show).summary("The outcome of a message."),
         key(Read, "GET", "/v1/alarms", alarms::list)
             .summary("Alarms, which need a person's attention, the last raised first; repetitions are counted."),
-        key(Read, "GET", "/v1/events", events::list).summary("Events, the newest first."),
+        key(Read, "GET", "/v1/alarms/{alarm_id}", alarms::show).summary("One alarm."),
+        key(Support, "POST", "/v1/alarms/{alarm_id}/acknowledge", alarms::acknowledge)
+            .summary("Notes that a person knows of an alarm. Raised again, it is open again."),
+        key(Read, "GET", "/v1/events", events::list)
+            .summary("Events, the newest first. A page may have fewer than `limit`, and yet a `next_cursor`."),
         key(Read, "GET", "/v1/events/{event_id}", events::show).summary("One event with its body."),
         key(Read, "GET", "/v1/deliveries", deliveries::list).summary("Deliveries, the newest first."),
         key(Read, "GET", "/v1/deliveries/{delivery_id}", deliveries::show).summary("One delivery."),
         key(Read, "GET", "/v1/deliveries/{delivery_id}/attempts", deliveries::attempts)
             .summary("Its attempts, the oldest first."),
+        key(Support, "GET", "/v1/deliveries/{delivery_id}/request", deliveries::request)
+            .summary("Its body as it is sent, and the names of its headers; no signature and no secret."),
         key(Read, "GET", "/v1/device-events", device_events::list)
             .summary("Events that devices reported, the newest first, with what destinations are owed of each."),
         key(Read, "GET", "/v1/device-events/{event_id}", device_events::show)
@@ -295,6 +335,8 @@ fn accounting_routes() -> Vec<Route> {
             .summary("What caused an event, which destinations received it, which did not, and why."),
         key(Read, "GET", "/v1/explain/destinations/{destination_id}", explain::destination)
             .summary("The results of requests to a destination, what is owed to it and what is dead."),
+        key(Read, "GET", "/v1/series", series::list)
+            .summary("What was counted in each minute, over all processes: of the last minute up to all is missing."),
         key(Read, "GET", "/v1/acts", acts::list)
             .summary("What persons, keys and scripts changed, the newest first."),
         key(Read, "GET", "/v1/audit", audit::show)
@@ -323,12 +365,50 @@ impl Route {
         self.is_public || matches!(surface, Surface::All)
     }
 
-    fn public(self) -> Self {
-        Self { is_public: true, ..self }
+    /// A page that needs a session with at least this role.
+    pub fn page<H, T>(least: Role, method: &'static str, path: &'static str, handler: H) -> Self
+    where
+        H: Handler<T, Shared>,
+        T: 'static,
+    {
+        Self {
+            is_page: true,
+            // Each page limits itself to the app of the session, by the handlers of the API.
+            describe: |operation, _| operation.is_limited = true,
+            handler: if method == "POST" { post(handler) } else { get(handler) },
+            ..key(least, method, path, health::live)
+        }
     }
 
-    fn summary(self, summary: &'static str) -> Self {
+    /// A page that everybody may open: a file, or what signs in.
+    pub fn open_page<H, T>(method: &'static str, path: &'static str, handler: H) -> Self
+    where
+        H: Handler<T, Shared>,
+        T: 'static,
+    {
+        Self { access: Access::Open, ..Self::page(Admin, method, path, handler) }
+    }
+
+    /// Names what the change of a page stands for.
+    #[must_use]
+    pub fn twin(self, twin: &'static str) -> Self {
+        Self { twin: Some(twin), ..self }
+    }
+
+    /// Marks a route that changes nothing, although it is no GET.
+    #[must_use]
+    pub fn as_query(self) -> Self {
+        Self { is_query: true, ..self }
+    }
+
+    /// Describes the route in one sentence.
+    #[must_use]
+    pub fn summary(self, summary: &'static str) -> Self {
         Self { summary, ..self }
+    }
+
+    fn public(self) -> Self {
+        Self { is_public: true, ..self }
     }
 }
 
@@ -360,5 +440,17 @@ where
         "PUT" => put(handler),
         _ => get(handler),
     };
-    Route { method, path, summary: "", access: Access::Admin, least, is_public: false, describe: H::describe, handler }
+    Route {
+        method,
+        path,
+        summary: "",
+        access: Access::Admin,
+        least,
+        is_public: false,
+        is_page: false,
+        is_query: false,
+        twin: None,
+        describe: H::describe,
+        handler,
+    }
 }

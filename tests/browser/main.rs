@@ -3,7 +3,6 @@
 //!
 //! Needs `chromium` and `chromedriver`; `.ci/run` runs this by name: `cargo test --workspace --test browser`.
 
-mod browser;
 mod gate;
 mod people;
 mod site;

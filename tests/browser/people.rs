@@ -1,11 +1,11 @@
 //! Logging in and out and entitlements, by their contract: the gate answers in the place of settle.
 
-use super::browser::Browser;
 use super::gate::{Gate, Reply, Way};
 use super::site::Site;
 use axum::http::header;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use system_tests::browser::Browser;
 
 const LOGIN: &str = "/v1/device/login";
 const LOGOUT: &str = "/v1/device/logout";

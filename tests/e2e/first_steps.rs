@@ -61,6 +61,39 @@ impl Demo {
     }
 }
 
+impl Demo {
+    /// A sample by the API is accepted, settled, counted and left as an act.
+    async fn sends_samples_itself(&self, bought: &Value) {
+        let (api, platform) = (self.installation.api(), bought["platform_id"].as_str().expect("an id"));
+        let wrong =
+            api.call(Method::POST, &format!("/v1/platforms/{platform}/sample"), &json!({ "type": "paused" })).await;
+        assert_eq!(wrong.status, 400, "{wrong:?}");
+        let body = json!({ "type": "purchased", "receipt_id": "r2" });
+        let sent = api.call(Method::POST, &format!("/v1/platforms/{platform}/sample"), &body).await;
+        assert_eq!((sent.status, &sent.body["type"]), (202, &json!("SUBSCRIPTION_PURCHASED")), "{sent:?}");
+        let key = sent.body["collapse_key"].as_str().expect("a key").to_owned();
+        wait::until(SOON, "the sample is settled and counted", async || {
+            let purchase = api.try_get(&format!("/v1/purchases/{key}")).await?;
+            let arrivals = api.try_get(&format!("/v1/platforms/{platform}/arrivals")).await?;
+            let accepted = api.try_get("/v1/series?what=accepted").await?;
+            let delivered = api.try_get("/v1/series?what=delivered").await?;
+            let sum = |series: &Value| {
+                series["items"].as_array().into_iter().flatten().filter_map(|one| one["count"].as_i64()).sum::<i64>()
+            };
+            let is_counted = sum(&accepted.body) == 2 && sum(&delivered.body) > 3;
+            let is_here = purchase.body["revision"] == 1 && arrivals.body["accepted"]["count"] == 2;
+            if is_counted && is_here {
+                Ok(())
+            } else {
+                Err(format!("{purchase:?} {arrivals:?} {accepted:?} {delivered:?}"))
+            }
+        })
+        .await;
+        let acts = api.try_get("/v1/acts?operation=platform.sample").await.expect("acts");
+        assert_eq!(acts.body["items"][0]["subject"], *platform, "{acts:?}");
+    }
+}
+
 fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
@@ -78,6 +111,7 @@ async fn a_demo_sample_is_verified_and_complete() {
     assert_eq!((&data["is_active"], &data["is_auto_renewable"]), (&json!(true), &json!(true)), "{bought}");
     assert_eq!(data["entitlements"][0]["entitlement_ref_id"], "gold", "{bought}");
     assert_eq!(bought["data"]["attributes"]["verified"], true, "{bought}");
+    demo.sends_samples_itself(&bought).await;
     let off = demo.settled(&["--receipt", "r1", "--type", "auto-renewal-off"], 2).await;
     assert_eq!((&off["state"], &off["data"]["data"]["is_auto_renewable"]), (&json!("off"), &json!(false)), "{off}");
     let events = demo.answer(&["event", "list", "--limit", "1"]);

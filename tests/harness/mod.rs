@@ -5,6 +5,7 @@
 //! What a test expects is *not* here but in the test, except for the invariants of every test ([`invariants`]).
 
 pub mod amplitude;
+pub mod browser;
 pub mod calendar;
 pub mod clock;
 pub mod collector;

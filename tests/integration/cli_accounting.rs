@@ -222,17 +222,22 @@ fn what_waits_after_a_sample_is_found_by_the_printed_line() {
 fn alarms_are_listed_as_a_table_and_as_data() {
     let (desk, _) = desk("cli-alarm");
     assert_eq!(text(&desk, &["alarm", "list"]), "No alarm was ever raised.\n");
-    let raised =
-        "INSERT INTO alarms (at, last_at, times, kind, detail) VALUES (1, 2000000, 3, 'audit', 'it is broken')";
+    let raised = "INSERT INTO alarms (at, last_at, times, kind, detail, id) \
+         VALUES (1, 2000000, 3, 'audit', 'it is broken', '6b275a67-0bbb-4f3a-99b9-6600bf711993')";
     desk.beside().batch_execute(raised).expect("an alarm");
     let table = text(&desk, &["alarm", "list"]);
     let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
-    assert_eq!(lines.next().as_deref(), Some("LAST COUNT KIND PLATFORM FIRST DETAIL"), "{table}");
+    assert_eq!(lines.next().as_deref(), Some("LAST COUNT KIND PLATFORM FIRST DETAIL NOTE ID"), "{table}");
     let row = lines.next().expect("a row");
-    assert!(row.starts_with("1970-01-01T00:00:02") && row.ends_with("it is broken"), "{row}");
+    assert!(row.starts_with("1970-01-01T00:00:02") && row.contains("it is broken - 6b275a67"), "{row}");
     assert!(row.contains(" 3 audit - "), "{row}");
     let answer = desk.answer(&["alarm", "list", "--limit", "1"]);
     assert_eq!((&answer["items"][0]["kind"], &answer["items"][0]["count"]), (&json!("audit"), &json!(3)));
+    let id = answer["items"][0]["id"].as_str().expect("an id").to_owned();
+    let seen = desk.answer(&["alarm", "acknowledge", &id, "--note", "it is known"]);
+    assert_eq!(seen, desk.answer(&["alarm", "show", &id]));
+    assert_eq!(seen["note"], "it is known");
+    assert_eq!(text(&desk, &["alarm", "list", "--open"]), "No alarm is open.\n");
 }
 
 /// A fake service that answers 202 to every request; returns its URL.

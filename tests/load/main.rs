@@ -10,6 +10,7 @@
 
 mod floors;
 mod outcome;
+mod pages;
 
 use clap::Parser;
 use std::time::Duration;
@@ -39,6 +40,9 @@ struct Options {
     /// The quiet window, in seconds.
     #[arg(long, default_value_t = 120)]
     window: u64,
+    /// Open pages of a second phase at a third of the saturation: people who look meanwhile.
+    #[arg(long, default_value_t = 0)]
+    pages: usize,
     /// Messages signed for each second of load.
     #[arg(long, default_value_t = 8_000)]
     per_second: usize,
@@ -83,6 +87,14 @@ async fn main() {
     let median = best.get(best.len() / 2).copied().unwrap_or_default();
     let third = receipts(&options, &mut created, paced_count(&options, median / 3.0));
     sent.extend(paced(&options, messages.sign(&third), &load, median / 3.0).await);
+    if options.pages > 0 {
+        let again = receipts(&options, &mut created, paced_count(&options, median / 3.0));
+        let batch = messages.sign(&again);
+        let open = pages::open(&world, options.pages).await;
+        println!("the same, with {} pages open:", options.pages);
+        sent.extend(paced(&options, batch, &load, median / 3.0).await);
+        drop(open);
+    }
     drop(floors);
     outcome::check(&mut world, &sent, options.purchases, Duration::from_secs(options.window)).await;
     world.finish().await;

@@ -2,5 +2,6 @@
 
 pub mod address;
 pub mod destinations;
+pub mod form;
 pub mod http;
 pub mod stores;

@@ -2,6 +2,7 @@
 //! follows: a purchase's run in `deliver`, a destination's run in `supervise`.
 
 use crate::bodies;
+use crate::counts::Counts;
 use crate::dependencies::Context;
 use crate::spans;
 use domain::time::millis;
@@ -116,7 +117,7 @@ async fn carry_out(context: &Context, claim: &Claim, batch: Batch) -> Result<Att
     context.prompt.note(claim.destination, &sent.result.endpoint_signal, latency);
     let (retry_reason, at_most) = (retry_reason(&sent.result.events), sent.result.at_most);
     let finish = finish(claim, sent, started_at, latency);
-    log_results(&finish, &batch);
+    log_results(context, &finish, &batch);
     let FinishResult { lane, owing, operator_events } = context.store.finish(finish).await?;
     fail::fail_point!("deliver.after_finish", |_| std::process::abort());
     publish_operator_events(context, claim.destination, operator_events, owing);
@@ -283,7 +284,11 @@ fn finish(claim: &Claim, sent: Sent, started_at: Timestamp, latency: Duration) -
 }
 
 /// Counts and logs the result of each event.
-fn log_results(finish: &Finish, batch: &Batch) {
+fn log_results(context: &Context, finish: &Finish, batch: &Batch) {
+    let counts = Counts { store: &context.store, destination: &batch.destination };
+    if finish.status.is_some() {
+        counts.request(finish.latency);
+    }
     for result in &finish.result.events {
         let outcome = match result.verdict {
             Verdict::Delivered => "delivered",
@@ -292,6 +297,7 @@ fn log_results(finish: &Finish, batch: &Batch) {
         };
         metrics::counter!("settle_deliveries_total", "outcome" => outcome).increment(1);
         spans::note_outcome(outcome);
+        counts.attempt(matches!(result.verdict, Verdict::Delivered));
         let Some(attempt) = batch.attempts.iter().find(|one| one.delivery_id == result.delivery_id) else { continue };
         tracing::info!(
             event.id = %attempt.event_id,

@@ -2,6 +2,7 @@
 
 use super::StreamRun;
 use crate::attempt::{is_event_expired, publish_operator_events};
+use crate::counts::Counts;
 use crate::dependencies::Context;
 use crate::spans;
 use domain::{DeliveryId, DestinationId, DeviceId, Timestamp};
@@ -222,6 +223,9 @@ impl Page<'_> {
             Reply::Failure { .. } => None,
         };
         let answered = Answered { status, latency: began.elapsed() };
+        if status.is_some() {
+            self.counts().request(answered.latency);
+        }
         let exchange = Exchange { events, reply: &reply, at: self.now(), jitter: (context.random)() };
         Ok((answered, self.config.judge(exchange)))
     }
@@ -258,7 +262,7 @@ impl Page<'_> {
         if results.is_empty() && request.is_none() {
             return Ok(());
         }
-        count(&results);
+        count(&results, self.counts());
         let context = self.sender.context;
         let finished = context.store.finish_stream(self.claim, results, request).await?;
         publish_operator_events(context, self.claim.destination, finished.operator_events, finished.owing);
@@ -289,6 +293,10 @@ impl Page<'_> {
             results.push(StreamResult { seq: event.seq, verdict, tried: None, error: Some(why) });
         }
         attempts
+    }
+
+    fn counts(&self) -> Counts<'_> {
+        Counts { store: &self.sender.context.store, destination: &self.batch.destination }
     }
 
     /// The present time by the database's clock.
@@ -369,7 +377,7 @@ fn unusable(event: &StreamedEvent, invalid: &Invalid) -> StreamResult {
     StreamResult { seq: event.seq, verdict, tried: None, error: Some(invalid.to_string()) }
 }
 
-fn count(results: &[StreamResult]) {
+fn count(results: &[StreamResult], counts: Counts<'_>) {
     for one in results {
         let outcome = match one.verdict {
             StreamVerdict::Delivered => "delivered",
@@ -379,6 +387,9 @@ fn count(results: &[StreamResult]) {
         };
         spans::note_outcome(outcome);
         metrics::counter!("settle_device_deliveries_total", "outcome" => outcome).increment(1);
+        if one.verdict != StreamVerdict::Skipped {
+            counts.attempt(one.verdict == StreamVerdict::Delivered);
+        }
     }
 }
 

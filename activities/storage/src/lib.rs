@@ -28,9 +28,11 @@ pub use admin::rates::Rate;
 pub use admin::rekey::secret_columns;
 pub use admin::rekey::{Left, TurnCursor, Turned};
 pub use admin::sales::{Difference, ImportedSales, NewSale, Unmatched};
+pub use admin::sessions::{FoundSession, Link, NewLink, Person, Session};
 pub use admin::transfers::CustomerMove;
 pub use db::act::Actor;
 pub use db::config::{Config, Database, Installation, Key};
+pub use db::counts::{Counted, Series, Sum};
 pub use db::error::{Cause, Error, chain};
 pub use db::fault;
 pub use db::page::{Page, Paged};
@@ -56,7 +58,6 @@ pub use delivery::unnamed::LONGEST_WAIT;
 pub use devices::accept::{AcceptedReports, DeviceReport, DeviceRequest};
 pub use devices::claims::accept::{ClaimCounts, Claiming};
 pub use devices::claims::due::ClaimPage;
-pub use events::alarms::Alarm;
 pub use events::status::DeliveryStatus;
 pub use inbox::notifications::{Accepted, Fate, NewNotification, Open};
 pub use inbox::requests::{GivesWay, PendingTopic, TopicRequest};
@@ -74,24 +75,30 @@ pub use redelivery::page::{Owing, Redelivered};
 pub use redelivery::runs::RunMode;
 pub use redelivery::verdict::Skipped;
 pub use reports::acts::{ActFilter, ActView};
+pub use reports::alarms::{Alarm, AlarmFilter};
+pub use reports::arrivals::ArrivalView;
 pub use reports::audit::{Audited, RuleFindings, rules};
 pub use reports::customer::{
     Announcement, AnnouncementStatus, CustomerName, CustomerStanding, DeviceAccess, MoveSince, Past,
 };
-pub use reports::deliveries::{AttemptView, DeliveryFilter, DeliveryView};
+pub use reports::deliveries::{AttemptView, DeliveryFilter, DeliveryView, SentBody};
 pub use reports::device_events::{
     DeviceDeliveryView, DeviceEventExplanation, DeviceEventFacts, DeviceEventFilter, DeviceEventFull, DeviceEventView,
 };
+pub use reports::events::{EventFilter, EventView};
 pub use reports::explain::{
     Addressee, AnnouncedEvent, ClaimView, EventExplanation, EventFacts, MessageExplanation, Owes, PaymentFacts,
     Portrait, PurchaseExplanation, ReceivedNotification, Sending, Successor,
 };
 pub use reports::feed::FeedEntry;
 pub use reports::figures::{DestinationHealth, Figures, Forgotten};
-pub use reports::listing::{EventFilter, EventView, PurchaseFilter, PurchaseView, Standing};
-pub use reports::notifications::{NotificationView, WaitingFor};
+pub use reports::listing::{PurchaseFilter, PurchaseView, Standing};
+pub use reports::minutes::SeriesFilter;
+pub use reports::notifications::{Course, NotificationFilter, NotificationView, WaitingFor};
+pub use reports::overview::{DestinationOverview, NamedDestination, OpenWindow, Overview, Pulse};
 pub use reports::revenue::{Differs, Integration, RevenueAudit, RevenueFilter, RevenueLine};
 pub use reports::scope::Subject;
+pub use reports::search::{Found, FoundKind};
 pub use settings::destinations::{
     Destination, DestinationPatch, Filter, FilterPatch, Limits, LimitsPatch, NewDestination, Traits,
 };

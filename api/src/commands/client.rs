@@ -217,6 +217,11 @@ impl Client {
         self.request(Method::DELETE, self.at(path)?, None).await
     }
 
+    /// The address of a page of the service, for people.
+    pub fn address(&self, path: &str) -> String {
+        format!("{}{path}", self.url.as_str().trim_end_matches('/'))
+    }
+
     /// The URL of a path of the service.
     fn at(&self, path: &str) -> anyhow::Result<Url> {
         let base = self.url.as_str().trim_end_matches('/');

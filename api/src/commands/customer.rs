@@ -48,13 +48,14 @@ Next: `settle purchase list --external-id 4711` shows their purchases.")]
     #[command(after_help = "\
 Example:
   settle customer show --app ID --external-id 4711
+  settle customer show --app ID --user-id USER
 Next: `settle purchase list --external-id 4711` shows their purchases.")]
     Show {
         /// The app's id.
         #[arg(long)]
         app: String,
         #[command(flatten)]
-        key: Key,
+        key: Shown,
     },
     /// Show what a customer may use now, or what was known and announced of them at a time.
     #[command(after_help = "\
@@ -182,6 +183,23 @@ pub struct Owner {
 
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
+pub struct Shown {
+    /// Your id of the customer.
+    #[arg(long, value_name = "ID")]
+    external_id: Option<String>,
+    /// The store's name of the customer.
+    #[arg(long, value_name = "ID")]
+    app_user_id: Option<String>,
+    /// A receipt that the customer owns.
+    #[arg(long, value_name = "ID")]
+    receipt: Option<String>,
+    /// The id of settle: shows what the purchases give, too.
+    #[arg(long, value_name = "ID")]
+    user_id: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
 pub struct Key {
     /// Your id of the customer.
     #[arg(long, value_name = "ID")]
@@ -205,7 +223,10 @@ pub async fn customer(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
             });
             client.put(&path(&app), &body).await?
         }
-        Verb::Show { app, key: Key { external_id, app_user_id, receipt } } => {
+        Verb::Show { app, key: Shown { user_id: Some(user), .. } } => {
+            client.get(&format!("{}/{}", path(&app), segment(&user)), &[]).await?
+        }
+        Verb::Show { app, key: Shown { external_id, app_user_id, receipt, user_id: None } } => {
             let query = [("external_id", external_id), ("app_user_id", app_user_id), ("receipt_id", receipt)];
             client.get(&path(&app), &query).await?
         }

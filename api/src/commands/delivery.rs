@@ -54,6 +54,15 @@ Next: `settle delivery attempts DELIVERY_ID` shows the answers.")]
         #[command(flatten)]
         page: Page,
     },
+    /// Show what is sent: the body, and the names of the headers. Needs the role `support`.
+    #[command(after_help = "\
+Example:
+  settle delivery request DELIVERY_ID
+Next: `settle delivery attempts DELIVERY_ID` shows the answers.")]
+    Request {
+        /// The delivery's id, which the receiver sees as `webhook-id`.
+        id: String,
+    },
     /// List the attempts of one delivery: when, how long, and the answer.
     #[command(after_help = "\
 Example:
@@ -75,6 +84,10 @@ pub async fn delivery(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
             let is_filtered = filter.iter().any(|(_, value)| value.is_some());
             let nothing = if is_filtered { "No delivery matches." } else { "No deliveries yet: try `settle sample`." };
             Ok(table::answer_list(client, &answer, COLUMNS, nothing))
+        }
+        Verb::Request { id } => {
+            let answer = client.get(&format!("/v1/deliveries/{}/request", segment(&id)), &[]).await?;
+            Ok(table::answer(client, &answer))
         }
         Verb::Attempts { id } => {
             let answer = client.get(&format!("/v1/deliveries/{}/attempts", segment(&id)), &[]).await?;

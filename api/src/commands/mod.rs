@@ -46,6 +46,7 @@ mod sample;
 mod secret;
 mod serve;
 mod settings;
+mod sign_in;
 mod sockets;
 mod status;
 mod stop;
@@ -111,6 +112,10 @@ enum Command {
     Device(Admin<device::Verb>),
     Alarm(Admin<alarm::Verb>),
     Key(Admin<key::Verb>),
+    Open(sign_in::OpenOptions),
+    SignIn(sign_in::Options),
+    Session(Admin<sign_in::Verb>),
+    Search(sign_in::SearchOptions),
     Acts(acts::Options),
     Status(status::Options),
     Healthy(healthy::Options),
@@ -195,6 +200,10 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Healthy(options) => healthy::healthy(options).await,
         Command::Alarm(admin) => admin.run(alarm::alarm).await,
         Command::Key(admin) => admin.run(key::key).await,
+        Command::Open(options) => sign_in::open(options).await,
+        Command::SignIn(options) => sign_in::sign_in(options).await,
+        Command::Session(admin) => admin.run(sign_in::session).await,
+        Command::Search(options) => sign_in::search(options).await,
         Command::Acts(options) => acts::acts(options).await,
         Command::Explain(options) => explain::explain(options).await,
         Command::Redeliver(options) => redeliver::redeliver(options).await,

@@ -28,6 +28,10 @@ const LIST_COLUMNS: &[Column] = &[
     ("receipt", "receipt_id"),
 ];
 
+/// What a notification can have as its outcome, and what stands for none.
+const OUTCOMES: [&str; 8] =
+    ["open", "settled", "no_change", "duplicate", "refused", "discarded", "unknown", "given_up"];
+
 /// Notifications: the messages of stores, and their outcomes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -48,11 +52,18 @@ enum Verb {
     #[command(after_help = "\
 Example:
   settle notification list --platform ID --limit 20
+  settle notification list --outcome refused --from 2026-11-01T00:00:00Z
 Next: `settle explain notification MESSAGE_ID` shows the events that followed one.")]
     List {
         /// Only those of this platform.
         #[arg(long, value_name = "ID")]
         platform: Option<String>,
+        /// Only those with this outcome; `open` for those without one.
+        #[arg(long, value_parser = OUTCOMES)]
+        outcome: Option<String>,
+        /// Only those accepted at this time or later.
+        #[arg(long, value_name = "TIME")]
+        from: Option<String>,
         #[command(flatten)]
         page: Page,
     },
@@ -72,12 +83,14 @@ pub async fn notification(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
     let message_id = match &options.verb {
         Verb::Show { message_id } => message_id,
-        Verb::List { platform, page } => {
-            let mut answer = client.get("/v1/notifications", &page.query_with(&[("platform_id", platform)])).await?;
+        Verb::List { platform, outcome, from, page } => {
+            let filter = [("platform_id", platform), ("outcome", outcome), ("from", from)];
+            let mut answer = client.get("/v1/notifications", &page.query_with(&filter)).await?;
             if !options.remote.json {
                 names::add(&client, &mut answer, names::PLATFORM).await;
             }
             let nothing = match platform {
+                _ if outcome.is_some() || from.is_some() => "No notification matches.",
                 Some(_) => "No notification of this platform was accepted yet.",
                 None => "No notification was accepted yet: try `settle sample`.",
             };

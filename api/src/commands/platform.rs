@@ -24,6 +24,9 @@ const COLUMNS: &[Column] = &[
 const TOPIC_COLUMNS: &[Column] =
     &[("id", "id"), ("state", "state"), ("arn", "arn"), ("requested", "requested_at"), ("decided", "decided_at")];
 
+const ARRIVAL_COLUMNS: &[Column] =
+    &[("result", "result"), ("last", "last_at"), ("count", "count"), ("first", "first_at"), ("reason", "reason")];
+
 /// Platforms: an app on one store, and the address to which that store sends its notifications.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
@@ -90,6 +93,16 @@ Next: remove its notification URL from the store's console: it is answered 404 n
         id: String,
         #[command(flatten)]
         confirm: Confirm,
+    },
+    /// Show when the store's messages were accepted and refused last, why, and how often.
+    #[command(after_help = "\
+Example:
+  settle platform arrivals ID
+Next: where a topic is not approved, `settle platform topics ID`; where nothing arrived, compare the URL in the store's
+console with that of `settle platform show ID`.")]
+    Arrivals {
+        /// The platform's id.
+        id: String,
     },
     /// List the topics that send to this platform, or want to.
     #[command(after_help = "\
@@ -237,6 +250,10 @@ pub async fn platform(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
             let nothing = "No topic has requested to send to this platform yet.";
             return Ok(table::answer_list(client, &answer, TOPIC_COLUMNS, nothing));
         }
+        Verb::Arrivals { id } => {
+            let answer = client.get(&format!("{}/arrivals", path(&id)), &[]).await?;
+            return Ok(table::answer_list(client, &arrivals(&answer), ARRIVAL_COLUMNS, "Nothing arrived yet."));
+        }
         Verb::Show { id } => client.get(&path(&id), &[]).await?,
         Verb::Update { id, fields } => client.patch(&path(&id), &fields.body()?).await?,
         Verb::Delete { id, confirm } => {
@@ -254,6 +271,21 @@ pub async fn platform(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
         Verb::SignLogins { id, off: true } => client.delete(&format!("{}/login-secret", path(&id))).await?,
     };
     Ok(table::answer(client, &answer))
+}
+
+/// What arrived as a list: what was accepted, then what was refused.
+fn arrivals(answer: &Value) -> Value {
+    let accepted = answer["accepted"].as_object().map(|accepted| {
+        let mut accepted = accepted.clone();
+        accepted.insert("result".to_owned(), "accepted".into());
+        Value::Object(accepted)
+    });
+    let refused = answer["refused"].as_array().into_iter().flatten().map(|one| {
+        let mut one = one.clone();
+        one["result"] = "refused".into();
+        one
+    });
+    json!({ "items": accepted.into_iter().chain(refused).collect::<Vec<_>>() })
 }
 
 fn path(id: &str) -> String {

@@ -23,6 +23,9 @@ const COLUMNS: &[Column] = &[
     ("updated", "updated_at"),
 ];
 
+/// The states of a purchase.
+const STATES: [&str; 9] = ["unknown", "trial", "trial_off", "active", "off", "grace", "expired", "revoked", "replaced"];
+
 /// Purchases: the state of each, why it is so, and what was announced.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
@@ -38,6 +41,7 @@ pub enum Verb {
 Example:
   settle purchase list --platform ID --limit 20
   settle purchase list --external-id 4711
+  settle purchase list --failing
 Next: `settle explain purchase RECEIPT` explains one.")]
     List {
         /// Only those of this platform.
@@ -52,6 +56,15 @@ Next: `settle explain purchase RECEIPT` explains one.")]
         /// Only those of the customer with this id of yours.
         #[arg(long, value_name = "ID")]
         external_id: Option<String>,
+        /// Only those in this state.
+        #[arg(long, value_parser = STATES)]
+        state: Option<String>,
+        /// Only those that are held.
+        #[arg(long)]
+        held: bool,
+        /// Only those of which a delivery is owed after a failed attempt.
+        #[arg(long)]
+        failing: bool,
         #[command(flatten)]
         page: Page,
     },
@@ -148,12 +161,16 @@ enum Action {
 /// Runs one subcommand.
 pub async fn purchase(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
     let (request, action) = match verb {
-        Verb::List { platform, receipt, app_user, external_id, page } => {
+        Verb::List { platform, receipt, app_user, external_id, state, held, failing, page } => {
+            let [held, failing] = [held, failing].map(|only| only.then(|| "true".to_owned()));
             let filter = [
                 ("platform_id", &platform),
                 ("receipt_id", &receipt),
                 ("app_user_id", &app_user),
                 ("external_id", &external_id),
+                ("state", &state),
+                ("held", &held),
+                ("failing", &failing),
             ];
             let mut answer = client.get("/v1/purchases", &page.query_with(&filter)).await?;
             names::add(client, &mut answer, names::PLATFORM).await;

@@ -6,6 +6,7 @@ use super::run::demo;
 use super::{data, table};
 use crate::clock;
 use crate::stores::amazon::envelope::Version;
+use crate::stores::amazon::sample::{self, TYPES};
 use crate::stores::amazon::signer::{Header, Sample, Signer};
 use crate::times;
 use anyhow::{Context, bail};
@@ -21,26 +22,6 @@ use url::Url;
 
 /// The default window of a platform.
 const WINDOW: Duration = Duration::from_secs(120);
-
-/// Every type that the store can send, with its meaning.
-const TYPES: &[(&str, &str)] = &[
-    ("SUBSCRIPTION_PURCHASED", "it began, paid or in a trial"),
-    ("SUBSCRIPTION_CONVERTED_FREE_TRIAL_TO_PAID", "a trial became paid"),
-    ("SUBSCRIPTION_RENEWED", "it renewed"),
-    ("SUBSCRIPTION_AUTO_RENEWAL_OFF", "renewal was switched off"),
-    ("SUBSCRIPTION_AUTO_RENEWAL_ON", "renewal was switched on"),
-    ("SUBSCRIPTION_SCHEDULED_TO_END", "a reminder that it will end"),
-    ("SUBSCRIPTION_IN_GRACE_PERIOD", "a payment failed, grace began"),
-    ("SUBSCRIPTION_OUT_OF_GRACE_PERIOD", "the payment was repaired"),
-    ("SUBSCRIPTION_MODIFIED_IMMEDIATE", "new plan at once (see --related)"),
-    ("SUBSCRIPTION_MODIFIED_DEFERRED", "new plan at the next renewal"),
-    ("SUBSCRIPTION_CANCELLED", "it was cancelled"),
-    ("SUBSCRIPTION_EXPIRED", "it ended"),
-    ("CONSUMABLE_PURCHASED", "a consumable was bought"),
-    ("CONSUMABLE_CANCELLED", "a consumable was cancelled"),
-    ("ENTITLEMENT_PURCHASED", "an entitlement was bought"),
-    ("ENTITLEMENT_CANCELLED", "an entitlement was cancelled"),
-];
 
 /// Sign sample notifications as the store would, and send them to a local `settle run`: to its demo app, or to a
 /// platform of your own that it names with --trust-samples.
@@ -86,14 +67,9 @@ fn help() -> String {
     help
 }
 
-/// The store's name of a type, from any of its short forms.
+/// The store's name of a type.
 fn store_type(text: &str) -> Result<String, String> {
-    let name = text.trim().to_ascii_uppercase().replace('-', "_");
-    let names = [name.clone(), format!("SUBSCRIPTION_{name}")];
-    let found = TYPES.iter().find(|(known, _)| names.iter().any(|name| name == known));
-    found
-        .map(|(name, _)| (*name).to_owned())
-        .ok_or_else(|| "no such type: `settle sample --help` lists them".to_owned())
+    sample::store_type(text).map(str::to_owned)
 }
 
 /// The platform that samples are sent to, and the signer.
@@ -260,18 +236,4 @@ async fn named(client: &Client, path: &str, field: &str, name: &str) -> anyhow::
 fn clock_time(at: Timestamp) -> String {
     let text = at.to_string();
     text.get(11..19).map_or_else(|| text.clone(), |time| format!("{time} UTC"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{TYPES, store_type};
-
-    #[test]
-    fn a_type_can_be_named_in_short() {
-        assert_eq!(store_type("renewed").as_deref(), Ok("SUBSCRIPTION_RENEWED"));
-        assert_eq!(store_type("auto-renewal-off").as_deref(), Ok("SUBSCRIPTION_AUTO_RENEWAL_OFF"));
-        assert_eq!(store_type("consumable_purchased").as_deref(), Ok("CONSUMABLE_PURCHASED"));
-        assert!(store_type("paused").is_err());
-        assert_eq!(TYPES.len(), 16);
-    }
 }

@@ -11,8 +11,9 @@ use crate::edge::{Edge, Sender};
 use crate::figures::Figures;
 use crate::keys::{Keys, Refusals};
 use crate::metrics::Metrics;
+use crate::pages::Pages;
 use crate::stores::amazon::{self, Amazon};
-use crate::{auditing, telemetry};
+use crate::{auditing, counting, telemetry};
 use activities::engine;
 use activities::http::Http;
 use anyhow::{Context, bail};
@@ -25,6 +26,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use storage::Store;
+use url::Url;
 use workflows::purchase::status::RunStatus;
 use workflows::signal::{DestinationSignal, Signal};
 
@@ -68,12 +70,14 @@ pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
     let sockets = Sockets::bind(&config)?;
     let stop = Stop::on_signals()?;
     let engine = with_window(connect(&identity("serve"), &store, &config)?, &config);
-    let edge = edge(&config, store, engine.clone())?;
+    let pages = pages(&config, &engine);
+    let edge = edge(&config, store.clone(), engine.clone(), pages)?;
     table::line(&format!("settle serves {} (Ctrl-C ends)", sockets.addresses()?.text()));
     tokio::select! {
         () = sockets.serve(edge, stop) => {}
         taken = engine.taken_at_start() => return Err(taken.into()),
     }
+    counting::finish(&store).await;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -104,8 +108,15 @@ pub fn with_window(engine: engine::Engine, config: &Config) -> engine::Engine {
     engine.with_quiet_window(config.engine_window, clock::now)
 }
 
+/// The page, with links to the configured UI of Temporal.
+pub fn pages(config: &Config, engine: &engine::Engine) -> Pages {
+    let (ui, namespace) = (config.ui.temporal_url.clone(), engine.namespace().to_owned());
+    let of_namespace = move |url: &Url| format!("{}namespaces/{namespace}", url.as_str());
+    Pages::new(config).with_temporal_ui(move || ui.as_ref().map(&of_namespace))
+}
+
 /// Creates the state of the HTTP edge, and starts the dispatcher, the background audit and the watch over sweeps.
-pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Result<Arc<Edge>> {
+pub fn edge(config: &Config, store: Store, engine: engine::Engine, pages: Pages) -> anyhow::Result<Arc<Edge>> {
     let Some(admin_token) = config.http.admin_token.clone() else {
         bail!("no admin token: set SETTLE_ADMIN_TOKEN to a long random text (`openssl rand -hex 32` makes one)");
     };
@@ -121,9 +132,11 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Re
     let (metrics, figures) = (Metrics::install(), Figures::default());
     figures.watch(store.clone());
     auditing::watch(store.clone(), &metrics);
+    counting::watch(store.clone());
     sweeping::watch(store.clone(), engine.clone());
     Ok(Arc::new(Edge {
         waking: Default::default(),
+        pages,
         dispatch: Dispatch::start(Arc::new(engine), store.clone()),
         store,
         amazon: Arc::new(amazon),

@@ -76,9 +76,15 @@ impl Sockets {
     /// Answers requests until `stop`, then finishes the running ones.
     pub async fn serve(self, edge: Shared, stop: Stop) {
         let surface = if self.admin.is_some() { Surface::Public } else { Surface::All };
+        let live = edge.pages.live.clone();
         let public = self.public.serve(router_of(surface, edge.clone()), stop.clone().requested());
         let admin = self.admin.map(|admin| admin.serve(router_of(Surface::All, edge), stop.clone().requested()));
-        until_cut_off(futures::future::join(public, join_all(admin)), stop).await;
+        let stopped = stop.clone().requested();
+        let streams = async move {
+            stopped.await;
+            live.stop();
+        };
+        until_cut_off(futures::future::join3(public, join_all(admin), streams), stop).await;
     }
 }
 

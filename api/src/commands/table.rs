@@ -72,15 +72,18 @@ pub fn json(value: &Value) {
 /// Prints the items of a list with their chosen columns, or `nothing` when there are none.
 pub fn list(answer: &Value, columns: &[Column], nothing: &str) {
     let items = items(answer);
+    let cursor = answer.get("next_cursor").and_then(Value::as_str);
     if items.is_empty() {
-        return line(nothing);
+        return line(
+            &cursor.map_or_else(|| nothing.to_owned(), |cursor| format!("None so far: add --cursor {cursor}")),
+        );
     }
     let rows = items.iter().map(|item| columns.iter().map(|(_, path)| field(item, path)).collect()).collect();
     let headings = columns.iter().map(|(heading, _)| *heading).collect();
     for row in lay_out(headings, rows, layout::width()) {
         plain(&row);
     }
-    if let Some(cursor) = answer.get("next_cursor").and_then(Value::as_str) {
+    if let Some(cursor) = cursor {
         line(&format!("\nThere are more: add --cursor {cursor}"));
     }
 }

@@ -4,6 +4,7 @@ use super::stop::Stop;
 use super::{serve, settings, sockets, sweeping, table};
 use crate::clock;
 use crate::config::{self, Config, Database, environment};
+use crate::counting;
 use crate::listener::Listener;
 use crate::metrics::{self, Metrics};
 use crate::resources::health;
@@ -62,8 +63,10 @@ pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
     }
     let engine = serve::connect(&serve::identity("worker"), &store, &config)?;
     sweeping::watch(store.clone(), engine.clone());
+    counting::watch(store.clone());
     table::line("settle works (Ctrl-C ends)");
-    work(Parts { config: &config, store, engine, simulated: None }, stop).await?;
+    work(Parts { config: &config, store: store.clone(), engine, simulated: None }, stop).await?;
+    counting::finish(&store).await;
     Ok(ExitCode::SUCCESS)
 }
 

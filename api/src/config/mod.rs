@@ -3,11 +3,14 @@
 //! The connection to Temporal has its own standard `TEMPORAL_*` variables and profile file, which are not read here.
 //! Nothing is opened here.
 
+mod keys;
 mod read;
+mod shown;
 #[cfg(test)]
 mod tests;
 
 pub use read::{Flags, Variables, environment, load};
+pub use shown::Setting;
 
 use crate::devices::limits::Rate;
 use domain::PlatformId;
@@ -70,8 +73,24 @@ pub struct Config {
     /// `retention`, `SETTLE_RETENTION`: how long bodies are stored, in days, such as `30d`, at least 8 days; `off`
     /// stores them for ever. Default 90 days. The ledger's rows are never removed.
     pub retention: Option<Duration>,
+    /// The page.
+    pub ui: Ui,
     /// What `run` adds for its demo; no setting.
     pub demo: Option<Demo>,
+}
+
+/// The page.
+#[derive(Debug, Clone)]
+pub struct Ui {
+    /// `ui.session_idle`, `SETTLE_UI_SESSION_IDLE`: how long a session may be unused, from 1 minute to 24 hours; default 1
+    /// hour.
+    pub session_idle: Duration,
+    /// `ui.session_lifetime`, `SETTLE_UI_SESSION_LIFETIME`: how long a session may last, from 1 minute to 7 days; default
+    /// 12 hours.
+    pub session_lifetime: Duration,
+    /// `ui.temporal_url`, `SETTLE_UI_TEMPORAL_URL`: the address of Temporal's own UI, to which the page links; none by
+    /// default. `run` knows that of the dev server that it starts.
+    pub temporal_url: Option<Url>,
 }
 
 /// What holds for the demo of `run` alone.
@@ -79,6 +98,8 @@ pub struct Config {
 pub struct Demo {
     /// The certificate of samples.
     pub certificate: Certificate,
+    /// The PEM file of the key that signs them.
+    pub key: PathBuf,
     /// The platforms for which it counts: the demo's own, and those that `--trust-samples` names.
     pub platforms: Vec<PlatformId>,
     /// Its receiver.

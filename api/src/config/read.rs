@@ -1,10 +1,8 @@
 //! Reads file, environment and flags into a valid `Config`. An error names the wrong setting.
 
-use super::{Amazon, Certificate, Config, Database, Destinations, Devices, Http, Invalid, Keys};
+use super::{Amazon, Certificate, Config, Database, Destinations, Devices, Http, Invalid, Ui, keys};
 use crate::devices::limits::Rate;
 use crate::times;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use config::{File, FileFormat, Value};
 use ipnet::IpNet;
 use protocols::destinations::schedule::LONGEST_DAYS;
@@ -46,7 +44,7 @@ pub struct Flags {
 }
 
 /// Each setting that has an environment variable: its name in the file, the variable, and the form of its value.
-const VARIABLES: &[(&str, &str, Form)] = &[
+pub(super) const VARIABLES: &[(&str, &str, Form)] = &[
     ("data", "SETTLE_DATA", Form::One),
     ("database", "SETTLE_DATABASE", Form::One),
     ("key", "SETTLE_KEY", Form::One),
@@ -72,10 +70,13 @@ const VARIABLES: &[(&str, &str, Form)] = &[
     ("destinations.allowed_networks", "SETTLE_DESTINATIONS_ALLOWED_NETWORKS", Form::List),
     ("destinations.denied_networks", "SETTLE_DESTINATIONS_DENIED_NETWORKS", Form::List),
     ("destinations.allow_http", "SETTLE_DESTINATIONS_ALLOW_HTTP", Form::One),
+    ("ui.session_idle", "SETTLE_UI_SESSION_IDLE", Form::One),
+    ("ui.session_lifetime", "SETTLE_UI_SESSION_LIFETIME", Form::One),
+    ("ui.temporal_url", "SETTLE_UI_TEMPORAL_URL", Form::One),
 ];
 
 #[derive(Clone, Copy)]
-enum Form {
+pub(super) enum Form {
     One,
     List,
 }
@@ -100,6 +101,15 @@ struct Raw {
     amplitude: RawAmplitude,
     devices: RawDevices,
     destinations: RawDestinations,
+    ui: RawUi,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawUi {
+    session_idle: Option<String>,
+    session_lifetime: Option<String>,
+    temporal_url: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -184,7 +194,7 @@ fn read(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
     let raw = gather(flags, variables)?;
     let http = http(&raw)?;
     let data = raw.data.unwrap_or_else(|| PathBuf::from("settle-data"));
-    let (key, engine_key) = both_keys(raw.key.as_deref(), raw.engine.key.as_deref())?;
+    let (key, engine_key) = keys::both(raw.key.as_deref(), raw.engine.key.as_deref())?;
     Ok(Config {
         database: database(raw.database, &data)?,
         key,
@@ -201,6 +211,7 @@ fn read(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
         engine_window: quiet_window(raw.engine.window.as_deref())?,
         engine_key,
         retention: retention(raw.retention.as_deref())?,
+        ui: ui(&raw.ui)?,
         data,
         demo: None,
     })
@@ -264,7 +275,7 @@ fn unreadable(file: Option<&Path>, error: &config::ConfigError) -> Invalid {
     }
 }
 
-fn invalid(field: &str, expected: impl Into<String>) -> Invalid {
+pub(super) fn invalid(field: &str, expected: impl Into<String>) -> Invalid {
     let variable = VARIABLES.iter().find(|(name, ..)| *name == field).map(|(_, variable, _)| *variable);
     Invalid { field: field.to_owned(), origin: variable, expected: expected.into() }
 }
@@ -283,46 +294,6 @@ fn database(text: Option<String>, data: &Path) -> Result<Database, Invalid> {
         return Err(invalid("database", "a path, `sqlite:PATH` or a `postgres://` URL"));
     }
     Ok(Database::Sqlite(PathBuf::from(path)))
-}
-
-/// Parses the keys of the database and those of Temporal's payloads. None may be of both: each has its own way to be
-/// turned, and its own readers.
-fn both_keys(key: Option<&str>, engine: Option<&str>) -> Result<(Option<Keys>, Option<Keys>), Invalid> {
-    let key = key.map(|text| keys("key", text)).transpose()?;
-    let engine = engine.map(|text| keys("engine.key", text)).transpose()?;
-    let all = |keys: &Option<Keys>| -> Vec<[u8; 32]> {
-        keys.iter().flat_map(|keys| std::iter::once(&keys.newest).chain(&keys.older)).copied().collect()
-    };
-    if all(&engine).iter().any(|one| all(&key).contains(one)) {
-        let expected = "other keys than those of `key` (SETTLE_KEY); `openssl rand -base64 32` makes one";
-        return Err(invalid("engine.key", expected));
-    }
-    Ok((key, engine))
-}
-
-/// Parses keys, the newest first. The error does not repeat the text.
-fn keys(field: &str, text: &str) -> Result<Keys, Invalid> {
-    let expected = "32 bytes in base64 or hex (`openssl rand -base64 32` makes some), \
-                    or several such keys with commas between them, each once and the newest first";
-    let parsed: Option<Vec<[u8; 32]>> = text.split(',').map(|key| one_key(key.trim())).collect();
-    let mut parsed = parsed.unwrap_or_default();
-    let is_repeated = parsed.iter().enumerate().any(|(index, key)| parsed.iter().take(index).any(|one| one == key));
-    if parsed.is_empty() || is_repeated {
-        return Err(invalid(field, expected));
-    }
-    Ok(Keys { newest: parsed.remove(0), older: parsed })
-}
-
-fn one_key(text: &str) -> Option<[u8; 32]> {
-    let bytes = from_hex(text).or_else(|| STANDARD.decode(text).ok())?;
-    <[u8; 32]>::try_from(bytes).ok()
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    (0..64).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
 }
 
 fn http(raw: &Raw) -> Result<Http, Invalid> {
@@ -419,6 +390,20 @@ fn patience(text: Option<&str>) -> Result<Duration, Invalid> {
 /// Parses a duration from a second to `max`.
 fn bounded(text: &str, max: Duration) -> Option<Duration> {
     times::duration(text.trim()).ok().filter(|duration| (Duration::from_secs(1)..=max).contains(duration))
+}
+
+fn ui(raw: &RawUi) -> Result<Ui, Invalid> {
+    let time = |field: &str, text: Option<&str>, (default, max): (&str, Duration)| {
+        let least = Duration::from_secs(60);
+        let parsed = bounded(text.unwrap_or(default), max).filter(|duration| *duration >= least);
+        parsed.ok_or_else(|| invalid(field, format!("{default} or another time, from 1m to {}", times::compact(max))))
+    };
+    let [day, week] = [24, 7 * 24].map(|hours| Duration::from_secs(hours * 3600));
+    Ok(Ui {
+        session_idle: time("ui.session_idle", raw.session_idle.as_deref(), ("1h", day))?,
+        session_lifetime: time("ui.session_lifetime", raw.session_lifetime.as_deref(), ("12h", week))?,
+        temporal_url: raw.temporal_url.as_deref().map(|text| origin("ui.temporal_url", text)).transpose()?,
+    })
 }
 
 fn rvs_per_second(number: Option<u32>) -> Result<u32, Invalid> {

@@ -8,7 +8,7 @@ pub mod formats;
 pub mod near;
 mod path;
 mod query;
-mod shape;
+pub mod shape;
 #[cfg(test)]
 mod tests;
 
@@ -16,4 +16,4 @@ pub use body::{Body, Csv, Message};
 pub use check::FieldErrors;
 pub use fields::{Draft, Fields, checked, drafted, nullable, secret};
 pub use path::{Id, Ids, Stored};
-pub use query::{PageQuery, Query};
+pub use query::{PageQuery, Query, typed};

@@ -8,7 +8,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use storage::Page;
 
 /// The query of a URL.
@@ -38,13 +38,18 @@ impl<T: Fields, S: Send + Sync> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
         let mut fields = Map::new();
         for (name, value) in url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
-            let value = of_text(&schema::<T>()["properties"][&*name], value.into_owned());
+            let value = typed::<T>(&name, value.into_owned());
             if fields.insert(name.clone().into_owned(), value).is_some() {
                 return Err(Error::invalid(&name, "to be given once"));
             }
         }
         checked(fields).map(Self)
     }
+}
+
+/// The text of a field as the value that its type expects.
+pub fn typed<T: Fields>(name: &str, text: String) -> Value {
+    of_text(&schema::<T>()["properties"][name], text)
 }
 
 impl<T: Fields> Input for Query<T> {

@@ -16,8 +16,13 @@ const REASON: &str = "settle-reason";
 /// Maximum length of a reason in bytes.
 const MAX_REASON_BYTES: usize = 1000;
 
+/// The reason of a change from a form of the page, in any language; it stands in the place of the header.
+#[derive(Debug, Clone)]
+pub struct Reason(pub String);
+
 /// The edge, with a handle to the database whose changes leave acts of the caller. Every handler that changes something
 /// takes it in the place of the edge.
+#[derive(Clone)]
 pub struct Acting {
     /// The database.
     pub store: Store,
@@ -65,8 +70,9 @@ impl FromRequestParts<Shared> for Acting {
 
     async fn from_request_parts(parts: &mut Parts, edge: &Shared) -> Result<Self, Error> {
         let caller = Caller::from_request_parts(parts, edge).await?;
-        let reason = match parts.headers.get(REASON) {
-            None => None,
+        let entered = parts.extensions.get::<Reason>().map(|Reason(text)| text.clone());
+        let reason = match parts.headers.get(REASON).filter(|_| entered.is_none()) {
+            None => entered,
             Some(value) => {
                 let text = value.to_str().ok().filter(|text| text.len() <= MAX_REASON_BYTES);
                 let text = text.ok_or_else(|| Error::invalid(REASON, "at most 1000 letters of ASCII"))?;

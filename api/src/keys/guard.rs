@@ -63,7 +63,11 @@ impl Guard {
         }
     }
 
-    async fn check(&self, caller: &Caller, id: Option<&str>) -> Result<(), Error> {
+    /// Whether a caller may call the route, and reaches what it names.
+    ///
+    /// # Errors
+    /// 403 for a role that may not, 404 for what belongs to another app.
+    pub async fn check(&self, caller: &Caller, id: Option<&str>) -> Result<(), Error> {
         if caller.role < self.least {
             let (role, least) = (caller.role.as_str(), self.least.as_str());
             let detail = format!("the key has the role `{role}`, and this needs `{least}`");
@@ -88,7 +92,7 @@ impl Guard {
 }
 
 /// Counts a refusal.
-fn refused(reason: &'static str, error: Error) -> Error {
+pub fn refused(reason: &'static str, error: Error) -> Error {
     counter!("settle_api_refused_total", "reason" => reason).increment(1);
     error
 }

@@ -12,7 +12,7 @@ pub mod scope;
 mod tests;
 mod text;
 
-pub use acting::Acting;
+pub use acting::{Acting, Reason};
 pub use caller::Caller;
 pub use refusals::Refusals;
 pub use text::KeyText;

@@ -26,6 +26,8 @@ const SUBJECTS: &[(&str, Subject, &str)] = &[
     ("delivery_id", Subject::Delivery, "delivery"),
     ("transfer_id", Subject::Transfer, "transfer"),
     ("key_id", Subject::Key, "key"),
+    ("session_id", Subject::Session, "session"),
+    ("alarm_id", Subject::Alarm, "alarm"),
 ];
 
 impl Scope {

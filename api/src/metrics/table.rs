@@ -68,7 +68,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "settle_api_refused_total",
         &["reason"],
-        "Refused requests of the API; reason is unknown, expired, revoked, slowed, role or app.",
+        "Refused requests of the API; reason is unknown, expired, revoked, slowed, role or app; of the page also origin, form or link.",
     ),
     gauge("settle_audit_violations", &[], "Rows that break a rule of the audit; must read 0."),
     counter(

@@ -31,9 +31,14 @@ pub fn add(kinds: &[KindSchemas], requests: &mut Map<String, Value>, responses: 
     }
 }
 
-/// The name of the schema of a new destination, such as `NewWebhook`.
 fn name_of(kind: &KindSchemas) -> String {
-    let (first, rest) = kind.kind.split_at(1);
+    request_of(kind.kind)
+}
+
+/// The name of the schema of a new destination of a kind, such as `NewWebhook`.
+#[must_use]
+pub fn request_of(kind: &str) -> String {
+    let (first, rest) = kind.split_at(1);
     format!("New{}{rest}", first.to_uppercase())
 }
 

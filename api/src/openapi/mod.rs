@@ -1,7 +1,7 @@
 //! Generates `/openapi.json` from the list of routes and the types of their handlers, and its part for devices.
 
 pub mod example;
-mod kinds;
+pub mod kinds;
 mod part;
 #[cfg(test)]
 mod tests;
@@ -35,7 +35,7 @@ pub fn document() -> Value {
     let problem = schemas.responses.subschema_for::<Problem>();
     let mut paths = Map::new();
     let mut described: Vec<(Route, Operation)> = Vec::new();
-    for route in routes() {
+    for route in routes().into_iter().filter(|route| !route.is_page) {
         let mut operation = Operation::default();
         (route.describe)(&mut operation, &mut schemas);
         described.push((route, operation));

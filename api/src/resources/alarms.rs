@@ -1,18 +1,53 @@
 //! `/v1/alarms`: what needs a person's attention.
 
+use super::query::Listed;
 use crate::edge::Shared;
 use crate::error::Error;
-use crate::extract::{PageQuery, Query};
-use crate::keys::Caller;
+use crate::extract::{Body, Id, Query};
+use crate::keys::{Acting, Caller};
 use axum::Json;
 use axum::extract::State;
-use storage::{Alarm, Paged};
+use domain::AlarmId;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use storage::{Alarm, AlarmFilter, Paged};
+
+/// What a person notes about an alarm.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{ "note": "the new secret is set" }]))]
+pub struct Acknowledgement {
+    /// What was found, or what is done about it; the reason in the act.
+    #[schemars(length(min = 1, max = 1000))]
+    note: String,
+    /// Who acknowledges it, for people; the name of the key when absent.
+    #[schemars(length(min = 1, max = 200))]
+    by: Option<String>,
+}
 
 /// `GET /v1/alarms`, the last raised first.
 pub async fn list(
     State(edge): State<Shared>,
     caller: Caller,
-    Query(query): Query<PageQuery>,
+    Query(Listed { mut filter, page }): Query<Listed<AlarmFilter>>,
 ) -> Result<Json<Paged<Alarm>>, Error> {
-    Ok(Json(edge.store.alarms_of(caller.app, query.page()).await?))
+    filter.app_id = caller.app(&edge, filter.app_id).await?;
+    Ok(Json(edge.store.alarms_of(filter, page.page()).await?))
+}
+
+/// `GET /v1/alarms/{alarm_id}`
+pub async fn show(State(edge): State<Shared>, Id(id): Id<AlarmId>) -> Result<Json<Alarm>, Error> {
+    Ok(Json(edge.store.one_alarm(id).await?))
+}
+
+/// `POST /v1/alarms/{alarm_id}/acknowledge`: a person knows of it. Raised again, it is open again.
+pub async fn acknowledge(
+    edge: Acting,
+    Id(id): Id<AlarmId>,
+    Body(body): Body<Acknowledgement>,
+) -> Result<Json<Alarm>, Error> {
+    let Acknowledgement { note, by } = body;
+    // A reason in the header stands in the act in place of the note.
+    let reason = edge.store.actor().reason.clone().or_else(|| Some(note.clone()));
+    let edge = edge.named(by, reason);
+    Ok(Json(edge.store.acknowledge_alarm(id, &note).await?))
 }

@@ -75,17 +75,17 @@ impl CustomerChoice {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Customer {
     /// The id of settle, which never changes.
-    user_id: UserId,
+    pub user_id: UserId,
     /// The customer's own id, if one was set.
-    external_id: Option<String>,
+    pub external_id: Option<String>,
     /// How the customer's own id is written.
     #[serde(rename = "type")]
     #[schemars(extend("enum" = ["uuid", "sha256", "custom", null]))]
-    id_type: Option<&'static str>,
+    pub id_type: Option<&'static str>,
     /// The app's own id of the customer's device in Amplitude, if one was set.
-    analytics_device_id: Option<String>,
+    pub analytics_device_id: Option<String>,
     /// The store's names of the customer.
-    app_user_ids: Vec<String>,
+    pub app_user_ids: Vec<String>,
 }
 
 impl From<storage::Customer> for Customer {

@@ -7,8 +7,38 @@ use crate::extract::{Id, Query};
 use crate::keys::Caller;
 use axum::Json;
 use axum::extract::State;
-use domain::DeliveryId;
-use storage::{AttemptView, DeliveryFilter, DeliveryView, Paged};
+use domain::{DeliveryId, DestinationId, EventId};
+use protocols::destinations::Config;
+use schemars::JsonSchema;
+use serde::Serialize;
+use storage::{AttemptView, DeliveryFilter, DeliveryStatus, DeliveryView, Paged};
+
+/// The header with the id of a delivery, where a kind of destination has it.
+const WEBHOOK_ID: &str = "webhook-id";
+/// The header with the trace context.
+const TRACEPARENT: &str = "traceparent";
+
+/// The request of a delivery, without its signature and without any value that is secret.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct SentRequest {
+    /// The delivery.
+    id: DeliveryId,
+    /// The destination.
+    destination_id: DestinationId,
+    /// The event.
+    event_id: EventId,
+    /// The event's type.
+    event_type: String,
+    /// The value of its header `webhook-id`, the same in every attempt; null where the kind of destination has none.
+    pub webhook_id: Option<DeliveryId>,
+    /// The names of its headers; empty when the destination has no usable settings any more.
+    pub header_names: Vec<String>,
+    /// The body, byte for byte as it is sent; of a kind with several events in a request, this event. Null before the first
+    /// attempt, and once the delivery ended.
+    pub body: Option<String>,
+    /// Why there is no body.
+    pub note: Option<&'static str>,
+}
 
 /// `GET /v1/deliveries`, the newest first.
 pub async fn list(
@@ -29,4 +59,39 @@ pub async fn show(State(edge): State<Shared>, Id(id): Id<DeliveryId>) -> Result<
 pub async fn attempts(State(edge): State<Shared>, Id(id): Id<DeliveryId>) -> Result<Json<Paged<AttemptView>>, Error> {
     edge.store.delivery(id).await?;
     Ok(Json(Paged { items: edge.store.attempts(id).await?, next_cursor: None }))
+}
+
+/// `GET /v1/deliveries/{delivery_id}/request`: for support and above, since a body is about a customer.
+pub async fn request(State(edge): State<Shared>, Id(id): Id<DeliveryId>) -> Result<Json<SentRequest>, Error> {
+    let sent = edge.store.sent_body(id).await?;
+    let (kind, header_names): (String, Vec<String>) = match edge.store.destination(sent.destination_id).await {
+        Ok(destination) => {
+            let secret = edge.store.destination_secret(destination.id).await?;
+            let config = Config::ready(&destination, &secret, &edge.allowed);
+            let trace = config.as_ref().is_ok_and(Config::takes_trace).then(|| TRACEPARENT.to_owned());
+            let names = config.map_or_else(|_| Vec::new(), |config| config.header_names());
+            (destination.kind, names.into_iter().chain(trace).collect())
+        }
+        Err(storage::Error::Missing { .. }) => (String::new(), Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let note = match (&sent.body, sent.status) {
+        (Some(_), _) => None,
+        (None, DeliveryStatus::Pending | DeliveryStatus::Waiting) => {
+            Some("It was not attempted yet: the body is rendered, and never changed again, by the first attempt.")
+        }
+        (None, _) => Some(
+            "The delivery has ended, and its body was removed then: the event still has what the body was rendered from.",
+        ),
+    };
+    Ok(Json(SentRequest {
+        id,
+        destination_id: sent.destination_id,
+        event_id: sent.event_id,
+        event_type: sent.event_type,
+        webhook_id: header_names.iter().any(|name| name == WEBHOOK_ID).then_some(id),
+        header_names,
+        body: sent.body.map(|frozen| Config::sent_body(&kind, frozen)),
+        note,
+    }))
 }

@@ -3,19 +3,65 @@
 use super::query::Listed;
 use crate::edge::Shared;
 use crate::error::Error;
+use crate::extract::near::did_you_mean;
 use crate::extract::{Id, Query};
 use crate::keys::Caller;
 use axum::Json;
 use axum::extract::State;
-use domain::EventId;
+use domain::event::{PROFILE_UPDATED, REVENUE_ADJUSTED};
+use domain::{AppId, CollapseKey, Environment, EventId, PlatformId, Timestamp, UserId};
+use schemars::JsonSchema;
+use serde::Deserialize;
 use storage::{EventFilter, EventView, Paged};
+
+/// Which events; all that are set must match.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct EventQuery {
+    /// Only this event.
+    id: Option<EventId>,
+    /// Only those of this app.
+    app_id: Option<AppId>,
+    /// Only those about purchases of this platform.
+    platform_id: Option<PlatformId>,
+    /// Only those of this purchase. The id of a destination selects the events about that destination.
+    collapse_key: Option<CollapseKey>,
+    /// Only those of this user: about purchases that the user owned when they were recorded.
+    user_id: Option<UserId>,
+    /// Only those of these types, with commas between them: names, and groups such as `user.*`.
+    #[serde(rename = "type")]
+    #[schemars(extend("examples" = ["user.*,purchase.updated"]))]
+    types: Option<String>,
+    /// Only those recorded in this environment.
+    environment: Option<Environment>,
+    /// Only those recorded at this time or later.
+    from: Option<Timestamp>,
+    /// Only those recorded before this time.
+    until: Option<Timestamp>,
+}
+
+impl EventQuery {
+    fn filter(self) -> Result<EventFilter, Error> {
+        Ok(EventFilter {
+            types: self.types.map_or_else(|| Ok(Vec::new()), |types| chosen(&types)).map_err(wrong_type)?,
+            id: self.id,
+            app_id: self.app_id,
+            platform_id: self.platform_id,
+            collapse_key: self.collapse_key,
+            user_id: self.user_id,
+            environment: self.environment,
+            from: self.from,
+            until: self.until,
+        })
+    }
+}
 
 /// `GET /v1/events`, the newest first.
 pub async fn list(
     State(edge): State<Shared>,
     caller: Caller,
-    Query(Listed { mut filter, page }): Query<Listed<EventFilter>>,
+    Query(Listed { filter, page }): Query<Listed<EventQuery>>,
 ) -> Result<Json<Paged<EventView>>, Error> {
+    let mut filter = filter.filter()?;
     filter.app_id = caller.app(&edge, filter.app_id).await?;
     Ok(Json(edge.store.events(filter, page.page()).await?))
 }
@@ -25,5 +71,56 @@ pub async fn show(State(edge): State<Shared>, Id(id): Id<EventId>) -> Result<Jso
     match edge.store.event(id).await {
         Err(storage::Error::Missing { .. }) => Err(Error::missing("event", id)),
         found => Ok(Json(found?)),
+    }
+}
+
+fn wrong_type(expected: String) -> Error {
+    Error::invalid("type", expected)
+}
+
+/// The types that a list of names and groups stands for; empty for all.
+///
+/// # Errors
+/// What was expected instead of the first name that is none.
+pub fn chosen(text: &str) -> Result<Vec<String>, String> {
+    let mut known = domain::event::types();
+    known.extend([PROFILE_UPDATED, REVENUE_ADJUSTED]);
+    let mut types = Vec::new();
+    for name in text.split(',').map(str::trim) {
+        let before = types.len();
+        match name.strip_suffix('*') {
+            Some("") => return Ok(Vec::new()),
+            Some(group) => types.extend(known.iter().filter(|one| group.ends_with('.') && one.starts_with(group))),
+            None => types.extend(known.iter().filter(|one| **one == name)),
+        }
+        if types.len() == before {
+            let meant = did_you_mean(name, known.iter().copied());
+            let shown: String = name.chars().take(100).collect();
+            let known = known.join(", ");
+            return Err(format!("types of events, or groups such as `user.*`, and `{shown}` is none{meant}: {known}"));
+        }
+    }
+    types.sort_unstable();
+    types.dedup();
+    Ok(types.into_iter().map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::chosen;
+
+    #[test]
+    fn groups_and_names_are_types() {
+        assert_eq!(chosen("purchase.updated").unwrap(), ["purchase.updated"]);
+        let users = chosen("user.*").unwrap();
+        assert!(users.len() > 10 && users.iter().all(|name| name.starts_with("user.")), "{users:?}");
+        assert_eq!(chosen("user.*, user.subscription.renewed").unwrap(), users);
+        assert_eq!(chosen("user.subscription.*,purchase.updated").unwrap()[0], "purchase.updated");
+        assert!(chosen("*,purchase.updated").unwrap().is_empty());
+        for wrong in ["", "user", "user*", "nothing.*", "purchase.updated,", "purchase.update"] {
+            assert!(chosen(wrong).is_err(), "{wrong}");
+        }
+        let typo = chosen("purchase.update").unwrap_err();
+        assert!(typo.contains("did you mean `purchase.updated`?"), "{typo}");
     }
 }

@@ -9,7 +9,7 @@ use axum::extract::State;
 use domain::{AppId, CollapseKey, Outcome, PlatformId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use storage::{NotificationView, Paged, WaitingFor};
+use storage::{Course, NotificationFilter, NotificationView, Paged, WaitingFor};
 
 /// A message of a store, with its notifications.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -64,9 +64,34 @@ pub struct NotificationQuery {
     app_id: Option<AppId>,
     /// Only those of this platform.
     platform_id: Option<PlatformId>,
+    /// Only those with this outcome; `open` for those without one.
+    #[schemars(extend("enum" = outcomes()))]
+    outcome: Option<String>,
+    /// Only those accepted at this time or later.
+    from: Option<Timestamp>,
+    /// Only those accepted before this time.
+    until: Option<Timestamp>,
     /// The page.
     #[serde(flatten)]
     page: PageQuery,
+}
+
+/// What stands for no outcome.
+const OPEN: &str = "open";
+
+/// The outcomes by name, and what stands for none.
+fn outcomes() -> Vec<&'static str> {
+    std::iter::once(OPEN).chain(Outcome::ALL.iter().map(|outcome| outcome.as_str())).collect()
+}
+
+impl NotificationQuery {
+    fn course(&self) -> Result<Option<Course>, Error> {
+        let Some(name) = &self.outcome else { return Ok(None) };
+        if name == OPEN {
+            return Ok(Some(Course::Open));
+        }
+        name.parse().map(|outcome| Some(Course::Outcome(outcome))).map_err(|why: String| Error::invalid("outcome", why))
+    }
 }
 
 /// A notification of a purchase.
@@ -118,9 +143,11 @@ pub async fn list(
     caller: Caller,
     Query(query): Query<NotificationQuery>,
 ) -> Result<Json<Paged<ListedNotification>>, Error> {
-    let NotificationQuery { app_id, platform_id, page } = query;
-    let app_id = caller.app(&edge, app_id).await?;
-    Ok(Json(edge.store.notifications(app_id, platform_id, page.page()).await?.map(ListedNotification::from)))
+    let course = query.course()?;
+    let NotificationQuery { app_id, platform_id, from, until, page, .. } = query;
+    let app = caller.app(&edge, app_id).await?;
+    let filter = NotificationFilter { app, platform: platform_id, course, from, until };
+    Ok(Json(edge.store.notifications(filter, page.page()).await?.map(ListedNotification::from)))
 }
 
 /// `GET /v1/notifications/{message_id}`

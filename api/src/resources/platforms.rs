@@ -86,9 +86,9 @@ pub struct PlatformPatch {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Platform {
     /// Its id.
-    id: PlatformId,
+    pub id: PlatformId,
     /// The app it belongs to.
-    app_id: AppId,
+    pub app_id: AppId,
     /// The store.
     #[schemars(extend("enum" = STORES))]
     store: String,

@@ -77,21 +77,21 @@ pub struct RunPage {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Redelivered {
     /// Number of checked events or dead deliveries.
-    checked: i64,
+    pub checked: i64,
     /// The new deliveries.
     #[serde(flatten)]
-    owed: Owed,
+    pub owed: Owed,
     /// The cursor of the next page; null at the end.
-    next_cursor: Option<String>,
+    pub next_cursor: Option<String>,
 }
 
 /// The deliveries that a page owes.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Owed {
     /// Number of deliveries.
-    owed: i64,
+    pub owed: i64,
     /// Number of skipped ones, by reason.
-    skipped: BTreeMap<Skipped, i64>,
+    pub skipped: BTreeMap<Skipped, i64>,
 }
 
 impl From<Owing> for Owed {

@@ -59,39 +59,39 @@ pub struct TransferQuery {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Transfer {
     /// Its id, as in its events.
-    transfer_id: TransferId,
+    pub transfer_id: TransferId,
     /// The app.
-    app_id: AppId,
+    pub app_id: AppId,
     /// The former owner.
-    from: TransferSide,
+    pub from: TransferSide,
     /// The new owner.
-    to: TransferSide,
+    pub to: TransferSide,
     /// Why it happened.
     #[schemars(with = "String", extend("enum" = ["login", "naming", "admin", "undo"]))]
-    cause: TransferCause,
+    pub cause: TransferCause,
     /// The store's names of the customers who moved.
-    app_user_ids: Vec<String>,
+    pub app_user_ids: Vec<String>,
     /// The purchases that were announced by two events: those that gave access.
-    announced: Vec<CollapseKey>,
+    pub announced: Vec<CollapseKey>,
     /// The person who caused it.
-    by: Option<String>,
+    pub by: Option<String>,
     /// Why they did.
-    reason: Option<String>,
+    pub reason: Option<String>,
     /// The transfer that it takes back.
-    undoes: Option<TransferId>,
+    pub undoes: Option<TransferId>,
     /// The transfer that took it back.
-    undone_by: Option<TransferId>,
+    pub undone_by: Option<TransferId>,
     /// When it happened.
-    created_at: Timestamp,
+    pub created_at: Timestamp,
 }
 
 /// A user of a transfer.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct TransferSide {
     /// The id of settle.
-    user_id: UserId,
+    pub user_id: UserId,
     /// The customer's own id now.
-    external_id: Option<String>,
+    pub external_id: Option<String>,
 }
 
 impl From<storage::Transfer> for Transfer {

@@ -3,7 +3,15 @@
 
 pub mod amazon;
 
+use protocols::form::Form;
+
 pub use amazon::report::{Report as SalesReport, Wrong as WrongSale, write as sales_part};
+
+/// The form of each store's platforms, with the steps at the store.
+#[must_use]
+pub fn forms() -> Vec<Form> {
+    vec![amazon::form::form()]
+}
 
 /// Reads the transactions of a store's sales report.
 ///

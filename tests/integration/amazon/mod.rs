@@ -186,6 +186,7 @@ impl World {
         let config = load(&Flags::default(), &BTreeMap::new()).expect("valid settings");
         router::router(Arc::new(Edge {
             waking: Default::default(),
+            pages: api::pages::Pages::new(&config),
             dispatch: self.dispatch.clone(),
             store: self.store.clone(),
             amazon: self.amazon.clone(),

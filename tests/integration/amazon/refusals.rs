@@ -141,3 +141,32 @@ async fn a_rejected_topic_is_refused_whatever_it_sends() {
     }
     assert!(world.sns.requests().is_empty());
 }
+
+#[tokio::test]
+async fn answers_to_a_store_are_counted_in_a_row_for_each_reason() {
+    let world = World::following().await;
+    for number in [1, 1, 2] {
+        assert_eq!(world.post(&renewal(number)).await.0, 200);
+    }
+    for _ in 0..3 {
+        assert_eq!(world.post(&of(STRANGER)).await, (403, NOT_KNOWN));
+    }
+    let stranger = world.amazon.receive(&world.store, &world.dispatch, "no-such-key", b"{}").await;
+    assert_eq!(stranger.status, 404);
+    world.store.write_arrivals().await.expect("written");
+    let arrivals = world.store.arrivals(world.platform.id).await.expect("storage answers");
+    let shown: Vec<_> = arrivals.iter().map(|one| (one.reason.as_str(), one.times)).collect();
+    assert_eq!(shown, [("", 3), (NOT_KNOWN, 3)], "of a stranger's key no platform has a row");
+    let counted = async |series| {
+        let (zero, now) = (domain::Timestamp::from_micros(0), super::now());
+        let filter = storage::SeriesFilter {
+            series,
+            app: Some(world.platform.app_id),
+            destination: None,
+            from: zero,
+            until: now,
+        };
+        world.store.minutes(filter).await.expect("storage answers").values().map(|sum| sum.times).sum::<i64>()
+    };
+    assert_eq!((counted(storage::Series::Accepted).await, counted(storage::Series::Refused).await), (2, 3));
+}

@@ -4,7 +4,7 @@
 use api::config::{Flags, load};
 use api::devices::Devices;
 use api::dispatch::{Dispatch, Engine, EngineError};
-use api::edge::Edge;
+use api::edge::{Edge, Shared};
 use api::figures::Figures;
 use api::keys::{Keys, Refusals};
 use api::metrics::Metrics;
@@ -155,6 +155,8 @@ pub struct Answer {
 pub struct Service {
     /// The whole service.
     pub router: Router,
+    /// Its state.
+    pub edge: Shared,
     /// The recording engine.
     pub engine: Arc<Recording>,
     /// The storage.
@@ -174,6 +176,17 @@ impl Service {
 
     /// A new service with these environment variables.
     pub async fn with(name: &str, variables: &[(&str, &str)]) -> Self {
+        let refusals = Refusals::new(NonZeroU32::MAX, std::time::Duration::from_nanos(1));
+        Self::with_refusals(name, variables, refusals).await
+    }
+
+    /// A new service at which each address may send so many wrong keys at once.
+    pub async fn with_guesses(name: &str, guesses: u32) -> Self {
+        let guesses = NonZeroU32::new(guesses).expect("not zero");
+        Self::with_refusals(name, &[], Refusals::new(guesses, std::time::Duration::from_secs(600))).await
+    }
+
+    async fn with_refusals(name: &str, variables: &[(&str, &str)], refusals: Refusals) -> Self {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let config = load(&Flags::default(), &variables).expect("valid settings");
         let folder = Folder::new(name);
@@ -184,6 +197,7 @@ impl Service {
         let figures = Figures::default();
         let edge = Edge {
             waking: Default::default(),
+            pages: api::pages::Pages::new(&config),
             dispatch: Dispatch::start(engine.clone(), store.clone()),
             store: store.clone(),
             amazon: Arc::new(Amazon::with_fetch(settings, sns.clone()).expect("valid settings")),
@@ -191,7 +205,7 @@ impl Service {
             allowed: api::allowed(&config),
             send: api::sender(&config),
             admin_token: SecretString::from(TOKEN),
-            keys: Keys::new(Refusals::new(NonZeroU32::MAX, std::time::Duration::from_nanos(1))),
+            keys: Keys::new(refusals),
             public_url: "https://settle.example.com/base/".parse().expect("a URL"),
             default_window: std::time::Duration::from_secs(120),
             metrics: Metrics::install(),
@@ -199,7 +213,8 @@ impl Service {
             clock: clock::now,
             random: clock::random_bytes,
         };
-        Self { router: router::router(Arc::new(edge)), engine, store, sns, figures, folder }
+        let edge = Arc::new(edge);
+        Self { router: router::router(edge.clone()), edge, engine, store, sns, figures, folder }
     }
 
     /// Sends a request with the admin token and, unless it is null, a JSON body.
@@ -225,7 +240,9 @@ impl Service {
         let status = answer.status().as_u16();
         let media = answer.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let media = media.unwrap_or_default().to_owned();
-        let bytes = to_bytes(answer.into_body(), usize::MAX).await.expect("a whole body");
+        // A stream has no end to wait for.
+        let body = if media == "text/event-stream" { Body::empty() } else { answer.into_body() };
+        let bytes = to_bytes(body, usize::MAX).await.expect("a whole body");
         let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
         contract::check(Answered { method, path, status, media: &media, body: &body });
@@ -294,8 +311,8 @@ impl Service {
     /// Inserts a `purchase.updated` of each purchase.
     pub fn seed_events(&self) {
         self.raw(
-            "INSERT INTO events (id, collapse_key, event_type, revision, environment, body, created_at)
-                 SELECT collapse_key, collapse_key, 'purchase.updated', 1, 'production', '{}', 1 FROM purchases",
+            "INSERT INTO events (id, collapse_key, app_id, event_type, revision, environment, body, created_at)
+                 SELECT collapse_key, collapse_key, app_id, 'purchase.updated', 1, 'production', '{}', 1 FROM purchases",
         );
     }
 }

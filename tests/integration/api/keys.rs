@@ -2,13 +2,16 @@
 //! guesses are bounded.
 
 use super::edge::{Answer, Service, accept};
+use super::pages::visitor::Visitor;
 use api::keys::scope::Scope;
 use api::routes::{Access, Route, routes};
-use domain::PlatformId;
+use domain::{AlarmId, PlatformId};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use storage::{Fate, Role};
 
+/// Routes that show no list, or none here.
+const WITHOUT_ITEMS: [&str; 5] = ["/v1/audit/revenue", "/v1/caller", "/v1/live", "/v1/overview", "/v1/sessions"];
 /// An id that nothing has.
 const UNKNOWN: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
 
@@ -23,6 +26,8 @@ struct Caller {
     role: Role,
     app: Option<String>,
     bearer: String,
+    /// A session at the page that the key began; `None` for one that may not read.
+    visitor: Option<Visitor>,
 }
 
 async fn created_key(service: &Service, body: &Value) -> Answer {
@@ -54,8 +59,8 @@ impl Shop {
             "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, digest, state, purchase,
                  verify_attempts, settling, fingerprint, created_at, updated_at)
                  VALUES ('{key}', '{platform}', '{app}', 'receipt of {name}', 1, '', 'active', '{{}}', 0, 1, '', 1, 1);
-             INSERT INTO events (id, collapse_key, event_type, revision, environment, body, created_at)
-                 VALUES ('{event}', '{key}', 'purchase.updated', 1, 'production', '{{}}', 1);
+             INSERT INTO events (id, collapse_key, app_id, event_type, revision, environment, body, created_at)
+                 VALUES ('{event}', '{key}', '{app}', 'purchase.updated', 1, 'production', '{{}}', 1);
              INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts,
                  next_due_at, created_at)
                  VALUES ('{delivery}', '{destination}', '{event}', 0, 'purchase.updated', '{key}', 1, 'dead', 0, 1, 1);
@@ -80,6 +85,7 @@ impl Shop {
             ("transfer_id", transfer.to_string()),
             ("key_id", owned.body["id"].as_str().expect("an id").to_owned()),
             ("user_id", one.to_string()),
+            ("alarm_id", AlarmId::of(Some(of_platform), "test", name).to_string()),
             ("reported", reported.to_string()),
         ];
         Self { app, ids: ids.into() }
@@ -97,6 +103,7 @@ impl Shop {
         let path = route.path.split('/').map(of).collect::<Vec<_>>().join("/");
         match route.path {
             "/v1/transfers" => format!("{path}?user_id={}", self.ids["user_id"]),
+            "/v1/series" => format!("{path}?what=accepted"),
             _ => path,
         }
     }
@@ -118,16 +125,19 @@ async fn callers(service: &Service, shops: [&Shop; 2]) -> Vec<Caller> {
                 continue;
             }
             let created = created_key(service, &body).await;
-            let bearer = format!("Bearer {}", created.body["key"].as_str().expect("a key"));
-            callers.push(Caller { role, app, bearer });
+            let key = created.body["key"].as_str().expect("a key");
+            let visitor = Visitor::with_key(service, key).await.ok();
+            assert_eq!(visitor.is_some(), role >= Role::Read, "{role:?}");
+            callers.push(Caller { role, app, bearer: format!("Bearer {key}"), visitor });
         }
     }
     callers
 }
 
-/// Routes that need a key; those that delete come last, and an app after everything in it.
+/// Routes of the API that need a key; those that delete come last, and an app after everything in it.
 fn guarded() -> Vec<Route> {
-    let mut guarded: Vec<_> = routes().into_iter().filter(|route| route.access == Access::Admin).collect();
+    let is_guarded = |route: &Route| route.access == Access::Admin && !route.is_page;
+    let mut guarded: Vec<_> = routes().into_iter().filter(is_guarded).collect();
     guarded
         .sort_by_key(|route| (route.method == "DELETE", route.method == "DELETE" && route.path == "/v1/apps/{app_id}"));
     guarded
@@ -168,12 +178,50 @@ async fn every_route_takes_its_roles_and_its_app_alone() {
             if route.method == "GET" && route.scope() == Scope::Limited && passes.is_ok() {
                 let is_empty = answer.body["items"].as_array().is_none_or(Vec::is_empty);
                 assert!(answer.status == 200 && (is_own || !own.is_in(&answer.body.to_string())), "{what}");
-                let shows_nothing = ["/v1/audit/revenue", "/v1/caller"].contains(&route.path);
-                assert!(!is_own || !is_empty || shows_nothing, "it has something to show: {what}");
+                let is_shown = !is_empty || WITHOUT_ITEMS.contains(&route.path);
+                assert!(!is_own || is_shown, "it has something to show: {what}");
             }
         }
     }
     assert!(requests > 1000, "{requests}");
+}
+
+#[tokio::test]
+async fn every_page_takes_its_roles_and_its_app_alone() {
+    let service = Service::start("page-roles").await;
+    let (own, other) = (Shop::open(&service, "own").await, Shop::open(&service, "other").await);
+    let callers = callers(&service, [&own, &other]).await;
+    let is_guarded = |route: &Route| route.access == Access::Admin && route.is_page;
+    let (mut requests, mut changes) = (0, 0);
+    for route in routes().into_iter().filter(is_guarded) {
+        let path = own.path(&route);
+        for caller in callers.iter().filter(|caller| caller.visitor.is_some()) {
+            requests += 1;
+            let visitor = caller.visitor.as_ref().expect("a visitor");
+            // No form has what it needs, so that a request that passes the guard changes nothing.
+            let answer = visitor.send(&service, (route.method, &path), &[("unknown", "x")]).await;
+            let what = format!("{} {path} by {:?} of {:?}: {}", route.method, caller.role, caller.app, answer.status);
+            let is_own = caller.app.as_ref().is_none_or(|app| *app == own.app);
+            let expected = match route.scope() {
+                _ if caller.role < route.least => Some(403),
+                Scope::Path(_) if !is_own => Some(404),
+                Scope::Whole => panic!("a page limits itself: {what}"),
+                _ => None,
+            };
+            match expected {
+                Some(status) => assert_eq!(answer.status, status, "{what}"),
+                None => {
+                    let is_gone = answer.status == 404 && path.contains(UNKNOWN);
+                    assert!(is_gone || matches!(answer.status, 200 | 303 | 400), "{what}: {}", answer.text);
+                }
+            }
+            let shows_own = own.ids.iter().any(|(name, id)| *name != "app_id" && answer.text.contains(id.as_str()));
+            assert!(is_own || !shows_own, "{what}: {}", answer.text);
+            changes += u32::from(route.method == "POST");
+        }
+    }
+    assert!(requests > 100 && changes > 50, "{requests}, {changes}");
+    assert!(service.engine.signals().is_empty(), "nothing was signalled");
 }
 
 #[tokio::test]

@@ -1,10 +1,15 @@
 //! A client's mistake is answered with a 4xx that names it, never with a 500.
 
 use super::edge::{Answer, Service, TOKEN};
-use api::routes::{Access, routes};
+use api::routes::{self, Access, Route};
 use serde_json::{Value, json};
 
 const UNKNOWN: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
+
+/// The routes of the API. The pages for people are in `pages`.
+fn routes() -> Vec<Route> {
+    routes::routes().into_iter().filter(|route| !route.is_page).collect()
+}
 
 /// The path of a route with `with` in place of each parameter.
 fn filled(path: &str, with: &str) -> String {
@@ -86,6 +91,9 @@ fn sample_body(path: &str) -> Value {
     }
     if path.ends_with("/customers/move") {
         return json!({ "from": { "app_user_id": "u" }, "external_id": "anna", "reason": "ticket 1" });
+    }
+    if path.ends_with("/acknowledge") {
+        return json!({ "note": "seen" });
     }
     if path.ends_with("/undo") {
         return json!({ "reason": "ticket 1" });
@@ -343,15 +351,16 @@ async fn a_message_of_no_store_is_refused_with_a_reason() {
 #[tokio::test]
 async fn a_type_of_an_event_that_does_not_exist_is_named() {
     let service = Service::start("types").await;
-    for (path, kind, other) in [
-        ("/v1/events", "purchase.updated", "device.impression"),
-        ("/v1/device-events", "device.impression", "purchase.updated"),
+    for (path, kind, others) in [
+        ("/v1/events", "purchase.updated", ["device.impression", "device.*", "user*"]),
+        ("/v1/device-events", "device.impression", ["purchase.updated", "user.*", "*"]),
     ] {
         assert_eq!(service.get(&format!("{path}?type={kind}")).await.status, 200);
-        for wrong in [other, "purchase.eaten", "user.*", "*", ""] {
+        for wrong in others.into_iter().chain(["purchase.eaten", ""]) {
             let answer = service.get(&format!("{path}?type={wrong}")).await;
             assert_eq!((answer.status, answer.wrong_fields()), (400, vec!["type"]), "{path} {wrong}");
-            assert!(answer.body["detail"].as_str().is_some_and(|detail| detail.contains(kind)), "{answer:?}");
+            let is_listed = answer.body["detail"].as_str().is_some_and(|detail| detail.contains(kind));
+            assert!(is_listed || wrong.is_empty(), "{answer:?}");
         }
     }
 }

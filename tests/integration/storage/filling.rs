@@ -7,7 +7,7 @@ const ROWS: i64 = 100_000;
 /// The row whose names are written into statements.
 const ROW: i64 = 50_000;
 /// The tables that are filled: none of them may be read as a whole.
-pub const FILLED: [&str; 18] = [
+pub const FILLED: [&str; 23] = [
     "platforms",
     "users",
     "purchases",
@@ -26,6 +26,11 @@ pub const FILLED: [&str; 18] = [
     "device_sessions",
     "device_events",
     "device_deliveries",
+    "alarms",
+    "arrivals",
+    "minutes",
+    "sessions",
+    "sign_in_links",
 ];
 
 /// Nearly all bodies were pruned, also of many rows after [`ROW`].
@@ -50,7 +55,7 @@ pub fn fill(raw: &mut Raw, world: &World) {
         analyse_every_row(raw);
     }
     let platform = platform.to_string();
-    let tables = purchases(&app, &platform).into_iter().chain(deliveries(&app, &destination));
+    let tables = purchases(&app, &platform).into_iter().chain(deliveries(&app, &destination)).chain(counts(&app));
     for (table, columns, values) in tables.chain(devices(&platform, &destination)) {
         raw.run(&format!(
             "INSERT INTO {table} ({columns}) WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1
@@ -115,9 +120,12 @@ fn deliveries(app: &str, destination: &str) -> Vec<Rows> {
     vec![
         (
             "events",
-            "id, collapse_key, event_type, revision, user_id, user_revision, environment, body, created_at,
+            "id, collapse_key, app_id, event_type, revision, user_id, user_revision, environment, body, created_at,
                 pruned_at",
-            format!("'e' || i, 'k' || i, {event_type}, 1, 'u' || i, 1, 'production', '{{}}', i, {PRUNED_AT}"),
+            format!(
+                "'e' || i, 'k' || i, {app}, {event_type}, 1, 'u' || i, 1,
+                CASE WHEN i % 1000 = 0 THEN 'sandbox' ELSE 'production' END, '{{}}', i, {PRUNED_AT}"
+            ),
         ),
         (
             "deliveries",
@@ -154,6 +162,36 @@ fn deliveries(app: &str, destination: &str) -> Vec<Rows> {
             "sales",
             "app_id, transaction_id, kind, returned_at, receipt_id, sku, price, currency, sold_at, day, created_at",
             format!("{app}, 't' || i, 'charge', 0, 'r' || i, 's', '1', 'EUR', i, 'day' || (i % 1000), i"),
+        ),
+    ]
+}
+
+/// What is counted, what was raised, and who is signed in.
+fn counts(app: &str) -> Vec<Rows> {
+    vec![
+        (
+            "minutes",
+            "series, at, app_id, destination_id, times, total_ms, longest_ms",
+            format!(
+                "CASE WHEN i % 6 = 0 THEN 'accepted' ELSE 'lag' || (i % 6) END, i, {app},
+                CASE WHEN i % 100 = 1 THEN 'another' ELSE '' END, 1, 1, 1"
+            ),
+        ),
+        (
+            "sessions",
+            "id, hash, name, role, token_hash, created_at, used_at, expires_at",
+            "'e' || i, 'hash' || i, 'n', 'read', 't', i, i, i".to_owned(),
+        ),
+        (
+            "sign_in_links",
+            "hash, name, role, token_hash, lifetime_ms, created_at, expires_at",
+            "'hash' || i, 'n', 'read', 't', 1, i, i".to_owned(),
+        ),
+        ("arrivals", "platform_id, reason, times, first_at, last_at", "'f' || i, 'r' || i, 1, i, i".to_owned()),
+        (
+            "alarms",
+            "id, at, last_at, times, kind, detail, acknowledged_at",
+            "'e' || i, i, i, 1, 'k', 'd' || i, CASE WHEN i % 100 > 0 THEN i END".to_owned(),
         ),
     ]
 }
@@ -215,6 +253,10 @@ pub fn value(before: &str, world: &World) -> String {
     if before.ends_with("LIMIT") {
         return "100".to_owned();
     }
+    // The floor of a walk is far below.
+    if before.ends_with("seq >=") {
+        return "1".to_owned();
+    }
     // The end of a range is above its beginning.
     let row = if before.ends_with("<=") { ROW + 2_500 } else { ROW };
     let text = |prefix: &str| format!("'{prefix}{row}'");
@@ -241,9 +283,13 @@ pub fn value(before: &str, world: &World) -> String {
         "last_error" | "store_type" | "event_type" | "status" => "'pending'".to_owned(),
         "token" | "lease_token" => text("t"),
         "ingress_hash" => text("i"),
+        "hash" => text("hash"),
         "publishable_key" => text("pk"),
         "device_id" => text("h"),
         "urgency" => "'calendar'".to_owned(),
+        "state" => "'active'".to_owned(),
+        "series" => "'accepted'".to_owned(),
+        "outcome" => "'refused'".to_owned(),
         // The end of a computed time.
         "" if before.trim_end_matches([' ', '=', '<', '>']).ends_with("due_at END)") => row.to_string(),
         "usd" => "'1'".to_owned(),

@@ -130,7 +130,7 @@ fn device(world: &World, user: UserId) {
          INSERT INTO transfers (id, app_id, from_user_id, to_user_id, cause, moved, created_at)
              VALUES ('0c3f8a52-7a0b-5d1e-9a55-3f1c4be6d002', '{app}', '{user}', '{user}', 'admin',
              '{{\"customers\":[{{\"store\":\"amazon\",\"app_user_id\":\"{STORE_ID}\"}}],\"announced\":[]}}', 1);
-         INSERT INTO alarms (at, last_at, times, kind, detail) VALUES (1, 1, 1, 'odd', 'the customer {OWN_ID} is odd')",
+         INSERT INTO alarms (at, last_at, times, kind, detail, id) VALUES (1, 1, 1, 'odd', 'the customer {OWN_ID} is odd', 'a')",
         app = world.app.id
     ));
 }
@@ -244,7 +244,7 @@ story! {
         renew(&world, "r1", 1).await;
         let begun = world.store.forget_customer(by(&world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
         finish(&world, &begun).await;
-        let filter = EventFilter { event_type: Some(USER_FORGOTTEN.to_owned()), ..EventFilter::default() };
+        let filter = EventFilter { types: vec![USER_FORGOTTEN.to_owned()], ..EventFilter::default() };
         let events = world.store.events(filter, Page::default()).await.unwrap().items;
         assert_eq!(events.len(), 1);
         let user = UserId::anonymous(world.app.id, "amazon", STORE_ID);

@@ -50,7 +50,7 @@ story! {
     async fn one_type_twice_in_one_revision_has_two_ids(world: World) {
         world.happen("r1", 1, &[TransitionKind::Cancelled, TransitionKind::Resumed, TransitionKind::Cancelled]).await;
         let key = world.key("r1");
-        let filter = EventFilter { event_type: Some("user.subscription.cancelled".to_owned()), ..Default::default() };
+        let filter = EventFilter { types: vec!["user.subscription.cancelled".to_owned()], ..Default::default() };
         let cancelled = world.store.events(filter, Page::default()).await.unwrap().items;
         let id = |n| EventId::of(key, 1, 1, "user.subscription.cancelled", n);
         assert_eq!(cancelled.iter().map(|event| event.id).collect::<Vec<_>>(), [id(1), id(0)]);

@@ -74,8 +74,12 @@ uuid_ids! {
     TransferId = "transfer id";
     /// A key of the API.
     KeyId = "key id";
+    /// A session of a person who is signed in to the page.
+    SignInId = "sign-in id";
     /// One act: a change by a person, a key or a script.
     ActId = "act id";
+    /// One alarm, however often it is raised.
+    AlarmId = "alarm id";
 }
 
 /// The epoch of a database that lost nothing yet.
@@ -149,6 +153,15 @@ impl ActId {
     #[must_use]
     pub fn of(call: &str, operation: &str) -> Self {
         Self(Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("act/{call}/{operation}").as_bytes()))
+    }
+}
+
+impl AlarmId {
+    /// The alarm of this kind with this detail, about a platform or about none.
+    #[must_use]
+    pub fn of(platform: Option<PlatformId>, kind: &str, detail: &str) -> Self {
+        let namespace = platform.map_or(Uuid::NAMESPACE_URL, PlatformId::uuid);
+        Self(Uuid::new_v5(&namespace, format!("alarm/{kind}/{detail}").as_bytes()))
     }
 }
 

@@ -12,6 +12,7 @@ pub mod webhook;
 pub use schedule::{ScheduleText, check_schedule};
 pub use schemas::KindSchemas;
 
+use crate::form::Form;
 use crate::http::{Reply, Request, Rules};
 use domain::time::duration;
 use domain::user::Attributes;
@@ -193,6 +194,12 @@ impl Config {
         vec![webhook::schemas::schemas(), amplitude::schemas::schemas()]
     }
 
+    /// The form of each kind.
+    #[must_use]
+    pub fn forms() -> Vec<Form> {
+        vec![webhook::form::form(), amplitude::form::form()]
+    }
+
     /// Builds the settings and secrets of a new destination of the named kind. Unknown fields are refused.
     ///
     /// # Errors
@@ -331,6 +338,24 @@ impl Config {
         match self {
             Self::Webhook(config) => webhook::request::streamed(config, at, attempts),
             Self::Amplitude(config) => amplitude::request::request(config, attempts),
+        }
+    }
+
+    /// The names of the headers of its requests, in lower case and in their order.
+    #[must_use]
+    pub fn header_names(&self) -> Vec<String> {
+        match self {
+            Self::Webhook(config) => webhook::request::header_names(config),
+            Self::Amplitude(_) => amplitude::request::HEADERS.iter().map(|(name, _)| (*name).to_owned()).collect(),
+        }
+    }
+
+    /// A frozen body of a destination of the named kind as a request has it: without what is sent beside it.
+    #[must_use]
+    pub fn sent_body(kind: &str, frozen: String) -> String {
+        match kind {
+            amplitude::KIND => amplitude::body::Frozen::read(&frozen).map_or(frozen, amplitude::body::Frozen::sent),
+            _ => frozen,
         }
     }
 

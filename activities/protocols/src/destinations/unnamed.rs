@@ -1,6 +1,7 @@
 //! Customers without an external id: whether a destination gets their events. Every kind of destination has the setting,
 //! under the same name.
 
+use crate::form::{Entry, Input};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use storage::Rendered;
@@ -40,6 +41,17 @@ impl WithoutExternalId {
             Self::Skip => Some(Rendered::Skip { why: "the customer has no external id".to_owned() }),
         }
     }
+}
+
+/// The setting in a form.
+pub const fn entry() -> Entry {
+    Entry::new(FIELD, "Customers without an external id", Input::Select)
+        .choices(&[
+            ("send", "Send their events"),
+            ("wait", "Wait for the id, at most 30 days"),
+            ("skip", "Skip their events"),
+        ])
+        .folded()
 }
 
 /// The setting as a JSON Schema by its name.

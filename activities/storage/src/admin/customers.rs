@@ -102,6 +102,18 @@ impl Store {
         .await
     }
 
+    /// The customer of an app who is this user.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when the app has no such user.
+    pub async fn customer_of(&self, app: AppId, user: UserId) -> Result<Customer, Error> {
+        self.read(move |connection| {
+            users::find_in_app(connection, app, user)?.ok_or(Error::Missing { what: "customer" })?;
+            view(connection, user)
+        })
+        .await
+    }
+
     /// A customer of an app.
     pub async fn customer(&self, app: AppId, by: CustomerKey) -> Result<Customer, Error> {
         let secrets = self.secrets.clone();

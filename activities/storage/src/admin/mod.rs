@@ -1,8 +1,9 @@
 //! Changes by an admin: apps, platforms, destinations, the catalogue, customers, their transfers and their erasure,
-//! rates, sales and retention; and the turn of the key. A change that can alter the record of purchases causes a
+//! rates, sales, alarms and retention; and the turn of the key. A change that can alter the record of purchases causes a
 //! recheck of these purchases.
 
 pub mod adopt;
+pub mod alarms;
 pub mod apps;
 pub mod catalogue;
 pub mod customers;
@@ -15,4 +16,5 @@ pub mod rates;
 pub mod rekey;
 pub mod retention;
 pub mod sales;
+pub mod sessions;
 pub mod transfers;

@@ -4,7 +4,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Statement, clean, sql};
-use domain::{PlatformId, Timestamp};
+use domain::{AlarmId, PlatformId, Timestamp};
 
 /// Maximum length of a detail in characters: it is indexed, and must fit into a page of the index.
 const MAX_DETAIL_CHARS: usize = 500;
@@ -21,14 +21,15 @@ pub struct NewAlarm<'a> {
 }
 
 const RAISE: Sql = statement! {"
-    INSERT INTO alarms (at, last_at, times, platform_id, kind, detail)
-    VALUES (?, ?, 1, ?, ?, ?)
+    INSERT INTO alarms (at, last_at, times, platform_id, kind, detail, id)
+    VALUES (?, ?, 1, ?, ?, ?, ?)
     ON CONFLICT (kind, detail, COALESCE(platform_id, ''))
-    DO UPDATE SET last_at = excluded.last_at, times = alarms.times + 1
+    DO UPDATE SET last_at = excluded.last_at, times = alarms.times + 1, acknowledged_at = NULL,
+        acknowledged_by = NULL, note = NULL
 "};
 
 impl NewAlarm<'_> {
-    /// Stores it in the transaction of the caller. An alarm that was raised before is counted in its row.
+    /// Stores it in the transaction of the caller. An alarm that was raised before is counted in its row, and open again.
     pub fn raise(&self, connection: &mut AnyConnection, now: Timestamp) -> Result<(), Error> {
         self.statement(now).run(connection).map(drop)
     }
@@ -36,6 +37,7 @@ impl NewAlarm<'_> {
     /// The statement that stores it.
     pub fn statement(&self, now: Timestamp) -> Statement<'static> {
         let detail: String = clean(self.detail).chars().take(MAX_DETAIL_CHARS).collect();
-        sql(RAISE).bind(now).bind(now).bind(self.platform).bind(self.kind.to_owned()).bind(detail)
+        let id = AlarmId::of(self.platform, self.kind, &detail);
+        sql(RAISE).bind(now).bind(now).bind(self.platform).bind(self.kind.to_owned()).bind(detail).bind(id)
     }
 }

@@ -15,8 +15,8 @@ use domain::payment::{EntryKind, SaleKind, UnknownPrice};
 use domain::time::millis;
 use domain::user::Attributes;
 use domain::{
-    ActId, AppId, CollapseKey, DeliveryId, DestinationId, DeviceId, Environment, EventId, KeyId, OrgId, Outcome,
-    PlatformId, SessionId, State, Timestamp, TopicId, TransferId, UnknownReceipts, UserId,
+    ActId, AlarmId, AppId, CollapseKey, DeliveryId, DestinationId, DeviceId, Environment, EventId, KeyId, OrgId,
+    Outcome, PlatformId, SessionId, SignInId, State, Timestamp, TopicId, TransferId, UnknownReceipts, UserId,
 };
 use rust_decimal::Decimal;
 use std::borrow::Cow;
@@ -208,7 +208,7 @@ macro_rules! named_columns {
 }
 
 parsed_columns!(AppId, CollapseKey, DeliveryId, DestinationId, DeviceId, EventId, OrgId, PlatformId, SessionId);
-parsed_columns!(ActId, KeyId, TopicId, TransferId, UserId);
+parsed_columns!(ActId, AlarmId, KeyId, SignInId, TopicId, TransferId, UserId);
 parsed_columns!(Decimal, Subject, Uuid);
 named_columns!(ClaimKind, ClaimReason, ClaimStatus);
 named_columns!(EntryKind, Environment, Health, Outcome, SaleKind, State, UnknownReceipts);

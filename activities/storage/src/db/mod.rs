@@ -9,6 +9,7 @@ pub mod clock;
 pub mod column;
 pub mod config;
 pub mod connection;
+pub mod counts;
 pub mod epoch;
 pub mod error;
 pub mod fault;

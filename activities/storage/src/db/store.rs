@@ -3,6 +3,7 @@
 use crate::db::act::{Act, Actor};
 use crate::db::config::Installation;
 use crate::db::connection::AnyConnection;
+use crate::db::counts::Counts;
 use crate::db::error::Error;
 use crate::db::reader::Readers;
 use crate::db::secrets::Secrets;
@@ -25,6 +26,8 @@ pub struct Store {
     pub(crate) clock: fn() -> Timestamp,
     /// Who makes the changes of this handle.
     pub(crate) actor: Arc<Actor>,
+    /// What this process counted and did not write yet.
+    pub(crate) counts: Arc<Counts>,
 }
 
 impl std::fmt::Debug for Store {

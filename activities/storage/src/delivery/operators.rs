@@ -84,7 +84,7 @@ pub fn announce(
         traceparent: None,
     };
     let body = body(write, concerned, &event, notice)?;
-    insert(write, &event, StoredEvent { body, ..StoredEvent::default() })?;
+    insert(write, &event, StoredEvent::of(concerned.app_id, body))?;
     let mut events = OperatorEvents { events: vec![notice.event_type], owing: Vec::new() };
     for other in destinations::of_app(write.connection, concerned.app_id)? {
         if other.id != concerned.id && other.chose(notice.event_type) {

@@ -5,11 +5,13 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::writer::Write;
 use crate::events::deliveries::Event;
-use domain::{Environment, Timestamp, UserId};
+use domain::{AppId, Environment, Timestamp, UserId};
 
 /// The columns of an event beside those that a delivery needs.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct StoredEvent {
+    /// The app of its purchase, its destination or its user.
+    pub app_id: AppId,
     /// The user who owned the purchase when the event was recorded; never changed later.
     pub user_id: Option<UserId>,
     /// The revision of the user whose state it carries; `None` when it carries no state.
@@ -30,16 +32,34 @@ pub struct StoredEvent {
 }
 
 const INSERT: Sql = statement! {"
-    INSERT INTO events (id, collapse_key, event_type, revision, user_id, user_revision, occurred_at,
+    INSERT INTO events (id, collapse_key, app_id, event_type, revision, user_id, user_revision, occurred_at,
         environment, body, state_apart, profile, views, traceparent, created_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 "};
+
+impl StoredEvent {
+    /// An event of an app with nothing but this body.
+    pub fn of(app_id: AppId, body: String) -> Self {
+        Self {
+            app_id,
+            user_id: None,
+            user_revision: None,
+            occurred_at: None,
+            body,
+            environment: None,
+            state_apart: None,
+            profile: None,
+            views: None,
+        }
+    }
+}
 
 /// Stores an event. No destination is owed it yet.
 pub fn insert(write: &mut Write<'_>, event: &Event, stored: StoredEvent) -> Result<(), Error> {
     sql(INSERT)
         .bind(event.id)
         .bind(event.collapse_key)
+        .bind(stored.app_id)
         .bind(event.event_type.as_str())
         .bind(event.revision)
         .bind(stored.user_id)

@@ -110,6 +110,29 @@ row! {
 }
 
 row! {
+    /// The body of a delivery as it is sent, and what its headers are made of.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct SentBody {
+        /// The delivery.
+        pub id: DeliveryId,
+        /// The destination.
+        pub destination_id: DestinationId,
+        /// The event.
+        pub event_id: EventId,
+        /// Its type.
+        pub event_type: String,
+        /// The purchase's revision that the event announces.
+        pub revision: i64,
+        /// How the delivery stands.
+        pub status: DeliveryStatus,
+        /// The body, once it was rendered and until the delivery ended.
+        pub body: Option<String>,
+        /// When the first request was made.
+        pub first_tried_at: Option<Timestamp>,
+    }
+}
+
+row! {
     struct DeliveryAttempt {
         delivery_id: DeliveryId,
         attempt: AttemptView,
@@ -144,6 +167,12 @@ const OF_DESTINATION: Clause = clause!(&[LIST], "destination_id = ?");
 
 const FIND: Sql = statement!("SELECT {DELIVERY} WHERE id = ?");
 
+const SENT: Sql = statement! {hot "deliveries_id", "
+    SELECT id, destination_id, event_id, event_type, revision, status, body, first_tried_at
+    FROM deliveries
+    WHERE id = ?
+"};
+
 const ATTEMPTS_OF_DELIVERY: Sql = statement!("{ATTEMPT} WHERE a.delivery_id = ? ORDER BY a.number");
 
 impl Store {
@@ -173,6 +202,11 @@ impl Store {
     /// One delivery.
     pub async fn delivery(&self, id: DeliveryId) -> Result<DeliveryView, Error> {
         self.read(move |connection| sql(FIND).bind(id).one(connection, "delivery")).await
+    }
+
+    /// The body of a delivery as it is sent.
+    pub async fn sent_body(&self, id: DeliveryId) -> Result<SentBody, Error> {
+        self.read(move |connection| sql(SENT).bind(id).one(connection, "delivery")).await
     }
 
     /// The attempts of a delivery, the oldest first. An attempt that is in flight, or whose worker died, has the class

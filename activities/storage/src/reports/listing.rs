@@ -1,4 +1,4 @@
-//! Purchases and events as the API shows them. Deliveries and their attempts are in `deliveries.rs`.
+//! Purchases as the API shows them.
 
 use crate::db::connection::MultiBackend;
 use crate::db::error::Error;
@@ -9,7 +9,7 @@ use crate::db::store::Store;
 use crate::purchases::purchase::{self, WaitsFor};
 use diesel::deserialize;
 use diesel::row::NamedRow;
-use domain::{AppId, CollapseKey, EventId, PlatformId, Timestamp, UserId};
+use domain::{AppId, CollapseKey, PlatformId, State, Timestamp, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -26,19 +26,20 @@ pub struct PurchaseFilter {
     pub app_user_id: Option<String>,
     /// Only those of this customer, by the app's own id.
     pub external_id: Option<String>,
+    /// Only those of this user.
+    pub user_id: Option<UserId>,
+    /// Only those in this state.
+    #[schemars(with = "Option<String>", extend("enum" = states()))]
+    pub state: Option<State>,
+    /// Only those that are held now (`true`), or only the others (`false`).
+    pub held: Option<bool>,
+    /// Only those of which a delivery is owed after a failed attempt (`true`), or only the others (`false`).
+    pub failing: Option<bool>,
 }
 
-/// Which events are listed; all that are set must match.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-pub struct EventFilter {
-    /// Only those of this app.
-    pub app_id: Option<AppId>,
-    /// Only those of this purchase. The id of a destination selects the events about that destination.
-    pub collapse_key: Option<CollapseKey>,
-    /// Only those of this type.
-    #[serde(rename = "type")]
-    #[schemars(extend("enum" = domain::event::types()))]
-    pub event_type: Option<String>,
+/// The states of a purchase, by name.
+fn states() -> Vec<&'static str> {
+    State::ALL.iter().map(|state| state.as_str()).collect()
 }
 
 row! {
@@ -100,27 +101,6 @@ impl Field for Standing {
     }
 }
 
-row! {
-    /// An event.
-    #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-    #[schemars(rename = "Event")]
-    pub struct EventView {
-        /// Its id.
-        pub id: EventId,
-        /// Its type.
-        #[serde(rename = "type")]
-        pub event_type: String,
-        /// Its purchase.
-        pub collapse_key: CollapseKey,
-        /// The revision of the purchase.
-        pub revision: i64,
-        /// When it was recorded.
-        pub created_at: Timestamp,
-        /// Its body, without the fields that depend on a destination; null when it was pruned.
-        pub body: serde_json::Value,
-    }
-}
-
 const PURCHASE: &str = "
     p.collapse_key, p.platform_id, p.app_id, p.receipt_id, p.app_user_id, p.revision, p.state, p.held_until,
         p.updated_at, p.user_id, p.purchase, p.unverified_since, p.waits_for, p.next_wake_at,
@@ -140,22 +120,18 @@ const OF_CUSTOMER: Clause = clause!(&[PURCHASES], "p.app_user_id = ?");
 const OF_NAMED: Clause = clause! {&[PURCHASES], hot "users_external", "
     p.user_id IN (SELECT u.id FROM users u WHERE u.external_id = ?)
 "};
-
-const EVENT: &str = "id, collapse_key, event_type, revision, created_at, body FROM events";
-const EVENTS: Sql = statement! {"
-    SELECT CAST(seq AS TEXT) AS cursor, {EVENT}
-    WHERE seq < ? AND {{which}}
-    ORDER BY seq DESC
-    LIMIT ?
+const OF_USER: Clause = clause!(&[PURCHASES], hot "purchases_user", "p.user_id = ?");
+const IN_STATE: Clause = clause!(&[PURCHASES], hot "purchases_state or purchases_order", "p.state = ?");
+const HELD: Clause = clause!(&[PURCHASES], hot "purchases_held", "p.held_until > ?");
+const NOT_HELD: Clause = clause!(&[PURCHASES], "COALESCE(p.held_until, 0) <= ?");
+/// What is owed is little, and in partial indexes.
+const FAILING: Clause = clause! {&[PURCHASES], hot "deliveries_pending or deliveries_owed or deliveries_tried", "
+    p.collapse_key IN (SELECT d.collapse_key FROM deliveries d WHERE d.status = 'pending' AND d.tried_at > 0)
 "};
-// An event is of its purchase's app, of its destination's, or of the user's who was forgotten.
-const EVENT_OF_APP: Clause = clause! {&[EVENTS], "
-    ? IN (SELECT p.app_id FROM purchases p WHERE p.collapse_key = events.collapse_key
-        UNION ALL SELECT d.app_id FROM destinations d WHERE d.id = events.collapse_key
-        UNION ALL SELECT u.app_id FROM users u WHERE u.id = events.user_id)
+const NOT_FAILING: Clause = clause! {&[PURCHASES], hot "deliveries_pending", "
+    NOT EXISTS (SELECT 1 FROM deliveries d
+        WHERE d.collapse_key = p.collapse_key AND d.status = 'pending' AND d.tried_at > 0)
 "};
-const OF_KEY: Clause = clause!(&[EVENTS], "collapse_key = ?");
-const OF_TYPE: Clause = clause!(&[EVENTS], "event_type = ?");
 
 /// A statement with a place for optional conditions, and the values to bind.
 pub struct Filtered<'a> {
@@ -193,19 +169,23 @@ impl<'a> Filtered<'a> {
 
 const FIND_PURCHASE: Sql = statement!("SELECT {PURCHASE} WHERE p.collapse_key = ?");
 
-const FIND_EVENT: Sql = statement!("SELECT {EVENT} WHERE id = ?");
-
 impl Store {
     /// Purchases, the last settled first.
     pub async fn purchases(&self, filter: PurchaseFilter, page: Page) -> Result<Paged<PurchaseView>, Error> {
         let (before, key) = page.pair_or(i64::MAX)?;
-        self.read(move |connection| {
+        self.read_now(move |connection, now| {
+            let held = filter.held.map(|held| if held { HELD } else { NOT_HELD });
+            let failing = filter.failing.map(|failing| if failing { FAILING } else { NOT_FAILING });
             let list = Filtered::new(PURCHASES, [before.into(), key.as_str().into()])
                 .and(OF_APP, filter.app_id)
                 .and(OF_PLATFORM, filter.platform_id)
                 .and(OF_RECEIPT, filter.receipt_id.map(storable))
                 .and(OF_CUSTOMER, filter.app_user_id.map(storable))
-                .and(OF_NAMED, filter.external_id.map(storable));
+                .and(OF_NAMED, filter.external_id.map(storable))
+                .and(OF_USER, filter.user_id)
+                .and(IN_STATE, filter.state)
+                .when(failing);
+            let list = held.into_iter().fold(list, |list, held| list.and(held, Some(now)));
             page.read(connection, list.statement())
         })
         .await
@@ -214,24 +194,6 @@ impl Store {
     /// One purchase.
     pub async fn purchase(&self, key: CollapseKey) -> Result<PurchaseView, Error> {
         self.read(move |connection| sql(FIND_PURCHASE).bind(key).one(connection, "purchase")).await
-    }
-
-    /// One event.
-    pub async fn event(&self, id: EventId) -> Result<EventView, Error> {
-        self.read(move |connection| sql(FIND_EVENT).bind(id).one(connection, "event")).await
-    }
-
-    /// Events, the newest first.
-    pub async fn events(&self, filter: EventFilter, page: Page) -> Result<Paged<EventView>, Error> {
-        let below = page.number_or(i64::MAX)?;
-        self.read(move |connection| {
-            let list = Filtered::new(EVENTS, [below.into()])
-                .and(EVENT_OF_APP, filter.app_id)
-                .and(OF_KEY, filter.collapse_key)
-                .and(OF_TYPE, filter.event_type.map(storable));
-            page.read(connection, list.statement())
-        })
-        .await
     }
 }
 

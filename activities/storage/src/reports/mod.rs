@@ -2,15 +2,22 @@
 //! feed of purchases, the events of devices, figures of destinations, and the comparison of sent revenue with the ledger.
 
 pub mod acts;
+pub mod alarms;
+pub mod arrivals;
 pub mod audit;
 pub mod choosers;
 pub mod customer;
 pub mod deliveries;
 pub mod device_events;
+pub mod events;
 pub mod explain;
 pub mod feed;
 pub mod figures;
 pub mod listing;
+pub mod minutes;
 pub mod notifications;
+pub mod overview;
 pub mod revenue;
 pub mod scope;
+pub mod search;
+pub mod walk;

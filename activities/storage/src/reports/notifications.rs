@@ -1,13 +1,18 @@
 //! Notifications as the API shows them, with the reason why each of them waits.
 
+use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{row, sql, stored};
+use crate::db::statement::{Value, row, sql, stored};
 use crate::db::store::Store;
-use crate::reports::listing::Filtered;
+use crate::reports::walk::{Condition, Indexed, Walk};
 use domain::{AppId, CollapseKey, Outcome, PlatformId, Timestamp};
 use serde::Serialize;
+use std::time::Duration;
+
+/// Rows this close to a time may not be in the order of their times: transactions overlap.
+const MARGIN: Duration = Duration::from_secs(60);
 
 stored! {
     /// What a notification without an outcome waits for.
@@ -28,6 +33,30 @@ stored! {
         /// A person: the store does not know the receipt.
         Parked = "parked",
     }
+}
+
+/// Which notifications are listed, by their outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Course {
+    /// Those without an outcome.
+    Open,
+    /// Those with this outcome.
+    Outcome(Outcome),
+}
+
+/// Which notifications are listed; all that are set must match.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NotificationFilter {
+    /// Only those of this app.
+    pub app: Option<AppId>,
+    /// Only those of this platform.
+    pub platform: Option<PlatformId>,
+    /// Only those with this outcome, or without one.
+    pub course: Option<Course>,
+    /// Only those accepted at this time or later.
+    pub from: Option<Timestamp>,
+    /// Only those accepted before this time.
+    pub until: Option<Timestamp>,
 }
 
 impl WaitingFor {
@@ -81,13 +110,32 @@ pub const WITH_PURCHASE: &str = "notifications n LEFT JOIN purchases p ON p.coll
 const LIST: Sql = statement! {"
     SELECT CAST(n.seq AS TEXT) AS cursor, {VIEW}
     FROM {WITH_PURCHASE}
-    WHERE n.seq < ? AND {{which}}
+    WHERE n.seq < ? AND n.seq >= ? AND {{which}}
     ORDER BY n.seq DESC
     LIMIT ?
 "};
+const FLOOR: Sql = statement! {"
+    SELECT n.seq AS value
+    FROM notifications n
+    WHERE n.seq < ? AND {{which}}
+    ORDER BY n.seq DESC
+    LIMIT 1 OFFSET 20000
+"};
+/// The first row at or after a time, where sequence numbers follow the time: it is searched by halves.
+const AT: Sql =
+    statement!("SELECT n.accepted_at AS value FROM notifications n WHERE n.seq >= ? ORDER BY n.seq LIMIT 1");
+const NEWEST: Sql = statement!("SELECT n.seq AS value FROM notifications n ORDER BY n.seq DESC LIMIT 1");
 const OF_APP: Clause = clause!(&[LIST], "n.platform_id IN (SELECT f.id FROM platforms f WHERE f.app_id = ?)");
 const OF_PLATFORM: Clause = clause!(&[LIST], "n.platform_id = ?");
-const OF_PURCHASE: Clause = clause!(&[LIST], "n.collapse_key = ?");
+const OF_PURCHASE: Clause = clause!(&[LIST, FLOOR], hot "notifications_of_key", "n.collapse_key = ?");
+/// With the condition of the partial index, which a value alone does not imply.
+const NOT_SETTLED: Clause = clause! {&[LIST, FLOOR], hot "notifications_not_settled", "
+    n.outcome IN ('refused', 'discarded', 'unknown', 'given_up') AND n.outcome = ?
+"};
+const HAS_OUTCOME: Clause = clause!(&[LIST], "n.outcome || '' = ?");
+const OPEN: Clause = clause!(&[LIST], "n.outcome IS NULL");
+const SINCE: Clause = clause!(&[LIST], "n.accepted_at + 0 >= ?");
+const BEFORE: Clause = clause!(&[LIST], "n.accepted_at + 0 < ?");
 
 const OF_MESSAGE: Sql = statement!("SELECT {VIEW} FROM {WITH_PURCHASE} WHERE n.message_id = ? ORDER BY n.seq");
 
@@ -104,28 +152,71 @@ impl Store {
         key: CollapseKey,
         page: Page,
     ) -> Result<Paged<NotificationView>, Error> {
-        self.listed(page, move |list| list.and(OF_PURCHASE, Some(key))).await
+        let indexed = vec![Indexed { walked: OF_PURCHASE, checked: OF_PURCHASE, value: key.into() }];
+        self.read_now(move |connection, now| walk(now, (indexed, Vec::new()), EVERYTHING).page(connection, &page)).await
     }
 
-    /// The notifications of an app and a platform, or of all, the newest first.
+    /// Notifications, the newest first. A page may have fewer than its limit, and yet a next one.
     pub async fn notifications(
         &self,
-        app: Option<AppId>,
-        platform: Option<PlatformId>,
+        filter: NotificationFilter,
         page: Page,
     ) -> Result<Paged<NotificationView>, Error> {
-        self.listed(page, move |list| list.and(OF_APP, app).and(OF_PLATFORM, platform)).await
-    }
-
-    async fn listed(
-        &self,
-        page: Page,
-        filter: impl FnOnce(Filtered<'static>) -> Filtered<'static> + Send + 'static,
-    ) -> Result<Paged<NotificationView>, Error> {
-        let below = page.number_or(i64::MAX)?;
         self.read_now(move |connection, now| {
-            page.read(connection, filter(Filtered::new(LIST, [now.into(), below.into()])).statement())
+            let range = (
+                filter.from.map_or(Ok(0), |from| first_at(connection, from.minus(MARGIN)))?,
+                filter.until.map_or(Ok(i64::MAX), |until| first_at(connection, until.plus(MARGIN)))?,
+            );
+            walk(now, conditions(filter), range).page(connection, &page)
         })
         .await
     }
+}
+
+/// The range of all sequence numbers.
+const EVERYTHING: (i64, i64) = (0, i64::MAX);
+
+fn walk<'a>(now: Timestamp, (indexed, others): (Vec<Indexed<'a>>, Vec<Condition<'a>>), range: (i64, i64)) -> Walk<'a> {
+    Walk { list: LIST, floor: FLOOR, first: vec![now.into()], indexed, others, range }
+}
+
+/// The conditions of a filter: those with an index, and the others.
+fn conditions(filter: NotificationFilter) -> (Vec<Indexed<'static>>, Vec<Condition<'static>>) {
+    let NotificationFilter { app, platform, course, from, until } = filter;
+    let (mut indexed, mut others): (Vec<Indexed<'static>>, Vec<Condition<'static>>) = Default::default();
+    match course {
+        Some(Course::Open) => others.push((OPEN, None)),
+        Some(Course::Outcome(outcome @ (Outcome::Settled | Outcome::NoChange | Outcome::Duplicate))) => {
+            others.push((HAS_OUTCOME, Some(outcome.into())));
+        }
+        Some(Course::Outcome(outcome)) => {
+            indexed.push(Indexed { walked: NOT_SETTLED, checked: HAS_OUTCOME, value: outcome.into() });
+        }
+        None => {}
+    }
+    let more: [(Clause, Option<Value<'static>>); 4] = [
+        (OF_APP, app.map(Into::into)),
+        (OF_PLATFORM, platform.map(Into::into)),
+        (SINCE, from.map(Into::into)),
+        (BEFORE, until.map(Into::into)),
+    ];
+    others.extend(more.into_iter().filter(|(_, value)| value.is_some()));
+    (indexed, others)
+}
+
+/// The sequence number of the first row that was accepted at a time or later, where the rows are in the order of their
+/// times. No row has it if all are older.
+fn first_at(connection: &mut AnyConnection, at: Timestamp) -> Result<i64, Error> {
+    let newest: i64 = sql(NEWEST).value(connection)?.unwrap_or(0);
+    let (mut low, mut high) = (1, newest.saturating_add(1));
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let accepted: Option<Timestamp> = sql(AT).bind(middle).value(connection)?;
+        if accepted.is_some_and(|accepted| accepted < at) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low)
 }

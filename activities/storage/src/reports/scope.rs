@@ -27,6 +27,10 @@ pub enum Subject {
     Transfer,
     /// A key of the API.
     Key,
+    /// A session of a person at the page.
+    Session,
+    /// An alarm about a platform.
+    Alarm,
 }
 
 const APP: Sql = statement!("SELECT id AS value FROM apps WHERE id = ?");
@@ -60,7 +64,10 @@ const DELIVERY: Sql = statement! {"
     WHERE l.id = ?
 "};
 const TRANSFER: Sql = statement!("SELECT app_id AS value FROM transfers WHERE id = ?");
+const ALARM: Sql =
+    statement!("SELECT f.app_id AS value FROM alarms a JOIN platforms f ON f.id = a.platform_id WHERE a.id = ?");
 const KEY: Sql = statement!("SELECT app_id AS value FROM api_keys WHERE id = ? AND app_id IS NOT NULL");
+const SESSION: Sql = statement!("SELECT app_id AS value FROM sessions WHERE id = ? AND app_id IS NOT NULL");
 
 impl Store {
     /// The app that a thing belongs to, by its id as a text. `None` when there is no such thing, or when it does not
@@ -80,6 +87,8 @@ impl Store {
                 Subject::Delivery => sql(DELIVERY).bind(id),
                 Subject::Transfer => sql(TRANSFER).bind(id),
                 Subject::Key => sql(KEY).bind(id),
+                Subject::Session => sql(SESSION).bind(id),
+                Subject::Alarm => sql(ALARM).bind(id),
             };
             let apps: Vec<AppId> = statement.values(connection)?;
             Ok(apps.first().copied().filter(|first| apps.iter().all(|app| app == first)))

@@ -18,7 +18,7 @@ use crate::settling::revision::{Announcement, Carried};
 use crate::settling::{profiles, views};
 use domain::event::{PURCHASE_UPDATED, PurchaseUpdated};
 use domain::user::{self, Attributes, Customer, UserEvent};
-use domain::{DestinationId, EventId, Timestamp};
+use domain::{AppId, DestinationId, EventId, Timestamp};
 use std::collections::BTreeSet;
 
 /// Writes the events of a revision, and owes each to the destinations that chose its type and want its purchase; for
@@ -58,8 +58,7 @@ pub fn announce(
     let stored = StoredEvent {
         user_id: settling.owner.map(|owner| owner.id),
         environment: Some(settling.environment()),
-        body,
-        ..StoredEvent::default()
+        ..StoredEvent::of(settling.origin.app_id, body)
     };
     store(write, announcement, &event, stored)?;
     Ok(carried)
@@ -79,7 +78,7 @@ fn announce_user_events(
         owned.retain(|one| one.collapse_key != settling.record.collapse_key);
     }
     let purchases = UserPurchases { user: user.id, owned: &owned, environment: settling.environment() };
-    let shared = user_state(write, destinations, purchases, user_revision)?;
+    let shared = user_state(write, destinations, (settling.origin.app_id, purchases), user_revision)?;
     let customer = Customer {
         user_id: user.id,
         external_id: user.external_id.clone(),
@@ -109,11 +108,11 @@ fn announce_user_events(
     Ok(Carried { user_revision, to })
 }
 
-/// The columns of events that carry the state of a user at this revision, without their body.
+/// The columns of an app's events that carry the state of a user at this revision, without their body.
 pub fn user_state(
     write: &mut Write<'_>,
     destinations: &[Destination],
-    purchases: UserPurchases<'_>,
+    (app, purchases): (AppId, UserPurchases<'_>),
     user_revision: i64,
 ) -> Result<StoredEvent, Error> {
     let UserPurchases { user, owned, environment } = purchases;
@@ -127,7 +126,7 @@ pub fn user_state(
         state_apart: user::state_apart(owned, environment).map(|state| state.to_string()),
         profile,
         views: views::of(write.connection, purchases, destinations)?,
-        ..StoredEvent::default()
+        ..StoredEvent::of(app, String::new())
     })
 }
 

@@ -78,7 +78,8 @@ impl Demo {
         let url = signer.certificate_url(REGION).parse().context("the samples' certificate")?;
         let certificate = Certificate { url, file: data::sample_certificate_file(data) };
         let platforms = more.into_iter().chain([self.platform.id]).collect();
-        Ok(config::Demo { certificate, platforms, receiver: self.destination.clone() })
+        let key = data::sample_key_file(data);
+        Ok(config::Demo { certificate, key, platforms, receiver: self.destination.clone() })
     }
 
     /// Starts the receiver and the simulated store.

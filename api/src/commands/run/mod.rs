@@ -15,7 +15,8 @@ use super::stop::Stop;
 use super::{client, data, serve, settings, table, worker};
 use crate::clock;
 use crate::config::{Config, Flags, Variables, environment};
-use crate::{config, telemetry};
+use crate::pages::Pages;
+use crate::{config, counting, telemetry};
 use activities::engine::{DevServer, Engine, namespace_of};
 use anyhow::Context;
 use demo::Demo;
@@ -108,8 +109,10 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
         let demo = demo.insert(demo::set_up(&store, &wanted).await?);
         config.demo = Some(demo.allowed(&data, options.trust_samples)?);
     }
-    let runner = Runner { config, store, sockets, demo, data, dev_server };
-    if let Some(server) = runner.run(stop).await? {
+    let runner = Runner { config, store: store.clone(), sockets, demo, data, dev_server };
+    let server = runner.run(stop).await?;
+    counting::finish(&store).await;
+    if let Some(server) = server {
         tokio::task::spawn_blocking(move || server.stop()).await.context("the Temporal dev server")?;
     }
     table::line("settle stopped; starting it again continues where it ended.");
@@ -172,8 +175,8 @@ impl Runner {
             None => serve::connect(&identity, &self.store, &self.config)?,
         };
         let engine = serve::with_window(engine, &self.config);
-        let edge = serve::edge(&self.config, self.store.clone(), engine.clone())?;
-        let welcome = self.welcome(addresses);
+        let edge = serve::edge(&self.config, self.store.clone(), engine.clone(), self.pages(&engine))?;
+        let (welcome, page) = (self.welcome(addresses), edge.clone());
         let server = self.server();
         let demo = match self.demo {
             Some(demo) => Some(demo.start(self.store.clone()).await?),
@@ -187,7 +190,7 @@ impl Runner {
             simulated: demo.as_ref().map(|demo| demo.simulated.clone()),
         };
         let working = worker::work(parts, stop.clone());
-        let greeting = greet(&engine, stop.clone(), welcome);
+        let greeting = greet(&engine, stop.clone(), welcome.with_link_of(page));
         let starting = start_temporal(server, stop);
         let result = tokio::try_join!(serving, working, greeting, starting).map(|(.., server)| server);
         // Its receiver ends last, so that the worker's last deliveries arrive.
@@ -198,6 +201,20 @@ impl Runner {
         result.and_then(|server| closed.map(|()| server))
     }
 
+    /// The page, with links to the UI of the dev server, whose address may be known only later.
+    fn pages(&self, engine: &Engine) -> Pages {
+        match (&self.dev_server, &self.config.ui.temporal_url) {
+            (Some(dev_server), None) => {
+                let (dev_server, namespace) = (dev_server.clone(), engine.namespace().to_owned());
+                Pages::new(&self.config).with_temporal_ui(move || {
+                    let ui = dev_server.addresses()?.ui;
+                    Some(format!("http://{ui}/namespaces/{namespace}"))
+                })
+            }
+            _ => serve::pages(&self.config, engine),
+        }
+    }
+
     fn welcome(&self, addresses: Addresses) -> Welcome {
         Welcome {
             addresses,
@@ -205,6 +222,7 @@ impl Runner {
             admin_token: self.config.http.admin_token.clone(),
             window: self.demo.as_ref().map(|demo| Duration::from_millis(demo.platform.window_ms.unsigned_abs())),
             dev_server: self.dev_server.clone(),
+            page: None,
         }
     }
 
@@ -230,7 +248,8 @@ async fn greet(engine: &Engine, stop: Stop, welcome: Welcome) -> anyhow::Result<
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     if !stop.is_requested() {
-        table::line(&welcome.text(engine));
+        let link = welcome.link().await;
+        table::line(&welcome.text(engine, &link));
     }
     Ok(())
 }

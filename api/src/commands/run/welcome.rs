@@ -3,15 +3,20 @@
 use super::data;
 use crate::commands::client::program;
 use crate::commands::sockets::Addresses;
+use crate::edge::Shared;
+use crate::resources::sessions;
 use crate::times;
 use activities::engine::{DevServer, Engine};
 use secrecy::{ExposeSecret, SecretString};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use storage::{Actor, NewLink, Person, Role, chain};
 
 /// The namespace that Temporal's command-line tool takes by itself.
 const DEFAULT_NAMESPACE: &str = "default";
+/// The name of who opens the link that is printed here.
+const CONSOLE: &str = "console";
 
 /// Where everything is, except Temporal.
 pub struct Welcome {
@@ -25,11 +30,41 @@ pub struct Welcome {
     pub window: Option<Duration>,
     /// The dev server, if this process started one.
     pub dev_server: Option<DevServer>,
+    /// What signs in to the page.
+    pub page: Option<Shared>,
 }
 
 impl Welcome {
+    /// This, with the page that it links to.
+    pub fn with_link_of(self, page: Shared) -> Self {
+        Self { page: Some(page), ..self }
+    }
+
+    /// The address of the page, by a link that signs in once.
+    pub async fn link(&self) -> String {
+        let base = format!("http://{}", self.addresses.api);
+        let Some(edge) = &self.page else { return format!("{base}/ui/") };
+        let code = sessions::code(edge);
+        let person = Person {
+            name: CONSOLE.to_owned(),
+            role: Role::Admin,
+            app_id: None,
+            key_id: None,
+            token_hash: Some(edge.admin_token_hash()),
+        };
+        let lifetime = edge.pages.session_lifetime;
+        let new = NewLink { person, code: code.clone(), valid: sessions::LINK_VALID, lifetime };
+        match edge.store.by(Actor::named(CONSOLE)).new_sign_in_link(new).await {
+            Ok(_) => format!("{base}{}", sessions::path(&code)),
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "no link to the page could be made");
+                format!("{base}/ui/")
+            }
+        }
+    }
+
     /// The text, once the engine is connected.
-    pub fn text(&self, engine: &Engine) -> String {
+    pub fn text(&self, engine: &Engine, link: &str) -> String {
         let (Addresses { public, api }, namespace) = (self.addresses, engine.namespace());
         let mut place = format!("--address {}", engine.address());
         if namespace != DEFAULT_NAMESPACE {
@@ -49,6 +84,7 @@ impl Welcome {
         });
         format!(
             "\n  settle runs.\n\n  \
+             Page         {link}  (works once, within ten minutes; `{open}` makes another)\n  \
              API          http://{api}\n  \
              Stores       http://{public}  (also devices)\n  \
              Temporal     {temporal}  (`temporal {place} workflow list`)\n  \
@@ -57,6 +93,7 @@ impl Welcome {
              Admin token  {token}{demo}\n",
             temporal = engine.address(),
             data = self.data.display(),
+            open = self.command("open"),
             token = self.token_place()
         )
     }
@@ -72,7 +109,12 @@ impl Welcome {
 
     /// The `settle sample` command, with the flags that are needed to reach this process.
     fn next_command(&self) -> String {
-        let mut command = format!("{} sample", program());
+        self.command("sample")
+    }
+
+    /// A command, with the flags that are needed to reach this process.
+    fn command(&self, name: &str) -> String {
+        let mut command = format!("{} {name}", program());
         if self.addresses.api != SocketAddr::from(([127, 0, 0, 1], 8081)) {
             command.push_str(&format!(" --service http://{}", self.addresses.api));
         }

@@ -4,7 +4,7 @@
 
 mod fields;
 
-pub use fields::{Catalogue, Product};
+pub use fields::{Catalogue, Product, Sku};
 
 use super::sales::RunQuery;
 use crate::edge::{Edge, Shared};
@@ -14,7 +14,6 @@ use crate::keys::Acting;
 use axum::Json;
 use axum::extract::State;
 use domain::AppId;
-use fields::Sku;
 use schemars::JsonSchema;
 use serde::Serialize;
 use storage::{App, Change, EntitlementText, Page, Paged, UnmappedSku};

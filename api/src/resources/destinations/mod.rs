@@ -9,7 +9,8 @@ mod snapshot;
 
 pub use actions::{disable, enable, probe, redeliver, retry};
 pub use replay::replay;
-pub use secrets::{rotate, test};
+pub use secrets::{Tested, rotate, test};
+pub use shown::CreatedDestination;
 pub use snapshot::snapshot;
 
 use crate::answer::{Created, NoContent};
@@ -24,7 +25,7 @@ use fields::NewDestination;
 use protocols::destinations::{ChangedSettings, Config, Invalid, NewSettings};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
-use shown::{CreatedDestination, DestinationDetail};
+use shown::DestinationDetail;
 use storage::{App, Destination, DestinationPatch, Filter, Forgotten, Limits, Page, Paged, Platform};
 
 /// Maximum number of `user.*` events that one request skips, so that it ends before the time limit.

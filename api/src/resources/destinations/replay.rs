@@ -32,12 +32,12 @@ pub struct ReplayPage {
 #[schemars(rename = "ReplayPage")]
 pub struct Replayed {
     /// Number of purchases that were checked.
-    purchases: i64,
+    pub purchases: i64,
     /// The new deliveries.
     #[serde(flatten)]
-    owed: Owed,
+    pub owed: Owed,
     /// The cursor of the next page; null at the end.
-    next_cursor: Option<String>,
+    pub next_cursor: Option<String>,
 }
 
 /// Owes the newest states of a page of purchases: those whose newest state the destination did not acknowledge, `all`,

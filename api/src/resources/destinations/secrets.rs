@@ -43,9 +43,9 @@ pub struct TestRequest {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Tested {
     /// Whether the connection works.
-    ok: bool,
+    pub ok: bool,
     /// What was found, as text for people.
-    detail: String,
+    pub detail: String,
 }
 
 /// `POST …/rotate-secret`: replaces the signing secret. Only this answer shows the new one. Both sign until the overlap

@@ -66,7 +66,10 @@ pub struct CreatedDestination {
     detail: DestinationDetail,
     /// Warnings about chosen events that are not sent yet, or that it skips.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    warnings: Vec<String>,
+    pub warnings: Vec<String>,
+    /// The names of the fields that this answer alone shows.
+    #[serde(skip)]
+    pub shown_once: Vec<&'static str>,
 }
 
 impl From<storage::Destination> for Destination {
@@ -106,9 +109,17 @@ impl DestinationDetail {
 impl CreatedDestination {
     /// Adds the new secrets, and warnings about the events that this request chose.
     pub fn new(mut detail: DestinationDetail, shown: Shown, chosen: &[String]) -> Self {
+        let is_secret = |name: &&'static str| !detail.destination.settings.contains_key(*name);
+        let shown_once = shown.iter().map(|(name, _)| *name).filter(is_secret).collect();
         let secrets = shown.iter().map(|(name, secret)| ((*name).to_owned(), Value::from(secret.expose_secret())));
         detail.destination.settings.extend(secrets);
-        Self { detail, warnings: domain::event::unsent_choices(chosen) }
+        Self { detail, warnings: domain::event::unsent_choices(chosen), shown_once }
+    }
+
+    /// The id of the destination.
+    #[must_use]
+    pub fn id(&self) -> DestinationId {
+        self.detail.destination.id
     }
 
     /// Adds a warning.

@@ -25,11 +25,11 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SnapshotPage {
     /// Number of purchases that were checked.
-    purchases: i64,
+    pub purchases: i64,
     /// Number of those that are newly owed.
-    owed: usize,
+    pub owed: usize,
     /// The cursor of the next page; null at the end.
-    next_cursor: Option<String>,
+    pub next_cursor: Option<String>,
 }
 
 /// Owes the newest states of a page of purchases, and signals the purchases that are newly owed. A repetition owes

@@ -1,9 +1,9 @@
 //! `/v1/explain`: explains a notification, purchase, event or destination, in sentences and as data. Storage reads the
 //! facts, `sentences` writes the texts, and `story` builds the tree.
 
-mod node;
+pub mod node;
 mod sentences;
-mod story;
+pub mod story;
 #[cfg(test)]
 mod tests;
 

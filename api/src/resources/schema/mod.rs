@@ -33,6 +33,10 @@ pub struct EventSchema {
     /// Its type.
     #[serde(rename = "type")]
     event_type: &'static str,
+    /// Its group: `purchase`, `journey`, `subscription`, `user`, `device` or `destination`.
+    group: &'static str,
+    /// What it announces, in one sentence.
+    summary: &'static str,
     /// The version of its schema.
     version: &'static str,
     /// Where its schema is.
@@ -75,6 +79,8 @@ pub fn types() -> String {
 pub async fn index(State(edge): State<Shared>) -> Json<EventSchemas> {
     let events = SCHEMAS.iter().map(|(event_type, version, _)| EventSchema {
         event_type,
+        group: domain::event::group(event_type),
+        summary: domain::event::summary(event_type),
         version,
         url: edge.url(&format!("/api/v1/events/schema/{event_type}")),
     });

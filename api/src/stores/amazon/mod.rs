@@ -7,12 +7,14 @@
 pub mod certificate;
 pub mod envelope;
 mod fetch;
+pub(super) mod form;
 mod keyring;
 mod mapping;
 mod notification;
 mod recipient;
 mod refusal;
 pub mod report;
+pub mod sample;
 mod settings;
 pub mod signature;
 pub mod signer;
@@ -37,7 +39,7 @@ use recipient::{Recipient, Recipients};
 use secrecy::{ExposeSecret as _, SecretString};
 use settings::Samples;
 use std::sync::Arc;
-use storage::{Accepted, Fate, NewNotification, Open, Platform, Store, chain};
+use storage::{Accepted, Counted, Fate, NewNotification, Open, Platform, Series, Store, chain};
 use topic::{Arn, Course, Standing};
 use traces::{Span, SpanKind};
 
@@ -49,6 +51,15 @@ const FOREIGN_PACKAGE: (&str, &str) = (
     "foreign_package",
     "a notification is of another app than the platform's: `settle notification show MESSAGE_ID` shows its package name",
 );
+
+/// The AWS account that owns a topic: twelve digits.
+#[must_use]
+pub fn topic_account(arn: &str) -> Option<String> {
+    Arn::read(arn).ok().map(|arn| arn.account.to_owned())
+}
+
+/// The reason in the counts of what a platform's store sent, of a message that was accepted.
+const ACCEPTED: &str = "";
 
 /// A message that is older than this is logged: SNS repeats a message for an hour at most.
 const OLD_MS: i64 = 3_600_000;
@@ -121,9 +132,22 @@ impl Amazon {
     /// Receives one request of SNS. The answer 200 means that all its notifications are durably stored.
     #[expect(clippy::too_many_arguments, reason = "what a request consists of, and where it goes")]
     pub async fn receive(&self, store: &Store, dispatch: &Dispatch, ingress_key: &str, body: &[u8]) -> Answer {
-        match self.take(Intake { store, dispatch }, ingress_key, body).await {
-            Ok(reason) => Answer { status: 200, reason },
-            Err(refusal) => refused(refusal),
+        let intake = Intake { store, dispatch };
+        let recipient = match self.recipients.find(store, ingress_key, (self.settings.clock)()).await {
+            Ok(recipient) => recipient,
+            Err(refusal) => return refused(refusal),
+        };
+        let platform = &recipient.platform;
+        match self.take(intake, recipient.clone(), (ingress_key, body)).await {
+            Ok(reason) => {
+                store.count_arrival(platform.id, ACCEPTED);
+                Answer { status: 200, reason }
+            }
+            Err(refusal) => {
+                store.count_arrival(platform.id, refusal.reason());
+                store.count(Series::Refused, platform.app_id);
+                refused(refusal)
+            }
         }
     }
 
@@ -133,7 +157,10 @@ impl Amazon {
     /// The answer to a message with this key.
     pub async fn check_key(&self, store: &Store, ingress_key: &str) -> Result<(), Answer> {
         let now = (self.settings.clock)();
-        self.recipients.find(store, ingress_key, now).await.map(drop).map_err(refused)
+        self.recipients.find(store, ingress_key, now).await.map(drop).map_err(|refusal| {
+            store.count(Series::Refused, Counted::default());
+            refused(refusal)
+        })
     }
 
     /// Confirms a subscription: sends a GET to its subscribe URL.
@@ -157,9 +184,13 @@ impl Amazon {
         arn.map(drop).map_err(|refusal| format!("an ARN such as arn:aws:sns:us-east-1:123456789012:name ({refusal})"))
     }
 
-    async fn take(&self, intake: Intake<'_>, ingress_key: &str, body: &[u8]) -> Result<&'static str, Refusal> {
+    async fn take(
+        &self,
+        intake: Intake<'_>,
+        mut recipient: Arc<Recipient>,
+        (ingress_key, body): (&str, &[u8]),
+    ) -> Result<&'static str, Refusal> {
         let now = (self.settings.clock)();
-        let mut recipient = self.recipients.find(intake.store, ingress_key, now).await?;
         let envelope = envelope::parse(body)?;
         let arn = Arn::parse(&envelope.topic_arn)?;
         envelope.check_time(now)?;
@@ -265,7 +296,7 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
         match accepted {
             Accepted::New { seq } => {
                 is_new = true;
-                counter!("settle_notifications_accepted_total").increment(1);
+                count_accepted(store, platform);
                 match row {
                     (Some(key), Fate::Open) => dispatch.notify(key, seq, platform.window_ms, platform.max_wait_ms),
                     (Some(key), Fate::AtOnce) => dispatch.flush(key, seq),
@@ -293,6 +324,12 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
         raise(store, platform.id, kind, detail).await;
     }
     Ok(if is_new { "accepted" } else { "accepted before" })
+}
+
+/// Counts a new notification.
+fn count_accepted(store: &Store, platform: &Platform) {
+    counter!("settle_notifications_accepted_total").increment(1);
+    store.count(Series::Accepted, platform.app_id);
 }
 
 /// Inserts the rows, in a span of its own.

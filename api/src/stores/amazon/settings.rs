@@ -1,6 +1,7 @@
 //! The operator's settings of Amazon, checked at the start.
 
 use super::certificate::{self, SigningKey};
+use super::signer::Signer;
 use super::topic::{self, Arn};
 use crate::config::{Certificate, Demo};
 use domain::{PlatformId, Timestamp};
@@ -50,13 +51,23 @@ pub(super) struct Samples {
     platforms: Vec<PlatformId>,
     url: Url,
     key: Arc<SigningKey>,
+    signer: Signer,
 }
 
 impl Samples {
     /// Reads and checks the certificate.
     pub(super) fn of(demo: &Demo) -> Result<Self, Invalid> {
         let Certificate { url, file } = &demo.certificate;
-        Ok(Self { platforms: demo.platforms.clone(), url: url.clone(), key: key(url, file)? })
+        let read =
+            |path: &Path| std::fs::read(path).map_err(|error| invalid(url, format!("{}: {error}", path.display())));
+        let signer = Signer::load(&read(&demo.key)?, &read(file)?).map_err(|error| invalid(url, error.to_string()))?;
+        Ok(Self { platforms: demo.platforms.clone(), url: url.clone(), key: key(url, file)?, signer })
+    }
+
+    /// What signs samples to this platform, and the region that they come from.
+    pub(super) fn signer(&self, platform: PlatformId) -> Option<(&Signer, &str)> {
+        let region = certificate::region_of(self.url.as_str())?;
+        self.platforms.contains(&platform).then_some((&self.signer, region))
     }
 
     /// The key, if the certificate of this URL counts for this platform.

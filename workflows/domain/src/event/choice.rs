@@ -138,6 +138,12 @@ pub fn device_types() -> Vec<&'static str> {
     DeviceEventKind::ALL.iter().map(|kind| kind.as_str()).collect()
 }
 
+/// The types that the documented form of an analytics integration offers.
+#[must_use]
+pub const fn listed() -> &'static [&'static str] {
+    &LISTED
+}
+
 /// All valid choices: the wildcards, then every documented type, whether or not we send it.
 #[must_use]
 pub fn choices() -> Vec<&'static str> {

@@ -3,6 +3,7 @@
 //! The shape is the vendor documentation's example of `purchase.updated`, version 2.0; we only add fields to it. The
 //! bodies of `user.*` are in [`crate::user`]. Signing, headers and other destinations' shapes are not here.
 
+mod about;
 mod access;
 mod changes;
 mod choice;
@@ -16,12 +17,13 @@ mod schema;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use about::{About, about_all, group, summary};
 pub use access::{ClaimType, DeviceAccess, MAX_DEVICES};
 pub use changes::{Change, changes};
 pub use choice::{
     DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED, PROFILE_UPDATED,
-    REVENUE_ADJUSTED, Wildcards, check_choice, choices, chooses, device_types, is_for_operators, is_implied, types,
-    unsent_choices,
+    REVENUE_ADJUSTED, Wildcards, check_choice, choices, chooses, device_types, is_for_operators, is_implied, listed,
+    types, unsent_choices,
 };
 pub use data::{RecordSource, content_digest, data, state_digest};
 pub use details::Details;

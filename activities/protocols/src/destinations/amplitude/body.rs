@@ -43,6 +43,11 @@ impl Frozen {
         serde_json::from_str(body).ok()
     }
 
+    /// The event as a request has it, among its `events`.
+    pub fn sent(self) -> String {
+        Value::Object(self.event).to_string()
+    }
+
     /// The environment of the event's purchase.
     pub const fn environment(&self) -> Environment {
         if self.sandbox { Environment::Sandbox } else { Environment::Production }

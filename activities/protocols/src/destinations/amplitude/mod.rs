@@ -9,6 +9,7 @@ mod caps;
 pub mod config;
 pub mod deletion;
 pub mod device;
+pub mod form;
 mod identity;
 mod keys;
 mod properties;

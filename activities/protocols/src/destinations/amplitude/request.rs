@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 use storage::Attempt;
 
 const USER_AGENT: &str = concat!("settle/", env!("CARGO_PKG_VERSION"));
+/// The headers of a request with events.
+pub const HEADERS: [(&str, &str); 2] = [("content-type", "application/json"), ("user-agent", USER_AGENT)];
 /// The id that a connection test searches for. No user has it.
 const NOBODY: &str = "settle-connection-test";
 
@@ -43,10 +45,7 @@ pub fn request(config: &Config, attempts: &[Attempt]) -> Result<Request, Invalid
     Ok(Request {
         method: Method::Post,
         url: config.events.clone(),
-        headers: vec![
-            ("content-type".to_owned(), "application/json".to_owned()),
-            ("user-agent".to_owned(), USER_AGENT.to_owned()),
-        ],
+        headers: HEADERS.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         body: body.to_string().into_bytes(),
         is_operators: config.is_operators,
     })

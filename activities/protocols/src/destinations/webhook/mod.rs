@@ -4,6 +4,7 @@
 
 pub mod body;
 pub mod config;
+pub mod form;
 mod headers;
 pub mod request;
 pub mod response;

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use storage::Attempt;
 
 const USER_AGENT: &str = concat!("settle/", env!("CARGO_PKG_VERSION"));
+/// The names of the headers that every request has.
+const STANDARD: [&str; 5] = ["content-type", "user-agent", "webhook-id", "webhook-signature", "webhook-timestamp"];
 /// The prefix of a test's `webhook-id`. No event's id has this prefix.
 const TEST: &str = "test_";
 
@@ -59,6 +61,12 @@ pub fn test(config: &Config, at: Timestamp, (id, sample): (&str, Option<&Value>)
     Ok(request)
 }
 
+/// The names of the headers of a request.
+pub fn header_names(config: &Config) -> Vec<String> {
+    let own = config.headers.iter().map(|(name, _)| name.as_str());
+    STANDARD.into_iter().chain(own).map(str::to_owned).collect()
+}
+
 fn sign(config: &Config, at: Timestamp, id: &str, body: &str) -> Result<Request, Invalid> {
     let is_visible = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic());
     if !is_visible || id.contains('.') {
@@ -68,13 +76,8 @@ fn sign(config: &Config, at: Timestamp, id: &str, body: &str) -> Result<Request,
     let text = format!("{id}.{timestamp}.{body}");
     let live = config.keys.iter().filter(|(_, until)| until.is_none_or(|until| until > at));
     let signatures = live.map(|(key, _)| key.sign(&text)).collect::<Vec<_>>().join(" ");
-    let standard = [
-        ("content-type", "application/json".to_owned()),
-        ("user-agent", USER_AGENT.to_owned()),
-        ("webhook-id", id.to_owned()),
-        ("webhook-signature", signatures),
-        ("webhook-timestamp", timestamp),
-    ];
+    let values = ["application/json".to_owned(), USER_AGENT.to_owned(), id.to_owned(), signatures, timestamp];
+    let standard = STANDARD.into_iter().zip(values);
     let owners = config.headers.iter().map(|(name, value)| (name.clone(), value.expose_secret().to_owned()));
     let headers = standard.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(owners).collect();
     let (url, body) = (config.url.clone(), body.as_bytes().to_vec());

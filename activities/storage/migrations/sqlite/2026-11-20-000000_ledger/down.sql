@@ -1,10 +1,14 @@
 DROP TABLE acts;
+DROP TABLE sign_in_links;
+DROP TABLE sessions;
 DROP TABLE api_keys;
 DROP TABLE pages;
 DROP TABLE sales;
 DROP TABLE payments;
 DROP TABLE retention;
 DROP TABLE sweeps;
+DROP TABLE arrivals;
+DROP TABLE minutes;
 DROP TABLE alarms;
 DROP TABLE profiles;
 DROP TABLE user_lanes;

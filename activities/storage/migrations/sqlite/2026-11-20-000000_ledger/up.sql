@@ -45,6 +45,46 @@ CREATE TABLE api_keys (
 );
 CREATE UNIQUE INDEX api_keys_name ON api_keys (name) WHERE revoked_at IS NULL;
 
+-- People who are signed in to the page. The cookie of a session has 256 random bits, of which this is the SHA-256.
+CREATE TABLE sessions (
+    id TEXT NOT NULL PRIMARY KEY,
+    hash TEXT NOT NULL,
+    -- Who it is, for people. Acts show it.
+    name TEXT NOT NULL,
+    -- What it may do, and the only app that it reaches (NULL for all): never more than its key.
+    role TEXT NOT NULL,
+    app_id TEXT REFERENCES apps (id),
+    -- The key that it stands for; NULL for the admin token, of which `token_hash` is the SHA-256. It ends with either.
+    key_id TEXT REFERENCES api_keys (id),
+    token_hash TEXT,
+    created_at BIGINT NOT NULL,
+    -- When it was used last, up to a minute before the last request.
+    used_at BIGINT NOT NULL,
+    -- When it ends, however much it is used.
+    expires_at BIGINT NOT NULL,
+    -- When somebody ended it.
+    finished_at BIGINT
+);
+CREATE UNIQUE INDEX sessions_hash ON sessions (hash);
+CREATE INDEX sessions_expire ON sessions (expires_at);
+
+-- Links that sign in once, by the SHA-256 of their code.
+CREATE TABLE sign_in_links (
+    hash TEXT NOT NULL PRIMARY KEY,
+    -- What the session will have.
+    name TEXT NOT NULL,
+    role TEXT NOT NULL,
+    app_id TEXT REFERENCES apps (id),
+    key_id TEXT REFERENCES api_keys (id),
+    token_hash TEXT,
+    -- How long the session may last, in milliseconds.
+    lifetime_ms BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    taken_at BIGINT
+);
+CREATE INDEX sign_in_links_expire ON sign_in_links (expires_at);
+
 -- What persons, keys and scripts changed. A row is written in the transaction of its change, and never changed or removed.
 CREATE TABLE acts (
     seq INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
@@ -236,6 +276,9 @@ CREATE INDEX notifications_waiting ON notifications (waiting_topic_id, seq)
 -- What was refused with a topic that nobody approved: of these, the newest remain.
 CREATE INDEX notifications_distrusted ON notifications (platform_id, seq)
     WHERE waiting_topic_id IS NOT NULL AND outcome = 'refused';
+-- For lists of what went wrong, which is little.
+CREATE INDEX notifications_not_settled ON notifications (outcome, seq)
+    WHERE outcome IN ('refused', 'discarded', 'unknown', 'given_up');
 -- For the retention: what has ended and still has its body.
 CREATE INDEX notifications_unpruned ON notifications (finished_at) WHERE body <> '{}' AND outcome IS NOT NULL;
 
@@ -563,6 +606,8 @@ CREATE INDEX purchases_environment ON purchases (app_id, environment, collapse_k
 CREATE INDEX purchases_term_sku ON purchases (app_id, term_sku) WHERE term_sku IS NOT NULL;
 CREATE INDEX purchases_product ON purchases (app_id, product_id) WHERE product_id IS NOT NULL;
 CREATE INDEX purchases_order ON purchases (updated_at, collapse_key);
+CREATE INDEX purchases_state ON purchases (state, updated_at, collapse_key);
+CREATE INDEX purchases_held ON purchases (held_until) WHERE held_until IS NOT NULL;
 CREATE INDEX purchases_platform ON purchases (platform_id, updated_at, collapse_key);
 CREATE INDEX purchases_wake ON purchases (platform_id, urgency, next_wake_at)
     WHERE next_wake_at IS NOT NULL AND woken_for IS DISTINCT FROM next_wake_at;
@@ -609,6 +654,8 @@ CREATE TABLE events (
     id TEXT NOT NULL,
     -- The purchase; for an event about a destination, the id of that destination.
     collapse_key TEXT NOT NULL,
+    -- The app of its purchase, its destination or its user; for lists alone.
+    app_id TEXT,
     event_type TEXT NOT NULL,
     revision BIGINT NOT NULL,
     -- The user, and the revision of the user that the event carries; `purchase.updated` carries none.
@@ -636,6 +683,10 @@ CREATE UNIQUE INDEX events_id ON events (id);
 CREATE INDEX events_of_key ON events (collapse_key, event_type, seq);
 CREATE INDEX events_of_user ON events (user_id, user_revision) WHERE user_id IS NOT NULL;
 CREATE INDEX events_created ON events (created_at, seq);
+-- For lists. Events of the sandbox are few, and people look for them among the others.
+CREATE INDEX events_of_app ON events (app_id, seq);
+CREATE INDEX events_of_type ON events (event_type, seq);
+CREATE INDEX events_sandbox ON events (app_id, seq) WHERE environment = 'sandbox';
 -- For the retention: what still has its body.
 CREATE INDEX events_unpruned ON events (seq) WHERE pruned_at IS NULL;
 
@@ -778,10 +829,47 @@ CREATE TABLE alarms (
     times BIGINT NOT NULL,
     platform_id TEXT,
     kind TEXT NOT NULL,
-    detail TEXT NOT NULL
+    detail TEXT NOT NULL,
+    -- It follows from platform, kind and detail.
+    id TEXT NOT NULL,
+    -- When a person acknowledged it, who, and what they noted. NULL again once it is raised again.
+    acknowledged_at BIGINT,
+    acknowledged_by TEXT,
+    note TEXT
 );
+CREATE UNIQUE INDEX alarms_id ON alarms (id);
 CREATE UNIQUE INDEX alarms_same ON alarms (kind, detail, COALESCE(platform_id, ''));
 CREATE INDEX alarms_order ON alarms (last_at, seq);
+CREATE INDEX alarms_open ON alarms (last_at, seq) WHERE acknowledged_at IS NULL;
+
+-- What happened in each minute, as all processes counted it. Rows of some days ago are removed.
+CREATE TABLE minutes (
+    -- `accepted`, `refused`, `lag`, `delivered`, `failed` or `latency`.
+    series TEXT NOT NULL,
+    -- The beginning of the minute.
+    at BIGINT NOT NULL,
+    -- Empty where the app, or the destination, is not known or there is none.
+    app_id TEXT NOT NULL,
+    destination_id TEXT NOT NULL,
+    times BIGINT NOT NULL,
+    -- Of what takes time: the sum, and the longest.
+    total_ms BIGINT NOT NULL,
+    longest_ms BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX minutes_of_series ON minutes (series, at, app_id, destination_id);
+CREATE INDEX minutes_of_app ON minutes (app_id, series, at);
+CREATE INDEX minutes_of_destination ON minutes (destination_id, series, at) WHERE destination_id <> '';
+
+-- The answers to a platform's store: one row for each reason of a refusal, and one with an empty reason for what was
+-- accepted.
+CREATE TABLE arrivals (
+    platform_id TEXT NOT NULL REFERENCES platforms (id),
+    reason TEXT NOT NULL,
+    times BIGINT NOT NULL,
+    first_at BIGINT NOT NULL,
+    last_at BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX arrivals_of_platform ON arrivals (platform_id, reason);
 
 -- The last sweep.
 CREATE TABLE sweeps (

@@ -31,9 +31,14 @@ row! {
 }
 
 const UNMAPPED: Sql = statement! {"
-    SELECT COALESCE(p.term_sku, p.product_id) AS sku, COUNT(*) AS purchases
-    FROM purchases p
-    WHERE p.app_id = ? AND COALESCE(p.term_sku, p.product_id) IS NOT NULL
+    SELECT COALESCE(p.term_sku, p.product_id) AS sku, CAST(SUM(p.purchases) AS BIGINT) AS purchases
+    FROM (
+        SELECT app_id, term_sku, product_id, COUNT(*) AS purchases
+        FROM purchases
+        WHERE app_id = ?
+        GROUP BY app_id, term_sku, product_id
+    ) p
+    WHERE COALESCE(p.term_sku, p.product_id) IS NOT NULL
         AND NOT EXISTS (SELECT 1 FROM products c WHERE c.app_id = p.app_id AND c.sku = p.term_sku)
         AND NOT EXISTS (SELECT 1 FROM products c WHERE c.app_id = p.app_id AND c.sku = p.product_id)
     GROUP BY COALESCE(p.term_sku, p.product_id)

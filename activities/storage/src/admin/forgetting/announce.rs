@@ -10,7 +10,7 @@ use crate::events::deliveries::{self, Event};
 use crate::events::event::{StoredEvent, insert};
 use crate::settings::destinations::{self, Destination};
 use domain::user::{USER_FORGOTTEN, UserForgotten};
-use domain::{CollapseKey, Environment, EventId, PlatformId, UserId};
+use domain::{AppId, CollapseKey, Environment, EventId, PlatformId, UserId};
 
 row! {
     struct PurchaseRow {
@@ -30,6 +30,7 @@ const PURCHASES: Sql = statement! {hot "purchases_user", "
 
 /// Where the event is recorded.
 struct Lane {
+    app: AppId,
     key: CollapseKey,
     revision: i64,
     /// That of its purchase.
@@ -53,12 +54,12 @@ pub fn announce(write: &mut Write<'_>, renamed: Renamed, users: &[UserId]) -> Re
         let environment = environment.unwrap_or_default();
         let wants = |one: &&Destination| one.filter.wants(platform_id, environment);
         if left.iter().any(|one| wants(&one)) {
-            let lane = Lane { key, revision, environment: Some(environment) };
+            let lane = Lane { app, key, revision, environment: Some(environment) };
             lane.announce(write, (&announced, anonymous), all.iter().filter(wants))?;
             left.retain(|one| !wants(&one));
         }
     }
-    let lane = Lane { key: CollapseKey::new(anonymous.uuid()), revision: 1, environment: None };
+    let lane = Lane { app, key: CollapseKey::new(anonymous.uuid()), revision: 1, environment: None };
     if left.is_empty() { Ok(()) } else { lane.announce(write, (&announced, anonymous), left.iter()) }
 }
 
@@ -99,11 +100,11 @@ impl Lane {
             let id = EventId::of(key, epoch, self.revision, USER_FORGOTTEN, number);
             let event_type = USER_FORGOTTEN.to_owned();
             let event = Event { id, event_type, collapse_key: key, revision: self.revision, traceparent: None };
+            let body = UserForgotten { id, user: *user, created_at: write.now }.body().to_string();
             let stored = StoredEvent {
                 user_id: Some(anonymous),
                 environment: self.environment,
-                body: UserForgotten { id, user: *user, created_at: write.now }.body().to_string(),
-                ..StoredEvent::default()
+                ..StoredEvent::of(self.app, body)
             };
             insert(write, &event, stored)?;
             to.clone().try_for_each(|one| deliveries::owe(write, &event, one.id))?;

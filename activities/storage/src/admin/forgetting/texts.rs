@@ -17,19 +17,21 @@ row! {
         platform_id: Option<PlatformId>,
         kind: String,
         detail: String,
+        note: Option<String>,
     }
 }
 
 const ALARMS: Sql = statement! {"
-    SELECT seq, platform_id, kind, detail
+    SELECT seq, platform_id, kind, detail, note
     FROM alarms
     WHERE seq > ? AND (platform_id IS NULL OR platform_id IN (SELECT f.id FROM platforms f WHERE f.app_id = ?))
     ORDER BY seq
     LIMIT ?
 "};
 const DELETE_ALARM: Sql = statement!("DELETE FROM alarms WHERE seq = ?");
+const SET_NOTE: Sql = statement!("UPDATE alarms SET note = ? WHERE seq = ?");
 
-/// Raises alarms of the app, or of no platform, that have a name in them anew, without it.
+/// Raises alarms of the app, or of no platform, that have a name in them anew, without it, and removes notes with a name.
 pub fn alarms(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, Error> {
     let select = sql(ALARMS).bind(page.after).bind(page.app).bind(page.limit);
     let rows: Vec<AlarmText> = select.all(write.connection)?;
@@ -37,6 +39,9 @@ pub fn alarms(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, Error> {
     for row in rows.iter().filter(|row| page.names.are_in(&row.detail)) {
         alarms::raise(write, row.platform_id, &row.kind, REMOVED);
         changed += sql(DELETE_ALARM).bind(row.seq).run(write.connection)?;
+    }
+    for row in rows.iter().filter(|row| row.note.as_ref().is_some_and(|note| page.names.are_in(note))) {
+        changed += sql(SET_NOTE).bind(REMOVED).bind(row.seq).run(write.connection)?;
     }
     Ok(Removed::of(page, (changed, rows.iter().map(|row| row.seq))))
 }

@@ -368,9 +368,8 @@ fn announce_adjustment(
     let stored = StoredEvent {
         user_id: settling.owner.map(|owner| owner.id),
         occurred_at: Some(occurred_at),
-        body: body.to_string(),
         environment: Some(environment),
-        ..StoredEvent::default()
+        ..StoredEvent::of(settling.origin.app_id, body.to_string())
     };
     insert(write, event, stored)?;
     for destination in announcement.destinations.iter().filter(|destination| destination.per_user) {

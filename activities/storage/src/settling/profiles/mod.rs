@@ -231,10 +231,9 @@ fn insert(
     let stored = StoredEvent {
         user_id: Some(user),
         user_revision: Some(user_revision),
-        body,
         environment: Some(environment),
         profile: Some(profile.extended().to_string()),
-        ..StoredEvent::default()
+        ..StoredEvent::of(subject.check.origin.app_id, body)
     };
     event::insert(write, &event, stored)?;
     Ok(event)

@@ -1,15 +1,17 @@
-//! Debian's Chromium, driven by its chromedriver (<https://www.w3.org/TR/webdriver2/>). Nothing is downloaded: `.ci/run`
-//! installs both.
+//! Debian's Chromium, driven by its chromedriver (<https://www.w3.org/TR/webdriver2/>). Nothing is downloaded:
+//! `.ci/run` installs both.
 //!
 //! A client of our own, because the libraries change the program under test: `thirtyfour` turns on `preserve_order` of
 //! `serde_json`, which Cargo then builds into settle, too, so that its bodies have another order than in the release.
 
+use super::folder::Folder;
+use super::reaper::{self, Watched};
+use super::{http, ports, wait};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use system_tests::folder::Folder;
-use system_tests::reaper::{self, Watched};
-use system_tests::{http, ports, wait};
 
 const START: Duration = Duration::from_secs(60);
 
@@ -39,6 +41,9 @@ pub struct Browser {
 
 impl Browser {
     /// Starts a browser.
+    ///
+    /// # Panics
+    /// When Debian's packages are missing.
     pub async fn start() -> Self {
         let port = ports::free();
         let mut command = Command::new("chromedriver");
@@ -81,22 +86,108 @@ impl Browser {
     }
 
     /// Runs a function's body in the page, and returns its result, or that of its promise.
+    ///
+    /// # Panics
+    /// When it throws.
     pub async fn run(&self, script: &str) -> Value {
         self.command("execute/sync", &json!({ "script": script, "args": [] })).await
     }
 
     /// Clicks on the element that a selector finds.
+    ///
+    /// # Panics
+    /// When there is none.
     pub async fn click(&self, selector: &str) {
-        let element = self.command("element", &json!({ "using": "css selector", "value": selector })).await;
-        let id = element[ELEMENT].as_str().expect("an element");
+        let id = self.element(selector).await;
         self.command(&format!("element/{id}/click"), &json!({})).await;
+    }
+
+    /// Types a text into the element that a selector finds.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn enter(&self, selector: &str, text: &str) {
+        let id = self.element(selector).await;
+        self.command(&format!("element/{id}/value"), &json!({ "text": text })).await;
+    }
+
+    /// Presses keys one after the other, wherever the focus is. `\u{e004}` is Tab, `\u{e007}` Enter.
+    pub async fn press(&self, keys: &str) {
+        let strokes =
+            keys.chars().flat_map(|key| ["keyDown", "keyUp"].map(|stroke| json!({ "type": stroke, "value": key })));
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": strokes.collect::<Vec<_>>() });
+        self.command("actions", &json!({ "actions": [keyboard] })).await;
+    }
+
+    /// The text of the element that a selector finds, as a person sees it.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn text(&self, selector: &str) -> String {
+        let id = self.element(selector).await;
+        self.read(&format!("element/{id}/text")).await.as_str().expect("a text").to_owned()
+    }
+
+    /// The address of the page.
+    ///
+    /// # Panics
+    /// When there is no page.
+    pub async fn address(&self) -> String {
+        self.read("url").await.as_str().expect("an address").to_owned()
+    }
+
+    /// A picture of the page, as PNG.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn picture(&self) -> Vec<u8> {
+        let picture = self.read("screenshot").await;
+        STANDARD.decode(picture.as_str().expect("a picture")).expect("base64")
+    }
+
+    /// Sends a command of Chromium's own protocol (<https://chromedevtools.github.io/devtools-protocol/>).
+    async fn chromium(&self, command: &str, params: Value) {
+        self.command("goog/cdp/execute", &json!({ "cmd": command, "params": params })).await;
+    }
+
+    /// The size of the page in pixels, whatever the size of the window.
+    pub async fn resize(&self, width: u32, height: u32) {
+        let params = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.chromium("Emulation.setDeviceMetricsOverride", params).await;
+    }
+
+    /// Whether the system prefers `light` or `dark`.
+    pub async fn prefer(&self, scheme: &str) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.chromium("Emulation.setEmulatedMedia", json!({ "features": features })).await;
+    }
+
+    /// Switches the scripts of all pages off, or on.
+    pub async fn disable_scripts(&self, is_disabled: bool) {
+        self.chromium("Emulation.setScriptExecutionDisabled", json!({ "value": is_disabled })).await;
+    }
+
+    /// Forgets all cookies.
+    pub async fn forget_cookies(&self) {
+        self.chromium("Network.clearBrowserCookies", json!({})).await;
+    }
+
+    async fn element(&self, selector: &str) -> String {
+        let element = self.command("element", &json!({ "using": "css selector", "value": selector })).await;
+        element[ELEMENT].as_str().expect("an element").to_owned()
+    }
+
+    async fn read(&self, path: &str) -> Value {
+        let url = format!("{}/{path}", self.session);
+        let answer = http::send_raw(reqwest::Method::GET, &url, &[], Vec::new()).await;
+        let mut answer = answer.unwrap_or_else(|error| panic!("{url}: {error}"));
+        assert_eq!(answer.status, 200, "{url}: {}", answer.body);
+        answer.body["value"].take()
     }
 
     /// Runs a script in each page before its own.
     pub async fn run_first(&self, script: &str) {
-        let params = json!({ "source": script });
-        let command = json!({ "cmd": "Page.addScriptToEvaluateOnNewDocument", "params": params });
-        self.command("goog/cdp/execute", &command).await;
+        self.chromium("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script })).await;
     }
 
     /// Separates the browser from the network, as a pulled plug does.

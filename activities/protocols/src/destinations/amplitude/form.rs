@@ -1,0 +1,63 @@
+//! The form of an Amplitude integration: the documented fields in their documented order, then the others, folded.
+
+use crate::destinations::unnamed;
+use crate::form::{ENABLED, EVENTS, Entry, Form, Input, LIMITS, NAME, Step};
+
+/// The form of an integration.
+pub fn form() -> Form {
+    let documented = [
+        Entry { label: "Enable Integration", ..ENABLED },
+        NAME,
+        Entry::new("endpoint", "URL", Input::Select)
+            .help("The Amplitude endpoint of the region of your project: it is never guessed.")
+            .choices(&[
+                ("standard", "Standard Endpoint – https://api2.amplitude.com/2/httpapi"),
+                ("eu", "EU Residency Endpoint – https://api.eu.amplitude.com/2/httpapi"),
+            ]),
+        Entry::new("api_key", "API Key", Input::Password).help("Of the project that production events go to."),
+        Entry::new("user_id", "User ID", Input::Select)
+            .help("Which id names a customer in Amplitude. Most apps use the External ID.")
+            .choices(&[("external_id", "External ID"), ("user_id", "settle User ID")]),
+        EVENTS,
+    ];
+    let others = [
+        Entry::new("sandbox_api_key", "Sandbox API Key", Input::Password)
+            .help("Of another project, for events of test purchases; without it they are skipped.")
+            .folded(),
+        Entry::new("secret_key", "Secret Key", Input::Password)
+            .help("A test of the connection needs it, and so does the deletion of a user.")
+            .folded(),
+        unnamed::entry(),
+        Entry::new("min_id_length", "Minimum length of an id", Input::Number)
+            .help("As it is set in your Amplitude project.")
+            .folded(),
+        Entry::new("prefix", "Prefix of user properties", Input::Text).folded(),
+        Entry::new("partner_id", "Partner ID", Input::Text).folded(),
+        Entry::new("user_properties", "User properties", Input::Select)
+            .choices(&[("documented", "The documented eight"), ("extended", "Six more")])
+            .folded(),
+    ];
+    Form {
+        name: super::KIND,
+        label: "Amplitude",
+        summary: "Events and user properties, to a project of Amplitude by its HTTP V2 API.",
+        entries: documented.into_iter().chain(others).chain(LIMITS).collect(),
+        events: domain::event::listed(),
+        guide: vec![
+            Step {
+                title: "Open the project",
+                text: "In Amplitude: Organization Settings, then Projects, then the project that the events are for.",
+                place: "Amplitude",
+                copy: None,
+                url: Some("https://app.amplitude.com/"),
+            },
+            Step {
+                title: "Copy the API Key",
+                text: "Copy the API Key, and the Secret Key if the connection is to be tested, into this form.",
+                place: "Amplitude",
+                copy: None,
+                url: None,
+            },
+        ],
+    }
+}

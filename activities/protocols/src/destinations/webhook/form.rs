@@ -1,0 +1,60 @@
+//! The form of a webhook.
+
+use crate::destinations::unnamed;
+use crate::form::{ENABLED, EVENTS, Entry, Form, Input, LIMITS, NAME, Step};
+
+/// The form of a webhook. Secrets are made by settle unless they are entered.
+pub fn form() -> Form {
+    let own = [
+        unnamed::entry(),
+        Entry::new("headers", "Headers", Input::Headers)
+            .help("Sent with every request; the values are secrets.")
+            .folded(),
+        Entry::new("signature", "Signature", Input::Select)
+            .choices(&[("v1", "Shared secret (v1)"), ("v1a", "Public key (v1a)"), ("v1,v1a", "Both")])
+            .folded(),
+        Entry::new("secret", "Shared secret", Input::Password)
+            .help("Leave it empty: a new one is made and shown once.")
+            .folded(),
+        Entry::new("private_key", "Private key", Input::Password)
+            .help("Leave it empty: a new one is made, and its public half is shown.")
+            .folded(),
+        Entry::new("device_batch", "Events of devices in a request", Input::Number).folded(),
+    ];
+    let first = [
+        NAME,
+        Entry::new("url", "URL", Input::Url).help("The HTTPS address that receives the events."),
+        ENABLED,
+        EVENTS,
+    ];
+    Form {
+        name: super::KIND,
+        label: "Webhook",
+        summary: "Signed requests with events, to an HTTPS address of yours.",
+        entries: first.into_iter().chain(own).chain(LIMITS).collect(),
+        events: &[],
+        guide: vec![
+            Step {
+                title: "Copy the secret",
+                text: "It is shown once, when the webhook is created. Your endpoint verifies each request with it.",
+                place: "settle",
+                copy: Some("secret"),
+                url: None,
+            },
+            Step {
+                title: "Verify a request",
+                text: "Requests are signed as Standard Webhooks describe it: a library for your language verifies them.",
+                place: "your endpoint",
+                copy: None,
+                url: Some("https://www.standardwebhooks.com/"),
+            },
+            Step {
+                title: "Send a test",
+                text: "A request that carries no event: its header `webhook-test` is `true`. Answer it with 2xx.",
+                place: "settle",
+                copy: None,
+                url: None,
+            },
+        ],
+    }
+}

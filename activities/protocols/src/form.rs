@@ -1,0 +1,150 @@
+//! Forms: how the fields of a request are shown to people. Each kind of destination and each store describes its own;
+//! types, choices, limits and help come from the schema of the request, so a form cannot differ from what is accepted.
+
+/// The group of the fields that a form folds away.
+pub const MORE: &str = "More";
+
+/// How a field is entered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// A line of text.
+    Text,
+    /// A secret, which is never shown again.
+    Password,
+    /// A URL.
+    Url,
+    /// A whole number.
+    Number,
+    /// On or off.
+    Switch,
+    /// One of its choices.
+    Select,
+    /// Types of events, in groups.
+    Events,
+    /// Platforms of the app; none for all.
+    Platforms,
+    /// Environments; none for all.
+    Environments,
+    /// Headers: names with values.
+    Headers,
+    /// Waits in seconds.
+    Waits,
+}
+
+impl Input {
+    /// Its name in the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Password => "password",
+            Self::Url => "url",
+            Self::Number => "number",
+            Self::Switch => "switch",
+            Self::Select => "select",
+            Self::Events => "events",
+            Self::Platforms => "platforms",
+            Self::Environments => "environments",
+            Self::Headers => "headers",
+            Self::Waits => "waits",
+        }
+    }
+}
+
+/// A field of a form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// The field of the request; a field inside another one after a dot.
+    pub name: &'static str,
+    /// What it is called.
+    pub label: &'static str,
+    /// How it is entered.
+    pub input: Input,
+    /// What to enter, where the description in the schema is not for people at a form.
+    pub help: Option<&'static str>,
+    /// The choices with their labels; those of the schema without labels when empty.
+    pub choices: &'static [(&'static str, &'static str)],
+    /// The group of fields in which it is; empty for those that are always shown.
+    pub group: &'static str,
+}
+
+impl Entry {
+    /// A field that is always shown.
+    #[must_use]
+    pub const fn new(name: &'static str, label: &'static str, input: Input) -> Self {
+        Self { name, label, input, help: None, choices: &[], group: "" }
+    }
+
+    /// The field with this help.
+    #[must_use]
+    pub const fn help(self, help: &'static str) -> Self {
+        Self { help: Some(help), ..self }
+    }
+
+    /// The field with these choices.
+    #[must_use]
+    pub const fn choices(self, choices: &'static [(&'static str, &'static str)]) -> Self {
+        Self { choices, ..self }
+    }
+
+    /// The field among those that are folded away.
+    #[must_use]
+    pub const fn folded(self) -> Self {
+        Self { group: MORE, ..self }
+    }
+}
+
+/// A step of a guide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// What to do, in short.
+    pub title: &'static str,
+    /// How.
+    pub text: &'static str,
+    /// Where: here (`settle`), or at the other side.
+    pub place: &'static str,
+    /// The field of the created resource that is copied in this step, if one is.
+    pub copy: Option<&'static str>,
+    /// The page of the other side, if it has a fixed address.
+    pub url: Option<&'static str>,
+}
+
+/// A form with its guide.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Form {
+    /// The kind of destination, or the store, as requests name it.
+    pub name: &'static str,
+    /// What it is called.
+    pub label: &'static str,
+    /// What it is, in one sentence.
+    pub summary: &'static str,
+    /// The fields in their order.
+    pub entries: Vec<Entry>,
+    /// The types of events that are offered first; the others are offered by name. All of them when empty.
+    pub events: &'static [&'static str],
+    /// What to do at the other side, step by step.
+    pub guide: Vec<Step>,
+}
+
+/// The name that people give to something.
+pub const NAME: Entry =
+    Entry::new("name", "Name", Input::Text).help("A name for people, such as the team or the system behind it.");
+/// Whether a destination gets anything.
+pub const ENABLED: Entry = Entry::new("enabled", "Enable", Input::Switch)
+    .help("While it is off nothing is sent, and what is owed stays owed.");
+/// Which events a destination gets.
+pub const EVENTS: Entry = Entry::new("events", "Events", Input::Events).help("The events to send.");
+
+/// The fields that every kind of destination has behind its own.
+pub const LIMITS: [Entry; 5] = [
+    Entry::new("filter.platforms", "Platforms", Input::Platforms)
+        .help("Only events of these; all when none is chosen.")
+        .folded(),
+    Entry::new("filter.environments", "Environments", Input::Environments)
+        .help("Only events of purchases in these; both when none is chosen.")
+        .choices(&[("production", "Production"), ("sandbox", "Sandbox")])
+        .folded(),
+    Entry::new("rate", "Requests a second", Input::Number).folded(),
+    Entry::new("concurrency", "Requests at once", Input::Number).folded(),
+    Entry::new("schedule", "Waits between attempts", Input::Waits).folded(),
+];

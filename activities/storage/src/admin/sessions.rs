@@ -1,0 +1,285 @@
+//! Sessions of people at the page, and the links that sign in once. What opens either is stored as its SHA-256: it is
+//! as random as a key of the API.
+
+use crate::admin::keys::Role;
+use crate::db::act::{Act, Actor};
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::page::{CREATED, Page, Paged};
+use crate::db::secrets::{random_uuid, sha256};
+use crate::db::sql::{Clause, Sql, clause, statement};
+use crate::db::statement::{row, sql};
+use crate::db::store::Store;
+use crate::db::writer::Write;
+use crate::reports::listing::Filtered;
+use domain::time::DAY;
+use domain::{AppId, KeyId, SignInId, Timestamp};
+use schemars::JsonSchema;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How old the time of the last use may be before it is written again.
+const LAST_USED_PRECISION: Duration = Duration::from_secs(60);
+/// How long a session or a link is stored after its end.
+const STORED: Duration = DAY.saturating_mul(30);
+
+row! {
+    /// Who signs in, and what they may do.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Person {
+        /// The name, for people. Acts show it.
+        pub name: String,
+        /// What they may do.
+        pub role: Role,
+        /// The only app that they reach; `None` for all.
+        pub app_id: Option<AppId>,
+        /// The key that they sign in with; `None` for the admin token.
+        pub key_id: Option<KeyId>,
+        /// The SHA-256 of the admin token, if it is that.
+        pub token_hash: Option<String>,
+    }
+}
+
+/// A link that is to be stored.
+#[derive(Debug, Clone)]
+pub struct NewLink {
+    /// Who signs in with it.
+    pub person: Person,
+    /// Its code.
+    pub code: SecretString,
+    /// How long it can be used.
+    pub valid: Duration,
+    /// How long the session may last.
+    pub lifetime: Duration,
+}
+
+row! {
+    /// A session, without what opens it.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+    pub struct Session {
+        /// Its id.
+        pub id: SignInId,
+        /// Who it is, for people. Acts show it.
+        pub name: String,
+        /// What it may do.
+        pub role: Role,
+        /// The only app that it reaches; null for all.
+        pub app_id: Option<AppId>,
+        /// The key of the API that it stands for; null for the admin token.
+        pub key_id: Option<KeyId>,
+        /// When it began.
+        pub created_at: Timestamp,
+        /// When it was used last, up to a minute before its last request.
+        pub used_at: Timestamp,
+        /// When it ends, however much it is used.
+        pub expires_at: Timestamp,
+        /// When somebody ended it; null if nobody did.
+        pub finished_at: Option<Timestamp>,
+    }
+}
+
+row! {
+    /// A session, with what decides whether it still holds.
+    #[derive(Debug, Clone)]
+    pub struct FoundSession {
+        /// The session.
+        pub session: Session,
+        /// The SHA-256 of the admin token that it stands for, if it is that.
+        pub token_hash: Option<String>,
+        /// When its key was revoked.
+        pub key_revoked_at: Option<Timestamp>,
+        /// When its key ends.
+        pub key_expires_at: Option<Timestamp>,
+    }
+}
+
+const COLUMNS: &str = "id, name, role, app_id, key_id, created_at, used_at, expires_at, finished_at";
+
+const LIST: Sql = statement! {"
+    SELECT {CREATED} AS cursor, {COLUMNS}
+    FROM sessions
+    WHERE (created_at, id) > (?, ?) AND {{which}}
+    ORDER BY created_at, id
+    LIMIT ?
+"};
+const OF_APP: Clause = clause!(&[LIST], "app_id = ?");
+
+const FIND: Sql = statement!("SELECT {COLUMNS} FROM sessions WHERE id = ?");
+
+const FIND_BY_HASH: Sql = statement! {hot "sessions_hash", "
+    SELECT s.id, s.name, s.role, s.app_id, s.key_id, s.created_at, s.used_at, s.expires_at, s.finished_at, s.token_hash,
+        k.revoked_at AS key_revoked_at, k.expires_at AS key_expires_at
+    FROM sessions s
+    LEFT JOIN api_keys k ON k.id = s.key_id
+    WHERE s.hash = ?
+"};
+
+const INSERT: Sql = statement! {"
+    INSERT INTO sessions (id, hash, name, role, app_id, key_id, token_hash, created_at, used_at, expires_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"};
+
+const FINISH: Sql = statement!("UPDATE sessions SET finished_at = ? WHERE id = ? AND finished_at IS NULL");
+
+const USE: Sql = statement!("UPDATE sessions SET used_at = ? WHERE id = ? AND used_at <= ?");
+
+const FORGET: Sql = statement!(hot "sessions_expire", "DELETE FROM sessions WHERE expires_at < ?");
+
+const INSERT_LINK: Sql = statement! {"
+    INSERT INTO sign_in_links
+        (hash, name, role, app_id, key_id, token_hash, lifetime_ms, created_at, expires_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"};
+
+const FIND_LINK: Sql = statement! {"
+    SELECT name, role, app_id, key_id, token_hash, lifetime_ms AS lifetime
+    FROM sign_in_links
+    WHERE hash = ? AND taken_at IS NULL AND expires_at > ?
+"};
+
+const TAKE_LINK: Sql = statement! {"
+    UPDATE sign_in_links
+    SET taken_at = ?
+    WHERE hash = ? AND taken_at IS NULL AND expires_at > ?
+"};
+
+const FORGET_LINKS: Sql = statement!(hot "sign_in_links_expire", "DELETE FROM sign_in_links WHERE expires_at < ?");
+
+row! {
+    /// A link that can be used.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Link {
+        /// Who signs in with it.
+        pub person: Person,
+        /// How long the session may last.
+        pub lifetime: Duration,
+    }
+}
+
+impl Store {
+    /// Stores a link that signs in once. Returns when it ends.
+    pub async fn new_sign_in_link(&self, new: NewLink) -> Result<Timestamp, Error> {
+        let hash = sha256(new.code.expose_secret());
+        self.change("session.link", move |write| {
+            let NewLink { person, valid, lifetime, .. } = &new;
+            sql(FORGET_LINKS).bind(write.now.minus(STORED)).run(write.connection)?;
+            let expires_at = write.now.plus(*valid);
+            sql(INSERT_LINK)
+                .bind(hash.as_str())
+                .bind(person.name.as_str())
+                .bind(person.role)
+                .bind(person.app_id)
+                .bind(person.key_id)
+                .bind(person.token_hash.as_deref())
+                .bind(*lifetime)
+                .bind(write.now)
+                .bind(expires_at)
+                .run(write.connection)?;
+            let act = Act::on(person.app_id, &person.name).after(fields(person, expires_at));
+            Ok((expires_at, Some(act)))
+        })
+        .await
+    }
+
+    /// A link that can still be used; `None` for any other code.
+    pub async fn sign_in_link(&self, code: &SecretString) -> Result<Option<Link>, Error> {
+        let hash = sha256(code.expose_secret());
+        self.read_now(move |connection, now| sql(FIND_LINK).bind(hash).bind(now).first(connection)).await
+    }
+
+    /// Uses a link: it begins a session that `secret` opens. `None` if the link was used, has expired, or never was.
+    pub async fn take_sign_in_link(
+        &self,
+        code: &SecretString,
+        secret: &SecretString,
+    ) -> Result<Option<Session>, Error> {
+        let (hash, secret) = (sha256(code.expose_secret()), secret.clone());
+        self.write(move |write| {
+            let link: Option<Link> = sql(FIND_LINK).bind(hash.as_str()).bind(write.now).first(write.connection)?;
+            let taken = sql(TAKE_LINK).bind(write.now).bind(hash.as_str()).bind(write.now).run(write.connection)?;
+            match link {
+                Some(Link { person, lifetime }) if taken == 1 => begin(write, &person, &secret, lifetime).map(Some),
+                _ => Ok(None),
+            }
+        })
+        .await
+    }
+
+    /// Begins a session that `secret` opens.
+    pub async fn new_session(
+        &self,
+        person: Person,
+        secret: SecretString,
+        lifetime: Duration,
+    ) -> Result<Session, Error> {
+        self.write(move |write| begin(write, &person, &secret, lifetime)).await
+    }
+
+    /// The session that `secret` opens, if there ever was one; whether it still holds is decided by the caller.
+    pub async fn session_of(&self, secret: &SecretString) -> Result<Option<FoundSession>, Error> {
+        let hash = sha256(secret.expose_secret());
+        self.read(move |connection| sql(FIND_BY_HASH).bind(hash).first(connection)).await
+    }
+
+    /// The sessions, the oldest first; only those of an app, if one is named.
+    pub async fn sessions(&self, app: Option<AppId>, page: Page) -> Result<Paged<Session>, Error> {
+        let (after, id) = page.pair_or(i64::MIN)?;
+        self.read(move |connection| {
+            let list = Filtered::new(LIST, [after.into(), id.as_str().into()]).and(OF_APP, app);
+            page.read(connection, list.statement())
+        })
+        .await
+    }
+
+    /// Ends a session. One that ended before stays as it is.
+    pub async fn finish_session(&self, id: SignInId) -> Result<(), Error> {
+        self.change("session.end", move |write| {
+            let session: Session = find(write.connection, id)?;
+            let finished = sql(FINISH).bind(write.now).bind(id).run(write.connection)?;
+            let act = Act::on(session.app_id, id).after(json!({ "name": session.name, "finished_at": write.now }));
+            Ok(((), (finished > 0).then_some(act)))
+        })
+        .await
+    }
+
+    /// Notes that a session was used now, unless that was noted within the last minute.
+    pub async fn note_session_used(&self, id: SignInId) -> Result<(), Error> {
+        self.write(move |write| {
+            let noted = write.now.minus(LAST_USED_PRECISION);
+            sql(USE).bind(write.now).bind(id).bind(noted).run(write.connection).map(drop)
+        })
+        .await
+    }
+}
+
+/// Begins a session, with an act of the person.
+fn begin(write: &mut Write<'_>, person: &Person, secret: &SecretString, lifetime: Duration) -> Result<Session, Error> {
+    let id = SignInId::new(random_uuid()?);
+    sql(FORGET).bind(write.now.minus(STORED)).run(write.connection)?;
+    sql(INSERT)
+        .bind(id)
+        .bind(sha256(secret.expose_secret()))
+        .bind(person.name.as_str())
+        .bind(person.role)
+        .bind(person.app_id)
+        .bind(person.key_id)
+        .bind(person.token_hash.as_deref())
+        .bind(write.now)
+        .bind(write.now)
+        .bind(write.now.plus(lifetime))
+        .run(write.connection)?;
+    let session: Session = find(write.connection, id)?;
+    let actor = Actor { key: person.key_id, ..Actor::named(&person.name) };
+    Act::on(person.app_id, id).after(fields(person, session.expires_at)).record(write, &actor, "session.start")?;
+    Ok(session)
+}
+
+fn find(connection: &mut AnyConnection, id: SignInId) -> Result<Session, Error> {
+    sql(FIND).bind(id).one(connection, "session")
+}
+
+fn fields(person: &Person, expires_at: Timestamp) -> Value {
+    json!({ "name": person.name, "role": person.role, "expires_at": expires_at })
+}

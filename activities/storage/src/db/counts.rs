@@ -1,0 +1,200 @@
+//! What this process counted since it wrote last: for charts by minute, and for each platform the answers to its store.
+//! Counting locks a small map and waits for no database. What is not written yet is lost with the process.
+
+use crate::db::statement::stored;
+use domain::{AppId, DestinationId, PlatformId, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// The length of a minute, in microseconds.
+pub const MINUTE_MICROS: i64 = 60_000_000;
+/// Maximum number of entries that wait to be written: what comes beyond, while the database does not answer, is not
+/// counted.
+const MAX_WAITING: usize = 10_000;
+
+stored! {
+    /// What is counted in each minute.
+    #[derive(PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+    #[serde(rename_all = "snake_case")]
+    #[schemars(inline)]
+    pub enum Series {
+        /// Notifications stored in the inbox.
+        Accepted = "accepted",
+        /// Messages of stores that were refused.
+        Refused = "refused",
+        /// Settlings, and how long after the end of the window each began.
+        Lag = "lag",
+        /// Attempts that delivered an event.
+        Delivered = "delivered",
+        /// Attempts that did not.
+        Failed = "failed",
+        /// Requests that a destination answered, and how long each took.
+        Latency = "latency",
+    }
+}
+
+/// Everything that is counted.
+pub const SERIES: [Series; 6] =
+    [Series::Accepted, Series::Refused, Series::Lag, Series::Delivered, Series::Failed, Series::Latency];
+
+/// What is counted together. Empty texts stand for no app and no destination.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MinuteKey {
+    /// What it is.
+    pub series: Series,
+    /// The beginning of the minute.
+    pub at: Timestamp,
+    /// Its app, if that is known.
+    pub app: Option<AppId>,
+    /// Its destination, if it has one.
+    pub destination: Option<DestinationId>,
+}
+
+/// A number of things, and how long they took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sum {
+    /// How many.
+    pub times: i64,
+    /// The sum of their durations.
+    pub total_ms: i64,
+    /// The longest of them.
+    pub longest_ms: i64,
+}
+
+impl Sum {
+    /// One that took this long; zero for what takes no time.
+    #[must_use]
+    pub fn one(took: Duration) -> Self {
+        let milliseconds = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
+        Self { times: 1, total_ms: milliseconds, longest_ms: milliseconds }
+    }
+
+    /// Adds others.
+    pub fn add(&mut self, other: Self) {
+        self.times = self.times.saturating_add(other.times);
+        self.total_ms = self.total_ms.saturating_add(other.total_ms);
+        self.longest_ms = self.longest_ms.max(other.longest_ms);
+    }
+}
+
+/// The answers of one kind to a platform's store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// How many.
+    pub times: i64,
+    /// The first and the last of them.
+    pub first_at: Timestamp,
+    /// See `first_at`.
+    pub last_at: Timestamp,
+}
+
+/// A platform and the reason of a refusal; empty for what was accepted.
+pub type ArrivalKey = (PlatformId, &'static str);
+
+/// Where something is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counted {
+    /// Its app, if that is known.
+    pub app: Option<AppId>,
+    /// Its destination, if it has one.
+    pub destination: Option<DestinationId>,
+}
+
+impl From<AppId> for Counted {
+    fn from(app: AppId) -> Self {
+        Self { app: Some(app), destination: None }
+    }
+}
+
+/// What waits to be written.
+#[derive(Debug, Default)]
+pub struct Counts {
+    minutes: Mutex<BTreeMap<MinuteKey, Sum>>,
+    arrivals: Mutex<BTreeMap<ArrivalKey, Arrival>>,
+}
+
+impl Counts {
+    /// Adds to a minute.
+    pub fn add(&self, key: MinuteKey, sum: Sum) {
+        let mut minutes = self.minutes.lock().unwrap_or_else(PoisonError::into_inner);
+        if minutes.len() < MAX_WAITING || minutes.contains_key(&key) {
+            minutes.entry(key).or_default().add(sum);
+        }
+    }
+
+    /// Adds to the answers of one kind.
+    pub fn add_arrival(&self, key: ArrivalKey, arrival: Arrival) {
+        let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        if arrivals.len() < MAX_WAITING || arrivals.contains_key(&key) {
+            let known = arrivals.entry(key).or_insert(Arrival { times: 0, ..arrival });
+            known.times = known.times.saturating_add(arrival.times);
+            known.first_at = known.first_at.min(arrival.first_at);
+            known.last_at = known.last_at.max(arrival.last_at);
+        }
+    }
+
+    /// Takes the minutes out, in the order of their keys.
+    pub fn take_minutes(&self) -> BTreeMap<MinuteKey, Sum> {
+        std::mem::take(&mut *self.minutes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes the answers out, in the order of their keys.
+    pub fn take_arrivals(&self) -> BTreeMap<ArrivalKey, Arrival> {
+        std::mem::take(&mut *self.arrivals.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The minutes that wait, without taking them out.
+    pub fn minutes(&self) -> BTreeMap<MinuteKey, Sum> {
+        self.minutes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The beginning of the minute of a time.
+#[must_use]
+pub fn minute(at: Timestamp) -> Timestamp {
+    Timestamp::from_micros(at.micros().div_euclid(MINUTE_MICROS) * MINUTE_MICROS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(minute: i64) -> MinuteKey {
+        let at = Timestamp::from_micros(minute * MINUTE_MICROS);
+        MinuteKey { series: Series::Lag, at, app: None, destination: None }
+    }
+
+    #[test]
+    fn what_is_counted_in_one_minute_is_one_entry() {
+        let counts = Counts::default();
+        for took in [5, 20, 10] {
+            counts.add(key(1), Sum::one(Duration::from_millis(took)));
+        }
+        counts.add(key(2), Sum::one(Duration::ZERO));
+        let minutes = counts.take_minutes();
+        assert_eq!(minutes[&key(1)], Sum { times: 3, total_ms: 35, longest_ms: 20 });
+        assert_eq!(minutes.len(), 2);
+        assert!(counts.take_minutes().is_empty());
+    }
+
+    #[test]
+    fn memory_is_bounded_while_nothing_is_written() {
+        let counts = Counts::default();
+        let most = i64::try_from(MAX_WAITING).unwrap();
+        for number in 0..most + 5 {
+            counts.add(key(number), Sum::one(Duration::ZERO));
+        }
+        counts.add(key(0), Sum::one(Duration::ZERO));
+        let minutes = counts.take_minutes();
+        assert_eq!((minutes.len(), minutes[&key(0)].times), (MAX_WAITING, 2));
+    }
+
+    #[test]
+    fn a_minute_begins_at_its_first_second() {
+        let at = Timestamp::from_micros(7 * MINUTE_MICROS + 59_999_999);
+        assert_eq!(minute(at), Timestamp::from_micros(7 * MINUTE_MICROS));
+    }
+}

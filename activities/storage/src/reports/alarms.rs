@@ -1,0 +1,103 @@
+//! Alarms as the API lists them.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::page::{Page, Paged};
+use crate::db::sql::{Clause, Sql, clause, statement};
+use crate::db::statement::{clean, row, sql};
+use crate::db::store::Store;
+use crate::reports::listing::Filtered;
+use domain::{AlarmId, AppId, PlatformId, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+row! {
+    /// A condition that needs a person.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+    pub struct Alarm {
+        /// Its id, the same however often it is raised.
+        pub id: AlarmId,
+        /// When it was raised first.
+        pub at: Timestamp,
+        /// When it was raised last.
+        pub last_at: Timestamp,
+        /// How often it was raised.
+        pub count: i64,
+        /// Which platform it is about.
+        pub platform_id: Option<PlatformId>,
+        /// A stable name.
+        pub kind: String,
+        /// A sentence for people, without secrets.
+        pub detail: String,
+        /// When a person acknowledged it; null while it is open, also when it was raised again since.
+        pub acknowledged_at: Option<Timestamp>,
+        /// Who acknowledged it.
+        pub acknowledged_by: Option<String>,
+        /// Their note.
+        pub note: Option<String>,
+    }
+}
+
+/// Which alarms are listed; all that are set must match.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+pub struct AlarmFilter {
+    /// Only those about platforms of this app.
+    pub app_id: Option<AppId>,
+    /// Only those about this platform.
+    pub platform_id: Option<PlatformId>,
+    /// Only those of this kind.
+    pub kind: Option<String>,
+    /// Only those that nobody acknowledged since they were raised last (`true`), or only the others (`false`).
+    pub open: Option<bool>,
+}
+
+const ALARM: &str =
+    "id, at, last_at, times AS count, platform_id, kind, detail, acknowledged_at, acknowledged_by, note FROM alarms";
+const LIST: Sql = statement! {"
+    SELECT CAST(last_at AS TEXT) || '_' || CAST(seq AS TEXT) AS cursor, {ALARM}
+    WHERE (last_at, seq) < (?, ?) AND {{which}}
+    ORDER BY last_at DESC, seq DESC
+    LIMIT ?
+"};
+const OF_APP: Clause = clause!(&[LIST], "platform_id IN (SELECT f.id FROM platforms f WHERE f.app_id = ?)");
+const OF_PLATFORM: Clause = clause!(&[LIST], "platform_id = ?");
+const OF_KIND: Clause = clause!(&[LIST], "kind = ?");
+const OPEN: Clause = clause!(&[LIST], hot "alarms_open or alarms_order", "acknowledged_at IS NULL");
+const ACKNOWLEDGED: Clause = clause!(&[LIST], hot "alarms_order", "acknowledged_at IS NOT NULL");
+
+const FIND: Sql = statement!("SELECT {ALARM} WHERE id = ?");
+const LOCK: Sql = statement!("SELECT {ALARM} WHERE id = ? FOR UPDATE");
+
+impl Store {
+    /// All alarms, the last raised one first.
+    pub async fn alarms(&self, page: Page) -> Result<Paged<Alarm>, Error> {
+        self.alarms_of(AlarmFilter::default(), page).await
+    }
+
+    /// One alarm.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when there is none with this id.
+    pub async fn one_alarm(&self, id: AlarmId) -> Result<Alarm, Error> {
+        self.read(move |connection| sql(FIND).bind(id).one(connection, "alarm")).await
+    }
+
+    /// Alarms, the last raised one first.
+    pub async fn alarms_of(&self, filter: AlarmFilter, page: Page) -> Result<Paged<Alarm>, Error> {
+        let (before, below) = page.numbers_or(i64::MAX)?;
+        self.read(move |connection| {
+            let list = Filtered::new(LIST, [before.into(), below.into()])
+                .when(filter.open.map(|open| if open { OPEN } else { ACKNOWLEDGED }))
+                .and(OF_APP, filter.app_id)
+                .and(OF_PLATFORM, filter.platform_id)
+                .and(OF_KIND, filter.kind.map(|kind| clean(&kind).into_owned()));
+            page.read(connection, list.statement())
+        })
+        .await
+    }
+}
+
+/// One alarm, whose row is locked.
+pub fn lock(connection: &mut AnyConnection, id: AlarmId) -> Result<Alarm, Error> {
+    sql(LOCK).bind(id).one(connection, "alarm")
+}

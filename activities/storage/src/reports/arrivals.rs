@@ -1,0 +1,75 @@
+//! The answers to a platform's store: what was accepted and refused last, why, and how often.
+
+use crate::db::counts::{Arrival, ArrivalKey};
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{Value, batches, row, sql};
+use crate::db::store::Store;
+use domain::{PlatformId, Timestamp};
+
+/// Numbers of rows of one statement.
+const SIZES: &[usize] = &[10, 1];
+
+row! {
+    /// The answers of one kind to a platform's store.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct ArrivalView {
+        /// Why messages were refused; empty for those that were accepted.
+        pub reason: String,
+        /// How many.
+        pub times: i64,
+        /// The first of them.
+        pub first_at: Timestamp,
+        /// The last of them.
+        pub last_at: Timestamp,
+    }
+}
+
+const ADD: Sql = statement! {"
+    INSERT INTO arrivals (platform_id, reason, times, first_at, last_at)
+    VALUES ?*
+    ON CONFLICT (platform_id, reason)
+    DO UPDATE SET times = arrivals.times + excluded.times,
+        last_at = CASE WHEN excluded.last_at > arrivals.last_at THEN excluded.last_at ELSE arrivals.last_at END
+"};
+
+const OF_PLATFORM: Sql = statement! {hot "arrivals_of_platform", "
+    SELECT reason, times, first_at, last_at
+    FROM arrivals
+    WHERE platform_id = ?
+    ORDER BY reason
+"};
+
+impl Store {
+    /// Counts an answer to a platform's store. The reasons of refusals are few, and empty for what was accepted. It waits
+    /// for nothing: [`Self::write_arrivals`] writes it.
+    pub fn count_arrival(&self, platform: PlatformId, reason: &'static str) {
+        let now = (self.clock)();
+        self.counts.add_arrival((platform, reason), Arrival { times: 1, first_at: now, last_at: now });
+    }
+
+    /// Writes the answers that this process counted. After an error they wait in memory for the next call.
+    pub async fn write_arrivals(&self) -> Result<(), Error> {
+        let taken = self.counts.take_arrivals();
+        if taken.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<_> = taken.clone().into_iter().collect();
+        let written = self.write(move |write| {
+            for batch in batches(&rows, SIZES) {
+                sql(ADD).bind_rows(batch.iter().map(row)).run(write.connection)?;
+            }
+            Ok(())
+        });
+        written.await.inspect_err(|_| taken.into_iter().for_each(|(key, one)| self.counts.add_arrival(key, one)))
+    }
+
+    /// The answers to a platform's store, as they are written; up to a second is missing.
+    pub async fn arrivals(&self, platform: PlatformId) -> Result<Vec<ArrivalView>, Error> {
+        self.read(move |connection| sql(OF_PLATFORM).bind(platform).all(connection)).await
+    }
+}
+
+fn row(((platform, reason), one): &(ArrivalKey, Arrival)) -> [Value<'static>; 5] {
+    [(*platform).into(), (*reason).into(), one.times.into(), one.first_at.into(), one.last_at.into()]
+}

@@ -1,0 +1,310 @@
+//! How everything stands: what waits, what is owed and what is dead, counted up to a maximum by partial indexes, so
+//! that it costs the same however large the tables are.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::sql::{Clause, Sql, clause, statement};
+use crate::db::statement::{Statement, row, sql};
+use crate::db::store::Store;
+use crate::delivery::health;
+use crate::events::deliveries::{self, MAX_COUNTED};
+use crate::reports::explain;
+use crate::reports::listing::Filtered;
+use domain::health::State;
+use domain::{AppId, CollapseKey, DestinationId, Timestamp};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Maximum number of destinations that are shown, those in trouble first.
+const MAX_DESTINATIONS: i64 = 50;
+/// Maximum number of open windows that are shown: the next ones to end.
+const MAX_WINDOWS: usize = 5;
+/// Number of notifications in which those windows are searched: a burst has many of one purchase.
+const SEARCHED: i64 = 50;
+
+/// How everything stands. Numbers are counted up to 10,000.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Overview {
+    /// As of when.
+    pub now: Timestamp,
+    /// When the newest notification was accepted; null before the first.
+    pub last_accepted_at: Option<Timestamp>,
+    /// Number of purchases whose window is open.
+    pub windows: i64,
+    /// The next windows to end, the first one in front.
+    pub next_windows: Vec<OpenWindow>,
+    /// Number of purchases that are held.
+    pub held: i64,
+    /// Number of purchases that wait for their store, or for a person because their store does not know them.
+    pub waiting: i64,
+    /// Number of deliveries that are owed.
+    pub owed: i64,
+    /// Since when the oldest of them is owed; null without one.
+    pub oldest_owed_at: Option<Timestamp>,
+    /// Number of dead deliveries.
+    pub dead: i64,
+    /// Destinations, those in trouble first; at most 50.
+    pub destinations: Vec<DestinationOverview>,
+}
+
+row! {
+    /// A window that is open.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+    pub struct OpenWindow {
+        /// The purchase.
+        pub collapse_key: CollapseKey,
+        /// When it ends, unless another notification arrives.
+        pub ends_at: Timestamp,
+    }
+}
+
+/// A destination, and what is owed to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct DestinationOverview {
+    /// Which one.
+    #[serde(flatten)]
+    pub destination: NamedDestination,
+    /// Number of deliveries that it is owed.
+    pub owed: i64,
+    /// Since when the oldest of them is owed; null without one.
+    pub oldest_owed_at: Option<Timestamp>,
+    /// Number of its dead deliveries.
+    pub dead: i64,
+    /// When it last answered with success, as far as that is noted: only after a failure.
+    pub last_success_at: Option<Timestamp>,
+    /// When a request to it failed last.
+    pub last_failure_at: Option<Timestamp>,
+    /// Why that failed.
+    pub last_error: Option<String>,
+}
+
+row! {
+    /// A destination with its state.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+    pub struct NamedDestination {
+        /// Its id.
+        pub id: DestinationId,
+        /// Its app.
+        pub app_id: AppId,
+        /// Its kind.
+        pub kind: String,
+        /// Its name.
+        pub name: String,
+        /// Its state.
+        #[schemars(with = "String", extend("enum" = ["healthy", "failing", "open", "disabled"]))]
+        pub state: State,
+        /// Since when.
+        pub since: Timestamp,
+        /// Why.
+        pub reason: Option<String>,
+    }
+}
+
+const LAST_ACCEPTED: Sql = statement! {"
+    SELECT n.accepted_at AS value
+    FROM notifications n
+    WHERE {{which}}
+    ORDER BY n.seq DESC
+    LIMIT 1
+"};
+
+/// What waits for its window.
+const OPEN: &str = "n.outcome IS NULL AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL
+        AND (p.held_until IS NULL OR p.held_until <= ?)";
+
+const WINDOWS: Sql = statement! {"
+    SELECT COUNT(DISTINCT x.collapse_key) AS value
+    FROM (SELECT n.collapse_key
+        FROM notifications n
+        LEFT JOIN purchases p ON p.collapse_key = n.collapse_key
+        WHERE {OPEN} AND {{which}}
+        LIMIT {MAX_COUNTED}) x
+"};
+
+const NEXT_WINDOWS: Sql = statement! {"
+    SELECT n.collapse_key, (SELECT MAX(m.due_at) FROM notifications m WHERE m.collapse_key = n.collapse_key
+        AND m.outcome IS NULL AND m.waiting_topic_id IS NULL) AS ends_at
+    FROM notifications n
+    LEFT JOIN purchases p ON p.collapse_key = n.collapse_key
+    WHERE {OPEN} AND n.wakes IS NULL AND n.collapse_key IS NOT NULL AND {{which}}
+    ORDER BY COALESCE(n.sweep_at, CASE WHEN n.cap_at < n.due_at THEN n.cap_at ELSE n.due_at END)
+    LIMIT {SEARCHED}
+"};
+const ON_APP: Clause = clause! {
+    &[LAST_ACCEPTED, WINDOWS, NEXT_WINDOWS], "n.platform_id IN (SELECT f.id FROM platforms f WHERE f.app_id = ?)"
+};
+
+const HELD: Sql = statement! {"
+    SELECT COUNT(*) AS value
+    FROM (SELECT 1 FROM purchases p WHERE p.held_until > ? AND {{which}} LIMIT {MAX_COUNTED}) x
+"};
+const WAITING: Sql = statement! {"
+    SELECT COUNT(*) AS value
+    FROM (SELECT 1
+        FROM purchases p
+        WHERE (p.waits_for IS NOT NULL OR p.waits_through IS NOT NULL) AND p.waits_for IS NOT NULL AND {{which}}
+        LIMIT {MAX_COUNTED}) x
+"};
+const OF_APP: Clause = clause!(&[HELD, WAITING], "p.app_id = ?");
+
+const OWED: Sql = statement! {"
+    SELECT COUNT(*) AS value
+    FROM (SELECT 1 FROM deliveries d WHERE d.status = 'pending' AND {{which}} LIMIT {MAX_COUNTED}) x
+"};
+const OLDEST_OWED: Sql = statement! {"
+    SELECT d.created_at AS value
+    FROM deliveries d
+    WHERE d.status = 'pending' AND {{which}}
+    ORDER BY d.seq
+    LIMIT 1
+"};
+const DEAD: Sql = statement! {"
+    SELECT COUNT(*) AS value
+    FROM (SELECT 1 FROM deliveries d WHERE d.status = 'dead' AND {{which}} LIMIT {MAX_COUNTED}) x
+"};
+const TO_APP: Clause = clause! {
+    &[OWED, OLDEST_OWED, DEAD], "d.destination_id IN (SELECT t.id FROM destinations t WHERE t.app_id = ?)"
+};
+
+const DESTINATIONS: Sql = statement! {"
+    SELECT id, app_id, kind, name, state, since, reason
+    FROM destinations
+    WHERE deleted_at IS NULL AND {{which}}
+    ORDER BY CASE state WHEN 'open' THEN 0 WHEN 'failing' THEN 1 WHEN 'disabled' THEN 2 ELSE 3 END, name, id
+    LIMIT {MAX_DESTINATIONS}
+"};
+const OWNED: Clause = clause!(&[DESTINATIONS], "app_id = ?");
+
+impl Store {
+    /// How an app stands, or all apps.
+    pub async fn overview(&self, app: Option<AppId>) -> Result<Overview, Error> {
+        self.read_now(move |connection, now| {
+            let on = |list: Sql| Filtered::new(list, []).and(ON_APP, app).statement();
+            let open = |list: Sql| Filtered::new(list, [now.into()]).and(ON_APP, app).statement();
+            let to = |list: Sql| Filtered::new(list, []).and(TO_APP, app).statement();
+            let held = Filtered::new(HELD, [now.into()]).and(OF_APP, app).statement();
+            let waiting = Filtered::new(WAITING, []).and(OF_APP, app).statement();
+            Ok(Overview {
+                now,
+                last_accepted_at: on(LAST_ACCEPTED).value(connection)?,
+                windows: number(connection, open(WINDOWS))?,
+                next_windows: next_windows(open(NEXT_WINDOWS).all(connection)?),
+                held: number(connection, held)?,
+                waiting: number(connection, waiting)?,
+                owed: number(connection, to(OWED))?,
+                oldest_owed_at: to(OLDEST_OWED).value(connection)?,
+                dead: number(connection, to(DEAD))?,
+                destinations: destinations(connection, app)?,
+            })
+        })
+        .await
+    }
+}
+
+fn number(connection: &mut AnyConnection, count: Statement<'_>) -> Result<i64, Error> {
+    Ok(count.value(connection)?.unwrap_or(0))
+}
+
+/// Each purchase once, the first window to end in front.
+fn next_windows(found: Vec<OpenWindow>) -> Vec<OpenWindow> {
+    let by_key: BTreeMap<CollapseKey, Timestamp> =
+        found.into_iter().map(|one| (one.collapse_key, one.ends_at)).collect();
+    let mut all: Vec<_> =
+        by_key.into_iter().map(|(collapse_key, ends_at)| OpenWindow { collapse_key, ends_at }).collect();
+    all.sort_by_key(|one| one.ends_at);
+    all.truncate(MAX_WINDOWS);
+    all
+}
+
+fn destinations(connection: &mut AnyConnection, app: Option<AppId>) -> Result<Vec<DestinationOverview>, Error> {
+    let named: Vec<NamedDestination> = Filtered::new(DESTINATIONS, []).and(OWNED, app).statement().all(connection)?;
+    let mut all = Vec::new();
+    for destination in named {
+        let id = destination.id;
+        let health = health::view(connection, id)?.health;
+        all.push(DestinationOverview {
+            destination,
+            owed: deliveries::owed(connection, id)?,
+            oldest_owed_at: deliveries::oldest_owed(connection, id)?,
+            dead: explain::owes(connection, id)?.dead,
+            last_success_at: health.last_success_at,
+            last_failure_at: health.last_failure_at,
+            last_error: health.last_error,
+        });
+    }
+    Ok(all)
+}
+
+const PULSE: Sql = statement! {"
+    SELECT (SELECT MAX(seq) FROM notifications) AS notifications,
+        (SELECT MAX(updated_at) FROM purchases) AS purchases,
+        (SELECT MAX(seq) FROM events) AS events,
+        (SELECT MAX(seq) FROM device_events) AS device_events,
+        (SELECT MAX(seq) FROM deliveries) AS owed,
+        (SELECT MAX(finished_at) FROM deliveries WHERE pruned_at IS NULL AND finished_at IS NOT NULL) AS finished,
+        (SELECT MAX(last_failure_at) FROM health) AS failed,
+        (SELECT MAX(since) FROM destinations) AS destinations,
+        (SELECT MAX(COALESCE(decided_at, requested_at)) FROM topics) AS topics,
+        (SELECT MAX(last_at) FROM arrivals) AS arrivals,
+        (SELECT MAX(last_at) FROM alarms) AS alarms,
+        (SELECT MAX(seq) FROM acts) AS acts
+"};
+
+row! {
+    /// The newest of each kind of thing, by which a change is noticed. It is no watermark: on PostgreSQL a lower number
+    /// can be committed after a higher one, and then only the next change is noticed.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+    pub struct Pulse {
+        /// Notifications.
+        pub notifications: Option<i64>,
+        /// Purchases.
+        pub purchases: Option<i64>,
+        /// Events.
+        pub events: Option<i64>,
+        /// Events of devices.
+        pub device_events: Option<i64>,
+        /// Deliveries that are owed.
+        pub owed: Option<i64>,
+        /// Deliveries that ended.
+        pub finished: Option<i64>,
+        /// Requests that failed.
+        pub failed: Option<i64>,
+        /// States of destinations.
+        pub destinations: Option<i64>,
+        /// Topics.
+        pub topics: Option<i64>,
+        /// Answers to stores.
+        pub arrivals: Option<i64>,
+        /// Alarms.
+        pub alarms: Option<i64>,
+        /// Acts.
+        pub acts: Option<i64>,
+    }
+}
+
+impl Pulse {
+    /// Each kind of thing, with what changes when such a thing does.
+    #[must_use]
+    pub const fn kinds(&self) -> [(&'static str, [Option<i64>; 3]); 10] {
+        [
+            ("notifications", [self.notifications, None, None]),
+            ("purchases", [self.purchases, None, None]),
+            ("events", [self.events, None, None]),
+            ("device_events", [self.device_events, None, None]),
+            ("deliveries", [self.owed, self.finished, self.failed]),
+            ("destinations", [self.destinations, self.failed, None]),
+            ("topics", [self.topics, None, None]),
+            ("arrivals", [self.arrivals, None, None]),
+            ("alarms", [self.alarms, None, None]),
+            ("acts", [self.acts, None, None]),
+        ]
+    }
+}
+
+impl Store {
+    /// The newest of each kind of thing.
+    pub async fn pulse(&self) -> Result<Pulse, Error> {
+        self.read(|connection| sql(PULSE).one(connection, "installation")).await
+    }
+}

@@ -1,0 +1,77 @@
+//! The settings as people see them: each with its name, its variable and its value, and never a secret.
+
+use super::read::VARIABLES;
+use super::{Config, Database};
+use crate::times::compact;
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::fmt::Display;
+
+/// One setting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Setting {
+    /// Its name in the file.
+    pub name: &'static str,
+    /// Its variable.
+    pub variable: &'static str,
+    /// Its value; of a secret only whether it is set.
+    pub value: String,
+}
+
+impl Config {
+    /// All settings that have a variable.
+    #[must_use]
+    pub fn shown(&self) -> Vec<Setting> {
+        VARIABLES.iter().map(|(name, variable, _)| Setting { name, variable, value: self.value(name) }).collect()
+    }
+
+    fn value(&self, name: &str) -> String {
+        let Self { http, amazon, devices, destinations, ui, .. } = self;
+        match name {
+            "data" => self.data.display().to_string(),
+            "database" => match &self.database {
+                Database::Sqlite(path) => format!("SQLite: {}", path.display()),
+                Database::Postgres(_) => "PostgreSQL".to_owned(),
+            },
+            "key" => set(self.key.is_some()),
+            "listen" => http.listen.to_string(),
+            "admin_listen" => http.admin_listen.map_or_else(none, |address| address.to_string()),
+            "admin_on_listen" => http.admin_listen.is_none().to_string(),
+            "connections" => http.connections.to_string(),
+            "connections_per_address" => http.connections_per_address.to_string(),
+            "public_url" => http.public_url.to_string(),
+            "admin_token" => set(http.admin_token.is_some()),
+            "window" => compact(self.window),
+            "engine.window" => self.engine_window.as_str().to_owned(),
+            "engine.key" => set(self.engine_key.is_some()),
+            "retention" => self.retention.map_or_else(|| "off".to_owned(), compact),
+            "amazon.auto_confirm_accounts" => list(&amazon.auto_confirm_accounts),
+            "amazon.rvs_url" => amazon.rvs_url.as_ref().map_or_else(|| "Amazon's own".to_owned(), ToString::to_string),
+            "amazon.patience" => compact(amazon.patience),
+            "amazon.rvs_per_second" => amazon.rvs_per_second.to_string(),
+            "amplitude.allowed_urls" => list(&self.amplitude_urls),
+            "devices.requests_per_second" => devices.per_device.per_second.to_string(),
+            "devices.requests_per_second_and_address" => devices.per_address.per_second.to_string(),
+            "devices.trusted_proxies" => list(&devices.trusted_proxies),
+            "destinations.allowed_networks" => list(&destinations.allowed_networks),
+            "destinations.denied_networks" => list(&destinations.denied_networks),
+            "destinations.allow_http" => destinations.allow_http.to_string(),
+            "ui.session_idle" => compact(ui.session_idle),
+            "ui.session_lifetime" => compact(ui.session_lifetime),
+            "ui.temporal_url" => ui.temporal_url.as_ref().map_or_else(none, ToString::to_string),
+            other => format!("`{other}` is not shown"),
+        }
+    }
+}
+
+fn none() -> String {
+    "none".to_owned()
+}
+
+fn set(is_set: bool) -> String {
+    if is_set { "set (a secret)" } else { "not set" }.to_owned()
+}
+
+fn list<T: Display>(all: &[T]) -> String {
+    if all.is_empty() { none() } else { all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ") }
+}

@@ -1,0 +1,171 @@
+//! An action on one thing: a form with a reason, folded until it is wanted. Pure.
+
+use super::form::Sent;
+use crate::error::Field;
+
+/// What a form of a page has wrong.
+#[derive(Debug, Default)]
+pub struct Mistakes {
+    /// The action whose form it is; empty for none.
+    pub action: &'static str,
+    /// The wrong fields.
+    pub fields: Vec<Field>,
+    /// What was sent.
+    pub sent: Sent,
+}
+
+/// An action.
+pub struct Action {
+    /// Where its form is sent.
+    pub path: String,
+    /// Its name, unique in the page.
+    pub name: &'static str,
+    /// What it is called.
+    pub title: &'static str,
+    /// What it does, in one sentence.
+    pub what: String,
+    /// Whether its form is shown at once, since something in it is wrong.
+    pub is_open: bool,
+    /// Whether it cannot be taken back.
+    pub is_final: bool,
+    /// What is entered; last the reason.
+    pub inputs: Vec<Input>,
+    wrong: Vec<Field>,
+    sent: Sent,
+}
+
+/// What is entered for an action.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// The name of the field.
+    pub name: &'static str,
+    /// What it is called.
+    pub label: &'static str,
+    /// How a line of text is entered in HTML.
+    pub form: &'static str,
+    /// What is in it. A password is entered anew.
+    pub value: String,
+    /// What can be chosen: values and names.
+    pub choices: Vec<(String, String)>,
+    /// Whether it must be there.
+    pub is_required: bool,
+    /// What was expected in it, if it is wrong.
+    pub wrong: Option<String>,
+}
+
+impl Action {
+    /// An action with a reason alone: its path, then its name, its title and what it does.
+    #[must_use]
+    pub fn new(path: String, (name, title, what): (&'static str, &'static str, &str), mistakes: &Mistakes) -> Self {
+        let is_open = mistakes.action == name;
+        let (wrong, sent) =
+            if is_open { (mistakes.fields.clone(), mistakes.sent.clone()) } else { (Vec::new(), Sent::default()) };
+        let action = Self {
+            path,
+            name,
+            title,
+            what: what.to_owned(),
+            is_open,
+            is_final: false,
+            inputs: Vec::new(),
+            wrong,
+            sent,
+        };
+        action.with(Input::text("reason", "Reason").required())
+    }
+
+    /// Adds an input before the reason, with what was entered.
+    #[must_use]
+    pub fn with(mut self, mut input: Input) -> Self {
+        input.wrong = self.wrong.iter().find(|one| one.field == input.name).map(|one| one.expected.clone());
+        if let Some(entered) = self.sent.get(input.name).filter(|_| input.form != "password") {
+            input.value = entered.to_owned();
+        }
+        self.inputs.insert(self.inputs.len().saturating_sub(1), input);
+        self
+    }
+
+    /// This, as one that cannot be taken back.
+    #[must_use]
+    pub fn irrevocable(self) -> Self {
+        Self { is_final: true, ..self }
+    }
+}
+
+impl Input {
+    /// A line of text.
+    #[must_use]
+    pub fn text(name: &'static str, label: &'static str) -> Self {
+        Self { name, label, form: "text", value: String::new(), choices: Vec::new(), is_required: false, wrong: None }
+    }
+
+    /// One of several values with their names.
+    #[must_use]
+    pub fn choice((name, label): (&'static str, &'static str), choices: &[(&str, &str)]) -> Self {
+        let choices = choices.iter().map(|(value, label)| ((*value).to_owned(), (*label).to_owned())).collect();
+        Self { choices, ..Self::text(name, label) }
+    }
+
+    /// One destination, or all: ids with names.
+    #[must_use]
+    pub fn destinations(all: impl Iterator<Item = (String, String)>) -> Self {
+        let every = (String::new(), "All destinations".to_owned());
+        Self { choices: std::iter::once(every).chain(all).collect(), ..Self::text("destination_id", "To") }
+    }
+
+    /// This, entered in another form of HTML.
+    #[must_use]
+    pub fn of(self, form: &'static str) -> Self {
+        Self { form, ..self }
+    }
+
+    /// This, with what is in it at first.
+    #[must_use]
+    pub fn value(self, value: &str) -> Self {
+        Self { value: value.to_owned(), ..self }
+    }
+
+    /// This, that must be there.
+    #[must_use]
+    pub fn required(self) -> Self {
+        Self { is_required: true, ..self }
+    }
+
+    /// Whether it is one of several values.
+    #[must_use]
+    pub fn has_choices(&self) -> bool {
+        !self.choices.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Action, Input, Mistakes};
+    use crate::error::Field;
+    use crate::pages::form::Sent;
+
+    #[test]
+    fn a_wrong_form_is_open_with_its_values_and_without_secrets() {
+        let sent = Sent::parse(b"reason=ticket&hours=x&secret=whsec_a");
+        let fields = vec![Field { field: "hours".to_owned(), expected: "a number".to_owned() }];
+        let mistakes = Mistakes { action: "hold", fields, sent };
+        let action = |name| {
+            Action::new("/x".to_owned(), (name, "Hold", "It waits."), &mistakes)
+                .with(Input::text("hours", "Hours"))
+                .with(Input::text("secret", "Secret").of("password"))
+        };
+        let shown = |action: &Action| {
+            let of = |input: &Input| (input.name, input.value.clone(), input.wrong.clone());
+            action.inputs.iter().map(of).collect::<Vec<_>>()
+        };
+        let (wrong, other) = (action("hold"), action("flush"));
+        assert!(wrong.is_open && !other.is_open);
+        let expected = [
+            ("hours", "x".to_owned(), Some("a number".to_owned())),
+            ("secret", String::new(), None),
+            ("reason", "ticket".to_owned(), None),
+        ];
+        assert_eq!(shown(&wrong), expected);
+        assert!(shown(&other).iter().all(|(_, value, wrong)| value.is_empty() && wrong.is_none()));
+    }
+}

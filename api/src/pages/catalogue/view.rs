@@ -1,0 +1,246 @@
+//! What the screens of the catalogue show. Pure.
+
+use super::Kind;
+use super::entered::PRICES;
+use crate::error::Field;
+use crate::pages::described::BASED_ON;
+use crate::pages::form::{Sent, TOKEN};
+use crate::pages::frame::Frame;
+use crate::pages::text::{counted, escaped};
+use crate::pages::visit::Visit;
+use crate::resources::catalogue::Catalogue as Listed;
+use askama::Template;
+use domain::AppId;
+use storage::{App, Catalogue, Role, UnmappedSku};
+
+/// What a person changes.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// The fields of its form.
+    pub fields: Vec<(String, String)>,
+    /// What is wrong with them.
+    pub wrong: Vec<Field>,
+    /// Whether it does not exist yet, so that its id is entered too.
+    pub is_new: bool,
+}
+
+impl Change {
+    fn get(&self, name: &str) -> String {
+        self.fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()).unwrap_or_default()
+    }
+
+    fn wrong(&self, name: &str) -> Option<String> {
+        let is_of = |one: &&Field| one.field.split(['.', '[']).next() == Some(name);
+        self.wrong.iter().find(is_of).map(|one| one.expected.clone())
+    }
+}
+
+/// The apps, where there are several.
+#[derive(Template)]
+#[template(path = "catalogue/apps.html")]
+pub struct AppsPage<'a> {
+    frame: &'a Frame,
+    apps: Vec<App>,
+}
+
+impl<'a> AppsPage<'a> {
+    /// The choice of these apps.
+    #[must_use]
+    pub fn new(frame: &'a Frame, apps: Vec<App>) -> Self {
+        Self { frame, apps }
+    }
+}
+
+/// A SKU that was bought and is not in the catalogue.
+pub struct Unmapped {
+    sku: String,
+    purchases: String,
+    path: String,
+}
+
+/// A product.
+pub struct ProductRow {
+    sku: String,
+    name: String,
+    entitlements: Vec<String>,
+    prices: Vec<String>,
+    path: String,
+}
+
+/// An entitlement.
+pub struct EntitlementRow {
+    id: String,
+    name: String,
+    description: String,
+    products: usize,
+    path: String,
+}
+
+/// The catalogue of an app.
+#[derive(Template)]
+#[template(path = "catalogue/page.html")]
+pub struct CataloguePage<'a> {
+    frame: &'a Frame,
+    app: &'a App,
+    can_change: bool,
+    unmapped: Vec<Unmapped>,
+    products: Vec<ProductRow>,
+    entitlements: Vec<EntitlementRow>,
+    settled: Option<String>,
+    whole: String,
+    based_on: String,
+    wrong: Vec<Field>,
+    reason: String,
+}
+
+impl<'a> CataloguePage<'a> {
+    /// The page of a catalogue.
+    #[must_use]
+    pub fn new(
+        (frame, visit): (&'a Frame, &Visit),
+        (app, catalogue, unmapped): (&'a App, &Catalogue, &[UnmappedSku]),
+        (change, based_on): (Change, String),
+    ) -> Self {
+        let path = |kind: Kind, id: &str| {
+            visit.to(&format!("/ui/apps/{}/catalogue/{}?{}={}", app.id, kind.name(), kind.field(), escaped(id)))
+        };
+        let missing = unmapped.iter().map(|one| Unmapped {
+            purchases: counted(one.purchases, "purchase"),
+            path: path(Kind::Product, &one.sku),
+            sku: one.sku.clone(),
+        });
+        let products = catalogue.products.iter().map(|(sku, product)| {
+            let fields = super::entered::of_product(sku, Some(product));
+            let lines = fields.iter().find(|(name, _)| name == PRICES).map(|(_, text)| text.as_str());
+            ProductRow {
+                name: product.name.clone().unwrap_or_default(),
+                entitlements: product.entitlements.clone(),
+                prices: lines.unwrap_or_default().lines().map(str::to_owned).collect(),
+                path: path(Kind::Product, sku),
+                sku: sku.clone(),
+            }
+        });
+        let uses = |id: &String| catalogue.products.values().filter(|one| one.entitlements.contains(id)).count();
+        let entitlements = catalogue.entitlements.iter().map(|(id, named)| EntitlementRow {
+            name: named.name.clone(),
+            description: named.description.clone().unwrap_or_default(),
+            products: uses(id),
+            path: path(Kind::Entitlement, id),
+            id: id.clone(),
+        });
+        let settled = visit.query("settled").and_then(|text| text.parse().ok());
+        let whole = change.get("catalogue");
+        Self {
+            frame,
+            app,
+            can_change: frame.may(Role::Operator),
+            unmapped: missing.collect(),
+            products: products.collect(),
+            entitlements: entitlements.collect(),
+            settled: settled.map(|number| counted(number, "purchase")),
+            whole: if whole.is_empty() { text(catalogue) } else { whole },
+            reason: change.get("reason"),
+            based_on,
+            wrong: change.wrong,
+        }
+    }
+}
+
+/// The catalogue as the text that replaces it.
+fn text(catalogue: &Catalogue) -> String {
+    serde_json::to_string_pretty(&Listed::from(catalogue.clone())).unwrap_or_default()
+}
+
+/// A box for an entitlement.
+pub struct Choice {
+    id: String,
+    name: String,
+    is_on: bool,
+}
+
+/// The form of a product or an entitlement.
+#[derive(Template)]
+#[template(path = "catalogue/form.html")]
+pub struct FormPage<'a> {
+    frame: &'a Frame,
+    app: AppId,
+    kind: Kind,
+    back: String,
+    id: String,
+    name: String,
+    description: String,
+    prices: String,
+    reason: String,
+    based_on: String,
+    choices: Vec<Choice>,
+    change: Change,
+}
+
+impl<'a> FormPage<'a> {
+    /// The form with what is in it.
+    #[must_use]
+    pub fn new(
+        (frame, visit): (&'a Frame, &Visit),
+        (app, kind, catalogue): (AppId, Kind, &Catalogue),
+        change: Change,
+    ) -> Self {
+        let chosen: Vec<&String> =
+            change.fields.iter().filter(|(name, _)| name == "entitlements").map(|(_, value)| value).collect();
+        let choices = catalogue.entitlements.iter().map(|(id, named)| Choice {
+            id: id.clone(),
+            name: named.name.clone(),
+            is_on: chosen.contains(&id),
+        });
+        Self {
+            frame,
+            app,
+            kind,
+            back: visit.to(&format!("/ui/apps/{app}/catalogue")),
+            choices: choices.collect(),
+            id: change.get(kind.field()),
+            name: change.get("name"),
+            description: change.get("description"),
+            prices: change.get(PRICES),
+            reason: change.get("reason"),
+            based_on: change.get(BASED_ON),
+            change,
+        }
+    }
+
+    fn is_product(&self) -> bool {
+        self.kind == Kind::Product
+    }
+}
+
+/// The count of a change, and the form that makes it.
+#[derive(Template)]
+#[template(path = "catalogue/confirm.html")]
+pub struct ConfirmPage<'a> {
+    frame: &'a Frame,
+    back: String,
+    path: String,
+    verb: &'static str,
+    id: String,
+    purchases: String,
+    fields: Vec<(String, String)>,
+}
+
+impl<'a> ConfirmPage<'a> {
+    /// The question whether a change that concerns this many purchases is made.
+    #[must_use]
+    pub fn new(
+        (frame, visit): (&'a Frame, &Visit),
+        (app, sent): (AppId, &Sent),
+        (purchases, (verb, id)): (i64, (&'static str, String)),
+    ) -> Self {
+        Self {
+            frame,
+            back: visit.to(&format!("/ui/apps/{app}/catalogue")),
+            path: visit.uri.path().to_owned(),
+            verb,
+            id,
+            purchases: counted(purchases, "purchase"),
+            fields: sent.pairs().into_iter().filter(|(name, _)| name != TOKEN && name != "confirmed").collect(),
+        }
+    }
+}

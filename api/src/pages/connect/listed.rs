@@ -1,0 +1,251 @@
+//! What the lists of apps and platforms show, and the form of a new platform. Pure.
+
+use super::of_app;
+use super::progress::{Facts, Step};
+use crate::pages::change::Refused;
+use crate::pages::described::Group;
+use crate::pages::form::Sent;
+use crate::pages::frame::Frame;
+use crate::pages::parts::{Badge, Code, Moment, Tone};
+use crate::pages::text::{destination_state, escaped};
+use crate::pages::visit::Visit;
+use crate::resources::forms::Form;
+use askama::Template;
+use storage::{App, Destination, Platform, Role};
+
+/// A platform in a list.
+pub struct PlatformRow {
+    path: String,
+    next_path: String,
+    name: String,
+    package: String,
+    environment: &'static str,
+    last: Option<Moment>,
+    state: Badge,
+    next: &'static str,
+}
+
+impl PlatformRow {
+    /// A platform with how far it is connected.
+    #[must_use]
+    pub fn new(visit: &Visit, platform: &Platform, facts: &Facts) -> Self {
+        let path = |rest: &str| of_app(visit, platform.app_id, &format!("/ui/connect/platforms/{}{rest}", platform.id));
+        let next = facts.next();
+        Self {
+            path: path(""),
+            next_path: path(next.map_or("/first", Step::path)),
+            name: platform.name.clone(),
+            package: platform.package_name.clone(),
+            environment: platform.environment.as_str(),
+            last: facts.accepted().map(|one| Moment::ago(one.last_at)),
+            state: match next {
+                None => Badge::new(Tone::Good, "connected"),
+                Some(Step::Topic) if facts.pending() > 0 => Badge::new(Tone::Warn, "topic waits for approval"),
+                Some(_) => Badge::new(Tone::Busy, "not connected yet"),
+            },
+            next: next.map_or("see the newest event", Step::next),
+        }
+    }
+}
+
+/// An app in the list.
+pub struct AppCard {
+    id: String,
+    path: String,
+    new_path: String,
+    name: String,
+    rows: Vec<PlatformRow>,
+}
+
+impl AppCard {
+    /// An app with its platforms.
+    #[must_use]
+    pub fn new((visit, app): (&Visit, &App), rows: Vec<PlatformRow>) -> Self {
+        let path = format!("/ui/connect/apps/{}", app.id);
+        Self {
+            id: app.id.to_string(),
+            new_path: of_app(visit, app.id, &format!("{path}/platforms/new")),
+            path: of_app(visit, app.id, &path),
+            name: app.name.clone(),
+            rows,
+        }
+    }
+}
+
+/// The apps.
+#[derive(Template)]
+#[template(path = "connect/list.html")]
+pub struct ListPage<'a> {
+    frame: &'a Frame,
+    cards: Vec<AppCard>,
+    older: Option<String>,
+    may_create: bool,
+    may_connect: bool,
+    name: String,
+    wrong_name: Option<String>,
+    reason: String,
+    wrong_reason: Option<String>,
+    refused: Refused,
+}
+
+impl<'a> ListPage<'a> {
+    /// The page of these apps.
+    #[must_use]
+    pub fn new(
+        (frame, visit): (&'a Frame, &Visit),
+        (cards, cursor): (Vec<AppCard>, Option<&str>),
+        (sent, refused): (&Sent, &Refused),
+    ) -> Self {
+        Self {
+            older: cursor.map(|cursor| visit.to(&format!("/ui/connect?cursor={}", escaped(cursor)))),
+            may_create: frame.may(Role::Admin) && visit.session.app_id.is_none(),
+            may_connect: frame.may(Role::Operator),
+            name: entered(sent, "name"),
+            wrong_name: refused.wrong("name"),
+            reason: entered(sent, "reason"),
+            wrong_reason: refused.wrong("reason"),
+            refused: refused.clone(),
+            frame,
+            cards,
+        }
+    }
+}
+
+/// What was entered in a field.
+pub fn entered(sent: &Sent, name: &str) -> String {
+    sent.get(name).unwrap_or_default().to_owned()
+}
+
+/// A destination in a list.
+pub struct DestinationRow {
+    /// Its page.
+    pub path: String,
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: String,
+    /// How it stands.
+    pub state: Badge,
+    /// Since when.
+    pub since: Moment,
+}
+
+/// A destination in a list.
+pub fn destination(visit: &Visit, one: &Destination) -> DestinationRow {
+    DestinationRow {
+        path: of_app(visit, one.app_id, &format!("/ui/destinations/{}", one.id)),
+        name: one.name.clone(),
+        kind: one.kind.clone(),
+        state: destination_state(one.state),
+        since: Moment::ago(one.since),
+    }
+}
+
+/// An app.
+#[derive(Template)]
+#[template(path = "connect/app.html")]
+pub struct AppPage<'a> {
+    frame: &'a Frame,
+    name: String,
+    id: Code,
+    new_path: String,
+    may_connect: bool,
+    is_deleted: bool,
+    rows: Vec<PlatformRow>,
+    destinations: Vec<DestinationRow>,
+}
+
+impl<'a> AppPage<'a> {
+    /// The page of an app.
+    #[must_use]
+    pub fn new(
+        (frame, visit): (&'a Frame, &Visit),
+        app: &App,
+        (rows, destinations): (Vec<PlatformRow>, &[Destination]),
+    ) -> Self {
+        Self {
+            name: app.name.clone(),
+            id: Code::short(app.id),
+            new_path: of_app(visit, app.id, &format!("/ui/connect/apps/{}/platforms/new", app.id)),
+            may_connect: frame.may(Role::Operator),
+            is_deleted: visit.query("done").as_deref() == Some("deleted"),
+            destinations: destinations.iter().map(|one| destination(visit, one)).collect(),
+            frame,
+            rows,
+        }
+    }
+}
+
+/// A store that can be chosen.
+pub struct StoreChoice {
+    path: String,
+    name: &'static str,
+    label: &'static str,
+    summary: &'static str,
+}
+
+/// The form of a new platform.
+#[derive(Template)]
+#[template(path = "connect/platform.html")]
+pub struct PlatformPage<'a> {
+    frame: &'a Frame,
+    app: String,
+    app_path: String,
+    path: String,
+    stores: Vec<StoreChoice>,
+    store: Option<&'static str>,
+    label: &'static str,
+    summary: &'static str,
+    groups: Vec<Group>,
+    mistakes: Vec<crate::error::Field>,
+    refused: Refused,
+    reason: String,
+    wrong_reason: Option<String>,
+}
+
+impl<'a> PlatformPage<'a> {
+    /// The page of an app with the form of a store, if one is chosen.
+    #[must_use]
+    pub fn new((frame, visit): (&'a Frame, &Visit), app: &App, (forms, form): (&[Form], Option<&Form>)) -> Self {
+        let path = format!("/ui/connect/apps/{}/platforms/new", app.id);
+        let choice = |form: &Form| StoreChoice {
+            path: of_app(visit, app.id, &format!("{path}?store={}", form.name)),
+            name: form.name,
+            label: form.label,
+            summary: form.summary,
+        };
+        Self {
+            app: app.name.clone(),
+            app_path: of_app(visit, app.id, &format!("/ui/connect/apps/{}", app.id)),
+            stores: forms.iter().map(choice).collect(),
+            store: form.map(|form| form.name),
+            label: form.map_or("a store", |form| form.label),
+            summary: form.map_or("", |form| form.summary),
+            path: of_app(visit, app.id, &path),
+            groups: Vec::new(),
+            mistakes: Vec::new(),
+            refused: Refused::default(),
+            reason: String::new(),
+            wrong_reason: None,
+            frame,
+        }
+    }
+
+    /// With the fields of its form.
+    #[must_use]
+    pub fn with(self, groups: Vec<Group>) -> Self {
+        Self { groups, ..self }
+    }
+
+    /// With why it created nothing.
+    #[must_use]
+    pub fn refused(self, sent: &Sent, refused: &Refused) -> Self {
+        Self {
+            mistakes: refused.fields.clone(),
+            reason: entered(sent, "reason"),
+            wrong_reason: refused.wrong("reason"),
+            refused: Refused { fields: Vec::new(), ..refused.clone() },
+            ..self
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Connecting a store, step by step: app, platform, the store's console, its topic, a sample, a destination, the first
+//! event. Each step has an address of its own, and says what is next. The forms and the steps at the store are those
+//! that the store describes.
+
+mod apps;
+mod changes;
+mod listed;
+mod progress;
+mod steps;
+mod view;
+
+use super::Screen;
+use super::visit::Visit;
+use crate::routes::Route;
+use domain::AppId;
+use storage::Role::{Admin, Operator, Read, Support};
+
+/// The screen.
+pub const SCREEN: Screen = Screen { name: "Connect", path: "/ui/connect", icon: "connect", key: 'c', routes };
+
+fn routes() -> Vec<Route> {
+    let mut all = vec![
+        Route::page(Read, "GET", "/ui/connect", apps::list).summary("The apps, and how far each is connected."),
+        Route::page(Admin, "POST", "/ui/connect", apps::create).twin("POST /v1/apps").summary("Creates an app."),
+        Route::page(Read, "GET", "/ui/connect/apps/{app_id}", apps::show).summary("The platforms of an app."),
+        Route::page(Operator, "GET", "/ui/connect/apps/{app_id}/platforms/new", apps::new_platform)
+            .summary("The form of a platform."),
+        Route::page(Operator, "POST", "/ui/connect/apps/{app_id}/platforms/new", apps::create_platform)
+            .twin("POST /v1/apps/{app_id}/platforms")
+            .summary("Connects an app to a store."),
+        Route::page(Read, "GET", "/ui/connect/platforms/{platform_id}", steps::console)
+            .summary("The URL for the store's console, and what arrived there."),
+        Route::page(Operator, "GET", "/ui/connect/platforms/{platform_id}/settings", changes::settings)
+            .summary("The settings of a platform."),
+        Route::page(Read, "GET", "/ui/connect/platforms/{platform_id}/topics", steps::topics)
+            .summary("The topics of a platform."),
+        Route::page(Read, "GET", "/ui/connect/platforms/{platform_id}/sample", steps::sample)
+            .summary("A sample notification."),
+        Route::page(Read, "GET", "/ui/connect/platforms/{platform_id}/destinations", steps::destinations)
+            .summary("Who receives the events."),
+        Route::page(Read, "GET", "/ui/connect/platforms/{platform_id}/first", steps::first)
+            .summary("The newest event on its way."),
+        Route::page(Operator, "GET", "/ui/connect/platforms/{platform_id}/delete", steps::deletion)
+            .summary("What the deletion of a platform means."),
+    ];
+    all.extend(changes());
+    all
+}
+
+fn changes() -> Vec<Route> {
+    vec![
+        Route::page(Operator, "POST", "/ui/connect/platforms/{platform_id}/settings", changes::update)
+            .twin("PATCH /v1/platforms/{platform_id}")
+            .summary("Changes a platform."),
+        Route::page(
+            Operator,
+            "POST",
+            "/ui/connect/platforms/{platform_id}/topics/{topic_id}/approve",
+            changes::approve,
+        )
+        .twin("POST /v1/platforms/{platform_id}/topics/{topic_id}/approve")
+        .summary("Lets a topic send."),
+        Route::page(Operator, "POST", "/ui/connect/platforms/{platform_id}/topics/{topic_id}/reject", changes::reject)
+            .twin("POST /v1/platforms/{platform_id}/topics/{topic_id}/reject")
+            .summary("Refuses a topic."),
+        Route::page(Operator, "POST", "/ui/connect/platforms/{platform_id}/sample", changes::send_sample)
+            .twin("POST /v1/platforms/{platform_id}/sample")
+            .summary("Sends a sample."),
+        Route::page(Operator, "POST", "/ui/connect/platforms/{platform_id}/rotate-ingress-key", changes::rotate)
+            .twin("POST /v1/platforms/{platform_id}/rotate-ingress-key")
+            .summary("Makes a new notification URL."),
+        Route::page(Support, "POST", "/ui/connect/platforms/{platform_id}/retry-parked", changes::retry_parked)
+            .twin("POST /v1/platforms/{platform_id}/retry-parked")
+            .summary("Verifies purchases again that are parked."),
+        Route::page(Operator, "POST", "/ui/connect/platforms/{platform_id}/delete", changes::delete)
+            .twin("DELETE /v1/platforms/{platform_id}")
+            .summary("Deletes a platform."),
+    ]
+}
+
+/// A path about an app: where an app was chosen before, it is the chosen one from now on.
+fn of_app(visit: &Visit, app: AppId, path: &str) -> String {
+    match visit.app {
+        Some(_) if visit.session.app_id.is_none() => {
+            format!("{path}{}app_id={app}", if path.contains('?') { '&' } else { '?' })
+        }
+        _ => path.to_owned(),
+    }
+}

@@ -1,0 +1,408 @@
+//! How far a platform is connected, and the first event on its way. Reading is apart from judging, which is pure.
+
+use crate::edge::Edge;
+use crate::error::Error;
+use crate::pages::parts::{Badge, Moment, Sentence, Tone};
+use crate::pages::text::delivery_status;
+use domain::{AppId, CollapseKey, Outcome, Timestamp};
+use storage::{
+    ArrivalView, DeliveryStatus, Destination, NotificationFilter, Page, Platform, PurchaseExplanation,
+    ReceivedNotification, Topic, TopicState, WaitingFor,
+};
+
+/// Maximum number of destinations of an app that are read.
+const DESTINATIONS: i64 = 50;
+
+/// What is stored about the connection of a platform.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// What its store was answered; without a reason what was accepted.
+    pub arrivals: Vec<ArrivalView>,
+    /// Its topics, the oldest first.
+    pub topics: Vec<Topic>,
+    /// The destinations of its app.
+    pub destinations: Vec<Destination>,
+    /// When a destination last took an event.
+    pub delivered_at: Option<Timestamp>,
+    /// Whether it takes samples.
+    pub takes_samples: bool,
+}
+
+/// Who receives the events of an app.
+#[derive(Debug, Clone)]
+pub struct Receivers {
+    /// The destinations.
+    pub destinations: Vec<Destination>,
+    /// When one of them last took an event.
+    pub delivered_at: Option<Timestamp>,
+}
+
+impl Receivers {
+    /// Reads the destinations of an app.
+    ///
+    /// # Errors
+    /// 503 when the database does not answer.
+    pub async fn of(edge: &Edge, app: AppId) -> Result<Self, Error> {
+        let destinations = edge.store.destinations(app, Page { cursor: None, limit: DESTINATIONS }).await?.items;
+        let mut delivered_at = None;
+        for destination in &destinations {
+            let health = edge.store.destination_health(destination.id).await?.health;
+            delivered_at = delivered_at.max(health.health.last_success_at);
+        }
+        Ok(Self { destinations, delivered_at })
+    }
+}
+
+/// A step of connecting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// An app.
+    App,
+    /// The app on a store.
+    Platform,
+    /// The store's console.
+    Console,
+    /// The topic.
+    Topic,
+    /// A sample.
+    Sample,
+    /// A destination.
+    Destination,
+    /// The first event.
+    First,
+}
+
+impl Step {
+    /// What it is called.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::App => "App",
+            Self::Platform => "Platform",
+            Self::Console => "The store's console",
+            Self::Topic => "Topic",
+            Self::Sample => "Sample",
+            Self::Destination => "Destination",
+            Self::First => "First event",
+        }
+    }
+
+    /// What is to be done, for the list of what is connected.
+    #[must_use]
+    pub const fn next(self) -> &'static str {
+        match self {
+            Self::App => "create an app",
+            Self::Platform => "choose a store",
+            Self::Console => "copy the URL into the store's console",
+            Self::Topic => "decide about the topic",
+            Self::Sample => "send a sample",
+            Self::Destination => "add a destination",
+            Self::First => "wait for the first event",
+        }
+    }
+
+    /// Its page below that of the platform.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::App | Self::Console => "",
+            Self::Platform => "/settings",
+            Self::Topic => "/topics",
+            Self::Sample => "/sample",
+            Self::Destination => "/destinations",
+            Self::First => "/first",
+        }
+    }
+}
+
+impl Facts {
+    /// Reads what is stored about a platform, whose app has these destinations.
+    ///
+    /// # Errors
+    /// 503 when the database does not answer.
+    pub async fn of(edge: &Edge, platform: &Platform, receivers: Receivers) -> Result<Self, Error> {
+        Ok(Self {
+            arrivals: edge.store.arrivals(platform.id).await?,
+            topics: edge.store.topics(platform.id).await?,
+            destinations: receivers.destinations,
+            delivered_at: receivers.delivered_at,
+            takes_samples: edge.takes_samples(platform).is_ok(),
+        })
+    }
+
+    /// What was accepted.
+    #[must_use]
+    pub fn accepted(&self) -> Option<&ArrivalView> {
+        self.arrivals.iter().find(|one| one.reason.is_empty())
+    }
+
+    /// What was refused, the last in front.
+    #[must_use]
+    pub fn refused(&self) -> Vec<&ArrivalView> {
+        let mut all: Vec<_> = self.arrivals.iter().filter(|one| !one.reason.is_empty()).collect();
+        all.sort_by_key(|one| std::cmp::Reverse(one.last_at));
+        all
+    }
+
+    /// Whether a topic may send.
+    #[must_use]
+    pub fn is_trusted(&self) -> bool {
+        self.topics.iter().any(|topic| matches!(topic.state, TopicState::Configured | TopicState::Confirmed))
+    }
+
+    /// Whether a topic ever requested to send, for which the store must know the URL.
+    fn has_requested(&self) -> bool {
+        self.topics.iter().any(|topic| topic.state != TopicState::Configured)
+    }
+
+    /// Number of topics that wait for a decision.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.topics.iter().filter(|topic| topic.state == TopicState::Pending).count()
+    }
+
+    /// The steps of this platform, in their order.
+    #[must_use]
+    pub fn steps(&self) -> Vec<Step> {
+        let all = [Step::App, Step::Platform, Step::Console, Step::Topic, Step::Sample, Step::Destination, Step::First];
+        all.into_iter().filter(|step| *step != Step::Sample || self.takes_samples).collect()
+    }
+
+    /// Whether a step is done.
+    #[must_use]
+    pub fn is_done(&self, step: Step) -> bool {
+        let has_arrived = self.accepted().is_some();
+        match step {
+            Step::App | Step::Platform => true,
+            Step::Console => has_arrived || self.has_requested() || self.takes_samples,
+            Step::Topic => self.is_trusted(),
+            Step::Sample => has_arrived,
+            Step::Destination => !self.destinations.is_empty(),
+            Step::First => has_arrived && self.delivered_at.is_some(),
+        }
+    }
+
+    /// The first step that is not done; `None` when all are.
+    #[must_use]
+    pub fn next(&self) -> Option<Step> {
+        self.steps().into_iter().find(|step| !self.is_done(*step))
+    }
+}
+
+/// The newest purchase of a platform, with its story.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn newest(edge: &Edge, platform: &Platform) -> Result<Option<(CollapseKey, PurchaseExplanation)>, Error> {
+    let of = NotificationFilter { platform: Some(platform.id), ..NotificationFilter::default() };
+    let found = edge.store.notifications(of, Page { cursor: None, limit: 10 }).await?;
+    let Some(key) = found.items.into_iter().find_map(|one| one.collapse_key) else { return Ok(None) };
+    Ok(Some((key, edge.store.explain_purchase(key).await?)))
+}
+
+/// What happened on the way of an event, or has not happened yet.
+pub struct Tick {
+    /// Whether it is done.
+    pub badge: Badge,
+    /// What it is.
+    pub title: &'static str,
+    /// More about it.
+    pub sentence: Option<Sentence>,
+    /// When it happened, or will.
+    pub moment: Option<Moment>,
+}
+
+fn tick(badge: (Tone, &'static str), title: &'static str, sentence: Option<String>, moment: Option<Moment>) -> Tick {
+    Tick { badge: Badge::new(badge.0, badge.1), title, sentence: sentence.map(|text| Sentence::new(&text)), moment }
+}
+
+const DONE: (Tone, &str) = (Tone::Good, "done");
+const OPEN: (Tone, &str) = (Tone::Idle, "not yet");
+
+/// The way from a notification to a destination, with what is done of it.
+#[must_use]
+pub fn ticks(facts: &Facts, newest: Option<&PurchaseExplanation>, can_verify: bool) -> Vec<Tick> {
+    let topic = if facts.is_trusted() {
+        tick(DONE, "A topic may send", None, None)
+    } else {
+        tick(OPEN, "A topic may send", (facts.pending() > 0).then(|| "one waits for your decision".to_owned()), None)
+    };
+    let last = newest.and_then(|found| found.notifications.last());
+    let arrived = match last {
+        Some(one) => {
+            let sentence = format!("`{}`", one.view.store_type);
+            tick(DONE, "A notification was accepted", Some(sentence), Some(Moment::ago(one.view.accepted_at)))
+        }
+        None => tick(OPEN, "A notification was accepted", None, None),
+    };
+    let mut all = vec![topic, arrived, settled(last), verified(newest, can_verify)];
+    all.extend(announced(newest));
+    all
+}
+
+fn settled(last: Option<&ReceivedNotification>) -> Tick {
+    let title = "Its quiet window has passed, and it is settled";
+    let Some(one) = last else { return tick(OPEN, title, None, None) };
+    match (one.view.outcome, one.view.waiting_for) {
+        (Some(Outcome::Settled | Outcome::NoChange | Outcome::Duplicate), _) => {
+            tick(DONE, title, None, one.finished_at.map(Moment::ago))
+        }
+        (Some(other), _) => {
+            let why = one.view.reason.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+            tick((Tone::Bad, "not settled"), title, Some(format!("{}{why}", other.as_str().replace('_', " "))), None)
+        }
+        (None, Some(WaitingFor::Window)) => {
+            let sentence = "each further notification starts it anew; it closes".to_owned();
+            tick((Tone::Busy, "window open"), title, Some(sentence), one.window_ends_at.map(Moment::until))
+        }
+        (None, waits) => {
+            let waits = waits.map_or_else(String::new, |waits| format!("it waits for: {}", waits.as_str()));
+            tick((Tone::Warn, "waits"), title, Some(waits), None)
+        }
+    }
+}
+
+fn verified(newest: Option<&PurchaseExplanation>, can_verify: bool) -> Tick {
+    let title = "It is verified with the store";
+    let standing = newest.and_then(|found| found.purchase.as_ref()).map(|purchase| &purchase.standing);
+    let at = standing.and_then(|standing| standing.verified_at);
+    match (at, standing.and_then(|standing| standing.unverified_since)) {
+        (Some(at), None) => tick(DONE, title, None, Some(Moment::ago(at))),
+        (_, Some(since)) => {
+            tick((Tone::Warn, "the store does not answer"), title, Some("since".to_owned()), Some(Moment::at(since)))
+        }
+        (None, None) if !can_verify => {
+            let sentence = "the platform has no secret of the store that is accepted, so that nothing is verified";
+            tick((Tone::Warn, "off"), title, Some(sentence.to_owned()), None)
+        }
+        (None, None) => tick(OPEN, title, None, None),
+    }
+}
+
+/// The newest event of a purchase and its deliveries.
+fn announced(newest: Option<&PurchaseExplanation>) -> Vec<Tick> {
+    let (event, delivery) = ("An event is recorded", "It is delivered");
+    let Some((found, last)) = newest.and_then(|found| Some((found, found.events.last()?))) else {
+        return vec![tick(OPEN, event, None, None), tick(OPEN, delivery, None, None)];
+    };
+    let revision = last.event.revision;
+    let of_revision = || found.events.iter().filter(|one| one.event.revision == revision);
+    let types: Vec<String> = of_revision().map(|one| format!("`{}`", one.event.event_type)).collect();
+    let mut all = vec![tick(DONE, event, Some(types.join(", ")), Some(Moment::ago(last.event.created_at)))];
+    let is_verified = found.purchase.as_ref().is_some_and(|purchase| purchase.standing.verified_at.is_some());
+    for addressee in &found.addressees {
+        let sendings = of_revision().flat_map(|one| &one.sendings);
+        let mine: Vec<_> = sendings
+            .filter(|one| one.delivery.destination_id == addressee.destination.id)
+            .map(|one| &one.delivery)
+            .collect();
+        // What is furthest from its goal is shown.
+        let Some(worst) = mine.iter().max_by_key(|one| distance(one.status)) else { continue };
+        let name = &addressee.destination.name;
+        let sentence = match worst.status {
+            DeliveryStatus::Delivered if is_verified => format!("a verified event was delivered to `{name}`"),
+            DeliveryStatus::Delivered => format!("delivered to `{name}`"),
+            _ => format!("to `{name}`"),
+        };
+        let moment = worst.finished_at.map(Moment::ago);
+        all.push(Tick {
+            badge: delivery_status(worst.status),
+            title: delivery,
+            sentence: Some(Sentence::new(&sentence)),
+            moment,
+        });
+    }
+    if all.len() == 1 {
+        all.push(tick(OPEN, delivery, Some("no destination wants it".to_owned()), None));
+    }
+    all
+}
+
+const fn distance(status: DeliveryStatus) -> u8 {
+    match status {
+        DeliveryStatus::Delivered | DeliveryStatus::Superseded => 0,
+        DeliveryStatus::Skipped => 1,
+        DeliveryStatus::Waiting => 2,
+        DeliveryStatus::Pending => 3,
+        DeliveryStatus::Dead => 4,
+    }
+}
+
+/// Why stores cannot reach a URL; `None` if nothing in it says so.
+#[must_use]
+pub fn unreachable(url: &url::Url) -> Option<&'static str> {
+    use url::Host;
+    let is_private = match url.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback() || ip.is_unspecified() || ip.is_unique_local(),
+        Some(Host::Domain(name)) => !name.contains('.') || name.ends_with(".local") || name.ends_with(".localhost"),
+        None => true,
+    };
+    if is_private {
+        return Some("This address is not on the internet, so that no store can reach it");
+    }
+    (url.scheme() != "https").then_some("Stores send to HTTPS alone, and this URL is plain HTTP")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrival(reason: &str) -> ArrivalView {
+        let at = Timestamp::from_micros(0);
+        ArrivalView { reason: reason.to_owned(), times: 1, first_at: at, last_at: at }
+    }
+
+    fn topic(state: TopicState) -> Topic {
+        let nil = uuid::Uuid::nil();
+        Topic {
+            id: domain::TopicId::new(nil),
+            platform_id: domain::PlatformId::new(nil),
+            arn: String::new(),
+            state,
+            requested_at: Timestamp::from_micros(0),
+            decided_at: None,
+        }
+    }
+
+    #[test]
+    fn the_first_step_that_is_not_done_is_next() {
+        let mut facts = Facts::default();
+        assert_eq!(facts.next(), Some(Step::Console));
+        facts.arrivals = vec![arrival("wrong topic")];
+        assert_eq!(facts.next(), Some(Step::Console), "what was refused is no beginning");
+        facts.topics = vec![topic(TopicState::Rejected), topic(TopicState::Pending)];
+        assert_eq!(facts.next(), Some(Step::Topic));
+        facts.topics.push(topic(TopicState::Confirmed));
+        assert_eq!(facts.next(), Some(Step::Destination), "a stranger's topic that waits holds nobody up");
+        assert_eq!(facts.pending(), 1);
+        assert!(!facts.steps().contains(&Step::Sample));
+        facts.takes_samples = true;
+        assert_eq!(facts.next(), Some(Step::Sample));
+        facts.arrivals.push(arrival(""));
+        assert_eq!((facts.next(), facts.refused().len()), (Some(Step::Destination), 1));
+        assert!(!facts.is_done(Step::First));
+        facts.delivered_at = Some(Timestamp::from_micros(1));
+        assert!(facts.is_done(Step::First));
+    }
+
+    #[test]
+    fn a_url_that_no_store_reaches_is_noticed() {
+        let why = |url: &str| unreachable(&url.parse().expect("a URL"));
+        for url in
+            ["http://127.0.0.1:8080/", "https://localhost/", "https://10.0.0.7/", "http://[::1]:8080/", "https://box/"]
+        {
+            assert!(why(url).is_some_and(|why| why.contains("internet")), "{url}");
+        }
+        assert!(why("http://settle.example.com/").is_some_and(|why| why.contains("HTTPS")));
+        assert_eq!(why("https://settle.example.com/"), None);
+        assert_eq!(why("https://93.184.216.34/"), None);
+    }
+
+    #[test]
+    fn before_anything_arrived_nothing_is_ticked_off() {
+        let all = ticks(&Facts::default(), None, true);
+        assert_eq!(all.len(), 6);
+        assert!(all.iter().all(|tick| tick.moment.is_none()));
+    }
+}

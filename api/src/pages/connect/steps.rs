@@ -1,0 +1,246 @@
+//! The steps of one platform, as pages.
+
+use super::progress::{Facts, Receivers, Step, newest};
+use super::view::{ConsolePage, DeletePage, DestinationsPage, FirstPage, Head, SamplePage, TopicsPage};
+use super::{SCREEN, of_app};
+use crate::edge::{Edge, Shared};
+use crate::error::Error;
+use crate::extract::{Query, Stored, checked};
+use crate::keys::Caller;
+use crate::pages::change::Refused;
+use crate::pages::form::{Sent, TOKEN};
+use crate::pages::frame::{Frame, Place, html, shown};
+use crate::pages::visit::Visit;
+use crate::resources::forms::{of_destinations, of_stores};
+use crate::resources::{destinations as api_destinations, explain, platforms};
+use axum::extract::State;
+use axum::response::Response;
+use domain::CollapseKey;
+use serde_json::{Map, Value, json};
+use storage::{App, Paged, Platform};
+
+/// A platform whose page is shown.
+pub struct Connected {
+    /// Its app.
+    pub app: App,
+    /// The platform.
+    pub platform: Platform,
+    /// What is stored about it.
+    pub facts: Facts,
+}
+
+/// What was sent in a form of a page, and why that changed nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Tried {
+    /// The name of the form.
+    pub name: String,
+    /// What was sent.
+    pub sent: Sent,
+    /// Why nothing was changed.
+    pub refused: Refused,
+}
+
+impl Connected {
+    /// Reads what is stored about a platform.
+    ///
+    /// # Errors
+    /// 503 when the database does not answer.
+    pub async fn of(edge: &Edge, platform: Platform) -> Result<Self, Error> {
+        let app = edge.store.app(platform.app_id).await?;
+        let facts = Facts::of(edge, &platform, Receivers::of(edge, app.id).await?).await?;
+        Ok(Self { app, platform, facts })
+    }
+
+    /// The head of the page of a step.
+    #[must_use]
+    pub fn head(&self, visit: &Visit, step: Step) -> Head {
+        Head::new(visit, (&self.app, &self.platform), (&self.facts, step))
+    }
+
+    /// Where the page of a step stands.
+    #[must_use]
+    pub fn place(&self, step: Step, (api, command): (&str, &str)) -> Place {
+        let id = self.platform.id;
+        Place {
+            screen: SCREEN.path,
+            title: format!("{} · {}", step.title(), self.platform.name),
+            api: format!("/v1/platforms/{id}{api}"),
+            command: format!("settle platform {command} {id}"),
+            ..Place::default()
+        }
+    }
+
+    /// A path of a page of this platform.
+    #[must_use]
+    pub fn path(&self, visit: &Visit, rest: &str) -> String {
+        of_app(visit, self.app.id, &format!("/ui/connect/platforms/{}{rest}", self.platform.id))
+    }
+}
+
+/// The platform as the API shows it to a caller.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn as_api(edge: &Shared, caller: &Caller, platform: &Platform) -> Result<Value, Error> {
+    let stored = Stored(platform.clone());
+    let found = platforms::show(State(edge.clone()), caller.clone(), stored).await?.0;
+    serde_json::to_value(found).map_err(|_| Error::Internal)
+}
+
+/// `GET /ui/connect/platforms/{platform_id}`
+pub async fn console(
+    State(edge): State<Shared>,
+    (visit, caller): (Visit, Caller),
+    Stored(platform): Stored<Platform>,
+) -> Result<Response, Error> {
+    console_page(&edge, (&visit, &caller), (platform, &Tried::default())).await
+}
+
+/// The page of the store's console.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn console_page(
+    edge: &Shared,
+    (visit, caller): (&Visit, &Caller),
+    (platform, tried): (Platform, &Tried),
+) -> Result<Response, Error> {
+    let value = as_api(edge, caller, &platform).await?;
+    let of = Connected::of(edge, platform).await?;
+    let form = of_stores().into_iter().find(|form| form.name == of.platform.store);
+    let place = Place { is_answer: is_answer(tried), ..of.place(Step::Console, ("", "show")) };
+    let frame = Frame::of(edge, visit, place).await?;
+    let page = ConsolePage::new((&frame, visit), &of, (form, &value)).with(&edge.public_url, tried);
+    shown(visit, &page, &value)
+}
+
+/// Whether a page answers a form.
+fn is_answer(tried: &Tried) -> bool {
+    tried.sent.get(TOKEN).is_some()
+}
+
+/// `GET /ui/connect/platforms/{platform_id}/topics`
+pub async fn topics(
+    State(edge): State<Shared>,
+    visit: Visit,
+    Stored(platform): Stored<Platform>,
+) -> Result<Response, Error> {
+    topics_page(&edge, &visit, (platform, &Tried::default())).await
+}
+
+/// The page of the topics.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn topics_page(
+    edge: &Shared,
+    visit: &Visit,
+    (platform, tried): (Platform, &Tried),
+) -> Result<Response, Error> {
+    let of = Connected::of(edge, platform).await?;
+    let place = Place { is_answer: is_answer(tried), ..of.place(Step::Topic, ("/topics", "topics")) };
+    let frame = Frame::of(edge, visit, place).await?;
+    let account = |arn: &str| edge.topic_account(&of.platform.store, arn);
+    let page = TopicsPage::new((&frame, visit), &of, (&account, tried));
+    shown(visit, &page, &Paged { items: of.facts.topics.clone(), next_cursor: None })
+}
+
+/// `GET /ui/connect/platforms/{platform_id}/sample`
+pub async fn sample(
+    State(edge): State<Shared>,
+    (visit, caller): (Visit, Caller),
+    Stored(platform): Stored<Platform>,
+) -> Result<Response, Error> {
+    sample_page(&edge, (&visit, &caller), (platform, &Tried::default())).await
+}
+
+/// The page of a sample.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn sample_page(
+    edge: &Shared,
+    (visit, caller): (&Visit, &Caller),
+    (platform, tried): (Platform, &Tried),
+) -> Result<Response, Error> {
+    let value = as_api(edge, caller, &platform).await?;
+    let of = Connected::of(edge, platform).await?;
+    let command = format!("settle sample --platform {}", of.platform.id);
+    let place = Place { command, is_answer: is_answer(tried), ..of.place(Step::Sample, ("", "")) };
+    let frame = Frame::of(edge, visit, place).await?;
+    let sent = visit.query("sent").and_then(|key| key.parse::<CollapseKey>().ok());
+    let why = edge.takes_samples(&of.platform).err().map(|why| why.to_string());
+    let page = SamplePage::new((&frame, visit), &of, (edge.sample_types(&of.platform), why)).with(sent, tried);
+    shown(visit, &page, &value)
+}
+
+/// `GET /ui/connect/platforms/{platform_id}/destinations`
+pub async fn destinations(
+    State(edge): State<Shared>,
+    visit: Visit,
+    Stored(platform): Stored<Platform>,
+) -> Result<Response, Error> {
+    let of = Connected::of(&edge, platform).await?;
+    let place = Place {
+        api: format!("/v1/apps/{}/destinations", of.app.id),
+        command: format!("settle destination list --app {}", of.app.id),
+        ..of.place(Step::Destination, ("", ""))
+    };
+    let frame = Frame::of(&edge, &visit, place).await?;
+    let page = DestinationsPage::new((&frame, &visit), &of, &of_destinations());
+    let first = Query(checked(Map::new())?);
+    let listed = api_destinations::list(State(edge.clone()), Stored(of.app.clone()), first).await?.0;
+    shown(&visit, &page, &listed)
+}
+
+/// `GET /ui/connect/platforms/{platform_id}/first`
+pub async fn first(
+    State(edge): State<Shared>,
+    visit: Visit,
+    Stored(platform): Stored<Platform>,
+) -> Result<Response, Error> {
+    let of = Connected::of(&edge, platform).await?;
+    let newest = newest(&edge, &of.platform).await?;
+    let (api, command) = match &newest {
+        Some((key, _)) => (format!("/v1/explain/purchases/{key}"), format!("settle explain purchase {key}")),
+        None => (
+            format!("/v1/notifications?platform_id={}", of.platform.id),
+            format!("settle notification list --platform {}", of.platform.id),
+        ),
+    };
+    let place = Place { api, command, ..of.place(Step::First, ("", "")) };
+    let frame = Frame::of(&edge, &visit, place).await?;
+    let page = FirstPage::new((&frame, &visit), &of, newest.as_ref());
+    match &newest {
+        Some((key, facts)) => shown(&visit, &page, &explain::story::purchase(*key, facts)),
+        None => shown(&visit, &page, &json!({ "items": [], "next_cursor": null })),
+    }
+}
+
+/// `GET /ui/connect/platforms/{platform_id}/delete`
+pub async fn deletion(
+    State(edge): State<Shared>,
+    visit: Visit,
+    Stored(platform): Stored<Platform>,
+) -> Result<Response, Error> {
+    deletion_page(&edge, &visit, (platform, &Tried::default())).await
+}
+
+/// The page that says what a deletion means.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn deletion_page(
+    edge: &Shared,
+    visit: &Visit,
+    (platform, tried): (Platform, &Tried),
+) -> Result<Response, Error> {
+    let of = Connected::of(edge, platform).await?;
+    let place = Place {
+        title: format!("Delete {}", of.platform.name),
+        is_answer: true,
+        ..of.place(Step::Platform, ("", "delete"))
+    };
+    let frame = Frame::of(edge, visit, place).await?;
+    html(&DeletePage::new((&frame, visit), &of, tried))
+}

@@ -1,0 +1,486 @@
+//! What the screens of connecting show. Pure.
+
+use super::listed::{DestinationRow, destination, entered};
+use super::of_app;
+use super::progress::{Facts, Step, Tick, ticks, unreachable};
+use super::steps::{Connected, Tried};
+use crate::pages::change::{Action, Refused};
+use crate::pages::described::Group;
+use crate::pages::frame::Frame;
+use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
+use crate::pages::text::capital;
+use crate::pages::visit::Visit;
+use crate::resources::forms::Form;
+use askama::Template;
+use domain::CollapseKey;
+use serde_json::Value;
+use storage::{App, Platform, PurchaseExplanation, Role, Topic, TopicState};
+use url::Url;
+
+/// A step in the row of all steps.
+pub struct Stage {
+    title: &'static str,
+    /// Its page; empty for who may not open it.
+    path: String,
+    state: Badge,
+    is_current: bool,
+}
+
+/// The head of each step of a platform.
+pub struct Head {
+    app: String,
+    app_path: String,
+    name: String,
+    title: &'static str,
+    stages: Vec<Stage>,
+}
+
+impl Head {
+    /// The head of the page of a step.
+    #[must_use]
+    pub fn new(visit: &Visit, (app, platform): (&App, &Platform), (facts, current): (&Facts, Step)) -> Self {
+        let next = facts.next();
+        let may_change = visit.session.role >= Role::Operator;
+        let stage = |step: Step| Stage {
+            title: step.title(),
+            path: match step {
+                Step::App => of_app(visit, app.id, &format!("/ui/connect/apps/{}", app.id)),
+                Step::Platform if !may_change => String::new(),
+                step => of_app(visit, app.id, &format!("/ui/connect/platforms/{}{}", platform.id, step.path())),
+            },
+            state: if facts.is_done(step) {
+                Badge::new(Tone::Good, "done")
+            } else if next == Some(step) {
+                Badge::new(Tone::Busy, "next")
+            } else {
+                Badge::new(Tone::Idle, "open")
+            },
+            is_current: step == current,
+        };
+        Self {
+            app: app.name.clone(),
+            app_path: of_app(visit, app.id, &format!("/ui/connect/apps/{}", app.id)),
+            name: platform.name.clone(),
+            title: current.title(),
+            stages: facts.steps().into_iter().map(stage).collect(),
+        }
+    }
+}
+
+/// A step at the store.
+pub struct GuideStep {
+    place: &'static str,
+    title: &'static str,
+    text: &'static str,
+    url: Option<&'static str>,
+    copy: Option<String>,
+}
+
+/// What was refused for one reason.
+pub struct RefusedRow {
+    badge: Badge,
+    sentence: Sentence,
+    last: Moment,
+    count: i64,
+}
+
+/// The page of the store's console.
+#[derive(Template)]
+#[template(path = "connect/console.html")]
+pub struct ConsolePage<'a> {
+    frame: &'a Frame,
+    head: Head,
+    url: Option<String>,
+    warning: Option<&'static str>,
+    is_demo: bool,
+    guide: Vec<GuideStep>,
+    silent: Option<Badge>,
+    accepted: Option<(Badge, Moment, i64)>,
+    rows: Vec<RefusedRow>,
+    pending: Option<(Badge, usize)>,
+    topics_path: String,
+    unverified: Option<(Badge, &'static str)>,
+    settings_path: String,
+    next: Option<(String, &'static str)>,
+    actions: Vec<Action>,
+    delete_path: Option<String>,
+    refused: Refused,
+    notice: Option<&'static str>,
+}
+
+impl<'a> ConsolePage<'a> {
+    /// The page of a platform, as the API shows it, with the steps at its store.
+    #[must_use]
+    pub fn new((frame, visit): (&'a Frame, &Visit), of: &Connected, (form, value): (Option<Form>, &Value)) -> Self {
+        let text = |name: &str| value[name].as_str().map(str::to_owned);
+        let guide = form.into_iter().flat_map(|form| form.guide).map(|step| GuideStep {
+            place: step.place,
+            title: step.title,
+            text: step.text,
+            url: step.url,
+            copy: step.copy.and_then(text),
+        });
+        let refused = of.facts.refused();
+        let accepted = of.facts.accepted();
+        let is_refused = refused.first().is_some_and(|last| accepted.is_none_or(|one| one.last_at < last.last_at));
+        let (ok, wrong) = if is_refused {
+            ((Tone::Idle, "accepted before"), Tone::Bad)
+        } else {
+            ((Tone::Good, "accepted"), Tone::Idle)
+        };
+        let row = |one: &&storage::ArrivalView| RefusedRow {
+            badge: Badge::new(wrong, "refused"),
+            sentence: Sentence::new(&one.reason),
+            last: Moment::ago(one.last_at),
+            count: one.times,
+        };
+        let is_silent = accepted.is_none() && refused.is_empty();
+        let next = of.facts.next().filter(|next| *next != Step::Console);
+        Self {
+            head: of.head(visit, Step::Console),
+            url: text("notification_url"),
+            warning: None,
+            is_demo: of.facts.takes_samples,
+            guide: guide.collect(),
+            silent: is_silent.then(|| Badge::new(Tone::Idle, "nothing yet")),
+            accepted: accepted.map(|one| (Badge::new(ok.0, ok.1), Moment::ago(one.last_at), one.times)),
+            rows: refused.iter().map(row).collect(),
+            pending: Some(of.facts.pending())
+                .filter(|count| *count > 0)
+                .map(|count| (Badge::new(Tone::Warn, "decision needed"), count)),
+            topics_path: of.path(visit, "/topics"),
+            unverified: match value["verification"]["state"].as_str() {
+                Some("off") => Some("No secret of the store is stored"),
+                Some("refused") => Some("The store refuses the secret"),
+                _ => None,
+            }
+            .map(|why| (Badge::new(Tone::Warn, "not verified"), why)),
+            settings_path: of.path(visit, "/settings"),
+            next: next.map(|next| (of.path(visit, next.path()), next.next())),
+            actions: actions(frame, visit, of),
+            delete_path: frame.may(Role::Operator).then(|| of.path(visit, "/delete")),
+            refused: Refused::default(),
+            notice: match visit.query("done").as_deref() {
+                Some("nothing") => Some("Nothing is different: nothing was changed."),
+                Some("settings") => Some("The platform was changed."),
+                Some("rotate-ingress-key") => Some("The URL is a new one: put it into the store's console now."),
+                Some("retry-parked") => Some("The parked purchases are verified again."),
+                _ => None,
+            },
+            frame,
+        }
+    }
+
+    /// With whether a store reaches the URL, and why an action changed nothing.
+    #[must_use]
+    pub fn with(self, public_url: &Url, tried: &Tried) -> Self {
+        let actions = self.actions.into_iter().map(|one| one.sent(&tried.name, &tried.sent, &tried.refused));
+        Self { warning: unreachable(public_url), actions: actions.collect(), refused: tried.refused.clone(), ..self }
+    }
+}
+
+fn actions(frame: &Frame, visit: &Visit, of: &Connected) -> Vec<Action> {
+    let action = |name: &str, title, what: &str| Action::new(name, (of.path(visit, &format!("/{name}")), title), what);
+    let rotate = action(
+        "rotate-ingress-key",
+        "New URL",
+        "Makes a new notification URL. The one before ends within a second, and what the store sends there is refused \
+         until the new one is in its console.",
+    );
+    let parked = action(
+        "retry-parked",
+        "Verify parked purchases",
+        "Verifies again the purchases whose receipt the store did not know, or which belong to another customer.",
+    );
+    let all = [(Role::Operator, rotate.irreversible()), (Role::Support, parked)];
+    all.into_iter().filter(|(least, _)| frame.may(*least)).map(|(_, action)| action).collect()
+}
+
+/// A topic.
+pub struct TopicRow {
+    account: Option<String>,
+    arn: String,
+    state: Badge,
+    requested: Moment,
+    decided: Option<Moment>,
+    actions: Vec<Action>,
+}
+
+/// The account that owns a topic, by its name.
+type Account<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The topics.
+#[derive(Template)]
+#[template(path = "connect/topics.html")]
+pub struct TopicsPage<'a> {
+    frame: &'a Frame,
+    head: Head,
+    rows: Vec<TopicRow>,
+    pending: usize,
+    console_path: String,
+    next: Option<(String, &'static str)>,
+    refused: Refused,
+}
+
+impl<'a> TopicsPage<'a> {
+    /// The topics of a platform, those that wait in front.
+    #[must_use]
+    pub fn new((frame, visit): (&'a Frame, &Visit), of: &Connected, (account, tried): (Account<'_>, &Tried)) -> Self {
+        let row = |topic: &Topic| {
+            let actions = topic_actions(frame, (visit, of), topic).into_iter();
+            TopicRow {
+                account: account(&topic.arn),
+                arn: topic.arn.clone(),
+                state: topic_state(topic.state),
+                requested: Moment::ago(topic.requested_at),
+                decided: topic.decided_at.map(Moment::ago),
+                actions: actions.map(|one| one.sent(&tried.name, &tried.sent, &tried.refused)).collect(),
+            }
+        };
+        let mut topics: Vec<&Topic> = of.facts.topics.iter().collect();
+        topics.sort_by_key(|topic| topic.state != TopicState::Pending);
+        let next = of.facts.next().filter(|_| of.facts.is_trusted());
+        Self {
+            head: of.head(visit, Step::Topic),
+            rows: topics.into_iter().map(row).collect(),
+            pending: of.facts.pending(),
+            console_path: of.path(visit, ""),
+            next: next.map(|next| (of.path(visit, next.path()), next.next())),
+            refused: tried.refused.clone(),
+            frame,
+        }
+    }
+}
+
+fn topic_state(state: TopicState) -> Badge {
+    match state {
+        TopicState::Configured => Badge::new(Tone::Good, "named in the settings"),
+        TopicState::Confirmed => Badge::new(Tone::Good, "may send"),
+        TopicState::Pending => Badge::new(Tone::Warn, "waits for approval"),
+        TopicState::Rejected => Badge::new(Tone::Bad, "rejected"),
+        TopicState::Expired => Badge::new(Tone::Idle, "not decided in time"),
+        TopicState::Unsubscribed => Badge::new(Tone::Idle, "ended at the store"),
+    }
+}
+
+fn topic_actions(frame: &Frame, (visit, of): (&Visit, &Connected), topic: &Topic) -> Vec<Action> {
+    if !frame.may(Role::Operator) {
+        return Vec::new();
+    }
+    let action = |verb: &str, title, what: &str| {
+        let path = of.path(visit, &format!("/topics/{}/{verb}", topic.id));
+        Action::new(format!("{verb}-{}", topic.id), (path, title), what)
+    };
+    let approve = action(
+        "approve",
+        "Approve",
+        "Confirms the subscription at the store, and releases the notifications that wait for it.",
+    );
+    let reject = action("reject", "Reject", "Refuses what this topic sends, and what waits for it.").irreversible();
+    match topic.state {
+        TopicState::Pending => vec![approve, reject],
+        TopicState::Configured | TopicState::Confirmed => vec![reject],
+        _ => Vec::new(),
+    }
+}
+
+/// A type of a sample.
+pub struct SampleType {
+    name: &'static str,
+    meaning: &'static str,
+    is_chosen: bool,
+}
+
+/// The page of a sample.
+#[derive(Template)]
+#[template(path = "connect/sample.html")]
+pub struct SamplePage<'a> {
+    frame: &'a Frame,
+    head: Head,
+    path: String,
+    first_path: String,
+    types: Vec<SampleType>,
+    why: Option<Sentence>,
+    may_send: bool,
+    sent: Option<String>,
+    receipt: String,
+    customer: String,
+    reason: String,
+    wrong_reason: Option<String>,
+    refused: Refused,
+}
+
+impl<'a> SamplePage<'a> {
+    /// The page of a platform, with the types of its samples, or why it takes none.
+    #[must_use]
+    pub fn new(
+        (frame, visit): (&'a Frame, &Visit),
+        of: &Connected,
+        (types, why): (&'static [(&'static str, &'static str)], Option<String>),
+    ) -> Self {
+        let of_type = |(name, meaning): &(&'static str, &'static str)| SampleType { name, meaning, is_chosen: false };
+        Self {
+            head: of.head(visit, Step::Sample),
+            path: of.path(visit, "/sample"),
+            first_path: of.path(visit, "/first"),
+            types: types.iter().map(of_type).collect(),
+            why: why.map(|why| Sentence::new(&capital(&why))),
+            may_send: frame.may(Role::Operator),
+            sent: None,
+            receipt: String::new(),
+            customer: String::new(),
+            reason: String::new(),
+            wrong_reason: None,
+            refused: Refused::default(),
+            frame,
+        }
+    }
+
+    /// With the purchase of a sample that was sent, and what was tried.
+    #[must_use]
+    pub fn with(mut self, sent: Option<CollapseKey>, tried: &Tried) -> Self {
+        for one in &mut self.types {
+            one.is_chosen = tried.sent.get("type") == Some(one.name);
+        }
+        Self {
+            sent: sent.map(|key| format!("/ui/purchases/{key}")),
+            receipt: entered(&tried.sent, "receipt_id"),
+            customer: entered(&tried.sent, "app_user_id"),
+            reason: entered(&tried.sent, "reason"),
+            wrong_reason: tried.refused.wrong("reason"),
+            refused: tried.refused.clone(),
+            ..self
+        }
+    }
+}
+
+/// A kind of destination that can be added.
+pub struct KindChoice {
+    path: String,
+    label: &'static str,
+    summary: &'static str,
+}
+
+/// Who receives the events.
+#[derive(Template)]
+#[template(path = "connect/destinations.html")]
+pub struct DestinationsPage<'a> {
+    frame: &'a Frame,
+    head: Head,
+    rows: Vec<DestinationRow>,
+    kinds: Vec<KindChoice>,
+    may_add: bool,
+    next: Option<(String, &'static str)>,
+}
+
+impl<'a> DestinationsPage<'a> {
+    /// The destinations of the platform's app, and the kinds that can be added.
+    #[must_use]
+    pub fn new((frame, visit): (&'a Frame, &Visit), of: &Connected, forms: &[Form]) -> Self {
+        let kind = |form: &Form| KindChoice {
+            path: format!("/ui/destinations/new?app_id={}&kind={}", of.app.id, form.name),
+            label: form.label,
+            summary: form.summary,
+        };
+        let next = of.facts.next().filter(|next| *next != Step::Destination);
+        Self {
+            head: of.head(visit, Step::Destination),
+            rows: of.facts.destinations.iter().map(|one| destination(visit, one)).collect(),
+            kinds: forms.iter().map(kind).collect(),
+            may_add: frame.may(Role::Operator),
+            next: next.map(|next| (of.path(visit, next.path()), next.next())),
+            frame,
+        }
+    }
+}
+
+/// The newest event on its way.
+#[derive(Template)]
+#[template(path = "connect/first.html")]
+pub struct FirstPage<'a> {
+    frame: &'a Frame,
+    head: Head,
+    ticks: Vec<Tick>,
+    purchase: Option<(String, Code)>,
+    next: Option<(String, &'static str)>,
+}
+
+impl<'a> FirstPage<'a> {
+    /// The page over the newest purchase of a platform.
+    #[must_use]
+    pub fn new(
+        (frame, visit): (&'a Frame, &Visit),
+        of: &Connected,
+        newest: Option<&(CollapseKey, PurchaseExplanation)>,
+    ) -> Self {
+        let next = of.facts.next().filter(|next| *next != Step::First);
+        Self {
+            head: of.head(visit, Step::First),
+            ticks: ticks(&of.facts, newest.map(|(_, found)| found), of.platform.can_verify()),
+            purchase: newest
+                .map(|(key, _)| (of_app(visit, of.app.id, &format!("/ui/purchases/{key}")), Code::short(key))),
+            next: next.map(|next| (of.path(visit, next.path()), next.next())),
+            frame,
+        }
+    }
+}
+
+/// The settings of a platform.
+#[derive(Template)]
+#[template(path = "connect/settings.html")]
+pub struct SettingsPage<'a> {
+    frame: &'a Frame,
+    head: Head,
+    path: String,
+    groups: Vec<Group>,
+    mistakes: Vec<crate::error::Field>,
+    refused: Refused,
+    reason: String,
+    wrong_reason: Option<String>,
+}
+
+impl<'a> SettingsPage<'a> {
+    /// The form of a platform that exists.
+    #[must_use]
+    pub fn new((frame, visit): (&'a Frame, &Visit), of: &Connected, (groups, tried): (Vec<Group>, &Tried)) -> Self {
+        Self {
+            head: of.head(visit, Step::Platform),
+            path: of.path(visit, "/settings"),
+            mistakes: tried.refused.fields.clone(),
+            refused: Refused { fields: Vec::new(), ..tried.refused.clone() },
+            reason: entered(&tried.sent, "reason"),
+            wrong_reason: tried.refused.wrong("reason"),
+            frame,
+            groups,
+        }
+    }
+}
+
+/// The page before a deletion.
+#[derive(Template)]
+#[template(path = "connect/delete.html")]
+pub struct DeletePage<'a> {
+    frame: &'a Frame,
+    head: Head,
+    path: String,
+    back: String,
+    reason: String,
+    wrong_reason: Option<String>,
+    refused: Refused,
+}
+
+impl<'a> DeletePage<'a> {
+    /// The page of a platform.
+    #[must_use]
+    pub fn new((frame, visit): (&'a Frame, &Visit), of: &Connected, tried: &Tried) -> Self {
+        Self {
+            head: of.head(visit, Step::Platform),
+            path: of.path(visit, "/delete"),
+            back: of.path(visit, ""),
+            reason: entered(&tried.sent, "reason"),
+            wrong_reason: tried.refused.wrong("reason"),
+            refused: tried.refused.clone(),
+            frame,
+        }
+    }
+}

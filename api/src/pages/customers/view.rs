@@ -1,0 +1,319 @@
+//! What the screens of customers show. Pure.
+
+use super::why::Answers;
+use super::{Portrait, Tried, path};
+use crate::pages::change::Refused;
+use crate::pages::frame::Frame;
+use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
+use crate::pages::text::{capital, purchase_state};
+use crate::pages::visit::Visit;
+use crate::resources::customer_state::Access;
+use crate::resources::customers::Customer;
+use crate::resources::transfers::Transfer;
+use askama::Template;
+use domain::event::types;
+use domain::user::{ActiveEntitlement, Journey};
+use domain::{CollapseKey, UserId};
+use storage::{App, EventView, PurchaseView, Role};
+
+/// A customer who was found.
+pub struct Row {
+    path: String,
+    app: String,
+    id: Code,
+    own: Option<Code>,
+    stores: Vec<Code>,
+}
+
+/// The search.
+#[derive(Template)]
+#[template(path = "customers/search.html")]
+pub struct SearchPage<'a> {
+    frame: &'a Frame,
+    q: String,
+    rows: Vec<Row>,
+    has_searched: bool,
+    wrong: Option<String>,
+}
+
+impl<'a> SearchPage<'a> {
+    /// The page with what was found, if something was searched.
+    #[must_use]
+    pub fn new(frame: &'a Frame, (q, found): (String, Option<&Vec<(App, Customer)>>)) -> Self {
+        let row = |(app, one): &(App, Customer)| Row {
+            path: path(app.id, one.user_id),
+            app: app.name.clone(),
+            id: Code::short(one.user_id),
+            own: one.external_id.as_ref().map(Code::short),
+            stores: one.app_user_ids.iter().map(Code::short).collect(),
+        };
+        let rows = found.map(|found| found.iter().map(row).collect()).unwrap_or_default();
+        Self { frame, q, rows, has_searched: found.is_some(), wrong: None }
+    }
+
+    /// With what is wrong.
+    #[must_use]
+    pub fn refused(self, refused: Refused) -> Self {
+        let wrong = refused.fields.into_iter().map(|wrong| wrong.expected).next().or(refused.detail);
+        Self { wrong, ..self }
+    }
+}
+
+/// What the customer may use in one environment.
+pub struct Environment {
+    title: &'static str,
+    stands: Vec<Badge>,
+    entitlements: Vec<Entitlement>,
+    skus: Vec<Code>,
+}
+
+/// An active entitlement.
+pub struct Entitlement {
+    name: String,
+    reference: Code,
+    until: Option<Moment>,
+}
+
+fn environment(title: &'static str, access: &Access) -> Environment {
+    let entitlement = |one: &ActiveEntitlement| Entitlement {
+        name: one.name.clone(),
+        reference: Code::short(&one.entitlement_ref_id),
+        until: one.expiration.map(Moment::at),
+    };
+    Environment {
+        title,
+        stands: {
+            let all = access.customer_journey_state.as_ref().map(stands).unwrap_or_default();
+            all.into_iter().map(|text| Badge::new(Tone::Idle, text)).collect()
+        },
+        entitlements: access.active_entitlements.iter().map(entitlement).collect(),
+        skus: access.active_skus.iter().map(Code::short).collect(),
+    }
+}
+
+/// Where a customer stands, in a few texts; none when nothing of it is so.
+fn stands(journey: &Journey) -> Vec<&'static str> {
+    let all = [
+        (journey.in_trial_period, "in a trial"),
+        (journey.in_intro_offer_period, "at an introductory price"),
+        (journey.in_grace_period, "in grace"),
+        (journey.is_cancelled, "will not renew"),
+        (journey.in_pause, "paused"),
+        (journey.in_account_hold, "on hold"),
+        (journey.former_subscriber, "a former subscriber"),
+    ];
+    all.into_iter().filter(|(holds, _)| *holds).map(|(_, text)| text).collect()
+}
+
+/// A purchase.
+pub struct Purchase {
+    path: String,
+    product: String,
+    state: Badge,
+    environment: &'static str,
+    receipt: Code,
+    ends: Option<Moment>,
+    settled: Moment,
+}
+
+/// An event.
+pub struct Event {
+    path: String,
+    name: String,
+    at: Moment,
+}
+
+/// A transfer.
+pub struct Moved {
+    id: Code,
+    cause: &'static str,
+    is_away: bool,
+    other: (String, Code),
+    by: Option<String>,
+    at: Moment,
+    undone: Option<Badge>,
+}
+
+/// Something that can be chosen.
+pub struct Choice {
+    value: String,
+    label: String,
+    is_chosen: bool,
+}
+
+/// The sentences about one thing.
+pub struct Because {
+    path: String,
+    title: Sentence,
+    sentences: Vec<Sentence>,
+}
+
+/// Why a destination got an event, or did not.
+pub struct Why {
+    destination: String,
+    event_type: String,
+    is_recorded: bool,
+    items: Vec<Because>,
+}
+
+/// By what a customer is named: a field and its value.
+type Named = (&'static str, String);
+
+/// One customer.
+#[derive(Template)]
+#[template(path = "customers/page.html")]
+pub struct CustomerPage<'a> {
+    frame: &'a Frame,
+    path: String,
+    app: String,
+    id: Code,
+    own: Option<Code>,
+    device_name: Option<Code>,
+    stores: Vec<Code>,
+    revision: i64,
+    environments: Vec<Environment>,
+    devices: Vec<(Code, String)>,
+    purchases: Vec<Purchase>,
+    events: Vec<Event>,
+    transfers: Vec<Moved>,
+    destinations: Vec<Choice>,
+    types: Vec<Choice>,
+    why: Option<Why>,
+    named_by: Option<Named>,
+    may_name: bool,
+    is_named: bool,
+    entered: [String; 3],
+    wrong: [Option<String>; 3],
+    refused: Refused,
+}
+
+/// The fields of the form, in the order of `entered` and `wrong`.
+const FIELDS: [&str; 3] = ["external_id", "analytics_device_id", "reason"];
+
+impl<'a> CustomerPage<'a> {
+    /// The page of a customer.
+    #[must_use]
+    pub fn new((frame, visit): (&'a Frame, &Visit), of: &Portrait, answers: Option<Answers>) -> Self {
+        let customer = &of.detail.customer;
+        let production = environment("For money", &of.detail.production);
+        let sandbox = environment("In the store's test environment", &of.detail.sandbox);
+        let has_any =
+            |one: &Environment| !one.stands.is_empty() || !one.entitlements.is_empty() || !one.skus.is_empty();
+        let environments = [Some(production), Some(sandbox).filter(has_any)];
+        let wanted = |name: &str| visit.query(name).unwrap_or_default();
+        let (destination, event_type) = (wanted("destination_id"), wanted("type"));
+        let choice = |value: String, label: String, chosen: &str| Choice { is_chosen: value == chosen, value, label };
+        Self {
+            path: path(of.app.id, customer.user_id),
+            app: of.app.name.clone(),
+            id: Code::short(customer.user_id),
+            own: customer.external_id.as_ref().map(Code::short),
+            device_name: customer.analytics_device_id.as_ref().map(Code::short),
+            stores: customer.app_user_ids.iter().map(Code::short).collect(),
+            revision: of.detail.user_revision,
+            environments: environments.into_iter().flatten().collect(),
+            devices: of.detail.devices.iter().map(|one| (Code::short(one.id), one.platform.name.clone())).collect(),
+            purchases: of.purchases.iter().map(|one| purchase(visit, of, one)).collect(),
+            events: of.events.iter().map(|one| event(visit, one)).collect(),
+            transfers: of.transfers.iter().map(|one| moved(visit, of, one)).collect(),
+            destinations: {
+                let all = of.destinations.iter();
+                all.map(|one| choice(one.id.to_string(), one.name.clone(), &destination)).collect()
+            },
+            types: types().into_iter().map(|name| choice(name.to_owned(), name.to_owned(), &event_type)).collect(),
+            why: answers.map(|answers| why(visit, answers)),
+            named_by: named_by(customer, &of.purchases),
+            may_name: frame.may(Role::Support),
+            is_named: visit.query("done").as_deref() == Some("named"),
+            entered: Default::default(),
+            wrong: Default::default(),
+            refused: Refused::default(),
+            frame,
+        }
+    }
+
+    /// With what was sent in its form.
+    #[must_use]
+    pub fn with(self, (sent, refused): Tried<'_>) -> Self {
+        Self {
+            entered: FIELDS.map(|name| sent.get(name).unwrap_or_default().to_owned()),
+            wrong: FIELDS.map(|name| refused.wrong(name)),
+            refused: refused.clone(),
+            ..self
+        }
+    }
+}
+
+/// By what a customer can be named: an id of the store, or a receipt.
+fn named_by(customer: &Customer, purchases: &[PurchaseView]) -> Option<Named> {
+    let of_store = customer.app_user_ids.first().map(|id| ("app_user_id", id.clone()));
+    of_store.or_else(|| purchases.first().map(|one| ("receipt_id", one.receipt_id.clone())))
+}
+
+fn purchase(visit: &Visit, of: &Portrait, one: &PurchaseView) -> Purchase {
+    let counted = of.detail.purchases.iter().find(|known| known.collapse_key == one.collapse_key);
+    let product = one.data.pointer("/data/product_ref_id").and_then(|name| name.as_str()).map(str::to_owned);
+    Purchase {
+        path: purchase_path(visit, one.collapse_key),
+        product: product.or_else(|| counted?.sku.clone()).unwrap_or_else(|| "product not known".to_owned()),
+        state: purchase_state(&one.state),
+        environment: counted.map_or("", |counted| counted.environment.as_str()),
+        receipt: Code::short(&one.receipt_id),
+        ends: counted.and_then(|counted| counted.expires_at).map(Moment::at),
+        settled: Moment::ago(one.updated_at),
+    }
+}
+
+fn purchase_path(visit: &Visit, key: CollapseKey) -> String {
+    visit.to(&format!("/ui/purchases/{key}"))
+}
+
+fn event(visit: &Visit, one: &EventView) -> Event {
+    Event {
+        path: visit.to(&format!("/ui/purchases/{}?mark={}", one.collapse_key, one.id)),
+        name: one.event_type.clone(),
+        at: Moment::ago(one.created_at),
+    }
+}
+
+fn moved(visit: &Visit, of: &Portrait, one: &Transfer) -> Moved {
+    let is_away = one.from.user_id == of.detail.customer.user_id;
+    let other: UserId = if is_away { one.to.user_id } else { one.from.user_id };
+    Moved {
+        id: Code::short(one.transfer_id),
+        cause: one.cause.as_str(),
+        is_away,
+        other: (visit.to(&path(one.app_id, other)), Code::short(other)),
+        by: one.by.clone(),
+        at: Moment::ago(one.created_at),
+        undone: one.undone_by.map(|_| Badge::new(Tone::Idle, "taken back")),
+    }
+}
+
+fn why(visit: &Visit, answers: Answers) -> Why {
+    let items = answers.items.into_iter().map(|one| Because {
+        path: visit.to(&one.path),
+        title: Sentence::new(&capital(&one.title)),
+        sentences: one.sentences.iter().map(|text| Sentence::new(&capital(text))).collect(),
+    });
+    Why {
+        items: items.collect(),
+        destination: answers.destination,
+        event_type: answers.event_type,
+        is_recorded: answers.is_recorded,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stands;
+    use domain::user::Journey;
+
+    #[test]
+    fn a_journey_is_a_few_texts() {
+        let nothing = Journey::of(&[]);
+        assert!(stands(&nothing).is_empty());
+        let journey = Journey { in_trial_period: true, is_cancelled: true, ..nothing };
+        assert_eq!(stands(&journey), ["in a trial", "will not renew"]);
+    }
+}

@@ -1,0 +1,82 @@
+//! One delivery: what is sent, what was answered, and sending its event again.
+
+mod view;
+
+use super::action::Mistakes;
+use super::events::again;
+use super::form::Sent;
+use super::frame::{Frame, Place, shown};
+use super::visit::Visit;
+use crate::edge::Shared;
+use crate::error::Error;
+use crate::extract::Id;
+use crate::keys::{Acting, Caller};
+use crate::resources::deliveries;
+use crate::resources::explain::story as explained;
+use crate::routes::Route;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use domain::DeliveryId;
+use storage::Role;
+use view::{DeliveryPage, Detail};
+
+/// The routes.
+pub fn routes() -> Vec<Route> {
+    vec![
+        Route::page(Role::Read, "GET", "/ui/deliveries/{delivery_id}", show)
+            .summary("One delivery with its request and its answers."),
+        Route::page(Role::Support, "POST", "/ui/deliveries/{delivery_id}/redeliver", post_redeliver)
+            .twin("POST /v1/redeliveries")
+            .summary("Sends its event again, to its destination."),
+    ]
+}
+
+/// `GET /ui/deliveries/{delivery_id}`
+async fn show(state: State<Shared>, visit: Visit, Id(id): Id<DeliveryId>) -> Result<Response, Error> {
+    page(&state, &visit, (id, Mistakes::default())).await
+}
+
+async fn page(state: &State<Shared>, visit: &Visit, (id, mistakes): (DeliveryId, Mistakes)) -> Result<Response, Error> {
+    let State(edge) = state;
+    let delivery = edge.store.delivery(id).await?;
+    let tree = explained::event(&edge.store.explain_event(delivery.event_id).await?);
+    // Its body is about a customer: whoever may not see it by the API does not see it here.
+    let request = if visit.session.role >= Role::Support {
+        Some(deliveries::request(state.clone(), Id(id)).await?.0)
+    } else {
+        None
+    };
+    let place = Place {
+        screen: super::destinations::SCREEN.path,
+        title: format!("Delivery {}", id.to_string().get(..8).unwrap_or_default()),
+        api: format!("/v1/deliveries/{id}"),
+        command: format!("settle delivery attempts {id}"),
+        is_answer: !mistakes.action.is_empty(),
+    };
+    let frame = Frame::of(edge, visit, place).await?;
+    let detail = Detail { delivery: &delivery, tree: &tree, request: request.as_ref() };
+    shown(visit, &DeliveryPage::new((&frame, visit), &detail, mistakes), &delivery)
+}
+
+/// `POST /ui/deliveries/{delivery_id}/redeliver`
+async fn post_redeliver(
+    edge: Acting,
+    caller: Caller,
+    (state, visit, sent): (State<Shared>, Visit, Sent),
+    Id(id): Id<DeliveryId>,
+) -> Result<Response, Error> {
+    let delivery = state.0.store.delivery(id).await?;
+    let to = Some(delivery.destination_id.to_string());
+    match again((edge, caller), &sent, (delivery.event_id, to)).await {
+        Ok(owing) => {
+            let path = format!("/ui/events/{}?owed={}", delivery.event_id, owing.text());
+            Ok(Redirect::to(&visit.to(&path)).into_response())
+        }
+        Err(Error::Invalid(fields)) => {
+            let page = page(&state, &visit, (id, Mistakes { action: "redeliver", fields, sent })).await?;
+            Ok((StatusCode::BAD_REQUEST, page).into_response())
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,76 @@
+//! What the page of a delivery shows. Pure.
+
+use crate::error::Field;
+use crate::pages::action::{Action, Mistakes};
+use crate::pages::frame::Frame;
+use crate::pages::parts::{Badge, Code, Moment};
+use crate::pages::story::{Sending, sending};
+use crate::pages::text::delivery_status;
+use crate::pages::visit::Visit;
+use crate::resources::deliveries::SentRequest;
+use crate::resources::explain::node::Node;
+use askama::Template;
+use serde_json::Value;
+use storage::{DeliveryView, Role};
+
+/// What a delivery is shown from.
+pub struct Detail<'a> {
+    /// The delivery.
+    pub delivery: &'a DeliveryView,
+    /// The explanation of its event.
+    pub tree: &'a Node,
+    /// Its request, for who may see it.
+    pub request: Option<&'a SentRequest>,
+}
+
+/// One delivery.
+#[derive(Template)]
+#[template(path = "deliveries/page.html")]
+pub struct DeliveryPage<'a> {
+    frame: &'a Frame,
+    name: String,
+    event: String,
+    to: String,
+    id: Code,
+    status: Badge,
+    sending: Option<Sending>,
+    moments: Vec<(&'static str, Moment)>,
+    revision: i64,
+    request: Option<&'a SentRequest>,
+    actions: Vec<Action>,
+    mistakes: Vec<Field>,
+}
+
+impl<'a> DeliveryPage<'a> {
+    /// The page of a delivery.
+    #[must_use]
+    pub fn new((frame, visit): (&'a Frame, &Visit), detail: &Detail<'a>, mistakes: Mistakes) -> Self {
+        let Detail { delivery, tree, request } = detail;
+        let id = delivery.id.to_string();
+        let is_it =
+            |node: &&Node| node.what == "delivery" && node.facts.get("id").and_then(Value::as_str) == Some(id.as_str());
+        let moments = [
+            ("Recorded", Some(delivery.created_at)),
+            ("First request", delivery.first_tried_at),
+            ("Next attempt", delivery.next_due_at),
+            ("Ended", delivery.finished_at),
+        ];
+        let what = "Its event is sent to this destination again, with a new id; of a purchase's states the newest.";
+        let path = format!("/ui/deliveries/{id}/redeliver");
+        let again = Action::new(path, ("redeliver", "Send again", what), &mistakes);
+        Self {
+            frame,
+            name: delivery.event_type.clone(),
+            event: visit.to(&format!("/ui/events/{}", delivery.event_id)),
+            to: visit.to(&format!("/ui/destinations/{}", delivery.destination_id)),
+            id: Code::short(&id),
+            status: delivery_status(delivery.status),
+            sending: tree.then.iter().find(is_it).and_then(|node| sending(node, visit)),
+            moments: moments.into_iter().filter_map(|(label, at)| Some((label, Moment::at(at?)))).collect(),
+            revision: delivery.revision,
+            request: *request,
+            actions: if frame.may(Role::Support) { vec![again] } else { Vec::new() },
+            mistakes: mistakes.fields,
+        }
+    }
+}

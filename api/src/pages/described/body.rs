@@ -1,0 +1,93 @@
+//! What was sent in a described form, as the body of a request. What is wrong with a value is the request's to say: a
+//! text that is no number stays a text. Pure.
+
+use super::view::{BASED_ON, digest, inside};
+use crate::error::Error;
+use crate::pages::form::Sent;
+use crate::resources::forms::{Field, Form};
+use serde_json::{Map, Value, json};
+
+/// The body of a request that creates something. Empty fields are left out.
+#[must_use]
+pub fn creation(form: &Form, sent: &Sent) -> Map<String, Value> {
+    let mut body = Map::new();
+    for field in &form.fields {
+        if let Some(value) = value(field, sent) {
+            put(&mut body, field.name, value);
+        }
+    }
+    body
+}
+
+/// The body of a request that changes what is `stored`: the fields that differ. An emptied field is null, which resets
+/// it; an empty secret, and empty headers, stay as they are.
+///
+/// # Errors
+/// 409 when somebody else changed it after the form was opened: what that person changed would be lost.
+pub fn changes(form: &Form, sent: &Sent, stored: &Value) -> Result<Map<String, Value>, Error> {
+    if sent.get(BASED_ON).is_some_and(|based_on| based_on != digest(form, stored)) {
+        let detail = "somebody else changed it after this form was opened: open it again, and enter what you change";
+        return Err(Error::Conflict(detail.to_owned()));
+    }
+    let mut body = Map::new();
+    for field in &form.fields {
+        let before = inside(stored, field.name);
+        match value(field, sent) {
+            Some(after) if !is_same(before, &after) => put(&mut body, field.name, after),
+            None if !stays_when_empty(field) && !before.is_null() => put(&mut body, field.name, Value::Null),
+            _ => {}
+        }
+    }
+    Ok(body)
+}
+
+fn stays_when_empty(field: &Field) -> bool {
+    field.secret || field.input == "headers"
+}
+
+/// Whether two values are the same; the order of a list of choices has no meaning.
+fn is_same(before: &Value, after: &Value) -> bool {
+    let sorted = |value: &Value| {
+        let mut texts: Vec<String> = value.as_array().into_iter().flatten().map(Value::to_string).collect();
+        texts.sort();
+        texts
+    };
+    let are_texts = |value: &Value| value.as_array().is_some_and(|all| all.iter().all(Value::is_string));
+    // Blanks at the ends of a text do not survive a form.
+    let is_trimmed = before.as_str().is_some_and(|text| after.as_str() == Some(text.trim()));
+    before == after || is_trimmed || (are_texts(before) && are_texts(after) && sorted(before) == sorted(after))
+}
+
+/// The value of a field; `None` when it was left empty.
+fn value(field: &Field, sent: &Sent) -> Option<Value> {
+    match field.input {
+        "switch" => Some(json!(sent.get(field.name) == Some("true"))),
+        "events" | "platforms" | "environments" => Some(sent.all(field.name).map(Value::from).collect()),
+        "number" => sent.get(field.name).map(number),
+        "waits" => sent.get(field.name).map(|text| text.split(',').map(|one| number(one.trim())).collect()),
+        "headers" => sent.get(field.name).map(headers),
+        _ => sent.get(field.name).map(Value::from),
+    }
+}
+
+fn number(text: &str) -> Value {
+    text.parse::<i64>().map_or_else(|_| Value::from(text), Value::from)
+}
+
+/// Headers, each in a line: `Name: value`.
+fn headers(text: &str) -> Value {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let pairs = lines.map(|line| line.split_once(':').unwrap_or((line, "")));
+    pairs.map(|(name, value)| (name.trim().to_owned(), Value::from(value.trim()))).collect::<Map<_, _>>().into()
+}
+
+/// Puts a value where its name says: a dot leads into an object.
+fn put(body: &mut Map<String, Value>, name: &'static str, value: Value) {
+    match name.split_once('.') {
+        None => drop(body.insert(name.to_owned(), value)),
+        Some((outer, inner)) => {
+            let object = body.entry(outer).or_insert_with(|| json!({}));
+            object[inner] = value;
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Forms that a kind of destination or a store describes: their fields for a template, and what was sent as the body of
+//! a request. A new kind of destination or a new store needs no template of its own.
+
+mod body;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use body::{changes, creation};
+pub use view::{BASED_ON, Entered, Group, Known, groups, hash};

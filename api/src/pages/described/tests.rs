@@ -1,0 +1,120 @@
+//! What a described form shows, and what it sends.
+
+use super::{Entered, Known, changes, creation, groups};
+use crate::error::Field as Wrong;
+use crate::pages::form::Sent;
+use crate::resources::forms::{Form, of_destinations, of_stores};
+use serde_json::{Value, json};
+
+fn form(name: &str) -> Form {
+    of_destinations().into_iter().chain(of_stores()).find(|form| form.name == name).expect("a form of this name")
+}
+
+fn shown<'a>(groups: &'a [super::Group], name: &str) -> &'a super::view::Shown {
+    groups.iter().flat_map(|group| &group.fields).find(|field| field.name == name).expect("a field of this name")
+}
+
+#[test]
+fn every_described_field_is_sent_as_its_type() {
+    let sent = Sent::parse(
+        b"name=Billing&url=https%3A%2F%2Fa.example%2F&enabled=true&events=user.forgotten&events=purchase.updated&rate=7\
+          &filter.environments=sandbox&schedule=5,+60&headers=X-Team%3A+a%0D%0AX-Key%3A+b&without_external_id=skip",
+    );
+    let body = creation(&form("webhook"), &sent);
+    let expected = json!({
+        "name": "Billing", "url": "https://a.example/", "enabled": true, "events": ["user.forgotten", "purchase.updated"],
+        "rate": 7, "filter": { "platforms": [], "environments": ["sandbox"] }, "schedule": [5, 60],
+        "headers": { "X-Team": "a", "X-Key": "b" }, "without_external_id": "skip",
+    });
+    assert_eq!(Value::Object(body), expected);
+}
+
+#[test]
+fn what_is_no_number_is_shown_again_with_its_error() {
+    let sent = Sent::parse(b"name=B&rate=many&secret=whsec_entered");
+    let form = form("webhook");
+    assert_eq!(creation(&form, &sent)["rate"], "many");
+    let wrong = [Wrong { field: "rate".to_owned(), expected: "a whole number".to_owned() }];
+    let groups = groups(&form, Entered::Sent(&sent, &wrong), &Known::default());
+    let rate = shown(&groups, "rate");
+    assert_eq!((rate.value.as_str(), rate.wrong.as_deref()), ("many", Some("a whole number")));
+    assert!(groups.iter().any(|group| group.title == "More" && group.is_open), "a wrong field is not folded away");
+    assert_eq!(shown(&groups, "secret").value, "", "a secret is not sent back");
+}
+
+#[test]
+fn a_change_has_only_what_differs() {
+    let stored = json!({
+        "name": "Billing", "url": "https://a.example/", "enabled": true, "events": ["a", "b"], "rate": 7,
+        "filter": { "platforms": [], "environments": [] }, "concurrency": 32, "schedule": null,
+        "without_external_id": "send", "signature": "v1",
+    });
+    let same = b"name=Billing&url=https%3A%2F%2Fa.example%2F&enabled=true&events=b&events=a&rate=7&concurrency=32\
+                 &without_external_id=send&signature=v1";
+    let form = form("webhook");
+    assert_eq!(changes(&form, &Sent::parse(same), &stored).unwrap(), serde_json::Map::new());
+    let less =
+        b"name=Billing&url=https%3A%2F%2Fa.example%2F&events=a&concurrency=32&without_external_id=send&signature=v1";
+    let expected = json!({ "enabled": false, "events": ["a"], "rate": null });
+    assert_eq!(Value::Object(changes(&form, &Sent::parse(less), &stored).unwrap()), expected);
+}
+
+#[test]
+fn an_empty_secret_stays_as_it_is() {
+    let form = form("amazon");
+    let stored = json!({ "name": "fire", "package_name": "a.b", "environment": "production" });
+    let sent = Sent::parse(b"name=fire&package_name=a.b&environment=production&shared_secret=");
+    assert!(!changes(&form, &sent, &stored).unwrap().contains_key("shared_secret"));
+}
+
+#[test]
+fn the_documented_fields_come_first_and_in_their_order() {
+    let groups = groups(&form("amplitude"), Entered::New, &Known::default());
+    let labels: Vec<_> = groups[0].fields.iter().map(|field| field.label).collect();
+    assert_eq!(labels, ["Enable Integration", "Name", "URL", "API Key", "User ID", "Events"]);
+    let events = shown(&groups, "events");
+    let counts: Vec<_> = events.choices.iter().map(|group| (group.title, group.choices.len())).collect();
+    assert!(counts.starts_with(&[("", 1)]), "{counts:?}");
+    let count = |title| counts.iter().find(|(name, _)| *name == title).map(|(_, count)| *count);
+    assert_eq!((count("device"), count("journey"), count("subscription")), (Some(2), Some(3), Some(8)), "{counts:?}");
+}
+
+#[test]
+fn a_new_webhook_wants_every_event_and_is_on() {
+    let groups = groups(&form("webhook"), Entered::New, &Known::default());
+    let every = &shown(&groups, "events").choices[0].choices[0];
+    assert_eq!((every.value.as_str(), every.is_on, shown(&groups, "enabled").is_on), ("*", true, true));
+}
+
+#[test]
+fn a_wildcard_of_the_api_is_a_choice_where_it_is_stored() {
+    let stored = json!({ "events": ["user.*"] });
+    let groups = groups(&form("webhook"), Entered::Stored(&stored), &Known::default());
+    let events = shown(&groups, "events");
+    let first: Vec<_> = events.choices[0].choices.iter().map(|one| (one.value.as_str(), one.is_on)).collect();
+    assert_eq!(first, [("*", false), ("user.*", true)]);
+}
+
+#[test]
+fn a_form_from_before_a_change_of_another_person_is_refused() {
+    let form = form("webhook");
+    let everything = json!({ "platforms": [], "environments": [] });
+    let stored = json!({ "name": "Billing", "url": "https://a.example/", "enabled": true, "events": ["a"], "filter": everything.clone() });
+    let groups = groups(&form, Entered::Stored(&stored), &Known::default());
+    let text =
+        format!("name=Invoices&url=https%3A%2F%2Fa.example%2F&enabled=true&events=a&based_on={}", groups[0].based_on);
+    let sent = Sent::parse(text.as_bytes());
+    assert_eq!(Value::Object(changes(&form, &sent, &stored).unwrap()), json!({ "name": "Invoices" }));
+    let disabled = json!({ "name": "Billing", "url": "https://a.example/", "enabled": false, "events": ["a"], "filter": everything });
+    assert!(changes(&form, &sent, &disabled).is_err(), "it would be enabled again");
+}
+
+#[test]
+fn a_platform_that_is_no_choice_any_more_stays_chosen() {
+    let stored = json!({ "name": "Billing", "filter": { "platforms": ["gone", "here"], "environments": [] } });
+    let known = Known { platforms: vec![("here".to_owned(), "fire".to_owned())], is_change: true };
+    let groups = groups(&form("webhook"), Entered::Stored(&stored), &known);
+    let field = shown(&groups, "filter.platforms");
+    let chosen: Vec<_> = field.choices[0].choices.iter().map(|one| (one.value.as_str(), one.is_on)).collect();
+    assert_eq!(chosen, [("here", true), ("gone", true)]);
+}

@@ -1,0 +1,286 @@
+//! The fields of a form, as a template shows them. Pure.
+
+use crate::error::Field as Wrong;
+use crate::pages::form::Sent;
+use crate::resources::forms::{Choice, Field, Form};
+use serde_json::Value;
+
+/// What the fields of a form have in them.
+#[derive(Debug, Clone, Copy)]
+pub enum Entered<'a> {
+    /// Nothing yet.
+    New,
+    /// What is stored, as the API shows it.
+    Stored(&'a Value),
+    /// What a person sent, and what is wrong with it. A secret is entered anew.
+    Sent(&'a Sent, &'a [Wrong]),
+}
+
+/// What a form offers beside its description.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// The platforms of the app: ids and names.
+    pub platforms: Vec<(String, String)>,
+    /// The form changes something that exists: an empty secret stays as it is.
+    pub is_change: bool,
+}
+
+/// Fields that are shown together.
+#[derive(Debug)]
+pub struct Group {
+    /// What they are called; empty for those that are always shown.
+    pub title: &'static str,
+    /// Whether they are shown at once, since one of them is wrong.
+    pub is_open: bool,
+    /// What was stored when the form was opened, as a hash, in one of the groups; empty in the others.
+    pub based_on: String,
+    /// The fields.
+    pub fields: Vec<Shown>,
+}
+
+/// A field as a template shows it.
+#[derive(Debug)]
+pub struct Shown {
+    /// Its id in the page.
+    pub id: String,
+    /// Its name in the form.
+    pub name: &'static str,
+    /// What it is called.
+    pub label: &'static str,
+    /// What to enter.
+    pub help: String,
+    /// How it is entered, in the words of the API.
+    pub input: &'static str,
+    /// What is in it.
+    pub value: String,
+    /// Whether it is on.
+    pub is_on: bool,
+    /// Whether it must be there.
+    pub is_required: bool,
+    /// The least value; empty without one.
+    pub least: String,
+    /// The highest value; empty without one.
+    pub most: String,
+    /// Its choices, in their groups.
+    pub choices: Vec<ChoiceGroup>,
+    /// What was expected in it, if it is wrong.
+    pub wrong: Option<String>,
+}
+
+/// Choices that are shown together.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ChoiceGroup {
+    /// What they are called; empty without a name.
+    pub title: &'static str,
+    /// How many of them are chosen.
+    pub chosen: usize,
+    /// The choices.
+    pub choices: Vec<Chosen>,
+}
+
+/// A choice.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// Its value.
+    pub value: String,
+    /// What it is called.
+    pub label: String,
+    /// What it means; may be empty.
+    pub help: &'static str,
+    /// Whether it is chosen.
+    pub is_on: bool,
+}
+
+impl Shown {
+    /// How a line of text is entered in HTML.
+    #[must_use]
+    pub fn html_type(&self) -> &'static str {
+        match self.input {
+            "password" => "password",
+            "url" => "url",
+            "number" => "number",
+            _ => "text",
+        }
+    }
+
+    /// The ids of what describes it: its help, and what is wrong.
+    #[must_use]
+    pub fn described(&self) -> String {
+        let hint = (!self.help.is_empty()).then(|| format!("hint-{}", self.id));
+        let wrong = self.wrong.as_ref().map(|_| format!("wrong-{}", self.id));
+        hint.into_iter().chain(wrong).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Whether several choices can be chosen.
+    #[must_use]
+    pub fn has_boxes(&self) -> bool {
+        matches!(self.input, "events" | "platforms" | "environments")
+    }
+}
+
+/// The fields of a form in their groups.
+#[must_use]
+pub fn groups(form: &Form, entered: Entered<'_>, known: &Known) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for field in &form.fields {
+        let (title, shown) = (field.group.unwrap_or_default(), shown(field, entered, known));
+        let is_wrong = shown.wrong.is_some();
+        match groups.iter_mut().find(|group| group.title == title) {
+            Some(group) => {
+                group.is_open |= is_wrong;
+                group.fields.push(shown);
+            }
+            None => groups.push(Group { title, is_open: is_wrong, based_on: String::new(), fields: vec![shown] }),
+        }
+    }
+    if let Some(first) = groups.first_mut() {
+        first.based_on = match entered {
+            Entered::New => String::new(),
+            Entered::Stored(stored) => digest(form, stored),
+            Entered::Sent(sent, _) => sent.get(BASED_ON).unwrap_or_default().to_owned(),
+        };
+    }
+    groups
+}
+
+/// The name of the field with what a form is based on.
+pub const BASED_ON: &str = "based_on";
+
+/// What a form shows of something, as a hash: a form that was opened before somebody else's change has another one.
+#[must_use]
+pub fn digest(form: &Form, stored: &Value) -> String {
+    let values = form.fields.iter().filter(|field| !field.secret).map(|field| inside(stored, field.name).clone());
+    hash(&Value::Array(values.collect()))
+}
+
+/// A value as a hash.
+#[must_use]
+pub fn hash(value: &Value) -> String {
+    storage::hex(ring::digest::digest(&ring::digest::SHA256, value.to_string().as_bytes()).as_ref())
+}
+
+fn shown(field: &Field, entered: Entered<'_>, known: &Known) -> Shown {
+    let values = values(field, entered);
+    Shown {
+        id: field.name.replace('.', "-"),
+        name: field.name,
+        label: field.label,
+        help: help(field, known),
+        input: field.input,
+        value: if field.secret { String::new() } else { values.join(separator(field.input)) },
+        is_on: values.first().is_some_and(|value| value == "true"),
+        is_required: field.required && !(field.secret && known.is_change),
+        least: field.minimum.map_or_else(String::new, |least| least.to_string()),
+        most: field.maximum.map_or_else(String::new, |most| most.to_string()),
+        choices: choices(field, &values, known),
+        wrong: wrong(field.name, entered),
+    }
+}
+
+fn help(field: &Field, known: &Known) -> String {
+    let is_hidden = field.secret || field.input == "headers";
+    if known.is_change && is_hidden { format!("{} Empty: it stays as it is.", field.help) } else { field.help.clone() }
+}
+
+/// What stands between the values of a field that has several.
+fn separator(input: &str) -> &'static str {
+    if input == "headers" { "\n" } else { ", " }
+}
+
+/// The values in a field, as texts.
+fn values(field: &Field, entered: Entered<'_>) -> Vec<String> {
+    match entered {
+        Entered::New => match (&field.default, field.input) {
+            (Value::Null, "switch") if field.name == "enabled" => vec!["true".to_owned()],
+            // Where no event is offered before others, all of them are wanted.
+            (Value::Null, "events") if field.choices.iter().all(|choice| choice.is_offered) => vec![EVERY.to_owned()],
+            (default, _) => texts(default),
+        },
+        Entered::Stored(_) if field.input == "headers" => Vec::new(),
+        Entered::Stored(stored) => texts(inside(stored, field.name)),
+        Entered::Sent(sent, _) => sent.all(field.name).map(str::to_owned).collect(),
+    }
+}
+
+/// The value of a field, which may be inside another one.
+pub fn inside<'a>(value: &'a Value, name: &str) -> &'a Value {
+    name.split('.').fold(value, |outer, name| &outer[name])
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::Null | Value::Object(_) => Vec::new(),
+        Value::String(text) => vec![text.clone()],
+        Value::Array(all) => all.iter().flat_map(texts).collect(),
+        other => vec![other.to_string()],
+    }
+}
+
+/// The choice of every event.
+const EVERY: &str = "*";
+
+fn choices(field: &Field, values: &[String], known: &Known) -> Vec<ChoiceGroup> {
+    let mut groups: Vec<ChoiceGroup> = Vec::new();
+    let mut all = all_choices(field, values, known);
+    if matches!(field.input, "platforms" | "environments") {
+        // What is stored and no choice any more stays chosen until somebody takes it away.
+        let is_unknown = |value: &&String| !all.iter().any(|(_, choice)| choice.value == **value);
+        let unknown: Vec<_> = values.iter().filter(is_unknown).map(|value| ("", gone(value))).collect();
+        all.extend(unknown);
+    }
+    for (title, mut chosen) in all {
+        chosen.is_on = values.contains(&chosen.value);
+        let count = usize::from(chosen.is_on);
+        match groups.iter_mut().find(|group| group.title == title) {
+            Some(group) => {
+                group.chosen += count;
+                group.choices.push(chosen);
+            }
+            None => groups.push(ChoiceGroup { title, chosen: count, choices: vec![chosen] }),
+        }
+    }
+    groups
+}
+
+/// The choices of a field with their groups. Of events, there is one for all of them, and those with a wildcard that
+/// somebody chose by the API.
+fn all_choices(field: &Field, values: &[String], known: &Known) -> Vec<(&'static str, Chosen)> {
+    let listed = field.choices.iter().map(|choice| (group_of(choice), of_choice(choice)));
+    let of =
+        |value: &str, label: &str| Chosen { value: value.to_owned(), label: label.to_owned(), help: "", is_on: false };
+    match field.input {
+        "events" => {
+            let every = of(EVERY, "Every event, also of types that are added later");
+            let wildcards = values.iter().filter(|value| value.ends_with(".*")).map(|value| ("", of(value, value)));
+            std::iter::once(("", every)).chain(wildcards).chain(listed).collect()
+        }
+        "platforms" => known.platforms.iter().map(|(id, name)| ("", of(id, name))).collect(),
+        _ => listed.collect(),
+    }
+}
+
+/// A stored value that cannot be chosen any more.
+fn gone(value: &str) -> Chosen {
+    Chosen { value: value.to_owned(), label: value.to_owned(), help: "This does not exist any more.", is_on: true }
+}
+
+/// The group of a choice; those that are not offered first are together.
+fn group_of(choice: &Choice) -> &'static str {
+    if choice.is_offered { choice.group.unwrap_or_default() } else { OTHERS }
+}
+
+/// The group of the choices for those who look for them.
+const OTHERS: &str = "others";
+
+fn of_choice(choice: &Choice) -> Chosen {
+    let (value, label) = (choice.value.clone(), choice.label.clone());
+    Chosen { value, label, help: choice.help.unwrap_or_default(), is_on: false }
+}
+
+/// What was expected in a field. A wrong value inside a list is an error of the list.
+fn wrong(name: &str, entered: Entered<'_>) -> Option<String> {
+    let Entered::Sent(_, wrong) = entered else { return None };
+    let is_of =
+        |one: &&Wrong| one.field.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.']));
+    wrong.iter().find(is_of).map(|one| one.expected.clone())
+}

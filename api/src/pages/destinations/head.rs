@@ -1,0 +1,90 @@
+//! What stands above every page of one destination. Pure.
+
+use crate::pages::parts::{Badge, Moment};
+use crate::pages::text::destination_state;
+use crate::pages::visit::Visit;
+use storage::Destination;
+
+/// The part of the address of each tab.
+pub const OVERVIEW: &str = "";
+/// That of what was sent.
+pub const DELIVERIES: &str = "/deliveries";
+/// That of the settings.
+pub const SETTINGS: &str = "/settings";
+/// That of what is sent again.
+pub const AGAIN: &str = "/again";
+/// The name of the form of the settings among the actions of its page.
+pub const SETTINGS_FORM: &str = "settings";
+
+/// A page of the destination.
+pub struct Tab {
+    /// What it is called.
+    pub name: &'static str,
+    /// Its address.
+    pub path: String,
+    /// Whether it is this page.
+    pub is_current: bool,
+}
+
+/// What stands above every page of a destination.
+pub struct Head {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// What its kind is called.
+    pub kind: &'static str,
+    /// Its state.
+    pub state: Badge,
+    /// Since when.
+    pub since: Moment,
+    /// Its pages; none for a deleted one.
+    pub tabs: Vec<Tab>,
+}
+
+impl Head {
+    /// The head of a page of this destination.
+    #[must_use]
+    pub fn new(visit: &Visit, destination: &Destination, current: &'static str) -> Self {
+        let tab = |(name, end): (&'static str, &str)| Tab {
+            name,
+            path: visit.to(&format!("/ui/destinations/{}{end}", destination.id)),
+            is_current: end == current,
+        };
+        let tabs = [("Overview", OVERVIEW), ("Deliveries", DELIVERIES), ("Settings", SETTINGS), ("Send again", AGAIN)];
+        Self {
+            id: destination.id.to_string(),
+            name: destination.name.clone(),
+            kind: super::form_of(&destination.kind).map_or("", |form| form.label),
+            state: destination_state(destination.state),
+            since: Moment::ago(destination.since),
+            tabs: tabs.map(tab).into(),
+        }
+    }
+
+    /// The address of one of its pages.
+    #[must_use]
+    pub fn page(&self, end: &str, visit: &Visit) -> String {
+        visit.to(&format!("/ui/destinations/{}{end}", self.id))
+    }
+
+    /// Where the form of an action is sent.
+    #[must_use]
+    pub fn action(&self, name: &str) -> String {
+        format!("/ui/destinations/{}/{name}", self.id)
+    }
+}
+
+/// What was taken, by the name of the action in the address.
+#[must_use]
+pub fn notice(action: &str) -> Option<&'static str> {
+    match action {
+        "enable" => Some("It is being enabled."),
+        "disable" => Some("It is being disabled."),
+        "probe" => Some("It is being tried."),
+        "retry" => Some("What is owed is being sent."),
+        "settings" => Some("The settings are changed."),
+        "nothing" => Some("Nothing was different, so nothing was changed."),
+        _ => None,
+    }
+}

@@ -1,0 +1,171 @@
+//! Destinations: the list, a new one by the form that its kind describes, and one destination with what was sent to it,
+//! its settings, and what is sent again.
+
+mod actions;
+mod again;
+mod again_view;
+mod detail;
+mod head;
+mod one;
+mod standing;
+mod view;
+
+use super::Screen;
+use super::described::{Entered, Known, creation, groups};
+use super::form::Sent;
+use super::frame::{Frame, Place, html, shown};
+use super::text::with_query;
+use super::visit::Visit;
+use crate::edge::{Edge, Shared};
+use crate::error::Error;
+use crate::extract::{Query, Stored, drafted};
+use crate::keys::{Acting, Caller};
+use crate::resources::forms::{Form, of_destinations};
+use crate::resources::overview::OfApp;
+use crate::resources::{destinations, overview};
+use crate::routes::Route;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use domain::AppId;
+use serde_json::Value;
+use storage::{App, Page, Role};
+use view::{Entry, ListPage, NewPage, OncePage, Sheet};
+
+/// Maximum number of platforms in a form.
+const PLATFORMS: i64 = 100;
+
+/// The screen.
+pub const SCREEN: Screen =
+    Screen { name: "Destinations", path: "/ui/destinations", icon: "destinations", key: 'd', routes };
+
+fn routes() -> Vec<Route> {
+    let mut all = vec![
+        Route::page(Role::Read, "GET", "/ui/destinations", list).summary("Who receives events, and how they stand."),
+        Route::page(Role::Operator, "GET", "/ui/destinations/new", new).summary("The form of a new destination."),
+        Route::page(Role::Operator, "POST", "/ui/apps/{app_id}/destinations", create)
+            .twin("POST /v1/apps/{app_id}/destinations")
+            .summary("Creates a destination; the only page with its secret."),
+    ];
+    all.extend(one::routes());
+    all.extend(actions::routes());
+    all.extend(again::routes());
+    all
+}
+
+/// The form of a kind.
+fn form_of(kind: &str) -> Option<Form> {
+    of_destinations().into_iter().find(|form| form.name == kind)
+}
+
+/// What a form offers of an app.
+async fn known(edge: &Edge, app: AppId, is_change: bool) -> Result<Known, Error> {
+    let platforms = edge.store.platforms(app, Page { cursor: None, limit: PLATFORMS }).await?.items;
+    let platforms = platforms.into_iter().map(|one| (one.id.to_string(), one.name)).collect();
+    Ok(Known { platforms, is_change })
+}
+
+/// `GET /ui/destinations`
+async fn list(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Response, Error> {
+    let State(edge) = &state;
+    let of = Query(OfApp { app_id: visit.app });
+    let found = overview::show(State(edge.clone()), caller, of).await?.0;
+    let app = visit.app.map(|app| app.to_string());
+    let place = Place {
+        screen: SCREEN.path,
+        title: "Destinations".to_owned(),
+        api: with_query("/v1/overview", &[("app_id", app.as_deref().unwrap_or_default())]),
+        command: format!("settle destination list --app {}", app.as_deref().unwrap_or("ID")),
+        ..Place::default()
+    };
+    let frame = Frame::of(edge, &visit, place).await?;
+    shown(&visit, &ListPage::new((&frame, &visit), &found.destinations, &of_destinations()), &found)
+}
+
+/// `GET /ui/destinations/new`: the form of the kind in the address, for the app in it; else what there is to choose.
+async fn new(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Response, Error> {
+    let State(edge) = &state;
+    let mut app = caller.app(edge, visit.app).await?;
+    if app.is_none() {
+        let all = edge.store.apps(Page { cursor: None, limit: 2 }).await?.items;
+        app = all.first().filter(|_| all.len() == 1).map(|app| app.id);
+    }
+    let form = visit.query("kind").and_then(|kind| form_of(&kind));
+    let sheet = match (form, app) {
+        (Some(form), Some(app)) => {
+            let groups = groups(&form, Entered::New, &known(edge, app, false).await?);
+            let path = format!("/ui/apps/{app}/destinations");
+            Entry::Sheet(Sheet { groups, form, path, reason: String::new(), mistakes: Vec::new() })
+        }
+        (Some(form), None) => Entry::App(form),
+        (None, _) => Entry::Kind(of_destinations()),
+    };
+    entry(edge, &visit, sheet).await
+}
+
+async fn entry(edge: &Edge, visit: &Visit, entry: Entry) -> Result<Response, Error> {
+    let place = Place {
+        screen: SCREEN.path,
+        title: "New destination".to_owned(),
+        api: "/v1/destinations/kinds".to_owned(),
+        command: "settle destination create --help".to_owned(),
+        is_answer: true,
+    };
+    let frame = Frame::of(edge, visit, place).await?;
+    html(&NewPage::new((&frame, visit), entry))
+}
+
+/// `POST /ui/apps/{app_id}/destinations`
+async fn create(
+    edge: Acting,
+    (State(shared), visit, sent): (State<Shared>, Visit, Sent),
+    Stored(app): Stored<App>,
+) -> Result<Response, Error> {
+    let form = sent.get("kind").and_then(form_of);
+    let form = form.ok_or_else(|| Error::invalid("kind", "a kind of destination"))?;
+    let app_id = app.id;
+    let result = match sent.reason() {
+        Ok(_) => {
+            let mut body = creation(&form, &sent);
+            body.insert("kind".to_owned(), Value::from(form.name));
+            match drafted(body) {
+                Ok(draft) => destinations::create(edge, Stored(app), draft).await,
+                Err(error) => Err(error),
+            }
+        }
+        Err(wrong) => Err(Error::Invalid(vec![wrong])),
+    };
+    match result {
+        Ok(created) => {
+            let page = once(&shared, &visit, (&created.0, form)).await?;
+            Ok((StatusCode::CREATED, page).into_response())
+        }
+        Err(Error::Invalid(mistakes)) => {
+            let known = known(&shared, app_id, false).await?;
+            let groups = groups(&form, Entered::Sent(&sent, &mistakes), &known);
+            let path = format!("/ui/apps/{app_id}/destinations");
+            let reason = sent.get("reason").unwrap_or_default().to_owned();
+            let sheet = Sheet { groups, form, path, reason, mistakes };
+            Ok((StatusCode::BAD_REQUEST, entry(&shared, &visit, Entry::Sheet(sheet)).await?).into_response())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The only page that shows new secrets, as the answer to the form that made them.
+async fn once(
+    edge: &Edge,
+    visit: &Visit,
+    (created, form): (&destinations::CreatedDestination, Form),
+) -> Result<Response, Error> {
+    let id = created.id();
+    let place = Place {
+        screen: SCREEN.path,
+        title: "Copy what is shown once".to_owned(),
+        api: format!("/v1/destinations/{id}"),
+        command: format!("settle destination show {id}"),
+        is_answer: true,
+    };
+    let frame = Frame::of(edge, visit, place).await?;
+    html(&OncePage::new((&frame, visit), created, form))
+}

@@ -1,0 +1,175 @@
+//! One destination: how it stands, what was sent to it, and its settings.
+
+use super::detail::{DeliveriesPage, SettingsPage};
+use super::head::{DELIVERIES, Head, SETTINGS_FORM};
+use super::standing::{Detail, OverviewPage, Rate, hour};
+use super::{SCREEN, known};
+use crate::edge::Shared;
+use crate::error::Error;
+use crate::extract::{Id, Query, Stored, checked};
+use crate::keys::Caller;
+use crate::pages::action::Mistakes;
+use crate::pages::chart::Chart;
+use crate::pages::described::{Entered, groups};
+use crate::pages::frame::{Frame, Place, shown};
+use crate::pages::text::with_query;
+use crate::pages::visit::Visit;
+use crate::resources::destinations::{self, Tested};
+use crate::resources::explain::story as explained;
+use crate::resources::forms::of_change;
+use crate::resources::query::Listed;
+use crate::resources::{deliveries, series};
+use crate::routes::Route;
+use axum::extract::State;
+use axum::response::Response;
+use domain::DestinationId;
+use serde_json::{Map, Value, json};
+use storage::{DeliveryFilter, Destination, Role, Series};
+
+/// Number of deliveries on a page.
+const SHOWN: i64 = 50;
+/// The spans of the rates: their names, their minutes, and the seconds of a point.
+const SPANS: [(&str, i64, i64); 3] =
+    [("Last hour", 60, 60), ("Last day", 24 * 60, 3600), ("Last 7 days", 7 * 24 * 60, 24 * 3600)];
+
+/// The routes.
+pub fn routes() -> Vec<Route> {
+    vec![
+        Route::page(Role::Read, "GET", "/ui/destinations/{destination_id}", show).summary("How a destination stands."),
+        Route::page(Role::Read, "GET", "/ui/destinations/{destination_id}/deliveries", list)
+            .summary("What was sent to a destination, the newest first."),
+        Route::page(Role::Read, "GET", "/ui/destinations/{destination_id}/settings", settings)
+            .summary("The settings of a destination, without secrets."),
+    ]
+}
+
+/// What the overview shows beside what is stored.
+#[derive(Default)]
+pub struct Answer {
+    /// The wrong fields of a form.
+    pub mistakes: Mistakes,
+    /// The result of a test.
+    pub tested: Option<Tested>,
+}
+
+/// `GET /ui/destinations/{destination_id}`
+async fn show(state: State<Shared>, visit: Visit, Id(id): Id<DestinationId>) -> Result<Response, Error> {
+    overview(&state, &visit, (id, Answer::default())).await
+}
+
+/// How a destination stands, also a deleted one.
+///
+/// # Errors
+/// There is no such destination, or the database does not answer.
+pub async fn overview(
+    state: &State<Shared>,
+    visit: &Visit,
+    (id, answer): (DestinationId, Answer),
+) -> Result<Response, Error> {
+    let State(edge) = state;
+    let portrait = edge.store.explain_destination(id).await?;
+    let tree = explained::destination(&portrait);
+    let (rates, charts) = rates(state, visit, id).await?;
+    let place = Place {
+        screen: SCREEN.path,
+        title: portrait.addressee.destination.name.clone(),
+        api: format!("/v1/explain/destinations/{id}"),
+        command: format!("settle explain destination {id}"),
+        is_answer: !answer.mistakes.action.is_empty() || answer.tested.is_some(),
+    };
+    let frame = Frame::of(edge, visit, place).await?;
+    let detail = Detail { portrait: &portrait, tree: &tree, rates, charts };
+    shown(visit, &OverviewPage::new((&frame, visit), detail, answer), &tree)
+}
+
+/// How many were delivered and failed in each span, and how long the answers took; charts of the first span.
+async fn rates(
+    state: &State<Shared>,
+    visit: &Visit,
+    id: DestinationId,
+) -> Result<(Vec<Rate>, Option<[Chart; 2]>), Error> {
+    let (mut rates, mut charts) = (Vec::new(), None);
+    for (label, minutes, step) in SPANS {
+        let from = visit.now.plus_millis(-minutes * 60_000);
+        let mut points = Vec::new();
+        for what in [Series::Delivered, Series::Failed, Series::Latency] {
+            let query = [
+                ("what", json!(what)),
+                ("destination_id", json!(id)),
+                ("from", json!(from)),
+                ("until", json!(visit.now)),
+                ("step", json!(step)),
+            ];
+            let query = checked(query.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())?;
+            points.push(series::list(state.clone(), visit.caller(), Query(query)).await?.0);
+        }
+        charts = charts.or_else(|| hour(&points));
+        rates.push(Rate::new(label, &points));
+    }
+    Ok((rates, charts))
+}
+
+/// `GET /ui/destinations/{destination_id}/deliveries`
+async fn list(
+    state: State<Shared>,
+    visit: Visit,
+    caller: Caller,
+    Stored(destination): Stored<Destination>,
+) -> Result<Response, Error> {
+    let State(edge) = &state;
+    let (id, status) = (destination.id, visit.query("status").unwrap_or_default());
+    let mut query = Map::from_iter([("destination_id".to_owned(), json!(id)), ("limit".to_owned(), json!(SHOWN))]);
+    let sent = [("status", Some(status.clone())), ("cursor", visit.query("cursor"))];
+    let sent = sent.into_iter().filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)));
+    query.extend(sent.map(|(name, value)| (name.to_owned(), Value::from(value))));
+    let query = checked::<Listed<DeliveryFilter>>(query)?;
+    let found = deliveries::list(state.clone(), caller, Query(query)).await?.0;
+    let flag = if status.is_empty() { String::new() } else { format!(" --status {status}") };
+    let place = Place {
+        screen: SCREEN.path,
+        title: format!("Deliveries to {}", destination.name),
+        api: with_query("/v1/deliveries", &[("destination_id", &id.to_string()), ("status", &status)]),
+        command: format!("settle delivery list --destination {id}{flag}"),
+        ..Place::default()
+    };
+    let frame = Frame::of(edge, &visit, place).await?;
+    let head = Head::new(&visit, &destination, DELIVERIES);
+    shown(&visit, &DeliveriesPage::new((&frame, &visit), head, (&found, &status)), &found)
+}
+
+/// `GET /ui/destinations/{destination_id}/settings`
+async fn settings(state: State<Shared>, visit: Visit, stored: Stored<Destination>) -> Result<Response, Error> {
+    changed(&state, &visit, (stored, Mistakes::default())).await
+}
+
+/// The settings; where those of a form are wrong, with what was entered.
+///
+/// # Errors
+/// There is no such destination, or the database does not answer.
+pub async fn changed(
+    state: &State<Shared>,
+    visit: &Visit,
+    (stored, mistakes): (Stored<Destination>, Mistakes),
+) -> Result<Response, Error> {
+    let State(edge) = state;
+    let destination = stored.0.clone();
+    let shown_settings = serde_json::to_value(&destinations::show(state.clone(), stored).await?.0);
+    let shown_settings = shown_settings.map_err(|_| Error::Internal)?;
+    let form = of_change(&destination.kind).ok_or(Error::Internal)?;
+    let entered = if mistakes.action == SETTINGS_FORM {
+        Entered::Sent(&mistakes.sent, &mistakes.fields)
+    } else {
+        Entered::Stored(&shown_settings)
+    };
+    let groups = groups(&form, entered, &known(edge, destination.app_id, true).await?);
+    let place = Place {
+        screen: SCREEN.path,
+        title: format!("Settings of {}", destination.name),
+        api: format!("/v1/destinations/{}", destination.id),
+        command: format!("settle destination show {}", destination.id),
+        is_answer: !mistakes.action.is_empty(),
+    };
+    let frame = Frame::of(edge, visit, place).await?;
+    let page = SettingsPage::new((&frame, visit), &destination, (groups, form), mistakes);
+    shown(visit, &page, &shown_settings)
+}

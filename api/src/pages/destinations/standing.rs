@@ -1,0 +1,226 @@
+//! How one destination stands: the sentences of its explanation, what it answered lately, and its actions. Pure.
+
+use super::head::{AGAIN, DELIVERIES, Head, OVERVIEW, notice};
+use super::one::Answer;
+use super::view::test;
+use crate::error::Field;
+use crate::pages::action::{Action, Input, Mistakes};
+use crate::pages::chart::{Chart, Counted};
+use crate::pages::frame::Frame;
+use crate::pages::parts::{Moment, Sentence};
+use crate::pages::text::{amount, capital, with_query};
+use crate::pages::visit::Visit;
+use crate::resources::explain::node::Node;
+use crate::resources::series::{Point, SeriesPoints};
+use askama::Template;
+use domain::event::types;
+use serde_json::Value;
+use storage::{Portrait, Role};
+
+/// What was delivered and failed in a span of time.
+pub struct Rate {
+    label: &'static str,
+    delivered: i64,
+    failed: i64,
+    average_ms: Option<i64>,
+    longest_ms: Option<i64>,
+}
+
+impl Rate {
+    /// From the points of what was delivered, of what failed, and of the times of the answers.
+    #[must_use]
+    pub fn new(label: &'static str, series: &[SeriesPoints]) -> Self {
+        let points: Vec<&Vec<Point>> = series.iter().map(|one| &one.items).collect();
+        let sum = |at: usize| points.get(at).into_iter().copied().flatten().map(|point| point.count).sum::<i64>();
+        let times = points.get(2).into_iter().copied().flatten();
+        let total: i64 = times.clone().map(|point| point.average_ms.unwrap_or(0) * point.count).sum();
+        Self {
+            label,
+            delivered: sum(0),
+            failed: sum(1),
+            average_ms: (sum(2) > 0).then(|| total / sum(2).max(1)),
+            longest_ms: times.filter_map(|point| point.longest_ms).max(),
+        }
+    }
+}
+
+/// The charts of the last hour, from the points of what was delivered, of what failed, and of the times of the answers.
+#[must_use]
+pub fn hour(series: &[SeriesPoints]) -> Option<[Chart; 2]> {
+    let [delivered, failed, latency] = series else { return None };
+    let one = |name, tone, points| Counted { name, tone, points };
+    let counts = [one("delivered", "good", delivered), one("failed", "bad", failed)];
+    let sent = Chart::counts("sent", "Events sent a minute", &counts);
+    Some([sent, Chart::times("answers", "How long its answers took", latency)])
+}
+
+/// What the overview is shown from.
+pub struct Detail<'a> {
+    /// The facts of its explanation.
+    pub portrait: &'a Portrait,
+    /// The explanation.
+    pub tree: &'a Node,
+    /// What was delivered lately.
+    pub rates: Vec<Rate>,
+    /// Charts of the last hour.
+    pub charts: Option<[Chart; 2]>,
+}
+
+/// A fact of the head.
+pub struct Fact {
+    label: &'static str,
+    text: String,
+    moment: Option<Moment>,
+}
+
+/// A sentence of the explanation, with the deliveries that it is about.
+pub struct Note {
+    sentence: Sentence,
+    deliveries: Vec<(Sentence, Option<String>)>,
+    more: Option<(&'static str, String)>,
+}
+
+/// How it stands.
+#[derive(Template)]
+#[template(path = "destinations/overview.html")]
+pub struct OverviewPage<'a> {
+    frame: &'a Frame,
+    head: Head,
+    sentence: Sentence,
+    facts: Vec<Fact>,
+    notes: Vec<Note>,
+    rates: Vec<Rate>,
+    charts: Option<[Chart; 2]>,
+    actions: Vec<Action>,
+    notice: Option<&'static str>,
+    tested: Option<(bool, Sentence)>,
+    mistakes: Vec<Field>,
+}
+
+impl<'a> OverviewPage<'a> {
+    /// The overview of a destination.
+    #[must_use]
+    pub fn new((frame, visit): (&'a Frame, &Visit), detail: Detail<'_>, answer: Answer) -> Self {
+        let Detail { portrait, tree, rates, charts } = detail;
+        let is_deleted = portrait.addressee.deleted_at.is_some();
+        let mut head = Head::new(visit, &portrait.addressee.destination, OVERVIEW);
+        if is_deleted {
+            head.tabs.clear();
+        }
+        let actions = if is_deleted { Vec::new() } else { actions(frame, portrait, &answer.mistakes) };
+        Self {
+            frame,
+            sentence: Sentence::new(&capital(&tree.summary)),
+            facts: facts(portrait),
+            notes: tree.then.iter().map(|node| note(node, &head, visit)).collect(),
+            rates,
+            charts,
+            actions,
+            notice: visit.query("done").as_deref().and_then(notice),
+            tested: answer.tested.map(|tested| (tested.ok, Sentence::new(&capital(&tested.detail)))),
+            mistakes: answer.mistakes.fields,
+            head,
+        }
+    }
+}
+
+fn note(node: &Node, head: &Head, visit: &Visit) -> Note {
+    let deliveries = node.then.iter().map(|one| {
+        let id = one.facts.get("id").and_then(Value::as_str);
+        let path = id.map(|id| visit.to(&format!("/ui/deliveries/{id}")));
+        (Sentence::new(&one.summary), path)
+    });
+    let has_more = !node.then.is_empty() && !head.tabs.is_empty();
+    let list = |label, status| Some((label, head.page(&with_query(DELIVERIES, &[("status", status)]), visit)));
+    let more = match node.what {
+        "owed" => list("All that is owed", "pending"),
+        "dead" => Some(("Send again", head.page(AGAIN, visit))),
+        "skipped" => list("All that was not sent", "skipped"),
+        _ => None,
+    };
+    Note {
+        sentence: Sentence::new(&capital(node.summary.trim_end_matches(':'))),
+        deliveries: deliveries.collect(),
+        more: more.filter(|_| has_more),
+    }
+}
+
+fn facts(portrait: &Portrait) -> Vec<Fact> {
+    let number = |label, number: i64| Fact { label, text: amount(number), moment: None };
+    let view = &portrait.addressee.health;
+    let moments = [
+        ("Oldest owed", portrait.owed.first().map(|one| one.delivery.created_at)),
+        ("Does not answer since", view.health.opened_at),
+        ("Tried last", view.health.opened_at.and(view.health.probed_at)),
+        ("Pauses until", view.health.paused_until.filter(|until| *until > portrait.now)),
+        ("Last success", view.health.last_success_at),
+        ("Last failure", view.health.last_failure_at),
+    ];
+    let numbers = [
+        number("Owed", view.owed),
+        number("Dead", portrait.owes.dead),
+        number("Wait for a name", portrait.owes.waiting),
+        number("Failures in a row", view.health.failures),
+    ];
+    let moment = |(label, at): (&'static str, Option<domain::Timestamp>)| {
+        Some(Fact { label, text: String::new(), moment: Some(Moment::ago(at?)) })
+    };
+    numbers.into_iter().chain(moments.into_iter().filter_map(moment)).collect()
+}
+
+fn actions(frame: &Frame, portrait: &Portrait, mistakes: &Mistakes) -> Vec<Action> {
+    let destination = &portrait.addressee.destination;
+    let id = destination.id.to_string();
+    let action = |name: &'static str, title, what: &str| {
+        Action::new(format!("/ui/destinations/{id}/{name}"), (name, title, what), mistakes)
+    };
+    let mut all = Vec::new();
+    if frame.may(Role::Support) {
+        all.push(test(&id, mistakes).with(sample()));
+        if destination.enabled {
+            let what = "What is owed is sent at once: waits between attempts and a pause end.";
+            all.push(action("retry", "Send what is owed now", what));
+            all.push(action("probe", "Try now", "A request tests now whether it answers again."));
+        }
+    }
+    if frame.may(Role::Operator) && destination.enabled {
+        let what = "Nothing is sent any more. Purchases are still settled, and what is owed stays owed.";
+        all.push(action("disable", "Disable", what));
+    } else if frame.may(Role::Operator) {
+        let owed = [("", "All of it"), ("true", "Of each purchase the newest state; owed user.* events are skipped")];
+        let what = "It is sent to again, first what is owed.";
+        all.push(action("enable", "Enable", what).with(Input::choice(("newest_only", "Send of what is owed"), &owed)));
+    }
+    all
+}
+
+/// The made-up event of a test, by its type.
+fn sample() -> Input {
+    let none = std::iter::once(("", "No event"));
+    let types: Vec<_> = none.chain(types().into_iter().map(|name| (name, name))).collect();
+    Input::choice(("event_type", "With a made-up event"), &types)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Rate;
+    use crate::resources::series::{Point, SeriesPoints};
+    use domain::Timestamp;
+    use storage::Series;
+
+    #[test]
+    fn an_average_counts_each_answer_once() {
+        let point = |count, average_ms| Point {
+            at: Timestamp::from_micros(0),
+            count,
+            average_ms,
+            longest_ms: average_ms.map(|average| average * 2),
+        };
+        let series = |items| SeriesPoints { what: Series::Latency, step: 60, items };
+        let points = [vec![point(3, None), point(1, None)], Vec::new(), vec![point(3, Some(10)), point(1, Some(50))]];
+        let rate = Rate::new("Last hour", &points.map(series));
+        assert_eq!((rate.delivered, rate.failed, rate.average_ms, rate.longest_ms), (4, 0, Some(20), Some(100)));
+        let none = Rate::new("Last hour", &[Vec::new(), Vec::new(), vec![point(0, None)]].map(series));
+        assert_eq!((none.delivered, none.average_ms, none.longest_ms), (0, None, None));
+    }
+}

@@ -1,0 +1,238 @@
+//! What the list of destinations, the form of a new one and the page with its secrets show. Pure.
+
+use crate::error::Field;
+use crate::pages::action::{Action, Mistakes};
+use crate::pages::described::Group;
+use crate::pages::frame::Frame;
+use crate::pages::parts::{Badge, Moment, Sentence};
+use crate::pages::text::{amount, capital, destination_state, with_query};
+use crate::pages::visit::Visit;
+use crate::resources::destinations::CreatedDestination;
+use crate::resources::forms::{Form, Step};
+use askama::Template;
+use domain::AppId;
+use serde_json::Value;
+use storage::{DestinationOverview, Role};
+
+/// A destination in the list.
+pub struct Row {
+    path: String,
+    name: String,
+    kind: &'static str,
+    state: Badge,
+    since: Moment,
+    owed: String,
+    oldest: Option<Moment>,
+    dead: String,
+    failed: Option<Moment>,
+    error: Option<Sentence>,
+}
+
+/// The destinations of an app.
+pub struct OfApp {
+    name: String,
+    rows: Vec<Row>,
+}
+
+/// A kind of destination that can be added.
+pub struct Kind {
+    label: &'static str,
+    summary: &'static str,
+    path: String,
+}
+
+/// The list.
+#[derive(Template)]
+#[template(path = "destinations/list.html")]
+pub struct ListPage<'a> {
+    frame: &'a Frame,
+    apps: Vec<OfApp>,
+    kinds: Vec<Kind>,
+    is_new: bool,
+}
+
+impl<'a> ListPage<'a> {
+    /// The list of these destinations.
+    #[must_use]
+    pub fn new((frame, visit): (&'a Frame, &Visit), found: &[DestinationOverview], forms: &[Form]) -> Self {
+        let mut ids: Vec<AppId> = found.iter().map(|one| one.destination.app_id).collect();
+        ids.sort();
+        ids.dedup();
+        let name = |id: AppId| frame.apps.iter().find(|app| app.id == id.to_string()).map(|app| app.name.clone());
+        let of_app = |id: AppId| OfApp {
+            name: name(id).unwrap_or_else(|| id.to_string()),
+            rows: found.iter().filter(|one| one.destination.app_id == id).map(|one| row(one, visit, forms)).collect(),
+        };
+        let mut apps: Vec<OfApp> = ids.into_iter().map(of_app).collect();
+        apps.sort_by(|a, b| a.name.cmp(&b.name));
+        let kinds = if frame.may(Role::Operator) { kinds(visit, forms) } else { Vec::new() };
+        Self { frame, is_new: apps.is_empty(), apps, kinds }
+    }
+}
+
+fn kinds(visit: &Visit, forms: &[Form]) -> Vec<Kind> {
+    let kind = |form: &Form| Kind {
+        label: form.label,
+        summary: form.summary,
+        path: visit.to(&with_query("/ui/destinations/new", &[("kind", form.name)])),
+    };
+    forms.iter().map(kind).collect()
+}
+
+fn row(one: &DestinationOverview, visit: &Visit, forms: &[Form]) -> Row {
+    let named = &one.destination;
+    Row {
+        path: visit.to(&format!("/ui/destinations/{}", named.id)),
+        name: named.name.clone(),
+        kind: forms.iter().find(|form| form.name == named.kind).map_or("", |form| form.label),
+        state: destination_state(named.state),
+        since: Moment::ago(named.since),
+        owed: amount(one.owed),
+        oldest: one.oldest_owed_at.map(Moment::ago),
+        dead: amount(one.dead),
+        failed: one.last_failure_at.map(Moment::ago),
+        error: one.last_error.as_deref().map(Sentence::new),
+    }
+}
+
+/// A described form with what is in it.
+pub struct Sheet {
+    /// The fields.
+    pub groups: Vec<Group>,
+    /// The description.
+    pub form: Form,
+    /// Where it is sent.
+    pub path: String,
+    /// The reason that was entered.
+    pub reason: String,
+    /// The wrong fields.
+    pub mistakes: Vec<Field>,
+}
+
+impl Sheet {
+    /// What was expected as the reason, if it is wrong.
+    #[must_use]
+    pub fn wrong_reason(&self) -> Option<&str> {
+        self.mistakes.iter().find(|one| one.field == "reason").map(|one| one.expected.as_str())
+    }
+}
+
+/// A step at the other side.
+pub struct GuideStep {
+    title: &'static str,
+    text: Sentence,
+    place: &'static str,
+    url: Option<&'static str>,
+}
+
+/// The steps of a form.
+fn guide(steps: &[Step]) -> Vec<GuideStep> {
+    let step =
+        |one: &Step| GuideStep { title: one.title, text: Sentence::new(one.text), place: one.place, url: one.url };
+    steps.iter().map(step).collect()
+}
+
+/// How far a new destination is.
+pub enum Entry {
+    /// Its kind is to be chosen.
+    Kind(Vec<Form>),
+    /// Its app is to be chosen.
+    App(Form),
+    /// Its form is to be filled in.
+    Sheet(Sheet),
+}
+
+/// A new destination.
+#[derive(Template)]
+#[template(path = "destinations/new.html")]
+pub struct NewPage<'a> {
+    frame: &'a Frame,
+    title: &'static str,
+    summary: &'static str,
+    kind: &'static str,
+    kinds: Vec<Kind>,
+    sheet: Option<Sheet>,
+    groups: Vec<Group>,
+    mistakes: Vec<Field>,
+    guide: Vec<GuideStep>,
+}
+
+impl<'a> NewPage<'a> {
+    /// The page of a new destination.
+    #[must_use]
+    pub fn new((frame, visit): (&'a Frame, &Visit), entry: Entry) -> Self {
+        let empty = Self {
+            frame,
+            title: "New destination",
+            summary: "",
+            kind: "",
+            kinds: Vec::new(),
+            sheet: None,
+            groups: Vec::new(),
+            mistakes: Vec::new(),
+            guide: Vec::new(),
+        };
+        match entry {
+            Entry::Kind(forms) => Self { kinds: kinds(visit, &forms), ..empty },
+            Entry::App(form) => Self { title: form.label, summary: form.summary, kind: form.name, ..empty },
+            Entry::Sheet(mut sheet) => Self {
+                title: sheet.form.label,
+                summary: sheet.form.summary,
+                kind: sheet.form.name,
+                groups: std::mem::take(&mut sheet.groups),
+                mistakes: sheet.mistakes.clone(),
+                guide: guide(&sheet.form.guide),
+                sheet: Some(sheet),
+                ..empty
+            },
+        }
+    }
+}
+
+/// A value that is shown once.
+pub struct Once {
+    label: String,
+    value: String,
+}
+
+/// The page with what is shown once.
+#[derive(Template)]
+#[template(path = "destinations/once.html")]
+pub struct OncePage<'a> {
+    frame: &'a Frame,
+    name: String,
+    path: String,
+    secrets: Vec<Once>,
+    warnings: &'a [String],
+    guide: Vec<GuideStep>,
+    actions: Vec<Action>,
+}
+
+impl<'a> OncePage<'a> {
+    /// The page of a destination that was created or changed.
+    #[must_use]
+    pub fn new((frame, visit): (&'a Frame, &Visit), created: &'a CreatedDestination, form: Form) -> Self {
+        let values = serde_json::to_value(created).unwrap_or_default();
+        let text = |name: &str| values.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let label = |name: &str| {
+            let field = form.fields.iter().find(|field| field.name == name);
+            field.map_or_else(|| capital(&name.replace('_', " ")), |field| field.label.to_owned())
+        };
+        let secrets = created.shown_once.iter().map(|name| Once { label: label(name), value: text(name) }).collect();
+        Self {
+            frame,
+            name: text("name"),
+            path: visit.to(&format!("/ui/destinations/{}", created.id())),
+            secrets,
+            warnings: &created.warnings,
+            actions: vec![test(&created.id().to_string(), &Mistakes::default())],
+            guide: guide(&form.guide),
+        }
+    }
+}
+
+/// The test of a destination.
+pub fn test(id: &str, mistakes: &Mistakes) -> Action {
+    let what = "A request that carries no event of anybody. Its result is shown at once.";
+    Action::new(format!("/ui/destinations/{id}/test"), ("test", "Send a test", what), mistakes)
+}

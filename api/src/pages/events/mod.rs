@@ -1,0 +1,214 @@
+//! Events: what was announced, the newest first, and one event with its body, its causes, and who got it or did not.
+
+mod view;
+
+use super::Screen;
+use super::action::Mistakes;
+use super::form::Sent;
+use super::frame::{Frame, Place, html, shown};
+use super::owing::Owing;
+use super::text::{entered_instant, with_query};
+use super::visit::Visit;
+use crate::edge::Shared;
+use crate::error::{Error, Field};
+use crate::extract::{Id, Query, checked, drafted};
+use crate::keys::{Acting, Caller};
+use crate::resources::events::EventQuery;
+use crate::resources::explain::node::Node;
+use crate::resources::explain::story as explained;
+use crate::resources::query::Listed;
+use crate::resources::{events, redeliveries};
+use crate::routes::Route;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use domain::{EventId, PlatformId};
+use serde_json::{Map, Value, json};
+use storage::{Destination, EventView, Paged, Role};
+use view::{Detail, EventPage, Filter, ListPage};
+
+/// Number of events on a page.
+const SHOWN: i64 = 50;
+/// The fields of the filter, as the API and the address name them.
+const FILTERS: [&str; 7] = ["type", "platform_id", "environment", "from", "until", "user_id", "collapse_key"];
+/// The fields with the flags of the command line.
+const FLAGS: [(&str, &str); 8] = [
+    ("type", "type"),
+    ("app_id", "app"),
+    ("platform_id", "platform"),
+    ("environment", "environment"),
+    ("from", "from"),
+    ("until", "until"),
+    ("user_id", "user"),
+    ("collapse_key", "purchase"),
+];
+
+/// The screen.
+pub const SCREEN: Screen = Screen { name: "Events", path: "/ui/events", icon: "events", key: 'e', routes };
+
+fn routes() -> Vec<Route> {
+    vec![
+        Route::page(Role::Read, "GET", "/ui/events", list).summary("Events, the newest first."),
+        Route::page(Role::Read, "GET", "/ui/events/{event_id}", show)
+            .summary("One event: its body, its causes, who got it, who did not and why."),
+        Route::page(Role::Support, "POST", "/ui/events/{event_id}/redeliver", post_redeliver)
+            .twin("POST /v1/redeliveries")
+            .summary("Sends an event again."),
+    ]
+}
+
+/// `GET /ui/events`
+async fn list(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Response, Error> {
+    let State(edge) = &state;
+    let entered = FILTERS.map(|name| (name, visit.query(name).unwrap_or_default()));
+    let app = caller.app(edge, visit.app).await?;
+    let (found, wrong) = match found(&state, &caller, query(&visit, &entered)).await {
+        Ok(found) => (found, Vec::new()),
+        Err(Error::Invalid(wrong)) => (Paged { items: Vec::new(), next_cursor: None }, wrong),
+        Err(error) => return Err(error),
+    };
+    let status = if wrong.is_empty() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+    let chosen = entered.iter().find(|(name, _)| *name == "platform_id").and_then(|(_, id)| id.parse().ok());
+    let platforms = super::purchases::platforms(edge, app, chosen).await?;
+    let filter = Filter { entered: &entered, wrong: &wrong };
+    let page = page(&filter, app.map(|app| app.to_string()));
+    let frame = Frame::of(edge, &visit, page).await?;
+    let page = ListPage::new((&frame, &visit), (&found, &filter), platforms);
+    let response = if wrong.is_empty() { shown(&visit, &page, &found)? } else { html(&page)? };
+    Ok((status, response).into_response())
+}
+
+/// The events of a query.
+async fn found(
+    State(edge): &State<Shared>,
+    caller: &Caller,
+    query: Map<String, Value>,
+) -> Result<Paged<EventView>, Error> {
+    let query = checked::<Listed<EventQuery>>(query)?;
+    Ok(events::list(State(edge.clone()), caller.clone(), Query(query)).await?.0)
+}
+
+/// The query of the API for what was entered.
+fn query(visit: &Visit, entered: &[(&str, String)]) -> Map<String, Value> {
+    let present = entered.iter().filter(|(_, value)| !value.is_empty());
+    let sent = present.map(|(name, value)| {
+        let value = if matches!(*name, "from" | "until") { entered_instant(value) } else { value.clone() };
+        ((*name).to_owned(), Value::from(value))
+    });
+    let app = visit.app.map(|app| ("app_id".to_owned(), json!(app)));
+    let cursor = visit.query("cursor").map(|cursor| ("cursor".to_owned(), Value::from(cursor)));
+    sent.chain(app).chain(cursor).chain([("limit".to_owned(), json!(SHOWN))]).collect()
+}
+
+/// Where the list stands, and how else it is reached.
+fn page(filter: &Filter<'_>, app: Option<String>) -> Place {
+    let sent = FILTERS.map(|name| (name, filter.sent(name)));
+    let fields: Vec<(&str, &str)> = sent.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let app = app.unwrap_or_default();
+    let flag = |(name, flag): (&str, &str)| {
+        let value = if name == "app_id" { app.clone() } else { filter.sent(name) };
+        (!value.is_empty()).then(|| format!(" --{flag} '{value}'"))
+    };
+    // What is wrong may be anything, and is in no command that is copied into a shell.
+    let flags: String =
+        if filter.wrong.is_empty() { FLAGS.into_iter().filter_map(flag).collect() } else { String::new() };
+    Place {
+        screen: SCREEN.path,
+        title: "Events".to_owned(),
+        api: with_query("/v1/events", &[&[("app_id", app.as_str())], fields.as_slice()].concat()),
+        command: format!("settle event list{flags}"),
+        ..Place::default()
+    }
+}
+
+/// `GET /ui/events/{event_id}`
+async fn show(state: State<Shared>, visit: Visit, Id(id): Id<EventId>) -> Result<Response, Error> {
+    one(&state, &visit, (id, Mistakes::default())).await
+}
+
+/// What is known of an event: its explanation, its body, and who can get it again.
+struct Known {
+    tree: Node,
+    body: Value,
+    is_of_device: bool,
+    destinations: Vec<Destination>,
+    platform: Option<PlatformId>,
+}
+
+async fn known(State(edge): &State<Shared>, id: EventId) -> Result<Known, Error> {
+    match edge.store.explain_event(id).await {
+        Err(storage::Error::Missing { .. }) => {
+            let facts = edge.store.explain_device_event(id).await?;
+            let body = edge.store.device_event(id).await?.body;
+            let platform = Some(facts.event.event.platform_id);
+            let tree = explained::device_event(&facts);
+            Ok(Known { tree, body, is_of_device: true, destinations: Vec::new(), platform })
+        }
+        facts => {
+            let facts = facts?;
+            let body = edge.store.event(id).await?.body;
+            let platform = facts.event.event.origin.map(|(_, platform, _)| platform);
+            let tree = explained::event(&facts);
+            let active = facts.addressees.into_iter().filter(|one| one.deleted_at.is_none());
+            let destinations = active.map(|one| one.destination).collect();
+            Ok(Known { tree, body, is_of_device: false, destinations, platform })
+        }
+    }
+}
+
+async fn one(state: &State<Shared>, visit: &Visit, (id, mistakes): (EventId, Mistakes)) -> Result<Response, Error> {
+    let State(edge) = state;
+    let Known { tree, body, is_of_device, destinations, platform } = known(state, id).await?;
+    let platform = match platform {
+        Some(id) => edge.store.platform(id).await.ok(),
+        None => None,
+    };
+    let place = Place {
+        screen: SCREEN.path,
+        title: format!("Event {}", id.to_string().get(..8).unwrap_or_default()),
+        api: format!("/v1/explain/events/{id}"),
+        command: format!("settle explain event {id}"),
+        is_answer: !mistakes.action.is_empty(),
+    };
+    let frame = Frame::of(edge, visit, place).await?;
+    let detail =
+        Detail { id, tree: &tree, body: &body, is_of_device, destinations: &destinations, platform: platform.as_ref() };
+    shown(visit, &EventPage::new((&frame, visit), &detail, mistakes), &tree)
+}
+
+/// `POST /ui/events/{event_id}/redeliver`
+async fn post_redeliver(
+    edge: Acting,
+    caller: Caller,
+    (state, visit, sent): (State<Shared>, Visit, Sent),
+    Id(id): Id<EventId>,
+) -> Result<Response, Error> {
+    let to = sent.get("destination_id").map(str::to_owned);
+    match again((edge, caller), &sent, (id, to)).await {
+        Ok(owing) => {
+            let path = format!("/ui/events/{id}?owed={}", owing.text());
+            Ok(Redirect::to(&visit.to(&path)).into_response())
+        }
+        Err(Error::Invalid(fields)) => {
+            let page = one(&state, &visit, (id, Mistakes { action: "redeliver", fields, sent })).await?;
+            Ok((StatusCode::BAD_REQUEST, page).into_response())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Owes an event again, to one destination or to all, by a form with a reason.
+///
+/// # Errors
+/// There is no reason, the destination is none, or the database does not answer.
+pub async fn again(
+    (edge, caller): (Acting, Caller),
+    sent: &Sent,
+    (id, to): (EventId, Option<String>),
+) -> Result<Owing, Error> {
+    sent.reason().map_err(|wrong: Field| Error::Invalid(vec![wrong]))?;
+    let mut body = Map::from_iter([("event_id".to_owned(), json!(id))]);
+    body.extend(to.map(|id| ("destination_id".to_owned(), Value::from(id))));
+    let done = redeliveries::create(edge, caller, drafted(body)?).await?.0;
+    Ok(Owing { owed: done.owed.owed, skipped: done.owed.skipped })
+}

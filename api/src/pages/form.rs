@@ -1,0 +1,101 @@
+//! The fields of a form, read by the same schemas as a body of the API.
+
+use crate::error::{Error, Field};
+use crate::extract::{Fields, drafted, typed};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// The name of the field that proves that a form is of the session.
+pub const TOKEN: &str = "form_token";
+
+/// Maximum number of letters of a reason.
+const MAX_REASON: usize = 1000;
+
+/// The fields of a form as they were sent.
+#[derive(Debug, Clone, Default)]
+pub struct Sent(Arc<Vec<(String, String)>>);
+
+/// A checked form.
+pub struct Form<T>(pub T);
+
+impl Sent {
+    /// Parses a body (`application/x-www-form-urlencoded`).
+    #[must_use]
+    pub fn parse(body: &[u8]) -> Self {
+        Self(Arc::new(url::form_urlencoded::parse(body).into_owned().collect()))
+    }
+
+    /// The value of a field; an empty one counts as absent.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let mut fields = self.0.iter();
+        fields.find(|(key, _)| key == name).map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
+    }
+
+    /// The reason of a change, which every form of a change has.
+    ///
+    /// # Errors
+    /// There is none, or it is too long.
+    pub fn reason(&self) -> Result<String, Field> {
+        let reason = self.get("reason").filter(|reason| reason.chars().count() <= MAX_REASON);
+        let expected =
+            || Field { field: "reason".to_owned(), expected: format!("why, in at most {MAX_REASON} letters") };
+        reason.map(str::to_owned).ok_or_else(expected)
+    }
+
+    /// The values of a field that may be sent several times; an empty one counts as absent.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        let of_name = self.0.iter().filter(move |(key, _)| key == name);
+        of_name.map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
+    }
+
+    /// All fields, but for that of the session.
+    #[must_use]
+    pub fn pairs(&self) -> Vec<(String, String)> {
+        self.0.iter().filter(|(name, _)| name != TOKEN).cloned().collect()
+    }
+
+    /// The fields as an object: an empty one is left out, and one that was sent several times is a list.
+    fn object<T: Fields>(&self) -> Map<String, Value> {
+        let mut object = Map::new();
+        for (name, value) in self.0.iter() {
+            let value = value.trim();
+            if name == TOKEN || value.is_empty() {
+                continue;
+            }
+            let value = typed::<T>(name, value.to_owned());
+            match object.get_mut(name) {
+                None => drop(object.insert(name.clone(), value)),
+                Some(Value::Array(values)) => values.push(value),
+                Some(first) => *first = Value::from(vec![first.take(), value]),
+            }
+        }
+        object
+    }
+
+    /// The fields as a body of this type.
+    ///
+    /// # Errors
+    /// With each wrong field and what was expected there.
+    pub fn checked<T: Fields>(&self) -> Result<T, Error> {
+        drafted::<T>(self.object::<T>())?.finish()
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Sent {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        parts.extensions.get::<Self>().cloned().ok_or(Error::Internal)
+    }
+}
+
+impl<T: Fields, S: Send + Sync> FromRequestParts<S> for Form<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        Sent::from_request_parts(parts, state).await?.checked().map(Self)
+    }
+}

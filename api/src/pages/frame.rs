@@ -1,0 +1,193 @@
+//! What surrounds every screen: the navigation, the search, who is signed in, and the same page as JSON and as command.
+
+use super::parts::{Badge, Icon, Tone};
+use super::visit::Visit;
+use super::{SCREENS, assets};
+use crate::edge::Edge;
+use crate::error::Error;
+use askama::Template;
+use axum::http::header;
+use axum::response::{Html, IntoResponse, Response};
+use serde::Serialize;
+use storage::{Page, Role};
+
+/// Maximum number of apps in the switcher.
+const MAX_APPS: i64 = 200;
+
+/// The files of the page, for templates.
+#[derive(Debug, Clone, Copy)]
+pub struct Files {
+    /// The stylesheet.
+    pub style: &'static str,
+    /// The scripts, in order.
+    pub scripts: [&'static str; 3],
+    /// The icons.
+    pub icons: &'static str,
+}
+
+impl Files {
+    /// All files.
+    #[must_use]
+    pub fn all() -> Self {
+        Self {
+            style: assets::path("settle.css"),
+            scripts: ["htmx.min.js", "hx-sse.min.js", "settle.js"].map(assets::path),
+            icons: assets::path("icons.svg"),
+        }
+    }
+}
+
+/// Where a page stands, and how else it is reached.
+#[derive(Debug, Clone, Default)]
+pub struct Place {
+    /// The path of its screen in [`SCREENS`]; empty for none.
+    pub screen: &'static str,
+    /// Its title.
+    pub title: String,
+    /// The path of the API that has the same.
+    pub api: String,
+    /// The command that shows the same.
+    pub command: String,
+    /// Whether it is the answer to a form, so that no address leads to it.
+    pub is_answer: bool,
+}
+
+/// An entry of the navigation.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its name.
+    pub name: &'static str,
+    /// Its address, which keeps the chosen app.
+    pub path: String,
+    /// Its picture.
+    pub icon: Icon,
+    /// The key that opens it, after `g`.
+    pub key: char,
+    /// Whether this page is in it.
+    pub is_current: bool,
+}
+
+/// An app in the switcher.
+#[derive(Debug)]
+pub struct Choice {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it is the chosen one.
+    pub is_current: bool,
+}
+
+/// What surrounds a screen.
+#[derive(Debug)]
+pub struct Frame {
+    /// The files.
+    pub files: Files,
+    /// Where it stands.
+    pub place: Place,
+    /// The navigation.
+    pub entries: Vec<Entry>,
+    /// The apps, if there is a choice.
+    pub apps: Vec<Choice>,
+    /// Whether the engine answers.
+    pub engine: Badge,
+    /// Who is signed in.
+    pub name: String,
+    /// What they may do.
+    pub role: Role,
+    /// What each form carries.
+    pub token: String,
+    /// The path of this page, for the switcher.
+    pub path: String,
+    /// This page as data.
+    pub json: String,
+    /// The chosen app, for forms.
+    pub app: Option<String>,
+    /// The chosen theme; empty for that of the system.
+    pub theme: &'static str,
+    /// What the page has seen of what changes.
+    pub marks: String,
+}
+
+impl Frame {
+    /// The frame of a page.
+    ///
+    /// # Errors
+    /// 503 when the database does not answer.
+    pub async fn of(edge: &Edge, visit: &Visit, place: Place) -> Result<Self, Error> {
+        let listed = edge.store.apps(Page { cursor: None, limit: MAX_APPS }).await?.items;
+        let own = visit.session.app_id;
+        let apps = listed.into_iter().filter(|app| own.is_none_or(|own| own == app.id)).map(|app| Choice {
+            is_current: visit.app == Some(app.id),
+            id: app.id.to_string(),
+            name: app.name,
+        });
+        let is_connected = edge.dispatch.engine().is_connected();
+        let engine = if is_connected {
+            Badge::new(Tone::Good, "engine answers")
+        } else {
+            Badge::new(Tone::Bad, "engine does not answer")
+        };
+        let query = visit.uri.query().map_or_else(String::new, |query| format!("{query}&"));
+        Ok(Self {
+            files: Files::all(),
+            entries: entries(visit, place.screen),
+            apps: apps.collect(),
+            engine,
+            name: visit.session.name.clone(),
+            role: visit.session.role,
+            token: visit.token.clone(),
+            // The address of an answer to a form shows nothing by itself.
+            path: if place.is_answer { or_home(place.screen) } else { visit.uri.path() }.to_owned(),
+            json: if place.is_answer { String::new() } else { format!("{}?{query}as=json", visit.uri.path()) },
+            place,
+            app: visit.app.map(|app| app.to_string()),
+            theme: visit.theme.unwrap_or_default(),
+            marks: visit.marks.clone(),
+        })
+    }
+
+    /// Whether the person may do what needs this role.
+    #[must_use]
+    pub fn may(&self, role: Role) -> bool {
+        self.role >= role
+    }
+}
+
+fn or_home(screen: &'static str) -> &'static str {
+    if screen.is_empty() { "/ui/" } else { screen }
+}
+
+fn entries(visit: &Visit, current: &str) -> Vec<Entry> {
+    let entry = |screen: &super::Screen| Entry {
+        name: screen.name,
+        path: visit.to(screen.path),
+        icon: Icon::new(screen.icon),
+        key: screen.key,
+        is_current: screen.path == current,
+    };
+    SCREENS.iter().map(entry).collect()
+}
+
+/// A page, or its data where that is wanted.
+///
+/// # Errors
+/// The page cannot be rendered.
+pub fn shown(visit: &Visit, page: &impl Template, data: &impl Serialize) -> Result<Response, Error> {
+    if visit.is_json {
+        let text = serde_json::to_string_pretty(data).map_err(|_| Error::Internal)?;
+        return Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response());
+    }
+    html(page)
+}
+
+/// A page.
+///
+/// # Errors
+/// The page cannot be rendered.
+pub fn html(page: &impl Template) -> Result<Response, Error> {
+    page.render().map(|text| Html(text).into_response()).map_err(|error| {
+        tracing::error!(%error, "a page could not be rendered");
+        Error::Internal
+    })
+}

@@ -1,0 +1,133 @@
+//! What stands before every page: the session, the role, the origin of a change, and the headers of the answer.
+
+use super::form::{Sent, TOKEN};
+use super::visit::{Visit, has_cookie};
+use super::{failure, headers, sign_in};
+use crate::edge::Shared;
+use crate::error::Error;
+use crate::keys::Reason;
+use crate::keys::guard::{Guard, refused};
+use crate::keys::scope::first_id;
+use axum::body::to_bytes;
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{RawPathParams, Request, State};
+use axum::http::{HeaderMap, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+/// Maximum size of a form, in bytes.
+const MAX_FORM_BYTES: usize = 4 * 1024 * 1024;
+
+/// The path of a route, as the router matched it.
+type Matched = Result<RawPathParams, RawPathParamsRejection>;
+
+/// Lets a request pass whose session may see the page, and notes the visit and the caller for the handler.
+pub async fn enter(State(guard): State<Guard>, path: Matched, request: Request, next: Next) -> Response {
+    let (edge, sent) = (guard.edge.clone(), request.headers().clone());
+    let response = match Visit::of(&edge, request.headers(), request.uri()).await {
+        Ok(Some(visit)) => match admitted(&guard, (&visit, path), request).await {
+            Ok(request) => failure::shown(&edge, Some(&visit), next.run(request).await).await,
+            Err(error) => failure::shown(&edge, Some(&visit), error.into_response()).await,
+        },
+        Ok(None) => failure::shown(&edge, None, sign_in::required(&request)).await,
+        Err(error) => failure::shown(&edge, None, error.into_response()).await,
+    };
+    headers::dress(response, &sent, edge.pages.is_secure).await
+}
+
+/// Serves a page that needs no session. A change needs the origin all the same.
+pub async fn serve(State(edge): State<Shared>, request: Request, next: Next) -> Response {
+    let sent = request.headers().clone();
+    let response = match with_form(request).await {
+        Ok((request, _)) => next.run(request).await,
+        Err(error) => error.into_response(),
+    };
+    let response = failure::shown(&edge, None, response).await;
+    headers::dress(response, &sent, edge.pages.is_secure).await
+}
+
+/// The request with its visit, if its session may do this.
+async fn admitted(guard: &Guard, (visit, path): (&Visit, Matched), request: Request) -> Result<Request, Error> {
+    let caller = visit.caller();
+    guard.check(&caller, first_id(&path).as_deref()).await?;
+    let (mut request, form) = with_form(request).await?;
+    let form_reason = form.as_ref().and_then(|form| form.reason().ok());
+    if let Some(form) = form
+        && !form.get(TOKEN).is_some_and(|token| visit.proves(token))
+    {
+        return Err(refused(
+            "form",
+            Error::Forbidden("the form is of another session: load the page again".to_owned()),
+        ));
+    }
+    if let Some(reason) = form_reason {
+        request.extensions_mut().insert(Reason(reason));
+    }
+    request.extensions_mut().insert(caller);
+    request.extensions_mut().insert(visit.clone());
+    Ok(request)
+}
+
+/// The request with the fields of its form, if it is a change: then it must come from a page of this origin.
+async fn with_form(request: Request) -> Result<(Request, Option<Sent>), Error> {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Ok((request, None));
+    }
+    if !is_of_this_origin(request.headers()) {
+        let detail = "a page of another origin may not change anything here".to_owned();
+        return Err(refused("origin", Error::Forbidden(detail)));
+    }
+    let (head, body) = request.into_parts();
+    let bytes = to_bytes(body, MAX_FORM_BYTES).await.map_err(|_| Error::TooLarge)?;
+    let sent = Sent::parse(&bytes);
+    let mut request = Request::from_parts(head, axum::body::Body::empty());
+    request.extensions_mut().insert(sent.clone());
+    Ok((request, Some(sent)))
+}
+
+/// Whether a browser says that a page of this origin sent the request; one that says nothing is refused.
+fn is_of_this_origin(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value: &axum::http::HeaderValue| value.to_str().ok());
+    match text("sec-fetch-site") {
+        Some(site) => site == "same-origin",
+        None => {
+            let origin = text(header::ORIGIN.as_str()).and_then(|origin| origin.split_once("://"));
+            origin.is_some_and(|(_, authority)| Some(authority) == text(header::HOST.as_str()))
+        }
+    }
+}
+
+/// Whether a request is a link from a page of another site, which a browser sends without the cookie.
+pub fn is_link_from_elsewhere(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site").and_then(|value| value.to_str().ok());
+    site == Some("cross-site") && !has_cookie(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_of_this_origin;
+    use axum::http::{HeaderMap, HeaderName, HeaderValue};
+
+    #[test]
+    fn a_change_comes_from_this_origin_alone() {
+        let is_ours = |pairs: &[(&'static str, &'static str)]| {
+            let pairs =
+                pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+            is_of_this_origin(&HeaderMap::from_iter(pairs))
+        };
+        assert!(is_ours(&[("sec-fetch-site", "same-origin")]));
+        assert!(is_ours(&[("origin", "http://127.0.0.1:8081"), ("host", "127.0.0.1:8081")]));
+        for forged in [
+            &[][..],
+            &[("sec-fetch-site", "cross-site")],
+            &[("sec-fetch-site", "same-site")],
+            &[("sec-fetch-site", "none")],
+            &[("sec-fetch-site", "cross-site"), ("origin", "http://a"), ("host", "a")],
+            &[("origin", "http://evil.example"), ("host", "127.0.0.1:8081")],
+            &[("origin", "null"), ("host", "127.0.0.1:8081")],
+            &[("host", "127.0.0.1:8081")],
+        ] {
+            assert!(!is_ours(forged), "{forged:?}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The first screen: how everything stands, in one sentence and a few numbers; before the first notification, the
+//! steps of connecting.
+
+mod view;
+
+use super::Screen;
+use super::frame::{Frame, Place, shown};
+use super::visit::Visit;
+use crate::edge::{Edge, Shared};
+use crate::error::Error;
+use crate::extract::Query;
+use crate::keys::Caller;
+use crate::resources::overview::{self, OfApp};
+use crate::resources::series::{self, SeriesQuery};
+use crate::routes::Route;
+use axum::extract::State;
+use axum::response::Response;
+use storage::{AlarmFilter, Overview, Page, Role, Series};
+use view::{Health, HomePage, Hour, Requests, Steps};
+
+/// Maximum number of alarms that are shown.
+const ALARMS: i64 = 5;
+/// Maximum number of destinations with bars.
+const BARS: usize = 12;
+/// Maximum number of apps whose platforms are looked for.
+const APPS: i64 = 20;
+
+/// The screen.
+pub const SCREEN: Screen = Screen { name: "Home", path: "/ui/", icon: "home", key: 'h', routes };
+
+fn routes() -> Vec<Route> {
+    vec![
+        Route::page(Role::Read, "GET", "/ui/", show).summary("How everything stands."),
+        Route::page(Role::Read, "GET", "/ui/live", crate::resources::live::show).summary("Which things change."),
+    ]
+}
+
+/// `GET /ui/`
+async fn show(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Response, Error> {
+    let State(edge) = &state;
+    let of = Query(OfApp { app_id: visit.app });
+    let found = overview::show(State(edge.clone()), caller.clone(), of).await?.0;
+    let app = caller.app(edge, visit.app).await?;
+    let raised = AlarmFilter { app_id: app, open: Some(true), ..AlarmFilter::default() };
+    let alarms = edge.store.alarms_of(raised, Page { cursor: None, limit: ALARMS }).await?.items;
+    let health = Health {
+        is_connected: edge.dispatch.engine().is_connected(),
+        is_sweep_late: edge.store.last_sweep().await?.is_late(),
+    };
+    let steps = steps(edge, &found, app).await?;
+    let hour = hour(edge, &caller, (&found, app)).await?;
+    let query = app.map_or_else(String::new, |app| format!("?app_id={app}"));
+    let place = Place {
+        screen: SCREEN.path,
+        title: "Home".to_owned(),
+        api: format!("/v1/overview{query}"),
+        command: "settle status".to_owned(),
+        ..Place::default()
+    };
+    let frame = Frame::of(edge, &visit, place).await?;
+    let page = HomePage::new(&frame, &found, (health, steps), (&alarms, &hour));
+    shown(&visit, &page, &found)
+}
+
+/// What happened in the last hour.
+async fn hour(edge: &Shared, caller: &Caller, (found, app): (&Overview, Option<domain::AppId>)) -> Result<Hour, Error> {
+    let of = |what, destination| {
+        let query = Query(SeriesQuery::hour(what, app, destination));
+        series::list(State(edge.clone()), caller.clone(), query)
+    };
+    let requests = async |id| {
+        Ok::<_, Error>(Requests {
+            delivered: of(Series::Delivered, id).await?.0,
+            failed: of(Series::Failed, id).await?.0,
+            latency: of(Series::Latency, id).await?.0,
+        })
+    };
+    let mut destinations = Vec::new();
+    for one in found.destinations.iter().take(BARS) {
+        destinations.push(requests(Some(one.destination.id)).await?);
+    }
+    let all = requests(None).await?;
+    let (accepted, refused) = (of(Series::Accepted, None).await?.0, of(Series::Refused, None).await?.0);
+    Ok(Hour { accepted, refused, lag: of(Series::Lag, None).await?.0, all, destinations })
+}
+
+/// The steps of connecting that are left; `None` when all are done.
+async fn steps(edge: &Edge, found: &Overview, app: Option<domain::AppId>) -> Result<Option<Steps>, Error> {
+    if found.last_accepted_at.is_some() && !found.destinations.is_empty() {
+        return Ok(None);
+    }
+    let apps = match app {
+        Some(app) => vec![edge.store.app(app).await?],
+        None => edge.store.apps(Page { cursor: None, limit: APPS }).await?.items,
+    };
+    let mut has_platform = false;
+    for app in &apps {
+        let platforms = edge.store.platforms(app.id, Page { cursor: None, limit: 1 }).await?;
+        has_platform |= !platforms.items.is_empty();
+    }
+    let steps = Steps {
+        has_app: !apps.is_empty(),
+        has_platform,
+        has_notification: found.last_accepted_at.is_some(),
+        has_destination: !found.destinations.is_empty(),
+    };
+    Ok((!steps.are_done()).then_some(steps))
+}

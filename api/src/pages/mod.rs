@@ -1,0 +1,107 @@
+//! The page: what storage knows, as HTML for people.
+//!
+//! Each screen is a folder with the routes, the view and, in `api/templates`, the templates of the same name; its line
+//! in [`SCREENS`] puts it into the navigation. It reads and changes by the handlers of `resources` alone, with the
+//! session as caller: the page can do nothing that the API cannot. Explanations are those of `resources::explain`.
+
+mod action;
+mod alarms;
+mod assets;
+mod catalogue;
+mod change;
+mod chart;
+mod connect;
+mod customers;
+mod deliveries;
+mod described;
+mod destinations;
+mod events;
+mod failure;
+mod form;
+mod frame;
+mod guard;
+mod headers;
+mod home;
+mod owing;
+mod parts;
+mod purchases;
+mod search;
+mod settings;
+mod sign_in;
+mod state;
+mod story;
+#[cfg(test)]
+mod tests;
+mod text;
+mod visit;
+
+pub use guard::{enter, serve};
+pub use state::Pages;
+
+use crate::edge::Shared;
+use crate::error::{Error, Problem};
+use crate::routes::Route;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Redirect, Response};
+
+/// What the paths of all pages begin with.
+pub const PREFIX: &str = "/ui";
+
+/// A screen in the navigation.
+pub struct Screen {
+    /// Its name.
+    pub name: &'static str,
+    /// Its path.
+    pub path: &'static str,
+    /// Its icon in `icons.svg`.
+    pub icon: &'static str,
+    /// The key that opens it, after `g`.
+    pub key: char,
+    /// Its routes, with those of its parts.
+    pub routes: fn() -> Vec<Route>,
+}
+
+/// The screens, in the order of the navigation.
+pub const SCREENS: &[Screen] = &[
+    home::SCREEN,
+    connect::SCREEN,
+    purchases::SCREEN,
+    events::SCREEN,
+    destinations::SCREEN,
+    customers::SCREEN,
+    catalogue::SCREEN,
+    alarms::SCREEN,
+    settings::SCREEN,
+];
+
+/// The routes of all pages.
+#[must_use]
+pub fn routes() -> Vec<Route> {
+    let mut all = vec![
+        Route::open_page("GET", "/", root).summary("A browser is sent to the page."),
+        Route::open_page("GET", "/ui", root).summary("A browser is sent to the page."),
+        Route::open_page("GET", "/ui/assets/{hash}/{name}", assets::show).summary("A file of the page."),
+    ];
+    all.extend(sign_in::routes());
+    all.extend(search::routes());
+    all.extend(deliveries::routes());
+    all.extend(SCREENS.iter().flat_map(|screen| (screen.routes)()));
+    all
+}
+
+/// `GET /` of a browser. Others get the error that they got before.
+async fn root(headers: HeaderMap) -> Response {
+    let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if accepted.contains("text/html") {
+        return Redirect::to("/ui/").into_response();
+    }
+    let mut response = Error::Missing("there is no such path; /openapi.json lists them".to_owned()).into_response();
+    // Who is no browser gets no page of it.
+    response.extensions_mut().remove::<Problem>();
+    response
+}
+
+/// The answer for a path below [`PREFIX`] that no page has.
+pub async fn missing(state: axum::extract::State<Shared>, request: axum::extract::Request) -> Response {
+    failure::missing(state, request).await
+}

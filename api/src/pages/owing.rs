@@ -1,0 +1,105 @@
+//! What a redelivery owes again, for people: how many, and why the others are not. Pure.
+
+use super::visit::Visit;
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use serde::de::value::Error as Unknown;
+use std::collections::BTreeMap;
+use storage::Skipped;
+
+/// What is owed again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Owing {
+    /// Number of new deliveries.
+    pub owed: i64,
+    /// Number of those that are not sent, by reason.
+    pub skipped: BTreeMap<Skipped, i64>,
+}
+
+impl Owing {
+    /// With what was owed in the same run.
+    pub fn add(&mut self, other: &Self) {
+        self.owed += other.owed;
+        for (reason, number) in &other.skipped {
+            *self.skipped.entry(*reason).or_default() += number;
+        }
+    }
+
+    /// As text, for an address or a form: `2.acknowledged-1`.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let name = |reason: &Skipped| serde_json::to_value(reason).ok()?.as_str().map(str::to_owned);
+        let skipped = self.skipped.iter().filter_map(|(reason, number)| Some(format!(".{}-{number}", name(reason)?)));
+        format!("{}{}", self.owed, skipped.collect::<String>())
+    }
+
+    /// From its text; what is no part of one is left out.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('.');
+        let owed = parts.next()?.parse().ok().filter(|owed| *owed >= 0)?;
+        let skipped = parts.filter_map(|part| {
+            let (name, number) = part.split_once('-')?;
+            let name = IntoDeserializer::<Unknown>::into_deserializer(name);
+            Some((Skipped::deserialize(name).ok()?, number.parse().ok()?))
+        });
+        Some(Self { owed, skipped: skipped.collect() })
+    }
+
+    /// The result in the address of a page, where an action left it.
+    #[must_use]
+    pub fn of(visit: &Visit) -> Option<Self> {
+        Self::parse(&visit.query("owed")?)
+    }
+
+    /// The result as a sentence.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        match self.owed {
+            0 => "Nothing is sent again.".to_owned(),
+            1 => "1 delivery is owed again.".to_owned(),
+            owed => format!("{owed} deliveries are owed again."),
+        }
+    }
+
+    /// Why the others are not sent again.
+    #[must_use]
+    pub fn reasons(&self) -> Vec<String> {
+        self.skipped.iter().map(|(reason, number)| format!("{number}: {}", sentence(*reason))).collect()
+    }
+}
+
+/// Why something is not sent again.
+const fn sentence(reason: Skipped) -> &'static str {
+    match reason {
+        Skipped::Superseded => "a newer state of the same purchase is sent instead",
+        Skipped::NotChosen => "the destination does not choose such events, or not of this platform or environment",
+        Skipped::AlreadyOwed => "it is owed already",
+        Skipped::Acknowledged => "the destination acknowledged it, or a newer state",
+        Skipped::Counted => "the destination acknowledged it, and would count it twice",
+        Skipped::MayBeCounted => "the destination may have it, and would count it twice so late",
+        Skipped::Pruned => "its body was removed because of its age",
+        Skipped::Operators => "it is an event about a destination, which is sent once",
+        Skipped::Deleted => "the destination was deleted",
+        Skipped::Unknown => "no event of the purchase was announced yet",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Owing;
+    use storage::Skipped;
+
+    #[test]
+    fn a_result_is_the_same_after_an_address() {
+        let one = Owing { owed: 2, skipped: [(Skipped::AlreadyOwed, 3), (Skipped::Pruned, 1)].into() };
+        assert_eq!(one.text(), "2.already_owed-3.pruned-1");
+        assert_eq!(Owing::parse(&one.text()), Some(one.clone()));
+        assert_eq!(Owing::parse("2.<script>-1.pruned-x"), Some(Owing { owed: 2, ..Owing::default() }));
+        assert_eq!((Owing::parse("-2"), Owing::parse("x")), (None, None));
+        let mut sum = one.clone();
+        sum.add(&one);
+        assert_eq!(sum, Owing { owed: 4, skipped: [(Skipped::AlreadyOwed, 6), (Skipped::Pruned, 2)].into() });
+        assert_eq!(sum.reasons().len(), 2);
+    }
+}

@@ -1,0 +1,157 @@
+//! Parts that all templates show alike: an instant, a state, a sentence, an icon. Each is a template of its own, which
+//! escapes what it shows; this is the only file that marks text as safe.
+
+use super::assets;
+use super::chart::{Chart, Spark};
+use super::text::{Piece, plain};
+use askama::Template;
+use askama::filters::HtmlSafe;
+use domain::Timestamp;
+
+/// An instant, in UTC. The script shows it in the reader's zone.
+#[derive(Debug, Clone, Template)]
+#[template(path = "parts/moment.html")]
+pub struct Moment {
+    machine: String,
+    shown: String,
+    form: &'static str,
+}
+
+impl HtmlSafe for Moment {}
+
+impl Moment {
+    /// A time of the day with its date.
+    #[must_use]
+    pub fn at(time: Timestamp) -> Self {
+        Self { machine: time.to_string(), shown: plain(time), form: "at" }
+    }
+
+    /// How long ago.
+    #[must_use]
+    pub fn ago(time: Timestamp) -> Self {
+        Self { form: "ago", ..Self::at(time) }
+    }
+
+    /// How long until then, counted down.
+    #[must_use]
+    pub fn until(time: Timestamp) -> Self {
+        Self { form: "until", ..Self::at(time) }
+    }
+}
+
+// Each escapes what it shows.
+impl HtmlSafe for Chart {}
+impl HtmlSafe for Spark {}
+
+/// How something stands: a tone is a shape and a colour, and never without its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// As it should be.
+    Good,
+    /// On its way, or needs patience.
+    Busy,
+    /// Needs attention soon.
+    Warn,
+    /// Needs a person.
+    Bad,
+    /// Nothing happens here.
+    Idle,
+}
+
+impl Tone {
+    /// Its name in classes and icons.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Busy => "busy",
+            Self::Warn => "warn",
+            Self::Bad => "bad",
+            Self::Idle => "idle",
+        }
+    }
+}
+
+/// A state: a word, a shape and a colour.
+#[derive(Debug, Clone, Template)]
+#[template(path = "parts/badge.html")]
+pub struct Badge {
+    tone: Tone,
+    label: String,
+    icon: Icon,
+}
+
+impl HtmlSafe for Badge {}
+
+impl Badge {
+    /// A state with this word.
+    #[must_use]
+    pub fn new(tone: Tone, label: impl Into<String>) -> Self {
+        Self { tone, label: label.into(), icon: Icon::new(tone.as_str()) }
+    }
+
+    /// Its word, where only text fits.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+}
+
+/// A picture of the sprite. It says nothing alone.
+#[derive(Debug, Clone, Copy, Template)]
+#[template(path = "parts/icon.html")]
+pub struct Icon {
+    file: &'static str,
+    name: &'static str,
+}
+
+impl HtmlSafe for Icon {}
+
+impl Icon {
+    /// The picture of this name.
+    #[must_use]
+    pub fn new(name: &'static str) -> Self {
+        Self { file: assets::path("icons.svg"), name }
+    }
+}
+
+/// A sentence of an explanation: with its instants and codes as such.
+#[derive(Debug, Clone, Template)]
+#[template(path = "parts/sentence.html")]
+pub struct Sentence {
+    pieces: Vec<Piece>,
+}
+
+impl HtmlSafe for Sentence {}
+
+impl Sentence {
+    /// A sentence from its text.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self { pieces: super::text::pieces(text) }
+    }
+}
+
+/// An id or another text that people copy, shortened to the eye.
+#[derive(Debug, Clone, Template)]
+#[template(path = "parts/code.html")]
+pub struct Code {
+    whole: String,
+    shown: String,
+}
+
+impl HtmlSafe for Code {}
+
+impl Code {
+    /// An id, of which the beginning is shown.
+    #[must_use]
+    pub fn short(text: impl ToString) -> Self {
+        const SHOWN: usize = 13;
+        let whole = text.to_string();
+        let shown = match whole.char_indices().nth(SHOWN) {
+            Some((end, _)) if whole.chars().count() > SHOWN + 3 => format!("{}…", &whole[..end]),
+            _ => whole.clone(),
+        };
+        Self { whole, shown }
+    }
+}

@@ -1,0 +1,128 @@
+//! A purchase's life as a line: its states one after the other, as wide as they lasted. Pure.
+
+use crate::pages::parts::{Badge, Moment};
+use crate::pages::text::purchase_state;
+use domain::transition::TransitionKind;
+use domain::{State, Timestamp};
+use storage::PurchaseExplanation;
+
+/// Width of the line, in units of its picture.
+const WIDTH: i64 = 600;
+/// The least width of a state, so that each can be seen.
+const LEAST: i64 = 8;
+
+/// A state of the line.
+pub struct Stretch {
+    /// Where it begins.
+    pub left: i64,
+    /// How wide it is.
+    pub width: i64,
+    /// The name of its colour.
+    pub tone: &'static str,
+    /// The state.
+    pub state: Badge,
+    /// Since when.
+    pub since: Moment,
+}
+
+/// The states of a purchase by its events, the oldest first; nothing for one that never changed.
+#[must_use]
+pub fn line(facts: &PurchaseExplanation) -> Vec<Stretch> {
+    let mut states: Vec<(Timestamp, State)> = Vec::new();
+    for event in facts.events.iter().map(|one| &one.event) {
+        let Some(kind) = TransitionKind::ALL.iter().find(|kind| kind.event_type() == event.event_type) else {
+            continue;
+        };
+        let at = event.occurred_at.unwrap_or(event.created_at);
+        let before = states.last().map_or(State::Unknown, |(_, state)| *state);
+        states.push((at, after(*kind, before)));
+    }
+    // The record knows the present state; events of its way there may be pruned or still to come.
+    let now = facts.purchase.as_ref().and_then(|view| State::ALL.iter().find(|state| state.as_str() == view.state));
+    if let (Some(last), Some(now)) = (states.last_mut(), now) {
+        last.1 = *now;
+    }
+    states.dedup_by_key(|(_, state)| *state);
+    if states.len() > 1 { stretches(&states, facts.now) } else { Vec::new() }
+}
+
+/// The state after a transition.
+fn after(kind: TransitionKind, before: State) -> State {
+    match kind {
+        TransitionKind::TrialStarted => State::Trial,
+        TransitionKind::Purchased
+        | TransitionKind::Renewed
+        | TransitionKind::Recovered
+        | TransitionKind::TrialConverted
+        | TransitionKind::PlanChanged => State::Active,
+        TransitionKind::GraceBegan => State::Grace,
+        TransitionKind::Cancelled if before == State::Trial => State::TrialOff,
+        TransitionKind::Cancelled => State::Off,
+        TransitionKind::Resumed if before == State::TrialOff => State::Trial,
+        TransitionKind::Resumed => State::Active,
+        TransitionKind::PlanChangeScheduled => before,
+        TransitionKind::Expired | TransitionKind::TrialDidNotConvert => State::Expired,
+    }
+}
+
+/// The colour of a state.
+const fn tone(state: State) -> &'static str {
+    match state {
+        State::Trial | State::Active => "good",
+        State::TrialOff | State::Off => "busy",
+        State::Grace => "warn",
+        State::Expired | State::Revoked | State::Replaced | State::Unknown => "idle",
+    }
+}
+
+fn stretches(states: &[(Timestamp, State)], now: Timestamp) -> Vec<Stretch> {
+    let begin = states.first().map_or(now, |(at, _)| *at);
+    let whole = now.micros().saturating_sub(begin.micros()).max(1);
+    let spare = WIDTH - LEAST * i64::try_from(states.len()).unwrap_or(0);
+    let mut left = 0;
+    let ends = states.iter().skip(1).map(|(at, _)| *at).chain([now]);
+    let stretch = |((at, state), end): (&(Timestamp, State), Timestamp)| {
+        let lasted = end.micros().saturating_sub(at.micros()).clamp(0, whole);
+        let share = i128::from(lasted) * i128::from(spare.max(0)) / i128::from(whole);
+        let width = LEAST + i64::try_from(share).unwrap_or(0);
+        left += width;
+        Stretch {
+            left: left - width,
+            width,
+            tone: tone(*state),
+            state: purchase_state(state.as_str()),
+            since: Moment::at(*at),
+        }
+    };
+    states.iter().zip(ends).map(stretch).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(day: i64) -> Timestamp {
+        Timestamp::from_micros(day * 86_400_000_000)
+    }
+
+    #[test]
+    fn states_are_as_wide_as_they_lasted_and_none_is_lost() {
+        let all = stretches(&[(at(0), State::Trial), (at(7), State::Active), (at(7), State::Off)], at(14));
+        let places: Vec<_> = all.iter().map(|one| (one.left, one.width, one.tone)).collect();
+        assert_eq!(places, [(0, 296, "good"), (296, 8, "good"), (304, 296, "busy")]);
+    }
+
+    #[test]
+    fn a_store_whose_clock_goes_back_breaks_no_picture() {
+        let all = stretches(&[(at(9), State::Active), (at(3), State::Expired)], at(1));
+        assert!(all.iter().all(|one| one.left >= 0 && one.left + one.width <= WIDTH), "it stays in the picture");
+    }
+
+    #[test]
+    fn what_is_switched_off_in_a_trial_is_a_trial() {
+        assert_eq!(after(TransitionKind::Cancelled, State::Trial), State::TrialOff);
+        assert_eq!(after(TransitionKind::Resumed, State::TrialOff), State::Trial);
+        assert_eq!(after(TransitionKind::Cancelled, State::Active), State::Off);
+        assert_eq!(after(TransitionKind::PlanChangeScheduled, State::Grace), State::Grace);
+    }
+}

@@ -1,0 +1,255 @@
+//! What the screens of purchases show. Pure.
+
+use super::Chosen;
+use super::life::{Stretch, line};
+use crate::error::Field;
+use crate::pages::action::{Action, Input, Mistakes};
+use crate::pages::frame::Frame;
+use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
+use crate::pages::story::{Chapter, chapters};
+use crate::pages::text::{capital, escaped, purchase_state};
+use crate::pages::visit::Visit;
+use crate::resources::explain::node::Node;
+use crate::resources::purchases::state_for_people;
+use askama::Template;
+use domain::{CollapseKey, PlatformId, State};
+use serde_json::Value;
+use storage::{Paged, Platform, PurchaseExplanation, PurchaseView, Role};
+
+/// A platform in the filter.
+pub struct PlatformChoice {
+    /// Its id.
+    pub id: PlatformId,
+    /// The names of its app and of itself.
+    pub name: String,
+    /// Whether it is the chosen one.
+    pub is_current: bool,
+}
+
+/// A choice in a filter.
+pub struct Choice {
+    value: &'static str,
+    label: &'static str,
+    is_current: bool,
+}
+
+/// A purchase in the list.
+pub struct Row {
+    path: String,
+    state: Badge,
+    is_held: bool,
+    product: String,
+    receipt: Code,
+    customer: Option<Code>,
+    revision: i64,
+    settled: Moment,
+}
+
+/// The list.
+#[derive(Template)]
+#[template(path = "purchases/list.html")]
+pub struct ListPage<'a> {
+    frame: &'a Frame,
+    rows: Vec<Row>,
+    platforms: Vec<PlatformChoice>,
+    states: Vec<Choice>,
+    standing: [Choice; 2],
+    older: Option<String>,
+    is_first: bool,
+    is_filtered: bool,
+    all: String,
+    first: String,
+}
+
+impl<'a> ListPage<'a> {
+    /// The list of these purchases.
+    #[must_use]
+    pub fn new(
+        (frame, visit): (&'a Frame, &Visit),
+        (found, chosen): (&Paged<PurchaseView>, &Chosen),
+        platforms: Vec<PlatformChoice>,
+    ) -> Self {
+        let first = visit.to(&chosen.address("/ui/purchases"));
+        let older = |cursor: &String| {
+            format!("{first}{}cursor={}", if first.contains('?') { '&' } else { '?' }, escaped(cursor))
+        };
+        let states = State::ALL.iter().map(|state| Choice {
+            value: state.as_str(),
+            label: state_for_people(state.as_str()),
+            is_current: chosen.get("state") == state.as_str(),
+        });
+        let standing = [("held", "held"), ("failing", "delivery fails")].map(|(value, label)| Choice {
+            value,
+            label,
+            is_current: chosen.get(value) == "true",
+        });
+        Self {
+            frame,
+            rows: found.items.iter().map(|one| row(one, visit)).collect(),
+            platforms,
+            states: states.collect(),
+            standing,
+            older: found.next_cursor.as_ref().map(older),
+            is_first: visit.query("cursor").is_none(),
+            is_filtered: Chosen::NAMES.iter().any(|name| !chosen.get(name).is_empty()),
+            all: visit.to("/ui/purchases"),
+            first,
+        }
+    }
+}
+
+fn row(one: &PurchaseView, visit: &Visit) -> Row {
+    Row {
+        path: visit.to(&format!("/ui/purchases/{}", one.collapse_key)),
+        state: purchase_state(&one.state),
+        is_held: one.held_until.is_some_and(|until| until > visit.now),
+        product: field(&one.data, "product_ref_id").unwrap_or_else(|| "product not known".to_owned()),
+        receipt: Code::short(&one.receipt_id),
+        customer: one.app_user_id.as_ref().map(Code::short),
+        revision: one.revision,
+        settled: Moment::ago(one.updated_at),
+    }
+}
+
+/// A field of the record in the body of a `purchase.updated`.
+fn field(body: &Value, name: &str) -> Option<String> {
+    body.get("data")?.get(name)?.as_str().map(str::to_owned)
+}
+
+/// What one purchase is shown from.
+pub struct Detail<'a> {
+    /// Its key.
+    pub key: CollapseKey,
+    /// The facts of its explanation.
+    pub facts: &'a PurchaseExplanation,
+    /// The explanation.
+    pub tree: &'a Node,
+    /// Its platform.
+    pub platform: Option<&'a Platform>,
+    /// The address of its runs in Temporal's own UI.
+    pub temporal: Option<String>,
+}
+
+/// A fact of the head.
+pub struct Fact {
+    label: &'static str,
+    text: Option<String>,
+    code: Option<Code>,
+    moment: Option<Moment>,
+}
+
+/// One purchase.
+#[derive(Template)]
+#[template(path = "purchases/detail.html")]
+pub struct DetailPage<'a> {
+    frame: &'a Frame,
+    state: Badge,
+    product: String,
+    summary: Sentence,
+    is_held: bool,
+    is_unverified: bool,
+    facts: Vec<Fact>,
+    life: Vec<Stretch>,
+    chapters: Vec<Chapter>,
+    has_older: bool,
+    actions: Vec<Action>,
+    temporal: Option<String>,
+    notice: Option<&'static str>,
+    mistakes: Vec<Field>,
+}
+
+impl<'a> DetailPage<'a> {
+    /// The page of a purchase.
+    #[must_use]
+    pub fn new((frame, visit): (&'a Frame, &Visit), detail: Detail<'_>, mistakes: Mistakes) -> Self {
+        let Detail { key, facts, tree, platform, temporal } = detail;
+        let view = facts.purchase.as_ref();
+        let product = view.and_then(|view| field(&view.data, "product_ref_id"));
+        let is_held = view.and_then(|view| view.held_until).is_some_and(|until| until > facts.now);
+        let mark = visit.query("mark");
+        Self {
+            frame,
+            state: view.map_or_else(|| Badge::new(Tone::Busy, "not settled yet"), |view| purchase_state(&view.state)),
+            product: product.unwrap_or_else(|| "Purchase".to_owned()),
+            summary: Sentence::new(&capital(&tree.summary)),
+            is_held,
+            is_unverified: view.is_some_and(|view| view.standing.unverified_since.is_some()),
+            facts: head(facts, platform),
+            life: line(facts),
+            chapters: chapters(tree, (mark.as_deref(), visit)),
+            has_older: facts.has_older,
+            actions: actions((frame, is_held), (key, facts), &mistakes),
+            temporal,
+            notice: visit.query("done").as_deref().and_then(notice),
+            mistakes: mistakes.fields,
+        }
+    }
+}
+
+fn head(facts: &PurchaseExplanation, platform: Option<&Platform>) -> Vec<Fact> {
+    let text = |label, text: String| Fact { label, text: Some(text), code: None, moment: None };
+    let code = |label, code: Code| Fact { label, code: Some(code), text: None, moment: None };
+    let moment = |label, moment: Moment| Fact { label, moment: Some(moment), text: None, code: None };
+    let mut all = Vec::new();
+    if let Some(view) = &facts.purchase {
+        all.push(text("Revision", view.revision.to_string()));
+        all.push(code("Receipt", Code::short(&view.receipt_id)));
+        all.extend(view.app_user_id.as_ref().map(|id| code("Customer at the store", Code::short(id))));
+        all.extend(field(&view.data, "last_seen_external_id").map(|id| code("Customer", Code::short(id))));
+        all.extend(
+            field(&view.data, "expires_at").and_then(|at| at.parse().ok()).map(|at| moment("Expires", Moment::at(at))),
+        );
+        all.extend(view.standing.verified_at.map(|at| moment("Verified", Moment::ago(at))));
+        all.extend(view.standing.next_wake_at.map(|at| moment("Next check", Moment::at(at))));
+        all.extend(view.held_until.filter(|until| *until > facts.now).map(|at| moment("Held until", Moment::at(at))));
+    } else if let Some(one) = facts.notifications.first() {
+        all.push(code("Receipt", Code::short(&one.view.receipt_id)));
+    }
+    if let Some(platform) = platform {
+        all.push(text("Platform", format!("{} ({})", platform.name, platform.environment.as_str())));
+    }
+    all
+}
+
+fn actions(
+    (frame, is_held): (&Frame, bool),
+    (key, facts): (CollapseKey, &PurchaseExplanation),
+    mistakes: &Mistakes,
+) -> Vec<Action> {
+    let action = |name: &'static str, title, what: &str| {
+        Action::new(format!("/ui/purchases/{key}/{name}"), (name, title, what), mistakes)
+    };
+    let mut all = Vec::new();
+    if frame.may(Role::Support) {
+        let active = facts.addressees.iter().filter(|one| one.deleted_at.is_none());
+        let destinations = active.map(|one| (one.destination.id.to_string(), one.destination.name.clone()));
+        let what = "The newest state is sent again, to one destination or all.";
+        all.push(action("redeliver", "Send again", what).with(Input::destinations(destinations)));
+        all.push(action("flush", "Settle now", "What waits for its window is settled at once; never through a hold."));
+        if is_held {
+            all.push(action("release", "Release", "Ends the hold: what waits is settled."));
+        } else {
+            let what = "Nothing is settled for a while. Deliveries go on.";
+            let hours = [("1", "1 hour"), ("24", "1 day"), ("168", "7 days"), ("720", "30 days")];
+            let hours = Input::choice(("hours", "For how long"), &hours).value("168");
+            all.push(action("hold", "Hold", what).with(hours));
+        }
+    }
+    if frame.may(Role::Operator) {
+        let what = "Ends the notifications that wait, without recording them. This cannot be taken back.";
+        all.push(action("discard", "Discard", what).irrevocable());
+    }
+    all
+}
+
+/// What was taken.
+fn notice(action: &str) -> Option<&'static str> {
+    match action {
+        "flush" => Some("The purchase is being settled now."),
+        "hold" => Some("The purchase is being held."),
+        "release" => Some("The hold is being ended."),
+        "discard" => Some("What waited is being discarded."),
+        "redeliver" => Some("The newest state is being sent again."),
+        _ => None,
+    }
+}

@@ -1,0 +1,230 @@
+//! Signing in: by a link that works once, or by a key. Both become a session, whose cookie no script can read; a key is
+//! never stored in a browser.
+
+mod view;
+
+use super::form::{Form, Sent};
+use super::frame::{Files, html};
+use super::visit::{self, Visit};
+use super::{guard, text};
+use crate::devices::address::Peer;
+use crate::edge::{Edge, Shared};
+use crate::error::Error;
+use crate::keys::guard::refused;
+use crate::keys::{self, Caller};
+use crate::resources::sessions;
+use crate::routes::Route;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use schemars::JsonSchema;
+use secrecy::SecretString;
+use serde::Deserialize;
+use std::time::Duration;
+use storage::{Actor, Person, Role, Session};
+use view::{CookieRefused, Elsewhere, LinkPage, SignIn};
+
+/// The header of a refusal of the page, where a script requested a part of one.
+const HTMX: &str = "hx-request";
+
+/// The routes.
+pub fn routes() -> Vec<Route> {
+    vec![
+        Route::open_page("GET", "/ui/sign-in", form).summary("Signs in."),
+        Route::open_page("POST", "/ui/sign-in", by_key).twin("GET /v1/caller").summary("Signs in by a key."),
+        Route::open_page("GET", "/ui/sign-in/{code}", link).summary("Signs in by a link: shows the button."),
+        Route::open_page("POST", "/ui/sign-in/{code}", by_link)
+            .twin("POST /v1/sign-in-links")
+            .summary("Signs in by a link, which works once."),
+        Route::open_page("GET", "/ui/signed-in", arrived).summary("Whether the browser took the cookie."),
+        Route::open_page("POST", "/ui/sign-out", sign_out)
+            .twin("DELETE /v1/sessions/{session_id}")
+            .summary("Signs out."),
+    ]
+}
+
+/// The answer to a request without a session: the page continues where it was after the sign-in.
+pub fn required(request: &Request) -> Response {
+    let (headers, uri) = (request.headers(), request.uri());
+    let here = uri.path_and_query().map_or("/ui/", |path| path.as_str());
+    if *request.method() != Method::GET || headers.contains_key(HTMX) || uri.path() == "/ui/live" {
+        return Error::SignedOut.into_response();
+    }
+    if guard::is_link_from_elsewhere(headers) {
+        // The cookie is not sent with a link of another site. The page that refreshes itself sends it.
+        return html(&Elsewhere { files: Files::all(), here }).unwrap_or_else(IntoResponse::into_response);
+    }
+    Redirect::to(&format!("/ui/sign-in?next={}", text::escaped(here))).into_response()
+}
+
+/// `GET /ui/sign-in`
+async fn form(State(edge): State<Shared>, headers: HeaderMap, uri: Uri) -> Result<Response, Error> {
+    let next = next_of(&uri);
+    if Visit::of(&edge, &headers, &uri).await?.is_some() {
+        return Ok(Redirect::to(visit::next(next.as_deref())).into_response());
+    }
+    html(&SignIn { files: Files::all(), next: next.unwrap_or_default(), error: None, command: view::command() })
+}
+
+/// What signs in.
+#[derive(Debug, Deserialize, JsonSchema)]
+struct Credentials {
+    /// A key of the API, or the admin token.
+    #[schemars(length(min = 1, max = 512))]
+    key: String,
+    /// The name of the person, beside that of the key.
+    #[schemars(length(min = 1, max = 100))]
+    name: Option<String>,
+    /// Where to continue.
+    next: Option<String>,
+}
+
+/// `POST /ui/sign-in`
+async fn by_key(
+    State(edge): State<Shared>,
+    Peer(peer): Peer,
+    headers: HeaderMap,
+    Form(Credentials { key, name, next }): Form<Credentials>,
+) -> Result<Response, Error> {
+    let address = edge.devices.trusted_proxies.client(peer, &headers);
+    let wrong = |status: StatusCode, error: String| {
+        let next = next.clone().unwrap_or_default();
+        let page = SignIn { files: Files::all(), next, error: Some(error), command: view::command() };
+        html(&page).map(|page| (status, page).into_response())
+    };
+    let refusals = &edge.keys.refusals;
+    if let Err(wait) = refusals.check(address, &key) {
+        let seconds = wait.as_secs().max(1);
+        drop(refused("slowed", Error::Unauthorized));
+        return wrong(StatusCode::TOO_MANY_REQUESTS, format!("Too many wrong keys: try again in {seconds} s."));
+    }
+    let caller = match keys::caller(&edge, &key).await? {
+        Ok(caller) => caller,
+        Err(why) => {
+            refusals.count(address);
+            tracing::warn!(reason = why.label(), "a sign-in by key was refused");
+            drop(refused(why.label(), Error::Unauthorized));
+            return wrong(
+                StatusCode::UNAUTHORIZED,
+                "This key does not hold: it is unknown, revoked or expired.".to_owned(),
+            );
+        }
+    };
+    refusals.proved(address, &key);
+    if caller.role < Role::Read {
+        drop(refused("role", Error::Unauthorized));
+        return wrong(StatusCode::FORBIDDEN, "This key reads the metrics, and nothing else.".to_owned());
+    }
+    let person = person(&edge, &caller, name);
+    let secret = secret(&edge);
+    let lifetime = edge.pages.session_lifetime;
+    let session = edge.store.new_session(person, secret.clone(), lifetime).await?;
+    finish_before(&edge, &headers).await?;
+    Ok(arriving(&session, &secret, (lifetime, next.as_deref())))
+}
+
+/// The person that a key stands for, with the name that they entered.
+fn person(edge: &Edge, caller: &Caller, name: Option<String>) -> Person {
+    let person = sessions::person(edge, caller);
+    match name {
+        Some(name) => Person { name: format!("{name} ({})", person.name), ..person },
+        None => person,
+    }
+}
+
+/// `GET /ui/sign-in/{code}`: a button, so that who previews the link does not use it up.
+async fn link(State(edge): State<Shared>, Path(code): Path<String>) -> Result<Response, Error> {
+    let found = edge.store.sign_in_link(&SecretString::from(code.clone())).await?;
+    let status = if found.is_some() { StatusCode::OK } else { StatusCode::GONE };
+    let page = LinkPage { files: Files::all(), code, person: found.map(|link| link.person), command: view::command() };
+    Ok((status, html(&page)?).into_response())
+}
+
+/// `POST /ui/sign-in/{code}`
+async fn by_link(
+    State(edge): State<Shared>,
+    (Peer(peer), headers): (Peer, HeaderMap),
+    Path(code): Path<String>,
+    _: Sent,
+) -> Result<Response, Error> {
+    let address = edge.devices.trusted_proxies.client(peer, &headers);
+    let refusals = &edge.keys.refusals;
+    refusals.check(address, &code).map_err(|wait| refused("slowed", Error::TooMany { what: "this address", wait }))?;
+    let (shown, secret) = (SecretString::from(code.clone()), secret(&edge));
+    match edge.store.take_sign_in_link(&shown, &secret).await? {
+        Some(session) => {
+            finish_before(&edge, &headers).await?;
+            let lifetime = Duration::from_micros(
+                session.expires_at.micros().saturating_sub(session.created_at.micros()).unsigned_abs(),
+            );
+            Ok(arriving(&session, &secret, (lifetime, None)))
+        }
+        None => {
+            refusals.count(address);
+            tracing::warn!("a sign-in by link was refused");
+            drop(refused("link", Error::Unauthorized));
+            let page = LinkPage { files: Files::all(), code: String::new(), person: None, command: view::command() };
+            Ok((StatusCode::GONE, html(&page)?).into_response())
+        }
+    }
+}
+
+/// The answer that begins a session: it shows at the next page whether the browser took the cookie.
+fn arriving(session: &Session, secret: &SecretString, (lifetime, next): (Duration, Option<&str>)) -> Response {
+    tracing::info!(session.id = %session.id, role = session.role.as_str(), "somebody signed in to the page");
+    let next = text::escaped(visit::next(next));
+    let mut response = see_other(&format!("/ui/signed-in?next={next}"));
+    response.headers_mut().append(header::SET_COOKIE, visit::begin(secret, lifetime));
+    response
+}
+
+/// `GET /ui/signed-in`: continues, or says why the browser did not take the cookie.
+async fn arrived(State(edge): State<Shared>, headers: HeaderMap, uri: Uri) -> Result<Response, Error> {
+    match Visit::of(&edge, &headers, &uri).await? {
+        Some(_) => Ok(Redirect::to(visit::next(next_of(&uri).as_deref())).into_response()),
+        None => html(&CookieRefused { files: Files::all() }),
+    }
+}
+
+/// `POST /ui/sign-out`
+async fn sign_out(State(edge): State<Shared>, headers: HeaderMap, uri: Uri, sent: Sent) -> Result<Response, Error> {
+    if let Some(visit) = Visit::of(&edge, &headers, &uri).await? {
+        if !sent.get(super::form::TOKEN).is_some_and(|token| visit.proves(token)) {
+            let detail = "the form is of another session: load the page again".to_owned();
+            return Err(refused("form", Error::Forbidden(detail)));
+        }
+        finish(&edge, &visit.session).await?;
+    }
+    let mut response = see_other("/ui/sign-in");
+    response.headers_mut().append(header::SET_COOKIE, visit::end());
+    // What the browser stored of this origin goes with the session.
+    response.headers_mut().insert("clear-site-data", HeaderValue::from_static("\"cache\""));
+    Ok(response)
+}
+
+/// Ends the session of a browser that signs in again.
+async fn finish_before(edge: &Edge, headers: &HeaderMap) -> Result<(), Error> {
+    match Visit::of(edge, headers, &Uri::default()).await? {
+        Some(visit) => finish(edge, &visit.session).await,
+        None => Ok(()),
+    }
+}
+
+async fn finish(edge: &Edge, session: &Session) -> Result<(), Error> {
+    let actor = Actor { key: session.key_id, ..Actor::named(&session.name) };
+    edge.store.by(actor).finish_session(session.id).await?;
+    Ok(())
+}
+
+fn see_other(path: &str) -> Response {
+    Redirect::to(path).into_response()
+}
+
+fn next_of(uri: &Uri) -> Option<String> {
+    visit::query(uri, "next")
+}
+
+/// What opens a new session.
+fn secret(edge: &Edge) -> SecretString {
+    SecretString::from(storage::hex(&(edge.random)()))
+}

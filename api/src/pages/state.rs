@@ -1,0 +1,60 @@
+//! What the page needs beside the rest of the edge.
+
+use crate::config::{Config, Setting};
+use crate::resources::live::Live;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Finds the address of Temporal's own UI: it may be known only after the start.
+type TemporalUi = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
+/// The part of the edge that knows the page.
+#[derive(Clone)]
+pub struct Pages {
+    /// How long a session may be unused.
+    pub session_idle: Duration,
+    /// How long a session may last.
+    pub session_lifetime: Duration,
+    /// The settings, without secrets.
+    pub settings: Vec<Setting>,
+    /// What changes.
+    pub live: Live,
+    /// Whether the page is reached by TLS, as far as `public_url` shows.
+    pub is_secure: bool,
+    temporal_ui: TemporalUi,
+}
+
+impl Pages {
+    /// The page with these settings.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let url = config.ui.temporal_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
+        Self {
+            session_idle: config.ui.session_idle,
+            session_lifetime: config.ui.session_lifetime,
+            settings: config.shown(),
+            live: Live::default(),
+            is_secure: config.http.public_url.scheme() == "https",
+            temporal_ui: Arc::new(move || url.clone()),
+        }
+    }
+
+    /// The page, whose links to Temporal's own UI begin with what `find` returns: the address with the namespace.
+    #[must_use]
+    pub fn with_temporal_ui(self, find: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
+        Self { temporal_ui: Arc::new(find), ..self }
+    }
+
+    /// The address of Temporal's own UI with the namespace, such as `http://127.0.0.1:8233/namespaces/default`.
+    #[must_use]
+    pub fn temporal_ui(&self) -> Option<String> {
+        (self.temporal_ui)()
+    }
+}
+
+impl fmt::Debug for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pages").field("live", &self.live).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,335 @@
+//! The story of a purchase or of an event, from the tree of its explanation. The sentences are those of the explanation;
+//! here they only get their place. Pure.
+
+use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
+use crate::pages::text::{capital, delivery_status};
+use crate::pages::visit::Visit;
+use crate::resources::explain::node::Node;
+use domain::Timestamp;
+use serde_json::Value;
+
+/// Something that happened to the purchase.
+pub struct Chapter {
+    /// When.
+    pub at: Moment,
+    /// What, as a word.
+    pub badge: Badge,
+    /// What, as a sentence.
+    pub sentence: Sentence,
+    /// Its id, if it has one.
+    pub id: Option<Code>,
+    /// When its window ends, if it is open.
+    pub closes: Option<Moment>,
+    /// Whether this is what was searched.
+    pub is_marked: bool,
+    /// The fields of the record that it changed.
+    pub changes: Vec<Changed>,
+    /// The notifications that were settled in it.
+    pub causes: Vec<Cause>,
+    /// The events that announce it.
+    pub events: Vec<Event>,
+    order: Timestamp,
+}
+
+/// A notification among others.
+pub struct Cause {
+    /// Its type.
+    pub name: String,
+    /// Its sentence.
+    pub sentence: Sentence,
+    /// The store's id of its message.
+    pub message: Code,
+    /// Whether this is what was searched.
+    pub is_marked: bool,
+}
+
+/// A changed field.
+pub struct Changed {
+    /// Its name.
+    pub field: String,
+    /// Before.
+    pub before: String,
+    /// After.
+    pub after: String,
+}
+
+/// An event.
+pub struct Event {
+    /// Its type.
+    pub name: String,
+    /// Its page.
+    pub path: String,
+    /// Its id.
+    pub id: Code,
+    /// Its sentence.
+    pub sentence: Sentence,
+    /// What became different, or moved, by it.
+    pub notes: Vec<Sentence>,
+    /// What each destination got.
+    pub sendings: Vec<Sending>,
+    /// Whether this is what was searched.
+    pub is_marked: bool,
+}
+
+/// What a destination got of an event.
+pub struct Sending {
+    /// The destination's name; empty for the sentence that there is none.
+    pub to: String,
+    /// Its page.
+    pub to_path: Option<String>,
+    /// The page of the delivery.
+    pub path: Option<String>,
+    /// The result.
+    pub badge: Badge,
+    /// Its sentence.
+    pub sentence: Sentence,
+    /// Its id, which is the `webhook-id`.
+    pub id: Option<Code>,
+    /// The attempts.
+    pub attempts: Vec<Attempt>,
+    /// Whether this is what was searched.
+    pub is_marked: bool,
+}
+
+/// An attempt.
+pub struct Attempt {
+    /// Its sentence.
+    pub sentence: Sentence,
+    /// Whether it succeeded.
+    pub badge: Option<Badge>,
+    /// The answer: its headers and the beginning of its body.
+    pub answer: Option<String>,
+}
+
+/// The chapters of the tree of a purchase, the newest first. `mark` is an id that was searched.
+#[must_use]
+pub fn chapters(tree: &Node, (mark, visit): (Option<&str>, &Visit)) -> Vec<Chapter> {
+    let marks = Marks { mark, visit };
+    let notifications: Vec<&Node> = below(tree, "notifications").flat_map(|node| below(node, "notification")).collect();
+    let settled_in = |revision: i64| {
+        notifications
+            .iter()
+            .copied()
+            .filter(move |one| text(one, "outcome") == Some("settled") && number(one, "revision") == Some(revision))
+    };
+    let mut chapters: Vec<Chapter> = below(tree, "revision")
+        .map(|node| {
+            let revision = number(node, "revision").unwrap_or(0);
+            marks.revision(node, settled_in(revision))
+        })
+        .collect();
+    let shown: Vec<i64> = below(tree, "revision").filter_map(|node| number(node, "revision")).collect();
+    let is_apart = |one: &&&Node| {
+        let is_settled = text(one, "outcome") == Some("settled");
+        !(is_settled && number(one, "revision").is_some_and(|revision| shown.contains(&revision)))
+    };
+    chapters.extend(notifications.iter().filter(is_apart).map(|one| marks.notification(one)));
+    chapters.extend(below(tree, "claim").map(|one| marks.claim(one)));
+    chapters.sort_by_key(|chapter| std::cmp::Reverse(chapter.order));
+    chapters
+}
+
+/// What caused an event: the sentence about it, and the notifications.
+#[must_use]
+pub fn causes(tree: &Node, visit: &Visit) -> (Option<Sentence>, Vec<Cause>) {
+    let marks = Marks { mark: None, visit };
+    let summary = below(tree, "notifications").next().map(|node| Sentence::new(&capital(&node.summary)));
+    let all = below(tree, "notifications").flat_map(|node| below(node, "notification"));
+    (summary, all.map(|one| marks.cause(one)).collect())
+}
+
+/// The event of a tree, and the fields of the record that became different by it.
+#[must_use]
+pub fn event(tree: &Node, visit: &Visit) -> (Event, Vec<Changed>) {
+    let marks = Marks { mark: None, visit };
+    (marks.event(tree), below(tree, "changes").flat_map(changes).collect())
+}
+
+/// A delivery of a tree.
+#[must_use]
+pub fn sending(node: &Node, visit: &Visit) -> Option<Sending> {
+    Marks { mark: None, visit }.sending(node)
+}
+
+struct Marks<'a> {
+    mark: Option<&'a str>,
+    visit: &'a Visit,
+}
+
+impl Marks<'_> {
+    fn is(&self, id: Option<&str>) -> bool {
+        self.mark.is_some() && id == self.mark
+    }
+
+    fn revision<'n>(&self, node: &Node, settled: impl Iterator<Item = &'n Node>) -> Chapter {
+        let events: Vec<&Node> = below(node, "event").collect();
+        let order = events.first().and_then(|event| time(event, "created_at")).unwrap_or(Timestamp::from_micros(0));
+        let changes = events.iter().flat_map(|event| below(event, "changes")).flat_map(changes).collect();
+        let revision = number(node, "revision").unwrap_or(0);
+        Chapter {
+            at: Moment::at(order),
+            badge: Badge::new(Tone::Good, format!("Revision {revision}")),
+            sentence: Sentence::new(&capital(&node.summary)),
+            id: None,
+            closes: None,
+            is_marked: false,
+            changes,
+            causes: settled.map(|one| self.cause(one)).collect(),
+            events: events.into_iter().map(|event| self.event(event)).collect(),
+            order,
+        }
+    }
+
+    fn cause(&self, node: &Node) -> Cause {
+        Cause {
+            name: text(node, "store_type").unwrap_or_default().to_owned(),
+            sentence: Sentence::new(&capital(&node.summary)),
+            message: Code::short(text(node, "message_id").unwrap_or_default()),
+            is_marked: self.is(text(node, "message_id")),
+        }
+    }
+
+    fn notification(&self, node: &Node) -> Chapter {
+        let order = time(node, "accepted_at").unwrap_or(Timestamp::from_micros(0));
+        let waits = text(node, "waiting_for");
+        let (tone, label) = match (text(node, "outcome"), waits) {
+            (None, Some("window")) => (Tone::Busy, "Window open"),
+            (None, Some("hold")) => (Tone::Warn, "Held"),
+            (None, Some("parked" | "verification" | "confirmation")) => (Tone::Warn, "Waits for the store"),
+            (None, Some("topic approval")) => (Tone::Warn, "Waits for approval"),
+            (None, _) => (Tone::Busy, "Waits"),
+            (Some("refused"), _) => (Tone::Bad, "Refused"),
+            (Some("given_up"), _) => (Tone::Bad, "Given up"),
+            (Some("duplicate"), _) => (Tone::Idle, "Duplicate"),
+            (Some("discarded"), _) => (Tone::Idle, "Discarded"),
+            (Some("no_change"), _) => (Tone::Idle, "No change"),
+            (Some(_), _) => (Tone::Idle, "Notification"),
+        };
+        Chapter {
+            at: Moment::at(order),
+            badge: Badge::new(tone, label),
+            sentence: Sentence::new(&capital(&node.summary)),
+            id: text(node, "message_id").map(Code::short),
+            closes: time(node, "window_ends_at").map(Moment::until),
+            is_marked: self.is(text(node, "message_id")),
+            changes: Vec::new(),
+            causes: Vec::new(),
+            events: Vec::new(),
+            order,
+        }
+    }
+
+    fn claim(&self, node: &Node) -> Chapter {
+        let order = time(node, "occurred_at").or_else(|| time(node, "created_at"));
+        let order = order.unwrap_or(Timestamp::from_micros(0));
+        Chapter {
+            at: Moment::at(order),
+            badge: Badge::new(Tone::Idle, "Device"),
+            sentence: Sentence::new(&capital(&node.summary)),
+            id: None,
+            closes: None,
+            is_marked: self.is(text(node, "device_id")),
+            changes: Vec::new(),
+            causes: Vec::new(),
+            events: Vec::new(),
+            order,
+        }
+    }
+
+    fn event(&self, node: &Node) -> Event {
+        let id = text(node, "id").unwrap_or_default();
+        let is_note = |one: &&Node| matches!(one.what, "transfer") || one.what == "changes" && changes(one).is_empty();
+        Event {
+            name: text(node, "type").unwrap_or_default().to_owned(),
+            path: self.visit.to(&format!("/ui/events/{id}")),
+            id: Code::short(id),
+            sentence: Sentence::new(&capital(&node.summary)),
+            notes: node.then.iter().filter(is_note).map(|one| Sentence::new(&capital(&one.summary))).collect(),
+            sendings: node.then.iter().filter_map(|one| self.sending(one)).collect(),
+            is_marked: self.is(Some(id)),
+        }
+    }
+
+    fn sending(&self, node: &Node) -> Option<Sending> {
+        let badge = match node.what {
+            "delivery" => {
+                let status = text(node, "status").and_then(|status| status.parse().ok());
+                status.map_or_else(|| Badge::new(Tone::Idle, "unknown"), delivery_status)
+            }
+            "not_sent" => Badge::new(Tone::Idle, "not sent"),
+            "nobody" => Badge::new(Tone::Warn, "nobody"),
+            _ => return None,
+        };
+        let id = text(node, "id");
+        let page = |screen: &str, id: &str| self.visit.to(&format!("/ui/{screen}/{id}"));
+        Some(Sending {
+            to: text(node, "destination").unwrap_or_default().to_owned(),
+            to_path: text(node, "destination_id").map(|id| page("destinations", id)),
+            path: id.map(|id| page("deliveries", id)),
+            badge,
+            sentence: Sentence::new(&capital(&node.summary)),
+            id: id.map(Code::short),
+            attempts: node.then.iter().filter_map(attempt).collect(),
+            is_marked: self.is(id),
+        })
+    }
+}
+
+fn attempt(node: &Node) -> Option<Attempt> {
+    let sentence = Sentence::new(&capital(&node.summary));
+    match node.what {
+        "attempts" => Some(Attempt { sentence, badge: None, answer: None }),
+        "attempt" => {
+            let badge = match text(node, "class") {
+                Some("unfinished") => Badge::new(Tone::Busy, "under way"),
+                _ if node.facts.get("error").is_none_or(Value::is_null) => Badge::new(Tone::Good, "accepted"),
+                _ => Badge::new(Tone::Bad, "failed"),
+            };
+            Some(Attempt { sentence, badge: Some(badge), answer: answer(node) })
+        }
+        _ => None,
+    }
+}
+
+/// The answer of an attempt, as it came: its headers and the beginning of its body.
+fn answer(node: &Node) -> Option<String> {
+    let headers = node.facts.get("headers").and_then(Value::as_array).into_iter().flatten();
+    let pairs = headers.filter_map(|pair| Some(format!("{}: {}", pair.get(0)?.as_str()?, pair.get(1)?.as_str()?)));
+    let mut lines: Vec<String> = pairs.collect();
+    if let Some(body) = text(node, "response").filter(|body| !body.is_empty()) {
+        lines.push(String::new());
+        lines.push(body.to_owned());
+    }
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+fn changes(node: &Node) -> Vec<Changed> {
+    let all = node.facts.get("changes").and_then(Value::as_array).into_iter().flatten();
+    let shown = |value: Option<&Value>| match value {
+        None | Some(Value::Null) => "–".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    };
+    all.map(|one| Changed {
+        field: one.get("field").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        before: shown(one.get("before")),
+        after: shown(one.get("after")),
+    })
+    .collect()
+}
+
+fn below<'n>(node: &'n Node, what: &'static str) -> impl Iterator<Item = &'n Node> {
+    node.then.iter().filter(move |one| one.what == what)
+}
+
+fn text<'n>(node: &'n Node, name: &str) -> Option<&'n str> {
+    node.facts.get(name).and_then(Value::as_str)
+}
+
+fn number(node: &Node, name: &str) -> Option<i64> {
+    node.facts.get(name).and_then(Value::as_i64)
+}
+
+fn time(node: &Node, name: &str) -> Option<Timestamp> {
+    text(node, name)?.parse().ok()
+}

@@ -1,0 +1,198 @@
+//! Texts for people: sentences in pieces, instants, states.
+
+use super::parts::{Badge, Tone};
+use crate::resources::purchases::state_for_people;
+use domain::Timestamp;
+use domain::health::State as Health;
+use storage::DeliveryStatus;
+
+/// Shortest length of an instant in a sentence.
+const INSTANT_CHARS: usize = "2026-01-31T12:00:00Z".len();
+
+/// Length of an id of ours.
+const ID_CHARS: usize = 36;
+/// How much of it is shown in a sentence.
+const SHOWN_CHARS: usize = 8;
+
+/// A piece of a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// Plain text.
+    Text(String),
+    /// An instant: as machines and as people read it.
+    Instant(String, String),
+    /// A name or a command.
+    Code(String),
+    /// An id: whole, and as it is shown.
+    Id(String, String),
+}
+
+/// An instant in UTC, to the second.
+#[must_use]
+pub fn plain(time: Timestamp) -> String {
+    let text = time.to_string();
+    let (day, rest) = text.split_once('T').unwrap_or((&text, ""));
+    format!("{day} {} UTC", rest.get(..8).unwrap_or_default())
+}
+
+/// Divides a sentence: between backticks is code, and instants are found by their form.
+#[must_use]
+pub fn pieces(text: &str) -> Vec<Piece> {
+    let mut found = Vec::new();
+    for (at, part) in text.split('`').enumerate() {
+        if at % 2 == 1 {
+            found.push(Piece::Code(part.to_owned()));
+        } else {
+            instants(part, &mut found);
+        }
+    }
+    found.retain(|piece| !matches!(piece, Piece::Text(text) if text.is_empty()));
+    found
+}
+
+fn instants(text: &str, found: &mut Vec<Piece>) {
+    let mut plain_text = String::new();
+    for part in text.split_inclusive(' ') {
+        let (text, space) = part.strip_suffix(' ').map_or((part, ""), |text| (text, " "));
+        let bare = text.trim_end_matches([',', ';', ':', '.', ')']);
+        let time = bare.parse::<Timestamp>().ok().filter(|_| bare.len() >= INSTANT_CHARS);
+        match time {
+            Some(time) => {
+                found.push(Piece::Text(std::mem::take(&mut plain_text)));
+                found.push(Piece::Instant(time.to_string(), plain(time)));
+                plain_text.push_str(&text[bare.len()..]);
+            }
+            None => match id(text) {
+                Some((before, id, after)) => {
+                    plain_text.push_str(before);
+                    found.push(Piece::Text(std::mem::take(&mut plain_text)));
+                    found.push(Piece::Id(id.to_owned(), format!("{}…", &id[..SHOWN_CHARS])));
+                    plain_text.push_str(after);
+                }
+                None => plain_text.push_str(text),
+            },
+        }
+        plain_text.push_str(space);
+    }
+    found.push(Piece::Text(plain_text));
+}
+
+/// An id of ours in a part of a sentence, with what stands around it.
+fn id(part: &str) -> Option<(&str, &str, &str)> {
+    let bare = part.trim_start_matches('(');
+    let (id, after) = bare.split_at_checked(ID_CHARS)?;
+    let is_id = id.parse::<uuid::Uuid>().is_ok() && !after.starts_with(|next: char| next.is_alphanumeric());
+    is_id.then(|| (&part[..part.len() - bare.len()], id, after))
+}
+
+/// The first letter in upper case: sentences of explanations begin with a lower one.
+#[must_use]
+pub fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// The state of a purchase.
+#[must_use]
+pub fn purchase_state(state: &str) -> Badge {
+    let tone = match state {
+        "active" | "trial" => Tone::Good,
+        "off" | "trial_off" => Tone::Busy,
+        "grace" => Tone::Warn,
+        _ => Tone::Idle,
+    };
+    Badge::new(tone, state_for_people(state))
+}
+
+/// The state of a destination.
+#[must_use]
+pub fn destination_state(state: Health) -> Badge {
+    match state {
+        Health::Healthy => Badge::new(Tone::Good, "healthy"),
+        Health::Failing => Badge::new(Tone::Warn, "failing"),
+        Health::Open => Badge::new(Tone::Bad, "does not answer"),
+        Health::Disabled => Badge::new(Tone::Idle, "disabled"),
+    }
+}
+
+/// The status of a delivery.
+#[must_use]
+pub fn delivery_status(status: DeliveryStatus) -> Badge {
+    match status {
+        DeliveryStatus::Delivered => Badge::new(Tone::Good, "delivered"),
+        DeliveryStatus::Pending => Badge::new(Tone::Busy, "owed"),
+        DeliveryStatus::Waiting => Badge::new(Tone::Busy, "waits for a name"),
+        DeliveryStatus::Superseded => Badge::new(Tone::Idle, "superseded"),
+        DeliveryStatus::Skipped => Badge::new(Tone::Idle, "not sent"),
+        DeliveryStatus::Dead => Badge::new(Tone::Bad, "dead"),
+    }
+}
+
+/// An instant that was entered in a form, where one without a zone is of UTC; as it was entered where it is none.
+#[must_use]
+pub fn entered_instant(text: &str) -> String {
+    const MINUTES: usize = "2026-01-31T12:00".len();
+    const SECONDS: usize = "2026-01-31T12:00:00".len();
+    match text.len() {
+        MINUTES => format!("{text}:00Z"),
+        SECONDS => format!("{text}Z"),
+        _ => text.to_owned(),
+    }
+}
+
+/// An instant as an input of HTML takes it, in UTC; empty where the text is none.
+#[must_use]
+pub fn input_instant(text: &str) -> String {
+    const SECONDS: usize = "2026-01-31T12:00:00".len();
+    let time = entered_instant(text).parse::<Timestamp>().ok();
+    time.and_then(|time| Some(time.to_string().get(..SECONDS)?.to_owned())).unwrap_or_default()
+}
+
+/// A number with its noun: `1 window`, `2 windows`, `10,000 or more windows`.
+#[must_use]
+pub fn counted(number: i64, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{} {what}s", amount(number)) }
+}
+
+/// A number that is counted up to 10,000.
+#[must_use]
+pub fn amount(number: i64) -> String {
+    if number >= 10_000 { "10,000 or more".to_owned() } else { number.to_string() }
+}
+
+/// A text in the query of an address.
+#[must_use]
+pub fn escaped(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+/// An address of the page with the fields of a query that are not empty.
+#[must_use]
+pub fn with_query(path: &str, fields: &[(&str, &str)]) -> String {
+    let present = fields.iter().filter(|(_, value)| !value.is_empty());
+    let query: Vec<String> = present.map(|(name, value)| format!("{name}={}", escaped(value))).collect();
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{entered_instant, input_instant, with_query};
+
+    #[test]
+    fn an_instant_without_a_zone_is_of_utc() {
+        for (entered, sent, shown) in [
+            ("2026-01-31T12:00", "2026-01-31T12:00:00Z", "2026-01-31T12:00:00"),
+            ("2026-01-31T12:00:07", "2026-01-31T12:00:07Z", "2026-01-31T12:00:07"),
+            ("2026-01-31T13:00:07+01:00", "2026-01-31T13:00:07+01:00", "2026-01-31T12:00:07"),
+            ("yesterday", "yesterday", ""),
+        ] {
+            assert_eq!((entered_instant(entered).as_str(), input_instant(entered).as_str()), (sent, shown));
+        }
+    }
+
+    #[test]
+    fn empty_fields_are_in_no_address() {
+        assert_eq!(with_query("/ui/events", &[("type", ""), ("from", "")]), "/ui/events");
+        assert_eq!(with_query("/ui/events", &[("type", "user.*"), ("x", "a&b")]), "/ui/events?type=user.*&x=a%26b");
+    }
+}

@@ -1,0 +1,205 @@
+//! Who visits: the session that a cookie opens.
+
+use super::PREFIX;
+use crate::edge::Edge;
+use crate::error::Error;
+use crate::keys::Caller;
+use crate::resources::live::Marks;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use domain::{AppId, Timestamp};
+use ring::digest::{SHA256, digest};
+use secrecy::{ExposeSecret, SecretString};
+use std::sync::Arc;
+use std::time::Duration;
+use storage::{FoundSession, Session, chain};
+use subtle::ConstantTimeEq;
+
+/// The cookie of a session. The prefix makes browsers refuse it from anything but this very origin, by TLS or on this
+/// machine (<https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Set-Cookie#cookie_prefixes>).
+const COOKIE: &str = "__Host-settle";
+/// Number of characters of what opens a session: 256 bits in hex.
+const SECRET_CHARS: usize = 64;
+/// The cookie of a chosen theme. It is no secret.
+const THEME: &str = "settle_theme";
+/// Time between two notes that a session was used.
+const NOTED_EVERY: Duration = Duration::from_secs(60);
+
+/// Who visits a page, and which one.
+#[derive(Debug, Clone)]
+pub struct Visit(Arc<Facts>);
+
+/// What is known of a visit.
+#[derive(Debug)]
+pub struct Facts {
+    /// The session.
+    pub session: Session,
+    /// What each form of the session carries, so that no other page can make one.
+    pub token: String,
+    /// The path and the query.
+    pub uri: Uri,
+    /// The app that the person chose, or the only one that they reach.
+    pub app: Option<AppId>,
+    /// Whether the data is wanted in the place of the page.
+    pub is_json: bool,
+    /// The chosen theme: `light` or `dark`; `None` for that of the system.
+    pub theme: Option<&'static str>,
+    /// When the request came.
+    pub now: Timestamp,
+    /// What was stored then: what changes later is not in the page.
+    pub marks: String,
+}
+
+impl std::ops::Deref for Visit {
+    type Target = Facts;
+
+    fn deref(&self) -> &Facts {
+        &self.0
+    }
+}
+
+impl Visit {
+    /// The visit of a request, if its cookie opens a session that holds.
+    ///
+    /// # Errors
+    /// 503 when the database does not answer.
+    pub async fn of(edge: &Edge, headers: &HeaderMap, uri: &Uri) -> Result<Option<Self>, Error> {
+        let Some(secret) = cookie(headers, COOKIE).filter(|text| text.len() == SECRET_CHARS) else { return Ok(None) };
+        let secret = SecretString::from(secret.to_owned());
+        let Some(found) = edge.store.session_of(&secret).await? else { return Ok(None) };
+        let now = (edge.clock)();
+        if !holds(&found, edge, now) {
+            return Ok(None);
+        }
+        let session = found.session;
+        // What a page reads by itself while nobody is there is no use of the session.
+        let is_by_itself = headers.contains_key("hx-request") || uri.path() == "/ui/live";
+        if !is_by_itself && session.used_at.plus(NOTED_EVERY) <= now {
+            note_used(edge, &session);
+        }
+        let wanted = query(uri, "app_id").and_then(|text| text.parse().ok());
+        Ok(Some(Self(Arc::new(Facts {
+            token: token(&secret),
+            app: session.app_id.or(wanted),
+            session,
+            is_json: query(uri, "as").as_deref() == Some("json"),
+            marks: Marks::of(&edge.store.pulse().await?).text(),
+            theme: ["light", "dark"].into_iter().find(|theme| cookie(headers, THEME) == Some(theme)),
+            uri: uri.clone(),
+            now,
+        }))))
+    }
+
+    /// Whether a form carries what a form of this session carries.
+    #[must_use]
+    pub fn proves(&self, token: &str) -> bool {
+        bool::from(token.as_bytes().ct_eq(self.token.as_bytes()))
+    }
+
+    /// The caller that the session stands for.
+    #[must_use]
+    pub fn caller(&self) -> Caller {
+        let Session { name, role, app_id, key_id, .. } = self.session.clone();
+        Caller { key: key_id, name, role, app: app_id }
+    }
+
+    /// A field of the query; an empty one counts as absent.
+    #[must_use]
+    pub fn query(&self, name: &str) -> Option<String> {
+        query(&self.uri, name).filter(|value| !value.is_empty())
+    }
+
+    /// A path of the page, which keeps the chosen app.
+    #[must_use]
+    pub fn to(&self, path: &str) -> String {
+        match self.app.filter(|_| self.session.app_id.is_none()) {
+            Some(app) => format!("{path}{}app_id={app}", if path.contains('?') { '&' } else { '?' }),
+            None => path.to_owned(),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Visit {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        parts.extensions.get::<Self>().cloned().ok_or(Error::Internal)
+    }
+}
+
+/// Whether a session has neither ended nor expired, and what it stands for still counts.
+fn holds(found: &FoundSession, edge: &Edge, now: Timestamp) -> bool {
+    let FoundSession { session, token_hash, key_revoked_at, key_expires_at } = found;
+    let is_current = session.finished_at.is_none()
+        && now < session.expires_at
+        && now < session.used_at.plus(edge.pages.session_idle);
+    let key_holds = key_revoked_at.is_none() && key_expires_at.is_none_or(|end| now < end);
+    let token_holds = token_hash.as_ref().is_none_or(|hash| *hash == edge.admin_token_hash());
+    let has_source = session.key_id.is_some() || token_hash.is_some();
+    is_current && key_holds && token_holds && has_source
+}
+
+/// Notes the use without holding the request up.
+fn note_used(edge: &Edge, session: &Session) {
+    let (store, id) = (edge.store.clone(), session.id);
+    tokio::spawn(async move {
+        if let Err(error) = store.note_session_used(id).await {
+            tracing::debug!(session.id = %id, error = chain(&error), "the use of a session was not noted");
+        }
+    });
+}
+
+/// What the forms of a session carry: computed from what opens it, and of no use for that.
+fn token(secret: &SecretString) -> String {
+    let text = format!("form of {}", secret.expose_secret());
+    storage::hex(digest(&SHA256, text.as_bytes()).as_ref())
+}
+
+/// A field of a query.
+pub fn query(uri: &Uri, name: &str) -> Option<String> {
+    let mut pairs = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
+
+/// The value of a cookie of a request.
+pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let lines = headers.get_all(header::COOKIE).into_iter().filter_map(|line| line.to_str().ok());
+    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+/// Whether a request has the cookie of a session, whatever that is worth.
+#[must_use]
+pub fn has_cookie(headers: &HeaderMap) -> bool {
+    cookie(headers, COOKIE).is_some()
+}
+
+/// `Set-Cookie` that begins a session.
+#[must_use]
+pub fn begin(secret: &SecretString, lifetime: Duration) -> HeaderValue {
+    let (secret, age) = (secret.expose_secret(), lifetime.as_secs());
+    set(&format!("{COOKIE}={secret}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={age}"))
+}
+
+/// `Set-Cookie` that removes the cookie.
+#[must_use]
+pub fn end() -> HeaderValue {
+    set(&format!("{COOKIE}=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0"))
+}
+
+fn set(text: &str) -> HeaderValue {
+    let mut value = HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
+    value.set_sensitive(true);
+    value
+}
+
+/// A path of the page to continue at, from a query or a form: never another origin.
+#[must_use]
+pub fn next(text: Option<&str>) -> &str {
+    let is_ours = |path: &&str| {
+        let rest = path.strip_prefix(PREFIX);
+        rest.is_some_and(|rest| rest.starts_with('/')) && !path.contains(['\\', '\r', '\n']) && path.is_ascii()
+    };
+    text.filter(is_ours).filter(|path| !path.starts_with("/ui/sign-in")).unwrap_or("/ui/")
+}

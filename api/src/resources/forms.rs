@@ -1,0 +1,230 @@
+//! `/v1/destinations/kinds` and `/v1/stores`: the forms of destinations and platforms, with the steps at the other side.
+//! What a form shows is described in the folder of the kind or the store; types, limits and choices are those of the
+//! request's schema, so that a form offers what is accepted.
+
+use crate::error::Error;
+use crate::extract::shape::{choices, present, type_of};
+use crate::keys::Caller;
+use crate::openapi::{DOCUMENTS, kinds};
+use crate::stores;
+use axum::Json;
+use domain::event::about_all;
+use protocols::destinations::Config;
+use protocols::form;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+/// The schema of a new platform.
+const NEW_PLATFORM: &str = "NewPlatform";
+
+/// The forms of one kind of resource.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Forms {
+    /// The forms.
+    items: Vec<Form>,
+}
+
+/// A form.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Form {
+    /// The kind of destination, or the store, as requests name it.
+    pub name: &'static str,
+    /// What it is called.
+    pub label: &'static str,
+    /// What it is, in one sentence.
+    pub summary: &'static str,
+    /// The fields in their order.
+    pub fields: Vec<Field>,
+    /// What to do at the other side, step by step.
+    pub guide: Vec<Step>,
+}
+
+/// A field of a form.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "FormField")]
+pub struct Field {
+    /// The field of the request; a field inside another one after a dot.
+    pub name: &'static str,
+    /// What it is called.
+    pub label: &'static str,
+    /// What to enter.
+    pub help: String,
+    /// How it is entered: `text`, `password`, `url`, `number`, `switch`, `select`, `events`, `platforms`, `environments`,
+    /// `headers` or `waits`.
+    pub input: &'static str,
+    /// What can be chosen.
+    pub choices: Vec<Choice>,
+    /// Whether it is a secret, which is never shown again.
+    pub secret: bool,
+    /// Whether it must be there.
+    pub required: bool,
+    /// The fields of one group are shown together and folded away; those without a group are always shown.
+    pub group: Option<&'static str>,
+    /// What holds when it is absent, if that is one value.
+    pub default: Value,
+    /// The least value.
+    pub minimum: Option<i64>,
+    /// The highest value.
+    pub maximum: Option<i64>,
+}
+
+/// Something that can be chosen.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "FormChoice")]
+pub struct Choice {
+    /// The value in the request.
+    pub value: String,
+    /// What it is called.
+    pub label: String,
+    /// What it means.
+    pub help: Option<&'static str>,
+    /// Its group; of events, as in the index of their schemas.
+    pub group: Option<&'static str>,
+    /// Whether it is offered first; the others are for those who look for them.
+    pub is_offered: bool,
+}
+
+/// A step of a guide.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "FormStep")]
+pub struct Step {
+    /// What to do, in short.
+    pub title: &'static str,
+    /// How.
+    pub text: &'static str,
+    /// Where: `settle`, or the name of the other side.
+    pub place: &'static str,
+    /// The field of the created resource that is copied in this step, if one is.
+    pub copy: Option<&'static str>,
+    /// The page of the other side, if it has a fixed address.
+    pub url: Option<&'static str>,
+}
+
+/// `GET /v1/destinations/kinds`
+pub async fn destinations(_: Caller) -> Result<Json<Forms>, Error> {
+    Ok(Json(Forms { items: of_destinations() }))
+}
+
+/// `GET /v1/stores`
+pub async fn stores(_: Caller) -> Result<Json<Forms>, Error> {
+    Ok(Json(Forms { items: of_stores() }))
+}
+
+/// The forms of destinations, one of each kind.
+#[must_use]
+pub fn of_destinations() -> Vec<Form> {
+    Config::forms().into_iter().map(|form| Form::of(&kinds::request_of(form.name), form)).collect()
+}
+
+/// The form of a destination of this kind, as far as it can be changed.
+#[must_use]
+pub fn of_change(kind: &str) -> Option<Form> {
+    let fixed = Config::fields(kind).map(|own| own.on_creation).unwrap_or_default();
+    let mut form = of_destinations().into_iter().find(|form| form.name == kind)?;
+    form.fields.retain(|field| !fixed.contains(&field.name));
+    Some(form)
+}
+
+/// The forms of platforms, one of each store.
+#[must_use]
+pub fn of_stores() -> Vec<Form> {
+    stores::forms().into_iter().map(|form| Form::of(NEW_PLATFORM, form)).collect()
+}
+
+impl Form {
+    /// A form for requests with the schema of this name.
+    fn of(schema: &str, form: form::Form) -> Self {
+        let schema = &DOCUMENTS.whole["components"]["schemas"][schema];
+        let fields = form.entries.iter().map(|entry| Field::of(schema, entry, form.events));
+        let guide = form.guide.iter().map(|step| Step {
+            title: step.title,
+            text: step.text,
+            place: step.place,
+            copy: step.copy,
+            url: step.url,
+        });
+        Self {
+            fields: fields.collect(),
+            guide: guide.collect(),
+            name: form.name,
+            label: form.label,
+            summary: form.summary,
+        }
+    }
+}
+
+impl Field {
+    fn of(schema: &Value, entry: &form::Entry, events: &[&str]) -> Self {
+        let names = entry.name.split('.');
+        let outer = names.clone().next().unwrap_or(entry.name);
+        let property = names.fold(schema, |inside, name| &referred(inside)["properties"][name]);
+        let rules = referred(property);
+        let bound = |name: &str| present(property)[name].as_i64().or_else(|| property[name].as_i64());
+        Self {
+            name: entry.name,
+            label: entry.label,
+            help: entry.help.map_or_else(|| text(&property["description"]), str::to_owned),
+            input: entry.input.as_str(),
+            choices: match entry.input {
+                form::Input::Events => event_choices(events),
+                _ => named_choices(rules, entry),
+            },
+            secret: property["writeOnly"] == true,
+            required: schema["required"].as_array().is_some_and(|all| all.iter().any(|name| name == outer)),
+            group: Some(entry.group).filter(|group| !group.is_empty()),
+            default: property["default"].clone(),
+            minimum: bound("minimum"),
+            maximum: bound("maximum"),
+        }
+    }
+}
+
+/// The schema that a property refers to, or its own.
+fn referred(schema: &Value) -> &Value {
+    let schema = present(schema);
+    let path = schema["$ref"].as_str().map(|path| path.trim_start_matches('#'));
+    path.and_then(|path| DOCUMENTS.whole.pointer(path)).unwrap_or(schema)
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// The choices of the schema with the labels of the entry; those of the entry where the schema has none.
+fn named_choices(schema: &Value, entry: &form::Entry) -> Vec<Choice> {
+    let of = if type_of(schema) == "array" { referred(&schema["items"]) } else { schema };
+    let known = choices(of);
+    let choice = |value: &str| Choice {
+        value: value.to_owned(),
+        label: label(entry, value).to_owned(),
+        help: None,
+        group: None,
+        is_offered: true,
+    };
+    if known.is_empty() {
+        return entry.choices.iter().map(|(value, _)| choice(value)).collect();
+    }
+    known.into_iter().map(choice).collect()
+}
+
+/// What a choice is called.
+fn label<'a>(entry: &form::Entry, value: &'a str) -> &'a str {
+    entry.choices.iter().find(|(known, _)| *known == value).map_or(value, |(_, label)| label)
+}
+
+/// The types of events that can be chosen; those in `offered` first, or all.
+fn event_choices(offered: &[&str]) -> Vec<Choice> {
+    let mut all: Vec<Choice> = about_all()
+        .into_iter()
+        .map(|about| Choice {
+            value: about.event_type.to_owned(),
+            label: about.event_type.to_owned(),
+            help: Some(about.summary),
+            group: Some(about.group),
+            is_offered: offered.is_empty() || offered.contains(&about.event_type),
+        })
+        .collect();
+    all.sort_by_key(|choice| !choice.is_offered);
+    all
+}

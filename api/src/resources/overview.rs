@@ -1,0 +1,29 @@
+//! `/v1/overview`: how everything stands, in numbers.
+
+use crate::edge::Shared;
+use crate::error::Error;
+use crate::extract::Query;
+use crate::keys::Caller;
+use axum::Json;
+use axum::extract::State;
+use domain::AppId;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use storage::Overview;
+
+/// Of which app.
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+pub struct OfApp {
+    /// Only this app; all that the caller reaches when absent.
+    pub app_id: Option<AppId>,
+}
+
+/// `GET /v1/overview`
+pub async fn show(
+    State(edge): State<Shared>,
+    caller: Caller,
+    Query(OfApp { app_id }): Query<OfApp>,
+) -> Result<Json<Overview>, Error> {
+    let app = caller.app(&edge, app_id).await?;
+    Ok(Json(edge.store.overview(app).await?))
+}

@@ -1,0 +1,69 @@
+//! `/v1/platforms/{platform_id}/sample`: a signed sample notification to the demo.
+
+use crate::answer::Accepted;
+use crate::edge::{NoSample, SentSample, WantedSample};
+use crate::error::Error;
+use crate::extract::{Draft, Stored};
+use crate::keys::Acting;
+use domain::{CollapseKey, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use storage::Platform;
+
+/// A sample.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{ "type": "renewed", "receipt_id": "sample-4711" }]))]
+pub struct SampleRequest {
+    /// What happened, by the store's name of it or a short form; that a subscription began when absent.
+    #[serde(rename = "type")]
+    store_type: Option<String>,
+    /// Which purchase; a new one when absent.
+    #[schemars(length(min = 1, max = 200))]
+    receipt_id: Option<String>,
+    /// The store's name of the customer.
+    #[schemars(length(min = 1, max = 200))]
+    app_user_id: Option<String>,
+}
+
+/// A sample that was accepted.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Sample {
+    /// The id of the message.
+    message_id: String,
+    /// The store's name of the purchase.
+    receipt_id: String,
+    /// The purchase.
+    pub collapse_key: CollapseKey,
+    /// What happened, as the store names it.
+    #[serde(rename = "type")]
+    store_type: &'static str,
+    /// When its window ends, unless another notification restarts it.
+    due_at: Timestamp,
+}
+
+/// `POST /v1/platforms/{platform_id}/sample`: 409 unless this process is the `settle run` that trusts its own signer there.
+pub async fn send(
+    edge: Acting,
+    Stored(platform): Stored<Platform>,
+    mut draft: Draft<SampleRequest>,
+) -> Result<Accepted<Sample>, Error> {
+    edge.takes_samples(&platform).map_err(refused)?;
+    let store_type = draft.body.store_type.as_deref().map(|name| edge.sample_type(&platform, name)).transpose();
+    let store_type = store_type.unwrap_or_else(|expected| {
+        draft.wrong.add("type", expected);
+        None
+    });
+    let SampleRequest { receipt_id, app_user_id, .. } = draft.finish()?;
+    edge.store.record_act("platform.sample", Some(platform.app_id), platform.id).await?;
+    let due_at = (edge.clock)().plus_millis(platform.window_ms);
+    let sent = edge.sample(&platform, WantedSample { store_type, receipt_id, app_user_id }).await.map_err(refused)?;
+    let SentSample { message_id, receipt_id, collapse_key, store_type } = sent;
+    Ok(Accepted(Sample { message_id, receipt_id, collapse_key, store_type, due_at }))
+}
+
+fn refused(why: NoSample) -> Error {
+    match why {
+        NoSample::Unavailable => Error::Unavailable(why.to_string()),
+        NoSample::NotTrusted | NoSample::NoTopic(_) | NoSample::Refused(_) => Error::Conflict(why.to_string()),
+    }
+}

@@ -1,0 +1,126 @@
+//! `/v1/series`: what happened in each minute, for charts.
+
+use crate::edge::Shared;
+use crate::error::Error;
+use crate::extract::Query;
+use crate::keys::Caller;
+use axum::Json;
+use axum::extract::State;
+use domain::{AppId, DestinationId, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use storage::{Series, SeriesFilter, Subject, Sum};
+
+/// Maximum number of points of an answer.
+const MAX_POINTS: i64 = 1500;
+/// A minute, the shortest step.
+const MINUTE_SECONDS: i64 = 60;
+/// The longest step: a day.
+const DAY_SECONDS: i64 = 24 * 3600;
+/// The time before `until` where it begins when `from` is absent.
+const DEFAULT_MS: i64 = 3_600_000;
+const MICROS: i64 = 1_000_000;
+
+/// Which points.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct SeriesQuery {
+    /// What is counted.
+    pub what: Series,
+    /// Only that of this app.
+    pub app_id: Option<AppId>,
+    /// Only that of this destination; of `delivered`, `failed` and `latency`.
+    pub destination_id: Option<DestinationId>,
+    /// The beginning, rounded down to a step; an hour before the end when absent. Counts are stored for eight days.
+    pub from: Option<Timestamp>,
+    /// The end; now when absent.
+    pub until: Option<Timestamp>,
+    /// Seconds of each point, whole minutes; 60 when absent. At most 1500 points are returned.
+    #[schemars(range(min = 60, max = 86400))]
+    pub step: Option<i64>,
+}
+
+impl SeriesQuery {
+    /// The last hour, minute by minute.
+    #[must_use]
+    pub const fn hour(what: Series, app_id: Option<AppId>, destination_id: Option<DestinationId>) -> Self {
+        Self { what, app_id, destination_id, from: None, until: None, step: None }
+    }
+}
+
+/// The points of a series.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct SeriesPoints {
+    /// What is counted.
+    pub what: Series,
+    /// The seconds of each point.
+    pub step: i64,
+    /// The points, the oldest first; also those in which nothing happened.
+    pub items: Vec<Point>,
+}
+
+/// What happened in one step.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Point {
+    /// Its beginning.
+    pub at: Timestamp,
+    /// How many.
+    pub count: i64,
+    /// How long they took on average, in milliseconds; null for what takes no time, and where there was none.
+    pub average_ms: Option<i64>,
+    /// The longest of them, in milliseconds.
+    pub longest_ms: Option<i64>,
+}
+
+/// `GET /v1/series`
+pub async fn list(
+    State(edge): State<Shared>,
+    caller: Caller,
+    Query(query): Query<SeriesQuery>,
+) -> Result<Json<SeriesPoints>, Error> {
+    let app = caller.app(&edge, query.app_id).await?;
+    if let Some(destination) = query.destination_id {
+        let of = edge.store.app_of(Subject::Destination, &destination.to_string()).await?;
+        if of.is_none() || app.is_some_and(|app| of != Some(app)) {
+            return Err(storage::Error::Missing { what: "destination" }.into());
+        }
+    }
+    let step = query.step.unwrap_or(MINUTE_SECONDS);
+    if step % MINUTE_SECONDS != 0 {
+        return Err(Error::invalid("step", format!("whole minutes, from {MINUTE_SECONDS} to {DAY_SECONDS} seconds")));
+    }
+    let until = query.until.unwrap_or_else(|| (edge.clock)());
+    let from = query.from.unwrap_or_else(|| until.plus_millis(-DEFAULT_MS));
+    let (step_micros, from) = (step * MICROS, from.micros().div_euclid(step * MICROS));
+    let points = until.micros().div_euclid(step_micros) - from + 1;
+    if !(1..=MAX_POINTS).contains(&points) {
+        let expected = format!("a time before `until`, at most {MAX_POINTS} steps of {step} s, and these are {points}");
+        return Err(Error::invalid("from", expected));
+    }
+    let filter = SeriesFilter {
+        series: query.what,
+        app,
+        destination: query.destination_id,
+        from: Timestamp::from_micros(from * step_micros),
+        until,
+    };
+    let minutes = edge.store.minutes(filter).await?;
+    let mut sums = vec![Sum::default(); usize::try_from(points).unwrap_or_default()];
+    for (at, sum) in minutes {
+        let index = at.micros().div_euclid(step_micros) - from;
+        if let Some(known) = usize::try_from(index).ok().and_then(|index| sums.get_mut(index)) {
+            known.add(sum);
+        }
+    }
+    let items = (from..).zip(sums).map(|(number, sum)| point(query.what, number * step_micros, sum)).collect();
+    Ok(Json(SeriesPoints { what: query.what, step, items }))
+}
+
+fn point(what: Series, at_micros: i64, sum: Sum) -> Point {
+    let has_time = matches!(what, Series::Lag | Series::Latency) && sum.times > 0;
+    Point {
+        at: Timestamp::from_micros(at_micros),
+        count: sum.times,
+        average_ms: has_time.then(|| sum.total_ms / sum.times.max(1)),
+        longest_ms: has_time.then_some(sum.longest_ms),
+    }
+}

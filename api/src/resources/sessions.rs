@@ -1,0 +1,100 @@
+//! `/v1/sessions` and `/v1/sign-in-links`: who is signed in to the page, and links for others.
+
+use crate::answer::{Created, NoContent};
+use crate::edge::{Edge, Shared};
+use crate::error::Error;
+use crate::extract::{Draft, Id, PageQuery, Query};
+use crate::keys::{Acting, Caller};
+use crate::pages::PREFIX;
+use axum::Json;
+use axum::extract::State;
+use domain::{AppId, SignInId, Timestamp};
+use schemars::JsonSchema;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use storage::{Paged, Person, Role, Session};
+
+/// How long a link can be used.
+pub const LINK_VALID: Duration = Duration::from_secs(600);
+/// Number of bytes of a link's code: 128 bits, which is enough for ten minutes.
+const CODE_BYTES: usize = 16;
+
+/// A link that signs a person in to the page.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{ "name": "Anna", "role": "support", "lifetime_seconds": 28800 }]))]
+pub struct NewSignInLink {
+    /// The name of the person. Acts show it.
+    #[schemars(length(min = 1, max = 200))]
+    name: String,
+    /// What the person may do: no more than the caller.
+    role: Role,
+    /// The only app that the person reaches; all that the caller reaches when absent.
+    app_id: Option<AppId>,
+    /// How long the session may last, at most as `ui.session_lifetime` says, which it is when absent.
+    #[schemars(range(min = 60, max = 604_800))]
+    lifetime_seconds: Option<i64>,
+}
+
+/// A link that was just made.
+#[derive(Serialize, JsonSchema)]
+pub struct SignInLink {
+    /// The path of the link, at the address of this API; shown only here. It works once.
+    path: String,
+    /// When it ends.
+    expires_at: Timestamp,
+}
+
+/// `POST /v1/sign-in-links`
+pub async fn link(edge: Acting, caller: Caller, mut draft: Draft<NewSignInLink>) -> Result<Created<SignInLink>, Error> {
+    if draft.body.role > caller.role {
+        draft.wrong.add("role", format!("at most that of the caller, `{}`", caller.role.as_str()));
+    }
+    if draft.body.role == Role::Metrics {
+        draft.wrong.add("role", "one that may read");
+    }
+    let NewSignInLink { name, role, app_id, lifetime_seconds } = draft.finish()?;
+    let app_id = caller.app(&edge, app_id).await?;
+    let longest = edge.pages.session_lifetime;
+    let lifetime = lifetime_seconds.map_or(longest, |seconds| Duration::from_secs(seconds.unsigned_abs()).min(longest));
+    let person = Person { name, role, app_id, ..person(&edge, &caller) };
+    let code = code(&edge);
+    let new = storage::NewLink { person, code: code.clone(), valid: LINK_VALID, lifetime };
+    let expires_at = edge.store.new_sign_in_link(new).await?;
+    Ok(Created(SignInLink { path: path(&code), expires_at }))
+}
+
+/// `GET /v1/sessions`, the oldest first, also those that ended within the last month.
+pub async fn list(
+    State(edge): State<Shared>,
+    caller: Caller,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Paged<Session>>, Error> {
+    Ok(Json(edge.store.sessions(caller.app, query.page()).await?))
+}
+
+/// `DELETE /v1/sessions/{session_id}`: signs a person out. One that ended before stays as it is.
+pub async fn finish(edge: Acting, Id(id): Id<SignInId>) -> Result<NoContent, Error> {
+    edge.store.finish_session(id).await?;
+    Ok(NoContent)
+}
+
+/// The person that a caller is, without another name.
+#[must_use]
+pub fn person(edge: &Edge, caller: &Caller) -> Person {
+    let token_hash = caller.key.is_none().then(|| edge.admin_token_hash());
+    let Caller { key, name, role, app } = caller.clone();
+    Person { name, role, app_id: app, key_id: key, token_hash }
+}
+
+/// A code for a link.
+#[must_use]
+pub fn code(edge: &Edge) -> SecretString {
+    SecretString::from(storage::hex((edge.random)().get(..CODE_BYTES).unwrap_or_default()))
+}
+
+/// The path of a link.
+#[must_use]
+pub fn path(code: &SecretString) -> String {
+    format!("{PREFIX}/sign-in/{}", code.expose_secret())
+}

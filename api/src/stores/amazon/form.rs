@@ -1,0 +1,80 @@
+//! The form of an Amazon platform, and the steps in Amazon's Developer Console.
+
+use protocols::form::{Entry, Form, Input, NAME, Step};
+
+/// Amazon's console.
+const CONSOLE: &str = "https://developer.amazon.com/apps-and-games/console/apps/list.html";
+
+/// The form of a platform of this store.
+pub fn form() -> Form {
+    Form {
+        name: super::STORE,
+        label: "Amazon Appstore",
+        summary: "Real-Time Notifications of purchases in the Amazon Appstore, verified with Amazon.",
+        entries: entries(),
+        events: &[],
+        guide: guide(),
+    }
+}
+
+fn entries() -> Vec<Entry> {
+    let shown = [
+        NAME,
+        Entry::new("package_name", "Package name", Input::Text).help("Of the app in the Appstore, such as com.example.radio."),
+        Entry::new("environment", "Environment", Input::Select)
+            .help("Whether its purchases are for money.")
+            .choices(&[("production", "Production"), ("sandbox", "Sandbox")]),
+        Entry::new("shared_secret", "Shared key", Input::Password).help(
+            "From the page Shared Key of your developer account. With it each purchase is verified with Amazon; it can be \
+             set later.",
+        ),
+    ];
+    let folded = [
+        Entry::new("topic_arn", "Topic", Input::Text)
+            .help("The ARN of the topic that may send, if you know it: then it needs no approval."),
+        Entry::new("window_seconds", "Quiet window in seconds", Input::Number),
+        Entry::new("max_wait_seconds", "Longest wait in seconds", Input::Number),
+        Entry::new("product_ref", "Name of a subscription's product", Input::Select)
+            .choices(&[("term", "The SKU of the term"), ("parent", "The parent's SKU")]),
+        Entry::new("flush_on_revoke", "Settle a cancellation without a window", Input::Switch),
+        Entry::new("unknown_receipts", "Receipts that Amazon never knows", Input::Select)
+            .choices(&[("give_up", "Give them up after a day"), ("believe", "Believe the notifications after a day")]),
+    ];
+    shown.into_iter().chain(folded.map(Entry::folded)).collect()
+}
+
+const fn step(title: &'static str, text: &'static str) -> Step {
+    Step { title, text, place: "Amazon Developer Console", copy: None, url: None }
+}
+
+fn guide() -> Vec<Step> {
+    vec![
+        Step {
+            copy: Some("notification_url"),
+            place: "settle",
+            ..step(
+                "Copy the URL for Appstore notifications",
+                "Amazon must reach it over HTTPS, with a certificate of a public authority. It contains a secret.",
+            )
+        },
+        Step {
+            url: Some(CONSOLE),
+            ..step("Open your app", "Under Amazon Appstore choose App List, and select your app.")
+        },
+        step("Open App Services", "Choose App Services in the menu on the left."),
+        step("Add an endpoint", "Under Real-Time Notifications choose Add an Endpoint."),
+        step("Paste the URL", "Paste it into URL for Appstore notifications, and submit."),
+        Step {
+            place: "settle",
+            ..step(
+                "Approve the topic",
+                "Amazon requests to send from a topic. Compare its account, the number in its ARN, with Amazon's before you \
+                 approve it: anybody can send such a request. Notifications wait until then, and none is lost.",
+            )
+        },
+        step(
+            "See that it is verified",
+            "The console shows Verified. If it does not within two days, press Resend there.",
+        ),
+    ]
+}

@@ -1,0 +1,303 @@
+//! Connecting by the page alone: each step from an empty installation, its mistakes, and who may take it.
+
+use super::visitor::{Answer, Visitor, form, send};
+use crate::api::edge::{Service, TOKEN, accept};
+use domain::PlatformId;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use storage::{Fate, TopicRequest, TopicState};
+
+/// A topic.
+const ARN: &str = "arn:aws:sns:us-east-1:123456789012:reader";
+/// Where its subscription is confirmed.
+const SUBSCRIBE: &str = "https://sns.us-east-1.amazonaws.com/?Action=ConfirmSubscription\
+    &TopicArn=arn:aws:sns:us-east-1:123456789012:reader&Token=2336412f37fb687f5d51e6e241d09c805a5a57b30d712f794cc5f6a988666d92768dd60a747ba6f3beb71854e285d6ad02428b09ceece29417f1f02d609c582afbacc99c583a916b9981dd2728f4ae6fdb82efd087cc3b7849e05798d2d2785c03b0879594eeac82c01f235d0e717736";
+/// The reason in every form.
+const REASON: (&str, &str) = ("reason", "ticket 4711");
+
+async fn signed_in(service: &Service) -> Visitor {
+    Visitor::with_key(service, TOKEN).await.expect("a session")
+}
+
+async fn with_role(service: &Service, role: &str) -> Visitor {
+    let created = service.send_json("POST", "/v1/keys", &json!({ "name": role, "role": role })).await;
+    Visitor::with_key(service, created.body["key"].as_str().expect("a key")).await.expect("a session")
+}
+
+fn has(answer: &Answer, parts: &[&str]) {
+    for part in parts {
+        assert!(answer.text.contains(part), "{part}: {}", answer.text);
+    }
+}
+
+fn has_not(answer: &Answer, parts: &[&str]) {
+    for part in parts {
+        assert!(!answer.text.contains(part), "{part}: {}", answer.text);
+    }
+}
+
+async fn pending_topic(service: &Service, platform: PlatformId) -> String {
+    let expires = api::clock::now().plus(std::time::Duration::from_secs(3600));
+    let request = TopicRequest::new(platform, ARN, SecretString::from(SUBSCRIBE), expires);
+    service.store.add_pending_topic(request).await.expect("a topic");
+    service.store.topics(platform).await.expect("topics")[0].id.to_string()
+}
+
+#[tokio::test]
+async fn from_an_empty_installation_each_step_leads_to_the_next() {
+    let service = Service::start("connect").await;
+    let visitor = signed_in(&service).await;
+    has(&visitor.get(&service, "/ui/").await, &["href=\"/ui/connect\""]);
+    has(&visitor.get(&service, "/ui/connect").await, &["Begin with an app", "Create the app"]);
+    let app = visitor.post(&service, "/ui/connect", &[("name", "reader"), REASON]).await;
+    assert_eq!(app.status, 303, "{}", app.text);
+    let path = app.header("location").to_owned();
+    has(&visitor.get(&service, &path).await, &["on no store yet", "Next: choose a store"]);
+    let new = format!("{path}/platforms/new");
+    has(&visitor.get(&service, &new).await, &["Package name", "type=\"password\"", "Real-Time Notifications"]);
+    let fields = [
+        ("store", "amazon"),
+        ("name", "fire"),
+        ("package_name", "com.example.reader"),
+        ("environment", "production"),
+        ("shared_secret", "2:open-sesame"),
+        ("window_seconds", "60"),
+        REASON,
+    ];
+    let created = visitor.post(&service, &new, &fields).await;
+    assert_eq!(created.status, 303, "{}", created.text);
+    let console = created.header("location").to_owned();
+    let id: PlatformId = console.rsplit('/').next().expect("an id").parse().expect("an id");
+    let stored = service.get(&format!("/v1/platforms/{id}")).await.body;
+    assert_eq!((&stored["window_seconds"], &stored["has_shared_secret"]), (&json!(60), &json!(true)));
+    let url = stored["notification_url"].as_str().expect("a URL");
+    let page = visitor.get(&service, &console).await;
+    has(&page, &[&format!("data-copy=\"{url}\""), "nothing yet", "Add an endpoint", "data-live="]);
+    has_not(&page, &["2:open-sesame"]);
+    service.store.count_arrival(id, "unknown topic");
+    service.store.write_arrivals().await.expect("arrivals");
+    has(&visitor.get(&service, &console).await, &["refused", "unknown topic", "1 time"]);
+    let topic = pending_topic(&service, id).await;
+    has(&visitor.get(&service, &console).await, &["1 topic waits"]);
+    let topics = format!("{console}/topics");
+    has(&visitor.get(&service, &topics).await, &[">123456789012<", "Compare its account", "Approve", "Reject"]);
+    let approved = visitor.post(&service, &format!("{topics}/{topic}/approve"), &[REASON]).await;
+    assert_eq!((approved.status, approved.header("location")), (303, topics.as_str()), "{}", approved.text);
+    has(&visitor.get(&service, &topics).await, &["may send", "Next: add a destination"]);
+    let acts = service.get("/v1/acts").await.body;
+    for operation in ["app.create", "platform.create", "topic.approve"] {
+        let act = acts["items"].as_array().expect("acts").iter().find(|act| act["operation"] == operation);
+        assert_eq!(act.map(|act| &act["reason"]), Some(&json!("ticket 4711")), "{operation}: {acts}");
+    }
+    let destinations = visitor.get(&service, &format!("{console}/destinations")).await;
+    let app_id = stored["app_id"].as_str().expect("an id");
+    has(&destinations, &["Nobody does yet", &format!("/ui/destinations/new?app_id={app_id}&#38;kind=webhook")]);
+    let hook = json!({ "kind": "webhook", "name": "Billing", "url": "https://example.com/hooks" });
+    let hook = service.send_json("POST", &format!("/v1/apps/{app_id}/destinations"), &hook).await;
+    let hook = hook.body["id"].as_str().expect("an id").to_owned();
+    has(&visitor.get(&service, &format!("{console}/destinations")).await, &[&format!("/ui/destinations/{hook}")]);
+    first_event(&service, (&visitor, &console), (id, &hook)).await;
+}
+
+/// The steps of the first event are ticked off as it goes its way.
+async fn first_event(service: &Service, (visitor, console): (&Visitor, &str), (id, hook): (PlatformId, &str)) {
+    let first = format!("{console}/first");
+    has(&visitor.get(service, &first).await, &["Nothing has arrived yet", "not yet"]);
+    let (key, _) = accept(&service.store, id, "receipt", Fate::Open).await;
+    has(&visitor.get(service, &first).await, &["window open", &format!("/ui/purchases/{key}")]);
+    let [event, delivery] = [0; 2].map(|_| api::clock::random_uuid());
+    let app = service.get(&format!("/v1/platforms/{id}")).await.body["app_id"].clone();
+    let app = app.as_str().expect("an id");
+    service.raw(&format!(
+        "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, digest, state, purchase,
+             verify_attempts, settling, fingerprint, created_at, updated_at)
+             VALUES ('{key}', '{id}', '{app}', 'receipt', 1, '', 'active', '{{}}', 0, 1, '', 1, 1);
+         UPDATE notifications SET outcome = 'settled', revision = 1, finished_at = 1;
+         INSERT INTO events (id, collapse_key, app_id, event_type, revision, environment, body, created_at)
+             VALUES ('{event}', '{key}', '{app}', 'purchase.updated', 1, 'production', '{{}}', 1);
+         INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts,
+             next_due_at, created_at, finished_at)
+             VALUES ('{delivery}', '{hook}', '{event}', 0, 'purchase.updated', '{key}', 1, 'delivered', 1, 1, 1, 1);"
+    ));
+    has(&visitor.get(service, &first).await, &["purchase.updated", "delivered to <code>Billing</code>"]);
+}
+
+#[tokio::test]
+async fn a_wrong_form_keeps_what_was_entered_but_no_secret() {
+    let service = Service::start("connect-wrong").await;
+    let (app, platform) = service.platform().await;
+    let visitor = signed_in(&service).await;
+    let new = format!("/ui/connect/apps/{app}/platforms/new");
+    let fields = [
+        ("store", "amazon"),
+        ("name", "<script>alert(1)</script>"),
+        ("shared_secret", "2:open-sesame"),
+        ("window_seconds", "soon"),
+    ];
+    let wrong = visitor.post(&service, &new, &fields).await;
+    assert_eq!(wrong.status, 400, "{}", wrong.text);
+    has(&wrong, &["href=\"#package_name\"", "id=\"wrong-window_seconds\"", "id=\"wrong-reason\"", "value=\"soon\""]);
+    has(&wrong, &["&#60;script&#62;alert(1)"]);
+    has_not(&wrong, &["<script>alert", "2:open-sesame"]);
+    let fields = [("store", "amazon"), ("name", "fire"), ("package_name", "com.example.other"), REASON];
+    let taken = visitor.post(&service, &new, &fields).await;
+    assert_eq!(taken.status, 409, "{}", taken.text);
+    has(&taken, &["Nothing was changed", "value=\"com.example.other\""]);
+    let unknown = visitor.post(&service, &new, &[("store", "nowhere"), REASON]).await;
+    assert_eq!(unknown.status, 400, "{}", unknown.text);
+    let empty = visitor.post(&service, "/ui/connect", &[]).await;
+    assert_eq!(empty.status, 400);
+    has(&empty, &["id=\"wrong-name\"", "id=\"wrong-reason\""]);
+    let settings = format!("/ui/connect/platforms/{platform}/settings");
+    has(&visitor.get(&service, &settings).await, &["value=\"com.example.settle\"", "it stays as it is"]);
+    let stored = [("name", "fire"), ("package_name", "com.example.settle"), ("environment", "production")];
+    let change =
+        |window: &'static str| stored.into_iter().chain([("window_seconds", window), REASON]).collect::<Vec<_>>();
+    let wrong = visitor.post(&service, &settings, &change("0")).await;
+    assert_eq!(wrong.status, 400);
+    has(&wrong, &["id=\"wrong-window_seconds\""]);
+    let changed = visitor.post(&service, &settings, &change("30")).await;
+    assert_eq!(changed.status, 303, "{}", changed.text);
+    assert_eq!(service.get(&format!("/v1/platforms/{platform}")).await.body["window_seconds"], 30);
+}
+
+#[tokio::test]
+async fn the_url_is_shown_to_those_roles_that_the_api_shows_it() {
+    let service = Service::start("connect-roles").await;
+    let (app, platform) = service.platform().await;
+    let key = service.store.ingress_key(platform).await.expect("a key");
+    let key = secrecy::ExposeSecret::expose_secret(&key);
+    let console = format!("/ui/connect/platforms/{platform}");
+    pending_topic(&service, platform).await;
+    for (role, sees) in [("read", false), ("support", false), ("operator", true)] {
+        let visitor = with_role(&service, role).await;
+        let page = visitor.get(&service, &console).await;
+        assert_eq!((page.status, page.text.contains(key)), (200, sees), "{role}");
+        assert_eq!(page.text.contains("see it here"), !sees, "{role}");
+        let data = visitor.get(&service, &format!("{console}?as=json")).await;
+        assert_eq!(data.text.contains(key), sees, "{role}");
+        let topics = visitor.get(&service, &format!("{console}/topics")).await;
+        assert_eq!(topics.text.contains("/approve\""), sees, "{role}");
+        let list = visitor.get(&service, "/ui/connect").await;
+        assert!(!list.text.contains("Create the app"), "{role}");
+        let app = visitor.get(&service, &format!("/ui/connect/apps/{app}")).await;
+        assert_eq!(app.text.contains("Connect another store"), sees, "{role}");
+    }
+    let own = json!({ "name": "own", "role": "admin", "app_id": app });
+    let own = service.send_json("POST", "/v1/keys", &own).await;
+    let own = Visitor::with_key(&service, own.body["key"].as_str().expect("a key")).await.expect("a session");
+    let refused = own.post(&service, "/ui/connect", &[("name", "another"), REASON]).await;
+    assert_eq!(refused.status, 403, "a session of one app creates none: {}", refused.text);
+}
+
+#[tokio::test]
+async fn the_actions_of_a_platform_need_a_reason_and_its_own_form() {
+    let service = Service::start("connect-actions").await;
+    let (app, platform) = service.platform().await;
+    let visitor = signed_in(&service).await;
+    let console = format!("/ui/connect/platforms/{platform}");
+    let topic = pending_topic(&service, platform).await;
+    let key = service.store.ingress_key(platform).await.expect("a key");
+    let same = |other: SecretString| {
+        secrecy::ExposeSecret::expose_secret(&other) == secrecy::ExposeSecret::expose_secret(&key)
+    };
+    for path in ["/rotate-ingress-key", "/retry-parked", "/delete", "/sample", &format!("/topics/{topic}/reject")] {
+        let path = format!("{console}{path}");
+        let without = visitor.post(&service, &path, &[]).await;
+        assert_eq!(without.status, 400, "{path}: {}", without.text);
+        has(&without, &["Nothing was changed", "reason: expected why"]);
+        let fields = form(&[("form_token", "forged"), REASON]);
+        let headers = [super::visitor::OURS, ("cookie", visitor.cookie.as_str())];
+        assert_eq!(send(&service, ("POST", &path), &headers, fields).await.status, 403, "{path}");
+    }
+    assert!(same(service.store.ingress_key(platform).await.expect("a key")), "nothing was changed yet");
+    let sample = visitor.post(&service, &format!("{console}/sample"), &[REASON]).await;
+    assert_eq!(sample.status, 409, "{}", sample.text);
+    has(&sample, &["only the demo of"]);
+    let rotated = visitor.post(&service, &format!("{console}/rotate-ingress-key"), &[REASON]).await;
+    assert_eq!(
+        (rotated.status, rotated.header("location")),
+        (303, format!("{console}?done=rotate-ingress-key").as_str())
+    );
+    assert!(!same(service.store.ingress_key(platform).await.expect("a key")));
+    let parked = visitor.post(&service, &format!("{console}/retry-parked"), &[REASON]).await;
+    assert_eq!(parked.status, 303, "{}", parked.text);
+    let rejected = visitor.post(&service, &format!("{console}/topics/{topic}/reject"), &[REASON]).await;
+    assert_eq!(rejected.status, 303, "{}", rejected.text);
+    let topics = service.store.topics(platform).await.expect("topics");
+    assert_eq!(topics[0].state, TopicState::Rejected);
+    let late = visitor.post(&service, &format!("{console}/topics/{topic}/approve"), &[REASON]).await;
+    assert_eq!(late.status, 409, "{}", late.text);
+    has(&late, &["the topic is rejected now"]);
+    has(&visitor.get(&service, &format!("{console}/delete")).await, &["what it sends is lost"]);
+    let deleted = visitor.post(&service, &format!("{console}/delete"), &[REASON]).await;
+    assert_eq!(
+        (deleted.status, deleted.header("location")),
+        (303, format!("/ui/connect/apps/{app}?done=deleted").as_str())
+    );
+    assert_eq!(visitor.get(&service, &console).await.status, 404);
+}
+
+#[tokio::test]
+async fn what_was_refused_at_the_url_is_a_tick() {
+    let service = Service::start("connect-tick").await;
+    let (_, platform) = service.platform().await;
+    let before = service.store.pulse().await.expect("a pulse");
+    service.store.count_arrival(platform, "unknown topic");
+    service.store.write_arrivals().await.expect("arrivals");
+    let after = service.store.pulse().await.expect("a pulse");
+    let changed: Vec<_> =
+        before.kinds().into_iter().zip(after.kinds()).filter(|(a, b)| a != b).map(|((kind, _), _)| kind).collect();
+    assert_eq!(changed, ["arrivals"]);
+}
+
+#[tokio::test]
+async fn each_page_of_a_platform_is_data_too() {
+    let service = Service::start("connect-json").await;
+    let (app, platform) = service.platform().await;
+    let visitor = signed_in(&service).await;
+    let console = format!("/ui/connect/platforms/{platform}");
+    for (path, api) in [
+        ("/ui/connect".to_owned(), "/v1/apps".to_owned()),
+        (format!("/ui/connect/apps/{app}"), format!("/v1/apps/{app}/platforms")),
+        (console.clone(), format!("/v1/platforms/{platform}")),
+        (format!("{console}/topics"), format!("/v1/platforms/{platform}/topics")),
+        (format!("{console}/destinations"), format!("/v1/apps/{app}/destinations")),
+        (format!("{console}/first"), format!("/v1/notifications?platform_id={platform}")),
+    ] {
+        let answer = visitor.get(&service, &format!("{path}?as=json")).await;
+        let shown: Value = serde_json::from_str(&answer.text).expect("JSON");
+        assert_eq!(shown, service.get(&api).await.body, "{path}");
+        has(&visitor.get(&service, &path).await, &[&format!("data-copy=\"{api}\"")]);
+    }
+    let (key, _) = accept(&service.store, platform, "receipt", Fate::Open).await;
+    has(&visitor.get(&service, &format!("{console}/first")).await, &[&format!("/v1/explain/purchases/{key}")]);
+}
+
+#[tokio::test]
+async fn a_script_in_a_name_is_harmless_on_each_step() {
+    let hostile = "\"'><script>alert(1)</script>";
+    let service = Service::start("connect-hostile").await;
+    let app = service.send_json("POST", "/v1/apps", &json!({ "name": hostile })).await.body["id"].clone();
+    let app = app.as_str().expect("an id");
+    let body = json!({ "store": "amazon", "name": hostile, "package_name": "com.example.settle" });
+    let platform = service.send_json("POST", &format!("/v1/apps/{app}/platforms"), &body).await.body["id"].clone();
+    let platform = platform.as_str().expect("an id");
+    let hook = json!({ "kind": "webhook", "name": hostile, "url": "https://example.com/hooks" });
+    let hook = service.send_json("POST", &format!("/v1/apps/{app}/destinations"), &hook).await;
+    assert_eq!(hook.status, 201, "{}", hook.body);
+    accept(&service.store, platform.parse().expect("an id"), hostile, Fate::Open).await;
+    let visitor = signed_in(&service).await;
+    let console = format!("/ui/connect/platforms/{platform}");
+    let steps =
+        ["", "/settings", "/topics", "/sample", "/destinations", "/first", "/delete", "/sample?sent=%3Cscript%3E"];
+    let steps = steps.map(|step| format!("{console}{step}"));
+    let others = ["/ui/connect".to_owned(), format!("/ui/connect/apps/{app}")];
+    for path in steps.into_iter().chain(others).chain([format!("/ui/connect/apps/{app}/platforms/new?store={hostile}")])
+    {
+        let page = visitor.get(&service, &path.replace(hostile, "%3Cscript%3Ealert(1)")).await;
+        assert_eq!(page.status, 200, "{path}: {}", page.text);
+        has_not(&page, &["<script>alert", "\"'><"]);
+        has(&page, &["&#60;script&#62;alert(1)"]);
+    }
+}

@@ -1,0 +1,165 @@
+//! Customers on the page: found by any id, with no id of theirs in an address; named; and why they did not get an event.
+
+use super::visitor::{Answer, OURS, Visitor, form, send};
+use crate::api::edge::{Service, TOKEN};
+use serde_json::{Value, json};
+
+/// A text that is a script where it is not escaped.
+const HOSTILE: &str = "\"'><script>alert(1)</script>";
+/// The reason in every form.
+const REASON: (&str, &str) = ("reason", "ticket 4711");
+
+async fn signed_in(service: &Service) -> Visitor {
+    Visitor::with_key(service, TOKEN).await.expect("a session")
+}
+
+fn has(answer: &Answer, parts: &[&str]) {
+    for part in parts {
+        assert!(answer.text.contains(part), "{part}: {}", answer.text);
+    }
+}
+
+/// A customer with a settled purchase and an event, by the ids of the app and of settle.
+async fn customer(service: &Service, (external, store): (&str, &str)) -> (String, String) {
+    let (app, _) = service.platform().await;
+    let body = json!({ "external_id": external, "app_user_id": store });
+    let named = service.send_json("PUT", &format!("/v1/apps/{app}/customers"), &body).await;
+    assert_eq!(named.status, 200, "{}", named.body);
+    let user = named.body["user_id"].as_str().expect("an id").to_owned();
+    service.seed(&["receipt-1"]).await;
+    service.seed_events();
+    service.raw(&format!(
+        "UPDATE purchases SET user_id = '{user}', app_user_id = '{store}'; UPDATE events SET user_id = '{user}'"
+    ));
+    (app, user)
+}
+
+#[tokio::test]
+async fn a_customer_is_found_by_each_of_their_ids() {
+    let service = Service::start("customers").await;
+    let (app, user) = customer(&service, ("anna@example.com", "u1")).await;
+    let visitor = signed_in(&service).await;
+    has(&visitor.get(&service, "/ui/customers").await, &["Id of the customer"]);
+    let page = format!("/ui/customers/{app}/{user}");
+    for q in ["anna@example.com", "u1", "receipt-1", user.as_str(), " anna@example.com "] {
+        let found = visitor.post(&service, "/ui/customers", &[("q", q)]).await;
+        assert_eq!((found.status, found.header("location")), (303, page.as_str()), "{q}: {}", found.text);
+    }
+    let found = visitor.post(&service, "/ui/search", &[("q", "anna@example.com")]).await;
+    assert_eq!(
+        (found.status, found.header("location")),
+        (303, page.as_str()),
+        "the search of the frame: {}",
+        found.text
+    );
+    let nothing = visitor.post(&service, "/ui/customers", &[("q", HOSTILE)]).await;
+    assert_eq!(nothing.status, 200);
+    has(&nothing, &["No customer is known by", "&#60;script&#62;"]);
+    assert!(!nothing.text.contains("<script>alert"), "{}", nothing.text);
+    let empty = visitor.post(&service, "/ui/customers", &[("q", " ")]).await;
+    assert_eq!(empty.status, 400);
+    has(&empty, &["id=\"wrong-customer\"", "aria-invalid"]);
+    let shown = visitor.get(&service, &page).await;
+    has(
+        &shown,
+        &["anna@example.com", ">u1<", "receipt-1", "purchase.updated", "No active entitlement", "/ui/purchases/"],
+    );
+    let addresses = shown.text.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());
+    for address in addresses {
+        assert!(!address.contains("anna") && !address.contains("receipt-1"), "{address}");
+    }
+    let data = visitor.get(&service, &format!("{page}?as=json")).await;
+    let data: Value = serde_json::from_str(&data.text).expect("JSON");
+    assert_eq!(data, service.get(&format!("/v1/apps/{app}/customers/{user}")).await.body);
+    let by_api = service.send_json("POST", "/v1/search", &json!({ "q": "anna@example.com" })).await.body;
+    let kinds: Vec<_> = by_api["items"].as_array().expect("items").iter().map(|item| item["kind"].clone()).collect();
+    assert_eq!(kinds, ["customer", "purchase"], "{by_api}");
+    assert!(!by_api.to_string().contains("anna"), "ids of ours alone: {by_api}");
+}
+
+#[tokio::test]
+async fn a_customer_of_another_app_is_as_if_nobody() {
+    let service = Service::start("customers-other").await;
+    let (app, user) = customer(&service, ("anna", "u1")).await;
+    let other = service.send_json("POST", "/v1/apps", &json!({ "name": "other" })).await.body["id"].clone();
+    let key = json!({ "name": "other", "role": "admin", "app_id": other });
+    let key = service.send_json("POST", "/v1/keys", &key).await;
+    let stranger = Visitor::with_key(&service, key.body["key"].as_str().expect("a key")).await.expect("a session");
+    for q in ["anna", "u1", "receipt-1", user.as_str()] {
+        let found = stranger.post(&service, "/ui/customers", &[("q", q)]).await;
+        assert_eq!(found.status, 200, "{q}");
+        has(&found, &["No customer is known by"]);
+    }
+    let other = other.as_str().expect("an id");
+    for path in [format!("/ui/customers/{app}/{user}"), format!("/ui/customers/{other}/{user}")] {
+        assert_eq!(stranger.get(&service, &path).await.status, 404, "{path}");
+        let named = stranger.post(&service, &path, &[("external_id", "x"), ("app_user_id", "u1"), REASON]).await;
+        assert!(named.status == 404 || path.contains(other), "{path}: {}", named.status);
+    }
+    assert_eq!(service.get(&format!("/v1/apps/{app}/customers/{user}")).await.body["external_id"], "anna");
+}
+
+#[tokio::test]
+async fn a_customer_is_named_once_and_a_refusal_is_explained() {
+    let service = Service::start("customers-name").await;
+    let (app, user) = customer(&service, ("anna", "u1")).await;
+    service.raw("UPDATE users SET external_id = NULL");
+    let visitor = signed_in(&service).await;
+    let page = format!("/ui/customers/{app}/{user}");
+    has(
+        &visitor.get(&service, &page).await,
+        &["without a name", "Name the customer", "name=\"app_user_id\" value=\"u1\""],
+    );
+    let wrong = visitor.post(&service, &page, &[("app_user_id", "u1"), ("external_id", "")]).await;
+    assert_eq!(wrong.status, 400, "{}", wrong.text);
+    has(&wrong, &["id=\"wrong-external_id\"", "id=\"wrong-reason\""]);
+    let forged = form(&[("form_token", "forged"), ("external_id", "otto"), ("app_user_id", "u1"), REASON]);
+    let headers = [OURS, ("cookie", visitor.cookie.as_str())];
+    assert_eq!(send(&service, ("POST", &page), &headers, forged).await.status, 403);
+    let fields = [("app_user_id", "u1"), ("external_id", HOSTILE), REASON];
+    let named = visitor.post(&service, &page, &fields).await;
+    assert_eq!(
+        (named.status, named.header("location")),
+        (303, format!("{page}?done=named").as_str()),
+        "{}",
+        named.text
+    );
+    let shown = visitor.get(&service, &format!("{page}?done=named")).await;
+    has(&shown, &["The customer is named", "&#60;script&#62;"]);
+    assert!(!shown.text.contains("<script>alert"), "{}", shown.text);
+    let again = visitor.post(&service, &page, &[("app_user_id", "u1"), ("external_id", "otto"), REASON]).await;
+    assert_eq!(again.status, 409, "{}", again.text);
+    has(&again, &["Nothing was changed", "value=\"otto\""]);
+    let reader = service.send_json("POST", "/v1/keys", &json!({ "name": "r", "role": "read" })).await;
+    let reader = Visitor::with_key(&service, reader.body["key"].as_str().expect("a key")).await.expect("a session");
+    assert!(!reader.get(&service, &page).await.text.contains("Name the customer"));
+}
+
+#[tokio::test]
+async fn why_a_destination_did_not_get_an_event_is_a_sentence() {
+    let service = Service::start("customers-why").await;
+    let (app, user) = customer(&service, ("anna", "u1")).await;
+    let hook = json!({
+        "kind": "webhook", "name": "Billing", "url": "https://example.com/hooks", "events": ["user.subscription.renewed"],
+    });
+    let hook = service.send_json("POST", &format!("/v1/apps/{app}/destinations"), &hook).await;
+    let hook = hook.body["id"].as_str().expect("an id").to_owned();
+    let visitor = signed_in(&service).await;
+    let path = |name: &str| format!("/ui/customers/{app}/{user}?destination_id={hook}&type={name}");
+    let recorded = visitor.get(&service, &path("purchase.updated")).await;
+    has(&recorded, &["What <strong>Billing</strong> got", "?mark="]);
+    let tree = {
+        let event = service.get("/v1/events").await.body["items"][0]["id"].clone();
+        service.get(&format!("/v1/explain/events/{}", event.as_str().expect("an id"))).await.body
+    };
+    let then = tree["then"].as_array().expect("nodes");
+    let why = then.iter().find(|node| node["what"] == "not_sent").expect("a reason")["summary"].clone();
+    let first: String =
+        why.as_str().expect("a sentence").split('`').next().unwrap_or_default().chars().skip(1).collect();
+    has(&recorded, &[&first]);
+    let never = visitor.get(&service, &path("user.subscription.renewed")).await;
+    has(&never, &["was recorded of this customer", "could not get it", "/ui/purchases/"]);
+    let unknown = visitor.get(&service, &path("%3Cscript%3Ealert(1)")).await;
+    assert_eq!(unknown.status, 200);
+    assert!(!unknown.text.contains("<script>alert"), "{}", unknown.text);
+}

@@ -1,0 +1,125 @@
+//! The screens of events: the list with its filter in the address, and one event with who got it.
+
+use super::screens::{HOSTILE, is_harmless, purchase, signed_in};
+use super::visitor::Answer;
+use crate::api::edge::Service;
+use domain::PlatformId;
+use serde_json::{Value, json};
+
+async fn shop(name: &str, text: &str) -> (Service, String, PlatformId) {
+    let service = Service::start(name).await;
+    let (app, platform) = service.platform().await;
+    purchase(&service, &app, platform, text).await;
+    service.raw(&format!("UPDATE events SET app_id = '{app}'"));
+    (service, app, platform)
+}
+
+#[tokio::test]
+async fn events_are_filtered_by_the_address() {
+    let (service, app, platform) = shop("events", "receipt").await;
+    let visitor = signed_in(&service).await;
+    let event = service.get("/v1/events").await.body["items"][0]["id"].as_str().expect("an id").to_owned();
+    for (query, is_found) in [
+        (String::new(), true),
+        ("type=purchase.updated&environment=production".to_owned(), true),
+        (format!("app_id={app}&platform_id={platform}"), true),
+        ("type=user.*".to_owned(), false),
+        ("environment=sandbox".to_owned(), false),
+        ("from=1970-01-01T00:00&until=1970-01-02T00:00:00".to_owned(), true),
+        ("from=2026-01-01T00:00".to_owned(), false),
+    ] {
+        let page = visitor.get(&service, &format!("/ui/events?{query}")).await;
+        assert_eq!(page.status, 200, "{query}: {}", page.text);
+        assert_eq!(page.text.contains(&format!("/ui/events/{event}")), is_found, "{query}: {}", page.text);
+        let data = visitor.get(&service, &format!("/ui/events?{query}&as=json")).await;
+        let data: Value = serde_json::from_str(&data.text).expect("JSON");
+        assert_eq!(data["items"].as_array().map(Vec::len), Some(usize::from(is_found)), "{query}: {data}");
+    }
+    let page = visitor.get(&service, "/ui/events?type=purchase.updated&from=1970-01-01T00:00").await.text;
+    for part in [
+        "data-live=\"events\"",
+        "value=\"1970-01-01T00:00:00\"",
+        "type=purchase.updated&#38;from=1970-01-01T00%3A00%3A00Z",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let key = service.get("/v1/purchases").await.body["items"][0]["collapse_key"].as_str().expect("a key").to_owned();
+    let narrow = visitor.get(&service, &format!("/ui/events?collapse_key={key}")).await.text;
+    let mark = format!("name=\"collapse_key\" value=\"{key}\"");
+    assert!(narrow.contains(&mark) && narrow.contains(&format!("/ui/events/{event}")), "{narrow}");
+    for query in ["type=nothing", "from=yesterday", "platform_id=x", "cursor=x"] {
+        let wrong = visitor.get(&service, &format!("/ui/events?{query}")).await;
+        assert_eq!((wrong.status, wrong.text.contains("role=\"alert\"")), (400, true), "{query}: {}", wrong.text);
+    }
+    let right = visitor.get(&service, "/ui/events?type=user.*&from=1970-01-01T00:00").await.text;
+    let command = "settle event list --type &#39;user.*&#39; --from &#39;1970-01-01T00:00:00Z&#39;";
+    assert!(right.contains(command), "{right}");
+    let crafted = visitor.get(&service, "/ui/events?type=x%27;rm%20-rf%20~;%27").await.text;
+    assert!(crafted.contains("data-copy=\"settle event list\""), "{crafted}");
+}
+
+#[tokio::test]
+async fn pages_of_events_lead_to_older_ones_with_the_filter() {
+    let service = Service::start("events-pages").await;
+    service.platform().await;
+    let visitor = signed_in(&service).await;
+    let empty = visitor.get(&service, "/ui/events").await.text;
+    assert!(empty.contains("No event was recorded yet") && empty.contains("settle sample"), "{empty}");
+    let receipts: Vec<String> = (0..51).map(|number| format!("receipt-{number}")).collect();
+    service.seed(&receipts.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    service.seed_events();
+    let first = visitor.get(&service, "/ui/events?type=purchase.updated").await.text;
+    let older = first.split("href=\"").filter_map(|rest| rest.split('"').next()).find(|path| path.contains("cursor="));
+    let older = older.unwrap_or_else(|| panic!("no older ones: {first}")).replace("&#38;", "&");
+    assert!(older.contains("type=purchase.updated"), "{older}");
+    let second = visitor.get(&service, &older).await.text;
+    let rows = |page: &str| page.matches("<th scope=\"row\">").count();
+    assert_eq!((rows(&first), rows(&second)), (50, 1), "{second}");
+}
+
+#[tokio::test]
+async fn an_event_shows_who_got_it_who_did_not_and_why() {
+    let (service, app, _) = shop("event", HOSTILE).await;
+    let other = json!({ "kind": "webhook", "name": "late", "url": "https://example.com/late" });
+    let other = service.send_json("POST", &format!("/v1/apps/{app}/destinations"), &other).await;
+    let visitor = signed_in(&service).await;
+    let id = service.get("/v1/events").await.body["items"][0]["id"].as_str().expect("an id").to_owned();
+    let path = format!("/ui/events/{id}");
+    let page = visitor.get(&service, &path).await;
+    is_harmless(&page, &path);
+    let other = other.body["id"].as_str().expect("an id");
+    for part in ["not sent", "dead", "product_ref_id", "What caused it", &format!("/ui/destinations/{other}")] {
+        assert!(page.text.contains(part), "{part}: {}", page.text);
+    }
+    assert_eq!(
+        serde_json::from_str::<Value>(&visitor.get(&service, &format!("{path}?as=json")).await.text).expect("JSON"),
+        service.get(&format!("/v1/explain/events/{id}")).await.body
+    );
+    let wrong =
+        visitor.post(&service, &format!("{path}/redeliver"), &[("destination_id", HOSTILE), ("reason", "x")]).await;
+    assert_eq!((wrong.status, wrong.text.contains("id=\"wrong-destination_id\"")), (400, true), "{}", wrong.text);
+    is_harmless(&Answer { status: 200, ..wrong }, "a mistake");
+    let again = visitor.post(&service, &format!("{path}/redeliver"), &[("reason", "ticket 4711")]).await;
+    assert_eq!(again.status, 303, "{}", again.text);
+    let result = visitor.get(&service, again.header("location")).await.text;
+    assert!(result.contains("owed again"), "{}: {result}", again.header("location"));
+    assert_eq!(visitor.get(&service, "/ui/events/6b275a67-0bbb-4f3a-99b9-6600bf711993").await.status, 404);
+}
+
+#[tokio::test]
+async fn an_event_of_a_device_has_a_page_without_actions() {
+    let (service, _, platform) = shop("device-event-page", "receipt").await;
+    let [id, device] = [0; 2].map(|_| api::clock::random_uuid());
+    service.raw(&format!(
+        "INSERT INTO device_events (id, platform_id, device_id, client_id, event_type, environment, occurred_at, body,
+             created_at)
+             VALUES ('{id}', '{platform}', '{device}', 'c', 'device.session.start', 'production', 1, '{{\"a\":1}}', 1)"
+    ));
+    let visitor = signed_in(&service).await;
+    let page = visitor.get(&service, &format!("/ui/events/{id}")).await;
+    assert_eq!(page.status, 200, "{}", page.text);
+    for part in ["device.session.start", "no notification of a store caused it", "&#34;a&#34;: 1"] {
+        assert!(page.text.contains(part), "{part}: {}", page.text);
+    }
+    assert!(!page.text.contains("/redeliver\""), "{}", page.text);
+}

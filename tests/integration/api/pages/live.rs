@@ -1,0 +1,68 @@
+//! The stream of what changes: without data, from where its client was, until the process stops.
+
+use super::visitor::Visitor;
+use crate::api::edge::{Service, TOKEN};
+use axum::body::Body;
+use axum::http::Request;
+use futures::{Stream, StreamExt};
+use serde_json::json;
+use std::pin::Pin;
+use std::time::Duration;
+use tokio::time::timeout;
+use tower::ServiceExt;
+
+const SOON: Duration = Duration::from_secs(20);
+
+type Text = Pin<Box<dyn Stream<Item = String> + Send>>;
+
+async fn stream(service: &Service, path: &str, header: (&str, &str)) -> Text {
+    let request = Request::builder().uri(path).header(header.0, header.1).body(Body::empty()).expect("a request");
+    let answer = service.router.clone().oneshot(request).await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    let headers = answer.headers();
+    assert_eq!(headers["content-type"], "text/event-stream");
+    assert_eq!(headers["x-accel-buffering"], "no");
+    let data = answer.into_body().into_data_stream();
+    Box::pin(data.map(|bytes| String::from_utf8_lossy(&bytes.expect("bytes")).into_owned()))
+}
+
+/// The text of the stream up to this part.
+async fn until(stream: &mut Text, part: &str) -> String {
+    let mut whole = String::new();
+    while !whole.contains(part) {
+        let next = timeout(SOON, stream.next()).await.unwrap_or_else(|_| panic!("no {part} in {whole}"));
+        whole.push_str(&next.unwrap_or_else(|| panic!("it ended: {whole}")));
+    }
+    whole
+}
+
+#[tokio::test]
+async fn a_change_is_a_tick_without_data_until_the_stop() {
+    let service = Service::start("live").await;
+    let bearer = format!("Bearer {TOKEN}");
+    let mut ticks = stream(&service, "/v1/live", ("authorization", &bearer)).await;
+    let begin = until(&mut ticks, "id: ").await;
+    assert!(begin.contains("retry: 1000") && !begin.contains("event:"), "{begin}");
+    let app = service.send_json("POST", "/v1/apps", &json!({ "name": "a secret name" })).await;
+    let tick = until(&mut ticks, "id: ").await;
+    assert!(tick.contains("event: acts\ndata: changed") && !tick.contains("event: purchases"), "{tick}");
+    for hidden in ["a secret name", app.body["id"].as_str().expect("an id")] {
+        assert!(!tick.contains(hidden), "{tick}");
+    }
+    service.edge.pages.live.stop();
+    assert!(timeout(SOON, async { while ticks.next().await.is_some() {} }).await.is_ok(), "it ends");
+    let mut late = stream(&service, "/v1/live", ("authorization", &bearer)).await;
+    assert!(timeout(SOON, async { while late.next().await.is_some() {} }).await.is_ok(), "and a new one, too");
+}
+
+#[tokio::test]
+async fn what_changed_after_the_page_comes_first() {
+    let service = Service::start("live-gap").await;
+    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a session");
+    let page = visitor.get(&service, "/ui/").await.text;
+    let path = page.split("hx-sse:connect=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("an address");
+    service.platform().await;
+    let mut ticks = stream(&service, path, ("cookie", &visitor.cookie)).await;
+    let begin = until(&mut ticks, "event: acts").await;
+    assert!(!begin.contains("event: events"), "{begin}");
+}

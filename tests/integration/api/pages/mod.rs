@@ -1,0 +1,13 @@
+//! The page: signing in, forged requests, what it shows and what it never shows.
+
+mod catalogue;
+mod connect;
+mod customers;
+mod destinations;
+mod events;
+mod headers;
+mod live;
+mod screens;
+mod sign_in;
+mod twins;
+pub mod visitor;

@@ -1,0 +1,287 @@
+//! What the screens show: hostile texts as texts, mistakes at their fields, what a search finds.
+
+use super::visitor::{Answer, Visitor};
+use crate::api::edge::{Service, TOKEN, accept};
+use domain::{CollapseKey, PlatformId};
+use serde_json::{Value, json};
+use storage::Fate;
+use workflows::signal::Signal;
+
+/// A text that is a script where it is not escaped.
+pub const HOSTILE: &str = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>";
+
+/// Somebody with the admin token.
+pub async fn signed_in(service: &Service) -> Visitor {
+    Visitor::with_key(service, TOKEN).await.expect("a session")
+}
+
+/// A settled purchase of the only platform, with an event that a destination refused.
+pub async fn purchase(service: &Service, app: &str, platform: PlatformId, text: &str) -> CollapseKey {
+    let name = json!({ "kind": "webhook", "name": text, "url": "https://example.com/hooks" });
+    let hook = service.send_json("POST", &format!("/v1/apps/{app}/destinations"), &name).await;
+    assert_eq!(hook.status, 201, "{}", hook.body);
+    let hook = hook.body["id"].as_str().expect("an id").to_owned();
+    let (key, _) = accept(&service.store, platform, text, Fate::Open).await;
+    let [event, delivery] = [0; 2].map(|_| api::clock::random_uuid());
+    let quoted = text.replace('\'', "''");
+    let body = json!({ "data": { "product_ref_id": text, "last_seen_external_id": text } }).to_string();
+    let body = body.replace('\'', "''");
+    service.raw(&format!(
+        "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, app_user_id, revision, digest, state, purchase,
+             verify_attempts, settling, fingerprint, created_at, updated_at)
+             VALUES ('{key}', '{platform}', '{app}', '{quoted}', '{quoted}', 1, '', 'active', '{{}}', 0, 1, '', 1, 1);
+         UPDATE notifications SET outcome = 'settled', revision = 1, reason = '{quoted}', finished_at = 1;
+         INSERT INTO events (id, collapse_key, event_type, revision, environment, body, created_at)
+             VALUES ('{event}', '{key}', 'purchase.updated', 1, 'production', '{body}', 1);
+         INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts,
+             next_due_at, last_error, created_at, finished_at)
+             VALUES ('{delivery}', '{hook}', '{event}', 0, 'purchase.updated', '{key}', 1, 'dead', 1, 1, '{quoted}', 1, 1);
+         INSERT INTO attempts (delivery_id, number, token, mode, counts, finished_at, started_at, latency_ms, status, class,
+             error, headers, response)
+             VALUES ('{delivery}', 1, 't', 'lane', TRUE, 1, 1, 5, 500, 'server_error', '{quoted}',
+                 '[[\"x-answer\", \"{}\"]]', '{quoted}');",
+        text.replace('\'', "''").replace('\\', "\\\\").replace('"', "\\\"")
+    ));
+    key
+}
+
+/// Whether a page has nothing of a hostile text but the text.
+pub fn is_harmless(answer: &Answer, what: &str) {
+    assert_eq!(answer.status, 200, "{what}: {}", answer.text);
+    for mark in ["<script>alert", "<img src=x", "\"'><"] {
+        assert!(!answer.text.contains(mark), "{what} has {mark}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn a_script_in_any_text_is_shown_as_text() {
+    let service = Service::start("hostile").await;
+    let app = service.send_json("POST", "/v1/apps", &json!({ "name": HOSTILE })).await;
+    let app = app.body["id"].as_str().expect("an id").to_owned();
+    let other = service.send_json("POST", "/v1/apps", &json!({ "name": "other" })).await;
+    assert_eq!(other.status, 201);
+    let platform = json!({ "store": "amazon", "name": HOSTILE, "package_name": "com.example.settle" });
+    let platform = service.send_json("POST", &format!("/v1/apps/{app}/platforms"), &platform).await;
+    let platform: PlatformId = platform.body["id"].as_str().expect("an id").parse().expect("an id");
+    let key = purchase(&service, &app, platform, HOSTILE).await;
+    service.store.alarm(Some(platform), HOSTILE, HOSTILE).await.expect("an alarm");
+    let visitor = Visitor::with_named_key(&service, &[("key", TOKEN), ("name", HOSTILE)]).await.expect("a session");
+    for path in ["/ui/", "/ui/purchases", "/ui/alarms", "/ui/acts", "/ui/settings", &format!("/ui/purchases/{key}")] {
+        let answer = visitor.get(&service, path).await;
+        is_harmless(&answer, path);
+        assert!(answer.text.contains("&#60;script&#62;alert(1)"), "{path} shows it: {}", answer.text);
+    }
+    let query = "%22%27%3E%3Cscript%3Ealert(1)%3C%2Fscript%3E";
+    let paths = ["/ui/acts?operation=", "/ui/acts?subject=", "/ui/purchases?app_id=", "/ui/purchases?done="];
+    for path in
+        paths.map(|path| format!("{path}{query}")).into_iter().chain([format!("/ui/purchases/{key}?mark={query}")])
+    {
+        is_harmless(&visitor.get(&service, &path).await, &path);
+    }
+    let unknown = visitor.post(&service, "/ui/search", &[("q", &format!("x{HOSTILE}"))]).await;
+    is_harmless(&unknown, "a search");
+    let found = visitor.post(&service, "/ui/search", &[("q", HOSTILE)]).await;
+    assert_eq!((found.status, found.header("location")), (303, format!("/ui/purchases/{key}").as_str()));
+    let path = format!("/ui/purchases/{key}/hold");
+    let wrong = visitor.post(&service, &path, &[("hours", HOSTILE), ("reason", HOSTILE)]).await;
+    assert_eq!(wrong.status, 400);
+    is_harmless(&Answer { status: 200, ..wrong }, "a mistake");
+}
+
+#[tokio::test]
+async fn a_wrong_field_is_named_beside_its_input() {
+    let service = Service::start("mistakes").await;
+    let (app, platform) = service.platform().await;
+    let key = purchase(&service, &app, platform, "receipt").await;
+    let visitor = signed_in(&service).await;
+    let path = format!("/ui/purchases/{key}/flush");
+    let wrong = visitor.post(&service, &path, &[("reason", "  ")]).await;
+    assert_eq!(wrong.status, 400);
+    for part in ["role=\"alert\"", "aria-describedby=\"wrong-reason\"", "id=\"wrong-reason\""] {
+        assert!(wrong.text.contains(part), "{part}: {}", wrong.text);
+    }
+    assert!(service.engine.signals().is_empty());
+    let taken = visitor.post(&service, &path, &[("reason", "ticket 4711")]).await;
+    assert_eq!((taken.status, taken.header("location")), (303, format!("/ui/purchases/{key}?done=flush").as_str()));
+    match service.engine.signals().as_slice() {
+        [(of, Signal::Flush(admin))] => {
+            assert_eq!(
+                (*of, admin.by.as_deref(), admin.reason.as_deref()),
+                (key, Some("admin token"), Some("ticket 4711"))
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    service.engine.set_down(true);
+    let away = visitor.post(&service, &path, &[("reason", "ticket 4711")]).await;
+    assert_eq!((away.status, away.header("content-type")), (503, "text/html; charset=utf-8"));
+    assert!(away.text.contains("does not answer"), "{}", away.text);
+}
+
+#[tokio::test]
+async fn each_action_sends_the_signal_of_the_api() {
+    let service = Service::start("actions").await;
+    let (app, platform) = service.platform().await;
+    let key = purchase(&service, &app, platform, "receipt").await;
+    let visitor = signed_in(&service).await;
+    for (action, fields) in
+        [("flush", &[][..]), ("hold", &[("hours", "24")]), ("release", &[]), ("discard", &[]), ("redeliver", &[])]
+    {
+        let fields: Vec<_> = [("reason", "ticket 4711")].into_iter().chain(fields.iter().copied()).collect();
+        let answer = visitor.post(&service, &format!("/ui/purchases/{key}/{action}"), &fields).await;
+        assert_eq!(answer.status, 303, "{action}: {}", answer.text);
+        let signals = service.engine.signals();
+        let (_, last) = signals.last().expect("a signal");
+        assert_eq!(last.name(), action);
+        if let Signal::Hold(hold) = last {
+            assert!(hold.until.is_some() && hold.reason.as_deref() == Some("ticket 4711"), "{hold:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_act_sees_no_action() {
+    let service = Service::start("no-action").await;
+    let (app, platform) = service.platform().await;
+    let key = purchase(&service, &app, platform, "receipt").await;
+    for (role, shown) in
+        [("read", &[][..]), ("support", &["flush", "hold", "redeliver"]), ("operator", &["flush", "discard"])]
+    {
+        let created = service.send_json("POST", "/v1/keys", &json!({ "name": role, "role": role })).await;
+        let visitor =
+            Visitor::with_key(&service, created.body["key"].as_str().expect("a key")).await.expect("a session");
+        let page = visitor.get(&service, &format!("/ui/purchases/{key}")).await;
+        for action in ["flush", "hold", "redeliver", "discard"] {
+            let is_shown = page.text.contains(&format!("/{key}/{action}\""));
+            assert!(is_shown || !shown.contains(&action), "{role} sees {action}");
+            assert!(role != "read" || !is_shown, "{role} sees {action}");
+            assert!(role != "support" || action != "discard" || !is_shown, "{role} sees {action}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_support_case_is_answered_in_two_requests() {
+    let service = Service::start("support-case").await;
+    let (app, platform) = service.platform().await;
+    let key = purchase(&service, &app, platform, "receipt-17").await;
+    let visitor = signed_in(&service).await;
+    let found = visitor.post(&service, "/ui/search", &[("q", " receipt-17 ")]).await;
+    assert_eq!((found.status, found.header("location")), (303, format!("/ui/purchases/{key}").as_str()));
+    let page = visitor.get(&service, found.header("location")).await;
+    for part in ["Revision 1", "purchase.updated", "dead", "never tried again by itself", "1 attempt", "x-answer"] {
+        assert!(page.text.contains(part), "{part}: {}", page.text);
+    }
+}
+
+#[tokio::test]
+async fn a_search_finds_each_kind_of_id() {
+    let service = Service::start("search").await;
+    let (app, platform) = service.platform().await;
+    let key = purchase(&service, &app, platform, "receipt-1").await;
+    let (waiting, _) = accept(&service.store, platform, "receipt-2", Fate::Open).await;
+    let visitor = signed_in(&service).await;
+    let message =
+        service.get(&format!("/v1/purchases/{key}/notifications")).await.body["items"][0]["message_id"].clone();
+    let event = service.get("/v1/events").await.body["items"][0]["id"].clone();
+    let delivery = service.get("/v1/deliveries").await.body["items"][0]["id"].clone();
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let purchase = format!("/ui/purchases/{key}");
+    for (q, expected) in [
+        (key.to_string(), purchase.clone()),
+        (key.to_string().to_uppercase(), purchase.clone()),
+        ("receipt-1".to_owned(), purchase.clone()),
+        (text(&message), format!("{purchase}?mark={}", text(&message))),
+        (text(&event), format!("{purchase}?mark={}", text(&event))),
+        (text(&delivery), format!("{purchase}?mark={}", text(&delivery))),
+        ("receipt-2".to_owned(), format!("/ui/purchases/{waiting}")),
+        (waiting.to_string(), format!("/ui/purchases/{waiting}")),
+    ] {
+        let found = visitor.post(&service, "/ui/search", &[("q", &q)]).await;
+        assert_eq!((found.status, found.header("location")), (303, expected.as_str()), "{q}: {}", found.text);
+        assert_eq!(visitor.get(&service, &expected).await.status, 200, "{expected}");
+    }
+    let marked = visitor.get(&service, &format!("{purchase}?mark={}", text(&event))).await;
+    assert!(marked.text.contains("id=\"mark\""), "{}", marked.text);
+    let nothing = visitor.post(&service, "/ui/search", &[("q", "nobody-knows-this")]).await;
+    assert_eq!(nothing.status, 200);
+    for part in ["Nothing is known of", "What to check", "fire", "no topic yet"] {
+        assert!(nothing.text.contains(part), "{part}: {}", nothing.text);
+    }
+    let by_api = service.send_json("POST", "/v1/search", &json!({ "q": "receipt-1" })).await;
+    assert_eq!(by_api.body["items"][0]["collapse_key"], json!(key), "{}", by_api.body);
+    assert!(!by_api.body.to_string().contains("receipt-1"), "ids of ours alone: {}", by_api.body);
+}
+
+#[tokio::test]
+async fn every_screen_is_data_too() {
+    let service = Service::start("as-json").await;
+    let (app, platform) = service.platform().await;
+    let key = purchase(&service, &app, platform, "receipt").await;
+    let visitor = signed_in(&service).await;
+    for (path, api) in [
+        ("/ui/".to_owned(), "/v1/overview".to_owned()),
+        ("/ui/purchases".to_owned(), "/v1/purchases".to_owned()),
+        (format!("/ui/purchases/{key}"), format!("/v1/explain/purchases/{key}")),
+        ("/ui/alarms".to_owned(), "/v1/alarms?open=true".to_owned()),
+        ("/ui/acts".to_owned(), "/v1/acts".to_owned()),
+        ("/ui/settings".to_owned(), "/v1/about".to_owned()),
+    ] {
+        let page = visitor.get(&service, &path).await;
+        assert!(page.text.contains("as=json") && page.text.contains(&format!("data-copy=\"{api}\"")), "{path}");
+        let answer = visitor.get(&service, &format!("{path}?as=json")).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"), "{path}");
+        let mut shown: Value = serde_json::from_str(&answer.text).expect("JSON");
+        let mut expected = service.get(&api).await.body;
+        for value in [&mut shown, &mut expected] {
+            value.as_object_mut().expect("an object").remove("now");
+        }
+        assert_eq!(shown, expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_overview_counts_what_waits_and_what_is_owed() {
+    let service = Service::start("overview").await;
+    let (app, platform) = service.platform().await;
+    let empty = service.get("/v1/overview").await.body;
+    assert_eq!((&empty["windows"], &empty["last_accepted_at"]), (&json!(0), &Value::Null));
+    purchase(&service, &app, platform, "receipt").await;
+    let (held, _) = accept(&service.store, platform, "held", Fate::Open).await;
+    let (open, _) = accept(&service.store, platform, "open", Fate::Open).await;
+    accept(&service.store, platform, "open", Fate::Open).await;
+    service.seed(&["held"]).await;
+    service.raw(&format!("UPDATE purchases SET held_until = 9000000000000000 WHERE collapse_key = '{held}'"));
+    let found = service.get("/v1/overview").await.body;
+    let numbers = ["windows", "held", "waiting", "owed", "dead"].map(|name| found[name].as_i64());
+    assert_eq!(numbers, [Some(1), Some(1), Some(0), Some(0), Some(1)], "{found}");
+    assert_eq!(found["next_windows"][0]["collapse_key"], json!(open));
+    assert_eq!(found["destinations"][0]["dead"], 1);
+    let of_other = service.send_json("POST", "/v1/apps", &json!({ "name": "other" })).await.body["id"].clone();
+    let other = service.get(&format!("/v1/overview?app_id={}", of_other.as_str().expect("an id"))).await.body;
+    let numbers = ["windows", "held", "waiting", "owed", "dead"].map(|name| other[name].as_i64());
+    assert_eq!(numbers, [Some(0); 5], "{other}");
+}
+
+#[tokio::test]
+async fn no_setting_shows_a_secret() {
+    let key = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    let engine_key = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210";
+    let variables = [
+        ("SETTLE_KEY", key),
+        ("SETTLE_ADMIN_TOKEN", "a-very-secret-admin-token"),
+        ("SETTLE_ENGINE_KEY", engine_key),
+        ("SETTLE_DATABASE", "postgres://settle:hunter2@db.internal/settle"),
+    ];
+    let service = Service::with("about", &variables).await;
+    let visitor = signed_in(&service).await;
+    let about = service.get("/v1/about").await.body.to_string();
+    let page = visitor.get(&service, "/ui/settings").await.text;
+    for hidden in [key, engine_key, "a-very-secret-admin-token", "hunter2", TOKEN] {
+        assert!(!about.contains(hidden) && !page.contains(hidden), "{hidden}");
+    }
+    assert!(!about.contains("is not shown"), "each setting has its value: {about}");
+    for variable in ["SETTLE_KEY", "SETTLE_UI_SESSION_IDLE", "SETTLE_RETENTION"] {
+        assert!(page.contains(variable), "{variable}");
+    }
+}

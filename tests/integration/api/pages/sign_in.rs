@@ -1,0 +1,261 @@
+//! Ways in, and ways out: links that work once, keys, the ends of sessions, forged requests.
+
+use super::visitor::{Answer, OURS, Visitor, form, send};
+use crate::api::edge::{Service, TOKEN, accept};
+use serde_json::json;
+use storage::Fate;
+
+async fn link(service: &Service, body: &serde_json::Value) -> String {
+    let answer = service.send_json("POST", "/v1/sign-in-links", body).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    answer.body["path"].as_str().expect("a path").to_owned()
+}
+
+async fn key(service: &Service, role: &str) -> (String, String) {
+    let answer = service.send_json("POST", "/v1/keys", &json!({ "name": role, "role": role })).await;
+    let text = |name: &str| answer.body[name].as_str().expect("a text").to_owned();
+    (text("id"), text("key"))
+}
+
+async fn page(service: &Service, visitor: &Visitor) -> u16 {
+    visitor.get(service, "/ui/").await.status
+}
+
+async fn acts(service: &Service, operation: &str) -> Vec<String> {
+    let found = service.get(&format!("/v1/acts?operation={operation}")).await;
+    let items = found.body["items"].as_array().expect("acts").clone();
+    items.iter().map(|act| act["actor"].as_str().expect("an actor").to_owned()).collect()
+}
+
+fn leads_to_sign_in(answer: &Answer) -> bool {
+    answer.status == 303 && answer.header("location").starts_with("/ui/sign-in")
+}
+
+#[tokio::test]
+async fn a_link_signs_in_once_and_a_preview_does_not_use_it_up() {
+    let service = Service::start("link").await;
+    let path = link(&service, &json!({ "name": "Anna", "role": "support", "lifetime_seconds": 3600 })).await;
+    assert_eq!(path.len(), "/ui/sign-in/".len() + 32, "128 bits in hex");
+    for _ in 0..2 {
+        let shown = send(&service, ("GET", &path), &[], String::new()).await;
+        assert_eq!((shown.status, shown.text.contains("Sign in as Anna")), (200, true));
+        assert!(shown.cookie().is_none());
+    }
+    let answer = send(&service, ("POST", &path), &[OURS], String::new()).await;
+    let set = answer.header("set-cookie").to_owned();
+    assert!(set.starts_with("__Host-settle=") && set.len() > 64, "{set}");
+    for part in ["Path=/", "Secure", "HttpOnly", "SameSite=Strict", "Max-Age=3600"] {
+        assert!(set.split("; ").any(|one| one == part), "{part} in {set}");
+    }
+    let visitor = Visitor { cookie: answer.cookie().expect("a cookie"), token: String::new() };
+    let home = visitor.get(&service, "/ui/").await;
+    assert_eq!((home.status, home.text.contains("<strong>Anna</strong>")), (200, true));
+    let again = Visitor::with_link(&service, &path).await.expect_err("used up");
+    assert_eq!((again.status, again.cookie()), (410, None));
+    assert_eq!(send(&service, ("GET", &path), &[], String::new()).await.status, 410);
+    assert_eq!(acts(&service, "session.start").await, ["Anna"]);
+    assert_eq!(acts(&service, "session.link").await, ["admin token"]);
+}
+
+#[tokio::test]
+async fn an_expired_link_signs_nobody_in() {
+    let service = Service::start("expired-link").await;
+    let path = link(&service, &json!({ "name": "Anna", "role": "read" })).await;
+    service.raw("UPDATE sign_in_links SET expires_at = 1");
+    assert_eq!(send(&service, ("GET", &path), &[], String::new()).await.status, 410);
+    assert_eq!(Visitor::with_link(&service, &path).await.expect_err("expired").status, 410);
+    assert_eq!(service.raw_number("SELECT COUNT(*) AS value FROM sessions"), 0);
+}
+
+#[tokio::test]
+async fn a_link_gives_no_more_than_its_maker_has() {
+    let service = Service::start("link-roles").await;
+    let (app, _) = service.platform().await;
+    let body = json!({ "name": "of one", "role": "admin", "app_id": app });
+    let own = service.send_json("POST", "/v1/keys", &body).await.body["key"].as_str().expect("a key").to_owned();
+    let bearer = format!("Bearer {own}");
+    let created = async |body: serde_json::Value| {
+        service.send("POST", "/v1/sign-in-links", Some(&bearer), body.to_string().into_bytes()).await
+    };
+    assert_eq!(created(json!({ "name": "a", "role": "metrics" })).await.wrong_fields(), ["role"]);
+    let path = created(json!({ "name": "a", "role": "admin" })).await.body["path"].as_str().expect("a path").to_owned();
+    let visitor = Visitor::with_link(&service, &path).await.expect("a session");
+    let settings = visitor.get(&service, "/ui/settings").await;
+    assert!(!settings.text.contains("SETTLE_PUBLIC_URL"), "a session of one app sees no settings of all");
+    let (_, support) = key(&service, "support").await;
+    let refused = service.send("POST", "/v1/sign-in-links", Some(&format!("Bearer {support}")), b"{}".to_vec()).await;
+    assert_eq!(refused.status, 403);
+}
+
+#[tokio::test]
+async fn a_session_ends_with_its_key_and_with_the_token() {
+    let service = Service::start("key-session").await;
+    let (id, text) = key(&service, "support").await;
+    let by_key = Visitor::with_named_key(&service, &[("key", &text), ("name", "Anna")]).await.expect("a session");
+    let by_token = Visitor::with_key(&service, TOKEN).await.expect("a session");
+    let home = by_key.get(&service, "/ui/").await;
+    assert!(home.text.contains("Anna (support)"), "{}", home.text);
+    assert_eq!(service.send_json("DELETE", &format!("/v1/keys/{id}"), &serde_json::Value::Null).await.status, 204);
+    assert!(leads_to_sign_in(&by_key.get(&service, "/ui/").await));
+    assert_eq!(page(&service, &by_token).await, 200);
+    service.raw("UPDATE sessions SET token_hash = 'another' WHERE token_hash IS NOT NULL");
+    assert!(leads_to_sign_in(&by_token.get(&service, "/ui/").await));
+}
+
+#[tokio::test]
+async fn a_session_ends_when_unused_and_after_its_time() {
+    let service = Service::start("session-ends").await;
+    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a session");
+    let hour = 3_600_000_000_i64;
+    for (change, is_open) in [
+        (format!("UPDATE sessions SET used_at = used_at - {}", hour - 60_000_000), true),
+        (format!("UPDATE sessions SET used_at = used_at - {hour}"), false),
+        (format!("UPDATE sessions SET used_at = created_at, expires_at = created_at + {}", 12 * hour), true),
+        ("UPDATE sessions SET expires_at = created_at".to_owned(), false),
+    ] {
+        service.raw(&change);
+        assert_eq!(page(&service, &visitor).await == 200, is_open, "{change}");
+    }
+}
+
+#[tokio::test]
+async fn the_cookie_is_worth_nothing_after_the_sign_out() {
+    let service = Service::start("sign-out").await;
+    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a session");
+    let home = visitor.get(&service, "/ui/").await;
+    assert!(home.text.contains("action=\"/ui/sign-out\""), "it can be seen on each page");
+    let out = visitor.post(&service, "/ui/sign-out", &[]).await;
+    assert_eq!((out.status, out.header("location")), (303, "/ui/sign-in"));
+    assert!(out.header("set-cookie").contains("Max-Age=0"));
+    assert!(leads_to_sign_in(&visitor.get(&service, "/ui/purchases").await));
+    assert_eq!(acts(&service, "session.end").await, ["admin token"]);
+    let listed = service.get("/v1/sessions").await;
+    assert!(listed.body["items"][0]["finished_at"].is_string(), "{}", listed.body);
+}
+
+#[tokio::test]
+async fn an_administrator_ends_the_session_of_another() {
+    let service = Service::start("end-other").await;
+    let (_, text) = key(&service, "support").await;
+    let other = Visitor::with_key(&service, &text).await.expect("a session");
+    let own = Visitor::with_key(&service, TOKEN).await.expect("a session");
+    let id = service.get("/v1/sessions").await.body["items"][0]["id"].as_str().expect("an id").to_owned();
+    let path = format!("/ui/settings/sessions/{id}/end");
+    assert_eq!(own.post(&service, &path, &[]).await.status, 400, "a reason is needed");
+    assert_eq!(page(&service, &other).await, 200);
+    assert_eq!(own.post(&service, &path, &[("reason", "left the company")]).await.status, 303);
+    assert!(leads_to_sign_in(&other.get(&service, "/ui/").await));
+    let act = service.get("/v1/acts?operation=session.end").await.body["items"][0].clone();
+    assert_eq!((&act["actor"], &act["reason"]), (&json!("admin token"), &json!("left the company")));
+}
+
+#[tokio::test]
+async fn a_forged_form_changes_nothing() {
+    let service = Service::start("forged").await;
+    let (_, platform) = service.platform().await;
+    let (purchase, _) = accept(&service.store, platform, "receipt", Fate::Open).await;
+    let victim = Visitor::with_key(&service, TOKEN).await.expect("a session");
+    let other = Visitor::with_key(&service, TOKEN).await.expect("a session");
+    let path = format!("/ui/purchases/{purchase}/flush");
+    let body = |token: &str| form(&[("reason", "x"), ("form_token", token)]);
+    let cookie = ("cookie", victim.cookie.as_str());
+    let (host, ours, theirs) =
+        (("host", "127.0.0.1:8081"), ("origin", "http://127.0.0.1:8081"), ("origin", "http://evil.example"));
+    let forged: [(&[(&str, &str)], &str); 8] = [
+        (&[cookie], &victim.token),
+        (&[cookie, ("sec-fetch-site", "cross-site")], &victim.token),
+        (&[cookie, ("sec-fetch-site", "same-site")], &victim.token),
+        (&[cookie, ("sec-fetch-site", "cross-site"), host, ours], &victim.token),
+        (&[cookie, host, theirs], &victim.token),
+        (&[cookie, host, ("origin", "null")], &victim.token),
+        (&[cookie, OURS], &other.token),
+        (&[cookie, OURS], ""),
+    ];
+    for (headers, token) in forged {
+        let answer = send(&service, ("POST", &path), headers, body(token)).await;
+        assert_eq!(answer.status, 403, "{headers:?}: {}", answer.text);
+    }
+    let without = send(&service, ("POST", &path), &[OURS], body(&victim.token)).await;
+    assert_eq!(without.status, 401, "no cookie");
+    assert!(service.engine.signals().is_empty());
+    for headers in [&[cookie, OURS][..], &[cookie, host, ours]] {
+        let answer = send(&service, ("POST", &path), headers, body(&victim.token)).await;
+        assert_eq!(answer.status, 303, "{headers:?}: {}", answer.text);
+    }
+    assert_eq!(service.engine.signals().len(), 2);
+    // Nor does a foreign page sign anybody in or out.
+    for path in ["/ui/sign-in", "/ui/sign-out"] {
+        let headers = [cookie, ("sec-fetch-site", "cross-site")];
+        let answer = send(&service, ("POST", path), &headers, form(&[("key", TOKEN)])).await;
+        assert_eq!((answer.status, answer.cookie()), (403, None), "{path}");
+    }
+    let answer = send(&service, ("POST", "/ui/sign-out"), &[cookie, OURS], body(&other.token)).await;
+    assert_eq!((answer.status, page(&service, &victim).await), (403, 200));
+}
+
+#[tokio::test]
+async fn the_api_takes_keys_alone() {
+    let service = Service::start("api-cookie").await;
+    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a session");
+    let secret = visitor.cookie.split('=').nth(1).expect("a value");
+    for headers in [[("cookie", visitor.cookie.as_str())], [("authorization", secret)]] {
+        assert_eq!(send(&service, ("GET", "/v1/apps"), &headers, String::new()).await.status, 401);
+    }
+    let by_bearer = format!("Bearer {TOKEN}");
+    assert!(leads_to_sign_in(&send(&service, ("GET", "/ui/"), &[("authorization", &by_bearer)], String::new()).await));
+}
+
+#[tokio::test]
+async fn a_link_from_another_site_is_opened_with_the_cookie() {
+    let service = Service::start("ticket").await;
+    let path = "/ui/purchases?cursor=x%22%3E%3Cscript%3E";
+    let answer = send(&service, ("GET", path), &[("sec-fetch-site", "cross-site")], String::new()).await;
+    assert_eq!((answer.status, answer.text.contains("http-equiv=\"refresh\" content=\"0\"")), (200, true));
+    assert!(!answer.text.contains("<script>"), "{}", answer.text);
+    let own = send(&service, ("GET", path), &[("sec-fetch-site", "same-origin")], String::new()).await;
+    assert!(leads_to_sign_in(&own));
+    assert!(own.header("location").contains("next=%2Fui%2Fpurchases"), "{}", own.header("location"));
+}
+
+#[tokio::test]
+async fn the_sign_in_continues_on_this_site_alone() {
+    let service = Service::start("next").await;
+    for (next, expected) in [
+        ("/ui/purchases?app_id=1", "/ui/signed-in?next=%2Fui%2Fpurchases%3Fapp_id%3D1"),
+        ("https://evil.example/", "/ui/signed-in?next=%2Fui%2F"),
+        ("//evil.example/ui/", "/ui/signed-in?next=%2Fui%2F"),
+        ("/ui/../v1/keys\\@evil", "/ui/signed-in?next=%2Fui%2F"),
+        ("/uievil", "/ui/signed-in?next=%2Fui%2F"),
+    ] {
+        let body = form(&[("key", TOKEN), ("next", next)]);
+        let answer = send(&service, ("POST", "/ui/sign-in"), &[OURS], body).await;
+        assert_eq!(answer.header("location"), expected, "{next}");
+    }
+    let refused = send(&service, ("GET", "/ui/signed-in?next=%2Fui%2F"), &[], String::new()).await;
+    assert!(refused.text.contains("did not take the session"), "{}", refused.text);
+}
+
+#[tokio::test]
+async fn wrong_keys_are_refused_with_a_sentence_and_slowed() {
+    let service = Service::with_guesses("guesses", 3).await;
+    let wrong = async || send(&service, ("POST", "/ui/sign-in"), &[OURS], form(&[("key", "wrong")])).await;
+    for _ in 0..4 {
+        let answer = wrong().await;
+        assert_eq!((answer.status, answer.cookie()), (401, None));
+        assert!(answer.text.contains("does not hold"), "{}", answer.text);
+    }
+    let slowed = wrong().await;
+    assert_eq!(slowed.status, 429);
+    assert!(slowed.text.contains("try again in"), "{}", slowed.text);
+    let path = "/ui/sign-in/0123456789abcdef0123456789abcdef";
+    assert_eq!(send(&service, ("POST", path), &[OURS], String::new()).await.status, 429, "links are slowed too");
+    assert_eq!(Visitor::with_key(&service, TOKEN).await.expect_err("slowed").status, 429);
+}
+
+#[tokio::test]
+async fn a_key_of_metrics_signs_nobody_in() {
+    let service = Service::start("metrics-key").await;
+    let (_, metrics) = key(&service, "metrics").await;
+    let refused = Visitor::with_key(&service, &metrics).await.expect_err("no session");
+    assert_eq!((refused.status, refused.cookie()), (403, None));
+}

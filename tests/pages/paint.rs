@@ -1,0 +1,108 @@
+//! How soon a page shows something, with a hundred thousand purchases in the tables. On a release build, alone:
+//! `cargo test --release --workspace --test pages paint -- --nocapture`.
+
+use super::stage::Stage;
+use diesel::connection::SimpleConnection as _;
+use diesel::{Connection as _, SqliteConnection};
+use std::time::Duration;
+use system_tests::wait;
+
+/// Number of purchases, each with a notification, an event and a delivery.
+const PURCHASES: i64 = 100_000;
+/// The purchase that is opened.
+const SHOWN: i64 = 99_000;
+/// Number of times that a page is loaded; the median counts.
+const LOADS: usize = 7;
+/// The time until the first contents are painted. A debug build has no bound of interest: it must end at all.
+const BOUND_MS: f64 = if cfg!(debug_assertions) { 3_000.0 } else { 200.0 };
+
+/// An id with a number, as SQL.
+fn id(kind: &str) -> String {
+    format!("printf('%08x-0000-4000-8000-{kind}%011x', i, i)")
+}
+
+fn fill(stage: &Stage) {
+    let (app, platform) = (&stage.world.app_id, stage.world.platform_id);
+    let destination = &stage.world.destination_id;
+    let [key, user, event, delivery] = ["a", "b", "c", "d"].map(id);
+    let body = "json_object('id', i, 'data', json_object('product_ref_id', 'com.example.month', 'state', 'active'))";
+    // The newest were accepted an hour ago, one each second before.
+    let at = format!("(unixepoch() - 3600 - {PURCHASES} + i) * 1000000");
+    let numbers = format!("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {PURCHASES})");
+    let mut database = SqliteConnection::establish(stage.world.installation.database()).expect("the database");
+    database
+        .batch_execute(&format!(
+            "PRAGMA busy_timeout = 20000;
+             BEGIN IMMEDIATE;
+             INSERT INTO users (id, app_id, external_id, revision, created_at)
+                 {numbers} SELECT {user}, '{app}', 'customer-' || i, 1, {at} FROM n;
+             INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, app_user_id, user_id, revision, digest,
+                     state, environment, purchase, product_id, verify_attempts, settling, fingerprint, created_at, updated_at)
+                 {numbers} SELECT {key}, '{platform}', '{app}', 'receipt-' || i, 'store-' || i, {user}, 1, '', 'active',
+                     'sandbox', '{{}}', 'com.example.month' || (i % 40), 0, 1, '', {at}, {at} FROM n;
+             INSERT INTO notifications (platform_id, message_id, receipt_id, collapse_key, store_type, body, accepted_at,
+                     due_at, outcome, revision, finished_at)
+                 {numbers} SELECT '{platform}', 'message-' || i, 'receipt-' || i, {key}, 'SUBSCRIPTION_PURCHASED', '{{}}',
+                     {at}, {at}, 'settled', 1, {at} FROM n;
+             INSERT INTO events (id, collapse_key, app_id, event_type, revision, user_id, user_revision, environment, body,
+                     created_at)
+                 {numbers} SELECT {event}, {key}, '{app}', 'purchase.updated', 1, {user}, 1, 'sandbox', {body}, {at} FROM n;
+             INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts,
+                     next_due_at, tried_at, created_at, finished_at)
+                 {numbers} SELECT {delivery}, '{destination}', {event}, 0, 'purchase.updated', {key}, 1,
+                     CASE WHEN i % 1000 = 0 THEN 'dead' ELSE 'delivered' END, 1, {at}, {at}, {at}, {at} FROM n;
+             COMMIT;
+             ANALYZE;"
+        ))
+        .expect("a hundred thousand purchases");
+}
+
+/// Milliseconds until the first contents of a page are painted: the median of some loads.
+async fn painted(stage: &Stage, path: &str) -> f64 {
+    let mut times = Vec::new();
+    for _ in 0..LOADS {
+        stage.open(path).await;
+        let script = "return performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0";
+        let time = wait::within(Duration::from_secs(20), "the first paint", async || {
+            match stage.browser.run(script).await.as_f64() {
+                Some(time) if time > 0.0 => Ok(time),
+                other => Err(format!("{other:?}")),
+            }
+        });
+        times.push(time.await.expect("a painted page"));
+    }
+    times.sort_by(f64::total_cmp);
+    times[LOADS / 2]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_is_painted_soon_with_a_hundred_thousand_purchases() {
+    let stage = Stage::start().await;
+    fill(&stage);
+    let purchase = format!("/ui/purchases/{SHOWN:08x}-0000-4000-8000-a{SHOWN:011x}");
+    let destination = format!("/ui/destinations/{}", stage.world.destination_id);
+    let catalogue = format!("/ui/apps/{}/catalogue", stage.world.app_id);
+    let mut slow = Vec::new();
+    for path in [
+        "/ui/",
+        "/ui/connect",
+        "/ui/purchases",
+        "/ui/purchases?failing=true",
+        purchase.as_str(),
+        "/ui/events",
+        "/ui/destinations",
+        destination.as_str(),
+        "/ui/customers",
+        catalogue.as_str(),
+        "/ui/alarms",
+        "/ui/settings",
+    ] {
+        let time = painted(&stage, path).await;
+        println!("{path}: first contents after {time:.0} ms");
+        if time > BOUND_MS {
+            slow.push(format!("{path}: {time:.0} ms"));
+        }
+    }
+    assert!(slow.is_empty(), "later than {BOUND_MS} ms: {slow:?}");
+    stage.browser.quit().await;
+}

@@ -1,0 +1,193 @@
+//! An installation with purchases, a browser that is signed in to its page, and what such a test looks for on every
+//! page: reports of the policy, requests to elsewhere, sideways scrolling, findings of axe.
+
+use super::axe;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::time::Duration;
+use system_tests::browser::Browser;
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+
+/// Runs in each page before its own scripts: notes what the policy blocks.
+const WATCH: &str = "addEventListener('securitypolicyviolation', (event) => {
+    const seen = JSON.parse(sessionStorage.getItem('reports') || '[]');
+    seen.push(`${location.pathname}: ${event.violatedDirective} ${event.blockedURI}`);
+    sessionStorage.setItem('reports', JSON.stringify(seen));
+});";
+
+/// Everything that a test of the page needs.
+pub struct Stage {
+    /// The installation.
+    pub world: World,
+    /// The browser.
+    pub browser: Browser,
+}
+
+impl Stage {
+    /// Starts everything, and signs in by a link.
+    pub async fn start() -> Self {
+        Self::with(Setting::default()).await
+    }
+
+    /// Starts everything with settings of its own.
+    pub async fn with(setting: Setting) -> Self {
+        let world = World::start(setting).await;
+        // It does not choose `purchase.updated`: somebody will want to know why nothing arrived there.
+        let analytics = json!({
+            "kind": "webhook", "name": "Analytics", "url": "https://analytics.example.com/hook",
+            "events": ["user.subscription.expired"],
+        });
+        let added = world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &analytics).await.ok();
+        assert!(added["id"].is_string(), "{added}");
+        let browser = Browser::start().await;
+        browser.run_first(WATCH).await;
+        let stage = Self { world, browser };
+        stage.sign_in("Anna", "admin").await;
+        stage
+    }
+
+    /// Signs in by a link.
+    pub async fn sign_in(&self, name: &str, role: &str) {
+        let body = json!({ "name": name, "role": role });
+        let link = self.world.api.post("/v1/sign-in-links", &body).await.ok();
+        self.open(link["path"].as_str().expect("a path")).await;
+        self.browser.click("main button").await;
+        self.wait_path("/ui/").await;
+    }
+
+    /// Settles a purchase of a receipt.
+    pub async fn purchase(&mut self, receipt: &str) {
+        let message = self.world.send("SUBSCRIPTION_PURCHASED", receipt).await;
+        self.world.settle(receipt, &message).await;
+    }
+
+    /// Opens a page.
+    pub async fn open(&self, path: &str) {
+        self.browser.open(&format!("{}{path}", self.world.api.url())).await;
+    }
+
+    /// Enters a text where a label says so, as a person finds it; in a choice it picks what begins with it.
+    pub async fn fill(&self, label: &str, text: &str) {
+        let selector = self.labelled(label).await;
+        self.browser.enter(&selector, text).await;
+    }
+
+    async fn labelled(&self, label: &str) -> String {
+        let script = format!(
+            "const all = [...document.querySelectorAll('main label')];
+             return all.find((one) => one.innerText.trim().split(/ [(]|[\\n]/)[0] === {label:?})?.htmlFor"
+        );
+        let id = self.browser.run(&script).await;
+        let id = id.as_str().unwrap_or_else(|| panic!("no field is called {label}"));
+        format!("[id=\"{id}\"]")
+    }
+
+    /// Presses the button with this text in the contents of the page.
+    pub async fn press_button(&self, text: &str) {
+        let script = format!(
+            "const all = [...document.querySelectorAll('main button, main a.onward, main summary')];
+             const found = all.find((one) => one.innerText.trim().startsWith({text:?}) && one.checkVisibility());
+             found?.setAttribute('data-pressed', 'yes'); return Boolean(found)"
+        );
+        assert_eq!(self.browser.run(&script).await, true, "there is a button {text}");
+        self.browser.click("[data-pressed]").await;
+        // Where the page is still there, the next button is another one.
+        self.browser.run("document.querySelector('[data-pressed]')?.removeAttribute('data-pressed')").await;
+    }
+
+    /// The path of the page.
+    pub async fn path(&self) -> String {
+        let address = self.browser.address().await;
+        let path = address.strip_prefix(self.world.api.url()).unwrap_or_else(|| panic!("a foreign page: {address}"));
+        path.split(['?', '#']).next().unwrap_or_default().to_owned()
+    }
+
+    /// Waits until a page of this path is there.
+    pub async fn wait_path(&self, expected: &str) {
+        wait::until(SOON, expected, async || {
+            let path = self.path().await;
+            if path == expected { Ok(()) } else { Err(path) }
+        })
+        .await;
+    }
+
+    /// Waits until an element has a text.
+    pub async fn wait_text(&self, selector: &str, text: &str) {
+        let script = format!("return document.querySelector({selector:?})?.innerText || ''");
+        wait::until(Duration::from_secs(20), &format!("{text} in {selector}"), async || {
+            let shown = self.browser.run(&script).await;
+            let shown = shown.as_str().unwrap_or_default().to_owned();
+            if shown.contains(text) { Ok(()) } else { Err(shown) }
+        })
+        .await;
+    }
+
+    /// Checks the text of an element, with scripts switched off.
+    pub async fn check_plain_text(&self, selector: &str, text: &str) {
+        let shown = self.browser.text(selector).await;
+        assert!(shown.contains(text), "{text} in {shown}");
+    }
+
+    /// Waits until the page listens to what changes.
+    pub async fn wait_streaming(&self) {
+        let script = "return document.getElementById('ticks')?._htmx?.sse?.reader ? 'yes' : ''";
+        wait::until(SOON, "a stream", async || {
+            let is_open = self.browser.run(script).await;
+            if is_open == "yes" { Ok(()) } else { Err(is_open.to_string()) }
+        })
+        .await;
+    }
+
+    /// Waits until the act of a hold is there, and returns it.
+    pub async fn wait_act(&self, operation: &str) -> Value {
+        let path = format!("/v1/acts?operation={operation}");
+        wait::until(SOON, operation, async || {
+            let found = self.world.api.try_get(&path).await?;
+            let act = found.body["items"][0].clone();
+            if act.is_null() { Err(found.body.to_string()) } else { Ok(act) }
+        })
+        .await
+    }
+
+    /// Checks the page: nothing was blocked, nothing was requested elsewhere, and it is as wide as the window.
+    pub async fn check(&self, what: &str) {
+        let reports = self.browser.run("return sessionStorage.getItem('reports')").await;
+        assert_eq!(reports, Value::Null, "{what}");
+        let foreign = "return performance.getEntriesByType('resource').map((one) => one.name)
+            .filter((name) => !name.startsWith(location.origin))";
+        assert_eq!(self.browser.run(foreign).await, json!([]), "{what} requests these elsewhere");
+        let wide = "const page = document.documentElement; return page.scrollWidth - page.clientWidth";
+        assert_eq!(self.browser.run(wide).await, json!(0), "{what} scrolls sideways");
+    }
+
+    /// Checks the page with axe.
+    pub async fn check_with_axe(&self, what: &str) {
+        let found = self.browser.run(&axe::script()).await;
+        assert_eq!(found, json!([]), "{what}");
+    }
+
+    /// Stores a picture of the whole page for people: `target/pages/NAME.png`.
+    pub async fn store_picture(&self, name: &str, width: u32) {
+        let height = self.browser.run("return document.documentElement.scrollHeight").await;
+        let height = height.as_u64().and_then(|height| u32::try_from(height).ok()).unwrap_or(900);
+        self.browser.resize(width, height.clamp(700, 6000)).await;
+        let folder = target().join("pages");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join(format!("{name}.png")), self.browser.picture().await).expect("a file");
+        self.browser.resize(width, 900).await;
+    }
+
+    /// Ends everything, and checks what must always hold.
+    pub async fn finish(self) {
+        self.browser.quit().await;
+        self.world.finish().await;
+    }
+}
+
+/// The target folder of the build.
+pub fn target() -> PathBuf {
+    let own = std::env::current_exe().expect("this executable");
+    let found = own.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    found.expect("the target folder").to_owned()
+}

@@ -1,0 +1,108 @@
+//! What each type of event is about, for people: its group and one sentence.
+
+use super::choice::{DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED, NOT_YET};
+use super::{PURCHASE_UPDATED, choices};
+use crate::device::DeviceEventKind;
+use crate::transition::TransitionKind;
+use crate::user::{TRANSFERS, USER_FORGOTTEN};
+
+/// A type of event, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct About {
+    /// The type.
+    pub event_type: &'static str,
+    /// Its group: `purchase`, `journey`, `subscription`, `user`, `device` or `destination`.
+    pub group: &'static str,
+    /// What it announces, in one sentence.
+    pub summary: &'static str,
+}
+
+/// Every type that can be chosen, in the order of [`choices`].
+#[must_use]
+pub fn about_all() -> Vec<About> {
+    let types = choices().into_iter().filter(|name| !name.ends_with('*'));
+    types.map(|event_type| About { event_type, group: group(event_type), summary: summary(event_type) }).collect()
+}
+
+/// The group of a type.
+#[must_use]
+pub fn group(event_type: &str) -> &'static str {
+    let prefixes = [
+        ("user.journey.", "journey"),
+        ("user.subscription.", "subscription"),
+        ("user.", "user"),
+        ("device.", "device"),
+        ("destination.", "destination"),
+    ];
+    prefixes.into_iter().find(|(prefix, _)| event_type.starts_with(prefix)).map_or("purchase", |(_, group)| group)
+}
+
+/// What a type announces, in one sentence; empty for an unknown type.
+#[must_use]
+pub fn summary(event_type: &str) -> &'static str {
+    if let Some(kind) = TransitionKind::ALL.iter().find(|kind| kind.event_type() == event_type) {
+        return of_transition(*kind);
+    }
+    if let Some(kind) = DeviceEventKind::ALL.iter().find(|kind| kind.as_str() == event_type) {
+        return of_device(*kind);
+    }
+    match event_type {
+        PURCHASE_UPDATED => "The record of a purchase changed; it carries the whole record.",
+        USER_FORGOTTEN => "A customer is forgotten: remove what you know of them.",
+        DESTINATION_FAILING => "Requests to a destination fail.",
+        DESTINATION_EXHAUSTED => "An event was given up: the last attempt to deliver it failed.",
+        DESTINATION_RECOVERED => "A destination takes requests again.",
+        DESTINATION_DISABLED => "A destination was disabled, because it failed for too long or is gone.",
+        name if NOT_YET.contains(&name) => "A subscription was paused; no connected store causes it today.",
+        name if TRANSFERS.first() == Some(&name) => "A purchase left a customer for another one.",
+        name if TRANSFERS.contains(&name) => "A purchase came to a customer from another one.",
+        _ => "",
+    }
+}
+
+const fn of_transition(kind: TransitionKind) -> &'static str {
+    match kind {
+        TransitionKind::TrialStarted => "A trial began.",
+        TransitionKind::TrialConverted => "A trial became paid.",
+        TransitionKind::TrialDidNotConvert => "A trial ended without a payment.",
+        TransitionKind::Purchased => "A subscription or a one-time purchase was bought.",
+        TransitionKind::Renewed => "A subscription renewed.",
+        TransitionKind::Recovered => "A subscription renewed after its payment had failed.",
+        TransitionKind::GraceBegan => "A payment failed, and the grace period began.",
+        TransitionKind::Cancelled => "Auto-renewal was switched off.",
+        TransitionKind::Resumed => "Auto-renewal was switched on again.",
+        TransitionKind::PlanChangeScheduled => "A change of plan was scheduled.",
+        TransitionKind::PlanChanged => "The plan changed.",
+        TransitionKind::Expired => "A subscription ended.",
+    }
+}
+
+const fn of_device(kind: DeviceEventKind) -> &'static str {
+    match kind {
+        DeviceEventKind::SessionStart => "A session of the app began on a device.",
+        DeviceEventKind::SessionEnd => "A session of the app ended on a device.",
+        DeviceEventKind::Impression => "A paywall was shown on a device.",
+        DeviceEventKind::Transaction => "A purchase was made or restored on a device.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{about_all, summary};
+
+    #[test]
+    fn every_type_has_a_group_and_a_sentence_of_its_own() {
+        let all = about_all();
+        assert!(all.len() > 20, "{}", all.len());
+        for one in &all {
+            assert!(one.summary.ends_with('.') && one.summary.len() > 10, "{one:?}");
+            assert_eq!(all.iter().filter(|other| other.summary == one.summary).count(), 1, "{one:?}");
+        }
+        for (event_type, ..) in crate::schemas::all() {
+            assert!(!summary(event_type).is_empty(), "{event_type}");
+        }
+        for group in ["purchase", "journey", "subscription", "user", "device", "destination"] {
+            assert!(all.iter().any(|one| one.group == group), "{group}");
+        }
+    }
+}
