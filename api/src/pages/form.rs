@@ -5,6 +5,7 @@ use crate::extract::{Fields, drafted, typed};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use serde_json::{Map, Value};
+use std::fmt;
 use std::sync::Arc;
 
 /// The name of the field that proves that a form is of the session.
@@ -13,9 +14,15 @@ pub const TOKEN: &str = "form_token";
 /// Maximum number of letters of a reason.
 const MAX_REASON: usize = 1000;
 
-/// The fields of a form as they were sent.
-#[derive(Debug, Clone, Default)]
+/// The fields of a form as they were sent. Some are secrets.
+#[derive(Clone, Default)]
 pub struct Sent(Arc<Vec<(String, String)>>);
+
+impl fmt::Debug for Sent {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
 
 /// A checked form.
 pub struct Form<T>(pub T);
@@ -97,5 +104,17 @@ impl<T: Fields, S: Send + Sync> FromRequestParts<S> for Form<T> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
         Sent::from_request_parts(parts, state).await?.checked().map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Sent;
+
+    #[test]
+    fn what_was_entered_is_in_no_debug_output() {
+        let sent = Sent::parse(b"name=Billing&api_key=hidden-key&form_token=hidden-token");
+        let shown = format!("{sent:?}");
+        assert!(shown.contains("api_key") && !shown.contains("hidden") && !shown.contains("Billing"), "{shown}");
     }
 }

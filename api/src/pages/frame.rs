@@ -79,7 +79,6 @@ pub struct Choice {
 }
 
 /// What surrounds a screen.
-#[derive(Debug)]
 pub struct Frame {
     /// The files.
     pub files: Files,

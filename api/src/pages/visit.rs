@@ -27,11 +27,10 @@ const THEME: &str = "settle_theme";
 const NOTED_EVERY: Duration = Duration::from_secs(60);
 
 /// Who visits a page, and which one.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Visit(Arc<Facts>);
 
 /// What is known of a visit.
-#[derive(Debug)]
 pub struct Facts {
     /// The session.
     pub session: Session,

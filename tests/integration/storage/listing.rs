@@ -1,4 +1,4 @@
-//! Lists with filters: each filter finds what it says, and a page costs as much whatever is asked for.
+//! Lists with filters: each filter finds what it says, and a page costs as much with any filter.
 
 use super::seeded::Seed;
 use super::world::{World, story};

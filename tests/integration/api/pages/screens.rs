@@ -180,6 +180,8 @@ async fn a_search_finds_each_kind_of_id() {
     let (app, platform) = service.platform().await;
     let key = purchase(&service, &app, platform, "receipt-1").await;
     let (waiting, _) = accept(&service.store, platform, "receipt-2", Fate::Open).await;
+    let (unsettled, _) = accept(&service.store, platform, "receipt-3", Fate::Open).await;
+    service.raw("UPDATE notifications SET outcome = 'given_up', finished_at = 1 WHERE receipt_id = 'receipt-3'");
     let visitor = signed_in(&service).await;
     let message =
         service.get(&format!("/v1/purchases/{key}/notifications")).await.body["items"][0]["message_id"].clone();
@@ -195,6 +197,7 @@ async fn a_search_finds_each_kind_of_id() {
         (text(&event), format!("{purchase}?mark={}", text(&event))),
         (text(&delivery), format!("{purchase}?mark={}", text(&delivery))),
         ("receipt-2".to_owned(), format!("/ui/purchases/{waiting}")),
+        ("receipt-3".to_owned(), format!("/ui/purchases/{unsettled}")),
         (waiting.to_string(), format!("/ui/purchases/{waiting}")),
     ] {
         let found = visitor.post(&service, "/ui/search", &[("q", &q)]).await;
