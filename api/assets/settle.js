@@ -78,7 +78,8 @@
   });
 
   // Live: a tick says that something changed. Some parts are then read again, others offer it.
-  let isPaused = stored("settle-paused") === "yes", due = 0;
+  // At most every two seconds, however much changes.
+  let isPaused = stored("settle-paused") === "yes", due = 0, swappedAt = 0;
   const parts = all("[data-live]");
   const here = location.pathname + location.search;
   // What cannot be read leaves the page as it is; without a session it is loaded again, which asks for one.
@@ -105,7 +106,7 @@
         link.textContent = "Show it";
         part.append("Something changed. ", link);
       } else if (!isPaused && !document.hidden && !due) {
-        due = setTimeout(() => { due = 0; swap(part); }, 300);
+        due = setTimeout(() => { due = 0; swappedAt = Date.now(); swap(part); }, Math.max(300, swappedAt + 2000 - Date.now()));
       }
     }
   };

@@ -20,6 +20,9 @@ const UNSETTLED: &str = "unsettled";
 const LANE: &str = "lane";
 /// How long after the sweep's reading its signal arrives at most: the time of one sweep and of one call.
 const SIGNALLED: Duration = Duration::from_secs(15);
+/// How long after a destination was enabled its run may not have been signalled yet: a process sends one signal a second
+/// to a destination, and the sweep reads in between.
+const ENABLED: Duration = Duration::from_secs(2);
 
 /// A signal of the sweep, as a log shows it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,7 +82,7 @@ impl World {
         for finding in found {
             let needed = match finding.why.as_str() {
                 UNSETTLED => self.was_unattended(&finding).await,
-                LANE => !self.was_delivering(&finding).await,
+                LANE => !self.was_delivering(&finding).await && !self.was_just_enabled(&finding).await,
                 _ => continue,
             };
             if needed {
@@ -120,6 +123,19 @@ impl World {
             time >= signalled_at && notified.quiet.is_zero()
         });
         !has_progressed && !is_under_way(before, signalled_at) && !is_notified_late
+    }
+
+    /// Whether somebody enabled a destination so shortly before the sweep read the database that its signal was still
+    /// to come.
+    async fn was_just_enabled(&self, finding: &Finding) -> bool {
+        let id = finding.workflow.rsplit('/').next().unwrap_or_default();
+        let acts = self.api.all(&format!("/v1/acts?operation=destination.update&subject={id}")).await;
+        acts.iter().filter(|act| act["after"]["enabled"] == true).any(|act| {
+            let at =
+                act["at"].as_str().and_then(|at| at.parse::<domain::Timestamp>().ok()).expect("the time of an act");
+            let at = Duration::from_micros(at.micros().unsigned_abs());
+            finding.read_at.checked_sub(at).is_some_and(|since| since <= ENABLED)
+        })
     }
 
     /// Whether a destination's run was open when the sweep read the database, or a run of a purchase was about to

@@ -21,13 +21,13 @@ pub fn time(event: &HistoryEvent) -> Duration {
     Duration::new(time.seconds.unsigned_abs(), time.nanos.unsigned_abs())
 }
 
-/// The events of a run with their times, for messages.
+/// The events of a run with their times (UTC), for messages.
 #[must_use]
 pub fn summary(history: &[HistoryEvent]) -> Vec<String> {
-    let began = history.first().map(time).unwrap_or_default();
     let one = |event: &HistoryEvent| {
-        let after = time(event).saturating_sub(began);
-        format!("{} +{after:?} {}", event.event_id, event.event_type().as_str_name())
+        let micros = i64::try_from(time(event).as_micros()).unwrap_or(i64::MAX);
+        let at = domain::Timestamp::from_micros(micros);
+        format!("{} {at} {}", event.event_id, event.event_type().as_str_name())
     };
     history.iter().map(one).collect()
 }

@@ -25,13 +25,12 @@ mod home;
 mod owing;
 mod parts;
 mod purchases;
+mod recent;
 mod search;
 mod settings;
 mod sign_in;
 mod state;
 mod story;
-#[cfg(test)]
-mod tests;
 mod text;
 mod visit;
 

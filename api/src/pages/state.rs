@@ -1,7 +1,10 @@
 //! What the page needs beside the rest of the edge.
 
+use super::home::Standing;
+use super::recent::Recent;
 use crate::config::{Config, Setting};
 use crate::resources::live::Live;
+use domain::AppId;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +23,8 @@ pub struct Pages {
     pub settings: Vec<Setting>,
     /// What changes.
     pub live: Live,
+    /// How each app stands, and all of them.
+    pub standing: Arc<Recent<Option<AppId>, Standing>>,
     /// Whether the page is reached by TLS, as far as `public_url` shows.
     pub is_secure: bool,
     temporal_ui: TemporalUi,
@@ -35,6 +40,7 @@ impl Pages {
             session_lifetime: config.ui.session_lifetime,
             settings: config.shown(),
             live: Live::default(),
+            standing: Arc::default(),
             is_secure: config.http.public_url.scheme() == "https",
             temporal_ui: Arc::new(move || url.clone()),
         }

@@ -83,12 +83,14 @@ struct Shown {
     stopped: watch::Sender<bool>,
     /// Whether a task reads the tables.
     is_read: Mutex<bool>,
+    /// When that task saw the last change; `None` while there is no such task.
+    changed_at: Mutex<Option<Instant>>,
 }
 
 impl Default for Live {
     fn default() -> Self {
         let (pulse, stopped) = (watch::Sender::new(None), watch::Sender::new(false));
-        Self(Arc::new(Shown { pulse, stopped, is_read: Mutex::default() }))
+        Self(Arc::new(Shown { pulse, stopped, is_read: Mutex::default(), changed_at: Mutex::default() }))
     }
 }
 
@@ -106,6 +108,13 @@ impl Live {
     /// Ends all streams: the process stops.
     pub fn stop(&self) {
         self.0.stopped.send_replace(true);
+    }
+
+    /// When the last change was seen: who began to read the tables later has it. `None` while nobody listens, since
+    /// nobody sees changes then.
+    #[must_use]
+    pub fn changed_at(&self) -> Option<Instant> {
+        *self.0.changed_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The ticks since these marks, or from now on.
@@ -131,7 +140,7 @@ impl Live {
         tokio::spawn(async move {
             while live.is_wanted() {
                 match store.pulse().await {
-                    Ok(pulse) => drop(live.0.pulse.send_replace(Some(pulse))),
+                    Ok(pulse) => live.saw(pulse),
                     Err(error) => tracing::debug!(error = chain(&error), "what changed could not be read"),
                 }
                 sleep(EVERY).await;
@@ -139,10 +148,21 @@ impl Live {
         });
     }
 
+    /// Notes a change before it is announced: who reads because of it reads anew.
+    fn saw(&self, pulse: Pulse) {
+        if *self.0.pulse.borrow() != Some(pulse) || self.changed_at().is_none() {
+            *self.0.changed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+        self.0.pulse.send_replace(Some(pulse));
+    }
+
     /// Whether somebody listens. Without anybody the reading task ends, and the next listener starts another.
     fn is_wanted(&self) -> bool {
         let mut is_read = self.0.is_read.lock().unwrap_or_else(PoisonError::into_inner);
         *is_read = self.0.pulse.receiver_count() > 0;
+        if !*is_read {
+            *self.0.changed_at.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
         *is_read
     }
 }

@@ -10,12 +10,12 @@ use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::Query;
 use crate::keys::Caller;
-use crate::resources::overview::{self, OfApp};
 use crate::resources::series::{self, SeriesQuery};
 use crate::routes::Route;
 use axum::extract::State;
 use axum::response::Response;
-use storage::{AlarmFilter, Overview, Page, Role, Series};
+use domain::AppId;
+use storage::{Alarm, AlarmFilter, Overview, Page, Role, Series};
 use view::{Health, HomePage, Hour, Requests, Steps};
 
 /// Maximum number of alarms that are shown.
@@ -35,20 +35,22 @@ fn routes() -> Vec<Route> {
     ]
 }
 
+/// How an app stands, or all that a session reaches: the same for everybody who looks at it.
+#[derive(Debug)]
+pub struct Standing {
+    found: Overview,
+    alarms: Vec<Alarm>,
+    health: Health,
+    steps: Option<Steps>,
+    hour: Hour,
+}
+
 /// `GET /ui/`
-async fn show(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Response, Error> {
-    let State(edge) = &state;
-    let of = Query(OfApp { app_id: visit.app });
-    let found = overview::show(State(edge.clone()), caller.clone(), of).await?.0;
-    let app = caller.app(edge, visit.app).await?;
-    let raised = AlarmFilter { app_id: app, open: Some(true), ..AlarmFilter::default() };
-    let alarms = edge.store.alarms_of(raised, Page { cursor: None, limit: ALARMS }).await?.items;
-    let health = Health {
-        is_connected: edge.dispatch.engine().is_connected(),
-        is_sweep_late: edge.store.last_sweep().await?.is_late(),
-    };
-    let steps = steps(edge, &found, app).await?;
-    let hour = hour(edge, &caller, (&found, app)).await?;
+async fn show(State(edge): State<Shared>, visit: Visit, caller: Caller) -> Result<Response, Error> {
+    let app = caller.app(&edge, visit.app).await?;
+    let changed_at = || edge.pages.live.changed_at();
+    let read = async || Ok::<_, Error>((visit.marks.clone(), standing(&edge, &caller, app).await?));
+    let found = edge.pages.standing.of(app, changed_at, read).await?;
     let query = app.map_or_else(String::new, |app| format!("?app_id={app}"));
     let place = Place {
         screen: SCREEN.path,
@@ -57,13 +59,26 @@ async fn show(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Resp
         command: "settle status".to_owned(),
         ..Place::default()
     };
-    let frame = Frame::of(edge, &visit, place).await?;
-    let page = HomePage::new(&frame, &found, (health, steps), (&alarms, &hour));
-    shown(&visit, &page, &found)
+    // What changed since it was read is still to be told.
+    let frame = Frame { marks: found.marks.clone(), ..Frame::of(&edge, &visit, place).await? };
+    shown(&visit, &HomePage::new(&frame, &found.value), &found.value.found)
+}
+
+async fn standing(edge: &Shared, caller: &Caller, app: Option<AppId>) -> Result<Standing, Error> {
+    let found = edge.store.overview(app).await?;
+    let raised = AlarmFilter { app_id: app, open: Some(true), ..AlarmFilter::default() };
+    let alarms = edge.store.alarms_of(raised, Page { cursor: None, limit: ALARMS }).await?.items;
+    let health = Health {
+        is_connected: edge.dispatch.engine().is_connected(),
+        is_sweep_late: edge.store.last_sweep().await?.is_late(),
+    };
+    let steps = steps(edge, &found, app).await?;
+    let hour = hour(edge, caller, (&found, app)).await?;
+    Ok(Standing { found, alarms, health, steps, hour })
 }
 
 /// What happened in the last hour.
-async fn hour(edge: &Shared, caller: &Caller, (found, app): (&Overview, Option<domain::AppId>)) -> Result<Hour, Error> {
+async fn hour(edge: &Shared, caller: &Caller, (found, app): (&Overview, Option<AppId>)) -> Result<Hour, Error> {
     let of = |what, destination| {
         let query = Query(SeriesQuery::hour(what, app, destination));
         series::list(State(edge.clone()), caller.clone(), query)
@@ -85,7 +100,7 @@ async fn hour(edge: &Shared, caller: &Caller, (found, app): (&Overview, Option<d
 }
 
 /// The steps of connecting that are left; `None` when all are done.
-async fn steps(edge: &Edge, found: &Overview, app: Option<domain::AppId>) -> Result<Option<Steps>, Error> {
+async fn steps(edge: &Edge, found: &Overview, app: Option<AppId>) -> Result<Option<Steps>, Error> {
     if found.last_accepted_at.is_some() && !found.destinations.is_empty() {
         return Ok(None);
     }

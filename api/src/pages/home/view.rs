@@ -1,5 +1,6 @@
 //! What the first screen shows. Pure.
 
+use super::Standing;
 use crate::pages::chart::{Chart, Counted, Spark, duration};
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
@@ -197,13 +198,9 @@ pub struct HomePage<'a> {
 impl<'a> HomePage<'a> {
     /// The screen over these facts.
     #[must_use]
-    pub fn new(
-        frame: &'a Frame,
-        found: &Overview,
-        (health, steps): (Health, Option<Steps>),
-        (alarms, hour): (&[Alarm], &Hour),
-    ) -> Self {
-        let (tone, sentence) = standing(found, health);
+    pub fn new(frame: &'a Frame, standing: &Standing) -> Self {
+        let Standing { found, alarms, health, steps, hour } = standing;
+        let (tone, sentence) = in_a_sentence(found, *health);
         let label = match tone {
             Tone::Good => "All is well",
             Tone::Busy => "Under way",
@@ -241,7 +238,7 @@ impl<'a> HomePage<'a> {
 }
 
 /// How everything stands, in one sentence: what matters most comes first.
-fn standing(found: &Overview, health: Health) -> (Tone, String) {
+fn in_a_sentence(found: &Overview, health: Health) -> (Tone, String) {
     if !health.is_connected {
         let sentence =
             "the workflow engine does not answer: notifications are accepted and stored, and settled once it does";
@@ -379,7 +376,7 @@ mod tests {
     #[test]
     fn what_matters_most_is_the_sentence() {
         let well = Health { is_connected: true, is_sweep_late: false };
-        let of = |found: &Overview, health| standing(found, health).0;
+        let of = |found: &Overview, health| in_a_sentence(found, health).0;
         let here = || vec![destination(State::Healthy, 0)];
         assert_eq!(of(&overview(here()), well), Tone::Good);
         assert_eq!(of(&overview(Vec::new()), well), Tone::Idle, "nobody receives anything");
@@ -389,7 +386,7 @@ mod tests {
         assert_eq!(of(&Overview { last_accepted_at: None, ..overview(here()) }, well), Tone::Idle);
         assert_eq!(of(&overview(Vec::new()), Health { is_connected: false, ..well }), Tone::Bad);
         assert_eq!(of(&overview(Vec::new()), Health { is_sweep_late: true, ..well }), Tone::Warn);
-        let (tone, sentence) = standing(&overview(vec![destination(State::Open, 412)]), well);
+        let (tone, sentence) = in_a_sentence(&overview(vec![destination(State::Open, 412)]), well);
         assert_eq!(tone, Tone::Bad);
         assert_eq!(sentence, "`Billing` does not answer since 1970-01-01T00:00:00.000000Z: 412 owed");
         assert_eq!(of(&overview(vec![destination(State::Disabled, 0)]), well), Tone::Good);

@@ -1,0 +1,97 @@
+//! What all open pages show alike is read once after each change, not once for each page.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+/// How long something may be shown again: what changes with time alone must not stand still.
+const LASTS: Duration = Duration::from_secs(2);
+
+/// What was read for somebody.
+#[derive(Debug)]
+pub struct Found<T> {
+    /// When the reading began: what was stored before is in it.
+    began: Instant,
+    /// The marks of what was stored then, by which a page is told of what changed since.
+    pub marks: String,
+    /// What was read.
+    pub value: T,
+}
+
+impl<T> Found<T> {
+    /// Whether it holds all that changed until `changed_at`, and is not old. `None`: nobody watches what changes.
+    fn is_current(&self, changed_at: Option<Instant>, now: Instant) -> bool {
+        changed_at.is_some_and(|changed_at| self.began >= changed_at) && now.duration_since(self.began) < LASTS
+    }
+}
+
+/// What was read lately, by what it is about.
+#[derive(Debug)]
+pub struct Recent<K, T>(Mutex<HashMap<K, Arc<Found<T>>>>);
+
+impl<K, T> Default for Recent<K, T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash, T> Recent<K, T> {
+    /// What was read about `key` since the last change, which was seen at `changed_at`, or what `read` returns now, with
+    /// the marks of before. Others wait for it meanwhile, and share it.
+    ///
+    /// # Errors
+    /// That of `read`; nothing is stored then.
+    pub async fn of<E>(
+        &self,
+        key: K,
+        changed_at: impl Fn() -> Option<Instant> + Send,
+        read: impl AsyncFnOnce() -> Result<(String, T), E>,
+    ) -> Result<Arc<Found<T>>, E> {
+        let mut all = self.0.lock().await;
+        let began = Instant::now();
+        let changed_at = changed_at();
+        all.retain(|_, found| found.is_current(changed_at, began));
+        if let Some(found) = all.get(&key) {
+            return Ok(Arc::clone(found));
+        }
+        let (marks, value) = read().await?;
+        let found = Arc::new(Found { began, marks, value });
+        all.insert(key, Arc::clone(&found));
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `of` returns for a key, when `value` is stored.
+    async fn read(recent: &Recent<u8, u8>, key: u8, (changed_at, value): (Option<Instant>, u8)) -> u8 {
+        let found = recent.of(key, || changed_at, async || Ok::<_, ()>((String::new(), value))).await;
+        found.expect("it was read").value
+    }
+
+    #[tokio::test]
+    async fn what_was_read_is_shown_until_something_changes() {
+        let (recent, before) = (Recent::default(), Instant::now());
+        assert_eq!(read(&recent, 1, (Some(before), 1)).await, 1);
+        assert_eq!(read(&recent, 1, (Some(before), 2)).await, 1, "nothing changed");
+        assert_eq!(read(&recent, 2, (Some(before), 3)).await, 3, "it is about something else");
+        assert_eq!(read(&recent, 1, (Some(Instant::now()), 4)).await, 4, "something changed");
+        assert_eq!(read(&recent, 1, (None, 5)).await, 5, "nobody watches");
+        recent.of(1, || None, async || Err::<(String, u8), _>(())).await.expect_err("nothing can be read");
+        assert_eq!(read(&recent, 1, (Some(before), 6)).await, 6);
+    }
+
+    #[test]
+    fn what_was_read_grows_old() {
+        let began = Instant::now();
+        let found = Found { began, marks: String::new(), value: () };
+        assert!(found.is_current(Some(began), began + LASTS / 2));
+        assert!(!found.is_current(Some(began), began + LASTS));
+        assert!(!found.is_current(Some(began + LASTS / 4), began + LASTS / 2));
+    }
+}
