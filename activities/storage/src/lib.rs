@@ -32,7 +32,7 @@ pub use admin::sessions::{FoundSession, Link, NewLink, Person, Session};
 pub use admin::transfers::CustomerMove;
 pub use db::act::Actor;
 pub use db::config::{Config, Database, Installation, Key};
-pub use db::counts::{Counted, Series, Sum};
+pub use db::counts::{Counted, SERIES, Series, Sum};
 pub use db::error::{Cause, Error, chain};
 pub use db::fault;
 pub use db::page::{Page, Paged};
@@ -93,7 +93,7 @@ pub use reports::explain::{
 pub use reports::feed::FeedEntry;
 pub use reports::figures::{DestinationHealth, Figures, Forgotten};
 pub use reports::listing::{PurchaseFilter, PurchaseView, Standing};
-pub use reports::minutes::SeriesFilter;
+pub use reports::minutes::{Counting, Minutes, SeriesFilter};
 pub use reports::notifications::{Course, NotificationFilter, NotificationView, WaitingFor};
 pub use reports::overview::{DestinationOverview, NamedDestination, OpenWindow, Overview, Pulse};
 pub use reports::revenue::{Differs, Integration, RevenueAudit, RevenueFilter, RevenueLine};

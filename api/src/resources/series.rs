@@ -1,6 +1,6 @@
 //! `/v1/series`: what happened in each minute, for charts.
 
-use crate::edge::Shared;
+use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::Query;
 use crate::keys::Caller;
@@ -9,7 +9,8 @@ use axum::extract::State;
 use domain::{AppId, DestinationId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use storage::{Series, SeriesFilter, Subject, Sum};
+use std::collections::BTreeMap;
+use storage::{Counting, Minutes, Series, SeriesFilter, Subject, Sum};
 
 /// Maximum number of points of an answer.
 const MAX_POINTS: i64 = 1500;
@@ -20,6 +21,8 @@ const DAY_SECONDS: i64 = 24 * 3600;
 /// The time before `until` where it begins when `from` is absent.
 const DEFAULT_MS: i64 = 3_600_000;
 const MICROS: i64 = 1_000_000;
+/// Number of points of the last hour: the minute that has begun, and 60 before.
+const HOUR_POINTS: i64 = 61;
 
 /// Which points.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -37,14 +40,6 @@ pub struct SeriesQuery {
     /// Seconds of each point, whole minutes; 60 when absent. At most 1500 points are returned.
     #[schemars(range(min = 60, max = 86400))]
     pub step: Option<i64>,
-}
-
-impl SeriesQuery {
-    /// The last hour, minute by minute.
-    #[must_use]
-    pub const fn hour(what: Series, app_id: Option<AppId>, destination_id: Option<DestinationId>) -> Self {
-        Self { what, app_id, destination_id, from: None, until: None, step: None }
-    }
 }
 
 /// The points of a series.
@@ -97,22 +92,61 @@ pub async fn list(
         return Err(Error::invalid("from", expected));
     }
     let filter = SeriesFilter {
-        series: query.what,
+        series: vec![query.what],
         app,
-        destination: query.destination_id,
+        destinations: query.destination_id.into_iter().collect(),
         from: Timestamp::from_micros(from * step_micros),
         until,
     };
-    let minutes = edge.store.minutes(filter).await?;
-    let mut sums = vec![Sum::default(); usize::try_from(points).unwrap_or_default()];
-    for (at, sum) in minutes {
-        let index = at.micros().div_euclid(step_micros) - from;
-        if let Some(known) = usize::try_from(index).ok().and_then(|index| sums.get_mut(index)) {
-            known.add(sum);
+    let minutes = edge.store.minutes(filter).await?.into_values().next().unwrap_or_default();
+    Ok(Json(SeriesPoints::new((query.what, step), (from, points), minutes)))
+}
+
+impl SeriesPoints {
+    /// The points of so many steps from a step on, which are counted from 1970 on.
+    fn new((what, step): (Series, i64), (from, points): (i64, i64), minutes: Minutes) -> Self {
+        let mut sums = vec![Sum::default(); usize::try_from(points).unwrap_or_default()];
+        for (at, sum) in minutes {
+            let index = at.micros().div_euclid(step * MICROS) - from;
+            if let Some(known) = usize::try_from(index).ok().and_then(|index| sums.get_mut(index)) {
+                known.add(sum);
+            }
         }
+        let items = (from..).zip(sums).map(|(number, sum)| point(what, number * step * MICROS, sum)).collect();
+        Self { what, step, items }
     }
-    let items = (from..).zip(sums).map(|(number, sum)| point(query.what, number * step_micros, sum)).collect();
-    Ok(Json(SeriesPoints { what: query.what, step, items }))
+}
+
+/// The series of the hour before now, minute by minute: of some destinations, each by itself, or of all together.
+#[derive(Debug)]
+pub struct LastHour {
+    first_minute: i64,
+    found: BTreeMap<Counting, Minutes>,
+}
+
+impl LastHour {
+    /// What is stored of these series.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn of(
+        edge: &Edge,
+        series: &[Series],
+        (app, destinations): (Option<AppId>, Vec<DestinationId>),
+    ) -> Result<Self, Error> {
+        let until = (edge.clock)();
+        let first_minute = until.plus_millis(-DEFAULT_MS).micros().div_euclid(MINUTE_SECONDS * MICROS);
+        let from = Timestamp::from_micros(first_minute * MINUTE_SECONDS * MICROS);
+        let filter = SeriesFilter { series: series.to_vec(), app, destinations, from, until };
+        Ok(Self { first_minute, found: edge.store.minutes(filter).await? })
+    }
+
+    /// The points of a series, of a destination or of all together.
+    #[must_use]
+    pub fn points(&self, what: Series, destination: Option<DestinationId>) -> SeriesPoints {
+        let minutes = self.found.get(&(what, destination)).cloned().unwrap_or_default();
+        SeriesPoints::new((what, MINUTE_SECONDS), (self.first_minute, HOUR_POINTS), minutes)
+    }
 }
 
 fn point(what: Series, at_micros: i64, sum: Sum) -> Point {

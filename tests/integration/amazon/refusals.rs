@@ -160,13 +160,21 @@ async fn answers_to_a_store_are_counted_in_a_row_for_each_reason() {
     let counted = async |series| {
         let (zero, now) = (domain::Timestamp::from_micros(0), super::now());
         let filter = storage::SeriesFilter {
-            series,
+            series: vec![series],
             app: Some(world.platform.app_id),
-            destination: None,
+            destinations: Vec::new(),
             from: zero,
             until: now,
         };
-        world.store.minutes(filter).await.expect("storage answers").values().map(|sum| sum.times).sum::<i64>()
+        world
+            .store
+            .minutes(filter)
+            .await
+            .expect("storage answers")
+            .values()
+            .flat_map(|minutes| minutes.values())
+            .map(|sum| sum.times)
+            .sum::<i64>()
     };
     assert_eq!((counted(storage::Series::Accepted).await, counted(storage::Series::Refused).await), (2, 3));
 }

@@ -16,13 +16,14 @@ fn now(world: &World) -> Timestamp {
 /// The sums of a series from the beginning of time until now, with their minutes from the first one on.
 async fn sums(world: &World, store: &Store, filter: SeriesFilter) -> Vec<(i64, Sum)> {
     let found = store.minutes(SeriesFilter { until: now(world), ..filter }).await.unwrap();
+    assert!(found.len() <= 1, "one series of one destination or of all: {found:?}");
     let first = super::world::BEGINNING / MINUTE;
-    found.into_iter().map(|(at, sum)| (at.micros() / MINUTE - first, sum)).collect()
+    found.into_values().flatten().map(|(at, sum)| (at.micros() / MINUTE - first, sum)).collect()
 }
 
 fn all(series: Series) -> SeriesFilter {
     let zero = Timestamp::from_micros(0);
-    SeriesFilter { series, app: None, destination: None, from: zero, until: zero }
+    SeriesFilter { series: vec![series], app: None, destinations: Vec::new(), from: zero, until: zero }
 }
 
 fn times(sums: &[(i64, Sum)]) -> Vec<(i64, i64)> {
@@ -47,7 +48,7 @@ story! {
         world.store.write_minutes().await.unwrap();
         for store in [&world.store, &other] {
             assert_eq!(times(&sums(&world, store, all(Series::Accepted)).await), [(0, 3), (1, 1)]);
-            let latency = sums(&world, store, SeriesFilter { destination: Some(destination), ..all(Series::Latency) }).await;
+            let latency = sums(&world, store, SeriesFilter { destinations: vec![destination], ..all(Series::Latency) }).await;
             assert_eq!(latency, [(0, Sum { times: 3, total_ms: 45, longest_ms: 30 })]);
             let of_app = SeriesFilter { app: Some(app), ..all(Series::Refused) };
             assert_eq!(sums(&world, store, of_app).await, [], "what has no app is no app's");

@@ -7,7 +7,7 @@ use domain::{Timestamp, TransitionKind};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
-use storage::{Accepted, PlatformPatch, Verdict};
+use storage::{Accepted, PlatformPatch, SERIES, SeriesFilter, Verdict};
 use system_tests::wait;
 
 /// Number of purchases. Each of the writer's threads prepares its statements for the first ones.
@@ -58,6 +58,32 @@ async fn a_call_takes_few_round_trips_to_postgres() {
     for (name, most) in MOST {
         assert!(least[name] <= most, "{name} takes {} round trips: {least:?}", least[name]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_overview_costs_the_same_with_any_number_of_destinations() {
+    let (world, distance) = World::postgres_at_a_distance(now, &NOW, Duration::ZERO).await;
+    let mut trips = Vec::new();
+    for name in ["a", "b", "c", "d", "e"] {
+        world.destination(name).await;
+        let mut least = u64::MAX;
+        // The first call of a connection prepares the statements.
+        for _ in 0..PURCHASES {
+            let before = distance.trips();
+            let ids =
+                world.store.overview(None).await.unwrap().destinations.iter().map(|one| one.destination.id).collect();
+            let zero = Timestamp::from_micros(0);
+            let series = SERIES.to_vec();
+            world
+                .store
+                .minutes(SeriesFilter { series, app: None, destinations: ids, from: zero, until: zero })
+                .await
+                .unwrap();
+            least = least.min(distance.trips() - before);
+        }
+        trips.push(least);
+    }
+    assert!(trips.iter().all(|count| *count == trips[0]), "{trips:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 use crate::db::counts::{Counted, MINUTE_MICROS, MinuteKey, SERIES, Series, Sum, minute};
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Value, batches, row, sql};
+use crate::db::statement::{Statement, Value, batches, row, sql};
 use crate::db::store::Store;
 use crate::reports::listing::Filtered;
 use domain::{AppId, DestinationId, Timestamp};
@@ -19,19 +19,27 @@ const REMOVED_MICROS: i64 = 60 * MINUTE_MICROS;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeriesFilter {
     /// What was counted.
-    pub series: Series,
+    pub series: Vec<Series>,
     /// Only that of this app.
     pub app: Option<AppId>,
-    /// Only that of this destination.
-    pub destination: Option<DestinationId>,
+    /// Only that of these destinations, each by itself; of all together when empty.
+    pub destinations: Vec<DestinationId>,
     /// The first minute.
     pub from: Timestamp,
     /// The last minute.
     pub until: Timestamp,
 }
 
+/// What was counted, of one destination or of all together.
+pub type Counting = (Series, Option<DestinationId>);
+
+/// The minutes in which something was counted.
+pub type Minutes = BTreeMap<Timestamp, Sum>;
+
 row! {
     struct MinuteRow {
+        series: Series,
+        destination_id: String,
         at: Timestamp,
         times: i64,
         total_ms: i64,
@@ -49,18 +57,22 @@ const ADD: Sql = statement! {"
             ELSE minutes.longest_ms END
 "};
 
-const READ: Sql = statement! {"
-    SELECT at, CAST(SUM(times) AS BIGINT) AS times, CAST(SUM(total_ms) AS BIGINT) AS total_ms,
+const SUMS: &str = "at, CAST(SUM(times) AS BIGINT) AS times, CAST(SUM(total_ms) AS BIGINT) AS total_ms,
         CAST(MAX(longest_ms) AS BIGINT) AS longest_ms
     FROM minutes
-    WHERE series = ? AND at >= ? AND at <= ? AND {{which}}
-    GROUP BY at
-    ORDER BY at
+    WHERE series IN (?*) AND at >= ? AND at <= ?";
+const READ: Sql = statement! {"
+    SELECT series, '' AS destination_id, {SUMS} AND {{which}}
+    GROUP BY series, at
 "};
 const OF_ALL: Clause = clause!(&[READ], hot "minutes_of_series or minutes_of_app", "TRUE");
-const OF_APP: Clause = clause!(&[READ], hot "minutes_of_app", "app_id = ?");
-const OF_DESTINATION: Clause =
-    clause!(&[READ], hot "minutes_of_destination", "destination_id <> '' AND destination_id = ?");
+const READ_EACH: Sql = statement! {"
+    SELECT series, destination_id, {SUMS} AND {{which}}
+    GROUP BY series, destination_id, at
+"};
+const OF_APP: Clause = clause!(&[READ, READ_EACH], hot "minutes_of_app or minutes_of_destination", "app_id = ?");
+const OF_DESTINATIONS: Clause =
+    clause!(&[READ_EACH], hot "minutes_of_destination", "destination_id <> '' AND destination_id IN (?*)");
 
 const OLDEST: Sql = statement! {hot "minutes_of_series", "
     SELECT at AS value
@@ -70,6 +82,27 @@ const OLDEST: Sql = statement! {hot "minutes_of_series", "
     LIMIT 1
 "};
 const REMOVE: Sql = statement!(hot "minutes_of_series", "DELETE FROM minutes WHERE series = ? AND at < ?");
+
+impl SeriesFilter {
+    fn statement(self) -> Statement<'static> {
+        let list = |values: Vec<Value<'static>>| Value::List(values);
+        let series = list(self.series.into_iter().map(Value::from).collect());
+        let values = [series, self.from.into(), self.until.into()];
+        if self.destinations.is_empty() {
+            let all = self.app.is_none().then_some(OF_ALL);
+            return Filtered::new(READ, values).and(OF_APP, self.app).when(all).statement();
+        }
+        let destinations = list(self.destinations.into_iter().map(Value::from).collect());
+        Filtered::new(READ_EACH, values).and(OF_APP, self.app).and(OF_DESTINATIONS, Some(destinations)).statement()
+    }
+
+    fn has(&self, key: &MinuteKey) -> bool {
+        let is_of = self.app.is_none_or(|app| key.app == Some(app));
+        let is_to = || key.destination.is_some_and(|destination| self.destinations.contains(&destination));
+        let is_then = key.at >= self.from && key.at <= self.until;
+        self.series.contains(&key.series) && is_then && is_of && (self.destinations.is_empty() || is_to())
+    }
+}
 
 impl Store {
     /// Counts something that happens now. It waits for nothing: [`Self::write_minutes`] writes it.
@@ -100,29 +133,20 @@ impl Store {
         written.await.inspect_err(|_| taken.into_iter().for_each(|(key, sum)| self.counts.add(key, sum)))
     }
 
-    /// The minutes in which something was counted, in their order, with what this process has not written yet.
-    pub async fn minutes(&self, filter: SeriesFilter) -> Result<BTreeMap<Timestamp, Sum>, Error> {
-        let SeriesFilter { series, app, destination, from, until } = filter;
-        let rows: Vec<MinuteRow> = self
-            .read(move |connection| {
-                let values: [Value<'_>; 3] = [series.into(), from.into(), until.into()];
-                let list = Filtered::new(READ, values).and(OF_APP, app).and(OF_DESTINATION, destination);
-                list.when((app.is_none() && destination.is_none()).then_some(OF_ALL)).statement().all(connection)
-            })
-            .await?;
-        let mut minutes: BTreeMap<Timestamp, Sum> = BTreeMap::new();
-        for MinuteRow { at, times, total_ms, longest_ms } in rows {
-            minutes.insert(at, Sum { times, total_ms, longest_ms });
+    /// The minutes in which something was counted, with what this process has not written yet.
+    pub async fn minutes(&self, filter: SeriesFilter) -> Result<BTreeMap<Counting, Minutes>, Error> {
+        let wanted = filter.clone();
+        let rows: Vec<MinuteRow> = self.read(move |connection| filter.statement().all(connection)).await?;
+        let mut found: BTreeMap<Counting, Minutes> = BTreeMap::new();
+        for MinuteRow { series, destination_id, at, times, total_ms, longest_ms } in rows {
+            let sum = Sum { times, total_ms, longest_ms };
+            found.entry((series, destination_id.parse().ok())).or_default().insert(at, sum);
         }
-        let is_wanted = |key: &MinuteKey| {
-            let is_of = app.is_none_or(|app| key.app == Some(app));
-            let is_to = destination.is_none_or(|destination| key.destination == Some(destination));
-            key.series == series && key.at >= from && key.at <= until && is_of && is_to
-        };
-        for (key, sum) in self.counts.minutes().into_iter().filter(|(key, _)| is_wanted(key)) {
-            minutes.entry(key.at).or_default().add(sum);
+        for (key, sum) in self.counts.minutes().into_iter().filter(|(key, _)| wanted.has(key)) {
+            let destination = key.destination.filter(|_| !wanted.destinations.is_empty());
+            found.entry((key.series, destination)).or_default().entry(key.at).or_default().add(sum);
         }
-        Ok(minutes)
+        Ok(found)
     }
 
     /// Removes the minutes before a time, of each series an hour of the oldest at a time. Returns the number of removed

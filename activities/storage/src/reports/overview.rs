@@ -1,15 +1,15 @@
 //! How everything stands: what waits, what is owed and what is dead, counted up to a maximum by partial indexes, so
 //! that it costs the same however large the tables are.
 
-use crate::db::connection::AnyConnection;
+use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Statement, row, sql};
+use crate::db::statement::{Field, Statement, row, sql};
 use crate::db::store::Store;
-use crate::delivery::health;
-use crate::events::deliveries::{self, MAX_COUNTED};
-use crate::reports::explain;
+use crate::events::deliveries::MAX_COUNTED;
 use crate::reports::listing::Filtered;
+use diesel::deserialize;
+use diesel::row::NamedRow;
 use domain::health::State;
 use domain::{AppId, CollapseKey, DestinationId, Timestamp};
 use schemars::JsonSchema;
@@ -59,54 +59,74 @@ row! {
     }
 }
 
-/// A destination, and what is owed to it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct DestinationOverview {
-    /// Which one.
-    #[serde(flatten)]
-    pub destination: NamedDestination,
-    /// Number of deliveries that it is owed.
-    pub owed: i64,
-    /// Since when the oldest of them is owed; null without one.
-    pub oldest_owed_at: Option<Timestamp>,
-    /// Number of its dead deliveries.
-    pub dead: i64,
-    /// When it last answered with success, as far as that is noted: only after a failure.
-    pub last_success_at: Option<Timestamp>,
-    /// When a request to it failed last.
-    pub last_failure_at: Option<Timestamp>,
-    /// Why that failed.
-    pub last_error: Option<String>,
+row! {
+    /// A destination, and what is owed to it.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+    pub struct DestinationOverview {
+        /// Which one.
+        #[serde(flatten)]
+        pub destination: NamedDestination,
+        /// Number of deliveries that it is owed.
+        pub owed: i64,
+        /// Since when the oldest of them is owed; null without one.
+        pub oldest_owed_at: Option<Timestamp>,
+        /// Number of its dead deliveries.
+        pub dead: i64,
+        /// When it last answered with success, as far as that is noted: only after a failure.
+        pub last_success_at: Option<Timestamp>,
+        /// When a request to it failed last.
+        pub last_failure_at: Option<Timestamp>,
+        /// Why that failed.
+        pub last_error: Option<String>,
+    }
 }
 
-row! {
-    /// A destination with its state.
-    #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-    pub struct NamedDestination {
-        /// Its id.
-        pub id: DestinationId,
-        /// Its app.
-        pub app_id: AppId,
-        /// Its kind.
-        pub kind: String,
-        /// Its name.
-        pub name: String,
-        /// Its state.
-        #[schemars(with = "String", extend("enum" = ["healthy", "failing", "open", "disabled"]))]
-        pub state: State,
-        /// Since when.
-        pub since: Timestamp,
-        /// Why.
-        pub reason: Option<String>,
+/// A destination with its state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct NamedDestination {
+    /// Its id.
+    pub id: DestinationId,
+    /// Its app.
+    pub app_id: AppId,
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Its state.
+    #[schemars(with = "String", extend("enum" = ["healthy", "failing", "open", "disabled"]))]
+    pub state: State,
+    /// Since when.
+    pub since: Timestamp,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+impl Field for NamedDestination {
+    fn read<'a>(row: &impl NamedRow<'a, MultiBackend>, _name: &str) -> deserialize::Result<Self> {
+        Ok(Self {
+            id: Field::read(row, "id")?,
+            app_id: Field::read(row, "app_id")?,
+            kind: Field::read(row, "kind")?,
+            name: Field::read(row, "name")?,
+            state: Field::read(row, "state")?,
+            since: Field::read(row, "since")?,
+            reason: Field::read(row, "reason")?,
+        })
     }
 }
 
 const LAST_ACCEPTED: Sql = statement! {"
     SELECT n.accepted_at AS value
     FROM notifications n
-    WHERE {{which}}
     ORDER BY n.seq DESC
     LIMIT 1
+"};
+/// The newest notification of an app: what its platforms' stores were answered knows it without a walk over those of
+/// other apps.
+const LAST_ACCEPTED_BY: Sql = statement! {"
+    SELECT MAX(a.last_at) AS value
+    FROM arrivals a
+    WHERE a.reason = '' AND a.platform_id IN (SELECT f.id FROM platforms f WHERE f.app_id = ?)
 "};
 
 /// What waits for its window.
@@ -132,7 +152,7 @@ const NEXT_WINDOWS: Sql = statement! {"
     LIMIT {SEARCHED}
 "};
 const ON_APP: Clause = clause! {
-    &[LAST_ACCEPTED, WINDOWS, NEXT_WINDOWS], "n.platform_id IN (SELECT f.id FROM platforms f WHERE f.app_id = ?)"
+    &[WINDOWS, NEXT_WINDOWS], "n.platform_id IN (SELECT f.id FROM platforms f WHERE f.app_id = ?)"
 };
 
 const HELD: Sql = statement! {"
@@ -167,27 +187,39 @@ const TO_APP: Clause = clause! {
     &[OWED, OLDEST_OWED, DEAD], "d.destination_id IN (SELECT t.id FROM destinations t WHERE t.app_id = ?)"
 };
 
+/// Each destination with what it is owed: one statement, however many there are.
 const DESTINATIONS: Sql = statement! {"
-    SELECT id, app_id, kind, name, state, since, reason
-    FROM destinations
-    WHERE deleted_at IS NULL AND {{which}}
-    ORDER BY CASE state WHEN 'open' THEN 0 WHEN 'failing' THEN 1 WHEN 'disabled' THEN 2 ELSE 3 END, name, id
+    SELECT t.id, t.app_id, t.kind, t.name, t.state, t.since, t.reason,
+        (SELECT COUNT(*) FROM (SELECT 1 FROM deliveries d
+            WHERE d.destination_id = t.id AND d.status = 'pending' LIMIT {MAX_COUNTED}) x) AS owed,
+        (SELECT d.created_at FROM deliveries d
+            WHERE d.destination_id = t.id AND d.status = 'pending' ORDER BY d.seq LIMIT 1) AS oldest_owed_at,
+        (SELECT COUNT(*) FROM (SELECT 1 FROM deliveries d
+            WHERE d.destination_id = t.id AND d.status = 'dead' LIMIT {MAX_COUNTED}) x) AS dead,
+        h.last_success_at, h.last_failure_at, h.last_error
+    FROM destinations t
+    JOIN health h ON h.destination_id = t.id
+    WHERE t.deleted_at IS NULL AND {{which}}
+    ORDER BY CASE t.state WHEN 'open' THEN 0 WHEN 'failing' THEN 1 WHEN 'disabled' THEN 2 ELSE 3 END, t.name, t.id
     LIMIT {MAX_DESTINATIONS}
 "};
-const OWNED: Clause = clause!(&[DESTINATIONS], "app_id = ?");
+const OWNED: Clause = clause!(&[DESTINATIONS], "t.app_id = ?");
 
 impl Store {
     /// How an app stands, or all apps.
     pub async fn overview(&self, app: Option<AppId>) -> Result<Overview, Error> {
         self.read_now(move |connection, now| {
-            let on = |list: Sql| Filtered::new(list, []).and(ON_APP, app).statement();
+            let last_accepted = match app {
+                Some(app) => sql(LAST_ACCEPTED_BY).bind(app),
+                None => sql(LAST_ACCEPTED),
+            };
             let open = |list: Sql| Filtered::new(list, [now.into()]).and(ON_APP, app).statement();
             let to = |list: Sql| Filtered::new(list, []).and(TO_APP, app).statement();
             let held = Filtered::new(HELD, [now.into()]).and(OF_APP, app).statement();
             let waiting = Filtered::new(WAITING, []).and(OF_APP, app).statement();
             Ok(Overview {
                 now,
-                last_accepted_at: on(LAST_ACCEPTED).value(connection)?,
+                last_accepted_at: last_accepted.value::<Option<Timestamp>>(connection)?.flatten(),
                 windows: number(connection, open(WINDOWS))?,
                 next_windows: next_windows(open(NEXT_WINDOWS).all(connection)?),
                 held: number(connection, held)?,
@@ -195,7 +227,7 @@ impl Store {
                 owed: number(connection, to(OWED))?,
                 oldest_owed_at: to(OLDEST_OWED).value(connection)?,
                 dead: number(connection, to(DEAD))?,
-                destinations: destinations(connection, app)?,
+                destinations: Filtered::new(DESTINATIONS, []).and(OWNED, app).statement().all(connection)?,
             })
         })
         .await
@@ -215,25 +247,6 @@ fn next_windows(found: Vec<OpenWindow>) -> Vec<OpenWindow> {
     all.sort_by_key(|one| one.ends_at);
     all.truncate(MAX_WINDOWS);
     all
-}
-
-fn destinations(connection: &mut AnyConnection, app: Option<AppId>) -> Result<Vec<DestinationOverview>, Error> {
-    let named: Vec<NamedDestination> = Filtered::new(DESTINATIONS, []).and(OWNED, app).statement().all(connection)?;
-    let mut all = Vec::new();
-    for destination in named {
-        let id = destination.id;
-        let health = health::view(connection, id)?.health;
-        all.push(DestinationOverview {
-            destination,
-            owed: deliveries::owed(connection, id)?,
-            oldest_owed_at: deliveries::oldest_owed(connection, id)?,
-            dead: explain::owes(connection, id)?.dead,
-            last_success_at: health.last_success_at,
-            last_failure_at: health.last_failure_at,
-            last_error: health.last_error,
-        });
-    }
-    Ok(all)
 }
 
 const PULSE: Sql = statement! {"

@@ -8,14 +8,13 @@ use super::frame::{Frame, Place, shown};
 use super::visit::Visit;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
-use crate::extract::Query;
 use crate::keys::Caller;
-use crate::resources::series::{self, SeriesQuery};
+use crate::resources::series::LastHour;
 use crate::routes::Route;
 use axum::extract::State;
 use axum::response::Response;
 use domain::AppId;
-use storage::{Alarm, AlarmFilter, Overview, Page, Role, Series};
+use storage::{Alarm, AlarmFilter, Overview, Page, Role, SERIES, Series};
 use view::{Health, HomePage, Hour, Requests, Steps};
 
 /// Maximum number of alarms that are shown.
@@ -49,7 +48,7 @@ pub struct Standing {
 async fn show(State(edge): State<Shared>, visit: Visit, caller: Caller) -> Result<Response, Error> {
     let app = caller.app(&edge, visit.app).await?;
     let changed_at = || edge.pages.live.changed_at();
-    let read = async || Ok::<_, Error>((visit.marks.clone(), standing(&edge, &caller, app).await?));
+    let read = async || Ok::<_, Error>((visit.marks.clone(), standing(&edge, app).await?));
     let found = edge.pages.standing.of(app, changed_at, read).await?;
     let query = app.map_or_else(String::new, |app| format!("?app_id={app}"));
     let place = Place {
@@ -64,7 +63,7 @@ async fn show(State(edge): State<Shared>, visit: Visit, caller: Caller) -> Resul
     shown(&visit, &HomePage::new(&frame, &found.value), &found.value.found)
 }
 
-async fn standing(edge: &Shared, caller: &Caller, app: Option<AppId>) -> Result<Standing, Error> {
+async fn standing(edge: &Edge, app: Option<AppId>) -> Result<Standing, Error> {
     let found = edge.store.overview(app).await?;
     let raised = AlarmFilter { app_id: app, open: Some(true), ..AlarmFilter::default() };
     let alarms = edge.store.alarms_of(raised, Page { cursor: None, limit: ALARMS }).await?.items;
@@ -73,30 +72,27 @@ async fn standing(edge: &Shared, caller: &Caller, app: Option<AppId>) -> Result<
         is_sweep_late: edge.store.last_sweep().await?.is_late(),
     };
     let steps = steps(edge, &found, app).await?;
-    let hour = hour(edge, caller, (&found, app)).await?;
+    let hour = hour(edge, &found, app).await?;
     Ok(Standing { found, alarms, health, steps, hour })
 }
 
 /// What happened in the last hour.
-async fn hour(edge: &Shared, caller: &Caller, (found, app): (&Overview, Option<AppId>)) -> Result<Hour, Error> {
-    let of = |what, destination| {
-        let query = Query(SeriesQuery::hour(what, app, destination));
-        series::list(State(edge.clone()), caller.clone(), query)
+async fn hour(edge: &Edge, found: &Overview, app: Option<AppId>) -> Result<Hour, Error> {
+    let ids: Vec<_> = found.destinations.iter().take(BARS).map(|one| one.destination.id).collect();
+    let all = LastHour::of(edge, &SERIES, (app, Vec::new())).await?;
+    let each = LastHour::of(edge, &SERIES, (app, ids.clone())).await?;
+    let requests = |hour: &LastHour, id| Requests {
+        delivered: hour.points(Series::Delivered, id),
+        failed: hour.points(Series::Failed, id),
+        latency: hour.points(Series::Latency, id),
     };
-    let requests = async |id| {
-        Ok::<_, Error>(Requests {
-            delivered: of(Series::Delivered, id).await?.0,
-            failed: of(Series::Failed, id).await?.0,
-            latency: of(Series::Latency, id).await?.0,
-        })
-    };
-    let mut destinations = Vec::new();
-    for one in found.destinations.iter().take(BARS) {
-        destinations.push(requests(Some(one.destination.id)).await?);
-    }
-    let all = requests(None).await?;
-    let (accepted, refused) = (of(Series::Accepted, None).await?.0, of(Series::Refused, None).await?.0);
-    Ok(Hour { accepted, refused, lag: of(Series::Lag, None).await?.0, all, destinations })
+    Ok(Hour {
+        accepted: all.points(Series::Accepted, None),
+        refused: all.points(Series::Refused, None),
+        lag: all.points(Series::Lag, None),
+        destinations: ids.into_iter().map(|id| requests(&each, Some(id))).collect(),
+        all: requests(&all, None),
+    })
 }
 
 /// The steps of connecting that are left; `None` when all are done.

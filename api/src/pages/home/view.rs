@@ -7,9 +7,9 @@ use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
 use crate::pages::text::{amount, capital, counted, destination_state};
 use crate::resources::series::SeriesPoints;
 use askama::Template;
+use domain::DestinationId;
 use domain::health::State;
-use domain::{DestinationId, Timestamp};
-use storage::{Alarm, DestinationOverview, Overview};
+use storage::{Alarm, DestinationOverview, NamedDestination, Overview};
 
 /// Whether what settle needs works.
 #[derive(Debug, Clone, Copy)]
@@ -100,31 +100,34 @@ impl Steps {
 
     /// The steps with their commands, in order.
     fn list(self) -> Vec<Step> {
-        let step = |is_done, title, what, command| Step { is_done, title, what: Sentence::new(what), command };
+        let step = |is_done, title, (what, command), path| Step { is_done, title, what, command, path };
         vec![
             step(
                 self.has_app,
                 "Create an app",
-                "An app owns its purchases and destinations.",
-                "settle app create NAME",
+                ("An app owns its purchases and destinations.", "settle app create --help"),
+                "/ui/connect",
             ),
             step(
                 self.has_platform,
                 "Connect its store",
-                "The answer has the address that the store's console needs.",
-                "settle platform create --help",
+                ("The answer has the address that the store's console needs.", "settle platform create --help"),
+                "/ui/connect",
             ),
             step(
                 self.has_destination,
                 "Add a destination",
-                "A webhook or an integration that receives the events.",
-                "settle destination create --help",
+                ("A webhook or an integration that receives the events.", "settle destination create --help"),
+                "/ui/destinations/new",
             ),
             step(
                 self.has_notification,
                 "Wait for the first notification",
-                "With the demo of `settle run`, a sample is sent at once.",
-                "settle sample",
+                (
+                    "The store sends it after a purchase. A demo has samples: send one from its platform.",
+                    "settle sample",
+                ),
+                "/ui/connect",
             ),
         ]
     }
@@ -134,8 +137,9 @@ impl Steps {
 pub struct Step {
     is_done: bool,
     title: &'static str,
-    what: Sentence,
+    what: &'static str,
     command: &'static str,
+    path: &'static str,
 }
 
 /// A number of the first screen.
@@ -145,6 +149,8 @@ pub struct Tile {
     tone: &'static str,
     note: Option<&'static str>,
     moment: Option<Moment>,
+    /// Where those that it counts are listed.
+    path: Option<String>,
 }
 
 /// A destination in the table.
@@ -192,7 +198,7 @@ pub struct HomePage<'a> {
     rows: Vec<Row>,
     alarms: Vec<Raised>,
     steps: Vec<Step>,
-    connect: String,
+    query: String,
 }
 
 impl<'a> HomePage<'a> {
@@ -200,7 +206,7 @@ impl<'a> HomePage<'a> {
     #[must_use]
     pub fn new(frame: &'a Frame, standing: &Standing) -> Self {
         let Standing { found, alarms, health, steps, hour } = standing;
-        let (tone, sentence) = in_a_sentence(found, *health);
+        let (tone, sentence) = in_a_sentence(found, *health, alarms.len());
         let label = match tone {
             Tone::Good => "All is well",
             Tone::Busy => "Under way",
@@ -224,21 +230,21 @@ impl<'a> HomePage<'a> {
             frame,
             tone: Badge::new(tone, label),
             sentence: Sentence::new(&capital(&sentence)),
-            second: format!("{} open, {} owed.", counted(found.windows, "window"), amount(found.owed)),
-            tiles: tiles(found),
+            second: format!("{} open, {} owed.", counted(found.windows, "window"), deliveries(found.owed)),
+            tiles: tiles(found, &query),
             windows: found.next_windows.iter().map(window).collect(),
             // Before the first notification there is nothing to draw.
             charts: if found.last_accepted_at.is_some() { hour.charts().into() } else { Vec::new() },
             rows: found.destinations.iter().enumerate().map(|(at, one)| row(one, hour.destinations.get(at))).collect(),
             alarms: alarms.iter().map(raised).collect(),
             steps: steps.map(Steps::list).unwrap_or_default(),
-            connect: format!("/ui/connect{query}"),
+            query,
         }
     }
 }
 
 /// How everything stands, in one sentence: what matters most comes first.
-fn in_a_sentence(found: &Overview, health: Health) -> (Tone, String) {
+fn in_a_sentence(found: &Overview, health: Health, alarms: usize) -> (Tone, String) {
     if !health.is_connected {
         let sentence =
             "the workflow engine does not answer: notifications are accepted and stored, and settled once it does";
@@ -258,6 +264,10 @@ fn in_a_sentence(found: &Overview, health: Health) -> (Tone, String) {
     if let Some(idle) = idle {
         return (Tone::Warn, trouble(idle, "is disabled"));
     }
+    if alarms > 0 {
+        let sentence = if alarms == 1 { "an alarm is open: see below" } else { "alarms are open: see below" };
+        return (Tone::Warn, sentence.to_owned());
+    }
     if found.last_accepted_at.is_none() {
         return (Tone::Idle, "nothing was received yet".to_owned());
     }
@@ -271,10 +281,21 @@ fn in_a_sentence(found: &Overview, health: Health) -> (Tone, String) {
     if found.waiting > 0 {
         return (Tone::Warn, format!("{} for the store to answer", counted_wait(found.waiting)));
     }
+    if found.held > 0 {
+        return (Tone::Warn, format!("{}: what arrives for them waits", held(found.held)));
+    }
     if found.owed > 0 {
         return (Tone::Busy, "events are on their way".to_owned());
     }
     (Tone::Good, "everything that was announced has arrived".to_owned())
+}
+
+fn held(number: i64) -> String {
+    if number == 1 { "1 purchase is held".to_owned() } else { format!("{} purchases are held", amount(number)) }
+}
+
+fn deliveries(number: i64) -> String {
+    if number == 1 { "1 delivery".to_owned() } else { format!("{} deliveries", amount(number)) }
 }
 
 fn counted_wait(number: i64) -> String {
@@ -284,32 +305,43 @@ fn counted_wait(number: i64) -> String {
 /// The sentence about a destination in trouble.
 fn trouble(one: &DestinationOverview, what: &str) -> String {
     let oldest = one.oldest_owed_at.map_or_else(String::new, |at| format!(", the oldest since {at}"));
-    format!("`{}` {what} since {} : {} owed{oldest}", one.destination.name, one.destination.since, amount(one.owed))
-        .replace(" : ", ": ")
+    let NamedDestination { name, since, .. } = &one.destination;
+    format!("`{name}` {what} since {since}: {} owed{oldest}", deliveries(one.owed))
 }
 
-fn tiles(found: &Overview) -> Vec<Tile> {
-    let tile = |label, number: i64, tone: Tone, (note, moment): (Option<&'static str>, Option<Timestamp>)| Tile {
+fn tiles(found: &Overview, query: &str) -> Vec<Tile> {
+    let tile = |label, number: i64, tone: Tone| Tile {
         label,
         figure: amount(number),
         tone: if number == 0 { "idle" } else { tone.as_str() },
-        note,
-        moment: moment.map(Moment::ago),
+        note: None,
+        moment: None,
+        path: None,
     };
+    let only = |filter: &str| {
+        Some(format!(
+            "/ui/purchases{}{filter}=true",
+            if query.is_empty() { "?".to_owned() } else { format!("{query}&") }
+        ))
+    };
+    let destinations = || Some(format!("/ui/destinations{query}"));
     let last = Tile {
         label: "Last notification",
         figure: if found.last_accepted_at.is_some() { String::new() } else { "none yet".to_owned() },
         tone: "idle",
         note: None,
         moment: found.last_accepted_at.map(Moment::ago),
+        path: None,
     };
+    let oldest = found.oldest_owed_at;
+    let owed = Tile { note: oldest.map(|_| "oldest"), ..tile("Deliveries owed", found.owed, Tone::Busy) };
     vec![
         last,
-        tile("Open windows", found.windows, Tone::Busy, (None, None)),
-        tile("Held", found.held, Tone::Warn, (None, None)),
-        tile("Wait for the store", found.waiting, Tone::Warn, (None, None)),
-        tile("Owed", found.owed, Tone::Busy, (found.oldest_owed_at.map(|_| "oldest"), found.oldest_owed_at)),
-        tile("Dead", found.dead, Tone::Bad, (None, None)),
+        tile("Windows open", found.windows, Tone::Busy),
+        Tile { path: only("held"), ..tile("Purchases held", found.held, Tone::Warn) },
+        tile("Waiting for the store", found.waiting, Tone::Warn),
+        Tile { moment: oldest.map(Moment::ago), path: destinations(), ..owed },
+        Tile { path: destinations(), ..tile("Deliveries dead", found.dead, Tone::Bad) },
     ]
 }
 
@@ -334,7 +366,7 @@ fn row(one: &DestinationOverview, hour: Option<&Requests>) -> Row {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use storage::NamedDestination;
+    use domain::Timestamp;
 
     fn overview(destinations: Vec<DestinationOverview>) -> Overview {
         Overview {
@@ -376,19 +408,21 @@ mod tests {
     #[test]
     fn what_matters_most_is_the_sentence() {
         let well = Health { is_connected: true, is_sweep_late: false };
-        let of = |found: &Overview, health| in_a_sentence(found, health).0;
+        let of = |found: &Overview, health| in_a_sentence(found, health, 0).0;
         let here = || vec![destination(State::Healthy, 0)];
         assert_eq!(of(&overview(here()), well), Tone::Good);
         assert_eq!(of(&overview(Vec::new()), well), Tone::Idle, "nobody receives anything");
         assert_eq!(of(&Overview { owed: 1, ..overview(here()) }, well), Tone::Busy);
         assert_eq!(of(&Overview { dead: 1, owed: 1, ..overview(here()) }, well), Tone::Warn);
+        assert_eq!(in_a_sentence(&overview(here()), well, 1).0, Tone::Warn, "an alarm is open");
+        assert_eq!(of(&Overview { held: 1, ..overview(here()) }, well), Tone::Warn);
         assert_eq!(of(&Overview { waiting: 2, ..overview(here()) }, well), Tone::Warn);
         assert_eq!(of(&Overview { last_accepted_at: None, ..overview(here()) }, well), Tone::Idle);
         assert_eq!(of(&overview(Vec::new()), Health { is_connected: false, ..well }), Tone::Bad);
         assert_eq!(of(&overview(Vec::new()), Health { is_sweep_late: true, ..well }), Tone::Warn);
-        let (tone, sentence) = in_a_sentence(&overview(vec![destination(State::Open, 412)]), well);
+        let (tone, sentence) = in_a_sentence(&overview(vec![destination(State::Open, 412)]), well, 0);
         assert_eq!(tone, Tone::Bad);
-        assert_eq!(sentence, "`Billing` does not answer since 1970-01-01T00:00:00.000000Z: 412 owed");
+        assert_eq!(sentence, "`Billing` does not answer since 1970-01-01T00:00:00.000000Z: 412 deliveries owed");
         assert_eq!(of(&overview(vec![destination(State::Disabled, 0)]), well), Tone::Good);
         assert_eq!(of(&overview(vec![destination(State::Disabled, 1)]), well), Tone::Warn);
     }

@@ -264,6 +264,10 @@ async fn the_overview_counts_what_waits_and_what_is_owed() {
     let other = service.get(&format!("/v1/overview?app_id={}", of_other.as_str().expect("an id"))).await.body;
     let numbers = ["windows", "held", "waiting", "owed", "dead"].map(|name| other[name].as_i64());
     assert_eq!(numbers, [Some(0); 5], "{other}");
+    service.store.count_arrival(platform, "");
+    service.store.write_arrivals().await.expect("written");
+    let own = service.get(&format!("/v1/overview?app_id={app}")).await.body;
+    assert!(own["last_accepted_at"].is_string() && other["last_accepted_at"].is_null(), "{own} {other}");
 }
 
 #[tokio::test]
