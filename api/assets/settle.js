@@ -78,8 +78,7 @@
   });
 
   // Live: a tick says that something changed. Some parts are then read again, others offer it.
-  // At most every two seconds, however much changes.
-  let isPaused = stored("settle-paused") === "yes", due = 0, swappedAt = 0;
+  let isPaused = stored("settle-paused") === "yes";
   const parts = all("[data-live]");
   const here = location.pathname + location.search;
   // What cannot be read leaves the page as it is; without a session it is loaded again, which asks for one.
@@ -94,6 +93,20 @@
     await htmx.ajax("GET", here, { target: `#${part.id}`, select: `#${part.id}`, swap: "outerMorph" });
     for (const one of all("details", document.getElementById(part.id) || part)) if (open.has(nameOf(one))) one.open = true;
   };
+  // At most every two seconds, however much changes, and one after the other.
+  const due = new Set();
+  let swapping = Promise.resolve(), swappedAt = 0;
+  const swapSoon = (part) => {
+    if (due.has(part.id)) return;
+    due.add(part.id);
+    setTimeout(() => {
+      swapping = swapping.then(() => {
+        due.delete(part.id);
+        swappedAt = Date.now();
+        return swap(part);
+      }).catch(() => {});
+    }, Math.max(300, swappedAt + 2000 - Date.now()));
+  };
   const skipped = new Set();
   const changed = (kind) => {
     for (const part of all("[data-live]")) {
@@ -105,11 +118,16 @@
         link.href = here;
         link.textContent = "Show it";
         part.append("Something changed. ", link);
-      } else if (!isPaused && !document.hidden && !due) {
-        due = setTimeout(() => { due = 0; swappedAt = Date.now(); swap(part); }, Math.max(300, swappedAt + 2000 - Date.now()));
-      }
+      } else if (!isPaused && document.hidden) skipped.add(kind);
+      else if (!isPaused) swapSoon(part);
     }
   };
+  const catchUp = () => {
+    const missed = [...skipped];
+    skipped.clear();
+    missed.forEach(changed);
+  };
+  document.addEventListener("visibilitychange", () => { if (!document.hidden && !isPaused) catchUp(); });
   const ticks = document.getElementById("ticks");
   const kinds = ["notifications", "purchases", "events", "device_events", "deliveries", "destinations", "topics", "arrivals", "alarms", "acts"];
   for (const kind of kinds) ticks?.addEventListener(kind, () => changed(kind));
@@ -125,8 +143,7 @@
       label();
       if (isPaused) return;
       all("[data-live]").forEach((part) => { if (part.dataset.mode === "swap") swap(part); });
-      skipped.forEach(changed);
-      skipped.clear();
+      catchUp();
     });
     label();
     document.querySelector(".engine")?.after(button);
