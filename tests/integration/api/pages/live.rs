@@ -66,3 +66,27 @@ async fn what_changed_after_the_page_comes_first() {
     let begin = until(&mut ticks, "event: acts").await;
     assert!(!begin.contains("event: events"), "{begin}");
 }
+
+#[tokio::test]
+async fn home_shows_what_a_tick_announced_though_it_was_just_read() {
+    let service = Service::start("live-home").await;
+    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a session");
+    let (app, _) = service.platform().await;
+    let bearer = format!("Bearer {TOKEN}");
+    let mut ticks = stream(&service, "/v1/live", ("authorization", &bearer)).await;
+    until(&mut ticks, "id: ").await;
+    for number in 0..4 {
+        let name = format!("destination-{number}");
+        let fields = json!({
+            "kind": "webhook", "name": name, "url": "https://example.com/hook", "events": ["purchase.updated"],
+        });
+        // Somebody reads it all the time: before the change, and while the tick is on its way.
+        visitor.get(&service, "/ui/").await;
+        let added = service.send_json("POST", &format!("/v1/apps/{app}/destinations"), &fields).await;
+        assert!(added.body["id"].is_string(), "{}", added.body);
+        visitor.get(&service, "/ui/").await;
+        until(&mut ticks, "event: destinations").await;
+        let page = visitor.get(&service, "/ui/").await.text;
+        assert!(page.contains(&name), "{name} is shown after its tick");
+    }
+}
