@@ -136,7 +136,7 @@
     const button = document.createElement("button");
     button.type = "button";
     button.className = "quiet";
-    const label = () => { button.textContent = isPaused ? "Go live" : "Pause"; button.setAttribute("aria-pressed", String(isPaused)); };
+    const label = () => { button.textContent = isPaused ? "Go live" : "Pause"; };
     button.addEventListener("click", () => {
       isPaused = !isPaused;
       store("settle-paused", isPaused ? "yes" : "no");

@@ -15,7 +15,7 @@ mod settling;
 
 pub use admin::adopt::{Adopted, Adoption};
 pub use admin::apps::App;
-pub use admin::catalogue::changes::UnmappedSku;
+pub use admin::catalogue::changes::{Condition, MAX_UNMAPPED, UnmappedSku};
 pub use admin::catalogue::{Catalogue, Change, EntitlementText, MAX_LISTED, MAX_PER_PRODUCT, Product, entitlement_id};
 pub use admin::customers::{Customer, CustomerKey, CustomerNames, Owner};
 pub use admin::forgetting::{
@@ -28,9 +28,10 @@ pub use admin::rates::Rate;
 pub use admin::rekey::secret_columns;
 pub use admin::rekey::{Left, TurnCursor, Turned};
 pub use admin::sales::{Difference, ImportedSales, NewSale, Unmatched};
-pub use admin::sessions::{FoundSession, Link, NewLink, Person, Session};
+pub use admin::sessions::{FoundSession, Link, LinkEnd, NewLink, Person, Session};
 pub use admin::transfers::CustomerMove;
 pub use db::act::Actor;
+pub use db::alarm::About;
 pub use db::config::{Config, Database, Installation, Key};
 pub use db::counts::{Counted, SERIES, Series, Sum};
 pub use db::error::{Cause, Error, chain};

@@ -3,9 +3,10 @@
 use super::client::{Client, segment};
 use super::progress::{bar, complain};
 use super::{rows, table};
+use crate::clock;
 use crate::resources::rates::NewRate;
 use anyhow::Context;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -34,7 +35,7 @@ pub async fn rates(client: &Client, options: &Rates) -> anyhow::Result<ExitCode>
     let bar = bar("rates read", Some(rows.count));
     let (mut batch, mut stored, mut wrong) = (Vec::new(), 0_usize, 0_u64);
     for row in rows.rows {
-        let checked = row.fields.and_then(|fields| rows::check::<NewRate>(&fields).map(|_| fields));
+        let checked = row.fields.and_then(|fields| rate(&fields).map(|()| fields));
         match checked {
             Ok(fields) => batch.push(Value::Object(fields)),
             Err(why) => {
@@ -51,6 +52,14 @@ pub async fn rates(client: &Client, options: &Rates) -> anyhow::Result<ExitCode>
     bar.finish_and_clear();
     table::answer(client, &json!({ "rates": stored, "wrong": wrong }));
     Ok(if wrong > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Checks a rate as the API does.
+fn rate(fields: &Map<String, Value>) -> Result<(), String> {
+    let mistakes = rows::check::<NewRate>(fields)?.mistakes(clock::now());
+    let mistakes: Vec<_> =
+        mistakes.into_iter().map(|(field, expected)| format!("{field}: expected {expected}")).collect();
+    if mistakes.is_empty() { Ok(()) } else { Err(mistakes.join("; ")) }
 }
 
 async fn put(client: &Client, path: &str, batch: &mut Vec<Value>) -> anyhow::Result<usize> {

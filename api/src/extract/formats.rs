@@ -51,9 +51,12 @@ const FORMATS: [Format; 10] = [
     },
     Format {
         name: "decimal",
-        expected: "a decimal that is not negative, as text, such as \"9.99\"",
+        expected: "a decimal from 0 to 1000000000, as text, such as \"9.99\"",
         example: "9.99",
-        fits: |text| text.parse::<Decimal>().is_ok_and(|decimal| !decimal.is_sign_negative()),
+        fits: |text| {
+            let most = Decimal::from(1_000_000_000);
+            text.parse::<Decimal>().is_ok_and(|decimal| !decimal.is_sign_negative() && decimal <= most)
+        },
     },
     Format {
         name: "uri",
@@ -63,9 +66,12 @@ const FORMATS: [Format; 10] = [
     },
     Format {
         name: "rate",
-        expected: "a decimal more than 0, as text, such as \"1.08\"",
+        expected: "a decimal from 0.000000001 to 1000000, as text, such as \"1.08\"",
         example: "1.08",
-        fits: |text| text.parse::<Decimal>().is_ok_and(|rate| rate.is_sign_positive() && !rate.is_zero()),
+        fits: |text| {
+            let bounds = Decimal::new(1, 9)..=Decimal::from(1_000_000);
+            text.parse::<Decimal>().is_ok_and(|rate| bounds.contains(&rate))
+        },
     },
     Format {
         name: "country",
@@ -122,6 +128,27 @@ mod tests {
         for format in &FORMATS {
             assert!((format.fits)(format.example), "{}", format.name);
             assert!(!(format.fits)("-1 strange"), "{}", format.name);
+        }
+    }
+
+    #[test]
+    fn prices_and_rates_have_bounds() {
+        let fits = |name: &str, text: &str| {
+            let format = FORMATS.iter().find(|format| format.name == name).unwrap();
+            (format.fits)(text)
+        };
+        for (name, text, expected) in [
+            ("decimal", "0", true),
+            ("decimal", "1000000000", true),
+            ("decimal", "1000000000.01", false),
+            ("decimal", "-0.01", false),
+            ("rate", "0.000000001", true),
+            ("rate", "0.0000000009", false),
+            ("rate", "0", false),
+            ("rate", "1000000", true),
+            ("rate", "1000000.1", false),
+        ] {
+            assert_eq!(fits(name, text), expected, "{name} {text}");
         }
     }
 }

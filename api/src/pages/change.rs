@@ -26,9 +26,11 @@ impl Refused {
         let status = error.answer().0;
         match error {
             Error::Invalid(fields) => Ok(Self { status, fields, detail: None }),
-            Error::Conflict(detail) | Error::Unsuitable(detail) | Error::Upstream(detail) | Error::Missing(detail) => {
-                Ok(Self { status, fields: Vec::new(), detail: Some(detail) })
-            }
+            Error::Conflict(detail)
+            | Error::Unsuitable(detail)
+            | Error::Upstream(detail)
+            | Error::Unavailable(detail)
+            | Error::Missing(detail) => Ok(Self { status, fields: Vec::new(), detail: Some(detail) }),
             other => Err(other),
         }
     }

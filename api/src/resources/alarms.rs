@@ -7,7 +7,7 @@ use crate::extract::{Body, Id, Query};
 use crate::keys::{Acting, Caller};
 use axum::Json;
 use axum::extract::State;
-use domain::AlarmId;
+use domain::{AlarmId, Timestamp};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use storage::{Alarm, AlarmFilter, Paged};
@@ -22,6 +22,8 @@ pub struct Acknowledgement {
     /// Who acknowledges it, for people; the name of the key when absent.
     #[schemars(length(min = 1, max = 200))]
     by: Option<String>,
+    /// Its `last_at` as it was read: refused with 409 when it was raised again or acknowledged since.
+    last_at: Option<Timestamp>,
 }
 
 /// `GET /v1/alarms`, the last raised first.
@@ -45,9 +47,9 @@ pub async fn acknowledge(
     Id(id): Id<AlarmId>,
     Body(body): Body<Acknowledgement>,
 ) -> Result<Json<Alarm>, Error> {
-    let Acknowledgement { note, by } = body;
+    let Acknowledgement { note, by, last_at } = body;
     // A reason in the header stands in the act in place of the note.
     let reason = edge.store.actor().reason.clone().or_else(|| Some(note.clone()));
     let edge = edge.named(by, reason);
-    Ok(Json(edge.store.acknowledge_alarm(id, &note).await?))
+    Ok(Json(edge.store.acknowledge_alarm(id, (&note, last_at)).await?))
 }

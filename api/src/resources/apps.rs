@@ -17,6 +17,7 @@ use storage::{App, Paged};
 #[schemars(extend("examples" = [{ "name": "reader" }]))]
 pub struct NewApp {
     /// Its name, unique among the apps that were not deleted.
+    #[schemars(length(max = 200))]
     name: String,
 }
 
@@ -25,6 +26,7 @@ pub struct NewApp {
 #[schemars(extend("examples" = [{ "name": "reader" }]))]
 pub struct AppPatch {
     /// Its new name, unique among the apps that were not deleted.
+    #[schemars(length(max = 200))]
     name: Option<String>,
 }
 

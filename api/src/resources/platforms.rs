@@ -26,6 +26,7 @@ pub struct NewPlatform {
     #[schemars(extend("enum" = STORES))]
     store: String,
     /// A name for people, unique in the app.
+    #[schemars(length(max = 200))]
     name: String,
     /// The app's package name in the store.
     package_name: String,
@@ -56,6 +57,7 @@ pub struct NewPlatform {
 #[schemars(extend("examples" = [{ "name": "fire", "window_seconds": 60, "max_wait_seconds": null }]))]
 pub struct PlatformPatch {
     /// A name for people, unique in the app.
+    #[schemars(length(max = 200))]
     name: Option<String>,
     /// The app's package name in the store.
     package_name: Option<String>,

@@ -2,10 +2,12 @@
 
 use crate::edge::Shared;
 use crate::error::Error;
-use crate::extract::{Body, PageQuery, Query, Stored};
+use crate::extract::{Draft, FieldErrors, PageQuery, Query, Stored};
 use crate::keys::Acting;
 use axum::Json;
 use axum::extract::State;
+use domain::Timestamp;
+use domain::time::DAY;
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,6 +15,9 @@ use storage::{App, Paged, Rate};
 
 /// Maximum number of rates in one request.
 pub const MAX_RATES: usize = 5_000;
+
+/// Number of characters of a day such as `2026-01-31`.
+const DAY_CHARS: usize = 10;
 
 /// Rates of exchange.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -26,13 +31,13 @@ pub struct Rates {
 /// The worth of one unit of a currency on a day.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct NewRate {
-    /// The day.
+    /// The day, tomorrow (UTC) at the latest.
     #[schemars(extend("format" = "date"))]
     pub day: String,
-    /// The currency.
+    /// The currency; not USD, whose rate is 1.
     #[schemars(extend("format" = "currency"))]
     pub currency: String,
-    /// Its worth in USD: a decimal, more than 0.
+    /// Its worth in USD: a decimal from 0.000000001 to 1000000.
     #[schemars(with = "String", extend("format" = "rate"))]
     pub usd: Decimal,
 }
@@ -55,6 +60,30 @@ pub struct StoredRates {
     rates: usize,
 }
 
+impl Rates {
+    /// Checks what the schema cannot.
+    fn check(&self, now: Timestamp, wrong: &mut FieldErrors) {
+        for (at, rate) in self.rates.iter().enumerate() {
+            for (field, expected) in rate.mistakes(now) {
+                wrong.add(&format!("rates[{at}].{field}"), expected);
+            }
+        }
+    }
+}
+
+impl NewRate {
+    /// What is wrong with it that the schema cannot say: fields, and what was expected there.
+    #[must_use]
+    pub fn mistakes(&self, now: Timestamp) -> Vec<(&'static str, String)> {
+        let tomorrow: String = now.plus(DAY).to_string().chars().take(DAY_CHARS).collect();
+        let is_late = self.day > tomorrow;
+        let of_day = is_late.then(|| ("day", format!("a day until tomorrow, {tomorrow}, and it is `{}`", self.day)));
+        let is_usd = self.currency == "USD";
+        let of_usd = is_usd.then(|| ("currency", "another currency than USD, whose rate is always 1".to_owned()));
+        of_day.into_iter().chain(of_usd).collect()
+    }
+}
+
 impl From<NewRate> for Rate {
     fn from(NewRate { day, currency, usd }: NewRate) -> Self {
         Self { day, currency, usd: usd.normalize().to_string() }
@@ -63,7 +92,9 @@ impl From<NewRate> for Rate {
 
 /// `PUT /v1/apps/{app_id}/rates`: adds rates, and replaces those of the same day and currency. They apply to purchases
 /// that are settled from then on; purchases with lines of a sales report of such a day are settled again.
-pub async fn put(edge: Acting, Stored(app): Stored<App>, Body(body): Body<Rates>) -> Result<Json<StoredRates>, Error> {
+pub async fn put(edge: Acting, Stored(app): Stored<App>, mut draft: Draft<Rates>) -> Result<Json<StoredRates>, Error> {
+    draft.body.check((edge.clock)(), &mut draft.wrong);
+    let body = draft.finish()?;
     let rates = body.rates.len();
     edge.store.put_rates(app.id, body.rates.into_iter().map(Rate::from).collect()).await?;
     Ok(Json(StoredRates { rates }))
@@ -76,4 +107,27 @@ pub async fn list(
     Query(query): Query<RateQuery>,
 ) -> Result<Json<Paged<Rate>>, Error> {
     Ok(Json(edge.store.rates(app.id, &query.currency, query.page.page()).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::NewRate;
+    use domain::Timestamp;
+    use rust_decimal::Decimal;
+
+    #[test]
+    fn a_rate_is_of_a_known_day_and_not_of_the_dollar() {
+        let now: Timestamp = "2026-01-31T23:59:59Z".parse().unwrap();
+        for (day, currency, wrong) in [
+            ("2026-01-31", "EUR", &[][..]),
+            ("2026-02-01", "EUR", &[]),
+            ("2026-02-02", "EUR", &["day"]),
+            ("9999-12-31", "USD", &["day", "currency"]),
+            ("2026-01-31", "USD", &["currency"]),
+        ] {
+            let rate = NewRate { day: day.to_owned(), currency: currency.to_owned(), usd: Decimal::ONE };
+            let found: Vec<_> = rate.mistakes(now).into_iter().map(|(field, _)| field).collect();
+            assert_eq!(found, wrong, "{day} {currency}");
+        }
+    }
 }

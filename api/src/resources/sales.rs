@@ -22,12 +22,6 @@ pub struct RunQuery {
 }
 
 impl RunQuery {
-    /// Whether the change is only counted.
-    #[must_use]
-    pub const fn of(is_dry: bool) -> Self {
-        Self { dry_run: Some(is_dry) }
-    }
-
     /// Whether the change is made or only counted.
     #[must_use]
     pub fn run(&self) -> Run {

@@ -6,7 +6,7 @@ use api::routes::{Access, routes};
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
-use domain::AlarmId;
+use domain::{AlarmId, PlatformId};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -151,8 +151,9 @@ impl Office {
         let catalogue = json!({ "entitlements": [], "products": [{ "sku": "year", "entitlements": [] }] });
         let sales = "Transaction Id,Transaction Time,Transaction Type,Vendor SKU,Receipt ID,Marketplace Currency,Sales Price\n\
             t1,2026-01-31T12:00:00Z,Charge,month,a receipt,USD,9.99\n";
-        let alarm = AlarmId::of(Some(platform.parse().expect("an id")), "odd", "look");
-        self.service.store.alarm(Some(platform.parse().expect("an id")), "odd", "look").await.expect("raised");
+        let about: PlatformId = platform.parse().expect("an id");
+        let alarm = AlarmId::of(Some(about.uuid()), "odd", "look");
+        self.service.store.alarm(Some(about), "odd", "look").await.expect("raised");
         let (approved, rejected) = (self.pending("one").await, self.pending("two").await);
         let topic = |id: &str, verb: &str| format!("{of_platform}/topics/{id}/{verb}");
         vec![

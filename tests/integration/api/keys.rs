@@ -85,7 +85,7 @@ impl Shop {
             ("transfer_id", transfer.to_string()),
             ("key_id", owned.body["id"].as_str().expect("an id").to_owned()),
             ("user_id", one.to_string()),
-            ("alarm_id", AlarmId::of(Some(of_platform), "test", name).to_string()),
+            ("alarm_id", AlarmId::of(Some(of_platform.uuid()), "test", name).to_string()),
             ("reported", reported.to_string()),
         ];
         Self { app, ids: ids.into() }

@@ -6,7 +6,7 @@ use domain::time::{DAY, HOUR, MINUTE, duration};
 use domain::{CollapseKey, DestinationId};
 use std::time::Duration;
 use storage::{
-    AttemptClass, Claim, Claimed, DestinationNeed, DestinationPatch, EndpointSignal, HealthView, Idle, LaneState, Mode,
+    AlarmFilter, AttemptClass, Claim, Claimed, DestinationNeed, DestinationPatch, EndpointSignal, HealthView, Idle, LaneState, Mode,
     Page, Verdict,
 };
 
@@ -84,6 +84,9 @@ story! {
         let alarms = world.store.alarms(Page::default()).await.unwrap().items;
         assert_eq!((alarms.len(), alarms[0].kind.as_str()), (1, "destination"), "{alarms:?}");
         assert!(alarms[0].detail.contains("its breaker is open") && alarms[0].detail.contains("hook"), "{alarms:?}");
+        let of_app = AlarmFilter { app_id: Some(world.app.id), ..AlarmFilter::default() };
+        assert_eq!(world.store.alarms_of(of_app, Page::default()).await.unwrap().items, alarms);
+        assert_eq!((alarms[0].destination_id, alarms[0].about.as_deref()), (Some(hook.id), Some("hook")));
     }
 }
 

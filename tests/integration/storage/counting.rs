@@ -135,7 +135,7 @@ story! {
         assert_eq!(open().await.len(), 2);
         let all = store.alarms(Page::default()).await.unwrap().items;
         let one = all.iter().find(|alarm| alarm.detail == "one").unwrap();
-        let seen = store.acknowledge_alarm(one.id, "known").await.unwrap();
+        let seen = store.acknowledge_alarm(one.id, ("known", None)).await.unwrap();
         assert_eq!((seen.note.as_deref(), seen.count), (Some("known"), 1));
         assert_eq!(store.one_alarm(one.id).await.unwrap(), seen);
         assert_eq!(open().await, ["two"]);
@@ -145,7 +145,11 @@ story! {
         let again = store.one_alarm(one.id).await.unwrap();
         assert_eq!((again.count, again.acknowledged_at, again.note), (2, None, None));
         assert_eq!(open().await.len(), 2);
+        for (seen, is_refused) in [(one.last_at, true), (again.last_at, false), (again.last_at, true)] {
+            let result = store.acknowledge_alarm(one.id, ("of what I saw", Some(seen))).await;
+            assert_eq!(matches!(&result, Err(storage::Error::Conflict { .. })), is_refused, "{seen}: {result:?}");
+        }
         let nobody = domain::AlarmId::of(None, "odd", "nothing");
-        assert!(matches!(store.acknowledge_alarm(nobody, "x").await, Err(storage::Error::Missing { .. })));
+        assert!(matches!(store.acknowledge_alarm(nobody, ("x", None)).await, Err(storage::Error::Missing { .. })));
     }
 }

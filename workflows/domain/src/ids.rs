@@ -157,10 +157,10 @@ impl ActId {
 }
 
 impl AlarmId {
-    /// The alarm of this kind with this detail, about a platform or about none.
+    /// The alarm of this kind with this detail, about this platform or destination, or about none.
     #[must_use]
-    pub fn of(platform: Option<PlatformId>, kind: &str, detail: &str) -> Self {
-        let namespace = platform.map_or(Uuid::NAMESPACE_URL, PlatformId::uuid);
+    pub fn of(about: Option<Uuid>, kind: &str, detail: &str) -> Self {
+        let namespace = about.unwrap_or(Uuid::NAMESPACE_URL);
         Self(Uuid::new_v5(&namespace, format!("alarm/{kind}/{detail}").as_bytes()))
     }
 }

@@ -1,4 +1,5 @@
-//! Acknowledging alarms: a person knows of it. Raised again, it is open again.
+//! Acknowledging alarms: a person knows of it. Raised again, it is open again, and a person who did not see that cannot
+//! close it.
 
 use crate::db::act::Act;
 use crate::db::error::Error;
@@ -6,7 +7,7 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{clean, sql};
 use crate::db::store::Store;
 use crate::reports::alarms::{self, Alarm};
-use domain::{AlarmId, AppId};
+use domain::{AlarmId, Timestamp};
 use serde_json::json;
 
 /// Maximum length of a note, in characters.
@@ -18,25 +19,27 @@ const ACKNOWLEDGE: Sql = statement! {"
     WHERE id = ?
 "};
 
-const APP: Sql = statement!("SELECT app_id AS value FROM platforms WHERE id = ?");
-
 impl Store {
-    /// Notes that the actor of this handle knows of an alarm.
+    /// Notes that the actor of this handle knows of an alarm, as it was raised last at the time `seen`.
     ///
     /// # Errors
-    /// [`Error::Missing`] when there is none with this id.
-    pub async fn acknowledge_alarm(&self, id: AlarmId, note: &str) -> Result<Alarm, Error> {
+    /// [`Error::Missing`] when there is none with this id; [`Error::Conflict`] when it was raised again since `seen`, or
+    /// was acknowledged since.
+    pub async fn acknowledge_alarm(
+        &self,
+        id: AlarmId,
+        (note, seen): (&str, Option<Timestamp>),
+    ) -> Result<Alarm, Error> {
         let note: String = clean(note).chars().take(MAX_NOTE_CHARS).collect();
         let by = self.actor().name.clone();
         self.change("alarm.acknowledge", move |write| {
             let before = alarms::lock(write.connection, id)?;
-            let app: Option<AppId> = match before.platform_id {
-                Some(platform) => sql(APP).bind(platform).value(write.connection)?,
-                None => None,
-            };
+            if let Some(detail) = seen.and_then(|seen| changed(&before, seen)) {
+                return Err(Error::Conflict { what: "acknowledgement", detail });
+            }
             let set = sql(ACKNOWLEDGE).bind(write.now).bind(by.as_str()).bind(note.as_str());
             set.bind(id).run(write.connection)?;
-            let act = Act::on(app, id)
+            let act = Act::on(before.app_id, id)
                 .before(json!({ "acknowledged_at": before.acknowledged_at }))
                 .after(json!({ "acknowledged_at": write.now, "kind": before.kind }));
             let (acknowledged_at, acknowledged_by) = (Some(write.now), Some(by.clone()));
@@ -44,4 +47,14 @@ impl Store {
         })
         .await
     }
+}
+
+/// How an alarm differs from what a person saw, who saw it as it was raised at the time `seen`.
+fn changed(alarm: &Alarm, seen: Timestamp) -> Option<String> {
+    let Alarm { last_at, acknowledged_at, acknowledged_by, .. } = alarm;
+    if *last_at != seen {
+        return Some(format!("the alarm was raised again at {last_at}: read it again first"));
+    }
+    let by = acknowledged_by.as_deref().unwrap_or("somebody");
+    acknowledged_at.map(|at| format!("{by} acknowledged it already, at {at}"))
 }

@@ -134,9 +134,11 @@ const INSERT_LINK: Sql = statement! {"
 "};
 
 const FIND_LINK: Sql = statement! {"
-    SELECT name, role, app_id, key_id, token_hash, lifetime_ms AS lifetime
-    FROM sign_in_links
-    WHERE hash = ? AND taken_at IS NULL AND expires_at > ?
+    SELECT l.name, l.role, l.app_id, l.key_id, l.token_hash, l.lifetime_ms AS lifetime, l.taken_at, l.expires_at,
+        k.revoked_at AS key_revoked_at, k.expires_at AS key_expires_at
+    FROM sign_in_links l
+    LEFT JOIN api_keys k ON k.id = l.key_id
+    WHERE l.hash = ?
 "};
 
 const TAKE_LINK: Sql = statement! {"
@@ -156,6 +158,62 @@ row! {
         /// How long the session may last.
         pub lifetime: Duration,
     }
+}
+
+row! {
+    /// A link, with what decides whether it can be used.
+    struct FoundLink {
+        link: Link,
+        taken_at: Option<Timestamp>,
+        expires_at: Timestamp,
+        key_revoked_at: Option<Timestamp>,
+        key_expires_at: Option<Timestamp>,
+    }
+}
+
+/// Why a link signs nobody in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkEnd {
+    /// There is none with this code, or it ended long ago.
+    Unknown,
+    /// It was used.
+    Taken,
+    /// Its time is over.
+    Expired,
+    /// The key of its maker was revoked or has expired.
+    KeyEnded,
+    /// The admin token of its maker was replaced.
+    TokenReplaced,
+}
+
+impl FoundLink {
+    /// The link, if it can be used now. `token_hash` is the SHA-256 of the present admin token.
+    fn usable(self, now: Timestamp, token_hash: &str) -> Result<Link, LinkEnd> {
+        let Person { token_hash: made_with, .. } = &self.link.person;
+        if self.taken_at.is_some() {
+            return Err(LinkEnd::Taken);
+        }
+        if self.expires_at <= now {
+            return Err(LinkEnd::Expired);
+        }
+        if self.key_revoked_at.is_some() || self.key_expires_at.is_some_and(|end| end <= now) {
+            return Err(LinkEnd::KeyEnded);
+        }
+        if made_with.as_ref().is_some_and(|hash| hash != token_hash) {
+            return Err(LinkEnd::TokenReplaced);
+        }
+        Ok(self.link)
+    }
+}
+
+/// The link of this hash, if it can be used now.
+fn usable(
+    connection: &mut AnyConnection,
+    (hash, token_hash): (&str, &str),
+    now: Timestamp,
+) -> Result<Result<Link, LinkEnd>, Error> {
+    let found: Option<FoundLink> = sql(FIND_LINK).bind(hash).first(connection)?;
+    Ok(found.ok_or(LinkEnd::Unknown).and_then(|found| found.usable(now, token_hash)))
 }
 
 impl Store {
@@ -183,26 +241,29 @@ impl Store {
         .await
     }
 
-    /// A link that can still be used; `None` for any other code.
-    pub async fn sign_in_link(&self, code: &SecretString) -> Result<Option<Link>, Error> {
+    /// A link that can still be used, or why it cannot. `token_hash` is the SHA-256 of the present admin token.
+    pub async fn sign_in_link(&self, code: &SecretString, token_hash: String) -> Result<Result<Link, LinkEnd>, Error> {
         let hash = sha256(code.expose_secret());
-        self.read_now(move |connection, now| sql(FIND_LINK).bind(hash).bind(now).first(connection)).await
+        self.read_now(move |connection, now| usable(connection, (&hash, &token_hash), now)).await
     }
 
-    /// Uses a link: it begins a session that `secret` opens. `None` if the link was used, has expired, or never was.
+    /// Uses a link: it begins a session that `secret` opens. A link that cannot be used stays as it is.
     pub async fn take_sign_in_link(
         &self,
-        code: &SecretString,
+        (code, token_hash): (&SecretString, String),
         secret: &SecretString,
-    ) -> Result<Option<Session>, Error> {
+    ) -> Result<Result<Session, LinkEnd>, Error> {
         let (hash, secret) = (sha256(code.expose_secret()), secret.clone());
         self.write(move |write| {
-            let link: Option<Link> = sql(FIND_LINK).bind(hash.as_str()).bind(write.now).first(write.connection)?;
+            let Link { person, lifetime } = match usable(write.connection, (&hash, &token_hash), write.now)? {
+                Ok(link) => link,
+                Err(end) => return Ok(Err(end)),
+            };
             let taken = sql(TAKE_LINK).bind(write.now).bind(hash.as_str()).bind(write.now).run(write.connection)?;
-            match link {
-                Some(Link { person, lifetime }) if taken == 1 => begin(write, &person, &secret, lifetime).map(Some),
-                _ => Ok(None),
+            if taken == 0 {
+                return Ok(Err(LinkEnd::Taken));
             }
+            begin(write, &person, &secret, lifetime).map(Ok)
         })
         .await
     }

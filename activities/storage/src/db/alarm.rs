@@ -4,16 +4,45 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Statement, clean, sql};
-use domain::{AlarmId, PlatformId, Timestamp};
+use domain::{AlarmId, DestinationId, PlatformId, Timestamp};
 
 /// Maximum length of a detail in characters: it is indexed, and must fit into a page of the index.
 const MAX_DETAIL_CHARS: usize = 500;
 
+/// What an alarm is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    /// A platform.
+    Platform(PlatformId),
+    /// A destination.
+    Destination(DestinationId),
+    /// All apps.
+    All,
+}
+
+impl From<Option<PlatformId>> for About {
+    fn from(platform: Option<PlatformId>) -> Self {
+        platform.map_or(Self::All, Self::Platform)
+    }
+}
+
+impl About {
+    /// The platform or the destination.
+    #[must_use]
+    pub const fn ids(self) -> (Option<PlatformId>, Option<DestinationId>) {
+        match self {
+            Self::Platform(id) => (Some(id), None),
+            Self::Destination(id) => (None, Some(id)),
+            Self::All => (None, None),
+        }
+    }
+}
+
 /// A condition that needs a person, before it is stored.
 #[derive(Debug, Clone, Copy)]
 pub struct NewAlarm<'a> {
-    /// Which platform it is about.
-    pub platform: Option<PlatformId>,
+    /// What it is about.
+    pub about: About,
     /// A stable name.
     pub kind: &'a str,
     /// A sentence for people, without secrets.
@@ -21,9 +50,11 @@ pub struct NewAlarm<'a> {
 }
 
 const RAISE: Sql = statement! {"
-    INSERT INTO alarms (at, last_at, times, platform_id, kind, detail, id)
-    VALUES (?, ?, 1, ?, ?, ?, ?)
-    ON CONFLICT (kind, detail, COALESCE(platform_id, ''))
+    INSERT INTO alarms (at, last_at, times, platform_id, destination_id, kind, detail, id, app_id)
+    VALUES (?, ?, 1, ?, ?, ?, ?, ?, COALESCE(
+        (SELECT f.app_id FROM platforms f WHERE f.id = ?), (SELECT d.app_id FROM destinations d WHERE d.id = ?)
+    ))
+    ON CONFLICT (kind, detail, COALESCE(platform_id, destination_id, ''))
     DO UPDATE SET last_at = excluded.last_at, times = alarms.times + 1, acknowledged_at = NULL,
         acknowledged_by = NULL, note = NULL
 "};
@@ -37,7 +68,10 @@ impl NewAlarm<'_> {
     /// The statement that stores it.
     pub fn statement(&self, now: Timestamp) -> Statement<'static> {
         let detail: String = clean(self.detail).chars().take(MAX_DETAIL_CHARS).collect();
-        let id = AlarmId::of(self.platform, self.kind, &detail);
-        sql(RAISE).bind(now).bind(now).bind(self.platform).bind(self.kind.to_owned()).bind(detail).bind(id)
+        let (platform, destination) = self.about.ids();
+        let about = platform.map(PlatformId::uuid).or(destination.map(DestinationId::uuid));
+        let id = AlarmId::of(about, self.kind, &detail);
+        let raise = sql(RAISE).bind(now).bind(now).bind(platform).bind(destination).bind(self.kind.to_owned());
+        raise.bind(detail).bind(id).bind(platform).bind(destination)
     }
 }

@@ -10,7 +10,7 @@
 //! The new epoch is the present time in seconds. A count would give the same epoch to two futures of one backup, and to
 //! two servers of which the second never got the first one's new epoch.
 
-use crate::db::alarm::NewAlarm;
+use crate::db::alarm::{About, NewAlarm};
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -33,7 +33,7 @@ struct OtherLineage;
 
 /// The alarm for people when the lineage changed.
 const ALARM: NewAlarm<'_> = NewAlarm {
-    platform: None,
+    about: About::All,
     kind: "epoch_raised",
     detail: "the database was restored, or failed over to another server: what it recorded last may be lost; \
              see \"Backup and restore\" in the guide to operating",

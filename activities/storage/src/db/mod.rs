@@ -1,6 +1,7 @@
 //! The database itself: connections, statements, the writer, the readers, and the types that every room (a folder of
 //! `src`, see the README) uses. It uses no other room, and no table but
-//! `installation`, `encryption_keys` and, to raise an alarm or record an act, `alarms` and `acts`.
+//! `installation`, `encryption_keys` and, to raise an alarm or record an act, `alarms`, with the app of its platform or
+//! destination, and `acts`.
 
 pub mod act;
 pub mod alarm;

@@ -1,6 +1,7 @@
 //! The health of destinations: how it is stored, and how the result of a request changes it. The rules, such as when a
 //! destination is disabled, are in `domain::health`.
 
+use crate::db::alarm::About;
 use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -333,7 +334,7 @@ fn conclude(
 /// Raises an alarm for people. Alarms do not depend on which destinations chose events for operators.
 pub fn alarm(write: &mut Write<'_>, destination: &Destination, what: &str) {
     let Destination { id, name, .. } = destination;
-    alarms::raise(write, None, "destination", &format!("{name} ({id}): {what}"));
+    alarms::raise(write, About::Destination(*id), "destination", &format!("{name} ({id}): {what}"));
 }
 
 /// The time since the last success, for people.

@@ -1,6 +1,7 @@
 //! When the last sweep finished. Without sweeps nothing that was lost is repaired, so every process watches that they go
 //! on.
 
+use crate::db::alarm::About;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
@@ -93,7 +94,7 @@ impl Store {
             let times = sql(CLAIM_RESTART).bind(write.now).bind(before).bind(after).bind(before).bind(after);
             let claimed = times.run(write.connection)?;
             if claimed > 0 {
-                alarms::raise(write, None, "sweep", ALARM);
+                alarms::raise(write, About::All, "sweep", ALARM);
             }
             Ok(claimed > 0)
         })

@@ -7,7 +7,7 @@ use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
 use crate::reports::listing::Filtered;
-use domain::{AlarmId, AppId, PlatformId, Timestamp};
+use domain::{AlarmId, AppId, DestinationId, PlatformId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -23,8 +23,14 @@ row! {
         pub last_at: Timestamp,
         /// How often it was raised.
         pub count: i64,
+        /// Which app it concerns; null for all.
+        pub app_id: Option<AppId>,
         /// Which platform it is about.
         pub platform_id: Option<PlatformId>,
+        /// Which destination it is about.
+        pub destination_id: Option<DestinationId>,
+        /// The name of that platform or destination.
+        pub about: Option<String>,
         /// A stable name.
         pub kind: String,
         /// A sentence for people, without secrets.
@@ -41,7 +47,7 @@ row! {
 /// Which alarms are listed; all that are set must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct AlarmFilter {
-    /// Only those about platforms of this app.
+    /// Only those about platforms and destinations of this app.
     pub app_id: Option<AppId>,
     /// Only those about this platform.
     pub platform_id: Option<PlatformId>,
@@ -51,15 +57,20 @@ pub struct AlarmFilter {
     pub open: Option<bool>,
 }
 
-const ALARM: &str =
-    "id, at, last_at, times AS count, platform_id, kind, detail, acknowledged_at, acknowledged_by, note FROM alarms";
+const ALARM: &str = "
+    id, at, last_at, times AS count, app_id, platform_id, destination_id, kind, detail, acknowledged_at, acknowledged_by,
+        note, COALESCE(
+            (SELECT f.name FROM platforms f WHERE f.id = alarms.platform_id),
+            (SELECT d.name FROM destinations d WHERE d.id = alarms.destination_id)
+        ) AS about
+    FROM alarms";
 const LIST: Sql = statement! {"
     SELECT CAST(last_at AS TEXT) || '_' || CAST(seq AS TEXT) AS cursor, {ALARM}
     WHERE (last_at, seq) < (?, ?) AND {{which}}
     ORDER BY last_at DESC, seq DESC
     LIMIT ?
 "};
-const OF_APP: Clause = clause!(&[LIST], "platform_id IN (SELECT f.id FROM platforms f WHERE f.app_id = ?)");
+const OF_APP: Clause = clause!(&[LIST], "app_id = ?");
 const OF_PLATFORM: Clause = clause!(&[LIST], "platform_id = ?");
 const OF_KIND: Clause = clause!(&[LIST], "kind = ?");
 const OPEN: Clause = clause!(&[LIST], hot "alarms_open or alarms_order", "acknowledged_at IS NULL");

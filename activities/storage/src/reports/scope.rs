@@ -29,7 +29,7 @@ pub enum Subject {
     Key,
     /// A session of a person at the page.
     Session,
-    /// An alarm about a platform.
+    /// An alarm about a platform or a destination.
     Alarm,
 }
 
@@ -64,8 +64,7 @@ const DELIVERY: Sql = statement! {"
     WHERE l.id = ?
 "};
 const TRANSFER: Sql = statement!("SELECT app_id AS value FROM transfers WHERE id = ?");
-const ALARM: Sql =
-    statement!("SELECT f.app_id AS value FROM alarms a JOIN platforms f ON f.id = a.platform_id WHERE a.id = ?");
+const ALARM: Sql = statement!("SELECT app_id AS value FROM alarms WHERE id = ? AND app_id IS NOT NULL");
 const KEY: Sql = statement!("SELECT app_id AS value FROM api_keys WHERE id = ? AND app_id IS NOT NULL");
 const SESSION: Sql = statement!("SELECT app_id AS value FROM sessions WHERE id = ? AND app_id IS NOT NULL");
 

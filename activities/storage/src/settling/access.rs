@@ -1,6 +1,7 @@
 //! What claims say of a purchase: the price that was reported, and the devices with access: those with a verified claim of it, in the order of the verification, and those of
 //! its user whose login the customer's own server signed.
 
+use crate::db::alarm::About;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, row, sql};
@@ -127,5 +128,5 @@ pub fn alarm(write: &mut Write<'_>, platform: PlatformId, doubt: PriceDoubt) {
              report has it"
         }
     };
-    alarms::raise(write, Some(platform), "device_price", detail);
+    alarms::raise(write, About::Platform(platform), "device_price", detail);
 }

@@ -5,6 +5,7 @@
 //! its decision relied on has changed. All others are answered `Moved`. Locks are taken in this order: the platform, the
 //! user, the receipt in its place, the purchase.
 
+use crate::db::alarm::About;
 use crate::db::config::Installation;
 use crate::db::error::Error;
 use crate::db::fault;
@@ -360,7 +361,7 @@ impl Settling<'_> {
         let begins = decision.waits == Some(Waits::Verification)
             && before.waits_for != Some(WaitsFor::Verification)
             && self.record.newest_waiting().is_some();
-        let platform = Some(self.origin.platform_id);
+        let platform = About::Platform(self.origin.platform_id);
         if begins {
             let detail = "the store cannot be reached: notifications wait until it answers, at most a day";
             alarms::raise(write, platform, "verification_waits", detail);

@@ -3,6 +3,7 @@
 //! Everything happens in the transaction of a record, with the owner of both receipts locked. `domain` decides which
 //! receipt succeeds which, and what is announced.
 
+use crate::db::alarm::About;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -89,7 +90,7 @@ pub fn alarm(write: &mut Write<'_>, settling: &Settling<'_>, before: &PurchaseRo
     {
         return Ok(());
     }
-    alarms::raise(write, Some(settling.origin.platform_id), "replacement_unknown", ALARM);
+    alarms::raise(write, About::Platform(settling.origin.platform_id), "replacement_unknown", ALARM);
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 //! The one place where a shared secret is decrypted for a request. Nothing is sent here.
 
 use crate::db::act::Act;
+use crate::db::alarm::About;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
@@ -207,7 +208,7 @@ impl Store {
             rechecks::recheck_platform(write, platform, RecheckReason::NoUsableSecret)?;
             let detail = "the store refuses the shared secret: set the right one on the platform; until then \
                           its purchases are announced unverified";
-            alarms::raise(write, Some(platform), "secret_refused", detail);
+            alarms::raise(write, About::Platform(platform), "secret_refused", detail);
             Ok(true)
         })
         .await

@@ -1,10 +1,15 @@
 //! Alarms, which need a person, and acts: what persons, keys and scripts changed.
 
+mod about;
 mod view;
 
+pub use about::About;
+
 use super::Screen;
+use super::change::{Refused, texts};
 use super::form::Sent;
 use super::frame::{Frame, Place, shown};
+use super::text::{quoted, with_query};
 use super::visit::Visit;
 use crate::edge::Shared;
 use crate::error::Error;
@@ -13,10 +18,8 @@ use crate::keys::{Acting, Caller};
 use crate::resources::alarms as resources;
 use crate::routes::Route;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::AlarmId;
-use serde_json::Map;
 use storage::{ActFilter, AlarmFilter, Page, Role};
 use view::{ActsPage, AlarmsPage, Mistake};
 
@@ -38,13 +41,13 @@ fn routes() -> Vec<Route> {
 
 /// `GET /ui/alarms`: those that nobody acknowledged, or all with `?which=all`.
 async fn alarms(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Response, Error> {
-    page(&state, &visit, (caller, Mistake::default())).await
+    page(&state, &visit, (caller, None)).await
 }
 
 async fn page(
     State(edge): &State<Shared>,
     visit: &Visit,
-    (caller, mistake): (Caller, Mistake),
+    (caller, mistake): (Caller, Option<Mistake>),
 ) -> Result<Response, Error> {
     let is_all = visit.query("which").as_deref() == Some("all");
     let filter = AlarmFilter {
@@ -52,13 +55,18 @@ async fn page(
         open: (!is_all).then_some(true),
         ..AlarmFilter::default()
     };
-    let found = edge.store.alarms_of(filter, Page { cursor: visit.query("cursor"), limit: SHOWN }).await?;
+    let mut found = edge.store.alarms_of(filter, Page { cursor: visit.query("cursor"), limit: SHOWN }).await?;
+    if let Some(Mistake { alarm, .. }) = &mistake
+        && !found.items.iter().any(|one| one.id == *alarm)
+    {
+        found.items.insert(0, edge.store.one_alarm(*alarm).await?);
+    }
     let place = Place {
         screen: SCREEN.path,
         title: "Alarms".to_owned(),
         api: if is_all { "/v1/alarms".to_owned() } else { "/v1/alarms?open=true".to_owned() },
-        command: "settle alarm list".to_owned(),
-        is_answer: mistake.alarm.is_some(),
+        command: if is_all { "settle alarm list".to_owned() } else { "settle alarm list --open".to_owned() },
+        is_answer: mistake.is_some(),
     };
     let frame = Frame::of(edge, visit, place).await?;
     shown(visit, &AlarmsPage::new((&frame, visit), (&found, is_all), mistake), &found)
@@ -66,18 +74,23 @@ async fn page(
 
 /// `POST /ui/alarms/{alarm_id}/acknowledge`
 async fn acknowledge(edge: Acting, (visit, sent): (Visit, Sent), Id(id): Id<AlarmId>) -> Result<Response, Error> {
-    let note = match sent.reason() {
-        Ok(note) => note,
-        Err(wrong) => {
-            let mistake = Mistake { alarm: Some(id), expected: wrong.expected };
-            let state = State(Shared::clone(&edge));
-            let page = page(&state, &visit, (edge.caller.clone(), mistake)).await?;
-            return Ok((StatusCode::BAD_REQUEST, page).into_response());
-        }
+    let (state, caller) = (State(Shared::clone(&edge)), edge.caller.clone());
+    let Err(error) = note(edge, id, &sent).await else {
+        return Ok(Redirect::to(&view::list(&visit)).into_response());
     };
-    let body = drafted(Map::from_iter([("note".to_owned(), note.into())]))?.finish()?;
-    let _ = resources::acknowledge(edge, Id(id), Body(body)).await?;
-    Ok(Redirect::to(&visit.to("/ui/alarms")).into_response())
+    let Refused { status, fields, detail } = Refused::of(error)?;
+    let expected = fields.into_iter().next().map(|wrong| wrong.expected);
+    let entered = sent.get("reason").unwrap_or_default().to_owned();
+    let page = page(&state, &visit, (caller, Some(Mistake { alarm: id, expected, detail, entered }))).await?;
+    Ok((status, page).into_response())
+}
+
+/// Notes what was entered about an alarm, as the person saw it.
+async fn note(edge: Acting, id: AlarmId, sent: &Sent) -> Result<(), Error> {
+    let note = sent.reason().map_err(|wrong| Error::Invalid(vec![wrong]))?;
+    let mut body = texts(sent, &["last_at"]);
+    body.insert("note".to_owned(), note.into());
+    resources::acknowledge(edge, Id(id), Body(drafted(body)?.finish()?)).await.map(drop)
 }
 
 /// `GET /ui/acts`
@@ -88,14 +101,40 @@ async fn acts(State(edge): State<Shared>, visit: Visit, caller: Caller) -> Resul
         key_id: None,
         operation: visit.query("operation"),
     };
+    let app = filter.app_id.map(|id| id.to_string()).unwrap_or_default();
+    let (operation, subject) = (filter.operation.clone(), filter.subject.clone());
+    let chosen = [
+        ("app_id", app.as_str()),
+        ("operation", operation.as_deref().unwrap_or_default()),
+        ("subject", subject.as_deref().unwrap_or_default()),
+    ];
     let found = edge.store.acts(filter.clone(), Page { cursor: visit.query("cursor"), limit: SHOWN }).await?;
     let place = Place {
         screen: SCREEN.path,
         title: "Acts".to_owned(),
-        api: "/v1/acts".to_owned(),
-        command: "settle acts".to_owned(),
+        api: with_query("/v1/acts", &chosen),
+        command: command(&chosen),
         ..Place::default()
     };
     let frame = Frame::of(&edge, &visit, place).await?;
     shown(&visit, &ActsPage::new((&frame, &visit), &filter, &found), &found)
+}
+
+/// The command that lists the same acts.
+fn command(chosen: &[(&str, &str)]) -> String {
+    let filled = chosen.iter().filter(|(_, value)| !value.is_empty());
+    let options = filled.map(|(name, value)| format!(" --{} {}", name.trim_end_matches("_id"), quoted(value)));
+    std::iter::once("settle acts".to_owned()).chain(options).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::command;
+
+    #[test]
+    fn the_command_of_acts_has_their_filters() {
+        assert_eq!(command(&[("app_id", ""), ("operation", ""), ("subject", "")]), "settle acts");
+        let chosen = [("app_id", "a1"), ("operation", "key.create"), ("subject", "it's")];
+        assert_eq!(command(&chosen), "settle acts --app a1 --operation key.create --subject 'it'\\''s'");
+    }
 }

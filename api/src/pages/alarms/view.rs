@@ -1,11 +1,12 @@
 //! What the screens of alarms and acts show. Pure.
 
+use super::About;
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Code, Moment, Sentence};
-use crate::pages::text::escaped;
+use crate::pages::text::{escaped, with_query};
 use crate::pages::visit::Visit;
 use askama::Template;
-use domain::AlarmId;
+use domain::{AlarmId, CollapseKey};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use storage::{ActFilter, ActView, Alarm, Paged, Role};
@@ -14,12 +15,28 @@ use storage::{ActFilter, ActView, Alarm, Paged, Role};
 const VALUE_CHARS: usize = 120;
 
 /// What is wrong with the form of an alarm.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Mistake {
     /// Whose form it is.
-    pub alarm: Option<AlarmId>,
+    pub alarm: AlarmId,
     /// What was expected as its note.
-    pub expected: String,
+    pub expected: Option<String>,
+    /// What stands against it, if the note is right.
+    pub detail: Option<String>,
+    /// The note as it was entered.
+    pub entered: String,
+}
+
+/// The list that the visitor sees, or comes back to.
+#[must_use]
+pub fn list(visit: &Visit) -> String {
+    within(visit, "/ui/alarms")
+}
+
+/// A path with what of the alarms is shown.
+fn within(visit: &Visit, path: &str) -> String {
+    let (which, cursor) = (visit.query("which").unwrap_or_default(), visit.query("cursor").unwrap_or_default());
+    visit.to(&with_query(path, &[("which", &which), ("cursor", &cursor)]))
 }
 
 /// An alarm.
@@ -27,7 +44,13 @@ pub struct Raised {
     id: AlarmId,
     acknowledged: Option<Moment>,
     note: String,
+    path: String,
+    seen: String,
     is_wrong: bool,
+    expected: Option<String>,
+    refused: Option<String>,
+    entered: String,
+    about: Option<About>,
     kind: String,
     detail: Sentence,
     times: i64,
@@ -46,13 +69,17 @@ pub struct AlarmsPage<'a> {
     is_all: bool,
     open: String,
     all: String,
-    expected: String,
 }
 
 impl<'a> AlarmsPage<'a> {
     /// The page of these alarms.
     #[must_use]
-    pub fn new((frame, visit): (&'a Frame, &Visit), (found, is_all): (&Paged<Alarm>, bool), mistake: Mistake) -> Self {
+    pub fn new(
+        (frame, visit): (&'a Frame, &Visit),
+        (found, is_all): (&Paged<Alarm>, bool),
+        mistake: Option<Mistake>,
+    ) -> Self {
+        let of = |one: &Alarm| mistake.as_ref().filter(|wrong| wrong.alarm == one.id);
         let raised = |one: &Alarm| Raised {
             id: one.id,
             acknowledged: one.acknowledged_at.map(Moment::ago),
@@ -60,7 +87,13 @@ impl<'a> AlarmsPage<'a> {
                 (Some(by), Some(note)) => format!("{by}: {note}"),
                 (by, note) => by.clone().or_else(|| note.clone()).unwrap_or_default(),
             },
-            is_wrong: mistake.alarm == Some(one.id),
+            path: within(visit, &format!("/ui/alarms/{}/acknowledge", one.id)),
+            seen: one.last_at.to_string(),
+            is_wrong: of(one).is_some(),
+            expected: of(one).and_then(|wrong| wrong.expected.clone()),
+            refused: of(one).and_then(|wrong| wrong.detail.clone()),
+            entered: of(one).map(|wrong| wrong.entered.clone()).unwrap_or_default(),
+            about: About::of(one, visit),
             kind: one.kind.replace('_', " "),
             detail: Sentence::new(&one.detail),
             times: one.count,
@@ -77,7 +110,6 @@ impl<'a> AlarmsPage<'a> {
             is_all,
             open: visit.to("/ui/alarms"),
             all: visit.to("/ui/alarms?which=all"),
-            expected: mistake.expected,
         }
     }
 
@@ -93,6 +125,7 @@ pub struct Row {
     operation: String,
     subject: Code,
     of_subject: String,
+    page: Option<String>,
     reason: String,
     changes: Vec<Changed>,
 }
@@ -153,9 +186,26 @@ fn row(act: &ActView, visit: &Visit) -> Row {
         operation: act.operation.clone(),
         subject: Code::short(&act.subject),
         of_subject: visit.to(&format!("/ui/acts?subject={}", escaped(&act.subject))),
+        page: page(act).map(|path| visit.to(&path)),
         reason: act.reason.clone().unwrap_or_default(),
         changes: names.into_iter().map(changed).collect(),
     }
+}
+
+/// The page of what was changed, where there is one.
+fn page(act: &ActView) -> Option<String> {
+    let (thing, verb) = act.operation.split_once('.')?;
+    if verb == "delete" || act.subject.parse::<CollapseKey>().is_err() {
+        return None;
+    }
+    let folder = match thing {
+        "app" => "/ui/connect/apps",
+        "platform" => "/ui/connect/platforms",
+        "destination" => "/ui/destinations",
+        "purchase" => "/ui/purchases",
+        _ => return None,
+    };
+    Some(format!("{folder}/{}", act.subject))
 }
 
 fn value(value: Option<&Value>) -> String {

@@ -2,27 +2,27 @@
 //! counted before it is made: the first answer says how many purchases it concerns, and the second form makes it.
 
 mod entered;
+mod lost;
 mod view;
 
 use super::Screen;
+use super::change::Refused;
 use super::described::{BASED_ON, hash};
 use super::form::Sent;
 use super::frame::{Frame, Place, html, shown};
 use super::visit::Visit;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
-use crate::extract::{Body, Id, Ids, Query, drafted};
+use crate::extract::{Id, drafted};
 use crate::keys::{Acting, Caller};
-use crate::resources::catalogue::{self, Catalogue, Concerned, Sku};
-use crate::resources::sales::RunQuery;
+use crate::resources::catalogue::{self, Catalogue};
 use crate::routes::Route;
-use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::AppId;
 use serde_json::{Map, Value};
-use storage::{Page, Role};
+use std::sync::Arc;
+use storage::{Condition, Page, Role, Run};
 use view::{AppsPage, CataloguePage, Change, ConfirmPage, FormPage};
 
 /// Maximum number of apps in the choice.
@@ -84,11 +84,11 @@ async fn show(State(edge): State<Shared>, visit: Visit, Id(app): Id<AppId>) -> R
 async fn page(edge: &Edge, visit: &Visit, (app, change): (AppId, Change)) -> Result<Response, Error> {
     let app = edge.store.app(app).await?;
     let catalogue = edge.store.catalogue(app.id).await?;
-    let unmapped = edge.store.unmapped(app.id).await?;
-    let place = Place { is_answer: !change.wrong.is_empty(), ..place(app.id, "Catalogue") };
+    let (unmapped, has_more) = edge.store.unmapped(app.id).await?;
+    let place = Place { is_answer: change.is_refused(), ..place(app.id, "Catalogue") };
     let frame = Frame::of(edge, visit, place).await?;
     let based_on = based_on(&catalogue, (None, ""));
-    let page = CataloguePage::new((&frame, visit), (&app, &catalogue, &unmapped), (change, based_on));
+    let page = CataloguePage::new((&frame, visit), (&app, &catalogue, (&unmapped, has_more)), (change, based_on));
     shown(visit, &page, &Catalogue::from(catalogue.clone()))
 }
 
@@ -97,7 +97,7 @@ fn place(app: AppId, title: &str) -> Place {
         screen: SCREEN.path,
         title: title.to_owned(),
         api: format!("/v1/apps/{app}/catalogue"),
-        command: format!("settle product export --app {app} catalogue.json"),
+        command: format!("settle product export --app {app}"),
         ..Place::default()
     }
 }
@@ -105,23 +105,27 @@ fn place(app: AppId, title: &str) -> Place {
 /// `GET /ui/apps/{app_id}/catalogue/product`, with `?sku=` the form of that product.
 async fn product_form(State(edge): State<Shared>, visit: Visit, Id(app): Id<AppId>) -> Result<Response, Error> {
     let catalogue = edge.store.catalogue(edge.store.app(app).await?.id).await?;
-    let sku = visit.query(Kind::Product.field()).unwrap_or_default();
-    let product = catalogue.products.get(&sku);
-    let mut fields = entered::of_product(&sku, product);
-    fields.push((BASED_ON.to_owned(), based_on(&catalogue, (Some(Kind::Product), &sku))));
-    let change = Change { fields, is_new: product.is_none(), ..Change::default() };
+    let change = stored(&catalogue, (Kind::Product, &visit.query(Kind::Product.field()).unwrap_or_default()));
     form_page(&edge, &visit, (app, Kind::Product, change)).await
 }
 
 /// `GET /ui/apps/{app_id}/catalogue/entitlement`, with `?ref=` the form of that entitlement.
 async fn entitlement_form(State(edge): State<Shared>, visit: Visit, Id(app): Id<AppId>) -> Result<Response, Error> {
     let catalogue = edge.store.catalogue(edge.store.app(app).await?.id).await?;
-    let id = visit.query(Kind::Entitlement.field()).unwrap_or_default();
-    let named = catalogue.entitlements.get(&id);
-    let mut fields = entered::of_entitlement(&id, named);
-    fields.push((BASED_ON.to_owned(), based_on(&catalogue, (Some(Kind::Entitlement), &id))));
-    let change = Change { fields, is_new: named.is_none(), ..Change::default() };
+    let change = stored(&catalogue, (Kind::Entitlement, &visit.query(Kind::Entitlement.field()).unwrap_or_default()));
     form_page(&edge, &visit, (app, Kind::Entitlement, change)).await
+}
+
+/// A product or an entitlement as it is, in its form.
+fn stored(catalogue: &storage::Catalogue, (kind, id): (Kind, &str)) -> Change {
+    let (mut fields, is_new) = match kind {
+        Kind::Product => (entered::of_product(id, catalogue.products.get(id)), !catalogue.products.contains_key(id)),
+        Kind::Entitlement => {
+            (entered::of_entitlement(id, catalogue.entitlements.get(id)), !catalogue.entitlements.contains_key(id))
+        }
+    };
+    fields.push((BASED_ON.to_owned(), based_on(catalogue, (Some(kind), id))));
+    Change { fields, is_new, ..Change::default() }
 }
 
 /// What a form of a product, an entitlement or all of it is based on, as a hash; empty for what does not exist.
@@ -166,28 +170,27 @@ impl Kind {
 async fn form_page(edge: &Edge, visit: &Visit, (app, kind, change): (AppId, Kind, Change)) -> Result<Response, Error> {
     let catalogue = edge.store.catalogue(app).await?;
     let title = format!("{} {}", if change.is_new { "New" } else { "Change" }, kind.name());
-    let frame = Frame::of(edge, visit, Place { is_answer: !change.wrong.is_empty(), ..place(app, &title) }).await?;
+    let frame = Frame::of(edge, visit, Place { is_answer: change.is_refused(), ..place(app, &title) }).await?;
     html(&FormPage::new((&frame, visit), (app, kind, &catalogue), change))
 }
 
 /// The parts of a request that each change takes.
 type Parts = (Visit, Sent);
 
-/// The result of a change, made or counted.
-type Outcome = Result<Json<Concerned>, Error>;
-
 /// Counts a change, or makes it when the person confirmed the count.
 struct Wanted {
-    edge: Shared,
+    edge: Acting,
     visit: Visit,
     sent: Sent,
     app: AppId,
     kind: Option<Kind>,
+    is_removal: bool,
 }
 
 impl Wanted {
-    fn new(edge: &Acting, (visit, sent): Parts, (app, kind): (AppId, Option<Kind>)) -> Self {
-        Self { edge: Shared::clone(edge), visit, sent, app, kind }
+    fn new(edge: Acting, (visit, sent): Parts, (app, kind): (AppId, Option<Kind>)) -> Self {
+        let is_removal = visit.uri.path().ends_with("-removal");
+        Self { edge, visit, sent, app, kind, is_removal }
     }
 
     /// Whether the person saw the count.
@@ -195,129 +198,110 @@ impl Wanted {
         self.sent.get("confirmed") == Some("yes")
     }
 
-    /// Whether what is changed is still what the form showed.
-    async fn unchanged(&self) -> Result<(), Error> {
-        let catalogue = self.edge.store.catalogue(self.app).await?;
-        let id = self.kind.and_then(|kind| self.sent.get(kind.field())).unwrap_or_default();
-        let now = based_on(&catalogue, (self.kind, id));
-        if self.sent.get(BASED_ON).unwrap_or_default() == now {
-            return Ok(());
-        }
-        let expected = match self.kind {
-            Some(_) if self.sent.get(BASED_ON).is_none() => {
-                "another one: it exists already, and can be changed from the catalogue"
+    /// What is changed is still what the form showed.
+    fn condition(&self) -> Condition {
+        let kind = self.kind;
+        let id = kind.and_then(|kind| self.sent.get(kind.field())).unwrap_or_default().to_owned();
+        let shown = self.sent.get(BASED_ON).unwrap_or_default().to_owned();
+        Arc::new(move |catalogue: &storage::Catalogue| {
+            if shown == based_on(catalogue, (kind, &id)) {
+                return Ok(());
             }
-            _ => "what was there when this form was opened: somebody else changed it; open it again",
-        };
-        let field = self.kind.map_or("catalogue", Kind::field);
-        Err(Error::invalid(field, expected))
-    }
-
-    fn run(&self) -> Query<RunQuery> {
-        Query(RunQuery::of(!self.is_confirmed()))
+            let detail = match kind {
+                Some(_) if shown.is_empty() => "it exists already, and can be changed from the catalogue",
+                _ => "somebody else changed it after this form was opened",
+            };
+            Err(detail.to_owned())
+        })
     }
 
     /// The id in the form; an empty one is an error of its field.
-    fn id(&self, kind: Kind) -> Result<Sku, Error> {
+    fn id(&self, kind: Kind) -> Result<String, Error> {
         self.sent.reason().map_err(|wrong| Error::Invalid(vec![wrong]))?;
         let id = self.sent.get(kind.field()).filter(|id| id.chars().count() <= 200);
-        let id = id.ok_or_else(|| Error::invalid(kind.field(), "a text of at most 200 letters"))?;
-        Ok(Sku(id.to_owned()))
+        id.map(str::to_owned).ok_or_else(|| Error::invalid(kind.field(), "a text of at most 200 letters"))
     }
 
     /// Back at the catalogue after a change; before it, the count with the form that makes it; or what is wrong.
-    async fn answer(self, outcome: Outcome) -> Result<Response, Error> {
-        let Self { edge, visit, sent, app, kind } = &self;
-        match outcome {
-            Ok(Json(concerned)) if self.is_confirmed() => {
-                let path = format!("/ui/apps/{app}/catalogue?settled={}", concerned.purchases);
-                Ok(Redirect::to(&visit.to(&path)).into_response())
-            }
-            Ok(Json(concerned)) => {
-                let frame = Frame::of(edge, visit, Place { is_answer: true, ..place(*app, "Confirm") }).await?;
-                let what = what(visit.uri.path(), kind.map(|kind| sent.get(kind.field()).unwrap_or_default()));
-                html(&ConfirmPage::new((&frame, visit), (*app, sent), (concerned.purchases, what)))
-            }
-            Err(Error::Invalid(wrong)) => {
-                let is_new = sent.get(BASED_ON).is_none();
-                let change = Change { wrong: entered::named(wrong), fields: sent.pairs(), is_new };
-                let page = match kind {
-                    Some(kind) => form_page(edge, visit, (*app, *kind, change)).await?,
-                    None => page(edge, visit, (*app, change)).await?,
-                };
-                Ok((StatusCode::BAD_REQUEST, page).into_response())
-            }
-            Err(error) => Err(error),
+    async fn answer(self, change: Result<storage::Change, Error>) -> Result<Response, Error> {
+        let change = match change {
+            Ok(change) => change,
+            Err(error) => return self.refused(error).await,
+        };
+        let Self { edge, visit, sent, app, .. } = &self;
+        let before = edge.store.catalogue(*app).await?;
+        let run = if self.is_confirmed() { Run::Real } else { Run::Dry };
+        let purchases = match catalogue::change_if(edge, *app, (change.clone(), run), self.condition()).await {
+            Ok(concerned) => concerned.purchases,
+            Err(error) => return self.refused(error).await,
+        };
+        if self.is_confirmed() {
+            let path = format!("/ui/apps/{app}/catalogue?settled={purchases}");
+            return Ok(Redirect::to(&visit.to(&path)).into_response());
         }
+        let frame = Frame::of(edge, visit, Place { is_answer: true, ..place(*app, "Confirm") }).await?;
+        let changes = lost::sentences(&before, &change, purchases);
+        html(&ConfirmPage::new((&frame, visit), (*app, sent), (purchases, &change)).with(changes))
+    }
+
+    /// The form again, with what was entered and why nothing was changed.
+    async fn refused(self, error: Error) -> Result<Response, Error> {
+        let Self { edge, visit, sent, app, kind, is_removal } = &self;
+        let Refused { status, fields, detail } = Refused::of(error)?;
+        let entered = match kind {
+            // The form of a removal has nothing but the reason: the rest is shown as it is.
+            Some(kind) if *is_removal => {
+                let id = sent.get(kind.field()).unwrap_or_default();
+                stored(&edge.store.catalogue(*app).await?, (*kind, id))
+            }
+            _ => Change { fields: sent.pairs(), is_new: sent.get(BASED_ON).is_none(), ..Change::default() },
+        };
+        let removal = is_removal.then(|| sent.get("reason").unwrap_or_default().to_owned());
+        let change = Change { wrong: entered::named(fields), detail, removal, ..entered };
+        let page = match kind {
+            Some(kind) => form_page(edge, visit, (*app, *kind, change)).await?,
+            None => page(edge, visit, (*app, change)).await?,
+        };
+        Ok((status, page).into_response())
     }
 }
 
-/// What a change does, for the question before it.
-fn what(path: &str, id: Option<&str>) -> (&'static str, String) {
-    let verb = match path.rsplit('/').next() {
-        Some("product-removal") => "Delete the product",
-        Some("entitlement-removal") => "Delete the entitlement",
-        Some("product") => "Set the product",
-        Some("entitlement") => "Set the entitlement",
-        _ => "Replace the whole catalogue",
-    };
-    (verb, id.unwrap_or_default().to_owned())
-}
-
 async fn product(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Response, Error> {
-    let wanted = Wanted::new(&edge, parts, (app, Some(Kind::Product)));
-    let outcome = match (wanted.id(Kind::Product), drafted(entered::product(&wanted.sent))) {
-        (Ok(sku), Ok(draft)) => match wanted.unchanged().await {
-            Ok(()) => catalogue::set_product(edge, Ids(app, sku), wanted.run(), draft).await,
-            Err(error) => Err(error),
-        },
+    let wanted = Wanted::new(edge, parts, (app, Some(Kind::Product)));
+    let change = match (wanted.id(Kind::Product), drafted(entered::product(&wanted.sent))) {
+        (Ok(sku), Ok(draft)) => catalogue::product(sku, draft),
         (Err(error), _) | (_, Err(error)) => Err(error),
     };
-    wanted.answer(outcome).await
+    wanted.answer(change).await
 }
 
 async fn product_removal(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Response, Error> {
-    let wanted = Wanted::new(&edge, parts, (app, Some(Kind::Product)));
-    let outcome = match wanted.id(Kind::Product) {
-        Ok(sku) => catalogue::delete_product(edge, Ids(app, sku), wanted.run()).await,
-        Err(error) => Err(error),
-    };
-    wanted.answer(outcome).await
+    let wanted = Wanted::new(edge, parts, (app, Some(Kind::Product)));
+    let change = wanted.id(Kind::Product).map(storage::Change::DeleteProduct);
+    wanted.answer(change).await
 }
 
 async fn entitlement(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Response, Error> {
-    let wanted = Wanted::new(&edge, parts, (app, Some(Kind::Entitlement)));
+    let wanted = Wanted::new(edge, parts, (app, Some(Kind::Entitlement)));
     let body = drafted(entered::entitlement(&wanted.sent)).and_then(crate::extract::Draft::finish);
-    let outcome = match (wanted.id(Kind::Entitlement), body) {
-        (Ok(id), Ok(body)) => match wanted.unchanged().await {
-            Ok(()) => catalogue::set_entitlement(edge, Ids(app, id), wanted.run(), Body(body)).await,
-            Err(error) => Err(error),
-        },
+    let change = match (wanted.id(Kind::Entitlement), body) {
+        (Ok(id), Ok(body)) => Ok(storage::Change::SetEntitlement(id, body)),
         (Err(error), _) | (_, Err(error)) => Err(error),
     };
-    wanted.answer(outcome).await
+    wanted.answer(change).await
 }
 
 async fn entitlement_removal(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Response, Error> {
-    let wanted = Wanted::new(&edge, parts, (app, Some(Kind::Entitlement)));
-    let outcome = match wanted.id(Kind::Entitlement) {
-        Ok(id) => catalogue::delete_entitlement(edge, Ids(app, id), wanted.run()).await,
-        Err(error) => Err(error),
-    };
-    wanted.answer(outcome).await
+    let wanted = Wanted::new(edge, parts, (app, Some(Kind::Entitlement)));
+    let change = wanted.id(Kind::Entitlement).map(storage::Change::DeleteEntitlement);
+    wanted.answer(change).await
 }
 
 async fn whole(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Response, Error> {
-    let wanted = Wanted::new(&edge, parts, (app, None));
-    let stored = crate::extract::Stored(edge.store.app(app).await?);
-    let outcome = match whole_body(&wanted.sent).and_then(drafted) {
-        Ok(draft) => match wanted.unchanged().await {
-            Ok(()) => catalogue::replace(edge, stored, wanted.run(), draft).await,
-            Err(error) => Err(error),
-        },
-        Err(error) => Err(error),
-    };
-    wanted.answer(outcome).await
+    let wanted = Wanted::new(edge, parts, (app, None));
+    wanted.edge.store.app(app).await?;
+    let change = whole_body(&wanted.sent).and_then(drafted).and_then(catalogue::whole);
+    wanted.answer(change).await
 }
 
 /// The catalogue as a text of JSON.

@@ -20,6 +20,10 @@ pub struct Change {
     pub fields: Vec<(String, String)>,
     /// What is wrong with them.
     pub wrong: Vec<Field>,
+    /// What stands against the change, if no field is wrong.
+    pub detail: Option<String>,
+    /// The reason of its removal, if that was refused.
+    pub removal: Option<String>,
     /// Whether it does not exist yet, so that its id is entered too.
     pub is_new: bool,
 }
@@ -29,7 +33,23 @@ impl Change {
         self.fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()).unwrap_or_default()
     }
 
+    /// Whether it was sent and refused.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        !self.wrong.is_empty() || self.detail.is_some()
+    }
+
+    /// What was expected in a field of the form of the change.
     fn wrong(&self, name: &str) -> Option<String> {
+        if self.removal.is_some() { None } else { self.wrong_of(name) }
+    }
+
+    /// What was expected as the reason of the removal.
+    fn wrong_removal(&self) -> Option<String> {
+        self.removal.as_ref().and_then(|_| self.wrong_of("reason"))
+    }
+
+    fn wrong_of(&self, name: &str) -> Option<String> {
         let is_of = |one: &&Field| one.field.split(['.', '[']).next() == Some(name);
         self.wrong.iter().find(is_of).map(|one| one.expected.clone())
     }
@@ -90,6 +110,8 @@ pub struct CataloguePage<'a> {
     whole: String,
     based_on: String,
     wrong: Vec<Field>,
+    detail: Option<String>,
+    has_more: bool,
     reason: String,
 }
 
@@ -98,7 +120,7 @@ impl<'a> CataloguePage<'a> {
     #[must_use]
     pub fn new(
         (frame, visit): (&'a Frame, &Visit),
-        (app, catalogue, unmapped): (&'a App, &Catalogue, &[UnmappedSku]),
+        (app, catalogue, (unmapped, has_more)): (&'a App, &Catalogue, (&[UnmappedSku], bool)),
         (change, based_on): (Change, String),
     ) -> Self {
         let path = |kind: Kind, id: &str| {
@@ -142,6 +164,8 @@ impl<'a> CataloguePage<'a> {
             reason: change.get("reason"),
             based_on,
             wrong: change.wrong,
+            detail: change.detail,
+            has_more,
         }
     }
 }
@@ -166,6 +190,7 @@ pub struct FormPage<'a> {
     app: AppId,
     kind: Kind,
     back: String,
+    own: String,
     id: String,
     name: String,
     description: String,
@@ -186,6 +211,8 @@ impl<'a> FormPage<'a> {
     ) -> Self {
         let chosen: Vec<&String> =
             change.fields.iter().filter(|(name, _)| name == "entitlements").map(|(_, value)| value).collect();
+        let id = change.get(kind.field());
+        let own = format!("/ui/apps/{app}/catalogue/{}?{}={}", kind.name(), kind.field(), escaped(&id));
         let choices = catalogue.entitlements.iter().map(|(id, named)| Choice {
             id: id.clone(),
             name: named.name.clone(),
@@ -196,8 +223,9 @@ impl<'a> FormPage<'a> {
             app,
             kind,
             back: visit.to(&format!("/ui/apps/{app}/catalogue")),
+            own: visit.to(&own),
             choices: choices.collect(),
-            id: change.get(kind.field()),
+            id,
             name: change.get("name"),
             description: change.get("description"),
             prices: change.get(PRICES),
@@ -221,6 +249,8 @@ pub struct ConfirmPage<'a> {
     path: String,
     verb: &'static str,
     id: String,
+    is_final: bool,
+    changes: Vec<String>,
     purchases: String,
     fields: Vec<(String, String)>,
 }
@@ -231,16 +261,30 @@ impl<'a> ConfirmPage<'a> {
     pub fn new(
         (frame, visit): (&'a Frame, &Visit),
         (app, sent): (AppId, &Sent),
-        (purchases, (verb, id)): (i64, (&'static str, String)),
+        (purchases, change): (i64, &storage::Change),
     ) -> Self {
+        let (verb, id, is_final) = match change {
+            storage::Change::DeleteProduct(sku) => ("Delete the product", sku.as_str(), true),
+            storage::Change::DeleteEntitlement(id) => ("Delete the entitlement", id.as_str(), true),
+            storage::Change::SetProduct(sku, _) => ("Set the product", sku.as_str(), false),
+            storage::Change::SetEntitlement(id, _) => ("Set the entitlement", id.as_str(), false),
+            storage::Change::Replace(_) => ("Replace the whole catalogue", "", true),
+        };
         Self {
             frame,
             back: visit.to(&format!("/ui/apps/{app}/catalogue")),
             path: visit.uri.path().to_owned(),
             verb,
-            id,
+            id: id.to_owned(),
+            is_final,
+            changes: Vec::new(),
             purchases: counted(purchases, "purchase"),
             fields: sent.pairs().into_iter().filter(|(name, _)| name != TOKEN && name != "confirmed").collect(),
         }
+    }
+    /// With what it does to the catalogue.
+    #[must_use]
+    pub fn with(self, changes: Vec<String>) -> Self {
+        Self { changes, ..self }
     }
 }

@@ -74,7 +74,7 @@ async fn post_redeliver(
             Ok(Redirect::to(&visit.to(&path)).into_response())
         }
         Err(Error::Invalid(fields)) => {
-            let page = page(&state, &visit, (id, Mistakes { action: "redeliver", fields, sent })).await?;
+            let page = page(&state, &visit, (id, Mistakes { action: "redeliver", fields, detail: None, sent })).await?;
             Ok((StatusCode::BAD_REQUEST, page).into_response())
         }
         Err(error) => Err(error),

@@ -71,7 +71,7 @@ async fn answer<T>(
     match result {
         Ok(_) => Ok(Redirect::to(&visit.to(&format!("/ui/destinations/{id}?done={action}"))).into_response()),
         Err(Error::Invalid(fields)) => {
-            let answer = Answer { mistakes: Mistakes { action, fields, sent }, tested: None };
+            let answer = Answer { mistakes: Mistakes { action, fields, detail: None, sent }, tested: None };
             Ok((StatusCode::BAD_REQUEST, overview(&state, &visit, (id, answer)).await?).into_response())
         }
         Err(error) => Err(error),
@@ -220,7 +220,7 @@ async fn at_settings(
         Error::Conflict(expected) => (StatusCode::CONFLICT, vec![Field { field: action.to_owned(), expected }]),
         error => return Err(error),
     };
-    let mistakes = Mistakes { action, fields, sent };
+    let mistakes = Mistakes { action, fields, detail: None, sent };
     let page = changed(&state, &visit, (Stored(destination), mistakes)).await?;
     Ok((status, page).into_response())
 }

@@ -167,7 +167,7 @@ async fn refused(
         Bulk::Replay => "replay",
         Bulk::Snapshot => "snapshot",
     };
-    let page = page(edge, visit, (destination, Mistakes { action, fields, sent })).await?;
+    let page = page(edge, visit, (destination, Mistakes { action, fields, detail: None, sent })).await?;
     Ok((StatusCode::BAD_REQUEST, page).into_response())
 }
 

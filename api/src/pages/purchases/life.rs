@@ -53,8 +53,10 @@ fn after(kind: TransitionKind, before: State) -> State {
         TransitionKind::Purchased
         | TransitionKind::Renewed
         | TransitionKind::Recovered
-        | TransitionKind::TrialConverted
-        | TransitionKind::PlanChanged => State::Active,
+        | TransitionKind::TrialConverted => State::Active,
+        // A trial of another plan is a trial, and the new plan renews by itself.
+        TransitionKind::PlanChanged if matches!(before, State::Trial | State::TrialOff) => State::Trial,
+        TransitionKind::PlanChanged => State::Active,
         TransitionKind::GraceBegan => State::Grace,
         TransitionKind::Cancelled if before == State::Trial => State::TrialOff,
         TransitionKind::Cancelled => State::Off,
@@ -122,6 +124,9 @@ mod tests {
     fn what_is_switched_off_in_a_trial_is_a_trial() {
         assert_eq!(after(TransitionKind::Cancelled, State::Trial), State::TrialOff);
         assert_eq!(after(TransitionKind::Resumed, State::TrialOff), State::Trial);
+        assert_eq!(after(TransitionKind::PlanChanged, State::Trial), State::Trial);
+        assert_eq!(after(TransitionKind::PlanChanged, State::TrialOff), State::Trial);
+        assert_eq!(after(TransitionKind::PlanChanged, State::Off), State::Active);
         assert_eq!(after(TransitionKind::Cancelled, State::Active), State::Off);
         assert_eq!(after(TransitionKind::PlanChangeScheduled, State::Grace), State::Grace);
     }

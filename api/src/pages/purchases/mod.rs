@@ -8,6 +8,7 @@ use super::Screen;
 use super::action::Mistakes;
 use super::form::Sent;
 use super::frame::{Frame, Place, shown};
+use super::text::quoted;
 use super::visit::Visit;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
@@ -18,7 +19,6 @@ use crate::resources::purchases::{discard, flush, hold, redeliver, release};
 use crate::resources::query::Listed;
 use crate::routes::Route;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::time::HOUR;
 use domain::{CollapseKey, DestinationId, PlatformId};
@@ -74,7 +74,7 @@ async fn list(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Resp
         screen: SCREEN.path,
         title: "Purchases".to_owned(),
         api: chosen.address("/v1/purchases"),
-        command: "settle purchase list".to_owned(),
+        command: chosen.command(),
         ..Place::default()
     };
     let frame = Frame::of(edge, &visit, place).await?;
@@ -104,6 +104,18 @@ impl Chosen {
         let pairs: Vec<_> =
             self.0.iter().map(|(name, value)| format!("{name}={}", super::text::escaped(value))).collect();
         if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", pairs.join("&")) }
+    }
+
+    /// The command that lists the same.
+    #[must_use]
+    pub fn command(&self) -> String {
+        let option = |(name, value): &(&'static str, String)| match (*name, value.as_str()) {
+            ("held" | "failing", "true") => Some(format!("--{name}")),
+            ("held" | "failing", _) => None,
+            _ => Some(format!("--{} {}", name.trim_end_matches("_id"), quoted(value))),
+        };
+        let options = self.0.iter().filter_map(option);
+        std::iter::once("settle purchase list".to_owned()).chain(options).collect::<Vec<_>>().join(" ")
     }
 
     /// The filters, checked as the API checks them.
@@ -227,17 +239,15 @@ impl Wanted {
         Ok(Body(drafted(self.sent.checked::<Reasoned>()?.body(edge))?.finish()?))
     }
 
-    /// Back at the purchase, which says what was taken, or what is wrong at which field. Other errors have a page of
-    /// their own.
+    /// Back at the purchase, which says what was taken, or why nothing was; the reason stays in its form.
     async fn answer<T>(self, action: &'static str, result: Result<T, Error>) -> Result<Response, Error> {
         let Self { state, visit, key, sent } = self;
         match result {
             Ok(_) => Ok(Redirect::to(&visit.to(&format!("/ui/purchases/{key}?done={action}"))).into_response()),
-            Err(Error::Invalid(fields)) => {
-                let page = page(&state, &visit, (key, Mistakes { action, fields, sent })).await?;
-                Ok((StatusCode::BAD_REQUEST, page).into_response())
+            Err(error) => {
+                let (status, mistakes) = Mistakes::of(action, sent, error)?;
+                Ok((status, page(&state, &visit, (key, mistakes)).await?).into_response())
             }
-            Err(error) => Err(error),
         }
     }
 }
@@ -285,4 +295,24 @@ async fn post_redeliver(edge: Acting, parts: Parts, Id(key): Id<CollapseKey>) ->
         Err(error) => Err(error),
     };
     wanted.answer("redeliver", result).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Chosen;
+
+    #[test]
+    fn the_command_lists_what_the_page_lists() {
+        for (chosen, command) in [
+            (vec![], "settle purchase list"),
+            (
+                vec![("platform_id", "p1"), ("state", "active"), ("held", "true"), ("failing", "true")],
+                "settle purchase list --platform p1 --state active --held --failing",
+            ),
+            (vec![("held", "false")], "settle purchase list"),
+        ] {
+            let chosen = chosen.into_iter().map(|(name, value)| (name, value.to_owned()));
+            assert_eq!(Chosen(chosen.collect()).command(), command);
+        }
+    }
 }

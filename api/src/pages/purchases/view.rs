@@ -14,7 +14,7 @@ use crate::resources::purchases::state_for_people;
 use askama::Template;
 use domain::{CollapseKey, PlatformId, State};
 use serde_json::Value;
-use storage::{Paged, Platform, PurchaseExplanation, PurchaseView, Role};
+use storage::{Paged, Platform, PurchaseExplanation, PurchaseView, Role, WaitingFor};
 
 /// A platform in the filter.
 pub struct PlatformChoice {
@@ -136,6 +136,8 @@ pub struct Fact {
     text: Option<String>,
     code: Option<Code>,
     moment: Option<Moment>,
+    /// The page about it.
+    path: Option<String>,
 }
 
 /// One purchase.
@@ -156,6 +158,7 @@ pub struct DetailPage<'a> {
     temporal: Option<String>,
     notice: Option<&'static str>,
     mistakes: Vec<Field>,
+    detail: Option<String>,
 }
 
 impl<'a> DetailPage<'a> {
@@ -174,7 +177,7 @@ impl<'a> DetailPage<'a> {
             summary: Sentence::new(&capital(&tree.summary)),
             is_held,
             is_unverified: view.is_some_and(|view| view.standing.unverified_since.is_some()),
-            facts: head(facts, platform),
+            facts: head((facts, platform), visit),
             life: line(facts),
             chapters: chapters(tree, (mark.as_deref(), visit)),
             has_older: facts.has_older,
@@ -182,20 +185,24 @@ impl<'a> DetailPage<'a> {
             temporal,
             notice: visit.query("done").as_deref().and_then(notice),
             mistakes: mistakes.fields,
+            detail: mistakes.detail,
         }
     }
 }
 
-fn head(facts: &PurchaseExplanation, platform: Option<&Platform>) -> Vec<Fact> {
-    let text = |label, text: String| Fact { label, text: Some(text), code: None, moment: None };
-    let code = |label, code: Code| Fact { label, code: Some(code), text: None, moment: None };
-    let moment = |label, moment: Moment| Fact { label, moment: Some(moment), text: None, code: None };
+fn head((facts, platform): (&PurchaseExplanation, Option<&Platform>), visit: &Visit) -> Vec<Fact> {
+    let fact = |label| Fact { label, text: None, code: None, moment: None, path: None };
+    let text = |label, text: String| Fact { text: Some(text), ..fact(label) };
+    let code = |label, code: Code| Fact { code: Some(code), ..fact(label) };
+    let moment = |label, moment: Moment| Fact { moment: Some(moment), ..fact(label) };
     let mut all = Vec::new();
     if let Some(view) = &facts.purchase {
         all.push(text("Revision", view.revision.to_string()));
         all.push(code("Receipt", Code::short(&view.receipt_id)));
-        all.extend(view.app_user_id.as_ref().map(|id| code("Customer at the store", Code::short(id))));
-        all.extend(field(&view.data, "last_seen_external_id").map(|id| code("Customer", Code::short(id))));
+        let owner = view.standing.user_id.map(|user| visit.to(&format!("/ui/customers/{}/{user}", view.app_id)));
+        let customer = |label, id: &str| Fact { path: owner.clone(), ..code(label, Code::short(id)) };
+        all.extend(view.app_user_id.as_ref().map(|id| customer("Customer at the store", id)));
+        all.extend(field(&view.data, "last_seen_external_id").map(|id| customer("Customer", &id)));
         all.extend(
             field(&view.data, "expires_at").and_then(|at| at.parse().ok()).map(|at| moment("Expires", Moment::at(at))),
         );
@@ -206,9 +213,31 @@ fn head(facts: &PurchaseExplanation, platform: Option<&Platform>) -> Vec<Fact> {
         all.push(code("Receipt", Code::short(&one.view.receipt_id)));
     }
     if let Some(platform) = platform {
-        all.push(text("Platform", format!("{} ({})", platform.name, platform.environment.as_str())));
+        let path = Some(visit.to(&format!("/ui/connect/platforms/{}", platform.id)));
+        let name = format!("{} ({})", platform.name, platform.environment.as_str());
+        all.push(Fact { path, ..text("Platform", name) });
     }
     all
+}
+
+/// How many notifications of a purchase have no outcome yet.
+struct Waits {
+    /// Those that can be settled at once.
+    to_settle: usize,
+    /// Those that can be discarded.
+    to_discard: usize,
+}
+
+impl Waits {
+    fn of(facts: &PurchaseExplanation) -> Self {
+        let waiting: Vec<_> = facts.notifications.iter().filter_map(|one| one.view.waiting_for).collect();
+        let is_of_topic = |one: &&WaitingFor| matches!(one, WaitingFor::TopicApproval);
+        let is_held = |one: &&WaitingFor| matches!(one, WaitingFor::Hold);
+        Self {
+            to_settle: waiting.iter().filter(|one| !is_of_topic(one) && !is_held(one)).count(),
+            to_discard: waiting.iter().filter(|one| !is_of_topic(one)).count(),
+        }
+    }
 }
 
 fn actions(
@@ -219,15 +248,22 @@ fn actions(
     let action = |name: &'static str, title, what: &str| {
         Action::new(format!("/ui/purchases/{key}/{name}"), (name, title, what), mistakes)
     };
+    let waits = Waits::of(facts);
     let mut all = Vec::new();
     if frame.may(Role::Support) {
         let active = facts.addressees.iter().filter(|one| one.deleted_at.is_none());
         let destinations = active.map(|one| (one.destination.id.to_string(), one.destination.name.clone()));
-        let what = "The newest state is sent again, to one destination or all.";
+        let what = "Sends the newest state (to those that choose purchase.updated) and every dead event of this \
+            purchase again.";
         all.push(action("redeliver", "Send again", what).with(Input::destinations(destinations)));
-        all.push(action("flush", "Settle now", "What waits for its window is settled at once; never through a hold."));
+        if waits.to_settle > 0 || mistakes.action == "flush" {
+            let what = "Settles what waits now instead of when its window ends. While the purchase is held, nothing is \
+                settled.";
+            all.push(action("flush", "Settle now", what));
+        }
         if is_held {
-            all.push(action("release", "Release", "Ends the hold: what waits is settled."));
+            let what = "Ends the hold: what waits is settled when its window is over.";
+            all.push(action("release", "Release", what));
         } else {
             let what = "Nothing is settled for a while. Deliveries go on.";
             let hours = [("1", "1 hour"), ("24", "1 day"), ("168", "7 days"), ("720", "30 days")];
@@ -235,9 +271,16 @@ fn actions(
             all.push(action("hold", "Hold", what).with(hours));
         }
     }
-    if frame.may(Role::Operator) {
-        let what = "Ends the notifications that wait, without recording them. This cannot be taken back.";
-        all.push(action("discard", "Discard", what).irrevocable());
+    if frame.may(Role::Operator) && (waits.to_discard > 0 || mistakes.action == "discard") {
+        let (number, given_up) = match waits.to_discard {
+            1 => ("1 notification".to_owned(), "waits. It is given up: it changes"),
+            count => (format!("{count} notifications"), "wait. They are given up: they change"),
+        };
+        let what = format!(
+            "{number} {given_up} no revision, and no destination is ever told of {}. This cannot be taken back.",
+            if waits.to_discard == 1 { "it" } else { "them" }
+        );
+        all.push(action("discard", "Discard", &what).button(format!("Discard {number}")).irrevocable());
     }
     all
 }

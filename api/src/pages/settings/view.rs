@@ -24,7 +24,22 @@ pub struct SignedIn {
     used: Moment,
     ends: Moment,
     is_own: bool,
+    /// What is wrong with the reason of its end, and what was entered.
+    wrong: Option<(String, String)>,
 }
+
+/// Why a session was not ended.
+pub struct Refusal {
+    /// Which.
+    pub session: SignInId,
+    /// What was expected as the reason.
+    pub expected: String,
+    /// What was entered.
+    pub entered: String,
+}
+
+/// The sessions, and why one of them was not ended.
+type Listed = (Vec<Session>, Option<Refusal>);
 
 /// The screen.
 #[derive(Template)]
@@ -42,11 +57,15 @@ pub struct SettingsPage<'a> {
 impl<'a> SettingsPage<'a> {
     /// The screen over these facts. A session of one app is shown none of the settings, which are of all.
     #[must_use]
-    pub fn new((frame, visit): (&'a Frame, &Visit), about: &About, sessions: Vec<Session>) -> Self {
+    pub fn new((frame, visit): (&'a Frame, &Visit), about: &About, (sessions, refused): Listed) -> Self {
         let is_of_all = visit.session.app_id.is_none();
         let holds = |one: &Session| one.finished_at.is_none() && visit.now < one.expires_at;
         let signed_in = |one: Session| SignedIn {
             is_own: one.id == visit.session.id,
+            wrong: refused
+                .as_ref()
+                .filter(|of| of.session == one.id)
+                .map(|of| (of.expected.clone(), of.entered.clone())),
             id: one.id,
             name: one.name,
             role: one.role,

@@ -21,7 +21,7 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
 use std::time::Duration;
-use storage::{Actor, Person, Role, Session};
+use storage::{Actor, LinkEnd, Person, Role, Session};
 use view::{CookieRefused, Elsewhere, LinkPage, SignIn};
 
 /// The header of a refusal of the page, where a script requested a part of one.
@@ -63,7 +63,8 @@ async fn form(State(edge): State<Shared>, headers: HeaderMap, uri: Uri) -> Resul
     if Visit::of(&edge, &headers, &uri).await?.is_some() {
         return Ok(Redirect::to(visit::next(next.as_deref())).into_response());
     }
-    html(&SignIn { files: Files::all(), next: next.unwrap_or_default(), error: None, command: view::command() })
+    let (next, name) = (next.unwrap_or_default(), String::new());
+    html(&SignIn { files: Files::all(), next, name, error: None, command: view::command() })
 }
 
 /// What signs in.
@@ -88,8 +89,8 @@ async fn by_key(
 ) -> Result<Response, Error> {
     let address = edge.devices.trusted_proxies.client(peer, &headers);
     let wrong = |status: StatusCode, error: String| {
-        let next = next.clone().unwrap_or_default();
-        let page = SignIn { files: Files::all(), next, error: Some(error), command: view::command() };
+        let (next, name) = (next.clone().unwrap_or_default(), name.clone().unwrap_or_default());
+        let page = SignIn { files: Files::all(), next, name, error: Some(error), command: view::command() };
         html(&page).map(|page| (status, page).into_response())
     };
     let refusals = &edge.keys.refusals;
@@ -115,7 +116,7 @@ async fn by_key(
         drop(refused("role", Error::Unauthorized));
         return wrong(StatusCode::FORBIDDEN, "This key reads the metrics, and nothing else.".to_owned());
     }
-    let person = person(&edge, &caller, name);
+    let person = person(&edge, &caller, name.clone());
     let secret = secret(&edge);
     let lifetime = edge.pages.session_lifetime;
     let session = edge.store.new_session(person, secret.clone(), lifetime).await?;
@@ -134,10 +135,15 @@ fn person(edge: &Edge, caller: &Caller, name: Option<String>) -> Person {
 
 /// `GET /ui/sign-in/{code}`: a button, so that who previews the link does not use it up.
 async fn link(State(edge): State<Shared>, Path(code): Path<String>) -> Result<Response, Error> {
-    let found = edge.store.sign_in_link(&SecretString::from(code.clone())).await?;
-    let status = if found.is_some() { StatusCode::OK } else { StatusCode::GONE };
-    let page = LinkPage { files: Files::all(), code, person: found.map(|link| link.person), command: view::command() };
-    Ok((status, html(&page)?).into_response())
+    match edge.store.sign_in_link(&SecretString::from(code.clone()), edge.admin_token_hash()).await? {
+        Ok(link) => html(&LinkPage::new(code, link.person)),
+        Err(end) => gone(end),
+    }
+}
+
+/// Why a link does not work.
+fn gone(end: LinkEnd) -> Result<Response, Error> {
+    Ok((StatusCode::GONE, html(&LinkPage::gone(end))?).into_response())
 }
 
 /// `POST /ui/sign-in/{code}`
@@ -151,20 +157,19 @@ async fn by_link(
     let refusals = &edge.keys.refusals;
     refusals.check(address, &code).map_err(|wait| refused("slowed", Error::TooMany { what: "this address", wait }))?;
     let (shown, secret) = (SecretString::from(code.clone()), secret(&edge));
-    match edge.store.take_sign_in_link(&shown, &secret).await? {
-        Some(session) => {
+    match edge.store.take_sign_in_link((&shown, edge.admin_token_hash()), &secret).await? {
+        Ok(session) => {
             finish_before(&edge, &headers).await;
             let lifetime = Duration::from_micros(
                 session.expires_at.micros().saturating_sub(session.created_at.micros()).unsigned_abs(),
             );
             Ok(arriving(&session, &secret, (lifetime, None)))
         }
-        None => {
+        Err(end) => {
             refusals.count(address);
             tracing::warn!("a sign-in by link was refused");
             drop(refused("link", Error::Unauthorized));
-            let page = LinkPage { files: Files::all(), code: String::new(), person: None, command: view::command() };
-            Ok((StatusCode::GONE, html(&page)?).into_response())
+            gone(end)
         }
     }
 }

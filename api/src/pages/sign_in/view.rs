@@ -2,7 +2,7 @@
 
 use crate::pages::frame::Files;
 use askama::Template;
-use storage::Person;
+use storage::{LinkEnd, Person};
 
 /// The form for a key.
 #[derive(Template)]
@@ -12,6 +12,8 @@ pub struct SignIn {
     pub files: Files,
     /// Where to continue.
     pub next: String,
+    /// The name that was entered.
+    pub name: String,
     /// Why the last try failed.
     pub error: Option<String>,
     /// The command that makes a link.
@@ -22,14 +24,32 @@ pub struct SignIn {
 #[derive(Template)]
 #[template(path = "sign_in/link.html")]
 pub struct LinkPage {
-    /// The files.
-    pub files: Files,
-    /// The code of the link.
-    pub code: String,
-    /// Who signs in with it.
-    pub person: Option<Person>,
-    /// The command that makes another one.
-    pub command: &'static str,
+    files: Files,
+    code: String,
+    person: Option<Person>,
+    why: &'static str,
+    command: &'static str,
+}
+
+impl LinkPage {
+    /// The button of a link by which this person signs in.
+    #[must_use]
+    pub fn new(code: String, person: Person) -> Self {
+        Self { files: Files::all(), code, person: Some(person), why: "", command: command() }
+    }
+
+    /// Why a link does not work.
+    #[must_use]
+    pub fn gone(end: LinkEnd) -> Self {
+        let why = match end {
+            LinkEnd::Unknown => "There is no such link.",
+            LinkEnd::Taken => "It was used already.",
+            LinkEnd::Expired => "Its time is over.",
+            LinkEnd::KeyEnded => "The key that it was made with was revoked or has expired.",
+            LinkEnd::TokenReplaced => "The admin token that it was made with was replaced.",
+        };
+        Self { files: Files::all(), code: String::new(), person: None, why, command: command() }
+    }
 }
 
 /// Loads itself again, then with the cookie.

@@ -16,7 +16,8 @@ use axum::extract::State;
 use domain::AppId;
 use schemars::JsonSchema;
 use serde::Serialize;
-use storage::{App, Change, EntitlementText, Page, Paged, UnmappedSku};
+use std::sync::Arc;
+use storage::{App, Change, Condition, EntitlementText, Page, Paged, Run, UnmappedSku};
 use uuid::Uuid;
 
 /// The number of known purchases that a change concerns.
@@ -84,11 +85,18 @@ pub async fn set_product(
     edge: Acting,
     Ids(app, Sku(sku)): Ids<AppId, Sku>,
     Query(query): Query<RunQuery>,
-    mut draft: Draft<storage::Product>,
+    draft: Draft<storage::Product>,
 ) -> Result<Json<Concerned>, Error> {
+    change(&edge, app, &query, product(sku, draft)?).await
+}
+
+/// The change that sets a product.
+///
+/// # Errors
+/// 400 with each wrong field.
+pub fn product(sku: String, mut draft: Draft<storage::Product>) -> Result<Change, Error> {
     fields::check(&draft.body, "", &mut draft.wrong);
-    let new = draft.finish()?;
-    change(&edge, app, &query, Change::SetProduct(sku, new)).await
+    Ok(Change::SetProduct(sku, draft.finish()?))
 }
 
 /// `DELETE /v1/apps/{app_id}/products/{sku}`
@@ -131,17 +139,25 @@ pub async fn replace(
     edge: Acting,
     Stored(app): Stored<App>,
     Query(query): Query<RunQuery>,
-    mut draft: Draft<Catalogue>,
+    draft: Draft<Catalogue>,
 ) -> Result<Json<Concerned>, Error> {
+    change(&edge, app.id, &query, whole(draft)?).await
+}
+
+/// The change that replaces all of it.
+///
+/// # Errors
+/// 400 with each wrong field.
+pub fn whole(mut draft: Draft<Catalogue>) -> Result<Change, Error> {
     draft.body.check(&mut draft.wrong);
-    let catalogue = draft.finish()?;
-    change(&edge, app.id, &query, Change::Replace(catalogue.into())).await
+    Ok(Change::Replace(draft.finish()?.into()))
 }
 
 /// `GET /v1/apps/{app_id}/catalogue/unmapped`: SKUs that were bought and are not in the catalogue, the most bought
-/// first.
+/// first: at most 1,000.
 pub async fn unmapped(State(edge): State<Shared>, Stored(app): Stored<App>) -> Result<Json<Paged<UnmappedSku>>, Error> {
-    Ok(Json(Paged { items: edge.store.unmapped(app.id).await?, next_cursor: None }))
+    let (items, _) = edge.store.unmapped(app.id).await?;
+    Ok(Json(Paged { items, next_cursor: None }))
 }
 
 async fn of_app(edge: &Edge, app: AppId) -> Result<storage::Catalogue, Error> {
@@ -150,9 +166,22 @@ async fn of_app(edge: &Edge, app: AppId) -> Result<storage::Catalogue, Error> {
 }
 
 async fn change(edge: &Acting, app: AppId, query: &RunQuery, change: Change) -> Result<Json<Concerned>, Error> {
+    change_if(edge, app, (change, query.run()), Arc::new(|_: &storage::Catalogue| Ok(()))).await.map(Json)
+}
+
+/// Makes or counts a change of a catalogue that fulfils a condition.
+///
+/// # Errors
+/// 409 when the catalogue does not fulfil it.
+pub async fn change_if(
+    edge: &Acting,
+    app: AppId,
+    change: (Change, Run),
+    condition: Condition,
+) -> Result<Concerned, Error> {
     edge.store.app(app).await?;
-    let purchases = edge.store.change_catalogue(app, change, query.run()).await?;
-    Ok(Json(Concerned { purchases }))
+    let purchases = edge.store.change_catalogue_if(app, change, condition).await?;
+    Ok(Concerned { purchases })
 }
 
 /// Cuts a page out of a list in memory, which is sorted by id. The cursor is the last id of the previous page.

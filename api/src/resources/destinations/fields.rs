@@ -21,6 +21,7 @@ pub struct NewDestination {
     /// Its kind.
     pub kind: String,
     /// A name for people.
+    #[schemars(length(max = 200))]
     pub name: String,
     /// The fields of every kind.
     #[serde(flatten)]
@@ -35,6 +36,7 @@ pub struct NewDestination {
 #[schemars(extend("examples" = [{ "events": ["purchase.updated"], "rate": 20, "schedule": null }]))]
 pub struct DestinationPatch {
     /// A name for people.
+    #[schemars(length(max = 200))]
     pub name: Option<String>,
     /// With `enabled`: true. Skips the owed `user.*` events.
     pub newest_only: Option<bool>,

@@ -2,7 +2,9 @@
 
 use super::visitor::Visitor;
 use crate::api::edge::{Service, TOKEN};
+use domain::DestinationId;
 use serde_json::{Value, json};
+use storage::About;
 
 async fn act_of(service: &Service, operation: &str) -> Value {
     service.get(&format!("/v1/acts?operation={operation}")).await.body["items"].clone()
@@ -43,9 +45,13 @@ async fn a_change_of_the_catalogue_is_counted_first() {
     let shown = visitor.get(&service, &format!("{page}/product?sku=com.example.gold")).await;
     assert!(shown.text.contains("DE EUR 4.49 2026-03-01"), "{}", shown.text);
     let again = visitor.post(&service, &format!("{page}/product"), &product).await;
-    assert_eq!(again.status, 400, "a new product replaces none: {}", again.text);
+    assert_eq!(again.status, 409, "a new product replaces none: {}", again.text);
     assert!(again.text.contains("it exists already"), "{}", again.text);
-    let removal = [("sku", "com.example.gold"), ("reason", "ticket 3"), ("confirmed", "yes")];
+    let based_on = based_on(&shown.text);
+    let removal = [("sku", "com.example.gold"), ("based_on", based_on.as_str()), ("reason", "ticket 3")];
+    let asked = visitor.post(&service, &format!("{page}/product-removal"), &removal).await;
+    assert!(asked.text.contains("entitlements (gold) are deleted"), "{}", asked.text);
+    let removal: Vec<_> = removal.into_iter().chain([("confirmed", "yes")]).collect();
     assert_eq!(visitor.post(&service, &format!("{page}/product-removal"), &removal).await.status, 303);
     assert_eq!(service.get(&format!("/v1/apps/{app}/products")).await.body["items"], json!([]));
 }
@@ -65,11 +71,6 @@ async fn a_wrong_product_names_the_line_of_its_price() {
         ("whole", vec![("catalogue", "{"), ("reason", "r")], "a JSON object"),
         ("whole", vec![("catalogue", hostile), ("reason", "r")], "a JSON object"),
         ("whole", vec![("catalogue", "{\"products\":[]}"), ("reason", "r")], "entitlements"),
-        (
-            "whole",
-            vec![("catalogue", "{\"products\":[],\"entitlements\":[]}"), ("based_on", "old"), ("reason", "r")],
-            "somebody else changed it",
-        ),
     ] {
         let fields: Vec<_> = fields.into_iter().chain([("confirmed", "yes")]).collect();
         let wrong = visitor.post(&service, &format!("{page}/{part}"), &fields).await;
@@ -77,7 +78,65 @@ async fn a_wrong_product_names_the_line_of_its_price() {
         assert!(wrong.text.contains(expected) && wrong.text.contains("role=\"alert\""), "{expected}: {}", wrong.text);
         assert!(!wrong.text.contains("<script>alert"), "{}", wrong.text);
     }
+    let old = [("catalogue", "{\"products\":[],\"entitlements\":[]}"), ("based_on", "old"), ("reason", "r")];
+    let stale = visitor.post(&service, &format!("{page}/whole"), &old).await;
+    assert_eq!(stale.status, 409);
+    assert!(stale.text.contains("somebody else changed it") && stale.text.contains("value=\"r\""), "{}", stale.text);
     assert_eq!(service.get(&format!("/v1/apps/{app}/catalogue")).await.body["products"], json!([]));
+}
+
+/// What a form of a page is based on.
+fn based_on(page: &str) -> String {
+    let rest = page.split("name=\"based_on\" value=\"").nth(1).expect("a form of what exists");
+    rest.split('"').next().expect("a value").to_owned()
+}
+
+#[tokio::test]
+async fn of_two_forms_of_the_same_product_one_is_taken() {
+    let service = Service::start("catalogue-race").await;
+    let (app, _) = service.platform().await;
+    let product = json!({ "name": "before", "entitlements": [] });
+    let path = format!("/v1/apps/{app}/products/gold");
+    assert_eq!(service.send_json("PUT", &path, &product).await.status, 200);
+    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a session");
+    let page = format!("/ui/apps/{app}/catalogue");
+    let shown = visitor.get(&service, &format!("{page}/product?sku=gold")).await;
+    let based_on = based_on(&shown.text);
+    let change = async |name: &str| {
+        let fields =
+            [("sku", "gold"), ("name", name), ("based_on", &based_on), ("reason", "ticket 1"), ("confirmed", "yes")];
+        visitor.post(&service, &format!("{page}/product"), &fields).await
+    };
+    let (one, other) = tokio::join!(change("one"), change("other"));
+    let (won, lost) = if one.status == 303 { ("one", other) } else { ("other", one) };
+    assert_eq!(lost.status, 409, "{}", lost.text);
+    assert!(lost.text.contains("somebody else changed it") && lost.text.contains("ticket 1"), "{}", lost.text);
+    assert_eq!(service.get(&path).await.body["name"], won);
+    let removal = [("sku", "gold"), ("based_on", &based_on), ("reason", "ticket 2"), ("confirmed", "yes")];
+    let stale = visitor.post(&service, &format!("{page}/product-removal"), &removal).await;
+    assert_eq!(stale.status, 409, "{}", stale.text);
+    assert!(stale.text.contains("value=\"ticket 2\"") && stale.text.contains(won), "{}", stale.text);
+    assert_eq!(service.get(&path).await.body["name"], won, "it is still there");
+}
+
+#[tokio::test]
+async fn more_unmapped_products_than_fit_are_not_left_out_silently() {
+    let service = Service::start("unmapped").await;
+    let (app, platform) = service.platform().await;
+    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a session");
+    let page = format!("/ui/apps/{app}/catalogue");
+    for (from, until, has_more) in [(1, 1000, false), (1001, 1001, true)] {
+        service.raw(&format!(
+            "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, term_sku, revision, digest, state,
+                 purchase, verify_attempts, settling, fingerprint, created_at, updated_at)
+             WITH RECURSIVE n(i) AS (SELECT {from} UNION ALL SELECT i + 1 FROM n WHERE i < {until})
+             SELECT 'k' || i, '{platform}', '{app}', 'r' || i, 'sku' || i, 1, '', 'active', '{{}}', 0, 1, '', 1, 1 FROM n"
+        ));
+        let shown = visitor.get(&service, &page).await;
+        assert_eq!(shown.text.contains("The 1000 most bought; there are more."), has_more, "{until}");
+        let listed = service.get(&format!("/v1/apps/{app}/catalogue/unmapped")).await;
+        assert_eq!(listed.body["items"].as_array().map(Vec::len), Some(1000));
+    }
 }
 
 #[tokio::test]
@@ -91,6 +150,7 @@ async fn an_alarm_is_acknowledged_with_a_note() {
     let wrong = visitor.post(&service, &path, &[]).await;
     assert_eq!(wrong.status, 400);
     assert!(wrong.text.contains(&format!("aria-describedby=\"wrong-{id}\"")), "{}", wrong.text);
+    assert!(wrong.text.contains(&format!("/ui/connect/platforms/{platform}/topics")), "{}", wrong.text);
     let done = visitor.post(&service, &path, &[("reason", "it is Amazon's")]).await;
     assert_eq!((done.status, done.header("location")), (303, "/ui/alarms"));
     let open = visitor.get(&service, "/ui/alarms").await;
@@ -99,6 +159,64 @@ async fn an_alarm_is_acknowledged_with_a_note() {
     assert!(all.text.contains("it is Amazon&#39;s"), "{}", all.text);
     let acts = act_of(&service, "alarm.acknowledge").await;
     assert_eq!(acts[0]["reason"], "it is Amazon's", "{acts}");
+}
+
+#[tokio::test]
+async fn nobody_acknowledges_an_alarm_that_they_did_not_see() {
+    let service = Service::start("alarm-seen").await;
+    let (app, platform) = service.platform().await;
+    let raise = async || service.store.alarm(Some(platform), "odd", "it waits").await.expect("an alarm");
+    raise().await;
+    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a session");
+    let read = async || service.get("/v1/alarms").await.body["items"][0].clone();
+    let alarm = read().await;
+    assert_eq!(alarm["app_id"], app, "{alarm}");
+    let text = |name: &str| alarm[name].as_str().expect("a text").to_owned();
+    let path = format!("/ui/alarms/{}/acknowledge", text("id"));
+    let post = async |seen: &str, note: &str| {
+        visitor.post(&service, &path, &[("last_at", seen), ("reason", note)]).await
+    };
+    raise().await;
+    let refused = post(&text("last_at"), "I saw one").await;
+    assert_eq!(refused.status, 409, "{}", refused.text);
+    for part in ["raised again", "value=\"I saw one\"", "role=\"alert\""] {
+        assert!(refused.text.contains(part), "{part}: {}", refused.text);
+    }
+    assert_eq!(read().await["acknowledged_at"], Value::Null);
+    let now = read().await["last_at"].as_str().expect("a time").to_owned();
+    assert_eq!(post(&now, "I saw both").await.status, 303);
+    let late = post(&now, "me too").await;
+    assert_eq!(late.status, 409, "it is not in the list of open ones, and shown all the same");
+    assert!(late.text.contains("admin token acknowledged it already"), "{}", late.text);
+    assert_eq!(read().await["note"], "I saw both");
+    let long = post(&now, &"字".repeat(900)).await;
+    assert_eq!(long.status, 400, "{}", long.text);
+    let body = json!({ "note": "by the API", "last_at": text("last_at") });
+    let by_api = service.send_json("POST", &format!("/v1/alarms/{}/acknowledge", text("id")), &body).await;
+    assert_eq!(by_api.status, 409, "{}", by_api.body);
+}
+
+#[tokio::test]
+async fn an_alarm_of_a_destination_is_of_its_app() {
+    let service = Service::start("alarm-app").await;
+    let (app, _) = service.platform().await;
+    let hook = json!({ "kind": "webhook", "name": "billing", "url": "https://example.com/hooks" });
+    let hook = service.send_json("POST", &format!("/v1/apps/{app}/destinations"), &hook).await.body;
+    let id: DestinationId = hook["id"].as_str().expect("an id").parse().expect("an id");
+    let about = About::Destination(id);
+    service.store.alarm(about, "destination", "billing: it is disabled").await.expect("an alarm");
+    let other = service.send_json("POST", "/v1/apps", &json!({ "name": "other" })).await.body["id"].clone();
+    for (of, name, is_shown) in [(json!(app), "own", true), (other, "other", false)] {
+        let body = json!({ "name": name, "role": "support", "app_id": of });
+        let key = service.send_json("POST", "/v1/keys", &body).await.body["key"].as_str().expect("a key").to_owned();
+        let visitor = Visitor::with_key(&service, &key).await.expect("a session");
+        let page = visitor.get(&service, "/ui/alarms").await;
+        assert_eq!(page.text.contains(&format!("href=\"/ui/destinations/{id}\"")), is_shown, "{name}: {}", page.text);
+        let alarm = service.get("/v1/alarms").await.body["items"][0]["id"].as_str().expect("an id").to_owned();
+        let path = format!("/ui/alarms/{alarm}/acknowledge");
+        let answer = visitor.post(&service, &path, &[("reason", "I know")]).await;
+        assert_eq!(answer.status, if is_shown { 303 } else { 404 }, "{name}: {}", answer.text);
+    }
 }
 
 #[tokio::test]

@@ -115,7 +115,9 @@ async fn a_wrong_field_is_named_beside_its_input() {
     service.engine.set_down(true);
     let away = visitor.post(&service, &path, &[("reason", "ticket 4711")]).await;
     assert_eq!((away.status, away.header("content-type")), (503, "text/html; charset=utf-8"));
-    assert!(away.text.contains("does not answer"), "{}", away.text);
+    for part in ["does not answer", "Nothing was changed", "value=\"ticket 4711\""] {
+        assert!(away.text.contains(part), "{part}: {}", away.text);
+    }
 }
 
 #[tokio::test]
@@ -144,6 +146,13 @@ async fn who_may_not_act_sees_no_action() {
     let service = Service::start("no-action").await;
     let (app, platform) = service.platform().await;
     let key = purchase(&service, &app, platform, "receipt").await;
+    let settled = signed_in(&service).await.get(&service, &format!("/ui/purchases/{key}")).await;
+    assert!(!settled.text.contains(&format!("/{key}/discard")), "nothing waits: {}", settled.text);
+    accept(&service.store, platform, "receipt", Fate::Open).await;
+    let waits = signed_in(&service).await.get(&service, &format!("/ui/purchases/{key}")).await;
+    for part in [">Discard 1 notification<", &format!("href=\"/ui/connect/platforms/{platform}\"")] {
+        assert!(waits.text.contains(part), "{part}: {}", waits.text);
+    }
     for (role, shown) in
         [("read", &[][..]), ("support", &["flush", "hold", "redeliver"]), ("operator", &["flush", "discard"])]
     {

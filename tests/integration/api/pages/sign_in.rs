@@ -68,6 +68,29 @@ async fn an_expired_link_signs_nobody_in() {
 }
 
 #[tokio::test]
+async fn a_link_ends_with_what_it_was_made_with() {
+    let service = Service::start("link-of-key").await;
+    let (id, text) = key(&service, "admin").await;
+    let body = json!({ "name": "Anna", "role": "support" });
+    let made = service.send("POST", "/v1/sign-in-links", Some(&format!("Bearer {text}")), body.to_string().into_bytes()).await;
+    let by_key = made.body["path"].as_str().expect("a path").to_owned();
+    let by_token = link(&service, &body).await;
+    assert_eq!(service.send_json("DELETE", &format!("/v1/keys/{id}"), &serde_json::Value::Null).await.status, 204);
+    service.raw("UPDATE sign_in_links SET token_hash = 'another' WHERE token_hash IS NOT NULL");
+    for (path, why) in [(by_key, "was revoked"), (by_token, "was replaced")] {
+        let shown = send(&service, ("GET", &path), &[], String::new()).await;
+        let taken = Visitor::with_link(&service, &path).await.expect_err("it ended");
+        for answer in [shown, taken] {
+            assert_eq!((answer.status, answer.cookie()), (410, None), "{}", answer.text);
+            assert!(answer.text.contains(why) && !answer.text.contains("Anna"), "{why}: {}", answer.text);
+        }
+    }
+    assert_eq!(service.raw_number("SELECT COUNT(*) AS value FROM sessions"), 0);
+    assert_eq!(service.raw_number("SELECT COUNT(*) AS value FROM sign_in_links WHERE taken_at IS NOT NULL"), 0);
+    assert_eq!(acts(&service, "session.start").await, [""; 0]);
+}
+
+#[tokio::test]
 async fn a_link_gives_no_more_than_its_maker_has() {
     let service = Service::start("link-roles").await;
     let (app, _) = service.platform().await;
@@ -141,7 +164,9 @@ async fn an_administrator_ends_the_session_of_another() {
     let own = Visitor::with_key(&service, TOKEN).await.expect("a session");
     let id = service.get("/v1/sessions").await.body["items"][0]["id"].as_str().expect("an id").to_owned();
     let path = format!("/ui/settings/sessions/{id}/end");
-    assert_eq!(own.post(&service, &path, &[]).await.status, 400, "a reason is needed");
+    let blank = own.post(&service, &path, &[("reason", " ")]).await;
+    assert_eq!(blank.status, 400, "a reason is needed");
+    assert!(blank.text.contains(&format!("aria-describedby=\"wrong-{id}\"")), "{}", blank.text);
     assert_eq!(page(&service, &other).await, 200);
     assert_eq!(own.post(&service, &path, &[("reason", "left the company")]).await.status, 303);
     assert!(leads_to_sign_in(&other.get(&service, "/ui/").await));
@@ -238,11 +263,12 @@ async fn the_sign_in_continues_on_this_site_alone() {
 #[tokio::test]
 async fn wrong_keys_are_refused_with_a_sentence_and_slowed() {
     let service = Service::with_guesses("guesses", 3).await;
-    let wrong = async || send(&service, ("POST", "/ui/sign-in"), &[OURS], form(&[("key", "wrong")])).await;
+    let fields = [("key", "wrong"), ("name", "Anna")];
+    let wrong = async || send(&service, ("POST", "/ui/sign-in"), &[OURS], form(&fields)).await;
     for _ in 0..4 {
         let answer = wrong().await;
         assert_eq!((answer.status, answer.cookie()), (401, None));
-        assert!(answer.text.contains("does not hold"), "{}", answer.text);
+        assert!(answer.text.contains("does not hold") && answer.text.contains("value=\"Anna\""), "{}", answer.text);
     }
     let slowed = wrong().await;
     assert_eq!(slowed.status, 429);

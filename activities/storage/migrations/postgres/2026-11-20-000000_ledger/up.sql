@@ -614,7 +614,7 @@ CREATE INDEX purchases_user ON purchases (user_id);
 CREATE INDEX purchases_app ON purchases (app_id, collapse_key);
 -- For the feed of a destination that wants one environment.
 CREATE INDEX purchases_environment ON purchases (app_id, environment, collapse_key);
-CREATE INDEX purchases_term_sku ON purchases (app_id, term_sku) WHERE term_sku IS NOT NULL;
+CREATE INDEX purchases_term_sku ON purchases (app_id, term_sku, product_id);
 CREATE INDEX purchases_product ON purchases (app_id, product_id) WHERE product_id IS NOT NULL;
 CREATE INDEX purchases_order ON purchases (updated_at, collapse_key);
 CREATE INDEX purchases_state ON purchases (state, updated_at, collapse_key);
@@ -837,10 +837,13 @@ CREATE TABLE alarms (
     at BIGINT NOT NULL,
     last_at BIGINT NOT NULL,
     times BIGINT NOT NULL,
+    -- What it is about, and the app of that. All are NULL where it concerns all apps.
+    app_id TEXT,
     platform_id TEXT,
+    destination_id TEXT,
     kind TEXT NOT NULL,
     detail TEXT NOT NULL,
-    -- It follows from platform, kind and detail.
+    -- It follows from platform or destination, kind and detail.
     id TEXT NOT NULL,
     -- When a person acknowledged it, who, and what they noted. NULL again once it is raised again.
     acknowledged_at BIGINT,
@@ -848,7 +851,7 @@ CREATE TABLE alarms (
     note TEXT
 );
 CREATE UNIQUE INDEX alarms_id ON alarms (id);
-CREATE UNIQUE INDEX alarms_same ON alarms (kind, detail, COALESCE(platform_id, ''));
+CREATE UNIQUE INDEX alarms_same ON alarms (kind, detail, COALESCE(platform_id, destination_id, ''));
 CREATE INDEX alarms_order ON alarms (last_at, seq);
 CREATE INDEX alarms_open ON alarms (last_at, seq) WHERE acknowledged_at IS NULL;
 

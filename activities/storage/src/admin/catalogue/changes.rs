@@ -15,9 +15,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-/// Maximum number of unmapped SKUs that are shown.
-const MAX_UNMAPPED: i64 = 1_000;
+/// Maximum number of unmapped SKUs that are listed.
+pub const MAX_UNMAPPED: usize = 1_000;
 
 row! {
     /// A SKU that was bought and is not in the catalogue.
@@ -46,6 +47,13 @@ const UNMAPPED: Sql = statement! {"
     LIMIT ?
 "};
 
+/// What a catalogue must fulfil to be changed, or why it does not.
+pub type Condition = Arc<dyn Fn(&Catalogue) -> Result<(), String> + Send + Sync>;
+
+fn check(catalogue: &Catalogue, condition: &Condition) -> Result<(), Error> {
+    condition(catalogue).map_err(|detail| Error::Conflict { what: "change", detail })
+}
+
 impl Store {
     /// The catalogue of an app.
     pub async fn catalogue(&self, app: AppId) -> Result<Catalogue, Error> {
@@ -55,10 +63,24 @@ impl Store {
     /// Changes the catalogue and returns the number of affected purchases, counted up to about 100,000. A dry run only
     /// counts. The purchases are counted before the writing transaction, so that no other writer waits for it.
     pub async fn change_catalogue(&self, app: AppId, change: Change, run: Run) -> Result<i64, Error> {
-        let counted = change.clone();
+        self.change_catalogue_if(app, (change, run), Arc::new(|_: &Catalogue| Ok(()))).await
+    }
+
+    /// Like [`Store::change_catalogue`], for a catalogue that fulfils a condition, also at the moment of the change.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when the catalogue does not fulfil it.
+    pub async fn change_catalogue_if(
+        &self,
+        app: AppId,
+        (change, run): (Change, Run),
+        condition: Condition,
+    ) -> Result<i64, Error> {
+        let (counted, fulfilled) = (change.clone(), Arc::clone(&condition));
         let affected = self
             .read(move |connection| {
                 let before = tables::read(connection, app)?;
+                check(&before, &fulfilled)?;
                 let mut after = before.clone();
                 after.change(counted)?;
                 affected::count(connection, app, &affected::skus(&before, &after))
@@ -71,6 +93,7 @@ impl Store {
         self.change(operation, move |write| {
             lock(write, app)?;
             let before = tables::read(write.connection, app)?;
+            check(&before, &condition)?;
             let mut after = before.clone();
             after.change(change.clone())?;
             tables::write(write, app, &before, &after)?;
@@ -82,9 +105,15 @@ impl Store {
         Ok(affected)
     }
 
-    /// The SKUs of purchases that are not in the catalogue, the one with the most purchases first.
-    pub async fn unmapped(&self, app: AppId) -> Result<Vec<UnmappedSku>, Error> {
-        self.read(move |connection| sql(UNMAPPED).bind(app).bind(MAX_UNMAPPED).all(connection)).await
+    /// The SKUs of purchases that are not in the catalogue, the one with the most purchases first, and whether there are
+    /// more than the [`MAX_UNMAPPED`] that are listed.
+    pub async fn unmapped(&self, app: AppId) -> Result<(Vec<UnmappedSku>, bool), Error> {
+        let limit = i64::try_from(MAX_UNMAPPED).unwrap_or(i64::MAX).saturating_add(1);
+        let mut found: Vec<UnmappedSku> =
+            self.read(move |connection| sql(UNMAPPED).bind(app).bind(limit).all(connection)).await?;
+        let has_more = found.len() > MAX_UNMAPPED;
+        found.truncate(MAX_UNMAPPED);
+        Ok((found, has_more))
     }
 }
 

@@ -1,13 +1,14 @@
 //! Removes names from what people read and write: alarms, transfers, and why a purchase is held.
 
 use super::rows::{Page, REMOVED, Removed};
+use crate::db::alarm::About;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use crate::events::alarms;
 use domain::user::{ForgottenAppUser, ForgottenNames};
-use domain::{CollapseKey, PlatformId, UserId};
+use domain::{CollapseKey, DestinationId, PlatformId, UserId};
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 
@@ -15,6 +16,7 @@ row! {
     struct AlarmText {
         seq: i64,
         platform_id: Option<PlatformId>,
+        destination_id: Option<DestinationId>,
         kind: String,
         detail: String,
         note: Option<String>,
@@ -22,22 +24,23 @@ row! {
 }
 
 const ALARMS: Sql = statement! {"
-    SELECT seq, platform_id, kind, detail, note
+    SELECT seq, platform_id, destination_id, kind, detail, note
     FROM alarms
-    WHERE seq > ? AND (platform_id IS NULL OR platform_id IN (SELECT f.id FROM platforms f WHERE f.app_id = ?))
+    WHERE seq > ? AND (app_id IS NULL OR app_id = ?)
     ORDER BY seq
     LIMIT ?
 "};
 const DELETE_ALARM: Sql = statement!("DELETE FROM alarms WHERE seq = ?");
 const SET_NOTE: Sql = statement!("UPDATE alarms SET note = ? WHERE seq = ?");
 
-/// Raises alarms of the app, or of no platform, that have a name in them anew, without it, and removes notes with a name.
+/// Raises alarms of the app, or of none, that have a name in them anew, without it, and removes notes with a name.
 pub fn alarms(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, Error> {
     let select = sql(ALARMS).bind(page.after).bind(page.app).bind(page.limit);
     let rows: Vec<AlarmText> = select.all(write.connection)?;
     let mut changed = 0;
     for row in rows.iter().filter(|row| page.names.are_in(&row.detail)) {
-        alarms::raise(write, row.platform_id, &row.kind, REMOVED);
+        let about = row.destination_id.map_or(About::from(row.platform_id), About::Destination);
+        alarms::raise(write, about, &row.kind, REMOVED);
         changed += sql(DELETE_ALARM).bind(row.seq).run(write.connection)?;
     }
     for row in rows.iter().filter(|row| row.note.as_ref().is_some_and(|note| page.names.are_in(note))) {

@@ -1,6 +1,7 @@
 //! Stores the claims of reports, in the transaction of these. A repeated claim is read and not written; one that the store
 //! confirmed is never weakened.
 
+use crate::db::alarm::About;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Value, batches, clean, row, sql};
@@ -294,7 +295,7 @@ impl Bounds {
                 "a {bound} reported more receipts than may wait for their verification: the further ones were dropped, \
                  their events are stored"
             );
-            alarms::raise(write, Some(platform), "claims_dropped", &detail);
+            alarms::raise(write, About::Platform(platform), "claims_dropped", &detail);
         }
         requests
     }
@@ -317,7 +318,7 @@ fn warn_without_secret<'r>(
     for platform in platforms {
         let detail = "devices report receipts, and the platform has no shared secret that the store accepts: no claim of a \
                       device is verified, and none gives access, until one is set";
-        alarms::raise(write, Some(platform), "claims_unverified", detail);
+        alarms::raise(write, About::Platform(platform), "claims_unverified", detail);
     }
 }
 

@@ -1,0 +1,28 @@
+//! What an alarm is about, with its page. Pure.
+
+use crate::pages::visit::Visit;
+use storage::Alarm;
+
+/// What an alarm is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// The name of the platform or destination.
+    pub name: String,
+    /// The page that shows what to do.
+    pub path: String,
+}
+
+impl About {
+    /// The platform or destination of an alarm; `None` for one that concerns all apps.
+    #[must_use]
+    pub fn of(alarm: &Alarm, visit: &Visit) -> Option<Self> {
+        let name = alarm.about.clone()?;
+        page(alarm).map(|path| Self { name, path: visit.to(&path) })
+    }
+}
+
+fn page(alarm: &Alarm) -> Option<String> {
+    let rest = if alarm.kind.starts_with("topic") { "/topics" } else { "" };
+    let platform = alarm.platform_id.map(|id| format!("/ui/connect/platforms/{id}{rest}"));
+    platform.or_else(|| alarm.destination_id.map(|id| format!("/ui/destinations/{id}")))
+}

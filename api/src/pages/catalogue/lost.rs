@@ -1,0 +1,131 @@
+//! What a change of the catalogue deletes, adds and changes, in sentences for the question before it. Pure.
+
+use crate::pages::text::{capital, counted};
+use std::collections::BTreeMap;
+use storage::{Catalogue, Change, Product};
+
+/// Maximum number of names in a sentence.
+const NAMES: usize = 20;
+
+/// What a change that concerns this many purchases does to a catalogue.
+#[must_use]
+pub fn sentences(before: &Catalogue, change: &Change, purchases: i64) -> Vec<String> {
+    match change {
+        Change::DeleteProduct(sku) => match before.products.get(sku) {
+            Some(product) => product_deleted(product, purchases),
+            None => Vec::new(),
+        },
+        Change::SetProduct(sku, after) => match before.products.get(sku) {
+            Some(product) => {
+                let lost = product.entitlements.iter().filter(|id| !after.entitlements.contains(id));
+                named("It does not give these entitlements any more", &lost.cloned().collect::<Vec<_>>())
+                    .into_iter()
+                    .collect()
+            }
+            None => Vec::new(),
+        },
+        Change::DeleteEntitlement(id) => {
+            match before.products.values().filter(|one| one.entitlements.contains(id)).count() {
+                0 => vec!["No product gives it.".to_owned()],
+                1 => vec!["It is taken from 1 product, and its customers lose it.".to_owned()],
+                count => vec![format!("It is taken from {count} products, and their customers lose it.")],
+            }
+        }
+        Change::SetEntitlement(..) => Vec::new(),
+        Change::Replace(after) => replaced(before, after),
+    }
+}
+
+fn product_deleted(product: &Product, purchases: i64) -> Vec<String> {
+    if product.entitlements.is_empty() {
+        return vec!["Its name and prices are deleted. It gives no entitlement.".to_owned()];
+    }
+    let deleted = format!("Its name, prices and entitlements ({}) are deleted.", list(&product.entitlements));
+    let whose = match purchases {
+        0 => return vec![deleted],
+        1 => "The customer with this purchase loses".to_owned(),
+        _ => format!("Customers with these {} lose", counted(purchases, "purchase")),
+    };
+    vec![deleted, format!("{whose} those entitlements unless another product gives them.")]
+}
+
+fn replaced(before: &Catalogue, after: &Catalogue) -> Vec<String> {
+    let parts = [
+        ("product", difference(&before.products, &after.products)),
+        ("entitlement", difference(&before.entitlements, &after.entitlements)),
+    ];
+    let all: Vec<_> = parts
+        .into_iter()
+        .flat_map(|(kind, lists)| {
+            let verbs = ["deleted", "added", "changed"];
+            verbs.into_iter().zip(lists).flat_map(move |(verb, names)| named(&format!("{kind}s {verb}"), &names))
+        })
+        .collect();
+    if all.is_empty() { vec!["Nothing differs from what is there.".to_owned()] } else { all }
+}
+
+/// The names that are deleted, added and changed.
+fn difference<T: PartialEq>(before: &BTreeMap<String, T>, after: &BTreeMap<String, T>) -> [Vec<String>; 3] {
+    let missing = |one: &BTreeMap<String, T>, other: &BTreeMap<String, T>| {
+        one.keys().filter(|name| !other.contains_key(*name)).cloned().collect::<Vec<_>>()
+    };
+    let changed = before.iter().filter(|(name, one)| after.get(*name).is_some_and(|other| other != *one));
+    [missing(before, after), missing(after, before), changed.map(|(name, _)| name.clone()).collect()]
+}
+
+fn named(what: &str, names: &[String]) -> Option<String> {
+    (!names.is_empty()).then(|| format!("{}: {}.", capital(what), list(names)))
+}
+
+fn list(names: &[String]) -> String {
+    let shown = names.iter().take(NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(NAMES) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sentences;
+    use storage::{Catalogue, Change, EntitlementText, Product};
+
+    fn catalogue() -> Catalogue {
+        let lists = |ids: &[&str]| Product {
+            entitlements: ids.iter().map(|id| (*id).to_owned()).collect(),
+            ..Product::default()
+        };
+        Catalogue {
+            entitlements: ["gold", "silver"].map(|id| (id.to_owned(), EntitlementText::default())).into(),
+            products: [("month", lists(&["gold", "silver"])), ("tip", lists(&[])), ("year", lists(&["gold"]))]
+                .map(|(sku, product)| (sku.to_owned(), product))
+                .into(),
+        }
+    }
+
+    #[test]
+    fn what_is_lost_is_named() {
+        let name = |text: &str| text.to_owned();
+        let mut other = catalogue();
+        other.products.remove("tip");
+        other.products.insert(name("week"), Product::default());
+        other.products.insert(name("year"), Product::default());
+        for (change, purchases, expected) in [
+            (
+                Change::DeleteProduct(name("month")),
+                3,
+                "entitlements (gold, silver) are deleted. Customers with these 3",
+            ),
+            (Change::DeleteProduct(name("month")), 1, "The customer with this purchase loses those entitlements"),
+            (Change::DeleteProduct(name("tip")), 0, "It gives no entitlement."),
+            (Change::DeleteEntitlement(name("gold")), 0, "taken from 2 products, and their customers lose it."),
+            (Change::DeleteEntitlement(name("silver")), 0, "taken from 1 product, and its customers lose it."),
+            (Change::SetProduct(name("month"), Product::default()), 0, "any more: gold, silver."),
+            (Change::Replace(other), 0, "Products deleted: tip. Products added: week. Products changed: year."),
+            (Change::Replace(catalogue()), 0, "Nothing differs"),
+        ] {
+            let shown = sentences(&catalogue(), &change, purchases).join(" ");
+            assert!(shown.contains(expected), "{expected}: {shown}");
+        }
+    }
+}
