@@ -166,6 +166,16 @@ pub fn escaped(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
+/// A text as one argument of a command of a shell.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:@%+=,".contains(letter);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
 /// An address of the page with the fields of a query that are not empty.
 #[must_use]
 pub fn with_query(path: &str, fields: &[(&str, &str)]) -> String {
@@ -176,7 +186,7 @@ pub fn with_query(path: &str, fields: &[(&str, &str)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{entered_instant, input_instant, with_query};
+    use super::{entered_instant, input_instant, quoted, with_query};
 
     #[test]
     fn an_instant_without_a_zone_is_of_utc() {
@@ -187,6 +197,19 @@ mod tests {
             ("yesterday", "yesterday", ""),
         ] {
             assert_eq!((entered_instant(entered).as_str(), input_instant(entered).as_str()), (sent, shown));
+        }
+    }
+
+    #[test]
+    fn an_argument_of_a_command_is_quoted_where_it_must_be() {
+        for (text, argument) in [
+            ("anna@example.com", "anna@example.com"),
+            ("", "''"),
+            ("two words", "'two words'"),
+            ("$(rm -r ~)`x`", "'$(rm -r ~)`x`'"),
+            ("it's", "'it'\\''s'"),
+        ] {
+            assert_eq!(quoted(text), argument);
         }
     }
 
