@@ -79,6 +79,7 @@ pub use reports::acts::{ActFilter, ActView};
 pub use reports::alarms::{Alarm, AlarmFilter};
 pub use reports::arrivals::ArrivalView;
 pub use reports::audit::{Audited, RuleFindings, rules};
+pub use reports::connecting::PlatformProgress;
 pub use reports::customer::{
     Announcement, AnnouncementStatus, CustomerName, CustomerStanding, DeviceAccess, MoveSince, Past,
 };
@@ -100,6 +101,7 @@ pub use reports::overview::{DestinationOverview, NamedDestination, OpenWindow, O
 pub use reports::revenue::{Differs, Integration, RevenueAudit, RevenueFilter, RevenueLine};
 pub use reports::scope::Subject;
 pub use reports::search::{Found, FoundKind};
+pub use reports::store_names::FoundCustomer;
 pub use settings::destinations::{
     Destination, DestinationPatch, Filter, FilterPatch, Limits, LimitsPatch, NewDestination, Traits,
 };

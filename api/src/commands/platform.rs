@@ -21,8 +21,14 @@ const COLUMNS: &[Column] = &[
     ("topic", "topic.state"),
     ("notification url", "notification_url"),
 ];
-const TOPIC_COLUMNS: &[Column] =
-    &[("id", "id"), ("state", "state"), ("arn", "arn"), ("requested", "requested_at"), ("decided", "decided_at")];
+const TOPIC_COLUMNS: &[Column] = &[
+    ("id", "id"),
+    ("state", "state"),
+    ("arn", "arn"),
+    ("requested", "requested_at"),
+    ("expires", "expires_at"),
+    ("decided", "decided_at"),
+];
 
 const ARRIVAL_COLUMNS: &[Column] =
     &[("result", "result"), ("last", "last_at"), ("count", "count"), ("first", "first_at"), ("reason", "reason")];

@@ -1,6 +1,7 @@
 //! What surrounds every screen: the navigation, the search, who is signed in, and the same page as JSON and as command.
 
 use super::parts::{Badge, Icon, Tone};
+use super::text::quoted;
 use super::visit::Visit;
 use super::{SCREENS, assets};
 use crate::edge::Edge;
@@ -9,7 +10,7 @@ use askama::Template;
 use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
 use serde::Serialize;
-use storage::{Page, Role};
+use storage::{App, Page, Role};
 
 /// Maximum number of apps in the switcher.
 const MAX_APPS: i64 = 200;
@@ -44,7 +45,7 @@ pub struct Place {
     pub screen: &'static str,
     /// Its title.
     pub title: String,
-    /// The path of the API that has the same.
+    /// The path of the API that has the same; `POST /path {"a": 1}` where it is not a GET without a body.
     pub api: String,
     /// The command that shows the same.
     pub command: String,
@@ -88,6 +89,10 @@ pub struct Frame {
     pub entries: Vec<Entry>,
     /// The apps, if there is a choice.
     pub apps: Vec<Choice>,
+    /// Whether there are more apps than these.
+    pub has_more_apps: bool,
+    /// The command that requests the same of the API.
+    pub request: String,
     /// Whether the engine answers.
     pub engine: Badge,
     /// Who is signed in.
@@ -114,9 +119,8 @@ impl Frame {
     /// # Errors
     /// 503 when the database does not answer.
     pub async fn of(edge: &Edge, visit: &Visit, place: Place) -> Result<Self, Error> {
-        let listed = edge.store.apps(Page { cursor: None, limit: MAX_APPS }).await?.items;
-        let own = visit.session.app_id;
-        let apps = listed.into_iter().filter(|app| own.is_none_or(|own| own == app.id)).map(|app| Choice {
+        let (apps, has_more_apps) = apps(edge, visit).await?;
+        let apps = apps.into_iter().map(|app| Choice {
             is_current: visit.app == Some(app.id),
             id: app.id.to_string(),
             name: app.name,
@@ -132,6 +136,8 @@ impl Frame {
             files: Files::all(),
             entries: entries(visit, place.screen),
             apps: apps.collect(),
+            has_more_apps,
+            request: request(&visit.origin, &place.api),
             engine,
             name: visit.session.name.clone(),
             role: visit.session.role,
@@ -151,6 +157,44 @@ impl Frame {
     pub fn may(&self, role: Role) -> bool {
         self.role >= role
     }
+}
+
+/// The apps of the switcher: the one of the session, or the oldest ones and the chosen one; and whether there are more.
+async fn apps(edge: &Edge, visit: &Visit) -> Result<(Vec<App>, bool), Error> {
+    let one = async |id| match edge.store.app(id).await {
+        Err(storage::Error::Missing { .. }) => Ok(None),
+        found => found.map(Some),
+    };
+    if let Some(own) = visit.session.app_id {
+        return Ok((one(own).await?.into_iter().collect(), false));
+    }
+    let found = edge.store.apps(Page { cursor: None, limit: MAX_APPS }).await?;
+    let (mut apps, has_more) = (found.items, found.next_cursor.is_some());
+    if let Some(chosen) = visit.app.filter(|chosen| has_more && apps.iter().all(|app| app.id != *chosen)) {
+        apps.extend(one(chosen).await?);
+    }
+    Ok((apps, has_more))
+}
+
+/// The command that sends a request to the API, by the address of this page; `$SETTLE_URL` where that is not known.
+fn request(origin: &str, api: &str) -> String {
+    let (method, rest) = match api.split_once(' ') {
+        Some((method, rest)) => (format!("-X {method} "), rest),
+        None => (String::new(), api),
+    };
+    let (path, body) = rest.split_once(' ').unwrap_or((rest, ""));
+    let body = match body {
+        "" => String::new(),
+        body => format!(" -H 'Content-Type: application/json' -d {}", quoted(body)),
+    };
+    let marks = [('\'', "%27"), ('"', "%22"), ('$', "%24"), ('`', "%60"), ('\\', "%5C")];
+    let path = marks.iter().fold(path.to_owned(), |path, (mark, escaped)| path.replace(*mark, escaped));
+    // A variable is replaced between double quotes alone.
+    let address = match origin {
+        "" => format!("\"$SETTLE_URL{path}\""),
+        origin => format!("'{origin}{path}'"),
+    };
+    format!("curl {method}-H \"Authorization: Bearer $SETTLE_ADMIN_TOKEN\" {address}{body}")
 }
 
 fn or_home(screen: &'static str) -> &'static str {
@@ -173,11 +217,16 @@ fn entries(visit: &Visit, current: &str) -> Vec<Entry> {
 /// # Errors
 /// The page cannot be rendered.
 pub fn shown(visit: &Visit, page: &impl Template, data: &impl Serialize) -> Result<Response, Error> {
-    if visit.is_json {
-        let text = serde_json::to_string_pretty(data).map_err(|_| Error::Internal)?;
-        return Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response());
-    }
-    html(page)
+    if visit.is_json { json(data) } else { html(page) }
+}
+
+/// The data of a page.
+///
+/// # Errors
+/// The data cannot be written.
+pub fn json(data: &impl Serialize) -> Result<Response, Error> {
+    let text = serde_json::to_string_pretty(data).map_err(|_| Error::Internal)?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
 }
 
 /// A page.
@@ -189,4 +238,28 @@ pub fn html(page: &impl Template) -> Result<Response, Error> {
         tracing::error!(%error, "a page could not be rendered");
         Error::Internal
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::request;
+
+    #[test]
+    fn a_request_of_the_api_is_a_command_that_runs() {
+        let head = "-H \"Authorization: Bearer $SETTLE_ADMIN_TOKEN\"";
+        for (origin, api, command) in [
+            ("", "/v1/apps", format!("curl {head} \"$SETTLE_URL/v1/apps\"")),
+            ("https://a.example", "/v1/apps?a=b&c=d", format!("curl {head} 'https://a.example/v1/apps?a=b&c=d'")),
+            (
+                "https://a.example",
+                "POST /v1/search {\"q\":\"it's\"}",
+                format!(
+                    "curl -X POST {head} 'https://a.example/v1/search' -H 'Content-Type: application/json' \
+                     -d '{{\"q\":\"it'\\''s\"}}'"
+                ),
+            ),
+        ] {
+            assert_eq!(request(origin, api), command);
+        }
+    }
 }

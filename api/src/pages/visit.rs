@@ -38,6 +38,8 @@ pub struct Facts {
     pub token: String,
     /// The path and the query.
     pub uri: Uri,
+    /// The address at which the browser reached the page, such as `https://settle.example.com`; empty if not known.
+    pub origin: String,
     /// The app that the person chose, or the only one that they reach.
     pub app: Option<AppId>,
     /// Whether the data is wanted in the place of the page.
@@ -85,6 +87,7 @@ impl Visit {
             is_json: query(uri, "as").as_deref() == Some("json"),
             marks: Marks::of(&edge.store.pulse().await?).text(),
             theme: ["light", "dark"].into_iter().find(|theme| cookie(headers, THEME) == Some(theme)),
+            origin: origin(headers).unwrap_or_default(),
             uri: uri.clone(),
             now,
         }))))
@@ -153,6 +156,21 @@ fn note_used(edge: &Edge, session: &Session) {
 fn token(secret: &SecretString) -> String {
     let text = format!("form of {}", secret.expose_secret());
     storage::hex(digest(&SHA256, text.as_bytes()).as_ref())
+}
+
+/// The address at which a browser reaches the page. The cookie of a session is sent by HTTPS alone, except to this very
+/// machine.
+fn origin(headers: &HeaderMap) -> Option<String> {
+    let host = headers.get(header::HOST)?.to_str().ok()?;
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-.:[]".contains(letter);
+    if host.is_empty() || !host.chars().all(is_plain) {
+        return None;
+    }
+    let is_here = ["localhost", "127.0.0.1", "[::1]"].iter().any(|own| {
+        let port = host.strip_prefix(own);
+        port.is_some_and(|port| port.is_empty() || port.starts_with(':'))
+    });
+    Some(format!("{}://{host}", if is_here { "http" } else { "https" }))
 }
 
 /// A field of a query.

@@ -31,6 +31,7 @@ pub struct NewPlatform {
     /// The app's package name in the store.
     package_name: String,
     /// Whether purchases of it are real; `production` when absent.
+    #[schemars(extend("default" = "production"))]
     environment: Option<Environment>,
     /// The store's shared secret, for verification.
     #[serde(default, deserialize_with = "secret")]
@@ -39,10 +40,12 @@ pub struct NewPlatform {
     /// The topic that may send to it, when it is known beforehand.
     topic_arn: Option<String>,
     /// Which SKU of a subscription names its product; `term` when absent.
+    #[schemars(extend("default" = "term"))]
     product_ref: Option<ProductRef>,
     /// Whether a revocation is settled at once, without a window.
     flush_on_revoke: Option<bool>,
     /// What happens to receipts that the store still does not know after a day; `give_up` when absent.
+    #[schemars(extend("default" = "give_up"))]
     unknown_receipts: Option<UnknownReceipts>,
     /// The window; that of the installation when absent.
     #[schemars(range(min = 1, max = 3600))]

@@ -155,6 +155,14 @@ const LIST: Sql = statement! {"
     LIMIT ?
 "};
 
+const OF_APPS: Sql = statement! {"
+    SELECT *
+    FROM (SELECT ROW_NUMBER() OVER (PARTITION BY app_id ORDER BY created_at, id) AS place, {PLATFORM}
+        AND app_id IN (?*)) x
+    WHERE x.place <= ?
+    ORDER BY x.created_at, x.id
+"};
+
 impl Store {
     /// Creates a platform, and its topic when one is named.
     pub async fn new_platform(&self, new: NewPlatform) -> Result<Platform, Error> {
@@ -182,6 +190,14 @@ impl Store {
     pub async fn platforms(&self, app: AppId, page: Page) -> Result<Paged<Platform>, Error> {
         let (after, id) = page.pair_or(i64::MIN)?;
         self.read(move |connection| page.read(connection, sql(LIST).bind(app).bind(after).bind(id))).await
+    }
+
+    /// The oldest platforms of several apps, at most `most` of each.
+    pub async fn platforms_of(&self, apps: Vec<AppId>, most: i64) -> Result<Vec<Platform>, Error> {
+        if apps.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.read(move |connection| sql(OF_APPS).uncached().bind_list(apps).bind(most).all(connection)).await
     }
 
     /// Changes a platform.

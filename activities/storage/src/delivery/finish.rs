@@ -18,7 +18,7 @@ use crate::delivery::health::HealthRow;
 use crate::delivery::lanes::{EventResult, Finish, FinishResult, LaneState, Mode, Verdict};
 use crate::delivery::operators::OperatorEvents;
 use crate::delivery::user_lanes::UserState;
-use crate::delivery::{health, retry_after, user_lanes};
+use crate::delivery::{first, health, retry_after, user_lanes};
 use crate::events::deliveries::{self, DeliveryRow, FREED};
 use crate::events::status::DeliveryStatus;
 use crate::purchases::purchase;
@@ -306,6 +306,9 @@ fn update_health(write: &mut Write<'_>, finish: &Finish, before: &Before) -> Res
         && let Some(found) = destinations::find(write.connection, finish.destination)?
     {
         health::alarm(write, &found.destination(), alarm);
+    }
+    if finish.result.events.iter().any(|result| result.verdict == Verdict::Delivered) {
+        first::note(write, finish.key)?;
     }
     Ok(operator_events)
 }

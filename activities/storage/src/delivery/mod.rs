@@ -4,6 +4,7 @@ pub mod claim;
 pub mod class;
 pub mod destination_need;
 pub mod finish;
+pub mod first;
 pub mod free_lanes;
 pub mod health;
 pub mod lanes;

@@ -53,6 +53,8 @@ row! {
         pub requested_at: Timestamp,
         /// When its present state was decided.
         pub decided_at: Option<Timestamp>,
+        /// When its request expires, if it is pending.
+        pub expires_at: Option<Timestamp>,
     }
 }
 
@@ -60,13 +62,20 @@ row! {
 pub type Released = Vec<(CollapseKey, i64)>;
 
 /// The columns of a [`Topic`].
-const SELECT: &str = "SELECT id, platform_id, arn, state, requested_at, decided_at FROM topics";
+const SELECT: &str = "SELECT id, platform_id, arn, state, requested_at, decided_at, expires_at FROM topics";
 
 const OF_PLATFORM: Sql = statement!("{SELECT} WHERE platform_id = ? ORDER BY requested_at, id");
 
 /// The topics of a platform, the oldest first.
 pub fn of_platform(connection: &mut AnyConnection, platform: PlatformId) -> Result<Vec<Topic>, Error> {
     sql(OF_PLATFORM).bind(platform).all(connection)
+}
+
+const OF_PLATFORMS: Sql = statement!("{SELECT} WHERE platform_id IN (?*) ORDER BY requested_at, id");
+
+/// The topics of several platforms, the oldest first.
+pub fn of_platforms(connection: &mut AnyConnection, platforms: &[PlatformId]) -> Result<Vec<Topic>, Error> {
+    sql(OF_PLATFORMS).uncached().bind_list(platforms.iter().copied()).all(connection)
 }
 
 const SUBSCRIBE_URL: Sql = statement!("SELECT subscribe_url AS value FROM topics WHERE id = ?");

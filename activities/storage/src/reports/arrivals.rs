@@ -1,5 +1,6 @@
 //! The answers to a platform's store: what was accepted and refused last, why, and how often.
 
+use crate::db::connection::AnyConnection;
 use crate::db::counts::{Arrival, ArrivalKey};
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -39,6 +40,28 @@ const OF_PLATFORM: Sql = statement! {hot "arrivals_of_platform", "
     WHERE platform_id = ?
     ORDER BY reason
 "};
+
+const OF_PLATFORMS: Sql = statement! {hot "arrivals_of_platform", "
+    SELECT platform_id, reason, times, first_at, last_at
+    FROM arrivals
+    WHERE platform_id IN (?*)
+    ORDER BY platform_id, reason
+"};
+
+row! {
+    /// The answers of one kind, with the platform.
+    pub struct ArrivalOf {
+        /// The platform.
+        pub platform_id: PlatformId,
+        /// The answers.
+        pub view: ArrivalView,
+    }
+}
+
+/// The answers to the stores of several platforms.
+pub fn of_platforms(connection: &mut AnyConnection, platforms: &[PlatformId]) -> Result<Vec<ArrivalOf>, Error> {
+    sql(OF_PLATFORMS).uncached().bind_list(platforms.iter().copied()).all(connection)
+}
 
 impl Store {
     /// Counts an answer to a platform's store. The reasons of refusals are few, and empty for what was accepted. It waits

@@ -1,11 +1,13 @@
-//! Stored data, read for people and programs: lists of rows, explanations, states of customers, the audit of the tables, the
-//! feed of purchases, the events of devices, figures of destinations, and the comparison of sent revenue with the ledger.
+//! Stored data, read for people and programs: lists of rows, explanations, states of customers, the audit of the tables,
+//! how far platforms are connected, the feed of purchases, the events of devices, figures of destinations, and the
+//! comparison of sent revenue with the ledger.
 
 pub mod acts;
 pub mod alarms;
 pub mod arrivals;
 pub mod audit;
 pub mod choosers;
+pub mod connecting;
 pub mod customer;
 pub mod deliveries;
 pub mod device_events;
@@ -20,4 +22,5 @@ pub mod overview;
 pub mod revenue;
 pub mod scope;
 pub mod search;
+pub mod store_names;
 pub mod walk;

@@ -2,10 +2,10 @@
 
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{clean, row, stored};
+use crate::db::statement::{clean, row, sql, stored};
 use crate::db::store::Store;
 use crate::reports::listing::Filtered;
-use domain::{AppId, CollapseKey, Timestamp};
+use domain::{AppId, CollapseKey, PlatformId, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -161,7 +161,48 @@ const FOREIGN: [usize; 7] = [1, 2, 4, 6, 7, 15, 16];
 /// Number of `?`.
 const PLACES: usize = 17;
 
+/// Number of platforms whose keys are looked up at once.
+const PAGE: usize = 1000;
+const PLATFORMS: Sql = statement! {"
+    SELECT f.id AS value
+    FROM platforms f
+    WHERE f.id > ? AND {{which}}
+    ORDER BY f.id
+    LIMIT {PAGE}
+"};
+const OF_APP: Clause = clause!(&[PLATFORMS], "f.app_id = ?");
+/// The newest notification of each of these purchases that are not settled.
+const OF_KEYS: Sql = statement! {hot "notifications_of_key", "
+    SELECT {OPEN}, 'receipt' AS found_by
+    FROM {OF_PLATFORM}
+    WHERE n.collapse_key IN (?*) AND {UNSETTLED}
+        AND n.seq = (SELECT MAX(m.seq) FROM notifications m WHERE m.collapse_key = n.collapse_key)
+    ORDER BY n.seq DESC
+    LIMIT {MAX_FOUND}
+"};
+
 impl Store {
+    /// What is known of a receipt whose notifications all ended without a purchase. No index has their receipts, but the
+    /// key of the purchase follows from the platform and the receipt: those of all platforms are looked up.
+    pub async fn search_receipt(&self, receipt: &str, app: Option<AppId>) -> Result<Vec<Found>, Error> {
+        let receipt = clean(receipt.trim()).into_owned();
+        self.read(move |connection| {
+            let (mut found, mut after): (Vec<Found>, _) = (Vec::new(), String::new());
+            loop {
+                let page = Filtered::new(PLATFORMS, [after.into()]).and(OF_APP, app);
+                let platforms: Vec<PlatformId> = page.statement().values(connection)?;
+                let Some(last) = platforms.last() else { return Ok(found) };
+                after = last.to_string();
+                let keys = platforms.iter().map(|platform| CollapseKey::of(*platform, &receipt));
+                found.extend(sql(OF_KEYS).uncached().bind_list(keys).all::<Found>(connection)?);
+                if platforms.len() < PAGE {
+                    return Ok(found);
+                }
+            }
+        })
+        .await
+    }
+
     /// What an id names, in an app or in all: at most 50 things.
     pub async fn search(&self, text: &str, app: Option<AppId>) -> Result<Vec<Found>, Error> {
         let text = clean(text.trim()).into_owned();

@@ -1,7 +1,7 @@
 //! The first two steps: an app, and the app on a store.
 
 use super::listed::{AppCard, AppPage, ListPage, PlatformPage, PlatformRow};
-use super::progress::{Facts, Receivers};
+use super::progress::Facts;
 use super::{SCREEN, of_app};
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
@@ -10,19 +10,23 @@ use crate::keys::{Acting, Caller};
 use crate::pages::change::{Refused, reasoned, texts};
 use crate::pages::described::{Entered, Known, creation, groups};
 use crate::pages::form::{Sent, TOKEN};
-use crate::pages::frame::{Frame, Place, html, shown};
+use crate::pages::frame::{Frame, Place, html, json, shown};
 use crate::pages::visit::Visit;
 use crate::resources::apps::{self, NewApp};
 use crate::resources::forms::{Form, of_stores};
 use crate::resources::platforms::{self, NewPlatform};
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
-use storage::{App, Page, Paged};
+use domain::AppId;
+use std::collections::{BTreeMap, BTreeSet};
+use storage::{App, Page, Paged, Platform};
 
 /// Maximum number of apps on a page.
 const APPS: i64 = 20;
-/// Maximum number of platforms of an app that are shown.
-const PLATFORMS: i64 = 50;
+/// Maximum number of platforms of each app in the list of apps.
+const PLATFORMS: usize = 10;
+/// Maximum number of platforms and of destinations on the page of one app.
+const OF_APP: i64 = 50;
 
 /// `GET /ui/connect`
 pub async fn list(State(edge): State<Shared>, visit: Visit, caller: Caller) -> Result<Response, Error> {
@@ -39,11 +43,7 @@ async fn list_page(
         Some(app) => Paged { items: vec![edge.store.app(app).await?], next_cursor: None },
         None => edge.store.apps(Page { cursor: visit.query("cursor"), limit: APPS }).await?,
     };
-    let mut cards = Vec::new();
-    for app in &found.items {
-        let receivers = Receivers::of(edge, app.id).await?;
-        cards.push(AppCard::new((visit, app), rows(edge, (visit, app), &receivers).await?));
-    }
+    let cards = cards(edge, visit, &found.items).await?;
     let place = Place {
         screen: SCREEN.path,
         title: "Connect".to_owned(),
@@ -56,15 +56,42 @@ async fn list_page(
     shown(visit, &page, &found)
 }
 
-/// The platforms of an app, with how far each is connected.
-async fn rows(edge: &Edge, (visit, app): (&Visit, &App), receivers: &Receivers) -> Result<Vec<PlatformRow>, Error> {
-    let platforms = edge.store.platforms(app.id, Page { cursor: None, limit: PLATFORMS }).await?.items;
-    let mut rows = Vec::new();
-    for platform in platforms {
-        let facts = Facts::of(edge, &platform, receivers.clone()).await?;
-        rows.push(PlatformRow::new(visit, &platform, &facts));
+/// The apps, with how far each of their first platforms is connected.
+async fn cards(edge: &Edge, visit: &Visit, apps: &[App]) -> Result<Vec<AppCard>, Error> {
+    let ids: Vec<AppId> = apps.iter().map(|app| app.id).collect();
+    let most = i64::try_from(PLATFORMS).unwrap_or(i64::MAX).saturating_add(1);
+    let platforms = edge.store.platforms_of(ids.clone(), most).await?;
+    let with_destination = edge.store.apps_with_destination(ids).await?;
+    let rows = rows(edge, visit, (&platforms, &with_destination)).await?;
+    let mut of_apps: BTreeMap<AppId, Vec<PlatformRow>> = BTreeMap::new();
+    for (platform, row) in platforms.iter().zip(rows) {
+        of_apps.entry(platform.app_id).or_default().push(row);
     }
-    Ok(rows)
+    let card = |app: &App| {
+        let mut rows = of_apps.remove(&app.id).unwrap_or_default();
+        let has_more = rows.len() > PLATFORMS;
+        rows.truncate(PLATFORMS);
+        AppCard::new((visit, app), (rows, has_more))
+    };
+    Ok(apps.iter().map(card).collect())
+}
+
+/// Platforms, with how far each is connected.
+async fn rows(
+    edge: &Edge,
+    visit: &Visit,
+    (platforms, with_destination): (&[Platform], &BTreeSet<AppId>),
+) -> Result<Vec<PlatformRow>, Error> {
+    let mut progress = edge.store.progress(platforms.iter().map(|platform| platform.id).collect()).await?;
+    let row = |platform: &Platform| {
+        let facts = Facts {
+            progress: progress.remove(&platform.id).unwrap_or_default(),
+            has_destination: with_destination.contains(&platform.app_id),
+            takes_samples: edge.takes_samples(platform).is_ok(),
+        };
+        PlatformRow::new(visit, platform, &facts)
+    };
+    Ok(platforms.iter().map(row).collect())
 }
 
 /// `POST /ui/connect`
@@ -100,10 +127,15 @@ pub async fn show(
     (visit, caller): (Visit, Caller),
     Stored(app): Stored<App>,
 ) -> Result<Response, Error> {
-    let first = Query(checked(serde_json::Map::new())?);
-    let listed = platforms::list(State(edge.clone()), caller, Stored(app.clone()), first).await?.0;
-    let receivers = Receivers::of(&edge, app.id).await?;
-    let rows = rows(&edge, (&visit, &app), &receivers).await?;
+    if visit.is_json {
+        let cursor = visit.query("cursor").map(|cursor| ("cursor".to_owned(), cursor.into()));
+        let page = Query(checked(cursor.into_iter().collect())?);
+        return json(&platforms::list(State(edge), caller, Stored(app), page).await?.0);
+    }
+    let platforms = edge.store.platforms(app.id, Page { cursor: visit.query("cursor"), limit: OF_APP }).await?;
+    let destinations = edge.store.destinations(app.id, Page { cursor: None, limit: OF_APP }).await?;
+    let with_destination = destinations.items.iter().map(|one| one.app_id).collect();
+    let rows = rows(&edge, &visit, (&platforms.items, &with_destination)).await?;
     let place = Place {
         screen: SCREEN.path,
         title: format!("Connect {}", app.name),
@@ -112,8 +144,8 @@ pub async fn show(
         ..Place::default()
     };
     let frame = Frame::of(&edge, &visit, place).await?;
-    let page = AppPage::new((&frame, &visit), &app, (rows, &receivers.destinations));
-    shown(&visit, &page, &listed)
+    let rows = (rows, platforms.next_cursor.as_deref());
+    html(&AppPage::new((&frame, &visit), &app, (rows, &destinations)))
 }
 
 /// `GET /ui/connect/apps/{app_id}/platforms/new`

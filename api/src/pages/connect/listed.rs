@@ -11,7 +11,7 @@ use crate::pages::text::{destination_state, escaped};
 use crate::pages::visit::Visit;
 use crate::resources::forms::Form;
 use askama::Template;
-use storage::{App, Destination, Platform, Role};
+use storage::{App, Destination, Paged, Platform, Role};
 
 /// A platform in a list.
 pub struct PlatformRow {
@@ -55,12 +55,14 @@ pub struct AppCard {
     new_path: String,
     name: String,
     rows: Vec<PlatformRow>,
+    /// Whether its own page has more platforms.
+    has_more: bool,
 }
 
 impl AppCard {
     /// An app with its platforms.
     #[must_use]
-    pub fn new((visit, app): (&Visit, &App), rows: Vec<PlatformRow>) -> Self {
+    pub fn new((visit, app): (&Visit, &App), (rows, has_more): (Vec<PlatformRow>, bool)) -> Self {
         let path = format!("/ui/connect/apps/{}", app.id);
         Self {
             id: app.id.to_string(),
@@ -68,6 +70,7 @@ impl AppCard {
             path: of_app(visit, app.id, &path),
             name: app.name.clone(),
             rows,
+            has_more,
         }
     }
 }
@@ -152,7 +155,9 @@ pub struct AppPage<'a> {
     may_connect: bool,
     is_deleted: bool,
     rows: Vec<PlatformRow>,
+    more: Option<String>,
     destinations: Vec<DestinationRow>,
+    more_destinations: Option<String>,
 }
 
 impl<'a> AppPage<'a> {
@@ -161,15 +166,20 @@ impl<'a> AppPage<'a> {
     pub fn new(
         (frame, visit): (&'a Frame, &Visit),
         app: &App,
-        (rows, destinations): (Vec<PlatformRow>, &[Destination]),
+        ((rows, cursor), destinations): ((Vec<PlatformRow>, Option<&str>), &Paged<Destination>),
     ) -> Self {
+        let path = format!("/ui/connect/apps/{}", app.id);
+        let more = |cursor: &str| of_app(visit, app.id, &format!("{path}?cursor={}", escaped(cursor)));
+        let of_destinations = format!("/ui/destinations?app_id={}", app.id);
         Self {
             name: app.name.clone(),
             id: Code::short(app.id),
-            new_path: of_app(visit, app.id, &format!("/ui/connect/apps/{}/platforms/new", app.id)),
+            new_path: of_app(visit, app.id, &format!("{path}/platforms/new")),
             may_connect: frame.may(Role::Operator),
             is_deleted: visit.query("done").as_deref() == Some("deleted"),
-            destinations: destinations.iter().map(|one| destination(visit, one)).collect(),
+            more: cursor.map(more),
+            more_destinations: destinations.next_cursor.is_some().then_some(of_destinations),
+            destinations: destinations.items.iter().map(|one| destination(visit, one)).collect(),
             frame,
             rows,
         }

@@ -6,6 +6,7 @@ mod apps;
 mod changes;
 mod listed;
 mod progress;
+mod sample_view;
 mod steps;
 mod view;
 

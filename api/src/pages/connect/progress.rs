@@ -4,53 +4,22 @@ use crate::edge::Edge;
 use crate::error::Error;
 use crate::pages::parts::{Badge, Moment, Sentence, Tone};
 use crate::pages::text::delivery_status;
-use domain::{AppId, CollapseKey, Outcome, Timestamp};
+use crate::resources::explain::waits;
+use domain::{CollapseKey, Outcome};
 use storage::{
-    ArrivalView, DeliveryStatus, Destination, NotificationFilter, Page, Platform, PurchaseExplanation,
-    ReceivedNotification, Topic, TopicState, WaitingFor,
+    ArrivalView, DeliveryStatus, Platform, PlatformProgress, PurchaseExplanation, ReceivedNotification, Standing,
+    TopicState, WaitingFor,
 };
-
-/// Maximum number of destinations of an app that are read.
-const DESTINATIONS: i64 = 50;
 
 /// What is stored about the connection of a platform.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
-    /// What its store was answered; without a reason what was accepted.
-    pub arrivals: Vec<ArrivalView>,
-    /// Its topics, the oldest first.
-    pub topics: Vec<Topic>,
-    /// The destinations of its app.
-    pub destinations: Vec<Destination>,
-    /// When a destination last took an event.
-    pub delivered_at: Option<Timestamp>,
+    /// What happened so far.
+    pub progress: PlatformProgress,
+    /// Whether its app has a destination.
+    pub has_destination: bool,
     /// Whether it takes samples.
     pub takes_samples: bool,
-}
-
-/// Who receives the events of an app.
-#[derive(Debug, Clone)]
-pub struct Receivers {
-    /// The destinations.
-    pub destinations: Vec<Destination>,
-    /// When one of them last took an event.
-    pub delivered_at: Option<Timestamp>,
-}
-
-impl Receivers {
-    /// Reads the destinations of an app.
-    ///
-    /// # Errors
-    /// 503 when the database does not answer.
-    pub async fn of(edge: &Edge, app: AppId) -> Result<Self, Error> {
-        let destinations = edge.store.destinations(app, Page { cursor: None, limit: DESTINATIONS }).await?.items;
-        let mut delivered_at = None;
-        for destination in &destinations {
-            let health = edge.store.destination_health(destination.id).await?.health;
-            delivered_at = delivered_at.max(health.health.last_success_at);
-        }
-        Ok(Self { destinations, delivered_at })
-    }
 }
 
 /// A step of connecting.
@@ -116,30 +85,16 @@ impl Step {
 }
 
 impl Facts {
-    /// Reads what is stored about a platform, whose app has these destinations.
-    ///
-    /// # Errors
-    /// 503 when the database does not answer.
-    pub async fn of(edge: &Edge, platform: &Platform, receivers: Receivers) -> Result<Self, Error> {
-        Ok(Self {
-            arrivals: edge.store.arrivals(platform.id).await?,
-            topics: edge.store.topics(platform.id).await?,
-            destinations: receivers.destinations,
-            delivered_at: receivers.delivered_at,
-            takes_samples: edge.takes_samples(platform).is_ok(),
-        })
-    }
-
     /// What was accepted.
     #[must_use]
     pub fn accepted(&self) -> Option<&ArrivalView> {
-        self.arrivals.iter().find(|one| one.reason.is_empty())
+        self.progress.arrivals.iter().find(|one| one.reason.is_empty())
     }
 
     /// What was refused, the last in front.
     #[must_use]
     pub fn refused(&self) -> Vec<&ArrivalView> {
-        let mut all: Vec<_> = self.arrivals.iter().filter(|one| !one.reason.is_empty()).collect();
+        let mut all: Vec<_> = self.progress.arrivals.iter().filter(|one| !one.reason.is_empty()).collect();
         all.sort_by_key(|one| std::cmp::Reverse(one.last_at));
         all
     }
@@ -147,18 +102,18 @@ impl Facts {
     /// Whether a topic may send.
     #[must_use]
     pub fn is_trusted(&self) -> bool {
-        self.topics.iter().any(|topic| matches!(topic.state, TopicState::Configured | TopicState::Confirmed))
+        self.progress.topics.iter().any(|topic| matches!(topic.state, TopicState::Configured | TopicState::Confirmed))
     }
 
     /// Whether a topic ever requested to send, for which the store must know the URL.
     fn has_requested(&self) -> bool {
-        self.topics.iter().any(|topic| topic.state != TopicState::Configured)
+        self.progress.topics.iter().any(|topic| topic.state != TopicState::Configured)
     }
 
     /// Number of topics that wait for a decision.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.topics.iter().filter(|topic| topic.state == TopicState::Pending).count()
+        self.progress.topics.iter().filter(|topic| topic.state == TopicState::Pending).count()
     }
 
     /// The steps of this platform, in their order.
@@ -177,8 +132,8 @@ impl Facts {
             Step::Console => has_arrived || self.has_requested() || self.takes_samples,
             Step::Topic => self.is_trusted(),
             Step::Sample => has_arrived,
-            Step::Destination => !self.destinations.is_empty(),
-            Step::First => has_arrived && self.delivered_at.is_some(),
+            Step::Destination => self.has_destination,
+            Step::First => self.progress.delivered_at.is_some(),
         }
     }
 
@@ -194,9 +149,7 @@ impl Facts {
 /// # Errors
 /// 503 when the database does not answer.
 pub async fn newest(edge: &Edge, platform: &Platform) -> Result<Option<(CollapseKey, PurchaseExplanation)>, Error> {
-    let of = NotificationFilter { platform: Some(platform.id), ..NotificationFilter::default() };
-    let found = edge.store.notifications(of, Page { cursor: None, limit: 10 }).await?;
-    let Some(key) = found.items.into_iter().find_map(|one| one.collapse_key) else { return Ok(None) };
+    let Some(key) = edge.store.newest_purchase(platform.id).await? else { return Ok(None) };
     Ok(Some((key, edge.store.explain_purchase(key).await?)))
 }
 
@@ -233,7 +186,10 @@ pub fn ticks(facts: &Facts, newest: Option<&PurchaseExplanation>, can_verify: bo
             let sentence = format!("`{}`", one.view.store_type);
             tick(DONE, "A notification was accepted", Some(sentence), Some(Moment::ago(one.view.accepted_at)))
         }
-        None => tick(OPEN, "A notification was accepted", None, None),
+        None => match facts.accepted() {
+            Some(one) => tick(DONE, "A notification was accepted", None, Some(Moment::ago(one.last_at))),
+            None => tick(OPEN, "A notification was accepted", None, None),
+        },
     };
     let mut all = vec![topic, arrived, settled(last), verified(newest, can_verify)];
     all.extend(announced(newest));
@@ -255,10 +211,7 @@ fn settled(last: Option<&ReceivedNotification>) -> Tick {
             let sentence = "each further notification starts it anew; it closes".to_owned();
             tick((Tone::Busy, "window open"), title, Some(sentence), one.window_ends_at.map(Moment::until))
         }
-        (None, waits) => {
-            let waits = waits.map_or_else(String::new, |waits| format!("it waits for: {}", waits.as_str()));
-            tick((Tone::Warn, "waits"), title, Some(waits), None)
-        }
+        (None, _) => tick((Tone::Warn, "waits"), title, Some(waits(one)), None),
     }
 }
 
@@ -289,7 +242,7 @@ fn announced(newest: Option<&PurchaseExplanation>) -> Vec<Tick> {
     let of_revision = || found.events.iter().filter(|one| one.event.revision == revision);
     let types: Vec<String> = of_revision().map(|one| format!("`{}`", one.event.event_type)).collect();
     let mut all = vec![tick(DONE, event, Some(types.join(", ")), Some(Moment::ago(last.event.created_at)))];
-    let is_verified = found.purchase.as_ref().is_some_and(|purchase| purchase.standing.verified_at.is_some());
+    let is_verified = found.purchase.as_ref().is_some_and(|purchase| is_verified(&purchase.standing));
     for addressee in &found.addressees {
         let sendings = of_revision().flat_map(|one| &one.sendings);
         let mine: Vec<_> = sendings
@@ -316,6 +269,11 @@ fn announced(newest: Option<&PurchaseExplanation>) -> Vec<Tick> {
         all.push(tick(OPEN, delivery, Some("no destination wants it".to_owned()), None));
     }
     all
+}
+
+/// Whether the store confirmed a purchase, and still answers.
+const fn is_verified(standing: &Standing) -> bool {
+    standing.verified_at.is_some() && standing.unverified_since.is_none()
 }
 
 const fn distance(status: DeliveryStatus) -> u8 {
@@ -347,6 +305,8 @@ pub fn unreachable(url: &url::Url) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::Timestamp;
+    use storage::Topic;
 
     fn arrival(reason: &str) -> ArrivalView {
         let at = Timestamp::from_micros(0);
@@ -362,6 +322,7 @@ mod tests {
             state,
             requested_at: Timestamp::from_micros(0),
             decided_at: None,
+            expires_at: None,
         }
     }
 
@@ -369,21 +330,30 @@ mod tests {
     fn the_first_step_that_is_not_done_is_next() {
         let mut facts = Facts::default();
         assert_eq!(facts.next(), Some(Step::Console));
-        facts.arrivals = vec![arrival("wrong topic")];
+        facts.progress.arrivals = vec![arrival("wrong topic")];
         assert_eq!(facts.next(), Some(Step::Console), "what was refused is no beginning");
-        facts.topics = vec![topic(TopicState::Rejected), topic(TopicState::Pending)];
+        facts.progress.topics = vec![topic(TopicState::Rejected), topic(TopicState::Pending)];
         assert_eq!(facts.next(), Some(Step::Topic));
-        facts.topics.push(topic(TopicState::Confirmed));
+        facts.progress.topics.push(topic(TopicState::Confirmed));
         assert_eq!(facts.next(), Some(Step::Destination), "a stranger's topic that waits holds nobody up");
         assert_eq!(facts.pending(), 1);
         assert!(!facts.steps().contains(&Step::Sample));
         facts.takes_samples = true;
         assert_eq!(facts.next(), Some(Step::Sample));
-        facts.arrivals.push(arrival(""));
+        facts.progress.arrivals.push(arrival(""));
         assert_eq!((facts.next(), facts.refused().len()), (Some(Step::Destination), 1));
         assert!(!facts.is_done(Step::First));
-        facts.delivered_at = Some(Timestamp::from_micros(1));
+        facts.progress.delivered_at = Some(Timestamp::from_micros(1));
         assert!(facts.is_done(Step::First));
+    }
+
+    #[test]
+    fn a_purchase_that_the_store_no_longer_confirms_is_unverified() {
+        let at = Some(Timestamp::from_micros(1));
+        let standing =
+            |verified_at, unverified_since| Standing { verified_at, unverified_since, ..Standing::default() };
+        assert!(is_verified(&standing(at, None)));
+        assert!(!is_verified(&standing(at, at)) && !is_verified(&standing(None, None)));
     }
 
     #[test]

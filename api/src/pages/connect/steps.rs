@@ -1,23 +1,28 @@
 //! The steps of one platform, as pages.
 
-use super::progress::{Facts, Receivers, Step, newest};
-use super::view::{ConsolePage, DeletePage, DestinationsPage, FirstPage, Head, SamplePage, TopicsPage};
+use super::progress::{Facts, Step, newest};
+use super::sample_view::SamplePage;
+use super::view::{ConsolePage, DeletePage, DestinationsPage, FirstPage, Head, TopicsPage};
 use super::{SCREEN, of_app};
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{Query, Stored, checked};
 use crate::keys::Caller;
-use crate::pages::change::Refused;
+use crate::pages::change::{Refused, texts};
 use crate::pages::form::{Sent, TOKEN};
-use crate::pages::frame::{Frame, Place, html, shown};
+use crate::pages::frame::{Frame, Place, html, json, shown};
+use crate::pages::text::quoted;
 use crate::pages::visit::Visit;
 use crate::resources::forms::{of_destinations, of_stores};
 use crate::resources::{destinations as api_destinations, explain, platforms};
 use axum::extract::State;
 use axum::response::Response;
 use domain::CollapseKey;
-use serde_json::{Map, Value, json};
-use storage::{App, Paged, Platform};
+use serde_json::{Map, Value};
+use storage::{App, Destination, Page, Paged, Platform};
+
+/// Maximum number of destinations of an app that are shown.
+const DESTINATIONS: i64 = 50;
 
 /// A platform whose page is shown.
 pub struct Connected {
@@ -25,6 +30,8 @@ pub struct Connected {
     pub app: App,
     /// The platform.
     pub platform: Platform,
+    /// The destinations of its app: the oldest ones.
+    pub destinations: Paged<Destination>,
     /// What is stored about it.
     pub facts: Facts,
 }
@@ -47,8 +54,13 @@ impl Connected {
     /// 503 when the database does not answer.
     pub async fn of(edge: &Edge, platform: Platform) -> Result<Self, Error> {
         let app = edge.store.app(platform.app_id).await?;
-        let facts = Facts::of(edge, &platform, Receivers::of(edge, app.id).await?).await?;
-        Ok(Self { app, platform, facts })
+        let destinations = edge.store.destinations(app.id, Page { cursor: None, limit: DESTINATIONS }).await?;
+        let facts = Facts {
+            progress: edge.store.progress(vec![platform.id]).await?.remove(&platform.id).unwrap_or_default(),
+            has_destination: !destinations.items.is_empty(),
+            takes_samples: edge.takes_samples(&platform).is_ok(),
+        };
+        Ok(Self { app, platform, destinations, facts })
     }
 
     /// The head of the page of a step.
@@ -142,7 +154,7 @@ pub async fn topics_page(
     let frame = Frame::of(edge, visit, place).await?;
     let account = |arn: &str| edge.topic_account(&of.platform.store, arn);
     let page = TopicsPage::new((&frame, visit), &of, (&account, tried));
-    shown(visit, &page, &Paged { items: of.facts.topics.clone(), next_cursor: None })
+    shown(visit, &page, &Paged { items: of.facts.progress.topics.clone(), next_cursor: None })
 }
 
 /// `GET /ui/connect/platforms/{platform_id}/sample`
@@ -163,15 +175,26 @@ pub async fn sample_page(
     (visit, caller): (&Visit, &Caller),
     (platform, tried): (Platform, &Tried),
 ) -> Result<Response, Error> {
-    let value = as_api(edge, caller, &platform).await?;
+    if visit.is_json {
+        return json(&as_api(edge, caller, &platform).await?);
+    }
     let of = Connected::of(edge, platform).await?;
-    let command = format!("settle sample --platform {}", of.platform.id);
-    let place = Place { command, is_answer: is_answer(tried), ..of.place(Step::Sample, ("", "")) };
+    let place = Place { is_answer: is_answer(tried), ..place_of_sample(&of, &tried.sent) };
     let frame = Frame::of(edge, visit, place).await?;
     let sent = visit.query("sent").and_then(|key| key.parse::<CollapseKey>().ok());
     let why = edge.takes_samples(&of.platform).err().map(|why| why.to_string());
-    let page = SamplePage::new((&frame, visit), &of, (edge.sample_types(&of.platform), why)).with(sent, tried);
-    shown(visit, &page, &value)
+    html(&SamplePage::new((&frame, visit), &of, (edge.sample_types(&of.platform), why)).with(sent, tried))
+}
+
+/// Where the page of a sample stands: with the command and the request of the sample that was entered.
+fn place_of_sample(of: &Connected, sent: &Sent) -> Place {
+    let mut command = format!("settle sample --platform {}", of.platform.id);
+    for (field, option) in [("type", "--type"), ("receipt_id", "--receipt"), ("app_user_id", "--user")] {
+        command.extend(sent.get(field).map(|value| format!(" {option} {}", quoted(value))));
+    }
+    let body = texts(sent, &["type", "receipt_id", "app_user_id"]);
+    let api = format!("POST /v1/platforms/{}/sample {}", of.platform.id, Value::Object(body));
+    Place { command, api, ..of.place(Step::Sample, ("", "")) }
 }
 
 /// `GET /ui/connect/platforms/{platform_id}/destinations`
@@ -181,16 +204,17 @@ pub async fn destinations(
     Stored(platform): Stored<Platform>,
 ) -> Result<Response, Error> {
     let of = Connected::of(&edge, platform).await?;
+    if visit.is_json {
+        let first = Query(checked(Map::new())?);
+        return json(&api_destinations::list(State(edge), Stored(of.app), first).await?.0);
+    }
     let place = Place {
         api: format!("/v1/apps/{}/destinations", of.app.id),
         command: format!("settle destination list --app {}", of.app.id),
         ..of.place(Step::Destination, ("", ""))
     };
     let frame = Frame::of(&edge, &visit, place).await?;
-    let page = DestinationsPage::new((&frame, &visit), &of, &of_destinations());
-    let first = Query(checked(Map::new())?);
-    let listed = api_destinations::list(State(edge.clone()), Stored(of.app.clone()), first).await?.0;
-    shown(&visit, &page, &listed)
+    html(&DestinationsPage::new((&frame, &visit), &of, &of_destinations()))
 }
 
 /// `GET /ui/connect/platforms/{platform_id}/first`
@@ -213,7 +237,7 @@ pub async fn first(
     let page = FirstPage::new((&frame, &visit), &of, newest.as_ref());
     match &newest {
         Some((key, facts)) => shown(&visit, &page, &explain::story::purchase(*key, facts)),
-        None => shown(&visit, &page, &json!({ "items": [], "next_cursor": null })),
+        None => shown(&visit, &page, &Paged::<Value> { items: Vec::new(), next_cursor: None }),
     }
 }
 

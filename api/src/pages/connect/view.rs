@@ -8,7 +8,6 @@ use crate::pages::change::{Action, Refused};
 use crate::pages::described::Group;
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
-use crate::pages::text::capital;
 use crate::pages::visit::Visit;
 use crate::resources::forms::Form;
 use askama::Template;
@@ -19,20 +18,20 @@ use url::Url;
 
 /// A step in the row of all steps.
 pub struct Stage {
-    title: &'static str,
+    pub(super) title: &'static str,
     /// Its page; empty for who may not open it.
-    path: String,
-    state: Badge,
-    is_current: bool,
+    pub(super) path: String,
+    pub(super) state: Badge,
+    pub(super) is_current: bool,
 }
 
 /// The head of each step of a platform.
 pub struct Head {
-    app: String,
-    app_path: String,
-    name: String,
-    title: &'static str,
-    stages: Vec<Stage>,
+    pub(super) app: String,
+    pub(super) app_path: String,
+    pub(super) name: String,
+    pub(super) title: &'static str,
+    pub(super) stages: Vec<Stage>,
 }
 
 impl Head {
@@ -203,6 +202,8 @@ pub struct TopicRow {
     state: Badge,
     requested: Moment,
     decided: Option<Moment>,
+    expires: Option<Moment>,
+    is_expired: bool,
     actions: Vec<Action>,
 }
 
@@ -234,10 +235,12 @@ impl<'a> TopicsPage<'a> {
                 state: topic_state(topic.state),
                 requested: Moment::ago(topic.requested_at),
                 decided: topic.decided_at.map(Moment::ago),
+                expires: topic.expires_at.filter(|_| topic.state == TopicState::Pending).map(Moment::until),
+                is_expired: topic.state == TopicState::Expired,
                 actions: actions.map(|one| one.sent(&tried.name, &tried.sent, &tried.refused)).collect(),
             }
         };
-        let mut topics: Vec<&Topic> = of.facts.topics.iter().collect();
+        let mut topics: Vec<&Topic> = of.facts.progress.topics.iter().collect();
         topics.sort_by_key(|topic| topic.state != TopicState::Pending);
         let next = of.facts.next().filter(|_| of.facts.is_trusted());
         Self {
@@ -274,83 +277,14 @@ fn topic_actions(frame: &Frame, (visit, of): (&Visit, &Connected), topic: &Topic
     let approve = action(
         "approve",
         "Approve",
-        "Confirms the subscription at the store, and releases the notifications that wait for it.",
+        "Confirms the subscription at the store, and releases the notifications that wait for it: each is settled when its \
+         window is over.",
     );
     let reject = action("reject", "Reject", "Refuses what this topic sends, and what waits for it.").irreversible();
     match topic.state {
         TopicState::Pending => vec![approve, reject],
         TopicState::Configured | TopicState::Confirmed => vec![reject],
         _ => Vec::new(),
-    }
-}
-
-/// A type of a sample.
-pub struct SampleType {
-    name: &'static str,
-    meaning: &'static str,
-    is_chosen: bool,
-}
-
-/// The page of a sample.
-#[derive(Template)]
-#[template(path = "connect/sample.html")]
-pub struct SamplePage<'a> {
-    frame: &'a Frame,
-    head: Head,
-    path: String,
-    first_path: String,
-    types: Vec<SampleType>,
-    why: Option<Sentence>,
-    may_send: bool,
-    sent: Option<String>,
-    receipt: String,
-    customer: String,
-    reason: String,
-    wrong_reason: Option<String>,
-    refused: Refused,
-}
-
-impl<'a> SamplePage<'a> {
-    /// The page of a platform, with the types of its samples, or why it takes none.
-    #[must_use]
-    pub fn new(
-        (frame, visit): (&'a Frame, &Visit),
-        of: &Connected,
-        (types, why): (&'static [(&'static str, &'static str)], Option<String>),
-    ) -> Self {
-        let of_type = |(name, meaning): &(&'static str, &'static str)| SampleType { name, meaning, is_chosen: false };
-        Self {
-            head: of.head(visit, Step::Sample),
-            path: of.path(visit, "/sample"),
-            first_path: of.path(visit, "/first"),
-            types: types.iter().map(of_type).collect(),
-            why: why.map(|why| Sentence::new(&capital(&why))),
-            may_send: frame.may(Role::Operator),
-            sent: None,
-            receipt: String::new(),
-            customer: String::new(),
-            reason: String::new(),
-            wrong_reason: None,
-            refused: Refused::default(),
-            frame,
-        }
-    }
-
-    /// With the purchase of a sample that was sent, and what was tried.
-    #[must_use]
-    pub fn with(mut self, sent: Option<CollapseKey>, tried: &Tried) -> Self {
-        for one in &mut self.types {
-            one.is_chosen = tried.sent.get("type") == Some(one.name);
-        }
-        Self {
-            sent: sent.map(|key| format!("/ui/purchases/{key}")),
-            receipt: entered(&tried.sent, "receipt_id"),
-            customer: entered(&tried.sent, "app_user_id"),
-            reason: entered(&tried.sent, "reason"),
-            wrong_reason: tried.refused.wrong("reason"),
-            refused: tried.refused.clone(),
-            ..self
-        }
     }
 }
 
@@ -368,6 +302,7 @@ pub struct DestinationsPage<'a> {
     frame: &'a Frame,
     head: Head,
     rows: Vec<DestinationRow>,
+    more: Option<String>,
     kinds: Vec<KindChoice>,
     may_add: bool,
     next: Option<(String, &'static str)>,
@@ -385,7 +320,8 @@ impl<'a> DestinationsPage<'a> {
         let next = of.facts.next().filter(|next| *next != Step::Destination);
         Self {
             head: of.head(visit, Step::Destination),
-            rows: of.facts.destinations.iter().map(|one| destination(visit, one)).collect(),
+            more: of.destinations.next_cursor.as_ref().map(|_| format!("/ui/destinations?app_id={}", of.app.id)),
+            rows: of.destinations.items.iter().map(|one| destination(visit, one)).collect(),
             kinds: forms.iter().map(kind).collect(),
             may_add: frame.may(Role::Operator),
             next: next.map(|next| (of.path(visit, next.path()), next.next())),
@@ -402,6 +338,7 @@ pub struct FirstPage<'a> {
     head: Head,
     ticks: Vec<Tick>,
     purchase: Option<(String, Code)>,
+    has_arrived: bool,
     next: Option<(String, &'static str)>,
 }
 
@@ -416,6 +353,7 @@ impl<'a> FirstPage<'a> {
         let next = of.facts.next().filter(|next| *next != Step::First);
         Self {
             head: of.head(visit, Step::First),
+            has_arrived: of.facts.accepted().is_some(),
             ticks: ticks(&of.facts, newest.map(|(_, found)| found), of.platform.can_verify()),
             purchase: newest
                 .map(|(key, _)| (of_app(visit, of.app.id, &format!("/ui/purchases/{key}")), Code::short(key))),

@@ -11,12 +11,12 @@ use super::frame::{Frame, Place, shown};
 use super::visit::Visit;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
-use crate::extract::{Body, Ids, Query, Stored, checked};
+use crate::extract::{Ids, Query, checked};
 use crate::keys::Caller;
 use crate::pages::change::Refused;
 use crate::resources::customer_state::{self, CustomerDetail};
-use crate::resources::customers::{self, Customer};
-use crate::resources::search::{self, Search};
+use crate::resources::customers::Customer;
+use crate::resources::search::Search;
 use crate::resources::transfers;
 use crate::routes::Route;
 use axum::Json;
@@ -24,15 +24,15 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::{AppId, UserId};
-use serde_json::{Map, Value, json};
-use storage::{App, Destination, EventFilter, EventView, FoundKind, Page, PurchaseFilter, PurchaseView, Role};
+use serde_json::{Map, json};
+use storage::{App, Destination, EventFilter, EventView, FoundKind, Page, Paged, PurchaseFilter, PurchaseView, Role};
 use view::{CustomerPage, SearchPage};
 use why::Answers;
 
-/// Maximum number of apps in which a customer is looked for.
-const APPS: i64 = 20;
 /// Maximum number of purchases and events of a customer that are shown.
 const SHOWN: i64 = 50;
+/// Maximum number of destinations that can be chosen.
+const DESTINATIONS: i64 = 1000;
 
 /// The screen.
 pub const SCREEN: Screen = Screen { name: "Customers", path: "/ui/customers", icon: "customers", key: 'u', routes };
@@ -58,19 +58,22 @@ pub fn path(app: AppId, user: UserId) -> String {
     format!("/ui/customers/{app}/{user}")
 }
 
-fn place(is_answer: bool) -> Place {
+/// Where the search stands, with what was searched.
+fn place(sent: Option<&Sent>) -> Place {
+    let q = sent.and_then(|sent| sent.get("q")).unwrap_or("ID");
+    let app = sent.and_then(|sent| sent.get("app_id")?.parse().ok());
     Place {
         screen: SCREEN.path,
         title: "Customers".to_owned(),
-        api: "/v1/search".to_owned(),
-        command: "settle customer show --help".to_owned(),
-        is_answer,
+        api: format!("POST /v1/search {}", super::search::body(q, app)),
+        command: super::search::command(q, app),
+        is_answer: sent.is_some(),
     }
 }
 
 /// `GET /ui/customers`
 async fn form(State(edge): State<Shared>, visit: Visit) -> Result<Response, Error> {
-    let frame = Frame::of(&edge, &visit, place(false)).await?;
+    let frame = Frame::of(&edge, &visit, place(None)).await?;
     shown(&visit, &SearchPage::new(&frame, (String::new(), None)), &json!({ "items": [] }))
 }
 
@@ -87,43 +90,35 @@ async fn find(
             if let [(app, user)] = found.iter().map(|(app, one)| (app.id, one.user_id)).collect::<Vec<_>>()[..] {
                 return Ok(Redirect::to(&visit.to(&path(app, user))).into_response());
             }
-            let frame = Frame::of(&edge, &visit, place(true)).await?;
+            let frame = Frame::of(&edge, &visit, place(Some(&sent))).await?;
             let items: Vec<&Customer> = found.iter().map(|(_, one)| one).collect();
             return shown(&visit, &SearchPage::new(&frame, (q, Some(&found))), &json!({ "items": items }));
         }
         Err(error) => Refused::of(error)?,
     };
-    let frame = Frame::of(&edge, &visit, place(true)).await?;
+    let frame = Frame::of(&edge, &visit, place(Some(&sent))).await?;
     let page = SearchPage::new(&frame, (q, None)).refused(refused);
     Ok((StatusCode::BAD_REQUEST, shown(&visit, &page, &json!({ "items": [] }))?).into_response())
 }
 
 /// The customers that an id names: by the search, and by the stores' ids in the apps that the caller reaches.
 async fn found(edge: &Shared, caller: &Caller, wanted: Search) -> Result<Vec<(App, Customer)>, Error> {
-    let (q, app) = (wanted.q.trim().to_owned(), caller.app(edge, wanted.app_id).await?);
-    let hits = search::find(State(edge.clone()), caller.clone(), Body(wanted)).await?.0.items;
-    let mut all: Vec<(App, Customer)> = Vec::new();
-    for hit in hits.into_iter().filter(|hit| hit.kind == FoundKind::Customer) {
-        if let (Some(app), Ok(user)) = (hit.app_id, hit.id.parse::<UserId>()) {
-            all.push((edge.store.app(app).await?, edge.store.customer_of(app, user).await?.into()));
+    let app = caller.app(edge, wanted.app_id).await?;
+    let hits = edge.store.search(&wanted.q, app).await?;
+    let hits = hits.into_iter().filter(|hit| hit.kind == FoundKind::Customer);
+    let mut users: Vec<(AppId, UserId)> = hits.filter_map(|hit| Some((hit.app_id?, hit.id.parse().ok()?))).collect();
+    for one in edge.store.customers_of_store_id(&wanted.q, app).await? {
+        if !users.contains(&(one.app_id, one.user_id)) {
+            users.push((one.app_id, one.user_id));
         }
     }
-    let apps = match app {
-        Some(app) => vec![edge.store.app(app).await?],
-        None => edge.store.apps(Page { cursor: None, limit: APPS }).await?.items,
-    };
-    for app in apps {
-        for name in ["app_user_id", "receipt_id"] {
-            let Ok(query) = checked([(name.to_owned(), Value::from(q.clone()))].into_iter().collect()) else {
-                continue;
-            };
-            let known = match customers::show(State(edge.clone()), Stored(app.clone()), Query(query)).await {
-                Err(Error::Missing(_)) => continue,
-                known => known?.0,
-            };
-            if all.iter().all(|(_, one)| one.user_id != known.user_id) {
-                all.push((app.clone(), known));
-            }
+    let mut all = Vec::new();
+    for (app, user) in users {
+        let found = async { Ok((edge.store.app(app).await?, edge.store.customer_of(app, user).await?.into())) };
+        match found.await {
+            // Its app was deleted, or it was forgotten meanwhile.
+            Err(storage::Error::Missing { .. }) => {}
+            found => all.push(found?),
         }
     }
     Ok(all)
@@ -135,10 +130,10 @@ pub struct Portrait {
     pub app: App,
     /// The customer, as the API shows one.
     pub detail: CustomerDetail,
-    /// The purchases, the last settled first.
-    pub purchases: Vec<PurchaseView>,
+    /// The purchases that were settled last, the last one in front.
+    pub purchases: Paged<PurchaseView>,
     /// The newest events.
-    pub events: Vec<EventView>,
+    pub events: Paged<EventView>,
     /// The transfers, as the API shows them.
     pub transfers: Vec<transfers::Transfer>,
     /// The destinations of the app.
@@ -160,10 +155,10 @@ impl Portrait {
         Ok(Self {
             app: edge.store.app(app).await?,
             detail,
-            purchases: edge.store.purchases(owned, page()).await?.items,
-            events: edge.store.events(about, page()).await?.items,
+            purchases: edge.store.purchases(owned, page()).await?,
+            events: edge.store.events(about, page()).await?,
             transfers: transfers.items,
-            destinations: edge.store.destinations(app, page()).await?.items,
+            destinations: edge.store.destinations(app, Page { cursor: None, limit: DESTINATIONS }).await?.items,
         })
     }
 }

@@ -5,13 +5,13 @@ use super::{Portrait, Tried, path};
 use crate::pages::change::Refused;
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
-use crate::pages::text::{capital, purchase_state};
+use crate::pages::text::{capital, purchase_state, quoted, with_query};
 use crate::pages::visit::Visit;
 use crate::resources::customer_state::Access;
 use crate::resources::customers::Customer;
 use crate::resources::transfers::Transfer;
 use askama::Template;
-use domain::event::types;
+use domain::event::{group, types};
 use domain::user::{ActiveEntitlement, Journey};
 use domain::{CollapseKey, UserId};
 use storage::{App, EventView, PurchaseView, Role};
@@ -174,7 +174,9 @@ pub struct CustomerPage<'a> {
     environments: Vec<Environment>,
     devices: Vec<(Code, String)>,
     purchases: Vec<Purchase>,
+    more_purchases: Option<MorePurchases>,
     events: Vec<Event>,
+    more_events: Option<String>,
     transfers: Vec<Moved>,
     destinations: Vec<Choice>,
     types: Vec<Choice>,
@@ -187,6 +189,9 @@ pub struct CustomerPage<'a> {
     refused: Refused,
 }
 
+/// The group of the events about destinations, of which no customer is the subject.
+const ABOUT_DESTINATIONS: &str = "destination";
+
 /// The fields of the form, in the order of `entered` and `wrong`.
 const FIELDS: [&str; 3] = ["external_id", "analytics_device_id", "reason"];
 
@@ -195,13 +200,14 @@ impl<'a> CustomerPage<'a> {
     #[must_use]
     pub fn new((frame, visit): (&'a Frame, &Visit), of: &Portrait, answers: Option<Answers>) -> Self {
         let customer = &of.detail.customer;
-        let production = environment("For money", &of.detail.production);
-        let sandbox = environment("In the store's test environment", &of.detail.sandbox);
+        let production = environment("Production", &of.detail.production);
+        let sandbox = environment("Sandbox", &of.detail.sandbox);
         let has_any =
             |one: &Environment| !one.stands.is_empty() || !one.entitlements.is_empty() || !one.skus.is_empty();
         let environments = [Some(production), Some(sandbox).filter(has_any)];
         let wanted = |name: &str| visit.query(name).unwrap_or_default();
-        let (destination, event_type) = (wanted("destination_id"), wanted("type"));
+        let destination = wanted("destination_id");
+        let event_type = visit.query("type").unwrap_or_else(|| newest_type(of).to_owned());
         let choice = |value: String, label: String, chosen: &str| Choice { is_chosen: value == chosen, value, label };
         Self {
             path: path(of.app.id, customer.user_id),
@@ -213,16 +219,24 @@ impl<'a> CustomerPage<'a> {
             revision: of.detail.user_revision,
             environments: environments.into_iter().flatten().collect(),
             devices: of.detail.devices.iter().map(|one| (Code::short(one.id), one.platform.name.clone())).collect(),
-            purchases: of.purchases.iter().map(|one| purchase(visit, of, one)).collect(),
-            events: of.events.iter().map(|one| event(visit, one)).collect(),
+            more_purchases: of.purchases.next_cursor.as_ref().map(|_| MorePurchases::of(customer)),
+            purchases: of.purchases.items.iter().map(|one| purchase(visit, of, one)).collect(),
+            more_events: of.events.next_cursor.as_ref().map(|_| {
+                let user = customer.user_id.to_string();
+                visit.to(&with_query("/ui/events", &[("user_id", &user)]))
+            }),
+            events: of.events.items.iter().map(|one| event(visit, one)).collect(),
             transfers: of.transfers.iter().map(|one| moved(visit, of, one)).collect(),
             destinations: {
                 let all = of.destinations.iter();
                 all.map(|one| choice(one.id.to_string(), one.name.clone(), &destination)).collect()
             },
-            types: types().into_iter().map(|name| choice(name.to_owned(), name.to_owned(), &event_type)).collect(),
+            types: {
+                let all = types().into_iter().filter(|name| group(name) != ABOUT_DESTINATIONS);
+                all.map(|name| choice(name.to_owned(), name.to_owned(), &event_type)).collect()
+            },
             why: answers.map(|answers| why(visit, answers)),
-            named_by: named_by(customer, &of.purchases),
+            named_by: named_by(customer, &of.purchases.items),
             may_name: frame.may(Role::Support),
             is_named: visit.query("done").as_deref() == Some("named"),
             entered: Default::default(),
@@ -241,6 +255,28 @@ impl<'a> CustomerPage<'a> {
             refused: refused.clone(),
             ..self
         }
+    }
+}
+
+/// The type that is chosen at first: that of the newest event about the customer.
+fn newest_type(of: &Portrait) -> &str {
+    let all = of.events.items.iter().map(|one| one.event_type.as_str());
+    let mut about_customers = all.filter(|name| group(name) != ABOUT_DESTINATIONS);
+    about_customers.next().unwrap_or("user.subscription.purchased")
+}
+
+/// Purchases that are not shown.
+pub struct MorePurchases {
+    /// The command that lists all, if the customer has an id of the app or a store.
+    command: Option<String>,
+}
+
+impl MorePurchases {
+    fn of(customer: &Customer) -> Self {
+        let own = customer.external_id.as_ref().map(|id| ("--external-id", id));
+        let of_store = || customer.app_user_ids.first().map(|id| ("--app-user", id));
+        let command = own.or_else(of_store).map(|(name, id)| format!("settle purchase list {name}={}", quoted(id)));
+        Self { command }
     }
 }
 

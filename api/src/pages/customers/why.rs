@@ -61,7 +61,7 @@ pub async fn answers(
     }
     if items.is_empty() {
         let limit = usize::try_from(EXPLAINED).unwrap_or_default();
-        for purchase in portrait.purchases.iter().take(limit) {
+        for purchase in portrait.purchases.items.iter().take(limit) {
             let tree =
                 story::purchase(purchase.collapse_key, &edge.store.explain_purchase(purchase.collapse_key).await?);
             let path = format!("/ui/purchases/{}", purchase.collapse_key);

@@ -32,8 +32,8 @@ use serde_json::Value;
 use storage::{App, Page, Role};
 use view::{Entry, ListPage, NewPage, OncePage, Sheet};
 
-/// Maximum number of platforms in a form.
-const PLATFORMS: i64 = 100;
+/// Number of platforms that are read at once.
+const PLATFORMS: i64 = 1000;
 
 /// The screen.
 pub const SCREEN: Screen =
@@ -60,9 +60,16 @@ fn form_of(kind: &str) -> Option<Form> {
 
 /// What a form offers of an app.
 async fn known(edge: &Edge, app: AppId, is_change: bool) -> Result<Known, Error> {
-    let platforms = edge.store.platforms(app, Page { cursor: None, limit: PLATFORMS }).await?.items;
-    let platforms = platforms.into_iter().map(|one| (one.id.to_string(), one.name)).collect();
-    Ok(Known { platforms, is_change })
+    // All of them: one that is left out would be shown as gone where a filter names it.
+    let (mut platforms, mut cursor) = (Vec::new(), None);
+    loop {
+        let found = edge.store.platforms(app, Page { cursor, limit: PLATFORMS }).await?;
+        platforms.extend(found.items.into_iter().map(|one| (one.id.to_string(), one.name)));
+        cursor = found.next_cursor;
+        if cursor.is_none() {
+            return Ok(Known { platforms, is_change });
+        }
+    }
 }
 
 /// `GET /ui/destinations`

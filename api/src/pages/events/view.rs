@@ -2,6 +2,7 @@
 
 use crate::error::Field;
 use crate::pages::action::{Action, Input, Mistakes};
+use crate::pages::customers;
 use crate::pages::frame::Frame;
 use crate::pages::owing::Owing;
 use crate::pages::parts::{Code, Moment, Sentence};
@@ -12,7 +13,7 @@ use crate::pages::visit::Visit;
 use crate::resources::explain::node::Node;
 use askama::Template;
 use domain::event::{group, summary, types};
-use domain::{EventId, Timestamp};
+use domain::{EventId, Timestamp, UserId};
 use serde_json::Value;
 use storage::{Destination, EventView, Paged, Platform, Role};
 
@@ -54,6 +55,7 @@ pub struct Row {
     id: Code,
     about: &'static str,
     about_path: String,
+    customer_path: Option<String>,
     environment: &'static str,
     at: Moment,
 }
@@ -78,6 +80,8 @@ pub struct Narrow {
     what: &'static str,
     value: String,
     id: Code,
+    /// Its page, if that is known.
+    path: Option<String>,
 }
 
 /// The list.
@@ -122,7 +126,7 @@ impl<'a> ListPage<'a> {
         let environments = ["production", "sandbox"];
         let environments =
             environments.map(|value| Chosen { value: value.to_owned(), is_on: filter.entered("environment") == value });
-        let narrow = [("user_id", "user"), ("collapse_key", "purchase")].into_iter();
+        let narrow = [("user_id", "customer"), ("collapse_key", "purchase")].into_iter();
         let narrow = narrow.filter(|(name, _)| !filter.entered(name).is_empty());
         Self {
             frame,
@@ -132,7 +136,7 @@ impl<'a> ListPage<'a> {
             platforms,
             environments: environments.into(),
             instants: [instant("from", "From (UTC)"), instant("until", "Until (UTC)")],
-            narrow: narrow.map(|(name, what)| narrowed(filter, name, what)).collect(),
+            narrow: narrow.map(|(name, what)| narrowed((filter, visit), (name, what), &found.items)).collect(),
             wrong: filter.wrong,
             has_filter: fields.iter().any(|(_, value)| !value.is_empty()),
             older: found.next_cursor.as_ref().map(|cursor| address(cursor)),
@@ -143,9 +147,19 @@ impl<'a> ListPage<'a> {
     }
 }
 
-fn narrowed(filter: &Filter<'_>, name: &'static str, what: &'static str) -> Narrow {
+fn narrowed(
+    (filter, visit): (&Filter<'_>, &Visit),
+    (name, what): (&'static str, &'static str),
+    found: &[EventView],
+) -> Narrow {
     let value = filter.entered(name);
-    Narrow { name, what, value: value.to_owned(), id: Code::short(value) }
+    // What was found is of it: the address has no more than an id, or what is none.
+    let path = found.first().and_then(|one| match name {
+        "user_id" => Some(customers::path(one.app_id?, one.user_id?)),
+        _ if group(&one.event_type) == ABOUT_DESTINATIONS => None,
+        _ => Some(format!("/ui/purchases/{}", one.collapse_key)),
+    });
+    Narrow { name, what, value: value.to_owned(), id: Code::short(value), path: path.map(|path| visit.to(&path)) }
 }
 
 /// The types and their groups; also what the address has and no list, such as several types.
@@ -173,6 +187,7 @@ fn row(one: &EventView, visit: &Visit) -> Row {
         id: Code::short(one.id),
         about,
         about_path: visit.to(&format!("/ui/{screen}/{}", one.collapse_key)),
+        customer_path: one.app_id.zip(one.user_id).map(|(app, user)| visit.to(&customers::path(app, user))),
         environment: one.environment.map_or("", |environment| environment.as_str()),
         at: Moment::ago(one.created_at),
     }
@@ -204,6 +219,8 @@ pub struct Fact {
     label: &'static str,
     text: String,
     code: Option<Code>,
+    /// The page of what the code names.
+    path: Option<String>,
     moment: Option<Moment>,
 }
 
@@ -245,7 +262,7 @@ impl<'a> EventPage<'a> {
             summary: summary(&event.name),
             name: event.name.clone(),
             about,
-            facts: facts(detail),
+            facts: facts(detail, visit),
             event,
             changes,
             because,
@@ -269,22 +286,26 @@ fn actions(frame: &Frame, detail: &Detail<'_>, mistakes: &Mistakes) -> Vec<Actio
     vec![action.with(Input::destinations(destinations))]
 }
 
-fn facts(Detail { tree, platform, .. }: &Detail<'_>) -> Vec<Fact> {
-    let plain = |label, text: String| Fact { label, text, code: None, moment: None };
+fn facts(Detail { tree, platform, .. }: &Detail<'_>, visit: &Visit) -> Vec<Fact> {
+    let plain = |label, text: String| Fact { label, text, code: None, path: None, moment: None };
     let code = |label, name: &str| {
         let code = text(tree, name).map(Code::short);
-        code.map(|code| Fact { label, text: String::new(), code: Some(code), moment: None })
+        code.map(|code| Fact { label, text: String::new(), code: Some(code), path: None, moment: None })
     };
     let moment = |label, name: &str| {
         let at = text(tree, name).and_then(|at| at.parse::<Timestamp>().ok());
-        at.map(|at| Fact { label, text: String::new(), code: None, moment: Some(Moment::at(at)) })
+        at.map(|at| Fact { label, text: String::new(), code: None, path: None, moment: Some(Moment::at(at)) })
     };
+    let customer = platform.and_then(|one| {
+        let user: UserId = text(tree, "user_id")?.parse().ok()?;
+        Some(visit.to(&customers::path(one.app_id, user)))
+    });
     let revision = tree.facts.get("revision").and_then(Value::as_i64);
     let all = [
         moment("Recorded", "created_at"),
         moment("Happened", "occurred_at"),
         revision.map(|revision| plain("Revision of the purchase", revision.to_string())),
-        code("User", "user_id"),
+        code("Customer", "user_id").map(|fact| Fact { path: customer, ..fact }),
         code("Device", "device_id"),
         platform.map(|one| plain("Platform", format!("{} ({})", one.name, one.environment.as_str()))),
     ];

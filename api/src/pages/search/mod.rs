@@ -5,6 +5,7 @@ mod view;
 
 use super::form::Form;
 use super::frame::{Frame, Place, shown};
+use super::text::quoted;
 use super::visit::Visit;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
@@ -15,12 +16,15 @@ use crate::routes::Route;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::AppId;
-use std::collections::BTreeSet;
-use storage::{Found, FoundKind, NotificationFilter, Page, Platform, Role, TopicState};
-use view::{SearchPage, Source};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use storage::{Found, FoundKind, Page, Paged, Platform, Role};
+use view::{SearchPage, Source, Sources};
 
 /// Maximum number of apps whose platforms are shown where nothing was found.
 const APPS: i64 = 10;
+/// Maximum number of platforms of each of them.
+const PLATFORMS: usize = 10;
 
 /// The routes.
 pub fn routes() -> Vec<Route> {
@@ -54,15 +58,30 @@ async fn find(
     let place = Place {
         screen: "",
         title: "Search".to_owned(),
-        api: "/v1/search".to_owned(),
-        command: "settle search ID".to_owned(),
+        api: format!("POST /v1/search {}", body(&q, app_id)),
+        command: command(&q, app_id),
         is_answer: true,
     };
-    let sources =
-        if found.items.is_empty() { sources(edge, caller.app(edge, app_id).await?).await? } else { Vec::new() };
+    let sources = match found.items.is_empty() {
+        true => sources(edge, caller.app(edge, app_id).await?).await?,
+        false => Sources::default(),
+    };
     let frame = Frame::of(edge, &visit, place).await?;
-    let page = SearchPage::new(&frame, q, (&found.items, sources));
+    let page = SearchPage::new((&frame, &visit), q, (&found.items, sources));
     shown(&visit, &page, &found)
+}
+
+/// The body of the request that searches the same.
+pub fn body(q: &str, app: Option<AppId>) -> Value {
+    app.map_or_else(|| json!({ "q": q }), |app| json!({ "q": q, "app_id": app }))
+}
+
+/// The command that searches the same.
+pub fn command(q: &str, app: Option<AppId>) -> String {
+    // What begins with a dash is no option.
+    let mark = if q.starts_with('-') { "-- " } else { "" };
+    let app = app.map_or_else(String::new, |app| format!(" --app {app}"));
+    format!("settle search{app} {mark}{}", quoted(q))
 }
 
 /// The page of what was found, if that is one thing that has a page. A customer is shown with all purchases.
@@ -79,30 +98,37 @@ fn only(found: &[Found]) -> Option<String> {
 }
 
 /// The platforms that could have received it, for who looks for what is missing.
-async fn sources(edge: &Edge, app: Option<AppId>) -> Result<Vec<Source>, Error> {
-    let apps = match app {
-        Some(app) => vec![edge.store.app(app).await?],
-        None => edge.store.apps(Page { cursor: None, limit: APPS }).await?.items,
+async fn sources(edge: &Edge, app: Option<AppId>) -> Result<Sources, Error> {
+    let found = match app {
+        Some(app) => Paged { items: vec![edge.store.app(app).await?], next_cursor: None },
+        None => edge.store.apps(Page { cursor: None, limit: APPS }).await?,
     };
-    let mut sources = Vec::new();
-    for app in apps {
-        for platform in edge.store.platforms(app.id, Page { cursor: None, limit: APPS }).await?.items {
-            sources.push(source(edge, &app.name, platform).await?);
-        }
-    }
-    Ok(sources)
+    let apps: BTreeMap<AppId, String> = found.items.into_iter().map(|app| (app.id, app.name)).collect();
+    let most = i64::try_from(PLATFORMS).unwrap_or(i64::MAX).saturating_add(1);
+    let mut platforms = edge.store.platforms_of(apps.keys().copied().collect(), most).await?;
+    let (all, mut of_app) = (platforms.len(), BTreeMap::<AppId, usize>::new());
+    platforms.retain(|platform| {
+        let number = of_app.entry(platform.app_id).or_default();
+        *number += 1;
+        *number <= PLATFORMS
+    });
+    let has_more = found.next_cursor.is_some() || platforms.len() < all;
+    let mut progress = edge.store.progress(platforms.iter().map(|one| one.id).collect()).await?;
+    let source = |platform: Platform| {
+        let of = progress.remove(&platform.id).unwrap_or_default();
+        Source { app: apps.get(&platform.app_id).cloned().unwrap_or_default(), progress: of, platform }
+    };
+    Ok(Sources { all: platforms.into_iter().map(source).collect(), has_more })
 }
 
-async fn source(edge: &Edge, app: &str, platform: Platform) -> Result<Source, Error> {
-    let topics = edge.store.topics(platform.id).await?;
-    let of_platform = NotificationFilter { platform: Some(platform.id), ..NotificationFilter::default() };
-    let newest = edge.store.notifications(of_platform, Page { cursor: None, limit: 1 }).await?;
-    let is = |state: TopicState| topics.iter().any(|topic| topic.state == state);
-    Ok(Source {
-        app: app.to_owned(),
-        last_accepted_at: newest.items.first().map(|one| one.accepted_at),
-        has_pending_topic: is(TopicState::Pending),
-        has_topic: is(TopicState::Confirmed),
-        platform,
-    })
+#[cfg(test)]
+mod tests {
+    use super::command;
+
+    #[test]
+    fn the_command_searches_what_was_searched() {
+        assert_eq!(command("anna@example.com", None), "settle search anna@example.com");
+        assert_eq!(command("it's $HOME", None), "settle search 'it'\\''s $HOME'");
+        assert_eq!(command("--help", None), "settle search -- --help");
+    }
 }

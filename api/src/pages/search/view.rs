@@ -3,9 +3,9 @@
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Badge, Code, Moment, Tone};
 use crate::pages::text::{escaped, purchase_state};
+use crate::pages::visit::Visit;
 use askama::Template;
-use domain::Timestamp;
-use storage::{Found, FoundKind, Platform};
+use storage::{Found, FoundKind, Platform, PlatformProgress, Topic, TopicState};
 
 /// A platform that could have received what was not found.
 pub struct Source {
@@ -13,16 +13,23 @@ pub struct Source {
     pub app: String,
     /// The platform.
     pub platform: Platform,
-    /// When its store notified it last.
-    pub last_accepted_at: Option<Timestamp>,
-    /// Whether a topic waits for approval.
-    pub has_pending_topic: bool,
-    /// Whether a topic may send.
-    pub has_topic: bool,
+    /// How far it is connected.
+    pub progress: PlatformProgress,
+}
+
+/// The platforms that could have received what was not found.
+#[derive(Default)]
+pub struct Sources {
+    /// The first ones.
+    pub all: Vec<Source>,
+    /// Whether there are more.
+    pub has_more: bool,
 }
 
 /// A platform as it is shown.
 pub struct Shown {
+    path: String,
+    topics_path: String,
     app: String,
     name: String,
     package: String,
@@ -31,23 +38,32 @@ pub struct Shown {
     state: Badge,
 }
 
-impl From<Source> for Shown {
-    fn from(source: Source) -> Self {
-        let state = if source.has_topic {
-            Badge::new(Tone::Good, "may send")
-        } else if source.has_pending_topic {
-            Badge::new(Tone::Warn, "topic waits for approval")
-        } else {
-            Badge::new(Tone::Idle, "no topic yet")
-        };
+impl Shown {
+    fn new(visit: &Visit, Source { app, platform, progress }: Source) -> Self {
+        let path = format!("/ui/connect/platforms/{}", platform.id);
+        let accepted = progress.arrivals.iter().find(|one| one.reason.is_empty());
         Self {
-            app: source.app,
-            name: source.platform.name,
-            package: source.platform.package_name,
-            environment: source.platform.environment.as_str(),
-            last: source.last_accepted_at.map(Moment::ago),
-            state,
+            topics_path: visit.to(&format!("{path}/topics")),
+            path: visit.to(&path),
+            app,
+            name: platform.name,
+            package: platform.package_name,
+            environment: platform.environment.as_str(),
+            last: accepted.map(|one| Moment::ago(one.last_at)),
+            state: trust(&progress.topics),
         }
+    }
+}
+
+/// Whether a topic of a platform may send.
+fn trust(topics: &[Topic]) -> Badge {
+    let is = |states: &[TopicState]| topics.iter().any(|topic| states.contains(&topic.state));
+    if is(&[TopicState::Configured, TopicState::Confirmed]) {
+        Badge::new(Tone::Good, "may send")
+    } else if is(&[TopicState::Pending]) {
+        Badge::new(Tone::Warn, "topic waits for approval")
+    } else {
+        Badge::new(Tone::Idle, "no topic yet")
     }
 }
 
@@ -70,14 +86,22 @@ pub struct SearchPage<'a> {
     q: String,
     hits: Vec<Hit>,
     sources: Vec<Shown>,
+    has_more: bool,
+    connect_path: String,
 }
 
 impl<'a> SearchPage<'a> {
     /// The page over what was found.
     #[must_use]
-    pub fn new(frame: &'a Frame, q: String, (found, sources): (&[Found], Vec<Source>)) -> Self {
-        let hits = found.iter().map(hit).collect();
-        Self { frame, q, hits, sources: sources.into_iter().map(Shown::from).collect() }
+    pub fn new((frame, visit): (&'a Frame, &Visit), q: String, (found, sources): (&[Found], Sources)) -> Self {
+        Self {
+            frame,
+            q,
+            hits: found.iter().map(hit).collect(),
+            has_more: sources.has_more,
+            sources: sources.all.into_iter().map(|one| Shown::new(visit, one)).collect(),
+            connect_path: visit.to("/ui/connect"),
+        }
     }
 }
 

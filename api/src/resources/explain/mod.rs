@@ -7,6 +7,8 @@ pub mod story;
 #[cfg(test)]
 mod tests;
 
+pub use sentences::waits;
+
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::Id;

@@ -19,7 +19,7 @@ pub fn form() -> Form {
 
 fn entries() -> Vec<Entry> {
     let shown = [
-        NAME,
+        NAME.help("Such as Fire TV."),
         Entry::new("package_name", "Package name", Input::Text).help("Of the app in the Appstore, such as com.example.radio."),
         Entry::new("environment", "Environment", Input::Select)
             .help("Whether its purchases are for money.")
@@ -36,7 +36,7 @@ fn entries() -> Vec<Entry> {
         Entry::new("max_wait_seconds", "Longest wait in seconds", Input::Number),
         Entry::new("product_ref", "Name of a subscription's product", Input::Select)
             .choices(&[("term", "The SKU of the term"), ("parent", "The parent's SKU")]),
-        Entry::new("flush_on_revoke", "Settle a cancellation without a window", Input::Switch),
+        Entry::new("flush_on_revoke", "Settle a refund or revocation at once, without the quiet window", Input::Switch),
         Entry::new("unknown_receipts", "Receipts that Amazon never knows", Input::Select)
             .choices(&[("give_up", "Give them up after a day"), ("believe", "Believe the notifications after a day")]),
     ];
@@ -69,7 +69,8 @@ fn guide() -> Vec<Step> {
             ..step(
                 "Approve the topic",
                 "Amazon requests to send from a topic. Compare its account, the number in its ARN, with Amazon's before you \
-                 approve it: anybody can send such a request. Notifications wait until then, and none is lost.",
+                 approve it: anybody can send such a request. Notifications wait for your decision for two days; then the \
+                 request expires, and what waited is refused.",
             )
         },
         step(

@@ -228,7 +228,7 @@ async fn filters_of_purchases_are_those_of_the_api() {
     for query in ["held=true", "failing=true", "state=expired"] {
         let none = visitor.get(&service, &format!("/ui/purchases?{query}")).await;
         assert!(none.text.contains("No purchase fits"), "{query}: {}", none.text);
-        assert!(none.text.contains(&format!("data-copy=\"/v1/purchases?{query}\"")), "{query}");
+        assert!(none.text.contains(&format!("$SETTLE_URL/v1/purchases?{query}&#34;")), "{query}");
     }
     for (query, field) in [("state=sold", "state"), ("held=perhaps", "held"), ("platform_id=1", "platform_id")] {
         let wrong = visitor.get(&service, &format!("/ui/purchases?{query}")).await;

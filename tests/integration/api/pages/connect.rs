@@ -80,7 +80,10 @@ async fn from_an_empty_installation_each_step_leads_to_the_next() {
     let topic = pending_topic(&service, id).await;
     has(&visitor.get(&service, &console).await, &["1 topic waits"]);
     let topics = format!("{console}/topics");
-    has(&visitor.get(&service, &topics).await, &[">123456789012<", "Compare its account", "Approve", "Reject"]);
+    has(
+        &visitor.get(&service, &topics).await,
+        &[">123456789012<", "Compare its account", "for two days", ", expires", "Approve", "Reject"],
+    );
     let approved = visitor.post(&service, &format!("{topics}/{topic}/approve"), &[REASON]).await;
     assert_eq!((approved.status, approved.header("location")), (303, topics.as_str()), "{}", approved.text);
     has(&visitor.get(&service, &topics).await, &["may send", "Next: add a destination"]);
@@ -252,6 +255,47 @@ async fn what_was_refused_at_the_url_is_a_tick() {
 }
 
 #[tokio::test]
+async fn each_platform_stands_as_its_own_store_and_deliveries_show() {
+    let service = Service::start("connect-two").await;
+    let (app, quiet) = service.platform().await;
+    let body = json!({ "store": "amazon", "name": "busy", "package_name": "com.example.settle", "topic_arn": ARN });
+    let busy = service.send_json("POST", &format!("/v1/apps/{app}/platforms"), &body).await;
+    let busy: PlatformId = busy.body["id"].as_str().expect("an id").parse().expect("an id");
+    let named = service.send_json("PATCH", &format!("/v1/platforms/{quiet}"), &json!({ "topic_arn": ARN })).await;
+    assert_eq!(named.status, 200, "{}", named.body);
+    let hook = json!({ "kind": "webhook", "name": "Billing", "url": "https://example.com/hooks" });
+    assert_eq!(service.send_json("POST", &format!("/v1/apps/{app}/destinations"), &hook).await.status, 201);
+    let (key, _) = accept(&service.store, quiet, "receipt", Fate::Open).await;
+    for platform in [quiet, busy] {
+        service.store.count_arrival(platform, "");
+    }
+    service.store.write_arrivals().await.expect("arrivals");
+    for number in 0..20 {
+        accept(&service.store, busy, &format!("receipt-{number}"), Fate::Open).await;
+    }
+    service.raw(&format!("INSERT INTO first_deliveries (platform_id, delivered_at) VALUES ('{busy}', 1)"));
+    let visitor = signed_in(&service).await;
+    for path in ["/ui/connect".to_owned(), format!("/ui/connect/apps/{app}")] {
+        let page = visitor.get(&service, &path).await;
+        let count = |text: &str| page.text.matches(text).count();
+        assert_eq!((count("wait for the first event"), count("see the newest event")), (1, 1), "{}", page.text);
+    }
+    let console = format!("/ui/connect/platforms/{quiet}");
+    has(&visitor.get(&service, &format!("{console}/first")).await, &[&format!("/ui/purchases/{key}")]);
+    let nothing = visitor.post(&service, "/ui/search", &[("q", "it's nowhere")]).await;
+    has(&nothing, &["Nothing is known", &format!("href=\"{console}\""), &format!("href=\"{console}/topics\"")]);
+    has(&nothing, &["may send", "settle search &#39;it&#39;\\&#39;&#39;s nowhere&#39;"]);
+    has_not(&nothing, &["no topic yet", "none yet"]);
+}
+
+#[tokio::test]
+async fn an_installation_without_a_store_leads_to_connecting() {
+    let service = Service::start("connect-none").await;
+    let nothing = signed_in(&service).await.post(&service, "/ui/search", &[("q", "receipt")]).await;
+    has(&nothing, &["No store is connected. <a href=\"/ui/connect\">Connect one</a>"]);
+}
+
+#[tokio::test]
 async fn each_page_of_a_platform_is_data_too() {
     let service = Service::start("connect-json").await;
     let (app, platform) = service.platform().await;
@@ -268,7 +312,7 @@ async fn each_page_of_a_platform_is_data_too() {
         let answer = visitor.get(&service, &format!("{path}?as=json")).await;
         let shown: Value = serde_json::from_str(&answer.text).expect("JSON");
         assert_eq!(shown, service.get(&api).await.body, "{path}");
-        has(&visitor.get(&service, &path).await, &[&format!("data-copy=\"{api}\"")]);
+        has(&visitor.get(&service, &path).await, &[&format!("$SETTLE_URL{api}&#34;")]);
     }
     let (key, _) = accept(&service.store, platform, "receipt", Fate::Open).await;
     has(&visitor.get(&service, &format!("{console}/first")).await, &[&format!("/v1/explain/purchases/{key}")]);

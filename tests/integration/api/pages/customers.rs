@@ -64,6 +64,8 @@ async fn a_customer_is_found_by_each_of_their_ids() {
         &shown,
         &["anna@example.com", ">u1<", "receipt-1", "purchase.updated", "No active entitlement", "/ui/purchases/"],
     );
+    has(&shown, &["<option value=\"purchase.updated\" selected>", "Your id (login)"]);
+    assert!(!shown.text.contains("<option value=\"destination."), "{}", shown.text);
     let addresses = shown.text.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());
     for address in addresses {
         assert!(!address.contains("anna") && !address.contains("receipt-1"), "{address}");

@@ -240,7 +240,7 @@ async fn every_screen_is_data_too() {
         ("/ui/settings".to_owned(), "/v1/about".to_owned()),
     ] {
         let page = visitor.get(&service, &path).await;
-        assert!(page.text.contains("as=json") && page.text.contains(&format!("data-copy=\"{api}\"")), "{path}");
+        assert!(page.text.contains("as=json") && page.text.contains(&format!("$SETTLE_URL{api}&#34;")), "{path}");
         let answer = visitor.get(&service, &format!("{path}?as=json")).await;
         assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"), "{path}");
         let mut shown: Value = serde_json::from_str(&answer.text).expect("JSON");

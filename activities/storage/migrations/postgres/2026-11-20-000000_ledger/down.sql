@@ -7,6 +7,7 @@ DROP TABLE sales;
 DROP TABLE payments;
 DROP TABLE retention;
 DROP TABLE sweeps;
+DROP TABLE first_deliveries;
 DROP TABLE arrivals;
 DROP TABLE minutes;
 DROP TABLE alarms;

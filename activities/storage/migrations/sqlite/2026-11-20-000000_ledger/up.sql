@@ -874,6 +874,12 @@ CREATE TABLE arrivals (
 );
 CREATE UNIQUE INDEX arrivals_of_platform ON arrivals (platform_id, reason);
 
+-- When an event of a purchase of the platform was delivered first.
+CREATE TABLE first_deliveries (
+    platform_id TEXT NOT NULL PRIMARY KEY REFERENCES platforms (id),
+    delivered_at BIGINT NOT NULL
+);
+
 -- The last sweep.
 CREATE TABLE sweeps (
     id BIGINT NOT NULL PRIMARY KEY CHECK (id = 1),

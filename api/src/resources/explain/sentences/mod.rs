@@ -147,7 +147,8 @@ fn fate(notification: &ReceivedNotification) -> String {
     }
 }
 
-fn waits(notification: &ReceivedNotification) -> String {
+/// What a notification without an outcome waits for.
+pub fn waits(notification: &ReceivedNotification) -> String {
     let since = notification.unverified_since.map_or_else(String::new, |since| format!(" since {since}"));
     let again = notification.next_wake_at.map_or_else(String::new, |at| format!(", checked again at {at}"));
     match notification.view.waiting_for {

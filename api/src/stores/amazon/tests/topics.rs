@@ -128,6 +128,7 @@ fn known(state: TopicState) -> Topic {
         state,
         requested_at: now(),
         decided_at: None,
+        expires_at: None,
     }
 }
 

@@ -1,0 +1,113 @@
+//! How far platforms are connected. What is read about many platforms is read at once.
+
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{row, sql};
+use crate::db::store::Store;
+use crate::inbox::topics::{self, Topic};
+use crate::reports::arrivals::{self, ArrivalView};
+use domain::{AppId, CollapseKey, PlatformId, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What happened so far on the way from a platform's store to a destination.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PlatformProgress {
+    /// What its store was answered; without a reason what was accepted.
+    pub arrivals: Vec<ArrivalView>,
+    /// Its topics, the oldest first.
+    pub topics: Vec<Topic>,
+    /// When an event of one of its purchases was delivered first.
+    pub delivered_at: Option<Timestamp>,
+}
+
+row! {
+    struct First {
+        platform_id: PlatformId,
+        delivered_at: Timestamp,
+    }
+}
+
+row! {
+    struct Newest {
+        collapse_key: CollapseKey,
+        at: Timestamp,
+    }
+}
+
+const FIRST: Sql = statement!("SELECT platform_id, delivered_at FROM first_deliveries WHERE platform_id IN (?*)");
+
+const WITH_DESTINATION: Sql = statement! {"
+    SELECT DISTINCT app_id AS value
+    FROM destinations
+    WHERE deleted_at IS NULL AND app_id IN (?*)
+"};
+
+const SETTLED: Sql = statement! {hot "purchases_platform", "
+    SELECT collapse_key, updated_at AS at
+    FROM purchases
+    WHERE platform_id = ?
+    ORDER BY updated_at DESC, collapse_key DESC
+    LIMIT 1
+"};
+
+/// Among the newest notifications whose window is open, of whatever platform.
+const OPEN: Sql = statement! {hot "notifications_open", "
+    SELECT n.collapse_key, n.accepted_at AS at
+    FROM (SELECT m.seq, m.platform_id, m.collapse_key, m.accepted_at
+        FROM notifications m
+        WHERE m.outcome IS NULL AND m.waiting_topic_id IS NULL AND m.waits_since IS NULL
+        ORDER BY m.seq DESC
+        LIMIT 1000) n
+    WHERE n.platform_id = ? AND n.collapse_key IS NOT NULL
+    ORDER BY n.seq DESC
+    LIMIT 1
+"};
+
+impl Store {
+    /// How far these platforms are connected.
+    pub async fn progress(&self, platforms: Vec<PlatformId>) -> Result<BTreeMap<PlatformId, PlatformProgress>, Error> {
+        let mut found: BTreeMap<PlatformId, PlatformProgress> =
+            platforms.iter().map(|id| (*id, PlatformProgress::default())).collect();
+        if platforms.is_empty() {
+            return Ok(found);
+        }
+        self.read(move |connection| {
+            for arrival in arrivals::of_platforms(connection, &platforms)? {
+                found.entry(arrival.platform_id).or_default().arrivals.push(arrival.view);
+            }
+            for topic in topics::of_platforms(connection, &platforms)? {
+                found.entry(topic.platform_id).or_default().topics.push(topic);
+            }
+            let first: Vec<First> = sql(FIRST).uncached().bind_list(platforms).all(connection)?;
+            for First { platform_id, delivered_at } in first {
+                found.entry(platform_id).or_default().delivered_at = Some(delivered_at);
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    /// Which of these apps have a destination.
+    pub async fn apps_with_destination(&self, apps: Vec<AppId>) -> Result<BTreeSet<AppId>, Error> {
+        if apps.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        self.read(move |connection| {
+            let found: Vec<AppId> = sql(WITH_DESTINATION).uncached().bind_list(apps).values(connection)?;
+            Ok(found.into_iter().collect())
+        })
+        .await
+    }
+
+    /// The newest purchase of a platform: that of the newest notification whose window is open, or the one that changed
+    /// last.
+    pub async fn newest_purchase(&self, platform: PlatformId) -> Result<Option<CollapseKey>, Error> {
+        self.read(move |connection| {
+            let settled: Option<Newest> = sql(SETTLED).bind(platform).first(connection)?;
+            let open: Option<Newest> = sql(OPEN).bind(platform).first(connection)?;
+            let newest = settled.into_iter().chain(open).max_by_key(|one| one.at);
+            Ok(newest.map(|one| one.collapse_key))
+        })
+        .await
+    }
+}

@@ -1,0 +1,93 @@
+//! What the page of a sample shows. Pure.
+
+use super::listed::entered;
+use super::progress::Step;
+use super::steps::{Connected, Tried};
+use super::view::Head;
+use crate::pages::change::Refused;
+use crate::pages::frame::Frame;
+use crate::pages::parts::Sentence;
+use crate::pages::text::capital;
+use crate::pages::visit::Visit;
+use askama::Template;
+use domain::CollapseKey;
+use storage::Role;
+
+/// A type of a sample.
+pub struct SampleType {
+    name: &'static str,
+    meaning: &'static str,
+    is_chosen: bool,
+}
+
+/// The page of a sample.
+#[derive(Template)]
+#[template(path = "connect/sample.html")]
+pub struct SamplePage<'a> {
+    frame: &'a Frame,
+    head: Head,
+    path: String,
+    first_path: String,
+    types: Vec<SampleType>,
+    why: Option<Sentence>,
+    may_send: bool,
+    sent: Option<String>,
+    receipt: String,
+    customer: String,
+    wrong_type: Option<String>,
+    wrong_receipt: Option<String>,
+    wrong_customer: Option<String>,
+    reason: String,
+    wrong_reason: Option<String>,
+    refused: Refused,
+}
+
+impl<'a> SamplePage<'a> {
+    /// The page of a platform, with the types of its samples, or why it takes none.
+    #[must_use]
+    pub fn new(
+        (frame, visit): (&'a Frame, &Visit),
+        of: &Connected,
+        (types, why): (&'static [(&'static str, &'static str)], Option<String>),
+    ) -> Self {
+        let of_type = |(name, meaning): &(&'static str, &'static str)| SampleType { name, meaning, is_chosen: false };
+        Self {
+            head: of.head(visit, Step::Sample),
+            path: of.path(visit, "/sample"),
+            first_path: of.path(visit, "/first"),
+            types: types.iter().map(of_type).collect(),
+            why: why.map(|why| Sentence::new(&capital(&why))),
+            may_send: frame.may(Role::Operator),
+            sent: None,
+            receipt: String::new(),
+            customer: String::new(),
+            wrong_type: None,
+            wrong_receipt: None,
+            wrong_customer: None,
+            reason: String::new(),
+            wrong_reason: None,
+            refused: Refused::default(),
+            frame,
+        }
+    }
+
+    /// With the purchase of a sample that was sent, and what was tried.
+    #[must_use]
+    pub fn with(mut self, sent: Option<CollapseKey>, tried: &Tried) -> Self {
+        for one in &mut self.types {
+            one.is_chosen = tried.sent.get("type") == Some(one.name);
+        }
+        Self {
+            sent: sent.map(|key| format!("/ui/purchases/{key}")),
+            receipt: entered(&tried.sent, "receipt_id"),
+            customer: entered(&tried.sent, "app_user_id"),
+            wrong_type: tried.refused.wrong("type"),
+            wrong_receipt: tried.refused.wrong("receipt_id"),
+            wrong_customer: tried.refused.wrong("app_user_id"),
+            reason: entered(&tried.sent, "reason"),
+            wrong_reason: tried.refused.wrong("reason"),
+            refused: tried.refused.clone(),
+            ..self
+        }
+    }
+}
