@@ -1,7 +1,9 @@
 //! An action on one thing: a form with a reason, folded until it is wanted. Pure.
 
+use super::change::Refused;
 use super::form::Sent;
-use crate::error::Field;
+use crate::error::{Error, Field};
+use axum::http::StatusCode;
 
 /// What a form of a page has wrong.
 #[derive(Debug, Default)]
@@ -10,8 +12,21 @@ pub struct Mistakes {
     pub action: &'static str,
     /// The wrong fields.
     pub fields: Vec<Field>,
+    /// What stands against it, if no field is wrong.
+    pub detail: Option<String>,
     /// What was sent.
     pub sent: Sent,
+}
+
+impl Mistakes {
+    /// Why the form of this action changed nothing, with the status of the answer.
+    ///
+    /// # Errors
+    /// What nobody can mend on the page of the form.
+    pub fn of(action: &'static str, sent: Sent, error: Error) -> Result<(StatusCode, Self), Error> {
+        let Refused { status, fields, detail } = Refused::of(error)?;
+        Ok((status, Self { action, fields, detail, sent }))
+    }
 }
 
 /// An action.
@@ -24,6 +39,8 @@ pub struct Action {
     pub title: &'static str,
     /// What it does, in one sentence.
     pub what: String,
+    /// A page that it needs first: what it is called, and its address.
+    pub link: Option<(&'static str, String)>,
     /// Whether its form is shown at once, since something in it is wrong.
     pub is_open: bool,
     /// Whether it cannot be taken back.
@@ -65,6 +82,7 @@ impl Action {
             name,
             title,
             what: what.to_owned(),
+            link: None,
             is_open,
             is_final: false,
             inputs: Vec::new(),
@@ -89,6 +107,12 @@ impl Action {
     #[must_use]
     pub fn irrevocable(self) -> Self {
         Self { is_final: true, ..self }
+    }
+
+    /// This, with a page that it needs first.
+    #[must_use]
+    pub fn after(self, link: (&'static str, String)) -> Self {
+        Self { link: Some(link), ..self }
     }
 }
 
@@ -148,7 +172,7 @@ mod tests {
     fn a_wrong_form_is_open_with_its_values_and_without_secrets() {
         let sent = Sent::parse(b"reason=ticket&hours=x&secret=whsec_a");
         let fields = vec![Field { field: "hours".to_owned(), expected: "a number".to_owned() }];
-        let mistakes = Mistakes { action: "hold", fields, sent };
+        let mistakes = Mistakes { action: "hold", fields, detail: None, sent };
         let action = |name| {
             Action::new("/x".to_owned(), (name, "Hold", "It waits."), &mistakes)
                 .with(Input::text("hours", "Hours"))

@@ -234,7 +234,7 @@ impl Wanted {
         match result {
             Ok(_) => Ok(Redirect::to(&visit.to(&format!("/ui/purchases/{key}?done={action}"))).into_response()),
             Err(Error::Invalid(fields)) => {
-                let page = page(&state, &visit, (key, Mistakes { action, fields, sent })).await?;
+                let page = page(&state, &visit, (key, Mistakes { action, fields, detail: None, sent })).await?;
                 Ok((StatusCode::BAD_REQUEST, page).into_response())
             }
             Err(error) => Err(error),
