@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 /// Maximum number of wrong fields in one answer.
 const MAX_WRONG: usize = 100;
 /// Maximum length of any text of a request, in bytes. A schema can set a lower limit.
-const MAX_BYTES: usize = 2048;
+pub const MAX_BYTES: usize = 2048;
 
 /// The wrong fields of a request.
 #[derive(Debug, Default)]

@@ -13,7 +13,7 @@ pub mod shape;
 mod tests;
 
 pub use body::{Body, Csv, Message};
-pub use check::FieldErrors;
+pub use check::{FieldErrors, MAX_BYTES, is_plain};
 pub use fields::{Draft, Fields, checked, drafted, nullable, secret};
 pub use path::{Id, Ids, Stored};
 pub use query::{PageQuery, Query, typed};

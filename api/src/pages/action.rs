@@ -39,6 +39,8 @@ pub struct Action {
     pub title: &'static str,
     /// What it does, in one sentence.
     pub what: String,
+    /// A page that it needs first: what it is called, and its address.
+    pub link: Option<(&'static str, String)>,
     /// Whether its form is shown at once, since something in it is wrong.
     pub is_open: bool,
     /// Whether it cannot be taken back.
@@ -82,6 +84,7 @@ impl Action {
             name,
             title,
             what: what.to_owned(),
+            link: None,
             is_open,
             is_final: false,
             inputs: Vec::new(),
@@ -113,6 +116,12 @@ impl Action {
     #[must_use]
     pub fn irrevocable(self) -> Self {
         Self { is_final: true, ..self }
+    }
+
+    /// This, with a page that it needs first.
+    #[must_use]
+    pub fn after(self, link: (&'static str, String)) -> Self {
+        Self { link: Some(link), ..self }
     }
 }
 

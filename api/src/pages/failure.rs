@@ -1,20 +1,28 @@
 //! Errors as pages.
 
 use super::frame::{Files, Frame, Place, html};
-use super::headers;
 use super::visit::Visit;
+use super::{PREFIX, SCREENS, deliveries, headers};
 use crate::edge::Shared;
 use crate::error::{Error, Problem};
 use askama::Template;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use std::sync::LazyLock;
+
+/// The paths of the pages that have an address of their own, with parameters.
+static PAGES: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    let all = SCREENS.iter().flat_map(|screen| (screen.routes)()).chain(deliveries::routes());
+    all.filter(|route| route.method == "GET").map(|route| route.path).collect()
+});
 
 #[derive(Template)]
 #[template(path = "failure.html")]
 struct Failure<'a> {
     frame: &'a Frame,
     problem: &'a Problem,
+    back: Option<String>,
 }
 
 #[derive(Template)]
@@ -25,9 +33,9 @@ struct Outside<'a> {
 }
 
 /// The page in the place of an answer that is an error of the API; any other answer stays as it is.
-pub async fn shown(edge: &Shared, visit: Option<&Visit>, response: Response) -> Response {
+pub async fn shown(edge: &Shared, visit: Option<(&Visit, &Method)>, response: Response) -> Response {
     let Some(problem) = response.extensions().get::<Problem>().cloned() else { return response };
-    if visit.is_some_and(|visit| visit.is_json) {
+    if visit.is_some_and(|(visit, _)| visit.is_json) {
         return response;
     }
     let (status, retry) = (response.status(), response.headers().get(header::RETRY_AFTER).cloned());
@@ -39,25 +47,58 @@ pub async fn shown(edge: &Shared, visit: Option<&Visit>, response: Response) -> 
     page
 }
 
-async fn rendered(edge: &Shared, visit: Option<&Visit>, problem: &Problem) -> Result<Response, Error> {
-    let framed = match visit {
-        Some(visit) => {
-            let place = Place { title: problem.title.to_owned(), ..Place::default() };
-            Frame::of(edge, visit, place).await.ok()
+async fn rendered(edge: &Shared, visit: Option<(&Visit, &Method)>, problem: &Problem) -> Result<Response, Error> {
+    if let Some((visit, method)) = visit {
+        let place = Place { title: problem.title.to_owned(), ..Place::default() };
+        if let Ok(frame) = Frame::of(edge, visit, place).await {
+            let back = back(method, visit.uri.path()).map(|path| visit.to(path));
+            return html(&Failure { frame: &frame, problem, back });
         }
-        None => None,
-    };
-    match framed {
-        Some(frame) => html(&Failure { frame: &frame, problem }),
-        None => html(&Outside { files: Files::all(), problem }),
     }
+    html(&Outside { files: Files::all(), problem })
+}
+
+/// The nearest page above a path, or of a form the page with its path, if there is one.
+fn back<'p>(method: &Method, path: &'p str) -> Option<&'p str> {
+    let is_page = |path: &str| {
+        let fits = |(one, other): (&str, &str)| one.starts_with('{') || one == other;
+        let is_of = |page: &str| {
+            page.split('/').count() == path.split('/').count() && page.split('/').zip(path.split('/')).all(fits)
+        };
+        PAGES.iter().any(|page| is_of(page))
+    };
+    let above = path.match_indices('/').map(|(at, _)| &path[..at]).rev();
+    let own = (method != Method::GET).then_some(path);
+    own.into_iter().chain(above).filter(|path| path.len() > PREFIX.len()).find(|path| is_page(path))
 }
 
 /// The answer for a path that no page has.
 pub async fn missing(State(edge): State<Shared>, request: Request) -> Response {
     let visit = Visit::of(&edge, request.headers(), request.uri()).await.ok().flatten();
     let error = Error::Missing("there is no such page".to_owned()).into_response();
-    let mut response = shown(&edge, visit.as_ref(), error).await;
+    let mut response = shown(&edge, visit.as_ref().map(|visit| (visit, request.method())), error).await;
     *response.status_mut() = StatusCode::NOT_FOUND;
     headers::dress(response, request.headers(), edge.pages.is_secure).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::back;
+    use axum::http::Method;
+
+    #[test]
+    fn an_error_leads_back_to_the_page_of_its_thing() {
+        for (method, path, page) in [
+            (Method::POST, "/ui/destinations/7/delete", Some("/ui/destinations/7")),
+            (Method::POST, "/ui/destinations/7/settings", Some("/ui/destinations/7/settings")),
+            (Method::POST, "/ui/deliveries/7/redeliver", Some("/ui/deliveries/7")),
+            (Method::POST, "/ui/purchases/7/hold", Some("/ui/purchases/7")),
+            (Method::POST, "/ui/connect", Some("/ui/connect")),
+            (Method::GET, "/ui/events/7", Some("/ui/events")),
+            (Method::GET, "/ui/events", None),
+            (Method::GET, "/ui/nothing", None),
+        ] {
+            assert_eq!(back(&method, path), page, "{method} {path}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! The fields of a form, read by the same schemas as a body of the API.
 
 use crate::error::{Error, Field};
-use crate::extract::{Fields, drafted, typed};
+use crate::extract::{Fields, MAX_BYTES, drafted, is_plain, typed};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use serde_json::{Map, Value};
@@ -41,15 +41,14 @@ impl Sent {
         fields.find(|(key, _)| key == name).map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
     }
 
-    /// The reason of a change, which every form of a change has.
+    /// The reason of a change, which every form of a change has. What the API refuses as a text is refused here too.
     ///
     /// # Errors
-    /// There is none, or it is too long.
+    /// There is none, or it is too long, or has a control character.
     pub fn reason(&self) -> Result<String, Field> {
-        let reason = self.get("reason").filter(|reason| reason.chars().count() <= MAX_REASON);
-        let expected =
-            || Field { field: "reason".to_owned(), expected: format!("why, in at most {MAX_REASON} letters") };
-        reason.map(str::to_owned).ok_or_else(expected)
+        let reason = self.get("reason").filter(|text| is_plain(text) && text.chars().count() <= MAX_REASON);
+        let expected = format!("why, in at most {MAX_REASON} letters or {MAX_BYTES} bytes, without control characters");
+        reason.map(str::to_owned).ok_or_else(|| Field { field: "reason".to_owned(), expected })
     }
 
     /// The values of a field that may be sent several times; an empty one counts as absent.
@@ -110,6 +109,20 @@ impl<T: Fields, S: Send + Sync> FromRequestParts<S> for Form<T> {
 #[cfg(test)]
 mod tests {
     use super::Sent;
+
+    #[test]
+    fn a_reason_is_a_text_that_the_api_takes_too() {
+        let is_taken = |text: &str| {
+            let body = url::form_urlencoded::Serializer::new(String::new()).append_pair("reason", text).finish();
+            Sent::parse(body.as_bytes()).reason().is_ok()
+        };
+        for text in ["ticket 4711", "заявка", &"a".repeat(1000), &"ж".repeat(1000)] {
+            assert!(is_taken(text), "{text}");
+        }
+        for text in ["", "  ", "two\r\nlines", "a\u{1b}[31m", &"a".repeat(1001), &"字".repeat(700)] {
+            assert!(!is_taken(text), "{text}");
+        }
+    }
 
     #[test]
     fn what_was_entered_is_in_no_debug_output() {

@@ -23,11 +23,11 @@ type Matched = Result<RawPathParams, RawPathParamsRejection>;
 
 /// Lets a request pass whose session may see the page, and notes the visit and the caller for the handler.
 pub async fn enter(State(guard): State<Guard>, path: Matched, request: Request, next: Next) -> Response {
-    let (edge, sent) = (guard.edge.clone(), request.headers().clone());
+    let (edge, sent, method) = (guard.edge.clone(), request.headers().clone(), request.method().clone());
     let response = match Visit::of(&edge, request.headers(), request.uri()).await {
         Ok(Some(visit)) => match admitted(&guard, (&visit, path), request).await {
-            Ok(request) => failure::shown(&edge, Some(&visit), next.run(request).await).await,
-            Err(error) => failure::shown(&edge, Some(&visit), error.into_response()).await,
+            Ok(request) => failure::shown(&edge, Some((&visit, &method)), next.run(request).await).await,
+            Err(error) => failure::shown(&edge, Some((&visit, &method)), error.into_response()).await,
         },
         Ok(None) => failure::shown(&edge, None, sign_in::required(&request)).await,
         Err(error) => failure::shown(&edge, None, error.into_response()).await,

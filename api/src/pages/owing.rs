@@ -1,11 +1,29 @@
 //! What a redelivery owes again, for people: how many, and why the others are not. Pure.
 
+use super::action::Input;
 use super::visit::Visit;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as Unknown;
 use std::collections::BTreeMap;
 use storage::Skipped;
+
+/// The field with the name of a run: what a form owes again, it owes once, even if it is sent twice.
+pub const RUN: &str = "run";
+/// Number of random bytes in the name of a run.
+const RUN_BYTES: usize = 8;
+
+/// A new name of a run.
+#[must_use]
+pub fn new_run(random: [u8; 32]) -> String {
+    format!("page-{}", storage::hex(random.get(..RUN_BYTES).unwrap_or_default()))
+}
+
+/// The field of a form with the name of its run.
+#[must_use]
+pub fn run(random: [u8; 32]) -> Input {
+    Input::text(RUN, "").of("hidden").value(&new_run(random))
+}
 
 /// What is owed again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -147,6 +147,17 @@ pub struct RenderNotes {
     pub wrong_id: Option<&'static str>,
 }
 
+/// What a test of a destination does, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TestNotes {
+    /// What is requested.
+    pub what: &'static str,
+    /// Whether it can carry a made-up event.
+    pub takes_sample: bool,
+    /// The missing setting that it needs, by its label.
+    pub lacks: Option<&'static str>,
+}
+
 /// The configuration of a destination.
 #[derive(Debug, Clone)]
 pub enum Config {
@@ -444,6 +455,15 @@ impl Config {
                 Err(Invalid::new("event_type", "nothing here: an example would be counted among the project's events"))
             }
             Self::Amplitude(config) => amplitude::request::test(config),
+        }
+    }
+
+    /// What [`Self::test`] does for a destination of the named kind with these settings.
+    #[must_use]
+    pub fn test_notes(kind: &str, settings: &Value) -> TestNotes {
+        match kind {
+            amplitude::KIND => amplitude::config::test_notes(settings),
+            _ => webhook::request::TEST_NOTES,
         }
     }
 

@@ -6,6 +6,7 @@ use super::action::Mistakes;
 use super::events::again;
 use super::form::Sent;
 use super::frame::{Frame, Place, shown};
+use super::owing::run;
 use super::visit::Visit;
 use crate::edge::Shared;
 use crate::error::Error;
@@ -15,7 +16,6 @@ use crate::resources::deliveries;
 use crate::resources::explain::story as explained;
 use crate::routes::Route;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::DeliveryId;
 use storage::Role;
@@ -55,7 +55,7 @@ async fn page(state: &State<Shared>, visit: &Visit, (id, mistakes): (DeliveryId,
         is_answer: !mistakes.action.is_empty(),
     };
     let frame = Frame::of(edge, visit, place).await?;
-    let detail = Detail { delivery: &delivery, tree: &tree, request: request.as_ref() };
+    let detail = Detail { delivery: &delivery, tree: &tree, request: request.as_ref(), run: run((edge.random)()) };
     shown(visit, &DeliveryPage::new((&frame, visit), &detail, mistakes), &delivery)
 }
 
@@ -73,10 +73,9 @@ async fn post_redeliver(
             let path = format!("/ui/events/{}?owed={}", delivery.event_id, owing.text());
             Ok(Redirect::to(&visit.to(&path)).into_response())
         }
-        Err(Error::Invalid(fields)) => {
-            let page = page(&state, &visit, (id, Mistakes { action: "redeliver", fields, detail: None, sent })).await?;
-            Ok((StatusCode::BAD_REQUEST, page).into_response())
+        Err(error) => {
+            let (status, mistakes) = Mistakes::of("redeliver", sent, error)?;
+            Ok((status, page(&state, &visit, (id, mistakes)).await?).into_response())
         }
-        Err(error) => Err(error),
     }
 }

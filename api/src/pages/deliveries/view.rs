@@ -1,7 +1,7 @@
 //! What the page of a delivery shows. Pure.
 
 use crate::error::Field;
-use crate::pages::action::{Action, Mistakes};
+use crate::pages::action::{Action, Input, Mistakes};
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Badge, Code, Moment};
 use crate::pages::story::{Sending, sending};
@@ -21,6 +21,8 @@ pub struct Detail<'a> {
     pub tree: &'a Node,
     /// Its request, for who may see it.
     pub request: Option<&'a SentRequest>,
+    /// The field with the name of the run that sends its event again.
+    pub run: Input,
 }
 
 /// One delivery.
@@ -39,13 +41,14 @@ pub struct DeliveryPage<'a> {
     request: Option<&'a SentRequest>,
     actions: Vec<Action>,
     mistakes: Vec<Field>,
+    detail: Option<String>,
 }
 
 impl<'a> DeliveryPage<'a> {
     /// The page of a delivery.
     #[must_use]
     pub fn new((frame, visit): (&'a Frame, &Visit), detail: &Detail<'a>, mistakes: Mistakes) -> Self {
-        let Detail { delivery, tree, request } = detail;
+        let Detail { delivery, tree, request, run } = detail;
         let id = delivery.id.to_string();
         let is_it =
             |node: &&Node| node.what == "delivery" && node.facts.get("id").and_then(Value::as_str) == Some(id.as_str());
@@ -57,7 +60,7 @@ impl<'a> DeliveryPage<'a> {
         ];
         let what = "Its event is sent to this destination again, with a new id; of a purchase's states the newest.";
         let path = format!("/ui/deliveries/{id}/redeliver");
-        let again = Action::new(path, ("redeliver", "Send again", what), &mistakes);
+        let again = Action::new(path, ("redeliver", "Send again", what), &mistakes).with(run.clone());
         Self {
             frame,
             name: delivery.event_type.clone(),
@@ -71,6 +74,7 @@ impl<'a> DeliveryPage<'a> {
             request: *request,
             actions: if frame.may(Role::Support) { vec![again] } else { Vec::new() },
             mistakes: mistakes.fields,
+            detail: mistakes.detail,
         }
     }
 }

@@ -2,7 +2,7 @@
 //! text that is no number stays a text. Pure.
 
 use super::view::{BASED_ON, digest, inside};
-use crate::error::Error;
+use crate::error::{Error, Field as Wrong};
 use crate::pages::form::Sent;
 use crate::resources::forms::{Field, Form};
 use serde_json::{Map, Value, json};
@@ -26,7 +26,7 @@ pub fn creation(form: &Form, sent: &Sent) -> Map<String, Value> {
 /// 409 when somebody else changed it after the form was opened: what that person changed would be lost.
 pub fn changes(form: &Form, sent: &Sent, stored: &Value) -> Result<Map<String, Value>, Error> {
     if sent.get(BASED_ON).is_some_and(|based_on| based_on != digest(form, stored)) {
-        let detail = "somebody else changed it after this form was opened: open it again, and enter what you change";
+        let detail = "somebody else changed it after you opened the form. Open it again; what you entered is below";
         return Err(Error::Conflict(detail.to_owned()));
     }
     let mut body = Map::new();
@@ -39,6 +39,16 @@ pub fn changes(form: &Form, sent: &Sent, stored: &Value) -> Result<Map<String, V
         }
     }
     Ok(body)
+}
+
+/// The first line of entered headers that is none, by its number alone: a secret may stand in it.
+#[must_use]
+pub fn wrong_lines(form: &Form, sent: &Sent) -> Option<Wrong> {
+    form.fields.iter().filter(|field| field.input == "headers").find_map(|field| {
+        let mut lines = sent.get(field.name)?.lines().map(str::trim);
+        let at = lines.position(|line| !line.is_empty() && header(line).is_none())?;
+        Some(Wrong { field: field.name.to_owned(), expected: format!("`Name: value` in line {}", at + 1) })
+    })
 }
 
 fn stays_when_empty(field: &Field) -> bool {
@@ -74,11 +84,18 @@ fn number(text: &str) -> Value {
     text.parse::<i64>().map_or_else(|_| Value::from(text), Value::from)
 }
 
-/// Headers, each in a line: `Name: value`.
+/// Headers, each in a line: `Name: value`. Lines that are none are left out: [`wrong_lines`] refuses them.
 fn headers(text: &str) -> Value {
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let pairs = lines.map(|line| line.split_once(':').unwrap_or((line, "")));
-    pairs.map(|(name, value)| (name.trim().to_owned(), Value::from(value.trim()))).collect::<Map<_, _>>().into()
+    let pairs = text.lines().filter_map(header);
+    pairs.map(|(name, value)| (name.to_owned(), Value::from(value))).collect::<Map<_, _>>().into()
+}
+
+/// The name and the value in a line.
+fn header(line: &str) -> Option<(&str, &str)> {
+    let (name, value) = line.split_once(':')?;
+    let name = name.trim();
+    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic());
+    is_name.then(|| (name, value.trim()))
 }
 
 /// Puts a value where its name says: a dot leads into an object.

@@ -6,5 +6,5 @@ mod body;
 mod tests;
 mod view;
 
-pub use body::{changes, creation};
+pub use body::{changes, creation, wrong_lines};
 pub use view::{BASED_ON, Entered, Group, Known, groups, hash};

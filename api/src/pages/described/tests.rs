@@ -1,6 +1,6 @@
 //! What a described form shows, and what it sends.
 
-use super::{Entered, Known, changes, creation, groups};
+use super::{Entered, Known, changes, creation, groups, wrong_lines};
 use crate::error::Field as Wrong;
 use crate::pages::form::Sent;
 use crate::resources::forms::{Form, of_destinations, of_stores};
@@ -40,6 +40,29 @@ fn what_is_no_number_is_shown_again_with_its_error() {
     assert_eq!((rate.value.as_str(), rate.wrong.as_deref()), ("many", Some("a whole number")));
     assert!(groups.iter().any(|group| group.title == "More" && group.is_open), "a wrong field is not folded away");
     assert_eq!(shown(&groups, "secret").value, "", "a secret is not sent back");
+}
+
+#[test]
+fn a_wrong_header_is_named_by_its_line_and_no_header_is_sent_back() {
+    let form = form("webhook");
+    for (lines, at) in [
+        ("X-Team: a\r\n\r\nBearer hidden", Some(3)),
+        ("a hidden: b", Some(1)),
+        (": hidden", Some(1)),
+        ("X-Team: hidden", None),
+    ] {
+        let body = url::form_urlencoded::Serializer::new(String::new()).append_pair("headers", lines).finish();
+        let sent = Sent::parse(body.as_bytes());
+        let wrong: Vec<Wrong> = wrong_lines(&form, &sent).into_iter().collect();
+        let expected = wrong.first().map(|one| (one.field.as_str(), one.expected.clone()));
+        assert_eq!(expected, at.map(|at| ("headers", format!("`Name: value` in line {at}"))), "{lines}");
+        if at.is_some() {
+            assert!(!Value::Object(creation(&form, &sent)).to_string().contains("hidden"), "{lines}");
+        }
+        let groups = groups(&form, Entered::Sent(&sent, &wrong), &Known::default());
+        let field = shown(&groups, "headers");
+        assert!(field.value.is_empty() && field.help.contains("Enter the headers again"), "{field:?}");
+    }
 }
 
 #[test]
@@ -84,6 +107,9 @@ fn a_new_webhook_wants_every_event_and_is_on() {
     let groups = groups(&form("webhook"), Entered::New, &Known::default());
     let every = &shown(&groups, "events").choices[0].choices[0];
     assert_eq!((every.value.as_str(), every.is_on, shown(&groups, "enabled").is_on), ("*", true, true));
+    assert!(every.label.contains("not destination.*"), "{}", every.label);
+    let listed = super::groups(&form("amplitude"), Entered::New, &Known::default());
+    assert_eq!(shown(&listed, "events").choices[0].choices[0].label, "All of the 13 listed events");
 }
 
 #[test]

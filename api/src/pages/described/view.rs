@@ -30,7 +30,7 @@ pub struct Known {
 pub struct Group {
     /// What they are called; empty for those that are always shown.
     pub title: &'static str,
-    /// Whether they are shown at once, since one of them is wrong.
+    /// Whether they are shown at once, since one of them is wrong or to be entered again.
     pub is_open: bool,
     /// What was stored when the form was opened, as a hash, in one of the groups; empty in the others.
     pub based_on: String,
@@ -124,7 +124,7 @@ pub fn groups(form: &Form, entered: Entered<'_>, known: &Known) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for field in &form.fields {
         let (title, shown) = (field.group.unwrap_or_default(), shown(field, entered, known));
-        let is_wrong = shown.wrong.is_some();
+        let is_wrong = shown.wrong.is_some() || is_lost(field, entered);
         match groups.iter_mut().find(|group| group.title == title) {
             Some(group) => {
                 group.is_open |= is_wrong;
@@ -165,9 +165,9 @@ fn shown(field: &Field, entered: Entered<'_>, known: &Known) -> Shown {
         id: field.name.replace('.', "-"),
         name: field.name,
         label: field.label,
-        help: help(field, known),
+        help: help(field, entered, known),
         input: field.input,
-        value: if field.secret { String::new() } else { values.join(separator(field.input)) },
+        value: if is_hidden(field) { String::new() } else { values.join(", ") },
         is_on: values.first().is_some_and(|value| value == "true"),
         is_required: field.required && !(field.secret && known.is_change),
         least: field.minimum.map_or_else(String::new, |least| least.to_string()),
@@ -177,14 +177,24 @@ fn shown(field: &Field, entered: Entered<'_>, known: &Known) -> Shown {
     }
 }
 
-fn help(field: &Field, known: &Known) -> String {
-    let is_hidden = field.secret || field.input == "headers";
-    if known.is_change && is_hidden { format!("{} Empty: it stays as it is.", field.help) } else { field.help.clone() }
+/// Whether what is in a field is never shown again, neither what is stored nor what was entered.
+fn is_hidden(field: &Field) -> bool {
+    field.secret || field.input == "headers"
 }
 
-/// What stands between the values of a field that has several.
-fn separator(input: &str) -> &'static str {
-    if input == "headers" { "\n" } else { ", " }
+/// Whether something was entered that is not shown again.
+fn is_lost(field: &Field, entered: Entered<'_>) -> bool {
+    is_hidden(field) && matches!(entered, Entered::Sent(sent, _) if sent.get(field.name).is_some())
+}
+
+fn help(field: &Field, entered: Entered<'_>, known: &Known) -> String {
+    let again = match (is_lost(field, entered), field.input) {
+        (false, _) => "",
+        (true, "headers") => " Enter the headers again: they are not sent back.",
+        (true, _) => " Enter it again: it is not sent back.",
+    };
+    let empty = if known.is_change && is_hidden(field) { " Empty: it stays as it is." } else { "" };
+    format!("{}{again}{empty}", field.help)
 }
 
 /// The values in a field, as texts.
@@ -250,13 +260,24 @@ fn all_choices(field: &Field, values: &[String], known: &Known) -> Vec<(&'static
         |value: &str, label: &str| Chosen { value: value.to_owned(), label: label.to_owned(), help: "", is_on: false };
     match field.input {
         "events" => {
-            let every = of(EVERY, "Every event, also of types that are added later");
+            let every = of(EVERY, &every(&field.choices));
             let wildcards = values.iter().filter(|value| value.ends_with(".*")).map(|value| ("", of(value, value)));
             std::iter::once(("", every)).chain(wildcards).chain(listed).collect()
         }
         "platforms" => known.platforms.iter().map(|(id, name)| ("", of(id, name))).collect(),
         _ => listed.collect(),
     }
+}
+
+/// What the choice of all events stands for: where some events are offered before others, for those.
+fn every(choices: &[Choice]) -> String {
+    let offered = choices.iter().filter(|choice| choice.is_offered).count();
+    if offered < choices.len() {
+        return format!("All of the {offered} listed events");
+    }
+    "Every event about purchases, customers and devices, also of types that are added later (not destination.* and not \
+     user.forgotten)"
+        .to_owned()
 }
 
 /// A stored value that cannot be chosen any more.

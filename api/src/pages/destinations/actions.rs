@@ -4,11 +4,11 @@ use super::head::SETTINGS_FORM;
 use super::one::{Answer, changed, overview};
 use super::{form_of, once};
 use crate::edge::Shared;
-use crate::error::{Error, Field};
+use crate::error::Error;
 use crate::extract::{Body, Id, Stored, drafted};
 use crate::keys::Acting;
 use crate::pages::action::Mistakes;
-use crate::pages::described::changes;
+use crate::pages::described::{BASED_ON, changes, wrong_lines};
 use crate::pages::form::Sent;
 use crate::pages::visit::Visit;
 use crate::resources::destinations::{self, CreatedDestination, Tested};
@@ -62,7 +62,7 @@ fn body(sent: &Sent, names: &[&str]) -> Result<Map<String, Value>, Error> {
     Ok(present.collect())
 }
 
-/// Back at the destination, which says what was taken, or what is wrong at which field.
+/// Back at the destination, which says what was taken, or why nothing was.
 async fn answer<T>(
     (state, visit, sent): Parts,
     (id, action): (DestinationId, &'static str),
@@ -70,11 +70,11 @@ async fn answer<T>(
 ) -> Result<Response, Error> {
     match result {
         Ok(_) => Ok(Redirect::to(&visit.to(&format!("/ui/destinations/{id}?done={action}"))).into_response()),
-        Err(Error::Invalid(fields)) => {
-            let answer = Answer { mistakes: Mistakes { action, fields, detail: None, sent }, tested: None };
-            Ok((StatusCode::BAD_REQUEST, overview(&state, &visit, (id, answer)).await?).into_response())
+        Err(error) => {
+            let (status, mistakes) = Mistakes::of(action, sent, error)?;
+            let answer = Answer { mistakes, tested: None };
+            Ok((status, overview(&state, &visit, (id, answer)).await?).into_response())
         }
-        Err(error) => Err(error),
     }
 }
 
@@ -167,10 +167,15 @@ async fn updated(
     let shown = destinations::show(State(Shared::clone(&edge)), Stored(before.clone())).await?.0;
     let stored = serde_json::to_value(&shown).map_err(|_| Error::Internal)?;
     let changes = changes(&form, sent, &stored)?;
-    if changes.is_empty() {
+    let wrong = wrong_lines(&form, sent);
+    if changes.is_empty() && wrong.is_none() {
         return Ok(None);
     }
-    Ok(Some(destinations::update(edge, Stored(before), drafted(changes)?).await?.0))
+    let mut draft = drafted(changes)?;
+    if let Some(wrong) = wrong {
+        draft.wrong.add(&wrong.field, wrong.expected);
+    }
+    Ok(Some(destinations::update(edge, Stored(before), draft).await?.0))
 }
 
 async fn post_rotate(edge: Acting, parts: Parts, stored: Stored<Destination>) -> Result<Response, Error> {
@@ -182,9 +187,10 @@ async fn post_rotate(edge: Acting, parts: Parts, stored: Stored<Destination>) ->
         body.extend(hours.map(|hours| ("overlap_hours".to_owned(), hours)));
         body
     });
-    let result = match body.and_then(drafted) {
-        Ok(draft) => destinations::rotate(edge, stored, draft).await,
-        Err(error) => Err(error),
+    let result = match (body.and_then(drafted), sent.get(BASED_ON)) {
+        (Ok(draft), Some(based_on)) => destinations::rotate_version(edge, stored, (draft, based_on)).await,
+        (Ok(draft), None) => destinations::rotate(edge, stored, draft).await,
+        (Err(error), _) => Err(error),
     };
     match result {
         Ok(Json(after)) => {
@@ -204,23 +210,21 @@ async fn post_delete(edge: Acting, parts: Parts, Stored(before): Stored<Destinat
         (Ok(_), true) => destinations::delete(edge, Id(before.id)).await.map(drop),
     };
     match confirmed {
-        Ok(()) => Ok(Redirect::to(&visit.to("/ui/destinations")).into_response()),
+        Ok(()) => {
+            let path = format!("/ui/destinations?deleted={}", before.id);
+            Ok(Redirect::to(&visit.to(&path)).into_response())
+        }
         Err(error) => at_settings((state, visit, sent), (before, "delete"), error).await,
     }
 }
 
-/// The page of the settings with what is wrong; other errors have a page of their own.
+/// The page of the settings with why nothing was changed; what nobody can mend there has a page of its own.
 async fn at_settings(
     (state, visit, sent): Parts,
     (destination, action): (Destination, &'static str),
     error: Error,
 ) -> Result<Response, Error> {
-    let (status, fields) = match error {
-        Error::Invalid(fields) => (StatusCode::BAD_REQUEST, fields),
-        Error::Conflict(expected) => (StatusCode::CONFLICT, vec![Field { field: action.to_owned(), expected }]),
-        error => return Err(error),
-    };
-    let mistakes = Mistakes { action, fields, detail: None, sent };
+    let (status, mistakes) = Mistakes::of(action, sent, error)?;
     let page = changed(&state, &visit, (Stored(destination), mistakes)).await?;
     Ok((status, page).into_response())
 }

@@ -11,22 +11,20 @@ use crate::keys::{Acting, Caller};
 use crate::pages::action::Mistakes;
 use crate::pages::form::Sent;
 use crate::pages::frame::{Frame, Place, html};
-use crate::pages::owing::Owing;
+use crate::pages::owing::{Owing, RUN, new_run};
 use crate::pages::text::entered_instant;
 use crate::pages::visit::Visit;
 use crate::resources::{destinations, redeliveries};
 use crate::routes::Route;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use domain::Timestamp;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 use storage::{Destination, Role};
 
 /// How long a step takes at most, up to its last page.
 const STEP: Duration = Duration::from_secs(8);
-/// Number of random bytes in the name of a run.
-const RUN_BYTES: usize = 8;
 
 /// The routes.
 pub fn routes() -> Vec<Route> {
@@ -80,16 +78,40 @@ async fn page(
     visit: &Visit,
     (destination, mistakes): (&Destination, Mistakes),
 ) -> Result<Response, Error> {
-    let frame = Frame::of(edge, visit, place(destination)).await?;
-    html(&AgainPage::new(&frame, Head::new(visit, destination, AGAIN), mistakes))
+    let frame = Frame::of(edge, visit, place(destination, (Bulk::Redelivery, &mistakes.sent))).await?;
+    html(&AgainPage::new((&frame, visit), destination, mistakes))
 }
 
-fn place(destination: &Destination) -> Place {
+/// Where a page stands, and how else the same is counted.
+fn place(destination: &Destination, (bulk, sent): (Bulk, &Sent)) -> Place {
+    let id = destination.id;
+    let of = |name: &str| sent.get(name).and_then(|text| entered_instant(text).parse::<Timestamp>().ok());
+    let (path, mut body, command) = match (bulk, sent.get("which"), of("from").zip(of("until"))) {
+        (Bulk::Redelivery, Some("range"), Some((from, until))) => (
+            "/v1/redeliveries".to_owned(),
+            json!({ "destination_id": id, "from": from, "until": until }),
+            format!("settle redeliver range --destination {id} --from {from} --until {until}"),
+        ),
+        (Bulk::Redelivery, ..) => (
+            "/v1/redeliveries".to_owned(),
+            json!({ "destination_id": id, "failed": true }),
+            format!("settle redeliver failed --destination {id}"),
+        ),
+        (Bulk::Replay, which, _) => (
+            format!("/v1/destinations/{id}/replay"),
+            json!({ "all": which == Some("all") }),
+            format!("settle destination replay {id}{}", if which == Some("all") { " --all" } else { "" }),
+        ),
+        (Bulk::Snapshot, ..) => {
+            (format!("/v1/destinations/{id}/snapshot"), json!({}), format!("settle destination snapshot {id}"))
+        }
+    };
+    body["dry_run"] = json!(true);
     Place {
         screen: SCREEN.path,
         title: format!("Send again to {}", destination.name),
-        api: "/v1/redeliveries".to_owned(),
-        command: format!("settle redeliver failed --destination {} --dry-run", destination.id),
+        api: format!("POST {path} {body}"),
+        command: format!("{command} --dry-run"),
         is_answer: true,
     }
 }
@@ -129,15 +151,12 @@ async fn step(
     Stored(destination): Stored<Destination>,
 ) -> Result<Response, Error> {
     let is_real = sent.get("confirmed") == Some("yes");
-    let run = match sent.get("run").filter(|_| is_real) {
-        Some(run) => run.to_owned(),
-        None => format!("page-{}", storage::hex((edge.random)().get(..RUN_BYTES).unwrap_or_default())),
-    };
+    let run = sent.get(RUN).filter(|_| is_real).map_or_else(|| new_run((edge.random)()), str::to_owned);
     let body = match selection(bulk, &sent, &destination) {
         Ok(body) => body,
-        Err(wrong) => return refused(bulk, (&shared, &visit), (&destination, sent, wrong)).await,
+        Err(wrong) => return refused(bulk, (&shared, &visit), (&destination, sent, Error::Invalid(wrong))).await,
     };
-    let body = if is_real { with(body, "run", json!(run)) } else { with(body, "dry_run", json!(true)) };
+    let body = if is_real { with(body, RUN, json!(run)) } else { with(body, "dry_run", json!(true)) };
     let before = Progress::before(&sent, is_real);
     match carried_out(bulk, (&edge, &caller), (&destination, body), before).await {
         Ok(progress) => {
@@ -146,20 +165,19 @@ async fn step(
                 (true, true) => Stage::Underway,
                 (true, false) => Stage::Done,
             };
-            let frame = Frame::of(&shared, &visit, place(&destination)).await?;
+            let frame = Frame::of(&shared, &visit, place(&destination, (bulk, &sent))).await?;
             let head = Head::new(&visit, &destination, AGAIN);
             html(&ProgressPage::new((&frame, &visit), head, (bulk, stage), (&sent, run, progress)))
         }
-        Err(Error::Invalid(wrong)) => refused(bulk, (&shared, &visit), (&destination, sent, wrong)).await,
-        Err(error) => Err(error),
+        Err(error) => refused(bulk, (&shared, &visit), (&destination, sent, error)).await,
     }
 }
 
-/// The forms, with what is wrong in one of them.
+/// The forms, with why one of them did nothing.
 async fn refused(
     bulk: Bulk,
     (edge, visit): (&Shared, &Visit),
-    (destination, sent, fields): (&Destination, Sent, Vec<Field>),
+    (destination, sent, error): (&Destination, Sent, Error),
 ) -> Result<Response, Error> {
     let action = match bulk {
         Bulk::Redelivery if sent.get("which") == Some("range") => "range",
@@ -167,8 +185,8 @@ async fn refused(
         Bulk::Replay => "replay",
         Bulk::Snapshot => "snapshot",
     };
-    let page = page(edge, visit, (destination, Mistakes { action, fields, detail: None, sent })).await?;
-    Ok((StatusCode::BAD_REQUEST, page).into_response())
+    let (status, mistakes) = Mistakes::of(action, sent, error)?;
+    Ok((status, page(edge, visit, (destination, mistakes)).await?).into_response())
 }
 
 /// The body of the call of the API that selects what a form names.
@@ -242,7 +260,7 @@ async fn part(
         }
         Bulk::Snapshot => {
             let mut body = body;
-            body.remove("run");
+            body.remove(RUN);
             let done = destinations::snapshot(edge.clone(), stored, Body(drafted(body)?.finish()?)).await?.0;
             let owing = Owing { owed: i64::try_from(done.owed).unwrap_or(i64::MAX), ..Owing::default() };
             Part { checked: done.purchases, owing, next_cursor: done.next_cursor }

@@ -1,17 +1,18 @@
 //! What the pages show by which something is sent again. Pure.
 
 use super::again::Bulk;
-use super::head::{DELIVERIES, Head};
+use super::head::{AGAIN, DELIVERIES, Head, SETTINGS};
 use crate::error::Field;
 use crate::pages::action::{Action, Input, Mistakes};
 use crate::pages::form::Sent;
 use crate::pages::frame::Frame;
 use crate::pages::owing::Owing;
 use crate::pages::parts::Sentence;
-use crate::pages::text::{counted, entered_instant};
+use crate::pages::text::entered_instant;
 use crate::pages::visit::Visit;
 use askama::Template;
-use storage::Role;
+use domain::event::PURCHASE_UPDATED;
+use storage::{Destination, Role};
 
 /// The fields of a filter, which each step hands on.
 const FILTERS: [&str; 3] = ["which", "from", "until"];
@@ -23,13 +24,19 @@ pub struct AgainPage<'a> {
     frame: &'a Frame,
     head: Head,
     actions: Vec<Action>,
+    missing: Option<&'static str>,
+    settings: String,
     mistakes: Vec<Field>,
+    detail: Option<String>,
 }
 
 impl<'a> AgainPage<'a> {
-    /// The forms for what the person may send again.
+    /// The forms for what the person may send again, and the destination takes.
     #[must_use]
-    pub fn new(frame: &'a Frame, head: Head, mistakes: Mistakes) -> Self {
+    pub fn new((frame, visit): (&'a Frame, &Visit), destination: &Destination, mistakes: Mistakes) -> Self {
+        let head = Head::new(visit, destination, AGAIN);
+        let has_states = destination.chose(PURCHASE_UPDATED);
+        let has_profiles = destination.profile.is_some();
         let action = |path: &str, (name, title, what): (&'static str, &'static str, &str)| {
             let which = Input::text("which", "").of("hidden").value(name);
             Action::new(head.action(path), (name, title, what), &mistakes).with(which)
@@ -44,15 +51,26 @@ impl<'a> AgainPage<'a> {
             let range = range.with(instant("from", "From (UTC)")).with(instant("until", "Until (UTC)"));
             actions.push(range);
         }
-        if frame.may(Role::Operator) {
+        if frame.may(Role::Operator) && has_states {
             let which = [("behind", "Those whose newest state it did not acknowledge"), ("all", "All purchases")];
             let what = "The newest state of purchases, each as one event.";
             let replay = Action::new(head.action("replay"), ("replay", "Count newest states", what), &mistakes);
             actions.push(replay.with(Input::choice(("which", "Of which purchases"), &which)));
+        }
+        if frame.may(Role::Operator) && (has_states || has_profiles) {
             let what = "The newest state of each purchase that was never owed to it: what it needs to begin with.";
             actions.push(action("snapshot", ("snapshot", "Count what it never got", what)));
         }
-        Self { frame, head, actions, mistakes: mistakes.fields }
+        let missing = "This destination does not choose purchase.updated, so there is no newest state to send.";
+        Self {
+            frame,
+            actions,
+            missing: (frame.may(Role::Operator) && !has_states).then_some(missing),
+            settings: head.page(SETTINGS, visit),
+            head,
+            mistakes: mistakes.fields,
+            detail: mistakes.detail,
+        }
     }
 }
 
@@ -103,7 +121,10 @@ pub struct ProgressPage<'a> {
     path: String,
     stage: Stage,
     figure: String,
+    unit: &'static str,
     checked: String,
+    advice: &'static str,
+    again: String,
     is_part: bool,
     owing: Owing,
     hidden: Vec<(&'static str, String)>,
@@ -129,15 +150,15 @@ impl<'a> ProgressPage<'a> {
             hidden.push(("owed", progress.owing.text()));
             hidden.extend(progress.next_cursor.map(|cursor| ("cursor", cursor)));
         }
-        let (name, noun) = match bulk {
-            Bulk::Redelivery => ("again", "delivery"),
-            Bulk::Replay => ("replay", "purchase"),
-            Bulk::Snapshot => ("snapshot", "purchase"),
+        let name = match bulk {
+            Bulk::Redelivery => "again",
+            Bulk::Replay => "replay",
+            Bulk::Snapshot => "snapshot",
         };
-        let checked = match (bulk, progress.checked) {
-            (Bulk::Redelivery, 1) => "1 was checked".to_owned(),
-            (Bulk::Redelivery, many) => format!("{many} were checked"),
-            (_, many) => format!("{} checked", counted(many, noun)),
+        let (one, many, advice) = checked_items(bulk, sent);
+        let checked = match progress.checked {
+            1 => format!("1 {one} was checked"),
+            number => format!("{number} {many} were checked"),
         };
         Self {
             frame,
@@ -145,7 +166,10 @@ impl<'a> ProgressPage<'a> {
             path: head.action(name),
             stage,
             figure: progress.owing.owed.to_string(),
+            unit: if progress.owing.owed == 1 { "delivery" } else { "deliveries" },
             checked,
+            advice,
+            again: head.page(AGAIN, visit),
             is_part,
             owing: progress.owing,
             hidden,
@@ -153,6 +177,25 @@ impl<'a> ProgressPage<'a> {
             deliveries: head.page(DELIVERIES, visit),
             head,
         }
+    }
+}
+
+/// What is checked, one and several, and what to do where none of it is sent.
+fn checked_items(bulk: Bulk, sent: &Sent) -> (&'static str, &'static str, &'static str) {
+    let all = "If its receiver lost what it got, count the newest states of all purchases.";
+    match (bulk, sent.get("which")) {
+        (Bulk::Redelivery, Some("range")) => (
+            "event",
+            "events",
+            "Count a longer time, or choose more events in its settings: those are sent from then on.",
+        ),
+        (Bulk::Redelivery, _) => ("dead delivery", "dead deliveries", "To send what arrived too, count a time range."),
+        (Bulk::Replay, Some("all")) => (
+            "purchase",
+            "purchases",
+            "A purchase has a state to send once it was settled and an event of it was recorded.",
+        ),
+        (Bulk::Replay | Bulk::Snapshot, _) => ("purchase", "purchases", all),
     }
 }
 

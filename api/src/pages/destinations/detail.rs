@@ -4,10 +4,10 @@ use super::head::{AGAIN, DELIVERIES, Head, SETTINGS, SETTINGS_FORM, notice};
 use super::view::Sheet;
 use crate::error::Field;
 use crate::pages::action::{Action, Input, Mistakes};
-use crate::pages::described::Group;
+use crate::pages::described::{BASED_ON, Group};
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Badge, Code, Moment, Sentence};
-use crate::pages::text::{delivery_status, with_query};
+use crate::pages::text::{amount, delivery_status, with_query};
 use crate::pages::visit::Visit;
 use crate::resources::forms::Form;
 use askama::Template;
@@ -93,6 +93,16 @@ fn row(one: &DeliveryView, visit: &Visit) -> Row {
     }
 }
 
+/// The destination whose settings are shown.
+pub struct Subject<'d> {
+    /// The destination.
+    pub destination: &'d Destination,
+    /// Number of deliveries that it is still owed.
+    pub owed: i64,
+    /// What changes with its secrets.
+    pub version: String,
+}
+
 /// The settings.
 #[derive(Template)]
 #[template(path = "destinations/settings.html")]
@@ -102,6 +112,7 @@ pub struct SettingsPage<'a> {
     sheet: Sheet,
     groups: Vec<Group>,
     mistakes: Vec<Field>,
+    detail: Option<String>,
     is_form_wrong: bool,
     may_change: bool,
     actions: Vec<Action>,
@@ -113,10 +124,11 @@ impl<'a> SettingsPage<'a> {
     #[must_use]
     pub fn new(
         (frame, visit): (&'a Frame, &Visit),
-        destination: &Destination,
+        subject: &Subject<'_>,
         (groups, form): (Vec<Group>, Form),
         mistakes: Mistakes,
     ) -> Self {
+        let destination = subject.destination;
         let is_form_wrong = mistakes.action == SETTINGS_FORM;
         let reason = mistakes.sent.get("reason").filter(|_| is_form_wrong).unwrap_or_default().to_owned();
         let may_change = frame.may(Role::Operator);
@@ -125,7 +137,8 @@ impl<'a> SettingsPage<'a> {
             frame,
             head: Head::new(visit, destination, SETTINGS),
             groups,
-            actions: if may_change { finals(destination, signs, &mistakes) } else { Vec::new() },
+            actions: if may_change { finals(subject, signs, &mistakes) } else { Vec::new() },
+            detail: mistakes.detail.clone(),
             is_form_wrong,
             may_change,
             notice: visit.query("done").as_deref().and_then(notice),
@@ -136,13 +149,14 @@ impl<'a> SettingsPage<'a> {
                 path: format!("/ui/destinations/{}/settings", destination.id),
                 reason,
                 mistakes: if is_form_wrong { mistakes.fields } else { Vec::new() },
+                detail: None,
             },
         }
     }
 }
 
 /// What replaces its secret, if its requests are signed, and what deletes it.
-fn finals(destination: &Destination, signs: bool, mistakes: &Mistakes) -> Vec<Action> {
+fn finals(Subject { destination, owed, version }: &Subject<'_>, signs: bool, mistakes: &Mistakes) -> Vec<Action> {
     let action = |name: &'static str, title, what: &str| {
         Action::new(format!("/ui/destinations/{}/{name}", destination.id), (name, title, what), mistakes)
     };
@@ -154,8 +168,18 @@ fn finals(destination: &Destination, signs: bool, mistakes: &Mistakes) -> Vec<Ac
     );
     let rotate = rotate
         .with(Input::choice(("overlap_hours", "How long the old one signs too"), &hours))
-        .with(Input::text("secret", "Secret (empty: a new one is made)").of("password"));
-    let delete = action("delete", "Delete", "Nothing is sent to it any more. What was sent stays in the ledger.");
+        .with(Input::text("secret", "Secret (empty: a new one is made)").of("password"))
+        .with(Input::text(BASED_ON, "").of("hidden").value(version));
+    let owed = match owed {
+        0 => String::new(),
+        1 => " 1 delivery that is still owed is never sent.".to_owned(),
+        owed => format!(" {} deliveries that are still owed are never sent.", amount(*owed)),
+    };
+    let what = format!(
+        "Deletes the destination with its settings and secrets.{owed} What was sent stays in the ledger. This cannot be \
+         taken back."
+    );
+    let delete = action("delete", "Delete", &what);
     let delete = delete.with(Input::text("name", "Its name, to confirm").required()).irrevocable();
     signs.then_some(rotate).into_iter().chain([delete]).collect()
 }

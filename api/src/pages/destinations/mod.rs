@@ -11,14 +11,15 @@ mod standing;
 mod view;
 
 use super::Screen;
-use super::described::{Entered, Known, creation, groups};
+use super::change::{Refused, reasoned};
+use super::described::{Entered, Known, creation, groups, wrong_lines};
 use super::form::Sent;
 use super::frame::{Frame, Place, html, shown};
 use super::text::with_query;
 use super::visit::Visit;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
-use crate::extract::{Query, Stored, drafted};
+use crate::extract::{Query, Stored};
 use crate::keys::{Acting, Caller};
 use crate::resources::forms::{Form, of_destinations};
 use crate::resources::overview::OfApp;
@@ -27,7 +28,7 @@ use crate::routes::Route;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use domain::AppId;
+use domain::{AppId, DestinationId};
 use serde_json::Value;
 use storage::{App, Page, Role};
 use view::{Entry, ListPage, NewPage, OncePage, Sheet};
@@ -82,11 +83,25 @@ async fn list(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Resp
         screen: SCREEN.path,
         title: "Destinations".to_owned(),
         api: with_query("/v1/overview", &[("app_id", app.as_deref().unwrap_or_default())]),
-        command: format!("settle destination list --app {}", app.as_deref().unwrap_or("ID")),
+        // The list of destinations is one of an app.
+        command: app.map_or_else(|| "settle status".to_owned(), |app| format!("settle destination list --app {app}")),
         ..Place::default()
     };
     let frame = Frame::of(edge, &visit, place).await?;
-    shown(&visit, &ListPage::new((&frame, &visit), &found.destinations, &of_destinations()), &found)
+    let deleted = deleted(edge, &visit).await?;
+    let page = ListPage::new((&frame, &visit), (&found.destinations, deleted), &of_destinations());
+    shown(&visit, &page, &found)
+}
+
+/// The name of the destination that the form before this page deleted.
+async fn deleted(edge: &Edge, visit: &Visit) -> Result<Option<String>, Error> {
+    let Some(id) = visit.query("deleted").and_then(|id| id.parse::<DestinationId>().ok()) else { return Ok(None) };
+    let found = match edge.store.explain_destination(id).await {
+        Err(storage::Error::Missing { .. }) => return Ok(None),
+        found => found?.addressee,
+    };
+    let is_here = visit.session.app_id.is_none_or(|own| own == found.destination.app_id);
+    Ok(found.deleted_at.filter(|_| is_here).map(|_| found.destination.name))
 }
 
 /// `GET /ui/destinations/new`: the form of the kind in the address, for the app in it; else what there is to choose.
@@ -102,7 +117,8 @@ async fn new(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Respo
         (Some(form), Some(app)) => {
             let groups = groups(&form, Entered::New, &known(edge, app, false).await?);
             let path = format!("/ui/apps/{app}/destinations");
-            Entry::Sheet(Sheet { groups, form, path, reason: String::new(), mistakes: Vec::new() })
+            let (reason, mistakes) = (String::new(), Vec::new());
+            Entry::Sheet(Sheet { groups, form, path, reason, mistakes, detail: None })
         }
         (Some(form), None) => Entry::App(form),
         (None, _) => Entry::Kind(of_destinations()),
@@ -131,31 +147,31 @@ async fn create(
     let form = sent.get("kind").and_then(form_of);
     let form = form.ok_or_else(|| Error::invalid("kind", "a kind of destination"))?;
     let app_id = app.id;
-    let result = match sent.reason() {
-        Ok(_) => {
-            let mut body = creation(&form, &sent);
-            body.insert("kind".to_owned(), Value::from(form.name));
-            match drafted(body) {
-                Ok(draft) => destinations::create(edge, Stored(app), draft).await,
-                Err(error) => Err(error),
+    let mut body = creation(&form, &sent);
+    body.insert("kind".to_owned(), Value::from(form.name));
+    let result = match reasoned(&sent, body) {
+        Ok(mut draft) => {
+            if let Some(wrong) = wrong_lines(&form, &sent) {
+                draft.wrong.add(&wrong.field, wrong.expected);
             }
+            destinations::create(edge, Stored(app), draft).await
         }
-        Err(wrong) => Err(Error::Invalid(vec![wrong])),
+        Err(error) => Err(error),
     };
     match result {
         Ok(created) => {
             let page = once(&shared, &visit, (&created.0, form)).await?;
             Ok((StatusCode::CREATED, page).into_response())
         }
-        Err(Error::Invalid(mistakes)) => {
+        Err(error) => {
+            let Refused { status, fields: mistakes, detail } = Refused::of(error)?;
             let known = known(&shared, app_id, false).await?;
             let groups = groups(&form, Entered::Sent(&sent, &mistakes), &known);
             let path = format!("/ui/apps/{app_id}/destinations");
             let reason = sent.get("reason").unwrap_or_default().to_owned();
-            let sheet = Sheet { groups, form, path, reason, mistakes };
-            Ok((StatusCode::BAD_REQUEST, entry(&shared, &visit, Entry::Sheet(sheet)).await?).into_response())
+            let sheet = Sheet { groups, form, path, reason, mistakes, detail };
+            Ok((status, entry(&shared, &visit, Entry::Sheet(sheet)).await?).into_response())
         }
-        Err(error) => Err(error),
     }
 }
 

@@ -1,6 +1,6 @@
 //! One destination: how it stands, what was sent to it, and its settings.
 
-use super::detail::{DeliveriesPage, SettingsPage};
+use super::detail::{DeliveriesPage, SettingsPage, Subject};
 use super::head::{DELIVERIES, Head, SETTINGS_FORM};
 use super::standing::{Detail, OverviewPage, Rate, hour};
 use super::{SCREEN, known};
@@ -170,6 +170,10 @@ pub async fn changed(
         is_answer: !mistakes.action.is_empty(),
     };
     let frame = Frame::of(edge, visit, place).await?;
-    let page = SettingsPage::new((&frame, visit), &destination, (groups, form), mistakes);
+    let number = |name: &str| shown_settings["health"][name].as_i64().unwrap_or(0);
+    let version =
+        if frame.may(Role::Operator) { destinations::version(edge, destination.id).await? } else { String::new() };
+    let subject = Subject { destination: &destination, owed: number("owed") + number("waiting"), version };
+    let page = SettingsPage::new((&frame, visit), &subject, (groups, form), mistakes);
     shown(visit, &page, &shown_settings)
 }

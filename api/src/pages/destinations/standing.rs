@@ -13,9 +13,12 @@ use crate::pages::visit::Visit;
 use crate::resources::explain::node::Node;
 use crate::resources::series::{Point, SeriesPoints};
 use askama::Template;
+use domain::Timestamp;
 use domain::event::types;
+use domain::health::State;
+use protocols::destinations::Config;
 use serde_json::Value;
-use storage::{Portrait, Role};
+use storage::{Addressee, Portrait, Role};
 
 /// What was delivered and failed in a span of time.
 pub struct Rate {
@@ -95,6 +98,7 @@ pub struct OverviewPage<'a> {
     notice: Option<&'static str>,
     tested: Option<(bool, Sentence)>,
     mistakes: Vec<Field>,
+    detail: Option<String>,
 }
 
 impl<'a> OverviewPage<'a> {
@@ -107,7 +111,7 @@ impl<'a> OverviewPage<'a> {
         if is_deleted {
             head.tabs.clear();
         }
-        let actions = if is_deleted { Vec::new() } else { actions(frame, portrait, &answer.mistakes) };
+        let actions = if is_deleted { Vec::new() } else { actions((frame, visit), portrait, &answer.mistakes) };
         Self {
             frame,
             sentence: Sentence::new(&capital(&tree.summary)),
@@ -119,6 +123,7 @@ impl<'a> OverviewPage<'a> {
             notice: visit.query("done").as_deref().and_then(notice),
             tested: answer.tested.map(|tested| (tested.ok, Sentence::new(&capital(&tested.detail)))),
             mistakes: answer.mistakes.fields,
+            detail: answer.mistakes.detail,
             head,
         }
     }
@@ -162,25 +167,45 @@ fn facts(portrait: &Portrait) -> Vec<Fact> {
         number("Wait for a name", portrait.owes.waiting),
         number("Failures in a row", view.health.failures),
     ];
-    let moment = |(label, at): (&'static str, Option<domain::Timestamp>)| {
+    let moment = |(label, at): (&'static str, Option<Timestamp>)| {
         Some(Fact { label, text: String::new(), moment: Some(Moment::ago(at?)) })
     };
-    numbers.into_iter().chain(moments.into_iter().filter_map(moment)).collect()
+    let next = next_attempt(portrait).map(Moment::until);
+    let next = next.map(|moment| Fact { label: "Next attempt", text: String::new(), moment: Some(moment) });
+    numbers.into_iter().chain(next).chain(moments.into_iter().filter_map(moment)).collect()
 }
 
-fn actions(frame: &Frame, portrait: &Portrait, mistakes: &Mistakes) -> Vec<Action> {
-    let destination = &portrait.addressee.destination;
+/// When something is sent next, where that is known: all that is owed is shown, waits, and nothing holds it back.
+fn next_attempt(portrait: &Portrait) -> Option<Timestamp> {
+    let Addressee { destination, health, .. } = &portrait.addressee;
+    let is_all = usize::try_from(health.owed).is_ok_and(|owed| owed <= portrait.owed.len());
+    let is_paused = health.health.paused_until.is_some_and(|until| until > portrait.now);
+    let is_held = is_paused || !destination.enabled || health.health.opened_at.is_some();
+    let next = portrait.owed.iter().filter_map(|one| one.delivery.next_due_at).min();
+    next.filter(|at| is_all && !is_held && *at > portrait.now)
+}
+
+fn actions((frame, visit): (&Frame, &Visit), portrait: &Portrait, mistakes: &Mistakes) -> Vec<Action> {
+    let Addressee { destination, health, .. } = &portrait.addressee;
     let id = destination.id.to_string();
+    let notes = Config::test_notes(&destination.kind, &destination.settings);
+    // A form that was refused is shown with what is wrong in it.
+    let is_shown = |name: &str, is_of_use: bool| destination.enabled && (is_of_use || mistakes.action == name);
     let action = |name: &'static str, title, what: &str| {
         Action::new(format!("/ui/destinations/{id}/{name}"), (name, title, what), mistakes)
     };
     let mut all = Vec::new();
     if frame.may(Role::Support) {
-        all.push(test(&id, mistakes).with(sample()));
-        if destination.enabled {
-            let what = "What is owed is sent at once: waits between attempts and a pause end.";
-            all.push(action("retry", "Send what is owed now", what));
-            all.push(action("probe", "Try now", "A request tests now whether it answers again."));
+        let test = test((visit, &id), &notes, mistakes);
+        all.push(if notes.takes_sample { test.with(sample()) } else { test });
+        if is_shown("retry", health.owed > 0) {
+            let owed = if health.owed == 1 { "delivery is" } else { "deliveries are" };
+            let what = format!("{} {owed} owed, and sent at once: waits and a pause end.", amount(health.owed));
+            all.push(action("retry", "Send what is owed now", &what));
+        }
+        if is_shown("probe", destination.state == State::Open) {
+            let what = "Check now whether it answers. Sends one owed delivery instead of waiting for the next try.";
+            all.push(action("probe", "Try now", what));
         }
     }
     if frame.may(Role::Operator) && destination.enabled {

@@ -11,6 +11,7 @@ use crate::resources::destinations::CreatedDestination;
 use crate::resources::forms::{Form, Step};
 use askama::Template;
 use domain::AppId;
+use protocols::destinations::{Config, TestNotes};
 use serde_json::Value;
 use storage::{DestinationOverview, Role};
 
@@ -49,12 +50,17 @@ pub struct ListPage<'a> {
     apps: Vec<OfApp>,
     kinds: Vec<Kind>,
     is_new: bool,
+    deleted: Option<String>,
 }
 
 impl<'a> ListPage<'a> {
-    /// The list of these destinations.
+    /// The list of these destinations, with the name of one that was just deleted.
     #[must_use]
-    pub fn new((frame, visit): (&'a Frame, &Visit), found: &[DestinationOverview], forms: &[Form]) -> Self {
+    pub fn new(
+        (frame, visit): (&'a Frame, &Visit),
+        (found, deleted): (&[DestinationOverview], Option<String>),
+        forms: &[Form],
+    ) -> Self {
         let mut ids: Vec<AppId> = found.iter().map(|one| one.destination.app_id).collect();
         ids.sort();
         ids.dedup();
@@ -66,7 +72,7 @@ impl<'a> ListPage<'a> {
         let mut apps: Vec<OfApp> = ids.into_iter().map(of_app).collect();
         apps.sort_by(|a, b| a.name.cmp(&b.name));
         let kinds = if frame.may(Role::Operator) { kinds(visit, forms) } else { Vec::new() };
-        Self { frame, is_new: apps.is_empty(), apps, kinds }
+        Self { frame, is_new: apps.is_empty(), apps, kinds, deleted }
     }
 }
 
@@ -107,6 +113,8 @@ pub struct Sheet {
     pub reason: String,
     /// The wrong fields.
     pub mistakes: Vec<Field>,
+    /// What stands against it, if no field is wrong.
+    pub detail: Option<String>,
 }
 
 impl Sheet {
@@ -154,6 +162,7 @@ pub struct NewPage<'a> {
     sheet: Option<Sheet>,
     groups: Vec<Group>,
     mistakes: Vec<Field>,
+    detail: Option<String>,
     guide: Vec<GuideStep>,
 }
 
@@ -170,6 +179,7 @@ impl<'a> NewPage<'a> {
             sheet: None,
             groups: Vec::new(),
             mistakes: Vec::new(),
+            detail: None,
             guide: Vec::new(),
         };
         match entry {
@@ -181,6 +191,7 @@ impl<'a> NewPage<'a> {
                 kind: sheet.form.name,
                 groups: std::mem::take(&mut sheet.groups),
                 mistakes: sheet.mistakes.clone(),
+                detail: sheet.detail.clone(),
                 guide: guide(&sheet.form.guide),
                 sheet: Some(sheet),
                 ..empty
@@ -219,20 +230,24 @@ impl<'a> OncePage<'a> {
             field.map_or_else(|| capital(&name.replace('_', " ")), |field| field.label.to_owned())
         };
         let secrets = created.shown_once.iter().map(|name| Once { label: label(name), value: text(name) }).collect();
+        let id = created.id().to_string();
         Self {
             frame,
             name: text("name"),
-            path: visit.to(&format!("/ui/destinations/{}", created.id())),
+            path: visit.to(&format!("/ui/destinations/{id}")),
             secrets,
             warnings: &created.warnings,
-            actions: vec![test(&created.id().to_string(), &Mistakes::default())],
+            actions: vec![test((visit, &id), &Config::test_notes(form.name, &values), &Mistakes::default())],
             guide: guide(&form.guide),
         }
     }
 }
 
 /// The test of a destination.
-pub fn test(id: &str, mistakes: &Mistakes) -> Action {
-    let what = "A request that carries no event of anybody. Its result is shown at once.";
-    Action::new(format!("/ui/destinations/{id}/test"), ("test", "Send a test", what), mistakes)
+pub fn test((visit, id): (&Visit, &str), notes: &TestNotes, mistakes: &Mistakes) -> Action {
+    let TestNotes { what, lacks, .. } = notes;
+    let what = lacks.map_or_else(|| (*what).to_owned(), |key| format!("{what} It needs the {key}, which is missing."));
+    let action = Action::new(format!("/ui/destinations/{id}/test"), ("test", "Send a test", &what), mistakes);
+    let settings = || ("Settings", visit.to(&format!("/ui/destinations/{id}/settings")));
+    if lacks.is_some() { action.after(settings()) } else { action }
 }

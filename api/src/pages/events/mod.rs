@@ -6,7 +6,7 @@ use super::Screen;
 use super::action::Mistakes;
 use super::form::Sent;
 use super::frame::{Frame, Place, html, shown};
-use super::owing::Owing;
+use super::owing::{Owing, RUN, run};
 use super::text::{entered_instant, with_query};
 use super::visit::Visit;
 use crate::edge::Shared;
@@ -171,8 +171,8 @@ async fn one(state: &State<Shared>, visit: &Visit, (id, mistakes): (EventId, Mis
         is_answer: !mistakes.action.is_empty(),
     };
     let frame = Frame::of(edge, visit, place).await?;
-    let detail =
-        Detail { id, tree: &tree, body: &body, is_of_device, destinations: &destinations, platform: platform.as_ref() };
+    let (destinations, platform, run) = (&destinations[..], platform.as_ref(), run((edge.random)()));
+    let detail = Detail { id, tree: &tree, body: &body, is_of_device, destinations, platform, run };
     shown(visit, &EventPage::new((&frame, visit), &detail, mistakes), &tree)
 }
 
@@ -189,15 +189,14 @@ async fn post_redeliver(
             let path = format!("/ui/events/{id}?owed={}", owing.text());
             Ok(Redirect::to(&visit.to(&path)).into_response())
         }
-        Err(Error::Invalid(fields)) => {
-            let page = one(&state, &visit, (id, Mistakes { action: "redeliver", fields, detail: None, sent })).await?;
-            Ok((StatusCode::BAD_REQUEST, page).into_response())
+        Err(error) => {
+            let (status, mistakes) = Mistakes::of("redeliver", sent, error)?;
+            Ok((status, one(&state, &visit, (id, mistakes)).await?).into_response())
         }
-        Err(error) => Err(error),
     }
 }
 
-/// Owes an event again, to one destination or to all, by a form with a reason.
+/// Owes an event again, to one destination or to all, by a form with a reason. A form that is sent twice owes once.
 ///
 /// # Errors
 /// There is no reason, the destination is none, or the database does not answer.
@@ -208,6 +207,9 @@ pub async fn again(
 ) -> Result<Owing, Error> {
     sent.reason().map_err(|wrong: Field| Error::Invalid(vec![wrong]))?;
     let mut body = Map::from_iter([("event_id".to_owned(), json!(id))]);
+    // To another destination it is another run: a browser that goes back has the form with its run.
+    let run = sent.get(RUN).map(|run| format!("{run}-{}", to.as_deref().unwrap_or("all")));
+    body.extend(run.map(|run| (RUN.to_owned(), Value::from(run))));
     body.extend(to.map(|id| ("destination_id".to_owned(), Value::from(id))));
     let done = redeliveries::create(edge, caller, drafted(body)?).await?.0;
     Ok(Owing { owed: done.owed.owed, skipped: done.owed.skipped })

@@ -212,6 +212,8 @@ pub struct Detail<'a> {
     pub destinations: &'a [Destination],
     /// The platform of its purchase, or of its device.
     pub platform: Option<&'a Platform>,
+    /// The field with the name of the run that sends it again.
+    pub run: Input,
 }
 
 /// A fact of the head.
@@ -242,6 +244,7 @@ pub struct EventPage<'a> {
     actions: Vec<Action>,
     owing: Option<Owing>,
     mistakes: Vec<Field>,
+    detail: Option<String>,
 }
 
 impl<'a> EventPage<'a> {
@@ -271,6 +274,7 @@ impl<'a> EventPage<'a> {
             actions: actions(frame, detail, &mistakes),
             owing: Owing::of(visit),
             mistakes: mistakes.fields,
+            detail: mistakes.detail,
         }
     }
 }
@@ -283,7 +287,7 @@ fn actions(frame: &Frame, detail: &Detail<'_>, mistakes: &Mistakes) -> Vec<Actio
     let what = "It is sent again, to one destination or to all that choose it; of a purchase's states the newest.";
     let path = format!("/ui/events/{}/redeliver", detail.id);
     let action = Action::new(path, ("redeliver", "Send again", what), mistakes);
-    vec![action.with(Input::destinations(destinations))]
+    vec![action.with(Input::destinations(destinations)).with(detail.run.clone())]
 }
 
 fn facts(Detail { tree, platform, .. }: &Detail<'_>, visit: &Visit) -> Vec<Fact> {

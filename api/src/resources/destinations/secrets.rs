@@ -3,14 +3,17 @@
 use super::shown::{CreatedDestination, DestinationDetail};
 use super::{collect_errors, update_patch};
 use crate::clock;
+use crate::edge::Edge;
 use crate::error::Error;
 use crate::extract::{Body, Draft, Stored, secret};
 use crate::keys::Acting;
 use crate::resources::schema;
 use axum::Json;
+use domain::DestinationId;
 use protocols::destinations::{Config, Invalid, Rotation};
+use ring::digest::{SHA256, digest};
 use schemars::JsonSchema;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use storage::{Destination, DestinationPatch};
 
@@ -53,12 +56,51 @@ pub struct Tested {
 pub async fn rotate(
     edge: Acting,
     Stored(destination): Stored<Destination>,
+    draft: Draft<RotateSecret>,
+) -> Result<Json<CreatedDestination>, Error> {
+    let secret = edge.store.destination_secret(destination.id).await?;
+    replace(edge, (destination, secret), draft).await
+}
+
+/// [`rotate`], unless the secrets are others than those of [`version`]: a form that is sent twice rotates once.
+///
+/// # Errors
+/// As of [`rotate`], and 409 when the secrets were changed.
+pub async fn rotate_version(
+    edge: Acting,
+    Stored(destination): Stored<Destination>,
+    (draft, based_on): (Draft<RotateSecret>, &str),
+) -> Result<Json<CreatedDestination>, Error> {
+    let secret = edge.store.destination_secret(destination.id).await?;
+    if hash(&secret) != based_on {
+        let detail = "its secrets were changed after you opened the form, and the newest are in use. Open the form \
+                      again to replace them";
+        return Err(Error::Conflict(detail.to_owned()));
+    }
+    replace(edge, (destination, secret), draft).await
+}
+
+/// What changes with the secrets of a destination, and shows nothing of them.
+///
+/// # Errors
+/// There is no such destination, or the database does not answer.
+pub async fn version(edge: &Edge, id: DestinationId) -> Result<String, Error> {
+    Ok(hash(&edge.store.destination_secret(id).await?))
+}
+
+fn hash(secret: &SecretString) -> String {
+    storage::hex(digest(&SHA256, secret.expose_secret().as_bytes()).as_ref())
+}
+
+/// Replaces the signing secret, unless these secrets are no longer the stored ones.
+async fn replace(
+    edge: Acting,
+    (destination, secret): (Destination, SecretString),
     mut draft: Draft<RotateSecret>,
 ) -> Result<Json<CreatedDestination>, Error> {
     let hours = draft.body.overlap_hours.unwrap_or(DEFAULT_OVERLAP_HOURS);
     let (new_secret, now) = (draft.body.secret.take(), (edge.clock)());
     let rotation = Rotation { new_secret, until: now.plus_millis(hours * HOUR_MS), now, random: (edge.random)() };
-    let secret = edge.store.destination_secret(destination.id).await?;
     let rotated = Config::rotate(&destination, &secret, &rotation);
     if let Some(wrong) = rotated.as_ref().err().filter(|wrong| wrong.field == "kind") {
         return Err(Error::Unsuitable(format!("expected a destination of kind {}", wrong.expected)));

@@ -178,10 +178,32 @@ fn why_not_is_a_sentence() {
     let about = EventFacts { event_type: "destination.failing".to_owned(), ..event() };
     let text = unsent(&about, &addressee).expect("a reason").sentence;
     assert!(text.ends_with("(it chooses *, and `*` does not include events about destinations)"), "{text}");
-    addressee.destination.created_at = at(11);
-    let text = sentence(&addressee);
-    assert!(text.contains("created later, at 2027-01-15T08:00:11.000000Z") && text.contains("snapshot"), "{text}");
     assert!(sentence(&hook()).contains("settle audit"));
+}
+
+#[test]
+fn a_later_destination_gets_the_command_that_sends_it() {
+    let after = |event: &EventFacts, change: &dyn Fn(&mut Addressee)| {
+        let mut addressee = hook();
+        addressee.destination.created_at = at(11);
+        change(&mut addressee);
+        let text = unsent(event, &addressee).expect("a reason").sentence;
+        let start = format!("not to {HOOK}: the destination was created later, at 2027-01-15T08:00:11.000000Z");
+        text.strip_prefix(&start).unwrap_or_else(|| panic!("{text}")).to_owned()
+    };
+    let state = EventFacts { event_type: "purchase.updated".to_owned(), ..event() };
+    let snapshot = after(&state, &|_| {});
+    assert!(snapshot.starts_with(&format!(" (`settle destination snapshot {ID}` sends")), "{snapshot}");
+    let one = after(&event(), &|_| {});
+    assert_eq!(one, format!(" (`settle redeliver event {ID} --destination {ID}` sends it this one)"));
+    let deleted = after(&state, &|addressee| addressee.deleted_at = Some(at(12)));
+    assert_eq!(deleted, ", and deleted at 2027-01-15T08:00:12.000000Z");
+    let other = after(&state, &|addressee| addressee.destination.events = vec!["user.*".to_owned()]);
+    assert_eq!(other, ", and does not choose this type (it chooses user.*)");
+    let filtered = after(&event(), &|addressee| addressee.destination.filter.environments = vec![Environment::Sandbox]);
+    assert_eq!(filtered, ", and wants events of other platforms or environments only");
+    let pruned = EventFacts { pruned_at: Some(at(20)), ..event() };
+    assert_eq!(after(&pruned, &|_| {}), "");
 }
 
 #[test]
@@ -193,7 +215,7 @@ fn a_delivery_shows_its_final_status() {
     assert_eq!(sentence(&sending(DeliveryStatus::Skipped), &hook()), ": not sent: the endpoint answered 500");
     let dead = sentence(&sending(DeliveryStatus::Dead), &hook());
     assert!(dead.starts_with(": dead at 2027-01-15T08:00:20.000000Z: the endpoint answered 500;"), "{dead}");
-    assert!(dead.contains(&format!("settle redeliver event {ID}")), "{dead}");
+    assert!(dead.contains(&format!("settle redeliver event {ID} --destination {ID}")), "{dead}");
     for (why, text) in [
         (Skipped::MayBeCounted, "nor by a redelivery: the destination may have it and would not recognize it any more"),
         (Skipped::Pruned, "nor by a redelivery: its body was removed"),

@@ -4,7 +4,7 @@ use super::KIND;
 use super::keys::{Key, Keys};
 use super::settings::{Endpoint, Settings};
 use crate::destinations::schedule::{DEFAULT_WAITS_SECONDS, Schedule, Step};
-use crate::destinations::{Allowed, ChangedSettings, Invalid, KindFields, NewSettings};
+use crate::destinations::{Allowed, ChangedSettings, Invalid, KindFields, NewSettings, TestNotes};
 use domain::event::Wildcards;
 use domain::user::Attributes;
 use secrecy::SecretString;
@@ -125,6 +125,17 @@ pub fn sandbox_warning(settings: &Value) -> Option<&'static str> {
     (!is_covered).then_some(
         "the app has a sandbox platform, and without a `sandbox_api_key` the events of its purchases are skipped",
     )
+}
+
+/// What a test of the connection does, and the key that it lacks.
+#[must_use]
+pub fn test_notes(settings: &Value) -> TestNotes {
+    let has_key = read(settings).is_ok_and(|settings| settings.keys.has(Key::Secret));
+    TestNotes {
+        what: "It searches for a user who does not exist, to check both keys. No event is sent.",
+        takes_sample: false,
+        lacks: (!has_key).then_some("Secret Key"),
+    }
 }
 
 /// Redacts our keys in a text that Amplitude sent.

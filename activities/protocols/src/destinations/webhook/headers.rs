@@ -53,15 +53,15 @@ pub fn change(headers: &mut Headers, value: &Value) -> Result<(), Vec<Invalid>> 
         _ => return Err(vec![Invalid::new("headers", "an object of names and values, such as {\"x-tenant\": \"7\"}")]),
     };
     let mut wrong = duplicates(fields);
-    for (name, value) in fields {
+    for (at, (name, value)) in fields.iter().enumerate() {
         let lower = name.to_ascii_lowercase();
         match value {
             Value::Null => drop(headers.remove(&lower)),
             Value::String(text) => match check(&lower, text) {
                 Ok(()) => drop(headers.insert(lower, text.clone())),
-                Err(expected) => wrong.push(Invalid::new(&field(name), expected)),
+                Err(expected) => wrong.push(Invalid::new(&field(at, name), expected)),
             },
-            _ => wrong.push(Invalid::new(&field(name), "a text, or null to remove it")),
+            _ => wrong.push(Invalid::new(&field(at, name), "a text, or null to remove it")),
         }
     }
     if headers.len() > MAX_HEADERS {
@@ -73,8 +73,7 @@ pub fn change(headers: &mut Headers, value: &Value) -> Result<(), Vec<Invalid>> 
 /// Checks a header whose name is in lower case. Any token of RFC 9110 5.6.2 is accepted as a name. The error describes
 /// the recommended form and never repeats the value.
 pub fn check(name: &str, value: &str) -> Result<(), String> {
-    let is_token_char = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.bytes().all(is_token_char) {
+    if !is_token(name) {
         return Err(format!("a name of 1 to {MAX_NAME_BYTES} letters, digits and hyphens"));
     }
     if name.starts_with(RESERVED_PREFIX) || RESERVED.contains(&name) {
@@ -88,17 +87,23 @@ pub fn check(name: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// One error for each name that occurs more than once, ignoring case.
-fn duplicates(fields: &Map<String, Value>) -> Vec<Invalid> {
-    let mut seen = BTreeMap::<String, usize>::new();
-    for name in fields.keys() {
-        *seen.entry(name.to_ascii_lowercase()).or_default() += 1;
-    }
-    let duplicates = seen.into_iter().filter(|(_, times)| *times > 1);
-    duplicates.map(|(name, _)| Invalid::new(&field(&name), "a name once, in whatever case")).collect()
+/// Whether a name can be one of a header (RFC 9110 5.6.2), and is not too long.
+fn is_token(name: &str) -> bool {
+    let is_token_char = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.len() <= MAX_NAME_BYTES && name.bytes().all(is_token_char)
 }
 
-fn field(name: &str) -> String {
-    // The name is cut off, so that a very long one does not cause a very long error.
-    format!("headers.{}", name.chars().take(MAX_NAME_BYTES).collect::<String>())
+/// One error for each name that occurs more than once, ignoring case.
+fn duplicates(fields: &Map<String, Value>) -> Vec<Invalid> {
+    let mut seen = BTreeMap::<String, (usize, usize)>::new();
+    for (at, name) in fields.keys().enumerate() {
+        seen.entry(name.to_ascii_lowercase()).or_insert((at, 0)).1 += 1;
+    }
+    let duplicates = seen.into_iter().filter(|(_, (_, times))| *times > 1);
+    duplicates.map(|(name, (at, _))| Invalid::new(&field(at, &name), "a name once, in whatever case")).collect()
+}
+
+/// A header in an error. What is no name may be a value that somebody put in its place: it is never repeated.
+fn field(at: usize, name: &str) -> String {
+    if is_token(name) { format!("headers.{name}") } else { format!("headers[{at}]") }
 }

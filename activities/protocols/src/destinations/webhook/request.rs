@@ -1,7 +1,7 @@
 //! The request of one attempt: the frozen body, and the headers with its signature.
 
 use super::config::Config;
-use crate::destinations::Invalid;
+use crate::destinations::{Invalid, TestNotes};
 use crate::http::{Method, Request};
 use domain::{DeliveryId, Timestamp};
 use secrecy::ExposeSecret as _;
@@ -11,6 +11,12 @@ use storage::Attempt;
 const USER_AGENT: &str = concat!("settle/", env!("CARGO_PKG_VERSION"));
 /// The names of the headers that every request has.
 const STANDARD: [&str; 5] = ["content-type", "user-agent", "webhook-id", "webhook-signature", "webhook-timestamp"];
+/// What a test does.
+pub const TEST_NOTES: TestNotes = TestNotes {
+    what: "A signed request that carries no event of anybody, or a made-up one. Its result is shown at once.",
+    takes_sample: true,
+    lacks: None,
+};
 /// The prefix of a test's `webhook-id`. No event's id has this prefix.
 const TEST: &str = "test_";
 

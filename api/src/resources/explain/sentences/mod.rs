@@ -167,7 +167,8 @@ pub fn waits(notification: &ReceivedNotification) -> String {
         },
         Some(WaitingFor::TopicApproval) => {
             let topic = notification.topic_arn.as_deref().map_or_else(String::new, |arn| format!(" {arn}"));
-            format!("waits for the approval of the topic{topic} (`settle platform topics`)")
+            let platform = notification.view.platform_id;
+            format!("waits for the approval of the topic{topic} (`settle platform topics {platform}`)")
         }
         Some(WaitingFor::Verification) => format!("waits for its store, which does not answer{since}{again}"),
         Some(WaitingFor::Confirmation) => format!("waits for its store, which does not show it yet{again}"),

@@ -3,7 +3,7 @@
 
 use super::phrases::{environments, label, sentence};
 use domain::Timestamp;
-use domain::event::{Change, Wildcards, chooses, is_for_operators, is_implied};
+use domain::event::{Change, PURCHASE_UPDATED, Wildcards, chooses, is_for_operators, is_implied};
 use domain::user::PROFILE_UPDATED;
 use serde_json::Value;
 use storage::{
@@ -31,19 +31,16 @@ pub struct Unsent {
 /// event was recorded: then it is not mentioned.
 pub fn unsent(event: &EventFacts, addressee: &Addressee) -> Option<Unsent> {
     let Addressee { destination, chosen_at, deleted_at, .. } = addressee;
-    let Destination { id, filter, created_at, .. } = destination;
+    let Destination { filter, created_at, .. } = destination;
     let is_profile = event.event_type == PROFILE_UPDATED;
     let (code, why) = match event.origin {
-        None if event.collapse_key.uuid() == id.uuid() => {
+        None if event.collapse_key.uuid() == destination.id.uuid() => {
             ("itself", "it is about this destination, which receives no events about itself".to_owned())
         }
         _ if deleted_at.is_some_and(|at| at <= event.created_at) => return None,
         _ if *created_at > event.created_at => (
             "created_later",
-            format!(
-                "the destination was created later, at {created_at} (`settle destination snapshot {id}` sends it the \
-                 earlier purchases)"
-            ),
+            format!("the destination was created later, at {created_at}{}", after_all(event, addressee)),
         ),
         _ if is_profile && destination.profile.is_none() => {
             ("keeps_no_profiles", "profiles go only to integrations that keep user properties".to_owned())
@@ -83,6 +80,27 @@ pub fn unsent(event: &EventFacts, addressee: &Addressee) -> Option<Unsent> {
     Some(Unsent { code, sentence: format!("not to {}: {why}", label(destination)) })
 }
 
+/// The command that sends an event to a destination that was created after it, or why none does.
+fn after_all(event: &EventFacts, Addressee { destination, deleted_at, .. }: &Addressee) -> String {
+    let (id, event_type) = (destination.id, event.event_type.as_str());
+    let wants = |(_, platform, environment)| destination.filter.wants(platform, environment);
+    if let Some(at) = deleted_at {
+        format!(", and deleted at {at}")
+    } else if event.origin.is_none() || is_implied(event_type) {
+        String::new()
+    } else if !destination.chose(event_type) {
+        format!(", and does not choose this type ({})", choice(destination, event_type))
+    } else if !event.origin.is_some_and(wants) {
+        ", and wants events of other platforms or environments only".to_owned()
+    } else if event_type == PURCHASE_UPDATED {
+        format!(" (`settle destination snapshot {id}` sends it the newest state of each earlier purchase)")
+    } else if event.pruned_at.is_some() {
+        String::new()
+    } else {
+        format!(" (`settle redeliver event {} --destination {id}` sends it this one)", event.id)
+    }
+}
+
 /// What a destination chooses instead of this type, and why a wildcard of it does not include the type.
 pub fn choice(destination: &Destination, event_type: &str) -> String {
     let Destination { kind, events, .. } = destination;
@@ -117,8 +135,8 @@ fn payment(payment: &PaymentFacts) -> String {
     let why = match payment.unknown_because.as_deref() {
         Some("product_unknown") => ": the store never showed the product",
         Some("promotion") => ": a promotion has a price of its own",
-        Some("not_listed") => ": the catalogue lists none (`settle product set`)",
-        Some("no_rate") => " in USD: no rate of that day (`settle app rates`)",
+        Some("not_listed") => ": the catalogue lists none (`settle product set --help`)",
+        Some("no_rate") => " in USD: no rate of that day (`settle app rates --help`)",
         Some("unconfirmed") => " until the store shows for sure whether a promotion held for it",
         Some("plan_changed") => ": the plan changed since, at once",
         _ => "",
@@ -185,7 +203,10 @@ fn delivery_state(one: &Sending, addressee: &Addressee, now: Timestamp) -> Strin
 /// The command that sends a dead event again, or why a redelivery would skip it.
 fn redelivery(one: &Sending) -> String {
     let why = match one.not_again {
-        None => return format!(" (`settle redeliver event {}`)", one.delivery.event_id),
+        None => {
+            let DeliveryView { event_id, destination_id, .. } = &one.delivery;
+            return format!(" (`settle redeliver event {event_id} --destination {destination_id}`)");
+        }
         Some(Skipped::AlreadyOwed) => return ", but it is owed again by now".to_owned(),
         Some(Skipped::Superseded) => "a newer state of the purchase stands for it",
         Some(Skipped::NotChosen) => "the destination does not choose it any more",

@@ -152,15 +152,15 @@ fn reserved_and_connection_headers_are_refused() {
         "user-agent",
         "accept-encoding",
         "expect",
-        "",
-        "a b",
-        "a:b",
-        "é",
-        "a\r\nb",
     ];
     for name in names {
         let refused = wrong(&json!({"url": URL, "headers": {name: "v"}}));
         assert_eq!(refused, [format!("headers.{name}")], "{name}");
+    }
+    for name in ["", "a b", "a:b", "é", "a\r\nb", &"n".repeat(101)] {
+        let refused = wrong(&json!({"url": URL, "headers": {"ok": "v", name: "v"}}));
+        let at = usize::from(name > "ok");
+        assert_eq!(refused, [format!("headers[{at}]")], "{name} may be a secret in the wrong place");
     }
     for value in ["", " a", "a ", "a\r\nb: c", "a\0", "é", "\u{7f}", &"v".repeat(2049)] {
         assert_eq!(wrong(&json!({"url": URL, "headers": {"x-a": value}})), ["headers.x-a"], "{value:?}");
