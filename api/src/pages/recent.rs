@@ -15,7 +15,7 @@ const LASTS: Duration = Duration::from_secs(2);
 pub struct Found<T> {
     /// When the reading began: what was stored before is in it.
     began: Instant,
-    /// The marks of what was stored then, by which a page is told of what changed since.
+    /// The marks of what was stored then, by which a page gets a tick for what changed since.
     pub marks: String,
     /// What was read.
     pub value: T,

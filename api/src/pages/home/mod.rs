@@ -58,9 +58,9 @@ async fn show(State(edge): State<Shared>, visit: Visit, caller: Caller) -> Resul
         command: "settle status".to_owned(),
         ..Place::default()
     };
-    // What changed since it was read is still to be told.
+    // A tick is still to come for what changed since it was read.
     let frame = Frame { marks: found.marks.clone(), ..Frame::of(&edge, &visit, place).await? };
-    shown(&visit, &HomePage::new(&frame, &found.value), &found.value.found)
+    shown(&visit, &HomePage::new((&frame, &visit), &found.value), &found.value.found)
 }
 
 async fn standing(edge: &Edge, app: Option<AppId>) -> Result<Standing, Error> {

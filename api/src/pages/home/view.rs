@@ -1,10 +1,12 @@
 //! What the first screen shows. Pure.
 
 use super::Standing;
+use crate::pages::alarms::About;
 use crate::pages::chart::{Chart, Counted, Spark, duration};
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
 use crate::pages::text::{amount, capital, counted, destination_state};
+use crate::pages::visit::Visit;
 use crate::resources::series::SeriesPoints;
 use askama::Template;
 use domain::DestinationId;
@@ -172,6 +174,7 @@ pub struct Row {
 /// An alarm.
 pub struct Raised {
     kind: String,
+    about: Option<About>,
     detail: Sentence,
     times: i64,
     last: Moment,
@@ -204,7 +207,7 @@ pub struct HomePage<'a> {
 impl<'a> HomePage<'a> {
     /// The screen over these facts.
     #[must_use]
-    pub fn new(frame: &'a Frame, standing: &Standing) -> Self {
+    pub fn new((frame, visit): (&'a Frame, &Visit), standing: &Standing) -> Self {
         let Standing { found, alarms, health, steps, hour } = standing;
         let (tone, sentence) = in_a_sentence(found, *health, alarms.len());
         let label = match tone {
@@ -222,6 +225,7 @@ impl<'a> HomePage<'a> {
         };
         let raised = |one: &Alarm| Raised {
             kind: one.kind.replace('_', " "),
+            about: About::of(one, visit),
             detail: Sentence::new(&one.detail),
             times: one.count,
             last: Moment::ago(one.last_at),
