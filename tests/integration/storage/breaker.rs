@@ -6,8 +6,8 @@ use domain::time::{DAY, HOUR, MINUTE, duration};
 use domain::{CollapseKey, DestinationId};
 use std::time::Duration;
 use storage::{
-    AlarmFilter, AttemptClass, Claim, Claimed, DestinationNeed, DestinationPatch, EndpointSignal, HealthView, Idle, LaneState, Mode,
-    Page, Verdict,
+    AlarmFilter, AttemptClass, Claim, Claimed, DestinationNeed, DestinationPatch, EndpointSignal, HealthView, Idle,
+    LaneState, Mode, Page, Verdict,
 };
 
 const LONG: Verdict = Verdict::Retry { delay: HOUR.saturating_mul(10) };

@@ -23,8 +23,8 @@ impl Store {
     /// Notes that the actor of this handle knows of an alarm, as it was raised last at the time `seen`.
     ///
     /// # Errors
-    /// [`Error::Missing`] when there is none with this id; [`Error::Conflict`] when it was raised again since `seen`, or
-    /// was acknowledged since.
+    /// [`Error::Missing`] when there is none with this id; [`Error::Conflict`] when it was raised again since `seen`,
+    /// or was acknowledged since.
     pub async fn acknowledge_alarm(
         &self,
         id: AlarmId,

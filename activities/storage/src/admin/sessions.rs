@@ -181,7 +181,7 @@ pub enum LinkEnd {
     /// Its time is over.
     Expired,
     /// The key of its maker was revoked or has expired.
-    KeyEnded,
+    KeyRevoked,
     /// The admin token of its maker was replaced.
     TokenReplaced,
 }
@@ -189,7 +189,7 @@ pub enum LinkEnd {
 impl FoundLink {
     /// The link, if it can be used now. `token_hash` is the SHA-256 of the present admin token.
     fn usable(self, now: Timestamp, token_hash: &str) -> Result<Link, LinkEnd> {
-        let Person { token_hash: made_with, .. } = &self.link.person;
+        let Person { token_hash: of_maker, .. } = &self.link.person;
         if self.taken_at.is_some() {
             return Err(LinkEnd::Taken);
         }
@@ -197,9 +197,9 @@ impl FoundLink {
             return Err(LinkEnd::Expired);
         }
         if self.key_revoked_at.is_some() || self.key_expires_at.is_some_and(|end| end <= now) {
-            return Err(LinkEnd::KeyEnded);
+            return Err(LinkEnd::KeyRevoked);
         }
-        if made_with.as_ref().is_some_and(|hash| hash != token_hash) {
+        if of_maker.as_ref().is_some_and(|hash| hash != token_hash) {
             return Err(LinkEnd::TokenReplaced);
         }
         Ok(self.link)

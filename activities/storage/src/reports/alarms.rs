@@ -58,8 +58,8 @@ pub struct AlarmFilter {
 }
 
 const ALARM: &str = "
-    id, at, last_at, times AS count, app_id, platform_id, destination_id, kind, detail, acknowledged_at, acknowledged_by,
-        note, COALESCE(
+    id, at, last_at, times AS count, app_id, platform_id, destination_id, kind, detail, acknowledged_at,
+        acknowledged_by, note, COALESCE(
             (SELECT f.name FROM platforms f WHERE f.id = alarms.platform_id),
             (SELECT d.name FROM destinations d WHERE d.id = alarms.destination_id)
         ) AS about

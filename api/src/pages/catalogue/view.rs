@@ -151,7 +151,7 @@ impl<'a> CataloguePage<'a> {
             id: id.clone(),
         });
         let settled = visit.query("settled").and_then(|text| text.parse().ok());
-        let whole = change.get("catalogue");
+        let (whole, sent) = (change.get("catalogue"), change.get(BASED_ON));
         Self {
             frame,
             app,
@@ -162,7 +162,8 @@ impl<'a> CataloguePage<'a> {
             settled: settled.map(|number| counted(number, "purchase")),
             whole: if whole.is_empty() { text(catalogue) } else { whole },
             reason: change.get("reason"),
-            based_on,
+            // A text that was entered stays based on what it was.
+            based_on: if sent.is_empty() { based_on } else { sent },
             wrong: change.wrong,
             detail: change.detail,
             has_more,

@@ -272,13 +272,12 @@ fn actions(
         }
     }
     if frame.may(Role::Operator) && (waits.to_discard > 0 || mistakes.action == "discard") {
-        let (number, given_up) = match waits.to_discard {
-            1 => ("1 notification".to_owned(), "waits. It is given up: it changes"),
-            count => (format!("{count} notifications"), "wait. They are given up: they change"),
+        let (number, verb, they) = match waits.to_discard {
+            1 => ("1 notification".to_owned(), "waits", "It is given up: it changes"),
+            count => (format!("{count} notifications"), "wait", "They are given up: they change"),
         };
         let what = format!(
-            "{number} {given_up} no revision, and no destination is ever told of {}. This cannot be taken back.",
-            if waits.to_discard == 1 { "it" } else { "them" }
+            "{number} {verb}. {they} no revision, and no destination ever learns of it. This cannot be taken back."
         );
         all.push(action("discard", "Discard", &what).button(format!("Discard {number}")).irrevocable());
     }

@@ -45,7 +45,7 @@ impl LinkPage {
             LinkEnd::Unknown => "There is no such link.",
             LinkEnd::Taken => "It was used already.",
             LinkEnd::Expired => "Its time is over.",
-            LinkEnd::KeyEnded => "The key that it was made with was revoked or has expired.",
+            LinkEnd::KeyRevoked => "The key that it was made with was revoked or has expired.",
             LinkEnd::TokenReplaced => "The admin token that it was made with was replaced.",
         };
         Self { files: Files::all(), code: String::new(), person: None, why, command: command() }

@@ -49,8 +49,8 @@ async fn a_change_of_the_catalogue_is_counted_first() {
     assert!(again.text.contains("it exists already"), "{}", again.text);
     let based_on = based_on(&shown.text);
     let removal = [("sku", "com.example.gold"), ("based_on", based_on.as_str()), ("reason", "ticket 3")];
-    let asked = visitor.post(&service, &format!("{page}/product-removal"), &removal).await;
-    assert!(asked.text.contains("entitlements (gold) are deleted"), "{}", asked.text);
+    let counted_removal = visitor.post(&service, &format!("{page}/product-removal"), &removal).await;
+    assert!(counted_removal.text.contains("entitlements (gold) are deleted"), "{}", counted_removal.text);
     let removal: Vec<_> = removal.into_iter().chain([("confirmed", "yes")]).collect();
     assert_eq!(visitor.post(&service, &format!("{page}/product-removal"), &removal).await.status, 303);
     assert_eq!(service.get(&format!("/v1/apps/{app}/products")).await.body["items"], json!([]));
@@ -82,6 +82,7 @@ async fn a_wrong_product_names_the_line_of_its_price() {
     let stale = visitor.post(&service, &format!("{page}/whole"), &old).await;
     assert_eq!(stale.status, 409);
     assert!(stale.text.contains("somebody else changed it") && stale.text.contains("value=\"r\""), "{}", stale.text);
+    assert_eq!(based_on(&stale.text), "old", "sent again, it is still refused");
     assert_eq!(service.get(&format!("/v1/apps/{app}/catalogue")).await.body["products"], json!([]));
 }
 
@@ -173,9 +174,8 @@ async fn nobody_acknowledges_an_alarm_that_they_did_not_see() {
     assert_eq!(alarm["app_id"], app, "{alarm}");
     let text = |name: &str| alarm[name].as_str().expect("a text").to_owned();
     let path = format!("/ui/alarms/{}/acknowledge", text("id"));
-    let post = async |seen: &str, note: &str| {
-        visitor.post(&service, &path, &[("last_at", seen), ("reason", note)]).await
-    };
+    let post =
+        async |seen: &str, note: &str| visitor.post(&service, &path, &[("last_at", seen), ("reason", note)]).await;
     raise().await;
     let refused = post(&text("last_at"), "I saw one").await;
     assert_eq!(refused.status, 409, "{}", refused.text);

@@ -68,12 +68,13 @@ async fn an_expired_link_signs_nobody_in() {
 }
 
 #[tokio::test]
-async fn a_link_ends_with_what_it_was_made_with() {
+async fn a_link_ends_with_its_key_and_with_the_token() {
     let service = Service::start("link-of-key").await;
     let (id, text) = key(&service, "admin").await;
     let body = json!({ "name": "Anna", "role": "support" });
-    let made = service.send("POST", "/v1/sign-in-links", Some(&format!("Bearer {text}")), body.to_string().into_bytes()).await;
-    let by_key = made.body["path"].as_str().expect("a path").to_owned();
+    let created =
+        service.send("POST", "/v1/sign-in-links", Some(&format!("Bearer {text}")), body.to_string().into_bytes()).await;
+    let by_key = created.body["path"].as_str().expect("a path").to_owned();
     let by_token = link(&service, &body).await;
     assert_eq!(service.send_json("DELETE", &format!("/v1/keys/{id}"), &serde_json::Value::Null).await.status, 204);
     service.raw("UPDATE sign_in_links SET token_hash = 'another' WHERE token_hash IS NOT NULL");

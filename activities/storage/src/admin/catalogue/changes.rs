@@ -105,8 +105,8 @@ impl Store {
         Ok(affected)
     }
 
-    /// The SKUs of purchases that are not in the catalogue, the one with the most purchases first, and whether there are
-    /// more than the [`MAX_UNMAPPED`] that are listed.
+    /// The SKUs of purchases that are not in the catalogue, the one with the most purchases first, and whether there
+    /// are more than the [`MAX_UNMAPPED`] that are listed.
     pub async fn unmapped(&self, app: AppId) -> Result<(Vec<UnmappedSku>, bool), Error> {
         let limit = i64::try_from(MAX_UNMAPPED).unwrap_or(i64::MAX).saturating_add(1);
         let mut found: Vec<UnmappedSku> =
