@@ -43,7 +43,7 @@ fn what_is_no_number_is_shown_again_with_its_error() {
 }
 
 #[test]
-fn a_wrong_header_is_named_by_its_line_and_no_header_is_sent_back() {
+fn a_wrong_header_is_named_by_its_line_and_none_is_sent_back() {
     let form = form("webhook");
     for (lines, at) in [
         ("X-Team: a\r\n\r\nBearer hidden", Some(3)),

@@ -7,16 +7,21 @@ use serde_json::{Value, json};
 use system_tests::receiver::{Receiver, Reply};
 
 /// Why, in every form here.
-const REASON: (&str, &str) = ("reason", "ticket 4711");
+pub const REASON: (&str, &str) = ("reason", "ticket 4711");
 
-struct Desk {
-    service: Service,
-    visitor: Visitor,
-    app: String,
+/// Somebody at the screens of destinations.
+pub struct Desk {
+    /// The service.
+    pub service: Service,
+    /// The browser.
+    pub visitor: Visitor,
+    /// The app.
+    pub app: String,
 }
 
 impl Desk {
-    async fn open(name: &str) -> Self {
+    /// A desk of a new service with an app.
+    pub async fn open(name: &str) -> Self {
         let service = Service::start(name).await;
         let (app, _) = service.platform().await;
         let visitor = signed_in(&service).await;
@@ -24,13 +29,13 @@ impl Desk {
     }
 
     /// Sends the form of a new destination.
-    async fn add(&self, fields: &[(&str, &str)]) -> Answer {
+    pub async fn add(&self, fields: &[(&str, &str)]) -> Answer {
         let path = format!("/ui/apps/{}/destinations", self.app);
         self.visitor.post(&self.service, &path, fields).await
     }
 
     /// Adds a webhook by the API; its id and its secret.
-    async fn webhook(&self, name: &str, url: &str) -> (String, String) {
+    pub async fn webhook(&self, name: &str, url: &str) -> (String, String) {
         let body = json!({ "kind": "webhook", "name": name, "url": url });
         let created = self.service.send_json("POST", &format!("/v1/apps/{}/destinations", self.app), &body).await;
         assert_eq!(created.status, 201, "{}", created.body);
@@ -38,11 +43,13 @@ impl Desk {
         (text("id"), text("secret"))
     }
 
-    async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+    /// Sends a form.
+    pub async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         self.visitor.post(&self.service, path, fields).await
     }
 
-    async fn get(&self, path: &str) -> String {
+    /// Opens a page.
+    pub async fn get(&self, path: &str) -> String {
         let answer = self.visitor.get(&self.service, path).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text);
         answer.text
@@ -64,7 +71,7 @@ fn in_order(page: &str, texts: &[&str]) {
 }
 
 /// The value of a hidden field of a form.
-fn hidden(page: &str, name: &str) -> String {
+pub fn hidden(page: &str, name: &str) -> String {
     let mark = format!("name=\"{name}\" value=\"");
     let value = page.split(&mark).nth(1).and_then(|rest| rest.split('"').next());
     value.unwrap_or_else(|| panic!("no {name} in {page}")).to_owned()
@@ -144,7 +151,7 @@ async fn a_secret_is_on_the_answer_to_its_form_alone() {
 }
 
 /// What a page offers to copy, by its beginning.
-fn hidden_copy(page: &str, beginning: &str) -> String {
+pub fn hidden_copy(page: &str, beginning: &str) -> String {
     let mark = format!("data-copy=\"{beginning}");
     let rest = page.split(&mark).nth(1).and_then(|rest| rest.split('"').next());
     format!("{beginning}{}", rest.unwrap_or_else(|| panic!("no {beginning}: {page}")))
@@ -259,7 +266,9 @@ async fn settings_change_where_different_and_a_name_confirms_deletion() {
     let unsure = desk.post(&format!("{path}/delete"), &[("name", "Billing"), REASON]).await;
     assert_eq!((unsure.status, unsure.text.contains("id=\"wrong-name\"")), (400, true), "{}", unsure.text);
     let deleted = desk.post(&format!("{path}/delete"), &[("name", "Accounting"), REASON]).await;
-    assert_eq!((deleted.status, deleted.header("location")), (303, "/ui/destinations"), "{}", deleted.text);
+    let list = format!("/ui/destinations?deleted={id}");
+    assert_eq!((deleted.status, deleted.header("location")), (303, list.as_str()), "{}", deleted.text);
+    assert!(desk.get(&list).await.contains("Accounting was deleted."));
     assert!(desk.get(&path).await.contains("Deleted at") || desk.get(&path).await.contains("deleted at"));
 }
 
@@ -276,7 +285,14 @@ async fn what_is_sent_again_is_counted_first_and_owed_once() {
     assert_eq!(desk.post(&format!("{path}/again"), &[("which", "failed")]).await.status, 400, "a reason is needed");
     let counted = desk.post(&format!("{path}/again"), &[("which", "failed"), REASON]).await;
     assert_eq!(counted.status, 200, "{}", counted.text);
-    assert!(counted.text.contains("<span class=\"figure\">1</span> would be sent again"), "{}", counted.text);
+    assert!(
+        counted.text.contains("<span class=\"figure\">1</span> delivery would be sent; 1 dead delivery was checked.")
+    );
+    assert!(
+        counted.text.contains(&format!("settle redeliver failed --destination {id} --dry-run")),
+        "{}",
+        counted.text
+    );
     assert_eq!(deliveries(), 1, "counting changes nothing");
     let run = hidden(&counted.text, "run");
     let confirmed = [("which", "failed"), ("confirmed", "yes"), ("run", run.as_str()), REASON];
@@ -292,10 +308,16 @@ async fn what_is_sent_again_is_counted_first_and_owed_once() {
     let wrong = desk.post(&format!("{path}/again"), &range).await;
     assert_eq!((wrong.status, wrong.text.contains("id=\"wrong-until\"")), (400, true), "{}", wrong.text);
     let range = [&range[..], &[("until", "2026-01-01T00:00")]].concat();
-    assert_eq!(desk.post(&format!("{path}/again"), &range).await.status, 200);
+    let counted = desk.post(&format!("{path}/again"), &range).await;
+    assert!(
+        counted.text.contains(&format!("settle redeliver range --destination {id} --from 1970-")),
+        "{}",
+        counted.text
+    );
     for (action, which) in [("replay", "behind"), ("replay", "all"), ("snapshot", "snapshot")] {
         let counted = desk.post(&format!("{path}/{action}"), &[("which", which), REASON]).await;
-        assert_eq!((counted.status, counted.text.contains("would be sent again")), (200, true), "{}", counted.text);
+        assert_eq!((counted.status, counted.text.contains("would be sent; 1 purchase was")), (200, true), "{action}");
+        assert!(counted.text.contains(&format!("POST /v1/destinations/{id}/{action}")), "{}", counted.text);
     }
     assert_eq!(deliveries(), 2);
 }
@@ -338,25 +360,26 @@ async fn who_may_not_change_a_destination_sees_no_form_for_it() {
     let desk = Desk::open("destination-roles").await;
     let (id, _) = desk.webhook("Billing", "https://example.com/hooks").await;
     let path = format!("/ui/destinations/{id}");
-    for (role, seen) in
-        [("read", &[][..]), ("support", &["test", "retry", "again"]), ("operator", &["test", "disable"])]
-    {
+    for (role, seen) in [("read", &[][..]), ("support", &["test", "again"]), ("operator", &["test", "disable"])] {
         let visitor = desk.of_role(role).await;
         let mut pages = String::new();
         for end in ["", "/settings", "/again"] {
             pages.push_str(&visitor.get(&desk.service, &format!("{path}{end}")).await.text);
         }
-        for action in ["test", "retry", "again", "disable", "rotate-secret", "delete", "replay", "snapshot"] {
+        for action in ["test", "again", "disable", "rotate-secret", "delete", "replay", "snapshot"] {
             let is_seen = pages.contains(&format!("action=\"{path}/{action}\""));
             let may = match role {
                 "read" => false,
-                "support" => ["test", "retry", "again"].contains(&action),
+                "support" => ["test", "again"].contains(&action),
                 _ => true,
             };
             assert_eq!(is_seen, may, "{role} {action}");
             assert!(is_seen || !seen.contains(&action), "{role} {action}");
         }
         assert_eq!(pages.contains("<button>Save</button>"), role == "operator", "{role}");
+        for idle in ["retry", "probe"] {
+            assert!(!pages.contains(&format!("action=\"{path}/{idle}\"")), "nothing is owed, and it answers: {idle}");
+        }
         let disabled = visitor.post(&desk.service, &format!("{path}/disable"), &[REASON]).await;
         assert_eq!(disabled.status, if role == "operator" { 303 } else { 403 }, "{role}");
     }

@@ -5,6 +5,7 @@ mod connect;
 mod customers;
 mod destinations;
 mod events;
+mod forms;
 mod headers;
 mod live;
 mod screens;
