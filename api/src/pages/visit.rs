@@ -220,3 +220,22 @@ pub fn next(text: Option<&str>) -> &str {
     };
     text.filter(is_ours).filter(|path| !path.starts_with("/ui/sign-in")).unwrap_or("/ui/")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::origin;
+    use axum::http::{HeaderMap, HeaderValue, header};
+
+    #[test]
+    fn the_address_of_a_page_is_that_which_the_browser_names() {
+        let of = |host: &'static str| {
+            origin(&HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(host))])).unwrap_or_default()
+        };
+        assert_eq!(of("127.0.0.1:8081"), "http://127.0.0.1:8081");
+        assert_eq!(of("localhost"), "http://localhost");
+        assert_eq!(of("settle.example.com"), "https://settle.example.com");
+        assert_eq!(of("localhost.example.com:8443"), "https://localhost.example.com:8443");
+        assert_eq!(of("a'$(x)"), "", "nothing that a shell reads");
+        assert_eq!(origin(&HeaderMap::new()), None);
+    }
+}

@@ -42,11 +42,12 @@ const WITH_DESTINATION: Sql = statement! {"
     WHERE deleted_at IS NULL AND app_id IN (?*)
 "};
 
+/// A range of one platform, which no index that is ordered by time alone serves: a quiet platform is at its far end.
 const SETTLED: Sql = statement! {hot "purchases_platform", "
     SELECT collapse_key, updated_at AS at
     FROM purchases
-    WHERE platform_id = ?
-    ORDER BY updated_at DESC, collapse_key DESC
+    WHERE platform_id >= ? AND platform_id <= ?
+    ORDER BY platform_id DESC, updated_at DESC, collapse_key DESC
     LIMIT 1
 "};
 
@@ -103,7 +104,7 @@ impl Store {
     /// last.
     pub async fn newest_purchase(&self, platform: PlatformId) -> Result<Option<CollapseKey>, Error> {
         self.read(move |connection| {
-            let settled: Option<Newest> = sql(SETTLED).bind(platform).first(connection)?;
+            let settled: Option<Newest> = sql(SETTLED).bind(platform).bind(platform).first(connection)?;
             let open: Option<Newest> = sql(OPEN).bind(platform).first(connection)?;
             let newest = settled.into_iter().chain(open).max_by_key(|one| one.at);
             Ok(newest.map(|one| one.collapse_key))

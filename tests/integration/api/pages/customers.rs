@@ -64,8 +64,7 @@ async fn a_customer_is_found_by_each_of_their_ids() {
         &shown,
         &["anna@example.com", ">u1<", "receipt-1", "purchase.updated", "No active entitlement", "/ui/purchases/"],
     );
-    has(&shown, &["<option value=\"purchase.updated\" selected>", "Your id (login)"]);
-    assert!(!shown.text.contains("<option value=\"destination."), "{}", shown.text);
+    has(&shown, &["Your id (login)"]);
     let addresses = shown.text.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());
     for address in addresses {
         assert!(!address.contains("anna") && !address.contains("receipt-1"), "{address}");
@@ -148,6 +147,9 @@ async fn why_a_destination_did_not_get_an_event_is_a_sentence() {
     let hook = hook.body["id"].as_str().expect("an id").to_owned();
     let visitor = signed_in(&service).await;
     let path = |name: &str| format!("/ui/customers/{app}/{user}?destination_id={hook}&type={name}");
+    let first = visitor.get(&service, &format!("/ui/customers/{app}/{user}")).await;
+    has(&first, &["<option value=\"purchase.updated\" selected>"]);
+    assert!(!first.text.contains("<option value=\"destination."), "{}", first.text);
     let recorded = visitor.get(&service, &path("purchase.updated")).await;
     has(&recorded, &["What <strong>Billing</strong> got", "?mark="]);
     let tree = {
