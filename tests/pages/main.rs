@@ -93,9 +93,9 @@ async fn every_screen_works_without_scripts() {
         assert!(stage.browser.text(".who").await.contains("Sign out"), "{name}");
     }
     stage.open(&purchase).await;
-    stage.browser.click(".actions details:nth-of-type(3) summary").await;
+    stage.browser.click(".actions details:has(#reason-hold) summary").await;
     stage.browser.enter("#reason-hold", "ticket 4711").await;
-    stage.browser.click(".actions details:nth-of-type(3) button").await;
+    stage.browser.click(".actions details:has(#reason-hold) button").await;
     stage.check_plain_text(".notice", "being held").await;
     let held = stage.wait_act("purchase.hold").await;
     assert_eq!(held["reason"], "ticket 4711", "{held}");
