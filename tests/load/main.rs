@@ -85,15 +85,18 @@ async fn main() {
     }
     best.sort_by(f64::total_cmp);
     let median = best.get(best.len() / 2).copied().unwrap_or_default();
-    let third = receipts(&options, &mut created, paced_count(&options, median / 3.0));
-    sent.extend(paced(&options, messages.sign(&third), &load, median / 3.0).await);
+    let mut at_a_third = async || {
+        let third = receipts(&options, &mut created, paced_count(&options, median / 3.0));
+        paced(&options, messages.sign(&third), &load, median / 3.0).await
+    };
+    sent.extend(at_a_third().await);
     if options.pages > 0 {
-        let again = receipts(&options, &mut created, paced_count(&options, median / 3.0));
-        let batch = messages.sign(&again);
         let open = pages::open(&world, options.pages).await;
         println!("the same, with {} pages open:", options.pages);
-        sent.extend(paced(&options, batch, &load, median / 3.0).await);
+        sent.extend(at_a_third().await);
         drop(open);
+        println!("and without them again:");
+        sent.extend(at_a_third().await);
     }
     drop(floors);
     outcome::check(&mut world, &sent, options.purchases, Duration::from_secs(options.window)).await;
