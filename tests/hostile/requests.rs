@@ -59,7 +59,7 @@ async fn documents_of_four_thousand_levels_hold_nothing_up() {
     let bodies = [array.clone(), object.clone(), format!(r#"{{"Type":{array}}}"#)];
     let admin = [("authorization", format!("Bearer {}", installation.token))];
     let attack = async {
-        for _ in 0..100 {
+        for round in 0..500 {
             for message in &signed {
                 let answer = post_as_sns(target.notification_url(), &message.body).await.expect("an answer");
                 assert_eq!(answer.status, 200, "{}", answer.body);
@@ -70,9 +70,12 @@ async fn documents_of_four_thousand_levels_hold_nothing_up() {
                 let url = format!("{}/v1/apps", installation.url());
                 let refused = send_raw(Method::POST, &url, &admin, body.clone().into_bytes()).await;
                 assert_eq!(refused.expect("an answer").status, 400);
-                let url = format!("{}/v1/device/events", installation.public_url());
-                let stranger = send_raw(Method::POST, &url, &[], body.clone().into_bytes()).await;
-                assert_eq!(stranger.expect("an answer").status, 401);
+                // More strangers from one address would be refused before their bodies are seen.
+                if round < 100 {
+                    let url = format!("{}/v1/device/events", installation.public_url());
+                    let stranger = send_raw(Method::POST, &url, &[], body.clone().into_bytes()).await;
+                    assert_eq!(stranger.expect("an answer").status, 401);
+                }
             }
         }
     };
