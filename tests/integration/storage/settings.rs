@@ -5,7 +5,8 @@ use super::world::{World, is_missing, story};
 use domain::catalogue::{Price, ProductRef};
 use std::collections::BTreeMap;
 use storage::{
-    Catalogue, Change, EntitlementText, Error, Page, PlatformPatch, Product, Rate, Run, SecretString, entitlement_id,
+    Catalogue, Change, EntitlementText, Error, ExposeSecret, Page, PlatformPatch, Product, Rate, Run, SecretString,
+    entitlement_id,
 };
 
 fn named(name: &str) -> EntitlementText {
@@ -239,5 +240,16 @@ story! {
         }
         let platform = world.store.platform(id).await.unwrap();
         assert_eq!((platform.name.as_str(), platform.publishable_key.as_str()), ("renamed", "rotated"));
+    }
+}
+
+story! {
+    async fn equal_secrets_have_different_versions(world: World) {
+        let (one, other) = (world.destination("one").await.id, world.destination("two").await.id);
+        let secret = async |id| world.store.destination_secret(id).await.unwrap().expose_secret().to_owned();
+        let version = async |id| world.store.destination_secret_version(id).await.unwrap();
+        assert_eq!(secret(one).await, secret(other).await);
+        assert_ne!(version(one).await, version(other).await, "a guess cannot be compared with it");
+        assert_eq!(version(one).await, version(one).await);
     }
 }

@@ -4,7 +4,7 @@ use crate::admin::platforms::require_app;
 use crate::db::act::Act;
 use crate::db::error::Error;
 use crate::db::page::{CREATED, Page, Paged};
-use crate::db::secrets::{Secrets, random_uuid};
+use crate::db::secrets::{Secrets, random_uuid, sha256};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::store::Store;
@@ -159,6 +159,12 @@ impl Store {
     pub async fn destination_secret(&self, id: DestinationId) -> Result<SecretString, Error> {
         let secrets = self.secrets.clone();
         self.read(move |connection| require(connection, id)?.open_secret(&secrets)).await
+    }
+
+    /// What changes whenever the secret of a destination is stored: a hash of the encrypted one, from which nothing of
+    /// the secret can be guessed.
+    pub async fn destination_secret_version(&self, id: DestinationId) -> Result<String, Error> {
+        self.read(move |connection| Ok(sha256(&require(connection, id)?.secret))).await
     }
 }
 

@@ -70,7 +70,7 @@ const READ_EACH: Sql = statement! {"
     SELECT series, destination_id, {SUMS} AND {{which}}
     GROUP BY series, destination_id, at
 "};
-const OF_APP: Clause = clause!(&[READ, READ_EACH], hot "minutes_of_app or minutes_of_destination", "app_id = ?");
+const OF_APP: Clause = clause!(&[READ, READ_EACH], hot "minutes_of_app", "app_id = ?");
 const OF_DESTINATIONS: Clause =
     clause!(&[READ_EACH], hot "minutes_of_destination", "destination_id <> '' AND destination_id IN (?*)");
 

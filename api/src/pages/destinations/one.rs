@@ -171,8 +171,8 @@ pub async fn changed(
     };
     let frame = Frame::of(edge, visit, place).await?;
     let number = |name: &str| shown_settings["health"][name].as_i64().unwrap_or(0);
-    let version =
-        if frame.may(Role::Operator) { destinations::version(edge, destination.id).await? } else { String::new() };
+    let may_rotate = frame.may(Role::Operator);
+    let version = if may_rotate { edge.store.destination_secret_version(destination.id).await? } else { String::new() };
     let subject = Subject { destination: &destination, owed: number("owed") + number("waiting"), version };
     let page = SettingsPage::new((&frame, visit), &subject, (groups, form), mistakes);
     shown(visit, &page, &shown_settings)

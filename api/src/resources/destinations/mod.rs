@@ -9,7 +9,7 @@ mod snapshot;
 
 pub use actions::{disable, enable, probe, redeliver, retry};
 pub use replay::replay;
-pub use secrets::{Tested, rotate, rotate_version, test, version};
+pub use secrets::{Tested, rotate, rotate_version, test};
 pub use shown::CreatedDestination;
 pub use snapshot::snapshot;
 

@@ -3,17 +3,14 @@
 use super::shown::{CreatedDestination, DestinationDetail};
 use super::{collect_errors, update_patch};
 use crate::clock;
-use crate::edge::Edge;
 use crate::error::Error;
 use crate::extract::{Body, Draft, Stored, secret};
 use crate::keys::Acting;
 use crate::resources::schema;
 use axum::Json;
-use domain::DestinationId;
 use protocols::destinations::{Config, Invalid, Rotation};
-use ring::digest::{SHA256, digest};
 use schemars::JsonSchema;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use storage::{Destination, DestinationPatch};
 
@@ -62,7 +59,7 @@ pub async fn rotate(
     replace(edge, (destination, secret), draft).await
 }
 
-/// [`rotate`], unless the secrets are others than those of [`version`]: a form that is sent twice rotates once.
+/// [`rotate`], unless the secrets are others than those of [`storage::Store::destination_secret_version`]: a form that is sent twice rotates once.
 ///
 /// # Errors
 /// As of [`rotate`], and 409 when the secrets were changed.
@@ -71,25 +68,14 @@ pub async fn rotate_version(
     Stored(destination): Stored<Destination>,
     (draft, based_on): (Draft<RotateSecret>, &str),
 ) -> Result<Json<CreatedDestination>, Error> {
+    // In this order: secrets that change in between are not those of the version, or are refused when they are replaced.
     let secret = edge.store.destination_secret(destination.id).await?;
-    if hash(&secret) != based_on {
+    if edge.store.destination_secret_version(destination.id).await? != based_on {
         let detail = "its secrets were changed after you opened the form, and the newest are in use. Open the form \
                       again to replace them";
         return Err(Error::Conflict(detail.to_owned()));
     }
     replace(edge, (destination, secret), draft).await
-}
-
-/// What changes with the secrets of a destination, and shows nothing of them.
-///
-/// # Errors
-/// There is no such destination, or the database does not answer.
-pub async fn version(edge: &Edge, id: DestinationId) -> Result<String, Error> {
-    Ok(hash(&edge.store.destination_secret(id).await?))
-}
-
-fn hash(secret: &SecretString) -> String {
-    storage::hex(digest(&SHA256, secret.expose_secret().as_bytes()).as_ref())
 }
 
 /// Replaces the signing secret, unless these secrets are no longer the stored ones.
