@@ -6,16 +6,6 @@ use system_tests::documents;
 use system_tests::runs;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
-use workflows::window::QuietWindow;
-
-for_both_windows! {
-    an_open_purchase_is_flushed_by_the_api,
-    an_open_purchase_is_flushed_by_script,
-    an_open_purchase_is_held_and_keeps_its_window_by_the_api,
-    an_open_purchase_is_held_and_keeps_its_window_by_script,
-    waiting_notifications_are_discarded_by_the_api,
-    waiting_notifications_are_discarded_by_script,
-}
 
 fn quick() -> Setting {
     Setting { window_seconds: 1, ..Setting::default() }
@@ -80,8 +70,8 @@ async fn put_to_sleep(world: &mut World, receipt_id: &str) {
     world.wait_asleep(receipt_id).await;
 }
 
-async fn an_open_purchase_is_flushed(by: By, quiet_window: QuietWindow) {
-    let mut world = World::start(Setting { quiet_window, ..Setting::default() }).await;
+async fn an_open_purchase_is_flushed(by: By) {
+    let mut world = World::start(Setting::default()).await;
     let message_id = world.send("SUBSCRIPTION_PURCHASED", "flushed").await;
     world.wait_notified("flushed", 1).await;
     act(&world, by, "flushed", "flush").await;
@@ -94,12 +84,14 @@ async fn an_open_purchase_is_flushed(by: By, quiet_window: QuietWindow) {
     world.finish().await;
 }
 
-async fn an_open_purchase_is_flushed_by_the_api(quiet_window: QuietWindow) {
-    an_open_purchase_is_flushed(By::Api, quiet_window).await;
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_purchase_is_flushed_by_the_api() {
+    an_open_purchase_is_flushed(By::Api).await;
 }
 
-async fn an_open_purchase_is_flushed_by_script(quiet_window: QuietWindow) {
-    an_open_purchase_is_flushed(By::Script, quiet_window).await;
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_purchase_is_flushed_by_script() {
+    an_open_purchase_is_flushed(By::Script).await;
 }
 
 async fn a_sleeping_purchase_is_held_and_released(by: By) {
@@ -132,8 +124,8 @@ async fn a_sleeping_purchase_is_held_and_released_by_script() {
     a_sleeping_purchase_is_held_and_released(By::Script).await;
 }
 
-async fn an_open_purchase_is_held_and_keeps_its_window(by: By, quiet_window: QuietWindow) {
-    let mut world = World::start(Setting { quiet_window, ..Setting::default() }).await;
+async fn an_open_purchase_is_held_and_keeps_its_window(by: By) {
+    let mut world = World::start(Setting::default()).await;
     world.send("SUBSCRIPTION_PURCHASED", "open").await;
     world.wait_notified("open", 1).await;
     act(&world, by, "open", "hold").await;
@@ -158,16 +150,18 @@ async fn an_open_purchase_is_held_and_keeps_its_window(by: By, quiet_window: Qui
     world.finish().await;
 }
 
-async fn an_open_purchase_is_held_and_keeps_its_window_by_the_api(quiet_window: QuietWindow) {
-    an_open_purchase_is_held_and_keeps_its_window(By::Api, quiet_window).await;
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_purchase_is_held_and_keeps_its_window_by_the_api() {
+    an_open_purchase_is_held_and_keeps_its_window(By::Api).await;
 }
 
-async fn an_open_purchase_is_held_and_keeps_its_window_by_script(quiet_window: QuietWindow) {
-    an_open_purchase_is_held_and_keeps_its_window(By::Script, quiet_window).await;
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_purchase_is_held_and_keeps_its_window_by_script() {
+    an_open_purchase_is_held_and_keeps_its_window(By::Script).await;
 }
 
-async fn what_waits_is_discarded(by: By, quiet_window: QuietWindow) {
-    let mut world = World::start(Setting { quiet_window, ..Setting::default() }).await;
+async fn what_waits_is_discarded(by: By) {
+    let mut world = World::start(Setting::default()).await;
     let message_id = world.send("SUBSCRIPTION_PURCHASED", "discarded").await;
     world.wait_notified("discarded", 1).await;
     act(&world, by, "discarded", "discard").await;
@@ -185,12 +179,14 @@ async fn what_waits_is_discarded(by: By, quiet_window: QuietWindow) {
     world.finish().await;
 }
 
-async fn waiting_notifications_are_discarded_by_the_api(quiet_window: QuietWindow) {
-    what_waits_is_discarded(By::Api, quiet_window).await;
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_notifications_are_discarded_by_the_api() {
+    what_waits_is_discarded(By::Api).await;
 }
 
-async fn waiting_notifications_are_discarded_by_script(quiet_window: QuietWindow) {
-    what_waits_is_discarded(By::Script, quiet_window).await;
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_notifications_are_discarded_by_script() {
+    what_waits_is_discarded(By::Script).await;
 }
 
 async fn a_sleeping_purchase_is_sent_again(by: By) {

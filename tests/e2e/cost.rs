@@ -8,12 +8,9 @@ use temporalio_common::protos::temporal::api::enums::v1::EventType;
 use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 use tokio::time::Instant;
-use workflows::window::QuietWindow;
 
 /// Maximum number of history events for one notification, settled and delivered in two workflow tasks.
 const MAX_OF_ONE: usize = 14;
-/// As [`MAX_OF_ONE`], in the one workflow task after a start delay.
-const MAX_OF_ONE_DELAYED: usize = 9;
 /// Maximum number of history events for 10 or 100 notifications that are sent within [`MOMENT`].
 const MAX_OF_BURST: usize = 22;
 
@@ -50,11 +47,9 @@ fn cost(history: &[HistoryEvent]) -> usize {
     history.len() - forwards.into_iter().map(|kind| count(history, kind)).sum::<usize>()
 }
 
-for_both_windows!(a_burst_costs_the_engine_little_more_than_one_notification);
-
-async fn a_burst_costs_the_engine_little_more_than_one_notification(quiet_window: QuietWindow) {
-    let mut world = World::start(Setting { quiet_window, ..Setting::default() }).await;
-    println!("the window is held by: {}", quiet_window.as_str());
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_costs_the_engine_little_more_than_one_notification() {
+    let mut world = World::start(Setting::default()).await;
     println!(
         "{:>13} {:>7} {:>14} {:>7} {:>8} {:>8}",
         "notifications", "events", "workflow tasks", "timers", "signals", "actions"
@@ -75,7 +70,6 @@ async fn a_burst_costs_the_engine_little_more_than_one_notification(quiet_window
         let spread = began.elapsed();
         world.wait_notified(&receipt_id, notifications).await;
         world.pass(&receipt_id, 140).await;
-        // The clock of the database was not moved, so the rest of a burst's window is a whole one.
         world.settle(&receipt_id, &last).await;
         world.wait_received(&receipt_id, 1).await;
         world.wait_asleep(&receipt_id).await;
@@ -91,11 +85,7 @@ async fn a_burst_costs_the_engine_little_more_than_one_notification(quiet_window
         costs.push((notifications, spread, history));
     }
     for (notifications, spread, history) in costs {
-        let max = match (notifications, quiet_window) {
-            (1, QuietWindow::Timer) => MAX_OF_ONE,
-            (1, QuietWindow::StartDelay) => MAX_OF_ONE_DELAYED,
-            _ => MAX_OF_BURST,
-        };
+        let max = if notifications == 1 { MAX_OF_ONE } else { MAX_OF_BURST };
         let max = if spread > MOMENT { max + SECOND_TIMER } else { max };
         let cost = cost(&history);
         let limited = notifications <= 100;

@@ -1,24 +1,6 @@
 //! End-to-end tests: signed messages in, verified webhooks out, with a real Temporal Server; processes, Temporal and
 //! receivers are killed on the way.
 
-/// Makes each story a test with each kind of quiet window.
-macro_rules! for_both_windows {
-    ($($story:ident),+ $(,)?) => {
-        mod timer {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $story() {
-                super::$story(workflows::window::QuietWindow::Timer).await;
-            })+
-        }
-        mod start_delay {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $story() {
-                super::$story(workflows::window::QuietWindow::StartDelay).await;
-            })+
-        }
-    };
-}
-
 mod acts;
 mod admin;
 mod amplitude;
@@ -52,7 +34,6 @@ mod search;
 mod secrets;
 mod seeds;
 mod shutdown;
-mod start_delay;
 mod storm;
 mod sweep;
 mod traces;

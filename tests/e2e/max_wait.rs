@@ -4,16 +4,14 @@ use std::time::Duration;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 use tokio::time::Instant;
-use workflows::window::QuietWindow;
 
 const PACE: Duration = Duration::from_secs(1);
 const MAX_WAIT: Duration = Duration::from_secs(8);
 
-for_both_windows!(a_purchase_that_is_never_quiet_settles_at_its_max_wait);
-
-async fn a_purchase_that_is_never_quiet_settles_at_its_max_wait(quiet_window: QuietWindow) {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purchase_that_is_never_quiet_settles_at_its_max_wait() {
     let max_wait_seconds = Some(MAX_WAIT.as_secs());
-    let setting = Setting { window_seconds: 5, max_wait_seconds, quiet_window, ..Setting::default() };
+    let setting = Setting { window_seconds: 5, max_wait_seconds, ..Setting::default() };
     let mut world = World::start(setting).await;
     let began = Instant::now();
     let received = loop {

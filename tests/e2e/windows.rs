@@ -1,4 +1,4 @@
-//! The quiet window: one event per purchase two minutes after its last notification, whatever holds it in Temporal.
+//! The quiet window: one event per purchase two minutes after its last notification.
 
 use std::time::Duration;
 use system_tests::runs;
@@ -6,17 +6,6 @@ use system_tests::sns::Rtn;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
-use workflows::window::QuietWindow;
-
-for_both_windows! {
-    one_notification_is_one_event_after_two_minutes,
-    ten_notifications_in_five_minutes_are_one_event,
-    a_notification_without_a_signal_gets_a_window_of_its_own,
-    a_recheck_inside_the_window_does_not_shorten_it,
-    in_real_time_each_notification_restarts_the_window,
-    a_later_burst_is_the_next_revision,
-    duplicates_change_nothing_inside_the_window_or_after_it,
-}
 
 /// Alternating types of notifications, so that each one changes the purchase.
 const KINDS: [&str; 2] = ["SUBSCRIPTION_AUTO_RENEWAL_OFF", "SUBSCRIPTION_AUTO_RENEWAL_ON"];
@@ -32,8 +21,8 @@ fn kind(number: usize) -> &'static str {
     KINDS.iter().cycle().nth(number).copied().unwrap_or_default()
 }
 
-/// Checks in the history that the last window lasted two minutes after its last notification, and that its timer or
-/// start delay was not set to a later time. All of it is workflow time, whatever the time on a busy machine is.
+/// Checks in the history that the last window lasted two minutes after its last notification, and that its timer
+/// was not set to a later time. All of it is workflow time, whatever the time on a busy machine is.
 async fn check_last_window(world: &World, receipt_id: &str) {
     let history = world.temporal.history(&world.workflow(receipt_id)).await;
     let (signalled, notified) = runs::notified(&history).pop().expect("a signal");
@@ -43,11 +32,7 @@ async fn check_last_window(world: &World, receipt_id: &str) {
     let recorded = runs::recorded(&history).pop().expect("a settling");
     let after = recorded.saturating_sub(notified);
     assert!(after >= WINDOW, "it was settled {after:?} after the last notification");
-    let Some(fired) = runs::times(&history, EventType::TimerFired).pop() else {
-        let after = (runs::time(&history[0]) + runs::start_delay(&history)).saturating_sub(notified);
-        assert!(after < WINDOW + ROUNDING, "the start was delayed to {after:?} after the last notification");
-        return;
-    };
+    let fired = runs::times(&history, EventType::TimerFired).pop().expect("a timer that fired");
     let after = fired.saturating_sub(notified);
     assert!(after >= WINDOW, "the timer fired {after:?} after the last notification");
     // A busy worker handles the signal later.
@@ -60,8 +45,9 @@ async fn check_last_window(world: &World, receipt_id: &str) {
     assert!(after < WINDOW + ROUNDING, "the timer was set to {after:?} after the last notification was handled");
 }
 
-async fn one_notification_is_one_event_after_two_minutes(quiet_window: QuietWindow) {
-    let mut world = World::start(Setting { quiet_window, ..Setting::default() }).await;
+#[tokio::test(flavor = "multi_thread")]
+async fn one_notification_is_one_event_after_two_minutes() {
+    let mut world = World::start(Setting::default()).await;
     let message_id = world.send("SUBSCRIPTION_PURCHASED", "one").await;
     world.wait_notified("one", 1).await;
     world.pass("one", 115).await;
@@ -77,8 +63,9 @@ async fn one_notification_is_one_event_after_two_minutes(quiet_window: QuietWind
     world.finish().await;
 }
 
-async fn ten_notifications_in_five_minutes_are_one_event(quiet_window: QuietWindow) {
-    let mut world = World::start(Setting { quiet_window, ..Setting::default() }).await;
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_notifications_in_five_minutes_are_one_event() {
+    let mut world = World::start(Setting::default()).await;
     for number in 0..10 {
         world.send(kind(number), "ten").await;
         // The first notification is signalled at once, the later ones every ten seconds of real time. Those that are
@@ -103,20 +90,17 @@ async fn ten_notifications_in_five_minutes_are_one_event(quiet_window: QuietWind
     world.finish().await;
 }
 
-async fn a_notification_without_a_signal_gets_a_window_of_its_own(quiet_window: QuietWindow) {
-    let mut world = World::start(Setting { quiet_window, ..Setting::default() }).await;
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notification_without_a_signal_gets_a_window_of_its_own() {
+    let mut world = World::start(Setting::default()).await;
     world.send("SUBSCRIPTION_PURCHASED", "unsignalled").await;
     world.wait_notified("unsignalled", 1).await;
     world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "unsignalled").await;
     world.pass("unsignalled", 121).await;
     let workflow = world.workflow("unsignalled");
-    let wanted = match quiet_window {
-        QuietWindow::Timer => 2,
-        QuietWindow::StartDelay => 1,
-    };
-    wait::until(SOON, "a timer of its own", async || {
+    wait::until(SOON, "a second timer", async || {
         match world.temporal.count(&workflow, EventType::TimerStarted).await {
-            timers if timers == wanted => Ok(()),
+            2 => Ok(()),
             other => Err(format!("{other} timers")),
         }
     })
@@ -128,8 +112,9 @@ async fn a_notification_without_a_signal_gets_a_window_of_its_own(quiet_window: 
     world.finish().await;
 }
 
-async fn a_recheck_inside_the_window_does_not_shorten_it(quiet_window: QuietWindow) {
-    let mut world = World::start(Setting { quiet_window, ..Setting::default() }).await;
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recheck_inside_the_window_does_not_shorten_it() {
+    let mut world = World::start(Setting::default()).await;
     world.send("SUBSCRIPTION_PURCHASED", "looked").await;
     world.wait_notified("looked", 1).await;
     let workflow = world.workflow("looked");
@@ -151,9 +136,9 @@ async fn a_recheck_inside_the_window_does_not_shorten_it(quiet_window: QuietWind
     world.finish().await;
 }
 
-async fn in_real_time_each_notification_restarts_the_window(quiet_window: QuietWindow) {
-    let mut world =
-        World::start(Setting { window_seconds: SHORT_WINDOW_SECONDS, quiet_window, ..Setting::default() }).await;
+#[tokio::test(flavor = "multi_thread")]
+async fn in_real_time_each_notification_restarts_the_window() {
+    let mut world = World::start(Setting { window_seconds: SHORT_WINDOW_SECONDS, ..Setting::default() }).await;
     let mut last = tokio::time::Instant::now();
     for number in 0..10 {
         world.send(kind(number), "real").await;
@@ -176,20 +161,15 @@ async fn in_real_time_each_notification_restarts_the_window(quiet_window: QuietW
     world.finish().await;
 }
 
-async fn a_later_burst_is_the_next_revision(quiet_window: QuietWindow) {
-    let mut world = World::start(Setting { quiet_window, ..Setting::default() }).await;
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_burst_is_the_next_revision() {
+    let mut world = World::start(Setting::default()).await;
     for (revision, burst) in [["SUBSCRIPTION_PURCHASED"; 1].as_slice(), &KINDS].into_iter().enumerate() {
-        let mut last = String::new();
         for kind in burst {
-            last = world.send(kind, "bursts").await;
+            world.send(kind, "bursts").await;
         }
         world.wait_notified("bursts", i64::try_from(burst.len()).unwrap_or_default()).await;
-        match quiet_window {
-            QuietWindow::Timer => world.pass("bursts", 122).await,
-            // After the start delay, what arrived in it has the rest of its window by the database's clock, which was not
-            // moved.
-            QuietWindow::StartDelay => drop(world.settle("bursts", &last).await),
-        }
+        world.pass("bursts", 122).await;
         world.wait_acked("bursts", i64::try_from(revision + 1).unwrap_or_default()).await;
         world.wait_asleep("bursts").await;
     }
@@ -203,8 +183,9 @@ async fn a_later_burst_is_the_next_revision(quiet_window: QuietWindow) {
     world.finish().await;
 }
 
-async fn duplicates_change_nothing_inside_the_window_or_after_it(quiet_window: QuietWindow) {
-    let mut world = World::start(Setting { quiet_window, ..Setting::default() }).await;
+#[tokio::test(flavor = "multi_thread")]
+async fn duplicates_change_nothing_inside_the_window_or_after_it() {
+    let mut world = World::start(Setting::default()).await;
     let rtn = Rtn::new("SUBSCRIPTION_PURCHASED", "twice");
     let (first, other) = (world.sns.notification(&rtn), world.sns.notification(&rtn));
     for message in [&first, &first, &other] {

@@ -202,20 +202,19 @@ fn concerns(event: &HistoryEvent, workflow: &str) -> bool {
     scheduled.activity_type.as_ref().is_none_or(|kind| kind.name != "deliver") || input.contains(id)
 }
 
-/// Whether a run with these events has a workflow task, an activity that settles, or a timer or start delay that ends
-/// soon. An attempt to deliver settles nothing.
+/// Whether a run with these events has a workflow task, an activity that settles, or a timer that ends soon. An
+/// attempt to deliver settles nothing.
 fn is_under_way(events: &[HistoryEvent], now: Duration) -> bool {
-    runs::delay_until(events).is_some_and(|end| end < now + SOON)
-        || has_open(events, |event| match event.attributes.as_ref() {
-            Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => {
-                scheduled.activity_type.as_ref().is_none_or(|kind| kind.name != "deliver")
-            }
-            Some(Attributes::TimerStartedEventAttributes(timer)) => {
-                let seconds = timer.start_to_fire_timeout.as_ref().map_or(0, |length| length.seconds.unsigned_abs());
-                runs::time(event) + Duration::from_secs(seconds) < now + SOON
-            }
-            _ => is_task(event),
-        })
+    has_open(events, |event| match event.attributes.as_ref() {
+        Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => {
+            scheduled.activity_type.as_ref().is_none_or(|kind| kind.name != "deliver")
+        }
+        Some(Attributes::TimerStartedEventAttributes(timer)) => {
+            let seconds = timer.start_to_fire_timeout.as_ref().map_or(0, |length| length.seconds.unsigned_abs());
+            runs::time(event) + Duration::from_secs(seconds) < now + SOON
+        }
+        _ => is_task(event),
+    })
 }
 
 /// Whether these events began something of this kind and did not end it.

@@ -1,7 +1,7 @@
 //! Queries to [`Temporal`] about our workflows, and commands that move their time or end them.
 
 use super::temporal::{NAMESPACE, Temporal};
-use super::{runs, wait};
+use super::wait;
 use prost_types::FieldMask;
 use std::time::Duration;
 use temporalio_client::grpc::WorkflowService;
@@ -92,7 +92,7 @@ impl Temporal {
         self.history(workflow_id).await.iter().filter(|seen| seen.event_type() == event).count()
     }
 
-    /// Whether the newest run has a timer that has neither fired nor been cancelled, or waits in its start delay.
+    /// Whether the newest run has a timer that has neither fired nor been cancelled.
     pub async fn has_timer(&self, workflow_id: &str) -> bool {
         let count = |events: &[HistoryEvent], wanted: EventType| {
             events.iter().filter(|event| event.event_type() == wanted).count()
@@ -100,7 +100,7 @@ impl Temporal {
         let events = self.history(workflow_id).await;
         let closed = count(&events, EventType::TimerFired) + count(&events, EventType::TimerCanceled);
         let is_open = events.last().is_some_and(|event| event.event_type() != EventType::WorkflowExecutionCompleted);
-        is_open && (count(&events, EventType::TimerStarted) > closed || runs::delay_until(&events).is_some())
+        is_open && count(&events, EventType::TimerStarted) > closed
     }
 
     /// The server's description of the newest run: status, pending activities, search attributes.

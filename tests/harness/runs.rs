@@ -58,26 +58,6 @@ pub fn timers(history: &[HistoryEvent]) -> Vec<Duration> {
     history.iter().filter_map(read).collect()
 }
 
-/// How long the start of a run was delayed; zero without a delay.
-#[must_use]
-pub fn start_delay(history: &[HistoryEvent]) -> Duration {
-    let Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) =
-        history.first().and_then(|event| event.attributes.as_ref())
-    else {
-        return Duration::ZERO;
-    };
-    let length = started.first_workflow_task_backoff.as_ref();
-    length.map_or(Duration::ZERO, |length| Duration::new(length.seconds.unsigned_abs(), length.nanos.unsigned_abs()))
-}
-
-/// The end of a run's start delay, if it has one and had no workflow task yet.
-#[must_use]
-pub fn delay_until(history: &[HistoryEvent]) -> Option<Duration> {
-    let delay = start_delay(history);
-    let has_begun = history.iter().any(|event| event.event_type() == EventType::WorkflowTaskScheduled);
-    history.first().filter(|_| !delay.is_zero() && !has_begun).map(|started| time(started) + delay)
-}
-
 /// Why workflow tasks of a history failed, without `UnhandledCommand`: the server fails a task so when a signal
 /// arrives meanwhile.
 #[must_use]

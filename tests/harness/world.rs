@@ -15,7 +15,6 @@ use domain::{CollapseKey, PlatformId, Timestamp};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
-use workflows::window::QuietWindow;
 
 /// Time limit for anything that is under way, on a busy machine with debug binaries.
 pub const SOON: Duration = Duration::from_secs(60);
@@ -36,8 +35,6 @@ pub struct Setting {
     pub window_seconds: u64,
     /// The platform's `max_wait`, which bounds the window.
     pub max_wait_seconds: Option<u64>,
-    /// What holds the quiet window in Temporal.
-    pub quiet_window: QuietWindow,
     /// The event types that the destination chooses.
     pub events: Vec<String>,
     /// How requests to all destinations of the world are signed: `v1`, `v1a` or `v1,v1a`.
@@ -62,7 +59,6 @@ impl Default for Setting {
             temporal: Vec::new(),
             window_seconds: 120,
             max_wait_seconds: None,
-            quiet_window: QuietWindow::default(),
             events: vec!["purchase.updated".to_owned()],
             signature: "v1",
             rvs: false,
@@ -444,8 +440,8 @@ impl Drop for World {
 }
 
 fn launch(installation: &Installation, setting: &Setting, more: &[Variable<'_>]) -> Vec<Process> {
-    let mut variables: Vec<Variable<'_>> = vec![("SETTLE_ENGINE_WINDOW", setting.quiet_window.as_str())];
-    variables.extend(setting.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let mut variables: Vec<Variable<'_>> =
+        setting.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     variables.extend(more);
     let commands: &[&str] = match setting.backend {
         Backend::Sqlite => &["run"],

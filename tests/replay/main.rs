@@ -23,9 +23,6 @@ const SHOWN: &[(&str, &[EventType])] = &[
     ("one-notification", &[EventType::TimerFired, EventType::ActivityTaskCompleted]),
     ("rearmed-burst", &[EventType::TimerFired, EventType::WorkflowExecutionCompleted]),
     ("open-window", &[EventType::TimerStarted]),
-    ("delayed", &[EventType::MarkerRecorded, EventType::WorkflowExecutionCompleted]),
-    ("delayed-burst", &[EventType::TimerFired, EventType::WorkflowExecutionCompleted]),
-    ("delayed-flush", &[EventType::WorkflowExecutionSignaled, EventType::WorkflowExecutionCompleted]),
     ("retried-lane", &[EventType::ActivityTaskStarted, EventType::ActivityTaskCompleted]),
     ("hold-and-release", &[EventType::WorkflowExecutionSignaled, EventType::WorkflowExecutionCompleted]),
     ("flush", &[EventType::TimerStarted, EventType::WorkflowExecutionCompleted]),
@@ -123,7 +120,7 @@ fn no_history_of_a_release_is_deleted() {
         names().iter().filter_map(|name| Some(name.split_once('/')?.0.to_owned())).collect();
     assert!(releases.contains("v0.1"), "the histories of v0.1 were deleted: {releases:?}");
     for release in releases {
-        for kind in ["one-notification", "delayed", "sweep"] {
+        for kind in ["one-notification", "flush", "sweep"] {
             assert!(
                 names().contains(&format!("{release}/{kind}")),
                 "{release} has no {kind}: a part of it was deleted"

@@ -23,14 +23,11 @@ use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
 use workflows::contract;
-use workflows::window::QuietWindow;
 
 const BOUGHT: &str = "SUBSCRIPTION_PURCHASED";
 const STOPPED: &str = "SUBSCRIPTION_AUTO_RENEWAL_OFF";
 /// The number of events after which the server suggests to continue as new; small, so that the files stay small.
 const CONTINUE_AFTER: &str = "limit.historyCount.suggestContinueAsNew=80";
-/// When the second notification of a window arrives.
-const LATER: Duration = Duration::from_millis(1200);
 /// Fields of a history that name the machine; they are replaced.
 const LOCAL: [&str; 1] = ["identity"];
 
@@ -38,7 +35,6 @@ const LOCAL: [&str; 1] = ["identity"];
 async fn main() -> anyhow::Result<()> {
     let release = std::env::args().nth(1);
     let keep = Keep { folder: histories::to_write(&histories::folder(), release.as_deref())? };
-    delayed(&keep).await?;
     let temporal = vec![CONTINUE_AFTER.to_owned()];
     let setting = Setting { backend: Backend::Postgres, window_seconds: 2, temporal, ..Setting::default() };
     let mut world = World::start(setting).await;
@@ -132,29 +128,6 @@ async fn windows(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
     world.send(BOUGHT, "open-window").await;
     wait_timer(world, "open-window").await;
     keep.newest(world, &world.workflow("open-window"), "open-window").await
-}
-
-/// Windows that are start delays: one that ends, one whose rest is a timer, and one that a flush ends.
-async fn delayed(keep: &Keep) -> anyhow::Result<()> {
-    let setting = Setting { window_seconds: 2, quiet_window: QuietWindow::StartDelay, ..Setting::default() };
-    let mut world = World::start(setting).await;
-    for name in ["delayed", "delayed-burst"] {
-        world.send(BOUGHT, name).await;
-        world.wait_notified(name, 1).await;
-        if name == "delayed-burst" {
-            // So that something is left of its window when the delay ends.
-            wait::throughout(LATER, "a part of the window", async || Ok(())).await;
-            world.send(STOPPED, name).await;
-        }
-        world.wait_acked(name, 1).await;
-        keep.asleep(&world, name).await?;
-    }
-    world.send(BOUGHT, "delayed-flush").await;
-    world.act("delayed-flush", "flush", &json!({ "reason": "a history" })).await;
-    world.wait_acked("delayed-flush", 1).await;
-    keep.asleep(&world, "delayed-flush").await?;
-    world.finish().await;
-    Ok(())
 }
 
 /// A store that answers the second query.

@@ -12,7 +12,6 @@ mod run;
 pub mod signal;
 pub mod stream;
 pub mod sweep;
-pub mod window;
 
 pub use claims::Claims;
 pub use destination::Destination;

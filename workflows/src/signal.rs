@@ -133,14 +133,6 @@ pub struct Notified {
     pub cap: Option<Duration>,
 }
 
-impl Notified {
-    /// How long until the purchase is settled, if nothing else comes: until the end of the window, or the cap.
-    #[must_use]
-    pub fn wait(&self) -> Duration {
-        self.cap.map_or(self.quiet, |cap| cap.min(self.quiet))
-    }
-}
-
 /// Who requested something, and why.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

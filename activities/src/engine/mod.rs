@@ -3,8 +3,8 @@
 //!
 //! The process starts without waiting for Temporal: meanwhile notifications are accepted and stored. `connection`
 //! connects; `claim` finds out whose the namespace is; `dev_server` holds the addresses of a server that this process
-//! starts; `search_attributes` registers them; `run_signals` decides when to signal a run; `window`
-//! lets a run begin at the end of its quiet window; `codec` encrypts payloads.
+//! starts; `search_attributes` registers them; `run_signals` decides when to signal a run; `codec`
+//! encrypts payloads.
 
 mod claim;
 mod codec;
@@ -15,7 +15,6 @@ mod search_attributes;
 mod start;
 mod status;
 mod stuck;
-mod window;
 
 pub use claim::NamespaceTaken;
 pub use codec::{Codec, CodecError};
@@ -25,7 +24,7 @@ pub use stuck::Stuck;
 
 use claim::{Claimed, Observed};
 use connection::{FAILURES_BEFORE_WARNING, Server, connect};
-use domain::{CollapseKey, DestinationId, OrgId, PlatformId, Timestamp};
+use domain::{CollapseKey, DestinationId, OrgId, PlatformId};
 use run_signals::RunSignals;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,9 +44,7 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
 };
 use temporalio_common::search_attributes::SearchAttributes;
 use tokio::sync::watch;
-use window::StartDelay;
 use workflows::signal::{DestinationSignal, Signal};
-use workflows::window::QuietWindow;
 use workflows::{attributes, contract, purchase};
 
 /// Time limit of one call.
@@ -94,8 +91,6 @@ pub struct Engine {
     server: Server,
     namespace: Arc<str>,
     codec: Codec,
-    /// The clock of this process, if quiet windows are start delays: their details name the end.
-    delays_by: Option<fn() -> Timestamp>,
     /// The search attributes that are left out; `None` before that is known.
     left_out: Arc<Mutex<Option<BTreeSet<&'static str>>>>,
 }
@@ -120,7 +115,6 @@ struct SignalWithStart {
     summary: &'static str,
     input: Option<Payloads>,
     attributes: SearchAttributes,
-    delay: Option<StartDelay>,
 }
 
 impl Engine {
@@ -163,7 +157,6 @@ impl Engine {
             server,
             namespace: options.namespace.as_str().into(),
             codec,
-            delays_by: None,
             left_out: Arc::default(),
         };
         let (signalling, starting, verifying) = (engine.clone(), engine.clone(), engine.clone());
@@ -181,13 +174,6 @@ impl Engine {
         }));
         tokio::spawn(engine.clone().keep(options, publish));
         engine
-    }
-
-    /// Sets what holds the quiet windows that begin from now on. Open runs go on as they were started. The clock is for
-    /// texts only.
-    #[must_use]
-    pub fn with_quiet_window(self, quiet_window: QuietWindow, clock: fn() -> Timestamp) -> Self {
-        Self { delays_by: (quiet_window == QuietWindow::StartDelay).then_some(clock), ..self }
     }
 
     /// Connects, then ensures every [`ENSURE_INTERVAL`] that everything in Temporal is as it must be.
@@ -294,23 +280,16 @@ impl Engine {
         Ok(())
     }
 
-    /// Signals the purchase's run, starting it if there is none. A run that is started for a notification begins at the
-    /// end of its window, if that is its start delay.
+    /// Signals the purchase's run, starting it if there is none.
     ///
     /// # Errors
     /// See [`TemporalError`]. After `Unavailable` the signal may or may not have arrived; repeating it is harmless.
     pub async fn signal(&self, key: CollapseKey, signal: Signal) -> Result<(), TemporalError> {
-        let delay = self.delays_by.and_then(|_| StartDelay::of(&signal));
-        // Unlike a signal with a start, a plain one does not end the delay of an open run.
-        if delay.is_some() && self.signal_if_open(key, &signal).await? {
-            return Ok(());
-        }
         let left_out: Vec<String> = self.left_out().into_iter().flatten().map(str::to_owned).collect();
         let mut known = vec![attributes::COLLAPSE_KEY.value_set(key.to_string())];
         known.retain(|update| !left_out.iter().any(|name| name == update.name()));
-        let start = purchase::Start { carried: None, delay: delay.as_ref().map(StartDelay::length), left_out };
-        let is_needed = start.delay.is_some() || !start.left_out.is_empty();
-        let input = is_needed.then(|| serde_json::json!(start));
+        let start = purchase::Start { carried: None, left_out };
+        let input = (!start.left_out.is_empty()).then(|| serde_json::json!(start));
         let message = SignalWithStart {
             workflow_id: contract::workflow_id(key),
             workflow_type: contract::PURCHASE,
@@ -319,7 +298,6 @@ impl Engine {
             summary: "one purchase",
             input: input.map(|input| Payloads { payloads: vec![json(&input)] }),
             attributes: SearchAttributes::new(known),
-            delay,
         };
         self.signal_with_start(message).await
     }
@@ -329,11 +307,6 @@ impl Engine {
     /// # Errors
     /// As of [`Self::signal`].
     pub async fn signal_open(&self, key: CollapseKey, signal: Signal) -> Result<(), TemporalError> {
-        self.signal_if_open(key, &signal).await.map(drop)
-    }
-
-    /// Signals the purchase's run; returns false if none is open.
-    async fn signal_if_open(&self, key: CollapseKey, signal: &Signal) -> Result<bool, TemporalError> {
         let client = self.now()?;
         let request = SignalWorkflowExecutionRequest {
             namespace: client.namespace(),
@@ -345,9 +318,9 @@ impl Engine {
         };
         let request = self.encoded(request).await?;
         match client.connection().workflow_service().signal_workflow_execution(timed(request)).await {
-            Err(status) if status.code() == Code::NotFound => Ok(false),
+            Err(status) if status.code() == Code::NotFound => Ok(()),
             Err(status) => Err(status.into()),
-            Ok(_) => Ok(true),
+            Ok(_) => Ok(()),
         }
     }
 
@@ -364,7 +337,6 @@ impl Engine {
             summary: "what one destination is owed",
             input: None,
             attributes: SearchAttributes::default(),
-            delay: None,
         };
         self.signal_with_start(message).await
     }
@@ -386,12 +358,8 @@ impl Engine {
             signal_name: message.signal.to_owned(),
             signal_input: Some(Payloads { payloads: vec![json(&message.payload)] }),
             identity: self.identity.clone(),
-            user_metadata: Some(UserMetadata {
-                details: message.delay.zip(self.delays_by).map(|(delay, clock)| json(&delay.details(clock()).into())),
-                ..summary(message.summary)
-            }),
+            user_metadata: Some(summary(message.summary)),
             search_attributes: Some(message.attributes.to_proto()),
-            workflow_start_delay: message.delay.and_then(|delay| delay.length().try_into().ok()),
             ..Default::default()
         };
         let request = self.encoded(request).await?;

@@ -27,7 +27,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use storage::Store;
 use url::Url;
-use workflows::purchase::status::RunStatus;
 use workflows::signal::{DestinationSignal, Signal};
 
 /// Serve HTTP (notifications of stores, the admin API) and signal Temporal. Needs SETTLE_KEY and SETTLE_ADMIN_TOKEN.
@@ -47,9 +46,6 @@ pub struct Options {
     /// Address for the whole API, metrics and health [default: 127.0.0.1, the port after that of --listen].
     #[arg(long, value_name = "ADDR", value_parser = settings::address)]
     admin_listen: Option<SocketAddr>,
-    /// What holds the quiet window of a purchase in Temporal: `timer` or `start-delay` [default: timer].
-    #[arg(long, value_name = "KIND")]
-    engine_window: Option<String>,
     #[command(flatten)]
     settings: settings::Options,
 }
@@ -59,7 +55,6 @@ pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
     let flags = config::Flags {
         listen: options.listen.map(|listen| listen.to_string()),
         admin_listen: options.admin_listen.map(|listen| listen.to_string()),
-        engine_window: options.engine_window,
         ..options.settings.flags()
     };
     let variables = environment();
@@ -69,7 +64,7 @@ pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
     let store = settings::open(&config).await?;
     let sockets = Sockets::bind(&config)?;
     let stop = Stop::on_signals()?;
-    let engine = with_window(connect(&identity("serve"), &store, &config)?, &config);
+    let engine = connect(&identity("serve"), &store, &config)?;
     let pages = pages(&config, &engine);
     let edge = edge(&config, store.clone(), engine.clone(), pages)?;
     table::line(&format!("settle serves {} (Ctrl-C ends)", sockets.addresses()?.text()));
@@ -101,11 +96,6 @@ pub fn connect(identity: &str, store: &Store, config: &Config) -> anyhow::Result
         ),
         None => anyhow::anyhow!(why),
     })
-}
-
-/// The connection, with the configured quiet window.
-pub fn with_window(engine: engine::Engine, config: &Config) -> engine::Engine {
-    engine.with_quiet_window(config.engine_window, clock::now)
 }
 
 /// The page, with links to the configured UI of Temporal.
@@ -181,7 +171,7 @@ impl Engine for engine::Engine {
         async move { Self::signal(self, key, signal).await.map_err(translated) }.boxed()
     }
 
-    fn status(&self, key: CollapseKey) -> BoxFuture<'_, Result<RunStatus, EngineError>> {
+    fn status(&self, key: CollapseKey) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>> {
         async move { Self::status(self, key).await.map_err(translated) }.boxed()
     }
 

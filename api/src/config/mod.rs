@@ -21,7 +21,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use url::Url;
-use workflows::window::QuietWindow;
 
 /// The error for a setting that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -64,9 +63,6 @@ pub struct Config {
     /// `window`, `SETTLE_WINDOW`, `--window`: the window of a platform that names none, `5s`, `2m` or
     /// `1h`, from 1 s to 1 h; default 2 minutes.
     pub window: Duration,
-    /// `engine.window`, `SETTLE_ENGINE_WINDOW`, `--engine-window`: what holds the quiet window of a purchase in
-    /// Temporal, `timer` or `start-delay`; default `timer`.
-    pub engine_window: QuietWindow,
     /// `engine.key`, `SETTLE_ENGINE_KEY`: 32 bytes in base64 or hex that encrypt the payloads in Temporal, or several
     /// such keys (by comma), as in `key`; none by default: then payloads are not encrypted.
     pub engine_key: Option<Keys>,

@@ -16,7 +16,6 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 use url::Url;
-use workflows::window::QuietWindow;
 
 /// The requests of this many seconds may come at once.
 const BURST_SECONDS: NonZeroU32 = NonZeroU32::new(10).unwrap();
@@ -39,8 +38,6 @@ pub struct Flags {
     pub admin_listen: Option<String>,
     /// `--window`.
     pub window: Option<String>,
-    /// `--engine-window`.
-    pub engine_window: Option<String>,
 }
 
 /// Each setting that has an environment variable: its name in the file, the variable, and the form of its value.
@@ -56,7 +53,6 @@ pub(super) const VARIABLES: &[(&str, &str, Form)] = &[
     ("public_url", "SETTLE_PUBLIC_URL", Form::One),
     ("admin_token", "SETTLE_ADMIN_TOKEN", Form::One),
     ("window", "SETTLE_WINDOW", Form::One),
-    ("engine.window", "SETTLE_ENGINE_WINDOW", Form::One),
     ("engine.key", "SETTLE_ENGINE_KEY", Form::One),
     ("retention", "SETTLE_RETENTION", Form::One),
     ("amazon.auto_confirm_accounts", "SETTLE_AMAZON_AUTO_CONFIRM_ACCOUNTS", Form::List),
@@ -123,7 +119,6 @@ struct RawDevices {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RawEngine {
-    window: Option<String>,
     key: Option<String>,
 }
 
@@ -183,7 +178,6 @@ impl Flags {
             ("listen", "--listen", self.listen.is_some()),
             ("admin_listen", "--admin-listen", self.admin_listen.is_some()),
             ("window", "--window", self.window.is_some()),
-            ("engine.window", "--engine-window", self.engine_window.is_some()),
         ];
         let flag = flags.into_iter().find(|(field, _, is_set)| *is_set && *field == wrong.field);
         Invalid { origin: flag.map(|(_, flag, _)| flag).or(wrong.origin), ..wrong }
@@ -208,7 +202,6 @@ fn read(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
         },
         amplitude_urls: origins("amplitude.allowed_urls", &raw.amplitude.allowed_urls)?,
         window: window(raw.window.as_deref())?,
-        engine_window: quiet_window(raw.engine.window.as_deref())?,
         engine_key,
         retention: retention(raw.retention.as_deref())?,
         ui: ui(&raw.ui)?,
@@ -240,7 +233,6 @@ fn layered(file: Option<&Path>, flags: &Flags, variables: &Variables) -> Result<
         .set_override_option("listen", flags.listen.clone())?
         .set_override_option("admin_listen", flags.admin_listen.clone())?
         .set_override_option("window", flags.window.clone())?
-        .set_override_option("engine.window", flags.engine_window.clone())?
         .build()
 }
 
@@ -439,11 +431,6 @@ fn networks(field: &str, texts: &[String]) -> Result<Vec<IpNet>, Invalid> {
 fn window(text: Option<&str>) -> Result<Duration, Invalid> {
     let expected = || invalid("window", "5s, 2m or 1h, from 1s to 1h");
     bounded(text.unwrap_or("2m"), Duration::from_secs(3600)).ok_or_else(expected)
-}
-
-fn quiet_window(text: Option<&str>) -> Result<QuietWindow, Invalid> {
-    let Some(text) = text else { return Ok(QuietWindow::default()) };
-    QuietWindow::named(text.trim()).ok_or_else(|| invalid("engine.window", "`timer` or `start-delay`"))
 }
 
 /// Bodies are kept at least until the last attempt of a delivery: the longest schedule lasts this many days.

@@ -101,7 +101,6 @@ fn a_wrong_setting_is_named_with_its_variable() {
         ("SETTLE_CONNECTIONS_PER_ADDRESS", "0", "`connections_per_address`"),
         ("SETTLE_WINDOW", "2h", "`window` (SETTLE_WINDOW)"),
         ("SETTLE_WINDOW", "0", "`window` (SETTLE_WINDOW)"),
-        ("SETTLE_ENGINE_WINDOW", "delay", "`engine.window` (SETTLE_ENGINE_WINDOW): expected `timer` or `start-delay`"),
         ("SETTLE_ENGINE_KEY", "short", "`engine.key` (SETTLE_ENGINE_KEY)"),
         ("SETTLE_RETENTION", "7d", "`retention` (SETTLE_RETENTION)"),
         ("SETTLE_RETENTION", "90", "`retention` (SETTLE_RETENTION)"),
@@ -144,21 +143,6 @@ fn no_key_encrypts_both_the_database_and_what_temporal_stores() {
     }
     let distinct = variables(&[("SETTLE_KEY", one_two.as_str()), ("SETTLE_ENGINE_KEY", three.as_str())]);
     load(&Flags::default(), &distinct).expect("each key is of one list");
-}
-
-#[test]
-fn a_quiet_window_is_a_timer_or_a_start_delay() {
-    let window = |flags: &Flags, variables: &Variables| load(flags, variables).map(|config| config.engine_window);
-    assert_eq!(window(&Flags::default(), &Variables::new()), Ok(QuietWindow::Timer));
-    let file = Toml::new("engine", "[engine]\nwindow = \"start-delay\"\n");
-    assert_eq!(window(&file.flags(), &Variables::new()), Ok(QuietWindow::StartDelay));
-    let timer = variables(&[("SETTLE_ENGINE_WINDOW", "timer")]);
-    assert_eq!(window(&file.flags(), &timer), Ok(QuietWindow::Timer));
-    let flags = Flags { engine_window: Some("start-delay".to_owned()), ..Flags::default() };
-    assert_eq!(window(&flags, &timer), Ok(QuietWindow::StartDelay));
-    let wrong = Flags { engine_window: Some("cron".to_owned()), ..Flags::default() };
-    let message = window(&wrong, &timer).expect_err("no such kind").to_string();
-    assert!(message.starts_with("setting `engine.window` (--engine-window): expected `timer`"), "{message}");
 }
 
 #[test]

@@ -19,7 +19,6 @@ use storage::Store;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use workflows::purchase::status::RunStatus;
 use workflows::signal::{DestinationSignal, Signal};
 
 /// Maximum number of purchases in memory that have an unsent signal; beyond that the inbox is the queue.
@@ -29,8 +28,8 @@ pub const DEFAULT_CAPACITY: usize = 10_000;
 pub trait Engine: Send + Sync + 'static {
     /// Sends one signal to a purchase's workflow, and starts a run when none is open.
     fn signal(&self, key: CollapseKey, signal: Signal) -> BoxFuture<'_, Result<(), EngineError>>;
-    /// The status of the open run.
-    fn status(&self, key: CollapseKey) -> BoxFuture<'_, Result<RunStatus, EngineError>>;
+    /// The status of the open run; `None` when no run is open.
+    fn status(&self, key: CollapseKey) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>>;
     /// Sends one signal to a destination's workflow, and starts a run when none is open.
     fn signal_destination(
         &self,

@@ -30,7 +30,6 @@ use storage::{Config, Database, Key, NewPlatform, NotificationView, Page, Platfo
 use system_tests::folder::Folder;
 use system_tests::wait;
 use uuid::Uuid;
-use workflows::purchase::status::RunStatus;
 use workflows::signal::{DestinationSignal, Signal};
 
 const ACCOUNT: &str = "033616359524";
@@ -109,8 +108,8 @@ impl Engine for Recording {
         async { Ok(()) }.boxed()
     }
 
-    fn status(&self, _: CollapseKey) -> BoxFuture<'_, Result<RunStatus, EngineError>> {
-        async { Ok(RunStatus::NoRun) }.boxed()
+    fn status(&self, _: CollapseKey) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>> {
+        async { Ok(None) }.boxed()
     }
 
     fn signal_destination(&self, _: DestinationId, _: DestinationSignal) -> BoxFuture<'_, Result<(), EngineError>> {

@@ -1,11 +1,9 @@
 //! An admin's action on a purchase becomes a signal to its workflow.
 
 use super::edge::{Service, accept};
-use domain::{CollapseKey, Timestamp};
+use domain::CollapseKey;
 use serde_json::{Value, json};
-use std::time::Duration;
 use storage::Fate;
-use workflows::purchase::status::RunStatus;
 use workflows::signal::{Admin, Discard, Hold, Redeliver, Signal};
 
 async fn purchase(service: &Service) -> (CollapseKey, i64) {
@@ -83,7 +81,7 @@ async fn actions_answer_503_while_the_engine_is_away() {
 async fn a_purchase_shows_its_lanes_and_its_open_run() {
     let service = Service::start("show").await;
     let (key, _) = purchase(&service).await;
-    *service.engine.status.lock().expect("status") = RunStatus::Answer(json!({ "pending": 1 }));
+    *service.engine.status.lock().expect("status") = Some(json!({ "pending": 1 }));
     let shown = service.get(&format!("/v1/purchases/{key}")).await;
     assert_eq!(shown.status, 200, "{}", shown.body);
     assert_eq!((&shown.body["status"], &shown.body["lanes"]), (&json!({ "pending": 1 }), &json!([])));
@@ -98,23 +96,4 @@ async fn a_purchase_shows_its_lanes_and_its_open_run() {
     let shown = service.get(&format!("/v1/purchases/{key}")).await;
     assert_eq!((shown.status, &shown.body["status"]), (200, &Value::Null));
     assert!(shown.body["status_error"].is_string());
-}
-
-#[tokio::test]
-async fn in_a_start_delay_the_status_is_from_storage() {
-    let service = Service::start("delayed").await;
-    let (key, _) = purchase(&service).await;
-    *service.engine.status.lock().expect("status") = RunStatus::Delayed;
-    let shown = service.get(&format!("/v1/purchases/{key}")).await;
-    let status = &shown.body["status"];
-    assert_eq!(
-        (shown.status, &status["delayed"], &status["pending"]),
-        (200, &json!(true), &json!(1)),
-        "{}",
-        shown.body
-    );
-    assert_eq!((&status["collapse_key"], &status["state"]), (&json!(key), &json!("unknown")), "{status}");
-    let end = status["window_ends_at"].as_str().and_then(|end| end.parse::<Timestamp>().ok()).expect("a time");
-    let left = end.since(api::clock::now());
-    assert!(!left.is_zero() && left <= Duration::from_secs(120), "{left:?} of the window are left");
 }

@@ -27,7 +27,6 @@ use storage::{Accepted, Config, Database, Fate, Key, NewNotification, Store};
 use system_tests::contract::{self, Answered};
 use system_tests::folder::Folder;
 use tower::ServiceExt;
-use workflows::purchase::status::RunStatus;
 use workflows::signal::{DestinationSignal, Signal};
 
 /// The admin token of every service under test.
@@ -40,8 +39,8 @@ pub struct Recording {
     destination_signals: Mutex<Vec<(DestinationId, DestinationSignal)>>,
     supervised: Mutex<Vec<DestinationId>>,
     down: AtomicBool,
-    /// The status of the open run of every purchase.
-    pub status: Mutex<RunStatus>,
+    /// The answer of every purchase's open run to the query `status`.
+    pub status: Mutex<Option<Value>>,
 }
 
 impl Recording {
@@ -79,7 +78,7 @@ impl Engine for Recording {
         async { answer }.boxed()
     }
 
-    fn status(&self, _: CollapseKey) -> BoxFuture<'_, Result<RunStatus, EngineError>> {
+    fn status(&self, _: CollapseKey) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>> {
         let status = self.status.lock().expect("no test panicked").clone();
         let answer = self.answer(status);
         async { answer }.boxed()

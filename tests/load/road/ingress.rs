@@ -24,7 +24,7 @@ pub struct Options {
 
 /// Measures and prints.
 pub async fn at_third(options: &Options, installed: &Installed) -> Value {
-    let mut subject = Subject::start(Variant::Timer, installed).await;
+    let mut subject = Subject::start(Variant::Settle, installed).await;
     subject.temporal().let_others_first();
     let url = long_platform(&subject).await;
     let saturated = measure(&subject, &url, Pace::Saturate, options.time).await;

@@ -45,7 +45,7 @@ struct Options {
     #[arg(long, value_enum, default_value_t = DatabaseKind::Sqlite)]
     database: DatabaseKind,
     /// What is measured, in this order in each round.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "timer,floor")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "settle,floor")]
     variants: Vec<Variant>,
     /// Number of rounds.
     #[arg(long, default_value_t = 2)]
@@ -80,7 +80,7 @@ struct Options {
     /// Then measures the ingress while the burst's windows end, at saturation and at a third of that.
     #[arg(long)]
     ingress_at_third: bool,
-    /// Then watches this number of open windows, held as the first variant says.
+    /// Then watches this number of open windows of the first variant.
     #[arg(long, default_value_t = 0)]
     open: usize,
     /// Then watches this number of sleeping purchases, which are written to storage.
@@ -131,7 +131,7 @@ async fn measure(options: &Options) {
         let measured = ingress::Options { burst: burst(options), time: watched };
         ingress = ingress::at_third(&measured, &installed).await;
     }
-    let variant = options.variants.first().copied().unwrap_or(Variant::Timer);
+    let variant = options.variants.first().copied().unwrap_or(Variant::Settle);
     if options.open > 0 {
         let plan = still::Plan { count: options.open, watched, patience, variant };
         still.push(still::open(plan, &installed).await);

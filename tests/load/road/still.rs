@@ -30,7 +30,7 @@ pub struct Plan {
     pub watched: Duration,
     /// How long opening the windows may take.
     pub patience: Duration,
-    /// How the windows are held.
+    /// What the windows or purchases are of.
     pub variant: Variant,
 }
 

@@ -16,11 +16,9 @@ pub const CONNECTIONS: usize = 256;
 /// A way to settle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Variant {
-    /// settle; the window is a timer of the run.
-    Timer,
-    /// settle; the window is the delay of the run's start.
-    StartDelay,
-    /// As `timer`, with `--other-program` and `--other-variable`: an earlier build, or other settings.
+    /// settle.
+    Settle,
+    /// As `settle`, with `--other-program` and `--other-variable`: an earlier build, or other settings.
     Other,
     /// A workflow with these commands without settle, see [`Floor`].
     Floor,
@@ -30,8 +28,7 @@ impl Variant {
     /// Its name in the table.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Timer => "timer",
-            Self::StartDelay => "start-delay",
+            Self::Settle => "settle",
             Self::Other => "other",
             Self::Floor => "floor",
         }
@@ -71,14 +68,12 @@ pub enum Subject {
 impl Subject {
     /// Starts it with a Temporal server and a database of its own.
     pub async fn start(variant: Variant, installed: &Installed) -> Self {
-        let (window, other) = match variant {
-            Variant::Timer => ("timer", Other::default()),
-            Variant::StartDelay => ("start-delay", Other::default()),
-            Variant::Other => ("timer", installed.other.clone()),
+        let other = match variant {
+            Variant::Settle => Other::default(),
+            Variant::Other => installed.other.clone(),
             Variant::Floor => return Self::Floor(Box::new(Floor::start(installed.window).await)),
         };
-        let mut variables = vec![("SETTLE_ENGINE_WINDOW".to_owned(), window.to_owned())];
-        variables.extend(installed.variables.iter().chain(&other.variables).cloned());
+        let variables = installed.variables.iter().chain(&other.variables).cloned().collect();
         let mut world = World::start(Setting {
             backend: installed.backend,
             memory: Memory::File,

@@ -14,7 +14,6 @@ use crate::activities::{self, Activities, SetHold};
 use crate::contract;
 use crate::run::{Alarm, changed, closing, execute, timestamp, why, workflow_time};
 use crate::signal::{Admin, CancelBackoff, Discard, Hold, Lenient, Notified, Redeliver};
-use domain::time::as_optional_millis;
 use domain::{CollapseKey, Timestamp};
 use lanes::Lanes;
 use serde::{Deserialize, Serialize};
@@ -24,7 +23,6 @@ use status::Status;
 use std::future::Future;
 use std::pin::pin;
 use std::task::Poll;
-use std::time::Duration;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
     ContinueAsNewOptions, SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult,
@@ -38,9 +36,6 @@ pub struct Start {
     /// The state of the last run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub carried: Option<State>,
-    /// The start delay of the run: how long it still had to be quiet when its first notification was signalled.
-    #[serde(rename = "delay_ms", with = "as_optional_millis", skip_serializing_if = "Option::is_none")]
-    pub delay: Option<Duration>,
     /// Names of search attributes that the engine does not take. An upsert of one would fail for ever.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
@@ -52,21 +47,14 @@ pub struct Purchase {
     key: Option<CollapseKey>,
     state: State,
     left_out: Vec<String>,
-    /// When the run was started, while it has a start delay and has not begun.
-    delayed_since: Option<Timestamp>,
 }
 
 #[workflow_methods]
 impl Purchase {
     #[init]
     fn new(ctx: &WorkflowContextView, start: Lenient<Start>) -> Self {
-        let Start { carried, delay, left_out } = start.0.unwrap_or_default();
-        Self {
-            key: contract::collapse_key(ctx.workflow_id()),
-            state: carried.unwrap_or_default(),
-            left_out,
-            delayed_since: delay.map(|_| timestamp(ctx.start_time())),
-        }
+        let Start { carried, left_out } = start.0.unwrap_or_default();
+        Self { key: contract::collapse_key(ctx.workflow_id()), state: carried.unwrap_or_default(), left_out }
     }
 
     /// Runs until there is no window, no hold, no query, no request and no lane.
@@ -118,10 +106,7 @@ impl Purchase {
     #[signal(name = contract::NOTIFIED)]
     pub fn notified(&mut self, ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Notified>) {
         match signal.0 {
-            Ok(notified) => match self.delayed_since {
-                Some(started_at) => self.state.notified_in_delay(&notified, started_at),
-                None => self.state.notified(&notified, timestamp(ctx.workflow_time())),
-            },
+            Ok(notified) => self.state.notified(&notified, timestamp(ctx.workflow_time())),
             Err(why) => {
                 self.state.unreadable(contract::NOTIFIED, &why);
                 self.state.wake();
@@ -194,7 +179,6 @@ impl Purchase {
     /// Begins the run, after the signals of its first workflow task. One that was started without a signal loads its
     /// purchase.
     fn begin_run(&mut self) {
-        self.delayed_since = None;
         let is_signalled = self.state.changes > 0 || self.state.continued > 0;
         if !is_signalled {
             self.state.check_now = true;
@@ -222,7 +206,7 @@ fn end_run(ctx: &WorkflowContext<Purchase>) -> Result<(), WorkflowTermination> {
     }
     let (mut carried, left_out) = ctx.state(|purchase| (purchase.state.clone(), purchase.left_out.clone()));
     carried.continued = carried.continued.saturating_add(1);
-    let start = Start { carried: Some(carried), delay: None, left_out };
+    let start = Start { carried: Some(carried), left_out };
     ctx.continue_as_new(start.into(), ContinueAsNewOptions::default())?;
     Ok(())
 }

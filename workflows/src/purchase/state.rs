@@ -198,19 +198,6 @@ impl State {
         self.extend_window(now.plus(notified.quiet.min(MAX_WINDOW)), notified.cap.map(|cap| now.plus(cap)));
     }
 
-    /// Folds a `notified` signal from the start delay of the run. The first one came with the start at `started_at`, so
-    /// its window began then; the run begins at the end of that window, or earlier if an admin's signal ended the delay.
-    ///
-    /// Workflow time stands still in the delay, so that the age of a later signal is unknown. Therefore it does not count
-    /// as known: `load` finds its rows above [`State::through`], and returns the rest of their window.
-    pub fn notified_in_delay(&mut self, notified: &Notified, started_at: Timestamp) {
-        if self.window.is_none() {
-            return self.notified(notified, started_at);
-        }
-        self.changes += 1;
-        self.pending = self.pending.saturating_add(notified.count.max(0));
-    }
-
     /// Restarts the window: moves its end to `end`, never to an earlier time, and keeps the earliest cap.
     fn extend_window(&mut self, end: Timestamp, cap: Option<Timestamp>) {
         self.window = Some(self.window.map_or(end, |window| window.max(end)));

@@ -1,21 +1,8 @@
-//! What people see of a run: the query `status` and the current details, and in a start delay what stands for them.
+//! What people see of a run: the query `status` and the current details.
 
 use super::state::State;
-use crate::activities::Loaded;
 use domain::{CollapseKey, DestinationId, Timestamp};
 use serde::{Deserialize, Serialize};
-
-/// The status of a purchase's run, as far as the engine has it.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub enum RunStatus {
-    /// No run is open.
-    #[default]
-    NoRun,
-    /// The run is in its start delay, so that it cannot answer: storage knows its [`Status`].
-    Delayed,
-    /// The run's answer to the query `status`.
-    Answer(serde_json::Value),
-}
 
 /// The answer to the query `status`, and the result of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,9 +28,6 @@ pub struct Status {
     pub noted: Option<String>,
     /// Number of runs before this one that it continues.
     pub continued: u32,
-    /// Whether the run has not begun, because its quiet window is its start delay; the status is then from storage.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub delayed: bool,
 }
 
 /// The next query of the store, after one that failed.
@@ -82,42 +66,7 @@ impl Status {
             lanes: state.lanes.iter().map(|(id, lane)| Lane { destination_id: *id, failing: lane.failing }).collect(),
             noted: state.noted.clone(),
             continued: state.continued,
-            delayed: false,
         }
-    }
-
-    /// The status of a run in its start delay, by what storage has of the purchase. `loaded` counts every notification
-    /// as one that is waited for.
-    #[must_use]
-    pub fn delayed(collapse_key: CollapseKey, loaded: &Loaded) -> Self {
-        let wait = loaded.cap.map_or(loaded.quiet, |cap| cap.min(loaded.quiet));
-        Self {
-            collapse_key: Some(collapse_key),
-            window_ends_at: (loaded.newest_seq > 0).then(|| loaded.now.plus(wait)),
-            pending: i64::try_from(loaded.notifications.len()).unwrap_or(i64::MAX),
-            held_until: loaded.held.map(|left| loaded.now.plus(left)),
-            verification: None,
-            state: loaded.purchase.state().as_str().to_owned(),
-            revision: loaded.revision,
-            lanes: loaded
-                .lanes
-                .iter()
-                .map(|lane| Lane { destination_id: lane.destination_id, failing: lane.failing })
-                .collect(),
-            noted: None,
-            continued: 0,
-            delayed: true,
-        }
-    }
-
-    /// The details with which a run with a start delay is started: the Temporal UI shows them before the run begins.
-    #[must_use]
-    pub fn delayed_details(quiet_until: Timestamp) -> String {
-        format!(
-            "quiet until about {quiet_until}: the window is the start delay of this run, which begins at its end. \
-             Notifications that come meanwhile restart the window; the run then waits for the rest. Until it begins, \
-             queries get no answer: `settle purchase show` has the status, and `settle purchase flush` settles now."
-        )
     }
 
     /// A short text for the Temporal UI. Setting it costs no event.

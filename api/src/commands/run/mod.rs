@@ -57,9 +57,6 @@ pub struct Options {
     /// How long a purchase of the demo must be quiet before it is settled, 1s to 1h [default: 2m].
     #[arg(long, value_name = "DURATION")]
     window: Option<String>,
-    /// What holds the quiet window of a purchase in Temporal: `timer` or `start-delay` [default: timer].
-    #[arg(long, value_name = "KIND")]
-    engine_window: Option<String>,
     /// Without the demo: no app, simulated store, receiver and samples. What an earlier run created stays, and does nothing.
     #[arg(long)]
     no_demo: bool,
@@ -74,7 +71,6 @@ impl Options {
             listen: self.listen.map(|listen| listen.to_string()),
             admin_listen: self.admin_listen.map(|listen| listen.to_string()),
             window: self.window.clone(),
-            engine_window: self.engine_window.clone(),
             ..self.place.flags()
         }
     }
@@ -85,7 +81,6 @@ impl Options {
             ("--listen", self.listen.is_some()),
             ("--admin-listen", self.admin_listen.is_some()),
             ("--window", self.window.is_some()),
-            ("--engine-window", self.engine_window.is_some()),
             ("--no-demo", self.no_demo),
             ("--trust-samples", !self.trust_samples.is_empty()),
         ];
@@ -174,7 +169,6 @@ impl Runner {
             }
             None => serve::connect(&identity, &self.store, &self.config)?,
         };
-        let engine = serve::with_window(engine, &self.config);
         let edge = serve::edge(&self.config, self.store.clone(), engine.clone(), self.pages(&engine))?;
         let (welcome, page) = (self.welcome(addresses), edge.clone());
         let server = self.server();

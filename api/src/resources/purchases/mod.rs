@@ -12,14 +12,12 @@ use crate::extract::{Id, PageQuery, Query};
 use crate::keys::Caller;
 use axum::Json;
 use axum::extract::State;
-use domain::settling::MAX_PER_SETTLING;
 use domain::{AppId, CollapseKey, Lane, PlatformId, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::time::Duration;
 use storage::{Page, Paged, PurchaseFilter, PurchaseView};
-use workflows::purchase::status::{RunStatus, Status};
 
 /// Maximum time to wait for the status of the open run.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
@@ -49,8 +47,7 @@ pub struct PurchaseDetail {
     data: Value,
     /// Its lanes, by destination.
     lanes: Vec<Lane>,
-    /// The status of the open run; null when no run is open. From storage, with `delayed`, while the quiet window is the
-    /// start delay of the run.
+    /// The status of the open run; null when no run is open.
     status: Option<Value>,
     /// Why the open run did not answer.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,15 +77,13 @@ pub async fn list(
 }
 
 /// `GET /v1/purchases/{collapse_key}`: the stored purchase, and the status of the open run (`status`, null when none is
-/// open; from storage while the run is in its start delay; `status_error` when the run did not answer).
+/// open; `status_error` when the run did not answer).
 pub async fn show(State(edge): State<Shared>, Id(key): Id<CollapseKey>) -> Result<Json<PurchaseDetail>, Error> {
     let purchase = find(&edge, key).await?;
     let lanes = edge.store.lanes(key).await?;
     let answered = tokio::time::timeout(STATUS_TIMEOUT, edge.dispatch.engine().status(key)).await;
     let (status, status_error) = match answered {
-        Ok(Ok(RunStatus::NoRun)) => (None, None),
-        Ok(Ok(RunStatus::Delayed)) => (Some(delayed_status(&edge, key).await?), None),
-        Ok(Ok(RunStatus::Answer(status))) => (Some(status), None),
+        Ok(Ok(status)) => (status, None),
         Ok(Err(error)) => (None, Some(error.to_string())),
         Err(_) => (None, Some("the workflow engine does not answer".to_owned())),
     };
@@ -107,12 +102,6 @@ pub async fn show(State(edge): State<Shared>, Id(key): Id<CollapseKey>) -> Resul
         status,
         status_error,
     }))
-}
-
-/// The status of a run in its start delay, which cannot answer a query.
-async fn delayed_status(edge: &Edge, key: CollapseKey) -> Result<Value, Error> {
-    let loaded = edge.store.load(key, 0, MAX_PER_SETTLING).await?;
-    Ok(json!(Status::delayed(key, &loaded)))
 }
 
 /// `GET /v1/purchases/{collapse_key}/notifications`, the newest first.

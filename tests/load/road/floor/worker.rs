@@ -18,7 +18,6 @@ use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::unbounded_channel;
 use workflows::attributes;
-use workflows::purchase::status::RunStatus;
 use workflows::signal::{DestinationSignal, Signal};
 
 /// The arguments of the process.
@@ -116,8 +115,8 @@ impl Engine for Signals {
         .boxed()
     }
 
-    fn status(&self, _key: CollapseKey) -> BoxFuture<'_, Result<RunStatus, EngineError>> {
-        async { Ok(RunStatus::NoRun) }.boxed()
+    fn status(&self, _key: CollapseKey) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>> {
+        async { Ok(None) }.boxed()
     }
 
     fn signal_destination(

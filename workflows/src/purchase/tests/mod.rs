@@ -1,6 +1,5 @@
 //! The state of a purchase's run: what it does next.
 
-mod delayed;
 mod restored;
 mod verification;
 
