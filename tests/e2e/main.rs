@@ -12,7 +12,6 @@ mod cost;
 mod destinations;
 mod devices;
 mod durable;
-mod encrypted;
 mod faults;
 mod first_steps;
 mod fleet;

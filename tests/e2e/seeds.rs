@@ -9,13 +9,11 @@ use reqwest::Method;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use serde_json::{Value, json};
 use system_tests::amplitude::Amplitude;
-use system_tests::http::Api;
-use system_tests::process::Process;
 use system_tests::receiver::{Receiver, Reply};
 use system_tests::rvs::Receipt;
 use system_tests::sns::Rtn;
+use system_tests::wait;
 use system_tests::world::{SOON, World};
-use system_tests::{ports, wait};
 
 /// A customer who is forgotten, and the customer's own id.
 const FORGOTTEN: &str = "amzn1.account.FORGOTTEN3W8LD";
@@ -30,9 +28,8 @@ const AMPLITUDE_KEY: &str = "a6f0c2d8b94e17350a6f0c2dapikey";
 const AMPLITUDE_SANDBOX_KEY: &str = "b7e1d3c9a85f26441b7e1d3csandbox";
 const AMPLITUDE_SECRET_KEY: &str = "c8f2e4dab96037552c8f2e4dsecret";
 const OTLP_TOKEN: &str = "otlp-token-93fe20c7b5";
-/// `SETTLE_KEY` of the installation, and `SETTLE_ENGINE_KEY` of its codec server.
+/// `SETTLE_KEY` of the installation.
 const KEY: [u8; 32] = [7; 32];
-const ENGINE_KEY: [u8; 32] = [0x21; 32];
 
 /// The secrets that each column with secrets has.
 const COLUMNS: [(&str, &str, &[&str]); 8] = [
@@ -61,7 +58,6 @@ const COLUMNS: [(&str, &str, &[&str]); 8] = [
 pub struct Seeds {
     amplitude: Amplitude,
     second: Receiver,
-    codec: Option<Process>,
     api_key: String,
     login_secret: String,
 }
@@ -78,7 +74,7 @@ impl Seeds {
         let amplitude = Amplitude::start().await;
         amplitude.project(AMPLITUDE_SANDBOX_KEY, AMPLITUDE_SECRET_KEY);
         let (api_key, login_secret) = Default::default();
-        Self { amplitude, second: Receiver::start().await, codec: None, api_key, login_secret }
+        Self { amplitude, second: Receiver::start().await, api_key, login_secret }
     }
 
     /// The variables of the world's processes.
@@ -109,7 +105,6 @@ impl Seeds {
         });
         self.second.trust_shown(&world.api.post(&destinations, &webhook).await.ok());
         self.second.answer_next(1, &Reply::Status(500));
-        self.codec = Some(codec_server(world, &self.api_key).await);
     }
 
     /// Forgets a customer at whose destination nothing answers, so that the names wait for it.
@@ -120,8 +115,8 @@ impl Seeds {
         })
         .await;
         self.second.check();
-        let Self { amplitude, codec, api_key, login_secret, .. } = self;
-        drop((amplitude, codec));
+        let Self { amplitude, api_key, login_secret, .. } = self;
+        drop(amplitude);
         let receipt = Receipt { app_user_id: FORGOTTEN.to_owned(), ..Receipt::subscription(api::clock::now()) };
         world.rvs().know(RECEIPT, receipt);
         let customers = format!("/v1/apps/{}/customers", world.app_id);
@@ -145,30 +140,9 @@ impl Seeds {
             ("Amplitude's secret key", AMPLITUDE_SECRET_KEY.to_owned()),
             ("a header of exports", OTLP_TOKEN.to_owned()),
             ("SETTLE_KEY", storage::hex(&KEY)),
-            ("SETTLE_ENGINE_KEY", storage::hex(&ENGINE_KEY)),
             ("the key of tombstones", key_of_tombstones(world)),
         ]
     }
-}
-
-/// Runs a codec server with a key of its own, with a request that it refuses.
-async fn codec_server(world: &World, read_key: &str) -> Process {
-    let listen = format!("127.0.0.1:{}", ports::free());
-    let key = storage::hex(&ENGINE_KEY);
-    let process = world
-        .installation
-        .start(&["codec", "--listen", &listen], &[("SETTLE_ENGINE_KEY", &key), ("SETTLE_LOG", "debug")]);
-    let api = Api::new(&format!("http://{listen}"), read_key);
-    let path = "/decode";
-    wait::until(SOON, "a refusal of the codec server", async || {
-        let headers =
-            [("authorization", format!("Bearer {read_key}")), ("content-type", "application/json".to_owned())];
-        let url = format!("{}{path}", api.url());
-        let answer = system_tests::http::send_raw(Method::POST, &url, &headers, b"{}".to_vec()).await?;
-        if answer.status == 403 { Ok(()) } else { Err(format!("{answer:?}")) }
-    })
-    .await;
-    process
 }
 
 /// Checks that each column that is encrypted has a value, and a secret that is searched for.

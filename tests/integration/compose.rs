@@ -24,7 +24,6 @@ const OPTIONAL: &[&str] = &[
     "OTEL_TRACES_SAMPLER_ARG",
     "SETTLE_DESTINATIONS_DENIED_NETWORKS",
     "SETTLE_DEVICES_TRUSTED_PROXIES",
-    "SETTLE_ENGINE_KEY",
     "SETTLE_RETENTION",
 ];
 /// Variables of settle that its settings do not name: of its log, and those of Temporal's clients.

@@ -15,9 +15,9 @@ use tokio::time::{Instant, timeout};
 /// A port of 127.0.0.1 (discard) on which no Temporal listens: the listeners do not need it.
 const NO_TEMPORAL: &str = "127.0.0.1:9";
 /// Longer than the time for a head, and shorter than that of an idle connection.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(30);
 
-pub async fn start(variables: &[(&str, &str)]) -> (Installation, Process) {
+async fn start(variables: &[(&str, &str)]) -> (Installation, Process) {
     let installation = Installation::new(Backend::Sqlite, NO_TEMPORAL, &Sns::new());
     let mut process = installation.start(&["run"], variables);
     process.wait_ready().await;
@@ -33,12 +33,12 @@ pub async fn platform(api: &Api) -> String {
     api.post(&path, &body).await.ok()["notification_url"].as_str().expect("a URL").to_owned()
 }
 
-pub fn address(url: &str) -> SocketAddr {
+fn address(url: &str) -> SocketAddr {
     url.trim_start_matches("http://").parse().expect("an address")
 }
 
 /// Sends bytes, and returns what is answered until settle closes the connection.
-pub async fn exchange(url: &str, bytes: &[u8]) -> String {
+async fn exchange(url: &str, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address(url)).await.expect("a connection");
     stream.write_all(bytes).await.expect("settle receives");
     let mut answer = Vec::new();

@@ -9,7 +9,6 @@ mod cli_keys;
 mod cli_money;
 mod cli_run;
 mod cli_settings;
-mod codec;
 mod compose;
 mod faults;
 mod harness_amplitude;

@@ -1,7 +1,7 @@
 //! Which lanes a drain loads, and how long it waits while a request about the same user is in flight.
 
 use super::*;
-use crate::engine::{Codec, DevServer, Engine};
+use crate::engine::{DevServer, Engine};
 use crate::http::Http;
 use crate::{Prompt, Shares, Verifier};
 use domain::{
@@ -61,7 +61,7 @@ impl World {
             http: Http::new(Rules::default()),
             allowed_addresses: Allowed::default(),
             verifier: Arc::new(Verifier::new(protocols::stores::Settings::default())),
-            engine: Engine::start_at("test", org_id, DevServer::default(), Codec::default()),
+            engine: Engine::start_at("test", org_id, DevServer::default()),
             clock,
             random: || 0.5,
             retention: None,

@@ -3,11 +3,9 @@
 //!
 //! The process starts without waiting for Temporal: meanwhile notifications are accepted and stored. `connection`
 //! connects; `claim` finds out whose the namespace is; `dev_server` holds the addresses of a server that this process
-//! starts; `search_attributes` registers them; `run_signals` decides when to signal a run; `codec`
-//! encrypts payloads.
+//! starts; `search_attributes` registers them; `run_signals` decides when to signal a run.
 
 mod claim;
-mod codec;
 mod connection;
 mod dev_server;
 mod run_signals;
@@ -17,7 +15,6 @@ mod status;
 mod stuck;
 
 pub use claim::NamespaceTaken;
-pub use codec::{Codec, CodecError};
 pub use connection::namespace_of;
 pub use dev_server::{Addresses, DevServer};
 pub use stuck::Stuck;
@@ -33,7 +30,6 @@ use std::time::Duration;
 use temporalio_client::envconfig::LoadClientConfigProfileOptions;
 use temporalio_client::tonic::{Code, IntoRequest, Request, Status};
 use temporalio_client::{Client, ClientOptions, NamespacedClient};
-use temporalio_common::payload_visitor::PayloadVisitable;
 use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads, WorkflowExecution, WorkflowType};
 use temporalio_common::protos::temporal::api::enums::v1::{TaskQueueKind, WorkflowIdConflictPolicy};
 use temporalio_common::protos::temporal::api::operatorservice::v1::ListSearchAttributesRequest;
@@ -90,7 +86,6 @@ pub struct Engine {
     installation: OrgId,
     server: Server,
     namespace: Arc<str>,
-    codec: Codec,
     /// The search attributes that are left out; `None` before that is known.
     left_out: Arc<Mutex<Option<BTreeSet<&'static str>>>>,
 }
@@ -123,28 +118,21 @@ impl Engine {
     ///
     /// # Errors
     /// When those settings are wrong, with the setting's name.
-    pub fn start(identity: &str, installation: OrgId, codec: Codec) -> Result<Self, String> {
+    pub fn start(identity: &str, installation: OrgId) -> Result<Self, String> {
         let (connection, options) = ClientOptions::load_from_config(LoadClientConfigProfileOptions::default())
             .map_err(|error| format!("Temporal's settings (TEMPORAL_*): {error}"))?;
-        let server = Server::External(Box::new(connection));
-        Ok(Self::connect_in_background((identity, installation), server, options, codec))
+        Ok(Self::connect_in_background(identity, installation, Server::External(Box::new(connection)), options))
     }
 
     /// Connects in the background to a dev server that the caller starts with the namespace of [`namespace_of`].
     /// Ignores the environment.
     #[must_use]
-    pub fn start_at(identity: &str, installation: OrgId, dev_server: DevServer, codec: Codec) -> Self {
+    pub fn start_at(identity: &str, installation: OrgId, dev_server: DevServer) -> Self {
         let options = ClientOptions::new(namespace_of(installation)).build();
-        Self::connect_in_background((identity, installation), Server::Own(dev_server), options, codec)
+        Self::connect_in_background(identity, installation, Server::Own(dev_server), options)
     }
 
-    fn connect_in_background(
-        (identity, installation): (&str, OrgId),
-        server: Server,
-        mut options: ClientOptions,
-        codec: Codec,
-    ) -> Self {
-        options.data_converter = codec.converter();
+    fn connect_in_background(identity: &str, installation: OrgId, server: Server, options: ClientOptions) -> Self {
         let (publish, access) = watch::channel(Access::Unknown);
         let engine = Self {
             access,
@@ -156,7 +144,6 @@ impl Engine {
             installation,
             server,
             namespace: options.namespace.as_str().into(),
-            codec,
             left_out: Arc::default(),
         };
         let (signalling, starting, verifying) = (engine.clone(), engine.clone(), engine.clone());
@@ -254,12 +241,6 @@ impl Engine {
         std::future::pending().await
     }
 
-    /// Encrypts the payloads of a request, if that is the setting.
-    async fn encoded<M: PayloadVisitable>(&self, mut message: M) -> Result<M, TemporalError> {
-        self.codec.encode(&mut message).await.map_err(|error| TemporalError::Unavailable(error.to_string()))?;
-        Ok(message)
-    }
-
     /// The client, if this installation has the namespace.
     fn now(&self) -> Result<Client, TemporalError> {
         match &*self.access.borrow() {
@@ -316,7 +297,6 @@ impl Engine {
             identity: self.identity.clone(),
             ..Default::default()
         };
-        let request = self.encoded(request).await?;
         match client.connection().workflow_service().signal_workflow_execution(timed(request)).await {
             Err(status) if status.code() == Code::NotFound => Ok(()),
             Err(status) => Err(status.into()),
@@ -362,7 +342,6 @@ impl Engine {
             search_attributes: Some(message.attributes.to_proto()),
             ..Default::default()
         };
-        let request = self.encoded(request).await?;
         client.connection().workflow_service().signal_with_start_workflow_execution(timed(request)).await?;
         Ok(())
     }

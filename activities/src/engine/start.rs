@@ -52,7 +52,6 @@ impl Engine {
             user_metadata: Some(summary(text)),
             ..Default::default()
         };
-        let request = self.encoded(request).await?;
         client.connection().workflow_service().start_workflow_execution(timed(request)).await?;
         Ok(())
     }

@@ -22,12 +22,11 @@ impl Engine {
             query: Some(WorkflowQuery { query_type: contract::STATUS.to_owned(), ..Default::default() }),
             query_reject_condition: QueryRejectCondition::NotOpen as i32,
         };
-        let mut answer = match client.connection().workflow_service().query_workflow(timed(request)).await {
+        let answer = match client.connection().workflow_service().query_workflow(timed(request)).await {
             Ok(answer) => answer.into_inner(),
             Err(status) if status.code() == Code::NotFound => return Ok(None),
             Err(status) => return Err(status.into()),
         };
-        self.codec.decode(&mut answer).await.map_err(|error| TemporalError::Unavailable(error.to_string()))?;
         let payload = answer.query_result.and_then(|result| result.payloads.into_iter().next());
         Ok(payload.and_then(|payload| serde_json::from_slice(&payload.data).ok()))
     }

@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow, bail};
 use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use url::Url;
@@ -101,28 +101,12 @@ impl Remote {
     pub fn client(&self) -> anyhow::Result<Client> {
         let variables = config::environment();
         let config = self.place.load(&variables)?;
-        let url = self.address(&variables, config.as_ref())?;
+        let url = match (&self.service, &config) {
+            (Some(service), _) => service.clone(),
+            (None, Some(config)) => listening(config.http.api())?,
+            (None, None) => recorded(&self.place.data(&variables))?,
+        };
         Ok(Client { json: self.json, http: http()?, url, token: self.admin_token(&variables, config)? })
-    }
-
-    /// The address of the service.
-    pub fn service(&self) -> anyhow::Result<Url> {
-        let variables = config::environment();
-        let config = self.place.load(&variables)?;
-        self.address(&variables, config.as_ref())
-    }
-
-    /// The flags for [`config::load`].
-    pub fn flags(&self) -> config::Flags {
-        self.place.flags()
-    }
-
-    fn address(&self, variables: &Variables, config: Option<&Config>) -> anyhow::Result<Url> {
-        match (&self.service, config) {
-            (Some(service), _) => Ok(service.clone()),
-            (None, Some(config)) => listening(config.http.api()),
-            (None, None) => recorded(&self.place.data(variables)),
-        }
     }
 
     /// A command for the same service, as a person types it: with the flags that this command was started with.
@@ -246,27 +230,6 @@ impl Client {
             return Ok(Value::Null);
         }
         serde_json::from_str(&text).with_context(|| format!("{} answered with something that is not JSON", self.url))
-    }
-}
-
-/// Finds out at the service whose key somebody else has.
-pub struct Callers {
-    http: reqwest::Client,
-    url: Url,
-}
-
-impl Callers {
-    /// At this service. It sends nothing yet.
-    pub fn of(service: &Url) -> anyhow::Result<Self> {
-        Ok(Self { http: http()?, url: service.join("/v1/caller").context("the address of the service")? })
-    }
-
-    /// Reads `/v1/caller` with the `Authorization` of somebody who sent it from this address: the status and the body.
-    pub async fn find(&self, authorization: &str, from: IpAddr) -> anyhow::Result<(u16, Value)> {
-        let request = self.http.get(self.url.clone());
-        let request = request.header("authorization", authorization).header("x-forwarded-for", from.to_string());
-        let (status, text) = send(request, &self.url).await?;
-        Ok((status.as_u16(), serde_json::from_str(&text).unwrap_or_default()))
     }
 }
 

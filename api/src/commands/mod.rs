@@ -10,7 +10,6 @@ mod app;
 mod audit;
 mod audit_revenue;
 mod client;
-mod codec;
 mod confirm;
 mod countdown;
 mod customer;
@@ -123,7 +122,6 @@ enum Command {
     Redeliver(redeliver::Options),
     Feed(feed::Options),
     Audit(audit::Options),
-    Codec(codec::Options),
     History(history::Options),
 }
 
@@ -209,7 +207,6 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Redeliver(options) => redeliver::redeliver(options).await,
         Command::Feed(options) => feed::feed(options).await,
         Command::Audit(options) => audit::audit(options).await,
-        Command::Codec(options) => codec::codec(options).await,
         Command::History(options) => history::history(options).await,
     }
 }

@@ -64,7 +64,7 @@ pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
     let store = settings::open(&config).await?;
     let sockets = Sockets::bind(&config)?;
     let stop = Stop::on_signals()?;
-    let engine = connect(&identity("serve"), &store, &config)?;
+    let engine = connect(&identity("serve"), &store)?;
     let pages = pages(&config, &engine);
     let edge = edge(&config, store.clone(), engine.clone(), pages)?;
     table::line(&format!("settle serves {} (Ctrl-C ends)", sockets.addresses()?.text()));
@@ -81,16 +81,10 @@ pub fn identity(command: &str) -> String {
     format!("settle {command} {}", std::process::id())
 }
 
-/// The keys with which payloads in Temporal are encrypted.
-pub fn codec(config: &Config) -> engine::Codec {
-    let keys = config.engine_key.iter().flat_map(|keys| std::iter::once(&keys.newest).chain(&keys.older));
-    engine::Codec::new(keys.copied())
-}
-
 /// Starts the connection to the Temporal server that the `TEMPORAL_*` variables name.
-pub fn connect(identity: &str, store: &Store, config: &Config) -> anyhow::Result<engine::Engine> {
+pub fn connect(identity: &str, store: &Store) -> anyhow::Result<engine::Engine> {
     let address = environment().remove("TEMPORAL_ADDRESS").filter(|address| !address.is_empty());
-    engine::Engine::start(identity, store.installation().org_id, codec(config)).map_err(|why| match address {
+    engine::Engine::start(identity, store.installation().org_id).map_err(|why| match address {
         Some(address) => anyhow::anyhow!(
             "TEMPORAL_ADDRESS is `{address}`: expected HOST:PORT of a Temporal server, such as 127.0.0.1:7233 ({why})"
         ),

@@ -84,20 +84,15 @@ impl Sockets {
             stopped.await;
             live.stop();
         };
-        until_cut_off(futures::future::join3(public, join_all(admin), streams), stop).await;
-    }
-}
-
-/// Completes with what listeners serve, or when that does not end in time after a stop.
-pub async fn until_cut_off<T>(serving: impl Future<Output = T>, stop: Stop) {
-    let too_long = async {
-        stop.requested().await;
-        tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
-    };
-    tokio::select! {
-        _ = serving => {}
-        () = too_long => {
-            tracing::warn!(seconds = SHUTDOWN_TIMEOUT.as_secs(), "requests were cut off: they took too long to end");
+        let too_long = async {
+            stop.requested().await;
+            tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
+        };
+        tokio::select! {
+            _ = futures::future::join3(public, join_all(admin), streams) => {}
+            () = too_long => {
+                tracing::warn!(seconds = SHUTDOWN_TIMEOUT.as_secs(), "requests were cut off: they took too long to end");
+            }
         }
     }
 }
@@ -128,10 +123,4 @@ fn bound(address: SocketAddr) -> io::Result<TcpListener> {
 pub fn of_metrics() -> Limits {
     let wanted = Wanted { connections: 16, per_address: 16, proxies: Vec::new() };
     wanted.within(limits::descriptors()).admin
-}
-
-/// The limits of the listener of the codec server.
-pub fn of_codec() -> Limits {
-    let wanted = Wanted { connections: 256, per_address: 256, proxies: Vec::new() };
-    wanted.within(limits::descriptors()).public
 }

@@ -61,7 +61,7 @@ pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
     if let Some(address) = options.metrics {
         show_metrics(sockets::bind("--metrics", address)?, stop.clone());
     }
-    let engine = serve::connect(&serve::identity("worker"), &store, &config)?;
+    let engine = serve::connect(&serve::identity("worker"), &store)?;
     sweeping::watch(store.clone(), engine.clone());
     counting::watch(store.clone());
     table::line("settle works (Ctrl-C ends)");

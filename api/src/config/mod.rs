@@ -63,9 +63,6 @@ pub struct Config {
     /// `window`, `SETTLE_WINDOW`, `--window`: the window of a platform that names none, `5s`, `2m` or
     /// `1h`, from 1 s to 1 h; default 2 minutes.
     pub window: Duration,
-    /// `engine.key`, `SETTLE_ENGINE_KEY`: 32 bytes in base64 or hex that encrypt the payloads in Temporal, or several
-    /// such keys (by comma), as in `key`; none by default: then payloads are not encrypted.
-    pub engine_key: Option<Keys>,
     /// `retention`, `SETTLE_RETENTION`: how long bodies are stored, in days, such as `30d`, at least 8 days; `off`
     /// stores them for ever. Default 90 days. The ledger's rows are never removed.
     pub retention: Option<Duration>,

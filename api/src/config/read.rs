@@ -53,7 +53,6 @@ pub(super) const VARIABLES: &[(&str, &str, Form)] = &[
     ("public_url", "SETTLE_PUBLIC_URL", Form::One),
     ("admin_token", "SETTLE_ADMIN_TOKEN", Form::One),
     ("window", "SETTLE_WINDOW", Form::One),
-    ("engine.key", "SETTLE_ENGINE_KEY", Form::One),
     ("retention", "SETTLE_RETENTION", Form::One),
     ("amazon.auto_confirm_accounts", "SETTLE_AMAZON_AUTO_CONFIRM_ACCOUNTS", Form::List),
     ("amazon.rvs_url", "SETTLE_AMAZON_RVS_URL", Form::One),
@@ -91,7 +90,6 @@ struct Raw {
     public_url: Option<String>,
     admin_token: Option<String>,
     window: Option<String>,
-    engine: RawEngine,
     retention: Option<String>,
     amazon: RawAmazon,
     amplitude: RawAmplitude,
@@ -114,12 +112,6 @@ struct RawDevices {
     requests_per_second: Option<u32>,
     requests_per_second_and_address: Option<u32>,
     trusted_proxies: Vec<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawEngine {
-    key: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -188,10 +180,9 @@ fn read(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
     let raw = gather(flags, variables)?;
     let http = http(&raw)?;
     let data = raw.data.unwrap_or_else(|| PathBuf::from("settle-data"));
-    let (key, engine_key) = keys::both(raw.key.as_deref(), raw.engine.key.as_deref())?;
     Ok(Config {
         database: database(raw.database, &data)?,
-        key,
+        key: raw.key.as_deref().map(keys::parse).transpose()?,
         http,
         amazon: amazon(raw.amazon)?,
         devices: devices(&raw.devices)?,
@@ -202,7 +193,6 @@ fn read(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
         },
         amplitude_urls: origins("amplitude.allowed_urls", &raw.amplitude.allowed_urls)?,
         window: window(raw.window.as_deref())?,
-        engine_key,
         retention: retention(raw.retention.as_deref())?,
         ui: ui(&raw.ui)?,
         data,

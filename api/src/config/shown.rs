@@ -42,7 +42,6 @@ impl Config {
             "public_url" => http.public_url.to_string(),
             "admin_token" => set(http.admin_token.is_some()),
             "window" => compact(self.window),
-            "engine.key" => set(self.engine_key.is_some()),
             "retention" => self.retention.map_or_else(|| "off".to_owned(), compact),
             "amazon.auto_confirm_accounts" => list(&amazon.auto_confirm_accounts),
             "amazon.rvs_url" => amazon.rvs_url.as_ref().map_or_else(|| "Amazon's own".to_owned(), ToString::to_string),

@@ -38,12 +38,7 @@ fn without_anything_the_defaults_hold() {
     assert_eq!(config.window, Duration::from_secs(120));
     assert_eq!(config.retention, Some(Duration::from_secs(90 * 24 * 3600)));
     assert!(matches!(config.database, Database::Sqlite(path) if path.ends_with("settle.sqlite")));
-    assert!(
-        config.engine_key.is_none()
-            && config.key.is_none()
-            && config.http.admin_token.is_none()
-            && !config.destinations.allow_http
-    );
+    assert!(config.key.is_none() && config.http.admin_token.is_none() && !config.destinations.allow_http);
 }
 
 #[test]
@@ -101,7 +96,6 @@ fn a_wrong_setting_is_named_with_its_variable() {
         ("SETTLE_CONNECTIONS_PER_ADDRESS", "0", "`connections_per_address`"),
         ("SETTLE_WINDOW", "2h", "`window` (SETTLE_WINDOW)"),
         ("SETTLE_WINDOW", "0", "`window` (SETTLE_WINDOW)"),
-        ("SETTLE_ENGINE_KEY", "short", "`engine.key` (SETTLE_ENGINE_KEY)"),
         ("SETTLE_RETENTION", "7d", "`retention` (SETTLE_RETENTION)"),
         ("SETTLE_RETENTION", "90", "`retention` (SETTLE_RETENTION)"),
         ("SETTLE_RETENTION", "200h", "`retention` (SETTLE_RETENTION)"),
@@ -129,20 +123,6 @@ fn a_wrong_setting_is_named_with_its_variable() {
         let message = refused(&[(variable, value)]);
         assert!(message.contains(named), "{variable}={value}: {message}");
     }
-}
-
-#[test]
-fn no_key_encrypts_both_the_database_and_what_temporal_stores() {
-    let [one, two, three] = ["01", "02", "03"].map(|byte| byte.repeat(32));
-    let both = |first: &str, second: &str| format!("{first},{second}");
-    let [one_two, two_one, three_two] = [both(&one, &two), both(&two, &one), both(&three, &two)];
-    for (key, engine) in [(&one, &one), (&one_two, &two), (&one, &two_one), (&one_two, &three_two)] {
-        let message = refused(&[("SETTLE_KEY", key), ("SETTLE_ENGINE_KEY", engine)]);
-        assert!(message.contains("`engine.key` (SETTLE_ENGINE_KEY): expected other keys"), "{message}");
-        assert!(message.contains("SETTLE_KEY)") && !message.contains("0101") && !message.contains("0202"), "{message}");
-    }
-    let distinct = variables(&[("SETTLE_KEY", one_two.as_str()), ("SETTLE_ENGINE_KEY", three.as_str())]);
-    load(&Flags::default(), &distinct).expect("each key is of one list");
 }
 
 #[test]
@@ -219,7 +199,6 @@ fn debug_output_and_errors_hide_every_secret() {
     let token = "token-that-is-long-enough";
     let pairs = [
         ("SETTLE_KEY", "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"),
-        ("SETTLE_ENGINE_KEY", "0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20"),
         ("SETTLE_ADMIN_TOKEN", token),
         ("SETTLE_DATABASE", "postgres://settle:hunter2@localhost/settle"),
     ];

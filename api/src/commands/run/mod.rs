@@ -163,11 +163,8 @@ impl Runner {
         table::line(&format!("settle accepts notifications at {}; Temporal is next.", addresses.text()));
         let identity = serve::identity("run");
         let engine = match &self.dev_server {
-            Some(dev_server) => {
-                let codec = serve::codec(&self.config);
-                Engine::start_at(&identity, self.store.installation().org_id, dev_server.clone(), codec)
-            }
-            None => serve::connect(&identity, &self.store, &self.config)?,
+            Some(dev_server) => Engine::start_at(&identity, self.store.installation().org_id, dev_server.clone()),
+            None => serve::connect(&identity, &self.store)?,
         };
         let edge = serve::edge(&self.config, self.store.clone(), engine.clone(), self.pages(&engine))?;
         let (welcome, page) = (self.welcome(addresses), edge.clone());

@@ -282,18 +282,16 @@ async fn the_overview_counts_what_waits_and_what_is_owed() {
 #[tokio::test]
 async fn no_setting_shows_a_secret() {
     let key = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-    let engine_key = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210";
     let variables = [
         ("SETTLE_KEY", key),
         ("SETTLE_ADMIN_TOKEN", "a-very-secret-admin-token"),
-        ("SETTLE_ENGINE_KEY", engine_key),
         ("SETTLE_DATABASE", "postgres://settle:hunter2@db.internal/settle"),
     ];
     let service = Service::with("about", &variables).await;
     let visitor = signed_in(&service).await;
     let about = service.get("/v1/about").await.body.to_string();
     let page = visitor.get(&service, "/ui/settings").await.text;
-    for hidden in [key, engine_key, "a-very-secret-admin-token", "hunter2", TOKEN] {
+    for hidden in [key, "a-very-secret-admin-token", "hunter2", TOKEN] {
         assert!(!about.contains(hidden) && !page.contains(hidden), "{hidden}");
     }
     assert!(!about.contains("is not shown"), "each setting has its value: {about}");
