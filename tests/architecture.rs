@@ -2,6 +2,7 @@
 //! of the code and of the documents.
 
 mod documents;
+mod promises;
 mod rooms;
 mod telemetry;
 mod templates;
@@ -249,6 +250,18 @@ fn only_the_places_for_it_send_over_the_network() {
         "only activities/src/http, a store's fetch.rs and the exporter of traces send",
         outside(allowed, |line| line.contains("reqwest::")),
     );
+}
+
+#[test]
+fn the_api_reads_clock_and_environment_in_one_place_each() {
+    let callers = |path: &str, calls: &[&str]| {
+        let allowed =
+            |source: &Source| source.is_test() || !source.path.starts_with("api/src/") || source.path.starts_with(path);
+        outside(allowed, |line| calls.iter().any(|call| line.contains(call)))
+    };
+    let clock = ["SystemTime::now", "Timestamp::now", "SystemRandom", "Uuid::new_v4"];
+    none("only api/src/clock.rs reads the clock and creates random values", callers("api/src/clock.rs", &clock));
+    none("only api/src/config reads the environment", callers("api/src/config/", &["env::var"]));
 }
 
 #[test]

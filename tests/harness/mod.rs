@@ -26,6 +26,7 @@ pub mod load;
 pub mod ports;
 pub mod postgres;
 pub mod process;
+pub mod promises;
 pub mod random;
 pub mod reaper;
 pub mod receiver;

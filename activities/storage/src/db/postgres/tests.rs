@@ -257,3 +257,12 @@ fn a_rollback_sends_nothing_that_waited() {
     AnsiTransactionManager::rollback_transaction(&mut connection).unwrap();
     assert_eq!(*received.lock().unwrap(), ["BEGIN", "FIRST", "ROLLBACK"]);
 }
+
+#[test]
+fn a_connection_runs_on_the_thread_that_uses_it() {
+    let this = std::thread::current().id();
+    let runtime = super::OwnRuntime::new().unwrap();
+    // What drives the connection is spawned.
+    let spawned = async { tokio::spawn(async { std::thread::current().id() }).await.unwrap() };
+    assert_eq!(runtime.block_on(spawned), this);
+}

@@ -6,6 +6,7 @@ use crate::event::schema::ADDITIONS;
 use crate::event::{PURCHASE_UPDATED, RecordSource, data, for_destination, state_digest};
 use crate::notification::{Notification, NotificationKind};
 use crate::purchase::Purchase;
+use crate::time::Timestamp;
 use crate::verification::{Snapshot, Verification};
 use crate::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, SettlingContext, decide};
 use serde_json::{Value, json};
@@ -87,6 +88,14 @@ fn what_differs_per_destination_is_null_until_it_is_sent() {
     assert_eq!(sent["attributes"]["previous_acked_revision"], Value::Null);
     assert_eq!(sent["data"], stored["data"]);
     assert_eq!(for_destination(json!("no body"), destination(), None), json!("no body"));
+}
+
+#[test]
+fn what_renews_is_active_long_after_its_date() {
+    let purchase = bought(Snapshot { at: day(400), ..monthly() });
+    let late = data(described(&purchase));
+    let expires_at: Timestamp = late["expires_at"].as_str().unwrap().parse().unwrap();
+    assert!(expires_at < day(400) && late["is_active"] == json!(true), "{late}");
 }
 
 #[test]
