@@ -28,7 +28,7 @@ struct Module<'a> {
 /// Adds the tests of a module, without the modules of databases.
 fn walk(files: &Files, module: &Module<'_>, found: &mut BTreeSet<String>) {
     let Some(text) = files.get(module.file) else { return };
-    let (mut inner, mut is_test, mut is_list) = (Vec::<(&str, usize)>::new(), false, false);
+    let (mut inner, mut is_test) = (Vec::<(&str, usize)>::new(), false);
     for line in text.lines() {
         let code = line.trim_start();
         let indentation = line.len() - code.len();
@@ -40,12 +40,7 @@ fn walk(files: &Files, module: &Module<'_>, found: &mut BTreeSet<String>) {
             parts.collect::<Vec<_>>().join(between)
         };
         is_test |= code == "#[test]" || code.starts_with("#[tokio::test") || code.starts_with("story! {");
-        is_list |= code.starts_with("for_both_windows!");
-        if is_list {
-            let names = code.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
-            found.extend(names.filter(|name| name.contains('_')).map(|name| path(module.path, "::", name)));
-            is_list = !code.ends_with(';') && code != "}";
-        } else if let Some(name) = after(code, "mod ").and_then(|name| name.strip_suffix(" {")) {
+        if let Some(name) = after(code, "mod ").and_then(|name| name.strip_suffix(" {")) {
             inner.push((name, indentation));
         } else if let Some(name) = after(code, "mod ").and_then(|name| name.strip_suffix(';')) {
             let (child, folder) = (path(module.path, "::", name), path(module.folder, "/", name));

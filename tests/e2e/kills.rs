@@ -36,8 +36,8 @@ const WORKER: usize = 1;
 async fn revive(world: &mut World, place: usize) {
     let command = match (world.installation.backend(), place) {
         (Backend::Sqlite, _) => "run",
-        (Backend::Postgres, SERVE) => "serve",
-        (Backend::Postgres, _) => "worker",
+        (_, SERVE) => "serve",
+        (..) => "worker",
     };
     world.processes()[place].kill9();
     world.processes()[place] = world.installation.start(&[command], &[]);
@@ -106,7 +106,7 @@ async fn check_purchase(world: &World, receipt_id: &str, count: usize) {
 /// Kills processes while everything is under way.
 async fn killed(backend: Backend, places: &[usize]) {
     let _place = PLACES.acquire().await;
-    let mut world = world(backend, Memory::Volatile, "").await;
+    let mut world = world(backend, Memory::Shared, "").await;
     let sent = make_busy(&mut world).await;
     for place in places {
         world.processes()[*place].kill9();
@@ -119,12 +119,12 @@ async fn killed(backend: Backend, places: &[usize]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killing_the_api_loses_nothing() {
-    killed(Backend::Postgres, &[SERVE]).await;
+    killed(Backend::SyncedPostgres, &[SERVE]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killing_the_worker_loses_nothing() {
-    killed(Backend::Postgres, &[WORKER]).await;
+    killed(Backend::SyncedPostgres, &[WORKER]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,7 +135,7 @@ async fn killing_the_one_process_of_sqlite_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn killing_temporal_loses_nothing_and_refuses_nothing() {
     let _place = PLACES.acquire().await;
-    let mut world = world(Backend::Postgres, Memory::File, "").await;
+    let mut world = world(Backend::SyncedPostgres, Memory::File, "").await;
     let mut sent = make_busy(&mut world).await;
     world.temporal.kill9();
     sent.push(("fresh", world.send(STOPPED, "fresh").await));
@@ -146,7 +146,7 @@ async fn killing_temporal_loses_nothing_and_refuses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn killing_everything_at_once_loses_nothing() {
     let _place = PLACES.acquire().await;
-    let mut world = world(Backend::Postgres, Memory::File, "").await;
+    let mut world = world(Backend::SyncedPostgres, Memory::File, "").await;
     let sent = make_busy(&mut world).await;
     for place in [SERVE, WORKER] {
         world.processes()[place].kill9();
@@ -177,7 +177,7 @@ const DELIVERING: [&str; 3] = ["deliver.before_send", "deliver.after_send", "del
 async fn killed_at(backend: Backend, point: Point) {
     let _place = PLACES.acquire().await;
     let harmless = if point.name.starts_with("accept.") { "1*off->" } else { "" };
-    let mut world = world(backend, Memory::Volatile, &format!("{}={harmless}1*return", point.name)).await;
+    let mut world = world(backend, Memory::Shared, &format!("{}={harmless}1*return", point.name)).await;
     let mut sent = Sent::new();
     if point.name != "dispatch.before_signal" {
         sent.push(("waiting", world.send(BOUGHT, "waiting").await));
@@ -218,17 +218,17 @@ async fn killed_at_each(backend: Backend, names: &[&'static str], place: usize) 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notification_survives_every_kill_before_its_window() {
-    killed_at_each(Backend::Postgres, &ACCEPTING, SERVE).await;
+    killed_at_each(Backend::SyncedPostgres, &ACCEPTING, SERVE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notification_survives_every_kill_in_its_settling() {
-    killed_at_each(Backend::Postgres, &SETTLING, WORKER).await;
+    killed_at_each(Backend::SyncedPostgres, &SETTLING, WORKER).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delivery_survives_every_kill_in_its_attempt() {
-    killed_at_each(Backend::Postgres, &DELIVERING, WORKER).await;
+    killed_at_each(Backend::SyncedPostgres, &DELIVERING, WORKER).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 use system_tests::process::Backend;
 use system_tests::receiver::Reply;
+use system_tests::temporal::Memory;
 use system_tests::world::{Setting, World};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -58,7 +59,9 @@ async fn a_worker_ends_in_time_beside_an_endpoint_that_hangs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_ends_in_time_while_temporal_hangs() {
-    let mut world = start().await;
+    let memory = Memory::Volatile;
+    let setting = Setting { backend: Backend::Postgres, memory, window_seconds: 1, ..Setting::default() };
+    let mut world = World::start(setting).await;
     world.send("SUBSCRIPTION_PURCHASED", "frozen").await;
     world.wait_received("frozen", 1).await;
     world.temporal.freeze();

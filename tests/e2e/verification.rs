@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use system_tests::rvs::{self, Receipt, Reply};
 use system_tests::sns::Rtn;
+use system_tests::temporal::Memory;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
@@ -311,7 +312,8 @@ async fn a_throttled_platform_rests_for_amazons_retry_after() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_wait_for_the_store_continues_in_a_new_run() {
     let temporal = vec!["limit.historyCount.suggestContinueAsNew=30".to_owned()];
-    let mut world = World::start(Setting { window_seconds: 1, rvs: true, temporal, ..Setting::default() }).await;
+    let setting = Setting { window_seconds: 1, rvs: true, memory: Memory::Volatile, temporal, ..Setting::default() };
+    let mut world = World::start(setting).await;
     world.rvs().know("long", bought());
     world.rvs().answer(Reply::Status(500));
     world.send(PURCHASED, "long").await;

@@ -1,6 +1,6 @@
 //! Queries to [`Temporal`] about our workflows, and commands that move their time or end them.
 
-use super::temporal::{NAMESPACE, Temporal};
+use super::temporal::Temporal;
 use super::wait;
 use prost_types::FieldMask;
 use std::time::Duration;
@@ -106,7 +106,7 @@ impl Temporal {
     /// The server's description of the newest run: status, pending activities, search attributes.
     pub async fn describe(&self, workflow_id: &str) -> Option<DescribeWorkflowExecutionResponse> {
         let request = DescribeWorkflowExecutionRequest {
-            namespace: NAMESPACE.to_owned(),
+            namespace: self.namespace().to_owned(),
             execution: Some(execution(workflow_id)),
         };
         self.service().describe_workflow_execution(request.into_request()).await.ok().map(|answer| answer.into_inner())
@@ -126,7 +126,7 @@ impl Temporal {
         let mut next_page_token = Vec::new();
         loop {
             let request = ListWorkflowExecutionsRequest {
-                namespace: NAMESPACE.to_owned(),
+                namespace: self.namespace().to_owned(),
                 query: query.to_owned(),
                 page_size: 1000,
                 next_page_token,
@@ -169,7 +169,7 @@ impl Temporal {
         };
         let skipping = TimeSkippingConfig { enabled: true, fast_forward_config: Some(forward), ..Default::default() };
         let request = UpdateWorkflowExecutionOptionsRequest {
-            namespace: NAMESPACE.to_owned(),
+            namespace: self.namespace().to_owned(),
             workflow_execution: Some(execution(workflow_id)),
             workflow_execution_options: Some(WorkflowExecutionOptions {
                 time_skipping_config: Some(skipping),
@@ -193,7 +193,7 @@ impl Temporal {
             ..Default::default()
         };
         let request = StartWorkflowExecutionRequest {
-            namespace: NAMESPACE.to_owned(),
+            namespace: self.namespace().to_owned(),
             workflow_id: workflow_id.to_owned(),
             workflow_type: Some(WorkflowType { name: name.to_owned() }),
             task_queue: Some(TaskQueue { name: task_queue.to_owned(), ..Default::default() }),
@@ -210,7 +210,7 @@ impl Temporal {
     /// When no run of it is open.
     pub async fn terminate(&self, workflow_id: &str) {
         let request = TerminateWorkflowExecutionRequest {
-            namespace: NAMESPACE.to_owned(),
+            namespace: self.namespace().to_owned(),
             workflow_execution: Some(execution(workflow_id)),
             reason: "a test".to_owned(),
             ..Default::default()
@@ -224,7 +224,7 @@ impl Temporal {
             let open = self.list("ExecutionStatus = 'Running'").await;
             for run in &open {
                 let request = TerminateWorkflowExecutionRequest {
-                    namespace: NAMESPACE.to_owned(),
+                    namespace: self.namespace().to_owned(),
                     workflow_execution: run.execution.clone(),
                     reason: "a test".to_owned(),
                     ..Default::default()

@@ -37,6 +37,7 @@ pub mod signature;
 pub mod sns;
 pub mod subscription;
 pub mod tally;
+pub mod template;
 pub mod temporal;
 pub mod wait;
 pub mod world;

@@ -3,6 +3,7 @@
 
 use super::folder::Folder;
 use super::reaper::Watched;
+use super::template::migrate;
 use super::{ports, wait};
 use anyhow::Context;
 use api::tools::pypi::{Package, Wheel};
@@ -15,7 +16,7 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{LazyLock, OnceLock};
+use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::task::unconstrained;
@@ -78,12 +79,23 @@ impl BlockOn for Apart {
     }
 }
 
+/// Whether a server waits until a commit is on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fsync {
+    /// It does, as in production: for tests of durability, of transactions that overlap, and of kills.
+    On,
+    /// It does not: for tests that would only wait for the disk.
+    Off,
+}
+
 /// A server for the whole test process.
 struct Server {
     /// URL of the database `postgres`, without its path.
     base: String,
     /// The query of the URL, with its question mark; empty without one.
     query: String,
+    /// The name of the database with settle's tables, which new databases are copied from.
+    template: OnceLock<String>,
     /// It is in a static, which is never dropped, so the reaper ends the process.
     _process: Option<Watched>,
 }
@@ -93,13 +105,24 @@ struct Server {
 /// # Errors
 /// When there is no server and none can be started, with what was tried and what to do.
 pub fn database() -> anyhow::Result<String> {
-    static SERVER: OnceLock<Result<Server, String>> = OnceLock::new();
-    let server = SERVER.get_or_init(|| server().map_err(|error| format!("{error:#}")));
-    let server = server.as_ref().map_err(|error| anyhow::anyhow!("no PostgreSQL for the tests: {error}"))?;
-    let name = format!("settle_{}", api::clock::random_uuid().simple());
-    let mut connection = PgConnection::establish(&server.url("postgres"))?;
-    diesel::sql_query(format!("CREATE DATABASE {name}")).execute(&mut connection)?;
-    Ok(server.url(&name))
+    running(Fsync::Off)?.create("")
+}
+
+/// Creates a database with settle's tables, all of them empty, and returns its URL.
+///
+/// # Errors
+/// As [`database`].
+pub fn migrated(sync: Fsync) -> anyhow::Result<String> {
+    let server = running(sync)?;
+    server.create(&format!("TEMPLATE {}", server.template()?))
+}
+
+/// The server of this test process that syncs or does not.
+fn running(sync: Fsync) -> anyhow::Result<&'static Server> {
+    static SERVERS: [OnceLock<Result<Server, String>>; 2] = [OnceLock::new(), OnceLock::new()];
+    let place = &SERVERS[usize::from(sync == Fsync::On)];
+    let server = place.get_or_init(|| server(sync).map_err(|error| format!("{error:#}")));
+    server.as_ref().map_err(|error| anyhow::anyhow!("no PostgreSQL for the tests: {error}"))
 }
 
 /// Executes a statement past settle, for a state that otherwise only time brings about.
@@ -174,22 +197,44 @@ impl Hold {
 }
 
 impl Server {
+    /// Creates a database, perhaps from a template.
+    fn create(&self, options: &str) -> anyhow::Result<String> {
+        let name = format!("settle_{}", api::clock::random_uuid().simple());
+        let mut connection = PgConnection::establish(&self.url("postgres"))?;
+        diesel::sql_query(format!("CREATE DATABASE {name} {options}")).execute(&mut connection)?;
+        Ok(self.url(&name))
+    }
+
+    /// The name of the database with settle's tables, which the first caller creates.
+    fn template(&self) -> anyhow::Result<&str> {
+        static CREATING: Mutex<()> = Mutex::new(());
+        let _creating = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(name) = self.template.get() {
+            return Ok(name);
+        }
+        let url = self.create("")?;
+        migrate(&mut PgConnection::establish(&url)?, "postgres")?;
+        let path = url::Url::parse(&url)?.path().trim_start_matches('/').to_owned();
+        Ok(self.template.get_or_init(|| path))
+    }
+
     fn url(&self, database: &str) -> String {
         format!("{}/{database}{}", self.base, self.query)
     }
 }
 
-fn server() -> anyhow::Result<Server> {
+fn server(sync: Fsync) -> anyhow::Result<Server> {
     if let Some(url) = configured() {
         let mut url = url::Url::parse(&url)
             .context("SETTLE_TEST_POSTGRES: expected a URL postgres://user:password@host:port/postgres")?;
         let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
         url.set_query(None);
         url.set_path("");
-        return Ok(Server { base: url.as_str().trim_end_matches('/').to_owned(), query, _process: None });
+        let base = url.as_str().trim_end_matches('/').to_owned();
+        return Ok(Server { base, query, template: OnceLock::new(), _process: None });
     }
     let home = api::tools::home(&std::env::temp_dir());
-    start(&programs(&home)?)
+    start(&programs(&home)?, sync)
 }
 
 fn configured() -> Option<String> {
@@ -265,8 +310,8 @@ pub fn unprivileged(program: &Path) -> Command {
     command
 }
 
-/// Starts a new cluster with fsync, on a free port.
-fn start(programs: &Path) -> anyhow::Result<Server> {
+/// Starts a new cluster on a free port.
+fn start(programs: &Path, sync: Fsync) -> anyhow::Result<Server> {
     let folder = Folder::of_process("postgres");
     if is_root() {
         chown(&folder, Some(NOBODY), Some(NOBODY))?;
@@ -281,7 +326,9 @@ fn start(programs: &Path) -> anyhow::Result<Server> {
     let output = File::create(&log)?;
     let mut postgres = unprivileged(&programs.join("postgres"));
     postgres.arg("-D").arg(&data).arg("-k").arg(&folder).args(["-p", &port.to_string(), "-h", "127.0.0.1"]);
-    postgres.args(["-c", "fsync=on", "-c", "synchronous_commit=on", "-c", "max_connections=300"]);
+    let sync = if sync == Fsync::On { "on" } else { "off" };
+    postgres.args(["-c", &format!("fsync={sync}"), "-c", &format!("full_page_writes={sync}")]);
+    postgres.args(["-c", "synchronous_commit=on", "-c", "max_connections=300"]);
     postgres.stdout(output.try_clone()?).stderr(output);
     let mut process = Watched::spawn(&mut postgres).context("postgres")?;
     let base = format!("postgres://settle@127.0.0.1:{port}");
@@ -293,5 +340,5 @@ fn start(programs: &Path) -> anyhow::Result<Server> {
             .map(drop)
             .map_err(|error| exit.unwrap_or_else(|| error.to_string()))
     })?;
-    Ok(Server { base, query: String::new(), _process: Some(process) })
+    Ok(Server { base, query: String::new(), template: OnceLock::new(), _process: Some(process) })
 }

@@ -1,10 +1,12 @@
 //! Runs `settle` as its users do: as processes, configured by a settings file and environment variables.
 
 use super::folder::Folder;
+use super::postgres::Fsync;
 use super::reaper::Watched;
-use super::{http, ports, postgres, sns, wait};
+use super::{http, ports, postgres, sns, template, wait};
 use serde_json::Value;
 use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -55,6 +57,8 @@ pub enum Backend {
     Sqlite,
     /// A database of the tests' PostgreSQL; two processes, `serve` and `worker`.
     Postgres,
+    /// The same on a PostgreSQL that waits for the disk.
+    SyncedPostgres,
 }
 
 /// The settings that the processes of one installation share.
@@ -64,6 +68,7 @@ pub struct Installation {
     backend: Backend,
     database: String,
     temporal: String,
+    namespace: Option<String>,
     port: u16,
     admin_port: u16,
     descriptors: Option<u32>,
@@ -104,11 +109,17 @@ impl Installation {
         let folder = Folder::new("settle");
         let certificate = folder.path().join("certificate.pem");
         signer.write_certificate(&certificate);
+        write_sample_key(&folder.path().join("data"), signer);
         let (port, admin_port) = (ports::free(), ports::free());
         let token = format!("token-{}", api::clock::random_uuid().simple());
         let database = match backend {
-            Backend::Sqlite => folder.path().join("settle.sqlite").display().to_string(),
-            Backend::Postgres => postgres::database().expect("a database"),
+            Backend::Sqlite => {
+                let file = folder.path().join("settle.sqlite");
+                template::sqlite(&file);
+                file.display().to_string()
+            }
+            Backend::Postgres => postgres::migrated(Fsync::Off).expect("a database"),
+            Backend::SyncedPostgres => postgres::migrated(Fsync::On).expect("a database"),
         };
         let settings = format!(
             "data = {data:?}\ndatabase = {database:?}\nkey = {key:?}\nlisten = \"127.0.0.1:{port}\"\n\
@@ -126,11 +137,18 @@ impl Installation {
             backend,
             database,
             temporal: temporal.to_owned(),
+            namespace: None,
             port,
             admin_port,
             descriptors: None,
             token,
         }
+    }
+
+    /// This installation in a namespace of Temporal, and not in the default one.
+    #[must_use]
+    pub fn in_namespace(self, namespace: &str) -> Self {
+        Self { namespace: Some(namespace.to_owned()), ..self }
     }
 
     /// This installation with processes that may have this number of descriptors and no more, if there is one.
@@ -277,11 +295,20 @@ impl Installation {
             command.env_remove(name);
         }
         command.args(arguments).current_dir(self.folder()).env("TEMPORAL_ADDRESS", &self.temporal);
+        command.envs(self.namespace.iter().map(|namespace| ("TEMPORAL_NAMESPACE", namespace)));
         command.env("SETTLE_CONFIG", self.folder().join("settle.toml")).env("SETTLE_LOG", LOG);
         command.env("SETTLE_URL", self.url()).env("SETTLE_ADMIN_TOKEN", &self.token);
         command.envs(variables.iter().copied());
         command
     }
+}
+
+/// Lets `settle run` sign its samples with the key of the tests: to make one takes a second.
+fn write_sample_key(data: &Path, signer: &sns::Sns) {
+    std::fs::create_dir(data).expect("the data folder");
+    std::fs::set_permissions(data, PermissionsExt::from_mode(0o700)).expect("the mode of the data folder");
+    signer.write_certificate(&data.join("sample-certificate.pem"));
+    signer.write_key(&data.join("sample-key.pem"));
 }
 
 /// A running `settle`; killed when dropped.

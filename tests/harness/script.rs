@@ -1,7 +1,7 @@
 //! What an operator does in a shell: the `temporal` command, the documented lines, and signals.
 
 use super::documents;
-use super::temporal::{NAMESPACE, Temporal, cli};
+use super::temporal::{Temporal, cli};
 use super::world::World;
 use serde_json::Value;
 use std::process::{Output, Stdio};
@@ -46,8 +46,8 @@ impl Temporal {
         let arguments = arguments.replace("TEMPORAL_ADDRESS", &self.address());
         let address =
             if arguments.contains("--address ") { String::new() } else { format!("--address {}", self.address()) };
-        let namespace =
-            if arguments.contains("--namespace ") { String::new() } else { format!("--namespace {NAMESPACE}") };
+        let own = self.namespace();
+        let namespace = if arguments.contains("--namespace ") { String::new() } else { format!("--namespace {own}") };
         let script = format!("exec \"$0\" {arguments} {address} {namespace}");
         let mut shell = Command::new("sh");
         shell.arg("-c").arg(script).arg(cli()).stdin(Stdio::null());
@@ -67,7 +67,7 @@ impl Temporal {
             ..Default::default()
         };
         let request = SignalWorkflowExecutionRequest {
-            namespace: NAMESPACE.to_owned(),
+            namespace: self.namespace().to_owned(),
             workflow_execution: Some(WorkflowExecution { workflow_id: workflow_id.to_owned(), ..Default::default() }),
             signal_name: signal_name.to_owned(),
             input: Some(Payloads { payloads: vec![payload] }),

@@ -4,6 +4,7 @@ use api::clock;
 use api::stores::amazon::envelope::Version;
 use api::stores::amazon::signer::{Header, Sample, Signer};
 use domain::Timestamp;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use uuid::Uuid;
@@ -114,6 +115,15 @@ impl Sns {
     /// When it cannot be written.
     pub fn write_certificate(&self, file: &Path) {
         std::fs::write(file, self.signer.certificate_pem().expect("a certificate")).expect("the certificate's file");
+    }
+
+    /// Writes the key as PEM, for its owner alone.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn write_key(&self, file: &Path) {
+        std::fs::write(file, self.signer.key_pem().expect("a key")).expect("the key's file");
+        std::fs::set_permissions(file, PermissionsExt::from_mode(0o600)).expect("the mode of the key's file");
     }
 
     /// A notification in a new message of [`TOPIC`], with signature version 1.

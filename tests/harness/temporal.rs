@@ -1,4 +1,5 @@
-//! A real Temporal dev server for one test, which can skip time, be killed and be restarted.
+//! A real Temporal dev server that can skip time: one for the test process, with a namespace for each test, or one of a
+//! test's own, which can be killed, frozen and restarted.
 
 use super::folder::Folder;
 use super::reaper::Watched;
@@ -8,32 +9,56 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
+use temporalio_client::tonic::IntoRequest;
 use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions};
+use temporalio_common::protos::temporal::api::workflowservice::v1::{
+    ListWorkflowExecutionsRequest, RegisterNamespaceRequest,
+};
+use tokio::sync::OnceCell;
 
 /// Time limit for the first answer of a server; a busy machine needs several seconds.
 const READY: Duration = Duration::from_secs(60);
+/// Time limit of one attempt to connect.
+const ANSWER: Duration = Duration::from_secs(5);
 
-/// The one namespace of the dev server.
-pub const NAMESPACE: &str = "default";
+/// The namespace of a server of a test's own.
+const DEFAULT: &str = "default";
 
-/// Where the server stores its state.
+/// How long a finished run is kept in a test's namespace: the shortest time that the server takes.
+const RETENTION: Duration = Duration::from_secs(86_400);
+
+/// Whose the server is, and where it stores its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Memory {
-    /// In memory: a restarted server is empty.
+    /// A namespace of the server of the test process, which no test may stop, freeze or configure.
+    Shared,
+    /// A server of the test's own, in memory: a restarted server is empty.
     Volatile,
-    /// In a file: a restarted server continues from it.
+    /// A server of the test's own, in a file: a restarted server continues from it.
     File,
 }
 
-/// A Temporal dev server; killed when dropped.
+/// A Temporal dev server, or a namespace of the shared one. A server of a test's own is killed when dropped.
 pub struct Temporal {
-    folder: Folder,
+    own: Option<Own>,
     port: u16,
+    namespace: String,
+    client: Client,
+}
+
+/// A server of a test's own.
+struct Own {
+    folder: Folder,
     metrics_port: u16,
     memory: Memory,
     settings: Vec<String>,
     server: Option<Watched>,
-    client: Client,
+}
+
+/// The server of the test process. It is in a static, which is never dropped, so the reaper ends the process.
+struct Shared {
+    port: u16,
+    _server: Watched,
 }
 
 /// The path of the Temporal CLI, which is looked up once per test process.
@@ -61,14 +86,49 @@ impl Temporal {
     /// Starts with dynamic settings, such as `limit.historyCount.suggestContinueAsNew=80`.
     ///
     /// # Panics
-    /// When it does not answer.
+    /// When it does not answer, or when the shared server is to have settings.
     pub async fn start_with(memory: Memory, settings: &[String]) -> Self {
+        if memory == Memory::Shared {
+            assert!(settings.is_empty(), "the shared server takes no settings: choose Memory::Volatile");
+            return Self::share().await;
+        }
         let folder = Folder::new("temporal");
         let (port, metrics_port) = (ports::free(), ports::free());
         let settings = settings.to_vec();
         let mut server = spawn(folder.path(), [port, metrics_port], (memory, &settings));
         let client = ready(&mut server, port, folder.path()).await;
-        Self { folder, port, metrics_port, memory, settings, server: Some(server), client }
+        let own = Own { folder, metrics_port, memory, settings, server: Some(server) };
+        Self { own: Some(own), port, namespace: DEFAULT.to_owned(), client }
+    }
+
+    /// A new namespace in the server of the test process, which the first test starts.
+    async fn share() -> Self {
+        static SHARED: OnceCell<Shared> = OnceCell::const_new();
+        let shared = SHARED.get_or_init(|| async {
+            let (folder, port) = (Folder::of_process("temporal"), ports::free());
+            let mut server = spawn(&folder, [port, ports::free()], (Memory::Volatile, &[]));
+            drop(ready(&mut server, port, &folder).await);
+            Shared { port, _server: server }
+        });
+        let port = shared.await.port;
+        let namespace = format!("test-{}", api::clock::random_uuid().simple());
+        let client = connect(port, &namespace).await.expect("a connection to the shared Temporal server");
+        register(&client, &namespace).await;
+        Self { own: None, port, namespace, client }
+    }
+
+    fn own(&self) -> &Own {
+        self.own.as_ref().expect("a server of the test's own: choose Memory::Volatile or Memory::File")
+    }
+
+    fn own_mut(&mut self) -> &mut Own {
+        self.own.as_mut().expect("a server of the test's own: choose Memory::Volatile or Memory::File")
+    }
+
+    /// The namespace of the test.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
     }
 
     /// Host and port, as a value of `TEMPORAL_ADDRESS`.
@@ -80,7 +140,7 @@ impl Temporal {
     /// The URL of the server's own metrics.
     #[must_use]
     pub fn metrics_url(&self) -> String {
-        format!("http://127.0.0.1:{}/metrics", self.metrics_port)
+        format!("http://127.0.0.1:{}/metrics", self.own().metrics_port)
     }
 
     /// A connected client; it reconnects by itself after a restart.
@@ -95,14 +155,14 @@ impl Temporal {
     /// # Panics
     /// When it is not running, or the system's `renice` does not work.
     pub fn let_others_first(&self) {
-        let id = self.server.as_ref().expect("a running Temporal server").id().to_string();
+        let id = self.own().server.as_ref().expect("a running Temporal server").id().to_string();
         let done = std::process::Command::new("renice").args(["-n", "10", "-p", &id]).output();
         assert!(done.is_ok_and(|output| output.status.success()), "renice works");
     }
 
     /// Kills the server (SIGKILL); everything that needs it fails from now on.
     pub fn kill9(&mut self) {
-        drop(self.server.take());
+        drop(self.own_mut().server.take());
     }
 
     /// Suspends the server: it accepts connections and answers nothing, until [`Self::thaw`].
@@ -110,7 +170,7 @@ impl Temporal {
     /// # Panics
     /// When it is down.
     pub fn freeze(&self) {
-        self.server.as_ref().expect("a running server").signal("STOP");
+        self.own().server.as_ref().expect("a running server").signal("STOP");
     }
 
     /// Resumes the server after [`Self::freeze`].
@@ -118,7 +178,7 @@ impl Temporal {
     /// # Panics
     /// When it is down.
     pub fn thaw(&self) {
-        self.server.as_ref().expect("a running server").signal("CONT");
+        self.own().server.as_ref().expect("a running server").signal("CONT");
     }
 
     /// Starts it again on the same port and file, after killing it if it still runs.
@@ -127,9 +187,12 @@ impl Temporal {
     /// When it does not answer in time.
     pub async fn restart(&mut self) {
         self.kill9();
-        let mut server = spawn(self.folder.path(), [self.port, self.metrics_port], (self.memory, &self.settings));
-        self.client = ready(&mut server, self.port, self.folder.path()).await;
-        self.server = Some(server);
+        let port = self.port;
+        let own = self.own_mut();
+        let mut server = spawn(own.folder.path(), [port, own.metrics_port], (own.memory, &own.settings));
+        let client = ready(&mut server, port, own.folder.path()).await;
+        own.server = Some(server);
+        self.client = client;
     }
 
     /// Removes the file of a killed server, so that it starts empty.
@@ -137,8 +200,8 @@ impl Temporal {
     /// # Panics
     /// When it still runs or the file cannot be removed.
     pub fn delete_file(&self) {
-        assert!(self.server.is_none(), "the server still runs: kill9() comes first");
-        let file = database(self.folder.path());
+        assert!(self.own().server.is_none(), "the server still runs: kill9() comes first");
+        let file = database(self.own().folder.path());
         for suffix in ["", "-wal", "-shm"] {
             let file = PathBuf::from(format!("{}{suffix}", file.display()));
             if file.exists() {
@@ -150,13 +213,13 @@ impl Temporal {
     /// The file of a server with [`Memory::File`].
     #[must_use]
     pub fn file(&self) -> PathBuf {
-        database(self.folder.path())
+        database(self.own().folder.path())
     }
 
     /// The server's output so far.
     #[must_use]
     pub fn log(&self) -> String {
-        std::fs::read_to_string(log(self.folder.path())).unwrap_or_default()
+        std::fs::read_to_string(log(self.own().folder.path())).unwrap_or_default()
     }
 }
 
@@ -189,17 +252,38 @@ fn spawn(folder: &Path, [port, metrics_port]: [u16; 2], (memory, settings): (Mem
 
 /// Waits until the server answers GetSystemInfo, which the client calls when it connects.
 async fn ready(server: &mut Watched, port: u16, folder: &Path) -> Client {
-    let url: temporalio_client::Url = format!("http://127.0.0.1:{port}").parse().expect("a URL");
     wait::until(READY, "the Temporal server", async || {
         if let Some(status) = server.exit_status() {
             let log_text = std::fs::read_to_string(log(folder)).unwrap_or_default();
             panic!("the Temporal server ended with {status}: {log_text}");
         }
-        let options = ConnectionOptions::new(url.clone()).identity("system-tests".to_owned()).build();
-        let connected = tokio::time::timeout(Duration::from_secs(5), Connection::connect(options)).await;
-        let connection =
-            connected.map_err(|_| "it accepts and does not answer".to_owned())?.map_err(|error| error.to_string())?;
-        Client::new(connection, ClientOptions::new(NAMESPACE).build()).map_err(|error| error.to_string())
+        connect(port, DEFAULT).await
     })
     .await
+}
+
+async fn connect(port: u16, namespace: &str) -> Result<Client, String> {
+    let url: temporalio_client::Url = format!("http://127.0.0.1:{port}").parse().expect("a URL");
+    let options = ConnectionOptions::new(url).identity("system-tests".to_owned()).build();
+    let connected = tokio::time::timeout(ANSWER, Connection::connect(options)).await;
+    let connection =
+        connected.map_err(|_| "it accepts and does not answer".to_owned())?.map_err(|error| error.to_string())?;
+    Client::new(connection, ClientOptions::new(namespace).build()).map_err(|error| error.to_string())
+}
+
+/// Registers a namespace, and waits until all parts of the server know it.
+async fn register(client: &Client, namespace: &str) {
+    let mut service = client.connection().workflow_service();
+    let request = RegisterNamespaceRequest {
+        namespace: namespace.to_owned(),
+        workflow_execution_retention_period: RETENTION.try_into().ok(),
+        ..Default::default()
+    };
+    service.register_namespace(request.into_request()).await.expect("a namespace of the test's own");
+    wait::until(READY, &format!("the namespace {namespace}"), async || {
+        let list = ListWorkflowExecutionsRequest { namespace: namespace.to_owned(), ..Default::default() };
+        let listed = client.connection().workflow_service().list_workflow_executions(list.into_request()).await;
+        listed.map(drop).map_err(|status| status.message().to_owned())
+    })
+    .await;
 }

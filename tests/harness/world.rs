@@ -27,9 +27,9 @@ const AT_ONCE: usize = 16;
 pub struct Setting {
     /// SQLite with one process, or PostgreSQL with two.
     pub backend: Backend,
-    /// Whether Temporal keeps its state over a restart.
+    /// A namespace of the shared Temporal Server, or a server of the test's own.
     pub memory: Memory,
-    /// Temporal's dynamic settings, such as `limit.historyCount.suggestContinueAsNew=80`.
+    /// Dynamic settings of a server of the test's own, such as `limit.historyCount.suggestContinueAsNew=80`.
     pub temporal: Vec<String>,
     /// The platform's quiet window.
     pub window_seconds: u64,
@@ -55,7 +55,7 @@ impl Default for Setting {
     fn default() -> Self {
         Self {
             backend: Backend::Sqlite,
-            memory: Memory::Volatile,
+            memory: Memory::Shared,
             temporal: Vec::new(),
             window_seconds: 120,
             max_wait_seconds: None,
@@ -111,6 +111,7 @@ impl World {
         let temporal = Temporal::start_with(setting.memory, &setting.temporal).await;
         let (sns, receiver) = (Sns::new(), Receiver::start().await);
         let installation = Installation::new(setting.backend, &temporal.address(), &sns);
+        let installation = installation.in_namespace(temporal.namespace());
         let installation = installation.with_descriptors(setting.descriptors).with_program(setting.program.clone());
         let mut processes = launch(&installation, &setting, &[]);
         wait_all(&mut processes).await;
@@ -445,7 +446,7 @@ fn launch(installation: &Installation, setting: &Setting, more: &[Variable<'_>])
     variables.extend(more);
     let commands: &[&str] = match setting.backend {
         Backend::Sqlite => &["run"],
-        Backend::Postgres => &["serve", "worker"],
+        Backend::Postgres | Backend::SyncedPostgres => &["serve", "worker"],
     };
     commands.iter().map(|command| installation.start(&[command], &variables)).collect()
 }

@@ -19,6 +19,7 @@ use system_tests::postgres::PgConnection;
 use system_tests::process::Backend;
 use system_tests::receiver::Reply;
 use system_tests::rvs::{self, Receipt};
+use system_tests::temporal::Memory;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
@@ -36,7 +37,13 @@ async fn main() -> anyhow::Result<()> {
     let release = std::env::args().nth(1);
     let keep = Keep { folder: histories::to_write(&histories::folder(), release.as_deref())? };
     let temporal = vec![CONTINUE_AFTER.to_owned()];
-    let setting = Setting { backend: Backend::Postgres, window_seconds: 2, temporal, ..Setting::default() };
+    let setting = Setting {
+        backend: Backend::Postgres,
+        window_seconds: 2,
+        memory: Memory::Volatile,
+        temporal,
+        ..Setting::default()
+    };
     let mut world = World::start(setting).await;
     windows(&mut world, &keep).await?;
     admin(&mut world, &keep).await?;
@@ -146,7 +153,8 @@ async fn queried_twice(keep: &Keep) -> anyhow::Result<()> {
 /// destination is disabled; a run that was started by hand and finds nothing to do.
 async fn destinations(keep: &Keep) -> anyhow::Result<()> {
     let temporal = vec![CONTINUE_AFTER.to_owned()];
-    let mut world = World::start(Setting { window_seconds: 1, temporal, ..Setting::default() }).await;
+    let mut world =
+        World::start(Setting { window_seconds: 1, memory: Memory::Volatile, temporal, ..Setting::default() }).await;
     let workflow = contract::destination_workflow_id(world.destination_id.parse()?);
     let receipts: Vec<String> = (0..12).map(|number| format!("recovered-{number}")).collect();
     world.receiver.answer(Reply::Status(500));

@@ -74,7 +74,7 @@ impl Ends {
 /// Two workers on PostgreSQL, a receiver with random replies, and the destination at a forbidden address.
 async fn begun(random: &mut Random) -> (World, usize, Forbidden) {
     let setting = Setting {
-        backend: Backend::Postgres,
+        backend: Backend::SyncedPostgres,
         window_seconds: 1,
         events: EVENTS.map(str::to_owned).to_vec(),
         variables: vec![(ALLOWED.0.to_owned(), ALLOWED.1.to_owned())],

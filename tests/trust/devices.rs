@@ -91,7 +91,7 @@ async fn events_of_many_devices_survive_a_killed_worker() {
         no_limit("REQUESTS_PER_SECOND_AND_ADDRESS"),
     ];
     let same = variables.clone();
-    let mut world = World::start(Setting { backend: Backend::Postgres, variables, ..Setting::default() }).await;
+    let mut world = World::start(Setting { backend: Backend::SyncedPostgres, variables, ..Setting::default() }).await;
     let events = json!(["device.*"]);
     let hook = json!({
         "kind": "webhook", "name": "tally", "url": tally.url(), "events": events, "concurrency": CONCURRENCY,

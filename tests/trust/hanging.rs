@@ -93,7 +93,7 @@ fn resident_mib(process: u32) -> f64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_destination_with_a_thousand_lanes_slows_no_other() {
-    let setting = Setting { backend: Backend::Postgres, window_seconds: 1, ..Setting::default() };
+    let setting = Setting { backend: Backend::SyncedPostgres, window_seconds: 1, ..Setting::default() };
     let mut world = World::start(setting).await;
     world.let_sweep_help("revisions are written past the runs");
     let receipts: Vec<String> = (0..OWED).map(|number| format!("old-{number}")).collect();

@@ -32,7 +32,7 @@ const ENOUGH: Duration = Duration::from_secs(300);
 
 async fn two_workers(variables: Vec<(String, String)>) -> World {
     let same = variables.clone();
-    let setting = Setting { backend: Backend::Postgres, window_seconds: 1, variables, ..Setting::default() };
+    let setting = Setting { backend: Backend::SyncedPostgres, window_seconds: 1, variables, ..Setting::default() };
     let mut world = World::start(setting).await;
     world.let_sweep_help("revisions are written past the runs");
     let same: Vec<(&str, &str)> = same.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();

@@ -36,7 +36,8 @@ const TRIED: usize = 6;
 async fn broken(clock: &Clock) -> World {
     let events = EVENTS.map(str::to_owned).to_vec();
     let variables = vec![("FAILPOINTS".to_owned(), clock.fail_point())];
-    let setting = Setting { backend: Backend::Postgres, window_seconds: 1, events, variables, ..Setting::default() };
+    let setting =
+        Setting { backend: Backend::SyncedPostgres, window_seconds: 1, events, variables, ..Setting::default() };
     let mut world = World::start(setting).await;
     postgres::set_ahead(world.installation.database(), Duration::ZERO).expect("a clock that can be moved");
     world.restart().await;

@@ -28,6 +28,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 use storage::{Config, Database, Key, NewPlatform, NotificationView, Page, Platform, Store, TopicState};
 use system_tests::folder::Folder;
+use system_tests::template;
 use system_tests::wait;
 use uuid::Uuid;
 use workflows::signal::{DestinationSignal, Signal};
@@ -156,8 +157,9 @@ impl World {
 
     async fn begin(beginning: Beginning) -> Self {
         let folder = Folder::new("amazon");
-        let database = Database::Sqlite(folder.path().join("settle.db"));
-        let config = Config { database, key: Key::new([7; 32]), clock: now };
+        let file = folder.path().join("settle.db");
+        template::sqlite(&file);
+        let config = Config { database: Database::Sqlite(file), key: Key::new([7; 32]), clock: now };
         let store = Store::open(config).await.expect("a store");
         let app = store.new_app("app").await.expect("an app");
         let platform = store.new_platform(new_platform(app.id, beginning.topic)).await.expect("a platform");

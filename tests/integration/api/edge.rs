@@ -26,6 +26,7 @@ use std::sync::{Arc, Mutex};
 use storage::{Accepted, Config, Database, Fate, Key, NewNotification, Store};
 use system_tests::contract::{self, Answered};
 use system_tests::folder::Folder;
+use system_tests::template;
 use tower::ServiceExt;
 use workflows::signal::{DestinationSignal, Signal};
 
@@ -326,7 +327,9 @@ impl Answer {
 
 /// Opens a database in that folder.
 pub async fn open(folder: &Folder) -> Store {
-    let database = Database::Sqlite(folder.path().join("settle.sqlite"));
+    let file = folder.path().join("settle.sqlite");
+    template::sqlite(&file);
+    let database = Database::Sqlite(file);
     Store::open(Config { database, key: Key::new([7; 32]), clock: clock::now }).await.expect("the database opens")
 }
 

@@ -28,7 +28,7 @@ async fn alarms(world: &World) -> Vec<i64> {
     all.into_iter().filter(|alarm| alarm.kind == "epoch_raised").map(|alarm| alarm.count).collect()
 }
 
-story! {
+story! { synced
     async fn a_raised_epoch_is_in_all_further_ids(world: World) {
         let (key, other) = (world.key("r1"), world.second_process().await);
         world.revise("r1", 1).await;
@@ -46,7 +46,7 @@ story! {
     }
 }
 
-story! {
+story! { synced
     async fn profiles_and_operators_events_have_the_epoch_too(world: World) {
         let failing = chooses(&world, "failing", &["purchase.updated"]).await;
         chooses(&world, "operators", &["destination.*"]).await;
@@ -80,7 +80,7 @@ async fn redelivered(world: &World, (key, to): (CollapseKey, domain::Destination
     world.attempt(key, to, "again").await.delivery_id
 }
 
-story! {
+story! { synced
     async fn a_redelivery_after_a_restore_has_an_id_of_its_own(world: World) {
         let (key, to) = (world.key("r1"), world.destination("hook").await.id);
         world.revise("r1", 1).await;
@@ -102,7 +102,7 @@ async fn recording(store: &Store, key: CollapseKey) -> tokio::task::JoinHandle<R
     tokio::spawn(async move { store.record(record).await.unwrap() })
 }
 
-story! {
+story! { synced
     async fn two_processes_raise_the_epoch_once_after_a_failover(world: World) {
         if !world.is_postgres() {
             return;
@@ -145,7 +145,7 @@ story! {
     }
 }
 
-story! {
+story! { synced
     async fn a_process_that_starts_after_a_failover_raises_the_epoch(world: World) {
         if !world.is_postgres() {
             return;
@@ -160,7 +160,7 @@ story! {
     }
 }
 
-story! {
+story! { synced
     async fn a_server_that_hides_its_timeline_raises_nothing(world: World) {
         if !world.is_postgres() {
             return;

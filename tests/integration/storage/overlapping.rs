@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 /// A world, and the store of another process on its database.
 async fn two_processes() -> (World, Store) {
     static NOW: AtomicI64 = AtomicI64::new(BEGINNING);
-    let world = World::postgres(|| Timestamp::from_micros(NOW.load(Ordering::SeqCst)), &NOW).await;
+    let world = World::synced_postgres(|| Timestamp::from_micros(NOW.load(Ordering::SeqCst)), &NOW).await;
     let second = world.second_process().await;
     (world, second)
 }

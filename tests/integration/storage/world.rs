@@ -16,8 +16,8 @@ use storage::{
 };
 use system_tests::distance::Distance;
 use system_tests::folder::Folder;
-use system_tests::postgres::PgConnection;
-use system_tests::wait;
+use system_tests::postgres::{self, Fsync, PgConnection};
+use system_tests::{template, wait};
 
 /// What the clock shows at first on SQLite: 2027-01-15, in microseconds.
 pub const BEGINNING: i64 = 1_800_000_000_000_000;
@@ -26,9 +26,11 @@ pub const LEASE_MS: i64 = 30_000;
 /// The `traceparent` of all notifications and records.
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-/// Defines one story, which runs on both databases, each time in a new world with a clock of its own.
+/// Defines one story, which runs on both databases, each time in a new world with a clock of its own. After `synced`,
+/// PostgreSQL waits for the disk.
 macro_rules! story {
-    ($(#[$meta:meta])* async fn $name:ident($world:ident: $type:ty) $body:block) => {
+    (synced $($story:tt)*) => { story! { @synced_postgres $($story)* } };
+    (@$postgres:ident $(#[$meta:meta])* async fn $name:ident($world:ident: $type:ty) $body:block) => {
         $(#[$meta])*
         mod $name {
             use super::*;
@@ -47,10 +49,11 @@ macro_rules! story {
             async fn on_postgres() {
                 static NOW: AtomicI64 = AtomicI64::new($crate::storage::world::BEGINNING);
                 let clock = || domain::Timestamp::from_micros(NOW.load(Ordering::SeqCst));
-                story($crate::storage::world::World::postgres(clock, &NOW).await).await;
+                story($crate::storage::world::World::$postgres(clock, &NOW).await).await;
             }
         }
     };
+    ($($story:tt)*) => { story! { @postgres $($story)* } };
 }
 pub(crate) use story;
 
@@ -119,12 +122,22 @@ pub fn key_of_all_ones() -> Key {
 impl World {
     pub async fn sqlite(clock: fn() -> Timestamp, now: &'static AtomicI64) -> Self {
         let folder = Folder::new("storage");
-        let database = Database::Sqlite(folder.path().join("settle.db"));
-        Self::open(database, clock, now, folder).await
+        let file = folder.path().join("settle.db");
+        template::sqlite(&file);
+        Self::open(Database::Sqlite(file), clock, now, folder).await
     }
 
     pub async fn postgres(clock: fn() -> Timestamp, now: &'static AtomicI64) -> Self {
-        let url = tokio::task::spawn_blocking(system_tests::postgres::database).await.unwrap().unwrap();
+        Self::on_server(Fsync::Off, clock, now).await
+    }
+
+    /// On a PostgreSQL that waits for the disk.
+    pub async fn synced_postgres(clock: fn() -> Timestamp, now: &'static AtomicI64) -> Self {
+        Self::on_server(Fsync::On, clock, now).await
+    }
+
+    async fn on_server(fsync: Fsync, clock: fn() -> Timestamp, now: &'static AtomicI64) -> Self {
+        let url = tokio::task::spawn_blocking(move || postgres::migrated(fsync)).await.unwrap().unwrap();
         Self::open(Database::Postgres(url), clock, now, Folder::new("storage")).await
     }
 
@@ -134,7 +147,7 @@ impl World {
         now: &'static AtomicI64,
         each_way: Duration,
     ) -> (Self, Distance) {
-        let url = tokio::task::spawn_blocking(system_tests::postgres::database).await.unwrap().unwrap();
+        let url = tokio::task::spawn_blocking(|| postgres::migrated(Fsync::Off)).await.unwrap().unwrap();
         let (distance, url) = Distance::before_url(&url, each_way).unwrap();
         (Self::open(Database::Postgres(url), clock, now, Folder::new("storage")).await, distance)
     }

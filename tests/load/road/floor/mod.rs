@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use system_tests::load::Pace;
 use system_tests::reaper::Watched;
-use system_tests::temporal::{Memory, NAMESPACE, Temporal};
+use system_tests::temporal::{Memory, Temporal};
 use temporalio_client::tonic::IntoRequest;
 use temporalio_common::protos::temporal::api::operatorservice::v1::AddSearchAttributesRequest;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -93,7 +93,7 @@ pub fn key(receipt: &str) -> CollapseKey {
 async fn register(temporal: &Temporal) {
     let search_attributes = workflows::attributes::all();
     let search_attributes = search_attributes.map(|(name, kind)| (name.to_owned(), kind as i32)).into();
-    let request = AddSearchAttributesRequest { search_attributes, namespace: NAMESPACE.to_owned() };
+    let request = AddSearchAttributesRequest { search_attributes, namespace: temporal.namespace().to_owned() };
     let mut operator = temporal.client().connection().operator_service();
     operator.add_search_attributes(request.into_request()).await.expect("search attributes");
 }
