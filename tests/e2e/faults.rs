@@ -175,6 +175,32 @@ async fn a_sweep_that_ignores_lanes_is_noticed() {
     noticed("I5", &without, with);
 }
 
+/// Another destination chooses the events of users. With the fault no run delivers its lane, nor does the sweep find it.
+async fn an_event_of_a_user(is_forgotten: bool) -> Result<(), String> {
+    let mut world = world(Backend::Sqlite, "").await;
+    let own = Receiver::start().await;
+    let id = world.add_destination(&own, &["user.*".to_owned()]).await;
+    let mut timeout = SOON;
+    if is_forgotten {
+        let faults = format!("record.forget_lane/{id}=return;sweep.forget_lanes=return");
+        world.start_with(&[("FAILPOINTS", &faults)]).await;
+        timeout = TIMEOUT;
+    }
+    world.send(BOUGHT, ONE).await;
+    world.wait_acked(ONE, 1).await;
+    world.wait_asleep(ONE).await;
+    world.verdict(timeout).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_never_delivered_is_noticed() {
+    let without = an_event_of_a_user(false).await;
+    let with = an_event_of_a_user(true).await;
+    let named = with.as_ref().is_err_and(|owed| owed.contains("user.subscription.purchased"));
+    assert!(named, "the event that is owed is named: {with:?}");
+    noticed("owed", &without, with);
+}
+
 /// Two revisions, each acknowledged before the next.
 async fn two_revisions(faults: &str) -> Result<(), String> {
     let mut world = world(Backend::Sqlite, faults).await;

@@ -103,6 +103,7 @@ async fn each_health_change_of_a_destination_is_announced_once() {
     pair.failing.answer(Reply::Status(410));
     world.send(BOUGHT, "gone").await;
     world.wait_state(&pair.failing_id, "disabled").await;
+    world.let_be_owed(&pair.failing_id, "its endpoint answers 410, which disables it");
     pair.wait_received(4).await;
     check(&world, &pair).await;
     world.finish().await;

@@ -2,22 +2,16 @@
 //! them the program's own sweep checks the purchases whose `next_wake_at` has come.
 
 use super::clock::Clock;
+use super::leases::Leases;
 use super::random::Random;
 use super::sns::Rtn;
 use super::subscription::Subscription;
 use super::wait;
 use super::world::{SOON, Setting, World};
-use diesel::connection::SimpleConnection as _;
-use diesel::dsl::sql;
-use diesel::sql_types::BigInt;
-use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection};
 use domain::Timestamp;
 use serde_json::Value;
 use std::time::Duration;
 use workflows::contract;
-
-/// Maximum time that a request of the program takes, and its record.
-const REQUEST: Duration = Duration::from_secs(17);
 
 /// A change of subscriptions at one time.
 #[derive(Debug, Clone)]
@@ -30,11 +24,12 @@ pub struct Step {
     pub notifications: Vec<Rtn>,
 }
 
-/// A world whose clock the test moves.
+/// A world on SQLite whose clock the test moves, and only while no live process has a request in flight: see [`Leases`].
 pub struct Calendar {
-    /// The world.
+    /// The world. Its processes are restarted by [`Calendar::restart`].
     pub world: World,
     clock: Clock,
+    leases: Leases,
     now: Timestamp,
     lag: Option<Lag>,
 }
@@ -49,12 +44,6 @@ impl Lag {
     fn at(&mut self, now: Timestamp) -> Timestamp {
         now.plus_millis(i64::try_from(self.random.below(self.max_ms)).unwrap_or_default())
     }
-}
-
-/// Number of leases of users at destinations that are live at `now`.
-fn live_leases(database: &mut SqliteConnection, now: Timestamp) -> i64 {
-    let live = format!("(SELECT COUNT(*) FROM user_lanes WHERE lease_until > {})", now.micros());
-    diesel::select(sql::<BigInt>(&live)).get_result(database).expect("the leases")
 }
 
 impl Calendar {
@@ -73,13 +62,25 @@ impl Calendar {
         world.let_sweep_help("its clock is moved, and timers in Temporal do not move with it");
         world.receiver.ignore_time();
         world.rvs().follow(clock.reader());
-        Self { world, clock, now, lag: None }
+        let leases = Leases::of(&mut world);
+        Self { world, clock, leases, now, lag: None }
     }
 
-    /// Restarts the processes with the same clock and this fail point besides.
+    /// Restarts the processes with the same clock.
+    pub async fn restart(&mut self) {
+        self.start_again(&self.clock.fail_point()).await;
+    }
+
+    /// As [`Self::restart`], with this fail point besides.
     pub async fn restart_with(&mut self, fail_point: &str) {
-        let fail_points = format!("{};{fail_point}", self.clock.fail_point());
-        self.world.start_with(&[("FAILPOINTS", &fail_points)]).await;
+        self.start_again(&format!("{};{fail_point}", self.clock.fail_point())).await;
+    }
+
+    async fn start_again(&mut self, fail_points: &str) {
+        self.world.kill9();
+        self.leases.leave(&self.world, self.clock.now());
+        self.world.start_with(&[("FAILPOINTS", fail_points)]).await;
+        self.leases.started(&mut self.world);
     }
 
     /// From now on Amazon shows each change of a subscription after a random delay of up to `max`.
@@ -96,39 +97,8 @@ impl Calendar {
 
     /// Moves the clock by this time at once, and skips the timers of the sweep and of these destinations' runs.
     pub async fn skip(&mut self, time: Duration, destinations: &[&str]) {
-        self.move_by(time);
+        self.move_to(self.clock.now().plus(time)).await;
         self.skip_timers(time, destinations).await;
-    }
-
-    /// As [`Self::skip`], at a moment when no request about a user is in flight: a jump of the clock ends their leases,
-    /// and then another request about the user may begin. The program cannot write at that moment. A lease that stays
-    /// longer than a request takes belongs to a killed process, and is not waited for.
-    ///
-    /// # Panics
-    /// When the database is not a file of SQLite.
-    pub async fn skip_between_requests(&mut self, time: Duration, destinations: &[&str]) {
-        let mut database = SqliteConnection::establish(self.world.installation.database()).expect("a file of SQLite");
-        database.batch_execute("PRAGMA busy_timeout = 10000").expect("a setting");
-        let free = wait::within(REQUEST, "no request about a user", async || {
-            database.batch_execute("BEGIN IMMEDIATE").map_err(|error| error.to_string())?;
-            match live_leases(&mut database, self.now()) {
-                0 => Ok(()),
-                live => {
-                    database.batch_execute("ROLLBACK").map_err(|error| error.to_string())?;
-                    Err(format!("{live} leases"))
-                }
-            }
-        });
-        let is_free = free.await.is_ok();
-        self.move_by(time);
-        if is_free {
-            database.batch_execute("COMMIT").expect("the end of the transaction");
-        }
-        self.skip_timers(time, destinations).await;
-    }
-
-    fn move_by(&mut self, time: Duration) {
-        self.move_to(self.clock.now().plus(time));
     }
 
     async fn skip_timers(&self, time: Duration, destinations: &[&str]) {
@@ -157,15 +127,15 @@ impl Calendar {
     /// Lets time pass, with every check that falls due on the way.
     pub async fn pass_until(&mut self, until: Timestamp) {
         while let Some(due) = self.next_wake().await.filter(|due| *due < until) {
-            self.move_to(due.max(self.now));
+            self.move_to(due.max(self.now)).await;
             self.wake_all().await;
         }
-        self.move_to(until);
+        self.move_to(until).await;
     }
 
     /// Moves the clock at once, and then lets the sweep check every purchase whose `next_wake_at` has passed.
     pub async fn jump(&mut self, to: Timestamp) {
-        self.move_to(to);
+        self.move_to(to).await;
         self.wake_all().await;
     }
 
@@ -202,9 +172,14 @@ impl Calendar {
         .await;
     }
 
-    fn move_to(&mut self, now: Timestamp) {
+    /// Moves the clock to `now`, between two requests.
+    async fn move_to(&mut self, now: Timestamp) {
         self.now = now;
-        self.clock.set(now);
+        let Self { world, clock, leases, .. } = self;
+        if clock.now() >= now {
+            return;
+        }
+        leases.between_requests(world, || clock.now(), || clock.set(now)).await;
     }
 
     /// Fires the sweep's timer until no `next_wake_at` is due; hundreds of purchases can be due at once.

@@ -18,8 +18,6 @@ use workflows::contract;
 const UNSETTLED: &str = "unsettled";
 /// Why the sweep signals a destination with a delivery that is not attempted in time.
 const LANE: &str = "lane";
-/// How long after the sweep's reading its signal arrives at most: the time of one sweep and of one call.
-const SIGNALLED: Duration = Duration::from_secs(15);
 /// How long after a destination was enabled its run may not have been signalled yet: a process sends one signal a second
 /// to a destination, and the sweep reads in between.
 const ENABLED: Duration = Duration::from_secs(2);
@@ -105,11 +103,10 @@ impl World {
     /// Whether nothing was about to settle a purchase when the sweep signalled it.
     async fn was_unattended(&self, finding: &Finding) -> bool {
         let runs = self.runs_of(&finding.workflow).await;
-        let is_it = |event: &HistoryEvent| {
-            let late = runs::time(event).checked_sub(finding.read_at);
-            is_wake(event) && late.is_some_and(|late| late < SIGNALLED)
-        };
-        let Some((run, at)) = runs.iter().find_map(|run| Some((run, run.iter().position(is_it)?))) else {
+        // The first one after the reading, however late it arrived.
+        let is_it = |event: &HistoryEvent| is_wake(event) && runs::time(event) >= finding.read_at;
+        let signals = runs.iter().filter_map(|run| Some((run, run.iter().position(is_it)?)));
+        let Some((run, at)) = signals.min_by_key(|(run, at)| runs::time(&run[*at])) else {
             return true;
         };
         let signalled_at = runs::time(&run[at]);

@@ -11,8 +11,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 impl World {
-    /// Waits until every accepted message has its outcome and the newest revision of each purchase is acknowledged, and
-    /// checks what must hold at the end of every test: the invariants, and that the sweep had to help nobody.
+    /// Waits until every accepted message has its outcome, the newest revision of each purchase is acknowledged and
+    /// nothing is owed to any destination, and checks what must hold at the end of every test: the invariants, the audit,
+    /// that the sweep had to help nobody, and that the newest runs replay.
     ///
     /// # Panics
     /// With the invariant that does not hold.
@@ -40,9 +41,12 @@ impl World {
         for key in &keys {
             self.newest(key, timeout).await.map_err(|late| format!("I5: {late}"))?;
         }
+        self.check_nothing_owed(timeout).await?;
         self.rvs.iter().for_each(Rvs::check);
         self.receiver.verdict()?;
-        self.check_unhelped().await
+        self.check_audit().await?;
+        self.check_unhelped().await?;
+        self.check_replays().await
     }
 
     /// I5: the last acknowledged revision is the newest one, or the delivery of the newest one is dead.

@@ -323,13 +323,12 @@ async fn receive(State(shared): State<Shared>, method: Method, uri: Uri) -> Resp
         locked(&shared.seen).strange.push(format!("{method} {uri}"));
         return answer(404, &json!({ "message": "no such operation", "status": false }).to_string(), None);
     };
+    // Before the test sees the query: it may release it at once.
+    let mut released = shared.released.subscribe();
     let (place, reply) = keep(&mut locked(&shared.seen), &query);
     match &reply {
         Some(Reply::Late(time)) => wait::pass(*time).await,
-        Some(Reply::Hang) => {
-            let mut released = shared.released.subscribe();
-            drop(released.changed().await);
-        }
+        Some(Reply::Hang) => drop(released.changed().await),
         _ => {}
     }
     let mut seen = locked(&shared.seen);

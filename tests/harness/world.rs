@@ -13,6 +13,7 @@ use super::temporal::{Memory, Temporal};
 use super::wait;
 use domain::{CollapseKey, PlatformId, Timestamp};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -93,11 +94,13 @@ pub struct World {
     pub notification_url: String,
     /// The destination's id.
     pub destination_id: String,
-    setting: Setting,
+    pub(super) setting: Setting,
     pub(super) accepted: Vec<String>,
     pub(super) is_finished: bool,
     /// Why the sweep may help, if it may.
     pub(super) sweep_helps: Option<&'static str>,
+    /// The destinations that may be owed something at the end, and why.
+    pub(super) owed_at_end: BTreeMap<String, &'static str>,
 }
 
 impl World {
@@ -139,6 +142,7 @@ impl World {
             accepted,
             is_finished,
             sweep_helps: None,
+            owed_at_end: BTreeMap::new(),
         }
     }
 

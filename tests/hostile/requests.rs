@@ -15,6 +15,8 @@ const KEYS: usize = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
 /// Connections that send them, and requests that each sends at once.
 const SENDERS: usize = 50;
 const AT_ONCE: usize = 50;
+/// Minimum number of rounds with documents.
+const ROUNDS: usize = 500;
 /// The depth of a document.
 const DEPTH: usize = 4000;
 
@@ -58,27 +60,25 @@ async fn documents_of_four_thousand_levels_hold_nothing_up() {
     let signed: Vec<_> = [&array, &object].map(|text| target.sns().message(TOPIC, text)).into();
     let bodies = [array.clone(), object.clone(), format!(r#"{{"Type":{array}}}"#)];
     let admin = [("authorization", format!("Bearer {}", installation.token))];
-    let attack = async {
-        for round in 0..500 {
-            for message in &signed {
-                let answer = post_as_sns(target.notification_url(), &message.body).await.expect("an answer");
-                assert_eq!(answer.status, 200, "{}", answer.body);
-            }
-            for body in &bodies {
-                let refused = post_as_sns(target.notification_url(), body).await.expect("an answer");
-                assert_eq!(refused.status, 400, "{}", refused.body);
-                let url = format!("{}/v1/apps", installation.url());
-                let refused = send_raw(Method::POST, &url, &admin, body.clone().into_bytes()).await;
-                assert_eq!(refused.expect("an answer").status, 400);
-                // More strangers from one address would be refused before their bodies are seen.
-                if round < 100 {
-                    let url = format!("{}/v1/device/events", installation.public_url());
-                    let stranger = send_raw(Method::POST, &url, &[], body.clone().into_bytes()).await;
-                    assert_eq!(stranger.expect("an answer").status, 401);
-                }
+    let attack = async |round: usize| {
+        for message in &signed {
+            let answer = post_as_sns(target.notification_url(), &message.body).await.expect("an answer");
+            assert_eq!(answer.status, 200, "{}", answer.body);
+        }
+        for body in &bodies {
+            let refused = post_as_sns(target.notification_url(), body).await.expect("an answer");
+            assert_eq!(refused.status, 400, "{}", refused.body);
+            let url = format!("{}/v1/apps", installation.url());
+            let refused = send_raw(Method::POST, &url, &admin, body.clone().into_bytes()).await;
+            assert_eq!(refused.expect("an answer").status, 400);
+            // More strangers from one address would be refused before their bodies are seen.
+            if round < 100 {
+                let url = format!("{}/v1/device/events", installation.public_url());
+                let stranger = send_raw(Method::POST, &url, &[], body.clone().into_bytes()).await;
+                assert_eq!(stranger.expect("an answer").status, 401);
             }
         }
     };
-    let ((), witness) = Witness::watch(&target, attack).await;
+    let witness = Witness::watch_rounds(&target, ROUNDS, attack).await;
     target.finish(&witness.receipts).await;
 }

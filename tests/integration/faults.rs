@@ -26,9 +26,9 @@ const AT_SECONDS: i64 = 784_111_777;
 /// Time limit of attempts that use all of it.
 const SHORT_TIMEOUT: Duration = Duration::from_millis(1200);
 /// Time limit of attempts that end long before it.
-const LONG_TIMEOUT: Duration = Duration::from_secs(30);
+const LONG_TIMEOUT: Duration = Duration::from_secs(120);
 /// Additional time that a busy machine may need; less than [`LONG_TIMEOUT`].
-const MARGIN: Duration = Duration::from_secs(25);
+const MARGIN: Duration = Duration::from_secs(100);
 /// Maximum number of bytes that an endpoint can send of a long answer: what settle reads, and the system's buffers on
 /// both sides. It is less than the smallest long answer.
 const LITTLE_BYTES: usize = 900_000;
@@ -54,6 +54,11 @@ impl AttemptResult {
 
     fn check_took(&self, at_least: Duration, at_most: Duration) {
         assert!((at_least..at_most + MARGIN).contains(&self.took), "{self:?}");
+    }
+
+    /// Checks that no more than a byte a second came, with one at the beginning and one that was on its way.
+    fn check_dripped(&self, bytes: usize) {
+        assert!(u64::try_from(bytes).is_ok_and(|bytes| bytes <= self.took.as_secs() + 2), "{bytes} bytes: {self:?}");
     }
 
     fn body(&self) -> &str {
@@ -163,7 +168,7 @@ async fn an_answer_at_one_byte_per_second_times_out() {
     let (met, faulty) = met(&Fault::Drip, SHORT_TIMEOUT).await;
     met.check_failed("timeout");
     met.check_took(SHORT_TIMEOUT, SHORT_TIMEOUT);
-    assert!(faulty.sent_bytes() < 20, "{}", faulty.sent_bytes());
+    met.check_dripped(faulty.sent_bytes());
 }
 
 #[tokio::test]
@@ -174,7 +179,7 @@ async fn a_2xx_counts_although_its_body_comes_at_one_byte_per_second() {
         (AttemptClass::Success, Verdict::Delivered, &EndpointSignal::Success)
     );
     met.check_took(SHORT_TIMEOUT, SHORT_TIMEOUT);
-    assert!(met.body().len() < 20, "{met:?}");
+    met.check_dripped(met.body().len());
 }
 
 #[tokio::test]

@@ -4,7 +4,6 @@
 use super::axe;
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::time::Duration;
 use system_tests::browser::Browser;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
@@ -115,7 +114,7 @@ impl Stage {
     /// Waits until an element has a text.
     pub async fn wait_text(&self, selector: &str, text: &str) {
         let script = format!("return document.querySelector({selector:?})?.innerText || ''");
-        wait::until(Duration::from_secs(20), &format!("{text} in {selector}"), async || {
+        wait::until(SOON, &format!("{text} in {selector}"), async || {
             let shown = self.browser.run(&script).await;
             let shown = shown.as_str().unwrap_or_default().to_owned();
             if shown.contains(text) { Ok(()) } else { Err(shown) }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use system_tests::clock::Clock;
+use system_tests::leases::Leases;
 use system_tests::postgres;
 use system_tests::process::Backend;
 use system_tests::receiver::Received;
@@ -52,10 +53,13 @@ async fn broken(clock: &Clock) -> World {
 
 /// Moves the clock by an hour. The breaker is then still open, because its probe fails, and nearly everything that is
 /// owed has been due for nearly an hour; only the probed lanes are due later.
-async fn pass_outage(world: &World, clock: &Clock) {
-    postgres::set_ahead(world.installation.database(), OUTAGE).expect("a clock that is moved");
-    let after = clock.now().plus_millis(OUTAGE_MS);
-    clock.set(after);
+async fn pass_outage(world: &mut World, clock: &Clock) {
+    let (database, after) = (world.installation.database().to_owned(), clock.now().plus_millis(OUTAGE_MS));
+    let change = || {
+        postgres::set_ahead(&database, OUTAGE).expect("a clock that is moved");
+        clock.set(after);
+    };
+    Leases::of(world).between_requests(world, || clock.now(), change).await;
     let path = format!("/v1/destinations/{}", world.destination_id);
     wait::until(SOON, "a failed probe after the outage", async || {
         let shown = world.api.get(&path).await.ok();
@@ -123,7 +127,7 @@ async fn after_an_hour_of_outage_all_owed_arrives_once_in_order() {
     let receipts: Vec<String> = (0..PURCHASES).map(|number| format!("purchase-{number}")).collect();
     writer.write(&receipts, REVISIONS).await;
     wait_quiet(&world).await;
-    pass_outage(&world, &clock).await;
+    pass_outage(&mut world, &clock).await;
     let path = format!("/v1/destinations/{}", world.destination_id);
     drop(world.api.call(Method::PATCH, &path, &json!({ "rate": RATE })).await.ok());
 

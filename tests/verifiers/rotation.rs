@@ -6,6 +6,7 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::Path;
 use system_tests::clock::Clock;
+use system_tests::leases::Leases;
 use system_tests::sns::Rtn;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
@@ -65,7 +66,8 @@ pub async fn live(folder: &Path, signature: &'static str) {
     world.receiver.trust_shown(&rotated);
     send_all(&mut world, "é-overlap", clock.now()).await;
     let overlap = world.receiver.count();
-    clock.set(clock.now().plus_millis((OVERLAP_HOURS + 1) * HOUR_MS));
+    let later = clock.now().plus_millis((OVERLAP_HOURS + 1) * HOUR_MS);
+    Leases::of(&mut world).between_requests(&mut world, || clock.now(), || clock.set(later)).await;
     send_all(&mut world, "é-after", clock.now()).await;
     for (place, request) in world.receiver.all().iter().enumerate() {
         let signed = request.headers["webhook-signature"].to_str().expect("a signature");

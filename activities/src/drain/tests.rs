@@ -19,9 +19,12 @@ use storage::{
     Claimed, Config, Database, Filter, Key, Limits, NewDestination, NewNotification, NewPlatform, Platform, Record,
     Recorded, SecretString, Store, Traits,
 };
+use tokio::time::Instant;
 
 /// A time limit: much longer than [`USER_BUSY_WAIT`], and much shorter than a round.
 const SOON: Duration = Duration::from_secs(60);
+/// Maximum number of requests of which one must be short.
+const MAX_ROUNDS: usize = 20;
 
 /// Two purchases of one user, both owed to a destination that gets one request per user at a time. The destination's
 /// stored secret is invalid, so every attempt ends without a request.
@@ -178,10 +181,21 @@ fn merged_drain_results_keep_the_soonest_time() {
     assert_eq!(sooner(None, None), None);
 }
 
-/// The other run has claimed its lane before the drain begins. Its request ends before or after the drain's claim.
+/// A request that takes longer than the drain waits, since the machine is slow, shows nothing.
 #[tokio::test]
 async fn a_lane_is_attempted_after_a_short_request_of_its_user() {
-    let world = World::start("short").await;
+    for number in 0..MAX_ROUNDS {
+        if short_request(&format!("short-{number}")).await {
+            return;
+        }
+    }
+    panic!("each of {MAX_ROUNDS} requests took longer than {USER_BUSY_WAIT:?}");
+}
+
+/// The other run has claimed its lane before the drain begins. Its request ends before or after the drain's claim.
+/// Returns whether it was short.
+async fn short_request(name: &str) -> bool {
+    let world = World::start(name).await;
     let (round, [one, other]) = (world.round(), world.keys);
     let claim = world.claim(one);
     let mut first = pin!(attempt(&world.context, &claim));
@@ -189,10 +203,14 @@ async fn a_lane_is_attempted_after_a_short_request_of_its_user() {
     let store = &world.context.store;
     let claimed = async { while !store.holds_lease(one, world.destination, &claim.token).await.unwrap() {} };
     tokio::time::timeout(SOON, claimed).await.expect("the other run has claimed its lane");
-    let (first, drained) = futures::join!(first, drain(&world.context, &round, vec![other], 1));
+    let began = Instant::now();
+    let first = async { (first.await, began.elapsed()) };
+    let ((first, took), drained) = futures::join!(first, drain(&world.context, &round, vec![other], 1));
     assert!(matches!(first, Ok(AttemptResult::Completed(_))), "{first:?}");
-    let drained = drained.unwrap();
-    assert!(drained.attempts > 0 && drained.busy_for.is_none(), "it waits for the other purchase: {drained:?}");
+    let (drained, is_short) = (drained.unwrap(), took < USER_BUSY_WAIT);
+    let is_attempted = drained.attempts > 0 && drained.busy_for.is_none();
+    assert!(is_attempted || !is_short, "it waits for the other purchase: {drained:?}");
+    is_short
 }
 
 #[tokio::test]

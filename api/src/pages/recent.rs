@@ -23,18 +23,21 @@ pub struct Found<T> {
 
 impl<T> Found<T> {
     /// Whether it holds all that changed until `changed_at`, and is not old. `None`: nobody watches what changes.
-    fn is_current(&self, changed_at: Option<Instant>, now: Instant) -> bool {
-        changed_at.is_some_and(|changed_at| self.began >= changed_at) && now.duration_since(self.began) < LASTS
+    fn is_current(&self, changed_at: Option<Instant>, now: Instant, lasts: Duration) -> bool {
+        changed_at.is_some_and(|changed_at| self.began >= changed_at) && now.duration_since(self.began) < lasts
     }
 }
 
 /// What was read lately, by what it is about.
 #[derive(Debug)]
-pub struct Recent<K, T>(Mutex<HashMap<K, Arc<Found<T>>>>);
+pub struct Recent<K, T> {
+    found: Mutex<HashMap<K, Arc<Found<T>>>>,
+    lasts: Duration,
+}
 
 impl<K, T> Default for Recent<K, T> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self { found: Mutex::default(), lasts: LASTS }
     }
 }
 
@@ -50,10 +53,10 @@ impl<K: Eq + Hash, T> Recent<K, T> {
         changed_at: impl Fn() -> Option<Instant> + Send,
         read: impl AsyncFnOnce() -> Result<(String, T), E>,
     ) -> Result<Arc<Found<T>>, E> {
-        let mut all = self.0.lock().await;
+        let mut all = self.found.lock().await;
         let began = Instant::now();
         let changed_at = changed_at();
-        all.retain(|_, found| found.is_current(changed_at, began));
+        all.retain(|_, found| found.is_current(changed_at, began, self.lasts));
         if let Some(found) = all.get(&key) {
             return Ok(Arc::clone(found));
         }
@@ -76,7 +79,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_read_is_shown_until_something_changes() {
-        let (recent, before) = (Recent::default(), Instant::now());
+        // However slow the machine is, nothing grows old meanwhile.
+        let recent = Recent { lasts: Duration::MAX, ..Recent::default() };
+        let before = Instant::now();
         assert_eq!(read(&recent, 1, (Some(before), 1)).await, 1);
         assert_eq!(read(&recent, 1, (Some(before), 2)).await, 1, "nothing changed");
         assert_eq!(read(&recent, 2, (Some(before), 3)).await, 3, "it is about something else");
@@ -90,8 +95,8 @@ mod tests {
     fn what_was_read_grows_old() {
         let began = Instant::now();
         let found = Found { began, marks: String::new(), value: () };
-        assert!(found.is_current(Some(began), began + LASTS / 2));
-        assert!(!found.is_current(Some(began), began + LASTS));
-        assert!(!found.is_current(Some(began + LASTS / 4), began + LASTS / 2));
+        assert!(found.is_current(Some(began), began + LASTS / 2, LASTS));
+        assert!(!found.is_current(Some(began), began + LASTS, LASTS));
+        assert!(!found.is_current(Some(began + LASTS / 4), began + LASTS / 2, LASTS));
     }
 }

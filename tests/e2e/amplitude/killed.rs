@@ -53,7 +53,7 @@ async fn bought_and_killed(own: &mut Analysts, (point, receipt_id): (&str, &str)
     let counts: Vec<_> = sent.iter().map(|exchange| exchange.events().len()).collect();
     assert_eq!(counts, [EVENTS], "{point}: one request: {sent:?}");
 
-    own.calendar.world.restart().await;
+    own.calendar.restart().await;
     patch(own, &webhook, &json!({ "enabled": true })).await;
     for message in &messages {
         own.world().wait_outcome(&message.id).await;

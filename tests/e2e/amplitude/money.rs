@@ -157,7 +157,7 @@ async fn killed_while_a_refund_is_recorded(own: &mut Analysts) {
     }
     let exit = own.calendar.world.worker().wait_end().await;
     assert_eq!(exit.signal(), Some(6), "ended with {exit} and not by aborting itself");
-    own.calendar.world.restart().await;
+    own.calendar.restart().await;
     for message in &messages {
         own.world().wait_outcome(&message.id).await;
     }

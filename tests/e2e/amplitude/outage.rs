@@ -2,7 +2,7 @@
 //! event is still sent, and counted once; an older event becomes dead, and the reason is shown.
 
 use super::settings::{patch, show};
-use super::{Analysts, CHECK, HOUR, KEY, MINUTE, dead_events, deliveries, text, wait_delivery};
+use super::{Analysts, HOUR, KEY, MAX_SKIPS, MINUTE, dead_events, deliveries, text, wait_delivery};
 use domain::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -122,18 +122,17 @@ async fn skip_to(own: &mut Analysts, began: Timestamp, time: Duration) {
 /// Waits until `count` deliveries are dead. They become so without a request; an open breaker probes one per half
 /// minute.
 async fn wait_dead(own: &mut Analysts, count: usize) {
-    wait::until(SOON, "what is too late to be dead", async || {
-        let dead = wait::within(CHECK, "more dead ones", async || {
+    for _ in 0..MAX_SKIPS {
+        let are_dead = own.before_rest("more dead ones", async || {
             let dead = deliveries(own.world(), &own.id, "dead").await.len();
             if dead >= count { Ok(()) } else { Err(format!("{dead} are dead")) }
         });
-        let dead = dead.await;
-        if dead.is_err() {
-            own.skip(MINUTE / 2).await;
+        if are_dead.await {
+            return;
         }
-        dead
-    })
-    .await;
+        own.skip(MINUTE / 2).await;
+    }
+    panic!("{count} are not dead after {MAX_SKIPS} half minutes");
 }
 
 /// Checks that the delivery of a purchase's event is dead, that its last attempt made no request, and that the

@@ -230,7 +230,7 @@ async fn a_worker_that_dies_with_a_profile_leaves_it_to_the_next(own: &mut Analy
     own.calendar.skip(MINUTE, &[&id]).await;
     let exit = own.calendar.world.worker().wait_end().await;
     assert_eq!(exit.signal(), Some(6), "ended with {exit} and not by aborting itself");
-    own.calendar.world.restart().await;
+    own.calendar.restart().await;
     for id in [webhook, later] {
         super::settings::patch(own, &id, &json!({ "enabled": true })).await;
     }

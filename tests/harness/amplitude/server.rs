@@ -54,6 +54,8 @@ async fn receive(
     body: Bytes,
 ) -> Response {
     let request = Request { method, uri, headers, body };
+    // Before the test sees the request: it may release it at once.
+    let mut released = shared.released.subscribe();
     let (place, fault) = locked(&shared.seen).keep(&request);
     let _open = Open { shared: shared.clone(), place };
     let cut = || {
@@ -62,10 +64,7 @@ async fn receive(
         StatusCode::default().into_response()
     };
     match fault {
-        Some(Fault::Hang) => {
-            let mut released = shared.released.subscribe();
-            drop(released.changed().await);
-        }
+        Some(Fault::Hang) => drop(released.changed().await),
         Some(Fault::Dropped) => return cut(),
         _ => {}
     }

@@ -40,14 +40,14 @@ const BIG_BYTES: usize = 10_000_000;
 
 impl Reply {
     /// The response; `None` when the connection is to be dropped.
-    pub(super) async fn answer(self, released: &watch::Sender<u64>) -> Option<Response> {
+    pub(super) async fn answer(self, mut released: watch::Receiver<u64>) -> Option<Response> {
         match self {
             Self::Status(status) => Some(response(status, None, Body::empty())),
             Self::RetryAfter(seconds) => Some(retry_after(seconds.to_string())),
             Self::RetryAfterDate(seconds) => Some(retry_after(http_date(seconds))),
             Self::RetryAfterText(text) => Some(retry_after(text.to_owned())),
             Self::Hang => {
-                drop(released.subscribe().changed().await);
+                drop(released.changed().await);
                 Some(response(200, None, Body::empty()))
             }
             Self::After(time) => {

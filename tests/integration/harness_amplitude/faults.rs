@@ -259,8 +259,16 @@ async fn the_check_reports_what_no_sender_should_do() {
     let skipped = event("a", "device-1", &json!({ "$skip_user_properties_sync": true }));
     send(&fake, json!([plain("a", "device-1"), skipped])).await;
     fake.check();
-    fake.script([Fault::Late(Duration::from_millis(300)), Fault::Late(Duration::from_millis(300))]);
-    tokio::join!(send(&fake, json!([plain("b", "device-1")])), send(&fake, json!([plain("c", "device-1")])));
+    let before = fake.requests().len();
+    fake.script([Fault::Hang, Fault::Hang]);
+    let both = wait::until(SOON, "two open requests", async || {
+        let open = fake.requests().len() - before;
+        if open == 2 { Ok(()) } else { Err(open.to_string()) }
+    });
+    tokio::join!(send(&fake, json!([plain("b", "device-1")])), send(&fake, json!([plain("c", "device-1")])), async {
+        both.await;
+        fake.release();
+    });
     assert!(fake.verdict().iter().any(|wrong| wrong.contains("in flight at once")), "{:?}", fake.verdict());
 }
 

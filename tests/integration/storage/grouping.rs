@@ -5,12 +5,9 @@ use super::world::{Raw, Report, World, record, reported, story};
 use domain::{NotificationKind, UserId};
 use futures::poll;
 use std::pin::pin;
-use std::time::Duration;
 use storage::{Error, Record, Recorded};
 use system_tests::wait;
-
-/// Time limit of a condition; a wait for a lock may take five seconds before it fails.
-const SOON: Duration = Duration::from_secs(3);
+use system_tests::world::SOON;
 
 /// Accepts a notification of a purchase of this customer.
 async fn notify(world: &World, message: &str, receipt: &str, customer: &str) {

@@ -33,3 +33,15 @@ pub fn is_planted(name: &str) -> bool {
 pub const fn is_planted(_: &str) -> bool {
     false
 }
+
+/// Whether a test activated the fail point of this name for this thing.
+#[cfg(feature = "fail-points")]
+pub fn is_planted_for(name: &str, of: impl std::fmt::Display) -> bool {
+    is_planted(&format!("{name}/{of}"))
+}
+
+/// False without the feature `fail-points`.
+#[cfg(not(feature = "fail-points"))]
+pub fn is_planted_for(_: &str, _: impl std::fmt::Display) -> bool {
+    false
+}

@@ -414,7 +414,9 @@ fn open_lanes(write: &mut Write<'_>, key: CollapseKey) -> Result<Vec<Lane>, Erro
     if fault::is_planted("record.forget_lane") {
         return Ok(Vec::new());
     }
-    lanes::open(write.connection, key)
+    let mut open = lanes::open(write.connection, key)?;
+    open.retain(|lane| !fault::is_planted_for("record.forget_lane", lane.destination_id));
+    Ok(open)
 }
 
 /// The SHA-256 of the sequence numbers of the settled notifications, in hex.

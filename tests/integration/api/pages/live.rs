@@ -7,11 +7,9 @@ use axum::http::Request;
 use futures::{Stream, StreamExt};
 use serde_json::json;
 use std::pin::Pin;
-use std::time::Duration;
+use system_tests::world::SOON;
 use tokio::time::timeout;
 use tower::ServiceExt;
-
-const SOON: Duration = Duration::from_secs(20);
 
 type Text = Pin<Box<dyn Stream<Item = String> + Send>>;
 

@@ -1,0 +1,130 @@
+//! What the end of every story checks beside the invariants: nothing is owed to any destination, the audit finds no
+//! violation, and the newest runs of the world replay.
+
+use super::wait;
+use super::world::World;
+use serde_json::Value;
+use std::cmp::Reverse;
+use std::time::Duration;
+use temporalio_client::WorkflowHistory;
+use temporalio_common::protos::temporal::api::history::v1::History;
+use temporalio_common::protos::temporal::api::workflow::v1::WorkflowExecutionInfo;
+use temporalio_sdk::workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions};
+use workflows::{Claims, Destination, DeviceStream, Purchase, Sweep, contract};
+
+/// Maximum number of runs of purchases that are replayed, and of runs of each other workflow: the newest ones.
+const PURCHASES: usize = 12;
+const OTHERS: usize = 2;
+
+impl World {
+    /// Lets a destination be owed something at the end of this story. `because` says in a sentence why: the destination
+    /// is disabled on purpose, or fails for ever.
+    ///
+    /// # Panics
+    /// When there is no reason.
+    pub fn let_be_owed(&mut self, destination_id: &str, because: &'static str) {
+        assert!(because.contains(' '), "a sentence says why the destination is owed something at the end");
+        self.owed_at_end.insert(destination_id.to_owned(), because);
+    }
+
+    /// Waits until no delivery is pending: of purchases, users, destinations and devices, to any destination that
+    /// [`Self::let_be_owed`] does not name.
+    ///
+    /// # Errors
+    /// What is pending after `timeout`.
+    pub(super) async fn check_nothing_owed(&self, timeout: Duration) -> Result<(), String> {
+        for (destination, because) in &self.owed_at_end {
+            println!("destination {destination} may be owed something ({because})");
+        }
+        let owed = wait::within(timeout, "the end of all deliveries", async || {
+            let (events, of_devices) =
+                (self.pending("/v1/deliveries").await?, self.pending("/v1/device-events").await?);
+            match events.first().or(of_devices.first()) {
+                None => Ok(()),
+                Some(first) => Err(format!("{} and {} of devices, such as {first}", events.len(), of_devices.len())),
+            }
+        });
+        owed.await.map_err(|late| format!("owed: {late}"))
+    }
+
+    /// The items of a list with a delivery that is pending and may not be. Without an exception one page says enough.
+    async fn pending(&self, list: &str) -> Result<Vec<Value>, String> {
+        let (mut found, mut path) = (Vec::new(), format!("{list}?status=pending"));
+        loop {
+            let answer = self.api.try_get(&path).await?;
+            let items = answer.body["items"].as_array().ok_or_else(|| format!("{answer:?}"))?;
+            found.extend(items.iter().filter(|item| self.is_owed(item)).cloned());
+            match answer.body["next_cursor"].as_str().filter(|_| found.is_empty()) {
+                Some(cursor) => path = format!("{list}?status=pending&cursor={cursor}"),
+                None => return Ok(found),
+            }
+        }
+    }
+
+    /// Whether an item is a pending delivery, or has one, to a destination that may not be owed anything.
+    fn is_owed(&self, item: &Value) -> bool {
+        let is_wrong = |one: &Value| {
+            let destination = one["destination_id"].as_str().unwrap_or_default();
+            one["status"] == "pending" && !self.owed_at_end.contains_key(destination)
+        };
+        item["deliveries"].as_array().map_or_else(|| is_wrong(item), |of_event| of_event.iter().any(is_wrong))
+    }
+
+    /// Checks that the tables agree with each other.
+    ///
+    /// # Errors
+    /// The violated rules.
+    pub(super) async fn check_audit(&self) -> Result<(), String> {
+        let mut path = "/v1/audit".to_owned();
+        loop {
+            let audit = self.api.try_get(&path).await?.body;
+            if audit["violations"] != 0 {
+                let rules = audit["rules"].as_array().cloned().unwrap_or_default();
+                let broken: Vec<_> = rules.into_iter().filter(|rule| rule["violations"] != 0).collect();
+                return Err(format!("audit: {} violations: {broken:#?}", audit["violations"]));
+            }
+            match audit["next_cursor"].as_str() {
+                Some(cursor) => path = format!("/v1/audit?cursor={cursor}"),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Checks that the newest runs of this world replay with the workflows of this build.
+    ///
+    /// # Errors
+    /// The runs that do not.
+    pub(super) async fn check_replays(&self) -> Result<(), String> {
+        if let Some(program) = &self.setting.program {
+            println!("no run is replayed: {} is another build", program.display());
+            return Ok(());
+        }
+        let options = WorkflowReplayerOptions::new().register_workflow::<Purchase>();
+        let options = options.and_then(|options| options.register_workflow::<Destination>());
+        let options = options.and_then(|options| options.register_workflow::<DeviceStream>());
+        let options = options.and_then(|options| options.register_workflow::<Claims>());
+        let options = options.and_then(|options| options.register_workflow::<Sweep>()).expect("our workflows").build();
+        let mut histories = Vec::new();
+        for execution in newest(self.temporal.list("").await).into_iter().filter_map(|run| run.execution) {
+            histories.push(WorkflowHistory::from(History { events: self.temporal.run_history(&execution).await }));
+        }
+        let replayed = WorkflowReplayer::new(options).expect("a replayer").replay_workflows(histories).await;
+        let results = replayed.map_err(|error| format!("replay: {error}"))?;
+        let failed: Vec<String> = results
+            .iter()
+            .filter_map(|run| Some(format!("{:?}: {}", run.history.workflow_id(), run.replay_failure.as_ref()?)))
+            .collect();
+        if failed.is_empty() { Ok(()) } else { Err(format!("replay: {}", failed.join("\n"))) }
+    }
+}
+
+/// The newest runs of each workflow.
+fn newest(mut runs: Vec<WorkflowExecutionInfo>) -> Vec<WorkflowExecutionInfo> {
+    let name = |run: &WorkflowExecutionInfo| run.r#type.as_ref().map(|kind| kind.name.clone()).unwrap_or_default();
+    let started = |run: &WorkflowExecutionInfo| run.start_time.as_ref().map(|time| (time.seconds, time.nanos));
+    runs.sort_by_cached_key(|run| (name(run), Reverse(started(run))));
+    runs.chunk_by(|one, other| name(one) == name(other))
+        .flat_map(|same| same.iter().take(if name(&same[0]) == contract::PURCHASE { PURCHASES } else { OTHERS }))
+        .cloned()
+        .collect()
+}

@@ -1,0 +1,144 @@
+//! The leases of requests: a clock may be moved only while no live process holds one. A jump of the clock ends a lease
+//! early, and then a second request about the same purchase, user or destination may begin beside the first.
+
+use super::postgres::PgConnection;
+use super::process::Backend;
+use super::wait;
+use super::world::{SOON, World};
+use diesel::connection::SimpleConnection as _;
+use diesel::{Connection as _, QueryResult, QueryableByName, RunQueryDsl as _, SqliteConnection, sql_query};
+use domain::Timestamp;
+use std::collections::BTreeSet;
+
+/// The tables whose rows are leased.
+const TABLES: [&str; 3] = ["lanes", "user_lanes", "streams"];
+
+/// A row with a token.
+#[derive(QueryableByName)]
+struct Token {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    lease_token: String,
+}
+
+/// The leases of a world, and the processes that can hold them.
+#[derive(Debug, Default)]
+pub struct Leases {
+    /// The processes that were started last.
+    processes: BTreeSet<u32>,
+    /// The tokens of leases whose processes were killed. They are not waited for.
+    left: BTreeSet<String>,
+}
+
+impl Leases {
+    /// The leases of the processes that run now.
+    pub fn of(world: &mut World) -> Self {
+        Self { processes: processes(world), left: BTreeSet::new() }
+    }
+
+    /// Notes what killed processes left, before others are started.
+    ///
+    /// # Panics
+    /// When the database cannot be read.
+    pub fn leave(&mut self, world: &World, now: Timestamp) {
+        self.left.extend(Database::of(world).live(now));
+    }
+
+    /// Notes which processes run after a start.
+    pub fn started(&mut self, world: &mut World) {
+        self.processes = processes(world);
+    }
+
+    /// Moves a clock by `change` at a moment when no live process holds a lease by this clock and none can begin one:
+    /// the program cannot write at that moment.
+    ///
+    /// # Panics
+    /// When a lease is held for longer than any request takes, or a process was started that is not known here.
+    pub async fn between_requests(&self, world: &mut World, now: impl Fn() -> Timestamp, change: impl FnOnce()) {
+        let running = processes(world);
+        let unknown: Vec<_> = running.difference(&self.processes).collect();
+        assert!(unknown.is_empty(), "processes that were not started by the calendar: {unknown:?}");
+        let (mut database, mut locked) = (Database::of(world), Database::of(world));
+        wait::until(SOON, "a moment without a leased request", async || {
+            let mut held = || -> Vec<String> {
+                // Nothing is in flight of processes that have aborted.
+                let is_running = !processes(world).is_empty();
+                let live = if is_running { database.live(now()) } else { Vec::new() };
+                live.into_iter().filter(|token| !self.left.contains(token)).collect()
+            };
+            // The lock is taken only when it is likely that nothing is leased, so that it holds no request up.
+            let leased = held();
+            if !leased.is_empty() {
+                return Err(format!("leased by {leased:?}"));
+            }
+            match locked.lock() {
+                Ok(()) if held().is_empty() => Ok(()),
+                begun => {
+                    locked.run("ROLLBACK").map_err(|error| error.to_string())?;
+                    Err(format!("a request that has just begun, or {begun:?}"))
+                }
+            }
+        })
+        .await;
+        change();
+        locked.run("COMMIT").expect("the end of the transaction");
+    }
+}
+
+/// The processes of the world that run.
+fn processes(world: &mut World) -> BTreeSet<u32> {
+    world.processes().iter_mut().filter_map(|one| one.exit_status().is_none().then(|| one.id())).collect()
+}
+
+/// A connection of the test's own.
+enum Database {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl Database {
+    fn of(world: &World) -> Self {
+        let url = world.installation.database();
+        let (mut database, patience) = match world.installation.backend() {
+            Backend::Sqlite => {
+                (Self::Sqlite(SqliteConnection::establish(url).expect("a file")), "PRAGMA busy_timeout = 60000")
+            }
+            Backend::Postgres | Backend::SyncedPostgres => {
+                (Self::Postgres(PgConnection::establish(url).expect("a database")), "SET lock_timeout = '60s'")
+            }
+        };
+        database.run(patience).expect("a setting");
+        database
+    }
+
+    fn run(&mut self, statements: &str) -> QueryResult<()> {
+        match self {
+            Self::Sqlite(connection) => connection.batch_execute(statements),
+            Self::Postgres(connection) => connection.batch_execute(statements),
+        }
+    }
+
+    /// Begins a transaction in which nobody else takes a lease.
+    fn lock(&mut self) -> QueryResult<()> {
+        let tables = TABLES.join(", ");
+        match self {
+            Self::Sqlite(connection) => connection.batch_execute("BEGIN IMMEDIATE"),
+            Self::Postgres(connection) => {
+                connection.batch_execute(&format!("BEGIN; LOCK TABLE {tables} IN EXCLUSIVE MODE"))
+            }
+        }
+    }
+
+    /// The tokens of the leases that are live at `now`.
+    fn live(&mut self, now: Timestamp) -> Vec<String> {
+        let of = |table: &str| {
+            let live = format!("lease_token IS NOT NULL AND lease_until > {}", now.micros());
+            format!("SELECT lease_token FROM {table} WHERE {live}")
+        };
+        let query = sql_query(TABLES.map(of).join(" UNION ALL "));
+        let rows: QueryResult<Vec<Token>> = match self {
+            Self::Sqlite(connection) => query.load(connection),
+            Self::Postgres(connection) => query.load(connection),
+        };
+        rows.expect("the leases").into_iter().map(|row| row.lease_token).collect()
+    }
+}
