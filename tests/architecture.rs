@@ -300,6 +300,39 @@ fn tests_wait_for_conditions_and_never_just_sleep() {
     none("use harness/wait.rs", outside(allowed, |line| sleeps.iter().any(|sleep| line.contains(sleep))));
 }
 
+/// Tests of what must be on the disk, of transactions that overlap, and of kills. All others may use a PostgreSQL that
+/// does not wait for the disk.
+const SYNCED: [&str; 9] = [
+    "tests/e2e/kills.rs",
+    "tests/integration/harness_postgres.rs",
+    "tests/integration/storage/epochs.rs",
+    "tests/integration/storage/overlapping.rs",
+    "tests/trust/chance.rs",
+    "tests/trust/devices.rs",
+    "tests/trust/hanging.rs",
+    "tests/trust/limits.rs",
+    "tests/trust/outage.rs",
+];
+
+#[test]
+fn what_proves_durability_waits_for_the_disk() {
+    let is_test = |source: &Source| {
+        let path = &source.path;
+        path.starts_with("tests/") && !path.starts_with("tests/harness/") && !path.ends_with("/world.rs")
+    };
+    let waits = |line: &str| {
+        let forms = ["Backend::SyncedPostgres", "World::synced_postgres", "Fsync::On", "story! { synced"];
+        forms.iter().any(|form| line.contains(form))
+    };
+    let waits_not = |line: &str| line.contains("Backend::Postgres") || line.trim() == "story! {";
+    let files = sources().into_iter().filter(is_test);
+    let found: Vec<String> =
+        files.filter(|source| source.code().any(|(_, line)| waits(line))).map(|source| source.path).collect();
+    let expected: BTreeSet<&str> = SYNCED.into_iter().collect();
+    assert_eq!(found.iter().map(String::as_str).collect::<BTreeSet<_>>(), expected);
+    none("these must wait for the disk", outside(|source| !expected.contains(source.path.as_str()), waits_not));
+}
+
 #[test]
 fn no_test_is_skipped() {
     none(

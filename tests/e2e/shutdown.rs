@@ -28,7 +28,7 @@ async fn control(world: &World) -> Process {
 }
 
 /// How long a process takes from SIGTERM to its end.
-async fn ended(process: &mut Process) -> Duration {
+async fn end(process: &mut Process) -> Duration {
     let began = Instant::now();
     process.terminate();
     let status = process.wait_end().await;
@@ -38,7 +38,7 @@ async fn ended(process: &mut Process) -> Duration {
 
 /// Ends a process by SIGTERM, checks that it ends within a time, and starts it again.
 async fn check_end(world: &mut World, mut control: Process, (at, command, at_most): (usize, &str, Duration)) {
-    let (took, usual) = tokio::join!(ended(&mut world.processes()[at]), ended(&mut control));
+    let (took, usual) = tokio::join!(end(&mut world.processes()[at]), end(&mut control));
     println!("{command} ended after {took:.1?}, and one with nothing to end after {usual:.1?}");
     assert!(took <= at_most + MARGIN.max(usual * 2), "{command} ended after {took:?}, the control after {usual:?}");
     world.processes()[at] = world.installation.start(&[command], &[]);

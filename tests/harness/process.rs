@@ -57,7 +57,7 @@ pub enum Backend {
     Sqlite,
     /// A database of the tests' PostgreSQL; two processes, `serve` and `worker`.
     Postgres,
-    /// The same on a PostgreSQL that waits for the disk.
+    /// As [`Self::Postgres`], on a PostgreSQL that waits for the disk.
     SyncedPostgres,
 }
 

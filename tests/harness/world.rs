@@ -125,7 +125,6 @@ impl World {
         let notification_url = text(&platform, "notification_url");
         let destination_id = add_destination(&api, &app_id, &receiver, &setting).await;
         expect_schemas(&api, &receiver).await;
-        let (accepted, is_finished) = (Vec::new(), false);
         Self {
             processes,
             temporal,
@@ -139,8 +138,8 @@ impl World {
             notification_url,
             destination_id,
             setting,
-            accepted,
-            is_finished,
+            accepted: Vec::new(),
+            is_finished: false,
             sweep_helps: None,
             owed_at_end: BTreeMap::new(),
         }

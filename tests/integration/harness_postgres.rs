@@ -1,8 +1,8 @@
-//! The PostgreSQL of the tests is a real one, with durable commits.
+//! The PostgreSQL of the tests is a real one; its commits are durable for the tests that need it.
 
 use diesel::sql_types::{BigInt, Text};
 use diesel::{Connection, QueryableByName, RunQueryDsl, sql_query};
-use system_tests::postgres::{self, PgConnection};
+use system_tests::postgres::{self, Fsync, PgConnection};
 
 #[derive(QueryableByName)]
 struct Setting {
@@ -35,8 +35,9 @@ fn every_call_gives_an_empty_database_of_its_own() {
 }
 
 #[test]
-fn a_commit_reaches_the_disk() {
-    let mut connection = PgConnection::establish(&postgres::database().expect("a database")).expect("a connection");
+fn a_commit_reaches_the_disk_where_a_test_needs_it() {
+    let database = postgres::migrated(Fsync::On).expect("a database");
+    let mut connection = PgConnection::establish(&database).expect("a connection");
     assert_eq!(setting(&mut connection, "fsync"), "on");
     assert_eq!(setting(&mut connection, "synchronous_commit"), "on");
 }
