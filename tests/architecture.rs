@@ -321,7 +321,12 @@ fn what_proves_durability_waits_for_the_disk() {
         path.starts_with("tests/") && !path.starts_with("tests/harness/") && !path.ends_with("/world.rs")
     };
     let waits = |line: &str| {
-        let forms = ["Backend::SyncedPostgres", "World::synced_postgres", "Fsync::On", "story! { synced"];
+        let forms = [
+            concat!("Backend::Synced", "Postgres"),
+            concat!("World::synced_", "postgres"),
+            concat!("Fsync", "::On"),
+            concat!("story! { ", "synced"),
+        ];
         forms.iter().any(|form| line.contains(form))
     };
     let waits_not = |line: &str| line.contains("Backend::Postgres") || line.trim() == "story! {";

@@ -56,7 +56,7 @@ async fn no_secret_leaks() {
     let named = json!({ "external_id": EXTERNAL, "app_user_id": CUSTOMER });
     let named = world.api.call(Method::PUT, &format!("/v1/apps/{}/customers", world.app_id), &named).await;
     assert_eq!(named.status, 200, "{}", named.body);
-    seeds.sow(&world).await;
+    seeds.sow(&mut world).await;
     let mut refusals = go_through_failures(&mut world).await;
     refusals.extend(request_wrongly(&world).await);
     let mut secrets = secrets(&world);

@@ -86,7 +86,7 @@ impl Seeds {
     }
 
     /// Stores the secrets, and uses each.
-    pub async fn sow(&mut self, world: &World) {
+    pub async fn sow(&mut self, world: &mut World) {
         let key = world.api.post("/v1/keys", &json!({ "name": "a reader", "role": "read" })).await.ok();
         self.api_key = text(&key, "key");
         assert_eq!(world.api.with_token(&self.api_key).get("/v1/apps").await.status, 200);
@@ -98,12 +98,15 @@ impl Seeds {
             "kind": "amplitude", "name": "Analytics", "endpoint": self.amplitude.url(), "api_key": AMPLITUDE_KEY,
             "sandbox_api_key": AMPLITUDE_SANDBOX_KEY, "secret_key": AMPLITUDE_SECRET_KEY,
         });
-        drop(world.api.post(&destinations, &integration).await.ok());
+        let because = "it answers no more when a customer is forgotten";
+        world.let_be_owed(&text(&world.api.post(&destinations, &integration).await.ok(), "id"), because);
         let webhook = json!({
             "kind": "webhook", "name": "second", "url": self.second.url(), "headers": { "x-token": HEADER },
             "signature": "v1a", "private_key": PRIVATE_KEY,
         });
-        self.second.trust_shown(&world.api.post(&destinations, &webhook).await.ok());
+        let webhook = world.api.post(&destinations, &webhook).await.ok();
+        self.second.trust_shown(&webhook);
+        world.let_be_owed(&text(&webhook, "id"), because);
         self.second.answer_next(1, &Reply::Status(500));
     }
 

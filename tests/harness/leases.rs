@@ -92,7 +92,7 @@ fn processes(world: &mut World) -> BTreeSet<u32> {
 /// A connection of the test's own.
 enum Database {
     Sqlite(SqliteConnection),
-    Postgres(PgConnection),
+    Postgres(Box<PgConnection>),
 }
 
 impl Database {
@@ -102,9 +102,10 @@ impl Database {
             Backend::Sqlite => {
                 (Self::Sqlite(SqliteConnection::establish(url).expect("a file")), "PRAGMA busy_timeout = 60000")
             }
-            Backend::Postgres | Backend::SyncedPostgres => {
-                (Self::Postgres(PgConnection::establish(url).expect("a database")), "SET lock_timeout = '60s'")
-            }
+            Backend::Postgres | Backend::SyncedPostgres => (
+                Self::Postgres(Box::new(PgConnection::establish(url).expect("a database"))),
+                "SET lock_timeout = '60s'",
+            ),
         };
         database.run(patience).expect("a setting");
         database
@@ -137,7 +138,7 @@ impl Database {
         let query = sql_query(TABLES.map(of).join(" UNION ALL "));
         let rows: QueryResult<Vec<Token>> = match self {
             Self::Sqlite(connection) => query.load(connection),
-            Self::Postgres(connection) => query.load(connection),
+            Self::Postgres(connection) => query.load(connection.as_mut()),
         };
         rows.expect("the leases").into_iter().map(|row| row.lease_token).collect()
     }

@@ -109,7 +109,7 @@ impl Installation {
         let folder = Folder::new("settle");
         let certificate = folder.path().join("certificate.pem");
         signer.write_certificate(&certificate);
-        write_sample_key(&folder.path().join("data"), signer);
+        write_sample_key(&folder.path().join("data"));
         let (port, admin_port) = (ports::free(), ports::free());
         let token = format!("token-{}", api::clock::random_uuid().simple());
         let database = match backend {
@@ -303,8 +303,9 @@ impl Installation {
     }
 }
 
-/// Lets `settle run` sign its samples with the key of the tests: to make one takes a second.
-fn write_sample_key(data: &Path, signer: &sns::Sns) {
+/// Lets `settle run` sign its samples with a key of this test process: to make one takes a second.
+fn write_sample_key(data: &Path) {
+    let signer = sns::Sns::of_samples();
     std::fs::create_dir(data).expect("the data folder");
     std::fs::set_permissions(data, PermissionsExt::from_mode(0o700)).expect("the mode of the data folder");
     signer.write_certificate(&data.join("sample-certificate.pem"));

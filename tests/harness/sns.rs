@@ -89,6 +89,11 @@ pub struct Message {
     pub body: String,
 }
 
+fn generate() -> Arc<Signer> {
+    let at = |days: i64| Timestamp::from_micros(clock::now().micros() + days * DAY_MICROS);
+    Arc::new(Signer::generate(at(-1), at(1_500)).expect("a key and a certificate"))
+}
+
 impl Sns {
     /// The key and certificate of this process, valid from yesterday for 1,500 days, because tests move the clock.
     ///
@@ -96,10 +101,17 @@ impl Sns {
     /// When they cannot be created.
     #[must_use]
     pub fn new() -> Self {
-        static SIGNER: LazyLock<Arc<Signer>> = LazyLock::new(|| {
-            let at = |days: i64| Timestamp::from_micros(clock::now().micros() + days * DAY_MICROS);
-            Arc::new(Signer::generate(at(-1), at(1_500)).expect("a key and a certificate"))
-        });
+        static SIGNER: LazyLock<Arc<Signer>> = LazyLock::new(generate);
+        Self { signer: Arc::clone(&SIGNER) }
+    }
+
+    /// Another key and certificate of this process, which no process trusts by a setting.
+    ///
+    /// # Panics
+    /// When they cannot be created.
+    #[must_use]
+    pub fn of_samples() -> Self {
+        static SIGNER: LazyLock<Arc<Signer>> = LazyLock::new(generate);
         Self { signer: Arc::clone(&SIGNER) }
     }
 

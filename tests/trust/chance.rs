@@ -86,7 +86,7 @@ async fn begun(random: &mut Random) -> (World, usize, Forbidden) {
     let path = format!("/v1/destinations/{}", world.destination_id);
     let schedule: Vec<i64> = std::iter::repeat_n(1, 60).collect();
     drop(world.api.call(Method::PATCH, &path, &json!({ "schedule": schedule, "concurrency": 5 })).await.ok());
-    let forbidden = Forbidden::join(&world, &EVENTS).await;
+    let forbidden = Forbidden::join(&mut world, &EVENTS).await;
     for _ in 0..2000 {
         world.receiver.answer_next(1, &reply(random, &forbidden.url()));
     }

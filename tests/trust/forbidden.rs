@@ -28,7 +28,7 @@ pub struct Forbidden {
 impl Forbidden {
     /// Adds a destination of the app that chooses these events. It is created with an allowed address, which is then
     /// replaced in the database.
-    pub async fn join(world: &World, events: &[&str]) -> Self {
+    pub async fn join(world: &mut World, events: &[&str]) -> Self {
         let listener = Faulty::at((ADDRESS, 0).into());
         let url = format!("http://127.0.0.1:{}/hook", listener.port());
         let body = json!({ "kind": "webhook", "name": "forbidden", "url": url, "events": events, "enabled": false });
@@ -37,6 +37,7 @@ impl Forbidden {
         forbidden.lead_to(world, &forbidden.url());
         let path = format!("/v1/destinations/{}", forbidden.destination_id);
         drop(world.api.call(Method::PATCH, &path, &json!({ "enabled": true })).await.ok());
+        world.let_be_owed(&forbidden.destination_id, "no attempt may leave for its address");
         forbidden
     }
 
