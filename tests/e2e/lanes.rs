@@ -219,7 +219,7 @@ async fn a_destination_gets_only_what_it_chose() {
 async fn signal_until_continued(world: &World, receipt_id: &str) {
     let workflow = world.workflow(receipt_id);
     let admin = json!({ "by": "tests", "reason": "a long history" });
-    wait::until(Duration::from_secs(180), "a continued run", async || {
+    wait::until(10 * SOON, "a continued run", async || {
         // With a hundred buffered signals the server would fail the workflow task that is under way.
         let signals = (0..50).map(|_| world.temporal.signal(&workflow, workflows::contract::FLUSH, &admin));
         futures::future::join_all(signals).await.into_iter().collect::<Result<Vec<_>, _>>()?;

@@ -170,7 +170,7 @@ async fn within_patience_all_is_accepted_and_nothing_announced() {
 async fn a_hanging_or_refusing_service_is_waited_for_too() {
     let mut world = world("10m").await;
     world.rvs().know("hung", bought());
-    world.rvs().answer_next(1, &Reply::Hang);
+    world.rvs().answer(Reply::Hang);
     world.send(PURCHASED, "hung").await;
     world.rvs().wait_queries("hung", 1, SOON).await;
     world
@@ -179,6 +179,7 @@ async fn a_hanging_or_refusing_service_is_waited_for_too() {
         })
         .await;
     world.rvs_mut().refuse().await;
+    world.rvs().answer_truly();
     world
         .wait_status("hung", "no connection", |status| {
             status["verification"]["why"].as_str().is_some_and(|why| why.contains("no connection"))

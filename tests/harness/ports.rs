@@ -1,37 +1,60 @@
 //! Free ports for programs whose port is a setting.
+//!
+//! They are below 32768: the system assigns higher ones by itself, and Temporal stores ports in PostgreSQL as
+//! `smallint`. Test processes beside each other share them by locked files: a process holds a block of ports until it
+//! ends, so that the port of a program that is down or restarts stays its own.
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::fs::File;
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::{Mutex, PoisonError};
 
-/// A port of 127.0.0.1 that was free a moment ago.
-///
-/// The port is left in TIME_WAIT for a minute: the system then does not assign it to a program that asks for any free
-/// port, but a program can still bind it by number.
-///
-/// # Panics
-/// When the system has no free port.
-#[must_use]
-pub fn free() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port of 127.0.0.1");
-    let address = listener.local_addr().expect("the listener's address");
-    let connected = TcpStream::connect(address).expect("a connection to ourselves");
-    drop(listener.accept().expect("that connection"));
-    drop(connected);
-    address.port()
+const LOWEST: u16 = 20_000;
+const BLOCKS: u16 = 399;
+const PORTS: u16 = 32;
+
+/// The blocks of ports of this process.
+struct Blocks {
+    /// The number of the block to try next.
+    next: u16,
+    /// The ports of the current block that were not returned yet.
+    left: std::ops::Range<u16>,
+    /// Locked until the process ends.
+    locked: Vec<File>,
 }
 
-/// A port of 127.0.0.1 below 32768 that was free a moment ago: Temporal stores ports in PostgreSQL as `smallint`. The
-/// system itself assigns higher ones, and each call of this process begins its search after the port of the one before.
+static BLOCKS_OF_PROCESS: Mutex<Blocks> = Mutex::new(Blocks { next: 0, left: 0..0, locked: Vec::new() });
+
+/// A port of 127.0.0.1 that nothing listens on, and that no other call returns, in this test process or another.
 ///
 /// # Panics
 /// When there is none.
 #[must_use]
-pub fn free_below_32768() -> u16 {
-    const LOWEST: u16 = 20_000;
-    const COUNT: u16 = 12_768;
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = u16::try_from(std::process::id() % u32::from(COUNT)).unwrap_or(0);
-    let ports = (0..COUNT).map(|_| LOWEST + first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT);
-    let mut free = ports.filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
-    free.next().expect("a free port of 127.0.0.1 below 32768")
+pub fn free() -> u16 {
+    let mut blocks = BLOCKS_OF_PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+        if let Some(port) = blocks.left.find(is_free) {
+            return port;
+        }
+        blocks.add();
+    }
+}
+
+impl Blocks {
+    /// Locks one more block.
+    fn add(&mut self) {
+        while self.next < BLOCKS {
+            let number = self.next;
+            self.next += 1;
+            let path = std::env::temp_dir().join(format!("settle-test-ports-{number}"));
+            let file = File::options().create(true).truncate(false).write(true).open(&path).expect("a file to lock");
+            if file.try_lock().is_ok() {
+                self.locked.push(file);
+                let first = LOWEST + number * PORTS;
+                self.left = first..first + PORTS;
+                return;
+            }
+        }
+        panic!("no free port of 127.0.0.1 from {LOWEST} on");
+    }
 }

@@ -2,13 +2,18 @@
 
 use super::documents;
 use super::temporal::{Temporal, cli};
-use super::world::World;
+use super::wait;
+use super::world::{SOON, World};
 use serde_json::Value;
 use std::process::{Output, Stdio};
 use temporalio_client::tonic::IntoRequest;
 use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads, WorkflowExecution};
 use temporalio_common::protos::temporal::api::workflowservice::v1::SignalWorkflowExecutionRequest;
 use tokio::process::Command;
+
+/// What the server answers when others hold the workflow until the request's time is up: nothing was done, and the line
+/// can be repeated.
+const BUSY: &str = "Workflow is busy.";
 
 impl World {
     /// Runs the one documented line about a destination that contains `part`, for the world's own destination, and
@@ -37,7 +42,7 @@ impl World {
 }
 
 impl Temporal {
-    /// Runs a shell line that begins with `temporal`, against this server.
+    /// Runs a shell line that begins with `temporal`, against this server; again while the workflow is busy.
     ///
     /// # Panics
     /// When it fails, with its output.
@@ -51,9 +56,15 @@ impl Temporal {
         let script = format!("exec \"$0\" {arguments} {address} {namespace}");
         let mut shell = Command::new("sh");
         shell.arg("-c").arg(script).arg(cli()).stdin(Stdio::null());
-        let output = shell.output().await.expect("a shell");
-        assert!(output.status.success(), "{line}: {output:?}");
-        output
+        wait::until(SOON, line, async || {
+            let output = shell.output().await.expect("a shell");
+            if String::from_utf8_lossy(&output.stderr).contains(BUSY) {
+                return Err(BUSY.to_owned());
+            }
+            assert!(output.status.success(), "{line}: {output:?}");
+            Ok(output)
+        })
+        .await
     }
 
     /// Signals the open run of a workflow id.

@@ -122,7 +122,7 @@ impl Fleet {
 
     /// The port of this machine that stands for the port of a service.
     pub fn port(&mut self, service: &str, port: u16) -> u16 {
-        *self.ports.entry((service.to_owned(), port)).or_insert_with(ports::free_below_32768)
+        *self.ports.entry((service.to_owned(), port)).or_insert_with(ports::free)
     }
 
     /// The URL of a database in a PostgreSQL of the file.
