@@ -24,6 +24,11 @@ const DEVICE_CONNECTIONS: usize = 8;
 /// Time limit for the delivery of what is left after a measurement.
 const ENOUGH: Duration = Duration::from_secs(900);
 
+/// Highest p99 of a store's notifications beside devices, by the medians of the rounds: this multiple of the one without,
+/// or this many milliseconds.
+const MOST_TIMES: f64 = 3.0;
+const MOST_MS: f64 = 50.0;
+
 /// Measures the ingress beside the events of devices.
 #[derive(Debug, Parser)]
 struct Options {
@@ -70,11 +75,14 @@ async fn main() {
     let devices = Devices::of(&world).await;
     let (mut messages, mut next) = (Messages::new(&world.sns, &url), 0);
     println!("{:<10}{:<18}{:>16}{:>10}{:>10}{:>10}", "round", "", "answered 200/s", "p50 ms", "p99 ms", "worst ms");
+    let (mut without, mut with) = (Vec::new(), Vec::new());
     for round in 1..=options.rounds {
         let count = options.notifications as usize * usize::try_from(options.seconds).unwrap_or(usize::MAX);
         let receipts: Vec<String> = (0..count).map(|number| format!("load-{:03}", number % 200)).collect();
         let batch = messages.sign(&receipts);
-        print(round, "without devices", &store(&options, &url, batch).await);
+        let alone = store(&options, &url, batch).await;
+        print(round, "without devices", &alone);
+        without.push(alone.latency_ms(0.99));
         let batch = messages.sign(&receipts);
         let reports = reports(&options, &devices, &mut next);
         let sent = reports.len();
@@ -84,6 +92,7 @@ async fn main() {
         let at_most = Duration::from_secs(options.seconds * 2);
         let (of_store, of_devices) = tokio::join!(store(&options, &url, batch), load.run(reports, pace, at_most));
         print(round, "with devices", &of_store);
+        with.push(of_store.latency_ms(0.99));
         print(round, "  their requests", &of_devices);
         let expected = next as usize * options.events;
         let arrived = tally.events() + sent * options.events - expected;
@@ -96,6 +105,14 @@ async fn main() {
     }
     tally.check();
     world.finish().await;
+    let (without, with) = (median(without), median(with));
+    let most = (MOST_TIMES * without).max(MOST_MS);
+    assert!(with <= most, "p99 {with:.1} ms with devices, {without:.1} ms without: above {most:.1} ms");
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 /// A platform whose windows do not end during the measurement.

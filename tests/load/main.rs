@@ -19,6 +19,9 @@ use system_tests::process::Backend;
 use system_tests::temporal::Memory;
 use system_tests::world::{Setting, World};
 
+/// Least share of the grouped inserts alone that the ingress reaches, by the median of the rounds.
+const LEAST_SHARE: f64 = 0.2;
+
 /// Measures the ingress and checks afterwards that everything was settled and received.
 #[derive(Debug, Parser)]
 struct Options {
@@ -68,7 +71,7 @@ async fn main() {
     let load = Load::new(&world.notification_url, options.connections);
 
     println!("{:<8}{:>22}{:>22}{:>22}", "round", "signature alone /s", "insert alone /s", "acknowledged /s");
-    let mut best = Vec::new();
+    let (mut best, mut shares) = (Vec::new(), Vec::new());
     let mut created = 0;
     let mut sent = Vec::new();
     for round in 1..=options.rounds {
@@ -81,10 +84,10 @@ async fn main() {
         println!("{round:<8}{signature:>22.0}{insert:>22.0}{rate:>22.0}");
         result.check();
         best.push(rate);
+        shares.push(rate / insert);
         sent.extend(batch.into_iter().take(result.acknowledged().len()).map(|message| message.id));
     }
-    best.sort_by(f64::total_cmp);
-    let median = best.get(best.len() / 2).copied().unwrap_or_default();
+    let median = median_of(best);
     let mut at_a_third = async || {
         let third = receipts(&options, &mut created, paced_count(&options, median / 3.0));
         paced(&options, messages.sign(&third), &load, median / 3.0).await
@@ -101,6 +104,13 @@ async fn main() {
     drop(floors);
     outcome::check(&mut world, &sent, options.purchases, Duration::from_secs(options.window)).await;
     world.finish().await;
+    let share = median_of(shares);
+    assert!(share >= LEAST_SHARE, "the ingress reached {share:.2} of the grouped inserts alone, below {LEAST_SHARE}");
+}
+
+fn median_of(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 /// The receipts of the next `count` messages: every purchase in turn.

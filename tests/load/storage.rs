@@ -27,6 +27,9 @@ use system_tests::distance::Distance;
 use system_tests::postgres;
 use tokio::time::Instant;
 
+/// Most round trips for a purchase with one webhook.
+const MOST_TRIPS: f64 = 30.0;
+
 /// Measures the storage calls of workers.
 #[derive(Debug, Parser)]
 struct Options {
@@ -74,6 +77,7 @@ async fn main() -> anyhow::Result<()> {
             let trips = f64::from(u32::try_from(distance.trips() - trips)?) / purchases;
             let rate = purchases / began.elapsed().as_secs_f64();
             println!("round {round}: {count} workers, {rate:.0} purchases/s, {trips:.1} round trips each");
+            anyhow::ensure!(trips <= MOST_TRIPS, "{trips:.1} round trips for each purchase, above {MOST_TRIPS}");
         }
     }
     Ok(())

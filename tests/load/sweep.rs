@@ -21,6 +21,8 @@ use tokio::time::{Instant, sleep_until};
 
 /// Time of one step.
 const STEP: Duration = Duration::from_secs(1);
+/// Longest step that finds nothing: one that reads every sleeping purchase takes seconds.
+const LONGEST_IDLE: Duration = Duration::from_millis(250);
 /// The receipt of the customer who is named.
 const NAMED: &str = "named";
 /// A wake that is far ahead, in microseconds since 1970.
@@ -141,7 +143,9 @@ async fn idle(store: &Store) -> Duration {
     let found = store.overdue(Quota::of(50)).await.expect("a step").found.len();
     store.inbox_age().await.expect("the age of the inbox");
     assert_eq!(found, 0, "nothing is due");
-    began.elapsed()
+    let elapsed = began.elapsed();
+    assert!(elapsed <= LONGEST_IDLE, "a step that finds nothing took {elapsed:?}, above {LONGEST_IDLE:?}");
+    elapsed
 }
 
 /// Drains what is due at four fifths of the rate, and names a customer in the middle.

@@ -164,6 +164,7 @@ async fn rounds(options: &Options, installed: &Installed) -> Vec<Round> {
         }
     }
     report::print_summary(&rounds);
+    report::check(&rounds);
     rounds
 }
 

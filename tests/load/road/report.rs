@@ -5,6 +5,13 @@ use super::subject::Variant;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Least rate of settled purchases in the burst, as a share of the floor's.
+const LEAST_RATE: f64 = 0.6;
+/// Most CPU of the engine for a purchase of the burst, as a multiple of the floor's.
+const MOST_ENGINE: f64 = 1.3;
+/// Most CPU of settle's processes, as a multiple of the floor's.
+const MOST_OWN: f64 = 2.5;
+
 /// A figure of the summary.
 type Measure = fn(&Figures) -> f64;
 
@@ -108,6 +115,26 @@ pub fn print_summary(rounds: &[Round]) {
             println!();
         }
     }
+}
+
+/// Compares settle with the floor of the same run, where both were measured.
+///
+/// # Panics
+/// When a purchase of the burst costs a multiple of the floor's.
+pub fn check(rounds: &[Round]) {
+    let bursts = |variant: Variant| -> Vec<&Figures> {
+        rounds.iter().filter(|round| round.variant == variant).filter_map(|round| round.phases.first()).collect()
+    };
+    let (settle, floor) = (bursts(Variant::Settle), bursts(Variant::Floor));
+    if settle.is_empty() || floor.is_empty() {
+        return;
+    }
+    let ratio = |measure: Measure| median(&settle, measure) / median(&floor, measure);
+    let (rate, engine, own) =
+        (ratio(|figures| figures.settled_per_second), ratio(Figures::engine_ms), ratio(Figures::own_ms));
+    assert!(rate >= LEAST_RATE, "settled/s: {rate:.2} of the floor's, below {LEAST_RATE}");
+    assert!(engine <= MOST_ENGINE, "engine CPU: {engine:.2} times the floor's, above {MOST_ENGINE}");
+    assert!(own <= MOST_OWN, "own CPU: {own:.2} times the floor's, above {MOST_OWN}");
 }
 
 fn median(bursts: &[&Figures], measure: impl Fn(&Figures) -> f64) -> f64 {
