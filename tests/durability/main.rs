@@ -14,7 +14,7 @@ use system_tests::{http, wait};
 
 const CALLS: &str = "fsync,fdatasync,read,recvfrom,readv,write,writev,sendto,sendmsg";
 const REQUESTS: u32 = 20;
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(180);
 
 /// What is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 
 /// The sweep looks for noted rechecks every half minute.
-const SWEPT: Duration = Duration::from_secs(120);
+const SWEPT: Duration = Duration::from_secs(300);
 const KNOWN: &str = "known";
 const BEFORE: [&str; 3] = ["before-1", "before-2", "before-3"];
 

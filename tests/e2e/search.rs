@@ -10,7 +10,7 @@ use system_tests::world::{SOON, Setting, World};
 use temporalio_common::protos::temporal::api::enums::v1::WorkflowExecutionStatus;
 
 /// How long the list of workflows may lag behind the workflows themselves.
-const VISIBLE: Duration = Duration::from_secs(60);
+const VISIBLE: Duration = Duration::from_secs(300);
 
 /// Waits until a query finds exactly one run, that of a receipt's purchase, with this status.
 async fn wait_found(world: &World, receipt_id: &str, query: &str, wanted: WorkflowExecutionStatus) {

@@ -9,7 +9,7 @@ use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 
 /// Time limit until a process notices a late sweep.
-const NOTICED: Duration = Duration::from_secs(120);
+const NOTICED: Duration = Duration::from_secs(300);
 
 /// As if the last sweep had finished ten minutes earlier, until its workflow is started again.
 const EARLIER: &str = "UPDATE sweeps SET finished_at = finished_at - 600000000 WHERE restarted_at IS NULL";

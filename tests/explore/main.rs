@@ -51,15 +51,25 @@ fn main() -> ExitCode {
 /// Runs random lives of the rules by the test [`RULES`]; returns whether it passed.
 fn rules(seed: u64) -> bool {
     let (seed, count) = (seed.to_string(), LIVES_OF_RULES.to_string());
+    let profile = profile();
+    // With the features of the workspace, which is built already.
+    let arguments = ["test", "--profile", &profile, "--workspace", "--lib", RULES];
     let mut command = Command::new(env!("CARGO"));
-    command.args(["test", "-p", "domain", "--lib", RULES]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR"));
     command.env("SETTLE_TEST_SEED", &seed).env("SETTLE_LIVES", &count);
     let is_well = command.status().is_ok_and(|status| status.success());
     if !is_well {
         let variables = format!("SETTLE_TEST_SEED={seed} SETTLE_LIVES={count}");
-        println!("\nto repeat it: {variables} cargo test -p domain --lib {RULES}");
+        println!("\nto repeat it: {variables} cargo {}", arguments.join(" "));
     }
     is_well
+}
+
+/// The profile that this program was built in: the folder above `deps` has its name, but for the one of `dev`.
+fn profile() -> String {
+    let program = std::env::current_exe().expect("this program");
+    let folder = program.ancestors().nth(2).and_then(|folder| folder.file_name()).and_then(|name| name.to_str());
+    folder.filter(|name| *name != "debug").unwrap_or("dev").to_owned()
 }
 
 /// A seed computed from the present commit.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(180);
 
 /// The browser's arguments. Its sandbox needs a user that is not root, and /dev/shm is small in containers. No name
 /// resolves: a page that calls another machine fails.

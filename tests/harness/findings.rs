@@ -6,7 +6,7 @@
 //! Temporal show which of both it was, however busy the machine was.
 
 use super::runs;
-use super::world::{SOON, World};
+use super::world::World;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
@@ -21,6 +21,8 @@ const LANE: &str = "lane";
 /// How long after a destination was enabled its run may not have been signalled yet: a process sends one signal a second
 /// to a destination, and the sweep reads in between.
 const ENABLED: Duration = Duration::from_secs(2);
+/// A timer that ends within this time settles by itself soon.
+const NEAR: Duration = Duration::from_secs(60);
 
 /// A signal of the sweep, as a log shows it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -208,7 +210,7 @@ fn is_under_way(events: &[HistoryEvent], now: Duration) -> bool {
         }
         Some(Attributes::TimerStartedEventAttributes(timer)) => {
             let seconds = timer.start_to_fire_timeout.as_ref().map_or(0, |length| length.seconds.unsigned_abs());
-            runs::time(event) + Duration::from_secs(seconds) < now + SOON
+            runs::time(event) + Duration::from_secs(seconds) < now + NEAR
         }
         _ => is_task(event),
     })

@@ -22,7 +22,7 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
 };
 
 /// How long the list of workflows may lag behind the workflows themselves.
-const VISIBLE: Duration = Duration::from_secs(60);
+const VISIBLE: Duration = Duration::from_secs(180);
 
 fn execution(workflow_id: &str) -> WorkflowExecution {
     WorkflowExecution { workflow_id: workflow_id.to_owned(), run_id: String::new() }

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 /// Time limit of a request, so that a hanging service fails the test with a clear message.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(180);
 
 /// One answer of the API.
 #[derive(Debug, Clone)]

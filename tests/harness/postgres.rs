@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::task::unconstrained;
 
-const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_secs(180);
 
 /// The user and group `nobody`: PostgreSQL refuses to run as root.
 pub const NOBODY: u32 = 65534;

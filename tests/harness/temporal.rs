@@ -17,7 +17,7 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
 use tokio::sync::OnceCell;
 
 /// Time limit for the first answer of a server; a busy machine needs several seconds.
-const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_secs(180);
 /// Time limit of one attempt to connect.
 const ANSWER: Duration = Duration::from_secs(5);
 

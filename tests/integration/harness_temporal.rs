@@ -5,7 +5,7 @@ use system_tests::temporal::{Memory, Temporal};
 use system_tests::wait;
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(180);
 
 /// Starts a run that no worker takes, so that it stays open.
 async fn start_one(temporal: &Temporal, id: &str) {

@@ -8,7 +8,7 @@ use system_tests::temporal::{Memory, Temporal};
 use system_tests::wait;
 use uuid::Uuid;
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(180);
 /// Long enough for two attempts to connect.
 const TWO_ATTEMPTS: Duration = Duration::from_secs(3);
 

@@ -22,7 +22,7 @@ use storage::{
 use tokio::time::Instant;
 
 /// A time limit: much longer than [`USER_BUSY_WAIT`], and much shorter than a round.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(180);
 /// Maximum number of requests of which one must be short.
 const MAX_ROUNDS: usize = 20;
 

@@ -129,7 +129,7 @@ struct Shared {
 }
 
 /// Maximum time for which a connection from the port of a receiver keeps it from listening.
-const FREE: Duration = Duration::from_secs(60);
+const FREE: Duration = Duration::from_secs(180);
 
 /// The endpoint of one destination.
 pub struct Receiver {

@@ -39,7 +39,7 @@ const STRANGER: &str = "arn:aws:sns:us-east-1:123456789012:mine";
 const PACKAGE: &str = "com.example.app";
 const INGRESS_KEY: &str = "8f3c0f6a1e";
 const TOKEN: &str = "2336412f37fb687f5d51e6e2425dacbb";
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(180);
 
 /// One key for all tests, because generating it takes a moment.
 static SIGNER: LazyLock<Signer> =

@@ -10,7 +10,7 @@ use system_tests::amplitude::{Amplitude, Chaos, Exchange, Fault};
 use system_tests::http::send_raw;
 use system_tests::wait;
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(180);
 
 #[tokio::test]
 async fn scripted_statuses_store_nothing() {
