@@ -5,7 +5,9 @@
 use crate::engine::{Engine, Stuck};
 use domain::CollapseKey;
 use futures::StreamExt;
+use std::time::Duration;
 use storage::Store;
+use tokio::time::Instant;
 
 /// Maximum number of concurrent calls.
 const MAX_CONCURRENT: usize = 8;
@@ -17,9 +19,12 @@ const HAS_SIGNALS: &str = "the run of a purchase makes no progress, because its 
                            the Temporal UI name the purchase. Repair what fails, or terminate the run and send the \
                            signals again";
 
-/// Ends those of the runs of these purchases that are stuck, and raises an alarm for each.
-pub async fn end(store: &Store, engine: &Engine, keys: Vec<CollapseKey>) {
-    let runs = futures::stream::iter(keys).map(|key| end_one(store, engine, key));
+/// Ends those of the runs of these purchases that are stuck, and raises an alarm for each. After `budget` no further run is
+/// examined; one that is being ended is not abandoned before its alarm.
+pub async fn end(store: &Store, engine: &Engine, keys: Vec<CollapseKey>, budget: Duration) {
+    let began = Instant::now();
+    let in_time = futures::stream::iter(keys).take_while(|_| std::future::ready(began.elapsed() < budget));
+    let runs = in_time.map(|key| end_one(store, engine, key));
     runs.buffer_unordered(MAX_CONCURRENT).for_each(|()| std::future::ready(())).await;
 }
 

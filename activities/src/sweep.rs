@@ -56,7 +56,7 @@ const SESSION_BUDGET: Duration = Duration::from_secs(2);
 const CLAIMS_AT_ONCE: i64 = 1000;
 /// Time limit of that scan.
 const SCAN_BUDGET: Duration = Duration::from_secs(2);
-/// Time limit for examining runs that may make no progress.
+/// Time after which no further run is examined that may make no progress: the next sweep goes on.
 const EXAMINE_BUDGET: Duration = Duration::from_secs(2);
 /// Time after which no further step begins, and no further signal is sent: the next sweep goes on.
 const BUDGET: Duration = Duration::from_secs(12);
@@ -166,9 +166,7 @@ fn quota(per_second: u32, took: Duration) -> Quota {
 /// accepted.
 async fn wake_all(context: &Context, overdue: &Overdue, began: Instant) -> Vec<Due> {
     let Overdue { found, unfollowed, at, .. } = overdue;
-    if timeout(EXAMINE_BUDGET, stuck::end(&context.store, &context.engine, unfollowed.clone())).await.is_err() {
-        tracing::debug!("not all runs without progress were ended; the next sweep goes on");
-    }
+    stuck::end(&context.store, &context.engine, unfollowed.clone(), EXAMINE_BUDGET).await;
     let woken: Vec<Option<Due>> = futures::stream::iter(found.clone())
         .take_while(|_| std::future::ready(began.elapsed() < BUDGET + STEP))
         .map(|due| wake(&context.engine, due, *at))

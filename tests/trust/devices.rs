@@ -14,7 +14,7 @@ use system_tests::world::{SOON, Setting, World};
 use tokio::time::Instant;
 
 /// Number of devices, if the environment names none.
-const DEVICES: u32 = 500;
+const DEVICES: u32 = 200;
 const PER_DEVICE: usize = 20;
 /// Number of devices that report at the same time, all at one address.
 const AT_ONCE: usize = 8;

@@ -14,12 +14,13 @@ use system_tests::wait;
 use system_tests::world::{Setting, World};
 use tokio::time::Instant;
 
-const RATE: usize = 20;
+/// Requests a second: a small part of what two cores can send while other tests run on them.
+const RATE: usize = 6;
 const CONCURRENCY: usize = 4;
 /// Deliveries that are owed at first, sent by the destination's run; and events of notifications, sent by the
 /// purchases' runs in both workers.
-const OWED: usize = 200;
-const EVENTS: usize = 100;
+const OWED: usize = 60;
+const EVENTS: usize = 30;
 /// The keys of the fake Amplitude's project.
 const KEY: &str = "7d1e90c4b5f2a8e36c0d51c9";
 const SECRET_KEY: &str = "c0ffee5eb7a94d21f36a8b9e";

@@ -20,7 +20,7 @@ use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 use tokio::time::Instant;
 
-const PURCHASES: usize = 200;
+const PURCHASES: usize = 100;
 const REVISIONS: i64 = 30;
 /// Requests a second.
 const RATE: usize = 60;
