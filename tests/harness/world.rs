@@ -376,20 +376,6 @@ impl World {
         self.api.all(&format!("/v1/events?type=purchase.updated&collapse_key={}", self.key(receipt_id))).await
     }
 
-    /// Requests an action on a purchase: `flush`, `hold`, `release`, `discard`, `redeliver`.
-    ///
-    /// # Panics
-    /// When the answer is not 202.
-    pub async fn act(&self, receipt_id: &str, action: &str, body: &Value) {
-        let path = format!("/v1/purchases/{}/{action}", self.key(receipt_id));
-        let answer = wait::until(SOON, &format!("an engine for {action} of {receipt_id}"), async || {
-            let answer = self.api.post(&path, body).await;
-            if answer.status == 503 { Err(answer.body.to_string()) } else { Ok(answer) }
-        })
-        .await;
-        assert_eq!(answer.status, 202, "{action} of {receipt_id}: {}", answer.body);
-    }
-
     /// Adds a started process, and returns its index in [`Self::processes`].
     pub fn join(&mut self, process: Process) -> usize {
         self.processes.push(process);
