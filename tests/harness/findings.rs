@@ -112,8 +112,7 @@ impl World {
             return true;
         };
         let signalled_at = runs::time(&run[at]);
-        // The first two events of a run that the signal itself started.
-        let before = if at > 1 { &run[..at] } else { &[] };
+        let before = before(run, at);
         let others = runs.iter().filter(|other| other.first() != run.first()).flatten();
         let has_progressed =
             before.iter().chain(others).map(runs::time).any(|time| (finding.read_at..signalled_at).contains(&time));
@@ -121,7 +120,7 @@ impl World {
             // The dispatcher sent it when the window had ended.
             time >= signalled_at && notified.quiet.is_zero()
         });
-        !has_progressed && !is_under_way(before, signalled_at) && !is_notified_late
+        !has_progressed && !is_under_way(&before, signalled_at) && !is_notified_late
     }
 
     /// Whether somebody enabled a destination so shortly before the sweep read the database that its signal was still
@@ -222,6 +221,13 @@ fn has_open(events: &[HistoryEvent], is_wanted: impl Fn(&HistoryEvent) -> bool) 
     events.iter().any(|event| is_wanted(event) && !closed.contains(&event.event_id))
 }
 
+/// The events of a run before the one at this index: none where that is one of the first two, since the signal itself
+/// started the run. A signal that arrives during a workflow task is stored behind the end of the task, which was later.
+fn before(run: &[HistoryEvent], at: usize) -> Vec<HistoryEvent> {
+    let earlier = run[..at].iter().filter(|event| at > 1 && runs::time(event) <= runs::time(&run[at]));
+    earlier.cloned().collect()
+}
+
 /// The id of the event that began what this event ended: a workflow task, an activity or a timer.
 fn beginning(event: &HistoryEvent) -> Option<i64> {
     Some(match event.attributes.as_ref()? {
@@ -236,4 +242,32 @@ fn beginning(event: &HistoryEvent) -> Option<i64> {
         Attributes::TimerCanceledEventAttributes(end) => end.started_event_id,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use temporalio_common::protos::temporal::api::history::v1::WorkflowTaskTimedOutEventAttributes;
+
+    fn event(event_id: i64, seconds: i64, kind: EventType) -> HistoryEvent {
+        let event_time = Some(prost_types::Timestamp { seconds, nanos: 0 });
+        HistoryEvent { event_id, event_time, event_type: kind.into(), ..Default::default() }
+    }
+
+    #[test]
+    fn a_task_that_ended_after_a_signal_was_under_way_at_the_signal() {
+        let ended = WorkflowTaskTimedOutEventAttributes { scheduled_event_id: 2, ..Default::default() };
+        let attributes = Some(Attributes::WorkflowTaskTimedOutEventAttributes(ended));
+        let run = |ended_at| {
+            vec![
+                event(1, 1, EventType::WorkflowExecutionStarted),
+                event(2, 1, EventType::WorkflowTaskScheduled),
+                HistoryEvent { attributes: attributes.clone(), ..event(3, ended_at, EventType::WorkflowTaskTimedOut) },
+                event(4, 5, EventType::WorkflowExecutionSignaled),
+            ]
+        };
+        let at = Duration::from_secs(5);
+        assert!(is_under_way(&before(&run(9), 3), at), "the end is stored first, and was later");
+        assert!(!is_under_way(&before(&run(4), 3), at));
+    }
 }

@@ -11,9 +11,9 @@ use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads, Wo
 use temporalio_common::protos::temporal::api::workflowservice::v1::SignalWorkflowExecutionRequest;
 use tokio::process::Command;
 
-/// What the server answers when others hold the workflow until the request's time is up: nothing was done, and the line
-/// can be repeated.
-const BUSY: &str = "Workflow is busy.";
+/// What the server answers when others hold the workflow until the request's time is up, and when its run is just
+/// completing: nothing was done, and the line can be repeated.
+const BUSY: [&str; 2] = ["Workflow is busy.", "because workflow is closing"];
 
 impl World {
     /// Requests an action on a purchase: `flush`, `hold`, `release`, `discard`, `redeliver`.
@@ -72,8 +72,9 @@ impl Temporal {
         shell.arg("-c").arg(script).arg(cli()).stdin(Stdio::null());
         wait::until(SOON, line, async || {
             let output = shell.output().await.expect("a shell");
-            if String::from_utf8_lossy(&output.stderr).contains(BUSY) {
-                return Err(BUSY.to_owned());
+            let error = String::from_utf8_lossy(&output.stderr);
+            if BUSY.iter().any(|busy| error.contains(busy)) {
+                return Err(error.into_owned());
             }
             assert!(output.status.success(), "{line}: {output:?}");
             Ok(output)
