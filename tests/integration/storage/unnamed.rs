@@ -3,9 +3,11 @@
 use super::sending::{claim, must_send, rendering};
 use super::world::{Report, World, reported, story};
 use domain::time::millis;
+use domain::user::{TRANSFERRED_FROM, TRANSFERRED_TO};
 use domain::{CollapseKey, DestinationId, NotificationKind, TransitionKind};
 use storage::{
-    Claim, Claimed, DeliveryFilter, DeliveryView, Idle, LONGEST_WAIT, Owner, Page, Render, Rendered, Store, Verdict,
+    Claim, Claimed, CustomerNames, DeliveryFilter, DeliveryView, Idle, LONGEST_WAIT, Owner, Page, Render, Rendered,
+    Store, Verdict,
 };
 
 /// Renders a body only when the customer has an external id.
@@ -187,5 +189,28 @@ story! {
             drop(claimed.unwrap());
             assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM deliveries WHERE status = 'waiting'"), 0);
         }
+    }
+}
+
+story! {
+    async fn a_transfer_from_a_guest_never_has_the_ids_of_the_new_owner(world: World) {
+        let to = world.analytics("analytics").await.id;
+        let key = world.entitling("guest", "r1").await;
+        world.drain((key, to)).await;
+        for customer in ["hers", "guest"] {
+            let ids = CustomerNames { external_id: "anna".to_owned(), analytics_device_id: Some("tv".to_owned()) };
+            world.store.name_customer(world.app.id, Owner::AppUser(customer.to_owned()), ids).await.unwrap();
+        }
+        let ids = rendering(|unsent| {
+            let (name, device) = (unsent.external_id.as_deref(), unsent.analytics_device_id.as_deref());
+            Rendered::Body(format!("{} {name:?} {device:?}", unsent.event_type))
+        });
+        let sent = must_send(&world.store, Claim { render: ids, ..claim(key, to, "a") }).await;
+        let bodies: Vec<&str> = sent.batch.attempts.iter().map(|attempt| attempt.body.as_str()).collect();
+        let expected = [
+            format!("{TRANSFERRED_FROM} None None"),
+            format!("{TRANSFERRED_TO} Some(\"anna\") Some(\"tv\")"),
+        ];
+        assert_eq!(bodies, expected);
     }
 }

@@ -2,6 +2,7 @@
 //! under the same name.
 
 use crate::form::{Entry, Input};
+use domain::user::TRANSFERRED_FROM;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use storage::Rendered;
@@ -33,10 +34,17 @@ impl WithoutExternalId {
     }
 
     /// Why an event of a customer without an external id is not sent now or ever; `None` when it is sent.
+    ///
+    /// An anonymous former owner never gets an external id, and the destination got no event of that user: nothing is to
+    /// be taken back there.
     #[must_use]
-    pub fn put_aside(self) -> Option<Rendered> {
+    pub fn put_aside(self, event_type: &str) -> Option<Rendered> {
         match self {
             Self::Send => None,
+            Self::Wait | Self::Skip if event_type == TRANSFERRED_FROM => {
+                let why = "the former owner has no external id, so the destination got no event of that user";
+                Some(Rendered::Skip { why: why.to_owned() })
+            }
             Self::Wait => Some(Rendered::Wait { why: "the customer has no external id yet".to_owned() }),
             Self::Skip => Some(Rendered::Skip { why: "the customer has no external id".to_owned() }),
         }

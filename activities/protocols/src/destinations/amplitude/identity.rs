@@ -51,7 +51,9 @@ pub fn of(settings: &Settings, unsent: &Unsent) -> Result<Identity, Rendered> {
     let user_id = match (settings.user_id, unsent.external_id.as_deref()) {
         (UserIdSource::UserId, _) => Some(user.to_string()),
         (UserIdSource::ExternalId, Some(id)) => Some(usable(id, settings.min_id_length)?.to_owned()),
-        (UserIdSource::ExternalId, None) => settings.without_external_id.put_aside().map_or(Ok(None), Err)?,
+        (UserIdSource::ExternalId, None) => {
+            settings.without_external_id.put_aside(&unsent.event_type).map_or(Ok(None), Err)?
+        }
     };
     let own = unsent.analytics_device_id.as_deref().filter(|id| is_usable(settings, id));
     Ok(Identity { user_id, device_id: own.map_or_else(|| first.to_string(), str::to_owned) })

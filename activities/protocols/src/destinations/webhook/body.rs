@@ -18,7 +18,8 @@ pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
     let setting = config::without_external_id(&destination.settings);
     let is_state = unsent.event_type == PURCHASE_UPDATED;
     let is_of_customer = is_state || unsent.event_type.starts_with("user.");
-    let aside = if is_of_customer && unsent.external_id.is_none() { setting.put_aside() } else { None };
+    let aside =
+        if is_of_customer && unsent.external_id.is_none() { setting.put_aside(&unsent.event_type) } else { None };
     if let Some(rendered) = aside {
         return rendered;
     }

@@ -19,7 +19,7 @@ use crate::settling::payments;
 use crate::settling::profiles::{self, Failure};
 use crate::settling::views::{self, View};
 use domain::event::PURCHASE_UPDATED;
-use domain::user::{Attributes, PROFILE_UPDATED, USER_FORGOTTEN};
+use domain::user::{Attributes, PROFILE_UPDATED, TRANSFERRED_FROM, USER_FORGOTTEN};
 use domain::{Environment, EventId, Timestamp, UserId};
 use serde_json::Value;
 
@@ -305,7 +305,9 @@ const FACTS: Sql = statement! {hot "events_id", "
     WHERE e.id = ?
 "};
 
-/// Everything that a body may be rendered from, and the user who owns the purchase.
+/// Everything that a body may be rendered from, and the user who owns the purchase. The ids of an event's user are
+/// those of the present owner where the user has none, for an anonymous user became that owner. A `transferred.from` is
+/// about the former owner alone, so it never has the ids of who got the purchase.
 fn unsent(
     connection: &mut AnyConnection,
     lane: &Lane<'_>,
@@ -317,7 +319,8 @@ fn unsent(
     let attempted = if lane.destination.per_user { Some(attempted_ahead(connection, row)?) } else { None };
     let facts: Option<EventRow> = sql(FACTS).bind(row.event_id).first(connection)?;
     let mut facts = facts.ok_or(Error::Missing { what: "event" })?;
-    let known_device_id = facts.event_device_id.take().or(facts.owner_device_id.take());
+    let owners = |id: Option<String>| id.filter(|_| row.event_type != TRANSFERRED_FROM);
+    let known_device_id = facts.event_device_id.take().or(owners(facts.owner_device_id.take()));
     let analytics_device_id = match attempted.map_or(Ok(None), |attempted| attempted.first(connection))? {
         Some(Attempted { analytics_device_id }) => analytics_device_id,
         None => known_device_id.filter(|_| lane.destination.per_user),
@@ -350,7 +353,7 @@ fn unsent(
         user_id: facts.user_id.or(facts.owner_id),
         first_user_id: facts.first_user_id,
         user_revision: facts.user_revision,
-        external_id: facts.event_external_id.or(facts.owner_external_id),
+        external_id: facts.event_external_id.or(owners(facts.owner_external_id)),
         analytics_device_id,
         store: facts.store.unwrap_or_default(),
         environment: environments.sent_in,

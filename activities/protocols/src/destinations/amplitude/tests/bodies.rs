@@ -52,6 +52,11 @@ fn a_user_is_named_as_the_integration_is_set() {
     assert_eq!(why(&waits), ("wait", "the customer has no external id yet"));
     let skips = render(&integration(json!({"without_external_id": "skip"})).0, &unnamed);
     assert_eq!(why(&skips), ("skip", "the customer has no external id"));
+    let from = Unsent { event_type: domain::user::TRANSFERRED_FROM.to_owned(), ..unnamed };
+    for choice in ["wait", "skip"] {
+        let skips = render(&integration(json!({"without_external_id": choice})).0, &from);
+        assert_eq!(why(&skips).0, "skip", "a transfer from an anonymous user never waits");
+    }
 }
 
 #[test]

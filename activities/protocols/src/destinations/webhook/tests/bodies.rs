@@ -2,6 +2,7 @@
 
 use super::{URL, created, destination};
 use domain::event::PURCHASE_UPDATED;
+use domain::user::TRANSFERRED_FROM;
 use domain::{CollapseKey, DestinationId, Environment, EventId, Timestamp};
 use serde_json::{Value, json};
 use storage::{Rendered, Unsent};
@@ -64,6 +65,18 @@ fn events_of_unnamed_customers_are_sent_wait_or_are_skipped() {
     }
     let of_a_destination = unsent("destination.failing", json!({}), None);
     assert_eq!(body("wait", &of_a_destination), json!({}), "it is about no customer");
+}
+
+#[test]
+fn a_transfer_from_an_anonymous_user_is_skipped_without_an_id() {
+    let recorded = user_body(&json!([{ "key": "receipt_id", "type": "receipt_id", "value": "r" }]));
+    let event = unsent(TRANSFERRED_FROM, recorded.clone(), None);
+    for setting in ["wait", "skip"] {
+        assert!(matches!(render(setting, &event), Rendered::Skip { why } if why.contains("former owner")));
+    }
+    assert_eq!(body("send", &event), recorded);
+    let named = unsent(TRANSFERRED_FROM, recorded, Some("anna@shop"));
+    assert!(matches!(render("wait", &named), Rendered::Body(_)));
 }
 
 #[test]
