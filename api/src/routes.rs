@@ -85,8 +85,10 @@ fn service_routes() -> Vec<Route> {
         open("GET", "/openapi/device.json", document::device)
             .public()
             .summary("The routes of this document that apps on devices call, and nothing else."),
-        open("GET", "/api/v1/events/schema/", schema::index).summary("The events that are sent, and their schemas."),
-        open("GET", "/api/v1/events/schema/{type}", schema::show).summary("The JSON Schema of one event."),
+        open("GET", "/api/v1/events/schema/", schema::index)
+            .public()
+            .summary("The events that are sent, and their schemas."),
+        open("GET", "/api/v1/events/schema/{type}", schema::show).public().summary("The JSON Schema of one event."),
         open("POST", "/v1/stores/{store}/{ingress_key}", stores::receive)
             .public()
             .summary("A store's message. 200 means that it is durably stored."),

@@ -1,6 +1,8 @@
 //! Apps, platforms, topics, and reading notifications, purchases, events and deliveries.
 
 use super::edge::{Service, accept};
+use api::router::router_of;
+use api::routes::Surface;
 use domain::TopicId;
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -255,6 +257,22 @@ async fn metrics_show_the_inbox_age_and_the_schemas_are_listed() {
     let schema = service.get("/api/v1/events/schema/purchase.updated").await;
     assert_eq!((schema.media.as_str(), &schema.body["title"]), ("application/schema+json", &json!("purchase.updated")));
     assert_eq!(service.get("/api/v1/events/schema/purchase.eaten").await.status, 404);
+}
+
+#[tokio::test]
+async fn each_link_of_the_index_of_schemas_is_served_to_everybody() {
+    let mut service = Service::start("links").await;
+    service.router = router_of(Surface::Public, service.edge.clone());
+    let index = service.send("GET", "/api/v1/events/schema/", None, Vec::new()).await;
+    assert_eq!(index.status, 200, "{}", index.body);
+    let events = index.body["events"].as_array().expect("a list");
+    assert_eq!(events.len(), domain::schemas::all().len());
+    for event in events {
+        let url = event["url"].as_str().expect("a URL");
+        let path = url.strip_prefix("https://settle.example.com/base").expect("an address of this service");
+        let schema = service.send("GET", path, None, Vec::new()).await;
+        assert_eq!((schema.status, &schema.body["title"]), (200, &event["type"]), "{url}");
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! `/api/v1/events/schema/`: the JSON Schema of every event.
+//! `/api/v1/events/schema/`: the JSON Schema of every event. Partners read them without a key, at `listen` too.
 
 use crate::edge::Shared;
 use crate::error::Error;
@@ -19,6 +19,9 @@ const MEDIA: &str = "application/schema+json";
 
 /// Type, version and schema of each event that is sent.
 static SCHEMAS: LazyLock<Vec<(&str, &str, Value)>> = LazyLock::new(domain::schemas::all);
+
+/// The text of each of these schemas, in the same order. Everybody may read them, so none is written for a request.
+static TEXTS: LazyLock<Vec<String>> = LazyLock::new(|| SCHEMAS.iter().map(|(.., schema)| schema.to_string()).collect());
 
 /// The events that are sent, and their schemas.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -45,11 +48,11 @@ pub struct EventSchema {
 }
 
 /// A schema.
-pub struct Schema(&'static Value);
+pub struct Schema(&'static str);
 
 impl IntoResponse for Schema {
     fn into_response(self) -> Response {
-        ([(header::CONTENT_TYPE, MEDIA)], self.0.to_string()).into_response()
+        ([(header::CONTENT_TYPE, MEDIA)], self.0).into_response()
     }
 }
 
@@ -89,6 +92,6 @@ pub async fn index(State(edge): State<Shared>) -> Json<EventSchemas> {
 
 /// `GET /api/v1/events/schema/{type}`
 pub async fn show(Id(name): Id<String>) -> Result<Schema, Error> {
-    let found = SCHEMAS.iter().find(|(known, ..)| *known == name);
-    found.map(|(_, _, schema)| Schema(schema)).ok_or_else(|| Error::missing("event type", name))
+    let found = SCHEMAS.iter().zip(TEXTS.iter()).find(|((known, ..), _)| *known == name);
+    found.map(|(_, text)| Schema(text)).ok_or_else(|| Error::missing("event type", name))
 }
