@@ -276,6 +276,26 @@ async fn each_link_of_the_index_of_schemas_is_served_to_everybody() {
 }
 
 #[tokio::test]
+async fn a_later_check_that_confirms_a_revision_is_shown() {
+    let service = Service::start("confirmed").await;
+    service.platform().await;
+    let key = service.seed(&["r1"]).await[0];
+    service.seed_events();
+    service.raw(r#"UPDATE events SET body = '{"attributes":{"verified":false}}'"#);
+    let (path, explanation) = (format!("/v1/purchases/{key}"), format!("/v1/explain/purchases/{key}"));
+    let shown = service.get(&path).await.body;
+    assert_eq!((&shown["is_verified"], &shown["verified_at"]), (&json!(false), &Value::Null));
+    let explained = service.get(&explanation).await.body["summary"].to_string();
+    assert!(!explained.contains("confirmed since"), "{explained}");
+    service.raw(r#"UPDATE purchases SET purchase = '{"snapshot":{"at":"2027-01-15T08:00:00Z"}}'"#);
+    let shown = service.get(&path).await.body;
+    assert_eq!((&shown["is_verified"], &shown["data"]["attributes"]["verified"]), (&json!(true), &json!(false)));
+    assert_eq!(shown["verified_at"], "2027-01-15T08:00:00.000000Z");
+    let explained = service.get(&explanation).await.body["summary"].to_string();
+    assert!(explained.contains("confirmed since by its store, last asked at 2027-01-15T08:00:00"), "{explained}");
+}
+
+#[tokio::test]
 async fn alarms_are_listed_page_by_page_and_counted() {
     let service = Service::start("alarms").await;
     let (_, platform) = service.platform().await;

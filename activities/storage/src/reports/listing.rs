@@ -80,6 +80,8 @@ pub struct Standing {
     pub user_id: Option<UserId>,
     /// When the store showed it last.
     pub verified_at: Option<Timestamp>,
+    /// Whether the store's last answer confirms its state now; the `verified` of an event is as of its revision.
+    pub is_verified: Option<bool>,
     /// When the store stopped answering about it; null while it answers.
     pub unverified_since: Option<Timestamp>,
     /// What its notifications wait for after their window.
@@ -91,9 +93,11 @@ pub struct Standing {
 
 impl Field for Standing {
     fn read<'a>(row: &impl NamedRow<'a, MultiBackend>, _name: &str) -> deserialize::Result<Self> {
+        let known = purchase::read(&String::read(row, "purchase")?)?;
         Ok(Self {
             user_id: Field::read(row, "user_id")?,
-            verified_at: purchase::read(&String::read(row, "purchase")?)?.last_verified(),
+            verified_at: known.last_verified(),
+            is_verified: Some(!known.is_unverified()),
             unverified_since: Field::read(row, "unverified_since")?,
             waiting_for: Field::read(row, "waits_for")?,
             next_wake_at: Field::read(row, "next_wake_at")?,

@@ -43,6 +43,11 @@ pub struct PurchaseDetail {
     held_until: Option<Timestamp>,
     /// When it was last settled.
     updated_at: Timestamp,
+    /// When the store showed it last.
+    verified_at: Option<Timestamp>,
+    /// Whether the store's last answer confirms its state now. `verified` in `data` is as of its revision: a later check
+    /// that confirms it makes no revision.
+    is_verified: Option<bool>,
     /// The body of its newest `purchase.updated`; null before the first.
     data: Value,
     /// Its lanes, by destination.
@@ -97,6 +102,8 @@ pub async fn show(State(edge): State<Shared>, Id(key): Id<CollapseKey>) -> Resul
         revision: purchase.revision,
         held_until: purchase.held_until,
         updated_at: purchase.updated_at,
+        verified_at: purchase.standing.verified_at,
+        is_verified: purchase.standing.is_verified,
         data: purchase.data,
         lanes,
         status,

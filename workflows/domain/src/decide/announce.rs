@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// Two reports of the same kind, at most ten minutes apart, are of one event at the store. With more time between them,
 /// a report of the opposite was lost.
-const REPEATED_WITHIN: Duration = MINUTE.saturating_mul(10);
+pub(super) const REPEATED_WITHIN: Duration = MINUTE.saturating_mul(10);
 
 impl Walk<'_> {
     /// Announces a transition that a report of `time` names.

@@ -69,7 +69,7 @@ pub(super) struct Data<'a> {
     is_free_trial_conversion: Option<bool>,
     /// Whether an introductory price holds.
     is_in_intro_offer_period: Option<bool>,
-    /// Whether a trial runs; null when the beginning was not seen.
+    /// Whether a trial runs, false in a grace period after it; null until the beginning or a payment was seen.
     is_in_trial_period: Option<bool>,
     /// Whether it was made for money, outside of all test programmes.
     is_production: bool,

@@ -123,7 +123,8 @@ struct Attributes {
     state_digest: String,
     /// The destination that this delivery is for.
     subscription_id: Option<Uuid>,
-    /// Whether the store's last answer about the purchase is in it; false while only notifications are.
+    /// Whether the store's last answer about the purchase is in it, as of this revision; false while only notifications
+    /// are. A later check that confirms it makes no revision.
     verified: bool,
     /// The version of this shape.
     #[schemars(extend("const" = PURCHASE_VERSION))]

@@ -224,7 +224,8 @@ fn is_first_of_new_plan(change: &Transition, transitions: &[Transition], purchas
     let is_paid = |one: &Transition| PAYING.contains(&one.kind) && one.cycle == change.cycle;
     let takes_up = || change.cycle == Some(1) && !transitions.iter().any(is_paid);
     let is_first = change.cycle.is_none_or(|cycle| cycle <= 1);
-    is_first && (is_of_new_receipt || takes_up()) && purchase.is_in_trial_period() != Some(true)
+    let in_trial = purchase.stage.in_trial && purchase.stage.runs();
+    is_first && (is_of_new_receipt || takes_up()) && !in_trial
 }
 
 /// The transitions that pay a term whether or not the plan changes.

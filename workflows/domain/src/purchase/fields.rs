@@ -5,6 +5,7 @@ use crate::catalogue::ProductRef;
 use crate::environment::Environment;
 use crate::notification::NotificationKind;
 use crate::time::{HOUR, Timestamp};
+use crate::transition::TransitionKind;
 use crate::verification::{EndReason, Term};
 use std::time::Duration;
 
@@ -210,16 +211,19 @@ impl Purchase {
         }
     }
 
-    /// Whether it is in a trial; `None` if no trial was shown and the beginning is not known.
+    /// Whether it is in a trial; `None` if no trial was shown, and neither the beginning nor a payment was seen. The
+    /// grace period of a first payment that failed is not part of the trial, although nothing was paid yet.
     #[must_use]
     pub fn is_in_trial_period(&self) -> Option<bool> {
-        let is_past =
-            [NotificationKind::TrialConverted, NotificationKind::Renewed].iter().any(|kind| self.was_reported(*kind));
-        if self.is_one_time() {
+        if self.is_one_time() || self.stage.in_grace {
             Some(false)
         } else if self.stage.in_trial {
             Some(self.stage.runs())
         } else {
+            // What reports alone announce depends on the windows in which they came.
+            let is_paid = self.snapshot.is_some() && self.announced.last_covered(&TransitionKind::PAYMENTS).is_some();
+            let is_reported = [NotificationKind::TrialConverted, NotificationKind::Renewed];
+            let is_past = is_paid || is_reported.iter().any(|kind| self.was_reported(*kind));
             (is_past || self.has_shown_trial() || self.is_beginning_known()).then_some(false)
         }
     }

@@ -14,7 +14,7 @@ pub struct Journey {
     pub in_account_hold: bool,
     /// The payment of a running subscription failed, and the store grants grace.
     pub in_grace_period: bool,
-    /// A trial runs.
+    /// A trial runs; false in a grace period after it.
     pub in_trial_period: bool,
     /// A running subscription has its introductory price.
     pub in_intro_offer_period: bool,

@@ -13,7 +13,8 @@ use crate::resources::purchases::state_for_people;
 use domain::{CollapseKey, Outcome, UserId};
 use phrases::{count, sentence, were};
 use storage::{
-    ClaimView, MessageExplanation, PurchaseExplanation, ReceivedNotification, Transfer, TransferCause, WaitingFor,
+    ClaimView, MessageExplanation, PurchaseExplanation, PurchaseView, ReceivedNotification, Transfer, TransferCause,
+    WaitingFor,
 };
 
 /// The sentence about a message of a store.
@@ -37,6 +38,7 @@ pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> String {
         view.held_until
             .filter(|until| *until > of.now)
             .map(|until| format!("; held until {until}: nothing is settled before, unless it is released")),
+        confirmed_since(view),
         view.standing.unverified_since.map(|since| format!("; its store does not answer about it since {since}")),
         of.is_believed.then(|| {
             "; its store never knew its receipt, and the platform believes such ones (`unknown_receipts`): it is \
@@ -52,6 +54,13 @@ pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> String {
         }),
         view.standing.next_wake_at.map(|at| format!("; checked again at {at} at the latest")),
     ])
+}
+
+/// That the store confirmed since what the newest revision announced unverified. Such a check makes no revision.
+fn confirmed_since(of: &PurchaseView) -> Option<String> {
+    let was_verified = of.data.get("attributes")?.get("verified")?.as_bool()?;
+    let at = of.standing.verified_at.filter(|_| of.standing.is_verified == Some(true) && !was_verified)?;
+    Some(format!("; announced unverified in that revision, and confirmed since by its store, last asked at {at}"))
 }
 
 /// The sentence about the notifications of a purchase.

@@ -13,11 +13,12 @@
 
 mod incomplete;
 
+use super::announce::REPEATED_WITHIN;
 use crate::notification::NotificationKind;
-use crate::purchase::{Behind, Life, Moment, Purchase, Stage, Unconfirmed};
+use crate::purchase::{Behind, Life, Moment, Origin, Purchase, Stage, Terms, Unconfirmed};
 use crate::time::{DAY, HOUR, MINUTE, Timestamp};
 use crate::transition::TransitionKind;
-use crate::verification::{LAG, SAME, Snapshot};
+use crate::verification::{EndReason, LAG, SAME, Snapshot};
 use std::time::Duration;
 
 /// A notification that a snapshot contradicts is rechecked until it is two days old, even after the snapshot has
@@ -48,6 +49,8 @@ pub(in crate::decide) fn believing_stale_grace<T>(run: impl FnOnce() -> T) -> T 
 
 const SWITCHES: [NotificationKind; 3] =
     [NotificationKind::AutoRenewalOn, NotificationKind::AutoRenewalOff, NotificationKind::ScheduledToEnd];
+/// Kinds of notifications that switch auto-renewal off.
+const SWITCHED_OFF: [NotificationKind; 2] = [NotificationKind::AutoRenewalOff, NotificationKind::ScheduledToEnd];
 /// Kinds of notifications that can wait until a snapshot shows what they report.
 const CAN_WAIT: [NotificationKind; 6] = [
     NotificationKind::SubscriptionCancelled,
@@ -138,7 +141,8 @@ impl Evidence<'_> {
         self.assess_switch(&mut assessment, &shown);
         self.keep_known_while_incomplete(&mut assessment, &shown);
         self.recheck_missing_end(&mut assessment);
-        assessment.behind = assessment.behind.or_else(|| self.decided_contradiction(&assessment.stage));
+        let decided = || self.cancelled_with_switch().or_else(|| self.decided_contradiction(&assessment.stage));
+        assessment.behind = assessment.behind.or_else(decided);
         assessment
     }
 
@@ -374,7 +378,7 @@ impl Evidence<'_> {
         match kind {
             NotificationKind::Expired => stage.runs() && is_newest(&running) && !self.shows_end_of(time),
             NotificationKind::SubscriptionCancelled => {
-                stage.runs() && is_newest(&running) && !self.shows_new_cancellation() && !self.shows_end_of(time)
+                stage.runs() && is_newest(&running) && !self.shows_new_cancellation(time) && !self.shows_end_of(time)
             }
             NotificationKind::ConsumableCancelled | NotificationKind::EntitlementCancelled => {
                 stage.runs() && is_newest(&NotificationKind::BOUGHT)
@@ -392,12 +396,42 @@ impl Evidence<'_> {
         }
     }
 
-    /// Whether the snapshot shows an end in the future, while auto-renewal was on until now and no new report switches
-    /// it off: a new cancellation at the end of what was paid.
-    fn shows_new_cancellation(&self) -> bool {
-        let is_shown = self.snapshot.and_then(|snapshot| snapshot.ends_at).is_some_and(|end| end > self.at);
-        let is_switch_off =
-            |(_, kind): &Moment| matches!(kind, NotificationKind::AutoRenewalOff | NotificationKind::ScheduledToEnd);
-        is_shown && !(self.before.stage.runs() && self.before.stage.is_off) && !self.fresh.iter().any(is_switch_off)
+    /// Whether the snapshot shows an end in the future that is the cancellation of `time`. Beside a switch of auto-renewal
+    /// that end may be all that the snapshot shows of the two, unless both are one act.
+    fn shows_new_cancellation(&self, time: Timestamp) -> bool {
+        let Some(end) = self.snapshot.and_then(|snapshot| snapshot.ends_at).filter(|end| *end > self.at) else {
+            return false;
+        };
+        let is_known = self.before.stage.runs() && self.before.stage.is_off;
+        (!is_known && !self.is_switched_off_now()) || self.is_one_with_switch(time, end)
+    }
+
+    /// Whether a new report switches auto-renewal off.
+    fn is_switched_off_now(&self) -> bool {
+        self.fresh.iter().any(|(_, kind)| SWITCHED_OFF.contains(kind))
+    }
+
+    /// Whether a cancellation and a switch of auto-renewal, of one window or of a short time, are one act: the customer
+    /// cancelled, and the shown end is that of what was paid.
+    fn is_one_with_switch(&self, time: Timestamp, end: Timestamp) -> bool {
+        let Some(snapshot) = self.snapshot.filter(|shown| shown.end_reason == Some(EndReason::Customer)) else {
+            return false;
+        };
+        let is_near = |(switched_at, _): Moment| switched_at.distance(time) <= REPEATED_WITHIN;
+        let is_switched = self.is_switched_off_now() || self.after.newest(&SWITCHED_OFF).is_some_and(is_near);
+        let last = [self.before.period_end(), self.after.trial_end()];
+        let begun = || snapshot.purchased_at.zip(snapshot.term);
+        let first = || begun().map(|(anchor, term)| Terms { anchor, term, before: 0, origin: Origin::Seen });
+        let is_paid_end = || self.before.terms().or_else(first).is_some_and(|terms| terms.is_end(end));
+        is_switched && (last.into_iter().flatten().any(|last| last.distance(end) <= SAME) || is_paid_end())
+    }
+
+    /// The time of a new cancellation that is one with a switch. It is confirmed, and rechecked all the same: of a refund
+    /// after the switch the snapshot may show the switch alone.
+    fn cancelled_with_switch(&self) -> Option<Behind> {
+        let (since, kind) = self.newest_end().filter(|end| self.is_new(*end))?;
+        let end = self.snapshot?.ends_at.filter(|end| *end > self.at)?;
+        let is_cancellation = kind == NotificationKind::SubscriptionCancelled && is_recent(since, self.at);
+        (is_cancellation && self.is_one_with_switch(since, end)).then_some(Behind { since, is_decided: true })
     }
 }

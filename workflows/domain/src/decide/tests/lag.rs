@@ -353,7 +353,7 @@ fn a_late_payment_from_before_the_end_begins_nothing_again() {
 }
 
 /// A refund as the store shows it before its reason, of a subscription that would have renewed later.
-fn refunded(at: Timestamp, reason: Option<EndReason>) -> Snapshot {
+pub fn refunded(at: Timestamp, reason: Option<EndReason>) -> Snapshot {
     Snapshot { renews_at: None, auto_renewing: Some(false), ends_at: Some(day(12)), end_reason: reason, ..monthly(at) }
 }
 

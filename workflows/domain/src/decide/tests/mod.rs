@@ -1,6 +1,7 @@
 //! Every kind of notification from every state, and notifications that meet in one window.
 
 mod arrows;
+mod cancelling;
 mod conversions;
 mod edges;
 mod lag;

@@ -178,6 +178,28 @@ fn the_memory_of_a_trial() {
 }
 
 #[test]
+fn the_grace_period_after_a_trial_is_no_trial() {
+    let trial = Snapshot { trial_ends_at: Some(time("2026-02-07")), ..monthly("2026-01-31", "2026-02-07") };
+    let tried = read(&Purchase::default(), &[report(NotificationKind::SubscriptionPurchased, "2026-01-31")], &trial);
+    let grace = Snapshot { grace_ends_at: Some(time("2026-02-12")), ..monthly("2026-02-08", "2026-02-07") };
+    let in_grace = read(&tried, &[report(NotificationKind::GraceBegan, "2026-02-07")], &grace);
+    assert_eq!((in_grace.state(), in_grace.is_in_trial_period()), (State::Grace, Some(false)));
+    assert!(!in_grace.was_paid(), "nothing was paid yet");
+    let reported = [report(NotificationKind::SubscriptionPurchased, "2026-01-31")];
+    let alone = settle_with(&Purchase::default(), &reported, &Verification::Unverifiable, time("2026-01-31")).purchase;
+    assert_eq!(alone.is_in_trial_period(), None, "neither a trial nor a payment was seen");
+}
+
+#[test]
+fn a_payment_that_was_seen_ends_the_doubt_about_a_trial() {
+    let adopted = [report(NotificationKind::Adopted, "2026-02-01")];
+    let known = read(&Purchase::default(), &adopted, &monthly("2026-02-01", "2026-02-28"));
+    assert_eq!(known.is_in_trial_period(), None);
+    let renewed = read(&known, &[], &monthly("2026-03-01", "2026-03-31"));
+    assert_eq!((renewed.billing_cycles(), renewed.is_in_trial_period()), (Some(2), Some(false)));
+}
+
+#[test]
 fn a_one_time_purchase_has_no_term_no_end_and_no_cycles() {
     let coins = Snapshot {
         product: Product::Consumable,
