@@ -141,7 +141,7 @@ fn confirmed<'a>(
 ) -> (Vec<&'a (i64, Notification)>, Option<Behind>) {
     let Some(at) = context.answered_at() else { return (ready, None) };
     let moment = |(_, notification): &&(i64, Notification)| (notification.store_time, notification.kind);
-    let (others, doubtful): (Vec<_>, Vec<_>) = ready.iter().partition(|one| !lag::may_wait(moment(one), at));
+    let (others, doubtful): (Vec<_>, Vec<_>) = ready.iter().partition(|one| !lag::may_wait(purchase, moment(one), at));
     if doubtful.is_empty() {
         return (ready, None);
     }

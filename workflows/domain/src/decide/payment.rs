@@ -116,7 +116,10 @@ impl Walk<'_> {
         if self.announced.last_covered(&TransitionKind::PAYMENTS) >= Some(time) {
             return true;
         }
-        if self.stage.in_grace || self.stage.is_over() || kind == NotificationKind::TrialConverted {
+        // The trial is over: nothing was paid before this report, whatever the calendar counts.
+        let ends_trial =
+            self.stage.in_trial && self.truth.as_ref().is_some_and(|truth| truth.runs() && !truth.in_trial);
+        if self.stage.in_grace || self.stage.is_over() || ends_trial || kind == NotificationKind::TrialConverted {
             return false;
         }
         if let (Some(calendar), Some(terms)) = (self.calendar, self.stage.terms) {

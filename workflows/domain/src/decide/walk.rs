@@ -177,7 +177,9 @@ impl<'a> Walk<'a> {
     /// Applies the report of a beginning: the first report of a receipt, a new purchase after its end, or a change of
     /// plan.
     fn begin(&mut self, time: Timestamp, kind: NotificationKind) {
-        let was_over = matches!(self.stage.life, Life::Cut | Life::Expired | Life::Revoked);
+        // Without the store, a report of a purchase that was taken back is a late one: money does not come back by it.
+        let is_bought_again = self.stage.life == Life::Revoked && self.truth.is_some();
+        let was_over = matches!(self.stage.life, Life::Cut | Life::Expired) || is_bought_again;
         let begins_again = was_over && !self.store_shows_end() && !self.is_covered(TransitionKind::Purchased, time);
         let is_change = kind == NotificationKind::PlanChanged;
         if is_change && !self.stage.is_unknown() {

@@ -3,7 +3,7 @@
 //! The store shows a date and a reason of an end, but not whether money was returned. A purchase that ends before the
 //! end of what was paid counts as taken back, for any reason.
 
-use super::{Purchase, TAKEN_BACK, TRIALS, Terms};
+use super::{Life, Purchase, TAKEN_BACK, TRIALS, Terms};
 use crate::environment::Environment;
 use crate::notification::NotificationKind;
 use crate::time::{DAY, HOUR, Timestamp};
@@ -28,7 +28,9 @@ impl Purchase {
             if self.awaits_reason().is_some() {
                 return None;
             }
-            let reported = || self.first_after(self.newest(&NotificationKind::BOUGHT), &TAKEN_BACK);
+            // By reports alone it stays taken back, also where a late report of its purchase follows.
+            let taken_back = || self.first_after(None, &TAKEN_BACK).filter(|_| self.stage.life == Life::Revoked);
+            let reported = || self.first_after(self.newest(&NotificationKind::BOUGHT), &TAKEN_BACK).or_else(taken_back);
             return snapshot.and_then(|snapshot| snapshot.ends_at).or_else(reported).or(self.gone_at);
         }
         // The store may still show an end, while a newer payment or switch is believed that it does not show yet.

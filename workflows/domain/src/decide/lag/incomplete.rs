@@ -2,10 +2,15 @@
 
 use super::{Assessment, Evidence, MAX_EARLY_REPORT, REASON_WAIT, RECHECKED_FOR, SWITCHES, is_recent};
 use crate::notification::NotificationKind;
-use crate::purchase::{Life, Stage};
+use crate::purchase::{Life, Stage, Unconfirmed};
 use crate::time::Timestamp;
 use crate::transition::TransitionKind;
-use crate::verification::{SAME, Snapshot};
+use crate::verification::{EndReason, SAME, Snapshot};
+
+/// Whether a snapshot shows no reason of the end: none at all, or that the store does not know it yet.
+const fn lacks_reason(snapshot: &Snapshot) -> bool {
+    matches!(snapshot.end_reason, None | Some(EndReason::Pending))
+}
 
 impl Evidence<'_> {
     /// Keeps the known stage, for up to two hours, while the snapshot shows only a part of a change that no
@@ -25,9 +30,7 @@ impl Evidence<'_> {
         let is_dateless = self.after.period_end().is_none()
             && (last.renews_at.is_some() || last.ends_at.is_some() || self.before.incomplete_since().is_some());
         let is_end_incomplete = shown.life == Life::Expired
-            && (is_off_incomplete
-                || is_dateless
-                || (is_new_end && snapshot.end_reason.is_none() && !self.is_end_reported()));
+            && (is_off_incomplete || is_dateless || (is_new_end && lacks_reason(snapshot) && !self.is_end_reported()));
         let stage = &mut assessment.stage;
         let mut is_incomplete = false;
         if is_end_incomplete && !unconfirmed.payment && !unconfirmed.switch {
@@ -62,6 +65,9 @@ impl Evidence<'_> {
         assessment.incomplete_since = Some(since);
         if !assessment.record_contradiction(since, self.at) {
             assessment.stage = shown.clone();
+        } else if is_end_incomplete {
+            // This answer shows an end. It confirms neither that auto-renewal is on nor that all was paid.
+            assessment.unconfirmed = Unconfirmed { switch: true, payment: true };
         }
     }
 

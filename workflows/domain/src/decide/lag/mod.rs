@@ -5,7 +5,8 @@
 //!
 //! * a payment, a conversion, a grace period or a switch of auto-renewal is believed although the snapshot does not
 //!   show it ([`Evidence::assess`]);
-//! * an end or a scheduled change of plan waits until a snapshot shows it ([`Evidence::must_wait`]).
+//! * an end, a scheduled change of plan or a grace period after the end waits until a snapshot shows it
+//!   ([`Evidence::must_wait`]).
 //!
 //! The first snapshot that is taken two hours or more after the notification decides. Until then, nothing is announced
 //! that would undo what the notification reported. A change that no notification named, and that a snapshot shows only
@@ -93,10 +94,11 @@ pub(in crate::decide) struct Assessment {
     pub incomplete_since: Option<Timestamp>,
 }
 
-/// Whether a notification is recent, and of a kind that can wait: only then can [`Evidence::must_wait`] be true. `at`
-/// is the time of the answer.
-pub(in crate::decide) fn may_wait((time, kind): Moment, at: Timestamp) -> bool {
-    CAN_WAIT.contains(&kind) && is_recent(time, at)
+/// Whether a notification is recent, and of a kind that can wait: only then can [`Evidence::must_wait`] be true. A grace
+/// period can wait only after the end of `before`. `at` is the time of the answer.
+pub(in crate::decide) fn may_wait(before: &Purchase, (time, kind): Moment, at: Timestamp) -> bool {
+    let is_after_end = kind == NotificationKind::GraceBegan && before.stage.life == Life::Expired;
+    (CAN_WAIT.contains(&kind) || is_after_end) && is_recent(time, at)
 }
 
 /// Kinds which report that a subscription runs.
@@ -337,6 +339,10 @@ impl Evidence<'_> {
     /// Believes the newest report of a switch of auto-renewal if the answer may not show it yet.
     fn assess_switch(&self, assessment: &mut Assessment, shown: &Stage) {
         let Some(switch @ (time, kind)) = self.newest(&SWITCHES) else { return };
+        // What was paid after an end begins another life: a switch before that payment belongs to the one that ended.
+        if self.before.stage.is_over() && self.newest_payment().is_some_and(|(paid, _)| time < paid) {
+            return;
+        }
         let is_off = kind != NotificationKind::AutoRenewalOn;
         let transition = if is_off { TransitionKind::Cancelled } else { TransitionKind::Resumed };
         let is_unannounced = self.is_new(switch) && self.before.announced.covered(transition) < Some(time);
@@ -392,6 +398,9 @@ impl Evidence<'_> {
                     && is_newest(&NotificationKind::PAYMENTS)
             }
             NotificationKind::OutOfGrace => stage.runs() && stage.in_grace && self.after.is_end_of_grace(time),
+            NotificationKind::GraceBegan => {
+                stage.life == Life::Expired && is_newest(&NotificationKind::ENDS) && is_newest(&running)
+            }
             _ => false,
         }
     }

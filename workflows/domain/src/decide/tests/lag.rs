@@ -11,7 +11,7 @@ use crate::verification::{EndReason, Offer, Product, Snapshot, Verification};
 
 const HOUR: i64 = 60 * MINUTE;
 
-fn finished(ends_at: Timestamp, at: Timestamp) -> Snapshot {
+pub fn finished(ends_at: Timestamp, at: Timestamp) -> Snapshot {
     Snapshot { ends_at: Some(ends_at), end_reason: Some(EndReason::Customer), ..off(at) }
 }
 
@@ -19,7 +19,7 @@ fn renewed(at: Timestamp) -> Snapshot {
     Snapshot { renews_at: Some("2026-03-10T00:00:00Z".parse().unwrap()), ..monthly(at) }
 }
 
-fn grace(at: Timestamp) -> Snapshot {
+pub fn grace(at: Timestamp) -> Snapshot {
     Snapshot { grace_ends_at: Some(day(37)), ..monthly(at) }
 }
 
@@ -359,18 +359,31 @@ pub fn refunded(at: Timestamp, reason: Option<EndReason>) -> Snapshot {
 
 #[test]
 fn an_agreed_end_waits_ten_minutes_for_its_reason() {
-    for kind in [NotificationKind::SubscriptionCancelled, NotificationKind::Expired] {
+    let ends = [NotificationKind::SubscriptionCancelled, NotificationKind::Expired];
+    let missing = [None, Some(EndReason::Pending)];
+    for (kind, reason) in ends.into_iter().flat_map(|kind| missing.map(|reason| (kind, reason))) {
         let reports = [report(kind, day(12).plus_millis(3_000))];
-        let first = read(&bought(), &reports, refunded(day(12).plus_millis(2 * MINUTE), None));
-        assert_eq!((kinds(&first), first.waits), (vec![], Some(Waits::Confirmation)), "{kind:?}");
+        let first = read(&bought(), &reports, refunded(day(12).plus_millis(2 * MINUTE), reason));
+        assert_eq!((kinds(&first), first.waits), (vec![], Some(Waits::Confirmation)), "{kind:?} {reason:?}");
         let wake = first.wake.unwrap();
-        assert!(wake <= day(12).plus_millis(12 * MINUTE), "{kind:?}: {wake}");
-        let over = read(&first.purchase, &reports, refunded(wake, None));
-        assert_eq!((kinds(&over), over.waits), (vec![TransitionKind::Expired], None), "{kind:?}");
-        assert_eq!(over.purchase.revoked_at(), Some(day(12)), "{kind:?}");
+        assert!(wake <= day(12).plus_millis(12 * MINUTE), "{kind:?} {reason:?}: {wake}");
+        let over = read(&first.purchase, &reports, refunded(wake, reason));
+        assert_eq!((kinds(&over), over.waits), (vec![TransitionKind::Expired], None), "{kind:?} {reason:?}");
         let later = read(&over.purchase, &[], refunded(day(12).plus_millis(HOUR), Some(EndReason::Customer)));
-        assert_eq!((kinds(&later), later.purchase.state()), (vec![], State::Expired), "{kind:?}");
+        assert_eq!((kinds(&later), later.purchase.state()), (vec![], State::Expired), "{kind:?} {reason:?}");
+        assert_eq!(later.purchase.revoked_at(), Some(day(12)), "{kind:?} {reason:?}");
     }
+}
+
+#[test]
+fn a_plan_change_whose_reason_was_pending_at_first_is_no_end() {
+    let reports = [report(NotificationKind::SubscriptionCancelled, day(12))];
+    let pending = Some(EndReason::Pending);
+    let first = read(&bought(), &reports, refunded(day(12).plus_millis(2 * MINUTE), pending));
+    let replaced = refunded(day(12).plus_millis(9 * MINUTE), Some(EndReason::Replaced));
+    let known = read(&first.purchase, &reports, replaced);
+    assert_eq!([kinds(&first), kinds(&known)].concat(), []);
+    assert_eq!(known.purchase.state(), State::Replaced);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Every kind of notification from every state, and notifications that meet in one window.
 
+mod again;
 mod arrows;
 mod cancelling;
 mod conversions;
@@ -38,8 +39,8 @@ const HISTORIES: [(&str, &[NotificationKind]); 9] = [
 const TABLE: &str = "
 kind                   unknown  active   off      grace    expired  cancelled replaced bought   revoked
 subscription_purchased active   active   off      grace    active   active    replaced active   revoked
-consumable_purchased   active   active   active   active   active   active    replaced active   active
-entitlement_purchased  active   active   active   active   active   active    replaced active   active
+consumable_purchased   active   active   active   active   active   active    replaced active   revoked
+entitlement_purchased  active   active   active   active   active   active    replaced active   revoked
 trial_converted        active   active   active   active   active   active    replaced active   revoked
 renewed                active   active   active   active   active   active    replaced active   revoked
 plan_changed           active   active   off      grace    active   active    replaced active   revoked
@@ -186,4 +187,17 @@ fn a_window_of_opposite_reports_ends_in_the_newest() {
     let decision = settle(&after(&[NotificationKind::SubscriptionPurchased]), &window);
     assert_eq!(decision.purchase.state(), State::Expired);
     assert_eq!(decision.outcomes, [(1, Outcome::Settled), (2, Outcome::Settled), (3, Outcome::Settled)]);
+}
+
+#[test]
+fn without_the_store_what_was_taken_back_stays_so() {
+    for (bought, taken_back) in [
+        (NotificationKind::ConsumablePurchased, NotificationKind::ConsumableCancelled),
+        (NotificationKind::EntitlementPurchased, NotificationKind::EntitlementCancelled),
+    ] {
+        let known = after(&[bought, taken_back]);
+        let again = settle(&known, &[notification(bought, 100)]);
+        assert_eq!((again.transitions, again.purchase.state()), (vec![], State::Revoked));
+        assert_eq!(again.purchase.revoked_at(), Some(at(20)), "and it is known when");
+    }
 }

@@ -236,9 +236,14 @@ fn what_is_over_is_checked_only_for_a_pending_reason() {
         ..monthly(at)
     };
     assert_eq!(read(&bought(), &[], over(EndReason::Customer, day(20))).wake, None);
-    assert_eq!(read(&bought(), &[], over(EndReason::Pending, day(20))).wake, Some(day(21)));
-    assert_eq!(read(&bought(), &[], over(EndReason::Pending, day(27))).wake, Some(day(28)));
-    assert_eq!(read(&bought(), &[], over(EndReason::Pending, day(28))).wake, None);
+    let pending = |known: &Purchase, at| read(known, &[], over(EndReason::Pending, at));
+    let first = pending(&bought(), day(20));
+    assert_eq!((kinds(&first), first.wake), (vec![], Some(day(20).plus_millis(10 * MINUTE))), "the reason is missing");
+    let expired = pending(&first.purchase, day(20).plus_millis(2 * HOUR));
+    assert_eq!(kinds(&expired), [TransitionKind::Expired]);
+    assert!(expired.wake.is_some_and(|wake| wake <= day(21).plus_millis(2 * HOUR)));
+    assert_eq!(pending(&expired.purchase, day(27)).wake, Some(day(28)));
+    assert_eq!(pending(&expired.purchase, day(28)).wake, None);
     assert_eq!(settle_with(&bought(), &[], &Verification::Gone, day(20)).wake, None);
     assert_eq!(settle_with(&bought(), &[], &Verification::Unverifiable, day(20)).wake, None);
     let context = SettlingContext {
