@@ -63,6 +63,7 @@ mod sweeping;
 mod topics;
 mod tracing;
 mod tracks;
+mod trials;
 mod unnamed;
 mod users;
 mod verifying;

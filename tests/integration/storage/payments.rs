@@ -14,9 +14,9 @@ use std::collections::BTreeMap;
 use storage::{Change, Differs, NewSale, Page, Product, RevenueFilter, RevenueLine, Run, Verdict};
 
 /// The store time of the purchase.
-const BOUGHT: &str = "2027-01-10T12:00:00Z";
+pub const BOUGHT: &str = "2027-01-10T12:00:00Z";
 
-fn at(text: &str) -> Timestamp {
+pub fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
@@ -36,7 +36,7 @@ pub fn monthly() -> Snapshot {
 }
 
 /// The snapshot of a refunded subscription.
-fn refunded() -> Snapshot {
+pub fn refunded() -> Snapshot {
     Snapshot {
         ends_at: Some(at("2027-01-11T12:00:00Z")),
         end_reason: Some(EndReason::Customer),
@@ -82,7 +82,7 @@ impl World {
     }
 
     /// Settles a receipt again without a new notification.
-    async fn settle_again(&self, receipt: &str) -> i64 {
+    pub async fn settle_again(&self, receipt: &str) -> i64 {
         let key = self.key(receipt);
         let mut record = record(key, &self.load(key).await);
         record.decision.purchase = self.load(key).await.purchase;
@@ -90,7 +90,7 @@ impl World {
     }
 
     /// The ledger's entries of a receipt: number of the payment, kind, amount and source.
-    fn ledger(&self, receipt: &str) -> Vec<String> {
+    pub fn ledger(&self, receipt: &str) -> Vec<String> {
         self.raw().texts(&format!(
             "SELECT number || ' ' || kind || ' ' || COALESCE(usd, COALESCE(unknown_because, '-')) || ' ' || source \
              AS value FROM payments WHERE collapse_key = '{}' ORDER BY number, entry",
@@ -99,7 +99,7 @@ impl World {
     }
 
     /// Delivers everything of a receipt to a destination, and returns the events with revenue and their amounts.
-    async fn sum_up(&self, receipt: &str, to: DestinationId) -> Vec<String> {
+    pub async fn sum_up(&self, receipt: &str, to: DestinationId) -> Vec<String> {
         while let storage::Claimed::Send(batch) = self.claim(self.key(receipt), to, "sum").await {
             let sent = super::sending::Sent {
                 batch,

@@ -65,7 +65,8 @@ pub(super) struct Data<'a> {
     is_active: Option<bool>,
     /// Whether it will renew.
     is_auto_renewable: Option<bool>,
-    /// Whether a trial became paid; null when the beginning was not seen.
+    /// Whether a trial became paid; null when the beginning was not seen, and when it ended within its first term before
+    /// the store showed it running.
     is_free_trial_conversion: Option<bool>,
     /// Whether an introductory price holds.
     is_in_intro_offer_period: Option<bool>,

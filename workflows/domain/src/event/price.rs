@@ -42,10 +42,11 @@ pub struct Paid<'a> {
     pub source: PriceSource,
 }
 
-/// The price that the buyer pays; `None` if nothing was paid yet, as in a trial, or a promotion has a price of its own.
+/// The price that the buyer pays; `None` if nothing was paid yet, as in a trial, if that is not known, or a promotion has a
+/// price of its own.
 pub fn price(source: RecordSource<'_>) -> Option<Paid<'_>> {
     let purchase = source.purchase;
-    let was_paid = purchase.is_one_time_purchase() || purchase.was_paid();
+    let was_paid = purchase.is_one_time_purchase() || (purchase.was_paid() && !purchase.may_have_been_trial());
     if was_paid && purchase.offer().is_none() { plan_price(source) } else { None }
 }
 

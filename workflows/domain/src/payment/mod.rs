@@ -117,7 +117,8 @@ pub enum UnknownPrice {
     NoRate,
     /// The plan changed later in the same settling, and the record has the new plan's price.
     PlanChanged,
-    /// The store may not show the promotion of the payment yet: a correction sets the price when it does.
+    /// The store may not show the promotion of the payment yet: a correction sets the price when it does. Or the purchase
+    /// ended before any answer showed it running, so that it may have been a trial: only a sales report has its price.
     Unconfirmed,
     /// The device reported a price far outside of those of the catalogue.
     Implausible,

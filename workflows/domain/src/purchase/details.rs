@@ -1,6 +1,6 @@
 //! The fields of the record that settle adds to the documented ones.
 
-use super::{Life, Purchase};
+use super::{Life, Purchase, Seen};
 use crate::notification::NotificationKind;
 use crate::time::Timestamp;
 use crate::transition::TransitionKind;
@@ -51,10 +51,33 @@ impl Purchase {
 
     /// Whether the last snapshot may not show yet which promotion held for the payment of this time: one is queued or
     /// in progress, and the store may lag. That it did neither begin nor end with the payment shows only later.
-    #[must_use]
-    pub fn is_offer_unconfirmed(&self, paid_at: Timestamp) -> bool {
+    pub(crate) fn is_offer_unconfirmed(&self, paid_at: Timestamp) -> bool {
         let Some(shown) = self.snapshot.as_ref() else { return false };
         shown.at.since(paid_at) < LAG && (shown.has_queued_offer || self.offer().is_some())
+    }
+
+    /// Whether the price of a payment of this time is not known for certain: a promotion may have held for it, or it
+    /// may have been the beginning of a trial.
+    #[must_use]
+    pub fn is_price_unconfirmed(&self, paid_at: Timestamp) -> bool {
+        self.is_offer_unconfirmed(paid_at) || self.may_have_been_trial()
+    }
+
+    /// Whether nobody can know if it was a trial: it ended within its first term, and no answer ever showed it running.
+    /// The store shows a trial only while it runs.
+    #[must_use]
+    pub fn may_have_been_trial(&self) -> bool {
+        let subscription = self.snapshot.as_ref().filter(|_| !self.is_one_time() && !self.is_sandbox());
+        let period = subscription.and_then(|shown| Some((shown.ends_at?, shown.term?.after(shown.purchased_at?, 1)?)));
+        let is_within_term = period.is_some_and(|(end, paid_end)| paid_end.since(end) > LAG);
+        let is_paid = self.announced.last_covered(&TransitionKind::PAYMENTS).is_some();
+        self.stage.is_over() && is_within_term && !is_paid && self.is_beginning_known() && !self.was_shown_running()
+    }
+
+    /// Whether an answer of the store ever showed it running.
+    fn was_shown_running(&self) -> bool {
+        let Seen { trial_ends_at, period_ends_at, renewing_at, paid_at, grace_at, .. } = &self.seen;
+        [trial_ends_at, period_ends_at, renewing_at, paid_at, grace_at].into_iter().any(Option::is_some)
     }
 
     /// When the last payment was made, if the last snapshot may not show its promotion yet.

@@ -207,7 +207,7 @@ impl Purchase {
         } else if self.has_shown_trial() {
             Some(!self.stage.in_trial)
         } else {
-            self.is_beginning_known().then_some(false)
+            (self.is_beginning_known() && !self.may_have_been_trial()).then_some(false)
         }
     }
 

@@ -104,7 +104,7 @@ impl Booking {
         let newest = payment::newest(&booked);
         let mut adjustments = Vec::new();
         for open in unconfirmed {
-            if charge(open.number).is_some() || purchase.is_offer_unconfirmed(open.at) {
+            if charge(open.number).is_some() || purchase.is_price_unconfirmed(open.at) {
                 continue;
             }
             // The record has the price of the newest payment only. Where there is no price, the ledger stores the
@@ -209,9 +209,10 @@ impl PricedPayment {
         if is_doubted { Self { unknown: Some(UnknownPrice::Implausible), ..self } } else { self }
     }
 
-    /// Removes the price while the store may not show yet which promotion held for the payment.
+    /// Removes the price while it is not known: the store may not show yet which promotion held for the payment, or a trial
+    /// may have been all that there was.
     fn confirmed_by(self, purchase: &Purchase, now: Timestamp) -> Self {
-        if !self.payment.is_priced || !purchase.is_offer_unconfirmed(self.payment.at.unwrap_or(now)) {
+        if !self.payment.is_priced || !purchase.is_price_unconfirmed(self.payment.at.unwrap_or(now)) {
             return self;
         }
         Self::unpriced(self.payment, UnknownPrice::Unconfirmed)

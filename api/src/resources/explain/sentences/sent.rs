@@ -137,7 +137,7 @@ fn payment(payment: &PaymentFacts) -> String {
         Some("promotion") => ": a promotion has a price of its own",
         Some("not_listed") => ": the catalogue lists none (`settle product set --help`)",
         Some("no_rate") => " in USD: no rate of that day (`settle app rates --help`)",
-        Some("unconfirmed") => " until the store shows for sure whether a promotion held for it",
+        Some("unconfirmed") => ": a promotion may have held for it, or a trial that the store never showed",
         Some("plan_changed") => ": the plan changed since, at once",
         _ => "",
     };

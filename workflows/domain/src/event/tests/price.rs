@@ -76,6 +76,21 @@ fn the_country_is_the_purchases_own() {
 }
 
 #[test]
+fn what_may_have_been_a_trial_has_no_price() {
+    let list = [price(None, "USD", "9.99")];
+    let expired = |day_of_end| Snapshot {
+        at: day(40),
+        renews_at: None,
+        ends_at: Some(day(day_of_end)),
+        end_reason: Some(EndReason::Customer),
+        auto_renewing: Some(false),
+        ..monthly()
+    };
+    assert_eq!(prices(expired(3), &list, None), unknown(), "it expired within its term, and was never shown running");
+    assert_eq!(prices(expired(31), &list, None), [json!("9.99"), json!("USD"), json!("9.99")], "a whole term was paid");
+}
+
+#[test]
 fn an_introductory_offer_has_no_listed_price() {
     let offer = Snapshot { in_intro_offer: true, ..monthly() };
     assert_eq!(prices(offer, &[price(None, "USD", "4.99")], None), unknown());

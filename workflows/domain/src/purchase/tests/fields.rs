@@ -200,6 +200,25 @@ fn a_payment_that_was_seen_ends_the_doubt_about_a_trial() {
 }
 
 #[test]
+fn what_expired_before_it_was_shown_running_may_be_a_trial() {
+    let reports = [
+        report(NotificationKind::SubscriptionPurchased, "2026-01-31"),
+        report(NotificationKind::Expired, "2026-02-02"),
+    ];
+    let over = |at, ends_at| Snapshot { end_reason: Some(EndReason::Customer), ..off(at, ends_at) };
+    let within_term = over("2026-02-03", "2026-02-02");
+    let unseen = read(&Purchase::default(), &reports, &within_term);
+    assert_eq!((unseen.state(), unseen.is_free_trial_conversion()), (State::Expired, None));
+    assert!(unseen.may_have_been_trial() && unseen.is_price_unconfirmed(time("2026-01-31")));
+    let seen = read(&bought(), &reports[1..], &within_term);
+    assert_eq!((seen.is_free_trial_conversion(), seen.may_have_been_trial()), (Some(false), false));
+    let whole_term = read(&Purchase::default(), &reports, &over("2026-03-01", "2026-02-28"));
+    assert_eq!((whole_term.is_free_trial_conversion(), whole_term.may_have_been_trial()), (Some(false), false));
+    let accelerated = Snapshot { environment: crate::Environment::Sandbox, ..within_term };
+    assert!(!read(&Purchase::default(), &reports, &accelerated).may_have_been_trial(), "there a term lasts minutes");
+}
+
+#[test]
 fn a_one_time_purchase_has_no_term_no_end_and_no_cycles() {
     let coins = Snapshot {
         product: Product::Consumable,
