@@ -4,6 +4,7 @@
 mod alarms;
 mod chaos;
 mod charges;
+mod claimed;
 mod events;
 mod killed;
 mod money;

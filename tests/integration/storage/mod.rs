@@ -26,6 +26,7 @@ mod explaining;
 mod figures;
 mod filling;
 mod filtering;
+mod first_minutes;
 mod forgetting;
 mod forgetting_devices;
 mod forgetting_others;

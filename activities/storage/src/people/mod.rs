@@ -4,6 +4,7 @@
 //! customer, so a purchase never moves alone. A device belongs to one user. Transactions here lock the app and its
 //! platforms, then the users in the order of their ids, then purchases in the order of their keys, then devices.
 
+pub mod answered;
 pub mod claims;
 pub mod device_users;
 pub mod join;

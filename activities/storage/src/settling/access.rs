@@ -30,7 +30,7 @@ const CLAIMED: Sql = statement! {hot "claims_of_key", "
     JOIN devices d ON d.platform_id = c.platform_id AND d.id = c.device_id
     JOIN platforms f ON f.id = c.platform_id
     WHERE c.collapse_key = ? AND c.status = 'verified'
-    ORDER BY c.verified_at, c.device_id
+    ORDER BY c.verified_at, c.created_at, c.device_id
     LIMIT ?
 "};
 
@@ -63,7 +63,7 @@ const PRICE: Sql = statement! {hot "claims_of_key", "
     FROM claims
     WHERE collapse_key = ? AND status = 'verified' AND kind = 'purchased' AND price IS NOT NULL
         AND currency IS NOT NULL AND sku IS NOT NULL
-    ORDER BY verified_at, device_id
+    ORDER BY verified_at, created_at, device_id
     LIMIT 1
 "};
 

@@ -3,6 +3,7 @@
 mod access;
 pub mod events;
 pub mod facts;
+pub mod known;
 pub mod load;
 pub mod owners;
 pub mod payments;

@@ -1,4 +1,4 @@
-//! Records a decision in one transaction, once.
+//! Records a decision once, in the transaction of [`Store::record`](crate::Store::record).
 //!
 //! The purchase's row has the number of its last settling, and a fingerprint of the notifications that it settled. A
 //! record with both is a repeated one and gets the same answer. One with the next number is written, unless something that
@@ -12,9 +12,7 @@ use crate::db::fault;
 use crate::db::secrets::sha256;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Ahead, Number, Single, clean, sql};
-use crate::db::store::Store;
-use crate::db::writer::order::{Order, Settled};
-use crate::db::writer::{Faults, JobKind, Write};
+use crate::db::writer::{Faults, Write};
 use crate::devices::claims::due;
 use crate::events::{alarms, deliveries, lanes};
 use crate::inbox::notifications;
@@ -25,10 +23,11 @@ use crate::purchases::{replacements, user_devices};
 use crate::settings::listing::{Listings, usd_rate};
 use crate::settling::access::{self, Accesses};
 use crate::settling::facts::Facts;
+use crate::settling::known::Known;
 use crate::settling::payments::{Booking, Ledger};
 use crate::settling::profiles::{self, ProfileCheck, Subject, Trigger};
 use crate::settling::revision::{Announcement, Description, Settling};
-use crate::settling::{events, owners, succession};
+use crate::settling::{events, succession};
 use domain::catalogue::{Listing, ProductRef};
 use domain::event::{self, Details, RecordSource};
 use domain::settling::{Record, Recorded};
@@ -38,30 +37,20 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// The fail points around the commit of a record.
-const RECORD: Faults =
+pub const RECORD: Faults =
     Faults { before_commit: "record.before_commit", after_commit: "record.after_commit", early_answer: None };
 
 /// Maximum length in bytes of a SKU in an indexed column; a longer one is left out there.
 const MAX_INDEXED_BYTES: usize = 1000;
 
-impl Store {
-    /// Records a decision in one transaction. It is idempotent by the settling number and the notifications.
-    pub async fn record(&self, record: Record) -> Result<Recorded, Error> {
-        let installation = self.installation;
-        let settled = Settled { key: record.collapse_key, newest: record.seqs.iter().max().copied() };
-        let order = Order { settled, find: owners::find };
-        let work = move |write: &mut Write<'_>| record_once(write, &record, installation);
-        self.writer.write_ordered(JobKind::Record(RECORD), order, work).await
-    }
-}
-
-fn record_once(write: &mut Write<'_>, record: &Record, installation: Installation) -> Result<Recorded, Error> {
+/// Records a decision, unless it is recorded, or the purchase moved since it was loaded.
+pub fn record_once(
+    write: &mut Write<'_>,
+    record: &Record,
+    (installation, known): (Installation, Known),
+) -> Result<Recorded, Error> {
     let key = record.collapse_key;
-    let seen = purchase::find_ahead(write.connection, key)?;
-    let named = newest_customer_ahead(write, record)?;
-    let origin = purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
-    let seen = seen.first(write.connection)?;
-    let named = named.map_or(Ok(None), |named| named.value(write.connection))?;
+    let Known { row: seen, origin, named } = known;
     let app_user_id = named.or_else(|| seen.as_ref().and_then(|row| row.app_user_id.clone()));
     let customer = Customer { origin: &origin, row: seen.as_ref(), app_user_id: app_user_id.as_deref() };
     let is_owned = record.settles() || seen.as_ref().is_some_and(|row| row.user_id.is_some());
@@ -384,30 +373,6 @@ const fn waits_for(waits: Waits) -> WaitsFor {
         Waits::Confirmation => WaitsFor::Confirmation,
         Waits::Parked(_) => WaitsFor::Parked,
     }
-}
-
-const NEWEST_CUSTOMER: Sql = statement! {"
-    SELECT app_user_id AS value
-    FROM notifications
-    WHERE seq IN (?*) AND collapse_key = ? AND app_user_id IS NOT NULL
-    ORDER BY seq DESC
-    LIMIT 1
-"};
-
-/// The store's id of the customer in the newest settled notification with one; else the known one counts. Abandoned
-/// notifications, whose receipts the store does not accept, are left out unless the store answered.
-fn newest_customer_ahead(
-    write: &mut Write<'_>,
-    record: &Record,
-) -> Result<Option<Ahead<'static, Single<String>>>, Error> {
-    let is_believed = |outcome: &Outcome| record.is_answer || *outcome != Outcome::Abandoned;
-    let settled = record.decision.outcomes.iter().filter(|(_, outcome)| is_believed(outcome));
-    let seqs: Vec<i64> = settled.map(|(seq, _)| *seq).collect();
-    if seqs.is_empty() {
-        return Ok(None);
-    }
-    let newest = sql(NEWEST_CUSTOMER).uncached().bind_list(seqs).bind(record.collapse_key);
-    newest.value_ahead(write.connection).map(Some)
 }
 
 fn open_lanes(write: &mut Write<'_>, key: CollapseKey) -> Result<Vec<Lane>, Error> {

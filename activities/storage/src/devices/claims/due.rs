@@ -62,15 +62,18 @@ const REMOVE: Sql = statement! {"
     DELETE FROM claims WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status = 'refused'
 "};
 
+/// A claim `c` that an answer of the store about its receipt verifies: it is pending, or the store did not know the receipt
+/// before.
+pub const AWAITS_ANSWER: &str = "(c.status = 'pending' OR (c.status = 'refused' AND c.reason = 'unknown_receipt'))";
+
 const TAKE_UP: Sql = statement! {hot "claims_of_key", "
-    UPDATE claims
+    UPDATE claims AS c
     SET status = 'pending', reason = NULL, due_at = ?, created_at = ?
-    WHERE collapse_key = ? AND app_user_id = ?
-        AND (status = 'pending' OR (status = 'refused' AND reason = 'unknown_receipt'))
+    WHERE c.collapse_key = ? AND c.app_user_id = ? AND {AWAITS_ANSWER}
 "};
 
-/// Lets the claims of a purchase be examined at once, also those whose receipt the store did not know before: it answered
-/// about the purchase of this customer.
+/// Lets the claims of a purchase that its settling left be examined at once: the store answered about the purchase of this
+/// customer.
 pub fn take_up(write: &mut Write<'_>, key: CollapseKey, app_user_id: &str) -> Result<(), Error> {
     sql(TAKE_UP).bind(write.now).bind(write.now).bind(key).bind(app_user_id).later(write.connection)
 }

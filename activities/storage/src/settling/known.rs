@@ -1,0 +1,56 @@
+//! What a record reads before it locks anything, in one round trip.
+
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{Ahead, Single, sql};
+use crate::db::writer::Write;
+use crate::purchases::purchase::{self, Origin, PurchaseRow};
+use domain::Outcome;
+use domain::settling::Record;
+
+/// A purchase before its record.
+pub struct Known {
+    /// Its row, if there is one.
+    pub row: Option<PurchaseRow>,
+    /// Its app and platform.
+    pub origin: Origin,
+    /// The store's id of the customer in the newest settled notification with one.
+    pub named: Option<String>,
+}
+
+impl Known {
+    /// Reads it. A query that was sent before is run in the same round trip.
+    pub fn read(write: &mut Write<'_>, record: &Record) -> Result<Self, Error> {
+        let key = record.collapse_key;
+        let row = purchase::find_ahead(write.connection, key)?;
+        let named = newest_customer_ahead(write, record)?;
+        let origin = purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
+        let row = row.first(write.connection)?;
+        let named = named.map_or(Ok(None), |named| named.value(write.connection))?;
+        Ok(Self { row, origin, named })
+    }
+}
+
+const NEWEST_CUSTOMER: Sql = statement! {"
+    SELECT app_user_id AS value
+    FROM notifications
+    WHERE seq IN (?*) AND collapse_key = ? AND app_user_id IS NOT NULL
+    ORDER BY seq DESC
+    LIMIT 1
+"};
+
+/// The store's id of the customer in the newest settled notification with one; else the known one counts. Abandoned
+/// notifications, whose receipts the store does not accept, are left out unless the store answered.
+fn newest_customer_ahead(
+    write: &mut Write<'_>,
+    record: &Record,
+) -> Result<Option<Ahead<'static, Single<String>>>, Error> {
+    let is_believed = |outcome: &Outcome| record.is_answer || *outcome != Outcome::Abandoned;
+    let settled = record.decision.outcomes.iter().filter(|(_, outcome)| is_believed(outcome));
+    let seqs: Vec<i64> = settled.map(|(seq, _)| *seq).collect();
+    if seqs.is_empty() {
+        return Ok(None);
+    }
+    let newest = sql(NEWEST_CUSTOMER).uncached().bind_list(seqs).bind(record.collapse_key);
+    newest.value_ahead(write.connection).map(Some)
+}

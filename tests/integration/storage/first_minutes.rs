@@ -1,0 +1,274 @@
+//! The first minutes of a purchase: the store's notification, the report of the device and the login come within one
+//! window, in any order, and make one revision.
+
+use super::claims::{device, priced, snapshot, uuid};
+use super::world::{WINDOW_MS, World, story};
+use domain::device::claim::ClaimReason;
+use domain::{CollapseKey, Snapshot, UserId, Verification};
+use serde_json::{Value, json};
+use storage::{ClaimAnswer, ClaimStep, Login, Record, Recorded};
+
+/// One thing that happens to a purchase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// The store notifies it.
+    Notified,
+    /// The device reports it.
+    Reported,
+    /// The customer logs in on the device.
+    LoggedIn,
+}
+
+use Step::{LoggedIn, Notified, Reported};
+
+const ORDERS: [[Step; 3]; 6] = [
+    [Notified, Reported, LoggedIn],
+    [Notified, LoggedIn, Reported],
+    [Reported, Notified, LoggedIn],
+    [Reported, LoggedIn, Notified],
+    [LoggedIn, Notified, Reported],
+    [LoggedIn, Reported, Notified],
+];
+/// The seconds between two of them.
+const GAPS: [i64; 4] = [0, 3, 8, 10];
+
+/// A purchase, its customer and their device.
+struct Life<'w> {
+    world: &'w World,
+    number: u128,
+    receipt: String,
+    customer: String,
+    key: CollapseKey,
+    shown: Snapshot,
+}
+
+impl<'w> Life<'w> {
+    async fn new(world: &'w World, number: u128) -> Self {
+        let receipt = format!("r{number}");
+        let key = world.key(&receipt);
+        let shown = snapshot(world.store.now().await.unwrap());
+        Self { world, number, receipt, customer: format!("customer-{number}"), key, shown }
+    }
+
+    fn external_id(&self) -> String {
+        format!("anna-{}", self.number)
+    }
+
+    async fn happens(&self, step: Step) -> Option<UserId> {
+        let Self { world, number, .. } = self;
+        match step {
+            Notified => world.bought(&self.receipt, &self.customer).await,
+            Reported => {
+                let id = format!("transaction-{number}");
+                world.device_claims(*number, &id, priced(&self.receipt, &self.customer, "8.99")).await;
+            }
+            LoggedIn => {
+                let (place, device) = (world.place(*number), device(*number));
+                let login = Login { place, device, external_id: self.external_id(), is_signed: false };
+                return Some(world.store.login(login).await.unwrap().user_id);
+            }
+        }
+        None
+    }
+
+    /// Examines the claims that are due, as the activity does; the store knows the receipt.
+    async fn examine_claims(&self) {
+        let page = self.world.store.due_claims(self.world.platform.id, 50).await.unwrap().unwrap();
+        for (place, key) in page.due {
+            if self.world.store.examine_claim(place, key).await.unwrap() == ClaimStep::Query {
+                let confirmed = ClaimAnswer::Confirmed(Box::new(self.shown.clone()));
+                self.world.store.finish_claim(place, key, confirmed).await.unwrap();
+            }
+        }
+    }
+
+    /// Lets time pass, and examines each claim when it is due.
+    async fn pass(&self, mut millis: i64) {
+        loop {
+            self.examine_claims().await;
+            let page = self.world.store.due_claims(self.world.platform.id, 50).await.unwrap().unwrap();
+            let next = page.next_due_in.map_or(i64::MAX, |wait| i64::try_from(wait.as_millis()).unwrap() + 1);
+            if next > millis {
+                self.world.pass(millis);
+                self.examine_claims().await;
+                return;
+            }
+            self.world.pass(next);
+            millis -= next;
+        }
+    }
+
+    /// Lets time pass until the window has ended, and settles until nothing is left.
+    async fn settles(&self) {
+        loop {
+            let quiet = self.world.store.load(self.key, 0, 500).await.unwrap().quiet;
+            if !quiet.is_zero() {
+                self.pass(i64::try_from(quiet.as_millis()).unwrap() + 1).await;
+                continue;
+            }
+            let loaded = self.world.load(self.key).await;
+            if !loaded.due && loaded.notifications.is_empty() {
+                return;
+            }
+            let verification = Verification::Verified(Box::new(Snapshot { at: loaded.now, ..self.shown.clone() }));
+            let record = Record::decided(self.key, &loaded, &verification);
+            let recorded = self.world.store.record(record).await.unwrap();
+            if matches!(recorded, Recorded::Done { .. }) {
+                self.pass(1).await;
+            }
+        }
+    }
+
+    /// The `attributes` of each `purchase.updated`.
+    fn updates(&self) -> Vec<Value> {
+        let bodies = self.world.raw().texts(&format!(
+            "SELECT body AS value FROM events WHERE collapse_key = '{}' AND event_type = 'purchase.updated' ORDER BY seq",
+            self.key
+        ));
+        bodies.iter().map(|body| serde_json::from_str::<Value>(body).unwrap()["attributes"].clone()).collect()
+    }
+
+    /// The users of the `user.*` events.
+    fn users(&self) -> Vec<String> {
+        self.world.raw().texts(&format!(
+            "SELECT event_type || ' ' || user_id AS value FROM events WHERE collapse_key = '{}' AND event_type LIKE 'user.%'
+             ORDER BY seq",
+            self.key
+        ))
+    }
+
+    fn ledger(&self) -> Vec<String> {
+        self.world.raw().texts(&format!(
+            "SELECT kind || ' ' || COALESCE(usd, '-') AS value FROM payments WHERE collapse_key = '{}' ORDER BY kind",
+            self.key
+        ))
+    }
+}
+
+story! {
+    async fn a_purchase_of_a_logged_in_customer_is_one_event_of_theirs(world: World) {
+        world.sell("9.99").await;
+        let mut number = 0;
+        for order in ORDERS {
+            for gap in GAPS {
+                number += 1;
+                let life = Life::new(&world, number).await;
+                let mut anna = None;
+                for (nth, step) in order.into_iter().enumerate() {
+                    if nth > 0 {
+                        life.pass(gap * 1000).await;
+                    }
+                    anna = life.happens(step).await.or(anna);
+                }
+                life.settles().await;
+                life.pass(10 * WINDOW_MS).await;
+                life.settles().await;
+                let (what, data) = (format!("{order:?} {gap} s apart"), world.newest_data(life.key));
+                assert_eq!(life.updates().len(), 1, "{what}: {:?}", life.updates());
+                assert_eq!(life.users(), [format!("user.subscription.purchased {}", anna.unwrap())], "{what}");
+                assert_eq!(data["last_seen_external_id"], json!(life.external_id()), "{what}");
+                assert_eq!(data["devices_with_access"][0]["id"], json!(uuid(number)), "{what}");
+                assert_eq!((&data["purchase_price"], &data["price_source"]), (&json!("8.99"), &json!("device")), "{what}");
+                assert_eq!(life.ledger(), ["initial 8.99"], "{what}");
+            }
+        }
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn an_answer_verifies_no_claim_of_another_customer(world: World) {
+        let life = Life::new(&world, 1).await;
+        life.happens(Notified).await;
+        world.device_claims(2, "a", priced(&life.receipt, "thief", "0.01")).await;
+        let shown = life.shown.clone();
+        assert_eq!(world.verified_by(life.key, &shown).await, 1);
+        assert_eq!(world.claim_rows(), ["r1 thief pending - purchased 0.01"]);
+        let data = world.newest_data(life.key);
+        assert_eq!((&data["devices_with_access"], &data["purchase_price"]), (&json!([]), &Value::Null));
+        assert_eq!(world.raw().texts("SELECT COALESCE(user_id, '-') AS value FROM devices"), ["-"]);
+        life.pass(1).await;
+        assert_eq!(world.claim_rows(), ["r1 thief refused wrong_customer purchased 0.01"]);
+    }
+}
+
+story! {
+    async fn a_claim_that_comes_after_the_load_is_verified_by_the_record(world: World) {
+        let life = Life::new(&world, 1).await;
+        life.happens(Notified).await;
+        let loaded = world.load(life.key).await;
+        life.happens(Reported).await;
+        let verification = Verification::Verified(Box::new(life.shown.clone()));
+        let record = Record::decided(life.key, &loaded, &verification);
+        assert_eq!(world.done(record.clone()).await, 1);
+        assert_eq!(world.newest_data(life.key)["devices_with_access"][0]["id"], json!(uuid(1)));
+        // The record again, as after a lost answer: what was claimed meanwhile is not verified without a record of it.
+        world.device_claims(2, "late", priced(&life.receipt, &life.customer, "8.99")).await;
+        assert_eq!(world.done(record).await, 1);
+        let status = "SELECT status AS value FROM claims ORDER BY device_id";
+        assert_eq!(world.raw().texts(status), ["verified", "pending"]);
+    }
+}
+
+story! {
+    async fn a_claim_of_an_unknown_receipt_is_verified_by_its_settling(world: World) {
+        let life = Life::new(&world, 1).await;
+        life.happens(Reported).await;
+        world.finish_claim(1, "r1", ClaimAnswer::Refused(ClaimReason::UnknownReceipt)).await;
+        life.happens(Notified).await;
+        life.settles().await;
+        assert_eq!(world.claim_rows(), ["r1 customer-1 verified - purchased 8.99"]);
+        assert_eq!((life.updates().len(), &world.newest_data(life.key)["devices_with_access"][0]["id"]), (1, &json!(uuid(1))));
+    }
+}
+
+story! {
+    async fn a_record_that_finds_its_purchase_moved_loses_no_claim(world: World) {
+        let life = Life::new(&world, 1).await;
+        life.happens(Notified).await;
+        life.happens(Reported).await;
+        let loaded = world.load(life.key).await;
+        let record = Record::decided(life.key, &loaded, &Verification::Verified(Box::new(life.shown.clone())));
+        // It did not know of another receipt in the place of this one.
+        let outdated = Record { is_replaced: true, ..record };
+        assert_eq!(world.store.record(outdated).await.unwrap(), Recorded::Moved);
+        assert_eq!(world.claim_rows(), ["r1 customer-1 verified - purchased 8.99"], "the answer holds");
+        // Nothing but the claim is left to wake the purchase.
+        world.raw().run("UPDATE notifications SET outcome = 'discarded', finished_at = 1");
+        assert!(world.load(life.key).await.due);
+    }
+}
+
+story! {
+    async fn a_join_that_moves_the_purchase_itself_is_recorded_with_it(world: World) {
+        let life = Life::new(&world, 1).await;
+        life.happens(Notified).await;
+        life.settles().await;
+        let anna = life.happens(LoggedIn).await.unwrap();
+        world.notify("renewal", &life.receipt, 5_000).await;
+        life.happens(Reported).await;
+        life.settles().await;
+        let data = world.newest_data(life.key);
+        assert_eq!(data["last_seen_external_id"], json!(life.external_id()));
+        assert_eq!(data["devices_with_access"][0]["id"], json!(uuid(1)));
+        assert_eq!(world.raw().texts("SELECT user_id AS value FROM purchases"), [anna.to_string()]);
+        assert_eq!(life.updates().iter().map(|one| one["coalesced"].as_i64().unwrap()).sum::<i64>(), 2);
+        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM notifications WHERE outcome IS NULL"), 0);
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn a_settling_verifies_few_claims_and_leaves_the_others_due(world: World) {
+        let life = Life::new(&world, 1).await;
+        life.happens(Notified).await;
+        for number in 1..=30 {
+            world.device_claims(number, "a", priced(&life.receipt, &life.customer, "8.99")).await;
+        }
+        world.verified_by(life.key, &life.shown).await;
+        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM claims WHERE status = 'verified'"), 20);
+        let page = world.store.due_claims(world.platform.id, 50).await.unwrap().unwrap();
+        assert_eq!(page.due.len(), 10);
+        assert_eq!(world.newest_data(life.key)["devices_with_access"][0]["id"], json!(uuid(1)), "the first one in front");
+    }
+}
