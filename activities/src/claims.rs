@@ -15,7 +15,7 @@ use protocols::stores::{Answer, Receipt};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use storage::{ClaimAnswer, ClaimResult, ClaimStep, Error, StoreQuery};
+use storage::{ClaimAnswer, ClaimResult, ClaimStep, Error, Open, StoreQuery};
 use temporalio_sdk::activities::ActivityContext;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -131,6 +131,7 @@ impl Claim<'_> {
         let Self { context, place, key, .. } = &self;
         match context.store.examine_claim(*place, *key).await? {
             ClaimStep::Done(_) => {}
+            ClaimStep::Reported(open) => self.signal(notified(open)).await,
             ClaimStep::Recheck => self.signal(Signal::Wake).await,
             ClaimStep::Query => self.query().await?,
         }
@@ -163,9 +164,7 @@ impl Claim<'_> {
             }
         };
         match context.store.finish_claim(place, key, answer).await? {
-            ClaimResult::Reported { seq, quiet } => {
-                self.signal(Signal::Notified(Notified { through: seq, quiet, count: 1, ..Notified::default() })).await;
-            }
+            ClaimResult::Reported(open) => self.signal(notified(open)).await,
             ClaimResult::Verified => self.signal(Signal::Wake).await,
             ClaimResult::NotVerified => {}
         }
@@ -190,6 +189,11 @@ impl Claim<'_> {
             tracing::debug!(collapse_key = %self.key, error = %error, "a purchase was not signalled; the sweep wakes it");
         }
     }
+}
+
+/// The signal of a claim that became a notification of its purchase.
+const fn notified(Open { seq: through, quiet, cap, .. }: Open) -> Signal {
+    Signal::Notified(Notified { through, quiet, cap, count: 1 })
 }
 
 /// What an answer means for a claim.

@@ -12,10 +12,13 @@ use system_tests::world::{SOON, Setting, World};
 const PURCHASED: &str = "SUBSCRIPTION_PURCHASED";
 
 async fn world(variables: &[(&str, &str)]) -> World {
+    world_with_window(1, variables).await
+}
+
+async fn world_with_window(window_seconds: u64, variables: &[(&str, &str)]) -> World {
     let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let events = vec!["purchase.updated".to_owned(), "user.*".to_owned()];
-    let mut world =
-        World::start(Setting { window_seconds: 1, rvs: true, events, variables, ..Setting::default() }).await;
+    let mut world = World::start(Setting { window_seconds, rvs: true, events, variables, ..Setting::default() }).await;
     world.let_sweep_help("it starts the verification of claims that become due later");
     world
 }
@@ -49,7 +52,7 @@ async fn wait_access(world: &World, receipt_id: &str, device: Device) -> Value {
     for field in ["purchase_guid", "transaction_id", "last_seen_device_id"] {
         data[field] = Value::Null;
     }
-    for field in ["id", "last_active"] {
+    for field in ["id", "first_launch", "last_active"] {
         data["devices_with_access"][0][field] = Value::Null;
     }
     data
@@ -98,6 +101,37 @@ async fn any_order_of_store_and_device_gives_one_purchase() {
     for (order, record) in &records {
         assert_eq!(record, &records[0].1, "{order:?}");
     }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_devices_of_a_household_are_one_update() {
+    let mut world = world_with_window(6, &[]).await;
+    let devices = Devices::of(&world).await;
+    world.rvs().know("shared", Receipt::subscription(api::clock::now().plus_millis(-3_600_000)));
+    let message = world.send(PURCHASED, "shared").await;
+    world.wait_outcome(&message).await;
+    for number in 1..=3 {
+        let device = Device(number);
+        drop(devices.report(device, &[present(device, "shared", CUSTOMER)]).await.ok());
+        let path = format!("/v1/explain/purchases/{}", world.key("shared"));
+        wait::until(SOON, "a verified claim", async || {
+            let explained = world.api.get(&path).await.ok().to_string();
+            let verified = explained.matches("claims it as present: verified").count();
+            if verified == number as usize { Ok(()) } else { Err(explained) }
+        })
+        .await;
+    }
+    let key = world.key("shared").to_string();
+    let updates = wait::until(SOON, "an update with three devices", async || {
+        let updates = world.receiver.about(&key);
+        let newest = updates.last().ok_or("nothing")?;
+        let named = newest.body["data"]["devices_with_access"].as_array().map_or(0, Vec::len);
+        if named == 3 { Ok(updates) } else { Err(format!("{named} devices")) }
+    })
+    .await;
+    let counted = updates.iter().map(|one| &one.body["attributes"]).map(|one| (&one["revision"], &one["coalesced"]));
+    assert_eq!(counted.collect::<Vec<_>>(), [(&json!(1), &json!(1)), (&json!(2), &json!(0))]);
     world.finish().await;
 }
 

@@ -192,7 +192,7 @@ impl Life {
         }
         for list in ["/active_entitlements", "/data/devices_with_access"] {
             for one in body.pointer_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
-                for field in ["last_verified", "last_active"] {
+                for field in ["last_verified", "first_launch", "last_active"] {
                     drop(one.as_object_mut().expect("an object").remove(field));
                 }
             }

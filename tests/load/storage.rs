@@ -225,6 +225,7 @@ fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
         decision,
         is_replaced: loaded.is_replaced,
         is_queried: loaded.verify,
+        from_devices: Vec::new(),
         is_answer: true,
         is_real: true,
         traceparent: None,

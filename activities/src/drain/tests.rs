@@ -151,6 +151,7 @@ async fn buy(store: &Store, platform: &Platform, receipt: &str) -> CollapseKey {
         decision: domain::decide(&loaded.purchase, &loaded.notifications, context),
         is_replaced: false,
         is_queried: loaded.verify,
+        from_devices: Vec::new(),
         is_answer: false,
         is_real: true,
         traceparent: None,

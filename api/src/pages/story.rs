@@ -6,6 +6,7 @@ use crate::pages::text::{capital, delivery_status};
 use crate::pages::visit::Visit;
 use crate::resources::explain::node::Node;
 use domain::Timestamp;
+use domain::device::claim::CLAIM_STORE_TYPE;
 use serde_json::Value;
 
 /// Something that happened to the purchase.
@@ -203,6 +204,7 @@ impl Marks<'_> {
             (Some("duplicate"), _) => (Tone::Idle, "Duplicate"),
             (Some("discarded"), _) => (Tone::Idle, "Discarded"),
             (Some("no_change"), _) => (Tone::Idle, "No change"),
+            (Some(_), _) if text(node, "store_type") == Some(CLAIM_STORE_TYPE) => (Tone::Idle, "Device"),
             (Some(_), _) => (Tone::Idle, "Notification"),
         };
         Chapter {

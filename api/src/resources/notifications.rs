@@ -27,7 +27,7 @@ pub struct Message {
 pub struct Notification {
     /// Its purchase; null when the notification could not be read.
     collapse_key: Option<CollapseKey>,
-    /// Its type, as the store names it.
+    /// Its type, as the store names it; `DEVICE_TRANSACTION` for the claim of a device, `IMPORTED` for an imported purchase.
     #[serde(rename = "type")]
     store_type: String,
     /// Its outcome, once it has one.

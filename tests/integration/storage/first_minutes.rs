@@ -1,11 +1,13 @@
 //! The first minutes of a purchase: the store's notification, the report of the device and the login come within one
 //! window, in any order, and make one revision.
 
-use super::claims::{device, priced, snapshot, uuid};
+use super::claims::{device, priced, session, snapshot, uuid};
+use super::overlapping::{Stall, two_processes};
 use super::world::{WINDOW_MS, World, story};
-use domain::device::claim::ClaimReason;
+use domain::device::claim::{ClaimReason, ClaimStatus};
 use domain::{CollapseKey, Snapshot, UserId, Verification};
 use serde_json::{Value, json};
+use std::time::Duration;
 use storage::{ClaimAnswer, ClaimStep, Login, Record, Recorded};
 
 /// One thing that happens to a purchase.
@@ -170,6 +172,7 @@ story! {
                 assert_eq!(data["devices_with_access"][0]["id"], json!(uuid(number)), "{what}");
                 assert_eq!((&data["purchase_price"], &data["price_source"]), (&json!("8.99"), &json!("device")), "{what}");
                 assert_eq!(life.ledger(), ["initial 8.99"], "{what}");
+                assert_eq!(life.updates()[0]["coalesced"], 1, "{what}: the store notified it once");
             }
         }
         assert_eq!(world.broken(1000).await, []);
@@ -271,4 +274,92 @@ story! {
         assert_eq!(page.due.len(), 10);
         assert_eq!(world.newest_data(life.key)["devices_with_access"][0]["id"], json!(uuid(1)), "the first one in front");
     }
+}
+
+impl Life<'_> {
+    /// Another device has the receipt, and its claim is examined at once. Returns how long the window lasts then.
+    async fn is_shared_with(&self, number: u128, id: &str) -> Duration {
+        self.world.device_claims(number, id, session(number, &[(&self.receipt, &self.customer)])).await;
+        self.examine_claims().await;
+        self.world.store.load(self.key, 0, 500).await.unwrap().quiet
+    }
+}
+
+story! {
+    async fn three_devices_eight_seconds_apart_are_one_revision(world: World) {
+        let life = Life::new(&world, 1).await;
+        life.happens(Notified).await;
+        life.settles().await;
+        assert_eq!(life.updates().len(), 1);
+        let window = Duration::from_millis(u64::try_from(WINDOW_MS).unwrap());
+        for number in 2..=4 {
+            let quiet = life.is_shared_with(number, "start").await;
+            assert!(window - quiet < Duration::from_secs(3), "each one restarts the window: {quiet:?} are left");
+            life.pass(8_000).await;
+        }
+        let quiet = life.is_shared_with(2, "again").await;
+        assert!(quiet <= window - Duration::from_secs(8), "a repeated one does not: {quiet:?} are left");
+        life.settles().await;
+        let updates = life.updates();
+        let counted: Vec<_> = updates.iter().map(|one| (&one["revision"], &one["coalesced"])).collect();
+        assert_eq!(counted, [(&json!(1), &json!(1)), (&json!(2), &json!(0))], "claims are not the store's notifications");
+        assert_eq!(world.newest_data(life.key)["devices_with_access"].as_array().unwrap().len(), 3);
+        assert_eq!(life.users().len(), 1, "{:?}", life.users());
+        let rows = "SELECT store_type || ' ' || outcome || ' ' || revision AS value FROM notifications ORDER BY seq";
+        assert_eq!(world.raw().texts(rows)[1..], ["DEVICE_TRANSACTION settled 2"; 3]);
+        life.pass(10 * WINDOW_MS).await;
+        life.settles().await;
+        assert_eq!(life.updates().len(), 2);
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn a_claim_that_meets_a_settling_is_announced_by_it(world: World) {
+        let life = Life::new(&world, 1).await;
+        life.happens(Notified).await;
+        life.settles().await;
+        world.device_claims(2, "first", priced(&life.receipt, &life.customer, "8.99")).await;
+        life.examine_claims().await;
+        world.notify("renewal", &life.receipt, 5_000).await;
+        let loaded = world.load(life.key).await;
+        // It is verified between the load of a settling and its record.
+        world.device_claims(3, "second", priced(&life.receipt, &life.customer, "8.99")).await;
+        assert!(matches!(world.examine_claim_of(3, &life.receipt).await, ClaimStep::Reported(_)));
+        let verification = Verification::Verified(Box::new(life.shown.clone()));
+        let revision = world.done(Record::decided(life.key, &loaded, &verification)).await;
+        assert_eq!(world.newest_data(life.key)["devices_with_access"].as_array().unwrap().len(), 2);
+        assert_eq!(world.verified_by(life.key, &life.shown).await, revision, "its own window changes nothing");
+        let last = world.raw().texts("SELECT outcome AS value FROM notifications ORDER BY seq DESC LIMIT 1");
+        assert_eq!(last, ["no_change"]);
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+/// On PostgreSQL, with two processes: the record waits for the row of the claim, which the test locks, and the examination
+/// of the claim begins meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_examined_during_its_settling_is_verified_once() {
+    let (world, second) = two_processes().await;
+    let life = Life::new(&world, 1).await;
+    life.happens(Notified).await;
+    life.settles().await;
+    world.notify("renewal", &life.receipt, 5_000).await;
+    let loaded = world.load(life.key).await;
+    life.happens(Reported).await;
+    let record = Record::decided(life.key, &loaded, &Verification::Verified(Box::new(life.shown.clone())));
+    let stall = Stall::by(&world, "SELECT 1 FROM claims FOR UPDATE");
+    let store = world.store.clone();
+    let recording = tokio::spawn(async move { store.record(record).await.unwrap() });
+    stall.wait_stalled(&world, 1).await;
+    let (place, key) = (world.place(1), life.key);
+    let examining = tokio::spawn(async move { second.examine_claim(place, key).await.unwrap() });
+    stall.wait_stalled(&world, 2).await;
+    stall.end();
+    assert!(matches!(recording.await.unwrap(), Recorded::Done { .. }));
+    assert_eq!(examining.await.unwrap(), ClaimStep::Done(ClaimStatus::Verified));
+    assert_eq!(world.newest_data(key)["devices_with_access"].as_array().unwrap().len(), 1);
+    let reported = "SELECT COUNT(*) AS value FROM notifications WHERE store_type = 'DEVICE_TRANSACTION'";
+    assert_eq!(world.raw().number(reported), 0, "a claim that a settling verified restarts no window");
+    assert_eq!(world.broken(1000).await, []);
 }

@@ -162,7 +162,7 @@ story! {
             assert_eq!(query.app_user_id, store_id, "the store is queried by its own id");
             let answer = confirmed(world.store.now().await.unwrap());
             let result = world.store.finish_claim(here, key, answer).await.unwrap();
-            assert!(matches!(result, ClaimResult::Reported { .. }), "{until:?}: {result:?}");
+            assert!(matches!(result, ClaimResult::Reported(_)), "{until:?}: {result:?}");
             assert_eq!(world.user_of(here), begun.user_id.to_string(), "{until:?}");
             let owners = world.raw().texts("SELECT app_user_id AS value FROM store_users");
             assert!(owners.iter().all(|one| one.starts_with("forgotten-")), "{until:?}: {owners:?}");
@@ -182,7 +182,13 @@ story! {
         let here = place(&world, 1);
         world.sends(device(here), vec![report("a", 0, claimed("r1", STORE_ID))]).await;
         world.store.forget_customer(by(&world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
-        assert_eq!(world.store.examine_claim(here, key).await.unwrap(), ClaimStep::Recheck);
+        let step = world.store.examine_claim(here, key).await.unwrap();
+        assert!(matches!(step, ClaimStep::Reported(_)), "{step:?}");
+        let named = format!(
+            "SELECT COUNT(*) AS value FROM notifications
+             WHERE store_type = 'DEVICE_TRANSACTION' AND (app_user_id IS NOT NULL OR body LIKE '%{STORE_ID}%')"
+        );
+        assert_eq!(world.raw().number(&named), 0);
     }
 }
 

@@ -20,7 +20,7 @@ use system_tests::world::SOON;
 use tokio::task::JoinHandle;
 
 /// A world, and the store of another process on its database.
-async fn two_processes() -> (World, Store) {
+pub async fn two_processes() -> (World, Store) {
     static NOW: AtomicI64 = AtomicI64::new(BEGINNING);
     let world = World::synced_postgres(|| Timestamp::from_micros(NOW.load(Ordering::SeqCst)), &NOW).await;
     let second = world.second_process().await;
@@ -28,10 +28,10 @@ async fn two_processes() -> (World, Store) {
 }
 
 /// A transaction of the test's own, in which a statement was executed, such as `SELECT … FOR UPDATE`.
-struct Stall(Raw);
+pub struct Stall(Raw);
 
 impl Stall {
-    fn by(world: &World, statement: &str) -> Self {
+    pub fn by(world: &World, statement: &str) -> Self {
         let mut session = world.raw();
         session.run(&format!("BEGIN; {statement}"));
         Self(session)
@@ -45,7 +45,7 @@ impl Stall {
     }
 
     /// Waits until this many transactions wait for a lock.
-    async fn wait_stalled(&self, world: &World, count: i64) {
+    pub async fn wait_stalled(&self, world: &World, count: i64) {
         wait::until(SOON, &format!("{count} stalled transactions"), async || {
             let stalled = world.raw().number(
                 "SELECT COUNT(*) AS value FROM pg_stat_activity
@@ -56,7 +56,7 @@ impl Stall {
         .await;
     }
 
-    fn end(mut self) {
+    pub fn end(mut self) {
         self.0.run("ROLLBACK");
     }
 }

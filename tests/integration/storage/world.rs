@@ -2,6 +2,7 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
+use domain::device::claim::CLAIM_STORE_TYPE;
 use domain::verification::Product;
 use domain::{
     CollapseKey, Environment, Lane, Notification, NotificationKind, Outcome, PlatformId, SettlingContext, Snapshot,
@@ -422,6 +423,7 @@ pub fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
     decision.transitions = Vec::new();
     decision.outcomes = seqs.iter().map(|seq| (*seq, Outcome::Settled)).collect();
     (decision.waits, decision.wake) = (None, None);
+    let from_devices = loaded.notifications.iter().filter(|(_, one)| one.store_type == CLAIM_STORE_TYPE);
     Record {
         collapse_key,
         settling: loaded.settling + 1,
@@ -430,6 +432,7 @@ pub fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
         decision,
         is_replaced: loaded.is_replaced,
         is_queried: loaded.verify,
+        from_devices: from_devices.map(|(seq, _)| *seq).collect(),
         is_answer: true,
         is_real: true,
         traceparent: Some(TRACE.to_owned()),

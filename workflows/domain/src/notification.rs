@@ -35,6 +35,8 @@ pub struct Notification {
 pub enum NotificationKind {
     /// An admin imported a purchase that was made before notifications were received.
     Adopted,
+    /// A claim of a device on a known purchase was verified. It reports nothing of the store.
+    Claimed,
     /// A subscription began, paid or in a trial.
     SubscriptionPurchased,
     /// A consumable was bought.

@@ -1,6 +1,7 @@
 //! What a settling loads and records. Workflows, activities and storage pass these types on as they are; their JSON is
 //! in histories, so a field is only ever added, with a default.
 
+use crate::device::claim::CLAIM_STORE_TYPE;
 use crate::time::{as_millis, as_optional_millis};
 use crate::{
     AppId, CollapseKey, Decision, DestinationId, Lane, Notification, Outcome, Parked, PlatformId, Purchase,
@@ -148,6 +149,9 @@ pub struct Record {
     pub revision: i64,
     /// The notifications that were loaded.
     pub seqs: Vec<i64>,
+    /// Those of them that devices reported: `coalesced` does not count them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub from_devices: Vec<i64>,
     /// What was decided.
     pub decision: Decision,
     /// See [`Loaded::is_replaced`].
@@ -172,11 +176,13 @@ impl Record {
         let context = SettlingContext { verification, is_replaced: loaded.is_replaced, now: loaded.now };
         let decision = decide(&loaded.purchase, &loaded.notifications, context);
         let is_believed = *verification == Verification::Parked(Parked::Believable) && decision.purchase.is_believed();
+        let from_devices = loaded.notifications.iter().filter(|(_, one)| one.store_type == CLAIM_STORE_TYPE);
         Self {
             collapse_key,
             settling: loaded.settling.saturating_add(1),
             revision: loaded.revision,
             seqs: loaded.notifications.iter().map(|(seq, _)| *seq).collect(),
+            from_devices: from_devices.map(|(seq, _)| *seq).collect(),
             decision,
             is_replaced: loaded.is_replaced,
             is_queried: loaded.verify,

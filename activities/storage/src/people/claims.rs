@@ -1,7 +1,10 @@
 //! One step of the verification of a claim: what is known of its purchase confirms or refuses it, or it waits, or the store
 //! is queried once.
 //!
-//! Locks are taken in the order of all transactions: the users, the purchase, the device, the claim.
+//! A new verified claim is a notification of its purchase, which restarts the window and is settled with it.
+//!
+//! Locks are taken in the order of all transactions: the users, the device, the claim. A join locks purchases of these users
+//! after them; every other transaction locks their owner before.
 
 use crate::db::config::Installation;
 use crate::db::connection::AnyConnection;
@@ -12,14 +15,14 @@ use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::inbox::accept;
-use crate::inbox::notifications::{Accepted, Fate, NewNotification};
+use crate::inbox::notifications::{Accepted, Fate, NewNotification, Open, OpenRow};
 use crate::people::join::join;
 use crate::people::{device_users, moves};
 use crate::purchases::purchase::{self, PurchaseRow, Urgency};
 use crate::purchases::users::StoreUser;
 use crate::settings::tombstones::{self, ConcealedName};
 use domain::device::claim::{self, CLAIM_STORE_TYPE, ClaimKind, ClaimReason, ClaimStatus, REFUSED_FOR};
-use domain::{AppId, CollapseKey, DevicePlace, Notification, Snapshot, Timestamp};
+use domain::{AppId, CollapseKey, DevicePlace, Notification, NotificationKind, Snapshot, Timestamp};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -28,7 +31,9 @@ use std::time::Duration;
 pub enum ClaimStep {
     /// It is decided, or examined again later.
     Done(ClaimStatus),
-    /// It is verified by what was known, and its purchase is to be settled again.
+    /// It is verified by what was known, and is a new notification of its purchase.
+    Reported(Open),
+    /// It is verified by what was known, and was a notification of its purchase before, which is to be settled again.
     Recheck,
     /// The store is to be queried.
     Query,
@@ -48,14 +53,9 @@ pub enum ClaimAnswer {
 /// What became known with the answer of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimResult {
-    /// It is verified, and this notification of its purchase is new.
-    Reported {
-        /// The sequence number of the notification.
-        seq: i64,
-        /// How long until its window ends.
-        quiet: Duration,
-    },
-    /// It is verified; its purchase was reported meanwhile.
+    /// It is verified, and is a new notification of its purchase.
+    Reported(Open),
+    /// It is verified, and was a notification of its purchase before, which is to be settled again.
     Verified,
     /// It is not verified.
     NotVerified,
@@ -86,7 +86,11 @@ const HAS_OPEN: Sql = statement! {hot "notifications_of_key", "
     WHERE collapse_key = ? AND outcome IS NULL AND waiting_topic_id IS NULL
 "};
 
-const DUE_AT: Sql = statement!("SELECT due_at AS value FROM notifications WHERE seq = ?");
+const REPORTED: Sql = statement! {"
+    SELECT n.seq, n.collapse_key, n.due_at, n.cap_at, n.traceparent
+    FROM notifications n
+    WHERE n.seq = ?
+"};
 
 const VERIFY: Sql = statement! {"
     UPDATE claims
@@ -135,8 +139,7 @@ impl Store {
             let row = purchase::find(write.connection, key)?;
             let status = match standing(write.connection, key, row.as_ref())? {
                 Standing::Verified(customer) if customer == pending.app_user_id => {
-                    pending.verify(write, installation)?;
-                    return Ok(ClaimStep::Recheck);
+                    return pending.verify_known(write, (installation, &secrets));
                 }
                 Standing::Verified(_) => pending.refuse(write, ClaimReason::WrongCustomer)?,
                 Standing::Unknown if pending.was_refused(write)? => ClaimStatus::Refused,
@@ -222,14 +225,50 @@ impl Pending {
         Ok(Some(Self { place, key, row, app_user_id }))
     }
 
-    /// Makes the claim a notification of its purchase, and verifies it.
+    /// Verifies the claim by the answer of the store, and makes it a notification of its purchase. What the store shows
+    /// counts as the report of its beginning, unless the purchase became known meanwhile.
     fn confirm(
         &self,
         write: &mut Write<'_>,
         (installation, secrets): (Installation, &Secrets),
         snapshot: &Snapshot,
     ) -> Result<ClaimResult, Error> {
-        let (kind, at) = claim::reported(self.row.kind, snapshot, write.now);
+        if !self.verify(write, installation)? {
+            return Ok(ClaimResult::NotVerified);
+        }
+        let is_known = purchase::find(write.connection, self.key)?.is_some_and(|row| row.revision > 0);
+        let (kind, at) = if is_known {
+            (NotificationKind::Claimed, write.now)
+        } else {
+            claim::reported(self.row.kind, snapshot, write.now)
+        };
+        Ok(self.report(write, secrets, (kind, at))?.map_or(ClaimResult::Verified, ClaimResult::Reported))
+    }
+
+    /// Verifies the claim of a known purchase, and makes it a notification of it. A settling may have verified it since it
+    /// was read, and announces it then.
+    fn verify_known(
+        &self,
+        write: &mut Write<'_>,
+        (installation, secrets): (Installation, &Secrets),
+    ) -> Result<ClaimStep, Error> {
+        if !self.verify(write, installation)? {
+            return Ok(ClaimStep::Done(ClaimStatus::Verified));
+        }
+        let reported = self.report(write, secrets, (NotificationKind::Claimed, write.now))?;
+        Ok(reported.map_or(ClaimStep::Recheck, ClaimStep::Reported))
+    }
+
+    /// Makes the verified claim a notification of its purchase, so that it restarts the window as those of the store do.
+    /// The same device may have claimed the purchase before: then the purchase is rechecked, and `None` is returned.
+    fn report(
+        &self,
+        write: &mut Write<'_>,
+        secrets: &Secrets,
+        (kind, at): (NotificationKind, Timestamp),
+    ) -> Result<Option<Open>, Error> {
+        // The customer of a known purchase is known, and stays.
+        let app_user_id = (kind != NotificationKind::Claimed).then(|| self.app_user_id.clone());
         let notification = self.notification(Notification {
             message_id: claim::message_id(self.place.device, self.key),
             collapse_key: self.key,
@@ -237,18 +276,20 @@ impl Pending {
             kind,
             store_type: CLAIM_STORE_TYPE.to_owned(),
             store_time: at,
-            app_user_id: Some(self.app_user_id.clone()),
+            app_user_id,
             related_receipt_id: None,
             is_test: false,
         })?;
         let accepted = accept::insert(write, secrets, &[&notification])?;
-        self.verify(write, installation)?;
-        let Some(Accepted::New { seq }) = accepted.first() else { return Ok(ClaimResult::Verified) };
-        let due_at: Option<Timestamp> = sql(DUE_AT).bind(*seq).value(write.connection)?;
-        let quiet = due_at.map(|at| at.since(write.now)).unwrap_or_default();
-        Ok(ClaimResult::Reported { seq: *seq, quiet })
+        let Some(Accepted::New { seq }) = accepted.first() else {
+            purchase::recheck(write, Urgency::Person, purchase::OF_KEY, [self.key.into()])?;
+            return Ok(None);
+        };
+        let row: Option<OpenRow> = sql(REPORTED).bind(*seq).first(write.connection)?;
+        Ok(row.map(|row| row.open(write.now)))
     }
 
+    /// Without a time of the store, by which one device's claim would be a duplicate of another's.
     fn notification(&self, notification: Notification) -> Result<NewNotification, Error> {
         let body = serde_json::to_string(&notification);
         Ok(NewNotification {
@@ -258,27 +299,31 @@ impl Pending {
             receipt_id: notification.receipt_id,
             collapse_key: Some(notification.collapse_key),
             store_type: notification.store_type,
-            store_time: Some(notification.store_time),
+            store_time: None,
             app_user_id: notification.app_user_id,
             fate: Fate::Open,
             traceparent: None,
         })
     }
 
-    /// Verifies the claim: rechecks its purchase, if it is known, and joins the device with the customer's user.
-    fn verify(&self, write: &mut Write<'_>, installation: Installation) -> Result<(), Error> {
+    /// Verifies the claim, and joins the device with the customer's user. Returns whether it was still pending once its
+    /// device was locked. What the join announces names the device already.
+    fn verify(&self, write: &mut Write<'_>, installation: Installation) -> Result<bool, Error> {
         let ClaimRow { app_id, store, app_user_id, .. } = &self.row;
         let customer = StoreUser { app_id: *app_id, store: store.clone(), app_user_id: self.app_user_id.clone() };
         self.lock_users(write, &customer)?;
-        purchase::recheck(write, Urgency::Person, purchase::OF_KEY, [self.key.into()])?;
-        join(write, installation, (self.place, &customer))?;
+        device_users::lock(write, self.place)?;
         let verify = sql(VERIFY)
             .bind(self.app_user_id.as_str())
             .bind(write.now)
             .bind(self.place.platform)
             .bind(self.place.device)
             .bind(self.key);
-        verify.bind(app_user_id.as_str()).run(write.connection).map(drop)
+        if verify.bind(app_user_id.as_str()).run(write.connection)? == 0 {
+            return Ok(false);
+        }
+        join(write, installation, (self.place, &customer))?;
+        Ok(true)
     }
 
     /// Locks the app, then the user of the customer and that of the device, before the purchase. The join locks them too.

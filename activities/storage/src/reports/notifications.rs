@@ -7,6 +7,7 @@ use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Value, row, sql, stored};
 use crate::db::store::Store;
 use crate::reports::walk::{Condition, Indexed, Walk};
+use domain::device::claim::CLAIM_STORE_TYPE;
 use domain::{AppId, CollapseKey, Outcome, PlatformId, Timestamp};
 use serde::Serialize;
 use std::time::Duration;
@@ -59,6 +60,14 @@ pub struct NotificationFilter {
     pub until: Option<Timestamp>,
 }
 
+impl NotificationView {
+    /// Whether a device reported it, and not the store.
+    #[must_use]
+    pub fn is_of_device(&self) -> bool {
+        self.store_type == CLAIM_STORE_TYPE
+    }
+}
+
 impl WaitingFor {
     /// Whether it waits for the store.
     pub const fn is_of_store(self) -> bool {
@@ -80,7 +89,7 @@ row! {
         pub collapse_key: Option<CollapseKey>,
         /// The store's id of the purchase.
         pub receipt_id: String,
-        /// The store's own type of the notification.
+        /// The store's own type of the notification; [`CLAIM_STORE_TYPE`] where a device reported it.
         pub store_type: String,
         /// When it was accepted.
         pub accepted_at: Timestamp,

@@ -10,6 +10,7 @@ use crate::events::deliveries::MAX_COUNTED;
 use crate::reports::listing::Filtered;
 use diesel::deserialize;
 use diesel::row::NamedRow;
+use domain::device::claim::CLAIM_STORE_TYPE;
 use domain::health::State;
 use domain::{AppId, CollapseKey, DestinationId, Timestamp};
 use schemars::JsonSchema;
@@ -115,11 +116,14 @@ impl Field for NamedDestination {
     }
 }
 
+/// The store's newest notification: among the newest ones, which devices report too, else by what stores were answered.
 const LAST_ACCEPTED: Sql = statement! {"
-    SELECT n.accepted_at AS value
-    FROM notifications n
-    ORDER BY n.seq DESC
-    LIMIT 1
+    SELECT COALESCE((SELECT n.accepted_at
+            FROM (SELECT m.seq, m.accepted_at, m.store_type FROM notifications m ORDER BY m.seq DESC LIMIT 1000) n
+            WHERE n.store_type <> '{CLAIM_STORE_TYPE}'
+            ORDER BY n.seq DESC
+            LIMIT 1),
+        (SELECT MAX(a.last_at) FROM arrivals a WHERE a.reason = '')) AS value
 "};
 /// The newest notification of an app: what its platforms' stores were answered knows it without a walk over those of
 /// other apps.

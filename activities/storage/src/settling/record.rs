@@ -206,7 +206,7 @@ impl Settling<'_> {
                 settling: self,
                 epoch: write.epoch()?,
                 revision: found.revision,
-                coalesced: i64::try_from(found.seqs(record, Outcome::Settled).len()).unwrap_or(i64::MAX),
+                coalesced: found.coalesced(record),
                 description: &found.description,
                 destinations: &destinations,
                 owned,
@@ -442,6 +442,13 @@ impl Comparison<'_> {
             .iter()
             .filter(|(seq, decided)| actual(*decided) == outcome && record.seqs.contains(seq));
         all.map(|(seq, _)| *seq).collect()
+    }
+
+    /// Number of the store's notifications that are settled in this revision.
+    fn coalesced(&self, record: &Record) -> i64 {
+        let settled = self.seqs(record, Outcome::Settled).into_iter();
+        let of_store = settled.filter(|seq| !record.from_devices.contains(seq));
+        i64::try_from(of_store.count()).unwrap_or(i64::MAX)
     }
 
     /// Gives the notifications their outcome. All of them are open: `are_open` checked that under the purchase's lock.

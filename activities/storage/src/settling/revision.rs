@@ -46,7 +46,7 @@ pub struct Announcement<'a> {
     pub epoch: i64,
     /// The purchase's revision that is announced.
     pub revision: i64,
-    /// Number of notifications that were settled in it.
+    /// Number of the store's notifications that were settled in it.
     pub coalesced: i64,
     /// The purchase's record.
     pub description: &'a Description,

@@ -204,6 +204,7 @@ fn nothing_new(key: CollapseKey, row: &PurchaseRow) -> Result<Record, Error> {
         decision,
         is_replaced: false,
         is_queried: false,
+        from_devices: Vec::new(),
         is_answer: false,
         is_real: false,
         traceparent: None,

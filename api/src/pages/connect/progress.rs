@@ -180,7 +180,7 @@ pub fn ticks(facts: &Facts, newest: Option<&PurchaseExplanation>, can_verify: bo
     } else {
         tick(OPEN, "A topic may send", (facts.pending() > 0).then(|| "one waits for your decision".to_owned()), None)
     };
-    let last = newest.and_then(|found| found.notifications.last());
+    let last = newest.and_then(|found| found.notifications.iter().rfind(|one| !one.view.is_of_device()));
     let arrived = match last {
         Some(one) => {
             let sentence = format!("`{}`", one.view.store_type);

@@ -28,7 +28,7 @@ pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> Node {
     let claims = of.claims.iter().map(|claim| Node::new("claim", sentences::claim(claim)).of(claim));
     let revisions = of.events.chunk_by(|a, b| a.event.revision == b.event.revision).filter_map(|events| {
         let revision = events.first()?.event.revision;
-        let settled = of.notifications.iter().filter(|one| sentences::is_settled_in(one, revision)).count();
+        let settled = of.notifications.iter().filter(|one| sentences::is_settled_in(one, revision));
         let sentence = sentences::revision(revision, settled);
         let events = events.iter().map(|event| event_with_deliveries(event, &of.addressees, of.now));
         Some(Node::new("revision", sentence).fact("revision", revision).then(events))

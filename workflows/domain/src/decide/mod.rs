@@ -97,9 +97,29 @@ pub enum Waits {
 
 /// Decides what `notifications`, each with its sequence number, mean for `purchase`.
 ///
-/// A pure function that never fails. Neither the order of the notifications nor a repeated one changes the result.
+/// A pure function that never fails. Neither the order of the notifications nor a repeated one changes the result. A
+/// [`NotificationKind::Claimed`] changes nothing, and waits for nothing: what it brings is read when the decision is
+/// recorded.
 #[must_use]
 pub fn decide(purchase: &Purchase, notifications: &[(i64, Notification)], context: SettlingContext<'_>) -> Decision {
+    let is_claim = |(_, one): &&(i64, Notification)| one.kind == NotificationKind::Claimed;
+    let claims: Vec<i64> = notifications.iter().filter(is_claim).map(|(seq, _)| *seq).collect();
+    if claims.is_empty() {
+        return decide_reports(purchase, notifications, context);
+    }
+    let reports: Vec<_> = notifications.iter().filter(|one| !is_claim(one)).cloned().collect();
+    let mut decision = decide_reports(purchase, &reports, context);
+    decision.outcomes.extend(claims.into_iter().map(|seq| (seq, Outcome::Settled)));
+    decision.outcomes.sort_unstable_by_key(|(seq, _)| *seq);
+    decision
+}
+
+/// Decides what the reports of the store mean.
+fn decide_reports(
+    purchase: &Purchase,
+    notifications: &[(i64, Notification)],
+    context: SettlingContext<'_>,
+) -> Decision {
     let is_believed = waiting::is_believed(purchase, context);
     let context = match context.verification {
         Verification::Parked(_) if is_believed => {

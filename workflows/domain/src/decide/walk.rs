@@ -98,7 +98,7 @@ impl<'a> Walk<'a> {
                 self.appear();
                 self.stage.is_off = true;
             }
-            NotificationKind::Replaced | NotificationKind::Unknown => {}
+            NotificationKind::Claimed | NotificationKind::Replaced | NotificationKind::Unknown => {}
             _ if is_first_sight => self.begin_midway(time, kind),
             NotificationKind::TrialConverted | NotificationKind::Renewed | NotificationKind::OutOfGrace => {
                 self.apply_payment(time, kind, later_reports)

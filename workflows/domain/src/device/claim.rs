@@ -63,7 +63,7 @@ names!(ClaimReason, "the reason of a claim" {
     Abandoned = "given_up",
 });
 
-/// The store type of the notification that a verified claim of an unknown receipt becomes.
+/// The type of the notification that a new verified claim becomes. It is none of the store's.
 pub const CLAIM_STORE_TYPE: &str = "DEVICE_TRANSACTION";
 
 /// The ages of a claim at which it is examined; after the last one every hour.

@@ -67,7 +67,7 @@ pub struct PurchaseUpdated<'a> {
     pub event_time: Timestamp,
     /// The revision that it announces.
     pub revision: i64,
-    /// Number of notifications settled in it.
+    /// Number of the store's notifications that were settled in it.
     pub coalesced: i64,
     /// Whether it includes the store's last answer: the opposite of `Purchase::is_unverified`.
     pub is_verified: bool,
@@ -93,7 +93,7 @@ pub(crate) struct PurchaseBody<'a> {
 struct Attributes {
     /// The app.
     app_id: Option<Uuid>,
-    /// How many notifications were settled in this revision.
+    /// How many of the store's notifications were settled in this revision.
     #[schemars(range(min = 0))]
     coalesced: i64,
     /// Names the purchase; keep the newest event of each.

@@ -172,7 +172,7 @@ const EVENTS_CHECKS: &[Check] = checks! {BROKEN_EVENTS:
         "(e.event_type LIKE 'user.%' OR e.event_type = 'profile.updated')
             AND NOT EXISTS (SELECT 1 FROM users u WHERE u.id = e.user_id
                 AND (u.revision >= e.user_revision OR e.event_type = 'user.forgotten'))";
-    coalesced_adds_up: "a purchase.updated counts exactly the notifications that were settled in its revision",
+    coalesced_adds_up: "a purchase.updated counts exactly the store's notifications that were settled in its revision",
         (by owed::coalesced);
     an_event_was_owed: "an event has a delivery to each destination that existed then and chose it; not checked in \
         the first and last minute, nor of what is older than the destination's present choice",

@@ -8,6 +8,7 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use crate::reports::choosers::{self, Chooser, MARGIN};
+use domain::device::claim::CLAIM_STORE_TYPE;
 use domain::time::millis;
 use domain::{AppId, DestinationId, Environment, EventId, PlatformId, Timestamp};
 use serde_json::Value;
@@ -39,7 +40,7 @@ row! {
 
 const COALESCED: Sql = statement! {hot "notifications_of_key", "
     SELECT e.id, e.body, (SELECT COUNT(*) FROM notifications n WHERE n.collapse_key = e.collapse_key
-        AND n.outcome = 'settled' AND n.revision = e.revision) AS settled
+        AND n.outcome = 'settled' AND n.revision = e.revision AND n.store_type <> '{CLAIM_STORE_TYPE}') AS settled
     FROM events e
     WHERE {EVENTS} AND e.event_type = 'purchase.updated'
     ORDER BY e.seq

@@ -68,7 +68,8 @@ async fn verify(
     else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
-    let sent = found.items.into_iter().rev().map(|one| Sent { store_type: one.store_type, at: one.accepted_at });
+    let of_store = found.items.into_iter().rev().filter(|one| !one.is_of_device());
+    let sent = of_store.map(|one| Sent { store_type: one.store_type, at: one.accepted_at });
     match receipt(&receipt_id, &sent.collect::<Vec<_>>(), clock::now()) {
         Some(receipt) => axum::Json(receipt).into_response(),
         None => StatusCode::BAD_REQUEST.into_response(),

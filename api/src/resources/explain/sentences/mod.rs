@@ -11,7 +11,7 @@ pub use sent::{Unsent, attempt, changes, delivery, delivery_of, earlier_attempts
 
 use crate::resources::purchases::state_for_people;
 use domain::{CollapseKey, Outcome, UserId};
-use phrases::{count, sentence, were};
+use phrases::{count, sentence, was};
 use storage::{
     ClaimView, MessageExplanation, PurchaseExplanation, PurchaseView, ReceivedNotification, Transfer, TransferCause,
     WaitingFor,
@@ -66,7 +66,8 @@ fn confirmed_since(of: &PurchaseView) -> Option<String> {
 /// The sentence about the notifications of a purchase.
 pub fn notifications(of: &PurchaseExplanation) -> String {
     let older = if of.has_older { "; older ones are not shown here" } else { "" };
-    format!("received {}{older}", count(of.notifications.len(), "notification"))
+    let (received, _) = reports(of.notifications.iter());
+    format!("received {received}{older}")
 }
 
 /// The sentence about a claim of a device.
@@ -95,25 +96,39 @@ pub fn is_settled_in(notification: &ReceivedNotification, revision: i64) -> bool
     notification.view.outcome == Some(Outcome::Settled) && notification.view.revision == Some(revision)
 }
 
-/// The sentence about a revision, in which `settled` notifications were settled.
-pub fn revision(revision: i64, settled: usize) -> String {
-    match settled {
-        0 => format!(
+/// The sentence about a revision, in which these notifications were settled.
+pub fn revision<'n>(revision: i64, settled: impl Iterator<Item = &'n ReceivedNotification>) -> String {
+    match reports(settled) {
+        (_, 0) => format!(
             "revision {revision}, which no notification shown here caused: the purchase was checked again, at a \
              scheduled time (a wake) or because the catalogue, a name, a setting or the claim of a device changed"
         ),
-        settled => format!("revision {revision}, in which {} settled", were(settled, "notification")),
+        (settled, number) => format!("revision {revision}, in which {settled} {} settled", was(number)),
     }
 }
 
 /// The sentence about the notifications that caused an event.
 pub fn caused_by(notifications: &[ReceivedNotification]) -> String {
-    match notifications.len() {
-        0 => "no notification caused it: its purchase was checked again, at a scheduled time (a wake) or because the \
+    match reports(notifications.iter()) {
+        (_, 0) => {
+            "no notification caused it: its purchase was checked again, at a scheduled time (a wake) or because the \
               catalogue, a name, a setting or the claim of a device changed; or it is about a destination"
-            .to_owned(),
-        settled => format!("{} settled in its revision", were(settled, "notification")),
+                .to_owned()
+        }
+        (settled, number) => format!("{settled} {} settled in its revision", was(number)),
     }
+}
+
+/// The store's notifications and the claims of devices among these, in words, and the number of both.
+fn reports<'n>(all: impl Iterator<Item = &'n ReceivedNotification>) -> (String, usize) {
+    let (of_devices, of_store): (Vec<_>, Vec<_>) = all.partition(|one| one.view.is_of_device());
+    let (devices, store) = (of_devices.len(), of_store.len());
+    let both = match (store, devices) {
+        (_, 0) => count(store, "notification"),
+        (0, _) => count(devices, "device claim"),
+        _ => format!("{} and {}", count(store, "notification"), count(devices, "device claim")),
+    };
+    (both, store + devices)
 }
 
 /// The sentence about a purchase without events.
@@ -130,7 +145,9 @@ pub fn nobody() -> String {
 pub fn notification(notification: &ReceivedNotification) -> String {
     let view = &notification.view;
     sentence([
-        Some(format!("{} {}: {}", view.accepted_at, view.store_type, fate(notification))),
+        Some(format!("{} {}", view.accepted_at, view.store_type)),
+        view.is_of_device().then(|| ", reported by a device".to_owned()),
+        Some(format!(": {}", fate(notification))),
         view.reason.as_ref().map(|reason| format!(" ({reason})")),
         notification.pruned_at.map(|at| format!("; its body was pruned at {at}")),
     ])

@@ -22,8 +22,7 @@ pub fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
-/// A number with its noun and verb: `1 notification was`, `2 notifications were`.
-pub fn were(number: usize, what: &str) -> String {
-    let verb = if number == 1 { "was" } else { "were" };
-    format!("{} {verb}", count(number, what))
+/// The verb after a number of things.
+pub const fn was(number: usize) -> &'static str {
+    if number == 1 { "was" } else { "were" }
 }

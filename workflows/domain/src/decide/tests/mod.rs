@@ -17,7 +17,7 @@ use super::{Decision, SettlingContext, decide};
 use crate::notification::{Notification, NotificationKind, Outcome};
 use crate::purchase::{Purchase, State};
 use crate::time::Timestamp;
-use crate::verification::Verification;
+use crate::verification::{Parked, Verification};
 use crate::{CollapseKey, PlatformId};
 use std::collections::BTreeSet;
 
@@ -56,6 +56,7 @@ entitlement_cancelled  revoked  revoked  revoked  revoked  revoked  revoked   re
 replaced               replaced replaced replaced replaced replaced replaced  replaced replaced replaced
 expired                expired  expired  expired  expired  expired  expired   replaced active   revoked
 adopted                unknown  active   off      grace    expired  expired   replaced active   revoked
+claimed                unknown  active   off      grace    expired  expired   replaced active   revoked
 unknown                unknown  active   off      grace    expired  expired   replaced active   revoked
 ";
 
@@ -149,6 +150,23 @@ fn unknown_kinds_change_nothing_and_have_their_own_outcome() {
 
     let mixed = settle(&Purchase::default(), &[strange, notification(NotificationKind::Renewed, 10)]);
     assert_eq!(mixed.outcomes, [(1, Outcome::Unknown), (2, Outcome::Settled)]);
+}
+
+#[test]
+fn a_claim_reports_nothing_of_the_store_and_waits_for_nothing() {
+    let active = after(&[NotificationKind::SubscriptionPurchased]);
+    let claim = notification(NotificationKind::Claimed, 900);
+    let alone = settle(&active, &[claim.clone()]);
+    assert_eq!(
+        (&alone.purchase, &alone.transitions, &alone.outcomes),
+        (&active, &vec![], &vec![(1, Outcome::Settled)])
+    );
+    let renewal = notification(NotificationKind::Renewed, 800);
+    let renewed = settle(&active, std::slice::from_ref(&renewal));
+    let later = settle(&alone.purchase, &[renewal.clone()]);
+    assert_eq!((&later.purchase, &later.transitions), (&renewed.purchase, &renewed.transitions), "no report is late");
+    let parked = settle_with(&active, &[renewal, claim], &Verification::Parked(Parked::UnknownReceipt), at(1_000));
+    assert_eq!(parked.outcomes, [(2, Outcome::Settled)]);
 }
 
 #[test]
