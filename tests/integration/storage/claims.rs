@@ -394,6 +394,47 @@ story! {
 }
 
 story! {
+    async fn a_device_has_the_dates_of_registration_and_last_session(world: World) {
+        let key = world.key("r1");
+        let shown = snapshot(world.store.now().await.unwrap());
+        world.bought("r1", CUSTOMER).await;
+        // Each revision has another country, and the device says another first launch.
+        let revise = async |country: &str, id: &str, content: Content| {
+            let now = world.store.now().await.unwrap();
+            let session = match &content {
+                Content::SessionStart { session, .. } | Content::SessionEnd { session } => Some(*session),
+                Content::Impression(_) | Content::Transaction(_) => None,
+            };
+            let first_launch = format!("20{:02}-01-01T00:00:00Z", id.len()).parse().unwrap();
+            let request = DeviceRequest {
+                platform: world.platform.id,
+                device: Device { first_launch, ..device(1) },
+                sent_at: now,
+                received_at: Instant::now(),
+                reports: vec![DeviceReport { client_id: id.to_owned(), time: now, session, content }],
+                claiming: Claiming::Stored,
+            };
+            world.store.accept_reports(request).await.unwrap();
+            world.pass(60_000);
+            world.verified_by(key, &Snapshot { country: Some(country.to_owned()), ..shown.clone() }).await;
+            let data = world.newest_data(key);
+            assert_eq!(data["last_seen_device_id"], json!(uuid(1)));
+            let device = data["devices_with_access"][0].clone();
+            (device["first_launch"].clone(), device["last_active"].clone())
+        };
+        let time = |of: &str| json!(domain::Timestamp::from_micros(world.raw().number(&format!("SELECT {of}"))));
+        let end = Content::SessionEnd { session: SessionId::new(uuid(1001)) };
+        let open = revise("US", "a", session(1, &[("r1", CUSTOMER)])).await;
+        let registered = time("created_at AS value FROM devices");
+        assert_eq!(open, (registered.clone(), time("last_event_at AS value FROM device_sessions")), "its session is open");
+        let closed = revise("DE", "bb", end).await;
+        assert_eq!(closed, (registered.clone(), time("closed_at AS value FROM device_sessions")), "its session has ended");
+        assert!(closed.1.as_str() > open.1.as_str(), "{open:?} {closed:?}");
+        assert_eq!(revise("FR", "ccc", session(2, &[])).await, closed, "another one is open");
+    }
+}
+
+story! {
     async fn a_signed_device_of_the_user_shares_the_purchase(world: World) {
         let key = world.key("r1");
         world.bought("r1", CUSTOMER).await;

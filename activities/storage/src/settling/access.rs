@@ -7,7 +7,6 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, row, sql};
 use crate::db::writer::Write;
 use crate::events::alarms;
-use domain::device::Device;
 use domain::event::{ClaimType, DeviceAccess, DevicePrice, MAX_DEVICES, PriceDoubt};
 use domain::{CollapseKey, DeviceId, PlatformId, Timestamp, UserId};
 use rust_decimal::Decimal;
@@ -17,15 +16,26 @@ row! {
     struct DeviceRow {
         platform_id: PlatformId,
         device_id: DeviceId,
-        device: Device,
+        created_at: Timestamp,
+        last_active_at: Timestamp,
         seen_at: Timestamp,
         platform_type: String,
         is_original: bool,
     }
 }
 
+/// When a device `d` registered, when its newest session ended, and when it was seen. While no session has ended, the time of
+/// its newest event stands for the end; without a session that of its last request. What a device says of its own first
+/// launch is not used: its clock may be wrong, and each report overwrites it.
+const DATES: &str = "d.created_at, d.seen_at, COALESCE(
+            (SELECT MAX(s.closed_at) FROM device_sessions s
+            WHERE s.platform_id = d.platform_id AND s.device_id = d.id AND s.closed_at IS NOT NULL),
+            (SELECT MAX(s.last_event_at) FROM device_sessions s
+            WHERE s.platform_id = d.platform_id AND s.device_id = d.id),
+            d.seen_at) AS last_active_at";
+
 const CLAIMED: Sql = statement! {hot "claims_of_key", "
-    SELECT c.platform_id, c.device_id, d.device, d.seen_at, f.store AS platform_type, TRUE AS is_original
+    SELECT c.platform_id, c.device_id, {DATES}, f.store AS platform_type, TRUE AS is_original
     FROM claims c
     JOIN devices d ON d.platform_id = c.platform_id AND d.id = c.device_id
     JOIN platforms f ON f.id = c.platform_id
@@ -36,7 +46,7 @@ const CLAIMED: Sql = statement! {hot "claims_of_key", "
 
 /// A device of the customer of the store who bought it has the same access as one that claims it.
 const SIGNED: Sql = statement! {hot "devices_user", "
-    SELECT d.platform_id, d.id AS device_id, d.device, d.seen_at, f.store AS platform_type,
+    SELECT d.platform_id, d.id AS device_id, {DATES}, f.store AS platform_type,
         EXISTS (SELECT 1 FROM claims c JOIN purchases p ON p.platform_id = c.platform_id
             AND p.app_user_id = c.app_user_id
             WHERE c.platform_id = d.platform_id AND c.device_id = d.id AND c.status = 'verified'
@@ -104,8 +114,9 @@ impl DeviceRow {
             id: self.device_id,
             platform_type: self.platform_type,
             claim_type,
-            first_launch: self.device.first_launch,
-            last_active: self.seen_at,
+            first_launch: self.created_at,
+            last_active: self.last_active_at,
+            seen_at: self.seen_at,
         }
     }
 }

@@ -33,10 +33,12 @@ pub struct DeviceAccess {
     pub platform_type: String,
     /// How it got access.
     pub claim_type: ClaimType,
-    /// When the app was first launched on it.
+    /// When it registered with us.
     pub first_launch: Timestamp,
-    /// When it sent its last request.
+    /// The end of its newest session that ended, else the time of its newest event.
     pub last_active: Timestamp,
+    /// When it sent its last request; only to find the device that was seen last.
+    pub seen_at: Timestamp,
 }
 
 /// A device that has access to a purchase.
@@ -44,11 +46,11 @@ pub struct DeviceAccess {
 pub(super) struct DeviceWithAccess {
     /// How it got access.
     claim_type: String,
-    /// When it was seen first.
+    /// When it first registered.
     first_launch: Timestamp,
     /// Its id.
     id: Uuid,
-    /// The end of its last session.
+    /// The end of its last session; until one has ended, the time of its last event.
     last_active: Timestamp,
     /// The kind of store that it uses.
     platform_type: String,
@@ -69,5 +71,5 @@ impl DeviceWithAccess {
 /// The device that was seen last among the first [`MAX_DEVICES`].
 pub(super) fn last_seen(devices: &[DeviceAccess]) -> Option<Uuid> {
     let named = devices.iter().take(MAX_DEVICES);
-    named.max_by_key(|device| (device.last_active, device.id)).map(|device| device.id.uuid())
+    named.max_by_key(|device| (device.seen_at, device.id)).map(|device| device.id.uuid())
 }

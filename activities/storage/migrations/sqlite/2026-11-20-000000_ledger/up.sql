@@ -426,6 +426,8 @@ CREATE TABLE device_sessions (
     PRIMARY KEY (platform_id, device_id, id)
 );
 CREATE INDEX device_sessions_open ON device_sessions (due_at) WHERE closed_at IS NULL;
+-- The end of a device's newest session.
+CREATE INDEX device_sessions_closed ON device_sessions (platform_id, device_id, closed_at) WHERE closed_at IS NOT NULL;
 -- For the retention.
 CREATE INDEX device_sessions_ended ON device_sessions (due_at) WHERE closed_at IS NOT NULL;
 
