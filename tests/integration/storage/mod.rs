@@ -64,6 +64,7 @@ mod sweeping;
 mod topics;
 mod tracing;
 mod tracks;
+mod transfers;
 mod trials;
 mod unnamed;
 mod users;

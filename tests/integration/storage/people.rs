@@ -46,7 +46,7 @@ fn customer(world: &World, app_user_id: &str) -> UserId {
     UserId::anonymous(world.app.id, "amazon", app_user_id)
 }
 
-fn by(reason: &str) -> Author {
+pub fn by(reason: &str) -> Author {
     Author { by: "anna".to_owned(), reason: reason.to_owned() }
 }
 

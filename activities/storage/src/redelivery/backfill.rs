@@ -1,18 +1,21 @@
 //! The backfill of a destination, which the API calls its snapshot. It is owed the newest `purchase.updated` of every
 //! purchase of its app, if that was never owed to it. If it keeps profiles, it is also owed the profile of every user
-//! of which it has another version or none.
+//! of which it has another version or none, and that of a former owner which another user's profile superseded.
 
 use crate::db::act::Act;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::Page;
 use crate::db::run::Run;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::sql;
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::purchases::{purchase, users};
 use crate::redelivery::candidates::suitable;
 use crate::redelivery::runs::RunMode;
 use crate::settling::profiles::{self, ProfileCheck, Subject, Trigger};
+use domain::user::PROFILE_UPDATED;
 use domain::{CollapseKey, DestinationId, RedeliverySelector, Selection, UserId};
 use serde_json::json;
 use std::collections::{BTreeSet, HashSet};
@@ -66,17 +69,21 @@ impl Store {
         if run == Run::Dry {
             return self.read(move |connection| due(connection, &selection, keys)).await;
         }
+        let users = {
+            let selection = selection.clone();
+            self.read(move |connection| users_of(connection, &selection, keys)).await?
+        };
         let mut owed = Vec::new();
-        for key in keys {
+        for (key, user) in users {
             let selection = selection.clone();
             // The first profile has the act of all.
             let is_first = owed.is_empty();
             let work = move |write: &mut Write<'_>| {
-                let is_owed = owe(write, key, &selection)?;
+                let is_owed = owe(write, (key, user), &selection)?;
                 let act = if is_owed && is_first { Some(profiles_act(write, key, &selection)?) } else { None };
                 Ok((is_owed, act))
             };
-            if self.change("destination.snapshot", work).await? {
+            if self.change("destination.snapshot", work).await? && !owed.contains(&key) {
                 owed.push(key);
             }
         }
@@ -90,9 +97,33 @@ fn profiles_act(write: &mut Write<'_>, key: CollapseKey, selection: &Selection) 
     Ok(Act::on(destination.app_id, destination.id).after(json!({ "profiles_from": key })))
 }
 
-/// The user of a purchase; `None` if no event of the purchase was announced yet.
-fn owner(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option<UserId>, Error> {
-    Ok(purchase::find(connection, key)?.filter(|row| row.revision > 0).and_then(|row| row.user_id))
+const FORMER_OWNERS: Sql = statement! {hot "deliveries_of_key", "
+    SELECT DISTINCT e.user_id AS value
+    FROM deliveries d
+    JOIN events e ON e.id = d.event_id
+    JOIN users u ON u.id = e.user_id
+    WHERE d.collapse_key = ? AND d.destination_id = ? AND d.event_type = '{PROFILE_UPDATED}' AND d.status = 'superseded'
+        AND u.external_id IS NOT NULL AND e.user_id <> ?
+    ORDER BY e.user_id
+"};
+
+/// The users whose profiles are compared, each with a purchase in whose lane it would be sent: the owners, and former owners
+/// whose profile was superseded in the lane of a purchase that moved from them. An anonymous one became the owner.
+fn users_of(
+    connection: &mut AnyConnection,
+    selection: &Selection,
+    keys: Vec<CollapseKey>,
+) -> Result<Vec<(CollapseKey, UserId)>, Error> {
+    let destination = suitable(connection, selection)?;
+    let mut users = Vec::new();
+    for key in keys.into_iter().filter(|_| destination.profile.is_some()) {
+        // No event of the purchase was announced yet.
+        let Some(row) = purchase::find(connection, key)?.filter(|row| row.revision > 0) else { continue };
+        let Some(owner) = row.user_id else { continue };
+        let former: Vec<UserId> = sql(FORMER_OWNERS).bind(key).bind(destination.id).bind(owner).values(connection)?;
+        users.extend([owner].into_iter().chain(former).map(|user| (key, user)));
+    }
+    Ok(users)
 }
 
 /// The purchases, one per user, whose user's profile would be owed.
@@ -103,9 +134,11 @@ fn due(
 ) -> Result<Vec<CollapseKey>, Error> {
     let destination = suitable(connection, selection)?;
     let (mut due, mut seen) = (Vec::new(), BTreeSet::new());
-    for key in keys.into_iter().filter(|_| destination.profile.is_some()) {
-        let Some(owner) = owner(connection, key)?.filter(|owner| seen.insert(*owner)) else { continue };
-        let owner = users::read(connection, owner)?;
+    for (key, user) in users_of(connection, selection, keys)? {
+        if !seen.insert(user) {
+            continue;
+        }
+        let owner = users::read(connection, user)?;
         let Some(origin) = purchase::origin(connection, key)? else { continue };
         let check = ProfileCheck { origin: &origin, owner: &owner, trigger: Trigger::Backfill };
         if check.is_due(connection, &destination)? {
@@ -115,20 +148,19 @@ fn due(
     Ok(due)
 }
 
-/// Records the profile of a purchase's user as owed, if the destination keeps profiles and has another version or none.
-/// Returns whether it did.
-fn owe(write: &mut Write<'_>, key: CollapseKey, selection: &Selection) -> Result<bool, Error> {
+/// Records the profile of a user as owed in the lane of a purchase, if the destination keeps profiles and has another version
+/// or none. Returns whether it did.
+fn owe(write: &mut Write<'_>, (key, user): (CollapseKey, UserId), selection: &Selection) -> Result<bool, Error> {
     let destination = suitable(write.connection, selection)?;
-    let unlocked = owner(write.connection, key)?;
-    let Some(owner) = unlocked.filter(|_| destination.profile.is_some()) else { return Ok(false) };
-    let owner = users::lock(write, owner)?;
+    let user = users::lock(write, user)?;
     let row = purchase::lock(write, key)?;
-    if row.user_id != Some(owner.id) {
+    // An anonymous owner may have become another user meanwhile.
+    if row.user_id != Some(user.id) && user.external_id.is_none() {
         return Err(Error::unavailable(users::Raced));
     }
     let origin = purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
     let subject = Subject {
-        check: ProfileCheck { origin: &origin, owner: &owner, trigger: Trigger::Backfill },
+        check: ProfileCheck { origin: &origin, owner: &user, trigger: Trigger::Backfill },
         collapse_key: key,
         revision: row.revision,
         environment: row.known()?.environment(origin.environment),

@@ -94,11 +94,15 @@ row! {
     }
 }
 
-const SUBJECTS: Sql = statement! {hot "events_id", "
-    SELECT e.id, {SUBJECT} AS user_id
+/// An event `e` with its user and its purchase, from which its [`SUBJECT`] is read.
+const WITH_SUBJECT: &str = "
     FROM events e
     LEFT JOIN users u ON u.id = e.user_id
-    LEFT JOIN purchases p ON p.collapse_key = e.collapse_key
+    LEFT JOIN purchases p ON p.collapse_key = e.collapse_key";
+
+const SUBJECTS: Sql = statement! {hot "events_id", "
+    SELECT e.id, {SUBJECT} AS user_id
+    {WITH_SUBJECT}
     WHERE e.id IN (?*)
 "};
 
@@ -176,10 +180,13 @@ const SUPERSEDE_PROFILES: Sql = statement! {hot "deliveries_pending", "
             WHERE m.collapse_key = deliveries.collapse_key AND m.destination_id = deliveries.destination_id
                 AND m.status = 'pending' AND m.event_type = deliveries.event_type
                 AND m.environment = deliveries.environment AND m.seq > deliveries.seq
+                AND (SELECT {SUBJECT} {WITH_SUBJECT} WHERE e.id = m.event_id)
+                    = (SELECT {SUBJECT} {WITH_SUBJECT} WHERE e.id = deliveries.event_id)
         )
 "};
 
-/// Ends every pending `profile.updated` of the lane except the newest of its environment as `superseded`.
+/// Ends every pending `profile.updated` of the lane except the newest of its user and environment as `superseded`. After a
+/// transfer a lane has profiles of both users.
 pub fn supersede_profiles(write: &mut Write<'_>, claim: &Claim) -> Result<(), Error> {
     sql(SUPERSEDE_PROFILES)
         .bind(NEWER_PROFILE)

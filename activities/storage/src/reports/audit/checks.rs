@@ -226,11 +226,13 @@ const DELIVERIES_CHECKS: &[Check] = checks! {BROKEN_DELIVERIES:
             AND NOT EXISTS (SELECT 1 FROM forgettings g WHERE g.user_id = e.user_id)
             AND NOT EXISTS (SELECT 1 FROM forgettings g WHERE g.app_id = x.app_id AND g.removed_at IS NULL))";
     superseded_by_a_newer: "what was superseded has a newer purchase.updated in its lane; a profile, a newer state of \
-        a user",
+        its user, or of the one that an anonymous user became",
         "d.status = 'superseded'
             AND NOT (d.event_type = 'profile.updated' AND EXISTS (SELECT 1
                 FROM events e JOIN events m ON m.seq > e.seq AND m.user_revision IS NOT NULL
-                WHERE e.id = d.event_id AND (m.user_id = e.user_id OR m.collapse_key = e.collapse_key)))
+                WHERE e.id = d.event_id AND (m.user_id = e.user_id
+                    OR (m.collapse_key = e.collapse_key
+                        AND (SELECT u.external_id FROM users u WHERE u.id = e.user_id) IS NULL))))
             AND NOT EXISTS (SELECT 1 FROM deliveries m WHERE m.collapse_key = d.collapse_key
                 AND m.destination_id = d.destination_id AND m.seq > d.seq
                 AND m.event_type = 'purchase.updated' AND m.revision >= d.revision)";

@@ -191,7 +191,10 @@ impl ProfileCheck<'_> {
         let digest = profile.digest(attributes, self.owner.external_id.as_deref());
         let key = ProfileKey { destination, user: self.owner.id, environment: *environment };
         let (is_due, removes) = match owed::find(connection, key)? {
-            Some(owed) => (owed.lacks(&digest, self.trigger), owed.outlives(profile, attributes)),
+            Some(owed) => {
+                let is_lost = self.trigger == Trigger::Backfill && owed::is_displaced(connection, key)?;
+                (is_lost || owed.lacks(&digest, self.trigger), owed.outlives(profile, attributes))
+            }
             // An integration that was never owed a profile of this user needs no empty one.
             None => {
                 let nothing = Profile::of(&[], user::paid_in_usd([]));

@@ -11,7 +11,7 @@ use crate::purchases::purchase;
 use crate::settings::destinations::Destination;
 use const_format::formatcp;
 use domain::time::{DAY, HOUR};
-use domain::user::{Attributes, Profile};
+use domain::user::{Attributes, PROFILE_UPDATED, Profile};
 use domain::{DestinationId, Environment, UserId};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -106,6 +106,41 @@ const FIND: Sql = statement! {"
 
 pub fn find(connection: &mut AnyConnection, key: ProfileKey) -> Result<Option<OwedProfile>, Error> {
     sql(FIND).bind(key.destination).bind(key.user).bind(key.environment).first(connection)
+}
+
+// A state of this user that was sent, or that is owed or ended in another way, is newer or notes its failure itself.
+const IS_DISPLACED: Sql = statement! {hot "events_of_user", "
+    SELECT COUNT(*) AS value
+    FROM events e
+    JOIN deliveries d ON d.event_id = e.id
+    WHERE e.user_id = ? AND e.environment = ? AND e.event_type = '{PROFILE_UPDATED}'
+        AND e.user_revision > COALESCE((
+            SELECT t.sent_revision
+            FROM user_lanes t
+            WHERE t.destination_id = ? AND t.user_id = ? AND t.environment = ?), 0)
+        AND d.destination_id = ? AND d.status = 'superseded'
+        AND NOT EXISTS (
+            SELECT 1
+            FROM events n
+            JOIN deliveries o ON o.event_id = n.id
+            WHERE n.user_id = e.user_id AND n.user_revision >= e.user_revision AND n.environment = e.environment
+                AND o.destination_id = d.destination_id AND o.status <> 'superseded'
+        )
+"};
+
+/// Whether the profile that was owed last was superseded by one of another user, as earlier versions did after a
+/// transfer: the integration has an older state of this user.
+pub fn is_displaced(connection: &mut AnyConnection, key: ProfileKey) -> Result<bool, Error> {
+    let ProfileKey { destination, user, environment } = key;
+    let displaced: Option<i64> = sql(IS_DISPLACED)
+        .bind(user)
+        .bind(environment)
+        .bind(destination)
+        .bind(user)
+        .bind(environment)
+        .bind(destination)
+        .value(connection)?;
+    Ok(displaced.is_some_and(|displaced| displaced > 0))
 }
 
 const UPSERT: Sql = statement! {"
