@@ -4,6 +4,7 @@
 
 use super::logins::{Buyer, bought, world};
 use Step::{LoggedIn, Named, Notified, Reported};
+use domain::user::{TRANSFERRED_TO, TRANSFERS};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -65,6 +66,12 @@ const TABLE: [Row; 22] = [
     (&[Named, Notified, Reported], ANNA, Some(ANNA), ANNA_ON_DEVICE),
     (&[Named, Reported, Notified], ANNA_ON_DEVICE, Some(ANNA_ON_DEVICE), ANNA_ON_DEVICE),
 ];
+
+/// Whether the purchase was announced as an anonymous user's before the claim showed that it is the customer's who had
+/// logged in.
+fn is_transferred(steps: &[Step]) -> bool {
+    steps.ends_with(&[Reported]) && [Notified, LoggedIn].iter().all(|step| steps.contains(step))
+}
 
 /// The purchase of one row.
 struct Life {
@@ -132,10 +139,18 @@ impl Life {
         all.filter(|one| one.receipt_id() == self.buyer.receipt_id).collect()
     }
 
-    /// Who is in the only `user.*` event that a webhook got.
+    /// The events of transfers that a webhook got, by their types.
+    fn transfers(&self, receiver: &Receiver) -> Vec<String> {
+        let all = self.received(receiver).into_iter().map(|one| one.event_type().to_owned());
+        all.filter(|name| TRANSFERS.contains(&name.as_str())).collect()
+    }
+
+    /// Who is in the only other `user.*` event that a webhook got.
     fn bought_by(&self, receiver: &Receiver, bodies: &mut Bodies) -> Option<Who> {
         let all = self.received(receiver);
-        let events: Vec<&Received> = all.iter().filter(|one| one.event_type().starts_with("user.")).collect();
+        let is_of_user =
+            |one: &&Received| one.event_type().starts_with("user.") && !TRANSFERS.contains(&one.event_type());
+        let events: Vec<&Received> = all.iter().filter(is_of_user).collect();
         let [event] = events[..] else {
             assert!(events.is_empty(), "{events:?}");
             return None;
@@ -246,6 +261,12 @@ async fn any_order_of_store_claim_and_login_gives_one_record() {
     let found = lives.iter().zip(TABLE).map(|(life, (steps, ..))| {
         let at_once = life.bought_by(&world.receiver, &mut events).unwrap_or_else(|| panic!("{steps:?}: no event"));
         let later = life.bought_by(&patient, &mut events);
+        assert_eq!(
+            life.transfers(&world.receiver),
+            if is_transferred(steps) { TRANSFERS.to_vec() } else { vec![] },
+            "{steps:?}"
+        );
+        assert_eq!(life.transfers(&patient).contains(&TRANSFERRED_TO.to_owned()), is_transferred(steps), "{steps:?}");
         (steps, at_once, later, life.owner(&world.receiver, &mut records))
     });
     let found: Vec<Row> = found.collect();

@@ -36,6 +36,7 @@ mod limiting;
 mod listing;
 mod lost_plan_changes;
 mod measuring;
+mod merging;
 mod operator_events;
 mod overlapping;
 mod partitioning;

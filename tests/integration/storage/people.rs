@@ -42,7 +42,7 @@ pub async fn log_in(store: &Store, place: DevicePlace, external_id: &str) -> Log
     panic!("{external_id} cannot log in")
 }
 
-fn customer(world: &World, app_user_id: &str) -> UserId {
+pub fn customer(world: &World, app_user_id: &str) -> UserId {
     UserId::anonymous(world.app.id, "amazon", app_user_id)
 }
 
@@ -85,7 +85,7 @@ impl World {
     }
 
     /// The bodies of the events of transfers, in their order.
-    fn transfers(&self) -> Vec<Value> {
+    pub fn transfers(&self) -> Vec<Value> {
         let types = TRANSFERS.map(|name| format!("'{name}'")).join(", ");
         let bodies =
             self.raw().texts(&format!("SELECT body AS value FROM events WHERE event_type IN ({types}) ORDER BY seq"));
@@ -118,15 +118,18 @@ story! {
 }
 
 story! {
-    async fn a_login_merges_an_anonymous_user_silently(world: World) {
+    async fn a_login_that_merges_an_anonymous_user_is_announced_for_both(world: World) {
         let key = world.entitling("guest", "r1").await;
         let here = place(&world, 1);
         world.store.logout(here, device(here)).await.unwrap();
         world.claim_verified(here, "r1", "guest");
         let anna = log_in(&world.store, place(&world, 2), "anna").await.user_id;
-        world.sleep();
-        assert_eq!(log_in(&world.store, here, "anna").await.user_id, anna);
-        assert_eq!((world.owner_of(key).await, world.transfers().len(), world.woken()), (anna, 0, 1));
+        let merged = log_in(&world.store, here, "anna").await;
+        assert_eq!((merged.user_id, merged.transfers.len(), world.owner_of(key).await), (anna, 1, anna));
+        let all = world.transfers();
+        let users: Vec<&Value> = all.iter().map(|event| &event["user_id"]).collect();
+        assert_eq!(users, [&json!(customer(&world, "guest")), &json!(anna)]);
+        assert_eq!([entitlements(&all[0]), entitlements(&all[1])], [vec![], vec!["premium"]]);
         let found = world.store.customer(world.app.id, CustomerKey::ExternalId("anna".to_owned())).await.unwrap();
         assert_eq!(found.app_user_ids, ["guest"]);
         world.happen_to("guest", "r1", &[TransitionKind::Renewed]).await;

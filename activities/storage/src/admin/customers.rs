@@ -11,7 +11,7 @@ use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
-use crate::people::moves::{self, Announced, Cause, Move};
+use crate::people::moves::{self, Cause};
 use crate::people::names::{self, named};
 use crate::purchases::purchase;
 use crate::purchases::users::{self, RECEIPT_PREFIX, Raced, UserRow};
@@ -167,17 +167,7 @@ pub fn name(
         (Some(called), _) => Err(called_otherwise(called, external_id)),
         (None, None) => names::set(write, user, external_id).map(|()| user),
         (None, Some(other)) => {
-            let order = Move {
-                app,
-                from: &row,
-                to: &other,
-                customers: None,
-                cause: Cause::Naming,
-                author: None,
-                undoes: None,
-                announced: Announced::Yes,
-            };
-            moves::merge(write, installation, &order).map(|_| other.id)
+            moves::merge(write, installation, (app, Cause::Naming), (&row, &other)).map(|_| other.id)
         }
     }
 }

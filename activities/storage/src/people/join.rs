@@ -12,8 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Joins a device with the owner of what it claimed, so that both are one user, whichever came first:
 ///
 /// * An anonymous device becomes the owner's. If both have purchases, the user with the lower id stays.
-/// * On a device with a login the customer's purchases move to the customer who logged in: from an anonymous owner
-///   without an event, from another customer by a transfer.
+/// * On a device with a login the customer's purchases move to the customer who logged in.
 /// * A device after a logout is not made another customer's again by the receipts that are still on it.
 ///
 /// Locks the app, the users and the device, so call it before the transaction locks a device or a claim.
@@ -41,28 +40,22 @@ pub fn join(
     let Some(user) = rows.get(&device.id(place)).filter(|_| device.user_id.is_some()) else {
         return adopt(write, (place, &device), owner);
     };
-    let whole = |from, to| Move {
-        app: customer.app_id,
-        from,
-        to,
-        customers: None,
-        cause: Cause::Login,
-        author: None,
-        undoes: None,
-        announced: Announced::No,
-    };
-    match (&user.external_id, &owner.external_id) {
+    let (app, cause) = (customer.app_id, Cause::Login);
+    let (from, to) = match (&user.external_id, &owner.external_id) {
         (Some(_), Some(_)) => {
-            let claimed = BTreeSet::from([StoreCustomer::from(customer)]);
-            let order = Move { customers: Some(claimed), announced: Announced::Yes, ..whole(owner, user) };
-            moves::carry_out(write, installation, &order).map(drop)
+            let customers = Some(BTreeSet::from([StoreCustomer::from(customer)]));
+            let announced = Announced::Yes;
+            let order =
+                Move { app, from: owner, to: user, customers, cause, author: None, undoes: None, announced };
+            return moves::carry_out(write, installation, &order).map(drop);
         }
-        (None, Some(_)) if device.logouts > 0 => Ok(()),
-        (Some(_), None) => moves::merge(write, installation, &whole(owner, user)).map(drop),
-        (None, Some(_)) => moves::merge(write, installation, &whole(user, owner)).map(drop),
-        (None, None) if user.id < owner.id => moves::merge(write, installation, &whole(owner, user)).map(drop),
-        (None, None) => moves::merge(write, installation, &whole(user, owner)).map(drop),
-    }
+        (None, Some(_)) if device.logouts > 0 => return Ok(()),
+        (Some(_), None) => (owner, user),
+        (None, Some(_)) => (user, owner),
+        (None, None) if user.id < owner.id => (owner, user),
+        (None, None) => (user, owner),
+    };
+    moves::merge(write, installation, (app, cause), (from, to)).map(drop)
 }
 
 /// Gives a device without a user to the owner of what it claimed.

@@ -2,8 +2,9 @@
 //!
 //! A login makes the device its customer's, and with it the store's customers whose receipts the device has by verified
 //! claims: their purchases move to the customer who logged in. A former owner without an external id was an anonymous user,
-//! who becomes the customer; from a customer with another one the purchases are transferred. A claim that the store has not
-//! confirmed moves nothing, so the public key and somebody's receipt are not enough.
+//! who becomes the customer; from a customer with another one the purchases are transferred. Both are announced, the former if
+//! a state of the anonymous user ever was. A claim that the store has not confirmed moves nothing, so the public key and
+//! somebody's receipt are not enough.
 
 use crate::db::config::Installation;
 use crate::db::connection::AnyConnection;
@@ -36,7 +37,7 @@ pub struct Login {
 pub struct LoggedIn {
     /// The user of the device from now on.
     pub user_id: UserId,
-    /// The transfers from other customers.
+    /// The transfers from other users that were announced.
     pub transfers: Vec<Moved>,
 }
 
@@ -97,7 +98,6 @@ fn log_in(write: &mut Write<'_>, installation: Installation, login: &Login) -> R
     }
     let rows: BTreeMap<UserId, UserRow> = rows.into_iter().map(|row| (row.id, row)).collect();
     let target = user.id(place);
-    let is_anonymous = |id: &UserId| rows.get(id).is_some_and(|row| row.external_id.is_none());
     if seen.named.is_none() {
         names::set(write, target, &login.external_id)?;
     }
@@ -111,15 +111,15 @@ fn log_in(write: &mut Write<'_>, installation: Installation, login: &Login) -> R
         return Ok(LoggedIn { user_id: target, transfers });
     }
     for from in involved.iter().filter(|id| **id != target).filter_map(|id| rows.get(id)) {
-        let (customers, announced) =
-            if is_anonymous(&from.id) { (None, Announced::No) } else { (Some(seen.owned_by(from.id)), Announced::Yes) };
-        if customers.as_ref().is_some_and(BTreeSet::is_empty) {
+        let (customers, cause) = (seen.owned_by(from.id), Cause::Login);
+        let moved = if from.external_id.is_none() {
+            moves::merge(write, installation, (app, cause), (from, &to))?
+        } else if customers.is_empty() {
             continue;
-        }
-        let order = Move { app, from, to: &to, customers, cause: Cause::Login, author: None, undoes: None, announced };
-        let moved = match announced {
-            Announced::No => moves::merge(write, installation, &order)?,
-            Announced::Yes => moves::carry_out(write, installation, &order)?,
+        } else {
+            let (customers, announced) = (Some(customers), Announced::Yes);
+            let order = Move { app, from, to: &to, customers, cause, author: None, undoes: None, announced };
+            moves::carry_out(write, installation, &order)?
         };
         if !moved.announced.is_empty() {
             to.revision = to.revision.saturating_add(1);

@@ -1,5 +1,5 @@
 //! Moves customers of a store, with all their purchases, from one user to another. The purchases that give access are
-//! announced by the two events of a transfer, where it is announced at all.
+//! announced by the two events of a transfer, unless nothing of their former owner was ever announced.
 
 use crate::db::config::Installation;
 use crate::db::connection::AnyConnection;
@@ -38,8 +38,15 @@ stored! {
 pub enum Announced {
     /// Each purchase that gives access is announced by two events.
     Yes,
-    /// The former owner was nobody's customer: the purchases are announced by their new owner's id alone.
+    /// Nobody knows a state of the former owner: the purchases are announced by their new owner's id alone.
     No,
+}
+
+impl Announced {
+    /// Whether the end of an anonymous user is announced: a state of theirs was.
+    const fn after(former: &UserRow) -> Self {
+        if former.revision > 0 { Self::Yes } else { Self::No }
+    }
 }
 
 /// Who made a change, and why.
@@ -229,11 +236,18 @@ const MOVE_ANALYTICS_DEVICE: Sql = statement! {"
     WHERE id = ?
 "};
 
-/// Makes one user of two: the other one's customers, purchases and devices belong to the first, and the id of the device
-/// in the analytics integration, if the first has none.
-pub fn merge(write: &mut Write<'_>, installation: Installation, order: &Move<'_>) -> Result<Moved, Error> {
-    sql(MOVE_ANALYTICS_DEVICE).bind(order.from.id).bind(order.to.id).later(write.connection)?;
-    let moved = carry_out(write, installation, order)?;
-    device_users::move_all(write, order.from.id, order.to.id)?;
+/// Makes one user of two: the customers, purchases and devices of an anonymous one belong to the other, and the id of the
+/// device in the analytics integration, if the other has none.
+pub fn merge(
+    write: &mut Write<'_>,
+    installation: Installation,
+    (app, cause): (AppId, Cause),
+    (from, to): (&UserRow, &UserRow),
+) -> Result<Moved, Error> {
+    sql(MOVE_ANALYTICS_DEVICE).bind(from.id).bind(to.id).later(write.connection)?;
+    let announced = Announced::after(from);
+    let order = Move { app, from, to, customers: None, cause, author: None, undoes: None, announced };
+    let moved = carry_out(write, installation, &order)?;
+    device_users::move_all(write, from.id, to.id)?;
     Ok(moved)
 }

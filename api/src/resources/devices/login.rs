@@ -56,7 +56,7 @@ pub struct LoggedInDevice {
     user_id: UserId,
     /// The customer's own id.
     external_id: String,
-    /// Number of purchases that this login moved from other customers, with events.
+    /// Number of purchases that this login moved from other users, each with the two events of a transfer.
     transferred: usize,
 }
 
