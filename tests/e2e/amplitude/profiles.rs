@@ -53,16 +53,6 @@ async fn shown(own: &Analysts, device: &str) -> Value {
     attributes(newest)
 }
 
-/// User properties with empty lists in the place of absent ones of devices: a `$identify` without devices leaves them.
-fn with_devices(mut properties: Value) -> Value {
-    for name in ["namiml_device_ids", "namiml_device_platforms"] {
-        if properties[name].is_null() {
-            properties[name] = json!([]);
-        }
-    }
-    properties
-}
-
 /// Moves the time forward until a profile shows these SKUs, and compares it with settle's state. Returns the number of
 /// changes of profiles that were sent so far.
 async fn wait_shown(own: &mut Analysts, (id, skus): (&str, Value)) -> usize {
@@ -76,7 +66,6 @@ async fn wait_shown(own: &mut Analysts, (id, skus): (&str, Value)) -> usize {
             for device in devices {
                 states.push(shown(own, &device).await);
             }
-            let properties = with_devices(properties);
             assert!(states.contains(&properties), "{properties} is none of {states:?}");
             return identified(own, KEY).len();
         }
@@ -199,7 +188,7 @@ async fn an_integration_from_later_is_shown_everybody(own: &mut Analysts) {
     own.drain_of(&later, MINUTE).await;
     let all = identified(own, MONEY_KEY);
     assert_eq!(all.len(), 1, "one user: {all:#?}");
-    let profile = with_devices(own.amplitude.profile(MONEY_KEY, EVAS).expect("a profile").properties);
+    let profile = own.amplitude.profile(MONEY_KEY, EVAS).expect("a profile").properties;
     let old = own.amplitude.profile(KEY, EVAS).expect("a profile").properties;
     for (name, value) in old.as_object().expect("properties") {
         assert_eq!(profile[name], *value, "{name}");

@@ -53,6 +53,7 @@ mod rendering;
 mod retaining;
 mod retry_after;
 mod round_trips;
+mod sales;
 mod seeded;
 mod sending;
 mod settings;

@@ -138,7 +138,7 @@ impl World {
     }
 }
 
-fn sale(id: &str, kind: SaleKind, (at_text, price): (&str, &str)) -> NewSale {
+pub fn sale(id: &str, kind: SaleKind, (at_text, price): (&str, &str)) -> NewSale {
     NewSale {
         transaction_id: id.to_owned(),
         kind,

@@ -1,13 +1,15 @@
 //! What a transfer leaves behind: the profiles of both users at an integration, and what undoing it gives back.
 
-use super::people::by;
+use super::merging::seen;
+use super::people::{by, customer, device, login, place};
 use super::profiling::{PURCHASED, entitlements};
 use super::world::{World, story};
+use domain::device::Device;
 use domain::user::{Attributes, PROFILE_UPDATED};
-use domain::{CollapseKey, DestinationId, TransferId, TransitionKind, UserId};
-use serde_json::Value;
+use domain::{CollapseKey, DestinationId, DevicePlace, TransferId, TransitionKind, UserId};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use storage::{CustomerKey, CustomerMove, Owner, Page, Run};
+use storage::{CustomerKey, CustomerMove, Login, Owner, Page, Run};
 
 /// What each user has by the newest state that an integration got.
 type Held = BTreeMap<String, Vec<String>>;
@@ -28,6 +30,20 @@ impl World {
             held.insert(body["user_id"].as_str().unwrap().to_owned(), names);
         }
         sent.into_iter().map(|(kind, _)| kind).collect()
+    }
+
+    /// Stores a device that reported before.
+    pub fn know(&self, place: DevicePlace, described: &Device) {
+        let DevicePlace { platform, device: id } = place;
+        let described = serde_json::to_string(described).unwrap();
+        self.raw().run(&format!(
+            "INSERT INTO devices (platform_id, id, device, created_at, seen_at) VALUES ('{platform}', '{id}', '{described}', 1, 1)"
+        ));
+    }
+
+    /// Whose the devices are, in the order of their ids.
+    fn device_owners(&self) -> Vec<String> {
+        self.raw().texts("SELECT user_id AS value FROM devices ORDER BY id")
     }
 
     /// The sum of the payments in the newest profile of a user.
@@ -95,6 +111,48 @@ story! {
         assert_eq!(world.keep((key, to), &mut held).await, [PROFILE_UPDATED]);
         assert_eq!(held, holding(&[(anna, &[]), (otto, &["premium"])]));
         assert_eq!((snapshot(Run::Dry).await, snapshot(Run::Real).await), (vec![], vec![]));
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn undoing_a_merge_takes_the_devices_back(world: World) {
+        let to = world.keeping("analytics", Attributes::Documented).await;
+        let anna = world.name("anna's", "anna").await;
+        let key = world.entitling("guest", "r1").await;
+        let guest = customer(&world, "guest");
+        let places = [1, 2, 3].map(|number| place(&world, number));
+        for place in places {
+            world.know(place, &device(place));
+            world.claim_known(place, "r1", "guest").await;
+        }
+        assert_eq!(world.device_owners(), vec![guest.to_string(); 3]);
+        world.drain((key, to)).await;
+        assert_eq!(world.name("guest", "anna").await, anna);
+        assert_eq!(world.device_owners(), vec![anna.to_string(); 3]);
+        let events = world.transfers();
+        assert_eq!(seen(&events), [(&json!(guest), vec![], 0), (&json!(anna), vec!["premium"], 3)]);
+        let profiles = world.drain((key, to)).await;
+        let [(kind, profile)] = &profiles[..] else { panic!("{profiles:?}") };
+        assert_eq!((kind.as_str(), &profile["user_id"]), (PROFILE_UPDATED, &json!(anna)));
+        assert_eq!(profile["devices"].as_array().unwrap().len(), 3, "a profile carries the devices");
+
+        // Since then Anna's own server signed her login on one of them, and somebody else logged in on another.
+        world.store.login(Login { is_signed: true, ..login(places[1], "anna") }).await.unwrap();
+        let otto = world.store.login(login(places[2], "otto")).await.unwrap();
+        let moved = world.store.transfers(anna).await.unwrap().into_iter().find(|one| one.from == guest).unwrap();
+        assert_eq!(otto.transfers.len(), 1, "his device has the receipt");
+        world.store.undo_transfer(otto.transfers[0].id, by("another mistake")).await.unwrap();
+        let back = world.store.undo_transfer(moved.id, by("by mistake")).await.unwrap();
+        assert_eq!(world.owner_of(key).await, guest);
+        let owners = [guest, anna, otto.user_id].map(|user| user.to_string());
+        assert_eq!(world.device_owners(), owners);
+        let events = world.transfers();
+        let [.., from, to_guest] = &events[..] else { panic!("{events:?}") };
+        assert_eq!(seen(std::slice::from_ref(from)), [(&json!(anna), vec![], 1)]);
+        assert_eq!(seen(std::slice::from_ref(to_guest)), [(&json!(guest), vec!["premium"], 1)]);
+        world.store.undo_transfer(back.id, by("it was right")).await.unwrap();
+        assert_eq!(world.device_owners(), [anna, anna, otto.user_id].map(|user| user.to_string()));
         assert_eq!(world.broken(1000).await, []);
     }
 }

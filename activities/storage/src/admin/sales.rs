@@ -12,7 +12,7 @@ use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::purchases::purchase;
 use crate::settling::payments::{SaleRow, booked, sales_of};
-use domain::payment::{self, Adjustment, Sale, SaleKind};
+use domain::payment::{self, Adjustment, EntryKind, Sale, SaleKind};
 use domain::{AppId, CollapseKey, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -81,7 +81,7 @@ pub struct Difference {
     pub what: &'static str,
     /// The price of the payment in the ledger, such as `9.99 USD`.
     pub listed: Option<String>,
-    /// The amount in the report, such as `8.99 USD`.
+    /// The amount in the report, such as `8.99 USD`; of a refund its own. Null if the report has no line of it.
     pub reported: Option<String>,
     /// The amount by which the ledger is adjusted, in USD.
     pub usd: Option<String>,
@@ -352,11 +352,17 @@ impl Matched<'_> {
         self.sales.iter().zip(self.numbers.iter().copied())
     }
 
-    /// The amount of the sale that an adjustment follows from.
+    /// The amount of the sale that an adjustment follows from. A refund may have the transaction of its charge, and several
+    /// parts.
     fn reported(&self, adjustment: &Adjustment) -> Option<String> {
         let id = adjustment.transaction_id.as_ref();
+        let is_source = |sale: &Sale| match adjustment.kind {
+            EntryKind::Refund => sale.kind != SaleKind::Charge && adjustment.at == Some(sale.at),
+            _ => sale.kind == SaleKind::Charge,
+        };
         let mut of_payment = self.pairs().filter(|(_, number)| *number == Some(adjustment.number));
-        of_payment.find(|(sale, _)| id.is_none_or(|id| sale.transaction_id == *id)).map(|(sale, _)| amount(sale))
+        let source = of_payment.find(|(sale, _)| is_source(sale) && id.is_none_or(|id| sale.transaction_id == *id));
+        source.map(|(sale, _)| amount(sale))
     }
 }
 

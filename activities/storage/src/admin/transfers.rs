@@ -7,7 +7,7 @@ use crate::db::error::Error;
 use crate::db::secrets::random_uuid;
 use crate::db::store::Store;
 use crate::db::writer::Write;
-use crate::people::moves::{self, Announced, Author, Cause, Move, Moved};
+use crate::people::moves::{self, Announced, Author, Cause, Move, Moved, MovedDevices};
 use crate::people::names;
 use crate::people::transfers::{self, Transfer};
 use crate::purchases::users::{self, Raced, StoreCustomer, StoreUser, UserRow};
@@ -44,7 +44,8 @@ impl Store {
         .await
     }
 
-    /// Takes a transfer back: its customers belong to their former owner again, as a transfer of its own.
+    /// Takes a transfer back: its customers, and the devices that a merge moved, belong to their former owner again, as a
+    /// transfer of its own.
     ///
     /// # Errors
     /// [`Error::Conflict`] if it was taken back before, or if one of its customers has moved on since.
@@ -107,6 +108,7 @@ fn move_customer(
         author: Some(author.clone()),
         undoes: None,
         announced: Announced::Yes,
+        devices: MovedDevices::None,
     };
     moves::carry_out(write, installation, &order)
 }
@@ -135,6 +137,7 @@ fn undo(
         author: Some(author.clone()),
         undoes: Some(id),
         announced: Announced::Yes,
+        devices: MovedDevices::Back(transfer.moved.devices),
     };
     moves::carry_out(write, installation, &order)
 }

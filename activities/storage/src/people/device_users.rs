@@ -8,7 +8,7 @@ use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use crate::purchases::users::StoreCustomer;
 use domain::device::Device;
-use domain::{AppId, DevicePlace, UserId};
+use domain::{AppId, DeviceId, DevicePlace, PlatformId, UserId};
 use std::collections::BTreeSet;
 
 row! {
@@ -100,15 +100,47 @@ pub fn set(write: &mut Write<'_>, place: DevicePlace, user: &DeviceUser) -> Resu
         .later(write.connection)
 }
 
+row! {
+    struct Moved {
+        platform_id: PlatformId,
+        id: DeviceId,
+    }
+}
+
 const MOVE: Sql = statement! {hot "devices_user", "
     UPDATE devices
     SET user_id = ?, is_signed = FALSE
     WHERE user_id = ?
+    RETURNING platform_id, id
 "};
 
-/// Moves the devices of a user who becomes another one.
-pub fn move_all(write: &mut Write<'_>, from: UserId, to: UserId) -> Result<(), Error> {
-    sql(MOVE).bind(to).bind(from).later(write.connection)
+/// Moves the devices of a user who becomes another one, and returns them.
+pub fn move_all(write: &mut Write<'_>, from: UserId, to: UserId) -> Result<BTreeSet<DevicePlace>, Error> {
+    let moved: Vec<Moved> = sql(MOVE).bind(to).bind(from).all(write.connection)?;
+    Ok(moved.into_iter().map(|one| DevicePlace { platform: one.platform_id, device: one.id }).collect())
+}
+
+const MOVE_BACK: Sql = statement! {"
+    UPDATE devices
+    SET user_id = ?
+    WHERE platform_id = ? AND id = ? AND user_id = ? AND NOT is_signed
+"};
+
+/// Moves devices back that a merge moved, and returns those that it did. One on which the customer's own server signed a
+/// login since stays, and so does one that is another user's by now.
+pub fn move_back(
+    write: &mut Write<'_>,
+    devices: &BTreeSet<DevicePlace>,
+    (from, to): (UserId, UserId),
+) -> Result<BTreeSet<DevicePlace>, Error> {
+    let mut moved = BTreeSet::new();
+    for place in devices {
+        let back = sql(MOVE_BACK).bind(to).bind(place.platform).bind(place.device).bind(from);
+        if back.run(write.connection)? > 0 {
+            moved.insert(*place);
+        }
+    }
+    Ok(moved)
 }
 
 const CLAIMED: Sql = statement! {"

@@ -4,7 +4,7 @@ use crate::db::config::Installation;
 use crate::db::error::Error;
 use crate::db::writer::Write;
 use crate::people::device_users::{self, DeviceUser};
-use crate::people::moves::{self, Announced, Cause, Move};
+use crate::people::moves::{self, Announced, Cause, Move, MovedDevices};
 use crate::purchases::users::{Raced, StoreCustomer, StoreUser, UserRow};
 use domain::{DevicePlace, UserId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,9 +44,9 @@ pub fn join(
     let (from, to) = match (&user.external_id, &owner.external_id) {
         (Some(_), Some(_)) => {
             let customers = Some(BTreeSet::from([StoreCustomer::from(customer)]));
-            let announced = Announced::Yes;
+            let (announced, devices) = (Announced::Yes, MovedDevices::None);
             let order =
-                Move { app, from: owner, to: user, customers, cause, author: None, undoes: None, announced };
+                Move { app, from: owner, to: user, customers, cause, author: None, undoes: None, announced, devices };
             return moves::carry_out(write, installation, &order).map(drop);
         }
         (None, Some(_)) if device.logouts > 0 => return Ok(()),

@@ -12,7 +12,7 @@ use crate::db::error::Error;
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::people::device_users::{self, DeviceUser, PlatformRow};
-use crate::people::moves::{self, Announced, Cause, Move, Moved};
+use crate::people::moves::{self, Announced, Cause, Move, Moved, MovedDevices};
 use crate::people::names;
 use crate::purchases::users::{self, Raced, StoreCustomer, StoreUser, UserRow};
 use domain::device::Device;
@@ -117,8 +117,8 @@ fn log_in(write: &mut Write<'_>, installation: Installation, login: &Login) -> R
         } else if customers.is_empty() {
             continue;
         } else {
-            let (customers, announced) = (Some(customers), Announced::Yes);
-            let order = Move { app, from, to: &to, customers, cause, author: None, undoes: None, announced };
+            let (customers, announced, devices) = (Some(customers), Announced::Yes, MovedDevices::None);
+            let order = Move { app, from, to: &to, customers, cause, author: None, undoes: None, announced, devices };
             moves::carry_out(write, installation, &order)?
         };
         if !moved.announced.is_empty() {

@@ -9,11 +9,11 @@ use crate::db::statement::{row, sql, stored};
 use crate::db::writer::Write;
 use crate::events::deliveries;
 use crate::people::device_users;
-use crate::people::transfers::{self, NewTransfer};
+use crate::people::transfers::{self, MovedRows, NewTransfer};
 use crate::purchases::purchase;
 use crate::purchases::users::{self, RECEIPT_PREFIX, StoreCustomer, UserRow};
 use crate::settling::transferred::{self, Handover};
-use domain::{AppId, CollapseKey, TransferId, UserId};
+use domain::{AppId, CollapseKey, DevicePlace, TransferId, UserId};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -76,6 +76,18 @@ pub struct Move<'a> {
     pub undoes: Option<TransferId>,
     /// Whether it is announced.
     pub announced: Announced,
+    /// The devices that move too.
+    pub devices: MovedDevices,
+}
+
+/// The devices that move with a user's purchases.
+pub enum MovedDevices {
+    /// None: each stays with whoever is logged in on it.
+    None,
+    /// All: the former owner becomes the new one.
+    All,
+    /// Those that a merge moved, if they still belong to the former owner.
+    Back(BTreeSet<DevicePlace>),
 }
 
 /// What moved.
@@ -175,6 +187,12 @@ pub fn carry_out(write: &mut Write<'_>, installation: Installation, order: &Move
         deliveries::release_purchase(write, *key)?;
         sql(MOVE_PURCHASE).bind(to.id).bind(*key).later(write.connection)?;
     }
+    // The events show the devices as their users' after the move.
+    let devices = match &order.devices {
+        MovedDevices::None => BTreeSet::new(),
+        MovedDevices::All => device_users::move_all(write, from.id, to.id)?,
+        MovedDevices::Back(devices) => device_users::move_back(write, devices, (from.id, to.id))?,
+    };
     let number: Option<i64> = sql(COUNT).bind(from.id).value(write.connection)?;
     let id = TransferId::of(from.id, epoch, number.unwrap_or(0));
     let (announced, silent): (Vec<_>, Vec<_>) =
@@ -190,7 +208,8 @@ pub fn carry_out(write: &mut Write<'_>, installation: Installation, order: &Move
         purchase::recheck(write, purchase::Urgency::Person, OF_KEY, [(*key).into()])?;
     }
     let announced: Vec<CollapseKey> = announced.into_iter().map(|(key, _)| key).collect();
-    transfers::insert(write, &NewTransfer { id, order, moved: &moving, announced: &announced })?;
+    let moved = MovedRows { customers: moving, announced: announced.clone(), devices };
+    transfers::insert(write, &NewTransfer { id, order, moved: &moved })?;
     Ok(Moved { id, announced })
 }
 
@@ -245,9 +264,7 @@ pub fn merge(
     (from, to): (&UserRow, &UserRow),
 ) -> Result<Moved, Error> {
     sql(MOVE_ANALYTICS_DEVICE).bind(from.id).bind(to.id).later(write.connection)?;
-    let announced = Announced::after(from);
-    let order = Move { app, from, to, customers: None, cause, author: None, undoes: None, announced };
-    let moved = carry_out(write, installation, &order)?;
-    device_users::move_all(write, from.id, to.id)?;
-    Ok(moved)
+    let (announced, devices) = (Announced::after(from), MovedDevices::All);
+    let order = Move { app, from, to, customers: None, cause, author: None, undoes: None, announced, devices };
+    carry_out(write, installation, &order)
 }

@@ -8,7 +8,7 @@ use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::people::moves::{Author, Cause, Move};
 use crate::purchases::users::{RECEIPT_PREFIX, StoreCustomer};
-use domain::{AppId, CollapseKey, Timestamp, TransferId, UserId};
+use domain::{AppId, CollapseKey, DevicePlace, Timestamp, TransferId, UserId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -22,6 +22,9 @@ pub struct MovedRows {
     pub customers: BTreeSet<StoreCustomer>,
     /// The purchases that were announced, in the order of their keys.
     pub announced: Vec<CollapseKey>,
+    /// The devices; undoing gives them back.
+    #[serde(default)]
+    pub devices: BTreeSet<DevicePlace>,
 }
 
 impl MovedRows {
@@ -39,10 +42,8 @@ pub struct NewTransfer<'a> {
     pub id: TransferId,
     /// The move.
     pub order: &'a Move<'a>,
-    /// The customers that moved.
-    pub moved: &'a BTreeSet<StoreCustomer>,
-    /// The purchases that were announced.
-    pub announced: &'a [CollapseKey],
+    /// What moved.
+    pub moved: &'a MovedRows,
 }
 
 row! {
@@ -117,9 +118,8 @@ const INSERT: Sql = statement! {"
 
 /// Stores a transfer.
 pub fn insert(write: &mut Write<'_>, new: &NewTransfer<'_>) -> Result<(), Error> {
-    let NewTransfer { id, order, moved, announced } = new;
-    let moved = MovedRows { customers: (*moved).clone(), announced: announced.to_vec() };
-    let moved = serde_json::to_string(&moved)
+    let NewTransfer { id, order, moved } = new;
+    let moved = serde_json::to_string(moved)
         .map_err(|cause| Error::corrupt_by("a transfer cannot be written as JSON", cause))?;
     sql(INSERT)
         .bind(*id)

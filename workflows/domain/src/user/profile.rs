@@ -3,7 +3,7 @@
 //! A profile covers one environment. The documented attributes are the state in `user.*` events; their names in a
 //! vendor's system are not here.
 
-use super::{OwnedPurchase, state};
+use super::{Device, OwnedPurchase, UserDevice, state};
 use crate::environment::Environment;
 use crate::event::{PROFILE_UPDATED, state_digest};
 use crate::ids::{EventId, UserId};
@@ -81,6 +81,8 @@ pub struct ProfileUpdated<'a> {
     pub platform_environment: Environment,
     /// The profile.
     pub profile: &'a Profile,
+    /// The user's devices, the one that was seen last in front. They are sent with a profile and are no reason for one.
+    pub devices: &'a [UserDevice],
 }
 
 impl Profile {
@@ -210,6 +212,7 @@ impl ProfileUpdated<'_> {
             fields.insert("id".to_owned(), json!(self.id));
             fields.insert("user_id".to_owned(), json!(self.user_id));
             fields.insert("user_revision".to_owned(), json!(self.user_revision));
+            fields.insert("devices".to_owned(), json!(self.devices.iter().map(Device::of).collect::<Vec<_>>()));
             fields.insert("created_date".to_owned(), json!(self.created_at.with_offset()));
             fields.insert("environment".to_owned(), json!(self.environment));
             fields.insert("platform_environment".to_owned(), json!(self.platform_environment));

@@ -110,9 +110,11 @@ pub fn operations(settings: &Settings, unsent: &Unsent, caps: &mut Caps) -> Valu
     let unknown = extended(settings, unsent).into_iter().filter(|(_, value)| value.is_null());
     let unset: Map<String, Value> = unknown.map(|(name, _)| (name, json!("-"))).collect();
     let mut set = of_user(settings, unsent, caps);
-    // Devices come with the events of the customer. A profile without any is no reason to forget them.
-    let of_devices = OF_DEVICES.map(|(attribute, _)| format!("{}{attribute}", settings.prefix));
-    set.retain(|name, value| !of_devices.contains(name) || *value != json!([]));
+    // A profile that an earlier version recorded does not name the devices: they stay as they are.
+    if unsent.body.get("devices").is_none() {
+        let of_devices = OF_DEVICES.map(|(attribute, _)| format!("{}{attribute}", settings.prefix));
+        set.retain(|name, _| !of_devices.contains(name));
+    }
     if unset.is_empty() { json!({ "$set": set }) } else { json!({ "$set": set, "$unset": unset }) }
 }
 
@@ -126,8 +128,8 @@ fn extended(settings: &Settings, unsent: &Unsent) -> Map<String, Value> {
     stored.into_iter().flatten().map(named).collect()
 }
 
-/// The eight attributes of the documented integration, from the state of the user. The devices are those in the body of
-/// a `user.*` event, in every environment and on every platform.
+/// The eight attributes of the documented integration, from the state of the user. The devices are those in the body, in
+/// every environment and on every platform.
 fn documented(settings: &Settings, unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
     let state = &unsent.user_state;
     let lists = [("active_entitlements", "active_entitlements", "/entitlement_ref_id"), skus(state)];

@@ -24,6 +24,7 @@ use crate::events::deliveries::{self, Event};
 use crate::events::event::{self, StoredEvent};
 use crate::purchases::owned::{UserPurchases, owned};
 use crate::purchases::purchase::Origin;
+use crate::purchases::user_devices;
 use crate::purchases::users::{self, UserRow};
 use crate::settings::destinations::Destination;
 use crate::settling::payments;
@@ -220,6 +221,7 @@ fn insert(
         revision: subject.revision,
         traceparent: subject.traceparent.map(str::to_owned),
     };
+    let devices = user_devices::of(write.connection, user)?;
     let body = ProfileUpdated {
         id: event.id,
         user_id: user,
@@ -228,6 +230,7 @@ fn insert(
         environment,
         platform_environment: subject.check.origin.environment,
         profile,
+        devices: &devices,
     }
     .body()
     .to_string();

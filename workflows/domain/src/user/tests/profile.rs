@@ -1,5 +1,6 @@
 //! Profiles: their attributes, their changes and their event.
 
+use super::transfer::device;
 use super::{customer, owned, until, unverified};
 use crate::catalogue::Listing;
 use crate::environment::Environment;
@@ -162,6 +163,7 @@ fn a_profile_is_an_event_of_its_user() {
         environment: Environment::Production,
         platform_environment: Environment::Production,
         profile: &profile,
+        devices: &[device()],
     };
     insta::assert_json_snapshot!(PROFILE_UPDATED, body.body());
     for other in [(2, 4, Environment::Production), (1, 5, Environment::Production), (1, 4, Environment::Sandbox)] {

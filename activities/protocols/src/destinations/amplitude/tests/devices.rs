@@ -44,12 +44,19 @@ fn every_event_of_a_customer_carries_the_newest_twenty_devices() {
 }
 
 #[test]
-fn a_profile_without_devices_does_not_remove_them() {
+fn a_profile_without_a_list_of_devices_leaves_them() {
     let (destination, _) = integration(json!({}));
-    let set = |count| event(&destination, &with_devices(PROFILE_UPDATED, count))["user_properties"]["$set"].clone();
-    assert_eq!((set(0).get("namiml_device_ids"), set(0).get("namiml_device_platforms")), (None, None));
-    assert_eq!(set(0).as_object().unwrap().len(), 6);
-    assert_eq!(set(1)["namiml_device_ids"].as_array().unwrap().len(), 1);
+    let set = |unsent| event(&destination, &unsent)["user_properties"]["$set"].clone();
+    for count in [0, 1] {
+        let set = set(with_devices(PROFILE_UPDATED, count));
+        let listed = |name: &str| set[name].as_array().map(Vec::len);
+        assert_eq!((listed("namiml_device_ids"), listed("namiml_device_platforms")), (Some(count), Some(count)));
+    }
+    let mut before = with_devices(PROFILE_UPDATED, 1);
+    before.body.as_object_mut().unwrap().remove("devices");
+    let set = set(before);
+    assert_eq!((set.get("namiml_device_ids"), set.get("namiml_device_platforms")), (None, None));
+    assert_eq!(set.as_object().unwrap().len(), 6);
 }
 
 #[test]
