@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use std::time::Duration;
+use system_tests::amplitude::Amplitude;
 use system_tests::devices::{Device, Devices};
 use system_tests::rvs::{CUSTOMER, Receipt};
 use system_tests::sns::Rtn;
@@ -193,4 +194,30 @@ async fn a_platform_without_a_secret_verifies_no_claim() {
     let runs = world.temporal.runs(&format!("claims/{}", world.platform_id)).await;
     assert!(runs.is_empty(), "{runs:?}");
     world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paywall_and_its_purchase_are_one_person_in_amplitude() {
+    const KEY: &str = "2b8c66f07e5d49a1b3e8d40fsandbox";
+    let amplitude = Amplitude::start().await;
+    amplitude.project(KEY, "c0ffee5eb7a94d21f36a8b9esecret");
+    let world = world(&[("SETTLE_AMPLITUDE_ALLOWED_URLS", &amplitude.url())]).await;
+    let integration = json!({
+        "kind": "amplitude", "name": "analytics", "endpoint": amplitude.url(), "sandbox_api_key": KEY,
+        "events": ["device.impression", "user.subscription.purchased"],
+    });
+    drop(world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &integration).await.ok());
+    let devices = Devices::of(&world).await;
+    world.rvs().know("bought", Receipt::subscription(api::clock::now().plus_millis(-3_600_000)));
+    let device = Device(1);
+    let events = [device.impression("shown"), transaction(device, "bought", CUSTOMER)];
+    drop(devices.report(device, &events).await.ok());
+    let counted = amplitude.wait_counted(KEY, 2, SOON).await;
+    let of =
+        counted.iter().map(|one| (one.event["event_type"].as_str(), &one.event["device_id"], one.event.get("user_id")));
+    let (id, none) = (json!(device.id()), None);
+    let expected = [(Some("device.impression"), &id, none), (Some("user.subscription.purchased"), &id, none)];
+    assert_eq!(of.collect::<Vec<_>>(), expected, "nobody is logged in, and it is one device");
+    world.finish().await;
+    amplitude.check();
 }

@@ -82,7 +82,8 @@ pub struct Customer {
     #[serde(rename = "type")]
     #[schemars(extend("enum" = ["uuid", "sha256", "custom", null]))]
     pub id_type: Option<&'static str>,
-    /// The app's own id of the customer's device in Amplitude, if one was set.
+    /// The id of the customer's device in Amplitude: the one that was set, else that of the device with the first verified
+    /// claim.
     pub analytics_device_id: Option<String>,
     /// The store's names of the customer.
     pub app_user_ids: Vec<String>,

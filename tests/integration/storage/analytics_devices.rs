@@ -1,8 +1,10 @@
 //! The app's own device id of a customer, by which an integration recognizes a repeated event: it is decided with the
 //! first attempt of an event.
 
+use super::people::{device as described, log_in, place};
 use super::sending::{RETRY, Sent, claim, finish, must_send, rendering};
 use super::world::{World, story};
+use domain::device::Device;
 use domain::{CollapseKey, DestinationId, RedeliverySelector, TransitionKind};
 use storage::{Claim, CustomerKey, CustomerNames, Owner, Page, Render, Rendered, Run, Verdict};
 
@@ -82,5 +84,54 @@ story! {
         world.raw().run("UPDATE users SET analytics_device_id = 'tv-3' WHERE external_id IS NULL");
         name(&world, "second guest", "anna", None).await;
         assert_eq!(device(&world, "anna").await.as_deref(), Some("tv-1"), "a known one stays");
+    }
+}
+
+story! {
+    async fn a_verified_claim_gives_the_customer_the_id_of_its_device(world: World) {
+        let to = world.analytics("analytics").await.id;
+        let [first, second, own, annas, ottos] = [1, 2, 3, 4, 5].map(|number| place(&world, number));
+        for place in [first, second, annas, ottos] {
+            world.know(place, &described(place));
+        }
+        world.know(own, &Device { analytics_device_id: Some("tv-2".to_owned()), ..described(own) });
+        for (customer, receipt) in [("guest 1", "r1"), ("guest 2", "r2"), ("id 3", "r3"), ("id 4", "r4")] {
+            world.happen_to(customer, receipt, &[TransitionKind::Purchased]).await;
+        }
+        let key = world.key("r1");
+        let before = send(&world, key, to).await;
+        assert_eq!(before.body, format!("{PURCHASED} None"));
+        world.finish(&before, RETRY).await;
+        let state = send(&world, key, to).await;
+        world.finish(&state, Verdict::Delivered).await;
+        name(&world, "id 3", "anna", Some("tv-1")).await;
+        // Otto logged out on a device that still has his receipt: it is not his.
+        name(&world, "id 4", "otto", None).await;
+        log_in(&world.store, ottos, "otto").await;
+        world.store.logout(ottos, described(ottos)).await.unwrap();
+        for (place, receipt, customer) in [
+            (first, "r1", "guest 1"), (second, "r1", "guest 1"), (own, "r2", "guest 2"), (annas, "r3", "id 3"),
+            (ottos, "r4", "id 4"),
+        ] {
+            world.claim_known(place, receipt, customer).await;
+        }
+        let id_of = |customer: &str| {
+            let user = domain::UserId::anonymous(world.app.id, "amazon", customer);
+            let select = format!("SELECT COALESCE(analytics_device_id, '-') AS value FROM users WHERE id = '{user}'");
+            world.raw().texts(&select).remove(0)
+        };
+        assert_eq!(id_of("guest 1"), first.device.to_string(), "the first claim counts");
+        assert_eq!(id_of("guest 2"), "tv-2", "the app's own id stands for the device's");
+        assert_eq!(device(&world, "anna").await.as_deref(), Some("tv-1"), "another one was given");
+        assert_eq!(device(&world, "otto").await, None, "the device is nobody's");
+
+        world.pass(5_001);
+        assert_eq!(send(&world, key, to).await.body, before.body, "what was sent before is frozen");
+        world.happen_to("guest 2", "r2", &[TransitionKind::Renewed]).await;
+        let sent = send(&world, world.key("r2"), to).await;
+        assert_eq!(sent.body, format!("{PURCHASED} Some(\"tv-2\")"));
+        name(&world, "guest 1", "bert", Some("tv-3")).await;
+        assert_eq!(device(&world, "bert").await.as_deref(), Some("tv-3"), "one that is given later stands for it");
+        assert_eq!(world.broken(1000).await, []);
     }
 }

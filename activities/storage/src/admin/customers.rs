@@ -59,7 +59,8 @@ pub struct Customer {
     pub user_id: UserId,
     /// The app's own id of the customer, if it was set.
     pub external_id: Option<String>,
-    /// The app's own id of the customer's device in its analytics, if it was set.
+    /// The id of the customer's device in the app's analytics: the one that was set, else that of the device with the first
+    /// verified claim.
     pub analytics_device_id: Option<String>,
     /// The stores' ids of the customer.
     pub app_user_ids: Vec<String>,

@@ -9,6 +9,7 @@ use crate::db::writer::Write;
 use crate::purchases::users::StoreCustomer;
 use domain::device::Device;
 use domain::{AppId, DeviceId, DevicePlace, PlatformId, UserId};
+use serde_json::Value as Json;
 use std::collections::BTreeSet;
 
 row! {
@@ -98,6 +99,26 @@ pub fn set(write: &mut Write<'_>, place: DevicePlace, user: &DeviceUser) -> Resu
         .bind(place.platform)
         .bind(place.device)
         .later(write.connection)
+}
+
+row! {
+    struct Described {
+        device: Json,
+    }
+}
+
+const DESCRIBED: Sql = statement!("SELECT device FROM devices WHERE platform_id = ? AND id = ?");
+
+const REPRESENT: Sql =
+    statement!("UPDATE users SET analytics_device_id = ? WHERE id = ? AND analytics_device_id IS NULL");
+
+/// Gives a user the id that a device has in analytics: the app's own one, else that of the device. A user who has one keeps
+/// it. The user is locked.
+pub fn represent(write: &mut Write<'_>, place: DevicePlace, user: UserId) -> Result<(), Error> {
+    let find = sql(DESCRIBED).bind(place.platform).bind(place.device);
+    let Described { device } = find.one(write.connection, "device")?;
+    let own = device.get("analytics_device_id").and_then(Json::as_str).map(str::to_owned);
+    sql(REPRESENT).bind(own.unwrap_or_else(|| place.device.to_string())).bind(user).later(write.connection)
 }
 
 row! {

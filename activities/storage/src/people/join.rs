@@ -6,17 +6,31 @@ use crate::db::writer::Write;
 use crate::people::device_users::{self, DeviceUser};
 use crate::people::moves::{self, Announced, Cause, Move, MovedDevices};
 use crate::purchases::users::{Raced, StoreCustomer, StoreUser, UserRow};
+use crate::settings::tombstones::is_tombstone;
 use domain::{DevicePlace, UserId};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Joins a device with the owner of what it claimed, so that both are one user, whichever came first:
+/// Joins a device with the owner of what it claimed. The user gets the device's id in analytics, unless they have one: there
+/// the events of the device and those of the purchases are then one person's, also while nobody is logged in.
+///
+/// Locks the app, the users and the device, so call it before the transaction locks a device or a claim.
+pub fn join(
+    write: &mut Write<'_>,
+    installation: Installation,
+    (place, customer): (DevicePlace, &StoreUser),
+) -> Result<(), Error> {
+    unite(write, installation, (place, customer))?;
+    let owner = customer.find(write.connection)?.filter(|_| !is_tombstone(&customer.app_user_id));
+    let device = device_users::find(write.connection, place)?.user_id;
+    owner.filter(|owner| device == Some(*owner)).map_or(Ok(()), |owner| device_users::represent(write, place, owner))
+}
+
+/// Makes the device and the owner of what it claimed one user, whichever came first:
 ///
 /// * An anonymous device becomes the owner's. If both have purchases, the user with the lower id stays.
 /// * On a device with a login the customer's purchases move to the customer who logged in.
 /// * A device after a logout is not made another customer's again by the receipts that are still on it.
-///
-/// Locks the app, the users and the device, so call it before the transaction locks a device or a claim.
-pub fn join(
+fn unite(
     write: &mut Write<'_>,
     installation: Installation,
     (place, customer): (DevicePlace, &StoreUser),

@@ -34,8 +34,8 @@ const LOWER: &str = "lower it (`--min-id-length`) if the project takes such ids"
 pub struct Identity {
     /// The user's id in Amplitude; `None` while the user has no external id and the setting sends events without one.
     pub user_id: Option<String>,
-    /// The app's own Amplitude device id of the customer, if there is one that Amplitude takes; else settle's id of the
-    /// purchase's first user, which links the two in Amplitude when that user is merged into another. Storage shows the
+    /// The Amplitude device id of the customer, if there is one that Amplitude takes; else settle's id of the purchase's first
+    /// user, which links the two in Amplitude when that user is merged into another. Storage shows the
     /// same ids in all deliveries of an event, because Amplitude would count a retry with another device id as a second
     /// event.
     pub device_id: String,

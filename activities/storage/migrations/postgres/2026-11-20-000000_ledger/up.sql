@@ -308,7 +308,8 @@ CREATE TABLE users (
     id TEXT NOT NULL PRIMARY KEY,
     app_id TEXT NOT NULL REFERENCES apps (id),
     external_id TEXT,
-    -- The app's own id of the customer's device in its analytics; NULL where it named none.
+    -- The id of the customer's device in the app's analytics: the one that the app gave with the customer, else that of the
+    -- device with the first verified claim.
     analytics_device_id TEXT,
     revision BIGINT NOT NULL,
     created_at BIGINT NOT NULL

@@ -150,10 +150,13 @@ const REPLACE_NAME: Sql = statement! {"
 "};
 const DELETE_NAME: Sql = statement!("DELETE FROM store_users WHERE app_id = ? AND store = ? AND app_user_id = ?");
 const MOVE_OTHERS: Sql = statement!("UPDATE store_users SET user_id = ? WHERE user_id = ?");
+// A device's own id is no name: it stays with what the device reports.
 const OWN_DEVICES: Sql = statement! {"
-    SELECT DISTINCT analytics_device_id AS value
-    FROM users
-    WHERE id IN (?*) AND analytics_device_id IS NOT NULL
+    SELECT DISTINCT u.analytics_device_id AS value
+    FROM users u
+    WHERE u.id IN (?*) AND u.analytics_device_id IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM devices d JOIN platforms f ON f.id = d.platform_id
+            WHERE f.app_id = u.app_id AND d.id = u.analytics_device_id)
 "};
 const REMOVE_NAMES: Sql =
     statement!("UPDATE users SET external_id = NULL, analytics_device_id = NULL WHERE id IN (?*)");
