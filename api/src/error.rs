@@ -8,8 +8,8 @@ use serde::Serialize;
 use std::time::Duration;
 use storage::chain;
 
-/// How many bytes of the name of a wrong field an answer has.
-const MAX_NAME_BYTES: usize = 200;
+/// Maximum length of the name of a wrong field in an answer, in bytes.
+const MAX_NAME_BYTES: usize = 100;
 
 /// The body of every error answer: problem details (RFC 9457).
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -31,10 +31,18 @@ pub struct Problem {
 /// One field of the request that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Field {
-    /// The field's name; `body` for the whole body.
+    /// The field's name; `body` for the whole body, and `…` for all others after a hundred.
     pub field: String,
     /// What was expected there.
     pub expected: String,
+}
+
+impl Field {
+    /// A wrong field. A name in a body can have 2 MiB, and is not sent back whole.
+    #[must_use]
+    pub fn new(field: &str, expected: impl Into<String>) -> Self {
+        Self { field: cut(field, MAX_NAME_BYTES), expected: expected.into() }
+    }
 }
 
 /// Why a request failed. The variant shows who must act, and decides the status.
@@ -106,7 +114,7 @@ impl Error {
     /// One wrong field.
     #[must_use]
     pub fn invalid(field: &str, expected: impl Into<String>) -> Self {
-        Self::Invalid(vec![Field { field: field.to_owned(), expected: expected.into() }])
+        Self::Invalid(vec![Field::new(field, expected)])
     }
 
     /// The resource `what` with this id does not exist.
@@ -156,12 +164,12 @@ impl Error {
     }
 }
 
-/// The beginning of a text. A name in a body can have 2 MiB, and is not sent back whole.
-fn cut(text: &mut String, max_bytes: usize) {
-    if text.len() > max_bytes {
-        text.truncate(text.floor_char_boundary(max_bytes));
-        text.push('…');
-    }
+/// The beginning of a text, without control characters.
+pub fn cut(text: &str, max_bytes: usize) -> String {
+    let end = text.floor_char_boundary(max_bytes);
+    let (shown, rest) = text.split_at(end);
+    let shown = shown.chars().filter(|character| !character.is_control());
+    shown.chain((!rest.is_empty()).then_some('…')).collect()
 }
 
 fn list(fields: &[Field]) -> String {
@@ -171,10 +179,7 @@ fn list(fields: &[Field]) -> String {
 }
 
 impl IntoResponse for Error {
-    fn into_response(mut self) -> Response {
-        if let Self::Invalid(fields) = &mut self {
-            fields.iter_mut().for_each(|wrong| cut(&mut wrong.field, MAX_NAME_BYTES));
-        }
+    fn into_response(self) -> Response {
         let (status, name, title) = self.answer();
         let kind = format!("urn:settle:problem:{name}");
         let detail = self.to_string();

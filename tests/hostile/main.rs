@@ -5,6 +5,7 @@
 
 mod connections;
 mod crowd;
+mod devices;
 mod requests;
 mod scrapers;
 mod strangers;

@@ -2,6 +2,7 @@
 //! of its events, and how many requests a device and an address may send.
 
 pub mod address;
+mod checks;
 pub mod client;
 pub mod limits;
 mod places;
@@ -12,6 +13,7 @@ pub use places::Place;
 
 use crate::config;
 use address::TrustedProxies;
+use checks::Checks;
 use limits::Limits;
 use places::Places;
 
@@ -27,6 +29,8 @@ pub struct Devices {
     pub trusted_proxies: TrustedProxies,
     /// The places for requests that are carried out at once.
     pub places: Places,
+    /// The checks of bodies.
+    pub checks: Checks,
 }
 
 impl Devices {
@@ -37,6 +41,7 @@ impl Devices {
             limits: Limits::new(settings.per_device, settings.per_address),
             trusted_proxies: TrustedProxies(settings.trusted_proxies.clone()),
             places: Places::default(),
+            checks: Checks::default(),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! the answer; the others of its request are taken, so that no client sends one wrong event for ever.
 
 use crate::error::{Error, Field};
-use crate::extract::{Draft, drafted};
+use crate::extract::{Budget, Draft, FieldErrors, part};
 use domain::device::{Content, Device, ReportedEvent};
 use domain::{DeviceId, PlatformId, Timestamp};
 use schemars::JsonSchema;
@@ -54,7 +54,8 @@ pub struct Receipt {
 pub struct RejectedEvent {
     /// Its place in the request, from 0.
     pub index: usize,
-    /// What is wrong.
+    /// What is wrong: of all events of a request a hundred fields; then `…` stands for all others, and further events have
+    /// none.
     pub errors: Vec<Field>,
 }
 
@@ -89,10 +90,14 @@ pub fn check(reception: Reception, draft: Draft<DeviceEvents>) -> Result<Checked
     }
     wrong.finish()?;
     let (mut reports, mut rejected) = (Vec::with_capacity(events.len()), Vec::new());
+    let mut budget = Budget::default();
     for (index, event) in events.into_iter().enumerate() {
-        match report(event) {
-            Ok(report) => reports.push(report),
-            Err(errors) => rejected.push(RejectedEvent { index, errors }),
+        let mut wrong = FieldErrors::within(budget);
+        let report = report(event, &mut wrong);
+        budget = wrong.budget();
+        match report.filter(|_| wrong.is_empty()) {
+            Some(report) => reports.push(report),
+            None => rejected.push(RejectedEvent { index, errors: wrong.into_fields() }),
         }
     }
     let Reception { platform, at: received_at, claiming } = reception;
@@ -105,27 +110,28 @@ pub fn is_random(id: DeviceId) -> bool {
     id.uuid().get_version_num() == RANDOM
 }
 
-fn report(event: Value) -> Result<DeviceReport, Vec<Field>> {
-    let field = |field: &str, expected: &str| vec![Field { field: field.to_owned(), expected: expected.to_owned() }];
-    let Value::Object(fields) = event else { return Err(field("event", "an object")) };
-    if serde_json::to_string(&fields).is_ok_and(|text| text.len() > MAX_EVENT_BYTES) {
-        return Err(field("event", "at most 16 KiB"));
-    }
-    let event: ReportedEvent = match drafted(fields) {
-        Ok(Draft { body, wrong }) if wrong.is_empty() => body,
-        Ok(Draft { wrong, .. }) => return Err(wrong.into_fields()),
-        Err(Error::Invalid(fields)) => return Err(fields),
-        Err(_) => return Err(field("event", "fields that fit together")),
+/// An event; `None` with its errors when it is wrong.
+fn report(event: Value, wrong: &mut FieldErrors) -> Option<DeviceReport> {
+    let Value::Object(fields) = event else {
+        wrong.add("event", "an object");
+        return None;
     };
+    if serde_json::to_string(&fields).is_ok_and(|text| text.len() > MAX_EVENT_BYTES) {
+        wrong.add("event", "at most 16 KiB");
+        return None;
+    }
+    let event: ReportedEvent = part(fields, wrong).filter(|_| wrong.is_empty())?;
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.:".contains(letter);
     if !event.id.chars().all(is_plain) {
-        return Err(field("id", "letters, digits and `-_.:` alone"));
+        wrong.add("id", "letters, digits and `-_.:` alone");
+        return None;
     }
-    let content = event.content().map_err(|wrong| field(wrong.field, wrong.expected))?;
+    let content = event.content().inspect_err(|error| wrong.add(error.field, error.expected)).ok()?;
     if let Content::Transaction(transaction) = &content
         && transaction.price.is_some() != transaction.currency.is_some()
     {
-        return Err(field("transaction.currency", "the currency of the price, and none without a price"));
+        wrong.add("transaction.currency", "the currency of the price, and none without a price");
+        return None;
     }
-    Ok(DeviceReport { client_id: event.id, time: event.time, session: event.session_id, content })
+    Some(DeviceReport { client_id: event.id, time: event.time, session: event.session_id, content })
 }

@@ -9,9 +9,16 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::{StatusCode, header};
 use serde_json::{Map, Value, json};
+use std::marker::PhantomData;
 
 /// A JSON object. An empty body counts as an empty object.
 pub struct Body<T>(pub T);
+
+/// A JSON object that is whole and not read yet: its handler chooses where that is done.
+pub struct Unread<T> {
+    bytes: Bytes,
+    of: PhantomData<fn() -> T>,
+}
 
 /// A body of CSV.
 pub struct Csv(pub Bytes);
@@ -31,12 +38,35 @@ impl<T: Fields, S: Send + Sync> FromRequest<S> for Draft<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
-        let bytes = whole(request, state).await?;
-        if bytes.iter().all(u8::is_ascii_whitespace) {
+        Unread::from_request(request, state).await?.read()
+    }
+}
+
+impl<T: Fields, S: Send + Sync> FromRequest<S> for Unread<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+        Ok(Self { bytes: whole(request, state).await?, of: PhantomData })
+    }
+}
+
+impl<T: Fields> Unread<T> {
+    /// Its size in bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Checks it against the schema of its type.
+    ///
+    /// # Errors
+    /// It is no JSON object, or cannot be deserialized.
+    pub fn read(self) -> Result<Draft<T>, Error> {
+        if self.bytes.iter().all(u8::is_ascii_whitespace) {
             return drafted(Map::new());
         }
         // The parser limits nesting to 128 levels.
-        match serde_json::from_slice(&bytes) {
+        match serde_json::from_slice(&self.bytes) {
             Ok(Value::Object(fields)) => drafted(fields),
             Ok(other) => Err(Error::invalid("body", format!("a JSON object, and it is {}", check::name_of(&other)))),
             Err(error) => Err(Error::invalid("body", format!("a JSON object ({error})"))),
@@ -90,6 +120,12 @@ impl<T: Fields> Input for Body<T> {
 }
 
 impl<T: Fields> Input for Draft<T> {
+    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
+        Body::<T>::describe(operation, schemas);
+    }
+}
+
+impl<T: Fields> Input for Unread<T> {
     fn describe(operation: &mut Operation, schemas: &mut Schemas) {
         Body::<T>::describe(operation, schemas);
     }

@@ -5,45 +5,93 @@
 use super::formats;
 use super::near::did_you_mean;
 use super::shape::{choices, is_required, present, type_of};
-use crate::error::{Error, Field};
+use crate::error::{Error, Field, cut};
 use serde_json::{Map, Value};
 
 /// Maximum number of wrong fields in one answer.
 const MAX_WRONG: usize = 100;
+/// Maximum number of wrong names in one answer whose nearest known name is searched: a comparison costs more than a check.
+const MAX_NEAREST: usize = 10;
 /// Maximum length of any text of a request, in bytes. A schema can set a lower limit.
 pub const MAX_BYTES: usize = 2048;
+/// Maximum length of a value in an error, in bytes.
+const MAX_SHOWN_BYTES: usize = 100;
+
+/// What an answer may still name. All parts of a request share it.
+#[derive(Debug, Clone, Copy)]
+pub struct Budget {
+    /// Number of wrong fields; the last one stands for all others.
+    fields: usize,
+    /// Number of wrong names that are compared with the known ones.
+    nearest: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { fields: MAX_WRONG + 1, nearest: MAX_NEAREST }
+    }
+}
 
 /// The wrong fields of a request.
 #[derive(Debug, Default)]
-pub struct FieldErrors(Vec<Field>);
+pub struct FieldErrors {
+    fields: Vec<Field>,
+    budget: Budget,
+    /// Whether more fields are wrong than are named. Then nothing further is checked.
+    is_cut: bool,
+}
 
 impl FieldErrors {
-    /// Adds a wrong field, unless it or [`MAX_WRONG`] fields are listed already.
+    /// No wrong field yet, of a part of a request.
+    #[must_use]
+    pub const fn within(budget: Budget) -> Self {
+        Self { fields: Vec::new(), budget, is_cut: false }
+    }
+
+    /// Adds a wrong field, unless it is listed already. Behind the last one that may be named, one entry stands for all
+    /// others.
     pub fn add(&mut self, field: &str, expected: impl Into<String>) {
-        if self.0.len() < MAX_WRONG && !self.has(field) {
-            self.0.push(Field { field: field.to_owned(), expected: expected.into() });
+        if self.has(field) {
+            return;
         }
+        match self.budget.fields {
+            0 => {}
+            1 => self
+                .fields
+                .push(Field::new("…", format!("nothing else, and more is wrong than these {MAX_WRONG} fields"))),
+            _ => self.fields.push(Field::new(field, expected)),
+        }
+        self.is_cut = self.budget.fields <= 1;
+        self.budget.fields = self.budget.fields.saturating_sub(1);
     }
 
     /// Whether no field is wrong.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.fields.is_empty() && !self.is_cut
     }
 
     /// The wrong fields.
     #[must_use]
     pub fn into_fields(self) -> Vec<Field> {
-        self.0
+        self.fields
+    }
+
+    /// What the next part of the request may name.
+    #[must_use]
+    pub const fn budget(&self) -> Budget {
+        self.budget
     }
 
     /// Adds an unknown field. Its error lists the known fields, and proposes the nearest one.
     pub fn add_unknown(&mut self, field: &str, known: &[&str]) {
-        if self.0.len() >= MAX_WRONG {
-            return;
-        }
-        let name = field.rsplit('.').next().unwrap_or(field);
-        let meant = did_you_mean(name, known.iter().copied());
+        let meant = match self.budget.nearest.checked_sub(1) {
+            Some(left) => {
+                self.budget.nearest = left;
+                did_you_mean(field.rsplit('.').next().unwrap_or(field), known.iter().copied())
+            }
+            None => String::new(),
+        };
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         self.add(field, format!("no such field (the fields are: {known}){meant}"));
     }
@@ -51,7 +99,7 @@ impl FieldErrors {
     /// Whether this field is wrong.
     #[must_use]
     pub fn has(&self, field: &str) -> bool {
-        self.0.iter().any(|wrong| wrong.field == field)
+        self.fields.iter().any(|wrong| wrong.field == field)
     }
 
     /// Refuses the request if any field is wrong.
@@ -59,15 +107,19 @@ impl FieldErrors {
     /// # Errors
     /// With each wrong field and what was expected there.
     pub fn finish(self) -> Result<(), Error> {
-        if self.0.is_empty() { Ok(()) } else { Err(Error::Invalid(self.0)) }
+        if self.is_empty() { Ok(()) } else { Err(Error::Invalid(self.fields)) }
     }
 }
 
 /// Checks an object. A wrong required value is replaced by a valid one, and a wrong optional value or unknown field is
-/// removed, so that further rules can be checked on the rest. `place` is the path of the object in the request.
+/// removed, so that further rules can be checked on the rest, unless more is wrong than is named. `place` is the path of
+/// the object in the request.
 pub fn object(value: &mut Map<String, Value>, schema: &Value, place: &str, wrong: &mut FieldErrors) {
     let properties = schema["properties"].as_object();
     for (name, property) in properties.into_iter().flatten() {
+        if wrong.is_cut {
+            return;
+        }
         let place = join(place, name);
         let fits = match value.get_mut(name) {
             None | Some(Value::Null) if is_required(schema, name) => {
@@ -86,11 +138,11 @@ pub fn object(value: &mut Map<String, Value>, schema: &Value, place: &str, wrong
     if schema.get("additionalProperties").is_none_or(|rest| rest == false) {
         let known: Vec<&str> = properties.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
         value.retain(|name, _| {
-            let is_known = known.contains(&name.as_str());
-            if !is_known {
+            let stays = wrong.is_cut || known.contains(&name.as_str());
+            if !stays {
                 wrong.add_unknown(&join(place, name), &known);
             }
-            is_known
+            stays
         });
     }
 }
@@ -133,7 +185,7 @@ fn wrong_text(text: &str, schema: &Value) -> Option<String> {
         return Some(format!("a text of 1 to {MAX_BYTES} bytes without control characters"));
     }
     if formats::of(schema).is_some_and(|format| !(format.fits)(text)) {
-        return Some(but_is(schema, &format!("`{text}`")));
+        return Some(but_is(schema, &format!("`{}`", shown(text))));
     }
     let (length, bytes) = (text.chars().count() as u64, text.len() as u64);
     if schema["maxLength"].as_u64().is_some_and(|max| length > max) {
@@ -163,7 +215,7 @@ fn list(items: &mut Vec<Value>, schema: &Value, place: &str, wrong: &mut FieldEr
     let mut at = 0;
     items.retain_mut(|item| {
         at += 1;
-        fits(item, of, &format!("{place}[{}]", at - 1), wrong)
+        wrong.is_cut || fits(item, of, &format!("{place}[{}]", at - 1), wrong)
     });
     None
 }
@@ -214,8 +266,8 @@ pub fn is_plain(text: &str) -> bool {
 }
 
 /// The beginning of a text, for an error.
-fn shown(text: &str) -> String {
-    text.chars().take(100).filter(|character| !character.is_control()).collect()
+pub fn shown(text: &str) -> String {
+    cut(text, MAX_SHOWN_BYTES)
 }
 
 /// The name of a value's JSON type.

@@ -48,16 +48,24 @@ pub fn checked<T: Fields>(fields: Map<String, Value>) -> Result<T, Error> {
 ///
 /// # Errors
 /// The object cannot be deserialized although each field fits its schema.
-pub fn drafted<T: Fields>(mut fields: Map<String, Value>) -> Result<Draft<T>, Error> {
+pub fn drafted<T: Fields>(fields: Map<String, Value>) -> Result<Draft<T>, Error> {
     let mut wrong = FieldErrors::default();
-    check::object(&mut fields, schema::<T>(), "", &mut wrong);
-    match serde_json::from_value(Value::Object(fields)) {
-        Ok(body) => Ok(Draft { body, wrong }),
-        Err(error) => {
-            wrong.finish()?;
-            Err(Error::invalid("body", format!("fields that fit together ({error})")))
-        }
+    match part(fields, &mut wrong) {
+        Some(body) => Ok(Draft { body, wrong }),
+        None => Err(Error::Invalid(wrong.into_fields())),
     }
+}
+
+/// Deserializes an object, as [`drafted`]; `None` with a wrong field when it cannot be deserialized.
+pub fn part<T: Fields>(mut fields: Map<String, Value>, wrong: &mut FieldErrors) -> Option<T> {
+    check::object(&mut fields, schema::<T>(), "", wrong);
+    let body = serde_json::from_value(Value::Object(fields));
+    let refuse = |error: &serde_json::Error| {
+        if wrong.is_empty() {
+            wrong.add("body", format!("fields that fit together ({})", check::shown(&error.to_string())));
+        }
+    };
+    body.inspect_err(refuse).ok()
 }
 
 /// The schema of a request's type, without references to other schemas. It is generated once per type.

@@ -12,8 +12,8 @@ pub mod shape;
 #[cfg(test)]
 mod tests;
 
-pub use body::{Body, Csv, Message};
-pub use check::{FieldErrors, MAX_BYTES, is_plain};
-pub use fields::{Draft, Fields, checked, drafted, nullable, secret};
+pub use body::{Body, Csv, Message, Unread};
+pub use check::{Budget, FieldErrors, MAX_BYTES, is_plain};
+pub use fields::{Draft, Fields, checked, drafted, nullable, part, secret};
 pub use path::{Id, Ids, Stored};
 pub use query::{PageQuery, Query, typed};

@@ -209,6 +209,40 @@ async fn a_request_of_wrong_events_alone_is_answered_with_each() {
 }
 
 #[tokio::test]
+async fn five_hundred_wrong_events_are_answered_within_64_kib() {
+    let (service, key) = service("device-many-wrong", &[]).await;
+    let long = "\"".repeat(200);
+    let wrong = |number: usize| {
+        let mut event = start("right");
+        for field in 0..12 {
+            // Near to a known name, and as long as a name that is compared may be.
+            event[format!("imp{number}ression{field}")] = json!(1);
+        }
+        event[&long] = json!(1);
+        event["id"] = json!(&long);
+        event["time"] = json!(&long);
+        event
+    };
+    let events: Vec<Value> = (0..499).map(wrong).chain([start("a")]).collect();
+    let answer = service.report(&key, &request(&json!(events))).await;
+    assert_eq!((answer.status, &answer.body["accepted"]), (200, &json!(1)), "{}", answer.body);
+    let bytes = answer.body.to_string().len();
+    assert!(bytes <= 64 * 1024, "{bytes} bytes");
+    let rejected = answer.body["rejected"].as_array().expect("a list");
+    let indexes: Vec<u64> = rejected.iter().filter_map(|one| one["index"].as_u64()).collect();
+    assert_eq!(indexes, (0..499).collect::<Vec<_>>(), "each is named");
+    let errors: Vec<&Value> = rejected.iter().filter_map(|one| one["errors"].as_array()).flatten().collect();
+    assert_eq!(errors.len(), 101, "a hundred fields, and what stands for all others");
+    assert_eq!(errors[100]["field"], "…");
+    assert!(errors[100]["expected"].as_str().is_some_and(|text| text.contains("and more")), "{}", errors[100]);
+    let meant = errors.iter().filter(|one| one["expected"].as_str().is_some_and(|text| text.contains("did you mean")));
+    let meant = meant.count();
+    assert!((1..=10).contains(&meant), "{meant} nearest names");
+    let is_short = |one: &&Value| one["field"].as_str().is_some_and(|name| name.len() <= 100 + "…".len());
+    assert!(errors.iter().all(is_short), "{errors:?}");
+}
+
+#[tokio::test]
 async fn an_event_is_found_and_explained() {
     let (service, key) = service("device-explained", &[]).await;
     service.report(&key, &request(&json!([start("a"), impression("b")]))).await;

@@ -5,7 +5,7 @@ use crate::devices::request::is_random;
 use crate::devices::token::{self, Expected};
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
-use crate::extract::{Draft, secret};
+use crate::extract::{Unread, secret};
 use axum::Json;
 use axum::extract::State;
 use domain::device::Device;
@@ -71,8 +71,9 @@ pub struct LoggedOutDevice {
 pub async fn login(
     State(edge): State<Shared>,
     client: Client,
-    mut draft: Draft<DeviceLogin>,
+    body: Unread<DeviceLogin>,
 ) -> Result<Json<LoggedInDevice>, Error> {
+    let mut draft = edge.devices.checks.run(body.bytes(), || body.read()).await?;
     let place = place(&edge, &client.platform, draft.body.device.id)?;
     if !draft.wrong.has("device.id") && !is_random(place.device) {
         draft.wrong.add("device.id", RANDOM_ID);
@@ -91,8 +92,9 @@ pub async fn login(
 pub async fn logout(
     State(edge): State<Shared>,
     client: Client,
-    mut draft: Draft<DeviceLogout>,
+    body: Unread<DeviceLogout>,
 ) -> Result<Json<LoggedOutDevice>, Error> {
+    let mut draft = edge.devices.checks.run(body.bytes(), || body.read()).await?;
     let place = place(&edge, &client.platform, draft.body.device.id)?;
     if !draft.wrong.has("device.id") && !is_random(place.device) {
         draft.wrong.add("device.id", RANDOM_ID);

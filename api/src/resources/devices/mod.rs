@@ -9,7 +9,7 @@ use crate::devices::client::Client;
 use crate::devices::request::{self, Checked, DeviceEvents, Receipt, Reception};
 use crate::edge::Shared;
 use crate::error::Error;
-use crate::extract::{Draft, Query};
+use crate::extract::{Query, Unread};
 use axum::Json;
 use axum::extract::State;
 use domain::user::ActiveEntitlement;
@@ -76,16 +76,23 @@ impl From<ActiveEntitlement> for DeviceEntitlement {
 pub async fn report(
     State(edge): State<Shared>,
     client: Client,
-    draft: Draft<DeviceEvents>,
+    body: Unread<DeviceEvents>,
 ) -> Result<Json<Receipt>, Error> {
     let received_at = Instant::now();
     let platform = client.platform.id;
-    // A request that is wrong counts too.
-    let place = DevicePlace { platform, device: draft.body.device.id };
-    edge.devices.limits.check_device(place).map_err(|wait| Error::TooMany { what: "this device", wait })?;
     let limits = &edge.devices.limits;
     let claiming = if limits.may_claim(client.address, received_at) { Claiming::Stored } else { Claiming::Dropped };
-    let Checked { request, rejected } = request::check(Reception { platform, at: received_at, claiming }, draft)?;
+    let reception = Reception { platform, at: received_at, claiming };
+    let devices = edge.clone();
+    let checked = edge.devices.checks.run(body.bytes(), move || {
+        let draft = body.read()?;
+        // A request that is wrong counts too.
+        let place = DevicePlace { platform, device: draft.body.device.id };
+        let counted = devices.devices.limits.check_device(place);
+        counted.map_err(|wait| Error::TooMany { what: "this device", wait })?;
+        request::check(reception, draft)
+    });
+    let Checked { request, rejected } = checked.await?;
     let AcceptedReports { accepted, repeated, owing, claims } = edge.store.accept_reports(request).await?;
     limits.count_claims(client.address, claims.new, received_at);
     for (result, number) in [("stored", claims.new), ("dropped", claims.dropped)] {

@@ -156,14 +156,14 @@ fn unknown_kinds_change_nothing_and_have_their_own_outcome() {
 fn a_claim_reports_nothing_of_the_store_and_waits_for_nothing() {
     let active = after(&[NotificationKind::SubscriptionPurchased]);
     let claim = notification(NotificationKind::Claimed, 900);
-    let alone = settle(&active, &[claim.clone()]);
+    let alone = settle(&active, std::slice::from_ref(&claim));
     assert_eq!(
         (&alone.purchase, &alone.transitions, &alone.outcomes),
         (&active, &vec![], &vec![(1, Outcome::Settled)])
     );
     let renewal = notification(NotificationKind::Renewed, 800);
     let renewed = settle(&active, std::slice::from_ref(&renewal));
-    let later = settle(&alone.purchase, &[renewal.clone()]);
+    let later = settle(&alone.purchase, std::slice::from_ref(&renewal));
     assert_eq!((&later.purchase, &later.transitions), (&renewed.purchase, &renewed.transitions), "no report is late");
     let parked = settle_with(&active, &[renewal, claim], &Verification::Parked(Parked::UnknownReceipt), at(1_000));
     assert_eq!(parked.outcomes, [(2, Outcome::Settled)]);
