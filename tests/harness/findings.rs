@@ -255,14 +255,14 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_ended_after_a_signal_was_under_way_at_the_signal() {
-        let ended = WorkflowTaskTimedOutEventAttributes { scheduled_event_id: 2, ..Default::default() };
-        let attributes = Some(Attributes::WorkflowTaskTimedOutEventAttributes(ended));
-        let run = |ended_at| {
+    fn a_task_that_closed_after_a_signal_was_open_at_the_signal() {
+        let timed_out = WorkflowTaskTimedOutEventAttributes { scheduled_event_id: 2, ..Default::default() };
+        let attributes = Some(Attributes::WorkflowTaskTimedOutEventAttributes(timed_out));
+        let run = |closed_at| {
             vec![
                 event(1, 1, EventType::WorkflowExecutionStarted),
                 event(2, 1, EventType::WorkflowTaskScheduled),
-                HistoryEvent { attributes: attributes.clone(), ..event(3, ended_at, EventType::WorkflowTaskTimedOut) },
+                HistoryEvent { attributes: attributes.clone(), ..event(3, closed_at, EventType::WorkflowTaskTimedOut) },
                 event(4, 5, EventType::WorkflowExecutionSignaled),
             ]
         };
