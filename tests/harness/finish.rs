@@ -1,6 +1,7 @@
 //! What the end of every story checks beside the invariants: nothing is owed to any destination, the audit finds no
 //! violation, and the newest runs of the world replay.
 
+use super::runs;
 use super::wait;
 use super::world::World;
 use serde_json::Value;
@@ -104,15 +105,21 @@ impl World {
         let options = options.and_then(|options| options.register_workflow::<DeviceStream>());
         let options = options.and_then(|options| options.register_workflow::<Claims>());
         let options = options.and_then(|options| options.register_workflow::<Sweep>()).expect("our workflows").build();
-        let mut histories = Vec::new();
+        let (mut histories, mut seen) = (Vec::new(), Vec::new());
         for execution in newest(self.temporal.list("").await).into_iter().filter_map(|run| run.execution) {
-            histories.push(WorkflowHistory::from(History { events: self.temporal.run_history(&execution).await }));
+            let events = self.temporal.run_history(&execution).await;
+            seen.push(runs::summary(&events));
+            histories.push(WorkflowHistory::from(History { events }));
         }
         let replayed = WorkflowReplayer::new(options).expect("a replayer").replay_workflows(histories).await;
         let results = replayed.map_err(|error| format!("replay: {error}"))?;
         let failed: Vec<String> = results
             .iter()
-            .filter_map(|run| Some(format!("{:?}: {}", run.history.workflow_id(), run.replay_failure.as_ref()?)))
+            .zip(seen)
+            .filter_map(|(run, seen)| {
+                let failure = run.replay_failure.as_ref()?;
+                Some(format!("{:?}: {failure}; its events: {seen:#?}", run.history.workflow_id()))
+            })
             .collect();
         if failed.is_empty() { Ok(()) } else { Err(format!("replay: {}", failed.join("\n"))) }
     }
