@@ -60,7 +60,7 @@ pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> String {
 fn confirmed_since(of: &PurchaseView) -> Option<String> {
     let was_verified = of.data.get("attributes")?.get("verified")?.as_bool()?;
     let at = of.standing.verified_at.filter(|_| of.standing.is_verified == Some(true) && !was_verified)?;
-    Some(format!("; announced unverified in that revision, and confirmed since by its store, last asked at {at}"))
+    Some(format!("; announced unverified in that revision, and confirmed since by its store, last queried at {at}"))
 }
 
 /// The sentence about the notifications of a purchase.
