@@ -317,3 +317,19 @@ async fn a_prompt_destination_that_fails_is_retried_visibly() {
     world.wait_acked("failing", 1).await;
     world.finish().await;
 }
+
+/// An attempt within the task that gives nothing back in time, as on a machine that stands still. The engine gives the
+/// time-out to a replay in another shape, which [`World::finish`] would show.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_within_the_task_that_times_out_replays() {
+    let stands_still = ("FAILPOINTS".to_owned(), "deliver.before_send=1*off->1*sleep(4500)->off".to_owned());
+    let mut world = World::start(Setting { variables: vec![stands_still], ..quick() }).await;
+    world.send("SUBSCRIPTION_PURCHASED", "first").await;
+    world.wait_acked("first", 1).await;
+    world.send("SUBSCRIPTION_PURCHASED", "late").await;
+    world.wait_acked("late", 1).await;
+    world.wait_asleep("late").await;
+    let history = world.temporal.history(&world.workflow("late")).await;
+    assert!(runs::has_timed_out_within_task(&history), "{:#?}", runs::summary(&history));
+    world.finish().await;
+}

@@ -6,6 +6,7 @@ use super::world::{SOON, World};
 use serde_json::Value;
 use std::time::Duration;
 use temporalio_common::protos::temporal::api::enums::v1::{EventType, WorkflowTaskFailedCause};
+use temporalio_common::protos::temporal::api::failure::v1::failure::FailureInfo;
 use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 use workflows::contract;
@@ -77,6 +78,16 @@ pub fn failures(history: &[HistoryEvent]) -> Vec<String> {
 #[must_use]
 pub fn done(history: &[HistoryEvent], activity: &str) -> Vec<Duration> {
     markers(history, &[format!("\"{activity}\"")])
+}
+
+/// Whether a local activity of a history timed out.
+#[must_use]
+pub fn has_timed_out_within_task(history: &[HistoryEvent]) -> bool {
+    let failures = history.iter().filter_map(|event| match event.attributes.as_ref() {
+        Some(Attributes::MarkerRecordedEventAttributes(marker)) => marker.failure.as_ref(),
+        _ => None,
+    });
+    failures.into_iter().any(|failure| matches!(failure.failure_info, Some(FailureInfo::TimeoutFailureInfo(_))))
 }
 
 /// When settlings were recorded: by `settle`, or by `record` after the store was queried.

@@ -10,6 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use temporalio_common::ActivityDefinition;
 use temporalio_common::data_converters::{TemporalDeserializable, TemporalSerializable};
 use temporalio_common::error::ActivityExecutionError;
+use temporalio_common::protos::temporal::api::failure::v1::Failure;
+use temporalio_common::protos::temporal::api::failure::v1::failure::FailureInfo;
 use temporalio_workflow::{
     CancellableFuture, TimerOptions, TimerResult, WaitConditionOptions, WorkflowCancellationToken, WorkflowContext,
 };
@@ -92,9 +94,20 @@ where
 
 /// Why an activity failed: the message of the innermost cause.
 pub fn why(error: &ActivityExecutionError) -> String {
+    innermost(error).map_or_else(|| error.to_string(), |failure| failure.message.clone())
+}
+
+/// Whether an activity timed out. The SDK wraps the time-out of a local activity in a failure of the activity, but not in
+/// a replay, so only the innermost cause is the same in both.
+pub fn has_timed_out(error: &ActivityExecutionError) -> bool {
+    let info = innermost(error).and_then(|failure| failure.failure_info.as_ref());
+    matches!(info, Some(FailureInfo::TimeoutFailureInfo(_)))
+}
+
+fn innermost(error: &ActivityExecutionError) -> Option<&Failure> {
     let mut failure = error.failure();
     while let Some(cause) = failure.and_then(|failure| failure.cause.as_deref()) {
         failure = Some(cause);
     }
-    failure.map_or_else(|| error.to_string(), |failure| failure.message.clone())
+    failure
 }

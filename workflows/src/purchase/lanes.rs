@@ -4,7 +4,7 @@ use super::Purchase;
 use super::state::LaneStart;
 use crate::activities::{Activities, Deliver, Delivered};
 use crate::options::{self, Retries};
-use crate::run::why;
+use crate::run::{has_timed_out, why};
 use domain::{CollapseKey, DestinationId};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -88,7 +88,7 @@ impl<'a> Lanes<'a> {
             Ok(delivered) => purchase.state.delivered(destination_id, &delivered, lane.started_for),
             Err(ActivityExecutionError::Cancelled(_)) => {}
             // The worker had no slot for it, or was lost: nothing is known of the destination.
-            Err(error) if lane.start == LaneStart::WithinTask && error.as_timeout().is_some() => {}
+            Err(error) if lane.start == LaneStart::WithinTask && has_timed_out(&error) => {}
             // The first attempt of a healthy lane, or one that failed after its cancellation: the engine does not
             // retry a cancelled activity, so the lane is started again.
             Err(_) if !was_last => purchase.state.failed(destination_id),
