@@ -216,11 +216,21 @@ impl State {
     /// Folds a `flush` signal. A purchase on hold is not settled.
     pub fn flush(&mut self) {
         self.changes += 1;
-        if self.hold.is_some() {
+        if self.will_be_held() {
             self.noted = Some("flush: the purchase is held; release it first".to_owned());
         } else {
             self.flush = true;
         }
+    }
+
+    /// Whether the purchase is on hold once the requests before are executed.
+    fn will_be_held(&self) -> bool {
+        let newest = self.admin.iter().rev().find_map(|request| match request {
+            AdminRequest::Hold { .. } => Some(true),
+            AdminRequest::Release(_) => Some(false),
+            AdminRequest::Discard(_) | AdminRequest::Redeliver(_) => None,
+        });
+        newest.unwrap_or(self.hold.is_some())
     }
 
     /// Folds a `flush` signal, with who sent it.

@@ -227,6 +227,20 @@ fn a_flush_ignores_the_window_but_never_a_hold() {
 }
 
 #[test]
+fn a_flush_after_a_release_in_one_task_is_no_flush_of_a_held_purchase() {
+    let mut state = State::default();
+    state.hold(Hold::default(), at(0));
+    state.admin.clear();
+    state.enqueue(AdminRequest::Release(Admin::default()));
+    state.flush();
+    assert_eq!((state.flush, state.noted.clone()), (true, None), "the release comes first");
+    state.hold(Hold::default(), at(0));
+    state.flush = false;
+    state.flush();
+    assert!(!state.flush && state.noted.is_some(), "a newer hold stops it again");
+}
+
+#[test]
 fn each_flush_before_a_settling_has_its_number() {
     let flushes = |count: usize| {
         let mut state = State::default();
