@@ -150,8 +150,9 @@ impl World {
         for run in self.temporal.list("WorkflowType = 'purchase'").await.into_iter().filter_map(|run| run.execution) {
             let history = self.temporal.run_history(&run).await;
             let before = history.partition_point(|event| runs::time(event) <= finding.read_at);
-            let is_of_it = |event: &HistoryEvent| is_task(event) && concerns(event, &finding.workflow);
-            if is_open(&history) && has_open(&history[..before], is_of_it) {
+            let is_of_it = |event: &HistoryEvent| is_activity(event) && concerns(event, &finding.workflow);
+            let before = &history[..before];
+            if is_open(&history) && (has_task(before) || has_open(before, is_of_it)) {
                 return true;
             }
         }
@@ -183,9 +184,28 @@ const fn is_end(event: EventType) -> bool {
     )
 }
 
-/// A workflow task, or an activity.
-fn is_task(event: &HistoryEvent) -> bool {
-    matches!(event.event_type(), EventType::WorkflowTaskScheduled | EventType::ActivityTaskScheduled)
+fn is_activity(event: &HistoryEvent) -> bool {
+    event.event_type() == EventType::ActivityTaskScheduled
+}
+
+/// Whether a run with these events has a workflow task. The server repeats one that failed or timed out, and stores the
+/// repetition only once it completes.
+fn has_task(events: &[HistoryEvent]) -> bool {
+    use EventType::{
+        WorkflowTaskCompleted, WorkflowTaskFailed, WorkflowTaskScheduled, WorkflowTaskStarted, WorkflowTaskTimedOut,
+    };
+    let kinds = events.iter().map(HistoryEvent::event_type);
+    let newest = kinds.rev().find(|kind| {
+        matches!(
+            kind,
+            WorkflowTaskScheduled
+                | WorkflowTaskStarted
+                | WorkflowTaskFailed
+                | WorkflowTaskTimedOut
+                | WorkflowTaskCompleted
+        )
+    });
+    newest.is_some_and(|newest| newest != WorkflowTaskCompleted)
 }
 
 /// Whether an event is no attempt to deliver to another destination than that of this workflow.
@@ -203,7 +223,7 @@ fn concerns(event: &HistoryEvent, workflow: &str) -> bool {
 /// Whether a run with these events has a workflow task, an activity that settles, or a timer that ends soon. An
 /// attempt to deliver settles nothing.
 fn is_under_way(events: &[HistoryEvent], now: Duration) -> bool {
-    has_open(events, |event| match event.attributes.as_ref() {
+    let is_settling = |event: &HistoryEvent| match event.attributes.as_ref() {
         Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => {
             scheduled.activity_type.as_ref().is_none_or(|kind| kind.name != "deliver")
         }
@@ -211,8 +231,9 @@ fn is_under_way(events: &[HistoryEvent], now: Duration) -> bool {
             let seconds = timer.start_to_fire_timeout.as_ref().map_or(0, |length| length.seconds.unsigned_abs());
             runs::time(event) + Duration::from_secs(seconds) < now + NEAR
         }
-        _ => is_task(event),
-    })
+        _ => false,
+    };
+    has_task(events) || has_open(events, is_settling)
 }
 
 /// Whether these events began something of this kind and did not end it.
@@ -228,12 +249,9 @@ fn before(run: &[HistoryEvent], at: usize) -> Vec<HistoryEvent> {
     earlier.cloned().collect()
 }
 
-/// The id of the event that began what this event ended: a workflow task, an activity or a timer.
+/// The id of the event that began what this event ended: an activity or a timer.
 fn beginning(event: &HistoryEvent) -> Option<i64> {
     Some(match event.attributes.as_ref()? {
-        Attributes::WorkflowTaskCompletedEventAttributes(end) => end.scheduled_event_id,
-        Attributes::WorkflowTaskFailedEventAttributes(end) => end.scheduled_event_id,
-        Attributes::WorkflowTaskTimedOutEventAttributes(end) => end.scheduled_event_id,
         Attributes::ActivityTaskCompletedEventAttributes(end) => end.scheduled_event_id,
         Attributes::ActivityTaskFailedEventAttributes(end) => end.scheduled_event_id,
         Attributes::ActivityTaskTimedOutEventAttributes(end) => end.scheduled_event_id,
@@ -247,27 +265,37 @@ fn beginning(event: &HistoryEvent) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use temporalio_common::protos::temporal::api::history::v1::WorkflowTaskTimedOutEventAttributes;
 
     fn event(event_id: i64, seconds: i64, kind: EventType) -> HistoryEvent {
         let event_time = Some(prost_types::Timestamp { seconds, nanos: 0 });
         HistoryEvent { event_id, event_time, event_type: kind.into(), ..Default::default() }
     }
 
+    /// A run whose first workflow task closed so, and which was signalled at five seconds.
+    fn signalled(closed_at: i64, closed: EventType) -> Vec<HistoryEvent> {
+        vec![
+            event(1, 1, EventType::WorkflowExecutionStarted),
+            event(2, 1, EventType::WorkflowTaskScheduled),
+            event(3, closed_at, closed),
+            event(4, 5, EventType::WorkflowExecutionSignaled),
+        ]
+    }
+
+    fn is_under_way_at_signal(run: &[HistoryEvent]) -> bool {
+        is_under_way(&before(run, 3), Duration::from_secs(5))
+    }
+
     #[test]
     fn a_task_that_closed_after_a_signal_was_open_at_the_signal() {
-        let timed_out = WorkflowTaskTimedOutEventAttributes { scheduled_event_id: 2, ..Default::default() };
-        let attributes = Some(Attributes::WorkflowTaskTimedOutEventAttributes(timed_out));
-        let run = |closed_at| {
-            vec![
-                event(1, 1, EventType::WorkflowExecutionStarted),
-                event(2, 1, EventType::WorkflowTaskScheduled),
-                HistoryEvent { attributes: attributes.clone(), ..event(3, closed_at, EventType::WorkflowTaskTimedOut) },
-                event(4, 5, EventType::WorkflowExecutionSignaled),
-            ]
-        };
-        let at = Duration::from_secs(5);
-        assert!(is_under_way(&before(&run(9), 3), at), "the end is stored first, and was later");
-        assert!(!is_under_way(&before(&run(4), 3), at));
+        let closed_at = |at| is_under_way_at_signal(&signalled(at, EventType::WorkflowTaskCompleted));
+        assert!(closed_at(9), "the end is stored first, and was later");
+        assert!(!closed_at(4));
+    }
+
+    #[test]
+    fn a_task_that_timed_out_or_failed_is_repeated() {
+        for closed in [EventType::WorkflowTaskTimedOut, EventType::WorkflowTaskFailed] {
+            assert!(is_under_way_at_signal(&signalled(4, closed)), "{closed:?}");
+        }
     }
 }
