@@ -1,6 +1,7 @@
 //! The quiet window: one event per purchase two minutes after its last notification.
 
 use std::time::Duration;
+use system_tests::process::Backend;
 use system_tests::runs;
 use system_tests::sns::Rtn;
 use system_tests::wait;
@@ -93,10 +94,16 @@ async fn ten_notifications_in_five_minutes_are_one_event() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notification_without_a_signal_gets_a_window_of_its_own() {
-    let mut world = World::start(Setting::default()).await;
+    // The process that accepts the second notification dies before it signals it.
+    let dies = ("FAILPOINTS".to_owned(), "accept.after_commit=1*off->1*return".to_owned());
+    let setting = Setting { backend: Backend::Postgres, variables: vec![dies], ..Setting::default() };
+    let mut world = World::start(setting).await;
     world.send("SUBSCRIPTION_PURCHASED", "unsignalled").await;
     world.wait_notified("unsignalled", 1).await;
-    world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "unsignalled").await;
+    let second = world.sns.notification(&Rtn::new("SUBSCRIPTION_AUTO_RENEWAL_OFF", "unsignalled"));
+    let answer = world.post(&second).await;
+    assert!(answer.is_err(), "it was answered by a dead process: {answer:?}");
+    world.serve().wait_end().await;
     world.pass("unsignalled", 121).await;
     let workflow = world.workflow("unsignalled");
     wait::until(SOON, "a second timer", async || {
@@ -110,6 +117,8 @@ async fn a_notification_without_a_signal_gets_a_window_of_its_own() {
     world.pass("unsignalled", 121).await;
     let received = world.wait_received("unsignalled", 1).await;
     assert_eq!(received.first().map(|request| request.body["attributes"]["coalesced"].as_i64()), Some(Some(2)));
+    world.start_with(&[("FAILPOINTS", "")]).await;
+    world.post_until_accepted(&second).await;
     world.finish().await;
 }
 
