@@ -1,20 +1,20 @@
-//! A real Temporal dev server that can skip time: one for the test process, with a namespace for each test, or one of a
-//! test's own, which can be killed, frozen and restarted.
+//! A real Temporal dev server that can skip time: one that tests share, with a namespace for each, or one of a test's own,
+//! which can be killed, frozen and restarted.
 
 use super::folder::Folder;
-use super::reaper::Watched;
+use super::reaper::{self, Watched};
 use super::{ports, wait};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use temporalio_client::tonic::IntoRequest;
 use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions};
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
     ListWorkflowExecutionsRequest, RegisterNamespaceRequest,
 };
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 
 /// Time limit for the first answer of a server; a busy machine needs several seconds.
 const READY: Duration = Duration::from_secs(180);
@@ -27,10 +27,14 @@ const DEFAULT: &str = "default";
 /// How long a finished run is kept in a test's namespace: the shortest time that the server takes.
 const RETENTION: Duration = Duration::from_secs(86_400);
 
+/// How many tests share one server: it works for each of its namespaces for good, so after 150 of them it would be busy
+/// with none of them in use.
+const SHARED_BY: usize = 30;
+
 /// Whose the server is, and where it stores its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Memory {
-    /// A namespace of the server of the test process, which no test may stop, freeze or configure.
+    /// A namespace of a server that tests share, which no test may stop, freeze or configure.
     Shared,
     /// A server of the test's own, in memory: a restarted server is empty.
     Volatile,
@@ -38,9 +42,10 @@ pub enum Memory {
     File,
 }
 
-/// A Temporal dev server, or a namespace of the shared one. A server of a test's own is killed when dropped.
+/// A Temporal dev server, or a namespace of a shared one. A server is killed when the last test that uses it drops it.
 pub struct Temporal {
     own: Option<Own>,
+    _shared: Option<Arc<Shared>>,
     port: u16,
     namespace: String,
     client: Client,
@@ -55,10 +60,11 @@ struct Own {
     server: Option<Watched>,
 }
 
-/// The server of the test process. It is in a static, which is never dropped, so the reaper ends the process.
+/// A server that tests share. The newest one is in a static, which is never dropped, so the reaper ends its process.
 struct Shared {
     port: u16,
     _server: Watched,
+    _folder: Folder,
 }
 
 /// The path of the Temporal CLI, which is looked up once per test process.
@@ -98,23 +104,17 @@ impl Temporal {
         let mut server = spawn(folder.path(), [port, metrics_port], (memory, &settings));
         let client = ready(&mut server, port, folder.path()).await;
         let own = Own { folder, metrics_port, memory, settings, server: Some(server) };
-        Self { own: Some(own), port, namespace: DEFAULT.to_owned(), client }
+        Self { own: Some(own), _shared: None, port, namespace: DEFAULT.to_owned(), client }
     }
 
-    /// A new namespace in the server of the test process, which the first test starts.
+    /// A new namespace in a server that tests share.
     async fn share() -> Self {
-        static SHARED: OnceCell<Shared> = OnceCell::const_new();
-        let shared = SHARED.get_or_init(|| async {
-            let (folder, port) = (Folder::of_process("temporal"), ports::free());
-            let mut server = spawn(&folder, [port, ports::free()], (Memory::Volatile, &[]));
-            drop(ready(&mut server, port, &folder).await);
-            Shared { port, _server: server }
-        });
-        let port = shared.await.port;
+        let shared = Shared::place().await;
+        let port = shared.port;
         let namespace = format!("test-{}", api::clock::random_uuid().simple());
         let client = connect(port, &namespace).await.expect("a connection to the shared Temporal server");
         register(&client, &namespace).await;
-        Self { own: None, port, namespace, client }
+        Self { own: None, _shared: Some(shared), port, namespace, client }
     }
 
     fn own(&self) -> &Own {
@@ -220,6 +220,25 @@ impl Temporal {
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(log(self.own().folder.path())).unwrap_or_default()
+    }
+}
+
+impl Shared {
+    /// The newest server, with a place for one more test, or a new one.
+    async fn place() -> Arc<Self> {
+        static NEWEST: Mutex<Option<(Arc<Shared>, usize)>> = Mutex::const_new(None);
+        let mut newest = NEWEST.lock().await;
+        if let Some((shared, tests)) = newest.as_mut().filter(|(_, tests)| *tests < SHARED_BY) {
+            *tests += 1;
+            return shared.clone();
+        }
+        let (folder, port) = (Folder::new("temporal"), ports::free());
+        let mut server = spawn(folder.path(), [port, ports::free()], (Memory::Volatile, &[]));
+        drop(ready(&mut server, port, folder.path()).await);
+        reaper::remove_at_end(folder.path());
+        let shared = Arc::new(Self { port, _server: server, _folder: folder });
+        *newest = Some((shared.clone(), 1));
+        shared
     }
 }
 
