@@ -146,14 +146,19 @@ pub fn duration(millis: i64) -> Duration {
     Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 
-/// A duration in JSON, as a whole number of milliseconds; a negative one is read as zero.
+/// Milliseconds of a duration, clamped. A part of one counts as one: what is left of a window is never written as nothing.
+fn millis_up(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
+}
+
+/// A duration in JSON, as a whole number of milliseconds, rounded up; a negative one is read as zero.
 #[expect(clippy::missing_errors_doc, reason = "serde calls these")]
 pub mod as_millis {
-    use super::{Deserialize, Deserializer, Duration, Serializer, duration, millis};
+    use super::{Deserialize, Deserializer, Duration, Serializer, duration, millis_up};
 
     /// Writes it.
     pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_i64(millis(*duration))
+        serializer.serialize_i64(millis_up(*duration))
     }
 
     /// Reads it.
@@ -165,11 +170,11 @@ pub mod as_millis {
 /// A duration as in [`as_millis`], or null.
 #[expect(clippy::missing_errors_doc, reason = "serde calls these")]
 pub mod as_optional_millis {
-    use super::{Deserialize, Deserializer, Duration, Serialize, Serializer, duration, millis};
+    use super::{Deserialize, Deserializer, Duration, Serialize, Serializer, duration, millis_up};
 
     /// Writes it.
     pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-        duration.map(millis).serialize(serializer)
+        duration.map(millis_up).serialize(serializer)
     }
 
     /// Reads it.

@@ -14,7 +14,6 @@ use crate::purchases::replacements;
 use crate::settling::owners;
 use domain::settling::Loaded;
 use domain::{CollapseKey, Notification, Purchase, Timestamp};
-use std::time::Duration;
 
 row! {
     struct OpenRow {
@@ -114,7 +113,7 @@ fn load(connection: &mut AnyConnection, key: CollapseKey, request: LoadRequest) 
         quiet: extent.quiet_at.map(|at| at.since(now)).unwrap_or_default(),
         cap: max_wait.and_then(|max_wait| Some(extent.oldest_at?.plus(max_wait).since(now))),
         late: extent.due_at.filter(|due| *due <= now).map(|due| now.since(due)),
-        held: held_until.map(|until| until.since(now).max(Duration::from_millis(1))),
+        held: held_until.map(|until| until.since(now)),
         due: row.and_then(|row| row.next_wake_at).is_some_and(|at| at <= now),
         is_replaced: replacement.fetch(connection)?,
         lanes: lanes.fetch(connection)?,

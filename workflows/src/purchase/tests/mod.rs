@@ -227,7 +227,7 @@ fn a_flush_ignores_the_window_but_never_a_hold() {
 }
 
 #[test]
-fn a_flush_after_a_release_in_one_task_is_no_flush_of_a_held_purchase() {
+fn a_flush_after_a_release_in_one_task_settles() {
     let mut state = State::default();
     state.hold(Hold::default(), at(0));
     state.admin.clear();
@@ -238,6 +238,25 @@ fn a_flush_after_a_release_in_one_task_is_no_flush_of_a_held_purchase() {
     state.flush = false;
     state.flush();
     assert!(!state.flush && state.noted.is_some(), "a newer hold stops it again");
+}
+
+/// What the workflow reads of what an activity loaded and did not settle.
+fn in_history(loaded: &Loaded) -> Loaded {
+    let written = serde_json::to_value(loaded.clone().without_bodies()).expect("JSON");
+    serde_json::from_value(written).expect("what was written")
+}
+
+#[test]
+fn the_last_moment_of_a_window_is_one_to_the_workflow_too() {
+    let moment = Duration::from_micros(1);
+    let ending = Loaded { quiet: moment, ..one_waits(2) };
+    let capped = Loaded { quiet: Duration::from_secs(60), cap: Some(moment), ..one_waits(2) };
+    for loaded in [ending, capped] {
+        let mut state = State::default();
+        let start = state.begin(SettlingMode::Due, at(0));
+        assert!(!state.loaded(&in_history(&loaded), start, at(0)));
+        assert!(matches!(state.next(at(0)), Next::Sleep(_)), "without a timer nobody would settle it");
+    }
 }
 
 #[test]
