@@ -240,12 +240,6 @@ fn a_flush_after_a_release_in_one_task_settles() {
     assert!(!state.flush && state.noted.is_some(), "a newer hold stops it again");
 }
 
-/// What the workflow reads of what an activity loaded and did not settle.
-fn in_history(loaded: &Loaded) -> Loaded {
-    let written = serde_json::to_value(loaded.clone().without_bodies()).expect("JSON");
-    serde_json::from_value(written).expect("what was written")
-}
-
 #[test]
 fn the_last_moment_of_a_window_is_one_to_the_workflow_too() {
     let moment = Duration::from_micros(1);
@@ -254,7 +248,9 @@ fn the_last_moment_of_a_window_is_one_to_the_workflow_too() {
     for loaded in [ending, capped] {
         let mut state = State::default();
         let start = state.begin(SettlingMode::Due, at(0));
-        assert!(!state.loaded(&in_history(&loaded), start, at(0)));
+        let written = serde_json::to_value(loaded.without_bodies()).expect("JSON");
+        let read: Loaded = serde_json::from_value(written).expect("what was written");
+        assert!(!state.loaded(&read, start, at(0)));
         assert!(matches!(state.next(at(0)), Next::Sleep(_)), "without a timer nobody would settle it");
     }
 }
