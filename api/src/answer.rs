@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::operation::{Input, Operation, Output, Schemas};
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -10,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use ring::digest::{SHA256, digest};
 use schemars::{JsonSchema, json_schema};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// 201 with the created resource.
 pub struct Created<T>(pub T);
@@ -36,6 +37,21 @@ pub struct Tagged<T> {
     pub revision: i64,
     /// The answer.
     pub body: T,
+    /// What the client has.
+    pub known: IfNoneMatch,
+}
+
+/// A JSON document that never changes while the process runs, with its `ETag`: the bytes are written once.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    bytes: Bytes,
+    tag: String,
+}
+
+/// 200 with a prepared document, or 304 if the client has it already.
+pub struct Document {
+    /// The document.
+    pub prepared: Prepared,
     /// What the client has.
     pub known: IfNoneMatch,
 }
@@ -75,19 +91,56 @@ impl Input for IfNoneMatch {
 impl<T: Serialize> IntoResponse for Tagged<T> {
     fn into_response(self) -> Response {
         let Ok(body) = serde_json::to_vec(&self.body) else { return Error::Internal.into_response() };
-        let digest = storage::hex(digest(&SHA256, &body).as_ref().get(..TAG_BYTES).unwrap_or_default());
-        let tag = format!("\"{}-{digest}\"", self.revision);
-        let mut headers = HeaderMap::new();
-        if let Ok(tag) = HeaderValue::from_str(&tag) {
-            headers.insert(header::ETAG, tag);
-        }
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-        if self.known.has(&tag) {
-            return (StatusCode::NOT_MODIFIED, headers).into_response();
-        }
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        (headers, body).into_response()
+        let tag = format!("\"{}-{}\"", self.revision, short_digest(&body));
+        unless_known(&self.known, &tag, "private, no-cache", body.into())
     }
+}
+
+impl Prepared {
+    /// Writes a document.
+    #[must_use]
+    pub fn new(document: &Value) -> Self {
+        let bytes = Bytes::from(document.to_string());
+        let tag = format!("\"{}\"", short_digest(&bytes));
+        Self { bytes, tag }
+    }
+
+    /// The document in JSON.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl IntoResponse for Document {
+    fn into_response(self) -> Response {
+        unless_known(&self.known, &self.prepared.tag, "public, no-cache", self.prepared.bytes)
+    }
+}
+
+impl Output for Document {
+    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
+        operation.json::<Value>(StatusCode::OK, schemas);
+        operation.answers.insert(StatusCode::NOT_MODIFIED.as_str().to_owned(), json!({}));
+    }
+}
+
+fn short_digest(bytes: &[u8]) -> String {
+    storage::hex(digest(&SHA256, bytes).as_ref().get(..TAG_BYTES).unwrap_or_default())
+}
+
+/// 200 with JSON, or 304 if the client has the answer with this tag.
+fn unless_known(known: &IfNoneMatch, tag: &str, caching: &'static str, body: Bytes) -> Response {
+    let mut headers = HeaderMap::new();
+    if let Ok(tag) = HeaderValue::from_str(tag) {
+        headers.insert(header::ETAG, tag);
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
+    if known.has(tag) {
+        return (StatusCode::NOT_MODIFIED, headers).into_response();
+    }
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    (headers, body).into_response()
 }
 
 impl<T: JsonSchema> Output for Tagged<T> {

@@ -1,7 +1,7 @@
 //! The listeners of a running settle: what is served where, and what a connection may do.
 
 use api::clock;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::Duration;
 use system_tests::http::{Api, post_as_sns, send_raw};
@@ -26,11 +26,19 @@ async fn start(variables: &[(&str, &str)]) -> (Installation, Process) {
 
 /// Creates a platform, and returns its notification URL.
 pub async fn platform(api: &Api) -> String {
+    text(&add_platform(api).await, "notification_url")
+}
+
+fn text(answer: &Value, field: &str) -> String {
+    answer[field].as_str().unwrap_or_else(|| panic!("no text `{field}` in {answer}")).to_owned()
+}
+
+async fn add_platform(api: &Api) -> Value {
     let name = format!("tests {}", clock::random_uuid());
     let app = api.post("/v1/apps", &json!({ "name": name })).await.ok();
     let body = json!({ "store": "amazon", "name": "fire", "package_name": PACKAGE, "topic_arn": TOPIC });
     let path = format!("/v1/apps/{}/platforms", app["id"].as_str().expect("an id"));
-    api.post(&path, &body).await.ok()["notification_url"].as_str().expect("a URL").to_owned()
+    api.post(&path, &body).await.ok()
 }
 
 fn address(url: &str) -> SocketAddr {
@@ -202,4 +210,60 @@ async fn a_health_check_needs_neither_a_token_nor_another_program() {
         assert_eq!(output.status.code(), Some(code), "{url}{path}: {line}");
         assert_eq!(line.is_empty(), code == 0, "{line}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_devices_hold_no_place() {
+    let (installation, _process) = start(&[]).await;
+    let (api, url) = (installation.api(), installation.public_url());
+    let platform = format!("/v1/platforms/{}", text(&add_platform(&api).await, "id"));
+    let key = text(&api.get(&platform).await.ok(), "publishable_key");
+    let body = json!({
+        "device": {
+            "id": "2f0d2ef6-3b3f-4b9c-8a64-0a1d4f7c9e11", "first_launch": "2026-11-01T08:00:00Z", "app_version": "3.1",
+            "sdk_version": "web/1", "os": { "name": "fireos", "version": "8" },
+        },
+        "sent_at": "2026-11-20T12:00:00Z",
+        "events": [],
+    });
+    let body = body.to_string();
+    let head = |more: &str| {
+        format!(
+            "POST /v1/device/events HTTP/1.1\r\nhost: settle\r\nauthorization: Bearer {key}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n{more}\r\n",
+            body.len()
+        )
+    };
+    // More than an address may have carried out at once. Settle asks each for its body, which never comes.
+    let mut slow = Vec::new();
+    for number in 0..16 {
+        let mut stream = TcpStream::connect(address(&url)).await.expect("a connection");
+        stream.write_all(head("expect: 100-continue\r\n").as_bytes()).await.expect("settle receives");
+        let mut first = [0; 12];
+        stream.read_exact(&mut first).await.expect("an answer");
+        assert_eq!(String::from_utf8_lossy(&first), "HTTP/1.1 100", "request {number}");
+        slow.push(stream);
+    }
+    let answer = exchange(&url, format!("{}{body}", head("")).as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_document_for_devices_has_a_tag_and_counts_its_readers() {
+    let (installation, _process) = start(&[("SETTLE_DEVICES_REQUESTS_PER_SECOND_AND_ADDRESS", "1")]).await;
+    let url = installation.public_url();
+    let read = async |tag: &str| {
+        let head = "GET /openapi/device.json HTTP/1.1\r\nhost: settle\r\nconnection: close\r\n";
+        exchange(&url, format!("{head}if-none-match: {tag}\r\n\r\n").as_bytes()).await
+    };
+    let first = read("\"none\"").await;
+    assert!(first.starts_with("HTTP/1.1 200") && first.contains("/v1/device/events"), "{first}");
+    let tag = first.lines().find_map(|line| line.strip_prefix("etag: ")).expect("a tag");
+    let known = read(tag).await;
+    assert!(known.starts_with("HTTP/1.1 304") && !known.contains("/v1/device"), "{known}");
+    wait::until(PATIENCE, "an address that asks too often", async || {
+        let answer = read(tag).await;
+        if answer.starts_with("HTTP/1.1 429") { Ok(()) } else { Err(answer) }
+    })
+    .await;
 }

@@ -1,6 +1,5 @@
 //! Who sends a request of a device: an address that has not sent too many, with the publishable key of a platform.
 
-use super::Place;
 use super::address::Peer;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
@@ -14,34 +13,47 @@ use storage::Platform;
 /// The longest text that is looked up as a key.
 const MAX_KEY_BYTES: usize = 100;
 
-/// The platform whose publishable key a request has as its bearer token, and the request's place among those that are
-/// carried out at once.
+/// An address that has not sent too many requests, with this one.
+pub struct Address(pub IpAddr);
+
+/// The platform whose publishable key a request has as its bearer token, and the address that sends it.
 pub struct Client {
     /// The platform.
     pub platform: Platform,
     /// Its address.
     pub address: IpAddr,
-    _place: Place,
 }
 
-impl FromRequestParts<Shared> for Client {
+impl FromRequestParts<Shared> for Address {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, edge: &Shared) -> Result<Self, Error> {
         let Peer(peer) = Peer::from_request_parts(parts, edge).await?;
         let address = edge.devices.trusted_proxies.client(peer, &parts.headers);
         edge.devices.limits.check_address(address).map_err(|wait| Error::TooMany { what: "this address", wait })?;
+        Ok(Self(address))
+    }
+}
+
+impl FromRequestParts<Shared> for Client {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, edge: &Shared) -> Result<Self, Error> {
+        let Address(address) = Address::from_request_parts(parts, edge).await?;
         let shown = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let key = shown.and_then(|text| text.split_once(' '));
         let key = key.filter(|(scheme, key)| scheme.eq_ignore_ascii_case("bearer") && key.len() <= MAX_KEY_BYTES);
         let (_, key) = key.ok_or(Error::PublishableKey)?;
-        let place = edge.devices.places.take(address)?;
-        Ok(Self { platform: platform(edge, key.trim()).await?, address, _place: place })
+        Ok(Self { platform: platform(edge, key.trim()).await?, address })
     }
 }
 
 async fn platform(edge: &Edge, key: &str) -> Result<Platform, Error> {
     edge.store.platform_by_publishable_key(key).await?.ok_or(Error::PublishableKey)
+}
+
+impl Input for Address {
+    fn describe(_: &mut Operation, _: &mut Schemas) {}
 }
 
 impl Input for Client {

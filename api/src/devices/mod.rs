@@ -9,8 +9,6 @@ mod places;
 pub mod request;
 pub mod token;
 
-pub use places::Place;
-
 use crate::config;
 use address::TrustedProxies;
 use checks::Checks;

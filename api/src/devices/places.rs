@@ -1,8 +1,8 @@
-//! The places for requests that are carried out at once: they bound the memory of the requests' bodies, and one address
-//! cannot take all of them by sending slowly.
+//! The places for requests that are carried out at once, each taken when the body of its request is whole: they bound what
+//! requests cost, and neither an address nor a network can take all of them.
 
-use crate::devices::limits::customer;
 use crate::error::Error;
+use ipnet::IpNet;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,8 +11,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Maximum number of requests that are carried out at once; further ones are answered 503.
 const PLACES: usize = 128;
-/// Maximum number of these of one address; further ones are answered 429.
-const PER_ADDRESS: usize = 8;
+/// Maximum numbers of these of one network with IPv6, by the length of its prefix: a customer of a provider has up to a
+/// whole /48. Further ones are answered 429.
+const OF_SIX: [(u8, usize); 2] = [(64, 8), (48, 32)];
+/// As [`OF_SIX`], of an address with IPv4.
+const OF_FOUR: [(u8, usize); 1] = [(32, 8)];
 /// When an address that has all its places may try again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -20,7 +23,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct Places {
     free: Arc<Semaphore>,
-    of_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    of_network: Arc<Mutex<HashMap<IpNet, usize>>>,
 }
 
 /// A place that is taken. Dropping it frees it.
@@ -33,7 +36,7 @@ pub struct Place {
 
 impl Default for Places {
     fn default() -> Self {
-        Self { free: Arc::new(Semaphore::new(PLACES)), of_address: Arc::default() }
+        Self { free: Arc::new(Semaphore::new(PLACES)), of_network: Arc::default() }
     }
 }
 
@@ -41,65 +44,86 @@ impl Places {
     /// Takes a place for a request of this address.
     ///
     /// # Errors
-    /// The address has all its places, or there is none left for anybody.
+    /// Its address or its network has all its places, or there is none left for anybody.
     pub fn take(&self, address: IpAddr) -> Result<Place, Error> {
-        let busy = |_| Error::Unavailable("too many devices report at the moment; try again".to_owned());
-        let address = customer(address);
         let mut taken = self.taken();
-        let count = taken.entry(address).or_default();
-        if *count >= PER_ADDRESS {
+        let is_full = |(network, most)| taken.get(&network).is_some_and(|count| *count >= most);
+        if networks(address).any(is_full) {
             return Err(Error::TooMany { what: "this address", wait: RETRY_AFTER });
         }
-        *count += 1;
+        let permit = self.free.clone().try_acquire_owned();
+        let permit =
+            permit.map_err(|_| Error::Unavailable("too many devices report at the moment; try again".to_owned()))?;
+        networks(address).for_each(|(network, _)| *taken.entry(network).or_default() += 1);
         drop(taken);
-        // From here on a place is given back, also when there is none left.
-        let permit = self.free.clone().try_acquire_owned().map_err(busy);
-        let permit = permit.inspect_err(|_| self.free(address))?;
         Ok(Place { places: self.clone(), address, _permit: permit })
     }
 
-    fn free(&self, address: IpAddr) {
-        let mut taken = self.taken();
-        if let Some(count) = taken.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                taken.remove(&address);
-            }
-        }
-    }
-
-    fn taken(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.of_address.lock().unwrap_or_else(PoisonError::into_inner)
+    fn taken(&self) -> MutexGuard<'_, HashMap<IpNet, usize>> {
+        self.of_network.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.places.free(self.address);
+        let mut taken = self.places.taken();
+        for (network, _) in networks(self.address) {
+            if let Some(count) = taken.get_mut(&network) {
+                *count -= 1;
+                if *count == 0 {
+                    taken.remove(&network);
+                }
+            }
+        }
     }
+}
+
+/// The networks of an address that have a bound, and their bounds.
+fn networks(address: IpAddr) -> impl Iterator<Item = (IpNet, usize)> {
+    let bounds: &[(u8, usize)] = if address.is_ipv4() { &OF_FOUR } else { &OF_SIX };
+    bounds.iter().filter_map(move |(bits, most)| Some((IpNet::new(address, *bits).ok()?.trunc(), *most)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const OF_ADDRESS: usize = OF_FOUR[0].1;
+
     fn address(number: u32) -> IpAddr {
         IpAddr::from(number.to_be_bytes())
+    }
+
+    /// An address of a customer's network of a site.
+    fn six(site: u16, network: u16, host: u16) -> IpAddr {
+        IpAddr::from([0x2001, 0xdb8, site, network, 0, 0, 0, host])
     }
 
     #[test]
     fn an_address_has_eight_places_and_all_have_a_hundred() {
         let places = Places::default();
         let mut of_one: Vec<Place> = std::iter::from_fn(|| places.take(address(1)).ok()).collect();
-        assert_eq!(of_one.len(), PER_ADDRESS);
+        assert_eq!(of_one.len(), OF_ADDRESS);
         assert!(matches!(places.take(address(1)), Err(Error::TooMany { .. })));
         let others: Vec<Place> = (2..1000).filter_map(|number| places.take(address(number)).ok()).collect();
-        assert_eq!(others.len(), PLACES - PER_ADDRESS);
+        assert_eq!(others.len(), PLACES - OF_ADDRESS);
         of_one.pop();
         assert!(places.take(address(1)).is_ok(), "a freed place can be taken");
         let full = places.take(address(7));
         drop((of_one, others, full));
         assert!(places.taken().is_empty(), "no entry remains without places");
         assert_eq!(places.free.available_permits(), PLACES);
+    }
+
+    #[test]
+    fn a_site_has_a_quarter_of_the_places_whatever_its_networks() {
+        let places = Places::default();
+        let of_network: Vec<Place> = (0..100).filter_map(|host| places.take(six(1, 1, host)).ok()).collect();
+        assert_eq!(of_network.len(), 8);
+        let of_site: Vec<Place> = (2..100).filter_map(|network| places.take(six(1, network, 1)).ok()).collect();
+        assert_eq!(of_site.len(), 32 - 8);
+        assert!(places.take(six(2, 1, 1)).is_ok(), "another site has its own");
+        drop((of_network, of_site));
+        assert!(places.taken().is_empty(), "no entry remains without places");
     }
 }

@@ -8,6 +8,7 @@ mod tests;
 
 use example::Examples;
 
+use crate::answer::Prepared;
 use crate::error::Problem;
 use crate::operation::{Operation, Schemas};
 use crate::routes::{Access, Route, routes};
@@ -16,8 +17,10 @@ use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
 /// The OpenAPI documents. Each is generated on first use.
-pub static DOCUMENTS: Documents =
-    Documents { whole: LazyLock::new(document), device: LazyLock::new(|| part::of(&DOCUMENTS.whole, Access::Device)) };
+pub static DOCUMENTS: Documents = Documents {
+    whole: LazyLock::new(document),
+    device: LazyLock::new(|| Prepared::new(&part::of(&DOCUMENTS.whole, Access::Device))),
+};
 
 /// The OpenAPI documents.
 #[derive(Debug)]
@@ -25,7 +28,7 @@ pub struct Documents {
     /// Every route.
     pub whole: LazyLock<Value>,
     /// The routes that apps on devices call, and nothing else.
-    pub device: LazyLock<Value>,
+    pub device: LazyLock<Prepared>,
 }
 
 /// Generates the OpenAPI document.

@@ -1,5 +1,7 @@
 //! `/openapi.json`, and its part for devices.
 
+use crate::answer::{Document, IfNoneMatch};
+use crate::devices::client::Address;
 use crate::openapi::Documents;
 use axum::{Extension, Json};
 use serde_json::Value;
@@ -10,7 +12,7 @@ pub async fn show(Extension(documents): Extension<&'static Documents>) -> Json<V
     Json((*documents.whole).clone())
 }
 
-/// `GET /openapi/device.json`
-pub async fn device(Extension(documents): Extension<&'static Documents>) -> Json<Value> {
-    Json((*documents.device).clone())
+/// `GET /openapi/device.json`: anybody can ask for it, so it is written once, and an address is counted.
+pub async fn device(Extension(documents): Extension<&'static Documents>, _: Address, known: IfNoneMatch) -> Document {
+    Document { prepared: documents.device.clone(), known }
 }

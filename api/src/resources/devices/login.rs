@@ -73,6 +73,7 @@ pub async fn login(
     client: Client,
     body: Unread<DeviceLogin>,
 ) -> Result<Json<LoggedInDevice>, Error> {
+    let _place = edge.devices.places.take(client.address)?;
     let mut draft = edge.devices.checks.run(body.bytes(), || body.read()).await?;
     let place = place(&edge, &client.platform, draft.body.device.id)?;
     if !draft.wrong.has("device.id") && !is_random(place.device) {
@@ -94,6 +95,7 @@ pub async fn logout(
     client: Client,
     body: Unread<DeviceLogout>,
 ) -> Result<Json<LoggedOutDevice>, Error> {
+    let _place = edge.devices.places.take(client.address)?;
     let mut draft = edge.devices.checks.run(body.bytes(), || body.read()).await?;
     let place = place(&edge, &client.platform, draft.body.device.id)?;
     if !draft.wrong.has("device.id") && !is_random(place.device) {

@@ -78,6 +78,7 @@ pub async fn report(
     client: Client,
     body: Unread<DeviceEvents>,
 ) -> Result<Json<Receipt>, Error> {
+    let _place = edge.devices.places.take(client.address)?;
     let received_at = Instant::now();
     let platform = client.platform.id;
     let limits = &edge.devices.limits;
@@ -118,6 +119,7 @@ pub async fn entitlements(
     Query(query): Query<DeviceQuery>,
     known: IfNoneMatch,
 ) -> Result<Tagged<DeviceEntitlements>, Error> {
+    let _place = edge.devices.places.take(client.address)?;
     let place = DevicePlace { platform: client.platform.id, device: query.device_id };
     edge.devices.limits.check_device(place).map_err(|wait| Error::TooMany { what: "this device", wait })?;
     let access = edge.store.device_access(client.platform.app_id, place).await?;
