@@ -267,3 +267,18 @@ async fn the_document_for_devices_has_a_tag_and_counts_its_readers() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_nobody_named_is_warned_of_once() {
+    let (installation, process) = start(&[]).await;
+    let request = "GET /openapi/device.json HTTP/1.1\r\nhost: settle\r\nconnection: close\r\n\
+                   x-forwarded-for: 203.0.113.1\r\n\r\n";
+    for _ in 0..3 {
+        let answer = exchange(&installation.public_url(), request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    let metrics = installation.api().get("/metrics").await.body;
+    let counted = "settle_unknown_proxy_requests_total 3";
+    assert!(metrics.as_str().is_some_and(|text| text.contains(counted)), "{metrics}");
+    assert_eq!(process.log().matches("X-Forwarded-For").count(), 1, "{}", process.log());
+}

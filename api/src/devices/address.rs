@@ -5,9 +5,12 @@ use crate::operation::{Input, Operation, Schemas};
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use domain::time::HOUR;
 use ipnet::IpNet;
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
+use tokio::time::Instant;
 
 /// The header in which each proxy adds the address that it was called from
 /// (<https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/X-Forwarded-For>).
@@ -28,10 +31,42 @@ impl TrustedProxies {
             if !self.0.iter().any(|network| network.contains(&client)) {
                 break;
             }
-            let Ok(before) = text.parse::<IpAddr>() else { break };
+            let Some(before) = address(text) else { break };
             client = before.to_canonical();
         }
         client
+    }
+
+    /// Whether a request was forwarded by a proxy that nobody named: then all its clients count as one.
+    #[must_use]
+    pub fn is_unknown_proxy(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
+        let peer = peer.to_canonical();
+        headers.contains_key(FORWARDED) && !self.0.iter().any(|network| network.contains(&peer))
+    }
+}
+
+/// An address as proxies write it: some add the port, and then put an IPv6 address in brackets.
+fn address(text: &str) -> Option<IpAddr> {
+    let in_brackets = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    text.parse().ok().or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip())).or_else(in_brackets)
+}
+
+/// Warns, once in a while, of proxies that nobody named.
+#[derive(Debug, Default)]
+pub struct UnknownProxies {
+    warned_at: Mutex<Option<Instant>>,
+}
+
+impl UnknownProxies {
+    /// Counts a request of an unknown proxy. Returns whether to warn of it: the first time, and then once an hour.
+    pub fn is_news(&self, now: Instant) -> bool {
+        metrics::counter!("settle_unknown_proxy_requests_total").increment(1);
+        let mut warned_at = self.warned_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = warned_at.is_none_or(|at| now.duration_since(at) >= HOUR);
+        if is_news {
+            *warned_at = Some(now);
+        }
+        is_news
     }
 }
 
@@ -79,6 +114,34 @@ mod tests {
         assert_eq!(client("10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
         assert_eq!(client("::ffff:10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
         assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
+    }
+
+    #[test]
+    fn a_proxy_may_write_a_port_and_brackets() {
+        assert_eq!(client("10.0.0.1", &["203.0.113.1:4711"]), "203.0.113.1", "as Azure does");
+        assert_eq!(client("10.0.0.1", &["[2001:db8::1]:4711"]), "2001:db8::1");
+        assert_eq!(client("10.0.0.1", &["[2001:db8::1]"]), "2001:db8::1");
+        for wrong in ["203.0.113.1:", "203.0.113.1:70000", "[203.0.113.1", "[]", "unknown", "_hidden"] {
+            assert_eq!(client("10.0.0.1", &[wrong]), "10.0.0.1", "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_nobody_named_is_noticed() {
+        let proxies = TrustedProxies(vec!["10.0.0.0/8".parse().expect("a network")]);
+        let mut headers = HeaderMap::new();
+        let is_unknown =
+            |peer: &str, headers: &HeaderMap| proxies.is_unknown_proxy(peer.parse().expect("an address"), headers);
+        assert!(!is_unknown("192.168.0.7", &headers));
+        headers.insert(FORWARDED, HeaderValue::from_static("203.0.113.1"));
+        assert!(is_unknown("192.168.0.7", &headers) && !is_unknown("::ffff:10.0.0.7", &headers));
+    }
+
+    #[test]
+    fn it_is_warned_of_once_an_hour() {
+        let (proxies, now) = (UnknownProxies::default(), Instant::now());
+        let is_news: Vec<bool> = [0, 1, 59, 60, 61, 120].map(|minute| proxies.is_news(now + minute * HOUR / 60)).into();
+        assert_eq!(is_news, [true, false, false, true, false, true]);
     }
 
     #[test]

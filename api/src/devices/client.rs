@@ -9,6 +9,7 @@ use axum::http::header;
 use axum::http::request::Parts;
 use std::net::IpAddr;
 use storage::Platform;
+use tokio::time::Instant;
 
 /// The longest text that is looked up as a key.
 const MAX_KEY_BYTES: usize = 100;
@@ -29,8 +30,14 @@ impl FromRequestParts<Shared> for Address {
 
     async fn from_request_parts(parts: &mut Parts, edge: &Shared) -> Result<Self, Error> {
         let Peer(peer) = Peer::from_request_parts(parts, edge).await?;
-        let address = edge.devices.trusted_proxies.client(peer, &parts.headers);
-        edge.devices.limits.check_address(address).map_err(|wait| Error::TooMany { what: "this address", wait })?;
+        let devices = &edge.devices;
+        if devices.trusted_proxies.is_unknown_proxy(peer, &parts.headers)
+            && devices.unknown_proxies.is_news(Instant::now())
+        {
+            tracing::warn!(%peer, "X-Forwarded-For from an address that is no trusted proxy");
+        }
+        let address = devices.trusted_proxies.client(peer, &parts.headers);
+        devices.limits.check_address(address).map_err(|wait| Error::TooMany { what: "this address", wait })?;
         Ok(Self(address))
     }
 }

@@ -10,7 +10,7 @@ pub mod request;
 pub mod token;
 
 use crate::config;
-use address::TrustedProxies;
+use address::{TrustedProxies, UnknownProxies};
 use checks::Checks;
 use limits::Limits;
 use places::Places;
@@ -25,6 +25,8 @@ pub struct Devices {
     pub limits: Limits,
     /// The proxies that name the address of a client.
     pub trusted_proxies: TrustedProxies,
+    /// Those that nobody named.
+    pub unknown_proxies: UnknownProxies,
     /// The places for requests that are carried out at once.
     pub places: Places,
     /// The checks of bodies.
@@ -38,6 +40,7 @@ impl Devices {
         Self {
             limits: Limits::new(settings.per_device, settings.per_address),
             trusted_proxies: TrustedProxies(settings.trusted_proxies.clone()),
+            unknown_proxies: UnknownProxies::default(),
             places: Places::default(),
             checks: Checks::default(),
         }

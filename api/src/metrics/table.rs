@@ -167,6 +167,11 @@ pub const METRICS: &[Metric] = &[
     counter("settle_spans_exported_total", &[], "Spans that the collector took."),
     gauge("settle_sweep_age_seconds", &[], "Time since a sweep finished; an alarm is raised at 300.").seconds(),
     counter("settle_sweep_findings_total", &["why"], "Purchases and destinations that the sweep woke."),
+    counter(
+        "settle_unknown_proxy_requests_total",
+        &[],
+        "Requests with X-Forwarded-For from an address that is no trusted proxy: all its clients count as one.",
+    ),
     gauge("settle_verification_seconds", &[], "Duration of a request to a store.").seconds().samples(),
     counter("settle_verifications_total", &["answer"], "Queries of a store about a receipt."),
 ];
