@@ -15,8 +15,20 @@ use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-/// Maximum size of a form, in bytes.
-const MAX_FORM_BYTES: usize = 4 * 1024 * 1024;
+/// How large a form may be.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    bytes: usize,
+    fields: usize,
+}
+
+/// A form that everybody may send.
+const OPEN: Bounds = Bounds { bytes: 16 * 1024, fields: 16 };
+/// A form of a session.
+const OF_SESSION: Bounds = Bounds { bytes: 64 * 1024, fields: 1000 };
+/// The form that has a whole catalogue in one field, and the end of its path.
+const OF_CATALOGUE: Bounds = Bounds { bytes: 4 * 1024 * 1024, fields: 16 };
+const CATALOGUE: &str = "/catalogue/whole";
 
 /// The path of a route, as the router matched it.
 type Matched = Result<RawPathParams, RawPathParamsRejection>;
@@ -38,7 +50,7 @@ pub async fn enter(State(guard): State<Guard>, path: Matched, request: Request, 
 /// Serves a page that needs no session. A change needs the origin all the same.
 pub async fn serve(State(edge): State<Shared>, request: Request, next: Next) -> Response {
     let sent = request.headers().clone();
-    let response = match with_form(request).await {
+    let response = match with_form(request, OPEN).await {
         Ok((request, _)) => next.run(request).await,
         Err(error) => error.into_response(),
     };
@@ -50,7 +62,8 @@ pub async fn serve(State(edge): State<Shared>, request: Request, next: Next) -> 
 async fn admitted(guard: &Guard, (visit, path): (&Visit, Matched), request: Request) -> Result<Request, Error> {
     let caller = visit.caller();
     guard.check(&caller, first_id(&path).as_deref()).await?;
-    let (mut request, form) = with_form(request).await?;
+    let bounds = if request.uri().path().ends_with(CATALOGUE) { OF_CATALOGUE } else { OF_SESSION };
+    let (mut request, form) = with_form(request, bounds).await?;
     let form_reason = form.as_ref().and_then(|form| form.reason().ok());
     if let Some(form) = form
         && !form.get(TOKEN).is_some_and(|token| visit.proves(token))
@@ -69,7 +82,7 @@ async fn admitted(guard: &Guard, (visit, path): (&Visit, Matched), request: Requ
 }
 
 /// The request with the fields of its form, if it is a change: then it must come from a page of this origin.
-async fn with_form(request: Request) -> Result<(Request, Option<Sent>), Error> {
+async fn with_form(request: Request, bounds: Bounds) -> Result<(Request, Option<Sent>), Error> {
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         return Ok((request, None));
     }
@@ -78,7 +91,11 @@ async fn with_form(request: Request) -> Result<(Request, Option<Sent>), Error> {
         return Err(refused("origin", Error::Forbidden(detail)));
     }
     let (head, body) = request.into_parts();
-    let bytes = to_bytes(body, MAX_FORM_BYTES).await.map_err(|_| Error::TooLarge)?;
+    let bytes = to_bytes(body, bounds.bytes).await.map_err(|_| Error::TooLarge)?;
+    // Counted before the fields are copied.
+    if bytes.split(|byte| *byte == b'&').count() > bounds.fields {
+        return Err(Error::TooLarge);
+    }
     let sent = Sent::parse(&bytes);
     let mut request = Request::from_parts(head, axum::body::Body::empty());
     request.extensions_mut().insert(sent.clone());

@@ -58,6 +58,21 @@ async fn a_link_signs_in_once_and_a_preview_does_not_use_it_up() {
 }
 
 #[tokio::test]
+async fn a_form_of_two_million_fields_costs_nothing() {
+    let service = Service::start("form-size").await;
+    let post = async |path: &str, body: String| send(&service, ("POST", path), &[OURS], body).await.status;
+    assert_eq!(post("/ui/sign-in", "a&".repeat(2 * 1024 * 1024)).await, 413);
+    assert_eq!(post("/ui/sign-in", "a&".repeat(16)).await, 413, "a form for everybody has sixteen fields");
+    assert_ne!(post("/ui/sign-in", "a&".repeat(15)).await, 413);
+    let visitor =
+        Visitor::with_link(&service, &link(&service, &json!({ "name": "Anna", "role": "admin" })).await).await;
+    let visitor = visitor.expect("a session");
+    let large = [("reason", "x".repeat(65 * 1024))];
+    let large: Vec<_> = large.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    assert_eq!(visitor.post(&service, "/ui/sign-out", &large).await.status, 413, "and of a session 64 KiB");
+}
+
+#[tokio::test]
 async fn an_expired_link_signs_nobody_in() {
     let service = Service::start("expired-link").await;
     let path = link(&service, &json!({ "name": "Anna", "role": "read" })).await;
