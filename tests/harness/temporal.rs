@@ -2,7 +2,7 @@
 //! which can be killed, frozen and restarted.
 
 use super::folder::Folder;
-use super::reaper::{self, Watched};
+use super::reaper::Watched;
 use super::{ports, wait};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -64,7 +64,6 @@ struct Own {
 struct Shared {
     port: u16,
     _server: Watched,
-    _folder: Folder,
 }
 
 /// The path of the Temporal CLI, which is looked up once per test process.
@@ -232,11 +231,10 @@ impl Shared {
             *tests += 1;
             return shared.clone();
         }
-        let (folder, port) = (Folder::new("temporal"), ports::free());
-        let mut server = spawn(folder.path(), [port, ports::free()], (Memory::Volatile, &[]));
-        drop(ready(&mut server, port, folder.path()).await);
-        reaper::remove_at_end(folder.path());
-        let shared = Arc::new(Self { port, _server: server, _folder: folder });
+        let (folder, port) = (Folder::of_process("temporal"), ports::free());
+        let mut server = spawn(&folder, [port, ports::free()], (Memory::Volatile, &[]));
+        drop(ready(&mut server, port, &folder).await);
+        let shared = Arc::new(Self { port, _server: server });
         *newest = Some((shared.clone(), 1));
         shared
     }

@@ -59,14 +59,14 @@ pub struct UnknownProxies {
 
 impl UnknownProxies {
     /// Counts a request of an unknown proxy. Returns whether to warn of it: the first time, and then once an hour.
-    pub fn is_news(&self, now: Instant) -> bool {
+    pub fn note(&self, now: Instant) -> bool {
         metrics::counter!("settle_unknown_proxy_requests_total").increment(1);
         let mut warned_at = self.warned_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_news = warned_at.is_none_or(|at| now.duration_since(at) >= HOUR);
-        if is_news {
+        let is_due = warned_at.is_none_or(|at| now.duration_since(at) >= HOUR);
+        if is_due {
             *warned_at = Some(now);
         }
-        is_news
+        is_due
     }
 }
 
@@ -140,8 +140,8 @@ mod tests {
     #[test]
     fn it_is_warned_of_once_an_hour() {
         let (proxies, now) = (UnknownProxies::default(), Instant::now());
-        let is_news: Vec<bool> = [0, 1, 59, 60, 61, 120].map(|minute| proxies.is_news(now + minute * HOUR / 60)).into();
-        assert_eq!(is_news, [true, false, false, true, false, true]);
+        let is_due: Vec<bool> = [0, 1, 59, 60, 61, 120].map(|minute| proxies.note(now + minute * HOUR / 60)).into();
+        assert_eq!(is_due, [true, false, false, true, false, true]);
     }
 
     #[test]

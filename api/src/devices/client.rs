@@ -32,7 +32,7 @@ impl FromRequestParts<Shared> for Address {
         let Peer(peer) = Peer::from_request_parts(parts, edge).await?;
         let devices = &edge.devices;
         if devices.trusted_proxies.is_unknown_proxy(peer, &parts.headers)
-            && devices.unknown_proxies.is_news(Instant::now())
+            && devices.unknown_proxies.note(Instant::now())
         {
             tracing::warn!(%peer, "X-Forwarded-For from an address that is no trusted proxy");
         }
