@@ -34,7 +34,7 @@ impl FromRequestParts<Shared> for Address {
         if devices.trusted_proxies.is_unknown_proxy(peer, &parts.headers)
             && devices.unknown_proxies.note(Instant::now())
         {
-            tracing::warn!(%peer, "X-Forwarded-For from an address that is no trusted proxy");
+            tracing::warn!(%peer, "X-Forwarded-For from an address that devices.trusted_proxies does not name");
         }
         let address = devices.trusted_proxies.client(peer, &parts.headers);
         devices.limits.check_address(address).map_err(|wait| Error::TooMany { what: "this address", wait })?;

@@ -67,9 +67,12 @@ async fn a_form_of_two_million_fields_costs_nothing() {
     let visitor =
         Visitor::with_link(&service, &link(&service, &json!({ "name": "Anna", "role": "admin" })).await).await;
     let visitor = visitor.expect("a session");
-    let large = [("reason", "x".repeat(65 * 1024))];
-    let large: Vec<_> = large.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    assert_eq!(visitor.post(&service, "/ui/sign-out", &large).await.status, 413, "and of a session 64 KiB");
+    let large = "x".repeat(65 * 1024);
+    let sent = visitor.post(&service, "/ui/sign-out", &[("reason", &large)]).await;
+    assert_eq!(sent.status, 413, "one of a session has 64 KiB");
+    let (app, _) = service.platform().await;
+    let sent = visitor.post(&service, &format!("/ui/apps/{app}/catalogue/whole"), &[("catalogue", &large)]).await;
+    assert_eq!(sent.status, 400, "a whole catalogue may be larger: {}", sent.text);
 }
 
 #[tokio::test]
