@@ -47,6 +47,9 @@ pub fn flush_name(info: &ActivityInfo, number: u64) -> String {
 /// # Errors
 /// As those of [`deliver`].
 pub async fn within_task(context: Arc<Context>, token: String, lane: Deliver) -> Result<Delivered, Failed> {
+    if fault::is_planted("deliver.stand_still") {
+        tokio::time::sleep(PROMPT_ATTEMPT.saturating_mul(4)).await;
+    }
     let (prompt, input) = (context.prompt.clone(), lane.clone());
     let mut attempting = tokio::spawn(async move { deliver(&context, &token, &input).await });
     match tokio::time::timeout(PROMPT_ATTEMPT, &mut attempting).await {

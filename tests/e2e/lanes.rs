@@ -322,7 +322,7 @@ async fn a_prompt_destination_that_fails_is_retried_visibly() {
 /// time-out to a replay in another shape, which [`World::finish`] would show.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_within_the_task_that_times_out_replays() {
-    let stands_still = ("FAILPOINTS".to_owned(), "deliver.before_send=1*off->1*sleep(4500)->off".to_owned());
+    let stands_still = ("FAILPOINTS".to_owned(), "deliver.stand_still=1*return->off".to_owned());
     let mut world = World::start(Setting { variables: vec![stands_still], ..quick() }).await;
     world.send("SUBSCRIPTION_PURCHASED", "first").await;
     world.wait_acked("first", 1).await;
