@@ -130,6 +130,22 @@ story! {
 }
 
 story! {
+    // In parts, so that no notification waits for all of it. The parts are told as one.
+    async fn a_large_request_is_written_in_parts(world: World) {
+        let hook = world.destination("hook").await.id;
+        let shown = |number: i64| report(&number.to_string(), number, impression());
+        let mut reports: Vec<DeviceReport> = (1..=198).map(shown).collect();
+        reports.insert(0, report("0", 0, start(1)));
+        reports.push(shown(7));
+        let taken = world.report(1, reports).await;
+        assert_eq!((taken.accepted, taken.repeated, taken.owing), (199, 1, BTreeSet::from([hook])));
+        let stored = |which: &str| world.raw().number(&format!("SELECT COUNT(*) AS value FROM device_events {which}"));
+        assert_eq!(stored(""), 199);
+        assert_eq!(stored("WHERE body LIKE '%session_started_at\":null%'"), 0, "the start is in the first part");
+    }
+}
+
+story! {
     async fn a_wrong_clock_is_corrected_by_the_time_of_the_request(world: World) {
         let hook = world.destination("hook").await.id;
         let now = world.store.now().await.unwrap();

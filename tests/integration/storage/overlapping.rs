@@ -59,6 +59,11 @@ impl Stall {
     pub fn end(mut self) {
         self.0.run("ROLLBACK");
     }
+
+    /// Executes another statement in the transaction, and commits both.
+    fn commit(mut self, statement: &str) {
+        self.0.run(&format!("{statement}; COMMIT"));
+    }
 }
 
 /// The result of a call that must not wait for a stalled transaction.
@@ -112,6 +117,25 @@ async fn a_notification_accepted_during_a_record_is_settled_next() {
     assert_eq!(seqs(&world.load(key).await), [seq]);
     assert_eq!(world.settle(key).await.0, 2);
     assert_eq!(world.broken(1000).await, []);
+}
+
+/// The app of a purchase is read from its row, or from its notifications while there is none. The row is written between
+/// the two reads here.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_purchase_is_found_while_its_row_is_written() {
+    let (world, second) = two_processes().await;
+    world.revise("r1", 1).await;
+    world.notify("m2", "r2", 2_000).await;
+    let (settled, key) = (world.key("r1"), world.key("r2"));
+    let stall = Stall::by(&world, "LOCK TABLE notifications IN ACCESS EXCLUSIVE MODE");
+    let discarding = tokio::spawn(async move { second.discard(key, None, "ann", "a test").await });
+    stall.wait_stalled(&world, 1).await;
+    stall.commit(&format!(
+        "INSERT INTO purchases
+         SELECT (jsonb_populate_record(p, '{{\"collapse_key\": \"{key}\", \"receipt_id\": \"r2\"}}')).*
+         FROM purchases p WHERE p.collapse_key = '{settled}'"
+    ));
+    assert_eq!(soon(discarding).await.unwrap().unwrap(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

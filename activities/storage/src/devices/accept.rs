@@ -18,6 +18,7 @@ use domain::device::session::{Session, Step};
 use domain::device::{Content, Device, DeviceEvent, DeviceEventKind, DeviceOwner, Happened, SessionMark};
 use domain::{DestinationId, DevicePlace, EventId, OrgId, PlatformId, SessionId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::AddAssign;
 use tokio::time::Instant;
 
 /// The fail points around the commit of reports.
@@ -58,7 +59,7 @@ pub struct DeviceReport {
 }
 
 /// How the events of a request were taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AcceptedReports {
     /// Number of events that are stored now.
     pub accepted: usize,
@@ -70,9 +71,34 @@ pub struct AcceptedReports {
     pub claims: ClaimCounts,
 }
 
+impl AddAssign for AcceptedReports {
+    fn add_assign(&mut self, other: Self) {
+        self.accepted += other.accepted;
+        self.repeated += other.repeated;
+        self.owing.extend(other.owing);
+        self.claims.new += other.claims.new;
+        self.claims.dropped += other.claims.dropped;
+    }
+}
+
+/// Maximum number of events that are written at once: on SQLite notifications wait for them.
+const MAX_WRITTEN: usize = 64;
+
 impl Store {
-    /// Accepts what devices report. When this returns, it is durable: it survives a power cut.
-    pub async fn accept_reports(&self, request: DeviceRequest) -> Result<AcceptedReports, Error> {
+    /// Accepts what devices report. When this returns, it is durable: it survives a power cut. If it fails, a part of the
+    /// events may be stored: the app sends all of them again.
+    pub async fn accept_reports(&self, mut request: DeviceRequest) -> Result<AcceptedReports, Error> {
+        let mut accepted = AcceptedReports::default();
+        while request.reports.len() > MAX_WRITTEN {
+            let rest = request.reports.split_off(MAX_WRITTEN);
+            let reports = std::mem::replace(&mut request.reports, rest);
+            accepted += self.accept_some(DeviceRequest { reports, ..request.clone() }).await?;
+        }
+        accepted += self.accept_some(request).await?;
+        Ok(accepted)
+    }
+
+    async fn accept_some(&self, request: DeviceRequest) -> Result<AcceptedReports, Error> {
         let (org, secrets) = (self.installation().org_id, self.secrets.clone());
         let work = move |write: &mut Write<'_>, requests: &[&DeviceRequest]| {
             conceal_and_accept(write, (org, &secrets), requests)

@@ -104,8 +104,9 @@ pub fn origin(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option
 
 /// Like [`origin`], and the rows are fetched later.
 pub fn origin_ahead(connection: &mut AnyConnection, key: CollapseKey) -> Result<Origins, Error> {
-    let of_purchase = sql(ORIGIN_OF_PURCHASE).bind(key).ahead(connection)?;
+    // In this order: a row that another process writes between the two is seen by the second one.
     let of_notification = sql(ORIGIN_OF_NOTIFICATION).bind(key).bind(key).ahead(connection)?;
+    let of_purchase = sql(ORIGIN_OF_PURCHASE).bind(key).ahead(connection)?;
     Ok(Origins { of_purchase, of_notification })
 }
 

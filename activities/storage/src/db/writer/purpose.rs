@@ -1,6 +1,6 @@
 //! What the jobs of a writer are for. On PostgreSQL each purpose has threads and connections of its own: no job waits
 //! for one of another purpose, whose statement may wait for a lock or for the server. On SQLite, which one transaction
-//! writes at a time, one thread has all jobs.
+//! writes at a time, one thread has all jobs, and runs acceptances first.
 
 use domain::{CollapseKey, DestinationId};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -64,6 +64,11 @@ pub fn threads() -> Vec<Purpose> {
 }
 
 impl JobKind {
+    /// Whether a store waits for it, or a probe that asks for the same.
+    pub const fn is_acceptance(self) -> bool {
+        matches!(self, Self::Accept(_) | Self::Check)
+    }
+
     /// The fail points around its commit.
     pub const fn faults(self) -> Option<Faults> {
         match self {

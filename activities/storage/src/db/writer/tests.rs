@@ -2,8 +2,9 @@
 
 use super::job::Reply;
 use super::order::Order;
-use super::purpose::Purpose;
-use super::{Batch, Job, JobKind, MAX_GROUP_JOBS, MAX_TRANSACTION_TIME, MAX_UNDONE, Thread, Work, Write};
+use super::purpose::{Faults, Purpose};
+use super::thread::{Bounds, MAX_GROUP_JOBS, MAX_UNDONE, OWN, Thread};
+use super::{Batch, Job, JobKind, Work, Write};
 use crate::db::config::Database;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -29,7 +30,8 @@ fn thread(name: &str) -> (Thread, PathBuf) {
             connection: Some(connection),
             clock: Timestamp::default,
             checkpoints: None,
-            transaction: MAX_TRANSACTION_TIME,
+            acceptances: mpsc::channel(1).1,
+            bounds: OWN,
         },
         path,
     )
@@ -88,12 +90,46 @@ fn a_job_past_the_time_limit_gets_the_next_transaction() {
     let (mut thread, path) = thread("time");
     thread.clock = || Timestamp::from_millis(TICKS.fetch_add(1, Ordering::Relaxed));
     for (transaction, expected) in [(Duration::from_secs(3600), [0, 0, 0]), (Duration::ZERO, [1, 2, 3])] {
-        thread.transaction = transaction;
+        thread.bounds = Bounds { time: transaction, ..OWN };
         let (mut group, mut answers): (Vec<_>, Vec<_>) = (0..3).map(|_| stamping()).unzip();
         thread.commit_group(&mut group);
         assert_eq!(answers.iter_mut().map(|answer| answer.try_recv().unwrap().unwrap()).collect::<Vec<_>>(), expected);
     }
     drop(std::fs::remove_file(path));
+}
+
+/// An acceptance that comes while the first of three jobs is run is committed before the second one begins.
+#[test]
+fn an_acceptance_overtakes_the_jobs_that_wait() {
+    const FAULTS: Faults = Faults { before_commit: "", after_commit: "", early_answer: None };
+    let (mut thread, path) = thread("overtakes");
+    let (accept, acceptances) = mpsc::channel(9);
+    thread.acceptances = acceptances;
+    let (reply, mut accepted) = oneshot::channel();
+    let work = |write: &mut Write<'_>| sql("INSERT INTO t (v) VALUES (7)").run(write.connection).map(drop);
+    let kind = JobKind::Accept(FAULTS);
+    let mut acceptance: Option<Box<dyn Job>> =
+        Some(Box::new(Work { kind, order: None, work, result: None, reply: Some(reply) }));
+    let mut other = |number: i64| -> (Box<dyn Job>, oneshot::Receiver<Result<i64, Error>>) {
+        let (reply, answer) = oneshot::channel();
+        let (accept, mut acceptance) = (accept.clone(), acceptance.take());
+        let work = move |write: &mut Write<'_>| {
+            let before: Number =
+                sql("SELECT COUNT(*) AS value FROM t WHERE v = 7").first(write.connection)?.expect("a count");
+            sql("INSERT INTO t (v) VALUES (?)").bind(number).run(write.connection)?;
+            if let Some(acceptance) = acceptance.take() {
+                assert!(accept.try_send(acceptance).is_ok());
+            }
+            Ok(before.value)
+        };
+        (Box::new(Work { kind: JobKind::Other, order: None, work, result: None, reply: Some(reply) }), answer)
+    };
+    let (mut group, mut answers): (Vec<_>, Vec<_>) = (1..=3).map(&mut other).unzip();
+    thread.commit_group(&mut group);
+    let before: Vec<i64> = answers.iter_mut().map(|answer| answer.try_recv().unwrap().unwrap()).collect();
+    assert_eq!(before, [0, 1, 1], "the acceptances that each job found");
+    assert!(accepted.try_recv().unwrap().is_ok());
+    assert_eq!(stored(&path), [1, 2, 3, 7]);
 }
 
 #[test]
@@ -150,7 +186,8 @@ fn without_a_server_nobody_waits_for_the_others_turns() {
         connection: None,
         clock: Timestamp::default,
         checkpoints: None,
-        transaction: MAX_TRANSACTION_TIME,
+        acceptances: mpsc::channel(1).1,
+        bounds: OWN,
     };
     let (job, mut answer) = job(1, 0, passing());
     thread.commit_group(&mut [job]);

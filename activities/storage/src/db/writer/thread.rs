@@ -1,0 +1,379 @@
+//! A thread of the writer: takes jobs in groups, and runs a group in transactions.
+
+use super::failures::{NextTransaction, catch};
+use super::job::Job;
+use super::order::{Order, Settled};
+use super::purpose::{Faults, Purpose};
+use super::{Queue, Write};
+use crate::db::checkpoint::Checkpoints;
+use crate::db::config::Database;
+use crate::db::connection::AnyConnection;
+use crate::db::epoch;
+use crate::db::error::{Error, chain};
+use crate::db::fault;
+use diesel::QueryResult;
+use domain::Timestamp;
+use futures::executor::block_on;
+use std::any::{Any, TypeId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Maximum number of jobs in a group.
+pub const MAX_GROUP_JOBS: usize = 1024;
+/// Maximum number of tries of a job that is run alone.
+const MAX_TRIES: usize = 4;
+/// Maximum number of transactions of a group that are rolled back one after the other; then the rest of the group is
+/// answered. It is enough to find one failing job among [`MAX_GROUP_JOBS`].
+pub const MAX_UNDONE: usize = 16;
+
+/// How much a thread does at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// A group with this many items takes no further job. One statement may write all of them, which no time ends.
+    pub items: usize,
+    /// After this time a transaction starts no further job; the rest of its group is run in the next one.
+    pub time: Duration,
+}
+
+/// Where no other purpose waits for the thread.
+pub const OWN: Bounds = Bounds { items: 4096, time: Duration::from_millis(250) };
+/// On SQLite, where acceptances wait for each transaction.
+pub const SHARED: Bounds = Bounds { items: 64, time: Duration::from_millis(10) };
+
+/// A thread, with its connection and what it may do at once.
+pub struct Thread {
+    pub database: Database,
+    pub purpose: Purpose,
+    pub connection: Option<AnyConnection>,
+    pub clock: fn() -> Timestamp,
+    pub checkpoints: Option<Checkpoints>,
+    /// What is run before all other jobs, on SQLite; elsewhere nothing is ever in it.
+    pub acceptances: Queue,
+    pub bounds: Bounds,
+}
+
+/// How a transaction ended, for all the jobs in it.
+enum TransactionResult {
+    /// The first jobs, at least one, are committed; each job's own error is in the list.
+    Committed(Vec<Option<Error>>),
+    /// Rolled back after a transient error.
+    Undone(Undone),
+    /// The database cannot be reached.
+    Unreachable(Error),
+    /// The commit itself failed: its result is unknown, so nothing is run again.
+    Unknown(Error),
+}
+
+/// A transient error that rolled back a transaction.
+struct Undone {
+    /// The index of the job that failed, if it was run by itself.
+    index: Option<usize>,
+    error: Error,
+}
+
+impl From<Error> for Undone {
+    fn from(error: Error) -> Self {
+        Self { index: None, error }
+    }
+}
+
+impl Thread {
+    /// Runs jobs until all their senders are dropped.
+    pub fn work(mut self, mut jobs: Queue) {
+        while let Some((first, is_acceptance)) = self.next(&mut jobs) {
+            let (queue, items) =
+                if is_acceptance { (&mut self.acceptances, OWN.items) } else { (&mut jobs, self.bounds.items) };
+            let mut group = gather(first, queue, items);
+            self.try_write_group(&mut group);
+        }
+    }
+
+    /// Waits for the next job, an acceptance first; returns also whether it is one.
+    fn next(&mut self, jobs: &mut Queue) -> Option<(Box<dyn Job>, bool)> {
+        block_on(async {
+            tokio::select! {
+                biased;
+                Some(acceptance) = self.acceptances.recv() => Some((acceptance, true)),
+                job = jobs.recv() => job.map(|job| (job, false)),
+            }
+        })
+    }
+
+    /// Runs the acceptances that wait.
+    fn accept(&mut self) {
+        if let Ok(first) = self.acceptances.try_recv() {
+            let mut group = gather(first, &mut self.acceptances, OWN.items);
+            self.try_write_group(&mut group);
+        }
+    }
+
+    fn try_write_group(&mut self, group: &mut [Box<dyn Job>]) {
+        if let Err(panicked) = catch(|| self.write_group(group)) {
+            self.connection = None;
+            answer_all(group, &panicked);
+        }
+    }
+
+    fn write_group(&mut self, group: &mut [Box<dyn Job>]) {
+        if let Err(error) = sort(group, self.connection.as_mut()) {
+            tracing::debug!(error = chain(&error), "a group of jobs is in no order: a deadlock rolls it back");
+        }
+        self.commit_group(group);
+        if let (Some(checkpoints), Some(connection)) = (&self.checkpoints, &mut self.connection) {
+            checkpoints.finish(connection);
+        }
+    }
+
+    /// Runs a group in as many transactions as it needs, and answers all its jobs. After a rolled back transaction the
+    /// next one has the jobs before the one that failed, or half of them where that is not known, and then again more.
+    /// Before each transaction the acceptances that wait are run.
+    pub fn commit_group(&mut self, mut group: &mut [Box<dyn Job>]) {
+        let (mut length, mut undone, mut tries) = (group.len(), 0, 0);
+        while let Some(first) = group.first() {
+            if !first.kind().is_acceptance() {
+                self.accept();
+            }
+            length = length.clamp(1, group.len());
+            let (done, errors) = match self.transact(&mut group[..length]) {
+                TransactionResult::Committed(errors) => {
+                    undone = 0;
+                    (errors.len(), errors)
+                }
+                TransactionResult::Unreachable(error) | TransactionResult::Unknown(error) => {
+                    return answer_all(group, &error);
+                }
+                TransactionResult::Undone(Undone { index, error }) => {
+                    undone += 1;
+                    tries += usize::from(length == 1);
+                    if undone >= MAX_UNDONE {
+                        return answer_all(group, &error);
+                    }
+                    if tries < MAX_TRIES {
+                        length = index.unwrap_or(length / 2);
+                        continue;
+                    }
+                    (1, vec![Some(error)])
+                }
+            };
+            let (first, rest) = group.split_at_mut(done);
+            answer(first, errors);
+            (group, length, tries) = (rest, length.saturating_mul(2), 0);
+        }
+    }
+
+    /// Runs as many of these jobs in one transaction as its time allows, and as no acceptance waits for.
+    fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> TransactionResult {
+        let (clock, time) = (self.clock, self.bounds.time);
+        let is_acceptance = jobs.first().is_some_and(|first| first.kind().is_acceptance());
+        let connection = match connect(&mut self.connection, &self.database, self.purpose) {
+            Ok(connection) => connection,
+            Err(error) => return TransactionResult::Unreachable(error),
+        };
+        let acceptances = &self.acceptances;
+        let is_over = |began: Instant| began.elapsed() > time || !(is_acceptance || acceptances.is_empty());
+        let errors = match catch(|| run(connection, jobs, clock, is_over)) {
+            Ok(Ok(errors)) => errors,
+            Err(panicked) => {
+                self.connection = None;
+                return TransactionResult::Undone(panicked.into());
+            }
+            Ok(Err(failed)) => {
+                let is_usable = connection.abandon().is_ok() && !connection.is_lost();
+                // If the epoch cannot be raised, the next try of the job does it.
+                if !is_usable || (epoch::is_other_lineage(&failed.error) && epoch::renew(connection, clock).is_err()) {
+                    self.connection = None;
+                }
+                return TransactionResult::Undone(failed);
+            }
+        };
+        let jobs = &mut jobs[..errors.len()];
+        let is_early = |job: &&mut Box<dyn Job>| {
+            job.kind().faults().and_then(|faults| faults.early_answer).is_some_and(fault::is_planted)
+        };
+        jobs.iter_mut().filter(is_early).for_each(|job| job.answer(None));
+        kill_at(jobs, |faults| faults.before_commit);
+        let committed = connection.commit();
+        kill_at(jobs, |faults| faults.after_commit);
+        match committed {
+            Ok(()) => TransactionResult::Committed(errors),
+            Err(cause) => {
+                let error = Error::of_query(cause);
+                if connection.is_undone() {
+                    if connection.abandon().is_err() {
+                        self.connection = None;
+                    }
+                    return TransactionResult::Undone(Undone { index: None, error });
+                }
+                // The state of the connection is unknown, so it is not used again.
+                self.connection = None;
+                TransactionResult::Unknown(Error::unavailable(error))
+            }
+        }
+    }
+}
+
+/// A group: a job, and of those that wait as many as it may have.
+fn gather(first: Box<dyn Job>, queue: &mut Queue, max_items: usize) -> Vec<Box<dyn Job>> {
+    let mut items = first.items();
+    let mut group = vec![first];
+    while group.len() < MAX_GROUP_JOBS && items < max_items {
+        let Ok(job) = queue.try_recv() else { break };
+        items += job.items();
+        group.push(job);
+    }
+    group
+}
+
+/// The open connection, or a new one.
+fn connect<'c>(
+    open: &'c mut Option<AnyConnection>,
+    database: &Database,
+    purpose: Purpose,
+) -> Result<&'c mut AnyConnection, Error> {
+    let connection = match open.take() {
+        Some(connection) => connection,
+        None => {
+            let connection = AnyConnection::to(database).map_err(Error::unavailable)?;
+            prepared(connection, purpose).map_err(Error::unavailable)?
+        }
+    };
+    Ok(open.insert(connection))
+}
+
+/// A connection for jobs of this purpose.
+pub fn prepared(mut connection: AnyConnection, purpose: Purpose) -> QueryResult<AnyConnection> {
+    connection.prepare_to_write()?;
+    if purpose.is_by_key() {
+        connection.plan_for_any_values()?;
+    }
+    Ok(connection)
+}
+
+/// Sorts the jobs of a group, so that all processes lock what several jobs share in the same order and do not deadlock:
+/// destinations by their ids, for settlings users by theirs. Users are only read for several settlings, and where other processes write too.
+///
+/// # Errors
+/// The users could not be read: the jobs are sorted by their kinds alone.
+fn sort(group: &mut [Box<dyn Job>], connection: Option<&mut AnyConnection>) -> Result<(), Error> {
+    group.sort_by_key(|job| job.kind());
+    let orders: Vec<Order> = group.iter().filter_map(|job| job.order()).collect();
+    let (Some(connection), [first, _, ..]) = (connection.filter(|one| one.is_shared()), orders.as_slice()) else {
+        return Ok(());
+    };
+    let settled: Vec<Settled> = orders.iter().map(|order| order.settled).collect();
+    let users = (first.find)(connection, &settled)?;
+    group.sort_by_cached_key(|job| (job.kind(), job.order().and_then(|order| users.get(&order.settled.key))));
+    Ok(())
+}
+
+/// Begins a transaction and runs jobs in it: those with items together, the others until it is over. Returns the errors
+/// of the jobs that were run, which are the first ones.
+fn run(
+    connection: &mut AnyConnection,
+    jobs: &mut [Box<dyn Job>],
+    clock: fn() -> Timestamp,
+    is_over: impl Fn(Instant) -> bool,
+) -> Result<Vec<Option<Error>>, Undone> {
+    connection.begin().map_err(Error::of_query)?;
+    let began = Instant::now();
+    let now = connection.now(clock)?;
+    let (slots, last) = (BTreeMap::new(), Vec::new());
+    let mut write = Write { connection, now, began, is_first: true, slots, epoch: None, last };
+    let batch = jobs.iter().find_map(|job| batch(job.as_ref()));
+    let is_in_batch = |job: &dyn Job| batch.is_some() && self::batch(job) == batch;
+    let is_together = write_together(&mut write, jobs, is_in_batch)?;
+    let mut errors = Vec::with_capacity(jobs.len());
+    let alone = jobs.len() == 1;
+    for (index, job) in jobs.iter_mut().enumerate() {
+        if is_together && is_in_batch(job.as_ref()) {
+            errors.push(None);
+            continue;
+        }
+        if !errors.is_empty() && is_over(began) {
+            break;
+        }
+        let last = write.last.len();
+        let error = match run_one(&mut write, job.as_mut(), alone) {
+            Err(error) if !write.is_first && NextTransaction::is_cause(&error) => {
+                write.connection.roll_back().map_err(Error::of_query)?;
+                write.last.truncate(last);
+                break;
+            }
+            result => result.map_err(|error| Undone { index: Some(index), error })?,
+        };
+        write.is_first = false;
+        if error.is_some() {
+            write.last.truncate(last);
+        }
+        errors.push(error);
+    }
+    write.finish()?;
+    Ok(errors)
+}
+
+/// The type of a job that has items; `None` for a job that is run by itself.
+fn batch(job: &dyn Job) -> Option<TypeId> {
+    (job.items() > 0).then(|| (job as &dyn Any).type_id())
+}
+
+/// Writes the items of all these jobs together. Returns false when an item cannot be stored, or when there is only one
+/// such job: then each job is run by itself.
+fn write_together(
+    write: &mut Write<'_>,
+    jobs: &mut [Box<dyn Job>],
+    is_in_batch: impl Fn(&dyn Job) -> bool,
+) -> Result<bool, Error> {
+    let mut jobs: Vec<&mut dyn Job> = jobs.iter_mut().map(AsMut::as_mut).filter(|job| is_in_batch(&**job)).collect();
+    let Some((first, others)) = jobs.split_first_mut().filter(|(_, others)| !others.is_empty()) else {
+        return Ok(false);
+    };
+    write.connection.begin().map_err(Error::of_query)?;
+    match first.run(write, others) {
+        Ok(()) => write.connection.commit().map_err(Error::of_query).map(|()| true),
+        Err(error @ Error::Unavailable(_)) => Err(error),
+        Err(_) => {
+            write.last.clear();
+            write.connection.roll_back().map_err(Error::of_query).map(|()| false)
+        }
+    }
+}
+
+/// Runs one job in a savepoint, or in the transaction itself if it is the only job there. The outer error rolls back
+/// the whole transaction.
+fn run_one(write: &mut Write<'_>, job: &mut dyn Job, alone: bool) -> Result<Option<Error>, Error> {
+    if alone {
+        return match job.run(write, &mut []) {
+            Ok(()) => Ok(None),
+            Err(error @ Error::Unavailable(_)) => Err(error),
+            Err(error) => {
+                write.connection.roll_back().map_err(Error::of_query)?;
+                write.connection.begin().map_err(Error::of_query)?;
+                Ok(Some(error))
+            }
+        };
+    }
+    write.connection.begin().map_err(Error::of_query)?;
+    match job.run(write, &mut []) {
+        Ok(()) => write.connection.commit().map_err(Error::of_query).map(|()| None),
+        Err(error @ Error::Unavailable(_)) => Err(error),
+        Err(error) => write.connection.roll_back().map_err(Error::of_query).map(|()| Some(error)),
+    }
+}
+
+fn answer(jobs: &mut [Box<dyn Job>], errors: Vec<Option<Error>>) {
+    for (job, error) in jobs.iter_mut().zip(errors) {
+        job.answer(error);
+    }
+}
+
+fn answer_all(jobs: &mut [Box<dyn Job>], error: &Error) {
+    for job in jobs {
+        job.answer(Some(error.clone()));
+    }
+}
+
+fn kill_at(jobs: &[Box<dyn Job>], point: impl Fn(Faults) -> &'static str) {
+    let points: BTreeSet<&str> = jobs.iter().filter_map(|job| job.kind().faults()).map(point).collect();
+    points.into_iter().for_each(fault::kill_at);
+}
