@@ -152,8 +152,9 @@ const TAKEN_BACK: [NotificationKind; 2] =
 const GRACE_END_MARGIN: Duration = MINUTE.saturating_mul(10);
 /// How long after its date a change of plan is remembered, once the store does not show it as scheduled any more.
 const CHANGE_REMEMBERED_FOR: Duration = DAY.saturating_mul(7);
-/// Kinds by which auto-renewal is off.
-const SWITCHED_OFF: [NotificationKind; 2] = [NotificationKind::AutoRenewalOff, NotificationKind::SubscriptionCancelled];
+/// Kinds by which auto-renewal is off; the last one also where nothing else said so.
+const SWITCHED_OFF: [NotificationKind; 3] =
+    [NotificationKind::AutoRenewalOff, NotificationKind::SubscriptionCancelled, NotificationKind::ScheduledToEnd];
 
 impl Purchase {
     /// Adds the report of one notification. A notification of an unknown kind adds nothing.

@@ -48,3 +48,19 @@ fn a_trial_that_the_first_answer_lacks_is_no_payment() {
         assert_eq!(kinds(&paid), [TransitionKind::Purchased]);
     }
 }
+
+/// Seed 1995147262: the store knew the receipt only when auto-renewal had just been switched off, and still showed it as
+/// on, some seconds after the switch. SCHEDULED_TO_END was the only report of it.
+#[test]
+fn a_first_answer_that_lags_behind_a_switch_leaves_its_time() {
+    let purchased = [report(NotificationKind::SubscriptionPurchased, day(0))];
+    let unknown = Verification::Parked(Parked::UnknownReceipt);
+    let parked = settle_with(&Purchase::default(), &purchased, &unknown, day(0).plus_millis(120_000)).purchase;
+    let after = |millis: i64| day(0).plus_millis(62 * 60_000 + millis);
+    let first = read(&parked, &purchased, monthly(after(3_000)));
+    assert_eq!(kinds(&first), [TransitionKind::Purchased]);
+    let stale = read(&first.purchase, &[report(NotificationKind::ScheduledToEnd, after(0))], monthly(after(126_000)));
+    assert_eq!(kinds(&stale), [TransitionKind::Cancelled]);
+    let shown = read(&stale.purchase, &[], Snapshot { auto_renewing: Some(false), ..monthly(after(600_000)) });
+    assert_eq!((kinds(&shown), shown.purchase.canceled_at()), (vec![], Some(after(0))));
+}
