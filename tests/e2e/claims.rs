@@ -13,13 +13,10 @@ use system_tests::world::{SOON, Setting, World};
 const PURCHASED: &str = "SUBSCRIPTION_PURCHASED";
 
 async fn world(variables: &[(&str, &str)]) -> World {
-    world_with_window(1, variables).await
-}
-
-async fn world_with_window(window_seconds: u64, variables: &[(&str, &str)]) -> World {
     let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let events = vec!["purchase.updated".to_owned(), "user.*".to_owned()];
-    let mut world = World::start(Setting { window_seconds, rvs: true, events, variables, ..Setting::default() }).await;
+    let mut world =
+        World::start(Setting { window_seconds: 1, rvs: true, events, variables, ..Setting::default() }).await;
     world.let_sweep_help("it starts the verification of claims that become due later");
     world
 }
@@ -107,11 +104,18 @@ async fn any_order_of_store_and_device_gives_one_purchase() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_devices_of_a_household_are_one_update() {
-    let mut world = world_with_window(6, &[]).await;
+    let mut world = world(&[]).await;
     let devices = Devices::of(&world).await;
     world.rvs().know("shared", Receipt::subscription(api::clock::now().plus_millis(-3_600_000)));
     let message = world.send(PURCHASED, "shared").await;
     world.wait_outcome(&message).await;
+    // However long the three of them take.
+    world.act("shared", "hold", &json!({ "reason": "a household" })).await;
+    wait::until(SOON, "a hold", async || {
+        let purchase = world.purchase("shared").await;
+        if purchase["held_until"].is_string() { Ok(()) } else { Err(purchase.to_string()) }
+    })
+    .await;
     for number in 1..=3 {
         let device = Device(number);
         drop(devices.report(device, &[present(device, "shared", CUSTOMER)]).await.ok());
@@ -123,6 +127,7 @@ async fn the_devices_of_a_household_are_one_update() {
         })
         .await;
     }
+    world.act("shared", "release", &json!({ "reason": "a household" })).await;
     let key = world.key("shared").to_string();
     let updates = wait::until(SOON, "an update with three devices", async || {
         let updates = world.receiver.about(&key);
