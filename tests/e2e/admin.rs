@@ -174,6 +174,7 @@ async fn what_waits_is_discarded(by: By) {
     act(&world, by, "discarded", "discard").await;
     world.wait_asleep("discarded").await;
     world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "discarded").await;
+    world.wait_notified("discarded", 1).await;
     world.pass("discarded", 121).await;
     world.wait_acked("discarded", 1).await;
     world.finish().await;

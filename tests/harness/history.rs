@@ -162,7 +162,11 @@ impl Temporal {
         }
     }
 
-    async fn try_fast_forward(&self, workflow_id: &str, seconds: i64) -> Result<(), String> {
+    /// As [`Self::fast_forward`].
+    ///
+    /// # Errors
+    /// When no run of it is open.
+    pub(super) async fn try_fast_forward(&self, workflow_id: &str, seconds: i64) -> Result<(), String> {
         let forward = FastForwardConfig {
             id: api::clock::random_uuid().to_string(),
             duration: Some(prost_types::Duration { seconds, nanos: 0 }),

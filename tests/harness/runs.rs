@@ -123,6 +123,12 @@ impl Temporal {
         found.is_some_and(|info| info.close_time.is_none())
     }
 
+    /// Whether the newest run of a workflow id has ended. False without a run.
+    pub async fn is_closed(&self, workflow_id: &str) -> bool {
+        let found = self.describe(workflow_id).await.and_then(|found| found.workflow_execution_info);
+        found.is_some_and(|info| info.close_time.is_some())
+    }
+
     /// `Ok` if the newest run has ended, or has completed its last fast-forward.
     ///
     /// # Errors
@@ -172,23 +178,100 @@ impl World {
         .await;
     }
 
-    /// Moves the workflow time forward and waits until it has moved; a second fast-forward would cut this one short.
+    /// As [`Self::wait_notified`] of the only run that a purchase has had, which may have ended meanwhile: a short window
+    /// may be over before a busy machine looks.
+    pub async fn wait_first_notified(&self, receipt_id: &str) {
+        let workflow = self.workflow(receipt_id);
+        wait::until(SOON, &format!("{workflow} to be notified"), async || {
+            let notified = notified(&self.temporal.history(&workflow).await);
+            if notified.is_empty() { Err("no signal".to_owned()) } else { Ok(()) }
+        })
+        .await;
+    }
+
+    /// Moves the workflow time of the newest run forward when it has a timer, and waits until it has moved; a second
+    /// fast-forward would cut this one short. Does nothing if the run has ended: its window may end in real time.
     pub async fn pass(&self, receipt_id: &str, seconds: i64) {
-        self.fast_forward(receipt_id, seconds).await;
         let workflow = self.workflow(receipt_id);
         let what = format!("{seconds} s to pass for {workflow}");
+        wait::until(SOON, &what, async || {
+            if self.temporal.is_closed(&workflow).await {
+                return Ok(());
+            }
+            if !self.temporal.has_timer(&workflow).await {
+                return Err("no timer".to_owned());
+            }
+            self.temporal.try_fast_forward(&workflow, seconds).await
+        })
+        .await;
         wait::until(SOON, &what, async || self.temporal.has_arrived(&workflow).await).await;
     }
 
-    /// Checks that nothing was received about a receipt's purchase and that its run is still open.
+    /// Checks that a receipt's purchase has not been settled before its window ended, and nothing was received about it
+    /// before that. All of it is workflow time: in real time the window may end before a busy machine looks.
     ///
     /// # Panics
-    /// When something was, or it is not.
+    /// When it was, or its run has ended without a settling.
     pub async fn check_waiting(&self, receipt_id: &str) {
         let workflow = self.workflow(receipt_id);
         let received = self.receiver.about(&self.key(receipt_id).to_string()).len();
         let is_open = self.temporal.is_open(&workflow).await;
-        let happened = summary(&self.temporal.history(&workflow).await);
-        assert!(received == 0 && is_open, "{received} requests came, open: {is_open}; the run: {happened:#?}");
+        // A request within a workflow task is received before the settling of that task is in the history.
+        let history = wait::until(SOON, &format!("the settling of {workflow} that was announced"), async || {
+            let history = self.temporal.history(&workflow).await;
+            let is_whole = received == 0 || !recorded(&history).is_empty();
+            if is_whole { Ok(history) } else { Err(format!("{:#?}", summary(&history))) }
+        })
+        .await;
+        let is_waiting = match recorded(&history).first() {
+            None => is_open,
+            Some(recorded) => window_end(&history, *recorded).is_some_and(|end| *recorded >= end),
+        };
+        assert!(is_waiting, "{received} requests came, open: {is_open}; the run: {:#?}", summary(&history));
+    }
+}
+
+/// The end of the window of what a run knew when its last timer before `recorded` fired, or when nothing fired, of all
+/// that it was notified of before. `None` when that is nothing.
+fn window_end(history: &[HistoryEvent], recorded: Duration) -> Option<Duration> {
+    let before = |limit: Duration| move |time: &Duration| *time <= limit;
+    let fired = times(history, EventType::TimerFired).into_iter().rfind(before(recorded));
+    let known = notified(history).into_iter().rfind(|(time, _)| *time <= fired.unwrap_or(recorded));
+    known.map(|(time, notified)| time + notified.quiet)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads};
+    use temporalio_common::protos::temporal::api::history::v1::WorkflowExecutionSignaledEventAttributes;
+
+    fn event(seconds: i64, kind: EventType) -> HistoryEvent {
+        let event_time = Some(prost_types::Timestamp { seconds, nanos: 0 });
+        HistoryEvent { event_time, event_type: kind.into(), ..Default::default() }
+    }
+
+    fn signal(seconds: i64) -> HistoryEvent {
+        let notified = Notified { quiet: Duration::from_secs(120), ..Notified::default() };
+        let data = serde_json::to_vec(&notified).unwrap();
+        let input = Some(Payloads { payloads: vec![Payload { data, ..Default::default() }] });
+        let signal_name = contract::NOTIFIED.to_owned();
+        let signal = WorkflowExecutionSignaledEventAttributes { signal_name, input, ..Default::default() };
+        let attributes = Some(Attributes::WorkflowExecutionSignaledEventAttributes(signal));
+        HistoryEvent { attributes, ..event(seconds, EventType::WorkflowExecutionSignaled) }
+    }
+
+    #[test]
+    fn a_settling_before_the_end_of_its_window_is_early() {
+        let at = Duration::from_secs;
+        let fired = |seconds| event(seconds, EventType::TimerFired);
+        let is_early =
+            |history: &[HistoryEvent], recorded| window_end(history, recorded).is_none_or(|end| recorded < end);
+        assert!(!is_early(&[signal(1), fired(121)], at(122)));
+        assert!(is_early(&[signal(1), fired(100)], at(101)), "its timer was too short");
+        assert!(is_early(&[signal(1)], at(100)), "it did not wait");
+        assert!(is_early(&[signal(1), signal(60), fired(121)], at(122)), "another one restarted the window");
+        assert!(!is_early(&[signal(1), fired(121), signal(122)], at(123)), "that one is settled next");
+        assert!(is_early(&[], at(122)), "of nothing");
     }
 }
