@@ -13,6 +13,12 @@ use temporalio_common::protos::temporal::api::workflow::v1::PendingActivityInfo;
 
 /// The second back-off of a delivery is four to six minutes: for an earlier attempt the back-off was cancelled.
 const BEFORE_THE_BACK_OFF_ENDS: Duration = Duration::from_secs(60);
+const SECOND_BACK_OFF: Duration = Duration::from_secs(240);
+/// The database and the engine round times.
+const ROUNDING: Duration = Duration::from_secs(1);
+/// Maximum number of purchases that are begun until one was attempted within its task: after an answer that took a
+/// second, as on a machine that stands still, the next attempt is not.
+const PURCHASES: usize = 20;
 const FAILING: Reply = Reply::Status(500);
 const WELL: Reply = Reply::Status(200);
 
@@ -41,6 +47,26 @@ async fn wait_long_back_off(world: &World, receipt_id: &str) -> Vec<Received> {
     })
     .await;
     received
+}
+
+/// Checks that the engine waits, after the second failure, until the time at which the delivery is due in the database.
+async fn check_next_attempt(world: &World, receipt_id: &str) {
+    let due = world.deliveries(receipt_id).await[0]["next_due_at"].as_str().expect("a time").to_owned();
+    let workflow = world.workflow(receipt_id);
+    let (failed_at, next_at) = wait::until(SOON, "the time of the next attempt", async || {
+        let pending = world.temporal.pending_activities(&workflow).await;
+        let one = pending.first().ok_or("none")?;
+        let times = one.last_attempt_complete_time.as_ref().zip(one.next_attempt_schedule_time.as_ref());
+        times.map(|(failed, next)| (since_1970(failed), since_1970(next))).ok_or_else(|| format!("{one:?}"))
+    })
+    .await;
+    let due = due.parse::<domain::Timestamp>().expect("a time").micros().unsigned_abs();
+    assert!(next_at + ROUNDING >= Duration::from_micros(due), "attempted at {next_at:?}, due at {due} µs");
+    assert!(next_at - failed_at + ROUNDING >= SECOND_BACK_OFF, "{:?} after the failure", next_at - failed_at);
+}
+
+fn since_1970(time: &prost_types::Timestamp) -> Duration {
+    Duration::new(time.seconds.unsigned_abs(), time.nanos.unsigned_abs())
 }
 
 /// The statuses of the deliveries of a receipt's purchase to one destination, by revision.
@@ -82,6 +108,7 @@ async fn a_failing_delivery_shows_its_attempts_in_the_engine() {
     assert_eq!(kind, Some("deliver"), "{pending:?}");
     let failure = pending.last_failure.as_ref().map(|failure| failure.message.as_str()).unwrap_or_default();
     assert!(failure.contains("the endpoint answered 500"), "{failure}");
+    check_next_attempt(&world, "failing").await;
     let status = world.wait_status("failing", "a failing lane", |status| status["lanes"][0]["failing"] == true).await;
     assert_eq!(status["lanes"][0]["destination_id"], world.destination_id.as_str(), "{status}");
     world.receiver.answer(WELL);
@@ -121,6 +148,8 @@ async fn lanes_without_a_slot_are_delivered_by_the_destinations_run() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_killed_between_attempts_loses_nothing() {
     let mut world = World::start(quick()).await;
+    // However many attempts fail before the worker is killed, the next one is not minutes away.
+    world.set_schedule(&[5; 40]).await;
     world.receiver.answer(FAILING);
     world.send("SUBSCRIPTION_PURCHASED", "killed").await;
     wait_backing_off(&world, "killed").await;
@@ -272,50 +301,83 @@ async fn delivers(world: &World, receipt_id: &str) -> (usize, usize) {
     (runs::done(&history, "deliver").len(), scheduled)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_prompt_destination_is_attempted_within_the_task() {
-    let mut world = World::start(quick()).await;
-    world.send("SUBSCRIPTION_PURCHASED", "first").await;
-    world.wait_acked("first", 1).await;
-    world.send("SUBSCRIPTION_PURCHASED", "prompt").await;
-    world.wait_acked("prompt", 1).await;
-    world.wait_asleep("prompt").await;
-    assert_eq!(delivers(&world, "prompt").await, (1, 0));
-    // An attempt that outlasts its task is finished by the activity, and not repeated.
+/// An attempt within the task that ended there, and no other.
+const WITHIN: (usize, usize) = (1, 0);
+/// An attempt within the task, and the activity that went on with it.
+const BOTH: (usize, usize) = (1, 1);
+/// An activity alone: the destination was not prompt.
+const ACTIVITY: (usize, usize) = (0, 1);
+
+/// Sends a notification of a new purchase, and waits until it is delivered and its run has ended.
+async fn bought(world: &mut World, receipt_id: &str) -> (usize, usize) {
+    world.send("SUBSCRIPTION_PURCHASED", receipt_id).await;
+    world.wait_acked(receipt_id, 1).await;
+    world.wait_asleep(receipt_id).await;
+    delivers(world, receipt_id).await
+}
+
+/// Delivers new purchases until one of them was attempted within its task alone.
+async fn make_prompt(world: &mut World, name: &str) {
+    for number in 0..PURCHASES {
+        if bought(world, &format!("{name}-{number}")).await == WITHIN {
+            return;
+        }
+    }
+    panic!("none of {PURCHASES} purchases was attempted within its task alone");
+}
+
+/// Delivers a purchase whose request hangs until an activity waits for it.
+async fn hangs(world: &mut World, receipt_id: &str) -> (usize, usize) {
     world.receiver.answer_next(1, &Reply::Hang);
-    world.send("SUBSCRIPTION_PURCHASED", "slow").await;
-    let workflow = world.workflow("slow");
+    world.send("SUBSCRIPTION_PURCHASED", receipt_id).await;
+    let workflow = world.workflow(receipt_id);
     wait::until(SOON, "the activity that waits for the attempt", async || {
         let pending = world.temporal.pending_activities(&workflow).await;
         if pending.is_empty() { Err("none".to_owned()) } else { Ok(()) }
     })
     .await;
+    world.wait_received(receipt_id, 1).await;
     world.receiver.release();
-    world.wait_acked("slow", 1).await;
-    world.wait_asleep("slow").await;
-    assert_eq!(delivers(&world, "slow").await, (1, 1));
-    assert_eq!(world.wait_received("slow", 1).await.len(), 1, "one request");
-    // It was not prompt the last time.
-    world.send("SUBSCRIPTION_PURCHASED", "after").await;
-    world.wait_acked("after", 1).await;
-    world.wait_asleep("after").await;
-    assert_eq!(delivers(&world, "after").await, (0, 1));
-    world.finish().await;
+    world.wait_acked(receipt_id, 1).await;
+    world.wait_asleep(receipt_id).await;
+    assert_eq!(world.wait_received(receipt_id, 1).await.len(), 1, "one request");
+    delivers(world, receipt_id).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prompt_destination_is_attempted_within_the_task() {
+    let mut world = World::start(quick()).await;
+    assert_eq!(bought(&mut world, "first").await, ACTIVITY, "nothing is known of it yet");
+    for number in 0..PURCHASES {
+        make_prompt(&mut world, &format!("prompt-{number}")).await;
+        // An attempt that outlasts its task is finished by the activity, and not repeated.
+        if hangs(&mut world, &format!("slow-{number}")).await == BOTH {
+            assert_eq!(bought(&mut world, "after").await, ACTIVITY, "it was not prompt the last time");
+            return world.finish().await;
+        }
+    }
+    panic!("none of {PURCHASES} attempts outlasted its task");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prompt_destination_that_fails_is_retried_visibly() {
     let mut world = World::start(quick()).await;
-    world.send("SUBSCRIPTION_PURCHASED", "first").await;
-    world.wait_acked("first", 1).await;
-    world.receiver.answer(FAILING);
-    world.send("SUBSCRIPTION_PURCHASED", "failing").await;
-    wait_backing_off(&world, "failing").await;
-    assert_eq!(delivers(&world, "failing").await, (1, 1));
-    world.receiver.answer(WELL);
-    world.act("failing", "redeliver", &json!({ "reason": "they are back" })).await;
-    world.wait_acked("failing", 1).await;
-    world.finish().await;
+    for number in 0..PURCHASES {
+        make_prompt(&mut world, &format!("prompt-{number}")).await;
+        let receipt_id = format!("failing-{number}");
+        world.receiver.answer(FAILING);
+        world.send("SUBSCRIPTION_PURCHASED", &receipt_id).await;
+        wait_backing_off(&world, &receipt_id).await;
+        let attempted = delivers(&world, &receipt_id).await;
+        world.receiver.answer(WELL);
+        world.act(&receipt_id, "redeliver", &json!({ "reason": "they are back" })).await;
+        world.wait_acked(&receipt_id, 1).await;
+        if attempted == BOTH {
+            return world.finish().await;
+        }
+        assert_eq!(attempted.0, 0, "{receipt_id} was attempted within its task, and then: {attempted:?}");
+    }
+    panic!("none of {PURCHASES} purchases was attempted within its task first");
 }
 
 /// An attempt within the task that gives nothing back in time, as on a machine that stands still. The engine gives the
@@ -324,12 +386,13 @@ async fn a_prompt_destination_that_fails_is_retried_visibly() {
 async fn an_attempt_within_the_task_that_times_out_replays() {
     let stands_still = ("FAILPOINTS".to_owned(), "deliver.stand_still=1*return->off".to_owned());
     let mut world = World::start(Setting { variables: vec![stands_still], ..quick() }).await;
-    world.send("SUBSCRIPTION_PURCHASED", "first").await;
-    world.wait_acked("first", 1).await;
-    world.send("SUBSCRIPTION_PURCHASED", "late").await;
-    world.wait_acked("late", 1).await;
-    world.wait_asleep("late").await;
-    let history = world.temporal.history(&world.workflow("late")).await;
-    assert!(runs::has_timed_out_within_task(&history), "{:#?}", runs::summary(&history));
-    world.finish().await;
+    for number in 0..PURCHASES {
+        let receipt_id = format!("late-{number}");
+        bought(&mut world, &receipt_id).await;
+        let history = world.temporal.history(&world.workflow(&receipt_id)).await;
+        if runs::has_timed_out_within_task(&history) {
+            return world.finish().await;
+        }
+    }
+    panic!("no attempt of {PURCHASES} within a task timed out");
 }

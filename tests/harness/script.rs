@@ -4,7 +4,8 @@ use super::documents;
 use super::temporal::{Temporal, cli};
 use super::wait;
 use super::world::{SOON, World};
-use serde_json::Value;
+use reqwest::Method;
+use serde_json::{Value, json};
 use std::process::{Output, Stdio};
 use temporalio_client::tonic::IntoRequest;
 use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads, WorkflowExecution};
@@ -28,6 +29,12 @@ impl World {
         })
         .await;
         assert_eq!(answer.status, 202, "{action} of {receipt_id}: {}", answer.body);
+    }
+
+    /// Sets how many seconds the world's own destination waits after each failure.
+    pub async fn set_schedule(&self, seconds: &[u64]) {
+        let path = format!("/v1/destinations/{}", self.destination_id);
+        drop(self.api.call(Method::PATCH, &path, &json!({ "schedule": seconds })).await.ok());
     }
 
     /// Runs the one documented line about a destination that contains `part`, for the world's own destination, and
