@@ -50,14 +50,15 @@ async fn the_window_is_one_timer_however_many_notifications_come() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn worker_and_engine_alone_settle_and_deliver_what_was_accepted() {
-    let setting = Setting { backend: Backend::Postgres, window_seconds: 5, ..Setting::default() };
+    let setting = Setting { backend: Backend::Postgres, ..Setting::default() };
     let mut world = World::start(setting).await;
     for kind in ["SUBSCRIPTION_PURCHASED", "SUBSCRIPTION_AUTO_RENEWAL_OFF", "SUBSCRIPTION_AUTO_RENEWAL_ON"] {
         world.send(kind, "left").await;
     }
-    world.wait_notified("left", 1).await;
+    world.wait_notified("left", 3).await;
     world.serve().kill9();
     assert!(world.receiver.all().is_empty(), "nothing was sent while the API ran");
+    world.pass("left", 121).await;
     let key = world.key("left").to_string();
     let received = world.receiver.wait_for(&key, 1, SOON).await;
     assert_eq!(received.first().map(|one| one.body["attributes"]["coalesced"].as_i64()), Some(Some(3)));

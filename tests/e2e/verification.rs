@@ -301,6 +301,12 @@ async fn a_throttled_platform_rests_for_amazons_retry_after() {
     world.rvs().answer_next(1, &Reply::RetryAfter(5));
     world.send(PURCHASED, "one").await;
     let throttled = world.rvs().wait_queries("one", 1, SOON).await[0].began;
+    let workflow = world.workflow("one");
+    wait::until(SOON, "the end of the query that was throttled", async || {
+        let count = world.temporal.count(&workflow, EventType::ActivityTaskCompleted).await;
+        if count > 0 { Ok(()) } else { Err("it goes on".to_owned()) }
+    })
+    .await;
     world.send(PURCHASED, "two").await;
     let rested = world.rvs().wait_queries("two", 1, SOON).await[0].began - throttled;
     assert!(rested > Duration::from_millis(4_900), "queried again after {rested:?}");
@@ -340,13 +346,25 @@ async fn a_long_wait_for_the_store_continues_in_a_new_run() {
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_notifications_beyond_one_settling_cause_no_loop() {
     let mut world = world("60s").await;
-    for number in 0..505 {
+    let first = world.send("SUBSCRIPTION_AUTO_RENEWAL_ON", "many").await;
+    wait_waiting(&world, &first, "parked").await;
+    // However long it takes to post them.
+    world.act("many", "hold", &json!({ "reason": "a test" })).await;
+    world.wait_status("many", "a hold", |status| status["held_until"].is_string()).await;
+    let before = world.rvs().about("many").len();
+    for number in 1..=505 {
         let rtn = Rtn::new("SUBSCRIPTION_AUTO_RENEWAL_ON", "many").later(number);
         let message = world.sns.notification(&rtn);
         world.post_until_accepted(&message).await;
     }
+    world.act("many", "release", &json!({ "reason": "a test" })).await;
+    wait::until(SOON, "a query", async || {
+        let queries = world.rvs().about("many").len();
+        if queries > before { Ok(()) } else { Err(format!("{queries} queries")) }
+    })
+    .await;
     world.wait_asleep("many").await;
-    let queries = world.rvs().about("many").len();
+    let queries = world.rvs().about("many").len() - before;
     assert!((1..10).contains(&queries), "{queries} queries");
     world.rvs().know("many", bought());
     world.act("many", "flush", &json!({ "reason": "a test" })).await;
