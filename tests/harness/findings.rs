@@ -7,6 +7,7 @@
 
 use super::runs;
 use super::world::World;
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
@@ -79,10 +80,10 @@ impl World {
 
     /// The first of these signals that was needed, with the runs of its workflow.
     async fn lost_wake_up(&self, found: BTreeSet<Finding>) -> Option<String> {
-        for finding in found {
+        for finding in &found {
             let needed = match finding.why.as_str() {
-                UNSETTLED => self.was_unattended(&finding).await,
-                LANE => !self.was_delivering(&finding).await && !self.was_just_enabled(&finding).await,
+                UNSETTLED => self.was_unattended(finding).await,
+                LANE => !self.was_delivering(finding).await && !self.was_just_enabled(finding, &found).await,
                 _ => continue,
             };
             if needed {
@@ -123,17 +124,17 @@ impl World {
         !has_progressed && !is_under_way(&before, signalled_at) && !is_notified_late
     }
 
-    /// Whether somebody enabled a destination so shortly before the sweep read the database that its signal was still
-    /// to come.
-    async fn was_just_enabled(&self, finding: &Finding) -> bool {
+    /// Whether somebody enabled a destination so shortly before the sweep read the database that the signal was still to
+    /// come. On a machine that stands still it comes later than [`ENABLED`]: then the sweep's signal was not the only one.
+    async fn was_just_enabled(&self, finding: &Finding, found: &BTreeSet<Finding>) -> bool {
         let id = finding.workflow.rsplit('/').next().unwrap_or_default();
         let acts = self.api.all(&format!("/v1/acts?operation=destination.update&subject={id}")).await;
-        acts.iter().filter(|act| act["after"]["enabled"] == true).any(|act| {
-            let at =
-                act["at"].as_str().and_then(|at| at.parse::<domain::Timestamp>().ok()).expect("the time of an act");
-            let at = Duration::from_micros(at.micros().unsigned_abs());
-            finding.read_at.checked_sub(at).is_some_and(|since| since <= ENABLED)
-        })
+        let enabled_at = acts.iter().filter(|act| act["after"]["enabled"] == true).map(time_of).collect();
+        let signalled_at =
+            self.runs_of(&finding.workflow).await.iter().flatten().filter(is_owed).map(runs::time).collect();
+        let swept_at =
+            found.iter().filter(|other| other.workflow == finding.workflow).map(|other| other.read_at).collect();
+        is_signal_to_come(finding.read_at, &Enabling { enabled_at, signalled_at, swept_at })
     }
 
     /// Whether a destination's run was open when the sweep read the database, or a run of a purchase was about to
@@ -157,6 +158,40 @@ impl World {
             }
         }
         false
+    }
+}
+
+/// The times of a destination: when it was enabled, when its run was signalled that something is owed, and when the
+/// sweep found that.
+struct Enabling {
+    enabled_at: Vec<Duration>,
+    signalled_at: Vec<Duration>,
+    swept_at: Vec<Duration>,
+}
+
+/// Whether the signal of the last enabling was still to come when the sweep read the database: by the time, or because
+/// nobody had signalled since, and then somebody did beside the sweep.
+fn is_signal_to_come(read_at: Duration, times: &Enabling) -> bool {
+    let enabled_at = times.enabled_at.iter().filter(|at| **at <= read_at).max();
+    enabled_at.is_some_and(|enabled_at| {
+        let is_between = |at: &Duration| (*enabled_at..read_at).contains(at);
+        let is_first = !times.signalled_at.iter().chain(&times.swept_at).any(is_between);
+        let signals = times.signalled_at.iter().filter(|at| **at >= read_at).count();
+        let sweeps = times.swept_at.iter().filter(|at| **at >= read_at).count();
+        read_at - *enabled_at <= ENABLED || (is_first && signals > sweeps)
+    })
+}
+
+/// When an act happened.
+fn time_of(act: &Value) -> Duration {
+    let at = act["at"].as_str().and_then(|at| at.parse::<domain::Timestamp>().ok()).expect("the time of an act");
+    Duration::from_micros(at.micros().unsigned_abs())
+}
+
+fn is_owed(event: &&HistoryEvent) -> bool {
+    match event.attributes.as_ref() {
+        Some(Attributes::WorkflowExecutionSignaledEventAttributes(signal)) => signal.signal_name == contract::OWED,
+        _ => false,
     }
 }
 
@@ -290,6 +325,22 @@ mod tests {
         let closed_at = |at| is_under_way_at_signal(&signalled(at, EventType::WorkflowTaskCompleted));
         assert!(closed_at(9), "the end is stored first, and was later");
         assert!(!closed_at(4));
+    }
+
+    #[test]
+    fn a_signal_of_the_sweep_alone_is_no_late_one() {
+        let seconds = |all: &[u64]| all.iter().map(|one| Duration::from_secs(*one)).collect::<Vec<_>>();
+        let read_at_ten = |enabled: &[u64], signalled: &[u64], swept: &[u64]| {
+            let times =
+                Enabling { enabled_at: seconds(enabled), signalled_at: seconds(signalled), swept_at: seconds(swept) };
+            is_signal_to_come(Duration::from_secs(10), &times)
+        };
+        assert!(read_at_ten(&[9], &[11], &[10]), "both within one signal");
+        assert!(!read_at_ten(&[3], &[11], &[10]), "the sweep's own signal");
+        assert!(read_at_ten(&[3], &[11, 12], &[10]), "another one that was late");
+        assert!(!read_at_ten(&[3], &[11, 41], &[10, 40]), "two of the sweep");
+        assert!(!read_at_ten(&[3], &[4, 11, 12], &[10]), "it was signalled before");
+        assert!(!read_at_ten(&[], &[11, 12], &[10]), "nobody enabled it");
     }
 
     #[test]

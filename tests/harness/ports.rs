@@ -47,8 +47,11 @@ impl Blocks {
             let number = self.next;
             self.next += 1;
             let path = std::env::temp_dir().join(format!("settle-test-ports-{number}"));
-            let file = File::options().create(true).truncate(false).write(true).open(&path).expect("a file to lock");
-            if file.try_lock().is_ok() {
+            // A file of another user cannot be opened: that block is taken too.
+            let file = File::options().create(true).truncate(false).write(true).open(&path);
+            if let Ok(file) = file
+                && file.try_lock().is_ok()
+            {
                 self.locked.push(file);
                 let first = LOWEST + number * PORTS;
                 self.left = first..first + PORTS;
