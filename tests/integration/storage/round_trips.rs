@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use storage::{Accepted, PlatformPatch, SERIES, SeriesFilter, Verdict};
 use system_tests::wait;
+use system_tests::world::SOON;
 
 /// Number of purchases. Each of the writer's threads prepares its statements for the first ones.
 const PURCHASES: i64 = 24;
@@ -106,7 +107,7 @@ async fn no_admin_call_and_no_record_stands_before_accept() {
         let waiting = world.raw().number(waiting);
         if waiting == 2 { Ok(()) } else { Err(waiting.to_string()) }
     };
-    wait::until(Duration::from_secs(10), "an admin call and a record that wait", waiting).await;
+    wait::until(SOON, "an admin call and a record that wait", waiting).await;
     let accepted = world.store.accept(vec![renewal(world.platform.id, "second", "receipt", 2000)]).await.unwrap();
     assert!(matches!(accepted[..], [Accepted::New { .. }]), "{accepted:?}");
     world.store.ping().await.unwrap();

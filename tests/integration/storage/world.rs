@@ -18,6 +18,7 @@ use storage::{
 use system_tests::distance::Distance;
 use system_tests::folder::Folder;
 use system_tests::postgres::{self, Fsync, PgConnection};
+use system_tests::world::SOON;
 use system_tests::{template, wait};
 
 /// What the clock shows at first on SQLite: 2027-01-15, in microseconds.
@@ -168,7 +169,7 @@ impl World {
 
     /// Waits until this many sessions of the database wait for a lock; on PostgreSQL only.
     pub async fn wait_for_locks(&self, count: i64) {
-        wait::until(Duration::from_secs(10), "sessions that wait for a lock", async || {
+        wait::until(SOON, "sessions that wait for a lock", async || {
             let waiting = "SELECT COUNT(*) AS value FROM pg_stat_activity
                 WHERE datname = current_database() AND wait_event_type = 'Lock'";
             let waiting = self.raw().number(waiting);
@@ -275,8 +276,14 @@ impl World {
         }
     }
 
+    /// Loads a purchase; again while no connection is free: PostgreSQL takes longer than a read waits to begin a session
+    /// on a busy machine.
     pub async fn load(&self, key: CollapseKey) -> Loaded {
-        self.store.load(key, i64::MAX, 500).await.unwrap()
+        wait::until(SOON, "a load", async || match self.store.load(key, i64::MAX, 500).await {
+            Err(error @ storage::Error::Unavailable(_)) => Err(error.to_string()),
+            other => Ok(other.unwrap()),
+        })
+        .await
     }
 
     /// Notes, as the purchase stands, that the store is queried again about it.
