@@ -23,8 +23,8 @@ use uuid::Uuid;
 const HOUR_MS: i64 = 3_600_000;
 /// The time of every attempt: 1994-11-06T08:49:37Z.
 const AT_SECONDS: i64 = 784_111_777;
-/// Time limit of attempts that use all of it.
-const SHORT_TIMEOUT: Duration = Duration::from_millis(1200);
+/// Time limit of attempts that use all of it; enough for a connection and the head of an answer on any machine.
+const SHORT_TIMEOUT: Duration = Duration::from_secs(12);
 /// Time limit of attempts that end long before it.
 const LONG_TIMEOUT: Duration = Duration::from_secs(120);
 /// Additional time that a busy machine may need; less than [`LONG_TIMEOUT`].

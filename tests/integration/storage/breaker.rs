@@ -30,6 +30,19 @@ async fn destination_need(world: &World, id: DestinationId) -> DestinationNeed {
     world.store.destination_need(id, 100).await.unwrap()
 }
 
+/// All columns that change of the deliveries and lanes of all purchases but one.
+fn rows_beside(world: &World, receipt: &str) -> Vec<String> {
+    let all = |table: &str, columns: &[&str]| {
+        let columns: Vec<String> = columns.iter().map(|name| format!("COALESCE(CAST({name} AS TEXT), '-')")).collect();
+        let (columns, but) = (columns.join(" || ' ' || "), world.key(receipt));
+        let rows = format!("SELECT {columns} AS value FROM {table} WHERE collapse_key <> '{but}' ORDER BY 1");
+        world.raw().texts(&rows)
+    };
+    let deliveries = ["seq", "status", "attempts", "next_due_at", "tried_at", "body", "last_error", "finished_at"];
+    let lanes = ["collapse_key", "acked_revision", "lease_token", "retry_after_until"];
+    [all("deliveries", &deliveries), all("lanes", &lanes)].concat()
+}
+
 /// The purchases whose lanes are in back-off, page by page, each noted as cancelled.
 async fn lanes_in_backoff(world: &World, id: DestinationId, limit: i64) -> Vec<Vec<CollapseKey>> {
     let mut pages = Vec::new();
@@ -67,7 +80,9 @@ story! {
         all_fail(&world, hook.id, 10).await;
         assert_eq!(state(&world, hook.id).await, "failing");
         world.revise("r10", 1).await;
+        let others = rows_beside(&world, "r9");
         let tenth = world.send("r9", hook.id, LONG).await;
+        assert_eq!(rows_beside(&world, "r9"), others, "it opens without a change of another purchase");
         assert!(matches!(tenth.lane, LaneState::Owed { last_seq } if last_seq > 0), "{tenth:?}");
         let shown = world.store.destination(hook.id).await.unwrap();
         assert_eq!((shown.state.as_str(), shown.reason.as_deref()), ("open", Some("the endpoint answered 500")));
