@@ -1,5 +1,6 @@
 //! One trace for each notification, from the request of the store to the receiver, as a collector sees it.
 
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use system_tests::collector::{Collector, Span};
 use system_tests::process::Backend;
@@ -73,6 +74,8 @@ async fn one_tree_from_the_store_to_the_receiver_over_killed_workers() {
     variables.push(("FAILPOINTS".to_owned(), "load.after=1*return".to_owned()));
     let setting = Setting { backend: Backend::Postgres, window_seconds: 2, variables, ..Setting::default() };
     let mut world = World::start(setting).await;
+    // The second worker dies in the first back-off, which ends by command.
+    world.set_schedule(&[3600]).await;
     world.receiver.answer_next(1, &Reply::Status(500));
     let message_id = world.send(BOUGHT, "traced").await;
 
@@ -89,6 +92,7 @@ async fn one_tree_from_the_store_to_the_receiver_over_killed_workers() {
     })
     .await;
     revive_worker(&mut world, &collector);
+    world.act("traced", "redeliver", &json!({ "reason": "they are back" })).await;
     world.wait_acked("traced", 1).await;
 
     let spans = wait::until(SOON, "a whole tree", async || {
@@ -147,7 +151,7 @@ fn check_path(world: &World, spans: &[Span]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_settling_links_the_other_notifications_of_its_window() {
     let collector = Collector::start().await;
-    let setting = Setting { window_seconds: 2, rvs: true, variables: collector.variables(), ..Setting::default() };
+    let setting = Setting { rvs: true, variables: collector.variables(), ..Setting::default() };
     let mut world = World::start(setting).await;
     world.rvs().know("linked", system_tests::rvs::Receipt::subscription(api::clock::now()));
     let mut message_ids = Vec::new();
@@ -155,6 +159,7 @@ async fn a_settling_links_the_other_notifications_of_its_window() {
         let later = i64::try_from(number).unwrap_or(0);
         message_ids.push(world.send_rtn(&Rtn::new(kind, "linked").later(later)).await);
     }
+    world.settle("linked", &message_ids[2]).await;
     world.wait_acked("linked", 1).await;
 
     let spans = wait::until(SOON, "a whole tree", async || {
