@@ -44,9 +44,8 @@ impl Fleet {
             assert_eq!(world.join(process), place);
         }
         world.processes()[OTHER_SERVE].wait_connected().await;
-        // The first attempts for these receipts fail, so that their lanes are in back-off for some seconds. If all
-        // requests failed, the breaker would open.
-        world.receiver.answer_first("owed-", Reply::Status(500));
+        // What fails does so every few seconds until that was seen.
+        world.set_schedule(&[5; 40]).await;
         Self { world, sent: BTreeMap::new() }
     }
 
@@ -78,6 +77,8 @@ impl Fleet {
     /// process that is killed next, if that is a `serve`.
     async fn make_busy(&mut self, round: &str, victim: usize) {
         let [owed, one, other, fresh] = ["owed", "one", "other", "fresh"].map(|name| format!("{name}-{round}"));
+        // If all requests failed, the breaker would open.
+        self.world.receiver.answer_about("owed-", Some(Reply::Status(500)));
         self.send(&owed, &[SERVE]).await;
         self.send(&owed, &[OTHER_SERVE]).await;
         wait::until(SOON, "a delivery in back-off", async || {
@@ -86,9 +87,10 @@ impl Fleet {
             if is_waiting { Ok(()) } else { Err(format!("{pending:?}")) }
         })
         .await;
+        self.world.receiver.answer_about("owed-", None);
         for (receipt_id, places) in [(&one, [SERVE, OTHER_SERVE]), (&other, [OTHER_SERVE, SERVE])] {
             self.send(receipt_id, &places[..1]).await;
-            self.world.wait_notified(receipt_id, 1).await;
+            self.world.wait_first_notified(receipt_id).await;
             self.send(receipt_id, &places[1..]).await;
         }
         self.send(&fresh, &[SERVE, OTHER_SERVE]).await;

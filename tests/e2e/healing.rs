@@ -33,7 +33,9 @@ struct Scene {
 
 /// An open window, a lane in back-off, a hold that ends soon and one that does not.
 async fn scene(world: &mut World) -> Scene {
-    world.receiver.answer_next(1, &Reply::Status(500));
+    // It fails every few seconds until that was seen.
+    world.set_schedule(&[5; 40]).await;
+    world.receiver.answer(Reply::Status(500));
     let owed = world.send(BOUGHT, "owed").await;
     wait::until(SOON, "a lane in back-off", async || {
         let deliveries = world.deliveries("owed").await;
@@ -41,11 +43,12 @@ async fn scene(world: &mut World) -> Scene {
         if is_waiting { Ok(()) } else { Err(format!("{deliveries:?}")) }
     })
     .await;
+    world.receiver.answer(Reply::Status(200));
     let held = hold(world, "held", "2030-01-01T00:00:00Z").await;
     let until = Timestamp::from_micros(api::clock::now().micros() + PAUSE_MS * 1000);
     let paused = hold(world, "paused", &until.to_string()).await;
     let waiting = world.send(BOUGHT, "waiting").await;
-    world.wait_notified("waiting", 1).await;
+    world.wait_first_notified("waiting").await;
     Scene { healing: vec![("owed", owed), ("paused", paused), ("waiting", waiting)], held }
 }
 

@@ -51,7 +51,9 @@ type Sent = Vec<(&'static str, String)>;
 
 /// Makes a delivery in back-off, an open window, and a notification that was just answered.
 async fn make_busy(world: &mut World) -> Sent {
-    world.receiver.answer_next(1, &Reply::Status(500));
+    // It fails every few seconds until that was seen.
+    world.set_schedule(&[5; 40]).await;
+    world.receiver.answer(Reply::Status(500));
     let mut sent = vec![("owed", world.send(BOUGHT, "owed").await)];
     wait::until(SOON, "a delivery in back-off", async || {
         let deliveries = world.deliveries("owed").await;
@@ -59,8 +61,9 @@ async fn make_busy(world: &mut World) -> Sent {
         if is_waiting { Ok(()) } else { Err(format!("{deliveries:?}")) }
     })
     .await;
+    world.receiver.answer(Reply::Status(200));
     sent.push(("waiting", world.send(BOUGHT, "waiting").await));
-    world.wait_notified("waiting", 1).await;
+    world.wait_first_notified("waiting").await;
     sent.push(("waiting", world.send(STOPPED, "waiting").await));
     sent.push(("fresh", world.send(BOUGHT, "fresh").await));
     sent
@@ -181,7 +184,7 @@ async fn killed_at(backend: Backend, point: Point) {
     let mut sent = Sent::new();
     if point.name != "dispatch.before_signal" {
         sent.push(("waiting", world.send(BOUGHT, "waiting").await));
-        world.wait_notified("waiting", 1).await;
+        world.wait_first_notified("waiting").await;
     }
     let message = world.sns.notification(&Rtn::new(BOUGHT, "fresh"));
     let answer = world.post(&message).await;

@@ -2,6 +2,7 @@
 
 use super::temporal::Temporal;
 use super::wait;
+use super::world::SOON;
 use prost_types::FieldMask;
 use std::time::Duration;
 use temporalio_client::grpc::WorkflowService;
@@ -54,7 +55,11 @@ impl Temporal {
     /// When there is no such run.
     pub async fn run_history(&self, run: &WorkflowExecution) -> Vec<HistoryEvent> {
         let handle = self.run_handle(run);
-        handle.fetch_history(Default::default()).into_events().await.expect("the history of a run")
+        wait::until(SOON, "the history of a run", async || {
+            let events = handle.fetch_history(Default::default()).into_events().await;
+            events.map_err(|error| format!("{error:?}"))
+        })
+        .await
     }
 
     /// The number of runs of a workflow id, and of the events in all their histories. The length that a list of runs shows

@@ -112,6 +112,8 @@ struct Seen {
     next: VecDeque<Reply>,
     /// A prefix of receipt ids, and the reply to the first request of each `webhook-id` about such a receipt.
     first: Option<(String, Reply)>,
+    /// A prefix of receipt ids, and the reply to all requests about such a receipt.
+    about: Option<(String, Reply)>,
     always: Option<Reply>,
     requests: Vec<Received>,
     /// The schema of each event type.
@@ -239,6 +241,12 @@ impl Receiver {
     /// precedes every other scripted reply.
     pub fn answer_first(&self, receipts: &str, reply: Reply) {
         self.seen().first = Some((receipts.to_owned(), reply));
+    }
+
+    /// Sets the reply to every request about receipts whose ids begin with `receipts`, or none. It precedes every other
+    /// scripted reply.
+    pub fn answer_about(&self, receipts: &str, reply: Option<Reply>) {
+        self.seen().about = reply.map(|reply| (receipts.to_owned(), reply));
     }
 
     /// Answers every request that hangs.
@@ -462,7 +470,8 @@ fn keep(seen: &mut Seen, headers: HeaderMap, raw: &Bytes) -> (usize, Reply) {
     let request = Received { webhook_id, headers, raw: raw.to_vec(), body, verified, began, finished_at, status };
     let is_first = || seen.requests.iter().all(|before| before.webhook_id != request.webhook_id);
     let first = seen.first.clone().filter(|(receipts, _)| request.receipt_id().starts_with(receipts) && is_first());
-    let first = first.map(|(_, reply)| reply);
+    let about = || seen.about.clone().filter(|(receipts, _)| request.receipt_id().starts_with(receipts));
+    let first = first.or_else(about).map(|(_, reply)| reply);
     let reply = first.or_else(|| seen.next.pop_front()).or_else(|| seen.always.clone()).unwrap_or(Reply::Status(200));
     seen.requests.push(request);
     (seen.requests.len() - 1, reply)
