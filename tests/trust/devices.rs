@@ -1,5 +1,5 @@
 //! Events of many devices: each arrives at a webhook and at Amplitude, through a `kill -9` of the worker, with one workflow
-//! for each of the two. Ten thousand by default; `SETTLE_TRUST_DEVICES=5000` makes it a hundred thousand.
+//! for each of the two. Four thousand by default; `SETTLE_TRUST_DEVICES=5000` makes it a hundred thousand.
 
 use futures::StreamExt;
 use serde_json::{Value, json};

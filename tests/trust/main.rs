@@ -1,5 +1,5 @@
 //! Delivery at a scale that takes minutes: an outage with thousands of events, a destination that hangs, limits across
-//! processes, random schedules of faults, a hundred thousand events of devices. `.ci/run` runs this by name:
+//! processes, random schedules of faults, thousands of events of devices. `.ci/run` runs this by name:
 //! `cargo test --workspace --test trust -- --nocapture --test-threads=1`.
 
 mod chance;
