@@ -21,9 +21,9 @@ const PURCHASES: u64 = 12;
 const NOTIFICATIONS: usize = 60;
 const EVENTS: [&str; 2] = ["purchase.updated", "user.*"];
 const KINDS: [&str; 3] = ["SUBSCRIPTION_AUTO_RENEWAL_OFF", "SUBSCRIPTION_AUTO_RENEWAL_ON", "SUBSCRIPTION_RENEWED"];
-/// Time limit: an attempt that died with its worker is repeated after its time-out, a breaker is probed every half
-/// minute.
-const TIMEOUT: Duration = Duration::from_secs(180);
+/// Time limit on any machine: an attempt that died with its worker is repeated after its time-out, a breaker is probed
+/// every half minute, and random replies may follow each other unluckily.
+const TIMEOUT: Duration = Duration::from_secs(900);
 
 /// A random reply of the receiver. `elsewhere` is the forbidden URL, to which no redirect may lead. Replies that use up
 /// the sender's time-out, or disable the destination, are rare. There is no long `Retry-After`, because settle would

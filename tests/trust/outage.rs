@@ -157,7 +157,7 @@ async fn after_an_hour_of_outage_all_owed_arrives_once_in_order() {
     println!("at most {most} requests within five seconds, {} by the rate", RATE * 5);
     pace::check_never_ahead(&times, RATE, returned);
     let took = times[owed - 1] - returned;
-    let possible = Duration::from_secs_f64(owed as f64 / pace::unlimited(&world).await);
+    let possible = Duration::from_secs_f64(owed as f64 / pace::unlimited(&world, 0).await);
     println!("{owed} owed deliveries at {RATE}/s arrived {took:?} after the return; bound {bound:?}");
     assert!(took <= bound.max(possible * 2), "{took:?}, and {possible:?} without a rate");
     world.wait_state(&world.destination_id, "healthy").await;

@@ -5,7 +5,6 @@ use super::revisions::RevisionWriter;
 use reqwest::Method;
 use serde_json::json;
 use std::time::Duration;
-use system_tests::receiver::Received;
 use system_tests::wait;
 use system_tests::world::World;
 use tokio::time::Instant;
@@ -16,18 +15,15 @@ const PURCHASES: usize = 200;
 /// Time limit on any machine.
 const ENOUGH: Duration = Duration::from_secs(600);
 
-/// Whether a request belongs to a control.
-pub fn is_control(request: &Received) -> bool {
-    request.receipt_id().starts_with(NAME)
-}
-
-/// The requests a second of the world's own destination while it is owed [`PURCHASES`] purchases and has no rate.
-pub async fn unlimited(world: &World) -> f64 {
+/// The requests a second of the world's own destination while it is owed [`PURCHASES`] purchases and has no rate. Each
+/// round of a test has purchases of its own.
+pub async fn unlimited(world: &World, round: usize) -> f64 {
+    let name = format!("{NAME}{round}-");
     let path = format!("/v1/destinations/{}", world.destination_id);
     let change = async |body: serde_json::Value| drop(world.api.call(Method::PATCH, &path, &body).await.ok());
     let (before, known) = (world.receiver.count(), world.receiver.revisions_by_key().len());
     change(json!({ "enabled": false, "rate": null })).await;
-    let receipts: Vec<String> = (0..PURCHASES).map(|number| format!("{NAME}{number}")).collect();
+    let receipts: Vec<String> = (0..PURCHASES).map(|number| format!("{name}{number}")).collect();
     RevisionWriter::of(world).await.write(&receipts, 1).await;
     change(json!({ "enabled": true })).await;
     wait::until(ENOUGH, "everything owed to the control", async || {
@@ -40,7 +36,8 @@ pub async fn unlimited(world: &World) -> f64 {
     })
     .await;
     let received = world.receiver.all();
-    let times: Vec<Instant> = received.iter().filter(|one| is_control(one)).map(|one| one.began).collect();
+    let times: Vec<Instant> =
+        received.iter().filter(|one| one.receipt_id().starts_with(&name)).map(|one| one.began).collect();
     let per_second = per_second(&times);
     println!("control: {per_second:.1} requests a second without a limit");
     per_second
