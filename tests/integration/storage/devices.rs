@@ -130,7 +130,7 @@ story! {
 }
 
 story! {
-    // In parts, so that no notification waits for all of it. The parts are told as one.
+    // In parts, so that no notification waits for all of it. They are counted as one.
     async fn a_large_request_is_written_in_parts(world: World) {
         let hook = world.destination("hook").await.id;
         let shown = |number: i64| report(&number.to_string(), number, impression());

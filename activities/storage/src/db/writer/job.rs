@@ -1,8 +1,10 @@
 //! The jobs of the writer.
 
+use super::failures::Stopped;
+use super::order::Order;
+use super::purpose::JobKind;
+use super::write::Write;
 use crate::db::error::Error;
-use crate::db::writer::order::Order;
-use crate::db::writer::{JobKind, Stopped, Write};
 use std::any::Any;
 use tokio::sync::oneshot;
 

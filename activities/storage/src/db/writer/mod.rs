@@ -2,18 +2,18 @@
 //!
 //! A thread takes all jobs that wait, runs them in one transaction and answers after the commit, so that one fsync serves
 //! many (group commit). On SQLite acceptances have a queue of their own: they are run, committed and answered before any
-//! other job, whose transactions are short and end as soon as an acceptance waits. Each job has a savepoint of its own, so that a failed job is rolled back alone. After a
-//! transient error (a deadlock, a lost connection) the group is rolled back and run again in smaller parts, until the
-//! job that fails is alone. A database that refuses everything fails the whole group after a few transactions. A panic
-//! in a job is such an error too: no thread ends by it, and no caller waits for ever.
+//! other job, whose transactions are short and end as soon as an acceptance waits.
+//!
+//! Each job has a savepoint of its own, so that a failed job is rolled back alone. After a transient error (a deadlock, a
+//! lost connection) the group is rolled back and run again in smaller parts, until the job that fails is alone. A database
+//! that refuses everything fails the whole group after a few transactions. A panic in a job is such an error too: no
+//! thread ends by it, and no caller waits for ever.
 
 use crate::db::checkpoint::Checkpoints;
 use crate::db::config::Database;
 use crate::db::connection::AnyConnection;
-use crate::db::epoch::{self, EpochAhead};
 use crate::db::error::Error;
-use crate::db::statement::Statement;
-use domain::{DestinationId, Timestamp};
+use domain::Timestamp;
 pub use failures::NextTransaction;
 use failures::Stopped;
 pub use job::Items;
@@ -21,12 +21,11 @@ use job::{Batch, Job, Work};
 use order::Order;
 use purpose::Purpose;
 pub use purpose::{Faults, JobKind};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::Builder;
 use thread::{OWN, SHARED, Thread, prepared};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+pub use write::{HeldSlots, Write};
 
 mod failures;
 mod job;
@@ -35,83 +34,10 @@ mod purpose;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod write;
 
 /// Maximum number of queued jobs; further callers wait until there is room.
 const MAX_QUEUED_JOBS: usize = 4096;
-/// The slots that a transaction holds of a destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HeldSlots {
-    /// The first one that the next claim of the transaction may take.
-    pub first: i64,
-    /// Number of leases that the transaction has in it.
-    pub leases: i64,
-}
-
-/// The context of a job: the transaction's connection, and the time of its group.
-pub struct Write<'c> {
-    /// The connection, in a transaction.
-    pub connection: &'c mut AnyConnection,
-    /// The present time by the clock that stamps rows.
-    pub now: Timestamp,
-    /// When the transaction had begun, by the monotonic clock of this process; a little before `now`.
-    pub began: Instant,
-    /// Whether the job is the first one that is run by itself in the transaction.
-    pub is_first: bool,
-    /// The slots that the transaction holds of each destination; see `delivery::slots`.
-    pub slots: BTreeMap<DestinationId, HeldSlots>,
-    /// The epoch, once it was read in the transaction.
-    epoch: Option<i64>,
-    last: Vec<Last>,
-}
-
-/// A statement that is run at the end of a transaction.
-struct Last {
-    order: String,
-    statement: Statement<'static>,
-}
-
-impl Write<'_> {
-    /// The epoch of the database as of this transaction, in which it is read once. If the database was restored or
-    /// failed over, the transaction fails; the writer raises the epoch and runs its jobs again.
-    pub fn epoch(&mut self) -> Result<i64, Error> {
-        if let Some(epoch) = self.epoch {
-            return Ok(epoch);
-        }
-        let epoch = epoch::read(self.connection)?;
-        self.epoch = Some(epoch);
-        Ok(epoch)
-    }
-
-    /// Reads the epoch with the next statement whose result is needed; `None` if it is known. [`Self::remember_epoch`]
-    /// fetches it.
-    pub fn epoch_ahead(&mut self) -> Result<Option<EpochAhead>, Error> {
-        if self.epoch.is_some() { Ok(None) } else { epoch::read_ahead(self.connection).map(Some) }
-    }
-
-    /// Remembers the epoch that was read ahead.
-    pub fn remember_epoch(&mut self, ahead: EpochAhead) -> Result<(), Error> {
-        self.epoch = Some(ahead.fetch(self.connection)?);
-        Ok(())
-    }
-
-    /// Raises the epoch; returns the new one.
-    pub fn raise_epoch(&mut self) -> Result<i64, Error> {
-        // The savepoint of this job may be rolled back, so the new epoch is not remembered.
-        self.epoch = None;
-        epoch::raise(self.connection, self.now)
-    }
-
-    /// Runs a statement at the end of the transaction, unless the job fails. For a row that jobs of many purchases
-    /// write: it is locked for a short time, and all processes lock such rows in the order of these texts.
-    pub fn run_last(&mut self, order: String, statement: Statement<'static>) {
-        self.last.push(Last { order, statement });
-    }
-
-    fn finish(mut self) -> Result<(), Error> {
-        self.last.sort_by(|one, other| one.order.cmp(&other.order));
-        self.last.into_iter().try_for_each(|last| last.statement.later(self.connection))
-    }
-}
 
 /// A handle to the writer. The threads end when the last handle is dropped.
 #[derive(Clone)]
@@ -121,9 +47,6 @@ pub struct Writer {
     /// The queue of each thread.
     queues: Arc<[mpsc::Sender<Box<dyn Job>>]>,
 }
-
-/// Jobs that wait.
-type Queue = mpsc::Receiver<Box<dyn Job>>;
 
 impl Writer {
     /// Starts the threads, the first one on a connection that is open already. The others connect for their first jobs.

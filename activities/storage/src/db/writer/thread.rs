@@ -4,7 +4,7 @@ use super::failures::{NextTransaction, catch};
 use super::job::Job;
 use super::order::{Order, Settled};
 use super::purpose::{Faults, Purpose};
-use super::{Queue, Write};
+use super::write::Write;
 use crate::db::checkpoint::Checkpoints;
 use crate::db::config::Database;
 use crate::db::connection::AnyConnection;
@@ -17,7 +17,11 @@ use futures::executor::block_on;
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
+
+/// Jobs that wait.
+pub type Queue = mpsc::Receiver<Box<dyn Job>>;
 
 /// Maximum number of jobs in a group.
 pub const MAX_GROUP_JOBS: usize = 1024;

@@ -1,0 +1,85 @@
+//! What a job works with: the transaction of its group.
+
+use crate::db::connection::AnyConnection;
+use crate::db::epoch::{self, EpochAhead};
+use crate::db::error::Error;
+use crate::db::statement::Statement;
+use domain::{DestinationId, Timestamp};
+use std::collections::BTreeMap;
+use tokio::time::Instant;
+
+/// The slots that a transaction holds of a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldSlots {
+    /// The first one that the next claim of the transaction may take.
+    pub first: i64,
+    /// Number of leases that the transaction has in it.
+    pub leases: i64,
+}
+
+/// The context of a job: the transaction's connection, and the time of its group.
+pub struct Write<'c> {
+    /// The connection, in a transaction.
+    pub connection: &'c mut AnyConnection,
+    /// The present time by the clock that stamps rows.
+    pub now: Timestamp,
+    /// When the transaction had begun, by the monotonic clock of this process; a little before `now`.
+    pub began: Instant,
+    /// Whether the job is the first one that is run by itself in the transaction.
+    pub is_first: bool,
+    /// The slots that the transaction holds of each destination; see `delivery::slots`.
+    pub slots: BTreeMap<DestinationId, HeldSlots>,
+    /// The epoch, once it was read in the transaction.
+    pub(super) epoch: Option<i64>,
+    pub(super) last: Vec<Last>,
+}
+
+/// A statement that is run at the end of a transaction.
+pub(super) struct Last {
+    order: String,
+    statement: Statement<'static>,
+}
+
+impl Write<'_> {
+    /// The epoch of the database as of this transaction, in which it is read once. If the database was restored or
+    /// failed over, the transaction fails; the writer raises the epoch and runs its jobs again.
+    pub fn epoch(&mut self) -> Result<i64, Error> {
+        if let Some(epoch) = self.epoch {
+            return Ok(epoch);
+        }
+        let epoch = epoch::read(self.connection)?;
+        self.epoch = Some(epoch);
+        Ok(epoch)
+    }
+
+    /// Reads the epoch with the next statement whose result is needed; `None` if it is known. [`Self::remember_epoch`]
+    /// fetches it.
+    pub fn epoch_ahead(&mut self) -> Result<Option<EpochAhead>, Error> {
+        if self.epoch.is_some() { Ok(None) } else { epoch::read_ahead(self.connection).map(Some) }
+    }
+
+    /// Remembers the epoch that was read ahead.
+    pub fn remember_epoch(&mut self, ahead: EpochAhead) -> Result<(), Error> {
+        self.epoch = Some(ahead.fetch(self.connection)?);
+        Ok(())
+    }
+
+    /// Raises the epoch; returns the new one.
+    pub fn raise_epoch(&mut self) -> Result<i64, Error> {
+        // The savepoint of this job may be rolled back, so the new epoch is not remembered.
+        self.epoch = None;
+        epoch::raise(self.connection, self.now)
+    }
+
+    /// Runs a statement at the end of the transaction, unless the job fails. For a row that jobs of many purchases
+    /// write: it is locked for a short time, and all processes lock such rows in the order of these texts.
+    pub fn run_last(&mut self, order: String, statement: Statement<'static>) {
+        self.last.push(Last { order, statement });
+    }
+
+    /// Executes the statements of the end.
+    pub(super) fn finish(mut self) -> Result<(), Error> {
+        self.last.sort_by(|one, other| one.order.cmp(&other.order));
+        self.last.into_iter().try_for_each(|last| last.statement.later(self.connection))
+    }
+}
