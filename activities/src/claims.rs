@@ -23,8 +23,8 @@ use workflows::activities::{VerifiedClaims, VerifyClaims};
 use workflows::options::CLAIMS_BUDGET;
 use workflows::signal::{Notified, Signal};
 
-/// Number of claims in a page.
-const PAGE: i64 = 50;
+/// Number of claims in a page: a new network waits for the page that is under way.
+const PAGE: i64 = 10;
 /// Maximum number of claims of a platform that are examined at the same time.
 const CONCURRENT: usize = 4;
 /// The part of the platform's rate of queries that claims use: one of so many.
@@ -53,23 +53,24 @@ pub struct ClaimsRun {
 /// Storage failed: Temporal begins the next run.
 pub async fn verify_claims(context: &Context, run: &ClaimsRun, input: &VerifyClaims) -> Result<VerifiedClaims, Failed> {
     let began = Instant::now();
-    let (mut examined, mut idle_since) = (0, began);
+    let (mut examined, mut idle_since, mut network) = (0, began, input.network.clone());
     loop {
         if run.is_over(context) || began.elapsed() > CLAIMS_BUDGET {
-            return Ok(VerifiedClaims { examined, is_idle: false });
+            return Ok(VerifiedClaims { examined, is_idle: false, network });
         }
-        let Some(page) = context.store.due_claims(input.platform_id, PAGE).await? else {
-            return Ok(VerifiedClaims { examined, is_idle: true });
+        let Some(page) = context.store.due_claims(input.platform_id, (&network, PAGE)).await? else {
+            return Ok(VerifiedClaims { examined, is_idle: true, network });
         };
         if page.due.is_empty() {
             let is_due_soon = page.next_due_in.is_some_and(|wait| wait <= IDLE_LIMIT);
             if !is_due_soon && idle_since.elapsed() > LONGEST_SLEEP {
-                return Ok(VerifiedClaims { examined, is_idle: true });
+                return Ok(VerifiedClaims { examined, is_idle: true, network });
             }
             let sleep = page.next_due_in.unwrap_or(LONGEST_SLEEP);
             tokio::time::sleep(sleep.clamp(Duration::from_millis(1), LONGEST_SLEEP)).await;
             continue;
         }
+        network = page.network;
         let due = page.due.into_iter().take_while(|_| !run.is_over(context));
         let results: Vec<Result<(), Error>> = futures::stream::iter(due)
             .map(|(place, key)| Claim { context, run, place, key }.examine())

@@ -9,6 +9,7 @@ use system_tests::rvs::{CUSTOMER, Receipt};
 use system_tests::sns::Rtn;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
+use tokio::task::JoinSet;
 
 const PURCHASED: &str = "SUBSCRIPTION_PURCHASED";
 
@@ -225,4 +226,53 @@ async fn a_paywall_and_its_purchase_are_one_person_in_amplitude() {
     assert_eq!(of.collect::<Vec<_>>(), expected, "nobody is logged in, and it is one device");
     world.finish().await;
     amplitude.check();
+}
+
+/// Addresses of strangers, and how many of their devices report twenty receipts each: more than wait for one address.
+const STRANGERS: u32 = 18;
+const DEVICES_OF_STRANGER: u32 = 11;
+/// Maximum number of queries about receipts of strangers until an honest claim is verified: those of its first five seconds,
+/// of a page and of a round.
+const MOST_QUERIES: usize = 200;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn eighteen_addresses_hold_up_no_claim() {
+    let variables = [("SETTLE_DEVICES_TRUSTED_PROXIES", "127.0.0.0/8"), ("SETTLE_AMAZON_RVS_PER_SECOND", "50")];
+    let mut world = world(&variables).await;
+    let devices = Devices::of(&world).await;
+    for receipt in ["known", "fresh"] {
+        world.rvs().know(receipt, Receipt::subscription(api::clock::now().plus_millis(-3_600_000)));
+    }
+    let message = world.send(PURCHASED, "known").await;
+    world.wait_outcome(&message).await;
+    let before = world.rvs().all().len();
+    let strangers = (0..STRANGERS).map(|stranger| {
+        let devices = devices.behind(&format!("198.51.100.{stranger}"));
+        async move {
+            for number in 0..DEVICES_OF_STRANGER {
+                let device = Device(1000 + stranger * DEVICES_OF_STRANGER + number);
+                let receipts: Vec<Value> = (0..20)
+                    .map(|index| json!({ "receipt_id": format!("junk-{}-{index}", device.0), "app_user_id": "x" }))
+                    .collect();
+                let start = device.event("start", "device.session.start", &json!({ "receipts": receipts }));
+                drop(devices.report(device, &[start]).await.ok());
+            }
+        }
+    });
+    strangers.collect::<JoinSet<()>>().join_all().await;
+    let alarms = world.api.all("/v1/alarms").await;
+    assert!(alarms.iter().any(|alarm| alarm["kind"] == "claims_dropped"), "{alarms:?}");
+    // One of the strangers' own devices: what is known of a purchase counts nowhere.
+    let (honest, buyer) = (Device(1), Device(2));
+    drop(devices.behind("198.51.100.1").report(honest, &[present(honest, "known", CUSTOMER)]).await.ok());
+    let path = format!("/v1/explain/purchases/{}", world.key("known"));
+    let explained = world.api.get(&path).await.ok().to_string();
+    assert!(explained.contains("claims it as present: verified"), "before the answer: {explained}");
+    let before_claim = world.rvs().all().len();
+    drop(devices.behind("203.0.113.9").report(buyer, &[transaction(buyer, "fresh", CUSTOMER)]).await.ok());
+    wait_access(&world, "fresh", buyer).await;
+    wait_access(&world, "known", honest).await;
+    let meanwhile = world.rvs().all().iter().skip(before_claim).take_while(|query| query.receipt_id != "fresh").count();
+    assert!(meanwhile <= MOST_QUERIES, "{meanwhile} queries of strangers, {} before", before_claim - before);
+    world.finish().await;
 }

@@ -12,6 +12,8 @@ const PATH: &str = "/v1/device/events";
 pub struct Devices {
     api: Api,
     key: String,
+    /// The address that a proxy says they have.
+    address: Option<String>,
 }
 
 /// A device, and a session on it.
@@ -81,7 +83,13 @@ impl Devices {
     /// The devices of the platform with this publishable key.
     #[must_use]
     pub fn with_key(api: &Api, publishable_key: &str) -> Self {
-        Self { api: api.with_token(publishable_key), key: publishable_key.to_owned() }
+        Self { api: api.with_token(publishable_key), key: publishable_key.to_owned(), address: None }
+    }
+
+    /// The devices at this address, behind a proxy.
+    #[must_use]
+    pub fn behind(&self, address: &str) -> Self {
+        Self { address: Some(address.to_owned()), ..self.clone() }
     }
 
     /// Reports a whole visit of a device.
@@ -95,7 +103,10 @@ impl Devices {
 
     /// Reports events of a device.
     pub async fn report(&self, device: Device, events: &[Value]) -> Answer {
-        self.api.post(PATH, &body(device, events)).await
+        match &self.address {
+            Some(address) => self.api.post_from(address, PATH, &body(device, events)).await,
+            None => self.api.post(PATH, &body(device, events)).await,
+        }
     }
 
     /// Logs a customer in on a device.

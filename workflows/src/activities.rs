@@ -250,6 +250,9 @@ pub struct Streamed {
 pub struct VerifyClaims {
     /// Which platform.
     pub platform_id: PlatformId,
+    /// The network whose turn was the last one, as a keyed hash; empty before the first.
+    #[serde(default)]
+    pub network: String,
 }
 
 /// Output of `verify_claims`.
@@ -260,6 +263,8 @@ pub struct VerifiedClaims {
     pub examined: usize,
     /// Whether none is due soon.
     pub is_idle: bool,
+    /// The network whose turn was the last one.
+    pub network: String,
 }
 
 impl From<Hold> for Admin {

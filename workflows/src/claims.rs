@@ -33,17 +33,19 @@ impl Claims {
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<()> {
         let ctx: &WorkflowContext<Self> = ctx;
         let Some(platform_id) = contract::claims_platform_id(ctx.workflow_id()) else { return Ok(()) };
+        let mut last = String::new();
         for _ in 0..ACTIVITIES_PER_RUN {
             if ctx.cancellation_token().is_cancelled() {
                 return Ok(());
             }
-            let input = VerifyClaims { platform_id };
+            let input = VerifyClaims { platform_id, network: last };
             let verified = ctx.execute_activity(Activities::verify_claims, input, options::verify_claims()).await;
             // A cancellation, or an error that no retry mends. The sweep starts a run that is needed again.
-            let Ok(VerifiedClaims { examined, is_idle }) = verified else { return Ok(()) };
+            let Ok(VerifiedClaims { examined, is_idle, network }) = verified else { return Ok(()) };
             if is_idle {
                 return Ok(());
             }
+            last = network;
             ctx.set_current_details(format!("examined in the last round: {examined}"));
         }
         ctx.continue_as_new(Start::default().into(), ContinueAsNewOptions::default())?;

@@ -16,6 +16,23 @@ use tokio::time::Instant;
 /// (<https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/X-Forwarded-For>).
 const FORWARDED: &str = "x-forwarded-for";
 
+/// The lengths of the prefixes of the networks that one customer of a provider may have: with IPv6 a network of devices, and
+/// as many of these as a whole site has.
+const OF_SIX: [u8; 2] = [64, 48];
+const OF_FOUR: [u8; 1] = [32];
+
+/// The networks of an address that one customer of a provider may have, the smallest first.
+pub fn networks(address: IpAddr) -> impl Iterator<Item = IpNet> {
+    let lengths: &[u8] = if address.is_ipv4() { &OF_FOUR } else { &OF_SIX };
+    lengths.iter().filter_map(move |length| Some(IpNet::new(address, *length).ok()?.trunc()))
+}
+
+/// The largest of these networks: an address with IPv4.
+#[must_use]
+pub fn site(address: IpAddr) -> IpNet {
+    networks(address).last().unwrap_or_else(|| IpNet::from(address))
+}
+
 /// The networks of proxies whose word on a client's address counts. Others could claim any address.
 #[derive(Debug, Clone, Default)]
 pub struct TrustedProxies(pub Vec<IpNet>);
@@ -142,6 +159,13 @@ mod tests {
         let (proxies, now) = (UnknownProxies::default(), Instant::now());
         let is_due: Vec<bool> = [0, 1, 59, 60, 61, 120].map(|minute| proxies.note(now + minute * HOUR / 60)).into();
         assert_eq!(is_due, [true, false, false, true, false, true]);
+    }
+
+    #[test]
+    fn a_site_is_an_address_or_a_whole_customer() {
+        let site = |text: &str| site(text.parse().expect("an address")).to_string();
+        assert_eq!(site("203.0.113.9"), "203.0.113.9/32");
+        assert_eq!(site("2001:db8:1:2:3::4"), "2001:db8:1::/48");
     }
 
     #[test]

@@ -4,9 +4,11 @@
 //! Each process counts by itself. What is counted is bounded in memory: a device or address that has been quiet for a while
 //! is forgotten, which changes nothing for it.
 
+use super::address::{networks, site};
 use domain::DevicePlace;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use ipnet::IpNet;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -18,8 +20,6 @@ use tokio::time::Instant;
 
 /// Number of checks between two of which the quiet ones are forgotten.
 const CHECKS_PER_CLEANING: u64 = 10_000;
-/// The part of an IPv6 address that one customer of a provider has.
-const CUSTOMER_PREFIX_BITS: u32 = 64;
 
 /// Requests a second, and at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,15 +35,15 @@ pub struct Rate {
 pub struct Limits {
     devices: DefaultKeyedRateLimiter<DevicePlace>,
     addresses: DefaultKeyedRateLimiter<IpAddr>,
-    claims: DefaultKeyedRateLimiter<IpAddr>,
-    /// The addresses that reported too many new claims, each with the time until which theirs are dropped.
-    overdrawn: Mutex<HashMap<IpAddr, Instant>>,
+    claims: DefaultKeyedRateLimiter<IpNet>,
+    /// The networks that reported too many new claims, each with the time until which theirs are dropped.
+    overdrawn: Mutex<HashMap<IpNet, Instant>>,
     clock: DefaultClock,
     checks: AtomicU64,
 }
 
-/// New claims of receipts of an address: two a second, and 600 at once, as many as the devices of a large household or a
-/// small company report when they are first updated.
+/// New claims of receipts of an address, or of a whole site with IPv6: two a second, and 600 at once, as many as the devices
+/// of a small company report when they are first updated. Storage bounds how many of them wait.
 const CLAIMS: Rate = Rate { per_second: NonZeroU32::new(2).unwrap(), burst: NonZeroU32::new(600).unwrap() };
 
 impl Limits {
@@ -80,19 +80,19 @@ impl Limits {
     /// Whether new claims of an address are stored. Which of the claims of a request are new is known only once they are
     /// stored, so the last request within the bound may exceed it.
     pub fn may_claim(&self, address: IpAddr, now: Instant) -> bool {
-        self.overdrawn().get(&customer(address)).is_none_or(|until| *until <= now)
+        self.overdrawn().get(&site(address)).is_none_or(|until| *until <= now)
     }
 
     /// Counts new claims of an address.
     pub fn count_claims(&self, address: IpAddr, claims: usize, now: Instant) {
-        let address = customer(address);
-        let wait = (0..claims).filter_map(|_| self.check(&self.claims, &address).err()).last();
+        let network = site(address);
+        let wait = (0..claims).filter_map(|_| self.check(&self.claims, &network).err()).last();
         if let Some(wait) = wait {
-            self.overdrawn().insert(address, now + wait);
+            self.overdrawn().insert(network, now + wait);
         }
     }
 
-    fn overdrawn(&self) -> MutexGuard<'_, HashMap<IpAddr, Instant>> {
+    fn overdrawn(&self) -> MutexGuard<'_, HashMap<IpNet, Instant>> {
         self.overdrawn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -120,10 +120,7 @@ impl Rate {
 
 /// The address, without the part that its owner chooses.
 pub fn customer(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(six) => IpAddr::from((six.to_bits() & (u128::MAX << CUSTOMER_PREFIX_BITS)).to_be_bytes()),
-    }
+    networks(address).next().map_or(address, |network| network.addr())
 }
 
 #[cfg(test)]
@@ -163,11 +160,11 @@ mod tests {
     #[test]
     fn an_address_that_claims_too_much_is_not_believed_for_a_while() {
         let (limits, now) = (Limits::new(rate(1, 1), rate(1, 1)), Instant::now());
-        let [noisy, quiet] = ["2001:db8:0:1::1", "2001:db8:0:2::1"].map(|address| address.parse().expect("an address"));
+        let [noisy, quiet] = ["2001:db8:0:1::1", "2001:db8:1:1::1"].map(|address| address.parse().expect("an address"));
         limits.count_claims(noisy, 600, now);
         assert!(limits.may_claim(noisy, now), "its burst is not used up");
         limits.count_claims(noisy, 3, now);
-        let neighbour = "2001:db8:0:1:ffff::2".parse().expect("an address");
+        let neighbour = "2001:db8:0:2:ffff::2".parse().expect("an address");
         assert!(!limits.may_claim(noisy, now) && !limits.may_claim(neighbour, now) && limits.may_claim(quiet, now));
         assert!(limits.may_claim(noisy, now + Duration::from_secs(2)));
     }

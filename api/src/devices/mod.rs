@@ -3,6 +3,7 @@
 
 pub mod address;
 mod checks;
+pub mod claims;
 pub mod client;
 pub mod limits;
 mod places;

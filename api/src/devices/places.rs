@@ -1,6 +1,7 @@
 //! The places for requests that are carried out at once, each taken when the body of its request is whole: they bound what
 //! requests cost, and neither an address nor a network can take all of them.
 
+use super::address::networks;
 use crate::error::Error;
 use ipnet::IpNet;
 use std::collections::HashMap;
@@ -11,11 +12,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Maximum number of requests that are carried out at once; further ones are answered 503.
 const PLACES: usize = 128;
-/// Maximum numbers of these of one network with IPv6, by the length of its prefix: a customer of a provider has up to a
-/// whole /48. Further ones are answered 429.
-const OF_SIX: [(u8, usize); 2] = [(64, 8), (48, 32)];
-/// As [`OF_SIX`], of an address with IPv4.
-const OF_FOUR: [(u8, usize); 1] = [(32, 8)];
+/// Maximum numbers of these of one address, and with IPv6 of the whole site. Further ones are answered 429.
+const OF_NETWORK: [usize; 2] = [8, 32];
 /// When an address that has all its places may try again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -48,13 +46,13 @@ impl Places {
     pub fn take(&self, address: IpAddr) -> Result<Place, Error> {
         let mut taken = self.taken();
         let is_full = |(network, most)| taken.get(&network).is_some_and(|count| *count >= most);
-        if networks(address).any(is_full) {
+        if networks(address).zip(OF_NETWORK).any(is_full) {
             return Err(Error::TooMany { what: "this address", wait: RETRY_AFTER });
         }
         let permit = self.free.clone().try_acquire_owned();
         let permit =
             permit.map_err(|_| Error::Unavailable("too many devices report at the moment; try again".to_owned()))?;
-        networks(address).for_each(|(network, _)| *taken.entry(network).or_default() += 1);
+        networks(address).for_each(|network| *taken.entry(network).or_default() += 1);
         drop(taken);
         Ok(Place { places: self.clone(), address, _permit: permit })
     }
@@ -67,7 +65,7 @@ impl Places {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.places.taken();
-        for (network, _) in networks(self.address) {
+        for network in networks(self.address) {
             if let Some(count) = taken.get_mut(&network) {
                 *count -= 1;
                 if *count == 0 {
@@ -78,17 +76,11 @@ impl Drop for Place {
     }
 }
 
-/// The networks of an address that have a bound, and their bounds.
-fn networks(address: IpAddr) -> impl Iterator<Item = (IpNet, usize)> {
-    let bounds: &[(u8, usize)] = if address.is_ipv4() { &OF_FOUR } else { &OF_SIX };
-    bounds.iter().filter_map(move |(bits, most)| Some((IpNet::new(address, *bits).ok()?.trunc(), *most)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const OF_ADDRESS: usize = OF_FOUR[0].1;
+    const OF_ADDRESS: usize = OF_NETWORK[0];
 
     fn address(number: u32) -> IpAddr {
         IpAddr::from(number.to_be_bytes())

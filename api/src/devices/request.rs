@@ -1,6 +1,7 @@
 //! A request of a device: what it describes of itself, and its events. An event that is wrong is left out and named in
 //! the answer; the others of its request are taken, so that no client sends one wrong event for ever.
 
+use super::address::site;
 use crate::error::{Error, Field};
 use crate::extract::{Budget, Draft, FieldErrors, part};
 use domain::device::{Content, Device, ReportedEvent};
@@ -8,6 +9,7 @@ use domain::{DeviceId, PlatformId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::net::IpAddr;
 use storage::{Claiming, DeviceReport, DeviceRequest};
 use tokio::time::Instant;
 
@@ -77,6 +79,8 @@ pub struct Reception {
     pub at: Instant,
     /// Whether its new claims of receipts are stored.
     pub claiming: Claiming,
+    /// Who sent it.
+    pub address: IpAddr,
 }
 
 /// Checks a request of a platform's device.
@@ -100,8 +104,10 @@ pub fn check(reception: Reception, draft: Draft<DeviceEvents>) -> Result<Checked
             None => rejected.push(RejectedEvent { index, errors: wrong.into_fields() }),
         }
     }
-    let Reception { platform, at: received_at, claiming } = reception;
-    Ok(Checked { request: DeviceRequest { platform, device, sent_at, received_at, reports, claiming }, rejected })
+    let Reception { platform, at: received_at, claiming, address } = reception;
+    let network = site(address).to_string();
+    let request = DeviceRequest { platform, device, sent_at, received_at, reports, claiming, network };
+    Ok(Checked { request, rejected })
 }
 
 /// Whether an id was made at random: nobody guesses the id of another device.

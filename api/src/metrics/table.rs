@@ -76,7 +76,11 @@ pub const METRICS: &[Metric] = &[
         &["kind"],
         "Values that were cut in bodies, by kind of destination. A claim that storage repeats counts again.",
     ),
-    counter("settle_claims_total", &["result"], "New claims of receipts by devices; result is stored or dropped."),
+    counter(
+        "settle_claims_total",
+        &["result"],
+        "New claims of receipts by devices; result is stored, known, dropped or displaced.",
+    ),
     gauge("settle_connections", &["listener"], "Open connections."),
     counter(
         "settle_connections_closed_total",

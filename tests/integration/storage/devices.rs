@@ -64,8 +64,9 @@ impl World {
 
     async fn report_at(&self, number: u128, sent_at: Timestamp, reports: Vec<DeviceReport>) -> AcceptedReports {
         let (platform, received_at) = (self.platform.id, Instant::now());
-        let claiming = Claiming::Stored;
-        let request = DeviceRequest { platform, device: device(number), sent_at, received_at, reports, claiming };
+        let (claiming, network) = (Claiming::Stored, String::new());
+        let device = device(number);
+        let request = DeviceRequest { platform, device, sent_at, received_at, reports, claiming, network };
         self.store.accept_reports(request).await.unwrap()
     }
 
@@ -277,6 +278,7 @@ story! {
             received_at: Instant::now(),
             reports: vec![report("a", 0, start(1))],
             claiming: Claiming::Stored,
+            network: String::new(),
         };
         assert!(world.store.accept_reports(unknown).await.is_err());
     }

@@ -205,10 +205,11 @@ fn devices(platform: &str, destination: &str) -> Vec<Rows> {
         (
             "claims",
             "platform_id, device_id, collapse_key, receipt_id, app_user_id, status, kind, occurred_at, attempts, due_at,
-                created_at, verified_at",
+                created_at, verified_at, network",
             format!(
                 "CASE WHEN i % 100 = 0 THEN '{platform}' ELSE 'f1' END, 'h' || i, 'k' || i, 'r' || i, 'x',
-                CASE i % 20 WHEN 0 THEN 'pending' WHEN 1 THEN 'refused' ELSE 'verified' END, 'present', i, 0, i, i, i"
+                CASE i % 20 WHEN 0 THEN 'pending' WHEN 1 THEN 'refused' ELSE 'verified' END, 'present', i, 0, i, i, i,
+                'n' || (i / 100 % 50)"
             ),
         ),
         (
@@ -273,6 +274,7 @@ pub fn value(before: &str, world: &World) -> String {
         "app_user_id" => "'x'".to_owned(),
         "store" => "'amazon'".to_owned(),
         "external_id" => text("x"),
+        "network" => "'n1'".to_owned(),
         "term_sku" => "'s1'".to_owned(),
         "product_id" => "'p1'".to_owned(),
         "day" => "'day1'".to_owned(),

@@ -56,7 +56,8 @@ impl World {
     async fn sends(&self, device: Device, reports: Vec<DeviceReport>) {
         let (platform, received_at) = (self.platform.id, Instant::now());
         let sent_at = self.store.now().await.unwrap();
-        let request = DeviceRequest { platform, device, sent_at, received_at, reports, claiming: Claiming::Stored };
+        let (claiming, network) = (Claiming::Stored, String::new());
+        let request = DeviceRequest { platform, device, sent_at, received_at, reports, claiming, network };
         self.store.accept_reports(request).await.unwrap();
     }
 

@@ -13,6 +13,7 @@ mod batches;
 mod breaker;
 mod catalogue;
 mod claims;
+mod claims_waiting;
 mod connecting;
 mod counting;
 mod customer_states;

@@ -32,7 +32,9 @@ struct Line {
 /// A statement with one value or row in the place of each list.
 fn unlisted(text: &str) -> String {
     let Some((head, tail)) = text.split_once("VALUES ?*") else { return text.replace("?*", "?") };
-    let columns = head.split_once('(').and_then(|(_, rest)| rest.split_once(')')).expect("a list of columns").0;
+    // The list stands in front of the values, which may have a bracket of their own.
+    let before = head.trim_end().trim_end_matches('(');
+    let columns = before.rsplit_once('(').and_then(|(_, rest)| rest.split_once(')')).expect("a list of columns").0;
     let places: Vec<&str> = columns.split(',').map(|_| "?").collect();
     format!("{head}VALUES ({}){tail}", places.join(", "))
 }

@@ -11,6 +11,7 @@ pub mod column;
 pub mod config;
 pub mod connection;
 pub mod counts;
+pub mod crowds;
 pub mod epoch;
 pub mod error;
 pub mod fault;

@@ -58,8 +58,8 @@ fn open(config: Config) -> Result<Store, Error> {
     let ingress_readers = Readers::new(config.database.clone(), lock, INGRESS_CONNECTIONS);
     let writer = Writer::start(&config.database, connection, clock)?;
     let actor = Arc::new(Actor::named(PROCESS));
-    let counts = Arc::default();
-    Ok(Store { writer, readers, ingress_readers, secrets, installation, clock, actor, counts })
+    let (counts, crowds) = (Arc::default(), Arc::default());
+    Ok(Store { writer, readers, ingress_readers, secrets, installation, clock, actor, counts, crowds })
 }
 
 /// Connects. An SQLite file that cannot be opened is [`Error::Corrupt`], which the operator must mend; a server that

@@ -4,6 +4,7 @@ use crate::db::act::{Act, Actor};
 use crate::db::config::Installation;
 use crate::db::connection::AnyConnection;
 use crate::db::counts::Counts;
+use crate::db::crowds::Crowds;
 use crate::db::error::Error;
 use crate::db::reader::Readers;
 use crate::db::secrets::Secrets;
@@ -28,6 +29,8 @@ pub struct Store {
     pub(crate) actor: Arc<Actor>,
     /// What this process counted and did not write yet.
     pub(crate) counts: Arc<Counts>,
+    /// How many claims of devices wait.
+    pub(crate) crowds: Arc<Crowds>,
 }
 
 impl std::fmt::Debug for Store {

@@ -3,12 +3,15 @@
 //! A repeated report is recognized by the app's own id of it, and is not stored again. The end of a session that has ended
 //! counts as a repetition too: it was announced.
 
+use crate::db::crowds::Crowds;
 use crate::db::error::Error;
 use crate::db::secrets::Secrets;
 use crate::db::statement::clean;
 use crate::db::store::Store;
 use crate::db::writer::{Faults, Items, JobKind, Write};
-use crate::devices::claims::accept::{self as claims, ClaimCounts, ClaimSource, Claiming, ReportedClaim};
+use crate::devices::claims::accept::{
+    self as claims, ClaimCounts, ClaimKey, ClaimSource, Claiming, ReportedClaim, StoredClaims,
+};
 use crate::devices::conceal;
 use crate::devices::events::{self, Identity, NewEvent};
 use crate::devices::rows::{self, Origin, Origins};
@@ -28,6 +31,9 @@ const ACCEPT: Faults = Faults {
     early_answer: Some("device.acknowledge_early"),
 };
 
+/// The table of the networks, for their hashes.
+const CLAIMS: &str = "claims";
+
 /// What one request of a device reports.
 #[derive(Debug, Clone)]
 pub struct DeviceRequest {
@@ -43,6 +49,8 @@ pub struct DeviceRequest {
     pub reports: Vec<DeviceReport>,
     /// Whether its new claims of receipts are stored.
     pub claiming: Claiming,
+    /// The network that sent it, for the bounds of claims. Only a keyed hash of it is stored.
+    pub network: String,
 }
 
 /// One event that a device reports.
@@ -69,6 +77,8 @@ pub struct AcceptedReports {
     pub owing: BTreeSet<DestinationId>,
     /// The claims of receipts in the new events.
     pub claims: ClaimCounts,
+    /// Those of purchases that are known: `examine_claim` decides them at once.
+    pub known: Vec<ClaimKey>,
 }
 
 impl AddAssign for AcceptedReports {
@@ -78,6 +88,7 @@ impl AddAssign for AcceptedReports {
         self.owing.extend(other.owing);
         self.claims.new += other.claims.new;
         self.claims.dropped += other.claims.dropped;
+        self.known.extend(other.known);
     }
 }
 
@@ -87,7 +98,9 @@ const MAX_WRITTEN: usize = 64;
 impl Store {
     /// Accepts what devices report. When this returns, it is durable: it survives a power cut. If it fails, a part of the
     /// events may be stored: the app sends all of them again.
-    pub async fn accept_reports(&self, mut request: DeviceRequest) -> Result<AcceptedReports, Error> {
+    pub async fn accept_reports(&self, request: DeviceRequest) -> Result<AcceptedReports, Error> {
+        let network = self.secrets.tombstone(CLAIMS, &request.platform.to_string(), &request.network);
+        let mut request = DeviceRequest { network, ..request };
         let mut accepted = AcceptedReports::default();
         while request.reports.len() > MAX_WRITTEN {
             let rest = request.reports.split_off(MAX_WRITTEN);
@@ -99,9 +112,9 @@ impl Store {
     }
 
     async fn accept_some(&self, request: DeviceRequest) -> Result<AcceptedReports, Error> {
-        let (org, secrets) = (self.installation().org_id, self.secrets.clone());
+        let (org, secrets, crowds) = (self.installation().org_id, self.secrets.clone(), self.crowds.clone());
         let work = move |write: &mut Write<'_>, requests: &[&DeviceRequest]| {
-            conceal_and_accept(write, (org, &secrets), requests)
+            conceal_and_accept(write, (org, &secrets, &crowds), requests)
         };
         let weight = request.reports.len();
         let items = Items { items: vec![request], weight };
@@ -124,7 +137,7 @@ struct Gathered<'r> {
 
 fn conceal_and_accept(
     write: &mut Write<'_>,
-    (org, secrets): (OrgId, &Secrets),
+    (org, secrets, crowds): (OrgId, &Secrets, &Crowds),
     requests: &[&DeviceRequest],
 ) -> Result<Vec<AcceptedReports>, Error> {
     let mut origins = Origins::new();
@@ -133,12 +146,12 @@ fn conceal_and_accept(
     }
     let concealed = conceal::conceal(write, secrets, (&origins, requests))?;
     let requests: Vec<&DeviceRequest> = concealed.iter().map(AsRef::as_ref).collect();
-    accept(write, (org, &origins), &requests)
+    accept(write, (org, &origins, crowds), &requests)
 }
 
 fn accept(
     write: &mut Write<'_>,
-    (org, origins): (OrgId, &Origins),
+    (org, origins, crowds): (OrgId, &Origins, &Crowds),
     requests: &[&DeviceRequest],
 ) -> Result<Vec<AcceptedReports>, Error> {
     let epoch = write.epoch()?;
@@ -168,12 +181,10 @@ fn accept(
     let inserted = events::insert(write, &new, origins)?;
     gathered.store_sessions(write, &new, &inserted)?;
     let claims = gathered.claims(requests, &new, &inserted);
-    let counts = claims::store(write, &claims, origins)?;
-    let none = |(index, one): (usize, &&DeviceRequest)| AcceptedReports {
-        accepted: 0,
-        repeated: one.reports.len(),
-        owing: BTreeSet::new(),
-        claims: counts.get(&index).copied().unwrap_or_default(),
+    let mut stored = claims::store(write, &claims, (origins, crowds))?;
+    let none = |(index, one): (usize, &&DeviceRequest)| {
+        let StoredClaims { counts: claims, known } = stored.remove(&index).unwrap_or_default();
+        AcceptedReports { accepted: 0, repeated: one.reports.len(), owing: BTreeSet::new(), claims, known }
     };
     let mut accepted: Vec<AcceptedReports> = requests.iter().enumerate().map(none).collect();
     for ((index, _), event) in gathered.events.iter().zip(&new) {
@@ -234,8 +245,9 @@ impl<'r> Gathered<'r> {
         let mut claims = Vec::new();
         for ((index, report), event) in self.events.iter().zip(events) {
             if inserted.contains(&event.identity()) {
-                let (request, claiming) = (*index, requests[*index].claiming);
-                let source = ClaimSource { request, place: event.place, claiming, occurred_at: event.occurred_at };
+                let DeviceRequest { claiming, network, .. } = requests[*index];
+                let (claiming, place, occurred_at) = (*claiming, event.place, event.occurred_at);
+                let source = ClaimSource { request: *index, place, network, claiming, occurred_at };
                 claims.extend(source.claims(&report.content));
             }
         }

@@ -94,7 +94,7 @@ const REPORTED: Sql = statement! {"
 
 const VERIFY: Sql = statement! {"
     UPDATE claims
-    SET app_user_id = ?, status = 'verified', reason = NULL, verified_at = ?
+    SET app_user_id = ?, status = 'verified', reason = NULL, verified_at = ?, network = ''
     WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status = 'pending' AND app_user_id = ?
 "};
 
@@ -115,7 +115,8 @@ const POSTPONE: Sql = statement! {"
 const REFUSED: Sql = statement! {hot "claims_of_key", "
     SELECT c.reason, c.due_at
     FROM claims c
-    WHERE c.collapse_key = ? AND c.app_user_id = ? AND c.status = 'refused' AND c.reason <> 'given_up' AND c.due_at > ?
+    WHERE c.collapse_key = ? AND c.app_user_id = ? AND c.status = 'refused' AND c.reason NOT IN ('given_up', 'displaced')
+        AND c.due_at > ?
     ORDER BY c.due_at DESC
     LIMIT 1
 "};

@@ -5,6 +5,7 @@ pub mod login;
 pub use login::{login, logout};
 
 use crate::answer::{IfNoneMatch, Tagged};
+use crate::devices::claims;
 use crate::devices::client::Client;
 use crate::devices::request::{self, Checked, DeviceEvents, Receipt, Reception};
 use crate::edge::Shared;
@@ -83,7 +84,7 @@ pub async fn report(
     let platform = client.platform.id;
     let limits = &edge.devices.limits;
     let claiming = if limits.may_claim(client.address, received_at) { Claiming::Stored } else { Claiming::Dropped };
-    let reception = Reception { platform, at: received_at, claiming };
+    let reception = Reception { platform, at: received_at, claiming, address: client.address };
     let devices = edge.clone();
     let checked = edge.devices.checks.run(body.bytes(), move || {
         let draft = body.read()?;
@@ -94,17 +95,15 @@ pub async fn report(
         request::check(reception, draft)
     });
     let Checked { request, rejected } = checked.await?;
-    let AcceptedReports { accepted, repeated, owing, claims } = edge.store.accept_reports(request).await?;
+    let AcceptedReports { accepted, repeated, owing, claims, known } = edge.store.accept_reports(request).await?;
     limits.count_claims(client.address, claims.new, received_at);
-    for (result, number) in [("stored", claims.new), ("dropped", claims.dropped)] {
-        let number = u64::try_from(number).unwrap_or(u64::MAX);
-        metrics::counter!("settle_claims_total", "result" => result).increment(number);
-    }
+    claims::count(claims, known.len());
     for (result, number) in [("accepted", accepted), ("repeated", repeated), ("rejected", rejected.len())] {
         let number = u64::try_from(number).unwrap_or(u64::MAX);
         metrics::counter!("settle_device_events_total", "result" => result).increment(number);
     }
-    if claims.new > 0 && client.platform.can_verify() {
+    let is_left = claims::decide(&edge, known).await;
+    if (claims.new > 0 || is_left) && client.platform.can_verify() {
         edge.dispatch.engine().verify_claims(platform);
     }
     owing.into_iter().for_each(|destination| edge.dispatch.engine().stream(destination));

@@ -51,6 +51,9 @@ pub enum ClaimReason {
     Invalid,
     /// Refused: it could not be verified in two days.
     Abandoned,
+    /// Refused: it gave way to the claim of another network, because as many waited as may. A further report takes it up
+    /// again, and so does an answer of the store about the receipt.
+    Displaced,
 }
 
 names!(ClaimReason, "the reason of a claim" {
@@ -61,6 +64,7 @@ names!(ClaimReason, "the reason of a claim" {
     UnknownReceipt = "unknown_receipt",
     Invalid = "invalid",
     Abandoned = "given_up",
+    Displaced = "displaced",
 });
 
 /// The type of the notification that a new verified claim becomes. It is none of the store's.

@@ -403,11 +403,15 @@ CREATE TABLE claims (
     due_at BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     verified_at BIGINT,
+    -- The network that reported it, as a keyed hash. Empty where it counts nowhere: it is verified, or its purchase was known.
+    network TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (platform_id, device_id, collapse_key)
 );
 -- In the order in which they were verified.
 CREATE INDEX claims_of_key ON claims (collapse_key, verified_at);
 CREATE INDEX claims_due ON claims (platform_id, due_at) WHERE status = 'pending';
+-- How many of a network and of a platform wait, and which is the newest of a network. With the status no row is read to count.
+CREATE INDEX claims_waiting ON claims (platform_id, network, created_at, status) WHERE status = 'pending';
 -- A refused claim is removed when it is due.
 CREATE INDEX claims_refused ON claims (due_at) WHERE status = 'refused';
 -- For a customer of the store who is forgotten.

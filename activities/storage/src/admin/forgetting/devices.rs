@@ -65,7 +65,7 @@ const CLAIMS: Sql = statement! {hot "claims_customer", "
 "};
 const SET_CLAIM: Sql = statement! {"
     UPDATE claims
-    SET app_user_id = ?
+    SET app_user_id = ?, network = ''
     WHERE platform_id = ? AND device_id = ? AND collapse_key = ?
 "};
 

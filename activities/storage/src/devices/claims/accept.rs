@@ -1,7 +1,10 @@
 //! Stores the claims of reports, in the transaction of these. A repeated claim is read and not written; one that the store
 //! confirmed is never weakened.
 
+use super::bounds::{Admitted, Bounds};
+use super::known;
 use crate::db::alarm::About;
+use crate::db::crowds::Crowds;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Value, batches, clean, row, sql};
@@ -14,14 +17,10 @@ use domain::{CollapseKey, DeviceId, DevicePlace, PlatformId, Timestamp};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Maximum number of claims of a device that are not verified.
-const MAX_PER_DEVICE: i64 = 20;
-/// Maximum number of claims of a platform that wait for their verification.
-const MAX_PER_PLATFORM: i64 = 10_000;
 /// Maximum length in bytes of the ids in a claim: longer ones fit into no notification.
 const MAX_ID_BYTES: usize = 1000;
 
-/// Whether new claims of a request are stored.
+/// Whether new claims of a request are stored whose purchases are not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claiming {
     /// They are.
@@ -40,6 +39,8 @@ pub struct ReportedClaim<'r> {
     pub request: usize,
     /// The device.
     pub place: DevicePlace,
+    /// The network that it counts for, as it is stored; empty if it counts nowhere.
+    pub network: &'r str,
     /// Whether it is stored if it is new.
     pub claiming: Claiming,
     receipt_id: &'r str,
@@ -52,11 +53,13 @@ pub struct ReportedClaim<'r> {
 
 /// The report that claims are read from.
 #[derive(Debug, Clone, Copy)]
-pub struct ClaimSource {
+pub struct ClaimSource<'r> {
     /// The index of its request.
     pub request: usize,
     /// The device.
     pub place: DevicePlace,
+    /// The network that sent it, as it is stored.
+    pub network: &'r str,
     /// Whether its new claims are stored.
     pub claiming: Claiming,
     /// When it happened, by our clock.
@@ -66,14 +69,42 @@ pub struct ClaimSource {
 /// Number of claims of one request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ClaimCounts {
-    /// Of those that are stored now.
+    /// Of those that are stored now, and wait for the store.
     pub new: usize,
     /// Of those that were dropped, because there are too many.
     pub dropped: usize,
+    /// Of those of others that gave way to them.
+    pub displaced: usize,
 }
 
-/// The numbers of claims by the index of their request.
-pub type CountsByRequest = BTreeMap<usize, ClaimCounts>;
+/// What was stored of the claims of one request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StoredClaims {
+    /// The numbers of those that count.
+    pub counts: ClaimCounts,
+    /// Those of purchases that are known, which are to be decided at once.
+    pub known: Vec<ClaimKey>,
+}
+
+/// What was stored of claims, by the index of their request.
+pub type StoredByRequest = BTreeMap<usize, StoredClaims>;
+
+/// How a claim begins to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// It is new.
+    New,
+    /// Its row was refused, for another customer of the store.
+    Renewed,
+    /// Its row had given way to that of another network.
+    Returned,
+}
+
+/// A claim that is to wait.
+pub struct Wanted<'r> {
+    pub claim: ReportedClaim<'r>,
+    pub start: Start,
+}
 
 row! {
     /// A claim that is stored.
@@ -82,22 +113,15 @@ row! {
         device_id: DeviceId,
         collapse_key: CollapseKey,
         status: ClaimStatus,
+        reason: Option<ClaimReason>,
         kind: ClaimKind,
         app_user_id: String,
     }
 }
 
-row! {
-    /// The device of a claim that is not verified.
-    struct DeviceRow {
-        platform_id: PlatformId,
-        device_id: DeviceId,
-    }
-}
-
-impl ClaimSource {
+impl<'r> ClaimSource<'r> {
     /// The claims of the content of a report.
-    pub fn claims(self, content: &Content) -> Vec<ReportedClaim<'_>> {
+    pub fn claims(self, content: &'r Content) -> Vec<ReportedClaim<'r>> {
         let all = match content {
             Content::SessionStart { receipts, .. } => receipts.iter().map(|receipt| self.present(receipt)).collect(),
             Content::Transaction(transaction) => vec![self.transacted(transaction)],
@@ -107,22 +131,22 @@ impl ClaimSource {
         all.into_iter().filter(fits).collect()
     }
 
-    const fn present(self, receipt: &DeviceReceipt) -> ReportedClaim<'_> {
-        let Self { request, place, claiming, occurred_at } = self;
+    const fn present(self, receipt: &'r DeviceReceipt) -> ReportedClaim<'r> {
+        let Self { request, place, network, claiming, occurred_at } = self;
         let (receipt_id, app_user_id) = (receipt.receipt_id.as_str(), receipt.app_user_id.as_str());
         let (kind, transaction) = (ClaimKind::Present, None);
-        ReportedClaim { request, place, claiming, receipt_id, app_user_id, kind, transaction, occurred_at }
+        ReportedClaim { request, place, network, claiming, receipt_id, app_user_id, kind, transaction, occurred_at }
     }
 
-    const fn transacted(self, transaction: &DeviceTransaction) -> ReportedClaim<'_> {
-        let Self { request, place, claiming, occurred_at } = self;
+    const fn transacted(self, transaction: &'r DeviceTransaction) -> ReportedClaim<'r> {
+        let Self { request, place, network, claiming, occurred_at } = self;
         let kind = match transaction.kind {
             TransactionKind::Purchased => ClaimKind::Purchased,
             TransactionKind::Restored => ClaimKind::Restored,
         };
         let (receipt_id, app_user_id) = (transaction.receipt_id.as_str(), transaction.app_user_id.as_str());
         let transaction = Some(transaction);
-        ReportedClaim { request, place, claiming, receipt_id, app_user_id, kind, transaction, occurred_at }
+        ReportedClaim { request, place, network, claiming, receipt_id, app_user_id, kind, transaction, occurred_at }
     }
 }
 
@@ -136,7 +160,19 @@ impl ReportedClaim<'_> {
         self.kind != ClaimKind::Present && kind == ClaimKind::Present
     }
 
-    fn values(&self, reason: Option<ClaimReason>, now: Timestamp) -> [Value<'_>; 16] {
+    /// How it begins to wait although its row is stored; `None` if it does not.
+    fn start(&self, row: &KnownRow) -> Option<Start> {
+        if row.status != ClaimStatus::Refused {
+            return None;
+        }
+        // Only what is refused takes another customer than before.
+        if *clean(self.app_user_id) != row.app_user_id {
+            return Some(Start::Renewed);
+        }
+        (row.reason == Some(ClaimReason::Displaced)).then_some(Start::Returned)
+    }
+
+    fn values(&self, reason: Option<ClaimReason>, now: Timestamp) -> [Value<'_>; 17] {
         let (place, key) = self.key();
         let of = |read: fn(&DeviceTransaction) -> Option<&str>| Value::from(self.transaction.and_then(read));
         [
@@ -156,18 +192,23 @@ impl ReportedClaim<'_> {
             0_i64.into(),
             now.into(),
             now.into(),
+            self.network.into(),
         ]
     }
 }
 
 const KNOWN: Sql = statement! {"
-    SELECT c.platform_id, c.device_id, c.collapse_key, c.status, c.kind, c.app_user_id
+    SELECT c.platform_id, c.device_id, c.collapse_key, c.status, c.reason, c.kind, c.app_user_id
     FROM claims c
     WHERE (c.platform_id, c.device_id, c.collapse_key) IN (VALUES ?*)
 "};
 
 /// Stores the claims of new reports. Whoever calls it has locked their devices.
-pub fn store(write: &mut Write<'_>, claims: &[ReportedClaim<'_>], origins: &Origins) -> Result<CountsByRequest, Error> {
+pub fn store(
+    write: &mut Write<'_>,
+    claims: &[ReportedClaim<'_>],
+    (origins, crowds): (&Origins, &Crowds),
+) -> Result<StoredByRequest, Error> {
     let mut by_key: BTreeMap<ClaimKey, ReportedClaim<'_>> = BTreeMap::new();
     for claim in claims {
         match by_key.entry(claim.key()) {
@@ -177,34 +218,59 @@ pub fn store(write: &mut Write<'_>, claims: &[ReportedClaim<'_>], origins: &Orig
         }
     }
     if by_key.is_empty() {
-        return Ok(CountsByRequest::new());
+        return Ok(StoredByRequest::new());
     }
-    let known = known(write, by_key.keys())?;
-    let (mut new, mut renewed, mut filled) = (Vec::new(), Vec::new(), Vec::new());
+    let known = stored(write, by_key.keys())?;
+    let (mut wanted, mut filled) = (Vec::new(), Vec::new());
     for (key, claim) in by_key {
-        match known.get(&key) {
-            None => new.push(claim),
-            // Of another customer than before: only what is refused takes another one.
-            Some(row) if row.status == ClaimStatus::Refused && *clean(claim.app_user_id) != row.app_user_id => {
-                renewed.push(claim);
-            }
-            Some(row) if claim.outranks(row.kind) && *clean(claim.app_user_id) == row.app_user_id => filled.push(claim),
-            Some(_) => {}
-        }
+        let row = known.get(&key);
+        wanted.extend(row.map_or(Some(Start::New), |row| claim.start(row)).map(|start| Wanted { claim, start }));
+        let is_filled = |row: &KnownRow| claim.outranks(row.kind) && *clean(claim.app_user_id) == row.app_user_id;
+        filled.extend(row.is_some_and(is_filled).then_some(claim));
     }
-    let dropped = Bounds::of(write, &new, &renewed)?.keep_within(write, &mut new, &mut renewed);
-    let mut counts = CountsByRequest::new();
-    new.iter().chain(&renewed).for_each(|claim| counts.entry(claim.request).or_default().new += 1);
-    dropped.into_iter().for_each(|request| counts.entry(request).or_default().dropped += 1);
-    warn_without_secret(write, new.iter().chain(&renewed), origins);
-    new.extend(filled);
-    new.sort_by_key(ReportedClaim::key);
-    insert(write, &new, origins)?;
-    renewed.iter().try_for_each(|claim| renew(write, claim, origins))?;
+    let (free, wanted) = set_apart(write, wanted, origins)?;
+    let admitted = Bounds::of(write, &wanted, crowds)?.keep_within(write, wanted, crowds)?;
+    let counts = count(&free, &admitted);
+    let started: Vec<Wanted<'_>> = free.into_iter().chain(admitted.wanted).collect();
+    warn_without_secret(write, started.iter().map(|one| &one.claim), origins);
+    let new = started.iter().filter(|one| one.start == Start::New).map(|one| one.claim);
+    let mut inserted: Vec<ReportedClaim<'_>> = new.chain(filled).collect();
+    inserted.sort_by_key(ReportedClaim::key);
+    insert(write, &inserted, origins)?;
+    started.iter().try_for_each(|Wanted { claim, start }| match start {
+        Start::New => Ok(()),
+        Start::Renewed => renew(write, claim, origins),
+        Start::Returned => take_back(write, claim, origins),
+    })?;
     Ok(counts)
 }
 
-fn known<'k>(
+/// Sets the claims apart whose purchases are known, and which count nowhere.
+fn set_apart<'r>(
+    write: &mut Write<'_>,
+    wanted: Vec<Wanted<'r>>,
+    origins: &Origins,
+) -> Result<(Vec<Wanted<'r>>, Vec<Wanted<'r>>), Error> {
+    let able = wanted.iter().map(|one| &one.claim).filter(|claim| waits_for(claim, origins).is_none());
+    let known = known::purchases(write, &able.map(|claim| claim.key().1).collect())?;
+    let (mut free, counted): (Vec<Wanted<'r>>, _) =
+        wanted.into_iter().partition(|one| known.contains(&one.claim.key().1));
+    free.iter_mut().for_each(|one| one.claim.network = "");
+    Ok((free, counted))
+}
+
+fn count(free: &[Wanted<'_>], admitted: &Admitted<'_>) -> StoredByRequest {
+    let mut stored = StoredByRequest::new();
+    for Wanted { claim, .. } in free {
+        stored.entry(claim.request).or_default().known.push(claim.key());
+    }
+    admitted.wanted.iter().for_each(|one| stored.entry(one.claim.request).or_default().counts.new += 1);
+    admitted.dropped.iter().for_each(|request| stored.entry(*request).or_default().counts.dropped += 1);
+    admitted.displacing.iter().for_each(|request| stored.entry(*request).or_default().counts.displaced += 1);
+    stored
+}
+
+fn stored<'k>(
     write: &mut Write<'_>,
     keys: impl Iterator<Item = &'k ClaimKey>,
 ) -> Result<BTreeMap<ClaimKey, KnownRow>, Error> {
@@ -219,86 +285,6 @@ fn known<'k>(
         }));
     }
     Ok(found)
-}
-
-/// How many claims may still become pending.
-#[derive(Default)]
-struct Bounds {
-    devices: BTreeMap<DevicePlace, i64>,
-    platforms: BTreeMap<PlatformId, i64>,
-}
-
-const OF_DEVICES: Sql = statement! {"
-    SELECT c.platform_id, c.device_id
-    FROM claims c
-    WHERE (c.platform_id, c.device_id) IN (VALUES ?*) AND c.status <> 'verified'
-"};
-
-const OF_PLATFORM: Sql = statement! {hot "claims_due", "
-    SELECT COUNT(*) AS value
-    FROM (SELECT 1 FROM claims WHERE platform_id = ? AND status = 'pending' LIMIT ?) waiting
-"};
-
-impl Bounds {
-    /// What is left for the devices and platforms of these claims. A renewed claim is counted already at its device.
-    fn of(write: &mut Write<'_>, new: &[ReportedClaim<'_>], renewed: &[ReportedClaim<'_>]) -> Result<Self, Error> {
-        let places: BTreeSet<DevicePlace> = new.iter().map(|claim| claim.place).collect();
-        let mut devices: BTreeMap<DevicePlace, i64> = places.iter().map(|place| (*place, MAX_PER_DEVICE)).collect();
-        let places: Vec<DevicePlace> = places.into_iter().collect();
-        for batch in batches(&places, &SIZES) {
-            let keys = batch.iter().map(|place| [place.platform.into(), place.device.into()]);
-            let rows: Vec<DeviceRow> = sql(OF_DEVICES).bind_rows(keys).all(write.connection)?;
-            for DeviceRow { platform_id: platform, device_id: device } in rows {
-                *devices.entry(DevicePlace { platform, device }).or_insert(MAX_PER_DEVICE) -= 1;
-            }
-        }
-        let mut platforms = BTreeMap::new();
-        let all: BTreeSet<PlatformId> = new.iter().chain(renewed).map(|claim| claim.place.platform).collect();
-        for platform in all {
-            let waiting: Option<i64> =
-                sql(OF_PLATFORM).bind(platform).bind(MAX_PER_PLATFORM).value(write.connection)?;
-            platforms.insert(platform, MAX_PER_PLATFORM - waiting.unwrap_or(0));
-        }
-        Ok(Self { devices, platforms })
-    }
-
-    /// Drops the claims beyond the bounds, and raises an alarm: their events are stored. Returns the request of each.
-    fn keep_within(
-        mut self,
-        write: &mut Write<'_>,
-        new: &mut Vec<ReportedClaim<'_>>,
-        renewed: &mut Vec<ReportedClaim<'_>>,
-    ) -> Vec<usize> {
-        let (mut requests, mut dropped) = (Vec::new(), BTreeSet::new());
-        let mut is_within = |claim: &ReportedClaim<'_>, is_new: bool| {
-            let platform = claim.place.platform;
-            let of_device = self.devices.entry(claim.place).or_insert(MAX_PER_DEVICE);
-            let of_platform = self.platforms.entry(platform).or_insert(MAX_PER_PLATFORM);
-            let bound = match claim.claiming {
-                Claiming::Dropped => "address",
-                Claiming::Stored if is_new && *of_device <= 0 => "device",
-                Claiming::Stored if *of_platform <= 0 => "platform",
-                Claiming::Stored => {
-                    *of_device -= i64::from(is_new);
-                    *of_platform -= 1;
-                    return true;
-                }
-            };
-            dropped.insert((platform, bound));
-            requests.push(claim.request);
-            false
-        };
-        new.retain(|claim| is_within(claim, true));
-        renewed.retain(|claim| is_within(claim, false));
-        for (platform, bound) in dropped {
-            let detail = format!(
-                "a {bound} reported more receipts than may wait for their verification: the further ones were dropped, \
-                 their events are stored"
-            );
-            alarms::raise(write, About::Platform(platform), "claims_dropped", &detail);
-        }
-        requests
-    }
 }
 
 /// Why the claims of a platform cannot be verified, if they cannot.
@@ -324,7 +310,7 @@ fn warn_without_secret<'r>(
 
 const INSERT: Sql = statement! {"
     INSERT INTO claims (platform_id, device_id, collapse_key, receipt_id, app_user_id, status, reason, kind, sku, price,
-        currency, marketplace, occurred_at, attempts, due_at, created_at)
+        currency, marketplace, occurred_at, attempts, due_at, created_at, network)
     VALUES ?*
     ON CONFLICT (platform_id, device_id, collapse_key) DO UPDATE
     SET kind = excluded.kind, sku = excluded.sku, price = excluded.price, currency = excluded.currency,
@@ -344,7 +330,7 @@ fn insert(write: &mut Write<'_>, claims: &[ReportedClaim<'_>], origins: &Origins
 const RENEW: Sql = statement! {"
     UPDATE claims
     SET app_user_id = ?, kind = ?, sku = NULL, price = NULL, currency = NULL, marketplace = NULL, status = 'pending',
-        reason = ?, attempts = 0, due_at = ?, created_at = ?, occurred_at = ?
+        reason = ?, attempts = 0, due_at = ?, created_at = ?, network = ?, occurred_at = ?
     WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status = 'refused'
 "};
 
@@ -357,7 +343,28 @@ fn renew(write: &mut Write<'_>, claim: &ReportedClaim<'_>, origins: &Origins) ->
         .bind(waits_for(claim, origins))
         .bind(write.now)
         .bind(write.now)
+        .bind(claim.network)
         .bind(claim.occurred_at)
+        .bind(place.platform)
+        .bind(place.device)
+        .bind(key)
+        .later(write.connection)
+}
+
+const TAKE_BACK: Sql = statement! {"
+    UPDATE claims
+    SET status = 'pending', reason = ?, attempts = 0, due_at = ?, created_at = ?, network = ?
+    WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status = 'refused'
+"};
+
+/// Lets a claim wait again that gave way to another one.
+fn take_back(write: &mut Write<'_>, claim: &ReportedClaim<'_>, origins: &Origins) -> Result<(), Error> {
+    let (place, key) = claim.key();
+    sql(TAKE_BACK)
+        .bind(waits_for(claim, origins))
+        .bind(write.now)
+        .bind(write.now)
+        .bind(claim.network)
         .bind(place.platform)
         .bind(place.device)
         .bind(key)

@@ -1,4 +1,5 @@
-//! Which claims are due, of which platforms, and which refused ones are old.
+//! Which claims are due, of which platforms, and which refused ones are old. The networks that reported claims take turns,
+//! so that one with many holds up nobody with few.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -11,17 +12,19 @@ use std::time::Duration;
 /// The claims of a platform that are due, and when the next one is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClaimPage {
-    /// Those that are due, the longest due first.
+    /// Those that are due: of each network the one that is due longest, then of each the next one.
     pub due: Vec<(DevicePlace, CollapseKey)>,
+    /// The network of the last one, after which the next page begins; empty if there is none.
+    pub network: String,
     /// How long until the next one is due that is not in `due`; `None` if none is pending.
     pub next_due_in: Option<Duration>,
 }
 
 row! {
-    struct PendingRow {
+    struct DueRow {
         device_id: DeviceId,
         collapse_key: CollapseKey,
-        due_at: Timestamp,
+        network: String,
     }
 }
 
@@ -42,12 +45,22 @@ const PLATFORMS_DUE: Sql = statement! {hot "claims_due", "
 
 const VERIFIES: Sql = statement!("SELECT f.id AS value FROM platforms f WHERE f.id = ? AND {CAN_VERIFY}");
 
-const PENDING: Sql = statement! {hot "claims_due", "
-    SELECT device_id, collapse_key, due_at
-    FROM claims
-    WHERE platform_id = ? AND status = 'pending'
-    ORDER BY due_at
+const DUE: Sql = statement! {hot "claims_due or claims_waiting", "
+    SELECT device_id, collapse_key, network
+    FROM (SELECT device_id, collapse_key, network,
+            ROW_NUMBER() OVER (PARTITION BY network ORDER BY due_at, device_id, collapse_key) AS turn
+        FROM claims
+        WHERE platform_id = ? AND status = 'pending' AND due_at <= ?) due
+    ORDER BY turn, network <= ?, network
     LIMIT ?
+"};
+
+const NEXT_DUE: Sql = statement! {hot "claims_due", "
+    SELECT due_at AS value
+    FROM claims
+    WHERE platform_id = ? AND status = 'pending' AND due_at > ?
+    ORDER BY due_at
+    LIMIT 1
 "};
 
 const OLD: Sql = statement! {hot "claims_refused", "
@@ -63,8 +76,9 @@ const REMOVE: Sql = statement! {"
 "};
 
 /// A claim `c` that an answer of the store about its receipt verifies: it is pending, or the store did not know the receipt
-/// before.
-pub const AWAITS_ANSWER: &str = "(c.status = 'pending' OR (c.status = 'refused' AND c.reason = 'unknown_receipt'))";
+/// before, or was never queried.
+pub const AWAITS_ANSWER: &str =
+    "(c.status = 'pending' OR (c.status = 'refused' AND c.reason IN ('unknown_receipt', 'displaced')))";
 
 const TAKE_UP: Sql = statement! {hot "claims_of_key", "
     UPDATE claims AS c
@@ -94,20 +108,26 @@ impl Store {
         .await
     }
 
-    /// At most `limit` claims of a platform that are due; `None` if its store cannot be queried.
-    pub async fn due_claims(&self, platform: PlatformId, limit: i64) -> Result<Option<ClaimPage>, Error> {
-        let clock = self.clock;
-        self.read(move |connection| {
+    /// At most `limit` claims of a platform that are due, from the networks after that of the last page on; `None` if the
+    /// store cannot be queried.
+    pub async fn due_claims(
+        &self,
+        platform: PlatformId,
+        (network, limit): (&str, i64),
+    ) -> Result<Option<ClaimPage>, Error> {
+        let network = network.to_owned();
+        self.read_now(move |connection, now| {
             let verifies: Option<PlatformId> = sql(VERIFIES).bind(platform).value(connection)?;
             if verifies.is_none() {
                 return Ok(None);
             }
-            let now = connection.now(clock)?;
-            let pending: Vec<PendingRow> = sql(PENDING).bind(platform).bind(limit).all(connection)?;
-            let next = pending.iter().find(|row| row.due_at > now).map(|row| row.due_at.since(now));
-            let due = pending.into_iter().filter(|row| row.due_at <= now);
+            let due = sql(DUE).bind(platform).bind(now).bind(network).bind(limit);
+            let due: Vec<DueRow> = due.all(connection)?;
+            let next: Option<Timestamp> = sql(NEXT_DUE).bind(platform).bind(now).value(connection)?;
+            let network = due.last().map(|row| row.network.clone()).unwrap_or_default();
+            let due = due.into_iter();
             let due = due.map(|row| (DevicePlace { platform, device: row.device_id }, row.collapse_key));
-            Ok(Some(ClaimPage { due: due.collect(), next_due_in: next }))
+            Ok(Some(ClaimPage { due: due.collect(), network, next_due_in: next.map(|at| at.since(now)) }))
         })
         .await
     }

@@ -1,0 +1,42 @@
+//! How many claims of devices wait on each platform, as they were counted a moment ago: counting reads all of them, and no
+//! report may cost more the more there are. `devices/claims/bounds.rs` counts.
+
+use domain::{PlatformId, Timestamp};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long a count is used.
+const USED_FOR: Duration = Duration::from_secs(1);
+
+/// The claims of a platform that wait.
+#[derive(Debug, Clone)]
+pub struct Crowd {
+    /// When they were counted.
+    pub counted_at: Timestamp,
+    /// How many more may wait.
+    pub free: i64,
+    /// The networks with the most of them, each with their number; `None` before they were read.
+    pub fullest: Option<Vec<(String, i64)>>,
+}
+
+/// The counts of this process.
+#[derive(Debug, Default)]
+pub struct Crowds(Mutex<BTreeMap<PlatformId, Crowd>>);
+
+impl Crowds {
+    /// The last count of a platform, if it was made a moment ago.
+    pub fn recent(&self, platform: PlatformId, now: Timestamp) -> Option<Crowd> {
+        let crowd = self.all().get(&platform).cloned();
+        crowd.filter(|crowd| now.distance(crowd.counted_at) < USED_FOR)
+    }
+
+    /// Remembers a count.
+    pub fn remember(&self, platform: PlatformId, crowd: Crowd) {
+        self.all().insert(platform, crowd);
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<PlatformId, Crowd>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

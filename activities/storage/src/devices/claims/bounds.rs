@@ -1,0 +1,281 @@
+//! How many claims may wait: of a device, of a network, and of a platform. Where as many wait as may on a platform, the
+//! newest one of the network with the most gives way to that of a network with fewer, so strangers with few addresses
+//! cannot keep the claims of others out.
+
+use super::accept::{Claiming, ReportedClaim, Start, Wanted};
+use crate::db::alarm::About;
+use crate::db::crowds::{Crowd, Crowds};
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{batches, row, sql};
+use crate::db::writer::Write;
+use crate::devices::rows::SIZES;
+use crate::events::alarms;
+use domain::device::claim::{ClaimReason, REFUSED_FOR};
+use domain::{CollapseKey, DeviceId, DevicePlace, PlatformId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Maximum number of claims of a device that are not verified.
+const MAX_PER_DEVICE: i64 = 20;
+/// Maximum number of claims of a network that wait for their verification.
+const MAX_PER_NETWORK: i64 = 200;
+/// Maximum number of claims of a platform that wait for their verification.
+const MAX_PER_PLATFORM: i64 = 10_000;
+/// Number of the fullest networks that are read at once: as many with their whole share fill a platform.
+const FULLEST: i64 = MAX_PER_PLATFORM / MAX_PER_NETWORK;
+
+/// A network of a platform, as it is stored.
+type Network = (PlatformId, String);
+
+row! {
+    /// The device of a claim that is not verified.
+    struct DeviceRow {
+        platform_id: PlatformId,
+        device_id: DeviceId,
+    }
+}
+
+row! {
+    /// The number of claims of a network that wait.
+    struct NetworkRow {
+        platform_id: PlatformId,
+        network: String,
+        waiting: i64,
+    }
+}
+
+row! {
+    /// One of the networks with the most claims.
+    struct FullRow {
+        network: String,
+        waiting: i64,
+    }
+}
+
+row! {
+    /// A claim that gives way.
+    struct NewestRow {
+        device_id: DeviceId,
+        collapse_key: CollapseKey,
+    }
+}
+
+const OF_DEVICES: Sql = statement! {"
+    SELECT c.platform_id, c.device_id
+    FROM claims c
+    WHERE (c.platform_id, c.device_id) IN (VALUES ?*) AND c.status <> 'verified' AND c.network <> ''
+"};
+
+const OF_NETWORKS: Sql = statement! {hot "claims_waiting", "
+    SELECT c.platform_id, c.network, COUNT(*) AS waiting
+    FROM claims c
+    WHERE (c.platform_id, c.network) IN (VALUES ?*) AND c.status = 'pending'
+    GROUP BY c.platform_id, c.network
+"};
+
+const OF_PLATFORM: Sql = statement! {hot "claims_waiting or claims_due", "
+    SELECT COUNT(*) AS value
+    FROM (SELECT 1 FROM claims WHERE platform_id = ? AND status = 'pending' AND network > '' LIMIT ?) waiting
+"};
+
+const FULLEST_OF_PLATFORM: Sql = statement! {hot "claims_waiting or claims_due", "
+    SELECT network, COUNT(*) AS waiting
+    FROM claims
+    WHERE platform_id = ? AND status = 'pending' AND network > ''
+    GROUP BY network
+    ORDER BY COUNT(*) DESC, network
+    LIMIT {FULLEST}
+"};
+
+/// Waits for no other transaction: what one has locked is decided there.
+const NEWEST: Sql = statement! {hot "claims_waiting", "
+    SELECT device_id, collapse_key
+    FROM claims
+    WHERE platform_id = ? AND status = 'pending' AND network = ?
+    ORDER BY created_at DESC
+    LIMIT 1
+    FOR UPDATE SKIP LOCKED
+"};
+
+const DISPLACE: Sql = statement! {"
+    UPDATE claims
+    SET status = 'refused', reason = ?, due_at = ?
+    WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status = 'pending'
+"};
+
+/// Whether a claim may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// It may.
+    Free,
+    /// It may: another one gave way to it.
+    Displaced,
+    /// It is dropped: this has as many as may wait.
+    None(&'static str),
+}
+
+/// The claims that may wait, and the requests of the others and of those to which another one gave way.
+#[derive(Default)]
+pub struct Admitted<'r> {
+    pub wanted: Vec<Wanted<'r>>,
+    pub dropped: Vec<usize>,
+    pub displacing: Vec<usize>,
+}
+
+/// How many claims wait.
+pub struct Bounds {
+    devices: BTreeMap<DevicePlace, i64>,
+    networks: BTreeMap<Network, i64>,
+    crowds: BTreeMap<PlatformId, Crowd>,
+}
+
+impl Bounds {
+    /// What waits of the devices, networks and platforms of these claims.
+    pub fn of(write: &mut Write<'_>, wanted: &[Wanted<'_>], crowds: &Crowds) -> Result<Self, Error> {
+        let places: BTreeSet<DevicePlace> = wanted.iter().map(|one| one.claim.place).collect();
+        let networks: BTreeSet<Network> = wanted.iter().map(|one| network(&one.claim)).collect();
+        let platforms: BTreeSet<PlatformId> = places.iter().map(|place| place.platform).collect();
+        let counted = platforms.into_iter().map(|platform| Ok((platform, crowd(write, platform, crowds)?)));
+        let crowds = counted.collect::<Result<_, Error>>()?;
+        Ok(Self { devices: of_devices(write, places)?, networks: of_networks(write, networks)?, crowds })
+    }
+
+    /// Drops the claims beyond the bounds, whose events are stored, and lets others give way. Raises an alarm of both.
+    pub fn keep_within<'r>(
+        mut self,
+        write: &mut Write<'_>,
+        wanted: Vec<Wanted<'r>>,
+        crowds: &Crowds,
+    ) -> Result<Admitted<'r>, Error> {
+        let (mut admitted, mut full) = (Admitted::default(), BTreeSet::new());
+        for one in wanted {
+            let (platform, request) = (one.claim.place.platform, one.claim.request);
+            match self.room(write, &one)? {
+                Room::None(bound) => {
+                    full.insert((platform, bound));
+                    admitted.dropped.push(request);
+                    continue;
+                }
+                Room::Displaced => {
+                    full.insert((platform, "platform"));
+                    admitted.displacing.push(request);
+                }
+                Room::Free => {}
+            }
+            admitted.wanted.push(one);
+        }
+        self.crowds.into_iter().for_each(|(platform, crowd)| crowds.remember(platform, crowd));
+        full.into_iter().for_each(|(platform, bound)| warn(write, platform, bound));
+        Ok(admitted)
+    }
+
+    /// Takes the place of a claim. One whose row is stored is counted already at its device.
+    fn room(&mut self, write: &mut Write<'_>, Wanted { claim, start }: &Wanted<'_>) -> Result<Room, Error> {
+        let is_new = *start == Start::New;
+        let of_device = self.devices.entry(claim.place).or_default();
+        let of_network = self.networks.entry(network(claim)).or_default();
+        let room = match claim.claiming {
+            Claiming::Dropped => Room::None("address"),
+            Claiming::Stored if is_new && *of_device >= MAX_PER_DEVICE => Room::None("device"),
+            Claiming::Stored if *of_network >= MAX_PER_NETWORK => Room::None("network"),
+            Claiming::Stored => match self.crowds.get_mut(&claim.place.platform) {
+                Some(crowd) => crowd_room(write, crowd, (claim, *of_network))?,
+                None => Room::None("platform"),
+            },
+        };
+        if !matches!(room, Room::None(_)) {
+            *of_device += i64::from(is_new);
+            *of_network += 1;
+        }
+        Ok(room)
+    }
+}
+
+fn network(claim: &ReportedClaim<'_>) -> Network {
+    (claim.place.platform, claim.network.to_owned())
+}
+
+fn of_devices(write: &mut Write<'_>, places: BTreeSet<DevicePlace>) -> Result<BTreeMap<DevicePlace, i64>, Error> {
+    let places: Vec<DevicePlace> = places.into_iter().collect();
+    let mut devices = BTreeMap::new();
+    for batch in batches(&places, &SIZES) {
+        let keys = batch.iter().map(|place| [place.platform.into(), place.device.into()]);
+        let rows: Vec<DeviceRow> = sql(OF_DEVICES).bind_rows(keys).all(write.connection)?;
+        for DeviceRow { platform_id: platform, device_id: device } in rows {
+            *devices.entry(DevicePlace { platform, device }).or_default() += 1;
+        }
+    }
+    Ok(devices)
+}
+
+fn of_networks(write: &mut Write<'_>, networks: BTreeSet<Network>) -> Result<BTreeMap<Network, i64>, Error> {
+    let networks: Vec<Network> = networks.into_iter().collect();
+    let mut counts = BTreeMap::new();
+    for batch in batches(&networks, &SIZES) {
+        let keys = batch.iter().map(|(platform, network)| [(*platform).into(), network.as_str().into()]);
+        let rows: Vec<NetworkRow> = sql(OF_NETWORKS).bind_rows(keys).all(write.connection)?;
+        counts.extend(rows.into_iter().map(|row| ((row.platform_id, row.network), row.waiting)));
+    }
+    Ok(counts)
+}
+
+/// The claims of a platform that wait, as they were counted a moment ago, else as they are.
+fn crowd(write: &mut Write<'_>, platform: PlatformId, crowds: &Crowds) -> Result<Crowd, Error> {
+    if let Some(crowd) = crowds.recent(platform, write.now) {
+        return Ok(crowd);
+    }
+    let waiting: Option<i64> = sql(OF_PLATFORM).bind(platform).bind(MAX_PER_PLATFORM).value(write.connection)?;
+    Ok(Crowd { counted_at: write.now, free: MAX_PER_PLATFORM - waiting.unwrap_or(0), fullest: None })
+}
+
+/// Takes a free place of a platform, or that of the newest claim of the network that has the most, if that is more than the
+/// network of the newcomer has.
+fn crowd_room(
+    write: &mut Write<'_>,
+    crowd: &mut Crowd,
+    (claim, of_network): (&ReportedClaim<'_>, i64),
+) -> Result<Room, Error> {
+    if crowd.free > 0 {
+        crowd.free -= 1;
+        return Ok(Room::Free);
+    }
+    let platform = claim.place.platform;
+    if crowd.fullest.is_none() {
+        let rows: Vec<FullRow> = sql(FULLEST_OF_PLATFORM).bind(platform).all(write.connection)?;
+        crowd.fullest = Some(rows.into_iter().map(|row| (row.network, row.waiting)).collect());
+    }
+    let others = crowd.fullest.iter_mut().flatten().filter(|(network, _)| network.as_str() != claim.network);
+    let mut others: Vec<&mut (String, i64)> = others.filter(|(_, waiting)| *waiting > of_network).collect();
+    others.sort_by_key(|(_, waiting)| *waiting);
+    while let Some((network, waiting)) = others.pop() {
+        if displace(write, platform, network)? {
+            *waiting -= 1;
+            return Ok(Room::Displaced);
+        }
+        // They were decided since they were counted.
+        *waiting = 0;
+    }
+    Ok(Room::None("platform"))
+}
+
+/// Refuses the newest claim of a network that waits. Returns whether there was one.
+fn displace(write: &mut Write<'_>, platform: PlatformId, network: &str) -> Result<bool, Error> {
+    let newest: Option<NewestRow> = sql(NEWEST).bind(platform).bind(network).first(write.connection)?;
+    let Some(NewestRow { device_id, collapse_key }) = newest else { return Ok(false) };
+    let displace = sql(DISPLACE).bind(ClaimReason::Displaced).bind(write.now.plus(REFUSED_FOR));
+    Ok(displace.bind(platform).bind(device_id).bind(collapse_key).run(write.connection)? > 0)
+}
+
+fn warn(write: &mut Write<'_>, platform: PlatformId, bound: &str) {
+    let detail = if bound == "platform" {
+        "as many receipts wait for their verification as may: those of the networks that reported the most give way, or are \
+         dropped; their events are stored"
+            .to_owned()
+    } else {
+        format!(
+            "a {bound} reported more receipts than may wait for their verification: the further ones were dropped, their \
+             events are stored"
+        )
+    };
+    alarms::raise(write, About::Platform(platform), "claims_dropped", &detail);
+}

@@ -1,0 +1,35 @@
+//! Which purchases are known: the store has answered about them, or notified them. A claim of one of them costs no query,
+//! so it counts nowhere and is never dropped: strangers cannot make a purchase known.
+
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{batches, sql};
+use crate::db::writer::Write;
+use crate::devices::rows::SIZES;
+use domain::CollapseKey;
+use std::collections::BTreeSet;
+
+const RECORDED: Sql = statement! {"
+    SELECT p.collapse_key AS value
+    FROM purchases p
+    WHERE p.collapse_key IN (?*) AND p.revision > 0
+"};
+
+const NOTIFIED: Sql = statement! {hot "notifications_of_key", "
+    SELECT DISTINCT n.collapse_key AS value
+    FROM notifications n
+    WHERE n.collapse_key IN (?*) AND n.outcome IS NULL AND n.waiting_topic_id IS NULL
+"};
+
+/// Those of these purchases that are known.
+pub fn purchases(write: &mut Write<'_>, keys: &BTreeSet<CollapseKey>) -> Result<BTreeSet<CollapseKey>, Error> {
+    let keys: Vec<CollapseKey> = keys.iter().copied().collect();
+    let mut known = BTreeSet::new();
+    for batch in batches(&keys, &SIZES) {
+        for which in [RECORDED, NOTIFIED] {
+            let found: Vec<CollapseKey> = sql(which).bind_list(batch.iter().copied()).values(write.connection)?;
+            known.extend(found);
+        }
+    }
+    Ok(known)
+}
