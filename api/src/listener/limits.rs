@@ -20,6 +20,8 @@ pub const ANSWER_TIME: Duration = Duration::from_secs(60);
 const RESERVED: usize = 384;
 /// The limit of descriptors that is wanted at the start: more are never used.
 const WANTED_DESCRIPTORS: u64 = 16_384;
+/// The connections of a site with IPv6, in those of one of its networks.
+const SITE: usize = 4;
 /// Maximum number of connections to the listener of administrators.
 const ADMIN_CONNECTIONS: usize = 256;
 /// Maximum number of bytes of bodies that are read or worked on by the listeners for everybody and for administrators.
@@ -33,6 +35,8 @@ pub struct Limits {
     pub connections: usize,
     /// Maximum number of connections from one address; of one network `/64` with IPv6.
     pub per_address: usize,
+    /// Maximum number of connections from one site with IPv6, a network `/48`.
+    pub per_site: usize,
     /// Maximum number of bytes of request bodies that are read or worked on.
     pub body_bytes: usize,
     /// Networks without a limit per address: proxies, which bring the connections of many.
@@ -61,17 +65,31 @@ pub struct Wanted {
 
 impl Wanted {
     /// The limits of a process that may have this number of descriptors. Half of a small number is left to the rest of
-    /// the process. No address has more than half of the connections for everybody.
+    /// the process. No address and no site has more than half of the connections for everybody.
     #[must_use]
     pub fn within(self, descriptors: usize) -> Both {
         let free = descriptors.saturating_sub(RESERVED).max(descriptors / 2);
         let admin = (free / 4).clamp(1, ADMIN_CONNECTIONS);
         let public = self.connections.min(free - free / 4).max(1);
-        let per_address = self.per_address.min(public.div_ceil(2));
+        let half = public.div_ceil(2);
+        let per_address = self.per_address.min(half);
+        let per_site = self.per_address.saturating_mul(SITE).min(half);
         // Administrators call from few addresses, such as this machine's own.
         Both {
-            public: Limits { connections: public, per_address, body_bytes: BODY_BYTES, proxies: self.proxies },
-            admin: Limits { connections: admin, per_address: admin, body_bytes: ADMIN_BODY_BYTES, proxies: Vec::new() },
+            public: Limits {
+                connections: public,
+                per_address,
+                per_site,
+                body_bytes: BODY_BYTES,
+                proxies: self.proxies,
+            },
+            admin: Limits {
+                connections: admin,
+                per_address: admin,
+                per_site: admin,
+                body_bytes: ADMIN_BODY_BYTES,
+                proxies: Vec::new(),
+            },
         }
     }
 }
@@ -92,6 +110,10 @@ mod tests {
         let wanted = Wanted { connections: 2048, per_address: 256, proxies: Vec::new() };
         let Both { public, admin } = wanted.within(descriptors);
         assert!(public.per_address <= public.connections.div_ceil(2), "{public:?}");
+        assert!(
+            public.per_site >= public.per_address && public.per_site <= public.connections.div_ceil(2),
+            "{public:?}"
+        );
         (public.connections, public.per_address, admin.connections)
     }
 
@@ -112,6 +134,6 @@ mod tests {
     fn the_wanted_number_of_connections_is_a_maximum() {
         let wanted = Wanted { connections: 10, per_address: 100, proxies: Vec::new() };
         let public = wanted.within(16_384).public;
-        assert_eq!((public.connections, public.per_address), (10, 5));
+        assert_eq!((public.connections, public.per_address, public.per_site), (10, 5, 5));
     }
 }

@@ -2,7 +2,6 @@
 
 use super::limits::Limits;
 use super::table::{Admitted, Crowded, Id, Phase, Refused, Table};
-use crate::devices::limits::customer;
 use ipnet::IpNet;
 use metrics::{counter, gauge};
 use std::net::IpAddr;
@@ -49,7 +48,7 @@ impl Connections {
     /// Opens a connection from an address. While all are needed it waits for the first that ends.
     pub async fn admit(self: &Arc<Self>, peer: IpAddr) -> Admission {
         let peer = peer.to_canonical();
-        let address = (!self.proxies.iter().any(|network| network.contains(&peer))).then(|| customer(peer));
+        let address = (!self.proxies.iter().any(|network| network.contains(&peer))).then_some(peer);
         loop {
             // The lock is released before the wait.
             let admitted = self.table().admit(address, Instant::now());

@@ -2,6 +2,8 @@
 //! is dropping the sender of a connection.
 
 use super::limits::{ANSWER_TIME, BODY_TIME, HEAD_TIME, IDLE_TIME, Limits};
+use crate::devices::address::networks;
+use ipnet::IpNet;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -74,7 +76,7 @@ pub struct Admitted {
 /// Why a connection cannot be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
-    /// Each connection of its address is needed.
+    /// Each connection of its address, or of its site, is needed.
     Address,
     /// Each connection is needed: one of them ends soon.
     Full,
@@ -89,8 +91,8 @@ pub struct Crowded;
 struct Entry {
     /// The address that it counts for; `None` for one without a limit.
     address: Option<IpAddr>,
-    /// Number of connections of the address; 0 without a limit. All entries of an address share it.
-    of_address: Arc<AtomicUsize>,
+    /// Number of connections of its site, which with IPv4 is the address; 0 without a limit. All entries of a site share it.
+    of_site: Arc<AtomicUsize>,
     phase: Phase,
     since: Instant,
     /// Number of bytes of the request's body so far.
@@ -104,14 +106,14 @@ struct Entry {
 pub struct Table {
     limits: Limits,
     open: HashMap<Id, Entry>,
-    of_address: HashMap<IpAddr, Arc<AtomicUsize>>,
+    of_network: HashMap<IpNet, Arc<AtomicUsize>>,
     last_id: Id,
     bytes: usize,
 }
 
 impl Table {
     pub fn new(limits: Limits) -> Self {
-        Self { limits, open: HashMap::new(), of_address: HashMap::new(), last_id: 0, bytes: 0 }
+        Self { limits, open: HashMap::new(), of_network: HashMap::new(), last_id: 0, bytes: 0 }
     }
 
     /// The number of open connections.
@@ -127,22 +129,21 @@ impl Table {
     /// Opens a connection. At a limit, another one is closed for it, if one may be.
     pub fn admit(&mut self, address: Option<IpAddr>, now: Instant) -> Result<Admitted, Refused> {
         let mut replaced = None;
-        if let Some(address) = address
-            && self.of_address.get(&address).is_some_and(|count| count.load(Relaxed) >= self.limits.per_address)
-        {
-            let first = self.first_to_close(|_, entry| entry.address == Some(address));
+        if let Some(full) = address.and_then(|address| self.full(address)) {
+            let first = self.first_to_close(|_, entry| entry.address.is_some_and(|address| full.contains(&address)));
             replaced = self.close(first.ok_or(Refused::Address)?);
         } else if self.open.len() >= self.limits.connections {
             replaced = self.close(self.first_to_close(|_, _| true).ok_or(Refused::Full)?);
         }
         self.last_id += 1;
         let (close, closed) = oneshot::channel();
-        let of_address = address.map_or_else(Arc::default, |address| {
-            let count = self.of_address.entry(address).or_default();
+        let mut of_site = Arc::default();
+        for network in address.into_iter().flat_map(networks) {
+            let count = self.of_network.entry(network).or_default();
             count.fetch_add(1, Relaxed);
-            count.clone()
-        });
-        let entry = Entry { address, of_address, phase: Phase::Head, since: now, bytes: 0, _close: close };
+            of_site = count.clone();
+        }
+        let entry = Entry { address, of_site, phase: Phase::Head, since: now, bytes: 0, _close: close };
         self.open.insert(self.last_id, entry);
         Ok(Admitted { id: self.last_id, closed, replaced })
     }
@@ -189,20 +190,27 @@ impl Table {
     pub fn close(&mut self, id: Id) -> Option<Phase> {
         let entry = self.open.remove(&id)?;
         self.bytes -= entry.bytes;
-        if let Some(address) = entry.address
-            && entry.of_address.fetch_sub(1, Relaxed) == 1
-        {
-            self.of_address.remove(&address);
+        for network in entry.address.into_iter().flat_map(networks) {
+            if self.of_network.get(&network).is_some_and(|count| count.fetch_sub(1, Relaxed) == 1) {
+                self.of_network.remove(&network);
+            }
         }
         Some(entry.phase)
     }
 
-    /// The connection to close first: of the address that has the most, the oldest one without a request, else the oldest
+    /// The smallest network of an address that has as many connections as it may.
+    fn full(&self, address: IpAddr) -> Option<IpNet> {
+        let most = [self.limits.per_address, self.limits.per_site];
+        let count = |network: &IpNet| self.of_network.get(network).map_or(0, |count| count.load(Relaxed));
+        networks(address).zip(most).find(|(network, most)| count(network) >= *most).map(|(network, _)| network)
+    }
+
+    /// The connection to close first: of the site that has the most, the oldest one without a request, else the oldest
     /// one that sends a body. So who opens few connections loses none to one who opens many.
     fn first_to_close(&self, may_close: impl Fn(Id, &Entry) -> bool) -> Option<Id> {
         let ranked = self.open.iter().filter(|(id, entry)| may_close(**id, entry)).filter_map(|(id, entry)| {
             let rank = entry.phase.rank()?;
-            Some((Reverse(entry.of_address.load(Relaxed)), rank, entry.since, *id))
+            Some((Reverse(entry.of_site.load(Relaxed)), rank, entry.since, *id))
         });
         ranked.min().map(|(.., id)| id)
     }

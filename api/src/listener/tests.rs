@@ -8,9 +8,9 @@ use tokio::time::Instant;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A table of four connections, two of an address, and 100 bytes.
+/// A table of four connections, two of an address, three of a site, and 100 bytes.
 fn table() -> Table {
-    Table::new(Limits { connections: 4, per_address: 2, body_bytes: 100, proxies: Vec::new() })
+    Table::new(Limits { connections: 4, per_address: 2, per_site: 3, body_bytes: 100, proxies: Vec::new() })
 }
 
 fn address(number: u32) -> Option<IpAddr> {
@@ -74,6 +74,44 @@ fn the_address_with_the_most_connections_gives_way() {
     assert!(is_open(&mut of_few) && is_open(&mut proxied));
     let open: Vec<bool> = of_many.iter_mut().map(is_open).collect();
     assert_eq!(open, [false, true], "the oldest of its two");
+}
+
+/// An address of a network of a site.
+fn six(site: u16, network: u16, host: u16) -> Option<IpAddr> {
+    Some(IpAddr::from([0x2001, 0xdb8, site, network, 0, 0, 0, host]))
+}
+
+#[test]
+fn a_site_takes_places_from_itself_alone() {
+    let (mut table, began) = (table(), Instant::now());
+    let mut honest = table.admit(six(2, 1, 1), began).expect("a place");
+    let of_network = (0..2).map(|host| table.admit(six(1, 1, host), began + SECOND).expect("a place"));
+    let mut of_network: Vec<Admitted> = of_network.collect();
+    let same = table.admit(six(1, 1, 9), began + 2 * SECOND).expect("a place");
+    assert_eq!(same.replaced, Some(Phase::Head));
+    assert!(!is_open(&mut of_network[0]), "the oldest of its /64");
+    let other = table.admit(six(1, 2, 1), began + 3 * SECOND).expect("a place");
+    assert_eq!((other.replaced, table.len()), (None, 4));
+    let third = table.admit(six(1, 3, 1), began + 4 * SECOND).expect("a place");
+    assert_eq!((third.replaced, table.len()), (Some(Phase::Head), 4));
+    assert!(!is_open(&mut of_network[1]), "the oldest of its /48");
+    assert!(is_open(&mut honest));
+    for connection in [honest.id, same.id, other.id, third.id] {
+        table.close(connection);
+    }
+    assert_eq!(table.len(), 0);
+    assert!((0..4).all(|site| table.admit(six(site, 1, 1), began).is_ok_and(|one| one.replaced.is_none())));
+}
+
+#[test]
+fn the_site_with_the_most_connections_gives_way() {
+    let (mut table, began) = (table(), Instant::now());
+    let mut honest = table.admit(address(1), began).expect("a place");
+    let of_site = (1..4).map(|network| table.admit(six(1, network, 1), began + SECOND).expect("a place"));
+    let mut of_site: Vec<Admitted> = of_site.collect();
+    assert_eq!(table.admit(address(2), began + 2 * SECOND).expect("a place").replaced, Some(Phase::Head));
+    assert!(is_open(&mut honest), "each network has one, and the site three");
+    assert_eq!(of_site.iter_mut().map(is_open).filter(|is_open| !is_open).count(), 1);
 }
 
 #[test]
