@@ -25,7 +25,8 @@ const UNNAMED: &str = "a script";
 /// leave one act of each operation.
 pub fn by(store: &Store, admin: &Admin, call: &str) -> Store {
     let name = admin.by.as_deref().filter(|by| !by.is_empty()).unwrap_or(UNNAMED);
-    store.by(Actor { reason: admin.reason.clone(), once: Some(call.to_owned()), ..Actor::named(name) })
+    let (reason, once) = (admin.reason.clone(), Some(call.to_owned()));
+    store.by(Actor { key: admin.key_id, reason, once, ..Actor::named(name) })
 }
 
 /// Sets a hold on the purchase, or releases it when `duration` is absent.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use system_tests::documents;
+use system_tests::http::Api;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 
@@ -23,6 +24,12 @@ async fn wait_acts(world: &World, (operation, subject): (&str, &str), count: usi
     .await
 }
 
+/// A client of the API with another key, and the id of that key.
+async fn help_desk(world: &World) -> (Api, Value) {
+    let key = world.api.post("/v1/keys", &json!({ "name": "help desk", "role": "operator" })).await.ok();
+    (world.api.with_token(key["key"].as_str().expect("a key")), key["id"].clone())
+}
+
 fn check(act: &Value, world: &World, actor: &str) {
     assert_eq!((&act["actor"], &act["app_id"]), (&json!(actor), &json!(world.app_id)), "{act}");
     assert!(act["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{act}");
@@ -41,6 +48,14 @@ async fn a_signal_leaves_one_act_with_its_author() {
         check(&wait_acts(&world, (&operation, &key), 1).await, &world, "me");
         world.act("acted", signal, &json!({ "by": "ann", "reason": "ticket 4711" })).await;
         check(&wait_acts(&world, (&operation, &key), 2).await, &world, "ann (admin token)");
+    }
+    let (desk, desk_id) = help_desk(&world).await;
+    for signal in ["hold", "release", "flush", "discard", "redeliver"] {
+        let body = json!({ "by": "ann", "reason": "ticket 4712" });
+        drop(desk.post(&format!("/v1/purchases/{key}/{signal}"), &body).await.ok());
+        let act = wait_acts(&world, (&format!("purchase.{signal}"), &key), 3).await;
+        check(&act, &world, "ann (help desk)");
+        assert_eq!(act["key_id"], desk_id, "{act}");
     }
     let id = world.destination_id.clone();
     world.by_script("\"reason\":\"maintenance\"").await;

@@ -269,7 +269,7 @@ pub struct VerifiedClaims {
 
 impl From<Hold> for Admin {
     fn from(hold: Hold) -> Self {
-        Self { by: hold.by, reason: hold.reason }
+        hold.admin
     }
 }
 

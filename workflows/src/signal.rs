@@ -4,7 +4,7 @@
 //! People send signals from the `temporal` CLI, so every field is optional in JSON.
 
 use domain::time::{as_millis, as_optional_millis};
-use domain::{CollapseKey, DestinationId, EventId};
+use domain::{CollapseKey, DestinationId, EventId, KeyId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -141,16 +141,18 @@ pub struct Admin {
     pub by: Option<String>,
     /// Why.
     pub reason: Option<String>,
+    /// The key of the API that requested it; absent for the admin token and for scripts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<KeyId>,
 }
 
 /// Stop settling for a while.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Hold {
-    /// Who requested it.
-    pub by: Option<String>,
-    /// Why.
-    pub reason: Option<String>,
+    /// Who requested it, and why.
+    #[serde(flatten)]
+    pub admin: Admin,
     /// Until when, RFC 3339; seven days when absent or unreadable.
     pub until: Option<String>,
 }
@@ -159,10 +161,9 @@ pub struct Hold {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Discard {
-    /// Who requested it.
-    pub by: Option<String>,
-    /// Why.
-    pub reason: Option<String>,
+    /// Who requested it, and why.
+    #[serde(flatten)]
+    pub admin: Admin,
     /// The newest sequence number that the requester saw; absent for all open ones.
     pub through: Option<i64>,
 }
@@ -171,10 +172,9 @@ pub struct Discard {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Redeliver {
-    /// Who requested it.
-    pub by: Option<String>,
-    /// Why.
-    pub reason: Option<String>,
+    /// Who requested it, and why.
+    #[serde(flatten)]
+    pub admin: Admin,
     /// Which destination; absent for all.
     pub destination_id: Option<DestinationId>,
 }
@@ -191,10 +191,9 @@ pub struct CancelBackoff {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RedeliverEvents {
-    /// Who requested it.
-    pub by: Option<String>,
-    /// Why.
-    pub reason: Option<String>,
+    /// Who requested it, and why.
+    #[serde(flatten)]
+    pub admin: Admin,
     /// The beginning, RFC 3339, together with `until`; what failed when both are absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
@@ -207,8 +206,8 @@ pub struct RedeliverEvents {
 }
 
 impl From<Admin> for RedeliverEvents {
-    fn from(Admin { by, reason }: Admin) -> Self {
-        Self { by, reason, ..Self::default() }
+    fn from(admin: Admin) -> Self {
+        Self { admin, ..Self::default() }
     }
 }
 
@@ -216,18 +215,17 @@ impl From<Admin> for RedeliverEvents {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Enable {
-    /// Who requested it.
-    pub by: Option<String>,
-    /// Why.
-    pub reason: Option<String>,
+    /// Who requested it, and why.
+    #[serde(flatten)]
+    pub admin: Admin,
     /// Whether to skip the owed `user.*` events first, so that only the newest states are sent.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub newest_only: bool,
 }
 
 impl From<Admin> for Enable {
-    fn from(Admin { by, reason }: Admin) -> Self {
-        Self { by, reason, ..Self::default() }
+    fn from(admin: Admin) -> Self {
+        Self { admin, ..Self::default() }
     }
 }
 
@@ -235,10 +233,9 @@ impl From<Admin> for Enable {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Replay {
-    /// Who requested it.
-    pub by: Option<String>,
-    /// Why.
-    pub reason: Option<String>,
+    /// Who requested it, and why.
+    #[serde(flatten)]
+    pub admin: Admin,
     /// Whether to send also those that it acknowledged.
     pub all: bool,
     /// Only these purchases, at most [`MAX_NAMED`].

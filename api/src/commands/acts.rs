@@ -7,6 +7,7 @@ use std::process::ExitCode;
 const COLUMNS: &[Column] = &[
     ("at", "at"),
     ("who", "actor"),
+    ("key", "key_id"),
     ("what", "operation"),
     ("on", "subject"),
     ("why", "reason"),

@@ -50,7 +50,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 
 /// The author and reason of a flush that the platform's `flush_on_revoke` causes.
 fn author() -> Admin {
-    Admin { by: Some("settle".to_owned()), reason: Some("the platform's flush_on_revoke".to_owned()) }
+    Admin { by: Some("settle".to_owned()), reason: Some("the platform's flush_on_revoke".to_owned()), key_id: None }
 }
 
 /// Sends the signal in a span of the trace of the first notification that it covers.

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::operation::{Input, Operation, Schemas};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use domain::text::visible;
 use serde_json::json;
 use std::ops::Deref;
 use storage::{Actor, Store};
@@ -15,6 +16,9 @@ use workflows::signal::Admin;
 const REASON: &str = "settle-reason";
 /// Maximum length of a reason in bytes.
 const MAX_REASON_BYTES: usize = 1000;
+
+/// Maximum length of the person that a request names, in characters: the name of the key after it is never cut.
+const MAX_BY_CHARS: usize = 200;
 
 /// The reason of a change from a form of the page, in any language; it stands in the place of the header.
 #[derive(Debug, Clone)]
@@ -35,10 +39,8 @@ impl Acting {
     /// The name that signals carry: that of the key, after the person that the request names.
     #[must_use]
     pub fn name(&self, by: Option<String>) -> String {
-        match by {
-            Some(by) => format!("{by} ({})", self.caller.name),
-            None => self.caller.name.clone(),
-        }
+        let by: String = by.map(|by| visible(&by).chars().take(MAX_BY_CHARS).collect()).unwrap_or_default();
+        if by.is_empty() { self.caller.name.clone() } else { format!("{by} ({})", self.caller.name) }
     }
 
     /// This, with the author and the reason of a signal that it sends too.
@@ -52,8 +54,8 @@ impl Acting {
     /// This, with the person and the reason that the body of the request names.
     #[must_use]
     pub fn named(self, by: Option<String>, reason: Option<String>) -> Self {
-        let by = Some(self.name(by));
-        self.signed(Admin { by, reason })
+        let (by, key_id) = (Some(self.name(by)), self.caller.key);
+        self.signed(Admin { by, reason, key_id })
     }
 }
 

@@ -6,6 +6,7 @@
 mod acting;
 mod caller;
 pub mod guard;
+mod name;
 mod refusals;
 pub mod scope;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod text;
 
 pub use acting::{Acting, Reason};
 pub use caller::Caller;
+pub use name::check_name;
 pub use refusals::Refusals;
 pub use text::KeyText;
 

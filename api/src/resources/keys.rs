@@ -4,9 +4,10 @@ use crate::answer::{Created, NoContent};
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Draft, Id, PageQuery, Query};
-use crate::keys::{ADMIN_TOKEN, Acting, Caller, KeyText};
+use crate::keys::{Acting, Caller, KeyText, check_name};
 use axum::Json;
 use axum::extract::State;
+use domain::text::visible;
 use domain::{AppId, KeyId, Timestamp};
 use schemars::JsonSchema;
 use secrecy::SecretString;
@@ -17,7 +18,7 @@ use storage::{ApiKey, Paged, Role};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "name": "help desk", "role": "support", "expires_at": "2126-01-31T12:00:00Z" }]))]
 pub struct NewKey {
-    /// Its name, unique among the keys that were not revoked. Acts show it.
+    /// Its name, unique among the keys that were not revoked. Acts show it, so names that look alike count as one.
     #[schemars(length(min = 1, max = 200))]
     name: String,
     /// What it may do.
@@ -38,24 +39,19 @@ pub struct CreatedKey {
     key: String,
 }
 
-/// Names of authors that have no key: the token of the settings, and settle itself.
-const RESERVED: [&str; 2] = [ADMIN_TOKEN, "settle"];
-
 /// `POST /v1/keys`
 pub async fn create(edge: Acting, caller: Caller, mut draft: Draft<NewKey>) -> Result<Created<CreatedKey>, Error> {
     if draft.body.expires_at.is_some_and(|end| end <= (edge.clock)()) {
         draft.wrong.add("expires_at", "a time in the future");
     }
-    if RESERVED.contains(&draft.body.name.as_str()) {
-        draft.wrong.add("name", "another name: acts show it for what was done without a key");
-    }
+    check_name(&mut draft.wrong, &draft.body.name);
     let NewKey { name, role, app_id, expires_at } = draft.finish()?;
     let app_id = caller.app(&edge, app_id).await?;
     if role == Role::Metrics && app_id.is_some() {
         return Err(Error::Unsuitable("the metrics are those of all apps, and so is a key for them".to_owned()));
     }
     let secret = SecretString::from(storage::hex(&(edge.random)()));
-    let new = storage::NewKey { name, role, app_id, expires_at, secret: secret.clone() };
+    let new = storage::NewKey { name: visible(&name), role, app_id, expires_at, secret: secret.clone() };
     let stored = edge.store.new_key(new).await?;
     let key = KeyText { id: stored.id, secret }.write();
     Ok(Created(CreatedKey { stored, key }))

@@ -4,10 +4,11 @@ use crate::answer::{Created, NoContent};
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{Draft, Id, PageQuery, Query};
-use crate::keys::{Acting, Caller};
+use crate::keys::{Acting, Caller, check_name};
 use crate::pages::PREFIX;
 use axum::Json;
 use axum::extract::State;
+use domain::text::visible;
 use domain::{AppId, SignInId, Timestamp};
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
@@ -50,6 +51,10 @@ pub async fn link(edge: Acting, caller: Caller, mut draft: Draft<NewSignInLink>)
     if draft.body.role > caller.role {
         draft.wrong.add("role", format!("at most that of the caller, `{}`", caller.role.as_str()));
     }
+    // A caller may have its own name, whatever it is.
+    if draft.body.name != caller.name {
+        check_name(&mut draft.wrong, &draft.body.name);
+    }
     if draft.body.role == Role::Metrics {
         draft.wrong.add("role", "one that may read");
     }
@@ -57,7 +62,7 @@ pub async fn link(edge: Acting, caller: Caller, mut draft: Draft<NewSignInLink>)
     let app_id = caller.app(&edge, app_id).await?;
     let longest = edge.pages.session_lifetime;
     let lifetime = lifetime_seconds.map_or(longest, |seconds| Duration::from_secs(seconds.unsigned_abs()).min(longest));
-    let person = Person { name, role, app_id, ..person(&edge, &caller) };
+    let person = Person { name: visible(&name), role, app_id, ..person(&edge, &caller) };
     let code = code(&edge);
     let new = storage::NewLink { person, code: code.clone(), valid: LINK_VALID, lifetime };
     let expires_at = edge.store.new_sign_in_link(new).await?;

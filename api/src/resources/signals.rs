@@ -18,8 +18,10 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 #[schemars(extend("examples" = [{ "by": "anna", "reason": "ticket 4711" }]))]
 pub struct Action {
     /// The author, beside the key.
+    #[schemars(length(max = 200))]
     by: Option<String>,
     /// The reason.
+    #[schemars(length(max = 1000))]
     reason: Option<String>,
 }
 
@@ -28,7 +30,7 @@ impl Action {
     #[must_use]
     pub fn admin(self, edge: &Acting) -> Admin {
         let reason = self.reason.or_else(|| edge.store.actor().reason.clone());
-        Admin { by: Some(edge.name(self.by)), reason }
+        Admin { by: Some(edge.name(self.by)), reason, key_id: edge.caller.key }
     }
 }
 

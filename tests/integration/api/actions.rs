@@ -35,16 +35,16 @@ async fn each_action_is_its_signal_with_who_and_why() {
         assert_eq!(answer.body, json!({ "collapse_key": key, "signal": action }));
     }
     let (by, reason) = (Some("ann (admin token)".to_owned()), Some("ticket".to_owned()));
-    let admin = Admin { by: by.clone(), reason: reason.clone() };
+    let admin = Admin { by, reason, key_id: None };
     let until = Some("2098-12-31T23:00:00.000000Z".to_owned());
     assert_eq!(
         signals(&service),
         [
             Signal::Flush(admin.clone()),
-            Signal::Hold(Hold { by: by.clone(), reason: reason.clone(), until }),
-            Signal::Release(admin),
-            Signal::Discard(Discard { by: by.clone(), reason: reason.clone(), through: Some(seq) }),
-            Signal::Redeliver(Redeliver { by, reason, destination_id: None }),
+            Signal::Hold(Hold { until, admin: admin.clone() }),
+            Signal::Release(admin.clone()),
+            Signal::Discard(Discard { through: Some(seq), admin: admin.clone() }),
+            Signal::Redeliver(Redeliver { destination_id: None, admin }),
         ]
     );
 }

@@ -119,7 +119,7 @@ async fn callers(service: &Service, shops: [&Shop; 2]) -> Vec<Caller> {
     let mut callers = Vec::new();
     for role in Role::ALL {
         for app in [None].into_iter().chain(shops.map(|shop| Some(shop.app.clone()))) {
-            let body = json!({ "name": format!("{} {app:?}", role.as_str()), "role": role, "app_id": app });
+            let body = json!({ "name": format!("{} {}", role.as_str(), app.as_deref().unwrap_or("all")), "role": role, "app_id": app });
             if role == Role::Metrics && app.is_some() {
                 assert_eq!(service.send_json("POST", "/v1/keys", &body).await.status, 422);
                 continue;

@@ -12,6 +12,7 @@ mod edge;
 mod forms;
 mod keys;
 mod logins;
+mod names;
 mod pages;
 mod people;
 mod refusals;

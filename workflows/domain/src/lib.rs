@@ -17,6 +17,7 @@ pub mod purchase;
 pub mod redelivery;
 pub mod schemas;
 pub mod settling;
+pub mod text;
 pub mod time;
 pub mod trace;
 pub mod transition;

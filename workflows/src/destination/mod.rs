@@ -226,8 +226,7 @@ async fn execute_request(ctx: &WorkflowContext<Destination>, destination_id: Des
                 Err(error) => Some(error),
             }
         }
-        AdminRequest::Enable(Enable { by, reason, newest_only }) => {
-            let admin = Admin { by, reason };
+        AdminRequest::Enable(Enable { newest_only, admin }) => {
             let on = SetEnabled { destination_id, is_enabled: true, newest_only, admin };
             switch(ctx, on).await.err()
         }

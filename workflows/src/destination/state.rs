@@ -176,8 +176,7 @@ impl State {
 
     /// Folds a `redeliver` signal.
     pub fn redeliver(&mut self, wanted: RedeliverEvents) {
-        let RedeliverEvents { by, reason, from, until, event_id } = wanted;
-        let admin = Admin { by, reason };
+        let RedeliverEvents { admin, from, until, event_id } = wanted;
         let time = |text: &Option<String>| text.as_deref().map(str::parse::<Timestamp>).transpose();
         if let Some(event) = event_id {
             if from.is_some() || until.is_some() {
@@ -199,7 +198,7 @@ impl State {
 
     /// Folds a `replay` signal.
     pub fn replay(&mut self, replay: Replay) {
-        let Replay { by, reason, all, collapse_keys } = replay;
+        let Replay { admin, all, collapse_keys } = replay;
         let selector = match collapse_keys {
             None if all => RedeliverySelector::All,
             None => RedeliverySelector::Behind,
@@ -212,7 +211,7 @@ impl State {
             }
             Some(keys) => RedeliverySelector::Purchases(keys),
         };
-        self.enqueue_redelivery(selector, Admin { by, reason });
+        self.enqueue_redelivery(selector, admin);
     }
 
     fn enqueue_redelivery(&mut self, selector: RedeliverySelector, admin: Admin) {

@@ -293,14 +293,15 @@ fn an_interrupted_supervision_is_repeated_a_lost_one_is_not() {
 fn a_carried_state_can_be_read_and_so_can_an_old_one() {
     let mut state = after(found(Supervision::Probe, Some(30_000)));
     state.probe();
-    state.enqueue(AdminRequest::Enable(Enable { by: Some("me".to_owned()), newest_only: true, ..Enable::default() }));
+    let me = Admin { by: Some("me".to_owned()), ..Admin::default() };
+    state.enqueue(AdminRequest::Enable(Enable { newest_only: true, admin: me.clone() }));
     let json = serde_json::to_string(&state).unwrap_or_default();
     let back: State = serde_json::from_str(&json).unwrap_or_default();
     assert_eq!((back.admin, back.until, back.last), (state.admin, state.until, state.last));
     assert!(back.probe);
     assert!(serde_json::from_str::<State>("{}").is_ok());
     let old = serde_json::from_str::<AdminRequest>(r#"{"enable":{"by":"me","reason":null}}"#).ok();
-    assert_eq!(old, Some(AdminRequest::Enable(Enable { by: Some("me".to_owned()), ..Enable::default() })));
+    assert_eq!(old, Some(AdminRequest::Enable(me.into())));
     assert_eq!(serde_json::from_str::<Supervised>("{}").ok(), Some(Supervised::default()));
 }
 
@@ -315,13 +316,11 @@ fn a_workflow_id_and_its_inverse_agree() {
 
 #[test]
 fn every_signal_is_an_object_that_a_run_reads() {
-    let admin = Admin { by: Some("me".to_owned()), reason: Some("a test".to_owned()) };
-    let (redeliver, replay) =
-        (RedeliverEvents::from(admin.clone()), Replay { by: admin.by.clone(), ..Replay::default() });
-    let replay = DestinationSignal::Replay(Replay { reason: admin.reason.clone(), ..replay });
+    let key_id = Some(domain::KeyId::new(id().uuid()));
+    let admin = Admin { by: Some("me".to_owned()), reason: Some("a test".to_owned()), key_id };
     let signals = [
-        DestinationSignal::Redeliver(redeliver),
-        replay,
+        DestinationSignal::Redeliver(RedeliverEvents::from(admin.clone())),
+        DestinationSignal::Replay(Replay { admin: admin.clone(), ..Replay::default() }),
         DestinationSignal::Test(admin.clone()),
         DestinationSignal::Enable(admin.clone().into()),
         DestinationSignal::Disable(admin.clone()),

@@ -226,12 +226,10 @@ async fn execute_request(ctx: &WorkflowContext<Purchase>, key: CollapseKey, requ
             });
             answer.err()
         }
-        AdminRequest::Discard(Discard { by, reason, through }) => {
-            let admin = Admin { by, reason };
+        AdminRequest::Discard(Discard { through, admin }) => {
             execute(ctx, || Activities::discard, activities::Discard { collapse_key: key, through, admin }).await.err()
         }
-        AdminRequest::Redeliver(Redeliver { destination_id, by, reason }) => {
-            let admin = Admin { by, reason };
+        AdminRequest::Redeliver(Redeliver { destination_id, admin }) => {
             let once = Some(ctx.state_mut(|purchase| purchase.state.name_redelivery(ctx.run_id())));
             let redeliver = activities::Redeliver { collapse_key: key, destination_id, once, admin };
             match execute(ctx, || Activities::redeliver, redeliver).await {

@@ -11,6 +11,7 @@ use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{row, sql, stored};
 use crate::db::store::Store;
 use crate::reports::listing::Filtered;
+use domain::text::folded;
 use domain::{AppId, KeyId, Timestamp};
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
@@ -48,7 +49,7 @@ impl Role {
 /// A key that is to be stored.
 #[derive(Debug, Clone)]
 pub struct NewKey {
-    /// Its name, unique among the keys that were not revoked.
+    /// Its name, unique among the keys that were not revoked: names that look alike are one.
     pub name: String,
     /// What it may do.
     pub role: Role,
@@ -108,8 +109,8 @@ const OF_APP: Clause = clause!(&[LIST], "app_id = ?");
 const FIND: Sql = statement!("SELECT {COLUMNS}, hash FROM api_keys WHERE id = ?");
 
 const INSERT: Sql = statement! {"
-    INSERT INTO api_keys (id, name, role, app_id, hash, created_at, expires_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO api_keys (id, name, folded_name, role, app_id, hash, created_at, expires_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 "};
 
 const REVOKE: Sql = statement!("UPDATE api_keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL");
@@ -138,6 +139,7 @@ impl Store {
             sql(INSERT)
                 .bind(id)
                 .bind(new.name.as_str())
+                .bind(folded(&new.name))
                 .bind(new.role)
                 .bind(new.app_id)
                 .bind(hash.as_str())

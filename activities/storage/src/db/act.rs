@@ -7,6 +7,7 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{clean, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
+use domain::text::visible;
 use domain::{ActId, AppId, KeyId};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -75,7 +76,7 @@ impl Act {
             .bind(id)
             .bind(write.now)
             .bind(actor.key)
-            .bind(bounded(&actor.name))
+            .bind(bounded(&visible(&actor.name)))
             .bind(operation.to_owned())
             .bind(self.app)
             .bind(clean(&self.subject).into_owned())

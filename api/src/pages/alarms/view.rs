@@ -122,6 +122,7 @@ impl<'a> AlarmsPage<'a> {
 pub struct Row {
     at: Moment,
     actor: String,
+    key: Option<Code>,
     operation: String,
     subject: Code,
     of_subject: String,
@@ -183,6 +184,7 @@ fn row(act: &ActView, visit: &Visit) -> Row {
     Row {
         at: Moment::at(act.at),
         actor: act.actor.clone(),
+        key: act.key_id.map(Code::short),
         operation: act.operation.clone(),
         subject: Code::short(&act.subject),
         of_subject: visit.to(&format!("/ui/acts?subject={}", escaped(&act.subject))),

@@ -17,6 +17,7 @@ use crate::routes::Route;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use domain::text::visible;
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -127,7 +128,7 @@ async fn by_key(
 /// The person that a key stands for, with the name that they entered.
 fn person(edge: &Edge, caller: &Caller, name: Option<String>) -> Person {
     let person = sessions::person(edge, caller);
-    match name {
+    match name.map(|name| visible(&name)).filter(|name| !name.is_empty()) {
         Some(name) => Person { name: format!("{name} ({})", person.name), ..person },
         None => person,
     }

@@ -12,7 +12,7 @@ use domain::{CollapseKey, DestinationId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use storage::Subject;
-use workflows::signal::{Admin, Discard, Redeliver, Signal};
+use workflows::signal::{Discard, Redeliver, Signal};
 
 /// A signal to a purchase's workflow that the engine took. The result is seen later.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -59,10 +59,10 @@ pub async fn hold(edge: Acting, Id(key): Id<CollapseKey>, mut draft: Draft<Hold>
         draft.wrong.add("until", "a time in the future");
     }
     let Hold { until, action } = draft.finish()?;
-    let Admin { by, reason } = action.admin(&edge);
+    let admin = action.admin(&edge);
     newest(&edge, key).await?;
     let until = until.map(|until| until.to_string());
-    send(&edge, key, Signal::Hold(workflows::signal::Hold { by, reason, until })).await
+    send(&edge, key, Signal::Hold(workflows::signal::Hold { until, admin })).await
 }
 
 /// `POST …/release`: end a hold.
@@ -73,20 +73,20 @@ pub async fn release(edge: Acting, Id(key): Id<CollapseKey>, Body(action): Body<
 
 /// `POST …/discard`: give the notifications accepted until now the outcome `discarded`, without settling them.
 pub async fn discard(edge: Acting, Id(key): Id<CollapseKey>, Body(action): Body<Action>) -> Answer {
-    let Admin { by, reason } = action.admin(&edge);
+    let admin = action.admin(&edge);
     let through = Some(newest(&edge, key).await?);
-    send(&edge, key, Signal::Discard(Discard { by, reason, through })).await
+    send(&edge, key, Signal::Discard(Discard { through, admin })).await
 }
 
 /// `POST …/redeliver`: send the newest state again, to one destination or all.
 pub async fn redeliver(edge: Acting, Id(key): Id<CollapseKey>, Body(body): Body<PurchaseRedelivery>) -> Answer {
     let PurchaseRedelivery { destination_id, action } = body;
-    let Admin { by, reason } = action.admin(&edge);
+    let admin = action.admin(&edge);
     newest(&edge, key).await?;
     if let Some(id) = destination_id {
         require_destination(&edge, key, id).await?;
     }
-    send(&edge, key, Signal::Redeliver(Redeliver { by, reason, destination_id })).await
+    send(&edge, key, Signal::Redeliver(Redeliver { destination_id, admin })).await
 }
 
 /// Refuses the id of a destination that does not exist, or is of another app than the purchase.

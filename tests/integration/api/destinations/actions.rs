@@ -68,7 +68,7 @@ async fn each_action_is_its_signal_with_who_and_why() {
         let answer = service.send_json("POST", &format!("{path}/{action}"), &body).await;
         assert_eq!((answer.status, &answer.body), (202, &json!({ "destination_id": id, "signal": action })));
     }
-    let admin = || Admin { by: Some("ann (admin token)".to_owned()), reason: Some("ticket".to_owned()) };
+    let admin = || Admin { by: Some("ann (admin token)".to_owned()), reason: Some("ticket".to_owned()), key_id: None };
     let expected_signals = [
         (id, DestinationSignal::Disable(admin())),
         (id, DestinationSignal::Enable(admin().into())),
@@ -168,7 +168,8 @@ async fn very_many_are_skipped_by_its_workflow_or_the_next_request() {
     service.raw("UPDATE deliveries SET status = 'pending' WHERE status = 'skipped'");
     let expected_signals = service.send_json("POST", &format!("{path}/enable"), &json!({ "newest_only": true })).await;
     assert_eq!(expected_signals.status, 202, "{}", expected_signals.body);
-    let enable_the_rest = Enable { by: Some("admin token".to_owned()), newest_only: true, ..Enable::default() };
+    let admin = Admin { by: Some("admin token".to_owned()), ..Admin::default() };
+    let enable_the_rest = Enable { newest_only: true, admin };
     assert_eq!(service.engine.destination_signals(), [(id_of(&path), DestinationSignal::Enable(enable_the_rest))]);
     let second = service.send_json("PATCH", &path, &enable).await;
     assert_eq!((second.status, &second.body["enabled"]), (200, &json!(true)), "{}", second.body);

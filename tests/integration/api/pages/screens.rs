@@ -136,7 +136,7 @@ async fn each_action_sends_the_signal_of_the_api() {
         let (_, last) = signals.last().expect("a signal");
         assert_eq!(last.name(), action);
         if let Signal::Hold(hold) = last {
-            assert!(hold.until.is_some() && hold.reason.as_deref() == Some("ticket 4711"), "{hold:?}");
+            assert!(hold.until.is_some() && hold.admin.reason.as_deref() == Some("ticket 4711"), "{hold:?}");
         }
     }
 }

@@ -261,7 +261,7 @@ fn each_flush_before_a_settling_has_its_number() {
     let flushes = |count: usize| {
         let mut state = State::default();
         for name in ["me", "ann"].iter().take(count) {
-            state.flush_by(Admin { by: Some((*name).to_owned()), reason: None });
+            state.flush_by(Admin { by: Some((*name).to_owned()), ..Admin::default() });
         }
         state.flushes.into_iter().map(|flush| (flush.number, flush.admin.by.unwrap_or_default())).collect::<Vec<_>>()
     };

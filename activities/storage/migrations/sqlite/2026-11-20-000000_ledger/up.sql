@@ -32,6 +32,8 @@ CREATE UNIQUE INDEX apps_name ON apps (name) WHERE deleted_at IS NULL;
 CREATE TABLE api_keys (
     id TEXT NOT NULL PRIMARY KEY,
     name TEXT NOT NULL,
+    -- What it has in common with names that look like it.
+    folded_name TEXT NOT NULL,
     -- `metrics`, `read`, `support`, `operator` or `admin`.
     role TEXT NOT NULL,
     -- The only app that it reaches; NULL for all.
@@ -43,7 +45,7 @@ CREATE TABLE api_keys (
     -- When it was used last, up to a minute before the last request.
     last_used_at BIGINT
 );
-CREATE UNIQUE INDEX api_keys_name ON api_keys (name) WHERE revoked_at IS NULL;
+CREATE UNIQUE INDEX api_keys_name ON api_keys (folded_name) WHERE revoked_at IS NULL;
 
 -- People who are signed in to the page. The cookie of a session has 256 random bits, of which this is the SHA-256.
 CREATE TABLE sessions (

@@ -1,0 +1,26 @@
+//! The names of keys and of people who sign in: acts show them, so none may look like that of somebody else.
+
+use super::ADMIN_TOKEN;
+use crate::extract::FieldErrors;
+use domain::text::{folded, is_invisible, visible};
+
+/// Names of authors that have no key: the token of the settings, and settle itself.
+const RESERVED: [&str; 2] = [ADMIN_TOKEN, "settle"];
+
+/// Notes what is wrong with the `name` of a key or a person.
+pub fn check_name(wrong: &mut FieldErrors, name: &str) {
+    let expected = if name.chars().any(is_invisible) {
+        "no line breaks and no invisible characters"
+    } else if visible(name).is_empty() {
+        "at least one letter"
+    } else if name.contains(['(', ')']) {
+        "no brackets: acts put the name of a key in them"
+    } else if RESERVED.contains(&folded(name).as_str()) {
+        "another name: acts show it for what was done without a key"
+    } else {
+        return;
+    };
+    if !wrong.has("name") {
+        wrong.add("name", expected);
+    }
+}

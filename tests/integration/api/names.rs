@@ -1,0 +1,87 @@
+//! Whose name an act has: neither the `by` of a request nor the name of a key or a person hides who it was.
+
+use super::edge::{Service, accept};
+use domain::KeyId;
+use serde_json::{Value, json};
+use storage::Fate;
+use workflows::signal::Signal;
+
+/// A key with the role `support`: its id, and as requests carry it.
+async fn help_desk(service: &Service) -> (KeyId, String) {
+    let key = service.send_json("POST", "/v1/keys", &json!({ "name": "help desk", "role": "support" })).await;
+    let text = |field: &str| key.body[field].as_str().expect("a text").to_owned();
+    (text("id").parse().expect("an id"), format!("Bearer {}", text("key")))
+}
+
+#[tokio::test]
+async fn no_by_hides_the_key_behind_it() {
+    let service = Service::start("by").await;
+    let (app, platform) = service.platform().await;
+    let (key, _) = accept(&service.store, platform, "receipt", Fate::Open).await;
+    let hook = json!({ "kind": "webhook", "name": "hook", "url": "https://receiver.invalid/hooks" });
+    let hook = service.send_json("POST", &format!("/v1/apps/{app}/destinations"), &hook).await;
+    let probe = format!("/v1/destinations/{}/probe", hook.body["id"].as_str().expect("an id"));
+    let (id, bearer) = help_desk(&service).await;
+    let post = async |path: &str, by: &str| {
+        service.send("POST", path, Some(&bearer), json!({ "by": by }).to_string().into_bytes()).await
+    };
+    for (by, shown) in [
+        ("anna", "anna (help desk)"),
+        (&format!("admin token{}", " ".repeat(180)), "admin token (help desk)"),
+        ("\u{202e}nekot nimda\u{200b}", "nekot nimda (help desk)"),
+        ("\u{2066}\u{200d}", "help desk"),
+        (&"x".repeat(200), &format!("{} (help desk)", "x".repeat(200))),
+    ] {
+        let answer = post(&format!("/v1/purchases/{key}/flush"), by).await;
+        assert_eq!(answer.status, 202, "{}", answer.body);
+        let signals = service.engine.signals();
+        let Some((_, Signal::Flush(admin))) = signals.last() else { panic!("{signals:?}") };
+        assert_eq!((admin.by.as_deref(), admin.key_id), (Some(shown), Some(id)), "{by:?}");
+        assert_eq!(post(&probe, by).await.status, 202);
+        let act = service.get("/v1/acts?limit=1").await.body["items"][0].clone();
+        assert_eq!((&act["actor"], &act["key_id"]), (&json!(shown), &json!(id)), "{by:?}");
+    }
+    let long = format!("admin token{}", " ".repeat(1000));
+    for path in [format!("/v1/purchases/{key}/hold"), probe] {
+        assert_eq!(post(&path, &long).await.wrong_fields(), ["by"], "{path}");
+    }
+}
+
+#[tokio::test]
+async fn similar_names_are_one() {
+    let service = Service::start("names").await;
+    let make = async |name: &str| service.send_json("POST", "/v1/keys", &json!({ "name": name, "role": "read" })).await;
+    let link = async |name: &str| {
+        service.send_json("POST", "/v1/sign-in-links", &json!({ "name": name, "role": "read" })).await
+    };
+    let wrong = [
+        "settle ",
+        "Admin  token",
+        "admin\u{a0}token",
+        "admin\u{200b}token",
+        "admin token (help desk)",
+        "\u{2800}",
+        " ",
+        "a\nb",
+    ];
+    for name in wrong {
+        for answer in [make(name).await, link(name).await] {
+            assert_eq!((answer.status, answer.wrong_fields()), (400, vec!["name"]), "{name:?}: {}", answer.body);
+        }
+    }
+    let deploy = make(" Deploy  Bot ").await;
+    assert_eq!((deploy.status, &deploy.body["name"]), (201, &json!("Deploy Bot")), "{}", deploy.body);
+    for name in ["deploy bot", "DEPLOY BOT", "Deploy\u{2003}Bot"] {
+        assert_eq!(make(name).await.status, 409, "{name:?}");
+    }
+    assert_eq!(link("Žofie").await.status, 201);
+    // A person who signs in by a key enters a name, too: that of the key stays behind it.
+    let (id, bearer) = help_desk(&service).await;
+    let key = bearer.trim_start_matches("Bearer ");
+    let fields = [("key", key), ("name", "admin token\u{200b} \u{202e}")];
+    super::pages::visitor::Visitor::with_named_key(&service, &fields).await.expect("a session");
+    let act = service.get("/v1/acts?operation=session.start").await.body["items"][0].clone();
+    assert_eq!((&act["actor"], &act["key_id"]), (&json!("admin token (help desk)"), &json!(id)), "{act}");
+    let shown = service.get("/v1/acts").await.body;
+    assert!(!shown.to_string().contains('\u{200b}') && shown["items"] != Value::Null, "{shown}");
+}
