@@ -213,6 +213,42 @@ async fn a_health_check_needs_neither_a_token_nor_another_program() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn streams_of_one_key_leave_readyz_its_place() {
+    let (installation, _process) = start(&[]).await;
+    let (api, url) = (installation.api(), installation.url());
+    let key = text(&api.post("/v1/keys", &json!({ "name": "reader", "role": "read" })).await.ok(), "key");
+    let head = format!("GET /v1/live HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {key}\r\n\r\n");
+    // More than the connections of that listener.
+    let (mut all, mut streams) = (Vec::new(), 0);
+    for number in 0..260 {
+        let mut stream = TcpStream::connect(address(&url)).await.expect("a connection");
+        stream.write_all(head.as_bytes()).await.expect("settle receives");
+        let mut first = [0; 12];
+        timeout(PATIENCE, stream.read_exact(&mut first)).await.expect("an answer in time").expect("an answer");
+        match &first {
+            b"HTTP/1.1 200" => streams += 1,
+            b"HTTP/1.1 429" => {}
+            _ => panic!("{number}: {}", String::from_utf8_lossy(&first)),
+        }
+        all.push(stream);
+    }
+    assert_eq!(streams, 4);
+    assert_eq!(api.get("/readyz").await.status, 200);
+    // A stream that its client closes has left its place.
+    drop(all);
+    wait::until(PATIENCE, "a place is free", async || begins(&url, &head).await).await;
+}
+
+/// Sends a head; `Ok` if the answer is a 200, which may have no end.
+async fn begins(url: &str, head: &str) -> Result<(), String> {
+    let mut stream = TcpStream::connect(address(url)).await.expect("a connection");
+    stream.write_all(head.as_bytes()).await.expect("settle receives");
+    let mut first = [0; 12];
+    stream.read_exact(&mut first).await.map_err(|error| error.to_string())?;
+    if &first == b"HTTP/1.1 200" { Ok(()) } else { Err(String::from_utf8_lossy(&first).into_owned()) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn slow_devices_hold_no_place() {
     let (installation, _process) = start(&[]).await;
     let (api, url) = (installation.api(), installation.public_url());

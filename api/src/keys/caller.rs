@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::operation::{Input, Operation, Schemas};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use domain::{AppId, KeyId};
+use domain::{AppId, KeyId, SignInId};
 use storage::{Actor, Role};
 
 /// Who calls. A handler that takes it limits what it lists to the caller's app.
@@ -13,6 +13,8 @@ use storage::{Actor, Role};
 pub struct Caller {
     /// The key; `None` for the admin token.
     pub key: Option<KeyId>,
+    /// The session at the page; `None` for a request of the API.
+    pub session: Option<SignInId>,
     /// The name of the key, for people.
     pub name: String,
     /// What it may do.

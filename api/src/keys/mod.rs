@@ -91,7 +91,7 @@ impl Keys {
 /// 503 when the database does not answer.
 pub async fn caller(edge: &Edge, token: &str) -> Result<Result<Caller, Refused>, Error> {
     if is_same(token, edge.admin_token.expose_secret()) {
-        return Ok(Ok(Caller { key: None, name: ADMIN_TOKEN.to_owned(), role: Role::Admin, app: None }));
+        return Ok(Ok(Caller { key: None, session: None, name: ADMIN_TOKEN.to_owned(), role: Role::Admin, app: None }));
     }
     let Some(KeyText { id, secret }) = KeyText::parse(token) else { return Ok(Err(Refused::Unknown)) };
     let found = match edge.store.key(id).await {
@@ -118,7 +118,7 @@ fn proved(found: HashedKey, secret: &str, now: Timestamp) -> Result<Caller, Refu
     if key.expires_at.is_some_and(|end| end <= now) {
         return Err(Refused::Expired);
     }
-    Ok(Caller { key: Some(key.id), name: key.name, role: key.role, app: key.app_id })
+    Ok(Caller { key: Some(key.id), session: None, name: key.name, role: key.role, app: key.app_id })
 }
 
 /// Compares in constant time for equal lengths; the length is no secret. An empty text is never the same.

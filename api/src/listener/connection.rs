@@ -1,12 +1,15 @@
 //! One connection: HTTP/1.1 alone, until it ends, is closed for another, or the process stops.
 
 use super::body::{Answer, Received};
-use super::limits::{BUFFER_BYTES, HEAD_BYTES};
+use super::limits::{BUFFER_BYTES, HEAD_BYTES, HEALTH};
 use super::open::Slot;
 use super::table::Phase;
+use crate::error::Error;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use axum::http::{HeaderValue, header};
+use axum::response::IntoResponse as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -70,7 +73,23 @@ async fn answer(
 ) -> Result<Response<Answer>, Infallible> {
     let mut request = request.map(|body| Body::new(Received::new(body, slot.clone())));
     request.extensions_mut().insert(ConnectInfo(peer));
-    Ok(router.oneshot(request).await?.map(|body| Answer::new(body, slot)))
+    let response = if slot.is_for_health && !HEALTH.contains(&request.uri().path()) {
+        full()
+    } else {
+        router.oneshot(request).await?
+    };
+    if response.headers().get(header::CONTENT_TYPE).is_some_and(|media| media == "text/event-stream") {
+        slot.enter(Phase::Stream);
+    }
+    Ok(response.map(|body| Answer::new(body, slot)))
+}
+
+/// The answer in a place that is left to health checks. The connection ends with it, so that the next one has another.
+fn full() -> Response<Body> {
+    let detail = "every connection of this address has a request under way; try again".to_owned();
+    let mut response = Error::Unavailable(detail).into_response();
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// A stream that shows the table when a head begins.

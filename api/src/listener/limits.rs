@@ -24,6 +24,10 @@ const WANTED_DESCRIPTORS: u64 = 16_384;
 const SITE: usize = 4;
 /// Maximum number of connections to the listener of administrators.
 const ADMIN_CONNECTIONS: usize = 256;
+/// Of these, the connections that are left to whoever asks how the process is.
+const FOR_HEALTH: usize = 16;
+/// The paths that say how the process is.
+pub const HEALTH: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 /// Maximum number of bytes of bodies that are read or worked on by the listeners for everybody and for administrators.
 const BODY_BYTES: usize = 48 * 1024 * 1024;
 const ADMIN_BODY_BYTES: usize = 16 * 1024 * 1024;
@@ -33,6 +37,8 @@ const ADMIN_BODY_BYTES: usize = 16 * 1024 * 1024;
 pub struct Limits {
     /// Maximum number of connections.
     pub connections: usize,
+    /// How many of them only take the paths of [`HEALTH`].
+    pub for_health: usize,
     /// Maximum number of connections from one address; of one network `/64` with IPv6.
     pub per_address: usize,
     /// Maximum number of connections from one site with IPv6, a network `/48`.
@@ -78,6 +84,7 @@ impl Wanted {
         Both {
             public: Limits {
                 connections: public,
+                for_health: 0,
                 per_address,
                 per_site,
                 body_bytes: BODY_BYTES,
@@ -85,6 +92,7 @@ impl Wanted {
             },
             admin: Limits {
                 connections: admin,
+                for_health: FOR_HEALTH.min(admin / 4),
                 per_address: admin,
                 per_site: admin,
                 body_bytes: ADMIN_BODY_BYTES,

@@ -33,6 +33,8 @@ pub struct Slot {
     id: Id,
     /// The phase in the table, to avoid its lock.
     phase: AtomicU8,
+    /// Whether it only takes the paths of [`super::limits::HEALTH`].
+    pub is_for_health: bool,
 }
 
 impl Connections {
@@ -53,11 +55,12 @@ impl Connections {
             // The lock is released before the wait.
             let admitted = self.table().admit(address, Instant::now());
             match admitted {
-                Ok(Admitted { id, closed, replaced }) => {
+                Ok(Admitted { id, closed, replaced, is_for_health }) => {
                     if let Some(phase) = replaced {
                         self.closed("room", phase);
                     }
-                    let slot = Slot { connections: self.clone(), id, phase: AtomicU8::new(Phase::Head as u8) };
+                    let phase = AtomicU8::new(Phase::Head as u8);
+                    let slot = Slot { connections: self.clone(), id, phase, is_for_health };
                     return Admission::Open(Arc::new(slot), closed);
                 }
                 Err(Refused::Address) => {

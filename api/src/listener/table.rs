@@ -25,6 +25,8 @@ pub enum Phase {
     Body,
     /// Its request is carried out and answered.
     Answer,
+    /// Its answer is a stream, which its client opens again when it ends.
+    Stream,
 }
 
 impl Phase {
@@ -35,6 +37,7 @@ impl Phase {
             Self::Idle => "idle",
             Self::Body => "body",
             Self::Answer => "answer",
+            Self::Stream => "stream",
         }
     }
 
@@ -44,16 +47,17 @@ impl Phase {
             Self::Head => HEAD_TIME,
             Self::Idle => IDLE_TIME,
             Self::Body => BODY_TIME,
-            Self::Answer => ANSWER_TIME,
+            Self::Answer | Self::Stream => ANSWER_TIME,
         }
     }
 
     /// Which connections are closed for others: first those without a request, then those that send a body, of which
-    /// nothing has been carried out; never one whose request is carried out.
+    /// nothing has been carried out, then streams; never one whose request is carried out.
     const fn rank(self) -> Option<u8> {
         match self {
             Self::Head | Self::Idle => Some(0),
             Self::Body => Some(1),
+            Self::Stream => Some(2),
             Self::Answer => None,
         }
     }
@@ -71,6 +75,8 @@ pub struct Admitted {
     pub closed: oneshot::Receiver<()>,
     /// The phase of the connection that was closed for it, if one was.
     pub replaced: Option<Phase>,
+    /// Whether it only takes the paths of [`super::limits::HEALTH`].
+    pub is_for_health: bool,
 }
 
 /// Why a connection cannot be opened.
@@ -93,6 +99,7 @@ struct Entry {
     address: Option<IpAddr>,
     /// Number of connections of its site, which with IPv4 is the address; 0 without a limit. All entries of a site share it.
     of_site: Arc<AtomicUsize>,
+    is_for_health: bool,
     phase: Phase,
     since: Instant,
     /// Number of bytes of the request's body so far.
@@ -107,13 +114,15 @@ pub struct Table {
     limits: Limits,
     open: HashMap<Id, Entry>,
     of_network: HashMap<IpNet, Arc<AtomicUsize>>,
+    /// Number of open connections that are left to health checks.
+    for_health: usize,
     last_id: Id,
     bytes: usize,
 }
 
 impl Table {
     pub fn new(limits: Limits) -> Self {
-        Self { limits, open: HashMap::new(), of_network: HashMap::new(), last_id: 0, bytes: 0 }
+        Self { limits, open: HashMap::new(), of_network: HashMap::new(), for_health: 0, last_id: 0, bytes: 0 }
     }
 
     /// The number of open connections.
@@ -128,13 +137,22 @@ impl Table {
 
     /// Opens a connection. At a limit, another one is closed for it, if one may be.
     pub fn admit(&mut self, address: Option<IpAddr>, now: Instant) -> Result<Admitted, Refused> {
-        let mut replaced = None;
+        let mut first = None;
         if let Some(full) = address.and_then(|address| self.full(address)) {
-            let first = self.first_to_close(|_, entry| entry.address.is_some_and(|address| full.contains(&address)));
-            replaced = self.close(first.ok_or(Refused::Address)?);
-        } else if self.open.len() >= self.limits.connections {
-            replaced = self.close(self.first_to_close(|_, _| true).ok_or(Refused::Full)?);
+            let in_full = |_: Id, entry: &Entry| entry.address.is_some_and(|address| full.contains(&address));
+            first = Some(self.first_to_close(in_full).ok_or(Refused::Address)?);
+        } else if self.open.len() - self.for_health >= self.limits.connections - self.limits.for_health {
+            first = self.first_to_close(|_, entry| !entry.is_for_health);
+            if first.is_none() && self.for_health >= self.limits.for_health {
+                first = Some(self.first_to_close(|_, entry| entry.is_for_health).ok_or(Refused::Full)?);
+            }
         }
+        // The place of a connection that is closed for it is as that one was.
+        let replaced = first.and_then(|first| self.open.get(&first).map(|entry| entry.is_for_health));
+        let is_full = self.open.len() - self.for_health >= self.limits.connections - self.limits.for_health;
+        let is_for_health = replaced.unwrap_or(is_full);
+        let replaced = first.and_then(|first| self.close(first));
+        self.for_health += usize::from(is_for_health);
         self.last_id += 1;
         let (close, closed) = oneshot::channel();
         let mut of_site = Arc::default();
@@ -143,9 +161,9 @@ impl Table {
             count.fetch_add(1, Relaxed);
             of_site = count.clone();
         }
-        let entry = Entry { address, of_site, phase: Phase::Head, since: now, bytes: 0, _close: close };
+        let entry = Entry { address, of_site, is_for_health, phase: Phase::Head, since: now, bytes: 0, _close: close };
         self.open.insert(self.last_id, entry);
-        Ok(Admitted { id: self.last_id, closed, replaced })
+        Ok(Admitted { id: self.last_id, closed, replaced, is_for_health })
     }
 
     /// Closes the connection that is the first to close, if any may be closed.
@@ -190,6 +208,7 @@ impl Table {
     pub fn close(&mut self, id: Id) -> Option<Phase> {
         let entry = self.open.remove(&id)?;
         self.bytes -= entry.bytes;
+        self.for_health -= usize::from(entry.is_for_health);
         for network in entry.address.into_iter().flat_map(networks) {
             if self.of_network.get(&network).is_some_and(|count| count.fetch_sub(1, Relaxed) == 1) {
                 self.of_network.remove(&network);

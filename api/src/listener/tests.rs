@@ -10,7 +10,8 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// A table of four connections, two of an address, three of a site, and 100 bytes.
 fn table() -> Table {
-    Table::new(Limits { connections: 4, per_address: 2, per_site: 3, body_bytes: 100, proxies: Vec::new() })
+    let limits = Limits { connections: 4, for_health: 0, per_address: 2, per_site: 3, body_bytes: 100, proxies: Vec::new() };
+    Table::new(limits)
 }
 
 fn address(number: u32) -> Option<IpAddr> {
@@ -57,6 +58,44 @@ fn a_body_gives_way_after_heads_and_an_answer_never() {
     assert_eq!(table.admit(address(9), began + SECOND).map(|one| one.id), Err(Refused::Full));
     table.close(all[0].id);
     assert!(table.admit(address(9), began + SECOND).is_ok());
+}
+
+#[test]
+fn a_stream_gives_way_after_bodies() {
+    let (mut table, began) = (table(), Instant::now());
+    let all = open(&mut table, 4, began);
+    for (connection, phase) in all.iter().zip([Phase::Stream, Phase::Answer, Phase::Body, Phase::Answer]) {
+        table.enter(connection.id, phase, began);
+    }
+    let mut replaced = |number| {
+        let next = table.admit(address(number), began + SECOND).expect("a place");
+        table.enter(next.id, Phase::Answer, began + SECOND);
+        next.replaced
+    };
+    assert_eq!([1, 2].map(&mut replaced), [Some(Phase::Body), Some(Phase::Stream)]);
+}
+
+#[test]
+fn health_checks_have_places_of_their_own() {
+    let limits = Limits { connections: 4, for_health: 1, per_address: 4, body_bytes: 100, proxies: Vec::new() };
+    let (mut table, began) = (Table::new(limits), Instant::now());
+    let all = open(&mut table, 3, began);
+    for connection in &all {
+        assert!(!connection.is_for_health);
+        table.enter(connection.id, Phase::Answer, began);
+    }
+    let check = table.admit(address(1), began + SECOND).expect("a place");
+    assert!(check.is_for_health && check.replaced.is_none());
+    let next = table.admit(address(2), began + SECOND * 2).expect("a place");
+    assert!(next.is_for_health && next.replaced == Some(Phase::Head), "one that sends no head gives way");
+    table.enter(next.id, Phase::Answer, began + SECOND * 2);
+    assert_eq!(table.admit(address(3), began + SECOND * 3).map(|one| one.id), Err(Refused::Full));
+    table.enter(all[0].id, Phase::Idle, began + SECOND * 3);
+    let common = table.admit(address(3), began + SECOND * 3).expect("a place");
+    assert!(!common.is_for_health && common.replaced == Some(Phase::Idle));
+    table.close(next.id);
+    table.enter(common.id, Phase::Answer, began);
+    assert!(table.admit(address(4), began).expect("a place").is_for_health, "it is free again");
 }
 
 #[test]
@@ -132,8 +171,13 @@ fn an_address_takes_places_from_itself_alone() {
 
 #[test]
 fn each_phase_has_its_time() {
-    let phases =
-        [(Phase::Head, HEAD_TIME), (Phase::Idle, IDLE_TIME), (Phase::Body, BODY_TIME), (Phase::Answer, ANSWER_TIME)];
+    let phases = [
+        (Phase::Head, HEAD_TIME),
+        (Phase::Idle, IDLE_TIME),
+        (Phase::Body, BODY_TIME),
+        (Phase::Answer, ANSWER_TIME),
+        (Phase::Stream, ANSWER_TIME),
+    ];
     for (phase, time) in phases {
         let (mut table, began) = (table(), Instant::now());
         let mut connection = table.admit(address(1), began).expect("a place");

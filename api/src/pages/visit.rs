@@ -102,8 +102,8 @@ impl Visit {
     /// The caller that the session stands for.
     #[must_use]
     pub fn caller(&self) -> Caller {
-        let Session { name, role, app_id, key_id, .. } = self.session.clone();
-        Caller { key: key_id, name, role, app: app_id }
+        let Session { id, name, role, app_id, key_id, .. } = self.session.clone();
+        Caller { key: key_id, session: Some(id), name, role, app: app_id }
     }
 
     /// A field of the query; an empty one counts as absent.

@@ -11,14 +11,15 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use domain::{KeyId, SignInId};
 use futures::stream::{self, Stream};
 use ring::digest::{SHA256, digest};
 use schemars::{JsonSchema, json_schema};
 use serde::Deserialize;
 use serde_json::json;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use storage::{Pulse, Store, chain};
 use tokio::sync::watch;
@@ -32,6 +33,11 @@ const COMMENT_EVERY: Duration = Duration::from_secs(15);
 const LASTS: Duration = Duration::from_secs(50);
 /// The client opens the next one after this time.
 const RETRY: Duration = Duration::from_secs(1);
+/// Maximum number of open streams of one key or session, and of all.
+const OF_ONE: usize = 4;
+const OF_ALL: usize = 64;
+/// When a client that has too many may open the next one: about then one of them ends.
+const NEXT_AFTER: Duration = Duration::from_secs(15);
 
 /// Number of bytes of a mark: enough that two states hardly ever have the same one.
 const MARK_BYTES: usize = 4;
@@ -85,12 +91,40 @@ struct Shown {
     is_read: Mutex<bool>,
     /// When that task saw the last change; `None` while there is no such task.
     changed_at: Mutex<Option<Instant>>,
+    /// The number of open streams of each who has any.
+    open: Mutex<HashMap<Holder, usize>>,
+}
+
+/// Whose stream it is: a session, else a key; with neither, the admin token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Holder {
+    session: Option<SignInId>,
+    key: Option<KeyId>,
+}
+
+/// The place of an open stream. Dropping it frees it.
+struct Place {
+    live: Live,
+    holder: Holder,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.live.open();
+        if let Some(count) = open.get_mut(&self.holder) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.holder);
+            }
+        }
+    }
 }
 
 impl Default for Live {
     fn default() -> Self {
         let (pulse, stopped) = (watch::Sender::new(None), watch::Sender::new(false));
-        Self(Arc::new(Shown { pulse, stopped, is_read: Mutex::default(), changed_at: Mutex::default() }))
+        let (is_read, changed_at, open) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self(Arc::new(Shown { pulse, stopped, is_read, changed_at, open }))
     }
 }
 
@@ -102,6 +136,7 @@ struct Ticks {
     /// What its client has seen; `None` if that is not known before the first reading.
     seen: Option<Marks>,
     waiting: VecDeque<Event>,
+    _place: Place,
 }
 
 impl Live {
@@ -117,14 +152,38 @@ impl Live {
         *self.0.changed_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn open(&self) -> MutexGuard<'_, HashMap<Holder, usize>> {
+        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a stream, if neither this caller nor all of them have too many.
+    fn place(&self, caller: &Caller) -> Result<Place, Error> {
+        let holder = Holder { session: caller.session, key: caller.key };
+        let mut open = self.open();
+        let what = match (open.get(&holder).copied().unwrap_or(0), open.values().sum::<usize>()) {
+            (OF_ONE.., _) => "who has four open streams",
+            (_, OF_ALL..) => "who opens a stream while all have 64",
+            _ => {
+                *open.entry(holder).or_default() += 1;
+                return Ok(Place { live: self.clone(), holder });
+            }
+        };
+        Err(Error::TooMany { what, wait: NEXT_AFTER })
+    }
+
     /// The ticks since these marks, or from now on.
-    fn ticks(&self, store: &Store, since: Option<Marks>) -> impl Stream<Item = Result<Event, Infallible>> + use<> {
+    fn ticks(
+        &self,
+        (store, place): (&Store, Place),
+        since: Option<Marks>,
+    ) -> impl Stream<Item = Result<Event, Infallible>> + use<> {
         let ticks = Ticks {
             pulse: self.0.pulse.subscribe(),
             stopped: self.0.stopped.subscribe(),
             until: Instant::now() + LASTS,
             seen: since,
             waiting: VecDeque::from([Event::default().retry(RETRY)]),
+            _place: place,
         };
         self.read(store.clone());
         stream::unfold(ticks, |mut ticks| async move { ticks.next().await.map(|event| (Ok(event), ticks)) })
@@ -234,18 +293,20 @@ impl Input for LastEvent {
     }
 }
 
-/// `GET /v1/live`: an event for each kind of thing that changed, such as `event: purchases`, without data.
+/// `GET /v1/live`: an event for each kind of thing that changed, such as `event: purchases`, without data. A key or a
+/// session has at most four of these open.
 pub async fn show(
     State(edge): State<Shared>,
-    _: Caller,
+    caller: Caller,
     LastEvent(last): LastEvent,
     Query(Since { since }): Query<Since>,
-) -> Changes {
+) -> Result<Changes, Error> {
+    let place = edge.pages.live.place(&caller)?;
     let since = last.or(since).as_deref().and_then(Marks::parse);
     let comments = KeepAlive::new().interval(COMMENT_EVERY);
-    let answer = Sse::new(edge.pages.live.ticks(&edge.store, since)).keep_alive(comments);
+    let answer = Sse::new(edge.pages.live.ticks((&edge.store, place), since)).keep_alive(comments);
     // A proxy that buffers would deliver ticks late.
-    Changes(([("x-accel-buffering", "no")], answer).into_response())
+    Ok(Changes(([("x-accel-buffering", "no")], answer).into_response()))
 }
 
 #[cfg(test)]

@@ -88,7 +88,7 @@ pub async fn finish(edge: Acting, Id(id): Id<SignInId>) -> Result<NoContent, Err
 #[must_use]
 pub fn person(edge: &Edge, caller: &Caller) -> Person {
     let token_hash = caller.key.is_none().then(|| edge.admin_token_hash());
-    let Caller { key, name, role, app } = caller.clone();
+    let Caller { key, name, role, app, .. } = caller.clone();
     Person { name, role, app_id: app, key_id: key, token_hash }
 }
 
