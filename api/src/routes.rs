@@ -256,7 +256,9 @@ fn platform_routes() -> Vec<Route> {
         key(Operator, "DELETE", "/v1/platforms/{platform_id}", platforms::delete)
             .summary("Deletes a platform; its notification URL ends within a second, the ledger stays."),
         key(Operator, "POST", "/v1/platforms/{platform_id}/rotate-ingress-key", platforms::rotate)
-            .summary("A new notification URL; the old one ends within a second."),
+            .summary("A new notification URL; the old one takes messages until the overlap ends."),
+        key(Operator, "POST", "/v1/platforms/{platform_id}/end-old-ingress-key", platforms::end_old)
+            .summary("Ends the notification URL before the present one within a second."),
         key(Operator, "POST", "/v1/platforms/{platform_id}/rotate-publishable-key", platforms::rotate_publishable)
             .summary("A new key for devices; the old one ends at once, in every copy of the app that has it."),
         key(Operator, "POST", "/v1/platforms/{platform_id}/login-secret", platforms::set_login_secret).summary(

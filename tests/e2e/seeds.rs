@@ -32,9 +32,10 @@ const OTLP_TOKEN: &str = "otlp-token-93fe20c7b5";
 const KEY: [u8; 32] = [7; 32];
 
 /// The secrets that each column with secrets has.
-const COLUMNS: [(&str, &str, &[&str]); 8] = [
+const COLUMNS: [(&str, &str, &[&str]); 9] = [
     ("installation", "names_key", &["the key of tombstones"]),
-    ("platforms", "ingress_key", &["the ingress key"]),
+    ("platforms", "ingress_key", &["the new ingress key"]),
+    ("platforms", "old_ingress_key", &["the ingress key"]),
     ("platforms", "shared_secret", &["the platform's shared secret"]),
     ("platforms", "login_secret", &["the platform's login secret"]),
     (
@@ -60,6 +61,7 @@ pub struct Seeds {
     second: Receiver,
     api_key: String,
     login_secret: String,
+    ingress_key: String,
 }
 
 #[derive(QueryableByName)]
@@ -73,8 +75,8 @@ impl Seeds {
     pub async fn start() -> Self {
         let amplitude = Amplitude::start().await;
         amplitude.project(AMPLITUDE_SANDBOX_KEY, AMPLITUDE_SECRET_KEY);
-        let (api_key, login_secret) = Default::default();
-        Self { amplitude, second: Receiver::start().await, api_key, login_secret }
+        let (api_key, login_secret, ingress_key) = Default::default();
+        Self { amplitude, second: Receiver::start().await, api_key, login_secret, ingress_key }
     }
 
     /// The variables of the world's processes.
@@ -93,6 +95,10 @@ impl Seeds {
         assert_eq!(world.api.with_token(&self.api_key).post("/v1/apps", &json!({ "name": "x" })).await.status, 403);
         let path = format!("/v1/platforms/{}/login-secret", world.platform_id);
         self.login_secret = text(&world.api.post(&path, &json!({})).await.ok(), "login_secret");
+        // The world goes on with the old URL.
+        let path = format!("/v1/platforms/{}/rotate-ingress-key", world.platform_id);
+        let url = text(&world.api.post(&path, &json!({})).await.ok(), "notification_url");
+        self.ingress_key = url.rsplit('/').next().unwrap_or_default().to_owned();
         let destinations = format!("/v1/apps/{}/destinations", world.app_id);
         let integration = json!({
             "kind": "amplitude", "name": "Analytics", "endpoint": self.amplitude.url(), "api_key": AMPLITUDE_KEY,
@@ -119,7 +125,7 @@ impl Seeds {
         })
         .await;
         self.second.check();
-        let Self { amplitude, api_key, login_secret, .. } = self;
+        let Self { amplitude, api_key, login_secret, ingress_key, .. } = self;
         drop(amplitude);
         let receipt = Receipt { app_user_id: FORGOTTEN.to_owned(), ..Receipt::subscription(api::clock::now()) };
         world.rvs().know(RECEIPT, receipt);
@@ -137,6 +143,7 @@ impl Seeds {
             ("a forgotten customer's own id", FORGOTTEN_EXTERNAL.to_owned()),
             ("a key of the API", api_key.trim_start_matches("sk_").to_owned()),
             ("the platform's login secret", login_secret.trim_start_matches("ls_").to_owned()),
+            ("the new ingress key", ingress_key),
             ("the private key of a webhook", PRIVATE_PART.to_owned()),
             ("the value of a header", HEADER.to_owned()),
             ("Amplitude's API key", AMPLITUDE_KEY.to_owned()),

@@ -21,6 +21,7 @@ pub use admin::customers::{Customer, CustomerKey, CustomerNames, Owner};
 pub use admin::forgetting::{
     DeletionRequest, DeletionState, DeletionStatus, Forget, Forgetting, ForgettingStage, RequestOutcome,
 };
+pub use admin::ingress_key::OldIngressKey;
 pub use admin::keys::{ApiKey, HashedKey, NewKey, Role, key_hash};
 pub use admin::platforms::{NewPlatform, Platform, PlatformPatch};
 pub use admin::rates::Rate;

@@ -150,12 +150,26 @@ Next: they are verified a few at a time; `settle explain purchase RECEIPT` shows
         /// The platform's id.
         id: String,
     },
-    /// Create a new notification URL. The old one stops working within a second.
+    /// Create a new notification URL. The old one takes messages until the overlap ends.
     #[command(after_help = "\
 Example:
   settle platform rotate-key ID
-Next: copy the new notification_url into the store's console.")]
+  settle platform rotate-key ID --overlap-hours 0      (the old one ends within a second)
+Next: copy the new notification_url into the store's console. When `settle platform show ID` shows no more use of the old
+one, `settle platform end-old-key ID`.")]
     RotateKey {
+        /// The platform's id.
+        id: String,
+        /// How long the old one takes messages [default: 72].
+        #[arg(long, value_name = "HOURS")]
+        overlap_hours: Option<u64>,
+    },
+    /// End the notification URL before the present one within a second.
+    #[command(after_help = "\
+Example:
+  settle platform end-old-key ID
+Next: `settle platform show ID` shows no `old_notification_url` any more; what is sent there is answered 404.")]
+    EndOldKey {
         /// The platform's id.
         id: String,
     },
@@ -269,7 +283,11 @@ pub async fn platform(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
         Verb::Approve { id, topic } => client.post(&topic_path(&id, &topic, "approve"), &json!({})).await?,
         Verb::Reject { id, topic } => client.post(&topic_path(&id, &topic, "reject"), &json!({})).await?,
         Verb::RetryParked { id } => client.post(&format!("{}/retry-parked", path(&id)), &json!({})).await?,
-        Verb::RotateKey { id } => client.post(&format!("{}/rotate-ingress-key", path(&id)), &json!({})).await?,
+        Verb::RotateKey { id, overlap_hours } => {
+            let body = present_fields(json!({ "overlap_hours": overlap_hours }));
+            client.post(&format!("{}/rotate-ingress-key", path(&id)), &body).await?
+        }
+        Verb::EndOldKey { id } => client.post(&format!("{}/end-old-ingress-key", path(&id)), &json!({})).await?,
         Verb::RotatePublishableKey { id } => {
             client.post(&format!("{}/rotate-publishable-key", path(&id)), &json!({})).await?
         }

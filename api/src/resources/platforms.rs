@@ -16,7 +16,11 @@ use domain::{AppId, Environment, PlatformId, Timestamp, UnknownReceipts};
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use storage::{App, Paged, Role};
+
+/// Default number of hours for which an old notification URL takes messages.
+const DEFAULT_OVERLAP_HOURS: u64 = 72;
 
 /// A new platform.
 #[derive(Deserialize, JsonSchema)]
@@ -122,12 +126,32 @@ pub struct Platform {
     /// The URL that the store sends to; null for a key whose role is below `operator`.
     #[schemars(extend("format" = "uri"))]
     notification_url: Option<String>,
+    /// The URL before it, while that takes messages; null without one.
+    old_notification_url: Option<OldUrl>,
     /// The key with which its devices report. It is in every copy of the app, so it is no secret.
     publishable_key: String,
     /// The topic that may send, or waits for approval.
     topic: TopicSummary,
     /// When it was created.
     created_at: Timestamp,
+}
+
+/// The notification URL before the present one.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct OldUrl {
+    /// When it ends.
+    until: Timestamp,
+    /// When a message came by it last, up to a minute before the last one; null if none did.
+    last_used_at: Option<Timestamp>,
+}
+
+/// A new notification URL.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{ "overlap_hours": 24 }]))]
+pub struct RotateIngressKey {
+    /// Number of hours for which the old one takes messages, too; 72 when absent.
+    #[schemars(range(min = 0, max = 720))]
+    overlap_hours: Option<u64>,
 }
 
 /// Whether purchases are verified with the store: not without its secret, and not while the store refuses that.
@@ -224,7 +248,6 @@ pub async fn update(
         product_ref: patch.product_ref,
         flush_on_revoke: patch.flush_on_revoke,
         unknown_receipts: patch.unknown_receipts,
-        ingress_key: None,
         publishable_key: None,
         topic_arn: patch.topic_arn,
     };
@@ -238,12 +261,22 @@ pub async fn delete(edge: Acting, Id(id): Id<PlatformId>) -> Result<NoContent, E
     Ok(NoContent)
 }
 
-/// `POST /v1/platforms/{platform_id}/rotate-ingress-key`: creates a new notification URL. The old one stops working
-/// within a second, when the cached platform expires.
-pub async fn rotate(edge: Acting, Id(id): Id<PlatformId>, _: Body<Nothing>) -> Result<Json<Platform>, Error> {
-    let ingress_key = Some(ingress_key(&edge));
-    let patch = storage::PlatformPatch { ingress_key, ..storage::PlatformPatch::default() };
-    let platform = edge.store.update_platform(id, patch).await?;
+/// `POST /v1/platforms/{platform_id}/rotate-ingress-key`: creates a new notification URL. The old one takes messages until
+/// the overlap ends; one before it ends within a second, when the cached platform expires.
+pub async fn rotate(
+    edge: Acting,
+    Id(id): Id<PlatformId>,
+    Body(body): Body<RotateIngressKey>,
+) -> Result<Json<Platform>, Error> {
+    let overlap = Duration::from_secs(body.overlap_hours.unwrap_or(DEFAULT_OVERLAP_HOURS).saturating_mul(3600));
+    let platform = edge.store.rotate_ingress_key(id, (ingress_key(&edge), overlap)).await?;
+    Ok(Json(view(&edge, &edge.caller, platform).await?))
+}
+
+/// `POST /v1/platforms/{platform_id}/end-old-ingress-key`: the notification URL before the present one ends within a
+/// second. Without one nothing is changed.
+pub async fn end_old(edge: Acting, Id(id): Id<PlatformId>, _: Body<Nothing>) -> Result<Json<Platform>, Error> {
+    let platform = edge.store.end_old_ingress_key(id).await?;
     Ok(Json(view(&edge, &edge.caller, platform).await?))
 }
 
@@ -302,9 +335,11 @@ async fn view(edge: &Edge, caller: &Caller, platform: storage::Platform) -> Resu
         true => Some(notification_url(edge, &platform).await?),
         false => None,
     };
+    let old = edge.store.old_ingress_key(platform.id).await?;
     Ok(Platform {
         verification: verification(&platform),
         notification_url,
+        old_notification_url: old.map(|old| OldUrl { until: old.until, last_used_at: old.used_at }),
         publishable_key: platform.publishable_key,
         topic: topics::summary(&edge.store.topics(platform.id).await?),
         id: platform.id,

@@ -1,13 +1,14 @@
 //! A signed notification is stored once, and the engine is signalled for open ones.
 
 use super::{
-    FetchError, INGRESS_KEY, PACKAGE, SIGNER, TOPIC, World, letter, message_id, notification, renewal, sample,
+    FetchError, INGRESS_KEY, PACKAGE, SIGNER, SOON, TOPIC, World, letter, message_id, notification, renewal, sample,
 };
 use axum::body::Body;
 use axum::http::Request;
 use domain::{CollapseKey, Outcome};
 use std::sync::Arc;
 use storage::{Fate, NewNotification, PlatformPatch};
+use system_tests::wait;
 use tower::ServiceExt;
 
 #[tokio::test]
@@ -22,6 +23,22 @@ async fn a_signed_notification_is_stored_and_signalled() {
     assert_eq!((rows[0].outcome, rows[0].waiting_for), (None, Some(storage::WaitingFor::Window)));
     world.wait_signal("receipt-1").await;
     assert_eq!(world.sns.requests(), [SIGNER.certificate_url("us-east-1")]);
+}
+
+#[tokio::test]
+async fn a_message_by_the_old_url_is_accepted_and_noted() {
+    let world = World::following().await;
+    let key = ("another".into(), std::time::Duration::from_secs(3600));
+    world.store.rotate_ingress_key(world.platform.id, key).await.expect("rotated");
+    let old = async || world.store.old_ingress_key(world.platform.id).await.expect("storage answers");
+    assert_eq!(world.post("{}").await.0, 400);
+    assert_eq!(old().await.expect("an old key").used_at, None, "a message that is refused is no use");
+    assert_eq!(world.post(&renewal(1)).await, (200, "accepted"));
+    wait::until(SOON, "the use is noted", async || match old().await.and_then(|old| old.used_at) {
+        Some(_) => Ok(()),
+        None => Err("it is not".to_owned()),
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -172,7 +172,13 @@ impl Office {
                 ("POST", "/v1/platforms/{platform_id}/rotate-ingress-key"),
                 format!("{of_platform}/rotate-ingress-key"),
                 Value::Null,
-                "platform.update",
+                "platform.rotate-ingress-key",
+            ),
+            change(
+                ("POST", "/v1/platforms/{platform_id}/end-old-ingress-key"),
+                format!("{of_platform}/end-old-ingress-key"),
+                Value::Null,
+                "platform.end-old-ingress-key",
             ),
             change(
                 ("POST", "/v1/platforms/{platform_id}/rotate-publishable-key"),

@@ -88,17 +88,51 @@ async fn a_window_above_the_max_wait_is_refused_on_change_too() {
 }
 
 #[tokio::test]
-async fn a_rotated_ingress_key_ends_the_old_url() {
+async fn a_rotated_notification_url_takes_messages_until_its_end() {
     let service = Service::start("rotate").await;
     let (_, platform) = service.platform().await;
     let path = format!("/v1/platforms/{platform}");
     let old = service.get(&path).await.body["notification_url"].clone();
-    let new =
-        service.send_json("POST", &format!("{path}/rotate-ingress-key"), &Value::Null).await.body["notification_url"]
-            .clone();
-    assert_ne!(old, new);
-    let old = old.as_str().and_then(|url| url.strip_prefix("https://settle.example.com/base")).expect("our public URL");
-    assert_eq!(service.send("POST", old, None, b"{}".to_vec()).await.status, 404);
+    let rotate = async |body: &Value| {
+        let answer = service.send_json("POST", &format!("{path}/rotate-ingress-key"), body).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.body
+    };
+    let at = |url: &Value| {
+        let url = url.as_str().and_then(|url| url.strip_prefix("https://settle.example.com/base"));
+        url.expect("our public URL").to_owned()
+    };
+    // What is no message of SNS is answered 400 at a known URL.
+    let status = async |url: &str| service.send("POST", url, None, b"{}".to_vec()).await.status;
+    let ends = async |url: &str| {
+        let found = async || match status(url).await {
+            404 => Ok(()),
+            other => Err(other.to_string()),
+        };
+        wait::until(SOON, "the old URL ends within a second", found).await;
+    };
+    let first = rotate(&Value::Null).await;
+    assert_ne!(old, first["notification_url"]);
+    let shown = &first["old_notification_url"];
+    let until: domain::Timestamp = shown["until"].as_str().and_then(|text| text.parse().ok()).expect("a time");
+    let hours = until.millis_since(api::clock::now()) / 3_600_000;
+    assert!((71..=72).contains(&hours) && shown["last_used_at"].is_null(), "{shown}");
+    for url in [&old, &first["notification_url"]] {
+        assert_eq!(status(&at(url)).await, 400, "{url}");
+    }
+    // The end by a command, by its time, and by a rotation without an overlap.
+    let after = service.send_json("POST", &format!("{path}/end-old-ingress-key"), &Value::Null).await;
+    assert_eq!((after.status, &after.body["old_notification_url"]), (200, &Value::Null));
+    ends(&at(&old)).await;
+    let second = rotate(&json!({ "overlap_hours": 1 })).await;
+    assert_eq!(status(&at(&first["notification_url"])).await, 400);
+    service.raw("UPDATE platforms SET old_ingress_until = 1");
+    assert_eq!(service.get(&path).await.body["old_notification_url"], Value::Null);
+    ends(&at(&first["notification_url"])).await;
+    let third = rotate(&json!({ "overlap_hours": 0 })).await;
+    assert_eq!(third["old_notification_url"], Value::Null);
+    ends(&at(&second["notification_url"])).await;
+    assert_eq!(status(&at(&third["notification_url"])).await, 400);
 }
 
 async fn pending(service: &Service) -> (domain::PlatformId, TopicId, String) {

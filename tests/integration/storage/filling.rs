@@ -84,10 +84,10 @@ fn purchases(app: &str, platform: &str) -> Vec<Rows> {
         (
             "platforms",
             "id, app_id, store, name, package_name, environment, window_ms, product_ref, flush_on_revoke,
-                unknown_receipts, ingress_hash, ingress_key, publishable_key, created_at",
+                unknown_receipts, ingress_hash, ingress_key, old_ingress_hash, old_ingress_until, publishable_key, created_at",
             format!(
                 "'f' || i, {app}, 'amazon', 'f' || i, 'x', 'production', 1, 'parent', FALSE, 'park', 'i' || i,
-                'v1:' || i, 'pk' || i, i"
+                'v1:' || i, 'o' || i, i, 'pk' || i, i"
             ),
         ),
         ("users", "id, app_id, external_id, revision, created_at", format!("'u' || i, {app}, 'x' || i, 1, i")),
@@ -285,6 +285,7 @@ pub fn value(before: &str, world: &World) -> String {
         "last_error" | "store_type" | "event_type" | "status" => "'pending'".to_owned(),
         "token" | "lease_token" => text("t"),
         "ingress_hash" => text("i"),
+        "old_ingress_hash" => text("o"),
         "hash" => text("hash"),
         "publishable_key" => text("pk"),
         "device_id" => text("h"),

@@ -4,6 +4,7 @@ use super::forgetting::{STORE_ID, by, finish, left, renew};
 use super::world::{World, new_destination, new_platform, story};
 use domain::Timestamp;
 use serde_json::{Value, json};
+use std::time::Duration;
 use storage::{
     ActFilter, Config, CustomerName, Error, ExposeSecret, Key, Page, SecretString, Store, TopicRequest, TurnCursor,
 };
@@ -126,6 +127,23 @@ story! {
         let refused = refused.to_string();
         assert!(refused.contains(&expected) && refused.contains("was turned out"), "{refused}");
         both.new_destination(new_destination(&world.app, "after")).await.unwrap();
+    }
+}
+
+story! {
+    async fn an_old_ingress_key_is_turned_too(world: World) {
+        let of = world.platform.id;
+        world.store.rotate_ingress_key(of, ("ingress-2".into(), Duration::from_secs(3600))).await.unwrap();
+        let World { store, config, folder: _folder, .. } = world;
+        drop(store);
+        let both = Store::open(keyed(&config, NEW, &[OLD])).await.unwrap();
+        turn(&both).await;
+        assert_eq!(both.left_of_older_keys().await.unwrap(), []);
+        both.turn_out_older_keys().await.unwrap();
+        drop(both);
+        let store = Store::open(keyed(&config, NEW, &[])).await.unwrap();
+        let now = store.now().await.unwrap();
+        assert_eq!(store.platform_by_old_ingress_key("ingress-1", now).await.unwrap().unwrap().id, of);
     }
 }
 

@@ -9,6 +9,7 @@ pub mod catalogue;
 pub mod customers;
 pub mod destinations;
 pub mod forgetting;
+pub mod ingress_key;
 pub mod keys;
 pub mod platforms;
 pub mod purchases;

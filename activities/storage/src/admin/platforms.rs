@@ -1,5 +1,6 @@
 //! Platforms: an app on one store. A deleted platform is hidden; its purchases stay in the database.
 
+use super::ingress_key;
 use crate::db::act::Act;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -14,7 +15,7 @@ use crate::reports::audit;
 use crate::settling::rechecks::{self, RecheckReason};
 use domain::catalogue::ProductRef;
 use domain::{AppId, Environment, PlatformId, Timestamp, UnknownReceipts};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -121,15 +122,14 @@ pub struct PlatformPatch {
     pub flush_on_revoke: Option<bool>,
     /// What to do from now on with a receipt that the store does not know.
     pub unknown_receipts: Option<UnknownReceipts>,
-    /// A new ingress key.
-    pub ingress_key: Option<SecretString>,
     /// A new publishable key.
     pub publishable_key: Option<String>,
     /// One more topic that may send. Its subscription is confirmed when it requests that.
     pub topic_arn: Option<String>,
 }
 
-const PLATFORM: &str = "
+/// The columns of [`Platform`], of those that were not deleted.
+pub const PLATFORM: &str = "
     id, app_id, store, name, package_name, environment, (shared_secret IS NOT NULL) AS has_shared_secret,
         (login_secret IS NOT NULL) AS has_login_secret, window_ms, max_wait_ms, product_ref, flush_on_revoke, unknown_receipts, secret_refused_at, publishable_key,
         created_at
@@ -140,10 +140,6 @@ const DELETE: Sql = statement!("UPDATE platforms SET deleted_at = ? WHERE id = ?
 
 /// The columns `ingress_key` and `ingress_hash`, for the encryption.
 pub const INGRESS: &str = "platforms.ingress_key";
-
-const FIND_BY_INGRESS_HASH: Sql = statement! {hot "platforms_ingress_hash", "
-    SELECT {PLATFORM} AND ingress_hash IN (?*)
-"};
 
 const FIND_BY_PUBLISHABLE_KEY: Sql = statement! {hot "platforms_publishable_key", "
     SELECT {PLATFORM} AND publishable_key = ?
@@ -218,7 +214,6 @@ impl Store {
             // Of a secret an act has that it was replaced, and nothing of it.
             for (name, is_replaced) in [
                 ("shared_secret", patch.shared_secret.is_some()),
-                ("ingress_key", patch.ingress_key.is_some()),
                 ("publishable_key", patch.publishable_key.is_some()),
             ] {
                 if is_replaced {
@@ -245,35 +240,6 @@ impl Store {
         .await
     }
 
-    /// The platform that an ingress key belongs to.
-    ///
-    /// # Errors
-    /// [`Error::MissingKeys`] when none was found, and its hash may be that of a key which this process lacks.
-    pub async fn platform_by_ingress_key(&self, key: &str) -> Result<Option<Platform>, Error> {
-        // While keys are turned, a platform has the hash of the newest key or of one before.
-        let (hashes, secrets) = (self.secrets.hashes(INGRESS, key), self.secrets.clone());
-        self.read_for_ingress(move |connection| {
-            let found = sql(FIND_BY_INGRESS_HASH).bind_list(hashes).first(connection)?;
-            if found.is_none() {
-                // After the search: a hash is stored after its key, so one that was stored meanwhile is noticed.
-                secrets.check(connection)?;
-            }
-            Ok(found)
-        })
-        .await
-    }
-
-    /// The secret part of the URL that a platform's notifications are sent to.
-    pub async fn ingress_key(&self, id: PlatformId) -> Result<SecretString, Error> {
-        let secrets = self.secrets.clone();
-        self.read(move |connection| {
-            let sealed: Option<String> = sql(INGRESS_KEY).bind(id).value(connection)?;
-            let sealed = sealed.ok_or(Error::Missing { what: "platform" })?;
-            secrets.open(INGRESS, &id.to_string(), &sealed)
-        })
-        .await
-    }
-
     /// The platform that a publishable key belongs to.
     pub async fn platform_by_publishable_key(&self, key: &str) -> Result<Option<Platform>, Error> {
         let key = key.replace('\0', "");
@@ -292,7 +258,7 @@ impl Store {
 }
 
 /// The fields of a platform in acts: all but its keys and secrets.
-fn fields(platform: &Platform) -> Value {
+pub fn fields(platform: &Platform) -> Value {
     json!({
         "name": platform.name,
         "store": platform.store,
@@ -313,8 +279,6 @@ row! {
     }
 }
 
-const INGRESS_KEY: Sql = statement!("SELECT ingress_key AS value FROM platforms WHERE deleted_at IS NULL AND id = ?");
-
 const SECRET: Sql = statement!("SELECT shared_secret FROM platforms WHERE deleted_at IS NULL AND id = ?");
 
 const FIND: Sql = statement!("SELECT {PLATFORM} AND id = ?");
@@ -325,11 +289,12 @@ const LOCK: Sql = statement! {"
 "};
 
 /// Reads a platform and locks it: a change writes the columns that it does not change as they were read.
-fn lock(write: &mut Write<'_>, id: PlatformId) -> Result<Platform, Error> {
+pub fn lock(write: &mut Write<'_>, id: PlatformId) -> Result<Platform, Error> {
     sql(LOCK).bind(id).one(write.connection, "platform")
 }
 
-fn find(connection: &mut AnyConnection, id: PlatformId) -> Result<Platform, Error> {
+/// One platform.
+pub fn find(connection: &mut AnyConnection, id: PlatformId) -> Result<Platform, Error> {
     sql(FIND).bind(id).one(connection, "platform")
 }
 
@@ -350,7 +315,7 @@ const INSERT: Sql = statement! {"
 
 fn insert(write: &mut Write<'_>, secrets: &Secrets, id: PlatformId, new: &NewPlatform) -> Result<(), Error> {
     let sealed = seal(write, secrets, id, new.shared_secret.as_ref())?;
-    let (ingress_hash, ingress_key) = seal_ingress(write, secrets, id, &new.ingress_key)?;
+    let (ingress_hash, ingress_key) = ingress_key::seal(write, secrets, id, &new.ingress_key)?;
     sql(INSERT)
         .bind(id)
         .bind(new.app_id)
@@ -382,8 +347,6 @@ const UPDATE: Sql = statement! {"
 
 const SET_SECRET: Sql = statement!("UPDATE platforms SET shared_secret = ?, secret_refused_at = NULL WHERE id = ?");
 
-const SET_INGRESS: Sql = statement!("UPDATE platforms SET ingress_hash = ?, ingress_key = ? WHERE id = ?");
-
 fn update(write: &mut Write<'_>, secrets: &Secrets, before: &Platform, patch: &PlatformPatch) -> Result<(), Error> {
     let name = patch.name.as_ref().unwrap_or(&before.name);
     sql(UPDATE)
@@ -402,10 +365,6 @@ fn update(write: &mut Write<'_>, secrets: &Secrets, before: &Platform, patch: &P
     if let Some(secret) = &patch.shared_secret {
         let sealed = seal(write, secrets, before.id, secret.as_ref())?;
         sql(SET_SECRET).bind(sealed).bind(before.id).run(write.connection)?;
-    }
-    if let Some(key) = &patch.ingress_key {
-        let (hash, sealed) = seal_ingress(write, secrets, before.id, key)?;
-        sql(SET_INGRESS).bind(hash).bind(sealed).bind(before.id).run(write.connection)?;
     }
     recheck_affected(write, before, patch)
 }
@@ -442,15 +401,4 @@ fn seal(
     secret: Option<&SecretString>,
 ) -> Result<Option<String>, Error> {
     secret.map(|secret| secrets.seal(write, ("platforms", &id.to_string()), secret)).transpose()
-}
-
-/// The stored hash of an ingress key, and its stored form.
-fn seal_ingress(
-    write: &mut Write<'_>,
-    secrets: &Secrets,
-    id: PlatformId,
-    key: &SecretString,
-) -> Result<(String, String), Error> {
-    let sealed = secrets.seal(write, (INGRESS, &id.to_string()), key)?;
-    Ok((secrets.newest_hash(INGRESS, key.expose_secret()), sealed))
 }

@@ -3,6 +3,7 @@
 //! store meanwhile count too. An older key is turned out in one transaction, which finds that nothing is left of it.
 
 use super::forgetting::TABLE as FORGETTINGS;
+use super::ingress_key::OLD_INGRESS;
 use super::platforms::INGRESS;
 use crate::db::act::Act;
 use crate::db::connection::AnyConnection;
@@ -65,9 +66,10 @@ macro_rules! column {
 }
 
 /// All columns with secrets.
-const COLUMNS: [Column; 8] = [
+const COLUMNS: [Column; 9] = [
     column!("the key of tombstones", NAMES_KEY.0, "installation", "id", "names_key"),
     column!("ingress keys", INGRESS, "platforms", "id", "ingress_key"),
+    column!("old ingress keys", OLD_INGRESS, "platforms", "id", "old_ingress_key"),
     column!("shared secrets", "platforms", "platforms", "id", "shared_secret"),
     column!("login secrets", login_secret::PURPOSE, "platforms", "id", "login_secret"),
     column!("secrets of destinations", "destinations", "destinations", "id", "secret"),
@@ -87,7 +89,13 @@ pub fn secret_columns() -> Vec<(&'static str, &'static str)> {
 const PAGE: i64 = 100;
 
 const SET_HASH: Sql = statement!("UPDATE platforms SET ingress_hash = ? WHERE id = ? AND ingress_hash NOT LIKE ?");
-const COUNT_HASHES: Sql = statement!("SELECT COUNT(*) AS value FROM platforms WHERE ingress_hash NOT LIKE ?");
+const SET_OLD_HASH: Sql =
+    statement!("UPDATE platforms SET old_ingress_hash = ? WHERE id = ? AND old_ingress_hash NOT LIKE ?");
+const COUNT_HASHES: Sql = statement! {"
+    SELECT COUNT(*) AS value
+    FROM platforms
+    WHERE ingress_hash NOT LIKE ? OR old_ingress_hash NOT LIKE ?
+"};
 
 row! {
     struct Sealed {
@@ -219,7 +227,8 @@ fn left(connection: &mut AnyConnection, secrets: &Secrets) -> Result<Vec<Left>, 
         let Number { value: count } = sql(column.count).bind(sealed.as_str()).one(connection, "count")?;
         all.push(Left { what: column.what, count });
     }
-    let Number { value: count } = sql(COUNT_HASHES).bind(hashed).one(connection, "count")?;
+    let Number { value: count } =
+        sql(COUNT_HASHES).bind(hashed.as_str()).bind(hashed.as_str()).one(connection, "count")?;
     all.push(Left { what: "hashes of ingress keys", count });
     all.retain(|left| left.count > 0);
     Ok(all)
@@ -253,10 +262,15 @@ fn turn_one(write: &mut Write<'_>, secrets: &Secrets, column: &Column, row: &Sea
     let sealed = secrets.seal(write, (column.purpose, &row.id), &plain)?;
     let replace = sql(column.replace).bind(sealed).bind(row.id.as_str()).bind(row.sealed.as_str());
     let mut changed = replace.run(write.connection)?;
-    if column.purpose == INGRESS {
+    let set_hash = match column.purpose {
+        INGRESS => Some(SET_HASH),
+        OLD_INGRESS => Some(SET_OLD_HASH),
+        _ => None,
+    };
+    if let Some(set_hash) = set_hash {
         let (_, hashed) = secrets.newest_patterns();
         let hash = secrets.newest_hash(INGRESS, plain.expose_secret());
-        changed += sql(SET_HASH).bind(hash).bind(row.id.as_str()).bind(hashed).run(write.connection)?;
+        changed += sql(set_hash).bind(hash).bind(row.id.as_str()).bind(hashed).run(write.connection)?;
     }
     Ok(i64::try_from(changed).unwrap_or(i64::MAX))
 }

@@ -14,7 +14,7 @@ use crate::pages::form::Sent;
 use crate::pages::frame::{Frame, Place, shown};
 use crate::pages::visit::Visit;
 use crate::resources::forms::{Form, of_stores};
-use crate::resources::platforms::{self, PlatformPatch};
+use crate::resources::platforms::{self, PlatformPatch, RotateIngressKey};
 use crate::resources::samples::{self, SampleRequest};
 use crate::resources::signals::Nothing;
 use crate::resources::topics;
@@ -162,10 +162,19 @@ pub async fn send_sample(
 /// `POST /ui/connect/platforms/{platform_id}/rotate-ingress-key`
 pub async fn rotate(edge: Acting, parts: Parts, Stored(platform): Stored<Platform>) -> Result<Response, Error> {
     let result = match nothing(&parts.1.2) {
-        Ok(body) => platforms::rotate(edge, Id(platform.id), body).await.map(drop),
+        Ok(Body(_)) => platforms::rotate(edge, Id(platform.id), Body(RotateIngressKey::default())).await.map(drop),
         Err(error) => Err(error),
     };
     acted(parts, (platform, "rotate-ingress-key"), result).await
+}
+
+/// `POST /ui/connect/platforms/{platform_id}/end-old-ingress-key`
+pub async fn end_old(edge: Acting, parts: Parts, Stored(platform): Stored<Platform>) -> Result<Response, Error> {
+    let result = match nothing(&parts.1.2) {
+        Ok(body) => platforms::end_old(edge, Id(platform.id), body).await.map(drop),
+        Err(error) => Err(error),
+    };
+    acted(parts, (platform, "end-old-ingress-key"), result).await
 }
 
 /// `POST /ui/connect/platforms/{platform_id}/retry-parked`

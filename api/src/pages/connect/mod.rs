@@ -70,6 +70,9 @@ fn changes() -> Vec<Route> {
         Route::page(Operator, "POST", "/ui/connect/platforms/{platform_id}/rotate-ingress-key", changes::rotate)
             .twin("POST /v1/platforms/{platform_id}/rotate-ingress-key")
             .summary("Makes a new notification URL."),
+        Route::page(Operator, "POST", "/ui/connect/platforms/{platform_id}/end-old-ingress-key", changes::end_old)
+            .twin("POST /v1/platforms/{platform_id}/end-old-ingress-key")
+            .summary("Ends the notification URL before the present one."),
         Route::page(Support, "POST", "/ui/connect/platforms/{platform_id}/retry-parked", changes::retry_parked)
             .twin("POST /v1/platforms/{platform_id}/retry-parked")
             .summary("Verifies purchases again that are parked."),

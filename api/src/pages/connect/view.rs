@@ -83,6 +83,20 @@ pub struct RefusedRow {
     count: i64,
 }
 
+/// The URL before the present one.
+pub struct OldUrl {
+    until: Moment,
+    used: Option<Moment>,
+}
+
+impl OldUrl {
+    /// As the API shows it.
+    fn of(value: &Value) -> Option<Self> {
+        let time = |name: &str| value[name].as_str()?.parse().ok();
+        Some(Self { until: Moment::until(time("until")?), used: time("last_used_at").map(Moment::ago) })
+    }
+}
+
 /// The page of the store's console.
 #[derive(Template)]
 #[template(path = "connect/console.html")]
@@ -90,6 +104,7 @@ pub struct ConsolePage<'a> {
     frame: &'a Frame,
     head: Head,
     url: Option<String>,
+    old: Option<OldUrl>,
     warning: Option<&'static str>,
     is_demo: bool,
     guide: Vec<GuideStep>,
@@ -138,6 +153,7 @@ impl<'a> ConsolePage<'a> {
         Self {
             head: of.head(visit, Step::Console),
             url: text("notification_url"),
+            old: OldUrl::of(&value["old_notification_url"]),
             warning: None,
             is_demo: of.facts.takes_samples,
             guide: guide.collect(),
@@ -156,13 +172,14 @@ impl<'a> ConsolePage<'a> {
             .map(|why| (Badge::new(Tone::Warn, "not verified"), why)),
             settings_path: of.path(visit, "/settings"),
             next: next.map(|next| (of.path(visit, next.path()), next.next())),
-            actions: actions(frame, visit, of),
+            actions: actions(frame, visit, (of, !value["old_notification_url"].is_null())),
             delete_path: frame.may(Role::Operator).then(|| of.path(visit, "/delete")),
             refused: Refused::default(),
             notice: match visit.query("done").as_deref() {
                 Some("nothing") => Some("Nothing is different: nothing was changed."),
                 Some("settings") => Some("The platform was changed."),
                 Some("rotate-ingress-key") => Some("The URL is a new one: put it into the store's console now."),
+                Some("end-old-ingress-key") => Some("The URL before ends within a second."),
                 Some("retry-parked") => Some("The parked purchases are verified again."),
                 _ => None,
             },
@@ -178,21 +195,27 @@ impl<'a> ConsolePage<'a> {
     }
 }
 
-fn actions(frame: &Frame, visit: &Visit, of: &Connected) -> Vec<Action> {
+fn actions(frame: &Frame, visit: &Visit, (of, has_old): (&Connected, bool)) -> Vec<Action> {
     let action = |name: &str, title, what: &str| Action::new(name, (of.path(visit, &format!("/{name}")), title), what);
     let rotate = action(
         "rotate-ingress-key",
         "New URL",
-        "Makes a new notification URL. The one before ends within a second, and what the store sends there is refused \
-         until the new one is in its console.",
+        "Makes a new notification URL. The one before takes messages for 72 hours, so that nothing is lost until the new \
+         one is in the store's console.",
+    );
+    let end_old = action(
+        "end-old-ingress-key",
+        "End the old URL",
+        "Ends the URL before the present one within a second: what the store still sends there is lost.",
     );
     let parked = action(
         "retry-parked",
         "Verify parked purchases",
         "Verifies again the purchases whose receipt the store did not know, or which belong to another customer.",
     );
-    let all = [(Role::Operator, rotate.irreversible()), (Role::Support, parked)];
-    all.into_iter().filter(|(least, _)| frame.may(*least)).map(|(_, action)| action).collect()
+    let end_old = has_old.then(|| (Role::Operator, end_old.irreversible()));
+    let all = [Some((Role::Operator, rotate.irreversible())), end_old, Some((Role::Support, parked))];
+    all.into_iter().flatten().filter(|(least, _)| frame.may(*least)).map(|(_, action)| action).collect()
 }
 
 /// A topic.

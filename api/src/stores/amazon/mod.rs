@@ -141,6 +141,9 @@ impl Amazon {
         match self.take(intake, recipient.clone(), (ingress_key, body)).await {
             Ok(reason) => {
                 store.count_arrival(platform.id, ACCEPTED);
+                if recipient.is_by_old_key {
+                    self.recipients.note_old_key_used(store, platform.id, (self.settings.clock)());
+                }
                 Answer { status: 200, reason }
             }
             Err(refusal) => {

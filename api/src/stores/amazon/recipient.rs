@@ -3,15 +3,17 @@
 //! A key is unknown only if this process could find every key: SNS drops a message for good that is answered 404.
 
 use super::refusal::Refusal;
-use domain::Timestamp;
+use domain::{PlatformId, Timestamp};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use storage::{Error, Platform, Store, Topic};
+use storage::{Error, Platform, Store, Topic, chain};
 use tokio::sync::Semaphore;
 
 const CACHED_MS: i64 = 1000;
 /// Minimum time between two errors in the log about a key that is missing. Anybody can cause one.
 const LOGGED_EVERY_MS: i64 = 60_000;
+/// Time between two notes that an old key was used.
+const NOTED_EVERY_MS: i64 = 60_000;
 const MAX_CACHED: usize = 1024;
 /// Real keys have 22 to 32 characters. A text that is longer than this is refused without a query.
 const MAX_INGRESS_KEY_BYTES: usize = 128;
@@ -23,6 +25,8 @@ pub struct Recipient {
     pub platform: Platform,
     /// Its topics.
     pub topics: Vec<Topic>,
+    /// Whether the key is the one before the platform's present one.
+    pub is_by_old_key: bool,
     read_at: Timestamp,
 }
 
@@ -33,11 +37,14 @@ pub struct Recipients {
     strangers: Semaphore,
     /// When a missing key was logged last.
     logged_at: Mutex<Option<Timestamp>>,
+    /// When the use of a platform's old key was noted last.
+    noted: Mutex<HashMap<PlatformId, Timestamp>>,
 }
 
 impl Default for Recipients {
     fn default() -> Self {
-        Self { cached: RwLock::default(), strangers: Semaphore::new(1), logged_at: Mutex::default() }
+        let (logged_at, noted) = (Mutex::default(), Mutex::default());
+        Self { cached: RwLock::default(), strangers: Semaphore::new(1), logged_at, noted }
     }
 }
 
@@ -71,7 +78,11 @@ impl Recipients {
         if ingress_key.len() > MAX_INGRESS_KEY_BYTES || ingress_key.contains('\0') {
             return Err(Refusal::UnknownIngress);
         }
-        let found = store.platform_by_ingress_key(ingress_key).await.map_err(|error| self.failed(&error, now))?;
+        let failed = |error: Error| self.failed(&error, now);
+        let (found, is_by_old_key) = match store.platform_by_ingress_key(ingress_key).await.map_err(failed)? {
+            Some(platform) => (Some(platform), false),
+            None => (store.platform_by_old_ingress_key(ingress_key, now).await.map_err(failed)?, true),
+        };
         let Some(platform) = found.filter(|platform| platform.store == super::STORE) else {
             if self.cached(ingress_key).is_some() {
                 self.cached.write().unwrap_or_else(PoisonError::into_inner).remove(ingress_key);
@@ -79,9 +90,26 @@ impl Recipients {
             return Err(Refusal::UnknownIngress);
         };
         let topics = store.topics(platform.id).await.map_err(|error| super::storage_failed(&error))?;
-        let recipient = Arc::new(Recipient { platform, topics, read_at: now });
+        let recipient = Arc::new(Recipient { platform, topics, is_by_old_key, read_at: now });
         self.cache(ingress_key, recipient.clone());
         Ok(recipient)
+    }
+
+    /// Notes that a message came by the old key of a platform, without holding its answer up.
+    pub fn note_old_key_used(&self, store: &Store, platform: PlatformId, now: Timestamp) {
+        {
+            let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+            if noted.get(&platform).is_some_and(|at| (0..NOTED_EVERY_MS).contains(&now.millis_since(*at))) {
+                return;
+            }
+            noted.insert(platform, now);
+        }
+        let store = store.clone();
+        tokio::spawn(async move {
+            if let Err(error) = store.note_old_ingress_key_used(platform).await {
+                tracing::debug!(platform.id = %platform, error = chain(&error), "the use of an old ingress key was not noted");
+            }
+        });
     }
 
     /// The refusal for an error of the search.

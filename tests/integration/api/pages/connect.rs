@@ -223,6 +223,14 @@ async fn the_actions_of_a_platform_need_a_reason_and_its_own_form() {
         (303, format!("{console}?done=rotate-ingress-key").as_str())
     );
     assert!(!same(service.store.ingress_key(platform).await.expect("a key")));
+    has(
+        &visitor.get(&service, &console).await,
+        &["The URL before it takes messages, too.", "No message has come by it"],
+    );
+    let finished = visitor.post(&service, &format!("{console}/end-old-ingress-key"), &[REASON]).await;
+    assert_eq!(finished.status, 303, "{}", finished.text);
+    let page = visitor.get(&service, &console).await;
+    assert!(!page.text.contains("The URL before it") && !page.text.contains("/end-old-ingress-key"), "{}", page.text);
     let parked = visitor.post(&service, &format!("{console}/retry-parked"), &[REASON]).await;
     assert_eq!(parked.status, 303, "{}", parked.text);
     let rejected = visitor.post(&service, &format!("{console}/topics/{topic}/reject"), &[REASON]).await;

@@ -140,6 +140,11 @@ CREATE TABLE platforms (
     -- The secret part of the notification URL: the hashes by which it is found, and itself, encrypted.
     ingress_hash TEXT NOT NULL,
     ingress_key TEXT NOT NULL,
+    -- The one before, in the same forms, until its time is over; and when a message came by it last. NULL without one.
+    old_ingress_hash TEXT,
+    old_ingress_key TEXT,
+    old_ingress_until BIGINT,
+    old_ingress_used_at BIGINT,
     -- The key with which its devices report. It is in every copy of the app, so it is no secret.
     publishable_key TEXT NOT NULL,
     -- The key of the tokens by which the customer's own server signs logins; NULL where logins need no token.
@@ -150,6 +155,7 @@ CREATE TABLE platforms (
 CREATE UNIQUE INDEX platforms_publishable_key ON platforms (publishable_key);
 CREATE UNIQUE INDEX platforms_name ON platforms (app_id, name) WHERE deleted_at IS NULL;
 CREATE UNIQUE INDEX platforms_ingress_hash ON platforms (ingress_hash);
+CREATE UNIQUE INDEX platforms_old_ingress_hash ON platforms (old_ingress_hash);
 
 CREATE TABLE topics (
     id TEXT NOT NULL PRIMARY KEY,
