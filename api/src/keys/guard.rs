@@ -47,7 +47,7 @@ impl Guard {
     async fn caller(&self, address: IpAddr, headers: &HeaderMap) -> Result<Caller, Error> {
         let refusals = &self.edge.keys.refusals;
         let token = bearer(headers).ok_or_else(|| refused(Refused::Unknown.label(), Error::Unauthorized))?;
-        // A guess too many is not even looked up. The key that its address proved before still is.
+        // An admin token too many is not even compared. The one that its address proved before still is, and each key.
         refusals
             .check(address, token)
             .map_err(|wait| refused("slowed", Error::TooMany { what: "this address", wait }))?;
@@ -57,8 +57,14 @@ impl Guard {
                 Ok(caller)
             }
             Err(why) => {
-                refusals.count(address);
-                Err(refused(why.label(), Error::Unauthorized))
+                let counted = match why {
+                    Refused::Wrong(Some(key)) => refusals.count(address, Some(key)),
+                    Refused::Wrong(None) => refusals.count(address, None).or(Ok(())),
+                    Refused::Unknown | Refused::Expired | Refused::Revoked => Ok(()),
+                };
+                let error =
+                    counted.err().map_or(Error::Unauthorized, |wait| Error::TooMany { what: "this address", wait });
+                Err(refused(why.label(), error))
             }
         }
     }

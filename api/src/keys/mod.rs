@@ -47,8 +47,10 @@ pub struct Keys {
 /// Why a request has no caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
-    /// There is no key, or none that anybody has.
+    /// There is no key with its id.
     Unknown,
+    /// It is not the secret of the key with its id; or there is no id in it, and it is not the admin token.
+    Wrong(Option<KeyId>),
     /// The key has expired.
     Expired,
     /// The key was revoked.
@@ -60,7 +62,7 @@ impl Refused {
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
-            Self::Unknown => "unknown",
+            Self::Unknown | Self::Wrong(_) => "unknown",
             Self::Expired => "expired",
             Self::Revoked => "revoked",
         }
@@ -93,7 +95,7 @@ pub async fn caller(edge: &Edge, token: &str) -> Result<Result<Caller, Refused>,
     if is_same(token, edge.admin_token.expose_secret()) {
         return Ok(Ok(Caller { key: None, session: None, name: ADMIN_TOKEN.to_owned(), role: Role::Admin, app: None }));
     }
-    let Some(KeyText { id, secret }) = KeyText::parse(token) else { return Ok(Err(Refused::Unknown)) };
+    let Some(KeyText { id, secret }) = KeyText::parse(token) else { return Ok(Err(Refused::Wrong(None))) };
     let found = match edge.store.key(id).await {
         Err(storage::Error::Missing { .. }) => return Ok(Err(Refused::Unknown)),
         found => found?,
@@ -110,7 +112,7 @@ pub async fn caller(edge: &Edge, token: &str) -> Result<Result<Caller, Refused>,
 fn proved(found: HashedKey, secret: &str, now: Timestamp) -> Result<Caller, Refused> {
     let HashedKey { key, hash } = found;
     if !is_same(&key_hash(secret), &hash) {
-        return Err(Refused::Unknown);
+        return Err(Refused::Wrong(Some(key.id)));
     }
     if key.revoked_at.is_some() {
         return Err(Refused::Revoked);

@@ -1,7 +1,12 @@
-//! Bounds guesses of keys, by address: after too many wrong ones no other is looked up for a while. The keys that the
-//! address proved before are left out of that, so nobody can lock the owner of a key out who uses it from there.
+//! Bounds guesses, by address and by what is guessed.
+//!
+//! A key has an id and 256 random bits, which nobody guesses: it is looked up however many wrong ones came, and after too
+//! many wrong secrets of its id an address has to wait. The admin token may be a phrase: after too many wrong ones an
+//! address cannot try another for a while, unless it proved that one before. Neither locks the other.
 
+use super::KeyText;
 use crate::devices::limits::customer;
+use domain::KeyId;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use ring::digest::{SHA256, digest};
@@ -24,12 +29,15 @@ const MAX_REMEMBERED: usize = 10_000;
 /// A hash of what was sent, so that no token is in memory for longer than its request.
 type Digest = [u8; 32];
 
+/// Who guesses, and the id of which key; `None` for the admin token.
+type Guessing = (IpAddr, Option<KeyId>);
+
 /// The wrong keys of addresses. Each process counts by itself.
 #[derive(Debug)]
 pub struct Refusals {
-    addresses: DefaultKeyedRateLimiter<IpAddr>,
+    tried: DefaultKeyedRateLimiter<Guessing>,
     clock: DefaultClock,
-    /// The addresses that sent too many, each with the end of that.
+    /// The addresses that tried too many admin tokens, each with the end of that.
     slowed: Mutex<HashMap<IpAddr, Instant>>,
     /// The keys that addresses proved, each with the time until which that counts.
     proven: Mutex<HashMap<(IpAddr, Digest), Instant>>,
@@ -47,7 +55,7 @@ impl Refusals {
     pub fn new(burst: NonZeroU32, every: Duration) -> Self {
         let quota = Quota::with_period(every).unwrap_or(Quota::per_second(BURST)).allow_burst(burst);
         Self {
-            addresses: RateLimiter::dashmap(quota),
+            tried: RateLimiter::dashmap(quota),
             clock: DefaultClock::default(),
             slowed: Mutex::default(),
             proven: Mutex::default(),
@@ -59,6 +67,9 @@ impl Refusals {
     /// # Errors
     /// How long until its next one is.
     pub fn check(&self, address: IpAddr, token: &str) -> Result<(), Duration> {
+        if KeyText::parse(token).is_some() {
+            return Ok(());
+        }
         let (address, now) = (customer(address), Instant::now());
         let until = locked(&self.slowed).get(&address).copied().filter(|until| *until > now);
         let Some(until) = until else { return Ok(()) };
@@ -72,16 +83,21 @@ impl Refusals {
         remember(&mut locked(&self.proven), ((customer(address), of(token)), now + REMEMBERED), now);
     }
 
-    /// Counts a wrong key of an address.
-    pub fn count(&self, address: IpAddr) {
+    /// Counts a wrong key of an address: the id of a key that exists, or `None` for an admin token.
+    ///
+    /// # Errors
+    /// How long the address has to wait, if these were too many.
+    pub fn count(&self, address: IpAddr, key: Option<KeyId>) -> Result<(), Duration> {
         let (address, now) = (customer(address), Instant::now());
-        if self.addresses.len() > MAX_REMEMBERED {
-            self.addresses.retain_recent();
+        if self.tried.len() > MAX_REMEMBERED {
+            self.tried.retain_recent();
         }
-        if let Err(until) = self.addresses.check_key(&address) {
-            let wait = until.wait_time_from(self.clock.now());
+        let Err(until) = self.tried.check_key(&(address, key)) else { return Ok(()) };
+        let wait = until.wait_time_from(self.clock.now());
+        if key.is_none() {
             remember(&mut locked(&self.slowed), (address, now + wait), now);
         }
+        Err(wait)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::scope::Scope;
 use super::{KeyText, Refusals};
 use crate::routes::{Access, Route, routes};
+use domain::KeyId;
 use secrecy::ExposeSecret;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -40,14 +41,20 @@ fn an_address_guesses_a_few_times_and_its_own_key_still_works() {
     refusals.proved(one, "true");
     for _ in 0..2 {
         assert!(refusals.check(one, "guess").is_ok());
-        refusals.count(one);
+        assert!(refusals.count(one, None).is_ok());
     }
     assert!(refusals.check(one, "guess").is_ok(), "two are within the bound");
-    refusals.count(one);
+    assert!(refusals.count(one, None).is_err());
     let wait = refusals.check(one, "guess").expect_err("a wait");
     assert!(wait > Duration::ZERO && wait <= Duration::from_secs(60), "{wait:?}");
     assert!(refusals.check("2001:db8:0:1:ffff::2".parse().expect("an address"), "guess").is_err(), "a neighbour");
     assert!(refusals.check(one, "true").is_ok() && refusals.check(other, "guess").is_ok());
+    // A key is looked up all the same, and counts by its id.
+    assert!(refusals.check(one, &format!("sk_6b275a670bbb4f3a99b96600bf711993_{}", "0a".repeat(32))).is_ok());
+    let [id, next] = [1, 2].map(|number| KeyId::new(uuid::Uuid::from_u128(number)));
+    let counted: Vec<bool> = (0..3).map(|_| refusals.count(other, Some(id)).is_ok()).collect();
+    assert_eq!((counted, refusals.count(other, Some(next)).is_ok()), (vec![true, true, false], true));
+    assert!(refusals.check(other, "guess").is_ok(), "wrong keys lock no token");
 }
 
 #[test]

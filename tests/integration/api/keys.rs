@@ -306,6 +306,31 @@ async fn a_key_ends_when_it_is_revoked_or_expires() {
 }
 
 #[tokio::test]
+async fn a_flood_of_wrong_keys_locks_no_right_one_out() {
+    let service = Service::with_guesses("flood", 3).await;
+    let mut keys = Vec::new();
+    for name in ["one", "two"] {
+        let key = created_key(&service, &json!({ "name": name, "role": "read" })).await;
+        keys.push(key.body["key"].as_str().expect("a key").to_owned());
+    }
+    let get =
+        async |key: &str| service.send("GET", "/v1/apps", Some(&format!("Bearer {key}")), Vec::new()).await.status;
+    // Guesses of the admin token, keys that nobody has, and links.
+    for _ in 0..6 {
+        assert!(matches!(get("a guess").await, 401 | 429));
+        assert_eq!(get(&format!("sk_{}_{}", "0".repeat(32), "0".repeat(64))).await, 401);
+    }
+    assert_eq!(get("a guess").await, 429, "guesses of the token are slowed");
+    let wrong = format!("{}{}", &keys[0][..36], "0".repeat(64));
+    let answers: Vec<u16> = futures::future::join_all((0..6).map(|_| get(&wrong))).await;
+    assert!(answers.contains(&401) && answers.contains(&429), "an id has its own bound: {answers:?}");
+    for key in &keys {
+        assert_eq!(get(key).await, 200, "a right key is taken, though none was proved here before");
+        Visitor::with_key(&service, key).await.expect("a session");
+    }
+}
+
+#[tokio::test]
 async fn a_key_of_one_app_makes_no_key_of_another() {
     let service = Service::start("makes").await;
     let (own, other) = (Shop::open(&service, "own").await, Shop::open(&service, "other").await);

@@ -11,7 +11,7 @@ use crate::devices::address::Peer;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::keys::guard::refused;
-use crate::keys::{self, Caller};
+use crate::keys::{self, Caller, Refused};
 use crate::resources::sessions;
 use crate::routes::Route;
 use axum::extract::{Path, Request, State};
@@ -103,7 +103,9 @@ async fn by_key(
     let caller = match keys::caller(&edge, &key).await? {
         Ok(caller) => caller,
         Err(why) => {
-            refusals.count(address);
+            if let Refused::Wrong(key) = why {
+                let _ = refusals.count(address, key);
+            }
             tracing::warn!(reason = why.label(), "a sign-in by key was refused");
             drop(refused(why.label(), Error::Unauthorized));
             return wrong(
@@ -147,16 +149,13 @@ fn gone(end: LinkEnd) -> Result<Response, Error> {
     Ok((StatusCode::GONE, html(&LinkPage::gone(end))?).into_response())
 }
 
-/// `POST /ui/sign-in/{code}`
+/// `POST /ui/sign-in/{code}`. A code has 128 random bits, which nobody guesses: wrong ones lock nothing.
 async fn by_link(
     State(edge): State<Shared>,
-    (Peer(peer), headers): (Peer, HeaderMap),
+    headers: HeaderMap,
     Path(code): Path<String>,
     _: Sent,
 ) -> Result<Response, Error> {
-    let address = edge.devices.trusted_proxies.client(peer, &headers);
-    let refusals = &edge.keys.refusals;
-    refusals.check(address, &code).map_err(|wait| refused("slowed", Error::TooMany { what: "this address", wait }))?;
     let (shown, secret) = (SecretString::from(code.clone()), secret(&edge));
     match edge.store.take_sign_in_link((&shown, edge.admin_token_hash()), &secret).await? {
         Ok(session) => {
@@ -167,7 +166,6 @@ async fn by_link(
             Ok(arriving(&session, &secret, (lifetime, None)))
         }
         Err(end) => {
-            refusals.count(address);
             tracing::warn!("a sign-in by link was refused");
             drop(refused("link", Error::Unauthorized));
             gone(end)
