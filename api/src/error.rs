@@ -79,6 +79,9 @@ pub enum Error {
     /// The resource or path does not exist.
     #[error("{0}")]
     Missing(String),
+    /// The name of the host is not one of this service.
+    #[error("this service is not known by that host name: use its address, or name it in the setting `ui.hosts`")]
+    Misdirected,
     /// The path exists, but not with this method.
     #[error("this path does not know this method; the `Allow` header and /openapi.json list what it knows")]
     Method,
@@ -135,6 +138,7 @@ impl Error {
             Self::LoginToken(_) => (StatusCode::FORBIDDEN, "login_token", "The login is not proved"),
             Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many", "Too many requests"),
             Self::Missing(_) => (StatusCode::NOT_FOUND, "missing", "Not found"),
+            Self::Misdirected => (StatusCode::MISDIRECTED_REQUEST, "misdirected", "Unknown host name"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method", "Method not allowed"),
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflict", "Not possible in the present state"),
             Self::Unsuitable(_) => (StatusCode::UNPROCESSABLE_ENTITY, "unsuitable", "Not possible with these settings"),

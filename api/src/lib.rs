@@ -12,6 +12,7 @@ pub mod edge;
 mod error;
 mod extract;
 pub mod figures;
+pub mod hosts;
 pub mod keys;
 mod listener;
 pub mod metrics;

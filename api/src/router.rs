@@ -3,6 +3,7 @@
 use crate::devices;
 use crate::edge::Shared;
 use crate::error::Error;
+use crate::hosts;
 use crate::keys::guard::{Guard, authorize};
 use crate::openapi;
 use crate::pages;
@@ -35,7 +36,7 @@ pub fn router(edge: Shared) -> Router {
 
 /// The routes of a listener.
 pub fn router_of(surface: Surface, edge: Shared) -> Router {
-    let (mut open, mut device, mut admin) = (Router::new(), Router::new(), Router::new());
+    let (mut open, mut public, mut device, mut admin) = (Router::new(), Router::new(), Router::new(), Router::new());
     for route in routes().into_iter().filter(|route| route.is_on(surface)) {
         let guard = || Guard { edge: edge.clone(), least: route.least, scope: route.scope() };
         match route.access {
@@ -47,6 +48,7 @@ pub fn router_of(surface: Surface, edge: Shared) -> Router {
                 let entered = from_fn_with_state(guard(), pages::enter);
                 admin = admin.route(route.path, route.handler.route_layer(entered));
             }
+            Access::Open if route.is_public => public = public.route(route.path, route.handler),
             Access::Open => open = open.route(route.path, route.handler),
             Access::Device => device = device.route(route.path, route.handler),
             Access::Admin => {
@@ -57,6 +59,8 @@ pub fn router_of(surface: Surface, edge: Shared) -> Router {
     }
     let others = open
         .merge(admin)
+        .layer(from_fn_with_state(edge.clone(), hosts::known))
+        .merge(public)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
         .layer(from_fn(in_time));

@@ -25,6 +25,7 @@ const OPTIONAL: &[&str] = &[
     "SETTLE_DESTINATIONS_DENIED_NETWORKS",
     "SETTLE_DEVICES_TRUSTED_PROXIES",
     "SETTLE_RETENTION",
+    "SETTLE_UI_HOSTS",
 ];
 /// Variables of settle that its settings do not name: of its log, and those of Temporal's clients.
 const OTHERS: &[&str] = &["SETTLE_LOG", "SETTLE_LOG_FORMAT", "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE"];

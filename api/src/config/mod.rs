@@ -81,6 +81,9 @@ pub struct Ui {
     /// `ui.session_lifetime`, `SETTLE_UI_SESSION_LIFETIME`: how long a session may last, from 1 minute to 7 days; default
     /// 12 hours.
     pub session_lifetime: Duration,
+    /// `ui.hosts`, `SETTLE_UI_HOSTS` (by comma): host names, beside that of `public_url`, at which the page and the API are
+    /// reached; none by default. Addresses and names without a dot need not be named.
+    pub hosts: Vec<String>,
     /// `ui.temporal_url`, `SETTLE_UI_TEMPORAL_URL`: the address of Temporal's own UI, to which the page links; none by
     /// default. `run` knows that of the dev server that it starts.
     pub temporal_url: Option<Url>,

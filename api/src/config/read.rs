@@ -67,6 +67,7 @@ pub(super) const VARIABLES: &[(&str, &str, Form)] = &[
     ("destinations.allow_http", "SETTLE_DESTINATIONS_ALLOW_HTTP", Form::One),
     ("ui.session_idle", "SETTLE_UI_SESSION_IDLE", Form::One),
     ("ui.session_lifetime", "SETTLE_UI_SESSION_LIFETIME", Form::One),
+    ("ui.hosts", "SETTLE_UI_HOSTS", Form::List),
     ("ui.temporal_url", "SETTLE_UI_TEMPORAL_URL", Form::One),
 ];
 
@@ -103,6 +104,7 @@ struct Raw {
 struct RawUi {
     session_idle: Option<String>,
     session_lifetime: Option<String>,
+    hosts: Vec<String>,
     temporal_url: Option<String>,
 }
 
@@ -384,8 +386,20 @@ fn ui(raw: &RawUi) -> Result<Ui, Invalid> {
     Ok(Ui {
         session_idle: time("ui.session_idle", raw.session_idle.as_deref(), ("1h", day))?,
         session_lifetime: time("ui.session_lifetime", raw.session_lifetime.as_deref(), ("12h", week))?,
+        hosts: hosts(&raw.hosts)?,
         temporal_url: raw.temporal_url.as_deref().map(|text| origin("ui.temporal_url", text)).transpose()?,
     })
+}
+
+/// Checks host names: without a scheme, a port or a path.
+fn hosts(texts: &[String]) -> Result<Vec<String>, Invalid> {
+    let is_name = |text: &str| {
+        let letters = |letter: char| letter.is_ascii_alphanumeric() || "-.".contains(letter);
+        !text.is_empty() && text.chars().all(letters)
+    };
+    let expected = "host names such as settle.example.com, without a scheme and a port";
+    let names = texts.iter().map(|text| text.trim().to_owned());
+    names.map(|name| if is_name(&name) { Ok(name) } else { Err(invalid("ui.hosts", expected)) }).collect()
 }
 
 fn rvs_per_second(number: Option<u32>) -> Result<u32, Invalid> {

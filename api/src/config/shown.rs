@@ -56,6 +56,7 @@ impl Config {
             "destinations.allow_http" => destinations.allow_http.to_string(),
             "ui.session_idle" => compact(ui.session_idle),
             "ui.session_lifetime" => compact(ui.session_lifetime),
+            "ui.hosts" => list(&ui.hosts),
             "ui.temporal_url" => ui.temporal_url.as_ref().map_or_else(none, ToString::to_string),
             other => format!("`{other}` is not shown"),
         }

@@ -3,6 +3,7 @@
 use super::home::Standing;
 use super::recent::Recent;
 use crate::config::{Config, Setting};
+use crate::hosts::Hosts;
 use crate::resources::live::Live;
 use domain::AppId;
 use std::fmt;
@@ -21,6 +22,8 @@ pub struct Pages {
     pub session_lifetime: Duration,
     /// The settings, without secrets.
     pub settings: Vec<Setting>,
+    /// The names under which it is reached.
+    pub hosts: Hosts,
     /// What changes.
     pub live: Live,
     /// How each app stands, and all of them.
@@ -39,6 +42,7 @@ impl Pages {
             session_idle: config.ui.session_idle,
             session_lifetime: config.ui.session_lifetime,
             settings: config.shown(),
+            hosts: Hosts::new(config.ui.hosts.iter().map(String::as_str).chain(config.http.public_url.host_str())),
             live: Live::default(),
             standing: Arc::default(),
             is_secure: config.http.public_url.scheme() == "https",

@@ -298,6 +298,21 @@ async fn wrong_keys_are_refused_with_a_sentence_and_slowed() {
 }
 
 #[tokio::test]
+async fn a_rebound_name_gets_no_page() {
+    let service = Service::with("rebound", &[("SETTLE_UI_HOSTS", "settle.example.org")]).await;
+    let status = async |host: &str, path: &str| send(&service, ("GET", path), &[("host", host)], "").await.status;
+    for path in ["/ui/sign-in", "/openapi.json", "/readyz"] {
+        assert_eq!(status("evil.example:8081", path).await, 421, "{path}");
+        for host in ["127.0.0.1:8081", "localhost:8081", "[::1]:8081", "serve-a:8081", "settle.example.org"] {
+            assert_eq!(status(host, path).await, 200, "{host} {path}");
+        }
+    }
+    let headers = [("host", "evil.example"), ("origin", "http://evil.example")];
+    assert_eq!(send(&service, ("POST", "/ui/sign-in"), &headers, form(&[("key", "guess")])).await.status, 421);
+    assert_eq!(status("evil.example", "/livez").await, 200, "what everybody may call has no name of its own");
+}
+
+#[tokio::test]
 async fn a_key_of_metrics_signs_nobody_in() {
     let service = Service::start("metrics-key").await;
     let (_, metrics) = key(&service, "metrics").await;

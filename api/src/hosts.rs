@@ -1,0 +1,70 @@
+//! The names under which the whole API is reached. A page of a stranger who points a name at this machine (DNS rebinding)
+//! sends another one, and gets nothing.
+
+use crate::edge::Shared;
+use crate::error::Error;
+use axum::extract::{Request, State};
+use axum::http::header;
+use axum::http::uri::Authority;
+use axum::middleware::Next;
+use axum::response::Response;
+use std::net::IpAddr;
+
+/// The known names, beside those that no stranger can have: addresses, and names without a dot, such as `localhost` or
+/// that of a container.
+#[derive(Debug, Clone, Default)]
+pub struct Hosts(Vec<String>);
+
+impl Hosts {
+    /// These names.
+    pub fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        Self(names.into_iter().map(str::to_ascii_lowercase).collect())
+    }
+
+    /// Whether a `Host` header is known, whatever its port.
+    #[must_use]
+    pub fn knows(&self, host: &str) -> bool {
+        let Ok(authority) = host.parse::<Authority>() else { return false };
+        let name = authority.host().trim_end_matches('.').to_ascii_lowercase();
+        let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        address.is_ok() || !name.contains('.') || name.ends_with(".localhost") || self.0.contains(&name)
+    }
+}
+
+/// Answers a request to a known host alone. One without a host is refused by the listener.
+///
+/// # Errors
+/// 421 for another host.
+pub async fn known(State(edge): State<Shared>, request: Request, next: Next) -> Result<Response, Error> {
+    match request.headers().get(header::HOST) {
+        Some(host) if !host.to_str().is_ok_and(|host| edge.pages.hosts.knows(host)) => Err(Error::Misdirected),
+        _ => Ok(next.run(request).await),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Hosts;
+
+    #[test]
+    fn names_that_a_stranger_can_have_are_named_in_the_settings() {
+        let hosts = Hosts::new(["Settle.example.com"]);
+        let known = [
+            "localhost",
+            "localhost:8081",
+            "127.0.0.1:8081",
+            "[::1]:8081",
+            "10.1.2.3",
+            "serve-a:8081",
+            "a.localhost",
+            "settle.example.com",
+            "SETTLE.example.com.:443",
+        ];
+        for host in known {
+            assert!(hosts.knows(host), "{host}");
+        }
+        for host in ["", "evil.example", "evil.example:8081", "127.0.0.1.evil.example", "example.com", "a b"] {
+            assert!(!hosts.knows(host), "{host}");
+        }
+    }
+}
