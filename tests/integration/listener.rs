@@ -114,8 +114,9 @@ async fn an_unknown_ingress_key_is_refused_before_its_body() {
 async fn a_head_has_sixteen_kibibytes_and_ten_seconds() {
     let (installation, _process) = start(&[]).await;
     let url = installation.public_url();
-    let head =
-        |bytes: usize| format!("GET /livez HTTP/1.1\r\nconnection: close\r\nx-long: {}\r\n\r\n", "a".repeat(bytes));
+    let head = |bytes: usize| {
+        format!("GET /livez HTTP/1.1\r\nhost: settle\r\nconnection: close\r\nx-long: {}\r\n\r\n", "a".repeat(bytes))
+    };
     assert!(exchange(&url, head(15 * 1024).as_bytes()).await.starts_with("HTTP/1.1 200"));
     assert!(exchange(&url, head(17 * 1024).as_bytes()).await.starts_with("HTTP/1.1 431"));
     // An idle connection is closed after a minute: those without a head are closed before it, however slow the machine is.
@@ -139,6 +140,19 @@ async fn answered(url: &str) -> TcpStream {
     stream.read_exact(&mut first).await.expect("an answer");
     assert_eq!(&first, b"HTTP/1.1 200");
     stream
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_has_one_host() {
+    let (installation, _process) = start(&[]).await;
+    for url in [installation.public_url(), installation.url()] {
+        for hosts in ["", "host: settle\r\nhost: settle\r\n", "host: settle\r\nHost: other\r\n"] {
+            let answer = exchange(&url, format!("GET /livez HTTP/1.1\r\n{hosts}\r\n").as_bytes()).await;
+            assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("one `Host` header"), "{hosts:?}: {answer}");
+        }
+        let old = exchange(&url, b"GET /livez HTTP/1.0\r\n\r\n").await;
+        assert!(old.starts_with("HTTP/1.0 200"), "{old}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use crate::error::Error;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, Version, header};
 use axum::response::IntoResponse as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -73,8 +73,10 @@ async fn answer(
 ) -> Result<Response<Answer>, Infallible> {
     let mut request = request.map(|body| Body::new(Received::new(body, slot.clone())));
     request.extensions_mut().insert(ConnectInfo(peer));
-    let response = if slot.is_for_health && !HEALTH.contains(&request.uri().path()) {
-        full()
+    let response = if !has_one_host(&request) {
+        closing(Error::invalid("host", "one `Host` header"))
+    } else if slot.is_for_health && !HEALTH.contains(&request.uri().path()) {
+        closing(Error::Unavailable(FULL.to_owned()))
     } else {
         router.oneshot(request).await?
     };
@@ -84,10 +86,18 @@ async fn answer(
     Ok(response.map(|body| Answer::new(body, slot)))
 }
 
-/// The answer in a place that is left to health checks. The connection ends with it, so that the next one has another.
-fn full() -> Response<Body> {
-    let detail = "every connection of this address has a request under way; try again".to_owned();
-    let mut response = Error::Unavailable(detail).into_response();
+/// What is wrong with a request in a place that is left to health checks. The next connection may have another place.
+const FULL: &str = "every connection of this address has a request under way; try again";
+
+/// Whether a request has one host (RFC 9112 3.2); one of HTTP/1.0 may have none.
+fn has_one_host<T>(request: &Request<T>) -> bool {
+    let count = request.headers().get_all(header::HOST).iter().count();
+    count == 1 || (count == 0 && request.version() == Version::HTTP_10)
+}
+
+/// An answer that ends the connection.
+fn closing(error: Error) -> Response<Body> {
+    let mut response = error.into_response();
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
