@@ -3,6 +3,8 @@
 //! Without a terminal, lines are not broken, unless `COLUMNS` is set.
 
 use crate::config;
+use domain::text::is_commanding;
+use std::borrow::Cow;
 use std::io::IsTerminal;
 
 /// Width of a terminal that does not report its width.
@@ -32,6 +34,26 @@ fn fitted(terminal: Option<Option<u16>>) -> Option<usize> {
         None => columns(),
     };
     width.map(|width| width.max(MIN_WIDTH))
+}
+
+/// A line as a terminal may have it: a character that it could take as a command is shown as `\u{1b}`.
+pub fn harmless(line: &str) -> Cow<'_, str> {
+    escaped(line, |letter, text| text.push_str(&letter.escape_unicode().to_string()))
+}
+
+/// Indented JSON as a terminal may have it, and JSON still: such characters stand in its texts alone.
+pub fn harmless_json(line: &str) -> Cow<'_, str> {
+    escaped(line, |letter, text| text.push_str(&format!("\\u{:04x}", u32::from(letter))))
+}
+
+fn escaped(line: &str, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
+    let is_plain = |letter: char| matches!(letter, '\n' | '\t') || !is_commanding(letter);
+    if line.chars().all(is_plain) {
+        return Cow::Borrowed(line);
+    }
+    let mut text = String::with_capacity(line.len());
+    line.chars().for_each(|letter| if is_plain(letter) { text.push(letter) } else { escape(letter, &mut text) });
+    Cow::Owned(text)
 }
 
 /// Breaks a text at spaces into lines of at most `width` characters; all but the first are indented by `indent` spaces.

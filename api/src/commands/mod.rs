@@ -216,6 +216,7 @@ fn failed(error: &anyhow::Error) -> ExitCode {
     let text = format!("{error:#}");
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let line = format!("settle: {}", lines.join(" | "));
+    let line = layout::harmless(&line);
     match layout::width_of_errors() {
         Some(width) => layout::wrap(&line, width, 2).iter().for_each(|line| eprintln!("{line}")),
         None => eprintln!("{line}"),

@@ -18,7 +18,7 @@ pub fn bar(what: &'static str, count: Option<u64>) -> ProgressBar {
 
 /// Writes a line to standard error without breaking the bar.
 pub fn complain(bar: &ProgressBar, line: &str) {
-    bar.suspend(|| eprintln!("{line}"));
+    bar.suspend(|| eprintln!("{}", super::layout::harmless(line)));
 }
 
 /// A limit of items per second, counted from the start.

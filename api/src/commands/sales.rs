@@ -42,7 +42,7 @@ pub async fn sales(client: &Client, options: &Sales) -> anyhow::Result<ExitCode>
         Ok(report) => report,
         Err(wrong) => {
             for one in wrong.iter().take(MAX_ERRORS) {
-                eprintln!("{one}");
+                eprintln!("{}", super::layout::harmless(&one.to_string()));
             }
             bail!("{name}: {} places are wrong, and nothing of it was imported", wrong.len());
         }

@@ -29,9 +29,10 @@ pub fn line(text: &str) {
     }
 }
 
-/// Writes one line to standard output, unwrapped. A closed pipe (`| head`) is no error.
+/// Writes one line to standard output, unwrapped, without anything that a terminal takes as a command. A closed pipe
+/// (`| head`) is no error.
 pub fn plain(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    let _ = writeln!(std::io::stdout(), "{}", layout::harmless(text));
 }
 
 /// Prints an answer: verbatim with `--json`, else one line per field.
@@ -66,7 +67,7 @@ pub fn answer_list(client: &Client, answer: &Value, columns: &[Column], nothing:
 
 /// Prints a value as indented JSON.
 pub fn json(value: &Value) {
-    plain(&serde_json::to_string_pretty(value).unwrap_or_default());
+    plain(&layout::harmless_json(&serde_json::to_string_pretty(value).unwrap_or_default()));
 }
 
 /// Prints the items of a list with their chosen columns, or `nothing` when there are none.
@@ -200,7 +201,8 @@ pub fn field(item: &Value, path: &str) -> String {
 pub fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
-        Value::String(text) => short_times(text),
+        // A line break in it would look like a line of settle's own.
+        Value::String(text) => short_times(&layout::harmless(&text.replace('\n', "\\n"))),
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),
         Value::Array(values) if values.is_empty() => "none".to_owned(),
@@ -224,6 +226,17 @@ fn is_flat(value: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::lay_out;
+
+    #[test]
+    fn no_answer_of_an_endpoint_reaches_the_terminal_raw() {
+        let answer = serde_json::json!("a\u{1b}]52;c;Zm9v\u{7}\u{9b}2J\nfaked: line\u{202e}\u{7f} b");
+        let shown = super::text(&answer);
+        assert_eq!(shown, "a\\u{1b}]52;c;Zm9v\\u{7}\\u{9b}2J\\nfaked: line\\u{202e}\\u{7f} b");
+        let json = serde_json::to_string_pretty(&answer).unwrap();
+        let json = crate::commands::layout::harmless_json(&json);
+        assert!(!json.chars().any(domain::text::is_commanding), "{json}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), answer, "it is the same JSON");
+    }
 
     const KEY: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
 

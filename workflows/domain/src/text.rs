@@ -13,6 +13,15 @@ pub fn is_invisible(letter: char) -> bool {
             | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
+/// Whether a terminal may take a character as a command, or a reader another order of the text: the control characters
+/// and those of Unicode's bidirectional algorithm.
+#[must_use]
+pub fn is_commanding(letter: char) -> bool {
+    let is_bidi =
+        matches!(letter, '\u{61C}' | '\u{200E}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+    letter.is_control() || is_bidi
+}
+
 /// A name as a reader sees it: without invisible characters, and with one space between two words.
 #[must_use]
 pub fn visible(name: &str) -> String {
