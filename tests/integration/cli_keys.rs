@@ -1,7 +1,8 @@
 //! Keys and acts on the command line, with a running service that never reaches Temporal.
 
-use super::cli::{stderr_of, stdout_of};
+use super::cli::{ran, stderr_of, stdout_of};
 use super::cli_settings::Desk;
+use system_tests::folder::Folder;
 
 /// Runs a line with a key in the place of the admin token; returns the exit code and what was printed.
 fn with_key(desk: &Desk, key: &str, line: &[&str]) -> (Option<i32>, String) {
@@ -25,6 +26,26 @@ fn a_key_is_printed_once_used_and_revoked() {
     assert_eq!(with_key(&desk, key, &["app", "list"]).0, Some(1));
     let past = desk.run(&["key", "create", "--name", "x", "--role", "read", "--expires", "yesterday"]);
     assert!(past.status.code() == Some(1) && stderr_of(&past).contains("--expires"), "{}", stderr_of(&past));
+}
+
+#[test]
+fn the_token_of_a_folder_stays_on_this_machine() {
+    let folder = Folder::new("cli-token");
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).expect("a folder");
+    std::fs::write(data.join("admin-token"), "a-token-of-the-data-directory").expect("written");
+    let list = |service: &str| stderr_of(&ran(&folder, &["app", "list", "--data", "data", "--service", service]));
+    // A name that never resolves (RFC 6761): nothing is sent, whatever happens here.
+    for service in ["http://settle.invalid:8081", "https://settle.invalid", "http://192.0.2.1:8081"] {
+        let why = list(service);
+        assert!(why.contains("is not sent to") && why.contains("--token @FILE"), "{service}: {why}");
+    }
+    for service in ["http://127.0.0.1:9", "http://localhost:9", "http://[::1]:9"] {
+        let why = list(service);
+        assert!(why.contains("no service answers"), "{service}: {why}");
+    }
+    std::fs::write(data.join("service-url"), "http://settle.invalid:8081").expect("written");
+    assert!(!list("http://settle.invalid:8081").contains("is not sent to"), "the service that recorded it");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use url::Url;
+use url::{Host, Url};
 
 /// Longer than the time limit of a request in the API.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -35,7 +35,8 @@ pub struct Remote {
     )]
     service: Option<Url>,
     /// Where the admin token is read: `@FILE`, or `-` for standard input. Without it the variable
-    /// SETTLE_ADMIN_TOKEN, else the token file that `settle run` wrote into --data.
+    /// SETTLE_ADMIN_TOKEN, else the token file that `settle run` wrote into --data, for that service alone or one on this
+    /// machine.
     #[arg(long, value_name = "@FILE|-", global = true, help_heading = "Service")]
     token: Option<Source>,
     #[command(flatten)]
@@ -106,7 +107,8 @@ impl Remote {
             (None, Some(config)) => listening(config.http.api())?,
             (None, None) => recorded(&self.place.data(&variables))?,
         };
-        Ok(Client { json: self.json, http: http()?, url, token: self.admin_token(&variables, config)? })
+        let token = self.admin_token(&variables, (config, &url))?;
+        Ok(Client { json: self.json, http: http()?, url, token })
     }
 
     /// A command for the same service, as a person types it: with the flags that this command was started with.
@@ -123,7 +125,11 @@ impl Remote {
         Ok(config.map_or_else(|| self.place.data(&variables), |config| config.data))
     }
 
-    fn admin_token(&self, variables: &Variables, config: Option<Config>) -> anyhow::Result<SecretString> {
+    fn admin_token(
+        &self,
+        variables: &Variables,
+        (config, url): (Option<Config>, &Url),
+    ) -> anyhow::Result<SecretString> {
         if let Some(source) = &self.token {
             return source.read();
         }
@@ -136,6 +142,7 @@ impl Remote {
             return Ok(token);
         }
         let file = super::data::token_file(&data);
+        check_owner(url, (&data, &file))?;
         Source::File(file.clone()).read().with_context(|| {
             format!(
                 "no admin token: set SETTLE_ADMIN_TOKEN, or give --token @FILE, or --data with the directory of \
@@ -144,6 +151,26 @@ impl Remote {
             )
         })
     }
+}
+
+/// Refuses to send the token of a data directory to another service than the one that recorded it there, unless that is on
+/// this machine: nobody gave it for that one.
+fn check_owner(url: &Url, (data, file): (&Path, &Path)) -> anyhow::Result<()> {
+    let is_here = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    if is_here || !file.exists() || recorded(data)?.origin() == url.origin() {
+        return Ok(());
+    }
+    bail!(
+        "the token in {file} is not sent to {other}, which is another service: give the token of that one with \
+         SETTLE_ADMIN_TOKEN or --token @FILE",
+        file = file.display(),
+        other = url.origin().ascii_serialization()
+    )
 }
 
 /// The URL that `settle run` recorded in its data directory, or the default one.
