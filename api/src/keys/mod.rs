@@ -108,6 +108,19 @@ pub async fn caller(edge: &Edge, token: &str) -> Result<Result<Caller, Refused>,
     Ok(caller)
 }
 
+/// Whether what a caller came with still holds: an answer that goes on may outlive it.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn still_holds(edge: &Edge, caller: &Caller) -> Result<bool, Error> {
+    if let Some(id) = caller.session {
+        return crate::pages::session_holds(edge, id).await;
+    }
+    let Some(id) = caller.key else { return Ok(true) };
+    let key = edge.store.key(id).await?.key;
+    Ok(key.revoked_at.is_none() && key.expires_at.is_none_or(|end| (edge.clock)() < end))
+}
+
 /// The caller whose key is `found`, if this is its secret and it still holds.
 fn proved(found: HashedKey, secret: &str, now: Timestamp) -> Result<Caller, Refused> {
     let HashedKey { key, hash } = found;

@@ -36,6 +36,7 @@ mod visit;
 
 pub use guard::{enter, serve};
 pub use state::Pages;
+pub use visit::session_holds;
 
 use crate::edge::Shared;
 use crate::error::{Error, Problem};

@@ -8,7 +8,7 @@ use crate::resources::live::Marks;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
-use domain::{AppId, Timestamp};
+use domain::{AppId, SignInId, Timestamp};
 use ring::digest::{SHA256, digest};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
@@ -140,6 +140,15 @@ fn holds(found: &FoundSession, edge: &Edge, now: Timestamp) -> bool {
     let token_holds = token_hash.as_ref().is_none_or(|hash| *hash == edge.admin_token_hash());
     let has_source = session.key_id.is_some() || token_hash.is_some();
     is_current && key_holds && token_holds && has_source
+}
+
+/// Whether a session still holds.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn session_holds(edge: &Edge, id: SignInId) -> Result<bool, Error> {
+    let found = edge.store.found_session(id).await?;
+    Ok(found.is_some_and(|found| holds(&found, edge, (edge.clock)())))
 }
 
 /// Notes the use without holding the request up.

@@ -4,7 +4,7 @@
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::Query;
-use crate::keys::Caller;
+use crate::keys::{Caller, still_holds};
 use crate::operation::{Input, Operation, Output, Schemas};
 use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
@@ -136,6 +136,8 @@ struct Ticks {
     /// What its client has seen; `None` if that is not known before the first reading.
     seen: Option<Marks>,
     waiting: VecDeque<Event>,
+    edge: Shared,
+    caller: Caller,
     _place: Place,
 }
 
@@ -174,7 +176,7 @@ impl Live {
     /// The ticks since these marks, or from now on.
     fn ticks(
         &self,
-        (store, place): (&Store, Place),
+        (edge, caller, place): (&Shared, Caller, Place),
         since: Option<Marks>,
     ) -> impl Stream<Item = Result<Event, Infallible>> + use<> {
         let ticks = Ticks {
@@ -183,9 +185,11 @@ impl Live {
             until: Instant::now() + LASTS,
             seen: since,
             waiting: VecDeque::from([Event::default().retry(RETRY)]),
+            edge: edge.clone(),
+            caller,
             _place: place,
         };
-        self.read(store.clone());
+        self.read(edge.store.clone());
         stream::unfold(ticks, |mut ticks| async move { ticks.next().await.map(|event| (Ok(event), ticks)) })
     }
 
@@ -239,6 +243,10 @@ impl Ticks {
             }
             let Some(pulse) = *self.pulse.borrow_and_update() else { continue };
             let marks = Marks::of(&pulse);
+            // The end of a session or a key is an act, so it is seen here first.
+            if !still_holds(&self.edge, &self.caller).await.unwrap_or(false) {
+                return None;
+            }
             let before = self.seen.replace(marks.clone());
             let is_new = before.as_ref() != Some(&marks);
             let changed = before.map(|before| marks.changed_since(&before)).unwrap_or_default();
@@ -304,7 +312,7 @@ pub async fn show(
     let place = edge.pages.live.place(&caller)?;
     let since = last.or(since).as_deref().and_then(Marks::parse);
     let comments = KeepAlive::new().interval(COMMENT_EVERY);
-    let answer = Sse::new(edge.pages.live.ticks((&edge.store, place), since)).keep_alive(comments);
+    let answer = Sse::new(edge.pages.live.ticks((&edge, caller, place), since)).keep_alive(comments);
     // A proxy that buffers would deliver ticks late.
     Ok(Changes(([("x-accel-buffering", "no")], answer).into_response()))
 }

@@ -108,13 +108,16 @@ const OF_APP: Clause = clause!(&[LIST], "app_id = ?");
 
 const FIND: Sql = statement!("SELECT {COLUMNS} FROM sessions WHERE id = ?");
 
-const FIND_BY_HASH: Sql = statement! {hot "sessions_hash", "
+/// A session with its key.
+const FOUND: &str = "
     SELECT s.id, s.name, s.role, s.app_id, s.key_id, s.created_at, s.used_at, s.expires_at, s.finished_at, s.token_hash,
         k.revoked_at AS key_revoked_at, k.expires_at AS key_expires_at
     FROM sessions s
-    LEFT JOIN api_keys k ON k.id = s.key_id
-    WHERE s.hash = ?
-"};
+    LEFT JOIN api_keys k ON k.id = s.key_id";
+
+const FIND_BY_HASH: Sql = statement!(hot "sessions_hash", "{FOUND} WHERE s.hash = ?");
+
+const FIND_FOUND: Sql = statement!("{FOUND} WHERE s.id = ?");
 
 const INSERT: Sql = statement! {"
     INSERT INTO sessions (id, hash, name, role, app_id, key_id, token_hash, created_at, used_at, expires_at)
@@ -282,6 +285,11 @@ impl Store {
     pub async fn session_of(&self, secret: &SecretString) -> Result<Option<FoundSession>, Error> {
         let hash = sha256(secret.expose_secret());
         self.read(move |connection| sql(FIND_BY_HASH).bind(hash).first(connection)).await
+    }
+
+    /// A session with what decides whether it still holds; `None` if it was forgotten.
+    pub async fn found_session(&self, id: SignInId) -> Result<Option<FoundSession>, Error> {
+        self.read(move |connection| sql(FIND_FOUND).bind(id).first(connection)).await
     }
 
     /// The sessions, the oldest first; only those of an app, if one is named.

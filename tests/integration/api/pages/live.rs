@@ -53,6 +53,36 @@ async fn a_change_is_a_tick_without_data_until_the_stop() {
     assert!(timeout(SOON, async { while late.next().await.is_some() {} }).await.is_ok(), "and a new one, too");
 }
 
+/// The rest of a stream, up to its end.
+async fn rest(mut stream: Text) -> String {
+    let mut whole = String::new();
+    while let Some(next) = timeout(SOON, stream.next()).await.unwrap_or_else(|_| panic!("no end: {whole}")) {
+        whole.push_str(&next);
+    }
+    whole
+}
+
+#[tokio::test]
+async fn a_session_that_ends_ends_its_streams() {
+    let service = Service::start("live-end").await;
+    let key = service.send_json("POST", "/v1/keys", &json!({ "name": "reader", "role": "read" })).await.body;
+    let visitor = Visitor::with_key(&service, key["key"].as_str().expect("a key")).await.expect("a session");
+    let session = service.get("/v1/sessions").await.body["items"][0]["id"].clone();
+    let bearer = format!("Bearer {}", key["key"].as_str().expect("a key"));
+    let mut of_session = stream(&service, "/ui/live", ("cookie", &visitor.cookie)).await;
+    let mut of_key = stream(&service, "/v1/live", ("authorization", &bearer)).await;
+    until(&mut of_session, "id: ").await;
+    until(&mut of_key, "id: ").await;
+    let path = format!("/v1/sessions/{}", session.as_str().expect("an id"));
+    assert_eq!(service.send_json("DELETE", &path, &json!(null)).await.status, 204);
+    assert_eq!(rest(of_session).await, "", "it shows not even that");
+    until(&mut of_key, "event: acts").await;
+    let path = format!("/v1/keys/{}", key["id"].as_str().expect("an id"));
+    assert_eq!(service.send_json("DELETE", &path, &json!(null)).await.status, 204);
+    let last = rest(of_key).await;
+    assert!(!last.contains("event: "), "{last}");
+}
+
 #[tokio::test]
 async fn what_changed_after_the_page_comes_first() {
     let service = Service::start("live-gap").await;
