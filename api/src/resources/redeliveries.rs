@@ -67,7 +67,7 @@ pub struct RunPage {
     /// The page.
     #[serde(flatten)]
     pub page: OwedPage,
-    /// A name for all pages of one run. A page that is requested again in the same run, within a week, gets the same
+    /// A name for all pages of one run, of its own app. A page that is requested again in the same run, within a week, gets the same
     /// answer and owes nothing.
     #[schemars(length(min = 1, max = 100))]
     run: Option<String>,
@@ -210,9 +210,22 @@ async fn limited(
     Ok(if receiver.is_none() { Receivers::App(own) } else { receivers })
 }
 
+/// The app whose run it is: two apps may have runs of one name. Empty for a run over all apps.
+async fn scope(edge: &Acting, receivers: Receivers) -> Result<String, Error> {
+    let app = match receivers {
+        Receivers::App(app) => Some(app),
+        Receivers::One(id) => edge.store.app_of(Subject::Destination, &id.to_string()).await?,
+        Receivers::All => edge.caller.app,
+    };
+    Ok(app.map(|app| app.to_string()).unwrap_or_default())
+}
+
 /// Owes a page of the selection, then starts or signals the supervision of each destination once.
 pub async fn carry_out(edge: &Acting, selection: Selection, page: RunPage) -> Result<storage::Redelivered, Error> {
-    let mode = page.mode();
+    let mode = match page.mode() {
+        RunMode::Once(name) => RunMode::Once(format!("{}/{name}", scope(edge, selection.receivers).await?)),
+        mode => mode,
+    };
     let is_dry = mode == RunMode::Dry;
     let done = edge.store.redeliver_all(selection, page.page.page(), mode).await?;
     for id in done.owing.destinations.iter().filter(|_| !is_dry) {

@@ -188,7 +188,7 @@ async fn repeating_a_page_after_a_lost_answer_owes_nothing() {
         assert_eq!(redeliver(&other, 1).await.body["owed"], 1, "another run records the deliveries again");
         service.raw("UPDATE deliveries SET status = 'delivered', finished_at = created_at");
     }
-    let other = service.send_json("POST", &replay, &json!({ "run": "/v1/redeliveries" })).await;
+    let other = service.send_json("POST", &replay, &json!({ "run": replay })).await;
     assert_eq!(other.status, 409, "that run has another selector: {}", other.body);
 }
 

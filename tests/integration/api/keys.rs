@@ -331,6 +331,33 @@ async fn a_flood_of_wrong_keys_locks_no_right_one_out() {
 }
 
 #[tokio::test]
+async fn runs_of_two_apps_may_have_one_name() {
+    let service = Service::start("runs").await;
+    let (own, other) = (Shop::open(&service, "own").await, Shop::open(&service, "other").await);
+    for shop in [&other, &own] {
+        let body = json!({ "name": shop.app, "role": "operator", "app_id": shop.app });
+        let key = created_key(&service, &body).await;
+        let bearer = format!("Bearer {}", key.body["key"].as_str().expect("a key"));
+        let replay = format!("/v1/destinations/{}/replay", shop.ids["destination_id"]);
+        for (path, body) in [
+            ("/v1/redeliveries", json!({ "failed": true, "run": "nightly" })),
+            (replay.as_str(), json!({ "all": true, "run": "nightly of one destination" })),
+        ] {
+            for again in [false, true] {
+                let bytes = body.to_string().into_bytes();
+                let answer = service.send("POST", path, Some(&bearer), bytes).await;
+                assert_eq!(answer.status, 200, "{path}, again: {again}: {}", answer.body);
+            }
+            if path == "/v1/redeliveries" {
+                let bytes = json!({ "event_id": shop.ids["event_id"], "run": "nightly" }).to_string().into_bytes();
+                let conflict = service.send("POST", path, Some(&bearer), bytes).await;
+                assert_eq!(conflict.status, 409, "another request under a name of its own: {}", conflict.body);
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_key_of_one_app_makes_no_key_of_another() {
     let service = Service::start("makes").await;
     let (own, other) = (Shop::open(&service, "own").await, Shop::open(&service, "other").await);
