@@ -29,6 +29,8 @@ impl Demo {
         let installation = Installation::new(Backend::Sqlite, &temporal.address(), &Sns::new());
         let mut process = installation.start(&["run", "--window", "1s"], &CLOSED);
         process.wait_connected().await;
+        let log = process.log();
+        assert!(!log.contains("/ui/sign-in/"), "what is no terminal gets no link: {log}");
         Self { process, temporal, installation }
     }
 

@@ -2,6 +2,9 @@
 
 use super::cli::{ran, stderr_of, stdout_of};
 use super::cli_settings::Desk;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use system_tests::folder::Folder;
 
 /// Runs a line with a key in the place of the admin token; returns the exit code and what was printed.
@@ -46,6 +49,33 @@ fn the_token_of_a_folder_stays_on_this_machine() {
     }
     std::fs::write(data.join("service-url"), "http://settle.invalid:8081").expect("written");
     assert!(!list("http://settle.invalid:8081").contains("is not sent to"), "the service that recorded it");
+}
+
+#[test]
+fn a_sign_in_link_is_no_argument_and_in_no_file_of_others() {
+    let desk = Desk::open("cli-open");
+    let folder = desk.folder.path();
+    let programs = folder.join("programs");
+    std::fs::create_dir(&programs).expect("a folder");
+    let arguments = folder.join("arguments");
+    let browser = format!("#!/bin/sh\necho \"$@\" > {}\n", arguments.display());
+    for name in ["xdg-open", "open"] {
+        let program = programs.join(name);
+        std::fs::write(&program, &browser).expect("written");
+        std::fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("a program");
+    }
+    let path = format!("{}:/usr/bin:/bin", programs.display());
+    let output = desk.command(&["open"]).env("PATH", path).env("DISPLAY", ":0").output().expect("settle starts");
+    let printed = stdout_of(&output) + &stderr_of(&output);
+    assert!(output.status.success() && printed.contains("opens in your browser"), "{printed}");
+    let opened = std::fs::read_to_string(&arguments).expect("the browser was started");
+    assert!(!opened.contains("/ui/sign-in/") && !printed.contains("/ui/sign-in/"), "{opened}{printed}");
+    let file = Path::new(opened.trim());
+    let page = std::fs::read_to_string(file).expect("the file that the browser opens");
+    let code = page.split("/ui/sign-in/").nth(1).and_then(|rest| rest.split('"').next()).expect("a link");
+    assert_eq!(code.len(), 32, "{page}");
+    let mode = std::fs::metadata(file).expect("a file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "its owner alone reads it");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::resources::sessions;
 use crate::times;
 use activities::engine::{DevServer, Engine};
 use secrecy::{ExposeSecret, SecretString};
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -40,10 +41,12 @@ impl Welcome {
         Self { page: Some(page), ..self }
     }
 
-    /// The address of the page, by a link that signs in once.
+    /// The address of the page; on a terminal by a link that signs in once. Others may read what is not a terminal, such as
+    /// a log, while the link works.
     pub async fn link(&self) -> String {
         let base = format!("http://{}", self.addresses.api);
-        let Some(edge) = &self.page else { return format!("{base}/ui/") };
+        let page = self.page.as_ref().filter(|_| std::io::stdout().is_terminal());
+        let Some(edge) = page else { return format!("{base}/ui/") };
         let code = sessions::code(edge);
         let person = Person {
             name: CONSOLE.to_owned(),
@@ -82,9 +85,14 @@ impl Welcome {
                 self.next_command()
             )
         });
+        let hint = if link.ends_with("/ui/") {
+            "signs in"
+        } else {
+            "makes another link; this one works once, within ten minutes"
+        };
         format!(
             "\n  settle runs.\n\n  \
-             Page         {link}  (works once, within ten minutes; `{open}` makes another)\n  \
+             Page         {link}  (`{open}` {hint})\n  \
              API          http://{api}\n  \
              Stores       http://{public}  (also devices)\n  \
              Temporal     {temporal}  (`temporal {place} workflow list`)\n  \
