@@ -7,7 +7,7 @@ use crate::edge::Shared;
 use crate::error::Error;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use metrics::counter;
@@ -40,7 +40,12 @@ pub async fn authorize(
     let caller = guard.caller(address, request.headers()).await?;
     guard.check(&caller, first_id(&path).as_deref()).await?;
     request.extensions_mut().insert(caller);
-    Ok(next.run(request).await)
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    // An answer may have a secret, and belongs to whoever has the key.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    Ok(response)
 }
 
 impl Guard {

@@ -1,6 +1,7 @@
-//! Whose name an act has: neither the `by` of a request nor the name of a key or a person hides who it was.
+//! What answers and acts show of secrets and names: neither the `by` of a request nor the name of a key or a person hides who it was.
 
-use super::edge::{Service, accept};
+use super::edge::{Service, TOKEN, accept};
+use super::pages::visitor::{Visitor, send};
 use domain::KeyId;
 use serde_json::{Value, json};
 use storage::Fate;
@@ -48,6 +49,29 @@ async fn no_by_hides_the_key_behind_it() {
 }
 
 #[tokio::test]
+async fn no_answer_with_a_secret_is_stored_or_guessed() {
+    let service = Service::start("no-store").await;
+    let (app, platform) = service.platform().await;
+    let of_platform = |verb: &str| format!("/v1/platforms/{platform}/{verb}");
+    let hook = json!({ "kind": "webhook", "name": "hook", "url": "https://receiver.invalid/hooks" });
+    let link = json!({ "name": "Carla", "role": "read" });
+    let bearer = format!("Bearer {TOKEN}");
+    for (path, body) in [
+        ("/v1/keys".to_owned(), json!({ "name": "deploy", "role": "read" })),
+        ("/v1/sign-in-links".to_owned(), link),
+        (of_platform("login-secret"), json!({})),
+        (of_platform("rotate-ingress-key"), json!({})),
+        (format!("/v1/apps/{app}/destinations"), hook),
+    ] {
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        let answer = send(&service, ("POST", &path), &headers, body.to_string()).await;
+        assert!((200..300).contains(&answer.status), "{path}: {}", answer.text);
+        let found = (answer.header("cache-control"), answer.header("x-content-type-options"));
+        assert_eq!(found, ("no-store", "nosniff"), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn similar_names_are_one() {
     let service = Service::start("names").await;
     let make = async |name: &str| service.send_json("POST", "/v1/keys", &json!({ "name": name, "role": "read" })).await;
@@ -79,7 +103,7 @@ async fn similar_names_are_one() {
     let (id, bearer) = help_desk(&service).await;
     let key = bearer.trim_start_matches("Bearer ");
     let fields = [("key", key), ("name", "admin token\u{200b} \u{202e}")];
-    super::pages::visitor::Visitor::with_named_key(&service, &fields).await.expect("a session");
+    Visitor::with_named_key(&service, &fields).await.expect("a session");
     let act = service.get("/v1/acts?operation=session.start").await.body["items"][0].clone();
     assert_eq!((&act["actor"], &act["key_id"]), (&json!("admin token (help desk)"), &json!(id)), "{act}");
     let shown = service.get("/v1/acts").await.body;
