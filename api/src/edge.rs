@@ -14,7 +14,7 @@ use domain::Timestamp;
 use futures::future::BoxFuture;
 use protocols::destinations::Allowed;
 use protocols::http::{Reply, Request};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{Platform, Store, chain};
@@ -100,10 +100,10 @@ impl Edge {
         format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
     }
 
-    /// The SHA-256 of the admin token: sessions that it began end with it.
+    /// The hash of the admin token: sessions that it began end with it.
     #[must_use]
     pub fn admin_token_hash(&self) -> String {
-        storage::key_hash(self.admin_token.expose_secret())
+        self.store.token_hash(&self.admin_token)
     }
 
     /// Wakes the purchases that a person waits for, after a change that rechecks few. What is not woken here is woken by

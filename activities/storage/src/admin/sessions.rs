@@ -1,5 +1,5 @@
 //! Sessions of people at the page, and the links that sign in once. What opens either is stored as its SHA-256: it is
-//! as random as a key of the API.
+//! as random as a key of the API. The admin token is not, so its hash has a key.
 
 use crate::admin::keys::Role;
 use crate::db::act::{Act, Actor};
@@ -37,7 +37,7 @@ row! {
         pub app_id: Option<AppId>,
         /// The key that they sign in with; `None` for the admin token.
         pub key_id: Option<KeyId>,
-        /// The SHA-256 of the admin token, if it is that.
+        /// The hash of the admin token, if it is that: [`Store::token_hash`].
         pub token_hash: Option<String>,
     }
 }
@@ -86,7 +86,7 @@ row! {
     pub struct FoundSession {
         /// The session.
         pub session: Session,
-        /// The SHA-256 of the admin token that it stands for, if it is that.
+        /// The hash of the admin token that it stands for, if it is that.
         pub token_hash: Option<String>,
         /// When its key was revoked.
         pub key_revoked_at: Option<Timestamp>,
@@ -190,7 +190,7 @@ pub enum LinkEnd {
 }
 
 impl FoundLink {
-    /// The link, if it can be used now. `token_hash` is the SHA-256 of the present admin token.
+    /// The link, if it can be used now. `token_hash` is that of the present admin token.
     fn usable(self, now: Timestamp, token_hash: &str) -> Result<Link, LinkEnd> {
         let Person { token_hash: of_maker, .. } = &self.link.person;
         if self.taken_at.is_some() {
@@ -220,6 +220,13 @@ fn usable(
 }
 
 impl Store {
+    /// The hash under which sessions and links of the admin token have it. It may be a phrase, which is tried out where its
+    /// hash needs no key.
+    #[must_use]
+    pub fn token_hash(&self, token: &SecretString) -> String {
+        self.secrets.phrase_hash("sessions.token_hash", token.expose_secret())
+    }
+
     /// Stores a link that signs in once. Returns when it ends.
     pub async fn new_sign_in_link(&self, new: NewLink) -> Result<Timestamp, Error> {
         let hash = sha256(new.code.expose_secret());
@@ -244,7 +251,7 @@ impl Store {
         .await
     }
 
-    /// A link that can still be used, or why it cannot. `token_hash` is the SHA-256 of the present admin token.
+    /// A link that can still be used, or why it cannot. `token_hash` is that of the present admin token.
     pub async fn sign_in_link(&self, code: &SecretString, token_hash: String) -> Result<Result<Link, LinkEnd>, Error> {
         let hash = sha256(code.expose_secret());
         self.read_now(move |connection, now| usable(connection, (&hash, &token_hash), now)).await

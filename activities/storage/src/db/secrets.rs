@@ -140,6 +140,13 @@ impl Secrets {
         (format!("{PREFIX}{id}:%"), format!("{id}:%"))
     }
 
+    /// The hash of a text that may be a phrase, in lower-case hex: the same under every key, and nobody without a key tries
+    /// phrases on it.
+    pub fn phrase_hash(&self, purpose: &str, text: &str) -> String {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.names.as_bytes());
+        hex(hmac::sign(&key, format!("{purpose}/{text}").as_bytes()).as_ref())
+    }
+
     /// What stands for a name of a row named by `table` and `id`, in lower-case hex: the same for the same name and
     /// under every key, and nobody without a key finds the name from it.
     pub fn tombstone(&self, table: &str, id: &str, name: &str) -> String {

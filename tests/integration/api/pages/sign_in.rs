@@ -313,6 +313,18 @@ async fn a_rebound_name_gets_no_page() {
 }
 
 #[tokio::test]
+async fn no_stored_hash_tries_a_phrase_for_the_admin_token() {
+    let service = Service::start("token-hash").await;
+    Visitor::with_key(&service, TOKEN).await.expect("a session");
+    service.send_json("POST", "/v1/sign-in-links", &json!({ "name": "Carla", "role": "read" })).await;
+    for table in ["sessions", "sign_in_links"] {
+        let count = |which: &str| service.raw_number(&format!("SELECT COUNT(*) AS value FROM {table} WHERE {which}"));
+        assert_eq!(count("token_hash IS NOT NULL"), 1, "{table}");
+        assert_eq!(count(&format!("token_hash = '{}'", storage::key_hash(TOKEN))), 0, "{table}: the SHA-256 alone");
+    }
+}
+
+#[tokio::test]
 async fn a_key_of_metrics_signs_nobody_in() {
     let service = Service::start("metrics-key").await;
     let (_, metrics) = key(&service, "metrics").await;

@@ -67,7 +67,7 @@ CREATE TABLE sessions (
     -- What it may do, and the only app that it reaches (NULL for all): never more than its key.
     role TEXT NOT NULL,
     app_id TEXT REFERENCES apps (id),
-    -- The key that it stands for; NULL for the admin token, of which `token_hash` is the SHA-256. It ends with either.
+    -- The key that it stands for; NULL for the admin token, of which `token_hash` is the keyed hash. It ends with either.
     key_id TEXT REFERENCES api_keys (id),
     token_hash TEXT,
     created_at BIGINT NOT NULL,
