@@ -35,6 +35,11 @@ const RESERVED: [&str; 17] = [
 /// The prefix of the headers of Standard Webhooks, which are reserved too.
 const RESERVED_PREFIX: &str = "webhook-";
 
+/// The headers, or their beginnings, that servers of cloud metadata want to see (AWS, Google, Azure, Oracle, Alibaba, Linode):
+/// should a request ever reach one, it has none of them.
+const OF_METADATA: [&str; 5] =
+    ["metadata", "x-aws-ec2-metadata-", "x-google-metadata-", "x-aliyun-ecs-metadata-", "x-metadata-"];
+
 /// Header values by their names in lower case.
 pub type Headers = BTreeMap<String, String>;
 
@@ -78,6 +83,9 @@ pub fn check(name: &str, value: &str) -> Result<(), String> {
     }
     if name.starts_with(RESERVED_PREFIX) || RESERVED.contains(&name) {
         return Err("another name: this header is set by settle or by the connection".to_owned());
+    }
+    if OF_METADATA.iter().any(|prefix| name.starts_with(prefix)) {
+        return Err("another name: this header opens servers of cloud metadata".to_owned());
     }
     let is_visible = |byte: u8| byte == b'\t' || (b' '..=b'~').contains(&byte);
     let is_trimmed = value.trim_matches([' ', '\t']).len() == value.len();

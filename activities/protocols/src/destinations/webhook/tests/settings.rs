@@ -132,6 +132,23 @@ fn headers_are_shown_by_name_and_changed_one_by_one() {
 }
 
 #[test]
+fn headers_of_metadata_services_are_refused() {
+    let names = [
+        "Metadata-Flavor",
+        "metadata",
+        "Metadata-Token",
+        "X-aws-ec2-metadata-token-ttl-seconds",
+        "x-aws-ec2-metadata-token",
+        "X-Google-Metadata-Request",
+        "x-aliyun-ecs-metadata-token",
+    ];
+    for name in names {
+        assert_eq!(wrong(&json!({"url": URL, "headers": {name: "v"}})), [format!("headers.{name}")], "{name}");
+    }
+    assert_eq!(wrong(&json!({"url": URL, "headers": {"x-meta": "v"}})), Vec::<String>::new());
+}
+
+#[test]
 fn reserved_and_connection_headers_are_refused() {
     let names = [
         "webhook-id",
