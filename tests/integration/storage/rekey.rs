@@ -131,6 +131,35 @@ story! {
 }
 
 story! {
+    async fn the_secrets_of_what_is_deleted_are_gone(world: World) {
+        fill(&world).await;
+        let second = world.store.new_platform(new_platform(&world.app, "ingress-2")).await.unwrap();
+        let rotated = ("ingress-3".into(), Duration::from_secs(3600));
+        world.store.rotate_ingress_key(second.id, rotated).await.unwrap();
+        let hook = world.store.new_destination(new_destination(&world.app, "another hook")).await.unwrap();
+        let sealed = |table: &str, column: &str, which: &str| {
+            let query = format!("SELECT {column} AS value FROM {table} WHERE {column} IS NOT NULL AND {which}");
+            world.raw().texts(&query).len()
+        };
+        let all = async || {
+            let of = [
+                ("platforms", "ingress_key"), ("platforms", "ingress_hash"), ("platforms", "old_ingress_key"),
+                ("platforms", "old_ingress_hash"), ("platforms", "shared_secret"), ("platforms", "login_secret"),
+                ("topics", "subscribe_url"), ("destinations", "secret"),
+            ];
+            of.map(|(table, column)| sealed(table, column, "TRUE"))
+        };
+        assert_eq!(all().await, [2, 2, 1, 1, 2, 1, 1, 2]);
+        world.store.delete_platform(second.id).await.unwrap();
+        world.store.delete_destination(hook.id).await.unwrap();
+        assert_eq!(all().await, [1, 1, 0, 0, 1, 1, 1, 1]);
+        world.store.delete_app(world.app.id).await.unwrap();
+        assert_eq!(all().await, [0; 8]);
+        assert_eq!(world.store.older_keys().await.unwrap(), [""; 0]);
+    }
+}
+
+story! {
     async fn an_old_ingress_key_is_turned_too(world: World) {
         let of = world.platform.id;
         world.store.rotate_ingress_key(of, ("ingress-2".into(), Duration::from_secs(3600))).await.unwrap();

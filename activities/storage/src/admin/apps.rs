@@ -1,5 +1,6 @@
 //! The apps of the org. A deleted app is hidden; its purchases, events and deliveries stay in the database.
 
+use crate::admin::platforms::NO_SECRETS;
 use crate::db::act::Act;
 use crate::db::error::Error;
 use crate::db::page::{CREATED, Page, Paged};
@@ -46,10 +47,20 @@ const RENAME: Sql = statement! {"
 
 const DELETE: Sql = statement!("UPDATE apps SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL");
 
-const DELETE_PLATFORMS: Sql = statement!("UPDATE platforms SET deleted_at = ? WHERE app_id = ? AND deleted_at IS NULL");
+const DELETE_PLATFORMS: Sql = statement! {"
+    UPDATE platforms
+    SET deleted_at = ?, {NO_SECRETS}
+    WHERE app_id = ? AND deleted_at IS NULL
+"};
+
+const CLOSE_TOPICS: Sql = statement! {"
+    UPDATE topics
+    SET subscribe_url = NULL
+    WHERE platform_id IN (SELECT id FROM platforms WHERE app_id = ?)
+"};
 
 const DELETE_DESTINATIONS: Sql =
-    statement!("UPDATE destinations SET deleted_at = ? WHERE app_id = ? AND deleted_at IS NULL");
+    statement!("UPDATE destinations SET deleted_at = ?, secret = NULL WHERE app_id = ? AND deleted_at IS NULL");
 
 impl Store {
     /// Creates an app.
@@ -92,7 +103,7 @@ impl Store {
         .await
     }
 
-    /// Hides an app, its platforms and its destinations.
+    /// Hides an app, its platforms and its destinations, and removes their secrets.
     pub async fn delete_app(&self, id: AppId) -> Result<(), Error> {
         self.change("app.delete", move |write| {
             let deleted = sql(DELETE).bind(write.now).bind(id).run(write.connection)?;
@@ -100,6 +111,7 @@ impl Store {
                 return Err(Error::Missing { what: "app" });
             }
             sql(DELETE_PLATFORMS).bind(write.now).bind(id).run(write.connection)?;
+            sql(CLOSE_TOPICS).bind(id).run(write.connection)?;
             sql(DELETE_DESTINATIONS).bind(write.now).bind(id).run(write.connection)?;
             Ok(((), Some(Act::on(id, id))))
         })

@@ -20,7 +20,9 @@ use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-const DELETE: Sql = statement!("UPDATE destinations SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL");
+/// Without its secret: nothing needs it any more.
+const DELETE: Sql =
+    statement!("UPDATE destinations SET deleted_at = ?, secret = NULL WHERE id = ? AND deleted_at IS NULL");
 
 const LIST: Sql = statement! {"
     SELECT {CREATED} AS cursor, {COLUMNS}
@@ -164,7 +166,7 @@ impl Store {
     /// What changes whenever the secret of a destination is stored: a hash of the encrypted one, from which nothing of
     /// the secret can be guessed.
     pub async fn destination_secret_version(&self, id: DestinationId) -> Result<String, Error> {
-        self.read(move |connection| Ok(sha256(&require(connection, id)?.secret))).await
+        self.read(move |connection| Ok(sha256(require(connection, id)?.secret.as_deref().unwrap_or_default()))).await
     }
 }
 
@@ -245,7 +247,7 @@ fn update(
     let limits = patch.limits.of(row.limits());
     let filter = patch.filter.clone().unwrap_or_default().of(row.filter.clone());
     let secret = match &patch.secret {
-        Some(secret) => secrets.seal(write, ("destinations", &row.id.to_string()), secret)?,
+        Some(secret) => Some(secrets.seal(write, ("destinations", &row.id.to_string()), secret)?),
         None => row.secret.clone(),
     };
     let enabled = patch.enabled.unwrap_or(row.enabled);

@@ -136,7 +136,19 @@ pub const PLATFORM: &str = "
     FROM platforms
     WHERE deleted_at IS NULL";
 
-const DELETE: Sql = statement!("UPDATE platforms SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL");
+/// Without its secrets: nothing needs them any more.
+const DELETE: Sql = statement! {"
+    UPDATE platforms
+    SET deleted_at = ?, {NO_SECRETS}
+    WHERE id = ? AND deleted_at IS NULL
+"};
+
+/// What a deletion removes of a platform.
+pub const NO_SECRETS: &str = "
+    shared_secret = NULL, login_secret = NULL, ingress_hash = NULL, ingress_key = NULL, old_ingress_hash = NULL,
+        old_ingress_key = NULL, old_ingress_until = NULL, old_ingress_used_at = NULL";
+
+const CLOSE_TOPICS: Sql = statement!("UPDATE topics SET subscribe_url = NULL WHERE platform_id = ?");
 
 /// The columns `ingress_key` and `ingress_hash`, for the encryption.
 pub const INGRESS: &str = "platforms.ingress_key";
@@ -212,10 +224,9 @@ impl Store {
             let after = find(write.connection, id)?;
             let mut changed = fields(&after);
             // Of a secret an act has that it was replaced, and nothing of it.
-            for (name, is_replaced) in [
-                ("shared_secret", patch.shared_secret.is_some()),
-                ("publishable_key", patch.publishable_key.is_some()),
-            ] {
+            for (name, is_replaced) in
+                [("shared_secret", patch.shared_secret.is_some()), ("publishable_key", patch.publishable_key.is_some())]
+            {
                 if is_replaced {
                     changed[name] = json!("replaced");
                 }
@@ -229,11 +240,12 @@ impl Store {
         .await
     }
 
-    /// Deletes a platform: it is hidden, and its ingress key no longer works.
+    /// Deletes a platform: it is hidden, its ingress key no longer works, and its secrets are gone.
     pub async fn delete_platform(&self, id: PlatformId) -> Result<(), Error> {
         self.change("platform.delete", move |write| {
             let platform = find(write.connection, id)?;
             sql(DELETE).bind(write.now).bind(id).run(write.connection)?;
+            sql(CLOSE_TOPICS).bind(id).run(write.connection)?;
             let act = Act::on(platform.app_id, id).before(fields(&platform));
             Ok(((), Some(act)))
         })

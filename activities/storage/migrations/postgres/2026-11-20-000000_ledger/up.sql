@@ -138,8 +138,9 @@ CREATE TABLE platforms (
     -- When the store began to refuse the shared secret; NULL while it accepts it.
     secret_refused_at BIGINT,
     -- The secret part of the notification URL: the hashes by which it is found, and itself, encrypted.
-    ingress_hash TEXT NOT NULL,
-    ingress_key TEXT NOT NULL,
+    -- NULL once it is deleted.
+    ingress_hash TEXT,
+    ingress_key TEXT,
     -- The one before, in the same forms, until its time is over; and when a message came by it last. NULL without one.
     old_ingress_hash TEXT,
     old_ingress_key TEXT,
@@ -181,7 +182,8 @@ CREATE TABLE destinations (
     -- JSON: platforms and environments whose events are wanted; an empty list means all.
     filter TEXT NOT NULL,
     settings TEXT NOT NULL,
-    secret TEXT NOT NULL,
+    -- Encrypted; NULL once it is deleted.
+    secret TEXT,
     -- Whether requests about one user are made one after the other.
     per_user BOOLEAN NOT NULL,
     per_request BIGINT NOT NULL,

@@ -19,8 +19,8 @@ row! {
     #[derive(Clone)]
     pub struct DestinationRow {
         destination: Destination,
-        /// Its secret, encrypted.
-        pub secret: String,
+        /// Its secret, encrypted; `None` once it was deleted.
+        pub secret: Option<String>,
     }
 }
 
@@ -60,7 +60,8 @@ impl DestinationRow {
 
     /// Decrypts the destination's secret.
     pub fn open_secret(&self, secrets: &Secrets) -> Result<SecretString, Error> {
-        secrets.open("destinations", &self.id.to_string(), &self.secret)
+        let sealed = self.secret.as_deref().ok_or(Error::Missing { what: "destination" })?;
+        secrets.open("destinations", &self.id.to_string(), sealed)
     }
 }
 
