@@ -75,6 +75,8 @@ async fn forms_show_exactly_what_requests_take() {
     for form in stores["items"].as_array().expect("stores") {
         check(&document, form, "NewPlatform", "store");
         let guide = form["guide"].as_array().expect("a guide");
+        let first = guide[0]["text"].as_str().expect("a text");
+        assert!(form["name"] != "amazon" || first.contains("amazon.auto_confirm_accounts"), "{first}");
         assert!(guide.iter().any(|step| step["copy"] == "notification_url"), "{form}");
         assert!(
             guide.len() > 4 && guide.iter().all(|step| step["text"].as_str().is_some_and(|text| text.ends_with('.')))

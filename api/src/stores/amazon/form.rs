@@ -50,6 +50,15 @@ const fn step(title: &'static str, text: &'static str) -> Step {
 fn guide() -> Vec<Step> {
     vec![
         Step {
+            place: "settle",
+            ..step(
+                "Name the account that sends",
+                "Topics of Amazon belong to an AWS account of Amazon. Where you know its number, name it in the setting \
+                 amazon.auto_confirm_accounts before anything else: its first topic then needs no approval, and no stranger's \
+                 request takes its place. Otherwise you approve the topic below.",
+            )
+        },
+        Step {
             copy: Some("notification_url"),
             place: "settle",
             ..step(
