@@ -119,7 +119,7 @@ pub async fn test(context: &Context, input: Test, call: &str, token: &str) -> Re
     };
     Ok(match config.test((context.clock)(), (token, None)) {
         Ok(request) => {
-            let span = spans::apart("RunActivity:test", id);
+            let (span, request) = (spans::apart("RunActivity:test", id), request.of(destination.app_id));
             let reply = span.within(spans::request(request, |request| context.http.send(request))).await;
             let description = config.describe_test(&reply);
             config.redact(&description.unwrap_or_else(|why| why))

@@ -73,7 +73,7 @@ async fn request_deletion(
         return Ok(RequestOutcome::NotPossible(why.to_owned()));
     };
     let span = spans::apart("RunActivity:forget", id);
-    let sent = span.within(spans::request(deletion, |deletion| context.http.send(deletion)));
+    let sent = span.within(spans::request(deletion.of(destination.app_id), |deletion| context.http.send(deletion)));
     let Ok(reply) = timeout(REQUEST_TIMEOUT, sent).await else {
         return Ok(RequestOutcome::Failed("no answer in time".to_owned()));
     };

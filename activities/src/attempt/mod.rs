@@ -165,7 +165,7 @@ async fn send(context: &Context, claim: &Claim, batch: &Batch, clock: Clock) -> 
     if !is_holder || clock.claimed_at.elapsed() > LATEST_START {
         return Ok(None);
     }
-    let reply = spans::request(request, |mut request| {
+    let reply = spans::request(request.of(batch.destination.app_id), |mut request| {
         if config.takes_trace() {
             spans::propagate(&mut request);
         }

@@ -1,44 +1,60 @@
 //! Resolves host names with the resolver of this machine.
 
 use super::slots::Slots;
+use domain::AppId;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs as _};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// A name that is to be resolved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The name.
+    pub name: String,
+    /// The app for whose request; `None` for one of settle's own.
+    pub app: Option<AppId>,
+}
 
 /// Resolves a name to all its addresses.
-pub type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync>;
+pub type Lookup = Arc<dyn Fn(Wanted) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync>;
 
-/// Maximum number of concurrent lookups of this process, shared fairly among the names. A lookup occupies a blocking
-/// thread until the resolver has tried all name servers, long after the request has timed out. Storage's reads use
-/// the same thread pool.
+/// Maximum number of concurrent lookups of this process, shared fairly among apps and names. Storage's reads use the same
+/// thread pool.
 const MAX_CONCURRENT: usize = 64;
+/// How long a lookup holds its slot. The resolver may go on for half a minute, until it has tried all name servers: its
+/// thread does, and the pool has 512 of them.
+const BUDGET: Duration = Duration::from_secs(5);
 
 static SLOTS: LazyLock<Slots> = LazyLock::new(|| Slots::new(MAX_CONCURRENT));
 
 /// The resolver of this machine, with at most 64 concurrent lookups per process.
 #[must_use]
 pub fn of_this_machine() -> Lookup {
-    bounded(SLOTS.clone(), |name| Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))
+    bounded((SLOTS.clone(), BUDGET), |name| Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))
 }
 
-/// Makes an asynchronous lookup from a blocking resolver. Each call holds a slot until `resolve` returns, even when its
-/// caller has timed out. A call without a slot waits until its caller times out.
-pub fn bounded<F>(slots: Slots, resolve: F) -> Lookup
+/// Makes an asynchronous lookup from a blocking resolver. Each call holds a slot until `resolve` returns or the budget is
+/// over, even when its caller has timed out. A call without a slot waits until its caller times out.
+pub fn bounded<F>((slots, budget): (Slots, Duration), resolve: F) -> Lookup
 where
     F: Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static,
 {
     let resolve = Arc::new(resolve);
-    Arc::new(move |name| {
+    Arc::new(move |wanted| {
         let (slots, resolve) = (slots.clone(), resolve.clone());
         async move {
-            let slot = slots.take(&name).await.ok_or_else(|| io::Error::other("no slot for a lookup"))?;
-            let found = tokio::task::spawn_blocking(move || {
+            let slot = slots.take(&wanted).await.ok_or_else(|| io::Error::other("no slot for a lookup"))?;
+            let found = tokio::task::spawn_blocking(move || resolve(&wanted.name));
+            // Whoever waits for it may go before.
+            let held = tokio::spawn(async move {
                 let _slot = slot;
-                resolve(&name)
+                timeout(budget, found).await
             });
-            found.await.map_err(io::Error::other)?
+            held.await.map_err(io::Error::other)?.map_err(io::Error::other)?.map_err(io::Error::other)?
         }
         .boxed()
     })

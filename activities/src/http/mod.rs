@@ -14,7 +14,7 @@ mod slots;
 #[cfg(test)]
 mod tests;
 
-pub use lookup::{Lookup, of_this_machine};
+pub use lookup::{Lookup, Wanted, of_this_machine};
 
 use clients::Clients;
 use protocols::http::{Failure, Method, Reply, Request, Rules};
@@ -90,7 +90,7 @@ impl Http {
 
     async fn exchange(&self, request: Request, received: &mut Option<Response>) -> Result<(), Failure> {
         let rules = if request.is_operators { &self.operators } else { &self.rules };
-        let resolved = Resolved::find(&request.url, rules, &self.lookup).await?;
+        let resolved = Resolved::find((&request.url, request.app), rules, &self.lookup).await?;
         let client = self.clients.to(resolved.addresses)?;
         let builder = match request.method {
             Method::Get => client.get(request.url),

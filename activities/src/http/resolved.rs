@@ -1,6 +1,7 @@
 //! Resolves the host of a URL once, and checks all its addresses together.
 
-use super::Lookup;
+use super::{Lookup, Wanted};
+use domain::AppId;
 use protocols::http::{Failure, Rules, check_addresses, host_and_port, is_localhost};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -18,20 +19,20 @@ pub struct Resolved {
 
 impl Resolved {
     /// Resolves the URL's host and checks every address: one forbidden address refuses the whole name.
-    pub async fn find(url: &Url, rules: &Rules, lookup: &Lookup) -> Result<Self, Failure> {
+    pub async fn find((url, app): (&Url, Option<AppId>), rules: &Rules, lookup: &Lookup) -> Result<Self, Failure> {
         let (host, port) = host_and_port(url, rules)?;
         let addresses = match host {
             Host::Ipv4(address) => vec![IpAddr::V4(address)],
             Host::Ipv6(address) => vec![IpAddr::V6(address)],
-            Host::Domain(name) => resolve(name, lookup).await?,
+            Host::Domain(name) => resolve(Wanted { name: name.to_owned(), app }, lookup).await?,
         };
         check_addresses(&addresses, port, rules).map_err(|failure| public_failure(failure, host))?;
         Ok(Self { addresses: addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect() })
     }
 }
 
-async fn resolve(name: &str, lookup: &Lookup) -> Result<Vec<IpAddr>, Failure> {
-    match tokio::time::timeout(DNS_TIMEOUT, lookup(name.to_owned())).await {
+async fn resolve(wanted: Wanted, lookup: &Lookup) -> Result<Vec<IpAddr>, Failure> {
+    match tokio::time::timeout(DNS_TIMEOUT, lookup(wanted)).await {
         Ok(Ok(addresses)) => Ok(addresses),
         Ok(Err(_)) | Err(_) => Err(Failure::Dns),
     }

@@ -1,12 +1,15 @@
-//! Slots for lookups, shared fairly among host names. A name whose name server is slow has at most an eighth of them;
-//! when all are taken, the next free one is given to the name that has the fewest. So no destination waits for
-//! the slow name server of another name; eight slow names can take all.
+//! Slots for lookups, shared fairly among apps and their host names. An app, whatever number of slow names it has, has at
+//! most half of them, and a name an eighth; when all are taken, the next free one is given to the app that has the fewest,
+//! and of its names to the one that has the fewest. So no app waits for the slow name servers of another.
 
+use super::lookup::Wanted;
+use domain::AppId;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
-/// The part of all slots that one name may have.
+/// The parts of all slots that one app and one name may have.
+const PART_OF_AN_APP: usize = 2;
 const PART_OF_A_NAME: usize = 8;
 
 /// The slots. Clones share them.
@@ -16,35 +19,40 @@ pub struct Slots(Arc<Mutex<Shares>>);
 /// The slots that are taken, and who waits for one. Pure.
 struct Shares {
     free: usize,
+    /// Maximum number of slots of one app; settle's own requests have no such limit.
+    per_app: usize,
     /// Maximum number of slots of one name.
     per_name: usize,
-    taken: HashMap<String, usize>,
+    of_apps: HashMap<AppId, usize>,
+    of_names: HashMap<String, usize>,
     /// In the order of their arrival.
     waiting: Vec<Waiting>,
 }
 
 struct Waiting {
-    name: String,
+    wanted: Wanted,
     admit: oneshot::Sender<Slot>,
 }
 
 /// A taken slot. It is free again when this is dropped.
 pub struct Slot {
-    name: String,
+    wanted: Wanted,
     slots: Slots,
 }
 
 impl Slots {
     /// This many slots.
     pub fn new(count: usize) -> Self {
-        let per_name = count.div_ceil(PART_OF_A_NAME);
-        Self(Arc::new(Mutex::new(Shares { free: count, per_name, taken: HashMap::new(), waiting: Vec::new() })))
+        let (per_app, per_name) = (count.div_ceil(PART_OF_AN_APP), count.div_ceil(PART_OF_A_NAME));
+        let (of_apps, of_names) = (HashMap::new(), HashMap::new());
+        let shares = Shares { free: count, per_app, per_name, of_apps, of_names, waiting: Vec::new() };
+        Self(Arc::new(Mutex::new(shares)))
     }
 
     /// Waits for a slot for a lookup of this name. Whoever stops waiting leaves the queue.
-    pub async fn take(&self, name: &str) -> Option<Slot> {
+    pub async fn take(&self, wanted: &Wanted) -> Option<Slot> {
         let (admit, admitted) = oneshot::channel();
-        self.shares().waiting.push(Waiting { name: name.to_owned(), admit });
+        self.shares().waiting.push(Waiting { wanted: wanted.clone(), admit });
         self.admit();
         admitted.await.ok()
     }
@@ -52,9 +60,9 @@ impl Slots {
     /// Gives free slots to those who wait.
     fn admit(&self) {
         loop {
-            let Some(Waiting { name, admit }) = self.shares().next() else { return };
+            let Some(Waiting { wanted, admit }) = self.shares().next() else { return };
             // Whoever has stopped waiting meanwhile gives the slot back at once.
-            let unwanted = admit.send(Slot { name, slots: self.clone() });
+            let unwanted = admit.send(Slot { wanted, slots: self.clone() });
             drop(unwanted);
         }
     }
@@ -66,47 +74,67 @@ impl Slots {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.slots.shares().give_back(&self.name);
+        self.slots.shares().give_back(&self.wanted);
         self.slots.admit();
     }
 }
 
 impl Shares {
-    /// Takes a slot for the name with the fewest of those that wait and may have one more; the first one, if several
-    /// have equally few.
+    /// Takes a slot for the app and the name with the fewest of those that wait and may have one more; the first one, if
+    /// several have equally few.
     fn next(&mut self) -> Option<Waiting> {
         self.waiting.retain(|waiting| !waiting.admit.is_closed());
         if self.free == 0 {
             return None;
         }
-        let of = |name: &str| self.taken.get(name).copied().unwrap_or(0);
-        let candidates = self.waiting.iter().enumerate().map(|(place, waiting)| (of(&waiting.name), place));
-        let (_, place) = candidates.filter(|(taken, _)| *taken < self.per_name).min()?;
+        let of_app = |app: Option<AppId>| app.and_then(|app| self.of_apps.get(&app).copied()).unwrap_or(0);
+        let of_name = |name: &str| self.of_names.get(name).copied().unwrap_or(0);
+        let candidates = self.waiting.iter().enumerate();
+        let candidates =
+            candidates.map(|(place, Waiting { wanted, .. })| (of_app(wanted.app), of_name(&wanted.name), place));
+        let may_have = |(app, name, _): &(usize, usize, usize)| *app < self.per_app && *name < self.per_name;
+        let (.., place) = candidates.filter(may_have).min()?;
         let next = self.waiting.remove(place);
         self.free -= 1;
-        *self.taken.entry(next.name.clone()).or_default() += 1;
+        *self.of_names.entry(next.wanted.name.clone()).or_default() += 1;
+        if let Some(app) = next.wanted.app {
+            *self.of_apps.entry(app).or_default() += 1;
+        }
         Some(next)
     }
 
-    fn give_back(&mut self, name: &str) {
+    fn give_back(&mut self, Wanted { name, app }: &Wanted) {
         self.free += 1;
-        if let Some(taken) = self.taken.get_mut(name) {
-            *taken -= 1;
+        give_back(&mut self.of_names, name);
+        if let Some(app) = app {
+            give_back(&mut self.of_apps, app);
         }
-        self.taken.retain(|_, taken| *taken > 0);
+    }
+}
+
+fn give_back<K: std::hash::Hash + Eq>(taken: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = taken.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            taken.remove(key);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Slot, Slots};
+    use super::{AppId, Slot, Slots, Wanted};
     use futures::FutureExt as _;
     use futures::future::BoxFuture;
 
     /// Waits for a slot; `None` while there is none.
     fn taking(slots: &Slots, name: &'static str) -> (Option<Slot>, Option<BoxFuture<'static, Option<Slot>>>) {
+        taking_for(slots, Wanted { name: name.to_owned(), app: None })
+    }
+
+    fn taking_for(slots: &Slots, wanted: Wanted) -> (Option<Slot>, Option<BoxFuture<'static, Option<Slot>>>) {
         let slots = slots.clone();
-        let mut waiting = async move { slots.take(name).await }.boxed();
+        let mut waiting = async move { slots.take(&wanted).await }.boxed();
         match (&mut waiting).now_or_never() {
             Some(slot) => (slot, None),
             None => (None, Some(waiting)),
@@ -134,6 +162,20 @@ mod tests {
         assert!(newcomer.now_or_never().flatten().is_some(), "it had none, though it came last");
         assert!(many.now_or_never().is_some_and(|slot| slot.is_some()), "it is free again, and `a` has one");
         assert!(full.now_or_never().is_none(), "`b` has as many as it may have");
+    }
+
+    #[test]
+    fn an_app_has_half_however_many_names_it_has() {
+        let slots = Slots::new(16);
+        let [many, other] = [1, 2].map(|number| AppId::new(uuid::Uuid::from_u128(number)));
+        let of = |app, name: usize| taking_for(&slots, Wanted { name: name.to_string(), app: Some(app) });
+        let mut taken: Vec<Slot> = (0..8).map(|name| of(many, name).0.expect("a slot")).collect();
+        let waiting: Vec<_> = (8..40).map(|name| of(many, name).1.expect("it waits")).collect();
+        taken.extend((0..8).map(|name| of(other, 100 + name).0.expect("the others have theirs")));
+        assert!(taking(&slots, "settle's own").0.is_none(), "all are taken");
+        drop(taken.pop());
+        assert!(taking(&slots, "settle's own").0.is_some(), "the app that has half gets no more");
+        drop(waiting);
     }
 
     #[test]

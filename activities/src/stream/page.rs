@@ -211,7 +211,7 @@ impl Page<'_> {
         let context = self.sender.context;
         let request = self.config.streamed_request((context.clock)(), events)?;
         let began = Instant::now();
-        let reply = spans::request(request, |mut request| {
+        let reply = spans::request(request.of(self.batch.destination.app_id), |mut request| {
             if self.config.takes_trace() {
                 spans::propagate(&mut request);
             }

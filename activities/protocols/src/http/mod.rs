@@ -6,6 +6,7 @@ mod rules;
 pub use failure::Failure;
 pub use rules::{check_addresses, check_url, host_and_port, is_localhost};
 
+use domain::AppId;
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use storage::AttemptClass;
@@ -33,6 +34,16 @@ pub struct Request {
     pub body: Vec<u8>,
     /// Whether the operator chose the address. Then every address, port and scheme is allowed.
     pub is_operators: bool,
+    /// The app that it is sent for: lookups of names are shared fairly among apps. `None` for one of settle's own.
+    pub app: Option<AppId>,
+}
+
+impl Request {
+    /// This, as one of an app.
+    #[must_use]
+    pub fn of(self, app: AppId) -> Self {
+        Self { app: Some(app), ..self }
+    }
 }
 
 impl std::fmt::Debug for Request {

@@ -2,9 +2,10 @@
 //! ends in time.
 
 use super::{Http, answered, class, permissive, post};
-use crate::http::Lookup;
 use crate::http::lookup::bounded;
 use crate::http::slots::Slots;
+use crate::http::{Lookup, Wanted};
+use domain::AppId;
 use futures::FutureExt as _;
 use std::net::IpAddr;
 use std::sync::Mutex;
@@ -13,7 +14,13 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(180);
+/// A budget that no test uses up.
+const LONG: Duration = Duration::from_secs(3600);
 const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+fn wanted(name: &str) -> Wanted {
+    Wanted { name: name.to_owned(), app: None }
+}
 
 /// A resolver that reports each call for a name of `hanging.example` and returns when the test lets it; other names are
 /// found at once.
@@ -21,7 +28,7 @@ fn hanging(slots: &Slots) -> (Lookup, Receiver<String>, Sender<()>) {
     let (begins, began) = channel();
     let (go_on, goes_on) = channel();
     let goes_on = Mutex::new(goes_on);
-    let lookup = bounded(slots.clone(), move |name| {
+    let lookup = bounded((slots.clone(), LONG), move |name| {
         if name.ends_with("hanging.example") {
             let _ = begins.send(name.to_owned());
             // At the end of the test nobody lets it go on.
@@ -36,17 +43,34 @@ fn hanging(slots: &Slots) -> (Lookup, Receiver<String>, Sender<()>) {
 async fn a_place_is_taken_until_the_resolver_returns() {
     let slots = Slots::new(1);
     let (lookup, began, go_on) = hanging(&slots);
-    assert!(lookup("gone.hanging.example".to_owned()).now_or_never().is_none(), "it waits, and goes");
+    assert!(lookup(wanted("gone.hanging.example")).now_or_never().is_none(), "it waits, and goes");
     assert_eq!(began.recv_timeout(SOON).unwrap(), "gone.hanging.example");
-    assert!(slots.take("free").now_or_never().is_none());
-    assert!(lookup("late.hanging.example".to_owned()).now_or_never().is_none());
+    assert!(slots.take(&wanted("free")).now_or_never().is_none());
+    assert!(lookup(wanted("late.hanging.example")).now_or_never().is_none());
     assert!(began.try_recv().is_err(), "no place, no lookup");
     go_on.send(()).unwrap();
-    drop(timeout(SOON, slots.take("free")).await.expect("the slot is free").unwrap());
-    let next = lookup("next.hanging.example".to_owned());
+    drop(timeout(SOON, slots.take(&wanted("free"))).await.expect("the slot is free").unwrap());
+    let next = lookup(wanted("next.hanging.example"));
     go_on.send(()).unwrap();
     assert_eq!(timeout(SOON, next).await.unwrap().unwrap(), [LOCAL]);
     assert_eq!(began.recv_timeout(SOON).unwrap(), "next.hanging.example", "an abandoned lookup does not begin");
+}
+
+#[tokio::test]
+async fn a_lookup_that_hangs_gives_its_slot_back_in_time() {
+    let slots = Slots::new(1);
+    let (begins, began) = channel();
+    let (go_on, goes_on) = channel::<()>();
+    let goes_on = Mutex::new(goes_on);
+    let lookup = bounded((slots.clone(), Duration::from_millis(10)), move |_| {
+        let _ = begins.send(());
+        let _ = goes_on.lock().unwrap().recv();
+        Ok(vec![LOCAL])
+    });
+    assert!(timeout(SOON, lookup(wanted("hanging.example"))).await.unwrap().is_err(), "its budget is over");
+    began.recv_timeout(SOON).unwrap();
+    drop(timeout(SOON, slots.take(&wanted("free"))).await.expect("the slot is free").unwrap());
+    drop(go_on);
 }
 
 #[tokio::test]
@@ -54,8 +78,8 @@ async fn a_lookup_without_a_place_in_time_is_a_dns_failure() {
     let server = super::Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
     let url = format!("http://hook.example.com:{}/", server.port());
     let slots = Slots::new(1);
-    let only = slots.take("other").await.unwrap();
-    let http = Http { lookup: bounded(slots, |_| Ok(vec![LOCAL])), ..permissive() };
+    let only = slots.take(&wanted("other")).await.unwrap();
+    let http = Http { lookup: bounded((slots, LONG), |_| Ok(vec![LOCAL])), ..permissive() };
     assert_eq!(class(&http.send(post(&url)).await), "dns");
     drop(only);
     assert_eq!(http.send(post(&url)).await, answered(200, ""));
@@ -85,6 +109,36 @@ async fn a_slow_name_server_leaves_slots_for_other_destinations() {
     assert_eq!((lookups, began.try_recv().ok()), (8, None), "an eighth of the slots");
     drop(go_on);
     for request in slow {
+        request.abort();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_slow_names_of_one_app_leave_slots_for_others() {
+    let server = super::Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    let (lookup, began, go_on) = hanging(&Slots::new(64));
+    let http = Http { lookup, ..permissive() };
+    let [slow, other] = [1, 2].map(|number| AppId::new(uuid::Uuid::from_u128(number)));
+    let url = |host: &str| format!("http://{host}:{}/", server.port());
+    // Any subdomain is another name.
+    let requests = (0..200).map(|number| {
+        let (http, request) = (http.clone(), post(&url(&format!("n{number}.hanging.example"))).of(slow));
+        tokio::spawn(async move { http.send(request).await })
+    });
+    let requests: Vec<_> = requests.collect();
+    let (began, lookups) = tokio::task::spawn_blocking(move || {
+        let lookups = (0..32).filter(|_| began.recv_timeout(SOON).is_ok()).count();
+        (began, lookups)
+    })
+    .await
+    .unwrap();
+    for number in 0..100 {
+        let reply = http.send(post(&url(&format!("hook{number}.example.com"))).of(other)).await;
+        assert_eq!(reply, answered(200, ""), "{number}");
+    }
+    assert_eq!((lookups, began.try_recv().ok()), (32, None), "half of the slots");
+    drop(go_on);
+    for request in requests {
         request.abort();
     }
 }

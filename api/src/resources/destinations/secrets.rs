@@ -120,7 +120,7 @@ pub async fn test(
     let config = Config::ready(&destination, &secret, &edge.allowed).map_err(refused)?;
     edge.store.record_act("destination.test", Some(destination.app_id), destination.id).await?;
     let request = config.test((edge.clock)(), (&clock::random_uuid().to_string(), sample.as_ref())).map_err(refused)?;
-    let tested = config.describe_test(&(edge.send)(request).await);
+    let tested = config.describe_test(&(edge.send)(request.of(destination.app_id)).await);
     let ok = tested.is_ok();
     Ok(Json(Tested { ok, detail: config.redact(&tested.unwrap_or_else(|why| why)) }))
 }

@@ -32,6 +32,7 @@ pub fn request(config: &Config, user_ids: &[String]) -> Option<Request> {
         ],
         body: body.to_string().into_bytes(),
         is_operators: config.is_operators,
+        app: None,
     })
 }
 

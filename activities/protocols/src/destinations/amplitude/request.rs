@@ -48,6 +48,7 @@ pub fn request(config: &Config, attempts: &[Attempt]) -> Result<Request, Invalid
         headers: HEADERS.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         body: body.to_string().into_bytes(),
         is_operators: config.is_operators,
+        app: None,
     })
 }
 
@@ -86,5 +87,6 @@ pub fn test(config: &Config) -> Result<Request, Invalid> {
         ],
         body: Vec::new(),
         is_operators: config.is_operators,
+        app: None,
     })
 }

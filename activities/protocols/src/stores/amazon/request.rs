@@ -35,7 +35,14 @@ pub fn request(settings: &Settings, receipt: &Receipt) -> Result<Request, Answer
     let headers = [("accept", "application/json"), ("user-agent", USER_AGENT)];
     let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     // Amazon's address is guarded like any other; one that the operator configured may be in any network.
-    Ok(Request { method: Method::Get, url, headers, body: Vec::new(), is_operators: settings.base.is_some() })
+    Ok(Request {
+        method: Method::Get,
+        url,
+        headers,
+        body: Vec::new(),
+        is_operators: settings.base.is_some(),
+        app: None,
+    })
 }
 
 /// Encodes a path segment; `None` for empty text, `.` and `..`. URL parsers remove `.` and `..` from a path even when
