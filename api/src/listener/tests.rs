@@ -10,7 +10,8 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// A table of four connections, two of an address, three of a site, and 100 bytes.
 fn table() -> Table {
-    let limits = Limits { connections: 4, for_health: 0, per_address: 2, per_site: 3, body_bytes: 100, proxies: Vec::new() };
+    let limits =
+        Limits { connections: 4, for_health: 0, per_address: 2, per_site: 3, body_bytes: 100, proxies: Vec::new() };
     Table::new(limits)
 }
 
@@ -77,7 +78,8 @@ fn a_stream_gives_way_after_bodies() {
 
 #[test]
 fn health_checks_have_places_of_their_own() {
-    let limits = Limits { connections: 4, for_health: 1, per_address: 4, body_bytes: 100, proxies: Vec::new() };
+    let limits =
+        Limits { connections: 4, for_health: 1, per_address: 4, per_site: 4, body_bytes: 100, proxies: Vec::new() };
     let (mut table, began) = (Table::new(limits), Instant::now());
     let all = open(&mut table, 3, began);
     for connection in &all {
