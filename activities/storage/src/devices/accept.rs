@@ -83,12 +83,14 @@ pub struct AcceptedReports {
 
 impl AddAssign for AcceptedReports {
     fn add_assign(&mut self, other: Self) {
-        self.accepted += other.accepted;
-        self.repeated += other.repeated;
-        self.owing.extend(other.owing);
-        self.claims.new += other.claims.new;
-        self.claims.dropped += other.claims.dropped;
-        self.known.extend(other.known);
+        let Self { accepted, repeated, owing, claims: ClaimCounts { new, dropped, displaced }, known } = other;
+        self.accepted += accepted;
+        self.repeated += repeated;
+        self.owing.extend(owing);
+        self.claims.new += new;
+        self.claims.dropped += dropped;
+        self.claims.displaced += displaced;
+        self.known.extend(known);
     }
 }
 
