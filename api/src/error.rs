@@ -11,6 +11,9 @@ use storage::chain;
 /// Maximum length of the name of a wrong field in an answer, in bytes.
 const MAX_NAME_BYTES: usize = 100;
 
+/// The detail of an answer while the disk of the database is full.
+pub const FULL_DISK: &str = "the disk of the database is full; it goes on by itself when there is room";
+
 /// The body of every error answer: problem details (RFC 9457).
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Problem {
@@ -105,6 +108,9 @@ pub enum Error {
     /// Another service answered wrongly; a later attempt may succeed.
     #[error("{0}")]
     Upstream(String),
+    /// Too little room is left on the disk for what devices report.
+    #[error("this service has too little room on its disk: keep it, and send it again after the time in `Retry-After`")]
+    NoRoom(Duration),
     /// The database or Temporal does not answer; the client should try again.
     #[error("{0}")]
     Unavailable(String),
@@ -148,6 +154,7 @@ impl Error {
                 (status, "refused", "The store's message was not accepted")
             }
             Self::Upstream(_) => (StatusCode::BAD_GATEWAY, "upstream", "Another service answered wrongly"),
+            Self::NoRoom(_) => (StatusCode::SERVICE_UNAVAILABLE, "no_room", "No room on the disk"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily not available"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
         }
@@ -156,7 +163,7 @@ impl Error {
     fn extra_header(&self, status: StatusCode) -> Option<(HeaderName, HeaderValue)> {
         let text = HeaderValue::from_static;
         match (self, status) {
-            (Self::TooMany { wait, .. }, _) => {
+            (Self::TooMany { wait, .. } | Self::NoRoom(wait), _) => {
                 // Whole seconds, rounded up: a request at that time is taken.
                 let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
                 Some((header::RETRY_AFTER, seconds.max(1).into()))
@@ -215,6 +222,9 @@ impl From<storage::Error> for Error {
             storage::Error::Conflict { .. } => Self::Conflict(error.to_string()),
             storage::Error::Unavailable(_) | storage::Error::Locked(_) => {
                 tracing::warn!(error = chain(&error), "storage does not answer");
+                if error.is_of_full_disk() {
+                    return Self::Unavailable(FULL_DISK.to_owned());
+                }
                 Self::Unavailable("storage does not answer at the moment; try again".to_owned())
             }
             storage::Error::MissingKeys(_) => Self::Unavailable(error.to_string()),

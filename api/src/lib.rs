@@ -22,6 +22,7 @@ pub mod pages;
 mod resources;
 pub mod router;
 pub mod routes;
+mod sizes;
 pub mod stores;
 mod telemetry;
 mod times;

@@ -35,6 +35,7 @@ pub use db::act::Actor;
 pub use db::alarm::About;
 pub use db::config::{Config, Database, Installation, Key};
 pub use db::counts::{Counted, SERIES, Series, Sum};
+pub use db::disk::{Disk, Space};
 pub use db::error::{Cause, Error, chain};
 pub use db::fault;
 pub use db::page::{Page, Paged};

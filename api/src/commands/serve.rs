@@ -5,7 +5,7 @@ use super::stop::Stop;
 use super::{settings, sweeping, table};
 use crate::clock;
 use crate::config::{self, Config, environment};
-use crate::devices::Devices;
+use crate::devices::{Devices, room};
 use crate::dispatch::{Dispatch, Engine, EngineError};
 use crate::edge::{Edge, Sender};
 use crate::figures::Figures;
@@ -118,13 +118,15 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine, pages: Pages)
     auditing::watch(store.clone(), &metrics);
     counting::watch(store.clone());
     sweeping::watch(store.clone(), engine.clone());
+    let devices = Devices::new(&config.devices);
+    room::watch(store.clone(), devices.room.clone());
     Ok(Arc::new(Edge {
         waking: Default::default(),
         pages,
         dispatch: Dispatch::start(Arc::new(engine), store.clone()),
         store,
         amazon: Arc::new(amazon),
-        devices: Devices::new(&config.devices),
+        devices,
         allowed: allowed(config),
         send: sender(config),
         admin_token,

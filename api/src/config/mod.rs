@@ -13,6 +13,7 @@ pub use read::{Flags, Variables, environment, load};
 pub use shown::Setting;
 
 use crate::devices::limits::Rate;
+use crate::devices::room::Reserve;
 use domain::PlatformId;
 use ipnet::IpNet;
 use protocols::destinations::Exception;
@@ -207,6 +208,9 @@ pub struct Devices {
     /// `devices.trusted_proxies`, `SETTLE_DEVICES_TRUSTED_PROXIES` (by comma): networks of proxies whose
     /// `X-Forwarded-For` names the address of a device; none by default.
     pub trusted_proxies: Vec<IpNet>,
+    /// `devices.disk_reserve`, `SETTLE_DEVICES_DISK_RESERVE`: how much of the disk with an SQLite database devices leave
+    /// free, such as `500MiB` or `20GiB`; `off` for nothing. Default the larger of 2 GiB and a twentieth of the disk.
+    pub disk_reserve: Reserve,
 }
 
 /// Delivery.

@@ -2,7 +2,8 @@
 
 use super::{Amazon, Certificate, Config, Database, Destinations, Devices, Http, Invalid, Ui, keys};
 use crate::devices::limits::Rate;
-use crate::times;
+use crate::devices::room::Reserve;
+use crate::{sizes, times};
 use config::{File, FileFormat, Value};
 use ipnet::IpNet;
 use protocols::destinations::schedule::LONGEST_DAYS;
@@ -62,6 +63,7 @@ pub(super) const VARIABLES: &[(&str, &str, Form)] = &[
     ("devices.requests_per_second", "SETTLE_DEVICES_REQUESTS_PER_SECOND", Form::One),
     ("devices.requests_per_second_and_address", "SETTLE_DEVICES_REQUESTS_PER_SECOND_AND_ADDRESS", Form::One),
     ("devices.trusted_proxies", "SETTLE_DEVICES_TRUSTED_PROXIES", Form::List),
+    ("devices.disk_reserve", "SETTLE_DEVICES_DISK_RESERVE", Form::One),
     ("destinations.allowed_networks", "SETTLE_DESTINATIONS_ALLOWED_NETWORKS", Form::List),
     ("destinations.denied_networks", "SETTLE_DESTINATIONS_DENIED_NETWORKS", Form::List),
     ("destinations.allow_http", "SETTLE_DESTINATIONS_ALLOW_HTTP", Form::One),
@@ -114,6 +116,7 @@ struct RawDevices {
     requests_per_second: Option<u32>,
     requests_per_second_and_address: Option<u32>,
     trusted_proxies: Vec<String>,
+    disk_reserve: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -424,7 +427,17 @@ fn devices(raw: &RawDevices) -> Result<Devices, Invalid> {
             100_000,
         )?,
         trusted_proxies: networks("devices.trusted_proxies", &raw.trusted_proxies)?,
+        disk_reserve: disk_reserve(raw.disk_reserve.as_deref())?,
     })
+}
+
+fn disk_reserve(text: Option<&str>) -> Result<Reserve, Invalid> {
+    let Some(text) = text.map(str::trim) else { return Ok(Reserve::Automatic) };
+    if text == "off" {
+        return Ok(Reserve::Bytes(0));
+    }
+    let bytes = sizes::bytes(text).ok_or_else(|| invalid("devices.disk_reserve", "500MiB, 20GiB or `off`"))?;
+    Ok(Reserve::Bytes(bytes))
 }
 
 fn networks(field: &str, texts: &[String]) -> Result<Vec<IpNet>, Invalid> {

@@ -2,6 +2,8 @@
 
 use super::read::VARIABLES;
 use super::{Config, Database};
+use crate::devices::room::Reserve;
+use crate::sizes;
 use crate::times::compact;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -50,6 +52,7 @@ impl Config {
             "amplitude.allowed_urls" => list(&self.amplitude_urls),
             "devices.requests_per_second" => devices.per_device.per_second.to_string(),
             "devices.requests_per_second_and_address" => devices.per_address.per_second.to_string(),
+            "devices.disk_reserve" => reserve(devices.disk_reserve),
             "devices.trusted_proxies" => list(&devices.trusted_proxies),
             "destinations.allowed_networks" => list(&destinations.allowed_networks),
             "destinations.denied_networks" => list(&destinations.denied_networks),
@@ -60,6 +63,14 @@ impl Config {
             "ui.temporal_url" => ui.temporal_url.as_ref().map_or_else(none, ToString::to_string),
             other => format!("`{other}` is not shown"),
         }
+    }
+}
+
+fn reserve(reserve: Reserve) -> String {
+    match reserve {
+        Reserve::Automatic => "the larger of 2GiB and 5 %".to_owned(),
+        Reserve::Bytes(0) => "off".to_owned(),
+        Reserve::Bytes(bytes) => sizes::text(bytes),
     }
 }
 

@@ -116,6 +116,7 @@ fn a_wrong_setting_is_named_with_its_variable() {
         ("SETTLE_AMAZON_PATIENCE", "0s", "`amazon.patience`"),
         ("SETTLE_AMAZON_RVS_PER_SECOND", "0", "`amazon.rvs_per_second`"),
         ("SETTLE_AMAZON_RVS_PER_SECOND", "many", "`amazon.rvs_per_second`"),
+        ("SETTLE_DEVICES_DISK_RESERVE", "20", "`devices.disk_reserve` (SETTLE_DEVICES_DISK_RESERVE)"),
         ("SETTLE_AMPLITUDE_ALLOWED_URLS", "proxy.internal", "`amplitude.allowed_urls` (SETTLE_AMPLITUDE_ALLOWED_URLS)"),
         ("SETTLE_AMPLITUDE_ALLOWED_URLS", "https://proxy.internal/2/httpapi", "`amplitude.allowed_urls`"),
     ];
@@ -209,6 +210,18 @@ fn debug_output_and_errors_hide_every_secret() {
     }
     assert_eq!(config.http.admin_token.expect("given").expose_secret(), token);
     assert!(!refused(&[("SETTLE_KEY", "c2hvcnQgc2VjcmV0")]).contains("c2hvcnQ"));
+}
+
+#[test]
+fn the_reserve_of_the_disk_is_a_size_or_off() {
+    let shown = |pairs: &[(&str, &str)]| {
+        let all = load(&Flags::default(), &variables(pairs)).expect("valid").shown();
+        all.into_iter().find(|one| one.name == "devices.disk_reserve").expect("it is shown").value
+    };
+    assert_eq!(shown(&[]), "the larger of 2GiB and 5 %");
+    for text in ["500MiB", "20GiB", "off"] {
+        assert_eq!(shown(&[("SETTLE_DEVICES_DISK_RESERVE", text)]), text);
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ pub mod client;
 pub mod limits;
 mod places;
 pub mod request;
+pub mod room;
 pub mod token;
 
 use crate::config;
@@ -15,6 +16,8 @@ use address::{TrustedProxies, UnknownProxies};
 use checks::Checks;
 use limits::Limits;
 use places::Places;
+use room::Room;
+use std::sync::Arc;
 
 /// Maximum size of a request in bytes: five hundred events of two kilobytes.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -32,6 +35,8 @@ pub struct Devices {
     pub places: Places,
     /// The checks of bodies.
     pub checks: Checks,
+    /// The room on the disk.
+    pub room: Arc<Room>,
 }
 
 impl Devices {
@@ -44,6 +49,7 @@ impl Devices {
             unknown_proxies: UnknownProxies::default(),
             places: Places::default(),
             checks: Checks::default(),
+            room: Arc::new(Room::new(settings.disk_reserve)),
         }
     }
 }

@@ -130,6 +130,13 @@ pub const METRICS: &[Metric] = &[
     ),
     counter("settle_device_events_total", &["result"], "Events that devices reported."),
     counter(
+        "settle_device_requests_refused_total",
+        &["reason"],
+        "Requests of devices that were refused; reason is disk (too little room).",
+    ),
+    gauge("settle_disk_free_bytes", &[], "Free room on the disk with the SQLite database.").bytes(),
+    gauge("settle_disk_full", &[], "1 while the disk of the database is full, which answers notifications 503."),
+    counter(
         "settle_dispatch_signals_total",
         &["result"],
         "Signals to Temporal; result is sent, unavailable or rejected.",

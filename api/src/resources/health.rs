@@ -1,7 +1,7 @@
 //! `/livez` and `/readyz`.
 
 use crate::edge::Shared;
-use crate::error::Error;
+use crate::error::{Error, FULL_DISK};
 use axum::Json;
 use axum::extract::State;
 use domain::Timestamp;
@@ -63,8 +63,12 @@ pub async fn live() -> Json<Live> {
     Json(Live { status: "ok" })
 }
 
-/// `GET /readyz`: 200 while the database answers and this process has its keys, even if Temporal does not answer.
+/// `GET /readyz`: 200 while the database answers, its disk is not full and this process has its keys, even if Temporal does
+/// not answer.
 pub async fn ready(State(edge): State<Shared>) -> Result<Json<Ready>, Error> {
+    if edge.store.disk().is_full() {
+        return Err(Error::Unavailable(FULL_DISK.to_owned()));
+    }
     let inbox = async {
         edge.store.ping().await?;
         edge.store.check_keys().await

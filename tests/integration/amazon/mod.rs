@@ -1,5 +1,6 @@
 //! The Amazon ingress with a real database, a scripted SNS, and an engine that records signals.
 
+mod full_disk;
 mod notifications;
 mod refusals;
 mod subscriptions;
@@ -22,7 +23,6 @@ use domain::{CollapseKey, DestinationId, Environment, PlatformId, Timestamp};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use secrecy::SecretString;
-use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
@@ -184,8 +184,14 @@ impl World {
 
     /// The whole HTTP service with this ingress.
     fn router(&self) -> Router {
-        let config = load(&Flags::default(), &BTreeMap::new()).expect("valid settings");
-        router::router(Arc::new(Edge {
+        router::router(self.edge(&[]))
+    }
+
+    /// The state of the service with these environment variables.
+    fn edge(&self, variables: &[(&str, &str)]) -> Arc<Edge> {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let config = load(&Flags::default(), &variables).expect("valid settings");
+        Arc::new(Edge {
             waking: Default::default(),
             pages: api::pages::Pages::new(&config),
             dispatch: self.dispatch.clone(),
@@ -202,7 +208,7 @@ impl World {
             figures: Figures::default(),
             clock: now,
             random: clock::random_bytes,
-        }))
+        })
     }
 
     /// A connection that keeps all others from writing, until it is dropped.

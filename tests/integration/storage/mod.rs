@@ -31,6 +31,7 @@ mod first_minutes;
 mod forgetting;
 mod forgetting_devices;
 mod forgetting_others;
+mod full_disk;
 mod grouping;
 mod interleaving;
 mod limiting;

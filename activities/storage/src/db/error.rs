@@ -3,6 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// The hint of an error of PostgreSQL for want of room (`disk_full`): diesel's errors have no place for its code.
+pub const FULL_DISK: &str = "the disk of the database is full";
+/// SQLite's words for `SQLITE_FULL` and `SQLITE_IOERR` (<https://sqlite.org/rescode.html>).
+const SQLITE_FULL: &str = "database or disk is full";
+const SQLITE_IO: &str = "disk I/O error";
+
 /// The technical cause behind an [`Error`].
 pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
@@ -98,6 +104,27 @@ impl Error {
                 Self::corrupt_by("a row is not as this version expects it", cause)
             }
             _ => Self::unavailable(cause),
+        }
+    }
+
+    /// Whether a statement failed because the disk of the database is full. The operator must make room.
+    #[must_use]
+    pub fn is_of_full_disk(&self) -> bool {
+        self.is_of(|message, hint| message == SQLITE_FULL || hint == Some(FULL_DISK))
+    }
+
+    /// Whether SQLite could not read or write a file.
+    pub(crate) fn is_of_disk(&self) -> bool {
+        self.is_of(|message, _| message == SQLITE_IO)
+    }
+
+    /// Whether a statement failed with such a message and hint, also below an error of this type.
+    fn is_of(&self, is_wanted: fn(&str, Option<&str>) -> bool) -> bool {
+        let Self::Unavailable(cause) = self else { return false };
+        match (cause.downcast_ref::<diesel::result::Error>(), cause.downcast_ref::<Self>()) {
+            (Some(diesel::result::Error::DatabaseError(_, cause)), _) => is_wanted(cause.message(), cause.hint()),
+            (_, Some(cause)) => cause.is_of(is_wanted),
+            _ => false,
         }
     }
 

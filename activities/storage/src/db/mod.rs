@@ -1,6 +1,6 @@
 //! The database itself: connections, statements, the writer, the readers, and the types that every room (a folder of
 //! `src`, see the README) uses. It uses no other room, and no table but
-//! `installation`, `encryption_keys` and, to raise an alarm or record an act, `alarms`, with the app of its platform or
+//! `installation`, `encryption_keys`, `probes` and, to raise an alarm or record an act, `alarms`, with the app of its platform or
 //! destination, and `acts`.
 
 pub mod act;
@@ -12,6 +12,7 @@ pub mod config;
 pub mod connection;
 pub mod counts;
 pub mod crowds;
+pub mod disk;
 pub mod epoch;
 pub mod error;
 pub mod fault;

@@ -5,9 +5,10 @@ use crate::db::config::Installation;
 use crate::db::connection::AnyConnection;
 use crate::db::counts::Counts;
 use crate::db::crowds::Crowds;
+use crate::db::disk::{Disk, Space};
 use crate::db::error::Error;
 use crate::db::reader::Readers;
-use crate::db::secrets::Secrets;
+use crate::db::secrets::{Secrets, random_uuid};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::writer::{JobKind, Write, Writer};
@@ -38,6 +39,12 @@ impl std::fmt::Debug for Store {
         f.debug_struct("Store").field("installation", &self.installation).finish_non_exhaustive()
     }
 }
+
+/// What a probe writes: more than an acceptance of one message does.
+const FILLER_BYTES: usize = 64 * 1024;
+
+const ADD_PROBE: Sql = statement!("INSERT INTO probes (id, filler) VALUES (?, ?)");
+const REMOVE_PROBES: Sql = statement!("DELETE FROM probes");
 
 /// The id of no row of `installation`, whose only one has 1.
 const NO_INSTALLATION: i64 = 0;
@@ -84,6 +91,29 @@ impl Store {
     pub async fn ping(&self) -> Result<(), Error> {
         let touch = |write: &mut Write<'_>| sql(TOUCH).bind(NO_INSTALLATION).run(write.connection).map(drop);
         self.writer.write(JobKind::Check, touch).await
+    }
+
+    /// What this process knows of the disk of the database.
+    #[must_use]
+    pub fn disk(&self) -> &Disk {
+        self.writer.disk()
+    }
+
+    /// The room on the disk of the database, where this process can see it.
+    pub async fn free_space(&self) -> Option<Space> {
+        let disk = self.writer.disk().clone();
+        tokio::task::spawn_blocking(move || disk.space()).await.ok().flatten()
+    }
+
+    /// Writes something and removes it, to find out whether the disk has room.
+    pub async fn probe_disk(&self) -> Result<(), Error> {
+        let id = random_uuid()?.to_string();
+        let add = move |write: &mut Write<'_>| {
+            sql(REMOVE_PROBES).run(write.connection)?;
+            sql(ADD_PROBE).bind(id.as_str()).bind("0".repeat(FILLER_BYTES)).run(write.connection).map(drop)
+        };
+        self.writer.write(JobKind::Probe, add).await?;
+        self.write(|write| sql(REMOVE_PROBES).run(write.connection).map(drop)).await
     }
 
     /// Checks that this process can read what others encrypt.

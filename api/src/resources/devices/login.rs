@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use storage::{LoggedIn, Login, Platform};
+use tokio::time::Instant;
 
 /// Somebody logs in in the app.
 #[derive(Deserialize, JsonSchema)]
@@ -73,6 +74,7 @@ pub async fn login(
     client: Client,
     body: Unread<DeviceLogin>,
 ) -> Result<Json<LoggedInDevice>, Error> {
+    edge.devices.room.check(edge.store.disk(), Instant::now())?;
     let _place = edge.devices.places.take(client.address)?;
     let mut draft = edge.devices.checks.run(body.bytes(), || body.read()).await?;
     let place = place(&edge, &client.platform, draft.body.device.id)?;
@@ -95,6 +97,7 @@ pub async fn logout(
     client: Client,
     body: Unread<DeviceLogout>,
 ) -> Result<Json<LoggedOutDevice>, Error> {
+    edge.devices.room.check(edge.store.disk(), Instant::now())?;
     let _place = edge.devices.places.take(client.address)?;
     let mut draft = edge.devices.checks.run(body.bytes(), || body.read()).await?;
     let place = place(&edge, &client.platform, draft.body.device.id)?;

@@ -79,6 +79,7 @@ pub async fn report(
     client: Client,
     body: Unread<DeviceEvents>,
 ) -> Result<Json<Receipt>, Error> {
+    edge.devices.room.check(edge.store.disk(), Instant::now())?;
     let _place = edge.devices.places.take(client.address)?;
     let received_at = Instant::now();
     let platform = client.platform.id;

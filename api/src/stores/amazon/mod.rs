@@ -375,5 +375,6 @@ async fn raise(store: &Store, platform: PlatformId, kind: &'static str, detail: 
 /// The refusal for an error of the database: temporary, so SNS repeats the message.
 fn storage_failed(error: &storage::Error) -> Refusal {
     tracing::error!(error = chain(error), "storage failed at the Amazon ingress");
-    Refusal::TryAgain("storage is not available")
+    let is_full = error.is_of_full_disk();
+    Refusal::TryAgain(if is_full { "the disk of the database is full" } else { "storage is not available" })
 }

@@ -12,6 +12,12 @@ CREATE TABLE installation (
     created_at BIGINT NOT NULL
 );
 
+-- What a process writes and removes while the disk is full, to find out whether there is room again.
+CREATE TABLE probes (
+    id TEXT NOT NULL PRIMARY KEY,
+    filler TEXT NOT NULL
+);
+
 -- The keys that secrets are encrypted with: each from its first value on.
 CREATE TABLE encryption_keys (
     id TEXT NOT NULL PRIMARY KEY,

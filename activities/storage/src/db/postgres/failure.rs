@@ -1,5 +1,6 @@
 //! Errors of tokio-postgres, as diesel's.
 
+use crate::db::error::FULL_DISK;
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error};
 use tokio_postgres::error::{DbError, ErrorPosition, Severity, SqlState};
 
@@ -55,7 +56,7 @@ impl DatabaseErrorInformation for Refusal {
     }
 
     fn hint(&self) -> Option<&str> {
-        self.0.hint()
+        if *self.0.code() == SqlState::DISK_FULL { Some(FULL_DISK) } else { self.0.hint() }
     }
 
     fn table_name(&self) -> Option<&str> {

@@ -6,12 +6,13 @@
 //!
 //! Each job has a savepoint of its own, so that a failed job is rolled back alone. After a transient error (a deadlock, a
 //! lost connection) the group is rolled back and run again in smaller parts, until the job that fails is alone. A database
-//! that refuses everything fails the whole group after a few transactions. A panic in a job is such an error too: no
+//! that refuses everything fails the whole group after a few transactions, and one whose disk is full after the first. A panic in a job is such an error too: no
 //! thread ends by it, and no caller waits for ever.
 
 use crate::db::checkpoint::Checkpoints;
 use crate::db::config::Database;
 use crate::db::connection::AnyConnection;
+use crate::db::disk::Disk;
 use crate::db::error::Error;
 use domain::Timestamp;
 pub use failures::NextTransaction;
@@ -46,6 +47,8 @@ pub struct Writer {
     acceptances: Option<mpsc::Sender<Box<dyn Job>>>,
     /// The queue of each thread.
     queues: Arc<[mpsc::Sender<Box<dyn Job>>]>,
+    /// What the threads find of the disk.
+    disk: Arc<Disk>,
 }
 
 impl Writer {
@@ -55,6 +58,7 @@ impl Writer {
         let threads = if is_one { vec![Purpose::Admin] } else { purpose::threads() };
         let (accept, acceptances) = mpsc::channel(MAX_QUEUED_JOBS);
         let (mut connection, mut acceptances) = (Some(connection), is_one.then_some(acceptances));
+        let disk = Arc::new(Disk::of(database));
         let mut queues = Vec::with_capacity(threads.len());
         for purpose in threads {
             let (queue, jobs) = mpsc::channel(MAX_QUEUED_JOBS);
@@ -67,6 +71,8 @@ impl Writer {
                 checkpoints: Checkpoints::start(database)?,
                 acceptances: acceptances.take().unwrap_or_else(|| mpsc::channel(1).1),
                 bounds: if is_one { SHARED } else { OWN },
+                disk: Arc::clone(&disk),
+                is_limited: false,
             };
             Builder::new()
                 .name("storage-writer".to_owned())
@@ -74,7 +80,7 @@ impl Writer {
                 .map_err(Error::unavailable)?;
             queues.push(queue);
         }
-        Ok(Self { acceptances: is_one.then_some(accept), queues: queues.into() })
+        Ok(Self { acceptances: is_one.then_some(accept), queues: queues.into(), disk })
     }
 
     /// Runs `work` in the next group. `work` may run more than once before it is committed.
@@ -111,6 +117,11 @@ impl Writer {
         let Items { items, weight } = items;
         self.enqueue(Box::new(Batch { kind, items, weight, work, result: None, reply: Some(reply) })).await?;
         answer.await.map_err(Error::unavailable)?
+    }
+
+    /// What the threads find of the disk.
+    pub const fn disk(&self) -> &Arc<Disk> {
+        &self.disk
     }
 
     async fn enqueue(&self, job: Box<dyn Job>) -> Result<(), Error> {

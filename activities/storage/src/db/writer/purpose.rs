@@ -16,6 +16,8 @@ pub enum JobKind {
     Stream(DestinationId),
     /// It checks that notifications would be accepted now.
     Check,
+    /// It finds out whether there is room on the disk.
+    Probe,
     /// It records a settling.
     Record(Faults),
     /// It works on the lane of this purchase at this destination.
@@ -69,11 +71,16 @@ impl JobKind {
         matches!(self, Self::Accept(_) | Self::Check)
     }
 
+    /// Whether it adds rows, so that its commit shows that the disk has room.
+    pub const fn adds_rows(self) -> bool {
+        matches!(self, Self::Accept(_) | Self::Device(_) | Self::Record(_) | Self::Probe)
+    }
+
     /// The fail points around its commit.
     pub const fn faults(self) -> Option<Faults> {
         match self {
             Self::Accept(faults) | Self::Device(faults) | Self::Record(faults) => Some(faults),
-            Self::Check | Self::Lane(..) | Self::Stream(_) | Self::Other => None,
+            Self::Check | Self::Probe | Self::Lane(..) | Self::Stream(_) | Self::Other => None,
         }
     }
 
@@ -85,7 +92,7 @@ impl JobKind {
             Self::Device(_) | Self::Stream(_) => (Purpose::Devices, None),
             Self::Record(_) => (Purpose::Record, settled),
             Self::Lane(_, key) => (Purpose::Lanes, Some(key)),
-            Self::Other => (Purpose::Admin, None),
+            Self::Probe | Self::Other => (Purpose::Admin, None),
         };
         let mut first = 0;
         for (other, threads) in THREADS {

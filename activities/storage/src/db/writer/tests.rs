@@ -7,8 +7,10 @@ use super::thread::{Bounds, MAX_GROUP_JOBS, MAX_UNDONE, OWN, Thread};
 use super::{Batch, Job, JobKind, Work, Write};
 use crate::db::config::Database;
 use crate::db::connection::AnyConnection;
+use crate::db::disk::Disk;
 use crate::db::error::Error;
 use crate::db::statement::{Number, sql};
+use diesel::result::{DatabaseErrorKind, Error::DatabaseError};
 use domain::Timestamp;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,9 +34,15 @@ fn thread(name: &str) -> (Thread, PathBuf) {
             checkpoints: None,
             acceptances: mpsc::channel(1).1,
             bounds: OWN,
+            disk: disk(),
+            is_limited: false,
         },
         path,
     )
+}
+
+fn disk() -> Arc<Disk> {
+    Arc::new(Disk::of(&Database::Postgres(String::new())))
 }
 
 /// A job that inserts `value` after this number of failures.
@@ -178,6 +186,28 @@ fn a_database_that_refuses_everything_is_tried_a_few_times() {
 }
 
 #[test]
+fn a_full_disk_is_tried_once() {
+    let (mut thread, path) = thread("full");
+    let runs = Arc::new(AtomicUsize::new(0));
+    let failing = || -> (Box<dyn Job>, oneshot::Receiver<Result<i64, Error>>) {
+        let (reply, answer) = oneshot::channel();
+        let runs = Arc::clone(&runs);
+        let work = move |_: &mut Write<'_>| {
+            runs.fetch_add(1, Ordering::Relaxed);
+            let full = Box::new("database or disk is full".to_owned());
+            Err(Error::of_query(DatabaseError(DatabaseErrorKind::Unknown, full)))
+        };
+        (Box::new(Work { kind: JobKind::Other, order: None, work, result: None, reply: Some(reply) }), answer)
+    };
+    let (mut group, mut answers): (Vec<_>, Vec<_>) = (0..MAX_GROUP_JOBS).map(|_| failing()).unzip();
+    thread.commit_group(&mut group);
+    let is_full = |answer: &mut oneshot::Receiver<_>| matches!(answer.try_recv().unwrap(), Err(error) if Error::is_of_full_disk(&error));
+    assert!(answers.iter_mut().all(is_full) && thread.disk.is_full());
+    assert_eq!(runs.load(Ordering::Relaxed), 1);
+    assert_eq!(stored(&path), [0_i64; 0]);
+}
+
+#[test]
 fn without_a_server_nobody_waits_for_the_others_turns() {
     let database = Database::Postgres("postgres://nobody@127.0.0.1:1/none".to_owned());
     let mut thread = Thread {
@@ -188,6 +218,8 @@ fn without_a_server_nobody_waits_for_the_others_turns() {
         checkpoints: None,
         acceptances: mpsc::channel(1).1,
         bounds: OWN,
+        disk: disk(),
+        is_limited: false,
     };
     let (job, mut answer) = job(1, 0, passing());
     thread.commit_group(&mut [job]);

@@ -8,6 +8,7 @@ use super::write::Write;
 use crate::db::checkpoint::Checkpoints;
 use crate::db::config::Database;
 use crate::db::connection::AnyConnection;
+use crate::db::disk::{self, Disk};
 use crate::db::epoch;
 use crate::db::error::{Error, chain};
 use crate::db::fault;
@@ -16,6 +17,7 @@ use domain::Timestamp;
 use futures::executor::block_on;
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -55,6 +57,9 @@ pub struct Thread {
     /// What is run before all other jobs, on SQLite; elsewhere nothing is ever in it.
     pub acceptances: Queue,
     pub bounds: Bounds,
+    pub disk: Arc<Disk>,
+    /// Whether a test keeps the database from growing.
+    pub is_limited: bool,
 }
 
 /// How a transaction ended, for all the jobs in it.
@@ -142,15 +147,19 @@ impl Thread {
             let (done, errors) = match self.transact(&mut group[..length]) {
                 TransactionResult::Committed(errors) => {
                     undone = 0;
+                    if adds_rows(group, &errors) {
+                        self.disk.note_written();
+                    }
                     (errors.len(), errors)
                 }
                 TransactionResult::Unreachable(error) | TransactionResult::Unknown(error) => {
+                    self.disk.note_failure(&error);
                     return answer_all(group, &error);
                 }
                 TransactionResult::Undone(Undone { index, error }) => {
                     undone += 1;
                     tries += usize::from(length == 1);
-                    if undone >= MAX_UNDONE {
+                    if self.disk.note_failure(&error) || undone >= MAX_UNDONE {
                         return answer_all(group, &error);
                     }
                     if tries < MAX_TRIES {
@@ -176,6 +185,9 @@ impl Thread {
         };
         let acceptances = &self.acceptances;
         let is_over = |began: Instant| began.elapsed() > time || !(is_acceptance || acceptances.is_empty());
+        if let Err(error) = disk::limit(connection, &self.database, &mut self.is_limited) {
+            return TransactionResult::Unreachable(error);
+        }
         let errors = match catch(|| run(connection, jobs, clock, is_over)) {
             Ok(Ok(errors)) => errors,
             Err(panicked) => {
@@ -314,6 +326,11 @@ fn run(
     }
     write.finish()?;
     Ok(errors)
+}
+
+/// Whether one of these jobs, whose errors these are, added rows.
+fn adds_rows(jobs: &[Box<dyn Job>], errors: &[Option<Error>]) -> bool {
+    jobs.iter().zip(errors).any(|(job, error)| error.is_none() && job.kind().adds_rows())
 }
 
 /// The type of a job that has items; `None` for a job that is run by itself.

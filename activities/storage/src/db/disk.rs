@@ -1,0 +1,130 @@
+//! The disk of the database: whether it is full, as the writes of this process found, and on SQLite how much of it is
+//! free. Who asks reads a flag in memory.
+
+use crate::db::config::Database;
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::fault;
+use diesel::connection::SimpleConnection;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A disk with less than this is the cause of an error of input or output.
+const NEARLY_FULL_BYTES: u64 = 1024 * 1024;
+/// The largest number of pages of an SQLite file (<https://sqlite.org/limits.html>).
+const MOST_PAGES: u32 = 4_294_967_294;
+
+/// What is known of the disk.
+#[derive(Debug)]
+pub struct Disk {
+    /// The file of an SQLite database. Of a server's disk nothing is known but its errors.
+    file: Option<PathBuf>,
+    is_full: AtomicBool,
+    /// When a write failed last for want of room.
+    full_at: Mutex<Option<Instant>>,
+}
+
+/// The room on a disk, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// What this process may still use.
+    pub free: u64,
+    /// All of it.
+    pub total: u64,
+}
+
+impl Disk {
+    /// The disk of a database, which has room until a write finds none.
+    #[must_use]
+    pub fn of(database: &Database) -> Self {
+        let file = match database {
+            Database::Sqlite(file) => Some(file.clone()),
+            Database::Postgres(_) => None,
+        };
+        Self { file, is_full: AtomicBool::new(false), full_at: Mutex::default() }
+    }
+
+    /// Whether the last write found no room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed)
+    }
+
+    /// Whether a write found no room within this time.
+    #[must_use]
+    pub fn was_full(&self, now: Instant, within: Duration) -> bool {
+        let full_at = *self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        full_at.is_some_and(|full_at| now.saturating_duration_since(full_at) < within)
+    }
+
+    /// Asks the system for the room on the disk. `None` for a server's, and if the system does not answer.
+    #[must_use]
+    pub fn space(&self) -> Option<Space> {
+        let found = rustix::fs::statvfs(self.file.as_ref()?).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        Some(Space { free: bytes(found.f_bavail), total: bytes(found.f_blocks) })
+    }
+
+    /// Notes why a write failed. Returns whether that was for want of room: then trying again is no use.
+    pub fn note_failure(&self, error: &Error) -> bool {
+        let is_full = error.is_of_full_disk()
+            || (error.is_of_disk() && self.space().is_some_and(|space| space.free < NEARLY_FULL_BYTES));
+        if is_full {
+            *self.full_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            self.is_full.store(true, Ordering::Relaxed);
+        }
+        is_full
+    }
+
+    /// Notes that something was written.
+    pub fn note_written(&self) {
+        self.is_full.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Lets the file of an SQLite database grow no more while a test has planted that: SQLite fails as on a full disk.
+/// `is_limited` is whether the connection has such a limit.
+pub fn limit(connection: &mut AnyConnection, database: &Database, is_limited: &mut bool) -> Result<(), Error> {
+    let Database::Sqlite(file) = database else { return Ok(()) };
+    let is_planted = fault::is_planted_for("storage.full", file.display());
+    if is_planted || *is_limited {
+        let pages = if is_planted { 1 } else { MOST_PAGES };
+        connection.batch_execute(&format!("PRAGMA max_page_count = {pages}")).map_err(Error::of_query)?;
+        *is_limited = is_planted;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use diesel::result::{DatabaseErrorKind, Error::DatabaseError};
+
+    fn error(text: &str) -> Error {
+        Error::of_query(DatabaseError(DatabaseErrorKind::Unknown, Box::new(text.to_owned())))
+    }
+
+    #[test]
+    fn a_write_without_room_marks_the_disk_until_one_succeeds() {
+        let disk = Disk::of(&Database::Postgres(String::new()));
+        let hour = Duration::from_secs(3600);
+        assert!(!disk.note_failure(&error("database is locked")) && !disk.is_full());
+        let unknown = Error::unavailable(error("database or disk is full"));
+        assert!(disk.note_failure(&unknown), "also of a commit with an unknown result");
+        assert!(disk.is_full() && disk.was_full(Instant::now(), hour));
+        disk.note_written();
+        assert!(!disk.is_full() && disk.was_full(Instant::now(), hour));
+        assert!(!disk.was_full(Instant::now() + hour, hour));
+    }
+
+    #[test]
+    fn a_disk_error_counts_as_full_where_little_is_free() {
+        let disk = Disk::of(&Database::Sqlite(std::env::temp_dir()));
+        let space = disk.space().expect("the system answers");
+        assert!(space.free <= space.total && space.total > 0);
+        assert_eq!(disk.note_failure(&error("disk I/O error")), space.free < NEARLY_FULL_BYTES);
+    }
+}

@@ -1,0 +1,156 @@
+//! Room on the disk of the database. What devices report never takes the last of it, which notifications need: below a
+//! reserve, and for a minute after a write found no room, their requests are answered 503.
+//!
+//! A task sees to it once a second, and while the disk is full it tries to write: so a request reads flags in memory alone, and
+//! all goes on without traffic when there is room again.
+
+use crate::error::Error;
+use domain::time::HOUR;
+use metrics::{counter, gauge};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use storage::{Disk, Space, Store, chain};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+/// Time between two refreshes.
+const EVERY: Duration = Duration::from_secs(1);
+/// How long devices are refused after a write found no room, and when they may try again.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
+/// The default reserve: the larger of these bytes and this part of the disk.
+const RESERVE_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+const RESERVE_PART: u64 = 20;
+
+/// How much of the disk devices leave free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reserve {
+    /// The larger of 2 GiB and a twentieth of the disk.
+    Automatic,
+    /// This number of bytes; nothing with 0.
+    Bytes(u64),
+}
+
+impl Reserve {
+    /// Whether less than the reserve is free.
+    #[must_use]
+    pub fn is_used(self, space: Space) -> bool {
+        let reserve = match self {
+            Self::Automatic => RESERVE_BYTES.max(space.total / RESERVE_PART),
+            Self::Bytes(bytes) => bytes,
+        };
+        space.free < reserve
+    }
+}
+
+/// The room on the disk, as the task saw it last.
+#[derive(Debug)]
+pub struct Room {
+    reserve: Reserve,
+    is_low: AtomicBool,
+    was_full: AtomicBool,
+    /// When the alarm about the reserve was raised last.
+    alarmed_at: Mutex<Option<Instant>>,
+}
+
+impl Room {
+    /// Room until the first refresh.
+    #[must_use]
+    pub fn new(reserve: Reserve) -> Self {
+        Self { reserve, is_low: AtomicBool::new(false), was_full: AtomicBool::new(false), alarmed_at: Mutex::default() }
+    }
+
+    /// Whether a device may add something.
+    ///
+    /// # Errors
+    /// It may not, since too little room is left.
+    pub fn check(&self, disk: &Disk, now: Instant) -> Result<(), Error> {
+        if self.is_low.load(Ordering::Relaxed) || disk.is_full() || disk.was_full(now, REFUSED_FOR) {
+            counter!("settle_device_requests_refused_total", "reason" => "disk").increment(1);
+            return Err(Error::NoRoom(REFUSED_FOR));
+        }
+        Ok(())
+    }
+
+    /// Reads the room on the disk, and tries to write if it is full.
+    pub async fn refresh(&self, store: &Store) {
+        let disk = store.disk();
+        if disk.is_full()
+            && let Err(error) = store.probe_disk().await
+        {
+            tracing::debug!(error = chain(&error), "the disk was probed, and has no room");
+        }
+        let is_full = disk.is_full();
+        gauge!("settle_disk_full").set(f64::from(u8::from(is_full)));
+        match (self.was_full.swap(is_full, Ordering::Relaxed), is_full) {
+            (false, true) => tracing::error!("no room for the database: notifications are answered 503 until there is"),
+            (true, false) => tracing::info!("room for the database again: notifications are accepted"),
+            _ => {}
+        }
+        let space = store.free_space().await;
+        if let Some(space) = space {
+            #[expect(clippy::cast_precision_loss, reason = "a gauge for people")]
+            gauge!("settle_disk_free_bytes").set(space.free as f64);
+        }
+        let is_low = space.is_some_and(|space| self.reserve.is_used(space));
+        self.is_low.store(is_low, Ordering::Relaxed);
+        if is_low && !is_full && self.is_alarm_due(Instant::now()) {
+            raise(store).await;
+        }
+    }
+
+    /// Whether the alarm is due: once an hour. If so, it counts as raised.
+    fn is_alarm_due(&self, now: Instant) -> bool {
+        let mut alarmed_at = self.alarmed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = alarmed_at.is_none_or(|at| now.saturating_duration_since(at) >= HOUR);
+        if is_due {
+            *alarmed_at = Some(now);
+        }
+        is_due
+    }
+}
+
+/// Raises the alarm about the reserve.
+async fn raise(store: &Store) {
+    let detail = "less of the disk is free than `devices.disk_reserve`: devices are answered 503, and notifications are \
+                  accepted until it is full; make room";
+    counter!("settle_alarms_total", "kind" => "disk_reserve").increment(1);
+    tracing::warn!(alarm.kind = "disk_reserve", detail, "an alarm was raised");
+    if let Err(error) = store.alarm(None, "disk_reserve", detail).await {
+        tracing::error!(error = chain(&error), alarm.kind = "disk_reserve", "an alarm could not be stored");
+    }
+}
+
+/// Refreshes it again and again, as long as the process runs.
+pub fn watch(store: Store, room: Arc<Room>) {
+    tokio::spawn(async move {
+        let mut ticks = interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            room.refresh(&store).await;
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1024 * 1024 * 1024;
+
+    #[test]
+    fn the_reserve_is_two_gibibytes_or_a_twentieth_of_a_large_disk() {
+        let is_used = |reserve: Reserve, free: u64, total: u64| reserve.is_used(Space { free, total });
+        assert!(is_used(Reserve::Automatic, 2 * GIB - 1, 8 * GIB) && !is_used(Reserve::Automatic, 2 * GIB, 8 * GIB));
+        assert!(is_used(Reserve::Automatic, 4 * GIB, 100 * GIB) && !is_used(Reserve::Automatic, 5 * GIB, 100 * GIB));
+        assert!(is_used(Reserve::Bytes(10), 9, GIB) && !is_used(Reserve::Bytes(10), 10, GIB));
+        assert!(!is_used(Reserve::Bytes(0), 0, GIB));
+    }
+
+    #[test]
+    fn its_alarm_is_raised_once_an_hour() {
+        let (room, now) = (Room::new(Reserve::Automatic), Instant::now());
+        let is_due: Vec<bool> = [0, 1, 59, 60, 61].map(|minute| room.is_alarm_due(now + minute * HOUR / 60)).into();
+        assert_eq!(is_due, [true, false, false, true, false]);
+    }
+}
