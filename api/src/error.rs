@@ -79,6 +79,16 @@ pub enum Error {
         /// How long until the next one is taken.
         wait: Duration,
     },
+    /// The devices of a platform used up what they may report in a day.
+    #[error(
+        "the devices of this platform used up their {what} of today (UTC); `Retry-After` says when the next day begins"
+    )]
+    Quota {
+        /// What they used up.
+        what: &'static str,
+        /// How long until the next day.
+        wait: Duration,
+    },
     /// The resource or path does not exist.
     #[error("{0}")]
     Missing(String),
@@ -143,6 +153,7 @@ impl Error {
             Self::PublishableKey => (StatusCode::UNAUTHORIZED, "publishable_key", "A publishable key is needed"),
             Self::LoginToken(_) => (StatusCode::FORBIDDEN, "login_token", "The login is not proved"),
             Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many", "Too many requests"),
+            Self::Quota { .. } => (StatusCode::TOO_MANY_REQUESTS, "device_quota", "The day's quota is used up"),
             Self::Missing(_) => (StatusCode::NOT_FOUND, "missing", "Not found"),
             Self::Misdirected => (StatusCode::MISDIRECTED_REQUEST, "misdirected", "Unknown host name"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method", "Method not allowed"),
@@ -163,7 +174,7 @@ impl Error {
     fn extra_header(&self, status: StatusCode) -> Option<(HeaderName, HeaderValue)> {
         let text = HeaderValue::from_static;
         match (self, status) {
-            (Self::TooMany { wait, .. } | Self::NoRoom(wait), _) => {
+            (Self::TooMany { wait, .. } | Self::Quota { wait, .. } | Self::NoRoom(wait), _) => {
                 // Whole seconds, rounded up: a request at that time is taken.
                 let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
                 Some((header::RETRY_AFTER, seconds.max(1).into()))

@@ -16,7 +16,9 @@ pub struct Target {
 
 impl Target {
     pub async fn start() -> Self {
-        let setting = Setting { window_seconds: 1, descriptors: Some(DESCRIPTORS), ..Setting::default() };
+        // What bodies cost beyond the bound of an address is seen, too.
+        let variables = vec![("SETTLE_DEVICES_BYTES_PER_SECOND_AND_ADDRESS".to_owned(), "100MiB".to_owned())];
+        let setting = Setting { window_seconds: 1, descriptors: Some(DESCRIPTORS), variables, ..Setting::default() };
         let mut world = World::start(setting).await;
         let process = world.serve().id();
         Self { world, process }

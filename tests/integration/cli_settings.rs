@@ -262,5 +262,7 @@ fn customers_rates_and_platform_settings_have_commands() {
     let believing = desk.answer(&["platform", "update", &desk.platform, "--unknown-receipts", "believe"]);
     assert_eq!(believing["unknown_receipts"], "believe");
     assert_eq!(desk.run(&["platform", "update", &desk.platform, "--unknown-receipts", "trust"]).status.code(), Some(2));
+    let limited = desk.answer(&["platform", "update", &desk.platform, "--device-events-per-day", "5"]);
+    assert_eq!((&limited["device_events_per_day"], &limited["new_users_per_day"]), (&5.into(), &1_000_000.into()));
     assert_eq!(desk.answer(&["platform", "retry-parked", &desk.platform])["purchases"], 0);
 }

@@ -59,10 +59,11 @@ struct Options {
 async fn main() {
     let options = Options::parse();
     let no_limit = |name: &str| (format!("SETTLE_DEVICES_{name}"), "1000".to_owned());
+    let many_bytes = || ("SETTLE_DEVICES_BYTES_PER_SECOND_AND_ADDRESS".to_owned(), "100MiB".to_owned());
     let world = World::start(Setting {
         backend: if options.postgres { Backend::Postgres } else { Backend::Sqlite },
         memory: Memory::File,
-        variables: vec![no_limit("REQUESTS_PER_SECOND"), no_limit("REQUESTS_PER_SECOND_AND_ADDRESS")],
+        variables: vec![no_limit("REQUESTS_PER_SECOND"), no_limit("REQUESTS_PER_SECOND_AND_ADDRESS"), many_bytes()],
         ..Setting::default()
     })
     .await;

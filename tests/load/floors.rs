@@ -45,6 +45,7 @@ impl Floors {
             topic_arn: None,
             window_ms: 120_000,
             max_wait_ms: None,
+            quota: Default::default(),
             product_ref: domain::catalogue::ProductRef::Term,
             flush_on_revoke: false,
             unknown_receipts: domain::UnknownReceipts::GiveUp,

@@ -102,6 +102,7 @@ async fn installation(store: &Store, webhooks: usize) -> anyhow::Result<(Platfor
             topic_arn: None,
             window_ms: 0,
             max_wait_ms: None,
+            quota: Default::default(),
             product_ref: domain::catalogue::ProductRef::Term,
             flush_on_revoke: false,
             unknown_receipts: domain::UnknownReceipts::GiveUp,

@@ -89,6 +89,7 @@ async fn events_of_many_devices_survive_a_killed_worker() {
         ("SETTLE_AMPLITUDE_ALLOWED_URLS".to_owned(), amplitude.url()),
         no_limit("REQUESTS_PER_SECOND"),
         no_limit("REQUESTS_PER_SECOND_AND_ADDRESS"),
+        ("SETTLE_DEVICES_BYTES_PER_SECOND_AND_ADDRESS".to_owned(), "100MiB".to_owned()),
     ];
     let same = variables.clone();
     let mut world = World::start(Setting { backend: Backend::SyncedPostgres, variables, ..Setting::default() }).await;

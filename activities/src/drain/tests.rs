@@ -105,6 +105,7 @@ fn new_platform(app_id: domain::AppId) -> NewPlatform {
         topic_arn: None,
         window_ms: 1_000,
         max_wait_ms: None,
+        quota: Default::default(),
         product_ref: domain::catalogue::ProductRef::Term,
         flush_on_revoke: false,
         unknown_receipts: UnknownReceipts::GiveUp,

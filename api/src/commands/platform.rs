@@ -231,6 +231,18 @@ pub struct Fields {
     /// Maximum time until a purchase is settled, however often its window is restarted.
     #[arg(long, value_parser = times::duration)]
     max_wait: Option<Duration>,
+    /// Maximum number of events that its devices report in a day (UTC) [default: 50 million].
+    #[arg(long, value_name = "NUMBER")]
+    device_events_per_day: Option<i64>,
+    /// Maximum number of bytes of the requests with them [default: 50 GiB].
+    #[arg(long, value_name = "BYTES")]
+    device_bytes_per_day: Option<i64>,
+    /// Maximum number of new devices in a day [default: 1 million].
+    #[arg(long, value_name = "NUMBER")]
+    new_devices_per_day: Option<i64>,
+    /// Maximum number of customers in a day who are named first by a login on a device [default: 1 million].
+    #[arg(long, value_name = "NUMBER")]
+    new_users_per_day: Option<i64>,
 }
 
 impl Fields {
@@ -248,6 +260,10 @@ impl Fields {
             "unknown_receipts": self.unknown_receipts,
             "window_seconds": self.window.map(seconds),
             "max_wait_seconds": self.max_wait.map(seconds),
+            "device_events_per_day": self.device_events_per_day,
+            "device_bytes_per_day": self.device_bytes_per_day,
+            "new_devices_per_day": self.new_devices_per_day,
+            "new_users_per_day": self.new_users_per_day,
         })))
     }
 }

@@ -5,7 +5,7 @@ use super::stop::Stop;
 use super::{settings, sweeping, table};
 use crate::clock;
 use crate::config::{self, Config, environment};
-use crate::devices::{Devices, room};
+use crate::devices::{Devices, quota, room};
 use crate::dispatch::{Dispatch, Engine, EngineError};
 use crate::edge::{Edge, Sender};
 use crate::figures::Figures;
@@ -120,6 +120,7 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine, pages: Pages)
     sweeping::watch(store.clone(), engine.clone());
     let devices = Devices::new(&config.devices);
     room::watch(store.clone(), devices.room.clone());
+    quota::watch(store.clone(), devices.quotas.clone(), clock::now);
     Ok(Arc::new(Edge {
         waking: Default::default(),
         pages,

@@ -208,6 +208,9 @@ pub struct Devices {
     /// `devices.trusted_proxies`, `SETTLE_DEVICES_TRUSTED_PROXIES` (by comma): networks of proxies whose
     /// `X-Forwarded-For` names the address of a device; none by default.
     pub trusted_proxies: Vec<IpNet>,
+    /// `devices.bytes_per_second_and_address`, `SETTLE_DEVICES_BYTES_PER_SECOND_AND_ADDRESS`: bytes of requests of all devices
+    /// at one address a second, from `32KiB` to `100MiB`; default `256KiB`. 32 times as many are taken at once.
+    pub bytes_per_address: Rate,
     /// `devices.disk_reserve`, `SETTLE_DEVICES_DISK_RESERVE`: how much of the disk with an SQLite database devices leave
     /// free, such as `500MiB` or `20GiB`; `off` for nothing. Default the larger of 2 GiB and a twentieth of the disk.
     pub disk_reserve: Reserve,

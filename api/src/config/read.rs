@@ -21,6 +21,9 @@ use url::Url;
 /// The requests of this many seconds may come at once.
 const BURST_SECONDS: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
+/// The bytes of this many seconds may come at once.
+const BYTES_BURST_SECONDS: NonZeroU32 = NonZeroU32::new(32).unwrap();
+
 /// The environment variables; tests pass their own.
 pub type Variables = BTreeMap<String, String>;
 
@@ -62,6 +65,7 @@ pub(super) const VARIABLES: &[(&str, &str, Form)] = &[
     ("amplitude.allowed_urls", "SETTLE_AMPLITUDE_ALLOWED_URLS", Form::List),
     ("devices.requests_per_second", "SETTLE_DEVICES_REQUESTS_PER_SECOND", Form::One),
     ("devices.requests_per_second_and_address", "SETTLE_DEVICES_REQUESTS_PER_SECOND_AND_ADDRESS", Form::One),
+    ("devices.bytes_per_second_and_address", "SETTLE_DEVICES_BYTES_PER_SECOND_AND_ADDRESS", Form::One),
     ("devices.trusted_proxies", "SETTLE_DEVICES_TRUSTED_PROXIES", Form::List),
     ("devices.disk_reserve", "SETTLE_DEVICES_DISK_RESERVE", Form::One),
     ("destinations.allowed_networks", "SETTLE_DESTINATIONS_ALLOWED_NETWORKS", Form::List),
@@ -116,6 +120,7 @@ struct RawDevices {
     requests_per_second: Option<u32>,
     requests_per_second_and_address: Option<u32>,
     trusted_proxies: Vec<String>,
+    bytes_per_second_and_address: Option<String>,
     disk_reserve: Option<String>,
 }
 
@@ -427,8 +432,19 @@ fn devices(raw: &RawDevices) -> Result<Devices, Invalid> {
             100_000,
         )?,
         trusted_proxies: networks("devices.trusted_proxies", &raw.trusted_proxies)?,
+        bytes_per_address: bytes_per_address(raw.bytes_per_second_and_address.as_deref())?,
         disk_reserve: disk_reserve(raw.disk_reserve.as_deref())?,
     })
+}
+
+fn bytes_per_address(text: Option<&str>) -> Result<Rate, Invalid> {
+    let range = 32 * 1024..=100 * 1024 * 1024;
+    let bytes = sizes::bytes(text.unwrap_or("256KiB")).filter(|bytes| range.contains(bytes));
+    let per_second = bytes.and_then(|bytes| u32::try_from(bytes).ok()).and_then(NonZeroU32::new);
+    let expected = || invalid("devices.bytes_per_second_and_address", "256KiB or another size, from 32KiB to 100MiB");
+    let per_second = per_second.ok_or_else(expected)?;
+    // A request of the largest size is taken at once.
+    Ok(Rate { per_second, burst: per_second.saturating_mul(BYTES_BURST_SECONDS) })
 }
 
 fn disk_reserve(text: Option<&str>) -> Result<Reserve, Invalid> {

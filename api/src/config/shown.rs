@@ -52,6 +52,7 @@ impl Config {
             "amplitude.allowed_urls" => list(&self.amplitude_urls),
             "devices.requests_per_second" => devices.per_device.per_second.to_string(),
             "devices.requests_per_second_and_address" => devices.per_address.per_second.to_string(),
+            "devices.bytes_per_second_and_address" => sizes::text(devices.bytes_per_address.per_second.get().into()),
             "devices.disk_reserve" => reserve(devices.disk_reserve),
             "devices.trusted_proxies" => list(&devices.trusted_proxies),
             "destinations.allowed_networks" => list(&destinations.allowed_networks),

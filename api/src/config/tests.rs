@@ -116,6 +116,8 @@ fn a_wrong_setting_is_named_with_its_variable() {
         ("SETTLE_AMAZON_PATIENCE", "0s", "`amazon.patience`"),
         ("SETTLE_AMAZON_RVS_PER_SECOND", "0", "`amazon.rvs_per_second`"),
         ("SETTLE_AMAZON_RVS_PER_SECOND", "many", "`amazon.rvs_per_second`"),
+        ("SETTLE_DEVICES_BYTES_PER_SECOND_AND_ADDRESS", "1KiB", "`devices.bytes_per_second_and_address`"),
+        ("SETTLE_DEVICES_BYTES_PER_SECOND_AND_ADDRESS", "many", "`devices.bytes_per_second_and_address`"),
         ("SETTLE_DEVICES_DISK_RESERVE", "20", "`devices.disk_reserve` (SETTLE_DEVICES_DISK_RESERVE)"),
         ("SETTLE_AMPLITUDE_ALLOWED_URLS", "proxy.internal", "`amplitude.allowed_urls` (SETTLE_AMPLITUDE_ALLOWED_URLS)"),
         ("SETTLE_AMPLITUDE_ALLOWED_URLS", "https://proxy.internal/2/httpapi", "`amplitude.allowed_urls`"),

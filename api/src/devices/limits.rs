@@ -1,5 +1,5 @@
-//! How many requests a device and an address may send, and how many new claims of receipts an address: the key of their
-//! requests is public.
+//! How many requests a device and an address may send, and how many bytes and new claims of receipts an address: the key of
+//! their requests is public.
 //!
 //! Each process counts by itself. What is counted is bounded in memory: a device or address that has been quiet for a while
 //! is forgotten, which changes nothing for it.
@@ -21,12 +21,12 @@ use tokio::time::Instant;
 /// Number of checks between two of which the quiet ones are forgotten.
 const CHECKS_PER_CLEANING: u64 = 10_000;
 
-/// Requests a second, and at once.
+/// Requests or bytes a second, and at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// Requests a second in the long run.
+    /// A second in the long run.
     pub per_second: NonZeroU32,
-    /// Requests at once.
+    /// At once.
     pub burst: NonZeroU32,
 }
 
@@ -35,6 +35,7 @@ pub struct Rate {
 pub struct Limits {
     devices: DefaultKeyedRateLimiter<DevicePlace>,
     addresses: DefaultKeyedRateLimiter<IpAddr>,
+    bytes: DefaultKeyedRateLimiter<IpAddr>,
     claims: DefaultKeyedRateLimiter<IpNet>,
     /// The networks that reported too many new claims, each with the time until which theirs are dropped.
     overdrawn: Mutex<HashMap<IpNet, Instant>>,
@@ -47,12 +48,13 @@ pub struct Limits {
 const CLAIMS: Rate = Rate { per_second: NonZeroU32::new(2).unwrap(), burst: NonZeroU32::new(600).unwrap() };
 
 impl Limits {
-    /// Bounds for each device and each address.
+    /// Bounds on the requests of each device and each address, and on the bytes of an address.
     #[must_use]
-    pub fn new(device: Rate, address: Rate) -> Self {
+    pub fn new(device: Rate, address: Rate, bytes: Rate) -> Self {
         Self {
             devices: RateLimiter::dashmap(device.quota()),
             addresses: RateLimiter::dashmap(address.quota()),
+            bytes: RateLimiter::dashmap(bytes.quota()),
             claims: RateLimiter::dashmap(CLAIMS.quota()),
             overdrawn: Mutex::default(),
             clock: DefaultClock::default(),
@@ -67,6 +69,19 @@ impl Limits {
     pub fn check_address(&self, address: IpAddr) -> Result<(), Duration> {
         self.clean();
         self.check(&self.addresses, &customer(address))
+    }
+
+    /// Counts the bytes of an address.
+    ///
+    /// # Errors
+    /// How long until it may send as many.
+    pub fn check_bytes(&self, address: IpAddr, bytes: usize) -> Result<(), Duration> {
+        let Some(bytes) = u32::try_from(bytes).ok().and_then(NonZeroU32::new) else { return Ok(()) };
+        match self.bytes.check_key_n(&customer(address), bytes) {
+            Ok(counted) => counted.map_err(|until| until.wait_time_from(self.clock.now())),
+            // Larger than what may come at once, which the settings exclude.
+            Err(_) => Ok(()),
+        }
     }
 
     /// Counts a request of a device.
@@ -105,6 +120,7 @@ impl Limits {
         if self.checks.fetch_add(1, Ordering::Relaxed) % CHECKS_PER_CLEANING == CHECKS_PER_CLEANING - 1 {
             self.devices.retain_recent();
             self.addresses.retain_recent();
+            self.bytes.retain_recent();
             self.claims.retain_recent();
             let now = Instant::now();
             self.overdrawn().retain(|_, until| *until > now);
@@ -140,7 +156,7 @@ mod tests {
 
     #[test]
     fn each_device_has_its_own_bound() {
-        let limits = Limits::new(rate(1, 3), rate(1, 1));
+        let limits = Limits::new(rate(1, 3), rate(1, 1), rate(1, 1));
         for number in [1, 2] {
             let results: Vec<bool> = (0..4).map(|_| limits.check_device(device(number)).is_ok()).collect();
             assert_eq!(results, [true, true, true, false]);
@@ -151,15 +167,26 @@ mod tests {
 
     #[test]
     fn the_addresses_of_one_customer_count_as_one() {
-        let limits = Limits::new(rate(1, 1), rate(1, 1));
+        let limits = Limits::new(rate(1, 1), rate(1, 1), rate(1, 1));
         let check = |address: &str| limits.check_address(address.parse().expect("an address")).is_ok();
         assert!(check("2001:db8:0:1::1") && !check("2001:db8:0:1:ffff::2") && check("2001:db8:0:2::1"));
         assert!(check("192.0.2.1") && !check("192.0.2.1") && check("192.0.2.2"));
     }
 
     #[test]
+    fn an_address_has_a_bound_of_bytes() {
+        let limits = Limits::new(rate(1, 1), rate(1, 1), rate(1, 1000));
+        let [noisy, quiet] = ["192.0.2.1", "192.0.2.2"].map(|address| address.parse().expect("an address"));
+        assert!(limits.check_bytes(noisy, 0).is_ok() && limits.check_bytes(noisy, 900).is_ok());
+        let wait = limits.check_bytes(noisy, 200).expect_err("a wait");
+        assert!(wait > Duration::from_secs(90) && wait <= Duration::from_secs(100), "{wait:?}");
+        assert!(limits.check_bytes(noisy, 50).is_ok(), "what is refused is not counted");
+        assert!(limits.check_bytes(quiet, 1000).is_ok());
+    }
+
+    #[test]
     fn an_address_that_claims_too_much_is_not_believed_for_a_while() {
-        let (limits, now) = (Limits::new(rate(1, 1), rate(1, 1)), Instant::now());
+        let (limits, now) = (Limits::new(rate(1, 1), rate(1, 1), rate(1, 1)), Instant::now());
         let [noisy, quiet] = ["2001:db8:0:1::1", "2001:db8:1:1::1"].map(|address| address.parse().expect("an address"));
         limits.count_claims(noisy, 600, now);
         assert!(limits.may_claim(noisy, now), "its burst is not used up");
@@ -171,7 +198,7 @@ mod tests {
 
     #[test]
     fn those_that_were_quiet_are_forgotten() {
-        let limits = Limits::new(rate(1_000_000, 1), rate(1_000_000, 1));
+        let limits = Limits::new(rate(1_000_000, 1), rate(1_000_000, 1), rate(1_000_000, 1));
         for number in 0..CHECKS_PER_CLEANING * 3 {
             let _ = limits.check_device(device(number.into()));
             let _ = limits.check_address(IpAddr::from(u32::try_from(number).expect("small").to_be_bytes()));

@@ -7,17 +7,24 @@ pub mod claims;
 pub mod client;
 pub mod limits;
 mod places;
+pub mod quota;
 pub mod request;
 pub mod room;
 pub mod token;
 
 use crate::config;
+use crate::error::Error;
 use address::{TrustedProxies, UnknownProxies};
 use checks::Checks;
+use client::Client;
 use limits::Limits;
-use places::Places;
+use metrics::counter;
+use places::{Place, Places};
+use quota::Quotas;
 use room::Room;
 use std::sync::Arc;
+use storage::Store;
+use tokio::time::Instant;
 
 /// Maximum size of a request in bytes: five hundred events of two kilobytes.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -37,6 +44,8 @@ pub struct Devices {
     pub checks: Checks,
     /// The room on the disk.
     pub room: Arc<Room>,
+    /// What devices may report in a day.
+    pub quotas: Arc<Quotas>,
 }
 
 impl Devices {
@@ -44,12 +53,27 @@ impl Devices {
     #[must_use]
     pub fn new(settings: &config::Devices) -> Self {
         Self {
-            limits: Limits::new(settings.per_device, settings.per_address),
+            limits: Limits::new(settings.per_device, settings.per_address, settings.bytes_per_address),
             trusted_proxies: TrustedProxies(settings.trusted_proxies.clone()),
             unknown_proxies: UnknownProxies::default(),
             places: Places::default(),
             checks: Checks::default(),
             room: Arc::new(Room::new(settings.disk_reserve)),
+            quotas: Arc::default(),
         }
+    }
+
+    /// Takes a place for a request with a body of this size, which may store something.
+    ///
+    /// # Errors
+    /// The disk has too little room, the address sent too many bytes, or there is no place.
+    pub fn admit(&self, store: &Store, client: &Client, bytes: usize) -> Result<Place, Error> {
+        self.room.check(store.disk(), Instant::now())?;
+        let counted = self.limits.check_bytes(client.address, bytes);
+        counted.map_err(|wait| {
+            counter!("settle_device_requests_refused_total", "reason" => "bytes").increment(1);
+            Error::TooMany { what: "this address", wait }
+        })?;
+        self.places.take(client.address)
     }
 }

@@ -132,7 +132,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "settle_device_requests_refused_total",
         &["reason"],
-        "Requests of devices that were refused; reason is disk (too little room).",
+        "Requests of devices that were refused; reason is disk (too little room), bytes (of its address) or quota (of its platform's day).",
     ),
     gauge("settle_disk_free_bytes", &[], "Free room on the disk with the SQLite database.").bytes(),
     gauge("settle_disk_full", &[], "1 while the disk of the database is full, which answers notifications 503."),

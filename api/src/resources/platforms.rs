@@ -17,10 +17,13 @@ use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use storage::{App, Paged, Role};
+use storage::{App, DeviceQuota, DeviceQuotaPatch, Paged, Role};
 
 /// Default number of hours for which an old notification URL takes messages.
 const DEFAULT_OVERLAP_HOURS: u64 = 72;
+
+/// The highest bound of a day that can be set.
+const MAX_QUOTA: i64 = 1_000_000_000_000_000;
 
 /// A new platform.
 #[derive(Deserialize, JsonSchema)]
@@ -57,6 +60,18 @@ pub struct NewPlatform {
     /// The longest wait, however often the window is restarted: at least `window_seconds`. Without a limit when absent.
     #[schemars(range(min = 1, max = 86400))]
     max_wait_seconds: Option<i64>,
+    /// Maximum number of events that its devices report in a day (UTC).
+    #[schemars(range(min = 0, max = MAX_QUOTA), extend("default" = storage::USUAL_DEVICE_QUOTA.events))]
+    device_events_per_day: Option<i64>,
+    /// Maximum number of bytes of the requests with them.
+    #[schemars(range(min = 0, max = MAX_QUOTA), extend("default" = storage::USUAL_DEVICE_QUOTA.bytes))]
+    device_bytes_per_day: Option<i64>,
+    /// Maximum number of new devices in a day; known ones are not counted.
+    #[schemars(range(min = 0, max = MAX_QUOTA), extend("default" = storage::USUAL_DEVICE_QUOTA.devices))]
+    new_devices_per_day: Option<i64>,
+    /// Maximum number of customers in a day who are named first by a login on a device.
+    #[schemars(range(min = 0, max = MAX_QUOTA), extend("default" = storage::USUAL_DEVICE_QUOTA.users))]
+    new_users_per_day: Option<i64>,
 }
 
 /// A change of a platform.
@@ -89,6 +104,22 @@ pub struct PlatformPatch {
     #[serde(default, deserialize_with = "nullable")]
     #[schemars(with = "Option<i64>", range(min = 1, max = 86400))]
     max_wait_seconds: Option<Option<i64>>,
+    /// Maximum number of events that its devices report in a day (UTC). Null restores the default.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schemars(with = "Option<i64>", range(min = 0, max = MAX_QUOTA))]
+    device_events_per_day: Option<Option<i64>>,
+    /// Maximum number of bytes of the requests with them. Null restores the default.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schemars(with = "Option<i64>", range(min = 0, max = MAX_QUOTA))]
+    device_bytes_per_day: Option<Option<i64>>,
+    /// Maximum number of new devices in a day; known ones are not counted. Null restores the default.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schemars(with = "Option<i64>", range(min = 0, max = MAX_QUOTA))]
+    new_devices_per_day: Option<Option<i64>>,
+    /// Maximum number of customers in a day who are named first by a login on a device. Null restores the default.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schemars(with = "Option<i64>", range(min = 0, max = MAX_QUOTA))]
+    new_users_per_day: Option<Option<i64>>,
 }
 
 /// An app on one store.
@@ -123,6 +154,14 @@ pub struct Platform {
     window_seconds: i64,
     /// The longest wait, however often the window is restarted; null without a limit.
     max_wait_seconds: Option<i64>,
+    /// Maximum number of events that its devices report in a day (UTC).
+    device_events_per_day: i64,
+    /// Maximum number of bytes of the requests with them.
+    device_bytes_per_day: i64,
+    /// Maximum number of new devices in a day; known ones are not counted.
+    new_devices_per_day: i64,
+    /// Maximum number of customers in a day who are named first by a login on a device.
+    new_users_per_day: i64,
     /// The URL that the store sends to; null for a key whose role is below `operator`.
     #[schemars(extend("format" = "uri"))]
     notification_url: Option<String>,
@@ -191,6 +230,12 @@ pub async fn create(
         topic_arn: new.topic_arn,
         window_ms,
         max_wait_ms,
+        quota: DeviceQuota {
+            device_events_per_day: new.device_events_per_day,
+            device_bytes_per_day: new.device_bytes_per_day,
+            new_devices_per_day: new.new_devices_per_day,
+            new_users_per_day: new.new_users_per_day,
+        },
         product_ref: new.product_ref.unwrap_or_default(),
         flush_on_revoke: new.flush_on_revoke.unwrap_or(false),
         unknown_receipts: new.unknown_receipts.unwrap_or_default(),
@@ -245,6 +290,12 @@ pub async fn update(
         shared_secret: patch.shared_secret.map(|secret| secret.map(SecretString::from)),
         window_ms,
         max_wait_ms,
+        quota: DeviceQuotaPatch {
+            device_events_per_day: patch.device_events_per_day,
+            device_bytes_per_day: patch.device_bytes_per_day,
+            new_devices_per_day: patch.new_devices_per_day,
+            new_users_per_day: patch.new_users_per_day,
+        },
         product_ref: patch.product_ref,
         flush_on_revoke: patch.flush_on_revoke,
         unknown_receipts: patch.unknown_receipts,
@@ -336,6 +387,7 @@ async fn view(edge: &Edge, caller: &Caller, platform: storage::Platform) -> Resu
         false => None,
     };
     let old = edge.store.old_ingress_key(platform.id).await?;
+    let bounds = platform.quota.bounds();
     Ok(Platform {
         verification: verification(&platform),
         notification_url,
@@ -355,6 +407,10 @@ async fn view(edge: &Edge, caller: &Caller, platform: storage::Platform) -> Resu
         unknown_receipts: platform.unknown_receipts,
         window_seconds: platform.window_ms / 1000,
         max_wait_seconds: platform.max_wait_ms.map(|ms| ms / 1000),
+        device_events_per_day: bounds.events,
+        device_bytes_per_day: bounds.bytes,
+        new_devices_per_day: bounds.devices,
+        new_users_per_day: bounds.users,
         created_at: platform.created_at,
     })
 }

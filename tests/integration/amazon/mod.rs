@@ -262,6 +262,7 @@ fn new_platform(app_id: domain::AppId, topic: Option<&str>) -> NewPlatform {
         topic_arn: topic.map(str::to_owned),
         window_ms: 120_000,
         max_wait_ms: None,
+        quota: Default::default(),
         product_ref: domain::catalogue::ProductRef::Term,
         flush_on_revoke: false,
         unknown_receipts: domain::UnknownReceipts::GiveUp,

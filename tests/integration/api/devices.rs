@@ -171,6 +171,22 @@ async fn a_page_of_any_origin_may_report() {
 }
 
 #[tokio::test]
+async fn an_address_may_send_so_many_bytes() {
+    let limits = [("SETTLE_DEVICES_BYTES_PER_SECOND_AND_ADDRESS", "32KiB")];
+    let (service, key) = service("device-bytes", &limits).await;
+    let bearer = format!("Bearer {key}");
+    let large = request(&json!(vec![json!(["x".repeat(1000)]); 490])).to_string().into_bytes();
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        statuses.push(service.send("POST", "/v1/device/events", Some(&bearer), large.clone()).await.status);
+    }
+    assert_eq!(statuses[..2], [200, 200], "1 MiB at once");
+    assert_eq!(statuses[3], 429, "{statuses:?}");
+    let spared = service.send("POST", "/v1/device/events", Some(&bearer), b"{".to_vec()).await;
+    assert_eq!(spared.status, 400, "a small one is within the bound, and counted before it is read");
+}
+
+#[tokio::test]
 async fn too_many_requests_are_put_off() {
     let limits = [("SETTLE_DEVICES_REQUESTS_PER_SECOND", "1")];
     let (service, key) = service("device-limits", &limits).await;

@@ -25,6 +25,7 @@ async fn platform(store: &Store) -> PlatformId {
         topic_arn: None,
         window_ms: 120_000,
         max_wait_ms: None,
+        quota: Default::default(),
         product_ref: domain::catalogue::ProductRef::Term,
         flush_on_revoke: false,
         unknown_receipts: domain::UnknownReceipts::GiveUp,

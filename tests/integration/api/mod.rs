@@ -15,6 +15,7 @@ mod logins;
 mod names;
 mod pages;
 mod people;
+mod quotas;
 mod refusals;
 mod resources;
 mod states;

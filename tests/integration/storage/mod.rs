@@ -47,6 +47,7 @@ mod people;
 mod plan_changes;
 mod profiling;
 mod purchase_body;
+mod quotas;
 mod reconsider;
 mod redelivery;
 mod redelivery_pages;

@@ -339,6 +339,7 @@ pub fn new_platform(app: &App, ingress_key: &str) -> NewPlatform {
         topic_arn: None,
         window_ms: WINDOW_MS,
         max_wait_ms: None,
+        quota: Default::default(),
         product_ref: domain::catalogue::ProductRef::Term,
         flush_on_revoke: false,
         unknown_receipts: domain::UnknownReceipts::GiveUp,

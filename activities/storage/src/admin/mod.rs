@@ -8,6 +8,7 @@ pub mod apps;
 pub mod catalogue;
 pub mod customers;
 pub mod destinations;
+pub mod device_quota;
 pub mod forgetting;
 pub mod ingress_key;
 pub mod keys;

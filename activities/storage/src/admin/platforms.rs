@@ -1,5 +1,6 @@
 //! Platforms: an app on one store. A deleted platform is hidden; its purchases stay in the database.
 
+use super::device_quota::{self, DeviceQuota, DeviceQuotaPatch};
 use super::ingress_key;
 use crate::db::act::Act;
 use crate::db::connection::AnyConnection;
@@ -41,6 +42,8 @@ pub struct NewPlatform {
     /// The maximum time from a notification to its settling in milliseconds, even if new notifications restart the
     /// window.
     pub max_wait_ms: Option<i64>,
+    /// How much its devices may report in a day.
+    pub quota: DeviceQuota,
     /// Which SKU of a subscription is its `product_ref_id`.
     pub product_ref: ProductRef,
     /// Whether a revocation is settled at once, without a window.
@@ -77,6 +80,8 @@ row! {
         pub window_ms: i64,
         /// The maximum time from a notification to its settling in milliseconds.
         pub max_wait_ms: Option<i64>,
+        /// How much its devices may report in a day.
+        pub quota: DeviceQuota,
         /// Which SKU of a subscription is its `product_ref_id`.
         pub product_ref: ProductRef,
         /// Whether a revocation is settled at once, without a window.
@@ -115,6 +120,8 @@ pub struct PlatformPatch {
     pub window_ms: Option<i64>,
     /// Another `max_wait`, in milliseconds; `Some(None)` removes it.
     pub max_wait_ms: Option<Option<i64>>,
+    /// How much its devices may report in a day from now on.
+    pub quota: DeviceQuotaPatch,
     /// Which SKU is the `product_ref_id` from now on. Subscriptions whose term has another SKU
     /// than its product are rechecked.
     pub product_ref: Option<ProductRef>,
@@ -130,6 +137,7 @@ pub struct PlatformPatch {
 
 /// The columns of [`Platform`], of those that were not deleted.
 pub const PLATFORM: &str = "
+    device_events_per_day, device_bytes_per_day, new_devices_per_day, new_users_per_day,
     id, app_id, store, name, package_name, environment, (shared_secret IS NOT NULL) AS has_shared_secret,
         (login_secret IS NOT NULL) AS has_login_secret, window_ms, max_wait_ms, product_ref, flush_on_revoke, unknown_receipts, secret_refused_at, publishable_key,
         created_at
@@ -278,6 +286,7 @@ pub fn fields(platform: &Platform) -> Value {
         "environment": platform.environment,
         "window_ms": platform.window_ms,
         "max_wait_ms": platform.max_wait_ms,
+        "device_quota": platform.quota,
         "product_ref": platform.product_ref,
         "flush_on_revoke": platform.flush_on_revoke,
         "unknown_receipts": platform.unknown_receipts,
@@ -346,8 +355,8 @@ fn insert(write: &mut Write<'_>, secrets: &Secrets, id: PlatformId, new: &NewPla
         .bind(new.flush_on_revoke)
         .bind(new.unknown_receipts)
         .run(write.connection)
-        .map(drop)
-        .map_err(|error| error.or_taken("platform", &new.name))
+        .map_err(|error| error.or_taken("platform", &new.name))?;
+    device_quota::set(write, id, new.quota)
 }
 
 const UPDATE: Sql = statement! {"
@@ -374,6 +383,7 @@ fn update(write: &mut Write<'_>, secrets: &Secrets, before: &Platform, patch: &P
         .bind(before.id)
         .run(write.connection)
         .map_err(|error| error.or_taken("platform", name))?;
+    device_quota::change(write, before.id, (before.quota, patch.quota))?;
     if let Some(secret) = &patch.shared_secret {
         let sealed = seal(write, secrets, before.id, secret.as_ref())?;
         sql(SET_SECRET).bind(sealed).bind(before.id).run(write.connection)?;

@@ -180,6 +180,7 @@ async fn platform(
         topic_arn: Some(TOPIC_ARN.to_owned()),
         window_ms: millis(wanted.window),
         max_wait_ms: None,
+        quota: Default::default(),
         product_ref: domain::catalogue::ProductRef::Term,
         flush_on_revoke: false,
         unknown_receipts: domain::UnknownReceipts::GiveUp,

@@ -13,8 +13,7 @@ use domain::{DeviceId, DevicePlace, UserId};
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
-use storage::{LoggedIn, Login, Platform};
-use tokio::time::Instant;
+use storage::{DeviceUsage, LoggedIn, Login, Platform};
 
 /// Somebody logs in in the app.
 #[derive(Deserialize, JsonSchema)]
@@ -74,18 +73,23 @@ pub async fn login(
     client: Client,
     body: Unread<DeviceLogin>,
 ) -> Result<Json<LoggedInDevice>, Error> {
-    edge.devices.room.check(edge.store.disk(), Instant::now())?;
-    let _place = edge.devices.places.take(client.address)?;
+    let now = (edge.clock)();
+    let _place = edge.devices.admit(&edge.store, &client, body.bytes())?;
     let mut draft = edge.devices.checks.run(body.bytes(), || body.read()).await?;
     let place = place(&edge, &client.platform, draft.body.device.id)?;
     if !draft.wrong.has("device.id") && !is_random(place.device) {
         draft.wrong.add("device.id", RANDOM_ID);
     }
     let DeviceLogin { device, external_id, token } = draft.finish()?;
-    let expected = Expected { external_id: &external_id, device: place.device, now: (edge.clock)() };
+    let expected = Expected { external_id: &external_id, device: place.device, now };
     let is_signed = prove(&edge, &client.platform, (token, expected)).await?;
+    let quotas = &edge.devices.quotas;
+    let is_new = quotas.check_device(&edge.store, (&client.platform, place), now).await?;
+    let is_named = quotas.check_user(&edge.store, (&client.platform, &external_id), now).await?;
     let login = Login { place, device, external_id: external_id.clone(), is_signed };
     let LoggedIn { user_id, transfers } = edge.store.login(login).await?;
+    let (devices, users) = (i64::from(is_new), i64::from(is_named));
+    quotas.count(place, DeviceUsage { devices, users, ..DeviceUsage::default() }, now);
     edge.wake_for_persons();
     let transferred = transfers.iter().map(|moved| moved.announced.len()).sum();
     Ok(Json(LoggedInDevice { user_id, external_id, transferred }))
@@ -97,8 +101,7 @@ pub async fn logout(
     client: Client,
     body: Unread<DeviceLogout>,
 ) -> Result<Json<LoggedOutDevice>, Error> {
-    edge.devices.room.check(edge.store.disk(), Instant::now())?;
-    let _place = edge.devices.places.take(client.address)?;
+    let _place = edge.devices.admit(&edge.store, &client, body.bytes())?;
     let mut draft = edge.devices.checks.run(body.bytes(), || body.read()).await?;
     let place = place(&edge, &client.platform, draft.body.device.id)?;
     if !draft.wrong.has("device.id") && !is_random(place.device) {

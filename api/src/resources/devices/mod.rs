@@ -7,6 +7,7 @@ pub use login::{login, logout};
 use crate::answer::{IfNoneMatch, Tagged};
 use crate::devices::claims;
 use crate::devices::client::Client;
+use crate::devices::quota::Kind;
 use crate::devices::request::{self, Checked, DeviceEvents, Receipt, Reception};
 use crate::edge::Shared;
 use crate::error::Error;
@@ -17,7 +18,7 @@ use domain::user::ActiveEntitlement;
 use domain::{DeviceId, DevicePlace, Timestamp, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use storage::{AcceptedReports, Claiming, DeviceAccess};
+use storage::{AcceptedReports, Claiming, DeviceAccess, DeviceUsage};
 use tokio::time::Instant;
 
 /// Which device.
@@ -79,8 +80,9 @@ pub async fn report(
     client: Client,
     body: Unread<DeviceEvents>,
 ) -> Result<Json<Receipt>, Error> {
-    edge.devices.room.check(edge.store.disk(), Instant::now())?;
-    let _place = edge.devices.places.take(client.address)?;
+    let (now, bytes) = ((edge.clock)(), body.bytes());
+    edge.devices.quotas.check(&client.platform, &[Kind::Events, Kind::Bytes], now)?;
+    let _place = edge.devices.admit(&edge.store, &client, bytes)?;
     let received_at = Instant::now();
     let platform = client.platform.id;
     let limits = &edge.devices.limits;
@@ -96,7 +98,10 @@ pub async fn report(
         request::check(reception, draft)
     });
     let Checked { request, rejected } = checked.await?;
+    let (quotas, place) = (&edge.devices.quotas, DevicePlace { platform, device: request.device.id });
+    let is_new = quotas.check_device(&edge.store, (&client.platform, place), now).await?;
     let AcceptedReports { accepted, repeated, owing, claims, known } = edge.store.accept_reports(request).await?;
+    quotas.count(place, used(accepted, bytes, is_new), now);
     limits.count_claims(client.address, claims.new, received_at);
     claims::count(claims, known.len());
     for (result, number) in [("accepted", accepted), ("repeated", repeated), ("rejected", rejected.len())] {
@@ -109,6 +114,13 @@ pub async fn report(
     }
     owing.into_iter().for_each(|destination| edge.dispatch.engine().stream(destination));
     Ok(Json(Receipt { accepted, repeated, rejected }))
+}
+
+/// What a request used of its platform's day: of one that brought nothing new, nothing.
+fn used(events: usize, bytes: usize, is_new: bool) -> DeviceUsage {
+    let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let bytes = if events > 0 || is_new { number(bytes) } else { 0 };
+    DeviceUsage { events: number(events), bytes, devices: i64::from(is_new), users: 0 }
 }
 
 /// `GET /v1/device/entitlements?device_id=`: what a device may use. The id of another device is a random UUID that only

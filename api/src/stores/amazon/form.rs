@@ -34,6 +34,10 @@ fn entries() -> Vec<Entry> {
             .help("The ARN of the topic that may send, if you know it: then it needs no approval."),
         Entry::new("window_seconds", "Quiet window in seconds", Input::Number),
         Entry::new("max_wait_seconds", "Longest wait in seconds", Input::Number),
+        Entry::new("device_events_per_day", "Events of devices in a day", Input::Number),
+        Entry::new("device_bytes_per_day", "Bytes of devices in a day", Input::Number),
+        Entry::new("new_devices_per_day", "New devices in a day", Input::Number),
+        Entry::new("new_users_per_day", "New customers in a day", Input::Number),
         Entry::new("product_ref", "Name of a subscription's product", Input::Select)
             .choices(&[("term", "The SKU of the term"), ("parent", "The parent's SKU")]),
         Entry::new("flush_on_revoke", "Settle a refund or revocation at once, without the quiet window", Input::Switch),

@@ -137,6 +137,11 @@ CREATE TABLE platforms (
     shared_secret TEXT,
     window_ms BIGINT NOT NULL,
     max_wait_ms BIGINT,
+    -- How much its devices may report in a day. NULL: as usual.
+    device_events_per_day BIGINT,
+    device_bytes_per_day BIGINT,
+    new_devices_per_day BIGINT,
+    new_users_per_day BIGINT,
     -- Which SKU of a subscription is its product_ref_id: `term` or `parent`.
     product_ref TEXT NOT NULL,
     -- Whether a revocation is settled at once, without a window.
@@ -445,6 +450,18 @@ CREATE INDEX claims_waiting ON claims (platform_id, network, created_at, status)
 CREATE INDEX claims_refused ON claims (due_at) WHERE status = 'refused';
 -- For a customer of the store who is forgotten.
 CREATE INDEX claims_customer ON claims (platform_id, app_user_id, device_id, collapse_key);
+
+-- What the devices of a platform used of a day (UTC), by the number of the day since 1970-01-01.
+CREATE TABLE device_days (
+    platform_id TEXT NOT NULL REFERENCES platforms (id),
+    day BIGINT NOT NULL,
+    events BIGINT NOT NULL,
+    bytes BIGINT NOT NULL,
+    -- Devices, and customers named by a login, that were new.
+    devices BIGINT NOT NULL,
+    users BIGINT NOT NULL,
+    PRIMARY KEY (platform_id, day)
+);
 
 -- The sessions of the app on a device.
 CREATE TABLE device_sessions (

@@ -24,6 +24,7 @@ fn platform(package_name: &str) -> Platform {
         has_shared_secret: false,
         window_ms: 120_000,
         max_wait_ms: None,
+        quota: Default::default(),
         product_ref: ProductRef::Term,
         flush_on_revoke: false,
         unknown_receipts: domain::UnknownReceipts::GiveUp,

@@ -1,0 +1,174 @@
+//! How much the devices of a platform may report in a day (UTC), and how much they did. A process counts in memory and
+//! adds its counts to one row for each platform and day: nothing is ever counted over events.
+
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{row, sql};
+use crate::db::store::Store;
+use crate::db::writer::Write;
+use crate::people::device_users;
+use crate::purchases::users;
+use domain::{AppId, DevicePlace, PlatformId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::ops::{AddAssign, SubAssign};
+
+row! {
+    /// What devices use of a day.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub struct DeviceUsage {
+        /// Number of events.
+        pub events: i64,
+        /// Number of bytes of the requests that brought something new.
+        pub bytes: i64,
+        /// Number of new devices.
+        pub devices: i64,
+        /// Number of customers who were named first by a login.
+        pub users: i64,
+    }
+}
+
+/// The default bounds of a day: an app that a million devices use each day reports 50 events of a kibibyte from each, and may
+/// be new on all of them. One address alone cannot use them up: it sends 22 GB in a day.
+pub const USUAL: DeviceUsage =
+    DeviceUsage { events: 50_000_000, bytes: 50 * 1024 * 1024 * 1024, devices: 1_000_000, users: 1_000_000 };
+
+row! {
+    /// The bounds of a platform's day; `None` for the usual one.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+    pub struct DeviceQuota {
+        /// Number of events.
+        pub device_events_per_day: Option<i64>,
+        /// Number of bytes.
+        pub device_bytes_per_day: Option<i64>,
+        /// Number of new devices.
+        pub new_devices_per_day: Option<i64>,
+        /// Number of new customers.
+        pub new_users_per_day: Option<i64>,
+    }
+}
+
+/// A change of bounds: `Some(None)` for the usual one.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DeviceQuotaPatch {
+    /// Number of events.
+    pub device_events_per_day: Option<Option<i64>>,
+    /// Number of bytes.
+    pub device_bytes_per_day: Option<Option<i64>>,
+    /// Number of new devices.
+    pub new_devices_per_day: Option<Option<i64>>,
+    /// Number of new customers.
+    pub new_users_per_day: Option<Option<i64>>,
+}
+
+impl DeviceQuota {
+    /// The bounds, with the usual ones where none is set.
+    #[must_use]
+    pub fn bounds(self) -> DeviceUsage {
+        DeviceUsage {
+            events: self.device_events_per_day.unwrap_or(USUAL.events),
+            bytes: self.device_bytes_per_day.unwrap_or(USUAL.bytes),
+            devices: self.new_devices_per_day.unwrap_or(USUAL.devices),
+            users: self.new_users_per_day.unwrap_or(USUAL.users),
+        }
+    }
+}
+
+impl DeviceQuotaPatch {
+    fn on(self, before: DeviceQuota) -> DeviceQuota {
+        DeviceQuota {
+            device_events_per_day: self.device_events_per_day.unwrap_or(before.device_events_per_day),
+            device_bytes_per_day: self.device_bytes_per_day.unwrap_or(before.device_bytes_per_day),
+            new_devices_per_day: self.new_devices_per_day.unwrap_or(before.new_devices_per_day),
+            new_users_per_day: self.new_users_per_day.unwrap_or(before.new_users_per_day),
+        }
+    }
+}
+
+impl AddAssign for DeviceUsage {
+    fn add_assign(&mut self, other: Self) {
+        self.events = self.events.saturating_add(other.events);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.devices = self.devices.saturating_add(other.devices);
+        self.users = self.users.saturating_add(other.users);
+    }
+}
+
+impl SubAssign for DeviceUsage {
+    fn sub_assign(&mut self, other: Self) {
+        self.events = self.events.saturating_sub(other.events);
+        self.bytes = self.bytes.saturating_sub(other.bytes);
+        self.devices = self.devices.saturating_sub(other.devices);
+        self.users = self.users.saturating_sub(other.users);
+    }
+}
+
+const SET: Sql = statement! {"
+    UPDATE platforms
+    SET device_events_per_day = ?, device_bytes_per_day = ?, new_devices_per_day = ?, new_users_per_day = ?
+    WHERE id = ?
+"};
+
+/// Sets the bounds of a platform.
+pub fn set(write: &mut Write<'_>, id: PlatformId, quota: DeviceQuota) -> Result<(), Error> {
+    sql(SET)
+        .bind(quota.device_events_per_day)
+        .bind(quota.device_bytes_per_day)
+        .bind(quota.new_devices_per_day)
+        .bind(quota.new_users_per_day)
+        .bind(id)
+        .run(write.connection)
+        .map(drop)
+}
+
+/// Changes the bounds of a platform.
+pub fn change(
+    write: &mut Write<'_>,
+    id: PlatformId,
+    (before, patch): (DeviceQuota, DeviceQuotaPatch),
+) -> Result<(), Error> {
+    let after = patch.on(before);
+    if after == before { Ok(()) } else { set(write, id, after) }
+}
+
+/// A platform, and a day by its number since 1970-01-01 (UTC).
+pub type PlatformDay = (PlatformId, i64);
+
+// Rows that two processes write at once are locked in one order.
+const ADD: Sql = statement! {"
+    INSERT INTO device_days (platform_id, day, events, bytes, devices, users)
+    VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (platform_id, day)
+    DO UPDATE SET events = device_days.events + excluded.events, bytes = device_days.bytes + excluded.bytes,
+        devices = device_days.devices + excluded.devices, users = device_days.users + excluded.users
+    RETURNING events, bytes, devices, users
+"};
+
+impl Store {
+    /// Adds what devices used; returns what all processes counted of these days.
+    pub async fn add_device_usage(
+        &self,
+        used: BTreeMap<PlatformDay, DeviceUsage>,
+    ) -> Result<BTreeMap<PlatformDay, DeviceUsage>, Error> {
+        self.write(move |write| {
+            let mut totals = BTreeMap::new();
+            for (&(platform, day), one) in &used {
+                let add = sql(ADD).bind(platform).bind(day).bind(one.events).bind(one.bytes);
+                let total = add.bind(one.devices).bind(one.users).one(write.connection, "day")?;
+                totals.insert((platform, day), total);
+            }
+            Ok(totals)
+        })
+        .await
+    }
+
+    /// Whether a device has reported or logged in.
+    pub async fn knows_device(&self, place: DevicePlace) -> Result<bool, Error> {
+        self.read(move |connection| device_users::is_known(connection, place)).await
+    }
+
+    /// Whether a customer of an app has this external id.
+    pub async fn knows_external_id(&self, app: AppId, external_id: String) -> Result<bool, Error> {
+        self.read(move |connection| Ok(users::named(connection, app, &external_id)?.is_some())).await
+    }
+}

@@ -1,0 +1,237 @@
+//! How much the devices of a platform may report in a day (UTC): events, bytes, new devices and new customers. Beyond a bound
+//! they are answered 429 until the next day, and one alarm names it. A device and a customer who are known are never
+//! refused for being new ones, so they log in and out beyond any bound; notifications are not counted.
+//!
+//! Each process counts in memory. A task adds the counts to the database once a second and reads what the other processes
+//! added: so together they may exceed a bound by what comes within that second, and after a start what was counted before
+//! is known a second after the first request.
+
+use crate::error::Error;
+use domain::time::DAY;
+use domain::{DevicePlace, Timestamp};
+use metrics::counter;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use storage::{DeviceUsage, Platform, PlatformDay, Store, chain};
+use tokio::time::{MissedTickBehavior, interval};
+
+/// Time between two writes of what was counted.
+const EVERY: Duration = Duration::from_secs(1);
+/// Maximum number of known devices that are remembered; then they are forgotten, and looked up again.
+const MAX_KNOWN: usize = 100_000;
+
+/// What is bounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Events.
+    Events,
+    /// Bytes of requests.
+    Bytes,
+    /// New devices.
+    Devices,
+    /// New customers.
+    Users,
+}
+
+impl Kind {
+    /// What it counts, for people.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Bytes => "bytes",
+            Self::Devices => "new devices",
+            Self::Users => "new customers",
+        }
+    }
+
+    /// The setting of the platform.
+    const fn setting(self) -> &'static str {
+        match self {
+            Self::Events => "device_events_per_day",
+            Self::Bytes => "device_bytes_per_day",
+            Self::Devices => "new_devices_per_day",
+            Self::Users => "new_users_per_day",
+        }
+    }
+
+    const fn of(self, usage: &DeviceUsage) -> i64 {
+        match self {
+            Self::Events => usage.events,
+            Self::Bytes => usage.bytes,
+            Self::Devices => usage.devices,
+            Self::Users => usage.users,
+        }
+    }
+}
+
+/// What was counted of a platform's day.
+#[derive(Debug, Default)]
+struct Day {
+    /// What all processes wrote, as of the last write of this one.
+    written: DeviceUsage,
+    /// What this process counted since.
+    waiting: DeviceUsage,
+    /// The bounds that were reached, of which this process knows.
+    reached: BTreeSet<Kind>,
+}
+
+/// The counts of all platforms.
+#[derive(Debug, Default)]
+pub struct Quotas {
+    days: Mutex<BTreeMap<PlatformDay, Day>>,
+    /// The alarms that are not stored yet, each with its bound.
+    alarms: Mutex<BTreeMap<(PlatformDay, Kind), i64>>,
+    /// Devices that are not new.
+    known: Mutex<HashSet<DevicePlace>>,
+}
+
+impl Quotas {
+    /// Whether devices of a platform may use more of these.
+    ///
+    /// # Errors
+    /// What they used up of this day.
+    pub fn check(&self, platform: &Platform, kinds: &[Kind], now: Timestamp) -> Result<(), Error> {
+        let (bounds, at) = (platform.quota.bounds(), (platform.id, day(now)));
+        let mut days = locked(&self.days);
+        let today = days.entry(at).or_default();
+        let mut used = today.written;
+        used += today.waiting;
+        let Some(kind) = kinds.iter().copied().find(|kind| kind.of(&used) >= kind.of(&bounds)) else { return Ok(()) };
+        if today.reached.insert(kind) {
+            locked(&self.alarms).insert((at, kind), kind.of(&bounds));
+        }
+        drop(days);
+        counter!("settle_device_requests_refused_total", "reason" => "quota").increment(1);
+        Err(Error::Quota { what: kind.name(), wait: until_next_day(now) })
+    }
+
+    /// Whether a device is new, and may be.
+    ///
+    /// # Errors
+    /// It may not, since there were too many new ones this day.
+    pub async fn check_device(
+        &self,
+        store: &Store,
+        (platform, place): (&Platform, DevicePlace),
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        if locked(&self.known).contains(&place) {
+            return Ok(false);
+        }
+        let is_new = !store.knows_device(place).await?;
+        if is_new {
+            self.check(platform, &[Kind::Devices], now)?;
+        } else {
+            self.remember(place);
+        }
+        Ok(is_new)
+    }
+
+    /// Whether a login names a new customer, and may.
+    ///
+    /// # Errors
+    /// It may not, since there were too many new ones this day.
+    pub async fn check_user(
+        &self,
+        store: &Store,
+        (platform, external_id): (&Platform, &str),
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        let is_new = !store.knows_external_id(platform.app_id, external_id.to_owned()).await?;
+        if is_new {
+            self.check(platform, &[Kind::Users], now)?;
+        }
+        Ok(is_new)
+    }
+
+    /// Counts what a device used.
+    pub fn count(&self, place: DevicePlace, used: DeviceUsage, now: Timestamp) {
+        locked(&self.days).entry((place.platform, day(now))).or_default().waiting += used;
+        self.remember(place);
+    }
+
+    fn remember(&self, place: DevicePlace) {
+        let mut known = locked(&self.known);
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        known.insert(place);
+    }
+
+    /// Writes what was counted, forgets days that are over, and raises the alarms that are due.
+    ///
+    /// # Errors
+    /// The database does not answer: what was not written waits for the next call.
+    pub async fn write(&self, store: &Store, now: Timestamp) -> Result<(), storage::Error> {
+        let waiting: BTreeMap<PlatformDay, DeviceUsage> = locked(&self.days)
+            .iter()
+            .filter(|(_, day)| day.waiting != DeviceUsage::default())
+            .map(|(at, day)| (*at, day.waiting))
+            .collect();
+        if !waiting.is_empty() {
+            let totals = store.add_device_usage(waiting.clone()).await?;
+            let mut days = locked(&self.days);
+            for (at, total) in totals {
+                let day = days.entry(at).or_default();
+                day.written = total;
+                day.waiting -= waiting[&at];
+            }
+        }
+        locked(&self.days).retain(|(_, number), one| *number >= day(now) || one.waiting != DeviceUsage::default());
+        let alarms = locked(&self.alarms).clone();
+        for (due @ ((platform, number), kind), bound) in alarms {
+            store.alarm(Some(platform), "device_quota", &detail(kind, bound, number)).await?;
+            counter!("settle_alarms_total", "kind" => "device_quota").increment(1);
+            locked(&self.alarms).remove(&due);
+        }
+        Ok(())
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The number of a day (UTC).
+fn day(now: Timestamp) -> i64 {
+    now.micros().div_euclid(day_micros())
+}
+
+fn until_next_day(now: Timestamp) -> Duration {
+    let left = day_micros() - now.micros().rem_euclid(day_micros());
+    Duration::from_micros(left.unsigned_abs())
+}
+
+fn day_micros() -> i64 {
+    i64::try_from(DAY.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Equal for a platform, a kind and a day: one alarm, however often it is raised.
+fn detail(kind: Kind, bound: i64, number: i64) -> String {
+    let began = Timestamp::from_micros(number.saturating_mul(day_micros())).to_string();
+    let date = began.split('T').next().unwrap_or_default();
+    format!(
+        "the devices of this platform used up their {bound} {} of {date} (`{}`): until the next day (UTC) they are answered \
+         429; raise it if they are right",
+        kind.name(),
+        kind.setting()
+    )
+}
+
+/// Writes again and again, as long as the process runs.
+pub fn watch(store: Store, quotas: Arc<Quotas>, clock: fn() -> Timestamp) {
+    tokio::spawn(async move {
+        let mut ticks = interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = quotas.write(&store, clock()).await {
+                tracing::debug!(
+                    error = chain(&error),
+                    "the use of devices was not written; it waits for the next time"
+                );
+            }
+        }
+    });
+}

@@ -1,0 +1,149 @@
+//! The quota of a platform's day over HTTP: what is refused beyond it, and what never is.
+
+use super::edge::{Answer, Service};
+use api::devices::quota::Kind;
+use domain::{DeviceId, DevicePlace, PlatformId, Timestamp};
+use serde_json::{Value, json};
+use storage::{DeviceUsage, Fate, Page};
+use uuid::Uuid;
+
+const QUOTA: &str = "urn:settle:problem:device_quota";
+
+/// 1970-01-03, an hour before the next day.
+const EVENING: Timestamp = Timestamp::from_micros((3 * 24 - 1) * 3_600_000_000);
+
+fn device(number: u128) -> Value {
+    json!({
+        "id": Uuid::from_u128(0x5e77_1e00_0000_4000_8000_0000_0000_0000 + number),
+        "first_launch": "2026-11-01T08:00:00Z", "app_version": "3.1", "sdk_version": "web/1",
+        "os": { "name": "fireos", "version": "8" },
+    })
+}
+
+fn report(number: u128, event: &str) -> Value {
+    let impression = json!({ "paywall": "x".repeat(200) });
+    let event =
+        json!({ "id": event, "type": "device.impression", "time": "2026-11-20T12:00:00Z", "impression": impression });
+    json!({ "device": device(number), "sent_at": "2026-11-20T12:00:01Z", "events": [event] })
+}
+
+/// A platform with this setting, and how to send to it.
+struct Setup {
+    service: Service,
+    platform: PlatformId,
+    path: String,
+    key: String,
+}
+
+impl Setup {
+    async fn new(name: &str, setting: &Value) -> Self {
+        let service = Service::start(name).await;
+        let (_, platform) = service.platform().await;
+        let path = format!("/v1/platforms/{platform}");
+        let shown = service.send_json("PATCH", &path, setting).await;
+        assert_eq!(shown.status, 200, "{}", shown.body);
+        let key = shown.body["publishable_key"].as_str().expect("a key").to_owned();
+        Self { service, platform, path, key }
+    }
+
+    async fn send(&self, path: &str, body: &Value) -> Answer {
+        let key = format!("Bearer {}", self.key);
+        self.service.send("POST", &format!("/v1/device/{path}"), Some(&key), body.to_string().into_bytes()).await
+    }
+
+    async fn check_refused(&self, path: &str, body: &Value) {
+        let answer = self.send(path, body).await;
+        assert_eq!((answer.status, &answer.body["type"]), (429, &json!(QUOTA)), "{}", answer.body);
+    }
+
+    async fn alarms(&self) -> Vec<(String, i64)> {
+        let quotas = &self.service.edge.devices.quotas;
+        quotas.write(&self.service.store, api::clock::now()).await.expect("the counts are written");
+        let alarms = self.service.store.alarms(Page::default()).await.expect("alarms").items;
+        alarms.into_iter().map(|alarm| (alarm.kind, alarm.count)).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_platforms_devices_have_a_quota_of_bytes() {
+    let setup = Setup::new("quota-bytes", &json!({ "device_bytes_per_day": 2000 })).await;
+    let mut accepted = 0;
+    let refused = loop {
+        let answer = setup.send("events", &report(1, &accepted.to_string())).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        accepted += 1;
+        assert!(accepted < 15, "2000 bytes are a few requests");
+    };
+    assert_eq!((refused.status, &refused.body["type"]), (429, &json!(QUOTA)), "{}", refused.body);
+    assert!(refused.body["detail"].as_str().is_some_and(|text| text.contains("bytes")), "{}", refused.body);
+    let login = json!({ "device": device(1), "external_id": "anna" });
+    assert_eq!(setup.send("login", &login).await.status, 200, "a login reports nothing");
+    super::edge::accept(&setup.service.store, setup.platform, "receipt", Fate::Open).await;
+    for _ in 0..2 {
+        assert_eq!(setup.alarms().await, [("device_quota".to_owned(), 1)], "once a day");
+    }
+    let raised = setup.service.send_json("PATCH", &setup.path, &json!({ "device_bytes_per_day": null })).await;
+    assert_eq!(raised.body["device_bytes_per_day"], json!(53_687_091_200_u64));
+    assert_eq!(setup.send("events", &report(1, "later")).await.body["accepted"], 1, "the setting counts at once");
+}
+
+#[tokio::test]
+async fn a_platforms_devices_have_a_quota_of_events() {
+    let setup = Setup::new("quota-events", &json!({ "device_events_per_day": 0 })).await;
+    setup.check_refused("events", &report(1, "a")).await;
+    assert_eq!(setup.service.raw_number("SELECT COUNT(*) AS value FROM devices"), 0);
+    assert_eq!(setup.alarms().await, [("device_quota".to_owned(), 1)]);
+}
+
+#[tokio::test]
+async fn beyond_the_quota_of_new_devices_known_ones_report() {
+    let setup = Setup::new("quota-devices", &json!({})).await;
+    assert_eq!(setup.send("events", &report(1, "a")).await.status, 200);
+    let login = |number: u128| json!({ "device": device(number), "external_id": "anna" });
+    setup.service.send_json("PATCH", &setup.path, &json!({ "new_devices_per_day": 0 })).await;
+    setup.check_refused("events", &report(2, "a")).await;
+    setup.check_refused("login", &login(2)).await;
+    assert_eq!(setup.send("events", &report(1, "b")).await.status, 200, "a known device");
+    assert_eq!(setup.send("login", &login(1)).await.status, 200);
+    assert_eq!(setup.service.raw_number("SELECT COUNT(*) AS value FROM devices"), 1);
+}
+
+#[tokio::test]
+async fn beyond_the_quota_of_new_customers_known_ones_log_in() {
+    let setup = Setup::new("quota-users", &json!({})).await;
+    let login = |id: &str| json!({ "device": device(1), "external_id": id });
+    assert_eq!(setup.send("login", &login("anna")).await.status, 200);
+    setup.service.send_json("PATCH", &setup.path, &json!({ "new_users_per_day": 0 })).await;
+    setup.check_refused("login", &login("mallory")).await;
+    assert_eq!(setup.send("login", &login("anna")).await.status, 200, "a known customer");
+    assert_eq!(setup.send("events", &report(1, "a")).await.status, 200, "no login");
+}
+
+#[tokio::test]
+async fn a_quota_is_of_one_day_and_of_all_processes() {
+    let setup = Setup::new("quota-day", &json!({ "device_events_per_day": 10 })).await;
+    let store = &setup.service.store;
+    let platform = store.platform(setup.platform).await.expect("a platform");
+    let [one, other] = [api::devices::quota::Quotas::default(), api::devices::quota::Quotas::default()];
+    let device = DeviceId::new(Uuid::from_u128(1));
+    let place = DevicePlace { platform: setup.platform, device };
+    let events = |events: i64| DeviceUsage { events, bytes: 1, ..DeviceUsage::default() };
+    for quotas in [&one, &other] {
+        quotas.count(place, events(5), EVENING);
+        assert!(quotas.check(&platform, &[Kind::Events], EVENING).is_ok());
+    }
+    one.write(store, EVENING).await.expect("written");
+    assert!(one.check(&platform, &[Kind::Events], EVENING).is_ok(), "5 of 10");
+    other.write(store, EVENING).await.expect("written");
+    let refused = other.check(&platform, &[Kind::Bytes, Kind::Events], EVENING).expect_err("10 of 10");
+    assert_eq!(format!("{refused:?}"), "Quota { what: \"events\", wait: 3600s }");
+    let morning = EVENING.plus_millis(3_600_000);
+    assert!(other.check(&platform, &[Kind::Events], morning).is_ok(), "another day");
+    one.count(place, events(1), EVENING);
+    one.write(store, morning).await.expect("what is late is counted where it belongs");
+    let rows = "SELECT events AS value FROM device_days WHERE day = 2";
+    assert_eq!(setup.service.raw_number(rows), 11);
+    assert_eq!(setup.service.raw_number("SELECT COUNT(*) AS value FROM device_days"), 1);
+}
