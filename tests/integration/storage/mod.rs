@@ -48,6 +48,7 @@ mod plan_changes;
 mod profiling;
 mod purchase_body;
 mod quotas;
+mod readers;
 mod reconsider;
 mod redelivery;
 mod redelivery_pages;

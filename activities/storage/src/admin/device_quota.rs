@@ -164,11 +164,11 @@ impl Store {
 
     /// Whether a device has reported or logged in.
     pub async fn knows_device(&self, place: DevicePlace) -> Result<bool, Error> {
-        self.read(move |connection| device_users::is_known(connection, place)).await
+        self.read_for_devices(move |connection| device_users::is_known(connection, place)).await
     }
 
     /// Whether a customer of an app has this external id.
     pub async fn knows_external_id(&self, app: AppId, external_id: String) -> Result<bool, Error> {
-        self.read(move |connection| Ok(users::named(connection, app, &external_id)?.is_some())).await
+        self.read_for_devices(move |connection| Ok(users::named(connection, app, &external_id)?.is_some())).await
     }
 }

@@ -263,7 +263,7 @@ impl Store {
     /// The platform that a publishable key belongs to.
     pub async fn platform_by_publishable_key(&self, key: &str) -> Result<Option<Platform>, Error> {
         let key = key.replace('\0', "");
-        self.read(move |connection| sql(FIND_BY_PUBLISHABLE_KEY).bind(key).first(connection)).await
+        self.read_for_devices(move |connection| sql(FIND_BY_PUBLISHABLE_KEY).bind(key).first(connection)).await
     }
 
     /// The store's shared secret of a platform, for verification.

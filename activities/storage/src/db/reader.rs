@@ -13,6 +13,8 @@ use tokio::sync::Semaphore;
 pub const CONNECTIONS: u32 = 6;
 /// Maximum number of those that only ingress uses: no other reader stands before a notification.
 pub const INGRESS_CONNECTIONS: u32 = 2;
+/// Maximum number of those that only requests of devices use: they stand before no page, and no page before them.
+pub const DEVICE_CONNECTIONS: u32 = 2;
 /// How long a read waits for a connection.
 const TIMEOUT: Duration = Duration::from_secs(3);
 

@@ -6,7 +6,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::epoch;
 use crate::db::error::Error;
 use crate::db::keys;
-use crate::db::reader::{CONNECTIONS, INGRESS_CONNECTIONS, Readers};
+use crate::db::reader::{CONNECTIONS, DEVICE_CONNECTIONS, INGRESS_CONNECTIONS, Readers};
 use crate::db::secrets::{Place, Secrets, random_names, random_uuid};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
@@ -55,11 +55,12 @@ fn open(config: Config) -> Result<Store, Error> {
     let (installation, secrets) = connection.prepare(|connection| installation(connection, &secrets, clock))?;
     let lock = lock.map(Arc::new);
     let readers = Readers::new(config.database.clone(), lock.clone(), CONNECTIONS);
-    let ingress_readers = Readers::new(config.database.clone(), lock, INGRESS_CONNECTIONS);
+    let ingress_readers = Readers::new(config.database.clone(), lock.clone(), INGRESS_CONNECTIONS);
+    let device_readers = Readers::new(config.database.clone(), lock, DEVICE_CONNECTIONS);
     let writer = Writer::start(&config.database, connection, clock)?;
     let actor = Arc::new(Actor::named(PROCESS));
     let (counts, crowds) = (Arc::default(), Arc::default());
-    Ok(Store { writer, readers, ingress_readers, secrets, installation, clock, actor, counts, crowds })
+    Ok(Store { writer, readers, ingress_readers, device_readers, secrets, installation, clock, actor, counts, crowds })
 }
 
 /// Connects. An SQLite file that cannot be opened is [`Error::Corrupt`], which the operator must mend; a server that

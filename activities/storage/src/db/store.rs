@@ -23,6 +23,8 @@ pub struct Store {
     pub(crate) readers: Readers,
     /// Those of ingress alone.
     pub(crate) ingress_readers: Readers,
+    /// Those of requests of devices alone.
+    pub(crate) device_readers: Readers,
     pub(crate) secrets: Secrets,
     pub(crate) installation: Installation,
     pub(crate) clock: fn() -> Timestamp,
@@ -150,6 +152,15 @@ impl Store {
         F: FnOnce(&mut AnyConnection) -> Result<T, Error> + Send + 'static,
     {
         self.ingress_readers.read(read).await
+    }
+
+    /// Runs `read` on a reading connection of devices, for what their requests need.
+    pub(crate) async fn read_for_devices<T, F>(&self, read: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut AnyConnection) -> Result<T, Error> + Send + 'static,
+    {
+        self.device_readers.read(read).await
     }
 
     /// Runs `read` on a reading connection, with the time by the clock that stamps rows.

@@ -95,6 +95,11 @@ const UNSUBSCRIBE: Sql = statement! {"
 impl Store {
     /// The topics of a platform, the oldest first.
     pub async fn topics(&self, platform: PlatformId) -> Result<Vec<Topic>, Error> {
+        self.read(move |connection| of_platform(connection, platform)).await
+    }
+
+    /// The topics of a platform for a message of a store: no page stands before it.
+    pub async fn topics_for_ingress(&self, platform: PlatformId) -> Result<Vec<Topic>, Error> {
         self.read_for_ingress(move |connection| of_platform(connection, platform)).await
     }
 

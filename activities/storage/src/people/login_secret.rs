@@ -28,7 +28,7 @@ impl Store {
     /// The login secret of a platform; `None` where logins need no token.
     pub async fn login_secret(&self, id: PlatformId) -> Result<Option<SecretString>, Error> {
         let secrets = self.secrets.clone();
-        self.read(move |connection| {
+        self.read_for_devices(move |connection| {
             let Sealed { login_secret } = sql(FIND).bind(id).one(connection, "platform")?;
             login_secret.map(|sealed| secrets.open(PURPOSE, &id.to_string(), &sealed)).transpose()
         })

@@ -89,7 +89,7 @@ impl Recipients {
             }
             return Err(Refusal::UnknownIngress);
         };
-        let topics = store.topics(platform.id).await.map_err(|error| super::storage_failed(&error))?;
+        let topics = store.topics_for_ingress(platform.id).await.map_err(|error| super::storage_failed(&error))?;
         let recipient = Arc::new(Recipient { platform, topics, is_by_old_key, read_at: now });
         self.cache(ingress_key, recipient.clone());
         Ok(recipient)

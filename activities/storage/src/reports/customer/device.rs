@@ -39,7 +39,7 @@ const USER_OF_DEVICE: Sql = statement! {"
 impl Store {
     /// What a device may use. An unknown device may use nothing.
     pub async fn device_access(&self, app: AppId, place: DevicePlace) -> Result<DeviceAccess, Error> {
-        self.read(move |connection| {
+        self.read_for_devices(move |connection| {
             let DevicePlace { platform, device } = place;
             let known: Option<DeviceUser> = sql(USER_OF_DEVICE).bind(platform).bind(device).first(connection)?;
             let user = known.as_ref().and_then(|known| known.user_id);

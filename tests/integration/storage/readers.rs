@@ -1,0 +1,29 @@
+//! Which reads wait for which: the connections of stores' messages, of devices and of pages are apart.
+
+use super::world::World;
+use domain::Timestamp;
+use futures::future::join_all;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// More than there are reading connections.
+const PAGES: usize = 20;
+
+/// Pages whose query waits for a lock hold up neither a message of a store nor a request of a device.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_that_wait_hold_up_no_message_and_no_device() {
+    static NOW: AtomicI64 = AtomicI64::new(super::world::BEGINNING);
+    let clock = || Timestamp::from_micros(NOW.load(Ordering::SeqCst));
+    let world = World::postgres(clock, &NOW).await;
+    let mut raw = world.raw();
+    raw.run("BEGIN; LOCK TABLE topics IN ACCESS EXCLUSIVE MODE");
+    let (store, platform) = (world.store.clone(), world.platform.id);
+    let pages = tokio::spawn(async move { join_all((0..PAGES).map(|_| store.topics(platform))).await });
+    world.wait_for_locks(2).await;
+    let by_message = world.store.platform_by_ingress_key("ingress-1").await.expect("a message does not wait");
+    let by_device = world.store.platform_by_publishable_key("pk_ingress-1").await.expect("a device does not wait");
+    assert_eq!([by_message, by_device].map(|found| found.map(|platform| platform.id)), [Some(platform); 2]);
+    assert!(!pages.is_finished());
+    raw.run("ROLLBACK");
+    let pages = pages.await.expect("no panic");
+    assert!(pages.iter().any(Result::is_ok), "{pages:?}");
+}
