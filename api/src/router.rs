@@ -1,6 +1,6 @@
 //! The whole service: its routes, their keys, the body limit and the time limit of every request.
 
-use crate::devices;
+use crate::devices::{self, secret};
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::hosts;
@@ -100,7 +100,7 @@ fn any_origin() -> CorsLayer {
     CorsLayer::new()
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::POST])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_NONE_MATCH])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_NONE_MATCH, secret::HEADER])
         .expose_headers([header::ETAG, header::RETRY_AFTER])
         .max_age(PREFLIGHT_AGE)
 }

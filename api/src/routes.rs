@@ -93,7 +93,8 @@ fn service_routes() -> Vec<Route> {
             .public()
             .summary("A store's message. 200 means that it is durably stored."),
         device("POST", "/v1/device/events", devices::report).summary(
-            "Events of an app on a device. 200 means that they are durably stored; wrong ones are named, and left out.",
+            "Events of an app on a device, which the first of them creates with its secret. 200 means that they are durably \
+             stored; wrong ones are named, and left out.",
         ),
         device("POST", "/v1/device/login", devices::login).summary(
             "A customer logs in on a device: what the device has verified claims of becomes theirs. 403 where the \

@@ -173,7 +173,7 @@ impl IntoResponse for Reply {
         let cors = [
             (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
             (header::ACCESS_CONTROL_ALLOW_METHODS, "GET,POST"),
-            (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization,content-type,if-none-match"),
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization,content-type,if-none-match,settle-device-secret"),
             (header::ACCESS_CONTROL_EXPOSE_HEADERS, "etag,retry-after"),
             (header::CONNECTION, "close"),
         ];

@@ -1,6 +1,6 @@
 //! Logging in and out and entitlements, by their contract: the gate answers in the place of settle.
 
-use super::gate::{Gate, Reply, Way};
+use super::gate::{Gate, Reply, Seen, Way};
 use super::site::Site;
 use axum::http::header;
 use serde_json::{Value, json};
@@ -32,6 +32,12 @@ fn taken() -> impl Iterator<Item = Reply> {
 /// The status of a failed call, or its result.
 fn outcome(call: &str) -> String {
     format!("return client.{call}.then((answer) => answer, (error) => error.status)")
+}
+
+/// The secret that a request shows.
+fn secret_of(seen: &Seen) -> String {
+    let secret = seen.headers.get("settle-device-secret").and_then(|secret| secret.to_str().ok());
+    secret.unwrap_or_default().to_owned()
 }
 
 /// A page, and a gate that takes all its reports.
@@ -90,6 +96,12 @@ async fn what_happened_before_a_login_is_reported_before_it() {
     assert_eq!(body["device"]["id"], browser.run("return client.state().device_id").await);
     assert_eq!(seen[logout].body, json!({ "device": body["device"] }));
     assert_eq!(seen[login].headers[header::AUTHORIZATION], "Bearer pk_test");
+    let secrets: BTreeSet<String> = seen.iter().map(secret_of).collect();
+    let [secret] = Vec::from_iter(secrets).try_into().unwrap_or_else(|all| panic!("one secret: {all:?}"));
+    assert!(secret.len() == 43 && seen.iter().all(|one| !one.body.to_string().contains(&secret)), "{secret}");
+    let shown = browser.run("return JSON.stringify([client.state(), client.device])").await.to_string();
+    assert!(!shown.contains(&secret), "{shown}");
+    assert_eq!(browser.run("return JSON.parse(localStorage['settle.device']).secret").await, json!(secret));
     gate.set(Way::Closed);
     assert_eq!(browser.run(&outcome("login('bob')")).await, 0, "it fails, and is not repeated");
     assert_eq!(browser.run(&outcome("entitlements()")).await, 0, "those of another user are forgotten");

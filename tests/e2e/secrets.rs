@@ -57,8 +57,10 @@ async fn no_secret_leaks() {
     let named = world.api.call(Method::PUT, &format!("/v1/apps/{}/customers", world.app_id), &named).await;
     assert_eq!(named.status, 200, "{}", named.body);
     seeds.sow(&mut world).await;
+    let shown = seeds.show_secret(&world).await;
     let mut refusals = go_through_failures(&mut world).await;
     refusals.extend(request_wrongly(&world).await);
+    refusals.extend(shown);
     let mut secrets = secrets(&world);
     secrets.extend(seeds.forget_somebody(&mut world).await);
     cover_each_column(&world, &secrets);

@@ -1,7 +1,7 @@
 //! The secrets for which `secrets` searches: each that a process is started with, and one in each column that is
 //! encrypted. A column without one fails.
 
-use super::secrets::{Secret, is_sought};
+use super::secrets::{Place, Secret, is_sought};
 use diesel::connection::SimpleConnection as _;
 use diesel::sql_types::Text;
 use diesel::{Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection};
@@ -9,6 +9,8 @@ use reqwest::Method;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use serde_json::{Value, json};
 use system_tests::amplitude::Amplitude;
+use system_tests::devices::{Device, Devices};
+use system_tests::http::Answer;
 use system_tests::receiver::{Receiver, Reply};
 use system_tests::rvs::Receipt;
 use system_tests::sns::Rtn;
@@ -27,6 +29,7 @@ const HEADER: &str = "header-value-0e8d5b7a41";
 const AMPLITUDE_KEY: &str = "a6f0c2d8b94e17350a6f0c2dapikey";
 const AMPLITUDE_SANDBOX_KEY: &str = "b7e1d3c9a85f26441b7e1d3csandbox";
 const AMPLITUDE_SECRET_KEY: &str = "c8f2e4dab96037552c8f2e4dsecret";
+const DEVICE: Device = Device(0x7a31_55c9);
 const OTLP_TOKEN: &str = "otlp-token-93fe20c7b5";
 /// `SETTLE_KEY` of the installation.
 const KEY: [u8; 32] = [7; 32];
@@ -117,6 +120,30 @@ impl Seeds {
         self.second.answer_next(1, &Reply::Status(500));
     }
 
+    /// Uses the secret of a device, rightly and wrongly; returns the answers, and what settle shows afterwards.
+    pub async fn show_secret(&self, world: &World) -> Vec<Place> {
+        let devices = Devices::of(world).await;
+        let [device, stranger] = [DEVICE, Device(DEVICE.0 + 1)];
+        let wrong = devices.client(stranger);
+        let malformed = devices.client(device).with_header("settle-device-secret", device.secret());
+        let body = device.body(&[]);
+        let mut answers = vec![
+            devices.report(device, &[]).await,
+            devices.login(device, "anna").await,
+            devices.logout(device).await,
+            wrong.post("/v1/device/events", &body).await,
+            malformed.post("/v1/device/events", &body).await,
+        ];
+        assert_eq!(answers.iter().map(|one| one.status).collect::<Vec<_>>(), [200, 403, 200, 403, 400], "{answers:?}");
+        for path in ["/v1/acts", "/v1/alarms", "/v1/device-events", "/v1/about", "/v1/overview"] {
+            answers.push(world.api.get(path).await);
+        }
+        let shown = |(number, answer): (usize, &Answer)| {
+            (format!("answer {number}, {}", answer.status), answer.body.to_string().into_bytes())
+        };
+        answers.iter().enumerate().map(shown).collect()
+    }
+
     /// Forgets a customer at whose destination nothing answers, so that the names wait for it.
     pub async fn forget_somebody(self, world: &mut World) -> Vec<Secret> {
         wait::until(SOON, "a request with each secret", async || {
@@ -150,6 +177,8 @@ impl Seeds {
             ("Amplitude's API key of the sandbox", AMPLITUDE_SANDBOX_KEY.to_owned()),
             ("Amplitude's secret key", AMPLITUDE_SECRET_KEY.to_owned()),
             ("a header of exports", OTLP_TOKEN.to_owned()),
+            ("a device's secret", DEVICE.secret()),
+            ("the secret of another device", Device(DEVICE.0 + 1).secret()),
             ("SETTLE_KEY", storage::hex(&KEY)),
             ("the key of tombstones", key_of_tombstones(world)),
         ]

@@ -2,9 +2,13 @@
 
 use super::http::{Answer, Api};
 use super::world::World;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+/// The header with a device's secret.
+const SECRET: &str = "settle-device-secret";
 const PATH: &str = "/v1/device/events";
 
 /// The clients of a platform's devices.
@@ -25,6 +29,14 @@ impl Device {
     #[must_use]
     pub fn id(self) -> Uuid {
         Uuid::from_u128(0x5e77_1e00_0000_4000_8000_0000_0000_0000 + u128::from(self.0))
+    }
+
+    /// Its secret: 32 bytes by its form.
+    #[must_use]
+    pub fn secret(self) -> String {
+        let mut bytes = [0x5e; 32];
+        bytes[..4].copy_from_slice(&self.0.to_be_bytes());
+        URL_SAFE_NO_PAD.encode(bytes)
     }
 
     /// The id of its session.
@@ -49,6 +61,12 @@ impl Device {
         let products = json!([{ "sku": "month", "price": "4.99", "currency": "EUR", "is_trial_eligible": true }]);
         let impression = json!({ "paywall": "summer", "placement": "onboarding", "products": products });
         self.event(id, "device.impression", &json!({ "impression": impression }))
+    }
+
+    /// The body of a report.
+    #[must_use]
+    pub fn body(self, events: &[Value]) -> Value {
+        json!({ "device": described(self), "sent_at": "2026-11-20T12:00:01Z", "events": events })
     }
 
     /// Everything that an app reports in a session that ends with a purchase, in order.
@@ -103,31 +121,39 @@ impl Devices {
 
     /// Reports events of a device.
     pub async fn report(&self, device: Device, events: &[Value]) -> Answer {
+        let client = self.client(device);
         match &self.address {
-            Some(address) => self.api.post_from(address, PATH, &body(device, events)).await,
-            None => self.api.post(PATH, &body(device, events)).await,
+            Some(address) => client.post_from(address, PATH, &device.body(events)).await,
+            None => client.post(PATH, &device.body(events)).await,
         }
+    }
+
+    /// The client of a device that knows its secret.
+    #[must_use]
+    pub fn client(&self, device: Device) -> Api {
+        self.api.with_header(SECRET, device.secret())
     }
 
     /// Logs a customer in on a device.
     pub async fn login(&self, device: Device, external_id: &str) -> Answer {
         let body = json!({ "device": described(device), "external_id": external_id });
-        self.api.post("/v1/device/login", &body).await
+        self.client(device).post("/v1/device/login", &body).await
     }
 
     /// Logs out on a device.
     pub async fn logout(&self, device: Device) -> Answer {
-        self.api.post("/v1/device/logout", &json!({ "device": described(device) })).await
+        self.client(device).post("/v1/device/logout", &json!({ "device": described(device) })).await
     }
 
     /// The bytes of a request that reports events of a device, for a generator.
     #[must_use]
     pub fn request(&self, device: Device, events: &[Value]) -> String {
-        let body = body(device, events).to_string();
+        let body = device.body(events).to_string();
         format!(
-            "POST {PATH} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
-             content-length: {}\r\n\r\n{body}",
+            "POST {PATH} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n{SECRET}: {}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             self.key,
+            device.secret(),
             body.len(),
         )
     }
@@ -139,8 +165,4 @@ fn described(device: Device) -> Value {
         "id": device.id(), "first_launch": "2026-11-01T08:00:00Z", "app_version": "3.1", "sdk_version": "harness/1",
         "os": { "name": "fireos", "version": "8" },
     })
-}
-
-fn body(device: Device, events: &[Value]) -> Value {
-    json!({ "device": described(device), "sent_at": "2026-11-20T12:00:01Z", "events": events })
 }

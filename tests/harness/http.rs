@@ -9,6 +9,9 @@ use std::time::Duration;
 /// Time limit of a request, so that a hanging service fails the test with a clear message.
 const TIMEOUT: Duration = Duration::from_secs(180);
 
+/// The media type of most bodies.
+const JSON: &str = "application/json";
+
 /// One answer of the API.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -44,13 +47,15 @@ impl Answer {
 pub struct Api {
     url: String,
     token: String,
+    /// Further headers of each request.
+    headers: Vec<(&'static str, String)>,
 }
 
 impl Api {
     /// A client of the service at `url`, such as `http://127.0.0.1:8080`.
     #[must_use]
     pub fn new(url: &str, token: &str) -> Self {
-        Self { url: url.to_owned(), token: token.to_owned() }
+        Self { url: url.to_owned(), token: token.to_owned(), headers: Vec::new() }
     }
 
     /// The service's URL.
@@ -65,12 +70,26 @@ impl Api {
         Self { token: token.to_owned(), ..self.clone() }
     }
 
+    /// A client of this service with a further header.
+    #[must_use]
+    pub fn with_header(&self, name: &'static str, value: String) -> Self {
+        let mut with = self.clone();
+        with.headers.push((name, value));
+        with
+    }
+
+    /// The headers of a request with a body of this type.
+    fn headers(&self, media: &str) -> Vec<(&'static str, String)> {
+        let own = [("content-type", media.to_owned()), ("authorization", format!("Bearer {}", self.token))];
+        own.into_iter().chain(self.headers.iter().cloned()).collect()
+    }
+
     /// Reads a path, which may have a query.
     ///
     /// # Errors
     /// When nothing answers.
     pub async fn try_get(&self, path: &str) -> Result<Answer, String> {
-        send(Method::GET, &format!("{}{path}", self.url), Some(&self.token), Vec::new()).await
+        send(Method::GET, &format!("{}{path}", self.url), &self.headers(JSON), Vec::new()).await
     }
 
     /// Reads a path, which may have a query.
@@ -87,7 +106,7 @@ impl Api {
     /// When nothing answers.
     pub async fn call(&self, method: Method, path: &str, body: &Value) -> Answer {
         let url = format!("{}{path}", self.url);
-        let answer = send(method.clone(), &url, Some(&self.token), body.to_string().into_bytes()).await;
+        let answer = send(method.clone(), &url, &self.headers(JSON), body.to_string().into_bytes()).await;
         answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 
@@ -121,12 +140,9 @@ impl Api {
     /// # Panics
     /// When nothing answers.
     pub async fn post_csv(&self, path: &str, csv: String) -> Answer {
-        let headers = [("content-type", "text/csv".to_owned()), ("authorization", format!("Bearer {}", self.token))];
         let url = format!("{}{path}", self.url);
-        let answer = send_raw(Method::POST, &url, &headers, csv.into_bytes()).await;
-        let answer = answer.unwrap_or_else(|error| panic!("POST {path}: {error}"));
-        answer.check(&Method::POST, &url);
-        answer
+        let answer = send(Method::POST, &url, &self.headers("text/csv"), csv.into_bytes()).await;
+        answer.unwrap_or_else(|error| panic!("POST {path}: {error}"))
     }
 
     /// All items of a list, from all its pages. `path` may have a query.
@@ -153,7 +169,8 @@ impl Api {
 /// # Errors
 /// When nothing answers.
 pub async fn post_as_sns(url: &str, body: &str) -> Result<Answer, String> {
-    send(Method::POST, url, None, body.as_bytes().to_vec()).await
+    let headers = [("content-type", "text/plain; charset=UTF-8".to_owned())];
+    send(Method::POST, url, &headers, body.as_bytes().to_vec()).await
 }
 
 /// Sends any request, and does not check the answer against the OpenAPI document.
@@ -177,11 +194,8 @@ pub async fn send_raw(method: Method, url: &str, headers: &[(&str, String)], bod
     Ok(Answer { status, media, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
 }
 
-async fn send(method: Method, url: &str, token: Option<&str>, body: Vec<u8>) -> Result<Answer, String> {
-    let kind = if token.is_some() { "application/json" } else { "text/plain; charset=UTF-8" };
-    let mut headers = vec![("content-type", kind.to_owned())];
-    headers.extend(token.map(|token| ("authorization", format!("Bearer {token}"))));
-    let answer = send_raw(method.clone(), url, &headers, body).await?;
+async fn send(method: Method, url: &str, headers: &[(&str, String)], body: Vec<u8>) -> Result<Answer, String> {
+    let answer = send_raw(method.clone(), url, headers, body).await?;
     answer.check(&method, url);
     Ok(answer)
 }

@@ -10,6 +10,7 @@ mod places;
 pub mod quota;
 pub mod request;
 pub mod room;
+pub mod secret;
 pub mod token;
 
 use crate::config;

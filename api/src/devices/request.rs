@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::net::IpAddr;
-use storage::{Claiming, DeviceReport, DeviceRequest};
+use storage::{Claiming, DeviceReport, DeviceRequest, SecretHash};
 use tokio::time::Instant;
 
 /// The version of UUIDs that are random.
@@ -71,10 +71,12 @@ pub struct Checked {
 }
 
 /// How a request was received.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Reception {
     /// The platform whose key it has.
     pub platform: PlatformId,
+    /// The secret that it shows.
+    pub secret: Option<SecretHash>,
     /// When it was received.
     pub at: Instant,
     /// Whether its new claims of receipts are stored.
@@ -104,9 +106,9 @@ pub fn check(reception: Reception, draft: Draft<DeviceEvents>) -> Result<Checked
             None => rejected.push(RejectedEvent { index, errors: wrong.into_fields() }),
         }
     }
-    let Reception { platform, at: received_at, claiming, address } = reception;
+    let Reception { platform, secret, at: received_at, claiming, address } = reception;
     let network = site(address).to_string();
-    let request = DeviceRequest { platform, device, sent_at, received_at, reports, claiming, network };
+    let request = DeviceRequest { platform, device, secret, sent_at, received_at, reports, claiming, network };
     Ok(Checked { request, rejected })
 }
 

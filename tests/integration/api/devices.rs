@@ -146,13 +146,13 @@ async fn a_page_of_any_origin_may_report() {
     let preflight = Request::builder()
         .method("OPTIONS")
         .header(header::ACCESS_CONTROL_REQUEST_METHOD, "POST")
-        .header(header::ACCESS_CONTROL_REQUEST_HEADERS, "authorization,content-type");
+        .header(header::ACCESS_CONTROL_REQUEST_HEADERS, "authorization,content-type,settle-device-secret");
     let allowed = send(preflight, String::new()).await;
     assert!(allowed.status().is_success(), "{allowed:?}");
     let shown = |name: header::HeaderName| allowed.headers()[name].to_str().expect("a text").to_lowercase();
     assert_eq!(shown(header::ACCESS_CONTROL_ALLOW_ORIGIN), "*");
     assert!(shown(header::ACCESS_CONTROL_ALLOW_METHODS).contains("post"));
-    for name in ["authorization", "content-type", "if-none-match"] {
+    for name in ["authorization", "content-type", "if-none-match", "settle-device-secret"] {
         assert!(shown(header::ACCESS_CONTROL_ALLOW_HEADERS).contains(name), "{allowed:?}");
     }
     let post = || Request::builder().method("POST");

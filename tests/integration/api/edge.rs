@@ -3,6 +3,7 @@
 
 use api::config::{Flags, load};
 use api::devices::Devices;
+use api::devices::secret::HEADER;
 use api::dispatch::{Dispatch, Engine, EngineError};
 use api::edge::{Edge, Shared};
 use api::figures::Figures;
@@ -12,7 +13,7 @@ use api::stores::amazon::{Amazon, Fetch, FetchError, Settings};
 use api::{clock, router};
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::http::{Request, header};
+use axum::http::{HeaderName, Request, header};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
 use domain::{CollapseKey, DestinationId, Notification, NotificationKind, PlatformId};
@@ -32,6 +33,8 @@ use workflows::signal::{DestinationSignal, Signal};
 
 /// The admin token of every service under test.
 pub const TOKEN: &str = "the-admin-token-of-the-tests";
+/// The secret of a device.
+pub const DEVICE_SECRET: &str = "c2V0dGxlLXRlc3Qtc2VjcmV0LW9mLTMyLWJ5dGVzIS0";
 
 /// An engine (the interface to Temporal) that records its signals and can be made unavailable.
 #[derive(Default)]
@@ -231,9 +234,27 @@ impl Service {
     /// Sends any request.
     #[expect(clippy::too_many_arguments, reason = "the four parts of a request")]
     pub async fn send(&self, method: &str, path: &str, authorization: Option<&str>, body: Vec<u8>) -> Answer {
+        let headers: Vec<_> = authorization.map(|text| (header::AUTHORIZATION, text)).into_iter().collect();
+        self.send_with((method, path), &headers, body).await
+    }
+
+    /// Sends a request of a device with the publishable key, and with a secret or none.
+    pub async fn send_of_device(
+        &self,
+        route: (&str, &str),
+        (key, secret): (&str, Option<&str>),
+        body: Vec<u8>,
+    ) -> Answer {
+        let key = format!("Bearer {key}");
+        let mut headers = vec![(header::AUTHORIZATION, &key[..])];
+        headers.extend(secret.map(|secret| (HEADER, secret)));
+        self.send_with(route, &headers, body).await
+    }
+
+    async fn send_with(&self, (method, path): (&str, &str), headers: &[(HeaderName, &str)], body: Vec<u8>) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
-        if let Some(text) = authorization {
-            request = request.header(header::AUTHORIZATION, text);
+        for (name, value) in headers {
+            request = request.header(name, *value);
         }
         let request = request.body(Body::from(body)).expect("a request");
         let answer = self.router.clone().oneshot(request).await.expect("the router always answers");

@@ -1,6 +1,6 @@
 //! Logins and logouts of devices over HTTP, signed and unsigned, and transfers.
 
-use super::edge::{Answer, Service};
+use super::edge::{Answer, DEVICE_SECRET, Service};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
@@ -36,7 +36,7 @@ fn token(secret: &str, claims: &Value) -> String {
 
 impl Service {
     async fn of_device(&self, key: &str, path: &str, body: &Value) -> Answer {
-        self.send("POST", path, Some(&format!("Bearer {key}")), body.to_string().into_bytes()).await
+        self.send_of_device(("POST", path), (key, Some(DEVICE_SECRET)), body.to_string().into_bytes()).await
     }
 
     async fn login(&self, key: &str, external_id: &str, token: Option<&str>) -> Answer {

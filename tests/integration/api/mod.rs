@@ -5,6 +5,7 @@ mod actions;
 mod acts;
 mod adopting;
 mod destinations;
+mod device_secrets;
 mod devices;
 mod dispatching;
 mod document;

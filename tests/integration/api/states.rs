@@ -1,6 +1,7 @@
 //! What a customer and a device may use, over HTTP: the parameters, the `ETag`, and the bounds on devices.
 
-use super::edge::{Service, TOKEN};
+use super::edge::{DEVICE_SECRET, Service, TOKEN};
+use api::devices::secret::HEADER;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, header};
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ const DEVICE: &str = "2f0d2ef6-3b3f-4b9c-8a64-0a1d4f7c9e11";
 /// Reads a path with an `If-None-Match`; returns the status, the headers and the body.
 async fn read(service: &Service, (path, key): (&str, &str), tag: Option<&str>) -> (u16, HeaderMap, Value) {
     let request = Request::builder().uri(path).header(header::AUTHORIZATION, format!("Bearer {key}"));
-    let request = request.header(header::ORIGIN, "https://tv.example.com");
+    let request = request.header(header::ORIGIN, "https://tv.example.com").header(HEADER, DEVICE_SECRET);
     let request = if let Some(tag) = tag { request.header(header::IF_NONE_MATCH, tag) } else { request };
     let request = request.body(Body::empty()).expect("a request");
     let answer = service.router.clone().oneshot(request).await.expect("an answer");
@@ -78,7 +79,8 @@ async fn a_device_reads_what_it_may_use_with_the_public_key() {
     let shown = service.get(&format!("/v1/platforms/{platform}")).await.body;
     let key = shown["publishable_key"].as_str().expect("a key");
     let path = format!("/v1/device/entitlements?device_id={DEVICE}");
-    let answer = service.send("GET", &path, Some(&format!("Bearer {key}")), Vec::new()).await;
+    let own = (key, Some(DEVICE_SECRET));
+    let answer = service.send_of_device(("GET", &path), own, Vec::new()).await;
     assert_eq!((answer.status, &answer.body["entitlements"]), (200, &json!([])), "{}", answer.body);
     assert_eq!(answer.body["user_revision"], 0);
     let (_, headers, _) = read(&service, (&path, key), None).await;
@@ -89,7 +91,7 @@ async fn a_device_reads_what_it_may_use_with_the_public_key() {
     for wrong in ["pk_00000000000000000000000000000000", TOKEN] {
         assert_eq!(read(&service, (&path, wrong), None).await.0, 401);
     }
-    let nameless = service.send("GET", "/v1/device/entitlements", Some(&format!("Bearer {key}")), Vec::new()).await;
+    let nameless = service.send_of_device(("GET", "/v1/device/entitlements"), own, Vec::new()).await;
     assert_eq!((nameless.status, nameless.wrong_fields()), (400, vec!["device_id"]));
     let mut last = 200;
     for _ in 0..1000 {

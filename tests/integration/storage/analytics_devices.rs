@@ -3,7 +3,7 @@
 
 use super::people::{device as described, log_in, place};
 use super::sending::{RETRY, Sent, claim, finish, must_send, rendering};
-use super::world::{World, story};
+use super::world::{World, secret, story};
 use domain::device::Device;
 use domain::{CollapseKey, DestinationId, RedeliverySelector, TransitionKind};
 use storage::{Claim, CustomerKey, CustomerNames, Owner, Page, Render, Rendered, Run, Verdict};
@@ -108,7 +108,7 @@ story! {
         // Otto logged out on a device that still has his receipt: it is not his.
         name(&world, "id 4", "otto", None).await;
         log_in(&world.store, ottos, "otto").await;
-        world.store.logout(ottos, described(ottos)).await.unwrap();
+        world.store.logout(ottos, described(ottos), secret(ottos.device)).await.unwrap();
         for (place, receipt, customer) in [
             (first, "r1", "guest 1"), (second, "r1", "guest 1"), (own, "r2", "guest 2"), (annas, "r3", "id 3"),
             (ottos, "r4", "id 4"),

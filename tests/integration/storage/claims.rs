@@ -1,6 +1,6 @@
 //! Claims of devices: what is stored of them, what verifies them, and which devices have access to a purchase.
 
-use super::world::{Report, World, new_platform, reported, story};
+use super::world::{Report, World, new_platform, reported, secret, story};
 use domain::device::claim::ClaimStatus;
 use domain::device::{Content, Device, DeviceReceipt, DeviceTransaction};
 use domain::verification::{Product, Term, Unit};
@@ -87,6 +87,7 @@ impl World {
         let request = DeviceRequest {
             platform: self.platform.id,
             device: device(number),
+            secret: Some(secret(device(number).id)),
             sent_at: now,
             received_at: Instant::now(),
             reports: vec![report],
@@ -373,6 +374,7 @@ story! {
             let request = DeviceRequest {
                 platform: world.platform.id,
                 device: device(1),
+                secret: Some(secret(device(1).id)),
                 sent_at: now,
                 received_at: Instant::now(),
                 reports: reports.collect(),
@@ -409,6 +411,7 @@ story! {
             let request = DeviceRequest {
                 platform: world.platform.id,
                 device: Device { first_launch, ..device(1) },
+                secret: Some(secret(device(1).id)),
                 sent_at: now,
                 received_at: Instant::now(),
                 reports: vec![DeviceReport { client_id: id.to_owned(), time: now, session, content }],

@@ -1,7 +1,7 @@
 //! What a customer and a device may use: now, and as it was announced until a time.
 
 use super::environments::{buy, list, sandbox};
-use super::world::{Report, World, happened, is_missing, record, reported, story};
+use super::world::{Report, World, happened, is_missing, record, reported, secret, story};
 use domain::{CollapseKey, DeviceId, DevicePlace, Environment, NotificationKind, Timestamp, TransitionKind, UserId};
 use storage::{AnnouncementStatus, CustomerName, CustomerStanding, EventFilter, Owner, Page, Past, PurchaseFilter};
 use uuid::Uuid;
@@ -151,9 +151,11 @@ fn place(world: &World, number: u128) -> DevicePlace {
 fn device(world: &World, place: DevicePlace, (user, is_signed): (Option<UserId>, &str)) {
     let user = user.map_or_else(|| "NULL".to_owned(), |user| format!("'{user}'"));
     world.raw().run(&format!(
-        "INSERT INTO devices (platform_id, id, device, user_id, is_signed, created_at, seen_at)
-             VALUES ('{}', '{}', '{{}}', {user}, {is_signed}, 1, 1)",
-        place.platform, place.device
+        "INSERT INTO devices (platform_id, id, device, secret_hash, user_id, is_signed, created_at, seen_at)
+             VALUES ('{}', '{}', '{{}}', '{}', {user}, {is_signed}, 1, 1)",
+        place.platform,
+        place.device,
+        secret(place.device).hex()
     ));
 }
 
@@ -176,7 +178,7 @@ story! {
         buy(&world, world.platform.id, ("r1", 1, false)).await;
         let test = sandbox(&world).await;
         let entitlements = async |place: DevicePlace| {
-            let access = world.store.device_access(world.app.id, place).await.unwrap();
+            let access = world.store.device_access(world.app.id, place, secret(place.device)).await.unwrap();
             let names = access.entitlements.iter().map(|one| one.entitlement_ref_id.clone()).collect::<Vec<_>>();
             (access.user_id, access.user_revision, names)
         };

@@ -1,6 +1,6 @@
 //! What devices report: repetitions, sessions, and what destinations are owed of it.
 
-use super::world::{BEGINNING, World, new_destination, story};
+use super::world::{BEGINNING, World, new_destination, secret, story};
 use domain::device::{Content, Device, Impression};
 use domain::{DestinationId, DeviceId, PlatformId, SessionId, Timestamp};
 use serde_json::{Value, json};
@@ -65,8 +65,8 @@ impl World {
     async fn report_at(&self, number: u128, sent_at: Timestamp, reports: Vec<DeviceReport>) -> AcceptedReports {
         let (platform, received_at) = (self.platform.id, Instant::now());
         let (claiming, network) = (Claiming::Stored, String::new());
-        let device = device(number);
-        let request = DeviceRequest { platform, device, sent_at, received_at, reports, claiming, network };
+        let (device, secret) = (device(number), Some(secret(device(number).id)));
+        let request = DeviceRequest { platform, device, secret, sent_at, received_at, reports, claiming, network };
         self.store.accept_reports(request).await.unwrap()
     }
 
@@ -274,6 +274,7 @@ story! {
         let unknown = DeviceRequest {
             platform: PlatformId::new(uuid(77)),
             device: device(1),
+            secret: None,
             sent_at: world.store.now().await.unwrap(),
             received_at: Instant::now(),
             reports: vec![report("a", 0, start(1))],

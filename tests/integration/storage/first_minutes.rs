@@ -3,7 +3,7 @@
 
 use super::claims::{device, priced, session, snapshot, uuid};
 use super::overlapping::{Stall, two_processes};
-use super::world::{WINDOW_MS, World, story};
+use super::world::{WINDOW_MS, World, secret, story};
 use domain::device::claim::{ClaimReason, ClaimStatus};
 use domain::{CollapseKey, Snapshot, UserId, Verification};
 use serde_json::{Value, json};
@@ -66,7 +66,8 @@ impl<'w> Life<'w> {
             }
             LoggedIn => {
                 let (place, device) = (world.place(*number), device(*number));
-                let login = Login { place, device, external_id: self.external_id(), is_signed: false };
+                let (secret, external_id) = (secret(place.device), self.external_id());
+                let login = Login { place, device, secret, external_id, is_signed: false };
                 return Some(world.store.login(login).await.unwrap().user_id);
             }
         }

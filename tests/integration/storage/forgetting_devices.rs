@@ -4,7 +4,7 @@ use super::devices::{impression, report, start};
 use super::forgetting::{OWN_ID, STORE_ID, by, by_own_id, finish, integration, left, renew, webhook};
 use super::people::{device, log_in, place};
 use super::sending::{RETRY, claim, must_send, rendering};
-use super::world::{World, record, story};
+use super::world::{World, record, secret, story};
 use domain::device::{Content, Device, DeviceReceipt, DeviceTransaction};
 use domain::verification::{Product, Term, Unit};
 use domain::{DevicePlace, SessionId, Snapshot, TransitionKind, UserId};
@@ -56,8 +56,8 @@ impl World {
     async fn sends(&self, device: Device, reports: Vec<DeviceReport>) {
         let (platform, received_at) = (self.platform.id, Instant::now());
         let sent_at = self.store.now().await.unwrap();
-        let (claiming, network) = (Claiming::Stored, String::new());
-        let request = DeviceRequest { platform, device, sent_at, received_at, reports, claiming, network };
+        let (secret, claiming, network) = (Some(secret(device.id)), Claiming::Stored, String::new());
+        let request = DeviceRequest { platform, device, secret, sent_at, received_at, reports, claiming, network };
         self.store.accept_reports(request).await.unwrap();
     }
 
@@ -77,7 +77,7 @@ story! {
         let (hook, here) = (webhook(&world).await, place(&world, 1));
         let anna = log_in(&world.store, here, OWN_ID).await.user_id;
         world.sends(described(here), vec![report("a", 0, start(1)), report("b", 5, impression())]).await;
-        world.store.logout(here, described(here)).await.unwrap();
+        world.store.logout(here, described(here), secret(here.device)).await.unwrap();
         log_in(&world.store, here, "otto").await;
         world.sends(device(here), vec![report("c", 9, impression())]).await;
         assert_eq!(left(&world, &[OWN_ID]).len(), 2, "{:?}", left(&world, &[OWN_ID]));
@@ -200,7 +200,7 @@ story! {
         world.claim_verified(here, "r1", STORE_ID);
         let key = renew(&world, "r1", 1).await;
         log_in(&world.store, other, OWN_ID).await;
-        world.store.logout(other, device(other)).await.unwrap();
+        world.store.logout(other, device(other), secret(other.device)).await.unwrap();
         log_in(&world.store, other, OWN_ID).await;
 
         let begun = world.store.forget_customer(by_own_id(&world)).await.unwrap();

@@ -20,6 +20,7 @@ mod customer_states;
 mod customers;
 mod delivering;
 mod device_deliveries;
+mod device_secrets;
 mod devices;
 mod environments;
 mod epochs;

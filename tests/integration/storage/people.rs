@@ -1,7 +1,7 @@
 //! Whose devices and purchases are: logins, logouts, moves by a person, and their undoing.
 
 use super::profiling::entitlements;
-use super::world::{World, is_missing, story};
+use super::world::{World, is_missing, secret, story};
 use domain::device::Device;
 use domain::user::{TRANSFERRED_FROM, TRANSFERRED_TO, TRANSFERS};
 use domain::{CollapseKey, DeviceId, DevicePlace, TransitionKind, UserId};
@@ -28,7 +28,8 @@ pub fn device(place: DevicePlace) -> Device {
 }
 
 pub fn login(place: DevicePlace, external_id: &str) -> Login {
-    Login { place, device: device(place), external_id: external_id.to_owned(), is_signed: false }
+    let (device, secret) = (device(place), secret(place.device));
+    Login { place, device, secret, external_id: external_id.to_owned(), is_signed: false }
 }
 
 pub async fn log_in(store: &Store, place: DevicePlace, external_id: &str) -> LoggedIn {
@@ -105,9 +106,9 @@ story! {
         assert_eq!(log_in(&world.store, here, "anna").await, anna, "the same again changes nothing");
         let elsewhere = log_in(&world.store, place(&world, 2), "anna").await;
         assert_eq!(elsewhere.user_id, anna.user_id);
-        let nobody = world.store.logout(here, device(here)).await.unwrap();
+        let nobody = world.store.logout(here, device(here), secret(here.device)).await.unwrap();
         assert_eq!(nobody, UserId::of_device(here, 1));
-        assert_eq!(world.store.logout(here, device(here)).await.unwrap(), nobody, "nobody is logged in any more");
+        assert_eq!(world.store.logout(here, device(here), secret(here.device)).await.unwrap(), nobody, "nobody is logged in any more");
         let otto = log_in(&world.store, here, "otto").await;
         assert_eq!(otto.user_id, nobody);
         let bert = log_in(&world.store, here, "bert").await;
@@ -121,7 +122,7 @@ story! {
     async fn a_login_that_merges_an_anonymous_user_is_announced_for_both(world: World) {
         let key = world.entitling("guest", "r1").await;
         let here = place(&world, 1);
-        world.store.logout(here, device(here)).await.unwrap();
+        world.store.logout(here, device(here), secret(here.device)).await.unwrap();
         world.claim_verified(here, "r1", "guest");
         let anna = log_in(&world.store, place(&world, 2), "anna").await.user_id;
         let merged = log_in(&world.store, here, "anna").await;
@@ -188,7 +189,7 @@ story! {
             assert_eq!((again.user_id, again.transfers.len()), (otto.user_id, 0));
             assert_eq!(world.owner_of(key).await, anna, "the app logs in at each start");
         }
-        world.store.logout(here, device(here)).await.unwrap();
+        world.store.logout(here, device(here), secret(here.device)).await.unwrap();
         assert_eq!(log_in(&world.store, here, "otto").await.transfers.len(), 1, "a login after a logout is a new one");
     }
 }
@@ -198,7 +199,7 @@ story! {
         let key = world.entitling("shared", "r1").await;
         let (here, there) = (place(&world, 1), place(&world, 2));
         let names = async |place: DevicePlace| {
-            let access = world.store.device_access(world.app.id, place).await.unwrap();
+            let access = world.store.device_access(world.app.id, place, secret(place.device)).await.unwrap();
             (access.user_id, access.entitlements.len())
         };
         for place in [here, there] {
@@ -208,7 +209,7 @@ story! {
         assert_eq!(names(here).await, (anna, 1));
         let otto = log_in(&world.store, there, "otto").await.user_id;
         assert_eq!((world.owner_of(key).await, names(there).await, names(here).await), (otto, (otto, 1), (anna, 0)));
-        let nobody = world.store.logout(here, device(here)).await.unwrap();
+        let nobody = world.store.logout(here, device(here), secret(here.device)).await.unwrap();
         assert_eq!(names(here).await, (nobody, 1), "the store's customer is still the same on this device");
     }
 }
@@ -216,7 +217,7 @@ story! {
 story! {
     async fn a_logout_of_an_unknown_device_stores_nothing(world: World) {
         let here = place(&world, 1);
-        assert_eq!(world.store.logout(here, device(here)).await.unwrap(), UserId::of_device(here, 0));
+        assert_eq!(world.store.logout(here, device(here), secret(here.device)).await.unwrap(), UserId::of_device(here, 0));
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM devices"), 0);
     }
 }
@@ -319,7 +320,7 @@ story! {
                 let mut draw = || (place(&world, random.below(3).into()), format!("customer {}", random.below(3)));
                 let ((here, one), (there, other)) = (draw(), draw());
                 for place in BTreeSet::from([here, there]) {
-                    world.store.logout(place, device(place)).await.unwrap();
+                    world.store.logout(place, device(place), secret(place.device)).await.unwrap();
                 }
                 let both = tokio::join!(log_in(&world.store, here, &one), log_in(&second, there, &other));
                 let owner = world.owner_of(keys[0]).await;

@@ -3,7 +3,7 @@
 use super::merging::seen;
 use super::people::{by, customer, device, login, place};
 use super::profiling::{PURCHASED, entitlements};
-use super::world::{World, story};
+use super::world::{World, secret, story};
 use domain::device::Device;
 use domain::user::{Attributes, PROFILE_UPDATED};
 use domain::{CollapseKey, DestinationId, DevicePlace, TransferId, TransitionKind, UserId};
@@ -37,7 +37,9 @@ impl World {
         let DevicePlace { platform, device: id } = place;
         let described = serde_json::to_string(described).unwrap();
         self.raw().run(&format!(
-            "INSERT INTO devices (platform_id, id, device, created_at, seen_at) VALUES ('{platform}', '{id}', '{described}', 1, 1)"
+            "INSERT INTO devices (platform_id, id, device, secret_hash, created_at, seen_at)
+                 VALUES ('{platform}', '{id}', '{described}', '{}', 1, 1)",
+            secret(id).hex()
         ));
     }
 

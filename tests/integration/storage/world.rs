@@ -5,15 +5,15 @@ use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
 use domain::device::claim::CLAIM_STORE_TYPE;
 use domain::verification::Product;
 use domain::{
-    CollapseKey, Environment, Lane, Notification, NotificationKind, Outcome, PlatformId, SettlingContext, Snapshot,
-    Timestamp, Transition, TransitionKind, Verification,
+    CollapseKey, DeviceId, Environment, Lane, Notification, NotificationKind, Outcome, PlatformId, SettlingContext,
+    Snapshot, Timestamp, Transition, TransitionKind, Verification,
 };
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use storage::{
     Accepted, App, Config, Database, Destination, Error, Fate, Filter, Key, Limits, Loaded, NewDestination,
-    NewNotification, NewPlatform, Platform, Record, Recorded, SecretString, Store, Traits,
+    NewNotification, NewPlatform, Platform, Record, Recorded, SecretHash, SecretString, Store, Traits,
 };
 use system_tests::distance::Distance;
 use system_tests::folder::Folder;
@@ -115,6 +115,11 @@ impl Raw {
         .unwrap_or_else(|error| panic!("{text}: {error}"));
         rows.into_iter().map(|row| row.value).collect()
     }
+}
+
+/// The secret of a device of the stories.
+pub fn secret(device: DeviceId) -> SecretHash {
+    SecretHash::of(&SecretString::from(device.to_string()))
 }
 
 pub fn key_of_all_ones() -> Key {

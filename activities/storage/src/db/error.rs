@@ -50,6 +50,9 @@ pub enum Error {
         /// What is wrong with it.
         detail: String,
     },
+    /// A device does not prove itself. Its app must send the device's secret, or make a new device.
+    #[error("the device does not prove itself")]
+    Unproved(#[source] Unproved),
     /// This process lacks a key that values are encrypted or hashed with, so it cannot say whether something is there. The
     /// operator must restart it with the key; trying again at another process helps.
     #[error("this process lacks the key {}: start it with SETTLE_KEY as the other processes have it", .0.join(", "))]
@@ -63,6 +66,26 @@ pub enum Error {
         #[source]
         source: Option<Cause>,
     },
+}
+
+/// How a device fails to prove itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unproved {
+    /// The request shows no secret.
+    #[error(
+        "`Settle-Device-Secret` is missing: send the secret with which the device was created. A device without one may \
+         call `events` alone: make a new id with a secret"
+    )]
+    Missing,
+    /// The device was created without a secret.
+    #[error("the device was created without a secret and may call `events` alone: make a new id with a secret")]
+    Never,
+    /// The request shows another secret than that of the device.
+    #[error(
+        "`Settle-Device-Secret` is not the secret with which the device was created; if that is lost, make a new id with a \
+         secret"
+    )]
+    Other,
 }
 
 /// An error with all its causes, on one line, for the place where it is logged or shown.

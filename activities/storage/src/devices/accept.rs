@@ -4,17 +4,19 @@
 //! counts as a repetition too: it was announced.
 
 use crate::db::crowds::Crowds;
-use crate::db::error::Error;
+use crate::db::error::{Error, Unproved};
 use crate::db::secrets::Secrets;
 use crate::db::statement::clean;
 use crate::db::store::Store;
 use crate::db::writer::{Faults, Items, JobKind, Write};
+use crate::devices::admission::Admission;
 use crate::devices::claims::accept::{
     self as claims, ClaimCounts, ClaimKey, ClaimSource, Claiming, ReportedClaim, StoredClaims,
 };
 use crate::devices::conceal;
 use crate::devices::events::{self, Identity, NewEvent};
-use crate::devices::rows::{self, Origin, Origins};
+use crate::devices::rows::{DescribedDevice, Origin, Origins};
+use crate::devices::secret::SecretHash;
 use crate::devices::sessions::{self, SessionKey};
 use domain::device::clock::DeviceClock;
 use domain::device::session::{Session, Step};
@@ -41,6 +43,8 @@ pub struct DeviceRequest {
     pub platform: PlatformId,
     /// The device, as it describes itself.
     pub device: Device,
+    /// The secret that it shows.
+    pub secret: Option<SecretHash>,
     /// When it was sent, by the device's clock.
     pub sent_at: Timestamp,
     /// When it was received, by the monotonic clock of this process: it may wait before it is stored.
@@ -99,7 +103,8 @@ const MAX_WRITTEN: usize = 64;
 
 impl Store {
     /// Accepts what devices report. When this returns, it is durable: it survives a power cut. If it fails, a part of the
-    /// events may be stored: the app sends all of them again.
+    /// events may be stored: the app sends all of them again. An unknown device is created with the secret of its first
+    /// request; then one with another secret is refused with [`Error::Unproved`].
     pub async fn accept_reports(&self, request: DeviceRequest) -> Result<AcceptedReports, Error> {
         let network = self.secrets.tombstone(CLAIMS, &request.platform.to_string(), &request.network);
         let mut request = DeviceRequest { network, ..request };
@@ -121,7 +126,7 @@ impl Store {
         let weight = request.reports.len();
         let items = Items { items: vec![request], weight };
         let accepted = self.writer.write_items(JobKind::Device(ACCEPT), items, work).await?;
-        accepted.into_iter().next().ok_or(Error::Missing { what: "request" })
+        accepted.into_iter().next().ok_or(Error::Missing { what: "request" })?.map_err(Error::Unproved)
     }
 }
 
@@ -141,26 +146,33 @@ fn conceal_and_accept(
     write: &mut Write<'_>,
     (org, secrets, crowds): (OrgId, &Secrets, &Crowds),
     requests: &[&DeviceRequest],
-) -> Result<Vec<AcceptedReports>, Error> {
+) -> Result<Vec<Result<AcceptedReports, Unproved>>, Error> {
     let mut origins = Origins::new();
     for request in requests {
         Origin::read_once(&mut origins, write.connection, request.platform)?;
     }
     let concealed = conceal::conceal(write, secrets, (&origins, requests))?;
     let requests: Vec<&DeviceRequest> = concealed.iter().map(AsRef::as_ref).collect();
-    accept(write, (org, &origins, crowds), &requests)
+    let epoch = write.epoch()?;
+    let described: Vec<DescribedDevice<'_>> = requests.iter().map(|one| one.described()).collect();
+    let admission = Admission::read(write, &described)?;
+    let checks: Vec<Result<(), Unproved>> = described.iter().map(|one| admission.check(one)).collect();
+    let proved = requests.iter().zip(&checks).filter(|(_, check)| check.is_ok());
+    let proved: Vec<&DeviceRequest> = proved.map(|(request, _)| *request).collect();
+    let mut accepted = accept(write, ((org, epoch), (&origins, crowds), &admission), &proved)?.into_iter();
+    let result = |check: Result<(), Unproved>| match check {
+        Ok(()) => accepted.next().map(Ok).ok_or(Error::Missing { what: "request" }),
+        Err(unproved) => Ok(Err(unproved)),
+    };
+    checks.into_iter().map(result).collect()
 }
 
+/// Accepts requests that prove their devices.
 fn accept(
     write: &mut Write<'_>,
-    (org, origins, crowds): (OrgId, &Origins, &Crowds),
+    ((org, epoch), (origins, crowds), Admission(devices)): ((OrgId, i64), (&Origins, &Crowds), &Admission),
     requests: &[&DeviceRequest],
 ) -> Result<Vec<AcceptedReports>, Error> {
-    let epoch = write.epoch()?;
-    // Of two requests of a device the later one describes it.
-    let devices: BTreeMap<DevicePlace, &Device> = requests.iter().map(|one| (one.place(), &one.device)).collect();
-    rows::lock(write, &devices)?;
-    let owners = rows::owners(write.connection, devices.keys().copied())?;
     let received: Vec<Timestamp> = requests.iter().map(|one| one.received_at(write)).collect();
     let mut gathered = Gathered {
         known: sessions::find(write, &sessions_of(requests))?,
@@ -175,9 +187,10 @@ fn accept(
     let mut new = Vec::with_capacity(gathered.events.len());
     for (index, report) in &gathered.events {
         let (request, received_at) = (requests[*index], received[*index]);
-        let (Some(origin), Some(owner)) = (origins.get(&request.platform), owners.get(&request.place())) else {
+        let (Some(origin), Some(known)) = (origins.get(&request.platform), devices.get(&request.place())) else {
             continue;
         };
+        let owner = &known.owner;
         new.push(request.event(report, &Circumstances { origin, owner, org, epoch, received_at, began: &began }));
     }
     let inserted = events::insert(write, &new, origins)?;
@@ -315,6 +328,10 @@ struct Circumstances<'a> {
 impl DeviceRequest {
     const fn place(&self) -> DevicePlace {
         DevicePlace { platform: self.platform, device: self.device.id }
+    }
+
+    const fn described(&self) -> DescribedDevice<'_> {
+        DescribedDevice { place: self.place(), device: &self.device, secret: self.secret.as_ref() }
     }
 
     /// When it was received, by the clock that stamps rows.

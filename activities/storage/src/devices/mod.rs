@@ -4,10 +4,12 @@
 //! Nothing here starts a workflow for an event: the run of a destination's stream takes what is owed, in batches.
 
 pub mod accept;
+mod admission;
 pub mod claims;
 mod conceal;
 mod events;
 pub mod retention;
 mod rows;
+pub mod secret;
 mod sessions;
 pub mod timeouts;

@@ -5,6 +5,7 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Value, batches, json_columns, row, sql};
 use crate::db::writer::Write;
+use crate::devices::secret::SecretHash;
 use crate::settings::destinations::{self, Destination};
 use crate::settings::tombstones::HAS_FORGOTTEN;
 use domain::device::{Device, DeviceOwner};
@@ -76,22 +77,40 @@ impl Origin {
     }
 }
 
-// `seen_at` is written although nothing else changed: it locks the device until the end of the transaction.
+// `seen_at` is written although nothing changed: that locks the device until the end of the transaction.
 const UPSERT: Sql = statement! {"
-    INSERT INTO devices (platform_id, id, device, created_at, seen_at)
+    INSERT INTO devices (platform_id, id, device, secret_hash, created_at, seen_at)
     VALUES ?*
-    ON CONFLICT (platform_id, id) DO UPDATE SET device = excluded.device, seen_at = excluded.seen_at
+    ON CONFLICT (platform_id, id) DO UPDATE
+    SET device = CASE WHEN {MAY_REPORT} THEN excluded.device ELSE devices.device END,
+        seen_at = CASE WHEN {MAY_REPORT} THEN excluded.seen_at ELSE devices.seen_at END
 "};
 
-/// Stores devices as they describe themselves now, and locks them, in the order of their ids.
-pub fn lock(write: &mut Write<'_>, devices: &BTreeMap<DevicePlace, &Device>) -> Result<(), Error> {
+/// As `secret::may_report`, by which the request is refused.
+const MAY_REPORT: &str = "devices.secret_hash IS NULL OR devices.secret_hash = excluded.secret_hash";
+
+/// A device as a request describes it.
+#[derive(Clone, Copy)]
+pub struct DescribedDevice<'r> {
+    /// The device.
+    pub place: DevicePlace,
+    /// Its description.
+    pub device: &'r Device,
+    /// The secret that the request shows.
+    pub secret: Option<&'r SecretHash>,
+}
+
+/// Stores devices as requests describe them, and locks them, in the order of their ids. Creates unknown ones with the
+/// secrets of the requests. A request with another secret than that of its device changes nothing.
+pub fn lock(write: &mut Write<'_>, devices: &BTreeMap<DevicePlace, DescribedDevice<'_>>) -> Result<(), Error> {
     let now = write.now;
-    let rows: Vec<[Value<'_>; 5]> = devices
+    let rows: Vec<[Value<'_>; 6]> = devices
         .iter()
-        .map(|(place, device)| {
-            let device = serde_json::to_string(device)
+        .map(|(place, described)| {
+            let device = serde_json::to_string(described.device)
                 .map_err(|error| Error::corrupt_by("a device cannot be written as JSON", error))?;
-            Ok([place.platform.into(), place.device.into(), device.into(), now.into(), now.into()])
+            let secret = described.secret.map(SecretHash::hex);
+            Ok([place.platform.into(), place.device.into(), device.into(), secret.into(), now.into(), now.into()])
         })
         .collect::<Result<_, Error>>()?;
     for batch in batches(&rows, &SIZES) {
@@ -100,43 +119,53 @@ pub fn lock(write: &mut Write<'_>, devices: &BTreeMap<DevicePlace, &Device>) -> 
     Ok(())
 }
 
+/// A device that is stored.
+pub struct KnownDevice {
+    /// Its user.
+    pub owner: DeviceOwner,
+    /// The secret with which it was created.
+    pub secret: Option<SecretHash>,
+}
+
 row! {
-    struct OwnerRow {
+    struct KnownRow {
         platform_id: PlatformId,
         id: DeviceId,
         user_id: Option<UserId>,
         logouts: i64,
+        secret_hash: Option<String>,
         external_id: Option<String>,
     }
 }
 
-const OWNERS: Sql = statement! {"
-    SELECT d.platform_id, d.id, d.user_id, d.logouts, u.external_id
+const KNOWN: Sql = statement! {"
+    SELECT d.platform_id, d.id, d.user_id, d.logouts, d.secret_hash, u.external_id
     FROM devices d
     LEFT JOIN users u ON u.id = d.user_id
     WHERE (d.platform_id, d.id) IN (VALUES ?*)
 "};
 
-/// The users of devices. The devices are locked.
-pub fn owners(
+/// The users and secrets of devices. The devices are locked.
+pub fn known(
     connection: &mut AnyConnection,
     devices: impl IntoIterator<Item = DevicePlace>,
-) -> Result<BTreeMap<DevicePlace, DeviceOwner>, Error> {
+) -> Result<BTreeMap<DevicePlace, KnownDevice>, Error> {
     let places: Vec<DevicePlace> = devices.into_iter().collect();
-    let mut owners = BTreeMap::new();
+    let mut known = BTreeMap::new();
     for batch in batches(&places, &SIZES) {
         let keys = batch.iter().map(|place| [place.platform.into(), place.device.into()]);
-        let rows: Vec<OwnerRow> = sql(OWNERS).bind_rows(keys).all(connection)?;
-        owners.extend(rows.into_iter().map(OwnerRow::owner));
+        let rows: Vec<KnownRow> = sql(KNOWN).bind_rows(keys).all(connection)?;
+        known.extend(rows.into_iter().map(KnownRow::device));
     }
-    Ok(owners)
+    Ok(known)
 }
 
-impl OwnerRow {
-    fn owner(self) -> (DevicePlace, DeviceOwner) {
+impl KnownRow {
+    fn device(self) -> (DevicePlace, KnownDevice) {
         let place = DevicePlace { platform: self.platform_id, device: self.id };
         let user_id = self.user_id.unwrap_or_else(|| UserId::of_device(place, self.logouts));
-        (place, DeviceOwner { user_id, external_id: self.external_id })
+        let owner = DeviceOwner { user_id, external_id: self.external_id };
+        (place, KnownDevice { owner, secret: self.secret_hash.map(SecretHash::stored) })
     }
 }
 

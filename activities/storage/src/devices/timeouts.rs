@@ -7,7 +7,7 @@ use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::devices::events::{self, NewEvent};
-use crate::devices::rows::{self, Origin, Origins};
+use crate::devices::rows::{self, KnownDevice, Origin, Origins};
 use domain::device::{Device, DeviceEvent, DeviceOwner, Happened, SessionMark};
 use domain::{DeviceId, DevicePlace, EventId, OrgId, PlatformId, SessionId, Timestamp};
 use std::collections::BTreeMap;
@@ -74,8 +74,8 @@ fn end(write: &mut Write<'_>, org: OrgId, by_device: &BTreeMap<DevicePlace, Vec<
     for (place, sessions) in by_device {
         let Some(device) = rows::locked(write, place.platform, place.device)? else { continue };
         let origin = Origin::read_once(&mut origins, write.connection, place.platform)?;
-        let owners = rows::owners(write.connection, [*place])?;
-        let Some(owner) = owners.get(place) else { continue };
+        let known = rows::known(write.connection, [*place])?;
+        let Some(KnownDevice { owner, .. }) = known.get(place) else { continue };
         for session in sessions {
             let end = sql(END).bind(place.platform).bind(place.device).bind(*session).bind(write.now);
             let closed: Option<ClosedSession> = end.first(write.connection)?;

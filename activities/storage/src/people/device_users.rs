@@ -6,6 +6,7 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
+use crate::devices::secret::{self, SecretHash};
 use crate::purchases::users::StoreCustomer;
 use domain::device::Device;
 use domain::{AppId, DeviceId, DevicePlace, PlatformId, UserId};
@@ -66,22 +67,32 @@ pub fn lock(write: &mut Write<'_>, place: DevicePlace) -> Result<DeviceUser, Err
 }
 
 const UPSERT: Sql = statement! {"
-    INSERT INTO devices (platform_id, id, device, created_at, seen_at)
-    VALUES (?, ?, ?, ?, ?)
+    INSERT INTO devices (platform_id, id, device, secret_hash, created_at, seen_at)
+    VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT (platform_id, id) DO UPDATE SET device = excluded.device, seen_at = excluded.seen_at
 "};
 
-/// Stores a device as it describes itself now.
-pub fn store(write: &mut Write<'_>, (place, device): (DevicePlace, &Device)) -> Result<(), Error> {
+/// Locks a device that proves itself until the end of the transaction, and stores how it describes itself now; users are
+/// locked before. Creates it with this secret if it is unknown.
+pub fn store(
+    write: &mut Write<'_>,
+    (place, device): (DevicePlace, &Device),
+    secret: &SecretHash,
+) -> Result<DeviceUser, Error> {
     let device = serde_json::to_string(device)
         .map_err(|cause| Error::corrupt_by("a device cannot be written as JSON", cause))?;
     sql(UPSERT)
         .bind(place.platform)
         .bind(place.device)
         .bind(device)
+        .bind(secret.hex())
         .bind(write.now)
         .bind(write.now)
-        .later(write.connection)
+        .later(write.connection)?;
+    let user = lock(write, place)?;
+    // Another process may have created it meanwhile.
+    secret::prove(write.connection, place, secret)?;
+    Ok(user)
 }
 
 const SET: Sql = statement! {"

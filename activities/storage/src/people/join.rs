@@ -3,6 +3,7 @@
 use crate::db::config::Installation;
 use crate::db::error::Error;
 use crate::db::writer::Write;
+use crate::devices::secret;
 use crate::people::device_users::{self, DeviceUser};
 use crate::people::moves::{self, Announced, Cause, Move, MovedDevices};
 use crate::purchases::users::{Raced, StoreCustomer, StoreUser, UserRow};
@@ -13,12 +14,17 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Joins a device with the owner of what it claimed. The user gets the device's id in analytics, unless they have one: there
 /// the events of the device and those of the purchases are then one person's, also while nobody is logged in.
 ///
+/// A device without a secret reports, and owns nothing: it stays its own anonymous user's, since anybody may report on it.
+///
 /// Locks the app, the users and the device, so call it before the transaction locks a device or a claim.
 pub fn join(
     write: &mut Write<'_>,
     installation: Installation,
     (place, customer): (DevicePlace, &StoreUser),
 ) -> Result<(), Error> {
+    if !secret::is_provable(write.connection, place)? {
+        return Ok(());
+    }
     unite(write, installation, (place, customer))?;
     let owner = customer.find(write.connection)?.filter(|_| !is_tombstone(&customer.app_user_id));
     let device = device_users::find(write.connection, place)?.user_id;

@@ -11,6 +11,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::store::Store;
 use crate::db::writer::Write;
+use crate::devices::secret::{self, SecretHash};
 use crate::people::device_users::{self, DeviceUser, PlatformRow};
 use crate::people::moves::{self, Announced, Cause, Move, Moved, MovedDevices};
 use crate::people::names;
@@ -26,6 +27,8 @@ pub struct Login {
     pub place: DevicePlace,
     /// The device as it describes itself.
     pub device: Device,
+    /// The secret that it shows.
+    pub secret: SecretHash,
     /// The customer's own id.
     pub external_id: String,
     /// Whether the customer's own server signed it.
@@ -42,7 +45,8 @@ pub struct LoggedIn {
 }
 
 impl Store {
-    /// Logs a customer in on a device. A repetition changes nothing.
+    /// Logs a customer in on a device. A repetition changes nothing. A device with another secret, or without one, is
+    /// refused with [`Error::Unproved`].
     pub async fn login(&self, login: Login) -> Result<LoggedIn, Error> {
         let installation = self.installation;
         self.write(move |write| log_in(write, installation, &login)).await
@@ -50,14 +54,14 @@ impl Store {
 
     /// Logs out on a device: it gets a new anonymous user, and what it claimed stays with the customer. Returns that
     /// user; a device on which nobody is logged in keeps the one it has.
-    pub async fn logout(&self, place: DevicePlace, device: Device) -> Result<UserId, Error> {
+    pub async fn logout(&self, place: DevicePlace, device: Device, secret: SecretHash) -> Result<UserId, Error> {
         self.write(move |write| {
             // Whoever has the public key can name any device: one that is not known has nobody to log out.
             if !device_users::is_known(write.connection, place)? {
                 return Ok(UserId::of_device(place, 0));
             }
-            device_users::store(write, (place, &device))?;
-            let mut user = device_users::lock(write, place)?;
+            secret::prove(write.connection, place, &secret)?;
+            let mut user = device_users::store(write, (place, &device), &secret)?;
             if names::external_id(write.connection, user.id(place))?.is_some() {
                 user = user.logged_out();
                 device_users::set(write, place, &user)?;
@@ -84,6 +88,8 @@ struct Situation {
 fn log_in(write: &mut Write<'_>, installation: Installation, login: &Login) -> Result<LoggedIn, Error> {
     let place = login.place;
     let PlatformRow { app_id: app, store } = device_users::platform(write.connection, place)?;
+    // Before the locks, so that a stranger holds nobody up.
+    secret::prove(write.connection, place, &login.secret)?;
     let seen = Situation::read(write.connection, (app, &store), login)?;
     let user = seen.target(login);
     moves::lock_app(write, app)?;
@@ -91,8 +97,7 @@ fn log_in(write: &mut Write<'_>, installation: Installation, login: &Login) -> R
     let mut involved: BTreeSet<UserId> = seen.owners.values().copied().collect();
     involved.extend([seen.device.id(place), user.id(place)]);
     let rows = moves::lock_users(write, &involved)?;
-    device_users::store(write, (place, &login.device))?;
-    device_users::lock(write, place)?;
+    device_users::store(write, (place, &login.device), &login.secret)?;
     if Situation::read(write.connection, (app, &store), login)? != seen {
         return Err(Error::unavailable(Raced));
     }

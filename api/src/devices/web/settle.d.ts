@@ -155,7 +155,7 @@ export interface State {
   queued: number;
   /** Number of events that were dropped because too many waited, since the app was installed. */
   dropped: number;
-  /** Whether the queue and the device id survive a reload; false where the browser stores nothing. */
+  /** Whether the queue and the device, with its secret, survive a reload; false where the browser stores nothing. */
   is_persistent: boolean;
 }
 

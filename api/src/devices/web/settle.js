@@ -41,6 +41,13 @@
     return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
   }
 
+  /** 32 random bytes in base64url without padding: the proof that this is the device. */
+  function randomSecret() {
+    const bytes = crypto.getRandomValues(new Uint8Array(32));
+    const text = btoa(String.fromCharCode.apply(null, Array.from(bytes)));
+    return text.replace(/\+/g, "-").replace(/\//g, "_").replace(/=/g, "");
+  }
+
   /** Milliseconds of a clock that nobody sets: waits are measured by it. */
   const monotonic = () => performance.now();
 
@@ -211,7 +218,10 @@
       this.url = options.url.replace(/\/+$/, "");
       this.store = new Store(options.name || "settle");
       this.queue = new Queue(this.store, options.maxQueued || DEFAULT_MAX_QUEUED);
-      this.device = this.describeDevice();
+      const known = this.identify();
+      /** In each request, and in none of the bodies. */
+      this.secret = String(known.secret);
+      this.device = this.describeDevice(known);
       /** @type {{ id: string, lastEventAt: number } | null} */
       this.session = null;
       /** The end of the last request: there is one at a time. @type {Promise<unknown>} */
@@ -235,12 +245,18 @@
       this.arrive();
     }
 
-    describeDevice() {
+    /** The device of this installation. An id without a secret may never log in, so it gives way to another one. */
+    identify() {
       let known = parsed(this.store.get("device"));
-      if (!known || !known.id || !known.first_launch) {
-        known = { id: randomId(), first_launch: new Date().toISOString() };
+      if (!known || !known.id || !known.secret || !known.first_launch) {
+        known = { id: randomId(), secret: randomSecret(), first_launch: new Date().toISOString() };
         this.store.set("device", JSON.stringify(known));
       }
+      return known;
+    }
+
+    /** @param {{ id: string, first_launch: string }} known */
+    describeDevice(known) {
       const { appVersion, os, analyticsDeviceId } = this.options;
       return {
         id: String(known.id),
@@ -436,7 +452,7 @@
     /** @param {Call} call @returns {RequestInit} */
     requestOf({ method, body, etag }) {
       /** @type {Record<string, string>} */
-      const headers = { authorization: `Bearer ${this.options.key}` };
+      const headers = { authorization: `Bearer ${this.options.key}`, "settle-device-secret": this.secret };
       if (body !== undefined) headers["content-type"] = "application/json";
       if (etag) headers["if-none-match"] = etag;
       // Without the browser's cache no answer to a preflight is remembered, so reports do with it: POST stores nothing.

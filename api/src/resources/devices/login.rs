@@ -1,7 +1,7 @@
 //! `POST /v1/device/login` and `POST /v1/device/logout`: who uses the app on a device.
 
-use crate::devices::client::Client;
 use crate::devices::request::is_random;
+use crate::devices::secret::Proof;
 use crate::devices::token::{self, Expected};
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
@@ -70,7 +70,7 @@ pub struct LoggedOutDevice {
 /// `POST /v1/device/login`
 pub async fn login(
     State(edge): State<Shared>,
-    client: Client,
+    Proof { client, secret }: Proof,
     body: Unread<DeviceLogin>,
 ) -> Result<Json<LoggedInDevice>, Error> {
     let now = (edge.clock)();
@@ -86,7 +86,7 @@ pub async fn login(
     let quotas = &edge.devices.quotas;
     let is_new = quotas.check_device(&edge.store, (&client.platform, place), now).await?;
     let is_named = quotas.check_user(&edge.store, (&client.platform, &external_id), now).await?;
-    let login = Login { place, device, external_id: external_id.clone(), is_signed };
+    let login = Login { place, device, secret, external_id: external_id.clone(), is_signed };
     let LoggedIn { user_id, transfers } = edge.store.login(login).await?;
     let (devices, users) = (i64::from(is_new), i64::from(is_named));
     quotas.count(place, DeviceUsage { devices, users, ..DeviceUsage::default() }, now);
@@ -98,7 +98,7 @@ pub async fn login(
 /// `POST /v1/device/logout`
 pub async fn logout(
     State(edge): State<Shared>,
-    client: Client,
+    Proof { client, secret }: Proof,
     body: Unread<DeviceLogout>,
 ) -> Result<Json<LoggedOutDevice>, Error> {
     let _place = edge.devices.admit(&edge.store, &client, body.bytes())?;
@@ -108,7 +108,7 @@ pub async fn logout(
         draft.wrong.add("device.id", RANDOM_ID);
     }
     let DeviceLogout { device } = draft.finish()?;
-    Ok(Json(LoggedOutDevice { user_id: edge.store.logout(place, device).await? }))
+    Ok(Json(LoggedOutDevice { user_id: edge.store.logout(place, device, secret).await? }))
 }
 
 const RANDOM_ID: &str = "a random UUID (version 4) that the app made at its first launch";

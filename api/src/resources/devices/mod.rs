@@ -9,6 +9,7 @@ use crate::devices::claims;
 use crate::devices::client::Client;
 use crate::devices::quota::Kind;
 use crate::devices::request::{self, Checked, DeviceEvents, Receipt, Reception};
+use crate::devices::secret::{Proof, Secret};
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Query, Unread};
@@ -78,6 +79,7 @@ impl From<ActiveEntitlement> for DeviceEntitlement {
 pub async fn report(
     State(edge): State<Shared>,
     client: Client,
+    Secret(secret): Secret,
     body: Unread<DeviceEvents>,
 ) -> Result<Json<Receipt>, Error> {
     let (now, bytes) = ((edge.clock)(), body.bytes());
@@ -87,7 +89,7 @@ pub async fn report(
     let platform = client.platform.id;
     let limits = &edge.devices.limits;
     let claiming = if limits.may_claim(client.address, received_at) { Claiming::Stored } else { Claiming::Dropped };
-    let reception = Reception { platform, at: received_at, claiming, address: client.address };
+    let reception = Reception { platform, secret, at: received_at, claiming, address: client.address };
     let devices = edge.clone();
     let checked = edge.devices.checks.run(body.bytes(), move || {
         let draft = body.read()?;
@@ -123,17 +125,16 @@ fn used(events: usize, bytes: usize, is_new: bool) -> DeviceUsage {
     DeviceUsage { events: number(events), bytes, devices: i64::from(is_new), users: 0 }
 }
 
-/// `GET /v1/device/entitlements?device_id=`: what a device may use. The id of another device is a random UUID that only
-/// that device knows.
+/// `GET /v1/device/entitlements?device_id=`: what a device may use.
 pub async fn entitlements(
     State(edge): State<Shared>,
-    client: Client,
+    Proof { client, secret }: Proof,
     Query(query): Query<DeviceQuery>,
     known: IfNoneMatch,
 ) -> Result<Tagged<DeviceEntitlements>, Error> {
     let _place = edge.devices.places.take(client.address)?;
     let place = DevicePlace { platform: client.platform.id, device: query.device_id };
     edge.devices.limits.check_device(place).map_err(|wait| Error::TooMany { what: "this device", wait })?;
-    let access = edge.store.device_access(client.platform.app_id, place).await?;
+    let access = edge.store.device_access(client.platform.app_id, place, secret).await?;
     Ok(Tagged { revision: access.user_revision, body: access.into(), known })
 }

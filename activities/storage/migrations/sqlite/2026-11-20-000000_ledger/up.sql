@@ -387,6 +387,8 @@ CREATE TABLE devices (
     id TEXT NOT NULL,
     -- JSON: versions of the app, the system and the client; the first launch.
     device TEXT NOT NULL,
+    -- The SHA-256 of the secret that its first request showed. NULL: it showed none, and may report alone, for ever.
+    secret_hash TEXT,
     -- The user to whom it belongs since a login or a verified claim. NULL: its anonymous user, whose id is computed from
     -- the device and the number of its logouts.
     user_id TEXT REFERENCES users (id),

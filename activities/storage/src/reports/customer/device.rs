@@ -5,6 +5,7 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
+use crate::devices::secret::{self, SecretHash};
 use crate::purchases::owned::{OF_DEVICE, SHARED_WITH_DEVICE, owned_by};
 use domain::user::{ActiveEntitlement, CustomerState};
 use domain::{AppId, DevicePlace, UserId};
@@ -37,9 +38,16 @@ const USER_OF_DEVICE: Sql = statement! {"
 "};
 
 impl Store {
-    /// What a device may use. An unknown device may use nothing.
-    pub async fn device_access(&self, app: AppId, place: DevicePlace) -> Result<DeviceAccess, Error> {
+    /// What a device may use. An unknown device may use nothing; one with another secret, or without one, is refused with
+    /// [`Error::Unproved`].
+    pub async fn device_access(
+        &self,
+        app: AppId,
+        place: DevicePlace,
+        secret: SecretHash,
+    ) -> Result<DeviceAccess, Error> {
         self.read_for_devices(move |connection| {
+            secret::prove(connection, place, &secret)?;
             let DevicePlace { platform, device } = place;
             let known: Option<DeviceUser> = sql(USER_OF_DEVICE).bind(platform).bind(device).first(connection)?;
             let user = known.as_ref().and_then(|known| known.user_id);

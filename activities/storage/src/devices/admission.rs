@@ -1,0 +1,39 @@
+//! Which requests of devices are taken: those that prove their device, where it has a secret.
+
+use crate::db::error::{Error, Unproved};
+use crate::db::writer::Write;
+use crate::devices::rows::{self, DescribedDevice, KnownDevice};
+use crate::devices::secret;
+use domain::DevicePlace;
+use std::collections::BTreeMap;
+
+/// The devices of requests, which are locked.
+pub struct Admission(pub BTreeMap<DevicePlace, KnownDevice>);
+
+impl Admission {
+    /// Locks the devices of requests, in the order of their ids, and stores how they describe themselves now. An unknown
+    /// one is created with the secret of its first request.
+    pub fn read(write: &mut Write<'_>, requests: &[DescribedDevice<'_>]) -> Result<Self, Error> {
+        let mut described = BTreeMap::<DevicePlace, DescribedDevice<'_>>::new();
+        for request in requests {
+            // Of two requests of a device the later one describes it.
+            let newest = described.entry(request.place).or_insert(*request);
+            if newest.secret == request.secret {
+                *newest = *request;
+            }
+        }
+        rows::lock(write, &described)?;
+        let admission = Self(rows::known(write.connection, described.keys().copied())?);
+        // The first request of a device may be a stranger's, which describes nothing.
+        described.retain(|_, request| admission.check(request).is_err());
+        let proved = requests.iter().filter(|one| described.contains_key(&one.place) && admission.check(one).is_ok());
+        rows::lock(write, &proved.map(|one| (one.place, *one)).collect())?;
+        Ok(admission)
+    }
+
+    /// Checks that a request may report on its device.
+    pub fn check(&self, request: &DescribedDevice<'_>) -> Result<(), Unproved> {
+        let created = self.0.get(&request.place).and_then(|known| known.secret.as_ref());
+        secret::may_report(request.secret, created)
+    }
+}

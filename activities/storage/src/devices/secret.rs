@@ -1,0 +1,83 @@
+//! How a device proves itself: with a secret that it made. Its hash is stored in the transaction that creates the device,
+//! and never later: whoever knows the id of a device without one cannot make it theirs.
+//!
+//! A device without a secret may report, and nothing else.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::{Error, Unproved};
+use crate::db::secrets::sha256;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{row, sql};
+use domain::DevicePlace;
+use secrecy::{ExposeSecret, SecretString};
+use std::fmt;
+use subtle::ConstantTimeEq;
+
+/// The SHA-256 of a device's secret, in lower-case hex. Two are compared in constant time.
+#[derive(Clone)]
+pub struct SecretHash(String);
+
+impl SecretHash {
+    /// The hash of a secret.
+    #[must_use]
+    pub fn of(secret: &SecretString) -> Self {
+        Self(sha256(secret.expose_secret()))
+    }
+
+    /// One that is stored.
+    pub const fn stored(hex: String) -> Self {
+        Self(hex)
+    }
+
+    /// In hex, as it is stored.
+    #[must_use]
+    pub fn hex(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq for SecretHash {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl fmt::Debug for SecretHash {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SecretHash")
+    }
+}
+
+/// Checks that a request with this secret, if any, may report on a device that was created with that one.
+pub fn may_report(shown: Option<&SecretHash>, created: Option<&SecretHash>) -> Result<(), Unproved> {
+    match (shown, created) {
+        (_, None) => Ok(()),
+        (None, Some(_)) => Err(Unproved::Missing),
+        (Some(shown), Some(created)) if shown == created => Ok(()),
+        (Some(_), Some(_)) => Err(Unproved::Other),
+    }
+}
+
+row! {
+    struct Created {
+        secret_hash: Option<String>,
+    }
+}
+
+const CREATED: Sql = statement!("SELECT secret_hash FROM devices WHERE platform_id = ? AND id = ?");
+
+/// Checks that this is the secret of the device. An unknown device has none yet.
+pub fn prove(connection: &mut AnyConnection, place: DevicePlace, shown: &SecretHash) -> Result<(), Error> {
+    let Some(Created { secret_hash }) = find(connection, place)? else { return Ok(()) };
+    let created = secret_hash.map(SecretHash::stored).ok_or(Error::Unproved(Unproved::Never))?;
+    may_report(Some(shown), Some(&created)).map_err(Error::Unproved)
+}
+
+/// Whether the device was created with a secret.
+pub fn is_provable(connection: &mut AnyConnection, place: DevicePlace) -> Result<bool, Error> {
+    Ok(find(connection, place)?.is_some_and(|created| created.secret_hash.is_some()))
+}
+
+fn find(connection: &mut AnyConnection, place: DevicePlace) -> Result<Option<Created>, Error> {
+    sql(CREATED).bind(place.platform).bind(place.device).first(connection)
+}

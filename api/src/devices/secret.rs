@@ -1,0 +1,127 @@
+//! How a device proves itself: the header `Settle-Device-Secret`. Only its hash leaves this module.
+
+use super::client::Client;
+use crate::edge::Shared;
+use crate::error::Error;
+use crate::operation::{Input, Operation, Schemas};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use storage::{SecretHash, Unproved};
+
+/// The header.
+pub const HEADER: HeaderName = HeaderName::from_static("settle-device-secret");
+/// The header, as documents write it.
+const SHOWN: &str = "Settle-Device-Secret";
+/// Number of bytes of a secret.
+const BYTES: usize = 32;
+/// What is expected in the header.
+const EXPECTED: &str = "32 random bytes of the device in base64url without padding: 43 letters, digits, `-` and `_`";
+
+/// The secret that a request shows; a request may have none.
+pub struct Secret(pub Option<SecretHash>);
+
+/// A client that shows the secret of its device.
+pub struct Proof {
+    /// The client.
+    pub client: Client,
+    /// The secret that it shows.
+    pub secret: SecretHash,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Secret {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        shown(&parts.headers).map(Self).map_err(|()| Error::invalid(SHOWN, EXPECTED))
+    }
+}
+
+impl FromRequestParts<Shared> for Proof {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, edge: &Shared) -> Result<Self, Error> {
+        let client = Client::from_request_parts(parts, edge).await?;
+        let Secret(secret) = Secret::from_request_parts(parts, edge).await?;
+        Ok(Self { client, secret: secret.ok_or(Error::DeviceSecret(Unproved::Missing))? })
+    }
+}
+
+/// The hash of the secret in the headers; an error if it is none.
+fn shown(headers: &HeaderMap) -> Result<Option<SecretHash>, ()> {
+    let mut values = headers.get_all(HEADER).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let text = value.to_str().map_err(drop)?;
+    let is_secret = URL_SAFE_NO_PAD.decode(text).is_ok_and(|bytes| bytes.len() == BYTES);
+    if !is_secret || values.next().is_some() {
+        return Err(());
+    }
+    Ok(Some(SecretHash::of(&SecretString::from(text))))
+}
+
+/// The header in the description of a route.
+fn parameter(is_required: bool, description: &str) -> Value {
+    json!({
+        "name": SHOWN, "in": "header", "required": is_required,
+        "description": format!("{description} It is {EXPECTED}."),
+        "schema": { "type": "string", "pattern": "^[A-Za-z0-9_-]{43}$", "writeOnly": true },
+    })
+}
+
+impl Input for Secret {
+    fn describe(operation: &mut Operation, _: &mut Schemas) {
+        operation.query.push(parameter(
+            false,
+            "The secret that the device made with its id. It is taken only in the request that creates the device; later \
+             a missing or other one is 403 `device_secret_required`. A device that is created without one may call this \
+             alone, for ever.",
+        ));
+    }
+}
+
+impl Input for Proof {
+    fn describe(operation: &mut Operation, _: &mut Schemas) {
+        operation.query.push(parameter(
+            true,
+            "The secret with which the device was created. A missing or other one is 403 `device_secret_required`; a \
+             device that was created without one makes a new id with a secret.",
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    fn is_taken(texts: &[&str]) -> Option<bool> {
+        let mut headers = HeaderMap::new();
+        for text in texts {
+            headers.append(HEADER, HeaderValue::from_str(text).expect("a header"));
+        }
+        shown(&headers).ok().map(|secret| secret.is_some())
+    }
+
+    #[test]
+    fn a_secret_has_32_bytes_in_base64url_without_padding() {
+        let secret = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+        assert_eq!((is_taken(&[]), is_taken(&[secret])), (Some(false), Some(true)));
+        for wrong in [
+            "",
+            &secret[1..],
+            &format!("{secret}="),
+            &format!("{secret}A"),
+            &secret.replace('A', "+"),
+            // The same bytes in another text: the last letter has bits that count nothing.
+            &format!("{}9", &secret[..42]),
+            "2f0d2ef6-3b3f-4b9c-8a64-0a1d4f7c9e11",
+        ] {
+            assert_eq!(is_taken(&[wrong]), None, "{wrong}");
+        }
+        assert_eq!(is_taken(&[secret, secret]), None, "one header");
+    }
+}
