@@ -229,11 +229,13 @@ fn an_event_body_of_each_kind_is_documented_and_valid() {
     assert!(missing.is_empty(), "no body of {missing:?}");
 }
 
-/// The properties of a schema, and of its `attributes` and `data`, that a body lacks.
+/// The properties of a schema, and of its `attributes` and `data`, that a body lacks, without those that are there by a
+/// setting alone.
 fn absent(schema: &Value, body: &Value) -> Vec<String> {
     let names = |schema: &Value| -> Vec<String> {
         let properties = schema["properties"].as_object();
-        properties.map(|properties| properties.keys().cloned().collect()).unwrap_or_default()
+        let usual = properties.into_iter().flatten().filter(|(_, property)| property.get("x-setting").is_none());
+        usual.map(|(name, _)| name.clone()).collect()
     };
     let mut absent: Vec<String> = names(schema).into_iter().filter(|name| body.get(name).is_none()).collect();
     for part in ["attributes", "data"] {

@@ -8,6 +8,7 @@ mod people;
 mod site;
 mod stage;
 
+use domain::CollapseKey;
 use gate::{Reply, Way};
 use reqwest::Client;
 use serde_json::{Value, json};
@@ -54,7 +55,9 @@ async fn a_visit_of_a_page_arrives_signed_and_once() {
     stage.browser.click("#purchase button").await;
     let received = stage.wait_types(&[START, IMPRESSION, TRANSACTION]).await;
     assert_eq!(received[1].body["data"]["products"][0]["price"], "9.99");
-    assert_eq!(received[2].body["data"]["purchase_guid"], "RECEIPT");
+    let key = CollapseKey::of(stage.world.platform_id, "RECEIPT");
+    assert_eq!(received[2].body["data"]["collapse_key"], json!(key));
+    assert!(!received[2].body.to_string().contains("STORE_USER"), "{}", received[2].body);
     assert_eq!(received[2].body["data"]["impression_event_id"], received[1].event_id());
     // The page ends: its last request outlives it.
     stage.browser.open(&stage.site.other_page()).await;

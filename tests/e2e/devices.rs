@@ -65,6 +65,12 @@ async fn each_event_of_a_device_arrives_once_in_order(backend: Backend) {
     let impression = received[1].event_id();
     assert_eq!(received[2].body["data"]["impression_event_id"], impression, "the purchase names its impression");
     assert_eq!(received[1].body["attributes"]["subscription_id"], world.destination_id);
+    let purchase = json!(world.key("receipt-1"));
+    let keys = [0, 2].map(|place| received[place].body["data"]["collapse_key"].clone());
+    assert_eq!(keys, [json!([purchase]), purchase], "the purchase is named, and its receipt is not");
+    let has_proof =
+        |one: &Received| ["receipt-1", "\"customer\""].iter().any(|proof| one.body.to_string().contains(proof));
+    assert!(!received.iter().any(has_proof), "{received:?}");
     let open = world.temporal.list("ExecutionStatus = 'Running' AND WorkflowType = 'purchase'").await;
     assert!(open.is_empty(), "what a device reports starts no purchase: {open:?}");
     world.receiver.check_no_duplicates().expect("each event once");
@@ -200,6 +206,10 @@ async fn events_of_devices_reach_amplitude_with_their_session() {
         assert!(event["session_id"].is_i64() && event["user_id"].is_string(), "{event:?}");
         assert_eq!((&event["os_name"], &event["app_version"]), (&json!("fireos"), &json!("3.1")), "{event:?}");
         assert!(event.get("revenue").is_none(), "the purchase counts its revenue: {event:?}");
+        let properties = &event["event_properties"];
+        let proofs = ["receipts", "purchase_guid", "app_user_id"].iter().filter_map(|name| properties.get(name));
+        assert_eq!(proofs.count(), 0, "{event:?}");
+        assert_eq!(properties.get("collapse_key").is_some(), event["event_type"] != "device.impression", "{event:?}");
     }
     let impressions = counted.iter().filter(|one| one.event["event_type"] == "device.impression");
     assert_eq!(

@@ -65,7 +65,12 @@ fn is_same(before: &Value, after: &Value) -> bool {
     let are_texts = |value: &Value| value.as_array().is_some_and(|all| all.iter().all(Value::is_string));
     // Blanks at the ends of a text do not survive a form.
     let is_trimmed = before.as_str().is_some_and(|text| after.as_str() == Some(text.trim()));
-    before == after || is_trimmed || (are_texts(before) && are_texts(after) && sorted(before) == sorted(after))
+    // A switch that was never set is off.
+    let is_off = before.is_null() && *after == Value::Bool(false);
+    before == after
+        || is_off
+        || is_trimmed
+        || (are_texts(before) && are_texts(after) && sorted(before) == sorted(after))
 }
 
 /// The value of a field; `None` when it was left empty.

@@ -4,7 +4,7 @@ use super::report::{
     Content, DEVICE_VERSION, Device, DeviceEventKind, DeviceReceipt, DeviceTransaction, Impression, OfferedProduct, Os,
     TransactionKind,
 };
-use crate::ids::{AppId, DestinationId, DevicePlace, EventId, OrgId, SessionId, UserId};
+use crate::ids::{AppId, CollapseKey, DestinationId, DevicePlace, EventId, OrgId, SessionId, UserId};
 use crate::time::Timestamp;
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
@@ -149,8 +149,12 @@ struct DeviceData {
 pub(crate) struct SessionStartData {
     #[serde(flatten)]
     common: Common,
-    /// The receipts on the device, with the store's customer of each. The app reported them: none is verified.
-    receipts: Vec<DeviceReceipt>,
+    /// The purchases whose receipts are on the device, in the order of the receipts. The app reported them: none is verified.
+    collapse_key: Vec<Uuid>,
+    /// The receipts on the device, with the store's customer of each: only where the destination's `device_receipts` is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<DeviceReceipt>", extend("x-setting" = "device_receipts"))]
+    receipts: Option<Vec<DeviceReceipt>>,
 }
 
 /// A session of the app ended.
@@ -209,8 +213,12 @@ struct ProductData {
 pub(crate) struct TransactionData {
     #[serde(flatten)]
     common: Common,
-    /// The store's id of the customer.
-    app_user_id: String,
+    /// The store's id of the customer: only where the destination's `device_receipts` is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", extend("x-setting" = "device_receipts"))]
+    app_user_id: Option<String>,
+    /// The purchase, as its own events name it.
+    collapse_key: Uuid,
     /// The id, in `attributes`, of the `device.impression` that led to it.
     impression_event_id: Option<Uuid>,
     /// Whether it was made or restored.
@@ -218,8 +226,10 @@ pub(crate) struct TransactionData {
     /// The currency of the price.
     #[schemars(regex(pattern = r"^[A-Z]{3}$"))]
     purchase_currency: Option<String>,
-    /// The receipt id.
-    purchase_guid: String,
+    /// The receipt id: only where the destination's `device_receipts` is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", extend("x-setting" = "device_receipts"))]
+    purchase_guid: Option<String>,
     /// The country of the customer's marketplace.
     #[schemars(regex(pattern = r"^[A-Z]{2}$"))]
     purchase_country: Option<String>,
@@ -230,7 +240,8 @@ pub(crate) struct TransactionData {
 }
 
 impl DeviceEvent<'_> {
-    /// The body as it is stored: `subscription_id`, which differs per destination, is null.
+    /// The body as it is stored: `subscription_id`, which differs per destination, is null, and nothing is left out that a
+    /// destination may have.
     #[must_use]
     pub fn body(&self, epoch: i64) -> Value {
         let attributes = DeviceAttributes {
@@ -255,7 +266,9 @@ impl DeviceEvent<'_> {
                 serde_json::to_value(SessionEndData { common, closed_by: ClosedBy::App })
             }
             Happened::Reported(Content::SessionStart { receipts, .. }) => {
-                serde_json::to_value(SessionStartData { common, receipts: receipts.clone() })
+                let key = |receipt: &DeviceReceipt| self.purchase(&receipt.receipt_id);
+                let (collapse_key, receipts) = (receipts.iter().map(key).collect(), Some(receipts.clone()));
+                serde_json::to_value(SessionStartData { common, collapse_key, receipts })
             }
             Happened::Reported(Content::Impression(impression)) => {
                 serde_json::to_value(ImpressionData::of(common, impression))
@@ -263,11 +276,17 @@ impl DeviceEvent<'_> {
             Happened::Reported(Content::Transaction(transaction)) => {
                 let impression = transaction.impression_id.as_deref();
                 let impression = impression.map(|id| EventId::of_device(self.place, epoch, id));
-                serde_json::to_value(TransactionData::of(common, transaction, impression))
+                let key = self.purchase(&transaction.receipt_id);
+                serde_json::to_value(TransactionData::of(common, (key, transaction), impression))
             }
         };
         // Serialization fails only for maps with keys that are no strings, and there is none.
         data.unwrap_or_default()
+    }
+
+    /// The collapse key of the purchase with this receipt.
+    fn purchase(&self, receipt_id: &str) -> Uuid {
+        CollapseKey::of(self.place.platform, receipt_id).uuid()
     }
 
     fn common(&self) -> Common {
@@ -307,21 +326,35 @@ impl ProductData {
 }
 
 impl TransactionData {
-    fn of(common: Common, transaction: &DeviceTransaction, impression: Option<EventId>) -> Self {
+    fn of(common: Common, (key, transaction): (Uuid, &DeviceTransaction), impression: Option<EventId>) -> Self {
         let DeviceTransaction { kind, receipt_id, app_user_id, sku, price, currency, marketplace, impression_id: _ } =
             transaction.clone();
         Self {
             common,
-            app_user_id,
+            app_user_id: Some(app_user_id),
+            collapse_key: key,
             impression_event_id: impression.map(EventId::uuid),
             kind,
             purchase_currency: currency,
-            purchase_guid: receipt_id,
+            purchase_guid: Some(receipt_id),
             purchase_country: marketplace,
             purchase_price: price,
             sku_ref_id: sku,
         }
     }
+}
+
+/// The fields of `data` with a receipt or its customer of the store. Both together are all that a device needs to claim a
+/// purchase, so they leave the installation only by a setting; `collapse_key` names the purchase everywhere.
+const PROOFS: [&str; 3] = ["app_user_id", "purchase_guid", "receipts"];
+
+/// The body without receipts and the store's customers of them.
+#[must_use]
+pub fn without_receipts(mut body: Value) -> Value {
+    if let Some(data) = body.get_mut("data").and_then(Value::as_object_mut) {
+        data.retain(|name, _| !PROOFS.contains(&name.as_str()));
+    }
+    body
 }
 
 /// The body as it is sent to one destination.

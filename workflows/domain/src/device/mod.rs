@@ -13,7 +13,7 @@ pub mod session;
 #[cfg(test)]
 mod tests;
 
-pub use body::{DeviceEvent, DeviceOwner, Happened, SessionMark, for_destination};
+pub use body::{DeviceEvent, DeviceOwner, Happened, SessionMark, for_destination, without_receipts};
 pub use report::{
     Content, DEVICE_VERSION, Device, DeviceEventKind, DeviceReceipt, DeviceTransaction, Impression, OfferedProduct, Os,
     ReportedEvent, TransactionKind, WrongField,

@@ -1,7 +1,7 @@
 //! The bodies of events of devices, and which parts belong to which type.
 
 use super::*;
-use crate::ids::{AppId, DeviceId, DevicePlace, EventId, OrgId, PlatformId, SessionId, UserId};
+use crate::ids::{AppId, CollapseKey, DeviceId, DevicePlace, EventId, OrgId, PlatformId, SessionId, UserId};
 use crate::schemas;
 use crate::time::Timestamp;
 use serde_json::{Value, json};
@@ -96,6 +96,23 @@ fn check(body: &Value) {
         .map(|error| format!("{}: {error}", error.instance_path))
         .collect();
     assert!(errors.is_empty(), "{name}: {errors:?}");
+}
+
+#[test]
+fn a_body_without_receipts_names_the_purchases_alone() {
+    let key = json!(CollapseKey::of(place().platform, "r1").uuid());
+    let [start, impression, transaction, end] = reports().map(|report| {
+        let content = report.content().expect("fitting parts");
+        let body = without_receipts(body(Happened::Reported(&content)));
+        check(&body);
+        for proof in ["app_user_id", "purchase_guid", "receipts", "r1", "u1"] {
+            assert!(!body.to_string().contains(&format!("\"{proof}\"")), "{proof}: {body}");
+        }
+        body["data"]["collapse_key"].clone()
+    });
+    assert_eq!((start, transaction), (json!([key]), key));
+    assert_eq!((impression, end), (Value::Null, Value::Null));
+    assert_eq!(without_receipts(json!("no body")), "no body");
 }
 
 #[test]

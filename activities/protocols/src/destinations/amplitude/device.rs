@@ -8,6 +8,7 @@ use super::identity;
 use super::keys::Key;
 use super::settings::{Settings, UserIdSource};
 use crate::destinations::unnamed::WithoutExternalId;
+use domain::device::without_receipts;
 use domain::{Environment, Timestamp};
 use serde_json::{Map, Value, json};
 use storage::{Destination, Rendered, StreamedEvent};
@@ -24,7 +25,7 @@ pub fn render(destination: &Destination, event: &StreamedEvent) -> Rendered {
         Ok(settings) => settings,
         Err(wrong) => return Rendered::Refuse { why: wrong.to_string() },
     };
-    let Ok(body) = serde_json::from_str::<Value>(&event.body) else {
+    let Ok(body) = serde_json::from_str(&event.body).map(without_receipts) else {
         return Rendered::Refuse { why: "the body of the event was removed because of its age".to_owned() };
     };
     let key = Key::of(event.environment);

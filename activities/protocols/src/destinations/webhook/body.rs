@@ -31,11 +31,15 @@ pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
     })
 }
 
-/// Renders the body of an event of a device, which every attempt sends.
+/// Renders the body of an event of a device, which every attempt sends: without receipts, unless a setting wants them.
 #[must_use]
 pub fn render_streamed(destination: &Destination, event: &StreamedEvent) -> Rendered {
     match serde_json::from_str(&event.body) {
-        Ok(body) => Rendered::Body(device::for_destination(body, destination.id).to_string()),
+        Ok(body) => {
+            let body = device::for_destination(body, destination.id);
+            let is_whole = config::has_device_receipts(&destination.settings);
+            Rendered::Body(if is_whole { body } else { device::without_receipts(body) }.to_string())
+        }
         Err(_) => Rendered::Refuse { why: "the body of the event was removed because of its age".to_owned() },
     }
 }

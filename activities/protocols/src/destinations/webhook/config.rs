@@ -1,5 +1,5 @@
 //! The settings of a webhook: `{"url", "headers": [names], "signature", "without_external_id", "public_key"?,
-//! "device_batch"?}`.
+//! "device_batch"?, "device_receipts"?}`.
 //!
 //! Its secrets are sealed separately.
 
@@ -20,7 +20,7 @@ use url::Url;
 
 /// The fields of a webhook. Keys can be set only on creation; later a rotation replaces them.
 pub const FIELDS: KindFields = KindFields {
-    changeable: &["url", "headers", "signature", unnamed::FIELD, DEVICE_BATCH],
+    changeable: &["url", "headers", "signature", unnamed::FIELD, DEVICE_BATCH, DEVICE_RECEIPTS],
     on_creation: &["secret", "private_key"],
 };
 /// The expected form of a URL.
@@ -31,6 +31,8 @@ const SIGNATURES: [(&str, &[Version]); 3] =
 /// The name of the setting with the maximum number of events of devices in a request, and its bounds.
 const DEVICE_BATCH: &str = "device_batch";
 const DEVICE_BATCH_BOUNDS: RangeInclusive<usize> = 1..=100;
+/// The name of the setting by which events of devices carry receipts and the store's customers of them.
+const DEVICE_RECEIPTS: &str = "device_receipts";
 /// The name of the setting with the time until which replaced secrets sign too.
 const OLD_SECRETS: &str = "old_secret_signs_until";
 /// Maximum time for which a replaced key goes on signing, in milliseconds.
@@ -86,8 +88,8 @@ pub fn create(fields: &Map<String, Value>, allowed: &Allowed, random: [u8; 32]) 
     Ok(NewSettings { settings, secret, shown, traits: Traits::default() })
 }
 
-/// Changes `url`, `signature`, `without_external_id` and `device_batch` (null sets the default), and `headers` (null removes
-/// one header, or all).
+/// Changes `url`, `signature`, `without_external_id`, `device_batch` and `device_receipts` (null sets the default), and
+/// `headers` (null removes one header, or all).
 ///
 /// # Errors
 /// All invalid fields.
@@ -190,6 +192,12 @@ pub fn without_external_id(settings: &Value) -> WithoutExternalId {
     settings.get(unnamed::FIELD).and_then(WithoutExternalId::parse).unwrap_or_default()
 }
 
+/// Whether events of devices carry receipts, by the stored settings.
+#[must_use]
+pub fn has_device_receipts(settings: &Value) -> bool {
+    settings.get(DEVICE_RECEIPTS).and_then(Value::as_bool).unwrap_or(false)
+}
+
 /// The current shared secret.
 #[must_use]
 pub fn newest_secret(secret: &SecretString) -> Option<SecretString> {
@@ -232,6 +240,12 @@ fn apply(
             Ok(batch) => drop(settings.insert(DEVICE_BATCH.to_owned(), json!(batch))),
             Err(invalid) => wrong.push(invalid),
         }
+    }
+    match fields.get(DEVICE_RECEIPTS) {
+        Some(Value::Bool(true)) => drop(settings.insert(DEVICE_RECEIPTS.to_owned(), json!(true))),
+        Some(Value::Bool(false) | Value::Null) => drop(settings.remove(DEVICE_RECEIPTS)),
+        Some(_) => wrong.push(Invalid::new(DEVICE_RECEIPTS, "true or false")),
+        None => {}
     }
     wrong.extend(note_public_key(&mut settings, secrets).err());
     if wrong.is_empty() { Ok(settings) } else { Err(wrong) }

@@ -22,6 +22,11 @@ pub fn schemas() -> KindSchemas {
             "description": "Maximum number of events of devices in a request. With more than 1 they come as an array, also one \
                 alone.",
         },
+        "device_receipts": {
+            "type": "boolean", "default": false,
+            "description": "Whether events of devices carry the receipts that apps report, with the store's customers: whoever \
+                has both may claim the purchase on a device.",
+        },
     }));
     changeable.extend(unnamed::schema());
     let mut created = changeable.clone();
@@ -40,13 +45,16 @@ pub fn schemas() -> KindSchemas {
         "device_batch": {
             "type": "integer", "description": "Maximum number of events of devices in a request; absent where each comes alone.",
         },
+        "device_receipts": {
+            "type": "boolean", "description": "Whether events of devices carry receipts; absent where they do not.",
+        },
         "public_key": { "type": "string", "description": "`whpk_…`, where signatures need one." },
         "old_secret_signs_until": {
             "type": "string", "format": "date-time", "description": "Until when replaced secrets sign too.",
         },
     }));
     shown.extend(unnamed::schema());
-    let changed = nullable(changeable, &["headers", "signature", unnamed::FIELD, "device_batch"]);
+    let changed = nullable(changeable, &["headers", "signature", unnamed::FIELD, "device_batch", "device_receipts"]);
     let example = json!({ "kind": super::KIND, "name": "hook", "url": "https://example.com/hook" });
     KindSchemas { kind: super::KIND, created, required: &["url"], changed, shown, example }
 }

@@ -1,7 +1,10 @@
-//! Devices of customers: their ids and platforms as user properties, and the app's own device id.
+//! Devices of customers: their ids and platforms as user properties, the app's own device id, and what devices report.
 
 use super::*;
+use crate::destinations::amplitude::device;
+use domain::DeviceId;
 use domain::user::PROFILE_UPDATED;
+use storage::StreamedEvent;
 
 /// As many devices, the newest in front, on two platforms by turns.
 fn devices(count: usize) -> Value {
@@ -70,5 +73,44 @@ fn the_apps_own_device_id_stands_for_ours_if_amplitude_takes_it() {
     assert_eq!(sent(Some("tv-4711")), "tv-4711");
     for unusable in [None, Some("null"), Some("tv"), Some("")] {
         assert_eq!(sent(unusable), json!(USER), "{unusable:?}");
+    }
+}
+
+/// An event of a device, with everything that is stored of it.
+fn streamed(data: &Value) -> StreamedEvent {
+    StreamedEvent {
+        seq: 1,
+        id: EventId::new(uuid!("0f8f2a52-1f0a-5c5e-8a44-5d9b51a7c003")),
+        device_id: DeviceId::new(uuid!("2f0d2ef6-3b3f-4b9c-8a64-0a1d4f7c9e11")),
+        event_type: "device.transaction".to_owned(),
+        environment: Environment::Production,
+        occurred_at: HAPPENED,
+        body: json!({ "attributes": {}, "data": data }).to_string(),
+        attempts: 0,
+        refusals: 0,
+        first_tried_at: None,
+        tried_at: None,
+        next_due_at: HAPPENED,
+        last_error: None,
+        batch_id: None,
+    }
+}
+
+#[test]
+fn an_event_of_a_device_carries_the_purchase_and_no_receipt() {
+    let (destination, _) = integration(json!({}));
+    let receipts = json!([{ "receipt_id": "RECEIPT", "app_user_id": "STORE_USER" }]);
+    for data in [
+        json!({ "collapse_key": USER, "purchase_guid": "RECEIPT", "app_user_id": "STORE_USER" }),
+        json!({ "collapse_key": [USER], "receipts": receipts }),
+    ] {
+        let mut whole = data.clone();
+        whole["device"] = json!({ "id": "2f0d2ef6-3b3f-4b9c-8a64-0a1d4f7c9e11" });
+        whole["external_id"] = json!("anna@example.com");
+        let Rendered::Body(body) = device::render(&destination, &streamed(&whole)) else { panic!("{whole}") };
+        assert!(!body.contains("RECEIPT") && !body.contains("STORE_USER"), "{body}");
+        let body: Value = serde_json::from_str(&body).unwrap();
+        let properties = json!({ "environment": "production", "collapse_key": data["collapse_key"] });
+        assert_eq!(body["event"]["event_properties"], properties);
     }
 }

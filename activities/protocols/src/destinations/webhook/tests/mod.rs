@@ -5,6 +5,7 @@ mod bodies;
 mod response;
 mod settings;
 mod signatures;
+mod streamed;
 
 use super::config::{Config, create, ready};
 use super::request::request;
