@@ -30,11 +30,11 @@ pub struct Text {
     pub text: String,
 }
 
-/// 200 with JSON and an `ETag`, or 304 if the client has this answer already. The tag has the revision, and a digest of
-/// the answer: equal answers have equal tags.
+/// 200 with JSON and an `ETag`, or 304 if the client has this answer already. The tag has the revision, if there is one, and a
+/// digest of the answer: equal answers have equal tags.
 pub struct Tagged<T> {
     /// The revision of what is shown.
-    pub revision: i64,
+    pub revision: Option<i64>,
     /// The answer.
     pub body: T,
     /// What the client has.
@@ -91,7 +91,8 @@ impl Input for IfNoneMatch {
 impl<T: Serialize> IntoResponse for Tagged<T> {
     fn into_response(self) -> Response {
         let Ok(body) = serde_json::to_vec(&self.body) else { return Error::Internal.into_response() };
-        let tag = format!("\"{}-{}\"", self.revision, short_digest(&body));
+        let revision = self.revision.map(|revision| format!("{revision}-")).unwrap_or_default();
+        let tag = format!("\"{revision}{}\"", short_digest(&body));
         unless_known(&self.known, &tag, "private, no-cache", body.into())
     }
 }

@@ -7,8 +7,8 @@ use crate::pages;
 use crate::resources::{
     about, acts, alarms, apps, arrivals, audit, catalogue, customer_state, customers, deliveries, destinations,
     device_events, devices, document, events, explain, feed, forgetting, forms, health, import, keys, live, metrics,
-    notifications, overview, platforms, purchases, rates, redeliveries, sales, samples, schema, search, series,
-    sessions, stores, topics, transfers,
+    notifications, overview, platforms, purchases, rates, redeliveries, reviews, sales, samples, schema, search,
+    series, sessions, stores, topics, transfers,
 };
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
@@ -67,6 +67,7 @@ pub fn routes() -> Vec<Route> {
     all.extend(app_routes());
     all.extend(key_routes());
     all.extend(destination_routes());
+    all.extend(customer_routes());
     all.extend(catalogue_routes());
     all.extend(platform_routes());
     all.extend(ledger_routes());
@@ -192,7 +193,7 @@ fn destination_routes() -> Vec<Route> {
     ]
 }
 
-fn catalogue_routes() -> Vec<Route> {
+fn customer_routes() -> Vec<Route> {
     vec![
         key(Read, "GET", "/v1/apps/{app_id}/customers", customers::show)
             .summary("One customer, by exactly one of the three."),
@@ -211,6 +212,16 @@ fn catalogue_routes() -> Vec<Route> {
             "Gives the purchases of a transfer back, by another one; 409 when that was done, or when a customer has moved \
              on since.",
         ),
+        key(Read, "GET", "/v1/apps/{app_id}/transfer-reviews", reviews::list).summary(
+            "The logins on devices with receipts of another customer that a person has to answer, the oldest first.",
+        ),
+        key(Read, "GET", "/v1/transfer-reviews/{review_id}", reviews::show).summary("One of them, answered or not."),
+        key(Support, "POST", "/v1/transfer-reviews/{review_id}/approve", reviews::approve).summary(
+            "Moves the purchases to the customer who logged in, now and at later logins; 409 when it is approved already.",
+        ),
+        key(Support, "POST", "/v1/transfer-reviews/{review_id}/refuse", reviews::refuse).summary(
+            "Leaves the purchases with their owner, now and at later logins; 409 when it is refused already.",
+        ),
         key(Read, "GET", "/v1/apps/{app_id}/customers/state", customer_state::show)
             .summary("What a customer may use now; with `at`, what was known and announced of them at that time."),
         key(Read, "GET", "/v1/apps/{app_id}/customers/{user_id}", customer_state::detail)
@@ -220,6 +231,11 @@ fn catalogue_routes() -> Vec<Route> {
         ),
         key(Read, "GET", "/v1/apps/{app_id}/customers/forget/{forgetting_id}", forgetting::show)
             .summary("The report of what was done to forget a customer."),
+    ]
+}
+
+fn catalogue_routes() -> Vec<Route> {
+    vec![
         key(Read, "GET", "/v1/apps/{app_id}/entitlements", catalogue::entitlements)
             .summary("The app's entitlements, by reference id."),
         key(Read, "GET", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::entitlement).summary("One entitlement."),
@@ -231,14 +247,16 @@ fn catalogue_routes() -> Vec<Route> {
         key(Read, "GET", "/v1/apps/{app_id}/products/{sku}", catalogue::shown_product).summary("One product."),
         key(Operator, "PUT", "/v1/apps/{app_id}/products/{sku}", catalogue::set_product)
             .summary("Adds a product, or replaces it."),
-        key(Operator, "DELETE", "/v1/apps/{app_id}/products/{sku}", catalogue::delete_product).summary("Deletes a product."),
+        key(Operator, "DELETE", "/v1/apps/{app_id}/products/{sku}", catalogue::delete_product)
+            .summary("Deletes a product."),
         key(Read, "GET", "/v1/apps/{app_id}/catalogue", catalogue::show)
             .summary("All entitlements and products, as PUT takes them."),
         key(Operator, "PUT", "/v1/apps/{app_id}/catalogue", catalogue::replace)
             .summary("Replaces all entitlements and products; ids stay the same for the same reference ids."),
         key(Read, "GET", "/v1/apps/{app_id}/catalogue/unmapped", catalogue::unmapped)
             .summary("SKUs that were bought and are not in the catalogue, the most bought first."),
-        key(Read, "GET", "/v1/apps/{app_id}/rates", rates::list).summary("The rates of a currency, the oldest day first."),
+        key(Read, "GET", "/v1/apps/{app_id}/rates", rates::list)
+            .summary("The rates of a currency, the oldest day first."),
         key(Operator, "PUT", "/v1/apps/{app_id}/rates", rates::put)
             .summary("Adds rates of exchange, in the place of those of the same day and currency."),
         key(Operator, "POST", "/v1/apps/{app_id}/sales", sales::import).summary(

@@ -21,7 +21,7 @@ fn entitled() -> Value {
         "entitlement_ref_id": "premium", "name": "Premium", "expiration": "2026-12-31T12:00:00Z",
         "sku_ref_id": "month", "purchase_platform": "amazon",
     });
-    json!({ "user_id": USER, "user_revision": 7, "entitlements": [entitlement] })
+    json!({ "device_user_id": USER, "entitlements": [entitlement] })
 }
 
 /// Takes every report.
@@ -78,14 +78,14 @@ async fn the_last_entitlements_stay_without_a_network() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happened_before_a_login_is_reported_before_it() {
     let (browser, gate, _site) = page().await;
-    gate.answer(LOGIN, [ok(json!({ "user_id": USER, "external_id": "anna", "transferred": 1 }))]);
-    gate.answer(LOGOUT, [ok(json!({ "user_id": USER }))]);
+    gate.answer(LOGIN, [ok(json!({ "device_user_id": USER, "external_id": "anna" }))]);
+    gate.answer(LOGOUT, [ok(json!({ "device_user_id": USER }))]);
     gate.answer(ENTITLEMENTS, [ok(entitled())]);
     browser.run(&outcome("entitlements()")).await;
     browser.run(&super::shown("before")).await;
     let login = browser.run(&outcome("login('anna', 'signed')")).await;
-    assert_eq!(login, json!({ "user_id": USER, "external_id": "anna", "transferred": 1 }));
-    assert_eq!(browser.run(&outcome("logout()")).await, json!({ "user_id": USER }));
+    assert_eq!(login, json!({ "device_user_id": USER, "external_id": "anna" }));
+    assert_eq!(browser.run(&outcome("logout()")).await, json!({ "device_user_id": USER }));
     let seen = gate.seen();
     let place = |line: &str| seen.iter().position(|one| one.line == line).unwrap_or_else(|| panic!("{line}: {seen:?}"));
     let (login, logout) = (place(&format!("POST {LOGIN}")), place(&format!("POST {LOGOUT}")));
@@ -114,7 +114,7 @@ async fn a_login_waits_for_the_reports_of_the_user_before() {
     let site = Site::start().await;
     let busy = Reply { status: 500, header: None, body: Value::Null };
     gate.answer(super::EVENTS, (0..20).map(|_| busy.clone()));
-    gate.answer(LOGIN, [ok(json!({ "user_id": USER, "external_id": "anna", "transferred": 0 }))]);
+    gate.answer(LOGIN, [ok(json!({ "device_user_id": USER, "external_id": "anna" }))]);
     browser.open(&site.page(&gate.url(), "pk_test")).await;
     browser.run(&super::shown("before")).await;
     assert_eq!(browser.run(&outcome("login('anna')")).await, 500, "what waits would become anna's");

@@ -16,8 +16,6 @@ const PATH: &str = "/v1/device/events";
 pub struct Devices {
     api: Api,
     key: String,
-    /// The address that a proxy says they have.
-    address: Option<String>,
 }
 
 /// A device, and a session on it.
@@ -101,13 +99,13 @@ impl Devices {
     /// The devices of the platform with this publishable key.
     #[must_use]
     pub fn with_key(api: &Api, publishable_key: &str) -> Self {
-        Self { api: api.with_token(publishable_key), key: publishable_key.to_owned(), address: None }
+        Self { api: api.with_token(publishable_key), key: publishable_key.to_owned() }
     }
 
     /// The devices at this address, behind a proxy.
     #[must_use]
     pub fn behind(&self, address: &str) -> Self {
-        Self { address: Some(address.to_owned()), ..self.clone() }
+        Self { api: self.api.with_header("x-forwarded-for", address.to_owned()), ..self.clone() }
     }
 
     /// Reports a whole visit of a device.
@@ -121,11 +119,7 @@ impl Devices {
 
     /// Reports events of a device.
     pub async fn report(&self, device: Device, events: &[Value]) -> Answer {
-        let client = self.client(device);
-        match &self.address {
-            Some(address) => client.post_from(address, PATH, &device.body(events)).await,
-            None => client.post(PATH, &device.body(events)).await,
-        }
+        self.client(device).post(PATH, &device.body(events)).await
     }
 
     /// The client of a device that knows its secret.

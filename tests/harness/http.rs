@@ -118,23 +118,6 @@ impl Api {
         self.call(Method::POST, path, body).await
     }
 
-    /// Posts JSON to a path as a proxy that forwards it from this address.
-    ///
-    /// # Panics
-    /// When nothing answers.
-    pub async fn post_from(&self, address: &str, path: &str, body: &Value) -> Answer {
-        let headers = [
-            ("content-type", "application/json".to_owned()),
-            ("authorization", format!("Bearer {}", self.token)),
-            ("x-forwarded-for", address.to_owned()),
-        ];
-        let url = format!("{}{path}", self.url);
-        let answer = send_raw(Method::POST, &url, &headers, body.to_string().into_bytes()).await;
-        let answer = answer.unwrap_or_else(|error| panic!("POST {path}: {error}"));
-        answer.check(&Method::POST, &url);
-        answer
-    }
-
     /// Posts CSV to a path.
     ///
     /// # Panics

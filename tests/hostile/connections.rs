@@ -5,9 +5,9 @@ use super::target::Target;
 use super::witness::Witness;
 use std::sync::atomic::Ordering;
 
-const MIB: usize = 1024 * 1024;
+pub const MIB: usize = 1024 * 1024;
 /// What a slow body sends every second.
-static PIECE: [u8; 32 * 1024] = [b' '; 32 * 1024];
+pub static PIECE: [u8; 32 * 1024] = [b' '; 32 * 1024];
 
 /// Holds this number of connections while notifications arrive.
 async fn withstand(target: Target, count: usize, part: Part) {

@@ -6,6 +6,7 @@
 mod connections;
 mod crowd;
 mod devices;
+mod operators;
 mod requests;
 mod scrapers;
 mod strangers;

@@ -60,7 +60,7 @@ async fn two_hundred_scrapers_of_two_million_owed_hold_nothing_up() {
     for number in 0..DESTINATIONS {
         let body = json!({
             "kind": "webhook", "name": format!("owed {number}"), "url": format!("http://127.0.0.1:9/{number}"),
-            "enabled": false,
+            "enabled": false, "events": ["device.session.end"],
         });
         let created =
             target.world.api.post(&format!("/v1/apps/{}/destinations", target.world.app_id), &body).await.ok();

@@ -17,7 +17,12 @@ pub struct Target {
 impl Target {
     pub async fn start() -> Self {
         // What bodies cost beyond the bound of an address is seen, too.
-        let variables = vec![("SETTLE_DEVICES_BYTES_PER_SECOND_AND_ADDRESS".to_owned(), "100MiB".to_owned())];
+        Self::with(&[("SETTLE_DEVICES_BYTES_PER_SECOND_AND_ADDRESS", "100MiB")]).await
+    }
+
+    /// With these variables.
+    pub async fn with(variables: &[(&str, &str)]) -> Self {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let setting = Setting { window_seconds: 1, descriptors: Some(DESCRIPTORS), variables, ..Setting::default() };
         let mut world = World::start(setting).await;
         let process = world.serve().id();

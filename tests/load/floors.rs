@@ -49,6 +49,7 @@ impl Floors {
             product_ref: domain::catalogue::ProductRef::Term,
             flush_on_revoke: false,
             unknown_receipts: domain::UnknownReceipts::GiveUp,
+            transfers: None,
             ingress_key: "floors".into(),
             publishable_key: "pk_test".to_owned(),
         };

@@ -106,6 +106,7 @@ async fn installation(store: &Store, webhooks: usize) -> anyhow::Result<(Platfor
             product_ref: domain::catalogue::ProductRef::Term,
             flush_on_revoke: false,
             unknown_receipts: domain::UnknownReceipts::GiveUp,
+            transfers: None,
             ingress_key: "ingress".into(),
             publishable_key: "pk_test".to_owned(),
         })

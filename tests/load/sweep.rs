@@ -110,6 +110,7 @@ async fn platform(store: &Store) -> Platform {
         product_ref: domain::catalogue::ProductRef::Term,
         flush_on_revoke: false,
         unknown_receipts: domain::UnknownReceipts::GiveUp,
+        transfers: None,
         ingress_key: "key".into(),
         publishable_key: "pk_test".to_owned(),
     };

@@ -109,6 +109,7 @@ fn new_platform(app_id: domain::AppId) -> NewPlatform {
         product_ref: domain::catalogue::ProductRef::Term,
         flush_on_revoke: false,
         unknown_receipts: UnknownReceipts::GiveUp,
+        transfers: None,
         ingress_key: "ingress".into(),
         publishable_key: "pk_test".to_owned(),
     }

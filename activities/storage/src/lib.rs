@@ -29,6 +29,7 @@ pub use admin::rates::Rate;
 #[cfg(feature = "fail-points")]
 pub use admin::rekey::secret_columns;
 pub use admin::rekey::{Left, TurnCursor, Turned};
+pub use admin::reviews::Answered;
 pub use admin::sales::{Difference, ImportedSales, NewSale, Unmatched};
 pub use admin::sessions::{FoundSession, Link, LinkEnd, NewLink, Person, Session};
 pub use admin::transfers::CustomerMove;
@@ -72,6 +73,7 @@ pub use inbox::waiting::WaitingResult;
 pub use people::claims::{ClaimAnswer, ClaimResult, ClaimStep};
 pub use people::login::{LoggedIn, Login};
 pub use people::moves::{Author, Cause as TransferCause, Moved};
+pub use people::reviews::Review;
 pub use people::transfers::{MovedRows, Transfer};
 pub use purchases::purchase::WaitsFor;
 pub use purchases::users::StoreCustomer;

@@ -1,6 +1,6 @@
 //! `settle customer`: the users who own purchases, the app's own ids of them, and what they may use.
 
-use super::client::{Client, present_fields, segment};
+use super::client::{Client, Page, present_fields, segment};
 use super::table::{self, Column};
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -15,6 +15,14 @@ const COLUMNS: &[Column] = &[
     ("at", "created_at"),
     ("by", "by"),
     ("taken back by", "undone_by"),
+];
+
+const REVIEWS: &[Column] = &[
+    ("review", "review_id"),
+    ("from", "from.external_id"),
+    ("to", "to.external_id"),
+    ("platform", "platform_id"),
+    ("asked", "requested_at"),
 ];
 
 /// Customers: the owners of purchases, by your own ids.
@@ -132,6 +140,41 @@ Next: `settle customer transfers USER` lists both transfers.")]
     Undo {
         /// The transfer's id, as in its events.
         transfer: String,
+        #[command(flatten)]
+        author: Author,
+    },
+    /// List the logins on devices with receipts of another customer that wait for an answer.
+    #[command(after_help = "\
+Example:
+  settle customer reviews --app ID
+Next: `settle customer approve REVIEW` or `settle customer refuse REVIEW`; the alarm `transfer_wanted` names each. Which
+logins wait is the platform's setting `--transfers`.")]
+    Reviews {
+        /// The app's id.
+        #[arg(long)]
+        app: String,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Give what a device has receipts of to the customer who logged in on it, now and at later logins.
+    #[command(after_help = "\
+Example:
+  settle customer approve REVIEW --reason \"ticket 4711\"
+Next: `settle customer undo TRANSFER` takes back what moved; `settle customer refuse REVIEW` ends the permission.")]
+    Approve {
+        /// The id, as in the alarm.
+        review: String,
+        #[command(flatten)]
+        author: Author,
+    },
+    /// Leave what a device has receipts of with its owner, now and at later logins.
+    #[command(after_help = "\
+Example:
+  settle customer refuse REVIEW --reason \"ticket 4711\"
+Next: `settle customer approve REVIEW` changes the answer.")]
+    Refuse {
+        /// The id, as in the alarm.
+        review: String,
         #[command(flatten)]
         author: Author,
     },
@@ -258,12 +301,23 @@ pub async fn customer(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
             let body = json!({ "reason": reason, "by": by });
             client.post(&format!("/v1/transfers/{}/undo", segment(&transfer)), &body).await?
         }
+        Verb::Reviews { app, page } => {
+            let answer = client.get(&format!("/v1/apps/{}/transfer-reviews", segment(&app)), &page.query()).await?;
+            return Ok(table::answer_list(client, &answer, REVIEWS, "No login waits for an answer."));
+        }
+        Verb::Approve { review, author } => answer_review(client, (&review, "approve"), author).await?,
+        Verb::Refuse { review, author } => answer_review(client, (&review, "refuse"), author).await?,
         Verb::Transfers { user } => {
             let answer = client.get("/v1/transfers", &[("user_id", Some(user))]).await?;
             return Ok(table::answer_list(client, &answer, COLUMNS, "Nothing moved from or to this user."));
         }
     };
     Ok(table::answer(client, &answer))
+}
+
+async fn answer_review(client: &Client, (review, verb): (&str, &str), author: Author) -> anyhow::Result<Value> {
+    let body = json!({ "reason": author.reason, "by": author.by });
+    client.post(&format!("/v1/transfer-reviews/{}/{verb}", segment(review)), &body).await
 }
 
 /// How often a report is read until the names are removed, and the time between.

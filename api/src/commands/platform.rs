@@ -225,6 +225,10 @@ pub struct Fields {
     /// default), or believed and announced unverified (the Billing Compatibility SDK).
     #[arg(long, value_parser = ["give_up", "believe"])]
     unknown_receipts: Option<String>,
+    /// What a login on a device moves of another named customer's: at once, after a person's answer (`settle customer
+    /// reviews`), or nothing [default: immediate, and review while logins are signed].
+    #[arg(long, value_parser = ["immediate", "review", "never"])]
+    transfers: Option<String>,
     /// How long a purchase must be quiet before it is settled: 1s to 1h [default: 2m].
     #[arg(long, value_parser = times::duration)]
     window: Option<Duration>,
@@ -258,6 +262,7 @@ impl Fields {
             "product_ref": self.product_ref,
             "flush_on_revoke": self.flush_on_revoke,
             "unknown_receipts": self.unknown_receipts,
+            "transfers": self.transfers,
             "window_seconds": self.window.map(seconds),
             "max_wait_seconds": self.max_wait.map(seconds),
             "device_events_per_day": self.device_events_per_day,

@@ -25,6 +25,7 @@ const SUBJECTS: &[(&str, Subject, &str)] = &[
     ("event_id", Subject::Event, "event"),
     ("delivery_id", Subject::Delivery, "delivery"),
     ("transfer_id", Subject::Transfer, "transfer"),
+    ("review_id", Subject::Review, "review"),
     ("key_id", Subject::Key, "key"),
     ("session_id", Subject::Session, "session"),
     ("alarm_id", Subject::Alarm, "alarm"),

@@ -151,7 +151,7 @@ pub async fn show(
     };
     let standing = standing.map_err(unknown_customer)?;
     let revision = standing.user_revision;
-    Ok(Tagged { revision, body: CustomerStateShown::of(standing, environment, query.at), known })
+    Ok(Tagged { revision: Some(revision), body: CustomerStateShown::of(standing, environment, query.at), known })
 }
 
 impl CustomerStateShown {

@@ -31,6 +31,7 @@ pub mod purchases;
 pub mod query;
 pub mod rates;
 pub mod redeliveries;
+pub mod reviews;
 pub mod sales;
 pub mod samples;
 pub mod schema;

@@ -12,7 +12,7 @@ use axum::Json;
 use axum::extract::State;
 use domain::catalogue::ProductRef;
 use domain::time::millis;
-use domain::{AppId, Environment, PlatformId, Timestamp, UnknownReceipts};
+use domain::{AppId, Environment, PlatformId, Timestamp, TransferPolicy, UnknownReceipts};
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,9 @@ pub struct NewPlatform {
     /// What happens to receipts that the store still does not know after a day; `give_up` when absent.
     #[schemars(extend("default" = "give_up"))]
     unknown_receipts: Option<UnknownReceipts>,
+    /// What a login on a device moves of another named customer's; `review` while logins are signed, else `immediate`, when
+    /// absent.
+    transfers: Option<TransferPolicy>,
     /// The window; that of the installation when absent.
     #[schemars(range(min = 1, max = 3600))]
     window_seconds: Option<i64>,
@@ -97,6 +100,10 @@ pub struct PlatformPatch {
     flush_on_revoke: Option<bool>,
     /// What happens to receipts that the store still does not know after a day.
     unknown_receipts: Option<UnknownReceipts>,
+    /// What a login on a device moves of another named customer's; null for the default.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schemars(with = "Option<TransferPolicy>")]
+    transfers: Option<Option<TransferPolicy>>,
     /// The window.
     #[schemars(range(min = 1, max = 3600))]
     window_seconds: Option<i64>,
@@ -144,6 +151,10 @@ pub struct Platform {
     verification: Verification,
     /// Whether logins on its devices need a token of the app's own server.
     signed_login: bool,
+    /// What a login on a device moves of another named customer's.
+    transfers: TransferPolicy,
+    /// When a login without a token was stored first: anybody can make one.
+    unsigned_login_at: Option<Timestamp>,
     /// Which SKU of a subscription names its product.
     product_ref: ProductRef,
     /// Whether a revocation is settled at once, without a window.
@@ -239,6 +250,7 @@ pub async fn create(
         product_ref: new.product_ref.unwrap_or_default(),
         flush_on_revoke: new.flush_on_revoke.unwrap_or(false),
         unknown_receipts: new.unknown_receipts.unwrap_or_default(),
+        transfers: new.transfers,
         ingress_key: ingress_key(&edge),
         publishable_key: publishable_key(&edge),
     };
@@ -299,6 +311,7 @@ pub async fn update(
         product_ref: patch.product_ref,
         flush_on_revoke: patch.flush_on_revoke,
         unknown_receipts: patch.unknown_receipts,
+        transfers: patch.transfers,
         publishable_key: None,
         topic_arn: patch.topic_arn,
     };
@@ -387,7 +400,7 @@ async fn view(edge: &Edge, caller: &Caller, platform: storage::Platform) -> Resu
         false => None,
     };
     let old = edge.store.old_ingress_key(platform.id).await?;
-    let bounds = platform.quota.bounds();
+    let (bounds, transfers) = (platform.quota.bounds(), platform.transfers());
     Ok(Platform {
         verification: verification(&platform),
         notification_url,
@@ -402,6 +415,8 @@ async fn view(edge: &Edge, caller: &Caller, platform: storage::Platform) -> Resu
         environment: platform.environment,
         has_shared_secret: platform.has_shared_secret,
         signed_login: platform.has_login_secret,
+        transfers,
+        unsigned_login_at: platform.unsigned_login_at,
         product_ref: platform.product_ref,
         flush_on_revoke: platform.flush_on_revoke,
         unknown_receipts: platform.unknown_receipts,

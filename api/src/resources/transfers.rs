@@ -42,7 +42,7 @@ pub struct TransferAuthor {
 
 impl TransferAuthor {
     /// The author, and the edge in whose acts they stand.
-    fn acting(self, edge: Acting) -> (Acting, Author) {
+    pub fn acting(self, edge: Acting) -> (Acting, Author) {
         let author = Author { by: edge.name(self.by.clone()), reason: self.reason.clone() };
         (edge.named(self.by, Some(self.reason)), author)
     }
@@ -161,7 +161,8 @@ pub async fn undo(
     Ok(Json(transfer.into()))
 }
 
-fn refusal(error: storage::Error) -> Error {
+/// A conflict as the API answers it.
+pub fn refusal(error: storage::Error) -> Error {
     match error {
         storage::Error::Conflict { detail, .. } => Error::Conflict(detail),
         storage::Error::Missing { what: "customer" } => unknown_customer(error),

@@ -11,9 +11,13 @@ use tower::ServiceExt;
 const FULL: &str = "the disk of the database is full";
 
 /// Sends a request with a publishable key; returns the status, `Retry-After` and the body.
+/// The secret of the device: 32 bytes.
+const SECRET: &str = "c2V0dGxlLXRlc3Qtc2VjcmV0LW9mLTMyLWJ5dGVzIS0";
+
 async fn send(router: &Router, path: &str, body: Option<&Value>) -> (u16, Option<String>, Value) {
     let method = if body.is_some() { "POST" } else { "GET" };
     let request = Request::builder().method(method).uri(path).header(header::AUTHORIZATION, "Bearer pk_test");
+    let request = request.header("settle-device-secret", SECRET);
     let body = body.map(Value::to_string).unwrap_or_default();
     let request = request.body(Body::from(body)).expect("a request");
     let (parts, body) = router.clone().oneshot(request).await.expect("an answer").into_parts();

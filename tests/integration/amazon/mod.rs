@@ -266,6 +266,7 @@ fn new_platform(app_id: domain::AppId, topic: Option<&str>) -> NewPlatform {
         product_ref: domain::catalogue::ProductRef::Term,
         flush_on_revoke: false,
         unknown_receipts: domain::UnknownReceipts::GiveUp,
+        transfers: None,
         ingress_key: INGRESS_KEY.into(),
         publishable_key: "pk_test".to_owned(),
     }

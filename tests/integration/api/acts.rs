@@ -6,7 +6,7 @@ use api::routes::{Access, routes};
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
-use domain::{AlarmId, PlatformId};
+use domain::{AlarmId, AppId, PlatformId, ReviewId, UserId};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -88,6 +88,27 @@ impl Office {
             app,
             service,
         }
+    }
+
+    /// A question about two customers, whether purchases may move.
+    fn review(&self) -> ReviewId {
+        let [from, to] = ["former", "present"].map(|name| UserId::anonymous(self.app_id(), "amazon", name));
+        let id = ReviewId::of(from, to);
+        let Self { app, platform, .. } = self;
+        for user in [from, to] {
+            self.service.raw(&format!(
+                "INSERT OR IGNORE INTO users (id, app_id, revision, created_at) VALUES ('{user}', '{app}', 0, 1)"
+            ));
+        }
+        self.service.raw(&format!(
+            "INSERT OR IGNORE INTO transfer_reviews (id, app_id, platform_id, from_user_id, to_user_id, requested_at)
+                 VALUES ('{id}', '{app}', '{platform}', '{from}', '{to}', 1)"
+        ));
+        id
+    }
+
+    fn app_id(&self) -> AppId {
+        self.app.parse().expect("an id")
     }
 
     /// Sends a request of the key, with a reason; returns the status and the body.
@@ -325,6 +346,18 @@ impl Office {
                 "/v1/transfers/LAST/undo".to_owned(),
                 json!({ "reason": "ticket 4711" }),
                 "transfer.undo",
+            ),
+            change(
+                ("POST", "/v1/transfer-reviews/{review_id}/refuse"),
+                format!("/v1/transfer-reviews/{}/refuse", self.review()),
+                json!({ "reason": "ticket 4711" }),
+                "transfer.refuse",
+            ),
+            change(
+                ("POST", "/v1/transfer-reviews/{review_id}/approve"),
+                format!("/v1/transfer-reviews/{}/approve", self.review()),
+                json!({ "reason": "ticket 4711" }),
+                "transfer.approve",
             ),
             change(
                 ("POST", "/v1/apps/{app_id}/customers/forget"),

@@ -29,6 +29,7 @@ async fn platform(store: &Store) -> PlatformId {
         product_ref: domain::catalogue::ProductRef::Term,
         flush_on_revoke: false,
         unknown_receipts: domain::UnknownReceipts::GiveUp,
+        transfers: None,
         ingress_key: "0123456789abcdef0123456789abcdef".into(),
         publishable_key: "pk_test".to_owned(),
     };

@@ -54,7 +54,8 @@ impl Shop {
         let message =
             service.get(&format!("/v1/notifications?app_id={app}")).await.body["items"][0]["message_id"].clone();
         service.store.alarm(Some(of_platform), "test", name).await.expect("an alarm");
-        let [event, delivery, transfer, reported, one, other] = [1, 2, 3, 4, 5, 6].map(|_| api::clock::random_uuid());
+        let [event, delivery, transfer, review, reported, one, other] =
+            [1, 2, 3, 4, 5, 6, 7].map(|_| api::clock::random_uuid());
         service.raw(&format!(
             "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, digest, state, purchase,
                  verify_attempts, settling, fingerprint, created_at, updated_at)
@@ -69,6 +70,8 @@ impl Shop {
              INSERT INTO transfers (id, app_id, from_user_id, to_user_id, cause, moved, created_at)
                  VALUES ('{transfer}', '{app}', '{one}', '{other}', 'admin',
                      '{{\"customers\":[],\"announced\":[]}}', 1);
+             INSERT INTO transfer_reviews (id, app_id, platform_id, from_user_id, to_user_id, requested_at)
+                 VALUES ('{review}', '{app}', '{platform}', '{one}', '{other}', 1);
              INSERT INTO device_events (id, platform_id, device_id, client_id, event_type, environment, occurred_at, body,
                  created_at)
                  VALUES ('{reported}', '{platform}', '{one}', 'c', 'device.session.start', 'production', 1, '{{}}', 1);"
@@ -83,6 +86,7 @@ impl Shop {
             ("event_id", event.to_string()),
             ("delivery_id", delivery.to_string()),
             ("transfer_id", transfer.to_string()),
+            ("review_id", review.to_string()),
             ("key_id", owned.body["id"].as_str().expect("an id").to_owned()),
             ("user_id", one.to_string()),
             ("alarm_id", AlarmId::of(Some(of_platform.uuid()), "test", name).to_string()),

@@ -49,17 +49,57 @@ impl Service {
 async fn a_customer_logs_in_and_out_on_a_device() {
     let (service, _, key) = service("login").await;
     let anna = service.login(&key, "anna", None).await;
-    assert_eq!((anna.status, &anna.body["external_id"], &anna.body["transferred"]), (200, &json!("anna"), &json!(0)));
+    assert_eq!((anna.status, &anna.body["external_id"]), (200, &json!("anna")));
     assert_eq!(service.login(&key, "anna", None).await.body, anna.body);
     let apps = service.get("/v1/apps").await.body;
     let app = apps["items"][0]["id"].as_str().expect("an id").to_owned();
     let shown = service.get(&format!("/v1/apps/{app}/customers?external_id=anna")).await.body;
-    assert_eq!(shown["user_id"], anna.body["user_id"]);
+    assert_eq!(shown["user_id"], anna.body["device_user_id"], "the first login names the device's own user");
     let out = service.of_device(&key, "/v1/device/logout", &json!({ "device": device(DEVICE) })).await;
     assert_eq!(out.status, 200);
-    assert_ne!(out.body["user_id"], anna.body["user_id"]);
+    assert_ne!(out.body["device_user_id"], anna.body["device_user_id"]);
     let wrong = service.of_device("pk_0", "/v1/device/login", &json!({ "device": device(DEVICE) })).await;
     assert_eq!(wrong.status, 401);
+}
+
+#[tokio::test]
+async fn a_login_shows_nothing_of_others() {
+    let (service, _, key) = service("login-silent").await;
+    let apps = service.get("/v1/apps").await.body;
+    let customers = format!("/v1/apps/{}/customers", apps["items"][0]["id"].as_str().expect("an id"));
+    let named = service.send_json("PUT", &customers, &json!({ "external_id": "anna", "app_user_id": "u1" })).await;
+    let known = named.body["user_id"].as_str().expect("an id").to_owned();
+    let path = format!("/v1/device/entitlements?device_id={DEVICE}");
+    let mut answers = Vec::new();
+    for name in ["anna", "nobody"] {
+        let login = service.login(&key, name, None).await;
+        let own = (&key[..], Some(DEVICE_SECRET));
+        let usable = service.send_of_device(("GET", &path), own, Vec::new()).await;
+        assert_eq!((login.status, usable.status), (200, 200), "{name}");
+        let out = service.of_device(&key, "/v1/device/logout", &json!({ "device": device(DEVICE) })).await;
+        assert_eq!(out.status, 200, "{name}");
+        let ids = [&login.body, &usable.body].map(|body| body["device_user_id"].clone());
+        assert_eq!(ids[0], ids[1], "{name}");
+        let mut texts = [login.body.to_string(), usable.body.to_string()];
+        for text in &mut texts {
+            assert!(!text.contains(&known), "{name}: {text}");
+            *text = text.replace(name, "").replace(ids[0].as_str().expect("an id"), "");
+        }
+        answers.push(texts);
+    }
+    assert_eq!(answers[0], answers[1], "a customer who is known and one who is not");
+}
+
+#[tokio::test]
+async fn a_login_without_a_token_is_noted_and_shown() {
+    let (service, platform, key) = service("login-unsigned").await;
+    let shown = async || service.get(&format!("/v1/platforms/{platform}")).await.body["unsigned_login_at"].clone();
+    assert_eq!(shown().await, Value::Null);
+    assert_eq!(service.login(&key, "anna", None).await.status, 200);
+    let first = shown().await;
+    assert!(first.is_string(), "{first}");
+    assert_eq!(service.login(&key, "otto", None).await.status, 200);
+    assert_eq!(shown().await, first, "the first one stays");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The quota of a platform's day over HTTP: what is refused beyond it, and what never is.
 
-use super::edge::{Answer, Service};
+use super::edge::{Answer, DEVICE_SECRET, Service};
 use api::devices::quota::Kind;
 use domain::{DeviceId, DevicePlace, PlatformId, Timestamp};
 use serde_json::{Value, json};
@@ -47,8 +47,8 @@ impl Setup {
     }
 
     async fn send(&self, path: &str, body: &Value) -> Answer {
-        let key = format!("Bearer {}", self.key);
-        self.service.send("POST", &format!("/v1/device/{path}"), Some(&key), body.to_string().into_bytes()).await
+        let (path, own) = (format!("/v1/device/{path}"), (&self.key[..], Some(DEVICE_SECRET)));
+        self.service.send_of_device(("POST", &path), own, body.to_string().into_bytes()).await
     }
 
     async fn check_refused(&self, path: &str, body: &Value) {

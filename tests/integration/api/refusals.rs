@@ -95,7 +95,7 @@ fn sample_body(path: &str) -> Value {
     if path.ends_with("/acknowledge") {
         return json!({ "note": "seen" });
     }
-    if path.ends_with("/undo") {
+    if ["/undo", "/approve", "/refuse"].iter().any(|verb| path.contains("/transfer") && path.ends_with(verb)) {
         return json!({ "reason": "ticket 1" });
     }
     if path.ends_with("/platforms") {

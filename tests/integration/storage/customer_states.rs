@@ -180,28 +180,28 @@ story! {
         let entitlements = async |place: DevicePlace| {
             let access = world.store.device_access(world.app.id, place, secret(place.device)).await.unwrap();
             let names = access.entitlements.iter().map(|one| one.entitlement_ref_id.clone()).collect::<Vec<_>>();
-            (access.user_id, access.user_revision, names)
+            (access.device_user_id, names)
         };
         let nothing = Vec::<String>::new;
         let unknown = place(&world, 1);
-        assert_eq!(entitlements(unknown).await, (UserId::of_device(unknown, 0), 0, nothing()));
+        assert_eq!(entitlements(unknown).await, (UserId::of_device(unknown, 0), nothing()));
         let (pending, refused, verified) = (place(&world, 2), place(&world, 3), place(&world, 4));
         for (place, status) in [(pending, "pending"), (refused, "refused"), (verified, "verified")] {
             device(&world, place, (None, "FALSE"));
             claim(&world, place, ("r1", status));
         }
         for place in [pending, refused] {
-            assert_eq!(entitlements(place).await, (UserId::of_device(place, 0), 0, nothing()));
+            assert_eq!(entitlements(place).await, (UserId::of_device(place, 0), nothing()));
         }
-        assert_eq!(entitlements(verified).await, (UserId::of_device(verified, 0), 0, vec!["premium".to_owned()]));
+        assert_eq!(entitlements(verified).await, (UserId::of_device(verified, 0), vec!["premium".to_owned()]));
         let (unsigned, signed) = (place(&world, 5), place(&world, 6));
         device(&world, unsigned, (Some(user), "FALSE"));
         device(&world, signed, (Some(user), "TRUE"));
-        assert_eq!(entitlements(unsigned).await, (user, 1, nothing()), "the login alone proves nothing");
-        assert_eq!(entitlements(signed).await, (user, 1, vec!["premium".to_owned()]));
+        assert_eq!(entitlements(unsigned).await, (UserId::of_device(unsigned, 0), nothing()), "the login alone proves nothing");
+        assert_eq!(entitlements(signed).await, (UserId::of_device(signed, 0), vec!["premium".to_owned()]));
         let there = DevicePlace { platform: test, ..signed };
         device(&world, there, (Some(user), "TRUE"));
-        assert_eq!(entitlements(there).await.2, nothing(), "nothing is shared between the environments");
+        assert_eq!(entitlements(there).await.1, nothing(), "nothing is shared between the environments");
         let devices = now(&world, CustomerName::User(user)).await.state.unwrap().devices;
         assert_eq!(devices.len(), 3);
     }

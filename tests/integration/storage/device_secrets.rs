@@ -136,7 +136,7 @@ story! {
         world.happen_to("customer-1", "r1", PURCHASED).await;
         let anna = world.name("customer-1", "anna").await;
         let device = Reporter::new(&world, 1, None);
-        assert_eq!(device.report("a", session(1, &[("r1", "customer-1")])).await.map(|one| one.claims.new), Ok(1));
+        assert_eq!(device.report("a", session(1, &[("r1", "customer-1")])).await.map(|one| one.known.len()), Ok(1));
         assert_eq!(device.with(Some(other())).reports("b").await, Ok(()), "it takes no secret any more");
         assert_eq!(device.reports("c").await, Ok(()));
         let late = device.with(Some(secret(device.device.id)));

@@ -57,6 +57,7 @@ mod rekey;
 mod rendering;
 mod retaining;
 mod retry_after;
+mod reviews;
 mod round_trips;
 mod sales;
 mod seeded;

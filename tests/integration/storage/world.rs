@@ -348,6 +348,7 @@ pub fn new_platform(app: &App, ingress_key: &str) -> NewPlatform {
         product_ref: domain::catalogue::ProductRef::Term,
         flush_on_revoke: false,
         unknown_receipts: domain::UnknownReceipts::GiveUp,
+        transfers: None,
         ingress_key: ingress_key.into(),
         publishable_key: format!("pk_{ingress_key}"),
     }

@@ -72,6 +72,8 @@ uuid_ids! {
     SessionId = "session id";
     /// A move of purchases from one user to another.
     TransferId = "transfer id";
+    /// A question whether purchases of one user may move to another one.
+    ReviewId = "review id";
     /// A key of the API.
     KeyId = "key id";
     /// A session of a person who is signed in to the page.
@@ -170,6 +172,14 @@ impl TransferId {
     #[must_use]
     pub fn of(from: UserId, epoch: i64, number: i64) -> Self {
         Self(Uuid::new_v5(&from.uuid(), format!("{epoch}/{number}/transfer").as_bytes()))
+    }
+}
+
+impl ReviewId {
+    /// The question of these two users: it is asked once.
+    #[must_use]
+    pub fn of(from: UserId, to: UserId) -> Self {
+        Self(Uuid::new_v5(&from.uuid(), format!("review/{to}").as_bytes()))
     }
 }
 

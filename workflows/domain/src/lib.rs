@@ -20,6 +20,7 @@ pub mod settling;
 pub mod text;
 pub mod time;
 pub mod trace;
+mod transfers;
 pub mod transition;
 pub mod user;
 pub mod verification;
@@ -28,7 +29,7 @@ pub use decide::{Decision, Lag, SettlingContext, Waits, decide};
 pub use environment::Environment;
 pub use ids::{
     ActId, AlarmId, AppId, CollapseKey, DeliveryId, DestinationId, DeviceId, DevicePlace, EventId, KeyId, OrgId,
-    PlatformId, SessionId, SignInId, TopicId, TransferId, UserId,
+    PlatformId, ReviewId, SessionId, SignInId, TopicId, TransferId, UserId,
 };
 pub use lane::Lane;
 pub use notification::{Notification, NotificationKind, Outcome};
@@ -36,5 +37,6 @@ pub use purchase::{Purchase, State};
 pub use redelivery::{Receivers, RedeliverySelector, Selection};
 pub use time::Timestamp;
 pub use trace::TraceContext;
+pub use transfers::TransferPolicy;
 pub use transition::{Transition, TransitionKind};
 pub use verification::{Parked, Snapshot, UnknownReceipts, Verification};

@@ -6,6 +6,7 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{clean, sql};
 use crate::db::store::Store;
+use crate::db::writer::Write;
 use crate::reports::alarms::{self, Alarm};
 use domain::{AlarmId, Timestamp};
 use serde_json::json;
@@ -37,8 +38,7 @@ impl Store {
             if let Some(detail) = seen.and_then(|seen| changed(&before, seen)) {
                 return Err(Error::Conflict { what: "acknowledgement", detail });
             }
-            let set = sql(ACKNOWLEDGE).bind(write.now).bind(by.as_str()).bind(note.as_str());
-            set.bind(id).run(write.connection)?;
+            acknowledge(write, id, (&by, &note))?;
             let act = Act::on(before.app_id, id)
                 .before(json!({ "acknowledged_at": before.acknowledged_at }))
                 .after(json!({ "acknowledged_at": write.now, "kind": before.kind }));
@@ -47,6 +47,12 @@ impl Store {
         })
         .await
     }
+}
+
+/// Notes that somebody knows of an alarm, if it was raised.
+pub fn acknowledge(write: &mut Write<'_>, id: AlarmId, (by, note): (&str, &str)) -> Result<(), Error> {
+    let note: String = clean(note).chars().take(MAX_NOTE_CHARS).collect();
+    sql(ACKNOWLEDGE).bind(write.now).bind(by).bind(note).bind(id).run(write.connection).map(drop)
 }
 
 /// How an alarm differs from what a person saw, who saw it as it was raised at the time `seen`.

@@ -17,6 +17,7 @@ pub mod purchases;
 pub mod rates;
 pub mod rekey;
 pub mod retention;
+pub mod reviews;
 pub mod sales;
 pub mod sessions;
 pub mod transfers;

@@ -15,7 +15,7 @@ use crate::inbox::topics;
 use crate::reports::audit;
 use crate::settling::rechecks::{self, RecheckReason};
 use domain::catalogue::ProductRef;
-use domain::{AppId, Environment, PlatformId, Timestamp, UnknownReceipts};
+use domain::{AppId, Environment, PlatformId, Timestamp, TransferPolicy, UnknownReceipts};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -50,6 +50,8 @@ pub struct NewPlatform {
     pub flush_on_revoke: bool,
     /// What to do with a receipt that the store does not know.
     pub unknown_receipts: UnknownReceipts,
+    /// What a device moves of another named customer's; `None` for the default.
+    pub transfers: Option<TransferPolicy>,
     /// The secret part of the URL that notifications are sent to.
     pub ingress_key: SecretString,
     /// The key with which its devices report; it is no secret.
@@ -88,6 +90,10 @@ row! {
         pub flush_on_revoke: bool,
         /// What to do with a receipt that the store does not know.
         pub unknown_receipts: UnknownReceipts,
+        /// What a device moves of another named customer's; `None` for the default.
+        pub transfers: Option<TransferPolicy>,
+        /// When a login without a token was stored first.
+        pub unsigned_login_at: Option<Timestamp>,
         /// When the store began to refuse the shared secret; `None` while it accepts it.
         pub secret_refused_at: Option<Timestamp>,
         /// The key with which its devices report; it is no secret.
@@ -102,6 +108,12 @@ impl Platform {
     #[must_use]
     pub const fn can_verify(&self) -> bool {
         self.has_shared_secret && self.secret_refused_at.is_none()
+    }
+
+    /// What a device moves of another named customer's.
+    #[must_use]
+    pub fn transfers(&self) -> TransferPolicy {
+        self.transfers.unwrap_or_else(|| TransferPolicy::usual(self.has_login_secret))
     }
 }
 
@@ -129,6 +141,8 @@ pub struct PlatformPatch {
     pub flush_on_revoke: Option<bool>,
     /// What to do from now on with a receipt that the store does not know.
     pub unknown_receipts: Option<UnknownReceipts>,
+    /// What a device moves from now on of another named customer's; `Some(None)` for the default.
+    pub transfers: Option<Option<TransferPolicy>>,
     /// A new publishable key.
     pub publishable_key: Option<String>,
     /// One more topic that may send. Its subscription is confirmed when it requests that.
@@ -139,8 +153,8 @@ pub struct PlatformPatch {
 pub const PLATFORM: &str = "
     device_events_per_day, device_bytes_per_day, new_devices_per_day, new_users_per_day,
     id, app_id, store, name, package_name, environment, (shared_secret IS NOT NULL) AS has_shared_secret,
-        (login_secret IS NOT NULL) AS has_login_secret, window_ms, max_wait_ms, product_ref, flush_on_revoke, unknown_receipts, secret_refused_at, publishable_key,
-        created_at
+        (login_secret IS NOT NULL) AS has_login_secret, window_ms, max_wait_ms, product_ref, flush_on_revoke,
+        unknown_receipts, transfers, unsigned_login_at, secret_refused_at, publishable_key, created_at
     FROM platforms
     WHERE deleted_at IS NULL";
 
@@ -290,6 +304,7 @@ pub fn fields(platform: &Platform) -> Value {
         "product_ref": platform.product_ref,
         "flush_on_revoke": platform.flush_on_revoke,
         "unknown_receipts": platform.unknown_receipts,
+        "transfers": platform.transfers(),
         "has_shared_secret": platform.has_shared_secret,
     })
 }
@@ -330,8 +345,8 @@ pub fn require_app(write: &mut Write<'_>, id: AppId) -> Result<(), Error> {
 const INSERT: Sql = statement! {"
     INSERT INTO platforms (id, app_id, store, name, package_name, environment, shared_secret, window_ms,
         max_wait_ms, ingress_hash, ingress_key, publishable_key, created_at, product_ref, flush_on_revoke,
-        unknown_receipts)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        unknown_receipts, transfers)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 "};
 
 fn insert(write: &mut Write<'_>, secrets: &Secrets, id: PlatformId, new: &NewPlatform) -> Result<(), Error> {
@@ -354,6 +369,7 @@ fn insert(write: &mut Write<'_>, secrets: &Secrets, id: PlatformId, new: &NewPla
         .bind(new.product_ref)
         .bind(new.flush_on_revoke)
         .bind(new.unknown_receipts)
+        .bind(new.transfers)
         .run(write.connection)
         .map_err(|error| error.or_taken("platform", &new.name))?;
     device_quota::set(write, id, new.quota)
@@ -362,7 +378,7 @@ fn insert(write: &mut Write<'_>, secrets: &Secrets, id: PlatformId, new: &NewPla
 const UPDATE: Sql = statement! {"
     UPDATE platforms
     SET name = ?, package_name = ?, environment = ?, window_ms = ?, max_wait_ms = ?, publishable_key = ?,
-        product_ref = ?, flush_on_revoke = ?, unknown_receipts = ?
+        product_ref = ?, flush_on_revoke = ?, unknown_receipts = ?, transfers = ?
     WHERE id = ?
 "};
 
@@ -380,6 +396,7 @@ fn update(write: &mut Write<'_>, secrets: &Secrets, before: &Platform, patch: &P
         .bind(patch.product_ref.unwrap_or(before.product_ref))
         .bind(patch.flush_on_revoke.unwrap_or(before.flush_on_revoke))
         .bind(patch.unknown_receipts.unwrap_or(before.unknown_receipts))
+        .bind(patch.transfers.unwrap_or(before.transfers))
         .bind(before.id)
         .run(write.connection)
         .map_err(|error| error.or_taken("platform", name))?;

@@ -143,7 +143,7 @@ fn undo(
 }
 
 /// Locks two users in the order of their ids, and returns them as they were named.
-fn lock_both(write: &mut Write<'_>, one: UserId, other: UserId) -> Result<(UserRow, UserRow), Error> {
+pub fn lock_both(write: &mut Write<'_>, one: UserId, other: UserId) -> Result<(UserRow, UserRow), Error> {
     let rows = moves::lock_users(write, &BTreeSet::from([one, other]))?;
     let row = |id| rows.iter().find(|row| row.id == id).cloned().ok_or(Error::Missing { what: "user" });
     Ok((row(one)?, row(other)?))

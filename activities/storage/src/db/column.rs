@@ -16,7 +16,8 @@ use domain::time::millis;
 use domain::user::Attributes;
 use domain::{
     ActId, AlarmId, AppId, CollapseKey, DeliveryId, DestinationId, DeviceId, Environment, EventId, KeyId, OrgId,
-    Outcome, PlatformId, SessionId, SignInId, State, Timestamp, TopicId, TransferId, UnknownReceipts, UserId,
+    Outcome, PlatformId, ReviewId, SessionId, SignInId, State, Timestamp, TopicId, TransferId, TransferPolicy,
+    UnknownReceipts, UserId,
 };
 use rust_decimal::Decimal;
 use std::borrow::Cow;
@@ -208,10 +209,10 @@ macro_rules! named_columns {
 }
 
 parsed_columns!(AppId, CollapseKey, DeliveryId, DestinationId, DeviceId, EventId, OrgId, PlatformId, SessionId);
-parsed_columns!(ActId, AlarmId, KeyId, SignInId, TopicId, TransferId, UserId);
+parsed_columns!(ActId, AlarmId, KeyId, ReviewId, SignInId, TopicId, TransferId, UserId);
 parsed_columns!(Decimal, Subject, Uuid);
 named_columns!(ClaimKind, ClaimReason, ClaimStatus);
-named_columns!(EntryKind, Environment, Health, Outcome, SaleKind, State, UnknownReceipts);
+named_columns!(EntryKind, Environment, Health, Outcome, SaleKind, State, TransferPolicy, UnknownReceipts);
 domain_enum!(Attributes { Documented = "documented", Extended = "extended" });
 domain_enum!(ProductRef { Term = "term", Parent = "parent" });
 domain_enum!(Wildcards { Everything = "everything", Listed = "listed" });

@@ -4,8 +4,9 @@ use crate::db::config::Installation;
 use crate::db::error::Error;
 use crate::db::writer::Write;
 use crate::devices::secret;
+use crate::people::device_moves;
 use crate::people::device_users::{self, DeviceUser};
-use crate::people::moves::{self, Announced, Cause, Move, MovedDevices};
+use crate::people::moves::{self, Cause};
 use crate::purchases::users::{Raced, StoreCustomer, StoreUser, UserRow};
 use crate::settings::tombstones::is_tombstone;
 use domain::{DevicePlace, UserId};
@@ -34,7 +35,7 @@ pub fn join(
 /// Makes the device and the owner of what it claimed one user, whichever came first:
 ///
 /// * An anonymous device becomes the owner's. If both have purchases, the user with the lower id stays.
-/// * On a device with a login the customer's purchases move to the customer who logged in.
+/// * On a device with a login the customer's purchases move to the customer who logged in, where they may.
 /// * A device after a logout is not made another customer's again by the receipts that are still on it.
 fn unite(
     write: &mut Write<'_>,
@@ -60,14 +61,12 @@ fn unite(
     let Some(user) = rows.get(&device.id(place)).filter(|_| device.user_id.is_some()) else {
         return adopt(write, (place, &device), owner);
     };
-    let (app, cause) = (customer.app_id, Cause::Login);
+    let app = customer.app_id;
     let (from, to) = match (&user.external_id, &owner.external_id) {
         (Some(_), Some(_)) => {
-            let customers = Some(BTreeSet::from([StoreCustomer::from(customer)]));
-            let (announced, devices) = (Announced::Yes, MovedDevices::None);
-            let order =
-                Move { app, from: owner, to: user, customers, cause, author: None, undoes: None, announced, devices };
-            return moves::carry_out(write, installation, &order).map(drop);
+            let customers = BTreeSet::from([StoreCustomer::from(customer)]);
+            let order = (owner, user, customers);
+            return device_moves::move_customers(write, installation, (app, place), order).map(drop);
         }
         (None, Some(_)) if device.logouts > 0 => return Ok(()),
         (Some(_), None) => (owner, user),
@@ -75,7 +74,7 @@ fn unite(
         (None, None) if user.id < owner.id => (owner, user),
         (None, None) => (user, owner),
     };
-    moves::merge(write, installation, (app, cause), (from, to)).map(drop)
+    moves::merge(write, installation, (app, Cause::Login), (from, to)).map(drop)
 }
 
 /// Gives a device without a user to the owner of what it claimed.

@@ -2,9 +2,9 @@
 //!
 //! A login makes the device its customer's, and with it the store's customers whose receipts the device has by verified
 //! claims: their purchases move to the customer who logged in. A former owner without an external id was an anonymous user,
-//! who becomes the customer; from a customer with another one the purchases are transferred. Both are announced, the former if
-//! a state of the anonymous user ever was. A claim that the store has not confirmed moves nothing, so the public key and
-//! somebody's receipt are not enough.
+//! who becomes the customer; from a customer with another one the purchases are transferred, if the platform's policy lets
+//! them. Both are announced, the former if a state of the anonymous user ever was. A claim that the store has not confirmed
+//! moves nothing, so the public key and somebody's receipt are not enough.
 
 use crate::db::config::Installation;
 use crate::db::connection::AnyConnection;
@@ -12,8 +12,9 @@ use crate::db::error::Error;
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::devices::secret::{self, SecretHash};
+use crate::people::device_moves;
 use crate::people::device_users::{self, DeviceUser, PlatformRow};
-use crate::people::moves::{self, Announced, Cause, Move, Moved, MovedDevices};
+use crate::people::moves::{self, Cause, Moved};
 use crate::people::names;
 use crate::purchases::users::{self, Raced, StoreCustomer, StoreUser, UserRow};
 use domain::device::Device;
@@ -40,6 +41,8 @@ pub struct Login {
 pub struct LoggedIn {
     /// The user of the device from now on.
     pub user_id: UserId,
+    /// The device's own user, by its logouts: it says nothing of others.
+    pub device_user_id: UserId,
     /// The transfers from other users that were announced.
     pub transfers: Vec<Moved>,
 }
@@ -103,6 +106,7 @@ fn log_in(write: &mut Write<'_>, installation: Installation, login: &Login) -> R
     }
     let rows: BTreeMap<UserId, UserRow> = rows.into_iter().map(|row| (row.id, row)).collect();
     let target = user.id(place);
+    let device_user_id = UserId::of_device(place, user.logouts);
     if seen.named.is_none() {
         names::set(write, target, &login.external_id)?;
     }
@@ -113,25 +117,26 @@ fn log_in(write: &mut Write<'_>, installation: Installation, login: &Login) -> R
     let mut transfers = Vec::new();
     // Apps log in at each start. What a person took back, or another device's login moved since, stays where it is.
     if seen.is_repeated() {
-        return Ok(LoggedIn { user_id: target, transfers });
+        return Ok(LoggedIn { user_id: target, device_user_id, transfers });
     }
     for from in involved.iter().filter(|id| **id != target).filter_map(|id| rows.get(id)) {
-        let (customers, cause) = (seen.owned_by(from.id), Cause::Login);
+        let customers = seen.owned_by(from.id);
         let moved = if from.external_id.is_none() {
-            moves::merge(write, installation, (app, cause), (from, &to))?
+            moves::merge(write, installation, (app, Cause::Login), (from, &to))?
         } else if customers.is_empty() {
             continue;
         } else {
-            let (customers, announced, devices) = (Some(customers), Announced::Yes, MovedDevices::None);
-            let order = Move { app, from, to: &to, customers, cause, author: None, undoes: None, announced, devices };
-            moves::carry_out(write, installation, &order)?
+            match device_moves::move_customers(write, installation, (app, place), (from, &to, customers))? {
+                Some(moved) => moved,
+                None => continue,
+            }
         };
         if !moved.announced.is_empty() {
             to.revision = to.revision.saturating_add(1);
             transfers.push(moved);
         }
     }
-    Ok(LoggedIn { user_id: target, transfers })
+    Ok(LoggedIn { user_id: target, device_user_id, transfers })
 }
 
 impl Situation {

@@ -24,7 +24,18 @@ const APP: Sql = statement!("SELECT app_id AS value FROM platforms WHERE id = ? 
 /// What the secret is sealed for, beside the platform.
 pub const PURPOSE: &str = "platforms.login_secret";
 
+const NOTE_UNSIGNED: Sql = statement! {"
+    UPDATE platforms
+    SET unsigned_login_at = ?
+    WHERE id = ? AND unsigned_login_at IS NULL
+"};
+
 impl Store {
+    /// Notes that a login without a token was stored on a platform; the first one's time stays.
+    pub async fn note_unsigned_login(&self, id: PlatformId) -> Result<(), Error> {
+        self.write(move |write| sql(NOTE_UNSIGNED).bind(write.now).bind(id).run(write.connection).map(drop)).await
+    }
+
     /// The login secret of a platform; `None` where logins need no token.
     pub async fn login_secret(&self, id: PlatformId) -> Result<Option<SecretString>, Error> {
         let secrets = self.secrets.clone();

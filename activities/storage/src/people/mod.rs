@@ -6,10 +6,12 @@
 
 pub mod answered;
 pub mod claims;
+pub mod device_moves;
 pub mod device_users;
 pub mod join;
 pub mod login;
 pub mod login_secret;
 pub mod moves;
 pub mod names;
+pub mod reviews;
 pub mod transfers;

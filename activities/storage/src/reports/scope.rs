@@ -25,6 +25,8 @@ pub enum Subject {
     Delivery,
     /// A transfer.
     Transfer,
+    /// A question whether purchases may move.
+    Review,
     /// A key of the API.
     Key,
     /// A session of a person at the page.
@@ -64,6 +66,7 @@ const DELIVERY: Sql = statement! {"
     WHERE l.id = ?
 "};
 const TRANSFER: Sql = statement!("SELECT app_id AS value FROM transfers WHERE id = ?");
+const REVIEW: Sql = statement!("SELECT app_id AS value FROM transfer_reviews WHERE id = ?");
 const ALARM: Sql = statement!("SELECT app_id AS value FROM alarms WHERE id = ? AND app_id IS NOT NULL");
 const KEY: Sql = statement!("SELECT app_id AS value FROM api_keys WHERE id = ? AND app_id IS NOT NULL");
 const SESSION: Sql = statement!("SELECT app_id AS value FROM sessions WHERE id = ? AND app_id IS NOT NULL");
@@ -85,6 +88,7 @@ impl Store {
                 Subject::Event => sql(EVENT).bind(id.clone()).bind(id),
                 Subject::Delivery => sql(DELIVERY).bind(id),
                 Subject::Transfer => sql(TRANSFER).bind(id),
+                Subject::Review => sql(REVIEW).bind(id),
                 Subject::Key => sql(KEY).bind(id),
                 Subject::Session => sql(SESSION).bind(id),
                 Subject::Alarm => sql(ALARM).bind(id),

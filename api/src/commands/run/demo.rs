@@ -184,6 +184,7 @@ async fn platform(
         product_ref: domain::catalogue::ProductRef::Term,
         flush_on_revoke: false,
         unknown_receipts: domain::UnknownReceipts::GiveUp,
+        transfers: None,
         ingress_key: storage::hex(&clock::random_bytes::<16>()).into(),
         publishable_key: format!("pk_{}", storage::hex(&clock::random_bytes::<16>())),
     };

@@ -100,19 +100,18 @@ export interface Transaction {
 }
 
 export interface Login {
-  user_id: string;
+  /** The device's own user, which its events named before the first login. */
+  device_user_id: string;
   external_id: string;
-  /** Number of purchases that came from another named user. */
-  transferred: number;
 }
 
 export interface Logout {
-  user_id: string;
+  /** The device's own user, which its events name from now on. */
+  device_user_id: string;
 }
 
 export interface Entitlements {
-  user_id: string;
-  user_revision: number;
+  device_user_id: string;
   entitlements: Entitlement[];
   /** Whether settle answered now. Otherwise this is its last answer: compare `expiration`. */
   is_current: boolean;

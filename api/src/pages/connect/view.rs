@@ -11,7 +11,7 @@ use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
 use crate::pages::visit::Visit;
 use crate::resources::forms::Form;
 use askama::Template;
-use domain::CollapseKey;
+use domain::{CollapseKey, PlatformId, TransferPolicy};
 use serde_json::Value;
 use storage::{App, Platform, PurchaseExplanation, Role, Topic, TopicState};
 use url::Url;
@@ -114,6 +114,8 @@ pub struct ConsolePage<'a> {
     pending: Option<(Badge, usize)>,
     topics_path: String,
     unverified: Option<(Badge, &'static str)>,
+    /// Logins that anybody can make, and what they move.
+    unsigned: Option<(Badge, &'static str, PlatformId)>,
     settings_path: String,
     next: Option<(String, &'static str)>,
     actions: Vec<Action>,
@@ -170,6 +172,7 @@ impl<'a> ConsolePage<'a> {
                 _ => None,
             }
             .map(|why| (Badge::new(Tone::Warn, "not verified"), why)),
+            unsigned: unsigned(&of.platform),
             settings_path: of.path(visit, "/settings"),
             next: next.map(|next| (of.path(visit, next.path()), next.next())),
             actions: actions(frame, visit, (of, !value["old_notification_url"].is_null())),
@@ -193,6 +196,17 @@ impl<'a> ConsolePage<'a> {
         let actions = self.actions.into_iter().map(|one| one.sent(&tried.name, &tried.sent, &tried.refused));
         Self { warning: unreachable(public_url), actions: actions.collect(), refused: tried.refused.clone(), ..self }
     }
+}
+
+/// What everybody with the app can do where logins carry no token.
+fn unsigned(platform: &Platform) -> Option<(Badge, &'static str, PlatformId)> {
+    let is_open = platform.unsigned_login_at.is_some() && !platform.has_login_secret;
+    let moves = match platform.transfers() {
+        TransferPolicy::Immediate => "whoever has a receipt with its store's customer gets the purchases by a login",
+        TransferPolicy::Review => "a login gets another customer's purchases after a person's answer",
+        TransferPolicy::Never => "no login gets another customer's purchases",
+    };
+    is_open.then(|| (Badge::new(Tone::Warn, "unsigned logins"), moves, platform.id))
 }
 
 fn actions(frame: &Frame, visit: &Visit, (of, has_old): (&Connected, bool)) -> Vec<Action> {

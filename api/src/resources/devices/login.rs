@@ -49,22 +49,21 @@ pub struct DeviceLogout {
     device: Device,
 }
 
-/// The customer of a device.
+/// A login that was stored. It says nothing of whether the customer was known, or of what moved: whoever has the public key
+/// can log in.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct LoggedInDevice {
-    /// The id of settle.
-    user_id: UserId,
+    /// The device's own user, which its events named before the first login. A logout changes it.
+    device_user_id: UserId,
     /// The customer's own id.
     external_id: String,
-    /// Number of purchases that this login moved from other users, each with the two events of a transfer.
-    transferred: usize,
 }
 
 /// The anonymous user of a device after a logout.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct LoggedOutDevice {
-    /// The id of settle.
-    user_id: UserId,
+    /// The device's own user, which its events name from now on.
+    device_user_id: UserId,
 }
 
 /// `POST /v1/device/login`
@@ -87,12 +86,14 @@ pub async fn login(
     let is_new = quotas.check_device(&edge.store, (&client.platform, place), now).await?;
     let is_named = quotas.check_user(&edge.store, (&client.platform, &external_id), now).await?;
     let login = Login { place, device, secret, external_id: external_id.clone(), is_signed };
-    let LoggedIn { user_id, transfers } = edge.store.login(login).await?;
+    let LoggedIn { device_user_id, .. } = edge.store.login(login).await?;
     let (devices, users) = (i64::from(is_new), i64::from(is_named));
     quotas.count(place, DeviceUsage { devices, users, ..DeviceUsage::default() }, now);
     edge.wake_for_persons();
-    let transferred = transfers.iter().map(|moved| moved.announced.len()).sum();
-    Ok(Json(LoggedInDevice { user_id, external_id, transferred }))
+    if !is_signed && client.platform.unsigned_login_at.is_none() {
+        edge.store.note_unsigned_login(client.platform.id).await?;
+    }
+    Ok(Json(LoggedInDevice { device_user_id, external_id }))
 }
 
 /// `POST /v1/device/logout`
@@ -108,7 +109,7 @@ pub async fn logout(
         draft.wrong.add("device.id", RANDOM_ID);
     }
     let DeviceLogout { device } = draft.finish()?;
-    Ok(Json(LoggedOutDevice { user_id: edge.store.logout(place, device, secret).await? }))
+    Ok(Json(LoggedOutDevice { device_user_id: edge.store.logout(place, device, secret).await? }))
 }
 
 const RANDOM_ID: &str = "a random UUID (version 4) that the app made at its first launch";

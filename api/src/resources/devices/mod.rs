@@ -32,10 +32,8 @@ pub struct DeviceQuery {
 /// What a device may use.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct DeviceEntitlements {
-    /// The user who has the device; an anonymous one before a login.
-    user_id: UserId,
-    /// Grows each time that the user's state is announced; 0 before the first time.
-    user_revision: i64,
+    /// The device's own user: the `user_id` of its events until somebody logs in or a claim is verified. A logout changes it.
+    device_user_id: UserId,
     /// The active entitlements, each once, by the purchase that gives it longest.
     entitlements: Vec<DeviceEntitlement>,
 }
@@ -59,7 +57,7 @@ pub struct DeviceEntitlement {
 impl From<DeviceAccess> for DeviceEntitlements {
     fn from(access: DeviceAccess) -> Self {
         let entitlements = access.entitlements.into_iter().map(DeviceEntitlement::from).collect();
-        Self { user_id: access.user_id, user_revision: access.user_revision, entitlements }
+        Self { device_user_id: access.device_user_id, entitlements }
     }
 }
 
@@ -136,5 +134,5 @@ pub async fn entitlements(
     let place = DevicePlace { platform: client.platform.id, device: query.device_id };
     edge.devices.limits.check_device(place).map_err(|wait| Error::TooMany { what: "this device", wait })?;
     let access = edge.store.device_access(client.platform.app_id, place, secret).await?;
-    Ok(Tagged { revision: access.user_revision, body: access.into(), known })
+    Ok(Tagged { revision: None, body: access.into(), known })
 }

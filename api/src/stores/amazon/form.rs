@@ -43,6 +43,17 @@ fn entries() -> Vec<Entry> {
         Entry::new("flush_on_revoke", "Settle a refund or revocation at once, without the quiet window", Input::Switch),
         Entry::new("unknown_receipts", "Receipts that Amazon never knows", Input::Select)
             .choices(&[("give_up", "Give them up after a day"), ("believe", "Believe the notifications after a day")]),
+        Entry::new("transfers", "A login on a device with another customer's receipts", Input::Select)
+            .help(
+                "At once: whoever has a receipt with its Amazon user and logs in counts as that customer. What nobody has \
+                 logged in for always moves.",
+            )
+            .choices(&[
+                ("", "At once; after a person's answer while logins are signed"),
+                ("immediate", "Moves the purchases at once"),
+                ("review", "Moves them after a person's answer"),
+                ("never", "Moves nothing"),
+            ]),
     ];
     shown.into_iter().chain(folded.map(Entry::folded)).collect()
 }

@@ -44,6 +44,25 @@ async fn pending_topic(service: &Service, platform: PlatformId) -> String {
 }
 
 #[tokio::test]
+async fn unsigned_logins_are_shown_with_what_they_move() {
+    let service = Service::start("connect-unsigned").await;
+    let visitor = signed_in(&service).await;
+    let (_, platform) = service.platform().await;
+    let (console, path) = (format!("/ui/connect/platforms/{platform}"), format!("/v1/platforms/{platform}"));
+    let warning = "unsigned logins";
+    has_not(&visitor.get(&service, &console).await, &[warning]);
+    service.store.note_unsigned_login(platform).await.expect("a platform");
+    let usual = visitor.get(&service, &console).await;
+    has(&usual, &[warning, "anybody can log in as anybody", "gets the purchases by a login", "sign-logins"]);
+    for (policy, moves) in [("review", "after a person&#39;s answer"), ("never", "no login gets")] {
+        service.send_json("PATCH", &path, &json!({ "transfers": policy })).await;
+        has(&visitor.get(&service, &console).await, &[warning, moves]);
+    }
+    service.send_json("POST", &format!("{path}/login-secret"), &json!({})).await;
+    has_not(&visitor.get(&service, &console).await, &[warning]);
+}
+
+#[tokio::test]
 async fn from_an_empty_installation_each_step_leads_to_the_next() {
     let service = Service::start("connect").await;
     let visitor = signed_in(&service).await;

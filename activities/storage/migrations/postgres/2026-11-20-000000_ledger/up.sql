@@ -126,6 +126,7 @@ CREATE TABLE acts (
 CREATE UNIQUE INDEX acts_id ON acts (id);
 CREATE INDEX acts_app ON acts (app_id, seq) WHERE app_id IS NOT NULL;
 CREATE INDEX acts_subject ON acts (subject, seq);
+CREATE INDEX acts_device_moves ON acts (app_id, at) WHERE operation = 'device.move';
 
 CREATE TABLE platforms (
     id TEXT NOT NULL PRIMARY KEY,
@@ -148,6 +149,11 @@ CREATE TABLE platforms (
     flush_on_revoke BOOLEAN NOT NULL,
     -- What to do with a receipt that the store does not know: `give_up` or `believe`.
     unknown_receipts TEXT NOT NULL,
+    -- What a device moves of another named customer's: `immediate`, `review` or `never`. NULL: `review` while logins are signed,
+    -- else `immediate`.
+    transfers TEXT,
+    -- When a login without a token was stored first. NULL: none was.
+    unsigned_login_at BIGINT,
     -- When the store began to refuse the shared secret; NULL while it accepts it.
     secret_refused_at BIGINT,
     -- The secret part of the notification URL: the hashes by which it is found, and itself, encrypted.
@@ -565,6 +571,24 @@ CREATE TABLE transfers (
 CREATE UNIQUE INDEX transfers_undoes ON transfers (undoes) WHERE undoes IS NOT NULL;
 CREATE INDEX transfers_from ON transfers (from_user_id);
 CREATE INDEX transfers_to ON transfers (to_user_id);
+
+-- Whether a device may move what one named customer has to another, who logged in on it: asked once, and the answer is kept.
+-- Who answered, and why, is in the acts.
+CREATE TABLE transfer_reviews (
+    -- It follows from both users.
+    id TEXT NOT NULL PRIMARY KEY,
+    app_id TEXT NOT NULL REFERENCES apps (id),
+    -- The platform of the device that asked first.
+    platform_id TEXT NOT NULL REFERENCES platforms (id),
+    from_user_id TEXT NOT NULL REFERENCES users (id),
+    to_user_id TEXT NOT NULL REFERENCES users (id),
+    requested_at BIGINT NOT NULL,
+    -- NULL while nobody has answered.
+    is_approved BOOLEAN,
+    answered_at BIGINT
+);
+CREATE INDEX transfer_reviews_open ON transfer_reviews (app_id, requested_at, id) WHERE answered_at IS NULL;
+CREATE INDEX transfer_reviews_from ON transfer_reviews (from_user_id) WHERE answered_at IS NULL;
 
 CREATE TABLE entitlements (
     app_id TEXT NOT NULL REFERENCES apps (id),

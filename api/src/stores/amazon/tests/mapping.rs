@@ -28,6 +28,8 @@ fn platform(package_name: &str) -> Platform {
         product_ref: ProductRef::Term,
         flush_on_revoke: false,
         unknown_receipts: domain::UnknownReceipts::GiveUp,
+        transfers: None,
+        unsigned_login_at: None,
         secret_refused_at: None,
         publishable_key: "pk_test".to_owned(),
         created_at: now(),

@@ -1,0 +1,146 @@
+//! Answering whether purchases may go with a device from one named customer to another.
+
+use crate::admin::{alarms, transfers};
+use crate::db::act::Act;
+use crate::db::config::Installation;
+use crate::db::error::Error;
+use crate::db::page::{Page, Paged};
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{row, sql};
+use crate::db::store::Store;
+use crate::db::writer::Write;
+use crate::people::moves::{self, Announced, Author, Cause, Move, MovedDevices};
+use crate::people::reviews::{self, Review, SELECT};
+use crate::people::transfers::{self as stored, Transfer};
+use crate::purchases::users::StoreCustomer;
+use domain::{AppId, ReviewId};
+use serde_json::json;
+use std::collections::BTreeSet;
+
+/// An answered question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// The question with its answer.
+    pub review: Review,
+    /// What moved by it.
+    pub transfer: Option<Transfer>,
+}
+
+row! {
+    struct Held {
+        store: String,
+        app_user_id: String,
+    }
+}
+
+const LIST: Sql = statement! {"
+    SELECT CAST(r.requested_at AS TEXT) || '_' || r.id AS cursor, {SELECT}
+    WHERE r.app_id = ? AND r.answered_at IS NULL AND (r.requested_at, r.id) > (?, ?)
+    ORDER BY r.requested_at, r.id
+    LIMIT ?
+"};
+
+const ANSWER: Sql = statement!("UPDATE transfer_reviews SET is_approved = ?, answered_at = ? WHERE id = ?");
+
+/// The owner's customers whose receipts the devices of the other user have.
+const HELD: Sql = statement! {"
+    SELECT DISTINCT f.store, c.app_user_id
+    FROM devices d
+    JOIN platforms f ON f.id = d.platform_id
+    JOIN claims c ON c.platform_id = d.platform_id AND c.device_id = d.id AND c.status = 'verified'
+    JOIN store_users s ON s.app_id = f.app_id AND s.store = f.store AND s.app_user_id = c.app_user_id
+    WHERE d.user_id = ? AND s.user_id = ?
+    ORDER BY f.store, c.app_user_id
+"};
+
+impl Store {
+    /// The questions of an app that nobody has answered, the oldest first.
+    pub async fn reviews(&self, app: AppId, page: Page) -> Result<Paged<Review>, Error> {
+        let (after, id) = page.pair_or(i64::MIN)?;
+        self.read(move |connection| page.read(connection, sql(LIST).bind(app).bind(after).bind(id))).await
+    }
+
+    /// One question.
+    pub async fn review(&self, id: ReviewId) -> Result<Review, Error> {
+        self.read(move |connection| reviews::find(connection, id)).await
+    }
+
+    /// Lets the purchases go, now and whenever a device of the same user asks again.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if they may go already.
+    pub async fn approve_transfer(&self, id: ReviewId, author: Author) -> Result<Answered, Error> {
+        let installation = self.installation;
+        self.change("transfer.approve", move |write| {
+            let review = answer(write, id, (true, &author))?;
+            let transfer = let_go(write, installation, (&review, &author))?;
+            let act = act(&review).after(json!({
+                "is_approved": true, "transfer_id": transfer.as_ref().map(|transfer| transfer.id),
+            }));
+            Ok((Answered { review, transfer }, Some(act)))
+        })
+        .await
+    }
+
+    /// Leaves the purchases, now and whenever a device of the same user asks again. What moved before stays moved.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if it was refused already.
+    pub async fn refuse_transfer(&self, id: ReviewId, author: Author) -> Result<Answered, Error> {
+        self.change("transfer.refuse", move |write| {
+            let review = answer(write, id, (false, &author))?;
+            let act = act(&review).after(json!({ "is_approved": false }));
+            Ok((Answered { review, transfer: None }, Some(act)))
+        })
+        .await
+    }
+}
+
+/// The act of an answer, with the ids of the users and none of their names.
+fn act(review: &Review) -> Act {
+    Act::on(review.app_id, review.id).before(json!({ "from": review.from_user_id, "to": review.to_user_id }))
+}
+
+/// Stores an answer, and closes the alarm. Locks both users.
+fn answer(write: &mut Write<'_>, id: ReviewId, (approves, author): (bool, &Author)) -> Result<Review, Error> {
+    let review = reviews::find(write.connection, id)?;
+    moves::lock_app(write, review.app_id)?;
+    transfers::lock_both(write, review.from_user_id, review.to_user_id)?;
+    let review = reviews::find(write.connection, id)?;
+    if review.is_approved == Some(approves) {
+        let detail = if approves { "it was approved already" } else { "it was refused already" };
+        return Err(Error::Conflict { what: "review", detail: detail.to_owned() });
+    }
+    sql(ANSWER).bind(approves).bind(write.now).bind(id).run(write.connection)?;
+    alarms::acknowledge(write, review.alarm(), (&author.by, &author.reason))?;
+    reviews::find(write.connection, id)
+}
+
+/// Moves what the devices of the new owner have receipts of. Both users are locked.
+fn let_go(
+    write: &mut Write<'_>,
+    installation: Installation,
+    (review, author): (&Review, &Author),
+) -> Result<Option<Transfer>, Error> {
+    let held = sql(HELD).bind(review.to_user_id).bind(review.from_user_id);
+    let held: Vec<Held> = held.all(write.connection)?;
+    let customer = |one: Held| StoreCustomer { store: one.store, app_user_id: one.app_user_id };
+    let customers: BTreeSet<StoreCustomer> = held.into_iter().map(customer).collect();
+    if customers.is_empty() {
+        return Ok(None);
+    }
+    let (from, to) = transfers::lock_both(write, review.from_user_id, review.to_user_id)?;
+    let order = Move {
+        app: review.app_id,
+        from: &from,
+        to: &to,
+        customers: Some(customers),
+        cause: Cause::Admin,
+        author: Some(author.clone()),
+        undoes: None,
+        announced: Announced::Yes,
+        devices: MovedDevices::None,
+    };
+    let moved = moves::carry_out(write, installation, &order)?;
+    stored::find(write.connection, moved.id).map(Some)
+}

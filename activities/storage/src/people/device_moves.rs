@@ -1,0 +1,64 @@
+//! Moves by a device, from one named customer to another: those that the platform's policy allows. Each leaves an act, and
+//! many in a day raise an alarm.
+
+use crate::db::act::{Act, Actor};
+use crate::db::alarm::About;
+use crate::db::config::Installation;
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::sql;
+use crate::db::writer::Write;
+use crate::events::alarms;
+use crate::people::moves::{self, Announced, Cause, Move, Moved, MovedDevices};
+use crate::people::reviews;
+use crate::purchases::users::{StoreCustomer, UserRow};
+use domain::{AppId, DevicePlace};
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// What the act of a move is called. An index knows it.
+const OPERATION: &str = "device.move";
+/// Number of moves of an app within [`DAY`] beyond which an alarm is raised.
+const MANY: i64 = 20;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+const RECENT: Sql = statement! {"
+    SELECT COUNT(*) AS value
+    FROM (SELECT 1 FROM acts WHERE app_id = ? AND operation = 'device.move' AND at > ? LIMIT {MANY}) recent
+"};
+
+/// Moves customers of the store to whoever is logged in on a device, if they may go. Both users are named and locked.
+pub fn move_customers(
+    write: &mut Write<'_>,
+    installation: Installation,
+    (app, place): (AppId, DevicePlace),
+    (from, to, customers): (&UserRow, &UserRow, BTreeSet<StoreCustomer>),
+) -> Result<Option<Moved>, Error> {
+    if !reviews::may_move(write, (app, place.platform), (from.id, to.id))? {
+        return Ok(None);
+    }
+    let order = Move {
+        app,
+        from,
+        to,
+        customers: Some(customers),
+        cause: Cause::Login,
+        author: None,
+        undoes: None,
+        announced: Announced::Yes,
+        devices: MovedDevices::None,
+    };
+    let moved = moves::carry_out(write, installation, &order)?;
+    let before: Option<i64> = sql(RECENT).bind(app).bind(write.now.minus(DAY)).value(write.connection)?;
+    let act = Act::on(app, moved.id).before(json!({ "user_id": from.id })).after(json!({ "user_id": to.id }));
+    act.record(write, &Actor::named(&format!("device {}", place.device)), OPERATION)?;
+    if before.unwrap_or(0) >= MANY {
+        let detail = format!(
+            "devices moved purchases of more than {MANY} named customers to others within a day: `settle acts` lists each, \
+             `settle customer undo` takes one back, and with `--transfers review` a person answers first"
+        );
+        alarms::raise(write, About::Platform(place.platform), "many_transfers", &detail);
+    }
+    Ok(Some(moved))
+}

@@ -1,0 +1,134 @@
+//! Questions whether purchases of one named customer may go with a device to another one. A question is asked once for both
+//! customers, by an alarm, and its answer is kept.
+
+use crate::db::alarm::About;
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{row, sql};
+use crate::db::writer::Write;
+use crate::events::alarms;
+use domain::{AlarmId, AppId, PlatformId, ReviewId, Timestamp, TransferPolicy, UserId};
+
+/// Maximum number of questions about one former owner that wait: further ones are not asked, and nothing moves.
+const MAX_OPEN: i64 = 20;
+/// The kind of the alarm.
+const KIND: &str = "transfer_wanted";
+
+row! {
+    /// A question and its answer.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Review {
+        /// Its id, which follows from both users.
+        pub id: ReviewId,
+        /// The app.
+        pub app_id: AppId,
+        /// The platform of the device that asked first.
+        pub platform_id: PlatformId,
+        /// The owner.
+        pub from_user_id: UserId,
+        /// The owner's external id now.
+        pub from_external_id: Option<String>,
+        /// Who logged in on a device with receipts of the owner.
+        pub to_user_id: UserId,
+        /// Their external id now.
+        pub to_external_id: Option<String>,
+        /// When it was asked.
+        pub requested_at: Timestamp,
+        /// The answer; `None` while nobody has answered.
+        pub is_approved: Option<bool>,
+        /// When it was answered last.
+        pub answered_at: Option<Timestamp>,
+    }
+}
+
+row! {
+    struct PolicyRow {
+        transfers: Option<TransferPolicy>,
+        has_login_secret: bool,
+    }
+}
+
+row! {
+    struct Answer {
+        is_approved: Option<bool>,
+    }
+}
+
+/// The columns of [`Review`].
+pub const SELECT: &str = "
+    r.id, r.app_id, r.platform_id, r.from_user_id, f.external_id AS from_external_id, r.to_user_id,
+        o.external_id AS to_external_id, r.requested_at, r.is_approved, r.answered_at
+    FROM transfer_reviews r
+    JOIN users f ON f.id = r.from_user_id
+    JOIN users o ON o.id = r.to_user_id";
+
+const POLICY: Sql = statement! {"
+    SELECT transfers, (login_secret IS NOT NULL) AS has_login_secret
+    FROM platforms
+    WHERE id = ?
+"};
+
+const ANSWER: Sql = statement!("SELECT is_approved FROM transfer_reviews WHERE id = ?");
+
+const FIND: Sql = statement!("SELECT {SELECT} WHERE r.id = ?");
+
+const OPEN: Sql = statement! {"
+    SELECT COUNT(*) AS value
+    FROM transfer_reviews
+    WHERE from_user_id = ? AND answered_at IS NULL
+"};
+
+const REQUEST: Sql = statement! {"
+    INSERT INTO transfer_reviews (id, app_id, platform_id, from_user_id, to_user_id, requested_at)
+    VALUES (?, ?, ?, ?, ?, ?)
+"};
+
+/// Whether a device of this platform may move what one named customer has to another now. Asks when a person has to answer
+/// first. Both users are locked.
+pub fn may_move(
+    write: &mut Write<'_>,
+    (app, platform): (AppId, PlatformId),
+    (from, to): (UserId, UserId),
+) -> Result<bool, Error> {
+    let PolicyRow { transfers, has_login_secret } = sql(POLICY).bind(platform).one(write.connection, "platform")?;
+    match transfers.unwrap_or_else(|| TransferPolicy::usual(has_login_secret)) {
+        TransferPolicy::Immediate => return Ok(true),
+        TransferPolicy::Never => return Ok(false),
+        TransferPolicy::Review => {}
+    }
+    let id = ReviewId::of(from, to);
+    let known: Option<Answer> = sql(ANSWER).bind(id).first(write.connection)?;
+    if let Some(Answer { is_approved }) = known {
+        return Ok(is_approved == Some(true));
+    }
+    let open: Option<i64> = sql(OPEN).bind(from).value(write.connection)?;
+    if open.unwrap_or(0) < MAX_OPEN {
+        let request = sql(REQUEST).bind(id).bind(app).bind(platform).bind(from).bind(to);
+        request.bind(write.now).later(write.connection)?;
+        alarms::raise(write, About::Platform(platform), KIND, &detail(id, (from, to)));
+    }
+    Ok(false)
+}
+
+/// One question.
+pub fn find(connection: &mut AnyConnection, id: ReviewId) -> Result<Review, Error> {
+    sql(FIND).bind(id).one(connection, "review")
+}
+
+impl Review {
+    /// The alarm by which it was asked.
+    #[must_use]
+    pub fn alarm(&self) -> AlarmId {
+        let detail = detail(self.id, (self.from_user_id, self.to_user_id));
+        AlarmId::of(Some(self.platform_id.uuid()), KIND, &detail)
+    }
+}
+
+/// The text of the alarm: ids alone, since names may be forgotten.
+fn detail(id: ReviewId, (from, to): (UserId, UserId)) -> String {
+    format!(
+        "the user {to} logged in on a device with receipts of the user {from}: `settle customer approve {id}` gives them \
+         what those receipts bought, `settle customer refuse {id}` leaves it; until then nothing moves"
+    )
+}

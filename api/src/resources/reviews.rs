@@ -1,0 +1,113 @@
+//! `/v1/transfer-reviews`: whether purchases may go with a device from one named customer to another.
+
+use super::transfers::{Transfer, TransferAuthor, TransferSide, refusal};
+use crate::edge::Shared;
+use crate::error::Error;
+use crate::extract::{Body, Id, PageQuery, Query, Stored};
+use crate::keys::Acting;
+use axum::Json;
+use axum::extract::State;
+use domain::{AppId, PlatformId, ReviewId, Timestamp};
+use schemars::JsonSchema;
+use serde::Serialize;
+use storage::{App, Paged};
+
+/// A login on a device with receipts of another named customer, on a platform where a person answers first.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct TransferReview {
+    /// Its id: one for both customers.
+    review_id: ReviewId,
+    /// The app.
+    app_id: AppId,
+    /// The platform of the device that asked first.
+    platform_id: PlatformId,
+    /// The owner.
+    from: TransferSide,
+    /// Who logged in on a device with receipts of the owner.
+    to: TransferSide,
+    /// When it was asked.
+    requested_at: Timestamp,
+    /// The answer, which holds for later logins of the same customer, too; null while nobody has answered.
+    answer: Option<ReviewAnswer>,
+    /// When it was answered last. Who did, and why, is in the acts.
+    answered_at: Option<Timestamp>,
+}
+
+/// The answer of a person.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReviewAnswer {
+    /// The purchases may go.
+    Approved,
+    /// They stay.
+    Refused,
+}
+
+/// A question that was answered now.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct AnsweredReview {
+    /// The question with its answer.
+    #[serde(flatten)]
+    review: TransferReview,
+    /// What moved by it; null when it was refused, and when the owner has nothing any more that the devices have receipts of.
+    transfer: Option<Transfer>,
+}
+
+impl From<storage::Review> for TransferReview {
+    fn from(review: storage::Review) -> Self {
+        let answer = |approved| if approved { ReviewAnswer::Approved } else { ReviewAnswer::Refused };
+        Self {
+            review_id: review.id,
+            app_id: review.app_id,
+            platform_id: review.platform_id,
+            from: TransferSide { user_id: review.from_user_id, external_id: review.from_external_id },
+            to: TransferSide { user_id: review.to_user_id, external_id: review.to_external_id },
+            requested_at: review.requested_at,
+            answer: review.is_approved.map(answer),
+            answered_at: review.answered_at,
+        }
+    }
+}
+
+impl From<storage::Answered> for AnsweredReview {
+    fn from(answered: storage::Answered) -> Self {
+        Self { review: answered.review.into(), transfer: answered.transfer.map(Transfer::from) }
+    }
+}
+
+/// `GET /v1/apps/{app_id}/transfer-reviews`: those that nobody has answered.
+pub async fn list(
+    State(edge): State<Shared>,
+    Stored(app): Stored<App>,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Paged<TransferReview>>, Error> {
+    let Paged { items, next_cursor } = edge.store.reviews(app.id, query.page()).await?;
+    Ok(Json(Paged { items: items.into_iter().map(TransferReview::from).collect(), next_cursor }))
+}
+
+/// `GET /v1/transfer-reviews/{review_id}`
+pub async fn show(State(edge): State<Shared>, Id(id): Id<ReviewId>) -> Result<Json<TransferReview>, Error> {
+    Ok(Json(edge.store.review(id).await?.into()))
+}
+
+/// `POST /v1/transfer-reviews/{review_id}/approve`: the purchases move now, and whenever the same customer's device asks again.
+pub async fn approve(
+    edge: Acting,
+    Id(id): Id<ReviewId>,
+    Body(author): Body<TransferAuthor>,
+) -> Result<Json<AnsweredReview>, Error> {
+    let (edge, author) = author.acting(edge);
+    let answered = edge.store.approve_transfer(id, author).await.map_err(refusal)?;
+    edge.wake_for_persons();
+    Ok(Json(answered.into()))
+}
+
+/// `POST /v1/transfer-reviews/{review_id}/refuse`: the purchases stay, also when the same customer's device asks again.
+pub async fn refuse(
+    edge: Acting,
+    Id(id): Id<ReviewId>,
+    Body(author): Body<TransferAuthor>,
+) -> Result<Json<AnsweredReview>, Error> {
+    let (edge, author) = author.acting(edge);
+    Ok(Json(edge.store.refuse_transfer(id, author).await.map_err(refusal)?.into()))
+}

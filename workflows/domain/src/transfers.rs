@@ -1,0 +1,48 @@
+//! What a device may move: purchases of one named customer to another, who is logged in on it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What happens when somebody logs in on a device that has verified receipts of another named customer. What an anonymous user
+/// bought always goes with the login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TransferPolicy {
+    /// The purchases move at once: whoever has a receipt with its store's customer, and logs in, counts as that customer.
+    Immediate,
+    /// A person answers first. Until then nothing moves.
+    Review,
+    /// Nothing moves.
+    Never,
+}
+
+impl TransferPolicy {
+    /// Where nobody chose one: signed logins say who a customer is, so a receipt is no reason to believe otherwise.
+    #[must_use]
+    pub const fn usual(signs_logins: bool) -> Self {
+        if signs_logins { Self::Review } else { Self::Immediate }
+    }
+
+    /// The name used in storage and the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Immediate => "immediate",
+            Self::Review => "review",
+            Self::Never => "never",
+        }
+    }
+}
+
+impl std::str::FromStr for TransferPolicy {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "immediate" => Ok(Self::Immediate),
+            "review" => Ok(Self::Review),
+            "never" => Ok(Self::Never),
+            other => Err(format!("`immediate`, `review` or `never`, and it is `{other}`")),
+        }
+    }
+}
