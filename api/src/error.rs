@@ -82,11 +82,11 @@ pub enum Error {
         /// How long until the next one is taken.
         wait: Duration,
     },
-    /// The devices of a platform used up what they may report in a day.
-    #[error(
-        "the devices of this platform used up their {what} of today (UTC); `Retry-After` says when the next day begins"
-    )]
+    /// The devices of a platform, or one network, used up what they may report in a day.
+    #[error("{who} {what} of today (UTC); `Retry-After` says when the next day begins")]
     Quota {
+        /// Who did, as the beginning of the sentence.
+        who: &'static str,
         /// What they used up.
         what: &'static str,
         /// How long until the next day.

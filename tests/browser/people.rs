@@ -109,6 +109,25 @@ async fn what_happened_before_a_login_is_reported_before_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_used_up_quota_of_reports_keeps_nobody_from_logging_in() {
+    let (browser, gate) = (Browser::start().await, Gate::start("http://127.0.0.1:9").await);
+    let site = Site::start().await;
+    let body =
+        json!({ "type": "urn:settle:problem:device_quota", "title": "The day's quota is used up", "status": 429 });
+    gate.answer(super::EVENTS, [Reply { status: 429, header: Some((header::RETRY_AFTER, "3600")), body }]);
+    gate.answer(LOGIN, [ok(json!({ "device_user_id": USER, "external_id": "anna" }))]);
+    gate.answer(ENTITLEMENTS, [ok(entitled())]);
+    browser.open(&site.page(&gate.url(), "pk_test")).await;
+    browser.run(&super::shown("before")).await;
+    assert_eq!(browser.run(&outcome("login('anna')")).await["external_id"], "anna");
+    assert_eq!(browser.run(&outcome("entitlements()")).await["is_current"], json!(true));
+    let reports = gate.seen().iter().filter(|one| one.line.contains(super::EVENTS)).count();
+    assert_eq!(reports, 1, "reports wait for the time that settle named");
+    assert!(browser.run("return client.state().queued").await.as_u64().is_some_and(|queued| queued > 0));
+    browser.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_login_waits_for_the_reports_of_the_user_before() {
     let (browser, gate) = (Browser::start().await, Gate::start("http://127.0.0.1:9").await);
     let site = Site::start().await;

@@ -6,6 +6,7 @@ use super::target::Target;
 use super::witness::Witness;
 use reqwest::Method;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use system_tests::http::send_raw;
@@ -53,6 +54,7 @@ async fn open_forms_of_four_mebibytes_hold_nothing_up() {
     let target = Target::start().await;
     let url = format!("{}/ui/sign-in", target.world.installation.url());
     let form = "a&".repeat(2 * MIB).into_bytes();
+    let mut statuses = BTreeMap::<u16, usize>::new();
     let attack = async |_: usize| {
         let sent = (0..SENDERS).map(|_| {
             let (url, form) = (url.clone(), form.clone());
@@ -64,10 +66,14 @@ async fn open_forms_of_four_mebibytes_hold_nothing_up() {
             async move { send_raw(Method::POST, &url, &headers, form).await }
         });
         for answer in sent.collect::<JoinSet<_>>().join_all().await {
-            // It is refused by its length or as no form of a page, maybe before it is sent whole.
-            assert!(answer.as_ref().map_or(true, |answer| [400, 403, 413, 429].contains(&answer.status)), "{answer:?}");
+            // It is refused by its length, maybe before it is sent whole.
+            let status = answer.map_or(0, |answer| answer.status);
+            *statuses.entry(status).or_default() += 1;
         }
     };
     let witness = Witness::watch_rounds(&target, ROUNDS, attack).await;
+    println!("forms of four mebibytes were answered {statuses:?}; 0 is a connection that was closed");
+    assert!(statuses.keys().all(|status| [0, 400, 413].contains(status)), "{statuses:?}");
+    assert!(statuses.keys().any(|status| *status > 0), "some are answered: {statuses:?}");
     target.finish(&witness.receipts).await;
 }

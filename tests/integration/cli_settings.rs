@@ -257,6 +257,10 @@ fn customers_rates_and_platform_settings_have_commands() {
     let flags = ["platform", "update", &desk.platform, "--product-ref", "parent", "--flush-on-revoke"];
     let platform = desk.answer(&flags);
     assert_eq!((&platform["product_ref"], &platform["flush_on_revoke"]), (&"parent".into(), &true.into()));
+    for (policy, shown) in [("review", "review"), ("default", "immediate")] {
+        let answer = desk.answer(&["platform", "update", &desk.platform, "--transfers", policy]);
+        assert_eq!(answer["transfers"], shown);
+    }
     let off = desk.answer(&["platform", "update", &desk.platform, "--flush-on-revoke", "false"]);
     assert_eq!((&off["product_ref"], &off["flush_on_revoke"]), (&"parent".into(), &false.into()));
     let believing = desk.answer(&["platform", "update", &desk.platform, "--unknown-receipts", "believe"]);

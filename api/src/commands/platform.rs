@@ -225,9 +225,9 @@ pub struct Fields {
     /// default), or believed and announced unverified (the Billing Compatibility SDK).
     #[arg(long, value_parser = ["give_up", "believe"])]
     unknown_receipts: Option<String>,
-    /// What a login on a device moves of another named customer's: at once, after a person's answer (`settle customer
-    /// reviews`), or nothing [default: immediate, and review while logins are signed].
-    #[arg(long, value_parser = ["immediate", "review", "never"])]
+    /// What a login on a device moves of another named customer's: all at once, all after a person's answer (`settle
+    /// customer reviews`), or nothing. `default` is `review` while logins are signed, and else `immediate`.
+    #[arg(long, value_parser = ["immediate", "review", "never", "default"])]
     transfers: Option<String>,
     /// How long a purchase must be quiet before it is settled: 1s to 1h [default: 2m].
     #[arg(long, value_parser = times::duration)]
@@ -253,7 +253,7 @@ impl Fields {
     /// The body of a request. Flags that are not set are absent.
     fn body(self) -> anyhow::Result<Value> {
         let shared_secret = self.shared_secret.map(|source| source.read()).transpose()?;
-        Ok(present_fields(json!({
+        let mut body = present_fields(json!({
             "name": self.name,
             "package_name": self.package_name,
             "shared_secret": shared_secret.as_ref().map(ExposeSecret::expose_secret),
@@ -269,7 +269,11 @@ impl Fields {
             "device_bytes_per_day": self.device_bytes_per_day,
             "new_devices_per_day": self.new_devices_per_day,
             "new_users_per_day": self.new_users_per_day,
-        })))
+        }));
+        if body["transfers"] == "default" {
+            body["transfers"] = Value::Null;
+        }
+        Ok(body)
     }
 }
 

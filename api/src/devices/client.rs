@@ -1,6 +1,7 @@
 //! Who sends a request of a device: an address that has not sent too many, with the publishable key of a platform.
 
-use super::address::Peer;
+use super::address::{Peer, site};
+use super::quota::Reporter;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::operation::{Input, Operation, Schemas};
@@ -23,6 +24,14 @@ pub struct Client {
     pub platform: Platform,
     /// Its address.
     pub address: IpAddr,
+}
+
+impl Client {
+    /// Who uses something of the platform's day.
+    #[must_use]
+    pub fn reporter(&self) -> Reporter<'_> {
+        Reporter { platform: &self.platform, network: site(self.address) }
+    }
 }
 
 impl FromRequestParts<Shared> for Address {

@@ -2,6 +2,8 @@
 //! they are answered 429 until the next day, and one alarm names it. A device and a customer who are known are never
 //! refused for being new ones, so they log in and out beyond any bound; notifications are not counted.
 //!
+//! Of each bound one network (an address; of IPv6 a /48) has a share: so nobody uses a platform's day up alone.
+//!
 //! Each process counts in memory. A task adds the counts to the database once a second and reads what the other processes
 //! added: so together they may exceed a bound by what comes within that second, and after a start what was counted before
 //! is known a second after the first request.
@@ -9,8 +11,9 @@
 use crate::error::Error;
 use domain::time::DAY;
 use domain::{DevicePlace, Timestamp};
+use ipnet::IpNet;
 use metrics::counter;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use storage::{DeviceUsage, Platform, PlatformDay, Store, chain};
@@ -20,6 +23,11 @@ use tokio::time::{MissedTickBehavior, interval};
 const EVERY: Duration = Duration::from_secs(1);
 /// Maximum number of known devices that are remembered; then they are forgotten, and looked up again.
 const MAX_KNOWN: usize = 100_000;
+/// Maximum number of networks whose use is remembered; then all are counted anew.
+const MAX_NETWORKS: usize = 100_000;
+/// The part of a bound that one network has, and what it has at least: an office or a small app is one network.
+const SHARE: i64 = 10;
+const LEAST: DeviceUsage = DeviceUsage { events: 100_000, bytes: 1024 * 1024 * 1024, devices: 10_000, users: 10_000 };
 
 /// What is bounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +63,11 @@ impl Kind {
         }
     }
 
+    /// What of a bound one network has.
+    fn share(self, bounds: &DeviceUsage) -> i64 {
+        (self.of(bounds) / SHARE).max(self.of(&LEAST))
+    }
+
     const fn of(self, usage: &DeviceUsage) -> i64 {
         match self {
             Self::Events => usage.events,
@@ -72,14 +85,25 @@ struct Day {
     written: DeviceUsage,
     /// What this process counted since.
     waiting: DeviceUsage,
-    /// The bounds that were reached, of which this process knows.
-    reached: BTreeSet<Kind>,
+    /// The bounds that were reached, of which this process knows: a raised one may be reached again.
+    reached: BTreeSet<(Kind, i64)>,
+}
+
+/// Who uses something of a platform's day.
+#[derive(Debug, Clone, Copy)]
+pub struct Reporter<'a> {
+    /// The platform.
+    pub platform: &'a Platform,
+    /// The network that sends the request.
+    pub network: IpNet,
 }
 
 /// The counts of all platforms.
 #[derive(Debug, Default)]
 pub struct Quotas {
     days: Mutex<BTreeMap<PlatformDay, Day>>,
+    /// What each network used of a day, as far as this process counted it.
+    networks: Mutex<HashMap<(PlatformDay, IpNet), DeviceUsage>>,
     /// The alarms that are not stored yet, each with its bound.
     alarms: Mutex<BTreeMap<(PlatformDay, Kind), i64>>,
     /// Devices that are not new.
@@ -87,23 +111,26 @@ pub struct Quotas {
 }
 
 impl Quotas {
-    /// Whether devices of a platform may use more of these.
+    /// Whether devices of a platform may use more of these, from this network.
     ///
     /// # Errors
     /// What they used up of this day.
-    pub fn check(&self, platform: &Platform, kinds: &[Kind], now: Timestamp) -> Result<(), Error> {
+    pub fn check(&self, reporter: Reporter<'_>, kinds: &[Kind], now: Timestamp) -> Result<(), Error> {
+        let Reporter { platform, network } = reporter;
         let (bounds, at) = (platform.quota.bounds(), (platform.id, day(now)));
+        let own = locked(&self.networks).get(&(at, network)).copied().unwrap_or_default();
+        if let Some(kind) = kinds.iter().copied().find(|kind| kind.of(&own) >= kind.share(&bounds)) {
+            return Err(refused("this network used up its share of the platform's", kind, now));
+        }
         let mut days = locked(&self.days);
         let today = days.entry(at).or_default();
         let mut used = today.written;
         used += today.waiting;
         let Some(kind) = kinds.iter().copied().find(|kind| kind.of(&used) >= kind.of(&bounds)) else { return Ok(()) };
-        if today.reached.insert(kind) {
+        if today.reached.insert((kind, kind.of(&bounds))) {
             locked(&self.alarms).insert((at, kind), kind.of(&bounds));
         }
-        drop(days);
-        counter!("settle_device_requests_refused_total", "reason" => "quota").increment(1);
-        Err(Error::Quota { what: kind.name(), wait: until_next_day(now) })
+        Err(refused("the devices of this platform used up their", kind, now))
     }
 
     /// Whether a device is new, and may be.
@@ -113,7 +140,7 @@ impl Quotas {
     pub async fn check_device(
         &self,
         store: &Store,
-        (platform, place): (&Platform, DevicePlace),
+        (reporter, place): (Reporter<'_>, DevicePlace),
         now: Timestamp,
     ) -> Result<bool, Error> {
         if locked(&self.known).contains(&place) {
@@ -121,7 +148,7 @@ impl Quotas {
         }
         let is_new = !store.knows_device(place).await?;
         if is_new {
-            self.check(platform, &[Kind::Devices], now)?;
+            self.check(reporter, &[Kind::Devices], now)?;
         } else {
             self.remember(place);
         }
@@ -135,19 +162,26 @@ impl Quotas {
     pub async fn check_user(
         &self,
         store: &Store,
-        (platform, external_id): (&Platform, &str),
+        (reporter, external_id): (Reporter<'_>, &str),
         now: Timestamp,
     ) -> Result<bool, Error> {
-        let is_new = !store.knows_external_id(platform.app_id, external_id.to_owned()).await?;
+        let is_new = !store.knows_external_id(reporter.platform.app_id, external_id.to_owned()).await?;
         if is_new {
-            self.check(platform, &[Kind::Users], now)?;
+            self.check(reporter, &[Kind::Users], now)?;
         }
         Ok(is_new)
     }
 
-    /// Counts what a device used.
-    pub fn count(&self, place: DevicePlace, used: DeviceUsage, now: Timestamp) {
-        locked(&self.days).entry((place.platform, day(now))).or_default().waiting += used;
+    /// Counts what a device used, from this network.
+    pub fn count(&self, (place, network): (DevicePlace, IpNet), used: DeviceUsage, now: Timestamp) {
+        let at = (place.platform, day(now));
+        locked(&self.days).entry(at).or_default().waiting += used;
+        let mut networks = locked(&self.networks);
+        if networks.len() >= MAX_NETWORKS {
+            networks.clear();
+        }
+        *networks.entry((at, network)).or_default() += used;
+        drop(networks);
         self.remember(place);
     }
 
@@ -179,6 +213,7 @@ impl Quotas {
             }
         }
         locked(&self.days).retain(|(_, number), one| *number >= day(now) || one.waiting != DeviceUsage::default());
+        locked(&self.networks).retain(|((_, number), _), _| *number >= day(now));
         let alarms = locked(&self.alarms).clone();
         for (due @ ((platform, number), kind), bound) in alarms {
             store.alarm(Some(platform), "device_quota", &detail(kind, bound, number)).await?;
@@ -187,6 +222,11 @@ impl Quotas {
         }
         Ok(())
     }
+}
+
+fn refused(who: &'static str, kind: Kind, now: Timestamp) -> Error {
+    counter!("settle_device_requests_refused_total", "reason" => "quota").increment(1);
+    Error::Quota { who, what: kind.name(), wait: until_next_day(now) }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

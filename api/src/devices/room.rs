@@ -93,31 +93,34 @@ impl Room {
         }
         let is_low = space.is_some_and(|space| self.reserve.is_used(space));
         self.is_low.store(is_low, Ordering::Relaxed);
-        if is_low && !is_full && self.is_alarm_due(Instant::now()) {
-            raise(store).await;
+        let now = Instant::now();
+        if is_low && !is_full && self.is_alarm_due(now) && raise(store).await {
+            self.note_alarm(now);
         }
     }
 
-    /// Whether the alarm is due: once an hour. If so, it counts as raised.
+    /// Whether the alarm is due: an hour after it was stored last.
     fn is_alarm_due(&self, now: Instant) -> bool {
-        let mut alarmed_at = self.alarmed_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = alarmed_at.is_none_or(|at| now.saturating_duration_since(at) >= HOUR);
-        if is_due {
-            *alarmed_at = Some(now);
-        }
-        is_due
+        let alarmed_at = *self.alarmed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        alarmed_at.is_none_or(|at| now.saturating_duration_since(at) >= HOUR)
+    }
+
+    fn note_alarm(&self, now: Instant) {
+        *self.alarmed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 }
 
-/// Raises the alarm about the reserve.
-async fn raise(store: &Store) {
+/// Raises the alarm about the reserve. Returns whether it is stored.
+async fn raise(store: &Store) -> bool {
     let detail = "less of the disk is free than `devices.disk_reserve`: devices are answered 503, and notifications are \
                   accepted until it is full; make room";
-    counter!("settle_alarms_total", "kind" => "disk_reserve").increment(1);
-    tracing::warn!(alarm.kind = "disk_reserve", detail, "an alarm was raised");
     if let Err(error) = store.alarm(None, "disk_reserve", detail).await {
         tracing::error!(error = chain(&error), alarm.kind = "disk_reserve", "an alarm could not be stored");
+        return false;
     }
+    counter!("settle_alarms_total", "kind" => "disk_reserve").increment(1);
+    tracing::warn!(alarm.kind = "disk_reserve", detail, "an alarm was raised");
+    true
 }
 
 /// Refreshes it again and again, as long as the process runs.
@@ -150,7 +153,9 @@ mod tests {
     #[test]
     fn its_alarm_is_raised_once_an_hour() {
         let (room, now) = (Room::new(Reserve::Automatic), Instant::now());
-        let is_due: Vec<bool> = [0, 1, 59, 60, 61].map(|minute| room.is_alarm_due(now + minute * HOUR / 60)).into();
-        assert_eq!(is_due, [true, false, false, true, false]);
+        let is_due = |minute: u32| room.is_alarm_due(now + minute * HOUR / 60);
+        assert!(is_due(0) && is_due(1), "until it is stored");
+        room.note_alarm(now);
+        assert_eq!([1, 59, 60, 61].map(is_due), [false, false, true, true]);
     }
 }

@@ -19,13 +19,13 @@ pub struct TransferReview {
     review_id: ReviewId,
     /// The app.
     app_id: AppId,
-    /// The platform of the device that asked first.
+    /// The platform of the device that brought it first.
     platform_id: PlatformId,
     /// The owner.
     from: TransferSide,
     /// Who logged in on a device with receipts of the owner.
     to: TransferSide,
-    /// When it was asked.
+    /// When it was stored.
     requested_at: Timestamp,
     /// The answer, which holds for later logins of the same customer, too; null while nobody has answered.
     answer: Option<ReviewAnswer>,
@@ -49,7 +49,7 @@ pub struct AnsweredReview {
     /// The question with its answer.
     #[serde(flatten)]
     review: TransferReview,
-    /// What moved by it; null when it was refused, and when the owner has nothing any more that the devices have receipts of.
+    /// What moved by it; null when it was refused, and when no device of the other customer has receipts of the owner now, such as after a logout.
     transfer: Option<Transfer>,
 }
 
@@ -90,7 +90,7 @@ pub async fn show(State(edge): State<Shared>, Id(id): Id<ReviewId>) -> Result<Js
     Ok(Json(edge.store.review(id).await?.into()))
 }
 
-/// `POST /v1/transfer-reviews/{review_id}/approve`: the purchases move now, and whenever the same customer's device asks again.
+/// `POST /v1/transfer-reviews/{review_id}/approve`: the purchases move now, and at each later login of the same customer.
 pub async fn approve(
     edge: Acting,
     Id(id): Id<ReviewId>,
@@ -102,7 +102,7 @@ pub async fn approve(
     Ok(Json(answered.into()))
 }
 
-/// `POST /v1/transfer-reviews/{review_id}/refuse`: the purchases stay, also when the same customer's device asks again.
+/// `POST /v1/transfer-reviews/{review_id}/refuse`: the purchases stay, also at each later login of the same customer.
 pub async fn refuse(
     edge: Acting,
     Id(id): Id<ReviewId>,

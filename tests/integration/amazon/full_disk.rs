@@ -10,10 +10,10 @@ use tower::ServiceExt;
 
 const FULL: &str = "the disk of the database is full";
 
-/// Sends a request with a publishable key; returns the status, `Retry-After` and the body.
 /// The secret of the device: 32 bytes.
 const SECRET: &str = "c2V0dGxlLXRlc3Qtc2VjcmV0LW9mLTMyLWJ5dGVzIS0";
 
+/// Sends a request with a publishable key; returns the status, `Retry-After` and the body.
 async fn send(router: &Router, path: &str, body: Option<&Value>) -> (u16, Option<String>, Value) {
     let method = if body.is_some() { "POST" } else { "GET" };
     let request = Request::builder().method(method).uri(path).header(header::AUTHORIZATION, "Bearer pk_test");

@@ -1,10 +1,10 @@
 //! The quota of a platform's day over HTTP: what is refused beyond it, and what never is.
 
 use super::edge::{Answer, DEVICE_SECRET, Service};
-use api::devices::quota::Kind;
+use api::devices::quota::{Kind, Quotas, Reporter};
 use domain::{DeviceId, DevicePlace, PlatformId, Timestamp};
 use serde_json::{Value, json};
-use storage::{DeviceUsage, Fate, Page};
+use storage::{DeviceUsage, Fate, Page, Platform};
 use uuid::Uuid;
 
 const QUOTA: &str = "urn:settle:problem:device_quota";
@@ -121,27 +121,60 @@ async fn beyond_the_quota_of_new_customers_known_ones_log_in() {
     assert_eq!(setup.send("events", &report(1, "a")).await.status, 200, "no login");
 }
 
+/// Devices of a platform, from one of several networks.
+fn reporter(platform: &Platform, number: u8) -> Reporter<'_> {
+    Reporter { platform, network: format!("203.0.113.{number}/32").parse().expect("a network") }
+}
+
+#[tokio::test]
+async fn one_network_has_a_tenth_of_a_platforms_day() {
+    let setup =
+        Setup::new("quota-share", &json!({ "new_devices_per_day": 200_000, "new_users_per_day": 50_000 })).await;
+    let platform = setup.service.store.platform(setup.platform).await.expect("a platform");
+    let quotas = Quotas::default();
+    let place = DevicePlace { platform: setup.platform, device: DeviceId::new(Uuid::from_u128(1)) };
+    let check = |number, kind| quotas.check(reporter(&platform, number), &[kind], EVENING);
+    let count = |devices, users| {
+        let used = DeviceUsage { devices, users, ..DeviceUsage::default() };
+        quotas.count((place, reporter(&platform, 1).network), used, EVENING);
+    };
+    count(19_999, 9_999);
+    assert!(check(1, Kind::Devices).is_ok() && check(1, Kind::Users).is_ok());
+    count(1, 1);
+    for kind in [Kind::Devices, Kind::Users] {
+        let refused = check(1, kind).expect_err("a tenth, and ten thousand at least");
+        assert!(refused.to_string().contains("this network used up its share"), "{refused}");
+        assert!(check(2, kind).is_ok(), "another network");
+    }
+    assert!(check(1, Kind::Events).is_ok(), "each kind by itself");
+    assert_eq!(setup.alarms().await, [], "the platform's day goes on");
+}
+
 #[tokio::test]
 async fn a_quota_is_of_one_day_and_of_all_processes() {
     let setup = Setup::new("quota-day", &json!({ "device_events_per_day": 10 })).await;
     let store = &setup.service.store;
     let platform = store.platform(setup.platform).await.expect("a platform");
-    let [one, other] = [api::devices::quota::Quotas::default(), api::devices::quota::Quotas::default()];
+    let [one, other] = [Quotas::default(), Quotas::default()];
     let device = DeviceId::new(Uuid::from_u128(1));
     let place = DevicePlace { platform: setup.platform, device };
+    let own = reporter(&platform, 1);
     let events = |events: i64| DeviceUsage { events, bytes: 1, ..DeviceUsage::default() };
     for quotas in [&one, &other] {
-        quotas.count(place, events(5), EVENING);
-        assert!(quotas.check(&platform, &[Kind::Events], EVENING).is_ok());
+        quotas.count((place, own.network), events(5), EVENING);
+        assert!(quotas.check(own, &[Kind::Events], EVENING).is_ok());
     }
     one.write(store, EVENING).await.expect("written");
-    assert!(one.check(&platform, &[Kind::Events], EVENING).is_ok(), "5 of 10");
+    assert!(one.check(own, &[Kind::Events], EVENING).is_ok(), "5 of 10");
     other.write(store, EVENING).await.expect("written");
-    let refused = other.check(&platform, &[Kind::Bytes, Kind::Events], EVENING).expect_err("10 of 10");
-    assert_eq!(format!("{refused:?}"), "Quota { what: \"events\", wait: 3600s }");
+    let refused = other.check(own, &[Kind::Bytes, Kind::Events], EVENING).expect_err("10 of 10");
+    assert_eq!(
+        format!("{refused:?}"),
+        "Quota { who: \"the devices of this platform used up their\", what: \"events\", wait: 3600s }"
+    );
     let morning = EVENING.plus_millis(3_600_000);
-    assert!(other.check(&platform, &[Kind::Events], morning).is_ok(), "another day");
-    one.count(place, events(1), EVENING);
+    assert!(other.check(own, &[Kind::Events], morning).is_ok(), "another day");
+    one.count((place, own.network), events(1), EVENING);
     one.write(store, morning).await.expect("what is late is counted where it belongs");
     let rows = "SELECT events AS value FROM device_days WHERE day = 2";
     assert_eq!(setup.service.raw_number(rows), 11);

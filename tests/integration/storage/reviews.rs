@@ -65,7 +65,7 @@ story! {
                 world.store.logout(here, device(here), secret(here.device)).await.unwrap();
             }
         }
-        // One of the same two people is asked once, on whatever device.
+        // There is one question about the same two people, on whatever device.
         let third = place(&world, 3);
         world.claim_verified(third, "r1", "c1");
         log_in(&world.store, third, "mallory").await;
@@ -82,6 +82,10 @@ story! {
         world.store.logout(third, device(third), secret(third.device)).await.unwrap();
         log_in(&world.store, third, "mallory").await;
         assert_eq!((world.owner_of(key).await, world.open_alarms().await), (anna, vec![]), "the answer is kept");
+        world.store.logout(third, device(third), secret(third.device)).await.unwrap();
+        world.transfers_are(TransferPolicy::Immediate).await;
+        log_in(&world.store, third, "mallory").await;
+        assert_eq!(world.owner_of(key).await, anna, "a refusal holds under every policy");
         assert_eq!(world.broken(1000).await, []);
     }
 }
@@ -103,7 +107,7 @@ story! {
         assert_eq!((world.usable(1).await, world.open_alarms().await), (1, vec![]));
         assert!(is_conflict(world.store.approve_transfer(id, by("again")).await));
 
-        // The same two people later: nobody is asked again.
+        // The same two people later: the answer is known.
         let there = place(&world, 2);
         world.claim_verified(there, "r2", "c2");
         log_in(&world.store, there, "otto").await;
@@ -128,6 +132,10 @@ story! {
         assert_eq!((world.owner_of(key).await, world.usable(1).await), (anna, 0));
         let review = world.open_reviews().await;
         assert_eq!(review.iter().map(|one| (one.from_user_id, one.to_user_id)).collect::<Vec<_>>(), [(anna, otto)]);
+        world.transfers_are(TransferPolicy::Never).await;
+        assert_eq!(world.store.approve_transfer(review[0].id, by("ticket 0")).await.unwrap().transfer, None, "never");
+        world.store.refuse_transfer(review[0].id, by("ticket 0")).await.unwrap();
+        world.transfers_are(TransferPolicy::Review).await;
         world.store.approve_transfer(review[0].id, by("ticket 1")).await.unwrap();
         assert_eq!((world.owner_of(key).await, world.usable(1).await), (otto, 1));
         assert_eq!(world.broken(1000).await, []);
@@ -208,10 +216,14 @@ story! {
         }
         assert_eq!((world.open_reviews().await.len(), world.open_alarms().await.len()), (20, 20));
         assert_eq!(world.owner_of(key).await, anna);
+        let last = log_in(&world.store, here, "number 22").await.user_id;
+        let open = async || world.open_reviews().await.into_iter().map(|one| one.to_user_id).collect::<Vec<_>>();
+        assert!(open().await.len() == 20 && !open().await.contains(&last), "there is no room");
         let first = world.open_reviews().await[0].id;
         world.store.refuse_transfer(first, by("ticket 1")).await.unwrap();
-        log_in(&world.store, here, "number 23").await;
-        assert_eq!(world.open_reviews().await.len(), 20, "an answer makes room");
+        log_in(&world.store, here, "number 22").await;
+        assert!(open().await.len() == 20 && open().await.contains(&last), "an answer makes room, and apps log in again");
+        assert_eq!(world.owner_of(key).await, anna);
         let elsewhere = world.store.reviews(AppId::new(Uuid::nil()), Page::default()).await.unwrap();
         assert_eq!(elsewhere.items, []);
     }

@@ -29,7 +29,7 @@ row! {
 }
 
 /// The default bounds of a day: an app that a million devices use each day reports 50 events of a kibibyte from each, and may
-/// be new on all of them. One address alone cannot use them up: it sends 22 GB in a day.
+/// be new on all of them.
 pub const USUAL: DeviceUsage =
     DeviceUsage { events: 50_000_000, bytes: 50 * 1024 * 1024 * 1024, devices: 1_000_000, users: 1_000_000 };
 

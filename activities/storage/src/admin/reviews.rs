@@ -42,14 +42,14 @@ const LIST: Sql = statement! {"
 
 const ANSWER: Sql = statement!("UPDATE transfer_reviews SET is_approved = ?, answered_at = ? WHERE id = ?");
 
-/// The owner's customers whose receipts the devices of the other user have.
+/// The owner's customers whose receipts the devices of the other user have, on platforms where something may move.
 const HELD: Sql = statement! {"
     SELECT DISTINCT f.store, c.app_user_id
     FROM devices d
     JOIN platforms f ON f.id = d.platform_id
     JOIN claims c ON c.platform_id = d.platform_id AND c.device_id = d.id AND c.status = 'verified'
     JOIN store_users s ON s.app_id = f.app_id AND s.store = f.store AND s.app_user_id = c.app_user_id
-    WHERE d.user_id = ? AND s.user_id = ?
+    WHERE d.user_id = ? AND s.user_id = ? AND COALESCE(f.transfers, '') <> 'never'
     ORDER BY f.store, c.app_user_id
 "};
 
@@ -65,7 +65,7 @@ impl Store {
         self.read(move |connection| reviews::find(connection, id)).await
     }
 
-    /// Lets the purchases go, now and whenever a device of the same user asks again.
+    /// Lets the purchases go, now and at each later login of the same user.
     ///
     /// # Errors
     /// [`Error::Conflict`] if they may go already.
@@ -82,7 +82,7 @@ impl Store {
         .await
     }
 
-    /// Leaves the purchases, now and whenever a device of the same user asks again. What moved before stays moved.
+    /// Leaves the purchases, now and at each later login of the same user, under every policy. What moved before stays moved.
     ///
     /// # Errors
     /// [`Error::Conflict`] if it was refused already.
@@ -112,7 +112,8 @@ fn answer(write: &mut Write<'_>, id: ReviewId, (approves, author): (bool, &Autho
         return Err(Error::Conflict { what: "review", detail: detail.to_owned() });
     }
     sql(ANSWER).bind(approves).bind(write.now).bind(id).run(write.connection)?;
-    alarms::acknowledge(write, review.alarm(), (&author.by, &author.reason))?;
+    let answer = if approves { "approved" } else { "refused" };
+    alarms::acknowledge(write, review.alarm(), (&author.by, &format!("{answer}: {}", author.reason)))?;
     reviews::find(write.connection, id)
 }
 

@@ -16,6 +16,7 @@ use crate::people::device_moves;
 use crate::people::device_users::{self, DeviceUser, PlatformRow};
 use crate::people::moves::{self, Cause, Moved};
 use crate::people::names;
+use crate::people::reviews;
 use crate::purchases::users::{self, Raced, StoreCustomer, StoreUser, UserRow};
 use domain::device::Device;
 use domain::{AppId, DevicePlace, UserId};
@@ -117,6 +118,10 @@ fn log_in(write: &mut Write<'_>, installation: Installation, login: &Login) -> R
     let mut transfers = Vec::new();
     // Apps log in at each start. What a person took back, or another device's login moved since, stays where it is.
     if seen.is_repeated() {
+        // A question for which there was no room, or no policy, is stored now.
+        for owner in rows.values().filter(|row| row.id != target && row.external_id.is_some()) {
+            reviews::may_move(write, (app, place.platform), (owner.id, target))?;
+        }
         return Ok(LoggedIn { user_id: target, device_user_id, transfers });
     }
     for from in involved.iter().filter(|id| **id != target).filter_map(|id| rows.get(id)) {

@@ -1,5 +1,5 @@
-//! Questions whether purchases of one named customer may go with a device to another one. A question is asked once for both
-//! customers, by an alarm, and its answer is kept.
+//! Questions whether purchases of one named customer may go with a device to another one. There is one question for both
+//! customers, which an alarm shows, and its answer is kept.
 
 use crate::db::alarm::About;
 use crate::db::connection::AnyConnection;
@@ -10,7 +10,8 @@ use crate::db::writer::Write;
 use crate::events::alarms;
 use domain::{AlarmId, AppId, PlatformId, ReviewId, Timestamp, TransferPolicy, UserId};
 
-/// Maximum number of questions about one former owner that wait: further ones are not asked, and nothing moves.
+/// Maximum number of questions about one former owner that wait. Beyond it nothing moves, and a later login brings the
+/// question again.
 const MAX_OPEN: i64 = 20;
 /// The kind of the alarm.
 const KIND: &str = "transfer_wanted";
@@ -23,7 +24,7 @@ row! {
         pub id: ReviewId,
         /// The app.
         pub app_id: AppId,
-        /// The platform of the device that asked first.
+        /// The platform of the device that brought it first.
         pub platform_id: PlatformId,
         /// The owner.
         pub from_user_id: UserId,
@@ -33,7 +34,7 @@ row! {
         pub to_user_id: UserId,
         /// Their external id now.
         pub to_external_id: Option<String>,
-        /// When it was asked.
+        /// When it was stored.
         pub requested_at: Timestamp,
         /// The answer; `None` while nobody has answered.
         pub is_approved: Option<bool>,
@@ -84,23 +85,21 @@ const REQUEST: Sql = statement! {"
     VALUES (?, ?, ?, ?, ?, ?)
 "};
 
-/// Whether a device of this platform may move what one named customer has to another now. Asks when a person has to answer
-/// first. Both users are locked.
+/// Whether a device of this platform may move what one named customer has to another now. Where a person has to answer first,
+/// the question is stored when it is new. A refusal holds under every policy. Both users are locked.
 pub fn may_move(
     write: &mut Write<'_>,
     (app, platform): (AppId, PlatformId),
     (from, to): (UserId, UserId),
 ) -> Result<bool, Error> {
     let PolicyRow { transfers, has_login_secret } = sql(POLICY).bind(platform).one(write.connection, "platform")?;
-    match transfers.unwrap_or_else(|| TransferPolicy::usual(has_login_secret)) {
-        TransferPolicy::Immediate => return Ok(true),
-        TransferPolicy::Never => return Ok(false),
-        TransferPolicy::Review => {}
-    }
     let id = ReviewId::of(from, to);
     let known: Option<Answer> = sql(ANSWER).bind(id).first(write.connection)?;
-    if let Some(Answer { is_approved }) = known {
-        return Ok(is_approved == Some(true));
+    let policy = transfers.unwrap_or_else(|| TransferPolicy::usual(has_login_secret));
+    match (policy, known.map(|known| known.is_approved)) {
+        (TransferPolicy::Never, _) | (_, Some(Some(false))) | (TransferPolicy::Review, Some(None)) => return Ok(false),
+        (TransferPolicy::Immediate, _) | (TransferPolicy::Review, Some(Some(true))) => return Ok(true),
+        (TransferPolicy::Review, None) => {}
     }
     let open: Option<i64> = sql(OPEN).bind(from).value(write.connection)?;
     if open.unwrap_or(0) < MAX_OPEN {
@@ -117,7 +116,7 @@ pub fn find(connection: &mut AnyConnection, id: ReviewId) -> Result<Review, Erro
 }
 
 impl Review {
-    /// The alarm by which it was asked.
+    /// The alarm that shows it.
     #[must_use]
     pub fn alarm(&self) -> AlarmId {
         let detail = detail(self.id, (self.from_user_id, self.to_user_id));
@@ -128,7 +127,8 @@ impl Review {
 /// The text of the alarm: ids alone, since names may be forgotten.
 fn detail(id: ReviewId, (from, to): (UserId, UserId)) -> String {
     format!(
-        "the user {to} logged in on a device with receipts of the user {from}: `settle customer approve {id}` gives them \
-         what those receipts bought, `settle customer refuse {id}` leaves it; until then nothing moves"
+        "the user {to} logged in on a device with receipts of the user {from}: `settle customer approve {id} --reason WHY` \
+         gives them what those receipts bought, `settle customer refuse {id} --reason WHY` leaves it; nothing moves without \
+         an answer"
     )
 }

@@ -27,6 +27,7 @@
   const FIRST_BACKOFF_MS = 1000;
   const MAX_BACKOFF_MS = 5 * 60 * 1000;
   const MAX_RETRY_AFTER_S = 3600;
+  const EVENTS = "/v1/device/events";
   /** @type {Answer} */
   const NO_ANSWER = { status: 0, body: null, etag: null, retryAfter: null };
   const START = "device.session.start";
@@ -200,6 +201,11 @@
     return status === 0 || status === 408 || status === 413 || status === 429 || status >= 500;
   }
 
+  /** Whether reports alone are refused: the quota of the day is used up, or the disk is full. @param {Answer} answer */
+  function isOfReports({ body }) {
+    return /:(device_quota|no_room)$/.test((body && body.type) || "");
+  }
+
   /** Seconds in `Retry-After`, which may be a date. @param {string | null} text */
   function retryAfterOf(text) {
     if (text === null) return null;
@@ -240,6 +246,8 @@
       this.backoffUntil = 0;
       /** Until then nothing is sent: settle named the time. */
       this.closedUntil = 0;
+      /** Until then no report is sent: settle named the time, and takes everything else. */
+      this.reportsClosedUntil = 0;
       this.maxEvents = MAX_EVENTS;
       this.listen();
       this.arrive();
@@ -290,7 +298,7 @@
       if (this.session && !this.isSessionOver()) this.report(END, {});
       this.session = null;
       const batch = this.nextBatch(MAX_KEEPALIVE_BYTES);
-      if (monotonic() < this.closedUntil || batch.names.length === 0) return;
+      if (monotonic() < this.reportsOpenAt() || batch.names.length === 0) return;
       // Nobody reads the answers any more, neither of the open request nor of this one: what they carry stays in the
       // queue, and the next visit sends it again. settle stores it once.
       if (this.controller) this.controller.abort();
@@ -394,7 +402,7 @@
 
     /** Sends one batch. @returns {Promise<boolean>} Whether another one may follow. */
     async sendBatch() {
-      const wait = Math.max(this.closedUntil, this.backoffUntil) - monotonic();
+      const wait = Math.max(this.reportsOpenAt(), this.backoffUntil) - monotonic();
       const batch = this.nextBatch(MAX_BODY_BYTES);
       if (batch.names.length === 0) return false;
       if (wait > 0) {
@@ -423,7 +431,7 @@
       const bound = isTransient(answer.status) ? Math.min(longest, MAX_BACKOFF_MS) : MAX_BACKOFF_MS;
       this.failures += 1;
       this.refusal = answer;
-      this.backoffUntil = Math.max(this.closedUntil, monotonic()) + Math.random() * bound;
+      this.backoffUntil = Math.max(this.reportsOpenAt(), monotonic()) + Math.random() * bound;
       this.schedule(this.backoffUntil - monotonic());
       const { onError } = this.options;
       if (onError) this.guarded(() => onError(new RequestError(answer)));
@@ -439,7 +447,7 @@
     callOf(batch) {
       const [device, sent] = [this.device, new Date(Date.now()).toISOString()].map((part) => JSON.stringify(part));
       const body = `{"device":${device},"sent_at":${sent},"events":[${batch.texts.join(",")}]}`;
-      return { method: /** @type {"POST"} */ ("POST"), path: "/v1/device/events", body };
+      return { method: /** @type {"POST"} */ ("POST"), path: EVENTS, body };
     }
 
     /** Runs requests one after the other. @template T @param {() => Promise<T>} work @returns {Promise<T>} */
@@ -468,7 +476,9 @@
       try {
         const answer = await Promise.race([this.answerOf(fetch(this.url + call.path, request)), late]);
         if (answer.retryAfter !== null && (answer.status === 429 || answer.status === 503)) {
-          this.closedUntil = monotonic() + answer.retryAfter * 1000;
+          const until = monotonic() + answer.retryAfter * 1000;
+          if (!isOfReports(answer)) this.closedUntil = until;
+          else if (call.path === EVENTS) this.reportsClosedUntil = until;
         }
         return answer;
       } catch (error) {
@@ -488,6 +498,11 @@
       // The page of a hotel's network, for example, is 200 and no answer.
       if (status === 200 && body === null) return NO_ANSWER;
       return { status, body, etag: headers.get("etag"), retryAfter: retryAfterOf(headers.get("retry-after")) };
+    }
+
+    /** When settle takes reports again, by the times that it named. */
+    reportsOpenAt() {
+      return Math.max(this.closedUntil, this.reportsClosedUntil);
     }
 
     /** A request whose result the app waits for. @param {Call} call */
@@ -513,7 +528,9 @@
     async changeUser(action, body) {
       // What was reported before belongs to the user of before: settle takes it for the one who is logged in when it arrives.
       await this.flush();
-      if (this.refusal && isTransient(this.refusal.status)) throw new RequestError(this.refusal);
+      // What is refused for the day waits, and the customer does not.
+      const { refusal } = this;
+      if (refusal && isTransient(refusal.status) && !isOfReports(refusal)) throw new RequestError(refusal);
       return this.inTurn(async () => {
         const answer = await this.call({ method: "POST", path: `/v1/device/${action}`, body: JSON.stringify(body) });
         this.store.remove("entitlements");

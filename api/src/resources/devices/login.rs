@@ -82,13 +82,13 @@ pub async fn login(
     let DeviceLogin { device, external_id, token } = draft.finish()?;
     let expected = Expected { external_id: &external_id, device: place.device, now };
     let is_signed = prove(&edge, &client.platform, (token, expected)).await?;
-    let quotas = &edge.devices.quotas;
-    let is_new = quotas.check_device(&edge.store, (&client.platform, place), now).await?;
-    let is_named = quotas.check_user(&edge.store, (&client.platform, &external_id), now).await?;
+    let (quotas, reporter) = (&edge.devices.quotas, client.reporter());
+    let is_new = quotas.check_device(&edge.store, (reporter, place), now).await?;
+    let is_named = quotas.check_user(&edge.store, (reporter, &external_id), now).await?;
     let login = Login { place, device, secret, external_id: external_id.clone(), is_signed };
     let LoggedIn { device_user_id, .. } = edge.store.login(login).await?;
     let (devices, users) = (i64::from(is_new), i64::from(is_named));
-    quotas.count(place, DeviceUsage { devices, users, ..DeviceUsage::default() }, now);
+    quotas.count((place, reporter.network), DeviceUsage { devices, users, ..DeviceUsage::default() }, now);
     edge.wake_for_persons();
     if !is_signed && client.platform.unsigned_login_at.is_none() {
         edge.store.note_unsigned_login(client.platform.id).await?;

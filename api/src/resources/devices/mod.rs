@@ -81,7 +81,7 @@ pub async fn report(
     body: Unread<DeviceEvents>,
 ) -> Result<Json<Receipt>, Error> {
     let (now, bytes) = ((edge.clock)(), body.bytes());
-    edge.devices.quotas.check(&client.platform, &[Kind::Events, Kind::Bytes], now)?;
+    edge.devices.quotas.check(client.reporter(), &[Kind::Events, Kind::Bytes], now)?;
     let _place = edge.devices.admit(&edge.store, &client, bytes)?;
     let received_at = Instant::now();
     let platform = client.platform.id;
@@ -99,9 +99,10 @@ pub async fn report(
     });
     let Checked { request, rejected } = checked.await?;
     let (quotas, place) = (&edge.devices.quotas, DevicePlace { platform, device: request.device.id });
-    let is_new = quotas.check_device(&edge.store, (&client.platform, place), now).await?;
+    let reporter = client.reporter();
+    let is_new = quotas.check_device(&edge.store, (reporter, place), now).await?;
     let AcceptedReports { accepted, repeated, owing, claims, known } = edge.store.accept_reports(request).await?;
-    quotas.count(place, used(accepted, bytes, is_new), now);
+    quotas.count((place, reporter.network), used(accepted, bytes, is_new), now);
     limits.count_claims(client.address, claims.new, received_at);
     claims::count(claims, known.len());
     for (result, number) in [("accepted", accepted), ("repeated", repeated), ("rejected", rejected.len())] {

@@ -559,13 +559,13 @@ CREATE UNIQUE INDEX transfers_undoes ON transfers (undoes) WHERE undoes IS NOT N
 CREATE INDEX transfers_from ON transfers (from_user_id);
 CREATE INDEX transfers_to ON transfers (to_user_id);
 
--- Whether a device may move what one named customer has to another, who logged in on it: asked once, and the answer is kept.
+-- Whether a device may move what one named customer has to another, who logged in on it: one question for both, and the answer is kept.
 -- Who answered, and why, is in the acts.
 CREATE TABLE transfer_reviews (
     -- It follows from both users.
     id TEXT NOT NULL PRIMARY KEY,
     app_id TEXT NOT NULL REFERENCES apps (id),
-    -- The platform of the device that asked first.
+    -- The platform of the device that brought it first.
     platform_id TEXT NOT NULL REFERENCES platforms (id),
     from_user_id TEXT NOT NULL REFERENCES users (id),
     to_user_id TEXT NOT NULL REFERENCES users (id),
