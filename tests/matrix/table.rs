@@ -165,11 +165,12 @@ fn differences(one: &Record, other: &Record) -> Vec<(String, Value, Value)> {
     found
 }
 
-/// A value to compare. A time with microseconds is one of settle's clock, when it first saw something, and is replaced.
+/// A value to compare. A time with a part of a second is one of settle's clock, when it first saw something, and is
+/// replaced: the stories' own times are whole minutes. One of a thousand times of a clock has whole milliseconds.
 fn shown(value: &Value) -> Value {
     let text = value.as_str().unwrap_or_default();
     let time = text.parse::<Timestamp>().ok();
-    if time.is_some_and(|time| time.micros() % 1000 != 0) { json!("[first seen]") } else { value.clone() }
+    if time.is_some_and(|time| time.micros() % 1_000_000 != 0) { json!("[first seen]") } else { value.clone() }
 }
 
 /// The lines of an absent store whose events or revenue differ from those of a store that agrees, without a reason.
