@@ -53,12 +53,16 @@ impl Calendar {
     }
 
     /// As [`Self::start`], with these settings besides.
-    pub async fn start_with(now: Timestamp, mut setting: Setting) -> Self {
+    pub async fn start_with(now: Timestamp, setting: Setting) -> Self {
+        Self::begin(now, Setting { window_seconds: 1, events: vec!["*".to_owned()], ..setting }).await
+    }
+
+    /// As [`Self::start_with`], with the window and the events of these settings.
+    pub async fn begin(now: Timestamp, mut setting: Setting) -> Self {
         let clock = Clock::new(now);
         let own = [("FAILPOINTS", clock.fail_point()), ("SETTLE_AMAZON_RVS_PER_SECOND", "1000".to_owned())];
         setting.variables.extend(own.map(|(name, value)| (name.to_owned(), value)));
-        let mut world =
-            World::start(Setting { window_seconds: 1, events: vec!["*".to_owned()], rvs: true, ..setting }).await;
+        let mut world = World::start(Setting { rvs: true, ..setting }).await;
         world.let_sweep_help("its clock is moved, and timers in Temporal do not move with it");
         world.receiver.ignore_time();
         world.rvs().follow(clock.reader());

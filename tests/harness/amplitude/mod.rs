@@ -236,6 +236,15 @@ impl Amplitude {
         self.of(api_key, |project| project.profile(id))
     }
 
+    /// The profiles of all persons of a project.
+    ///
+    /// # Panics
+    /// When there is no such project.
+    #[must_use]
+    pub fn profiles(&self, api_key: &str) -> Vec<Profile> {
+        self.of(api_key, Project::profiles)
+    }
+
     /// Waits until a project has counted at least `count` events, and returns all of them.
     ///
     /// # Panics

@@ -117,6 +117,11 @@ impl People {
         self.by_user.get(id).or_else(|| self.by_device.get(id)).copied()
     }
 
+    /// The indexes of all persons.
+    pub fn persons(&self) -> impl Iterator<Item = usize> {
+        (0..self.all.len()).filter(|person| !self.joined.contains_key(person))
+    }
+
     /// The index of the person that this one was merged into; its own if it was not.
     pub fn present(&self, mut person: usize) -> usize {
         while let Some(next) = self.joined.get(&person) {

@@ -91,9 +91,16 @@ impl Project {
     }
 
     pub fn profile(&self, id: &str) -> Option<Profile> {
-        let person = self.people.find(id)?;
+        Some(self.profile_of(self.people.find(id)?))
+    }
+
+    pub fn profiles(&self) -> Vec<Profile> {
+        self.people.persons().map(|person| self.profile_of(person)).collect()
+    }
+
+    fn profile_of(&self, person: usize) -> Profile {
         let own = self.events.iter().filter(|one| self.people.present(one.person) == person);
-        Some(self.people.profile(person, own.map(|one| one.event.clone()).collect()))
+        self.people.profile(person, own.map(|one| one.event.clone()).collect())
     }
 
     /// Accepts all events of a request, or none.

@@ -17,6 +17,17 @@ async fn send(world: &World, key: CollapseKey, to: DestinationId) -> Sent {
     must_send(&world.store, Claim { render: devices(), ..claim(key, to, "a") }).await
 }
 
+/// Sends what is owed of a purchase up to an event of this type, and returns the body of that.
+async fn send_until(world: &World, (key, event_type): (CollapseKey, &str), to: DestinationId) -> String {
+    loop {
+        let sent = send(world, key, to).await;
+        world.finish(&sent, Verdict::Delivered).await;
+        if sent.body.starts_with(event_type) {
+            return sent.body.clone();
+        }
+    }
+}
+
 async fn name(world: &World, customer: &str, external_id: &str, device: Option<&str>) {
     let analytics_device_id = device.map(str::to_owned);
     let names = CustomerNames { external_id: external_id.to_owned(), analytics_device_id };
@@ -90,15 +101,16 @@ story! {
 story! {
     async fn a_verified_claim_gives_the_customer_the_id_of_its_device(world: World) {
         let to = world.analytics("analytics").await.id;
-        let [first, second, own, annas, ottos] = [1, 2, 3, 4, 5].map(|number| place(&world, number));
-        for place in [first, second, annas, ottos] {
+        let [first, second, own, annas, ottos, late] = [1, 2, 3, 4, 5, 6].map(|number| place(&world, number));
+        for place in [first, second, annas, ottos, late] {
             world.know(place, &described(place));
         }
         world.know(own, &Device { analytics_device_id: Some("tv-2".to_owned()), ..described(own) });
         for (customer, receipt) in [("guest 1", "r1"), ("guest 2", "r2"), ("id 3", "r3"), ("id 4", "r4")] {
-            world.happen_to(customer, receipt, &[TransitionKind::Purchased]).await;
+            world.happen_to(customer, receipt, &[]).await;
         }
-        let key = world.key("r1");
+        world.happen_to("guest 5", "r5", &[TransitionKind::Purchased]).await;
+        let key = world.key("r5");
         let before = send(&world, key, to).await;
         assert_eq!(before.body, format!("{PURCHASED} None"));
         world.finish(&before, RETRY).await;
@@ -111,7 +123,7 @@ story! {
         world.store.logout(ottos, described(ottos), secret(ottos.device)).await.unwrap();
         for (place, receipt, customer) in [
             (first, "r1", "guest 1"), (second, "r1", "guest 1"), (own, "r2", "guest 2"), (annas, "r3", "id 3"),
-            (ottos, "r4", "id 4"),
+            (ottos, "r4", "id 4"), (late, "r5", "guest 5"),
         ] {
             world.claim_known(place, receipt, customer).await;
         }
@@ -124,14 +136,36 @@ story! {
         assert_eq!(id_of("guest 2"), "tv-2", "the app's own id stands for the device's");
         assert_eq!(device(&world, "anna").await.as_deref(), Some("tv-1"), "another one was given");
         assert_eq!(device(&world, "otto").await, None, "the device is nobody's");
+        assert_eq!(id_of("guest 5"), "-", "another id was announced, without a name");
 
         world.pass(5_001);
         assert_eq!(send(&world, key, to).await.body, before.body, "what was sent before is frozen");
-        world.happen_to("guest 2", "r2", &[TransitionKind::Renewed]).await;
+        world.happen_to("guest 2", "r2", &[TransitionKind::Purchased]).await;
         let sent = send(&world, world.key("r2"), to).await;
         assert_eq!(sent.body, format!("{PURCHASED} Some(\"tv-2\")"));
         name(&world, "guest 1", "bert", Some("tv-3")).await;
         assert_eq!(device(&world, "bert").await.as_deref(), Some("tv-3"), "one that is given later stands for it");
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn what_was_announced_without_a_name_keeps_its_device_id(world: World) {
+        let to = world.analytics("analytics").await.id;
+        name(&world, "anna's", "anna", Some("tv-1")).await;
+        world.happen_to("guest", "r1", &[TransitionKind::Purchased]).await;
+        let key = world.key("r1");
+        let before = send(&world, key, to).await;
+        assert_eq!(before.body, format!("{PURCHASED} None"));
+        world.finish(&before, Verdict::Delivered).await;
+        name(&world, "guest", "anna", None).await;
+        world.happen_to("guest", "r1", &[TransitionKind::Renewed]).await;
+        world.happen_to("anna's", "r2", &[TransitionKind::Purchased]).await;
+        let with_name = [(key, RENEWED, "None"), (world.key("r2"), PURCHASED, "Some(\"tv-1\")")];
+        for (key, event_type, device) in with_name {
+            let sent = send_until(&world, (key, event_type), to).await;
+            assert_eq!(sent, format!("{event_type} {device}"));
+        }
         assert_eq!(world.broken(1000).await, []);
     }
 }

@@ -120,11 +120,15 @@ row! {
 
 const DESCRIBED: Sql = statement!("SELECT device FROM devices WHERE platform_id = ? AND id = ?");
 
-const REPRESENT: Sql =
-    statement!("UPDATE users SET analytics_device_id = ? WHERE id = ? AND analytics_device_id IS NULL");
+const REPRESENT: Sql = statement! {"
+    UPDATE users
+    SET analytics_device_id = ?
+    WHERE id = ? AND analytics_device_id IS NULL AND revision = 0
+"};
 
 /// Gives a user the id that a device has in analytics: the app's own one, else that of the device. A user who has one keeps
-/// it. The user is locked.
+/// it, and so does one who was announced: what the analytics counted under another id, without a name, would stay somebody
+/// else's. The user is locked.
 pub fn represent(write: &mut Write<'_>, place: DevicePlace, user: UserId) -> Result<(), Error> {
     let find = sql(DESCRIBED).bind(place.platform).bind(place.device);
     let Described { device } = find.one(write.connection, "device")?;

@@ -12,8 +12,9 @@ use crate::settings::tombstones::is_tombstone;
 use domain::{DevicePlace, UserId};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Joins a device with the owner of what it claimed. The user gets the device's id in analytics, unless they have one: there
-/// the events of the device and those of the purchases are then one person's, also while nobody is logged in.
+/// Joins a device with the owner of what it claimed. The user gets the device's id in analytics, unless they have one or were
+/// announced before: there the events of the device and those of the purchases are then one person's, also while nobody is
+/// logged in.
 ///
 /// A device without a secret reports, and owns nothing: it stays its own anonymous user's, since anybody may report on it.
 ///

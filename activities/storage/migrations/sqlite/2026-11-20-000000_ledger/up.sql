@@ -325,7 +325,7 @@ CREATE TABLE users (
     app_id TEXT NOT NULL REFERENCES apps (id),
     external_id TEXT,
     -- The id of the customer's device in the app's analytics: the one that the app gave with the customer, else that of the
-    -- device with the first verified claim.
+    -- device with the first verified claim, if that came before the first announcement.
     analytics_device_id TEXT,
     revision BIGINT NOT NULL,
     created_at BIGINT NOT NULL

@@ -78,6 +78,8 @@ row! {
         owner_external_id: Option<String>,
         event_device_id: Option<String>,
         owner_device_id: Option<String>,
+        first_external_id: Option<String>,
+        first_device_id: Option<String>,
         store: Option<String>,
         environment: Option<Environment>,
     }
@@ -296,18 +298,23 @@ const FACTS: Sql = statement! {hot "events_id", "
     SELECT e.created_at, e.occurred_at, e.body, e.state_apart, e.profile, e.views, e.user_id,
         e.user_revision, p.user_id AS owner_id, p.first_user_id, u.external_id AS event_external_id,
         o.external_id AS owner_external_id, u.analytics_device_id AS event_device_id,
-        o.analytics_device_id AS owner_device_id, f.store, f.environment
+        o.analytics_device_id AS owner_device_id, w.external_id AS first_external_id,
+        w.analytics_device_id AS first_device_id, f.store, f.environment
     FROM events e
     LEFT JOIN purchases p ON p.collapse_key = e.collapse_key
     LEFT JOIN platforms f ON f.id = p.platform_id
     LEFT JOIN users u ON u.id = e.user_id
     LEFT JOIN users o ON o.id = p.user_id
+    LEFT JOIN users w ON w.id = p.first_user_id
     WHERE e.id = ?
 "};
 
 /// Everything that a body may be rendered from, and the user who owns the purchase. The ids of an event's user are
 /// those of the present owner where the user has none, for an anonymous user became that owner. A `transferred.from` is
 /// about the former owner alone, so it never has the ids of who got the purchase.
+///
+/// A purchase whose first user never got a name keeps the device id of that user, whoever has it now: the analytics know
+/// nothing else of what they counted without a name, and the next event with a name and this device id brings it along.
 fn unsent(
     connection: &mut AnyConnection,
     lane: &Lane<'_>,
@@ -320,7 +327,11 @@ fn unsent(
     let facts: Option<EventRow> = sql(FACTS).bind(row.event_id).first(connection)?;
     let mut facts = facts.ok_or(Error::Missing { what: "event" })?;
     let owners = |id: Option<String>| id.filter(|_| row.event_type != TRANSFERRED_FROM);
-    let known_device_id = facts.event_device_id.take().or(owners(facts.owner_device_id.take()));
+    let known_device_id = if facts.first_user_id.is_some() && facts.first_external_id.is_none() {
+        facts.first_device_id.take()
+    } else {
+        facts.event_device_id.take().or(owners(facts.owner_device_id.take()))
+    };
     let analytics_device_id = match attempted.map_or(Ok(None), |attempted| attempted.first(connection))? {
         Some(Attempted { analytics_device_id }) => analytics_device_id,
         None => known_device_id.filter(|_| lane.destination.per_user),

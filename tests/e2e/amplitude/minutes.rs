@@ -1,0 +1,317 @@
+//! The first minutes of purchases: notifications, reports of devices, logins and names some seconds apart, on a clock that
+//! the test moves. Each purchase has a product, an entitlement, devices and customers of its own.
+
+use super::{KEY, SECRET_KEY, START, integrate, put};
+use crate::logins::Buyer;
+use domain::Environment;
+use futures::StreamExt as _;
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use system_tests::amplitude::{Amplitude, Profile};
+use system_tests::calendar::Calendar;
+use system_tests::devices::{Device, Devices};
+use system_tests::receiver::Received;
+use system_tests::rvs::Receipt;
+use system_tests::sns::Rtn;
+use system_tests::subscription::at;
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+use uuid::Uuid;
+
+/// More than the window, in seconds.
+pub const WINDOW: i64 = 121;
+
+/// The number of purchases that are settled at the same time.
+const AT_ONCE: usize = 8;
+
+/// How long a claim waits for the store's own notification.
+const QUERIED_AFTER: Duration = Duration::from_secs(5);
+/// The fields that differ between two purchases to which the same happened.
+const VARYING: [&str; 8] = [
+    "created_date",
+    "occurred_at",
+    "event_time",
+    "collapse_key",
+    "state_digest",
+    "last_verified",
+    "first_launch",
+    "last_active",
+];
+
+/// One thing that happens to a purchase. Devices and customers are numbers, 0 or 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The store sends its notification.
+    Notified,
+    /// This device reports the purchase.
+    Reported(usize),
+    /// On this device this customer logs in.
+    LoggedIn(usize, usize),
+    /// On this device the customer logs out.
+    LoggedOut(usize),
+    /// The company names the customer of the store as this one.
+    Named(usize),
+    /// All windows end.
+    Settled,
+}
+
+/// A purchase.
+#[derive(Debug, Clone)]
+pub struct Life {
+    /// What happens, and how long after the beginning.
+    pub steps: Vec<(Duration, Step)>,
+    number: u32,
+    buyer: Buyer,
+    devices: [Device; 2],
+    customers: [String; 2],
+}
+
+impl Life {
+    /// The purchase with this number.
+    pub fn new(number: u32, steps: Vec<(Duration, Step)>) -> Self {
+        let customers = ["anna", "otto"].map(|name| format!("{name}-{number}@shop"));
+        let devices = [Device(2 * number), Device(2 * number + 1)];
+        Self { steps, number, buyer: Buyer::new(number), devices, customers }
+    }
+
+    /// The receipt's id.
+    pub fn receipt_id(&self) -> &str {
+        &self.buyer.receipt_id
+    }
+
+    /// The external id of a customer.
+    pub fn customer(&self, customer: usize) -> &str {
+        &self.customers[customer]
+    }
+
+    /// The name of its entitlement.
+    pub fn entitlement(&self) -> String {
+        format!("gold-{}", self.number)
+    }
+
+    fn sku(&self) -> String {
+        format!("gold-{}.month", self.number)
+    }
+
+    /// Number of devices that report it.
+    pub fn reports(&self) -> usize {
+        let reported = self.steps.iter().filter_map(|(_, step)| match step {
+            Step::Reported(device) => Some(device),
+            _ => None,
+        });
+        reported.collect::<BTreeSet<_>>().len()
+    }
+
+    /// Whether devices alone have reported it by this time, so long ago that the store is queried about their claims. A claim
+    /// of what the store has notified waits for the end of the window.
+    fn is_queried_by(&self, time: Duration) -> bool {
+        let has = |wanted: fn(&Step) -> bool, by| self.steps.iter().any(|(at, step)| *at <= by && wanted(step));
+        let is_old =
+            time.checked_sub(QUERIED_AFTER).is_some_and(|by| has(|step| matches!(step, Step::Reported(_)), by));
+        is_old && !has(|step| *step == Step::Notified, time)
+    }
+
+    /// The bodies that the webhook received about it, each `user.*` before its record.
+    pub fn bodies(&self, world: &World) -> Vec<Value> {
+        let all = world.receiver.all().into_iter();
+        all.filter(|one| one.receipt_id() == self.receipt_id()).map(|one| self.without_ids(&one)).collect()
+    }
+
+    /// A body in which names and ids are the same for all purchases, and times and ids of events are left out.
+    fn without_ids(&self, received: &Received) -> Value {
+        let own = [
+            (self.buyer.receipt_id.clone(), "RECEIPT"),
+            (self.buyer.app_user_id.clone(), "BUYER"),
+            (self.customers[0].clone(), "CUSTOMER"),
+            (self.devices[0].id().to_string(), "DEVICE"),
+            (self.entitlement(), "ENTITLEMENT"),
+            (self.sku(), "SKU"),
+        ];
+        let text = received.body.to_string();
+        let text = own.iter().fold(text, |text, (id, name)| text.replace(&format!("\"{id}\""), &format!("\"{name}\"")));
+        let mut body = serde_json::from_str(&text).expect("a body");
+        leave_out(&mut body);
+        body
+    }
+}
+
+/// Leaves out what differs between two runs: times of ours, and what is computed from ids.
+fn leave_out(part: &mut Value) {
+    match part {
+        Value::Object(fields) => {
+            fields.retain(|name, _| !VARYING.contains(&name.as_str()));
+            fields.values_mut().for_each(leave_out);
+        }
+        Value::Array(items) => items.iter_mut().for_each(leave_out),
+        Value::String(text) if text.parse::<Uuid>().is_ok() => "UUID".clone_into(text),
+        _ => {}
+    }
+}
+
+/// A world with devices and Amplitude, whose clock the test moves.
+pub struct Minutes {
+    /// The world and its clock.
+    pub calendar: Calendar,
+    /// The fake of Amplitude.
+    pub amplitude: Amplitude,
+    devices: Devices,
+}
+
+impl Minutes {
+    /// Starts everything. What these lives buy is in the catalogue, and the store knows their receipts.
+    pub async fn start(lives: &[Life]) -> Self {
+        let amplitude = Amplitude::start().await;
+        amplitude.project(KEY, SECRET_KEY);
+        let urls = ("SETTLE_AMPLITUDE_ALLOWED_URLS".to_owned(), amplitude.url());
+        let events = vec!["purchase.updated".to_owned(), "user.*".to_owned()];
+        let setting = Setting { environment: "production", events, variables: vec![urls], ..Setting::default() };
+        let calendar = Calendar::begin(at(START), setting).await;
+        let devices = Devices::of(&calendar.world).await;
+        let own = Self { calendar, amplitude, devices };
+        own.amplitude.set(own.calendar.now());
+        integrate(own.world(), &own.amplitude, &json!({ "sandbox_api_key": Value::Null, "user_id": "external_id" }))
+            .await;
+        let mut bought = Receipt::subscription(at(START).plus_millis(-60_000));
+        bought.environment = Environment::Production;
+        bought.fields["testTransaction"] = json!(false);
+        for life in lives {
+            let (entitlement, sku) = (life.entitlement(), life.sku());
+            put(own.world(), &format!("entitlements/{entitlement}"), &json!({ "name": entitlement })).await;
+            let product = json!({ "entitlements": [entitlement], "prices": [{ "currency": "USD", "price": "9.99" }] });
+            put(own.world(), &format!("products/{sku}"), &product).await;
+            bought.fields["termSku"] = json!(sku);
+            life.buyer.buys(own.world(), &bought);
+        }
+        own
+    }
+
+    /// The world.
+    pub const fn world(&self) -> &World {
+        &self.calendar.world
+    }
+
+    /// Lets all steps of these lives happen at their times.
+    pub async fn live(&mut self, lives: &[Life]) {
+        let times: BTreeSet<Duration> = lives.iter().flat_map(|life| &life.steps).map(|(at, _)| *at).collect();
+        let mut now = Duration::ZERO;
+        for time in times {
+            self.calendar.skip(time.saturating_sub(now), &[]).await;
+            self.amplitude.set(self.calendar.now());
+            now = time;
+            for life in lives.iter().filter(|life| life.is_queried_by(time)) {
+                self.world().rvs().wait_queries(life.receipt_id(), 1, SOON).await;
+            }
+            for life in lives {
+                for (_, step) in life.steps.iter().filter(|(at, _)| *at == time) {
+                    self.happens(life, *step).await;
+                }
+            }
+        }
+    }
+
+    async fn happens(&mut self, life: &Life, step: Step) {
+        match step {
+            Step::Notified => {
+                let (at, app_user_id) = (self.calendar.now(), life.buyer.app_user_id.clone());
+                let rtn = Rtn { at, app_user_id, ..Rtn::new("SUBSCRIPTION_PURCHASED", life.receipt_id()) };
+                drop(self.calendar.world.send_rtn(&rtn).await);
+            }
+            Step::Reported(device) => {
+                let transaction = json!({
+                    "kind": "purchased", "receipt_id": life.receipt_id(), "app_user_id": life.buyer.app_user_id,
+                    "sku": life.sku(), "price": "8.99", "currency": "USD", "marketplace": "US",
+                });
+                let device = life.devices[device];
+                let event = device.event("bought", "device.transaction", &json!({ "transaction": transaction }));
+                drop(self.devices.report(device, &[event]).await.ok());
+            }
+            Step::LoggedIn(device, customer) => {
+                drop(self.devices.login(life.devices[device], life.customer(customer)).await.ok());
+            }
+            Step::LoggedOut(device) => drop(self.devices.logout(life.devices[device]).await.ok()),
+            Step::Named(customer) => {
+                let names = json!({ "external_id": life.customer(customer), "app_user_id": life.buyer.app_user_id });
+                let path = format!("/v1/apps/{}/customers", self.world().app_id);
+                let answer = self.world().api.call(Method::PUT, &path, &names).await;
+                // The customer of the store may have another name by now.
+                assert!([200, 409].contains(&answer.status), "{answer:?}");
+            }
+            Step::Settled => self.settle(life).await,
+        }
+    }
+
+    /// Skips windows until each notification and claim of a purchase has its outcome.
+    async fn settle(&self, life: &Life) {
+        let (world, workflow) = (self.world(), self.world().workflow(life.receipt_id()));
+        let path = format!("/v1/purchases/{}/notifications", world.key(life.receipt_id()));
+        wait::until(SOON, &format!("the outcomes of {}", life.receipt_id()), async || {
+            let answer = world.api.try_get(&path).await?;
+            let all = answer.body["items"].as_array().cloned().unwrap_or_default();
+            if !all.is_empty() && all.iter().all(|one| !one["outcome"].is_null()) {
+                return Ok(());
+            }
+            world.temporal.skip_timer(&workflow, WINDOW).await;
+            Err(format!("{answer:?}"))
+        })
+        .await;
+    }
+
+    /// Waits until the claims of all these purchases are verified, and each notification and claim has its outcome.
+    pub async fn settle_all(&self, lives: &[Life]) {
+        let settled = futures::stream::iter(lives).for_each_concurrent(AT_ONCE, async |life| {
+            self.settle(life).await;
+            // A claim that was left over becomes a notification of its own when it is verified.
+            self.wait_verified(life).await;
+            self.settle(life).await;
+        });
+        settled.await;
+    }
+
+    async fn wait_verified(&self, life: &Life) {
+        let path = format!("/v1/explain/purchases/{}", self.world().key(life.receipt_id()));
+        wait::until(SOON, &format!("verified claims of {}", life.receipt_id()), async || {
+            let explained = self.world().api.try_get(&path).await?.body.to_string();
+            let verified = explained.matches("claims it as purchased: verified").count();
+            if verified == life.reports() { Ok(()) } else { Err(explained) }
+        })
+        .await;
+    }
+
+    /// Waits until nothing is owed to any destination.
+    pub async fn drain(&self) {
+        wait::until(SOON, "the end of all deliveries", async || {
+            let owed = self.world().api.try_get("/v1/deliveries?status=pending").await?.body;
+            if owed["items"].as_array().is_some_and(Vec::is_empty) { Ok(()) } else { Err(owed.to_string()) }
+        })
+        .await;
+    }
+
+    /// The persons in Amplitude who have the entitlement of a purchase.
+    pub fn persons(&self, life: &Life) -> Vec<Profile> {
+        let mut all = self.amplitude.profiles(KEY);
+        let wanted = json!(life.entitlement());
+        all.retain(|one| {
+            one.properties["namiml_active_entitlements"].as_array().is_some_and(|names| names.contains(&wanted))
+        });
+        all
+    }
+
+    /// The revenue that Amplitude counts of a purchase, by the customer that it counts it for.
+    pub fn revenue(&self, life: &Life) -> Vec<(Value, Value)> {
+        let key = self.world().key(life.receipt_id()).to_string();
+        let events = self.amplitude.events(KEY).into_iter().map(|one| one.event);
+        let about = events.filter(|event| event["event_properties"]["collapse_key"] == key.as_str());
+        about
+            .filter(|event| !event["revenue"].is_null())
+            .map(|event| (event["user_id"].clone(), event["revenue"].clone()))
+            .collect()
+    }
+
+    /// Ends the world, and checks that no request to Amplitude broke a rule.
+    pub async fn finish(self) {
+        self.amplitude.check();
+        self.calendar.world.finish().await;
+    }
+}

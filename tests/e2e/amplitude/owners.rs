@@ -1,0 +1,98 @@
+//! Whose an entitlement is: random reports, logins, logouts and names of two customers on two devices, before and after the
+//! purchase is announced. When all is quiet exactly one person has it, and everybody says the same one.
+
+use super::minutes::{Life, Minutes, Step};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use system_tests::random::Random;
+use system_tests::wait;
+use system_tests::world::SOON;
+
+const SEED: u64 = 28;
+const LIVES: u32 = 60;
+/// The seconds between two steps.
+const GAPS: [u64; 3] = [0, 5, 10];
+
+/// A random life. It is notified or reported at some time, and no window ends before that.
+fn life(number: u32, random: &mut Random) -> Life {
+    let mut time = Duration::ZERO;
+    let mut steps = Vec::new();
+    for _ in 0..2 + random.below(7) {
+        steps.push((time, step(random)));
+        time += Duration::from_secs(GAPS[usize::from(random.percent(67)) + usize::from(random.percent(33))]);
+    }
+    steps.push((time, if random.percent(50) { Step::Notified } else { Step::Reported(0) }));
+    let is_known = |(_, step): &(Duration, Step)| matches!(step, Step::Notified | Step::Reported(_));
+    let first = steps.iter().position(is_known).unwrap_or_default();
+    let (before, after) = steps.split_at(first);
+    let before = before.iter().filter(|(_, step)| *step != Step::Settled);
+    Life::new(number, before.chain(after).copied().collect())
+}
+
+fn step(random: &mut Random) -> Step {
+    let mut one_of_two = || usize::from(random.percent(40));
+    let (device, customer) = (one_of_two(), one_of_two());
+    match random.below(10) {
+        0 | 1 => Step::Notified,
+        2 | 3 => Step::Reported(device),
+        4..=6 => Step::LoggedIn(device, customer),
+        7 => Step::LoggedOut(device),
+        8 => Step::Named(customer),
+        _ => Step::Settled,
+    }
+}
+
+/// The users who have the entitlement of a purchase in the newest state that the webhook has of each.
+fn holders(own: &Minutes, life: &Life) -> Vec<String> {
+    let mut newest = BTreeMap::<String, Value>::new();
+    for one in own.world().receiver.all().into_iter().filter(|one| one.event_type().starts_with("user.")) {
+        let user = super::text(&one.body["user_id"]);
+        let is_older = |known: &Value| known["user_revision"].as_i64() < one.body["user_revision"].as_i64();
+        if newest.get(&user).is_none_or(is_older) {
+            newest.insert(user, one.body);
+        }
+    }
+    let wanted = json!(life.entitlement());
+    let has = |body: &Value| {
+        body["active_entitlements"].as_array().into_iter().flatten().any(|one| one["entitlement_ref_id"] == wanted)
+    };
+    newest.into_iter().filter(|(_, body)| has(body)).map(|(user, _)| user).collect()
+}
+
+/// Checks that settle, the webhook and Amplitude name one and the same owner.
+async fn check(own: &Minutes, life: &Life) -> Result<(), String> {
+    let (world, receipt) = (own.world(), life.receipt_id());
+    let path = format!("/v1/apps/{}/customers?receipt_id={receipt}", world.app_id);
+    let owner = world.api.try_get(&path).await?.body;
+    let holders = holders(own, life);
+    if holders.len() != 1 || json!(holders[0]) != owner["user_id"] {
+        return Err(format!("{:?} is {owner}'s, and the webhook has it with {holders:?}", life.steps));
+    }
+    let persons = own.persons(life);
+    match &persons[..] {
+        [one] if json!(one.user_id) == owner["external_id"] => Ok(()),
+        _ => Err(format!("{:?} is {owner}'s, and Amplitude has it with {persons:#?}", life.steps)),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_quiet_an_entitlement_is_with_exactly_one_person() {
+    let seed = Random::seed(SEED);
+    println!("seed {seed}");
+    let mut random = Random::new(seed);
+    let lives: Vec<Life> = (1..=LIVES).map(|number| life(number, &mut random)).collect();
+    let mut own = Minutes::start(&lives).await;
+    own.live(&lives).await;
+    own.settle_all(&lives).await;
+    let all_agree = async || {
+        for life in &lives {
+            check(&own, life).await?;
+        }
+        Ok(())
+    };
+    wait::until(SOON, "one owner of each", all_agree).await;
+    own.drain().await;
+    all_agree().await.expect("one owner of each, when nothing is owed");
+    own.finish().await;
+}
