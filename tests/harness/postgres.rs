@@ -3,7 +3,6 @@
 
 use super::folder::Folder;
 use super::reaper::Watched;
-use super::template::migrate;
 use super::{ports, wait};
 use anyhow::Context;
 use api::tools::pypi::{Package, Wheel};
@@ -18,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
+use storage::Database;
 use tokio::runtime::Runtime;
 use tokio::task::unconstrained;
 
@@ -213,7 +213,10 @@ impl Server {
             return Ok(name);
         }
         let url = self.create("")?;
-        migrate(&mut PgConnection::establish(&url)?, "postgres")?;
+        let database = Database::Postgres(url.clone());
+        // It blocks, and this may be a thread of a runtime.
+        let created = std::thread::spawn(move || storage::create_tables(&database)).join();
+        created.map_err(|_| anyhow::anyhow!("settle's tables cannot be created"))??;
         let path = url::Url::parse(&url)?.path().trim_start_matches('/').to_owned();
         Ok(self.template.get_or_init(|| path))
     }

@@ -4,6 +4,8 @@
 
 use api::stores::amazon::envelope::Version;
 use api::stores::amazon::signer::{Header, Signer};
+use diesel::connection::SimpleConnection as _;
+use diesel::{Connection as _, SqliteConnection};
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
@@ -241,6 +243,18 @@ fn migrate_makes_the_tables_and_ends() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr_of(&output));
     assert!(stdout_of(&output).contains("up to date"), "{}", stdout_of(&output));
     assert!(folder.path().join("db/settle.sqlite").is_file());
+}
+
+#[test]
+fn migrate_refuses_the_tables_of_another_build() {
+    let folder = Folder::new("migrate");
+    let output = migrated(&folder, KEY, &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr_of(&output));
+    let file = folder.path().join("db/settle.sqlite");
+    let mut raw = SqliteConnection::establish(&file.to_string_lossy()).expect("the file");
+    raw.batch_execute("UPDATE fingerprints SET sha256 = 'another'").expect("a change");
+    let output = migrated(&folder, KEY, &[]);
+    check_failure(&output, &["another build of settle", "settle product export"]);
 }
 
 #[test]

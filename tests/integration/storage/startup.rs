@@ -1,6 +1,6 @@
 //! Opening a database: with which key, by how many processes, and again.
 
-use super::world::{World, key_of_all_ones, new_destination, renewal, story};
+use super::world::{Raw, World, key_of_all_ones, new_destination, renewal, story};
 use domain::Timestamp;
 use storage::{Config, Database, Error, ExposeSecret, Key, SecretString, Store, TopicRequest};
 use system_tests::folder::Folder;
@@ -27,6 +27,65 @@ story! {
         assert!(matches!(&error, Error::Corrupt { .. }), "{error:?}");
         let ids = format!("`{world_key}` is missing");
         assert!(error.to_string().contains("another key") && error.to_string().contains(&ids), "{error}");
+    }
+}
+
+story! {
+    async fn tables_of_another_build_are_refused(world: World) {
+        let mut raw = world.raw();
+        let World { store, config, folder: _folder, .. } = world;
+        drop(store);
+        let newer = "INSERT INTO __diesel_schema_migrations (version) VALUES ('20991231000000')";
+        let changes = [
+            (newer, "those of a newer settle"),
+            ("DELETE FROM __diesel_schema_migrations WHERE version = '20991231000000'", ""),
+            ("UPDATE fingerprints SET sha256 = 'another'", "settle product export"),
+            ("DELETE FROM fingerprints", "settle product export"),
+            ("DROP TABLE fingerprints", "settle product export"),
+        ];
+        for (change, sentence) in changes {
+            raw.run(change);
+            let opened = Store::open(config.clone()).await;
+            if sentence.is_empty() {
+                assert!(opened.is_ok(), "{change}: {:?}", opened.err());
+                continue;
+            }
+            let error = opened.expect_err(change);
+            assert!(matches!(&error, Error::Corrupt { .. }), "{change}: {error:?}");
+            assert!(error.to_string().contains(sentence), "{change}: {error}");
+        }
+    }
+}
+
+story! {
+    async fn a_fingerprint_without_its_migration_is_replaced(world: World) {
+        // As a process leaves it that dies between the two.
+        let url = if world.is_postgres() {
+            Some(tokio::task::spawn_blocking(system_tests::postgres::database).await.unwrap().unwrap())
+        } else {
+            None
+        };
+        let folder = Folder::new("storage");
+        let file = folder.path().join("settle.db");
+        let database = url.map_or_else(|| Database::Sqlite(file), Database::Postgres);
+        let config = Config { database, key: key_of_all_ones(), clock: Timestamp::default };
+        let mut raw = Raw::of(&config.database);
+        raw.run("CREATE TABLE fingerprints (version TEXT NOT NULL PRIMARY KEY, sha256 TEXT NOT NULL)");
+        raw.run("INSERT INTO fingerprints (version, sha256) VALUES ('20261120000000', 'of another build')");
+        drop(Store::open(config.clone()).await.unwrap());
+        drop(Store::open(config).await.unwrap());
+    }
+}
+
+story! {
+    async fn a_missing_table_or_column_is_corrupt(world: World) {
+        let mut raw = world.raw();
+        raw.run("ALTER TABLE topics RENAME TO former_topics");
+        let error = world.store.topics(world.platform.id).await.unwrap_err();
+        assert!(matches!(&error, Error::Corrupt { .. }), "{error:?}");
+        raw.run("ALTER TABLE apps RENAME COLUMN name TO former_name");
+        let error = world.store.new_app("another").await.unwrap_err();
+        assert!(matches!(&error, Error::Corrupt { .. }), "{error:?}");
     }
 }
 

@@ -88,6 +88,18 @@ pub enum Raw {
 }
 
 impl Raw {
+    /// A connection to a database.
+    pub fn of(database: &Database) -> Self {
+        match database {
+            Database::Sqlite(path) => {
+                let mut connection = SqliteConnection::establish(&path.to_string_lossy()).unwrap();
+                connection.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
+                Self::Sqlite(connection)
+            }
+            Database::Postgres(url) => Self::Postgres(Box::new(PgConnection::establish(url).unwrap())),
+        }
+    }
+
     pub fn run(&mut self, text: &str) {
         match self {
             Self::Sqlite(connection) => connection.batch_execute(text),
@@ -195,14 +207,7 @@ impl World {
     }
 
     pub fn raw(&self) -> Raw {
-        match &self.config.database {
-            Database::Sqlite(path) => {
-                let mut connection = SqliteConnection::establish(&path.to_string_lossy()).unwrap();
-                connection.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
-                Raw::Sqlite(connection)
-            }
-            Database::Postgres(url) => Raw::Postgres(Box::new(PgConnection::establish(url).unwrap())),
-        }
+        Raw::of(&self.config.database)
     }
 
     /// Lets time pass. PostgreSQL's clock cannot be moved, so there the times in the rows are moved back.

@@ -6,10 +6,6 @@ use crate::db::postgres::{PostgresConnection, Ticket};
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::r2d2::R2D2Connection;
 use diesel::{Connection, ConnectionError, ConnectionResult, QueryResult, SqliteConnection};
-use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
-
-const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
-const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 
 /// The advisory lock of PostgreSQL that a process holds while it migrates and sets up the database. The number is
 /// arbitrary.
@@ -170,31 +166,20 @@ impl AnyConnection {
         self.is_broken()
     }
 
-    /// Migrates the tables and runs `first`, while no other process does either.
-    pub fn prepare<T>(&mut self, first: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+    /// Runs `first`, such as migrations, while no other process does so.
+    pub fn alone<T>(&mut self, first: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
         if self.is_shared() {
             // A second process waits here for the first one's migrations, however long they take: so there is no
             // timeout.
             self.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0").map_err(Error::of_query)?;
             self.batch_execute(&format!("SELECT pg_advisory_lock({ADVISORY_LOCK})")).map_err(Error::of_query)?;
         }
-        let result = self.migrate().and_then(|()| first(self));
+        let result = first(self);
         if self.is_shared() {
             self.batch_execute(&format!("SELECT pg_advisory_unlock({ADVISORY_LOCK})")).map_err(Error::of_query)?;
             self.batch_execute(&postgres_settings()).map_err(Error::of_query)?;
         }
         result
-    }
-
-    fn migrate(&mut self) -> Result<(), Error> {
-        let migrated = match self {
-            Self::Sqlite(connection) => connection.run_pending_migrations(SQLITE).map(drop),
-            Self::Postgres(connection) => connection.run_pending_migrations(POSTGRES).map(drop),
-        };
-        migrated.map_err(|cause| Error::Corrupt {
-            what: "its tables cannot be brought up to date".to_owned(),
-            source: Some(cause.into()),
-        })
     }
 }
 

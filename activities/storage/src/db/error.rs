@@ -1,10 +1,15 @@
 //! Errors, as decisions: who must act, and whether trying again can help.
 
+use diesel::result::DatabaseErrorInformation;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The hint of an error of PostgreSQL for want of room (`disk_full`): diesel's errors have no place for its code.
 pub const FULL_DISK: &str = "the disk of the database is full";
+/// The hint of a statement that names a table or column that PostgreSQL does not have.
+pub const OTHER_SCHEMA: &str = "the tables are not those of this version";
+/// What SQLite says of a table or column that it does not have.
+const SQLITE_OTHER_SCHEMA: [&str; 3] = ["no such table: ", "no such column: ", " has no column named "];
 /// SQLite's words for `SQLITE_FULL` and `SQLITE_IOERR` (<https://sqlite.org/rescode.html>).
 const SQLITE_FULL: &str = "database or disk is full";
 const SQLITE_IO: &str = "disk I/O error";
@@ -126,6 +131,9 @@ impl Error {
             | diesel::result::Error::InvalidCString(_) => {
                 Self::corrupt_by("a row is not as this version expects it", cause)
             }
+            diesel::result::Error::DatabaseError(_, ref refusal) if is_of_schema(refusal.as_ref()) => {
+                Self::corrupt_by("a table or a column is missing", cause)
+            }
             _ => Self::unavailable(cause),
         }
     }
@@ -165,4 +173,9 @@ impl Error {
         let Self::Unavailable(cause) = self else { return false };
         matches!(cause.downcast_ref::<diesel::result::Error>(), Some(DatabaseError(UniqueViolation, _)))
     }
+}
+
+/// Whether a statement names a table or column that the database does not have.
+fn is_of_schema(refusal: &dyn DatabaseErrorInformation) -> bool {
+    refusal.hint() == Some(OTHER_SCHEMA) || SQLITE_OTHER_SCHEMA.iter().any(|text| refusal.message().contains(text))
 }

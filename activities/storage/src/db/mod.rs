@@ -21,6 +21,7 @@ pub mod page;
 pub mod postgres;
 pub mod reader;
 pub mod run;
+pub mod schema;
 pub mod secrets;
 pub mod sql;
 pub mod startup;

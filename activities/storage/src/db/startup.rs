@@ -7,6 +7,7 @@ use crate::db::epoch;
 use crate::db::error::Error;
 use crate::db::keys;
 use crate::db::reader::{CONNECTIONS, DEVICE_CONNECTIONS, INGRESS_CONNECTIONS, Readers};
+use crate::db::schema;
 use crate::db::secrets::{Place, Secrets, random_names, random_uuid};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
@@ -52,7 +53,10 @@ fn open(config: Config) -> Result<Store, Error> {
     let secrets = Secrets::new(&config.key);
     let mut connection = connect(&config.database)?;
     let clock = config.clock;
-    let (installation, secrets) = connection.prepare(|connection| installation(connection, &secrets, clock))?;
+    let (installation, secrets) = connection.alone(|connection| {
+        schema::bring_up_to_date(connection)?;
+        installation(connection, &secrets, clock)
+    })?;
     let lock = lock.map(Arc::new);
     let readers = Readers::new(config.database.clone(), lock.clone(), CONNECTIONS);
     let ingress_readers = Readers::new(config.database.clone(), lock.clone(), INGRESS_CONNECTIONS);
@@ -61,6 +65,16 @@ fn open(config: Config) -> Result<Store, Error> {
     let actor = Arc::new(Actor::named(PROCESS));
     let (counts, crowds) = (Arc::default(), Arc::default());
     Ok(Store { writer, readers, ingress_readers, device_readers, secrets, installation, clock, actor, counts, crowds })
+}
+
+/// Creates the tables in an empty database, without an installation, so that it can be copied any number of times;
+/// blocking.
+///
+/// # Errors
+/// As [`Store::open`].
+#[cfg(feature = "fail-points")]
+pub fn create_tables(database: &Database) -> Result<(), Error> {
+    connect(database)?.alone(schema::bring_up_to_date)
 }
 
 /// Connects. An SQLite file that cannot be opened is [`Error::Corrupt`], which the operator must mend; a server that

@@ -1,6 +1,6 @@
 //! Errors of tokio-postgres, as diesel's.
 
-use crate::db::error::FULL_DISK;
+use crate::db::error::{FULL_DISK, OTHER_SCHEMA};
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error};
 use tokio_postgres::error::{DbError, ErrorPosition, Severity, SqlState};
 
@@ -56,7 +56,11 @@ impl DatabaseErrorInformation for Refusal {
     }
 
     fn hint(&self) -> Option<&str> {
-        if *self.0.code() == SqlState::DISK_FULL { Some(FULL_DISK) } else { self.0.hint() }
+        match *self.0.code() {
+            SqlState::DISK_FULL => Some(FULL_DISK),
+            SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_COLUMN => Some(OTHER_SCHEMA),
+            _ => self.0.hint(),
+        }
     }
 
     fn table_name(&self) -> Option<&str> {
