@@ -83,7 +83,7 @@ pub struct Customer {
     #[schemars(extend("enum" = ["uuid", "sha256", "custom", null]))]
     pub id_type: Option<&'static str>,
     /// The id of the customer's device in Amplitude: the one that was set, else that of the device with the first verified
-    /// claim.
+    /// claim before the customer's first event.
     pub analytics_device_id: Option<String>,
     /// The store's names of the customer.
     pub app_user_ids: Vec<String>,

@@ -95,6 +95,13 @@ story! {
         world.raw().run("UPDATE users SET analytics_device_id = 'tv-3' WHERE external_id IS NULL");
         name(&world, "second guest", "anna", None).await;
         assert_eq!(device(&world, "anna").await.as_deref(), Some("tv-1"), "a known one stays");
+        drop(world.analytics("analytics").await);
+        name(&world, "bert's", "bert", None).await;
+        world.happen_to("bert's", "r3", &[TransitionKind::Purchased]).await;
+        world.happen_to("third guest", "r4", &[]).await;
+        world.raw().run("UPDATE users SET analytics_device_id = 'tv-4' WHERE external_id IS NULL");
+        name(&world, "third guest", "bert", None).await;
+        assert_eq!(device(&world, "bert").await, None, "who was announced keeps the id of that time");
     }
 }
 
@@ -158,10 +165,19 @@ story! {
         let before = send(&world, key, to).await;
         assert_eq!(before.body, format!("{PURCHASED} None"));
         world.finish(&before, Verdict::Delivered).await;
-        name(&world, "guest", "anna", None).await;
+        // Nobody knows of this one yet.
+        world.happen_to("silent guest", "r3", &[]).await;
+        for guest in ["guest", "silent guest"] {
+            name(&world, guest, "anna", None).await;
+        }
         world.happen_to("guest", "r1", &[TransitionKind::Renewed]).await;
         world.happen_to("anna's", "r2", &[TransitionKind::Purchased]).await;
-        let with_name = [(key, RENEWED, "None"), (world.key("r2"), PURCHASED, "Some(\"tv-1\")")];
+        world.happen_to("silent guest", "r3", &[TransitionKind::Renewed]).await;
+        let with_name = [
+            (key, RENEWED, "None"),
+            (world.key("r2"), PURCHASED, "Some(\"tv-1\")"),
+            (world.key("r3"), RENEWED, "Some(\"tv-1\")"),
+        ];
         for (key, event_type, device) in with_name {
             let sent = send_until(&world, (key, event_type), to).await;
             assert_eq!(sent, format!("{event_type} {device}"));

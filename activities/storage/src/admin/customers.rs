@@ -60,7 +60,7 @@ pub struct Customer {
     /// The app's own id of the customer, if it was set.
     pub external_id: Option<String>,
     /// The id of the customer's device in the app's analytics: the one that was set, else that of the device with the first
-    /// verified claim.
+    /// verified claim before the customer's first event.
     pub analytics_device_id: Option<String>,
     /// The stores' ids of the customer.
     pub app_user_ids: Vec<String>,

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 
-/// The version and the text of each migration, as above. A start fails if one is missing here.
+/// The version and the text of each migration, as above. The start that applies one which is missing here fails.
 const SQLITE_TEXTS: [(&str, &str); 1] =
     [("20261120000000", include_str!("../../migrations/sqlite/2026-11-20-000000_ledger/up.sql"))];
 const POSTGRES_TEXTS: [(&str, &str); 1] =
@@ -31,6 +31,8 @@ const OTHER_BUILD: &str = "its tables are those of another build of settle, and 
 /// What to do about tables of the future.
 const NEWER: &str =
     "its tables are those of a newer settle: run that one, or restore the backup from before it was installed";
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 row! {
     struct Fingerprint {
@@ -65,7 +67,9 @@ pub fn bring_up_to_date(connection: &mut AnyConnection) -> Result<(), Error> {
         AnyConnection::Sqlite(connection) => connection.run_pending_migrations(SQLITE).map(drop),
         AnyConnection::Postgres(connection) => connection.run_pending_migrations(POSTGRES).map(drop),
     };
-    migrated.map_err(unusable)
+    migrated.map_err(unusable)?;
+    let applied = self::applied(connection)?;
+    compare(connection, &applied, texts)
 }
 
 /// The versions of the migrations that were applied.
@@ -74,10 +78,12 @@ fn applied(connection: &mut AnyConnection) -> Result<Vec<String>, Error> {
         AnyConnection::Sqlite(connection) => connection.applied_migrations(),
         AnyConnection::Postgres(connection) => connection.applied_migrations(),
     };
-    Ok(versions.map_err(unusable)?.iter().map(ToString::to_string).collect())
+    // A connection may be lost here as anywhere.
+    let failed = |cause: Failure| cause.downcast().map_or_else(unusable, |cause| Error::of_query(*cause));
+    Ok(versions.map_err(failed)?.iter().map(ToString::to_string).collect())
 }
 
-fn unusable(cause: Box<dyn std::error::Error + Send + Sync>) -> Error {
+fn unusable(cause: Failure) -> Error {
     Error::Corrupt { what: "its tables cannot be brought up to date".to_owned(), source: Some(cause.into()) }
 }
 

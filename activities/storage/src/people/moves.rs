@@ -252,11 +252,11 @@ pub fn lock_users(write: &mut Write<'_>, ids: &BTreeSet<UserId>) -> Result<Vec<U
 const MOVE_ANALYTICS_DEVICE: Sql = statement! {"
     UPDATE users
     SET analytics_device_id = COALESCE(analytics_device_id, (SELECT m.analytics_device_id FROM users m WHERE m.id = ?))
-    WHERE id = ?
+    WHERE id = ? AND revision = 0
 "};
 
 /// Makes one user of two: the customers, purchases and devices of an anonymous one belong to the other, and the id of the
-/// device in the analytics integration, if the other has none.
+/// device in the analytics integration, if the other has none and was not announced yet.
 pub fn merge(
     write: &mut Write<'_>,
     installation: Installation,

@@ -80,6 +80,7 @@ row! {
         owner_device_id: Option<String>,
         first_external_id: Option<String>,
         first_device_id: Option<String>,
+        first_revision: Option<i64>,
         store: Option<String>,
         environment: Option<Environment>,
     }
@@ -299,7 +300,7 @@ const FACTS: Sql = statement! {hot "events_id", "
         e.user_revision, p.user_id AS owner_id, p.first_user_id, u.external_id AS event_external_id,
         o.external_id AS owner_external_id, u.analytics_device_id AS event_device_id,
         o.analytics_device_id AS owner_device_id, w.external_id AS first_external_id,
-        w.analytics_device_id AS first_device_id, f.store, f.environment
+        w.analytics_device_id AS first_device_id, w.revision AS first_revision, f.store, f.environment
     FROM events e
     LEFT JOIN purchases p ON p.collapse_key = e.collapse_key
     LEFT JOIN platforms f ON f.id = p.platform_id
@@ -313,8 +314,9 @@ const FACTS: Sql = statement! {hot "events_id", "
 /// those of the present owner where the user has none, for an anonymous user became that owner. A `transferred.from` is
 /// about the former owner alone, so it never has the ids of who got the purchase.
 ///
-/// A purchase whose first user never got a name keeps the device id of that user, whoever has it now: the analytics know
-/// nothing else of what they counted without a name, and the next event with a name and this device id brings it along.
+/// A purchase whose first user was announced and never got a name keeps the device id of that user, whoever has it now:
+/// the analytics know nothing else of what they counted without a name, and the next event with a name and this device id
+/// brings it along.
 fn unsent(
     connection: &mut AnyConnection,
     lane: &Lane<'_>,
@@ -327,7 +329,8 @@ fn unsent(
     let facts: Option<EventRow> = sql(FACTS).bind(row.event_id).first(connection)?;
     let mut facts = facts.ok_or(Error::Missing { what: "event" })?;
     let owners = |id: Option<String>| id.filter(|_| row.event_type != TRANSFERRED_FROM);
-    let known_device_id = if facts.first_user_id.is_some() && facts.first_external_id.is_none() {
+    let was_nameless = facts.first_external_id.is_none() && facts.first_revision.is_some_and(|revision| revision > 0);
+    let known_device_id = if was_nameless {
         facts.first_device_id.take()
     } else {
         facts.event_device_id.take().or(owners(facts.owner_device_id.take()))
