@@ -2,7 +2,7 @@
 
 use super::sending::{HOUR_MS, RETRY, claim, finish};
 use super::world::{World, story};
-use domain::time::{DAY, HOUR, MINUTE, duration};
+use domain::time::{DAY, HOUR, duration};
 use domain::{CollapseKey, DestinationId};
 use std::time::Duration;
 use storage::{
@@ -249,39 +249,6 @@ story! {
 }
 
 story! {
-    async fn a_pause_applies_to_the_whole_destination(world: World) {
-        let hook = world.destination("hook").await;
-        for receipt in ["r1", "r2", "r3"] {
-            world.revise(receipt, 1).await;
-        }
-        let fail = async |receipt: &str, delay_ms| {
-            let sent = world.attempt(world.key(receipt), hook.id, "a").await;
-            let mut end = finish(&sent, Verdict::Retry { delay: duration(delay_ms) });
-            (end.status, end.result.endpoint_signal) = (Some(429), EndpointSignal::Failure { pause: Some(duration(60_000)) });
-            world.end(end).await.lane
-        };
-        let began = world.store.now().await.unwrap();
-        assert!(matches!(fail("r1", 50_000).await, LaneState::Owed { .. }), "it is due when the pause ends");
-        let claimed = world.claim(world.key("r2"), hook.id, "b").await;
-        let Claimed::Idle(Idle::Owed { wait, .. }) = claimed else { panic!("{claimed:?}") };
-        world.check_left(wait, 60_000, began).await;
-        let DestinationNeed::Pause { wait } = destination_need(&world, hook.id).await else { panic!("no pause") };
-        world.check_left(wait, 60_000, began).await;
-        assert_eq!(state(&world, hook.id).await, "failing");
-        world.pass(60_001);
-        assert_eq!(drained(&world, hook.id).await, sorted(&world, &["r1", "r2", "r3"]));
-        assert!(matches!(fail("r2", HOUR_MS).await, LaneState::Wait { wait } if wait > MINUTE), "the lane has a back-off of its own");
-        assert!(matches!(world.claim(world.key("r2"), hook.id, "c").await, Claimed::Idle(Idle::Wait { .. })));
-        assert!(matches!(world.claim(world.key("r3"), hook.id, "d").await, Claimed::Idle(Idle::Owed { .. })));
-        world.pass(60_001);
-        world.send("r1", hook.id, Verdict::Delivered).await;
-        assert_eq!(drained(&world, hook.id).await, [world.key("r3")],
-            "a lane that failed by itself keeps its back-off");
-        assert_eq!(state(&world, hook.id).await, "healthy");
-    }
-}
-
-story! {
     async fn retry_now_makes_everything_due_whatever_it_waits_for(world: World) {
         let (hook, other) = (world.destination("hook").await.id, world.destination("other").await.id);
         for receipt in ["r1", "r2", "r3"] {
@@ -325,25 +292,6 @@ story! {
         assert!(matches!(world.claim(world.key("r1"), hook, "early").await, Claimed::Idle(Idle::Wait { .. })));
         world.pass(5_001);
         assert_eq!(world.attempt(world.key("r1"), hook, "due").await.number, 2, "the retry used up no step");
-    }
-}
-
-story! {
-    async fn a_shorter_pause_does_not_end_a_longer_one(world: World) {
-        let hook = world.destination("hook").await;
-        let mut held = Vec::new();
-        for receipt in ["r1", "r2"] {
-            world.revise(receipt, 1).await;
-            held.push(world.attempt(world.key(receipt), hook.id, receipt).await);
-        }
-        let began = world.store.now().await.unwrap();
-        for (sent, pause_ms) in held.iter().zip([60_000, 1_000]) {
-            let mut end = finish(sent, LONG);
-            end.result.endpoint_signal = EndpointSignal::Failure { pause: Some(duration(pause_ms)) };
-            world.end(end).await;
-        }
-        let DestinationNeed::Pause { wait } = destination_need(&world, hook.id).await else { panic!("no pause") };
-        world.check_left(wait, 60_000, began).await;
     }
 }
 

@@ -43,6 +43,7 @@ mod merging;
 mod operator_events;
 mod overlapping;
 mod partitioning;
+mod pausing;
 mod payments;
 mod people;
 mod plan_changes;

@@ -328,10 +328,11 @@ impl Health {
     }
 
     /// How long a delivery that is due at `due_at` is held up by the open breaker or the pause of its destination.
-    /// `None` when requests may be sent, and when the delivery is due only after the end of the pause.
+    /// `None` when requests may be sent, and during a pause when the delivery is not due yet. The end of a pause makes
+    /// nothing due early, so a delivery that was left to the destination's run then could wait for nobody.
     #[must_use]
     pub fn owed_for(&self, due_at: Timestamp, now: Timestamp) -> Option<Duration> {
-        let has_own_wait = self.opened_at.is_none() && self.paused_until.is_none_or(|until| due_at > until);
+        let has_own_wait = self.opened_at.is_none() && due_at > now;
         if has_own_wait { None } else { self.blocked_for(now) }
     }
 
