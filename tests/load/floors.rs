@@ -2,12 +2,15 @@
 
 use api::stores::amazon::certificate::SigningKey;
 use api::stores::amazon::{envelope, signature};
-use domain::CollapseKey;
+use axum::Router;
+use axum::body::Bytes;
+use domain::{CollapseKey, PlatformId};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{Config, Database, Fate, Key, NewNotification, NewPlatform, Platform, Store};
 use system_tests::folder::Folder;
 use system_tests::sns::{REGION, Rtn, Sns};
+use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 /// Number of concurrent inserts: the default number of the generator's connections.
@@ -91,26 +94,51 @@ impl Floors {
         }
         f64::from(count) / began.elapsed().as_secs_f64()
     }
+
+    /// Starts a control of the ingress on two threads of its own: a server that makes one durable insert, which the storage
+    /// groups, before each 200, and nothing else. Returns its URL.
+    pub async fn serve(&self) -> String {
+        let (store, platform) = (self.store.clone(), self.platform.id);
+        let (send, address) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+            runtime.expect("a runtime").block_on(async move {
+                let insert = move |_: Bytes| {
+                    let store = store.clone();
+                    async move { drop(store.accept(vec![row(platform)]).await.expect("a durable insert")) }
+                };
+                let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+                send.send(listener.local_addr().expect("an address")).expect("somebody waits for it");
+                let app = Router::new().fallback(insert);
+                axum::serve(listener, app).await.expect("a server");
+            });
+        });
+        format!("http://{}/", address.await.expect("the control listens"))
+    }
 }
 
 async fn insert(store: Store, platform: Platform, time: Duration) -> u32 {
     let (began, mut count) = (Instant::now(), 0);
     while began.elapsed() < time {
-        let receipt_id = format!("floor-{}", api::clock::random_uuid().simple());
-        let row = NewNotification {
-            platform_id: platform.id,
-            message_id: api::clock::random_uuid().to_string(),
-            collapse_key: Some(CollapseKey::of(platform.id, &receipt_id)),
-            receipt_id,
-            store_type: "SUBSCRIPTION_RENEWED".to_owned(),
-            store_time: Some(api::clock::now()),
-            app_user_id: Some("floor".to_owned()),
-            body: "{}".repeat(200),
-            fate: Fate::Open,
-            traceparent: None,
-        };
-        store.accept(vec![row]).await.expect("a durable insert");
+        store.accept(vec![row(platform.id)]).await.expect("a durable insert");
         count += 1;
     }
     count
+}
+
+/// A notification that no other one resembles.
+fn row(platform_id: PlatformId) -> NewNotification {
+    let receipt_id = format!("floor-{}", api::clock::random_uuid().simple());
+    NewNotification {
+        platform_id,
+        message_id: api::clock::random_uuid().to_string(),
+        collapse_key: Some(CollapseKey::of(platform_id, &receipt_id)),
+        receipt_id,
+        store_type: "SUBSCRIPTION_RENEWED".to_owned(),
+        store_time: Some(api::clock::now()),
+        app_user_id: Some("floor".to_owned()),
+        body: "{}".repeat(200),
+        fate: Fate::Open,
+        traceparent: None,
+    }
 }

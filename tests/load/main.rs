@@ -1,5 +1,6 @@
 //! `ingress-load` measures how many notifications a second settle durably acknowledges, and beside that the floors: the
-//! rates of checking the signature alone and of grouped inserts alone.
+//! rates of checking the signature alone and of grouped inserts alone. The latencies at a third of the saturation stand beside
+//! those of a control in the same minute: a server with one grouped insert before each 200.
 //!
 //! ```sh
 //! cargo build --release --workspace && target/release/ingress-load
@@ -88,9 +89,12 @@ async fn main() {
         sent.extend(batch.into_iter().take(result.acknowledged().len()).map(|message| message.id));
     }
     let median = median_of(best);
+    let control = Load::new(&floors.serve().await, options.connections);
     let mut at_a_third = async || {
         let third = receipts(&options, &mut created, paced_count(&options, median / 3.0));
-        paced(&options, messages.sign(&third), &load, median / 3.0).await
+        let batch = messages.sign(&third);
+        paced(&options, ("control", &control), batch.clone(), median / 3.0).await;
+        paced(&options, ("settle", &load), batch, median / 3.0).await
     };
     sent.extend(at_a_third().await);
     if options.pages > 0 {
@@ -127,12 +131,12 @@ fn paced_count(options: &Options, rate: f64) -> usize {
     count
 }
 
-/// Sends at a fixed rate, and returns the ids of the acknowledged messages.
-async fn paced(options: &Options, batch: Vec<Message>, load: &Load, rate: f64) -> Vec<String> {
+/// Sends to settle or the control at a fixed rate, and returns the ids of the acknowledged messages.
+async fn paced(options: &Options, (name, load): (&str, &Load), batch: Vec<Message>, rate: f64) -> Vec<String> {
     let duration = Duration::from_secs(options.paced_seconds);
     let result = load.run(batch.clone(), Pace::PerSecond(rate), duration * 2).await;
     println!(
-        "at a third, {:.0}/s: p50 {:.1} ms, p99 {:.1} ms, worst {:.1} ms, counted from when each was due",
+        "{name} at a third, {:.0}/s: p50 {:.1} ms, p99 {:.1} ms, worst {:.1} ms, counted from when each was due",
         result.rate(),
         result.latency_ms(0.50),
         result.latency_ms(0.99),
