@@ -53,7 +53,9 @@ pub enum Step {
     LoggedOut(usize),
     /// The company names the customer of the store as this one.
     Named(usize),
-    /// All windows end.
+    /// The company names them, and says which device id they have in its own analytics.
+    Introduced(usize),
+    /// All windows end, and what they announce arrives.
     Settled,
 }
 
@@ -79,6 +81,22 @@ impl Life {
     /// The receipt's id.
     pub fn receipt_id(&self) -> &str {
         &self.buyer.receipt_id
+    }
+
+    /// The purchase with this number of the customer of the store who bought another one.
+    pub fn of_buyer(number: u32, steps: Vec<(Duration, Step)>, other: &Self) -> Self {
+        let mut life = Self::new(number, steps);
+        life.buyer.app_user_id.clone_from(&other.buyer.app_user_id);
+        life
+    }
+
+    /// What the company says when it names the customer of the store, and the id that they have in its own analytics.
+    pub fn naming(&self, external_id: &str, analytics_device_id: Option<&str>) -> Value {
+        let mut naming = json!({ "external_id": external_id, "app_user_id": self.buyer.app_user_id });
+        if let Some(id) = analytics_device_id {
+            naming["analytics_device_id"] = json!(id);
+        }
+        naming
     }
 
     /// The external id of a customer.
@@ -171,8 +189,9 @@ impl Minutes {
         let devices = Devices::of(&calendar.world).await;
         let own = Self { calendar, amplitude, devices };
         own.amplitude.set(own.calendar.now());
-        integrate(own.world(), &own.amplitude, &json!({ "sandbox_api_key": Value::Null, "user_id": "external_id" }))
-            .await;
+        // Without `purchase.updated`, which every change of a name would carry.
+        let setting = json!({ "sandbox_api_key": Value::Null, "user_id": "external_id", "events": ["user.*"] });
+        integrate(own.world(), &own.amplitude, &setting).await;
         let mut bought = Receipt::subscription(at(START).plus_millis(-60_000));
         bought.environment = Environment::Production;
         bought.fields["testTransaction"] = json!(false);
@@ -231,15 +250,24 @@ impl Minutes {
                 drop(self.devices.login(life.devices[device], life.customer(customer)).await.ok());
             }
             Step::LoggedOut(device) => drop(self.devices.logout(life.devices[device]).await.ok()),
-            Step::Named(customer) => {
-                let names = json!({ "external_id": life.customer(customer), "app_user_id": life.buyer.app_user_id });
-                let path = format!("/v1/apps/{}/customers", self.world().app_id);
-                let answer = self.world().api.call(Method::PUT, &path, &names).await;
-                // The customer of the store may have another name by now.
-                assert!([200, 409].contains(&answer.status), "{answer:?}");
+            Step::Named(customer) => self.name(&life.naming(life.customer(customer), None)).await,
+            Step::Introduced(customer) => {
+                let own = format!("own-{}-{customer}", life.number);
+                self.name(&life.naming(life.customer(customer), Some(&own))).await;
             }
-            Step::Settled => self.settle(life).await,
+            Step::Settled => {
+                self.settle(life).await;
+                self.drain().await;
+            }
         }
+    }
+
+    /// The company names a customer.
+    pub async fn name(&self, naming: &Value) {
+        let path = format!("/v1/apps/{}/customers", self.world().app_id);
+        let answer = self.world().api.call(Method::PUT, &path, naming).await;
+        // The customer of the store may have another name by now.
+        assert!([200, 409].contains(&answer.status), "{answer:?}");
     }
 
     /// Skips windows until each notification and claim of a purchase has its outcome.

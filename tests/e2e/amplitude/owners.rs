@@ -1,10 +1,12 @@
 //! Whose an entitlement is: random reports, logins, logouts and names of two customers on two devices, before and after the
 //! purchase is announced. When all is quiet exactly one person has it, and everybody says the same one.
 
+use super::KEY;
 use super::minutes::{Life, Minutes, Step};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use system_tests::amplitude::Fault;
 use system_tests::random::Random;
 use system_tests::wait;
 use system_tests::world::SOON;
@@ -18,7 +20,7 @@ const GAPS: [u64; 3] = [0, 5, 10];
 fn life(number: u32, random: &mut Random) -> Life {
     let mut time = Duration::ZERO;
     let mut steps = Vec::new();
-    for _ in 0..2 + random.below(7) {
+    for _ in 0..3 + random.below(8) {
         steps.push((time, step(random)));
         time += Duration::from_secs(GAPS[usize::from(random.percent(67)) + usize::from(random.percent(33))]);
     }
@@ -33,12 +35,13 @@ fn life(number: u32, random: &mut Random) -> Life {
 fn step(random: &mut Random) -> Step {
     let mut one_of_two = || usize::from(random.percent(40));
     let (device, customer) = (one_of_two(), one_of_two());
-    match random.below(10) {
+    match random.below(13) {
         0 | 1 => Step::Notified,
         2 | 3 => Step::Reported(device),
-        4..=6 => Step::LoggedIn(device, customer),
-        7 => Step::LoggedOut(device),
-        8 => Step::Named(customer),
+        4 | 5 => Step::LoggedIn(device, customer),
+        6 => Step::LoggedOut(device),
+        7 => Step::Named(customer),
+        8 | 9 => Step::Introduced(customer),
         _ => Step::Settled,
     }
 }
@@ -94,5 +97,35 @@ async fn after_quiet_an_entitlement_is_with_exactly_one_person() {
     wait::until(SOON, "one owner of each", all_agree).await;
     own.drain().await;
     all_agree().await.expect("one owner of each, when nothing is owed");
+    own.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guests_who_are_one_customer_are_one_person() {
+    let bought = || vec![(Duration::ZERO, Step::Notified)];
+    let [one, other] = [1, 2].map(|number| Life::new(number, bought()));
+    // The second one has two purchases, and becomes a customer who is known already.
+    let third = Life::of_buyer(3, bought(), &other);
+    let lives = [one, other, third];
+    let mut own = Minutes::start(&lives).await;
+    own.live(&lives).await;
+    own.settle_all(&lives).await;
+    own.drain().await;
+    let nameless = own.amplitude.profiles(KEY);
+    assert_eq!((nameless.len(), nameless.iter().all(|one| one.user_id.is_none())), (2, true), "{nameless:#?}");
+    // What is sent about her meanwhile does not arrive at once.
+    own.amplitude.script([Fault::Status(500), Fault::Status(500)]);
+    let anna = lives[0].customer(0);
+    for life in &lives[..2] {
+        own.name(&life.naming(anna, Some("her-own-device"))).await;
+    }
+    let is_one = async || {
+        let all = own.amplitude.profiles(KEY);
+        let has = lives.iter().all(|life| own.persons(life).len() == 1);
+        if has && all.len() == 1 && all[0].user_id.as_deref() == Some(anna) { Ok(()) } else { Err(format!("{all:#?}")) }
+    };
+    wait::until(SOON, "one person with everything", is_one).await;
+    own.drain().await;
+    is_one().await.expect("one person, when nothing is owed");
     own.finish().await;
 }

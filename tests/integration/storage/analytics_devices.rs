@@ -1,12 +1,14 @@
 //! The app's own device id of a customer, by which an integration recognizes a repeated event: it is decided with the
 //! first attempt of an event.
 
+use super::forgetting::{by, finish as forgotten, left};
 use super::people::{device as described, log_in, place};
 use super::sending::{RETRY, Sent, claim, finish, must_send, rendering};
 use super::world::{World, secret, story};
 use domain::device::Device;
-use domain::{CollapseKey, DestinationId, RedeliverySelector, TransitionKind};
-use storage::{Claim, CustomerKey, CustomerNames, Owner, Page, Render, Rendered, Run, Verdict};
+use domain::user::{Attributes, PROFILE_UPDATED};
+use domain::{CollapseKey, DestinationId, RedeliverySelector, TransitionKind, UserId};
+use storage::{Claim, CustomerKey, CustomerName, CustomerNames, Owner, Page, Render, Rendered, Run, Verdict};
 
 /// A body that names the device.
 fn devices() -> Render {
@@ -156,15 +158,30 @@ story! {
     }
 }
 
+/// The user of a customer of the store who has no name yet.
+fn guest(world: &World, customer: &str) -> UserId {
+    UserId::anonymous(world.app.id, "amazon", customer)
+}
+
+/// Announces a purchase of a guest, who has this device id in the analytics.
+async fn announce(world: &World, (customer, receipt): (&str, &str), (to, device): (DestinationId, &str)) {
+    world.happen_to(customer, receipt, &[]).await;
+    let user = guest(world, customer);
+    world.raw().run(&format!("UPDATE users SET analytics_device_id = '{device}' WHERE id = '{user}'"));
+    world.happen_to(customer, receipt, &[TransitionKind::Purchased]).await;
+    let sent = send(world, world.key(receipt), to).await;
+    let body = sent.batch.attempts.last().map(|one| one.body.clone());
+    assert_eq!(body, Some(format!("{PURCHASED} Some(\"{device}\")")));
+    world.finish(&sent, Verdict::Delivered).await;
+}
+
 story! {
     async fn what_was_announced_without_a_name_keeps_its_device_id(world: World) {
         let to = world.analytics("analytics").await.id;
         name(&world, "anna's", "anna", Some("tv-1")).await;
         world.happen_to("guest", "r1", &[TransitionKind::Purchased]).await;
         let key = world.key("r1");
-        let before = send(&world, key, to).await;
-        assert_eq!(before.body, format!("{PURCHASED} None"));
-        world.finish(&before, Verdict::Delivered).await;
+        assert_eq!(send_until(&world, (key, PURCHASED), to).await, format!("{PURCHASED} None"));
         // Nobody knows of this one yet.
         world.happen_to("silent guest", "r3", &[]).await;
         for guest in ["guest", "silent guest"] {
@@ -182,6 +199,82 @@ story! {
             let sent = send_until(&world, (key, event_type), to).await;
             assert_eq!(sent, format!("{event_type} {device}"));
         }
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn another_device_id_counts_once_an_event_with_the_name_arrived(world: World) {
+        let (to, other) = (world.analytics("analytics").await.id, world.analytics("other").await.id);
+        let key = world.key("r1");
+        announce(&world, ("guest", "r1"), (to, "tv-0")).await;
+        name(&world, "guest", "anna", Some("tv-1")).await;
+        world.happen_to("guest", "r1", &[TransitionKind::Renewed]).await;
+        let [event, state] = [RENEWED, "purchase.updated"].map(|event_type| format!("{event_type} Some(\"tv-0\")"));
+        for body in [&event, &state] {
+            let sent = send(&world, key, to).await;
+            assert_eq!(sent.body, *body, "nothing with the name has arrived");
+            world.finish(&sent, RETRY).await;
+        }
+        // A newer state stands for the one that did not arrive.
+        world.happen_to("guest", "r1", &[]).await;
+        assert_eq!(send_until(&world, (key, "purchase.updated"), to).await, state);
+        world.pass(5_001);
+        assert_eq!(send_until(&world, (key, RENEWED), to).await, event, "it is frozen");
+        world.happen_to("guest", "r1", &[TransitionKind::Renewed]).await;
+        assert_eq!(send_until(&world, (key, RENEWED), to).await, format!("{RENEWED} Some(\"tv-1\")"));
+        let first = send(&world, key, other).await;
+        assert_eq!(first.body, format!("{PURCHASED} Some(\"tv-1\")"), "nothing was sent there before");
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn each_lane_without_a_name_is_sent_it_once(world: World) {
+        let to = world.keeping("analytics", Attributes::Documented).await;
+        world.entitle("gold").await;
+        let receipts = [("guest 1", "r1", "tv-1"), ("guest 2", "r2", "tv-2"), ("guest 2", "r3", "tv-2")];
+        for (customer, receipt, device) in receipts {
+            announce(&world, (customer, receipt), (to, device)).await;
+        }
+        let before = world.profiles(to);
+        for customer in ["guest 1", "guest 2"] {
+            name(&world, customer, "anna", Some("tv-9")).await;
+        }
+        let resettle = async || {
+            for (_, receipt, _) in receipts {
+                world.resettle(world.key(receipt)).await;
+            }
+        };
+        resettle().await;
+        assert_eq!(world.profiles(to), before + 3, "one in each, though only the first one changes something");
+        resettle().await;
+        assert_eq!(world.profiles(to), before + 3, "they are on their way");
+        // An older profile than the newest one that was sent names its device all the same.
+        let mut outdated = 0;
+        for (_, receipt, device) in receipts {
+            let sent = send(&world, world.key(receipt), to).await;
+            assert_eq!(sent.body, format!("{PROFILE_UPDATED} Some(\"{device}\")"));
+            outdated += usize::from(sent.batch.attempts[0].is_stale);
+            world.finish(&sent, Verdict::Delivered).await;
+        }
+        assert!(outdated > 0, "a profile of an earlier revision was the last one");
+        resettle().await;
+        assert_eq!(world.profiles(to), before + 3, "once");
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn the_device_id_of_a_forgotten_customer_is_not_sent_again(world: World) {
+        let to = world.analytics("analytics").await.id;
+        announce(&world, ("guest", "r1"), (to, "tv-0")).await;
+        let begun = world.store.forget_customer(by(&world, CustomerName::AppUser("guest".to_owned()))).await.unwrap();
+        forgotten(&world, &begun).await;
+        assert_eq!(left(&world, &["tv-0"]), [""; 0]);
+        world.happen_to("guest", "r1", &[TransitionKind::Renewed]).await;
+        let sent = send_until(&world, (world.key("r1"), RENEWED), to).await;
+        assert_eq!(sent, format!("{RENEWED} None"));
         assert_eq!(world.broken(1000).await, []);
     }
 }

@@ -150,6 +150,12 @@ const ACKNOWLEDGE: Sql = statement! {"
     WHERE destination_id = ? AND collapse_key = ? AND (acked_revision IS NULL OR acked_revision < ?)
 "};
 
+const JOIN: Sql = statement! {"
+    UPDATE lanes
+    SET nameless_device_id = NULL
+    WHERE destination_id = ? AND collapse_key = ? AND nameless_device_id = ?
+"};
+
 const CORRECT_FIRST_TRY: Sql = statement! {"
     UPDATE deliveries
     SET first_tried_at = NULL
@@ -214,6 +220,7 @@ impl Finished<'_> {
         match self.verdict() {
             Verdict::Delivered => {
                 self.acknowledge(write)?;
+                self.join(write)?;
                 self.end(write, DeliveryStatus::Delivered, None)
             }
             Verdict::Dead if self.holds_lease => {
@@ -248,6 +255,17 @@ impl Finished<'_> {
             .bind(delivery.destination_id)
             .bind(delivery.collapse_key)
             .bind(delivery.revision)
+            .later(write.connection)
+    }
+
+    /// Ends the time in which the events of the lane have the device id of those without a name: one that has both arrived.
+    fn join(&self, write: &mut Write<'_>) -> Result<(), Error> {
+        let delivery = &self.delivery;
+        let Some(device) = &delivery.joined_device_id else { return Ok(()) };
+        sql(JOIN)
+            .bind(delivery.destination_id)
+            .bind(delivery.collapse_key)
+            .bind(device.as_str())
             .later(write.connection)
     }
 

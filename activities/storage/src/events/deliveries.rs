@@ -38,13 +38,14 @@ row! {
         pub environment: Option<Environment>,
         pub last_error: Option<String>,
         pub traceparent: Option<String>,
+        pub joined_device_id: Option<String>,
     }
 }
 
 /// The columns of a [`DeliveryRow`].
 pub const SELECT: &str = "
     SELECT seq, id, event_id, event_type, collapse_key, destination_id, revision, attempts, next_due_at,
-        first_tried_at, tried_at, body, environment, last_error, traceparent
+        first_tried_at, tried_at, body, environment, last_error, traceparent, joined_device_id
     FROM deliveries";
 
 /// The next owed `user.*` deliveries of a destination after a sequence number. It repeats the condition of the index

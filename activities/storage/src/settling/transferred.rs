@@ -178,7 +178,7 @@ impl Handover<'_> {
 
 fn subject<'a>(announcement: &Announcement<'_>, owner: &'a UserRow, origin: &'a Origin) -> Subject<'a> {
     Subject {
-        check: ProfileCheck { origin, owner, trigger: Trigger::Settling },
+        check: ProfileCheck { origin, owner, trigger: Trigger::Transfer },
         collapse_key: announcement.settling.record.collapse_key,
         revision: announcement.revision,
         environment: announcement.settling.environment(),

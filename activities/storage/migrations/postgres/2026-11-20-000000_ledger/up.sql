@@ -793,6 +793,8 @@ CREATE TABLE deliveries (
     -- The device id of the customer that the body was rendered with; NULL also where there was none. It stays, for a
     -- redelivery has the same.
     analytics_device_id TEXT,
+    -- The `nameless_device_id` of the lane, if the body has it and the customer's name.
+    joined_device_id TEXT,
     -- The revenue in the body, in USD; below 0 for a refund. NULL when the body has none, and before the first claim.
     revenue TEXT,
     last_error TEXT,
@@ -863,6 +865,8 @@ CREATE TABLE lanes (
     -- When the destination's `Retry-After` for this purchase was received, and until when it holds.
     retry_after_received_at BIGINT,
     retry_after_until BIGINT,
+    -- The device id of the events that were sent without the customer's name, until one with both has arrived.
+    nameless_device_id TEXT,
     PRIMARY KEY (destination_id, collapse_key)
 );
 CREATE INDEX lanes_leased ON lanes (destination_id, lease_until) WHERE lease_token IS NOT NULL;

@@ -6,7 +6,7 @@ use crate::db::statement::{Number, Value, clean, row, sql};
 use crate::db::writer::Write;
 use crate::inbox::conceal::concealed_body;
 use domain::user::{ForgottenAppUser, ForgottenNames, USER_FORGOTTEN};
-use domain::{AppId, DeliveryId, EventId, PlatformId, UserId};
+use domain::{AppId, CollapseKey, DeliveryId, EventId, PlatformId, UserId};
 use serde_json::Value as Json;
 
 /// What stands in the place of a text that had a name in it.
@@ -240,8 +240,22 @@ const DELIVERIES_OF_EVENTS: Sql = statement! {"
 "};
 const DROP_BODIES: Sql = statement! {"
     UPDATE deliveries
-    SET body = NULL, analytics_device_id = NULL
-    WHERE seq IN (?*) AND (body IS NOT NULL OR analytics_device_id IS NOT NULL)
+    SET body = NULL, analytics_device_id = NULL, joined_device_id = NULL
+    WHERE seq IN (?*) AND (body IS NOT NULL OR analytics_device_id IS NOT NULL OR joined_device_id IS NOT NULL)
+"};
+const LOCK_NAMELESS: Sql = statement! {"
+    SELECT collapse_key AS value
+    FROM lanes
+    WHERE (destination_id, collapse_key) IN (SELECT destination_id, collapse_key FROM deliveries WHERE seq IN (?*))
+        AND nameless_device_id IS NOT NULL
+    ORDER BY destination_id, collapse_key
+    FOR UPDATE
+"};
+const DROP_DEVICE_IDS: Sql = statement! {"
+    UPDATE lanes
+    SET nameless_device_id = NULL
+    WHERE (destination_id, collapse_key) IN (SELECT destination_id, collapse_key FROM deliveries WHERE seq IN (?*))
+        AND nameless_device_id IS NOT NULL
 "};
 const DROP_ANSWERS: Sql = statement! {"
     UPDATE attempts
@@ -274,6 +288,11 @@ fn remove_from_deliveries(
         return Ok(0);
     }
     let (seqs, ids) = (rows.iter().map(|row| row.seq), rows.iter().map(|row| row.id));
+    // A lane is locked before its deliveries.
+    let nameless: Vec<CollapseKey> = sql(LOCK_NAMELESS).uncached().bind_list(seqs.clone()).values(write.connection)?;
+    if !nameless.is_empty() {
+        sql(DROP_DEVICE_IDS).uncached().bind_list(seqs.clone()).run(write.connection)?;
+    }
     let mut changed = sql(DROP_BODIES).uncached().bind_list(seqs).run(write.connection)?;
     changed += sql(DROP_ANSWERS).uncached().bind_list(ids.clone()).run(write.connection)?;
     let errors: Vec<AttemptText> = sql(ERRORS).uncached().bind_list(ids).all(write.connection)?;

@@ -54,6 +54,7 @@ row! {
         pub lease_user_id: Option<UserId>,
         pub retry_after_received_at: Option<Timestamp>,
         pub retry_after_until: Option<Timestamp>,
+        pub nameless_device_id: Option<String>,
     }
 }
 
@@ -71,7 +72,8 @@ pub fn closed(write: &mut Write<'_>, claim: &Claim) -> Result<Claimed, Error> {
 }
 
 const SELECT: &str = "
-    SELECT acked_revision, lease_token, lease_until, lease_user_id, retry_after_received_at, retry_after_until
+    SELECT acked_revision, lease_token, lease_until, lease_user_id, retry_after_received_at, retry_after_until,
+        nameless_device_id
     FROM lanes
     WHERE destination_id = ? AND collapse_key = ?";
 

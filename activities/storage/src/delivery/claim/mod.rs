@@ -8,6 +8,7 @@ pub mod lane;
 pub mod limits;
 pub mod pick;
 mod render;
+mod state;
 
 use crate::db::error::Error;
 use crate::db::fault;
@@ -23,7 +24,8 @@ use crate::settings::destinations;
 use domain::health::wait_until;
 use lane::{BUSY, Lane, Start, closed, live_lease};
 use pick::{Heads, due_at, next};
-use render::{Frozen, FrozenBody, State, Tries};
+use render::{Frozen, FrozenBody, Tries};
+use state::State;
 
 /// Leases a lane for one request.
 pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<Claimed, Error> {
@@ -139,6 +141,7 @@ impl Lane<'_> {
         if let Some(slot) = self.slot {
             slot.fill(write, self.destination.concurrency);
         }
+        let nameless_device_id = frozen.iter().find_map(|one| one.body.nameless_device_id.clone());
         let mut attempts = Vec::with_capacity(frozen.len());
         for one in frozen {
             if let State::New(state) = one.state {
@@ -150,6 +153,7 @@ impl Lane<'_> {
             .bind(claim.token.as_str())
             .bind(lease_until)
             .bind(self.user.map(|lane| lane.user))
+            .bind(nameless_device_id)
             .bind(claim.destination)
             .bind(claim.key)
             .later(write.connection)?;
@@ -175,7 +179,8 @@ impl Lane<'_> {
 
 const LEASE: Sql = statement! {"
     UPDATE lanes
-    SET lease_token = ?, lease_until = ?, lease_user_id = ?
+    SET lease_token = ?, lease_until = ?, lease_user_id = ?,
+        nameless_device_id = COALESCE(nameless_device_id, ?)
     WHERE destination_id = ? AND collapse_key = ?
 "};
 
@@ -190,14 +195,14 @@ const BEGIN: Sql = statement! {"
 const FREEZE: Sql = statement! {"
     UPDATE deliveries
     SET attempts = ?, body = ?, environment = ?, revenue = COALESCE(revenue, ?),
-        analytics_device_id = COALESCE(analytics_device_id, ?), first_tried_at = ?, tried_at = ?
+        analytics_device_id = COALESCE(analytics_device_id, ?), joined_device_id = ?, first_tried_at = ?, tried_at = ?
     WHERE id = ?
 "};
 
 /// Begins an attempt. If the last attempt ended before its request was sent, its row is used again.
 fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt, Error> {
-    let Frozen { row, body: FrozenBody { body, environment, revenue, analytics_device_id }, state, pending, tries } =
-        frozen;
+    let Frozen { row, body, state, pending, tries } = frozen;
+    let FrozenBody { body, environment, revenue, analytics_device_id, joined_device_id, .. } = body;
     if pending.first(write.connection)?.is_none() {
         // The destination was deleted after the delivery was picked. The next claim will end its deliveries.
         return Err(Error::unavailable(AlreadyFinished));
@@ -218,6 +223,7 @@ fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt
         .bind(environment)
         .bind(revenue)
         .bind(analytics_device_id)
+        .bind(joined_device_id)
         .bind(first_tried_at)
         .bind(write.now)
         .bind(row.id)

@@ -3,6 +3,7 @@
 
 use super::lane::Lane;
 use super::pick;
+use super::state::{State, state};
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -11,7 +12,6 @@ use crate::db::writer::Write;
 use crate::delivery::health;
 use crate::delivery::lanes::{Mode, Rendered, Sibling, Unsent};
 use crate::delivery::operators::OperatorEvents;
-use crate::delivery::user_lanes::{UserLane, UserState};
 use crate::events::deliveries::{self, DeliveryRow};
 use crate::events::status::DeliveryStatus;
 use crate::purchases::users;
@@ -47,18 +47,11 @@ pub struct FrozenBody {
     pub revenue: Option<String>,
     /// The device id that the body was rendered with; `None` without one, and if the body was frozen before.
     pub analytics_device_id: Option<String>,
-}
-
-/// Whether an event carries a state of its user, and whether the destination may have a newer one.
-#[derive(Clone, Copy)]
-pub enum State {
-    /// The event carries none, or the destination does not get requests user by user.
-    None,
-    /// It carries a state, and no newer one was sent.
-    New(UserState),
-    /// It carries a state, and a newer one was sent, answered or not; or a state of another user was sent, who owns the
-    /// purchase now.
-    Stale,
+    /// The device id of a body without the customer's name; `None` if the body was frozen before, and if the destination
+    /// does not get requests user by user.
+    pub nameless_device_id: Option<String>,
+    /// The device id that the lane's events had without the customer's name, if this body has both.
+    pub joined_device_id: Option<String>,
 }
 
 row! {
@@ -78,9 +71,6 @@ row! {
         owner_external_id: Option<String>,
         event_device_id: Option<String>,
         owner_device_id: Option<String>,
-        first_external_id: Option<String>,
-        first_device_id: Option<String>,
-        first_revision: Option<i64>,
         store: Option<String>,
         environment: Option<Environment>,
     }
@@ -98,19 +88,6 @@ row! {
         event_id: EventId,
         event_type: String,
         owed_seq: Option<i64>,
-    }
-}
-
-row! {
-    /// The revision of the user's state in an event, and the revisions that the destination was sent and acknowledged:
-    /// of the event's user, and of the user who owns the purchase now.
-    struct StateRevisions {
-        user_id: Option<UserId>,
-        user_revision: Option<i64>,
-        acked_revision: Option<i64>,
-        sent_revision: Option<i64>,
-        owner_acked_revision: Option<i64>,
-        owner_sent_revision: Option<i64>,
     }
 }
 
@@ -157,7 +134,8 @@ pub fn batch(
         match prepared {
             Prepared::Body(body) => {
                 let state = state(write.connection, lane, row.event_id, body.environment)?;
-                if row.event_type == PROFILE_UPDATED && matches!(state, State::Stale) {
+                let is_outdated = matches!(state, State::Stale) && body.joined_device_id.is_none();
+                if row.event_type == PROFILE_UPDATED && is_outdated {
                     pick::supersede_profile(write, &row)?;
                     if removes {
                         profiles::note_failure(write, &row, Failure::Superseded)?;
@@ -184,11 +162,32 @@ const PUT_ASIDE: Sql = statement! {"
 fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Prepared, Error> {
     if let (Some(body), Some(environment)) = (&row.body, row.environment) {
         let body = body.clone();
-        return Ok(Prepared::Body(FrozenBody { body, environment, revenue: None, analytics_device_id: None }));
+        return Ok(Prepared::Body(FrozenBody {
+            body,
+            environment,
+            revenue: None,
+            analytics_device_id: None,
+            nameless_device_id: None,
+            joined_device_id: row.joined_device_id.clone(),
+        }));
     }
     let (rendered, unsent) = render(write, lane, row)?;
-    let Unsent { environment, analytics_device_id, .. } = unsent;
-    let ready = |body, revenue| Prepared::Body(FrozenBody { body, environment, revenue, analytics_device_id });
+    let device_id = if lane.destination.per_user { device_id(&unsent) } else { None };
+    let Unsent { environment, analytics_device_id, external_id, .. } = unsent;
+    let (nameless_device_id, joined_device_id) = match external_id {
+        Some(_) => (None, device_id.filter(|id| lane.row.nameless_device_id.as_ref() == Some(id))),
+        None => (device_id, None),
+    };
+    let ready = |body, revenue| {
+        Prepared::Body(FrozenBody {
+            body,
+            environment,
+            revenue,
+            analytics_device_id,
+            nameless_device_id,
+            joined_device_id,
+        })
+    };
     let (status, why) = match rendered {
         Rendered::Body(body) => return Ok(ready(body, None)),
         Rendered::Revenue { body, usd } => return Ok(ready(body, Some(usd))),
@@ -210,16 +209,22 @@ fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Pre
     Ok(if operator_events.events.is_empty() { Prepared::PutAside } else { Prepared::Undeliverable(operator_events) })
 }
 
-/// Renders a body. If the result is to wait for the customer's id, locks the owner of the purchase and renders again: so
-/// an id that is set at this moment is not missed, nor another owner. Whoever names a user, or gives a purchase to
-/// another one, locks the former owner before the waiting deliveries are released.
+/// The device id in the body of an event: that of the customer in analytics, else the id of the purchase's first user.
+fn device_id(unsent: &Unsent) -> Option<String> {
+    unsent.analytics_device_id.clone().or_else(|| Some(unsent.first_user_id?.to_string()))
+}
+
+/// Renders a body. If the result is to wait for the customer's id, or is to be sent user by user without it, locks the owner
+/// of the purchase and renders again: so an id that is set at this moment is not missed, nor another owner. Whoever names a
+/// user, or gives a purchase to another one, locks the former owner before the waiting deliveries are released.
 fn render(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<(Rendered, Unsent), Error> {
     let mut locked = None;
     loop {
         let (unsent, owner) = unsent(write.connection, lane, row)?;
         let rendered = (lane.claim.render)(&lane.destination, &unsent);
         let unlocked = owner.filter(|owner| locked != Some(*owner) && write.connection.is_shared());
-        let Some(owner) = unlocked.filter(|_| matches!(rendered, Rendered::Wait { .. })) else {
+        let is_nameless = lane.destination.per_user && unsent.external_id.is_none();
+        let Some(owner) = unlocked.filter(|_| is_nameless || matches!(rendered, Rendered::Wait { .. })) else {
             return Ok((rendered, unsent));
         };
         users::lock_shared(write, owner)?;
@@ -299,14 +304,12 @@ const FACTS: Sql = statement! {hot "events_id", "
     SELECT e.created_at, e.occurred_at, e.body, e.state_apart, e.profile, e.views, e.user_id,
         e.user_revision, p.user_id AS owner_id, p.first_user_id, u.external_id AS event_external_id,
         o.external_id AS owner_external_id, u.analytics_device_id AS event_device_id,
-        o.analytics_device_id AS owner_device_id, w.external_id AS first_external_id,
-        w.analytics_device_id AS first_device_id, w.revision AS first_revision, f.store, f.environment
+        o.analytics_device_id AS owner_device_id, f.store, f.environment
     FROM events e
     LEFT JOIN purchases p ON p.collapse_key = e.collapse_key
     LEFT JOIN platforms f ON f.id = p.platform_id
     LEFT JOIN users u ON u.id = e.user_id
     LEFT JOIN users o ON o.id = p.user_id
-    LEFT JOIN users w ON w.id = p.first_user_id
     WHERE e.id = ?
 "};
 
@@ -314,9 +317,6 @@ const FACTS: Sql = statement! {hot "events_id", "
 /// those of the present owner where the user has none, for an anonymous user became that owner. A `transferred.from` is
 /// about the former owner alone, so it never has the ids of who got the purchase.
 ///
-/// A purchase whose first user was announced and never got a name keeps the device id of that user, whoever has it now:
-/// the analytics know nothing else of what they counted without a name, and the next event with a name and this device id
-/// brings it along.
 fn unsent(
     connection: &mut AnyConnection,
     lane: &Lane<'_>,
@@ -329,15 +329,11 @@ fn unsent(
     let facts: Option<EventRow> = sql(FACTS).bind(row.event_id).first(connection)?;
     let mut facts = facts.ok_or(Error::Missing { what: "event" })?;
     let owners = |id: Option<String>| id.filter(|_| row.event_type != TRANSFERRED_FROM);
-    let was_nameless = facts.first_external_id.is_none() && facts.first_revision.is_some_and(|revision| revision > 0);
-    let known_device_id = if was_nameless {
-        facts.first_device_id.take()
-    } else {
-        facts.event_device_id.take().or(owners(facts.owner_device_id.take()))
-    };
+    let newest_device_id = facts.event_device_id.take().or(owners(facts.owner_device_id.take()));
     let analytics_device_id = match attempted.map_or(Ok(None), |attempted| attempted.first(connection))? {
         Some(Attempted { analytics_device_id }) => analytics_device_id,
-        None => known_device_id.filter(|_| lane.destination.per_user),
+        None if lane.destination.per_user => lasting_device_id(lane, facts.first_user_id, newest_device_id),
+        None => None,
     };
     let body = json(&facts.body)?;
     let data = match next {
@@ -380,6 +376,15 @@ fn unsent(
         earned: if lane.destination.per_user { payments::earned(connection, row)? } else { None },
     };
     Ok((unsent, facts.owner_id))
+}
+
+/// The device id of an event that was never attempted, `None` for that of the purchase's first user. A purchase of which
+/// events were sent without a name keeps their device id, whoever has it now and whatever id was given meanwhile, until an
+/// event with a name and this device id has arrived: the destination has no other name for what it counted before.
+fn lasting_device_id(lane: &Lane<'_>, first: Option<UserId>, newest: Option<String>) -> Option<String> {
+    let Some(nameless) = &lane.row.nameless_device_id else { return newest };
+    let is_first = first.is_some_and(|first| first.to_string() == *nameless);
+    (!is_first).then(|| nameless.clone())
 }
 
 const ATTEMPTED: Sql = statement! {hot "deliveries_event", "
@@ -439,48 +444,6 @@ impl From<SiblingRow> for Sibling {
 
 fn json(body: &str) -> Result<Value, Error> {
     serde_json::from_str(body).map_err(|cause| Error::corrupt_by("an event's body is not JSON", cause))
-}
-
-const AGE: Sql = statement! {hot "events_id", "
-    SELECT e.user_id, e.user_revision, t.acked_revision, t.sent_revision,
-        o.acked_revision AS owner_acked_revision, o.sent_revision AS owner_sent_revision
-    FROM events e
-    LEFT JOIN user_lanes t ON t.destination_id = ? AND t.user_id = e.user_id AND t.environment = ?
-    LEFT JOIN user_lanes o ON o.destination_id = ? AND o.user_id = ? AND o.environment = ?
-    WHERE e.id = ?
-"};
-
-/// Which state of a user an event carries. A newer state that was sent without an answer may have arrived: the older
-/// one would overwrite it, and the newer one would not be accepted a second time. Revisions of two users cannot be
-/// compared: if the user was merged into another one since, any state of that one counts as newer. Each environment is
-/// separate.
-fn state(
-    connection: &mut AnyConnection,
-    lane: &Lane<'_>,
-    event: EventId,
-    environment: Environment,
-) -> Result<State, Error> {
-    let destination = lane.claim.destination;
-    if !lane.destination.per_user {
-        return Ok(State::None);
-    }
-    let owner = lane.user.map(|lane| lane.user);
-    let revisions: Option<StateRevisions> = sql(AGE)
-        .bind(destination)
-        .bind(environment)
-        .bind(destination)
-        .bind(owner)
-        .bind(environment)
-        .bind(event)
-        .first(connection)?;
-    let Some(revisions) = revisions else { return Ok(State::None) };
-    let (Some(user), Some(revision)) = (revisions.user_id, revisions.user_revision) else { return Ok(State::None) };
-    let is_older = revisions.acked_revision.max(revisions.sent_revision).is_some_and(|newest| newest > revision);
-    let owners = revisions.owner_acked_revision.or(revisions.owner_sent_revision);
-    if is_older || (owner != Some(user) && owners.is_some()) {
-        return Ok(State::Stale);
-    }
-    Ok(State::New(UserState { lane: UserLane { destination, user, environment }, revision }))
 }
 
 const TRIES: Sql = statement! {hot "sqlite_autoindex_attempts or attempts_pkey", "

@@ -75,6 +75,8 @@ struct ChangedProfile {
     /// The platforms that it covers; empty for all.
     platforms: Vec<PlatformId>,
     profile: Profile,
+    /// The user's own purchase in whose lanes it would be sent, if the profile covers its environment.
+    lane: Option<CollapseKey>,
     due: Vec<DueProfile>,
 }
 
@@ -107,7 +109,9 @@ pub fn owe(
     let owner = subject.check.owner;
     let mut revision = carried.map(|carried| carried.user_revision);
     let mut is_owed = false;
-    for changed in subject.check.changed(write.connection, destinations)? {
+    let is_owners = subject.check.trigger == Trigger::Settling;
+    let lane = is_owners.then_some((subject.collapse_key, subject.environment));
+    for changed in subject.check.changed(write.connection, destinations, lane)? {
         let environment = changed.environment;
         for due in &changed.due {
             let key = ProfileKey { destination: due.destination, user: owner.id, environment };
@@ -136,14 +140,16 @@ pub fn owe(
 impl ProfileCheck<'_> {
     /// Whether the destination was owed another profile last than the present one.
     pub fn is_due(&self, connection: &mut AnyConnection, destination: &Destination) -> Result<bool, Error> {
-        Ok(!self.changed(connection, std::slice::from_ref(destination))?.is_empty())
+        Ok(!self.changed(connection, std::slice::from_ref(destination), None)?.is_empty())
     }
 
-    /// The profiles that differ from what these destinations were owed last.
+    /// The profiles that differ from what these destinations were owed last. And those of a customer whose purchase was
+    /// announced before they had a name: an event with the name and the device id of that time makes both one person.
     fn changed(
         &self,
         connection: &mut AnyConnection,
         destinations: &[Destination],
+        lane: Option<(CollapseKey, Environment)>,
     ) -> Result<Vec<ChangedProfile>, Error> {
         let mut integrations: BTreeMap<Vec<PlatformId>, Vec<Integration<'_>>> = BTreeMap::new();
         for destination in destinations {
@@ -166,8 +172,9 @@ impl ProfileCheck<'_> {
                 }
                 let covered = user::on_platforms(&owned, platforms);
                 let profile = of(connection, UserPurchases { user, owned: &covered, environment })?;
+                let lane = lane.filter(|(_, its)| *its == environment).map(|(key, _)| key);
                 let mut changed =
-                    ChangedProfile { environment, platforms: platforms.clone(), profile, due: Vec::new() };
+                    ChangedProfile { environment, platforms: platforms.clone(), profile, lane, due: Vec::new() };
                 for integration in wanting {
                     let due = self.due(connection, &changed, integration)?;
                     changed.due.extend(due);
@@ -187,14 +194,15 @@ impl ProfileCheck<'_> {
         changed: &ChangedProfile,
         to: &Integration<'_>,
     ) -> Result<Option<DueProfile>, Error> {
-        let ChangedProfile { environment, profile, .. } = changed;
+        let ChangedProfile { environment, profile, lane, .. } = changed;
         let (destination, attributes) = (to.destination.id, to.attributes);
         let digest = profile.digest(attributes, self.owner.external_id.as_deref());
         let key = ProfileKey { destination, user: self.owner.id, environment: *environment };
-        let (is_due, removes) = match owed::find(connection, key)? {
+        let (is_due, removes) = match owed::find(connection, key, *lane)? {
             Some(owed) => {
                 let is_lost = self.trigger == Trigger::Backfill && owed::is_displaced(connection, key)?;
-                (is_lost || owed.lacks(&digest, self.trigger), owed.outlives(profile, attributes))
+                let must_join = self.owner.external_id.is_some() && owed.lacks_name();
+                (is_lost || must_join || owed.lacks(&digest, self.trigger), owed.outlives(profile, attributes))
             }
             // An integration that was never owed a profile of this user needs no empty one.
             None => {

@@ -12,7 +12,7 @@ use crate::settings::destinations::Destination;
 use const_format::formatcp;
 use domain::time::{DAY, HOUR};
 use domain::user::{Attributes, PROFILE_UPDATED, Profile};
-use domain::{DestinationId, Environment, UserId};
+use domain::{CollapseKey, DestinationId, Environment, UserId};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -25,11 +25,13 @@ pub struct ProfileKey {
 }
 
 row! {
-    /// The profile that was owed last. `shown` lists its known attributes, with commas between them.
+    /// The profile that was owed last. `shown` lists its known attributes, with commas between them. `nameless_device_id`
+    /// is that of the lane in which it would be sent, while no profile is owed there.
     pub struct OwedProfile {
         digest: String,
         arrival: Arrival,
         shown: String,
+        nameless_device_id: Option<String>,
     }
 }
 
@@ -64,6 +66,8 @@ const RECHECK_AFTER: [Duration; 3] = [Duration::ZERO, HOUR, DAY];
 pub enum Trigger {
     /// A settling of a purchase.
     Settling,
+    /// A purchase that moves to another user.
+    Transfer,
     /// A backfill: the initial load of a destination.
     Backfill,
 }
@@ -88,6 +92,12 @@ impl OwedProfile {
             || (trigger == Trigger::Backfill && self.arrival == Arrival::NotRetried)
     }
 
+    /// Whether events were sent in the lane without the customer's name, and nothing is on its way that has both it and their
+    /// device id. A customer whose profiles do not arrive gets no more of them.
+    pub fn lacks_name(&self) -> bool {
+        self.arrival == Arrival::NotLost && self.nameless_device_id.is_some()
+    }
+
     /// Whether the integration may have an attribute that is unknown in the new profile.
     pub fn outlives(&self, profile: &Profile, attributes: Attributes) -> bool {
         if self.arrival != Arrival::NotLost {
@@ -99,13 +109,26 @@ impl OwedProfile {
 }
 
 const FIND: Sql = statement! {"
-    SELECT digest, arrival, shown
+    SELECT digest, arrival, shown, (
+            SELECT l.nameless_device_id
+            FROM lanes l
+            WHERE l.destination_id = profiles.destination_id AND l.collapse_key = ? AND NOT EXISTS (
+                SELECT 1
+                FROM deliveries d
+                WHERE d.collapse_key = l.collapse_key AND d.destination_id = l.destination_id
+                    AND d.status = 'pending' AND d.event_type = '{PROFILE_UPDATED}'
+            )) AS nameless_device_id
     FROM profiles
     WHERE destination_id = ? AND user_id = ? AND environment = ?
 "};
 
-pub fn find(connection: &mut AnyConnection, key: ProfileKey) -> Result<Option<OwedProfile>, Error> {
-    sql(FIND).bind(key.destination).bind(key.user).bind(key.environment).first(connection)
+/// The profile that was owed last, and whether the lane of a purchase has to be sent the name of its customer.
+pub fn find(
+    connection: &mut AnyConnection,
+    key: ProfileKey,
+    lane: Option<CollapseKey>,
+) -> Result<Option<OwedProfile>, Error> {
+    sql(FIND).bind(lane).bind(key.destination).bind(key.user).bind(key.environment).first(connection)
 }
 
 // A state of this user that was sent, or that is owed or ended in another way, is newer or notes its failure itself.

@@ -1,0 +1,76 @@
+//! Which state of a user an event carries, and whether the destination may have a newer one.
+
+use super::lane::Lane;
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{row, sql};
+use crate::delivery::user_lanes::{UserLane, UserState};
+use domain::{Environment, EventId, UserId};
+
+/// Whether an event carries a state of its user, and whether the destination may have a newer one.
+#[derive(Clone, Copy)]
+pub enum State {
+    /// The event carries none, or the destination does not get requests user by user.
+    None,
+    /// It carries a state, and no newer one was sent.
+    New(UserState),
+    /// It carries a state, and a newer one was sent, answered or not; or a state of another user was sent, who owns the
+    /// purchase now.
+    Stale,
+}
+
+row! {
+    /// The revision of the user's state in an event, and the revisions that the destination was sent and acknowledged:
+    /// of the event's user, and of the user who owns the purchase now.
+    struct StateRevisions {
+        user_id: Option<UserId>,
+        user_revision: Option<i64>,
+        acked_revision: Option<i64>,
+        sent_revision: Option<i64>,
+        owner_acked_revision: Option<i64>,
+        owner_sent_revision: Option<i64>,
+    }
+}
+
+const AGE: Sql = statement! {hot "events_id", "
+    SELECT e.user_id, e.user_revision, t.acked_revision, t.sent_revision,
+        o.acked_revision AS owner_acked_revision, o.sent_revision AS owner_sent_revision
+    FROM events e
+    LEFT JOIN user_lanes t ON t.destination_id = ? AND t.user_id = e.user_id AND t.environment = ?
+    LEFT JOIN user_lanes o ON o.destination_id = ? AND o.user_id = ? AND o.environment = ?
+    WHERE e.id = ?
+"};
+
+/// Which state of a user an event carries. A newer state that was sent without an answer may have arrived: the older
+/// one would overwrite it, and the newer one would not be accepted a second time. Revisions of two users cannot be
+/// compared: if the user was merged into another one since, any state of that one counts as newer. Each environment is
+/// separate.
+pub fn state(
+    connection: &mut AnyConnection,
+    lane: &Lane<'_>,
+    event: EventId,
+    environment: Environment,
+) -> Result<State, Error> {
+    let destination = lane.claim.destination;
+    if !lane.destination.per_user {
+        return Ok(State::None);
+    }
+    let owner = lane.user.map(|lane| lane.user);
+    let revisions: Option<StateRevisions> = sql(AGE)
+        .bind(destination)
+        .bind(environment)
+        .bind(destination)
+        .bind(owner)
+        .bind(environment)
+        .bind(event)
+        .first(connection)?;
+    let Some(revisions) = revisions else { return Ok(State::None) };
+    let (Some(user), Some(revision)) = (revisions.user_id, revisions.user_revision) else { return Ok(State::None) };
+    let is_older = revisions.acked_revision.max(revisions.sent_revision).is_some_and(|newest| newest > revision);
+    let owners = revisions.owner_acked_revision.or(revisions.owner_sent_revision);
+    if is_older || (owner != Some(user) && owners.is_some()) {
+        return Ok(State::Stale);
+    }
+    Ok(State::New(UserState { lane: UserLane { destination, user, environment }, revision }))
+}
