@@ -2,9 +2,9 @@
 //! with a failure that carries the time of the next attempt. Temporal runs the activity again then, except after a
 //! lane's first run, whose failure goes to the purchase's run.
 //!
-//! When the destination cannot take the lane now (open breaker, pause, exhausted rate or concurrency), the activity
-//! ends without a failure, and the destination's own run delivers what the lane is owed. It also ends when the lane is
-//! closed: nothing is pending, or the destination is disabled or deleted.
+//! When the destination cannot take what is due in the lane (open breaker, pause, exhausted rate or concurrency), the
+//! activity ends without a failure, and the destination's own run delivers what the lane is owed. It also ends when the
+//! lane is closed: nothing is pending, or the destination is disabled or deleted.
 
 use crate::attempt::{AttemptResult, Completed, LEASE_RETRY, NO_LIMIT, attempt, claim};
 use crate::dependencies::Context;

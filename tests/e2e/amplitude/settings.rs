@@ -18,6 +18,8 @@ use system_tests::world::SOON;
 /// The API key of a project without test purchases. It is another one than [`KEY`], because no two integrations may
 /// send the same events to one project.
 pub const MONEY_KEY: &str = "91aa3c5be0d84f27b6c2e51fmoneyonly";
+/// The API key of a project of customers with a name, for the same reason.
+const NAMED_KEY: &str = "7d20f8a4c1be4e95a36f08b2namedonly";
 /// A key that no project has.
 pub const WRONG_KEY: &str = "e4d909c290d0fb1ca068ffadwrong";
 
@@ -145,8 +147,8 @@ async fn an_unnamed_customer_is_sent_waits_or_is_skipped(own: &mut Analysts) {
     let wait =
         json!({ "name": "waits", "without_external_id": "wait", "api_key": SANDBOX_KEY, "sandbox_api_key": null });
     let waiting = integrate(own.world(), &own.amplitude, &wait).await;
-    let skip =
-        json!({ "name": "skips", "without_external_id": "skip", "api_key": SANDBOX_KEY, "sandbox_api_key": null });
+    let skip = json!({ "name": "skips", "without_external_id": "skip", "api_key": NAMED_KEY, "sandbox_api_key": null });
+    own.amplitude.project(NAMED_KEY, SECRET_KEY);
     let skipping = integrate(own.world(), &own.amplitude, &skip).await;
     let mut bought = own.buy("nameless-1", nameless).await;
     let delivery = wait_delivery(own.world(), (&waiting, "nameless-1"), (PURCHASED, "waiting")).await;
@@ -161,7 +163,8 @@ async fn an_unnamed_customer_is_sent_waits_or_is_skipped(own: &mut Analysts) {
         .rfind(|one| one.event["event_properties"]["collapse_key"] == key.to_string());
     let sent = sent.expect("the nameless event").event;
     assert_eq!(sent["user_id"], Value::Null, "{sent}");
-    assert!(counted(own, SANDBOX_KEY, key).is_empty(), "nothing yet, or never");
+    assert!(counted(own, SANDBOX_KEY, key).is_empty(), "nothing yet");
+    assert!(counted(own, NAMED_KEY, key).is_empty(), "never");
 
     own.name(nameless, "known@shop").await;
     own.drain_of(&waiting, MINUTE).await;

@@ -266,6 +266,21 @@ story! {
 }
 
 story! {
+    async fn a_purchase_that_grants_nothing_is_joined_too(world: World) {
+        let to = world.keeping("analytics", Attributes::Documented).await;
+        announce(&world, ("guest", "r1"), (to, "tv-0")).await;
+        assert_eq!(world.profiles(to), 0);
+        name(&world, "guest", "anna", Some("tv-1")).await;
+        world.resettle(world.key("r1")).await;
+        let sent = send_until(&world, (world.key("r1"), PROFILE_UPDATED), to).await;
+        assert_eq!(sent, format!("{PROFILE_UPDATED} Some(\"tv-0\")"));
+        world.resettle(world.key("r1")).await;
+        assert_eq!(world.profiles(to), 1);
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
     async fn the_device_id_of_a_forgotten_customer_is_not_sent_again(world: World) {
         let to = world.analytics("analytics").await.id;
         announce(&world, ("guest", "r1"), (to, "tv-0")).await;

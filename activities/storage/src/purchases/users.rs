@@ -266,11 +266,12 @@ pub fn find_in_app(connection: &mut AnyConnection, app: AppId, id: UserId) -> Re
     sql(FIND_IN_APP).bind(id).bind(app).first(connection)
 }
 
-const LOCK_SHARED: Sql = statement!("SELECT revision AS value FROM users WHERE id = ? FOR SHARE");
+const LOCK_SHARED: Sql = statement!("SELECT revision AS value FROM users WHERE id = ? FOR SHARE SKIP LOCKED");
 
-/// Locks a user against changes (a shared lock) until the end of the transaction.
-pub fn lock_shared(write: &mut Write<'_>, id: UserId) -> Result<(), Error> {
-    sql(LOCK_SHARED).bind(id).value::<i64>(write.connection).map(drop)
+/// Locks a user against changes (a shared lock) until the end of the transaction, unless another process changes it. Returns
+/// whether it is locked.
+pub fn lock_shared(write: &mut Write<'_>, id: UserId) -> Result<bool, Error> {
+    Ok(sql(LOCK_SHARED).bind(id).value::<i64>(write.connection)?.is_some())
 }
 
 const SET_REVISION: Sql = statement!("UPDATE users SET revision = ? WHERE id = ?");

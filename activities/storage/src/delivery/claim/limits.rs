@@ -131,7 +131,8 @@ pub fn user(write: &mut Write<'_>, lane: &mut Lane<'_>, next: EventId) -> Result
     }))
 }
 
-fn user_busy(write: &mut Write<'_>, claim: &Claim, wait: Duration) -> Result<Claimed, Error> {
+/// The answer to a claim of a lane whose user has another request in flight, or is being changed.
+pub fn user_busy(write: &mut Write<'_>, claim: &Claim, wait: Duration) -> Result<Claimed, Error> {
     let last_seq = deliveries::last_seq(write.connection, claim.key, claim.destination)?;
     Ok(Claimed::Idle(Idle::UserBusy { last_seq, wait }))
 }

@@ -24,7 +24,7 @@ use crate::settings::destinations;
 use domain::health::wait_until;
 use lane::{BUSY, Lane, Start, closed, live_lease};
 use pick::{Heads, due_at, next};
-use render::{Frozen, FrozenBody, Tries};
+use render::{Frozen, FrozenBody, Stop, Tries};
 use state::State;
 
 /// Leases a lane for one request.
@@ -86,7 +86,10 @@ impl Lane<'_> {
         loop {
             let frozen = match render::batch(write, self, head)? {
                 Ok(frozen) => frozen,
-                Err(OperatorEvents { events, owing }) => return Ok(Claimed::Undeliverable { events, owing }),
+                Err(Stop::Undeliverable(OperatorEvents { events, owing })) => {
+                    return Ok(Claimed::Undeliverable { events, owing });
+                }
+                Err(Stop::UserBusy) => return limits::user_busy(write, self.claim, BUSY),
             };
             if !frozen.is_empty() {
                 return self.lease(write, secrets, frozen);

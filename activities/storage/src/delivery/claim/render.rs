@@ -109,15 +109,21 @@ enum Prepared {
     PutAside,
     /// The delivery is dead because it can never be sent, and operators were notified.
     Undeliverable(OperatorEvents),
+    /// Another process changes the owner of the purchase.
+    UserBusy,
+}
+
+/// Why a request is not made.
+pub enum Stop {
+    /// A delivery can never be sent, and operators were notified.
+    Undeliverable(OperatorEvents),
+    /// Another process changes the owner of the purchase.
+    UserBusy,
 }
 
 /// The bodies of one request, which begins with `head`. Deliveries that may not be sent are left out, so the result can
-/// be empty. Stops at the first delivery about which operators are notified.
-pub fn batch(
-    write: &mut Write<'_>,
-    lane: &Lane<'_>,
-    head: DeliveryRow,
-) -> Result<Result<Vec<Frozen>, OperatorEvents>, Error> {
+/// be empty. Stops at the first delivery about which operators are notified, and at one whose customer is being changed.
+pub fn batch(write: &mut Write<'_>, lane: &Lane<'_>, head: DeliveryRow) -> Result<Result<Vec<Frozen>, Stop>, Error> {
     let room = lane.claim.at_most.min(lane.destination.per_request);
     let is_alone = head.event_type == PURCHASE_UPDATED || lane.claim.mode == Mode::Probe || room <= 1;
     let mut rows = if is_alone { Vec::new() } else { pick::followers(write, lane, &head, room - 1)? };
@@ -145,7 +151,8 @@ pub fn batch(
                 frozen.push(Frozen { row, body, state, pending, tries });
             }
             Prepared::PutAside => {}
-            Prepared::Undeliverable(operator_events) => return Ok(Err(operator_events)),
+            Prepared::Undeliverable(operator_events) => return Ok(Err(Stop::Undeliverable(operator_events))),
+            Prepared::UserBusy => return Ok(Err(Stop::UserBusy)),
         }
     }
     Ok(Ok(frozen))
@@ -171,7 +178,7 @@ fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Pre
             joined_device_id: row.joined_device_id.clone(),
         }));
     }
-    let (rendered, unsent) = render(write, lane, row)?;
+    let Some((rendered, unsent)) = render(write, lane, row)? else { return Ok(Prepared::UserBusy) };
     let device_id = if lane.destination.per_user { device_id(&unsent) } else { None };
     let Unsent { environment, analytics_device_id, external_id, .. } = unsent;
     let (nameless_device_id, joined_device_id) = match external_id {
@@ -216,8 +223,9 @@ fn device_id(unsent: &Unsent) -> Option<String> {
 
 /// Renders a body. If the result is to wait for the customer's id, or is to be sent user by user without it, locks the owner
 /// of the purchase and renders again: so an id that is set at this moment is not missed, nor another owner. Whoever names a
-/// user, or gives a purchase to another one, locks the former owner before the waiting deliveries are released.
-fn render(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<(Rendered, Unsent), Error> {
+/// user, or gives a purchase to another one, locks the former owner before the waiting deliveries are released. `None` while
+/// another process has the owner locked.
+fn render(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Option<(Rendered, Unsent)>, Error> {
     let mut locked = None;
     loop {
         let (unsent, owner) = unsent(write.connection, lane, row)?;
@@ -225,9 +233,11 @@ fn render(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<(
         let unlocked = owner.filter(|owner| locked != Some(*owner) && write.connection.is_shared());
         let is_nameless = lane.destination.per_user && unsent.external_id.is_none();
         let Some(owner) = unlocked.filter(|_| is_nameless || matches!(rendered, Rendered::Wait { .. })) else {
-            return Ok((rendered, unsent));
+            return Ok(Some((rendered, unsent)));
         };
-        users::lock_shared(write, owner)?;
+        if !users::lock_shared(write, owner)? {
+            return Ok(None);
+        }
         locked = Some(owner);
     }
 }
@@ -316,7 +326,6 @@ const FACTS: Sql = statement! {hot "events_id", "
 /// Everything that a body may be rendered from, and the user who owns the purchase. The ids of an event's user are
 /// those of the present owner where the user has none, for an anonymous user became that owner. A `transferred.from` is
 /// about the former owner alone, so it never has the ids of who got the purchase.
-///
 fn unsent(
     connection: &mut AnyConnection,
     lane: &Lane<'_>,

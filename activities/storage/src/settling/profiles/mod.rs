@@ -4,7 +4,8 @@
 //! For each integration, user and environment the digest of the last owed profile is stored. A settling or a backfill
 //! compares it with the profile as it is in its transaction. If the two differ, the digest is updated, and the
 //! integration is owed the profile: by an event of the same record that carries the state of the user, or else by one
-//! `profile.updated`. So each change is sent once, whatever caused it.
+//! `profile.updated`. So each change is sent once, whatever caused it. A profile
+//! is also owed in each lane in which events were sent without a name, once the customer has one.
 //!
 //! A profile covers the purchases that the integration's filter wants.
 //!
@@ -198,16 +199,17 @@ impl ProfileCheck<'_> {
         let (destination, attributes) = (to.destination.id, to.attributes);
         let digest = profile.digest(attributes, self.owner.external_id.as_deref());
         let key = ProfileKey { destination, user: self.owner.id, environment: *environment };
-        let (is_due, removes) = match owed::find(connection, key, *lane)? {
+        let found = owed::find(connection, key, *lane)?;
+        let must_join = self.owner.external_id.is_some() && found.lacks_name;
+        let (is_due, removes) = match found.profile {
             Some(owed) => {
                 let is_lost = self.trigger == Trigger::Backfill && owed::is_displaced(connection, key)?;
-                let must_join = self.owner.external_id.is_some() && owed.lacks_name();
                 (is_lost || must_join || owed.lacks(&digest, self.trigger), owed.outlives(profile, attributes))
             }
             // An integration that was never owed a profile of this user needs no empty one.
             None => {
                 let nothing = Profile::of(&[], user::paid_in_usd([]));
-                (profile.digest(attributes, None) != nothing.digest(attributes, None), false)
+                (must_join || profile.digest(attributes, None) != nothing.digest(attributes, None), false)
             }
         };
         Ok(is_due.then(|| DueProfile { destination, digest, known: profile.known(attributes), removes }))

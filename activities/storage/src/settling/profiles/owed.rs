@@ -25,12 +25,21 @@ pub struct ProfileKey {
 }
 
 row! {
-    /// The profile that was owed last. `shown` lists its known attributes, with commas between them. `nameless_device_id`
-    /// is that of the lane in which it would be sent, while no profile is owed there.
+    /// The profile that was owed last. `shown` lists its known attributes, with commas between them.
     pub struct OwedProfile {
         digest: String,
         arrival: Arrival,
         shown: String,
+    }
+}
+
+row! {
+    /// The profile that was owed last, and the device id of what was sent without a name in the lane in which one would be
+    /// sent, while no profile is owed there that will have both.
+    struct FoundRow {
+        digest: Option<String>,
+        arrival: Option<Arrival>,
+        shown: Option<String>,
         nameless_device_id: Option<String>,
     }
 }
@@ -92,12 +101,6 @@ impl OwedProfile {
             || (trigger == Trigger::Backfill && self.arrival == Arrival::NotRetried)
     }
 
-    /// Whether events were sent in the lane without the customer's name, and nothing is on its way that has both it and their
-    /// device id. A customer whose profiles do not arrive gets no more of them.
-    pub fn lacks_name(&self) -> bool {
-        self.arrival == Arrival::NotLost && self.nameless_device_id.is_some()
-    }
-
     /// Whether the integration may have an attribute that is unknown in the new profile.
     pub fn outlives(&self, profile: &Profile, attributes: Attributes) -> bool {
         if self.arrival != Arrival::NotLost {
@@ -109,26 +112,41 @@ impl OwedProfile {
 }
 
 const FIND: Sql = statement! {"
-    SELECT digest, arrival, shown, (
-            SELECT l.nameless_device_id
-            FROM lanes l
-            WHERE l.destination_id = profiles.destination_id AND l.collapse_key = ? AND NOT EXISTS (
-                SELECT 1
-                FROM deliveries d
-                WHERE d.collapse_key = l.collapse_key AND d.destination_id = l.destination_id
-                    AND d.status = 'pending' AND d.event_type = '{PROFILE_UPDATED}'
-            )) AS nameless_device_id
-    FROM profiles
-    WHERE destination_id = ? AND user_id = ? AND environment = ?
+    SELECT p.digest, p.arrival, p.shown, l.nameless_device_id
+    FROM destinations x
+    LEFT JOIN profiles p ON p.destination_id = x.id AND p.user_id = ? AND p.environment = ?
+    LEFT JOIN lanes l ON l.destination_id = x.id AND l.collapse_key = ? AND NOT EXISTS (
+        SELECT 1
+        FROM deliveries d
+        WHERE d.collapse_key = l.collapse_key AND d.destination_id = l.destination_id AND d.status = 'pending'
+            AND d.event_type = '{PROFILE_UPDATED}' AND (d.body IS NULL OR d.joined_device_id IS NOT NULL)
+    )
+    WHERE x.id = ?
 "};
 
-/// The profile that was owed last, and whether the lane of a purchase has to be sent the name of its customer.
-pub fn find(
-    connection: &mut AnyConnection,
-    key: ProfileKey,
-    lane: Option<CollapseKey>,
-) -> Result<Option<OwedProfile>, Error> {
-    sql(FIND).bind(lane).bind(key.destination).bind(key.user).bind(key.environment).first(connection)
+/// What an integration was owed of a user before.
+pub struct Found {
+    /// The profile that it was owed last, if there is one.
+    pub profile: Option<OwedProfile>,
+    /// Whether events were sent in the lane without the customer's name, and no profile is owed there that has both it and
+    /// their device id. A customer whose profiles do not arrive gets no more of them.
+    pub lacks_name: bool,
+}
+
+/// What an integration was owed of a user before, and whether the lane of a purchase lacks the user's name.
+pub fn find(connection: &mut AnyConnection, key: ProfileKey, lane: Option<CollapseKey>) -> Result<Found, Error> {
+    let found: FoundRow = sql(FIND)
+        .bind(key.user)
+        .bind(key.environment)
+        .bind(lane)
+        .bind(key.destination)
+        .one(connection, "destination")?;
+    let profile = match (found.digest, found.arrival, found.shown) {
+        (Some(digest), Some(arrival), Some(shown)) => Some(OwedProfile { digest, arrival, shown }),
+        _ => None,
+    };
+    let arrives = profile.as_ref().is_none_or(|profile| profile.arrival == Arrival::NotLost);
+    Ok(Found { profile, lacks_name: arrives && found.nameless_device_id.is_some() })
 }
 
 // A state of this user that was sent, or that is owed or ended in another way, is newer or notes its failure itself.
