@@ -22,11 +22,11 @@ async fn all_fail(world: &World, to: DestinationId, purchases: usize) {
     }
 }
 
-async fn state(world: &World, id: DestinationId) -> String {
+pub async fn state(world: &World, id: DestinationId) -> String {
     world.store.destination(id).await.unwrap().state.as_str().to_owned()
 }
 
-async fn destination_need(world: &World, id: DestinationId) -> DestinationNeed {
+pub async fn destination_need(world: &World, id: DestinationId) -> DestinationNeed {
     world.store.destination_need(id, 100).await.unwrap()
 }
 
@@ -58,7 +58,7 @@ async fn lanes_in_backoff(world: &World, id: DestinationId, limit: i64) -> Vec<V
 }
 
 /// The purchases whose lanes are to be drained.
-async fn drained(world: &World, id: DestinationId) -> Vec<CollapseKey> {
+pub async fn drained(world: &World, id: DestinationId) -> Vec<CollapseKey> {
     match destination_need(world, id).await {
         DestinationNeed::Drain { mut keys, .. } => {
             keys.sort_unstable();
@@ -68,7 +68,7 @@ async fn drained(world: &World, id: DestinationId) -> Vec<CollapseKey> {
     }
 }
 
-fn sorted(world: &World, receipts: &[&str]) -> Vec<CollapseKey> {
+pub fn sorted(world: &World, receipts: &[&str]) -> Vec<CollapseKey> {
     let mut keys: Vec<_> = receipts.iter().map(|receipt| world.key(receipt)).collect();
     keys.sort_unstable();
     keys

@@ -407,3 +407,17 @@ async fn two_records_of_one_user_are_ordered() {
     assert_eq!(world.raw().texts(revisions), expected);
     assert_eq!(world.broken(1000).await, []);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_waits_for_no_user_that_is_being_changed() {
+    let (world, second) = two_processes().await;
+    let to = world.analytics("analytics").await.id;
+    world.happen_to("guest", "r1", &[TransitionKind::Purchased]).await;
+    // The event has no name yet, so the claim looks whether somebody gives one.
+    let stall = Stall::by(&world, "SELECT 1 FROM users FOR UPDATE");
+    let busy = second.claim(claim(world.key("r1"), to, "a")).await.unwrap();
+    assert!(matches!(busy, Claimed::Idle(Idle::UserBusy { .. })), "{busy:?}");
+    stall.end();
+    let sent = second.claim(claim(world.key("r1"), to, "a")).await.unwrap();
+    assert!(matches!(sent, Claimed::Send(_)), "{sent:?}");
+}

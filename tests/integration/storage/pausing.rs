@@ -1,36 +1,12 @@
 //! A pause of a whole destination by its `Retry-After`: what it holds up, who waits meanwhile, and what ends it.
 
+use super::breaker::{destination_need, drained, sorted, state};
 use super::sending::{HOUR_MS, finish};
 use super::world::{World, story};
 use domain::time::{HOUR, MINUTE, duration};
-use domain::{CollapseKey, DestinationId};
 use storage::{Claimed, DestinationNeed, EndpointSignal, Idle, LaneState, Verdict};
 
 const LONG: Verdict = Verdict::Retry { delay: HOUR.saturating_mul(10) };
-
-async fn state(world: &World, id: DestinationId) -> String {
-    world.store.destination(id).await.unwrap().state.as_str().to_owned()
-}
-
-async fn destination_need(world: &World, id: DestinationId) -> DestinationNeed {
-    world.store.destination_need(id, 100).await.unwrap()
-}
-
-async fn drained(world: &World, id: DestinationId) -> Vec<CollapseKey> {
-    match destination_need(world, id).await {
-        DestinationNeed::Drain { mut keys, .. } => {
-            keys.sort_unstable();
-            keys
-        }
-        other => panic!("nothing to drain: {other:?}"),
-    }
-}
-
-fn sorted(world: &World, receipts: &[&str]) -> Vec<CollapseKey> {
-    let mut keys: Vec<_> = receipts.iter().map(|receipt| world.key(receipt)).collect();
-    keys.sort_unstable();
-    keys
-}
 
 story! {
     async fn a_pause_applies_to_the_whole_destination(world: World) {
