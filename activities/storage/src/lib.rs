@@ -45,7 +45,6 @@ pub use db::run::Run;
 pub use db::secrets::{hex, key_id};
 #[cfg(feature = "fail-points")]
 pub use db::sql::{Complete, all as statements, without_lock};
-#[cfg(feature = "fail-points")]
 pub use db::startup::create_tables;
 pub use db::store::Store;
 pub use delivery::class::AttemptClass;

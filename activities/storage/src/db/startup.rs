@@ -72,7 +72,6 @@ fn open(config: Config) -> Result<Store, Error> {
 ///
 /// # Errors
 /// As [`Store::open`].
-#[cfg(feature = "fail-points")]
 pub fn create_tables(database: &Database) -> Result<(), Error> {
     connect(database)?.alone(schema::bring_up_to_date)
 }
