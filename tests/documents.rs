@@ -1,7 +1,7 @@
 //! Checks the Markdown documents: links resolve, no sentence is written twice, examples are valid, and the first page
 //! is short.
 
-use super::none;
+use super::{none, sources};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -87,6 +87,25 @@ fn every_relative_link_and_anchor_resolves() {
     none("these links are dead", dead);
     let count: usize = documents.iter().map(|document| links(document).len()).sum();
     assert!(count > 40, "only {count} links were found");
+}
+
+/// The names of text files that follow an `@`, as commands read secrets from them.
+fn secret_files(text: &str) -> impl Iterator<Item = &str> {
+    let is_part = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    let names =
+        text.split('@').skip(1).map(move |rest| rest.split(|letter| !is_part(letter)).next().unwrap_or_default());
+    names.filter(|name| name.ends_with(".txt"))
+}
+
+#[test]
+fn secrets_of_the_examples_are_ignored_by_git() {
+    let ignored = std::fs::read_to_string(documents::root().join(".gitignore")).expect("a file");
+    let is_ignored = |name: &str| ignored.lines().any(|line| line.strip_prefix('/') == Some(name));
+    let documents = documents::all().into_iter().map(|document| document.text);
+    let texts: Vec<String> = documents.chain(sources().into_iter().map(|source| source.text)).collect();
+    let names: BTreeSet<&str> = texts.iter().flat_map(|text| secret_files(text)).collect();
+    assert!(names.contains("shared-secret.txt") && names.contains("webhook-secret.txt"), "{names:?}");
+    none(".gitignore does not name these", names.into_iter().filter(|name| !is_ignored(name)).map(str::to_owned));
 }
 
 #[test]

@@ -123,8 +123,8 @@ fn an_import_names_bad_lines_and_resumes_where_it_stopped() {
     let refusal = stderr_of(&unverified);
     assert_eq!(unverified.status.code(), Some(1), "{refusal}");
     assert!(refusal.contains("nothing is imported") && refusal.contains("--shared-secret"), "{refusal}");
-    desk.write("secret.txt", "a-shared-secret\n");
-    desk.answer(&["platform", "update", &desk.platform, "--shared-secret", "@secret.txt"]);
+    desk.write("shared-secret.txt", "a-shared-secret\n");
+    desk.answer(&["platform", "update", &desk.platform, "--shared-secret", "@shared-secret.txt"]);
     let first = desk.run(&import);
     assert_eq!(first.status.code(), Some(1), "{}", stderr_of(&first));
     let complaints = stderr_of(&first);

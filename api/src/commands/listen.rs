@@ -12,8 +12,8 @@ use std::process::ExitCode;
 #[command(after_help = "\
 Example:
   settle destination create --app ID --name try --url http://127.0.0.1:9000/ --json > destination.json
-  jq -r .secret destination.json > secret.txt
-  settle listen --listen 127.0.0.1:9000 --secret @secret.txt
+  jq -r .secret destination.json > webhook-secret.txt
+  settle listen --listen 127.0.0.1:9000 --secret @webhook-secret.txt
 Next: `settle purchase redeliver COLLAPSE_KEY` sends something to it. A destination on this machine is refused by the
 service unless it was started with SETTLE_DESTINATIONS_ALLOWED_NETWORKS=127.0.0.0/8 SETTLE_DESTINATIONS_ALLOW_HTTP=true.")]
 pub struct Options {

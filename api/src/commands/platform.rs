@@ -37,14 +37,14 @@ const ARRIVAL_COLUMNS: &[Column] =
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Example:
-  settle platform create --app ID --name \"Fire TV\" --package-name com.example.game --shared-secret @secret.txt
+  settle platform create --app ID --name \"Fire TV\" --package-name com.example.game --shared-secret @shared-secret.txt
 Next: copy its notification_url into the store's console. If the store's topic is not known to be the store's own,
 it then waits for your approval: `settle platform topics ID`, `settle platform approve ID TOPIC`.")]
 pub enum Verb {
     /// Connect an app to a store.
     #[command(after_help = "\
 Example:
-  settle platform create --app ID --name \"Fire TV\" --package-name com.example.game --shared-secret @secret.txt
+  settle platform create --app ID --name \"Fire TV\" --package-name com.example.game --shared-secret @shared-secret.txt
 Next: copy its notification_url into the store's console, then `settle platform topics ID`.")]
     Create {
         /// The app's id.
@@ -72,7 +72,7 @@ Next: `settle platform show ID` shows one with its notification URL.")]
     #[command(after_help = "\
 Example:
   settle platform show ID
-Next: where `verification` is not `on`, set the secret: `settle platform update ID --shared-secret @secret.txt`.")]
+Next: where `verification` is not `on`, set the secret: `settle platform update ID --shared-secret @shared-secret.txt`.")]
     Show {
         /// The platform's id.
         id: String,
@@ -80,7 +80,7 @@ Next: where `verification` is not `on`, set the secret: `settle platform update 
     /// Change the given fields, leave the rest.
     #[command(after_help = "\
 Example:
-  settle platform update ID --shared-secret @secret.txt
+  settle platform update ID --shared-secret @shared-secret.txt
   settle platform update ID --window 5m --max-wait 30m
 Next: `settle platform show ID` shows it as it is now.")]
     Update {

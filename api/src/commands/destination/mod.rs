@@ -33,7 +33,7 @@ const COLUMNS: &[Column] = &[
 #[command(after_help = "\
 Example:
   settle destination create --app ID --name backend --url https://example.com/hooks --event purchase.updated
-  settle destination create --app ID --name analytics --kind amplitude --endpoint eu --api-key @key.txt
+  settle destination create --app ID --name analytics --kind amplitude --endpoint eu --api-key @api-key.txt
   settle destination update ID --rate 20 --schedule 5s,5m,1h --environment production
 Next: keep what is shown only once (the webhook's secret: the receiver verifies with it), then
 `settle destination test ID`. `settle listen --secret @FILE` is a receiver to try with.
@@ -44,7 +44,7 @@ pub enum Verb {
 Examples:
   settle destination create --app ID --name backend --url https://example.com/hooks
   settle destination create --app ID --name backend --url https://example.com/hooks --header Authorization=@token.txt
-  settle destination create --app ID --name analytics --kind amplitude --endpoint standard --api-key @key.txt
+  settle destination create --app ID --name analytics --kind amplitude --endpoint standard --api-key @api-key.txt
   printf %s \"$KEY\" | settle destination create --app ID --name analytics --kind amplitude --endpoint eu --api-key -
 Next: `settle destination test ID`; `settle destination snapshot ID` sends it the known purchases.")]
     Create {
