@@ -16,6 +16,7 @@ const READY: Duration = Duration::from_secs(180);
 
 /// Variables that the program must not inherit from the shell that runs the tests.
 const FOREIGN: &[&str] = &[
+    "CARGO",
     "SETTLE_ADMIN_LISTEN",
     "SETTLE_ADMIN_ON_LISTEN",
     "SETTLE_ADMIN_TOKEN",

@@ -20,7 +20,8 @@ const TOKEN: &str = "a-token-for-the-tests-of-the-command-line";
 const NO_SERVICE: &str = "http://127.0.0.1:9";
 
 /// Variables that settle must not inherit from the environment of the test run.
-const SETTINGS: [&str; 9] = [
+const SETTINGS: [&str; 10] = [
+    "CARGO",
     "SETTLE_CONFIG",
     "SETTLE_DATA",
     "SETTLE_DATABASE",
@@ -192,7 +193,17 @@ fn an_admin_verb_without_a_service_shows_how_to_start_one() {
         .output()
         .expect("settle");
     check_failure(&output, &["no service answers", "127.0.0.1:9", "SETTLE_URL"]);
-    check_failure(&ran(&folder, &["app", "list"]), &["no admin token", "SETTLE_ADMIN_TOKEN", "--data"]);
+    let steps = ["Start `settle run` here", "--data", "SETTLE_URL and SETTLE_ADMIN_TOKEN"];
+    let none = ran(&folder, &["app", "list"]);
+    check_failure(&none, &["no admin token: no `settle run` has used the data directory settle-data"]);
+    check_failure(&none, &steps);
+}
+
+#[test]
+fn commands_in_texts_begin_as_the_program_was_started() {
+    let folder = Folder::new("started");
+    let output = settle(&folder, &["app", "list"]).env("CARGO", "cargo").output().expect("settle starts");
+    check_failure(&output, &["Start `cargo run -- run` here"]);
 }
 
 #[test]

@@ -75,6 +75,12 @@ pub fn program() -> &'static str {
     if config::environment().contains_key("CARGO") { "cargo run --" } else { "settle" }
 }
 
+/// A text for people, whose commands begin as this program was started: `` `settle status` `` may become
+/// `` `cargo run -- status` ``.
+pub fn as_started(text: &str) -> String {
+    text.replace("`settle ", &format!("`{} ", program()))
+}
+
 /// One segment of a path, escaped.
 pub fn segment(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string().replace("%2D", "-")
@@ -145,9 +151,10 @@ impl Remote {
         check_owner(url, (&data, &file))?;
         Source::File(file.clone()).read().with_context(|| {
             format!(
-                "no admin token: set SETTLE_ADMIN_TOKEN, or give --token @FILE, or --data with the directory of \
-                 `settle run` ({} was tried)",
-                file.display()
+                "no admin token: no `settle run` has used the data directory {}. Start `settle run` here, or name the \
+                 directory of one with --data (SETTLE_DATA), or a service elsewhere with SETTLE_URL and \
+                 SETTLE_ADMIN_TOKEN (--service, --token @FILE)",
+                data.display()
             )
         })
     }

@@ -213,7 +213,7 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
 
 /// Prints an error with all its causes, as one line.
 fn failed(error: &anyhow::Error) -> ExitCode {
-    let text = format!("{error:#}");
+    let text = client::as_started(&format!("{error:#}"));
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let line = format!("settle: {}", lines.join(" | "));
     let line = layout::harmless(&line);

@@ -1,6 +1,6 @@
 //! Prints answers of the HTTP API: one table per list, one line per field, and `--json` verbatim.
 
-use super::client::Client;
+use super::client::{Client, as_started};
 use super::layout::{self, short_times};
 use comfy_table::presets::NOTHING;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table};
@@ -21,7 +21,7 @@ const BETWEEN: &str = " · ";
 /// Writes one sentence to standard output, on a terminal wrapped at spaces. Indented text, such as a command to
 /// copy, stays on its line.
 pub fn line(text: &str) {
-    for text in text.split('\n') {
+    for text in as_started(text).split('\n') {
         match layout::width() {
             Some(width) if !text.starts_with(' ') => layout::wrap(text, width, 0).iter().for_each(|text| plain(text)),
             _ => plain(text),
@@ -179,6 +179,7 @@ pub fn fields(answer: &Value) {
 
 /// Prints a name, padded to `width`, and its value. A long value is wrapped and continues below its first line.
 pub fn named(name: &str, width: usize, value: &str) {
+    let value = &as_started(value);
     let text = format!("{name:width$}  {value}");
     let Some(screen) = layout::width() else { return plain(&text) };
     let lines = layout::wrap(value, screen.saturating_sub(width + GAP).max(MIN_WIDTH), 0);
