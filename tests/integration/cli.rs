@@ -162,6 +162,18 @@ fn wrong_usage_ends_with_2() {
 }
 
 #[test]
+fn a_missing_app_names_the_command_that_lists_them() {
+    let folder = Folder::new("no-app");
+    for line in [["destination", "list"], ["platform", "list"], ["product", "list"], ["entitlement", "list"]] {
+        let output = ran(&folder, &line);
+        assert_eq!(output.status.code(), Some(2), "{line:?}");
+        let text = stderr_of(&output);
+        assert!(text.contains("--app <APP>") && text.contains("tip: `settle app list`"), "{text}");
+    }
+    assert!(!stderr_of(&ran(&folder, &["purchase", "show"])).contains("tip"), "no app is missing there");
+}
+
+#[test]
 fn a_genuine_message_is_valid() {
     for version in [Version::One, Version::Two] {
         let folder = Folder::new("valid");

@@ -1,7 +1,10 @@
 //! Formats the text at the end of each command's help: joins sentences that are wrapped in the source to one line,
 //! which clap wraps again, and breaks long example commands with backslashes.
 
+use super::client::as_started;
 use clap::Command;
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
 /// Maximum length of a line of an example command.
 const MAX_CHARS: usize = 80;
@@ -16,6 +19,21 @@ pub fn unfold(command: Command) -> Command {
         None => command,
     };
     command.mut_subcommands(unfold)
+}
+
+/// The error, with the command that lists the apps where `--app` is missing.
+pub fn with_tip(mut error: Error) -> Error {
+    let is_app = |name: &String| name.starts_with("--app ");
+    let lacks_app = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::Strings(names)) => names.iter().any(is_app),
+        Some(ContextValue::String(name)) => is_app(name),
+        _ => false,
+    };
+    if error.kind() == ErrorKind::MissingRequiredArgument && lacks_app {
+        let tip = StyledStr::from(as_started("`settle app list` shows the apps with their ids"));
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
+    error
 }
 
 fn unfolded(help: &str) -> String {

@@ -146,7 +146,7 @@ impl Cli {
     /// Parses a command line. A flag of `settle run` before another command is an error.
     fn read<T: Into<OsString> + Clone>(line: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
         let mut command = help::unfold(Self::command());
-        let matches = command.try_get_matches_from_mut(line)?;
+        let matches = command.try_get_matches_from_mut(line).map_err(help::with_tip)?;
         let cli = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
         match (&cli.command, cli.run.own_flag()) {
             (Some(_), Some(flag)) => {
