@@ -142,6 +142,7 @@ async fn a_sample_goes_to_a_platform_without_a_simulated_store() {
     let platform = demo.answer(&create)["id"].as_str().expect("an id").to_owned();
     let refused = text(&demo.call(&["sample", "--platform", &platform]));
     assert!(refused.contains("follows no topic yet"), "{refused}");
+    assert!(refused.contains(&format!("`settle run --trust-samples {platform}`")), "all that is missing: {refused}");
     let (_, follow) = refused.split_once('`').expect("a command");
     let (follow, _) = follow.split_once('`').expect("its end");
     let follow: Vec<&str> = follow.split(' ').skip(1).collect();

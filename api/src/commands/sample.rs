@@ -179,7 +179,7 @@ async fn target(options: &Options) -> anyhow::Result<Target> {
     Ok(Target {
         platform: table::field(&platform, "id").parse().context("the service named a platform strangely")?,
         package_name: table::field(&platform, "package_name"),
-        topic_arn: topic_arn(&platform)?,
+        topic_arn: topic_arn(&platform, remote)?,
         is_verified_elsewhere: !is_demo && platform["has_shared_secret"] == true,
         url: url.parse().with_context(|| format!("`{url}` is not an address"))?,
         window: platform.get("window_seconds").cloned().unwrap_or_default(),
@@ -201,18 +201,19 @@ async fn demo_platform(client: &Client) -> anyhow::Result<Value> {
     named(client, &platforms, "package_name", demo::PACKAGE_NAME).await?.context(missing)
 }
 
-/// The topic in samples to a platform: one that the platform follows.
-fn topic_arn(platform: &Value) -> anyhow::Result<String> {
+/// The topic in samples to a platform: one that the platform follows. The refusal also names what the service needs.
+fn topic_arn(platform: &Value, remote: &Remote) -> anyhow::Result<String> {
     let (topic, id) = (&platform["topic"], table::field(platform, "id"));
     let region = format!(":sns:{}:", demo::REGION);
     match topic["arn"].as_str().filter(|_| topic["state"] == "confirmed") {
         Some(arn) if arn.contains(&region) => Ok(arn.to_owned()),
         followed => bail!(
-            "{}: let it follow the topic of samples as well, `settle platform update {id} --topic-arn {}`, and try again",
+            "{}. Let it follow the topic of samples as well, `{}`; then, unless the service was started so, restart it as \
+             `settle run --trust-samples {id}`, since only that takes samples for a platform of your own; and try again",
             followed.map_or("the platform follows no topic yet, so that a sample would be refused", |_| {
                 "the platform follows a topic of another region than that of samples"
             }),
-            demo::TOPIC_ARN
+            remote.command(&format!("platform update {id} --topic-arn {}", demo::TOPIC_ARN))
         ),
     }
 }
