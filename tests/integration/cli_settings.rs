@@ -21,7 +21,7 @@ pub struct Desk {
 impl Desk {
     /// A service with an app and a platform.
     pub fn open(name: &str) -> Self {
-        let mut desk = Self::start(Folder::new(name));
+        let mut desk = Self::start(Folder::new(name), &ON_THIS_MACHINE);
         desk.app = desk.id(&["app", "create", "mine"]);
         let app = desk.app.clone();
         desk.platform =
@@ -31,15 +31,20 @@ impl Desk {
 
     /// Stops the service and starts it again.
     pub fn restarted(self) -> Self {
+        self.restarted_with(&ON_THIS_MACHINE)
+    }
+
+    /// Stops the service and starts it again with these variables alone.
+    pub fn restarted_with(self, variables: &[(&str, &str)]) -> Self {
         let Self { folder, app, platform, running, .. } = self;
         drop(running);
-        Self { app, platform, ..Self::start(folder) }
+        Self { app, platform, ..Self::start(folder, variables) }
     }
 
     /// Starts a service with the data in the folder.
-    fn start(folder: Folder) -> Self {
+    fn start(folder: Folder, variables: &[(&str, &str)]) -> Self {
         let mut command = settle(&folder, &["run", "--data", "data", "--listen", "127.0.0.1:0"]);
-        let mut running = logged(&folder, command.envs(ON_THIS_MACHINE));
+        let mut running = logged(&folder, command.envs(variables.iter().copied()));
         let url = format!("http://{}", wait_open(&folder, &mut running));
         Self { folder, url, app: String::new(), platform: String::new(), running }
     }
@@ -269,4 +274,17 @@ fn customers_rates_and_platform_settings_have_commands() {
     let limited = desk.answer(&["platform", "update", &desk.platform, "--device-events-per-day", "5"]);
     assert_eq!((&limited["device_events_per_day"], &limited["new_users_per_day"]), (&5.into(), &1_000_000.into()));
     assert_eq!(desk.answer(&["platform", "retry-parked", &desk.platform])["purchases"], 0);
+}
+
+#[test]
+fn a_new_platform_ends_with_the_next_step() {
+    let desk = Desk::open("cli-next");
+    let create = ["platform", "create", "--app", &desk.app, "--name", "tv", "--package-name", "com.example.tv"];
+    let created = desk.run(&create);
+    let text = stdout_of(&created);
+    let last = text.lines().last().unwrap_or_default();
+    assert!(last.starts_with("Next: copy its notification_url"), "{text}{}", stderr_of(&created));
+    let (_, id) = last.split_once("`settle platform topics ").expect("a command");
+    let (id, _) = id.split_once('`').expect("its end");
+    assert_eq!(desk.answer(&["platform", "show", id])["name"], "tv");
 }

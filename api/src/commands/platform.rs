@@ -283,7 +283,13 @@ pub async fn platform(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
         Verb::Create { app, store, fields } => {
             let mut body = fields.body()?;
             body["store"] = store.into();
-            client.post(&format!("/v1/apps/{}/platforms", segment(&app)), &body).await?
+            let created = client.post(&format!("/v1/apps/{}/platforms", segment(&app)), &body).await?;
+            let id = table::field(&created, "id");
+            let next = format!(
+                "copy its notification_url into the store's console; then `settle platform topics {id}` shows which topic \
+                 sends. `settle destination create --help` shows how a receiver is added."
+            );
+            return Ok(table::answer_next(client, &created, &next));
         }
         Verb::List { app, page } => {
             let answer = client.get(&format!("/v1/apps/{}/platforms", segment(&app)), &page.query()).await?;

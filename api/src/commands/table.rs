@@ -45,6 +45,15 @@ pub fn answer(client: &Client, answer: &Value) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Prints an answer as [`answer`] does, and without `--json` what to do next.
+pub fn answer_next(client: &Client, answer: &Value, next: &str) -> ExitCode {
+    let code = self::answer(client, answer);
+    if !client.json {
+        line(&format!("Next: {next}"));
+    }
+    code
+}
+
 /// Prints an answer: verbatim with `--json`, else as a sentence about it.
 pub fn answer_line(client: &Client, answer: &Value, sentence: &str) -> ExitCode {
     if client.json {

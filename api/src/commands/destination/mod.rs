@@ -224,7 +224,7 @@ pub async fn destination(verb: Verb, client: &Client) -> anyhow::Result<ExitCode
             let mut body = fields.body()?;
             body["kind"] = kind.into();
             body["enabled"] = (!disabled).into();
-            client.post(&format!("/v1/apps/{}/destinations", segment(&app)), &body).await?
+            return create(client, &app, &body).await;
         }
         Verb::Show { id } => client.get(&path(&id), &[]).await?,
         Verb::Update { id, clear, fields } => {
@@ -255,6 +255,20 @@ pub async fn destination(verb: Verb, client: &Client) -> anyhow::Result<ExitCode
 
 fn path(id: &str) -> String {
     format!("/v1/destinations/{}", segment(id))
+}
+
+async fn create(client: &Client, app: &str, body: &Value) -> anyhow::Result<ExitCode> {
+    let created = client.post(&format!("/v1/apps/{}/destinations", segment(app)), body).await?;
+    if client.json {
+        table::json(&created);
+        return Ok(ExitCode::SUCCESS);
+    }
+    shown::show(&created);
+    let id = table::field(&created, "id");
+    table::line(&format!(
+        "Next: `settle destination test {id}`; when it works, `settle destination snapshot {id}` sends the known purchases."
+    ));
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn probe(client: &Client, id: &str, reason: Option<String>) -> anyhow::Result<ExitCode> {
