@@ -3,6 +3,8 @@
 use super::cli::{check_failure, log, logged, ran, settle, stderr_of, stdout_of, wait_open};
 use serde_json::Value;
 use std::fs::{DirBuilder, Permissions};
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -231,4 +233,27 @@ fn without_the_demo_there_is_no_app_and_no_sample() {
     let exited = || running.exit_status().ok_or_else(|| "it still runs".to_owned());
     let status = wait::until_blocking(SOON, "the end of settle", exited).expect("an end");
     assert_eq!(status.code(), Some(0), "{}", log(&folder));
+    let log = log(&folder);
+    let (before, _) = log.split_once("settle stopped;").expect("its last line");
+    assert!(before.contains("settle: stopping: ") && before.contains("Ctrl-C again ends at once"), "{log}");
+}
+
+#[test]
+fn a_second_interrupt_ends_at_once() {
+    let folder = Folder::new("twice");
+    std::fs::write(folder.path().join("secret"), "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=").expect("a file");
+    let address = format!("127.0.0.1:{}", ports::free());
+    let mut receiver = logged(&folder, &mut settle(&folder, &["listen", "--listen", &address, "--secret", "@secret"]));
+    let connect = || TcpStream::connect(&address).map_err(|error| error.to_string());
+    let mut slow = wait::until_blocking(SOON, "the receiver", connect).expect("a connection");
+    // Its body never ends, so that the receiver does not either.
+    slow.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\nfirst").expect("it receives");
+    receiver.signal("INT");
+    let stopping = || if log(&folder).contains("settle: stopping: ") { Ok(()) } else { Err(log(&folder)) };
+    wait::until_blocking(SOON, "the line", stopping).expect("a line");
+    assert!(receiver.exit_status().is_none(), "{}", log(&folder));
+    receiver.signal("INT");
+    let exited = || receiver.exit_status().ok_or_else(|| "it still runs".to_owned());
+    let status = wait::until_blocking(SOON, "its end", exited).expect("an end");
+    assert_eq!(status.code(), Some(1), "{}", log(&folder));
 }

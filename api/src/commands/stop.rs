@@ -12,12 +12,15 @@ const EXIT_CODE: i32 = 1;
 pub struct Stop(watch::Receiver<bool>);
 
 impl Stop {
-    /// Listens for signals from now on. A second signal ends the process at once.
+    /// Listens for signals from now on. The first one is confirmed by a line; a second one ends the process at once.
     pub fn on_signals() -> anyhow::Result<Self> {
         let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
         let (sender, receiver) = watch::channel(false);
         tokio::spawn(async move {
             either(&mut interrupt, &mut terminate).await;
+            eprintln!(
+                "settle: stopping: what runs is finished first, tasks for at most 30 s; Ctrl-C again ends at once"
+            );
             // Without a receiver the process is ending already.
             let _ = sender.send(true);
             either(&mut interrupt, &mut terminate).await;
