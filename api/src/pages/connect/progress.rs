@@ -191,14 +191,14 @@ pub fn ticks(facts: &Facts, newest: Option<&PurchaseExplanation>, can_verify: bo
             None => tick(OPEN, "A notification was accepted", None, None),
         },
     };
-    let mut all = vec![topic, arrived, settled(last), verified(newest, can_verify)];
+    let mut all = vec![topic, arrived, settled(last, newest), verified(newest, can_verify)];
     all.extend(announced(newest));
     all
 }
 
-fn settled(last: Option<&ReceivedNotification>) -> Tick {
+fn settled(last: Option<&ReceivedNotification>, newest: Option<&PurchaseExplanation>) -> Tick {
     let title = "Its quiet window has passed, and it is settled";
-    let Some(one) = last else { return tick(OPEN, title, None, None) };
+    let Some((one, of)) = last.zip(newest) else { return tick(OPEN, title, None, None) };
     match (one.view.outcome, one.view.waiting_for) {
         (Some(Outcome::Settled | Outcome::NoChange | Outcome::Duplicate), _) => {
             tick(DONE, title, None, one.finished_at.map(Moment::ago))
@@ -211,7 +211,7 @@ fn settled(last: Option<&ReceivedNotification>) -> Tick {
             let sentence = "each further notification starts it anew; it closes".to_owned();
             tick((Tone::Busy, "window open"), title, Some(sentence), one.window_ends_at.map(Moment::until))
         }
-        (None, _) => tick((Tone::Warn, "waits"), title, Some(waits(one)), None),
+        (None, _) => tick((Tone::Warn, "waits"), title, Some(waits(one, of.now)), None),
     }
 }
 

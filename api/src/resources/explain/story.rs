@@ -12,7 +12,7 @@ use storage::{
 /// The tree of a store's message.
 pub fn message(message_id: &str, of: &MessageExplanation) -> Node {
     let notifications = of.notifications.iter().map(|(one, events)| {
-        notification(one).then(events.iter().map(|event| event_with_deliveries(event, &of.addressees, of.now)))
+        notification(one, of.now).then(events.iter().map(|event| event_with_deliveries(event, &of.addressees, of.now)))
     });
     Node::new("message", sentences::message(message_id, of)).fact("message_id", message_id).then(notifications)
 }
@@ -33,7 +33,8 @@ pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> Node {
         let events = events.iter().map(|event| event_with_deliveries(event, &of.addressees, of.now));
         Some(Node::new("revision", sentence).fact("revision", revision).then(events))
     });
-    let node = node.then([notifications.then(of.notifications.iter().map(notification))]).then(claims).then(revisions);
+    let received = of.notifications.iter().map(|one| notification(one, of.now));
+    let node = node.then([notifications.then(received)]).then(claims).then(revisions);
     if of.events.is_empty() { node.then([Node::new("nothing", sentences::no_events())]) } else { node }
 }
 
@@ -44,7 +45,7 @@ pub fn event(of: &EventExplanation) -> Node {
         return node;
     }
     let causes = Node::new("notifications", sentences::caused_by(&of.notifications))
-        .then(of.notifications.iter().map(notification));
+        .then(of.notifications.iter().map(|one| notification(one, of.now)));
     Node { then: std::iter::once(causes).chain(node.then).collect(), ..node }
 }
 
@@ -107,8 +108,8 @@ pub fn destination(portrait: &Portrait) -> Node {
         )
 }
 
-fn notification(one: &ReceivedNotification) -> Node {
-    Node::new("notification", sentences::notification(one)).of(one)
+fn notification(one: &ReceivedNotification, now: Timestamp) -> Node {
+    Node::new("notification", sentences::notification(one, now)).of(one)
 }
 
 /// An event with its deliveries, and with the destinations that did not receive it.

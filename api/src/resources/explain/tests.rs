@@ -319,13 +319,15 @@ fn an_attempt_shows_the_answer_and_the_next_due_time() {
 #[test]
 fn a_notification_shows_its_outcome_or_the_reason_to_wait() {
     let sentence = |one: &ReceivedNotification| {
-        sentences::notification(one).split_once("RENEWED: ").map(|(_, text)| text.to_owned()).unwrap()
+        sentences::notification(one, at(60)).split_once("RENEWED: ").map(|(_, text)| text.to_owned()).unwrap()
     };
     assert_eq!(sentence(&notification(Some(Outcome::Settled), None)), "settled in revision 3");
     assert_eq!(sentence(&notification(Some(Outcome::NoChange), None)), "settled, and nothing changed (revision 3)");
     let mut window = notification(None, Some(WaitingFor::Window));
     window.window_ends_at = Some(at(120));
     assert!(sentence(&window).contains("ends at 2027-01-15T08:02:00.000000Z unless another notification arrives"));
+    window.window_ends_at = Some(at(60));
+    assert_eq!(sentence(&window), "its window ended at 2027-01-15T08:01:00.000000Z: it is settled next");
     let mut hold = notification(None, Some(WaitingFor::Hold));
     hold.held = Some((at(60), Some("ann".to_owned()), Some("checking".to_owned())));
     assert_eq!(

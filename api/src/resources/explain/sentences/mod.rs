@@ -10,7 +10,7 @@ pub use device::{device_delivery, device_event, device_event_unsent, no_notifica
 pub use sent::{Unsent, attempt, changes, delivery, delivery_of, earlier_attempts, event, unsent};
 
 use crate::resources::purchases::state_for_people;
-use domain::{CollapseKey, Outcome, UserId};
+use domain::{CollapseKey, Outcome, Timestamp, UserId};
 use phrases::{count, sentence, was};
 use storage::{
     ClaimView, MessageExplanation, PurchaseExplanation, PurchaseView, ReceivedNotification, Transfer, TransferCause,
@@ -142,19 +142,19 @@ pub fn nobody() -> String {
 }
 
 /// One notification: its outcome, or what it waits for.
-pub fn notification(notification: &ReceivedNotification) -> String {
+pub fn notification(notification: &ReceivedNotification, now: Timestamp) -> String {
     let view = &notification.view;
     sentence([
         Some(format!("{} {}", view.accepted_at, view.store_type)),
         view.is_of_device().then(|| ", reported by a device".to_owned()),
-        Some(format!(": {}", fate(notification))),
+        Some(format!(": {}", fate(notification, now))),
         view.reason.as_ref().map(|reason| format!(" ({reason})")),
         notification.pruned_at.map(|at| format!("; its body was pruned at {at}")),
     ])
 }
 
 /// The outcome of a notification, or what it waits for.
-fn fate(notification: &ReceivedNotification) -> String {
+fn fate(notification: &ReceivedNotification, now: Timestamp) -> String {
     let at_revision = notification.view.revision.map_or_else(String::new, |revision| format!(" (revision {revision})"));
     match notification.view.outcome {
         Some(Outcome::Settled) => {
@@ -169,16 +169,17 @@ fn fate(notification: &ReceivedNotification) -> String {
         Some(Outcome::Discarded) => "discarded by an admin".to_owned(),
         Some(Outcome::Unknown) => "of an unknown type, stored unchanged".to_owned(),
         Some(Outcome::Abandoned) => "given up, since it could not be verified".to_owned(),
-        None => waits(notification),
+        None => waits(notification, now),
     }
 }
 
 /// What a notification without an outcome waits for.
-pub fn waits(notification: &ReceivedNotification) -> String {
+pub fn waits(notification: &ReceivedNotification, now: Timestamp) -> String {
     let since = notification.unverified_since.map_or_else(String::new, |since| format!(" since {since}"));
     let again = notification.next_wake_at.map_or_else(String::new, |at| format!(", checked again at {at}"));
     match notification.view.waiting_for {
         Some(WaitingFor::Window) => match notification.window_ends_at {
+            Some(at) if at <= now => format!("its window ended at {at}: it is settled next"),
             Some(at) => format!("waits for its window, which ends at {at} unless another notification arrives"),
             None => "waits for its window".to_owned(),
         },
