@@ -121,7 +121,7 @@ fn failure(health: &Value) -> String {
     let failures = health["failures"].as_i64().unwrap_or_default();
     let mut text = at;
     if failures > 0 {
-        text.push_str(&format!(", {failures} in a row"));
+        text.push_str(&format!(", {failures} in a row without repetitions for the same purchase or device"));
     }
     if let Some(why) = health["last_error"].as_str() {
         text.push_str(&format!(": {why}"));
@@ -161,7 +161,7 @@ mod tests {
             ("other", "none"),
             ("owed", "3 deliveries; 1 wait for the customer to be named"),
             ("last success", "never"),
-            ("last failure", "noon, 11 in a row: 503"),
+            ("last failure", "noon, 11 in a row without repetitions for the same purchase or device: 503"),
         ] {
             assert_eq!(line(&destination, name), text, "{name}");
         }

@@ -165,7 +165,7 @@ fn facts(portrait: &Portrait) -> Vec<Fact> {
         number("Owed", view.owed),
         number("Dead", portrait.owes.dead),
         number("Wait for a name", portrait.owes.waiting),
-        number("Failures in a row", view.health.failures),
+        number("Failures in a row, without repetitions", view.health.failures),
     ];
     let moment = |(label, at): (&'static str, Option<Timestamp>)| {
         Some(Fact { label, text: String::new(), moment: Some(Moment::ago(at?)) })

@@ -381,6 +381,8 @@ fn a_destination_shows_its_state_and_its_debts() {
     assert!(sentences::health(&health).is_some_and(|text| text.contains("it recovered at")));
     health.health.failures = 1;
     assert!(sentences::health(&health).is_some_and(|text| !text.contains("recovered")), "it fails again");
+    let counted = "1 failure in a row, repetitions for the same purchase or device not counted";
+    assert!(sentences::health(&health).is_some_and(|text| text.contains(counted)));
     let skipping = Portrait { owes: Owes { skipped: 2, ..Owes::default() }, ..portrait(hook(), 0) };
     assert_eq!(sentences::skipped(&skipping).as_deref(), Some("2 deliveries were skipped; the newest:"));
     let lost = || Sending { not_again: Some(Skipped::MayBeCounted), ..sending(DeliveryStatus::Dead) };

@@ -41,7 +41,8 @@ pub fn choice(destination: &Destination) -> String {
 pub fn health(HealthView { health, .. }: &HealthView) -> Option<String> {
     let failing = (health.failures > 0).then(|| {
         let since = health.first_failure_at.map_or_else(String::new, |at| format!(" since {at}"));
-        format!("{} in a row{since}", count(usize::try_from(health.failures).unwrap_or(0), "failure"))
+        let failures = count(usize::try_from(health.failures).unwrap_or(0), "failure");
+        format!("{failures} in a row{since}, repetitions for the same purchase or device not counted")
     });
     let last = health.last_failure_at.zip(health.last_error.as_deref());
     let parts = [
