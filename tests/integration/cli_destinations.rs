@@ -1,12 +1,14 @@
 //! `settle destination` with a running service that never reaches Temporal.
 
-use super::cli::{settle, stderr_of, stdout_of};
+use super::cli::{check_failure, log, settle, stderr_of, stdout_of};
 use super::cli_settings::Desk;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::{Output, Stdio};
 use system_tests::folder::Folder;
+use system_tests::wait;
+use system_tests::world::SOON;
 
 const URL: &str = "https://example.com/hooks";
 
@@ -75,6 +77,51 @@ fn a_webhook_is_created_shown_and_changed_by_flags() {
     assert_eq!((&changed["rate"], &changed["schedule"], &changed["headers"]), (&Value::Null, &Value::Null, &json!([])));
     assert_eq!(changed["filter"], json!({ "platforms": [], "environments": [] }));
     assert_eq!((&changed["concurrency"], &changed["name"]), (&json!(4), &json!("backend")), "the other fields stay");
+}
+
+#[test]
+fn a_start_without_variables_names_a_destination_it_refuses() {
+    let desk = Desk::open("cli-refused");
+    let line = ["destination", "create", "--app", &desk.app, "--name", "local", "--url", "http://127.0.0.1:9/"];
+    let id = desk.id(&line);
+    desk.seed(2);
+    desk.answer(&["destination", "snapshot", &id]);
+    assert!(desk.answer(&["destination", "show", &id])["refusal"].is_null(), "its settings allow it");
+    let desk = desk.restarted_with(&[]);
+    let variables = ["SETTLE_DESTINATIONS_ALLOW_HTTP", "SETTLE_DESTINATIONS_ALLOWED_NETWORKS"];
+    let logged = || {
+        let log = log(&desk.folder);
+        let warning = log.lines().find(|line| line.contains("the settings allow no request to a destination"));
+        warning.map(str::to_owned).ok_or(log)
+    };
+    let warning = wait::until_blocking(SOON, "the warning", logged).expect("a warning");
+    let shown = stdout_of(&desk.run(&["destination", "show", &id]));
+    let status = desk.run(&["status"]);
+    assert_eq!(status.status.code(), Some(1));
+    let status = stdout_of(&status);
+    assert!(status.contains("not allowed by the settings (") && status.contains("2 owed"), "{status}");
+    for text in [&warning, &shown, &status] {
+        assert!(text.contains("local") && text.contains(&id), "{text}");
+        for variable in variables {
+            assert!(text.contains(variable), "`{variable}` is missing in {text}");
+        }
+    }
+}
+
+#[test]
+fn a_first_local_webhook_is_refused_once_with_the_line_to_start() {
+    let desk = Desk::open("cli-local").restarted_with(&[]);
+    let app = desk.app.clone();
+    let create = ["destination", "create", "--app", &app, "--name", "local", "--url", "http://127.0.0.1:9999/a"];
+    let refused = desk.run(&create);
+    let line =
+        "start settle with `SETTLE_DESTINATIONS_ALLOW_HTTP=true SETTLE_DESTINATIONS_ALLOWED_NETWORKS=127.0.0.0/8`";
+    check_failure(&refused, &["`url`", "scheme is not allowed", "the host's address", line]);
+    let desk = desk.restarted();
+    let created = stdout_of(&desk.run(&create));
+    let id = desk.answer(&["destination", "list", "--app", &app])["items"][0]["id"].clone();
+    let next = format!("Next: `settle destination test {}`", id.as_str().expect("an id"));
+    assert!(created.contains(&next), "{created}");
 }
 
 #[test]

@@ -38,6 +38,7 @@ mod purchase;
 mod rates;
 mod receiver;
 mod redeliver;
+mod refusals;
 mod rows;
 mod run;
 mod sales;

@@ -2,7 +2,7 @@
 
 use super::sockets::Sockets;
 use super::stop::Stop;
-use super::{settings, sweeping, table};
+use super::{refusals, settings, sweeping, table};
 use crate::clock;
 use crate::config::{self, Config, environment};
 use crate::devices::{Devices, quota, room};
@@ -99,7 +99,8 @@ pub fn pages(config: &Config, engine: &engine::Engine) -> Pages {
     Pages::new(config).with_temporal_ui(move || ui.as_ref().map(&of_namespace))
 }
 
-/// Creates the state of the HTTP edge, and starts the dispatcher, the background audit and the watch over sweeps.
+/// Creates the state of the HTTP edge, and starts the dispatcher, the background audit and the watch over sweeps. Warns
+/// about destinations that the settings refuse.
 pub fn edge(config: &Config, store: Store, engine: engine::Engine, pages: Pages) -> anyhow::Result<Arc<Edge>> {
     let Some(admin_token) = config.http.admin_token.clone() else {
         bail!("no admin token: set SETTLE_ADMIN_TOKEN to a long random text (`openssl rand -hex 32` makes one)");
@@ -118,6 +119,7 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine, pages: Pages)
     auditing::watch(store.clone(), &metrics);
     counting::watch(store.clone());
     sweeping::watch(store.clone(), engine.clone());
+    refusals::warn(store.clone(), allowed(config));
     let devices = Devices::new(&config.devices);
     room::watch(store.clone(), devices.room.clone());
     quota::watch(store.clone(), devices.quotas.clone(), clock::now);

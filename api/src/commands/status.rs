@@ -12,14 +12,16 @@ use std::process::ExitCode;
 const RECENT_MS: i64 = 24 * 3600 * 1000;
 /// Maximum number of alarms that are read, the last raised first.
 const MAX_ALARMS: usize = 20;
+/// The state of a destination to which the settings of the service allow no request.
+const REFUSED: &str = "not allowed by the settings";
 /// Width of the section labels.
 const LABEL_WIDTH: usize = 12;
 
 /// Whether all is well: inbox, Temporal, sweep, destinations with what they are owed, alarms of the last day.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exits with 1 when the inbox does not accept, Temporal does not answer, no sweep finished for five minutes, or the breaker
-of a destination is open.
+Exits with 1 when the inbox does not accept, Temporal does not answer, no sweep finished for five minutes, the breaker
+of a destination is open, or the settings allow no request to one that is owed something.
 
 Example:
   settle status
@@ -87,7 +89,7 @@ async fn destinations(client: &Client) -> anyhow::Result<Vec<Value>> {
             let shown = client.get(&format!("/v1/destinations/{}", segment(&field(&listed, "id"))), &[]).await?;
             let mut one =
                 json!({ "app": app["name"], "owed": shown["health"]["owed"], "dead": shown["health"]["dead"] });
-            for name in ["id", "name", "kind", "enabled", "state", "since", "reason"] {
+            for name in ["id", "name", "kind", "enabled", "state", "since", "reason", "refusal"] {
                 one[name] = shown[name].clone();
             }
             for name in ["last_error", "skipped"] {
@@ -112,10 +114,16 @@ async fn all(client: &Client, path: &str) -> anyhow::Result<Vec<Value>> {
     }
 }
 
-/// Whether the breaker of a destination is open. A disabled destination is no trouble here: an admin disabled it, or an
-/// alarm reports that it was disabled automatically.
+/// Whether the breaker of a destination is open, or the settings allow no request to one that is owed something. A
+/// disabled destination is no trouble here: an admin disabled it, or an alarm reports that it was disabled automatically.
 fn is_in_trouble(destination: &Value) -> bool {
-    destination["state"] == "open"
+    let is_owed = destination["owed"].as_i64().is_some_and(|owed| owed > 0);
+    destination["state"] == "open" || (is_owed && is_refused(destination))
+}
+
+/// Whether it is enabled, and the settings allow no request to it.
+fn is_refused(destination: &Value) -> bool {
+    destination["enabled"] == true && destination["refusal"].is_string()
 }
 
 /// The status as lines, each with the label of its section. A line with an empty label continues the section above it.
@@ -164,8 +172,8 @@ fn counts_by_state(destinations: &[Value]) -> String {
     if destinations.is_empty() {
         return "none: `settle destination create --help`".to_owned();
     }
-    let of = |state: &str| destinations.iter().filter(|one| one["state"] == state).count();
-    let states = ["healthy", "failing", "open", "disabled"].map(|state| (state, of(state)));
+    let of = |name: &str| destinations.iter().filter(|one| state(one) == name).count();
+    let states = ["healthy", "failing", "open", "disabled", REFUSED].map(|state| (state, of(state)));
     let states = states.into_iter().filter(|(_, count)| *count > 0);
     let states = states.map(|(state, count)| match state {
         "open" => format!("{count} with an open breaker"),
@@ -174,15 +182,21 @@ fn counts_by_state(destinations: &[Value]) -> String {
     states.collect::<Vec<_>>().join(", ")
 }
 
+/// The state of a destination. One to which the settings allow no request has a name of its own.
+fn state(one: &Value) -> &str {
+    if is_refused(one) { REFUSED } else { one["state"].as_str().unwrap_or_default() }
+}
+
 /// The line about one destination.
 fn destination(one: &Value) -> String {
-    let state = if one["state"] == "open" { "breaker open".to_owned() } else { field(one, "state") };
-    let mut text = format!("{} {}: {state}", field(one, "name"), field(one, "id"));
-    if one["state"] != "healthy" {
+    let shown = if one["state"] == "open" { "breaker open" } else { state(one) };
+    let mut text = format!("{} {}: {shown}", field(one, "name"), field(one, "id"));
+    if shown != "healthy" && shown != REFUSED {
         text.push_str(&format!(" since {}", field(one, "since")));
     }
-    let reason = if one["reason"].is_null() { &one["last_error"] } else { &one["reason"] };
-    if let Some(reason) = reason.as_str().filter(|_| one["state"] != "healthy") {
+    let reasons = [&one["refusal"], &one["reason"], &one["last_error"]];
+    let reason = reasons.into_iter().find_map(Value::as_str).filter(|_| shown != "healthy");
+    if let Some(reason) = reason {
         text.push_str(&format!(" ({reason})"));
     }
     match one["owed"].as_i64().unwrap_or_default() {
@@ -214,7 +228,7 @@ fn alarm(one: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_in_trouble, sentences, sweep};
+    use super::{counts_by_state, destination, is_in_trouble, sentences, sweep};
     use serde_json::json;
 
     #[test]
@@ -258,6 +272,21 @@ mod tests {
     fn an_open_breaker_alone_is_trouble() {
         for (state, trouble) in [("open", true), ("failing", false), ("healthy", false), ("disabled", false)] {
             assert_eq!(is_in_trouble(&json!({ "state": state })), trouble, "{state}");
+        }
+    }
+
+    #[test]
+    fn a_destination_that_the_settings_refuse_is_never_healthy() {
+        let refused = |owed: i64, enabled: bool| {
+            json!({
+                "id": "d1", "name": "hook", "state": "healthy", "enabled": enabled, "owed": owed,
+                "refusal": "needs SETTLE_X",
+            })
+        };
+        assert_eq!(destination(&refused(2, true)), "hook d1: not allowed by the settings (needs SETTLE_X), 2 owed");
+        assert_eq!(counts_by_state(&[refused(0, true)]), "1 not allowed by the settings");
+        for (owed, enabled, trouble) in [(2, true, true), (0, true, false), (2, false, false)] {
+            assert_eq!(is_in_trouble(&refused(owed, enabled)), trouble, "{owed} {enabled}");
         }
     }
 }

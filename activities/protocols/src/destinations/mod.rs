@@ -2,6 +2,7 @@
 //!
 //! Pure: settings, requests and replies are values. `activities::http` sends the requests.
 
+mod allowed;
 pub mod amplitude;
 mod redaction;
 pub mod schedule;
@@ -9,20 +10,20 @@ mod schemas;
 mod unnamed;
 pub mod webhook;
 
+pub use allowed::{Allowed, Exception};
 pub use schedule::{ScheduleText, check_schedule};
 pub use schemas::KindSchemas;
 
 use crate::form::Form;
-use crate::http::{Reply, Request, Rules};
+use crate::http::{Reply, Request};
 use domain::time::duration;
 use domain::user::Attributes;
-use domain::{DeliveryId, DestinationId, Timestamp};
+use domain::{DeliveryId, Timestamp};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 use std::fmt;
 use std::time::Duration;
 use storage::{Attempt, DeliveryResult, Destination, Rendered, StreamedEvent, Traits, Unsent};
-use url::Url;
 
 /// An invalid value of a field or a setting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,33 +39,6 @@ impl Invalid {
     /// A field and the expected value.
     pub fn new(field: &str, expected: impl Into<String>) -> Self {
         Self { field: field.to_owned(), expected: expected.into() }
-    }
-}
-
-/// The addresses that the operator allows for destinations.
-#[derive(Debug, Clone, Default)]
-pub struct Allowed {
-    /// The rules for the addresses of destinations' URLs.
-    pub rules: Rules,
-    /// Origins (scheme, host and port) that may replace a vendor's. Any address and scheme is allowed for them.
-    pub origins: Vec<Url>,
-    /// What one destination may have beside the rules, if one may.
-    pub exception: Option<Exception>,
-}
-
-/// The one URL that a destination may have whatever the rules say: the receiver of the demo.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exception {
-    /// The destination.
-    pub destination: DestinationId,
-    /// Its URL.
-    pub url: Url,
-}
-
-impl Allowed {
-    /// Whether the operator chose this URL for this destination, so that the rules do not apply.
-    fn is_exception(&self, destination: DestinationId, url: &Url) -> bool {
-        self.exception.as_ref().is_some_and(|one| one.destination == destination && one.url == *url)
     }
 }
 

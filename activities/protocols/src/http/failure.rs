@@ -2,6 +2,11 @@
 
 use storage::AttemptClass;
 
+/// The setting with the networks that requests may go to although they are not public.
+const NETWORKS: &str = "`destinations.allowed_networks` (SETTLE_DESTINATIONS_ALLOWED_NETWORKS)";
+/// The setting that allows plain `http`.
+const PLAIN: &str = "`destinations.allow_http` (SETTLE_DESTINATIONS_ALLOW_HTTP)";
+
 /// Why a request got no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
@@ -9,19 +14,19 @@ pub enum Failure {
     #[error("the URL has no host, or carries a user name or password, which is not allowed")]
     Url,
     /// The scheme is not allowed.
-    #[error("the URL's scheme is not allowed: use https")]
+    #[error("the URL's scheme is not allowed: use https; for development, http needs {PLAIN}")]
     Scheme,
     /// The port is not allowed.
-    #[error("the URL's port is not allowed: use 443 or 8443 (80 where plain http is allowed)")]
+    #[error("the URL's port is not allowed: use 443 or 8443; 80 needs {PLAIN}, any other a network of {NETWORKS}")]
     Port,
     /// A header cannot be sent.
     #[error("a header of the request cannot be sent")]
     Headers,
     /// The host is a forbidden address, such as one of a private network.
-    #[error("the host is not a public address, which is not allowed")]
+    #[error("the host's address is neither public nor in {NETWORKS}, or `destinations.denied_networks` names it")]
     Forbidden,
     /// The name does not exist, or resolves to a forbidden address.
-    #[error("the host's name does not lead to public addresses")]
+    #[error("the host's name does not lead to addresses that are public or in {NETWORKS}")]
     Dns,
     /// No connection could be made.
     #[error("no connection could be made")]

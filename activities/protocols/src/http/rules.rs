@@ -2,6 +2,7 @@
 
 use super::{Failure, Rules};
 use crate::address;
+use ipnet::{IpNet, Ipv4Net};
 use std::net::{IpAddr, Ipv4Addr};
 use url::{Host, Url};
 
@@ -12,13 +13,52 @@ const HTTP_PORT: u16 = 80;
 /// The name that always resolves to the machine itself (RFC 6761 6.3), like all its subdomains.
 const LOCALHOST: &str = "localhost";
 
-/// Checks a URL without a DNS lookup. Refuses a forbidden address (`localhost` is 127.0.0.1), and a port that is not
-/// public unless some network is allowed.
+/// Checks a URL without a DNS lookup. Refuses a scheme that is not allowed, a forbidden address (`localhost` is
+/// 127.0.0.1), and a port that is not public unless some network is allowed.
 ///
 /// # Errors
-/// Why no request can be sent to the URL, as a sentence for people.
+/// All reasons for which no request can be sent to the URL, as a sentence for people, with the variables that allow it
+/// where settings can.
 pub fn check_url(url: &Url, rules: &Rules) -> Result<(), String> {
-    check_unresolved(url, rules).map_err(|failure| failure.to_string())
+    let (mut reasons, mut variables, mut wider) = (Vec::new(), Vec::new(), rules.clone());
+    if url.scheme() == "http" && !rules.allow_http {
+        reasons.push(Failure::Scheme.to_string());
+        variables.push("SETTLE_DESTINATIONS_ALLOW_HTTP=true".to_owned());
+        wider.allow_http = true;
+    }
+    if let Err(failure) = check_unresolved(url, &wider) {
+        reasons.push(failure.to_string());
+        let network = network(url);
+        wider.allowed_networks.extend(network);
+        match network {
+            Some(network) if check_unresolved(url, &wider).is_ok() => {
+                // What is allowed already is nobody's business but the operator's.
+                let others = if rules.allowed_networks.is_empty() { "" } else { "…," };
+                variables.push(format!("SETTLE_DESTINATIONS_ALLOWED_NETWORKS={others}{network}"));
+            }
+            _ => variables.clear(),
+        }
+    }
+    match (reasons.is_empty(), variables.is_empty()) {
+        (true, _) => Ok(()),
+        (false, true) => Err(reasons.join("; ")),
+        (false, false) => Err(format!("{}: start settle with `{}`", reasons.join("; "), variables.join(" "))),
+    }
+}
+
+/// The network to allow for the host of a URL: all of the loopback network, else one address. `None` for a name that must
+/// be resolved.
+fn network(url: &Url) -> Option<IpNet> {
+    let address = match url.host()? {
+        Host::Ipv4(address) => address.into(),
+        Host::Ipv6(address) => address.into(),
+        Host::Domain(name) if is_localhost(name) => Ipv4Addr::LOCALHOST.into(),
+        Host::Domain(_) => return None,
+    };
+    match address {
+        IpAddr::V4(address) if address.is_loopback() => Some(Ipv4Net::new(Ipv4Addr::new(127, 0, 0, 0), 8).ok()?.into()),
+        address => Some(address.into()),
+    }
 }
 
 fn check_unresolved(url: &Url, rules: &Rules) -> Result<(), Failure> {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// Fields that have a fixed place in the output, or are part of another line.
-const PLACED: [&str; 13] = [
+const PLACED: [&str; 14] = [
     "id",
     "app_id",
     "name",
@@ -17,6 +17,7 @@ const PLACED: [&str; 13] = [
     "state",
     "since",
     "reason",
+    "refusal",
     "events",
     "filter",
     "rate",
@@ -43,6 +44,9 @@ fn lines(destination: &Value) -> Vec<(String, String)> {
         put(name, field(destination, name));
     }
     put("state", state(destination));
+    if let Some(why) = destination["refusal"].as_str() {
+        put("not allowed", why.to_owned());
+    }
     put("events", field(destination, "events"));
     put("platforms", all_or(&destination["filter"]["platforms"]));
     put("environments", all_or(&destination["filter"]["environments"]));

@@ -54,6 +54,9 @@ pub struct DestinationDetail {
     /// The destination.
     #[serde(flatten)]
     destination: Destination,
+    /// Why the settings of this process allow no request to it, with the variables that would; absent when they allow them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<String>,
     /// Its health, and what is owed.
     health: DestinationHealth,
 }
@@ -102,7 +105,8 @@ impl DestinationDetail {
     /// Adds the health of a destination.
     pub async fn read(edge: &Edge, destination: storage::Destination) -> Result<Self, Error> {
         let health = edge.store.destination_health(destination.id).await?;
-        Ok(Self { destination: destination.into(), health })
+        let refusal = edge.allowed.refusal(&destination).map(|refusal| refusal.to_string());
+        Ok(Self { destination: destination.into(), refusal, health })
     }
 }
 

@@ -35,12 +35,14 @@ async fn shown_and_documented_fields_of_each_kind_agree() {
         if body_kind == "webhook" {
             service.send_json("POST", &format!("{path}/rotate-secret"), &Value::Null).await;
         }
+        let url = "UPDATE destinations SET settings = json_set(settings, '$.url', 'http://example.com/')";
+        service.raw(&format!("{url} WHERE kind = 'webhook'"));
         shown.extend(names(&service.get(&path).await.body));
     }
     for item in service.get(&list).await.body["items"].as_array().expect("items") {
         listed.extend(names(item));
     }
-    created.extend(["reason", "old_secret_signs_until"].map(str::to_owned));
+    created.extend(["reason", "refusal", "old_secret_signs_until"].map(str::to_owned));
     assert_eq!(created, properties(&document, "CreatedDestination"));
     assert_eq!(shown, properties(&document, "DestinationDetail"));
     assert_eq!(listed, properties(&document, "Destination"));

@@ -103,9 +103,7 @@ pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed
     let keys = Keys::open(secret);
     check_keys(&keys)?;
     let endpoint = settings.endpoint.ok_or_else(no_endpoint)?;
-    let urls = endpoint.urls(allowed);
-    let expected = "a URL whose origin the setting `amplitude.allowed_urls` (SETTLE_AMPLITUDE_ALLOWED_URLS) names";
-    let (events, search) = urls.ok_or_else(|| Invalid::new("endpoint", expected))?;
+    let (events, search) = endpoint.urls(allowed).ok_or_else(not_allowed)?;
     let own_schedule = destination.schedule.as_deref().filter(|waits| !waits.is_empty());
     Ok(Config {
         events,
@@ -116,6 +114,18 @@ pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed
         schedule: Schedule::new(own_schedule),
         has_default_schedule: own_schedule.is_none(),
     })
+}
+
+/// Why the settings allow no request to a stored integration; `None` when they do.
+#[must_use]
+pub fn refusal(destination: &Destination, allowed: &Allowed) -> Option<Invalid> {
+    let endpoint = read(&destination.settings).ok()?.endpoint?;
+    endpoint.urls(allowed).is_none().then(not_allowed)
+}
+
+fn not_allowed() -> Invalid {
+    let expected = "a URL whose origin the setting `amplitude.allowed_urls` (SETTLE_AMPLITUDE_ALLOWED_URLS) names";
+    Invalid::new("endpoint", expected)
 }
 
 /// The warning that sandbox events are skipped, if there is no key for them.

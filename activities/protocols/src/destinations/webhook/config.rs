@@ -10,7 +10,7 @@ use crate::destinations::redaction::without_beginning;
 use crate::destinations::schedule::Schedule;
 use crate::destinations::unnamed::{self, WithoutExternalId};
 use crate::destinations::{Allowed, ChangedSettings, Invalid, KindFields, NewSettings, Rotation};
-use crate::http::{self, Rules};
+use crate::http;
 use domain::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
@@ -156,7 +156,9 @@ pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed
     let url = parsed(settings.get("url").unwrap_or(&Value::Null))?;
     let is_operators = allowed.is_exception(destination.id, &url);
     if !is_operators {
-        check(&url, &allowed.rules).map_err(|expected| Invalid::new("url", expected))?;
+        check(&url).map_err(|expected| Invalid::new("url", expected))?;
+        // Its address is checked when a request is sent.
+        http::host_and_port(&url, &allowed.rules).map_err(|failure| not_allowed(failure.to_string()))?;
     }
     let secrets = Secrets::open(secret)?;
     let mut keys = Vec::new();
@@ -213,7 +215,7 @@ fn apply(
 ) -> Result<Map<String, Value>, Vec<Invalid>> {
     let (mut settings, mut wrong) = (before.clone(), Vec::new());
     if let Some(value) = fields.get("url") {
-        match url(value, allowed).and_then(|url| reachable(url, allowed)) {
+        match url(value, allowed) {
             Ok(url) => drop(settings.insert("url".to_owned(), json!(url))),
             Err(invalid) => wrong.push(invalid),
         }
@@ -282,30 +284,31 @@ fn parsed(value: &Value) -> Result<Url, Invalid> {
     text.parse().map_err(|error| Invalid::new("url", format!("{EXPECTED} ({error})")))
 }
 
+/// A URL that can be used now: its form is right, and the settings allow its scheme, address and port.
 fn url(value: &Value, allowed: &Allowed) -> Result<Url, Invalid> {
     let url = parsed(value)?;
-    check(&url, &allowed.rules).map_err(|expected| Invalid::new("url", expected))?;
+    check(&url).map_err(|expected| Invalid::new("url", expected))?;
+    http::check_url(&url, &allowed.rules).map_err(not_allowed)?;
     Ok(url)
 }
 
-/// Refuses a URL with a forbidden address or port. Checked only when the URL is set, since the allowed networks may
-/// change later.
-fn reachable(url: Url, allowed: &Allowed) -> Result<Url, Invalid> {
-    match http::check_url(&url, &allowed.rules) {
-        Ok(()) => Ok(url),
-        Err(why) => Err(Invalid::new(
-            "url",
-            format!("an address that can be delivered to: {why} (`destinations.allowed_networks` names exceptions)"),
-        )),
-    }
+fn not_allowed(why: String) -> Invalid {
+    Invalid::new("url", format!("an address that can be delivered to: {why}"))
 }
 
-fn check(url: &Url, rules: &Rules) -> Result<(), String> {
-    match url.scheme() {
-        "https" => {}
-        "http" if rules.allow_http => {}
-        "http" => return Err("an https:// URL (http:// needs `destinations.allow_http`, for development)".to_owned()),
-        other => return Err(format!("an https:// URL, and it is {other}://")),
+/// Why the settings allow no request to a stored webhook; `None` when they do.
+#[must_use]
+pub fn refusal(destination: &Destination, allowed: &Allowed) -> Option<Invalid> {
+    let url = destination.settings.get("url").and_then(Value::as_str)?.parse().ok()?;
+    if allowed.is_exception(destination.id, &url) {
+        return None;
+    }
+    http::check_url(&url, &allowed.rules).err().map(not_allowed)
+}
+
+fn check(url: &Url) -> Result<(), String> {
+    if !["https", "http"].contains(&url.scheme()) {
+        return Err(format!("an https:// URL, and it is {}://", url.scheme()));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err("a URL without user name and password: requests are signed instead".to_owned());

@@ -105,6 +105,28 @@ fn an_address_or_port_that_can_never_be_reached_is_refused() {
 }
 
 #[test]
+fn a_refused_url_has_every_reason_and_the_variables() {
+    let expected = |url: &str, rules: Rules| {
+        let allowed = Allowed { rules, ..Allowed::default() };
+        create(&fields(&json!({ "url": url })), &allowed, [7; 32]).unwrap_err()[0].expected.clone()
+    };
+    let networks = |text: &str| Rules { allowed_networks: vec![text.parse().unwrap()], ..Rules::default() };
+    let plain = expected("http://127.0.0.1:9999/", Rules::default());
+    assert!(plain.contains("scheme") && plain.contains("the host's address"), "{plain}");
+    let line =
+        "start settle with `SETTLE_DESTINATIONS_ALLOW_HTTP=true SETTLE_DESTINATIONS_ALLOWED_NETWORKS=127.0.0.0/8`";
+    assert!(plain.ends_with(line), "{plain}");
+    let own = expected("https://10.1.2.3/", networks("192.168.7.0/24"));
+    assert!(own.ends_with("`SETTLE_DESTINATIONS_ALLOWED_NETWORKS=…,10.1.2.3/32`"), "{own}");
+    assert!(!own.contains("192.168"), "what is allowed is not shown: {own}");
+    let port = expected("http://example.com:9000/", Rules::default());
+    assert!(port.contains("scheme") && port.contains("port") && !port.contains("start settle"), "{port}");
+    let denied = Rules { denied_networks: vec!["127.0.0.0/8".parse().unwrap()], ..Rules::default() };
+    assert!(!expected("http://127.0.0.1:9999/", denied).contains("start settle"), "no variable allows it");
+    assert!(expected("http://example.com/", Rules::default()).ends_with("`SETTLE_DESTINATIONS_ALLOW_HTTP=true`"));
+}
+
+#[test]
 fn the_choice_without_an_external_id_is_stored_and_reset() {
     let waiting = created(&json!({ "url": URL, "without_external_id": "wait" }));
     assert_eq!(waiting.settings["without_external_id"], "wait");

@@ -1,0 +1,44 @@
+//! The addresses that the operator allows for destinations.
+
+use super::{Invalid, amplitude, webhook};
+use crate::http::Rules;
+use domain::DestinationId;
+use storage::Destination;
+use url::Url;
+
+/// The addresses that the operator allows for destinations.
+#[derive(Debug, Clone, Default)]
+pub struct Allowed {
+    /// The rules for the addresses of destinations' URLs.
+    pub rules: Rules,
+    /// Origins (scheme, host and port) that may replace a vendor's. Any address and scheme is allowed for them.
+    pub origins: Vec<Url>,
+    /// What one destination may have beside the rules, if one may.
+    pub exception: Option<Exception>,
+}
+
+/// The one URL that a destination may have whatever the rules say: the receiver of the demo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exception {
+    /// The destination.
+    pub destination: DestinationId,
+    /// Its URL.
+    pub url: Url,
+}
+
+impl Allowed {
+    /// Why no request to a stored destination is allowed; `None` when requests are.
+    #[must_use]
+    pub fn refusal(&self, destination: &Destination) -> Option<Invalid> {
+        match destination.kind.as_str() {
+            webhook::KIND => webhook::config::refusal(destination, self),
+            amplitude::KIND => amplitude::config::refusal(destination, self),
+            _ => None,
+        }
+    }
+
+    /// Whether the operator chose this URL for this destination, so that the rules do not apply.
+    pub(super) fn is_exception(&self, destination: DestinationId, url: &Url) -> bool {
+        self.exception.as_ref().is_some_and(|one| one.destination == destination && one.url == *url)
+    }
+}
