@@ -28,8 +28,9 @@ pub const ONE_TIME_TYPES: [&str; 4] =
     ["CONSUMABLE_PURCHASED", "CONSUMABLE_CANCELLED", "ENTITLEMENT_PURCHASED", "ENTITLEMENT_CANCELLED"];
 
 /// The states that a purchase can have when a notification arrives; `bought` and `revoked` are those of a one-time
-/// purchase.
-const STATES: [&str; 12] = [
+/// purchase. In `did_not_convert` auto-renewal was switched off within the last two hours, when that can still outrank what
+/// the store shows.
+const STATES: [&str; 13] = [
     "unknown",
     "trial",
     "trial_off",
@@ -39,6 +40,7 @@ const STATES: [&str; 12] = [
     "scheduled",
     "grace",
     "expired",
+    "did_not_convert",
     "replaced",
     "bought",
     "revoked",
@@ -166,10 +168,11 @@ impl Cell {
 
     /// Changes the subscription at the store so that the notification is true.
     fn act(&self, story: &mut Story, mut shown: Subscription, (state, now): (&str, Timestamp)) {
-        let is_over = ["expired", "replaced"].contains(&state);
+        let is_finished = FINISHED.contains(&state);
+        let is_over = is_finished || state == "replaced";
         let in_grace = ["grace", "trial_grace"].contains(&state);
         match self.kind {
-            "SUBSCRIPTION_PURCHASED" if state == "expired" => {
+            "SUBSCRIPTION_PURCHASED" if is_finished => {
                 shown.restart(now);
                 shown.shown["purchaseDate"] = json!(now.micros() / 1000);
             }
@@ -180,7 +183,7 @@ impl Cell {
             {
                 pay(&mut shown, state, now);
             }
-            "SUBSCRIPTION_AUTO_RENEWAL_ON" if state == "expired" => shown.restart(now),
+            "SUBSCRIPTION_AUTO_RENEWAL_ON" if is_finished => shown.restart(now),
             "SUBSCRIPTION_AUTO_RENEWAL_ON" if !shown.renews() && !is_over => drop(shown.switch_on(now)),
             "SUBSCRIPTION_AUTO_RENEWAL_OFF" | "SUBSCRIPTION_SCHEDULED_TO_END" if shown.renews() && !is_over => {
                 let grace_end = shown.shown["gracePeriodEndDate"].clone();
@@ -189,7 +192,7 @@ impl Cell {
                     shown.shown["cancelDate"] = grace_end;
                 }
             }
-            "SUBSCRIPTION_IN_GRACE_PERIOD" if !in_grace && !is_over => {
+            "SUBSCRIPTION_IN_GRACE_PERIOD" if !in_grace && state != "replaced" => {
                 if !shown.renews() {
                     drop(shown.switch_on(now));
                 }
@@ -227,6 +230,9 @@ impl Cell {
     }
 }
 
+/// The states of a subscription or trial that has ended.
+const FINISHED: [&str; 2] = ["expired", "did_not_convert"];
+
 /// The states of a one-time purchase.
 const ONE_TIME: [&str; 2] = ["bought", "revoked"];
 
@@ -240,7 +246,7 @@ const DUE: [&str; 5] = [
 ];
 
 fn pay(shown: &mut Subscription, state: &str, now: Timestamp) {
-    if state == "expired" {
+    if FINISHED.contains(&state) {
         return shown.restart(now);
     }
     if !shown.renews() {
@@ -296,6 +302,7 @@ impl Scene<'_> {
         match state {
             "bought" | "revoked" => self.reach_one_time(state == "revoked"),
             "trial_grace" | "grace" | "expired" => self.reach_end(state),
+            "did_not_convert" => self.reach_end_of_trial(),
             _ => self.reach_running(state),
         }
     }
@@ -324,6 +331,22 @@ impl Scene<'_> {
         steps.push(Step { at: middle, shown: vec![shown.clone()], notifications });
         let notifications = if state == "expired" { shown.expire(end) } else { shown.fail_payment(end) };
         shown.shown["freeTrialEndDate"] = Value::Null;
+        steps.push(Step { at: end, shown: vec![shown.clone()], notifications });
+        (steps, Some(shown))
+    }
+
+    /// The steps to a trial that was switched off an hour ago and ended half an hour ago.
+    fn reach_end_of_trial(&self) -> (Vec<Step>, Option<Subscription>) {
+        let minutes = |minutes: i64| self.now.plus_millis(minutes * -60_000);
+        let (begun, middle, off, end) =
+            (minutes(30).plus_millis(-7 * 86_400_000), self.day(-3), minutes(60), minutes(30));
+        let (shown, bought) = Subscription::begin(self.name, self.name, begun, Some(7));
+        let mut shown = shown.in_weeks(1, "gold.weekly");
+        let mut steps = vec![Step { at: begun, shown: vec![shown.clone()], notifications: bought }];
+        steps.push(Step { at: middle, shown: vec![shown.clone()], notifications: vec![self.touch(middle)] });
+        let notifications = shown.switch_off(off);
+        steps.push(Step { at: off, shown: vec![shown.clone()], notifications });
+        let notifications = shown.expire(end);
         steps.push(Step { at: end, shown: vec![shown.clone()], notifications });
         (steps, Some(shown))
     }

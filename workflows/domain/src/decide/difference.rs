@@ -35,6 +35,7 @@ impl Walk<'_> {
                 self.stage = Stage { life: Life::Running, in_grace: false, is_off: goal.is_off, ..self.stage.clone() };
                 self.continue_to(&goal);
             }
+            (Life::Cut | Life::Expired, Life::Running) if goal.in_grace => self.begin_reported_grace(),
             // No event announces a revocation, a replacement, or a subscription that runs again without a payment.
             _ => {}
         }
@@ -49,6 +50,17 @@ impl Walk<'_> {
         }
         goal.sku = goal.sku.or_else(|| self.stage.sku.take());
         self.stage = goal;
+    }
+
+    /// Announces the grace period after an end that was reported while the store did not answer, and that it shows now.
+    fn begin_reported_grace(&mut self) {
+        let newest = self.known.newest(&[NotificationKind::GraceBegan]);
+        let is_after_end = newest > self.known.newest(&NotificationKind::ENDS);
+        let time = newest.map(|(time, _)| time).filter(|time| !self.is_covered(TransitionKind::GraceBegan, *time));
+        if let Some(time) = time.filter(|_| is_after_end) {
+            self.run_again();
+            self.announce(TransitionKind::GraceBegan, time);
+        }
     }
 
     /// Sets the stage at the first sight of a purchase that no report named. Nothing is announced.

@@ -1,12 +1,13 @@
 //! What follows an end, and what a trial hides, with a store that lags: the same as with one that agrees at once.
 
 use super::lag::{finished, grace};
+use super::settle_with;
 use super::verification::{MINUTE, day, kinds, monthly, off, read, report};
 use crate::decide::Waits;
 use crate::notification::NotificationKind;
 use crate::purchase::{Purchase, State};
 use crate::transition::TransitionKind;
-use crate::verification::Snapshot;
+use crate::verification::{Snapshot, Verification};
 
 const HOUR: i64 = 60 * MINUTE;
 
@@ -75,6 +76,22 @@ fn a_grace_period_after_the_end_waits_for_the_store() {
         assert_eq!((shown.outcomes.len(), shown.waits), (1, None));
         let never = read(&first.purchase, &reports, finished(day(31), at.plus_millis(2 * HOUR)));
         assert_eq!((kinds(&never), never.purchase.state(), never.outcomes.len()), (vec![], State::Expired, 1));
+    }
+}
+
+#[test]
+fn a_grace_period_after_the_end_follows_the_stores_answer() {
+    let at = day(31).plus_millis(10 * MINUTE);
+    let unreachable = Verification::Unreachable { since: at.plus_millis(-48 * HOUR) };
+    for has_trial in [true, false] {
+        let reports = [report(NotificationKind::GraceBegan, at)];
+        let alone = settle_with(&expired(has_trial), &reports, &unreachable, at.plus_millis(24 * HOUR));
+        assert_eq!((kinds(&alone), alone.purchase.state()), (vec![], State::Expired), "one word against another");
+        let shown = read(&alone.purchase, &[], grace(at.plus_millis(27 * HOUR)));
+        assert_eq!((kinds(&shown), shown.purchase.state()), (vec![TransitionKind::GraceBegan], State::Grace));
+        assert_eq!(shown.transitions[0].at, Some(at));
+        let again = read(&shown.purchase, &[], grace(at.plus_millis(28 * HOUR)));
+        assert_eq!((kinds(&again), again.purchase.state()), (vec![], State::Grace));
     }
 }
 
