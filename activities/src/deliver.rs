@@ -24,9 +24,12 @@ const BUDGET: Duration = Duration::from_secs(8);
 /// delivers it; otherwise a user with many purchases would cause many futile claims.
 const USER_BUSY_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The lease token of one attempt of an activity: `run/activity/attempt`.
-pub fn token(info: &ActivityInfo) -> String {
-    format!("{}/{}", name(info), info.attempt)
+/// The beginning of the lease tokens of one execution of an activity: `run/activity/attempt/random`. A workflow task that
+/// timed out runs its local activities again, with the same run, activity and attempt.
+pub fn token(info: &ActivityInfo, random: fn() -> f64) -> String {
+    // A webhook's id has no full stop.
+    let random = format!("{:.15}", random()).replace('.', "-");
+    format!("{}/{}/{random}", name(info), info.attempt)
 }
 
 /// The name that all attempts of an activity share: `run/activity`.
@@ -85,7 +88,11 @@ async fn attempts(context: &Context, token: &str, lane: &Deliver) -> Result<Deli
     let began = Instant::now();
     let (key, destination) = (lane.collapse_key, lane.destination_id);
     let mut claim = claim(key, destination, token.to_owned(), Mode::Lane);
+    let mut claims = 0_u64;
     loop {
+        // A late result of an earlier claim must not end the lease of a later one.
+        claim.token = format!("{token}/{claims}");
+        claims = claims.saturating_add(1);
         match attempt(context, &claim).await? {
             AttemptResult::Completed(completed) => {
                 if let Some(delivered) = finish_run(context, &claim, &completed, began.elapsed())? {

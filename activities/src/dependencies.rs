@@ -2,6 +2,7 @@
 
 use crate::engine::Engine;
 use crate::http::Http;
+use crate::in_flight::InFlight;
 use crate::prompt::Prompt;
 use crate::share::Shares;
 use crate::verifier::Verifier;
@@ -34,6 +35,8 @@ pub struct Context {
     pub retention: Option<Duration>,
     /// The number of this worker's delivery slots that each destination occupies.
     pub shares: Shares,
+    /// What requests are in flight about.
+    pub in_flight: InFlight,
     /// Which destinations answer promptly, and attempts that a workflow task could not wait for.
     pub prompt: Prompt,
     /// Set when the worker stops; long activities then start nothing new.

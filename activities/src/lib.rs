@@ -13,6 +13,7 @@ mod failure;
 mod forgetting;
 mod heartbeat;
 pub mod http;
+mod in_flight;
 mod pace;
 mod prompt;
 mod query;
@@ -30,6 +31,7 @@ mod verify;
 pub mod worker;
 
 pub use dependencies::Context;
+pub use in_flight::InFlight;
 pub use prompt::Prompt;
 pub use share::Shares;
 pub use verifier::Verifier;
@@ -79,7 +81,7 @@ impl Context {
     /// Attempts the deliveries of a lane, for a purchase's run.
     #[activity(definition = DeliverActivity)]
     pub async fn deliver(self: Arc<Self>, ctx: ActivityContext, input: Deliver) -> Result<Delivered, ActivityError> {
-        let (info, token) = (ctx.info(), deliver::token(ctx.info()));
+        let (info, token) = (ctx.info(), deliver::token(ctx.info(), self.random));
         let delivered = if info.is_local {
             deliver::within_task(self, token, input).await
         } else {
@@ -118,7 +120,7 @@ impl Context {
         input: Supervise,
     ) -> Result<Supervised, ActivityError> {
         let info = ctx.info();
-        let token = deliver::token(info);
+        let token = deliver::token(info, self.random);
         let round = Round::new(input.destination_id, token, info.attempt, self.stopping.clone());
         tokio::select! {
             supervised = supervise::supervise(&self, &round, &input) => supervised.map_err(failure::storage),
@@ -146,7 +148,7 @@ impl Context {
     /// Tests the connection to a destination; returns the result as a sentence.
     #[activity(definition = TestActivity)]
     pub async fn test(self: Arc<Self>, ctx: ActivityContext, input: Test) -> Result<String, ActivityError> {
-        let (call, token) = (deliver::name(ctx.info()), deliver::token(ctx.info()));
+        let (call, token) = (deliver::name(ctx.info()), deliver::token(ctx.info(), self.random));
         admin::test(&self, input, &call, &token).await.map_err(failure::storage)
     }
 
@@ -163,7 +165,7 @@ impl Context {
     /// Delivers the events of devices to a destination.
     #[activity(definition = StreamActivity)]
     pub async fn stream(self: Arc<Self>, ctx: ActivityContext, input: Stream) -> Result<Streamed, ActivityError> {
-        let run = StreamRun { token: deliver::token(ctx.info()), ..StreamRun::default() };
+        let run = StreamRun { token: deliver::token(ctx.info(), self.random), ..StreamRun::default() };
         tokio::select! {
             streamed = stream::stream(&self, &run, &input) => streamed.map_err(failure::failure),
             never = heartbeat::send(&ctx, &run.is_halted) => match never {},

@@ -7,24 +7,30 @@ use crate::dependencies::Context;
 use crate::engine::NamespaceTaken;
 use std::future::Future;
 use std::num::NonZero;
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use temporalio_client::Client;
 use temporalio_sdk::runtime::worker_tuner::{FixedSizeSlotSupplier, TunerHolder, WorkerTuner};
 use temporalio_sdk::runtime::{PollerBehavior, RuntimeOptions};
-use temporalio_sdk::{Runtime, Worker, WorkerOptions};
+use temporalio_sdk::{Runtime, Worker, WorkerOptions, WorkerRunError};
+use tokio::time::Instant;
 use workflows::{Claims, Destination, DeviceStream, Purchase, Sweep, contract};
 
-/// Why the workers stopped by themselves.
+/// Why the workers cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A worker could not be built, or Temporal rejected it for good. The operator must act.
-    #[error("the worker stopped: {0}")]
-    Stopped(String),
+    /// A worker could not be built: a defect of this build.
+    #[error("a worker cannot be built: {0}")]
+    Unbuilt(String),
     /// Another installation has the namespace. The operator must act.
     #[error(transparent)]
     Taken(NamespaceTaken),
 }
+
+/// Time after which workers that ended begin again; doubled each time that they end early.
+const RESTART_DELAY: Duration = Duration::from_secs(1);
+const MAX_RESTART_DELAY: Duration = Duration::from_secs(60);
 
 /// Maximum number of concurrent tasks of each kind, in this process.
 #[derive(Debug, Clone, Copy)]
@@ -67,14 +73,15 @@ impl Default for Slots {
     }
 }
 
-/// Runs both workers until `stop` resolves, then finishes their current tasks.
+/// Runs both workers until `stop` resolves, then finishes their current tasks. Workers that end before begin again:
+/// after an outage of a minute one answer that Temporal's SDK takes for final is enough to end them, and a server that
+/// starts gives such answers, for instance that it does not know the namespace yet.
 ///
 /// Blocks the calling thread. Call it from a thread of its own, outside `runtime`: the SDK runs all workflows on the
 /// calling thread.
 ///
 /// # Errors
-/// [`Error::Stopped`]: a worker could not be built, or ended by itself. [`Error::Taken`]: it must not work in this
-/// namespace.
+/// [`Error::Unbuilt`]: a worker could not be built. [`Error::Taken`]: it must not work in this namespace.
 pub fn run(
     runtime: &tokio::runtime::Handle,
     context: Context,
@@ -83,37 +90,82 @@ pub fn run(
 ) -> Result<(), Error> {
     runtime.block_on(async move {
         let mut stop = std::pin::pin!(stop);
-        let (engine, prompt) = (context.engine.clone(), context.prompt.clone());
+        let engine = &context.engine;
         let client = tokio::select! {
             client = engine.client() => client,
             taken = engine.taken() => return Err(Error::Taken(taken)),
             () = &mut stop => return Ok(()),
         };
         let Some(client) = client else { return Ok(()) };
-        let core = Runtime::from_current_tokio(RuntimeOptions::default()).map_err(|error| stopped(&error))?;
-        let mut settling = settling(&core, client.clone(), &context, slots)?;
-        let mut delivering = delivering(&core, client, &context, slots)?;
+        let core = Runtime::from_current_tokio(RuntimeOptions::default()).map_err(|error| unbuilt(&error))?;
+        let mut delay = RESTART_DELAY;
+        loop {
+            let began = Instant::now();
+            let generation = Generation { core: &core, client: &client, context: &context, slots };
+            let Some(error) = generation.work(stop.as_mut()).await? else { break };
+            delay = if began.elapsed() > MAX_RESTART_DELAY * 2 { RESTART_DELAY } else { delay };
+            tracing::warn!(error = %chain(&error), seconds = delay.as_secs(), "the workers ended and begin again");
+            tokio::select! {
+                () = tokio::time::sleep(delay) => delay = MAX_RESTART_DELAY.min(delay * 2),
+                () = &mut stop => break,
+            }
+        }
+        context.stopping.store(true, Ordering::Relaxed);
+        context.prompt.finish().await;
+        Ok(())
+    })
+}
+
+/// Both workers, from their beginning to their end.
+struct Generation<'a> {
+    core: &'a Runtime,
+    client: &'a Client,
+    context: &'a Context,
+    slots: Slots,
+}
+
+impl Generation<'_> {
+    /// Works until `stop` resolves, then finishes the current tasks. Returns the error if a worker ended before.
+    async fn work(&self, stop: Pin<&mut impl Future<Output = ()>>) -> Result<Option<WorkerRunError>, Error> {
+        let Self { core, client, context, slots } = *self;
+        let mut settling = settling(core, client.clone(), context, slots)?;
+        let mut delivering = delivering(core, client.clone(), context, slots)?;
+        let keys = [settling.worker_instance_key(), delivering.worker_instance_key()];
         let (stop_settling, stop_delivering) = (settling.shutdown_handle(), delivering.shutdown_handle());
-        let stopping = async move {
+        let stop_both = || {
+            stop_settling();
+            stop_delivering();
+        };
+        let stopping = async {
             stop.await;
             // Long activities end early; other workers go on with them.
             context.stopping.store(true, Ordering::Relaxed);
-            stop_settling();
-            stop_delivering();
+            stop_both();
             // Never resolves, so that `select!` below waits until both workers have finished their tasks.
             std::future::pending::<()>().await;
         };
-        tokio::select! {
-            // If one worker fails, stop the other: a process that only settles or only delivers would look healthy.
-            result = async { tokio::try_join!(settling.run(), delivering.run()) } => {
-                prompt.finish().await;
-                result.map(drop).map_err(|error| stopped(&error))
-            }
+        let result = tokio::select! {
+            // If one worker fails, the other ends too: a process that only settles or only delivers would look healthy.
+            result = async { tokio::try_join!(settling.run(), delivering.run()) } => result,
             // Tasks of another installation are not finished: they would be looked up in the wrong database.
-            taken = engine.taken() => Err(Error::Taken(taken)),
-            () = stopping => Ok(()),
+            taken = context.engine.taken() => return Err(Error::Taken(taken)),
+            () = stopping => return Ok(None),
+        };
+        let Some(error) = result.err().filter(|_| !context.stopping.load(Ordering::Relaxed)) else { return Ok(None) };
+        // As when a process dies: a task that such a worker still gets is given to another one after its time limit.
+        stop_both();
+        for key in keys {
+            // The SDK's list of this client's workers; an entry that is not in it does no harm.
+            drop(client.connection().workers().finalize_unregister(key));
         }
-    })
+        Ok(Some(error))
+    }
+}
+
+/// An error with its causes, which the SDK's own text leaves out.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// The worker for workflows and all activities except those that send to destinations.
@@ -125,7 +177,7 @@ fn settling(core: &Runtime, client: Client, context: &Context, slots: Slots) -> 
         .and_then(|options| options.register_workflow::<DeviceStream>())
         .and_then(|options| options.register_workflow::<Claims>())
         .and_then(|options| options.register_workflow::<Sweep>())
-        .map_err(|error| stopped(&error))?
+        .map_err(|error| unbuilt(&error))?
         .max_cached_workflows(CACHED_RUNS)
         .sticky_queue_schedule_to_start_timeout(Duration::from_secs(2))
         .graceful_shutdown_period(Duration::from_secs(5))
@@ -134,7 +186,7 @@ fn settling(core: &Runtime, client: Client, context: &Context, slots: Slots) -> 
         .nonsticky_to_sticky_poll_ratio(FIRST_TASKS)
         .activity_task_poller_behavior(PollerBehavior::SimpleMaximum(2))
         .build();
-    Worker::new(core, client, options).map_err(|error| stopped(&error))
+    Worker::new(core, client, options).map_err(|error| unbuilt(&error))
 }
 
 /// The worker for activities that send to destinations. It runs no workflow, so a single
@@ -146,7 +198,7 @@ fn delivering(core: &Runtime, client: Client, context: &Context, slots: Slots) -
         .tuner(tuner(Slots { workflow_tasks: 1, local_activities: 1, activities: slots.deliveries, ..slots }))
         .activity_task_poller_behavior(PollerBehavior::SimpleMaximum(5))
         .build();
-    Worker::new(core, client, options).map_err(|error| stopped(&error))
+    Worker::new(core, client, options).map_err(|error| unbuilt(&error))
 }
 
 fn tuner(slots: Slots) -> WorkerTuner {
@@ -160,6 +212,6 @@ fn tuner(slots: Slots) -> WorkerTuner {
     )
 }
 
-fn stopped(error: &dyn std::fmt::Display) -> Error {
-    Error::Stopped(error.to_string())
+fn unbuilt(error: &dyn std::fmt::Display) -> Error {
+    Error::Unbuilt(error.to_string())
 }

@@ -1,14 +1,17 @@
-//! Runs that an operator cancels in Temporal, and a new event during an attempt: nothing hangs, nothing is given up,
-//! and no other purchase waits.
+//! Runs that an operator cancels in Temporal, and a new event or a step of the clock during an attempt: nothing hangs,
+//! nothing is given up, no other purchase waits, and no second request is sent beside the first.
 
 use serde_json::json;
 use std::time::Duration;
+use system_tests::clock::Clock;
 use system_tests::receiver::Reply;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 
 /// Less than the fifteen seconds that an attempt at a hanging endpoint takes.
 const LESS_THAN_AN_ATTEMPT: Duration = Duration::from_secs(12);
+/// Longer than a lease.
+const TWO_MINUTES: Duration = Duration::from_secs(120);
 /// Maximum number of pairs of purchases that are begun until the second of one was attempted while the first one's
 /// attempt hung; on a machine that stands still it ends first.
 const PURCHASES: usize = 20;
@@ -76,5 +79,27 @@ async fn a_new_event_during_a_failing_attempt_is_sent_after_it() {
         if newest == Some(2) { Ok(()) } else { Err(format!("{newest:?}")) }
     })
     .await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_step_sends_nothing_beside_a_request_in_flight() {
+    let clock = Clock::new(api::clock::now());
+    let variables = vec![("FAILPOINTS".to_owned(), clock.fail_point())];
+    let mut world = World::start(Setting { variables, ..quick() }).await;
+    world.let_sweep_help("its clock is moved, and timers in Temporal do not move with it");
+    world.receiver.ignore_time();
+    world.receiver.answer(Reply::Hang);
+    world.send("SUBSCRIPTION_PURCHASED", "stepped").await;
+    world.wait_received("stepped", 1).await;
+    world.receiver.answer(Reply::Status(200));
+    clock.set(clock.now().plus(TWO_MINUTES));
+    world.by_script("--signal-name probe ").await;
+    wait::until(SOON, "a claim of the lane whose lease seems over", async || {
+        let log = world.installation.logs();
+        if log.contains("a lease was over while its request was still in flight") { Ok(()) } else { Err(log) }
+    })
+    .await;
+    world.wait_acked("stepped", 1).await;
     world.finish().await;
 }

@@ -162,3 +162,25 @@ async fn a_sweep_that_was_replaced_by_hand_is_claimed_again() {
     assert_eq!(serve.exit_status(), None, "it goes on:\n{}", serve.log());
     serve.wait_connected().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_outlast_a_server_that_lost_their_namespace() {
+    let mut temporal = Temporal::start(Memory::Volatile).await;
+    let create = "temporal operator namespace create --namespace ours";
+    drop(temporal.run_line(create).await);
+    let installation = Installation::new(Backend::Sqlite, &temporal.address(), &Sns::new()).in_namespace("ours");
+    let mut process = installation.start(&["run", "--window", "1s"], &[]);
+    process.wait_connected().await;
+    wait_delivered(&installation, &[send_sample(&installation, 0)]).await;
+    // Empty, and without the namespace: after a minute Temporal's SDK takes that for final and ends the workers.
+    temporal.kill9();
+    temporal.restart().await;
+    wait::until(SOON, "the workers to begin again", async || {
+        assert!(process.exit_status().is_none(), "settle ended:\n{}", process.log());
+        let log = process.log();
+        if log.contains("the workers ended and begin again") { Ok(()) } else { Err(log) }
+    })
+    .await;
+    drop(temporal.run_line(create).await);
+    wait_delivered(&installation, &[send_sample(&installation, 1)]).await;
+}

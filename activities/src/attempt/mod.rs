@@ -107,7 +107,18 @@ async fn carry_out(context: &Context, claim: &Claim, batch: Batch) -> Result<Att
     let claimed_at = batch.claimed_at;
     let clock = Clock { claimed_at_db: batch.lease_until.minus(LEASE), claimed_at };
     let started_at = clock.now();
-    let Some(sent) = send(context, claim, &batch, clock).await? else {
+    let in_flight = context.in_flight.begin(claim.destination, claim.key, batch.user);
+    let sent = match &in_flight {
+        Some(_) => send(context, claim, &batch, clock).await?,
+        None => {
+            tracing::warn!(
+                destination.id = %claim.destination,
+                "a lease was over while its request was still in flight: the database's clock went forward"
+            );
+            None
+        }
+    };
+    let Some(sent) = sent else {
         let unsent_events = batch.attempts.iter().map(lease_expired).collect();
         context.store.finish(finish(claim, unsent(unsent_events), started_at, Duration::ZERO)).await?;
         return Ok(AttemptResult::LeaseExpired);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::{DevServer, Engine};
 use crate::http::Http;
-use crate::{Prompt, Shares, Verifier};
+use crate::{InFlight, Prompt, Shares, Verifier};
 use domain::{
     DestinationId, Environment, Notification, NotificationKind, SettlingContext, Timestamp, UnknownReceipts,
     Verification,
@@ -69,6 +69,7 @@ impl World {
             random: || 0.5,
             retention: None,
             shares: Shares::default(),
+            in_flight: InFlight::default(),
             prompt: Prompt::default(),
             stopping: Arc::default(),
         };

@@ -12,7 +12,7 @@ use crate::telemetry;
 use activities::engine::Engine;
 use activities::http::Http;
 use activities::worker::{self, Slots};
-use activities::{Prompt, Shares, Verifier};
+use activities::{InFlight, Prompt, Shares, Verifier};
 use anyhow::Context;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
@@ -106,6 +106,7 @@ pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
         random: fraction,
         retention: config.retention,
         shares: Shares::default(),
+        in_flight: InFlight::default(),
         prompt: Prompt::default(),
         stopping: Arc::default(),
     };
@@ -133,7 +134,7 @@ pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
     };
     match result {
         Err(worker::Error::Taken(taken)) => Err(taken.into()),
-        result => result.context("the worker cannot go on"),
+        result => result.context("the worker cannot run"),
     }
 }
 

@@ -219,6 +219,8 @@ pub struct Batch {
     pub secret: SecretString,
     /// Its events, in order; at least one.
     pub attempts: Vec<Attempt>,
+    /// The user that it is about; `None` if the destination does not get requests user by user.
+    pub user: Option<UserId>,
     /// How long to wait before it is sent, to keep the destination's rate; at most two seconds.
     pub start_in: Duration,
     /// When the lease ends, by the database's clock.

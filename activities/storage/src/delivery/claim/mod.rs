@@ -174,6 +174,7 @@ impl Lane<'_> {
             destination: self.destination.clone(),
             secret: self.found.open_secret(secrets)?,
             attempts,
+            user: self.user.map(|lane| lane.user),
             start_in: self.start.wait,
             lease_until,
         })))

@@ -1,0 +1,73 @@
+//! What this process sends requests about at the moment. A lease is a time by the database's clock: after a step of that
+//! clock the lease can seem over while its request is in flight, and this process must not send another one then.
+
+use domain::{CollapseKey, DestinationId, UserId};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use storage::fault;
+
+/// The requests in flight. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct InFlight(Arc<Mutex<BTreeSet<(DestinationId, Subject)>>>);
+
+/// What only one request to a destination may be about at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    Purchase(CollapseKey),
+    User(UserId),
+}
+
+/// A request in flight; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Request {
+    all: InFlight,
+    own: Vec<(DestinationId, Subject)>,
+}
+
+impl InFlight {
+    /// Begins a request about a purchase and perhaps its user; `None` while one about either of them is in flight.
+    pub fn begin(&self, destination: DestinationId, key: CollapseKey, user: Option<UserId>) -> Option<Request> {
+        let subjects = [Some(Subject::Purchase(key)), user.map(Subject::User)];
+        let own: Vec<_> = subjects.into_iter().flatten().map(|subject| (destination, subject)).collect();
+        let mut all = self.lock();
+        if own.iter().any(|one| all.contains(one)) && !fault::is_planted("lease.ignored") {
+            return None;
+        }
+        all.extend(own.iter().copied());
+        Some(Request { all: self.clone(), own })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<(DestinationId, Subject)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        let mut all = self.all.lock();
+        for one in &self.own {
+            all.remove(one);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn one_request_about_a_purchase_or_user_is_in_flight() {
+        let in_flight = InFlight::default();
+        let [hook, other] = [1, 2].map(|id| DestinationId::new(Uuid::from_u128(id)));
+        let [one, two] = [4, 5].map(|id| CollapseKey::new(Uuid::from_u128(id)));
+        let user = Some(UserId::new(Uuid::from_u128(3)));
+        let first = in_flight.begin(hook, one, user).expect("nothing is in flight");
+        assert!(in_flight.begin(hook, one, None).is_none(), "the purchase");
+        assert!(in_flight.begin(hook, two, user).is_none(), "the user");
+        assert!(in_flight.begin(hook, two, None).is_some(), "another purchase");
+        assert!(in_flight.begin(other, one, user).is_some(), "another destination");
+        drop(first);
+        assert!(in_flight.begin(hook, one, user).is_some(), "it ended");
+    }
+}
