@@ -81,11 +81,12 @@ pub fn lease(write: &mut Write<'_>, lane: UserLane, token: &str, until: Timestam
 const END_LEASE: Sql = statement! {"
     UPDATE user_lanes
     SET lease_token = NULL, lease_until = NULL,
-        paused_until = CASE WHEN environment = ? THEN ? ELSE paused_until END
-    WHERE destination_id = ? AND user_id = ? AND lease_token = ?
+        paused_until = CASE WHEN environment = ? AND COALESCE(paused_until, 0) < ? THEN ? ELSE paused_until END
+    WHERE destination_id = ? AND lease_token = ?
+        AND user_id IN (CAST(? AS TEXT), (SELECT p.user_id FROM purchases p WHERE p.collapse_key = ?))
 "};
 
-/// Ends the lease of a user, and starts the pause that the destination set, in the environment of the request.
+/// Ends the lease of a user, also at the user who got the purchase meanwhile, and starts the pause that the destination set, in the environment of the request.
 pub fn end_lease(
     write: &mut Write<'_>,
     finish: &Finish,
@@ -97,9 +98,11 @@ pub fn end_lease(
     sql(END_LEASE)
         .bind(paused_in.map(Environment::as_str))
         .bind(paused_until)
+        .bind(paused_until)
         .bind(finish.destination)
-        .bind(user)
         .bind(finish.token.as_str())
+        .bind(user)
+        .bind(finish.key)
         .later(write.connection)
 }
 

@@ -5,3 +5,4 @@ pub mod deliveries;
 pub mod event;
 pub mod lanes;
 pub mod status;
+pub mod user_leases;

@@ -7,7 +7,7 @@ use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{row, sql, stored};
 use crate::db::writer::Write;
-use crate::events::deliveries;
+use crate::events::{deliveries, user_leases};
 use crate::people::device_users;
 use crate::people::transfers::{self, MovedRows, NewTransfer};
 use crate::purchases::purchase;
@@ -186,6 +186,9 @@ pub fn carry_out(write: &mut Write<'_>, installation: Installation, order: &Move
     for key in &keys {
         deliveries::release_purchase(write, *key)?;
         sql(MOVE_PURCHASE).bind(to.id).bind(*key).later(write.connection)?;
+    }
+    if !keys.is_empty() {
+        user_leases::hand_over(write, order.app, from.id, to.id)?;
     }
     // The events show the devices as their users' after the move.
     let devices = match &order.devices {

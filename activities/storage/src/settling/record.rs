@@ -14,7 +14,7 @@ use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Ahead, Number, Single, clean, sql};
 use crate::db::writer::{Faults, Write};
 use crate::devices::claims::due;
-use crate::events::{alarms, deliveries, lanes};
+use crate::events::{alarms, deliveries, lanes, user_leases};
 use crate::inbox::notifications;
 use crate::purchases::owned::owned_ahead;
 use crate::purchases::purchase::{self, PurchaseRow, WaitsFor};
@@ -300,8 +300,11 @@ impl Settling<'_> {
         let waits_for = decision.waits.map(waits_for);
         let sku = |by| decision.purchase.sku(by).filter(|sku| sku.len() <= MAX_INDEXED_BYTES).map(clean);
         let owner = self.owner.map(|owner| owner.id).or(found.row.user_id);
-        if found.row.user_id.is_some() && found.row.user_id != owner {
+        if let (Some(former), Some(owner)) = (found.row.user_id, owner)
+            && former != owner
+        {
             deliveries::release_purchase(write, record.collapse_key)?;
+            user_leases::hand_over(write, self.origin.app_id, former, owner)?;
         }
         sql(UPDATE)
             .bind(found.revision)

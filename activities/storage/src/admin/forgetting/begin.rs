@@ -8,6 +8,7 @@ use crate::db::secrets::{Secrets, random_uuid};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
+use crate::events::user_leases;
 use crate::purchases::purchase::{self, Urgency};
 use crate::purchases::users::{self, RECEIPT_PREFIX, Raced, StoreUser, UserRow};
 use crate::reports::customer::{self, CustomerName};
@@ -235,6 +236,9 @@ pub fn rename(
     sql(REMOVE_NAMES).uncached().bind_list(all.clone()).run(write.connection)?;
     sql(MOVE_PURCHASES).bind(anonymous).bind(user).run(write.connection)?;
     sql(MOVE_FIRST).uncached().bind(anonymous).bind(anonymous).bind_list(all.clone()).run(write.connection)?;
+    for one in all.clone() {
+        user_leases::hand_over(write, app, one, anonymous)?;
+    }
     sql(LEAVE_LANES).uncached().bind(app).bind_list(all.clone()).run(write.connection)?;
     sql(LEAVE_PROFILES).uncached().bind(app).bind_list(all).run(write.connection)?;
     let (devices, reported) = devices::hand_over(write, (user, anonymous))?;

@@ -13,6 +13,7 @@ use crate::delivery::lanes::{Claim, Claimed, Idle, Mode};
 use crate::delivery::slots;
 use crate::delivery::user_lanes::{self, UserLane};
 use crate::events::deliveries;
+use crate::purchases::users;
 use crate::settings::destinations;
 use domain::health::{Slot, slot, wait_until};
 use domain::{DestinationId, Environment, EventId, UserId};
@@ -23,6 +24,7 @@ use std::time::Duration;
 const USER_BUSY: Duration = Duration::from_millis(500);
 
 row! {
+    #[derive(PartialEq)]
     struct Owner {
         user_id: Option<UserId>,
         environment: Environment,
@@ -102,15 +104,23 @@ const OWNER: Sql = statement! {hot "purchases_pkey or sqlite_autoindex_purchases
     WHERE p.collapse_key = ?
 "};
 
-/// Locks the user of the event that is next, if the destination gets requests user by user. Returns why no request about the user may
-/// be sent now.
+fn owner(write: &mut Write<'_>, lane: &Lane<'_>, next: EventId) -> Result<Option<Owner>, Error> {
+    sql(OWNER).bind(next).bind(lane.claim.key).first(write.connection)
+}
+
+/// Locks the user of the event that is next, if the destination gets requests user by user. Returns why no request about
+/// the user may be sent now. While the lock is held, the purchase moves to nobody else: a move locks the user, and then
+/// finds the lease.
 pub fn user(write: &mut Write<'_>, lane: &mut Lane<'_>, next: EventId) -> Result<Option<Claimed>, Error> {
     lane.user = None;
     if !lane.destination.per_user {
         return Ok(None);
     }
-    let owner: Option<Owner> = sql(OWNER).bind(next).bind(lane.claim.key).first(write.connection)?;
-    let Some(Owner { user_id: Some(user), environment }) = owner else { return Ok(None) };
+    let found = owner(write, lane, next)?;
+    let Some(Owner { user_id: Some(user), environment }) = found else { return Ok(None) };
+    if write.connection.is_shared() && !(users::lock_shared(write, user)? && owner(write, lane, next)? == found) {
+        return user_busy(write, lane.claim, BUSY).map(Some);
+    }
     let user = UserLane { destination: lane.claim.destination, user, environment };
     let Some(rows) = user_lanes::lock_free(write, user)? else {
         return user_busy(write, lane.claim, BUSY).map(Some);
