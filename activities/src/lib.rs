@@ -14,6 +14,7 @@ mod forgetting;
 mod heartbeat;
 pub mod http;
 mod in_flight;
+mod loss;
 mod pace;
 mod prompt;
 mod query;
@@ -189,8 +190,9 @@ impl Context {
     /// Signals the runs of overdue purchases and destinations, and does the periodic clean-up.
     #[activity(definition = SweepActivity)]
     pub async fn sweep(self: Arc<Self>, ctx: ActivityContext, _round: u32) -> Result<Swept, ActivityError> {
+        let run_id = ctx.info().workflow_run_id.as_deref().unwrap_or_default();
         tokio::select! {
-            swept = sweep::sweep_in_time(&self) => swept.map_err(failure::failure),
+            swept = sweep::sweep_in_time(&self, run_id) => swept.map_err(failure::failure),
             cancelled = sweep::send_heartbeats(&ctx) => Err(failure::failure(cancelled)),
         }
     }

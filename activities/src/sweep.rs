@@ -3,7 +3,7 @@
 //!
 //! Purchases are woken in steps of a second. In each step come those that a person waits for, then those whose window
 //! was missed, then changes of settings and the calendar, which may use four fifths of the rate at which a store may be
-//! queried: the rest is left to windows that end.
+//! queried: the rest is left to windows that end. A sweep that finds many missed windows raises an alarm.
 //!
 //! A run sends heartbeats, and ends when it is cancelled or takes too long; what is in progress then is abandoned. If
 //! Temporal takes a run that goes on for lost, two sweep at once for that time at most. That is harmless: signals that
@@ -13,6 +13,7 @@ use crate::dependencies::Context;
 use crate::engine::Engine;
 use crate::failure::Failed;
 use crate::forgetting;
+use crate::loss;
 use crate::retention;
 use crate::stuck;
 use domain::{DestinationId, Timestamp};
@@ -34,6 +35,12 @@ const STEP_BOUNDS: std::ops::RangeInclusive<Duration> = STEP..=Duration::from_se
 const SHARE: f64 = 0.8;
 /// Maximum number of purchases in each category of a step that has no other limit, which limits the rate of signals.
 const OTHERS: i64 = 50;
+/// Number of missed windows in one sweep that is worth an alarm.
+const MANY_MISSED: usize = 50;
+/// The alarm. It names no number, so that there is one such alarm, which is counted.
+const MISSED: &str = "many windows ended, and their purchases were not settled: Temporal lost runs, or Temporal or the \
+                      workers are too slow; the sweep wakes these purchases, at most 50 a second. If this goes on, see \
+                      whether Temporal and the workers are well";
 /// The number of a platform's purchases that were woken, or whose query that was put off is due, and that did not settle
 /// yet, as the time in which so many are woken.
 const IN_PROGRESS: Duration = Duration::from_secs(10);
@@ -66,15 +73,16 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(3);
 /// Time until Temporal runs a sweep again that did not finish.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Sweeps within [`SWEEP_BUDGET`], and stores the time of the end.
+/// Sweeps for this run of the workflow within [`SWEEP_BUDGET`], and stores the time of the end.
 ///
 /// # Errors
 /// Storage failed, or the time is over: Temporal runs the activity again.
-pub async fn sweep_in_time(context: &Context) -> Result<Swept, Failed> {
+pub async fn sweep_in_time(context: &Context, run_id: &str) -> Result<Swept, Failed> {
     let sweeping = async {
         if fault::is_planted("sweep.hang") {
             std::future::pending::<()>().await;
         }
+        loss::check(context, run_id).await;
         let swept = sweep(context).await?;
         context.store.sweep_finished().await?;
         Ok(swept)
@@ -126,10 +134,16 @@ async fn sweep(context: &Context) -> Result<Swept, Error> {
 /// Wakes what is overdue, step by step.
 async fn wake_overdue(context: &Context) -> Result<Swept, Error> {
     let (began, mut swept) = (Instant::now(), Swept::default());
-    let (mut step, mut took) = (began, STEP);
+    let (mut step, mut took, mut missed) = (began, STEP, 0);
     loop {
         let overdue = context.store.overdue(quota(context.verifier.pace.per_second(), took)).await?;
         let (found, more, postponed) = (overdue.found.len(), overdue.more, overdue.postponed.len());
+        let before = missed;
+        missed += overdue.missed();
+        if before < MANY_MISSED && missed >= MANY_MISSED {
+            raise_alarm(&context.store).await;
+        }
+        context.store.note_waking(overdue.clone()).await?;
         let woken = wake_all(context, &overdue, began).await;
         swept.woken += woken.len();
         let has_progressed = !woken.is_empty() || (found == 0 && postponed > 0);
@@ -144,6 +158,12 @@ async fn wake_overdue(context: &Context) -> Result<Swept, Error> {
         sleep_until(step + STEP).await;
         took = step.elapsed();
         step = Instant::now();
+    }
+}
+
+async fn raise_alarm(store: &Store) {
+    if let Err(error) = store.alarm(None, "windows", MISSED).await {
+        tracing::warn!(error = %error, "the alarm about missed windows was not stored");
     }
 }
 

@@ -8,10 +8,12 @@ use system_tests::postgres;
 use system_tests::process::Backend;
 use system_tests::receiver::Reply;
 use system_tests::runs;
+use system_tests::sns::Rtn;
 use system_tests::temporal::Memory;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
+use tokio::time::Instant;
 use workflows::contract;
 
 /// Time limit for healing on any machine.
@@ -21,6 +23,11 @@ const HEALED: Duration = Duration::from_secs(300);
 const TWO_MINUTES: Duration = Duration::from_secs(120);
 /// How long the purchase `paused` is held: beyond the termination of the runs, and well within [`HEALED`].
 const PAUSE_MS: i64 = 25_000;
+
+/// Several times what the sweep wakes in one step.
+const LOST_WINDOWS: usize = 300;
+/// Time limit for them: the rest of a window, and the work of a debug build on a busy machine.
+const MANY_HEALED: Duration = Duration::from_secs(120);
 
 const BOUGHT: &str = "SUBSCRIPTION_PURCHASED";
 
@@ -139,6 +146,54 @@ async fn an_emptied_temporal_heals() {
     })
     .await;
     check(world, scene, broken).await;
+}
+
+/// A world with many open windows, of which Temporal knows, and their receipts.
+async fn many_windows() -> (World, Vec<String>) {
+    let setting =
+        Setting { backend: Backend::Postgres, memory: Memory::File, window_seconds: 20, ..Setting::default() };
+    let mut world = World::start(setting).await;
+    let receipts: Vec<String> = (0..LOST_WINDOWS).map(|number| format!("lost{number}")).collect();
+    let messages: Vec<_> =
+        receipts.iter().map(|receipt_id| world.sns.notification(&Rtn::new(BOUGHT, receipt_id))).collect();
+    world.post_all(&messages).await;
+    for receipt_id in &receipts {
+        world.wait_first_notified(receipt_id).await;
+    }
+    (world, receipts)
+}
+
+async fn all_heal(world: &World, receipts: &[String]) {
+    let began = Instant::now();
+    wait::until(MANY_HEALED, "all windows to be settled", async || {
+        let is_open = |receipt_id: &&String| world.receiver.revisions(&world.key(receipt_id).to_string()).is_empty();
+        let open = receipts.iter().filter(is_open).count();
+        if open == 0 { Ok(()) } else { Err(format!("{open} of {LOST_WINDOWS} are open")) }
+    })
+    .await;
+    eprintln!("{LOST_WINDOWS} windows had healed after {:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_windows_heal_in_an_emptied_temporal() {
+    let (mut world, receipts) = many_windows().await;
+    world.let_sweep_help("Temporal is emptied");
+    world.temporal.kill9();
+    world.temporal.delete_file();
+    world.temporal.restart().await;
+    all_heal(&world, &receipts).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_windows_heal_with_an_alarm_after_a_termination() {
+    let (mut world, receipts) = many_windows().await;
+    world.let_sweep_help("all runs are terminated");
+    world.temporal.terminate_all().await;
+    all_heal(&world, &receipts).await;
+    let alarms = world.api.all("/v1/alarms").await;
+    assert!(alarms.iter().any(|alarm| alarm["kind"] == "windows"), "{alarms:?}");
+    world.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! The status of a purchase's run: its answer to the query `status`.
+//! What Temporal knows of a run: whether there is one, and the answer of a purchase's to the query `status`.
 
 use super::{Engine, TemporalError, execution, timed};
 use domain::CollapseKey;
@@ -6,10 +6,28 @@ use temporalio_client::NamespacedClient;
 use temporalio_client::tonic::Code;
 use temporalio_common::protos::temporal::api::enums::v1::QueryRejectCondition;
 use temporalio_common::protos::temporal::api::query::v1::WorkflowQuery;
-use temporalio_common::protos::temporal::api::workflowservice::v1::QueryWorkflowRequest;
+use temporalio_common::protos::temporal::api::workflowservice::v1::{
+    DescribeWorkflowExecutionRequest, QueryWorkflowRequest,
+};
 use workflows::contract;
 
 impl Engine {
+    /// Whether Temporal knows a run, open or closed.
+    ///
+    /// # Errors
+    /// See [`TemporalError`].
+    pub async fn knows(&self, workflow_id: &str, run_id: &str) -> Result<bool, TemporalError> {
+        let client = self.now()?;
+        let mut run = execution(workflow_id.to_owned());
+        run_id.clone_into(&mut run.run_id);
+        let request = DescribeWorkflowExecutionRequest { namespace: client.namespace(), execution: Some(run) };
+        match client.connection().workflow_service().describe_workflow_execution(timed(request)).await {
+            Ok(_) => Ok(true),
+            Err(status) if status.code() == Code::NotFound => Ok(false),
+            Err(status) => Err(status.into()),
+        }
+    }
+
     /// The open run's answer to the query `status`; `None` when no run is open.
     ///
     /// # Errors

@@ -238,6 +238,11 @@ impl Plan {
         }
     }
 
+    /// Forgets what Temporal took: it was emptied.
+    pub fn forget_sent(&mut self) {
+        self.forget_rested(i64::MAX);
+    }
+
     /// Records that Temporal did not answer: the key becomes due again after its back-off. Returns whether this failure
     /// begins a pause of all keys.
     pub fn failed(&mut self, now: i64, key: CollapseKey) -> bool {

@@ -1,5 +1,5 @@
-//! Reads rows back from the inbox: those that did not fit in memory, and at the start the newest ones without an
-//! outcome.
+//! Reads rows back from the inbox: those that did not fit in memory, and the newest ones without an outcome, at the start
+//! and when Temporal was emptied.
 //!
 //! What the process before this one signalled is not stored, so a start repeats signals, which is harmless. Its cost is
 //! limited: one signal for each purchase, only while no other signal is due, and for the newest [`START_LIMIT`]
@@ -7,11 +7,12 @@
 
 use super::Shared;
 use super::plan::UnsentSignal;
+use domain::Timestamp;
 use domain::time::millis;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{Open, Store, chain};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout};
 
 /// Maximum number of purchases that a start signals.
 const START_LIMIT: usize = 10_000;
@@ -19,6 +20,33 @@ const START_LIMIT: usize = 10_000;
 const PAGE: usize = 500;
 /// The pause after the database did not answer.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Time between two checks whether Temporal was emptied, of which the sweep takes note.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Whether Temporal was emptied since this process started.
+#[derive(Default)]
+struct Losses {
+    /// When it was emptied last; `None` before the first check.
+    last: Option<Option<Timestamp>>,
+    checked_at: Option<Instant>,
+}
+
+impl Losses {
+    /// Whether Temporal was emptied since the last call. Checks at most once in [`CHECK_INTERVAL`].
+    async fn is_new(&mut self, store: &Store) -> bool {
+        if self.checked_at.is_some_and(|at| at.elapsed() < CHECK_INTERVAL) {
+            return false;
+        }
+        self.checked_at = Some(Instant::now());
+        match store.last_sweep().await {
+            Ok(sweep) => self.last.replace(sweep.emptied_at).is_some_and(|last| last != sweep.emptied_at),
+            Err(error) => {
+                tracing::debug!(error = chain(&error), "whether Temporal was emptied is not known; checked again soon");
+                false
+            }
+        }
+    }
+}
 
 /// The reading of the inbox at the start, from its newest row backwards.
 struct StartPass {
@@ -59,15 +87,19 @@ impl StartPass {
 
 /// Runs until it is aborted.
 pub(super) async fn run(shared: Arc<Shared>, store: Store) {
-    let mut start_pass = StartPass::new();
+    let (mut start_pass, mut losses) = (StartPass::new(), Losses::default());
     loop {
+        if losses.is_new(&store).await {
+            shared.plan().forget_sent();
+            start_pass = StartPass::new();
+        }
         let missed = shared.plan().missed_from();
         if let Some(from) = missed {
             pass(&shared, &store, from.saturating_sub(1)).await;
         } else if let Some(page) = start_pass.next(&shared) {
             start_pass.read(&shared, &store, page).await;
         } else {
-            shared.room_freed.notified().await;
+            _ = timeout(CHECK_INTERVAL, shared.room_freed.notified()).await;
         }
     }
 }

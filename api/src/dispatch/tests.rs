@@ -79,6 +79,19 @@ fn a_key_is_forgotten_when_its_window_has_passed_without_news() {
 }
 
 #[test]
+fn what_an_emptied_engine_took_is_sent_again() {
+    let mut plan = plan(10);
+    plan.notify(0, unsent(1, 5));
+    flush(&mut plan, 0);
+    plan.notify(1, unsent(2, 6));
+    plan.forget_sent();
+    plan.add_to_backlog(2, unsent(1, 5));
+    plan.add_to_backlog(2, unsent(2, 6));
+    let sent: Vec<_> = flush(&mut plan, 2).into_iter().map(|(key, notified)| (key, notified.through)).collect();
+    assert_eq!(sent, [(key(2), 6), (key(1), 5)], "each once, and first what it never took");
+}
+
+#[test]
 fn a_row_that_is_known_is_no_news() {
     let mut plan = plan(10);
     plan.notify(0, unsent(1, 5));

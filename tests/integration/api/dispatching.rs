@@ -126,6 +126,25 @@ async fn a_start_signals_each_purchase_once_the_newest_first() {
 }
 
 #[tokio::test]
+async fn an_emptied_engine_gets_every_signal_again() {
+    let folder = Folder::new("emptied");
+    let store = open(&folder).await;
+    let platform = platform(&store).await;
+    let rows = fill(&store, platform, 25).await;
+    store.set_sweep_run("first".to_owned()).await.expect("the run");
+    let engine = Arc::new(Recording::default());
+    let _dispatch = Dispatch::start(engine.clone(), store.clone());
+    wait_signalled(&engine, &rows).await;
+    let sent = engine.signals().len();
+    assert!(store.engine_emptied("first".to_owned(), "second".to_owned()).await.expect("the loss"));
+    wait::until(TIMEOUT, "all signals again", async || match engine.signals().len() {
+        count if count == sent + rows.len() => Ok(()),
+        count => Err(format!("{count} signals")),
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_engine_that_was_away_gets_every_signal() {
     let folder = Folder::new("away");
     let store = open(&folder).await;

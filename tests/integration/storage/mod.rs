@@ -38,6 +38,7 @@ mod interleaving;
 mod limiting;
 mod listing;
 mod lost_plan_changes;
+mod lost_windows;
 mod measuring;
 mod merging;
 mod operator_events;

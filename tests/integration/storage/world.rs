@@ -253,6 +253,7 @@ impl World {
             ("topics", "expires_at"),
             ("sweeps", "finished_at"),
             ("sweeps", "restarted_at"),
+            ("sweeps", "emptied_at"),
             ("installation", "created_at"),
         ];
         let mut raw = self.raw();

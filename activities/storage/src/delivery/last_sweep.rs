@@ -1,5 +1,5 @@
 //! When the last sweep finished. Without sweeps nothing that was lost is repaired, so every process watches that they go
-//! on.
+//! on. And which run of its workflow swept: if Temporal does not know that run any more, it was emptied.
 
 use crate::db::alarm::About;
 use crate::db::error::Error;
@@ -23,6 +23,7 @@ row! {
     struct Times {
         created_at: Timestamp,
         finished_at: Option<Timestamp>,
+        emptied_at: Option<Timestamp>,
     }
 }
 
@@ -33,6 +34,8 @@ pub struct LastSweep {
     pub finished_at: Option<Timestamp>,
     /// Time since then, or since the installation was created.
     pub age: Duration,
+    /// When a sweep found that Temporal had been emptied.
+    pub emptied_at: Option<Timestamp>,
 }
 
 impl LastSweep {
@@ -44,7 +47,7 @@ impl LastSweep {
 }
 
 const FIND: Sql = statement! {"
-    SELECT created_at, (SELECT finished_at FROM sweeps) AS finished_at
+    SELECT created_at, (SELECT finished_at FROM sweeps) AS finished_at, (SELECT emptied_at FROM sweeps) AS emptied_at
     FROM installation
 "};
 
@@ -54,6 +57,17 @@ const FINISH: Sql = statement! {"
     ON CONFLICT (id)
     DO UPDATE SET finished_at = excluded.finished_at
 "};
+
+const RUN: Sql = statement!("SELECT run_id AS value FROM sweeps WHERE run_id IS NOT NULL");
+
+const BEGIN: Sql = statement! {"
+    INSERT INTO sweeps (id, run_id)
+    VALUES (1, ?)
+    ON CONFLICT (id)
+    DO UPDATE SET run_id = excluded.run_id
+"};
+
+const EMPTIED: Sql = statement!("UPDATE sweeps SET run_id = ?, emptied_at = ? WHERE run_id = ?");
 
 const INSERT: Sql = statement! {"
     INSERT INTO sweeps (id)
@@ -69,6 +83,26 @@ const CLAIM_RESTART: Sql = statement! {"
 "};
 
 impl Store {
+    /// The run of the sweep's workflow that swept last.
+    pub async fn sweep_run(&self) -> Result<Option<String>, Error> {
+        self.read(|connection| sql(RUN).value(connection)).await
+    }
+
+    /// Notes which run of the sweep's workflow sweeps.
+    pub async fn set_sweep_run(&self, run_id: String) -> Result<(), Error> {
+        self.write(move |write| sql(BEGIN).bind(run_id.clone()).run(write.connection).map(drop)).await
+    }
+
+    /// Notes that Temporal was emptied: it does not know the run that swept before this one. Returns false if another
+    /// process has noted that.
+    pub async fn engine_emptied(&self, before: String, run_id: String) -> Result<bool, Error> {
+        self.write(move |write| {
+            let emptied = sql(EMPTIED).bind(run_id.clone()).bind(write.now).bind(before.clone());
+            Ok(emptied.run(write.connection)? > 0)
+        })
+        .await
+    }
+
     /// Notes that a sweep finished now.
     pub async fn sweep_finished(&self) -> Result<(), Error> {
         self.write(|write| sql(FINISH).bind(write.now).run(write.connection).map(drop)).await
@@ -77,9 +111,9 @@ impl Store {
     /// The last sweep.
     pub async fn last_sweep(&self) -> Result<LastSweep, Error> {
         self.read_now(|connection, now| {
-            let Times { created_at, finished_at } = sql(FIND).one(connection, "installation")?;
+            let Times { created_at, finished_at, emptied_at } = sql(FIND).one(connection, "installation")?;
             let seen = finished_at.filter(|at| *at <= now.plus(AHEAD));
-            Ok(LastSweep { finished_at, age: now.since(seen.unwrap_or(created_at)) })
+            Ok(LastSweep { finished_at, age: now.since(seen.unwrap_or(created_at)), emptied_at })
         })
         .await
     }

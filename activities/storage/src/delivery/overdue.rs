@@ -27,7 +27,7 @@ pub struct Quota {
     /// Of each platform whose store is queried: those that were woken within the last minute, or whose query that was
     /// put off is due, and that did not settle yet. While there are so many, its changes of settings and its calendar wait.
     pub unfollowed: i64,
-    /// In each other category.
+    /// In each other category; a fifth of it for windows that ended, while the engine is only late.
     pub others: i64,
 }
 
@@ -121,6 +121,12 @@ impl Overdue {
                 Next::Wake { .. } => {}
             }
         }
+    }
+
+    /// Number of the purchases to wake whose window ended without a settling.
+    #[must_use]
+    pub fn missed(&self) -> usize {
+        Self::of(UNSETTLED, &self.found).count()
     }
 
     /// The purchases of a category that were woken.

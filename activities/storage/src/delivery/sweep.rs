@@ -2,8 +2,8 @@
 //! (`wakes`). Nothing that waits is read, and what was found is noted, so that it is found again only after a back-off:
 //! the cost of a sweep is that of what is due.
 //!
-//! A wake is noted after Temporal accepted it. A process that dies before it notes its wakes has them repeated by the
-//! next sweep, once; all else of the sweep is in the rows.
+//! That a wake is to be sent is noted before it, and that Temporal accepted it after it. A process that dies in between
+//! has its wakes repeated by the next sweep, once; all else of the sweep is in the rows.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -31,6 +31,15 @@ impl Store {
             Ok(overdue)
         })
         .await
+    }
+
+    /// Notes that the overdue purchases are about to be woken: from now on, one whose window ended does not settle by
+    /// itself. To be called before the first signal.
+    pub async fn note_waking(&self, overdue: Overdue) -> Result<(), Error> {
+        if Overdue::of(UNSETTLED, &overdue.found).next().is_none() {
+            return Ok(());
+        }
+        self.write(move |write| unsettled::note_waking(write, &overdue)).await
     }
 
     /// Notes which of the overdue purchases were woken, and until when others are postponed. A purchase that is being

@@ -1,8 +1,11 @@
 //! Purchases whose window has ended without a settling: a wake-up was lost, or the engine is late.
 //!
-//! While purchases that are just as late settle by themselves, the engine is only late, and nothing is woken: a signal
-//! for each of them would make it later. A purchase that was overtaken by younger ones is woken, and all are when
-//! nothing late has settled for a minute.
+//! While many purchases that are just as late settle by themselves, the engine is only late, and few are woken: a
+//! signal for each of them would make it later. Those few are the oldest, since some may be lost all the same. A purchase
+//! that was overtaken by younger ones is woken, and all are when hardly any late one has settled for a minute. A window
+//! that had ended when the engine was emptied is not waited for.
+//!
+//! What is to be woken is noted before its signal, so that it never counts as settled by itself.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -21,13 +24,17 @@ const GRACE: Duration = Duration::from_secs(15);
 const GRACE_MICROS: u128 = GRACE.as_micros();
 /// Within this time something late must have settled by itself, if the engine is only late.
 const PROGRESS: Duration = MINUTE;
+/// Number of purchases that must have done so.
+const ENOUGH: usize = 50;
+/// The part of what may be woken that is woken in any case, the oldest first: a fifth.
+const OLDEST: usize = 5;
 /// How much later than others that settle by themselves a purchase may be.
 const MARGIN: Duration = Duration::from_secs(15);
 /// A purchase that is this late is woken in any case.
 const MAX_PATIENCE: Duration = MINUTE.saturating_mul(60);
 /// How long a purchase is postponed that was woken before, while the engine is only late.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Number of the last settled purchases that show whether the engine is late.
+/// Number of the last settled purchases that may show that the engine is late.
 const SAMPLES: i64 = 500;
 /// Maximum number of rows of one reading: a purchase can have many.
 const ROWS: i64 = 500;
@@ -52,6 +59,13 @@ row! {
 }
 
 row! {
+    struct Fresh {
+        collapse_key: CollapseKey,
+        sweep_at: Timestamp,
+    }
+}
+
+row! {
     struct Row {
         seq: i64,
         collapse_key: CollapseKey,
@@ -59,7 +73,7 @@ row! {
 }
 
 const FRESH: Sql = statement! {hot "notifications_due", "
-    SELECT collapse_key AS value
+    SELECT collapse_key, {SWEEP_AT} AS sweep_at
     FROM notifications
     WHERE {OPEN} AND wakes IS NULL AND {SWEEP_AT} <= ?
     ORDER BY {SWEEP_AT}
@@ -84,42 +98,71 @@ const STANDINGS: Sql = statement! {hot "notifications_of_key", "
     GROUP BY n.collapse_key
 "};
 
-/// The ends of the windows of those of the last settled notifications that were settled late, and by themselves. A
-/// record stamps its purchase and its notifications with one time.
+/// The ends of the windows of those of the last settled purchases that were settled late, and by themselves. A record
+/// stamps its purchase and its notifications with one time.
 const LATELY_SETTLED: Sql = statement! {hot "purchases_order", "
-    SELECT n.due_at AS value
+    SELECT MAX(n.due_at) AS value
     FROM (SELECT collapse_key, updated_at
         FROM purchases
         WHERE updated_at > ?
         ORDER BY updated_at DESC
         LIMIT {SAMPLES}) newest
     JOIN notifications n ON n.collapse_key = newest.collapse_key AND n.finished_at = newest.updated_at
-    WHERE n.outcome IN ('settled', 'no_change') AND n.wakes IS NULL AND n.waits_since IS NULL
-        AND n.finished_at > n.due_at + {GRACE_MICROS}
-    ORDER BY n.due_at
+    WHERE n.outcome IN ('settled', 'no_change')
+    GROUP BY n.collapse_key, n.finished_at
+    HAVING MAX(n.wakes) IS NULL AND MAX(n.waits_since) IS NULL AND n.finished_at > MAX(n.due_at) + {GRACE_MICROS}
+    ORDER BY MAX(n.due_at)
 "};
+
+const EMPTIED_AT: Sql = statement!("SELECT emptied_at AS value FROM sweeps WHERE emptied_at IS NOT NULL");
 
 /// The overdue purchases, at most `limit` that were not woken before and as many that were.
 pub fn find(connection: &mut AnyConnection, now: Timestamp, limit: i64) -> Result<Found, Error> {
-    let patience = patience(connection, now)?;
-    let (mut keys, mut more) = (Vec::new(), false);
-    for (statement, before) in [(FRESH, patience), (WOKEN, now)] {
-        let rows: Vec<CollapseKey> = sql(statement).bind(before).bind(ROWS).values(connection)?;
-        more |= i64::try_from(rows.len()).unwrap_or(i64::MAX) >= ROWS;
-        let mut seen = BTreeSet::new();
-        let all = rows.into_iter().filter(|key| seen.insert(*key));
-        keys.extend(all.take(usize::try_from(limit).unwrap_or(0)));
-        more |= i64::try_from(seen.len()).unwrap_or(i64::MAX) >= limit;
-    }
-    if keys.is_empty() {
+    let fresh: Vec<Fresh> = sql(FRESH).bind(now.minus(GRACE)).bind(ROWS).all(connection)?;
+    let woken: Vec<CollapseKey> = sql(WOKEN).bind(now).bind(ROWS).values(connection)?;
+    if fresh.is_empty() && woken.is_empty() {
         return Ok(Found::default());
     }
-    let standings: Vec<Standing> = sql(STANDINGS).uncached().bind_list(keys.iter().copied()).all(connection)?;
+    let limit = usize::try_from(limit).unwrap_or(0);
+    let patience = patience(connection, now)?;
+    let mut more = is_full(fresh.len()) || is_full(woken.len());
+    let (fresh, woken) = (once(fresh, |row| row.collapse_key), once(woken, |key| *key));
+    let chosen = choose(&fresh, Limits { now, patience, limit });
+    more |= chosen.len() < fresh.len() || woken.len() > limit;
+    let keys = chosen.into_iter().chain(woken.into_iter().take(limit).map(|key| (key, patience)));
+    let keys = once(keys, |(key, _)| *key);
+    let standings: Vec<Standing> =
+        sql(STANDINGS).uncached().bind_list(keys.iter().map(|(key, _)| *key)).all(connection)?;
     let standings: BTreeMap<_, _> = standings.into_iter().map(|standing| (standing.collapse_key, standing)).collect();
+    let all = keys.into_iter().filter_map(|(key, patience)| Some((key, standings.get(&key)?.next(now, patience))));
+    Ok(Found { all: all.collect(), more })
+}
+
+/// What limits a choice.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    now: Timestamp,
+    /// A window that ended later may yet be settled by itself.
+    patience: Timestamp,
+    limit: usize,
+}
+
+/// The purchases to wake, the oldest in any case; each with the time before which its window must have ended.
+fn choose(fresh: &[Fresh], Limits { now, patience, limit }: Limits) -> Vec<(CollapseKey, Timestamp)> {
+    let oldest = (limit / OLDEST).max(1);
+    let limits = (0..limit).map(|index| if index < oldest { now } else { patience });
+    let chosen = fresh.iter().zip(limits).take_while(|(row, until)| row.sweep_at <= *until);
+    chosen.map(|(row, until)| (row.collapse_key, until)).collect()
+}
+
+/// The first of each key.
+fn once<T>(all: impl IntoIterator<Item = T>, key: impl Fn(&T) -> CollapseKey) -> Vec<T> {
     let mut seen = BTreeSet::new();
-    let keys = keys.into_iter().filter(|key| seen.insert(*key));
-    let all = keys.filter_map(|key| Some((key, standings.get(&key)?.next(now, patience)))).collect();
-    Ok(Found { all, more })
+    all.into_iter().filter(|one| seen.insert(key(one))).collect()
+}
+
+fn is_full(rows: usize) -> bool {
+    i64::try_from(rows).unwrap_or(i64::MAX) >= ROWS
 }
 
 impl Standing {
@@ -135,7 +178,8 @@ impl Standing {
         if let Some(again_at) = self.again_at.filter(|again_at| *again_at > now) {
             return Next::Postpone(again_at);
         }
-        if ends_at > patience {
+        // A signal that was noted and that the engine did not accept is sent in any case.
+        if ends_at > patience && self.wakes != Some(0) {
             return Next::Postpone(now.plus(PATIENCE));
         }
         Next::Wake { unfollowed: self.wakes.unwrap_or(0) }
@@ -145,15 +189,15 @@ impl Standing {
 /// A window that ended after this time may yet be settled by itself.
 fn patience(connection: &mut AnyConnection, now: Timestamp) -> Result<Timestamp, Error> {
     let overdue = now.minus(GRACE);
-    let any: Option<CollapseKey> = sql(FRESH).bind(overdue).bind(1).value(connection)?;
-    let any = any.or(sql(WOKEN).bind(now).bind(1).value(connection)?);
-    if any.is_none() {
+    let settled: Vec<Timestamp> = sql(LATELY_SETTLED).bind(now.minus(PROGRESS)).values(connection)?;
+    if settled.len() < ENOUGH {
         return Ok(overdue);
     }
-    let settled: Vec<Timestamp> = sql(LATELY_SETTLED).bind(now.minus(PROGRESS)).values(connection)?;
     // A few may have been held, or flushed by hand.
     let oldest = settled.get(settled.len() / 10).map_or(overdue, |window_at| window_at.minus(MARGIN));
-    Ok(oldest.min(overdue).max(now.minus(MAX_PATIENCE)))
+    let emptied_at: Option<Timestamp> = sql(EMPTIED_AT).value(connection)?;
+    let lost = emptied_at.map_or(oldest, |emptied_at| emptied_at.max(oldest));
+    Ok(lost.max(now.minus(MAX_PATIENCE)).min(overdue))
 }
 
 /// Locks what is due of purchases. A row that is being settled is left out, so that this waits for no settling.
@@ -164,6 +208,9 @@ const LOCK: Sql = statement! {"
     FOR UPDATE SKIP LOCKED
 "};
 
+const NOTE_WAKING: Sql =
+    statement!("UPDATE notifications SET wakes = 0, sweep_at = ? WHERE seq IN (?*) AND wakes IS NULL");
+
 const NOTE_WOKEN: Sql = statement! {"
     UPDATE notifications
     SET sweep_at = ? + CASE WHEN wakes IS NULL THEN {BACKOFF_OF_FIRST} ELSE {BACKOFF} END, wakes = COALESCE(wakes, 0) + 1
@@ -172,6 +219,21 @@ const NOTE_WOKEN: Sql = statement! {"
 const BACKOFF_OF_FIRST: u128 = crate::delivery::overdue::FIRST_BACKOFF.as_micros();
 
 const POSTPONE: Sql = statement!("UPDATE notifications SET sweep_at = ? WHERE seq IN (?*)");
+
+/// Notes that purchases are about to be woken: from now on none of them settles by itself. Each stays due until its wake
+/// is noted, too.
+pub fn note_waking(write: &mut Write<'_>, overdue: &Overdue) -> Result<(), Error> {
+    let keys: Vec<CollapseKey> = Overdue::of(UNSETTLED, &overdue.found).collect();
+    for keys in keys.chunks(BATCH) {
+        let rows: Vec<Row> =
+            sql(LOCK).uncached().bind_list(keys.iter().copied()).bind(overdue.at).all(write.connection)?;
+        for rows in rows.chunks(BATCH) {
+            let seqs = rows.iter().map(|row| row.seq);
+            sql(NOTE_WAKING).uncached().bind(overdue.at).bind_list(seqs).run(write.connection)?;
+        }
+    }
+    Ok(())
+}
 
 /// Notes which purchases were woken, and until when others are postponed.
 pub fn note(write: &mut Write<'_>, overdue: &Overdue, woken: &[Due]) -> Result<(), Error> {

@@ -272,8 +272,8 @@ CREATE TABLE notifications (
     finished_at BIGINT,
     -- When a settling left it open to wait for the next wake of its purchase; NULL while it does not wait for that.
     waits_since BIGINT,
-    -- Number of wakes by the sweep that no settling followed, NULL before the first; and when the sweep takes it next, if
-    -- not at the end of its window.
+    -- Number of wakes by the sweep that no settling followed: NULL before the first, 0 while that is sent; and when the
+    -- sweep takes it next, if not at the end of its window.
     wakes BIGINT,
     sweep_at BIGINT,
     -- When its body was removed because of its age.
@@ -956,7 +956,10 @@ CREATE TABLE sweeps (
     -- NULL before the first.
     finished_at BIGINT,
     -- When its workflow was started again, because no sweep had finished for a while.
-    restarted_at BIGINT
+    restarted_at BIGINT,
+    -- The run of its workflow that swept last, and when Temporal was found to have lost that run and all others.
+    run_id TEXT,
+    emptied_at BIGINT
 );
 
 -- How far the retention walked the events in search of bodies that are not needed; at the end it restarts.

@@ -1,0 +1,36 @@
+//! Whether Temporal was emptied: it does not know the run of the sweep's workflow that swept last. Then it has lost all
+//! other runs, too: the sweep no longer waits for windows that had ended, and the dispatchers signal what is open again.
+//!
+//! A closed run is known for as long as the namespace keeps it. If no worker ran for longer, this finds a loss that was
+//! none, and signals are repeated, which is harmless.
+
+use crate::dependencies::Context;
+use storage::Store;
+use workflows::contract;
+
+/// Notes which run sweeps, and whether Temporal lost the one before it.
+pub async fn check(context: &Context, run_id: &str) {
+    let store = &context.store;
+    let noted = match store.sweep_run().await {
+        Ok(Some(before)) if before == run_id => Ok(()),
+        Ok(Some(before)) => match context.engine.knows(contract::SWEEP, &before).await {
+            Ok(true) => store.set_sweep_run(run_id.to_owned()).await,
+            Ok(false) => note(store, before, run_id).await,
+            Err(error) => {
+                return tracing::warn!(error = %error, "whether Temporal was emptied is not known; the next sweep checks");
+            }
+        },
+        Ok(None) => store.set_sweep_run(run_id.to_owned()).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = noted {
+        tracing::warn!(error = %error, "the run of the sweep was not noted; the next sweep notes it");
+    }
+}
+
+async fn note(store: &Store, before: String, run_id: &str) -> Result<(), storage::Error> {
+    if store.engine_emptied(before, run_id.to_owned()).await? {
+        tracing::warn!("Temporal was emptied: what is open is signalled again");
+    }
+    Ok(())
+}
