@@ -15,7 +15,7 @@ use temporalio_client::WorkflowHistory;
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
 use temporalio_common::protos::temporal::api::history::v1::History;
 use temporalio_sdk::workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions};
-use workflows::{Destination, DeviceStream, Purchase, Sweep};
+use workflows::{Claims, Destination, DeviceStream, Purchase, Sweep};
 
 /// Event types that each history must have, so that a renewed one still shows what its name says.
 const SHOWN: &[(&str, &[EventType])] = &[
@@ -35,6 +35,7 @@ const SHOWN: &[(&str, &[EventType])] = &[
     ("destination-continued", &[EventType::TimerStarted, EventType::WorkflowExecutionContinuedAsNew]),
     ("destination-switched-off", &[EventType::MarkerRecorded, EventType::WorkflowExecutionCompleted]),
     ("destination-at-rest", &[EventType::ActivityTaskCompleted, EventType::WorkflowExecutionCompleted]),
+    ("claims", &[EventType::ActivityTaskCompleted, EventType::WorkflowExecutionCompleted]),
     ("stream", &[EventType::ActivityTaskCompleted, EventType::WorkflowExecutionCompleted]),
     ("sweep", &[EventType::TimerFired, EventType::ActivityTaskCompleted]),
 ];
@@ -53,6 +54,7 @@ async fn every_history_replays() {
     let options = WorkflowReplayerOptions::new().register_workflow::<Purchase>();
     let options = options.and_then(|options| options.register_workflow::<Destination>());
     let options = options.and_then(|options| options.register_workflow::<DeviceStream>());
+    let options = options.and_then(|options| options.register_workflow::<Claims>());
     let options = options.and_then(|options| options.register_workflow::<Sweep>()).expect("our workflows").build();
     let names = names();
     assert!(names.len() >= SHOWN.len(), "only {} histories: {names:?}", names.len());

@@ -51,6 +51,7 @@ async fn main() -> anyhow::Result<()> {
     continued(&mut world, &keep).await?;
     failed_over_settling(&mut world, &keep).await?;
     queried_twice(&keep).await?;
+    claims(&keep).await?;
     destinations(&keep).await?;
     stream(&keep).await?;
     wait::until(SOON, "a second sweep", async || {
@@ -74,6 +75,24 @@ async fn stream(keep: &Keep) -> anyhow::Result<()> {
     })
     .await;
     keep.newest(&world, &id, "stream").await?;
+    world.finish().await;
+    Ok(())
+}
+
+/// A device's claim of a receipt, which the store confirms.
+async fn claims(keep: &Keep) -> anyhow::Result<()> {
+    let world = World::start(Setting { window_seconds: 1, rvs: true, ..Setting::default() }).await;
+    world.rvs().know("claimed", Receipt::subscription(api::clock::now()));
+    let transaction = json!({
+        "kind": "purchased", "receipt_id": "claimed", "app_user_id": rvs::CUSTOMER, "sku": "com.example.gold.month",
+        "price": "4.99", "currency": "USD", "marketplace": "US",
+    });
+    let event = Device(1).event("transaction", "device.transaction", &json!({ "transaction": transaction }));
+    drop(Devices::of(&world).await.report(Device(1), &[event]).await.ok());
+    world.wait_acked("claimed", 1).await;
+    let id = contract::claims_workflow_id(world.platform_id);
+    wait_closed(&world, &id).await;
+    keep.newest(&world, &id, "claims").await?;
     world.finish().await;
     Ok(())
 }
