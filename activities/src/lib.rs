@@ -64,7 +64,12 @@ impl Context {
             let call = deliver::flush_name(ctx.info(), flush.number);
             admin::flushed(&self.store, &flush.admin, (input.collapse_key, &call)).await.map_err(failure::storage)?;
         }
-        settle::settle(&self, input, attempt).await.map_err(failure::storage)
+        let key = input.collapse_key;
+        let settled = settle::settle(&self, input, attempt).await;
+        if let Err(error) = &settled {
+            settle::raise_alarm(&self.store, key, (ctx.info().attempt, error)).await;
+        }
+        settled.map_err(failure::storage)
     }
 
     /// Queries the purchase's store once.

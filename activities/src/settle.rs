@@ -4,10 +4,18 @@
 
 use crate::Context;
 use crate::spans::Settling;
-use domain::Verification;
 use domain::settling::Readiness;
-use storage::{Counted, Error, Series, Store};
+use domain::{CollapseKey, Verification};
+use storage::{Counted, Error, Series, Store, chain};
 use workflows::activities::{Loaded, MAX_PER_SETTLING, Record, Recorded, Settle, Settled};
+
+/// Number of failures of one settling after which an alarm is raised, and as many further ones before it is raised again.
+const FAILURES: u32 = 5;
+/// That number while the database is not available, which has alarms of its own.
+const FAILURES_WITHOUT_DATABASE: u32 = 20;
+/// That alarm. It names no purchase, so that there is one such alarm, which is counted.
+const FAILS: &str = "a purchase cannot be settled, and is tried again and again: what is stored of it cannot be read, or the \
+                     database refuses it; the log names the purchase and the reason";
 
 /// Which attempt of `settle` this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +32,19 @@ pub async fn settle(context: &Context, input: Settle, attempt: Attempt) -> Resul
     let trace = Settling::find(&context.store, input.collapse_key).await;
     let span = trace.activity("RunActivity:settle");
     span.within(decide(context, input, attempt, &trace)).await
+}
+
+/// Raises the alarm that a settling keeps failing, if this attempt was one failure too many. What is stored of it may be of
+/// another version of settle, so nothing is given up: the version that can read it settles it.
+pub async fn raise_alarm(store: &Store, key: CollapseKey, (attempt, error): (u32, &Error)) {
+    let failures = if matches!(error, Error::Unavailable(_)) { FAILURES_WITHOUT_DATABASE } else { FAILURES };
+    if !attempt.is_multiple_of(failures) {
+        return;
+    }
+    tracing::error!(collapse_key = %key, error = chain(error), "a settling keeps failing");
+    if let Err(error) = store.alarm(None, "settling_fails", FAILS).await {
+        tracing::warn!(error = %error, "the alarm about a settling that keeps failing was not stored");
+    }
 }
 
 async fn decide(context: &Context, input: Settle, attempt: Attempt, trace: &Settling) -> Result<Settled, Error> {

@@ -37,6 +37,7 @@ mod storm;
 mod sweep;
 mod traces;
 mod unnamed;
+mod unreadable;
 mod verification;
 mod windows;
 mod year;

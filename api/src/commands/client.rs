@@ -149,7 +149,11 @@ impl Remote {
         }
         let file = super::data::token_file(&data);
         check_owner(url, (&data, &file))?;
-        Source::File(file.clone()).read().with_context(|| {
+        let token = Source::File(file.clone()).read();
+        if file.exists() {
+            return token;
+        }
+        token.with_context(|| {
             format!(
                 "no admin token: no `settle run` has used the data directory {}. Start `settle run` here, or name the \
                  directory of one with --data (SETTLE_DATA), or a service elsewhere with SETTLE_URL and \

@@ -194,7 +194,8 @@ fn destination(one: &Value) -> String {
     if shown != "healthy" && shown != REFUSED {
         text.push_str(&format!(" since {}", field(one, "since")));
     }
-    let reasons = [&one["refusal"], &one["reason"], &one["last_error"]];
+    let refusal = if is_refused(one) { &one["refusal"] } else { &Value::Null };
+    let reasons = [refusal, &one["reason"], &one["last_error"]];
     let reason = reasons.into_iter().find_map(Value::as_str).filter(|_| shown != "healthy");
     if let Some(reason) = reason {
         text.push_str(&format!(" ({reason})"));

@@ -1,6 +1,7 @@
 //! The request to stop: Ctrl-C or SIGTERM, passed to all running parts of the process.
 
 use anyhow::Context;
+use std::io::Write;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -18,13 +19,11 @@ impl Stop {
         let (sender, receiver) = watch::channel(false);
         tokio::spawn(async move {
             either(&mut interrupt, &mut terminate).await;
-            eprintln!(
-                "settle: stopping: what runs is finished first, tasks for at most 30 s; Ctrl-C again ends at once"
-            );
             // Without a receiver the process is ending already.
             let _ = sender.send(true);
+            print("settle: stopping: what runs is finished first, for at most 30 s; Ctrl-C again ends at once");
             either(&mut interrupt, &mut terminate).await;
-            eprintln!("settle: stopped at once; what was accepted is safe and continues at the next start");
+            print("settle: stopped at once; what was accepted is safe and continues at the next start");
             std::process::exit(EXIT_CODE);
         });
         Ok(Self(receiver))
@@ -46,6 +45,11 @@ impl Stop {
     pub fn is_requested(&self) -> bool {
         *self.0.borrow()
     }
+}
+
+/// Prints a line. Whoever read the output may be gone already, by the same Ctrl-C.
+fn print(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 fn listen(kind: SignalKind) -> anyhow::Result<Signal> {
