@@ -3,7 +3,7 @@
 use super::cli::{check_failure, log, logged, ran, settle, stderr_of, stdout_of, wait_open};
 use serde_json::Value;
 use std::fs::{DirBuilder, Permissions};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -247,7 +247,14 @@ fn a_second_interrupt_ends_at_once() {
     let connect = || TcpStream::connect(&address).map_err(|error| error.to_string());
     let mut slow = wait::until_blocking(SOON, "the receiver", connect).expect("a connection");
     // Its body never ends, so that the receiver does not either.
-    slow.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\nfirst").expect("it receives");
+    let head = "POST / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 1000\r\n\r\n";
+    slow.write_all(head.as_bytes()).expect("it receives");
+    // The receiver asks for the body: until then it may end without having seen the request.
+    let mut wanted = [0; 12];
+    slow.set_read_timeout(Some(SOON)).expect("a deadline");
+    slow.read_exact(&mut wanted).expect("an interim response");
+    assert_eq!(&wanted, b"HTTP/1.1 100");
+    slow.write_all(b"first").expect("it receives");
     receiver.signal("INT");
     let stopping = || if log(&folder).contains("settle: stopping: ") { Ok(()) } else { Err(log(&folder)) };
     wait::until_blocking(SOON, "the line", stopping).expect("a line");

@@ -32,10 +32,11 @@ pub struct Options {
 pub async fn listen(options: Options) -> anyhow::Result<ExitCode> {
     let webhook = receiver::webhook(&options.secret.read()?)?;
     let listener = sockets::bind("--listen", options.listen)?;
+    let stop = Stop::on_signals()?;
     let style = if options.json { Style::Json } else { Style::Line };
     if style == Style::Line {
         table::line(&format!("Listening on http://{} (Ctrl-C ends)", listener.local_addr()?));
     }
-    receiver::receive(listener, webhook, style, Stop::on_signals()?.requested()).await?;
+    receiver::receive(listener, webhook, style, stop.requested()).await?;
     Ok(ExitCode::SUCCESS)
 }

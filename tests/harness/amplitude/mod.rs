@@ -59,6 +59,8 @@ struct Seen {
     next: VecDeque<Fault>,
     always: Option<Fault>,
     of_type: BTreeMap<String, Fault>,
+    /// Faults of one request each, by the user id of one of its events.
+    of_user: Vec<(String, Fault)>,
     chaos: Option<Chaos>,
     /// Event types that are refused, by the key of the project.
     unwelcome: Vec<(String, String)>,
@@ -141,6 +143,11 @@ impl Amplitude {
         self.seen().of_type.insert(event_type.to_owned(), fault);
     }
 
+    /// Sets the fault of the next request that has an event of this user.
+    pub fn script_for(&self, user_id: &str, fault: Fault) {
+        self.seen().of_user.push((user_id.to_owned(), fault));
+    }
+
     /// Lets requests meet random faults.
     pub fn disturb(&self, chaos: Chaos) {
         self.seen().chaos = Some(chaos);
@@ -152,6 +159,7 @@ impl Amplitude {
         seen.next.clear();
         seen.always = None;
         seen.of_type.clear();
+        seen.of_user.clear();
         seen.chaos = None;
     }
 
