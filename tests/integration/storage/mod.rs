@@ -77,6 +77,7 @@ mod tracks;
 mod transfers;
 mod trials;
 mod unnamed;
+mod user_leases;
 mod users;
 mod verifying;
 mod waiting;

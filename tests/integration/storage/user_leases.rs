@@ -1,0 +1,102 @@
+//! The lease and the pause of a user whose purchases become another user's while a request about them is in flight.
+
+use super::forgetting::by;
+use super::sending::{RETRY, finish};
+use super::world::{LEASE_MS, World, story};
+use domain::time::duration;
+use domain::{DestinationId, TransitionKind};
+use storage::{Claimed, CustomerName, CustomerNames, EndpointSignal, Idle, Owner, Verdict};
+
+const TEN_MINUTES_MS: i64 = 600_000;
+
+/// Purchases `r1` and `r2` of the unnamed `guest`, and `r3` of `anna`, at an integration.
+async fn guest_and_anna(world: &World) -> DestinationId {
+    let to = world.analytics("analytics").await.id;
+    name(world, "anna").await;
+    for (customer, receipt) in [("guest", "r1"), ("guest", "r2"), ("anna", "r3")] {
+        world.happen_to(customer, receipt, &[TransitionKind::Purchased]).await;
+    }
+    to
+}
+
+async fn name(world: &World, customer: &str) {
+    let names = CustomerNames { external_id: "anna".to_owned(), analytics_device_id: None };
+    world.store.name_customer(world.app.id, Owner::AppUser(customer.to_owned()), names).await.unwrap();
+}
+
+async fn must_be_busy(world: &World, receipt: &str, to: DestinationId) {
+    let busy = world.claim(world.key(receipt), to, "busy").await;
+    assert!(matches!(busy, Claimed::Idle(Idle::UserBusy { .. })), "{receipt}: {busy:?}");
+}
+
+story! {
+    async fn a_merge_lets_no_second_request_about_a_user_go(world: World) {
+        let to = guest_and_anna(&world).await;
+        let sent = world.attempt(world.key("r1"), to, "a").await;
+        name(&world, "guest").await;
+        for receipt in ["r2", "r3"] {
+            must_be_busy(&world, receipt, to).await;
+        }
+        world.finish(&sent, Verdict::Delivered).await;
+        world.attempt(world.key("r2"), to, "b").await;
+        must_be_busy(&world, "r3", to).await;
+    }
+}
+
+story! {
+    async fn a_merge_of_two_users_in_flight_waits_for_both(world: World) {
+        let to = guest_and_anna(&world).await;
+        let guests = world.attempt(world.key("r1"), to, "a").await;
+        world.pass(1_000);
+        let annas = world.attempt(world.key("r3"), to, "b").await;
+        name(&world, "guest").await;
+        for sent in [&guests, &annas] {
+            world.finish(sent, Verdict::Delivered).await;
+            must_be_busy(&world, "r2", to).await;
+        }
+        world.pass(LEASE_MS);
+        world.attempt(world.key("r2"), to, "c").await;
+    }
+}
+
+story! {
+    async fn a_pause_of_a_user_goes_with_their_purchases(world: World) {
+        let to = guest_and_anna(&world).await;
+        let sent = world.attempt(world.key("r1"), to, "a").await;
+        let mut end = finish(&sent, RETRY);
+        (end.result.endpoint_signal, end.result.user_pause) = (EndpointSignal::Success, Some(duration(TEN_MINUTES_MS)));
+        world.end(end).await;
+        name(&world, "guest").await;
+        for receipt in ["r2", "r3"] {
+            let paused = world.claim(world.key(receipt), to, "b").await;
+            assert!(matches!(paused, Claimed::Idle(Idle::Wait { .. })), "{receipt}: {paused:?}");
+        }
+        world.pass(TEN_MINUTES_MS);
+        world.attempt(world.key("r2"), to, "c").await;
+    }
+}
+
+story! {
+    async fn a_settling_that_finds_the_owner_waits_for_both(world: World) {
+        let to = guest_and_anna(&world).await;
+        let sent = world.attempt(world.key("r1"), to, "a").await;
+        world.happen_to("anna", "r1", &[TransitionKind::Renewed]).await;
+        must_be_busy(&world, "r3", to).await;
+        world.finish(&sent, Verdict::Delivered).await;
+        world.attempt(world.key("r3"), to, "b").await;
+    }
+}
+
+story! {
+    async fn forgetting_lets_no_second_request_about_a_user_go(world: World) {
+        let to = guest_and_anna(&world).await;
+        name(&world, "guest").await;
+        let sent = world.attempt(world.key("r1"), to, "a").await;
+        world.store.forget_customer(by(&world, CustomerName::ExternalId("anna".to_owned()))).await.unwrap();
+        for receipt in ["r2", "r3"] {
+            must_be_busy(&world, receipt, to).await;
+        }
+        world.finish(&sent, Verdict::Delivered).await;
+        world.attempt(world.key("r2"), to, "b").await;
+    }
+}
