@@ -93,8 +93,7 @@ async fn each_health_change_of_a_destination_is_announced_once() {
     pair.wait_received(2).await;
 
     pair.failing.answer(Reply::Status(200));
-    let probe = format!("/v1/destinations/{}/probe", pair.failing_id);
-    assert_eq!(world.api.post(&probe, &json!({})).await.status, 202);
+    world.request(&format!("/v1/destinations/{}/probe", pair.failing_id), &json!({})).await;
     pair.wait_received(3).await;
     for receipt_id in &receipts {
         pair.wait_events(receipt_id, &[PURCHASED]).await;

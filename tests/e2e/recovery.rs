@@ -307,8 +307,7 @@ async fn a_worker_killed_in_a_redelivery_sends_the_purchase_once() {
     assert_eq!(exit.signal(), Some(6), "ended with {exit} and not by aborting itself");
     world.processes()[WORKER] = world.installation.start(&["worker"], &[]);
     // The destination's run delivers it before the purchase's run retries, which takes Temporal ten seconds.
-    let probe = format!("/v1/destinations/{}/probe", world.destination_id);
-    assert_eq!(world.api.call(Method::POST, &probe, &json!({ "reason": "a test" })).await.status, 202);
+    world.request(&format!("/v1/destinations/{}/probe", world.destination_id), &json!({ "reason": "a test" })).await;
     world.wait_received("k1", 2).await;
     world.wait_asleep("k1").await;
     assert_eq!(world.wait_received("k1", 2).await.len(), 2, "once more, and only once");

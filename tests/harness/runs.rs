@@ -4,6 +4,7 @@ use super::temporal::Temporal;
 use super::wait;
 use super::world::{SOON, World};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use temporalio_common::protos::temporal::api::enums::v1::{EventType, WorkflowTaskFailedCause};
 use temporalio_common::protos::temporal::api::failure::v1::failure::FailureInfo;
@@ -114,6 +115,18 @@ fn markers(history: &[HistoryEvent], wanted: &[String]) -> Vec<Duration> {
 #[must_use]
 pub fn times(history: &[HistoryEvent], wanted: EventType) -> Vec<Duration> {
     history.iter().filter(|event| event.event_type() == wanted).map(time).collect()
+}
+
+/// The times at which the workflow tasks of a history began, without those that failed or timed out: the server repeats
+/// these, and what they did does not count.
+#[must_use]
+pub fn tasks(history: &[HistoryEvent]) -> Vec<Duration> {
+    let completed = |event: &HistoryEvent| match event.attributes.as_ref()? {
+        Attributes::WorkflowTaskCompletedEventAttributes(completed) => Some(completed.started_event_id),
+        _ => None,
+    };
+    let completed: BTreeSet<i64> = history.iter().filter_map(completed).collect();
+    history.iter().filter(|event| completed.contains(&event.event_id)).map(time).collect()
 }
 
 impl Temporal {

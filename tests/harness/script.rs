@@ -22,13 +22,20 @@ impl World {
     /// # Panics
     /// When the answer is not 202.
     pub async fn act(&self, receipt_id: &str, action: &str, body: &Value) {
-        let path = format!("/v1/purchases/{}/{action}", self.key(receipt_id));
-        let answer = wait::until(SOON, &format!("an engine for {action} of {receipt_id}"), async || {
-            let answer = self.api.post(&path, body).await;
+        self.request(&format!("/v1/purchases/{}/{action}", self.key(receipt_id)), body).await;
+    }
+
+    /// Requests what a run in Temporal does, as often as Temporal is not available at the moment.
+    ///
+    /// # Panics
+    /// When the answer is not 202.
+    pub async fn request(&self, path: &str, body: &Value) {
+        let answer = wait::until(SOON, &format!("an engine for {path}"), async || {
+            let answer = self.api.post(path, body).await;
             if answer.status == 503 { Err(answer.body.to_string()) } else { Ok(answer) }
         })
         .await;
-        assert_eq!(answer.status, 202, "{action} of {receipt_id}: {}", answer.body);
+        assert_eq!(answer.status, 202, "{path}: {}", answer.body);
     }
 
     /// Sets how many seconds the world's own destination waits after each failure.
