@@ -123,9 +123,10 @@ impl Seen {
 
     fn fault(&mut self, events: &[Value]) -> Option<Fault> {
         let is_about = |user_id: &str| events.iter().any(|event| event["user_id"] == user_id);
-        let of_user = self.of_user.iter().position(|(user_id, _)| is_about(user_id));
-        let of_user = of_user.map(|place| self.of_user.remove(place).1);
-        let scripted = self.next.pop_front().or(of_user);
+        let scripted = self.next.pop_front().or_else(|| {
+            let place = self.of_user.iter().position(|(user_id, _)| is_about(user_id))?;
+            Some(self.of_user.remove(place).1)
+        });
         let event_type = events.first().and_then(|event| event["event_type"].as_str()).unwrap_or_default();
         let of_type = || self.of_type.get(event_type).cloned();
         let known = scripted.or_else(of_type).or_else(|| self.always.clone());

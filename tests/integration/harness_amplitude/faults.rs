@@ -176,6 +176,18 @@ async fn a_dropped_request_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_fault_for_a_user_waits_for_a_request_about_them() {
+    let fake = fake().await;
+    let of = |insert_id: &str, user: &str| event(insert_id, "device-1", &json!({ "user_id": user }));
+    fake.script_for("otto@shop", Fault::Status(500));
+    fake.script([Fault::Status(503)]);
+    assert_eq!(send(&fake, json!([of("a", "otto@shop")])).await.status, 503, "the scripted fault comes first");
+    assert_eq!(send(&fake, json!([of("b", "anna@shop")])).await.status, 200);
+    assert_eq!(send(&fake, json!([of("c", "anna@shop"), of("a", "otto@shop")])).await.status, 500);
+    assert_eq!(send(&fake, json!([of("a", "otto@shop")])).await.status, 200, "one request");
+}
+
+#[tokio::test]
 async fn late_and_hanging_requests_are_classified_correctly() {
     let fake = fake().await;
     fake.script([Fault::Late(Duration::from_millis(50)), Fault::Hang]);

@@ -77,7 +77,7 @@ story! {
 }
 
 story! {
-    async fn a_settling_that_finds_the_owner_waits_for_both(world: World) {
+    async fn a_settling_that_finds_the_owner_hands_the_lease_over(world: World) {
         let to = guest_and_anna(&world).await;
         let sent = world.attempt(world.key("r1"), to, "a").await;
         world.happen_to("anna", "r1", &[TransitionKind::Renewed]).await;
