@@ -177,7 +177,7 @@ const ABOUT: Sql = statement! {hot "deliveries_id", "
     SELECT e.user_id, e.user_revision, y.environment
     FROM deliveries y
     JOIN events e ON e.id = y.event_id
-    JOIN destinations d ON d.id = y.destination_id AND d.per_user AND d.deleted_at IS NULL
+    JOIN destinations d ON d.id = y.destination_id AND d.per_user
     WHERE y.id = ?
 "};
 
