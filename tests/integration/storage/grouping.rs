@@ -3,9 +3,10 @@
 
 use super::world::{Raw, Report, World, record, reported, story};
 use domain::{NotificationKind, UserId};
+use futures::future::join_all;
 use futures::poll;
 use std::pin::pin;
-use storage::{Error, Record, Recorded};
+use storage::{Error, Record, Recorded, Store};
 use system_tests::wait;
 use system_tests::world::SOON;
 
@@ -42,6 +43,30 @@ async fn wait_for_waiting(world: &World, count: i64) {
     .await;
 }
 
+/// Locks a user in another session, until the next statement of that session.
+fn locked_user(world: &World, user: UserId) -> Raw {
+    let mut raw = world.raw();
+    raw.run(&format!("BEGIN; SELECT 1 FROM users WHERE id = '{user}' FOR UPDATE"));
+    raw
+}
+
+/// Waits until a session waits for `held`, and every other one waits for a lock or has no transaction.
+async fn wait_for_quiet(world: &World, held: &mut Raw) {
+    let holder = held.number("SELECT CAST(pg_backend_pid() AS BIGINT) AS value");
+    let sessions = format!(
+        "SELECT CASE WHEN {holder} = ANY(pg_blocking_pids(pid)) THEN 'waits for it'
+            WHEN wait_event_type = 'Lock' THEN 'waits' ELSE 'runs' END AS value
+         FROM pg_stat_activity
+         WHERE datname = current_database() AND state <> 'idle' AND pid NOT IN ({holder}, pg_backend_pid())"
+    );
+    wait::until(SOON, "a session that waits for the lock, and none that runs", async || {
+        let found = world.raw().texts(&sessions);
+        let is_quiet = found.iter().any(|one| one == "waits for it") && found.iter().all(|one| one != "runs");
+        if is_quiet { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
+}
+
 /// Whether another session has locked a user.
 fn is_locked(world: &World, user: UserId) -> bool {
     world.raw().texts(&format!("SELECT id AS value FROM users WHERE id = '{user}' FOR UPDATE SKIP LOCKED")).is_empty()
@@ -53,6 +78,16 @@ async fn next(world: &World, receipt: &str) -> Record {
     record(key, &world.load(key).await)
 }
 
+/// Records what is open of a purchase. As its activity does, it tries again what waited too long for a lock.
+async fn settle_after_all(store: &Store, next: Record) {
+    loop {
+        match store.record(next.clone()).await {
+            Err(Error::Unavailable(_)) => {}
+            recorded => return assert!(matches!(recorded, Ok(Recorded::Done { .. })), "{recorded:?}"),
+        }
+    }
+}
+
 story! {
     async fn the_settlings_of_a_group_lock_users_in_one_order(world: World) {
         if !world.is_postgres() {
@@ -61,48 +96,37 @@ story! {
         let mut users = ["one", "two"].map(|name| (UserId::anonymous(world.app.id, "amazon", name), name));
         users.sort_unstable();
         let [(low, low_name), (high, high_name)] = users;
-        for (receipt, customer) in [("high", high_name), ("low", low_name), ("busy", "three")] {
-            prepare(&world, receipt, customer).await;
+        // A process has several groups at once: with so many, one of each half is in that of the lower user's purchase.
+        let highs = (0..24).map(|number| format!("high-{number}")).collect::<Vec<_>>();
+        for receipt in &highs {
+            prepare(&world, receipt, high_name).await;
         }
+        prepare(&world, "low", low_name).await;
         // Not settled before: their users are known by the notifications alone.
         notify(&world, "new-high", "new-high", high_name).await;
         notify(&world, "new-low", "new-low", low_name).await;
         let (one, other) = (world.store.clone(), world.second_process().await);
-        // The writer is busy, so that the next two settlings are one group.
-        let mut busy = locked(&world, "busy");
-        let mut of_busy = pin!(one.record(next(&world, "busy").await));
-        let mut of_high = pin!(one.record(next(&world, "high").await));
-        let mut of_low = pin!(one.record(next(&world, "low").await));
-        assert!(poll!(of_busy.as_mut()).is_pending());
-        wait_for_waiting(&world, 1).await;
-        // Before the settlings: they may have threads of their own, which do not wait for the busy one.
-        let mut held = locked(&world, "high");
-        assert!(poll!(of_high.as_mut()).is_pending() && poll!(of_low.as_mut()).is_pending());
-        busy.run("COMMIT");
-        is_done(of_busy.await);
-        let revision = format!("SELECT revision AS value FROM purchases WHERE collapse_key = '{}'", world.key("low"));
-        wait::until(SOON, "the user that is locked first", async || {
-            // A slow transaction ends after the first settling.
-            let is_first = is_locked(&world, low) || world.raw().number(&revision) == 2;
-            match (is_first, is_locked(&world, high)) {
-                (true, true) => Ok(()),
-                found => Err(format!("low and high: {found:?}")),
-            }
-        })
-        .await;
-        // The other process settles purchases of the same users, that of the higher id first.
         let (new_high, new_low) = (next(&world, "new-high").await, next(&world, "new-low").await);
-        let mut others = pin!(async { tokio::join!(other.record(new_high), other.record(new_low)) });
-        assert!(poll!(others.as_mut()).is_pending());
-        wait_for_waiting(&world, 2).await;
-        held.run("COMMIT");
-        let (of_high, of_low, (of_new_high, of_new_low)) = tokio::join!(of_high, of_low, others);
-        [of_high, of_low, of_new_high, of_new_low].into_iter().for_each(is_done);
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        for (number, receipt) in highs.iter().map(String::as_str).chain(["low"]).enumerate() {
+            let half = if number < highs.len() / 2 { &mut first } else { &mut second };
+            half.push(settle_after_all(&one, next(&world, receipt).await));
+        }
+        // While the first half waits, the second one comes, that of the lower user last.
+        let (mut held_high, mut held_low) = (locked_user(&world, high), locked_user(&world, low));
+        let mut first = pin!(join_all(first));
+        assert!(poll!(first.as_mut()).is_pending());
+        wait_for_waiting(&world, 1).await;
+        let mut second = pin!(join_all(second));
+        assert!(poll!(second.as_mut()).is_pending());
+        held_high.run("COMMIT");
+        wait_for_quiet(&world, &mut held_low).await;
+        assert!(!is_locked(&world, high), "the lower user is locked first, in whatever order their purchases came");
+        // The other process settles purchases of the same users, that of the higher id first.
+        let others = async { tokio::join!(settle_after_all(&other, new_high), settle_after_all(&other, new_low)) };
+        held_low.run("COMMIT");
+        tokio::join!(first, second, others);
     }
-}
-
-fn is_done(recorded: Result<Recorded, Error>) {
-    assert!(matches!(recorded, Ok(Recorded::Done { .. })), "{recorded:?}");
 }
 
 story! {
