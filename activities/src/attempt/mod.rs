@@ -21,6 +21,9 @@ use tokio::time::Instant;
 pub const LEASE: Duration = Duration::from_secs(20);
 /// Latest start of the request after the claim, so that it ends within the lease.
 const LATEST_START: Duration = Duration::from_secs(4);
+/// How long after a claim the lease is certainly held, if both clocks of this machine agree: a suspended machine's
+/// monotonic clock may stand still, and its wall clock may be set.
+const CERTAIN: Duration = Duration::from_secs(1);
 /// Wait before the next attempt when the lease expired before the request.
 pub const LEASE_RETRY: Duration = Duration::from_secs(1);
 /// Wait before the next attempt when no request can be built from the destination's settings.
@@ -62,9 +65,17 @@ struct Clock {
     claimed_at_db: Timestamp,
     /// The time of the claim by this process's monotonic clock.
     claimed_at: Instant,
+    /// A time before the claim by this machine's wall clock.
+    requested_at: Timestamp,
 }
 
 impl Clock {
+    /// Whether the lease is held without a look at the database, at a time of this machine's wall clock.
+    fn is_certain(self, wall: Timestamp) -> bool {
+        let passed_ms = wall.millis_since(self.requested_at);
+        self.claimed_at.elapsed() < CERTAIN && (0..millis(CERTAIN)).contains(&passed_ms)
+    }
+
     fn now(self) -> Timestamp {
         self.claimed_at_db.plus_millis(i64::try_from(self.claimed_at.elapsed().as_millis()).unwrap_or(i64::MAX))
     }
@@ -87,9 +98,10 @@ pub fn claim(key: CollapseKey, destination: DestinationId, token: String, mode: 
 
 /// Claims the lane, sends its due events and records the result.
 pub async fn attempt(context: &Context, claim: &Claim) -> Result<AttemptResult, Error> {
-    let batch = loop {
+    let (requested_at, batch) = loop {
+        let requested_at = (context.clock)();
         match context.store.claim(claim.clone()).await? {
-            Claimed::Send(batch) => break *batch,
+            Claimed::Send(batch) => break (requested_at, *batch),
             Claimed::Idle(idle) => return Ok(AttemptResult::Idle(idle)),
             Claimed::Undeliverable { events, owing } => {
                 publish_operator_events(context, claim.destination, events, owing)
@@ -97,15 +109,19 @@ pub async fn attempt(context: &Context, claim: &Claim) -> Result<AttemptResult, 
         }
     };
     let span = spans::attempt(claim, &batch);
-    span.within(carry_out(context, claim, batch)).await
+    span.within(carry_out(context, claim, (requested_at, batch))).await
 }
 
 /// Sends the events of a claimed lane and records the result.
-async fn carry_out(context: &Context, claim: &Claim, batch: Batch) -> Result<AttemptResult, Error> {
+async fn carry_out(
+    context: &Context,
+    claim: &Claim,
+    (requested_at, batch): (Timestamp, Batch),
+) -> Result<AttemptResult, Error> {
     let is_for_operators = batch.attempts.iter().all(|attempt| domain::event::is_for_operators(&attempt.event_type));
     let began = Instant::now();
     let claimed_at = batch.claimed_at;
-    let clock = Clock { claimed_at_db: batch.lease_until.minus(LEASE), claimed_at };
+    let clock = Clock { claimed_at_db: batch.lease_until.minus(LEASE), claimed_at, requested_at };
     let started_at = clock.now();
     let in_flight = context.in_flight.begin(claim.destination, claim.key, batch.user);
     let sent = match &in_flight {
@@ -172,7 +188,8 @@ async fn send(context: &Context, claim: &Claim, batch: &Batch, clock: Clock) -> 
     };
     tokio::time::sleep(batch.start_in).await;
     fail::fail_point!("deliver.before_send", |_| std::process::abort());
-    let is_holder = context.store.holds_lease(claim.key, claim.destination, &claim.token).await?;
+    let is_holder = clock.is_certain((context.clock)())
+        || context.store.holds_lease(claim.key, claim.destination, &claim.token).await?;
     if !is_holder || clock.claimed_at.elapsed() > LATEST_START {
         return Ok(None);
     }

@@ -61,8 +61,24 @@ fn the_time_limit_counts_from_the_first_attempt() {
 #[test]
 fn an_attempts_clock_continues_from_the_claims_database_time() {
     let claimed_at = Instant::now().checked_sub(Duration::from_secs(3)).unwrap();
-    let passed_ms = Clock { claimed_at_db: Timestamp::default(), claimed_at }.now().millis_since(Timestamp::default());
+    let passed_ms = clock(claimed_at).now().millis_since(Timestamp::default());
     assert!((3_000..63_000).contains(&passed_ms), "{passed_ms}");
+}
+
+/// The clock of a claim, at time zero of the database and of the machine.
+fn clock(claimed_at: Instant) -> Clock {
+    Clock { claimed_at_db: Timestamp::default(), claimed_at, requested_at: Timestamp::default() }
+}
+
+#[test]
+fn a_lease_is_certain_if_both_clocks_have_moved_little() {
+    let (now, at) = (Instant::now(), |ms| Timestamp::default().plus_millis(ms));
+    let later = now.checked_add(Duration::from_secs(3600)).unwrap();
+    assert!(clock(later).is_certain(at(0)) && clock(later).is_certain(at(999)));
+    assert!(!clock(later).is_certain(at(1000)), "the machine slept, or its clock was put forward");
+    assert!(!clock(later).is_certain(at(-1)), "its clock was put back");
+    let earlier = now.checked_sub(CERTAIN).unwrap();
+    assert!(!clock(earlier).is_certain(at(0)), "the time has passed, and the clock was put back as far");
 }
 
 /// The results of these events after an answer of 500.
