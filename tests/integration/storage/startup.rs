@@ -2,8 +2,11 @@
 
 use super::world::{Raw, World, key_of_all_ones, new_destination, renewal, story};
 use domain::Timestamp;
+use futures::future::join_all;
 use storage::{Config, Database, Error, ExposeSecret, Key, SecretString, Store, TopicRequest};
 use system_tests::folder::Folder;
+use system_tests::wait;
+use system_tests::world::SOON;
 
 story! {
     async fn stored_rows_survive_reopening(world: World) {
@@ -134,14 +137,33 @@ story! {
             return;
         }
         for message in ["m1", "m2", "m3"] {
-            world.raw().run(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                 WHERE datname = current_database() AND pid <> pg_backend_pid()",
-            );
+            join_all((0..READS).map(|_| world.store.notifications_of(message))).await;
+            cut_all(&world).await;
+            for read in join_all((0..READS).map(|_| world.store.notifications_of(message))).await {
+                assert_eq!(read.unwrap().len(), 0, "each read notices that its connection is closed");
+            }
+            cut_all(&world).await;
             world.notify(message, message, 1).await;
             assert_eq!(world.store.notifications_of(message).await.unwrap().len(), 1);
         }
     }
+}
+
+/// More than there are reading connections.
+const READS: usize = 20;
+
+/// Ends all sessions of the database, and waits until they have ended.
+async fn cut_all(world: &World) {
+    const OTHERS: &str = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let mut raw = world.raw();
+    raw.run(&format!("SELECT pg_terminate_backend(pid) {OTHERS}"));
+    wait::until(SOON, "the end of all sessions", async || {
+        let open =
+            world.raw().number(&format!("SELECT COUNT(*) AS value {OTHERS} AND backend_type = 'client backend'"));
+        // The session that counts is another one than the one that cut.
+        if open <= 1 { Ok(()) } else { Err(open.to_string()) }
+    })
+    .await;
 }
 
 story! {

@@ -4,7 +4,6 @@ use crate::db::config::Database;
 use crate::db::error::Error;
 use crate::db::postgres::{PostgresConnection, Ticket};
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
-use diesel::r2d2::R2D2Connection;
 use diesel::{Connection, ConnectionError, ConnectionResult, QueryResult, SqliteConnection};
 
 /// The advisory lock of PostgreSQL that a process holds while it migrates and sets up the database. The number is
@@ -161,9 +160,15 @@ impl AnyConnection {
         result.and_then(|value| rolled_back.map(|()| value))
     }
 
-    /// Whether the connection is broken and must be replaced.
+    /// Whether the connection must be replaced: the server has closed it, as far as this machine knows, or a transaction was
+    /// left open. No statement is sent for it.
     pub fn is_lost(&mut self) -> bool {
-        self.is_broken()
+        let is_broken = <Self as Connection>::TransactionManager::is_broken_transaction_manager(self);
+        is_broken
+            || match self {
+                Self::Postgres(connection) => connection.is_closed(),
+                Self::Sqlite(_) => false,
+            }
     }
 
     /// Runs `first`, such as migrations, while no other process does so.

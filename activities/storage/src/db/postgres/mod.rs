@@ -25,7 +25,6 @@ use diesel::internal::derives::multiconnection::MultiConnectionHelper;
 use diesel::migration::{CREATE_MIGRATIONS_TABLE, MigrationConnection};
 use diesel::pg::{Pg, PgMetadataLookup};
 use diesel::query_builder::{Query as DieselQuery, QueryFragment, QueryId};
-use diesel::r2d2::R2D2Connection;
 use diesel::sql_types::TypeMetadata;
 use diesel::{Connection, ConnectionError, ConnectionResult, QueryResult};
 use query::{BuiltIn, Query};
@@ -37,6 +36,7 @@ use std::future::Future;
 use std::mem;
 use std::vec;
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -151,6 +151,18 @@ impl PostgresConnection {
         self.session.is_undone()
     }
 
+    /// Whether the server has closed the connection, as far as this machine knows. What came since the last statement is
+    /// read first.
+    pub fn is_closed(&mut self) -> bool {
+        // In three turns the runtime hears of the socket, runs what reads it, and that ends.
+        self.runtime.block_on(async {
+            for _ in 0..3 {
+                yield_now().await;
+            }
+        });
+        self.session.is_closed()
+    }
+
     fn is_in_transaction(&mut self) -> bool {
         let status = AnsiTransactionManager::transaction_manager_status_mut(self);
         status.transaction_depth().is_ok_and(|depth| depth.is_some())
@@ -252,16 +264,6 @@ impl LoadConnection for PostgresConnection {
             }
         };
         Ok(rows.into_iter().map(Ok).collect::<Vec<_>>().into_iter())
-    }
-}
-
-impl R2D2Connection for PostgresConnection {
-    fn ping(&mut self) -> QueryResult<()> {
-        self.batch_execute("")
-    }
-
-    fn is_broken(&mut self) -> bool {
-        AnsiTransactionManager::is_broken_transaction_manager(self) || self.session.is_closed()
     }
 }
 
