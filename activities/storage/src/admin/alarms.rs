@@ -41,8 +41,8 @@ impl Store {
             acknowledge(write, id, (&by, &note))?;
             let act = Act::on(before.app_id, id)
                 .before(json!({ "acknowledged_at": before.acknowledged_at }))
-                .after(json!({ "acknowledged_at": write.now, "kind": before.kind }));
-            let (acknowledged_at, acknowledged_by) = (Some(write.now), Some(by.clone()));
+                .after(json!({ "acknowledged_at": write.now()?, "kind": before.kind }));
+            let (acknowledged_at, acknowledged_by) = (Some(write.now()?), Some(by.clone()));
             Ok((Alarm { acknowledged_at, acknowledged_by, note: Some(note.clone()), ..before }, Some(act)))
         })
         .await
@@ -52,7 +52,7 @@ impl Store {
 /// Notes that somebody knows of an alarm, if it was raised.
 pub fn acknowledge(write: &mut Write<'_>, id: AlarmId, (by, note): (&str, &str)) -> Result<(), Error> {
     let note: String = clean(note).chars().take(MAX_NOTE_CHARS).collect();
-    sql(ACKNOWLEDGE).bind(write.now).bind(by).bind(note).bind(id).run(write.connection).map(drop)
+    sql(ACKNOWLEDGE).bind(write.now()?).bind(by).bind(note).bind(id).run(write.connection).map(drop)
 }
 
 /// How an alarm differs from what a person saw, who saw it as it was raised at the time `seen`.

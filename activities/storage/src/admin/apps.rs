@@ -70,11 +70,11 @@ impl Store {
             sql(INSERT)
                 .bind(id)
                 .bind(name.as_str())
-                .bind(write.now)
+                .bind(write.now()?)
                 .run(write.connection)
                 .map_err(|error| error.or_taken("app", &name))?;
             let act = Act::on(id, id).after(json!({ "name": name }));
-            Ok((App { id, name: name.clone(), created_at: write.now }, Some(act)))
+            Ok((App { id, name: name.clone(), created_at: write.now()? }, Some(act)))
         })
         .await
     }
@@ -106,13 +106,13 @@ impl Store {
     /// Hides an app, its platforms and its destinations, and removes their secrets.
     pub async fn delete_app(&self, id: AppId) -> Result<(), Error> {
         self.change("app.delete", move |write| {
-            let deleted = sql(DELETE).bind(write.now).bind(id).run(write.connection)?;
+            let deleted = sql(DELETE).bind(write.now()?).bind(id).run(write.connection)?;
             if deleted == 0 {
                 return Err(Error::Missing { what: "app" });
             }
-            sql(DELETE_PLATFORMS).bind(write.now).bind(id).run(write.connection)?;
+            sql(DELETE_PLATFORMS).bind(write.now()?).bind(id).run(write.connection)?;
             sql(CLOSE_TOPICS).bind(id).run(write.connection)?;
-            sql(DELETE_DESTINATIONS).bind(write.now).bind(id).run(write.connection)?;
+            sql(DELETE_DESTINATIONS).bind(write.now()?).bind(id).run(write.connection)?;
             Ok(((), Some(Act::on(id, id))))
         })
         .await

@@ -122,7 +122,7 @@ impl Store {
     pub async fn delete_destination(&self, id: DestinationId) -> Result<(), Error> {
         self.change("destination.delete", move |write| {
             let destination = require(write.connection, id)?.destination();
-            sql(DELETE).bind(write.now).bind(id).run(write.connection)?;
+            sql(DELETE).bind(write.now()?).bind(id).run(write.connection)?;
             Ok(((), Some(Act::on(destination.app_id, id).before(fields(&destination)))))
         })
         .await?;
@@ -223,8 +223,8 @@ fn insert(write: &mut Write<'_>, secrets: &Secrets, id: DestinationId, new: &New
         .bind(new.limits.schedule.as_ref().map(json).transpose()?)
         .bind(new.enabled)
         .bind(if new.enabled { State::Healthy } else { State::Disabled })
-        .bind(write.now)
-        .bind(write.now)
+        .bind(write.now()?)
+        .bind(write.now()?)
         .run(write.connection)
         .map_err(|error| error.or_taken("destination", &new.name))?;
     health::insert(write, id)
@@ -267,7 +267,7 @@ fn update(
         Some(reason) => reason.clone(),
         None => row.reason.clone().filter(|_| !is_enabled_again),
     };
-    let since = if state == row.state { row.since } else { write.now };
+    let since = if state == row.state { row.since } else { write.now()? };
     let name = patch.name.as_ref().unwrap_or(&row.name);
     sql(UPDATE)
         .bind(name.as_str())

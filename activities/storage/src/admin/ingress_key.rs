@@ -117,7 +117,7 @@ impl Store {
         let secrets = self.secrets.clone();
         self.change("platform.rotate-ingress-key", move |write| {
             let platform = lock(write, id)?;
-            let until = write.now.plus(overlap);
+            let until = write.now()?.plus(overlap);
             replace(write, (&secrets, id), &key, until)?;
             let mut changed = fields(&platform);
             changed["ingress_key"] = json!("replaced");
@@ -142,8 +142,8 @@ impl Store {
     /// Notes that a message came by the key before the present one, unless that was noted within the last minute.
     pub async fn note_old_ingress_key_used(&self, id: PlatformId) -> Result<(), Error> {
         self.write(move |write| {
-            let noted = write.now.minus(LAST_USED_PRECISION);
-            sql(USE_OLD).bind(write.now).bind(id).bind(noted).run(write.connection).map(drop)
+            let noted = write.now()?.minus(LAST_USED_PRECISION);
+            sql(USE_OLD).bind(write.now()?).bind(id).bind(noted).run(write.connection).map(drop)
         })
         .await
     }
@@ -159,7 +159,7 @@ fn replace(
     let sealed = sealed.ok_or(Error::Missing { what: "platform" })?;
     let old = secrets.open(INGRESS, &id.to_string(), &sealed)?;
     let old_sealed = secrets.seal(write, (OLD_INGRESS, &id.to_string()), &old)?;
-    let overlaps = until > write.now;
+    let overlaps = until > write.now()?;
     let (hash, sealed) = seal(write, secrets, id, key)?;
     sql(REPLACE)
         .bind(hash)

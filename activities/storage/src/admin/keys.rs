@@ -143,7 +143,7 @@ impl Store {
                 .bind(new.role)
                 .bind(new.app_id)
                 .bind(hash.as_str())
-                .bind(write.now)
+                .bind(write.now()?)
                 .bind(new.expires_at)
                 .run(write.connection)
                 .map_err(|error| error.or_taken("key", &new.name))?;
@@ -173,7 +173,7 @@ impl Store {
     pub async fn revoke_key(&self, id: KeyId) -> Result<ApiKey, Error> {
         self.change("key.revoke", move |write| {
             let before = find(write.connection, id)?.key;
-            let revoked = sql(REVOKE).bind(write.now).bind(id).run(write.connection)?;
+            let revoked = sql(REVOKE).bind(write.now()?).bind(id).run(write.connection)?;
             let key = find(write.connection, id)?.key;
             let act = Act::on(key.app_id, id).before(fields(&before)).after(fields(&key));
             Ok((key, (revoked > 0).then_some(act)))
@@ -184,8 +184,8 @@ impl Store {
     /// Notes that a key was used now, unless that was noted within the last minute.
     pub async fn note_key_used(&self, id: KeyId) -> Result<(), Error> {
         self.write(move |write| {
-            let noted = write.now.minus(LAST_USED_PRECISION);
-            sql(USE).bind(write.now).bind(id).bind(noted).run(write.connection).map(drop)
+            let noted = write.now()?.minus(LAST_USED_PRECISION);
+            sql(USE).bind(write.now()?).bind(id).bind(noted).run(write.connection).map(drop)
         })
         .await
     }

@@ -266,7 +266,7 @@ impl Store {
     pub async fn delete_platform(&self, id: PlatformId) -> Result<(), Error> {
         self.change("platform.delete", move |write| {
             let platform = find(write.connection, id)?;
-            sql(DELETE).bind(write.now).bind(id).run(write.connection)?;
+            sql(DELETE).bind(write.now()?).bind(id).run(write.connection)?;
             sql(CLOSE_TOPICS).bind(id).run(write.connection)?;
             let act = Act::on(platform.app_id, id).before(fields(&platform));
             Ok(((), Some(act)))
@@ -365,7 +365,7 @@ fn insert(write: &mut Write<'_>, secrets: &Secrets, id: PlatformId, new: &NewPla
         .bind(ingress_hash)
         .bind(ingress_key)
         .bind(new.publishable_key.as_str())
-        .bind(write.now)
+        .bind(write.now()?)
         .bind(new.product_ref)
         .bind(new.flush_on_revoke)
         .bind(new.unknown_receipts)

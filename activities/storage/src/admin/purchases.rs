@@ -67,7 +67,7 @@ impl Store {
             let discarded = sql(DISCARD)
                 .bind(Outcome::Discarded)
                 .bind(why.as_str())
-                .bind(write.now)
+                .bind(write.now()?)
                 .bind(key)
                 .bind(through.unwrap_or(i64::MAX))
                 .run(write.connection)?;

@@ -188,7 +188,11 @@ impl Store {
                 return Ok((older, None));
             }
             // Only those that are locked: another one may have been registered since.
-            sql(RETIRE).uncached().bind(write.now).bind_list(older.iter().map(String::as_str)).run(write.connection)?;
+            sql(RETIRE)
+                .uncached()
+                .bind(write.now()?)
+                .bind_list(older.iter().map(String::as_str))
+                .run(write.connection)?;
             let act = act(older.clone(), &secrets);
             Ok((older, Some(act)))
         })

@@ -139,7 +139,7 @@ const REDUCE_NOTIFICATIONS: Sql = statement! {"
 "};
 
 fn remove_notifications(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
-    sql(REDUCE_NOTIFICATIONS).uncached().bind(write.now).bind_list(seqs.iter().copied()).run(write.connection)
+    sql(REDUCE_NOTIFICATIONS).uncached().bind(write.now()?).bind_list(seqs.iter().copied()).run(write.connection)
 }
 
 const LOCK_EVENTS: Sql = statement!("SELECT seq, body FROM events WHERE seq IN (?*) ORDER BY seq FOR UPDATE");
@@ -157,7 +157,7 @@ fn remove_events(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
     let mut removed = 0;
     for event in events {
         removed +=
-            sql(REDUCE_EVENT).bind(reduced(&event.body)).bind(write.now).bind(event.seq).run(write.connection)?;
+            sql(REDUCE_EVENT).bind(reduced(&event.body)).bind(write.now()?).bind(event.seq).run(write.connection)?;
     }
     Ok(removed)
 }
@@ -198,7 +198,7 @@ const REDUCE_DELIVERIES: Sql = statement! {"
 fn remove_deliveries(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
     sql(REMOVE_ATTEMPTS).uncached().bind_list(seqs.iter().copied()).run(write.connection)?;
     sql(REDUCE_ATTEMPTS).uncached().bind_list(seqs.iter().copied()).run(write.connection)?;
-    sql(REDUCE_DELIVERIES).uncached().bind(write.now).bind_list(seqs.iter().copied()).run(write.connection)
+    sql(REDUCE_DELIVERIES).uncached().bind(write.now()?).bind_list(seqs.iter().copied()).run(write.connection)
 }
 
 #[cfg(test)]

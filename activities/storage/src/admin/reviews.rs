@@ -111,7 +111,7 @@ fn answer(write: &mut Write<'_>, id: ReviewId, (approves, author): (bool, &Autho
         let detail = if approves { "it was approved already" } else { "it was refused already" };
         return Err(Error::Conflict { what: "review", detail: detail.to_owned() });
     }
-    sql(ANSWER).bind(approves).bind(write.now).bind(id).run(write.connection)?;
+    sql(ANSWER).bind(approves).bind(write.now()?).bind(id).run(write.connection)?;
     let answer = if approves { "approved" } else { "refused" };
     alarms::acknowledge(write, review.alarm(), (&author.by, &format!("{answer}: {}", author.reason)))?;
     reviews::find(write.connection, id)

@@ -224,7 +224,7 @@ fn upsert(write: &mut Write<'_>, app: AppId, sale: &NewSale) -> Result<(), Error
         .bind(sale.currency.as_str())
         .bind(sale.at)
         .bind(day(sale.at))
-        .bind(write.now)
+        .bind(write.now()?)
         .run(write.connection)
         .map(drop)
 }

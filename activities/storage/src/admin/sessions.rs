@@ -232,8 +232,8 @@ impl Store {
         let hash = sha256(new.code.expose_secret());
         self.change("session.link", move |write| {
             let NewLink { person, valid, lifetime, .. } = &new;
-            sql(FORGET_LINKS).bind(write.now.minus(STORED)).run(write.connection)?;
-            let expires_at = write.now.plus(*valid);
+            sql(FORGET_LINKS).bind(write.now()?.minus(STORED)).run(write.connection)?;
+            let expires_at = write.now()?.plus(*valid);
             sql(INSERT_LINK)
                 .bind(hash.as_str())
                 .bind(person.name.as_str())
@@ -242,7 +242,7 @@ impl Store {
                 .bind(person.key_id)
                 .bind(person.token_hash.as_deref())
                 .bind(*lifetime)
-                .bind(write.now)
+                .bind(write.now()?)
                 .bind(expires_at)
                 .run(write.connection)?;
             let act = Act::on(person.app_id, &person.name).after(fields(person, expires_at));
@@ -265,11 +265,13 @@ impl Store {
     ) -> Result<Result<Session, LinkEnd>, Error> {
         let (hash, secret) = (sha256(code.expose_secret()), secret.clone());
         self.write(move |write| {
-            let Link { person, lifetime } = match usable(write.connection, (&hash, &token_hash), write.now)? {
+            let now = write.now()?;
+            let Link { person, lifetime } = match usable(write.connection, (&hash, &token_hash), now)? {
                 Ok(link) => link,
                 Err(end) => return Ok(Err(end)),
             };
-            let taken = sql(TAKE_LINK).bind(write.now).bind(hash.as_str()).bind(write.now).run(write.connection)?;
+            let taken =
+                sql(TAKE_LINK).bind(write.now()?).bind(hash.as_str()).bind(write.now()?).run(write.connection)?;
             if taken == 0 {
                 return Ok(Err(LinkEnd::Taken));
             }
@@ -313,8 +315,8 @@ impl Store {
     pub async fn finish_session(&self, id: SignInId) -> Result<(), Error> {
         self.change("session.end", move |write| {
             let session: Session = find(write.connection, id)?;
-            let finished = sql(FINISH).bind(write.now).bind(id).run(write.connection)?;
-            let act = Act::on(session.app_id, id).after(json!({ "name": session.name, "finished_at": write.now }));
+            let finished = sql(FINISH).bind(write.now()?).bind(id).run(write.connection)?;
+            let act = Act::on(session.app_id, id).after(json!({ "name": session.name, "finished_at": write.now()? }));
             Ok(((), (finished > 0).then_some(act)))
         })
         .await
@@ -323,8 +325,8 @@ impl Store {
     /// Notes that a session was used now, unless that was noted within the last minute.
     pub async fn note_session_used(&self, id: SignInId) -> Result<(), Error> {
         self.write(move |write| {
-            let noted = write.now.minus(LAST_USED_PRECISION);
-            sql(USE).bind(write.now).bind(id).bind(noted).run(write.connection).map(drop)
+            let noted = write.now()?.minus(LAST_USED_PRECISION);
+            sql(USE).bind(write.now()?).bind(id).bind(noted).run(write.connection).map(drop)
         })
         .await
     }
@@ -333,7 +335,7 @@ impl Store {
 /// Begins a session, with an act of the person.
 fn begin(write: &mut Write<'_>, person: &Person, secret: &SecretString, lifetime: Duration) -> Result<Session, Error> {
     let id = SignInId::new(random_uuid()?);
-    sql(FORGET).bind(write.now.minus(STORED)).run(write.connection)?;
+    sql(FORGET).bind(write.now()?.minus(STORED)).run(write.connection)?;
     sql(INSERT)
         .bind(id)
         .bind(sha256(secret.expose_secret()))
@@ -342,9 +344,9 @@ fn begin(write: &mut Write<'_>, person: &Person, secret: &SecretString, lifetime
         .bind(person.app_id)
         .bind(person.key_id)
         .bind(person.token_hash.as_deref())
-        .bind(write.now)
-        .bind(write.now)
-        .bind(write.now.plus(lifetime))
+        .bind(write.now()?)
+        .bind(write.now()?)
+        .bind(write.now()?.plus(lifetime))
         .run(write.connection)?;
     let session: Session = find(write.connection, id)?;
     let actor = Actor { key: person.key_id, ..Actor::named(&person.name) };

@@ -74,7 +74,7 @@ impl Act {
         };
         sql(RECORD)
             .bind(id)
-            .bind(write.now)
+            .bind(write.now()?)
             .bind(actor.key)
             .bind(bounded(&visible(&actor.name)))
             .bind(operation.to_owned())

@@ -78,7 +78,8 @@ impl Secrets {
     /// # Errors
     /// [`Error::Corrupt`] when this process encrypts with a key that was turned out.
     pub fn seal(&self, write: &mut Write<'_>, place: Place<'_>, secret: &SecretString) -> Result<String, Error> {
-        keys::hold(write.connection, self.newest_id(), write.now)?;
+        let now = write.now()?;
+        keys::hold(write.connection, self.newest_id(), now)?;
         self.encrypt(place, secret)
     }
 

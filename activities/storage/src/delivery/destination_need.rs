@@ -115,7 +115,7 @@ impl Store {
     /// destination's pause. An open breaker stays open.
     pub async fn retry_now(&self, id: DestinationId) -> Result<(), Error> {
         self.change("destination.retry", move |write| {
-            sql(REQUEST_RETRY).bind(write.now).bind(id).run(write.connection)?;
+            sql(REQUEST_RETRY).bind(write.now()?).bind(id).run(write.connection)?;
             let app: Option<AppId> = sql(APP).bind(id).value(write.connection)?;
             Ok(((), Some(Act::on(app, id))))
         })

@@ -195,11 +195,11 @@ impl Finished<'_> {
         let headers = (!finish.headers.is_empty()).then(|| serde_json::to_string(&finish.headers)).transpose();
         let headers = headers.map_err(|cause| Error::corrupt_by("headers cannot be written as JSON", cause))?;
         let next_due_at = match self.verdict() {
-            Verdict::Retry { delay } => Some(self.next_due_at(write.now.plus(delay))),
+            Verdict::Retry { delay } => Some(self.next_due_at(write.now()?.plus(delay))),
             Verdict::Delivered | Verdict::Dead => None,
         };
         sql(NOTE)
-            .bind(write.now)
+            .bind(write.now()?)
             .bind(finish.started_at)
             .bind(millis(finish.latency))
             .bind(finish.status.map(i64::from))
@@ -230,7 +230,7 @@ impl Finished<'_> {
                 profiles::note_failure(write, delivery, if is_silenced { Failure::Unwanted } else { Failure::Died })
             }
             Verdict::Retry { delay } if self.holds_lease => sql(RETRY)
-                .bind(self.next_due_at(write.now.plus(delay)))
+                .bind(self.next_due_at(write.now()?.plus(delay)))
                 .bind(error(self.result))
                 .bind(delivery.id)
                 .later(write.connection),
@@ -240,7 +240,7 @@ impl Finished<'_> {
 
     /// Ends the delivery, unless it has ended before.
     fn end(&self, write: &mut Write<'_>, status: DeliveryStatus, error: Option<String>) -> Result<(), Error> {
-        sql(END).bind(status).bind(error).bind(write.now).bind(self.delivery.id).later(write.connection)
+        sql(END).bind(status).bind(error).bind(write.now()?).bind(self.delivery.id).later(write.connection)
     }
 
     /// Records the acknowledged revision: of the purchase for a `purchase.updated`, of the user's state for other
@@ -323,7 +323,7 @@ fn update_health(write: &mut Write<'_>, finish: &Finish, before: &Before) -> Res
     if let Some(alarm) = &finish.result.alarm
         && let Some(found) = destinations::find(write.connection, finish.destination)?
     {
-        health::alarm(write, &found.destination(), alarm);
+        health::alarm(write, &found.destination(), alarm)?;
     }
     if finish.result.events.iter().any(|result| result.verdict == Verdict::Delivered) {
         first::note(write, finish.key)?;
@@ -344,11 +344,15 @@ fn lane_state(write: &mut Write<'_>, finish: &Finish, lane: &LaneRow) -> Result<
     let next = heads.next(write.connection, &health)?.filter(|_| is_enabled);
     let Some(next) = next else { return Ok(LaneState::Closed { last_seq }) };
     let due_at = due_at(&next, &health);
-    if health.owed_for(due_at, write.now).is_some() {
+    if health.owed_for(due_at, write.now()?).is_some() {
         return Ok(LaneState::Owed { last_seq });
     }
     let is_of_another = lane.lease_token.as_ref() != Some(&finish.token);
-    let leased_until = if is_of_another { live_lease(lane, write.now) } else { None };
+    let leased_until = if is_of_another { live_lease(lane, write.now()?) } else { None };
     let free_at = leased_until.map_or(due_at, |until| until.max(due_at));
-    Ok(if free_at > write.now { LaneState::Wait { wait: wait_until(free_at, write.now) } } else { LaneState::More })
+    Ok(if free_at > write.now()? {
+        LaneState::Wait { wait: wait_until(free_at, write.now()?) }
+    } else {
+        LaneState::More
+    })
 }

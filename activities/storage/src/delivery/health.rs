@@ -125,7 +125,7 @@ pub fn lock(write: &mut Write<'_>, id: DestinationId) -> Result<HealthRow, Error
 
 /// Forgets the failures, because a person enabled the destination.
 pub fn reset(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
-    let health = lock(write, id)?.health.enabled(write.now);
+    let health = lock(write, id)?.health.enabled(write.now()?);
     store(write, id, &health)
 }
 
@@ -133,14 +133,14 @@ const CHANGED: Sql = statement!("UPDATE health SET changed_at = ? WHERE destinat
 
 /// Notes that the settings or the secret of the destination changed: a failure of an earlier request no longer counts.
 pub fn changed(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
-    sql(CHANGED).bind(write.now).bind(id).later(write.connection)
+    sql(CHANGED).bind(write.now()?).bind(id).later(write.connection)
 }
 
 const NOTE_PROBE: Sql = statement!("UPDATE health SET probed_at = ? WHERE destination_id = ?");
 
 /// Notes the time of a probe.
 pub fn note_probe(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
-    sql(NOTE_PROBE).bind(write.now).bind(id).later(write.connection)
+    sql(NOTE_PROBE).bind(write.now()?).bind(id).later(write.connection)
 }
 
 const NOTE_SLOT: Sql = statement!("UPDATE health SET next_slot_at = ? WHERE destination_id = ?");
@@ -174,9 +174,9 @@ pub fn update(write: &mut Write<'_>, request: Request<'_>, seen: &Health) -> Res
     match &request.result.endpoint_signal {
         EndpointSignal::Neutral => Ok(OperatorEvents::default()),
         EndpointSignal::Success => {
-            let began = if request.mode == Mode::Probe { write.now } else { began };
+            let began = if request.mode == Mode::Probe { write.now()? } else { began };
             // Most requests succeed at a healthy destination. For these, no row is locked and none is written.
-            let is_news = seen.succeeded(began, write.now).is_some();
+            let is_news = seen.succeeded(began, write.now()?).is_some();
             if is_news { succeeded(write, id, began) } else { Ok(OperatorEvents::default()) }
         }
         // The destination recovered or was changed after this request was claimed, so its failure no longer counts.
@@ -192,7 +192,7 @@ pub fn update(write: &mut Write<'_>, request: Request<'_>, seen: &Health) -> Res
 
 fn succeeded(write: &mut Write<'_>, id: DestinationId, began: Timestamp) -> Result<OperatorEvents, Error> {
     let Some((health, destination)) = locked(write, id)? else { return Ok(OperatorEvents::default()) };
-    let Some(assessment) = health.succeeded(began, write.now) else { return Ok(OperatorEvents::default()) };
+    let Some(assessment) = health.succeeded(began, write.now()?) else { return Ok(OperatorEvents::default()) };
     conclude(write, destination, &assessment, None)
 }
 
@@ -201,10 +201,10 @@ fn failed(write: &mut Write<'_>, request: Request<'_>, pause: Option<Duration>) 
     let Some((health, destination)) = locked(write, id)? else { return Ok(OperatorEvents::default()) };
     let error = error(request.result);
     let failure = Failure { subject, error: error.clone(), pause, disable_after };
-    let assessment = health.failed(failure, write.now);
+    let assessment = health.failed(failure, write.now()?);
     let reason = match assessment.state {
         State::Disabled => {
-            format!("nothing went well for {}: {error}", time_without_success(&assessment.health, write.now))
+            format!("nothing went well for {}: {error}", time_without_success(&assessment.health, write.now()?))
         }
         _ => error,
     };
@@ -233,7 +233,7 @@ pub fn announce_exhausted(write: &mut Write<'_>, id: DestinationId, reason: Stri
         return Ok(OperatorEvents::default());
     }
     let destination = destination.destination();
-    alarm(write, &destination, &reason);
+    alarm(write, &destination, &reason)?;
     operators::announce(
         write,
         &destination,
@@ -244,7 +244,8 @@ pub fn announce_exhausted(write: &mut Write<'_>, id: DestinationId, reason: Stri
 /// Whether operators were notified of dead deliveries within [`EXHAUSTED_EVERY`].
 fn is_announced(write: &mut Write<'_>, id: DestinationId) -> Result<bool, Error> {
     let last = operators::last(write.connection, id, DESTINATION_EXHAUSTED)?;
-    Ok(last.is_some_and(|last| write.now < last.created_at.plus(EXHAUSTED_EVERY)))
+    let now = write.now()?;
+    Ok(last.is_some_and(|last| now < last.created_at.plus(EXHAUSTED_EVERY)))
 }
 
 /// Locks the health of a destination; `None` if the destination is disabled or deleted.
@@ -307,18 +308,18 @@ fn conclude(
     let Some(now) = destinations::find(write.connection, before.id)? else { return Ok(events) };
     let now = now.destination();
     if assessment.notices.contains(&Notice::Disabled) {
-        alarm(write, &now, &format!("it is disabled: {}", reason.unwrap_or_default()));
+        alarm(write, &now, &format!("it is disabled: {}", reason.unwrap_or_default()))?;
     }
     if assessment.notices.contains(&Notice::Opened) {
         let why = reason.unwrap_or_default();
-        alarm(write, &now, &format!("its breaker is open, it is only tried every half minute: {why}"));
+        alarm(write, &now, &format!("its breaker is open, it is only tried every half minute: {why}"))?;
     }
     for notice in &assessment.notices {
         let reason = reason.map(str::to_owned);
         let (event_type, reason) = match notice {
             Notice::Opened => (DESTINATION_FAILING, reason),
             Notice::Warned { percent } => {
-                let since = time_without_success(&assessment.health, write.now);
+                let since = time_without_success(&assessment.health, write.now()?);
                 let over = format!("{percent} % of the time after which it is disabled");
                 let error = reason.unwrap_or_default();
                 (DESTINATION_FAILING, Some(format!("nothing went well for {since}, {over}: {error}")))
@@ -332,9 +333,9 @@ fn conclude(
 }
 
 /// Raises an alarm for people. Alarms do not depend on which destinations chose events for operators.
-pub fn alarm(write: &mut Write<'_>, destination: &Destination, what: &str) {
+pub fn alarm(write: &mut Write<'_>, destination: &Destination, what: &str) -> Result<(), Error> {
     let Destination { id, name, .. } = destination;
-    alarms::raise(write, About::Destination(*id), "destination", &format!("{name} ({id}): {what}"));
+    alarms::raise(write, About::Destination(*id), "destination", &format!("{name} ({id}): {what}"))
 }
 
 /// The time since the last success, for people.

@@ -97,7 +97,7 @@ impl Store {
     /// process has noted that.
     pub async fn engine_emptied(&self, before: String, run_id: String) -> Result<bool, Error> {
         self.write(move |write| {
-            let emptied = sql(EMPTIED).bind(run_id.clone()).bind(write.now).bind(before.clone());
+            let emptied = sql(EMPTIED).bind(run_id.clone()).bind(write.now()?).bind(before.clone());
             Ok(emptied.run(write.connection)? > 0)
         })
         .await
@@ -105,7 +105,7 @@ impl Store {
 
     /// Notes that a sweep finished now.
     pub async fn sweep_finished(&self) -> Result<(), Error> {
-        self.write(|write| sql(FINISH).bind(write.now).run(write.connection).map(drop)).await
+        self.write(|write| sql(FINISH).bind(write.now()?).run(write.connection).map(drop)).await
     }
 
     /// The last sweep.
@@ -123,12 +123,12 @@ impl Store {
     pub async fn claim_sweep_restart(&self) -> Result<bool, Error> {
         self.write(|write| {
             sql(INSERT).run(write.connection)?;
-            let before = write.now.minus(LATE);
-            let after = write.now.plus(AHEAD);
-            let times = sql(CLAIM_RESTART).bind(write.now).bind(before).bind(after).bind(before).bind(after);
+            let before = write.now()?.minus(LATE);
+            let after = write.now()?.plus(AHEAD);
+            let times = sql(CLAIM_RESTART).bind(write.now()?).bind(before).bind(after).bind(before).bind(after);
             let claimed = times.run(write.connection)?;
             if claimed > 0 {
-                alarms::raise(write, About::All, "sweep", ALARM);
+                alarms::raise(write, About::All, "sweep", ALARM)?;
             }
             Ok(claimed > 0)
         })

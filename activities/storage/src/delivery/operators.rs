@@ -105,7 +105,7 @@ fn body(
     let event = DestinationEvent {
         id: event.id,
         event_type: notice.event_type,
-        created_at: write.now,
+        created_at: write.now()?,
         destination: concerned.id,
         app: concerned.app_id,
         name: &concerned.name,

@@ -31,7 +31,7 @@ pub fn note_answer(write: &mut Write<'_>, finish: &Finish, row: &LaneRow) -> Res
         end(write, finish.lane())?;
     }
     let Some(pause) = pause else { return Ok(()) };
-    let retry_after = RetryAfter { received_at: write.now, until: write.now.plus(pause) };
+    let retry_after = RetryAfter { received_at: write.now()?, until: write.now()?.plus(pause) };
     sql(BEGIN)
         .bind(retry_after.received_at)
         .bind(retry_after.until)
@@ -47,7 +47,8 @@ pub fn note_answer(write: &mut Write<'_>, finish: &Finish, row: &LaneRow) -> Res
 pub fn apply(write: &mut Write<'_>, lane: LaneKey, row: &LaneRow, health: &Health) -> Result<bool, Error> {
     let retry_after = row.retry_after_received_at.zip(row.retry_after_until);
     let retry_after = retry_after.map(|(received_at, until)| RetryAfter { received_at, until });
-    match retry_after.filter(|retry_after| health.holds(*retry_after, write.now)) {
+    let now = write.now()?;
+    match retry_after.filter(|retry_after| health.holds(*retry_after, now)) {
         Some(retry_after) => hold_back(write, lane, retry_after, health).map(|()| true),
         None => Ok(false),
     }
@@ -78,11 +79,11 @@ pub fn end(write: &mut Write<'_>, lane: LaneKey) -> Result<(), Error> {
     let until: Option<Timestamp> = sql(LOCK).bind(lane.destination).bind(lane.key).value(write.connection)?;
     let Some(until) = until else { return Ok(()) };
     sql(RELEASE)
-        .bind(write.now)
+        .bind(write.now()?)
         .bind(lane.key)
         .bind(lane.destination)
         .bind(until)
-        .bind(write.now)
+        .bind(write.now()?)
         .run(write.connection)?;
     sql(END).bind(lane.destination).bind(lane.key).run(write.connection).map(drop)
 }
@@ -103,7 +104,7 @@ fn hold_back(write: &mut Write<'_>, lane: LaneKey, retry_after: RetryAfter, heal
         .bind(PAUSED)
         .bind(lane.key)
         .bind(lane.destination)
-        .bind(write.now)
+        .bind(write.now()?)
         .bind(health.due_since().unwrap_or(Timestamp::EARLIEST))
         .run(write.connection)
         .map(drop)

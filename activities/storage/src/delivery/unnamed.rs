@@ -53,7 +53,7 @@ impl Store {
 }
 
 fn give_up(write: &mut Write<'_>, limit: i64) -> Result<usize, Error> {
-    let before = write.now.plus_millis(-millis(LONGEST_WAIT));
+    let before = write.now()?.plus_millis(-millis(LONGEST_WAIT));
     let expired: Vec<DeliveryRow> = sql(LOCK_EXPIRED).bind(before).bind(limit).all(write.connection)?;
     if expired.is_empty() {
         return Ok(0);
@@ -62,5 +62,5 @@ fn give_up(write: &mut Write<'_>, limit: i64) -> Result<usize, Error> {
         profiles::note_failure(write, row, Failure::Unwanted)?;
     }
     let seqs = expired.iter().map(|row| row.seq);
-    sql(GIVE_UP).uncached().bind(NO_LOGIN).bind(write.now).bind_list(seqs).run(write.connection)
+    sql(GIVE_UP).uncached().bind(NO_LOGIN).bind(write.now()?).bind_list(seqs).run(write.connection)
 }

@@ -93,7 +93,8 @@ pub fn end_lease(
     user: UserId,
     environment: Option<Environment>,
 ) -> Result<(), Error> {
-    let paused_until = finish.result.user_pause.map(|pause| write.now.plus(pause));
+    let now = write.now()?;
+    let paused_until = finish.result.user_pause.map(|pause| now.plus(pause));
     let paused_in = environment.filter(|_| paused_until.is_some());
     sql(END_LEASE)
         .bind(paused_in.map(Environment::as_str))

@@ -173,7 +173,7 @@ fn accept(
     ((org, epoch), (origins, crowds), Admission(devices)): ((OrgId, i64), (&Origins, &Crowds), &Admission),
     requests: &[&DeviceRequest],
 ) -> Result<Vec<AcceptedReports>, Error> {
-    let received: Vec<Timestamp> = requests.iter().map(|one| one.received_at(write)).collect();
+    let received = requests.iter().map(|one| one.received_at(write)).collect::<Result<Vec<Timestamp>, Error>>()?;
     let mut gathered = Gathered {
         known: sessions::find(write, &sessions_of(requests))?,
         closed: BTreeSet::new(),
@@ -335,8 +335,8 @@ impl DeviceRequest {
     }
 
     /// When it was received, by the clock that stamps rows.
-    fn received_at(&self, write: &Write<'_>) -> Timestamp {
-        write.now.minus(write.began.saturating_duration_since(self.received_at))
+    fn received_at(&self, write: &mut Write<'_>) -> Result<Timestamp, Error> {
+        Ok(write.now()?.minus(write.began.saturating_duration_since(self.received_at)))
     }
 
     /// The device's clock, as this request shows it.

@@ -53,8 +53,9 @@ const INSERT: Sql = statement! {"
 /// Stores events, in this order, and owes each to the destinations that chose its type. Returns which were new.
 pub fn insert(write: &mut Write<'_>, events: &[NewEvent], origins: &Origins) -> Result<BTreeSet<Identity>, Error> {
     let mut seqs = BTreeMap::new();
+    let now = write.now()?;
     for batch in batches(events, &SIZES) {
-        let rows = batch.iter().map(|event| event.values(write.now));
+        let rows = batch.iter().map(|event| event.values(now));
         let inserted: Vec<Inserted> = sql(INSERT).bind_rows(rows).all(write.connection)?;
         seqs.extend(inserted.into_iter().map(|row| {
             let place = DevicePlace { platform: row.platform_id, device: row.device_id };
@@ -65,7 +66,7 @@ pub fn insert(write: &mut Write<'_>, events: &[NewEvent], origins: &Origins) -> 
     for event in events {
         let Some(seq) = seqs.get(&event.identity()) else { continue };
         let choosers = event.choosers(origins);
-        owed.extend(choosers.map(|one| [one.id.into(), (*seq).into(), event.place.device.into(), write.now.into()]));
+        owed.extend(choosers.map(|one| [one.id.into(), (*seq).into(), event.place.device.into(), now.into()]));
     }
     owe(write, &owed)?;
     Ok(seqs.into_keys().collect())

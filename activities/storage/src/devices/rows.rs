@@ -103,7 +103,7 @@ pub struct DescribedDevice<'r> {
 /// Stores devices as requests describe them, and locks them, in the order of their ids. Creates unknown ones with the
 /// secrets of the requests. A request with another secret than that of its device changes nothing.
 pub fn lock(write: &mut Write<'_>, devices: &BTreeMap<DevicePlace, DescribedDevice<'_>>) -> Result<(), Error> {
-    let now = write.now;
+    let now = write.now()?;
     let rows: Vec<[Value<'_>; 6]> = devices
         .iter()
         .map(|(place, described)| {

@@ -59,7 +59,7 @@ const UPSERT: Sql = statement! {"
 
 /// Stores sessions of which events were received now.
 pub fn store(write: &mut Write<'_>, sessions: &BTreeMap<SessionKey, Session>) -> Result<(), Error> {
-    let due_at = Session::times_out_at(write.now);
+    let due_at = Session::times_out_at(write.now()?);
     let rows: Vec<[Value<'_>; 7]> = sessions
         .iter()
         .map(|((place, id), session)| {

@@ -77,7 +77,7 @@ fn end(write: &mut Write<'_>, org: OrgId, by_device: &BTreeMap<DevicePlace, Vec<
         let known = rows::known(write.connection, [*place])?;
         let Some(KnownDevice { owner, .. }) = known.get(place) else { continue };
         for session in sessions {
-            let end = sql(END).bind(place.platform).bind(place.device).bind(*session).bind(write.now);
+            let end = sql(END).bind(place.platform).bind(place.device).bind(*session).bind(write.now()?);
             let closed: Option<ClosedSession> = end.first(write.connection)?;
             new.extend(closed.map(|closed| {
                 let timeout = Timeout { place: *place, session: *session, closed, epoch, org };

@@ -11,19 +11,16 @@ impl Store {
     pub async fn alarm(&self, about: impl Into<About>, kind: &str, detail: &str) -> Result<(), Error> {
         let about = about.into();
         let (kind, detail) = (kind.to_owned(), detail.to_owned());
-        self.write(move |write| {
-            raise(write, about, &kind, &detail);
-            Ok(())
-        })
-        .await
+        self.write(move |write| raise(write, about, &kind, &detail)).await
     }
 }
 
 /// Raises an alarm at the end of the caller's transaction: one alarm may be raised by settlings of many purchases.
-pub fn raise(write: &mut Write<'_>, about: About, kind: &str, detail: &str) {
+pub fn raise(write: &mut Write<'_>, about: About, kind: &str, detail: &str) -> Result<(), Error> {
     let (platform, destination) = about.ids();
     let of = platform.map(|id| id.to_string()).or(destination.map(|id| id.to_string()));
     let order = format!("{kind}/{detail}/{}", of.unwrap_or_default());
-    let statement = NewAlarm { about, kind, detail }.statement(write.now);
+    let statement = NewAlarm { about, kind, detail }.statement(write.now()?);
     write.run_last(order, statement);
+    Ok(())
 }

@@ -110,9 +110,9 @@ impl NewDelivery<'_> {
             .bind(event.event_type.as_str())
             .bind(event.collapse_key)
             .bind(event.revision)
-            .bind(write.now)
+            .bind(write.now()?)
             .bind(event.traceparent.as_deref())
-            .bind(write.now)
+            .bind(write.now()?)
             .later(write.connection)
     }
 }
@@ -165,12 +165,12 @@ const OF_BATCH: Clause = clause! {&[RELEASE], hot "deliveries_waiting_of_destina
 
 /// Makes due the deliveries of a user's purchases that waited for the user's own id.
 pub fn release(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
-    sql(RELEASE.of(OF_USER)).bind(write.now).bind(user).run(write.connection).map(drop)
+    sql(RELEASE.of(OF_USER)).bind(write.now()?).bind(user).run(write.connection).map(drop)
 }
 
 /// Makes due the waiting deliveries of one purchase, which another user owns from now on.
 pub fn release_purchase(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Error> {
-    sql(RELEASE.of(OF_PURCHASE)).bind(write.now).bind(key).later(write.connection)
+    sql(RELEASE.of(OF_PURCHASE)).bind(write.now()?).bind(key).later(write.connection)
 }
 
 const END_OF_BATCH: Sql = statement! {"
@@ -226,7 +226,7 @@ pub fn reconsider(write: &mut Write<'_>, destination: DestinationId) -> Result<O
     let Some(after) = noted else { return Ok(None) };
     let last = end_of_batch(write.connection, destination, DeliveryStatus::Waiting, after)?;
     let reconsidered = sql(RELEASE.of(OF_BATCH))
-        .bind(write.now)
+        .bind(write.now()?)
         .bind(destination)
         .bind(after)
         .bind(last.unwrap_or(after))
@@ -326,7 +326,7 @@ pub fn end_deleted(
     let Some(last) = end_of_batch(write.connection, destination, status, after)? else { return Ok(None) };
     let finished = sql(END_BATCH.of(in_status(status)))
         .bind(DELETED)
-        .bind(write.now)
+        .bind(write.now()?)
         .bind(destination)
         .bind(after)
         .bind(last)
@@ -342,7 +342,7 @@ const END_LANE: Sql = statement! {"
 
 /// Ends the deliveries that are still owed in one lane of a deleted destination, as dead.
 pub fn end_deleted_lane(write: &mut Write<'_>, key: CollapseKey, destination: DestinationId) -> Result<(), Error> {
-    sql(END_LANE).bind(DELETED).bind(write.now).bind(key).bind(destination).run(write.connection).map(drop)
+    sql(END_LANE).bind(DELETED).bind(write.now()?).bind(key).bind(destination).run(write.connection).map(drop)
 }
 
 const DELETED_OWED: Sql = statement! {"

@@ -71,6 +71,6 @@ pub fn insert(write: &mut Write<'_>, event: &Event, stored: StoredEvent) -> Resu
         .bind(stored.profile)
         .bind(stored.views)
         .bind(event.traceparent.as_deref())
-        .bind(write.now)
+        .bind(write.now()?)
         .later(write.connection)
 }

@@ -48,7 +48,7 @@ const HAND_OVER: Sql = statement! {"
 /// pauses too, if the user is anonymous: another user's stay about them. A lease that its request does not find at the new
 /// owner runs out within twenty seconds. If no claim may lease the user meanwhile, the caller has locked both users.
 pub fn hand_over(write: &mut Write<'_>, app: AppId, from: UserId, to: UserId) -> Result<(), Error> {
-    let now = write.now;
+    let now = write.now()?;
     sql(LOCK).bind(app).bind(from).values::<String>(write.connection)?;
     sql(HAND_OVER).bind(to).bind(now).bind(app).bind(from).bind(now).bind(now).bind(now).later(write.connection)
 }

@@ -169,7 +169,7 @@ fn prepare<'n>(
     for notification in notifications {
         check_lengths(notification)?;
         let window = windows.get(&notification.platform_id).ok_or(Error::Missing { what: "platform" })?;
-        incoming.push(Incoming::of(notification, window, write.now));
+        incoming.push(Incoming::of(notification, window, write.now()?));
     }
     Ok(incoming)
 }
@@ -279,8 +279,9 @@ impl<'n> Incoming<'n> {
 
 fn insert_all(write: &mut Write<'_>, incoming: &[&Incoming<'_>]) -> Result<HashMap<Identity, i64>, Error> {
     let mut seqs = HashMap::with_capacity(incoming.len());
+    let now = write.now()?;
     for batch in batches(incoming, &SIZES) {
-        let rows = batch.iter().map(|row| row.values(write.now));
+        let rows = batch.iter().map(|row| row.values(now));
         let inserted: Vec<Inserted> = sql(INSERT).bind_rows(rows).all(write.connection)?;
         seqs.extend(inserted.into_iter().map(|row| (row.identity, row.seq)));
     }
@@ -314,7 +315,7 @@ fn resolve_conflict(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Accepte
     };
     let outcome = Some((Outcome::Duplicate, Cow::Owned(reason)));
     let duplicate = Incoming { duplicate_key: None, outcome, ..row.clone() };
-    let inserted: Option<Inserted> = sql(INSERT).bind_rows([duplicate.values(write.now)]).first(write.connection)?;
+    let inserted: Option<Inserted> = sql(INSERT).bind_rows([duplicate.values(write.now()?)]).first(write.connection)?;
     Ok(inserted.map_or(Accepted::Repeated { open: None }, |row| Accepted::Duplicate { seq: row.seq }))
 }
 
@@ -345,7 +346,8 @@ fn is_stored(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<bool, Error> {
 /// The stored row of the same identity, if it is open.
 fn find_open(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Option<Open>, Error> {
     let found: Option<OpenRow> = row.identity.find(FIND_OPEN).first(write.connection)?;
-    Ok(found.map(|open| open.open(write.now)))
+    let now = write.now()?;
+    Ok(found.map(|open| open.open(now)))
 }
 
 impl Identity {

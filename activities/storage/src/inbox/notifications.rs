@@ -222,7 +222,7 @@ const END_WAIT: Sql = statement! {hot "notifications_of_key", "
 /// Notes that the open notifications of a purchase up to a sequence number wait for its next wake, and no others.
 pub fn wait(write: &mut Write<'_>, key: CollapseKey, through: Option<i64>) -> Result<(), Error> {
     if let Some(through) = through {
-        sql(BEGIN_WAIT).bind(write.now).bind(key).bind(through).run(write.connection)?;
+        sql(BEGIN_WAIT).bind(write.now()?).bind(key).bind(through).run(write.connection)?;
     }
     sql(END_WAIT).bind(key).bind(through.unwrap_or(0)).run(write.connection).map(drop)
 }

@@ -106,7 +106,7 @@ impl Store {
                     return Ok((result, None));
                 }
                 if let Some(displaced) = displaced {
-                    sql(GIVE_WAY).bind(write.now).bind(displaced).run(write.connection)?;
+                    sql(GIVE_WAY).bind(write.now()?).bind(displaced).run(write.connection)?;
                 }
                 let sealed = secrets.seal(write, ("topics", &id.to_string()), &request.subscribe_url)?;
                 sql(INSERT_PENDING)
@@ -114,7 +114,7 @@ impl Store {
                     .bind(request.platform_id)
                     .bind(request.arn.as_str())
                     .bind(sealed)
-                    .bind(write.now)
+                    .bind(write.now()?)
                     .bind(request.expires_at)
                     .run(write.connection)?;
                 remove_expired(write.connection, request.platform_id)?;

@@ -168,7 +168,7 @@ impl Store {
     /// Expires the pending topics whose time is over, and ends the notifications that still wait for a decided topic;
     /// returns how many were refused.
     pub async fn expire_topics(&self, now: Timestamp) -> Result<i64, Error> {
-        self.write(move |write| sql(EXPIRE).bind(write.now).bind(now).run(write.connection)).await?;
+        self.write(move |write| sql(EXPIRE).bind(write.now()?).bind(now).run(write.connection)).await?;
         self.end_all_waiting().await
     }
 
@@ -176,7 +176,7 @@ impl Store {
     pub async fn mark_unsubscribed(&self, platform: PlatformId, arn: &str) -> Result<(), Error> {
         let arn = arn.to_owned();
         self.write(move |write| {
-            sql(UNSUBSCRIBE).bind(write.now).bind(platform).bind(arn.as_str()).run(write.connection).map(drop)
+            sql(UNSUBSCRIBE).bind(write.now()?).bind(platform).bind(arn.as_str()).run(write.connection).map(drop)
         })
         .await
     }
@@ -225,8 +225,8 @@ fn put(write: &mut Write<'_>, platform: PlatformId, arn: &str, upsert: Sql) -> R
         .bind(TopicId::new(random_uuid()?))
         .bind(platform)
         .bind(arn)
-        .bind(write.now)
-        .bind(write.now)
+        .bind(write.now()?)
+        .bind(write.now()?)
         .run(write.connection)?;
     by_arn(write.connection, platform, arn)?.ok_or(Error::Missing { what: "topic" })
 }
@@ -271,7 +271,7 @@ fn decide(write: &mut Write<'_>, id: TopicId, from: TopicState, to: TopicState) 
     if from == to {
         return Err(decided_otherwise(now));
     }
-    let decided = sql(DECIDE).bind(to).bind(write.now).bind(id).bind(from).run(write.connection)?;
+    let decided = sql(DECIDE).bind(to).bind(write.now()?).bind(id).bind(from).run(write.connection)?;
     if decided == 0 { Err(decided_otherwise(by_id(write.connection, id)?.state)) } else { Ok(()) }
 }
 

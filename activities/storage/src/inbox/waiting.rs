@@ -120,8 +120,12 @@ const REFUSE_BATCH: Sql = statement! {"
 "};
 
 fn refuse(write: &mut Write<'_>, topic: &Topic, reason: &str) -> Result<PageResult, Error> {
-    let refused =
-        sql(REFUSE_BATCH).bind(Outcome::Refused).bind(reason).bind(write.now).bind(topic.id).run(write.connection)?;
+    let refused = sql(REFUSE_BATCH)
+        .bind(Outcome::Refused)
+        .bind(reason)
+        .bind(write.now()?)
+        .bind(topic.id)
+        .run(write.connection)?;
     if refused > 0 {
         remove_surplus(write, topic.platform_id)?;
     }
@@ -188,5 +192,5 @@ const END: Sql = statement! {"
 "};
 
 fn end(write: &mut Write<'_>, seq: i64, outcome: Outcome, reason: &str) -> Result<(), Error> {
-    sql(END).bind(outcome).bind(reason).bind(write.now).bind(seq).run(write.connection).map(drop)
+    sql(END).bind(outcome).bind(reason).bind(write.now()?).bind(seq).run(write.connection).map(drop)
 }

@@ -119,7 +119,7 @@ fn verify(
     let customer = StoreUser { app_id, store, app_user_id };
     let mut verified = 0;
     for place in claims {
-        let claim = sql(VERIFY).bind(write.now).bind(place.platform).bind(place.device).bind(key);
+        let claim = sql(VERIFY).bind(write.now()?).bind(place.platform).bind(place.device).bind(key);
         if claim.bind(customer.app_user_id.as_str()).run(write.connection)? > 0 {
             join(write, installation, (place, &customer))?;
             verified += 1;
@@ -153,6 +153,7 @@ fn lock_users(
 /// Locks the purchase. Returns whether the record is that of its next settling.
 fn lock_purchase(write: &mut Write<'_>, record: &Record) -> Result<bool, Error> {
     let row = purchase::lock(write, record.collapse_key)?;
-    let is_held = row.held_until.is_some_and(|until| until > write.now);
+    let now = write.now()?;
+    let is_held = row.held_until.is_some_and(|until| until > now);
     Ok(!is_held && row.settling.saturating_add(1) == record.settling && row.revision == record.revision)
 }

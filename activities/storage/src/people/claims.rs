@@ -145,7 +145,7 @@ impl Store {
                 Standing::Verified(_) => pending.refuse(write, ClaimReason::WrongCustomer)?,
                 Standing::Unknown if pending.was_refused(write)? => ClaimStatus::Refused,
                 Standing::Unsettled => pending.postpone(write, Some(ClaimReason::Unsettled), Duration::ZERO)?,
-                Standing::Unknown if claim::may_query(pending.row.created_at, write.now) => {
+                Standing::Unknown if claim::may_query(pending.row.created_at, write.now()?) => {
                     return Ok(ClaimStep::Query);
                 }
                 Standing::Unknown => pending.postpone(write, None, Duration::ZERO)?,
@@ -239,9 +239,9 @@ impl Pending {
         }
         let is_known = purchase::find(write.connection, self.key)?.is_some_and(|row| row.revision > 0);
         let (kind, at) = if is_known {
-            (NotificationKind::Claimed, write.now)
+            (NotificationKind::Claimed, write.now()?)
         } else {
-            claim::reported(self.row.kind, snapshot, write.now)
+            claim::reported(self.row.kind, snapshot, write.now()?)
         };
         Ok(self.report(write, secrets, (kind, at))?.map_or(ClaimResult::Verified, ClaimResult::Reported))
     }
@@ -256,7 +256,8 @@ impl Pending {
         if !self.verify(write, installation)? {
             return Ok(ClaimStep::Done(ClaimStatus::Verified));
         }
-        let reported = self.report(write, secrets, (NotificationKind::Claimed, write.now))?;
+        let now = write.now()?;
+        let reported = self.report(write, secrets, (NotificationKind::Claimed, now))?;
         Ok(reported.map_or(ClaimStep::Recheck, ClaimStep::Reported))
     }
 
@@ -287,7 +288,8 @@ impl Pending {
             return Ok(None);
         };
         let row: Option<OpenRow> = sql(REPORTED).bind(*seq).first(write.connection)?;
-        Ok(row.map(|row| row.open(write.now)))
+        let now = write.now()?;
+        Ok(row.map(|row| row.open(now)))
     }
 
     /// Without a time of the store, by which one device's claim would be a duplicate of another's.
@@ -316,7 +318,7 @@ impl Pending {
         device_users::lock(write, self.place)?;
         let verify = sql(VERIFY)
             .bind(self.app_user_id.as_str())
-            .bind(write.now)
+            .bind(write.now()?)
             .bind(self.place.platform)
             .bind(self.place.device)
             .bind(self.key);
@@ -341,14 +343,15 @@ impl Pending {
     /// Refuses the claim if the store refused the same receipt of the same customer on another device, as long as that
     /// claim is stored: the key is public, and devices cost nothing.
     fn was_refused(&self, write: &mut Write<'_>) -> Result<bool, Error> {
-        let claim = sql(REFUSED).bind(self.key).bind(self.row.app_user_id.as_str()).bind(write.now);
+        let claim = sql(REFUSED).bind(self.key).bind(self.row.app_user_id.as_str()).bind(write.now()?);
         let refused: Option<RefusedRow> = claim.first(write.connection)?;
         let Some(RefusedRow { reason, due_at }) = refused else { return Ok(false) };
         self.refuse_until(write, (reason, due_at)).map(|_| true)
     }
 
     fn refuse(&self, write: &mut Write<'_>, reason: ClaimReason) -> Result<ClaimStatus, Error> {
-        self.refuse_until(write, (reason, write.now.plus(REFUSED_FOR)))
+        let until = write.now()?.plus(REFUSED_FOR);
+        self.refuse_until(write, (reason, until))
     }
 
     /// Refuses the claim; it is stored until then.
@@ -376,15 +379,16 @@ impl Pending {
         reason: Option<ClaimReason>,
         wait: Duration,
     ) -> Result<ClaimStatus, Error> {
-        let claimed_at = if self.row.reason == Some(ClaimReason::NoSecret) { write.now } else { self.row.created_at };
-        let Some(next) = claim::next_check(claimed_at, write.now) else {
+        let claimed_at =
+            if self.row.reason == Some(ClaimReason::NoSecret) { write.now()? } else { self.row.created_at };
+        let Some(next) = claim::next_check(claimed_at, write.now()?) else {
             return self.refuse(write, ClaimReason::Abandoned);
         };
         sql(POSTPONE)
             .bind(self.app_user_id.as_str())
-            .bind(next.max(write.now.plus(wait)))
+            .bind(next.max(write.now()?.plus(wait)))
             .bind(i64::from(reason == Some(ClaimReason::Unanswered)))
-            .bind(write.now)
+            .bind(write.now()?)
             .bind(reason)
             .bind(self.place.platform)
             .bind(self.place.device)

@@ -50,7 +50,7 @@ pub fn move_customers(
         devices: MovedDevices::None,
     };
     let moved = moves::carry_out(write, installation, &order)?;
-    let before: Option<i64> = sql(RECENT).bind(app).bind(write.now.minus(DAY)).value(write.connection)?;
+    let before: Option<i64> = sql(RECENT).bind(app).bind(write.now()?.minus(DAY)).value(write.connection)?;
     let act = Act::on(app, moved.id).before(json!({ "user_id": from.id })).after(json!({ "user_id": to.id }));
     act.record(write, &Actor::named(&format!("device {}", place.device)), OPERATION)?;
     if before.unwrap_or(0) >= MANY {
@@ -58,7 +58,7 @@ pub fn move_customers(
             "devices moved purchases of more than {MANY} named customers to others within a day: `settle acts` lists each, \
              `settle customer undo` takes one back, and with `--transfers review` a person answers first"
         );
-        alarms::raise(write, About::Platform(place.platform), "many_transfers", &detail);
+        alarms::raise(write, About::Platform(place.platform), "many_transfers", &detail)?;
     }
     Ok(Some(moved))
 }

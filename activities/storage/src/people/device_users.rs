@@ -86,8 +86,8 @@ pub fn store(
         .bind(place.device)
         .bind(device)
         .bind(secret.hex())
-        .bind(write.now)
-        .bind(write.now)
+        .bind(write.now()?)
+        .bind(write.now()?)
         .later(write.connection)?;
     let user = lock(write, place)?;
     // Another process may have created it meanwhile.

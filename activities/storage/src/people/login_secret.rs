@@ -33,7 +33,7 @@ const NOTE_UNSIGNED: Sql = statement! {"
 impl Store {
     /// Notes that a login without a token was stored on a platform; the first one's time stays.
     pub async fn note_unsigned_login(&self, id: PlatformId) -> Result<(), Error> {
-        self.write(move |write| sql(NOTE_UNSIGNED).bind(write.now).bind(id).run(write.connection).map(drop)).await
+        self.write(move |write| sql(NOTE_UNSIGNED).bind(write.now()?).bind(id).run(write.connection).map(drop)).await
     }
 
     /// The login secret of a platform; `None` where logins need no token.

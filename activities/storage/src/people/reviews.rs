@@ -104,8 +104,8 @@ pub fn may_move(
     let open: Option<i64> = sql(OPEN).bind(from).value(write.connection)?;
     if open.unwrap_or(0) < MAX_OPEN {
         let request = sql(REQUEST).bind(id).bind(app).bind(platform).bind(from).bind(to);
-        request.bind(write.now).later(write.connection)?;
-        alarms::raise(write, About::Platform(platform), KIND, &detail(id, (from, to)));
+        request.bind(write.now()?).later(write.connection)?;
+        alarms::raise(write, About::Platform(platform), KIND, &detail(id, (from, to)))?;
     }
     Ok(false)
 }

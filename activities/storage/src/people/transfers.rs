@@ -131,7 +131,7 @@ pub fn insert(write: &mut Write<'_>, new: &NewTransfer<'_>) -> Result<(), Error>
         .bind(order.author.as_ref().map(|author| author.by.as_str()))
         .bind(order.author.as_ref().map(|author| author.reason.as_str()))
         .bind(order.undoes)
-        .bind(write.now)
+        .bind(write.now()?)
         .run(write.connection)
         .map(drop)
 }

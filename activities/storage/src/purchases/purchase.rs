@@ -201,7 +201,7 @@ pub fn recheck<'v>(
 ) -> Result<usize, Error> {
     let values: Vec<Value<'v>> = values.into_iter().collect();
     lock_in_order(write, LOCK_MANY.of(which), &values)?;
-    sql(RECHECK.of(which)).bind(write.now).bind(urgency).bind_all(values).run(write.connection)
+    sql(RECHECK.of(which)).bind(write.now()?).bind(urgency).bind_all(values).run(write.connection)
 }
 
 const RECHECK_BY: Sql = statement! {"
@@ -286,8 +286,8 @@ pub fn insert(write: &mut Write<'_>, key: CollapseKey, origin: &Origin) -> Resul
         .bind(origin.receipt_id.as_str())
         .bind(nothing.state())
         .bind(json(&nothing)?)
-        .bind(write.now)
-        .bind(write.now)
+        .bind(write.now()?)
+        .bind(write.now()?)
         .later(write.connection)
 }
 

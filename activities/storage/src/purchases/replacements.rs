@@ -44,7 +44,7 @@ pub fn insert(write: &mut Write<'_>, mut links: Vec<Link>) -> Result<(), Error> 
         sql(INSERT)
             .bind(link.old)
             .bind(link.new)
-            .bind(write.now)
+            .bind(write.now()?)
             .bind(link.new)
             .bind(link.old)
             .later(write.connection)?;
@@ -62,8 +62,14 @@ const INFER: Sql = statement! {"
 /// Links two purchases that no notification links; the new one is known to be real. Returns whether the link was
 /// inserted: the first link of the old purchase is kept.
 pub fn infer(write: &mut Write<'_>, old: CollapseKey, new: CollapseKey) -> Result<bool, Error> {
-    let linked =
-        sql(INFER).bind(old).bind(new).bind(write.now).bind(write.now).bind(new).bind(old).run(write.connection)?;
+    let linked = sql(INFER)
+        .bind(old)
+        .bind(new)
+        .bind(write.now()?)
+        .bind(write.now()?)
+        .bind(new)
+        .bind(old)
+        .run(write.connection)?;
     Ok(linked > 0)
 }
 
@@ -93,7 +99,7 @@ const REALIZE: Sql = statement! {hot "replacements_new", "
 
 /// Notes that a purchase is known to be real: the purchases that it replaced count as replaced from now on.
 pub fn realize_ahead(write: &mut Write<'_>, new: CollapseKey) -> Result<Realized, Error> {
-    sql(REALIZE).bind(write.now).bind(new).value_ahead(write.connection).map(Realized)
+    sql(REALIZE).bind(write.now()?).bind(new).value_ahead(write.connection).map(Realized)
 }
 
 /// The purchases that count as replaced from now on, which are fetched later.

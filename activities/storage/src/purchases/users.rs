@@ -225,7 +225,7 @@ pub fn lock_existing(write: &mut Write<'_>, id: UserId) -> Result<Option<UserRow
 
 /// Creates an anonymous user, unless there is one with this id.
 pub fn create(write: &mut Write<'_>, app: AppId, id: UserId) -> Result<(), Error> {
-    sql(INSERT).bind(id).bind(app).bind(write.now).later(write.connection)
+    sql(INSERT).bind(id).bind(app).bind(write.now()?).later(write.connection)
 }
 
 /// Like [`lock`], for a user whose row is not needed.

@@ -328,9 +328,9 @@ fn make_due(write: &mut Write<'_>, resend: Resend<'_>, due: DueNow) -> Result<()
     let Resend { event, destination, .. } = resend;
     let statement = match due {
         DueNow::Nothing => return Ok(()),
-        DueNow::Event => sql(MAKE_EVENT_DUE).bind(write.now).bind(event.id),
-        DueNow::Lane => sql(MAKE_LANE_DUE).bind(write.now).bind(event.collapse_key),
+        DueNow::Event => sql(MAKE_EVENT_DUE).bind(write.now()?).bind(event.id),
+        DueNow::Lane => sql(MAKE_LANE_DUE).bind(write.now()?).bind(event.collapse_key),
     };
     retry_after::end(write, LaneKey { key: event.collapse_key, destination: destination.id })?;
-    statement.bind(destination.id).bind(write.now).run(write.connection).map(drop)
+    statement.bind(destination.id).bind(write.now()?).run(write.connection).map(drop)
 }

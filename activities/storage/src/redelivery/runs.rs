@@ -118,7 +118,7 @@ pub fn once<T: Serialize + DeserializeOwned>(
     let Some(place) = place else { return work(write) };
     // A concurrent request for the same page waits here until the transaction of the first one ends.
     let (run, cursor) = (place.run.as_str(), place.cursor.as_str());
-    let statement = sql(BEGIN).bind(run).bind(cursor).bind(place.request_digest.as_str()).bind(write.now);
+    let statement = sql(BEGIN).bind(run).bind(cursor).bind(place.request_digest.as_str()).bind(write.now()?);
     if statement.run(write.connection)? == 0 {
         return answered(write.connection, place)?.ok_or(Error::Missing { what: "page of that run" });
     }

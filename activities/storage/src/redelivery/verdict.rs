@@ -141,7 +141,8 @@ pub fn owe(write: &mut Write<'_>, resend: Resend<'_>) -> Result<DeliveryNumber, 
 fn owe_one(write: &mut Write<'_>, resend: Resend<'_>) -> Result<DeliveryNumber, Error> {
     // Retention locks the rows too before it prunes them. So either it sees the new delivery, or this sees the pruning.
     sources(write.connection, resend.event, LOCK_SOURCES)?;
-    let verdict = verdict(write.connection, resend, write.now)?;
+    let now = write.now()?;
+    let verdict = verdict(write.connection, resend, now)?;
     if let Ok(n) = verdict {
         deliveries::owe_again(write, resend.event, resend.destination.id, n)?;
         copy_first_try(write, resend, n)?;

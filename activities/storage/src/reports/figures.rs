@@ -174,7 +174,7 @@ impl Batch {
         let destination = check_disabled(write.connection, self.id)?;
         let Some(last) = self.end(write.connection)? else { return Ok(None) };
         profiles::note_all_lost(write, &destination, self.after, self.at_most)?;
-        let forget = sql(FORGET).bind(FORGOTTEN).bind(write.now).bind_all(self.values()).bind(write.now);
+        let forget = sql(FORGET).bind(FORGOTTEN).bind(write.now()?).bind_all(self.values()).bind(write.now()?);
         let skipped = forget.run(write.connection)?;
         Ok(Some(Passed { last, count: i64::try_from(skipped).unwrap_or(i64::MAX) }))
     }

@@ -87,7 +87,7 @@ const INSERT: Sql = statement! {"
 pub fn insert(write: &mut Write<'_>, secrets: &Secrets, customer: ConcealedName<'_>) -> Result<String, Error> {
     let tombstone = customer.tombstone(secrets);
     let sealed = secrets.seal(write, (TABLE, &tombstone), &SecretString::from(customer.app_user_id))?;
-    sql(INSERT).bind(tombstone.as_str()).bind(customer.app).bind(sealed).bind(write.now).run(write.connection)?;
+    sql(INSERT).bind(tombstone.as_str()).bind(customer.app).bind(sealed).bind(write.now()?).run(write.connection)?;
     Ok(tombstone)
 }
 

@@ -129,7 +129,7 @@ impl PriceRow {
 }
 
 /// Raises the alarm that the price of a device does not count.
-pub fn alarm(write: &mut Write<'_>, platform: PlatformId, doubt: PriceDoubt) {
+pub fn alarm(write: &mut Write<'_>, platform: PlatformId, doubt: PriceDoubt) -> Result<(), Error> {
     let detail = match doubt {
         PriceDoubt::ForeignCurrency => {
             "a device reported a price in another currency than its marketplace's: the price of the catalogue counts"
@@ -139,5 +139,5 @@ pub fn alarm(write: &mut Write<'_>, platform: PlatformId, doubt: PriceDoubt) {
              report has it"
         }
     };
-    alarms::raise(write, About::Platform(platform), "device_price", detail);
+    alarms::raise(write, About::Platform(platform), "device_price", detail)
 }

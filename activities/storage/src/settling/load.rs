@@ -65,7 +65,8 @@ impl Store {
             if purchase::origin(write.connection, key)?.is_some() {
                 purchase::lock(write, key)?;
             }
-            load(write.connection, key, LoadRequest { through, limit, now: Now::Known(write.now) })
+            let now = Now::Known(write.now()?);
+            load(write.connection, key, LoadRequest { through, limit, now })
         };
         self.writer.write_ordered(JobKind::Record(NO_FAULTS), order, work).await
     }

@@ -261,7 +261,7 @@ fn insert_note(write: &mut Write<'_>, note: &NoteKey, app: AppId, refused_at: Op
         .bind(note.why)
         .bind(note.subject_id.as_str())
         .bind(app)
-        .bind(write.now)
+        .bind(write.now()?)
         .bind(refused_at)
         .run(write.connection)
         .map(drop)

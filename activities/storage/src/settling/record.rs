@@ -73,7 +73,8 @@ pub fn record_once(
         return Ok(Recorded::Done { revision: row.revision, state: row.state, lanes, prompt: BTreeSet::new() });
     }
     // A worker that was suspended since it loaded does not record through a hold.
-    if row.held_until.is_some_and(|until| until > write.now) {
+    let now = write.now()?;
+    if row.held_until.is_some_and(|until| until > now) {
         return Ok(Recorded::Moved);
     }
     let is_next = row.settling + 1 == record.settling && row.revision == record.revision;
@@ -180,7 +181,7 @@ impl Settling<'_> {
         note_lag(write, record)?;
         self.alarm(write, row)?;
         if let Some(doubt) = found.description.price_doubt.filter(|_| found.changed) {
-            access::alarm(write, self.origin.platform_id, doubt);
+            access::alarm(write, self.origin.platform_id, doubt)?;
         }
         if let Some(customer) = self.app_user_id.filter(|_| found.changed && record.is_answer) {
             due::take_up(write, record.collapse_key, customer)?;
@@ -325,7 +326,7 @@ impl Settling<'_> {
             .bind(record.ends_failures())
             .bind(record.ends_failures())
             .bind(decision.wake)
-            .bind(write.now)
+            .bind(write.now()?)
             .bind(record.collapse_key)
             .later(write.connection)
     }
@@ -356,11 +357,11 @@ impl Settling<'_> {
         let platform = About::Platform(self.origin.platform_id);
         if begins {
             let detail = "the store cannot be reached: notifications wait until it answers, at most a day";
-            alarms::raise(write, platform, "verification_waits", detail);
+            alarms::raise(write, platform, "verification_waits", detail)?;
         }
         if decision.outcomes.iter().any(|(_, outcome)| *outcome == Outcome::Abandoned) {
             let detail = format!("notifications were given up: {ABANDONED}");
-            alarms::raise(write, platform, "given_up", &detail);
+            alarms::raise(write, platform, "given_up", &detail)?;
         }
         succession::alarm(write, self, before)
     }
@@ -415,9 +416,9 @@ fn note_lag(write: &mut Write<'_>, record: &Record) -> Result<(), Error> {
     let Some((since, lag)) = record.decision.lag else { return Ok(()) };
     let reason = match lag {
         Lag::Behind => "the store did not show it yet; the store's answer two hours after it decides".to_owned(),
-        Lag::CaughtUp => format!("the store showed it at {}", write.now),
+        Lag::CaughtUp => format!("the store showed it at {}", write.now()?),
         Lag::Overruled => {
-            format!("the store showed otherwise two hours after it, and its answer of {} counts", write.now)
+            format!("the store showed otherwise two hours after it, and its answer of {} counts", write.now()?)
         }
     };
     sql(NOTE_LAG).bind(reason).bind(record.collapse_key).bind(since).later(write.connection)
@@ -466,7 +467,7 @@ impl Comparison<'_> {
             .bind(outcome)
             .bind(is_settled.then_some(self.revision))
             .bind((outcome == Outcome::Abandoned).then_some(ABANDONED))
-            .bind(write.now)
+            .bind(write.now()?)
             .bind_list(seqs)
             .later(write.connection)
     }

@@ -90,8 +90,7 @@ pub fn alarm(write: &mut Write<'_>, settling: &Settling<'_>, before: &PurchaseRo
     {
         return Ok(());
     }
-    alarms::raise(write, About::Platform(settling.origin.platform_id), "replacement_unknown", ALARM);
-    Ok(())
+    alarms::raise(write, About::Platform(settling.origin.platform_id), "replacement_unknown", ALARM)
 }
 
 fn link(write: &mut Write<'_>, old: Option<CollapseKey>, new: CollapseKey) -> Result<bool, Error> {

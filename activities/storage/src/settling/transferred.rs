@@ -122,9 +122,9 @@ impl Handover<'_> {
             .bind(announcement.revision)
             .bind(event::state_digest(&description.data))
             .bind(content_digest)
-            .bind(write.now)
+            .bind(write.now()?)
             .bind(Urgency::Person)
-            .bind(write.now)
+            .bind(write.now()?)
             .bind(key)
             .later(write.connection)?;
         // An anonymous user who became another one keeps no profile.
@@ -160,8 +160,8 @@ impl Handover<'_> {
             event_platform: &settling.origin.store,
             receipt_id: &settling.origin.receipt_id,
             details: &announcement.description.details,
-            occurred_at: Some(write.now),
-            created_at: write.now,
+            occurred_at: Some(write.now()?),
+            created_at: write.now()?,
             customer: &customer,
             user_revision: side.user.revision,
             owned: &side.owned,
@@ -170,7 +170,7 @@ impl Handover<'_> {
         }
         .body()
         .to_string();
-        let stored = events::with_body(stored, Some(write.now), body);
+        let stored = events::with_body(stored, Some(write.now()?), body);
         let to = events::store(write, announcement, &event, stored)?;
         Ok(Carried { user_revision: side.user.revision, to: to.into_iter().collect() })
     }

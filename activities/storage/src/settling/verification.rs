@@ -168,7 +168,7 @@ impl Store {
         self.write(move |write| {
             purchase::lock(write, key)?;
             rechecks::reset_noted_failures(write, key)?;
-            sql(COUNT_FAILURE).bind(write.now).bind(key).one(write.connection, "purchase")
+            sql(COUNT_FAILURE).bind(write.now()?).bind(key).one(write.connection, "purchase")
         })
         .await
     }
@@ -179,8 +179,9 @@ impl Store {
     pub async fn schedule_query(&self, key: CollapseKey, settling: i64, delay: Duration) -> Result<bool, Error> {
         self.write(move |write| {
             purchase::lock(write, key)?;
-            let at = write.now.plus(delay);
-            let schedule = sql(SCHEDULE).bind(at).bind(at).bind(at.plus(LOST)).bind(write.now).bind(key).bind(settling);
+            let at = write.now()?.plus(delay);
+            let schedule =
+                sql(SCHEDULE).bind(at).bind(at).bind(at.plus(LOST)).bind(write.now()?).bind(key).bind(settling);
             let through: Option<Option<i64>> = schedule.value(write.connection)?;
             let Some(through) = through else { return Ok(false) };
             notifications::wait(write, key, through)?;
@@ -201,14 +202,14 @@ impl Store {
         let (platform, sealed) = (query.platform_id, query.sealed.clone());
         self.write(move |write| {
             let refused =
-                sql(REFUSE_SECRET).bind(write.now).bind(platform).bind(sealed.as_str()).run(write.connection)?;
+                sql(REFUSE_SECRET).bind(write.now()?).bind(platform).bind(sealed.as_str()).run(write.connection)?;
             if refused == 0 {
                 return Ok(false);
             }
             rechecks::recheck_platform(write, platform, RecheckReason::NoUsableSecret)?;
             let detail = "the store refuses the shared secret: set the right one on the platform; until then \
                           its purchases are announced unverified";
-            alarms::raise(write, About::Platform(platform), "secret_refused", detail);
+            alarms::raise(write, About::Platform(platform), "secret_refused", detail)?;
             Ok(true)
         })
         .await

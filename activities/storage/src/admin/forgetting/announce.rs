@@ -100,7 +100,7 @@ impl Lane {
             let id = EventId::of(key, epoch, self.revision, USER_FORGOTTEN, number);
             let event_type = USER_FORGOTTEN.to_owned();
             let event = Event { id, event_type, collapse_key: key, revision: self.revision, traceparent: None };
-            let body = UserForgotten { id, user: *user, created_at: write.now }.body().to_string();
+            let body = UserForgotten { id, user: *user, created_at: write.now()? }.body().to_string();
             let stored = StoredEvent {
                 user_id: Some(anonymous),
                 environment: self.environment,

@@ -194,7 +194,7 @@ pub struct Locked {
 /// [`Error::Unavailable`] when the user got or lost a name before the locks were taken.
 pub fn lock(write: &mut Write<'_>, secrets: &Secrets, renamed: Renamed) -> Result<Locked, Error> {
     let Renamed { app, user, anonymous } = renamed;
-    sql(CREATE).bind(anonymous).bind(write.now).bind(user).run(write.connection)?;
+    sql(CREATE).bind(anonymous).bind(write.now()?).bind(user).run(write.connection)?;
     let app_users = names(write, secrets, (app, user))?;
     let of_names = app_users.iter().map(|one| UserId::anonymous(app, &one.store, &one.app_user_id));
     let mut users: Vec<UserId> = of_names.chain([user]).collect();
@@ -306,8 +306,8 @@ fn store(write: &mut Write<'_>, secrets: &Secrets, begun: Begun<'_>) -> Result<F
         .bind(ForgettingStage::Events)
         .bind(json(&counts)?)
         .bind(json(&owed.collect::<Vec<_>>())?)
-        .bind(write.now)
-        .bind(write.now)
+        .bind(write.now()?)
+        .bind(write.now()?)
         .run(write.connection)?;
     sql(OF_REQUEST).bind(request).one(write.connection, "request to forget a customer")
 }

@@ -45,7 +45,7 @@ impl Store {
             require_app(write, forget.app)?;
             let report = begin::begin(write, &secrets, &forget)?.report()?;
             // A repeated request gets the report of the first one, and changes nothing.
-            let is_new = report.requested_at == write.now;
+            let is_new = report.requested_at == write.now()?;
             let act = is_new.then(|| Act::on(forget.app, report.id));
             Ok((report, act))
         })

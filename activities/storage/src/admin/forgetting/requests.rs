@@ -95,10 +95,10 @@ impl Store {
             let stage = if least.is_none() { ForgettingStage::Done } else { ForgettingStage::Destinations };
             sql(NOTE)
                 .bind(json(&states)?)
-                .bind(write.now.plus(wait(least.unwrap_or(0))))
+                .bind(write.now()?.plus(wait(least.unwrap_or(0))))
                 .bind(stage)
                 .bind(least.is_none())
-                .bind(least.is_none().then_some(write.now))
+                .bind(least.is_none().then_some(write.now()?))
                 .bind(id)
                 .run(write.connection)
                 .map(drop)

@@ -115,7 +115,8 @@ fn note(write: &mut Write<'_>, secrets: &Secrets, step: Step) -> Result<(), Erro
         next.stage = ForgettingStage::Done;
     }
     let is_done = next.stage == ForgettingStage::Done;
-    let at = |is_reached: bool| is_reached.then_some(write.now);
+    let now = write.now()?;
+    let at = |is_reached: bool| is_reached.then_some(now);
     let (removed_at, finished_at): (Option<Timestamp>, Option<Timestamp>) = (at(is_removed), at(is_done));
     let sealed = if is_done { None } else { Some(seal(write, secrets, row.id, &names)?) };
     sql(NOTE)

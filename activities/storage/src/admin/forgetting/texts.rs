@@ -40,7 +40,7 @@ pub fn alarms(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, Error> {
     let mut changed = 0;
     for row in rows.iter().filter(|row| page.names.are_in(&row.detail)) {
         let about = row.destination_id.map_or(About::from(row.platform_id), About::Destination);
-        alarms::raise(write, about, &row.kind, REMOVED);
+        alarms::raise(write, about, &row.kind, REMOVED)?;
         changed += sql(DELETE_ALARM).bind(row.seq).run(write.connection)?;
     }
     for row in rows.iter().filter(|row| row.note.as_ref().is_some_and(|note| page.names.are_in(note))) {

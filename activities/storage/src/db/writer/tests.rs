@@ -62,7 +62,7 @@ fn job(value: i64, mut failures: u32, error: Error) -> (Box<dyn Job>, oneshot::R
 /// A job that returns the time of its transaction.
 fn stamping() -> (Box<dyn Job>, oneshot::Receiver<Result<i64, Error>>) {
     let (reply, answer) = oneshot::channel();
-    let work = |write: &mut Write<'_>| Ok(write.now.millis_since(Timestamp::default()));
+    let work = |write: &mut Write<'_>| Ok(write.now()?.millis_since(Timestamp::default()));
     (Box::new(Work { kind: JobKind::Other, order: None, work, result: None, reply: Some(reply) }), answer)
 }
 

@@ -293,9 +293,9 @@ fn run(
 ) -> Result<Vec<Option<Error>>, Undone> {
     connection.begin().map_err(Error::of_query)?;
     let began = Instant::now();
-    let now = connection.now(clock)?;
+    let time = connection.now_ahead(clock)?;
     let (slots, last) = (BTreeMap::new(), Vec::new());
-    let mut write = Write { connection, now, began, is_first: true, slots, epoch: None, last };
+    let mut write = Write { connection, time, began, is_first: true, slots, epoch: None, last };
     let batch = jobs.iter().find_map(|job| batch(job.as_ref()));
     let is_in_batch = |job: &dyn Job| batch.is_some() && self::batch(job) == batch;
     let is_together = write_together(&mut write, jobs, is_in_batch)?;
@@ -312,7 +312,7 @@ fn run(
         let last = write.last.len();
         let error = match run_one(&mut write, job.as_mut(), alone) {
             Err(error) if !write.is_first && NextTransaction::is_cause(&error) => {
-                write.connection.roll_back().map_err(Error::of_query)?;
+                roll_back(&mut write)?;
                 write.last.truncate(last);
                 break;
             }
@@ -351,11 +351,11 @@ fn write_together(
     };
     write.connection.begin().map_err(Error::of_query)?;
     match first.run(write, others) {
-        Ok(()) => write.connection.commit().map_err(Error::of_query).map(|()| true),
+        Ok(()) => release(write).map(|()| true),
         Err(error @ Error::Unavailable(_)) => Err(error),
         Err(_) => {
             write.last.clear();
-            write.connection.roll_back().map_err(Error::of_query).map(|()| false)
+            roll_back(write).map(|()| false)
         }
     }
 }
@@ -368,7 +368,7 @@ fn run_one(write: &mut Write<'_>, job: &mut dyn Job, alone: bool) -> Result<Opti
             Ok(()) => Ok(None),
             Err(error @ Error::Unavailable(_)) => Err(error),
             Err(error) => {
-                write.connection.roll_back().map_err(Error::of_query)?;
+                roll_back(write)?;
                 write.connection.begin().map_err(Error::of_query)?;
                 Ok(Some(error))
             }
@@ -376,10 +376,22 @@ fn run_one(write: &mut Write<'_>, job: &mut dyn Job, alone: bool) -> Result<Opti
     }
     write.connection.begin().map_err(Error::of_query)?;
     match job.run(write, &mut []) {
-        Ok(()) => write.connection.commit().map_err(Error::of_query).map(|()| None),
+        Ok(()) => release(write).map(|()| None),
         Err(error @ Error::Unavailable(_)) => Err(error),
-        Err(error) => write.connection.roll_back().map_err(Error::of_query).map(|()| Some(error)),
+        Err(error) => roll_back(write).map(|()| Some(error)),
     }
+}
+
+/// Commits a savepoint. What was read ahead ends with it, so the time is fetched before.
+fn release(write: &mut Write<'_>) -> Result<(), Error> {
+    write.now()?;
+    write.connection.commit().map_err(Error::of_query)
+}
+
+/// Rolls back a savepoint, or the transaction of a job that is alone.
+fn roll_back(write: &mut Write<'_>) -> Result<(), Error> {
+    write.now()?;
+    write.connection.roll_back().map_err(Error::of_query)
 }
 
 fn answer(jobs: &mut [Box<dyn Job>], errors: Vec<Option<Error>>) {

@@ -1,5 +1,6 @@
 //! What a job works with: the transaction of its group.
 
+use crate::db::clock::Now;
 use crate::db::connection::AnyConnection;
 use crate::db::epoch::{self, EpochAhead};
 use crate::db::error::Error;
@@ -21,9 +22,9 @@ pub struct HeldSlots {
 pub struct Write<'c> {
     /// The connection, in a transaction.
     pub connection: &'c mut AnyConnection,
-    /// The present time by the clock that stamps rows.
-    pub now: Timestamp,
-    /// When the transaction had begun, by the monotonic clock of this process; a little before `now`.
+    /// The present time, see [`Self::now`].
+    pub(super) time: Now,
+    /// When the transaction had begun, by the monotonic clock of this process; a little before [`Self::now`].
     pub began: Instant,
     /// Whether the job is the first one that is run by itself in the transaction.
     pub is_first: bool,
@@ -41,6 +42,14 @@ pub(super) struct Last {
 }
 
 impl Write<'_> {
+    /// The present time by the clock that stamps rows, as of the beginning of the transaction: the same one for all its jobs.
+    /// It is asked for with the first statement whose result is needed, so a job calls this after that one.
+    pub fn now(&mut self) -> Result<Timestamp, Error> {
+        let now = std::mem::take(&mut self.time).fetch(self.connection)?;
+        self.time = Now::Known(now);
+        Ok(now)
+    }
+
     /// The epoch of the database as of this transaction, in which it is read once. If the database was restored or
     /// failed over, the transaction fails; the writer raises the epoch and runs its jobs again.
     pub fn epoch(&mut self) -> Result<i64, Error> {
@@ -68,7 +77,8 @@ impl Write<'_> {
     pub fn raise_epoch(&mut self) -> Result<i64, Error> {
         // The savepoint of this job may be rolled back, so the new epoch is not remembered.
         self.epoch = None;
-        epoch::raise(self.connection, self.now)
+        let now = self.now()?;
+        epoch::raise(self.connection, now)
     }
 
     /// Runs a statement at the end of the transaction, unless the job fails. For a row that jobs of many purchases

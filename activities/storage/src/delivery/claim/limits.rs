@@ -61,13 +61,13 @@ pub fn start(write: &mut Write<'_>, lane: &mut Lane<'_>, next: EventId) -> Resul
         }
     }
     let is_probe = lane.claim.mode == Mode::Probe;
-    let blocked_for = lane.health.health.blocked_for(write.now);
+    let blocked_for = lane.health.health.blocked_for(write.now()?);
     let busy_for = (lane.in_flight >= lane.destination.concurrency).then_some(BUSY);
     if let (false, Some(wait)) = (is_probe, blocked_for.or(busy_for)) {
         return lane.owed(write, wait).map(Some);
     }
     let Some(rate) = lane.destination.rate else { return Ok(None) };
-    match slot(lane.health.next_slot_at, rate, write.now) {
+    match slot(lane.health.next_slot_at, rate, write.now()?) {
         Slot::Free { wait, next_at } => lane.start = Start { wait, next_slot_at: Some(next_at) },
         Slot::Later { .. } if is_probe => {}
         Slot::Later { wait } => return lane.owed(write, wait).map(Some),
@@ -128,14 +128,15 @@ pub fn user(write: &mut Write<'_>, lane: &mut Lane<'_>, next: EventId) -> Result
     lane.user = Some(user);
     let is_ignored = fault::is_planted("lease.ignored");
     let leased = rows.iter().filter_map(|row| row.lease_token.as_ref().and(row.lease_until)).max();
-    if let Some(until) = leased.filter(|until| *until > write.now && !is_ignored) {
-        return user_busy(write, lane.claim, wait_until(until, write.now).min(USER_BUSY)).map(Some);
+    let now = write.now()?;
+    if let Some(until) = leased.filter(|until| *until > now && !is_ignored) {
+        return user_busy(write, lane.claim, wait_until(until, now).min(USER_BUSY)).map(Some);
     }
     let paused = rows.iter().filter(|row| row.environment == environment).find_map(|row| row.paused_until);
-    let paused = paused.filter(|until| *until > write.now);
+    let paused = paused.filter(|until| *until > now);
     Ok(paused.map(|until| {
         Claimed::Idle(Idle::Wait {
-            wait: wait_until(until, write.now),
+            wait: wait_until(until, now),
             last_error: Some("the destination paused requests about this user".to_owned()),
         })
     }))
@@ -157,5 +158,5 @@ const IN_FLIGHT: Sql = statement! {hot "lanes_leased", "
 /// Counts the requests to a destination that are in flight, and those that its stream of device events may make at once.
 /// The number is fetched later.
 pub fn in_flight_ahead(write: &mut Write<'_>, id: DestinationId) -> Result<Ahead<'static, Number>, Error> {
-    sql(IN_FLIGHT).bind(id).bind(write.now).bind(id).bind(write.now).ahead(write.connection)
+    sql(IN_FLIGHT).bind(id).bind(write.now()?).bind(id).bind(write.now()?).ahead(write.connection)
 }

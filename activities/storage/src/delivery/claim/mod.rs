@@ -46,8 +46,8 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
     let Some(row) = locked else {
         return Ok(Claimed::Idle(Idle::Leased { wait: BUSY }));
     };
-    if let Some(until) = live_lease(&row, write.now) {
-        return Ok(Claimed::Idle(Idle::Leased { wait: wait_until(until, write.now) }));
+    if let Some(until) = live_lease(&row, write.now()?) {
+        return Ok(Claimed::Idle(Idle::Leased { wait: wait_until(until, write.now()?) }));
     }
     let health = health.first(write.connection)?.ok_or(Error::Missing { what: "destination" })?;
     if claim.mode != Mode::Probe && retry_after::apply(write, claim.lane(), &row, &health.health)? {
@@ -128,11 +128,11 @@ impl Lane<'_> {
             }
         };
         let due_at = due_at(&head, health);
-        if let Some(wait) = health.owed_for(due_at, write.now) {
+        if let Some(wait) = health.owed_for(due_at, write.now()?) {
             return self.owed(write, wait).map(Err);
         }
-        if due_at > write.now {
-            let wait = wait_until(due_at, write.now);
+        if due_at > write.now()? {
+            let wait = wait_until(due_at, write.now()?);
             return Ok(Err(Claimed::Idle(Idle::Wait { wait, last_error: head.last_error })));
         }
         Ok(Ok(head))
@@ -140,7 +140,7 @@ impl Lane<'_> {
 
     fn lease(&self, write: &mut Write<'_>, secrets: &Secrets, frozen: Vec<Frozen>) -> Result<Claimed, Error> {
         let claim = self.claim;
-        let lease_until = write.now.plus(claim.lease);
+        let lease_until = write.now()?.plus(claim.lease);
         if let Some(slot) = self.slot {
             slot.fill(write, self.destination.concurrency);
         }
@@ -218,9 +218,9 @@ fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt
         .bind(begun)
         .bind(claim.token.as_str())
         .bind(claim.mode)
-        .bind(write.now)
+        .bind(write.now()?)
         .later(write.connection)?;
-    let first_tried_at = row.first_tried_at.unwrap_or(write.now);
+    let first_tried_at = row.first_tried_at.unwrap_or(write.now()?);
     sql(FREEZE)
         .bind(begun)
         .bind(body.as_str())
@@ -229,7 +229,7 @@ fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt
         .bind(analytics_device_id)
         .bind(joined_device_id)
         .bind(first_tried_at)
-        .bind(write.now)
+        .bind(write.now()?)
         .bind(row.id)
         .later(write.connection)?;
     Ok(Attempt {

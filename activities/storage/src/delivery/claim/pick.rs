@@ -119,7 +119,8 @@ pub fn followers(
         sql(FOLLOWERS).bind(key).bind(destination).bind(head.seq).bind(at_most).all(write.connection)?;
     // The body of a change of a payment depends on whether the payment was delivered, so they never share a request.
     let may_follow = |row: &DeliveryRow| row.event_type != REVENUE_ADJUSTED;
-    let is_due = |row: &DeliveryRow| row.tried_at.is_none() || due_at(row, &lane.health.health) <= write.now;
+    let now = write.now()?;
+    let is_due = |row: &DeliveryRow| row.tried_at.is_none() || due_at(row, &lane.health.health) <= now;
     let mut rows: Vec<DeliveryRow> = rows.into_iter().take_while(|row| may_follow(row) && is_due(row)).collect();
     if !rows.is_empty() {
         let ids = rows.iter().map(|row| row.event_id).chain([head.event_id]);
@@ -145,7 +146,7 @@ const SUPERSEDE: Sql = statement! {hot "deliveries_pending", "
 /// Ends every pending `purchase.updated` of the lane except the newest as `superseded`.
 pub fn supersede(write: &mut Write<'_>, claim: &Claim) -> Result<(), Error> {
     sql(SUPERSEDE)
-        .bind(write.now)
+        .bind(write.now()?)
         .bind(claim.key)
         .bind(claim.destination)
         .bind(claim.key)
@@ -163,7 +164,7 @@ const SUPERSEDE_WAITING: Sql = statement! {hot "deliveries_waiting", "
 /// as `superseded`: of the states of a purchase only the newest one waits.
 pub fn supersede_waiting(write: &mut Write<'_>, newer: &DeliveryRow) -> Result<(), Error> {
     sql(SUPERSEDE_WAITING)
-        .bind(write.now)
+        .bind(write.now()?)
         .bind(newer.collapse_key)
         .bind(newer.destination_id)
         .bind(newer.seq)
@@ -190,7 +191,7 @@ const SUPERSEDE_PROFILES: Sql = statement! {hot "deliveries_pending", "
 pub fn supersede_profiles(write: &mut Write<'_>, claim: &Claim) -> Result<(), Error> {
     sql(SUPERSEDE_PROFILES)
         .bind(NEWER_PROFILE)
-        .bind(write.now)
+        .bind(write.now()?)
         .bind(claim.key)
         .bind(claim.destination)
         .bind(PROFILE_UPDATED)
@@ -205,5 +206,5 @@ const SUPERSEDE_PROFILE: Sql = statement! {hot "deliveries_id", "
 
 /// Ends a `profile.updated` as `superseded`, because a newer state of its user was sent.
 pub fn supersede_profile(write: &mut Write<'_>, row: &DeliveryRow) -> Result<(), Error> {
-    sql(SUPERSEDE_PROFILE).bind(NEWER_PROFILE).bind(write.now).bind(row.id).later(write.connection)
+    sql(SUPERSEDE_PROFILE).bind(NEWER_PROFILE).bind(write.now()?).bind(row.id).later(write.connection)
 }

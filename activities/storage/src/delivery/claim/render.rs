@@ -202,7 +202,7 @@ fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Pre
         Rendered::Skip { why } => (DeliveryStatus::Skipped, why),
         Rendered::Refuse { why } => (DeliveryStatus::Dead, why),
     };
-    let finished_at = (status != DeliveryStatus::Waiting).then_some(write.now);
+    let finished_at = (status != DeliveryStatus::Waiting).then_some(write.now()?);
     let end = sql(PUT_ASIDE).bind(status).bind(why.as_str()).bind(finished_at).bind(row.id);
     let changed = end.run(write.connection)?;
     if finished_at.is_some() && changed > 0 {

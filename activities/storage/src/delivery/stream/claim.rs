@@ -44,7 +44,7 @@ impl Store {
                 return Ok(StreamPage::Wait(wait));
             }
             let mode = if row.state == State::Open { Mode::Probe } else { Mode::Drain };
-            let due = Dues { health: health::find(write.connection, id)?.health, mode, now: write.now };
+            let due = Dues { health: health::find(write.connection, id)?.health, mode, now: write.now()? };
             let Found { events, last_device, wait } = find(write.connection, &claim, &due)?;
             let Some(last_device) = last_device else { return Ok(StreamPage::End) };
             if events.is_empty() {
@@ -59,7 +59,7 @@ impl Store {
                 Room::None(wait) => return Ok(StreamPage::Wait(wait)),
             };
             let secret = row.open_secret(&secrets)?;
-            let (destination, at) = (row.destination(), write.now);
+            let (destination, at) = (row.destination(), write.now()?);
             Ok(StreamPage::Send(Box::new(StreamBatch { destination, secret, events, channels, last_device, at, mode })))
         };
         self.writer.write(kind, work).await
@@ -72,12 +72,12 @@ fn take(write: &mut Write<'_>, claim: &StreamClaim, concurrency: i64) -> Result<
     let (id, token) = (claim.destination, claim.token.as_str());
     slots::take_all(write, id)?;
     // Without what this stream holds already.
-    sql(TAKE).bind(token).bind(write.now).bind(0_i64).bind(id).later(write.connection)?;
+    sql(TAKE).bind(token).bind(write.now()?).bind(0_i64).bind(id).later(write.connection)?;
     let in_flight = in_flight_ahead(write, id)?.first(write.connection)?.map_or(0, |live| live.value);
     let room = concurrency.saturating_sub(in_flight);
     let channels = concurrency.div_euclid(2).clamp(1, MAX_CHANNELS).min(room.max(1));
     let lease = if room > 0 { claim.lease } else { PLACE_HELD };
-    sql(TAKE).bind(token).bind(write.now.plus(lease)).bind(channels).bind(id).later(write.connection)?;
+    sql(TAKE).bind(token).bind(write.now()?.plus(lease)).bind(channels).bind(id).later(write.connection)?;
     if room > 0 {
         return Ok(Room::Channels(usize::try_from(channels).unwrap_or(1)));
     }
@@ -88,7 +88,7 @@ fn take(write: &mut Write<'_>, claim: &StreamClaim, concurrency: i64) -> Result<
 impl StreamRow {
     /// Why nothing can be sent now.
     fn held_back(&self, write: &mut Write<'_>, claim: &StreamClaim, state: State) -> Result<Option<StreamWait>, Error> {
-        let now = write.now;
+        let now = write.now()?;
         let pause = health::find(write.connection, claim.destination)?.health.paused_for(now);
         // A time that is further ahead was stored before the clock was put back, and says nothing.
         let until =

@@ -132,7 +132,7 @@ impl Store {
             let is_holder = stream.is_of(&claim.token);
             let mode = request.as_ref().map_or(Mode::Drain, |request| request.mode);
             if mode == Mode::Probe {
-                sql(PROBE).bind(write.now).bind(claim.destination).later(write.connection)?;
+                sql(PROBE).bind(write.now()?).bind(claim.destination).later(write.connection)?;
             }
             for result in &results {
                 note(write, claim.destination, &result.in_mode(mode), is_holder)?;
@@ -172,7 +172,7 @@ fn update_health(write: &mut Write<'_>, claim: &StreamClaim, request: &StreamReq
     if let Some(alarm) = &request.result.alarm
         && let Some(found) = destinations::find(write.connection, claim.destination)?
     {
-        health::alarm(write, &found.destination(), alarm);
+        health::alarm(write, &found.destination(), alarm)?;
     }
     Ok(events)
 }
@@ -206,15 +206,16 @@ fn note(write: &mut Write<'_>, id: DestinationId, done: &StreamResult, is_holder
         StreamVerdict::Retry { .. } if is_holder => None,
         StreamVerdict::Dead | StreamVerdict::Skipped | StreamVerdict::Retry { .. } => return Ok(()),
     };
+    let now = write.now()?;
     let statement = match (status, *verdict) {
         (None, StreamVerdict::Retry { delay, counts }) => {
             let is_refusal = counts && tried.is_some_and(|tried| tried.class == AttemptClass::Refused);
-            let due_at = write.now.plus(delay);
+            let due_at = now.plus(delay);
             sql(RETRY).bind(due_at).bind(error).bind(i64::from(counts)).bind(i64::from(is_refusal))
         }
-        _ => sql(END).bind(status).bind(error).bind(write.now).bind(i64::from(tried.is_some())),
+        _ => sql(END).bind(status).bind(error).bind(now).bind(i64::from(tried.is_some())),
     };
-    let tried_at = tried.map(|_| write.now);
+    let tried_at = tried.map(|_| now);
     statement
         .bind(tried_at)
         .bind(tried_at)

@@ -50,7 +50,7 @@ impl Store {
         let work = move |write: &mut Write<'_>| {
             let id = claim.destination;
             let stream: StreamRow = sql(LOCK).bind(id).one(write.connection, "stream")?;
-            if !stream.is_held(&claim.token, write.now) {
+            if !stream.is_held(&claim.token, write.now()?) {
                 return Ok(StreamStarted::Lost);
             }
             let Some(found) = destinations::find(write.connection, id)?.filter(|found| found.enabled) else {
@@ -59,7 +59,7 @@ impl Store {
             let mut wait = Duration::ZERO;
             if let Some(rate) = found.rate {
                 let next_slot_at = health::lock(write, id)?.next_slot_at;
-                match slot(next_slot_at, rate, write.now) {
+                match slot(next_slot_at, rate, write.now()?) {
                     Slot::Free { wait: until, next_at } => {
                         health::note_slot(write, id, next_at)?;
                         wait = until;

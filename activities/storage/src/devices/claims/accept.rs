@@ -232,7 +232,7 @@ pub fn store(
     let admitted = Bounds::of(write, &wanted, crowds)?.keep_within(write, wanted, crowds)?;
     let counts = count(&free, &admitted);
     let started: Vec<Wanted<'_>> = free.into_iter().chain(admitted.wanted).collect();
-    warn_without_secret(write, started.iter().map(|one| &one.claim), origins);
+    warn_without_secret(write, started.iter().map(|one| &one.claim), origins)?;
     let new = started.iter().filter(|one| one.start == Start::New).map(|one| one.claim);
     let mut inserted: Vec<ReportedClaim<'_>> = new.chain(filled).collect();
     inserted.sort_by_key(ReportedClaim::key);
@@ -298,14 +298,15 @@ fn warn_without_secret<'r>(
     write: &mut Write<'_>,
     claims: impl Iterator<Item = &'r ReportedClaim<'r>>,
     origins: &Origins,
-) {
+) -> Result<(), Error> {
     let unable = claims.filter(|claim| waits_for(claim, origins).is_some());
     let platforms: BTreeSet<PlatformId> = unable.map(|claim| claim.place.platform).collect();
     for platform in platforms {
         let detail = "devices report receipts, and the platform has no shared secret that the store accepts: no claim of a \
                       device is verified, and none gives access, until one is set";
-        alarms::raise(write, About::Platform(platform), "claims_unverified", detail);
+        alarms::raise(write, About::Platform(platform), "claims_unverified", detail)?;
     }
+    Ok(())
 }
 
 const INSERT: Sql = statement! {"
@@ -319,7 +320,7 @@ const INSERT: Sql = statement! {"
 "};
 
 fn insert(write: &mut Write<'_>, claims: &[ReportedClaim<'_>], origins: &Origins) -> Result<(), Error> {
-    let now = write.now;
+    let now = write.now()?;
     for batch in batches(claims, &SIZES) {
         let rows = batch.iter().map(|claim| claim.values(waits_for(claim, origins), now));
         sql(INSERT).bind_rows(rows).later(write.connection)?;
@@ -341,8 +342,8 @@ fn renew(write: &mut Write<'_>, claim: &ReportedClaim<'_>, origins: &Origins) ->
         .bind(Value::Text(Some(clean(claim.app_user_id))))
         .bind(claim.kind)
         .bind(waits_for(claim, origins))
-        .bind(write.now)
-        .bind(write.now)
+        .bind(write.now()?)
+        .bind(write.now()?)
         .bind(claim.network)
         .bind(claim.occurred_at)
         .bind(place.platform)
@@ -362,8 +363,8 @@ fn take_back(write: &mut Write<'_>, claim: &ReportedClaim<'_>, origins: &Origins
     let (place, key) = claim.key();
     sql(TAKE_BACK)
         .bind(waits_for(claim, origins))
-        .bind(write.now)
-        .bind(write.now)
+        .bind(write.now()?)
+        .bind(write.now()?)
         .bind(claim.network)
         .bind(place.platform)
         .bind(place.device)

@@ -165,7 +165,7 @@ impl Bounds {
             admitted.wanted.push(one);
         }
         self.crowds.into_iter().for_each(|(platform, crowd)| crowds.remember(platform, crowd));
-        full.into_iter().for_each(|(platform, bound)| warn(write, platform, bound));
+        full.into_iter().try_for_each(|(platform, bound)| warn(write, platform, bound))?;
         Ok(admitted)
     }
 
@@ -221,11 +221,11 @@ fn of_networks(write: &mut Write<'_>, networks: BTreeSet<Network>) -> Result<BTr
 
 /// The claims of a platform that wait, as they were counted a moment ago, else as they are.
 fn crowd(write: &mut Write<'_>, platform: PlatformId, crowds: &Crowds) -> Result<Crowd, Error> {
-    if let Some(crowd) = crowds.recent(platform, write.now) {
+    if let Some(crowd) = crowds.recent(platform, write.now()?) {
         return Ok(crowd);
     }
     let waiting: Option<i64> = sql(OF_PLATFORM).bind(platform).bind(MAX_PER_PLATFORM).value(write.connection)?;
-    Ok(Crowd { counted_at: write.now, free: MAX_PER_PLATFORM - waiting.unwrap_or(0), fullest: None })
+    Ok(Crowd { counted_at: write.now()?, free: MAX_PER_PLATFORM - waiting.unwrap_or(0), fullest: None })
 }
 
 /// Takes a free place of a platform, or that of the newest claim of the network that has the most, if that is more than the
@@ -262,11 +262,11 @@ fn crowd_room(
 fn displace(write: &mut Write<'_>, platform: PlatformId, network: &str) -> Result<bool, Error> {
     let newest: Option<NewestRow> = sql(NEWEST).bind(platform).bind(network).first(write.connection)?;
     let Some(NewestRow { device_id, collapse_key }) = newest else { return Ok(false) };
-    let displace = sql(DISPLACE).bind(ClaimReason::Displaced).bind(write.now.plus(REFUSED_FOR));
+    let displace = sql(DISPLACE).bind(ClaimReason::Displaced).bind(write.now()?.plus(REFUSED_FOR));
     Ok(displace.bind(platform).bind(device_id).bind(collapse_key).run(write.connection)? > 0)
 }
 
-fn warn(write: &mut Write<'_>, platform: PlatformId, bound: &str) {
+fn warn(write: &mut Write<'_>, platform: PlatformId, bound: &str) -> Result<(), Error> {
     let detail = if bound == "platform" {
         "as many receipts wait for their verification as may: those of the networks that reported the most give way, or are \
          dropped; their events are stored"
@@ -277,5 +277,5 @@ fn warn(write: &mut Write<'_>, platform: PlatformId, bound: &str) {
              events are stored"
         )
     };
-    alarms::raise(write, About::Platform(platform), "claims_dropped", &detail);
+    alarms::raise(write, About::Platform(platform), "claims_dropped", &detail)
 }

@@ -89,7 +89,7 @@ const TAKE_UP: Sql = statement! {hot "claims_of_key", "
 /// Lets the claims of a purchase that its settling left be examined at once: the store answered about the purchase of this
 /// customer.
 pub fn take_up(write: &mut Write<'_>, key: CollapseKey, app_user_id: &str) -> Result<(), Error> {
-    sql(TAKE_UP).bind(write.now).bind(write.now).bind(key).bind(app_user_id).later(write.connection)
+    sql(TAKE_UP).bind(write.now()?).bind(write.now()?).bind(key).bind(app_user_id).later(write.connection)
 }
 
 impl Store {

@@ -134,7 +134,7 @@ const RESET_CHOICE: Sql = statement!("UPDATE destinations SET chosen_at = ? WHER
 
 /// Notes that a destination has a new choice of events from now on. The earlier choice is not stored.
 pub fn reset_choice(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
-    sql(RESET_CHOICE).bind(write.now).bind(id).run(write.connection).map(drop)
+    sql(RESET_CHOICE).bind(write.now()?).bind(id).run(write.connection).map(drop)
 }
 
 const RESET_CHOICES_OF_PLATFORM: Sql = statement! {"
@@ -145,5 +145,5 @@ const RESET_CHOICES_OF_PLATFORM: Sql = statement! {"
 
 /// Notes a new choice for all destinations of a platform's app, because their filters match other purchases now.
 pub fn reset_choices_of_platform(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {
-    sql(RESET_CHOICES_OF_PLATFORM).bind(write.now).bind(platform).run(write.connection).map(drop)
+    sql(RESET_CHOICES_OF_PLATFORM).bind(write.now()?).bind(platform).run(write.connection).map(drop)
 }

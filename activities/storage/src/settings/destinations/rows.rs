@@ -104,7 +104,7 @@ const SET_STATE: Sql = statement! {"
 pub fn set_state(write: &mut Write<'_>, id: DestinationId, state: State, reason: Option<&str>) -> Result<(), Error> {
     sql(SET_STATE)
         .bind(state)
-        .bind(write.now)
+        .bind(write.now()?)
         .bind(state)
         .bind(reason)
         .bind(state != State::Disabled)

@@ -86,7 +86,7 @@ impl Booking {
         if booked.is_empty() && new.is_empty() {
             return Ok(Self::default());
         }
-        let (now, doubt, data) = (write.now, description.price_doubt, &mut description.data);
+        let (now, doubt, data) = (write.now()?, description.price_doubt, &mut description.data);
         let priced = |payment| PricedPayment::listed(payment, data).doubted(doubt).confirmed_by(purchase, now);
         let mut payments: Vec<PricedPayment> = new.into_iter().map(priced).collect();
         let already = booked.len();
@@ -253,7 +253,7 @@ impl PricedPayment {
             .bind(payment.kind)
             .bind(event.ok_or_else(|| Error::corrupt("a payment is announced by no event"))?)
             .bind(payment.other_place.and_then(|place| event_ids.get(place).copied()))
-            .bind(payment.at.unwrap_or(write.now))
+            .bind(payment.at.unwrap_or(write.now()?))
             .bind(announcement.description.data.get("product_ref_id").and_then(Value::as_str))
             .bind(self.price)
             .bind(self.currency.as_deref())
@@ -261,7 +261,7 @@ impl PricedPayment {
             .bind(self.unknown)
             .bind(source)
             .bind(self.transaction_id.as_deref())
-            .bind(write.now)
+            .bind(write.now()?)
             .later(write.connection)
     }
 }
@@ -341,12 +341,12 @@ fn insert_adjustment(
         .bind(settling.environment())
         .bind(adjustment.kind)
         .bind(event)
-        .bind(adjustment.at.unwrap_or(write.now))
+        .bind(adjustment.at.unwrap_or(write.now()?))
         .bind(carrier.sku.as_deref())
         .bind(adjustment.usd)
         .bind(source)
         .bind(adjustment.transaction_id.as_deref())
-        .bind(write.now)
+        .bind(write.now()?)
         .later(write.connection)
 }
 
@@ -359,7 +359,7 @@ fn announce_adjustment(
 ) -> Result<(), Error> {
     let settling = announcement.settling;
     let carrier = payment_events(write.connection, event.collapse_key, adjustment.number)?;
-    let occurred_at = adjustment.at.unwrap_or(write.now);
+    let occurred_at = adjustment.at.unwrap_or(write.now()?);
     let environment = settling.environment();
     let body = json!({
         "id": event.id, "event_type": REVENUE_ADJUSTED, "collapse_key": event.collapse_key, "number": adjustment.number,

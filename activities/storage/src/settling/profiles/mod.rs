@@ -236,7 +236,7 @@ fn insert(
         id: event.id,
         user_id: user,
         user_revision,
-        created_at: write.now,
+        created_at: write.now()?,
         environment,
         platform_environment: subject.check.origin.environment,
         profile,

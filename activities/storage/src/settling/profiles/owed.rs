@@ -244,7 +244,10 @@ fn record_death(write: &mut Write<'_>, delivery: &DeliveryRow, key: ProfileKey) 
         sql(COUNT_DEATH).bind(key.destination).bind(key.user).bind(key.environment).value(write.connection)?;
     let before = deaths.and_then(|deaths| usize::try_from(deaths - 1).ok()).unwrap_or_default();
     match RECHECK_AFTER.get(before) {
-        Some(after) => purchase::recheck_by(write, delivery.collapse_key, write.now.plus(*after)),
+        Some(after) => {
+            let at = write.now()?.plus(*after);
+            purchase::recheck_by(write, delivery.collapse_key, at)
+        }
         None => set_arrival(write, key, Arrival::NotRetried).map(drop),
     }
 }
