@@ -14,7 +14,7 @@ use system_tests::world::SOON;
 /// Number of purchases. Each of the writer's threads prepares its statements for the first ones.
 const PURCHASES: i64 = 24;
 /// Most round trips of each call, for a purchase whose user is new, with two events and two webhooks.
-const MOST: [(&str, u64); 5] = [("accept", 3), ("load", 3), ("record", 8), ("claim", 4), ("finish", 3)];
+const MOST: [(&str, u64); 5] = [("accept", 3), ("load", 2), ("record", 7), ("claim", 3), ("finish", 3)];
 
 static NOW: AtomicI64 = AtomicI64::new(BEGINNING);
 

@@ -33,6 +33,8 @@ pub enum Value<'a> {
     Text(Option<Cow<'a, str>>),
     /// A Boolean.
     Bool(bool),
+    /// The present time by the clock of PostgreSQL, as of the beginning of the statement.
+    Now,
     /// Bound to a `?*`: values, written with commas between them.
     List(Vec<Value<'a>>),
     /// Bound to a `?*` after `VALUES`: rows of values.
@@ -46,6 +48,10 @@ impl Value<'_> {
             Self::Int(value) => out.push_bind_param::<Nullable<BigInt>, _>(value),
             Self::Text(value) => out.push_bind_param::<Nullable<Text>, _>(value),
             Self::Bool(value) => out.push_bind_param::<Bool, _>(value),
+            Self::Now => {
+                out.push_sql("CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000000 AS BIGINT)");
+                Ok(())
+            }
             Self::List(values) => values.iter().enumerate().try_for_each(|(index, value)| {
                 out.push_sql(if index > 0 { ", " } else { "" });
                 value.push(out.reborrow())

@@ -155,7 +155,8 @@ impl AnyConnection {
             self.batch_execute(isolation).map_err(Error::of_query)?;
         }
         let result = read(self);
-        // Nothing was written. If the rollback failed, the pool detects the broken connection and closes it.
+        // Nothing was written, so the answer is not waited for. If the rollback failed, the pool detects the broken connection and closes it.
+        self.defer_next();
         let rolled_back = self.roll_back().map_err(Error::of_query);
         result.and_then(|value| rolled_back.map(|()| value))
     }

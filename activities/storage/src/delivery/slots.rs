@@ -74,7 +74,8 @@ pub fn take_ahead(write: &mut Write<'_>, destination: DestinationId) -> Result<O
     if !write.connection.is_shared() || first >= SLOTS {
         return Ok(None);
     }
-    let slot = sql(TAKE).bind(first).bind(write.now()?).bind(write.now()?).bind(destination).bind(base(destination));
+    let now = write.now_value();
+    let slot = sql(TAKE).bind(first).bind(now.clone()).bind(now).bind(destination).bind(base(destination));
     let slot = slot.ahead(write.connection)?;
     Ok(Some(Taking { destination, slot }))
 }

@@ -75,10 +75,21 @@ pub fn infer(write: &mut Write<'_>, old: CollapseKey, new: CollapseKey) -> Resul
 
 const LINKS_TO: Sql = statement!("SELECT is_inferred AS value FROM replacements WHERE new_key = ?");
 
-/// Whether all links to the purchases that this one replaced were inferred; `None` when there is no link.
-pub fn is_inferred(connection: &mut AnyConnection, new: CollapseKey) -> Result<Option<bool>, Error> {
-    let links: Vec<bool> = sql(LINKS_TO).bind(new).values(connection)?;
-    Ok((!links.is_empty()).then(|| links.iter().all(|is_inferred| *is_inferred)))
+/// The links to the purchases that one replaced, which are fetched later.
+#[must_use]
+pub struct Links(Ahead<'static, Single<bool>>);
+
+/// Reads the links to the purchases that this one replaced.
+pub fn links_ahead(connection: &mut AnyConnection, new: CollapseKey) -> Result<Links, Error> {
+    sql(LINKS_TO).bind(new).value_ahead(connection).map(Links)
+}
+
+impl Links {
+    /// Whether all of them were inferred; `None` when there is no link.
+    pub fn are_inferred(self, connection: &mut AnyConnection) -> Result<Option<bool>, Error> {
+        let links: Vec<bool> = self.0.values(connection)?;
+        Ok((!links.is_empty()).then(|| links.iter().all(|is_inferred| *is_inferred)))
+    }
 }
 
 /// Since when the purchase in the place of this one is known to be real. At most one row, since `old_key` is unique.

@@ -7,7 +7,7 @@ use crate::db::alarm::About;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
+use crate::db::statement::{Ahead, row, sql};
 use crate::db::writer::Write;
 use crate::events::alarms;
 use crate::purchases::purchase::{self, PurchaseRow};
@@ -51,7 +51,7 @@ const ALARM: &str = "a subscription ended by an immediate change of plan, and no
 pub fn find_successor(write: &mut Write<'_>, settling: &Settling<'_>) -> Result<bool, Error> {
     let old = &settling.record.decision.purchase;
     let Some(owner) = settling.owner.filter(|_| old.successor_missing_since().is_some()) else { return Ok(false) };
-    let known = candidates(write.connection, UNLINKED, settling, owner)?;
+    let known = candidates_ahead(write.connection, UNLINKED, settling, owner)?.all(write.connection)?;
     let new = nearest(old.expires_at(), known, |new| old.is_succeeded_by(new).then(|| new.not_before())?);
     let Some(new) = new else { return Ok(false) };
     if !replacements::infer(write, settling.record.collapse_key, new)? {
@@ -67,10 +67,12 @@ pub fn succeed(write: &mut Write<'_>, settling: &mut Settling<'_>) -> Result<boo
     let (key, new) = (settling.record.collapse_key, &settling.record.decision.purchase);
     let is_first = (settling.begins() || new.is_beginning_unannounced()) && !new.is_one_time_purchase();
     let Some(owner) = settling.owner.filter(|_| settling.record.is_real && is_first) else { return Ok(false) };
-    let is_successor = match replacements::is_inferred(write.connection, key)? {
-        Some(is_inferred) => is_inferred,
+    let links = replacements::links_ahead(write.connection, key)?;
+    let known = candidates_ahead(write.connection, REPLACED, settling, owner)?;
+    let is_successor = match links.are_inferred(write.connection)? {
+        Some(are_inferred) => are_inferred,
         None => {
-            let known = candidates(write.connection, REPLACED, settling, owner)?;
+            let known = known.all(write.connection)?;
             let old = nearest(new.not_before(), known, |old| old.is_succeeded_by(new).then(|| old.expires_at())?);
             link(write, old, key)?
         }
@@ -102,15 +104,15 @@ fn link(write: &mut Write<'_>, old: Option<CollapseKey>, new: CollapseKey) -> Re
     Ok(is_linked)
 }
 
-/// The owner's other purchases on the platform that a statement selects.
-fn candidates(
+/// The owner's other purchases on the platform that a statement selects, which are fetched later.
+fn candidates_ahead(
     connection: &mut AnyConnection,
     candidates: Sql,
     settling: &Settling<'_>,
     owner: &UserRow,
-) -> Result<Vec<Candidate>, Error> {
+) -> Result<Ahead<'static, Candidate>, Error> {
     let platform = settling.origin.platform_id;
-    sql(candidates).bind(owner.id).bind(platform).bind(settling.record.collapse_key).all(connection)
+    sql(candidates).bind(owner.id).bind(platform).bind(settling.record.collapse_key).ahead(connection)
 }
 
 /// The candidate whose time is nearest to `at`; of two equally near ones the one with the lower key.

@@ -176,7 +176,12 @@ impl PostgresConnection {
 impl SimpleConnection for PostgresConnection {
     fn batch_execute(&mut self, query: &str) -> QueryResult<()> {
         if query.starts_with("ROLLBACK") {
-            self.next = Next::Now;
+            if matches!(mem::take(&mut self.next), Next::Later) {
+                return self.wait(async |session| {
+                    session.roll_back_later(query).await;
+                    Ok(())
+                });
+            }
             return self.wait(async |session| session.roll_back(query).await);
         }
         let request = Request::Batch(query.to_owned());

@@ -15,6 +15,7 @@ use futures::{TryStreamExt, poll};
 use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::pin::Pin;
+use tokio::task::yield_now;
 use tokio_postgres::{Client, Statement};
 
 /// What is sent to the server.
@@ -141,6 +142,22 @@ impl Session {
         answers.into_iter().try_for_each(|answer| answer.map(drop)).map_err(|error| failure::of(&error))?;
         self.is_aborted = false;
         Ok(())
+    }
+
+    /// Sends a `ROLLBACK` and does not wait for the answer: for a transaction that wrote nothing. If it fails, the server
+    /// closes the connection.
+    pub async fn roll_back_later(&mut self, statement: &str) {
+        self.fetched.clear();
+        self.is_aborted = false;
+        let was_sent = !self.queue.iter().any(|entry| entry.request.is_batch(BEGIN));
+        self.queue.clear();
+        if !was_sent {
+            return;
+        }
+        let mut rolling_back = Box::pin(maybe_done(self.client.batch_execute(statement)));
+        let _ = poll!(rolling_back.as_mut());
+        // The connection's task has its turn, in which it sends what waits.
+        yield_now().await;
     }
 
     async fn send(&mut self, last: Option<Request>) -> QueryResult<Answer> {

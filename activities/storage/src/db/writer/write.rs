@@ -4,7 +4,7 @@ use crate::db::clock::Now;
 use crate::db::connection::AnyConnection;
 use crate::db::epoch::{self, EpochAhead};
 use crate::db::error::Error;
-use crate::db::statement::Statement;
+use crate::db::statement::{Statement, Value};
 use domain::{DestinationId, Timestamp};
 use std::collections::BTreeMap;
 use tokio::time::Instant;
@@ -48,6 +48,14 @@ impl Write<'_> {
         let now = std::mem::take(&mut self.time).fetch(self.connection)?;
         self.time = Now::Known(now);
         Ok(now)
+    }
+
+    /// The present time as a value of a statement, which costs no round trip: while it was not fetched, the database puts it in.
+    pub fn now_value(&self) -> Value<'static> {
+        match self.time {
+            Now::Known(now) => now.into(),
+            Now::Running(_) | Now::Lost => Value::Now,
+        }
     }
 
     /// The epoch of the database as of this transaction, in which it is read once. If the database was restored or

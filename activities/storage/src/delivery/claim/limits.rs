@@ -158,5 +158,6 @@ const IN_FLIGHT: Sql = statement! {hot "lanes_leased", "
 /// Counts the requests to a destination that are in flight, and those that its stream of device events may make at once.
 /// The number is fetched later.
 pub fn in_flight_ahead(write: &mut Write<'_>, id: DestinationId) -> Result<Ahead<'static, Number>, Error> {
-    sql(IN_FLIGHT).bind(id).bind(write.now()?).bind(id).bind(write.now()?).ahead(write.connection)
+    let now = write.now_value();
+    sql(IN_FLIGHT).bind(id).bind(now.clone()).bind(id).bind(now).ahead(write.connection)
 }
