@@ -3,8 +3,8 @@
 use super::job::Reply;
 use super::order::Order;
 use super::purpose::{Faults, Purpose};
-use super::thread::{Bounds, MAX_GROUP_JOBS, MAX_UNDONE, OWN, Thread};
-use super::{Batch, Job, JobKind, Work, Write};
+use super::thread::{Bounds, MAX_GROUP_JOBS, MAX_UNDONE, OWN, SHARED, Thread};
+use super::{Batch, Job, JobKind, Work, Write, Writer};
 use crate::db::config::Database;
 use crate::db::connection::AnyConnection;
 use crate::db::disk::Disk;
@@ -12,9 +12,11 @@ use crate::db::error::Error;
 use crate::db::statement::{Number, sql};
 use diesel::result::{DatabaseErrorKind, Error::DatabaseError};
 use domain::Timestamp;
+use futures::poll;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::pin::pin;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -138,6 +140,54 @@ fn an_acceptance_overtakes_the_jobs_that_wait() {
     assert_eq!(before, [0, 1, 1], "the acceptances that each job found");
     assert!(accepted.try_recv().unwrap().is_ok());
     assert_eq!(stored(&path), [1, 2, 3, 7]);
+}
+
+/// While the writer of a file is busy, three jobs come; an acceptance comes while the first of them is run.
+#[tokio::test]
+async fn a_file_has_a_queue_for_acceptances_and_short_transactions() {
+    const FAULTS: Faults = Faults { before_commit: "", after_commit: "", early_answer: None };
+    let (thread, path) = thread("queues");
+    let writer = Writer::start(&thread.database, thread.connection.unwrap(), thread.clock).unwrap();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let (begin, begun) = std::sync::mpsc::channel();
+    // Each says that it begins, and goes on when the sender of its channel is dropped.
+    let held = |name: &'static str, kind: JobKind| {
+        let (order, begin) = (Arc::clone(&order), begin.clone());
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let job = writer.write(kind, move |write| {
+            begin.send(name).unwrap();
+            released.recv().unwrap_err();
+            while write.began.elapsed() <= SHARED.time {
+                std::hint::spin_loop();
+            }
+            order.lock().unwrap().push((name, write.is_first));
+            Ok(())
+        });
+        (job, release)
+    };
+    let (busy, end_of_busy) = held("busy", JobKind::Other);
+    let mut busy = pin!(busy);
+    assert!(poll!(busy.as_mut()).is_pending());
+    assert_eq!(begun.recv().unwrap(), "busy");
+    let (one, end_of_one) = held("one", JobKind::Other);
+    let ((two, _), (three, _)) = (held("two", JobKind::Other), held("three", JobKind::Other));
+    let mut others = pin!(async { tokio::join!(one, two, three) });
+    assert!(poll!(others.as_mut()).is_pending());
+    drop(end_of_busy);
+    assert_eq!(begun.recv().unwrap(), "one");
+    let (acceptance, _) = held("acceptance", JobKind::Accept(FAULTS));
+    let mut acceptance = pin!(acceptance);
+    assert!(poll!(acceptance.as_mut()).is_pending());
+    drop(end_of_one);
+    let (busy, (one, two, three), acceptance) = tokio::join!(busy, others, acceptance);
+    busy.and(one).and(two).and(three).and(acceptance).unwrap();
+    let each_is_first = ["busy", "one", "acceptance", "two", "three"].map(|name| (name, true));
+    assert_eq!(
+        *order.lock().unwrap(),
+        each_is_first,
+        "in the order in which they were run, each in a transaction of its own"
+    );
+    drop(std::fs::remove_file(path));
 }
 
 #[test]
