@@ -89,6 +89,16 @@ fn every_relative_link_and_anchor_resolves() {
     assert!(count > 40, "only {count} links were found");
 }
 
+#[test]
+fn each_request_of_a_device_in_an_example_has_its_secret() {
+    let documents = documents::all();
+    let examples = documents.iter().flat_map(|document| document.text.split("```").skip(1).step_by(2));
+    let of_devices: Vec<&str> = examples.filter(|text| text.contains("curl") && text.contains("/v1/device/")).collect();
+    assert!(of_devices.len() >= 3, "{of_devices:?}");
+    let without = of_devices.into_iter().filter(|text| !text.contains("Settle-Device-Secret:"));
+    none("these show a request without the proof of its device", without.map(str::to_owned));
+}
+
 /// The names of text files that follow an `@`, as commands read secrets from them.
 fn secret_files(text: &str) -> impl Iterator<Item = &str> {
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);

@@ -1,8 +1,11 @@
 //! Keys and acts on the command line, with a running service that never reaches Temporal.
 
-use super::cli::{ran, stderr_of, stdout_of};
+use super::cli::{ran, settle, stderr_of, stdout_of};
 use super::cli_settings::Desk;
+use serde_json::{Value, json};
 use std::fs::Permissions;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use system_tests::folder::Folder;
@@ -106,4 +109,40 @@ fn an_address_that_guesses_is_slowed_and_its_token_still_works() {
     assert_eq!(desk.run(&["app", "list"]).status.code(), Some(0), "the token was proved before");
     let refused = desk.metric("settle_api_refused_total{reason=\"slowed\"}").expect("a count");
     assert!(refused.ends_with(" 1") || refused.ends_with(" 2"), "{refused}");
+}
+
+/// A service on this machine that gives the same answer to one request. Returns its address.
+fn answering(status: &'static str, body: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("http://{}", listener.local_addr().expect("its address"));
+    std::thread::spawn(move || {
+        let (stream, _) = listener.accept().expect("a request");
+        let mut request = BufReader::new(stream);
+        let mut line = String::new();
+        while request.read_line(&mut line).expect("its head") > 2 {
+            line.clear();
+        }
+        let mut stream = request.into_inner();
+        let length = body.len();
+        let head = "content-type: application/json\r\nconnection: close";
+        write!(stream, "HTTP/1.1 {status}\r\n{head}\r\ncontent-length: {length}\r\n\r\n{body}").expect("answered");
+    });
+    address
+}
+
+#[test]
+fn no_answer_sends_a_command_to_the_terminal() {
+    let folder = Folder::new("cli-terminal");
+    let evil = "\u{1b}]52;c;Zm9v\u{7}\u{202e}";
+    let shown = |status: &'static str, body: Value| {
+        let service = answering(status, body.to_string());
+        let show = ["notification", "show", "m", "--service", &service];
+        let output = settle(&folder, &show).env("SETTLE_ADMIN_TOKEN", "a-token").output().expect("settle starts");
+        (stdout_of(&output), stderr_of(&output))
+    };
+    let (line, why) = shown("200 OK", json!({ "accepted_at": evil, "notifications": [{ "outcome": evil }] }));
+    assert_eq!(line.matches("\\u{1b}]52;c;Zm9v\\u{7}\\u{202e}").count(), 2, "{line:?} {why:?}");
+    let (line, why) = shown("404 Not Found", json!({ "code": "not_found", "detail": evil }));
+    assert!(line.is_empty() && why.contains("\\u{1b}]52;c;Zm9v\\u{7}\\u{202e}"), "{why:?}");
+    assert!(!why.chars().any(|one| evil.contains(one) && !one.is_ascii_graphic()), "{why:?}");
 }

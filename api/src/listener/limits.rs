@@ -139,6 +139,16 @@ mod tests {
     }
 
     #[test]
+    fn health_checks_have_places_of_their_own() {
+        let of = |descriptors: usize| {
+            let wanted = Wanted { connections: 2048, per_address: 256, proxies: Vec::new() };
+            let Both { public, admin } = wanted.within(descriptors);
+            (public.for_health, admin.for_health)
+        };
+        assert_eq!([16_384, 1024, 128].map(of), [(0, 16), (0, 16), (0, 4)]);
+    }
+
+    #[test]
     fn the_wanted_number_of_connections_is_a_maximum() {
         let wanted = Wanted { connections: 10, per_address: 100, proxies: Vec::new() };
         let public = wanted.within(16_384).public;

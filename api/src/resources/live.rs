@@ -319,8 +319,29 @@ pub async fn show(
 
 #[cfg(test)]
 mod tests {
-    use super::Marks;
-    use storage::Pulse;
+    use super::{Live, Marks, OF_ALL, OF_ONE};
+    use crate::keys::Caller;
+    use domain::KeyId;
+    use storage::{Pulse, Role};
+    use uuid::Uuid;
+
+    #[test]
+    fn one_caller_has_four_streams_and_all_have_sixty_four() {
+        let caller = |number: usize| Caller {
+            key: Some(KeyId::new(Uuid::from_u128(number as u128))),
+            session: None,
+            name: String::new(),
+            role: Role::Read,
+            app: None,
+        };
+        let live = Live::default();
+        let mut places: Vec<_> = (0..OF_ALL).filter_map(|number| live.place(&caller(number / OF_ONE)).ok()).collect();
+        assert_eq!((OF_ONE, places.len()), (4, 64));
+        let is_free = |number: usize| live.place(&caller(number)).is_ok();
+        assert!(!is_free(0) && !is_free(OF_ALL), "all places are taken, also for who has none");
+        drop(places.pop());
+        assert!(!is_free(0) && is_free(OF_ALL), "who has four gets no other");
+    }
 
     #[test]
     fn a_change_names_what_changed_since_the_marks() {

@@ -78,7 +78,12 @@ story! {
         world.finish(&state, Verdict::Delivered).await;
         name(&world, "anna's", "anna", Some("tv-2")).await;
         world.pass(5_001);
-        assert_eq!(send(&world, key, to).await.body, sent.body);
+        let retried = send(&world, key, to).await;
+        assert_eq!(retried.body, sent.body);
+        world.end(finish(&retried, Verdict::Dead)).await;
+        let again = RedeliverySelector::Event(sent.event_id).to(to);
+        assert_eq!(world.store.redeliver_all(again, Page::default(), Run::Real).await.unwrap().owing.owed, 1);
+        assert_eq!(send(&world, key, to).await.body, sent.body, "rendered anew, with the device of the first attempt");
         assert_eq!(world.broken(1000).await, []);
     }
 }

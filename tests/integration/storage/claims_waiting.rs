@@ -65,9 +65,9 @@ story! {
         assert_eq!(world.examine(&thief.known).await, [ClaimStep::Done(ClaimStatus::Refused)]);
         let early = world.device_claims_as(next + 2, ("a", session(1, &[("notified", CUSTOMER)])), from).await;
         assert_eq!(world.examine(&early.known).await, [ClaimStep::Done(ClaimStatus::Pending)], "its settling decides it");
+        assert_eq!(world.waiting("network <> ''"), 200, "the places of the network are those of others");
         world.verified_by(world.key("notified"), &shown).await;
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM claims WHERE status = 'verified'"), 2);
-        assert_eq!(world.waiting("network <> ''"), 200, "the places of the network are those of others");
     }
 }
 

@@ -223,6 +223,17 @@ story! {
 }
 
 story! {
+    async fn the_events_of_a_device_come_as_they_were_stored(world: World) {
+        let hook = world.destination("hook").await.id;
+        world.report(1, vec![report("a", 0, start(1)), report("b", 5, impression())]).await;
+        // It happened before the last one, and was reported after it.
+        world.report(1, vec![report("c", 2, impression())]).await;
+        let seqs: Vec<i64> = world.streamed(hook).await.events.iter().map(|one| one.seq).collect();
+        assert!(seqs.len() == 3 && seqs.is_sorted(), "{seqs:?}");
+    }
+}
+
+story! {
     async fn one_run_has_the_stream(world: World) {
         let hook = world.destination("hook").await.id;
         world.report(1, vec![report("a", 0, start(1))]).await;

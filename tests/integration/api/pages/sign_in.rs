@@ -67,10 +67,15 @@ async fn a_form_of_two_million_fields_costs_nothing() {
     let visitor =
         Visitor::with_link(&service, &link(&service, &json!({ "name": "Anna", "role": "admin" })).await).await;
     let visitor = visitor.expect("a session");
+    assert_eq!(post("/ui/sign-out", "x".repeat(17 * 1024)).await, 413, "a form for everybody has 16 KiB");
+    assert_ne!(post("/ui/sign-out", "x".repeat(15 * 1024)).await, 413);
     let large = "x".repeat(65 * 1024);
-    let sent = visitor.post(&service, "/ui/sign-out", &[("reason", &large)]).await;
-    assert_eq!(sent.status, 413, "one of a session has 64 KiB");
     let (app, _) = service.platform().await;
+    let product = format!("/ui/apps/{app}/catalogue/product");
+    for (reason, is_taken) in [(large.as_str(), false), (&large[..60 * 1024], true)] {
+        let sent = visitor.post(&service, &product, &[("reason", reason)]).await;
+        assert_eq!(sent.status != 413, is_taken, "one of a session has 64 KiB: {}", sent.text);
+    }
     let sent = visitor.post(&service, &format!("/ui/apps/{app}/catalogue/whole"), &[("catalogue", &large)]).await;
     assert_eq!(sent.status, 400, "a whole catalogue may be larger: {}", sent.text);
 }
