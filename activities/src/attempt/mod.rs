@@ -21,8 +21,9 @@ use tokio::time::Instant;
 pub const LEASE: Duration = Duration::from_secs(20);
 /// Latest start of the request after the claim, so that it ends within the lease.
 const LATEST_START: Duration = Duration::from_secs(4);
-/// How long after a claim the lease is certainly held, if both clocks of this machine agree: a suspended machine's
-/// monotonic clock may stand still, and its wall clock may be set.
+/// How long after a claim the lease is held without a look at the database, if both clocks of this machine agree: while a
+/// machine is suspended its monotonic clock may stand still, and its wall clock may be set. Not noticed are a machine all of
+/// whose clocks stood still, and a database clock that was put forward by the length of the lease.
 const CERTAIN: Duration = Duration::from_secs(1);
 /// Wait before the next attempt when the lease expired before the request.
 pub const LEASE_RETRY: Duration = Duration::from_secs(1);
@@ -58,7 +59,7 @@ pub struct Completed {
 }
 
 /// The database's clock, estimated: its time at the claim, plus the time that has passed since. The worker's own clock
-/// may differ.
+/// may differ. And how much time has passed since the claim by either clock of the worker.
 #[derive(Clone, Copy)]
 struct Clock {
     /// The time of the claim by the database's clock.
@@ -109,14 +110,15 @@ pub async fn attempt(context: &Context, claim: &Claim) -> Result<AttemptResult, 
         }
     };
     let span = spans::attempt(claim, &batch);
-    span.within(carry_out(context, claim, (requested_at, batch))).await
+    span.within(carry_out(context, claim, requested_at, batch)).await
 }
 
 /// Sends the events of a claimed lane and records the result.
 async fn carry_out(
     context: &Context,
     claim: &Claim,
-    (requested_at, batch): (Timestamp, Batch),
+    requested_at: Timestamp,
+    batch: Batch,
 ) -> Result<AttemptResult, Error> {
     let is_for_operators = batch.attempts.iter().all(|attempt| domain::event::is_for_operators(&attempt.event_type));
     let began = Instant::now();

@@ -28,11 +28,8 @@ impl AnyConnection {
 }
 
 /// The present time, which may still be on its way.
-#[derive(Default)]
+#[derive(Clone)]
 pub enum Now {
-    /// It could not be fetched: its transaction has failed.
-    #[default]
-    Lost,
     /// It is known.
     Known(Timestamp),
     /// It is fetched from the server.
@@ -43,7 +40,6 @@ impl Now {
     /// The time.
     pub fn fetch(self, connection: &mut AnyConnection) -> Result<Timestamp, Error> {
         match self {
-            Self::Lost => Err(Error::Missing { what: "present time" }),
             Self::Known(at) => Ok(at),
             Self::Running(at) => Ok(at.value(connection)?.unwrap_or_default()),
         }

@@ -155,14 +155,15 @@ impl AnyConnection {
             self.batch_execute(isolation).map_err(Error::of_query)?;
         }
         let result = read(self);
-        // Nothing was written, so the answer is not waited for. If the rollback failed, the pool detects the broken connection and closes it.
+        // Nothing was written, so the answer is not waited for. A rollback fails only with its connection, which the pool
+        // then replaces.
         self.defer_next();
         let rolled_back = self.roll_back().map_err(Error::of_query);
         result.and_then(|value| rolled_back.map(|()| value))
     }
 
-    /// Whether the connection must be replaced: the server has closed it, as far as this machine knows, or a transaction was
-    /// left open. No statement is sent for it.
+    /// Whether the connection must be replaced: the server has closed it, as far as this machine knows, or a transaction
+    /// was left open. No statement is sent for it.
     pub fn is_lost(&mut self) -> bool {
         let is_broken = <Self as Connection>::TransactionManager::is_broken_transaction_manager(self);
         is_broken

@@ -156,6 +156,12 @@ pub struct Ahead<'a, T> {
     rows: PhantomData<T>,
 }
 
+impl<T> Clone for Ahead<'_, T> {
+    fn clone(&self) -> Self {
+        Self { statement: self.statement.clone(), ticket: self.ticket, rows: PhantomData }
+    }
+}
+
 impl<T: QueryableByName<MultiBackend> + 'static> Ahead<'_, T> {
     /// All rows.
     pub fn all(self, connection: &mut AnyConnection) -> Result<Vec<T>, Error> {

@@ -192,8 +192,10 @@ impl SimpleConnection for PostgresConnection {
             }
             Next::Now | Next::Ahead(_) | Next::Fetched(_) => {
                 self.wait(async |session| session.answer(request).await)?;
-                // A transaction may have ended, and with it the use of what was fetched.
-                self.session.forget();
+                // What was fetched in a transaction is used in it.
+                if query == "COMMIT" {
+                    self.session.forget();
+                }
                 Ok(())
             }
         }

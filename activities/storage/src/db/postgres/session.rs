@@ -14,7 +14,7 @@ use futures::future::{MaybeDone, maybe_done};
 use futures::{TryStreamExt, poll};
 use std::collections::{HashMap, HashSet};
 use std::mem;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use tokio::task::yield_now;
 use tokio_postgres::{Client, Statement};
 
@@ -130,8 +130,11 @@ impl Session {
     /// Like [`Self::answer`] for a `ROLLBACK`, which succeeds whatever happened before it. What waits to be sent in the
     /// transaction or savepoint is never sent.
     pub async fn roll_back(&mut self, statement: &str) -> QueryResult<()> {
-        self.fetched.clear();
-        let beginning = statement.strip_prefix("ROLLBACK TO ").unwrap_or(BEGIN);
+        let savepoint = statement.strip_prefix("ROLLBACK TO ");
+        if savepoint.is_none() {
+            self.fetched.clear();
+        }
+        let beginning = savepoint.unwrap_or(BEGIN);
         if let Some(place) = self.queue.iter().rposition(|entry| entry.request.is_batch(beginning)) {
             self.queue.truncate(place);
             return Ok(());
@@ -144,8 +147,8 @@ impl Session {
         Ok(())
     }
 
-    /// Sends a `ROLLBACK` and does not wait for the answer: for a transaction that wrote nothing. If it fails, the server
-    /// closes the connection.
+    /// Sends a `ROLLBACK` and does not wait for the answer: for a transaction that wrote nothing. It fails only with its
+    /// connection.
     pub async fn roll_back_later(&mut self, statement: &str) {
         self.fetched.clear();
         self.is_aborted = false;
@@ -154,7 +157,7 @@ impl Session {
         if !was_sent {
             return;
         }
-        let mut rolling_back = Box::pin(maybe_done(self.client.batch_execute(statement)));
+        let mut rolling_back = pin!(self.client.batch_execute(statement));
         let _ = poll!(rolling_back.as_mut());
         // The connection's task has its turn, in which it sends what waits.
         yield_now().await;
@@ -253,7 +256,7 @@ impl Session {
                     self.client.query_typed_raw(&query.text, values).await?
                 }
             };
-            let mut rows = std::pin::pin!(rows);
+            let mut rows = pin!(rows);
             let mut received = Vec::new();
             while let Some(row) = rows.try_next().await? {
                 received.push(row);

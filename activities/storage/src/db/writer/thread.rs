@@ -312,7 +312,7 @@ fn run(
         let last = write.last.len();
         let error = match run_one(&mut write, job.as_mut(), alone) {
             Err(error) if !write.is_first && NextTransaction::is_cause(&error) => {
-                roll_back(&mut write)?;
+                write.connection.roll_back().map_err(Error::of_query)?;
                 write.last.truncate(last);
                 break;
             }
@@ -351,11 +351,11 @@ fn write_together(
     };
     write.connection.begin().map_err(Error::of_query)?;
     match first.run(write, others) {
-        Ok(()) => release(write).map(|()| true),
+        Ok(()) => write.connection.commit().map_err(Error::of_query).map(|()| true),
         Err(error @ Error::Unavailable(_)) => Err(error),
         Err(_) => {
             write.last.clear();
-            roll_back(write).map(|()| false)
+            write.connection.roll_back().map_err(Error::of_query).map(|()| false)
         }
     }
 }
@@ -368,7 +368,7 @@ fn run_one(write: &mut Write<'_>, job: &mut dyn Job, alone: bool) -> Result<Opti
             Ok(()) => Ok(None),
             Err(error @ Error::Unavailable(_)) => Err(error),
             Err(error) => {
-                roll_back(write)?;
+                write.connection.roll_back().map_err(Error::of_query)?;
                 write.connection.begin().map_err(Error::of_query)?;
                 Ok(Some(error))
             }
@@ -376,22 +376,10 @@ fn run_one(write: &mut Write<'_>, job: &mut dyn Job, alone: bool) -> Result<Opti
     }
     write.connection.begin().map_err(Error::of_query)?;
     match job.run(write, &mut []) {
-        Ok(()) => release(write).map(|()| None),
+        Ok(()) => write.connection.commit().map_err(Error::of_query).map(|()| None),
         Err(error @ Error::Unavailable(_)) => Err(error),
-        Err(error) => roll_back(write).map(|()| Some(error)),
+        Err(error) => write.connection.roll_back().map_err(Error::of_query).map(|()| Some(error)),
     }
-}
-
-/// Commits a savepoint. What was read ahead ends with it, so the time is fetched before.
-fn release(write: &mut Write<'_>) -> Result<(), Error> {
-    write.now()?;
-    write.connection.commit().map_err(Error::of_query)
-}
-
-/// Rolls back a savepoint, or the transaction of a job that is alone.
-fn roll_back(write: &mut Write<'_>) -> Result<(), Error> {
-    write.now()?;
-    write.connection.roll_back().map_err(Error::of_query)
 }
 
 fn answer(jobs: &mut [Box<dyn Job>], errors: Vec<Option<Error>>) {

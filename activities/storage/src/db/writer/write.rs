@@ -42,19 +42,20 @@ pub(super) struct Last {
 }
 
 impl Write<'_> {
-    /// The present time by the clock that stamps rows, as of the beginning of the transaction: the same one for all its jobs.
-    /// It is asked for with the first statement whose result is needed, so a job calls this after that one.
+    /// The present time by the clock that stamps rows, as of the beginning of the transaction: the same one for all its
+    /// jobs. It comes with the first statement whose result is needed, so a job calls this after that one.
     pub fn now(&mut self) -> Result<Timestamp, Error> {
-        let now = std::mem::take(&mut self.time).fetch(self.connection)?;
+        let now = self.time.clone().fetch(self.connection)?;
         self.time = Now::Known(now);
         Ok(now)
     }
 
-    /// The present time as a value of a statement, which costs no round trip: while it was not fetched, the database puts it in.
+    /// The present time as a value of a statement, which costs no round trip: the database puts it in while it was not
+    /// fetched.
     pub fn now_value(&self) -> Value<'static> {
         match self.time {
             Now::Known(now) => now.into(),
-            Now::Running(_) | Now::Lost => Value::Now,
+            Now::Running(_) => Value::Now,
         }
     }
 
