@@ -11,7 +11,7 @@ use domain::Timestamp;
 use std::collections::BTreeSet;
 
 /// The tables whose rows are leased.
-const TABLES: [&str; 3] = ["lanes", "user_lanes", "streams"];
+const TABLES: [&str; 3] = ["leases", "user_leases", "streams"];
 
 /// A row with a token.
 #[derive(QueryableByName)]

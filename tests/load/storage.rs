@@ -122,7 +122,7 @@ async fn installation(store: &Store, webhooks: usize) -> anyhow::Result<(Platfor
             settings: serde_json::json!({"url": "https://example.com/hook"}),
             secret: SecretString::from("whsec_of-the-destination"),
             traits: Traits::default(),
-            limits: Limits { concurrency: 100_000, ..Limits::default() },
+            limits: Limits { concurrency: 1_000, ..Limits::default() },
             enabled: true,
         };
         ids.push(store.new_destination(webhook).await?.id);

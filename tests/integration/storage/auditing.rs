@@ -112,6 +112,7 @@ const DELETIONS: &[(&str, &str, &[&str])] = &[
     ("deliveries", "status = 'dead'", &["redeliveries_are_numbered"]),
     ("attempts", "class = 'success'", &["delivered_was_answered", "attempts_are_recorded"]),
     ("lanes", "acked_revision IS NOT NULL", &["acknowledged_is_recorded"]),
+    ("leases", "place = 7", &["a_destination_has_its_places"]),
     ("user_lanes", "acked_revision IS NOT NULL", &["a_users_state_is_recorded"]),
 ];
 
@@ -189,6 +190,11 @@ const CHANGES: &[(&str, &str, &str)] = &[
         "UPDATE notifications SET waiting_topic_id = 'nobody', outcome = NULL, finished_at = NULL WHERE message_id = 'r2-1'",
         "UPDATE notifications SET waiting_topic_id = NULL, outcome = 'settled', finished_at = 1 WHERE message_id = 'r2-1'",
         "a_topic_can_be_approved",
+    ),
+    (
+        "UPDATE leases SET collapse_key = 'k' WHERE place < 2",
+        "UPDATE leases SET collapse_key = NULL WHERE place < 2",
+        "a_lane_has_one_lease",
     ),
     (
         "UPDATE lanes SET acked_revision = 1 WHERE acked_revision = 2",

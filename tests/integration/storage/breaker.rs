@@ -39,7 +39,7 @@ fn rows_beside(world: &World, receipt: &str) -> Vec<String> {
         world.raw().texts(&rows)
     };
     let deliveries = ["seq", "status", "attempts", "next_due_at", "tried_at", "body", "last_error", "finished_at"];
-    let lanes = ["collapse_key", "acked_revision", "lease_token", "retry_after_until"];
+    let lanes = ["collapse_key", "acked_revision", "nameless_device_id", "retry_after_until"];
     [all("deliveries", &deliveries), all("lanes", &lanes)].concat()
 }
 

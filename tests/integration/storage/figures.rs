@@ -72,10 +72,11 @@ story! {
         }
         // One of the first deliveries is in flight, and does not stop the others from being skipped.
         world.raw().run(&format!(
-            "INSERT INTO lanes (destination_id, collapse_key, lease_token, lease_until)
-                 VALUES ('{}', '{}', 't', 9223372036854775807)",
+            "UPDATE leases SET collapse_key = '{}', lease_token = 't', lease_until = {}
+                 WHERE destination_id = '{}' AND place = 0",
+            world.key("r1"),
+            world.store.now().await.unwrap().micros() + 20_000_000,
             hook.id,
-            world.key("r1")
         ));
         for (closed, more) in [(2, true), (2, true), (0, false)] {
             let forgotten = world.store.forget_user_events(hook.id, 2).await.unwrap();

@@ -7,7 +7,7 @@ const ROWS: i64 = 100_000;
 /// The row whose names are written into statements.
 const ROW: i64 = 50_000;
 /// The tables that are filled: none of them may be read as a whole.
-pub const FILLED: [&str; 23] = [
+pub const FILLED: [&str; 25] = [
     "platforms",
     "users",
     "purchases",
@@ -16,7 +16,9 @@ pub const FILLED: [&str; 23] = [
     "deliveries",
     "attempts",
     "lanes",
+    "leases",
     "user_lanes",
+    "user_leases",
     "replacements",
     "payments",
     "sales",
@@ -141,13 +143,20 @@ fn deliveries(app: &str, destination: &str) -> Vec<Rows> {
             "delivery_id, number, token, mode, counts, started_at, status, class",
             "'d' || i, 1, 't' || i, 'lane', TRUE, i, 200, 'success'".to_owned(),
         ),
+        ("lanes", "destination_id, collapse_key", format!("{destination}, 'k' || i")),
         (
-            "lanes",
-            "destination_id, collapse_key, lease_token, lease_until",
+            "leases",
+            "destination_id, place, collapse_key, lease_token, lease_until",
             format!(
-                "{destination}, 'k' || i, CASE WHEN i % 1000 = 0 THEN 't' || i END,
-                CASE WHEN i % 1000 = 0 THEN i END"
+                "CASE WHEN i % 100 = 0 THEN {destination} ELSE 'd' || (i % 1000) END, 1000 + i,
+                CASE WHEN i % 1000 = 0 THEN 'k' || i END,
+                CASE WHEN i % 1000 = 0 THEN 't' || i END, CASE WHEN i % 1000 = 0 THEN i ELSE 0 END"
             ),
+        ),
+        (
+            "user_leases",
+            "destination_id, user_id, lease_token, lease_until",
+            format!("{destination}, 'u' || i, 't' || i, i"),
         ),
         ("user_lanes", "destination_id, user_id, environment", format!("{destination}, 'u' || i, 'production'")),
         ("pages", "run, cursor, request_digest, answer, at", "'n' || (i % 10), 'c' || i, 'd', '{}', i".to_owned()),
@@ -245,7 +254,7 @@ fn column(before: &str) -> &str {
         }
         None => before.trim_end_matches("NOT IN (").trim_end_matches("IN (").trim_end_matches([' ', '=', '<', '>']),
     };
-    let compared = compared.trim_end_matches("+ 0").trim_end_matches("|| ''").trim_end();
+    let compared = compared.trim_end_matches("+ 0").trim_end_matches("|| ''").trim_end_matches(" -").trim_end();
     compared.rsplit(|letter: char| !letter.is_alphanumeric() && letter != '_').next().unwrap_or_default()
 }
 
@@ -260,7 +269,7 @@ pub fn value(before: &str, world: &World) -> String {
         return "1".to_owned();
     }
     // The end of a range is above its beginning.
-    let row = if before.ends_with("<=") { ROW + 2_500 } else { ROW };
+    let row = if before.ends_with("<=") || before.ends_with("place <") { ROW + 2_500 } else { ROW };
     let text = |prefix: &str| format!("'{prefix}{row}'");
     match column(before) {
         "app_id" => format!("'{}'", world.app.id),
@@ -298,7 +307,9 @@ pub fn value(before: &str, world: &World) -> String {
         "" if before.trim_end_matches([' ', '=', '<', '>']).ends_with("due_at END)") => row.to_string(),
         "usd" => "'1'".to_owned(),
         "" => text("k"),
-        "unverified_since" | "waits_since" | "seq" | "event_seq" | "number" | "at" | "duplicate_key" => row.to_string(),
+        "unverified_since" | "waits_since" | "seq" | "event_seq" | "number" | "place" | "at" | "duplicate_key" => {
+            row.to_string()
+        }
         column if column.ends_with("revision") => row.to_string(),
         column if column.ends_with("_at") || column.ends_with("_until") => row.to_string(),
         column => panic!("no value is known for `{column}`, the end of: {before}"),

@@ -8,9 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use storage::{
     Claim, Claimed, CustomerNames, DeliveryFilter, Destination, DestinationNeed, DestinationPatch, EndpointSignal,
-    Idle, LaneState, Limits, Mode, NewDestination, Owner, Page, Rendered, Store, Unsent, Verdict,
+    Idle, LaneState, Limits, LimitsPatch, Mode, NewDestination, Owner, Page, Rendered, Store, Unsent, Verdict,
 };
-use system_tests::wait;
 use system_tests::world::SOON;
 
 const TEN_MINUTES_MS: i64 = 600_000;
@@ -90,48 +89,57 @@ story! {
     }
 }
 
-/// The advisory lock of a destination's first slot; the others follow.
-fn first_slot(of: DestinationId) -> i64 {
-    let (high, low) = of.uuid().as_u64_pair();
-    (high ^ low).cast_signed() & !15
-}
-
-/// The advisory lock that a session waits for.
-const WAITED_FOR: &str = "SELECT ((classid::bigint << 32) | objid::bigint)::text AS value FROM pg_locks
-    WHERE locktype = 'advisory' AND NOT granted
-    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-
 story! {
-    async fn a_claim_without_a_free_slot_waits_for_one_of_them(world: World) {
-        let hook = limited(&world, Limits::default()).await;
-        let receipts = purchases(&world, 1).await;
+    async fn a_claim_near_the_limit_waits_for_no_other_claim(world: World) {
+        let hook = limited(&world, Limits { concurrency: 2, ..Limits::default() }).await;
+        let receipts = purchases(&world, 3).await;
         if world.is_postgres() {
-            let (mut other, first) = (world.raw(), first_slot(hook));
-            other.run(&format!("SELECT pg_advisory_lock(slot) FROM generate_series({first}, {first} + 15) slot"));
-            let claim = world.claim(world.key(&receipts[0]), hook, "token");
-            let release = async {
-                world.wait_for_locks(1).await;
-                let slot = other.texts(WAITED_FOR).remove(0);
-                other.run(&format!("SELECT pg_advisory_unlock({slot})"));
-                wait::until(SOON, "the slot", async || match other.texts(WAITED_FOR) {
-                    waits if waits.contains(&slot) => Err(slot.clone()),
-                    waits => Ok(waits),
-                })
-                .await
-            };
-            let (claimed, waits) = futures::join!(claim, release);
-            assert!(matches!(claimed, Claimed::Send(_)) && waits.is_empty(), "it waits for {waits:?} too: {claimed:?}");
+            let mut other = world.raw();
+            other.run("BEGIN; SELECT 1 FROM leases WHERE place = 0 FOR UPDATE");
+            for (receipt, is_sent) in [(&receipts[0], true), (&receipts[1], false)] {
+                let claimed = tokio::time::timeout(SOON, world.claim(world.key(receipt), hook, receipt)).await;
+                let claimed = claimed.expect("it waits for another transaction");
+                assert_eq!(matches!(claimed, Claimed::Send(_)), is_sent, "{claimed:?}");
+            }
+            other.run("COMMIT");
+            assert!(matches!(world.claim(world.key(&receipts[1]), hook, "a").await, Claimed::Send(_)));
+            assert!(matches!(world.claim(world.key(&receipts[2]), hook, "a").await, Claimed::Idle(Idle::Owed { .. })));
         }
     }
 }
 
 story! {
-    async fn a_refusal_with_a_slot_waits_for_no_other_slot(world: World) {
+    async fn a_change_waits_for_no_claim_that_comes_after_it(world: World) {
         let hook = limited(&world, Limits::default()).await;
         let receipts = purchases(&world, 1).await;
-        let (mut other, last) = (world.raw(), first_slot(hook) + 15);
         if world.is_postgres() {
-            other.run(&format!("SELECT pg_advisory_lock({last})"));
+            let (mut other, number) = (world.raw(), hook.uuid().as_u64_pair());
+            let number = (number.0 ^ number.1).cast_signed();
+            other.run(&format!("SELECT pg_advisory_lock_shared({number})"));
+            let claimed = tokio::time::timeout(SOON, world.claim(world.key(&receipts[0]), hook, "a")).await;
+            assert!(matches!(claimed, Ok(Claimed::Send(_))), "claims share it: {claimed:?}");
+            world.pass(LEASE_MS + 1);
+            let (second, change) = (world.second_process().await, DestinationPatch { enabled: Some(false), ..DestinationPatch::default() });
+            let changing = tokio::spawn(async move { second.update_destination(hook, change).await.unwrap() });
+            world.wait_for_locks(1).await;
+            let (store, late) = (world.store.clone(), claim(world.key(&receipts[0]), hook, "b"));
+            let claiming = tokio::spawn(async move { store.claim(late).await.unwrap() });
+            world.wait_for_locks(2).await;
+            other.run(&format!("SELECT pg_advisory_unlock_shared({number})"));
+            changing.await.unwrap();
+            let claimed = claiming.await.unwrap();
+            assert!(matches!(claimed, Claimed::Idle(Idle::Closed { .. })), "it sees the change: {claimed:?}");
+        }
+    }
+}
+
+story! {
+    async fn a_refusal_in_a_claim_waits_for_no_other_claim(world: World) {
+        let hook = limited(&world, Limits::default()).await;
+        let receipts = purchases(&world, 1).await;
+        let (mut other, number) = (world.raw(), hook.uuid().as_u64_pair());
+        if world.is_postgres() {
+            other.run(&format!("SELECT pg_advisory_lock_shared({})", (number.0 ^ number.1).cast_signed()));
         }
         let mut refusing = claim(world.key(&receipts[0]), hook, "a");
         refusing.render = Arc::new(|_, _| Rendered::Refuse { why: "no address".to_owned() });
@@ -139,6 +147,57 @@ story! {
         assert!(!matches!(claimed, Claimed::Send(_)), "{claimed:?}");
         let events = world.raw().number("SELECT COUNT(*) AS value FROM events WHERE event_type = 'destination.exhausted'");
         assert_eq!(events, 1);
+    }
+}
+
+story! {
+    async fn a_lowered_concurrency_holds_at_once(world: World) {
+        let hook = limited(&world, Limits { concurrency: 3, ..Limits::default() }).await;
+        let receipts = purchases(&world, 4).await;
+        let mut sent = Vec::new();
+        for receipt in &receipts[..3] {
+            sent.push(world.attempt(world.key(receipt), hook, "a").await);
+        }
+        let limits = |concurrency| DestinationPatch {
+            limits: LimitsPatch { concurrency: Some(concurrency), ..LimitsPatch::default() },
+            ..DestinationPatch::default()
+        };
+        world.store.update_destination(hook, limits(1)).await.unwrap();
+        for sent in sent {
+            let claimed = world.claim(world.key(&receipts[3]), hook, "b").await;
+            assert!(matches!(claimed, Claimed::Idle(Idle::Owed { .. })), "{claimed:?}");
+            world.finish(&sent, Verdict::Delivered).await;
+        }
+        let last = world.attempt(world.key(&receipts[3]), hook, "c").await;
+        world.store.update_destination(hook, limits(40)).await.unwrap();
+        for number in 1..40 {
+            let receipt = format!("more{number}");
+            world.revise(&receipt, 1).await;
+            world.attempt(world.key(&receipt), hook, "d").await;
+        }
+        world.revise("one more", 1).await;
+        let claimed = world.claim(world.key("one more"), hook, "e").await;
+        assert!(matches!(claimed, Claimed::Idle(Idle::Owed { .. })), "{claimed:?}");
+        world.finish(&last, Verdict::Delivered).await;
+        world.attempt(world.key("one more"), hook, "f").await;
+    }
+}
+
+story! {
+    async fn a_lease_ends_when_the_clock_is_put_back(world: World) {
+        let (hook, to) = (limited(&world, Limits { concurrency: 1, ..Limits::default() }).await, world.analytics("analytics").await.id);
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
+        for destination in [hook, to] {
+            world.attempt(world.key("r1"), destination, "a").await;
+        }
+        let claimed = world.claim(world.key("r1"), hook, "b").await;
+        assert!(matches!(claimed, Claimed::Idle(Idle::Leased { .. })), "{claimed:?}");
+        for table in ["leases", "user_leases"] {
+            world.raw().run(&format!("UPDATE {table} SET lease_until = lease_until + 3600000000 WHERE lease_until > 0"));
+        }
+        for destination in [hook, to] {
+            world.attempt(world.key("r1"), destination, "c").await;
+        }
     }
 }
 

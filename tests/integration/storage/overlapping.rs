@@ -8,12 +8,12 @@ use super::aging::DAY_MS;
 use super::redelivery::drain;
 use super::sending::{Sent, claim, finish};
 use super::topics::pending;
-use super::world::{BEGINNING, Raw, World, happened, record, renewal};
+use super::world::{BEGINNING, Raw, World, happened, new_destination, record, renewal};
 use domain::{DestinationId, EventId, Lane, Outcome, RedeliverySelector, Timestamp, TransitionKind};
 use std::sync::atomic::{AtomicI64, Ordering};
 use storage::{
-    Accepted, Claimed, DestinationPatch, Fate, Idle, LaneState, Loaded, Mode, NewNotification, Page, Record, Recorded,
-    Run, Skipped, Store, Verdict,
+    Accepted, Claimed, Fate, Idle, LaneState, Limits, Loaded, Mode, NewDestination, NewNotification, Page, Record,
+    Recorded, Run, Skipped, Store, Verdict,
 };
 use system_tests::wait;
 use system_tests::world::SOON;
@@ -246,20 +246,18 @@ async fn a_record_during_a_finish_leaves_the_lane_open() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_claim_overtaken_by_a_record_sends_the_newest_state() {
     let (world, second) = two_processes().await;
-    let (key, hook) = (world.key("r1"), world.destination("hook").await.id);
+    let limits = Limits { rate: Some(100), ..Limits::default() };
+    let new = NewDestination { limits, ..new_destination(&world.app, "hook") };
+    let (key, hook) = (world.key("r1"), world.store.new_destination(new).await.unwrap().id);
     world.revise("r1", 1).await;
     let next = next_record(&world).await;
-    // A change of the destination keeps the claim waiting between its choice of a delivery and the rendering.
-    let stall = Stall::by(&world, "SELECT 1 FROM destinations FOR NO KEY UPDATE");
-    let (store, renamed) = (second.clone(), DestinationPatch { name: Some("other".to_owned()), ..Default::default() });
-    let changing = tokio::spawn(async move { store.update_destination(hook, renamed).await.unwrap() });
-    stall.wait_stalled(&world, 1).await;
+    // The rate keeps the claim waiting between its choice of a delivery and the rendering.
+    let stall = Stall::by(&world, "SELECT 1 FROM health FOR UPDATE");
     let store = world.store.clone();
     let claiming = tokio::spawn(async move { store.claim(claim(key, hook, "a")).await.unwrap() });
-    stall.wait_stalled(&world, 2).await;
+    stall.wait_stalled(&world, 1).await;
     assert_eq!(recorded(begin_record(&second, next)).await.0, 2);
     stall.end();
-    soon(changing).await.unwrap();
     let Claimed::Send(batch) = soon(claiming).await.unwrap() else { panic!("nothing is sent") };
     let sent = Sent { batch, key, to: hook, token: "a".to_owned(), mode: Mode::Lane };
     assert_eq!(sent.revision, 2);

@@ -2,7 +2,7 @@
 
 use super::forgetting::by;
 use super::sending::{RETRY, finish};
-use super::world::{LEASE_MS, World, story};
+use super::world::{World, story};
 use domain::time::duration;
 use domain::{DestinationId, TransitionKind};
 use storage::{Claimed, CustomerName, CustomerNames, EndpointSignal, Idle, Owner, Verdict};
@@ -47,14 +47,12 @@ story! {
     async fn a_merge_of_two_users_in_flight_waits_for_both(world: World) {
         let to = guest_and_anna(&world).await;
         let guests = world.attempt(world.key("r1"), to, "a").await;
-        world.pass(1_000);
         let annas = world.attempt(world.key("r3"), to, "b").await;
         name(&world, "guest").await;
-        for sent in [&guests, &annas] {
-            world.finish(sent, Verdict::Delivered).await;
-            must_be_busy(&world, "r2", to).await;
-        }
-        world.pass(LEASE_MS);
+        must_be_busy(&world, "r2", to).await;
+        world.finish(&guests, Verdict::Delivered).await;
+        must_be_busy(&world, "r2", to).await;
+        world.finish(&annas, Verdict::Delivered).await;
         world.attempt(world.key("r2"), to, "c").await;
     }
 }

@@ -9,7 +9,7 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::store::Store;
 use crate::db::writer::Write;
-use crate::delivery::health;
+use crate::delivery::{health, places};
 use crate::events::deliveries;
 use crate::reports::audit;
 use crate::settings::destinations::rows::{COLUMNS, DestinationRow, SELECT, require};
@@ -227,7 +227,8 @@ fn insert(write: &mut Write<'_>, secrets: &Secrets, id: DestinationId, new: &New
         .bind(write.now()?)
         .run(write.connection)
         .map_err(|error| error.or_taken("destination", &new.name))?;
-    health::insert(write, id)
+    health::insert(write, id)?;
+    places::provide(write, id, new.limits.concurrency)
 }
 
 const UPDATE: Sql = statement! {"
@@ -245,6 +246,9 @@ fn update(
     patch: &DestinationPatch,
 ) -> Result<(), Error> {
     let limits = patch.limits.of(row.limits());
+    if limits.concurrency > row.concurrency {
+        places::provide(write, row.id, limits.concurrency)?;
+    }
     let filter = patch.filter.clone().unwrap_or_default().of(row.filter.clone());
     let secret = match &patch.secret {
         Some(secret) => Some(secrets.seal(write, ("destinations", &row.id.to_string()), secret)?),

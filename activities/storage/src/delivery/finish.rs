@@ -11,16 +11,17 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, clean, row, sql};
 use crate::db::writer::Write;
-use crate::delivery::claim::lane::{self, LaneRow, live_lease};
+use crate::delivery::claim::lane;
 use crate::delivery::claim::pick::{self, due_at};
 use crate::delivery::class::AttemptClass;
 use crate::delivery::health::HealthRow;
 use crate::delivery::lanes::{EventResult, Finish, FinishResult, LaneState, Mode, Verdict};
 use crate::delivery::operators::OperatorEvents;
 use crate::delivery::user_lanes::UserState;
-use crate::delivery::{first, health, retry_after, user_lanes};
+use crate::delivery::{first, health, places, retry_after, user_lanes};
 use crate::events::deliveries::{self, DeliveryRow, FREED};
 use crate::events::status::DeliveryStatus;
+use crate::events::user_leases;
 use crate::purchases::purchase;
 use crate::settings::destinations;
 use crate::settling::profiles::{self, Failure};
@@ -56,6 +57,7 @@ pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<FinishResult, Er
         purchase::lock_existing(write, finish.key)?;
     }
     let lane = lane::lock_ahead(write, finish.lane())?;
+    let lease = places::end_ahead(write, finish)?;
     let mut seen = Vec::with_capacity(finish.result.events.len());
     for result in &finish.result.events {
         let attempt = attempt(write, finish, result)?;
@@ -64,7 +66,8 @@ pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<FinishResult, Er
     }
     let health = health::find_ahead(write.connection, finish.destination)?;
     let lane = lane.first(write.connection)?.ok_or(Error::Missing { what: "lane" })?;
-    let holds_lease = lane.lease_token.as_ref() == Some(&finish.token);
+    let lease = lease.first(write.connection)?;
+    let holds_lease = lease.is_some();
     let (mut began, mut died, mut environment) = (None, None, None);
     for (result, attempt, delivery, state) in seen {
         let attempt = attempt.first(write.connection)?.ok_or(Error::Missing { what: "attempt" })?;
@@ -84,11 +87,12 @@ pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<FinishResult, Er
             died = died.or_else(|| Some(error(result)));
         }
     }
-    if holds_lease {
-        sql(END_LEASE).bind(finish.destination).bind(finish.key).later(write.connection)?;
-        if let Some(user) = lane.lease_user_id {
-            user_lanes::end_lease(write, finish, user, environment)?;
+    if lease.is_some_and(|lease| lease.user_id.is_some()) {
+        if let Some((pause, environment)) = finish.result.user_pause.zip(environment) {
+            let until = write.now()?.plus(pause);
+            user_leases::pause(write, finish.destination, &finish.token, (environment, until))?;
         }
+        user_leases::end(write, finish.destination, &finish.token)?;
     }
     if holds_lease && began.is_some() {
         retry_after::note_answer(write, finish, &lane)?;
@@ -101,7 +105,7 @@ pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<FinishResult, Er
         None => OperatorEvents::default(),
     };
     Ok(FinishResult {
-        lane: lane_state(write, finish, &lane)?,
+        lane: lane_state(write, finish, holds_lease)?,
         owing: operator_events.owing,
         operator_events: operator_events.events,
     })
@@ -289,12 +293,6 @@ fn error(result: &EventResult) -> String {
     clean(result.error.as_deref().unwrap_or(result.class.as_str())).into_owned()
 }
 
-const END_LEASE: Sql = statement! {"
-    UPDATE lanes
-    SET lease_token = NULL, lease_until = NULL, lease_user_id = NULL
-    WHERE destination_id = ? AND collapse_key = ?
-"};
-
 /// What the health of the destination is updated by.
 struct Before {
     /// The health before the request is recorded.
@@ -332,7 +330,7 @@ fn update_health(write: &mut Write<'_>, finish: &Finish, before: &Before) -> Res
 }
 
 /// What is left in the lane. It is closed when no delivery is pending, or when the destination is disabled or deleted.
-fn lane_state(write: &mut Write<'_>, finish: &Finish, lane: &LaneRow) -> Result<LaneState, Error> {
+fn lane_state(write: &mut Write<'_>, finish: &Finish, held_lease: bool) -> Result<LaneState, Error> {
     let destination = finish.destination;
     let found = destinations::find_ahead(write.connection, destination)?;
     let health = health::find_ahead(write.connection, destination)?;
@@ -347,8 +345,8 @@ fn lane_state(write: &mut Write<'_>, finish: &Finish, lane: &LaneRow) -> Result<
     if health.owed_for(due_at, write.now()?).is_some() {
         return Ok(LaneState::Owed { last_seq });
     }
-    let is_of_another = lane.lease_token.as_ref() != Some(&finish.token);
-    let leased_until = if is_of_another { live_lease(lane, write.now()?) } else { None };
+    let now = write.now()?;
+    let leased_until = if held_lease { None } else { places::live_until(write.connection, finish.lane(), now)? };
     let free_at = leased_until.map_or(due_at, |until| until.max(due_at));
     Ok(if free_at > write.now()? {
         LaneState::Wait { wait: wait_until(free_at, write.now()?) }

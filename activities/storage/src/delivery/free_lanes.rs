@@ -5,6 +5,8 @@
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Statement, row, sql};
 use crate::delivery::claim::limits::SENT_ENVIRONMENT;
+use crate::events::user_leases::LIVE;
+use const_format::formatcp;
 use domain::health::Health;
 use domain::{CollapseKey, DestinationId, Timestamp};
 
@@ -26,11 +28,12 @@ const IS_HEAD: &str = "(d.event_type = 'purchase.updated' OR NOT EXISTS (
             AND (h.tried_at IS NULL OR h.tried_at >= ?)))";
 
 /// The lease of its lane. Binds now.
-const LEASE: &str = "
+const LEASE: &str = formatcp!(
+    "
         SELECT 1
-        FROM lanes l
-        WHERE l.destination_id = d.destination_id AND l.collapse_key = d.collapse_key
-            AND l.lease_token IS NOT NULL AND l.lease_until > ?";
+        FROM leases l
+        WHERE l.destination_id = d.destination_id AND l.collapse_key = d.collapse_key AND {LIVE}"
+);
 
 const FREE: Sql = statement! {"
     SELECT d.collapse_key
@@ -48,10 +51,13 @@ const FREE_OF_USERS: Sql = statement! {"
     FROM deliveries d
     WHERE d.destination_id = ? AND d.status = 'pending' AND NOT EXISTS ({LEASE})
         AND (
-            SELECT u.lease_until > ? OR u.paused_until > ?
+            SELECT u.paused_until > ? OR EXISTS (
+                SELECT 1
+                FROM user_leases l
+                WHERE l.destination_id = d.destination_id AND l.user_id = p.user_id AND {LIVE})
             FROM purchases p
             JOIN platforms f ON f.id = p.platform_id
-            JOIN user_lanes u ON u.destination_id = d.destination_id AND u.user_id = p.user_id
+            LEFT JOIN user_lanes u ON u.destination_id = d.destination_id AND u.user_id = p.user_id
                 AND u.environment = {SENT_ENVIRONMENT}
             WHERE p.collapse_key = d.collapse_key) IS NOT TRUE
         AND {{which}}
@@ -96,7 +102,7 @@ pub const TRIED_SINCE: Clause = clause! {ALL, hot "deliveries_tried", "
 "};
 
 /// A leased lane with a due delivery. Its worker may have died.
-const TAKEN: Sql = statement! {hot "deliveries_due or lanes_leased", "
+const TAKEN: Sql = statement! {hot "deliveries_due or leases_of_lane", "
     SELECT d.collapse_key
     FROM deliveries d
     WHERE d.destination_id = ? AND d.status = 'pending' AND d.next_due_at <= ? AND EXISTS ({LEASE}) AND {IS_HEAD}
@@ -140,12 +146,12 @@ impl Lanes {
         if !self.per_user {
             return sql(FREE.of(which)).bind(self.destination).bind(self.now);
         }
-        sql(FREE_OF_USERS.of(which)).bind(self.destination).bind(self.now).bind(self.now).bind(self.now)
+        sql(FREE_OF_USERS.of(which)).bind(self.destination).bind_all([self.now; 3])
     }
 
     /// Selects a leased lane with a due delivery.
     pub fn taken(self) -> Statement<'static> {
-        sql(TAKEN).bind(self.destination).bind(self.now).bind(self.now).bind_all(self.head())
+        sql(TAKEN).bind(self.destination).bind_all([self.now; 2]).bind_all(self.head())
     }
 
     /// Selects a lane with a due delivery, leased or not.

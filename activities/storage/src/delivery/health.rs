@@ -8,9 +8,9 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, clean, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
+use crate::delivery::destination_lock;
 use crate::delivery::lanes::{DeliveryResult, EndpointSignal, Mode};
 use crate::delivery::operators::{self, OperatorEvents, OperatorNotice};
-use crate::delivery::slots;
 use crate::events::{alarms, deliveries};
 use crate::settings::destinations::{self, Destination, DestinationRow};
 use diesel::deserialize::{self, QueryableByName};
@@ -117,9 +117,14 @@ pub fn find_ahead(connection: &mut AnyConnection, id: DestinationId) -> Result<A
 const LOCK: Sql = statement!("{SELECT} FOR UPDATE");
 
 /// Locks the health of a destination until the end of the transaction, against claims too. The order of locks is lane,
-/// user, slots, health, destination.
+/// user, that of the destination, health, destination's row.
 pub fn lock(write: &mut Write<'_>, id: DestinationId) -> Result<HealthRow, Error> {
-    slots::take_all(write, id)?;
+    destination_lock::take(write, id)?;
+    lock_row(write, id)
+}
+
+/// Locks the health alone: for a claim, which shares the lock of the destination.
+pub fn lock_row(write: &mut Write<'_>, id: DestinationId) -> Result<HealthRow, Error> {
     sql(LOCK).bind(id).one(write.connection, "destination")
 }
 
@@ -222,9 +227,8 @@ pub fn announce_exhausted(write: &mut Write<'_>, id: DestinationId, reason: Stri
     if is_announced(write, id)? {
         return Ok(OperatorEvents::default());
     }
-    if slots::has_some(write, id) {
-        // The row alone: with a slot, it must not wait for the others.
-        sql(LOCK).bind(id).one::<HealthRow>(write.connection, "destination")?;
+    if destination_lock::is_shared(write, id) {
+        lock_row(write, id)?;
     } else {
         lock(write, id)?;
     }

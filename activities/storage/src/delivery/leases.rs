@@ -2,23 +2,15 @@
 
 use crate::db::error::Error;
 use crate::db::fault;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::sql;
 use crate::db::store::Store;
 use crate::db::writer::JobKind;
 use crate::delivery::claim::{self, pick};
 use crate::delivery::lanes::{Claim, Claimed, Finish, FinishResult, LaneKey};
-use crate::delivery::{finish, health};
+use crate::delivery::{finish, health, places};
 use crate::events::{deliveries, lanes};
 use domain::health::wait_until;
-use domain::{CollapseKey, DestinationId, Lane, Timestamp};
+use domain::{CollapseKey, DestinationId, Lane};
 use std::time::Duration;
-
-const LEASE: Sql = statement! {hot "sqlite_autoindex_lanes or lanes_pkey", "
-    SELECT lease_until AS value
-    FROM lanes
-    WHERE destination_id = ? AND collapse_key = ? AND lease_token = ?
-"};
 
 impl Store {
     /// The open lanes of a purchase, of enabled destinations.
@@ -69,8 +61,8 @@ impl Store {
         let (clock, token) = (self.clock, token.to_owned());
         self.read(move |connection| {
             let now = connection.now(clock)?;
-            let until: Option<Timestamp> = sql(LEASE).bind(destination).bind(key).bind(token).value(connection)?;
-            Ok(fault::is_planted("lease.ignored") || until.is_some_and(|until| until > now))
+            let is_held = places::is_held(connection, LaneKey { key, destination }, &token, now)?;
+            Ok(is_held || fault::is_planted("lease.ignored"))
         })
         .await
     }

@@ -2,6 +2,7 @@
 
 pub mod claim;
 pub mod class;
+pub mod destination_lock;
 pub mod destination_need;
 pub mod finish;
 pub mod first;
@@ -13,8 +14,8 @@ pub mod late;
 pub mod leases;
 pub mod operators;
 pub mod overdue;
+pub mod places;
 pub mod retry_after;
-pub mod slots;
 pub mod stream;
 pub mod sweep;
 pub mod unnamed;

@@ -1,5 +1,5 @@
 //! The lane of a user at a destination that gets requests user by user: which states of the user were sent and
-//! acknowledged, who holds the lease, and how long requests about the user are paused.
+//! acknowledged, and how long requests about the user are paused. `events/user_leases.rs` has the leases.
 //!
 //! A destination keeps the states of the two environments apart. Requests about one user are sent one after the other
 //! over both environments, because events of one platform may be of either.
@@ -8,8 +8,8 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, row, sql};
 use crate::db::writer::Write;
-use crate::delivery::lanes::Finish;
 use crate::events::deliveries::UNCLEAR;
+use crate::events::user_leases;
 use domain::{DeliveryId, DestinationId, Environment, Timestamp, UserId};
 
 /// A user at a destination, in an environment.
@@ -24,11 +24,9 @@ pub struct UserLane {
 }
 
 row! {
-    /// The lease and the pause of a user at a destination, in one environment.
+    /// The pause of a user at a destination, in one environment.
     pub struct UserLaneRow {
         pub environment: Environment,
-        pub lease_token: Option<String>,
-        pub lease_until: Option<Timestamp>,
         pub paused_until: Option<Timestamp>,
     }
 }
@@ -48,63 +46,33 @@ const INSERT: Sql = statement! {"
 "};
 
 const LOCK_FREE: Sql = statement! {hot "sqlite_autoindex_user_lanes or user_lanes_pkey", "
-    SELECT environment, lease_token, lease_until, paused_until
+    SELECT environment, paused_until
     FROM user_lanes
     WHERE destination_id = ? AND user_id = ? AND environment = ?
     FOR UPDATE SKIP LOCKED
 "};
 
-/// Locks the rows of a user in both environments until the end of the transaction, and inserts them if they are
-/// missing. `None` if another process has one of them locked.
-pub fn lock_free(write: &mut Write<'_>, lane: UserLane) -> Result<Option<[UserLaneRow; 2]>, Error> {
+/// What a claim finds of a user at a destination.
+pub struct Locked {
+    /// Both environments.
+    pub rows: [UserLaneRow; 2],
+    /// When the leases of the user end, or ended without a finish.
+    pub leases: Vec<Timestamp>,
+}
+
+/// Locks the rows of a user in both environments until the end of the transaction, inserts them if they are missing, and
+/// then reads the leases. `None` if another process has a row locked.
+pub fn lock_free(write: &mut Write<'_>, lane: UserLane) -> Result<Option<Locked>, Error> {
     let mut lock = |environment: Environment| -> Result<Ahead<'static, UserLaneRow>, Error> {
         let of_user = |text: Sql| sql(text).bind(lane.destination).bind(lane.user).bind(environment);
         of_user(INSERT).later(write.connection)?;
         of_user(LOCK_FREE).ahead(write.connection)
     };
     let (production, sandbox) = (lock(Environment::Production)?, lock(Environment::Sandbox)?);
+    let leases = user_leases::all_ahead(write.connection, lane.destination, lane.user)?;
     let (production, sandbox) = (production.first(write.connection)?, sandbox.first(write.connection)?);
-    Ok(production.zip(sandbox).map(<[_; 2]>::from))
-}
-
-const LEASE: Sql = statement! {"
-    UPDATE user_lanes
-    SET lease_token = ?, lease_until = ?
-    WHERE destination_id = ? AND user_id = ?
-"};
-
-/// Leases a user in both environments. The rows are locked.
-pub fn lease(write: &mut Write<'_>, lane: UserLane, token: &str, until: Timestamp) -> Result<(), Error> {
-    sql(LEASE).bind(token).bind(until).bind(lane.destination).bind(lane.user).later(write.connection)
-}
-
-const END_LEASE: Sql = statement! {"
-    UPDATE user_lanes
-    SET lease_token = NULL, lease_until = NULL,
-        paused_until = CASE WHEN environment = ? AND COALESCE(paused_until, 0) < ? THEN ? ELSE paused_until END
-    WHERE destination_id = ? AND lease_token = ?
-        AND user_id IN (CAST(? AS TEXT), (SELECT p.user_id FROM purchases p WHERE p.collapse_key = ?))
-"};
-
-/// Ends the lease of a user, also at the user who got the purchase meanwhile, and starts the pause that the destination set, in the environment of the request.
-pub fn end_lease(
-    write: &mut Write<'_>,
-    finish: &Finish,
-    user: UserId,
-    environment: Option<Environment>,
-) -> Result<(), Error> {
-    let now = write.now()?;
-    let paused_until = finish.result.user_pause.map(|pause| now.plus(pause));
-    let paused_in = environment.filter(|_| paused_until.is_some());
-    sql(END_LEASE)
-        .bind(paused_in.map(Environment::as_str))
-        .bind(paused_until)
-        .bind(paused_until)
-        .bind(finish.destination)
-        .bind(finish.token.as_str())
-        .bind(user)
-        .bind(finish.key)
-        .later(write.connection)
+    let leases = leases.values(write.connection)?;
+    Ok(production.zip(sandbox).map(|rows| Locked { rows: rows.into(), leases }))
 }
 
 /// The revision of a user's state that a request carries.

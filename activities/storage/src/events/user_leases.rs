@@ -1,14 +1,97 @@
-//! The lease and the pause of a user at destinations that get requests user by user, when their purchases become another
-//! user's. `delivery/user_lanes.rs` has the rest of them.
+//! Which users a destination is sent a request about at the moment, if it gets requests user by user; and the leases and
+//! pauses of a user whose purchases become another one's.
 
+use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::sql;
+use crate::db::statement::{Ahead, Single, sql};
 use crate::db::writer::Write;
-use domain::{AppId, UserId};
+use domain::{AppId, DestinationId, Environment, Timestamp, UserId};
+use std::time::Duration;
 
-/// The token of a lease that stands for two requests in flight: no request ends it, so it runs out.
-const TWO_HOLDERS: &str = "two requests";
+/// No lease is longer. One that ends later than this from now was taken before the clock was put back, and has ended.
+const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST_MICROS: u128 = LONGEST.as_micros();
+
+/// A lease holds. Binds now.
+pub const LIVE: &str = const_format::formatcp!("lease_until - ? BETWEEN 1 AND {LONGEST_MICROS}");
+/// A lease has ended. Binds now.
+pub const FREE: &str = const_format::formatcp!("lease_until - ? NOT BETWEEN 1 AND {LONGEST_MICROS}");
+
+/// Whether a lease that ends at this time holds.
+pub fn is_live(until: Timestamp, now: Timestamp) -> bool {
+    until > now && until <= now.plus(LONGEST)
+}
+
+const UNTIL: Sql = statement! {hot "sqlite_autoindex_user_leases or user_leases_pkey", "
+    SELECT lease_until AS value
+    FROM user_leases
+    WHERE destination_id = ? AND user_id = ?
+"};
+
+/// When the leases of a user end, also of those that have ended without a finish. Fetched later.
+pub fn all_ahead(
+    connection: &mut AnyConnection,
+    destination: DestinationId,
+    user: UserId,
+) -> Result<Ahead<'static, Single<Timestamp>>, Error> {
+    sql(UNTIL).bind(destination).bind(user).value_ahead(connection)
+}
+
+const FORGET: Sql = statement! {hot "sqlite_autoindex_user_leases or user_leases_pkey", "
+    DELETE FROM user_leases
+    WHERE destination_id = ? AND user_id = ?
+"};
+
+/// Forgets leases of a user that ended without a finish. The user is locked at the destination.
+pub fn forget(write: &mut Write<'_>, destination: DestinationId, user: UserId) -> Result<(), Error> {
+    sql(FORGET).bind(destination).bind(user).later(write.connection)
+}
+
+const LEASE: Sql = statement! {"
+    INSERT INTO user_leases (destination_id, user_id, lease_token, lease_until)
+    VALUES (?, ?, ?, ?)
+    ON CONFLICT (destination_id, user_id, lease_token) DO UPDATE SET lease_until = excluded.lease_until
+"};
+
+/// Leases a user to the request with this token. The user is locked at the destination.
+pub fn lease(
+    write: &mut Write<'_>,
+    destination: DestinationId,
+    user: UserId,
+    (token, until): (&str, Timestamp),
+) -> Result<(), Error> {
+    sql(LEASE).bind(destination).bind(user).bind(token).bind(until).later(write.connection)
+}
+
+const PAUSE: Sql = statement! {"
+    INSERT INTO user_lanes (destination_id, user_id, environment, paused_until)
+    SELECT l.destination_id, l.user_id, CAST(? AS TEXT), CAST(? AS BIGINT)
+    FROM user_leases l
+    WHERE l.destination_id = ? AND l.lease_token = ?
+    ON CONFLICT (destination_id, user_id, environment) DO UPDATE SET paused_until = excluded.paused_until
+    WHERE COALESCE(user_lanes.paused_until, 0) < excluded.paused_until
+"};
+
+/// Pauses requests about the users of a request, in an environment.
+pub fn pause(
+    write: &mut Write<'_>,
+    destination: DestinationId,
+    token: &str,
+    (environment, until): (Environment, Timestamp),
+) -> Result<(), Error> {
+    sql(PAUSE).bind(environment).bind(until).bind(destination).bind(token).later(write.connection)
+}
+
+const END: Sql = statement! {hot "user_leases_of_request", "
+    DELETE FROM user_leases
+    WHERE destination_id = ? AND lease_token = ?
+"};
+
+/// Ends the leases of a request, also of the user who got the purchase meanwhile.
+pub fn end(write: &mut Write<'_>, destination: DestinationId, token: &str) -> Result<(), Error> {
+    sql(END).bind(destination).bind(token).later(write.connection)
+}
 
 /// Waits for a claim that leases the user at this moment.
 const LOCK: Sql = statement! {"
@@ -20,35 +103,31 @@ const LOCK: Sql = statement! {"
 "};
 
 const HAND_OVER: Sql = statement! {"
-    INSERT INTO user_lanes (destination_id, user_id, environment, lease_token, lease_until, paused_until)
-    SELECT t.destination_id, CAST(? AS TEXT), t.environment, CASE WHEN t.lease_until > ? THEN t.lease_token END,
-        t.lease_until,
-        CASE WHEN (SELECT f.external_id FROM users f WHERE f.id = t.user_id) IS NULL THEN t.paused_until END
+    INSERT INTO user_leases (destination_id, user_id, lease_token, lease_until)
+    SELECT l.destination_id, CAST(? AS TEXT), l.lease_token, l.lease_until
+    FROM user_leases l
+    WHERE l.destination_id IN (SELECT d.id FROM destinations d WHERE d.app_id = ? AND d.per_user) AND l.user_id = ?
+        AND {LIVE}
+    ON CONFLICT DO NOTHING
+"};
+
+const HAND_PAUSES_OVER: Sql = statement! {"
+    INSERT INTO user_lanes (destination_id, user_id, environment, paused_until)
+    SELECT t.destination_id, CAST(? AS TEXT), t.environment, t.paused_until
     FROM user_lanes t
     WHERE t.destination_id IN (SELECT d.id FROM destinations d WHERE d.app_id = ? AND d.per_user)
-        AND t.user_id = ? AND (t.lease_until > ? OR t.paused_until > ?)
-    ON CONFLICT (destination_id, user_id, environment) DO UPDATE
-    SET lease_token = CASE
-            WHEN excluded.lease_token IS NULL THEN user_lanes.lease_token
-            WHEN user_lanes.lease_until > ? AND user_lanes.lease_token <> excluded.lease_token THEN '{TWO_HOLDERS}'
-            ELSE excluded.lease_token
-        END,
-        lease_until = CASE
-            WHEN excluded.lease_token IS NULL OR user_lanes.lease_until > excluded.lease_until
-            THEN user_lanes.lease_until
-            ELSE excluded.lease_until
-        END,
-        paused_until = CASE
-            WHEN user_lanes.paused_until > excluded.paused_until THEN user_lanes.paused_until
-            ELSE COALESCE(excluded.paused_until, user_lanes.paused_until)
-        END
+        AND t.user_id = ? AND t.paused_until > ?
+        AND (SELECT f.external_id FROM users f WHERE f.id = t.user_id) IS NULL
+    ON CONFLICT (destination_id, user_id, environment) DO UPDATE SET paused_until = excluded.paused_until
+    WHERE COALESCE(user_lanes.paused_until, 0) < excluded.paused_until
 "};
 
 /// Applies the leases of a user to another one, who gets purchases of theirs: a request about these may be in flight. The
-/// pauses too, if the user is anonymous: another user's stay about them. A lease that its request does not find at the new
-/// owner runs out within twenty seconds. If no claim may lease the user meanwhile, the caller has locked both users.
+/// pauses too, if the user is anonymous: another user's stay about them. If no claim may lease the user meanwhile, the
+/// caller has locked both users.
 pub fn hand_over(write: &mut Write<'_>, app: AppId, from: UserId, to: UserId) -> Result<(), Error> {
     let now = write.now()?;
     sql(LOCK).bind(app).bind(from).values::<String>(write.connection)?;
-    sql(HAND_OVER).bind(to).bind(now).bind(app).bind(from).bind(now).bind(now).bind(now).later(write.connection)
+    sql(HAND_OVER).bind(to).bind(app).bind(from).bind(now).later(write.connection)?;
+    sql(HAND_PAUSES_OVER).bind(to).bind(app).bind(from).bind(now).later(write.connection)
 }

@@ -10,18 +10,22 @@ use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::delivery::health::{self, HealthView};
 use crate::events::deliveries::{self, FREED, NEXT_OF_USERS};
+use crate::events::user_leases::LIVE;
 use crate::reports::explain::{self, Owes};
 use crate::settings::destinations::{self, Destination};
 use crate::settling::profiles;
+use const_format::formatcp;
 use domain::{AppId, DestinationId, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// A delivery that can be skipped: it is pending or waiting, and its lane is not leased.
-const FORGETTABLE: &str = "
+/// A delivery that can be skipped: it is pending or waiting, and its lane is not leased. Binds now.
+const FORGETTABLE: &str = formatcp!(
+    "
     status IN ('pending', 'waiting')
-        AND NOT EXISTS (SELECT 1 FROM lanes l WHERE l.destination_id = deliveries.destination_id
-            AND l.collapse_key = deliveries.collapse_key AND l.lease_token IS NOT NULL AND l.lease_until > ?)";
+        AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.destination_id = deliveries.destination_id
+            AND l.collapse_key = deliveries.collapse_key AND {LIVE})"
+);
 
 /// The error of a skipped delivery.
 const FORGOTTEN: &str = "an admin enabled the destination with the newest states only";

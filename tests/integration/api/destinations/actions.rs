@@ -196,9 +196,10 @@ async fn a_dry_run_of_newest_only_counts_and_changes_nothing() {
 async fn an_event_in_flight_is_not_skipped() {
     let (service, path) = owing("leased").await;
     service.raw(&format!(
-        "INSERT INTO lanes (destination_id, collapse_key, lease_token, lease_until)
-             SELECT '{}', collapse_key, 't', 9223372036854775807 FROM purchases",
-        id_of(&path)
+        "INSERT INTO leases (destination_id, place, collapse_key, lease_token, lease_until)
+             SELECT '{}', 1000 + ROW_NUMBER() OVER (), collapse_key, 't', {} FROM purchases",
+        id_of(&path),
+        api::clock::now().micros() + 20_000_000,
     ));
     service.send_json("PATCH", &path, &json!({ "enabled": true, "newest_only": true })).await;
     assert_eq!(figures(&service, &path).await, (json!(3), json!(1)), "a delivery in flight is not skipped");

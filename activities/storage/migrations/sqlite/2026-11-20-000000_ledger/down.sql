@@ -12,6 +12,8 @@ DROP TABLE arrivals;
 DROP TABLE minutes;
 DROP TABLE alarms;
 DROP TABLE profiles;
+DROP TABLE user_leases;
+DROP TABLE leases;
 DROP TABLE user_lanes;
 DROP TABLE lanes;
 DROP TABLE attempts;

@@ -532,8 +532,8 @@ CREATE TABLE streams (
     destination_id TEXT NOT NULL PRIMARY KEY REFERENCES destinations (id),
     lease_token TEXT,
     lease_until BIGINT,
-    -- Maximum number of requests at once of who has the lease: the claims of lanes count them as in flight.
-    channels BIGINT NOT NULL DEFAULT 0,
+    -- Whether it waits for a place; then the first one is kept for it.
+    is_waiting BOOLEAN NOT NULL DEFAULT FALSE,
     -- When an event was sent last although the breaker was open.
     probed_at BIGINT
 );
@@ -846,10 +846,6 @@ CREATE TABLE lanes (
     destination_id TEXT NOT NULL REFERENCES destinations (id),
     collapse_key TEXT NOT NULL,
     acked_revision BIGINT,
-    lease_token TEXT,
-    lease_until BIGINT,
-    -- The user that is leased together with the lane, if requests about one user are made one after the other.
-    lease_user_id TEXT,
     -- When the destination's `Retry-After` for this purchase was received, and until when it holds.
     retry_after_received_at BIGINT,
     retry_after_until BIGINT,
@@ -857,7 +853,35 @@ CREATE TABLE lanes (
     nameless_device_id TEXT,
     PRIMARY KEY (destination_id, collapse_key)
 );
-CREATE INDEX lanes_leased ON lanes (destination_id, lease_until) WHERE lease_token IS NOT NULL;
+
+-- The places of a destination: as many as requests that it takes at once, and one for its probe. A request leases a place
+-- until it is finished, or until a time if its worker dies.
+CREATE TABLE leases (
+    destination_id TEXT NOT NULL,
+    -- From 0; -1 for the probe.
+    place BIGINT NOT NULL,
+    -- NULL while the place is free, and while the stream of device events has it.
+    collapse_key TEXT,
+    -- The user of the last request, if the destination gets requests user by user.
+    user_id TEXT,
+    lease_token TEXT,
+    -- 0 while it is free.
+    lease_until BIGINT NOT NULL,
+    PRIMARY KEY (destination_id, place)
+);
+CREATE INDEX leases_of_lane ON leases (destination_id, collapse_key) WHERE collapse_key IS NOT NULL;
+CREATE INDEX leases_of_stream ON leases (destination_id) WHERE collapse_key IS NULL AND lease_token IS NOT NULL;
+
+-- The users that requests are about, for destinations that get requests user by user. After the purchases of a user became
+-- another one's, a request has a row for each.
+CREATE TABLE user_leases (
+    destination_id TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    lease_token TEXT NOT NULL,
+    lease_until BIGINT NOT NULL,
+    PRIMARY KEY (destination_id, user_id, lease_token)
+);
+CREATE INDEX user_leases_of_request ON user_leases (destination_id, lease_token);
 
 -- The states of a user in an environment, for a destination that is sent one request about a user at a time: the newest
 -- revision that it acknowledged, and the newest that was sent or about to be sent, so that it may have it.
@@ -867,8 +891,6 @@ CREATE TABLE user_lanes (
     environment TEXT NOT NULL,
     acked_revision BIGINT,
     sent_revision BIGINT,
-    lease_token TEXT,
-    lease_until BIGINT,
     -- When the pause for this user ends that the destination requested.
     paused_until BIGINT,
     PRIMARY KEY (destination_id, user_id, environment)

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::thread::Builder;
 use thread::{OWN, SHARED, Thread, prepared};
 use tokio::sync::{mpsc, oneshot};
-pub use write::{HeldSlots, Write};
+pub use write::Write;
 
 mod failures;
 mod job;

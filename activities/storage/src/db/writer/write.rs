@@ -6,17 +6,8 @@ use crate::db::epoch::{self, EpochAhead};
 use crate::db::error::Error;
 use crate::db::statement::{Statement, Value};
 use domain::{DestinationId, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use tokio::time::Instant;
-
-/// The slots that a transaction holds of a destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HeldSlots {
-    /// The first one that the next claim of the transaction may take.
-    pub first: i64,
-    /// Number of leases that the transaction has in it.
-    pub leases: i64,
-}
 
 /// The context of a job: the transaction's connection, and the time of its group.
 pub struct Write<'c> {
@@ -28,8 +19,8 @@ pub struct Write<'c> {
     pub began: Instant,
     /// Whether the job is the first one that is run by itself in the transaction.
     pub is_first: bool,
-    /// The slots that the transaction holds of each destination; see `delivery::slots`.
-    pub slots: BTreeMap<DestinationId, HeldSlots>,
+    /// The destinations whose lock the transaction shares; see `delivery::destination_lock`.
+    pub shared_destinations: BTreeSet<DestinationId>,
     /// The epoch, once it was read in the transaction.
     pub(super) epoch: Option<i64>,
     pub(super) last: Vec<Last>,

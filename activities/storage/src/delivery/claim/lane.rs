@@ -1,17 +1,15 @@
-//! A lane: its row, its lock and its lease.
+//! A lane: its row and its lock.
 
 use crate::db::error::Error;
-use crate::db::fault;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, row, sql};
 use crate::db::writer::Write;
 use crate::delivery::health::HealthRow;
 use crate::delivery::lanes::{Claim, Claimed, Idle, LaneKey};
-use crate::delivery::slots::Slot;
 use crate::delivery::user_lanes::UserLane;
 use crate::events::deliveries;
 use crate::settings::destinations::{Destination, DestinationRow};
-use domain::{Timestamp, UserId};
+use domain::Timestamp;
 use std::time::Duration;
 
 /// How soon a lane is claimed again if another process has it or its user locked, or if the destination's concurrency
@@ -30,10 +28,8 @@ pub struct Lane<'a> {
     /// before a transfer. `None` if the destination does not get requests user by user, or if the purchase has no user.
     pub user: Option<UserLane>,
     pub start: Start,
-    /// The slot of the destination, if the claim took one.
-    pub slot: Option<Slot>,
-    /// Number of requests to the destination that are in flight, counted after the slot was taken.
-    pub in_flight: i64,
+    /// Whether the destination had a free place.
+    pub has_room: bool,
 }
 
 /// When a request may start.
@@ -49,9 +45,6 @@ row! {
     /// The stored state of a lane.
     pub struct LaneRow {
         pub acked_revision: Option<i64>,
-        pub lease_token: Option<String>,
-        pub lease_until: Option<Timestamp>,
-        pub lease_user_id: Option<UserId>,
         pub retry_after_received_at: Option<Timestamp>,
         pub retry_after_until: Option<Timestamp>,
         pub nameless_device_id: Option<String>,
@@ -72,8 +65,7 @@ pub fn closed(write: &mut Write<'_>, claim: &Claim) -> Result<Claimed, Error> {
 }
 
 const SELECT: &str = "
-    SELECT acked_revision, lease_token, lease_until, lease_user_id, retry_after_received_at, retry_after_until,
-        nameless_device_id
+    SELECT acked_revision, retry_after_received_at, retry_after_until, nameless_device_id
     FROM lanes
     WHERE destination_id = ? AND collapse_key = ?";
 
@@ -108,11 +100,3 @@ const INSERT: Sql = statement! {"
     WHERE d.id = ?
     ON CONFLICT DO NOTHING
 "};
-
-/// When the lease of a lane ends; `None` if nobody holds it.
-pub fn live_lease(lane: &LaneRow, now: Timestamp) -> Option<Timestamp> {
-    if fault::is_planted("lease.ignored") {
-        return None;
-    }
-    lane.lease_token.as_ref().and(lane.lease_until).filter(|until| *until > now)
-}

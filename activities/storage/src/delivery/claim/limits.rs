@@ -1,22 +1,21 @@
 //! The limits on claiming a lane: a request in flight about its user, the user's pause, and the destination's breaker,
-//! pause, rate and concurrency.
+//! pause, rate and free places.
 
-use super::lane::{BUSY, Lane, Start, closed};
+use super::lane::{BUSY, Lane, Start};
 use crate::db::error::Error;
 use crate::db::fault;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, Number, row, sql};
+use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use crate::delivery::claim::pick::SUBJECT;
 use crate::delivery::health;
 use crate::delivery::lanes::{Claim, Claimed, Idle, Mode};
-use crate::delivery::slots;
-use crate::delivery::user_lanes::{self, UserLane};
-use crate::events::deliveries;
+use crate::delivery::user_lanes::{self, Locked, UserLane};
+use crate::events::user_leases::is_live;
+use crate::events::{deliveries, user_leases};
 use crate::purchases::users;
-use crate::settings::destinations;
 use domain::health::{Slot, slot, wait_until};
-use domain::{DestinationId, Environment, EventId, UserId};
+use domain::{Environment, EventId, UserId};
 use std::time::Duration;
 
 /// Maximum wait before a lane is claimed again while a request about its user is in flight for another purchase: most
@@ -36,33 +35,18 @@ row! {
 pub const SENT_ENVIRONMENT: &str =
     "CASE WHEN f.environment = 'sandbox' THEN f.environment ELSE COALESCE(p.environment, f.environment) END";
 
-/// Sets when a request for this lane may start, or returns why it may not start now. Locks the user. Without a slot, waits
-/// for one; near the limits, takes all of them; then reads the destination again. Only its user holds back a probe.
+/// Sets when a request for this lane may start, or returns why it may not start now. Locks the user, and the health of a
+/// destination with a rate. Only its user holds back a probe.
 pub fn start(write: &mut Write<'_>, lane: &mut Lane<'_>, next: EventId) -> Result<Option<Claimed>, Error> {
     if let Some(claimed) = user(write, lane, next)? {
         return Ok(Some(claimed));
     }
-    if write.connection.is_shared() && !is_far(lane) {
-        let id = lane.claim.destination;
-        let keeps_limits =
-            slots::is_far(lane.in_flight, lane.destination.concurrency) && lane.destination.rate.is_none();
-        if lane.slot.is_some() {
-            return Err(slots::outrun());
-        } else if keeps_limits && !slots::has_all(write, id) {
-            lane.slot = Some(slots::wait(write, id)?);
-        } else {
-            slots::take_all(write, id)?;
-        }
-        if !renew(write, lane)? {
-            return closed(write, lane.claim).map(Some);
-        }
-        if lane.slot.is_some() && !is_far(lane) {
-            return Err(slots::outrun());
-        }
+    if lane.destination.rate.is_some() {
+        lane.health = health::lock_row(write, lane.claim.destination)?;
     }
     let is_probe = lane.claim.mode == Mode::Probe;
     let blocked_for = lane.health.health.blocked_for(write.now()?);
-    let busy_for = (lane.in_flight >= lane.destination.concurrency).then_some(BUSY);
+    let busy_for = (!lane.has_room).then_some(BUSY);
     if let (false, Some(wait)) = (is_probe, blocked_for.or(busy_for)) {
         return lane.owed(write, wait).map(Some);
     }
@@ -73,26 +57,6 @@ pub fn start(write: &mut Write<'_>, lane: &mut Lane<'_>, next: EventId) -> Resul
         Slot::Later { wait } => return lane.owed(write, wait).map(Some),
     }
     Ok(None)
-}
-
-/// Whether one more request keeps to the limits, whatever other processes claim meanwhile.
-fn is_far(lane: &Lane<'_>) -> bool {
-    let is_far = slots::is_far(lane.in_flight, lane.destination.concurrency);
-    lane.slot.is_some() && is_far && lane.destination.rate.is_none()
-}
-
-/// Reads the destination and its health again, and counts the requests in flight; returns whether it is enabled.
-fn renew(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<bool, Error> {
-    let id = lane.claim.destination;
-    let health = health::find_ahead(write.connection, id)?;
-    let found = destinations::find_ahead(write.connection, id)?;
-    let in_flight = in_flight_ahead(write, id)?;
-    lane.health = health.first(write.connection)?.ok_or(Error::Missing { what: "destination" })?;
-    lane.in_flight = in_flight.first(write.connection)?.map_or(0, |live| live.value);
-    let Some(found) = found.first(write.connection)?.filter(|found| found.enabled) else { return Ok(false) };
-    lane.destination = found.clone().destination();
-    lane.found = found;
-    Ok(true)
 }
 
 const OWNER: Sql = statement! {hot "purchases_pkey or sqlite_autoindex_purchases", "
@@ -122,15 +86,18 @@ pub fn user(write: &mut Write<'_>, lane: &mut Lane<'_>, next: EventId) -> Result
         return user_busy(write, lane.claim, BUSY).map(Some);
     }
     let user = UserLane { destination: lane.claim.destination, user, environment };
-    let Some(rows) = user_lanes::lock_free(write, user)? else {
+    let Some(Locked { rows, leases }) = user_lanes::lock_free(write, user)? else {
         return user_busy(write, lane.claim, BUSY).map(Some);
     };
     lane.user = Some(user);
     let is_ignored = fault::is_planted("lease.ignored");
-    let leased = rows.iter().filter_map(|row| row.lease_token.as_ref().and(row.lease_until)).max();
     let now = write.now()?;
-    if let Some(until) = leased.filter(|until| *until > now && !is_ignored) {
+    let leased = leases.iter().copied().filter(|until| is_live(*until, now) && !is_ignored).max();
+    if let Some(until) = leased {
         return user_busy(write, lane.claim, wait_until(until, now).min(USER_BUSY)).map(Some);
+    }
+    if !leases.is_empty() {
+        user_leases::forget(write, user.destination, user.user)?;
     }
     let paused = rows.iter().filter(|row| row.environment == environment).find_map(|row| row.paused_until);
     let paused = paused.filter(|until| *until > now);
@@ -146,18 +113,4 @@ pub fn user(write: &mut Write<'_>, lane: &mut Lane<'_>, next: EventId) -> Result
 pub fn user_busy(write: &mut Write<'_>, claim: &Claim, wait: Duration) -> Result<Claimed, Error> {
     let last_seq = deliveries::last_seq(write.connection, claim.key, claim.destination)?;
     Ok(Claimed::Idle(Idle::UserBusy { last_seq, wait }))
-}
-
-const IN_FLIGHT: Sql = statement! {hot "lanes_leased", "
-    SELECT COUNT(*) + COALESCE((SELECT s.channels FROM streams s WHERE s.destination_id = ? AND s.lease_until > ?), 0)
-        AS value
-    FROM lanes
-    WHERE destination_id = ? AND lease_token IS NOT NULL AND lease_until > ?
-"};
-
-/// Counts the requests to a destination that are in flight, and those that its stream of device events may make at once.
-/// The number is fetched later.
-pub fn in_flight_ahead(write: &mut Write<'_>, id: DestinationId) -> Result<Ahead<'static, Number>, Error> {
-    let now = write.now_value();
-    sql(IN_FLIGHT).bind(id).bind(now.clone()).bind(id).bind(now).ahead(write.connection)
 }

@@ -1,8 +1,9 @@
 //! Claiming a lane: pick the deliveries that are due, check the destination's limits, freeze the bodies, lease the
 //! lane.
 //!
-//! Locks the lane, then its user, and takes a slot of the destination or all of them (`delivery/slots.rs`). A claim does
-//! not wait for a lane or a user that another process has locked, because that process is working on it.
+//! Shares the lock of the destination, locks the lane, then its user, and takes a place of the destination
+//! (`delivery/places.rs`). A claim does not wait for a lane or a user that another process has locked, because that process
+//! is working on it.
 
 pub mod lane;
 pub mod limits;
@@ -18,26 +19,27 @@ use crate::db::statement::sql;
 use crate::db::writer::Write;
 use crate::delivery::lanes::{Attempt, Batch, Claim, Claimed, Idle, Mode};
 use crate::delivery::operators::OperatorEvents;
-use crate::delivery::{health, retry_after, slots, user_lanes};
+use crate::delivery::places::{self, Lease, Taking};
+use crate::delivery::{destination_lock, health, retry_after};
 use crate::events::deliveries::{self, DeliveryRow};
+use crate::events::user_leases::{self, is_live};
 use crate::settings::destinations;
 use domain::health::wait_until;
-use lane::{BUSY, Lane, Start, closed, live_lease};
+use lane::{BUSY, Lane, Start, closed};
 use pick::{Heads, due_at, next};
 use render::{Frozen, FrozenBody, Stop, Tries};
 use state::State;
 
 /// Leases a lane for one request.
 pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<Claimed, Error> {
-    // The slot comes first: a change of the destination is seen by what is read after it, or waits.
-    let slot = slots::take_ahead(write, claim.destination)?;
+    // It comes first: a change of the destination is seen by what is read after it, or waits.
+    destination_lock::share(write, claim.destination)?;
     let found = destinations::find_ahead(write.connection, claim.destination)?;
     let health = health::find_ahead(write.connection, claim.destination)?;
-    let in_flight = limits::in_flight_ahead(write, claim.destination)?;
     let locked = lane::lock_free_ahead(write, claim.lane())?;
+    let room = places::room_ahead(write, claim)?;
     let mut heads = Some(pick::heads(write.connection, claim.lane())?);
     let (found, locked) = (found.first(write.connection)?, locked.first(write.connection)?);
-    let slot = slot.map_or(Ok(None), |slot| slot.fetch(write))?;
     if found.is_none() {
         // Ends deliveries that were recorded while the destination was being deleted.
         deliveries::end_deleted_lane(write, claim.key, claim.destination)?;
@@ -46,14 +48,18 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
     let Some(row) = locked else {
         return Ok(Claimed::Idle(Idle::Leased { wait: BUSY }));
     };
-    if let Some(until) = live_lease(&row, write.now()?) {
-        return Ok(Claimed::Idle(Idle::Leased { wait: wait_until(until, write.now()?) }));
+    let room = room.first(write.connection)?.ok_or(Error::Missing { what: "destination" })?;
+    if let Some(until) = room.lease_until {
+        let now = write.now()?;
+        if is_live(until, now) && !fault::is_planted("lease.ignored") {
+            return Ok(Claimed::Idle(Idle::Leased { wait: wait_until(until, now) }));
+        }
+        places::forget(write, claim.lane())?;
     }
     let health = health.first(write.connection)?.ok_or(Error::Missing { what: "destination" })?;
     if claim.mode != Mode::Probe && retry_after::apply(write, claim.lane(), &row, &health.health)? {
         heads = None;
     }
-    let in_flight = in_flight.first(write.connection)?.map_or(0, |live| live.value);
     let mut lane = Lane {
         claim,
         destination: found.clone().destination(),
@@ -62,8 +68,7 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
         health,
         user: None,
         start: Start::default(),
-        slot,
-        in_flight,
+        has_room: room.has_room,
     };
     if lane.found.per_user {
         pick::supersede_profiles(write, claim)?;
@@ -83,6 +88,7 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
 impl Lane<'_> {
     /// Freezes the bodies of the next deliveries, beginning with this one, and leases the lane for them.
     fn freeze(&mut self, write: &mut Write<'_>, secrets: &Secrets, mut head: DeliveryRow) -> Result<Claimed, Error> {
+        let place = places::take_ahead(write, self.claim, self.destination.concurrency)?;
         loop {
             let frozen = match render::batch(write, self, head)? {
                 Ok(frozen) => frozen,
@@ -92,7 +98,7 @@ impl Lane<'_> {
                 Err(Stop::UserBusy) => return limits::user_busy(write, self.claim, BUSY),
             };
             if !frozen.is_empty() {
-                return self.lease(write, secrets, frozen);
+                return self.lease(write, secrets, (place, frozen));
             }
             head = match self.head(write, None)? {
                 Ok(head) => head,
@@ -138,12 +144,15 @@ impl Lane<'_> {
         Ok(Ok(head))
     }
 
-    fn lease(&self, write: &mut Write<'_>, secrets: &Secrets, frozen: Vec<Frozen>) -> Result<Claimed, Error> {
+    fn lease(
+        &self,
+        write: &mut Write<'_>,
+        secrets: &Secrets,
+        (place, frozen): (Taking<'_>, Vec<Frozen>),
+    ) -> Result<Claimed, Error> {
         let claim = self.claim;
+        let Some(place) = place.fetch(write)? else { return self.owed(write, BUSY) };
         let lease_until = write.now()?.plus(claim.lease);
-        if let Some(slot) = self.slot {
-            slot.fill(write, self.destination.concurrency);
-        }
         let nameless_device_id = frozen.iter().find_map(|one| one.body.nameless_device_id.clone());
         let mut attempts = Vec::with_capacity(frozen.len());
         for one in frozen {
@@ -152,16 +161,13 @@ impl Lane<'_> {
             }
             attempts.push(begin(write, claim, one)?);
         }
-        sql(LEASE)
-            .bind(claim.token.as_str())
-            .bind(lease_until)
-            .bind(self.user.map(|lane| lane.user))
-            .bind(nameless_device_id)
-            .bind(claim.destination)
-            .bind(claim.key)
-            .later(write.connection)?;
-        if let Some(user) = self.user {
-            user_lanes::lease(write, user, &claim.token, lease_until)?;
+        if let Some(device) = nameless_device_id.filter(|_| self.row.nameless_device_id.is_none()) {
+            sql(NAMELESS).bind(device).bind(claim.destination).bind(claim.key).later(write.connection)?;
+        }
+        let user = self.user.map(|lane| lane.user);
+        place.lease(write, &Lease { key: claim.key, user, token: &claim.token, until: lease_until })?;
+        if let Some(user) = user {
+            user_leases::lease(write, claim.destination, user, (&claim.token, lease_until))?;
         }
         if claim.mode == Mode::Probe {
             health::note_probe(write, claim.destination)?;
@@ -174,17 +180,16 @@ impl Lane<'_> {
             destination: self.destination.clone(),
             secret: self.found.open_secret(secrets)?,
             attempts,
-            user: self.user.map(|lane| lane.user),
+            user,
             start_in: self.start.wait,
             lease_until,
         })))
     }
 }
 
-const LEASE: Sql = statement! {"
+const NAMELESS: Sql = statement! {"
     UPDATE lanes
-    SET lease_token = ?, lease_until = ?, lease_user_id = ?,
-        nameless_device_id = COALESCE(nameless_device_id, ?)
+    SET nameless_device_id = ?
     WHERE destination_id = ? AND collapse_key = ?
 "};
 

@@ -1,4 +1,4 @@
-//! Claiming a page of a stream, with a part of the destination's concurrency.
+//! Claiming a page of a stream, with a part of the destination's places.
 
 use super::due::{self, Dues, Found, find};
 use super::{CREATE, LOCK, PROBE_EVERY, StreamBatch, StreamClaim, StreamPage, StreamRow, StreamWait, TAKE};
@@ -6,9 +6,8 @@ use crate::db::error::Error;
 use crate::db::statement::sql;
 use crate::db::store::Store;
 use crate::db::writer::{JobKind, Write};
-use crate::delivery::claim::limits::in_flight_ahead;
 use crate::delivery::lanes::Mode;
-use crate::delivery::{health, slots};
+use crate::delivery::{destination_lock, health, places};
 use crate::settings::destinations;
 use domain::Timestamp;
 use domain::health::State;
@@ -35,6 +34,7 @@ impl Store {
         let (secrets, kind) = (self.secrets.clone(), JobKind::Stream(claim.destination));
         let work = move |write: &mut Write<'_>| {
             let id = claim.destination;
+            destination_lock::share(write, id)?;
             let Some(row) = destinations::find(write.connection, id)?.filter(|row| row.enabled) else {
                 return Ok(StreamPage::Closed);
             };
@@ -66,20 +66,18 @@ impl Store {
     }
 }
 
-/// Leases the stream with a part of the concurrency: half of it at most, so that purchases never wait for devices alone, and
-/// no more than they leave. If they leave nothing, a place is held for the stream: then the next one that is free is its own.
+/// Leases the stream with free places: half of all at most, so that purchases never wait for devices alone. If none is free,
+/// one is kept for the stream.
 fn take(write: &mut Write<'_>, claim: &StreamClaim, concurrency: i64) -> Result<Room, Error> {
     let (id, token) = (claim.destination, claim.token.as_str());
-    slots::take_all(write, id)?;
-    // Without what this stream holds already.
-    sql(TAKE).bind(token).bind(write.now()?).bind(0_i64).bind(id).later(write.connection)?;
-    let in_flight = in_flight_ahead(write, id)?.first(write.connection)?.map_or(0, |live| live.value);
-    let room = concurrency.saturating_sub(in_flight);
-    let channels = concurrency.div_euclid(2).clamp(1, MAX_CHANNELS).min(room.max(1));
-    let lease = if room > 0 { claim.lease } else { PLACE_HELD };
-    sql(TAKE).bind(token).bind(write.now()?.plus(lease)).bind(channels).bind(id).later(write.connection)?;
-    if room > 0 {
-        return Ok(Room::Channels(usize::try_from(channels).unwrap_or(1)));
+    // Those that this stream holds already.
+    places::release(write, id, token)?;
+    let (at_most, until) = (concurrency.div_euclid(2).clamp(1, MAX_CHANNELS), write.now()?.plus(claim.lease));
+    let channels = places::lease_several(write, id, (concurrency, at_most), (token, until))?;
+    let until = if channels > 0 { until } else { write.now()?.plus(PLACE_HELD) };
+    sql(TAKE).bind(token).bind(until).bind(channels == 0).bind(id).later(write.connection)?;
+    if channels > 0 {
+        return Ok(Room::Channels(channels));
     }
     let why = "purchases make all requests that the destination takes at once".to_owned();
     Ok(Room::None(StreamWait { wait: BUSY, why }))

@@ -16,6 +16,7 @@ use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::{JobKind, Write};
 use crate::delivery::lanes::Mode;
+use crate::delivery::places;
 use crate::settings::destinations::Destination;
 use domain::{DeliveryId, DestinationId, DeviceId, Environment, EventId, Timestamp};
 use secrecy::SecretString;
@@ -140,7 +141,7 @@ const LOCK: Sql = statement! {"
 
 const TAKE: Sql = statement! {"
     UPDATE streams
-    SET lease_token = ?, lease_until = ?, channels = ?
+    SET lease_token = ?, lease_until = ?, is_waiting = ?
     WHERE destination_id = ?
 "};
 
@@ -148,7 +149,7 @@ const PROBE: Sql = statement!("UPDATE streams SET probed_at = ? WHERE destinatio
 
 const RELEASE: Sql = statement! {"
     UPDATE streams
-    SET lease_token = NULL, lease_until = NULL, channels = 0
+    SET lease_token = NULL, lease_until = NULL, is_waiting = FALSE
     WHERE destination_id = ? AND lease_token = ?
 "};
 
@@ -180,6 +181,7 @@ impl Store {
     pub async fn release_stream(&self, claim: &StreamClaim) -> Result<(), Error> {
         let StreamClaim { destination, token, .. } = claim.clone();
         let release = move |write: &mut Write<'_>| {
+            places::release(write, destination, &token)?;
             sql(RELEASE).bind(destination).bind(token.as_str()).run(write.connection).map(drop)
         };
         self.writer.write(JobKind::Stream(destination), release).await

@@ -58,7 +58,7 @@ impl Store {
             };
             let mut wait = Duration::ZERO;
             if let Some(rate) = found.rate {
-                let next_slot_at = health::lock(write, id)?.next_slot_at;
+                let next_slot_at = health::lock_row(write, id)?.next_slot_at;
                 match slot(next_slot_at, rate, write.now()?) {
                     Slot::Free { wait: until, next_at } => {
                         health::note_slot(write, id, next_at)?;

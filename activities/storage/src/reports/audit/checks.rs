@@ -3,7 +3,7 @@
 //! A rule is checked by one statement, which sees the database at one moment. So rows that are written during the check
 //! never look broken.
 
-use super::range::{DELIVERIES, DEVICE_EVENTS, EVENTS, Key, LANES, NOTIFICATIONS, PURCHASES, USERS};
+use super::range::{DELIVERIES, DESTINATIONS, DEVICE_EVENTS, EVENTS, Key, LANES, NOTIFICATIONS, PURCHASES, USERS};
 use super::{By, Check, Table, acceptance, owed};
 use crate::db::sql::{Sql, clause, statement};
 
@@ -72,6 +72,12 @@ pub const TABLES: &[Table] = &[
             LIMIT ?
         "},
         checks: LANES_CHECKS,
+    },
+    Table {
+        name: "destinations",
+        key: Key::Text,
+        keys: statement!("SELECT id AS value FROM destinations WHERE id > ? ORDER BY id LIMIT ?"),
+        checks: DESTINATIONS_CHECKS,
     },
     Table {
         name: "device_events",
@@ -269,6 +275,22 @@ const LANES_CHECKS: &[Check] = checks! {BROKEN_LANES:
             WHERE d.collapse_key = l.collapse_key AND d.destination_id = l.destination_id
             AND d.event_type = 'purchase.updated' AND (d.status = 'delivered' OR EXISTS
             (SELECT 1 FROM attempts a WHERE a.delivery_id = d.id AND a.class = 'success'))), 0)");
+};
+
+const BROKEN_DESTINATIONS: Sql = statement! {"
+    SELECT d.id AS value
+    FROM destinations d
+    WHERE {DESTINATIONS} AND ({{which}})
+    ORDER BY d.id
+"};
+
+const DESTINATIONS_CHECKS: &[Check] = checks! {BROKEN_DESTINATIONS:
+    a_destination_has_its_places: "a destination has a place for each request that it takes at once, and one for its probe",
+        (hot "leases_pkey or sqlite_autoindex_leases", "(SELECT COUNT(*) FROM leases l
+            WHERE l.destination_id = d.id AND l.place < d.concurrency) <> d.concurrency + 1");
+    a_lane_has_one_lease: "at most one place of a destination is leased to a purchase",
+        (hot "leases_of_lane", "EXISTS (SELECT 1 FROM leases l WHERE l.destination_id = d.id
+            AND l.collapse_key IS NOT NULL GROUP BY l.collapse_key HAVING COUNT(*) > 1)");
 };
 
 const BROKEN_DEVICE_EVENTS: Sql = statement! {"

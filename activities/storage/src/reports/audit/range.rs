@@ -9,6 +9,7 @@ pub const NOTIFICATIONS: &str = "n.seq > ? AND n.seq <= ?";
 pub const PURCHASES: &str = "p.collapse_key > ? AND p.collapse_key <= ?";
 pub const USERS: &str = "u.id > ? AND u.id <= ?";
 pub const EVENTS: &str = "e.seq > ? AND e.seq <= ?";
+pub const DESTINATIONS: &str = "d.id > ? AND d.id <= ?";
 pub const DEVICE_EVENTS: &str = "e.seq > ? AND e.seq <= ?";
 pub const DELIVERIES: &str = "d.seq > ? AND d.seq <= ?";
 pub const LANES: &str = "(l.destination_id, l.collapse_key) > (?, ?) AND (l.destination_id, l.collapse_key) <= (?, ?)";

@@ -1,0 +1,266 @@
+//! The places of a destination: as many as requests that it takes at once, and one for its probe. A request leases a place
+//! until it is finished, or for the time of its lease if its worker dies. So the destination's concurrency needs no count.
+//!
+//! A claim takes a free place that no other transaction has locked, and waits for none. After the concurrency was lowered,
+//! no place is given until all above the new one are free.
+//!
+//! The stream of device events leases several places at once. While it waits because all are taken, the first one is kept
+//! for it.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{Ahead, Number, row, sql};
+use crate::db::writer::Write;
+use crate::delivery::lanes::{Claim, Finish, LaneKey, Mode};
+use crate::events::user_leases::{FREE, LIVE};
+use domain::{CollapseKey, DestinationId, Timestamp, UserId};
+use std::ops::Range;
+
+/// The place of probes: the concurrency does not hold them back.
+const OF_PROBE: i64 = -1;
+
+const PROVIDE: Sql = statement! {"
+    WITH RECURSIVE numbers (place) AS (
+        SELECT CAST({OF_PROBE} AS BIGINT)
+        UNION ALL
+        SELECT place + 1 FROM numbers WHERE place + 1 < ?
+    )
+    INSERT INTO leases (destination_id, place, lease_until)
+    SELECT CAST(? AS TEXT), place, 0
+    FROM numbers
+    WHERE TRUE
+    ON CONFLICT DO NOTHING
+"};
+
+/// Inserts the places that a destination lacks for this concurrency.
+pub fn provide(write: &mut Write<'_>, destination: DestinationId, concurrency: i64) -> Result<(), Error> {
+    sql(PROVIDE).bind(concurrency).bind(destination).later(write.connection)
+}
+
+row! {
+    /// What a claim finds before it picks deliveries.
+    pub struct Room {
+        /// When the lease of the lane ends or ended; `None` if its last request was finished.
+        pub lease_until: Option<Timestamp>,
+        /// Whether a place is free.
+        pub has_room: bool,
+    }
+}
+
+/// The places that are kept for a stream that waits, unless it is the one with this token. Binds now and the token.
+const RESERVED: &str = "
+    SELECT COUNT(*)
+    FROM streams s
+    WHERE s.destination_id = l.destination_id AND s.is_waiting AND s.lease_until > ? AND s.lease_token <> ?";
+
+const ROOM: Sql = statement! {hot "leases_pkey or sqlite_autoindex_leases", "
+    SELECT (SELECT MAX(l.lease_until) FROM leases l WHERE l.destination_id = d.id AND l.collapse_key = ?) AS lease_until,
+        EXISTS (
+            SELECT 1
+            FROM leases l
+            WHERE l.destination_id = d.id AND l.place >= ({RESERVED}) AND l.place < d.concurrency AND {FREE}
+        ) AND NOT EXISTS (
+            SELECT 1
+            FROM leases l
+            WHERE l.destination_id = d.id AND l.place >= d.concurrency AND {LIVE}
+        ) AS has_room
+    FROM destinations d
+    WHERE d.id = ?
+"};
+
+/// Reads the lease of a lane, and whether its destination has a free place. Nothing if there is no such destination.
+pub fn room_ahead<'c>(write: &mut Write<'_>, claim: &'c Claim) -> Result<Ahead<'c, Room>, Error> {
+    let now = write.now_value();
+    sql(ROOM)
+        .bind(claim.key)
+        .bind(now.clone())
+        .bind(claim.token.as_str())
+        .bind(now.clone())
+        .bind(now)
+        .bind(claim.destination)
+        .ahead(write.connection)
+}
+
+const TAKE: Sql = statement! {hot "leases_pkey or sqlite_autoindex_leases", "
+    SELECT l.place AS value
+    FROM leases l
+    WHERE l.destination_id = ? AND l.place >= ? AND l.place < ? AND {FREE} AND (l.place < 0 OR l.place >= ({RESERVED}))
+    ORDER BY l.place
+    LIMIT ?
+    FOR UPDATE SKIP LOCKED
+"};
+
+/// Which free places are taken.
+struct Wanted<'a> {
+    destination: DestinationId,
+    range: Range<i64>,
+    token: &'a str,
+    at_most: i64,
+}
+
+impl<'a> Wanted<'a> {
+    /// Locks them until the end of the transaction; fetched later.
+    fn take_ahead(self, write: &mut Write<'_>) -> Result<Ahead<'a, Number>, Error> {
+        let now = write.now_value();
+        sql(TAKE)
+            .bind(self.destination)
+            .bind(self.range.start)
+            .bind(self.range.end)
+            .bind(now.clone())
+            .bind(now)
+            .bind(self.token)
+            .bind(self.at_most)
+            .ahead(write.connection)
+    }
+}
+
+/// A place that a claim takes.
+pub struct Taking<'c> {
+    destination: DestinationId,
+    place: Ahead<'c, Number>,
+}
+
+/// A free place that a claim has locked.
+pub struct Place {
+    destination: DestinationId,
+    number: i64,
+}
+
+/// Takes a place for a request; a probe has its own.
+pub fn take_ahead<'c>(write: &mut Write<'_>, claim: &'c Claim, concurrency: i64) -> Result<Taking<'c>, Error> {
+    let (destination, token) = (claim.destination, claim.token.as_str());
+    let range = if claim.mode == Mode::Probe { OF_PROBE..0 } else { 0..concurrency };
+    let place = Wanted { destination, range, token, at_most: 1 }.take_ahead(write)?;
+    Ok(Taking { destination, place })
+}
+
+impl Taking<'_> {
+    /// The place; `None` if none is free any more.
+    pub fn fetch(self, write: &mut Write<'_>) -> Result<Option<Place>, Error> {
+        let place = self.place.first(write.connection)?;
+        Ok(place.map(|number| Place { destination: self.destination, number: number.value }))
+    }
+}
+
+/// What a place is leased for.
+pub struct Lease<'a> {
+    /// The purchase.
+    pub key: CollapseKey,
+    /// The user, if the destination gets requests user by user.
+    pub user: Option<UserId>,
+    /// Identifies the claim.
+    pub token: &'a str,
+    /// When the lease ends, if the request is not finished before.
+    pub until: Timestamp,
+}
+
+const LEASE: Sql = statement! {"
+    UPDATE leases
+    SET collapse_key = ?, user_id = ?, lease_token = ?, lease_until = ?
+    WHERE destination_id = ? AND place = ?
+"};
+
+impl Place {
+    /// Leases it to a lane that is locked and has no lease.
+    pub fn lease(self, write: &mut Write<'_>, lease: &Lease<'_>) -> Result<(), Error> {
+        sql(LEASE)
+            .bind(lease.key)
+            .bind(lease.user)
+            .bind(lease.token)
+            .bind(lease.until)
+            .bind(self.destination)
+            .bind(self.number)
+            .later(write.connection)
+    }
+}
+
+const FORGET: Sql = statement! {hot "leases_of_lane", "
+    UPDATE leases
+    SET collapse_key = NULL, lease_token = NULL, lease_until = 0
+    WHERE destination_id = ? AND collapse_key = ?
+"};
+
+/// Forgets the lease of a lane that was not finished in its time: its request will not find it any more. The lane is
+/// locked.
+pub fn forget(write: &mut Write<'_>, lane: LaneKey) -> Result<(), Error> {
+    sql(FORGET).bind(lane.destination).bind(lane.key).later(write.connection)
+}
+
+row! {
+    /// The user of a lease that was ended.
+    pub struct LeaseUser {
+        /// The user that it was about.
+        pub user_id: Option<UserId>,
+    }
+}
+
+const END: Sql = statement! {hot "leases_of_lane", "
+    UPDATE leases
+    SET collapse_key = NULL, lease_token = NULL, lease_until = 0
+    WHERE destination_id = ? AND collapse_key = ? AND lease_token = ?
+    RETURNING user_id
+"};
+
+/// Ends the lease of a request, unless it lost it; fetched later.
+pub fn end_ahead<'f>(write: &mut Write<'_>, finish: &'f Finish) -> Result<Ahead<'f, LeaseUser>, Error> {
+    sql(END).bind(finish.destination).bind(finish.key).bind(finish.token.as_str()).ahead(write.connection)
+}
+
+const LIVE_UNTIL: Sql = statement! {hot "leases_of_lane", "
+    SELECT lease_until AS value
+    FROM leases
+    WHERE destination_id = ? AND collapse_key = ? AND {LIVE}
+"};
+
+/// When the lease of a lane ends; `None` if nobody holds it.
+pub fn live_until(connection: &mut AnyConnection, lane: LaneKey, now: Timestamp) -> Result<Option<Timestamp>, Error> {
+    sql(LIVE_UNTIL).bind(lane.destination).bind(lane.key).bind(now).value(connection)
+}
+
+const HELD: Sql = statement! {hot "leases_of_lane", "
+    SELECT COUNT(*) AS value
+    FROM leases
+    WHERE destination_id = ? AND collapse_key = ? AND lease_token = ? AND {LIVE}
+"};
+
+/// Whether the claim with this token holds a lane at this time.
+pub fn is_held(connection: &mut AnyConnection, lane: LaneKey, token: &str, now: Timestamp) -> Result<bool, Error> {
+    let held = sql(HELD).bind(lane.destination).bind(lane.key).bind(token).bind(now);
+    Ok(held.value::<i64>(connection)?.unwrap_or_default() > 0)
+}
+
+const RELEASE: Sql = statement! {hot "leases_of_stream", "
+    UPDATE leases
+    SET lease_token = NULL, lease_until = 0
+    WHERE destination_id = ? AND collapse_key IS NULL AND lease_token = ?
+"};
+
+/// Frees the places of a stream.
+pub fn release(write: &mut Write<'_>, destination: DestinationId, token: &str) -> Result<(), Error> {
+    sql(RELEASE).bind(destination).bind(token).later(write.connection)
+}
+
+const LEASE_SEVERAL: Sql = statement! {"
+    UPDATE leases
+    SET collapse_key = NULL, user_id = NULL, lease_token = ?, lease_until = ?
+    WHERE destination_id = ? AND place IN (?*)
+"};
+
+/// Leases up to a number of free places to the stream of a destination with this token; returns how many.
+pub fn lease_several(
+    write: &mut Write<'_>,
+    destination: DestinationId,
+    (concurrency, at_most): (i64, i64),
+    (token, until): (&str, Timestamp),
+) -> Result<usize, Error> {
+    let wanted = Wanted { destination, range: 0..concurrency, token, at_most };
+    let taken = wanted.take_ahead(write)?.all(write.connection)?;
+    let count = taken.len();
+    if count > 0 {
+        let taken = taken.into_iter().map(|place| place.value);
+        let lease = sql(LEASE_SEVERAL).uncached().bind(token).bind(until).bind(destination).bind_list(taken);
+        lease.run(write.connection)?;
+    }
+    Ok(count)
+}
