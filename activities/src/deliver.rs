@@ -6,9 +6,10 @@
 //! activity ends without a failure, and the destination's own run delivers what the lane is owed. It also ends when the
 //! lane is closed: nothing is pending, or the destination is disabled or deleted.
 
-use crate::attempt::{AttemptResult, Completed, LEASE_RETRY, NO_LIMIT, attempt, claim};
+use crate::attempt::{AttemptResult, Completed, LEASE_RETRY, NO_LIMIT, Next, Turn, attempt, claim};
 use crate::dependencies::Context;
 use crate::failure::Failed;
+use domain::DestinationId;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{Claim, Idle, LaneState, Mode, fault};
@@ -86,26 +87,32 @@ pub async fn deliver(context: &Context, token: &str, lane: &Deliver) -> Result<D
 
 async fn attempts(context: &Context, token: &str, lane: &Deliver) -> Result<Delivered, Failed> {
     let began = Instant::now();
-    let (key, destination) = (lane.collapse_key, lane.destination_id);
-    let mut claim = claim(key, destination, token.to_owned(), Mode::Lane);
-    let mut claims = 0_u64;
+    let destination = lane.destination_id;
+    // A late result of an earlier claim must not end the lease of a later one.
+    let mut tokens = (0_u64..).map(|number| format!("{token}/{number}"));
+    let mut token = || tokens.next().unwrap_or_default();
+    let mut turn = Turn::new(claim(lane.collapse_key, destination, token(), Mode::Lane));
     loop {
-        // A late result of an earlier claim must not end the lease of a later one.
-        claim.token = format!("{token}/{claims}");
-        claims = claims.saturating_add(1);
-        match attempt(context, &claim).await? {
+        let again = Claim { token: token(), ..turn.claim.clone() };
+        let next = Next { token: token(), is_wanted: &|| began.elapsed() < BUDGET };
+        match attempt(context, turn, Some(next)).await? {
+            AttemptResult::Completed(Completed { next: Some(next), .. }) => {
+                turn = next;
+                continue;
+            }
             AttemptResult::Completed(completed) => {
-                if let Some(delivered) = finish_run(context, &claim, &completed, began.elapsed())? {
+                if let Some(delivered) = finish_run(context, destination, &completed, began.elapsed())? {
                     return Ok(delivered);
                 }
-                claim.at_most = completed.at_most.unwrap_or(NO_LIMIT);
+                turn = Turn::new(Claim { at_most: completed.at_most.unwrap_or(NO_LIMIT), ..again });
             }
             AttemptResult::Idle(Idle::Closed { last_seq }) => return Ok(Delivered { last_seq, more: false }),
             AttemptResult::Idle(Idle::UserBusy { wait, .. }) if began.elapsed() < USER_BUSY_TIMEOUT => {
                 tokio::time::sleep(wait).await;
+                turn = Turn::new(again);
             }
             AttemptResult::Idle(Idle::Owed { last_seq, .. } | Idle::UserBusy { last_seq, .. }) => {
-                return Ok(leave_to_destination(context, &claim, last_seq));
+                return Ok(leave_to_destination(context, destination, last_seq));
             }
             AttemptResult::Idle(Idle::Leased { wait }) => {
                 return Err(later(wait, "another attempt is still in flight"));
@@ -130,13 +137,13 @@ fn not_due(wait: Duration, last_error: Option<String>) -> Failed {
 /// The result of the run after a completed attempt; `None` when the run makes another attempt.
 fn finish_run(
     context: &Context,
-    claim: &Claim,
+    destination: DestinationId,
     completed: &Completed,
     elapsed: Duration,
 ) -> Result<Option<Delivered>, Failed> {
     match (completed.lane, &completed.retry_reason) {
         (LaneState::Closed { last_seq }, _) => Ok(Some(Delivered { last_seq, more: false })),
-        (LaneState::Owed { last_seq }, _) => Ok(Some(leave_to_destination(context, claim, last_seq))),
+        (LaneState::Owed { last_seq }, _) => Ok(Some(leave_to_destination(context, destination, last_seq))),
         (LaneState::Wait { wait }, Some(why)) => Err(later(wait, why.as_str())),
         (LaneState::Wait { wait }, None) => Err(later(wait, "the lane's other track waits for its next attempt")),
         // A retry with fewer events per request stays in this run: only this run knows the limit.
@@ -161,7 +168,7 @@ async fn defer(context: &Context, lane: &Deliver) -> Result<Delivered, Failed> {
 }
 
 /// Leaves the lane to the destination's own run, which it signals.
-fn leave_to_destination(context: &Context, claim: &Claim, last_seq: i64) -> Delivered {
-    context.engine.supervise(claim.destination);
+fn leave_to_destination(context: &Context, destination: DestinationId, last_seq: i64) -> Delivered {
+    context.engine.supervise(destination);
     Delivered { last_seq, more: false }
 }

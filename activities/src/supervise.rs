@@ -3,7 +3,7 @@
 //!
 //! At most [`MAX_LANES`] lanes are in memory; while the breaker is open, only the probed one.
 
-use crate::attempt::{AttemptResult, LEASE, attempt, claim};
+use crate::attempt::{AttemptResult, LEASE, Turn, attempt, claim};
 use crate::dependencies::Context;
 use crate::drain::{DrainResult, MAX_LANES, drain, sooner};
 use crate::engine::TemporalError;
@@ -166,7 +166,7 @@ async fn cancel_backoff(context: &Context, budget: &CancelBudget<'_>, key: Colla
 /// Probes an open breaker with one request; returns the time to the next check if no request was completed.
 async fn probe(context: &Context, round: &Round, key: CollapseKey) -> Result<Option<Duration>, Error> {
     let claim = claim(key, round.destination, round.token(), Mode::Probe);
-    let result = attempt(context, &claim).await?;
+    let result = attempt(context, Turn::new(claim), None).await?;
     fail::fail_point!("supervise.after_probe", |_| std::process::abort());
     Ok(match result {
         AttemptResult::Completed(_) => None,

@@ -1,11 +1,11 @@
 //! A proxy before a server that is far away: everything takes a time each way. It counts round trips, as seen from
-//! outside: a request after an answer begins one.
+//! outside: a request after an answer begins one. It can hold requests back, so that what a call does not wait for shows.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -15,6 +15,38 @@ use tokio::time::Instant;
 pub struct Distance {
     port: u16,
     trips: Arc<AtomicU64>,
+    gate: Arc<Gate>,
+}
+
+/// How many round trips each connection may begin.
+#[derive(Debug, Default)]
+struct Gate {
+    limit: Mutex<Limit>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Limit {
+    /// Raised with each change, from which the round trips of a connection are counted anew.
+    number: u64,
+    most: Option<u64>,
+}
+
+impl Gate {
+    /// Counts a round trip of a connection, whose counter this is, and holds it back while it is one too many.
+    fn pass(&self, counter: &mut (u64, u64)) {
+        let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if counter.0 != limit.number {
+                *counter = (limit.number, 0);
+            }
+            if limit.most.is_none_or(|most| counter.1 < most) {
+                counter.1 += 1;
+                return;
+            }
+            limit = self.changed.wait(limit).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
 }
 
 /// What was received, and when it arrives.
@@ -29,14 +61,15 @@ impl Distance {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port();
         let trips = Arc::new(AtomicU64::new(0));
-        let counted = trips.clone();
+        let gate = Arc::new(Gate::default());
+        let (counted, passed) = (trips.clone(), gate.clone());
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server)) else { continue };
-                drop(connect(client, server, each_way, &counted));
+                drop(connect((client, server), each_way, &counted, &passed));
             }
         });
-        Ok(Self { port, trips })
+        Ok(Self { port, trips, gate })
     }
 
     /// A proxy before the server of a URL, and the URL by way of it.
@@ -51,6 +84,15 @@ impl Distance {
         Ok((distance, url.into()))
     }
 
+    /// Lets each connection begin at most this many further round trips; the next ones are held back until this is called
+    /// again. `None`: any number.
+    pub fn allow_each(&self, most: Option<u64>) {
+        let mut limit = self.gate.limit.lock().unwrap_or_else(PoisonError::into_inner);
+        *limit = Limit { number: limit.number + 1, most };
+        drop(limit);
+        self.gate.changed.notify_all();
+    }
+
     /// Number of round trips so far, over all connections.
     #[must_use]
     pub fn trips(&self) -> u64 {
@@ -58,14 +100,21 @@ impl Distance {
     }
 }
 
-fn connect(client: TcpStream, server: TcpStream, each_way: Duration, trips: &Arc<AtomicU64>) -> std::io::Result<()> {
+fn connect(
+    (client, server): (TcpStream, TcpStream),
+    each_way: Duration,
+    trips: &Arc<AtomicU64>,
+    gate: &Arc<Gate>,
+) -> std::io::Result<()> {
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let is_answered = Arc::new(AtomicBool::new(true));
     let (trips, requested, answered) = (trips.clone(), is_answered.clone(), is_answered);
+    let (gate, mut counter) = (gate.clone(), (0, 0));
     carry(client.try_clone()?, server.try_clone()?, each_way, move || {
         if requested.swap(false, Ordering::SeqCst) {
             trips.fetch_add(1, Ordering::SeqCst);
+            gate.pass(&mut counter);
         }
     });
     carry(server, client, each_way, move || answered.store(true, Ordering::SeqCst));
@@ -74,7 +123,7 @@ fn connect(client: TcpStream, server: TcpStream, each_way: Duration, trips: &Arc
 
 /// Carries what is received to the other side, each packet this time later.
 #[expect(clippy::disallowed_methods, reason = "a delay is what it is for")]
-fn carry(mut from: TcpStream, mut to: TcpStream, each_way: Duration, seen: impl Fn() + Send + 'static) {
+fn carry(mut from: TcpStream, mut to: TcpStream, each_way: Duration, seen: impl FnMut() + Send + 'static) {
     let (sender, packets) = channel::<Packet>();
     thread::spawn(move || receive(&mut from, &sender, each_way, seen));
     thread::spawn(move || {
@@ -88,7 +137,7 @@ fn carry(mut from: TcpStream, mut to: TcpStream, each_way: Duration, seen: impl 
     });
 }
 
-fn receive(from: &mut TcpStream, packets: &Sender<Packet>, each_way: Duration, seen: impl Fn()) {
+fn receive(from: &mut TcpStream, packets: &Sender<Packet>, each_way: Duration, mut seen: impl FnMut()) {
     let mut buffer = vec![0; 1 << 18];
     while let Ok(length) = from.read(&mut buffer) {
         let Some(bytes) = buffer.get(..length).filter(|bytes| !bytes.is_empty()) else { break };

@@ -9,6 +9,7 @@ use domain::time::millis;
 use domain::{CollapseKey, DeliveryId, DestinationId, Timestamp};
 use protocols::destinations::{Config, Exchange, Invalid};
 use protocols::http::{Reply, Request};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{
@@ -47,6 +48,8 @@ pub enum AttemptResult {
 /// An attempt with a recorded result.
 #[derive(Debug)]
 pub struct Completed {
+    /// The attempt that follows, if it was claimed together with the record of this one.
+    pub next: Option<Turn>,
     /// The lane's state after it.
     pub lane: LaneState,
     /// The error of the first event that must be retried; `None` when none must.
@@ -56,6 +59,45 @@ pub struct Completed {
     /// Whether all its events report about another destination. Only the destination's run attempts such a lane, since
     /// it belongs to no purchase.
     pub is_for_operators: bool,
+}
+
+/// The turn of a lane: a claim that is to be made, or that was made together with the record of the request before it.
+pub struct Turn {
+    /// The claim.
+    pub claim: Claim,
+    /// When it was requested by this machine's wall clock, and what it gave.
+    claimed: Option<(Timestamp, Claimed)>,
+}
+
+impl Turn {
+    /// A turn that is to be claimed.
+    pub const fn new(claim: Claim) -> Self {
+        Self { claim, claimed: None }
+    }
+}
+
+impl fmt::Debug for Turn {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Turn").field("claimed", &self.claimed).finish_non_exhaustive()
+    }
+}
+
+/// Whether another attempt may follow in the same lane, and with which token.
+pub struct Next<'a> {
+    /// Identifies the next holder of the lease.
+    pub token: String,
+    /// Whether it may begin, at the end of the attempt before.
+    pub is_wanted: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl Next<'_> {
+    /// The claim that follows one whose request ended so. An event that must be retried ends the series, unless the next
+    /// request has fewer events: only this series knows the limit.
+    fn claim(self, claim: &Claim, result: &DeliveryResult) -> Option<Claim> {
+        let follows = result.at_most.is_some() || retry_reason(&result.events).is_none();
+        let at_most = result.at_most.unwrap_or(NO_LIMIT);
+        (follows && (self.is_wanted)()).then(|| Claim { token: self.token, at_most, ..claim.clone() })
+    }
 }
 
 /// The database's clock, estimated: its time at the claim, plus the time that has passed since. The worker's own clock
@@ -97,11 +139,16 @@ pub fn claim(key: CollapseKey, destination: DestinationId, token: String, mode: 
     Claim { key, destination, token, lease: LEASE, mode, at_most: NO_LIMIT, render }
 }
 
-/// Claims the lane, sends its due events and records the result.
-pub async fn attempt(context: &Context, claim: &Claim) -> Result<AttemptResult, Error> {
+/// Claims the lane unless it is claimed, sends its due events and records the result, together with the next claim if one
+/// may follow.
+pub async fn attempt(context: &Context, turn: Turn, next: Option<Next<'_>>) -> Result<AttemptResult, Error> {
+    let Turn { claim, mut claimed } = turn;
     let (requested_at, batch) = loop {
-        let requested_at = (context.clock)();
-        match context.store.claim(claim.clone()).await? {
+        let (requested_at, claimed) = match claimed.take() {
+            Some(claimed) => claimed,
+            None => ((context.clock)(), context.store.claim(claim.clone()).await?),
+        };
+        match claimed {
             Claimed::Send(batch) => break (requested_at, *batch),
             Claimed::Idle(idle) => return Ok(AttemptResult::Idle(idle)),
             Claimed::Undeliverable { events, owing } => {
@@ -109,16 +156,16 @@ pub async fn attempt(context: &Context, claim: &Claim) -> Result<AttemptResult, 
             }
         }
     };
-    let span = spans::attempt(claim, &batch);
-    span.within(carry_out(context, claim, requested_at, batch)).await
+    let span = spans::attempt(&claim, &batch);
+    span.within(carry_out(context, &claim, (requested_at, batch), next)).await
 }
 
 /// Sends the events of a claimed lane and records the result.
 async fn carry_out(
     context: &Context,
     claim: &Claim,
-    requested_at: Timestamp,
-    batch: Batch,
+    (requested_at, batch): (Timestamp, Batch),
+    next: Option<Next<'_>>,
 ) -> Result<AttemptResult, Error> {
     let is_for_operators = batch.attempts.iter().all(|attempt| domain::event::is_for_operators(&attempt.event_type));
     let began = Instant::now();
@@ -145,12 +192,30 @@ async fn carry_out(
     let latency = began.elapsed();
     context.prompt.note(claim.destination, &sent.result.endpoint_signal, latency);
     let (retry_reason, at_most) = (retry_reason(&sent.result.events), sent.result.at_most);
+    let next = next.and_then(|next| next.claim(claim, &sent.result));
     let finish = finish(claim, sent, started_at, latency);
     log_results(context, &finish, &batch);
-    let FinishResult { lane, owing, operator_events } = context.store.finish(finish).await?;
+    let (FinishResult { lane, owing, operator_events }, next) = record(context, finish, next).await?;
     fail::fail_point!("deliver.after_finish", |_| std::process::abort());
     publish_operator_events(context, claim.destination, operator_events, owing);
-    Ok(AttemptResult::Completed(Completed { lane, retry_reason, at_most, is_for_operators }))
+    Ok(AttemptResult::Completed(Completed { next, lane, retry_reason, at_most, is_for_operators }))
+}
+
+/// Records how a request went, and claims what follows. Where that fails the request is recorded alone, since the fault may
+/// be that of an event which comes next.
+async fn record(context: &Context, finish: Finish, next: Option<Claim>) -> Result<(FinishResult, Option<Turn>), Error> {
+    let Some(claim) = next else { return Ok((context.store.finish(finish).await?, None)) };
+    let requested_at = (context.clock)();
+    match context.store.finish_and_claim(finish.clone(), claim.clone()).await {
+        Ok((finished, claimed)) => {
+            let claimed = claimed.map(|claimed| Turn { claim, claimed: Some((requested_at, claimed)) });
+            Ok((finished, claimed))
+        }
+        Err(error) => {
+            tracing::debug!(error = %error, "what follows a request was not claimed with its record");
+            Ok((context.store.finish(finish).await?, None))
+        }
+    }
 }
 
 /// Counts and logs the events about the destination, and signals the runs of the destinations that are owed them.

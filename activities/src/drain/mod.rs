@@ -7,7 +7,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::attempt::{AttemptResult, LEASE_RETRY, NO_LIMIT, attempt, claim};
+use crate::attempt::{AttemptResult, LEASE_RETRY, NO_LIMIT, Next, Turn, attempt, claim};
 use crate::dependencies::Context;
 use crate::round::Round;
 use domain::CollapseKey;
@@ -130,13 +130,16 @@ async fn refill(context: &Context, round: &Round, lanes: &mut Lanes) -> Result<(
 /// Attempts one lane until it is closed, fails or has to wait.
 async fn drain_lane(context: &Context, round: &Round, key: CollapseKey) -> Result<DrainResult, Error> {
     let mut result = DrainResult::default();
-    let (mut at_most, mut has_waited) = (NO_LIMIT, false);
-    while !round.is_drain_over() {
-        let claim = Claim { at_most, ..claim(key, round.destination, round.token(), Mode::Drain) };
-        match attempt(context, &claim).await? {
+    let (mut at_most, mut has_waited, mut claimed) = (NO_LIMIT, false, None);
+    while claimed.is_some() || !round.is_drain_over() {
+        let own = || Turn::new(Claim { at_most, ..claim(key, round.destination, round.token(), Mode::Drain) });
+        let turn = claimed.take().unwrap_or_else(own);
+        let next = Next { token: round.token(), is_wanted: &|| !round.is_drain_over() };
+        match attempt(context, turn, Some(next)).await? {
             AttemptResult::Completed(completed) => {
                 result.attempts += 1;
                 at_most = completed.at_most.unwrap_or(NO_LIMIT);
+                claimed = completed.next;
                 match completed.lane {
                     LaneState::More if completed.retry_reason.is_none() || completed.at_most.is_some() => continue,
                     LaneState::More | LaneState::Closed { .. } => {}

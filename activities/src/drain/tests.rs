@@ -202,7 +202,7 @@ async fn short_request(name: &str) -> bool {
     let world = World::start(name).await;
     let (round, [one, other]) = (world.round(), world.keys);
     let claim = world.claim(one);
-    let mut first = pin!(attempt(&world.context, &claim));
+    let mut first = pin!(attempt(&world.context, Turn::new(claim.clone()), None));
     assert!(poll!(first.as_mut()).is_pending());
     let store = &world.context.store;
     let claimed = async { while !store.holds_lease(one, world.destination, &claim.token).await.unwrap() {} };

@@ -2,8 +2,8 @@
 
 use super::sending::{Sent, claim, finish};
 use super::world::{LEASE_MS, World, is_missing, story};
-use domain::DeliveryId;
 use domain::time::{duration, millis};
+use domain::{DeliveryId, TransitionKind};
 use storage::{
     AttemptClass, Claimed, DeliveryFilter, DestinationPatch, EndpointSignal, Finish, Idle, LaneState, Mode, Page,
     Verdict,
@@ -45,6 +45,41 @@ story! {
         assert_eq!((second.delivery_id, second.number), (first.delivery_id, 1), "nothing is known to have been sent");
         assert_eq!(world.store.delivery(first.delivery_id).await.unwrap().attempts, 2);
         assert_eq!(second.body, first.body, "the same webhook-id has the same bytes");
+    }
+}
+
+story! {
+    async fn what_follows_is_claimed_with_the_record_of_a_request(world: World) {
+        let hook = world.destination("hook").await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
+        let key = world.key("r1");
+        let first = world.attempt(key, hook.id, "a").await;
+        let finished = finish(&first, Verdict::Delivered);
+        let (done, claimed) = world.store.finish_and_claim(finished, claim(key, hook.id, "b")).await.unwrap();
+        assert_eq!(done.lane, LaneState::More);
+        let Some(Claimed::Send(batch)) = claimed else { panic!("{claimed:?}") };
+        let second = Sent { batch, key, to: hook.id, token: "b".to_owned(), mode: Mode::Lane };
+        assert_ne!(second.delivery_id, first.delivery_id);
+        assert!(world.store.holds_lease(key, hook.id, "b").await.unwrap());
+        assert!(!world.store.holds_lease(key, hook.id, "a").await.unwrap());
+        let (done, claimed) = world.store.finish_and_claim(finish(&second, Verdict::Delivered), claim(key, hook.id, "c")).await.unwrap();
+        assert!(matches!(done.lane, LaneState::Closed { .. }) && claimed.is_none(), "{done:?} {claimed:?}");
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn a_claim_that_fails_leaves_the_request_to_be_recorded_alone(world: World) {
+        let hook = world.destination("hook").await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
+        let key = world.key("r1");
+        let first = world.attempt(key, hook.id, "a").await;
+        world.raw().run("UPDATE destinations SET secret = 'x'");
+        let failed = world.store.finish_and_claim(finish(&first, Verdict::Delivered), claim(key, hook.id, "b")).await;
+        assert!(failed.is_err(), "{failed:?}");
+        assert!(world.store.holds_lease(key, hook.id, "a").await.unwrap(), "nothing was recorded");
+        assert_eq!(world.finish(&first, Verdict::Delivered).await, LaneState::More);
+        assert_eq!(world.store.delivery(first.delivery_id).await.unwrap().status.as_str(), "delivered");
     }
 }
 

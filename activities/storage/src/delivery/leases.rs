@@ -3,9 +3,9 @@
 use crate::db::error::Error;
 use crate::db::fault;
 use crate::db::store::Store;
-use crate::db::writer::JobKind;
+use crate::db::writer::{JobKind, Write};
 use crate::delivery::claim::{self, pick};
-use crate::delivery::lanes::{Claim, Claimed, Finish, FinishResult, LaneKey};
+use crate::delivery::lanes::{Claim, Claimed, Finish, FinishResult, LaneKey, LaneState};
 use crate::delivery::{finish, health, places};
 use crate::events::{deliveries, lanes};
 use domain::health::wait_until;
@@ -54,6 +54,26 @@ impl Store {
     pub async fn finish(&self, finish: Finish) -> Result<FinishResult, Error> {
         let place = JobKind::Lane(finish.destination, finish.key);
         self.writer.write(place, move |write| finish::finish(write, &finish)).await
+    }
+
+    /// Records how a request went, and if more of its lane is due, claims that too, in one transaction.
+    ///
+    /// # Errors
+    /// Nothing is recorded, also where the claim alone failed: [`Self::finish`] then records the request.
+    pub async fn finish_and_claim(
+        &self,
+        finish: Finish,
+        next: Claim,
+    ) -> Result<(FinishResult, Option<Claimed>), Error> {
+        let secrets = self.secrets.clone();
+        let place = JobKind::Lane(finish.destination, finish.key);
+        let work = move |write: &mut Write<'_>| {
+            let finished = finish::finish(write, &finish)?;
+            let is_due = finished.lane == LaneState::More;
+            let claimed = is_due.then(|| claim::claim(write, &secrets, &next)).transpose()?;
+            Ok((finished, claimed))
+        };
+        self.writer.write(place, work).await
     }
 
     /// Whether the claimer with this token still holds an unexpired lease.
