@@ -67,7 +67,7 @@ impl Context {
         let key = input.collapse_key;
         let settled = settle::settle(&self, input, attempt).await;
         if let Err(error) = &settled {
-            settle::raise_alarm(&self.store, key, (ctx.info().attempt, error)).await;
+            settle::note_failure(&self.store, key, (ctx.info().attempt, error)).await;
         }
         settled.map_err(failure::storage)
     }

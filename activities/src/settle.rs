@@ -9,7 +9,8 @@ use domain::{CollapseKey, Verification};
 use storage::{Counted, Error, Series, Store, chain};
 use workflows::activities::{Loaded, MAX_PER_SETTLING, Record, Recorded, Settle, Settled};
 
-/// Number of failures of one settling after which an alarm is raised, and as many further ones before it is raised again.
+/// Number of failures of one settling after which an alarm is raised, and raised again by each further one: an attempt that
+/// is lost with its worker, or takes too long, raises none.
 const FAILURES: u32 = 5;
 /// That number while the database is not available, which has alarms of its own.
 const FAILURES_WITHOUT_DATABASE: u32 = 20;
@@ -34,17 +35,21 @@ pub async fn settle(context: &Context, input: Settle, attempt: Attempt) -> Resul
     span.within(decide(context, input, attempt, &trace)).await
 }
 
-/// Raises the alarm that a settling keeps failing, if this attempt was one failure too many. What is stored of it may be of
+/// Logs the failure of a settling, and raises the alarm that it keeps failing if this was one failure too many. What is stored of it may be of
 /// another version of settle, so nothing is given up: the version that can read it settles it.
-pub async fn raise_alarm(store: &Store, key: CollapseKey, (attempt, error): (u32, &Error)) {
-    let failures = if matches!(error, Error::Unavailable(_)) { FAILURES_WITHOUT_DATABASE } else { FAILURES };
-    if !attempt.is_multiple_of(failures) {
+pub async fn note_failure(store: &Store, key: CollapseKey, (attempt, error): (u32, &Error)) {
+    if !is_too_many(attempt, error) {
+        tracing::debug!(collapse_key = %key, attempt, error = chain(error), "a settling failed, and is tried again");
         return;
     }
     tracing::error!(collapse_key = %key, error = chain(error), "a settling keeps failing");
     if let Err(error) = store.alarm(None, "settling_fails", FAILS).await {
         tracing::warn!(error = %error, "the alarm about a settling that keeps failing was not stored");
     }
+}
+
+const fn is_too_many(attempt: u32, error: &Error) -> bool {
+    attempt >= if matches!(error, Error::Unavailable(_)) { FAILURES_WITHOUT_DATABASE } else { FAILURES }
 }
 
 async fn decide(context: &Context, input: Settle, attempt: Attempt, trace: &Settling) -> Result<Settled, Error> {
@@ -96,4 +101,19 @@ async fn load(store: &Store, input: &Settle, attempt: Attempt) -> Result<Loaded,
         notification.app_user_id = None;
     }
     Ok(loaded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn each_failure_is_one_too_many_from_the_fifth_on() {
+        let unreadable = Error::Corrupt { what: "a row".to_owned(), source: None };
+        let unavailable = Error::Unavailable(Arc::new(std::fmt::Error));
+        let too_many = |error| (1..=22).filter(|attempt| is_too_many(*attempt, error)).collect::<Vec<u32>>();
+        assert_eq!(too_many(&unreadable), (5..=22).collect::<Vec<_>>());
+        assert_eq!(too_many(&unavailable), (20..=22).collect::<Vec<_>>());
+    }
 }
