@@ -9,10 +9,10 @@ use domain::{CollapseKey, Verification};
 use storage::{Counted, Error, Series, Store, chain};
 use workflows::activities::{Loaded, MAX_PER_SETTLING, Record, Recorded, Settle, Settled};
 
-/// Number of failures of one settling after which an alarm is raised, and raised again by each further one: an attempt that
-/// is lost with its worker, or takes too long, raises none.
+/// The failure of a settling that raises an alarm. So does each further one, since an attempt that is lost with its worker,
+/// or takes too long, raises none.
 const FAILURES: u32 = 5;
-/// That number while the database is not available, which has alarms of its own.
+/// While the database is not available, which has alarms of its own, only each failure of this number raises one.
 const FAILURES_WITHOUT_DATABASE: u32 = 20;
 /// That alarm. It names no purchase, so that there is one such alarm, which is counted.
 const FAILS: &str = "a purchase cannot be settled, and is tried again and again: what is stored of it cannot be read, or the \
@@ -35,8 +35,8 @@ pub async fn settle(context: &Context, input: Settle, attempt: Attempt) -> Resul
     span.within(decide(context, input, attempt, &trace)).await
 }
 
-/// Logs the failure of a settling, and raises the alarm that it keeps failing if this was one failure too many. What is stored of it may be of
-/// another version of settle, so nothing is given up: the version that can read it settles it.
+/// Logs the failure of a settling, and raises the alarm that it keeps failing if this was one failure too many. What is
+/// stored of it may be of another version of settle, so nothing is given up: the version that can read it settles it.
 pub async fn note_failure(store: &Store, key: CollapseKey, (attempt, error): (u32, &Error)) {
     if !is_too_many(attempt, error) {
         tracing::debug!(collapse_key = %key, attempt, error = chain(error), "a settling failed, and is tried again");
@@ -49,7 +49,10 @@ pub async fn note_failure(store: &Store, key: CollapseKey, (attempt, error): (u3
 }
 
 const fn is_too_many(attempt: u32, error: &Error) -> bool {
-    attempt >= if matches!(error, Error::Unavailable(_)) { FAILURES_WITHOUT_DATABASE } else { FAILURES }
+    match error {
+        Error::Unavailable(_) => attempt.is_multiple_of(FAILURES_WITHOUT_DATABASE),
+        _ => attempt >= FAILURES,
+    }
 }
 
 async fn decide(context: &Context, input: Settle, attempt: Attempt, trace: &Settling) -> Result<Settled, Error> {
@@ -109,11 +112,11 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn each_failure_is_one_too_many_from_the_fifth_on() {
+    fn failures_from_the_fifth_on_are_too_many() {
         let unreadable = Error::Corrupt { what: "a row".to_owned(), source: None };
         let unavailable = Error::Unavailable(Arc::new(std::fmt::Error));
-        let too_many = |error| (1..=22).filter(|attempt| is_too_many(*attempt, error)).collect::<Vec<u32>>();
-        assert_eq!(too_many(&unreadable), (5..=22).collect::<Vec<_>>());
-        assert_eq!(too_many(&unavailable), (20..=22).collect::<Vec<_>>());
+        let too_many = |error| (1..=41).filter(|attempt| is_too_many(*attempt, error)).collect::<Vec<u32>>();
+        assert_eq!(too_many(&unreadable), (5..=41).collect::<Vec<_>>());
+        assert_eq!(too_many(&unavailable), [20, 40]);
     }
 }
