@@ -20,19 +20,13 @@ fn quick() -> Setting {
     Setting { window_seconds: 1, ..Setting::default() }
 }
 
-async fn cancel(world: &World, receipt_id: &str) {
-    let line = format!("temporal workflow cancel --workflow-id {}", world.workflow(receipt_id));
-    let output = world.temporal.run_line(&line).await;
-    assert!(output.status.success(), "{output:?}");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_cancelled_in_back_off_ends_and_another_delivers() {
     let mut world = World::start(quick()).await;
     world.receiver.answer(Reply::Status(500));
     world.send("SUBSCRIPTION_PURCHASED", "cancelled").await;
     world.wait_received("cancelled", 2).await;
-    cancel(&world, "cancelled").await;
+    world.cancel("cancelled").await;
     world.wait_asleep("cancelled").await;
     world.receiver.answer(Reply::Status(200));
     world.act("cancelled", "redeliver", &json!({ "reason": "the run was cancelled" })).await;
@@ -48,7 +42,7 @@ async fn a_run_cancelled_during_a_hanging_attempt_blocks_nobody() {
         world.receiver.answer(Reply::Hang);
         world.send("SUBSCRIPTION_PURCHASED", &hanging).await;
         world.wait_received(&hanging, 1).await;
-        cancel(&world, &hanging).await;
+        world.cancel(&hanging).await;
         world.receiver.answer(Reply::Status(200));
         world.send("SUBSCRIPTION_PURCHASED", &neighbour).await;
         world.wait_acked(&neighbour, 1).await;

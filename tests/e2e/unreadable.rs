@@ -1,21 +1,17 @@
 //! What is stored and cannot be read, perhaps because another version of settle wrote it, is no secret, and is settled as soon
 //! as it can be read.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::Duration;
 use system_tests::postgres;
 use system_tests::process::Backend;
 use system_tests::wait;
-use system_tests::world::{Setting, World};
+use system_tests::world::{SOON, Setting, World};
 
 const BOUGHT: &str = "SUBSCRIPTION_PURCHASED";
 const STOPPED: &str = "SUBSCRIPTION_AUTO_RENEWAL_OFF";
 /// Five failures in a row, with the time between them, on any machine.
 const NOTICED: Duration = Duration::from_secs(120);
-
-async fn world() -> World {
-    World::start(Setting { backend: Backend::Postgres, window_seconds: 3, ..Setting::default() }).await
-}
 
 fn change(world: &World, statement: &str) {
     postgres::execute(world.installation.database(), statement).expect("the row is changed");
@@ -30,15 +26,57 @@ async fn wait_alarm(world: &World, kind: &str) {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_settling_that_keeps_failing_raises_an_alarm() {
-    let mut world = world().await;
+/// A world whose second notification of `r1` cannot be settled; the notification's message id.
+async fn unreadable() -> (World, String) {
+    let mut world = World::start(Setting { backend: Backend::Postgres, window_seconds: 3, ..Setting::default() }).await;
     let first = world.send(BOUGHT, "r1").await;
     world.wait_outcome(&first).await;
     change(&world, "UPDATE purchases SET purchase = 'of a later version' || purchase");
     let second = world.send(STOPPED, "r1").await;
+    (world, second)
+}
+
+fn make_readable(world: &World) {
+    change(world, "UPDATE purchases SET purchase = REPLACE(purchase, 'of a later version', '')");
+}
+
+/// Waits until the engine retries the settling, which failed within the workflow task.
+async fn wait_retried(world: &World) {
+    wait::until(SOON, "the regular activity of the settling", async || {
+        let pending = world.temporal.pending_activities(&world.workflow("r1")).await;
+        if pending.is_empty() { Err("no activity is pending".to_owned()) } else { Ok(()) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settling_that_keeps_failing_raises_an_alarm() {
+    let (world, second) = unreadable().await;
     wait_alarm(&world, "settling_fails").await;
-    change(&world, "UPDATE purchases SET purchase = REPLACE(purchase, 'of a later version', '')");
+    make_readable(&world);
+    world.wait_outcome(&second).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_discard_reaches_a_settling_that_keeps_failing() {
+    let (world, second) = unreadable().await;
+    wait_retried(&world).await;
+    world.act("r1", "discard", &json!({ "reason": "cannot be read" })).await;
+    let discarded = world.wait_outcome(&second).await;
+    assert_eq!(discarded[0]["outcome"], "discarded", "{discarded:?}");
+    make_readable(&world);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_run_ends_while_its_settling_fails() {
+    let (mut world, second) = unreadable().await;
+    world.let_sweep_help("the run is cancelled");
+    wait_retried(&world).await;
+    world.cancel("r1").await;
+    world.wait_asleep("r1").await;
+    make_readable(&world);
     world.wait_outcome(&second).await;
     world.finish().await;
 }

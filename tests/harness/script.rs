@@ -25,6 +25,16 @@ impl World {
         self.request(&format!("/v1/purchases/{}/{action}", self.key(receipt_id)), body).await;
     }
 
+    /// Cancels the run of a purchase in Temporal, as an operator does.
+    ///
+    /// # Panics
+    /// When no run of it is open.
+    pub async fn cancel(&self, receipt_id: &str) {
+        let line = format!("temporal workflow cancel --workflow-id {}", self.workflow(receipt_id));
+        let output = self.temporal.run_line(&line).await;
+        assert!(output.status.success(), "{output:?}");
+    }
+
     /// Requests what a run in Temporal does, as often as Temporal is not available at the moment.
     ///
     /// # Panics

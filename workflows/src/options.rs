@@ -68,9 +68,13 @@ pub fn short() -> LocalActivityOptions {
         .build()
 }
 
-/// A regular activity that is retried until it succeeds, visibly and without blocking the workflow task.
-pub fn lasting() -> ActivityOptions {
-    ActivityOptions::with_start_to_close_timeout(Duration::from_secs(10)).retry_policy(retried(20)).build()
+/// A regular activity that is retried until it succeeds or is cancelled, visibly and without blocking the workflow task.
+pub fn lasting(token: WorkflowCancellationToken) -> ActivityOptions {
+    ActivityOptions::with_start_to_close_timeout(Duration::from_secs(10))
+        .retry_policy(retried(20))
+        .cancellation_type(ActivityCancellationType::WaitCancellationCompleted)
+        .cancellation_token(token)
+        .build()
 }
 
 /// `sweep`. The engine retries storage errors, lost workers and runs that took too long.
@@ -83,9 +87,11 @@ pub fn sweep() -> ActivityOptions {
 
 /// `verify`: a short wait for a slot, fifteen seconds of HTTP and a margin. The engine retries storage errors only; the
 /// workflow decides when to query the store again, and receives signals meanwhile.
-pub fn verify() -> ActivityOptions {
+pub fn verify(token: WorkflowCancellationToken) -> ActivityOptions {
     ActivityOptions::with_start_to_close_timeout(VERIFY_ATTEMPT)
         .retry_policy(retried(20))
+        .cancellation_type(ActivityCancellationType::WaitCancellationCompleted)
+        .cancellation_token(token)
         .summary("query the store".to_owned())
         .build()
 }

@@ -4,8 +4,9 @@
 use crate::options;
 use domain::Timestamp;
 use serde::Serialize;
-use std::pin::Pin;
-use std::task::Context;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::{SystemTime, UNIX_EPOCH};
 use temporalio_common::ActivityDefinition;
 use temporalio_common::data_converters::{TemporalDeserializable, TemporalSerializable};
@@ -13,7 +14,8 @@ use temporalio_common::error::ActivityExecutionError;
 use temporalio_common::protos::temporal::api::failure::v1::Failure;
 use temporalio_common::protos::temporal::api::failure::v1::failure::FailureInfo;
 use temporalio_workflow::{
-    CancellableFuture, TimerOptions, TimerResult, WaitConditionOptions, WorkflowCancellationToken, WorkflowContext,
+    ActivityOptions, CancellableFuture, TimerOptions, TimerResult, WaitConditionOptions, WorkflowCancellationToken,
+    WorkflowContext,
 };
 
 /// Maximum number of events in a history; a longer run continues as a new one, even without the engine's suggestion.
@@ -75,20 +77,68 @@ pub fn timestamp(time: Option<SystemTime>) -> Timestamp {
 }
 
 /// Executes an activity: one short attempt inside the workflow task, then, if that failed, the regular activity of the
-/// same name until it succeeds.
+/// same name until it succeeds, or until the run must end or `is_urgent`. `None` when it was interrupted.
 pub async fn execute<W, A>(
     ctx: &WorkflowContext<W>,
     activity: fn() -> A,
     input: A::Input,
-) -> Result<A::Output, ActivityExecutionError>
+    is_urgent: fn(&W) -> bool,
+) -> Result<Option<A::Output>, ActivityExecutionError>
 where
     A: ActivityDefinition,
     A::Input: Clone + Serialize + TemporalSerializable,
     A::Output: TemporalDeserializable,
 {
     match ctx.execute_local_activity(activity(), input.clone(), options::short()).await {
-        Err(ActivityExecutionError::Failed(_)) => ctx.execute_activity(activity(), input, options::lasting()).await,
-        other => other,
+        Err(ActivityExecutionError::Failed(_)) => {
+            execute_regular(ctx, activity, input, Interruptible { options: options::lasting, is_urgent }).await
+        }
+        other => other.map(Some),
+    }
+}
+
+/// How an activity is executed that the end of its run interrupts.
+pub struct Interruptible<W> {
+    /// Its options, with a cancellation token.
+    pub options: fn(WorkflowCancellationToken) -> ActivityOptions,
+    /// Whether something else must be done first, which interrupts it too.
+    pub is_urgent: fn(&W) -> bool,
+}
+
+/// Executes a regular activity until it succeeds, or until it is interrupted: `None`. An attempt that is under way then
+/// ends first, and counts.
+pub async fn execute_regular<W, A>(
+    ctx: &WorkflowContext<W>,
+    activity: fn() -> A,
+    input: A::Input,
+    Interruptible { options, is_urgent }: Interruptible<W>,
+) -> Result<Option<A::Output>, ActivityExecutionError>
+where
+    A: ActivityDefinition,
+    A::Input: Serialize + TemporalSerializable,
+    A::Output: TemporalDeserializable,
+{
+    if closing(ctx) || ctx.state(is_urgent) {
+        return Ok(None);
+    }
+    let token = ctx.cancellation_token().child_token();
+    let mut running = pin!(ctx.execute_activity(activity(), input, options(token.clone())));
+    let mut interrupted = pin!(changed(ctx, |state| is_urgent(state) || closing(ctx)));
+    let result = std::future::poll_fn(|task| match running.as_mut().poll(task) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        Poll::Pending => interrupted.as_mut().poll(task).map(|()| None),
+    })
+    .await;
+    let result = match result {
+        Some(result) => result,
+        None => {
+            token.cancel_with_reason("something must be done first, or the run is closing");
+            running.await
+        }
+    };
+    match result {
+        Err(_) if token.is_cancelled() => Ok(None),
+        other => other.map(Some),
     }
 }
 

@@ -11,6 +11,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+/// Number of windows that a test loses at once, unless `SETTLE_LOST_WINDOWS` names another one.
+///
+/// # Panics
+/// When it is no number.
+#[must_use]
+pub fn lost_windows(usually: usize) -> usize {
+    #[expect(clippy::disallowed_methods, reason = "a person sets it for these tests alone")]
+    let chosen = std::env::var("SETTLE_LOST_WINDOWS").ok();
+    chosen.map_or(usually, |number| number.parse().expect("SETTLE_LOST_WINDOWS is a number"))
+}
+
 /// How fast the generator sends.
 #[derive(Debug, Clone, Copy)]
 pub enum Pace {

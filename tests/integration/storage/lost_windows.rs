@@ -5,6 +5,7 @@ use super::aging::MINUTE_MS;
 use super::world::{WINDOW_MS, World, story};
 use domain::CollapseKey;
 use storage::{Overdue, Quota};
+use system_tests::load::lost_windows;
 
 /// What one step of the sweep wakes, and the share of it that is woken in any case.
 const STEP: Quota = Quota::of(50);
@@ -63,13 +64,6 @@ story! {
     }
 }
 
-/// Number of windows that are lost at once.
-fn lost() -> usize {
-    #[expect(clippy::disallowed_methods, reason = "a person sets it for this test alone, as SETTLE_TEST_SEED")]
-    let chosen = std::env::var("SETTLE_LOST_WINDOWS").ok();
-    chosen.map_or(2_000, |number| number.parse().expect("SETTLE_LOST_WINDOWS is a number"))
-}
-
 /// The purchase of one of them.
 fn lost_key(number: usize) -> CollapseKey {
     format!("00000000-0000-0000-0003-{}", 100_000_000_000 + number).parse().unwrap()
@@ -115,7 +109,7 @@ impl World {
 
 story! {
     async fn thousands_of_lost_windows_are_woken_at_the_whole_rate(world: World) {
-        let lost = lost();
+        let lost = lost_windows(2_000);
         world.seed_lost(lost).await;
         world.store.set_sweep_run("first".to_owned()).await.unwrap();
         assert!(world.store.engine_emptied("first".to_owned(), "second".to_owned()).await.unwrap());

@@ -12,7 +12,7 @@ mod tests;
 use crate::activities::{Activities, RedeliverAll, RedeliveryProgress, SetEnabled, Supervise, Supervised, Test};
 use crate::contract;
 use crate::options;
-use crate::run::{Alarm, changed, closing, execute, why, workflow_time};
+use crate::run::{Alarm, Interruptible, changed, closing, execute, execute_regular, why, workflow_time};
 use crate::signal::{Admin, Enable, Lenient, RedeliverEvents, Replay};
 use domain::DestinationId;
 use serde::{Deserialize, Serialize};
@@ -212,39 +212,46 @@ fn end_run(ctx: &WorkflowContext<Destination>) -> Result<(), WorkflowTermination
 }
 
 async fn execute_request(ctx: &WorkflowContext<Destination>, destination_id: DestinationId, request: &AdminRequest) {
-    let failed = match request.clone() {
+    let executed = match request.clone() {
         AdminRequest::Redeliver(redelivery) => {
             redeliver(ctx, destination_id, &redelivery).await;
-            None
+            Ok(Some(()))
         }
         AdminRequest::Test(admin) => {
             match ctx.execute_activity(Activities::test, Test { destination_id, admin }, options::test()).await {
                 Ok(result) => {
                     ctx.state_mut(|destination| destination.state.tested(&result));
-                    None
+                    Ok(Some(()))
                 }
-                Err(error) => Some(error),
+                Err(error) => Err(error),
             }
         }
         AdminRequest::Enable(Enable { newest_only, admin }) => {
             let on = SetEnabled { destination_id, is_enabled: true, newest_only, admin };
-            switch(ctx, on).await.err()
+            switch(ctx, on).await
         }
         AdminRequest::Disable(admin) => {
             let off = SetEnabled { destination_id, is_enabled: false, newest_only: false, admin };
-            switch(ctx, off).await.err()
+            switch(ctx, off).await
         }
     };
-    ctx.state_mut(|destination| destination.state.executed(failed.as_ref().map(why)));
+    match executed {
+        // The next run executes it.
+        Ok(None) => {}
+        Ok(Some(())) => ctx.state_mut(|destination| destination.state.executed(None)),
+        Err(error) => ctx.state_mut(|destination| destination.state.executed(Some(why(&error)))),
+    }
 }
 
 /// Enables or disables the destination. Skipping its owed deliveries may take several runs of the activity.
-async fn switch(ctx: &WorkflowContext<Destination>, set: SetEnabled) -> Result<(), ActivityExecutionError> {
-    let mut unfinished = execute(ctx, || Activities::set_enabled, set.clone()).await?;
-    while unfinished.is_some() {
-        unfinished = ctx.execute_activity(Activities::set_enabled, set.clone(), options::lasting()).await?;
+/// `None` when the run must end first.
+async fn switch(ctx: &WorkflowContext<Destination>, set: SetEnabled) -> Result<Option<()>, ActivityExecutionError> {
+    let mut progress = execute(ctx, || Activities::set_enabled, set.clone(), |_| false).await?;
+    while let Some(Some(_)) = progress {
+        let until_closing = Interruptible { options: options::lasting, is_urgent: |_| false };
+        progress = execute_regular(ctx, || Activities::set_enabled, set.clone(), until_closing).await?;
     }
-    Ok(())
+    Ok(progress.map(|_| ()))
 }
 
 /// Continues a redelivery for one run of the activity.

@@ -211,41 +211,37 @@ fn end_run(ctx: &WorkflowContext<Purchase>) -> Result<(), WorkflowTermination> {
     Ok(())
 }
 
+/// Executes a request. One whose activity is interrupted by the end of the run is executed by the next run.
 async fn execute_request(ctx: &WorkflowContext<Purchase>, key: CollapseKey, request: &AdminRequest) {
-    let failed = match request.clone() {
+    let executed = match request.clone() {
         AdminRequest::Hold { duration, admin } => {
             let hold = SetHold { collapse_key: key, duration: Some(duration), admin };
-            execute(ctx, || Activities::hold, hold).await.err()
+            execute(ctx, || Activities::hold, hold, |_| false).await.map(|answer| answer.map(|_| ()))
         }
         AdminRequest::Release(admin) => {
             let release = SetHold { collapse_key: key, duration: None, admin };
-            let answer = execute(ctx, || Activities::hold, release).await;
+            let answer = execute(ctx, || Activities::hold, release, |_| false).await;
             ctx.state_mut(|purchase| {
                 purchase.state.hold = None;
                 purchase.state.check_now = true;
             });
-            answer.err()
+            answer.map(|answer| answer.map(|_| ()))
         }
         AdminRequest::Discard(Discard { through, admin }) => {
-            execute(ctx, || Activities::discard, activities::Discard { collapse_key: key, through, admin }).await.err()
+            let discard = activities::Discard { collapse_key: key, through, admin };
+            execute(ctx, || Activities::discard, discard, |_| false).await.map(|answer| answer.map(|_| ()))
         }
         AdminRequest::Redeliver(Redeliver { destination_id, admin }) => {
             let once = Some(ctx.state_mut(|purchase| purchase.state.name_redelivery(ctx.run_id())));
             let redeliver = activities::Redeliver { collapse_key: key, destination_id, once, admin };
-            match execute(ctx, || Activities::redeliver, redeliver).await {
-                Ok(lanes) => {
-                    ctx.state_mut(|purchase| purchase.state.woken(&lanes));
-                    None
-                }
-                Err(error) => Some(error),
-            }
+            let answer = execute(ctx, || Activities::redeliver, redeliver, |_| false).await;
+            answer.map(|lanes| lanes.map(|lanes| ctx.state_mut(|purchase| purchase.state.woken(&lanes))))
         }
     };
-    ctx.state_mut(|purchase| {
-        purchase.state.admin.pop_front();
-        if let Some(error) = failed {
-            purchase.state.noted = Some(format!("{}: {}", request.name(), why(&error)));
-        }
+    ctx.state_mut(|purchase| match executed {
+        Ok(None) => {}
+        Ok(Some(())) => purchase.state.executed(None),
+        Err(error) => purchase.state.executed(Some(why(&error))),
     });
 }
 

@@ -5,21 +5,23 @@
 use super::Purchase;
 use crate::activities::{Activities, Loaded, Record, Recorded, Settle, SettlingMode, SettlingStart, Verify};
 use crate::options;
-use crate::run::{execute, why, workflow_time};
+use crate::run::{Interruptible, closing, execute, execute_regular, why, workflow_time};
 use domain::{CollapseKey, Verification};
 use temporalio_common::error::ActivityExecutionError;
 use temporalio_workflow::WorkflowContext;
 
-/// Settles what the mode covers, in rounds.
+/// Settles what the mode covers, in rounds. A request of an admin and the end of the run interrupt a settling that fails,
+/// and come before the next round.
 pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, mut mode: SettlingMode) {
     let mut last_round = Vec::new();
     loop {
         let now = workflow_time(ctx);
         let start = ctx.state_mut(|purchase| purchase.state.begin(mode, now));
         let flushes = ctx.state_mut(|purchase| std::mem::take(&mut purchase.state.flushes));
-        let input = Settle { collapse_key: key, start, flushes };
-        let settled = match execute(ctx, || Activities::settle, input).await {
-            Ok(settled) => settled,
+        let input = Settle { collapse_key: key, start, flushes: flushes.clone() };
+        let settled = match execute(ctx, || Activities::settle, input, is_urgent).await {
+            Ok(Some(settled)) => settled,
+            Ok(None) => return ctx.state_mut(|purchase| purchase.state.interrupted(mode, flushes)),
             Err(error) => return note(ctx, &error),
         };
         let loaded = settled.loaded;
@@ -45,6 +47,9 @@ pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, mut mode:
             mode = SettlingMode::Flush;
             last_round = round;
         }
+        if closing(ctx) || ctx.state(is_urgent) {
+            return ctx.state_mut(|purchase| purchase.state.interrupted(mode, Vec::new()));
+        }
     }
 }
 
@@ -57,27 +62,37 @@ async fn verify_and_record(
 ) -> Option<Recorded> {
     let key = input.collapse_key;
     let verification = if loaded.verify { verify(ctx, input, start).await? } else { Verification::Unverifiable };
-    match execute(ctx, || Activities::record, Record::decided(key, loaded, &verification)).await {
-        Ok(recorded) => Some(recorded),
-        Err(error) => {
-            note(ctx, &error);
-            None
-        }
-    }
+    let record = Record::decided(key, loaded, &verification);
+    finished(ctx, execute(ctx, || Activities::record, record, is_urgent).await, start)
 }
 
 /// Queries the store; `None` when nothing may be decided now: the store is queried again later, or
 /// a hold came meanwhile.
 async fn verify(ctx: &WorkflowContext<Purchase>, input: Verify, start: SettlingStart) -> Option<Verification> {
-    let verified = match ctx.execute_activity(Activities::verify, input, options::verify()).await {
-        Ok(verified) => verified,
-        Err(error) => {
-            note(ctx, &error);
-            return None;
-        }
-    };
+    let query = Interruptible { options: options::verify, is_urgent };
+    let result = execute_regular(ctx, || Activities::verify, input, query).await;
+    let verified = finished(ctx, result, start)?;
     let now = workflow_time(ctx);
     ctx.state_mut(|purchase| purchase.state.verified(verified, start, now))
+}
+
+/// The output of an activity that ended; else the interruption or the failure is folded.
+fn finished<T>(
+    ctx: &WorkflowContext<Purchase>,
+    result: Result<Option<T>, ActivityExecutionError>,
+    start: SettlingStart,
+) -> Option<T> {
+    match result {
+        Ok(Some(output)) => return Some(output),
+        Ok(None) => ctx.state_mut(|purchase| purchase.state.interrupted(start.mode, Vec::new())),
+        Err(error) => note(ctx, &error),
+    }
+    None
+}
+
+/// Whether something must be done before a settling goes on.
+fn is_urgent(purchase: &Purchase) -> bool {
+    purchase.state.has_request()
 }
 
 /// Upserts the search attributes if others than the revision changed, and the details, which cost nothing.

@@ -57,6 +57,9 @@ pub struct State {
     pub noted: Option<String>,
     /// Number of runs before this one that it continues.
     pub continued: u32,
+    /// The name of the redelivery that is executed, and that the next run continues.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redelivery: Option<String>,
     /// Number of redeliveries of this run, from which each gets its name.
     #[serde(skip)]
     pub redeliveries: u64,
@@ -268,8 +271,20 @@ impl State {
     /// A name for the next redelivery of the run, which no other run uses. A replay gives the same names, since
     /// requests have an order.
     pub fn name_redelivery(&mut self, run: &str) -> String {
-        self.redeliveries += 1;
-        format!("{run}/redeliver/{}", self.redeliveries)
+        let redeliveries = &mut self.redeliveries;
+        let name = self.redelivery.get_or_insert_with(|| {
+            *redeliveries += 1;
+            format!("{run}/redeliver/{redeliveries}")
+        });
+        name.clone()
+    }
+
+    /// Folds the end of the first request, and why it failed.
+    pub fn executed(&mut self, failed: Option<String>) {
+        self.redelivery = None;
+        if let (Some(request), Some(why)) = (self.admin.pop_front(), failed) {
+            self.noted = Some(format!("{}: {why}", request.name()));
+        }
     }
 
     /// Folds a payload that could not be read.
@@ -291,6 +306,19 @@ impl State {
             self.pending = 0;
         }
         SettlingStart { through: self.through, is_early, mode }
+    }
+
+    /// Folds the interruption of a settling, with the flushes whose acts it did not leave: it begins again later. A
+    /// purchase that is to be held is not flushed.
+    pub fn interrupted(&mut self, mode: SettlingMode, flushes: Vec<Flush>) {
+        self.check_now = true;
+        self.flush |= mode == SettlingMode::Flush && !self.will_be_held();
+        self.flushes.splice(0..0, flushes);
+    }
+
+    /// Whether a request of an admin must be executed before a settling is tried again.
+    pub fn has_request(&self) -> bool {
+        !self.admin.is_empty()
     }
 
     /// Folds what `settle` loaded. Returns whether something is settled now.

@@ -90,11 +90,41 @@ const fn early(through: i64) -> SettlingStart {
 fn each_redelivery_of_a_run_has_its_own_replayable_name() {
     let names = |run: &str| {
         let mut state = State::default();
-        [state.name_redelivery(run), state.name_redelivery(run)]
+        let first = state.name_redelivery(run);
+        assert_eq!(state.name_redelivery("the next run"), first, "an interrupted one keeps its name");
+        state.executed(None);
+        [first, state.name_redelivery(run)]
     };
     assert_eq!(names("run"), ["run/redeliver/1", "run/redeliver/2"]);
     assert_eq!(names("run"), names("run"));
     assert_ne!(names("run"), names("another"));
+}
+
+#[test]
+fn an_interrupted_settling_begins_again_after_the_request() {
+    let mut state = State::default();
+    state.notified(&notified(1), at(0));
+    state.flush_by(Admin::default());
+    state.begin(SettlingMode::Flush, at(SECOND));
+    let flushes = std::mem::take(&mut state.flushes);
+    let discard = AdminRequest::Discard(crate::signal::Discard::default());
+    state.enqueue(discard.clone());
+    state.flush_by(Admin::default());
+    state.interrupted(SettlingMode::Flush, flushes);
+    assert_eq!(state.next(at(SECOND)), Next::Admin(discard));
+    state.executed(None);
+    assert_eq!(state.next(at(SECOND)), Next::Settle(SettlingMode::Flush));
+    let numbers: Vec<u64> = state.flushes.iter().map(|flush| flush.number).collect();
+    assert_eq!(numbers, [1, 2], "the acts of both flushes are left by the next settling");
+}
+
+#[test]
+fn a_hold_that_interrupts_a_flush_is_not_flushed() {
+    let mut state = State::default();
+    state.begin(SettlingMode::Flush, at(0));
+    state.hold(Hold::default(), at(0));
+    state.interrupted(SettlingMode::Flush, Vec::new());
+    assert!(!state.flush && state.check_now);
 }
 
 #[test]
