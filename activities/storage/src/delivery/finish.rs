@@ -137,7 +137,7 @@ const NOTE: Sql = statement! {"
 
 const RETRY: Sql = statement! {"
     UPDATE deliveries
-    SET next_due_at = ?, last_error = ?
+    SET next_due_at = ?, tried_at = ?, last_error = ?
     WHERE id = ? AND status = 'pending'
 "};
 
@@ -235,6 +235,7 @@ impl Finished<'_> {
             }
             Verdict::Retry { delay } if self.holds_lease => sql(RETRY)
                 .bind(self.next_due_at(write.now()?.plus(delay)))
+                .bind(self.attempt.started_at)
                 .bind(error(self.result))
                 .bind(delivery.id)
                 .later(write.connection),
@@ -339,7 +340,7 @@ fn lane_state(write: &mut Write<'_>, finish: &Finish, held_lease: bool) -> Resul
     let last_seq = last_seq.first(write.connection)?.map_or(0, |last| last.value);
     let is_enabled = found.first(write.connection)?.is_some_and(|found| found.enabled);
     let health = health.first(write.connection)?.ok_or(Error::Missing { what: "destination" })?.health;
-    let next = heads.next(write.connection, &health)?.filter(|_| is_enabled);
+    let next = heads.fetch(write.connection)?.next(&health).filter(|_| is_enabled);
     let Some(next) = next else { return Ok(LaneState::Closed { last_seq }) };
     let due_at = due_at(&next, &health);
     if health.owed_for(due_at, write.now()?).is_some() {

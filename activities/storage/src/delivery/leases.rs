@@ -34,7 +34,8 @@ impl Store {
         self.read(move |connection| {
             let now = connection.now(clock)?;
             let health = health::find(connection, destination)?.health;
-            let Some(head) = pick::next(connection, LaneKey { key, destination }, &health)? else { return Ok(None) };
+            let heads = pick::heads(connection, LaneKey { key, destination })?;
+            let Some(head) = heads.fetch(connection)?.next(&health) else { return Ok(None) };
             let due_at = pick::due_at(&head, &health);
             let is_late = due_at <= now || health.owed_for(due_at, now).is_some();
             Ok((!is_late).then(|| (wait_until(due_at, now), head.last_error)))

@@ -5,7 +5,9 @@ use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Ahead, Number, row, sql};
 use crate::db::writer::Write;
+use crate::events::lanes;
 use crate::events::status::DeliveryStatus;
+use domain::event::PURCHASE_UPDATED;
 use domain::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, Timestamp, UserId};
 
 row! {
@@ -102,6 +104,10 @@ pub fn owe_again(write: &mut Write<'_>, event: &Event, destination: DestinationI
 impl NewDelivery<'_> {
     fn insert(&self, write: &mut Write<'_>) -> Result<(), Error> {
         let event = self.event;
+        // Each revision has one of these: so most claims find the row of their lane.
+        if event.event_type == PURCHASE_UPDATED {
+            lanes::insert_later(write, event.collapse_key, self.destination)?;
+        }
         sql(INSERT)
             .bind(self.id)
             .bind(self.destination)

@@ -7,7 +7,27 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, row, sql};
+use crate::db::writer::Write;
 use domain::{CollapseKey, DestinationId, Lane};
+
+/// A destination that does not exist has no lane.
+const INSERT: Sql = statement! {"
+    INSERT INTO lanes (destination_id, collapse_key)
+    SELECT d.id, CAST(? AS TEXT)
+    FROM destinations d
+    WHERE d.id = ?
+    ON CONFLICT DO NOTHING
+"};
+
+/// Inserts the row of a lane; returns whether there was none.
+pub fn insert(write: &mut Write<'_>, key: CollapseKey, destination: DestinationId) -> Result<bool, Error> {
+    Ok(sql(INSERT).bind(key).bind(destination).run(write.connection)? > 0)
+}
+
+/// Inserts the row of a lane if there is none, with the statements that follow.
+pub fn insert_later(write: &mut Write<'_>, key: CollapseKey, destination: DestinationId) -> Result<(), Error> {
+    sql(INSERT).bind(key).bind(destination).later(write.connection)
+}
 
 row! {
     struct OpenLane {

@@ -160,7 +160,7 @@ const UPDATE: Sql = statement! {"
         first_user_id = COALESCE(first_user_id, ?), waits_for = ?, waits_through = ?,
         unverified_since = CASE WHEN ? THEN NULL ELSE unverified_since END,
         verify_attempts = CASE WHEN ? THEN 0 ELSE verify_attempts END, next_wake_at = ?, urgency = 'calendar',
-        updated_at = ?
+        payments = payments + ?, updated_at = ?
     WHERE collapse_key = ?
 "};
 
@@ -326,6 +326,7 @@ impl Settling<'_> {
             .bind(record.ends_failures())
             .bind(record.ends_failures())
             .bind(decision.wake)
+            .bind(if found.changed { found.booking.entries() } else { 0 })
             .bind(write.now()?)
             .bind(record.collapse_key)
             .later(write.connection)

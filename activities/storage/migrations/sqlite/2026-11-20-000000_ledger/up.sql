@@ -769,8 +769,8 @@ CREATE TABLE deliveries (
     status TEXT NOT NULL,
     attempts BIGINT NOT NULL,
     next_due_at BIGINT NOT NULL,
-    -- When it was attempted first and last. A delivery that a `Retry-After` holds back counts as attempted when that
-    -- was received.
+    -- When its first attempt began, and the last one that failed or was a probe. A delivery that a `Retry-After` holds back
+    -- counts as attempted when that was received.
     first_tried_at BIGINT,
     tried_at BIGINT,
     -- The body and the environment in which it is sent: both are frozen at the first claim, and NULL before. The body is

@@ -27,9 +27,3 @@ pub(super) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
 #[derive(Debug, thiserror::Error)]
 #[error("the job is run in the next transaction")]
 pub struct NextTransaction;
-
-impl NextTransaction {
-    pub(super) fn is_cause(error: &Error) -> bool {
-        matches!(error, Error::Unavailable(cause) if cause.is::<Self>())
-    }
-}

@@ -4,10 +4,10 @@
 //! many (group commit). On SQLite acceptances have a queue of their own: they are run, committed and answered before any
 //! other job, whose transactions are short and end as soon as an acceptance waits.
 //!
-//! Each job has a savepoint of its own, so that a failed job is rolled back alone. After a transient error (a deadlock, a
-//! lost connection) the group is rolled back and run again in smaller parts, until the job that fails is alone. A database
-//! that refuses everything fails the whole group after a few transactions, and one whose disk is full after the first. A panic in a job is such an error too: no
-//! thread ends by it, and no caller waits for ever.
+//! No job has a savepoint: after an error of a job, or a transient one (a deadlock, a lost connection), the group is rolled
+//! back and run again in smaller parts, the jobs before the one that failed first, until that is alone and gets its error.
+//! A database that refuses everything fails the whole group after a few transactions, and one whose disk is full after the
+//! first. A panic in a job is such an error too: no thread ends by it, and no caller waits for ever.
 
 use crate::db::checkpoint::Checkpoints;
 use crate::db::config::Database;

@@ -1,6 +1,6 @@
 //! A thread of the writer: takes jobs in groups, and runs a group in transactions.
 
-use super::failures::{NextTransaction, catch};
+use super::failures::catch;
 use super::job::Job;
 use super::order::{Order, Settled};
 use super::purpose::{Faults, Purpose};
@@ -66,7 +66,7 @@ pub struct Thread {
 enum TransactionResult {
     /// The first jobs, at least one, are committed; each job's own error is in the list.
     Committed(Vec<Option<Error>>),
-    /// Rolled back after a transient error.
+    /// Rolled back after an error.
     Undone(Undone),
     /// The database cannot be reached.
     Unreachable(Error),
@@ -74,7 +74,7 @@ enum TransactionResult {
     Unknown(Error),
 }
 
-/// A transient error that rolled back a transaction.
+/// An error that rolled back a transaction: a transient one, or that of a job beside others.
 struct Undone {
     /// The index of the job that failed, if it was run by itself.
     index: Option<usize>,
@@ -284,7 +284,8 @@ fn sort(group: &mut [Box<dyn Job>], connection: Option<&mut AnyConnection>) -> R
 }
 
 /// Begins a transaction and runs jobs in it: those with items together, the others until it is over. Returns the errors
-/// of the jobs that were run, which are the first ones.
+/// of the jobs that were run, which are the first ones. A job that fails beside others undoes the transaction, since a
+/// savepoint for each job would cost each of them two statements and a subtransaction.
 fn run(
     connection: &mut AnyConnection,
     jobs: &mut [Box<dyn Job>],
@@ -309,20 +310,18 @@ fn run(
         if !errors.is_empty() && is_over(began) {
             break;
         }
-        let last = write.last.len();
-        let error = match run_one(&mut write, job.as_mut(), alone) {
-            Err(error) if !write.is_first && NextTransaction::is_cause(&error) => {
+        match job.run(&mut write, &mut []) {
+            Ok(()) => errors.push(None),
+            // The job's own error: what it wrote is rolled back, and there is nothing else in the transaction.
+            Err(error) if alone && !matches!(error, Error::Unavailable(_)) => {
+                write.last.clear();
                 write.connection.roll_back().map_err(Error::of_query)?;
-                write.last.truncate(last);
-                break;
+                write.connection.begin().map_err(Error::of_query)?;
+                errors.push(Some(error));
             }
-            result => result.map_err(|error| Undone { index: Some(index), error })?,
-        };
-        write.is_first = false;
-        if error.is_some() {
-            write.last.truncate(last);
+            Err(error) => return Err(Undone { index: Some(index), error }),
         }
-        errors.push(error);
+        write.is_first = false;
     }
     write.finish()?;
     Ok(errors)
@@ -357,28 +356,6 @@ fn write_together(
             write.last.clear();
             write.connection.roll_back().map_err(Error::of_query).map(|()| false)
         }
-    }
-}
-
-/// Runs one job in a savepoint, or in the transaction itself if it is the only job there. The outer error rolls back
-/// the whole transaction.
-fn run_one(write: &mut Write<'_>, job: &mut dyn Job, alone: bool) -> Result<Option<Error>, Error> {
-    if alone {
-        return match job.run(write, &mut []) {
-            Ok(()) => Ok(None),
-            Err(error @ Error::Unavailable(_)) => Err(error),
-            Err(error) => {
-                write.connection.roll_back().map_err(Error::of_query)?;
-                write.connection.begin().map_err(Error::of_query)?;
-                Ok(Some(error))
-            }
-        };
-    }
-    write.connection.begin().map_err(Error::of_query)?;
-    match job.run(write, &mut []) {
-        Ok(()) => write.connection.commit().map_err(Error::of_query).map(|()| None),
-        Err(error @ Error::Unavailable(_)) => Err(error),
-        Err(error) => write.connection.roll_back().map_err(Error::of_query).map(|()| Some(error)),
     }
 }
 

@@ -75,7 +75,6 @@ impl Write<'_> {
 
     /// Raises the epoch; returns the new one.
     pub fn raise_epoch(&mut self) -> Result<i64, Error> {
-        // The savepoint of this job may be rolled back, so the new epoch is not remembered.
         self.epoch = None;
         let now = self.now()?;
         epoch::raise(self.connection, now)

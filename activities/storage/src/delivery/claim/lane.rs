@@ -7,7 +7,7 @@ use crate::db::writer::Write;
 use crate::delivery::health::HealthRow;
 use crate::delivery::lanes::{Claim, Claimed, Idle, LaneKey};
 use crate::delivery::user_lanes::UserLane;
-use crate::events::deliveries;
+use crate::events::{deliveries, lanes};
 use crate::settings::destinations::{Destination, DestinationRow};
 use domain::Timestamp;
 use std::time::Duration;
@@ -30,6 +30,8 @@ pub struct Lane<'a> {
     pub start: Start,
     /// Whether the destination had a free place.
     pub has_room: bool,
+    /// Whether an older `purchase.updated` than the newest is pending.
+    pub has_outdated: bool,
 }
 
 /// When a request may start.
@@ -74,9 +76,8 @@ const LOCK: Sql = statement! {hot "sqlite_autoindex_lanes or lanes_pkey", "
     FOR UPDATE
 "};
 
-/// Locks a lane until the end of the transaction. Inserts its row if there is none. The row is fetched later.
+/// Locks a claimed lane until the end of the transaction. The row is fetched later.
 pub fn lock_ahead(write: &mut Write<'_>, lane: LaneKey) -> Result<Ahead<'static, LaneRow>, Error> {
-    sql(INSERT).bind(lane.key).bind(lane.destination).later(write.connection)?;
     sql(LOCK).bind(lane.destination).bind(lane.key).ahead(write.connection)
 }
 
@@ -85,18 +86,16 @@ const LOCK_FREE: Sql = statement! {hot "sqlite_autoindex_lanes or lanes_pkey", "
     FOR UPDATE SKIP LOCKED
 "};
 
-/// Locks a lane; there is no row if another process has it locked. It is fetched later. A claim must not wait for that
-/// lock: transactions with several lanes and the health of their destination could deadlock.
+/// Locks a lane; there is no row if another process has it locked, or if it is new. It is fetched later. A claim must not
+/// wait for that lock: transactions with several lanes and the health of their destination could deadlock.
 pub fn lock_free_ahead(write: &mut Write<'_>, lane: LaneKey) -> Result<Ahead<'static, LaneRow>, Error> {
-    sql(INSERT).bind(lane.key).bind(lane.destination).later(write.connection)?;
     sql(LOCK_FREE).bind(lane.destination).bind(lane.key).ahead(write.connection)
 }
 
-/// A destination that does not exist has no lane.
-const INSERT: Sql = statement! {"
-    INSERT INTO lanes (destination_id, collapse_key)
-    SELECT d.id, CAST(? AS TEXT)
-    FROM destinations d
-    WHERE d.id = ?
-    ON CONFLICT DO NOTHING
-"};
+/// Locks a lane that had no row to lock, if it is new: its deliveries were recorded without one.
+pub fn lock_new(write: &mut Write<'_>, lane: LaneKey) -> Result<Option<LaneRow>, Error> {
+    if !lanes::insert(write, lane.key, lane.destination)? {
+        return Ok(None);
+    }
+    sql(LOCK_FREE).bind(lane.destination).bind(lane.key).first(write.connection)
+}

@@ -11,6 +11,7 @@ pub mod pick;
 mod render;
 mod state;
 
+use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::fault;
 use crate::db::secrets::Secrets;
@@ -26,7 +27,7 @@ use crate::events::user_leases::{self, is_live};
 use crate::settings::destinations;
 use domain::health::wait_until;
 use lane::{BUSY, Lane, Start, closed};
-use pick::{Heads, due_at, next};
+use pick::{Heads, due_at};
 use render::{Frozen, FrozenBody, Stop, Tries};
 use state::State;
 
@@ -45,6 +46,7 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
         deliveries::end_deleted_lane(write, claim.key, claim.destination)?;
     }
     let Some(found) = found.filter(|found| found.enabled) else { return closed(write, claim) };
+    let locked = locked.map_or_else(|| lane::lock_new(write, claim.lane()), |row| Ok(Some(row)))?;
     let Some(row) = locked else {
         return Ok(Claimed::Idle(Idle::Leased { wait: BUSY }));
     };
@@ -69,6 +71,7 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
         user: None,
         start: Start::default(),
         has_room: room.has_room,
+        has_outdated: false,
     };
     if lane.found.per_user {
         pick::supersede_profiles(write, claim)?;
@@ -81,7 +84,10 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
     if let Some(claimed) = limits::start(write, &mut lane, head.event_id)? {
         return Ok(claimed);
     }
-    pick::supersede(write, claim)?;
+    // Where a claim waits for the rate or the user, a record may have overtaken it.
+    if lane.has_outdated || lane.destination.rate.is_some() || lane.found.per_user {
+        pick::supersede(write, claim)?;
+    }
     lane.freeze(write, secrets, head)
 }
 
@@ -113,26 +119,29 @@ impl Lane<'_> {
 
     /// The next delivery, if one may be sent now, or why none may. `heads` are the first ones of the lane's tracks, if
     /// they were read already.
-    fn head(&self, write: &mut Write<'_>, heads: Option<Heads>) -> Result<Result<DeliveryRow, Claimed>, Error> {
-        let (claim, health) = (self.claim, &self.health.health);
+    fn head(&mut self, write: &mut Write<'_>, heads: Option<Heads>) -> Result<Result<DeliveryRow, Claimed>, Error> {
+        let claim = self.claim;
         if claim.mode == Mode::Probe {
+            self.has_outdated = true;
             let newest = pick::newest(write.connection, claim.lane())?;
             return newest.map_or_else(|| closed(write, claim).map(Err), |head| Ok(Ok(head)));
         }
         let heads = heads.map_or_else(|| pick::heads(write.connection, claim.lane()), Ok)?;
-        let head = match heads.next(write.connection, health)? {
+        let head = match self.next(write.connection, heads)? {
             Some(head) => head,
             // A record may commit between two statements. So a lane is closed by the number that was the newest before
             // it was seen empty: the run claims again for a newer one.
             None => {
                 let last_seq = deliveries::last_seq(write.connection, claim.key, claim.destination)?;
                 fault::run_at("claim.seen_empty", claim.key);
-                match next(write.connection, claim.lane(), health)? {
+                let heads = pick::heads(write.connection, claim.lane())?;
+                match self.next(write.connection, heads)? {
                     Some(head) => head,
                     None => return Ok(Err(Claimed::Idle(Idle::Closed { last_seq }))),
                 }
             }
         };
+        let health = &self.health.health;
         let due_at = due_at(&head, health);
         if let Some(wait) = health.owed_for(due_at, write.now()?) {
             return self.owed(write, wait).map(Err);
@@ -142,6 +151,13 @@ impl Lane<'_> {
             return Ok(Err(Claimed::Idle(Idle::Wait { wait, last_error: head.last_error })));
         }
         Ok(Ok(head))
+    }
+
+    /// The delivery that is due first.
+    fn next(&mut self, connection: &mut AnyConnection, heads: Heads) -> Result<Option<DeliveryRow>, Error> {
+        let tracks = heads.fetch(connection)?;
+        self.has_outdated = tracks.has_outdated;
+        Ok(tracks.next(&self.health.health))
     }
 
     fn lease(
@@ -204,9 +220,13 @@ const BEGIN: Sql = statement! {"
 const FREEZE: Sql = statement! {"
     UPDATE deliveries
     SET attempts = ?, body = ?, environment = ?, revenue = COALESCE(revenue, ?),
-        analytics_device_id = COALESCE(analytics_device_id, ?), joined_device_id = ?, first_tried_at = ?, tried_at = ?
+        analytics_device_id = COALESCE(analytics_device_id, ?), joined_device_id = ?, first_tried_at = ?
     WHERE id = ?
 "};
+
+/// Only a probe is noted when it begins, so that the next one takes another lane even if its worker dies. Other attempts are
+/// noted when they fail: until then no index changes with them.
+const PROBED: Sql = statement!("UPDATE deliveries SET tried_at = ? WHERE id = ?");
 
 /// Begins an attempt. If the last attempt ended before its request was sent, its row is used again.
 fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt, Error> {
@@ -234,9 +254,11 @@ fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt
         .bind(analytics_device_id)
         .bind(joined_device_id)
         .bind(first_tried_at)
-        .bind(write.now()?)
         .bind(row.id)
         .later(write.connection)?;
+    if claim.mode == Mode::Probe {
+        sql(PROBED).bind(write.now()?).bind(row.id).later(write.connection)?;
+    }
     Ok(Attempt {
         delivery_id: row.id,
         event_id: row.event_id,

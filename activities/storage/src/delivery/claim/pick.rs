@@ -35,16 +35,26 @@ pub fn heads(connection: &mut AnyConnection, lane: LaneKey) -> Result<Heads, Err
 }
 
 impl Heads {
-    /// The one that is due first.
-    pub fn next(self, connection: &mut AnyConnection, health: &Health) -> Result<Option<DeliveryRow>, Error> {
-        let heads = [self.state.first(connection)?, self.event.first(connection)?];
-        Ok(heads.into_iter().flatten().min_by_key(|row| (due_at(row, health), row.seq)))
+    /// Fetches them.
+    pub fn fetch(self, connection: &mut AnyConnection) -> Result<Tracks, Error> {
+        let states = self.state.all(connection)?;
+        let has_outdated = states.len() > 1;
+        Ok(Tracks { heads: [states.into_iter().next(), self.event.first(connection)?], has_outdated })
     }
 }
 
-/// The next delivery of a lane: of the first ones of both tracks, the one that is due first.
-pub fn next(connection: &mut AnyConnection, lane: LaneKey, health: &Health) -> Result<Option<DeliveryRow>, Error> {
-    heads(connection, lane)?.next(connection, health)
+/// The first deliveries of both tracks of a lane.
+pub struct Tracks {
+    heads: [Option<DeliveryRow>; 2],
+    /// Whether an older `purchase.updated` than the newest is pending.
+    pub has_outdated: bool,
+}
+
+impl Tracks {
+    /// The delivery that is due first.
+    pub fn next(self, health: &Health) -> Option<DeliveryRow> {
+        self.heads.into_iter().flatten().min_by_key(|row| (due_at(row, health), row.seq))
+    }
 }
 
 /// The delivery that a probe sends: the newest `purchase.updated`, or the oldest event if there is none.
@@ -52,11 +62,12 @@ pub fn newest(connection: &mut AnyConnection, lane: LaneKey) -> Result<Option<De
     newest_state(connection, lane)?.map_or_else(|| oldest_event(connection, lane), |state| Ok(Some(state)))
 }
 
+/// The newest state, and the one before it if that is pending too.
 const NEWEST_STATE: Sql = statement! {hot "deliveries_pending", "
     {SELECT}
     WHERE collapse_key = ? AND destination_id = ? AND status = 'pending' AND event_type = 'purchase.updated'
     ORDER BY seq DESC
-    LIMIT 1
+    LIMIT 2
 "};
 
 fn newest_state(connection: &mut AnyConnection, lane: LaneKey) -> Result<Option<DeliveryRow>, Error> {

@@ -132,6 +132,11 @@ impl Booking {
         !self.adjustments.is_empty()
     }
 
+    /// Number of its entries in the ledger.
+    pub fn entries(&self) -> i64 {
+        i64::try_from(self.payments.len() + self.adjustments.len()).unwrap_or(i64::MAX)
+    }
+
     /// Writes the entries. `event_ids` are the events of the settling's transitions, in their order, and are written
     /// later in the same transaction.
     pub fn enter(
@@ -146,14 +151,7 @@ impl Booking {
         for (adjustment, event) in self.adjusted(announcement) {
             insert_adjustment(write, announcement, adjustment, event.id)?;
         }
-        let entries = self.payments.len() + self.adjustments.len();
-        if entries == 0 {
-            return Ok(());
-        }
-        sql(COUNT_ENTRIES)
-            .bind(i64::try_from(entries).unwrap_or(i64::MAX))
-            .bind(announcement.settling.record.collapse_key)
-            .later(write.connection)
+        Ok(())
     }
 
     /// Writes an event for each adjustment, and owes it to every destination that counts and was owed the payment. Call
@@ -304,8 +302,6 @@ const SET_UNKNOWN: Sql = statement! {"
     SET unknown_because = ?
     WHERE collapse_key = ? AND number = ? AND entry = 0
 "};
-
-const COUNT_ENTRIES: Sql = statement!("UPDATE purchases SET payments = payments + ? WHERE collapse_key = ?");
 
 const INSERT_PAYMENT: Sql = statement! {"
     INSERT INTO payments (collapse_key, number, entry, app_id, environment, kind, event_id, other_event_id,
