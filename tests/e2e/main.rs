@@ -39,5 +39,6 @@ mod traces;
 mod unnamed;
 mod unreadable;
 mod verification;
+mod waits;
 mod windows;
 mod year;

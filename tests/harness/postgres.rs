@@ -186,6 +186,15 @@ impl Hold {
         Ok(diesel::select(diesel::dsl::sql::<diesel::sql_types::Bool>(waiting)).get_result(&mut self.connection)?)
     }
 
+    /// The server's process id of the session that holds them.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub fn backend(&mut self) -> anyhow::Result<i32> {
+        let pid = diesel::dsl::sql::<diesel::sql_types::Integer>("pg_backend_pid()");
+        Ok(diesel::select(pid).get_result(&mut self.connection)?)
+    }
+
     /// Unlocks them.
     ///
     /// # Errors

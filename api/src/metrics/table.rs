@@ -93,6 +93,11 @@ pub const METRICS: &[Metric] = &[
         "Connections of an address that had a request under way in each of its own.",
     ),
     counter(
+        "settle_database_long_calls_total",
+        &["purpose", "waits_for"],
+        "Calls of the database that took more than two seconds, counted while they run; waits_for is queue, pool, connect, begin, statement, commit, rollback or code.",
+    ),
+    counter(
         "settle_deliveries_given_up_total",
         &["why"],
         "Deliveries that waited too long; why is no_login after 30 days without an external id of the customer.",

@@ -88,9 +88,12 @@ story! {
     }
 }
 
-/// The clock, the lineage and the locks of a server, which several processes share.
+/// The clock, the lineage, the locks and the sessions of a server, which several processes share.
 fn is_of_postgres(text: &str) -> bool {
-    text.contains("clock_timestamp()") || text.contains("advisory_xact_lock") || text.contains("settle_lineage()")
+    text.contains("clock_timestamp()")
+        || text.contains("pg_stat_activity")
+        || text.contains("advisory_xact_lock")
+        || text.contains("settle_lineage()")
 }
 
 /// The file's own settings.

@@ -11,6 +11,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
+use crate::db::waits::{Step, Waits};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,17 +38,17 @@ pub struct Checkpoints {
 
 impl Checkpoints {
     /// Starts the thread. `None` for PostgreSQL, which does its checkpoints itself.
-    pub fn start(database: &Database) -> Result<Option<Self>, Error> {
+    pub fn start(database: &Database, waits: &Waits) -> Result<Option<Self>, Error> {
         if matches!(database, Database::Postgres(_)) {
             return Ok(None);
         }
         let connection = AnyConnection::to(database).map_err(Error::unavailable)?;
         let (end, stopped) = channel();
         let is_long = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&is_long);
+        let (flag, waits) = (Arc::clone(&is_long), waits.clone());
         thread::Builder::new()
             .name("storage-checkpoint".to_owned())
-            .spawn(move || repeat(connection, &flag, &stopped))
+            .spawn(move || repeat(connection, &flag, &stopped, &waits))
             .map_err(Error::unavailable)?;
         Ok(Some(Self { is_long, _end: end }))
     }
@@ -60,8 +61,10 @@ impl Checkpoints {
     }
 }
 
-fn repeat(mut connection: AnyConnection, is_long: &AtomicBool, stopped: &Receiver<Infallible>) {
+fn repeat(mut connection: AnyConnection, is_long: &AtomicBool, stopped: &Receiver<Infallible>, waits: &Waits) {
     while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+        let call = waits.call("checkpoint", Step::Code);
+        let _entered = call.enter();
         let pages = log_failure(copy(&mut connection));
         is_long.store(pages >= LONG_LOG_PAGES, Ordering::Relaxed);
     }

@@ -3,8 +3,11 @@
 use crate::db::config::Database;
 use crate::db::error::Error;
 use crate::db::postgres::{PostgresConnection, Ticket};
+use crate::db::waits::{self, Step};
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::{Connection, ConnectionError, ConnectionResult, QueryResult, SqliteConnection};
+use std::panic::Location;
+use std::time::Duration;
 
 /// The advisory lock of PostgreSQL that a process holds while it migrates and sets up the database. The number is
 /// arbitrary.
@@ -29,6 +32,7 @@ pub enum AnyConnection {
 impl AnyConnection {
     /// Connects and applies the session's settings.
     pub fn to(database: &Database) -> ConnectionResult<Self> {
+        let _waits = waits::begin(Step::Connect);
         match database {
             Database::Sqlite(path) => {
                 let mut connection = SqliteConnection::establish(&path.to_string_lossy())?;
@@ -41,6 +45,15 @@ impl AnyConnection {
                 Ok(Self::Postgres(connection))
             }
         }
+    }
+
+    /// Connects for a few short statements: neither that nor an answer may take longer than `limit`. `None` for SQLite.
+    pub fn briefly(database: &Database, limit: Duration) -> ConnectionResult<Option<Self>> {
+        let Database::Postgres(url) = database else { return Ok(None) };
+        let mut connection = PostgresConnection::briefly(url, limit)?;
+        let timeout = format!("SET statement_timeout = {}", limit.as_millis());
+        connection.batch_execute(&timeout).map_err(ConnectionError::CouldntSetupConfiguration)?;
+        Ok(Some(Self::Postgres(connection)))
     }
 
     /// Sets up the writing connection of SQLite: a cache for the pages of a big group, commits that leave the
@@ -101,6 +114,7 @@ impl AnyConnection {
 
     /// Begins a transaction that writes, or a savepoint in one.
     pub fn begin(&mut self) -> QueryResult<()> {
+        let _waits = waits::begin(Step::Begin);
         // Its error would be that of the next statement, so it costs no round trip.
         self.defer_next();
         if self.depth() > 0 {
@@ -114,11 +128,13 @@ impl AnyConnection {
 
     /// Commits the innermost transaction or savepoint.
     pub fn commit(&mut self) -> QueryResult<()> {
+        let _waits = waits::begin(Step::Commit);
         <Self as Connection>::TransactionManager::commit_transaction(self)
     }
 
     /// Rolls back the innermost transaction or savepoint.
     pub fn roll_back(&mut self) -> QueryResult<()> {
+        let _waits = waits::begin(Step::Rollback);
         <Self as Connection>::TransactionManager::rollback_transaction(self)
     }
 
@@ -174,8 +190,11 @@ impl AnyConnection {
     }
 
     /// Runs `first`, such as migrations, while no other process does so.
+    #[track_caller]
     pub fn alone<T>(&mut self, first: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        let place = Location::caller();
         if self.is_shared() {
+            let _waits = waits::begin(Step::Statement(place));
             // A second process waits here for the first one's migrations, however long they take: so there is no
             // timeout.
             self.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0").map_err(Error::of_query)?;

@@ -27,4 +27,6 @@ pub mod sql;
 pub mod startup;
 pub mod statement;
 pub mod store;
+pub mod waits;
+pub mod watch;
 pub mod writer;

@@ -3,20 +3,29 @@
 use crate::db::config::Database;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::waits::{Step, Waits};
 use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 
-/// Maximum number of open reading connections.
-pub const CONNECTIONS: usize = 6;
-/// Maximum number of those that only ingress uses: no other reader stands before a notification.
-pub const INGRESS_CONNECTIONS: usize = 2;
-/// Maximum number of those that only requests of devices use: they stand before no page, and no page before them.
-pub const DEVICE_CONNECTIONS: usize = 2;
+/// What the connections of a pool are for, and the maximum number that is open.
+#[derive(Debug, Clone, Copy)]
+pub struct Pool {
+    purpose: &'static str,
+    connections: usize,
+}
+
+/// For pages, lists and the rest.
+pub const GENERAL: Pool = Pool { purpose: "read", connections: 6 };
+/// Only ingress uses these: no other reader stands before a notification.
+pub const INGRESS: Pool = Pool { purpose: "read_ingress", connections: 2 };
+/// Only requests of devices use these: they stand before no page, and no page before them.
+pub const DEVICES: Pool = Pool { purpose: "read_devices", connections: 2 };
 
 /// A bounded number of reading connections.
 #[derive(Clone)]
 pub struct Readers {
+    purpose: &'static str,
     database: Database,
     /// The open connections that no read uses.
     idle: Arc<Mutex<Vec<AnyConnection>>>,
@@ -24,6 +33,7 @@ pub struct Readers {
     permits: Arc<Semaphore>,
     /// The lock file of an SQLite database: the lock is held as long as a handle exists.
     lock: Option<Arc<File>>,
+    waits: Waits,
 }
 
 impl Readers {
@@ -33,8 +43,9 @@ impl Readers {
     }
 
     /// A pool without open connections: each is opened when it is first needed.
-    pub fn new(database: Database, lock: Option<Arc<File>>, connections: usize) -> Self {
-        Self { database, idle: Arc::default(), permits: Arc::new(Semaphore::new(connections)), lock }
+    pub fn new(database: Database, lock: Option<Arc<File>>, pool: Pool, waits: Waits) -> Self {
+        let Pool { purpose, connections } = pool;
+        Self { purpose, database, idle: Arc::default(), permits: Arc::new(Semaphore::new(connections)), lock, waits }
     }
 
     /// Runs `read` on a reading connection.
@@ -43,10 +54,12 @@ impl Readers {
         T: Send + 'static,
         F: FnOnce(&mut AnyConnection) -> Result<T, Error> + Send + 'static,
     {
+        let call = self.waits.call(self.purpose, Step::Pool);
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(Error::unavailable)?;
         let readers = self.clone();
         let work = move || {
             let _permit = permit;
+            let _entered = call.enter();
             let mut connection = readers.connection()?;
             let result = read(&mut connection);
             readers.keep(connection);

@@ -6,12 +6,14 @@ use crate::db::connection::AnyConnection;
 use crate::db::epoch;
 use crate::db::error::Error;
 use crate::db::keys;
-use crate::db::reader::{CONNECTIONS, DEVICE_CONNECTIONS, INGRESS_CONNECTIONS, Readers};
+use crate::db::reader::{DEVICES, GENERAL, INGRESS, Readers};
 use crate::db::schema;
 use crate::db::secrets::{Place, Secrets, random_names, random_uuid};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
+use crate::db::waits::{Step, Waits};
+use crate::db::watch;
 use crate::db::writer::Writer;
 use domain::ids::FIRST_EPOCH;
 use domain::{OrgId, Timestamp};
@@ -51,6 +53,10 @@ fn open(config: Config) -> Result<Store, Error> {
         Database::Postgres(_) => None,
     };
     let secrets = Secrets::new(&config.key);
+    let waits = Waits::default();
+    watch::start(&config.database, &waits)?;
+    let start = waits.call("start", Step::Code);
+    let _entered = start.enter();
     let mut connection = connect(&config.database)?;
     let clock = config.clock;
     let (installation, secrets) = connection.alone(|connection| {
@@ -58,10 +64,9 @@ fn open(config: Config) -> Result<Store, Error> {
         installation(connection, &secrets, clock)
     })?;
     let lock = lock.map(Arc::new);
-    let readers = Readers::new(config.database.clone(), lock.clone(), CONNECTIONS);
-    let ingress_readers = Readers::new(config.database.clone(), lock.clone(), INGRESS_CONNECTIONS);
-    let device_readers = Readers::new(config.database.clone(), lock, DEVICE_CONNECTIONS);
-    let writer = Writer::start(&config.database, connection, clock)?;
+    let readers = |pool| Readers::new(config.database.clone(), lock.clone(), pool, waits.clone());
+    let (readers, ingress_readers, device_readers) = (readers(GENERAL), readers(INGRESS), readers(DEVICES));
+    let writer = Writer::start(&config.database, connection, clock, &waits)?;
     let actor = Arc::new(Actor::named(PROCESS));
     let (counts, crowds) = (Arc::default(), Arc::default());
     Ok(Store { writer, readers, ingress_readers, device_readers, secrets, installation, clock, actor, counts, crowds })

@@ -5,6 +5,7 @@ use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
 use crate::db::postgres::Ticket;
 use crate::db::sql::without_lock;
+use crate::db::waits::{self, Step};
 use diesel::deserialize::{self, QueryableByName};
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::row::NamedRow;
@@ -12,6 +13,7 @@ use diesel::sql_types::Untyped;
 use diesel::{QueryResult, RunQueryDsl};
 use std::borrow::Cow;
 use std::marker::PhantomData;
+use std::panic::Location;
 
 pub use crate::db::column::{Field, Value};
 pub(crate) use crate::db::column::{json_columns, row, stored};
@@ -22,12 +24,15 @@ pub struct Statement<'a> {
     text: Cow<'a, str>,
     values: Vec<Value<'a>>,
     is_cached: bool,
+    /// Where it is called.
+    place: &'static Location<'static>,
 }
 
 /// A statement with a text that is always the same, or one of few. It is prepared once per connection and cached; see
 /// [`Statement::uncached`].
+#[track_caller]
 pub fn sql<'a>(text: impl Into<Cow<'a, str>>) -> Statement<'a> {
-    Statement { text: text.into(), values: Vec::new(), is_cached: true }
+    Statement { text: text.into(), values: Vec::new(), is_cached: true, place: Location::caller() }
 }
 
 impl<'a> Statement<'a> {
@@ -69,6 +74,7 @@ impl<'a> Statement<'a> {
 
     /// Runs it; returns the number of rows that it changed.
     pub fn run(self, connection: &mut AnyConnection) -> Result<usize, Error> {
+        let _waits = waits::begin(Step::Statement(self.place));
         self.on(connection).execute(connection).map_err(Error::of_query)
     }
 
@@ -102,6 +108,7 @@ impl<'a> Statement<'a> {
         self,
         connection: &mut AnyConnection,
     ) -> Result<Vec<T>, Error> {
+        let _waits = waits::begin(Step::Statement(self.place));
         self.on(connection).load::<T>(connection).map_err(Error::of_query)
     }
 

@@ -19,6 +19,11 @@ pub fn rolled_back() -> Error {
     Error::DatabaseError(DatabaseErrorKind::Unknown, Box::new(text))
 }
 
+/// The error of a request that is not answered in time.
+pub fn silent() -> Error {
+    Error::DatabaseError(DatabaseErrorKind::UnableToSendCommand, Box::new("the server does not answer".to_owned()))
+}
+
 /// Whether the server refused a statement, and the session goes on.
 pub fn is_refusal(error: &tokio_postgres::Error) -> bool {
     error.as_db_error().is_some_and(|cause| cause.parsed_severity() == Some(Severity::Error))

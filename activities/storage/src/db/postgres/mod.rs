@@ -34,14 +34,16 @@ use session::{Request, Session};
 use std::any::Any;
 use std::future::Future;
 use std::mem;
+use std::time::Duration;
 use std::vec;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::yield_now;
 use tokio::time::timeout;
+use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// What every session begins with.
-const SETTINGS: &str = "SET TIME ZONE 'UTC'; SET CLIENT_ENCODING TO 'UTF8'";
+/// What every session begins with. It returns the server's process id of it.
+const SETTINGS: &str = "SET TIME ZONE 'UTC'; SET CLIENT_ENCODING TO 'UTF8'; SELECT pg_backend_pid()";
 
 /// A connection to PostgreSQL.
 pub struct PostgresConnection {
@@ -50,6 +52,8 @@ pub struct PostgresConnection {
     transaction: AnsiTransactionManager,
     runtime: OwnRuntime,
     next: Next,
+    /// How long an answer may take, if this process limits it.
+    limit: Option<Duration>,
     instrumentation: DynInstrumentation,
 }
 
@@ -102,9 +106,9 @@ async fn connect(address: &Address) -> ConnectionResult<Session> {
                 host.connect(tls.clone()).await.map_err(|error| ConnectionError::BadConnection(chain(&error)))?;
             // It ends with the client, whose requests fail when it failed.
             tokio::spawn(async move { drop(connection.await) });
-            let set = client.batch_execute(SETTINGS).await;
-            set.map_err(|error| ConnectionError::CouldntSetupConfiguration(failure::of(&error)))?;
-            Ok(Session::new(client))
+            let set = client.simple_query(SETTINGS).await;
+            let set = set.map_err(|error| ConnectionError::CouldntSetupConfiguration(failure::of(&error)))?;
+            Ok(Session::new(client, set.iter().find_map(backend)))
         };
         let connected = match address.timeout {
             Some(limit) => timeout(limit, connecting).await.unwrap_or_else(|_| Err(silent())),
@@ -118,11 +122,37 @@ async fn connect(address: &Address) -> ConnectionResult<Session> {
     Err(failure)
 }
 
+/// The process id in a row of [`SETTINGS`].
+fn backend(message: &SimpleQueryMessage) -> Option<i32> {
+    let SimpleQueryMessage::Row(row) = message else { return None };
+    row.try_get(0).ok().flatten()?.parse().ok()
+}
+
 fn silent() -> ConnectionError {
     ConnectionError::BadConnection("the server does not answer".to_owned())
 }
 
 impl PostgresConnection {
+    /// Connects for a few short statements: neither a host nor an answer may take longer than `limit`.
+    pub fn briefly(url: &str, limit: Duration) -> ConnectionResult<Self> {
+        let mut address = Address::parse(url).map_err(|invalid| ConnectionError::InvalidConnectionUrl(invalid.0))?;
+        address.timeout = Some(limit);
+        Ok(Self { limit: Some(limit), ..Self::to(&address)? })
+    }
+
+    fn to(address: &Address) -> ConnectionResult<Self> {
+        let runtime = OwnRuntime::new().map_err(|error| ConnectionError::BadConnection(error.to_string()))?;
+        let session = Box::new(runtime.block_on(connect(address))?);
+        Ok(Self {
+            session,
+            transaction: AnsiTransactionManager::default(),
+            runtime,
+            next: Next::Now,
+            limit: None,
+            instrumentation: DynInstrumentation::default_instrumentation(),
+        })
+    }
+
     /// Sends the next statement with the one after it, if it is in a transaction. Its error is the error of that one.
     pub fn defer_next(&mut self) {
         self.next = Next::Later;
@@ -169,7 +199,9 @@ impl PostgresConnection {
     }
 
     fn wait<T>(&mut self, request: impl AsyncFnOnce(&mut Session) -> QueryResult<T>) -> QueryResult<T> {
-        self.runtime.block_on(request(&mut self.session))
+        let Some(limit) = self.limit else { return self.runtime.block_on(request(&mut self.session)) };
+        let answered = self.runtime.block_on(async { timeout(limit, request(&mut self.session)).await });
+        answered.unwrap_or_else(|_| Err(failure::silent()))
     }
 }
 
@@ -209,16 +241,7 @@ impl Connection for PostgresConnection {
     type TransactionManager = AnsiTransactionManager;
 
     fn establish(url: &str) -> ConnectionResult<Self> {
-        let address = Address::parse(url).map_err(|invalid| ConnectionError::InvalidConnectionUrl(invalid.0))?;
-        let runtime = OwnRuntime::new().map_err(|error| ConnectionError::BadConnection(error.to_string()))?;
-        let session = Box::new(runtime.block_on(connect(&address))?);
-        Ok(Self {
-            session,
-            transaction: AnsiTransactionManager::default(),
-            runtime,
-            next: Next::Now,
-            instrumentation: DynInstrumentation::default_instrumentation(),
-        })
+        Self::to(&Address::parse(url).map_err(|invalid| ConnectionError::InvalidConnectionUrl(invalid.0))?)
     }
 
     fn execute_returning_count<T>(&mut self, source: &T) -> QueryResult<usize>

@@ -8,6 +8,7 @@
 use super::failure;
 use super::query::Query;
 use super::row::PgRow;
+use crate::db::waits::{self, Step};
 use diesel::QueryResult;
 use diesel::result::Error;
 use futures::future::{MaybeDone, maybe_done};
@@ -52,11 +53,21 @@ pub struct Ticket(u64);
 struct Entry {
     request: Request,
     ticket: Option<Ticket>,
+    /// What the thread waits for while the server runs it.
+    step: Step,
+}
+
+impl Entry {
+    fn new(request: Request, ticket: Option<Ticket>) -> Self {
+        Self { request, ticket, step: waits::present() }
+    }
 }
 
 /// A session with a server.
 pub struct Session {
     client: Client,
+    /// The server's process id of it.
+    backend: Option<i32>,
     prepared: HashMap<String, Statement>,
     queue: Vec<Entry>,
     fetched: HashMap<Ticket, Vec<PgRow>>,
@@ -70,10 +81,11 @@ pub struct Session {
 type Sent<'s> = Pin<Box<MaybeDone<Pin<Box<dyn Future<Output = Result<Answer, tokio_postgres::Error>> + Send + 's>>>>>;
 
 impl Session {
-    /// A session of this client.
-    pub fn new(client: Client) -> Self {
+    /// A session of this client, and the server's process id of it.
+    pub fn new(client: Client, backend: Option<i32>) -> Self {
         Self {
             client,
+            backend,
             prepared: HashMap::new(),
             queue: Vec::new(),
             fetched: HashMap::new(),
@@ -95,14 +107,14 @@ impl Session {
 
     /// Sends a request with the next one that is waited for.
     pub fn queue(&mut self, request: Request) {
-        self.queue.push(Entry { request, ticket: None });
+        self.queue.push(Entry::new(request, None));
     }
 
     /// Sends a query with the next request that is waited for; its rows are fetched by the ticket.
     pub fn queue_query(&mut self, query: Query) -> Ticket {
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
-        self.queue.push(Entry { request: Request::Query(query), ticket: Some(ticket) });
+        self.queue.push(Entry::new(Request::Query(query), Some(ticket)));
         ticket
     }
 
@@ -140,7 +152,7 @@ impl Session {
             return Ok(());
         }
         self.queue.clear();
-        let queue = [Entry { request: Request::Batch(statement.to_owned()), ticket: None }];
+        let queue = [Entry::new(Request::Batch(statement.to_owned()), None)];
         let answers = self.exchange(&queue).await;
         answers.into_iter().try_for_each(|answer| answer.map(drop)).map_err(|error| failure::of(&error))?;
         self.is_aborted = false;
@@ -164,7 +176,7 @@ impl Session {
     }
 
     async fn send(&mut self, last: Option<Request>) -> QueryResult<Answer> {
-        self.queue.extend(last.map(|request| Entry { request, ticket: None }));
+        self.queue.extend(last.map(|request| Entry::new(request, None)));
         self.is_undone = false;
         let queue = mem::take(&mut self.queue);
         let refused = self.prepare(&queue).await;
@@ -231,7 +243,9 @@ impl Session {
             sent.push(run);
         }
         let mut answers = Vec::with_capacity(sent.len());
-        for mut run in sent {
+        for (entry, mut run) in queue.iter().zip(sent) {
+            // The server runs one after the other: it is at this one.
+            waits::note(entry.step, self.backend);
             run.as_mut().await;
             answers.extend(run.as_mut().take_output());
         }

@@ -5,6 +5,7 @@ use super::order::Order;
 use super::purpose::JobKind;
 use super::write::Write;
 use crate::db::error::Error;
+use crate::db::waits::Call;
 use std::any::Any;
 use tokio::sync::oneshot;
 
@@ -29,6 +30,8 @@ pub struct Work<T, F> {
     pub work: F,
     pub result: Option<T>,
     pub reply: Option<Reply<T>>,
+    /// Until it is answered.
+    pub call: Option<Call>,
 }
 
 impl<T, F> Job for Work<T, F>
@@ -55,6 +58,7 @@ where
     }
 
     fn answer(&mut self, error: Option<Error>) {
+        self.call = None;
         reply(&mut self.reply, &mut self.result, error);
     }
 }
@@ -82,6 +86,8 @@ pub struct Batch<I, O, F> {
     pub work: F,
     pub result: Option<Vec<O>>,
     pub reply: Option<Reply<Vec<O>>>,
+    /// Until it is answered.
+    pub call: Option<Call>,
 }
 
 impl<I, O, F> Job for Batch<I, O, F>
@@ -116,6 +122,7 @@ where
     }
 
     fn answer(&mut self, error: Option<Error>) {
+        self.call = None;
         reply(&mut self.reply, &mut self.result, error);
     }
 }

@@ -14,6 +14,7 @@ use crate::db::config::Database;
 use crate::db::connection::AnyConnection;
 use crate::db::disk::Disk;
 use crate::db::error::Error;
+use crate::db::waits::{Call, Place, Step, Waits};
 use domain::Timestamp;
 pub use failures::NextTransaction;
 use failures::Stopped;
@@ -45,15 +46,21 @@ const MAX_QUEUED_JOBS: usize = 4096;
 pub struct Writer {
     /// The queue of acceptances, on SQLite.
     acceptances: Option<mpsc::Sender<Box<dyn Job>>>,
-    /// The queue of each thread.
-    queues: Arc<[mpsc::Sender<Box<dyn Job>>]>,
+    /// The queue of each thread, and where the thread notes what it waits for.
+    queues: Arc<[(mpsc::Sender<Box<dyn Job>>, Arc<Place>)]>,
     /// What the threads find of the disk.
     disk: Arc<Disk>,
+    waits: Waits,
 }
 
 impl Writer {
     /// Starts the threads, the first one on a connection that is open already. The others connect for their first jobs.
-    pub fn start(database: &Database, connection: AnyConnection, clock: fn() -> Timestamp) -> Result<Self, Error> {
+    pub fn start(
+        database: &Database,
+        connection: AnyConnection,
+        clock: fn() -> Timestamp,
+        waits: &Waits,
+    ) -> Result<Self, Error> {
         let is_one = !connection.is_shared();
         let threads = if is_one { vec![Purpose::Admin] } else { purpose::threads() };
         let (accept, acceptances) = mpsc::channel(MAX_QUEUED_JOBS);
@@ -61,26 +68,27 @@ impl Writer {
         let disk = Arc::new(Disk::of(database));
         let mut queues = Vec::with_capacity(threads.len());
         for purpose in threads {
-            let (queue, jobs) = mpsc::channel(MAX_QUEUED_JOBS);
+            let ((queue, jobs), place) = (mpsc::channel(MAX_QUEUED_JOBS), Place::new(Step::Code));
             let connection = connection.take().map(|connection| prepared(connection, purpose)).transpose();
             let state = Thread {
                 database: database.clone(),
                 purpose,
                 connection: connection.map_err(Error::of_query)?,
                 clock,
-                checkpoints: Checkpoints::start(database)?,
+                checkpoints: Checkpoints::start(database, waits)?,
                 acceptances: acceptances.take().unwrap_or_else(|| mpsc::channel(1).1),
                 bounds: if is_one { SHARED } else { OWN },
                 disk: Arc::clone(&disk),
                 is_limited: false,
+                place: Arc::clone(&place),
             };
             Builder::new()
                 .name("storage-writer".to_owned())
                 .spawn(move || state.work(jobs))
                 .map_err(Error::unavailable)?;
-            queues.push(queue);
+            queues.push((queue, place));
         }
-        Ok(Self { acceptances: is_one.then_some(accept), queues: queues.into(), disk })
+        Ok(Self { acceptances: is_one.then_some(accept), queues: queues.into(), disk, waits: waits.clone() })
     }
 
     /// Runs `work` in the next group. `work` may run more than once before it is committed.
@@ -89,9 +97,7 @@ impl Writer {
         T: Send + 'static,
         F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
-        self.enqueue(Box::new(Work { kind, order: None, work, result: None, reply: Some(reply) })).await?;
-        answer.await.map_err(Error::unavailable)?
+        self.run(kind, None, work).await
     }
 
     /// Like [`Self::write`], for a job that locks the user of a purchase.
@@ -100,9 +106,7 @@ impl Writer {
         T: Send + 'static,
         F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
-        self.enqueue(Box::new(Work { kind, order: Some(order), work, result: None, reply: Some(reply) })).await?;
-        answer.await.map_err(Error::unavailable)?
+        self.run(kind, Some(order), work).await
     }
 
     /// Writes items together with those of all waiting jobs that use the same function. `work` returns one result for
@@ -115,7 +119,8 @@ impl Writer {
     {
         let (reply, answer) = oneshot::channel();
         let Items { items, weight } = items;
-        self.enqueue(Box::new(Batch { kind, items, weight, work, result: None, reply: Some(reply) })).await?;
+        let job = |call| Batch { kind, items, weight, work, result: None, reply: Some(reply), call: Some(call) };
+        self.enqueue(kind, None, job).await?;
         answer.await.map_err(Error::unavailable)?
     }
 
@@ -124,14 +129,30 @@ impl Writer {
         &self.disk
     }
 
-    async fn enqueue(&self, job: Box<dyn Job>) -> Result<(), Error> {
-        let (kind, settled) = (job.kind(), job.order().map(|order| order.settled.key));
-        let queue = match &self.acceptances {
-            Some(acceptances) if kind.is_acceptance() => Some(acceptances),
-            Some(_) => self.queues.first(),
-            None => self.queues.get(kind.thread(settled)),
+    async fn run<T, F>(&self, kind: JobKind, order: Option<Order>, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job = |call| Work { kind, order, work, result: None, reply: Some(reply), call: Some(call) };
+        self.enqueue(kind, order, job).await?;
+        answer.await.map_err(Error::unavailable)?
+    }
+
+    async fn enqueue<J: Job>(
+        &self,
+        kind: JobKind,
+        order: Option<Order>,
+        job: impl FnOnce(Call) -> J,
+    ) -> Result<(), Error> {
+        let thread = match self.acceptances {
+            Some(_) => 0,
+            None => kind.thread(order.map(|order| order.settled.key)),
         };
-        let queue = queue.ok_or_else(|| Error::unavailable(Stopped))?;
-        queue.send(job).await.map_err(|_| Error::unavailable(Stopped))
+        let (queue, place) = self.queues.get(thread).ok_or_else(|| Error::unavailable(Stopped))?;
+        let queue = self.acceptances.as_ref().filter(|_| kind.is_acceptance()).unwrap_or(queue);
+        let call = self.waits.queued(kind.purpose().as_str(), place);
+        queue.send(Box::new(job(call))).await.map_err(|_| Error::unavailable(Stopped))
     }
 }

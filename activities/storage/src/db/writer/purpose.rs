@@ -58,6 +58,17 @@ impl Purpose {
     pub const fn is_by_key(self) -> bool {
         !matches!(self, Self::Admin)
     }
+
+    /// Its name, a label of metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::Record => "record",
+            Self::Lanes => "lanes",
+            Self::Devices => "devices",
+            Self::Admin => "admin",
+        }
+    }
 }
 
 /// The purpose of each thread on PostgreSQL.
@@ -84,15 +95,24 @@ impl JobKind {
         }
     }
 
+    /// What it is for.
+    pub const fn purpose(self) -> Purpose {
+        match self {
+            Self::Accept(_) | Self::Check => Purpose::Accept,
+            Self::Device(_) | Self::Stream(_) => Purpose::Devices,
+            Self::Record(_) => Purpose::Record,
+            Self::Lane(..) => Purpose::Lanes,
+            Self::Probe | Self::Other => Purpose::Admin,
+        }
+    }
+
     /// The index of the thread that runs jobs of this kind on PostgreSQL. Of a purpose with several, each has the jobs
     /// of certain purchases: so two jobs of one purchase do not wait for each other's locks.
     pub fn thread(self, settled: Option<CollapseKey>) -> usize {
         let (purpose, key) = match self {
-            Self::Accept(_) | Self::Check => (Purpose::Accept, None),
-            Self::Device(_) | Self::Stream(_) => (Purpose::Devices, None),
             Self::Record(_) => (Purpose::Record, settled),
             Self::Lane(_, key) => (Purpose::Lanes, Some(key)),
-            Self::Probe | Self::Other => (Purpose::Admin, None),
+            other => (other.purpose(), None),
         };
         let mut first = 0;
         for (other, threads) in THREADS {

@@ -10,6 +10,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::disk::Disk;
 use crate::db::error::Error;
 use crate::db::statement::{Number, sql};
+use crate::db::waits::{Place, Step, Waits};
 use diesel::result::{DatabaseErrorKind, Error::DatabaseError};
 use domain::Timestamp;
 use futures::poll;
@@ -38,6 +39,7 @@ fn thread(name: &str) -> (Thread, PathBuf) {
             bounds: OWN,
             disk: disk(),
             is_limited: false,
+            place: Place::new(Step::Code),
         },
         path,
     )
@@ -58,14 +60,14 @@ fn job(value: i64, mut failures: u32, error: Error) -> (Box<dyn Job>, oneshot::R
         }
         Ok(value)
     };
-    (Box::new(Work { kind: JobKind::Other, order: None, work, result: None, reply: Some(reply) }), answer)
+    (Box::new(Work { kind: JobKind::Other, order: None, work, result: None, reply: Some(reply), call: None }), answer)
 }
 
 /// A job that returns the time of its transaction.
 fn stamping() -> (Box<dyn Job>, oneshot::Receiver<Result<i64, Error>>) {
     let (reply, answer) = oneshot::channel();
     let work = |write: &mut Write<'_>| Ok(write.now()?.millis_since(Timestamp::default()));
-    (Box::new(Work { kind: JobKind::Other, order: None, work, result: None, reply: Some(reply) }), answer)
+    (Box::new(Work { kind: JobKind::Other, order: None, work, result: None, reply: Some(reply), call: None }), answer)
 }
 
 fn stored(path: &PathBuf) -> Vec<i64> {
@@ -119,7 +121,7 @@ fn an_acceptance_overtakes_the_jobs_that_wait() {
     let work = |write: &mut Write<'_>| sql("INSERT INTO t (v) VALUES (7)").run(write.connection).map(drop);
     let kind = JobKind::Accept(FAULTS);
     let mut acceptance: Option<Box<dyn Job>> =
-        Some(Box::new(Work { kind, order: None, work, result: None, reply: Some(reply) }));
+        Some(Box::new(Work { kind, order: None, work, result: None, reply: Some(reply), call: None }));
     let mut other = |number: i64| -> (Box<dyn Job>, oneshot::Receiver<Result<i64, Error>>) {
         let (reply, answer) = oneshot::channel();
         let (accept, mut acceptance) = (accept.clone(), acceptance.take());
@@ -132,7 +134,10 @@ fn an_acceptance_overtakes_the_jobs_that_wait() {
             }
             Ok(before.value)
         };
-        (Box::new(Work { kind: JobKind::Other, order: None, work, result: None, reply: Some(reply) }), answer)
+        (
+            Box::new(Work { kind: JobKind::Other, order: None, work, result: None, reply: Some(reply), call: None }),
+            answer,
+        )
     };
     let (mut group, mut answers): (Vec<_>, Vec<_>) = (1..=3).map(&mut other).unzip();
     thread.commit_group(&mut group);
@@ -147,7 +152,7 @@ fn an_acceptance_overtakes_the_jobs_that_wait() {
 async fn a_file_has_a_queue_for_acceptances_and_short_transactions() {
     const FAULTS: Faults = Faults { before_commit: "", after_commit: "", early_answer: None };
     let (thread, path) = thread("queues");
-    let writer = Writer::start(&thread.database, thread.connection.unwrap(), thread.clock).unwrap();
+    let writer = Writer::start(&thread.database, thread.connection.unwrap(), thread.clock, &Waits::default()).unwrap();
     let order = Arc::new(Mutex::new(Vec::new()));
     let (begin, begun) = std::sync::mpsc::channel();
     // Each says that it begins, and goes on when the sender of its channel is dropped.
@@ -226,7 +231,10 @@ fn a_database_that_refuses_everything_is_tried_a_few_times() {
             runs.fetch_add(1, Ordering::Relaxed);
             Err(passing())
         };
-        (Box::new(Work { kind: JobKind::Other, order: None, work, result: None, reply: Some(reply) }), answer)
+        (
+            Box::new(Work { kind: JobKind::Other, order: None, work, result: None, reply: Some(reply), call: None }),
+            answer,
+        )
     };
     let (mut group, mut answers): (Vec<_>, Vec<_>) = (0..MAX_GROUP_JOBS).map(|_| refused()).unzip();
     thread.commit_group(&mut group);
@@ -247,7 +255,10 @@ fn a_full_disk_is_tried_once() {
             let full = Box::new("database or disk is full".to_owned());
             Err(Error::of_query(DatabaseError(DatabaseErrorKind::Unknown, full)))
         };
-        (Box::new(Work { kind: JobKind::Other, order: None, work, result: None, reply: Some(reply) }), answer)
+        (
+            Box::new(Work { kind: JobKind::Other, order: None, work, result: None, reply: Some(reply), call: None }),
+            answer,
+        )
     };
     let (mut group, mut answers): (Vec<_>, Vec<_>) = (0..MAX_GROUP_JOBS).map(|_| failing()).unzip();
     thread.commit_group(&mut group);
@@ -270,6 +281,7 @@ fn without_a_server_nobody_waits_for_the_others_turns() {
         bounds: OWN,
         disk: disk(),
         is_limited: false,
+        place: Place::new(Step::Code),
     };
     let (job, mut answer) = job(1, 0, passing());
     thread.commit_group(&mut [job]);
@@ -308,6 +320,7 @@ fn batch(items: &[i64]) -> (Box<dyn Job>, oneshot::Receiver<Counts>) {
             work: insert,
             result: None,
             reply: Some(reply),
+            call: None,
         }),
         answer,
     )
@@ -350,7 +363,7 @@ fn panicking() -> (Box<dyn Job>, oneshot::Receiver<Result<i64, Error>>) {
         sql("INSERT INTO t (v) VALUES (-1)").run(write.connection)?;
         panic!("a bug in a job")
     };
-    (Box::new(Work { kind: JobKind::Other, order: None, work, result: None, reply: Some(reply) }), answer)
+    (Box::new(Work { kind: JobKind::Other, order: None, work, result: None, reply: Some(reply), call: None }), answer)
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::db::disk::{self, Disk};
 use crate::db::epoch;
 use crate::db::error::{Error, chain};
 use crate::db::fault;
+use crate::db::waits::Place;
 use diesel::QueryResult;
 use domain::Timestamp;
 use futures::executor::block_on;
@@ -60,6 +61,8 @@ pub struct Thread {
     pub disk: Arc<Disk>,
     /// Whether a test keeps the database from growing.
     pub is_limited: bool,
+    /// Where it notes what it waits for.
+    pub place: Arc<Place>,
 }
 
 /// How a transaction ended, for all the jobs in it.
@@ -90,7 +93,9 @@ impl From<Error> for Undone {
 impl Thread {
     /// Runs jobs until all their senders are dropped.
     pub fn work(mut self, mut jobs: Queue) {
+        let _entered = self.place.enter();
         while let Some((first, is_acceptance)) = self.next(&mut jobs) {
+            self.place.take();
             let (queue, items) =
                 if is_acceptance { (&mut self.acceptances, OWN.items) } else { (&mut jobs, self.bounds.items) };
             let mut group = gather(first, queue, items);
@@ -112,6 +117,7 @@ impl Thread {
     /// Runs the acceptances that wait.
     fn accept(&mut self) {
         if let Ok(first) = self.acceptances.try_recv() {
+            self.place.take();
             let mut group = gather(first, &mut self.acceptances, OWN.items);
             self.try_write_group(&mut group);
         }
