@@ -5,11 +5,13 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use system_tests::amplitude::Amplitude;
 use system_tests::devices::{Device, Devices};
-use system_tests::rvs::{CUSTOMER, Receipt};
+use system_tests::rvs::{CUSTOMER, Receipt, Reply};
 use system_tests::sns::Rtn;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
+use temporalio_common::protos::temporal::api::enums::v1::EventType;
 use tokio::task::JoinSet;
+use workflows::contract;
 
 const PURCHASED: &str = "SUBSCRIPTION_PURCHASED";
 
@@ -186,6 +188,32 @@ async fn a_worker_killed_between_query_and_verification_loses_nothing() {
     world.start_with(&[("FAILPOINTS", "")]).await;
     wait_access(&world, "bought", device).await;
     assert_eq!(world.receiver.event_types("bought"), ["user.subscription.purchased"]);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_makes_a_run_of_claims_that_ends_go_on() {
+    let world = world(&[]).await;
+    let devices = Devices::of(&world).await;
+    world.rvs().know("bought", Receipt::subscription(api::clock::now().plus_millis(-3_600_000)));
+    world.rvs().answer_about("bought", Reply::Hang);
+    let device = Device(1);
+    drop(devices.report(device, &[transaction(device, "bought", CUSTOMER)]).await.ok());
+    world.rvs().wait_queries("bought", 1, SOON).await;
+    // It stands for a claim that comes after the activity found none.
+    let run = contract::claims_workflow_id(world.platform_id);
+    world.temporal.signal(&run, contract::OWED, &json!({})).await.expect("an open run");
+    world.rvs().answer_truly_about("bought");
+    world.rvs().release();
+    wait_access(&world, "bought", device).await;
+    wait::until(SOON, "the end of the run", async || {
+        if world.temporal.is_closed(&run).await { Ok(()) } else { Err("it is open".to_owned()) }
+    })
+    .await;
+    let signals = world.temporal.count(&run, EventType::WorkflowExecutionSignaled).await;
+    assert!(signals >= 2, "settle starts a run with a signal: {signals}");
+    let activities = world.temporal.count(&run, EventType::ActivityTaskScheduled).await;
+    assert!(activities >= 2, "{activities} activities for {signals} signals");
     world.finish().await;
 }
 

@@ -8,8 +8,10 @@ use system_tests::amplitude::Amplitude;
 use system_tests::devices::{Device, Devices};
 use system_tests::process::Backend;
 use system_tests::receiver::{Received, Receiver, Reply};
+use system_tests::temporal::Memory;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
+use workflows::contract;
 
 /// An activity that died with its worker is repeated after its heartbeats stopped, and the lease of its page ended.
 const REPEATED: Duration = Duration::from_secs(150);
@@ -221,6 +223,34 @@ async fn events_of_devices_reach_amplitude_with_their_session() {
     wait_acked(&world.receiver, 100, SOON).await;
     world.finish().await;
     amplitude.check();
+}
+
+/// The number of events after which the server suggests to continue as new.
+const CONTINUE_AFTER: &str = "limit.historyCount.suggestContinueAsNew=40";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signals_to_a_stream_that_waits_do_not_fill_its_history() {
+    let world = World::start(Setting {
+        events: vec!["device.*".to_owned()],
+        memory: Memory::Volatile,
+        temporal: vec![CONTINUE_AFTER.to_owned()],
+        ..Setting::default()
+    })
+    .await;
+    world.receiver.answer(Reply::Status(500));
+    Devices::of(&world).await.visit(Device(1)).await;
+    let stream = format!("stream/{}", world.destination_id);
+    wait::until(SOON, "a run that goes on as a new one", async || {
+        world.temporal.signal(&stream, contract::OWED, &json!({})).await?;
+        let runs = world.temporal.runs(&stream).await.len();
+        if runs > 1 { Ok(()) } else { Err(format!("{runs} runs")) }
+    })
+    .await;
+    world.receiver.answer(Reply::Status(200));
+    wait_acked(&world.receiver, VISIT.len(), SOON).await;
+    check_visits(&world.receiver, [Device(1)].into_iter());
+    world.receiver.check_no_duplicates().expect("each event once");
+    world.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,13 +1,17 @@
 //! The workflow `claims`: a run verifies what the devices of one platform report of receipts, for as long as claims are due
-//! soon. No claim has a workflow or a signal of its own: one long activity takes those that are due from storage.
+//! soon. No claim has a workflow or a signal of its own: one long activity takes those that are due from storage, and the
+//! signal `owed` stands for any number of them.
 
 use crate::activities::{Activities, VerifiedClaims, VerifyClaims};
 use crate::contract;
 use crate::options;
-use crate::signal::Lenient;
+use crate::run::{closing, execute_until_closing};
+use crate::signal::{Admin, Lenient};
 use serde::{Deserialize, Serialize};
 use temporalio_macros::{workflow, workflow_methods};
-use temporalio_workflow::{ContinueAsNewOptions, WorkflowContext, WorkflowContextView, WorkflowResult};
+use temporalio_workflow::{
+    ContinueAsNewOptions, SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult,
+};
 
 /// Number of activities in one run before it continues as a new one.
 const ACTIVITIES_PER_RUN: u32 = 100;
@@ -19,13 +23,16 @@ pub struct Start {}
 
 /// The claims of one platform.
 #[workflow]
-pub struct Claims {}
+pub struct Claims {
+    /// Number of signals to this run.
+    signals: u32,
+}
 
 #[workflow_methods]
 impl Claims {
     #[init]
     fn new(_ctx: &WorkflowContextView, _start: Lenient<Start>) -> Self {
-        Self {}
+        Self { signals: 0 }
     }
 
     /// Verifies until no claim is due soon.
@@ -35,20 +42,37 @@ impl Claims {
         let Some(platform_id) = contract::claims_platform_id(ctx.workflow_id()) else { return Ok(()) };
         let mut last = String::new();
         for _ in 0..ACTIVITIES_PER_RUN {
-            if ctx.cancellation_token().is_cancelled() {
-                return Ok(());
+            if closing(ctx) {
+                break;
             }
-            let input = VerifyClaims { platform_id, network: last };
-            let verified = ctx.execute_activity(Activities::verify_claims, input, options::verify_claims()).await;
-            // A cancellation, or an error that no retry mends. The sweep starts a run that is needed again.
-            let Ok(VerifiedClaims { examined, is_idle, network }) = verified else { return Ok(()) };
-            if is_idle {
-                return Ok(());
+            let seen = ctx.state(|claims| claims.signals);
+            let input = VerifyClaims { platform_id, network: std::mem::take(&mut last) };
+            let verified = execute_until_closing(ctx, |token| {
+                ctx.execute_activity(Activities::verify_claims, input, options::verify_claims(token))
+            })
+            .await;
+            match verified {
+                // A signal that came meanwhile may be about what the activity did not find any more.
+                Ok(VerifiedClaims { is_idle: true, .. }) if ctx.state(|claims| claims.signals) == seen => return Ok(()),
+                Ok(VerifiedClaims { examined, network, .. }) => {
+                    last = network;
+                    ctx.set_current_details(format!("examined in the last round: {examined}"));
+                }
+                Err(_) if closing(ctx) => {}
+                // An error that no retry mends. The sweep starts a run that is needed again.
+                Err(_) => return Ok(()),
             }
-            last = network;
-            ctx.set_current_details(format!("examined in the last round: {examined}"));
+        }
+        if ctx.cancellation_token().is_cancelled() {
+            return Ok(());
         }
         ctx.continue_as_new(Start::default().into(), ContinueAsNewOptions::default())?;
         Ok(())
+    }
+
+    /// There may be something new to take from storage.
+    #[signal(name = contract::OWED)]
+    pub fn owed(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _any: Lenient<Admin>) {
+        self.signals = self.signals.saturating_add(1);
     }
 }

@@ -36,7 +36,8 @@ pub const DISCARD: &str = "discard";
 pub const REDELIVER: &str = "redeliver";
 /// Signal to a purchase: stop waiting for the next attempt of a lane.
 pub const CANCEL_BACKOFF: &str = "cancel_backoff";
-/// Signal to a destination: there are deliveries that no purchase's run attempts.
+/// Signal to a destination: there are deliveries that no purchase's run attempts; to a stream or to claims: there is
+/// something new in storage.
 pub const OWED: &str = "owed";
 /// Signal to a destination: enable it.
 pub const ENABLE: &str = "enable";

@@ -175,21 +175,25 @@ pub fn supervise(token: WorkflowCancellationToken, summary: String) -> ActivityO
 
 /// `stream`. The engine retries storage errors and lost workers, and begins the next run when the destination takes
 /// events again.
-pub fn stream() -> ActivityOptions {
+pub fn stream(token: WorkflowCancellationToken) -> ActivityOptions {
     ActivityOptions::with_start_to_close_timeout(STREAM_RUN)
         .heartbeat_timeout(STREAM_HEARTBEAT)
         .task_queue(DELIVER_QUEUE.to_owned())
         .retry_policy(retried(20))
+        .cancellation_type(ActivityCancellationType::WaitCancellationCompleted)
+        .cancellation_token(token)
         .summary("deliver the events of devices".to_owned())
         .build()
 }
 
 /// `verify_claims`. The engine retries storage errors and lost workers.
-pub fn verify_claims() -> ActivityOptions {
+pub fn verify_claims(token: WorkflowCancellationToken) -> ActivityOptions {
     ActivityOptions::with_start_to_close_timeout(CLAIMS_RUN)
         .heartbeat_timeout(CLAIMS_HEARTBEAT)
         .task_queue(DELIVER_QUEUE.to_owned())
         .retry_policy(retried(20))
+        .cancellation_type(ActivityCancellationType::WaitCancellationCompleted)
+        .cancellation_token(token)
         .summary("verify what devices report of receipts".to_owned())
         .build()
 }

@@ -1,14 +1,17 @@
 //! The workflow `stream`: a run delivers to one destination what devices report, for as long as there is something. No
 //! event of a device has a workflow or a signal of its own: one long activity takes batches from storage, and its attempts
-//! and its last failure are what people see in the Temporal UI.
+//! and its last failure are what people see in the Temporal UI. The signal `owed` stands for any number of events.
 
 use crate::activities::{Activities, Stream, Streamed};
 use crate::contract;
 use crate::options;
-use crate::signal::Lenient;
+use crate::run::{closing, execute_until_closing};
+use crate::signal::{Admin, Lenient};
 use serde::{Deserialize, Serialize};
 use temporalio_macros::{workflow, workflow_methods};
-use temporalio_workflow::{ContinueAsNewOptions, WorkflowContext, WorkflowContextView, WorkflowResult};
+use temporalio_workflow::{
+    ContinueAsNewOptions, SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult,
+};
 
 /// Number of activities in one run before it continues as a new one.
 const ACTIVITIES_PER_RUN: u32 = 100;
@@ -20,13 +23,16 @@ pub struct Start {}
 
 /// The stream of one destination.
 #[workflow]
-pub struct DeviceStream {}
+pub struct DeviceStream {
+    /// Number of signals to this run.
+    signals: u32,
+}
 
 #[workflow_methods]
 impl DeviceStream {
     #[init]
     fn new(_ctx: &WorkflowContextView, _start: Lenient<Start>) -> Self {
-        Self {}
+        Self { signals: 0 }
     }
 
     /// Delivers until nothing has been owed for a while.
@@ -35,18 +41,35 @@ impl DeviceStream {
         let ctx: &WorkflowContext<Self> = ctx;
         let Some(destination_id) = contract::stream_destination_id(ctx.workflow_id()) else { return Ok(()) };
         for _ in 0..ACTIVITIES_PER_RUN {
-            if ctx.cancellation_token().is_cancelled() {
-                return Ok(());
+            if closing(ctx) {
+                break;
             }
-            let streamed = ctx.execute_activity(Activities::stream, Stream { destination_id }, options::stream()).await;
-            // A cancellation, or an error that no retry mends. The sweep starts a run that is needed again.
-            let Ok(Streamed { delivered, is_idle }) = streamed else { return Ok(()) };
-            if is_idle {
-                return Ok(());
+            let seen = ctx.state(|stream| stream.signals);
+            let streamed = execute_until_closing(ctx, |token| {
+                ctx.execute_activity(Activities::stream, Stream { destination_id }, options::stream(token))
+            })
+            .await;
+            match streamed {
+                // A signal that came meanwhile may be about what the activity did not find any more.
+                Ok(Streamed { is_idle: true, .. }) if ctx.state(|stream| stream.signals) == seen => return Ok(()),
+                Ok(Streamed { delivered, .. }) => {
+                    ctx.set_current_details(format!("delivered in the last round: {delivered}"));
+                }
+                Err(_) if closing(ctx) => {}
+                // An error that no retry mends. The sweep starts a run that is needed again.
+                Err(_) => return Ok(()),
             }
-            ctx.set_current_details(format!("delivered in the last round: {delivered}"));
+        }
+        if ctx.cancellation_token().is_cancelled() {
+            return Ok(());
         }
         ctx.continue_as_new(Start::default().into(), ContinueAsNewOptions::default())?;
         Ok(())
+    }
+
+    /// There may be something new to take from storage.
+    #[signal(name = contract::OWED)]
+    pub fn owed(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _any: Lenient<Admin>) {
+        self.signals = self.signals.saturating_add(1);
     }
 }

@@ -8,9 +8,9 @@
 mod claim;
 mod connection;
 mod dev_server;
+mod owed;
 mod run_signals;
 mod search_attributes;
-mod start;
 mod status;
 mod stuck;
 
@@ -138,26 +138,26 @@ impl Engine {
             access,
             last_call_succeeded: Arc::default(),
             signals: Arc::new(RunSignals::new(run_signals::SIGNAL_INTERVAL)),
-            streams: Arc::new(RunSignals::new(run_signals::START_INTERVAL)),
-            claims: Arc::new(RunSignals::new(run_signals::START_INTERVAL)),
+            streams: Arc::new(RunSignals::new(run_signals::STREAM_INTERVAL)),
+            claims: Arc::new(RunSignals::new(run_signals::CLAIMS_INTERVAL)),
             identity: identity.to_owned(),
             installation,
             server,
             namespace: options.namespace.as_str().into(),
             left_out: Arc::default(),
         };
-        let (signalling, starting, verifying) = (engine.clone(), engine.clone(), engine.clone());
+        let (signalling, streaming, verifying) = (engine.clone(), engine.clone(), engine.clone());
         tokio::spawn(run_signals::run(engine.signals.clone(), move |id| {
             let engine = signalling.clone();
             async move { engine.destination(id, DestinationSignal::Owed).await }
         }));
         tokio::spawn(run_signals::run(engine.streams.clone(), move |id| {
-            let engine = starting.clone();
-            async move { engine.start_stream(id).await }
+            let engine = streaming.clone();
+            async move { engine.signal_stream(id).await }
         }));
         tokio::spawn(run_signals::run(engine.claims.clone(), move |id| {
             let engine = verifying.clone();
-            async move { engine.start_claims(id).await }
+            async move { engine.signal_claims(id).await }
         }));
         tokio::spawn(engine.clone().keep(options, publish));
         engine

@@ -15,8 +15,11 @@ use tokio::time::{Instant, sleep_until};
 
 /// Minimum time between two signals to the same destination.
 pub const SIGNAL_INTERVAL: Duration = Duration::from_secs(1);
-/// Minimum time between two starts of the same stream. An open one looks for what is owed by itself.
-pub const START_INTERVAL: Duration = Duration::from_secs(10);
+/// Minimum time between two signals to the same stream. An open run finds by itself what is owed, and ends a minute after
+/// the last event: then the next one is signalled at once.
+pub const STREAM_INTERVAL: Duration = Duration::from_secs(30);
+/// Minimum time between two signals to the claims of the same platform.
+pub const CLAIMS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The next step of the task that sends the signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

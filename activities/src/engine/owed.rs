@@ -1,0 +1,54 @@
+//! Signals the runs that find what they do in storage: streams and claims. A signal, and not a start alone: one that comes
+//! while a run ends makes it go on.
+
+use super::{Engine, SignalWithStart, TemporalError};
+use domain::{DestinationId, PlatformId};
+use temporalio_common::search_attributes::SearchAttributes;
+use workflows::contract;
+
+impl Engine {
+    /// Schedules a signal to a destination's stream of device events, in the background, at most once in half a minute per
+    /// destination, and repeated while Temporal is unavailable.
+    pub fn stream(&self, id: DestinationId) {
+        self.streams.mark_owed(id);
+    }
+
+    /// Signals the run of a destination's stream of device events, starting it if there is none.
+    ///
+    /// # Errors
+    /// See [`TemporalError`].
+    pub(super) async fn signal_stream(&self, id: DestinationId) -> Result<(), TemporalError> {
+        let summary = "the events of devices for one destination";
+        self.signal_owed(contract::STREAM, contract::stream_workflow_id(id), summary).await
+    }
+
+    /// Schedules a signal to the verification of a platform's claims, as [`Self::stream`] does for events, at most once in ten
+    /// seconds.
+    pub fn verify_claims(&self, id: PlatformId) {
+        self.claims.mark_owed(id);
+    }
+
+    /// Signals the run that verifies a platform's claims, starting it if there is none.
+    pub(super) async fn signal_claims(&self, id: PlatformId) -> Result<(), TemporalError> {
+        let summary = "what the devices of one platform report of receipts";
+        self.signal_owed(contract::CLAIMS, contract::claims_workflow_id(id), summary).await
+    }
+
+    async fn signal_owed(
+        &self,
+        workflow_type: &'static str,
+        workflow_id: String,
+        summary: &'static str,
+    ) -> Result<(), TemporalError> {
+        let message = SignalWithStart {
+            workflow_id,
+            workflow_type,
+            signal: contract::OWED,
+            payload: serde_json::json!({}),
+            summary,
+            input: None,
+            attributes: SearchAttributes::default(),
+        };
+        self.signal_with_start(message).await
+    }
+}
