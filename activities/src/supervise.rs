@@ -152,11 +152,11 @@ async fn cancel_backoff(context: &Context, budget: &CancelBudget<'_>, key: Colla
     let signal = Signal::CancelBackoff(CancelBackoff { destination_id: Some(budget.round.destination) });
     match context.engine.signal_open(key, signal).await {
         Ok(()) => true,
-        Err(error @ TemporalError::Unavailable(_)) => {
+        Err(error @ (TemporalError::Unavailable(_) | TemporalError::Exhausted(_))) => {
             tracing::debug!(collapse_key = %key, error = %error, "a back-off is not cancelled yet; tried again soon");
             false
         }
-        Err(error) => {
+        Err(error @ TemporalError::Rejected(_)) => {
             tracing::error!(collapse_key = %key, error = %error, "a back-off was not cancelled: the purchase's run waits for its next attempt");
             true
         }

@@ -8,6 +8,7 @@
 mod claim;
 mod connection;
 mod dev_server;
+mod error;
 mod owed;
 mod run_signals;
 mod search_attributes;
@@ -17,6 +18,7 @@ mod stuck;
 pub use claim::NamespaceTaken;
 pub use connection::namespace_of;
 pub use dev_server::{Addresses, DevServer};
+pub use error::TemporalError;
 pub use stuck::Stuck;
 
 use claim::{Claimed, Observed};
@@ -28,7 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use temporalio_client::envconfig::LoadClientConfigProfileOptions;
-use temporalio_client::tonic::{Code, IntoRequest, Request, Status};
+use temporalio_client::tonic::{Code, IntoRequest, Request};
 use temporalio_client::{Client, ClientOptions, NamespacedClient};
 use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads, WorkflowExecution, WorkflowType};
 use temporalio_common::protos::temporal::api::enums::v1::{TaskQueueKind, WorkflowIdConflictPolicy};
@@ -49,30 +51,6 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// Time between two checks that the sweep runs and is this installation's, and that the search attributes exist.
 const ENSURE_INTERVAL: Duration = Duration::from_secs(10);
-
-/// Why Temporal did not accept a request.
-#[derive(Debug, thiserror::Error)]
-pub enum TemporalError {
-    /// Temporal cannot be reached, is overloaded or shuts down. Try again.
-    #[error("Temporal is not available at the moment: {0}")]
-    Unavailable(String),
-    /// Temporal will never accept this request.
-    #[error("Temporal refused it: {0}")]
-    Rejected(String),
-}
-
-impl From<Status> for TemporalError {
-    fn from(status: Status) -> Self {
-        match status.code() {
-            // Temporal rejects an unregistered search attribute as an invalid argument. That is temporary: `ensure`
-            // registers it. The missing first letter matches both capital and small.
-            Code::InvalidArgument if !status.message().contains("earch attribute") => {
-                Self::Rejected(status.message().to_owned())
-            }
-            _ => Self::Unavailable(format!("{:?}: {}", status.code(), status.message())),
-        }
-    }
-}
 
 /// The connection to Temporal. Clones share it.
 #[derive(Clone)]

@@ -115,7 +115,7 @@ where
         match step {
             Step::Signal(id) => match call(id).await {
                 Ok(()) => {}
-                Err(TemporalError::Unavailable(reason)) => {
+                Err(TemporalError::Unavailable(reason) | TemporalError::Exhausted(reason)) => {
                     tracing::debug!(%id, reason, "a run was not called; tried again soon");
                     signals.plan().mark_failed(id, signals.now_ms());
                 }

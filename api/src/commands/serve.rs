@@ -204,6 +204,7 @@ impl Engine for engine::Engine {
 fn translated(error: engine::TemporalError) -> EngineError {
     match error {
         engine::TemporalError::Unavailable(reason) => EngineError::Unavailable(reason),
+        engine::TemporalError::Exhausted(reason) => EngineError::Exhausted(reason),
         engine::TemporalError::Rejected(reason) => EngineError::Rejected(reason),
     }
 }

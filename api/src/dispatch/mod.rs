@@ -3,8 +3,9 @@
 //!
 //! The inbox holds the notifications, so a lost signal loses nothing: `refill` reads back from the inbox what does not
 //! fit in memory, and at the start what the process before may not have signalled. `plan`, which is pure, decides when
-//! to signal; `send` sends the signals.
+//! to signal; `send` sends the signals, as many at once as `limit` finds that Temporal takes.
 
+mod limit;
 mod plan;
 mod refill;
 mod send;
@@ -38,9 +39,9 @@ pub trait Engine: Send + Sync + 'static {
     ) -> BoxFuture<'_, Result<(), EngineError>>;
     /// Starts the workflow that supervises a destination, or signals its open run, because deliveries are owed.
     fn supervise(&self, id: DestinationId) -> BoxFuture<'_, Result<(), EngineError>>;
-    /// Starts a destination's stream of device events, if none is open, because events are owed. Returns at once.
+    /// Starts a destination's stream of device events, or signals its open run, because events are owed. Returns at once.
     fn stream(&self, id: DestinationId);
-    /// Starts the verification of a platform's claims, if none is open, because claims are new. Returns at once.
+    /// Starts the verification of a platform's claims, or signals its open run, because claims are new. Returns at once.
     fn verify_claims(&self, id: PlatformId);
     /// Whether Temporal answered the last periodic check, some seconds ago at most.
     fn is_connected(&self) -> bool;
@@ -52,6 +53,9 @@ pub enum EngineError {
     /// Temporal does not answer; a later attempt may succeed.
     #[error("the workflow engine does not answer: {0}")]
     Unavailable(String),
+    /// A limit of Temporal's own is reached; a later attempt, with fewer calls at once, may succeed.
+    #[error("the workflow engine takes no more calls at the moment: {0}")]
+    Exhausted(String),
     /// Temporal rejects the call; a repetition would be rejected too.
     #[error("the workflow engine refuses: {0}")]
     Rejected(String),

@@ -208,6 +208,13 @@ impl Plan {
         if entry.flush.0.is_some() { Step::Flush(key, entry.newest) } else { Step::Signal(key, entry.signal(now)) }
     }
 
+    /// Whether a signal is to be sent now: whether [`Plan::next`] would return one.
+    #[must_use]
+    pub fn has_due(&self, now: i64) -> bool {
+        let is_due = self.due.first().is_some_and(|&(at, _)| at <= now);
+        self.paused_until <= now && (is_due || !self.backlog.is_empty())
+    }
+
     /// The trace of the first row that the running call for a key covers.
     #[must_use]
     pub fn trace(&self, key: CollapseKey) -> Option<TraceContext> {
@@ -244,13 +251,17 @@ impl Plan {
     }
 
     /// Records that Temporal did not answer: the key becomes due again after its back-off. Returns whether this failure
-    /// begins a pause of all keys.
+    /// begins the first pause of all keys.
     pub fn failed(&mut self, now: i64, key: CollapseKey) -> bool {
-        self.failures = self.failures.saturating_add(1);
-        if self.failures >= FAILURES_BEFORE_PAUSE {
-            self.paused_until = now.saturating_add(PAUSE.after(self.failures - FAILURES_BEFORE_PAUSE));
+        let mut pauses = false;
+        // A call that fails during a pause began before it, beside those that caused it.
+        if self.paused_until <= now {
+            self.failures = self.failures.saturating_add(1);
+            if self.failures >= FAILURES_BEFORE_PAUSE {
+                self.paused_until = now.saturating_add(PAUSE.after(self.failures - FAILURES_BEFORE_PAUSE));
+            }
+            pauses = self.failures == FAILURES_BEFORE_PAUSE;
         }
-        let pauses = self.failures == FAILURES_BEFORE_PAUSE;
         let Some(entry) = self.entries.get_mut(&key) else { return pauses };
         entry.not_before = now.saturating_add(KEY_BACKOFF.after(entry.failures));
         entry.failures = entry.failures.saturating_add(1);

@@ -1,9 +1,10 @@
-//! Sends the signals of the plan, a few calls at a time.
+//! Sends the signals of the plan, as many calls at a time as the limit allows.
 
+use super::limit::{Call, Limit};
 use super::plan::Step;
 use super::{EngineError, Shared};
 use domain::CollapseKey;
-use metrics::counter;
+use metrics::{counter, gauge};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -12,39 +13,84 @@ use traces::{Span, SpanKind};
 use workflows::contract::workflow_id;
 use workflows::signal::{Admin, Signal};
 
-/// Maximum number of concurrent calls to Temporal.
-const CONCURRENCY: usize = 4;
 /// How long one call may take before it counts as unanswered.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The calls to Temporal that are running.
+struct Calls {
+    shared: Arc<Shared>,
+    running: JoinSet<Over>,
+    limit: Limit,
+}
+
+/// A call that is over, with its times since the start of the process.
+struct Over {
+    began_at: Duration,
+    answered_at: Duration,
+    answer: Result<(), EngineError>,
+}
+
 /// Runs until it is aborted.
 pub(super) async fn run(shared: Arc<Shared>) {
-    let mut calls = JoinSet::new();
+    let mut calls = Calls { shared, running: JoinSet::new(), limit: Limit::new() };
+    calls.show();
     loop {
-        let step = if calls.len() < CONCURRENCY { shared.plan().next(shared.now_ms()) } else { Step::Idle };
-        match step {
+        match calls.next() {
             Step::Signal(key, notified) => {
                 let through = notified.through;
-                calls.spawn(traced(shared.clone(), key, Signal::Notified(notified), through));
+                calls.begin(key, Signal::Notified(notified), through);
             }
-            Step::Flush(key, through) => {
-                calls.spawn(traced(shared.clone(), key, Signal::Flush(author()), through));
-            }
+            Step::Flush(key, through) => calls.begin(key, Signal::Flush(author()), through),
             Step::Sleep(until) => {
-                let until = shared.began + Duration::from_millis(until.unsigned_abs());
+                let until = calls.shared.began + Duration::from_millis(until.unsigned_abs());
                 tokio::select! {
                     () = sleep_until(until) => {}
-                    () = shared.plan_changed.notified() => {}
-                    Some(_) = calls.join_next() => {}
+                    () = calls.change() => {}
                 }
             }
-            Step::Idle => {
-                tokio::select! {
-                    () = shared.plan_changed.notified() => {}
-                    Some(_) = calls.join_next() => {}
+            Step::Idle => calls.change().await,
+        }
+    }
+}
+
+impl Calls {
+    /// The next step of the plan; [`Step::Idle`] while as many calls are running as may.
+    fn next(&self) -> Step {
+        if self.running.len() < self.limit.calls() { self.shared.plan().next(self.shared.now_ms()) } else { Step::Idle }
+    }
+
+    fn begin(&mut self, key: CollapseKey, signal: Signal, through: i64) {
+        self.running.spawn(traced(self.shared.clone(), key, signal, through));
+    }
+
+    /// Waits until the plan has changed or a call is over.
+    async fn change(&mut self) {
+        let running = self.running.len();
+        tokio::select! {
+            () = self.shared.plan_changed.notified() => {}
+            Some(over) = self.running.join_next() => {
+                if let Ok(Over { began_at, answered_at, answer }) = over {
+                    let is_full = running >= self.limit.calls();
+                    let was_awaited = is_full && self.shared.plan().has_due(self.shared.now_ms());
+                    self.follow(Call { began_at, answered_at, was_awaited }, &answer);
                 }
             }
         }
+    }
+
+    fn follow(&mut self, call: Call, answer: &Result<(), EngineError>) {
+        match answer {
+            Ok(()) => self.limit.taken(call),
+            Err(EngineError::Exhausted(_)) => self.limit.refused(call),
+            // They say nothing about how much Temporal takes.
+            Err(EngineError::Unavailable(_) | EngineError::Rejected(_)) => {}
+        }
+        self.show();
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a small number of calls")]
+    fn show(&self) {
+        gauge!("settle_dispatch_limit").set(self.limit.calls() as f64);
     }
 }
 
@@ -54,7 +100,7 @@ fn author() -> Admin {
 }
 
 /// Sends the signal in a span of the trace of the first notification that it covers.
-async fn traced(shared: Arc<Shared>, key: CollapseKey, signal: Signal, through: i64) {
+async fn traced(shared: Arc<Shared>, key: CollapseKey, signal: Signal, through: i64) -> Over {
     let trace = shared.plan().trace(key).filter(|_| traces::is_on());
     let span = match trace {
         Some(trace) => Span::of(&[trace], "SignalWithStartWorkflow:purchase", SpanKind::Client),
@@ -65,20 +111,23 @@ async fn traced(shared: Arc<Shared>, key: CollapseKey, signal: Signal, through: 
         span.set("rpc.method", "temporal.api.workflowservice.v1.WorkflowService/SignalWithStartWorkflowExecution");
         span.set("temporalWorkflowID", workflow_id(key));
     });
-    span.within(call(shared, key, signal, through)).await;
+    span.within(call(shared, key, signal, through)).await
 }
 
-async fn call(shared: Arc<Shared>, key: CollapseKey, signal: Signal, through: i64) {
+async fn call(shared: Arc<Shared>, key: CollapseKey, signal: Signal, through: i64) -> Over {
     fail::fail_point!("dispatch.before_signal", |_| std::process::abort());
+    let began_at = shared.began.elapsed();
     let answer = timeout(TIMEOUT, shared.engine.signal(key, signal)).await;
+    let answered_at = shared.began.elapsed();
     let answer =
         answer.unwrap_or_else(|_| Err(EngineError::Unavailable(format!("no answer in {} s", TIMEOUT.as_secs()))));
     if let Err(error) = &answer {
-        let class = if matches!(error, EngineError::Unavailable(_)) { "unavailable" } else { "rejected" };
+        let class = if matches!(error, EngineError::Rejected(_)) { "rejected" } else { "unavailable" };
         traces::fail_current(class);
     }
     record(&shared, key, through, &answer);
     shared.room_freed.notify_one();
+    Over { began_at, answered_at, answer }
 }
 
 /// Passes the result of a call to the plan.
@@ -90,7 +139,7 @@ fn record(shared: &Shared, key: CollapseKey, through: i64, answer: &Result<(), E
             plan.sent(now, key, through);
             counter!("settle_dispatch_signals_total", "result" => "sent").increment(1);
         }
-        Err(EngineError::Unavailable(reason)) => {
+        Err(EngineError::Unavailable(reason) | EngineError::Exhausted(reason)) => {
             if plan.failed(now, key) {
                 tracing::warn!(reason, "Temporal does not answer; signals are sent again until it does");
             }

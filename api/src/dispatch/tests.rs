@@ -278,6 +278,32 @@ fn an_engine_that_is_down_is_left_in_peace_and_no_key_is_lost() {
 }
 
 #[test]
+fn calls_that_fail_together_begin_one_short_pause() {
+    let mut plan = plan(100);
+    (0..64).for_each(|number| plan.notify(0, unsent(number, 1)));
+    let calls: Vec<Step> = (0..64).map(|_| plan.next(0)).collect();
+    for call in calls {
+        let Step::Signal(key, _) = call else { panic!("a signal is due") };
+        plan.failed(1, key);
+    }
+    assert_eq!(plan.next(1), Step::Sleep(101));
+}
+
+#[test]
+fn a_signal_that_is_due_is_seen_before_it_is_taken() {
+    let mut plan = plan(10);
+    plan.notify(0, unsent(1, 1));
+    assert!(plan.has_due(0));
+    let Step::Signal(first, notified) = plan.next(0) else { panic!("a signal is due") };
+    assert!(!plan.has_due(0), "it is in flight");
+    plan.notify(1, unsent(1, 2));
+    plan.sent(2, first, notified.through);
+    assert!(!plan.has_due(2), "its next one is due later");
+    plan.add_to_backlog(2, unsent(2, 1));
+    assert!(plan.has_due(2));
+}
+
+#[test]
 fn one_busy_purchase_does_not_stop_the_others() {
     let mut plan = plan(10);
     plan.notify(0, unsent(1, 1));

@@ -141,6 +141,11 @@ pub const METRICS: &[Metric] = &[
     ),
     gauge("settle_disk_free_bytes", &[], "Free room on the disk with the SQLite database.").bytes(),
     gauge("settle_disk_full", &[], "1 while the disk of the database is full, which answers notifications 503."),
+    gauge(
+        "settle_dispatch_limit",
+        &[],
+        "Signals that this process sends to Temporal at the same time, at most; it follows the time that Temporal takes.",
+    ),
     counter(
         "settle_dispatch_signals_total",
         &["result"],

@@ -49,7 +49,7 @@ pub async fn taken(call: impl Future<Output = Result<(), EngineError>>) -> Resul
         Ok(Err(EngineError::Rejected(reason))) => {
             Err(Error::Upstream(format!("the workflow engine refuses: {reason}")))
         }
-        Ok(Err(EngineError::Unavailable(_))) | Err(_) => {
+        Ok(Err(EngineError::Unavailable(_) | EngineError::Exhausted(_))) | Err(_) => {
             Err(Error::Unavailable("the workflow engine does not answer at the moment; try again".to_owned()))
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use storage::{Fate, NewPlatform, Store};
 use system_tests::folder::Folder;
 use system_tests::wait;
+use tokio::time::Instant;
 use workflows::signal::Signal;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -142,6 +143,29 @@ async fn an_emptied_engine_gets_every_signal_again() {
         count => Err(format!("{count} signals")),
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_engine_far_away_gets_five_hundred_signals_a_second() {
+    const SIGNALS: u32 = 3000;
+    let folder = Folder::new("far");
+    let store = open(&folder).await;
+    let engine = Arc::new(Recording::default());
+    *engine.round_trip.lock().expect("no test panicked") = Duration::from_millis(30);
+    let dispatch = Dispatch::start(engine.clone(), store.clone());
+    let platform = platform(&store).await;
+    let began = Instant::now();
+    for number in 0..SIGNALS {
+        dispatch.notify(CollapseKey::of(platform, &number.to_string()), number.into(), 120_000, None);
+    }
+    wait::until(TIMEOUT, "every signal", async || match dispatch.unsignalled_purchases() {
+        0 => Ok(()),
+        left => Err(format!("{left} purchases are not signalled")),
+    })
+    .await;
+    let rate = f64::from(SIGNALS) / began.elapsed().as_secs_f64();
+    println!("{rate:.0} signals a second");
+    assert!(rate >= 500.0, "{rate:.0} signals a second");
 }
 
 #[tokio::test]

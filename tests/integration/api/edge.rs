@@ -24,10 +24,12 @@ use serde_json::{Value, json};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use storage::{Accepted, Config, Database, Fate, Key, NewNotification, Store};
 use system_tests::contract::{self, Answered};
 use system_tests::folder::Folder;
 use system_tests::template;
+use tokio::time::{Instant, sleep_until};
 use tower::ServiceExt;
 use workflows::signal::{DestinationSignal, Signal};
 
@@ -43,6 +45,8 @@ pub struct Recording {
     destination_signals: Mutex<Vec<(DestinationId, DestinationSignal)>>,
     supervised: Mutex<Vec<DestinationId>>,
     down: AtomicBool,
+    /// How long the engine takes to answer a signal to a purchase.
+    pub round_trip: Mutex<Duration>,
     /// The answer of every purchase's open run to the query `status`.
     pub status: Mutex<Option<Value>>,
 }
@@ -79,7 +83,12 @@ impl Engine for Recording {
         if answer.is_ok() {
             self.signals.lock().expect("no test panicked").push((key, signal));
         }
-        async { answer }.boxed()
+        let answered_at = Instant::now() + *self.round_trip.lock().expect("no test panicked");
+        async move {
+            sleep_until(answered_at).await;
+            answer
+        }
+        .boxed()
     }
 
     fn status(&self, _: CollapseKey) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>> {

@@ -1,0 +1,57 @@
+//! Why Temporal did not accept a request, and whether it can be tried again.
+
+use temporalio_client::tonic::{Code, Status};
+
+/// Why Temporal did not accept a request.
+#[derive(Debug, thiserror::Error)]
+pub enum TemporalError {
+    /// Temporal cannot be reached or shuts down, or the run is just ending. Try again.
+    #[error("Temporal is not available at the moment: {0}")]
+    Unavailable(String),
+    /// A limit of Temporal's own is reached. Try again, with fewer calls at once.
+    #[error("Temporal takes no more calls at the moment: {0}")]
+    Exhausted(String),
+    /// Temporal will never accept this request.
+    #[error("Temporal refused it: {0}")]
+    Rejected(String),
+}
+
+impl From<Status> for TemporalError {
+    fn from(status: Status) -> Self {
+        match status.code() {
+            // Temporal rejects an unregistered search attribute as an invalid argument. That is temporary: `ensure`
+            // registers it. The missing first letter matches both capital and small.
+            Code::InvalidArgument if !status.message().contains("earch attribute") => {
+                Self::Rejected(status.message().to_owned())
+            }
+            Code::ResourceExhausted if !is_about_one_run(&status) => {
+                Self::Exhausted(format!("{:?}: {}", status.code(), status.message()))
+            }
+            _ => Self::Unavailable(format!("{:?}: {}", status.code(), status.message())),
+        }
+    }
+}
+
+/// The header of a refusal with the reason for it.
+const CAUSE: &str = "x-resource-exhausted-cause";
+
+/// Whether a limit is reached because one run is closing, which says nothing about the server's load.
+fn is_about_one_run(status: &Status) -> bool {
+    status.metadata().get(CAUSE).is_some_and(|cause| cause == "BusyWorkflow")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_closes_is_no_limit_of_the_server() {
+        let refused = |cause: &'static str| {
+            let mut status = Status::resource_exhausted("not now");
+            status.metadata_mut().insert(CAUSE, cause.parse().expect("a value"));
+            TemporalError::from(status)
+        };
+        assert!(matches!(refused("RpsLimit"), TemporalError::Exhausted(_)));
+        assert!(matches!(refused("BusyWorkflow"), TemporalError::Unavailable(_)));
+    }
+}
