@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use temporalio_client::Client;
 use temporalio_sdk::runtime::worker_tuner::{FixedSizeSlotSupplier, TunerHolder, WorkerTuner};
-use temporalio_sdk::runtime::{PollerBehavior, RuntimeOptions};
+use temporalio_sdk::runtime::{AutoscalingOptions, PollerBehavior, RuntimeOptions};
 use temporalio_sdk::{Runtime, Worker, WorkerOptions, WorkerRunError};
 use tokio::time::Instant;
 use workflows::{Claims, Destination, DeviceStream, Purchase, Sweep, contract};
@@ -49,10 +49,14 @@ pub struct Slots {
 /// Maximum number of open runs whose state stays in memory, about 50 KB each. The next task of another run first reads
 /// its history, which is one more call to Temporal and a tenth more CPU for the purchase.
 const CACHED_RUNS: usize = 5_000;
-/// Number of concurrent polls for workflow tasks, and the part of them that asks for the first task of a run. A
-/// purchase has about as many first tasks as later ones.
-const WORKFLOW_POLLS: usize = 8;
-const FIRST_TASKS: f32 = 0.5;
+/// Numbers of concurrent polls: at least, which is also at first, and at most. The server suggests more while tasks wait for
+/// a poll, and fewer while polls wait for a task; each task costs a poll the round trip to the server. There are as many for
+/// the first tasks of runs as for later ones.
+const WORKFLOW_POLLS: (usize, usize) = (4, 64);
+/// Those of regular activities that send nothing to destinations.
+const ACTIVITY_POLLS: (usize, usize) = (2, 32);
+/// Those of deliveries.
+const DELIVERY_POLLS: (usize, usize) = (5, 64);
 
 /// Number of workflow tasks and of local activities for each core: 20 local activities, about 10 ms of CPU each, get it
 /// well within the three seconds that each may take. Of 20,000 open windows of two minutes 167 end each second; with
@@ -73,9 +77,8 @@ impl Default for Slots {
     }
 }
 
-/// Runs both workers until `stop` resolves, then finishes their current tasks. Workers that end before begin again:
-/// after an outage of a minute one answer that Temporal's SDK takes for final is enough to end them, and a server that
-/// starts gives such answers, for instance that it does not know the namespace yet.
+/// Runs both workers until `stop` resolves, then finishes their current tasks. Workers that Temporal's SDK ends before begin
+/// again.
 ///
 /// Blocks the calling thread. Call it from a thread of its own, outside `runtime`: the SDK runs all workflows on the
 /// calling thread.
@@ -182,9 +185,8 @@ fn settling(core: &Runtime, client: Client, context: &Context, slots: Slots) -> 
         .sticky_queue_schedule_to_start_timeout(Duration::from_secs(2))
         .graceful_shutdown_period(Duration::from_secs(5))
         .tuner(tuner(slots))
-        .workflow_task_poller_behavior(PollerBehavior::SimpleMaximum(WORKFLOW_POLLS))
-        .nonsticky_to_sticky_poll_ratio(FIRST_TASKS)
-        .activity_task_poller_behavior(PollerBehavior::SimpleMaximum(2))
+        .workflow_task_poller_behavior(polls(WORKFLOW_POLLS))
+        .activity_task_poller_behavior(polls(ACTIVITY_POLLS))
         .build();
     Worker::new(core, client, options).map_err(|error| unbuilt(&error))
 }
@@ -196,9 +198,14 @@ fn delivering(core: &Runtime, client: Client, context: &Context, slots: Slots) -
         .register_activities(Context::clone(context))
         .graceful_shutdown_period(Duration::from_secs(20))
         .tuner(tuner(Slots { workflow_tasks: 1, local_activities: 1, activities: slots.deliveries, ..slots }))
-        .activity_task_poller_behavior(PollerBehavior::SimpleMaximum(5))
+        .activity_task_poller_behavior(polls(DELIVERY_POLLS))
         .build();
     Worker::new(core, client, options).map_err(|error| unbuilt(&error))
+}
+
+fn polls((minimum, maximum): (usize, usize)) -> PollerBehavior {
+    let polls = AutoscalingOptions::builder().minimum(minimum).initial(minimum).maximum(maximum);
+    PollerBehavior::Autoscaling(polls.build())
 }
 
 fn tuner(slots: Slots) -> WorkerTuner {
