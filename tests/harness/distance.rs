@@ -72,6 +72,12 @@ impl Distance {
         Ok(Self { port, trips, gate })
     }
 
+    /// Host and port of the proxy.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
     /// A proxy before the server of a URL, and the URL by way of it.
     ///
     /// # Errors

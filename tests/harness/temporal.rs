@@ -1,6 +1,7 @@
 //! A real Temporal dev server that can skip time: one that tests share, with a namespace for each, or one of a test's own,
 //! which can be killed, frozen and restarted.
 
+use super::distance::Distance;
 use super::folder::Folder;
 use super::reaper::Watched;
 use super::{ports, wait};
@@ -134,6 +135,15 @@ impl Temporal {
     #[must_use]
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// A proxy before the server, by way of which a round trip takes this much longer.
+    ///
+    /// # Panics
+    /// When there is no port for it.
+    #[must_use]
+    pub fn at_a_distance(&self, round_trip: Duration) -> Distance {
+        Distance::before(self.port, round_trip / 2).expect("a proxy before the Temporal server")
     }
 
     /// The URL of the server's own metrics.

@@ -32,6 +32,8 @@ pub struct Setting {
     pub memory: Memory,
     /// Dynamic settings of a server of the test's own, such as `limit.historyCount.suggestContinueAsNew=80`.
     pub temporal: Vec<String>,
+    /// The time of a round trip between settle's processes and Temporal; `None` for that of the machine itself.
+    pub temporal_distance: Option<Duration>,
     /// The platform's quiet window.
     pub window_seconds: u64,
     /// The platform's `max_wait`, which bounds the window.
@@ -58,6 +60,7 @@ impl Default for Setting {
             backend: Backend::Sqlite,
             memory: Memory::Shared,
             temporal: Vec::new(),
+            temporal_distance: None,
             window_seconds: 120,
             max_wait_seconds: None,
             events: vec!["purchase.updated".to_owned()],
@@ -113,7 +116,9 @@ impl World {
         setting.variables.extend(rvs.iter().map(|rvs| ("SETTLE_AMAZON_RVS_URL".to_owned(), rvs.url())));
         let temporal = Temporal::start_with(setting.memory, &setting.temporal).await;
         let (sns, receiver) = (Sns::new(), Receiver::start().await);
-        let installation = Installation::new(setting.backend, &temporal.address(), &sns);
+        let distance = setting.temporal_distance.map(|round_trip| temporal.at_a_distance(round_trip));
+        let address = distance.map_or_else(|| temporal.address(), |distance| distance.address());
+        let installation = Installation::new(setting.backend, &address, &sns);
         let installation = installation.in_namespace(temporal.namespace());
         let installation = installation.with_descriptors(setting.descriptors).with_program(setting.program.clone());
         let mut processes = launch(&installation, &setting, &[]);

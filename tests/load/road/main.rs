@@ -68,6 +68,9 @@ struct Options {
     /// Seconds after the windows within which the last webhook must come.
     #[arg(long, default_value_t = 300)]
     patience: u64,
+    /// Milliseconds that each round trip to Temporal takes longer, as to a server that is far away.
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    temporal_distance: u64,
     /// A variable of settle's processes, such as SETTLE_LOG=info.
     #[arg(long, value_name = "NAME=VALUE")]
     variable: Vec<String>,
@@ -190,6 +193,7 @@ fn installed(options: &Options) -> Installed {
             DatabaseKind::Postgres => Backend::Postgres,
         },
         window: Duration::from_secs(options.window),
+        temporal_distance: Duration::from_millis(options.temporal_distance),
         variables: variables(&options.variable),
         other: Other { program: options.other_program.clone(), variables: variables(&options.other_variable) },
     }

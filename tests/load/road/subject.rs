@@ -42,6 +42,8 @@ pub struct Installed {
     pub backend: Backend,
     /// The window.
     pub window: Duration,
+    /// How much longer a round trip to Temporal takes.
+    pub temporal_distance: Duration,
     /// Variables of settle's processes.
     pub variables: Vec<(String, String)>,
     /// What differs in [`Variant::Other`].
@@ -68,15 +70,17 @@ pub enum Subject {
 impl Subject {
     /// Starts it with a Temporal server and a database of its own.
     pub async fn start(variant: Variant, installed: &Installed) -> Self {
+        let distance = Some(installed.temporal_distance).filter(|distance| !distance.is_zero());
         let other = match variant {
             Variant::Settle => Other::default(),
             Variant::Other => installed.other.clone(),
-            Variant::Floor => return Self::Floor(Box::new(Floor::start(installed.window).await)),
+            Variant::Floor => return Self::Floor(Box::new(Floor::start(installed.window, distance).await)),
         };
         let variables = installed.variables.iter().chain(&other.variables).cloned().collect();
         let mut world = World::start(Setting {
             backend: installed.backend,
             memory: Memory::File,
+            temporal_distance: distance,
             window_seconds: installed.window.as_secs(),
             program: other.program,
             variables,

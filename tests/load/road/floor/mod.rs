@@ -38,12 +38,14 @@ impl Floor {
     ///
     /// # Panics
     /// When one of them does not start.
-    pub async fn start(window: Duration) -> Self {
+    pub async fn start(window: Duration, distance: Option<Duration>) -> Self {
         let temporal = Temporal::start(Memory::File).await;
+        let distance = distance.map(|round_trip| temporal.at_a_distance(round_trip));
+        let address = distance.map_or_else(|| temporal.address(), |distance| distance.address());
         register(&temporal).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let mut command = Command::new(std::env::current_exe().expect("this executable"));
-        command.args(["floor", "--temporal", &temporal.address()]);
+        command.args(["floor", "--temporal", &address]);
         command.args(["--driver", &listener.local_addr().expect("its address").to_string()]);
         command.args(["--window-ms", &window.as_millis().to_string()]).stdin(Stdio::null());
         let process = Watched::spawn(&mut command).expect("the floor starts");

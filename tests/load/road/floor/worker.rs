@@ -13,7 +13,7 @@ use system_tests::folder::Folder;
 use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions, WorkflowStartOptions};
 use temporalio_common::search_attributes::SearchAttributes;
 use temporalio_sdk::runtime::worker_tuner::{FixedSizeSlotSupplier, TunerHolder, WorkerTuner};
-use temporalio_sdk::runtime::{PollerBehavior, RuntimeOptions};
+use temporalio_sdk::runtime::{AutoscalingOptions, PollerBehavior, RuntimeOptions};
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::unbounded_channel;
@@ -87,9 +87,14 @@ fn worker_options(steps: Steps) -> WorkerOptions {
         .max_cached_workflows(2000)
         .sticky_queue_schedule_to_start_timeout(Duration::from_secs(2))
         .tuner(WorkerTuner::TunerHolder(tuner))
-        .workflow_task_poller_behavior(PollerBehavior::SimpleMaximum(5))
-        .activity_task_poller_behavior(PollerBehavior::SimpleMaximum(2))
+        .workflow_task_poller_behavior(polls(4, 64))
+        .activity_task_poller_behavior(polls(2, 32))
         .build()
+}
+
+fn polls(minimum: usize, maximum: usize) -> PollerBehavior {
+    let polls = AutoscalingOptions::builder().minimum(minimum).initial(minimum).maximum(maximum);
+    PollerBehavior::Autoscaling(polls.build())
 }
 
 /// Signals the workflows of the floor.
