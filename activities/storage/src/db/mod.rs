@@ -23,6 +23,7 @@ pub mod reader;
 pub mod run;
 pub mod schema;
 pub mod secrets;
+pub mod shared_lock;
 pub mod sql;
 pub mod startup;
 pub mod statement;

@@ -1,0 +1,34 @@
+//! Locks on PostgreSQL that many transactions share, and that whoever changes what these rely on has alone.
+//!
+//! They are advisory locks, because PostgreSQL grants these in the order of the requests: a change never waits for
+//! transactions that came after it. Shared locks of a row would let them pass. On SQLite a writing transaction excludes
+//! all others, so there is nothing to lock.
+//!
+//! The order in which a transaction takes several of them is up to those who use them.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::sql;
+use uuid::Uuid;
+
+const SHARE: Sql = statement!("SELECT COUNT(pg_advisory_xact_lock_shared(CAST(? AS BIGINT))) AS value");
+
+/// Shares the lock of what has this id until the end of the transaction, from the next statement on.
+pub fn share(connection: &mut AnyConnection, id: Uuid) -> Result<(), Error> {
+    if connection.is_shared() { sql(SHARE).bind(number(id)).later(connection) } else { Ok(()) }
+}
+
+const TAKE: Sql = statement!("SELECT COUNT(pg_advisory_xact_lock(CAST(? AS BIGINT))) AS value");
+
+/// Takes the lock of what has this id alone until the end of the transaction, from the next statement on. A transaction
+/// that shares the lock must not take it alone: another one that shares it could do the same.
+pub fn take(connection: &mut AnyConnection, id: Uuid) -> Result<(), Error> {
+    if connection.is_shared() { sql(TAKE).bind(number(id)).later(connection) } else { Ok(()) }
+}
+
+/// The number of the lock. Two ids with the same one would wait for each other needlessly.
+fn number(id: Uuid) -> i64 {
+    let (high, low) = id.as_u64_pair();
+    (high ^ low).cast_signed()
+}
