@@ -64,6 +64,7 @@ mod round_trips;
 mod sales;
 mod seeded;
 mod sending;
+mod setting_changes;
 mod settings;
 mod settling;
 mod sizing;

@@ -8,6 +8,7 @@ use crate::db::secrets::random_uuid;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
+use crate::settings::app_lock;
 use domain::{AppId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -106,6 +107,7 @@ impl Store {
     /// Hides an app, its platforms and its destinations, and removes their secrets.
     pub async fn delete_app(&self, id: AppId) -> Result<(), Error> {
         self.change("app.delete", move |write| {
+            app_lock::take(write, id)?;
             let deleted = sql(DELETE).bind(write.now()?).bind(id).run(write.connection)?;
             if deleted == 0 {
                 return Err(Error::Missing { what: "app" });

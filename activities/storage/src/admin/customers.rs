@@ -15,6 +15,7 @@ use crate::people::moves::{self, Cause};
 use crate::people::names::{self, named};
 use crate::purchases::purchase;
 use crate::purchases::users::{self, RECEIPT_PREFIX, Raced, UserRow};
+use crate::settings::app_lock;
 use crate::settings::tombstones::{self, ConcealedName, is_tombstone};
 use domain::{AppId, UserId};
 use serde_json::json;
@@ -154,7 +155,7 @@ pub fn name(
     external_id: &str,
 ) -> Result<UserId, Error> {
     let known = owner_of(write.connection, app, owner)?.ok_or_else(|| nobody(owner))?;
-    moves::lock_app(write, app)?;
+    app_lock::share(write, app)?;
     let user = known_or_new(write, &known)?;
     let other = named(write.connection, app, external_id)?.filter(|other| *other != user);
     let (row, other_row) = lock_both(write, user, other)?;

@@ -13,6 +13,7 @@ use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::inbox::topics;
 use crate::reports::audit;
+use crate::settings::app_lock;
 use crate::settling::rechecks::{self, RecheckReason};
 use domain::catalogue::ProductRef;
 use domain::{AppId, Environment, PlatformId, Timestamp, TransferPolicy, UnknownReceipts};
@@ -238,6 +239,8 @@ impl Store {
     pub async fn update_platform(&self, id: PlatformId, patch: PlatformPatch) -> Result<Platform, Error> {
         let secrets = self.secrets.clone();
         self.change("platform.update", move |write| {
+            let app = find(write.connection, id)?.app_id;
+            app_lock::take(write, app)?;
             let before = lock(write, id)?;
             update(write, &secrets, &before, &patch)?;
             if let Some(arn) = &patch.topic_arn {
@@ -266,6 +269,7 @@ impl Store {
     pub async fn delete_platform(&self, id: PlatformId) -> Result<(), Error> {
         self.change("platform.delete", move |write| {
             let platform = find(write.connection, id)?;
+            app_lock::take(write, platform.app_id)?;
             sql(DELETE).bind(write.now()?).bind(id).run(write.connection)?;
             sql(CLOSE_TOPICS).bind(id).run(write.connection)?;
             let act = Act::on(platform.app_id, id).before(fields(&platform));
@@ -412,8 +416,8 @@ fn update(write: &mut Write<'_>, secrets: &Secrets, before: &Platform, patch: &P
 /// the store cannot be queried, so removing it rechecks none: it only sets their counts of failed
 /// queries back to 0.
 ///
-/// The platform's row is locked first. A settling that is creating a purchase holds a shared lock on that row, so the
-/// change waits for it, and the recheck sees that purchase.
+/// The lock of the app is taken first. A settling that is creating a purchase shares it, so the change waits for that, and
+/// the recheck sees the purchase.
 fn recheck_affected(write: &mut Write<'_>, before: &Platform, patch: &PlatformPatch) -> Result<(), Error> {
     if let Some(secret) = &patch.shared_secret {
         match secret {

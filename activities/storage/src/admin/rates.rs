@@ -2,7 +2,6 @@
 //! with a line of a sales report of that currency and day are rechecked.
 
 use crate::admin::platforms::require_app;
-use crate::admin::sales;
 use crate::db::act::Act;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -11,6 +10,7 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::purchases::purchase;
+use crate::settings::app_lock;
 use domain::{AppId, CollapseKey};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -63,8 +63,8 @@ impl Store {
             rates.into_iter().map(|rate| ((rate.currency.clone(), rate.day.clone()), rate)).collect();
         let rates: Vec<Rate> = latest.into_values().collect();
         self.change("rates.put", move |write| {
+            app_lock::take(write, app)?;
             require_app(write, app)?;
-            sales::lock_app(write, app)?;
             let mut affected = BTreeSet::new();
             for rate in &rates {
                 affected.extend(purchases_of(write.connection, app, rate)?);

@@ -13,6 +13,7 @@ use crate::people::moves::{self, Announced, Author, Cause, Move, MovedDevices};
 use crate::people::reviews::{self, Review, SELECT};
 use crate::people::transfers::{self as stored, Transfer};
 use crate::purchases::users::StoreCustomer;
+use crate::settings::app_lock;
 use domain::{AppId, ReviewId};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -104,7 +105,7 @@ fn act(review: &Review) -> Act {
 /// Stores an answer, and closes the alarm. Locks both users.
 fn answer(write: &mut Write<'_>, id: ReviewId, (approves, author): (bool, &Author)) -> Result<Review, Error> {
     let review = reviews::find(write.connection, id)?;
-    moves::lock_app(write, review.app_id)?;
+    app_lock::share(write, review.app_id)?;
     transfers::lock_both(write, review.from_user_id, review.to_user_id)?;
     let review = reviews::find(write.connection, id)?;
     if review.is_approved == Some(approves) {

@@ -11,6 +11,7 @@ use crate::db::statement::{self, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::purchases::purchase;
+use crate::settings::app_lock;
 use crate::settling::payments::{SaleRow, booked, sales_of};
 use domain::payment::{self, Adjustment, EntryKind, Sale, SaleKind};
 use domain::{AppId, CollapseKey, Timestamp};
@@ -135,12 +136,12 @@ impl Store {
 }
 
 fn import(write: &mut Write<'_>, app: AppId, sales: &[NewSale], run: Run) -> Result<ImportedSales, Error> {
-    require_app(write, app)?;
-    // A settling holds a shared lock on the app's row until its commit. So either it sees these lines, or the
-    // comparison below sees what it wrote.
+    // A settling shares the lock of the app until its commit. So either it sees these lines, or the comparison below sees
+    // what it wrote.
     if run == Run::Real {
-        lock_app(write, app)?;
+        app_lock::take(write, app)?;
     }
+    require_app(write, app)?;
     let latest: BTreeMap<Identity<'_>, &NewSale> = sales.iter().map(|sale| (sale.identity(), sale)).collect();
     let mut answer = ImportedSales::default();
     let mut receipts: BTreeMap<&str, Lines<'_>> = BTreeMap::new();
@@ -170,16 +171,6 @@ fn import(write: &mut Write<'_>, app: AppId, sales: &[NewSale], run: Run) -> Res
         }
     }
     Ok(answer)
-}
-
-const LOCK_APP: Sql = statement!("SELECT created_at AS value FROM apps WHERE id = ? FOR NO KEY UPDATE");
-
-/// Locks the app's row, on which a settling holds a shared lock until its commit.
-pub fn lock_app(write: &mut Write<'_>, app: AppId) -> Result<(), Error> {
-    if write.connection.is_shared() {
-        sql(LOCK_APP).bind(app).value::<i64>(write.connection)?;
-    }
-    Ok(())
 }
 
 const IS_SAME: Sql = statement! {"

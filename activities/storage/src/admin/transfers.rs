@@ -11,6 +11,7 @@ use crate::people::moves::{self, Announced, Author, Cause, Move, Moved, MovedDev
 use crate::people::names;
 use crate::people::transfers::{self, Transfer};
 use crate::purchases::users::{self, Raced, StoreCustomer, StoreUser, UserRow};
+use crate::settings::app_lock;
 use domain::{AppId, TransferId, UserId};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -74,7 +75,7 @@ fn move_customer(
     wanted: &CustomerMove,
 ) -> Result<Moved, Error> {
     let CustomerMove { app, customer, to, author } = wanted;
-    moves::lock_app(write, *app)?;
+    app_lock::share(write, *app)?;
     let missing = || Error::Missing { what: "customer" };
     let (from, customers) = match customer {
         CustomerKey::ExternalId(name) => (names::named(write.connection, *app, name)?.ok_or_else(missing)?, None),
@@ -119,7 +120,7 @@ fn undo(
     (id, author): (TransferId, &Author),
 ) -> Result<Moved, Error> {
     let transfer = transfers::find(write.connection, id)?;
-    moves::lock_app(write, transfer.app_id)?;
+    app_lock::share(write, transfer.app_id)?;
     let (from, to) = lock_both(write, transfer.to, transfer.from)?;
     let refused = |detail: String| Err(Error::Conflict { what: "transfer", detail });
     if let Some(by) = transfers::find(write.connection, id)?.undone_by {

@@ -28,7 +28,8 @@ const KEYS: Sql = statement! {"
 "};
 
 /// Registers a key that a transaction encrypts with, and locks its row (shared) until the end of the transaction: it is
-/// turned out before or after it, never in between.
+/// turned out before or after it, never in between. The lock may be one of the row, since a key that is turned out is an
+/// older one, with which only a process that was not restarted yet encrypts, and rarely.
 ///
 /// # Errors
 /// [`Error::Corrupt`] when it was turned out.

@@ -26,6 +26,7 @@ use crate::people::join::join;
 use crate::people::moves;
 use crate::purchases::purchase::{self, Urgency};
 use crate::purchases::users::{Customer, Raced, StoreUser};
+use crate::settings::app_lock;
 use crate::settling::known::Known;
 use crate::settling::owners;
 use crate::settling::record::{RECORD, record_once};
@@ -135,7 +136,7 @@ fn lock_users(
     customer: &Customer<'_>,
     claims: &[DevicePlace],
 ) -> Result<BTreeMap<DevicePlace, DeviceUser>, Error> {
-    moves::lock_app(write, customer.origin.app_id)?;
+    app_lock::share(write, customer.origin.app_id)?;
     let found = customer.find(write)?;
     let mut users = BTreeSet::from([found.id()]);
     users.extend(customer.row.and_then(|row| row.user_id));

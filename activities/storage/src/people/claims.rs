@@ -20,6 +20,7 @@ use crate::people::join::join;
 use crate::people::{device_users, moves};
 use crate::purchases::purchase::{self, PurchaseRow, Urgency};
 use crate::purchases::users::StoreUser;
+use crate::settings::app_lock;
 use crate::settings::tombstones::{self, ConcealedName};
 use domain::device::claim::{self, CLAIM_STORE_TYPE, ClaimKind, ClaimReason, ClaimStatus, REFUSED_FOR};
 use domain::{AppId, CollapseKey, DevicePlace, Notification, NotificationKind, Snapshot, Timestamp};
@@ -331,7 +332,7 @@ impl Pending {
 
     /// Locks the app, then the user of the customer and that of the device, before the purchase. The join locks them too.
     fn lock_users(&self, write: &mut Write<'_>, customer: &StoreUser) -> Result<(), Error> {
-        moves::lock_app(write, customer.app_id)?;
+        app_lock::share(write, customer.app_id)?;
         let of_device = device_users::find(write.connection, self.place)?.id(self.place);
         let of_customer = match customer.find(write.connection)? {
             Some(user) => user,

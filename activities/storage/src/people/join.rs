@@ -8,6 +8,7 @@ use crate::people::device_moves;
 use crate::people::device_users::{self, DeviceUser};
 use crate::people::moves::{self, Cause};
 use crate::purchases::users::{Raced, StoreCustomer, StoreUser, UserRow};
+use crate::settings::app_lock;
 use crate::settings::tombstones::is_tombstone;
 use domain::{DevicePlace, UserId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,7 +44,7 @@ fn unite(
     installation: Installation,
     (place, customer): (DevicePlace, &StoreUser),
 ) -> Result<(), Error> {
-    moves::lock_app(write, customer.app_id)?;
+    app_lock::share(write, customer.app_id)?;
     let device = device_users::find(write.connection, place)?;
     let owner = match customer.find(write.connection)? {
         Some(owner) => owner,

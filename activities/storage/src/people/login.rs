@@ -18,6 +18,7 @@ use crate::people::moves::{self, Cause, Moved};
 use crate::people::names;
 use crate::people::reviews;
 use crate::purchases::users::{self, Raced, StoreCustomer, StoreUser, UserRow};
+use crate::settings::app_lock;
 use domain::device::Device;
 use domain::{AppId, DevicePlace, UserId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,7 +97,7 @@ fn log_in(write: &mut Write<'_>, installation: Installation, login: &Login) -> R
     secret::prove(write.connection, place, &login.secret)?;
     let seen = Situation::read(write.connection, (app, &store), login)?;
     let user = seen.target(login);
-    moves::lock_app(write, app)?;
+    app_lock::share(write, app)?;
     users::create(write, app, user.id(place))?;
     let mut involved: BTreeSet<UserId> = seen.owners.values().copied().collect();
     involved.extend([seen.device.id(place), user.id(place)]);

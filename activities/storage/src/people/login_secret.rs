@@ -5,6 +5,7 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
+use crate::settings::app_lock;
 use domain::{AppId, PlatformId};
 use secrecy::SecretString;
 use serde_json::json;
@@ -17,7 +18,11 @@ row! {
 
 const FIND: Sql = statement!("SELECT login_secret FROM platforms WHERE id = ? AND deleted_at IS NULL");
 
-const SET: Sql = statement!("UPDATE platforms SET login_secret = ? WHERE id = ? AND deleted_at IS NULL");
+const SET: Sql = statement! {"
+    UPDATE platforms
+    SET login_secret = ?
+    WHERE id = ? AND deleted_at IS NULL
+"};
 
 const APP: Sql = statement!("SELECT app_id AS value FROM platforms WHERE id = ? AND deleted_at IS NULL");
 
@@ -51,6 +56,9 @@ impl Store {
         let secrets = self.secrets.clone();
         self.change("platform.login-secret", move |write| {
             let app: Option<AppId> = sql(APP).bind(id).value(write.connection)?;
+            let app = app.ok_or(Error::Missing { what: "platform" })?;
+            // A login may read at this moment what it moves.
+            app_lock::take(write, app)?;
             let place = id.to_string();
             let seal = |secret| secrets.seal(write, (PURPOSE, &place), secret);
             let sealed = secret.as_ref().map(seal).transpose()?;

@@ -1,8 +1,8 @@
 //! Whose a device and a store's customer is. Logins, logouts, verified claims and admins change it.
 //!
 //! A store's customer belongs to one user, with all their purchases: a settling finds the owner of a purchase by the
-//! customer, so a purchase never moves alone. A device belongs to one user. Transactions here lock the app and its
-//! platforms, then the users in the order of their ids, then purchases in the order of their keys, then devices.
+//! customer, so a purchase never moves alone. A device belongs to one user. Transactions here share the
+//! lock of the app, then lock the users in the order of their ids, then purchases in the order of their keys, then devices.
 
 pub mod answered;
 pub mod claims;

@@ -224,25 +224,6 @@ impl OwnedKey {
     }
 }
 
-const LOCK_APP: Sql = statement!("SELECT created_at AS value FROM apps WHERE id = ? FOR SHARE");
-
-const LOCK_PLATFORMS: Sql = statement! {"
-    SELECT created_at AS value
-    FROM platforms
-    WHERE app_id = ?
-    ORDER BY id
-    FOR SHARE
-"};
-
-/// Locks an app and its platforms (shared), as every settling does before it locks a user.
-pub fn lock_app(write: &mut Write<'_>, app: AppId) -> Result<(), Error> {
-    if write.connection.is_shared() {
-        sql(LOCK_APP).bind(app).later(write.connection)?;
-        sql(LOCK_PLATFORMS).bind(app).values::<domain::Timestamp>(write.connection)?;
-    }
-    Ok(())
-}
-
 /// Locks users in the order of their ids. Returns those that exist.
 pub fn lock_users(write: &mut Write<'_>, ids: &BTreeSet<UserId>) -> Result<Vec<UserRow>, Error> {
     let mut rows = Vec::with_capacity(ids.len());

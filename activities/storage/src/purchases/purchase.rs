@@ -5,6 +5,7 @@ use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Ahead, Value, json_columns, row, sql, stored};
 use crate::db::writer::Write;
+use crate::settings::app_lock;
 use domain::catalogue::ProductRef;
 use domain::{AppId, CollapseKey, Environment, PlatformId, Purchase, State, Timestamp, UnknownReceipts, UserId};
 use std::borrow::Cow;
@@ -126,16 +127,10 @@ impl Origins {
     }
 }
 
-const LOCK_APP: Sql = statement!("SELECT created_at AS value FROM apps WHERE id = ? FOR SHARE");
-const LOCK_PLATFORM: Sql = statement!("SELECT created_at AS value FROM platforms WHERE id = ? FOR SHARE");
-
-/// Reads [`origin`] again, and locks the app and the platform (shared) until the end of the transaction. So a change of a
-/// setting or of the catalogue comes before this record and is seen by it, or after it and finds what the record wrote.
+/// Shares the lock of the app until the end of the transaction, and reads [`origin`] again. So a change of a setting or of
+/// the catalogue comes before this record and is seen by it, or after it and finds what the record wrote.
 pub fn lock_origin(write: &mut Write<'_>, key: CollapseKey, seen: &Origin) -> Result<Origins, Error> {
-    if write.connection.is_shared() {
-        sql(LOCK_APP).bind(seen.app_id).later(write.connection)?;
-        sql(LOCK_PLATFORM).bind(seen.platform_id).later(write.connection)?;
-    }
+    app_lock::share(write, seen.app_id)?;
     origin_ahead(write.connection, key)
 }
 

@@ -143,7 +143,8 @@ impl Replacement {
 
 /// Like [`find`], and locks the link until the end of the transaction. If the new purchase becomes real before
 /// this record, it is seen here; if after it, [`Realized`] finds the purchase's row. The user must be locked, and the
-/// purchase must not be locked yet: it locks in that order.
+/// purchase must not be locked yet: it locks in that order. The lock may be one of the row, since only records of this
+/// purchase share it: there are never so many of them that the other purchase waits long.
 pub fn lock(write: &mut Write<'_>, old: CollapseKey) -> Result<Replacement, Error> {
     sql(LOCK_LINK_OF).bind(old).value_ahead(write.connection).map(Replacement)
 }

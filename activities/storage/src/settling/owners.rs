@@ -1,4 +1,5 @@
-//! The users that settlings are about to lock, before any of them is locked: the writer orders settlings by them.
+//! The apps and users that settlings are about to lock, before any of them is locked: the writer orders settlings by
+//! them.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -12,6 +13,7 @@ use std::collections::HashMap;
 row! {
     struct Owner {
         collapse_key: CollapseKey,
+        app_id: AppId,
         user_id: UserId,
     }
 }
@@ -28,7 +30,7 @@ row! {
 }
 
 const OWNERS: Sql = statement! {"
-    SELECT collapse_key, user_id
+    SELECT collapse_key, app_id, user_id
     FROM purchases
     WHERE collapse_key IN (?*) AND user_id IS NOT NULL
 "};
@@ -42,13 +44,16 @@ const NAMED: Sql = statement! {"
     WHERE n.seq IN (?*) AND n.collapse_key IS NOT NULL
 "};
 
-/// The users of purchases: the owner, else the user of the store's customer, else the anonymous one that the first
-/// settling creates. It may be another one
-/// by the time of the lock, if an admin names the customer.
-pub fn find(connection: &mut AnyConnection, settled: &[Settled]) -> Result<HashMap<CollapseKey, UserId>, Error> {
+/// The apps and users of purchases: the owner, else the user of the store's customer, else the anonymous one that the first
+/// settling creates. It may be another one by the time of the lock, if an admin names the customer.
+pub fn find(
+    connection: &mut AnyConnection,
+    settled: &[Settled],
+) -> Result<HashMap<CollapseKey, (AppId, UserId)>, Error> {
     let keys = settled.iter().map(|one| one.key);
     let owners: Vec<Owner> = sql(OWNERS).uncached().bind_list(keys).all(connection)?;
-    let mut users: HashMap<_, _> = owners.into_iter().map(|owner| (owner.collapse_key, owner.user_id)).collect();
+    let mut users: HashMap<_, _> =
+        owners.into_iter().map(|owner| (owner.collapse_key, (owner.app_id, owner.user_id))).collect();
     let seqs: Vec<i64> =
         settled.iter().filter(|one| !users.contains_key(&one.key)).filter_map(|one| one.newest).collect();
     if seqs.is_empty() {
@@ -58,7 +63,8 @@ pub fn find(connection: &mut AnyConnection, settled: &[Settled]) -> Result<HashM
     users.extend(named.into_iter().map(|one| {
         let app_user_id = one.app_user_id.unwrap_or_else(|| format!("{RECEIPT_PREFIX}{}", one.receipt_id));
         let customer = StoreUser { app_id: one.app_id, store: one.store, app_user_id };
-        (one.collapse_key, one.user_id.unwrap_or_else(|| customer.anonymous()))
+        let user = one.user_id.unwrap_or_else(|| customer.anonymous());
+        (one.collapse_key, (customer.app_id, user))
     }));
     Ok(users)
 }

@@ -11,6 +11,7 @@ use crate::db::store::Store;
 use crate::events::alarms;
 use crate::inbox::notifications;
 use crate::purchases::purchase;
+use crate::settings::app_lock;
 use crate::settings::tombstones;
 use crate::settling::rechecks::{self, RecheckReason};
 use domain::time::MINUTE;
@@ -103,6 +104,12 @@ const SCHEDULE: Sql = statement! {"
         AND n.waiting_topic_id IS NULL AND n.due_at <= ?), waits_through)
     WHERE collapse_key = ? AND settling = ?
     RETURNING waits_through AS value
+"};
+
+const USES_SECRET: Sql = statement! {"
+    SELECT app_id AS value
+    FROM platforms
+    WHERE id = ? AND secret_refused_at IS NULL AND shared_secret = ?
 "};
 
 const REFUSE_SECRET: Sql = statement! {"
@@ -201,6 +208,10 @@ impl Store {
     pub async fn refuse_secret(&self, query: &StoreQuery) -> Result<bool, Error> {
         let (platform, sealed) = (query.platform_id, query.sealed.clone());
         self.write(move |write| {
+            // Many queries are refused at once, and only the first one has to be alone.
+            let app: Option<AppId> = sql(USES_SECRET).bind(platform).bind(sealed.as_str()).value(write.connection)?;
+            let Some(app) = app else { return Ok(false) };
+            app_lock::take(write, app)?;
             let refused =
                 sql(REFUSE_SECRET).bind(write.now()?).bind(platform).bind(sealed.as_str()).run(write.connection)?;
             if refused == 0 {

@@ -172,10 +172,12 @@ CREATE TABLE platforms (
     created_at BIGINT NOT NULL,
     deleted_at BIGINT
 );
-CREATE UNIQUE INDEX platforms_publishable_key ON platforms (publishable_key);
+-- All but that of the id are partial: in PostgreSQL a change of a column with a whole unique index waits for each
+-- transaction that refers to the row.
+CREATE UNIQUE INDEX platforms_publishable_key ON platforms (publishable_key) WHERE deleted_at IS NULL;
 CREATE UNIQUE INDEX platforms_name ON platforms (app_id, name) WHERE deleted_at IS NULL;
-CREATE UNIQUE INDEX platforms_ingress_hash ON platforms (ingress_hash);
-CREATE UNIQUE INDEX platforms_old_ingress_hash ON platforms (old_ingress_hash);
+CREATE UNIQUE INDEX platforms_ingress_hash ON platforms (ingress_hash) WHERE ingress_hash IS NOT NULL;
+CREATE UNIQUE INDEX platforms_old_ingress_hash ON platforms (old_ingress_hash) WHERE old_ingress_hash IS NOT NULL;
 
 CREATE TABLE topics (
     id TEXT NOT NULL PRIMARY KEY,

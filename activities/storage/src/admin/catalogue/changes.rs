@@ -8,7 +8,7 @@ use crate::db::run::Run;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
-use crate::db::writer::Write;
+use crate::settings::app_lock;
 use crate::settling::rechecks;
 use domain::AppId;
 use schemars::JsonSchema;
@@ -91,7 +91,8 @@ impl Store {
         }
         let operation = change.operation();
         self.change(operation, move |write| {
-            lock(write, app)?;
+            app_lock::take(write, app)?;
+            require_app(write, app)?;
             let before = tables::read(write.connection, app)?;
             check(&before, &condition)?;
             let mut after = before.clone();
@@ -125,13 +126,4 @@ fn fields(one: &Catalogue, other: &Catalogue) -> Value {
         "entitlements": entitlements.collect::<BTreeMap<_, _>>(),
         "products": products.collect::<BTreeMap<_, _>>(),
     })
-}
-
-const LOCK_APP: Sql = statement!("UPDATE apps SET name = name WHERE id = ?");
-
-/// Locks the app, so that changes of its catalogue run one after the other. An `UPDATE` of the row locks less than `FOR
-/// UPDATE`: new purchases may still refer to the app.
-fn lock(write: &mut Write<'_>, app: AppId) -> Result<(), Error> {
-    require_app(write, app)?;
-    sql(LOCK_APP).bind(app).run(write.connection).map(drop)
 }

@@ -1,11 +1,11 @@
-//! What the settlings of a group are ordered by: the users of their purchases.
+//! What the settlings of a group are ordered by: the apps and users of their purchases.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use domain::{CollapseKey, UserId};
+use domain::{AppId, CollapseKey, UserId};
 use std::collections::HashMap;
 
-/// A settling, whose job locks the user of the purchase.
+/// A settling, whose job locks the app and the user of the purchase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settled {
     /// The purchase.
@@ -14,14 +14,14 @@ pub struct Settled {
     pub newest: Option<i64>,
 }
 
-/// Finds the users of purchases. A job whose user is not found is in no order.
-pub type FindUsers = fn(&mut AnyConnection, &[Settled]) -> Result<HashMap<CollapseKey, UserId>, Error>;
+/// Finds the apps and users of purchases. A job whose user is not found is in no order.
+pub type FindOwners = fn(&mut AnyConnection, &[Settled]) -> Result<HashMap<CollapseKey, (AppId, UserId)>, Error>;
 
 /// What a job is ordered by beside its kind.
 #[derive(Debug, Clone, Copy)]
 pub struct Order {
     /// What it settles.
     pub settled: Settled,
-    /// Finds its user.
-    pub find: FindUsers,
+    /// Finds its app and user.
+    pub find: FindOwners,
 }

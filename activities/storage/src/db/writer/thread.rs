@@ -273,10 +273,11 @@ pub fn prepared(mut connection: AnyConnection, purpose: Purpose) -> QueryResult<
 }
 
 /// Sorts the jobs of a group, so that all processes lock what several jobs share in the same order and do not deadlock:
-/// destinations by their ids, for settlings users by theirs. Users are only read for several settlings, and where other processes write too.
+/// destinations by their ids, for settlings apps by theirs, and the users of each app by theirs. These are only read for
+/// several settlings, and where other processes write too.
 ///
 /// # Errors
-/// The users could not be read: the jobs are sorted by their kinds alone.
+/// The owners could not be read: the jobs are sorted by their kinds alone.
 fn sort(group: &mut [Box<dyn Job>], connection: Option<&mut AnyConnection>) -> Result<(), Error> {
     group.sort_by_key(|job| job.kind());
     let orders: Vec<Order> = group.iter().filter_map(|job| job.order()).collect();
@@ -284,8 +285,8 @@ fn sort(group: &mut [Box<dyn Job>], connection: Option<&mut AnyConnection>) -> R
         return Ok(());
     };
     let settled: Vec<Settled> = orders.iter().map(|order| order.settled).collect();
-    let users = (first.find)(connection, &settled)?;
-    group.sort_by_cached_key(|job| (job.kind(), job.order().and_then(|order| users.get(&order.settled.key))));
+    let owners = (first.find)(connection, &settled)?;
+    group.sort_by_cached_key(|job| (job.kind(), job.order().and_then(|order| owners.get(&order.settled.key))));
     Ok(())
 }
 
@@ -301,8 +302,7 @@ fn run(
     connection.begin().map_err(Error::of_query)?;
     let began = Instant::now();
     let time = connection.now_ahead(clock)?;
-    let (shared_destinations, last) = (BTreeSet::new(), Vec::new());
-    let mut write = Write { connection, time, began, is_first: true, shared_destinations, epoch: None, last };
+    let mut write = Write::begun(connection, time, began);
     let batch = jobs.iter().find_map(|job| batch(job.as_ref()));
     let is_in_batch = |job: &dyn Job| batch.is_some() && self::batch(job) == batch;
     let is_together = write_together(&mut write, jobs, is_in_batch)?;
@@ -313,7 +313,7 @@ fn run(
             errors.push(None);
             continue;
         }
-        if !errors.is_empty() && is_over(began) {
+        if !errors.is_empty() && (write.is_last || is_over(began)) {
             break;
         }
         match job.run(&mut write, &mut []) {

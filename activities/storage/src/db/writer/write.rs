@@ -5,7 +5,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::epoch::{self, EpochAhead};
 use crate::db::error::Error;
 use crate::db::statement::{Statement, Value};
-use domain::{DestinationId, Timestamp};
+use domain::{AppId, DestinationId, Timestamp};
 use std::collections::BTreeSet;
 use tokio::time::Instant;
 
@@ -19,6 +19,10 @@ pub struct Write<'c> {
     pub began: Instant,
     /// Whether the job is the first one that is run by itself in the transaction.
     pub is_first: bool,
+    /// Whether it is the last one, because others wait for a lock that it has alone.
+    pub is_last: bool,
+    /// The apps whose lock the transaction shares; see `settings::app_lock`.
+    pub shared_apps: BTreeSet<AppId>,
     /// The destinations whose lock the transaction shares; see `delivery::destination_lock`.
     pub shared_destinations: BTreeSet<DestinationId>,
     /// The epoch, once it was read in the transaction.
@@ -30,6 +34,23 @@ pub struct Write<'c> {
 pub(super) struct Last {
     order: String,
     statement: Statement<'static>,
+}
+
+impl<'c> Write<'c> {
+    /// The context of a transaction that has begun.
+    pub(super) fn begun(connection: &'c mut AnyConnection, time: Now, began: Instant) -> Self {
+        Self {
+            connection,
+            time,
+            began,
+            is_first: true,
+            is_last: false,
+            shared_apps: BTreeSet::new(),
+            shared_destinations: BTreeSet::new(),
+            epoch: None,
+            last: Vec::new(),
+        }
+    }
 }
 
 impl Write<'_> {

@@ -1,0 +1,41 @@
+//! The lock of an app on PostgreSQL: of its settings, those of its platforms, its catalogue, rates and sales. Records, and
+//! whoever moves purchases between users, share it, and wait for no other of these. Whoever changes one of them has it
+//! alone: a record comes before the change, whose recheck finds what it wrote, or sees the change.
+//!
+//! It is taken before every other lock of a job. The jobs of a transaction share the locks of several apps in the order
+//! of their ids, and one that takes a lock alone is the only job of its transaction. So these locks cause no deadlock.
+
+use crate::db::error::Error;
+use crate::db::shared_lock;
+use crate::db::writer::{NextTransaction, Write};
+use domain::AppId;
+
+/// Shares the lock until the end of the transaction, from the next statement on.
+///
+/// # Errors
+/// An earlier job shares the lock of a later app, so this job is run in the next transaction.
+pub fn share(write: &mut Write<'_>, app: AppId) -> Result<(), Error> {
+    if write.connection.is_shared() {
+        let is_late = write.shared_apps.last().is_some_and(|last| *last > app) && !write.shared_apps.contains(&app);
+        if !write.is_first && is_late {
+            return Err(Error::unavailable(NextTransaction));
+        }
+        write.shared_apps.insert(app);
+    }
+    shared_lock::share(write.connection, app.uuid())
+}
+
+/// Takes the lock alone until the end of the transaction, from the next statement on. No further job is run in the
+/// transaction, so that records wait for this one alone.
+///
+/// # Errors
+/// Other jobs came before this one, whose locks a record may wait for: so it is run in the next transaction.
+pub fn take(write: &mut Write<'_>, app: AppId) -> Result<(), Error> {
+    if write.connection.is_shared() {
+        if !write.is_first {
+            return Err(Error::unavailable(NextTransaction));
+        }
+        write.is_last = true;
+    }
+    shared_lock::take(write.connection, app.uuid())
+}

@@ -1,0 +1,171 @@
+//! Changes of the settings of an app and its platforms while purchases are recorded. On PostgreSQL such a change waits for
+//! the records that have begun, and for none that comes after it; on SQLite nothing overlaps.
+
+use super::world::{BEGINNING, Report, World, new_platform, record, reported};
+use domain::{CollapseKey, NotificationKind, PlatformId, Timestamp};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+use storage::{Catalogue, Change, EntitlementText, Error, PlatformPatch, Recorded, Run, SecretString, Store};
+use system_tests::wait;
+use system_tests::world::SOON;
+use tokio::task::JoinHandle;
+
+/// Number of processes, each with a thread that records without a pause.
+const PROCESSES: usize = 16;
+/// How long a change may take. One that were passed by later records would never end.
+const PROMPTLY: Duration = Duration::from_secs(1);
+
+/// Lets each record take 100 ms more while it has its locks.
+const SLOWLY: &str = "
+    CREATE FUNCTION take_long() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        PERFORM pg_sleep(0.1);
+        RETURN NULL;
+    END
+    $$;
+    CREATE TRIGGER records_take_long AFTER UPDATE OF revision ON purchases
+    FOR EACH ROW EXECUTE FUNCTION take_long()";
+
+/// Processes that record a purchase of each of some platforms, again and again.
+struct Recorders {
+    is_over: Arc<AtomicBool>,
+    tasks: Vec<JoinHandle<usize>>,
+}
+
+impl Recorders {
+    async fn start(world: &World, platforms: &[PlatformId]) -> Self {
+        world.raw().run(SLOWLY);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let mut tasks = Vec::new();
+        for number in 0..PROCESSES {
+            let store = world.second_process().await;
+            for platform in platforms {
+                let receipt = format!("r{number}");
+                let report = Report { kind: NotificationKind::Renewed, customer: Some(&receipt), related: None };
+                world.accept(reported(*platform, (&receipt, &receipt), 1_000, report)).await;
+                let key = CollapseKey::of(*platform, &receipt);
+                tasks.push(tokio::spawn(record_on(store.clone(), key, Arc::clone(&is_over))));
+            }
+        }
+        Self { is_over, tasks }
+    }
+
+    /// Ends them; each has recorded its purchase.
+    async fn end(self) {
+        self.is_over.store(true, Ordering::SeqCst);
+        for task in self.tasks {
+            assert!(task.await.unwrap() > 0, "a process recorded nothing");
+        }
+    }
+}
+
+/// Records a purchase until it is over; returns how often. As its activity does, it loads again what has moved.
+async fn record_on(store: Store, key: CollapseKey, is_over: Arc<AtomicBool>) -> usize {
+    let mut count = 0;
+    while !is_over.load(Ordering::SeqCst) {
+        let loaded = match store.load(key, i64::MAX, 500).await {
+            Err(Error::Unavailable(_)) => continue,
+            loaded => loaded.unwrap(),
+        };
+        match store.record(record(key, &loaded)).await.unwrap() {
+            Recorded::Done { .. } => count += 1,
+            Recorded::Moved => {}
+        }
+    }
+    count
+}
+
+/// Waits until half of the processes are in the midst of a record.
+async fn wait_for_records(world: &World) {
+    wait::until(SOON, "records that last", async || {
+        let sleeping = "SELECT COUNT(*) AS value FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event = 'PgSleep'";
+        let count = world.raw().number(sleeping);
+        if count >= i64::try_from(PROCESSES / 2).unwrap() { Ok(()) } else { Err(count.to_string()) }
+    })
+    .await;
+}
+
+/// Makes a change while records go on. It must end promptly.
+async fn change<T>(world: &World, what: &str, change: impl Future<Output = Result<T, Error>>) -> T {
+    wait_for_records(world).await;
+    match tokio::time::timeout(PROMPTLY, change).await {
+        Ok(changed) => changed.unwrap(),
+        Err(_) => panic!("{what} waits for records that came after it"),
+    }
+}
+
+fn window(window_ms: i64) -> PlatformPatch {
+    PlatformPatch { window_ms: Some(window_ms), ..PlatformPatch::default() }
+}
+
+async fn on_postgres() -> World {
+    static NOW: AtomicI64 = AtomicI64::new(BEGINNING);
+    World::postgres(|| Timestamp::from_micros(NOW.load(Ordering::SeqCst)), &NOW).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_stream_of_records_holds_a_change_up() {
+    let world = on_postgres().await;
+    let (store, app, platform) = (&world.store, world.app.id, world.platform.id);
+    let recorders = Recorders::start(&world, &[platform]).await;
+    change(&world, "a setting of a platform", store.update_platform(platform, window(60_000))).await;
+    let (key, overlap) = (SecretString::from("another"), Duration::from_secs(60));
+    change(&world, "an ingress key", store.rotate_ingress_key(platform, (key, overlap))).await;
+    let keyed = PlatformPatch { publishable_key: Some("pk_another".to_owned()), ..PlatformPatch::default() };
+    change(&world, "a publishable key", store.update_platform(platform, keyed)).await;
+    let secret = Some(SecretString::from("another shared secret"));
+    let secret = PlatformPatch { shared_secret: Some(secret), ..PlatformPatch::default() };
+    change(&world, "a shared secret", store.update_platform(platform, secret)).await;
+    let login_secret = Some(SecretString::from("a login secret"));
+    change(&world, "a login secret", store.set_login_secret(platform, login_secret)).await;
+    change(&world, "the name of an app", store.rename_app(app, "Another")).await;
+    let gold = EntitlementText { name: "Gold".to_owned(), description: None };
+    let listed = Catalogue { entitlements: [("gold".to_owned(), gold)].into(), ..Catalogue::default() };
+    let catalogue = store.change_catalogue(app, Change::Replace(listed), Run::Real);
+    change(&world, "a catalogue", catalogue).await;
+    change(&world, "the end of a platform", store.delete_platform(platform)).await;
+    change(&world, "the end of an app", store.delete_app(app)).await;
+    recorders.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_of_two_apps_wait_for_no_group_of_both() {
+    let world = on_postgres().await;
+    let other = world.store.new_app("Other").await.unwrap();
+    let other = world.store.new_platform(new_platform(&other, "ingress-2")).await.unwrap();
+    let platforms = [world.platform.id, other.id];
+    let recorders = Recorders::start(&world, &platforms).await;
+    let second = world.second_process().await;
+    for window_ms in [60_000, 70_000, 80_000, 90_000] {
+        let both = async {
+            let one = world.store.update_platform(platforms[0], window(window_ms));
+            let (one, other) = tokio::join!(one, second.update_platform(platforms[1], window(window_ms)));
+            one.and(other)
+        };
+        change(&world, "a setting", both).await;
+    }
+    recorders.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_after_a_change_waits_for_it() {
+    let world = on_postgres().await;
+    let key = world.key("r1");
+    world.notify("m1", "r1", 1_000).await;
+    let decided = record(key, &world.load(key).await);
+    let (high, low) = world.app.id.uuid().as_u64_pair();
+    let number = (high ^ low).cast_signed();
+    let mut earlier = world.raw();
+    earlier.run(&format!("SELECT pg_advisory_lock_shared({number})"));
+    let (second, platform) = (world.second_process().await, world.platform.id);
+    let changing = tokio::spawn(async move { second.update_platform(platform, window(60_000)).await.unwrap() });
+    world.wait_for_locks(1).await;
+    let store = world.store.clone();
+    let recording = tokio::spawn(async move { store.record(decided).await.unwrap() });
+    world.wait_for_locks(2).await;
+    earlier.run(&format!("SELECT pg_advisory_unlock_shared({number})"));
+    assert_eq!(changing.await.unwrap().window_ms, 60_000);
+    assert!(matches!(recording.await.unwrap(), Recorded::Done { .. }));
+}
