@@ -119,6 +119,7 @@ fn record(key: CollapseKey, loaded: &Loaded) -> Record {
         seqs,
         decision,
         is_replaced: loaded.is_replaced,
+        settings_version: loaded.settings_version,
         is_queried: loaded.verify,
         from_devices: Vec::new(),
         is_answer: true,

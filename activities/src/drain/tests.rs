@@ -153,6 +153,7 @@ async fn buy(store: &Store, platform: &Platform, receipt: &str) -> CollapseKey {
         seqs: loaded.notifications.iter().map(|(seq, _)| *seq).collect(),
         decision: domain::decide(&loaded.purchase, &loaded.notifications, context),
         is_replaced: false,
+        settings_version: loaded.settings_version,
         is_queried: loaded.verify,
         from_devices: Vec::new(),
         is_answer: false,

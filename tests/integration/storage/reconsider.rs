@@ -76,9 +76,14 @@ story! {
         let before = world.load(key).await;
         set(&world, PlatformPatch { environment: Some(Environment::Sandbox), ..PlatformPatch::default() }).await;
         assert_eq!((world.woken(), noted(&world)), (0, vec!["environment".to_owned()]), "all of these were accepted");
-        let mut parked = record(key, &before);
-        parked.decision.waits = Some(domain::Waits::Parked(domain::Parked::UnknownReceipt));
-        world.done(parked).await;
+        let parked = |loaded| {
+            let mut parked = record(key, loaded);
+            parked.decision.waits = Some(domain::Waits::Parked(domain::Parked::UnknownReceipt));
+            parked
+        };
+        let outdated = world.store.record(parked(&before)).await.unwrap();
+        assert_eq!(outdated, Recorded::Moved, "the store's other environment may know it");
+        world.done(parked(&world.load(key).await)).await;
         assert_eq!(count(&world, "waits_for = 'parked'"), 1);
         world.store.continue_rechecks(ALL).await.unwrap();
         assert_eq!((world.woken(), count(&world, "waits_for = 'parked' AND settling = 3")), (1, 1));

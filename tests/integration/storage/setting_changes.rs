@@ -1,8 +1,8 @@
 //! Changes of the settings of an app and its platforms while purchases are recorded. On PostgreSQL such a change waits for
 //! the records that have begun, and for none that comes after it; on SQLite nothing overlaps.
 
-use super::world::{BEGINNING, Report, World, new_platform, record, reported};
-use domain::{CollapseKey, NotificationKind, PlatformId, Timestamp};
+use super::world::{BEGINNING, Report, World, new_platform, record, renewal, reported, story};
+use domain::{CollapseKey, NotificationKind, PlatformId, Timestamp, UnknownReceipts};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
@@ -154,7 +154,7 @@ async fn a_record_after_a_change_waits_for_it() {
     let world = on_postgres().await;
     let key = world.key("r1");
     world.notify("m1", "r1", 1_000).await;
-    let decided = record(key, &world.load(key).await);
+    let outdated = record(key, &world.load(key).await);
     let (high, low) = world.app.id.uuid().as_u64_pair();
     let number = (high ^ low).cast_signed();
     let mut earlier = world.raw();
@@ -163,9 +163,50 @@ async fn a_record_after_a_change_waits_for_it() {
     let changing = tokio::spawn(async move { second.update_platform(platform, window(60_000)).await.unwrap() });
     world.wait_for_locks(1).await;
     let store = world.store.clone();
-    let recording = tokio::spawn(async move { store.record(decided).await.unwrap() });
+    let recording = tokio::spawn(async move { store.record(outdated).await.unwrap() });
     world.wait_for_locks(2).await;
     earlier.run(&format!("SELECT pg_advisory_unlock_shared({number})"));
     assert_eq!(changing.await.unwrap().window_ms, 60_000);
-    assert!(matches!(recording.await.unwrap(), Recorded::Done { .. }));
+    assert_eq!(recording.await.unwrap(), Recorded::Moved, "it sees the change");
+    assert_eq!(world.settle(key).await.0, 1);
+}
+
+story! {
+    async fn a_decision_on_older_settings_has_moved(world: World) {
+        let (store, platform, key) = (&world.store, world.platform.id, world.key("r1"));
+        world.notify("m1", "r1", 1_000).await;
+        let secret = Some(Some(SecretString::from("another shared secret")));
+        let changes = [
+            PlatformPatch { unknown_receipts: Some(UnknownReceipts::Believe), ..PlatformPatch::default() },
+            PlatformPatch { shared_secret: secret, ..PlatformPatch::default() },
+            window(60_000),
+        ];
+        for patch in changes {
+            let outdated = record(key, &world.load(key).await);
+            store.update_platform(platform, patch.clone()).await.unwrap();
+            assert_eq!(store.record(outdated).await.unwrap(), Recorded::Moved, "{patch:?}");
+        }
+        assert_eq!(world.settle(key).await.0, 1);
+    }
+}
+
+story! {
+    async fn a_decision_outlives_what_is_no_change_of_settings(world: World) {
+        let (store, platform, key) = (&world.store, world.platform.id, world.key("r1"));
+        world.notify("m1", "r1", 1_000).await;
+        let decided = record(key, &world.load(key).await);
+        store.update_platform(platform, PlatformPatch::default()).await.unwrap();
+        store.rotate_ingress_key(platform, (SecretString::from("another"), Duration::ZERO)).await.unwrap();
+        store.note_unsigned_login(platform).await.unwrap();
+        store.rename_app(world.app.id, "Another").await.unwrap();
+        assert_eq!(world.done(decided.clone()).await, 1);
+        store.update_platform(platform, window(60_000)).await.unwrap();
+        assert_eq!(world.done(decided).await, 1, "a repeated record has the same answer");
+        // One that an earlier version of settle decided names no settings.
+        world.accept(renewal(platform, "m2", "r1", 2_000)).await;
+        let mut unnumbered = record(key, &world.load(key).await);
+        unnumbered.settings_version = None;
+        store.update_platform(platform, window(70_000)).await.unwrap();
+        assert_eq!(world.done(unnumbered).await, 2);
+    }
 }

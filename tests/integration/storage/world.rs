@@ -451,6 +451,7 @@ pub fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
         seqs,
         decision,
         is_replaced: loaded.is_replaced,
+        settings_version: loaded.settings_version,
         is_queried: loaded.verify,
         from_devices: from_devices.map(|(seq, _)| *seq).collect(),
         is_answer: true,

@@ -56,6 +56,9 @@ pub struct Loaded {
     /// Whether another receipt that is known to be real replaced it.
     #[serde(default)]
     pub is_replaced: bool,
+    /// The number of its platform's settings; absent when the purchase is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings_version: Option<i64>,
     /// Its open lanes.
     pub lanes: Vec<Lane>,
     /// How long the window of the youngest row that waits for nothing else has been over. Only
@@ -157,6 +160,10 @@ pub struct Record {
     /// See [`Loaded::is_replaced`].
     #[serde(default)]
     pub is_replaced: bool,
+    /// The number of the settings that it was decided on: [`Loaded::settings_version`]. Absent where it does not depend on
+    /// them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings_version: Option<i64>,
     /// Whether the store was queried before deciding: [`Loaded::verify`].
     #[serde(default)]
     pub is_queried: bool,
@@ -185,6 +192,7 @@ impl Record {
             from_devices: from_devices.map(|(seq, _)| *seq).collect(),
             decision,
             is_replaced: loaded.is_replaced,
+            settings_version: loaded.settings_version,
             is_queried: loaded.verify,
             is_answer: verification.is_answer(),
             is_real: verification.is_real() || is_believed,

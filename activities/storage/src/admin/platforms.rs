@@ -166,10 +166,11 @@ const DELETE: Sql = statement! {"
     WHERE id = ? AND deleted_at IS NULL
 "};
 
-/// What a deletion removes of a platform.
+/// What a deletion removes of a platform, which is a change of its settings.
 pub const NO_SECRETS: &str = "
-    shared_secret = NULL, login_secret = NULL, ingress_hash = NULL, ingress_key = NULL, old_ingress_hash = NULL,
-        old_ingress_key = NULL, old_ingress_until = NULL, old_ingress_used_at = NULL";
+    settings_version = settings_version + 1, shared_secret = NULL, login_secret = NULL, ingress_hash = NULL,
+        ingress_key = NULL, old_ingress_hash = NULL, old_ingress_key = NULL, old_ingress_until = NULL,
+        old_ingress_used_at = NULL";
 
 const CLOSE_TOPICS: Sql = statement!("UPDATE topics SET subscribe_url = NULL WHERE platform_id = ?");
 
@@ -247,6 +248,9 @@ impl Store {
                 topics::configure(write, id, arn)?;
             }
             let after = find(write.connection, id)?;
+            if after != before || patch.shared_secret.is_some() {
+                sql(RAISE_VERSION).bind(id).run(write.connection)?;
+            }
             let mut changed = fields(&after);
             // Of a secret an act has that it was replaced, and nothing of it.
             for (name, is_replaced) in
@@ -385,6 +389,8 @@ const UPDATE: Sql = statement! {"
         product_ref = ?, flush_on_revoke = ?, unknown_receipts = ?, transfers = ?
     WHERE id = ?
 "};
+
+const RAISE_VERSION: Sql = statement!("UPDATE platforms SET settings_version = settings_version + 1 WHERE id = ?");
 
 const SET_SECRET: Sql = statement!("UPDATE platforms SET shared_secret = ?, secret_refused_at = NULL WHERE id = ?");
 

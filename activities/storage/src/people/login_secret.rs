@@ -20,7 +20,7 @@ const FIND: Sql = statement!("SELECT login_secret FROM platforms WHERE id = ? AN
 
 const SET: Sql = statement! {"
     UPDATE platforms
-    SET login_secret = ?
+    SET login_secret = ?, settings_version = settings_version + 1
     WHERE id = ? AND deleted_at IS NULL
 "};
 

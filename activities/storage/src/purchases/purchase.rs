@@ -42,6 +42,8 @@ row! {
         pub max_wait: Option<Duration>,
         /// What to do if the store does not know its receipt.
         pub unknown_receipts: UnknownReceipts,
+        /// The number of the platform's settings, which each change raises.
+        pub settings_version: i64,
         /// Whether the store can be queried: the platform is not deleted and has a secret that the store has not
         /// refused.
         has_secret: bool,
@@ -57,7 +59,7 @@ const SELECT: &str = "
 
 const ORIGIN: &str = "
     SELECT f.id AS platform_id, f.app_id, f.store, f.environment, f.product_ref, f.max_wait_ms AS max_wait,
-        f.unknown_receipts, (f.shared_secret IS NOT NULL AND f.secret_refused_at IS NULL
+        f.unknown_receipts, f.settings_version, (f.shared_secret IS NOT NULL AND f.secret_refused_at IS NULL
         AND f.deleted_at IS NULL) AS has_secret, o.receipt_id
     FROM";
 

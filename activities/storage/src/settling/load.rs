@@ -116,6 +116,7 @@ fn load(connection: &mut AnyConnection, key: CollapseKey, request: LoadRequest) 
         late: extent.due_at.filter(|due| *due <= now).map(|due| now.since(due)),
         held: held_until.map(|until| until.since(now)),
         due: row.and_then(|row| row.next_wake_at).is_some_and(|at| at <= now),
+        settings_version: origin.as_ref().map(|origin| origin.settings_version),
         is_replaced: replacement.fetch(connection)?,
         lanes: lanes.fetch(connection)?,
         now,

@@ -78,7 +78,8 @@ pub fn record_once(
         return Ok(Recorded::Moved);
     }
     let is_next = row.settling + 1 == record.settling && row.revision == record.revision;
-    if !is_next || is_replaced != record.is_replaced || !are_open(write, record, facts.open.take())? {
+    let is_outdated = record.settings_version.is_some_and(|version| version != origin.settings_version);
+    if !is_next || is_outdated || is_replaced != record.is_replaced || !are_open(write, record, facts.open.take())? {
         return Ok(Recorded::Moved);
     }
     if seen.is_some_and(|seen| (seen.user_id, seen.app_user_id) != (row.user_id, row.app_user_id.clone())) {

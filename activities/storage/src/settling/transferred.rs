@@ -203,6 +203,7 @@ fn nothing_new(key: CollapseKey, row: &PurchaseRow) -> Result<Record, Error> {
         seqs: Vec::new(),
         decision,
         is_replaced: false,
+        settings_version: None,
         is_queried: false,
         from_devices: Vec::new(),
         is_answer: false,

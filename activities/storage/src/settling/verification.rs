@@ -112,6 +112,7 @@ const USES_SECRET: Sql = statement! {"
     WHERE id = ? AND secret_refused_at IS NULL AND shared_secret = ?
 "};
 
+/// A decision that knows of the refusal follows, so it raises no `settings_version`.
 const REFUSE_SECRET: Sql = statement! {"
     UPDATE platforms
     SET secret_refused_at = ?

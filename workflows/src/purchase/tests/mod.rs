@@ -57,6 +57,7 @@ fn nothing_waits() -> Loaded {
         due: false,
         verify: false,
         is_replaced: false,
+        settings_version: None,
         lanes: Vec::new(),
         late: None,
         now: Timestamp::default(),

@@ -156,6 +156,8 @@ CREATE TABLE platforms (
     publishable_key TEXT NOT NULL,
     -- The key of the tokens by which the customer's own server signs logins; NULL where logins need no token.
     login_secret TEXT,
+    -- Raised by each change of its settings: a decision on older ones is not recorded.
+    settings_version BIGINT NOT NULL DEFAULT 0,
     created_at BIGINT NOT NULL,
     deleted_at BIGINT
 );
