@@ -41,13 +41,16 @@ mod write;
 /// Maximum number of queued jobs; further callers wait until there is room.
 const MAX_QUEUED_JOBS: usize = 4096;
 
+/// Where the jobs of a thread wait.
+type Jobs = mpsc::Sender<Box<dyn Job>>;
+
 /// A handle to the writer. The threads end when the last handle is dropped.
 #[derive(Clone)]
 pub struct Writer {
     /// The queue of acceptances, on SQLite.
-    acceptances: Option<mpsc::Sender<Box<dyn Job>>>,
+    acceptances: Option<Jobs>,
     /// The queue of each thread, and where the thread notes what it waits for.
-    queues: Arc<[(mpsc::Sender<Box<dyn Job>>, Arc<Place>)]>,
+    queues: Arc<[(Jobs, Arc<Place>)]>,
     /// What the threads find of the disk.
     disk: Arc<Disk>,
     waits: Waits,
