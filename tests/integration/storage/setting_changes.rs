@@ -12,15 +12,15 @@ use system_tests::world::SOON;
 use tokio::task::JoinHandle;
 
 /// Number of processes, each with a thread that records without a pause.
-const PROCESSES: usize = 16;
-/// How long a change may take. One that were passed by later records would never end.
-const PROMPTLY: Duration = Duration::from_secs(1);
+const PROCESSES: usize = 8;
+/// How long a change may take on any machine. One that were passed by later records would hardly ever end.
+const PROMPTLY: Duration = Duration::from_secs(10);
 
-/// Lets each record take 100 ms more while it has its locks.
+/// Lets each record take 300 ms more while it has its locks, so that there is always one that has them, and few a second.
 const SLOWLY: &str = "
     CREATE FUNCTION take_long() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
-        PERFORM pg_sleep(0.1);
+        PERFORM pg_sleep(0.3);
         RETURN NULL;
     END
     $$;
@@ -65,7 +65,10 @@ async fn record_on(store: Store, key: CollapseKey, is_over: Arc<AtomicBool>) -> 
     let mut count = 0;
     while !is_over.load(Ordering::SeqCst) {
         let loaded = match store.load(key, i64::MAX, 500).await {
-            Err(Error::Unavailable(_)) => continue,
+            Err(Error::Unavailable(_)) => {
+                tokio::task::yield_now().await;
+                continue;
+            }
             loaded => loaded.unwrap(),
         };
         match store.record(record(key, &loaded)).await.unwrap() {
