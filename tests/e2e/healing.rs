@@ -28,7 +28,7 @@ const PAUSE_MS: i64 = 25_000;
 /// Several times what the sweep wakes in one step, unless `SETTLE_LOST_WINDOWS` names another number.
 const LOST_WINDOWS: usize = 300;
 /// Time limit for them: the rest of a window, and the work of a debug build on a busy machine.
-const MANY_HEALED: Duration = Duration::from_secs(240);
+const MANY_HEALED: Duration = Duration::from_secs(480);
 
 const BOUGHT: &str = "SUBSCRIPTION_PURCHASED";
 
