@@ -5,12 +5,14 @@
 use futures::future::join_all;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
+use system_tests::postgres::Hold;
 use system_tests::process::Backend;
 use system_tests::receiver::Reply;
 use system_tests::sns::Rtn;
 use system_tests::temporal::Memory;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
+use temporalio_common::protos::temporal::api::enums::v1::EventType;
 use tokio::sync::Semaphore;
 
 /// Bounds the number of these tests' worlds that run at the same time.
@@ -237,4 +239,35 @@ async fn a_delivery_survives_every_kill_in_its_attempt() {
 #[tokio::test(flavor = "multi_thread")]
 async fn both_survive_a_kill_of_the_one_process_of_sqlite() {
     killed_at_each(Backend::Sqlite, &["record.after_commit", "deliver.after_send"], SERVE).await;
+}
+
+/// As a notebook that is closed, or a machine that is moved: Temporal gives the task to the poll that the worker had
+/// open, and the worker finds it when it wakes up, beside the one that it was at.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_suspended_beyond_the_limit_of_its_task_goes_on() {
+    let mut world = world(Backend::SyncedPostgres, Memory::Shared, "").await;
+    world.send(BOUGHT, "suspended").await;
+    world.wait_acked("suspended", 1).await;
+    let rows = format!("purchases WHERE collapse_key = '{}'", world.key("suspended"));
+    let mut hold = Hold::on(world.installation.database(), &rows).await.expect("a lock");
+    let second = world.send(STOPPED, "suspended").await;
+    wait::until(SOON, "a settling that waits for the row", async || {
+        if hold.is_waited_for().expect("an answer") { Ok(()) } else { Err("nobody waits".to_owned()) }
+    })
+    .await;
+    world.worker().freeze();
+    let workflow = world.workflow("suspended");
+    wait::until(REPEATED, "the end of the task's time", async || {
+        let history = world.temporal.history(&workflow).await;
+        let is_late = history.iter().any(|event| event.event_type() == EventType::WorkflowTaskTimedOut);
+        if is_late { Ok(()) } else { Err(format!("{} events", history.len())) }
+    })
+    .await;
+    world.worker().thaw();
+    hold.release().expect("an end of the lock");
+    world.wait_outcome(&second).await;
+    world.send(BOUGHT, "next").await;
+    world.wait_acked("next", 1).await;
+    assert_eq!(world.worker().exit_status(), None, "it ended:\n{}", world.worker().log());
+    world.finish().await;
 }

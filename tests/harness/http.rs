@@ -5,6 +5,7 @@ use reqwest::{Client, Method, Url};
 use serde_json::Value;
 use std::sync::OnceLock;
 use std::time::Duration;
+use storage::chain;
 
 /// Time limit of a request, so that a hanging service fails the test with a clear message.
 const TIMEOUT: Duration = Duration::from_secs(180);
@@ -169,11 +170,11 @@ pub async fn send_raw(method: Method, url: &str, headers: &[(&str, String)], bod
     let request = request.build().map_err(|error| error.to_string())?;
     #[expect(clippy::disallowed_methods, reason = "the harness is a client of settle, not a part of it")]
     let answered = client().execute(request).await;
-    let response = answered.map_err(|error| error.to_string())?;
+    let response = answered.map_err(|error| chain(&error))?;
     let status = response.status().as_u16();
     let media = response.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media = media.to_owned();
-    let text = response.text().await.map_err(|error| error.to_string())?;
+    let text = response.text().await.map_err(|error| chain(&error))?;
     Ok(Answer { status, media, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
 }
 

@@ -412,3 +412,13 @@ impl Process {
         self.watched.signal("CONT");
     }
 }
+
+impl Drop for Process {
+    /// Shows what it printed, and whether it ended by itself, if its test fails.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let end = self.exit_status().map_or_else(String::new, |status| format!(", which ended with {status},"));
+            eprintln!("--- settle {} (process {}{end}) printed:\n{}", self.name, self.id(), self.log());
+        }
+    }
+}

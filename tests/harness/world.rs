@@ -416,11 +416,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            for process in &self.processes {
-                eprintln!("--- {} (process {}) printed:\n{}", process.url(), process.id(), process.log());
-            }
-        } else {
+        if !std::thread::panicking() {
             let is_checked = self.is_finished || self.accepted.is_empty();
             assert!(is_checked, "{} messages were accepted and finish() was not called", self.accepted.len());
         }
