@@ -6,9 +6,14 @@ use domain::{NotificationKind, UserId};
 use futures::future::join_all;
 use futures::poll;
 use std::pin::pin;
+use std::time::Duration;
 use storage::{Error, Record, Recorded, Store};
 use system_tests::wait;
 use system_tests::world::SOON;
+use tokio::time::Instant;
+
+/// How long a statement waits for a lock.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Accepts a notification of a purchase of this customer.
 async fn notify(world: &World, message: &str, receipt: &str, customer: &str) {
@@ -126,6 +131,35 @@ story! {
         let others = async { tokio::join!(settle_after_all(&other, new_high), settle_after_all(&other, new_low)) };
         held_low.run("COMMIT");
         tokio::join!(first, second, others);
+    }
+}
+
+story! {
+    async fn a_locked_purchase_costs_the_others_one_wait(world: World) {
+        if !world.is_postgres() {
+            return;
+        }
+        let others = (0..24).map(|number| format!("other-{number}")).collect::<Vec<_>>();
+        for receipt in others.iter().map(String::as_str).chain(["stuck"]) {
+            prepare(&world, receipt, "one").await;
+        }
+        let stuck = next(&world, "stuck").await;
+        let mut after_it = Vec::new();
+        for receipt in &others {
+            after_it.push(settle_after_all(&world.store, next(&world, receipt).await));
+        }
+        // It waits for its purchase and has locked the customer, and the others wait for the customer.
+        let mut held = locked(&world, "stuck");
+        let mut stuck = pin!(world.store.record(stuck));
+        assert!(poll!(stuck.as_mut()).is_pending());
+        wait_for_waiting(&world, 1).await;
+        let began = Instant::now();
+        let (refused, _) = tokio::join!(stuck, join_all(after_it));
+        assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+        let elapsed = began.elapsed();
+        assert!(elapsed < 2 * LOCK_TIMEOUT, "the others waited {elapsed:?} for a purchase that somebody else locked");
+        held.run("COMMIT");
+        settle_after_all(&world.store, next(&world, "stuck").await).await;
     }
 }
 

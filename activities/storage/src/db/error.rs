@@ -10,6 +10,8 @@ pub const FULL_DISK: &str = "the disk of the database is full";
 pub const OTHER_SCHEMA: &str = "the tables are not those of this version";
 /// What SQLite says of a table or column that it does not have.
 const SQLITE_OTHER_SCHEMA: [&str; 3] = ["no such table: ", "no such column: ", " has no column named "];
+/// The hint of a statement that waited for a lock as long as it may.
+pub const NO_LOCK: &str = "another session has locked it";
 /// SQLite's words for `SQLITE_FULL` and `SQLITE_IOERR` (<https://sqlite.org/rescode.html>).
 const SQLITE_FULL: &str = "database or disk is full";
 const SQLITE_IO: &str = "disk I/O error";
@@ -147,6 +149,11 @@ impl Error {
     /// Whether SQLite could not read or write a file.
     pub(crate) fn is_of_disk(&self) -> bool {
         self.is_of(|message, _| message == SQLITE_IO)
+    }
+
+    /// Whether a statement of PostgreSQL waited for a lock as long as it may. Who holds it may do so for minutes.
+    pub(crate) fn is_of_lock(&self) -> bool {
+        self.is_of(|_, hint| hint == Some(NO_LOCK))
     }
 
     /// Whether a statement failed with such a message and hint, also below an error of this type.
