@@ -5,7 +5,7 @@
 use crate::activities::{Activities, VerifiedClaims, VerifyClaims};
 use crate::contract;
 use crate::options;
-use crate::run::{closing, execute_until_closing};
+use crate::run::{Interruptible, execute_regular};
 use crate::signal::{Admin, Lenient};
 use serde::{Deserialize, Serialize};
 use temporalio_macros::{workflow, workflow_methods};
@@ -42,23 +42,19 @@ impl Claims {
         let Some(platform_id) = contract::claims_platform_id(ctx.workflow_id()) else { return Ok(()) };
         let mut last = String::new();
         for _ in 0..ACTIVITIES_PER_RUN {
-            if closing(ctx) {
-                break;
-            }
             let seen = ctx.state(|claims| claims.signals);
             let input = VerifyClaims { platform_id, network: std::mem::take(&mut last) };
-            let verified = execute_until_closing(ctx, |token| {
-                ctx.execute_activity(Activities::verify_claims, input, options::verify_claims(token))
-            })
-            .await;
-            match verified {
+            let until_closing = Interruptible { options: options::verify_claims, is_urgent: |_| false };
+            match execute_regular(ctx, || Activities::verify_claims, input, until_closing).await {
                 // A signal that came meanwhile may be about what the activity did not find any more.
-                Ok(VerifiedClaims { is_idle: true, .. }) if ctx.state(|claims| claims.signals) == seen => return Ok(()),
-                Ok(VerifiedClaims { examined, network, .. }) => {
+                Ok(Some(VerifiedClaims { is_idle: true, .. })) if ctx.state(|claims| claims.signals) == seen => {
+                    return Ok(());
+                }
+                Ok(Some(VerifiedClaims { examined, network, .. })) => {
                     last = network;
                     ctx.set_current_details(format!("examined in the last round: {examined}"));
                 }
-                Err(_) if closing(ctx) => {}
+                Ok(None) => break,
                 // An error that no retry mends. The sweep starts a run that is needed again.
                 Err(_) => return Ok(()),
             }

@@ -4,7 +4,7 @@
 use crate::options;
 use domain::Timestamp;
 use serde::Serialize;
-use std::future::{Future, poll_fn};
+use std::future::{Future as _, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -140,24 +140,6 @@ where
         Err(_) if token.is_cancelled() => Ok(None),
         other => other.map(Some),
     }
-}
-
-/// Executes a long activity of a run that is signalled meanwhile. When the run must end, for its history is long or it was
-/// cancelled, the activity is cancelled, and finishes what it has in flight.
-pub async fn execute_until_closing<W, F: Future>(
-    ctx: &WorkflowContext<W>,
-    begin: impl FnOnce(WorkflowCancellationToken) -> F,
-) -> F::Output {
-    let token = ctx.cancellation_token().child_token();
-    let mut activity = pin!(begin(token.clone()));
-    let mut must_end = pin!(changed(ctx, |_| closing(ctx)));
-    poll_fn(|task| {
-        if !token.is_cancelled() && must_end.as_mut().poll(task).is_ready() {
-            token.cancel_with_reason("the run is closing");
-        }
-        activity.as_mut().poll(task)
-    })
-    .await
 }
 
 /// Why an activity failed: the message of the innermost cause.

@@ -5,7 +5,7 @@
 use crate::activities::{Activities, Stream, Streamed};
 use crate::contract;
 use crate::options;
-use crate::run::{closing, execute_until_closing};
+use crate::run::{Interruptible, execute_regular};
 use crate::signal::{Admin, Lenient};
 use serde::{Deserialize, Serialize};
 use temporalio_macros::{workflow, workflow_methods};
@@ -41,21 +41,15 @@ impl DeviceStream {
         let ctx: &WorkflowContext<Self> = ctx;
         let Some(destination_id) = contract::stream_destination_id(ctx.workflow_id()) else { return Ok(()) };
         for _ in 0..ACTIVITIES_PER_RUN {
-            if closing(ctx) {
-                break;
-            }
             let seen = ctx.state(|stream| stream.signals);
-            let streamed = execute_until_closing(ctx, |token| {
-                ctx.execute_activity(Activities::stream, Stream { destination_id }, options::stream(token))
-            })
-            .await;
-            match streamed {
+            let until_closing = Interruptible { options: options::stream, is_urgent: |_| false };
+            match execute_regular(ctx, || Activities::stream, Stream { destination_id }, until_closing).await {
                 // A signal that came meanwhile may be about what the activity did not find any more.
-                Ok(Streamed { is_idle: true, .. }) if ctx.state(|stream| stream.signals) == seen => return Ok(()),
-                Ok(Streamed { delivered, .. }) => {
+                Ok(Some(Streamed { is_idle: true, .. })) if ctx.state(|stream| stream.signals) == seen => return Ok(()),
+                Ok(Some(Streamed { delivered, .. })) => {
                     ctx.set_current_details(format!("delivered in the last round: {delivered}"));
                 }
-                Err(_) if closing(ctx) => {}
+                Ok(None) => break,
                 // An error that no retry mends. The sweep starts a run that is needed again.
                 Err(_) => return Ok(()),
             }
