@@ -1,4 +1,5 @@
-//! The schema: its migrations, and a fingerprint of each, by which tables that another build made are recognized.
+//! The schema: its migrations, one text of each for both databases, and a fingerprint of each, by which tables that another
+//! build made are recognized.
 //!
 //! The fingerprint of a migration is the SHA-256 of its text. It is stored before the migration is applied, so that no
 //! process that dies leaves one without the other, and compared at each start.
@@ -8,18 +9,84 @@ use crate::db::error::Error;
 use crate::db::secrets::sha256;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
-use diesel::connection::SimpleConnection;
-use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use diesel::backend::Backend;
+use diesel::connection::{BoxableConnection, SimpleConnection};
+use diesel::migration::{
+    self, Migration as DieselMigration, MigrationMetadata, MigrationName, MigrationSource, MigrationVersion,
+};
+use diesel_migrations::MigrationHarness;
 use std::collections::BTreeMap;
+use std::fmt;
 
-const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
-const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
+/// The version and the text of each migration. A line that begins with one of [`MARKS`] is for that database alone.
+const MIGRATIONS: [(&str, &str); 1] =
+    [("20261120000000", include_str!("../../migrations/2026-11-20-000000_ledger.sql"))];
+const SQLITE: &str = "--sqlite   ";
+const POSTGRES: &str = "--postgres ";
+const MARKS: [&str; 2] = [SQLITE, POSTGRES];
 
-/// The version and the text of each migration, as above. The start that applies one which is missing here fails.
-const SQLITE_TEXTS: [(&str, &str); 1] =
-    [("20261120000000", include_str!("../../migrations/sqlite/2026-11-20-000000_ledger/up.sql"))];
-const POSTGRES_TEXTS: [(&str, &str); 1] =
-    [("20261120000000", include_str!("../../migrations/postgres/2026-11-20-000000_ledger/up.sql"))];
+/// A migration of one of the databases.
+#[derive(Debug, Clone)]
+struct Migration {
+    version: &'static str,
+    text: String,
+}
+
+/// Those of one of the databases.
+struct Migrations(Vec<Migration>);
+
+impl Migrations {
+    /// Of a database that others may use, PostgreSQL, or of SQLite.
+    fn of(is_shared: bool) -> Self {
+        let own = if is_shared { POSTGRES } else { SQLITE };
+        let of_it = |text: &'static str| {
+            let line = |line: &'static str| match MARKS.iter().find(|mark| line.starts_with(mark.trim_end())) {
+                Some(mark) => (*mark == own).then(|| line.get(mark.len()..).unwrap_or_default()),
+                None => Some(line),
+            };
+            text.lines().filter_map(line).flat_map(|line| [line, "\n"]).collect()
+        };
+        Self(MIGRATIONS.map(|(version, text)| Migration { version, text: of_it(text) }).to_vec())
+    }
+}
+
+impl<DB: Backend> MigrationSource<DB> for Migrations {
+    fn migrations(&self) -> migration::Result<Vec<Box<dyn DieselMigration<DB>>>> {
+        Ok(self.0.iter().cloned().map(|one| Box::new(one) as Box<dyn DieselMigration<DB>>).collect())
+    }
+}
+
+impl<DB: Backend> DieselMigration<DB> for Migration {
+    fn run(&self, connection: &mut dyn BoxableConnection<DB>) -> migration::Result<()> {
+        Ok(connection.batch_execute(&self.text)?)
+    }
+
+    fn revert(&self, _: &mut dyn BoxableConnection<DB>) -> migration::Result<()> {
+        Err("an upgrade is undone by restoring a backup".into())
+    }
+
+    fn metadata(&self) -> &dyn MigrationMetadata {
+        self
+    }
+
+    fn name(&self) -> &dyn MigrationName {
+        self
+    }
+}
+
+impl MigrationMetadata for Migration {}
+
+impl MigrationName for Migration {
+    fn version(&self) -> MigrationVersion<'_> {
+        self.version.into()
+    }
+}
+
+impl fmt::Display for Migration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.version)
+    }
+}
 
 /// Not part of a migration: it is there before the first one.
 const CREATE: &str =
@@ -53,23 +120,23 @@ const STORE: Sql = statement! {"
 /// # Errors
 /// [`Error::Corrupt`] when another build made the tables, or they cannot be made.
 pub fn bring_up_to_date(connection: &mut AnyConnection) -> Result<(), Error> {
-    let texts = if connection.is_shared() { &POSTGRES_TEXTS } else { &SQLITE_TEXTS };
+    let migrations = Migrations::of(connection.is_shared());
     let applied = applied(connection)?;
     if applied.is_empty() {
         connection.batch_execute(CREATE).map_err(Error::of_query)?;
     } else {
-        compare(connection, &applied, texts)?;
+        compare(connection, &applied, &migrations)?;
     }
-    for (version, text) in texts.iter().filter(|(version, _)| !applied.iter().any(|one| one == version)) {
-        sql(STORE).bind(*version).bind(sha256(text)).run(connection)?;
+    for one in migrations.0.iter().filter(|one| !applied.iter().any(|version| version == one.version)) {
+        sql(STORE).bind(one.version).bind(sha256(&one.text)).run(connection)?;
     }
     let migrated = match connection {
-        AnyConnection::Sqlite(connection) => connection.run_pending_migrations(SQLITE).map(drop),
-        AnyConnection::Postgres(connection) => connection.run_pending_migrations(POSTGRES).map(drop),
+        AnyConnection::Sqlite(connection) => connection.run_pending_migrations(Migrations::of(false)).map(drop),
+        AnyConnection::Postgres(connection) => connection.run_pending_migrations(Migrations::of(true)).map(drop),
     };
     migrated.map_err(unusable)?;
     let applied = self::applied(connection)?;
-    compare(connection, &applied, texts)
+    compare(connection, &applied, &migrations)
 }
 
 /// The versions of the migrations that were applied.
@@ -88,7 +155,7 @@ fn unusable(cause: Failure) -> Error {
 }
 
 /// Compares what was applied with the texts of this build.
-fn compare(connection: &mut AnyConnection, applied: &[String], texts: &[(&str, &str)]) -> Result<(), Error> {
+fn compare(connection: &mut AnyConnection, applied: &[String], migrations: &Migrations) -> Result<(), Error> {
     let stored = sql(READ).all::<Fingerprint>(connection).map_err(|error| match error {
         // Builds before the fingerprints had no such table.
         Error::Corrupt { source, .. } => Error::Corrupt { what: OTHER_BUILD.to_owned(), source },
@@ -96,10 +163,10 @@ fn compare(connection: &mut AnyConnection, applied: &[String], texts: &[(&str, &
     })?;
     let stored: BTreeMap<String, String> = stored.into_iter().map(|one| (one.version, one.sha256)).collect();
     for version in applied {
-        let Some((_, text)) = texts.iter().find(|(known, _)| known == version) else {
+        let Some(known) = migrations.0.iter().find(|known| known.version == version) else {
             return Err(Error::corrupt(NEWER));
         };
-        if stored.get(version) != Some(&sha256(text)) {
+        if stored.get(version) != Some(&sha256(&known.text)) {
             return Err(Error::corrupt(OTHER_BUILD));
         }
     }
