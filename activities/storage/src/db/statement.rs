@@ -8,6 +8,7 @@ use crate::db::sql::without_lock;
 use crate::db::waits::{self, Step};
 use diesel::deserialize::{self, QueryableByName};
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::result::Error::QueryBuilderError;
 use diesel::row::NamedRow;
 use diesel::sql_types::Untyped;
 use diesel::{QueryResult, RunQueryDsl};
@@ -208,18 +209,19 @@ impl Query for Statement<'_> {
 impl RunQueryDsl<AnyConnection> for Statement<'_> {}
 
 impl QueryFragment<MultiBackend> for Statement<'_> {
+    /// Fails where a `?` has no value or a value no `?`: SQLite would read NULL for the one, and the other would be lost.
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, MultiBackend>) -> QueryResult<()> {
+        let (places, values) = (self.text.matches('?').count(), self.values.len());
+        if places != values {
+            return Err(QueryBuilderError(format!("{places} places and {values} values: {}", self.text).into()));
+        }
         if !self.is_cached {
             out.unsafe_to_cache_prepared();
         }
-        let mut values = self.values.iter();
-        for (index, part) in self.text.split('?').enumerate() {
-            if index > 0 {
-                match values.next() {
-                    Some(value) => value.push(out.reborrow())?,
-                    None => out.push_sql("?"),
-                }
-            }
+        let mut parts = self.text.split('?');
+        out.push_sql(parts.next().unwrap_or_default());
+        for (part, value) in parts.zip(&self.values) {
+            value.push(out.reborrow())?;
             out.push_sql(part.strip_prefix('*').unwrap_or(part));
         }
         Ok(())
@@ -259,4 +261,26 @@ pub fn batches<'r, T>(mut rows: &'r [T], sizes: &'static [usize]) -> impl Iterat
 /// A text with U+FFFD in the place of each NUL, which PostgreSQL cannot store.
 pub fn clean(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{FFFD}")) } else { Cow::Borrowed(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::config::Database;
+
+    #[test]
+    fn a_value_too_many_or_too_few_is_refused() {
+        let path = std::env::temp_dir().join(format!("settle-statement-{}.db", std::process::id()));
+        let connection = &mut AnyConnection::to(&Database::Sqlite(path.clone())).unwrap();
+        let sum = |values: &[i64]| sql("SELECT ? + 0 * ? AS value").bind_all(values.iter().copied());
+        assert_eq!(sum(&[7, 1]).value::<i64>(connection).unwrap(), Some(7));
+        for values in [vec![7], vec![7, 1, 1]] {
+            let refused = sum(&values).value::<i64>(connection).unwrap_err();
+            assert!(
+                matches!(refused, Error::Unavailable(cause) if cause.to_string().contains("2 places")),
+                "{values:?}"
+            );
+        }
+        std::fs::remove_file(path).unwrap();
+    }
 }
