@@ -1,11 +1,11 @@
 //! The dependencies of the activities.
 
+use crate::delivery::in_flight::InFlight;
+use crate::delivery::prompt::Prompt;
+use crate::delivery::share::Shares;
 use crate::engine::Engine;
 use crate::http::Http;
-use crate::in_flight::InFlight;
-use crate::prompt::Prompt;
-use crate::share::Shares;
-use crate::verifier::Verifier;
+use crate::settling::verifier::Verifier;
 use domain::Timestamp;
 use protocols::destinations::Allowed;
 use std::sync::Arc;

@@ -1,48 +1,31 @@
 #![doc = include_str!("../README.md")]
 
 mod admin;
-mod attempt;
-mod bodies;
-mod claims;
-mod counts;
-mod deliver;
+mod delivery;
 mod dependencies;
-mod drain;
 pub mod engine;
 mod failure;
-mod forgetting;
 mod heartbeat;
 pub mod http;
-mod in_flight;
-mod loss;
-mod pace;
-mod prompt;
-mod query;
-mod retention;
-mod round;
-mod settle;
-mod share;
+mod settling;
 mod spans;
-mod stream;
-mod stuck;
-mod supervise;
 mod sweep;
-mod verifier;
-mod verify;
 pub mod worker;
 
+pub use delivery::in_flight::InFlight;
+pub use delivery::prompt::Prompt;
+pub use delivery::share::Shares;
 pub use dependencies::Context;
-pub use in_flight::InFlight;
-pub use prompt::Prompt;
-pub use share::Shares;
-pub use verifier::Verifier;
+pub use settling::verifier::Verifier;
 
-use claims::ClaimsRun;
+use delivery::stream::StreamRun;
+use delivery::supervise::run::SuperviseRun;
+use delivery::{deliver, stream, supervise};
 use domain::Lane;
-use round::Round;
-use settle::Attempt;
+use settling::claims::{self, ClaimsRun};
+use settling::settle::{self, Attempt};
+use settling::verify;
 use std::sync::Arc;
-use stream::StreamRun;
 use temporalio_common::ActivityError;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::ActivityContext;
@@ -127,10 +110,10 @@ impl Context {
     ) -> Result<Supervised, ActivityError> {
         let info = ctx.info();
         let token = deliver::token(info, self.random);
-        let round = Round::new(input.destination_id, token, info.attempt, self.stopping.clone());
+        let run = SuperviseRun::new(input.destination_id, token, info.attempt, self.stopping.clone());
         tokio::select! {
-            supervised = supervise::supervise(&self, &round, &input) => supervised.map_err(failure::storage),
-            never = heartbeat::send(&ctx, &round.is_halted) => match never {},
+            supervised = supervise::supervise(&self, &run, &input) => supervised.map_err(failure::storage),
+            never = heartbeat::send(&ctx, &run.is_halted) => match never {},
         }
     }
 

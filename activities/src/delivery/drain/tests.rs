@@ -21,7 +21,7 @@ use storage::{
 };
 use tokio::time::Instant;
 
-/// A time limit: much longer than [`USER_BUSY_WAIT`], and much shorter than a round.
+/// A time limit: much longer than [`USER_BUSY_WAIT`], and much shorter than a run.
 const SOON: Duration = Duration::from_secs(180);
 /// Maximum number of requests of which one must be short.
 const MAX_ROUNDS: usize = 20;
@@ -80,8 +80,8 @@ impl World {
         claim(key, self.destination, "another run".to_owned(), Mode::Lane)
     }
 
-    fn round(&self) -> Round {
-        Round::new(self.destination, "run".to_owned(), 1, Arc::default())
+    fn run(&self) -> SuperviseRun {
+        SuperviseRun::new(self.destination, "run".to_owned(), 1, Arc::default())
     }
 }
 
@@ -201,7 +201,7 @@ async fn a_lane_is_attempted_after_a_short_request_of_its_user() {
 /// Returns whether it was short.
 async fn short_request(name: &str) -> bool {
     let world = World::start(name).await;
-    let (round, [one, other]) = (world.round(), world.keys);
+    let (run, [one, other]) = (world.run(), world.keys);
     let claim = world.claim(one);
     let mut first = pin!(attempt(&world.context, Turn::new(claim.clone()), None));
     assert!(poll!(first.as_mut()).is_pending());
@@ -210,7 +210,7 @@ async fn short_request(name: &str) -> bool {
     tokio::time::timeout(SOON, claimed).await.expect("the other run has claimed its lane");
     let began = Instant::now();
     let first = async { (first.await, began.elapsed()) };
-    let ((first, took), drained) = futures::join!(first, drain(&world.context, &round, vec![other], 1));
+    let ((first, took), drained) = futures::join!(first, drain(&world.context, &run, vec![other], 1));
     assert!(matches!(first, Ok(AttemptResult::Completed(_))), "{first:?}");
     let (drained, is_short) = (drained.unwrap(), took < USER_BUSY_WAIT);
     let is_attempted = drained.attempts > 0 && drained.busy_for.is_none();
@@ -221,10 +221,10 @@ async fn short_request(name: &str) -> bool {
 #[tokio::test]
 async fn a_lane_does_not_wait_for_a_long_request_of_its_user() {
     let world = World::start("long").await;
-    let (round, [one, other]) = (world.round(), world.keys);
+    let (run, [one, other]) = (world.run(), world.keys);
     let in_flight = world.context.store.claim(world.claim(one)).await.unwrap();
     assert!(matches!(in_flight, Claimed::Send(_)), "{in_flight:?}");
-    let drained = tokio::time::timeout(SOON, drain(&world.context, &round, vec![other], 1)).await;
+    let drained = tokio::time::timeout(SOON, drain(&world.context, &run, vec![other], 1)).await;
     let drained = drained.expect("the lane is left to a later check").unwrap();
     assert!(drained.attempts == 0 && drained.busy_for.is_some(), "{drained:?}");
 }

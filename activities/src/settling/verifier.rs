@@ -1,6 +1,6 @@
 //! The settings of the stores, and the limits of queries to them, for this process.
 
-use crate::pace::Pace;
+use crate::settling::store_rate::StoreRate;
 use protocols::stores::Settings;
 use tokio::sync::Semaphore;
 
@@ -14,7 +14,7 @@ pub struct Verifier {
     /// The settings of the stores.
     pub(crate) settings: Settings,
     /// The rate limit of queries per platform.
-    pub(crate) pace: Pace,
+    pub(crate) rate: StoreRate,
     /// Limits the number of concurrent requests.
     pub(crate) in_flight: Semaphore,
 }
@@ -23,6 +23,6 @@ impl Verifier {
     /// A verifier with these settings.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { pace: Pace::new(settings.per_second()), in_flight: Semaphore::new(MAX_IN_FLIGHT), settings }
+        Self { rate: StoreRate::new(settings.per_second()), in_flight: Semaphore::new(MAX_IN_FLIGHT), settings }
     }
 }

@@ -1,8 +1,8 @@
 //! Sending a page of a stream: the channels of its devices, and the requests of each.
 
 use super::StreamRun;
-use crate::attempt::{is_event_expired, publish_operator_events};
-use crate::counts::Counts;
+use crate::delivery::attempt::{is_event_expired, publish_operator_events};
+use crate::delivery::chart_counts::Counts;
 use crate::dependencies::Context;
 use crate::spans;
 use domain::{DeliveryId, DestinationId, DeviceId, Timestamp};

@@ -6,7 +6,7 @@
 //! activity ends without a failure, and the destination's own run delivers what the lane is owed. It also ends when the
 //! lane is closed: nothing is pending, or the destination is disabled or deleted.
 
-use crate::attempt::{AttemptResult, Completed, LEASE_RETRY, NO_LIMIT, Next, Turn, attempt, claim};
+use crate::delivery::attempt::{AttemptResult, Completed, LEASE_RETRY, NO_LIMIT, Next, Turn, attempt, claim};
 use crate::dependencies::Context;
 use crate::failure::Failed;
 use domain::DestinationId;

@@ -5,7 +5,7 @@
 //! contains a secret, a user id or a URL.
 
 use crate::dependencies::Context;
-use crate::query::{self, Subject, count, label, raise_alarm};
+use crate::settling::query::{self, Subject, count, label, raise_alarm};
 use crate::spans::Settling;
 use domain::time::{MINUTE, duration, millis};
 use domain::{CollapseKey, Parked, Timestamp, UnknownReceipts, Verification};

@@ -1,8 +1,8 @@
 //! One request to a destination, for one lane: claim the lane, send its due events, finish. The caller decides what
 //! follows: a purchase's run in `deliver`, a destination's run in `supervise`.
 
-use crate::bodies;
-use crate::counts::Counts;
+use crate::delivery::bodies;
+use crate::delivery::chart_counts::Counts;
 use crate::dependencies::Context;
 use crate::spans;
 use domain::time::millis;

@@ -7,7 +7,7 @@
 
 use crate::dependencies::Context;
 use crate::failure::Failed;
-use crate::query::{self, Subject, count, label, raise_alarm};
+use crate::settling::query::{self, Subject, count, label, raise_alarm};
 use domain::device::claim::ClaimReason;
 use domain::{CollapseKey, DevicePlace, Parked, PlatformId, Verification};
 use futures::StreamExt;
@@ -142,7 +142,7 @@ impl Claim<'_> {
     async fn query(&self) -> Result<(), Error> {
         let Self { context, run, place, key } = *self;
         let Some(known) = context.store.claim_query(place, key).await? else { return Ok(()) };
-        run.take_place(context.verifier.pace.per_second()).await;
+        run.take_place(context.verifier.rate.per_second()).await;
         let Some(answer) = self.query_store(&known).await? else {
             return context.store.finish_claim(place, key, ClaimAnswer::Unanswered(BUSY_RETRY)).await.map(drop);
         };

@@ -25,7 +25,7 @@ pub enum Permit {
 
 /// The rate limit of one process.
 #[derive(Debug)]
-pub struct Pace {
+pub struct StoreRate {
     per_second: u32,
     interval: Duration,
     platforms: Mutex<HashMap<PlatformId, Platform>>,
@@ -51,7 +51,7 @@ struct Platform {
     doublings: u32,
 }
 
-impl Pace {
+impl StoreRate {
     /// A limit of `per_second` queries a second per platform.
     pub fn new(per_second: u32) -> Self {
         let per_second = per_second.max(1);
@@ -115,37 +115,37 @@ mod tests {
 
     #[tokio::test]
     async fn permits_are_spread_evenly_and_wait_two_seconds_at_most() {
-        let (pace, now) = (Pace::new(10), Instant::now());
+        let (rate, now) = (StoreRate::new(10), Instant::now());
         for place in 0..=20 {
-            assert_eq!(pace.reserve(platform(1), now), Permit::At(now + Duration::from_millis(100 * place)));
+            assert_eq!(rate.reserve(platform(1), now), Permit::At(now + Duration::from_millis(100 * place)));
         }
-        assert_eq!(pace.reserve(platform(1), now), Permit::Later);
-        assert_eq!(pace.reserve(platform(2), now), Permit::At(now), "another platform has its own pace");
+        assert_eq!(rate.reserve(platform(1), now), Permit::Later);
+        assert_eq!(rate.reserve(platform(2), now), Permit::At(now), "another platform has its own rate");
         let later = now + Duration::from_secs(60);
-        assert_eq!(pace.reserve(platform(1), later), Permit::At(later), "unused permits are not saved up");
-        assert_eq!(pace.reserve(platform(1), later), Permit::At(later + Duration::from_millis(100)));
+        assert_eq!(rate.reserve(platform(1), later), Permit::At(later), "unused permits are not saved up");
+        assert_eq!(rate.reserve(platform(1), later), Permit::At(later + Duration::from_millis(100)));
     }
 
     #[tokio::test]
     async fn a_pause_holds_for_one_platform_alone() {
-        let (pace, now) = (Pace::new(10), Instant::now());
+        let (rate, now) = (StoreRate::new(10), Instant::now());
         let throttle = Throttle { at: now, retry_after: Some(Duration::from_secs(7)), jitter: 0.5 };
-        let until = pace.pause(platform(1), throttle);
+        let until = rate.pause(platform(1), throttle);
         assert_eq!(until, now + Duration::from_secs(7));
-        assert_eq!(pace.reserve(platform(1), now + Duration::from_secs(6)), Permit::Paused(until));
-        assert_eq!(pace.reserve(platform(1), until), Permit::At(until));
-        assert_eq!(pace.reserve(platform(2), now), Permit::At(now));
+        assert_eq!(rate.reserve(platform(1), now + Duration::from_secs(6)), Permit::Paused(until));
+        assert_eq!(rate.reserve(platform(1), until), Permit::At(until));
+        assert_eq!(rate.reserve(platform(2), now), Permit::At(now));
     }
 
     #[tokio::test]
     async fn a_pause_is_bounded_and_doubles_without_a_retry_after() {
-        let (pace, now) = (Pace::new(10), Instant::now());
+        let (rate, now) = (StoreRate::new(10), Instant::now());
         let throttle = |retry_after| Throttle { at: now, retry_after, jitter: 0.5 };
-        let pause = |retry_after| pace.pause(platform(1), throttle(retry_after)).duration_since(now).as_secs();
+        let pause = |retry_after| rate.pause(platform(1), throttle(retry_after)).duration_since(now).as_secs();
         assert_eq!(pause(Some(Duration::ZERO)), 1);
         assert_eq!(pause(Some(Duration::MAX / 4)), 300);
         assert_eq!([(); 9].map(|()| pause(None)), [2, 4, 8, 16, 32, 64, 128, 256, 256]);
-        pace.answered(platform(1));
+        rate.answered(platform(1));
         assert_eq!(pause(None), 2);
     }
 }

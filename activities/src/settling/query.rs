@@ -1,7 +1,7 @@
 //! One query of a store about a receipt: within the platform's rate, and the process's number of concurrent requests.
 
 use crate::dependencies::Context;
-use crate::pace::{Permit, Throttle};
+use crate::settling::store_rate::{Permit, Throttle};
 use crate::spans;
 use domain::{Parked, PlatformId, Verification};
 use protocols::stores::{Answer, Receipt, Retry, Store};
@@ -32,7 +32,7 @@ pub async fn send(context: &Context, store: Store<'_>, subject: &Subject<'_>) ->
     let Ok(Ok(_slot)) = tokio::time::timeout(SLOT_TIMEOUT, verifier.in_flight.acquire()).await else {
         return Ok(None);
     };
-    match verifier.pace.reserve(platform, Instant::now()) {
+    match verifier.rate.reserve(platform, Instant::now()) {
         Permit::At(at) => tokio::time::sleep_until(at).await,
         Permit::Later => return Ok(None),
         Permit::Paused(until) => return Ok(Some(Answer::Retry(paused(until)))),
@@ -46,12 +46,12 @@ pub async fn send(context: &Context, store: Store<'_>, subject: &Subject<'_>) ->
         Answer::Retry(retry) if retry.is_throttled => {
             let (at, jitter) = (Instant::now(), (context.random)());
             let throttle = Throttle { at, retry_after: retry.retry_after, jitter };
-            let until = verifier.pace.pause(platform, throttle);
+            let until = verifier.rate.pause(platform, throttle);
             Answer::Retry(Retry { retry_after: Some(until.duration_since(Instant::now())), ..retry })
         }
         Answer::Retry(retry) => Answer::Retry(retry),
         answer => {
-            verifier.pace.answered(platform);
+            verifier.rate.answered(platform);
             answer
         }
     }))

@@ -9,13 +9,14 @@
 //! Temporal takes a run that goes on for lost, two sweep at once for that time at most. That is harmless: signals that
 //! wake a run may be repeated, and every write of a sweep is conditional on what it changes.
 
+pub mod emptied;
+pub mod forgetting;
+pub mod retention;
+pub mod stuck;
+
 use crate::dependencies::Context;
 use crate::engine::Engine;
 use crate::failure::Failed;
-use crate::forgetting;
-use crate::loss;
-use crate::retention;
-use crate::stuck;
 use domain::{DestinationId, Timestamp};
 use futures::StreamExt;
 use std::sync::atomic::Ordering;
@@ -82,7 +83,7 @@ pub async fn sweep_in_time(context: &Context, run_id: &str) -> Result<Swept, Fai
         if fault::is_planted("sweep.hang") {
             std::future::pending::<()>().await;
         }
-        loss::check(context, run_id).await;
+        emptied::check(context, run_id).await;
         let swept = sweep(context).await?;
         context.store.sweep_finished().await?;
         Ok(swept)
@@ -136,7 +137,7 @@ async fn wake_overdue(context: &Context) -> Result<Swept, Error> {
     let (began, mut swept) = (Instant::now(), Swept::default());
     let (mut step, mut took, mut missed) = (began, STEP, 0);
     loop {
-        let overdue = context.store.overdue(quota(context.verifier.pace.per_second(), took)).await?;
+        let overdue = context.store.overdue(quota(context.verifier.rate.per_second(), took)).await?;
         let (found, more, postponed) = (overdue.found.len(), overdue.more, overdue.postponed.len());
         let before = missed;
         missed += overdue.missed();

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use workflows::options::SUPERVISE_BUDGET;
 
 /// One run of the activity.
-pub struct Round {
+pub struct SuperviseRun {
     /// The supervised destination.
     pub destination: DestinationId,
     token: String,
@@ -23,8 +23,8 @@ pub struct Round {
     is_held_back: AtomicBool,
 }
 
-impl Round {
-    /// Starts a round now; `attempt` is Temporal's number of the attempt, from 1.
+impl SuperviseRun {
+    /// Starts a run now; `attempt` is Temporal's number of the attempt, from 1.
     pub fn new(destination: DestinationId, token: String, attempt: u32, stopping: Arc<AtomicBool>) -> Self {
         Self {
             destination,
@@ -43,7 +43,7 @@ impl Round {
         format!("{}/{}", self.token, self.claims.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Whether the current drain starts no further request: the destination takes none now, or the round is finished.
+    /// Whether the current drain starts no further request: the destination takes none now, or the run is finished.
     pub fn is_drain_over(&self) -> bool {
         self.is_held_back.load(Ordering::Relaxed) || self.is_finished()
     }
@@ -53,17 +53,17 @@ impl Round {
         self.is_held_back.store(true, Ordering::Relaxed);
     }
 
-    /// Allows the next drain. A finished round stays finished.
+    /// Allows the next drain. A finished run stays finished.
     pub fn resume(&self) {
         self.is_held_back.store(false, Ordering::Relaxed);
     }
 
-    /// Finishes the round before its time.
+    /// Finishes the run before its time.
     pub fn halt(&self) {
         self.is_halted.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the round starts no further request: it was halted, the worker stops, or [`SUPERVISE_BUDGET`] is over.
+    /// Whether the run starts no further request: it was halted, the worker stops, or [`SUPERVISE_BUDGET`] is over.
     pub fn is_finished(&self) -> bool {
         self.is_halted.load(Ordering::Relaxed)
             || self.stopping.load(Ordering::Relaxed)
@@ -76,33 +76,33 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn round() -> Round {
-        Round::new(DestinationId::new(uuid::Uuid::nil()), "run/1/1".to_owned(), 1, Arc::default())
+    fn run() -> SuperviseRun {
+        SuperviseRun::new(DestinationId::new(uuid::Uuid::nil()), "run/1/1".to_owned(), 1, Arc::default())
     }
 
     #[tokio::test]
     async fn a_stopped_halted_or_long_round_begins_nothing_new() {
-        for end in [|round: &Round| round.halt(), |round: &Round| round.stopping.store(true, Ordering::Relaxed)] {
-            let round = round();
-            assert!(!round.is_drain_over());
-            end(&round);
-            assert!(round.is_drain_over() && round.is_finished());
+        for end in [|run: &SuperviseRun| run.halt(), |run: &SuperviseRun| run.stopping.store(true, Ordering::Relaxed)] {
+            let run = run();
+            assert!(!run.is_drain_over());
+            end(&run);
+            assert!(run.is_drain_over() && run.is_finished());
         }
-        let mut long = round();
+        let mut long = run();
         long.began -= SUPERVISE_BUDGET + Duration::from_secs(1);
         assert!(long.is_drain_over());
     }
 
     #[tokio::test]
     async fn holding_back_ends_a_drain_and_not_the_round() {
-        let round = round();
-        round.hold_back();
-        assert!(round.is_drain_over() && !round.is_finished());
+        let run = run();
+        run.hold_back();
+        assert!(run.is_drain_over() && !run.is_finished());
     }
 
     #[tokio::test]
     async fn each_claim_has_its_own_token() {
-        let round = round();
-        assert_eq!([round.token(), round.token()], ["run/1/1/0", "run/1/1/1"]);
+        let run = run();
+        assert_eq!([run.token(), run.token()], ["run/1/1/0", "run/1/1/1"]);
     }
 }

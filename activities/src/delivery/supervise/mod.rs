@@ -3,11 +3,13 @@
 //!
 //! At most [`MAX_LANES`] lanes are in memory; while the breaker is open, only the probed one.
 
-use crate::attempt::{AttemptResult, LEASE, Turn, attempt, claim};
+pub mod run;
+
+use crate::delivery::attempt::{AttemptResult, LEASE, Turn, attempt, claim};
+use crate::delivery::drain::{DrainResult, MAX_LANES, drain, sooner};
+use crate::delivery::supervise::run::SuperviseRun;
 use crate::dependencies::Context;
-use crate::drain::{DrainResult, MAX_LANES, drain, sooner};
 use crate::engine::TemporalError;
-use crate::round::Round;
 use domain::CollapseKey;
 use futures::StreamExt;
 use std::ops::RangeInclusive;
@@ -25,7 +27,7 @@ const MAX_CONCURRENT: usize = 8;
 const CANCELS_PER_PAGE: i64 = 50;
 /// Time after which a check begins no further page of back-offs: the backlog is drained first.
 const CANCEL_BUDGET: Duration = Duration::from_secs(5);
-/// Time after which a page in progress is abandoned: half of a round.
+/// Time after which a page in progress is abandoned: half of a run.
 const CANCEL_LIMIT: Duration = Duration::from_secs(10);
 /// Time until the next attempt to cancel the remaining back-offs.
 const CANCEL_RETRY: Duration = Duration::from_secs(5);
@@ -34,7 +36,7 @@ const IDLE_CHECK: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::
 
 /// Limits the time that a check spends on cancelling back-offs, so that time remains for the backlog.
 struct CancelBudget<'r> {
-    round: &'r Round,
+    run: &'r SuperviseRun,
     began: Instant,
 }
 
@@ -46,7 +48,7 @@ impl CancelBudget<'_> {
 
     /// Whether no further back-off may be cancelled, not even of a page in progress.
     fn is_finished(&self) -> bool {
-        self.round.is_finished() || self.began.elapsed() > CANCEL_LIMIT
+        self.run.is_finished() || self.began.elapsed() > CANCEL_LIMIT
     }
 }
 
@@ -61,20 +63,20 @@ enum CancelProgress {
     Unavailable,
 }
 
-/// Supervises a destination until it has to wait, needs nothing, or the round is finished.
-pub async fn supervise(context: &Context, round: &Round, input: &Supervise) -> Result<Supervised, Error> {
+/// Supervises a destination until it has to wait, needs nothing, or the run is finished.
+pub async fn supervise(context: &Context, run: &SuperviseRun, input: &Supervise) -> Result<Supervised, Error> {
     let mut is_probe_due = input.is_probe;
-    let mut due = round.follows_a_lost_run.then(|| Instant::now() + LEASE + *IDLE_CHECK.start());
+    let mut due = run.follows_a_lost_run.then(|| Instant::now() + LEASE + *IDLE_CHECK.start());
     let mut progress = CancelProgress::More;
     loop {
-        round.resume();
+        run.resume();
         if progress != CancelProgress::Unavailable {
-            progress = cancel_backoffs(context, &CancelBudget { round, began: Instant::now() }).await?;
+            progress = cancel_backoffs(context, &CancelBudget { run, began: Instant::now() }).await?;
             let again = (progress != CancelProgress::All).then(|| Instant::now() + CANCEL_RETRY);
             due = due.into_iter().chain(again).min();
         }
-        let goes_on = progress == CancelProgress::More && !round.is_finished();
-        let needs = match context.store.destination_need(round.destination, MAX_LANES).await? {
+        let goes_on = progress == CancelProgress::More && !run.is_finished();
+        let needs = match context.store.destination_need(run.destination, MAX_LANES).await? {
             Needs::Probe { key, .. } if is_probe_due => Needs::Probe { key, wait: Duration::ZERO },
             needs => needs,
         };
@@ -90,22 +92,22 @@ pub async fn supervise(context: &Context, round: &Round, input: &Supervise) -> R
             Needs::Probe { wait, .. } if !wait.is_zero() => (Supervision::Probe, Some(wait)),
             Needs::Probe { key, .. } => {
                 is_probe_due = false;
-                match probe(context, round, key).await? {
-                    None if !round.is_finished() => continue,
+                match probe(context, run, key).await? {
+                    None if !run.is_finished() => continue,
                     busy_for => (Supervision::Probe, Some(busy_for.unwrap_or_default())),
                 }
             }
             Needs::Drain { keys, concurrency } => {
-                let result = drain(context, round, keys, concurrency).await?;
+                let result = drain(context, run, keys, concurrency).await?;
                 due = due.into_iter().chain(result.due_in.map(|wait| Instant::now() + wait)).min();
                 match idle_for(&result) {
-                    busy_for if !round.is_finished() && (goes_on || busy_for.is_none()) => continue,
-                    _ if round.is_finished() => (Supervision::Drain, Some(Duration::ZERO)),
+                    busy_for if !run.is_finished() && (goes_on || busy_for.is_none()) => continue,
+                    _ if run.is_finished() => (Supervision::Drain, Some(Duration::ZERO)),
                     busy_for => (Supervision::Drain, busy_for),
                 }
             }
         };
-        return report(context, round, state, next_check_in).await;
+        return report(context, run, state, next_check_in).await;
     }
 }
 
@@ -121,11 +123,11 @@ fn has_to_wait(needs: &Needs) -> bool {
 /// Cancels the back-offs of purchases' runs, page by page within the budget: each of those runs stops waiting for its
 /// next attempt. A page is recorded as cancelled only after Temporal accepted all its signals.
 async fn cancel_backoffs(context: &Context, budget: &CancelBudget<'_>) -> Result<CancelProgress, Error> {
-    let destination = budget.round.destination;
+    let destination = budget.run.destination;
     while let Some(LanesInBackoff { keys, through }) =
         context.store.lanes_in_backoff(destination, CANCELS_PER_PAGE).await?
     {
-        if budget.round.is_finished() {
+        if budget.run.is_finished() {
             return Ok(CancelProgress::Unavailable);
         }
         if !budget.has_time() {
@@ -149,7 +151,7 @@ async fn cancel_backoff(context: &Context, budget: &CancelBudget<'_>, key: Colla
     if budget.is_finished() {
         return false;
     }
-    let signal = Signal::CancelBackoff(CancelBackoff { destination_id: Some(budget.round.destination) });
+    let signal = Signal::CancelBackoff(CancelBackoff { destination_id: Some(budget.run.destination) });
     match context.engine.signal_open(key, signal).await {
         Ok(()) => true,
         Err(error @ (TemporalError::Unavailable(_) | TemporalError::Exhausted(_))) => {
@@ -164,8 +166,8 @@ async fn cancel_backoff(context: &Context, budget: &CancelBudget<'_>, key: Colla
 }
 
 /// Probes an open breaker with one request; returns the time to the next check if no request was completed.
-async fn probe(context: &Context, round: &Round, key: CollapseKey) -> Result<Option<Duration>, Error> {
-    let claim = claim(key, round.destination, round.token(), Mode::Probe);
+async fn probe(context: &Context, run: &SuperviseRun, key: CollapseKey) -> Result<Option<Duration>, Error> {
+    let claim = claim(key, run.destination, run.token(), Mode::Probe);
     let result = attempt(context, Turn::new(claim), None).await?;
     fail::fail_point!("supervise.after_probe", |_| std::process::abort());
     Ok(match result {
@@ -192,14 +194,14 @@ fn clamp_busy(wait: Duration) -> Duration {
 /// Temporal UI.
 async fn report(
     context: &Context,
-    round: &Round,
+    run: &SuperviseRun,
     state: Supervision,
     next_check_in: Option<Duration>,
 ) -> Result<Supervised, Error> {
     if state == Supervision::Rest {
         return Ok(Supervised { next_check_in, state, ..Supervised::default() });
     }
-    let HealthView { health, owed } = context.store.health(round.destination).await?;
+    let HealthView { health, owed } = context.store.health(run.destination).await?;
     Ok(Supervised { next_check_in, state, owed, message: health.last_error })
 }
 
@@ -211,15 +213,14 @@ mod tests {
 
     #[tokio::test]
     async fn cancelling_backoffs_takes_a_bounded_part_of_a_round() {
-        let round = Round::new(DestinationId::new(uuid::Uuid::nil()), "run/1/1".to_owned(), 1, Arc::default());
-        let budget =
-            |seconds: u64| CancelBudget { round: &round, began: Instant::now() - Duration::from_secs(seconds) };
+        let run = SuperviseRun::new(DestinationId::new(uuid::Uuid::nil()), "run/1/1".to_owned(), 1, Arc::default());
+        let budget = |seconds: u64| CancelBudget { run: &run, began: Instant::now() - Duration::from_secs(seconds) };
         let at = |seconds| (budget(seconds).has_time(), budget(seconds).is_finished());
         assert_eq!(at(0), (true, false));
         assert_eq!(at(CANCEL_BUDGET.as_secs()), (false, false), "a started page is finished");
         assert_eq!(at(CANCEL_LIMIT.as_secs()), (false, true), "not with a slow engine");
-        assert!(CANCEL_LIMIT * 2 <= workflows::options::SUPERVISE_BUDGET && !round.is_drain_over());
-        round.halt();
+        assert!(CANCEL_LIMIT * 2 <= workflows::options::SUPERVISE_BUDGET && !run.is_drain_over());
+        run.halt();
         assert_eq!(at(0), (false, true));
     }
 

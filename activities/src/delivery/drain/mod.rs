@@ -7,9 +7,9 @@
 #[cfg(test)]
 mod tests;
 
-use crate::attempt::{AttemptResult, LEASE_RETRY, NO_LIMIT, Next, Turn, attempt, claim};
+use crate::delivery::attempt::{AttemptResult, LEASE_RETRY, NO_LIMIT, Next, Turn, attempt, claim};
+use crate::delivery::supervise::run::SuperviseRun;
 use crate::dependencies::Context;
-use crate::round::Round;
 use domain::CollapseKey;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
@@ -87,7 +87,7 @@ impl Lanes {
 /// and waits for those in flight. A slow lane delays no other: while attempts complete, more lanes are loaded.
 pub async fn drain(
     context: &Context,
-    round: &Round,
+    run: &SuperviseRun,
     keys: Vec<CollapseKey>,
     concurrency: i64,
 ) -> Result<DrainResult, Error> {
@@ -96,22 +96,22 @@ pub async fn drain(
     let mut running = FuturesUnordered::new();
     let (mut result, mut failed) = (DrainResult::default(), None);
     loop {
-        while running.len() < at_once && !round.is_drain_over() {
+        while running.len() < at_once && !run.is_drain_over() {
             let Some(key) = lanes.next() else { break };
-            running.push(drain_lane(context, round, key).map(move |lane_result| (key, lane_result)));
+            running.push(drain_lane(context, run, key).map(move |lane_result| (key, lane_result)));
         }
         let Some((key, lane_result)) = running.next().await else { break };
         lanes.in_flight.remove(&key);
         let more = match lane_result {
             Ok(lane_result) => {
-                let has_progress = lane_result.attempts > 0 && !round.is_drain_over();
+                let has_progress = lane_result.attempts > 0 && !run.is_drain_over();
                 result = result.merge(&lane_result);
-                if has_progress { refill(context, round, &mut lanes).await } else { Ok(()) }
+                if has_progress { refill(context, run, &mut lanes).await } else { Ok(()) }
             }
             Err(error) => Err(error),
         };
         if let Err(error) = more {
-            round.halt();
+            run.halt();
             failed = Some(error);
         }
     }
@@ -119,22 +119,22 @@ pub async fn drain(
 }
 
 /// Loads more lanes if none waits.
-async fn refill(context: &Context, round: &Round, lanes: &mut Lanes) -> Result<(), Error> {
+async fn refill(context: &Context, run: &SuperviseRun, lanes: &mut Lanes) -> Result<(), Error> {
     let Some(room) = lanes.room() else { return Ok(()) };
-    if let DestinationNeed::Drain { keys, .. } = context.store.destination_need(round.destination, room).await? {
+    if let DestinationNeed::Drain { keys, .. } = context.store.destination_need(run.destination, room).await? {
         lanes.refill(keys);
     }
     Ok(())
 }
 
 /// Attempts one lane until it is closed, fails or has to wait.
-async fn drain_lane(context: &Context, round: &Round, key: CollapseKey) -> Result<DrainResult, Error> {
+async fn drain_lane(context: &Context, run: &SuperviseRun, key: CollapseKey) -> Result<DrainResult, Error> {
     let mut result = DrainResult::default();
     let (mut at_most, mut has_waited, mut claimed) = (NO_LIMIT, false, None);
-    while claimed.is_some() || !round.is_drain_over() {
-        let own = || Turn::new(Claim { at_most, ..claim(key, round.destination, round.token(), Mode::Drain) });
+    while claimed.is_some() || !run.is_drain_over() {
+        let own = || Turn::new(Claim { at_most, ..claim(key, run.destination, run.token(), Mode::Drain) });
         let turn = claimed.take().unwrap_or_else(own);
-        let next = Next { token: round.token(), is_wanted: &|| !round.is_drain_over() };
+        let next = Next { token: run.token(), is_wanted: &|| !run.is_drain_over() };
         match attempt(context, turn, Some(next)).await? {
             AttemptResult::Completed(completed) => {
                 result.attempts += 1;
@@ -143,7 +143,7 @@ async fn drain_lane(context: &Context, round: &Round, key: CollapseKey) -> Resul
                 match completed.lane {
                     LaneState::More if completed.retry_reason.is_none() || completed.at_most.is_some() => continue,
                     LaneState::More | LaneState::Closed { .. } => {}
-                    LaneState::Owed { .. } => round.hold_back(),
+                    LaneState::Owed { .. } => run.hold_back(),
                     LaneState::Wait { wait } if completed.is_for_operators => result.due_in = Some(wait),
                     LaneState::Wait { .. } => hand_back(context, key).await,
                 }
@@ -154,7 +154,7 @@ async fn drain_lane(context: &Context, round: &Round, key: CollapseKey) -> Resul
             }
             AttemptResult::Idle(Idle::Owed { wait, .. }) => {
                 // The destination takes no request for a while: breaker, pause, rate or concurrency.
-                round.hold_back();
+                run.hold_back();
                 result.busy_for = Some(wait);
                 return Ok(result);
             }

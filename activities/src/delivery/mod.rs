@@ -1,0 +1,12 @@
+//! Sending to destinations: the lanes of purchases, the backlog of a destination, and the events of devices.
+
+pub mod attempt;
+pub mod bodies;
+pub mod chart_counts;
+pub mod deliver;
+pub mod drain;
+pub mod in_flight;
+pub mod prompt;
+pub mod share;
+pub mod stream;
+pub mod supervise;

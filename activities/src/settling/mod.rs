@@ -1,0 +1,8 @@
+//! Settling purchases, and querying stores about them and about the claims of devices.
+
+pub mod claims;
+pub mod query;
+pub mod settle;
+pub mod store_rate;
+pub mod verifier;
+pub mod verify;
