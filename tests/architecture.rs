@@ -60,7 +60,6 @@ const BANNED: &[&str] =
 /// Maximum number of lines of a file.
 const MAX_LINES: usize = 500;
 
-/// One file of Rust.
 struct Source {
     /// Relative to the root of the work tree.
     path: String,

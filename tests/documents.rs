@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 use system_tests::documents::{self, Document, OPERATORS};
 
-/// The first page.
 const FIRST: &str = "README.md";
 /// Maximum number of lines of the first page.
 const FIRST_LINES: usize = 150;
@@ -33,7 +32,6 @@ fn anchor(heading: &str) -> String {
     letters.map(|letter| if letter == ' ' { '-' } else { letter }).collect::<String>().to_lowercase()
 }
 
-/// The anchors of all headings.
 fn anchors(document: &Document) -> BTreeSet<String> {
     let mut found = BTreeMap::<String, usize>::new();
     let headings = document.prose().filter_map(|line| line.strip_prefix('#'));

@@ -36,7 +36,6 @@ const FOLDERS: &[&str] =
 
 struct Allowed {
     name: &'static str,
-    /// Why it is an exception.
     #[expect(dead_code, reason = "read by people only")]
     reason: &'static str,
 }

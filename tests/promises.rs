@@ -14,7 +14,6 @@ const HEADINGS: [&str; 4] = ["The invariants", "Invariants", "What always holds"
 /// Minimum length of a sentence that stands for an invariant of a README, in bytes.
 const MIN_SENTENCE: usize = 20;
 
-/// Rust files by their paths.
 type Files = BTreeMap<String, String>;
 
 /// A module of a binary, with its path in it.
@@ -78,7 +77,6 @@ fn known() -> BTreeSet<String> {
     found
 }
 
-/// An invariant of a document.
 struct Invariant {
     place: String,
     /// Its id, such as `I1`, where the document gives one.

@@ -7,7 +7,6 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use system_tests::documents::Document;
 
-/// The reference.
 const REFERENCE: &str = "api/src/telemetry/README.md";
 const RULES: &str = "api/src/telemetry/alerts.yml";
 const DASHBOARD: &str = "api/src/telemetry/dashboard.json";

@@ -4,12 +4,10 @@
 use super::{none, outside, root, sources};
 use std::path::{Path, PathBuf};
 
-/// Where they are.
 const FOLDER: &str = "api/templates";
 /// Maximum number of lines of a template.
 const MAX_LINES: usize = 200;
 
-/// One template.
 struct Template {
     path: String,
     text: String,

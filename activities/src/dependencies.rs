@@ -16,13 +16,11 @@ use storage::Store;
 /// The dependencies of the activities, built once per process.
 #[derive(Clone)]
 pub struct Context {
-    /// The database.
     pub store: Store,
     /// Sends requests to addresses that admins chose, and checks each address.
     pub http: Http,
     /// The addresses that the operator allows for destinations.
     pub allowed_addresses: Allowed,
-    /// Verifies purchases with their stores.
     pub verifier: Arc<Verifier>,
     /// Temporal, to wake purchases and destinations.
     pub engine: Engine,

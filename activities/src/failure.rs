@@ -14,7 +14,6 @@ pub enum Failed {
         /// The reason, as the Temporal UI shows it.
         why: String,
     },
-    /// Storage failed.
     Storage(storage::Error),
 }
 

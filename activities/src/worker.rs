@@ -17,7 +17,6 @@ use temporalio_sdk::{Runtime, Worker, WorkerOptions, WorkerRunError};
 use tokio::time::Instant;
 use workflows::{Claims, Destination, DeviceStream, Purchase, Sweep, contract};
 
-/// Why the workers cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A worker could not be built: a defect of this build.
@@ -55,7 +54,6 @@ const CACHED_RUNS: usize = 5_000;
 const WORKFLOW_POLLS: (usize, usize) = (4, 64);
 /// Those of regular activities that send nothing to destinations.
 const ACTIVITY_POLLS: (usize, usize) = (2, 32);
-/// Those of deliveries.
 const DELIVERY_POLLS: (usize, usize) = (5, 64);
 
 /// Number of workflow tasks and of local activities for each core: 20 local activities, about 10 ms of CPU each, get it

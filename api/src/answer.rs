@@ -13,20 +13,15 @@ use schemars::{JsonSchema, json_schema};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// 201 with the created resource.
 pub struct Created<T>(pub T);
 
 /// 202: the request became a signal to a workflow, which carries it out later.
 pub struct Accepted<T>(pub T);
 
-/// 204: the resource was deleted.
 pub struct NoContent;
 
-/// 200 with text.
 pub struct Text {
-    /// Its media type.
     pub media: &'static str,
-    /// The text.
     pub text: String,
 }
 
@@ -35,9 +30,7 @@ pub struct Text {
 pub struct Tagged<T> {
     /// The revision of what is shown.
     pub revision: Option<i64>,
-    /// The answer.
     pub body: T,
-    /// What the client has.
     pub known: IfNoneMatch,
 }
 
@@ -50,9 +43,7 @@ pub struct Prepared {
 
 /// 200 with a prepared document, or 304 if the client has it already.
 pub struct Document {
-    /// The document.
     pub prepared: Prepared,
-    /// What the client has.
     pub known: IfNoneMatch,
 }
 
@@ -98,7 +89,6 @@ impl<T: Serialize> IntoResponse for Tagged<T> {
 }
 
 impl Prepared {
-    /// Writes a document.
     #[must_use]
     pub fn new(document: &Value) -> Self {
         let bytes = Bytes::from(document.to_string());
@@ -106,7 +96,6 @@ impl Prepared {
         Self { bytes, tag }
     }
 
-    /// The document in JSON.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes

@@ -10,7 +10,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use storage::{Audited, Error, Page, RuleFindings, Store, chain, rules};
 
-/// Time between two checks.
 const EVERY: Duration = Duration::from_secs(60);
 /// Maximum number of rows of one query.
 const ROWS_PER_QUERY: i64 = 500;

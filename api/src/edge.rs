@@ -33,13 +33,10 @@ pub type Sender = Arc<dyn Fn(Request) -> BoxFuture<'static, Reply> + Send + Sync
 
 /// The state of the HTTP edge; shared as `Arc<Edge>`.
 pub struct Edge {
-    /// The database.
     pub store: Store,
-    /// The dispatcher, which signals Temporal.
     pub dispatch: Dispatch,
     /// The ingress of the Amazon Appstore.
     pub amazon: Arc<Amazon>,
-    /// The ingress of devices.
     pub devices: Devices,
     /// The networks and schemes that the settings allow for destinations.
     pub allowed: Allowed,
@@ -47,23 +44,19 @@ pub struct Edge {
     pub send: Sender,
     /// The bearer token that is a key of all apps with the role `admin`.
     pub admin_token: SecretString,
-    /// The other keys.
     pub keys: Keys,
     /// The base of every `notification_url`.
     pub public_url: Url,
     /// The default window of a platform.
     pub default_window: Duration,
-    /// The metrics of this process.
     pub metrics: Metrics,
     /// The figures of the database among them.
     pub figures: Figures,
-    /// The clock.
     pub clock: fn() -> Timestamp,
     /// Random bytes for ingress keys and secrets.
     pub random: fn() -> [u8; 32],
     /// Who wakes the purchases that a person waits for.
     pub waking: Waking,
-    /// The page.
     pub pages: Pages,
 }
 

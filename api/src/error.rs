@@ -51,7 +51,6 @@ impl Field {
 /// Why a request failed. The variant shows who must act, and decides the status.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// These fields are wrong.
     #[error("{}", list(.0))]
     Invalid(Vec<Field>),
     /// The key is missing, unknown, expired or revoked.
@@ -77,7 +76,6 @@ pub enum Error {
     /// The client sends too many requests.
     #[error("{what} sends too many requests; `Retry-After` says when the next one is taken")]
     TooMany {
-        /// Who sends them.
         what: &'static str,
         /// How long until the next one is taken.
         wait: Duration,
@@ -87,7 +85,6 @@ pub enum Error {
     Quota {
         /// Who did, as the beginning of the sentence.
         who: &'static str,
-        /// What they used up.
         what: &'static str,
         /// How long until the next day.
         wait: Duration,
@@ -107,15 +104,12 @@ pub enum Error {
     /// The request makes no sense with the settings of the resource.
     #[error("{0}")]
     Unsuitable(String),
-    /// The body is too large.
     #[error("the body is larger than 2 MiB, or than 1 MiB from a device")]
     TooLarge,
     /// The ingress of a store refused a message, and chose the status.
     #[error("{reason}")]
     Store {
-        /// The status of the answer.
         status: u16,
-        /// The stable reason.
         reason: String,
     },
     /// Another service answered wrongly; a later attempt may succeed.
@@ -127,13 +121,11 @@ pub enum Error {
     /// The database or Temporal does not answer; the client should try again.
     #[error("{0}")]
     Unavailable(String),
-    /// A fault of settle.
     #[error("an internal error; the log has the details")]
     Internal,
 }
 
 impl Error {
-    /// One wrong field.
     #[must_use]
     pub fn invalid(field: &str, expected: impl Into<String>) -> Self {
         Self::Invalid(vec![Field::new(field, expected)])

@@ -10,12 +10,10 @@ use std::time::Duration;
 use storage::{Error, Figures as OfDestination, Store, chain};
 use tokio::time::{Instant, sleep};
 
-/// Shortest time between two refreshments.
 const REFRESHED_EVERY: Duration = Duration::from_secs(5);
 /// The pause after a refreshment, as a multiple of its duration: it uses a small part of the database.
 const PAUSE_FACTOR: u32 = 20;
 
-/// The figures. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Figures(Arc<RwLock<Shown>>);
 

@@ -16,7 +16,6 @@ use std::net::IpAddr;
 pub struct Hosts(Vec<String>);
 
 impl Hosts {
-    /// These names.
     pub fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         Self(names.into_iter().map(str::to_ascii_lowercase).collect())
     }

@@ -11,12 +11,10 @@ use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 use std::future::Future;
 
-/// The description of one route.
 #[derive(Debug, Default)]
 pub struct Operation {
     /// Schemas of the ids in the path, in order.
     pub path: Vec<Value>,
-    /// The parameters of the query.
     pub query: Vec<Value>,
     /// The `requestBody`.
     pub body: Option<Value>,
@@ -28,9 +26,7 @@ pub struct Operation {
 
 /// The schemas that routes refer to.
 pub struct Schemas {
-    /// Schemas of requests.
     pub requests: SchemaGenerator,
-    /// Schemas of answers.
     pub responses: SchemaGenerator,
 }
 
@@ -47,13 +43,11 @@ impl Default for Schemas {
 /// The path of the schemas in the document.
 const PATH: &str = "/components/schemas";
 
-/// A part of a request.
 pub trait Input {
     /// Adds it to the description of a route.
     fn describe(operation: &mut Operation, schemas: &mut Schemas);
 }
 
-/// An answer.
 pub trait Output {
     /// Adds it to the description of a route.
     fn describe(operation: &mut Operation, schemas: &mut Schemas);

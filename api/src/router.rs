@@ -26,15 +26,12 @@ const PREFLIGHT_AGE: Duration = Duration::from_secs(24 * 3600);
 /// Maximum duration of a request of a device.
 const DEVICE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Maximum duration of one request.
 const TIMEOUT: Duration = Duration::from_secs(25);
 
-/// The whole service.
 pub fn router(edge: Shared) -> Router {
     router_of(Surface::All, edge)
 }
 
-/// The routes of a listener.
 pub fn router_of(surface: Surface, edge: Shared) -> Router {
     let (mut open, mut public, mut device, mut admin) = (Router::new(), Router::new(), Router::new(), Router::new());
     for route in routes().into_iter().filter(|route| route.is_on(surface)) {

@@ -14,10 +14,8 @@ use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use storage::Role::{self, Admin, Metrics, Operator, Read, Support};
 
-/// Who may call a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// No authentication.
     Open,
     /// The publishable key of a platform is required. Pages of any origin may call it.
     Device,
@@ -30,11 +28,9 @@ pub enum Access {
 pub enum Surface {
     /// Those that stores and apps on devices call, and `/livez`.
     Public,
-    /// All.
     All,
 }
 
-/// One route.
 pub struct Route {
     /// The HTTP method.
     pub method: &'static str,
@@ -42,7 +38,6 @@ pub struct Route {
     pub path: &'static str,
     /// One sentence for `/openapi.json`.
     pub summary: &'static str,
-    /// Who may call it.
     pub access: Access,
     /// The least role of a key that may call it, where one is required.
     pub least: Role,
@@ -56,11 +51,9 @@ pub struct Route {
     pub twin: Option<&'static str>,
     /// Describes its parameters, body and answers.
     pub describe: fn(&mut Operation, &mut Schemas),
-    /// Handles its requests.
     pub handler: MethodRouter<Shared>,
 }
 
-/// All routes.
 #[must_use]
 pub fn routes() -> Vec<Route> {
     let mut all = service_routes();
@@ -382,7 +375,6 @@ impl Route {
         Scope::of(self.path, operation.is_limited)
     }
 
-    /// Whether a listener serves it.
     #[must_use]
     pub const fn is_on(&self, surface: Surface) -> bool {
         self.is_public || matches!(surface, Surface::All)

@@ -20,10 +20,8 @@ const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 /// What the gate does with requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Way {
-    /// Passes them on.
     #[default]
     Open,
-    /// Drops their connections.
     Closed,
     /// Passes them on, and drops their connections instead of the answers.
     Deaf,
@@ -32,7 +30,6 @@ pub enum Way {
 /// An answer in the place of settle.
 #[derive(Debug, Clone)]
 pub struct Reply {
-    /// The status.
     pub status: u16,
     /// Its header, if it has one.
     pub header: Option<(HeaderName, &'static str)>,
@@ -43,11 +40,9 @@ pub struct Reply {
 /// A request of the page, without preflights.
 #[derive(Debug, Clone)]
 pub struct Seen {
-    /// When it arrived.
     pub at: Instant,
     /// Its method and path with query, such as `GET /v1/apps?limit=1`.
     pub line: String,
-    /// Its headers.
     pub headers: HeaderMap,
     /// Its body; null for none.
     pub body: Value,
@@ -72,7 +67,6 @@ impl Shared {
     }
 }
 
-/// A running gate.
 pub struct Gate {
     port: u16,
     shared: Shared,
@@ -105,7 +99,6 @@ impl Gate {
         self.shared.inner().replies.entry(path.to_owned()).or_default().extend(replies);
     }
 
-    /// The requests so far.
     pub fn seen(&self) -> Vec<Seen> {
         self.shared.inner().seen.clone()
     }

@@ -24,7 +24,6 @@ fn entitled() -> Value {
     json!({ "device_user_id": USER, "entitlements": [entitlement] })
 }
 
-/// Takes every report.
 fn taken() -> impl Iterator<Item = Reply> {
     (0..20).map(|_| ok(json!({ "accepted": 1, "repeated": 0, "rejected": [] })))
 }

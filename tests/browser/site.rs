@@ -10,14 +10,12 @@ use tokio::task::JoinHandle;
 const PAGE: &str = include_str!("../../api/src/devices/web/page.html");
 const CLIENT: &str = include_str!("../../api/src/devices/web/settle.js");
 
-/// A running server.
 pub struct Site {
     port: u16,
     server: JoinHandle<()>,
 }
 
 impl Site {
-    /// Starts a server.
     pub async fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let port = listener.local_addr().expect("its address").port();

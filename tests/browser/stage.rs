@@ -7,24 +7,20 @@ use system_tests::receiver::Received;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 
-/// Where reports are posted.
 pub const EVENTS: &str = "/v1/device/events";
 
 /// Everything that a test of the page needs.
 pub struct Stage {
     /// The installation; its destination receives `device.*`.
     pub world: World,
-    /// The server of the page.
     pub site: Site,
     /// What the page takes for settle.
     pub gate: Gate,
-    /// The browser.
     pub browser: Browser,
     key: String,
 }
 
 impl Stage {
-    /// Starts everything.
     pub async fn start() -> Self {
         let world = World::start(Setting { events: vec!["device.*".to_owned()], ..Setting::default() }).await;
         let shown = world.api.get(&format!("/v1/platforms/{}", world.platform_id)).await.ok();
@@ -33,7 +29,6 @@ impl Stage {
         Self { world, site: Site::start().await, gate, browser: Browser::start().await, key }
     }
 
-    /// Opens the page.
     pub async fn open(&self) {
         self.browser.open(&self.site.page(&self.gate.url(), &self.key)).await;
     }

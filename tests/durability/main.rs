@@ -16,12 +16,9 @@ const CALLS: &str = "fsync,fdatasync,read,recvfrom,readv,write,writev,sendto,sen
 const REQUESTS: u32 = 20;
 const SOON: Duration = Duration::from_secs(180);
 
-/// What is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sent {
-    /// A store's notifications.
     Notifications,
-    /// Events that devices report.
     Reports,
 }
 

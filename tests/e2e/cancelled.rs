@@ -10,7 +10,6 @@ use system_tests::world::{SOON, Setting, World};
 
 /// Less than the fifteen seconds that an attempt at a hanging endpoint takes.
 const LESS_THAN_AN_ATTEMPT: Duration = Duration::from_secs(12);
-/// Longer than a lease.
 const TWO_MINUTES: Duration = Duration::from_secs(120);
 /// Maximum number of pairs of purchases that are begun until the second of one was attempted while the first one's
 /// attempt hung; on a machine that stands still it ends first.

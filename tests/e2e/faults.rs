@@ -13,7 +13,6 @@ use workflows::contract;
 
 const BOUGHT: &str = "SUBSCRIPTION_PURCHASED";
 const STOPPED: &str = "SUBSCRIPTION_AUTO_RENEWAL_OFF";
-/// The one purchase.
 const ONE: &str = "one";
 
 /// With a fault, what has not come by then counts as lost; the sweep repairs nothing before it is 15 s late.

@@ -35,14 +35,11 @@ pub fn bought() -> Receipt {
 /// A customer of the store, with one receipt.
 #[derive(Debug, Clone)]
 pub struct Buyer {
-    /// The receipt.
     pub receipt_id: String,
-    /// The customer of the store.
     pub app_user_id: String,
 }
 
 impl Buyer {
-    /// The customer with this number.
     pub fn new(number: u32) -> Self {
         Self { receipt_id: format!("receipt-{number}"), app_user_id: format!("amzn1.account.BUYER{number}") }
     }
@@ -58,7 +55,6 @@ impl Buyer {
         world.send_rtn(&rtn).await
     }
 
-    /// A device reports the receipt.
     pub async fn is_claimed(&self, devices: &Devices, device: Device) {
         let receipts = json!([{ "receipt_id": self.receipt_id, "app_user_id": self.app_user_id }]);
         let start = device.event("start", "device.session.start", &json!({ "receipts": receipts }));

@@ -16,7 +16,6 @@ use system_tests::world::{SOON, World};
 /// One thing that happens to a purchase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// The store sends its notification.
     Notified,
     /// The device reports the purchase, and the store confirms the claim.
     Reported,
@@ -73,7 +72,6 @@ fn is_transferred(steps: &[Step]) -> bool {
     steps.ends_with(&[Reported]) && [Notified, LoggedIn].iter().all(|step| steps.contains(step))
 }
 
-/// The purchase of one row.
 struct Life {
     buyer: Buyer,
     device: Device,

@@ -21,7 +21,6 @@ fn quick() -> Setting {
     Setting { window_seconds: 1, ..Setting::default() }
 }
 
-/// All sentences of an explanation.
 fn sentences(node: &Value) -> String {
     let then = node["then"].as_array().into_iter().flatten();
     then.fold(format!("{}\n", node["summary"].as_str().unwrap_or_default()), |all, node| all + &sentences(node))

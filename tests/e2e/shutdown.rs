@@ -9,7 +9,6 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-/// The documented deadlines.
 const SERVE: Duration = Duration::from_secs(10);
 const WORKER: Duration = Duration::from_secs(30);
 /// What ending adds to a deadline. On a slow machine it is more: twice what a process beside it needs that has nothing to

@@ -22,7 +22,6 @@ fn stuck(installation: &str) -> String {
     )
 }
 
-/// The alarms of a kind.
 async fn alarms(world: &World, kind: &str) -> Result<Vec<Value>, String> {
     let found = world.api.try_get("/v1/alarms").await?;
     let all = found.body["items"].as_array().cloned().unwrap_or_default();

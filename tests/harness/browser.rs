@@ -30,9 +30,7 @@ const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 /// A browser with one page and an empty profile.
 pub struct Browser {
-    /// The URL of its session.
     session: String,
-    /// Its process id.
     process: u64,
     // Dropped in this order: the profile is in the folder.
     _chromedriver: Watched,
@@ -66,7 +64,6 @@ impl Browser {
         Self { session: format!("{url}/session/{id}"), process, _chromedriver: chromedriver, _folder: folder }
     }
 
-    /// Ends the browser.
     pub async fn quit(self) {
         self.delete("").await;
     }
@@ -80,7 +77,6 @@ impl Browser {
         self.command("url", &json!({ "url": url })).await;
     }
 
-    /// Loads the page again.
     pub async fn reload(&self) {
         self.command("refresh", &json!({})).await;
     }
@@ -167,7 +163,6 @@ impl Browser {
         self.chromium("Emulation.setScriptExecutionDisabled", json!({ "value": is_disabled })).await;
     }
 
-    /// Forgets all cookies.
     pub async fn forget_cookies(&self) {
         self.chromium("Network.clearBrowserCookies", json!({})).await;
     }
@@ -196,7 +191,6 @@ impl Browser {
         self.command("chromium/network_conditions", &json!({ "network_conditions": conditions })).await;
     }
 
-    /// Connects it again.
     pub async fn plug_in(&self) {
         self.delete("/chromium/network_conditions").await;
     }

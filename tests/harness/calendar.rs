@@ -16,7 +16,6 @@ use workflows::contract;
 /// A change of subscriptions at one time.
 #[derive(Debug, Clone)]
 pub struct Step {
-    /// When it happens.
     pub at: Timestamp,
     /// The subscriptions as Amazon shows them from then on.
     pub shown: Vec<Subscription>,
@@ -93,7 +92,6 @@ impl Calendar {
         self.lag = Some(Lag { random, max_ms });
     }
 
-    /// What the clock shows.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock.now()

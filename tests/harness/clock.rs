@@ -30,7 +30,6 @@ impl Clock {
         format!("clock.moved=return({})", self.file().display())
     }
 
-    /// The time that it shows.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         api::clock::now().plus_millis(self.ahead_ms.load(Ordering::Relaxed))

@@ -17,26 +17,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// An exported span.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
     /// The id of its trace, in hexadecimal digits.
     pub trace_id: String,
-    /// Its id.
     pub span_id: String,
     /// The id of its parent; empty for a root.
     pub parent_id: String,
-    /// Its name.
     pub name: String,
     /// Its kind, such as 2 for a server.
     pub kind: i32,
-    /// Its attributes, as text.
     pub attributes: BTreeMap<String, String>,
     /// The ids of the spans that it links to.
     pub links: Vec<String>,
     /// When it began and ended, in nanoseconds since 1970.
     pub times: (u64, u64),
-    /// The attributes of its process.
     pub resource: BTreeMap<String, String>,
 }
 
@@ -58,7 +53,6 @@ struct Seen {
 
 type Shared = Arc<Mutex<Seen>>;
 
-/// A running collector.
 pub struct Collector {
     port: u16,
     seen: Shared,
@@ -95,19 +89,16 @@ impl Collector {
         self.seen().is_hanging = true;
     }
 
-    /// The number of requests.
     #[must_use]
     pub fn requests(&self) -> usize {
         self.seen().requests
     }
 
-    /// All spans so far.
     #[must_use]
     pub fn spans(&self) -> Vec<Span> {
         self.seen().spans.clone()
     }
 
-    /// The bodies of all requests.
     #[must_use]
     pub fn bodies(&self) -> Vec<Vec<u8>> {
         self.seen().bodies.clone()

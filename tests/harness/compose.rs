@@ -14,24 +14,20 @@ pub const FILE: &str = "docker-compose.temporal.yml";
 /// Texts by name, such as variables.
 pub type Texts = BTreeMap<String, String>;
 
-/// The whole file.
 #[derive(Debug, Deserialize)]
 pub struct Compose {
     /// By name, which is the host name as well.
     pub services: BTreeMap<String, Service>,
 }
 
-/// One service.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Service {
-    /// Name and tag.
     pub image: String,
     /// How the image is built; `None`: it is fetched.
     pub build: Option<Build>,
     /// The arguments of the image's program.
     pub command: Vec<String>,
-    /// Its variables.
     pub environment: Texts,
     /// The services that are started before it.
     pub depends_on: BTreeMap<String, Dependency>,
@@ -45,27 +41,20 @@ pub struct Service {
     pub read_only: bool,
     /// Capabilities that it does not have.
     pub cap_drop: Vec<String>,
-    /// Other restrictions.
     pub security_opt: Vec<String>,
-    /// When it is started again.
     pub restart: String,
     /// How long it may take to end, such as `40s`; then it is killed.
     pub stop_grace_period: Option<String>,
-    /// Its data.
     pub volumes: Vec<String>,
 }
 
-/// How an image is built.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Build {
-    /// The folder.
     pub context: String,
-    /// The file, from that folder.
     pub dockerfile: String,
 }
 
-/// What a service waits for.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dependency {
@@ -77,9 +66,7 @@ pub struct Dependency {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Condition {
-    /// Its health check succeeds.
     ServiceHealthy,
-    /// It has done its work.
     ServiceCompletedSuccessfully,
 }
 
@@ -89,9 +76,7 @@ pub enum Condition {
 pub struct Healthcheck {
     /// `CMD` and the command.
     pub test: Vec<String>,
-    /// Time between two checks.
     pub interval: String,
-    /// Time limit of one.
     pub timeout: String,
     /// Number of failures after which it is unhealthy.
     pub retries: u32,

@@ -14,16 +14,12 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     document
 });
 
-/// One answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Answered<'a> {
-    /// The method of the request.
     pub method: &'a str,
     /// The path of the request, with or without a query.
     pub path: &'a str,
-    /// The status code.
     pub status: u16,
-    /// The media type.
     pub media: &'a str,
     /// The body: JSON, or a string.
     pub body: &'a Value,

@@ -12,20 +12,15 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-/// A version of signatures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
-    /// HMAC-SHA256, with a secret.
     V1,
-    /// ed25519, with a public key.
     V1a,
 }
 
 impl Version {
-    /// All of them.
     pub const ALL: [Self; 2] = [Self::V1, Self::V1a];
 
-    /// The prefix of a signature.
     #[must_use]
     pub const fn prefix(self) -> &'static str {
         match self {
@@ -52,7 +47,6 @@ impl KeyResult {
     }
 }
 
-/// One request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// One result for each key that the receiver trusts, the newest key first.
@@ -101,7 +95,6 @@ impl Request {
     }
 }
 
-/// The file of one receiver.
 #[derive(Debug)]
 pub struct Journal(PathBuf);
 

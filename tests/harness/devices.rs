@@ -37,13 +37,11 @@ impl Device {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// The id of its session.
     #[must_use]
     pub fn session(self) -> Uuid {
         Uuid::from_u128(0x5e77_1e00_0000_4000_9000_0000_0000_0000 + u128::from(self.0))
     }
 
-    /// An event of its session.
     #[must_use]
     pub fn event(self, id: &str, kind: &str, parts: &Value) -> Value {
         let mut event = json!({ "id": id, "type": kind, "time": "2026-11-20T12:00:00Z", "session_id": self.session() });
@@ -53,7 +51,6 @@ impl Device {
         event
     }
 
-    /// A paywall is shown.
     #[must_use]
     pub fn impression(self, id: &str) -> Value {
         let products = json!([{ "sku": "month", "price": "4.99", "currency": "EUR", "is_trial_eligible": true }]);
@@ -61,7 +58,6 @@ impl Device {
         self.event(id, "device.impression", &json!({ "impression": impression }))
     }
 
-    /// The body of a report.
     #[must_use]
     pub fn body(self, events: &[Value]) -> Value {
         json!({ "device": described(self), "sent_at": "2026-11-20T12:00:01Z", "events": events })
@@ -117,7 +113,6 @@ impl Devices {
         assert_eq!(taken["accepted"], 4, "{taken}");
     }
 
-    /// Reports events of a device.
     pub async fn report(&self, device: Device, events: &[Value]) -> Answer {
         self.client(device).post(PATH, &device.body(events)).await
     }
@@ -134,7 +129,6 @@ impl Devices {
         self.client(device).post("/v1/device/login", &body).await
     }
 
-    /// Logs out on a device.
     pub async fn logout(&self, device: Device) -> Answer {
         self.client(device).post("/v1/device/logout", &json!({ "device": described(device) })).await
     }

@@ -8,11 +8,9 @@ pub const OPERATORS: &[&str] = &["api/src/commands/README.md"];
 /// The mark above a block whose lines are run by tests.
 const TESTED: &str = "<!-- tested:";
 
-/// One document.
 pub struct Document {
     /// Relative to the root of the work tree.
     pub path: String,
-    /// What it contains.
     pub text: String,
 }
 
@@ -86,7 +84,6 @@ impl Document {
         Self { path: path.to_owned(), text }
     }
 
-    /// Its blocks of code.
     #[must_use]
     pub fn blocks(&self) -> Vec<Block> {
         let (mut blocks, mut open, mut is_marked) = (Vec::new(), None::<Block>, false);

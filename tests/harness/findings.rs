@@ -30,7 +30,6 @@ const NEAR: Duration = Duration::from_secs(60);
 struct Finding {
     /// When the sweep read the database: what was late then.
     read_at: Duration,
-    /// The workflow that it signalled.
     workflow: String,
     why: String,
 }
@@ -182,7 +181,6 @@ fn is_signal_to_come(read_at: Duration, times: &Enabling) -> bool {
     })
 }
 
-/// When an act happened.
 fn time_of(act: &Value) -> Duration {
     let at = act["at"].as_str().and_then(|at| at.parse::<domain::Timestamp>().ok()).expect("the time of an act");
     Duration::from_micros(at.micros().unsigned_abs())

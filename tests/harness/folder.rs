@@ -29,7 +29,6 @@ impl Folder {
         folder
     }
 
-    /// The path of the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0

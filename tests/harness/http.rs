@@ -13,12 +13,9 @@ const TIMEOUT: Duration = Duration::from_secs(180);
 /// The media type of most bodies.
 const JSON: &str = "application/json";
 
-/// One answer of the API.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// The status code.
     pub status: u16,
-    /// The media type.
     pub media: String,
     /// The body as JSON; a JSON string of the whole text if it is not JSON.
     pub body: Value,
@@ -48,7 +45,6 @@ impl Answer {
 pub struct Api {
     url: String,
     token: String,
-    /// Further headers of each request.
     headers: Vec<(&'static str, String)>,
 }
 
@@ -59,7 +55,6 @@ impl Api {
         Self { url: url.to_owned(), token: token.to_owned(), headers: Vec::new() }
     }
 
-    /// The service's URL.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url

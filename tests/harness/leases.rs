@@ -13,7 +13,6 @@ use std::collections::BTreeSet;
 /// The tables whose rows are leased.
 const TABLES: [&str; 3] = ["leases", "user_leases", "streams"];
 
-/// A row with a token.
 #[derive(QueryableByName)]
 struct Token {
     #[diesel(sql_type = diesel::sql_types::Text)]

@@ -18,7 +18,6 @@ struct Blocks {
     next: u16,
     /// The ports of the current block that were not returned yet.
     left: std::ops::Range<u16>,
-    /// Locked until the process ends.
     locked: Vec<File>,
 }
 
@@ -41,7 +40,6 @@ pub fn free() -> u16 {
 }
 
 impl Blocks {
-    /// Locks one more block.
     fn add(&mut self) {
         while self.next < BLOCKS {
             let number = self.next;

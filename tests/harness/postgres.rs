@@ -155,7 +155,6 @@ pub fn set_ahead(database: &str, ahead: Duration) -> anyhow::Result<()> {
 /// Rows that a test has locked: writers wait for them, readers do not.
 pub struct Hold {
     connection: PgConnection,
-    /// Number of locked rows.
     pub rows: usize,
 }
 

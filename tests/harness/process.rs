@@ -51,7 +51,6 @@ const FOREIGN: &[&str] = &[
 const LOG: &str =
     "warn,settle=info,api=info,activities=info,workflows=info,storage=info,traces=info,activities::sweep=debug";
 
-/// Which database an installation has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
     /// A SQLite file; one process, `run`.
@@ -73,7 +72,6 @@ pub struct Installation {
     port: u16,
     admin_port: u16,
     descriptors: Option<u32>,
-    /// The admin token.
     pub token: String,
 }
 
@@ -84,7 +82,6 @@ pub type Variable<'a> = (&'a str, &'a str);
 pub struct Trace<'a> {
     /// Names of system calls, separated by commas.
     pub calls: &'a str,
-    /// The file it writes.
     pub file: &'a Path,
 }
 
@@ -177,19 +174,16 @@ impl Installation {
         Self { program: program.unwrap_or(self.program), ..self }
     }
 
-    /// Where its files are.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Which database it has.
     #[must_use]
     pub const fn backend(&self) -> Backend {
         self.backend
     }
 
-    /// The file, or PostgreSQL's URL.
     #[must_use]
     pub fn database(&self) -> &str {
         &self.database
@@ -323,7 +317,6 @@ pub struct Process {
 }
 
 impl Process {
-    /// Its process id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.watched.id()
@@ -341,7 +334,6 @@ impl Process {
         &self.public_url
     }
 
-    /// Its output so far.
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
@@ -397,12 +389,10 @@ impl Process {
         self.watched.kill();
     }
 
-    /// Asks it to end (SIGTERM).
     pub fn terminate(&self) {
         self.watched.signal("TERM");
     }
 
-    /// Suspends it (SIGSTOP).
     pub fn freeze(&self) {
         self.watched.signal("STOP");
     }

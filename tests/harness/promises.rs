@@ -9,9 +9,7 @@ pub const DATABASES: [&str; 2] = ["on_sqlite", "on_postgres"];
 /// What is run before something happens.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Gate {
-    /// Before a push.
     Run,
-    /// Before a release.
     Release,
 }
 
@@ -22,7 +20,6 @@ pub enum Gate {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Promise {
-    /// The promise in one sentence.
     pub holds: String,
     /// Tests that the gate `run` executes.
     #[serde(default)]
@@ -42,7 +39,6 @@ impl Promise {
         }
     }
 
-    /// The tests of all gates.
     pub fn all_tests(&self) -> impl Iterator<Item = &String> {
         self.run.iter().chain(&self.release)
     }

@@ -42,7 +42,6 @@ pub enum Reply {
     Status(u16),
     /// Answers 429 with `Retry-After` in seconds.
     RetryAfter(u64),
-    /// Answers 200 with this body.
     Body(String),
     /// Answers by the rules after this time.
     Late(Duration),
@@ -50,31 +49,23 @@ pub enum Reply {
     Hang,
 }
 
-/// One received query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
     /// The path, percent-encoded.
     pub path: String,
     /// Sandbox or production, by the path.
     pub environment: Environment,
-    /// The secret, decoded.
     pub secret: String,
-    /// The user, decoded.
     pub app_user_id: String,
-    /// The receipt, decoded.
     pub receipt_id: String,
     /// The status of the answer; `None` while it hangs, and if the sender gave up.
     pub status: Option<u16>,
-    /// When it arrived.
     pub began: Instant,
 }
 
-/// A receipt that it knows.
 #[derive(Debug, Clone)]
 pub struct Receipt {
-    /// Sandbox or production.
     pub environment: Environment,
-    /// The user who bought it.
     pub app_user_id: String,
     /// The fields of the answer about it, without `receiptId`.
     pub fields: Value,
@@ -235,7 +226,6 @@ impl Rvs {
         self.seen().next.extend(std::iter::repeat_n(reply.clone(), times));
     }
 
-    /// Answers every request that hangs.
     pub fn release(&self) {
         self.shared.released.send_modify(|times| *times += 1);
     }
@@ -274,7 +264,6 @@ impl Rvs {
         self.seen().queries.clone()
     }
 
-    /// The queries about one receipt.
     #[must_use]
     pub fn about(&self, receipt_id: &str) -> Vec<Query> {
         self.all().into_iter().filter(|query| query.receipt_id == receipt_id).collect()

@@ -10,12 +10,9 @@ use standardwebhooks::Webhook;
 /// The prefix of a public key; its raw 32 bytes follow in base64.
 pub const PUBLIC: &str = "whpk_";
 
-/// A received request.
 #[derive(Debug, Clone, Copy)]
 pub struct Signed<'a> {
-    /// All headers.
     pub headers: &'a HeaderMap,
-    /// The body, byte for byte.
     pub raw: &'a [u8],
 }
 

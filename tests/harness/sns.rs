@@ -9,11 +9,9 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use uuid::Uuid;
 
-/// The region of the topic.
 pub const REGION: &str = "us-east-1";
 /// The topic of the tests' platforms.
 pub const TOPIC: &str = "arn:aws:sns:us-east-1:033616359524:settle-tests";
-/// The app's package name.
 pub const PACKAGE: &str = "com.example.settle";
 
 const DAY_MICROS: i64 = 86_400_000_000;
@@ -23,7 +21,6 @@ pub struct Sns {
     signer: Arc<Signer>,
 }
 
-/// A notification to be sent.
 #[derive(Debug, Clone)]
 pub struct Rtn {
     /// `notificationType`
@@ -85,7 +82,6 @@ impl Rtn {
 pub struct Message {
     /// Its `MessageId`.
     pub id: String,
-    /// The body of the request.
     pub body: String,
 }
 

@@ -21,9 +21,7 @@ pub struct Subscription {
     pub shown: Value,
     /// The time from which terms are counted.
     anchor: DateTime,
-    /// The length of a term.
     term: Span,
-    /// The number of paid terms.
     paid: i64,
 }
 
@@ -115,7 +113,6 @@ impl Subscription {
         self.shown["renewalDate"] = millis(self.term_end());
     }
 
-    /// Whether auto-renewal is on.
     #[must_use]
     pub fn renews(&self) -> bool {
         self.shown["autoRenewing"] == true
@@ -154,7 +151,6 @@ impl Subscription {
         vec![self.rtn("SUBSCRIPTION_IN_GRACE_PERIOD", now)]
     }
 
-    /// The user switches auto-renewal off.
     pub fn switch_off(&mut self, now: Timestamp) -> Vec<Rtn> {
         self.shown["autoRenewing"] = json!(false);
         self.shown["renewalDate"] = Value::Null;

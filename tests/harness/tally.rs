@@ -25,7 +25,6 @@ struct Counts {
 
 type Shared = Arc<Mutex<Counts>>;
 
-/// The endpoint.
 pub struct Tally {
     url: String,
     counts: Shared,
@@ -46,13 +45,11 @@ impl Tally {
         Self { url, counts, server }
     }
 
-    /// The URL for a destination.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Number of different requests.
     #[must_use]
     pub fn count(&self) -> usize {
         locked(&self.counts).requests.len()

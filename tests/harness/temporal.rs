@@ -125,7 +125,6 @@ impl Temporal {
         self.own.as_mut().expect("a server of the test's own: choose Memory::Volatile or Memory::File")
     }
 
-    /// The namespace of the test.
     #[must_use]
     pub fn namespace(&self) -> &str {
         &self.namespace
@@ -225,7 +224,6 @@ impl Temporal {
         database(self.own().folder.path())
     }
 
-    /// The server's output so far.
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(log(self.own().folder.path())).unwrap_or_default()

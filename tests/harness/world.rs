@@ -23,7 +23,6 @@ pub const SOON: Duration = Duration::from_secs(180);
 /// The number of messages that [`World::post_all`] posts concurrently.
 const AT_ONCE: usize = 16;
 
-/// The settings of a world.
 #[derive(Debug, Clone)]
 pub struct Setting {
     /// SQLite with one process, or PostgreSQL with two.
@@ -34,7 +33,6 @@ pub struct Setting {
     pub temporal: Vec<String>,
     /// The time of a round trip between settle's processes and Temporal; `None` for that of the machine itself.
     pub temporal_distance: Option<Duration>,
-    /// The platform's quiet window.
     pub window_seconds: u64,
     /// The platform's `max_wait`, which bounds the window.
     pub max_wait_seconds: Option<u64>,
@@ -74,28 +72,19 @@ impl Default for Setting {
     }
 }
 
-/// A running installation.
 pub struct World {
     // Fields are dropped in this order: settle's processes first, then the services that they use.
     processes: Vec<Process>,
-    /// The Temporal Server.
     pub temporal: Temporal,
-    /// The destination's endpoint.
     pub receiver: Receiver,
-    /// Amazon SNS.
     pub sns: Sns,
     pub(super) rvs: Option<Rvs>,
-    /// The settings of the processes.
     pub installation: Installation,
-    /// The public API.
     pub api: Api,
-    /// The app's id.
     pub app_id: String,
-    /// The platform's id.
     pub platform_id: PlatformId,
     /// The URL to which notifications are posted.
     pub notification_url: String,
-    /// The destination's id.
     pub destination_id: String,
     pub(super) setting: Setting,
     pub(super) accepted: Vec<String>,
@@ -396,7 +385,6 @@ impl World {
         self.processes.first_mut().expect("a running process")
     }
 
-    /// Kills all settle processes (SIGKILL).
     pub fn kill9(&mut self) {
         self.processes.clear();
     }

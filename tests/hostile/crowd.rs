@@ -24,16 +24,13 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// What each connection of a crowd does.
 #[derive(Debug, Clone)]
 pub struct Part {
-    /// What it sends at once.
     pub first: Vec<u8>,
     /// What it sends after that every second, until settle closes it.
     pub then: &'static [u8],
 }
 
-/// What a crowd did.
 #[derive(Debug, Default)]
 pub struct Counts {
-    /// Number of opened connections.
     pub opened: AtomicUsize,
     /// Number of connections that settle closed.
     pub closed: AtomicUsize,

@@ -19,7 +19,6 @@ const ROUNDS: usize = 100;
 /// Number of events in a request, and of wrong names in each.
 const EVENTS: usize = 500;
 const NAMES: usize = 60;
-/// Maximum size of an answer.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// Addresses that report claims, and devices of each.

@@ -19,7 +19,6 @@ const STREAMS: usize = 300;
 /// Connections that send forms, and minimum number of rounds of a form of each.
 const SENDERS: usize = 8;
 const ROUNDS: usize = 20;
-/// Time between two health checks.
 const PAUSE: Duration = Duration::from_millis(500);
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,7 +17,6 @@ const SENDERS: usize = 50;
 const AT_ONCE: usize = 50;
 /// Minimum number of rounds with documents.
 const ROUNDS: usize = 500;
-/// The depth of a document.
 const DEPTH: usize = 4000;
 
 /// Sends unknown keys over one connection, which is opened again if settle closes it. Returns the number of answers.

@@ -4,12 +4,10 @@ use std::net::SocketAddr;
 use system_tests::sns::Sns;
 use system_tests::world::{Setting, World};
 
-/// The usual limit of descriptors.
 pub const DESCRIPTORS: u32 = 1024;
 
 /// A running installation: SQLite and one process.
 pub struct Target {
-    /// The installation.
     pub world: World,
     process: u32,
 }
@@ -20,7 +18,6 @@ impl Target {
         Self::with(&[("SETTLE_DEVICES_BYTES_PER_SECOND_AND_ADDRESS", "100MiB")]).await
     }
 
-    /// With these variables.
     pub async fn with(variables: &[(&str, &str)]) -> Self {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let setting = Setting { window_seconds: 1, descriptors: Some(DESCRIPTORS), variables, ..Setting::default() };
@@ -29,7 +26,6 @@ impl Target {
         Self { world, process }
     }
 
-    /// The processes were started again.
     pub fn restarted(&mut self) {
         self.process = self.world.serve().id();
     }
@@ -52,12 +48,10 @@ impl Target {
         address(&self.world.installation.public_url())
     }
 
-    /// The address of the API.
     pub fn admin(&self) -> SocketAddr {
         address(&self.world.installation.url())
     }
 
-    /// What a store needs.
     pub fn sender(&self) -> Sender {
         Sender { url: self.notification_url().to_owned(), process: self.process }
     }
@@ -72,9 +66,7 @@ impl Target {
     }
 }
 
-/// Where a store sends to.
 pub struct Sender {
-    /// The notification URL.
     pub url: String,
     process: u32,
 }

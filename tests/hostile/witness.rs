@@ -13,9 +13,7 @@ use tokio::time::Instant;
 /// without an attack, a moment before and after it.
 pub const MAX_MS: u128 = 500;
 const MAX_FACTOR: u128 = 4;
-/// Maximum resident memory of settle.
 pub const MAX_MIB: f64 = 300.0;
-/// Time between two notifications.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long notifications are sent before the attack, and after it.
 const CONTROL: Duration = Duration::from_secs(5);

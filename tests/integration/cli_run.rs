@@ -17,7 +17,6 @@ use system_tests::world::SOON;
 const RUN: [&str; 5] = ["run", "--data", "data", "--listen", "127.0.0.1:0"];
 const SECRET: &str = "a-secret-setting-of-the-tests";
 
-/// Everything below a folder.
 fn below(folder: &Path) -> Vec<PathBuf> {
     let (mut found, mut folders) = (Vec::new(), vec![folder.to_owned()]);
     while let Some(folder) = folders.pop() {

@@ -31,7 +31,6 @@ const OPTIONAL: &[&str] = &[
 const OTHERS: &[&str] = &["SETTLE_LOG", "SETTLE_LOG_FORMAT", "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE"];
 /// Where the variables of traces are described.
 const TELEMETRY: &str = "api/src/telemetry/README.md";
-/// The images, which exist.
 const IMAGES: &[&str] = &[
     "postgres:17.6",
     "settle:0.1.0",

@@ -35,7 +35,6 @@ const LITTLE_BYTES: usize = 900_000;
 /// More than the system's buffers ever hold: they grow with what is read, and of a head 400 KB are.
 const MORE_THAN_BUFFERED: usize = 64 * 1024 * 1024;
 
-/// The result of an attempt.
 #[derive(Debug)]
 struct AttemptResult {
     class: AttemptClass,
@@ -131,7 +130,6 @@ fn http(total: Duration, authorities: &[Vec<u8>], lookup: Lookup) -> Http {
     Http::with_parts(Rules { allowed_networks, allow_http: true, ..Rules::default() }, Parts { tls, lookup, total })
 }
 
-/// Makes one attempt.
 async fn attempted(http: &Http, url: &str) -> AttemptResult {
     let (config, attempt, at) = (config(url), attempt(), Timestamp::from_millis(AT_SECONDS * 1000));
     let request = config.request(at, std::slice::from_ref(&attempt)).expect("a request");

@@ -19,7 +19,6 @@ use system_tests::folder::Folder;
 use system_tests::postgres;
 use tokio::time::{Instant, sleep_until};
 
-/// Time of one step.
 const STEP: Duration = Duration::from_secs(1);
 /// Longest step that finds nothing: one that reads every sleeping purchase takes seconds.
 const LONGEST_IDLE: Duration = Duration::from_millis(250);
@@ -45,7 +44,6 @@ struct Options {
     postgres: bool,
 }
 
-/// The database.
 enum Raw {
     Sqlite(Box<SqliteConnection>),
     Postgres(String),
@@ -117,16 +115,13 @@ async fn platform(store: &Store) -> Platform {
     store.new_platform(platform).await.expect("a platform")
 }
 
-/// Purchases to insert.
 struct Seed {
-    /// The beginning of their receipts.
     name: &'static str,
     count: u64,
     /// Their next wake, in microseconds since 1970.
     wake: i64,
 }
 
-/// Inserts purchases.
 fn seed(raw: &mut Raw, platform: &Platform, Seed { name, count, wake }: &Seed) {
     let (app, id) = (platform.app_id, platform.id);
     let prefix = if *wake == LATER { "0001" } else { "0002" };

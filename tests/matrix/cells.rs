@@ -90,7 +90,6 @@ pub struct Cell {
     pub kind: &'static str,
     /// The state of the purchase before the notification.
     pub state: &'static str,
-    /// How the store answers.
     pub store: Store,
 }
 
@@ -103,7 +102,6 @@ pub fn cells() -> Vec<Cell> {
     all.collect()
 }
 
-/// The steps of a cell.
 pub struct Story {
     /// The steps that lead to its state.
     pub before: Vec<Step>,
@@ -111,7 +109,6 @@ pub struct Story {
     pub unseen: Vec<Subscription>,
     /// The subscriptions as the store shows them once it agrees.
     pub after: Vec<Subscription>,
-    /// The notification of the cell.
     pub rtn: Rtn,
     /// The ids of the cell's receipts.
     pub receipts: Vec<String>,
@@ -260,7 +257,6 @@ fn take_back(shown: &mut Subscription, now: Timestamp) {
     shown.shown["cancelReason"] = json!(2);
 }
 
-/// The setting of a cell.
 struct Scene<'a> {
     name: &'a str,
     /// Whether the term ends now; otherwise it runs for more than another week.

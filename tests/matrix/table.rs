@@ -6,14 +6,11 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// The result of a cell.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Line {
-    /// Type, state and store.
     pub cell: [String; 3],
     /// The events of the first settling.
     pub first: Vec<String>,
-    /// The events after that.
     pub then: Vec<String>,
     /// The revenue that Amplitude counts, in the order of the events.
     pub revenue: Vec<String>,
@@ -34,12 +31,10 @@ fn text(parts: &[String]) -> String {
 }
 
 impl Line {
-    /// The events of both settlings.
     pub fn events(&self) -> Vec<&str> {
         self.first.iter().chain(&self.then).map(String::as_str).collect()
     }
 
-    /// This line with a reason.
     pub fn because(&self, why: &str) -> Self {
         Self { why: why.to_owned(), ..self.clone() }
     }

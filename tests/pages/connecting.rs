@@ -8,7 +8,6 @@ use system_tests::sns::{PACKAGE, Rtn, TOPIC};
 use system_tests::wait;
 use system_tests::world::{SOON, Setting};
 
-/// A topic that nobody approved.
 const STRANGER: &str = "arn:aws:sns:us-east-1:999999999999:invented";
 
 #[tokio::test(flavor = "multi_thread")]

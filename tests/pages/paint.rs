@@ -9,7 +9,6 @@ use system_tests::world::SOON;
 
 /// Number of purchases, each with a notification, an event and a delivery.
 const PURCHASES: i64 = 100_000;
-/// The purchase that is opened.
 const SHOWN: i64 = 99_000;
 /// Number of times that a page is loaded; the median counts.
 const LOADS: usize = 7;

@@ -17,9 +17,7 @@ const WATCH: &str = "addEventListener('securitypolicyviolation', (event) => {
 
 /// Everything that a test of the page needs.
 pub struct Stage {
-    /// The installation.
     pub world: World,
-    /// The browser.
     pub browser: Browser,
 }
 
@@ -46,7 +44,6 @@ impl Stage {
         stage
     }
 
-    /// Signs in by a link.
     pub async fn sign_in(&self, name: &str, role: &str) {
         let body = json!({ "name": name, "role": role });
         let link = self.world.api.post("/v1/sign-in-links", &body).await.ok();
@@ -61,7 +58,6 @@ impl Stage {
         self.world.settle(receipt, &message).await;
     }
 
-    /// Opens a page.
     pub async fn open(&self, path: &str) {
         self.browser.open(&format!("{}{path}", self.world.api.url())).await;
     }
@@ -95,7 +91,6 @@ impl Stage {
         self.browser.run("document.querySelector('[data-pressed]')?.removeAttribute('data-pressed')").await;
     }
 
-    /// The path of the page.
     pub async fn path(&self) -> String {
         let address = self.browser.address().await;
         let path = address.strip_prefix(self.world.api.url()).unwrap_or_else(|| panic!("a foreign page: {address}"));
@@ -160,7 +155,6 @@ impl Stage {
         assert_eq!(self.browser.run(wide).await, json!(0), "{what} scrolls sideways");
     }
 
-    /// Checks the page with axe.
     pub async fn check_with_axe(&self, what: &str) {
         let found = self.browser.run(&axe::script()).await;
         assert_eq!(found, json!([]), "{what}");

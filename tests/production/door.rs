@@ -33,7 +33,6 @@ impl Door {
         Ok(Self { port, nodes })
     }
 
-    /// The port that clients use.
     pub const fn port(&self) -> u16 {
         self.port
     }

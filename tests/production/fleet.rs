@@ -27,7 +27,6 @@ const HOSTS: &[(&str, &str)] = &[("POSTGRES_SEEDS", "DB_PORT"), ("SQL_HOST", "SQ
 /// The service of the Temporal Server and the port for its clients, which have a door before them.
 pub const TEMPORAL: (&str, u16) = ("temporal", 7233);
 
-/// The services.
 pub struct Fleet {
     compose: Compose,
     tools: Tools,
@@ -49,7 +48,6 @@ impl Fleet {
         Self { compose, tools, door, ports, running, added, folder }
     }
 
-    /// The folder of all files.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }

@@ -20,12 +20,10 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// The pause before a message is repeated. SNS pauses longer; then fewer would be sent in an outage.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// A message that was accepted.
 #[derive(Debug, Clone)]
 pub struct Accepted {
     /// Its `MessageId`.
     pub message_id: String,
-    /// The purchase.
     pub receipt_id: String,
     /// When it was to be sent.
     pub due: Instant,
@@ -35,7 +33,6 @@ pub struct Accepted {
     pub failures: Vec<String>,
 }
 
-/// What the senders share.
 struct Shared {
     urls: [String; 2],
     sns: Sns,
@@ -44,14 +41,12 @@ struct Shared {
     is_over: AtomicBool,
 }
 
-/// A store that sends.
 pub struct Load {
     shared: Arc<Shared>,
     sending: tokio::task::JoinHandle<()>,
 }
 
 impl Load {
-    /// Begins to send.
     pub fn start(urls: [String; 2], sns: Sns, per_second: f64) -> Self {
         let (accepted, begun, is_over) = (Mutex::default(), AtomicUsize::new(0), AtomicBool::new(false));
         let shared = Arc::new(Shared { urls, sns, accepted, begun, is_over });
@@ -110,9 +105,7 @@ async fn send(shared: Arc<Shared>, number: usize, due: Instant) {
 
 /// The figures of the messages that were due in a time.
 pub struct Figures {
-    /// Number of messages.
     pub count: usize,
-    /// Number of repetitions.
     pub repeated: usize,
     /// Time from when a message was due until it was accepted, the shortest first.
     pub latencies: Vec<Duration>,
@@ -142,6 +135,5 @@ impl Figures {
     }
 }
 
-/// The heading of the table.
 pub const HEADING: &str = "| | s | accepted | /s | p50 ms | p99 ms | worst ms | repeated | lag p50 s | lag worst s |\n\
                            |---|---|---|---|---|---|---|---|---|---|";

@@ -19,7 +19,6 @@ use system_tests::sns::{PACKAGE, Sns, TOPIC};
 use system_tests::wait;
 use tokio::time::Instant;
 
-/// The platform's quiet window.
 const WINDOW: Duration = Duration::from_secs(2);
 /// Time limit for deliveries to go on after a disturbance. An attempt that died is repeated after half a minute.
 const RECOVERED: Duration = Duration::from_secs(180);
@@ -27,12 +26,9 @@ const RECOVERED: Duration = Duration::from_secs(180);
 const ENOUGH: usize = 20;
 /// The name of the Temporal Server that joins.
 const SECOND: &str = "temporal-2";
-/// Where the proxy would be.
 const PUBLIC_URL: &str = "https://settle.example.com";
 
-/// Everything.
 pub struct Site {
-    /// The services.
     pub fleet: Fleet,
     /// The endpoint of the one destination.
     pub receiver: Receiver,
@@ -40,7 +36,6 @@ pub struct Site {
     pub api: Api,
     /// The platform that the store sends to.
     pub platform_id: PlatformId,
-    /// The admin token.
     pub token: String,
     load: Load,
     phases: Vec<(String, Instant, Duration)>,
@@ -79,12 +74,10 @@ impl Site {
         self.phases.push((name.to_owned(), began, began.elapsed()));
     }
 
-    /// Lets time pass under load.
     pub async fn pass(&mut self, time: Duration) {
         wait::pass(time).await;
     }
 
-    /// Restarts a service.
     pub async fn restart(&mut self, name: &str) {
         self.fleet.restart(name).await;
     }

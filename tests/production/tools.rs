@@ -14,7 +14,6 @@ const PACKAGES: &[(&str, &str)] = &[
     ("go.temporal.io/server/cmd/tools/sql", "temporal-sql-tool"),
 ];
 
-/// Where the programs are.
 pub struct Tools {
     /// A folder with a program for each name that a command of the compose file uses.
     pub folder: PathBuf,

@@ -13,15 +13,10 @@ use system_tests::wait;
 /// Time limit for all that is under way.
 const DONE: Duration = Duration::from_secs(300);
 
-/// What is checked.
 pub struct Checked<'a> {
-    /// A client of the API.
     pub api: &'a Api,
-    /// The endpoint.
     pub receiver: &'a Receiver,
-    /// The messages that were accepted.
     pub accepted: &'a [Accepted],
-    /// Their platform.
     pub platform_id: PlatformId,
 }
 

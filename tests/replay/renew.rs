@@ -97,7 +97,6 @@ async fn claims(keep: &Keep) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where histories are stored.
 struct Keep {
     folder: PathBuf,
 }
@@ -235,7 +234,6 @@ async fn wait_for_timer(world: &World, workflow: &str) {
     .await;
 }
 
-/// The signals of admins.
 async fn admin(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
     let body = json!({ "reason": "a history" });
     let held = world.send(BOUGHT, "hold-and-release").await;

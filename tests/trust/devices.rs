@@ -22,12 +22,10 @@ const AT_ONCE: usize = 8;
 const MAX_HISTORY_PER_THOUSAND: usize = 10;
 /// Number of history events of a signal: its own, and those of the workflow task that follows.
 const HISTORY_PER_SIGNAL: usize = 4;
-/// Maximum memory of the worker.
 const MAX_MIB: f64 = 300.0;
 /// The concurrency of the webhook: so many requests can be in flight when the worker is killed.
 const CONCURRENCY: usize = 32;
 const KEY: &str = "5f0b7d2c9e814a63b1d7f4a2sandbox";
-/// Time limit on any machine.
 const ENOUGH: Duration = Duration::from_secs(3600);
 
 /// The resident memory of a process, in MiB: now, and at its highest.

@@ -113,7 +113,6 @@ async fn refused(world: &World, delivery: &Value) -> usize {
     finished.inspect(|attempt| assert_eq!(attempt["class"], "forbidden_address", "{attempt}")).count()
 }
 
-/// The attempts of a delivery.
 pub async fn attempts(world: &World, delivery: &Value) -> Vec<Value> {
     let path = format!("/v1/deliveries/{}/attempts", delivery["id"].as_str().expect("an id"));
     world.api.get(&path).await.ok()["items"].as_array().cloned().unwrap_or_default()

@@ -32,7 +32,6 @@ const ROUNDS: usize = 3;
 const LESS_THAN_AN_ATTEMPT: Duration = Duration::from_secs(14);
 /// The span in which the rate must be used whatever else the machine does.
 const BEST: Duration = Duration::from_secs(4);
-/// Time limit on any machine.
 const ENOUGH: Duration = Duration::from_secs(300);
 
 async fn two_workers(variables: Vec<(String, String)>) -> World {

@@ -12,7 +12,6 @@ use tokio::time::Instant;
 /// The beginning of the receipts' names.
 const NAME: &str = "control-";
 const PURCHASES: usize = 200;
-/// Time limit on any machine.
 const ENOUGH: Duration = Duration::from_secs(600);
 
 /// The requests a second of the world's own destination while it is owed [`PURCHASES`] purchases and has no rate. Each

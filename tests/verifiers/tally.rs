@@ -41,12 +41,9 @@ impl fmt::Display for Count {
     }
 }
 
-/// The counts of all requests.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// With a secret.
     pub v1: Count,
-    /// With a public key.
     pub v1a: Count,
     /// Number of receivers with at least one request.
     receivers: usize,

@@ -15,22 +15,17 @@ use temporalio_macros::activity_definitions;
 /// Input of `settle`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Settle {
-    /// Which purchase.
     pub collapse_key: CollapseKey,
-    /// What may be settled.
     pub start: SettlingStart,
-    /// The requests to settle now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flushes: Vec<Flush>,
 }
 
-/// A request to settle now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flush {
     /// Its number among those to the run. An execution that was lost and its repetition, which may know of more of
     /// them, number them alike.
     pub number: u64,
-    /// Who requested it, and why.
     #[serde(flatten)]
     pub admin: Admin,
 }
@@ -48,7 +43,6 @@ pub struct Settled {
 /// Input of `verify`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Verify {
-    /// Which purchase.
     pub collapse_key: CollapseKey,
 }
 
@@ -69,9 +63,7 @@ pub struct Verified {
 /// Input of `deliver`: makes one attempt of a lane, and the next ones while they succeed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Deliver {
-    /// Which purchase.
     pub collapse_key: CollapseKey,
-    /// Which destination.
     pub destination_id: DestinationId,
 }
 
@@ -88,37 +80,30 @@ pub struct Delivered {
 /// Input of the activity `hold`: sets or ends a hold.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SetHold {
-    /// Which purchase.
     pub collapse_key: CollapseKey,
     /// How long, from now; absent to end the hold.
     #[serde(rename = "for_ms", with = "as_optional_millis", default)]
     pub duration: Option<Duration>,
-    /// Who requested it, and why.
     pub admin: Admin,
 }
 
 /// Input of `discard`: ends the waiting notifications without settling them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Discard {
-    /// Which purchase.
     pub collapse_key: CollapseKey,
     /// The newest sequence number to discard; absent for all.
     pub through: Option<i64>,
-    /// Who requested it, and why.
     pub admin: Admin,
 }
 
 /// Input of `redeliver`: sends the newest state of a purchase again, and its `user.*` events whose delivery is dead.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Redeliver {
-    /// Which purchase.
     pub collapse_key: CollapseKey,
-    /// Which destination; absent for all.
     pub destination_id: Option<DestinationId>,
     /// Idempotency key: runs of the activity with the same key redeliver only once. Without a key, each run redelivers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub once: Option<String>,
-    /// Who requested it, and why.
     #[serde(default)]
     pub admin: Admin,
 }
@@ -126,7 +111,6 @@ pub struct Redeliver {
 /// Input of `supervise`: probes a destination's open breaker and delivers what it is owed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Supervise {
-    /// Which destination.
     pub destination_id: DestinationId,
     /// Whether to probe an open breaker at once, although the next probe is not due.
     #[serde(default)]
@@ -152,10 +136,8 @@ pub struct Supervised {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Supervision {
-    /// Nothing.
     #[default]
     Rest,
-    /// Deliver what is owed.
     Drain,
     /// Send nothing until the pause that it requested is over.
     Pause,
@@ -166,14 +148,11 @@ pub enum Supervision {
 /// Input of `set_enabled`: enables or disables a destination.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SetEnabled {
-    /// Which destination.
     pub destination_id: DestinationId,
-    /// Whether it receives events.
     pub is_enabled: bool,
     /// Whether an enabled destination receives only the newest states: owed `user.*` deliveries end as skipped.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub newest_only: bool,
-    /// Who requested it, and why.
     pub admin: Admin,
 }
 
@@ -188,21 +167,16 @@ pub struct Unfinished {
 /// Input of `test`: tests the connection to a destination.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Test {
-    /// Which destination.
     pub destination_id: DestinationId,
-    /// Who requested it, and why.
     pub admin: Admin,
 }
 
 /// Input of `redeliver_all`: sends events to a destination again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RedeliverAll {
-    /// Which destination.
     pub destination_id: DestinationId,
-    /// Which events.
     #[serde(default)]
     pub selector: RedeliverySelector,
-    /// Who requested it, and why.
     pub admin: Admin,
     /// Where the last run stopped: [`RedeliveryProgress::next_cursor`].
     #[serde(default)]
@@ -224,14 +198,12 @@ pub struct RedeliveryProgress {
 pub struct Swept {
     /// How many purchases and destinations it woke.
     pub woken: usize,
-    /// Whether more are due.
     pub more: bool,
 }
 
 /// Input of `stream`: delivers the events of devices to a destination.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stream {
-    /// Which destination.
     pub destination_id: DestinationId,
 }
 
@@ -248,7 +220,6 @@ pub struct Streamed {
 /// Input of `verify_claims`: verifies the claims of a platform's devices.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct VerifyClaims {
-    /// Which platform.
     pub platform_id: PlatformId,
     /// The network whose turn was the last one, as a keyed hash; empty before the first.
     #[serde(default)]

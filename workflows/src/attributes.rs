@@ -5,17 +5,12 @@ use serde::{Deserialize, Serialize};
 use temporalio_common::protos::temporal::api::enums::v1::IndexedValueType;
 use temporalio_common::search_attributes::{SearchAttributeKey, SearchAttributeUpdate};
 
-/// The purchase.
 pub const COLLAPSE_KEY: SearchAttributeKey<String> = SearchAttributeKey::keyword("SettleCollapseKey");
-/// The app.
 pub const APP: SearchAttributeKey<String> = SearchAttributeKey::keyword("SettleApp");
-/// The platform.
 pub const PLATFORM: SearchAttributeKey<String> = SearchAttributeKey::keyword("SettlePlatform");
-/// The purchase's state.
 pub const STATE: SearchAttributeKey<String> = SearchAttributeKey::keyword("SettleState");
 /// The purchase's revision at the last upsert: an event is not worth a revision alone.
 pub const REVISION: SearchAttributeKey<i64> = SearchAttributeKey::int("SettleRevision");
-/// Whether it is held.
 pub const HELD: SearchAttributeKey<bool> = SearchAttributeKey::bool("SettleHeld");
 /// Number of its destinations that fail.
 pub const FAILING: SearchAttributeKey<i64> = SearchAttributeKey::int("SettleDestinationsFailing");

@@ -21,7 +21,6 @@ const ACTIVITIES_PER_RUN: u32 = 100;
 #[serde(default)]
 pub struct Start {}
 
-/// The claims of one platform.
 #[workflow]
 pub struct Claims {
     /// Number of signals to this run.

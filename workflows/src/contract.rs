@@ -10,7 +10,6 @@ pub const TASK_QUEUE: &str = "settle";
 /// Task queue of `deliver`, `supervise`, `stream`, `test` and `verify_claims`, with slots of its own: a destination that
 /// hangs, or a long activity, delays nothing else.
 pub const DELIVER_QUEUE: &str = "settle-deliver";
-/// Workflow type of a purchase.
 pub const PURCHASE: &str = "purchase";
 /// Workflow type of a destination with owed deliveries.
 pub const DESTINATION: &str = "destination";
@@ -26,11 +25,8 @@ pub const NOTIFIED: &str = "notified";
 pub const WAKE: &str = "wake";
 /// Signal: settle now, ignoring the window.
 pub const FLUSH: &str = "flush";
-/// Signal: stop settling.
 pub const HOLD: &str = "hold";
-/// Signal: end a hold.
 pub const RELEASE: &str = "release";
-/// Signal: discard the waiting notifications.
 pub const DISCARD: &str = "discard";
 /// Signal: send again. To a purchase: its newest state; to a destination: the deliveries that failed.
 pub const REDELIVER: &str = "redeliver";

@@ -120,9 +120,7 @@ pub fn redeliver_all() -> ActivityOptions {
 /// Whether the engine retries a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retries {
-    /// Not at all.
     None,
-    /// Until the lane ends.
     UntilItEnds,
 }
 

@@ -65,7 +65,6 @@ pub async fn changed<W>(ctx: &WorkflowContext<W>, holds: impl FnMut(&W) -> bool)
     let _ = ctx.wait_condition_with_options(holds, own).await;
 }
 
-/// The workflow time.
 pub fn workflow_time<W>(ctx: &WorkflowContext<W>) -> Timestamp {
     timestamp(ctx.workflow_time())
 }

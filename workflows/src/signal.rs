@@ -25,20 +25,16 @@ pub enum Signal {
     Wake,
     /// Settle now; never through a hold.
     Flush(Admin),
-    /// Stop settling.
     Hold(Hold),
-    /// End a hold.
     Release(Admin),
     /// Discard the notifications accepted so far.
     Discard(Discard),
-    /// Send the newest state again.
     Redeliver(Redeliver),
     /// Stop waiting for the next attempt of a lane.
     CancelBackoff(CancelBackoff),
 }
 
 impl Signal {
-    /// The signal's public name.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -53,7 +49,6 @@ impl Signal {
         }
     }
 
-    /// The payload as JSON.
     #[must_use]
     pub fn payload(&self) -> serde_json::Value {
         let json = match self {
@@ -80,16 +75,13 @@ pub enum DestinationSignal {
     Replay(Replay),
     /// Test the connection with a request that carries no event.
     Test(Admin),
-    /// Enable it.
     Enable(Enable),
     /// Disable it; what is owed stays owed.
     Disable(Admin),
-    /// Probe an open breaker now.
     Probe(Admin),
 }
 
 impl DestinationSignal {
-    /// The signal's public name.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -103,7 +95,6 @@ impl DestinationSignal {
         }
     }
 
-    /// The payload as JSON.
     #[must_use]
     pub fn payload(&self) -> serde_json::Value {
         let json = match self {
@@ -121,7 +112,6 @@ impl DestinationSignal {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Notified {
-    /// The newest sequence number.
     pub through: i64,
     /// How long until its window ends, from now.
     #[serde(rename = "quiet_ms", with = "as_millis")]
@@ -133,24 +123,19 @@ pub struct Notified {
     pub cap: Option<Duration>,
 }
 
-/// Who requested something, and why.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Admin {
-    /// Who requested it.
     pub by: Option<String>,
-    /// Why.
     pub reason: Option<String>,
     /// The key of the API that requested it; absent for the admin token and for scripts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_id: Option<KeyId>,
 }
 
-/// Stop settling for a while.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Hold {
-    /// Who requested it, and why.
     #[serde(flatten)]
     pub admin: Admin,
     /// Until when, RFC 3339; seven days when absent or unreadable.
@@ -161,21 +146,17 @@ pub struct Hold {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Discard {
-    /// Who requested it, and why.
     #[serde(flatten)]
     pub admin: Admin,
     /// The newest sequence number that the requester saw; absent for all open ones.
     pub through: Option<i64>,
 }
 
-/// Send the newest state again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Redeliver {
-    /// Who requested it, and why.
     #[serde(flatten)]
     pub admin: Admin,
-    /// Which destination; absent for all.
     pub destination_id: Option<DestinationId>,
 }
 
@@ -183,7 +164,6 @@ pub struct Redeliver {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CancelBackoff {
-    /// Which destination; absent for all.
     pub destination_id: Option<DestinationId>,
 }
 
@@ -191,13 +171,11 @@ pub struct CancelBackoff {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RedeliverEvents {
-    /// Who requested it, and why.
     #[serde(flatten)]
     pub admin: Admin,
     /// The beginning, RFC 3339, together with `until`; what failed when both are absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// The end, RFC 3339, exclusive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
     /// Only this event; for a `purchase.updated`, the newest one of its purchase.
@@ -211,11 +189,9 @@ impl From<Admin> for RedeliverEvents {
     }
 }
 
-/// Enable a destination.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Enable {
-    /// Who requested it, and why.
     #[serde(flatten)]
     pub admin: Admin,
     /// Whether to skip the owed `user.*` events first, so that only the newest states are sent.
@@ -233,7 +209,6 @@ impl From<Admin> for Enable {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Replay {
-    /// Who requested it, and why.
     #[serde(flatten)]
     pub admin: Admin,
     /// Whether to send also those that it acknowledged.

@@ -21,7 +21,6 @@ const ACTIVITIES_PER_RUN: u32 = 100;
 #[serde(default)]
 pub struct Start {}
 
-/// The stream of one destination.
 #[workflow]
 pub struct DeviceStream {
     /// Number of signals to this run.

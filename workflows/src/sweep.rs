@@ -10,7 +10,6 @@ use std::time::Duration;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{ContinueAsNewOptions, WorkflowContext, WorkflowContextView, WorkflowResult};
 
-/// Time between two sweeps.
 const PAUSE: Duration = Duration::from_secs(30);
 /// Time between two sweeps while more is due than one sweep may signal. A sweep itself bounds the rate of its signals.
 const SHORT_PAUSE: Duration = Duration::from_secs(1);

@@ -4,35 +4,26 @@
 /// The group of the fields that a form folds away.
 pub const MORE: &str = "More";
 
-/// How a field is entered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
-    /// A line of text.
     Text,
     /// A secret, which is never shown again.
     Password,
-    /// A URL.
     Url,
-    /// A whole number.
     Number,
-    /// On or off.
     Switch,
-    /// One of its choices.
     Select,
-    /// Types of events, in groups.
     Events,
     /// Platforms of the app; none for all.
     Platforms,
     /// Environments; none for all.
     Environments,
-    /// Headers: names with values.
     Headers,
     /// Waits in seconds.
     Waits,
 }
 
 impl Input {
-    /// Its name in the API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -51,14 +42,11 @@ impl Input {
     }
 }
 
-/// A field of a form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
     /// The field of the request; a field inside another one after a dot.
     pub name: &'static str,
-    /// What it is called.
     pub label: &'static str,
-    /// How it is entered.
     pub input: Input,
     /// What to enter, where the description in the schema is not for people at a form.
     pub help: Option<&'static str>,
@@ -75,13 +63,11 @@ impl Entry {
         Self { name, label, input, help: None, choices: &[], group: "" }
     }
 
-    /// The field with this help.
     #[must_use]
     pub const fn help(self, help: &'static str) -> Self {
         Self { help: Some(help), ..self }
     }
 
-    /// The field with these choices.
     #[must_use]
     pub const fn choices(self, choices: &'static [(&'static str, &'static str)]) -> Self {
         Self { choices, ..self }
@@ -94,12 +80,9 @@ impl Entry {
     }
 }
 
-/// A step of a guide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
-    /// What to do, in short.
     pub title: &'static str,
-    /// How.
     pub text: &'static str,
     /// Where: here (`settle`), or at the other side.
     pub place: &'static str,
@@ -109,16 +92,13 @@ pub struct Step {
     pub url: Option<&'static str>,
 }
 
-/// A form with its guide.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Form {
     /// The kind of destination, or the store, as requests name it.
     pub name: &'static str,
-    /// What it is called.
     pub label: &'static str,
     /// What it is, in one sentence.
     pub summary: &'static str,
-    /// The fields in their order.
     pub entries: Vec<Entry>,
     /// The types of events that are offered first; the others are offered by name. All of them when empty.
     pub events: &'static [&'static str],
@@ -129,10 +109,8 @@ pub struct Form {
 /// The name that people give to something.
 pub const NAME: Entry =
     Entry::new("name", "Name", Input::Text).help("A name for people, such as the team or the system behind it.");
-/// Whether a destination gets anything.
 pub const ENABLED: Entry = Entry::new("enabled", "Enable", Input::Switch)
     .help("While it is off nothing is sent, and what is owed stays owed.");
-/// Which events a destination gets.
 pub const EVENTS: Entry = Entry::new("events", "Events", Input::Events).help("The events to send.");
 
 /// The fields that every kind of destination has behind its own.

@@ -31,7 +31,6 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::{Arc, Mutex};
 
-    /// The counters of one thread.
     #[derive(Default)]
     struct Counters(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
 

@@ -3,12 +3,10 @@
 use std::time::Duration;
 use storage::{Counted, Destination, Series, Store};
 
-/// The counts of one destination.
 #[derive(Clone, Copy)]
 pub struct Counts<'a> {
     /// The database, which writes them once a minute.
     pub store: &'a Store,
-    /// The destination.
     pub destination: &'a Destination,
 }
 

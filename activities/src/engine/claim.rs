@@ -48,7 +48,6 @@ pub struct NamespaceTaken {
 /// Whose run the newest run of the sweep's workflow id is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Holder {
-    /// An installation's, by its id.
     Installation(String),
     /// A sweep's that was started by hand.
     Nobody,
@@ -84,7 +83,6 @@ enum Step {
     Keep,
     /// Start the sweep, which claims the namespace.
     Start,
-    /// Terminate this run.
     Terminate(String),
     /// Wait: the other installation may claim it again.
     Wait,
@@ -98,7 +96,6 @@ pub(super) enum Claimed {
     Ours,
     /// It was another installation's until a moment ago.
     Pending,
-    /// It is another installation's.
     Taken(NamespaceTaken),
 }
 
@@ -107,14 +104,12 @@ pub(super) enum Claimed {
 pub(super) struct Observed {
     /// The closed run that it has seen last, or that there is none (an empty id), and since when.
     gone: Option<(String, Instant)>,
-    /// Whether it had the namespace.
     had_namespace: bool,
 }
 
 /// What a step depends on, beside the run.
 #[derive(Debug, Clone, Copy)]
 struct Standing<'a> {
-    /// The installation of this process.
     own: &'a str,
     /// How long the run has been known to be closed, or to be missing.
     gone_for: Duration,

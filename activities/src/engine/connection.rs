@@ -54,7 +54,6 @@ pub fn namespace_of(installation: OrgId) -> String {
     format!("settle-{id}")
 }
 
-/// Connects, retrying for ever.
 pub(super) async fn connect(identity: &str, server: &Server, options: ClientOptions) -> Client {
     let mut failures = 0_u32;
     loop {

@@ -3,12 +3,9 @@
 use std::net::SocketAddr;
 use tokio::sync::watch;
 
-/// Where a dev server listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Addresses {
-    /// For workers and clients.
     pub temporal: SocketAddr,
-    /// For browsers: the web UI.
     pub ui: SocketAddr,
 }
 

@@ -45,7 +45,6 @@ use tokio::sync::watch;
 use workflows::signal::{DestinationSignal, Signal};
 use workflows::{attributes, contract, purchase};
 
-/// Time limit of one call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time between two attempts to connect, and to claim the namespace for the first time.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -71,11 +70,8 @@ pub struct Engine {
 /// Whether this installation may use the namespace.
 #[derive(Clone)]
 enum Access {
-    /// Not known yet.
     Unknown,
-    /// The namespace is this installation's.
     Ours(Client),
-    /// The namespace is another installation's.
     Taken(NamespaceTaken),
 }
 

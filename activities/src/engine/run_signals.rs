@@ -24,11 +24,9 @@ pub const CLAIMS_INTERVAL: Duration = Duration::from_secs(10);
 /// The next step of the task that sends the signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step<K> {
-    /// Signal the run of this.
     Signal(K),
     /// Wait until this time, in milliseconds since the start.
     Sleep(i64),
-    /// Wait until something is owed.
     Idle,
 }
 

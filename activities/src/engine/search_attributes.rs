@@ -18,7 +18,6 @@ type LeftOut = BTreeSet<&'static str>;
 /// The attributes that the namespace lacks.
 #[derive(Debug, PartialEq, Eq)]
 struct Lacking {
-    /// To be registered.
     missing: Vec<(&'static str, IndexedValueType)>,
     /// Registered with another type, which cannot be changed.
     mistyped: LeftOut,

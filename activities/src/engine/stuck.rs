@@ -30,7 +30,6 @@ const PAGE: i32 = 200;
 pub enum Stuck {
     /// It is not stuck, has ended, or an operator paused it.
     No,
-    /// It was terminated.
     Terminated,
     /// It has signals of admins, which could be lost with it.
     HasSignals,

@@ -13,7 +13,6 @@ use tokio::time::timeout;
 /// A name that is to be resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
-    /// The name.
     pub name: String,
     /// The app for whose request; `None` for one of settle's own.
     pub app: Option<AppId>,

@@ -32,7 +32,6 @@ const TOTAL_TIMEOUT: Duration = Duration::from_secs(15);
 pub struct Parts {
     /// The TLS settings, with the trusted certificate authorities.
     pub tls: ClientConfig,
-    /// Resolves host names.
     pub lookup: Lookup,
     /// Time limit of a request, from resolving the name to the last byte of the answer.
     pub total: Duration,

@@ -13,7 +13,6 @@ const DNS_TIMEOUT: Duration = Duration::from_secs(5);
 /// The checked addresses of a URL: a request may connect only to these.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Resolved {
-    /// At least one address.
     pub addresses: Vec<SocketAddr>,
 }
 

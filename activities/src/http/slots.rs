@@ -12,7 +12,6 @@ use tokio::sync::oneshot;
 const PART_OF_AN_APP: usize = 2;
 const PART_OF_A_NAME: usize = 8;
 
-/// The slots. Clones share them.
 #[derive(Clone)]
 pub struct Slots(Arc<Mutex<Shares>>);
 
@@ -41,7 +40,6 @@ pub struct Slot {
 }
 
 impl Slots {
-    /// This many slots.
     pub fn new(count: usize) -> Self {
         let (per_app, per_name) = (count.div_ceil(PART_OF_AN_APP), count.div_ceil(PART_OF_A_NAME));
         let (of_apps, of_names) = (HashMap::new(), HashMap::new());

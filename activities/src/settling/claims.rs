@@ -38,7 +38,6 @@ const BUSY_RETRY: Duration = Duration::from_secs(5);
 /// Time between two heartbeats to Temporal.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(4);
 
-/// One run of the activity.
 #[derive(Default)]
 pub struct ClaimsRun {
     /// Whether it begins nothing further: it was cancelled, or Temporal takes it for lost.
@@ -119,7 +118,6 @@ impl ClaimsRun {
     }
 }
 
-/// A claim that is due.
 struct Claim<'a> {
     context: &'a Context,
     run: &'a ClaimsRun,

@@ -13,11 +13,9 @@ use tokio::time::Instant;
 /// the activity's time-out.
 const SLOT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What a query is about.
 pub struct Subject<'a> {
     /// The platform whose secret is used.
     pub platform: PlatformId,
-    /// The receipt.
     pub receipt: &'a Receipt,
 }
 
@@ -86,7 +84,6 @@ pub fn label(answer: &Answer) -> &'static str {
     }
 }
 
-/// Counts an answer.
 pub fn count(answer: &'static str) {
     metrics::counter!("settle_verifications_total", "answer" => answer).increment(1);
 }

@@ -34,7 +34,6 @@ pub struct StoreRate {
 /// An answer by which a store throttles us.
 #[derive(Debug, Clone, Copy)]
 pub struct Throttle {
-    /// When the answer arrived.
     pub at: Instant,
     /// The store's `Retry-After`.
     pub retry_after: Option<Duration>,

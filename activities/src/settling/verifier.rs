@@ -11,7 +11,6 @@ const MAX_IN_FLIGHT: usize = 20;
 /// What `verify` needs to query stores, shared by all activities of this process.
 #[derive(Debug)]
 pub struct Verifier {
-    /// The settings of the stores.
     pub(crate) settings: Settings,
     /// The rate limit of queries per platform.
     pub(crate) rate: StoreRate,
@@ -20,7 +19,6 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// A verifier with these settings.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self { rate: StoreRate::new(settings.per_second()), in_flight: Semaphore::new(MAX_IN_FLIGHT), settings }

@@ -35,7 +35,6 @@ async fn query(context: &Context, key: CollapseKey) -> Result<Verified, Error> {
     }
 }
 
-/// One query of a store.
 struct Query<'a> {
     context: &'a Context,
     key: CollapseKey,

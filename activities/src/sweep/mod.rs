@@ -28,7 +28,6 @@ use workflows::activities::Swept;
 use workflows::options::SWEEP_BUDGET;
 use workflows::signal::Signal;
 
-/// Time of one step.
 const STEP: Duration = Duration::from_secs(1);
 /// The times that a step may count as, whatever it took.
 const STEP_BOUNDS: std::ops::RangeInclusive<Duration> = STEP..=Duration::from_secs(3);
@@ -45,7 +44,6 @@ const MISSED: &str = "many windows ended, and their purchases were not settled: 
 /// The number of a platform's purchases that were woken, or whose query that was put off is due, and that did not settle
 /// yet, as the time in which so many are woken.
 const IN_PROGRESS: Duration = Duration::from_secs(10);
-/// Maximum number of concurrent signals.
 const MAX_CONCURRENT: usize = 8;
 /// Approximate maximum number of deliveries to deleted destinations that one sweep ends.
 const MAX_CLOSED: i64 = 2000;
@@ -62,7 +60,6 @@ const SESSIONS_AT_ONCE: i64 = 200;
 const SESSION_BUDGET: Duration = Duration::from_secs(2);
 /// Number of refused claims that one sweep removes.
 const CLAIMS_AT_ONCE: i64 = 1000;
-/// Time limit of that scan.
 const SCAN_BUDGET: Duration = Duration::from_secs(2);
 /// Time after which no further run is examined that may make no progress: the next sweep goes on.
 const EXAMINE_BUDGET: Duration = Duration::from_secs(2);

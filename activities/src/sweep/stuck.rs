@@ -9,7 +9,6 @@ use std::time::Duration;
 use storage::Store;
 use tokio::time::Instant;
 
-/// Maximum number of concurrent calls.
 const MAX_CONCURRENT: usize = 8;
 // The details of the alarms. They name no purchase, so that there is one such alarm, which is counted.
 const TERMINATED: &str = "the run of a purchase made no progress, because its workflow task failed again and again; it \

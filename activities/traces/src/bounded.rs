@@ -16,7 +16,6 @@ pub type Waiting = Arc<AtomicUsize>;
 /// Passes at most `limit` spans on before they are exported.
 #[derive(Debug)]
 pub struct Bounded<P> {
-    /// The queue.
     pub inner: P,
     /// How many spans are in it.
     pub waiting: Waiting,
@@ -53,7 +52,6 @@ impl<P: SpanProcessor> SpanProcessor for Bounded<P> {
     }
 }
 
-/// Counts what the exporter does.
 #[derive(Debug)]
 pub struct Counted<E> {
     inner: E,

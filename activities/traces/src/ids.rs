@@ -8,7 +8,6 @@ thread_local! {
     static NEXT: Cell<Option<SpanId>> = const { Cell::new(None) };
 }
 
-/// Makes ids.
 #[derive(Debug, Default)]
 pub struct Ids(RandomIdGenerator);
 

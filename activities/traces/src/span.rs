@@ -14,7 +14,6 @@ use opentelemetry_sdk::trace::SdkTracer;
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
-/// Whether spans are exported.
 #[must_use]
 pub fn is_on() -> bool {
     export::tracer().is_some()
@@ -44,9 +43,7 @@ pub fn fail_current(class: &'static str) {
 /// A span that began before its process knew of it, with an id that other processes know already.
 #[derive(Debug, Clone, Copy)]
 pub struct Begun {
-    /// The span.
     pub context: TraceContext,
-    /// When it began.
     pub at: Timestamp,
 }
 
@@ -55,7 +52,6 @@ pub struct Begun {
 pub struct Span(Option<Context>);
 
 impl Span {
-    /// A span that records nothing.
     #[must_use]
     pub const fn none() -> Self {
         Self(None)
@@ -102,7 +98,6 @@ impl Span {
         }
     }
 
-    /// Sets an attribute.
     pub fn set(&self, name: &'static str, value: impl Into<Value>) {
         if let Some(context) = &self.0 {
             context.span().set_attribute(KeyValue::new(name, value));

@@ -42,13 +42,11 @@ Next: for a topic that waits for approval `settle platform topics ID`, for a des
         #[command(flatten)]
         page: Page,
     },
-    /// Show one alarm.
     #[command(after_help = "\
 Example:
   settle alarm show ALARM_ID
 Next: `settle alarm acknowledge ID --note TEXT`.")]
     Show {
-        /// The alarm's id.
         id: String,
     },
     /// Note that you know of an alarm. Raised again, it is open again.
@@ -57,7 +55,6 @@ Example:
   settle alarm acknowledge ALARM_ID --note \"the new secret is set\"
 Next: `settle acts --operation alarm.acknowledge` shows who did so.")]
     Acknowledge {
-        /// The alarm's id.
         id: String,
         /// What was found, or what is done about it.
         #[arg(long)]
@@ -65,7 +62,6 @@ Next: `settle acts --operation alarm.acknowledge` shows who did so.")]
     },
 }
 
-/// Runs one subcommand.
 pub async fn alarm(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::List { open, page } => {

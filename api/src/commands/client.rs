@@ -17,7 +17,6 @@ use url::{Host, Url};
 /// Longer than the time limit of a request in the API.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Default address of a service.
 const SERVICE: &str = "http://127.0.0.1:8081";
 
 // Which service, and the token for it. No documentation, as for `Admin`.
@@ -58,7 +57,6 @@ pub struct Page {
 }
 
 impl Page {
-    /// As query parameters.
     pub fn query(&self) -> Vec<(&'static str, Option<String>)> {
         vec![("cursor", self.cursor.clone()), ("limit", self.limit.map(|limit| limit.to_string()))]
     }
@@ -94,7 +92,6 @@ pub fn present_fields(mut body: Value) -> Value {
     body
 }
 
-/// A client of one service.
 pub struct Client {
     /// Whether answers are printed verbatim, as JSON.
     pub json: bool,
@@ -229,12 +226,10 @@ impl Client {
         self.request(Method::PUT, self.at(path)?, Some(body)).await
     }
 
-    /// Changes the given fields.
     pub async fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         self.request(Method::PATCH, self.at(path)?, Some(body)).await
     }
 
-    /// Deletes.
     pub async fn delete(&self, path: &str) -> anyhow::Result<Value> {
         self.request(Method::DELETE, self.at(path)?, None).await
     }

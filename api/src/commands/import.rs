@@ -45,7 +45,6 @@ struct Tally {
     wrong: u64,
 }
 
-/// A running import.
 struct Importer<'a> {
     client: &'a Client,
     path: &'a str,

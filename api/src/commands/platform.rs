@@ -47,10 +47,8 @@ Example:
   settle platform create --app ID --name \"Fire TV\" --package-name com.example.game --shared-secret @shared-secret.txt
 Next: copy its notification_url into the store's console, then `settle platform topics ID`.")]
     Create {
-        /// The app's id.
         #[arg(long)]
         app: String,
-        /// The store.
         #[arg(long, default_value = "amazon")]
         store: String,
         #[command(flatten)]
@@ -62,7 +60,6 @@ Example:
   settle platform list --app ID
 Next: `settle platform show ID` shows one with its notification URL.")]
     List {
-        /// The app's id.
         #[arg(long)]
         app: String,
         #[command(flatten)]
@@ -74,7 +71,6 @@ Example:
   settle platform show ID
 Next: where `verification` is not `on`, set the secret: `settle platform update ID --shared-secret @shared-secret.txt`.")]
     Show {
-        /// The platform's id.
         id: String,
     },
     /// Change the given fields, leave the rest.
@@ -84,7 +80,6 @@ Example:
   settle platform update ID --window 5m --max-wait 30m
 Next: `settle platform show ID` shows it as it is now.")]
     Update {
-        /// The platform's id.
         id: String,
         #[command(flatten)]
         fields: Box<Fields>,
@@ -95,7 +90,6 @@ Example:
   settle platform delete ID
 Next: remove its notification URL from the store's console: it is answered 404 now.")]
     Delete {
-        /// The platform's id.
         id: String,
         #[command(flatten)]
         confirm: Confirm,
@@ -107,7 +101,6 @@ Example:
 Next: where a topic is not approved, `settle platform topics ID`; where nothing arrived, compare the URL in the store's
 console with that of `settle platform show ID`.")]
     Arrivals {
-        /// The platform's id.
         id: String,
     },
     /// List the topics that send to this platform, or want to.
@@ -116,7 +109,6 @@ Example:
   settle platform topics ID
 Next: compare the account in the ARN with the store's, then `settle platform approve ID TOPIC`, or `reject`.")]
     Topics {
-        /// The platform's id.
         id: String,
     },
     /// Accept a topic: confirm its subscription and settle what it sent while it waited.
@@ -125,9 +117,7 @@ Example:
   settle platform approve ID TOPIC      (the topic's id, as `settle platform topics ID` lists it)
 Next: what it sent meanwhile is settled after the window: `settle purchase list --platform ID`.")]
     Approve {
-        /// The platform's id.
         id: String,
-        /// The topic's id.
         topic: String,
     },
     /// Refuse a topic and everything that it sent.
@@ -136,9 +126,7 @@ Example:
   settle platform reject ID TOPIC      (the topic's id, as `settle platform topics ID` lists it)
 Next: what it sent, and sends, is refused; `settle platform topics ID` shows it as rejected.")]
     Reject {
-        /// The platform's id.
         id: String,
-        /// The topic's id.
         topic: String,
     },
     /// Verify again purchases that the store did not know, or that belong to another customer.
@@ -147,7 +135,6 @@ Example:
   settle platform retry-parked ID
 Next: they are verified a few at a time; `settle explain purchase RECEIPT` shows the store's answer.")]
     RetryParked {
-        /// The platform's id.
         id: String,
     },
     /// Create a new notification URL. The old one takes messages until the overlap ends.
@@ -158,7 +145,6 @@ Example:
 Next: copy the new notification_url into the store's console. When `settle platform show ID` shows no more use of the old
 one, `settle platform end-old-key ID`.")]
     RotateKey {
-        /// The platform's id.
         id: String,
         /// How long the old one takes messages [default: 72].
         #[arg(long, value_name = "HOURS")]
@@ -170,7 +156,6 @@ Example:
   settle platform end-old-key ID
 Next: `settle platform show ID` shows no `old_notification_url` any more; what is sent there is answered 404.")]
     EndOldKey {
-        /// The platform's id.
         id: String,
     },
     /// Create a new key for devices. The old one stops working at once, in every copy of the app that has it.
@@ -179,7 +164,6 @@ Example:
   settle platform rotate-publishable-key ID
 Next: release the app with the new publishable_key.")]
     RotatePublishableKey {
-        /// The platform's id.
         id: String,
     },
     /// Take logins on devices only with a token that your own server signs with the secret that this prints.
@@ -190,7 +174,6 @@ Example:
 Next: let your server sign a JSON Web Token (HS256) with this secret at each login: `sub` is the external id, `exp` at
 most a day ahead. The app sends it as `token`. The secret is not shown again; a new one ends it.")]
     SignLogins {
-        /// The platform's id.
         id: String,
         /// Take logins without a token again.
         #[arg(long)]
@@ -277,7 +260,6 @@ impl Fields {
     }
 }
 
-/// Runs one subcommand.
 pub async fn platform(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
     let answer = match verb {
         Verb::Create { app, store, fields } => {

@@ -86,7 +86,6 @@ struct Target {
     signer: Signer,
 }
 
-/// Signs and sends the samples.
 pub async fn sample(options: Options) -> anyhow::Result<ExitCode> {
     let target = target(&options).await?;
     let key = CollapseKey::of(target.platform, &target.receipt);

@@ -31,7 +31,6 @@ pub struct Invalid {
     pub field: String,
     /// The flag that was given for it, else its environment variable, if it has one.
     pub origin: Option<&'static str>,
-    /// The expected value.
     pub expected: String,
 }
 
@@ -39,12 +38,10 @@ fn from(origin: &Option<&'static str>) -> String {
     origin.map(|name| format!(" ({name})")).unwrap_or_default()
 }
 
-/// All settings.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `data`, `SETTLE_DATA`, `--data`: the folder for the files of `run`; default `settle-data`.
     pub data: PathBuf,
-    /// The database.
     pub database: Database,
     /// `key`, `SETTLE_KEY`: 32 bytes in base64 or hex that encrypt secrets at rest, or several such keys (by comma):
     /// the first one encrypts, the others only decrypt. `run` creates one in its data folder, all other commands need
@@ -52,11 +49,8 @@ pub struct Config {
     pub key: Option<Keys>,
     /// The settings of the HTTP server.
     pub http: Http,
-    /// The store Amazon.
     pub amazon: Amazon,
-    /// Devices.
     pub devices: Devices,
-    /// Delivery.
     pub destinations: Destinations,
     /// `amplitude.allowed_urls`, `SETTLE_AMPLITUDE_ALLOWED_URLS` (by comma): origins that may be used instead of
     /// Amplitude's, such as a proxy's; any address, also with plain `http`; none by default.
@@ -67,13 +61,11 @@ pub struct Config {
     /// `retention`, `SETTLE_RETENTION`: how long bodies are stored, in days, such as `30d`, at least 8 days; `off`
     /// stores them for ever. Default 90 days. The ledger's rows are never removed.
     pub retention: Option<Duration>,
-    /// The page.
     pub ui: Ui,
     /// What `run` adds for its demo; no setting.
     pub demo: Option<Demo>,
 }
 
-/// The page.
 #[derive(Debug, Clone)]
 pub struct Ui {
     /// `ui.session_idle`, `SETTLE_UI_SESSION_IDLE`: how long a session may be unused, from 1 minute to 24 hours; default 1
@@ -93,17 +85,14 @@ pub struct Ui {
 /// What holds for the demo of `run` alone.
 #[derive(Debug, Clone)]
 pub struct Demo {
-    /// The certificate of samples.
     pub certificate: Certificate,
     /// The PEM file of the key that signs them.
     pub key: PathBuf,
     /// The platforms for which it counts: the demo's own, and those that `--trust-samples` names.
     pub platforms: Vec<PlatformId>,
-    /// Its receiver.
     pub receiver: Exception,
 }
 
-/// The database.
 #[derive(Clone)]
 pub enum Database {
     /// `database = "PATH"` or `"sqlite:PATH"`, `SETTLE_DATABASE`, `--database`; default `settle.sqlite` in the data
@@ -125,7 +114,6 @@ impl std::fmt::Debug for Database {
 /// A key that encrypts, and those before it, which only decrypt.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Keys {
-    /// The key that encrypts.
     pub newest: [u8; 32],
     /// The others, in the order of the setting.
     pub older: Vec<[u8; 32]>,
@@ -167,7 +155,6 @@ impl Http {
     }
 }
 
-/// The store Amazon.
 #[derive(Debug, Clone)]
 pub struct Amazon {
     /// `[[amazon.certificates]]` with `url` and `file` (file only): signing certificates to load at start; none by
@@ -192,7 +179,6 @@ pub struct Amazon {
 pub struct Certificate {
     /// Its `SigningCertURL` in messages.
     pub url: Url,
-    /// The PEM file.
     pub file: PathBuf,
 }
 
@@ -216,7 +202,6 @@ pub struct Devices {
     pub disk_reserve: Reserve,
 }
 
-/// Delivery.
 #[derive(Debug, Clone, Default)]
 pub struct Destinations {
     /// `destinations.allowed_networks`, `SETTLE_DESTINATIONS_ALLOWED_NETWORKS` (by comma): networks that may be

@@ -11,7 +11,6 @@ const SMALL_BYTES: usize = 64 * 1024;
 /// Maximum number of larger bodies that are checked at the same time; others wait.
 const AT_ONCE: usize = 2;
 
-/// The turns of large bodies.
 #[derive(Debug)]
 pub struct Checks {
     turns: Arc<Semaphore>,

@@ -20,9 +20,7 @@ pub struct Address(pub IpAddr);
 
 /// The platform whose publishable key a request has as its bearer token, and the address that sends it.
 pub struct Client {
-    /// The platform.
     pub platform: Platform,
-    /// Its address.
     pub address: IpAddr,
 }
 

@@ -26,11 +26,9 @@ const CHECKS_PER_CLEANING: u64 = 10_000;
 pub struct Rate {
     /// A second in the long run.
     pub per_second: NonZeroU32,
-    /// At once.
     pub burst: NonZeroU32,
 }
 
-/// The bounds on requests.
 #[derive(Debug)]
 pub struct Limits {
     devices: DefaultKeyedRateLimiter<DevicePlace>,

@@ -33,24 +33,19 @@ pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// The state of the ingress of devices.
 #[derive(Debug)]
 pub struct Devices {
-    /// The bounds on requests.
     pub limits: Limits,
     /// The proxies that name the address of a client.
     pub trusted_proxies: TrustedProxies,
-    /// Those that nobody named.
     pub unknown_proxies: UnknownProxies,
     /// The places for requests that are carried out at once.
     pub places: Places,
-    /// The checks of bodies.
     pub checks: Checks,
-    /// The room on the disk.
     pub room: Arc<Room>,
     /// What devices may report in a day.
     pub quotas: Arc<Quotas>,
 }
 
 impl Devices {
-    /// The ingress with these settings.
     #[must_use]
     pub fn new(settings: &config::Devices) -> Self {
         Self {

@@ -17,7 +17,6 @@ const OF_NETWORK: [usize; 2] = [8, 32];
 /// When an address that has all its places may try again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// The places. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Places {
     free: Arc<Semaphore>,

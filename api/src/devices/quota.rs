@@ -29,21 +29,16 @@ const MAX_NETWORKS: usize = 100_000;
 const SHARE: i64 = 10;
 const LEAST: DeviceUsage = DeviceUsage { events: 100_000, bytes: 1024 * 1024 * 1024, devices: 10_000, users: 10_000 };
 
-/// What is bounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// Events.
     Events,
     /// Bytes of requests.
     Bytes,
-    /// New devices.
     Devices,
-    /// New customers.
     Users,
 }
 
 impl Kind {
-    /// What it counts, for people.
     const fn name(self) -> &'static str {
         match self {
             Self::Events => "events",
@@ -53,7 +48,6 @@ impl Kind {
         }
     }
 
-    /// The setting of the platform.
     const fn setting(self) -> &'static str {
         match self {
             Self::Events => "device_events_per_day",
@@ -83,7 +77,6 @@ impl Kind {
 struct Day {
     /// What all processes wrote, as of the last write of this one.
     written: DeviceUsage,
-    /// What this process counted since.
     waiting: DeviceUsage,
     /// The bounds that were reached, of which this process knows: a raised one may be reached again.
     reached: BTreeSet<(Kind, i64)>,
@@ -92,13 +85,11 @@ struct Day {
 /// Who uses something of a platform's day.
 #[derive(Debug, Clone, Copy)]
 pub struct Reporter<'a> {
-    /// The platform.
     pub platform: &'a Platform,
     /// The network that sends the request.
     pub network: IpNet,
 }
 
-/// The counts of all platforms.
 #[derive(Debug, Default)]
 pub struct Quotas {
     days: Mutex<BTreeMap<PlatformDay, Day>>,
@@ -106,7 +97,6 @@ pub struct Quotas {
     networks: Mutex<HashMap<(PlatformDay, IpNet), DeviceUsage>>,
     /// The alarms that are not stored yet, each with its bound.
     alarms: Mutex<BTreeMap<(PlatformDay, Kind), i64>>,
-    /// Devices that are not new.
     known: Mutex<HashSet<DevicePlace>>,
 }
 

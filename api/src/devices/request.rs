@@ -31,7 +31,6 @@ const MAX_EVENT_BYTES: usize = 16 * 1024;
     }],
 }]))]
 pub struct DeviceEvents {
-    /// The device.
     pub device: Device,
     /// When the device sends the request, by its own clock: the times of its events are corrected by the difference.
     sent_at: Timestamp,
@@ -64,24 +63,18 @@ pub struct RejectedEvent {
 /// A request without its wrong events.
 #[derive(Debug)]
 pub struct Checked {
-    /// What is to be stored.
     pub request: DeviceRequest,
-    /// Its wrong events.
     pub rejected: Vec<RejectedEvent>,
 }
 
-/// How a request was received.
 #[derive(Debug)]
 pub struct Reception {
     /// The platform whose key it has.
     pub platform: PlatformId,
-    /// The secret that it shows.
     pub secret: Option<SecretHash>,
-    /// When it was received.
     pub at: Instant,
     /// Whether its new claims of receipts are stored.
     pub claiming: Claiming,
-    /// Who sent it.
     pub address: IpAddr,
 }
 

@@ -13,7 +13,6 @@ use std::time::Duration;
 use storage::{Disk, Space, Store, chain};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-/// Time between two refreshes.
 const EVERY: Duration = Duration::from_secs(1);
 /// How long devices are refused after a write found no room, and when they may try again.
 const REFUSED_FOR: Duration = Duration::from_secs(60);
@@ -53,7 +52,6 @@ pub struct Room {
 }
 
 impl Room {
-    /// Room until the first refresh.
     #[must_use]
     pub fn new(reserve: Reserve) -> Self {
         Self { reserve, is_low: AtomicBool::new(false), was_full: AtomicBool::new(false), alarmed_at: Mutex::default() }

@@ -13,7 +13,6 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use storage::{SecretHash, Unproved};
 
-/// The header.
 pub const HEADER: HeaderName = HeaderName::from_static("settle-device-secret");
 /// The header, as documents write it.
 const SHOWN: &str = "Settle-Device-Secret";
@@ -27,9 +26,7 @@ pub struct Secret(pub Option<SecretHash>);
 
 /// A client that shows the secret of its device.
 pub struct Proof {
-    /// The client.
     pub client: Client,
-    /// The secret that it shows.
     pub secret: SecretHash,
 }
 

@@ -21,16 +21,13 @@ const LEEWAY_SECONDS: i64 = 60;
 /// The header of a token (RFC 7515, section 4).
 #[derive(Deserialize)]
 struct Header {
-    /// The algorithm of the signature.
     alg: String,
     /// Extensions that must be understood: none is.
     crit: Option<Vec<String>>,
 }
 
-/// What a token says.
 #[derive(Deserialize)]
 struct Claims {
-    /// The external id.
     sub: String,
     /// When it expires, in seconds since 1970.
     exp: i64,
@@ -41,11 +38,8 @@ struct Claims {
 /// A login that a token is to prove.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
-    /// The customer's own id.
     pub external_id: &'a str,
-    /// The device.
     pub device: DeviceId,
-    /// The time.
     pub now: Timestamp,
 }
 

@@ -30,12 +30,10 @@ pub struct Limit {
     halved_at: Duration,
 }
 
-/// A call that was answered.
 #[derive(Debug, Clone, Copy)]
 pub struct Call {
     /// When it began. Both times are since any moment in the past.
     pub began_at: Duration,
-    /// When it was answered.
     pub answered_at: Duration,
     /// Whether another signal waited for its end. A limit that nothing waits for does not grow.
     pub was_awaited: bool,
@@ -47,7 +45,6 @@ impl Limit {
         Self { calls: LEAST, fastest: None, halved_at: Duration::ZERO }
     }
 
-    /// Maximum number of concurrent calls.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number between the bounds")]
     pub const fn calls(&self) -> usize {
         self.calls as usize

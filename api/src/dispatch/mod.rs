@@ -139,7 +139,6 @@ struct Shared {
     /// Wakes `refill`: a signal was sent, so that memory may have room, or rows were missed.
     room_freed: Notify,
     engine: Arc<dyn Engine>,
-    /// Time zero of the plan.
     began: Instant,
 }
 

@@ -32,11 +32,8 @@ struct Backoff {
 /// One row of the inbox that may not be signalled yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnsentSignal {
-    /// The purchase of the row.
     pub key: CollapseKey,
-    /// The row's sequence number.
     pub seq: i64,
-    /// The rest of the window.
     pub quiet_ms: i64,
     /// Time until the platform's `max_wait` ends the window, if it has one.
     pub cap_ms: Option<i64>,
@@ -44,7 +41,6 @@ pub struct UnsentSignal {
     pub trace: Option<TraceContext>,
 }
 
-/// The next step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Send this signal and report the result.
@@ -62,7 +58,6 @@ pub enum Step {
 struct Entry {
     /// The highest sequence number of its rows.
     newest: i64,
-    /// The end of its window.
     quiet_until: i64,
     /// When `max_wait` ends its window.
     cap_until: Option<i64>,

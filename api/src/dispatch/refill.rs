@@ -67,7 +67,6 @@ impl StartPass {
         self.before.filter(|_| limit > 0).map(|before| (before, limit))
     }
 
-    /// Reads one page.
     async fn read(&mut self, shared: &Shared, store: &Store, (before, limit): (i64, usize)) {
         match store.newest_open_before(before, i64::try_from(limit).unwrap_or(i64::MAX)).await {
             Ok(page) => {
@@ -85,7 +84,6 @@ impl StartPass {
     }
 }
 
-/// Runs until it is aborted.
 pub(super) async fn run(shared: Arc<Shared>, store: Store) {
     let (mut start_pass, mut losses) = (StartPass::new(), Losses::default());
     loop {

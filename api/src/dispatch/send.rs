@@ -30,7 +30,6 @@ struct Over {
     answer: Result<(), EngineError>,
 }
 
-/// Runs until it is aborted.
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut calls = Calls { shared, running: JoinSet::new(), limit: Limit::new() };
     calls.show();

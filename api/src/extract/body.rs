@@ -20,7 +20,6 @@ pub struct Unread<T> {
     of: PhantomData<fn() -> T>,
 }
 
-/// A body of CSV.
 pub struct Csv(pub Bytes);
 
 /// A store's message, as raw bytes.

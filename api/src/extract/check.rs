@@ -65,13 +65,11 @@ impl FieldErrors {
         self.budget.fields = self.budget.fields.saturating_sub(1);
     }
 
-    /// Whether no field is wrong.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.fields.is_empty() && !self.is_cut
     }
 
-    /// The wrong fields.
     #[must_use]
     pub fn into_fields(self) -> Vec<Field> {
         self.fields
@@ -96,7 +94,6 @@ impl FieldErrors {
         self.add(field, format!("no such field (the fields are: {known}){meant}"));
     }
 
-    /// Whether this field is wrong.
     #[must_use]
     pub fn has(&self, field: &str) -> bool {
         self.fields.iter().any(|wrong| wrong.field == field)

@@ -6,13 +6,10 @@ use jiff::civil::Date;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-/// A format of texts.
 pub struct Format {
     /// Its name in the `format` of a schema.
     name: &'static str,
-    /// Its description in an error.
     pub expected: &'static str,
-    /// A text of this format.
     pub example: &'static str,
     /// Whether a text has this format.
     pub fits: fn(&str) -> bool,

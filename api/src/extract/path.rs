@@ -24,7 +24,6 @@ pub struct Stored<T>(pub T);
 
 /// A resource that has an id in a path.
 pub trait Named: Sized + Send {
-    /// The type of its id.
     type Id: FromStr<Err: Display> + Send + JsonSchema;
 
     /// Reads the resource from the database.

@@ -11,7 +11,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use storage::Page;
 
-/// The query of a URL.
 pub struct Query<T>(pub T);
 
 /// `cursor` and `limit` of a list.
@@ -25,7 +24,6 @@ pub struct PageQuery {
 }
 
 impl PageQuery {
-    /// The page of a list.
     #[must_use]
     pub fn page(self) -> Page {
         Page { cursor: self.cursor, limit: self.limit.unwrap_or(100) }

@@ -28,9 +28,7 @@ pub struct Reason(pub String);
 /// takes it in the place of the edge.
 #[derive(Clone)]
 pub struct Acting {
-    /// The database.
     pub store: Store,
-    /// Who calls.
     pub caller: Caller,
     edge: Shared,
 }

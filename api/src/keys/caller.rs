@@ -17,7 +17,6 @@ pub struct Caller {
     pub session: Option<SignInId>,
     /// The name of the key, for people.
     pub name: String,
-    /// What it may do.
     pub role: Role,
     /// The only app that it reaches; `None` for all.
     pub app: Option<AppId>,

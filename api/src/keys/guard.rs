@@ -14,14 +14,10 @@ use metrics::counter;
 use std::net::IpAddr;
 use storage::Role;
 
-/// What one route requires.
 #[derive(Clone)]
 pub struct Guard {
-    /// The state of the edge.
     pub edge: Shared,
-    /// The least role.
     pub least: Role,
-    /// What it reaches.
     pub scope: Scope,
 }
 
@@ -102,7 +98,6 @@ impl Guard {
     }
 }
 
-/// Counts a refusal.
 pub fn refused(reason: &'static str, error: Error) -> Error {
     counter!("settle_api_refused_total", "reason" => reason).increment(1);
     error

@@ -38,7 +38,6 @@ const NOTED_EVERY: Duration = Duration::from_secs(60);
 /// The part of the edge that knows callers.
 #[derive(Debug)]
 pub struct Keys {
-    /// Bounds guesses.
     pub refusals: Refusals,
     /// When the use of a key was noted last, so that a busy key writes once a minute.
     noted: Mutex<HashMap<KeyId, Timestamp>>,
@@ -51,14 +50,11 @@ pub enum Refused {
     Unknown,
     /// It is not the secret of the key with its id; or there is no id in it, and it is not the admin token.
     Wrong(Option<KeyId>),
-    /// The key has expired.
     Expired,
-    /// The key was revoked.
     Revoked,
 }
 
 impl Refused {
-    /// The label of the metric.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {

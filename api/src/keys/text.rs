@@ -12,9 +12,7 @@ const SECRET_DIGITS: usize = 64;
 /// A key as its owner sends it.
 #[derive(Debug)]
 pub struct KeyText {
-    /// The id of its row.
     pub id: KeyId,
-    /// Its secret, in lower-case hex.
     pub secret: SecretString,
 }
 
@@ -28,7 +26,6 @@ impl KeyText {
         Some(Self { id: KeyId::new(id), secret: SecretString::from(secret.to_owned()) })
     }
 
-    /// The text of a key.
     #[must_use]
     pub fn write(&self) -> String {
         format!("{PREFIX}{}_{}", self.id.uuid().simple(), self.secret.expose_secret())

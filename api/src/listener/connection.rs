@@ -26,7 +26,6 @@ use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
 use tower::ServiceExt as _;
 
-/// A connection that was opened.
 pub struct Opened {
     pub stream: TcpStream,
     pub peer: SocketAddr,

@@ -32,10 +32,8 @@ pub const HEALTH: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 const BODY_BYTES: usize = 48 * 1024 * 1024;
 const ADMIN_BODY_BYTES: usize = 16 * 1024 * 1024;
 
-/// The limits of one listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Maximum number of connections.
     pub connections: usize,
     /// How many of them only take the paths of [`HEALTH`].
     pub for_health: usize,
@@ -49,7 +47,6 @@ pub struct Limits {
     pub proxies: Vec<IpNet>,
 }
 
-/// The limits of both listeners.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Both {
     /// Those of the listener for everybody.
@@ -61,7 +58,6 @@ pub struct Both {
 /// The wanted limits, which the descriptors may reduce.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
-    /// Maximum number of connections.
     pub connections: usize,
     /// Maximum number of connections from one address.
     pub per_address: usize,

@@ -38,9 +38,7 @@ const WARNED_EVERY: Duration = Duration::from_secs(60);
 pub struct Listener {
     /// Its name in metrics and logs.
     pub name: &'static str,
-    /// The socket.
     pub socket: TcpListener,
-    /// The limits.
     pub limits: Limits,
 }
 
@@ -73,7 +71,6 @@ async fn close_late(connections: &Connections) -> Infallible {
     }
 }
 
-/// Lets connections in.
 struct Door {
     connections: Arc<Connections>,
     router: Router,

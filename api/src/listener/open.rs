@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
-/// The open connections.
 pub struct Connections {
     name: &'static str,
     proxies: Vec<IpNet>,
@@ -19,11 +18,9 @@ pub struct Connections {
     freed: Notify,
 }
 
-/// Whether a connection is opened.
 pub enum Admission {
     /// It is, until the receiver completes.
     Open(Arc<Slot>, oneshot::Receiver<()>),
-    /// It is not.
     Refused,
 }
 

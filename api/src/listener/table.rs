@@ -14,7 +14,6 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-/// What a connection does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// It is new, or sends the head of a request.
@@ -30,7 +29,6 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// Its name in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Head => "head",
@@ -41,7 +39,6 @@ impl Phase {
         }
     }
 
-    /// How long it may last.
     const fn time(self) -> Duration {
         match self {
             Self::Head => HEAD_TIME,
@@ -69,7 +66,6 @@ pub type Id = u64;
 /// A connection that may be opened, and the connection that was closed for it.
 #[derive(Debug)]
 pub struct Admitted {
-    /// Its id.
     pub id: Id,
     /// Completes when it is to be closed.
     pub closed: oneshot::Receiver<()>,
@@ -104,11 +100,9 @@ struct Entry {
     since: Instant,
     /// Number of bytes of the request's body so far.
     bytes: usize,
-    /// Dropped to close it.
     _close: oneshot::Sender<()>,
 }
 
-/// The open connections.
 #[derive(Debug)]
 pub struct Table {
     limits: Limits,
@@ -125,7 +119,6 @@ impl Table {
         Self { limits, open: HashMap::new(), of_network: HashMap::new(), for_health: 0, last_id: 0, bytes: 0 }
     }
 
-    /// The number of open connections.
     pub fn len(&self) -> usize {
         self.open.len()
     }

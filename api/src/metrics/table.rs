@@ -1,12 +1,9 @@
 //! Every metric: what it is, in which unit and with which labels. [The reference](../telemetry/README.md) has the same
 //! rows; a test compares it with this table, with the sources and with what is served.
 
-/// One metric.
 #[derive(Debug, Clone, Copy)]
 pub struct Metric {
-    /// Its name.
     pub name: &'static str,
-    /// Its type.
     pub kind: Kind,
     /// Its unit, for people; empty for a number of things.
     pub unit: &'static str,
@@ -16,14 +13,10 @@ pub struct Metric {
     pub help: &'static str,
 }
 
-/// The type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// It only grows.
     Counter,
-    /// It goes up and down.
     Gauge,
-    /// Samples, in buckets.
     Histogram,
 }
 
@@ -61,7 +54,6 @@ impl Metric {
     }
 }
 
-/// All metrics, by name.
 pub const METRICS: &[Metric] = &[
     counter("settle_accept_failures_total", &["listener"], "Connections that the system did not accept."),
     counter("settle_alarms_total", &["kind"], "Alarms raised."),

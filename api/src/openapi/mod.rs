@@ -22,16 +22,13 @@ pub static DOCUMENTS: Documents = Documents {
     device: LazyLock::new(|| Prepared::new(&part::of(&DOCUMENTS.whole, Access::Device))),
 };
 
-/// The OpenAPI documents.
 #[derive(Debug)]
 pub struct Documents {
-    /// Every route.
     pub whole: LazyLock<Value>,
     /// The routes that apps on devices call, and nothing else.
     pub device: LazyLock<Prepared>,
 }
 
-/// Generates the OpenAPI document.
 #[must_use]
 pub fn document() -> Value {
     let mut schemas = Schemas::default();

@@ -10,11 +10,9 @@ use axum::http::StatusCode;
 pub struct Mistakes {
     /// The action whose form it is; empty for none.
     pub action: &'static str,
-    /// The wrong fields.
     pub fields: Vec<Field>,
     /// What stands against it, if no field is wrong.
     pub detail: Option<String>,
-    /// What was sent.
     pub sent: Sent,
 }
 
@@ -29,13 +27,10 @@ impl Mistakes {
     }
 }
 
-/// An action.
 pub struct Action {
-    /// Where its form is sent.
     pub path: String,
     /// Its name, unique in the page.
     pub name: &'static str,
-    /// What it is called.
     pub title: &'static str,
     /// What it does, in one sentence.
     pub what: String,
@@ -47,7 +42,6 @@ pub struct Action {
     pub is_final: bool,
     /// What is entered; last the reason.
     pub inputs: Vec<Input>,
-    /// What its button says.
     pub button: String,
     wrong: Vec<Field>,
     sent: Sent,
@@ -56,9 +50,7 @@ pub struct Action {
 /// What is entered for an action.
 #[derive(Debug, Clone)]
 pub struct Input {
-    /// The name of the field.
     pub name: &'static str,
-    /// What it is called.
     pub label: &'static str,
     /// How a line of text is entered in HTML.
     pub form: &'static str,
@@ -66,7 +58,6 @@ pub struct Input {
     pub value: String,
     /// What can be chosen: values and names.
     pub choices: Vec<(String, String)>,
-    /// Whether it must be there.
     pub is_required: bool,
     /// What was expected in it, if it is wrong.
     pub wrong: Option<String>,
@@ -126,7 +117,6 @@ impl Action {
 }
 
 impl Input {
-    /// A line of text.
     #[must_use]
     pub fn text(name: &'static str, label: &'static str) -> Self {
         Self { name, label, form: "text", value: String::new(), choices: Vec::new(), is_required: false, wrong: None }
@@ -158,7 +148,6 @@ impl Input {
         Self { value: value.to_owned(), ..self }
     }
 
-    /// This, that must be there.
     #[must_use]
     pub fn required(self) -> Self {
         Self { is_required: true, ..self }

@@ -43,7 +43,6 @@ static ASSETS: LazyLock<[Asset; 5]> = LazyLock::new(|| {
     ]
 });
 
-/// The address of a file.
 pub fn path(name: &str) -> &'static str {
     ASSETS.iter().find(|asset| asset.name == name).map_or("/ui/assets/", |asset| asset.path.as_str())
 }

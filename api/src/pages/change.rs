@@ -9,9 +9,7 @@ use serde_json::{Map, Value};
 /// Why a form changed nothing: shown on its page, where what was entered still is.
 #[derive(Debug, Clone, Default)]
 pub struct Refused {
-    /// The status of the answer.
     pub status: StatusCode,
-    /// The wrong fields.
     pub fields: Vec<Field>,
     /// What stands against it, if no field is wrong.
     pub detail: Option<String>,
@@ -66,11 +64,8 @@ pub fn texts(sent: &Sent, names: &[&str]) -> Map<String, Value> {
 pub struct Action {
     /// Its name in the ids of the page.
     pub name: String,
-    /// Where it is sent.
     pub path: String,
-    /// What its button says.
     pub title: &'static str,
-    /// What it does.
     pub what: String,
     /// Whether it cannot be taken back.
     pub is_final: bool,

@@ -15,14 +15,12 @@ const LEAST: i64 = 2;
 /// Part of the place of a bar that stays empty, in hundredths.
 const GAP: i64 = 20;
 
-/// Bars of one colour.
 #[derive(Debug, PartialEq, Eq)]
 struct Shape {
     tone: &'static str,
     path: String,
 }
 
-/// A chart with its numbers.
 #[derive(Debug, Template)]
 #[template(path = "parts/chart.html")]
 pub struct Chart {
@@ -44,11 +42,8 @@ pub struct Spark {
 
 /// What one series is in a chart of counts.
 pub struct Counted<'a> {
-    /// What it is called.
     pub name: &'static str,
-    /// Its colour.
     pub tone: &'static str,
-    /// Its points.
     pub points: &'a SeriesPoints,
 }
 

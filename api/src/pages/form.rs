@@ -24,7 +24,6 @@ impl fmt::Debug for Sent {
     }
 }
 
-/// A checked form.
 pub struct Form<T>(pub T);
 
 impl Sent {

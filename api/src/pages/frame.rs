@@ -18,16 +18,12 @@ const MAX_APPS: i64 = 200;
 /// The files of the page, for templates.
 #[derive(Debug, Clone, Copy)]
 pub struct Files {
-    /// The stylesheet.
     pub style: &'static str,
-    /// The scripts, in order.
     pub scripts: [&'static str; 3],
-    /// The icons.
     pub icons: &'static str,
 }
 
 impl Files {
-    /// All files.
     #[must_use]
     pub fn all() -> Self {
         Self {
@@ -43,7 +39,6 @@ impl Files {
 pub struct Place {
     /// The path of its screen in [`SCREENS`]; empty for none.
     pub screen: &'static str,
-    /// Its title.
     pub title: String,
     /// The path of the API that has the same; `POST /path {"a": 1}` where it is not a GET without a body.
     pub api: String,
@@ -53,14 +48,11 @@ pub struct Place {
     pub is_answer: bool,
 }
 
-/// An entry of the navigation.
 #[derive(Debug)]
 pub struct Entry {
-    /// Its name.
     pub name: &'static str,
     /// Its address, which keeps the chosen app.
     pub path: String,
-    /// Its picture.
     pub icon: Icon,
     /// The key that opens it, after `g`.
     pub key: char,
@@ -68,24 +60,17 @@ pub struct Entry {
     pub is_current: bool,
 }
 
-/// An app in the switcher.
 #[derive(Debug)]
 pub struct Choice {
-    /// Its id.
     pub id: String,
-    /// Its name.
     pub name: String,
     /// Whether it is the chosen one.
     pub is_current: bool,
 }
 
-/// What surrounds a screen.
 pub struct Frame {
-    /// The files.
     pub files: Files,
-    /// Where it stands.
     pub place: Place,
-    /// The navigation.
     pub entries: Vec<Entry>,
     /// The apps, if there is a choice.
     pub apps: Vec<Choice>,
@@ -93,19 +78,13 @@ pub struct Frame {
     pub has_more_apps: bool,
     /// The command that requests the same of the API.
     pub request: String,
-    /// Whether the engine answers.
     pub engine: Badge,
-    /// Who is signed in.
     pub name: String,
-    /// What they may do.
     pub role: Role,
-    /// What each form carries.
     pub token: String,
     /// The path of this page, for the switcher.
     pub path: String,
-    /// This page as data.
     pub json: String,
-    /// The chosen app, for forms.
     pub app: Option<String>,
     /// The chosen theme; empty for that of the system.
     pub theme: &'static str,

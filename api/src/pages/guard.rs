@@ -24,7 +24,6 @@ struct Bounds {
 
 /// A form that everybody may send.
 const OPEN: Bounds = Bounds { bytes: 16 * 1024, fields: 16 };
-/// A form of a session.
 const OF_SESSION: Bounds = Bounds { bytes: 64 * 1024, fields: 1000 };
 /// The form that has a whole catalogue in one field, and the end of its path.
 const OF_CATALOGUE: Bounds = Bounds { bytes: 4 * 1024 * 1024, fields: 16 };

@@ -47,11 +47,8 @@ use axum::response::{IntoResponse, Redirect, Response};
 /// What the paths of all pages begin with.
 pub const PREFIX: &str = "/ui";
 
-/// A screen in the navigation.
 pub struct Screen {
-    /// Its name.
     pub name: &'static str,
-    /// Its path.
     pub path: &'static str,
     /// Its icon in `icons.svg`.
     pub icon: &'static str,
@@ -74,7 +71,6 @@ pub const SCREENS: &[Screen] = &[
     settings::SCREEN,
 ];
 
-/// The routes of all pages.
 #[must_use]
 pub fn routes() -> Vec<Route> {
     let mut all = vec![

@@ -25,10 +25,8 @@ pub fn run(random: [u8; 32]) -> Input {
     Input::text(RUN, "").of("hidden").value(&new_run(random))
 }
 
-/// What is owed again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Owing {
-    /// Number of new deliveries.
     pub owed: i64,
     /// Number of those that are not sent, by reason.
     pub skipped: BTreeMap<Skipped, i64>,
@@ -70,7 +68,6 @@ impl Owing {
         Self::parse(&visit.query("owed")?)
     }
 
-    /// The result as a sentence.
     #[must_use]
     pub fn sentence(&self) -> String {
         match self.owed {

@@ -26,7 +26,6 @@ impl Moment {
         Self { machine: time.to_string(), shown: plain(time), form: "at" }
     }
 
-    /// How long ago.
     #[must_use]
     pub fn ago(time: Timestamp) -> Self {
         Self { form: "ago", ..Self::at(time) }
@@ -46,15 +45,11 @@ impl HtmlSafe for Spark {}
 /// How something stands: a tone is a shape and a colour, and never without its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
-    /// As it should be.
     Good,
     /// On its way, or needs patience.
     Busy,
-    /// Needs attention soon.
     Warn,
-    /// Needs a person.
     Bad,
-    /// Nothing happens here.
     Idle,
 }
 
@@ -84,7 +79,6 @@ pub struct Badge {
 impl HtmlSafe for Badge {}
 
 impl Badge {
-    /// A state with this word.
     #[must_use]
     pub fn new(tone: Tone, label: impl Into<String>) -> Self {
         Self { tone, label: label.into(), icon: Icon::new(tone.as_str()) }
@@ -108,7 +102,6 @@ pub struct Icon {
 impl HtmlSafe for Icon {}
 
 impl Icon {
-    /// The picture of this name.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
         Self { file: assets::path("icons.svg"), name }
@@ -125,7 +118,6 @@ pub struct Sentence {
 impl HtmlSafe for Sentence {}
 
 impl Sentence {
-    /// A sentence from its text.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self { pieces: super::text::pieces(text) }

@@ -10,14 +10,12 @@ use tokio::time::Instant;
 /// How long something may be shown again: what changes with time alone must not stand still.
 const LASTS: Duration = Duration::from_secs(2);
 
-/// What was read for somebody.
 #[derive(Debug)]
 pub struct Found<T> {
     /// When the reading began: what was stored before is in it.
     began: Instant,
     /// The marks of what was stored then, by which a page gets a tick for what changed since.
     pub marks: String,
-    /// What was read.
     pub value: T,
 }
 

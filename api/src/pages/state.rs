@@ -20,11 +20,9 @@ pub struct Pages {
     pub session_idle: Duration,
     /// How long a session may last.
     pub session_lifetime: Duration,
-    /// The settings, without secrets.
     pub settings: Vec<Setting>,
     /// The names under which it is reached.
     pub hosts: Hosts,
-    /// What changes.
     pub live: Live,
     /// How each app stands, and all of them.
     pub standing: Arc<Recent<Option<AppId>, Standing>>,
@@ -34,7 +32,6 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// The page with these settings.
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let url = config.ui.temporal_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());

@@ -11,11 +11,8 @@ use serde_json::Value;
 
 /// Something that happened to the purchase.
 pub struct Chapter {
-    /// When.
     pub at: Moment,
-    /// What, as a word.
     pub badge: Badge,
-    /// What, as a sentence.
     pub sentence: Sentence,
     /// Its id, if it has one.
     pub id: Option<Code>,
@@ -27,16 +24,12 @@ pub struct Chapter {
     pub changes: Vec<Changed>,
     /// The notifications that were settled in it.
     pub causes: Vec<Cause>,
-    /// The events that announce it.
     pub events: Vec<Event>,
     order: Timestamp,
 }
 
-/// A notification among others.
 pub struct Cause {
-    /// Its type.
     pub name: String,
-    /// Its sentence.
     pub sentence: Sentence,
     /// The store's id of its message.
     pub message: Code,
@@ -44,29 +37,19 @@ pub struct Cause {
     pub is_marked: bool,
 }
 
-/// A changed field.
 pub struct Changed {
-    /// Its name.
     pub field: String,
-    /// Before.
     pub before: String,
-    /// After.
     pub after: String,
 }
 
-/// An event.
 pub struct Event {
-    /// Its type.
     pub name: String,
-    /// Its page.
     pub path: String,
-    /// Its id.
     pub id: Code,
-    /// Its sentence.
     pub sentence: Sentence,
     /// What became different, or moved, by it.
     pub notes: Vec<Sentence>,
-    /// What each destination got.
     pub sendings: Vec<Sending>,
     /// Whether this is what was searched.
     pub is_marked: bool,
@@ -76,27 +59,19 @@ pub struct Event {
 pub struct Sending {
     /// The destination's name; empty for the sentence that there is none.
     pub to: String,
-    /// Its page.
     pub to_path: Option<String>,
-    /// The page of the delivery.
     pub path: Option<String>,
-    /// The result.
     pub badge: Badge,
-    /// Its sentence.
     pub sentence: Sentence,
     /// Its id, which is the `webhook-id`.
     pub id: Option<Code>,
-    /// The attempts.
     pub attempts: Vec<Attempt>,
     /// Whether this is what was searched.
     pub is_marked: bool,
 }
 
-/// An attempt.
 pub struct Attempt {
-    /// Its sentence.
     pub sentence: Sentence,
-    /// Whether it succeeded.
     pub badge: Option<Badge>,
     /// The answer: its headers and the beginning of its body.
     pub answer: Option<String>,
@@ -146,7 +121,6 @@ pub fn event(tree: &Node, visit: &Visit) -> (Event, Vec<Changed>) {
     (marks.event(tree), below(tree, "changes").flat_map(changes).collect())
 }
 
-/// A delivery of a tree.
 #[must_use]
 pub fn sending(node: &Node, visit: &Visit) -> Option<Sending> {
     Marks { mark: None, visit }.sending(node)

@@ -14,14 +14,11 @@ const ID_CHARS: usize = 36;
 /// How much of it is shown in a sentence.
 const SHOWN_CHARS: usize = 8;
 
-/// A piece of a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
-    /// Plain text.
     Text(String),
     /// An instant: as machines and as people read it.
     Instant(String, String),
-    /// A name or a command.
     Code(String),
     /// An id: whole, and as it is shown.
     Id(String, String),
@@ -92,7 +89,6 @@ pub fn capital(text: &str) -> String {
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
-/// The state of a purchase.
 #[must_use]
 pub fn purchase_state(state: &str) -> Badge {
     let tone = match state {
@@ -104,7 +100,6 @@ pub fn purchase_state(state: &str) -> Badge {
     Badge::new(tone, state_for_people(state))
 }
 
-/// The state of a destination.
 #[must_use]
 pub fn destination_state(state: Health) -> Badge {
     match state {
@@ -115,7 +110,6 @@ pub fn destination_state(state: Health) -> Badge {
     }
 }
 
-/// The status of a delivery.
 #[must_use]
 pub fn delivery_status(status: DeliveryStatus) -> Badge {
     match status {

@@ -32,11 +32,9 @@ pub struct Visit(Arc<Facts>);
 
 /// What is known of a visit.
 pub struct Facts {
-    /// The session.
     pub session: Session,
     /// What each form of the session carries, so that no other page can make one.
     pub token: String,
-    /// The path and the query.
     pub uri: Uri,
     /// The address at which the browser reached the page, such as `https://settle.example.com`; empty if not known.
     pub origin: String,
@@ -46,7 +44,6 @@ pub struct Facts {
     pub is_json: bool,
     /// The chosen theme: `light` or `dark`; `None` for that of the system.
     pub theme: Option<&'static str>,
-    /// When the request came.
     pub now: Timestamp,
     /// What was stored then: what changes later is not in the page.
     pub marks: String,
@@ -182,7 +179,6 @@ fn origin(headers: &HeaderMap) -> Option<String> {
     Some(format!("{}://{host}", if is_here { "http" } else { "https" }))
 }
 
-/// A field of a query.
 pub fn query(uri: &Uri, name: &str) -> Option<String> {
     let mut pairs = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
     pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())

@@ -208,7 +208,6 @@ fn named_choices(schema: &Value, entry: &form::Entry) -> Vec<Choice> {
     known.into_iter().map(choice).collect()
 }
 
-/// What a choice is called.
 fn label<'a>(entry: &form::Entry, value: &'a str) -> &'a str {
     entry.choices.iter().find(|(known, _)| *known == value).map_or(value, |(_, label)| label)
 }

@@ -66,7 +66,6 @@ impl Marks {
         (marks.len() == kinds.len()).then(|| Self(all.collect()))
     }
 
-    /// The text of the marks.
     #[must_use]
     pub fn text(&self) -> String {
         self.0.iter().map(|(_, mark)| mark.as_str()).collect::<Vec<_>>().join(".")
@@ -128,7 +127,6 @@ impl Default for Live {
     }
 }
 
-/// The ticks of a stream.
 struct Ticks {
     pulse: watch::Receiver<Option<Pulse>>,
     stopped: watch::Receiver<bool>,

@@ -61,7 +61,6 @@ pub struct StoredRates {
 }
 
 impl Rates {
-    /// Checks what the schema cannot.
     fn check(&self, now: Timestamp, wrong: &mut FieldErrors) {
         for (at, rate) in self.rates.iter().enumerate() {
             for (field, expected) in rate.mistakes(now) {

@@ -107,7 +107,6 @@ impl OwedPage {
         if self.dry_run.unwrap_or(false) { Run::Dry } else { Run::Real }
     }
 
-    /// The page.
     #[must_use]
     pub fn page(self) -> Page {
         Page { cursor: self.cursor, limit: self.limit.unwrap_or(LIMIT) }

@@ -14,9 +14,7 @@ use storage::{Counting, Minutes, Series, SeriesFilter, Subject, Sum};
 
 /// Maximum number of points of an answer.
 const MAX_POINTS: i64 = 1500;
-/// A minute, the shortest step.
 const MINUTE_SECONDS: i64 = 60;
-/// The longest step: a day.
 const DAY_SECONDS: i64 = 24 * 3600;
 /// The time before `until` where it begins when `from` is absent.
 const DEFAULT_MS: i64 = 3_600_000;

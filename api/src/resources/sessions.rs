@@ -92,13 +92,11 @@ pub fn person(edge: &Edge, caller: &Caller) -> Person {
     Person { name, role, app_id: app, key_id: key, token_hash }
 }
 
-/// A code for a link.
 #[must_use]
 pub fn code(edge: &Edge) -> SecretString {
     SecretString::from(storage::hex((edge.random)().get(..CODE_BYTES).unwrap_or_default()))
 }
 
-/// The path of a link.
 #[must_use]
 pub fn path(code: &SecretString) -> String {
     format!("{PREFIX}/sign-in/{}", code.expose_secret())

@@ -6,7 +6,6 @@ use std::time::Duration;
 use traces::Settings;
 use url::Url;
 
-/// The samplers of the SDK.
 const SAMPLERS: [&str; 6] = [
     "always_on",
     "always_off",

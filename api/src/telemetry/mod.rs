@@ -22,12 +22,10 @@ const DEFAULT_FILTER: &str = "warn,settle=info,api=info,activities=info,workflow
 /// cannot enable those levels for them.
 const HTTP_CRATES: [&str; 4] = ["reqwest", "hyper", "hyper_util", "hyper_rustls"];
 
-/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     /// For people, with colours on a terminal.
     Human,
-    /// One JSON object per line.
     Json,
 }
 

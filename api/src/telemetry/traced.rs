@@ -10,9 +10,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 /// A format of lines, with the fields `trace_id` and `span_id` while traces are exported.
 pub struct Traced<F> {
-    /// The format without them.
     pub inner: F,
-    /// Which one it is.
     pub format: Format,
 }
 

@@ -8,7 +8,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Time between two measurements.
 const POLL: Duration = Duration::from_millis(200);
 /// Time between two lines without a terminal.
 const LINE: Duration = Duration::from_secs(10);

@@ -45,7 +45,6 @@ pub(crate) fn command(program: &str) -> Command {
     command
 }
 
-/// Prints a line of progress.
 fn progress(line: &str) {
     eprintln!("settle: {line}");
 }

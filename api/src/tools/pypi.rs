@@ -7,9 +7,7 @@ use super::{fetch, output, progress};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A pinned package.
 pub struct Package {
-    /// Its name on PyPI.
     pub name: &'static str,
     /// The one version whose checksums are known.
     pub version: &'static str,
@@ -29,7 +27,6 @@ pub struct Wheel {
     pub os: &'static str,
     /// As [`std::env::consts::ARCH`].
     pub arch: &'static str,
-    /// The platform tag for pip.
     pub platform: &'static str,
     /// Lower-case hex SHA-256 of the file.
     pub sha256: &'static str,

@@ -23,7 +23,6 @@ const SETS: [&[Step]; 8] = [
 /// The seconds between one step and the next.
 const GAPS: [u64; 3] = [0, 5, 10];
 
-/// Every order of these steps.
 fn orders(steps: &[Step]) -> Vec<Vec<Step>> {
     if steps.is_empty() {
         return vec![Vec::new()];
@@ -36,7 +35,6 @@ fn orders(steps: &[Step]) -> Vec<Vec<Step>> {
     (0..steps.len()).flat_map(first).collect()
 }
 
-/// A row of the table.
 struct Row {
     order: Vec<Step>,
     gap: u64,

@@ -43,9 +43,7 @@ const VARYING: [&str; 8] = [
 /// One thing that happens to a purchase. Devices and customers are numbers, 0 or 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// The store sends its notification.
     Notified,
-    /// This device reports the purchase.
     Reported(usize),
     /// On this device this customer logs in.
     LoggedIn(usize, usize),
@@ -59,7 +57,6 @@ pub enum Step {
     Settled,
 }
 
-/// A purchase.
 #[derive(Debug, Clone)]
 pub struct Life {
     /// What happens, and how long after the beginning.
@@ -71,14 +68,12 @@ pub struct Life {
 }
 
 impl Life {
-    /// The purchase with this number.
     pub fn new(number: u32, steps: Vec<(Duration, Step)>) -> Self {
         let customers = ["anna", "otto"].map(|name| format!("{name}-{number}@shop"));
         let devices = [Device(2 * number), Device(2 * number + 1)];
         Self { steps, number, buyer: Buyer::new(number), devices, customers }
     }
 
-    /// The receipt's id.
     pub fn receipt_id(&self) -> &str {
         &self.buyer.receipt_id
     }
@@ -104,7 +99,6 @@ impl Life {
         &self.customers[customer]
     }
 
-    /// The name of its entitlement.
     pub fn entitlement(&self) -> String {
         format!("gold-{}", self.number)
     }
@@ -170,9 +164,7 @@ fn leave_out(part: &mut Value) {
 
 /// A world with devices and Amplitude, whose clock the test moves.
 pub struct Minutes {
-    /// The world and its clock.
     pub calendar: Calendar,
-    /// The fake of Amplitude.
     pub amplitude: Amplitude,
     devices: Devices,
 }
@@ -206,7 +198,6 @@ impl Minutes {
         own
     }
 
-    /// The world.
     pub const fn world(&self) -> &World {
         &self.calendar.world
     }
@@ -262,7 +253,6 @@ impl Minutes {
         }
     }
 
-    /// The company names a customer.
     pub async fn name(&self, naming: &Value) {
         let path = format!("/v1/apps/{}/customers", self.world().app_id);
         let answer = self.world().api.call(Method::PUT, &path, naming).await;

@@ -11,7 +11,6 @@ use system_tests::world::SOON;
 
 const CUSTOMER: &str = "amzn1.account.MONEY";
 
-/// An amount in cents.
 fn cents(amount: &Value) -> i64 {
     let amount: f64 = amount.as_f64().or_else(|| amount.as_str()?.parse().ok()).expect("an amount");
     format!("{:.0}", amount * 100.0).parse().expect("cents")

@@ -27,25 +27,21 @@ use tokio::time::Instant;
 
 const DAY_MS: i64 = 86_400_000;
 
-/// One request and its answer.
 #[derive(Debug, Clone)]
 pub struct Exchange {
     /// The method and the path with its query.
     pub target: String,
     /// The body as JSON; null if it is not JSON.
     pub body: Value,
-    /// When it arrived.
     pub began: Instant,
     /// When it was answered, or either side closed the connection; `None` while the request is open.
     pub closed_at: Option<Instant>,
     /// The status of the answer; `None` while there is none and when the connection was dropped.
     pub status: Option<u16>,
-    /// The body of the answer.
     pub answer: Value,
 }
 
 impl Exchange {
-    /// The events in its body.
     #[must_use]
     pub fn events(&self) -> &[Value] {
         self.body["events"].as_array().map_or(&[], Vec::as_slice)
@@ -117,7 +113,6 @@ impl Amplitude {
         self.seen().now()
     }
 
-    /// Moves its clock forward.
     pub fn pass(&self, time: Duration) {
         self.seen().ahead_ms += i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
     }
@@ -148,7 +143,6 @@ impl Amplitude {
         self.seen().of_user.push((user_id.to_owned(), fault));
     }
 
-    /// Lets requests meet random faults.
     pub fn disturb(&self, chaos: Chaos) {
         self.seen().chaos = Some(chaos);
     }

@@ -13,9 +13,7 @@ const HOUR_MS: i64 = 3_600_000;
 pub struct Profile {
     /// The user id; `None` while only a device id is known.
     pub user_id: Option<String>,
-    /// Their devices.
     pub device_ids: BTreeSet<String>,
-    /// Their properties.
     pub properties: Value,
     /// Their events, in the order in which they were accepted.
     pub events: Vec<Value>,
@@ -117,7 +115,6 @@ impl People {
         self.by_user.get(id).or_else(|| self.by_device.get(id)).copied()
     }
 
-    /// The indexes of all persons.
     pub fn persons(&self) -> impl Iterator<Item = usize> {
         (0..self.all.len()).filter(|person| !self.joined.contains_key(person))
     }

@@ -18,10 +18,8 @@ const MAX_CHARS: usize = 1024;
 /// The daily quota that an answer names.
 const DAILY_QUOTA: usize = 500_000;
 
-/// An event that was counted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Counted {
-    /// The event, after all cuts.
     pub event: Value,
     /// When it was first accepted, by the fake's clock.
     pub at: Timestamp,
@@ -31,9 +29,7 @@ pub struct Counted {
 /// Why events of a user or device are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
-    /// Too many events a second.
     Rate,
-    /// Too many events a day.
     Daily,
 }
 

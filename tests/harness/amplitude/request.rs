@@ -34,7 +34,6 @@ const OPERATIONS: [&str; 2] = ["$set", "$unset"];
 /// One event, as its JSON object.
 pub type Event = Map<String, Value>;
 
-/// A parsed request.
 #[derive(Debug)]
 pub struct Upload {
     /// The API key of its project.
@@ -85,7 +84,6 @@ impl Upload {
     }
 }
 
-/// The text in a field.
 pub fn text<'a>(event: &'a Event, field: &str) -> Option<&'a str> {
     event.get(field).and_then(Value::as_str)
 }

@@ -5,9 +5,7 @@ use serde_json::{Map, Value, json};
 /// The answer to a refused request, none of whose events is taken.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Refusal {
-    /// The status.
     pub status: u16,
-    /// The body.
     pub body: Value,
 }
 
@@ -23,12 +21,10 @@ impl Refusal {
         Self { status: 400, body: json!({ "code": 400, "error": error, "missing_field": field }) }
     }
 
-    /// 413.
     pub fn too_large() -> Self {
         Self { status: 413, body: json!({ "code": 413, "error": "Payload too large" }) }
     }
 
-    /// An event lacks a field.
     pub fn missing(field: &str, index: usize) -> Self {
         Self::of_event("Request missing required field", "events_with_missing_fields", (field, index))
     }

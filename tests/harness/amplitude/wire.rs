@@ -11,7 +11,6 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Drops one connection.
 #[derive(Debug, Clone, Default)]
 pub struct Cutter(Arc<AtomicBool>);
 
@@ -51,7 +50,6 @@ impl Listener for Wires {
     }
 }
 
-/// One connection.
 pub struct Wire {
     stream: TcpStream,
     cutter: Cutter,

@@ -6,7 +6,6 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// A server's certificate with its key and its issuing authority.
 pub struct Identity {
-    /// The authority's certificate.
     pub authority: CertificateDer<'static>,
     certificate: CertificateDer<'static>,
     key: KeyPair,

@@ -15,14 +15,11 @@ use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// One received request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
-    /// Path and query.
     pub path: String,
     /// Names in lower case, and values.
     pub headers: Vec<(String, String)>,
-    /// The body, byte for byte.
     pub body: Vec<u8>,
 }
 

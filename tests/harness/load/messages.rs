@@ -4,7 +4,6 @@ use crate::sns::{Rtn, Sns};
 use domain::Timestamp;
 use std::sync::Arc;
 
-/// A message and its request.
 #[derive(Clone)]
 pub struct Message {
     /// Its `MessageId`.
@@ -13,7 +12,6 @@ pub struct Message {
     pub request: Arc<[u8]>,
 }
 
-/// Creates messages that all differ.
 pub struct Messages<'a> {
     sns: &'a Sns,
     path: String,
@@ -22,7 +20,6 @@ pub struct Messages<'a> {
 }
 
 impl<'a> Messages<'a> {
-    /// Messages for this endpoint.
     #[must_use]
     pub fn new(sns: &'a Sns, url: &str) -> Self {
         let path = url.splitn(4, '/').nth(3).unwrap_or_default().to_owned();

@@ -22,7 +22,6 @@ pub fn lost_windows(usually: usize) -> usize {
     chosen.map_or(usually, |number| number.parse().expect("SETTLE_LOST_WINDOWS is a number"))
 }
 
-/// How fast the generator sends.
 #[derive(Debug, Clone, Copy)]
 pub enum Pace {
     /// Each connection sends as soon as its last request was answered.
@@ -31,7 +30,6 @@ pub enum Pace {
     PerSecond(f64),
 }
 
-/// A generator for one service.
 pub struct Load {
     address: String,
     connections: usize,
@@ -40,7 +38,6 @@ pub struct Load {
 /// A message that was answered with 200.
 #[derive(Debug, Clone, Copy)]
 pub struct Acknowledged {
-    /// Its index in the batch.
     pub number: usize,
     /// When it was due: when it was sent, or at a fixed rate when it should have been.
     pub due: Instant,
@@ -48,7 +45,6 @@ pub struct Acknowledged {
     pub latency: Duration,
 }
 
-/// The measurement of one run.
 pub struct Measured {
     acknowledged: Vec<Acknowledged>,
     refused: Vec<u16>,
@@ -84,7 +80,6 @@ impl Load {
     }
 }
 
-/// What the connections share.
 struct Work {
     address: String,
     messages: Vec<Message>,
@@ -153,7 +148,6 @@ impl Measured {
         &self.acknowledged
     }
 
-    /// Answers with 200 per second.
     #[must_use]
     pub fn rate(&self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52 messages")]

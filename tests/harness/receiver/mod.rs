@@ -27,21 +27,17 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// One received request.
 #[derive(Debug, Clone)]
 pub struct Received {
     /// `webhook-id`.
     pub webhook_id: String,
-    /// All headers.
     pub headers: HeaderMap,
-    /// The body, byte for byte.
     pub raw: Vec<u8>,
     /// The body as JSON; null if it is not JSON.
     pub body: Value,
     /// The result of [`Signed::verify`] with the newest secret and the newest public key that the receiver trusts;
     /// `Err` while it trusts neither.
     pub verified: Result<(), String>,
-    /// When it arrived.
     pub began: Instant,
     /// When it was answered; `None` while it hangs, and if the sender gave up.
     pub finished_at: Option<Instant>,
@@ -56,7 +52,6 @@ impl Received {
         self.body.as_array().map_or_else(|| vec![&self.body], |all| all.iter().collect())
     }
 
-    /// Its event's type.
     #[must_use]
     pub fn event_type(&self) -> &str {
         type_of(&self.body)
@@ -76,7 +71,6 @@ impl Received {
         named.or_else(|| self.body["data"]["purchase_guid"].as_str()).unwrap_or_default()
     }
 
-    /// The id of its event.
     #[must_use]
     pub fn event_id(&self) -> &str {
         id_of(&self.body)
@@ -133,7 +127,6 @@ struct Shared {
 /// Maximum time for which a connection from the port of a receiver keeps it from listening.
 const FREE: Duration = Duration::from_secs(180);
 
-/// The endpoint of one destination.
 pub struct Receiver {
     port: u16,
     shared: Shared,
@@ -155,7 +148,6 @@ impl Receiver {
         receiver
     }
 
-    /// The URL for a destination.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/hook", self.port)
@@ -249,7 +241,6 @@ impl Receiver {
         self.seen().about = reply.map(|reply| (receipts.to_owned(), reply));
     }
 
-    /// Answers every request that hangs.
     pub fn release(&self) {
         self.shared.released.send_modify(|times| *times += 1);
     }
@@ -276,7 +267,6 @@ impl Receiver {
         self.server = Some(tokio::spawn(async move { axum::serve(listener, router).await.unwrap_or_default() }));
     }
 
-    /// The number of requests received.
     #[must_use]
     pub fn count(&self) -> usize {
         self.seen().requests.len()

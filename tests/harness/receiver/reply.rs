@@ -13,7 +13,6 @@ use tokio::sync::watch;
 /// What the endpoint does with a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// Answers with this status.
     Status(u16),
     /// Answers 503 with `Retry-After` in seconds.
     RetryAfter(u64),
@@ -23,7 +22,6 @@ pub enum Reply {
     RetryAfterText(&'static str),
     /// Answers nothing until [`Receiver::release`](super::Receiver::release) or until the sender goes away, then 200.
     Hang,
-    /// Answers 200 after this time.
     After(Duration),
     /// Answers 200 with a body that comes at one byte per second and never ends.
     Drip,

@@ -130,7 +130,6 @@ impl Engine for Recording {
     }
 }
 
-/// One platform with its ingress.
 struct World {
     amazon: Arc<Amazon>,
     store: Store,

@@ -14,7 +14,6 @@ fn by(url: &str) -> String {
     with(&SIGNER.certificate_url("us-east-1"), url)
 }
 
-/// A notification from another topic.
 fn of(topic: &str) -> String {
     with(TOPIC, topic)
 }

@@ -144,7 +144,6 @@ impl Office {
         self.service.store.topics(platform).await.expect("topics").last().expect("a topic").id.to_string()
     }
 
-    /// A session of somebody.
     async fn session(&self) -> String {
         let person = Person {
             name: "Carla".to_owned(),

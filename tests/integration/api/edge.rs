@@ -35,7 +35,6 @@ use workflows::signal::{DestinationSignal, Signal};
 
 /// The admin token of every service under test.
 pub const TOKEN: &str = "the-admin-token-of-the-tests";
-/// The secret of a device.
 pub const DEVICE_SECRET: &str = "c2V0dGxlLXRlc3Qtc2VjcmV0LW9mLTMyLWJ5dGVzIS0";
 
 /// An engine (the interface to Temporal) that records its signals and can be made unavailable.
@@ -129,11 +128,8 @@ impl Engine for Recording {
 /// A fake of the store's servers, which records the requested URLs.
 #[derive(Default)]
 pub struct Scripted {
-    /// Whether every request fails.
     pub down: AtomicBool,
-    /// The requested URLs.
     pub visits: Mutex<Vec<String>>,
-    /// Runs during the next request.
     pub meanwhile: Mutex<Option<BoxFuture<'static, ()>>>,
 }
 
@@ -152,12 +148,9 @@ impl Fetch for Scripted {
     }
 }
 
-/// One answer of the service.
 #[derive(Debug)]
 pub struct Answer {
-    /// The status code.
     pub status: u16,
-    /// The media type.
     pub media: String,
     /// The body as JSON; a JSON string of the text if it is not JSON.
     pub body: Value,
@@ -165,13 +158,9 @@ pub struct Answer {
 
 /// The HTTP service under test.
 pub struct Service {
-    /// The whole service.
     pub router: Router,
-    /// Its state.
     pub edge: Shared,
-    /// The recording engine.
     pub engine: Arc<Recording>,
-    /// The storage.
     pub store: Store,
     /// The fake of the store's servers.
     pub sns: Arc<Scripted>,
@@ -235,12 +224,10 @@ impl Service {
         self.send(method, path, Some(&format!("Bearer {TOKEN}")), body).await
     }
 
-    /// Reads a path.
     pub async fn get(&self, path: &str) -> Answer {
         self.send_json("GET", path, &Value::Null).await
     }
 
-    /// Sends any request.
     #[expect(clippy::too_many_arguments, reason = "the four parts of a request")]
     pub async fn send(&self, method: &str, path: &str, authorization: Option<&str>, body: Vec<u8>) -> Answer {
         let headers: Vec<_> = authorization.map(|text| (header::AUTHORIZATION, text)).into_iter().collect();

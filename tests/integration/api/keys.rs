@@ -12,7 +12,6 @@ use storage::{Fate, Role};
 
 /// Routes that show no list, or none here.
 const WITHOUT_ITEMS: [&str; 5] = ["/v1/audit/revenue", "/v1/caller", "/v1/live", "/v1/overview", "/v1/sessions"];
-/// An id that nothing has.
 const UNKNOWN: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
 
 /// An app with one thing of each kind, by the name of its id in a path.

@@ -17,7 +17,6 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// A time as Amplitude writes it: milliseconds since 1970.
 const TIME: i64 = 1_900_000_000_000;
 
-/// A fake with two projects.
 async fn fake() -> Amplitude {
     let fake = Amplitude::start().await;
     fake.project(KEY, SECRET);

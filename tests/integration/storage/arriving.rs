@@ -9,7 +9,6 @@ use domain::user::{Attributes, PROFILE_UPDATED};
 use domain::{CollapseKey, DestinationId, NotificationKind, Snapshot, Timestamp, TransitionKind};
 use storage::{Claim, Claimed, DestinationPatch, Page, Rendered, Run, Verdict};
 
-/// A day and an hour.
 const DAY_AND_HOUR_MS: i64 = 25 * HOUR_MS;
 
 impl World {

@@ -4,7 +4,6 @@ use super::world::{Raw, World, story};
 use domain::DestinationId;
 use storage::{Destination, DestinationPatch};
 
-/// More rows than one batch.
 const MANY: i64 = 2_500;
 /// Number of rows in a batch.
 const BATCH: i64 = 2_000;

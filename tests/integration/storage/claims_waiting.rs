@@ -12,7 +12,6 @@ const CUSTOMER: &str = "customer-1";
 /// Maximum number of claims of a device and of a network that wait.
 const OF_DEVICE: u128 = 20;
 const OF_NETWORK: usize = 200;
-/// A network of a stranger.
 const CROWD: &str = "192.0.2.1/32";
 
 impl World {

@@ -17,7 +17,6 @@ const MISSING: Result<(), Unproved> = Err(Unproved::Missing);
 const NEVER: Result<(), Unproved> = Err(Unproved::Never);
 const OTHER: Result<(), Unproved> = Err(Unproved::Other);
 
-/// The secret of a stranger.
 fn other() -> SecretHash {
     secret(DeviceId::new(Uuid::nil()))
 }
@@ -59,7 +58,6 @@ impl Reporter {
         proof(self.store.accept_reports(request).await)
     }
 
-    /// Reports an event.
     async fn reports(&self, id: &str) -> Result<(), Unproved> {
         self.report(id, session(1, &[])).await.map(drop)
     }

@@ -74,7 +74,6 @@ impl World {
         self.store.claim_stream(claim(destination, token)).await.unwrap()
     }
 
-    /// What may be sent now.
     pub async fn streamed(&self, destination: DestinationId) -> Box<StreamBatch> {
         match self.page(destination, "run/1").await {
             StreamPage::Send(batch) => batch,

@@ -205,7 +205,6 @@ fn counts(app: &str) -> Vec<Rows> {
     ]
 }
 
-/// What devices report.
 fn devices(platform: &str, destination: &str) -> Vec<Rows> {
     let closed_at = "CASE WHEN i % 100 > 0 THEN i END";
     let status = "CASE WHEN i % 100 = 0 THEN 'pending' ELSE 'delivered' END";

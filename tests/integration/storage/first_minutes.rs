@@ -13,9 +13,7 @@ use storage::{ClaimAnswer, ClaimStep, Login, Record, Recorded};
 /// One thing that happens to a purchase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// The store notifies it.
     Notified,
-    /// The device reports it.
     Reported,
     /// The customer logs in on the device.
     LoggedIn,

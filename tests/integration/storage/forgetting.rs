@@ -88,7 +88,6 @@ pub async fn webhook(world: &World) -> DestinationId {
     hook.id
 }
 
-/// An integration that keeps users.
 pub async fn integration(world: &World) -> DestinationId {
     let traits = Traits { wildcards: Wildcards::Everything, per_user: true, per_request: 1, profile: None };
     let new =

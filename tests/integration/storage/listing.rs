@@ -8,7 +8,6 @@ use storage::{Course, EventFilter, NotificationFilter, Page, PurchaseFilter, Sto
 
 const TYPES: [&str; 3] = ["purchase.updated", "user.subscription.renewed", "user.subscription.expired"];
 
-/// An event that was inserted.
 #[derive(Debug, Clone)]
 struct Row {
     id: EventId,

@@ -8,7 +8,6 @@ use storage::{Page, Record, Recorded};
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
-/// When the old receipt ends.
 const CHANGE_MS: i64 = 10 * DAY_MS;
 
 fn at(ms: i64) -> Timestamp {

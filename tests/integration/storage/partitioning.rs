@@ -35,9 +35,7 @@ const PLAN: &str = "CREATE FUNCTION plan(statement TEXT) RETURNS SETOF TEXT LANG
 const LOCKED: &str = "SELECT COUNT(*) AS value FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
     WHERE l.pid = pg_backend_pid() AND c.relnamespace = 'public'::regnamespace";
 
-/// What one statement costs.
 struct Cost {
-    /// Number of searched indexes.
     searched: usize,
     /// Number of locked tables and indexes; PostgreSQL has a fast path for sixteen.
     locks: i64,

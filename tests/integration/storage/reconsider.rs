@@ -7,7 +7,6 @@ use super::world::{World, record, story};
 use domain::{CollapseKey, Environment};
 use storage::{Change, PlatformPatch, Product, Recorded, Run, SecretString};
 
-/// More purchases than two batches.
 const MANY: i64 = 2_500;
 /// Number of purchases in a batch.
 const BATCH: i64 = 1_000;

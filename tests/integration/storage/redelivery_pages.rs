@@ -31,7 +31,6 @@ async fn delivered(world: &World) -> Destination {
 
 const RECEIPTS: [&str; 3] = ["r1", "r2", "r3"];
 
-/// Delivers everything that is owed.
 async fn arrive(world: &World, to: DestinationId) {
     for receipt in RECEIPTS {
         drain(world, world.key(receipt), to).await;

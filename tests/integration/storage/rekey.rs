@@ -35,7 +35,6 @@ async fn turns(store: &Store) -> Vec<(Value, Value)> {
     acts.map(|act| (act.old_fields["keys"].clone(), act.new_fields["keys"].clone())).collect()
 }
 
-/// A secret of each kind.
 async fn fill(world: &World) -> TopicAndDestination {
     let store = &world.store;
     renew(world, "r1", 1).await;

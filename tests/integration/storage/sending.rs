@@ -14,7 +14,6 @@ use storage::{
 };
 
 pub const HOUR_MS: i64 = 3_600_000;
-/// A webhook's.
 pub const PATIENCE: Duration = protocols::destinations::webhook::DISABLE_AFTER;
 
 /// A claimed request; it dereferences to its first attempt.
@@ -36,7 +35,6 @@ impl Deref for Sent {
 }
 
 impl Sent {
-    /// The types of its events.
     pub fn types(&self) -> Vec<&str> {
         self.batch.attempts.iter().map(|attempt| attempt.event_type.as_str()).collect()
     }
@@ -56,7 +54,6 @@ pub fn render() -> Render {
     })
 }
 
-/// Renders bodies with this function.
 pub fn rendering(render: impl Fn(&Unsent) -> Rendered + Send + Sync + 'static) -> Render {
     Arc::new(move |_: &Destination, unsent: &Unsent| render(unsent))
 }

@@ -96,7 +96,6 @@ fn is_of_postgres(text: &str) -> bool {
         || text.contains("settle_lineage()")
 }
 
-/// The file's own settings.
 fn is_of_sqlite(text: &str) -> bool {
     text.contains("PRAGMA")
 }

@@ -7,7 +7,6 @@ use domain::CollapseKey;
 use std::time::Duration;
 use storage::{Due, Overdue, Owner, Quota};
 
-/// More than any story has.
 const MANY: Quota = Quota::of(1_000);
 /// Long enough that an open window counts as missed.
 const MISSED_MS: i64 = WINDOW_MS + 20_000;

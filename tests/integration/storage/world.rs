@@ -88,7 +88,6 @@ pub enum Raw {
 }
 
 impl Raw {
-    /// A connection to a database.
     pub fn of(database: &Database) -> Self {
         match database {
             Database::Sqlite(path) => {
@@ -388,7 +387,6 @@ pub struct Report<'a> {
     pub related: Option<&'a str>,
 }
 
-/// A notification with this report.
 pub fn reported(
     platform_id: PlatformId,
     (message_id, receipt_id): (&str, &str),

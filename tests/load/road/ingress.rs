@@ -13,16 +13,12 @@ const OTHERS: usize = 200;
 /// Messages signed for each second of saturation.
 const PER_SECOND: f64 = 8_000.0;
 
-/// How the ingress is measured.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// What ends meanwhile.
     pub burst: Plan,
-    /// How long each measurement takes.
     pub time: Duration,
 }
 
-/// Measures and prints.
 pub async fn at_third(options: &Options, installed: &Installed) -> Value {
     let mut subject = Subject::start(Variant::Settle, installed).await;
     subject.temporal().let_others_first();

@@ -19,18 +19,14 @@ const REST: Duration = Duration::from_secs(2);
 /// When the window of each purchase ends.
 pub type WindowEnds = BTreeMap<String, Instant>;
 
-/// What is sent.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Its name, with which the receipts begin.
     pub name: String,
-    /// Number of purchases.
     pub purchases: usize,
-    /// Number of notifications of each.
     pub notifications: usize,
     /// Purchases a second; `None` sends as fast as possible.
     pub per_second: Option<u32>,
-    /// The window.
     pub window: Duration,
     /// How long after the windows the last webhook may come.
     pub patience: Duration,
@@ -39,9 +35,7 @@ pub struct Plan {
 /// What was measured. Times are in milliseconds; costs are per purchase.
 #[derive(Debug, Clone, Default)]
 pub struct Figures {
-    /// Name of the plan.
     pub name: String,
-    /// Number of purchases.
     pub purchases: usize,
     /// Number of them without a webhook at the end.
     pub missing: usize,
@@ -60,7 +54,6 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// CPU of the engine.
     pub fn engine_ms(&self) -> f64 {
         self.cpu_ms.get("temporal").copied().unwrap_or_default()
     }
@@ -75,7 +68,6 @@ impl Figures {
         self.requests.iter().filter(|(name, _)| name.starts_with("frontend.")).map(|(_, count)| count).sum()
     }
 
-    /// All of it.
     pub fn json(&self) -> Value {
         json!({
             "phase": self.name, "purchases": self.purchases, "missing": self.missing,

@@ -12,14 +12,11 @@ const MOST_ENGINE: f64 = 1.3;
 /// Most CPU of settle's processes, as a multiple of the floor's.
 const MOST_OWN: f64 = 2.5;
 
-/// A figure of the summary.
 type Measure = fn(&Figures) -> f64;
 
 /// The figures of one round of one variant.
 pub struct Round {
-    /// Its number, from 1.
     pub number: u32,
-    /// What was measured.
     pub variant: Variant,
     /// The machine's load average when it began.
     pub load_average: f64,
@@ -143,7 +140,6 @@ fn median(bursts: &[&Figures], measure: impl Fn(&Figures) -> f64) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-/// All rounds as JSON.
 pub fn json(rounds: &[Round]) -> Value {
     rounds.iter().map(Round::json).collect()
 }

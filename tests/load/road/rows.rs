@@ -5,7 +5,6 @@ use diesel::sql_types::Text;
 use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
 use system_tests::postgres::PgConnection;
 
-/// Rows of one statement.
 const AT_ONCE: usize = 200_000;
 
 #[derive(QueryableByName)]

@@ -34,7 +34,6 @@ pub struct Plan {
     pub variant: Variant,
 }
 
-/// What was seen.
 #[derive(Debug, Default)]
 struct Watched {
     /// CPU milliseconds a second of each kind of process.
@@ -45,7 +44,6 @@ struct Watched {
     sweeps: (usize, f64),
 }
 
-/// Opens windows, watches, and prints.
 pub async fn open(plan: Plan, installed: &Installed) -> Value {
     let installed = Installed { window: LONG, ..installed.clone() };
     let mut subject = Subject::start(plan.variant, &installed).await;

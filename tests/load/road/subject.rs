@@ -10,7 +10,6 @@ use system_tests::temporal::{Memory, Temporal};
 use system_tests::world::{Setting, World};
 use tokio::time::Instant;
 
-/// Connections of the generator.
 pub const CONNECTIONS: usize = 256;
 
 /// A way to settle.
@@ -25,7 +24,6 @@ pub enum Variant {
 }
 
 impl Variant {
-    /// Its name in the table.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Settle => "settle",
@@ -35,16 +33,12 @@ impl Variant {
     }
 }
 
-/// The settings of a round.
 #[derive(Debug, Clone)]
 pub struct Installed {
-    /// The database.
     pub backend: Backend,
-    /// The window.
     pub window: Duration,
     /// How much longer a round trip to Temporal takes.
     pub temporal_distance: Duration,
-    /// Variables of settle's processes.
     pub variables: Vec<(String, String)>,
     /// What differs in [`Variant::Other`].
     pub other: Other,
@@ -55,15 +49,11 @@ pub struct Installed {
 pub struct Other {
     /// The program, if it is another.
     pub program: Option<PathBuf>,
-    /// Further variables of its processes.
     pub variables: Vec<(String, String)>,
 }
 
-/// A running variant.
 pub enum Subject {
-    /// settle.
     Settle(Box<World>),
-    /// The floor.
     Floor(Box<Floor>),
 }
 
@@ -100,7 +90,6 @@ impl Subject {
         }
     }
 
-    /// Its Temporal server.
     pub const fn temporal(&self) -> &Temporal {
         match self {
             Self::Settle(world) => &world.temporal,

@@ -78,7 +78,6 @@ pub enum PriceSource {
 }
 
 impl Since {
-    /// The instant.
     #[must_use]
     pub const fn at(self) -> Timestamp {
         self.0

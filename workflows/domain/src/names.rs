@@ -5,7 +5,6 @@
 macro_rules! names {
     ($type:ident { $($variant:ident = $name:literal,)* }) => {
         impl $type {
-            /// All of them.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
             /// The name in storage, metrics and the API.

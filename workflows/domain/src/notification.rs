@@ -11,11 +11,9 @@ use serde::{Deserialize, Serialize};
 pub struct Notification {
     /// The id that the store gave to the message; several notifications can come from one message.
     pub message_id: String,
-    /// Which purchase it is about.
     pub collapse_key: CollapseKey,
     /// The store's id of that receipt.
     pub receipt_id: String,
-    /// What happened.
     pub kind: NotificationKind,
     /// The store's own name of the type; for people, and to recognize a duplicate notification.
     pub store_type: String,
@@ -39,21 +37,16 @@ pub enum NotificationKind {
     Claimed,
     /// A subscription began, paid or in a trial.
     SubscriptionPurchased,
-    /// A consumable was bought.
     ConsumablePurchased,
-    /// An entitlement was bought.
     EntitlementPurchased,
     /// A trial became a paid subscription.
     TrialConverted,
-    /// A subscription renewed.
     Renewed,
     /// The plan changed at once: this receipt is the new one.
     PlanChanged,
     /// The plan will change at the next renewal.
     PlanChangeScheduled,
-    /// Auto-renewal was switched on.
     AutoRenewalOn,
-    /// Auto-renewal was switched off.
     AutoRenewalOff,
     /// A reminder that the subscription will end, since it does not renew.
     ScheduledToEnd,
@@ -65,13 +58,10 @@ pub enum NotificationKind {
     OutOfGrace,
     /// A subscription was cancelled, voluntarily or not.
     SubscriptionCancelled,
-    /// A consumable was cancelled.
     ConsumableCancelled,
-    /// An entitlement was cancelled.
     EntitlementCancelled,
     /// The plan changed at once: this receipt is the old one.
     Replaced,
-    /// A subscription ended.
     Expired,
     /// A type that is not known.
     Unknown,
@@ -84,15 +74,12 @@ impl NotificationKind {
     pub(crate) const BEGINNINGS: [Self; 2] = [Self::SubscriptionPurchased, Self::PlanChanged];
     /// Kinds which report that a one-time purchase was made.
     pub(crate) const BOUGHT: [Self; 2] = [Self::ConsumablePurchased, Self::EntitlementPurchased];
-    /// Kinds which report an end.
     pub(crate) const ENDS: [Self; 2] = [Self::SubscriptionCancelled, Self::Expired];
 
-    /// Whether it reports a payment.
     pub(crate) fn is_payment(self) -> bool {
         Self::PAYMENTS.contains(&self)
     }
 
-    /// Whether it reports an end.
     pub(crate) fn is_end(self) -> bool {
         Self::ENDS.contains(&self)
     }

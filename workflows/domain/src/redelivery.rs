@@ -12,9 +12,7 @@ pub enum RedeliverySelector {
     Failed,
     /// All events of a time range.
     Range {
-        /// The beginning, inclusive.
         from: Timestamp,
-        /// The end, exclusive.
         until: Timestamp,
     },
     /// The newest state of each purchase of which the destination did not acknowledge the newest one.
@@ -29,33 +27,27 @@ pub enum RedeliverySelector {
     Purchase(CollapseKey),
     /// The newest state of a purchase, and its `user.*` events whose delivery is dead.
     Lanes(CollapseKey),
-    /// One event.
     Event(EventId),
 }
 
 /// The destinations to which it is sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub enum Receivers {
-    /// Every destination that chooses it.
     #[default]
     All,
     /// The destinations of this app. Changes nothing for one event or purchase, which has an app already.
     App(AppId),
-    /// This destination.
     One(DestinationId),
 }
 
 /// Which events are sent again, and to which destinations.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Selection {
-    /// Which events.
     pub selector: RedeliverySelector,
-    /// Which destinations.
     pub receivers: Receivers,
 }
 
 impl RedeliverySelector {
-    /// Sends them to these destinations.
     #[must_use]
     pub fn to(self, receivers: impl Into<Receivers>) -> Selection {
         Selection { selector: self, receivers: receivers.into() }

@@ -21,7 +21,6 @@ pub struct Loaded {
     pub app_id: Option<AppId>,
     /// Its platform; absent when the purchase is not known.
     pub platform_id: Option<PlatformId>,
-    /// Its state.
     pub state: State,
     /// What is known about it; left out of the history where the workflow does not decide.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -59,13 +58,11 @@ pub struct Loaded {
     /// The number of its platform's settings; absent when the purchase is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings_version: Option<i64>,
-    /// Its open lanes.
     pub lanes: Vec<Lane>,
     /// How long the window of the youngest row that waits for nothing else has been over. Only
     /// for a metric of the activity `settle`, so it is not serialized.
     #[serde(skip)]
     pub late: Option<Duration>,
-    /// The time of the load.
     pub now: Timestamp,
 }
 
@@ -86,7 +83,6 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// What a settling covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SettlingMode {
@@ -96,29 +92,21 @@ pub enum SettlingMode {
     Flush,
 }
 
-/// The start of a settling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SettlingStart {
     /// The newest sequence number whose window has begun or ended.
     pub through: i64,
     /// Whether the window has not ended, so that nothing may be settled before the cap.
     pub is_early: bool,
-    /// What it covers.
     pub mode: SettlingMode,
 }
 
-/// Whether something is settled now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
-    /// It is held.
     Held,
-    /// Younger notifications restart the window.
     Quiet,
-    /// The window has not ended.
     Early,
-    /// There is nothing to decide.
     Idle,
-    /// Something is settled now.
     Ready,
 }
 
@@ -144,18 +132,15 @@ impl SettlingStart {
 /// A decision that is to be recorded.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
-    /// Which purchase.
     pub collapse_key: CollapseKey,
     /// The number of this settling: [`Loaded::settling`] + 1.
     pub settling: i64,
     /// The revision that the decision saw.
     pub revision: i64,
-    /// The notifications that were loaded.
     pub seqs: Vec<i64>,
     /// Those of them that devices reported: `coalesced` does not count them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub from_devices: Vec<i64>,
-    /// What was decided.
     pub decision: Decision,
     /// See [`Loaded::is_replaced`].
     #[serde(default)]
@@ -177,7 +162,6 @@ pub struct Record {
 }
 
 impl Record {
-    /// Decides what was loaded.
     #[must_use]
     pub fn decided(collapse_key: CollapseKey, loaded: &Loaded, verification: &Verification) -> Self {
         let context = SettlingContext { verification, is_replaced: loaded.is_replaced, now: loaded.now };
@@ -222,17 +206,13 @@ impl Record {
     }
 }
 
-/// The result of a record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Recorded {
-    /// The decision is recorded.
     Done {
         /// The revision that the purchase now has.
         revision: i64,
-        /// Its state.
         state: State,
-        /// Its open lanes.
         lanes: Vec<Lane>,
         /// The destinations that answered promptly lately, in ascending order: the first attempt at one of these is
         /// made within the workflow task. The worker that records adds them.

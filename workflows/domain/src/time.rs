@@ -5,11 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// One minute.
 pub const MINUTE: Duration = Duration::from_secs(60);
-/// One hour.
 pub const HOUR: Duration = Duration::from_secs(3_600);
-/// One day.
 pub const DAY: Duration = Duration::from_secs(86_400);
 
 /// An instant: microseconds since 1970-01-01T00:00:00Z.
@@ -27,7 +24,6 @@ const LATEST_MICROS: i64 = 253_402_128_000_000_000;
 const EARLIEST_MICROS: i64 = -62_135_510_400_000_000;
 
 impl Timestamp {
-    /// The first one there is.
     pub const EARLIEST: Self = Self(EARLIEST_MICROS);
 
     /// From microseconds since 1970, clamped to the years 1 to 9999.
@@ -156,12 +152,10 @@ fn millis_up(duration: Duration) -> i64 {
 pub mod as_millis {
     use super::{Deserialize, Deserializer, Duration, Serializer, duration, millis_up};
 
-    /// Writes it.
     pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_i64(millis_up(*duration))
     }
 
-    /// Reads it.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         i64::deserialize(deserializer).map(duration)
     }
@@ -172,12 +166,10 @@ pub mod as_millis {
 pub mod as_optional_millis {
     use super::{Deserialize, Deserializer, Duration, Serialize, Serializer, duration, millis_up};
 
-    /// Writes it.
     pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
         duration.map(millis_up).serialize(serializer)
     }
 
-    /// Reads it.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
         Option::deserialize(deserializer).map(|ms: Option<i64>| ms.map(duration))
     }

@@ -30,19 +30,16 @@ impl TraceContext {
         if trace_id == 0 || span_id == 0 { None } else { Some(Self { trace_id, span_id, is_sampled }) }
     }
 
-    /// The id of the trace.
     #[must_use]
     pub const fn trace_id(self) -> u128 {
         self.trace_id
     }
 
-    /// The id of the span.
     #[must_use]
     pub const fn span_id(self) -> u64 {
         self.span_id
     }
 
-    /// Whether the trace is recorded.
     #[must_use]
     pub const fn is_sampled(self) -> bool {
         self.is_sampled

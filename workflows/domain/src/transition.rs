@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 /// Something that happened to a purchase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transition {
-    /// Its kind.
     pub kind: TransitionKind,
     /// When it happened, by the store: the time of the notification that reported it, or the store's date that caused
     /// it. `None` when neither is known: then it is the time of `record`.
@@ -23,7 +22,6 @@ macro_rules! transition_kinds {
         pub enum TransitionKind { $($(#[$doc])* $name,)* }
 
         impl TransitionKind {
-            /// All of them.
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
             /// The type of the event that announces it.
@@ -36,33 +34,25 @@ macro_rules! transition_kinds {
 impl TransitionKind {
     /// Those that show a payment after a trial or after the first term.
     pub(crate) const PAYMENTS: [Self; 3] = [Self::Renewed, Self::Recovered, Self::TrialConverted];
-    /// Those that begin a purchase.
     pub(crate) const BEGINNINGS: [Self; 2] = [Self::Purchased, Self::PlanChanged];
 }
 
 transition_kinds! {
-    /// A trial began.
     TrialStarted = "user.journey.trial.started";
-    /// A trial became paid.
     TrialConverted = "user.journey.trial.converted";
     /// A trial ended without a payment.
     TrialDidNotConvert = "user.journey.trial.did_not_convert";
     /// A subscription or a one-time purchase was bought.
     Purchased = "user.subscription.purchased";
-    /// A subscription renewed.
     Renewed = "user.subscription.renewed";
     /// A subscription renewed after its payment had failed.
     Recovered = "user.subscription.renewal_in_grace_period";
     /// A payment failed and grace began.
     GraceBegan = "user.subscription.in_grace_period";
-    /// Auto-renewal was switched off.
     Cancelled = "user.subscription.cancelled";
-    /// Auto-renewal was switched on again.
     Resumed = "user.subscription.resumed";
     /// A change of plan was scheduled.
     PlanChangeScheduled = "user.subscription.pending_sku_change";
-    /// The plan changed.
     PlanChanged = "user.subscription.sku_change";
-    /// A subscription ended.
     Expired = "user.subscription.expired";
 }

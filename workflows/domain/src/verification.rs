@@ -18,7 +18,6 @@ pub(crate) const SAME: Duration = MINUTE;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verification {
-    /// The store knows the receipt.
     Verified(Box<Snapshot>),
     /// The store answers that the receipt is no longer valid.
     Gone,
@@ -115,17 +114,14 @@ pub struct Snapshot {
     pub product_id: Option<String>,
     /// The SKU of the term that was bought.
     pub term_sku: Option<String>,
-    /// How long one term lasts.
     pub term: Option<Term>,
     /// The first purchase; renewals do not move it.
     pub purchased_at: Option<Timestamp>,
-    /// When it renews next.
     pub renews_at: Option<Timestamp>,
     /// When it ended or will end.
     pub ends_at: Option<Timestamp>,
     /// Why it ended or will end.
     pub end_reason: Option<EndReason>,
-    /// Whether it will renew.
     pub auto_renewing: Option<bool>,
     /// The end of the trial, only while it runs.
     pub trial_ends_at: Option<Timestamp>,
@@ -141,7 +137,6 @@ pub struct Snapshot {
     pub offer: Option<Offer>,
     /// Whether there is a promotion whose price will apply from a later payment on.
     pub has_queued_offer: bool,
-    /// The customer's country, two letters.
     pub country: Option<String>,
     /// Whether it was bought in a test programme of the store.
     pub is_test: bool,
@@ -171,21 +166,16 @@ pub enum Product {
     /// The store does not show it, or shows an unknown type.
     #[default]
     Unknown,
-    /// It renews.
     Subscription,
-    /// It is used up.
     Consumable,
-    /// It is owned for ever.
     Entitlement,
 }
 
-/// Why a purchase ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndReason {
     /// The store does not show it yet, and will show it later.
     Pending,
-    /// The customer cancelled the order.
     Customer,
     /// The store ended it: unpaid after the grace period, or by its customer service.
     Store,
@@ -197,7 +187,6 @@ pub enum EndReason {
     Other(i64),
 }
 
-/// How long one term lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Term {
     /// The number of units, at least 1.
@@ -212,11 +201,8 @@ pub struct Term {
 pub enum Unit {
     /// Days.
     Day,
-    /// Weeks.
     Week,
-    /// Calendar months.
     Month,
-    /// Calendar years.
     Year,
 }
 

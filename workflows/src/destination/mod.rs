@@ -37,7 +37,6 @@ pub struct Start {
     pub carried: Option<State>,
 }
 
-/// One destination's run.
 #[workflow]
 pub struct Destination {
     id: Option<DestinationId>,

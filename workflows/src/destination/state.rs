@@ -38,26 +38,19 @@ pub struct State {
     pub changes: u64,
 }
 
-/// A request of an admin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AdminRequest {
-    /// Send it events again.
     Redeliver(Redelivery),
-    /// Test the connection.
     Test(Admin),
-    /// Enable it.
     Enable(Enable),
-    /// Disable it.
     Disable(Admin),
 }
 
 /// A redelivery, which takes turns with `supervise`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redelivery {
-    /// Which events to send again.
     pub selector: RedeliverySelector,
-    /// Who requested it, and why.
     pub admin: Admin,
     /// Where it continues; see [`crate::activities::RedeliveryProgress`]. Absent at the beginning.
     #[serde(default)]
@@ -65,13 +58,11 @@ pub struct Redelivery {
 }
 
 impl Redelivery {
-    /// From the beginning.
     #[must_use]
     pub const fn new(selector: RedeliverySelector, admin: Admin) -> Self {
         Self { selector, admin, cursor: None }
     }
 
-    /// The signal that requested it.
     #[must_use]
     pub const fn signal(&self) -> &'static str {
         match self.selector {
@@ -95,7 +86,6 @@ impl AdminRequest {
         if let Self::Redeliver(redelivery) = self { Some(redelivery) } else { None }
     }
 
-    /// The signal that requested it.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -107,23 +97,19 @@ impl AdminRequest {
     }
 }
 
-/// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
     /// Execute a request of an admin.
     Admin(AdminRequest),
-    /// Continue a redelivery.
     Redeliver(Redelivery),
     /// Execute `supervise`.
     Supervise {
         /// Whether to probe an open breaker before its time.
         is_probe: bool,
     },
-    /// Sleep until this time.
     Sleep(Timestamp),
     /// Wait for the running `supervise`.
     Wait,
-    /// Complete the run.
     Close,
 }
 

@@ -8,9 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The answer to the query `status`, and the result of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// Which destination.
     pub destination_id: Option<DestinationId>,
-    /// What the run does next.
     pub state: Supervision,
     /// Whether `supervise` is running.
     pub is_busy: bool,
@@ -27,7 +25,6 @@ pub struct Status {
 }
 
 impl Status {
-    /// The status of a state.
     #[must_use]
     pub fn of(destination_id: Option<DestinationId>, state: &State) -> Self {
         let next_check_at = if state.is_supervising { None } else { state.until };

@@ -30,7 +30,6 @@ struct InFlight<'a> {
 pub struct Lanes<'a>(BTreeMap<DestinationId, InFlight<'a>>);
 
 impl<'a> Lanes<'a> {
-    /// Whether nothing is in flight.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

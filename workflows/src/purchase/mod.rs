@@ -41,7 +41,6 @@ pub struct Start {
     pub left_out: Vec<String>,
 }
 
-/// One purchase's run.
 #[workflow]
 pub struct Purchase {
     key: Option<CollapseKey>,

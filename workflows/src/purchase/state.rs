@@ -41,15 +41,12 @@ pub struct State {
     pub flushes: Vec<Flush>,
     /// Number of all such requests so far.
     pub flush_count: u64,
-    /// When the hold ends.
     pub hold: Option<Timestamp>,
     /// The next query of the store, when the last one failed.
     pub pending_query: Option<PendingQuery>,
     /// Requests of admins that are not executed yet.
     pub admin: VecDeque<AdminRequest>,
-    /// Open lanes.
     pub lanes: BTreeMap<DestinationId, OpenLane>,
-    /// The last upserted search attributes.
     pub upserted: Values,
     /// The current values of the search attributes.
     pub current: Values,
@@ -76,32 +73,23 @@ pub struct PendingQuery {
     pub until: Timestamp,
     /// Why the last query failed, for people.
     pub why: String,
-    /// Whether the settling ignores windows.
     pub is_flush: bool,
 }
 
-/// A request of an admin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AdminRequest {
-    /// Stop settling for a while.
     Hold {
-        /// How long, from now.
         #[serde(rename = "for_ms", with = "as_millis")]
         duration: Duration,
-        /// Who and why.
         admin: Admin,
     },
-    /// End a hold.
     Release(Admin),
-    /// Discard the waiting notifications.
     Discard(Discard),
-    /// Send the newest state again.
     Redeliver(Redeliver),
 }
 
 impl AdminRequest {
-    /// The signal that requested it.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -119,7 +107,6 @@ impl AdminRequest {
 pub struct OpenLane {
     /// Sequence number of the newest delivery in it.
     pub last_seq: i64,
-    /// Whether its last attempt failed.
     pub failing: bool,
     /// Whether it must be started again without a newer delivery.
     pub wake: bool,
@@ -137,18 +124,13 @@ pub enum LaneStart {
     Regular,
 }
 
-/// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
     /// Execute a request of an admin.
     Admin(AdminRequest),
-    /// Load, and settle.
     Settle(SettlingMode),
-    /// Sleep until this time.
     Sleep(Timestamp),
-    /// Wait for lanes.
     Lanes,
-    /// Complete the run.
     Close,
 }
 

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 /// The answer to the query `status`, and the result of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// Which purchase.
     pub collapse_key: Option<CollapseKey>,
     /// When the window ends; absent when none is open.
     pub window_ends_at: Option<Timestamp>,
@@ -18,11 +17,8 @@ pub struct Status {
     /// The next query of the store; absent when nothing waits for it.
     #[serde(default)]
     pub verification: Option<PendingVerification>,
-    /// The purchase's state.
     pub state: String,
-    /// The purchase's revision.
     pub revision: i64,
-    /// Lanes that have something pending.
     pub lanes: Vec<Lane>,
     /// The last signal that could not be read, or request that failed.
     pub noted: Option<String>,
@@ -33,7 +29,6 @@ pub struct Status {
 /// The next query of the store, after one that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingVerification {
-    /// Why the last query failed.
     pub why: String,
     /// When the store is queried again.
     pub next_query_at: Timestamp,
@@ -42,14 +37,11 @@ pub struct PendingVerification {
 /// A lane that has something pending.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lane {
-    /// Which destination.
     pub destination_id: DestinationId,
-    /// Whether its last attempt failed.
     pub failing: bool,
 }
 
 impl Status {
-    /// The status of a state.
     #[must_use]
     pub fn of(collapse_key: Option<CollapseKey>, state: &State) -> Self {
         Self {

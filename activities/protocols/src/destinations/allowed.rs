@@ -20,9 +20,7 @@ pub struct Allowed {
 /// The one URL that a destination may have whatever the rules say: the receiver of the demo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exception {
-    /// The destination.
     pub destination: DestinationId,
-    /// Its URL.
     pub url: Url,
 }
 

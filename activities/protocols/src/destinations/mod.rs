@@ -67,9 +67,7 @@ pub struct NewSettings {
 /// A changed destination, as its kind builds it from the fields of a request.
 #[derive(Debug, Clone)]
 pub struct ChangedSettings {
-    /// All settings after the change.
     pub settings: Value,
-    /// All secrets after the change.
     pub secret: SecretString,
     /// The secrets to show once, by their names in the API.
     pub shown: Vec<(&'static str, SecretString)>,
@@ -85,7 +83,6 @@ pub struct Rotation {
     pub new_secret: Option<SecretString>,
     /// The time until which the old secret signs requests too.
     pub until: Timestamp,
-    /// The time of the rotation.
     pub now: Timestamp,
     /// Random bytes for a new secret.
     pub random: [u8; 32],
@@ -104,7 +101,6 @@ impl fmt::Debug for Rotation {
 pub struct Exchange<'a> {
     /// The events of the request, in its order.
     pub events: &'a [Attempt],
-    /// The reply.
     pub reply: &'a Reply,
     /// The current time by the database's clock.
     pub at: Timestamp,
@@ -124,7 +120,6 @@ pub struct RenderNotes {
 /// What a test of a destination does, for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TestNotes {
-    /// What is requested.
     pub what: &'static str,
     /// Whether it can carry a made-up event.
     pub takes_sample: bool,
@@ -132,7 +127,6 @@ pub struct TestNotes {
     pub lacks: Option<&'static str>,
 }
 
-/// The configuration of a destination.
 #[derive(Debug, Clone)]
 pub enum Config {
     /// An HTTPS endpoint that receives signed events.
@@ -179,7 +173,6 @@ impl Config {
         vec![webhook::schemas::schemas(), amplitude::schemas::schemas()]
     }
 
-    /// The form of each kind.
     #[must_use]
     pub fn forms() -> Vec<Form> {
         vec![webhook::form::form(), amplitude::form::form()]

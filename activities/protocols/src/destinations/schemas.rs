@@ -6,7 +6,6 @@ use serde_json::{Map, Value};
 /// The fields that only one kind of destination has, as JSON Schemas by name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KindSchemas {
-    /// The kind.
     pub kind: &'static str,
     /// The fields of a request that creates a destination.
     pub created: Map<String, Value>,
@@ -16,7 +15,6 @@ pub struct KindSchemas {
     pub changed: Map<String, Value>,
     /// The fields that the API returns.
     pub shown: Map<String, Value>,
-    /// A request that creates one.
     pub example: Value,
 }
 

@@ -16,13 +16,11 @@ pub const EXPECTED: &str = "`send` (the default), `wait` or `skip`";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WithoutExternalId {
-    /// They are sent.
     #[default]
     Send,
     /// They wait until the customer has an external id: storage releases them then, and gives them up after
     /// [`storage::LONGEST_WAIT`].
     Wait,
-    /// They are not sent.
     Skip,
 }
 
@@ -51,7 +49,6 @@ impl WithoutExternalId {
     }
 }
 
-/// The setting in a form.
 pub const fn entry() -> Entry {
     Entry::new(FIELD, "Customers without an external id", Input::Select)
         .choices(&[

@@ -13,13 +13,10 @@ pub enum Failure {
     /// The URL has no host, or carries a user name or password.
     #[error("the URL has no host, or carries a user name or password, which is not allowed")]
     Url,
-    /// The scheme is not allowed.
     #[error("the URL's scheme is not allowed: use https; for development, http needs {PLAIN}")]
     Scheme,
-    /// The port is not allowed.
     #[error("the URL's port is not allowed: use 443 or 8443; 80 needs {PLAIN}, any other a network of {NETWORKS}")]
     Port,
-    /// A header cannot be sent.
     #[error("a header of the request cannot be sent")]
     Headers,
     /// The host is a forbidden address, such as one of a private network.
@@ -28,13 +25,11 @@ pub enum Failure {
     /// The name does not exist, or resolves to a forbidden address.
     #[error("the host's name does not lead to addresses that are public or in {NETWORKS}")]
     Dns,
-    /// No connection could be made.
     #[error("no connection could be made")]
     Connect,
     /// No TLS connection could be made.
     #[error("no TLS connection could be made: check the certificate, its chain and its name")]
     Tls,
-    /// No answer came in time.
     #[error("no answer came in time")]
     Timeout,
     /// The connection ended before an answer came.

@@ -12,19 +12,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use storage::AttemptClass;
 use url::Url;
 
-/// The method of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
-    /// GET.
     Get,
-    /// POST.
     Post,
 }
 
-/// One request.
 #[derive(Clone)]
 pub struct Request {
-    /// The method.
     pub method: Method,
     /// The URL. Its path can hold a secret.
     pub url: Url,
@@ -75,12 +70,10 @@ impl Rules {
     }
 }
 
-/// The result of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// The server answered. Of a body that broke off, the part that arrived is included.
     Answer {
-        /// The status code.
         status: u16,
         /// The `Retry-After` header, unparsed.
         retry_after: Option<String>,
@@ -90,7 +83,6 @@ pub enum Reply {
         /// At most the first 64 KiB of the body.
         body: String,
     },
-    /// There was no answer.
     Failure {
         /// `forbidden_address`, `dns`, `connect`, `tls`, `timeout`, `reset` or `invalid_url`. A name that resolves to a
         /// forbidden address has the class `dns`, like a name that does not exist: so nobody can probe our network for

@@ -9,10 +9,8 @@ use domain::{Environment, PlatformId, Timestamp, Verification};
 use secrecy::SecretString;
 use std::time::Duration;
 
-/// The settings of all stores.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// Amazon's receipt verification service.
     pub amazon: amazon::Settings,
     /// The platform that a simulated store verifies, if there is one.
     pub simulated: Option<Simulated>,
@@ -35,14 +33,11 @@ pub struct Receipt {
     pub app_user_id: String,
     /// The store's id of the receipt.
     pub receipt_id: String,
-    /// The platform's shared secret.
     pub secret: SecretString,
 }
 
-/// The result of one query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// The store answered.
     Verification(Verification),
     /// The store refuses the platform's shared secret.
     Refused,
@@ -72,10 +67,8 @@ impl Retry {
     }
 }
 
-/// One store with its settings.
 #[derive(Debug, Clone, Copy)]
 pub enum Store<'a> {
-    /// Amazon.
     Amazon(&'a amazon::Settings),
 }
 

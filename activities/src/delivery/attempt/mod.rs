@@ -33,13 +33,11 @@ const INVALID_SETTINGS_RETRY: Duration = Duration::from_secs(600);
 /// Value of [`Claim::at_most`] without a limit: only the destination's own `per_request` applies.
 pub const NO_LIMIT: i64 = i64::MAX;
 
-/// The result of an attempt.
 #[derive(Debug)]
 pub enum AttemptResult {
     /// The attempt has a recorded result. A request was sent, or none could be: the settings are unusable, or no event may
     /// be sent any more.
     Completed(Completed),
-    /// Nothing was claimed.
     Idle(Idle),
     /// The lease had expired, or would expire during the request: nothing was sent, and the lease is released.
     LeaseExpired,
@@ -50,7 +48,6 @@ pub enum AttemptResult {
 pub struct Completed {
     /// The attempt that follows, if it was claimed together with the record of this one.
     pub next: Option<Turn>,
-    /// The lane's state after it.
     pub lane: LaneState,
     /// The error of the first event that must be retried; `None` when none must.
     pub retry_reason: Option<String>,
@@ -63,7 +60,6 @@ pub struct Completed {
 
 /// The turn of a lane: a claim that is to be made, or that was made together with the record of the request before it.
 pub struct Turn {
-    /// The claim.
     pub claim: Claim,
     /// When it was requested by this machine's wall clock, and what it gave.
     claimed: Option<(Timestamp, Claimed)>,

@@ -28,7 +28,6 @@ pub const MAX_LANES: i64 = 200;
 /// takes its place. Without the wait, a user with many purchases would cause many futile claims.
 const USER_BUSY_WAIT: Duration = Duration::from_millis(100);
 
-/// The result of a drain.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct DrainResult {
     /// Number of claims that were finished, also those that sent no request.
@@ -58,7 +57,6 @@ pub fn sooner(one: Option<Duration>, other: Option<Duration>) -> Option<Duration
     one.into_iter().chain(other).min()
 }
 
-/// The lanes of a drain.
 struct Lanes {
     waiting: VecDeque<CollapseKey>,
     in_flight: BTreeSet<CollapseKey>,

@@ -36,10 +36,8 @@ const SHORTEST_RUN: Duration = Duration::from_secs(30);
 /// How long nothing is sent to a destination that took nothing of a page. If it goes on, the breaker opens.
 const FRUITLESS_WAIT: Duration = Duration::from_secs(2);
 
-/// One run of the activity.
 #[derive(Default)]
 pub struct StreamRun {
-    /// Identifies it.
     pub token: String,
     /// Whether it begins no further request: it was cancelled, or Temporal takes it for lost.
     pub is_halted: AtomicBool,
@@ -52,7 +50,6 @@ struct Walk {
     wait: Option<StreamWait>,
     /// Whether anything was sent since the first device.
     has_sent: bool,
-    /// When something was sent last.
     sent_at: Instant,
     delivered: usize,
 }

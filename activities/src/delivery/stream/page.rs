@@ -42,10 +42,8 @@ struct Page<'a> {
     is_over: AtomicBool,
 }
 
-/// How a page was taken.
 #[derive(Default)]
 pub struct PageResult {
-    /// Number of delivered events.
     pub delivered: usize,
     /// Why a request failed, if one did.
     pub failure: Option<String>,
@@ -350,7 +348,6 @@ fn attempt(destination: DestinationId, event: &StreamedEvent, body: String) -> A
     }
 }
 
-/// How a request was answered.
 #[derive(Debug, Clone, Copy)]
 struct Answered {
     /// The status, when there was an answer.

@@ -52,10 +52,8 @@ impl CancelBudget<'_> {
     }
 }
 
-/// The progress of cancelling back-offs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CancelProgress {
-    /// All back-offs are cancelled.
     All,
     /// Some remain; the backlog is drained before them.
     More,

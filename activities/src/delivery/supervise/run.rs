@@ -6,16 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::time::Instant;
 use workflows::options::SUPERVISE_BUDGET;
 
-/// One run of the activity.
 pub struct SuperviseRun {
-    /// The supervised destination.
     pub destination: DestinationId,
     token: String,
     /// Whether Temporal lost the previous run: its claims may have left leased lanes.
     pub follows_a_lost_run: bool,
     claims: AtomicU64,
     began: Instant,
-    /// Whether the worker stops.
     stopping: Arc<AtomicBool>,
     /// Whether the run was cancelled or storage failed.
     pub is_halted: AtomicBool,

@@ -221,7 +221,6 @@ async fn a_get_has_no_body_and_its_path_encoding_is_preserved() {
     assert!(!request_text.contains("content-length"), "{request_text}");
 }
 
-/// The log of this thread.
 #[derive(Clone, Default)]
 struct Traced(Arc<Mutex<Vec<u8>>>);
 

@@ -51,7 +51,6 @@ impl Server {
         })
     }
 
-    /// Answers 200 at this address.
     pub fn at(address: SocketAddr) -> Self {
         let serve = |stream, log: &Log| talk(stream, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", log);
         Self::listening(TcpListener::bind(address).unwrap(), serve)

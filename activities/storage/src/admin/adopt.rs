@@ -29,7 +29,6 @@ pub struct Adoption {
     pub external_id: Option<String>,
 }
 
-/// The result of adopting purchases.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Adopted {
     /// The new purchases, with the sequence numbers of their notifications.

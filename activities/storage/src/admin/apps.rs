@@ -64,7 +64,6 @@ const DELETE_DESTINATIONS: Sql =
     statement!("UPDATE destinations SET deleted_at = ?, secret = NULL WHERE app_id = ? AND deleted_at IS NULL");
 
 impl Store {
-    /// Creates an app.
     pub async fn new_app(&self, name: &str) -> Result<App, Error> {
         let (id, name) = (AppId::new(random_uuid()?), name.to_owned());
         self.change("app.create", move |write| {
@@ -80,18 +79,15 @@ impl Store {
         .await
     }
 
-    /// One app.
     pub async fn app(&self, id: AppId) -> Result<App, Error> {
         self.read(move |connection| sql(FIND).bind(id).one(connection, "app")).await
     }
 
-    /// All apps, the oldest first.
     pub async fn apps(&self, page: Page) -> Result<Paged<App>, Error> {
         let (after, id) = page.pair_or(i64::MIN)?;
         self.read(move |connection| page.read(connection, sql(LIST).bind(after).bind(id))).await
     }
 
-    /// Renames an app.
     pub async fn rename_app(&self, id: AppId, name: &str) -> Result<App, Error> {
         let name = name.to_owned();
         self.change("app.update", move |write| {

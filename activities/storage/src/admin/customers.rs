@@ -25,14 +25,12 @@ use serde_json::json;
 pub enum Owner {
     /// By the store's id of the customer.
     AppUser(String),
-    /// By a receipt of theirs.
     Receipt(String),
 }
 
 /// How a customer is looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CustomerKey {
-    /// By the external id.
     ExternalId(String),
     /// By an id of the store.
     Owner(Owner),
@@ -53,7 +51,6 @@ impl<T: AsRef<str> + ?Sized> From<&T> for CustomerNames {
     }
 }
 
-/// A user of an app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Customer {
     /// The user's id in settle, which never changes.
@@ -116,7 +113,6 @@ impl Store {
         .await
     }
 
-    /// A customer of an app.
     pub async fn customer(&self, app: AppId, by: CustomerKey) -> Result<Customer, Error> {
         let secrets = self.secrets.clone();
         self.read(move |connection| {
@@ -269,7 +265,6 @@ fn known_or_new(write: &mut Write<'_>, known: &users::StoreUser) -> Result<UserI
     }
 }
 
-/// The purchases of a user.
 pub const OF_USER: Clause = clause! {&purchase::RECHECKS, hot "purchases_user", "
     user_id = ?
 "};

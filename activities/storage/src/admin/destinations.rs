@@ -33,7 +33,6 @@ const LIST: Sql = statement! {"
 "};
 
 impl Store {
-    /// Creates a destination.
     pub async fn new_destination(&self, new: NewDestination) -> Result<Destination, Error> {
         let id = DestinationId::new(random_uuid()?);
         let secrets = self.secrets.clone();
@@ -47,7 +46,6 @@ impl Store {
         .await
     }
 
-    /// One destination.
     pub async fn destination(&self, id: DestinationId) -> Result<Destination, Error> {
         self.read(move |connection| Ok(require(connection, id)?.destination())).await
     }

@@ -17,11 +17,9 @@ row! {
     /// What devices use of a day.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct DeviceUsage {
-        /// Number of events.
         pub events: i64,
         /// Number of bytes of the requests that brought something new.
         pub bytes: i64,
-        /// Number of new devices.
         pub devices: i64,
         /// Number of customers who were named first by a login.
         pub users: i64,
@@ -37,13 +35,10 @@ row! {
     /// The bounds of a platform's day; `None` for the usual one.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
     pub struct DeviceQuota {
-        /// Number of events.
         pub device_events_per_day: Option<i64>,
         /// Number of bytes.
         pub device_bytes_per_day: Option<i64>,
-        /// Number of new devices.
         pub new_devices_per_day: Option<i64>,
-        /// Number of new customers.
         pub new_users_per_day: Option<i64>,
     }
 }
@@ -51,13 +46,10 @@ row! {
 /// A change of bounds: `Some(None)` for the usual one.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DeviceQuotaPatch {
-    /// Number of events.
     pub device_events_per_day: Option<Option<i64>>,
     /// Number of bytes.
     pub device_bytes_per_day: Option<Option<i64>>,
-    /// Number of new devices.
     pub new_devices_per_day: Option<Option<i64>>,
-    /// Number of new customers.
     pub new_users_per_day: Option<Option<i64>>,
 }
 

@@ -24,7 +24,6 @@ row! {
     /// The key before the present one.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct OldIngressKey {
-        /// When it ends.
         pub until: Timestamp,
         /// When a message came by it last, up to a minute before the last one; `None` if none did.
         pub used_at: Option<Timestamp>,

@@ -51,13 +51,11 @@ impl Role {
 pub struct NewKey {
     /// Its name, unique among the keys that were not revoked: names that look alike are one.
     pub name: String,
-    /// What it may do.
     pub role: Role,
     /// The only app that it reaches; `None` for all.
     pub app_id: Option<AppId>,
     /// When it ends by itself; `None` for never.
     pub expires_at: Option<Timestamp>,
-    /// Its secret part.
     pub secret: SecretString,
 }
 
@@ -88,7 +86,6 @@ row! {
     /// A key with the hash of its secret.
     #[derive(Clone)]
     pub struct HashedKey {
-        /// The key.
         pub key: ApiKey,
         /// The SHA-256 of its secret part, in lower-case hex.
         pub hash: String,
@@ -128,7 +125,6 @@ pub fn key_hash(secret: &str) -> String {
 }
 
 impl Store {
-    /// Stores a key.
     pub async fn new_key(&self, new: NewKey) -> Result<ApiKey, Error> {
         let id = KeyId::new(random_uuid()?);
         let hash = key_hash(new.secret.expose_secret());

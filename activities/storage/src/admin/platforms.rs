@@ -24,7 +24,6 @@ use serde_json::{Value, json};
 /// A platform that is to be created.
 #[derive(Debug, Clone)]
 pub struct NewPlatform {
-    /// The app it belongs to.
     pub app_id: AppId,
     /// The store's name, such as `amazon`.
     pub store: String,
@@ -60,16 +59,11 @@ pub struct NewPlatform {
 }
 
 row! {
-    /// An app on one store.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
     pub struct Platform {
-        /// Its id.
         pub id: PlatformId,
-        /// The app it belongs to.
         pub app_id: AppId,
-        /// The store's name.
         pub store: String,
-        /// A name for people.
         pub name: String,
         /// The app's package name in the store.
         pub package_name: String,
@@ -99,7 +93,6 @@ row! {
         pub secret_refused_at: Option<Timestamp>,
         /// The key with which its devices report; it is no secret.
         pub publishable_key: String,
-        /// When it was created.
         pub created_at: Timestamp,
     }
 }
@@ -121,11 +114,8 @@ impl Platform {
 /// Changes of a platform; `None` leaves a field as it is.
 #[derive(Debug, Clone, Default)]
 pub struct PlatformPatch {
-    /// A new name.
     pub name: Option<String>,
-    /// A new package name.
     pub package_name: Option<String>,
-    /// Another environment.
     pub environment: Option<Environment>,
     /// A new shared secret; `Some(None)` removes it.
     pub shared_secret: Option<Option<SecretString>>,
@@ -144,7 +134,6 @@ pub struct PlatformPatch {
     pub unknown_receipts: Option<UnknownReceipts>,
     /// What a device moves from now on of another named customer's; `Some(None)` for the default.
     pub transfers: Option<Option<TransferPolicy>>,
-    /// A new publishable key.
     pub publishable_key: Option<String>,
     /// One more topic that may send. Its subscription is confirmed when it requests that.
     pub topic_arn: Option<String>,
@@ -213,7 +202,6 @@ impl Store {
         .await
     }
 
-    /// One platform.
     pub async fn platform(&self, id: PlatformId) -> Result<Platform, Error> {
         self.read(move |connection| find(connection, id)).await
     }
@@ -337,7 +325,6 @@ pub fn lock(write: &mut Write<'_>, id: PlatformId) -> Result<Platform, Error> {
     sql(LOCK).bind(id).one(write.connection, "platform")
 }
 
-/// One platform.
 pub fn find(connection: &mut AnyConnection, id: PlatformId) -> Result<Platform, Error> {
     sql(FIND).bind(id).one(connection, "platform")
 }

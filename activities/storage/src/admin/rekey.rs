@@ -22,10 +22,8 @@ use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde_json::json;
 
-/// A column with secrets.
 #[derive(Clone, Copy)]
 struct Column {
-    /// Its description, for people.
     what: &'static str,
     /// The names of its table and of itself.
     #[cfg(feature = "fail-points")]
@@ -65,7 +63,6 @@ macro_rules! column {
     }};
 }
 
-/// All columns with secrets.
 const COLUMNS: [Column; 9] = [
     column!("the key of tombstones", NAMES_KEY.0, "installation", "id", "names_key"),
     column!("ingress keys", INGRESS, "platforms", "id", "ingress_key"),
@@ -107,9 +104,7 @@ row! {
 /// What is left to encrypt or hash with the newest key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Left {
-    /// Which values, for people.
     pub what: &'static str,
-    /// Number of values.
     pub count: i64,
 }
 
@@ -127,7 +122,6 @@ pub struct TurnCursor {
 pub struct Turned {
     /// Number of values that have the newest key now.
     pub count: i64,
-    /// Which values, for people.
     pub what: &'static str,
     /// Where the next page begins; `None` after the last.
     pub next: Option<TurnCursor>,

@@ -18,12 +18,9 @@ use domain::{AppId, ReviewId};
 use serde_json::json;
 use std::collections::BTreeSet;
 
-/// An answered question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answered {
-    /// The question with its answer.
     pub review: Review,
-    /// What moved by it.
     pub transfer: Option<Transfer>,
 }
 
@@ -61,7 +58,6 @@ impl Store {
         self.read(move |connection| page.read(connection, sql(LIST).bind(app).bind(after).bind(id))).await
     }
 
-    /// One question.
     pub async fn review(&self, id: ReviewId) -> Result<Review, Error> {
         self.read(move |connection| reviews::find(connection, id)).await
     }

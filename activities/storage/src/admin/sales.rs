@@ -29,7 +29,6 @@ pub struct NewSale {
     pub kind: SaleKind,
     /// The store's id of the purchase.
     pub receipt_id: String,
-    /// The SKU that was sold.
     pub sku: String,
     /// The amount: a decimal, never below 0.
     pub price: String,
@@ -107,7 +106,6 @@ row! {
 /// The identity of a line: its transaction, its kind, and the time of a refund or chargeback (0 for a charge).
 type Identity<'a> = (&'a str, SaleKind, i64);
 
-/// The lines about a receipt.
 #[derive(Default)]
 struct Lines<'a> {
     all: Vec<&'a NewSale>,

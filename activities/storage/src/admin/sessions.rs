@@ -31,7 +31,6 @@ row! {
     pub struct Person {
         /// The name, for people. Acts show it.
         pub name: String,
-        /// What they may do.
         pub role: Role,
         /// The only app that they reach; `None` for all.
         pub app_id: Option<AppId>,
@@ -45,9 +44,7 @@ row! {
 /// A link that is to be stored.
 #[derive(Debug, Clone)]
 pub struct NewLink {
-    /// Who signs in with it.
     pub person: Person,
-    /// Its code.
     pub code: SecretString,
     /// How long it can be used.
     pub valid: Duration,
@@ -84,13 +81,10 @@ row! {
     /// A session, with what decides whether it still holds.
     #[derive(Debug, Clone)]
     pub struct FoundSession {
-        /// The session.
         pub session: Session,
         /// The hash of the admin token that it stands for, if it is that.
         pub token_hash: Option<String>,
-        /// When its key was revoked.
         pub key_revoked_at: Option<Timestamp>,
-        /// When its key ends.
         pub key_expires_at: Option<Timestamp>,
     }
 }
@@ -108,7 +102,6 @@ const OF_APP: Clause = clause!(&[LIST], "app_id = ?");
 
 const FIND: Sql = statement!("SELECT {COLUMNS} FROM sessions WHERE id = ?");
 
-/// A session with its key.
 const FOUND: &str = "
     SELECT s.id, s.name, s.role, s.app_id, s.key_id, s.created_at, s.used_at, s.expires_at, s.finished_at, s.token_hash,
         k.revoked_at AS key_revoked_at, k.expires_at AS key_expires_at
@@ -156,7 +149,6 @@ row! {
     /// A link that can be used.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Link {
-        /// Who signs in with it.
         pub person: Person,
         /// How long the session may last.
         pub lifetime: Duration,
@@ -179,9 +171,7 @@ row! {
 pub enum LinkEnd {
     /// There is none with this code, or it ended long ago.
     Unknown,
-    /// It was used.
     Taken,
-    /// Its time is over.
     Expired,
     /// The key of its maker was revoked or has expired.
     KeyRevoked,

@@ -19,13 +19,11 @@ use std::collections::BTreeSet;
 /// A move that a person requests.
 #[derive(Debug, Clone)]
 pub struct CustomerMove {
-    /// The app.
     pub app: AppId,
     /// The customer: all of a user's, or one of a store.
     pub customer: CustomerKey,
     /// The external id of the new owner, who need not exist.
     pub to: String,
-    /// The person.
     pub author: Author,
 }
 

@@ -17,21 +17,18 @@ const MAX_TEXT_CHARS: usize = 1000;
 /// Maximum length of the fields before or after, in bytes; longer ones are left out.
 const MAX_FIELDS_BYTES: usize = 64 * 1024;
 
-/// Who changes something, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
     /// The key of the API, if it is one that storage has.
     pub key: Option<KeyId>,
     /// The name of the key or the person, for people.
     pub name: String,
-    /// Why.
     pub reason: Option<String>,
     /// The name of a call that may be repeated: a change by it leaves one act, however often it is carried out.
     pub once: Option<String>,
 }
 
 impl Actor {
-    /// An actor without a key.
     #[must_use]
     pub fn named(name: &str) -> Self {
         Self { key: None, name: name.to_owned(), reason: None, once: None }

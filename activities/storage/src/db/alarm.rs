@@ -9,14 +9,10 @@ use domain::{AlarmId, DestinationId, PlatformId, Timestamp};
 /// Maximum length of a detail in characters: it is indexed, and must fit into a page of the index.
 const MAX_DETAIL_CHARS: usize = 500;
 
-/// What an alarm is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum About {
-    /// A platform.
     Platform(PlatformId),
-    /// A destination.
     Destination(DestinationId),
-    /// All apps.
     All,
 }
 
@@ -27,7 +23,6 @@ impl From<Option<PlatformId>> for About {
 }
 
 impl About {
-    /// The platform or the destination.
     #[must_use]
     pub const fn ids(self) -> (Option<PlatformId>, Option<DestinationId>) {
         match self {
@@ -41,9 +36,7 @@ impl About {
 /// A condition that needs a person, before it is stored.
 #[derive(Debug, Clone, Copy)]
 pub struct NewAlarm<'a> {
-    /// What it is about.
     pub about: About,
-    /// A stable name.
     pub kind: &'a str,
     /// A sentence for people, without secrets.
     pub detail: &'a str,
@@ -65,7 +58,6 @@ impl NewAlarm<'_> {
         self.statement(now).run(connection).map(drop)
     }
 
-    /// The statement that stores it.
     pub fn statement(&self, now: Timestamp) -> Statement<'static> {
         let detail: String = clean(self.detail).chars().take(MAX_DETAIL_CHARS).collect();
         let (platform, destination) = self.about.ids();

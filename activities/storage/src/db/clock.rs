@@ -30,14 +30,12 @@ impl AnyConnection {
 /// The present time, which may still be on its way.
 #[derive(Clone)]
 pub enum Now {
-    /// It is known.
     Known(Timestamp),
     /// It is fetched from the server.
     Running(Ahead<'static, Single<Timestamp>>),
 }
 
 impl Now {
-    /// The time.
     pub fn fetch(self, connection: &mut AnyConnection) -> Result<Timestamp, Error> {
         match self {
             Self::Known(at) => Ok(at),

@@ -27,11 +27,8 @@ use uuid::Uuid;
 /// A value that is bound to a `?` of a statement.
 #[derive(Debug, Clone)]
 pub enum Value<'a> {
-    /// A number or a time.
     Int(Option<i64>),
-    /// A text or an id.
     Text(Option<Cow<'a, str>>),
-    /// A Boolean.
     Bool(bool),
     /// The present time by the clock of PostgreSQL, as of the beginning of the statement.
     Now,

@@ -4,7 +4,6 @@ use domain::{OrgId, Timestamp};
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where the data is.
 #[derive(Clone)]
 pub enum Database {
     /// One file, used by one process.
@@ -43,7 +42,6 @@ impl Key {
         Self { older: older.into_iter().collect(), ..self }
     }
 
-    /// The newest first.
     pub(crate) fn all(&self) -> impl Iterator<Item = &[u8; 32]> {
         std::iter::once(&self.newest).chain(&self.older)
     }
@@ -55,12 +53,9 @@ impl fmt::Debug for Key {
     }
 }
 
-/// The configuration of storage.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where the data is.
     pub database: Database,
-    /// The key of its secrets.
     pub key: Key,
     /// The clock that stamps rows on SQLite; PostgreSQL uses its own.
     pub clock: fn() -> Timestamp,

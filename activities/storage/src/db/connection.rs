@@ -20,12 +20,9 @@ const CHECKPOINT_PAGES: u32 = 128 * 1024;
 /// The size that the log's file keeps when the log starts over: overwriting a file syncs faster than extending it.
 const WAL_BYTES: u32 = 128 * 1024 * 1024;
 
-/// A connection to either database.
 #[derive(diesel::MultiConnection)]
 pub enum AnyConnection {
-    /// To PostgreSQL.
     Postgres(PostgresConnection),
-    /// To SQLite.
     Sqlite(SqliteConnection),
 }
 

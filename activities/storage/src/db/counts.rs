@@ -36,16 +36,13 @@ stored! {
     }
 }
 
-/// Everything that is counted.
 pub const SERIES: [Series; 6] =
     [Series::Accepted, Series::Refused, Series::Lag, Series::Delivered, Series::Failed, Series::Latency];
 
 /// What is counted together. Empty texts stand for no app and no destination.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MinuteKey {
-    /// What it is.
     pub series: Series,
-    /// The beginning of the minute.
     pub at: Timestamp,
     /// Its app, if that is known.
     pub app: Option<AppId>,
@@ -56,11 +53,8 @@ pub struct MinuteKey {
 /// A number of things, and how long they took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sum {
-    /// How many.
     pub times: i64,
-    /// The sum of their durations.
     pub total_ms: i64,
-    /// The longest of them.
     pub longest_ms: i64,
 }
 
@@ -72,7 +66,6 @@ impl Sum {
         Self { times: 1, total_ms: milliseconds, longest_ms: milliseconds }
     }
 
-    /// Adds others.
     pub fn add(&mut self, other: Self) {
         self.times = self.times.saturating_add(other.times);
         self.total_ms = self.total_ms.saturating_add(other.total_ms);
@@ -83,7 +76,6 @@ impl Sum {
 /// The answers of one kind to a platform's store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival {
-    /// How many.
     pub times: i64,
     /// The first and the last of them.
     pub first_at: Timestamp,
@@ -94,7 +86,6 @@ pub struct Arrival {
 /// A platform and the reason of a refusal; empty for what was accepted.
 pub type ArrivalKey = (PlatformId, &'static str);
 
-/// Where something is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counted {
     /// Its app, if that is known.
@@ -109,7 +100,6 @@ impl From<AppId> for Counted {
     }
 }
 
-/// What waits to be written.
 #[derive(Debug, Default)]
 pub struct Counts {
     minutes: Mutex<BTreeMap<MinuteKey, Sum>>,
@@ -117,7 +107,6 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Adds to a minute.
     pub fn add(&self, key: MinuteKey, sum: Sum) {
         let mut minutes = self.minutes.lock().unwrap_or_else(PoisonError::into_inner);
         if minutes.len() < MAX_WAITING || minutes.contains_key(&key) {

@@ -12,15 +12,12 @@ const USED_FOR: Duration = Duration::from_secs(1);
 /// The claims of a platform that wait.
 #[derive(Debug, Clone)]
 pub struct Crowd {
-    /// When they were counted.
     pub counted_at: Timestamp,
-    /// How many more may wait.
     pub free: i64,
     /// The networks with the most of them, each with their number; `None` before they were read.
     pub fullest: Option<Vec<(String, i64)>>,
 }
 
-/// The counts of this process.
 #[derive(Debug, Default)]
 pub struct Crowds(Mutex<BTreeMap<PlatformId, Crowd>>);
 
@@ -31,7 +28,6 @@ impl Crowds {
         crowd.filter(|crowd| now.distance(crowd.counted_at) < USED_FOR)
     }
 
-    /// Remembers a count.
     pub fn remember(&self, platform: PlatformId, crowd: Crowd) {
         self.all().insert(platform, crowd);
     }

@@ -32,7 +32,6 @@ pub struct Disk {
 pub struct Space {
     /// What this process may still use.
     pub free: u64,
-    /// All of it.
     pub total: u64,
 }
 
@@ -79,7 +78,6 @@ impl Disk {
         is_full
     }
 
-    /// Notes that something was written.
     pub fn note_written(&self) {
         self.is_full.store(false, Ordering::Relaxed);
     }

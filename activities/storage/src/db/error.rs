@@ -40,7 +40,6 @@ pub enum Error {
     Conflict {
         /// The kind of thing that was to be stored.
         what: &'static str,
-        /// The conflict.
         detail: String,
     },
     /// The cursor does not belong to this list. The caller must begin at the first page.
@@ -54,7 +53,6 @@ pub enum Error {
     Invalid {
         /// The field, as the API names it.
         field: &'static str,
-        /// What is wrong with it.
         detail: String,
     },
     /// A device does not prove itself. Its app must send the device's secret, or make a new device.
@@ -78,7 +76,6 @@ pub enum Error {
 /// How a device fails to prove itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unproved {
-    /// The request shows no secret.
     #[error(
         "`Settle-Device-Secret` is missing: send the secret with which the device was created. A device without one may \
          call `events` alone: make a new id with a secret"

@@ -89,7 +89,6 @@ pub fn missing(connection: &mut AnyConnection, known: &[&str]) -> Result<Vec<Str
     Ok(stored.into_iter().filter(|id| !known.contains(&id.as_str())).collect())
 }
 
-/// Ids in a sentence.
 pub fn listed(ids: &[&str]) -> String {
     let quoted: Vec<String> = ids.iter().map(|id| format!("`{id}`")).collect();
     quoted.join(", ")

@@ -40,7 +40,6 @@ pub struct Paged<T> {
 struct Listed<T> {
     /// The cursor that names this row: the column `cursor`.
     cursor: String,
-    /// The other columns.
     item: T,
 }
 

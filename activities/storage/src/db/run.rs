@@ -3,7 +3,6 @@
 /// Whether a call makes its change or is a dry run. Not a run of a workflow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Run {
-    /// It makes the change.
     Real,
     /// It only counts what it would change.
     Dry,

@@ -28,7 +28,6 @@ const TOMBSTONE_LEN: usize = 20;
 /// A row with a secret: what names its table and column, and its id.
 pub type Place<'a> = (&'a str, &'a str);
 
-/// One key with its id.
 struct NamedKey {
     id: String,
     bytes: [u8; 32],
@@ -37,9 +36,7 @@ struct NamedKey {
 /// Encrypts and decrypts with the installation's keys. Clones share them.
 #[derive(Clone)]
 pub struct Secrets {
-    /// The newest first.
     keys: Arc<[NamedKey]>,
-    /// The key of tombstones.
     names: Arc<str>,
 }
 
@@ -56,7 +53,6 @@ impl Secrets {
         Self { keys: key.all().map(named).collect(), names: Arc::from("") }
     }
 
-    /// With the key of tombstones.
     pub fn with_names(self, names: &SecretString) -> Self {
         Self { names: Arc::from(names.expose_secret()), ..self }
     }
@@ -189,7 +185,6 @@ pub fn key_id(key: &[u8; 32]) -> String {
     hex(derived(key, "key id").as_ref().get(..ID_LEN).unwrap_or_default())
 }
 
-/// A new key of tombstones.
 pub fn random_names() -> Result<SecretString, Error> {
     Ok(SecretString::from(hex(&random_bytes::<32>()?)))
 }
@@ -213,7 +208,6 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
-/// A random id, version 4.
 pub fn random_uuid() -> Result<uuid::Uuid, Error> {
     Ok(uuid::Builder::from_random_bytes(random_bytes()?).into_uuid())
 }

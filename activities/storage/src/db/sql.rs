@@ -19,9 +19,7 @@ use std::borrow::Cow;
 /// The text of a statement. Made by [`statement!`] alone.
 #[derive(Debug, Clone, Copy)]
 pub struct Sql {
-    /// Its file and line.
     pub place: &'static str,
-    /// Its text.
     pub text: &'static str,
     /// The index that must serve a hot statement, or several with `or` between them; `None` if the statement is not
     /// hot.
@@ -31,13 +29,10 @@ pub struct Sql {
 /// One of the conditions that complete a statement. Made by [`clause!`] alone.
 #[derive(Debug, Clone, Copy)]
 pub struct Clause {
-    /// Its file and line.
     pub place: &'static str,
-    /// Its text.
     pub text: &'static str,
     /// The index that must serve a hot statement with this clause.
     pub index: Option<&'static str>,
-    /// The statements that it completes.
     pub completes: &'static [Sql],
 }
 
@@ -129,7 +124,6 @@ inventory::collect!(Clause);
 pub struct Complete {
     /// The file and line of its text, or of the clause that completes it.
     pub place: &'static str,
-    /// Its text.
     pub text: Cow<'static, str>,
     /// The index that must serve it, if it is hot.
     pub index: Option<&'static str>,

@@ -19,13 +19,11 @@ use std::panic::Location;
 pub use crate::db::column::{Field, Value};
 pub(crate) use crate::db::column::{json_columns, row, stored};
 
-/// A statement with its values.
 #[derive(Debug, Clone)]
 pub struct Statement<'a> {
     text: Cow<'a, str>,
     values: Vec<Value<'a>>,
     is_cached: bool,
-    /// Where it is called.
     place: &'static Location<'static>,
 }
 
@@ -104,7 +102,6 @@ impl<'a> Statement<'a> {
         self.ahead(connection)
     }
 
-    /// Runs it; returns all rows.
     pub fn all<T: QueryableByName<MultiBackend> + 'static>(
         self,
         connection: &mut AnyConnection,
@@ -171,7 +168,6 @@ impl<T> Clone for Ahead<'_, T> {
 }
 
 impl<T: QueryableByName<MultiBackend> + 'static> Ahead<'_, T> {
-    /// All rows.
     pub fn all(self, connection: &mut AnyConnection) -> Result<Vec<T>, Error> {
         if let Some(ticket) = self.ticket {
             connection.fetch_next(ticket);
@@ -179,7 +175,6 @@ impl<T: QueryableByName<MultiBackend> + 'static> Ahead<'_, T> {
         self.statement.all(connection)
     }
 
-    /// The first row.
     pub fn first(self, connection: &mut AnyConnection) -> Result<Option<T>, Error> {
         Ok(self.all(connection)?.into_iter().next())
     }
@@ -228,7 +223,6 @@ impl QueryFragment<MultiBackend> for Statement<'_> {
     }
 }
 
-/// A row with one field.
 pub struct Single<T> {
     value: T,
 }
@@ -240,9 +234,7 @@ impl<T: Field> QueryableByName<MultiBackend> for Single<T> {
 }
 
 row! {
-    /// A single number.
     pub struct Number {
-        /// The number.
         pub value: i64,
     }
 }

@@ -21,7 +21,6 @@ use std::sync::Arc;
 pub struct Store {
     pub(crate) writer: Writer,
     pub(crate) readers: Readers,
-    /// Those of ingress alone.
     pub(crate) ingress_readers: Readers,
     /// Those of requests of devices alone.
     pub(crate) device_readers: Readers,

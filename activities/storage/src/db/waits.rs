@@ -13,22 +13,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What a call waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
     /// Nothing of the database: code of this process runs.
     Code,
     /// One of the connections of a pool, or a thread for it.
     Pool,
-    /// A new connection.
     Connect,
-    /// The beginning of a transaction.
     Begin,
     /// A statement, which is called at this place.
     Statement(&'static Location<'static>),
-    /// A commit.
     Commit,
-    /// A rollback.
     Rollback,
 }
 
@@ -59,9 +54,7 @@ impl fmt::Display for Step {
 /// What a thread, or the thread that a call will get, does at the moment.
 #[derive(Debug, Clone, Copy)]
 pub struct State {
-    /// What it waits for.
     pub step: Step,
-    /// When that began.
     pub since: Instant,
     /// When it took what it works on: what was called later waits in its queue.
     pub taken_at: Instant,
@@ -74,7 +67,6 @@ pub struct State {
 pub struct Place(Mutex<State>);
 
 thread_local! {
-    /// The place of this thread.
     static ENTERED: RefCell<Option<Arc<Place>>> = const { RefCell::new(None) };
 }
 
@@ -102,7 +94,6 @@ impl Place {
     }
 }
 
-/// The thread has a place.
 #[must_use]
 pub struct Entered;
 
@@ -118,7 +109,6 @@ pub fn begin(step: Step) -> Begun {
     Begun
 }
 
-/// The thread waits for something.
 #[must_use]
 pub struct Begun;
 
@@ -139,7 +129,6 @@ pub fn note(step: Step, backend: Option<i32>) {
     });
 }
 
-/// What this thread waits for.
 pub fn present() -> Step {
     ENTERED.with_borrow(|place| place.as_ref().map_or(Step::Code, |place| place.lock().step))
 }
@@ -173,11 +162,8 @@ pub struct Call {
 /// A call as it was found.
 #[derive(Debug, Clone, Copy)]
 pub struct Found {
-    /// What it is for.
     pub purpose: &'static str,
-    /// When it began.
     pub began: Instant,
-    /// What its thread does.
     pub state: State,
 }
 

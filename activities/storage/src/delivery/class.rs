@@ -5,9 +5,7 @@ use crate::db::statement::stored;
 stored! {
     /// How an attempt went for one event.
     pub enum AttemptClass {
-        /// The destination accepted the event.
         Success = "success",
-        /// It answered with a redirect.
         Redirect = "redirect",
         /// It answered 410: it wants no more events.
         Gone = "gone",
@@ -15,7 +13,6 @@ stored! {
         ClientError = "client_error",
         /// It answered with a status from 500 to 599.
         ServerError = "server_error",
-        /// It answered with another status.
         UnexpectedStatus = "unexpected_status",
         /// It answered 200, but the body cannot be read.
         Unreadable = "unreadable",
@@ -27,7 +24,6 @@ stored! {
         Misdirected = "misdirected",
         /// It cannot read the request: a defect of settle.
         Defect = "defect",
-        /// It refused this event.
         Refused = "refused",
         /// It refused another event of the same request.
         NotTaken = "not_taken",
@@ -37,9 +33,7 @@ stored! {
         Quota = "quota",
         /// It accepts no more events just now.
         Throttled = "throttled",
-        /// It denied access.
         Forbidden = "forbidden",
-        /// The request was too large.
         TooLarge = "too_large",
         /// Nothing was sent: the event is sent in a separate request.
         Postponed = "postponed",
@@ -49,11 +43,9 @@ stored! {
         ForbiddenAddress = "forbidden_address",
         /// The host name could not be resolved.
         Dns = "dns",
-        /// No connection could be made.
         Connect = "connect",
         /// No TLS connection could be made.
         Tls = "tls",
-        /// No answer came in time.
         Timeout = "timeout",
         /// The connection ended before an answer came.
         Reset = "reset",

@@ -24,7 +24,6 @@ pub enum DestinationNeed {
         /// The lane to probe: the one with the newest delivery of those not tried since the breaker opened; if all were
         /// tried, the one tried longest ago.
         key: CollapseKey,
-        /// How long until the probe.
         wait: Duration,
     },
     /// Check again later: a `Retry-After` pauses the destination, or all lanes with due deliveries are leased, or their

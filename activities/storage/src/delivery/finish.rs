@@ -192,7 +192,6 @@ impl Finished<'_> {
         planned.min(self.delivery.next_due_at)
     }
 
-    /// Records the attempt.
     fn note(&self, write: &mut Write<'_>) -> Result<(), Error> {
         let Self { finish, result, .. } = self;
         let storable = |text: &Option<String>| text.as_deref().map(|text| clean(text).into_owned());
@@ -298,7 +297,6 @@ fn error(result: &EventResult) -> String {
 struct Before {
     /// The health before the request is recorded.
     health: HealthRow,
-    /// When the request was claimed.
     began: Timestamp,
     /// The error of the first delivery that the request ended as dead.
     died: Option<String>,

@@ -11,7 +11,6 @@ use domain::health::Health;
 use domain::{CollapseKey, DestinationId, Timestamp};
 
 row! {
-    /// A purchase.
     pub struct Key {
         pub collapse_key: CollapseKey,
     }
@@ -131,7 +130,6 @@ pub struct Lanes {
 }
 
 impl Lanes {
-    /// All lanes of a destination.
     pub fn new(destination: DestinationId, health: &Health, now: Timestamp) -> Self {
         Self { destination, per_user: false, due_since: health.due_since(), now }
     }

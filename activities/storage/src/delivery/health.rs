@@ -36,7 +36,6 @@ pub struct HealthView {
 
 /// The stored health of a destination.
 pub struct HealthRow {
-    /// What the rules work on.
     pub health: Health,
     /// When the next request may be made under the destination's rate.
     pub next_slot_at: Timestamp,
@@ -73,7 +72,6 @@ impl QueryableByName<MultiBackend> for HealthRow {
 const EXHAUSTED_EVERY: Duration = MINUTE.saturating_mul(10);
 
 impl Store {
-    /// The health of a destination.
     pub async fn health(&self, id: DestinationId) -> Result<HealthView, Error> {
         self.read(move |connection| view(connection, id)).await
     }
@@ -104,7 +102,6 @@ const SELECT: &str = "
 
 const FIND: Sql = statement!("{SELECT}");
 
-/// The health of a destination.
 pub fn find(connection: &mut AnyConnection, id: DestinationId) -> Result<HealthRow, Error> {
     sql(FIND).bind(id).first(connection)?.ok_or(Error::Missing { what: "destination" })
 }
@@ -155,18 +152,12 @@ pub fn note_slot(write: &mut Write<'_>, id: DestinationId, next_slot_at: Timesta
     sql(NOTE_SLOT).bind(next_slot_at).bind(id).later(write.connection)
 }
 
-/// A request that was made.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
-    /// The destination.
     pub destination: DestinationId,
-    /// What it was about.
     pub subject: Subject,
-    /// Why it was made.
     pub mode: Mode,
-    /// When it was claimed.
     pub began: Timestamp,
-    /// How it ended.
     pub result: &'a DeliveryResult,
     /// The destination is disabled after this time without a success.
     pub disable_after: Duration,

@@ -11,12 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The key of a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LaneKey {
-    /// The purchase.
     pub key: CollapseKey,
-    /// The destination.
     pub destination: DestinationId,
 }
 
@@ -40,13 +37,10 @@ pub type Render = Arc<dyn Fn(&Destination, &Unsent) -> Rendered + Send + Sync>;
 /// A claim on a lane, for one request.
 #[derive(Clone)]
 pub struct Claim {
-    /// The purchase.
     pub key: CollapseKey,
-    /// The destination.
     pub destination: DestinationId,
     /// The token that identifies the claim.
     pub token: String,
-    /// How long the lease lasts.
     pub lease: Duration,
     /// The run that makes the attempt.
     pub mode: Mode,
@@ -57,7 +51,6 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// The claimed lane.
     pub(crate) const fn lane(&self) -> LaneKey {
         LaneKey { key: self.key, destination: self.destination }
     }
@@ -66,15 +59,11 @@ impl Claim {
 /// An event that was never sent to a destination, with everything that its body may be rendered from.
 #[derive(Debug, Clone)]
 pub struct Unsent {
-    /// The event.
     pub event_id: EventId,
-    /// Its type.
     pub event_type: String,
-    /// The purchase.
     pub collapse_key: CollapseKey,
     /// The purchase's revision that it announces.
     pub revision: i64,
-    /// When it was recorded.
     pub created_at: Timestamp,
     /// When it happened by the store's clock, if known.
     pub occurred_at: Option<Timestamp>,
@@ -115,9 +104,7 @@ pub struct Unsent {
 /// An event of the same revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sibling {
-    /// The event.
     pub event_id: EventId,
-    /// Its type.
     pub event_type: String,
     /// The sequence number of its first delivery to the destination; `None` if it was never owed to it. It never
     /// changes once it is set.
@@ -127,23 +114,19 @@ pub struct Sibling {
 /// The result of rendering a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rendered {
-    /// A body without an amount.
     Body(String),
     /// A body with an amount of money.
     Revenue {
-        /// The body.
         body: String,
         /// The amount in the body, in USD, as a decimal.
         usd: String,
     },
     /// The delivery waits until the customer's external id is set.
     Wait {
-        /// Why.
         why: String,
     },
     /// The delivery is skipped: the destination must not get the event.
     Skip {
-        /// Why.
         why: String,
     },
     /// It cannot be sent, because a setting that a person entered is wrong.
@@ -153,12 +136,10 @@ pub enum Rendered {
     },
 }
 
-/// The result of a claim.
 #[derive(Debug)]
 pub enum Claimed {
     /// The request to send; the lane is leased to the claimer.
     Send(Box<Batch>),
-    /// Nothing can be sent now.
     Idle(Idle),
     /// A delivery can never be sent and is dead now, and events for operators were recorded. Claim again to continue
     /// with the next delivery.
@@ -180,7 +161,6 @@ pub enum Idle {
         /// The last error of the waiting delivery, or that the user is paused.
         last_error: Option<String>,
     },
-    /// Another claimer holds the lane.
     Leased {
         /// How long until its lease ends; a short time if the lane is only locked.
         wait: Duration,
@@ -213,9 +193,7 @@ pub enum Idle {
 pub struct Batch {
     /// When its lease began, by the clock of this process.
     pub claimed_at: Instant,
-    /// The destination.
     pub destination: Destination,
-    /// The destination's secrets.
     pub secret: SecretString,
     /// Its events, in order; at least one.
     pub attempts: Vec<Attempt>,
@@ -232,9 +210,7 @@ pub struct Batch {
 pub struct Attempt {
     /// The delivery; its id is sent as the `webhook-id`.
     pub delivery_id: DeliveryId,
-    /// The event.
     pub event_id: EventId,
-    /// The event's type.
     pub event_type: String,
     /// The purchase's revision that the event announces.
     pub revision: i64,
@@ -246,7 +222,6 @@ pub struct Attempt {
     pub number: i64,
     /// Number of counted attempts in which the destination refused this event: [`AttemptClass::Refused`].
     pub refusals: i64,
-    /// When the first attempt began.
     pub first_tried_at: Option<Timestamp>,
     /// Whether the destination may have a newer state of the user than this event carries: a newer one was sent,
     /// answered or not, or any state of another user who owns the purchase now.
@@ -257,20 +232,15 @@ pub struct Attempt {
     pub traceparent: Option<String>,
 }
 
-/// The results of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finish {
-    /// The purchase.
     pub key: CollapseKey,
-    /// The destination.
     pub destination: DestinationId,
     /// The token that the lane was claimed with.
     pub token: String,
     /// The run that made the request.
     pub mode: Mode,
-    /// When the request began.
     pub started_at: Timestamp,
-    /// How long it took.
     pub latency: Duration,
     /// The status of the answer, when there was one.
     pub status: Option<i32>,
@@ -285,7 +255,6 @@ pub struct Finish {
 }
 
 impl Finish {
-    /// The lane that was claimed.
     pub(crate) const fn lane(&self) -> LaneKey {
         LaneKey { key: self.key, destination: self.destination }
     }
@@ -326,11 +295,8 @@ impl DeliveryResult {
 /// The result of a request for one of its events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventResult {
-    /// The delivery.
     pub delivery_id: DeliveryId,
-    /// What follows for it.
     pub verdict: Verdict,
-    /// How the attempt went.
     pub class: AttemptClass,
     /// Why it failed, for people and without secrets.
     pub error: Option<String>,
@@ -341,21 +307,16 @@ pub struct EventResult {
 /// What follows for a delivery after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The destination acknowledged it.
     Delivered,
-    /// Try again.
     Retry {
-        /// How long from now.
         delay: Duration,
     },
-    /// Never try again.
     Dead,
 }
 
 /// What one request shows about its endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EndpointSignal {
-    /// The endpoint answered successfully.
     Success,
     /// The endpoint did not answer successfully.
     Failure {
@@ -367,7 +328,6 @@ pub enum EndpointSignal {
     /// The endpoint refused all further requests, by a 410 or because it does not know the API key: the destination is
     /// disabled.
     Gone {
-        /// Why.
         reason: String,
     },
 }
@@ -375,7 +335,6 @@ pub enum EndpointSignal {
 /// What is left in a lane after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LaneState {
-    /// A delivery is due.
     More,
     /// The next delivery is due later.
     Wait {
@@ -397,7 +356,6 @@ pub enum LaneState {
 /// What is left in a lane, and the operators' events that were recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FinishResult {
-    /// The state of the lane.
     pub lane: LaneState,
     /// Other destinations that are owed an event about this one, each once.
     pub owing: Vec<DestinationId>,

@@ -27,7 +27,6 @@ row! {
     }
 }
 
-/// The last sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LastSweep {
     /// When it finished; `None` before the first.
@@ -108,7 +107,6 @@ impl Store {
         self.write(|write| sql(FINISH).bind(write.now()?).run(write.connection).map(drop)).await
     }
 
-    /// The last sweep.
     pub async fn last_sweep(&self) -> Result<LastSweep, Error> {
         self.read_now(|connection, now| {
             let Times { created_at, finished_at, emptied_at } = sql(FIND).one(connection, "installation")?;

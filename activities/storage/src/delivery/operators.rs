@@ -15,9 +15,7 @@ use domain::{CollapseKey, DestinationId, EventId, Timestamp};
 
 /// An event for operators that is to be recorded.
 pub struct OperatorNotice {
-    /// The type of the event.
     pub event_type: &'static str,
-    /// Why, for people.
     pub reason: Option<String>,
 }
 

@@ -32,14 +32,12 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// Equal limits in all categories.
     #[must_use]
     pub const fn of(limit: i64) -> Self {
         Self { per_store: limit, unfollowed: i64::MAX, others: limit }
     }
 }
 
-/// Overdue purchases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overdue {
     /// The purchases to wake; those that a person waits for first.
@@ -57,7 +55,6 @@ pub struct Overdue {
 /// A purchase that should be settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Due {
-    /// The purchase.
     pub collapse_key: CollapseKey,
     /// `unsettled` or `wake`.
     pub why: &'static str,
@@ -65,22 +62,18 @@ pub struct Due {
 
 /// A window ended, and no settling followed.
 pub const UNSETTLED: &str = "unsettled";
-/// The next wake has passed.
 pub const WAKE: &str = "wake";
 
 /// A purchase that is past its time, and that the sweep must leave alone until another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Postponed {
-    /// The purchase.
     pub due: Due,
-    /// Until when.
     pub until: Timestamp,
 }
 
 /// What the sweep does with a purchase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// It wakes it.
     Wake {
         /// Number of wakes in a row that were not followed.
         unfollowed: i64,
@@ -89,17 +82,13 @@ pub enum Next {
     Postpone(Timestamp),
 }
 
-/// Purchases of one category.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// The purchases.
     pub all: Vec<(CollapseKey, Next)>,
-    /// Whether there may be more.
     pub more: bool,
 }
 
 impl Overdue {
-    /// Nothing, as of a time.
     pub const fn new(at: Timestamp) -> Self {
         Self { found: Vec::new(), unfollowed: Vec::new(), postponed: Vec::new(), more: false, at }
     }

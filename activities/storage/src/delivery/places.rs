@@ -43,7 +43,6 @@ row! {
     pub struct Room {
         /// When the lease of the lane ends or ended; `None` if its last request was finished.
         pub lease_until: Option<Timestamp>,
-        /// Whether a place is free.
         pub has_room: bool,
     }
 }
@@ -91,7 +90,6 @@ const TAKE: Sql = statement! {hot "leases_pkey or sqlite_autoindex_leases", "
     FOR UPDATE SKIP LOCKED
 "};
 
-/// Which free places are taken.
 struct Wanted<'a> {
     destination: DestinationId,
     range: Range<i64>,
@@ -145,11 +143,9 @@ impl Taking<'_> {
 
 /// What a place is leased for.
 pub struct Lease<'a> {
-    /// The purchase.
     pub key: CollapseKey,
     /// The user, if the destination gets requests user by user.
     pub user: Option<UserId>,
-    /// Identifies the claim.
     pub token: &'a str,
     /// When the lease ends, if the request is not finished before.
     pub until: Timestamp,

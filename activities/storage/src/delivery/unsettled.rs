@@ -138,7 +138,6 @@ pub fn find(connection: &mut AnyConnection, now: Timestamp, limit: i64) -> Resul
     Ok(Found { all: all.collect(), more })
 }
 
-/// What limits a choice.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     now: Timestamp,
@@ -155,7 +154,6 @@ fn choose(fresh: &[Fresh], Limits { now, patience, limit }: Limits) -> Vec<(Coll
     chosen.map(|(row, until)| (row.collapse_key, until)).collect()
 }
 
-/// The first of each key.
 fn once<T>(all: impl IntoIterator<Item = T>, key: impl Fn(&T) -> CollapseKey) -> Vec<T> {
     let mut seen = BTreeSet::new();
     all.into_iter().filter(|one| seen.insert(key(one))).collect()

@@ -15,11 +15,8 @@ use domain::{DeliveryId, DestinationId, Environment, Timestamp, UserId};
 /// A user at a destination, in an environment.
 #[derive(Clone, Copy)]
 pub struct UserLane {
-    /// The destination.
     pub destination: DestinationId,
-    /// The user.
     pub user: UserId,
-    /// The environment.
     pub environment: Environment,
 }
 
@@ -54,7 +51,6 @@ const LOCK_FREE: Sql = statement! {hot "sqlite_autoindex_user_lanes or user_lane
 
 /// What a claim finds of a user at a destination.
 pub struct Locked {
-    /// Both environments.
     pub rows: [UserLaneRow; 2],
     /// When the leases of the user end, or ended without a finish.
     pub leases: Vec<Timestamp>,
@@ -78,7 +74,6 @@ pub fn lock_free(write: &mut Write<'_>, lane: UserLane) -> Result<Option<Locked>
 /// The revision of a user's state that a request carries.
 #[derive(Clone, Copy)]
 pub struct UserState {
-    /// The user at the destination.
     pub lane: UserLane,
     /// The revision of the user's state.
     pub revision: i64,

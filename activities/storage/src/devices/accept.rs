@@ -43,7 +43,6 @@ pub struct DeviceRequest {
     pub platform: PlatformId,
     /// The device, as it describes itself.
     pub device: Device,
-    /// The secret that it shows.
     pub secret: Option<SecretHash>,
     /// When it was sent, by the device's clock.
     pub sent_at: Timestamp,
@@ -64,9 +63,7 @@ pub struct DeviceReport {
     pub client_id: String,
     /// When it happened, by the device's clock.
     pub time: Timestamp,
-    /// Its session.
     pub session: Option<SessionId>,
-    /// What happened.
     pub content: Content,
 }
 
@@ -136,7 +133,6 @@ struct Gathered<'r> {
     known: BTreeMap<SessionKey, Session>,
     /// The ends of sessions in this group.
     closed: BTreeSet<SessionKey>,
-    /// The events of this group.
     seen: BTreeSet<Identity>,
     /// What is to be stored, with the index of its request.
     events: Vec<(usize, &'r DeviceReport)>,
@@ -316,12 +312,10 @@ const fn step(kind: DeviceEventKind) -> Step {
 /// What the body of an event says beside its report.
 struct Circumstances<'a> {
     origin: &'a Origin,
-    /// The user of the device.
     owner: &'a DeviceOwner,
     org: OrgId,
     epoch: i64,
     received_at: Timestamp,
-    /// When sessions began.
     began: &'a BTreeMap<SessionKey, Timestamp>,
 }
 

@@ -12,21 +12,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// An event that is to be stored.
 pub struct NewEvent {
-    /// Its id.
     pub id: EventId,
-    /// The platform and the device.
     pub place: DevicePlace,
     /// The app's own id of it.
     pub client_id: String,
-    /// Its type.
     pub kind: DeviceEventKind,
-    /// Its session.
     pub session: Option<SessionId>,
-    /// That of its platform.
     pub environment: Environment,
     /// When it happened, by our clock.
     pub occurred_at: Timestamp,
-    /// Its body.
     pub body: String,
 }
 

@@ -27,7 +27,6 @@ row! {
     }
 }
 
-/// The oldest are the first.
 const OLDEST: Sql = statement! {"
     SELECT seq, platform_id, device_id, created_at FROM device_events ORDER BY seq LIMIT ?
 "};

@@ -13,7 +13,6 @@ use domain::{AppId, DeviceId, DevicePlace, Environment, PlatformId, UserId};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-/// Numbers of rows per statement.
 pub const SIZES: [usize; 4] = [512, 64, 8, 1];
 
 row! {
@@ -31,11 +30,8 @@ json_columns!(Device);
 
 /// A platform, and the destinations of its app.
 pub struct Origin {
-    /// The app.
     pub app_id: AppId,
-    /// The store.
     pub store: String,
-    /// Whether its purchases are real.
     pub environment: Environment,
     /// Whether its store can be queried: it has a secret that the store has not refused.
     pub has_secret: bool,
@@ -92,9 +88,7 @@ const MAY_REPORT: &str = "devices.secret_hash IS NULL OR devices.secret_hash = e
 /// A device as a request describes it.
 #[derive(Clone, Copy)]
 pub struct DescribedDevice<'r> {
-    /// The device.
     pub place: DevicePlace,
-    /// Its description.
     pub device: &'r Device,
     /// The secret that the request shows.
     pub secret: Option<&'r SecretHash>,
@@ -119,9 +113,7 @@ pub fn lock(write: &mut Write<'_>, devices: &BTreeMap<DevicePlace, DescribedDevi
     Ok(())
 }
 
-/// A device that is stored.
 pub struct KnownDevice {
-    /// Its user.
     pub owner: DeviceOwner,
     /// The secret with which it was created.
     pub secret: Option<SecretHash>,

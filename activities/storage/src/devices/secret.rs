@@ -18,13 +18,11 @@ use subtle::ConstantTimeEq;
 pub struct SecretHash(String);
 
 impl SecretHash {
-    /// The hash of a secret.
     #[must_use]
     pub fn of(secret: &SecretString) -> Self {
         Self(sha256(secret.expose_secret()))
     }
 
-    /// One that is stored.
     pub const fn stored(hex: String) -> Self {
         Self(hex)
     }

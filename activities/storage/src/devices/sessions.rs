@@ -9,7 +9,6 @@ use domain::device::session::Session;
 use domain::{DeviceId, DevicePlace, PlatformId, SessionId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The key of a session.
 pub type SessionKey = (DevicePlace, SessionId);
 
 row! {
@@ -29,7 +28,6 @@ const FIND: Sql = statement! {"
     WHERE (s.platform_id, s.device_id, s.id) IN (VALUES ?*)
 "};
 
-/// The known sessions among these.
 pub fn find(write: &mut Write<'_>, wanted: &BTreeSet<SessionKey>) -> Result<BTreeMap<SessionKey, Session>, Error> {
     let wanted: Vec<&SessionKey> = wanted.iter().collect();
     let mut found = BTreeMap::new();

@@ -11,7 +11,6 @@ use domain::event::PURCHASE_UPDATED;
 use domain::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, Timestamp, UserId};
 
 row! {
-    /// An event, without its body.
     #[derive(Clone)]
     pub struct Event {
         pub id: EventId,

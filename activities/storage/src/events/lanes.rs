@@ -60,7 +60,6 @@ pub fn open_ahead(connection: &mut AnyConnection, key: CollapseKey) -> Result<Op
 pub struct OpenLanes(Ahead<'static, OpenLane>);
 
 impl OpenLanes {
-    /// The lanes.
     pub fn fetch(self, connection: &mut AnyConnection) -> Result<Vec<Lane>, Error> {
         let lane = |row: OpenLane| Lane {
             destination_id: row.destination_id,

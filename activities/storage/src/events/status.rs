@@ -4,7 +4,6 @@ use crate::db::statement::stored;
 use serde::{Deserialize, Serialize};
 
 stored! {
-    /// The status of a delivery.
     #[derive(Serialize, Deserialize)]
     #[serde(rename_all = "snake_case")]
     pub enum DeliveryStatus {
@@ -12,7 +11,6 @@ stored! {
         Pending = "pending",
         /// It is owed, and waits for the user's own id.
         Waiting = "waiting",
-        /// The destination acknowledged it.
         Delivered = "delivered",
         /// It is not sent any more: a newer event takes its place.
         Superseded = "superseded",

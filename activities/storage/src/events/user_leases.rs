@@ -13,7 +13,6 @@ use std::time::Duration;
 const LONGEST: Duration = Duration::from_secs(60);
 const LONGEST_MICROS: u128 = LONGEST.as_micros();
 
-/// A lease holds. Binds now.
 pub const LIVE: &str = const_format::formatcp!("lease_until - ? BETWEEN 1 AND {LONGEST_MICROS}");
 /// A lease has ended. Binds now.
 pub const FREE: &str = const_format::formatcp!("lease_until - ? NOT BETWEEN 1 AND {LONGEST_MICROS}");

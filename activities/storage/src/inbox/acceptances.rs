@@ -14,7 +14,6 @@ use domain::CollapseKey;
 const PER_ROW: usize = 16;
 /// The sequence numbers in one row differ by less than this, so that the audit searches few rows for a number.
 pub const SPAN: i64 = 256;
-/// Numbers of rows per statement.
 const SIZES: [usize; 3] = [16, 4, 1];
 
 /// A notification: its sequence number, and its purchase unless it names none.

@@ -15,9 +15,7 @@ use std::collections::HashMap;
 /// Notifications that are accepted together, and the settings of their platforms.
 #[derive(Clone, Copy)]
 pub struct Received<'a, 'n> {
-    /// By platform.
     pub windows: &'a HashMap<PlatformId, Window>,
-    /// The notifications.
     pub all: &'a [&'n NewNotification],
 }
 

@@ -29,7 +29,6 @@ pub struct NewNotification {
     pub body: String,
     /// What happens to it after it is accepted.
     pub fate: Fate,
-    /// The trace it belongs to.
     pub traceparent: Option<String>,
 }
 
@@ -51,7 +50,6 @@ pub enum Fate {
 pub enum Accepted {
     /// It is stored in a row of its own.
     New {
-        /// The row's sequence number.
         seq: i64,
     },
     /// This message again: it is stored already for this receipt, store type and platform. Nothing was written.
@@ -61,12 +59,10 @@ pub enum Accepted {
     },
     /// This message again: its row waits for the decision about a topic, or was left waiting when that was decided.
     Waiting {
-        /// The topic.
         topic: TopicId,
     },
     /// A duplicate notification: another message reported the same before. Its row has the outcome `duplicate`.
     Duplicate {
-        /// The row's sequence number.
         seq: i64,
     },
 }
@@ -74,15 +70,12 @@ pub enum Accepted {
 /// An open notification, as the dispatcher needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Open {
-    /// Its sequence number.
     pub seq: i64,
-    /// Its purchase.
     pub collapse_key: CollapseKey,
     /// How long until its window ends, unless another notification restarts it.
     pub quiet: Duration,
     /// How long until the platform's `max_wait` ends the window anyway; `None` when the platform has none.
     pub cap: Option<Duration>,
-    /// The trace it belongs to.
     pub trace: Option<TraceContext>,
 }
 

@@ -22,7 +22,6 @@ const PAGE: i64 = 100;
 /// Of the topics of a platform, the oldest first: the pending one that gives way to a new request. `None` when none does.
 pub type GivesWay = Arc<dyn Fn(&[Topic]) -> Option<TopicId> + Send + Sync>;
 
-/// A topic's request to send.
 #[derive(Clone)]
 pub struct TopicRequest {
     platform_id: PlatformId,
@@ -50,7 +49,6 @@ impl TopicRequest {
 /// The result of a topic's request to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PendingTopic {
-    /// It is pending now.
     New,
     /// It is stored already: decided, or pending and now with the newer URL.
     Renewed,

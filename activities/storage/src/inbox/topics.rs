@@ -103,7 +103,6 @@ impl Store {
         self.read_for_ingress(move |connection| of_platform(connection, platform)).await
     }
 
-    /// One topic.
     pub async fn topic(&self, id: TopicId) -> Result<Topic, Error> {
         self.read(move |connection| by_id(connection, id)).await
     }
@@ -240,7 +239,6 @@ const APP: Sql = statement! {"
 
 const FIND: Sql = statement!("{SELECT} WHERE id = ?");
 
-/// One topic.
 fn by_id(connection: &mut AnyConnection, id: TopicId) -> Result<Topic, Error> {
     sql(FIND).bind(id).one(connection, "topic")
 }

@@ -24,7 +24,6 @@ pub struct SettlingTrace {
     pub contexts: Vec<TraceContext>,
     /// When the first of them was accepted.
     pub began_at: Timestamp,
-    /// The number of the settling.
     pub settling: i64,
 }
 

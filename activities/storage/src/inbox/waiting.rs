@@ -20,7 +20,6 @@ use std::collections::BTreeMap;
 pub struct WaitingResult {
     /// The purchases that may be settled now.
     pub released: Released,
-    /// Number of refused notifications.
     pub refused: i64,
 }
 

@@ -43,7 +43,6 @@ pub enum ClaimStep {
 /// What the store showed of a claim.
 #[derive(Debug, Clone)]
 pub enum ClaimAnswer {
-    /// The receipt is this customer's.
     Confirmed(Box<Snapshot>),
     /// It is not, for this reason.
     Refused(ClaimReason),
@@ -58,7 +57,6 @@ pub enum ClaimResult {
     Reported(Open),
     /// It is verified, and was a notification of its purchase before, which is to be settled again.
     Verified,
-    /// It is not verified.
     NotVerified,
 }
 
@@ -188,7 +186,6 @@ enum Standing {
     Verified(String),
     /// It is known, and no answer of the store stands yet.
     Unsettled,
-    /// Nothing is known of it.
     Unknown,
 }
 
@@ -205,7 +202,6 @@ fn standing(connection: &mut AnyConnection, key: CollapseKey, row: Option<&Purch
     Ok(if open.unwrap_or(0) > 0 { Standing::Unsettled } else { Standing::Unknown })
 }
 
-/// A pending claim.
 struct Pending {
     place: DevicePlace,
     key: CollapseKey,

@@ -198,7 +198,6 @@ pub fn claimed(
 }
 
 impl DeviceUser {
-    /// The user's id.
     pub fn id(&self, place: DevicePlace) -> UserId {
         self.user_id.unwrap_or_else(|| UserId::of_device(place, self.logouts))
     }

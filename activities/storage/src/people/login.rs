@@ -23,22 +23,18 @@ use domain::device::Device;
 use domain::{AppId, DevicePlace, UserId};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A login on a device.
 #[derive(Debug, Clone)]
 pub struct Login {
     /// The platform whose publishable key the request has, and the device.
     pub place: DevicePlace,
     /// The device as it describes itself.
     pub device: Device,
-    /// The secret that it shows.
     pub secret: SecretHash,
-    /// The customer's own id.
     pub external_id: String,
     /// Whether the customer's own server signed it.
     pub is_signed: bool,
 }
 
-/// The result of a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoggedIn {
     /// The user of the device from now on.
@@ -80,7 +76,6 @@ impl Store {
 /// Everything that a login depends on, as it was read before the locks were taken.
 #[derive(PartialEq, Eq)]
 struct Situation {
-    /// Whose the device is.
     device: DeviceUser,
     /// Whether that user has an external id, and which.
     name: Option<String>,

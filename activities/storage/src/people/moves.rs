@@ -26,14 +26,12 @@ stored! {
         Login = "login",
         /// The customer was given the external id of another user.
         Naming = "naming",
-        /// A person moved them.
         Admin = "admin",
         /// A person took a transfer back.
         Undo = "undo",
     }
 }
 
-/// Whether a move is announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Announced {
     /// Each purchase that gives access is announced by two events.
@@ -52,31 +50,22 @@ impl Announced {
 /// Who made a change, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Author {
-    /// Who.
     pub by: String,
-    /// Why.
     pub reason: String,
 }
 
 /// A move of customers between two users, whose rows are locked.
 pub struct Move<'a> {
-    /// The app of both.
     pub app: AppId,
-    /// The former owner.
     pub from: &'a UserRow,
-    /// The new owner.
     pub to: &'a UserRow,
     /// The customers; all of the former owner where it is `None`.
     pub customers: Option<BTreeSet<StoreCustomer>>,
-    /// Why they move.
     pub cause: Cause,
-    /// The person who moved them.
     pub author: Option<Author>,
     /// The transfer that it takes back.
     pub undoes: Option<TransferId>,
-    /// Whether it is announced.
     pub announced: Announced,
-    /// The devices that move too.
     pub devices: MovedDevices,
 }
 
@@ -90,10 +79,8 @@ pub enum MovedDevices {
     Back(BTreeSet<DevicePlace>),
 }
 
-/// What moved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moved {
-    /// The transfer.
     pub id: TransferId,
     /// The purchases that were announced, in the order of their keys.
     pub announced: Vec<CollapseKey>,
@@ -146,7 +133,6 @@ const COUNT: Sql = statement! {"
 
 const OF_KEY: Clause = clause!(&purchase::RECHECKS, "collapse_key = ?");
 
-/// The customers of a user.
 pub fn customers(connection: &mut AnyConnection, user: UserId) -> Result<BTreeSet<StoreCustomer>, Error> {
     let rows: Vec<CustomerRow> = sql(CUSTOMERS).bind(user).all(connection)?;
     let customer = |row: CustomerRow| StoreCustomer { store: row.store, app_user_id: row.app_user_id };

@@ -13,32 +13,24 @@ use domain::{AlarmId, AppId, PlatformId, ReviewId, Timestamp, TransferPolicy, Us
 /// Maximum number of questions about one former owner that wait. Beyond it nothing moves, and a later login brings the
 /// question again.
 const MAX_OPEN: i64 = 20;
-/// The kind of the alarm.
 const KIND: &str = "transfer_wanted";
 
 row! {
-    /// A question and its answer.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Review {
         /// Its id, which follows from both users.
         pub id: ReviewId,
-        /// The app.
         pub app_id: AppId,
         /// The platform of the device that brought it first.
         pub platform_id: PlatformId,
-        /// The owner.
         pub from_user_id: UserId,
-        /// The owner's external id now.
         pub from_external_id: Option<String>,
         /// Who logged in on a device with receipts of the owner.
         pub to_user_id: UserId,
-        /// Their external id now.
         pub to_external_id: Option<String>,
-        /// When it was stored.
         pub requested_at: Timestamp,
         /// The answer; `None` while nobody has answered.
         pub is_approved: Option<bool>,
-        /// When it was answered last.
         pub answered_at: Option<Timestamp>,
     }
 }
@@ -110,13 +102,11 @@ pub fn may_move(
     Ok(false)
 }
 
-/// One question.
 pub fn find(connection: &mut AnyConnection, id: ReviewId) -> Result<Review, Error> {
     sql(FIND).bind(id).one(connection, "review")
 }
 
 impl Review {
-    /// The alarm that shows it.
     #[must_use]
     pub fn alarm(&self) -> AlarmId {
         let detail = detail(self.id, (self.from_user_id, self.to_user_id));

@@ -18,7 +18,6 @@ const MAX_LISTED: i64 = 100;
 /// What moved, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MovedRows {
-    /// The customers of stores.
     pub customers: BTreeSet<StoreCustomer>,
     /// The purchases that were announced, in the order of their keys.
     pub announced: Vec<CollapseKey>,
@@ -38,11 +37,8 @@ impl MovedRows {
 
 /// A transfer that is to be stored.
 pub struct NewTransfer<'a> {
-    /// Its id.
     pub id: TransferId,
-    /// The move.
     pub order: &'a Move<'a>,
-    /// What moved.
     pub moved: &'a MovedRows,
 }
 
@@ -64,32 +60,23 @@ row! {
     }
 }
 
-/// A transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transfer {
-    /// Its id.
     pub id: TransferId,
-    /// The app.
     pub app_id: AppId,
-    /// The former owner.
     pub from: UserId,
     /// The former owner's external id now.
     pub from_external_id: Option<String>,
-    /// The new owner.
     pub to: UserId,
     /// The new owner's external id now.
     pub to_external_id: Option<String>,
-    /// Why it happened.
     pub cause: Cause,
-    /// What moved.
     pub moved: MovedRows,
-    /// The person who caused it.
     pub author: Option<Author>,
     /// The transfer that it takes back.
     pub undoes: Option<TransferId>,
     /// The transfer that took it back.
     pub undone_by: Option<TransferId>,
-    /// When it happened.
     pub created_at: Timestamp,
 }
 
@@ -116,7 +103,6 @@ const INSERT: Sql = statement! {"
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 "};
 
-/// Stores a transfer.
 pub fn insert(write: &mut Write<'_>, new: &NewTransfer<'_>) -> Result<(), Error> {
     let NewTransfer { id, order, moved } = new;
     let moved = serde_json::to_string(moved)
@@ -136,7 +122,6 @@ pub fn insert(write: &mut Write<'_>, new: &NewTransfer<'_>) -> Result<(), Error>
         .map(drop)
 }
 
-/// One transfer.
 pub fn find(connection: &mut AnyConnection, id: TransferId) -> Result<Transfer, Error> {
     let row: TransferRow = sql(FIND).bind(id).one(connection, "transfer")?;
     row.transfer()
@@ -164,7 +149,6 @@ impl TransferRow {
 }
 
 impl Store {
-    /// One transfer.
     pub async fn transfer(&self, id: TransferId) -> Result<Transfer, Error> {
         self.read(move |connection| find(connection, id)).await
     }

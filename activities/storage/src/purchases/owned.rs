@@ -12,7 +12,6 @@ use domain::{AppId, CollapseKey, Environment, PlatformId, Purchase, Timestamp, U
 /// Purchases of a user, and the environment in which a profile or a state is computed from them.
 #[derive(Clone, Copy)]
 pub struct UserPurchases<'a> {
-    /// The user.
     pub user: UserId,
     /// All purchases of the user, or those on certain platforms.
     pub owned: &'a [OwnedPurchase],

@@ -37,7 +37,6 @@ row! {
         pub app_id: AppId,
         pub store: String,
         pub environment: Environment,
-        /// Which SKU names the product.
         pub product_ref: ProductRef,
         pub max_wait: Option<Duration>,
         /// What to do if the store does not know its receipt.
@@ -64,7 +63,6 @@ const ORIGIN: &str = "
     FROM";
 
 impl PurchaseRow {
-    /// The stored purchase.
     pub fn known(&self) -> Result<Purchase, Error> {
         read(&self.purchase)
     }
@@ -233,7 +231,6 @@ const LOCK_UNVERIFIED: Sql = statement! {"
 /// The statements that a clause for [`reset_failures`] completes.
 pub const RESETS: [Sql; 2] = [RESET_FAILURES, LOCK_UNVERIFIED];
 
-/// One purchase.
 pub const OF_KEY: Clause = clause!(&[RECHECK, LOCK_MANY, RESET_FAILURES, LOCK_UNVERIFIED], "collapse_key = ?");
 
 /// Resets the number of failed queries of a few purchases to 0, and the time of the first one.
@@ -293,7 +290,6 @@ pub fn json(purchase: &Purchase) -> Result<String, Error> {
     serde_json::to_string(purchase).map_err(|cause| Error::corrupt_by("a purchase cannot be written as JSON", cause))
 }
 
-/// Parses a stored purchase.
 pub fn read(stored: &str) -> Result<Purchase, Error> {
     serde_json::from_str(stored).map_err(|cause| Error::corrupt_by("a purchase is not readable", cause))
 }
@@ -315,7 +311,6 @@ stored! {
     #[derive(serde::Serialize)]
     #[serde(rename_all = "snake_case")]
     pub enum WaitsFor {
-        /// An answer of the store.
         Verification = "verification",
         /// A later answer of the store, which shows what they report: the last one did not show it yet.
         Confirmation = "confirmation",

@@ -118,7 +118,6 @@ pub fn realize_ahead(write: &mut Write<'_>, new: CollapseKey) -> Result<Realized
 pub struct Realized(Ahead<'static, Single<CollapseKey>>);
 
 impl Realized {
-    /// Rechecks them.
     pub fn recheck(self, write: &mut Write<'_>) -> Result<(), Error> {
         let mut replaced = self.0.values(write.connection)?;
         replaced.sort_unstable();

@@ -24,7 +24,6 @@ row! {
 
 /// The key of a customer in `store_users`, which names the user that the customer is.
 pub struct StoreUser {
-    /// The app.
     pub app_id: AppId,
     /// The store, such as `amazon`.
     pub store: String,
@@ -32,7 +31,6 @@ pub struct StoreUser {
     pub app_user_id: String,
 }
 
-/// A customer of a store.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct StoreCustomer {
     /// The store, such as `amazon`.
@@ -118,7 +116,6 @@ pub struct FoundUser {
 }
 
 impl FoundUser {
-    /// Its id.
     pub const fn id(self) -> UserId {
         self.id
     }
@@ -235,7 +232,6 @@ fn lock_later(write: &mut Write<'_>, id: UserId) -> Result<(), Error> {
 
 const FIND: Sql = statement!("SELECT id, external_id, revision FROM users WHERE id = ?");
 
-/// A user, without a lock.
 pub fn read(connection: &mut AnyConnection, id: UserId) -> Result<UserRow, Error> {
     sql(FIND).bind(id).one(connection, "user")
 }

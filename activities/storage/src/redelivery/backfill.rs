@@ -20,7 +20,6 @@ use domain::{CollapseKey, DestinationId, RedeliverySelector, Selection, UserId};
 use serde_json::json;
 use std::collections::{BTreeSet, HashSet};
 
-/// One page of a backfill.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackfillPage {
     /// Number of purchases that were checked.

@@ -25,7 +25,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// The result of one page.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redelivered {
     /// Number of events, dead deliveries or purchases that were checked.
@@ -190,7 +189,6 @@ fn app_of(connection: &mut AnyConnection, receivers: Receivers) -> Result<Option
 enum Step<'s, 'c> {
     /// The deliveries are only counted, with the state of this time.
     Dry(&'s mut AnyConnection, Timestamp),
-    /// The deliveries are recorded.
     Owe(&'s mut Write<'c>),
 }
 

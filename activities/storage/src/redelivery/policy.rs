@@ -21,14 +21,12 @@ pub struct Policy {
 pub enum DueNow {
     /// None.
     Nothing,
-    /// Those of the selected event.
     Event,
     /// All of the lane, so that its back-off ends.
     Lane,
 }
 
 impl Policy {
-    /// The policy of a selector.
     pub const fn of(selector: &RedeliverySelector) -> Self {
         let (absent, elsewhere) = (Skipped::Operators, Skipped::Deleted);
         let events = Self { condition: Condition::Always, due: DueNow::Nothing, absent, elsewhere };

@@ -22,7 +22,6 @@ const RETENTION: Duration = DAY.saturating_mul(7);
 /// How a page is carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunMode {
-    /// Its deliveries are only counted.
     Dry,
     /// Its deliveries are recorded at each request.
     Anew,

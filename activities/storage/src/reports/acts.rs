@@ -66,7 +66,6 @@ const OF_KEY: Clause = clause!(&[LIST], "key_id = ?");
 const OF_OPERATION: Clause = clause!(&[LIST], "operation = ?");
 
 impl Store {
-    /// Acts, the newest first.
     pub async fn acts(&self, filter: ActFilter, page: Page) -> Result<Paged<ActView>, Error> {
         let below = page.number_or(i64::MAX)?;
         self.read(move |connection| {

@@ -17,11 +17,8 @@ row! {
     pub struct ArrivalView {
         /// Why messages were refused; empty for those that were accepted.
         pub reason: String,
-        /// How many.
         pub times: i64,
-        /// The first of them.
         pub first_at: Timestamp,
-        /// The last of them.
         pub last_at: Timestamp,
     }
 }
@@ -51,9 +48,7 @@ const OF_PLATFORMS: Sql = statement! {hot "arrivals_of_platform", "
 row! {
     /// The answers of one kind, with the platform.
     pub struct ArrivalOf {
-        /// The platform.
         pub platform_id: PlatformId,
-        /// The answers.
         pub view: ArrivalView,
     }
 }

@@ -17,11 +17,9 @@ pub const MARGIN: Duration = Duration::from_secs(60);
 /// A destination, also a deleted one, with the time of its present choice.
 #[derive(Debug)]
 pub struct Chooser {
-    /// The destination.
     pub destination: Destination,
     /// When it got its present choice; `None` if it has had it since its creation.
     pub chosen_at: Option<Timestamp>,
-    /// When it was deleted.
     pub deleted_at: Option<Timestamp>,
 }
 

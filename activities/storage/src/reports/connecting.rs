@@ -14,7 +14,6 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct PlatformProgress {
     /// What its store was answered; without a reason what was accepted.
     pub arrivals: Vec<ArrivalView>,
-    /// Its topics, the oldest first.
     pub topics: Vec<Topic>,
     /// When an event of one of its purchases was delivered first.
     pub delivered_at: Option<Timestamp>,

@@ -113,17 +113,12 @@ row! {
     /// The body of a delivery as it is sent, and what its headers are made of.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct SentBody {
-        /// The delivery.
         pub id: DeliveryId,
-        /// The destination.
         pub destination_id: DestinationId,
-        /// The event.
         pub event_id: EventId,
-        /// Its type.
         pub event_type: String,
         /// The purchase's revision that the event announces.
         pub revision: i64,
-        /// How the delivery stands.
         pub status: DeliveryStatus,
         /// The body, once it was rendered and until the delivery ended.
         pub body: Option<String>,
@@ -176,7 +171,6 @@ const SENT: Sql = statement! {hot "deliveries_id", "
 const ATTEMPTS_OF_DELIVERY: Sql = statement!("{ATTEMPT} WHERE a.delivery_id = ? ORDER BY a.number");
 
 impl Store {
-    /// Deliveries, the newest first.
     pub async fn deliveries(&self, filter: DeliveryFilter, page: Page) -> Result<Paged<DeliveryView>, Error> {
         let below = page.number_or(i64::MAX)?;
         self.read(move |connection| {
@@ -199,7 +193,6 @@ impl Store {
         .await
     }
 
-    /// One delivery.
     pub async fn delivery(&self, id: DeliveryId) -> Result<DeliveryView, Error> {
         self.read(move |connection| sql(FIND).bind(id).one(connection, "delivery")).await
     }

@@ -116,13 +116,9 @@ pub struct DeviceEventFull {
 /// The explanation of an event of a device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeviceEventExplanation {
-    /// The event.
     pub event: DeviceEventView,
-    /// Its app.
     pub app_id: AppId,
-    /// The destinations of its app.
     pub addressees: Vec<Addressee>,
-    /// As of when.
     pub now: Timestamp,
 }
 

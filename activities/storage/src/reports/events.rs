@@ -14,9 +14,7 @@ use serde::Serialize;
 /// Which events are listed; all that are set must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventFilter {
-    /// Only this event.
     pub id: Option<EventId>,
-    /// Only those of this app.
     pub app_id: Option<AppId>,
     /// Only those about purchases of this platform.
     pub platform_id: Option<PlatformId>,
@@ -112,7 +110,6 @@ const PLATFORM_APP: Sql = statement!("SELECT app_id AS value FROM platforms WHER
 const FIND: Sql = statement!("SELECT {EVENT} WHERE id = ?");
 
 impl Store {
-    /// One event.
     pub async fn event(&self, id: EventId) -> Result<EventView, Error> {
         self.read(move |connection| sql(FIND).bind(id).one(connection, "event")).await
     }

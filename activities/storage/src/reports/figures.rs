@@ -44,7 +44,6 @@ pub struct DestinationHealth {
 /// The figures of a destination for metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Figures {
-    /// The destination.
     pub id: DestinationId,
     /// `healthy`, `failing`, `open` or `disabled`.
     pub state: String,
@@ -57,7 +56,6 @@ pub struct Figures {
 /// The result of skipping the `user.*` events that a destination is owed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Forgotten {
-    /// Number of skipped deliveries.
     pub skipped: i64,
     /// Whether more deliveries may be left to skip.
     pub more: bool,
@@ -144,11 +142,9 @@ struct Batch {
     id: DestinationId,
     /// Only those with a higher sequence number.
     after: i64,
-    /// Maximum number of them.
     at_most: i64,
 }
 
-/// The result of one batch.
 struct Passed {
     /// The last sequence number in it.
     last: i64,

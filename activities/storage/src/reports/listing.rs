@@ -174,7 +174,6 @@ impl<'a> Filtered<'a> {
 const FIND_PURCHASE: Sql = statement!("SELECT {PURCHASE} WHERE p.collapse_key = ?");
 
 impl Store {
-    /// Purchases, the last settled first.
     pub async fn purchases(&self, filter: PurchaseFilter, page: Page) -> Result<Paged<PurchaseView>, Error> {
         let (before, key) = page.pair_or(i64::MAX)?;
         self.read_now(move |connection, now| {
@@ -195,7 +194,6 @@ impl Store {
         .await
     }
 
-    /// One purchase.
     pub async fn purchase(&self, key: CollapseKey) -> Result<PurchaseView, Error> {
         self.read(move |connection| sql(FIND_PURCHASE).bind(key).one(connection, "purchase")).await
     }

@@ -18,15 +18,11 @@ const REMOVED_MICROS: i64 = 60 * MINUTE_MICROS;
 /// Which minutes are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeriesFilter {
-    /// What was counted.
     pub series: Vec<Series>,
-    /// Only that of this app.
     pub app: Option<AppId>,
     /// Only that of these destinations, each by itself; of all together when empty.
     pub destinations: Vec<DestinationId>,
-    /// The first minute.
     pub from: Timestamp,
-    /// The last minute.
     pub until: Timestamp,
 }
 

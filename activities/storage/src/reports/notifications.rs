@@ -20,14 +20,11 @@ stored! {
     #[derive(Serialize)]
     #[serde(rename_all = "snake_case")]
     pub enum WaitingFor {
-        /// The end of its window.
         Window = "window",
         /// The end of a hold by an admin.
         Hold = "hold",
-        /// The approval of its topic.
         #[serde(rename = "topic approval")]
         TopicApproval = "topic approval",
-        /// An answer of the store.
         Verification = "verification",
         /// A later answer of the store, which confirms what the last one does not show yet.
         Confirmation = "confirmation",
@@ -48,9 +45,7 @@ pub enum Course {
 /// Which notifications are listed; all that are set must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NotificationFilter {
-    /// Only those of this app.
     pub app: Option<AppId>,
-    /// Only those of this platform.
     pub platform: Option<PlatformId>,
     /// Only those with this outcome, or without one.
     pub course: Option<Course>,
@@ -79,7 +74,6 @@ row! {
     /// A notification as the API shows it.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
     pub struct NotificationView {
-        /// Its sequence number.
         pub seq: i64,
         /// The store's id of the message.
         pub message_id: String,
@@ -91,7 +85,6 @@ row! {
         pub receipt_id: String,
         /// The store's own type of the notification; [`CLAIM_STORE_TYPE`] where a device reported it.
         pub store_type: String,
-        /// When it was accepted.
         pub accepted_at: Timestamp,
         /// Its outcome; `None` while it is open.
         pub outcome: Option<Outcome>,

@@ -133,7 +133,6 @@ const LAST_ACCEPTED_BY: Sql = statement! {"
     WHERE a.reason = '' AND a.platform_id IN (SELECT f.id FROM platforms f WHERE f.app_id = ?)
 "};
 
-/// What waits for its window.
 const OPEN: &str = "n.outcome IS NULL AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL
         AND (p.held_until IS NULL OR p.held_until <= ?)";
 
@@ -273,29 +272,17 @@ row! {
     /// can be committed after a higher one, and then only the next change is noticed.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
     pub struct Pulse {
-        /// Notifications.
         pub notifications: Option<i64>,
-        /// Purchases.
         pub purchases: Option<i64>,
-        /// Events.
         pub events: Option<i64>,
-        /// Events of devices.
         pub device_events: Option<i64>,
-        /// Deliveries that are owed.
         pub owed: Option<i64>,
-        /// Deliveries that ended.
         pub finished: Option<i64>,
-        /// Requests that failed.
         pub failed: Option<i64>,
-        /// States of destinations.
         pub destinations: Option<i64>,
-        /// Topics.
         pub topics: Option<i64>,
-        /// Answers to stores.
         pub arrivals: Option<i64>,
-        /// Alarms.
         pub alarms: Option<i64>,
-        /// Acts.
         pub acts: Option<i64>,
     }
 }

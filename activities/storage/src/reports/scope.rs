@@ -9,25 +9,18 @@ use domain::AppId;
 /// The kinds of things that belong to an app, as they are named in a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
-    /// An app itself.
     App,
-    /// A platform.
     Platform,
-    /// A destination.
     Destination,
     /// A purchase, also one that only has notifications yet; for events about it, a destination.
     Purchase,
-    /// A message of a store.
     Message,
     /// An event of a purchase, a destination or a device.
     Event,
-    /// A delivery.
     Delivery,
-    /// A transfer.
     Transfer,
     /// A question whether purchases may move.
     Review,
-    /// A key of the API.
     Key,
     /// A session of a person at the page.
     Session,

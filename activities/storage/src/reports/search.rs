@@ -9,7 +9,6 @@ use domain::{AppId, CollapseKey, PlatformId, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Maximum number of found things.
 pub const MAX_FOUND: i64 = 50;
 /// Maximum number of found things of a kind.
 const MAX_OF_KIND: i64 = 100;

@@ -10,12 +10,9 @@ use crate::settings::tombstones::ConcealedName;
 use domain::{AppId, UserId};
 
 row! {
-    /// A customer who was found.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct FoundCustomer {
-        /// The app.
         pub app_id: AppId,
-        /// The user.
         pub user_id: UserId,
     }
 }

@@ -15,11 +15,8 @@ pub type Condition<'a> = (Clause, Option<Value<'a>>);
 /// A condition that has an index: as it uses the index, and as it does not.
 #[derive(Clone)]
 pub struct Indexed<'a> {
-    /// With the index.
     pub walked: Clause,
-    /// Without it.
     pub checked: Clause,
-    /// The value of both.
     pub value: Value<'a>,
 }
 
@@ -29,11 +26,9 @@ pub struct Walk<'a> {
     pub list: Sql,
     /// The row that ends a walk: it binds `seq < ?`.
     pub floor: Sql,
-    /// What the list binds before.
     pub first: Vec<Value<'a>>,
     /// Conditions with an index: that of one of them is walked, or the whole table if there are none.
     pub indexed: Vec<Indexed<'a>>,
-    /// The other conditions.
     pub others: Vec<Condition<'a>>,
     /// The range of sequence numbers in which all wanted rows are: from the first one, and below the second.
     pub range: (i64, i64),

@@ -12,21 +12,16 @@ use domain::AppId;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeSet;
 
-/// The beginning of each tombstone.
 const PREFIX: &str = "forgotten-";
-/// The table, for the encryption.
 pub const TABLE: &str = "tombstones";
 
 /// The column `has_forgotten` of a row of `platforms`: whether a customer of its app was forgotten.
 pub const HAS_FORGOTTEN: &str =
     "(SELECT 1 FROM tombstones t WHERE t.app_id = platforms.app_id LIMIT 1) IS NOT NULL AS has_forgotten";
 
-/// A customer of a store.
 #[derive(Debug, Clone, Copy)]
 pub struct ConcealedName<'a> {
-    /// The app.
     pub app: AppId,
-    /// The store.
     pub store: &'a str,
     /// The store's id of the customer.
     pub app_user_id: &'a str,

@@ -23,9 +23,7 @@ pub struct Facts {
     pub listings: Listings,
     /// The purchase that this one replaced.
     pub replaced: Ahead<'static, Single<Purchase>>,
-    /// The ledger of the purchase.
     pub ledger: Ledger,
-    /// The destinations of the app.
     pub destinations: Ahead<'static, Destination>,
     /// The devices with access to the purchase.
     pub accesses: Accesses,

@@ -8,11 +8,9 @@ use crate::purchases::purchase::{self, Origin, PurchaseRow};
 use domain::Outcome;
 use domain::settling::Record;
 
-/// A purchase before its record.
 pub struct Known {
     /// Its row, if there is one.
     pub row: Option<PurchaseRow>,
-    /// Its app and platform.
     pub origin: Origin,
     /// The store's id of the customer in the newest settled notification with one.
     pub named: Option<String>,

@@ -76,7 +76,6 @@ impl Store {
 const NO_FAULTS: Faults =
     Faults { before_commit: "load.before_commit", after_commit: "load.after_commit", early_answer: None };
 
-/// The parameters of a load.
 struct LoadRequest {
     through: i64,
     limit: i64,

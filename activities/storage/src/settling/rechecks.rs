@@ -23,7 +23,6 @@ const MAX_NOTES: i64 = 100;
 pub const MAX_COUNTED: i64 = 100_000;
 
 stored! {
-    /// Why purchases are rechecked.
     pub enum RecheckReason {
         /// Their platform has a new secret.
         NewSecret = "secret",
@@ -42,7 +41,6 @@ stored! {
 }
 
 row! {
-    /// The key of a note.
     #[derive(Clone)]
     struct NoteKey {
         why: RecheckReason,
@@ -51,7 +49,6 @@ row! {
 }
 
 row! {
-    /// A note, without its key.
     struct NoteRow {
         app_id: AppId,
         requested_at: Timestamp,

@@ -130,7 +130,6 @@ fn announce_change(write: &mut Write<'_>, settling: &mut Settling<'_>, listings:
 /// A decision compared with what was announced before.
 pub struct Comparison<'a> {
     row: &'a PurchaseRow,
-    /// The record of the purchase.
     pub description: Description,
     /// Its digest, or that of the record before if nothing changed.
     pub digest: String,
@@ -144,11 +143,9 @@ pub struct Comparison<'a> {
 
 /// What a decision is compared by.
 pub struct Compared<'a> {
-    /// The listings of the app.
     pub listings: &'a mut Listings,
     /// The purchase that this one replaced.
     pub replaced: Ahead<'static, Single<Purchase>>,
-    /// The ledger of the purchase.
     pub ledger: Ledger,
     /// What claims say of the purchase.
     pub accesses: Accesses,

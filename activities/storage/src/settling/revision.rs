@@ -16,7 +16,6 @@ use std::collections::{BTreeSet, HashMap};
 
 /// A settling in the transaction of its record, with its locks held.
 pub struct Settling<'a> {
-    /// The decision.
     pub record: Cow<'a, Record>,
     /// The app and platform of the purchase.
     pub origin: &'a Origin,
@@ -24,13 +23,11 @@ pub struct Settling<'a> {
     pub owner: Option<&'a UserRow>,
     /// The store's id of that user.
     pub app_user_id: Option<&'a str>,
-    /// The installation.
     pub installation: Installation,
 }
 
 /// The record of a purchase, as its events show it.
 pub struct Description {
-    /// The documented fields.
     pub data: Value,
     /// The fields that every event has beside them.
     pub details: Details,
@@ -40,17 +37,13 @@ pub struct Description {
 
 /// All values from which the events of a settling are built.
 pub struct Announcement<'a> {
-    /// The settling.
     pub settling: &'a Settling<'a>,
-    /// The epoch of the database.
     pub epoch: i64,
     /// The purchase's revision that is announced.
     pub revision: i64,
     /// Number of the store's notifications that were settled in it.
     pub coalesced: i64,
-    /// The purchase's record.
     pub description: &'a Description,
-    /// The destinations of the app.
     pub destinations: &'a [Destination],
     /// The purchases of the owner, with this one as it was settled; none if there is no event of the owner.
     pub owned: Vec<OwnedPurchase>,
@@ -61,14 +54,12 @@ pub struct Announcement<'a> {
 /// The revision of the user whose state the events of a settling carry, and the destinations that are owed one of these
 /// events.
 pub struct Carried {
-    /// The user's revision.
     pub user_revision: i64,
     /// The destinations that are owed one of the events.
     pub to: BTreeSet<DestinationId>,
 }
 
 impl Settling<'_> {
-    /// The environment of the purchase.
     pub fn environment(&self) -> Environment {
         self.record.decision.purchase.environment(self.origin.environment)
     }

@@ -27,15 +27,11 @@ use std::collections::BTreeSet;
 
 /// A transfer that was carried out: its purchases belong to the new owner.
 pub struct Handover<'a> {
-    /// The installation.
     pub installation: Installation,
-    /// The app.
     pub app: AppId,
-    /// The transfer.
     pub id: TransferId,
     /// The former owner, with the revision that the transfer raised.
     pub from: &'a UserRow,
-    /// The new owner, likewise.
     pub to: &'a UserRow,
 }
 

@@ -30,13 +30,11 @@ pub struct StoreQuery {
     pub environment: Environment,
     /// The store's id of the user.
     pub app_user_id: String,
-    /// The receipt id.
     pub receipt_id: String,
     /// What to do if the store does not know the receipt.
     pub unknown_receipts: UnknownReceipts,
     /// The number of the settling before this query, which a recheck raises.
     pub settling: i64,
-    /// The platform's shared secret.
     pub secret: SecretString,
     /// The stored form of the secret, to detect whether the platform has another one by now.
     sealed: String,

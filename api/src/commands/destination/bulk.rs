@@ -20,7 +20,6 @@ Example:
   settle destination redeliver ID --dry-run
 Next: `settle destination show ID` shows what is owed to it.")]
 pub struct Redeliver {
-    /// The destination's id.
     id: String,
     #[command(flatten)]
     pages: Pages,
@@ -48,7 +47,6 @@ Example:
   settle destination replay ID --all          (for a receiver that lost its table)
 Next: `settle destination show ID` shows what is still owed.")]
 pub struct Replay {
-    /// The destination's id.
     id: String,
     /// Every purchase, also those whose newest state it acknowledged: for a receiver that lost its table.
     #[arg(long)]
@@ -80,7 +78,6 @@ Example:
 Next: `settle destination show ID` shows what is still owed. What it is behind with is sent by
 `settle destination replay ID`.")]
 pub struct Snapshot {
-    /// The destination's id.
     id: String,
     /// Send nothing, only count the purchases.
     #[arg(long)]

@@ -3,7 +3,6 @@
 use crate::pages::visit::Visit;
 use storage::Alarm;
 
-/// What an alarm is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct About {
     /// The name of the platform or destination.

@@ -26,7 +26,6 @@ use view::{ActsPage, AlarmsPage, Mistake};
 /// Number of alarms or acts on a page.
 const SHOWN: i64 = 50;
 
-/// The screen.
 pub const SCREEN: Screen = Screen { name: "Alarms and acts", path: "/ui/alarms", icon: "alarms", key: 'a', routes };
 
 fn routes() -> Vec<Route> {

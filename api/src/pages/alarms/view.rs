@@ -17,7 +17,6 @@ const VALUE_CHARS: usize = 120;
 /// What is wrong with the form of an alarm.
 #[derive(Debug)]
 pub struct Mistake {
-    /// Whose form it is.
     pub alarm: AlarmId,
     /// What was expected as its note.
     pub expected: Option<String>,
@@ -39,7 +38,6 @@ fn within(visit: &Visit, path: &str) -> String {
     visit.to(&with_query(path, &[("which", &which), ("cursor", &cursor)]))
 }
 
-/// An alarm.
 pub struct Raised {
     id: AlarmId,
     acknowledged: Option<Moment>,
@@ -58,7 +56,6 @@ pub struct Raised {
     last: Moment,
 }
 
-/// The alarms.
 #[derive(Template)]
 #[template(path = "alarms/alarms.html")]
 pub struct AlarmsPage<'a> {
@@ -72,7 +69,6 @@ pub struct AlarmsPage<'a> {
 }
 
 impl<'a> AlarmsPage<'a> {
-    /// The page of these alarms.
     #[must_use]
     pub fn new(
         (frame, visit): (&'a Frame, &Visit),
@@ -118,7 +114,6 @@ impl<'a> AlarmsPage<'a> {
     }
 }
 
-/// An act.
 pub struct Row {
     at: Moment,
     actor: String,
@@ -131,14 +126,12 @@ pub struct Row {
     changes: Vec<Changed>,
 }
 
-/// A changed field.
 pub struct Changed {
     field: String,
     before: String,
     after: String,
 }
 
-/// The acts.
 #[derive(Template)]
 #[template(path = "alarms/acts.html")]
 pub struct ActsPage<'a> {
@@ -152,7 +145,6 @@ pub struct ActsPage<'a> {
 }
 
 impl<'a> ActsPage<'a> {
-    /// The page of these acts.
     #[must_use]
     pub fn new((frame, visit): (&'a Frame, &Visit), filter: &ActFilter, found: &Paged<ActView>) -> Self {
         let operation = filter.operation.clone().unwrap_or_default();

@@ -10,14 +10,12 @@ pub const PRICES: &str = "prices";
 /// What stands in a line in the place of a country: all countries without a price of their own.
 const EVERYWHERE: &str = "*";
 
-/// Fields with their values.
 pub type Fields = Vec<(String, String)>;
 
 fn pair(name: &str, value: impl Into<String>) -> (String, String) {
     (name.to_owned(), value.into())
 }
 
-/// The fields of a product.
 #[must_use]
 pub fn of_product(sku: &str, product: Option<&Product>) -> Fields {
     let mut fields = vec![pair("sku", sku)];
@@ -34,7 +32,6 @@ pub fn of_product(sku: &str, product: Option<&Product>) -> Fields {
     fields
 }
 
-/// The fields of an entitlement.
 #[must_use]
 pub fn of_entitlement(id: &str, named: Option<&EntitlementText>) -> Fields {
     let mut fields = vec![pair("ref", id)];

@@ -28,7 +28,6 @@ use view::{AppsPage, CataloguePage, Change, ConfirmPage, FormPage};
 /// Maximum number of apps in the choice.
 const APPS: i64 = 200;
 
-/// The screen.
 pub const SCREEN: Screen = Screen { name: "Catalogue", path: "/ui/catalogue", icon: "catalogue", key: 'l', routes };
 
 fn routes() -> Vec<Route> {
@@ -138,17 +137,13 @@ fn based_on(catalogue: &storage::Catalogue, (kind, id): (Option<Kind>, &str)) ->
     value.as_ref().map(hash).unwrap_or_default()
 }
 
-/// What a form is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A product.
     Product,
-    /// An entitlement.
     Entitlement,
 }
 
 impl Kind {
-    /// Its name, also in paths.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -157,7 +152,6 @@ impl Kind {
         }
     }
 
-    /// The field with its id.
     #[must_use]
     pub const fn field(self) -> &'static str {
         match self {

@@ -13,12 +13,9 @@ use askama::Template;
 use domain::AppId;
 use storage::{App, Catalogue, Role, UnmappedSku};
 
-/// What a person changes.
 #[derive(Debug, Default)]
 pub struct Change {
-    /// The fields of its form.
     pub fields: Vec<(String, String)>,
-    /// What is wrong with them.
     pub wrong: Vec<Field>,
     /// What stands against the change, if no field is wrong.
     pub detail: Option<String>,
@@ -64,7 +61,6 @@ pub struct AppsPage<'a> {
 }
 
 impl<'a> AppsPage<'a> {
-    /// The choice of these apps.
     #[must_use]
     pub fn new(frame: &'a Frame, apps: Vec<App>) -> Self {
         Self { frame, apps }
@@ -78,7 +74,6 @@ pub struct Unmapped {
     path: String,
 }
 
-/// A product.
 pub struct ProductRow {
     sku: String,
     name: String,
@@ -87,7 +82,6 @@ pub struct ProductRow {
     path: String,
 }
 
-/// An entitlement.
 pub struct EntitlementRow {
     id: String,
     name: String,
@@ -96,7 +90,6 @@ pub struct EntitlementRow {
     path: String,
 }
 
-/// The catalogue of an app.
 #[derive(Template)]
 #[template(path = "catalogue/page.html")]
 pub struct CataloguePage<'a> {
@@ -116,7 +109,6 @@ pub struct CataloguePage<'a> {
 }
 
 impl<'a> CataloguePage<'a> {
-    /// The page of a catalogue.
     #[must_use]
     pub fn new(
         (frame, visit): (&'a Frame, &Visit),
@@ -176,7 +168,6 @@ fn text(catalogue: &Catalogue) -> String {
     serde_json::to_string_pretty(&Listed::from(catalogue.clone())).unwrap_or_default()
 }
 
-/// A box for an entitlement.
 pub struct Choice {
     id: String,
     name: String,

@@ -13,7 +13,6 @@ use crate::resources::forms::Form;
 use askama::Template;
 use storage::{App, Destination, Paged, Platform, Role};
 
-/// A platform in a list.
 pub struct PlatformRow {
     path: String,
     next_path: String,
@@ -48,7 +47,6 @@ impl PlatformRow {
     }
 }
 
-/// An app in the list.
 pub struct AppCard {
     id: String,
     path: String,
@@ -60,7 +58,6 @@ pub struct AppCard {
 }
 
 impl AppCard {
-    /// An app with its platforms.
     #[must_use]
     pub fn new((visit, app): (&Visit, &App), (rows, has_more): (Vec<PlatformRow>, bool)) -> Self {
         let path = format!("/ui/connect/apps/{}", app.id);
@@ -75,7 +72,6 @@ impl AppCard {
     }
 }
 
-/// The apps.
 #[derive(Template)]
 #[template(path = "connect/list.html")]
 pub struct ListPage<'a> {
@@ -92,7 +88,6 @@ pub struct ListPage<'a> {
 }
 
 impl<'a> ListPage<'a> {
-    /// The page of these apps.
     #[must_use]
     pub fn new(
         (frame, visit): (&'a Frame, &Visit),
@@ -119,21 +114,14 @@ pub fn entered(sent: &Sent, name: &str) -> String {
     sent.get(name).unwrap_or_default().to_owned()
 }
 
-/// A destination in a list.
 pub struct DestinationRow {
-    /// Its page.
     pub path: String,
-    /// Its name.
     pub name: String,
-    /// Its kind.
     pub kind: String,
-    /// How it stands.
     pub state: Badge,
-    /// Since when.
     pub since: Moment,
 }
 
-/// A destination in a list.
 pub fn destination(visit: &Visit, one: &Destination) -> DestinationRow {
     DestinationRow {
         path: of_app(visit, one.app_id, &format!("/ui/destinations/{}", one.id)),
@@ -144,7 +132,6 @@ pub fn destination(visit: &Visit, one: &Destination) -> DestinationRow {
     }
 }
 
-/// An app.
 #[derive(Template)]
 #[template(path = "connect/app.html")]
 pub struct AppPage<'a> {
@@ -161,7 +148,6 @@ pub struct AppPage<'a> {
 }
 
 impl<'a> AppPage<'a> {
-    /// The page of an app.
     #[must_use]
     pub fn new(
         (frame, visit): (&'a Frame, &Visit),
@@ -247,7 +233,6 @@ impl<'a> PlatformPage<'a> {
         Self { groups, ..self }
     }
 
-    /// With why it created nothing.
     #[must_use]
     pub fn refused(self, sent: &Sent, refused: &Refused) -> Self {
         Self {

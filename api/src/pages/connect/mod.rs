@@ -16,7 +16,6 @@ use crate::routes::Route;
 use domain::AppId;
 use storage::Role::{Admin, Operator, Read, Support};
 
-/// The screen.
 pub const SCREEN: Screen = Screen { name: "Connect", path: "/ui/connect", icon: "connect", key: 'c', routes };
 
 fn routes() -> Vec<Route> {

@@ -14,35 +14,24 @@ use storage::{
 /// What is stored about the connection of a platform.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
-    /// What happened so far.
     pub progress: PlatformProgress,
     /// Whether its app has a destination.
     pub has_destination: bool,
-    /// Whether it takes samples.
     pub takes_samples: bool,
 }
 
-/// A step of connecting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// An app.
     App,
-    /// The app on a store.
     Platform,
-    /// The store's console.
     Console,
-    /// The topic.
     Topic,
-    /// A sample.
     Sample,
-    /// A destination.
     Destination,
-    /// The first event.
     First,
 }
 
 impl Step {
-    /// What it is called.
     #[must_use]
     pub const fn title(self) -> &'static str {
         match self {
@@ -85,7 +74,6 @@ impl Step {
 }
 
 impl Facts {
-    /// What was accepted.
     #[must_use]
     pub fn accepted(&self) -> Option<&ArrivalView> {
         self.progress.arrivals.iter().find(|one| one.reason.is_empty())
@@ -99,7 +87,6 @@ impl Facts {
         all
     }
 
-    /// Whether a topic may send.
     #[must_use]
     pub fn is_trusted(&self) -> bool {
         self.progress.topics.iter().any(|topic| matches!(topic.state, TopicState::Configured | TopicState::Confirmed))
@@ -123,7 +110,6 @@ impl Facts {
         all.into_iter().filter(|step| *step != Step::Sample || self.takes_samples).collect()
     }
 
-    /// Whether a step is done.
     #[must_use]
     pub fn is_done(&self, step: Step) -> bool {
         let has_arrived = self.accepted().is_some();
@@ -155,13 +141,9 @@ pub async fn newest(edge: &Edge, platform: &Platform) -> Result<Option<(Collapse
 
 /// What happened on the way of an event, or has not happened yet.
 pub struct Tick {
-    /// Whether it is done.
     pub badge: Badge,
-    /// What it is.
     pub title: &'static str,
-    /// More about it.
     pub sentence: Option<Sentence>,
-    /// When it happened, or will.
     pub moment: Option<Moment>,
 }
 

@@ -13,14 +13,12 @@ use askama::Template;
 use domain::CollapseKey;
 use storage::Role;
 
-/// A type of a sample.
 pub struct SampleType {
     name: &'static str,
     meaning: &'static str,
     is_chosen: bool,
 }
 
-/// The page of a sample.
 #[derive(Template)]
 #[template(path = "connect/sample.html")]
 pub struct SamplePage<'a> {

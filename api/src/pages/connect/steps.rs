@@ -26,24 +26,18 @@ const DESTINATIONS: i64 = 50;
 
 /// A platform whose page is shown.
 pub struct Connected {
-    /// Its app.
     pub app: App,
-    /// The platform.
     pub platform: Platform,
     /// The destinations of its app: the oldest ones.
     pub destinations: Paged<Destination>,
-    /// What is stored about it.
     pub facts: Facts,
 }
 
 /// What was sent in a form of a page, and why that changed nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Tried {
-    /// The name of the form.
     pub name: String,
-    /// What was sent.
     pub sent: Sent,
-    /// Why nothing was changed.
     pub refused: Refused,
 }
 

@@ -66,7 +66,6 @@ impl Head {
     }
 }
 
-/// A step at the store.
 pub struct GuideStep {
     place: &'static str,
     title: &'static str,
@@ -90,7 +89,6 @@ pub struct OldUrl {
 }
 
 impl OldUrl {
-    /// As the API shows it.
     fn of(value: &Value) -> Option<Self> {
         let time = |name: &str| value[name].as_str()?.parse().ok();
         Some(Self { until: Moment::until(time("until")?), used: time("last_used_at").map(Moment::ago) })
@@ -232,7 +230,6 @@ fn actions(frame: &Frame, visit: &Visit, (of, has_old): (&Connected, bool)) -> V
     all.into_iter().flatten().filter(|(least, _)| frame.may(*least)).map(|(_, action)| action).collect()
 }
 
-/// A topic.
 pub struct TopicRow {
     account: Option<String>,
     arn: String,
@@ -247,7 +244,6 @@ pub struct TopicRow {
 /// The account that owns a topic, by its name.
 type Account<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// The topics.
 #[derive(Template)]
 #[template(path = "connect/topics.html")]
 pub struct TopicsPage<'a> {
@@ -332,7 +328,6 @@ pub struct KindChoice {
     summary: &'static str,
 }
 
-/// Who receives the events.
 #[derive(Template)]
 #[template(path = "connect/destinations.html")]
 pub struct DestinationsPage<'a> {
@@ -400,7 +395,6 @@ impl<'a> FirstPage<'a> {
     }
 }
 
-/// The settings of a platform.
 #[derive(Template)]
 #[template(path = "connect/settings.html")]
 pub struct SettingsPage<'a> {
@@ -431,7 +425,6 @@ impl<'a> SettingsPage<'a> {
     }
 }
 
-/// The page before a deletion.
 #[derive(Template)]
 #[template(path = "connect/delete.html")]
 pub struct DeletePage<'a> {
@@ -445,7 +438,6 @@ pub struct DeletePage<'a> {
 }
 
 impl<'a> DeletePage<'a> {
-    /// The page of a platform.
     #[must_use]
     pub fn new((frame, visit): (&'a Frame, &Visit), of: &Connected, tried: &Tried) -> Self {
         Self {

@@ -34,7 +34,6 @@ const SHOWN: i64 = 50;
 /// Maximum number of destinations that can be chosen.
 const DESTINATIONS: i64 = 1000;
 
-/// The screen.
 pub const SCREEN: Screen = Screen { name: "Customers", path: "/ui/customers", icon: "customers", key: 'u', routes };
 
 fn routes() -> Vec<Route> {
@@ -52,7 +51,6 @@ fn routes() -> Vec<Route> {
     ]
 }
 
-/// The address of a customer.
 #[must_use]
 pub fn path(app: AppId, user: UserId) -> String {
     format!("/ui/customers/{app}/{user}")
@@ -126,17 +124,14 @@ async fn found(edge: &Shared, caller: &Caller, wanted: Search) -> Result<Vec<(Ap
 
 /// What one customer is shown from.
 pub struct Portrait {
-    /// The app.
     pub app: App,
     /// The customer, as the API shows one.
     pub detail: CustomerDetail,
     /// The purchases that were settled last, the last one in front.
     pub purchases: Paged<PurchaseView>,
-    /// The newest events.
     pub events: Paged<EventView>,
     /// The transfers, as the API shows them.
     pub transfers: Vec<transfers::Transfer>,
-    /// The destinations of the app.
     pub destinations: Vec<Destination>,
 }
 

@@ -13,7 +13,6 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::{AppId, UserId};
 
-/// The fields of the form.
 const FIELDS: [&str; 4] = ["external_id", "app_user_id", "receipt_id", "analytics_device_id"];
 
 /// `POST /ui/customers/{app_id}/{user_id}`. Another user who has the name already is shown from then on.

@@ -16,7 +16,6 @@ use domain::user::{ActiveEntitlement, Journey};
 use domain::{CollapseKey, UserId};
 use storage::{App, EventView, PurchaseView, Role};
 
-/// A customer who was found.
 pub struct Row {
     path: String,
     app: String,
@@ -25,7 +24,6 @@ pub struct Row {
     stores: Vec<Code>,
 }
 
-/// The search.
 #[derive(Template)]
 #[template(path = "customers/search.html")]
 pub struct SearchPage<'a> {
@@ -51,7 +49,6 @@ impl<'a> SearchPage<'a> {
         Self { frame, q, rows, has_searched: found.is_some(), wrong: None }
     }
 
-    /// With what is wrong.
     #[must_use]
     pub fn refused(self, refused: Refused) -> Self {
         let wrong = refused.fields.into_iter().map(|wrong| wrong.expected).next().or(refused.detail);
@@ -67,7 +64,6 @@ pub struct Environment {
     skus: Vec<Code>,
 }
 
-/// An active entitlement.
 pub struct Entitlement {
     name: String,
     reference: Code,
@@ -105,7 +101,6 @@ fn stands(journey: &Journey) -> Vec<&'static str> {
     all.into_iter().filter(|(holds, _)| *holds).map(|(_, text)| text).collect()
 }
 
-/// A purchase.
 pub struct Purchase {
     path: String,
     product: String,
@@ -116,14 +111,12 @@ pub struct Purchase {
     settled: Moment,
 }
 
-/// An event.
 pub struct Event {
     path: String,
     name: String,
     at: Moment,
 }
 
-/// A transfer.
 pub struct Moved {
     id: Code,
     cause: &'static str,
@@ -134,14 +127,12 @@ pub struct Moved {
     undone: Option<Badge>,
 }
 
-/// Something that can be chosen.
 pub struct Choice {
     value: String,
     label: String,
     is_chosen: bool,
 }
 
-/// The sentences about one thing.
 pub struct Because {
     path: String,
     title: Sentence,
@@ -159,7 +150,6 @@ pub struct Why {
 /// By what a customer is named: a field and its value.
 type Named = (&'static str, String);
 
-/// One customer.
 #[derive(Template)]
 #[template(path = "customers/page.html")]
 pub struct CustomerPage<'a> {
@@ -196,7 +186,6 @@ const ABOUT_DESTINATIONS: &str = "destination";
 const FIELDS: [&str; 3] = ["external_id", "analytics_device_id", "reason"];
 
 impl<'a> CustomerPage<'a> {
-    /// The page of a customer.
     #[must_use]
     pub fn new((frame, visit): (&'a Frame, &Visit), of: &Portrait, answers: Option<Answers>) -> Self {
         let customer = &of.detail.customer;
@@ -265,7 +254,6 @@ fn newest_type(of: &Portrait) -> &str {
     about_customers.next().unwrap_or("user.subscription.purchased")
 }
 
-/// Purchases that are not shown.
 pub struct MorePurchases {
     /// The command that lists all, if the customer has an id of the app or a store.
     command: Option<String>,

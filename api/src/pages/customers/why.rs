@@ -16,22 +16,16 @@ const EXPLAINED: i64 = 5;
 pub struct Answer {
     /// Its purchase, and the event to mark there.
     pub path: String,
-    /// What it is.
     pub title: String,
-    /// The sentences.
     pub sentences: Vec<String>,
 }
 
-/// The answer to a question.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answers {
-    /// The name of the destination.
     pub destination: String,
-    /// The type of the event.
     pub event_type: String,
     /// Whether such an event was recorded; else the answers are about the purchases.
     pub is_recorded: bool,
-    /// The answers.
     pub items: Vec<Answer>,
 }
 

@@ -21,7 +21,6 @@ use domain::DeliveryId;
 use storage::Role;
 use view::{DeliveryPage, Detail};
 
-/// The routes.
 pub fn routes() -> Vec<Route> {
     vec![
         Route::page(Role::Read, "GET", "/ui/deliveries/{delivery_id}", show)

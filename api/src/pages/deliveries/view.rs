@@ -15,9 +15,7 @@ use storage::{DeliveryView, Role};
 
 /// What a delivery is shown from.
 pub struct Detail<'a> {
-    /// The delivery.
     pub delivery: &'a DeliveryView,
-    /// The explanation of its event.
     pub tree: &'a Node,
     /// Its request, for who may see it.
     pub request: Option<&'a SentRequest>,
@@ -25,7 +23,6 @@ pub struct Detail<'a> {
     pub run: Input,
 }
 
-/// One delivery.
 #[derive(Template)]
 #[template(path = "deliveries/page.html")]
 pub struct DeliveryPage<'a> {
@@ -45,7 +42,6 @@ pub struct DeliveryPage<'a> {
 }
 
 impl<'a> DeliveryPage<'a> {
-    /// The page of a delivery.
     #[must_use]
     pub fn new((frame, visit): (&'a Frame, &Visit), detail: &Detail<'a>, mistakes: Mistakes) -> Self {
         let Detail { delivery, tree, request, run } = detail;

@@ -8,7 +8,6 @@ use serde_json::Value;
 /// What the fields of a form have in them.
 #[derive(Debug, Clone, Copy)]
 pub enum Entered<'a> {
-    /// Nothing yet.
     New,
     /// What is stored, as the API shows it.
     Stored(&'a Value),
@@ -25,7 +24,6 @@ pub struct Known {
     pub is_change: bool,
 }
 
-/// Fields that are shown together.
 #[derive(Debug)]
 pub struct Group {
     /// What they are called; empty for those that are always shown.
@@ -34,60 +32,45 @@ pub struct Group {
     pub is_open: bool,
     /// What was stored when the form was opened, as a hash, in one of the groups; empty in the others.
     pub based_on: String,
-    /// The fields.
     pub fields: Vec<Shown>,
 }
 
 /// A field as a template shows it.
 #[derive(Debug)]
 pub struct Shown {
-    /// Its id in the page.
     pub id: String,
-    /// Its name in the form.
     pub name: &'static str,
-    /// What it is called.
     pub label: &'static str,
-    /// What to enter.
     pub help: String,
     /// How it is entered, in the words of the API.
     pub input: &'static str,
-    /// What is in it.
     pub value: String,
-    /// Whether it is on.
     pub is_on: bool,
-    /// Whether it must be there.
     pub is_required: bool,
     /// The least value; empty without one.
     pub least: String,
     /// The highest value; empty without one.
     pub most: String,
-    /// Its choices, in their groups.
     pub choices: Vec<ChoiceGroup>,
     /// What was expected in it, if it is wrong.
     pub wrong: Option<String>,
 }
 
-/// Choices that are shown together.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ChoiceGroup {
     /// What they are called; empty without a name.
     pub title: &'static str,
     /// How many of them are chosen.
     pub chosen: usize,
-    /// The choices.
     pub choices: Vec<Chosen>,
 }
 
-/// A choice.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Chosen {
-    /// Its value.
     pub value: String,
-    /// What it is called.
     pub label: String,
     /// What it means; may be empty.
     pub help: &'static str,
-    /// Whether it is chosen.
     pub is_on: bool,
 }
 
@@ -153,7 +136,6 @@ pub fn digest(form: &Form, stored: &Value) -> String {
     hash(&Value::Array(values.collect()))
 }
 
-/// A value as a hash.
 #[must_use]
 pub fn hash(value: &Value) -> String {
     storage::hex(ring::digest::digest(&ring::digest::SHA256, value.to_string().as_bytes()).as_ref())
@@ -226,7 +208,6 @@ fn texts(value: &Value) -> Vec<String> {
     }
 }
 
-/// The choice of every event.
 const EVERY: &str = "*";
 
 fn choices(field: &Field, values: &[String], known: &Known) -> Vec<ChoiceGroup> {

@@ -22,7 +22,6 @@ use domain::DestinationId;
 use serde_json::{Map, Value, json};
 use storage::{Destination, Role};
 
-/// The routes.
 pub fn routes() -> Vec<Route> {
     vec![
         Route::page(Role::Support, "POST", "/ui/destinations/{destination_id}/test", post_test)

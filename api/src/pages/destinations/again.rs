@@ -26,7 +26,6 @@ use storage::{Destination, Role};
 /// How long a step takes at most, up to its last page.
 const STEP: Duration = Duration::from_secs(8);
 
-/// The routes.
 pub fn routes() -> Vec<Route> {
     vec![
         Route::page(Role::Read, "GET", "/ui/destinations/{destination_id}/again", show)
@@ -43,12 +42,10 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-/// How it is sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bulk {
     /// Events, of a time or that failed.
     Redelivery,
-    /// The newest states of purchases.
     Replay,
     /// The newest states that were never owed.
     Snapshot,

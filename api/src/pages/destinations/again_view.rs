@@ -17,7 +17,6 @@ use storage::{Destination, Role};
 /// The fields of a filter, which each step hands on.
 const FILTERS: [&str; 3] = ["which", "from", "until"];
 
-/// The forms that count.
 #[derive(Template)]
 #[template(path = "destinations/again.html")]
 pub struct AgainPage<'a> {
@@ -74,12 +73,10 @@ impl<'a> AgainPage<'a> {
     }
 }
 
-/// How far it is.
 #[derive(Debug, Default)]
 pub struct Progress {
     /// Number of checked events, deliveries or purchases.
     pub checked: i64,
-    /// What is owed again.
     pub owing: Owing,
     /// The cursor of the next page of the API; `None` at the end.
     pub next_cursor: Option<String>,
@@ -100,18 +97,13 @@ impl Progress {
     }
 }
 
-/// What a step did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// It counted, and changed nothing.
     Counted,
-    /// Something is left.
     Underway,
-    /// All is done.
     Done,
 }
 
-/// The answer to a step.
 #[derive(Template)]
 #[template(path = "destinations/progress.html")]
 pub struct ProgressPage<'a> {

@@ -23,7 +23,6 @@ const STATUSES: [DeliveryStatus; 6] = [
     DeliveryStatus::Dead,
 ];
 
-/// A delivery in the list.
 pub struct Row {
     path: String,
     name: String,
@@ -35,14 +34,12 @@ pub struct Row {
     due: Option<Moment>,
 }
 
-/// A status in the filter.
 pub struct Chosen {
     value: &'static str,
     label: Badge,
     is_on: bool,
 }
 
-/// What was sent.
 #[derive(Template)]
 #[template(path = "destinations/deliveries.html")]
 pub struct DeliveriesPage<'a> {
@@ -57,7 +54,6 @@ pub struct DeliveriesPage<'a> {
 }
 
 impl<'a> DeliveriesPage<'a> {
-    /// The list of these deliveries.
     #[must_use]
     pub fn new((frame, visit): (&'a Frame, &Visit), head: Head, (found, status): (&Paged<DeliveryView>, &str)) -> Self {
         let path = format!("/ui/destinations/{}{DELIVERIES}", head.id);
@@ -95,15 +91,12 @@ fn row(one: &DeliveryView, visit: &Visit) -> Row {
 
 /// The destination whose settings are shown.
 pub struct Subject<'d> {
-    /// The destination.
     pub destination: &'d Destination,
     /// Number of deliveries that it is still owed.
     pub owed: i64,
-    /// What changes with its secrets.
     pub version: String,
 }
 
-/// The settings.
 #[derive(Template)]
 #[template(path = "destinations/settings.html")]
 pub struct SettingsPage<'a> {
@@ -120,7 +113,6 @@ pub struct SettingsPage<'a> {
 }
 
 impl<'a> SettingsPage<'a> {
-    /// The settings of a destination.
     #[must_use]
     pub fn new(
         (frame, visit): (&'a Frame, &Visit),

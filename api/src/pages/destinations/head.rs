@@ -7,36 +7,25 @@ use storage::Destination;
 
 /// The part of the address of each tab.
 pub const OVERVIEW: &str = "";
-/// That of what was sent.
 pub const DELIVERIES: &str = "/deliveries";
-/// That of the settings.
 pub const SETTINGS: &str = "/settings";
 /// That of what is sent again.
 pub const AGAIN: &str = "/again";
 /// The name of the form of the settings among the actions of its page.
 pub const SETTINGS_FORM: &str = "settings";
 
-/// A page of the destination.
 pub struct Tab {
-    /// What it is called.
     pub name: &'static str,
-    /// Its address.
     pub path: String,
-    /// Whether it is this page.
     pub is_current: bool,
 }
 
 /// What stands above every page of a destination.
 pub struct Head {
-    /// Its id.
     pub id: String,
-    /// Its name.
     pub name: String,
-    /// What its kind is called.
     pub kind: &'static str,
-    /// Its state.
     pub state: Badge,
-    /// Since when.
     pub since: Moment,
     /// Its pages; none for a deleted one.
     pub tabs: Vec<Tab>,

@@ -36,7 +36,6 @@ use view::{Entry, ListPage, NewPage, OncePage, Sheet};
 /// Number of platforms that are read at once.
 const PLATFORMS: i64 = 1000;
 
-/// The screen.
 pub const SCREEN: Screen =
     Screen { name: "Destinations", path: "/ui/destinations", icon: "destinations", key: 'd', routes };
 
@@ -54,7 +53,6 @@ fn routes() -> Vec<Route> {
     all
 }
 
-/// The form of a kind.
 fn form_of(kind: &str) -> Option<Form> {
     of_destinations().into_iter().find(|form| form.name == kind)
 }

@@ -32,7 +32,6 @@ const SHOWN: i64 = 50;
 const SPANS: [(&str, i64, i64); 3] =
     [("Last hour", 60, 60), ("Last day", 24 * 60, 3600), ("Last 7 days", 7 * 24 * 60, 24 * 3600)];
 
-/// The routes.
 pub fn routes() -> Vec<Route> {
     vec![
         Route::page(Role::Read, "GET", "/ui/destinations/{destination_id}", show).summary("How a destination stands."),
@@ -48,7 +47,6 @@ pub fn routes() -> Vec<Route> {
 pub struct Answer {
     /// The wrong fields of a form.
     pub mistakes: Mistakes,
-    /// The result of a test.
     pub tested: Option<Tested>,
 }
 

@@ -59,17 +59,12 @@ pub fn hour(series: &[SeriesPoints]) -> Option<[Chart; 2]> {
 
 /// What the overview is shown from.
 pub struct Detail<'a> {
-    /// The facts of its explanation.
     pub portrait: &'a Portrait,
-    /// The explanation.
     pub tree: &'a Node,
-    /// What was delivered lately.
     pub rates: Vec<Rate>,
-    /// Charts of the last hour.
     pub charts: Option<[Chart; 2]>,
 }
 
-/// A fact of the head.
 pub struct Fact {
     label: &'static str,
     text: String,
@@ -83,7 +78,6 @@ pub struct Note {
     more: Option<(&'static str, String)>,
 }
 
-/// How it stands.
 #[derive(Template)]
 #[template(path = "destinations/overview.html")]
 pub struct OverviewPage<'a> {
@@ -102,7 +96,6 @@ pub struct OverviewPage<'a> {
 }
 
 impl<'a> OverviewPage<'a> {
-    /// The overview of a destination.
     #[must_use]
     pub fn new((frame, visit): (&'a Frame, &Visit), detail: Detail<'_>, answer: Answer) -> Self {
         let Detail { portrait, tree, rates, charts } = detail;

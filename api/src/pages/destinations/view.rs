@@ -15,7 +15,6 @@ use protocols::destinations::{Config, TestNotes};
 use serde_json::Value;
 use storage::{DestinationOverview, Role};
 
-/// A destination in the list.
 pub struct Row {
     path: String,
     name: String,
@@ -29,7 +28,6 @@ pub struct Row {
     error: Option<Sentence>,
 }
 
-/// The destinations of an app.
 pub struct OfApp {
     name: String,
     rows: Vec<Row>,
@@ -42,7 +40,6 @@ pub struct Kind {
     path: String,
 }
 
-/// The list.
 #[derive(Template)]
 #[template(path = "destinations/list.html")]
 pub struct ListPage<'a> {
@@ -103,15 +100,10 @@ fn row(one: &DestinationOverview, visit: &Visit, forms: &[Form]) -> Row {
 
 /// A described form with what is in it.
 pub struct Sheet {
-    /// The fields.
     pub groups: Vec<Group>,
-    /// The description.
     pub form: Form,
-    /// Where it is sent.
     pub path: String,
-    /// The reason that was entered.
     pub reason: String,
-    /// The wrong fields.
     pub mistakes: Vec<Field>,
     /// What stands against it, if no field is wrong.
     pub detail: Option<String>,
@@ -133,7 +125,6 @@ pub struct GuideStep {
     url: Option<&'static str>,
 }
 
-/// The steps of a form.
 fn guide(steps: &[Step]) -> Vec<GuideStep> {
     let step =
         |one: &Step| GuideStep { title: one.title, text: Sentence::new(one.text), place: one.place, url: one.url };
@@ -150,7 +141,6 @@ pub enum Entry {
     Sheet(Sheet),
 }
 
-/// A new destination.
 #[derive(Template)]
 #[template(path = "destinations/new.html")]
 pub struct NewPage<'a> {
@@ -243,7 +233,6 @@ impl<'a> OncePage<'a> {
     }
 }
 
-/// The test of a destination.
 pub fn test((visit, id): (&Visit, &str), notes: &TestNotes, mistakes: &Mistakes) -> Action {
     let TestNotes { what, lacks, .. } = notes;
     let what = lacks.map_or_else(|| (*what).to_owned(), |key| format!("{what} It needs the {key}, which is missing."));

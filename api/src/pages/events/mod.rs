@@ -43,7 +43,6 @@ const FLAGS: [(&str, &str); 8] = [
     ("collapse_key", "purchase"),
 ];
 
-/// The screen.
 pub const SCREEN: Screen = Screen { name: "Events", path: "/ui/events", icon: "events", key: 'e', routes };
 
 fn routes() -> Vec<Route> {
@@ -78,7 +77,6 @@ async fn list(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Resp
     Ok((status, response).into_response())
 }
 
-/// The events of a query.
 async fn found(
     State(edge): &State<Shared>,
     caller: &Caller,

@@ -24,7 +24,6 @@ const ABOUT_DESTINATIONS: &str = "destination";
 pub struct Filter<'a> {
     /// The fields with what was entered; empty for nothing.
     pub entered: &'a [(&'static str, String)],
-    /// The wrong fields.
     pub wrong: &'a [Field],
 }
 
@@ -47,7 +46,6 @@ impl Filter<'_> {
     }
 }
 
-/// An event in the list.
 pub struct Row {
     path: String,
     name: String,
@@ -60,13 +58,11 @@ pub struct Row {
     at: Moment,
 }
 
-/// A choice of the filter.
 pub struct Chosen {
     value: String,
     is_on: bool,
 }
 
-/// An instant of the filter.
 pub struct Instant {
     name: &'static str,
     label: &'static str,
@@ -84,7 +80,6 @@ pub struct Narrow {
     path: Option<String>,
 }
 
-/// The list.
 #[derive(Template)]
 #[template(path = "events/list.html")]
 pub struct ListPage<'a> {
@@ -105,7 +100,6 @@ pub struct ListPage<'a> {
 }
 
 impl<'a> ListPage<'a> {
-    /// The list of these events.
     #[must_use]
     pub fn new(
         (frame, visit): (&'a Frame, &Visit),
@@ -200,15 +194,11 @@ fn subject(event_type: &str) -> (&'static str, &'static str) {
 
 /// What one event is shown from.
 pub struct Detail<'a> {
-    /// Its id.
     pub id: EventId,
-    /// Its explanation.
     pub tree: &'a Node,
     /// Its body; null when it was removed because of its age.
     pub body: &'a Value,
-    /// Whether a device reported it.
     pub is_of_device: bool,
-    /// The destinations of its app.
     pub destinations: &'a [Destination],
     /// The platform of its purchase, or of its device.
     pub platform: Option<&'a Platform>,
@@ -216,7 +206,6 @@ pub struct Detail<'a> {
     pub run: Input,
 }
 
-/// A fact of the head.
 pub struct Fact {
     label: &'static str,
     text: String,
@@ -226,7 +215,6 @@ pub struct Fact {
     moment: Option<Moment>,
 }
 
-/// One event.
 #[derive(Template)]
 #[template(path = "events/detail.html")]
 pub struct EventPage<'a> {
@@ -248,7 +236,6 @@ pub struct EventPage<'a> {
 }
 
 impl<'a> EventPage<'a> {
-    /// The page of an event.
     #[must_use]
     pub fn new((frame, visit): (&'a Frame, &Visit), detail: &Detail<'_>, mistakes: Mistakes) -> Self {
         let tree = detail.tree;

@@ -24,7 +24,6 @@ const BARS: usize = 12;
 /// Maximum number of apps whose platforms are looked for.
 const APPS: i64 = 20;
 
-/// The screen.
 pub const SCREEN: Screen = Screen { name: "Home", path: "/ui/", icon: "home", key: 'h', routes };
 
 fn routes() -> Vec<Route> {

@@ -13,10 +13,8 @@ use domain::DestinationId;
 use domain::health::State;
 use storage::{Alarm, DestinationOverview, NamedDestination, Overview};
 
-/// Whether what settle needs works.
 #[derive(Debug, Clone, Copy)]
 pub struct Health {
-    /// Whether the engine answers.
     pub is_connected: bool,
     /// Whether no sweep finished for a while.
     pub is_sweep_late: bool,
@@ -25,20 +23,15 @@ pub struct Health {
 /// The requests to one destination or to all, minute by minute.
 #[derive(Debug)]
 pub struct Requests {
-    /// Attempts that delivered an event.
     pub delivered: SeriesPoints,
-    /// Attempts that did not.
     pub failed: SeriesPoints,
-    /// How long the answers took.
     pub latency: SeriesPoints,
 }
 
 /// The last hour, minute by minute.
 #[derive(Debug)]
 pub struct Hour {
-    /// Notifications that were accepted.
     pub accepted: SeriesPoints,
-    /// Messages that were refused.
     pub refused: SeriesPoints,
     /// How long after its window each settling began.
     pub lag: SeriesPoints,
@@ -83,13 +76,10 @@ impl Requests {
 /// The steps of connecting that are done.
 #[derive(Debug, Clone, Copy)]
 pub struct Steps {
-    /// There is an app.
     pub has_app: bool,
     /// It is connected to a store.
     pub has_platform: bool,
-    /// The store notified it.
     pub has_notification: bool,
-    /// Somebody receives its events.
     pub has_destination: bool,
 }
 
@@ -135,7 +125,6 @@ impl Steps {
     }
 }
 
-/// A step of connecting.
 pub struct Step {
     is_done: bool,
     title: &'static str,
@@ -155,7 +144,6 @@ pub struct Tile {
     path: Option<String>,
 }
 
-/// A destination in the table.
 pub struct Row {
     id: DestinationId,
     name: String,
@@ -171,7 +159,6 @@ pub struct Row {
     error: Option<Sentence>,
 }
 
-/// An alarm.
 pub struct Raised {
     kind: String,
     about: Option<About>,
@@ -180,14 +167,12 @@ pub struct Raised {
     last: Moment,
 }
 
-/// A window that ends soon.
 pub struct Window {
     path: String,
     key: Code,
     ends: Moment,
 }
 
-/// The screen.
 #[derive(Template)]
 #[template(path = "home/page.html")]
 pub struct HomePage<'a> {
@@ -205,7 +190,6 @@ pub struct HomePage<'a> {
 }
 
 impl<'a> HomePage<'a> {
-    /// The screen over these facts.
     #[must_use]
     pub fn new((frame, visit): (&'a Frame, &Visit), standing: &Standing) -> Self {
         let Standing { found, alarms, health, steps, hour } = standing;

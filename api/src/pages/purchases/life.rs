@@ -11,17 +11,11 @@ const WIDTH: i64 = 600;
 /// The least width of a state, so that each can be seen.
 const LEAST: i64 = 8;
 
-/// A state of the line.
 pub struct Stretch {
-    /// Where it begins.
     pub left: i64,
-    /// How wide it is.
     pub width: i64,
-    /// The name of its colour.
     pub tone: &'static str,
-    /// The state.
     pub state: Badge,
-    /// Since when.
     pub since: Moment,
 }
 
@@ -46,7 +40,6 @@ pub fn line(facts: &PurchaseExplanation) -> Vec<Stretch> {
     if states.len() > 1 { stretches(&states, facts.now) } else { Vec::new() }
 }
 
-/// The state after a transition.
 fn after(kind: TransitionKind, before: State) -> State {
     match kind {
         TransitionKind::TrialStarted => State::Trial,
@@ -67,7 +60,6 @@ fn after(kind: TransitionKind, before: State) -> State {
     }
 }
 
-/// The colour of a state.
 const fn tone(state: State) -> &'static str {
     match state {
         State::Trial | State::Active => "good",

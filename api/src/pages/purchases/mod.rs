@@ -37,7 +37,6 @@ const APPS: i64 = 20;
 /// Maximum number of platforms of an app in the filter.
 const PLATFORMS: i64 = 100;
 
-/// The screen.
 pub const SCREEN: Screen = Screen { name: "Purchases", path: "/ui/purchases", icon: "purchases", key: 'p', routes };
 
 fn routes() -> Vec<Route> {
@@ -98,7 +97,6 @@ impl Chosen {
         self.0.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value)
     }
 
-    /// This path with the filters.
     #[must_use]
     pub fn address(&self, path: &str) -> String {
         let pairs: Vec<_> =

@@ -16,9 +16,7 @@ use domain::{CollapseKey, PlatformId, State};
 use serde_json::Value;
 use storage::{Paged, Platform, PurchaseExplanation, PurchaseView, Role, WaitingFor};
 
-/// A platform in the filter.
 pub struct PlatformChoice {
-    /// Its id.
     pub id: PlatformId,
     /// The names of its app and of itself.
     pub name: String,
@@ -26,14 +24,12 @@ pub struct PlatformChoice {
     pub is_current: bool,
 }
 
-/// A choice in a filter.
 pub struct Choice {
     value: &'static str,
     label: &'static str,
     is_current: bool,
 }
 
-/// A purchase in the list.
 pub struct Row {
     path: String,
     state: Badge,
@@ -45,7 +41,6 @@ pub struct Row {
     settled: Moment,
 }
 
-/// The list.
 #[derive(Template)]
 #[template(path = "purchases/list.html")]
 pub struct ListPage<'a> {
@@ -62,7 +57,6 @@ pub struct ListPage<'a> {
 }
 
 impl<'a> ListPage<'a> {
-    /// The list of these purchases.
     #[must_use]
     pub fn new(
         (frame, visit): (&'a Frame, &Visit),
@@ -118,29 +112,22 @@ fn field(body: &Value, name: &str) -> Option<String> {
 
 /// What one purchase is shown from.
 pub struct Detail<'a> {
-    /// Its key.
     pub key: CollapseKey,
-    /// The facts of its explanation.
     pub facts: &'a PurchaseExplanation,
-    /// The explanation.
     pub tree: &'a Node,
-    /// Its platform.
     pub platform: Option<&'a Platform>,
     /// The address of its runs in Temporal's own UI.
     pub temporal: Option<String>,
 }
 
-/// A fact of the head.
 pub struct Fact {
     label: &'static str,
     text: Option<String>,
     code: Option<Code>,
     moment: Option<Moment>,
-    /// The page about it.
     path: Option<String>,
 }
 
-/// One purchase.
 #[derive(Template)]
 #[template(path = "purchases/detail.html")]
 pub struct DetailPage<'a> {
@@ -162,7 +149,6 @@ pub struct DetailPage<'a> {
 }
 
 impl<'a> DetailPage<'a> {
-    /// The page of a purchase.
     #[must_use]
     pub fn new((frame, visit): (&'a Frame, &Visit), detail: Detail<'_>, mistakes: Mistakes) -> Self {
         let Detail { key, facts, tree, platform, temporal } = detail;
@@ -224,7 +210,6 @@ fn head((facts, platform): (&PurchaseExplanation, Option<&Platform>), visit: &Vi
 struct Waits {
     /// Those that can be settled at once.
     to_settle: usize,
-    /// Those that can be discarded.
     to_discard: usize,
 }
 
@@ -284,7 +269,6 @@ fn actions(
     all
 }
 
-/// What was taken.
 fn notice(action: &str) -> Option<&'static str> {
     match action {
         "flush" => Some("The purchase is being settled now."),

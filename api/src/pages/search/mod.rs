@@ -26,7 +26,6 @@ const APPS: i64 = 10;
 /// Maximum number of platforms of each of them.
 const PLATFORMS: usize = 10;
 
-/// The routes.
 pub fn routes() -> Vec<Route> {
     vec![
         Route::page(Role::Read, "POST", "/ui/search", find)

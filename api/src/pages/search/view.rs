@@ -9,20 +9,15 @@ use storage::{Found, FoundKind, Platform, PlatformProgress, Topic, TopicState};
 
 /// A platform that could have received what was not found.
 pub struct Source {
-    /// The name of its app.
     pub app: String,
-    /// The platform.
     pub platform: Platform,
-    /// How far it is connected.
     pub progress: PlatformProgress,
 }
 
 /// The platforms that could have received what was not found.
 #[derive(Default)]
 pub struct Sources {
-    /// The first ones.
     pub all: Vec<Source>,
-    /// Whether there are more.
     pub has_more: bool,
 }
 
@@ -67,7 +62,6 @@ fn trust(topics: &[Topic]) -> Badge {
     }
 }
 
-/// A thing that was found.
 pub struct Hit {
     kind: &'static str,
     path: Option<String>,
@@ -78,7 +72,6 @@ pub struct Hit {
     at: Moment,
 }
 
-/// The page.
 #[derive(Template)]
 #[template(path = "search/page.html")]
 pub struct SearchPage<'a> {

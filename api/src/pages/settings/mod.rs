@@ -23,7 +23,6 @@ use view::{Refusal, SettingsPage};
 /// Maximum number of sessions that are read.
 const SESSIONS: i64 = 500;
 
-/// The screen.
 pub const SCREEN: Screen = Screen { name: "Settings", path: "/ui/settings", icon: "settings", key: 's', routes };
 
 fn routes() -> Vec<Route> {

@@ -15,7 +15,6 @@ pub struct Group {
     settings: Vec<Setting>,
 }
 
-/// A session that holds.
 pub struct SignedIn {
     id: SignInId,
     name: String,
@@ -30,18 +29,15 @@ pub struct SignedIn {
 
 /// Why a session was not ended.
 pub struct Refusal {
-    /// Which.
     pub session: SignInId,
     /// What was expected as the reason.
     pub expected: String,
-    /// What was entered.
     pub entered: String,
 }
 
 /// The sessions, and why one of them was not ended.
 type Listed = (Vec<Session>, Option<Refusal>);
 
-/// The screen.
 #[derive(Template)]
 #[template(path = "settings/page.html")]
 pub struct SettingsPage<'a> {

@@ -28,7 +28,6 @@ use view::{CookieRefused, Elsewhere, LinkPage, SignIn};
 /// The header of a refusal of the page, where a script requested a part of one.
 const HTMX: &str = "hx-request";
 
-/// The routes.
 pub fn routes() -> Vec<Route> {
     vec![
         Route::open_page("GET", "/ui/sign-in", form).summary("Signs in."),
@@ -228,7 +227,6 @@ fn next_of(uri: &Uri) -> Option<String> {
     visit::query(uri, "next")
 }
 
-/// What opens a new session.
 fn secret(edge: &Edge) -> SecretString {
     SecretString::from(storage::hex(&(edge.random)()))
 }

@@ -4,17 +4,12 @@ use crate::pages::frame::Files;
 use askama::Template;
 use storage::{LinkEnd, Person};
 
-/// The form for a key.
 #[derive(Template)]
 #[template(path = "sign_in/form.html")]
 pub struct SignIn {
-    /// The files.
     pub files: Files,
-    /// Where to continue.
     pub next: String,
-    /// The name that was entered.
     pub name: String,
-    /// Why the last try failed.
     pub error: Option<String>,
     /// The command that makes a link.
     pub command: &'static str,
@@ -56,9 +51,7 @@ impl LinkPage {
 #[derive(Template)]
 #[template(path = "sign_in/elsewhere.html")]
 pub struct Elsewhere<'a> {
-    /// The files.
     pub files: Files,
-    /// The wanted page.
     pub here: &'a str,
 }
 
@@ -66,7 +59,6 @@ pub struct Elsewhere<'a> {
 #[derive(Template)]
 #[template(path = "sign_in/cookie_refused.html")]
 pub struct CookieRefused {
-    /// The files.
     pub files: Files,
 }
 

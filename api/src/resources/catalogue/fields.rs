@@ -52,10 +52,8 @@ pub struct Product {
     "products": [{ "sku": "com.example.reader.month", "entitlements": ["gold"] }],
 }]))]
 pub struct Catalogue {
-    /// The entitlements.
     #[schemars(extend("maxItems" = storage::MAX_LISTED))]
     entitlements: Vec<ListedEntitlement>,
-    /// The products.
     #[schemars(extend("maxItems" = storage::MAX_LISTED))]
     products: Vec<Product>,
 }
@@ -74,7 +72,6 @@ pub fn check(product: &storage::Product, place: &str, wrong: &mut FieldErrors) {
 }
 
 impl Product {
-    /// A product with its SKU.
     #[must_use]
     pub fn new(sku: &str, product: &storage::Product) -> Self {
         Self { sku: sku.to_owned(), product: product.clone() }
@@ -82,7 +79,6 @@ impl Product {
 }
 
 impl Catalogue {
-    /// Checks what the schema cannot.
     pub fn check(&self, wrong: &mut FieldErrors) {
         let ids: Vec<&String> = self.entitlements.iter().map(|one| &one.reference).collect();
         for (at, id) in duplicates(&ids) {

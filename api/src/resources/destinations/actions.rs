@@ -61,7 +61,6 @@ pub struct Enable {
 pub enum Enabled {
     /// The deliveries that it would skip.
     Dry(Skipping),
-    /// The signal.
     Signaled(SignaledDestination),
 }
 

@@ -120,13 +120,11 @@ impl CreatedDestination {
         Self { detail, warnings: domain::event::unsent_choices(chosen), shown_once }
     }
 
-    /// The id of the destination.
     #[must_use]
     pub fn id(&self) -> DestinationId {
         self.detail.destination.id
     }
 
-    /// Adds a warning.
     pub fn with_warning(mut self, warning: Option<&str>) -> Self {
         self.warnings.extend(warning.map(str::to_owned));
         self

@@ -16,7 +16,6 @@ use storage::{Destination, Run, chain};
 use tokio::time::timeout;
 use workflows::signal::Signal;
 
-/// Maximum number of concurrent signals.
 const CONCURRENCY: usize = 8;
 /// Maximum time for all signals of a page. The sweep finds the lanes of signals that Temporal did not take by then.
 const TIMEOUT: Duration = Duration::from_secs(10);

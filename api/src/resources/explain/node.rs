@@ -34,13 +34,11 @@ impl Node {
         self
     }
 
-    /// Adds one fact.
     pub fn fact(mut self, name: &str, value: impl Serialize) -> Self {
         self.facts.insert(name.to_owned(), serde_json::to_value(value).unwrap_or_default());
         self
     }
 
-    /// Adds children.
     pub fn then(mut self, nodes: impl IntoIterator<Item = Self>) -> Self {
         self.then.extend(nodes);
         self

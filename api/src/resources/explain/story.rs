@@ -17,7 +17,6 @@ pub fn message(message_id: &str, of: &MessageExplanation) -> Node {
     Node::new("message", sentences::message(message_id, of)).fact("message_id", message_id).then(notifications)
 }
 
-/// The tree of a purchase.
 pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> Node {
     let node = Node::new("purchase", sentences::purchase(key, of)).fact("collapse_key", key);
     let node = match &of.purchase {
@@ -38,7 +37,6 @@ pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> Node {
     if of.events.is_empty() { node.then([Node::new("nothing", sentences::no_events())]) } else { node }
 }
 
-/// The tree of an event.
 pub fn event(of: &EventExplanation) -> Node {
     let node = event_with_deliveries(&of.event, &of.addressees, of.now);
     if of.event.transfer.is_some() {
@@ -70,7 +68,6 @@ pub fn device_event(of: &DeviceEventExplanation) -> Node {
     node.then(below)
 }
 
-/// The tree of a destination.
 pub fn destination(portrait: &Portrait) -> Node {
     let addressee = &portrait.addressee;
     let of = |one: &Sending| {

@@ -14,7 +14,6 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::sync::LazyLock;
 
-/// Media type of a schema.
 const MEDIA: &str = "application/schema+json";
 
 /// Type, version and schema of each event that is sent.
@@ -47,7 +46,6 @@ pub struct EventSchema {
     url: String,
 }
 
-/// A schema.
 pub struct Schema(&'static str);
 
 impl IntoResponse for Schema {

@@ -91,7 +91,6 @@ impl SigningKey {
         Ok(())
     }
 
-    /// Whether the certificate has expired.
     #[must_use]
     pub fn has_expired(&self, now: Timestamp) -> bool {
         now > self.not_after

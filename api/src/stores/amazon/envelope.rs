@@ -27,39 +27,29 @@ pub struct Envelope<'a> {
     pub message_id: Cow<'a, str>,
     /// The ARN of the topic that claims to have sent it.
     pub topic_arn: Cow<'a, str>,
-    /// The published message.
     pub message: Cow<'a, str>,
     /// When it was published, as SNS wrote it: the signature covers this text.
     pub timestamp: Cow<'a, str>,
-    /// When it was published.
     pub at: Timestamp,
-    /// The signature algorithm.
     pub version: Version,
-    /// The signature, base64.
     pub signature: Cow<'a, str>,
     /// The URL of the signing certificate. The signature does not cover it.
     pub certificate_url: Cow<'a, str>,
 }
 
-/// The three types of document.
 #[derive(Debug)]
 pub enum Kind<'a> {
-    /// A published message.
     Notification {
-        /// Signed when it is present.
         subject: Option<Cow<'a, str>>,
     },
     /// The topic asks for confirmation before it sends here.
     SubscriptionConfirmation(Link<'a>),
-    /// The subscription was ended.
     UnsubscribeConfirmation(Link<'a>),
 }
 
 /// The confirmation link of a subscription. Whoever has it can confirm the subscription, so it is never logged.
 pub struct Link<'a> {
-    /// The URL to visit.
     pub subscribe_url: Cow<'a, str>,
-    /// The token in it.
     pub token: Cow<'a, str>,
 }
 
@@ -74,7 +64,6 @@ impl fmt::Debug for Link<'_> {
 pub enum Version {
     /// RSA PKCS#1 v1.5 with SHA-1, the default.
     One,
-    /// RSA PKCS#1 v1.5 with SHA-256.
     Two,
 }
 
@@ -191,7 +180,6 @@ impl<'a> Fields<'a> {
         Ok(Link { subscribe_url: self.text(&SUBSCRIBE_URL)?, token: self.text(&TOKEN)? })
     }
 
-    /// A required text.
     fn text(&mut self, name: &Name) -> Result<Cow<'a, str>, Refusal> {
         match self.slots.get_mut(name.index).and_then(Option::take) {
             Some(Some(Found::Text(text))) => Ok(text),

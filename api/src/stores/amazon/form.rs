@@ -2,7 +2,6 @@
 
 use protocols::form::{Entry, Form, Input, NAME, Step};
 
-/// Amazon's console.
 const CONSOLE: &str = "https://developer.amazon.com/apps-and-games/console/apps/list.html";
 
 /// The form of a platform of this store.

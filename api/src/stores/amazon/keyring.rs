@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// Maximum number of cached keys. AWS rotates about once a year per region.
 const MAX_KEYS: usize = 64;
-/// Maximum number of concurrent fetches.
 const MAX_FETCHES: usize = 16;
 const BUSY: Refusal = Refusal::TryAgain("too many certificates are being fetched");
 const UNREACHABLE: Refusal = Refusal::TryAgain("certificate could not be fetched");

@@ -73,12 +73,10 @@ pub struct Amazon {
     samples: Option<Samples>,
 }
 
-/// The answer to SNS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// A stable phrase without secrets.
     pub reason: &'static str,
 }
 
@@ -329,7 +327,6 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
     Ok(if is_new { "accepted" } else { "accepted before" })
 }
 
-/// Counts a new notification.
 fn count_accepted(store: &Store, platform: &Platform) {
     counter!("settle_notifications_accepted_total").increment(1);
     store.count(Series::Accepted, platform.app_id);

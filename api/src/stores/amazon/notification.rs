@@ -11,7 +11,6 @@ const MAX_USER_CHARS: usize = 128;
 const MAX_TYPE_CHARS: usize = 128;
 const MAX_PACKAGE_CHARS: usize = 255;
 
-/// A Real-Time Notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rtn {
     /// `appPackageName`

@@ -21,9 +21,7 @@ const MAX_INGRESS_KEY_BYTES: usize = 128;
 /// A platform with its topics, as they were at `read_at`.
 #[derive(Debug)]
 pub struct Recipient {
-    /// The platform.
     pub platform: Platform,
-    /// Its topics.
     pub topics: Vec<Topic>,
     /// Whether the key is the one before the platform's present one.
     pub is_by_old_key: bool,

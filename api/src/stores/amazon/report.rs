@@ -53,7 +53,6 @@ const ZONES: [(&str, i32); 22] = [
     ("PDT", -420),
 ];
 
-/// The contents of a report.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// The transactions, each with its line number, from 1.
@@ -67,11 +66,9 @@ pub struct Report {
 /// A place of a report that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wrong {
-    /// The line, from 1.
     pub line: u64,
     /// The column; empty for the line as a whole.
     pub column: &'static str,
-    /// What was expected there.
     pub expected: String,
 }
 
@@ -169,7 +166,6 @@ fn plain(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
 }
 
-/// The cells of one line.
 struct Cells<'a> {
     record: &'a csv::StringRecord,
     places: &'a [Option<usize>; COLUMNS.len()],

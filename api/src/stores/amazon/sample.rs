@@ -45,31 +45,24 @@ pub fn store_type(text: &str) -> Result<&'static str, String> {
     found.map(|(name, _)| *name).ok_or_else(|| "no such type: `settle sample --help` lists them".to_owned())
 }
 
-/// What a sample is about.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
     /// What happened; that a subscription began when absent.
     pub store_type: Option<&'static str>,
     /// Which purchase; a new one when absent.
     pub receipt_id: Option<String>,
-    /// The customer.
     pub app_user_id: Option<String>,
 }
 
-/// A sample that was accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Sent {
-    /// The id of the message.
     pub message_id: String,
     /// The store's name of the purchase.
     pub receipt_id: String,
-    /// The purchase.
     pub collapse_key: CollapseKey,
-    /// What happened.
     pub store_type: &'static str,
 }
 
-/// Why no sample was accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoSample {
     /// This process signs no samples for this platform.
@@ -81,7 +74,6 @@ pub enum NoSample {
     /// The platform follows no topic that samples can come from.
     #[error("the platform follows no topic of the region {0}: let it follow one, by `topic_arn`, and try again")]
     NoTopic(String),
-    /// It was refused.
     #[error("the sample was refused: {0}")]
     Refused(&'static str),
     /// It could not be signed, or the database does not answer.

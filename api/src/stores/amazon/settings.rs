@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use url::Url;
 
-/// The operator's settings of Amazon.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Signing certificates that are read from files instead of fetched, by their URL. The same rules apply to them as
@@ -23,11 +22,9 @@ pub struct Settings {
     pub clock: fn() -> Timestamp,
 }
 
-/// An invalid setting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("[amazon] {field}: {expected}")]
 pub struct Invalid {
-    /// The name of the setting.
     pub field: String,
     /// What was expected, and what was found.
     pub expected: String,
@@ -55,7 +52,6 @@ pub(super) struct Samples {
 }
 
 impl Samples {
-    /// Reads and checks the certificate.
     pub(super) fn of(demo: &Demo) -> Result<Self, Invalid> {
         let Certificate { url, file } = &demo.certificate;
         let read =

@@ -57,17 +57,13 @@ pub struct Signer {
 /// The fields that all three types of document have.
 #[derive(Debug, Clone, Copy)]
 pub struct Header<'a> {
-    /// The id of the message.
     pub message_id: Uuid,
-    /// The topic that sends it.
     pub topic_arn: &'a str,
     /// When it is published, to the millisecond.
     pub at: Timestamp,
-    /// The signature algorithm.
     pub version: Version,
 }
 
-/// A sample of Amazon's notification.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample<'a> {
     /// `appPackageName`

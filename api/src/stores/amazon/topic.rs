@@ -10,7 +10,6 @@ use url::Url;
 /// The parts of a topic's ARN, `arn:{partition}:sns:{region}:{account}:{name}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arn<'a> {
-    /// The whole ARN.
     pub text: &'a str,
     /// The region, such as `us-east-1`.
     pub region: &'a str,
@@ -93,9 +92,7 @@ fn is_name(text: &str) -> bool {
 pub enum Standing {
     /// It may send. A topic whose subscription ended stays pinned, because it was trusted once.
     Pinned,
-    /// It waits for approval.
     Pending(TopicId),
-    /// An admin rejected it.
     Rejected,
     /// It is new, or its request expired before an admin decided.
     Unknown,
@@ -118,7 +115,6 @@ pub fn standing(topics: &[Topic], arn: &str) -> Standing {
 pub enum Approval {
     /// No: the platform follows no topic yet, and `auto_confirm_accounts` lists the topic's account.
     NotNeeded,
-    /// Yes.
     Needed,
 }
 
@@ -166,7 +162,6 @@ pub fn gives_way(topics: &[Topic], new: &Arn<'_>, accounts: &[String]) -> Option
 /// What to do with a message after its signature is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Course {
-    /// Store it.
     Accept,
     /// Store it until the topic is approved or rejected.
     AcceptWaiting(TopicId),

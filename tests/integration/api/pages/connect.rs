@@ -7,12 +7,9 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use storage::{Fate, TopicRequest, TopicState};
 
-/// A topic.
 const ARN: &str = "arn:aws:sns:us-east-1:123456789012:reader";
-/// Where its subscription is confirmed.
 const SUBSCRIBE: &str = "https://sns.us-east-1.amazonaws.com/?Action=ConfirmSubscription\
     &TopicArn=arn:aws:sns:us-east-1:123456789012:reader&Token=2336412f37fb687f5d51e6e241d09c805a5a57b30d712f794cc5f6a988666d92768dd60a747ba6f3beb71854e285d6ad02428b09ceece29417f1f02d609c582afbacc99c583a916b9981dd2728f4ae6fdb82efd087cc3b7849e05798d2d2785c03b0879594eeac82c01f235d0e717736";
-/// The reason in every form.
 const REASON: (&str, &str) = ("reason", "ticket 4711");
 
 async fn signed_in(service: &Service) -> Visitor {

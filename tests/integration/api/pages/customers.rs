@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 /// A text that is a script where it is not escaped.
 const HOSTILE: &str = "\"'><script>alert(1)</script>";
-/// The reason in every form.
 const REASON: (&str, &str) = ("reason", "ticket 4711");
 
 async fn signed_in(service: &Service) -> Visitor {

@@ -6,16 +6,12 @@ use crate::api::edge::Service;
 use serde_json::{Value, json};
 use system_tests::receiver::{Receiver, Reply};
 
-/// Why, in every form here.
 pub const REASON: (&str, &str) = ("reason", "ticket 4711");
 
 /// Somebody at the screens of destinations.
 pub struct Desk {
-    /// The service.
     pub service: Service,
-    /// The browser.
     pub visitor: Visitor,
-    /// The app.
     pub app: String,
 }
 
@@ -43,12 +39,10 @@ impl Desk {
         (text("id"), text("secret"))
     }
 
-    /// Sends a form.
     pub async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         self.visitor.post(&self.service, path, fields).await
     }
 
-    /// Opens a page.
     pub async fn get(&self, path: &str) -> String {
         let answer = self.visitor.get(&self.service, path).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text);

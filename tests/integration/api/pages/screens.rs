@@ -10,7 +10,6 @@ use workflows::signal::Signal;
 /// A text that is a script where it is not escaped.
 pub const HOSTILE: &str = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>";
 
-/// Somebody with the admin token.
 pub async fn signed_in(service: &Service) -> Visitor {
     Visitor::with_key(service, TOKEN).await.expect("a session")
 }

@@ -6,18 +6,13 @@ use axum::http::{HeaderMap, Request, header};
 use std::io::Read;
 use tower::ServiceExt;
 
-/// An answer of the page.
 #[derive(Debug)]
 pub struct Answer {
-    /// Its status.
     pub status: u16,
-    /// Its headers.
     pub headers: HeaderMap,
-    /// Its text.
     pub text: String,
 }
 
-/// Who visits the page.
 #[derive(Debug)]
 pub struct Visitor {
     /// The cookie, as it is sent.
@@ -27,7 +22,6 @@ pub struct Visitor {
 }
 
 impl Answer {
-    /// A header.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
@@ -72,7 +66,6 @@ pub fn unzipped(bytes: &[u8]) -> String {
 }
 
 impl Visitor {
-    /// Signs in by a key.
     pub async fn with_key(service: &Service, key: &str) -> Result<Self, Answer> {
         Self::with_named_key(service, &[("key", key)]).await
     }
@@ -83,7 +76,6 @@ impl Visitor {
         Self::from_answer(service, answer).await
     }
 
-    /// Signs in by a link.
     pub async fn with_link(service: &Service, path: &str) -> Result<Self, Answer> {
         let answer = send(service, ("POST", path), &[OURS], String::new()).await;
         Self::from_answer(service, answer).await
@@ -97,7 +89,6 @@ impl Visitor {
         Ok(Self { token: token.expect("a form").to_owned(), ..visitor })
     }
 
-    /// Opens a page.
     pub async fn get(&self, service: &Service, path: &str) -> Answer {
         send(service, ("GET", path), &[("cookie", &self.cookie)], Body::empty()).await
     }

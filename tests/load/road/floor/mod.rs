@@ -24,10 +24,8 @@ pub fn workflow_id(key: CollapseKey) -> String {
     format!("{}/{key}", workflow::NAME)
 }
 
-/// The running floor.
 pub struct Floor {
     _process: Watched,
-    /// The Temporal Server.
     pub temporal: Temporal,
     notify: OwnedWriteHalf,
     arrivals: Arc<Mutex<BTreeMap<String, Instant>>>,
@@ -86,7 +84,6 @@ impl Floor {
     }
 }
 
-/// The key of a receipt.
 pub fn key(receipt: &str) -> CollapseKey {
     CollapseKey::of(PlatformId::new(uuid::Uuid::nil()), receipt)
 }

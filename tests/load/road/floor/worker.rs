@@ -71,7 +71,6 @@ pub async fn work(options: Options) {
     }
 }
 
-/// As those of settle's worker.
 fn worker_options(steps: Steps) -> WorkerOptions {
     let slots = || FixedSizeSlotSupplier::new(40);
     let tuner = TunerHolder::builder()

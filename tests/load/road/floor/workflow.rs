@@ -13,14 +13,11 @@ use temporalio_workflow::{
 use tokio::sync::mpsc::UnboundedSender;
 use workflows::attributes;
 
-/// The workflow type.
 pub const NAME: &str = "floor";
-/// The task queue.
 pub const QUEUE: &str = "floor";
 /// Local activities before the delivery: `load` and `record`.
 const STEPS: usize = 2;
 
-/// Activities that do nothing.
 pub struct Steps {
     /// Takes the purchase's key when the last activity runs.
     pub delivered: UnboundedSender<String>,
@@ -43,7 +40,6 @@ impl Steps {
     }
 }
 
-/// One purchase of the floor.
 #[workflow]
 pub struct Purchase {
     key: Option<CollapseKey>,

@@ -10,7 +10,6 @@ use crate::transition::TransitionKind;
 /// Maximum number of renewals that one settling announces. The newest ones are announced.
 const MAX_RENEWALS: u64 = 36;
 
-/// When a payment was made.
 #[derive(Debug, Clone, Copy)]
 pub enum PaidAt {
     /// The time of the report that names it.

@@ -29,7 +29,6 @@ use walk::Walk;
 /// What a settling knows beside the notifications.
 #[derive(Debug, Clone, Copy)]
 pub struct SettlingContext<'a> {
-    /// What querying the store showed.
     pub verification: &'a Verification,
     /// Whether a change of plan put another receipt in the place of this one, and the other receipt is known to be
     /// real.
@@ -38,10 +37,8 @@ pub struct SettlingContext<'a> {
     pub now: Timestamp,
 }
 
-/// The result of one settling.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
-    /// The purchase after the settling.
     pub purchase: Purchase,
     /// What happened, in the order in which events announce it.
     pub transitions: Vec<Transition>,
@@ -64,7 +61,6 @@ pub struct Decision {
 pub enum Lag {
     /// The answer does not show it yet.
     Behind,
-    /// The answer shows it now.
     CaughtUp,
     /// An answer two hours later still contradicts it: the answer is believed.
     Overruled,
@@ -87,7 +83,6 @@ impl Lag {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Waits {
-    /// The store cannot be reached.
     Verification,
     /// The store does not show it yet.
     Confirmation,

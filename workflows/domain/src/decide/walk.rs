@@ -11,7 +11,6 @@ use crate::purchase::{Announced, Life, Moment, Purchase, Stage, Terms};
 use crate::time::Timestamp;
 use crate::transition::{Transition, TransitionKind};
 
-/// The state of a walk.
 #[derive(Debug)]
 pub(super) struct Walk<'a> {
     /// The purchase, with the reports and the snapshot of this settling.
@@ -64,7 +63,6 @@ impl<'a> Walk<'a> {
         Self { stage: verified.stage, announced: verified.announced, ..walk }
     }
 
-    /// Applies all reports in order.
     pub fn follow(&mut self) {
         let reports = std::mem::take(&mut self.reports);
         let now = self.clock;

@@ -17,13 +17,10 @@ use uuid::Uuid;
 pub struct DeviceEvent<'a> {
     /// The company that runs the installation.
     pub org_id: OrgId,
-    /// The app.
     pub app_id: AppId,
-    /// The platform and the device.
     pub place: DevicePlace,
     /// The store of the platform, as in `platforms.store`.
     pub platform_type: &'a str,
-    /// The event's own id.
     pub event_id: EventId,
     /// When it happened, by our clock.
     pub event_time: Timestamp,
@@ -33,11 +30,9 @@ pub struct DeviceEvent<'a> {
     pub owner: &'a DeviceOwner,
     /// The session that it belongs to.
     pub session: Option<SessionMark>,
-    /// What happened.
     pub happened: Happened<'a>,
 }
 
-/// The user of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceOwner {
     /// Who: an anonymous user until somebody logs in.
@@ -49,23 +44,19 @@ pub struct DeviceOwner {
 /// A session, as its events name it.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionMark {
-    /// Its id.
     pub id: SessionId,
     /// When it began, if that was reported before the event.
     pub started_at: Option<Timestamp>,
 }
 
-/// What happened on a device.
 #[derive(Debug, Clone, Copy)]
 pub enum Happened<'a> {
-    /// What the app reported.
     Reported(&'a Content),
     /// A session had no event for so long that it ended.
     TimedOut,
 }
 
 impl Happened<'_> {
-    /// The type of its event.
     #[must_use]
     pub const fn kind(self) -> DeviceEventKind {
         match self {

@@ -13,9 +13,7 @@ use std::time::Duration;
 pub enum ClaimKind {
     /// It was on the device at the start of a session.
     Present,
-    /// It was restored there.
     Restored,
-    /// It was bought there.
     Purchased,
 }
 
@@ -26,7 +24,6 @@ names!(ClaimKind, "a kind of claim" { Present = "present", Restored = "restored"
 pub enum ClaimStatus {
     /// The store has not confirmed it yet.
     Pending,
-    /// The store confirmed it.
     Verified,
     /// The store does not confirm it, or it could not be verified in the time allowed.
     Refused,

@@ -194,19 +194,13 @@ pub enum TransactionKind {
 /// What an event of a type says beside its time and session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// A session began.
     SessionStart {
-        /// The session.
         session: SessionId,
-        /// The receipts on the device.
         receipts: Vec<DeviceReceipt>,
     },
-    /// A session ended.
     SessionEnd {
-        /// The session.
         session: SessionId,
     },
-    /// A paywall was shown.
     Impression(Impression),
     /// A purchase was made or restored.
     Transaction(DeviceTransaction),
@@ -228,9 +222,7 @@ impl Content {
 /// A field of a report that does not fit the type of its event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WrongField {
-    /// Its name.
     pub field: &'static str,
-    /// What was expected there.
     pub expected: &'static str,
 }
 

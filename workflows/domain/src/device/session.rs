@@ -14,23 +14,19 @@ pub struct Session {
     pub started_at: Option<Timestamp>,
     /// The time of its newest event.
     pub last_event_at: Timestamp,
-    /// When it ended.
     pub closed_at: Option<Timestamp>,
 }
 
 /// What an event does to its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// It starts it.
     Start,
     /// It is another event of it.
     Event,
-    /// It ends it.
     End,
 }
 
 impl Session {
-    /// The session of one event.
     #[must_use]
     pub const fn first(step: Step, at: Timestamp) -> Self {
         let mut session = Self { started_at: None, last_event_at: at, closed_at: None };

@@ -9,7 +9,6 @@ use crate::user::{TRANSFERS, USER_FORGOTTEN};
 /// A type of event, for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct About {
-    /// The type.
     pub event_type: &'static str,
     /// Its group: `purchase`, `journey`, `subscription`, `user`, `device` or `destination`.
     pub group: &'static str,
@@ -24,7 +23,6 @@ pub fn about_all() -> Vec<About> {
     types.map(|event_type| About { event_type, group: group(event_type), summary: summary(event_type) }).collect()
 }
 
-/// The group of a type.
 #[must_use]
 pub fn group(event_type: &str) -> &'static str {
     let prefixes = [

@@ -27,13 +27,9 @@ names!(ClaimType {
 /// A device with access to a purchase.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceAccess {
-    /// The device.
     pub id: DeviceId,
-    /// The name of its store.
     pub platform_type: String,
-    /// How it got access.
     pub claim_type: ClaimType,
-    /// When it registered with us.
     pub first_launch: Timestamp,
     /// The end of its newest session that ended, else the time of its newest event.
     pub last_active: Timestamp,

@@ -4,14 +4,12 @@ use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// A field whose value changed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Change {
     /// Its name in `data`, or `verified` of the attributes.
     pub field: String,
     /// The value before; null also when the field was missing.
     pub before: Value,
-    /// The value after.
     pub after: Value,
 }
 

@@ -10,13 +10,10 @@ use serde::{Deserialize, Serialize};
 /// built.
 pub(crate) const NOT_YET: [&str; 1] = ["user.subscription.paused"];
 
-/// A destination's requests fail.
 pub const DESTINATION_FAILING: &str = "destination.failing";
 /// A delivery to a destination failed for the last time.
 pub const DESTINATION_EXHAUSTED: &str = "destination.exhausted";
-/// A destination recovered.
 pub const DESTINATION_RECOVERED: &str = "destination.recovered";
-/// A destination was disabled automatically.
 pub const DESTINATION_DISABLED: &str = "destination.disabled";
 
 /// Events for operators, about another destination.

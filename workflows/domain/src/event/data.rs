@@ -19,13 +19,11 @@ use uuid::Uuid;
 /// The input of the record of a purchase.
 #[derive(Debug, Clone, Copy)]
 pub struct RecordSource<'a> {
-    /// The purchase.
     pub purchase: &'a Purchase,
     /// The name of the store, as in `platforms.store`.
     pub platform_type: &'a str,
     /// The store's id of the receipt.
     pub receipt_id: &'a str,
-    /// The environment of the platform.
     pub environment: Environment,
     /// The buyer's id in the company's own system, if known.
     pub external_id: Option<&'a str>,

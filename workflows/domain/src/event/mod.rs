@@ -47,7 +47,6 @@ use uuid::Uuid;
 
 /// The type of the event that carries the whole record of a purchase.
 pub const PURCHASE_UPDATED: &str = "purchase.updated";
-/// The version of its shape.
 pub const PURCHASE_VERSION: &str = "2.0";
 
 /// Everything that goes into the body of one `purchase.updated`.
@@ -55,17 +54,11 @@ pub const PURCHASE_VERSION: &str = "2.0";
 pub struct PurchaseUpdated<'a> {
     /// The company that runs the installation.
     pub org_id: OrgId,
-    /// The app.
     pub app_id: AppId,
-    /// The app on one store.
     pub platform_id: PlatformId,
-    /// The purchase.
     pub collapse_key: CollapseKey,
-    /// The event's own id.
     pub event_id: EventId,
-    /// When it was recorded.
     pub event_time: Timestamp,
-    /// The revision that it announces.
     pub revision: i64,
     /// Number of the store's notifications that were settled in it.
     pub coalesced: i64,

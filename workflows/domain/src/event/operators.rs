@@ -11,23 +11,15 @@ use uuid::Uuid;
 /// Everything that goes into the body of one `destination.*` event.
 #[derive(Debug, Clone, Copy)]
 pub struct DestinationEvent<'a> {
-    /// The event's own id.
     pub id: EventId,
-    /// Its type.
     pub event_type: &'a str,
-    /// When it was recorded.
     pub created_at: Timestamp,
-    /// The affected destination.
     pub destination: DestinationId,
     /// The app whose events it receives.
     pub app: AppId,
-    /// That destination's name for people.
     pub name: &'a str,
-    /// That destination's kind.
     pub kind: &'a str,
-    /// Its state.
     pub state: State,
-    /// Why, for people.
     pub reason: Option<&'a str>,
     /// Since when it is in that state.
     pub since: Timestamp,

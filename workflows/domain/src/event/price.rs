@@ -12,11 +12,8 @@ use rust_decimal::{Decimal, RoundingStrategy};
 /// only if it is plausible.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DevicePrice {
-    /// The SKU that was bought.
     pub sku: String,
-    /// The price.
     pub price: Decimal,
-    /// Its currency.
     pub currency: String,
     /// The country of the marketplace, if it was reported.
     pub marketplace: Option<String>,
@@ -34,11 +31,8 @@ pub enum PriceDoubt {
 /// A price, and where it comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Paid<'a> {
-    /// The price.
     pub price: Decimal,
-    /// Its currency.
     pub currency: &'a str,
-    /// Where it comes from.
     pub source: PriceSource,
 }
 

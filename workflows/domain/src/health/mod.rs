@@ -46,7 +46,6 @@ pub enum State {
     Failing,
     /// Its breaker is open: only probes are sent.
     Open,
-    /// Nothing is sent.
     Disabled,
 }
 
@@ -115,12 +114,9 @@ pub struct Health {
     pub is_announced: bool,
 }
 
-/// A request that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// What it was about.
     pub subject: Subject,
-    /// What went wrong, for people.
     pub error: String,
     /// The pause that the destination requested.
     pub pause: Option<Duration>,
@@ -131,16 +127,13 @@ pub struct Failure {
 /// A `Retry-After` of the destination for one lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryAfter {
-    /// When it was received.
     pub received_at: Timestamp,
     /// Nothing is sent to the lane before this time.
     pub until: Timestamp,
 }
 
-/// A notice to operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
-    /// The breaker opened.
     Opened,
     /// A percentage of the time has passed after which the destination is disabled.
     Warned {
@@ -149,16 +142,13 @@ pub enum Notice {
     },
     /// The destination works again, after trouble that was announced.
     Recovered,
-    /// The destination was disabled.
     Disabled,
 }
 
 /// The new health of a destination after a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assessment {
-    /// The new health.
     pub health: Health,
-    /// The new state.
     pub state: State,
     /// The notices to operators, in order.
     pub notices: Vec<Notice>,
@@ -167,7 +157,6 @@ pub struct Assessment {
 /// When a request may be made under a destination's rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Slot {
-    /// It may be made soon.
     Free {
         /// How long until it may be made, at most [`LATEST_START`].
         wait: Duration,
@@ -374,5 +363,4 @@ pub fn wait_until(then: Timestamp, now: Timestamp) -> Duration {
     Duration::from_millis(u64::try_from(micros.div_ceil(1000)).unwrap_or(u64::MAX)).max(SHORTEST_WAIT)
 }
 
-/// Minimum of every wait.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);

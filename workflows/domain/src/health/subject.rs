@@ -10,7 +10,6 @@ const DEVICE: &str = "device";
 /// What a request to a destination is about: several failures in a row about the same count once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
-    /// A purchase.
     Purchase(CollapseKey),
     /// A device; of a request with events of several, the first one.
     Device(DeviceId),

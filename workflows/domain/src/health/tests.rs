@@ -19,7 +19,6 @@ const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// The failure of one purchase.
 fn failure() -> Failure {
     failure_of(0)
 }

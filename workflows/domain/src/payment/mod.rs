@@ -31,7 +31,6 @@ use std::time::Duration;
 pub enum EntryKind {
     /// The first payment of a purchase.
     Initial,
-    /// A term after the first.
     Renewal,
     /// The first term after a trial.
     TrialConversion,
@@ -69,7 +68,6 @@ names!(EntryKind, "a kind of ledger entry" {
 /// A payment that the ledger does not have yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Payment {
-    /// Its kind.
     pub kind: EntryKind,
     /// The number of the paid term, from 1; a negative number, unique in the purchase, if terms cannot be counted.
     pub number: i64,

@@ -20,9 +20,7 @@ const MAX_EARLY_PAYMENT: Duration = HOUR.saturating_mul(84);
 /// Whether a snapshot is the first one of its purchase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sight {
-    /// The first.
     First,
-    /// A later one.
     Later,
 }
 

@@ -56,12 +56,10 @@ pub struct Purchase {
     seen: Seen,
     /// The plan before the last change of plan.
     left_plan: Option<PreviousPlan>,
-    /// Where it stands now.
     pub(crate) stage: Stage,
     /// The stage and the announcements as of the store's last answer. Without a new answer, later reports are walked
     /// from there.
     pub(crate) verified: Option<Verified>,
-    /// What was announced.
     pub(crate) announced: Announced,
     /// The time of the first query in which the store did not accept the receipt; `None` when it was accepted since.
     pub(crate) parked_since: Option<Timestamp>,
@@ -87,7 +85,6 @@ pub(crate) struct Behind {
 /// Which parts of a stage only notifications show, and the store's answer does not show yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Unconfirmed {
-    /// Whether auto-renewal is on.
     pub switch: bool,
     /// What is paid, and whether a grace period runs.
     pub payment: bool,
@@ -96,9 +93,7 @@ pub(crate) struct Unconfirmed {
 /// The result of a settling with an answer of the store, for [`Purchase::set_stage`].
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
-    /// When the store answered.
     pub at: Timestamp,
-    /// Where the purchase stands.
     pub stage: Stage,
     /// The number of paid terms that the answer alone shows.
     pub shown_terms: Option<u64>,
@@ -110,9 +105,7 @@ pub(crate) struct Answer {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Verified {
-    /// Where the purchase stood.
     pub stage: Stage,
-    /// What was announced.
     pub announced: Announced,
     /// The number of paid terms that the answer alone showed.
     pub shown_terms: Option<u64>,
@@ -122,7 +115,6 @@ pub(crate) struct Verified {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Seen {
-    /// The end of its trial.
     trial_ends_at: Option<Timestamp>,
     /// The present row of equal terms.
     #[serde(alias = "changed")]
@@ -324,7 +316,6 @@ impl Purchase {
         self.reports.contains_key(&kind)
     }
 
-    /// Whether this report is stored.
     pub(crate) fn has_report(&self, (time, kind): Moment) -> bool {
         self.reports.get(&kind).is_some_and(|reports| reports.times().any(|known| known == time))
     }

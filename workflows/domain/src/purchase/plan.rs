@@ -9,13 +9,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct PreviousPlan {
-    /// The SKU of its term.
     term_sku: Option<String>,
-    /// The SKU of its product.
     product_id: Option<String>,
     /// When this plan ended and the next one began.
     left_at: Timestamp,
-    /// When that was noticed.
     noticed_at: Timestamp,
 }
 

@@ -18,7 +18,6 @@ pub type Moment = (Timestamp, NotificationKind);
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ReportTimes {
-    /// The earliest time of all.
     first: Option<Timestamp>,
     /// The newest times, at most [`MAX_TIMES`].
     newest: BTreeSet<Timestamp>,
@@ -39,22 +38,18 @@ impl ReportTimes {
         }
     }
 
-    /// The earliest time.
     pub const fn first(&self) -> Option<Timestamp> {
         self.first
     }
 
-    /// The newest time.
     pub fn last(&self) -> Option<Timestamp> {
         self.newest.last().copied()
     }
 
-    /// The stored times, oldest first.
     pub fn times(&self) -> impl Iterator<Item = Timestamp> + '_ {
         self.newest.iter().copied()
     }
 
-    /// The number of reports.
     pub fn count(&self) -> u64 {
         u64::try_from(self.newest.len()).unwrap_or(u64::MAX).saturating_add(self.older)
     }
@@ -84,7 +79,6 @@ impl NewestText {
         }
     }
 
-    /// The newest text.
     pub fn value(&self) -> &str {
         &self.value
     }

@@ -3,11 +3,9 @@
 use crate::names::names;
 use serde::{Deserialize, Serialize};
 
-/// The state of a purchase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Nothing is known yet.
     Unknown,
     /// A trial runs, and the first payment follows it.
     Trial,
@@ -19,7 +17,6 @@ pub enum State {
     Off,
     /// A payment failed, and the subscription runs on in a grace period.
     Grace,
-    /// A subscription ended.
     Expired,
     /// A one-time purchase was taken back (refunded or cancelled).
     Revoked,
@@ -56,19 +53,14 @@ names!(State, "a state of a purchase" {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Life {
-    /// Nothing is known.
     #[default]
     Unknown,
-    /// It runs.
     Running,
     /// It ended by a cancellation that the store has not confirmed. A later report that auto-renewal was switched on
     /// shows that it still runs.
     Cut,
-    /// It ended.
     Expired,
-    /// It was taken back.
     Revoked,
-    /// Another receipt took its place.
     Replaced,
 }
 
@@ -76,7 +68,6 @@ pub enum Life {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Stage {
-    /// Whether it runs.
     pub life: Life,
     /// Whether a trial is all that it had so far: nothing was paid.
     pub in_trial: bool,
@@ -84,18 +75,15 @@ pub struct Stage {
     /// by a payment, or two hours after that date if the store does not show more (`decide/truth.rs`; by reports:
     /// `decide/walk.rs`).
     pub in_grace: bool,
-    /// Whether auto-renewal is off.
     pub is_off: bool,
     /// The number of paid terms that have begun, 0 in a trial; `None` if terms cannot be counted.
     pub terms: Option<u64>,
-    /// The SKU of the term.
     pub sku: Option<String>,
     /// The SKU of a scheduled change of plan; empty if only a notification reported the change, without a SKU.
     pub pending: Option<String>,
 }
 
 impl Stage {
-    /// The state.
     pub const fn state(&self) -> State {
         match self.life {
             Life::Unknown => State::Unknown,
@@ -112,12 +100,10 @@ impl Stage {
         }
     }
 
-    /// Whether nothing is known.
     pub const fn is_unknown(&self) -> bool {
         matches!(self.life, Life::Unknown)
     }
 
-    /// Whether it runs.
     pub const fn runs(&self) -> bool {
         matches!(self.life, Life::Running)
     }

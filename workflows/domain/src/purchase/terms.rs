@@ -11,7 +11,6 @@ use std::time::Duration;
 pub struct Terms {
     /// When the first of them began.
     pub anchor: Timestamp,
-    /// How long each lasts.
     pub term: Term,
     /// The number of terms before the anchor.
     pub before: u64,

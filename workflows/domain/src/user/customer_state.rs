@@ -17,7 +17,6 @@ pub struct CustomerState {
     pub active_entitlements: Vec<ActiveEntitlement>,
     /// The SKU of every purchase that gives an active entitlement, each once.
     pub active_skus: Vec<String>,
-    /// Where the user stands.
     pub customer_journey_state: Journey,
     /// The user's devices, the one that was seen last in front.
     pub devices: Vec<CustomerDevice>,
@@ -77,7 +76,6 @@ pub struct CustomerPurchase {
 }
 
 impl CustomerState {
-    /// The state over these purchases.
     #[must_use]
     pub fn of(owned: &[OwnedPurchase], devices: Vec<CustomerDevice>) -> Self {
         Self {
@@ -127,11 +125,9 @@ struct Announced {
 /// An announced record of a purchase.
 #[derive(Debug, Clone, Copy)]
 pub struct AnnouncedRecord<'a> {
-    /// The purchase.
     pub collapse_key: CollapseKey,
     /// The environment that it counted in.
     pub environment: Environment,
-    /// When it was announced.
     pub announced_at: Timestamp,
     /// The body of the `purchase.updated`; without `data` once it was pruned.
     pub body: &'a Value,

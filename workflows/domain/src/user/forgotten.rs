@@ -33,22 +33,17 @@ pub struct ForgottenNames {
 /// A store's id of a customer.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForgottenAppUser {
-    /// The store.
     pub store: String,
-    /// The id.
     pub app_user_id: String,
-    /// What stands for it.
     pub tombstone: String,
 }
 
 /// Everything that goes into the body of a `user.forgotten`.
 #[derive(Debug, Clone, Copy)]
 pub struct UserForgotten {
-    /// The event's own id.
     pub id: EventId,
     /// The user, as earlier events named them.
     pub user: UserId,
-    /// When it was recorded.
     pub created_at: Timestamp,
 }
 
@@ -82,7 +77,6 @@ impl UserForgotten {
 }
 
 impl fmt::Debug for ForgottenNames {
-    /// Without the names.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ForgottenNames").field("app_users", &self.app_users.len()).finish_non_exhaustive()
     }

@@ -42,7 +42,6 @@ use uuid::Uuid;
 /// One purchase of a user, with the catalogue's entry for its product.
 #[derive(Debug, Clone)]
 pub struct OwnedPurchase {
-    /// Which one.
     pub collapse_key: CollapseKey,
     /// The platform it was made on.
     pub platform_id: PlatformId,
@@ -50,17 +49,14 @@ pub struct OwnedPurchase {
     pub platform_type: String,
     /// The environment it was made in.
     pub environment: Environment,
-    /// The purchase itself.
     pub purchase: Purchase,
     /// Whether another receipt replaced it: then it never counts.
     pub is_replaced: bool,
-    /// Which SKU names its product.
     pub product_ref: ProductRef,
     /// The catalogue's entry for its product.
     pub listing: Listing,
 }
 
-/// The owner of purchases.
 #[derive(Debug, Clone)]
 pub struct Customer {
     /// Our own id, the same for ever.
@@ -74,21 +70,16 @@ pub struct Customer {
 /// Everything that goes into the body of one `user.*` event.
 #[derive(Debug, Clone, Copy)]
 pub struct UserEvent<'a> {
-    /// The event's own id.
     pub id: EventId,
-    /// Its type.
     pub event_type: &'a str,
     /// The store of the purchase that it is about.
     pub event_platform: &'a str,
     /// The store's id of that receipt.
     pub receipt_id: &'a str,
-    /// More about that purchase.
     pub details: &'a Details,
     /// When it happened, by the store.
     pub occurred_at: Option<Timestamp>,
-    /// When it was recorded.
     pub created_at: Timestamp,
-    /// The owner.
     pub customer: &'a Customer,
     /// Number of announcements of the user's state so far, with this one.
     pub user_revision: i64,
@@ -96,18 +87,13 @@ pub struct UserEvent<'a> {
     pub owned: &'a [OwnedPurchase],
     /// The user's devices, the one that was seen last in front.
     pub devices: &'a [UserDevice],
-    /// The transfer that it announces.
     pub transfer: Option<TransferId>,
 }
 
-/// A device of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserDevice {
-    /// Which one.
     pub id: DeviceId,
-    /// The app on its store.
     pub platform_id: PlatformId,
-    /// The name of that platform.
     pub platform_name: String,
     /// The store, as in `platforms.store`.
     pub platform_type: String,
@@ -288,7 +274,6 @@ impl OwnedPurchase {
         !self.is_replaced && self.purchase.state() != State::Replaced
     }
 
-    /// Whether it gives access now.
     fn is_active(&self) -> bool {
         self.is_counted() && self.purchase.state().is_active() == Some(true)
     }

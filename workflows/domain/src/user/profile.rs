@@ -67,19 +67,15 @@ pub struct Profile {
 /// Everything that goes into the body of one `profile.updated`.
 #[derive(Debug, Clone, Copy)]
 pub struct ProfileUpdated<'a> {
-    /// The event's own id.
     pub id: EventId,
-    /// The user.
     pub user_id: UserId,
     /// Which of the user's revisions it is.
     pub user_revision: i64,
-    /// When it was recorded.
     pub created_at: Timestamp,
     /// The environment that the profile covers.
     pub environment: Environment,
     /// The environment of the platform whose purchase caused it.
     pub platform_environment: Environment,
-    /// The profile.
     pub profile: &'a Profile,
     /// The user's devices, the one that was seen last in front. They are sent with a profile and are no reason for one.
     pub devices: &'a [UserDevice],

@@ -33,14 +33,12 @@ const FIELDS: [&str; 25] = [
     "$skip_user_properties_sync",
 ];
 
-/// One parsed answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
     /// The HTTP status, which the body repeats.
     pub code: Option<i64>,
     /// Amplitude's error text, in lower case. It can contain the API key.
     pub error: String,
-    /// Number of ingested events.
     pub ingested: Option<i64>,
     /// Whether the request lacks a required field outside its events.
     pub lacks_field: bool,

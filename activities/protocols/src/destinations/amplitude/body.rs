@@ -25,15 +25,12 @@ const LAST_PLACE: usize = 99;
 /// The type of an event that changes user properties and that Amplitude does not count
 /// (<https://amplitude.com/docs/apis/analytics/http-v2>).
 const IDENTIFY: &str = "$identify";
-/// The version of settle.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// A frozen event.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Frozen {
     /// Whether the event is about a sandbox purchase.
     pub sandbox: bool,
-    /// The event, in Amplitude's form.
     pub event: Map<String, Value>,
 }
 
@@ -165,7 +162,6 @@ fn identify(settings: &Settings, unsent: &Unsent) -> Result<String, Rendered> {
     Ok(text(unsent, event))
 }
 
-/// The fields of every event.
 fn base(settings: &Settings, unsent: &Unsent, identity: Identity) -> Map<String, Value> {
     let mut event = Map::new();
     event.insert("event_type".to_owned(), json!(unsent.event_type));
@@ -179,7 +175,6 @@ fn base(settings: &Settings, unsent: &Unsent, identity: Identity) -> Map<String,
     event
 }
 
-/// Serializes a frozen event.
 fn text(unsent: &Unsent, event: Map<String, Value>) -> String {
     json!({ "sandbox": unsent.environment == Environment::Sandbox, "event": event }).to_string()
 }

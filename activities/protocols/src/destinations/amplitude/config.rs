@@ -48,7 +48,6 @@ pub struct Config {
     /// The project's minimum length of a user or device id.
     pub(super) min_id_length: u64,
     pub(super) keys: Keys,
-    /// The waits between attempts.
     pub(in crate::destinations) schedule: Schedule,
     /// Whether `schedule` is the default one. Its last wait, a day, repeats until [`super::GIVES_UP_AFTER`].
     has_default_schedule: bool,
@@ -154,7 +153,6 @@ pub fn redact(config: &Config, text: &str) -> String {
     config.keys.redact(text)
 }
 
-/// Parses stored settings.
 pub(super) fn read(settings: &Value) -> Result<Settings, Invalid> {
     serde_json::from_value(settings.clone()).map_err(|_| Invalid::new("settings", format!("those of kind `{KIND}`")))
 }

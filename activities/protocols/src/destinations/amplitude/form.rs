@@ -3,7 +3,6 @@
 use crate::destinations::unnamed;
 use crate::form::{ENABLED, EVENTS, Entry, Form, Input, LIMITS, NAME, Step};
 
-/// The form of an integration.
 pub fn form() -> Form {
     let documented = [
         Entry { label: "Enable Integration", ..ENABLED },

@@ -65,7 +65,6 @@ pub fn wrong(settings: &Settings, unsent: &Unsent) -> Option<&'static str> {
     refused(id, settings.min_id_length).map(|(reason, _)| reason)
 }
 
-/// Whether Amplitude takes an id.
 pub fn is_usable(settings: &Settings, id: &str) -> bool {
     refused(id, settings.min_id_length).is_none()
 }

@@ -17,7 +17,6 @@ const MAX_KEY_LENGTH: usize = 128;
 /// The expected form of a key.
 const EXPECTED: &str = "a key as Amplitude shows it: 1 to 128 ASCII letters, digits, `-`, `_` and `.`";
 
-/// The kinds of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
     /// The API key of the project for production events.
@@ -37,14 +36,12 @@ pub struct StoredKeys {
     has_sandbox_api_key: bool,
 }
 
-/// The keys of an integration.
 #[derive(Debug, Clone, Default)]
 pub struct Keys(BTreeMap<Key, SecretString>);
 
 impl Key {
     const ALL: [Self; 3] = [Self::Production, Self::Secret, Self::Sandbox];
 
-    /// Its name in the API.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Production => "api_key",
@@ -63,7 +60,6 @@ impl Key {
 }
 
 impl StoredKeys {
-    /// Whether this key is set.
     pub const fn has(self, key: Key) -> bool {
         match key {
             Key::Production => self.has_api_key,
@@ -81,7 +77,6 @@ impl Keys {
         Self(Key::ALL.into_iter().filter_map(key).collect())
     }
 
-    /// The JSON to seal.
     pub fn seal(&self) -> SecretString {
         let sealed: Map<String, Value> =
             self.0.iter().map(|(key, text)| (key.name().to_owned(), text.expose_secret().into())).collect();
@@ -111,7 +106,6 @@ impl Keys {
         })
     }
 
-    /// Which keys are set.
     pub fn stored(&self) -> StoredKeys {
         let has = |key: Key| self.0.contains_key(&key);
         StoredKeys {
@@ -121,7 +115,6 @@ impl Keys {
         }
     }
 
-    /// A key in plain text.
     pub fn get(&self, key: Key) -> Option<&str> {
         self.0.get(&key).map(|text| text.expose_secret())
     }

@@ -99,7 +99,6 @@ impl<'a> Reason<'a> {
     }
 }
 
-/// One reply with its context.
 struct Case<'a> {
     config: &'a Config,
     /// The events that the request held, in its order.

@@ -4,7 +4,6 @@
 use domain::payment::EntryKind;
 use storage::{Earned, Unsent};
 
-/// The revenue of an event.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Revenue {
     /// In USD; negative for a refund.

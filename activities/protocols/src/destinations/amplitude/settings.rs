@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
-/// Amplitude's standard region.
 const STANDARD: &str = "https://api2.amplitude.com/2/httpapi";
 /// Amplitude's region in the European Union.
 const EU: &str = "https://api.eu.amplitude.com/2/httpapi";
@@ -25,18 +24,15 @@ pub const DEFAULT_MIN_ID_LENGTH: u64 = 5;
 /// Maximum of `min_id_length`. settle's own ids, which are sent as device ids, have 36 characters: a longer minimum
 /// would refuse all of them.
 const MAX_MIN_ID_LENGTH: u64 = 36;
-/// Maximum length of a prefix.
 const MAX_PREFIX: usize = 32;
 /// Maximum length of a partner's id.
 const MAX_PARTNER_ID: usize = 64;
 
-/// The settings of an integration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
     /// The endpoint for events. It has no default, since it depends on the project's region.
     pub endpoint: Option<Endpoint>,
-    /// Which id identifies a user.
     pub user_id: UserIdSource,
     /// What happens to events of users without an external id. Those that are sent have the device id alone: Amplitude
     /// merges the device into the user after the first event with both ids.
@@ -50,7 +46,6 @@ pub struct Settings {
     /// The Amplitude partner that sends the events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partner_id: Option<String>,
-    /// Which keys are set.
     #[serde(flatten)]
     pub keys: StoredKeys,
 }
@@ -59,18 +54,15 @@ pub struct Settings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UserIdSource {
-    /// The user's external id.
     #[default]
     ExternalId,
     /// settle's `user_id`.
     UserId,
 }
 
-/// The endpoint for events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Endpoint {
-    /// Amplitude's standard region.
     Standard,
     /// Amplitude's region in the European Union.
     Eu,

@@ -50,20 +50,17 @@ pub struct Schedule {
 /// The schedule of a kind of destination, as the command line shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScheduleText {
-    /// The default schedule.
     pub usual: &'static str,
     /// Text to append to a schedule that a destination sets itself.
     pub end: &'static str,
 }
 
-/// Which attempt failed, and when.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
     /// The number of the step in the schedule, from 1. Attempts that use no step are not counted.
     pub number: i64,
     /// The time of the first attempt; `None` when this is the first.
     pub first_tried_at: Option<Timestamp>,
-    /// The current time.
     pub at: Timestamp,
 }
 

@@ -43,11 +43,9 @@ const REDACTED: &str = "[redacted]";
 /// The configuration of a webhook. Its debug output shows no secret.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The endpoint.
     pub url: Url,
     /// Whether the operator chose its address.
     pub(super) is_operators: bool,
-    /// The waits between attempts.
     pub schedule: Schedule,
     /// Maximum number of events of devices in a request; with 1, each comes by itself.
     pub device_batch: usize,
@@ -200,7 +198,6 @@ pub fn has_device_receipts(settings: &Value) -> bool {
     settings.get(DEVICE_RECEIPTS).and_then(Value::as_bool).unwrap_or(false)
 }
 
-/// The current shared secret.
 #[must_use]
 pub fn newest_secret(secret: &SecretString) -> Option<SecretString> {
     Secrets::open(secret).ok()?.newest(Version::V1).map(|(_, text)| SecretString::from(text))

@@ -4,7 +4,6 @@ use crate::destinations::Invalid;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// Maximum number of headers.
 const MAX_HEADERS: usize = 20;
 /// Maximum length of a name in bytes.
 const MAX_NAME_BYTES: usize = 100;

@@ -11,7 +11,6 @@ use storage::Attempt;
 const USER_AGENT: &str = concat!("settle/", env!("CARGO_PKG_VERSION"));
 /// The names of the headers that every request has.
 const STANDARD: [&str; 5] = ["content-type", "user-agent", "webhook-id", "webhook-signature", "webhook-timestamp"];
-/// What a test does.
 pub const TEST_NOTES: TestNotes = TestNotes {
     what: "A signed request that carries no event of anybody, or a made-up one. Its result is shown at once.",
     takes_sample: true,

@@ -20,7 +20,6 @@ const MIN_HIDDEN_BYTES: usize = 4;
 #[derive(Serialize, Deserialize)]
 pub struct Secrets {
     keys: Vec<Sealed>,
-    /// The extra headers.
     pub headers: Headers,
 }
 
@@ -38,13 +37,11 @@ impl Secrets {
         Self { keys, headers: Headers::new() }
     }
 
-    /// Parses the sealed JSON.
     pub fn open(secret: &SecretString) -> Result<Self, Invalid> {
         let wrong = |_| Invalid::new("secret", "the sealed secrets of a webhook");
         serde_json::from_str(secret.expose_secret()).map_err(wrong)
     }
 
-    /// The JSON to seal.
     pub fn seal(&self) -> SecretString {
         SecretString::from(json!(self).to_string())
     }

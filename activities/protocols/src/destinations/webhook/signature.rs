@@ -23,12 +23,9 @@ const BYTES: RangeInclusive<usize> = 24..=64;
 /// The length of an ed25519 private key in bytes; some tools append the public key.
 const SEED_BYTES: usize = 32;
 
-/// A version of signatures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
-    /// HMAC-SHA256.
     V1,
-    /// ed25519.
     V1a,
 }
 
@@ -63,7 +60,6 @@ impl Version {
 /// A key that signs requests. Its debug output shows no secret.
 #[derive(Debug, Clone)]
 pub struct Key {
-    /// The version of its signatures.
     pub version: Version,
     secret: Secret,
 }

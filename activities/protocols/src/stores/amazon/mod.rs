@@ -17,7 +17,6 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
 /// The default of [`Settings::per_second`]. Amazon publishes no rate limit.
 const PER_SECOND: u32 = 10;
 
-/// How to query RVS.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Scheme, host and port that replace Amazon's; `None` for Amazon's.

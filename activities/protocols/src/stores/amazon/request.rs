@@ -7,7 +7,6 @@ use domain::{Environment, Parked, Verification};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::ExposeSecret;
 
-/// Amazon's address.
 const AMAZON_URL: &str = "https://appstore-sdk.amazon.com";
 const USER_AGENT: &str = concat!("settle/", env!("CARGO_PKG_VERSION"));
 

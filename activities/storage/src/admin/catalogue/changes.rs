@@ -55,7 +55,6 @@ fn check(catalogue: &Catalogue, condition: &Condition) -> Result<(), Error> {
 }
 
 impl Store {
-    /// The catalogue of an app.
     pub async fn catalogue(&self, app: AppId) -> Result<Catalogue, Error> {
         self.read(move |connection| tables::read(connection, app)).await
     }

@@ -63,13 +63,10 @@ fn list<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Price>,
 /// A whole catalogue: entitlements by reference id, products by SKU.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Catalogue {
-    /// The entitlements.
     pub entitlements: BTreeMap<String, EntitlementText>,
-    /// The products.
     pub products: BTreeMap<String, Product>,
 }
 
-/// One change of a catalogue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// An entitlement is added, or its texts are replaced.
@@ -78,14 +75,11 @@ pub enum Change {
     DeleteEntitlement(String),
     /// A product is added or replaced.
     SetProduct(String, Product),
-    /// A product is removed.
     DeleteProduct(String),
-    /// The whole catalogue is replaced.
     Replace(Catalogue),
 }
 
 impl Change {
-    /// Its name in acts.
     const fn operation(&self) -> &'static str {
         match self {
             Self::SetEntitlement(..) => "entitlement.set",

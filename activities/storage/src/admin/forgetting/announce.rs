@@ -28,12 +28,10 @@ const PURCHASES: Sql = statement! {hot "purchases_user", "
     ORDER BY collapse_key
 "};
 
-/// Where the event is recorded.
 struct Lane {
     app: AppId,
     key: CollapseKey,
     revision: i64,
-    /// That of its purchase.
     environment: Option<Environment>,
 }
 

@@ -24,13 +24,9 @@ const NO_STORE: &str = "forgotten";
 /// A request to forget a customer.
 #[derive(Debug, Clone)]
 pub struct Forget {
-    /// The app.
     pub app: AppId,
-    /// The customer.
     pub name: CustomerName,
-    /// Who requests it.
     pub by: String,
-    /// Why.
     pub reason: String,
 }
 
@@ -268,7 +264,6 @@ struct Begun<'a> {
     request: String,
     anonymous: UserId,
     names: ForgottenNames,
-    /// Number of their devices.
     devices: usize,
 }
 

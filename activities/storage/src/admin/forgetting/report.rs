@@ -122,7 +122,6 @@ pub const SELECT: &str = "
 pub const TABLE: &str = "forgettings";
 
 impl ForgettingRow {
-    /// The report.
     pub fn report(self) -> Result<Forgetting, Error> {
         let unreadable = |cause| Error::corrupt_by("a report is not readable", cause);
         Ok(Forgetting {

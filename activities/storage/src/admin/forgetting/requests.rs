@@ -12,7 +12,6 @@ use uuid::Uuid;
 
 /// The wait after the first failed request; it doubles with each further one.
 const FIRST_WAIT: Duration = MINUTE;
-/// Maximum wait between two requests.
 const MAX_WAIT: Duration = HOUR.saturating_mul(6);
 /// Maximum number of users whose deletion is requested at once.
 const AT_ONCE: i64 = 10;
@@ -22,7 +21,6 @@ const AT_ONCE: i64 = 10;
 pub struct DeletionRequest {
     /// The request to forget the customer.
     pub id: Uuid,
-    /// The app.
     pub app: AppId,
     /// The ids under which destinations may know the user.
     pub user_ids: Vec<String>,
@@ -40,9 +38,7 @@ impl std::fmt::Debug for DeletionRequest {
 /// The result of asking one destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestOutcome {
-    /// It accepted the request.
     Accepted,
-    /// It cannot be asked: why.
     NotPossible(String),
     /// The request failed and is repeated: why.
     Failed(String),

@@ -15,22 +15,17 @@ pub const REMOVED: &str = "the text was removed: it named a customer who is forg
 /// The page of a table from which names are removed.
 #[derive(Clone, Copy)]
 pub struct Page<'a> {
-    /// The app.
     pub app: AppId,
-    /// The names.
     pub names: &'a ForgottenNames,
     /// The anonymous user in the place of the customer, who has the purchases.
     pub anonymous: UserId,
     /// The last row of the page before.
     pub after: i64,
-    /// Maximum number of rows.
     pub limit: i64,
 }
 
-/// The result of a page.
 #[derive(Debug, Default)]
 pub struct Removed {
-    /// Number of changed rows.
     pub changed: usize,
     /// The last row of the page; `None` at the end of the table.
     pub through: Option<i64>,

@@ -49,7 +49,6 @@ pub fn step(write: &mut Write<'_>, secrets: &Secrets, limit: i64) -> Result<bool
     Ok(true)
 }
 
-/// What follows a step.
 struct Next {
     stage: ForgettingStage,
     after: i64,
@@ -59,9 +58,7 @@ struct Next {
 struct Step {
     row: ForgettingRow,
     names: ForgottenNames,
-    /// The table that it changed.
     table: &'static str,
-    /// Number of changed rows.
     changed: usize,
     next: Next,
 }
@@ -132,7 +129,6 @@ fn note(write: &mut Write<'_>, secrets: &Secrets, step: Step) -> Result<(), Erro
 }
 
 impl ForgettingStage {
-    /// The stage after this one.
     const fn next(self) -> Self {
         match self {
             Self::Events => Self::EventsOfUser,

@@ -45,7 +45,6 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 /// What every session begins with. It returns the server's process id of it.
 const SETTINGS: &str = "SET TIME ZONE 'UTC'; SET CLIENT_ENCODING TO 'UTF8'; SELECT pg_backend_pid()";
 
-/// A connection to PostgreSQL.
 pub struct PostgresConnection {
     /// Boxed, because it is much larger than a connection to SQLite.
     session: Box<Session>,
@@ -60,7 +59,6 @@ pub struct PostgresConnection {
 /// How the next statement is run.
 #[derive(Default)]
 enum Next {
-    /// Its answer is waited for.
     #[default]
     Now,
     /// It is sent with the next statement that is run now.

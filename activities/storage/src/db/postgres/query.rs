@@ -8,11 +8,9 @@ use diesel::result::Error;
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{IsNull, ToSql, Type};
 
-/// A query with its values.
 pub struct Query {
     /// Its text, with `$1` for the first value.
     pub text: String,
-    /// The values, in order.
     pub values: Vec<Bound>,
     /// Whether it is prepared once per connection.
     pub is_cached: bool,
@@ -21,13 +19,11 @@ pub struct Query {
 /// A value in PostgreSQL's binary format; `None` is NULL.
 #[derive(Debug)]
 pub struct Bound {
-    /// Its type.
     pub kind: Type,
     bytes: Option<Vec<u8>>,
 }
 
 impl Query {
-    /// The query of diesel's source.
     pub fn of(source: &impl QueryFragment<Pg>) -> QueryResult<Self> {
         let mut text = PgQueryBuilder::default();
         source.to_sql(&mut text, &Pg)?;
@@ -46,7 +42,6 @@ impl Query {
         })
     }
 
-    /// The types of its values.
     pub fn kinds(&self) -> Vec<Type> {
         self.values.iter().map(|value| value.kind.clone()).collect()
     }

@@ -8,14 +8,12 @@ use std::ops::Range;
 use std::sync::Arc;
 use tokio_postgres::types::{FromSql, Type};
 
-/// A row of an answer.
 pub struct PgRow {
     row: tokio_postgres::Row,
     /// The types of its columns, which all rows of the answer share.
     kinds: Arc<[Oid]>,
 }
 
-/// The number of a type.
 pub struct Oid(NonZeroU32);
 
 impl TypeOidLookup for Oid {
@@ -25,7 +23,6 @@ impl TypeOidLookup for Oid {
 }
 
 impl PgRow {
-    /// The rows of one answer.
     pub fn of_answer(rows: Vec<tokio_postgres::Row>) -> Vec<Self> {
         let Some(first) = rows.first() else { return Vec::new() };
         let oid = |kind: &Type| Oid(NonZeroU32::new(kind.oid()).unwrap_or(NonZeroU32::MIN));
@@ -73,7 +70,6 @@ impl<'a> RowIndex<&'a str> for PgRow {
     }
 }
 
-/// A field of a row.
 pub struct PgField<'r> {
     row: &'r PgRow,
     index: usize,

@@ -23,7 +23,6 @@ use tokio_postgres::{Client, Statement};
 pub enum Request {
     /// One or more statements without values, whose rows are ignored.
     Batch(String),
-    /// A statement with values.
     Query(Query),
 }
 
@@ -39,7 +38,6 @@ impl Request {
 /// The server's answer to a request.
 #[derive(Default)]
 pub struct Answer {
-    /// Its rows.
     pub rows: Vec<PgRow>,
     /// Number of rows that it changed.
     pub changed: usize,
@@ -63,7 +61,6 @@ impl Entry {
     }
 }
 
-/// A session with a server.
 pub struct Session {
     client: Client,
     /// The server's process id of it.
@@ -95,7 +92,6 @@ impl Session {
         }
     }
 
-    /// Whether the connection is closed.
     pub fn is_closed(&self) -> bool {
         self.client.is_closed()
     }

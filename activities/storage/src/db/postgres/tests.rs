@@ -44,7 +44,6 @@ fn server(manner: Manner) -> u16 {
     port
 }
 
-/// Answers the request for TLS.
 fn encryption(stream: &mut TcpStream, answer: &[u8]) -> std::io::Result<()> {
     stream.read_exact(&mut [0; 8])?;
     stream.write_all(answer)

@@ -29,7 +29,6 @@ pub enum Verified {
     Name,
 }
 
-/// What is required of TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
     /// Whether `sslmode` requires it.
@@ -42,7 +41,6 @@ pub struct Tls {
     pub authorities: Option<PathBuf>,
     /// The file of our own certificate.
     pub certificate: Option<PathBuf>,
-    /// The file of its key.
     pub key: Option<PathBuf>,
 }
 

@@ -30,7 +30,6 @@ pub struct Work<T, F> {
     pub work: F,
     pub result: Option<T>,
     pub reply: Option<Reply<T>>,
-    /// Until it is answered.
     pub call: Option<Call>,
 }
 
@@ -65,9 +64,7 @@ where
 
 /// Items, and as how many they count for the size of a group: a request of a device has up to 500 events.
 pub struct Items<I> {
-    /// The items.
     pub items: Vec<I>,
-    /// As how many they count.
     pub weight: usize,
 }
 
@@ -77,7 +74,6 @@ impl<I> From<Vec<I>> for Items<I> {
     }
 }
 
-/// A job with items.
 pub struct Batch<I, O, F> {
     pub kind: JobKind,
     pub items: Vec<I>,
@@ -86,7 +82,6 @@ pub struct Batch<I, O, F> {
     pub work: F,
     pub result: Option<Vec<O>>,
     pub reply: Option<Reply<Vec<O>>>,
-    /// Until it is answered.
     pub call: Option<Call>,
 }
 

@@ -8,7 +8,6 @@ use std::collections::HashMap;
 /// A settling, whose job locks the app and the user of the purchase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settled {
-    /// The purchase.
     pub key: CollapseKey,
     /// The newest notification that it settles.
     pub newest: Option<i64>,
@@ -20,8 +19,6 @@ pub type FindOwners = fn(&mut AnyConnection, &[Settled]) -> Result<HashMap<Colla
 /// What a job is ordered by beside its kind.
 #[derive(Debug, Clone, Copy)]
 pub struct Order {
-    /// What it settles.
     pub settled: Settled,
-    /// Finds its app and user.
     pub find: FindOwners,
 }

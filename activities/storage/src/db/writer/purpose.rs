@@ -8,9 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 /// What a job works on, and whether there are fail points around its commit. The jobs of a group are sorted by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum JobKind {
-    /// It accepts notifications.
     Accept(Faults),
-    /// It accepts what devices report.
     Device(Faults),
     /// It works on what this destination is owed of devices.
     Stream(DestinationId),
@@ -18,11 +16,9 @@ pub enum JobKind {
     Check,
     /// It finds out whether there is room on the disk.
     Probe,
-    /// It records a settling.
     Record(Faults),
     /// It works on the lane of this purchase at this destination.
     Lane(DestinationId, CollapseKey),
-    /// Anything else.
     Other,
 }
 
@@ -41,7 +37,6 @@ pub struct Faults {
 const THREADS: [(Purpose, usize); 5] =
     [(Purpose::Accept, 1), (Purpose::Record, 4), (Purpose::Lanes, 4), (Purpose::Devices, 1), (Purpose::Admin, 1)];
 
-/// What a job is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     Accept,
@@ -95,7 +90,6 @@ impl JobKind {
         }
     }
 
-    /// What it is for.
     pub const fn purpose(self) -> Purpose {
         match self {
             Self::Accept(_) | Self::Check => Purpose::Accept,

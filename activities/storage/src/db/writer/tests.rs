@@ -288,7 +288,6 @@ fn without_a_server_nobody_waits_for_the_others_turns() {
     assert!(matches!(answer.try_recv().unwrap(), Err(Error::Unavailable(_))));
 }
 
-/// The answer of a batch.
 type Counts = Result<Vec<usize>, Error>;
 
 /// A value whose row another process locks.
@@ -308,7 +307,6 @@ fn insert(write: &mut Write<'_>, values: &[&i64]) -> Counts {
     }
 }
 
-/// A job with these items.
 fn batch(items: &[i64]) -> (Box<dyn Job>, oneshot::Receiver<Counts>) {
     let (reply, answer) = oneshot::channel();
     let items = items.to_vec();

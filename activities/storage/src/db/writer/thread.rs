@@ -23,7 +23,6 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Jobs that wait.
 pub type Queue = mpsc::Receiver<Box<dyn Job>>;
 
 /// Maximum number of jobs in a group.
@@ -73,9 +72,7 @@ pub struct Thread {
 enum TransactionResult {
     /// The first jobs, at least one, are committed; each job's own error is in the list.
     Committed(Vec<Option<Error>>),
-    /// Rolled back after an error.
     Undone(Undone),
-    /// The database cannot be reached.
     Unreachable(Error),
     /// The commit itself failed: its result is unknown, so nothing is run again.
     Unknown(Error),
@@ -118,7 +115,6 @@ impl Thread {
         })
     }
 
-    /// Runs the acceptances that wait.
     fn accept(&mut self) {
         if let Ok(first) = self.acceptances.try_recv() {
             self.place.take();

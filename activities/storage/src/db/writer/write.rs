@@ -11,7 +11,6 @@ use tokio::time::Instant;
 
 /// The context of a job: the transaction's connection, and the time of its group.
 pub struct Write<'c> {
-    /// The connection, in a transaction.
     pub connection: &'c mut AnyConnection,
     /// The present time, see [`Self::now`].
     pub(super) time: Now,

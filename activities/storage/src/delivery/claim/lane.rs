@@ -34,10 +34,8 @@ pub struct Lane<'a> {
     pub has_outdated: bool,
 }
 
-/// When a request may start.
 #[derive(Clone, Copy, Default)]
 pub struct Start {
-    /// How long from now.
     pub wait: Duration,
     /// When the next request may start; `None` if the destination has no rate.
     pub next_slot_at: Option<Timestamp>,

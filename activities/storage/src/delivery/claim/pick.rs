@@ -14,7 +14,6 @@ use domain::health::Health;
 use domain::user::PROFILE_UPDATED;
 use domain::{EventId, Timestamp, UserId};
 
-/// Why a profile is superseded.
 const NEWER_PROFILE: &str = "a newer state of the user stands for it";
 
 /// When a delivery is due at a destination with this health.
@@ -35,7 +34,6 @@ pub fn heads(connection: &mut AnyConnection, lane: LaneKey) -> Result<Heads, Err
 }
 
 impl Heads {
-    /// Fetches them.
     pub fn fetch(self, connection: &mut AnyConnection) -> Result<Tracks, Error> {
         let states = self.state.all(connection)?;
         let has_outdated = states.len() > 1;

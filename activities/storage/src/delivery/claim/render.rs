@@ -25,21 +25,17 @@ use serde_json::Value;
 
 /// A delivery with its body, ready for an attempt.
 pub struct Frozen {
-    /// The delivery.
     pub row: DeliveryRow,
-    /// Its body.
     pub body: FrozenBody,
     /// Whether it carries a state of its user, and whether the destination may have a newer one.
     pub state: State,
     /// A row if it is pending. It is locked then, so that nobody ends it before it is leased.
     pub pending: Ahead<'static, Number>,
-    /// Its attempts so far.
     pub tries: Ahead<'static, Tries>,
 }
 
 /// A body, and what is stored beside it.
 pub struct FrozenBody {
-    /// The body.
     pub body: String,
     /// The environment in which it is sent.
     pub environment: Environment,
@@ -103,7 +99,6 @@ row! {
 
 /// The result of rendering a body.
 enum Prepared {
-    /// This body.
     Body(FrozenBody),
     /// The delivery is not sent in this request: it waits for the customer's id, was skipped, or is dead.
     PutAside,
@@ -242,7 +237,6 @@ fn render(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<O
     }
 }
 
-/// The environments of an event.
 struct Environments {
     recorded_in: Environment,
     sent_in: Environment,

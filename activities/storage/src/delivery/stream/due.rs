@@ -92,7 +92,6 @@ pub struct Dues {
 }
 
 impl Dues {
-    /// When an event is due.
     fn at(&self, event: &StreamedEvent) -> Timestamp {
         if self.mode == Mode::Probe {
             return self.now;

@@ -36,23 +36,19 @@ stored! {
     }
 }
 
-/// A request with an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tried {
     /// How it went for the event.
     pub class: AttemptClass,
     /// The status of the answer, when there was one.
     pub status: Option<i64>,
-    /// How long it took.
     pub latency: Duration,
 }
 
 /// How an attempt of an event ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamResult {
-    /// Its place in the stream.
     pub seq: i64,
-    /// What follows for it.
     pub verdict: StreamVerdict,
     /// The request; `None` if none was made.
     pub tried: Option<Tried>,
@@ -63,16 +59,12 @@ pub struct StreamResult {
 /// What follows for an event after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamVerdict {
-    /// The destination acknowledged it.
     Delivered,
-    /// Try again.
     Retry {
-        /// How long from now.
         delay: Duration,
         /// Whether the attempt counts as a step of the retry schedule.
         counts: bool,
     },
-    /// Never try again.
     Dead,
     /// The destination must not get it.
     Skipped,
@@ -99,9 +91,7 @@ pub struct StreamRequest {
     pub device: DeviceId,
     /// When its page was claimed, by the database's clock.
     pub began: Timestamp,
-    /// Why it was made.
     pub mode: Mode,
-    /// The results of the request.
     pub result: DeliveryResult,
     /// The destination is disabled after this time without a success.
     pub disable_after: Duration,

@@ -29,31 +29,21 @@ row! {
     /// An event of a device that a destination is owed.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct StreamedEvent {
-        /// Its place in the stream.
         pub seq: i64,
-        /// The event.
         pub id: EventId,
-        /// The device.
         pub device_id: DeviceId,
-        /// Its type.
         pub event_type: String,
-        /// The environment of its platform.
         pub environment: Environment,
-        /// When it happened.
         pub occurred_at: Timestamp,
-        /// Its stored body.
         pub body: String,
         /// Number of attempts that count as steps of the schedule.
         pub attempts: i64,
         /// Number of these in which the destination refused this event.
         pub refusals: i64,
-        /// When it was sent first.
         pub first_tried_at: Option<Timestamp>,
-        /// When it was sent last.
         pub tried_at: Option<Timestamp>,
         /// When the next attempt is due.
         pub next_due_at: Timestamp,
-        /// Why the last attempt failed.
         pub last_error: Option<String>,
         /// The `webhook-id` of the request with several events in which it was sent last.
         pub batch_id: Option<DeliveryId>,
@@ -63,7 +53,6 @@ row! {
 /// What a stream may send now.
 #[derive(Debug)]
 pub enum StreamPage {
-    /// These events, in their order.
     Send(Box<StreamBatch>),
     /// Nothing of these devices: go on after the last one.
     Next {
@@ -72,7 +61,6 @@ pub enum StreamPage {
         /// When the first of them is due.
         wait: Option<StreamWait>,
     },
-    /// The destination takes nothing now.
     Wait(StreamWait),
     /// There is no device behind the last one.
     End,
@@ -83,18 +71,14 @@ pub enum StreamPage {
 /// For how long nothing can be sent, and why.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StreamWait {
-    /// How long.
     pub wait: Duration,
-    /// Why, for people.
     pub why: String,
 }
 
 /// Events that a stream may send now.
 #[derive(Debug)]
 pub struct StreamBatch {
-    /// The destination.
     pub destination: Destination,
-    /// Its secrets.
     pub secret: SecretString,
     /// The events, those of each device in order, and none of a device that has to wait. Events that were sent in one
     /// request and are still owed are all here, or none is.
@@ -112,9 +96,7 @@ pub struct StreamBatch {
 /// A claim on the stream of a destination.
 #[derive(Debug, Clone)]
 pub struct StreamClaim {
-    /// The destination.
     pub destination: DestinationId,
-    /// Identifies the claimer.
     pub token: String,
     /// How long it holds the stream without claiming again.
     pub lease: Duration,

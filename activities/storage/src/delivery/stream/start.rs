@@ -24,11 +24,9 @@ pub struct StreamStart {
 /// Whether a request may be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamStarted {
-    /// After this time.
     In(Duration),
     /// The rate has no place for it soon: try again after this time.
     Later(Duration),
-    /// Another claimer has the stream.
     Lost,
 }
 

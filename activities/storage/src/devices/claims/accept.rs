@@ -23,21 +23,16 @@ const MAX_ID_BYTES: usize = 1000;
 /// Whether new claims of a request are stored whose purchases are not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claiming {
-    /// They are.
     Stored,
     /// They are dropped: its address reported too many.
     Dropped,
 }
 
-/// The key of a claim.
 pub type ClaimKey = (DevicePlace, CollapseKey);
 
-/// A claim of a report.
 #[derive(Debug, Clone, Copy)]
 pub struct ReportedClaim<'r> {
-    /// The index of its request.
     pub request: usize,
-    /// The device.
     pub place: DevicePlace,
     /// The network that it counts for, as it is stored; empty if it counts nowhere.
     pub network: &'r str,
@@ -54,9 +49,7 @@ pub struct ReportedClaim<'r> {
 /// The report that claims are read from.
 #[derive(Debug, Clone, Copy)]
 pub struct ClaimSource<'r> {
-    /// The index of its request.
     pub request: usize,
-    /// The device.
     pub place: DevicePlace,
     /// The network that sent it, as it is stored.
     pub network: &'r str,
@@ -92,7 +85,6 @@ pub type StoredByRequest = BTreeMap<usize, StoredClaims>;
 /// How a claim begins to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// It is new.
     New,
     /// Its row was refused, for another customer of the store.
     Renewed,
@@ -107,7 +99,6 @@ pub struct Wanted<'r> {
 }
 
 row! {
-    /// A claim that is stored.
     struct KnownRow {
         platform_id: PlatformId,
         device_id: DeviceId,

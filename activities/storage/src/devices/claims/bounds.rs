@@ -53,7 +53,6 @@ row! {
 }
 
 row! {
-    /// A claim that gives way.
     struct NewestRow {
         device_id: DeviceId,
         collapse_key: CollapseKey,
@@ -103,10 +102,8 @@ const DISPLACE: Sql = statement! {"
     WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status = 'pending'
 "};
 
-/// Whether a claim may wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Room {
-    /// It may.
     Free,
     /// It may: another one gave way to it.
     Displaced,
@@ -122,7 +119,6 @@ pub struct Admitted<'r> {
     pub displacing: Vec<usize>,
 }
 
-/// How many claims wait.
 pub struct Bounds {
     devices: BTreeMap<DevicePlace, i64>,
     networks: BTreeMap<Network, i64>,

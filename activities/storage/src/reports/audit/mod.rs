@@ -44,13 +44,11 @@ pub struct RuleFindings {
 pub struct Audited {
     /// Number of rows that were checked.
     pub checked: i64,
-    /// The broken rules.
     pub broken: Vec<RuleFindings>,
     /// The cursor of the next page; `None` at the end of the last table.
     pub next_cursor: Option<String>,
 }
 
-/// A table that is checked.
 struct Table {
     name: &'static str,
     key: Key,

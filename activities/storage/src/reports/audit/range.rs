@@ -19,17 +19,13 @@ pub const LANES: &str = "(l.destination_id, l.collapse_key) > (?, ?) AND (l.dest
 pub enum Key {
     /// A number. The empty text is the beginning of the table.
     Number,
-    /// A text.
     Text,
     /// Two texts, with `_` between them.
     Pair,
 }
 
-/// The rows of a page.
 pub struct Range {
-    /// The values of its condition.
     pub values: Vec<Value<'static>>,
-    /// Now.
     pub now: Timestamp,
 }
 

@@ -16,7 +16,6 @@ use std::collections::BTreeMap;
 pub struct DeviceAccess {
     /// The device's own user, by its logouts: it says nothing of others.
     pub device_user_id: UserId,
-    /// The entitlements, each once.
     pub entitlements: Vec<ActiveEntitlement>,
 }
 

@@ -20,7 +20,6 @@ use crate::settings::tombstones::{self, ConcealedName, is_tombstone};
 use domain::user::{CustomerDevice, CustomerPurchase, CustomerState, OwnedPurchase};
 use domain::{AppId, Environment, Timestamp, UserId};
 
-/// Which customer of an app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CustomerName {
     /// By the app's own id of the customer.
@@ -34,7 +33,6 @@ pub enum CustomerName {
 /// A customer with the state over their purchases in one environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CustomerStanding {
-    /// The user.
     pub user_id: UserId,
     /// Number of announcements of the user's state.
     pub user_revision: i64,
@@ -108,9 +106,7 @@ impl Store {
 /// A time in the past, and the environment whose purchases are of interest.
 #[derive(Debug, Clone, Copy)]
 pub struct Past {
-    /// The time.
     pub at: Timestamp,
-    /// The environment.
     pub environment: Environment,
 }
 
@@ -148,7 +144,6 @@ fn app_user(connection: &mut AnyConnection, secrets: &Secrets, (app, name): (App
     Ok(known.into_iter().next().unwrap_or_else(|| clean(name).into_owned()))
 }
 
-/// The user, without a state.
 fn standing(connection: &mut AnyConnection, app: AppId, user: UserId) -> Result<CustomerStanding, Error> {
     let row = users::find_in_app(connection, app, user)?.ok_or(Error::Missing { what: "customer" })?;
     let mut app_user_ids = users::app_user_ids(connection, user)?;

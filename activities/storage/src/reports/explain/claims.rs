@@ -12,7 +12,6 @@ row! {
     /// A claim of a device to a purchase.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
     pub struct ClaimView {
-        /// The device.
         pub device_id: DeviceId,
         /// `purchased`, `restored` or `present`.
         pub kind: String,

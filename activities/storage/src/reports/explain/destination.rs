@@ -26,9 +26,7 @@ pub struct Addressee {
     pub destination: Destination,
     /// When it got its present choice of events; `None` if it has had it since its creation.
     pub chosen_at: Option<Timestamp>,
-    /// When it was deleted.
     pub deleted_at: Option<Timestamp>,
-    /// Its health.
     pub health: HealthView,
 }
 
@@ -43,22 +41,16 @@ pub struct Owes {
     pub skipped: i64,
 }
 
-/// The explanation of a destination.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Portrait {
-    /// The destination.
     pub addressee: Addressee,
     /// The numbers of its waiting, dead and skipped deliveries, each counted up to [`Portrait::MAX_COUNTED`].
     pub owes: Owes,
-    /// The oldest pending deliveries.
     pub owed: Vec<Sending>,
-    /// The newest dead deliveries.
     pub dead: Vec<Sending>,
-    /// The newest skipped deliveries.
     pub skipped: Vec<Sending>,
     /// The receipt ids of their purchases.
     pub receipts: HashMap<CollapseKey, String>,
-    /// The time of the reading.
     pub now: Timestamp,
 }
 

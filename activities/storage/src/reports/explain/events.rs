@@ -21,10 +21,8 @@ use std::collections::HashMap;
 /// Maximum number of attempts of a delivery that are shown: the newest ones.
 const MAX_ATTEMPTS: i64 = 20;
 
-/// An event and its deliveries.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AnnouncedEvent {
-    /// The event.
     pub event: EventFacts,
     /// How a `purchase.updated` differs from the one before it. `None` for the first one, if either body was removed,
     /// and for all other events.
@@ -39,12 +37,9 @@ pub struct AnnouncedEvent {
 type Origin = (AppId, PlatformId, Environment);
 
 row! {
-    /// An event without its body.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
     pub struct EventFacts {
-        /// Its id.
         pub id: EventId,
-        /// Its type.
         #[serde(rename = "type")]
         pub event_type: String,
         /// Its purchase; for an event about a destination, the id of that destination.
@@ -57,7 +52,6 @@ row! {
         pub user_revision: Option<i64>,
         /// When it happened by the store's clock, if known.
         pub occurred_at: Option<Timestamp>,
-        /// When it was recorded.
         pub created_at: Timestamp,
         /// When its body was removed because of its age.
         pub pruned_at: Option<Timestamp>,
@@ -70,10 +64,8 @@ row! {
 }
 
 row! {
-    /// An entry of the ledger.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
     pub struct PaymentFacts {
-        /// The kind of the entry.
         pub kind: String,
         /// The number of the term that was paid.
         pub number: i64,
@@ -88,10 +80,8 @@ row! {
     }
 }
 
-/// A delivery with its attempts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sending {
-    /// The delivery.
     pub delivery: DeliveryView,
     /// Its newest attempts, from old to new.
     pub attempts: Vec<AttemptView>,
@@ -105,11 +95,8 @@ row! {
     /// The delivery that superseded another one.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
     pub struct Successor {
-        /// Its revision.
         pub revision: i64,
-        /// Its status.
         pub status: DeliveryStatus,
-        /// When it ended.
         pub finished_at: Option<Timestamp>,
     }
 }
@@ -186,7 +173,6 @@ const FIND: Sql = statement! {hot "events_id", "
     {SELECT} e.id = ?
 "};
 
-/// One event.
 pub fn of_id(connection: &mut AnyConnection, id: EventId, now: Timestamp) -> Result<Option<AnnouncedEvent>, Error> {
     let rows = sql(FIND).bind(id).all(connection)?;
     Ok(with_deliveries(connection, rows, now)?.into_iter().next())

@@ -26,43 +26,33 @@ pub struct MessageExplanation {
     pub notifications: Vec<(ReceivedNotification, Vec<AnnouncedEvent>)>,
     /// The destinations of the events' apps.
     pub addressees: Vec<Addressee>,
-    /// As of when.
     pub now: Timestamp,
 }
 
-/// The explanation of a purchase.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PurchaseExplanation {
     /// The purchase; `None` when it is not settled yet.
     pub purchase: Option<PurchaseView>,
-    /// Its notifications, the oldest first.
     pub notifications: Vec<ReceivedNotification>,
-    /// Its events, the oldest first.
     pub events: Vec<AnnouncedEvent>,
     /// The claims of devices to it, the verified ones in front.
     pub claims: Vec<ClaimView>,
     /// Whether older notifications or events are not shown.
     pub has_older: bool,
-    /// The destinations of its app.
     pub addressees: Vec<Addressee>,
     /// Whether the store does not know its receipt, and the platform's setting is to believe such receipts.
     pub is_believed: bool,
     /// When the store began to show that another receipt replaced it; `None` if that receipt is known.
     pub successor_missing_since: Option<Timestamp>,
-    /// As of when.
     pub now: Timestamp,
 }
 
-/// The explanation of an event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventExplanation {
     /// The notifications that were settled in its revision, the oldest first.
     pub notifications: Vec<ReceivedNotification>,
-    /// The event.
     pub event: AnnouncedEvent,
-    /// The destinations of its app.
     pub addressees: Vec<Addressee>,
-    /// As of when.
     pub now: Timestamp,
 }
 

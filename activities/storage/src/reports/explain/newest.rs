@@ -7,7 +7,6 @@ pub const MAX_ROWS: i64 = 100;
 pub struct Newest<T> {
     /// At most [`MAX_ROWS`].
     pub all: Vec<T>,
-    /// Whether there are older ones.
     pub has_older: bool,
 }
 

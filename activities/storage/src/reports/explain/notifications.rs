@@ -19,7 +19,6 @@ row! {
     /// A notification with what it waits for.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
     pub struct ReceivedNotification {
-        /// The notification.
         #[serde(flatten)]
         pub view: NotificationView,
         /// When it happened, by the store's clock.

@@ -24,7 +24,6 @@ pub struct NewDestination {
     pub kind: String,
     /// A name for people, unique in the app.
     pub name: String,
-    /// The event types it chose.
     pub events: Vec<String>,
     /// Which platforms' and environments' events it wants.
     pub filter: Filter,
@@ -34,9 +33,7 @@ pub struct NewDestination {
     pub secret: SecretString,
     /// The properties that its kind determines.
     pub traits: Traits,
-    /// The limits on its requests.
     pub limits: Limits,
-    /// Whether deliveries are attempted.
     pub enabled: bool,
 }
 
@@ -82,7 +79,6 @@ pub struct FilterPatch {
 }
 
 impl FilterPatch {
-    /// The filter after the change.
     #[must_use]
     pub fn of(&self, before: Filter) -> Filter {
         Filter {
@@ -123,7 +119,6 @@ impl Default for Traits {
 pub struct Limits {
     /// Maximum number of requests a second; `None` for no limit.
     pub rate: Option<i64>,
-    /// Maximum number of concurrent requests.
     pub concurrency: i64,
     /// The waits between attempts, in seconds; `None` for those of its kind.
     pub schedule: Option<Vec<i64>>,
@@ -147,7 +142,6 @@ pub struct LimitsPatch {
 }
 
 impl LimitsPatch {
-    /// The limits after the change.
     #[must_use]
     pub fn of(&self, before: Limits) -> Limits {
         Limits {
@@ -162,15 +156,11 @@ row! {
     /// An endpoint that events are delivered to.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Destination {
-        /// Its id.
         pub id: DestinationId,
         /// The app whose events it receives.
         pub app_id: AppId,
-        /// Its kind.
         pub kind: String,
-        /// A name for people.
         pub name: String,
-        /// The event types it chose.
         pub events: Vec<String>,
         /// The meaning of the wildcards in its choice.
         pub wildcards: Wildcards,
@@ -190,15 +180,12 @@ row! {
         pub concurrency: i64,
         /// The waits between attempts, in seconds; `None` for those of its kind.
         pub schedule: Option<Vec<i64>>,
-        /// Whether deliveries are attempted.
         pub enabled: bool,
-        /// The state that people see.
         pub state: State,
         /// Why it is in that state.
         pub reason: Option<String>,
         /// Since when it is in that state.
         pub since: Timestamp,
-        /// When it was created.
         pub created_at: Timestamp,
     }
 }
@@ -208,20 +195,17 @@ json_columns!(Filter, Vec<String>, Vec<i64>);
 /// Changes of a destination; `None` leaves a field as it is.
 #[derive(Debug, Clone, Default)]
 pub struct DestinationPatch {
-    /// A new name.
     pub name: Option<String>,
     /// A new choice of event types.
     pub events: Option<Vec<String>>,
     /// Changes of the wanted platforms and environments.
     pub filter: Option<FilterPatch>,
-    /// Changes of the limits.
     pub limits: LimitsPatch,
     /// New settings, which replace the old ones as a whole. Deliveries that wait for the user's own id become due,
     /// because the new settings may not need it.
     pub settings: Option<serde_json::Value>,
     /// Which user attributes it keeps profiles of from now on.
     pub profile: Option<Attributes>,
-    /// A new secret.
     pub secret: Option<SecretString>,
     /// The settings and the secret that the new ones are based on. If the stored ones differ, nothing is changed:
     /// [`crate::Error::Conflict`].
@@ -233,7 +217,6 @@ pub struct DestinationPatch {
 }
 
 impl Destination {
-    /// The limits on its requests.
     #[must_use]
     pub fn limits(&self) -> Limits {
         Limits { rate: self.rate, concurrency: self.concurrency, schedule: self.schedule.clone() }

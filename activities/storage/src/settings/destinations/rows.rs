@@ -24,7 +24,6 @@ row! {
     }
 }
 
-/// The columns of a destination.
 pub const COLUMNS: &str = "
     id, app_id, kind, name, events, wildcards, filter, settings, secret, per_user, per_request, profile, rate,
         concurrency, schedule, enabled, state, reason, since, created_at";
@@ -41,7 +40,6 @@ impl Deref for DestinationRow {
 }
 
 impl DestinationRow {
-    /// The destination without its secret.
     pub fn destination(self) -> Destination {
         self.destination
     }
@@ -58,7 +56,6 @@ impl DestinationRow {
         Err(Error::Conflict { what: "destination", detail: "somebody else changed it meanwhile: try again".to_owned() })
     }
 
-    /// Decrypts the destination's secret.
     pub fn open_secret(&self, secrets: &Secrets) -> Result<SecretString, Error> {
         let sealed = self.secret.as_deref().ok_or(Error::Missing { what: "destination" })?;
         secrets.open("destinations", &self.id.to_string(), sealed)

@@ -14,13 +14,10 @@ use domain::{DestinationId, EventId};
 /// The entry of the ledger that an event announces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Earned {
-    /// The kind of the entry.
     pub kind: EntryKind,
     /// Its amount in USD; `None` when the amount is unknown.
     pub usd: Option<String>,
-    /// Why the amount is unknown.
     pub unknown_because: Option<String>,
-    /// The SKU that was paid.
     pub sku: Option<String>,
     /// Whether another event announces the same payment to the destination, and carries the amount in its place.
     pub is_elsewhere: bool,

@@ -10,7 +10,6 @@ use domain::{AppId, CollapseKey, EventId, Timestamp};
 use rust_decimal::Decimal;
 
 row! {
-    /// An entry of the ledger.
     pub struct EntryRow {
         pub number: i64,
         kind: EntryKind,

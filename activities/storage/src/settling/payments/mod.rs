@@ -55,15 +55,12 @@ struct Unconfirmed {
 }
 
 stored! {
-    /// The source of an amount.
     enum Source {
-        /// The catalogue.
         Catalogue = "catalogue",
         /// The device on which it was bought.
         Device = "device",
         /// The store, which shows that a payment was given back.
         Store = "store",
-        /// A sales report.
         Report = "report",
     }
 }

@@ -41,23 +41,17 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct ProfileCheck<'a> {
     /// The app and platform of the purchase whose settling or backfill compares the profiles.
     pub origin: &'a Origin,
-    /// The user.
     pub owner: &'a UserRow,
-    /// What compares the profiles.
     pub trigger: Trigger,
 }
 
 /// A user whose profile may have changed, and the purchase that was settled or walked. Both are locked.
 pub struct Subject<'a> {
-    /// The comparison.
     pub check: ProfileCheck<'a>,
     /// The purchase, in whose lanes a profile is sent.
     pub collapse_key: CollapseKey,
-    /// Its revision.
     pub revision: i64,
-    /// Its environment.
     pub environment: Environment,
-    /// The trace that caused it.
     pub traceparent: Option<&'a str>,
 }
 

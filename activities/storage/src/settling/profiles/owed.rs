@@ -70,10 +70,8 @@ stored! {
 /// sent for ever.
 const RECHECK_AFTER: [Duration; 3] = [Duration::ZERO, HOUR, DAY];
 
-/// What compares the profiles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trigger {
-    /// A settling of a purchase.
     Settling,
     /// A purchase that moves to another user.
     Transfer,

@@ -21,9 +21,7 @@ const RETRY_AFTER: &str = "retry-after";
 /// The reason why a destination has no delivery of an event.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unsent {
-    /// The stable code.
     pub code: &'static str,
-    /// The sentence.
     pub sentence: String,
 }
 
@@ -114,7 +112,6 @@ pub fn choice(destination: &Destination, event_type: &str) -> String {
     }
 }
 
-/// The sentence about an event.
 pub fn event(event: &EventFacts) -> String {
     sentence([
         Some(format!("event {} ({}), created at {}", event.event_type, event.id, event.created_at)),
@@ -153,7 +150,6 @@ pub fn changes(all: &[Change]) -> String {
     format!("changed: {}", all.iter().map(change).collect::<Vec<_>>().join("; "))
 }
 
-/// A value as text, shortened.
 fn value(value: &Value) -> String {
     shortened(&value.as_str().map_or_else(|| value.to_string(), str::to_owned), VALUE_CHARS)
 }
@@ -165,7 +161,6 @@ fn shortened(text: &str, max_chars: usize) -> String {
     }
 }
 
-/// The sentence about a delivery.
 pub fn delivery(one: &Sending, addressee: &Addressee, now: Timestamp) -> String {
     let view = &one.delivery;
     let again = if view.n > 0 { format!(", sent again ({})", nth(view.n)) } else { String::new() };
@@ -289,7 +284,6 @@ pub fn earlier_attempts(one: &Sending) -> Option<String> {
         .then(|| format!("{left_out} earlier attempts are not shown here: `settle delivery attempts {id}`"))
 }
 
-/// The sentence about an attempt.
 pub fn attempt(attempt: &AttemptView) -> String {
     let by = match attempt.mode.as_str() {
         "probe" => ", to see whether it answers again",

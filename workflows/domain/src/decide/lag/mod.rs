@@ -65,7 +65,6 @@ const CAN_WAIT: [NotificationKind; 6] = [
 /// Input of [`Evidence::assess`]: the store's answer in one settling, and the notifications known by then.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::decide) struct Evidence<'a> {
-    /// The purchase before this settling.
     pub before: &'a Purchase,
     /// The purchase with the notifications and the answer of this settling.
     pub after: &'a Purchase,
@@ -75,14 +74,12 @@ pub(in crate::decide) struct Evidence<'a> {
     pub late: &'a [Moment],
     /// The snapshot; `None` if the store answered that the receipt is no longer valid.
     pub snapshot: Option<&'a Snapshot>,
-    /// When the store was queried.
     pub at: Timestamp,
 }
 
 /// Where a purchase stands by the store's answer and the newest notifications together.
 #[derive(Debug, Clone)]
 pub(in crate::decide) struct Assessment {
-    /// The stage of the purchase.
     pub stage: Stage,
     /// The number of paid terms that the answer alone shows.
     pub shown_terms: Option<u64>,

@@ -11,7 +11,6 @@ use crate::purchase::Purchase;
 use crate::time::Timestamp;
 use crate::verification::{EndReason, Product, Snapshot, Term, Unit, Verification};
 
-/// One line of the fixture.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Arrow {
     pub old: String,
@@ -25,9 +24,7 @@ pub struct Arrow {
 /// The cell of a store that lags.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lag {
-    /// What it shows at first.
     pub shows: String,
-    /// The events of that settling.
     pub at_first: Vec<String>,
     /// Those of the settling in which it caught up.
     pub later: Vec<String>,
@@ -229,7 +226,6 @@ fn settle_at(
     decide(known, reports, SettlingContext { verification, is_replaced: false, now })
 }
 
-/// The settling of one line.
 fn settled(arrow: &Arrow) -> Decision {
     let case = Case::of(arrow);
     let is_replaced = arrow.shows.starts_with("linked");

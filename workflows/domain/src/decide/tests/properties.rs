@@ -56,7 +56,6 @@ fn visible(purchase: &Purchase) -> (State, String) {
     (purchase.state(), state_digest(&data(described(purchase, &listing))))
 }
 
-/// The whole record, for people.
 pub fn record_of(purchase: &Purchase) -> String {
     let listing = Listing::default();
     format!("{:?} {:#}", purchase.state(), data(described(purchase, &listing)))

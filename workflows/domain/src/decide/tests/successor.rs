@@ -9,9 +9,7 @@ use crate::verification::{EndReason, Product, Snapshot, Verification};
 
 const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
-/// When the receipt ends.
 const CHANGE: i64 = 10 * DAY;
-/// When that is first checked.
 const READ: i64 = CHANGE + 3 * HOUR;
 
 fn shown(seconds: i64, reason: Option<EndReason>) -> Verification {

@@ -63,7 +63,6 @@ pub fn assign_returns<'a>(known: &mut [Known<'a>], sales: &'a [Sale], reach: Dur
     known.iter_mut().for_each(|one| one.returns.sort_by_key(|sale| sale.at));
 }
 
-/// A charge that pays something.
 fn is_payment(sale: &Sale) -> bool {
     sale.kind == SaleKind::Charge && !sale.is_of_trial()
 }

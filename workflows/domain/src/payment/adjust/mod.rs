@@ -21,11 +21,8 @@ use std::time::Duration;
 /// An entry in the ledger. The entries of one payment follow each other in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerEntry {
-    /// The number of the payment.
     pub number: i64,
-    /// Its kind.
     pub kind: EntryKind,
-    /// When it happened.
     pub at: Timestamp,
     /// Its revenue in USD; negative for refunds, `None` when it is not known.
     pub usd: Option<Decimal>,
@@ -61,13 +58,9 @@ impl std::str::FromStr for SaleKind {
 pub struct Sale {
     /// The store's id of the transaction.
     pub transaction_id: String,
-    /// Its kind.
     pub kind: SaleKind,
-    /// When it was made.
     pub at: Timestamp,
-    /// The amount, never negative.
     pub price: Decimal,
-    /// Its currency.
     pub currency: String,
     /// The amount in USD; `None` without a rate for that day.
     pub usd: Option<Decimal>,
@@ -78,7 +71,6 @@ pub struct Sale {
 pub enum RefundStatus {
     /// It was refunded at this time.
     Refunded(Timestamp),
-    /// It is valid.
     Valid,
     /// It is not known whether or how much was refunded.
     Unknown,
@@ -89,11 +81,9 @@ pub enum RefundStatus {
 pub struct Adjustment {
     /// The number of the payment that it adjusts.
     pub number: i64,
-    /// Its kind.
     pub kind: EntryKind,
     /// When it happened; `None` for the time of its record.
     pub at: Option<Timestamp>,
-    /// Its amount in USD.
     pub usd: Decimal,
     /// The transaction of the sales report that caused it.
     pub transaction_id: Option<String>,

@@ -20,7 +20,6 @@ const TERMS: [Term; 7] = [
     Term { count: 6, unit: Unit::Month },
     Term { count: 1, unit: Unit::Year },
 ];
-/// How a payment is learned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     ReportAndSnapshot,

@@ -11,7 +11,6 @@ fn known() -> Value {
     })
 }
 
-/// A changed profile.
 fn profile(user_profile: Value) -> Unsent {
     let state = user_body(PROFILE_UPDATED);
     Unsent {

@@ -18,7 +18,6 @@ use serde_json::{Map, Value, json};
 use storage::{Attempt, Destination, Filter};
 use uuid::Uuid;
 
-/// The example of the specification.
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 const ID: &str = "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk";
 const AT_SECONDS: i64 = 1_649_367_553;

@@ -28,7 +28,6 @@ pub struct Address {
     pub hosts: Vec<Config>,
     /// How long each host may take to accept a connection; `None` for no limit.
     pub timeout: Option<Duration>,
-    /// What is required of TLS.
     pub tls: Tls,
 }
 

@@ -16,7 +16,6 @@ pub fn seeds() -> Range<u64> {
     first..first.saturating_add(number("SETTLE_LIVES").unwrap_or(2 * LIVES))
 }
 
-/// SplitMix64.
 #[derive(Debug, Clone)]
 pub struct Chance(u64);
 

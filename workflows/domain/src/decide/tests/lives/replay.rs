@@ -22,7 +22,6 @@ pub type Arrivals = Vec<(Timestamp, Notification)>;
 /// state, the events.
 pub type Step = (bool, State, Vec<NotificationKind>, State, Vec<String>);
 
-/// The settlings of a life.
 #[derive(Debug, Default)]
 pub struct Replay {
     pub known: Purchase,
@@ -32,7 +31,6 @@ pub struct Replay {
     /// Each notification, by its number, and how many outcomes it got.
     pub outcomes: BTreeMap<i64, usize>,
     can_query: bool,
-    /// Whether the store sometimes fails.
     faults: Option<Chance>,
     /// How the store lags, if it does.
     lag: Option<u64>,

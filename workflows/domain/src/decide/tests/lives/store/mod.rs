@@ -40,14 +40,12 @@ pub struct Life {
     pub charges: Vec<(String, Option<u64>)>,
 }
 
-/// Writes a life.
 struct Author {
     chance: Chance,
     life: Life,
     now: Timestamp,
     shown: Snapshot,
     anchor: Timestamp,
-    /// The terms since the anchor.
     begun: i64,
     end: Timestamp,
     in_trial: bool,
