@@ -41,7 +41,7 @@ pub async fn hold(store: &Store, call: &str, input: SetHold) -> Result<(), Error
 }
 
 /// Leaves the act of a flush, which changes nothing but the time of the settling that follows.
-pub async fn flushed(store: &Store, admin: &Admin, (key, call): (CollapseKey, &str)) -> Result<(), Error> {
+pub async fn flushed(store: &Store, admin: &Admin, key: CollapseKey, call: &str) -> Result<(), Error> {
     let app = store.app_of(Subject::Purchase, &key.to_string()).await?;
     by(store, admin, call).record_act("purchase.flush", app, key).await
 }
@@ -117,7 +117,7 @@ pub async fn test(context: &Context, input: Test, call: &str, token: &str) -> Re
         Ok(config) => config,
         Err(invalid) => return Ok(format!("nothing was sent; {invalid}")),
     };
-    Ok(match config.test((context.clock)(), (token, None)) {
+    Ok(match config.test((context.clock)(), token, None) {
         Ok(request) => {
             let (span, request) = (spans::apart("RunActivity:test", id), request.of(destination.app_id));
             let reply = span.within(spans::request(request, |request| context.http.send(request))).await;

@@ -45,12 +45,12 @@ impl Context {
         let attempt = if ctx.info().is_local { Attempt::First } else { Attempt::Repeated };
         for flush in &input.flushes {
             let call = deliver::flush_name(ctx.info(), flush.number);
-            admin::flushed(&self.store, &flush.admin, (input.collapse_key, &call)).await.map_err(failure::storage)?;
+            admin::flushed(&self.store, &flush.admin, input.collapse_key, &call).await.map_err(failure::storage)?;
         }
         let key = input.collapse_key;
         let settled = settle::settle(&self, input, attempt).await;
         if let Err(error) = &settled {
-            settle::note_failure(&self.store, key, (ctx.info().attempt, error)).await;
+            settle::note_failure(&self.store, key, ctx.info().attempt, error).await;
         }
         settled.map_err(failure::storage)
     }

@@ -184,7 +184,7 @@ impl Edge {
     /// The platform takes none, or it was refused.
     pub async fn sample(&self, platform: &Platform, wanted: WantedSample) -> Result<SentSample, NoSample> {
         match platform.store.as_str() {
-            amazon::STORE => self.amazon.sample((&self.store, &self.dispatch), platform, wanted).await,
+            amazon::STORE => self.amazon.sample(&self.store, &self.dispatch, platform, wanted).await,
             _ => Err(NoSample::NotTrusted),
         }
     }

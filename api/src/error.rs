@@ -108,10 +108,7 @@ pub enum Error {
     TooLarge,
     /// The ingress of a store refused a message, and chose the status.
     #[error("{reason}")]
-    Store {
-        status: u16,
-        reason: String,
-    },
+    Store { status: u16, reason: String },
     /// Another service answered wrongly; a later attempt may succeed.
     #[error("{0}")]
     Upstream(String),

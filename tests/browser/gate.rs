@@ -114,7 +114,7 @@ async fn pass(State(shared): State<Shared>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, MAX_BODY_BYTES).await.unwrap_or_default();
     let path = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
-    let (way, reply) = shared.inner().take(&parts.method, &path, (&parts.headers, &body));
+    let (way, reply) = shared.inner().take(&parts.method, &path, &parts.headers, &body);
     let response = match (way, reply) {
         (Way::Closed, _) => None,
         (_, Some(reply)) => Some(reply.into_response()),
@@ -131,7 +131,7 @@ async fn pass(State(shared): State<Shared>, request: Request) -> Response {
 
 impl Inner {
     /// Records a request, and returns what to do with it.
-    fn take(&mut self, method: &Method, path: &str, (headers, body): (&HeaderMap, &Bytes)) -> (Way, Option<Reply>) {
+    fn take(&mut self, method: &Method, path: &str, headers: &HeaderMap, body: &Bytes) -> (Way, Option<Reply>) {
         let replies = self.replies.get_mut(path.split('?').next().unwrap_or_default());
         if method == Method::OPTIONS {
             return (self.way, replies.map(|_| Reply { status: 204, header: None, body: Value::Null }));

@@ -15,7 +15,7 @@ async fn script(world: &World, receipt_id: &str, signal: &str) {
 }
 
 /// Waits until an operation has so many acts on a subject; returns the newest.
-async fn wait_acts(world: &World, (operation, subject): (&str, &str), count: usize) -> Value {
+async fn wait_acts(world: &World, operation: &str, subject: &str, count: usize) -> Value {
     wait::until(SOON, operation, async || {
         let found = world.api.get(&format!("/v1/acts?operation={operation}&subject={subject}")).await.ok();
         let acts = found["items"].as_array().cloned().unwrap_or_default();
@@ -45,25 +45,25 @@ async fn a_signal_leaves_one_act_with_its_author() {
     for signal in ["hold", "release", "flush", "discard", "redeliver"] {
         let operation = format!("purchase.{signal}");
         script(&world, "acted", signal).await;
-        check(&wait_acts(&world, (&operation, &key), 1).await, &world, "me");
+        check(&wait_acts(&world, &operation, &key, 1).await, &world, "me");
         world.act("acted", signal, &json!({ "by": "ann", "reason": "ticket 4711" })).await;
-        check(&wait_acts(&world, (&operation, &key), 2).await, &world, "ann (admin token)");
+        check(&wait_acts(&world, &operation, &key, 2).await, &world, "ann (admin token)");
     }
     let (desk, desk_id) = help_desk(&world).await;
     for signal in ["hold", "release", "flush", "discard", "redeliver"] {
         let body = json!({ "by": "ann", "reason": "ticket 4712" });
         drop(desk.post(&format!("/v1/purchases/{key}/{signal}"), &body).await.ok());
-        let act = wait_acts(&world, (&format!("purchase.{signal}"), &key), 3).await;
+        let act = wait_acts(&world, &format!("purchase.{signal}"), &key, 3).await;
         check(&act, &world, "ann (help desk)");
         assert_eq!(act["key_id"], desk_id, "{act}");
     }
     let id = world.destination_id.clone();
     world.by_script("\"reason\":\"maintenance\"").await;
-    let off = wait_acts(&world, ("destination.update", &id), 1).await;
+    let off = wait_acts(&world, "destination.update", &id, 1).await;
     check(&off, &world, "me");
     assert_eq!((&off["before"]["enabled"], &off["after"]["enabled"]), (&json!(true), &json!(false)));
     world.by_script("\"reason\":\"done\"").await;
-    check(&wait_acts(&world, ("destination.update", &id), 2).await, &world, "me");
+    check(&wait_acts(&world, "destination.update", &id, 2).await, &world, "me");
     world.wait_asleep("acted").await;
     world.finish().await;
 }

@@ -43,12 +43,7 @@ struct Life {
 }
 
 impl Life {
-    fn happened(
-        &mut self,
-        now: Timestamp,
-        shown: Vec<Subscription>,
-        (notifications, events): (Vec<Rtn>, &[&'static str]),
-    ) {
+    fn happened(&mut self, now: Timestamp, shown: Vec<Subscription>, notifications: Vec<Rtn>, events: &[&'static str]) {
         let about = shown.last().map(|one| one.receipt_id.clone()).unwrap_or_default();
         self.expected.entry(about).or_default().extend(events);
         self.steps.push(Step { at: now, shown, notifications });
@@ -69,7 +64,7 @@ fn live(name: &str, random: &mut Random) -> Life {
     let (mut current, notifications) = Subscription::begin(&format!("{name}-1"), name, day(first_day), trial);
     let mut life = Life::default();
     let begun: &[&str] = if trial.is_some() { &TRIED } else { &BOUGHT };
-    life.happened(day(first_day), vec![current.clone()], (notifications, begun));
+    life.happened(day(first_day), vec![current.clone()], notifications, begun);
     let mut in_grace = false;
     for number in (1..).map(|turn| first_day + turn * STRIDE).take_while(|number| *number < DAYS) {
         let now = day(number);
@@ -77,32 +72,32 @@ fn live(name: &str, random: &mut Random) -> Life {
         if is_over && (!current.renews() || (in_grace && random.percent(30))) {
             let events: &[&str] = if current.is_in_trial() { &NOT_CONVERTED } else { &EXPIRED };
             let notifications = current.expire(now);
-            life.happened(now, vec![current.clone()], (notifications, events));
+            life.happened(now, vec![current.clone()], notifications, events);
             life.receipts.push(current);
             return life;
         }
         if is_over && !in_grace && !current.is_in_trial() && random.percent(30) {
             in_grace = true;
             let notifications = current.fail_payment(now);
-            life.happened(now, vec![current.clone()], (notifications, &["user.subscription.in_grace_period"]));
+            life.happened(now, vec![current.clone()], notifications, &["user.subscription.in_grace_period"]);
         } else if is_over {
-            renew(&mut life, &mut current, (now, std::mem::take(&mut in_grace)));
+            renew(&mut life, &mut current, now, std::mem::take(&mut in_grace));
         } else if !current.renews() && random.percent(30) {
             let notifications = current.switch_on(now);
-            life.happened(now, vec![current.clone()], (notifications, &["user.subscription.resumed"]));
+            life.happened(now, vec![current.clone()], notifications, &["user.subscription.resumed"]);
         } else if current.renews() && random.percent(12) {
             let notifications = current.switch_off(now);
-            life.happened(now, vec![current.clone()], (notifications, &["user.subscription.cancelled"]));
+            life.happened(now, vec![current.clone()], notifications, &["user.subscription.cancelled"]);
         } else if current.renews() && !current.is_in_trial() && random.percent(6) {
             let number = life.receipts.len() + 2;
             let (new, notifications) = current.change(&format!("{name}-{number}"), "platinum.monthly", now);
             let shown = vec![current.clone(), new.clone()];
-            life.happened(now, shown, (notifications, &["user.subscription.sku_change"]));
+            life.happened(now, shown, notifications, &["user.subscription.sku_change"]);
             life.receipts.push(std::mem::replace(&mut current, new));
         }
     }
     if in_grace {
-        renew(&mut life, &mut current, (day(DAYS), true));
+        renew(&mut life, &mut current, day(DAYS), true);
     }
     // It still ends before the end of the test, and no notification reports that.
     if !current.renews() && current.ends_at() < end() {
@@ -113,14 +108,14 @@ fn live(name: &str, random: &mut Random) -> Life {
     life
 }
 
-fn renew(life: &mut Life, current: &mut Subscription, (now, in_grace): (Timestamp, bool)) {
+fn renew(life: &mut Life, current: &mut Subscription, now: Timestamp, in_grace: bool) {
     let events: &[&str] = match (current.is_in_trial(), in_grace) {
         (true, _) => &CONVERTED,
         (false, true) => &RECOVERED,
         (false, false) => &RENEWED,
     };
     let notifications = current.renew(now);
-    life.happened(now, vec![current.clone()], (notifications, events));
+    life.happened(now, vec![current.clone()], notifications, events);
 }
 
 /// Loses a tenth of the notifications, delays some by one or two strides and repeats some. The first notification of
@@ -190,7 +185,7 @@ pub async fn live_all(seed: u64, lives_of_seed: usize, lag: Duration) {
         for receipt in &life.receipts {
             let expected = life.expected.get(&receipt.receipt_id).cloned().unwrap_or_default();
             let case = format!("seed {seed}, sent {:#?}", life.sent);
-            count += check(&world, receipt, (&expected, *arrives), &case).await;
+            count += check(&world, receipt, &expected, *arrives, &case).await;
         }
     }
     println!("{count} events of {lives_of_seed} lives");
@@ -204,7 +199,7 @@ fn sent(rtn: &Rtn, at: Timestamp) -> String {
 
 /// Checks that the last announced state is what Amazon shows. If every notification arrived, the events are exactly the
 /// expected ones; if some were lost, no event may come too often. Returns the number of events.
-async fn check(world: &World, receipt: &Subscription, (expected, arrives): (&[&str], bool), case: &str) -> usize {
+async fn check(world: &World, receipt: &Subscription, expected: &[&str], arrives: bool, case: &str) -> usize {
     let id = &receipt.receipt_id;
     let runs = receipt.shown["cancelDate"].as_i64().is_none_or(|date| date > end().micros() / 1000);
     wait::until(SOON, &format!("{case}: is_active {runs} of {}", receipt.shown), async || {

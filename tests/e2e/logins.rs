@@ -63,7 +63,7 @@ impl Buyer {
 }
 
 /// Waits until the newest update names this device and this customer; returns that `data`.
-async fn wait_data(world: &World, buyer: &Buyer, (device, external_id): (Device, Option<&str>)) -> Value {
+async fn wait_data(world: &World, buyer: &Buyer, device: Device, external_id: Option<&str>) -> Value {
     let key = world.key(&buyer.receipt_id).to_string();
     wait::until(SOON, &format!("{external_id:?} with {device:?}"), async || {
         let newest = world.receiver.about(&key).pop().map(|received| received.body).ok_or("nothing")?;
@@ -123,12 +123,12 @@ async fn a_purchase_moves_to_the_customer_who_logs_in() {
     let message = buyer.is_notified(&mut world).await;
     world.wait_outcome(&message).await;
     buyer.is_claimed(&devices, device).await;
-    wait_data(&world, &buyer, (device, None)).await;
+    wait_data(&world, &buyer, device, None).await;
     drop(devices.login(device, "anna").await.ok());
-    wait_data(&world, &buyer, (device, Some("anna"))).await;
+    wait_data(&world, &buyer, device, Some("anna")).await;
     drop(devices.logout(device).await.ok());
     drop(devices.login(device, "otto").await.ok());
-    wait_data(&world, &buyer, (device, Some("otto"))).await;
+    wait_data(&world, &buyer, device, Some("otto")).await;
     let events = user_events(&world, &buyer);
     let seen: Vec<(&str, Option<&str>, &Value)> =
         events.iter().map(|body| (body["event_type"].as_str().unwrap(), external_id(body), &body["user_id"])).collect();
@@ -141,7 +141,7 @@ async fn a_purchase_moves_to_the_customer_who_logs_in() {
     let transfer = events[1]["transfer_id"].as_str().expect("a transfer");
     let undo = format!("/v1/transfers/{transfer}/undo");
     drop(world.api.post(&undo, &json!({ "reason": "by mistake" })).await.ok());
-    wait_data(&world, &buyer, (device, Some("anna"))).await;
+    wait_data(&world, &buyer, device, Some("anna")).await;
     let back: Vec<Value> = user_events(&world, &buyer)[3..].iter().map(|body| body["user_id"].clone()).collect();
     assert_eq!(back, [otto.clone(), anna.clone()]);
     check_explained(&world, transfer).await;

@@ -112,7 +112,7 @@ impl Life {
     }
 
     /// Waits until a webhook has all that is due after these steps.
-    async fn wait_for(&self, world: &World, receiver: &Receiver, (steps, wait_for_login): (&[Step], bool)) {
+    async fn wait_for(&self, world: &World, receiver: &Receiver, steps: &[Step], wait_for_login: bool) {
         let is_reported = steps.contains(&Reported);
         let is_named = steps.contains(&Named) || (is_reported && steps.contains(&LoggedIn));
         if !(is_reported || steps.contains(&Notified)) || (wait_for_login && !is_named) {
@@ -251,8 +251,8 @@ async fn any_order_of_store_claim_and_login_gives_one_record() {
         }
         for (life, (steps, ..)) in lives.iter().zip(TABLE) {
             let steps = steps.get(..=round).unwrap_or(steps);
-            life.wait_for(&world, &world.receiver, (steps, false)).await;
-            life.wait_for(&world, &patient, (steps, true)).await;
+            life.wait_for(&world, &world.receiver, steps, false).await;
+            life.wait_for(&world, &patient, steps, true).await;
         }
     }
     let (mut events, mut records) = (Bodies::default(), Bodies::default());

@@ -159,7 +159,7 @@ async fn a_lost_table_is_restored_in_one_delivery_each() {
 }
 
 /// Waits until there are exactly `count` deliveries of a receipt to a destination, all with this status.
-async fn wait_final(world: &World, (receipt_id, destination_id): (&str, &str), (count, status): (usize, &str)) {
+async fn wait_final(world: &World, receipt_id: &str, destination_id: &str, count: usize, status: &str) {
     wait::until(SOON, &format!("{receipt_id} to be {status}"), async || {
         let mut deliveries = world.deliveries(receipt_id).await;
         deliveries.retain(|one| one["destination_id"] == destination_id);
@@ -189,10 +189,10 @@ async fn a_later_destination_is_explained_and_replayed_by_script() {
     drop(world.api.call(Method::PATCH, &path, &json!({ "schedule": [1] })).await.ok());
     later.answer(Reply::Status(500));
     world.send("SUBSCRIPTION_PURCHASED", "dead").await;
-    wait_final(&world, ("dead", &id), (2, "dead")).await;
+    wait_final(&world, "dead", &id, 2, "dead").await;
     later.answer(Reply::Status(200));
     world.send("SUBSCRIPTION_PURCHASED", "well").await;
-    wait_final(&world, ("well", &id), (2, "delivered")).await;
+    wait_final(&world, "well", &id, 2, "delivered").await;
     let before = later.count();
 
     replay_by_script(&world, &id).await;
@@ -235,7 +235,7 @@ async fn events_unsent_for_want_of_a_key_are_replayed_by_script() {
     let id = created["id"].as_str().expect("an id").to_owned();
     for receipt in ["one", "two"] {
         world.send("SUBSCRIPTION_PURCHASED", receipt).await;
-        wait_final(&world, (receipt, &id), (1, "skipped")).await;
+        wait_final(&world, receipt, &id, 1, "skipped").await;
     }
     let path = format!("/v1/destinations/{id}");
     drop(world.api.call(Method::PATCH, &path, &json!({ "sandbox_api_key": KEY })).await.ok());

@@ -36,7 +36,7 @@ async fn end(process: &mut Process) -> Duration {
 }
 
 /// Ends a process by SIGTERM, checks that it ends within a time, and starts it again.
-async fn check_end(world: &mut World, mut control: Process, (at, command, at_most): (usize, &str, Duration)) {
+async fn check_end(world: &mut World, mut control: Process, at: usize, command: &str, at_most: Duration) {
     let (took, usual) = tokio::join!(end(&mut world.processes()[at]), end(&mut control));
     println!("{command} ended after {took:.1?}, and one with nothing to end after {usual:.1?}");
     assert!(took <= at_most + MARGIN.max(usual * 2), "{command} ended after {took:?}, the control after {usual:?}");
@@ -53,7 +53,7 @@ async fn a_serve_ends_in_time_beside_a_body_that_never_ends() {
     let mut slow = TcpStream::connect(address).await.expect("a connection");
     let head = format!("POST /{path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: 1000\r\n\r\nfirst");
     slow.write_all(head.as_bytes()).await.expect("settle receives");
-    check_end(&mut world, control, (0, "serve", SERVE)).await;
+    check_end(&mut world, control, 0, "serve", SERVE).await;
     world.processes()[0].wait_connected().await;
     world.wait_outcome(&message).await;
     world.finish().await;
@@ -66,7 +66,7 @@ async fn a_worker_ends_in_time_beside_an_endpoint_that_hangs() {
     world.receiver.answer_first("hangs", Reply::Hang);
     let message = world.send("SUBSCRIPTION_PURCHASED", "hangs").await;
     world.wait_received("hangs", 1).await;
-    check_end(&mut world, control, (1, "worker", WORKER)).await;
+    check_end(&mut world, control, 1, "worker", WORKER).await;
     world.receiver.release();
     world.wait_outcome(&message).await;
     world.finish().await;
@@ -81,7 +81,7 @@ async fn a_worker_ends_in_time_while_temporal_hangs() {
     world.wait_received("frozen", 1).await;
     let control = control(&world).await;
     world.temporal.freeze();
-    check_end(&mut world, control, (1, "worker", WORKER)).await;
+    check_end(&mut world, control, 1, "worker", WORKER).await;
     world.temporal.thaw();
     world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "frozen").await;
     world.wait_acked("frozen", 2).await;

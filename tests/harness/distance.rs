@@ -66,7 +66,7 @@ impl Distance {
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server)) else { continue };
-                drop(connect((client, server), each_way, &counted, &passed));
+                drop(connect(client, server, each_way, &counted, &passed));
             }
         });
         Ok(Self { port, trips, gate })
@@ -107,7 +107,8 @@ impl Distance {
 }
 
 fn connect(
-    (client, server): (TcpStream, TcpStream),
+    client: TcpStream,
+    server: TcpStream,
     each_way: Duration,
     trips: &Arc<AtomicU64>,
     gate: &Arc<Gate>,

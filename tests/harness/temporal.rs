@@ -101,7 +101,7 @@ impl Temporal {
         let folder = Folder::new("temporal");
         let (port, metrics_port) = (ports::free(), ports::free());
         let settings = settings.to_vec();
-        let mut server = spawn(folder.path(), [port, metrics_port], (memory, &settings));
+        let mut server = spawn(folder.path(), [port, metrics_port], memory, &settings);
         let client = ready(&mut server, port, folder.path()).await;
         let own = Own { folder, metrics_port, memory, settings, server: Some(server) };
         Self { own: Some(own), _shared: None, port, namespace: DEFAULT.to_owned(), client }
@@ -197,7 +197,7 @@ impl Temporal {
         self.kill9();
         let port = self.port;
         let own = self.own_mut();
-        let mut server = spawn(own.folder.path(), [port, own.metrics_port], (own.memory, &own.settings));
+        let mut server = spawn(own.folder.path(), [port, own.metrics_port], own.memory, &own.settings);
         let client = ready(&mut server, port, own.folder.path()).await;
         own.server = Some(server);
         self.client = client;
@@ -240,7 +240,7 @@ impl Shared {
             return shared.clone();
         }
         let (folder, port) = (Folder::of_process("temporal"), ports::free());
-        let mut server = spawn(&folder, [port, ports::free()], (Memory::Volatile, &[]));
+        let mut server = spawn(&folder, [port, ports::free()], Memory::Volatile, &[]);
         drop(ready(&mut server, port, &folder).await);
         let shared = Arc::new(Self { port, _server: server });
         *newest = Some((shared.clone(), 1));
@@ -256,7 +256,7 @@ fn log(folder: &Path) -> PathBuf {
     folder.join("temporal.log")
 }
 
-fn spawn(folder: &Path, [port, metrics_port]: [u16; 2], (memory, settings): (Memory, &[String])) -> Watched {
+fn spawn(folder: &Path, [port, metrics_port]: [u16; 2], memory: Memory, settings: &[String]) -> Watched {
     let output = File::options().create(true).append(true).open(log(folder)).expect("the server's log");
     let mut command = Command::new(cli());
     command.args(["server", "start-dev", "--headless", "--log-level", "warn", "--port", &port.to_string()]);

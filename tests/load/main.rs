@@ -93,8 +93,8 @@ async fn main() {
     let mut at_a_third = async || {
         let third = receipts(&options, &mut created, paced_count(&options, median / 3.0));
         let batch = messages.sign(&third);
-        paced(&options, ("control", &control), batch.clone(), median / 3.0).await;
-        paced(&options, ("settle", &load), batch, median / 3.0).await
+        paced(&options, "control", &control, batch.clone(), median / 3.0).await;
+        paced(&options, "settle", &load, batch, median / 3.0).await
     };
     sent.extend(at_a_third().await);
     if options.pages > 0 {
@@ -132,7 +132,7 @@ fn paced_count(options: &Options, rate: f64) -> usize {
 }
 
 /// Sends to settle or the control at a fixed rate, and returns the ids of the acknowledged messages.
-async fn paced(options: &Options, (name, load): (&str, &Load), batch: Vec<Message>, rate: f64) -> Vec<String> {
+async fn paced(options: &Options, name: &str, load: &Load, batch: Vec<Message>, rate: f64) -> Vec<String> {
     let duration = Duration::from_secs(options.paced_seconds);
     let result = load.run(batch.clone(), Pace::PerSecond(rate), duration * 2).await;
     println!(

@@ -140,7 +140,7 @@ impl Cell {
         let state = if known.is_some() { self.state } else { self.prior().unwrap_or("unknown") };
         let is_of_product = ONE_TIME.contains(&state) == ONE_TIME_TYPES.contains(&self.kind) || state == "unknown";
         match known.or(unseen) {
-            Some(subscription) if is_of_product => self.act(&mut story, subscription, (state, now)),
+            Some(subscription) if is_of_product => self.act(&mut story, subscription, state, now),
             Some(subscription) => story.after.push(subscription),
             None => story.after.push(scene.begin(self.kind)),
         }
@@ -164,7 +164,7 @@ impl Cell {
     }
 
     /// Changes the subscription at the store so that the notification is true.
-    fn act(&self, story: &mut Story, mut shown: Subscription, (state, now): (&str, Timestamp)) {
+    fn act(&self, story: &mut Story, mut shown: Subscription, state: &str, now: Timestamp) {
         let is_finished = FINISHED.contains(&state);
         let is_over = is_finished || state == "replaced";
         let in_grace = ["grace", "trial_grace"].contains(&state);
@@ -196,7 +196,7 @@ impl Cell {
                 drop(shown.fail_payment(now));
                 shown.shown["freeTrialEndDate"] = Value::Null;
             }
-            "SUBSCRIPTION_MODIFIED_IMMEDIATE" => return self.change(story, shown, (is_over, now)),
+            "SUBSCRIPTION_MODIFIED_IMMEDIATE" => return self.change(story, shown, is_over, now),
             "SUBSCRIPTION_MODIFIED_DEFERRED" if !is_over => {
                 let sku = if state == "scheduled" { "silver.biweekly" } else { "platinum.biweekly" };
                 drop(shown.defer(sku, now));
@@ -213,7 +213,7 @@ impl Cell {
     }
 
     /// An immediate change of plan to a new receipt. An old subscription that is over stays as it is.
-    fn change(&self, story: &mut Story, mut old: Subscription, (is_over, now): (bool, Timestamp)) {
+    fn change(&self, story: &mut Story, mut old: Subscription, is_over: bool, now: Timestamp) {
         let new_id = format!("{}-new", self.name());
         let mut shown = old.clone();
         let (new, _) = old.change(&new_id, "platinum.biweekly", now);

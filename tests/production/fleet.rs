@@ -206,7 +206,7 @@ impl Fleet {
         let path = format!("{}:/usr/local/bin:/usr/bin:/bin", self.tools.folder.display());
         command.env("PATH", path).env("HOME", self.folder());
         for (variable, value) in &service.environment {
-            command.env(variable, self.variable(name, service, (variable, value)));
+            command.env(variable, self.variable(name, service, variable, value));
         }
         if service.image_name() == "settle" {
             command.envs(&self.added);
@@ -218,7 +218,7 @@ impl Fleet {
     }
 
     /// The value of a variable on this machine.
-    fn variable(&mut self, name: &str, service: &Service, (variable, value): (&str, &str)) -> String {
+    fn variable(&mut self, name: &str, service: &Service, variable: &str, value: &str) -> String {
         if HOSTS.iter().any(|(host, _)| *host == variable) {
             return "127.0.0.1".to_owned();
         }

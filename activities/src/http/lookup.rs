@@ -33,12 +33,12 @@ static SLOTS: LazyLock<Slots> = LazyLock::new(|| Slots::new(MAX_CONCURRENT));
 /// The resolver of this machine, with at most 64 concurrent lookups per process.
 #[must_use]
 pub fn of_this_machine() -> Lookup {
-    bounded((SLOTS.clone(), BUDGET), |name| Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))
+    bounded(SLOTS.clone(), BUDGET, |name| Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))
 }
 
 /// Makes an asynchronous lookup from a blocking resolver. Each call holds a slot until `resolve` returns or the budget is
 /// over, even when its caller has timed out. A call without a slot waits until its caller times out.
-pub fn bounded<F>((slots, budget): (Slots, Duration), resolve: F) -> Lookup
+pub fn bounded<F>(slots: Slots, budget: Duration, resolve: F) -> Lookup
 where
     F: Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static,
 {

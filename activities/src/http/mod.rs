@@ -89,7 +89,7 @@ impl Http {
 
     async fn exchange(&self, request: Request, received: &mut Option<Response>) -> Result<(), Failure> {
         let rules = if request.is_operators { &self.operators } else { &self.rules };
-        let resolved = Resolved::find((&request.url, request.app), rules, &self.lookup).await?;
+        let resolved = Resolved::find(&request.url, request.app, rules, &self.lookup).await?;
         let client = self.clients.to(resolved.addresses)?;
         let builder = match request.method {
             Method::Get => client.get(request.url),

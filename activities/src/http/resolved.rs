@@ -18,7 +18,7 @@ pub struct Resolved {
 
 impl Resolved {
     /// Resolves the URL's host and checks every address: one forbidden address refuses the whole name.
-    pub async fn find((url, app): (&Url, Option<AppId>), rules: &Rules, lookup: &Lookup) -> Result<Self, Failure> {
+    pub async fn find(url: &Url, app: Option<AppId>, rules: &Rules, lookup: &Lookup) -> Result<Self, Failure> {
         let (host, port) = host_and_port(url, rules)?;
         let addresses = match host {
             Host::Ipv4(address) => vec![IpAddr::V4(address)],

@@ -57,7 +57,7 @@ pub async fn verify_claims(context: &Context, run: &ClaimsRun, input: &VerifyCla
         if run.is_over(context) || began.elapsed() > CLAIMS_BUDGET {
             return Ok(VerifiedClaims { examined, is_idle: false, network });
         }
-        let Some(page) = context.store.due_claims(input.platform_id, (&network, PAGE)).await? else {
+        let Some(page) = context.store.due_claims(input.platform_id, &network, PAGE).await? else {
             return Ok(VerifiedClaims { examined, is_idle: true, network });
         };
         if page.due.is_empty() {

@@ -37,7 +37,7 @@ pub async fn settle(context: &Context, input: Settle, attempt: Attempt) -> Resul
 
 /// Logs the failure of a settling, and raises the alarm that it keeps failing if this was one failure too many. What is
 /// stored of it may be of another version of settle, so nothing is given up: the version that can read it settles it.
-pub async fn note_failure(store: &Store, key: CollapseKey, (attempt, error): (u32, &Error)) {
+pub async fn note_failure(store: &Store, key: CollapseKey, attempt: u32, error: &Error) {
     if !is_too_many(attempt, error) {
         tracing::debug!(collapse_key = %key, attempt, error = chain(error), "a settling failed, and is tried again");
         return;

@@ -46,9 +46,7 @@ Next: for a topic that waits for approval `settle platform topics ID`, for a des
 Example:
   settle alarm show ALARM_ID
 Next: `settle alarm acknowledge ID --note TEXT`.")]
-    Show {
-        id: String,
-    },
+    Show { id: String },
     /// Note that you know of an alarm. Raised again, it is open again.
     #[command(after_help = "\
 Example:

@@ -27,9 +27,7 @@ pub enum Verb {
 Example:
   settle app create \"My game\"
 Next: connect its store with `settle platform create --app ID …`.")]
-    Create {
-        name: String,
-    },
+    Create { name: String },
     #[command(after_help = "\
 Example:
   settle app list
@@ -42,17 +40,12 @@ Next: `settle platform list --app ID` and `settle destination list --app ID` sho
 Example:
   settle app show ID
 Next: `settle purchase list --platform PLATFORM_ID` shows what was bought in it.")]
-    Show {
-        id: String,
-    },
+    Show { id: String },
     #[command(after_help = "\
 Example:
   settle app rename ID \"Our game\"
 Next: nothing else changes; `settle app list` shows the name.")]
-    Rename {
-        id: String,
-        name: String,
-    },
+    Rename { id: String, name: String },
     /// Adopt purchases from before the platform was connected: each is verified, and announced once as
     /// purchase.updated.
     ///

@@ -110,7 +110,7 @@ impl Remote {
             (None, Some(config)) => listening(config.http.api())?,
             (None, None) => recorded(&self.place.data(&variables))?,
         };
-        let token = self.admin_token(&variables, (config, &url))?;
+        let token = self.admin_token(&variables, config, &url)?;
         Ok(Client { json: self.json, http: http()?, url, token })
     }
 
@@ -128,11 +128,7 @@ impl Remote {
         Ok(config.map_or_else(|| self.place.data(&variables), |config| config.data))
     }
 
-    fn admin_token(
-        &self,
-        variables: &Variables,
-        (config, url): (Option<Config>, &Url),
-    ) -> anyhow::Result<SecretString> {
+    fn admin_token(&self, variables: &Variables, config: Option<Config>, url: &Url) -> anyhow::Result<SecretString> {
         if let Some(source) = &self.token {
             return source.read();
         }
@@ -145,7 +141,7 @@ impl Remote {
             return Ok(token);
         }
         let file = super::data::token_file(&data);
-        check_owner(url, (&data, &file))?;
+        check_owner(url, &data, &file)?;
         let token = Source::File(file.clone()).read();
         if file.exists() {
             return token;
@@ -163,7 +159,7 @@ impl Remote {
 
 /// Refuses to send the token of a data directory to another service than the one that recorded it there, unless that is on
 /// this machine: nobody gave it for that one.
-fn check_owner(url: &Url, (data, file): (&Path, &Path)) -> anyhow::Result<()> {
+fn check_owner(url: &Url, data: &Path, file: &Path) -> anyhow::Result<()> {
     let is_here = match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(address)) => address.is_loopback(),

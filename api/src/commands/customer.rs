@@ -173,9 +173,7 @@ Next: `settle customer approve REVIEW` changes the answer.")]
 Example:
   settle customer transfers USER      (the user_id of `settle customer show`)
 Next: `settle customer undo TRANSFER` takes one back.")]
-    Transfers {
-        user: String,
-    },
+    Transfers { user: String },
 }
 
 #[derive(Debug, clap::Args)]
@@ -293,8 +291,8 @@ pub async fn customer(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
             let answer = client.get(&format!("/v1/apps/{}/transfer-reviews", segment(&app)), &page.query()).await?;
             return Ok(table::answer_list(client, &answer, REVIEWS, "No login waits for an answer."));
         }
-        Verb::Approve { review, author } => answer_review(client, (&review, "approve"), author).await?,
-        Verb::Refuse { review, author } => answer_review(client, (&review, "refuse"), author).await?,
+        Verb::Approve { review, author } => answer_review(client, &review, "approve", author).await?,
+        Verb::Refuse { review, author } => answer_review(client, &review, "refuse", author).await?,
         Verb::Transfers { user } => {
             let answer = client.get("/v1/transfers", &[("user_id", Some(user))]).await?;
             return Ok(table::answer_list(client, &answer, COLUMNS, "Nothing moved from or to this user."));
@@ -303,7 +301,7 @@ pub async fn customer(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
     Ok(table::answer(client, &answer))
 }
 
-async fn answer_review(client: &Client, (review, verb): (&str, &str), author: Author) -> anyhow::Result<Value> {
+async fn answer_review(client: &Client, review: &str, verb: &str, author: Author) -> anyhow::Result<Value> {
     let body = json!({ "reason": author.reason, "by": author.by });
     client.post(&format!("/v1/transfer-reviews/{}/{verb}", segment(review)), &body).await
 }

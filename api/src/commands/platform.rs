@@ -70,9 +70,7 @@ Next: `settle platform show ID` shows one with its notification URL.")]
 Example:
   settle platform show ID
 Next: where `verification` is not `on`, set the secret: `settle platform update ID --shared-secret @shared-secret.txt`.")]
-    Show {
-        id: String,
-    },
+    Show { id: String },
     /// Change the given fields, leave the rest.
     #[command(after_help = "\
 Example:
@@ -100,43 +98,31 @@ Example:
   settle platform arrivals ID
 Next: where a topic is not approved, `settle platform topics ID`; where nothing arrived, compare the URL in the store's
 console with that of `settle platform show ID`.")]
-    Arrivals {
-        id: String,
-    },
+    Arrivals { id: String },
     /// List the topics that send to this platform, or want to.
     #[command(after_help = "\
 Example:
   settle platform topics ID
 Next: compare the account in the ARN with the store's, then `settle platform approve ID TOPIC`, or `reject`.")]
-    Topics {
-        id: String,
-    },
+    Topics { id: String },
     /// Accept a topic: confirm its subscription and settle what it sent while it waited.
     #[command(after_help = "\
 Example:
   settle platform approve ID TOPIC      (the topic's id, as `settle platform topics ID` lists it)
 Next: what it sent meanwhile is settled after the window: `settle purchase list --platform ID`.")]
-    Approve {
-        id: String,
-        topic: String,
-    },
+    Approve { id: String, topic: String },
     /// Refuse a topic and everything that it sent.
     #[command(after_help = "\
 Example:
   settle platform reject ID TOPIC      (the topic's id, as `settle platform topics ID` lists it)
 Next: what it sent, and sends, is refused; `settle platform topics ID` shows it as rejected.")]
-    Reject {
-        id: String,
-        topic: String,
-    },
+    Reject { id: String, topic: String },
     /// Verify again purchases that the store did not know, or that belong to another customer.
     #[command(after_help = "\
 Example:
   settle platform retry-parked ID
 Next: they are verified a few at a time; `settle explain purchase RECEIPT` shows the store's answer.")]
-    RetryParked {
-        id: String,
-    },
+    RetryParked { id: String },
     /// Create a new notification URL. The old one takes messages until the overlap ends.
     #[command(after_help = "\
 Example:
@@ -155,17 +141,13 @@ one, `settle platform end-old-key ID`.")]
 Example:
   settle platform end-old-key ID
 Next: `settle platform show ID` shows no `old_notification_url` any more; what is sent there is answered 404.")]
-    EndOldKey {
-        id: String,
-    },
+    EndOldKey { id: String },
     /// Create a new key for devices. The old one stops working at once, in every copy of the app that has it.
     #[command(after_help = "\
 Example:
   settle platform rotate-publishable-key ID
 Next: release the app with the new publishable_key.")]
-    RotatePublishableKey {
-        id: String,
-    },
+    RotatePublishableKey { id: String },
     /// Take logins on devices only with a token that your own server signs with the secret that this prints.
     #[command(after_help = "\
 Example:

@@ -130,7 +130,8 @@ impl Quotas {
     pub async fn check_device(
         &self,
         store: &Store,
-        (reporter, place): (Reporter<'_>, DevicePlace),
+        reporter: Reporter<'_>,
+        place: DevicePlace,
         now: Timestamp,
     ) -> Result<bool, Error> {
         if locked(&self.known).contains(&place) {
@@ -152,7 +153,8 @@ impl Quotas {
     pub async fn check_user(
         &self,
         store: &Store,
-        (reporter, external_id): (Reporter<'_>, &str),
+        reporter: Reporter<'_>,
+        external_id: &str,
         now: Timestamp,
     ) -> Result<bool, Error> {
         let is_new = !store.knows_external_id(reporter.platform.app_id, external_id.to_owned()).await?;
@@ -163,7 +165,7 @@ impl Quotas {
     }
 
     /// Counts what a device used, from this network.
-    pub fn count(&self, (place, network): (DevicePlace, IpNet), used: DeviceUsage, now: Timestamp) {
+    pub fn count(&self, place: DevicePlace, network: IpNet, used: DeviceUsage, now: Timestamp) {
         let at = (place.platform, day(now));
         locked(&self.days).entry(at).or_default().waiting += used;
         let mut networks = locked(&self.networks);

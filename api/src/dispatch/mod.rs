@@ -92,13 +92,11 @@ impl Dispatch {
 
     /// Adds a new row of the inbox to the plan, in the trace of the running task. Takes a short lock and never waits for
     /// Temporal.
-    #[expect(clippy::too_many_arguments, reason = "the four facts of one row")]
     pub fn notify(&self, key: CollapseKey, seq: i64, quiet_ms: i64, cap_ms: Option<i64>) {
         self.shared.notify(UnsentSignal { key, seq, quiet_ms, cap_ms, trace: traces::current() });
     }
 
     /// Adds a row of the inbox that may be in the plan already.
-    #[expect(clippy::too_many_arguments, reason = "the four facts of one row")]
     pub fn notify_again(&self, key: CollapseKey, seq: i64, quiet_ms: i64, cap_ms: Option<i64>) {
         self.shared.notify_again(UnsentSignal { key, seq, quiet_ms, cap_ms, trace: traces::current() });
     }

@@ -67,7 +67,7 @@ impl StartPass {
         self.before.filter(|_| limit > 0).map(|before| (before, limit))
     }
 
-    async fn read(&mut self, shared: &Shared, store: &Store, (before, limit): (i64, usize)) {
+    async fn read(&mut self, shared: &Shared, store: &Store, before: i64, limit: usize) {
         match store.newest_open_before(before, i64::try_from(limit).unwrap_or(i64::MAX)).await {
             Ok(page) => {
                 self.before = page.last().map(|last| last.seq);
@@ -94,8 +94,8 @@ pub(super) async fn run(shared: Arc<Shared>, store: Store) {
         let missed = shared.plan().missed_from();
         if let Some(from) = missed {
             pass(&shared, &store, from.saturating_sub(1)).await;
-        } else if let Some(page) = start_pass.next(&shared) {
-            start_pass.read(&shared, &store, page).await;
+        } else if let Some((before, limit)) = start_pass.next(&shared) {
+            start_pass.read(&shared, &store, before, limit).await;
         } else {
             _ = timeout(CHECK_INTERVAL, shared.room_freed.notified()).await;
         }

@@ -28,7 +28,8 @@ pub struct Guard {
 /// wrong keys.
 pub async fn authorize(
     State(guard): State<Guard>,
-    (Peer(peer), path): (Peer, Result<RawPathParams, RawPathParamsRejection>),
+    Peer(peer): Peer,
+    path: Result<RawPathParams, RawPathParamsRejection>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Error> {

@@ -80,7 +80,7 @@ impl Refusals {
     /// Remembers that an address has a key.
     pub fn proved(&self, address: IpAddr, token: &str) {
         let now = Instant::now();
-        remember(&mut locked(&self.proven), ((customer(address), of(token)), now + REMEMBERED), now);
+        remember(&mut locked(&self.proven), (customer(address), of(token)), now + REMEMBERED, now);
     }
 
     /// Counts a wrong key of an address: the id of a key that exists, or `None` for an admin token.
@@ -95,13 +95,13 @@ impl Refusals {
         let Err(until) = self.tried.check_key(&(address, key)) else { return Ok(()) };
         let wait = until.wait_time_from(self.clock.now());
         if key.is_none() {
-            remember(&mut locked(&self.slowed), (address, now + wait), now);
+            remember(&mut locked(&self.slowed), address, now + wait, now);
         }
         Err(wait)
     }
 }
 
-fn remember<K: std::hash::Hash + Eq>(all: &mut HashMap<K, Instant>, (key, until): (K, Instant), now: Instant) {
+fn remember<K: std::hash::Hash + Eq>(all: &mut HashMap<K, Instant>, key: K, until: Instant, now: Instant) {
     if all.len() >= MAX_REMEMBERED {
         all.retain(|_, until| *until > now);
     }

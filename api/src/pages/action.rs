@@ -124,7 +124,7 @@ impl Input {
 
     /// One of several values with their names.
     #[must_use]
-    pub fn choice((name, label): (&'static str, &'static str), choices: &[(&str, &str)]) -> Self {
+    pub fn choice(name: &'static str, label: &'static str, choices: &[(&str, &str)]) -> Self {
         let choices = choices.iter().map(|(value, label)| ((*value).to_owned(), (*label).to_owned())).collect();
         Self { choices, ..Self::text(name, label) }
     }

@@ -36,7 +36,7 @@ type Matched = Result<RawPathParams, RawPathParamsRejection>;
 pub async fn enter(State(guard): State<Guard>, path: Matched, request: Request, next: Next) -> Response {
     let (edge, sent, method) = (guard.edge.clone(), request.headers().clone(), request.method().clone());
     let response = match Visit::of(&edge, request.headers(), request.uri()).await {
-        Ok(Some(visit)) => match admitted(&guard, (&visit, path), request).await {
+        Ok(Some(visit)) => match admitted(&guard, &visit, path, request).await {
             Ok(request) => failure::shown(&edge, Some((&visit, &method)), next.run(request).await).await,
             Err(error) => failure::shown(&edge, Some((&visit, &method)), error.into_response()).await,
         },
@@ -58,7 +58,7 @@ pub async fn serve(State(edge): State<Shared>, request: Request, next: Next) -> 
 }
 
 /// The request with its visit, if its session may do this.
-async fn admitted(guard: &Guard, (visit, path): (&Visit, Matched), request: Request) -> Result<Request, Error> {
+async fn admitted(guard: &Guard, visit: &Visit, path: Matched, request: Request) -> Result<Request, Error> {
     let caller = visit.caller();
     guard.check(&caller, first_id(&path).as_deref()).await?;
     let bounds = if request.uri().path().ends_with(CATALOGUE) { OF_CATALOGUE } else { OF_SESSION };

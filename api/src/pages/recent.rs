@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     /// What `of` returns for a key, when `value` is stored.
-    async fn read(recent: &Recent<u8, u8>, key: u8, (changed_at, value): (Option<Instant>, u8)) -> u8 {
+    async fn read(recent: &Recent<u8, u8>, key: u8, changed_at: Option<Instant>, value: u8) -> u8 {
         let found = recent.of(key, || changed_at, async || Ok::<_, ()>((String::new(), value))).await;
         found.expect("it was read").value
     }
@@ -80,13 +80,13 @@ mod tests {
         // However slow the machine is, nothing grows old meanwhile.
         let recent = Recent { lasts: Duration::MAX, ..Recent::default() };
         let before = Instant::now();
-        assert_eq!(read(&recent, 1, (Some(before), 1)).await, 1);
-        assert_eq!(read(&recent, 1, (Some(before), 2)).await, 1, "nothing changed");
-        assert_eq!(read(&recent, 2, (Some(before), 3)).await, 3, "it is about something else");
-        assert_eq!(read(&recent, 1, (Some(Instant::now()), 4)).await, 4, "something changed");
-        assert_eq!(read(&recent, 1, (None, 5)).await, 5, "nobody watches");
+        assert_eq!(read(&recent, 1, Some(before), 1).await, 1);
+        assert_eq!(read(&recent, 1, Some(before), 2).await, 1, "nothing changed");
+        assert_eq!(read(&recent, 2, Some(before), 3).await, 3, "it is about something else");
+        assert_eq!(read(&recent, 1, Some(Instant::now()), 4).await, 4, "something changed");
+        assert_eq!(read(&recent, 1, None, 5).await, 5, "nobody watches");
         recent.of(1, || None, async || Err::<(String, u8), _>(())).await.expect_err("nothing can be read");
-        assert_eq!(read(&recent, 1, (Some(before), 6)).await, 6);
+        assert_eq!(read(&recent, 1, Some(before), 6).await, 6);
     }
 
     #[test]

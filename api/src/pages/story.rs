@@ -79,7 +79,7 @@ pub struct Attempt {
 
 /// The chapters of the tree of a purchase, the newest first. `mark` is an id that was searched.
 #[must_use]
-pub fn chapters(tree: &Node, (mark, visit): (Option<&str>, &Visit)) -> Vec<Chapter> {
+pub fn chapters(tree: &Node, mark: Option<&str>, visit: &Visit) -> Vec<Chapter> {
     let marks = Marks { mark, visit };
     let notifications: Vec<&Node> = below(tree, "notifications").flat_map(|node| below(node, "notification")).collect();
     let settled_in = |revision: i64| {

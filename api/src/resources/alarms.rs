@@ -51,5 +51,5 @@ pub async fn acknowledge(
     // A reason in the header stands in the act in place of the note.
     let reason = edge.store.actor().reason.clone().or_else(|| Some(note.clone()));
     let edge = edge.named(by, reason);
-    Ok(Json(edge.store.acknowledge_alarm(id, (&note, last_at)).await?))
+    Ok(Json(edge.store.acknowledge_alarm(id, &note, last_at).await?))
 }

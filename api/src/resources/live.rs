@@ -174,7 +174,9 @@ impl Live {
     /// The ticks since these marks, or from now on.
     fn ticks(
         &self,
-        (edge, caller, place): (&Shared, Caller, Place),
+        edge: &Shared,
+        caller: Caller,
+        place: Place,
         since: Option<Marks>,
     ) -> impl Stream<Item = Result<Event, Infallible>> + use<> {
         let ticks = Ticks {
@@ -310,7 +312,7 @@ pub async fn show(
     let place = edge.pages.live.place(&caller)?;
     let since = last.or(since).as_deref().and_then(Marks::parse);
     let comments = KeepAlive::new().interval(COMMENT_EVERY);
-    let answer = Sse::new(edge.pages.live.ticks((&edge, caller, place), since)).keep_alive(comments);
+    let answer = Sse::new(edge.pages.live.ticks(&edge, caller, place, since)).keep_alive(comments);
     // A proxy that buffers would deliver ticks late.
     Ok(Changes(([("x-accel-buffering", "no")], answer).into_response()))
 }

@@ -97,12 +97,12 @@ pub async fn list(
         until,
     };
     let minutes = edge.store.minutes(filter).await?.into_values().next().unwrap_or_default();
-    Ok(Json(SeriesPoints::new((query.what, step), (from, points), minutes)))
+    Ok(Json(SeriesPoints::new(query.what, step, from, points, minutes)))
 }
 
 impl SeriesPoints {
     /// The points of so many steps from a step on, which are counted from 1970 on.
-    fn new((what, step): (Series, i64), (from, points): (i64, i64), minutes: Minutes) -> Self {
+    fn new(what: Series, step: i64, from: i64, points: i64, minutes: Minutes) -> Self {
         let mut sums = vec![Sum::default(); usize::try_from(points).unwrap_or_default()];
         for (at, sum) in minutes {
             let index = at.micros().div_euclid(step * MICROS) - from;
@@ -130,7 +130,8 @@ impl LastHour {
     pub async fn of(
         edge: &Edge,
         series: &[Series],
-        (app, destinations): (Option<AppId>, Vec<DestinationId>),
+        app: Option<AppId>,
+        destinations: Vec<DestinationId>,
     ) -> Result<Self, Error> {
         let until = (edge.clock)();
         let first_minute = until.plus_millis(-DEFAULT_MS).micros().div_euclid(MINUTE_SECONDS * MICROS);
@@ -143,7 +144,7 @@ impl LastHour {
     #[must_use]
     pub fn points(&self, what: Series, destination: Option<DestinationId>) -> SeriesPoints {
         let minutes = self.found.get(&(what, destination)).cloned().unwrap_or_default();
-        SeriesPoints::new((what, MINUTE_SECONDS), (self.first_minute, HOUR_POINTS), minutes)
+        SeriesPoints::new(what, MINUTE_SECONDS, self.first_minute, HOUR_POINTS, minutes)
     }
 }
 

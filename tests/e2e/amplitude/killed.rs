@@ -19,7 +19,7 @@ async fn a_worker_killed_while_sending_to_amplitude_counts_once() {
         let customer = format!("amzn1.account.KILLED{number}");
         own.name(&customer, &format!("killed{number}@shop")).await;
         let before = own.amplitude.repeated(KEY);
-        let mut bought = bought_and_killed(&mut own, (point, &format!("killed-{number}")), &customer).await;
+        let mut bought = bought_and_killed(&mut own, point, &format!("killed-{number}"), &customer).await;
         let repeated = own.amplitude.repeated(KEY);
         assert_eq!(repeated - before, if is_repeated { EVENTS } else { 0 }, "after {point}");
         check_counted_once(&own, point).await;
@@ -36,7 +36,7 @@ async fn a_worker_killed_while_sending_to_amplitude_counts_once() {
 
 /// Begins a trial, whose events are sent in one request, and waits until the worker has aborted. Nothing else is sent
 /// meanwhile, so that the worker aborts at this request.
-async fn bought_and_killed(own: &mut Analysts, (point, receipt_id): (&str, &str), customer: &str) -> Subscription {
+async fn bought_and_killed(own: &mut Analysts, point: &str, receipt_id: &str, customer: &str) -> Subscription {
     let webhook = own.world().destination_id.clone();
     patch(own, &webhook, &json!({ "enabled": false })).await;
     own.calendar.restart_with(&format!("{point}=1*return")).await;

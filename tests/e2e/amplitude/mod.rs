@@ -334,7 +334,7 @@ async fn deliveries(world: &World, destination_id: &str, status: &str) -> Vec<Va
 }
 
 /// Waits until a receipt has a delivery of this type and status to a destination, and returns it.
-async fn wait_delivery(world: &World, (id, receipt_id): (&str, &str), (event_type, status): (&str, &str)) -> Value {
+async fn wait_delivery(world: &World, id: &str, receipt_id: &str, event_type: &str, status: &str) -> Value {
     wait::until(SOON, &format!("{event_type} of {receipt_id} to be {status}"), async || {
         let all = world.deliveries(receipt_id).await;
         let mut own = all.iter().filter(|one| one["destination_id"] == id && one["event_type"] == event_type);

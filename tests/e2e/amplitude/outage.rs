@@ -138,7 +138,7 @@ async fn wait_dead(own: &mut Analysts, count: usize) {
 /// Checks that the delivery of a purchase's event is dead, that its last attempt made no request, and that the
 /// explanation gives the reason.
 async fn check_dead(own: &Analysts, receipt_id: &str) {
-    let delivery = wait_delivery(own.world(), (&own.id, receipt_id), (PURCHASED, "dead")).await;
+    let delivery = wait_delivery(own.world(), &own.id, receipt_id, PURCHASED, "dead").await;
     let listed: BTreeSet<_> =
         own.world().api.all("/v1/deliveries?status=dead").await.iter().map(|one| text(&one["id"])).collect();
     assert!(listed.contains(&text(&delivery["id"])), "{delivery} is not in {listed:?}");

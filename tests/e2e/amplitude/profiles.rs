@@ -55,7 +55,7 @@ async fn shown(own: &Analysts, device: &str) -> Value {
 
 /// Moves the time forward until a profile shows these SKUs, and compares it with settle's state. Returns the number of
 /// changes of profiles that were sent so far.
-async fn wait_shown(own: &mut Analysts, (id, skus): (&str, Value)) -> usize {
+async fn wait_shown(own: &mut Analysts, id: &str, skus: Value) -> usize {
     for _ in 0..20 {
         own.drain(MINUTE).await;
         let profile = own.amplitude.profile(KEY, id);
@@ -93,21 +93,21 @@ async fn what_is_imported_is_shown(own: &mut Analysts) {
         all.first().map(|one| text(&one.event["device_id"])).ok_or_else(|| "none".to_owned())
     })
     .await;
-    assert_eq!(wait_shown(own, (&device, json!(["gold.monthly"]))).await, 1);
+    assert_eq!(wait_shown(own, &device, json!(["gold.monthly"])).await, 1);
     assert!(own.amplitude.events(KEY).is_empty(), "it is no event");
     assert!(own.world().receiver.all().iter().all(|one| one.event_type() != "profile.updated"));
 }
 
 async fn a_name_and_a_join_are_shown(own: &mut Analysts) {
     own.name(EVA, EVAS).await;
-    assert_eq!(wait_shown(own, (EVAS, json!(["gold.monthly"]))).await, 2);
+    assert_eq!(wait_shown(own, EVAS, json!(["gold.monthly"])).await, 2);
     let (mut guest, notifications) = Subscription::begin("guest-of-eva", GUEST, own.now(), None);
     guest.shown["termSku"] = json!("platinum.monthly");
     own.happen(vec![(guest, notifications)]).await;
     own.drain(MINUTE).await;
     assert_eq!(identified(own, KEY).len(), 2, "the purchase is a chosen event");
     own.name(GUEST, EVAS).await;
-    assert_eq!(wait_shown(own, (EVAS, json!(["gold.monthly", "platinum.monthly"]))).await, 3);
+    assert_eq!(wait_shown(own, EVAS, json!(["gold.monthly", "platinum.monthly"])).await, 3);
 }
 
 /// `*` does not include the change of plan.
@@ -117,7 +117,7 @@ async fn a_change_of_plan_is_shown(own: &mut Analysts) {
     let (new, notifications) = old.change("eva-2", "silver.monthly", own.now());
     own.world().show(&old);
     own.happen(vec![(new, notifications)]).await;
-    let count = wait_shown(own, (EVAS, json!(["platinum.monthly", "silver.monthly"]))).await;
+    let count = wait_shown(own, EVAS, json!(["platinum.monthly", "silver.monthly"])).await;
     assert!((4..=5).contains(&count), "each change of the state once: {count}");
 }
 

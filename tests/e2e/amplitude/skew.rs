@@ -28,7 +28,7 @@ async fn an_event_is_sent_again_by_a_worker_whose_clock_is_days_ahead() {
     let id = integrate(&world, &amplitude, &more).await;
     amplitude.script([Fault::Status(500)]);
     world.send("SUBSCRIPTION_PURCHASED", "ahead").await;
-    let delivery = wait_delivery(&world, (&id, "ahead"), (PURCHASED, "delivered")).await;
+    let delivery = wait_delivery(&world, &id, "ahead", PURCHASED, "delivered").await;
     assert_eq!(amplitude.requests().len(), 2);
     let path = format!("/v1/deliveries/{}/attempts", delivery["id"].as_str().unwrap_or_default());
     for attempt in world.api.all(&path).await {

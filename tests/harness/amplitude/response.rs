@@ -26,20 +26,20 @@ impl Refusal {
     }
 
     pub fn missing(field: &str, index: usize) -> Self {
-        Self::of_event("Request missing required field", "events_with_missing_fields", (field, index))
+        Self::of_event("Request missing required field", "events_with_missing_fields", field, index)
     }
 
     /// A field of an event has a wrong value.
     pub fn invalid(field: &str, index: usize) -> Self {
-        Self::of_event("Invalid field values on some events", "events_with_invalid_fields", (field, index))
+        Self::of_event("Invalid field values on some events", "events_with_invalid_fields", field, index)
     }
 
     /// An event has no id left because this one was too short.
     pub fn short(field: &str, index: usize) -> Self {
-        Self::of_event("Invalid id length for user_id or device_id", "events_with_invalid_id_lengths", (field, index))
+        Self::of_event("Invalid id length for user_id or device_id", "events_with_invalid_id_lengths", field, index)
     }
 
-    fn of_event(error: &str, list: &str, (field, index): (&str, usize)) -> Self {
+    fn of_event(error: &str, list: &str, field: &str, index: usize) -> Self {
         let body = json!({ "code": 400, "error": error, "missing_field": null, list: { field: [index] } });
         Self { status: 400, body }
     }

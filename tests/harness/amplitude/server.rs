@@ -50,7 +50,9 @@ struct Request {
 async fn receive(
     State(shared): State<Shared>,
     ConnectInfo(cutter): ConnectInfo<Cutter>,
-    (method, uri, headers): (Method, Uri, HeaderMap),
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     let request = Request { method, uri, headers, body };

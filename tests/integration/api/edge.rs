@@ -228,7 +228,6 @@ impl Service {
         self.send_json("GET", path, &Value::Null).await
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the four parts of a request")]
     pub async fn send(&self, method: &str, path: &str, authorization: Option<&str>, body: Vec<u8>) -> Answer {
         let headers: Vec<_> = authorization.map(|text| (header::AUTHORIZATION, text)).into_iter().collect();
         self.send_with((method, path), &headers, body).await

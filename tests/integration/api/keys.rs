@@ -202,7 +202,7 @@ async fn every_page_takes_its_roles_and_its_app_alone() {
             requests += 1;
             let visitor = caller.visitor.as_ref().expect("a visitor");
             // No form has what it needs, so that a request that passes the guard changes nothing.
-            let answer = visitor.send(&service, (route.method, &path), &[("unknown", "x")]).await;
+            let answer = visitor.send(&service, route.method, &path, &[("unknown", "x")]).await;
             let what = format!("{} {path} by {:?} of {:?}: {}", route.method, caller.role, caller.app, answer.status);
             let is_own = caller.app.as_ref().is_none_or(|app| *app == own.app);
             let expected = match route.scope() {

@@ -64,7 +64,7 @@ async fn no_answer_with_a_secret_is_stored_or_guessed() {
         (format!("/v1/apps/{app}/destinations"), hook),
     ] {
         let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
-        let answer = send(&service, ("POST", &path), &headers, body.to_string()).await;
+        let answer = send(&service, "POST", &path, &headers, body.to_string()).await;
         assert!((200..300).contains(&answer.status), "{path}: {}", answer.text);
         let found = (answer.header("cache-control"), answer.header("x-content-type-options"));
         assert_eq!(found, ("no-store", "nosniff"), "{path}");

@@ -136,7 +136,7 @@ async fn one_network_has_a_tenth_of_a_platforms_day() {
     let check = |number, kind| quotas.check(reporter(&platform, number), &[kind], EVENING);
     let count = |devices, users| {
         let used = DeviceUsage { devices, users, ..DeviceUsage::default() };
-        quotas.count((place, reporter(&platform, 1).network), used, EVENING);
+        quotas.count(place, reporter(&platform, 1).network, used, EVENING);
     };
     count(19_999, 9_999);
     assert!(check(1, Kind::Devices).is_ok() && check(1, Kind::Users).is_ok());
@@ -161,7 +161,7 @@ async fn a_quota_is_of_one_day_and_of_all_processes() {
     let own = reporter(&platform, 1);
     let events = |events: i64| DeviceUsage { events, bytes: 1, ..DeviceUsage::default() };
     for quotas in [&one, &other] {
-        quotas.count((place, own.network), events(5), EVENING);
+        quotas.count(place, own.network, events(5), EVENING);
         assert!(quotas.check(own, &[Kind::Events], EVENING).is_ok());
     }
     one.write(store, EVENING).await.expect("written");
@@ -174,7 +174,7 @@ async fn a_quota_is_of_one_day_and_of_all_processes() {
     );
     let morning = EVENING.plus_millis(3_600_000);
     assert!(other.check(own, &[Kind::Events], morning).is_ok(), "another day");
-    one.count((place, own.network), events(1), EVENING);
+    one.count(place, own.network, events(1), EVENING);
     one.write(store, morning).await.expect("what is late is counted where it belongs");
     let rows = "SELECT events AS value FROM device_days WHERE day = 2";
     assert_eq!(setup.service.raw_number(rows), 11);

@@ -10,7 +10,7 @@ use tower::ServiceExt;
 const DEVICE: &str = "2f0d2ef6-3b3f-4b9c-8a64-0a1d4f7c9e11";
 
 /// Reads a path with an `If-None-Match`; returns the status, the headers and the body.
-async fn read(service: &Service, (path, key): (&str, &str), tag: Option<&str>) -> (u16, HeaderMap, Value) {
+async fn read(service: &Service, path: &str, key: &str, tag: Option<&str>) -> (u16, HeaderMap, Value) {
     let request = Request::builder().uri(path).header(header::AUTHORIZATION, format!("Bearer {key}"));
     let request = request.header(header::ORIGIN, "https://tv.example.com").header(HEADER, DEVICE_SECRET);
     let request = if let Some(tag) = tag { request.header(header::IF_NONE_MATCH, tag) } else { request };
@@ -41,15 +41,15 @@ async fn a_state_is_tagged_and_read_again_only_when_it_changed() {
         { "key": "app_user_id", "type": "app_user_id", "value": "u1" },
     ]);
     assert_eq!(shown.body["external_ids"], names);
-    let (status, headers, body) = read(&service, (&path, TOKEN), None).await;
+    let (status, headers, body) = read(&service, &path, TOKEN, None).await;
     assert_eq!((status, body), (200, shown.body));
     let first = tag(&headers);
-    let (status, headers, body) = read(&service, (&path, TOKEN), Some(&first)).await;
+    let (status, headers, body) = read(&service, &path, TOKEN, Some(&first)).await;
     assert_eq!((status, tag(&headers), body), (304, first.clone(), Value::Null));
     service
         .send_json("PUT", &format!("/v1/apps/{app}/customers"), &json!({ "external_id": "anna", "app_user_id": "u2" }))
         .await;
-    let (status, headers, _) = read(&service, (&path, TOKEN), Some(&first)).await;
+    let (status, headers, _) = read(&service, &path, TOKEN, Some(&first)).await;
     assert_eq!(status, 200, "another name");
     assert_ne!(tag(&headers), first);
     let past = service.get(&format!("{path}&at=2026-01-01T00:00:00Z")).await.body;
@@ -82,19 +82,19 @@ async fn a_device_reads_what_it_may_use_with_the_public_key() {
     let own = (key, Some(DEVICE_SECRET));
     let answer = service.send_of_device(("GET", &path), own, Vec::new()).await;
     assert_eq!((answer.status, &answer.body["entitlements"]), (200, &json!([])), "{}", answer.body);
-    let (_, headers, _) = read(&service, (&path, key), None).await;
+    let (_, headers, _) = read(&service, &path, key, None).await;
     assert_eq!(headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], "*");
     let exposed = headers[header::ACCESS_CONTROL_EXPOSE_HEADERS].to_str().expect("a text").to_lowercase();
     assert!(exposed.contains("etag") && exposed.contains("retry-after"), "{exposed}");
-    assert_eq!(read(&service, (&path, key), Some(&tag(&headers))).await.0, 304);
+    assert_eq!(read(&service, &path, key, Some(&tag(&headers))).await.0, 304);
     for wrong in ["pk_00000000000000000000000000000000", TOKEN] {
-        assert_eq!(read(&service, (&path, wrong), None).await.0, 401);
+        assert_eq!(read(&service, &path, wrong, None).await.0, 401);
     }
     let nameless = service.send_of_device(("GET", "/v1/device/entitlements"), own, Vec::new()).await;
     assert_eq!((nameless.status, nameless.wrong_fields()), (400, vec!["device_id"]));
     let mut last = 200;
     for _ in 0..1000 {
-        last = read(&service, (&path, key), None).await.0;
+        last = read(&service, &path, key, None).await.0;
         if last != 200 {
             break;
         }

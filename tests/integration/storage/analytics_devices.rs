@@ -20,7 +20,7 @@ async fn send(world: &World, key: CollapseKey, to: DestinationId) -> Sent {
 }
 
 /// Sends what is owed of a purchase up to an event of this type, and returns the body of that.
-async fn send_until(world: &World, (key, event_type): (CollapseKey, &str), to: DestinationId) -> String {
+async fn send_until(world: &World, key: CollapseKey, event_type: &str, to: DestinationId) -> String {
     loop {
         let sent = send(world, key, to).await;
         world.finish(&sent, Verdict::Delivered).await;
@@ -169,7 +169,7 @@ fn guest(world: &World, customer: &str) -> UserId {
 }
 
 /// Announces a purchase of a guest, who has this device id in the analytics.
-async fn announce(world: &World, (customer, receipt): (&str, &str), (to, device): (DestinationId, &str)) {
+async fn announce(world: &World, customer: &str, receipt: &str, to: DestinationId, device: &str) {
     world.happen_to(customer, receipt, &[]).await;
     let user = guest(world, customer);
     world.raw().run(&format!("UPDATE users SET analytics_device_id = '{device}' WHERE id = '{user}'"));
@@ -186,7 +186,7 @@ story! {
         name(&world, "anna's", "anna", Some("tv-1")).await;
         world.happen_to("guest", "r1", &[TransitionKind::Purchased]).await;
         let key = world.key("r1");
-        assert_eq!(send_until(&world, (key, PURCHASED), to).await, format!("{PURCHASED} None"));
+        assert_eq!(send_until(&world, key, PURCHASED, to).await, format!("{PURCHASED} None"));
         // Nobody knows of this one yet.
         world.happen_to("silent guest", "r3", &[]).await;
         for guest in ["guest", "silent guest"] {
@@ -201,7 +201,7 @@ story! {
             (world.key("r3"), RENEWED, "Some(\"tv-1\")"),
         ];
         for (key, event_type, device) in with_name {
-            let sent = send_until(&world, (key, event_type), to).await;
+            let sent = send_until(&world, key, event_type, to).await;
             assert_eq!(sent, format!("{event_type} {device}"));
         }
         assert_eq!(world.broken(1000).await, []);
@@ -212,7 +212,7 @@ story! {
     async fn another_device_id_counts_once_an_event_with_the_name_arrived(world: World) {
         let (to, other) = (world.analytics("analytics").await.id, world.analytics("other").await.id);
         let key = world.key("r1");
-        announce(&world, ("guest", "r1"), (to, "tv-0")).await;
+        announce(&world, "guest", "r1", to, "tv-0").await;
         name(&world, "guest", "anna", Some("tv-1")).await;
         world.happen_to("guest", "r1", &[TransitionKind::Renewed]).await;
         let [event, state] = [RENEWED, "purchase.updated"].map(|event_type| format!("{event_type} Some(\"tv-0\")"));
@@ -223,11 +223,11 @@ story! {
         }
         // A newer state stands for the one that did not arrive.
         world.happen_to("guest", "r1", &[]).await;
-        assert_eq!(send_until(&world, (key, "purchase.updated"), to).await, state);
+        assert_eq!(send_until(&world, key, "purchase.updated", to).await, state);
         world.pass(5_001);
-        assert_eq!(send_until(&world, (key, RENEWED), to).await, event, "it is frozen");
+        assert_eq!(send_until(&world, key, RENEWED, to).await, event, "it is frozen");
         world.happen_to("guest", "r1", &[TransitionKind::Renewed]).await;
-        assert_eq!(send_until(&world, (key, RENEWED), to).await, format!("{RENEWED} Some(\"tv-1\")"));
+        assert_eq!(send_until(&world, key, RENEWED, to).await, format!("{RENEWED} Some(\"tv-1\")"));
         let first = send(&world, key, other).await;
         assert_eq!(first.body, format!("{PURCHASED} Some(\"tv-1\")"), "nothing was sent there before");
         assert_eq!(world.broken(1000).await, []);
@@ -240,7 +240,7 @@ story! {
         world.entitle("gold").await;
         let receipts = [("guest 1", "r1", "tv-1"), ("guest 2", "r2", "tv-2"), ("guest 2", "r3", "tv-2")];
         for (customer, receipt, device) in receipts {
-            announce(&world, (customer, receipt), (to, device)).await;
+            announce(&world, customer, receipt, to, device).await;
         }
         let before = world.profiles(to);
         for customer in ["guest 1", "guest 2"] {
@@ -273,11 +273,11 @@ story! {
 story! {
     async fn a_purchase_that_grants_nothing_is_joined_too(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
-        announce(&world, ("guest", "r1"), (to, "tv-0")).await;
+        announce(&world, "guest", "r1", to, "tv-0").await;
         assert_eq!(world.profiles(to), 0);
         name(&world, "guest", "anna", Some("tv-1")).await;
         world.resettle(world.key("r1")).await;
-        let sent = send_until(&world, (world.key("r1"), PROFILE_UPDATED), to).await;
+        let sent = send_until(&world, world.key("r1"), PROFILE_UPDATED, to).await;
         assert_eq!(sent, format!("{PROFILE_UPDATED} Some(\"tv-0\")"));
         world.resettle(world.key("r1")).await;
         assert_eq!(world.profiles(to), 1);
@@ -288,12 +288,12 @@ story! {
 story! {
     async fn the_device_id_of_a_forgotten_customer_is_not_sent_again(world: World) {
         let to = world.analytics("analytics").await.id;
-        announce(&world, ("guest", "r1"), (to, "tv-0")).await;
+        announce(&world, "guest", "r1", to, "tv-0").await;
         let begun = world.store.forget_customer(by(&world, CustomerName::AppUser("guest".to_owned()))).await.unwrap();
         forgotten(&world, &begun).await;
         assert_eq!(left(&world, &["tv-0"]), [""; 0]);
         world.happen_to("guest", "r1", &[TransitionKind::Renewed]).await;
-        let sent = send_until(&world, (world.key("r1"), RENEWED), to).await;
+        let sent = send_until(&world, world.key("r1"), RENEWED, to).await;
         assert_eq!(sent, format!("{RENEWED} None"));
         assert_eq!(world.broken(1000).await, []);
     }

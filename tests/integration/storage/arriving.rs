@@ -13,7 +13,7 @@ const DAY_AND_HOUR_MS: i64 = 25 * HOUR_MS;
 
 impl World {
     /// Claims a lane with this result of rendering, after which nothing is left to send.
-    async fn put_aside(&self, (key, to): (CollapseKey, DestinationId), rendered: Rendered) {
+    async fn put_aside(&self, key: CollapseKey, to: DestinationId, rendered: Rendered) {
         let render = rendering(move |_| rendered.clone());
         let claimed = self.store.claim(Claim { render, ..claim(key, to, "aside") }).await.unwrap();
         assert!(!matches!(claimed, Claimed::Send(_)), "{claimed:?}");
@@ -30,7 +30,7 @@ impl World {
     }
 
     /// Makes the next deliveries of a lane dead, and returns their types.
-    async fn kill(&self, (key, to): (CollapseKey, DestinationId)) -> Vec<String> {
+    async fn kill(&self, key: CollapseKey, to: DestinationId) -> Vec<String> {
         let Claimed::Send(batch) = self.claim(key, to, "kill").await else { return Vec::new() };
         let sent = Sent { batch, key, to, token: "kill".to_owned(), mode: storage::Mode::Lane };
         self.finish(&sent, Verdict::Dead).await;
@@ -47,17 +47,17 @@ story! {
         let to = world.keeping("analytics", Attributes::Documented).await;
         world.entitle("gold").await;
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
-        world.put_aside((world.key("r1"), to), skip()).await;
+        world.put_aside(world.key("r1"), to, skip()).await;
         world.resettle(world.key("r1")).await;
         assert_eq!(world.profiles(to), 0, "a settling without a change owes nothing that would be skipped again");
         assert_eq!((world.snapshot(to).await, world.profiles(to)), (1, 1), "a key was set: it was never sent");
-        world.put_aside((world.key("r1"), to), skip()).await;
+        world.put_aside(world.key("r1"), to, skip()).await;
         world.resettle(world.key("r1")).await;
         assert_eq!(world.profiles(to), 1);
         world.entitle("silver").await;
         world.resettle(world.key("r1")).await;
         assert_eq!(world.profiles(to), 2, "a change is owed");
-        world.drain((world.key("r1"), to)).await;
+        world.drain(world.key("r1"), to).await;
         assert_eq!((world.snapshot(to).await, world.profiles(to)), (0, 2), "the integration has the state");
         assert_eq!(world.broken(1000).await, []);
     }
@@ -68,7 +68,7 @@ story! {
         let to = world.keeping("analytics", Attributes::Documented).await;
         world.entitle("gold").await;
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
-        world.put_aside((world.key("r1"), to), Rendered::Refuse { why: "the customer's id is wrong".to_owned() }).await;
+        world.put_aside(world.key("r1"), to, Rendered::Refuse { why: "the customer's id is wrong".to_owned() }).await;
         assert_eq!(world.woken(), 0, "it would be refused again");
         assert_eq!((world.snapshot(to).await, world.profiles(to)), (1, 1));
     }
@@ -81,7 +81,7 @@ story! {
         let key = world.key("r1");
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         world.sleep();
-        assert_eq!(world.kill((key, to)).await, [PURCHASED]);
+        assert_eq!(world.kill(key, to).await, [PURCHASED]);
         assert_eq!(world.due().await, 1, "the failed event rechecks the purchase");
         let mut dead = 0;
         for wait in [0, HOUR_MS + 1, DAY_AND_HOUR_MS] {
@@ -89,7 +89,7 @@ story! {
             world.pass(wait);
             assert_eq!(world.due().await, 1);
             world.resettle(key).await;
-            assert_eq!(world.kill((key, to)).await, [PROFILE_UPDATED]);
+            assert_eq!(world.kill(key, to).await, [PROFILE_UPDATED]);
             dead += 1;
         }
         assert_eq!((world.woken(), world.profiles(to)), (0, dead), "it ends");
@@ -99,10 +99,10 @@ story! {
         world.sleep();
         world.resettle(key).await;
         assert_eq!(world.profiles(to), dead + 1);
-        assert_eq!(world.kill((key, to)).await, [PROFILE_UPDATED]);
+        assert_eq!(world.kill(key, to).await, [PROFILE_UPDATED]);
         assert_eq!(world.due().await, 1, "another state may be refused as often again");
         world.resettle(key).await;
-        assert_eq!(world.drain((key, to)).await.len(), 1);
+        assert_eq!(world.drain(key, to).await.len(), 1);
         world.resettle(key).await;
         assert_eq!(world.profiles(to), dead + 2);
         assert_eq!(world.broken(1000).await, []);
@@ -141,7 +141,7 @@ impl World {
     async fn begin_trial(&self, receipt: &str) {
         let report =
             Report { kind: NotificationKind::SubscriptionPurchased, customer: Some("customer-1"), related: None };
-        self.accept(reported(self.platform.id, ("begins", receipt), 500, report)).await;
+        self.accept(reported(self.platform.id, "begins", receipt, 500, report)).await;
         self.settle_shown(
             self.key(receipt),
             trial(),
@@ -163,14 +163,14 @@ story! {
         let more = world.keeping("more", Attributes::Extended).await;
         let key = world.key("r1");
         world.begin_trial("r1").await;
-        let sent = world.drain((key, more)).await;
+        let sent = world.drain(key, more).await;
         assert_eq!((sent.len(), world.profiles(more)), (1, 0), "nothing was known before");
         let converted = Snapshot { trial_ends_at: None, ..monthly() };
         world.show("r1", converted, &[(TransitionKind::TrialConverted, 1), (TransitionKind::Purchased, 1)]).await;
         let known = world.raw().texts("SELECT profile AS value FROM events WHERE profile IS NOT NULL ORDER BY seq");
         assert!(known[0].contains("\"ltv_usd\":\"0\"") && known.last().unwrap().contains("\"ltv_usd\":null"), "{known:?}");
         assert_eq!((world.profiles(plain), world.profiles(more)), (0, 1), "the event cannot remove a value");
-        let sent = world.drain((key, more)).await;
+        let sent = world.drain(key, more).await;
         let types: Vec<_> = sent.iter().map(|(event_type, _)| event_type.as_str()).collect();
         assert_eq!(types, [PURCHASED, PROFILE_UPDATED]);
         world.show("r1", monthly(), &[(TransitionKind::Purchased, 2)]).await;
@@ -184,9 +184,9 @@ story! {
         let more = world.keeping("more", Attributes::Extended).await;
         let key = world.key("r1");
         world.begin_trial("r1").await;
-        world.drain((key, more)).await;
+        world.drain(key, more).await;
         world.show("r1", monthly(), &[(TransitionKind::TrialConverted, 1)]).await;
-        assert_eq!((world.kill((key, more)).await, world.profiles(more)), (vec![PROFILE_UPDATED.to_owned()], 1));
+        assert_eq!((world.kill(key, more).await, world.profiles(more)), (vec![PROFILE_UPDATED.to_owned()], 1));
         world.show("r1", monthly(), &[(TransitionKind::Purchased, 2)]).await;
         assert_eq!(world.profiles(more), 2, "the event alone would not remove the value");
     }

@@ -131,7 +131,7 @@ story! {
         world.pass(30_000);
         assert_eq!(destination_need(&world, hook.id).await, DestinationNeed::Probe { key, wait: Duration::ZERO });
         let began = world.store.now().await.unwrap();
-        let probe = world.attempt_as(Mode::Probe, (key, hook.id), "p1").await;
+        let probe = world.attempt_as(Mode::Probe, key, hook.id, "p1").await;
         assert_eq!((probe.revision, probe.number), (2, 1));
         // As after the last step of the schedule.
         let left = world.finish(&probe, Verdict::Dead).await;
@@ -141,7 +141,7 @@ story! {
         let DestinationNeed::Probe { key: other, wait } = destination_need(&world, hook.id).await else { panic!("nothing to probe") };
         assert_ne!(other, key, "another lane is probed next");
         world.check_left(wait, 30_000, began).await;
-        let again = world.attempt_as(Mode::Probe, (key, hook.id), "p2").await;
+        let again = world.attempt_as(Mode::Probe, key, hook.id, "p2").await;
         assert_eq!(again.number, 1, "a probe does not count as an attempt of the schedule");
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM attempts WHERE mode = 'probe' AND counts"), 0);
     }
@@ -157,7 +157,7 @@ story! {
         let first = world.attempt(key, hook.id, "a").await;
         world.finish(&first, LONG).await;
         world.raw().run("UPDATE health SET opened_at = 5");
-        let probe = world.attempt_as(Mode::Probe, (key, hook.id), "p").await;
+        let probe = world.attempt_as(Mode::Probe, key, hook.id, "p").await;
         assert_eq!((probe.delivery_id, probe.types()), (first.delivery_id, vec!["user.subscription.cancelled"]));
     }
 }
@@ -183,7 +183,7 @@ story! {
         assert_eq!(all, sorted(&world, &["r0", "r1", "r2", "r4", "r5", "r6", "r7", "r8", "r9"]));
         world.pass(30_000);
         let DestinationNeed::Probe { key, wait: Duration::ZERO } = destination_need(&world, hook.id).await else { panic!("nothing to probe") };
-        let probe = world.attempt_as(Mode::Probe, (key, hook.id), "p").await;
+        let probe = world.attempt_as(Mode::Probe, key, hook.id, "p").await;
         world.finish(&probe, LONG).await;
         assert_eq!(lanes_in_backoff(&world, hook.id, 3).await, [vec![key]], "only lanes that were attempted since");
     }
@@ -227,21 +227,21 @@ story! {
         all_fail(&world, hook.id, 11).await;
         world.revise("r10", 2).await;
         world.pass(30_000);
-        let probe = world.attempt_as(Mode::Probe, (world.key("r10"), hook.id), "p").await;
+        let probe = world.attempt_as(Mode::Probe, world.key("r10"), hook.id, "p").await;
         world.pass(5);
         assert!(matches!(world.finish(&probe, Verdict::Delivered).await, LaneState::Closed { .. }));
         let shown = world.store.destination(hook.id).await.unwrap();
         assert_eq!((shown.state.as_str(), shown.reason), ("healthy", None));
         let owed = sorted(&world, &["r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9"]);
         assert_eq!(drained(&world, hook.id).await, owed);
-        let drain = world.attempt_as(Mode::Drain, (owed[0], hook.id), "d").await;
+        let drain = world.attempt_as(Mode::Drain, owed[0], hook.id, "d").await;
         assert_eq!(drained(&world, hook.id).await.len(), 9, "a claimed lane is not drained");
         assert!(matches!(world.finish(&drain, LONG).await, LaneState::Wait { .. }));
         assert_eq!(drained(&world, hook.id).await.len(), 9, "a lane that was attempted since keeps its back-off");
         let mine = world.attempt(owed[1], hook.id, "l").await;
         assert_eq!(mine.number, 2, "the purchase's own run finds it due too");
         for key in &owed[2..] {
-            let drain = world.attempt_as(Mode::Drain, (*key, hook.id), "d").await;
+            let drain = world.attempt_as(Mode::Drain, *key, hook.id, "d").await;
             world.finish(&drain, Verdict::Delivered).await;
         }
         assert_eq!(destination_need(&world, hook.id).await, DestinationNeed::Rest);
@@ -329,7 +329,7 @@ story! {
         let hook = world.destination("hook").await;
         all_fail(&world, hook.id, 11).await;
         world.pass(46_000);
-        let probe = world.attempt_as(Mode::Probe, (world.key("r10"), hook.id), "p").await;
+        let probe = world.attempt_as(Mode::Probe, world.key("r10"), hook.id, "p").await;
         let late = async || world.store.late_destinations().await.unwrap().destinations;
         assert_eq!(late().await, [hook.id], "an open breaker is probed although nothing is due for hours");
         world.pass(5);
@@ -427,7 +427,7 @@ story! {
             world.end(end).await;
             world.pass(5_001);
         }
-        let probe = world.attempt_as(Mode::Probe, (key, hook.id), "p").await;
+        let probe = world.attempt_as(Mode::Probe, key, hook.id, "p").await;
         let mut end = finish(&probe, RETRY);
         (end.status, end.result.events[0].class) = (Some(404), AttemptClass::Refused);
         world.end(end).await;

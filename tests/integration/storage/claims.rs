@@ -118,7 +118,7 @@ impl World {
         let now = self.store.now().await.unwrap();
         let report = Report { kind: NotificationKind::SubscriptionPurchased, customer: Some(customer), related: None };
         let at_ms = now.micros() / 1000 - 50_000;
-        self.accept(reported(self.platform.id, (&format!("store-{receipt_id}"), receipt_id), at_ms, report)).await;
+        self.accept(reported(self.platform.id, &format!("store-{receipt_id}"), receipt_id, at_ms, report)).await;
     }
 
     /// Settles a purchase by this answer of the store; returns its revision.
@@ -194,13 +194,13 @@ story! {
         world.device_claims(1, "a", session(1, &[("r1", CUSTOMER)])).await;
         assert_eq!(world.claim_rows(), ["r1 customer-1 pending no_secret present -"]);
         assert_eq!(world.alarm_kinds().await, ["claims_unverified"]);
-        assert!(world.store.due_claims(world.platform.id, ("", 10)).await.unwrap().is_none());
+        assert!(world.store.due_claims(world.platform.id, "", 10).await.unwrap().is_none());
         assert!(world.store.platforms_with_due_claims().await.unwrap().is_empty());
         assert!(world.store.claim_query(world.place(1), world.key("r1")).await.unwrap().is_none());
         let secret = PlatformPatch { shared_secret: Some(Some(SecretString::from("new"))), ..PlatformPatch::default() };
         world.store.update_platform(world.platform.id, secret).await.unwrap();
         assert_eq!(world.store.platforms_with_due_claims().await.unwrap(), [world.platform.id]);
-        let page = world.store.due_claims(world.platform.id, ("", 10)).await.unwrap().unwrap();
+        let page = world.store.due_claims(world.platform.id, "", 10).await.unwrap().unwrap();
         assert_eq!(page.due, [(world.place(1), world.key("r1"))]);
     }
 }
@@ -213,7 +213,7 @@ story! {
         world.device_claims(1, "a", session(1, &[("r1", CUSTOMER)])).await;
         assert_eq!(world.examine_claim_of(1, "r1").await, ClaimStep::Done(ClaimStatus::Pending), "it is not verified yet");
         assert_eq!(world.claim_rows(), ["r1 customer-1 pending unsettled present -"]);
-        let page = world.store.due_claims(world.platform.id, ("", 10)).await.unwrap().unwrap();
+        let page = world.store.due_claims(world.platform.id, "", 10).await.unwrap().unwrap();
         let check_ms = world.raw().number("SELECT due_at - created_at AS value FROM claims") / 1000;
         assert!(check_ms == 5_000 || (check_ms == 35_000 && world.is_postgres()), "examined again at an age of {check_ms} ms");
         let left = page.next_due_in.filter(|_| page.due.is_empty()).unwrap_or_default();
@@ -339,7 +339,7 @@ story! {
         let began = world.store.now().await.unwrap();
         world.finish_claim(1, "r1", unanswered()).await;
         assert_eq!(world.claim_rows(), ["r1 customer-1 pending unanswered purchased 4.99"]);
-        let page = world.store.due_claims(world.platform.id, ("", 10)).await.unwrap().unwrap();
+        let page = world.store.due_claims(world.platform.id, "", 10).await.unwrap().unwrap();
         world.check_left(page.next_due_in.unwrap(), 600_000, began).await;
         world.pass(2 * 86_400_000 + 1000);
         world.finish_claim(1, "r1", unanswered()).await;

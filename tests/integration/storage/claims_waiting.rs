@@ -158,7 +158,7 @@ story! {
         }
         let (mut last, mut order) = (String::new(), Vec::new());
         while order.len() < network_of.len() {
-            let page = world.store.due_claims(world.platform.id, (&last, 2)).await.unwrap().unwrap();
+            let page = world.store.due_claims(world.platform.id, &last, 2).await.unwrap().unwrap();
             for (place, key) in page.due {
                 let refused = ClaimAnswer::Refused(ClaimReason::UnknownReceipt);
                 world.store.finish_claim(place, key, refused).await.unwrap();

@@ -135,7 +135,7 @@ story! {
         assert_eq!(open().await.len(), 2);
         let all = store.alarms(Page::default()).await.unwrap().items;
         let one = all.iter().find(|alarm| alarm.detail == "one").unwrap();
-        let seen = store.acknowledge_alarm(one.id, ("known", None)).await.unwrap();
+        let seen = store.acknowledge_alarm(one.id, "known", None).await.unwrap();
         assert_eq!((seen.note.as_deref(), seen.count), (Some("known"), 1));
         assert_eq!(store.one_alarm(one.id).await.unwrap(), seen);
         assert_eq!(open().await, ["two"]);
@@ -147,10 +147,10 @@ story! {
         assert_eq!(open().await.len(), 2);
         let before = domain::Timestamp::from_micros(1);
         for (seen, is_refused) in [(before, true), (again.last_at, false), (again.last_at, true)] {
-            let result = store.acknowledge_alarm(one.id, ("of what I saw", Some(seen))).await;
+            let result = store.acknowledge_alarm(one.id, "of what I saw", Some(seen)).await;
             assert_eq!(matches!(&result, Err(storage::Error::Conflict { .. })), is_refused, "{seen}: {result:?}");
         }
         let nobody = domain::AlarmId::of(None, "odd", "nothing");
-        assert!(matches!(store.acknowledge_alarm(nobody, ("x", None)).await, Err(storage::Error::Missing { .. })));
+        assert!(matches!(store.acknowledge_alarm(nobody, "x", None).await, Err(storage::Error::Missing { .. })));
     }
 }

@@ -41,7 +41,7 @@ async fn newest(world: &World) -> Timestamp {
 }
 
 /// A customer of the store buys; returns when that was announced.
-async fn bought_by(world: &World, receipt: &str, (customer, number): (&str, i64)) -> Timestamp {
+async fn bought_by(world: &World, receipt: &str, customer: &str, number: i64) -> Timestamp {
     // PostgreSQL has a clock of its own.
     if !world.is_postgres() {
         world.pass(1000);
@@ -49,7 +49,7 @@ async fn bought_by(world: &World, receipt: &str, (customer, number): (&str, i64)
     let kind = NotificationKind::Renewed;
     let report = Report { kind, customer: Some(customer), related: None };
     let message = format!("{receipt}-{number}");
-    world.accept(reported(world.platform.id, (&message, receipt), number * 1000, report)).await;
+    world.accept(reported(world.platform.id, &message, receipt, number * 1000, report)).await;
     let key = world.key(receipt);
     let settled = record(key, &world.load(key).await);
     world.done(happened(settled, &[TransitionKind::Purchased])).await;
@@ -61,8 +61,8 @@ story! {
         list(&world);
         let test = sandbox(&world).await;
         let user = UserId::anonymous(world.app.id, "amazon", "customer-1");
-        let key = buy(&world, world.platform.id, ("r1", 2, false)).await;
-        let there = buy(&world, test, ("r2", 1, false)).await;
+        let key = buy(&world, world.platform.id, "r1", 2, false).await;
+        let there = buy(&world, test, "r2", 1, false).await;
         for name in [app_user("customer-1"), CustomerName::User(user)] {
             let standing = now(&world, name).await;
             assert_eq!((standing.user_id, standing.user_revision), (user, 2));
@@ -86,9 +86,9 @@ story! {
 
 story! {
     async fn a_state_is_shown_as_it_was_announced(world: World) {
-        let first = bought_by(&world, "r1", ("u1", 1)).await;
+        let first = bought_by(&world, "r1", "u1", 1).await;
         list(&world);
-        let second = bought_by(&world, "r1", ("u1", 2)).await;
+        let second = bought_by(&world, "r1", "u1", 2).await;
         let before = then(&world, app_user("u1"), first.plus_millis(-1)).await;
         assert_eq!(before.announcement.as_ref().map(|one| one.status), Some(AnnouncementStatus::NothingAnnounced));
         assert_eq!((before.user_revision, names(&before), keys(&before)), (0, None, Vec::new()));
@@ -118,12 +118,12 @@ story! {
         list(&world);
         let anna = world.store.name_customer(world.app.id, Owner::AppUser("u1".to_owned()), "anna").await.unwrap().user_id;
         let former = UserId::anonymous(world.app.id, "amazon", "u2");
-        let first = bought_by(&world, "r2", ("u2", 1)).await;
+        let first = bought_by(&world, "r2", "u2", 1).await;
         if !world.is_postgres() {
             world.pass(1);
         }
         world.store.name_customer(world.app.id, Owner::AppUser("u2".to_owned()), "anna").await.unwrap();
-        let second = bought_by(&world, "r2", ("u2", 2)).await;
+        let second = bought_by(&world, "r2", "u2", 2).await;
         let key = world.key("r2");
         for (at, user) in [(first, former), (second, anna)] {
             let standing = then(&world, app_user("u2"), at).await;
@@ -148,7 +148,7 @@ fn place(world: &World, number: u128) -> DevicePlace {
 }
 
 /// Inserts a device of a user.
-fn device(world: &World, place: DevicePlace, (user, is_signed): (Option<UserId>, &str)) {
+fn device(world: &World, place: DevicePlace, user: Option<UserId>, is_signed: &str) {
     let user = user.map_or_else(|| "NULL".to_owned(), |user| format!("'{user}'"));
     world.raw().run(&format!(
         "INSERT INTO devices (platform_id, id, device, secret_hash, user_id, is_signed, created_at, seen_at)
@@ -160,7 +160,7 @@ fn device(world: &World, place: DevicePlace, (user, is_signed): (Option<UserId>,
 }
 
 /// Inserts the claim of a receipt.
-fn claim(world: &World, place: DevicePlace, (receipt, status): (&str, &str)) {
+fn claim(world: &World, place: DevicePlace, receipt: &str, status: &str) {
     world.raw().run(&format!(
         "INSERT INTO claims (platform_id, device_id, collapse_key, receipt_id, app_user_id, status, kind, occurred_at,
              attempts, due_at, created_at)
@@ -175,7 +175,7 @@ story! {
     async fn a_device_may_use_what_it_proved(world: World) {
         list(&world);
         let user = UserId::anonymous(world.app.id, "amazon", "customer-1");
-        buy(&world, world.platform.id, ("r1", 1, false)).await;
+        buy(&world, world.platform.id, "r1", 1, false).await;
         let test = sandbox(&world).await;
         let entitlements = async |place: DevicePlace| {
             let access = world.store.device_access(world.app.id, place, secret(place.device)).await.unwrap();
@@ -187,20 +187,20 @@ story! {
         assert_eq!(entitlements(unknown).await, (UserId::of_device(unknown, 0), nothing()));
         let (pending, refused, verified) = (place(&world, 2), place(&world, 3), place(&world, 4));
         for (place, status) in [(pending, "pending"), (refused, "refused"), (verified, "verified")] {
-            device(&world, place, (None, "FALSE"));
-            claim(&world, place, ("r1", status));
+            device(&world, place, None, "FALSE");
+            claim(&world, place, "r1", status);
         }
         for place in [pending, refused] {
             assert_eq!(entitlements(place).await, (UserId::of_device(place, 0), nothing()));
         }
         assert_eq!(entitlements(verified).await, (UserId::of_device(verified, 0), vec!["premium".to_owned()]));
         let (unsigned, signed) = (place(&world, 5), place(&world, 6));
-        device(&world, unsigned, (Some(user), "FALSE"));
-        device(&world, signed, (Some(user), "TRUE"));
+        device(&world, unsigned, Some(user), "FALSE");
+        device(&world, signed, Some(user), "TRUE");
         assert_eq!(entitlements(unsigned).await, (UserId::of_device(unsigned, 0), nothing()), "the login alone proves nothing");
         assert_eq!(entitlements(signed).await, (UserId::of_device(signed, 0), vec!["premium".to_owned()]));
         let there = DevicePlace { platform: test, ..signed };
-        device(&world, there, (Some(user), "TRUE"));
+        device(&world, there, Some(user), "TRUE");
         assert_eq!(entitlements(there).await.1, nothing(), "nothing is shared between the environments");
         let devices = now(&world, CustomerName::User(user)).await.state.unwrap().devices;
         assert_eq!(devices.len(), 3);

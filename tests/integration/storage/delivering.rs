@@ -237,8 +237,8 @@ story! {
         let hook = world.destination("hook").await;
         world.revise("r1", 1).await;
         let key = world.key("r1");
-        world.owe_user_event(key, hook.id, ("user.subscription.renewed", 1));
-        world.owe_user_event(key, hook.id, ("user.subscription.cancelled", 2));
+        world.owe_user_event(key, hook.id, "user.subscription.renewed", 1);
+        world.owe_user_event(key, hook.id, "user.subscription.cancelled", 2);
         let mut sent = Vec::new();
         for token in ["a", "b", "c", "d"] {
             let attempt = world.attempt(key, hook.id, token).await;
@@ -264,8 +264,8 @@ story! {
         let key = world.key("r1");
         let state = world.attempt(key, hook.id, "s").await;
         world.finish(&state, Verdict::Delivered).await;
-        world.owe_user_event(key, hook.id, ("user.subscription.renewed", 1));
-        world.owe_user_event(key, hook.id, ("user.subscription.cancelled", 2));
+        world.owe_user_event(key, hook.id, "user.subscription.renewed", 1);
+        world.owe_user_event(key, hook.id, "user.subscription.cancelled", 2);
         let first = world.attempt(key, hook.id, "a").await;
         world.finish(&first, Verdict::Retry { delay: duration(9_000) }).await;
         assert!(matches!(world.claim(key, hook.id, "b").await, Claimed::Idle(Idle::Wait { .. })));

@@ -19,7 +19,7 @@ pub async fn sandbox(world: &World) -> PlatformId {
 }
 
 /// Settles a transition of the same customer's purchase on another platform.
-async fn happen_on(world: &World, platform: PlatformId, (receipt, what): (&str, TransitionKind)) -> CollapseKey {
+async fn happen_on(world: &World, platform: PlatformId, receipt: &str, what: TransitionKind) -> CollapseKey {
     world.accept(renewal(platform, &format!("{receipt}-there"), receipt, 1_000)).await;
     let key = CollapseKey::of(platform, receipt);
     world.done(happened(record(key, &world.load(key).await), &[what])).await;
@@ -37,7 +37,7 @@ story! {
     async fn a_state_is_stale_by_its_own_environment_only(world: World) {
         let to = world.analytics("analytics").await.id;
         let there = sandbox(&world).await;
-        let tested = happen_on(&world, there, ("t1", TransitionKind::Renewed)).await;
+        let tested = happen_on(&world, there, "t1", TransitionKind::Renewed).await;
         let stuck = world.attempt(tested, to, "a").await;
         assert!(!stuck.is_stale);
         world.finish(&stuck, RETRY).await;
@@ -53,7 +53,7 @@ story! {
         assert!(again.event_type == "user.subscription.renewed" && !again.is_stale,
             "nothing newer was sent about the sandbox");
         world.finish(&again, RETRY).await;
-        let newest = happen_on(&world, there, ("t2", TransitionKind::Purchased)).await;
+        let newest = happen_on(&world, there, "t2", TransitionKind::Purchased).await;
         let newest = world.attempt(newest, to, "e").await;
         world.finish(&newest, Verdict::Delivered).await;
         world.pass(5_001);
@@ -72,7 +72,7 @@ story! {
     async fn a_user_lease_spans_environments_and_a_pause_does_not(world: World) {
         let to = world.analytics("analytics").await.id;
         let there = sandbox(&world).await;
-        let tested = happen_on(&world, there, ("t1", TransitionKind::Renewed)).await;
+        let tested = happen_on(&world, there, "t1", TransitionKind::Renewed).await;
         for receipt in ["p1", "p2"] {
             world.happen(receipt, 1, &[TransitionKind::Renewed]).await;
         }
@@ -154,7 +154,7 @@ pub fn list(world: &World) {
 }
 
 /// One customer buys and pays for `months` months, perhaps in a test purchase.
-pub async fn buy(world: &World, platform: PlatformId, (receipt, months, is_test): (&str, i64, bool)) -> CollapseKey {
+pub async fn buy(world: &World, platform: PlatformId, receipt: &str, months: i64, is_test: bool) -> CollapseKey {
     let key = CollapseKey::of(platform, receipt);
     for month in 1..=months {
         let mut new = renewal(platform, &format!("{receipt}-{month}"), receipt, month * 1000);
@@ -200,7 +200,7 @@ story! {
         .into_iter()
         .enumerate()
         {
-            let key = buy(&world, platform, (&format!("r{number}"), months, is_test)).await;
+            let key = buy(&world, platform, &format!("r{number}"), months, is_test).await;
             let sent = send_ends(&world, (key, to)).await;
             assert_eq!(sent.types(), ["user.subscription.purchased"]);
             let received: Value = serde_json::from_str(&sent.body).unwrap();
@@ -215,7 +215,7 @@ story! {
     async fn a_state_of_another_environment_is_never_sent(world: World) {
         let to = world.analytics("analytics").await.id;
         list(&world);
-        let key = buy(&world, world.platform.id, ("r1", 1, false)).await;
+        let key = buy(&world, world.platform.id, "r1", 1, false).await;
         let patch = PlatformPatch { environment: Some(Environment::Sandbox), ..PlatformPatch::default() };
         world.store.update_platform(world.platform.id, patch).await.unwrap();
         let sent = send_ends(&world, (key, to)).await;
@@ -259,8 +259,8 @@ story! {
         let both = wanting(&world, "both", &[money, test]).await;
         world.pass(120_000);
         let here = world.platform.id;
-        let keys = [buy(&world, here, ("money", 2, false)).await, buy(&world, here, ("test", 4, true)).await,
-            buy(&world, here, ("more", 3, false)).await];
+        let keys = [buy(&world, here, "money", 2, false).await, buy(&world, here, "test", 4, true).await,
+            buy(&world, here, "more", 3, false).await];
         let of = |received: &[(usize, i64)]| received.iter().map(|(key, ends)| (*key, after(*ends))).collect::<Vec<_>>();
         assert_eq!(received_by(&world, production, &keys).await, of(&[(0, 2), (2, 3)]),
             "the state of its own environment");
@@ -290,9 +290,9 @@ story! {
 
 story! {
     async fn an_event_is_explained_by_its_recorded_environment(world: World) {
-        let key = buy(&world, world.platform.id, ("test", 1, true)).await;
+        let key = buy(&world, world.platform.id, "test", 1, true).await;
         let patch = PlatformPatch { environment: Some(Environment::Sandbox), ..PlatformPatch::default() };
-        let other = buy(&world, world.platform.id, ("money", 1, false)).await;
+        let other = buy(&world, world.platform.id, "money", 1, false).await;
         world.store.update_platform(world.platform.id, patch).await.unwrap();
         for (key, environment) in [(key, Environment::Sandbox), (other, Environment::Production)] {
             let received = world.store.explain_purchase(key).await.unwrap().events;

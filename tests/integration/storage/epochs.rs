@@ -72,7 +72,7 @@ story! { synced
 }
 
 /// Has the newest state of a purchase sent to a destination again, and returns the `webhook-id`.
-async fn redelivered(world: &World, (key, to): (CollapseKey, domain::DestinationId)) -> DeliveryId {
+async fn redelivered(world: &World, key: CollapseKey, to: domain::DestinationId) -> DeliveryId {
     let event: EventId = ids(world, "purchase.updated").pop().unwrap().parse().unwrap();
     let again = RedeliverySelector::Event(event).to(to);
     let owing = world.store.redeliver_all(again, Page::default(), Run::Real).await.unwrap().owing;
@@ -89,7 +89,7 @@ story! { synced
         world.finish(&sent, Verdict::Delivered).await;
         let (first, epoch) = (sent.event_id, world.store.raise_epoch().await.unwrap());
         // The first redelivery by what the backup knows; another one may have been sent after it.
-        let again = redelivered(&world, (key, to)).await;
+        let again = redelivered(&world, key, to).await;
         assert_eq!(again, DeliveryId::in_epoch(to, first, epoch, 1));
         assert_ne!(again, DeliveryId::of(to, first, 1));
     }

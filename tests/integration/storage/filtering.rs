@@ -17,11 +17,7 @@ impl World {
     }
 
     /// Creates a destination that is filtered to these platforms: an integration if it keeps a profile, else a webhook.
-    async fn of_platforms(
-        &self,
-        name: &str,
-        (platforms, profile): (&[PlatformId], Option<Attributes>),
-    ) -> DestinationId {
+    async fn of_platforms(&self, name: &str, platforms: &[PlatformId], profile: Option<Attributes>) -> DestinationId {
         let mut new = new_destination(&self.app, name);
         (new.traits.per_user, new.traits.profile) = (profile.is_some(), profile);
         new.events = vec![PURCHASED.to_owned()];
@@ -33,17 +29,18 @@ impl World {
     async fn happens_on(
         &self,
         platform: PlatformId,
-        (receipt, sku): (&str, &str),
+        receipt: &str,
+        sku: &str,
         whats: &[TransitionKind],
     ) -> CollapseKey {
         let key = CollapseKey::of(platform, receipt);
         let number = self.load(key).await.revision + 1;
         self.accept(renewal(platform, &format!("{receipt}-{number}"), receipt, number * 1000)).await;
-        self.settle_as(key, (sku, whats)).await;
+        self.settle_as(key, sku, whats).await;
         key
     }
 
-    async fn settle_as(&self, key: CollapseKey, (sku, whats): (&str, &[TransitionKind])) {
+    async fn settle_as(&self, key: CollapseKey, sku: &str, whats: &[TransitionKind]) {
         let mut record = happened(record(key, &self.load(key).await), whats);
         let mut purchase: Value = serde_json::to_value(&record.decision.purchase).unwrap();
         rename(&mut purchase, sku);
@@ -91,26 +88,26 @@ story! {
         for sku in ["on-x", "on-y"] {
             world.list(sku).await;
         }
-        let stored = world.of_platforms("kept", (&[y], Some(Attributes::Extended))).await;
-        let hook = world.of_platforms("hook", (&[y], None)).await;
-        let both = world.of_platforms("both", (&[y, x], Some(Attributes::Documented))).await;
-        let all = world.of_platforms("all", (&[], Some(Attributes::Documented))).await;
-        let a = world.happens_on(x, ("a", "on-x"), &[TransitionKind::Purchased]).await;
-        let b = world.happens_on(y, ("b", "on-y"), &[TransitionKind::Purchased]).await;
+        let stored = world.of_platforms("kept", &[y], Some(Attributes::Extended)).await;
+        let hook = world.of_platforms("hook", &[y], None).await;
+        let both = world.of_platforms("both", &[y, x], Some(Attributes::Documented)).await;
+        let all = world.of_platforms("all", &[], Some(Attributes::Documented)).await;
+        let a = world.happens_on(x, "a", "on-x", &[TransitionKind::Purchased]).await;
+        let b = world.happens_on(y, "b", "on-y", &[TransitionKind::Purchased]).await;
         for (to, shown) in [(stored, vec!["on-y"]), (hook, vec!["on-y"]), (both, vec!["on-x", "on-y"]), (all, vec!["on-x", "on-y"])] {
             assert_eq!(world.shown(b, to).await, [shown]);
         }
-        world.happens_on(x, ("a", "on-x"), &[TransitionKind::Renewed]).await;
+        world.happens_on(x, "a", "on-x", &[TransitionKind::Renewed]).await;
         world.list("gold").await;
         let listed = Product { entitlements: vec!["gold".to_owned()], ..Product::default() };
         world.store.change_catalogue(world.app.id, Change::SetProduct("on-x".to_owned(), listed), Run::Real).await.unwrap();
-        world.settle_as(a, ("on-x", &[])).await;
+        world.settle_as(a, "on-x", &[]).await;
         assert_eq!((world.profiles(stored), world.profiles(all)), (0, 1),
             "the change is not on the destination's platforms");
         assert_eq!(world.profiles(both), 1);
         let listed = Product { entitlements: vec!["gold".to_owned()], ..Product::default() };
         world.store.change_catalogue(world.app.id, Change::SetProduct("on-y".to_owned(), listed), Run::Real).await.unwrap();
-        world.settle_as(b, ("on-y", &[])).await;
+        world.settle_as(b, "on-y", &[]).await;
         assert_eq!((world.profiles(stored), world.profiles(hook)), (1, 0));
         let profile = world.attempt(b, stored, "profile").await;
         assert_eq!(entitlements(&serde_json::from_str::<Value>(&profile.body).unwrap()), ["gold"]);
@@ -129,9 +126,9 @@ story! {
         for sku in ["on-x", "on-y"] {
             world.list(sku).await;
         }
-        let to = world.of_platforms("late", (&[], Some(Attributes::Documented))).await;
-        world.happens_on(x, ("a", "on-x"), &[TransitionKind::Purchased]).await;
-        let b = world.happens_on(y, ("b", "on-y"), &[TransitionKind::Purchased]).await;
+        let to = world.of_platforms("late", &[], Some(Attributes::Documented)).await;
+        world.happens_on(x, "a", "on-x", &[TransitionKind::Purchased]).await;
+        let b = world.happens_on(y, "b", "on-y", &[TransitionKind::Purchased]).await;
         let filter = Some(FilterPatch { platforms: Some(vec![y]), environments: None });
         let patch = DestinationPatch { filter, ..DestinationPatch::default() };
         world.store.update_destination(to, patch).await.unwrap();

@@ -74,7 +74,7 @@ impl<'w> Life<'w> {
 
     /// Examines the claims that are due, as the activity does; the store knows the receipt.
     async fn examine_claims(&self) {
-        let page = self.world.store.due_claims(self.world.platform.id, ("", 50)).await.unwrap().unwrap();
+        let page = self.world.store.due_claims(self.world.platform.id, "", 50).await.unwrap().unwrap();
         for (place, key) in page.due {
             if self.world.store.examine_claim(place, key).await.unwrap() == ClaimStep::Query {
                 let confirmed = ClaimAnswer::Confirmed(Box::new(self.shown.clone()));
@@ -87,7 +87,7 @@ impl<'w> Life<'w> {
     async fn pass(&self, mut millis: i64) {
         loop {
             self.examine_claims().await;
-            let page = self.world.store.due_claims(self.world.platform.id, ("", 50)).await.unwrap().unwrap();
+            let page = self.world.store.due_claims(self.world.platform.id, "", 50).await.unwrap().unwrap();
             let next = page.next_due_in.map_or(i64::MAX, |wait| i64::try_from(wait.as_millis()).unwrap() + 1);
             if next > millis {
                 self.world.pass(millis);
@@ -269,7 +269,7 @@ story! {
         }
         world.verified_by(life.key, &life.shown).await;
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM claims WHERE status = 'verified'"), 20);
-        let page = world.store.due_claims(world.platform.id, ("", 50)).await.unwrap().unwrap();
+        let page = world.store.due_claims(world.platform.id, "", 50).await.unwrap().unwrap();
         assert_eq!(page.due.len(), 10);
         assert_eq!(world.newest_data(life.key)["devices_with_access"][0]["id"], json!(uuid(1)), "the first one in front");
     }

@@ -59,7 +59,7 @@ pub fn left(world: &World, names: &[&str]) -> Vec<String> {
 pub async fn notify(world: &World, receipt: &str, number: i64) -> CollapseKey {
     world.pass(1000);
     let report = Report { kind: NotificationKind::Renewed, customer: Some(STORE_ID), related: None };
-    world.accept(reported(world.platform.id, (&format!("{receipt}-{number}"), receipt), number * 1000, report)).await;
+    world.accept(reported(world.platform.id, &format!("{receipt}-{number}"), receipt, number * 1000, report)).await;
     world.key(receipt)
 }
 

@@ -135,7 +135,7 @@ story! {
         let to = world.destination("hook").await.id;
         let key = world.entitling("shared", "r1").await;
         name(&world, "shared", OWN_ID).await;
-        world.drain((key, to)).await;
+        world.drain(key, to).await;
         let here = place(&world, 1);
         world.claim_verified(here, "r1", "shared");
         log_in(&world.store, here, "otto").await;
@@ -191,7 +191,7 @@ story! {
         let elsewhere = world.store.new_platform(new_platform(&app, "elsewhere")).await.unwrap().id;
         let notification = |platform, message, receipt, customer| {
             let report = Report { kind: NotificationKind::Renewed, customer: Some(customer), related: None };
-            reported(platform, (message, receipt), 1000, report)
+            reported(platform, message, receipt, 1000, report)
         };
         world.accept(notification(elsewhere, "m1", "r1", store_id)).await;
         world.accept(notification(world.platform.id, "m2", "r2", store_id)).await;

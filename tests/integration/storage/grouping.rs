@@ -19,7 +19,7 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 async fn notify(world: &World, message: &str, receipt: &str, customer: &str) {
     let report = Report { kind: NotificationKind::Renewed, customer: Some(customer), related: None };
     let at_ms = 1_000 * i64::try_from(message.len()).unwrap();
-    world.accept(reported(world.platform.id, (message, receipt), at_ms, report)).await;
+    world.accept(reported(world.platform.id, message, receipt, at_ms, report)).await;
 }
 
 /// Accepts and settles a first notification of a purchase, then accepts a second one.

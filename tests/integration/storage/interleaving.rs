@@ -52,7 +52,7 @@ story! {
             let mut dice = Dice(seed);
             let mut lane = Lane::new(world.key(&receipt), to, workers.clone());
             for step in 0..STEPS {
-                lane.step(&world, &receipt, (&mut dice, step)).await;
+                lane.step(&world, &receipt, &mut dice, step).await;
                 lane.check(&world, seed).await;
             }
             lane.drain(&world).await;
@@ -78,7 +78,7 @@ impl Lane {
         }
     }
 
-    async fn step(&mut self, world: &World, receipt: &str, (dice, step): (&mut Dice, usize)) {
+    async fn step(&mut self, world: &World, receipt: &str, dice: &mut Dice, step: usize) {
         match dice.roll(8) {
             0 => {
                 self.revision += 1;

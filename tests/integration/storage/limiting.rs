@@ -308,7 +308,7 @@ story! {
         assert!(matches!(world.store.claim(drain.clone()).await.unwrap(), Claimed::Idle(Idle::Owed { .. })));
         world.finish(&sent[0], Verdict::Delivered).await;
         assert!(matches!(world.store.claim(drain).await.unwrap(), Claimed::Send(_)));
-        let probe = world.attempt_as(Mode::Probe, (world.key(other(&world, &receipts, &sent, free)), hook), "p").await;
+        let probe = world.attempt_as(Mode::Probe, world.key(other(&world, &receipts, &sent, free)), hook, "p").await;
         assert_eq!(probe.number, 1, "a probe is not kept back");
         world.pass(LEASE_MS + 1);
         let again = claim_all(&stores, &world, &receipts, hook).await;
@@ -464,7 +464,7 @@ story! {
         assert_eq!(keys, [world.key("other")]);
         let other = world.attempt(world.key("other"), to, "c").await;
         world.finish(&other, Verdict::Delivered).await;
-        world.drain((world.key("other"), to)).await;
+        world.drain(world.key("other"), to).await;
         assert_eq!(world.store.destination_need(to, 9).await.unwrap(), DestinationNeed::Pause { wait: Duration::from_secs(30) }, "it is rechecked");
         world.pass(TEN_MINUTES_MS);
         world.attempt(world.key("r2"), to, "d").await;

@@ -32,18 +32,13 @@ fn replaced() -> Snapshot {
     Snapshot { renews_at: None, auto_renewing: Some(false), ..closed }
 }
 
-async fn accept(
-    world: &World,
-    receipt: &str,
-    (kind, ms): (NotificationKind, i64),
-    (customer, related): (&str, Option<&str>),
-) {
+async fn accept(world: &World, receipt: &str, kind: NotificationKind, ms: i64, customer: &str, related: Option<&str>) {
     let report = Report { kind, customer: Some(customer), related };
     let message = format!("{receipt}-{kind:?}-{ms}");
-    world.accept(reported(world.platform.id, (&message, receipt), at(ms).micros() / 1000, report)).await;
+    world.accept(reported(world.platform.id, &message, receipt, at(ms).micros() / 1000, report)).await;
 }
 
-fn decided(world: &World, (receipt, shown): (&str, &Snapshot), loaded: &storage::Loaded, now_ms: i64) -> Record {
+fn decided(world: &World, receipt: &str, shown: &Snapshot, loaded: &storage::Loaded, now_ms: i64) -> Record {
     let verification = Verification::Verified(Box::new(Snapshot { at: at(now_ms), ..shown.clone() }));
     let context = SettlingContext { verification: &verification, is_replaced: loaded.is_replaced, now: at(now_ms) };
     let decision = domain::decide(&loaded.purchase, &loaded.notifications, context);
@@ -51,11 +46,11 @@ fn decided(world: &World, (receipt, shown): (&str, &Snapshot), loaded: &storage:
 }
 
 /// Settles a receipt as the store shows it at this time, and returns how often the record had to be repeated.
-async fn settle(world: &World, (receipt, shown): (&str, &Snapshot), now_ms: i64) -> u32 {
+async fn settle(world: &World, receipt: &str, shown: &Snapshot, now_ms: i64) -> u32 {
     let mut moved = 0;
     loop {
         let loaded = world.load(world.key(receipt)).await;
-        match world.store.record(decided(world, (receipt, shown), &loaded, now_ms)).await.unwrap() {
+        match world.store.record(decided(world, receipt, shown, &loaded, now_ms)).await.unwrap() {
             Recorded::Done { .. } => return moved,
             Recorded::Moved => moved += 1,
         }
@@ -93,10 +88,10 @@ async fn alarms(world: &World) -> Vec<(String, i64)> {
 
 /// Settles the purchase of the old receipt and its end by a change of plan, without the new receipt.
 async fn lose_the_change(world: &World) {
-    accept(world, "old", (NotificationKind::SubscriptionPurchased, 0), ("customer-1", None)).await;
-    settle(world, ("old", &running("gold", 0)), HOUR_MS).await;
-    accept(world, "old", (NotificationKind::SubscriptionCancelled, CHANGE_MS), ("customer-1", None)).await;
-    settle(world, ("old", &replaced()), CHANGE_MS + 3 * HOUR_MS).await;
+    accept(world, "old", NotificationKind::SubscriptionPurchased, 0, "customer-1", None).await;
+    settle(world, "old", &running("gold", 0), HOUR_MS).await;
+    accept(world, "old", NotificationKind::SubscriptionCancelled, CHANGE_MS, "customer-1", None).await;
+    settle(world, "old", &replaced(), CHANGE_MS + 3 * HOUR_MS).await;
 }
 
 fn link(old: CollapseKey, new: CollapseKey) -> String {
@@ -108,11 +103,11 @@ story! {
         lose_the_change(&world).await;
         assert_eq!(world.load(world.key("old")).await.purchase.state(), State::Replaced);
         assert_eq!(alarms(&world).await, [("replacement_unknown".to_owned(), 1)]);
-        settle(&world, ("old", &replaced()), CHANGE_MS + DAY_MS).await;
+        settle(&world, "old", &replaced(), CHANGE_MS + DAY_MS).await;
         assert_eq!(alarms(&world).await, [("replacement_unknown".to_owned(), 1)], "once, not at every recheck");
         let new = running("silver", CHANGE_MS + 60_000);
-        accept(&world, "new", (NotificationKind::Renewed, CHANGE_MS + 3 * DAY_MS), ("customer-1", None)).await;
-        settle(&world, ("new", &new), CHANGE_MS + 3 * DAY_MS + 3 * HOUR_MS).await;
+        accept(&world, "new", NotificationKind::Renewed, CHANGE_MS + 3 * DAY_MS, "customer-1", None).await;
+        settle(&world, "new", &new, CHANGE_MS + 3 * DAY_MS + 3 * HOUR_MS).await;
         let expected = events(&[("old", "purchased"), ("new", "renewed"), ("new", "sku_change")]);
         assert_eq!(announced(&world), expected);
         assert_eq!(links(&world), [link(world.key("old"), world.key("new"))]);
@@ -121,10 +116,10 @@ story! {
         assert_eq!(body["previous_sku_ref_id"], "gold", "{body}");
         let old = world.load(world.key("old")).await;
         assert!(old.is_replaced && old.due, "it is rechecked, so that it no longer waits for a successor");
-        settle(&world, ("old", &replaced()), CHANGE_MS + 20 * DAY_MS).await;
+        settle(&world, "old", &replaced(), CHANGE_MS + 20 * DAY_MS).await;
         assert_eq!(world.load(world.key("old")).await.purchase.successor_missing_since(), None);
-        accept(&world, "new", (NotificationKind::PlanChanged, CHANGE_MS + 60_000), ("customer-1", Some("old"))).await;
-        settle(&world, ("new", &new), CHANGE_MS + 21 * DAY_MS).await;
+        accept(&world, "new", NotificationKind::PlanChanged, CHANGE_MS + 60_000, "customer-1", Some("old")).await;
+        settle(&world, "new", &new, CHANGE_MS + 21 * DAY_MS).await;
         assert_eq!(announced(&world), expected, "the notification that was lost announces nothing more");
     }
 }
@@ -132,17 +127,17 @@ story! {
 story! {
     async fn a_known_new_receipt_is_linked_without_an_alarm(world: World) {
         let new = running("silver", CHANGE_MS - 60_000);
-        accept(&world, "new", (NotificationKind::Adopted, CHANGE_MS + HOUR_MS), ("customer-1", None)).await;
-        settle(&world, ("new", &new), CHANGE_MS + HOUR_MS).await;
+        accept(&world, "new", NotificationKind::Adopted, CHANGE_MS + HOUR_MS, "customer-1", None).await;
+        settle(&world, "new", &new, CHANGE_MS + HOUR_MS).await;
         assert_eq!(announced(&world), events(&[]));
-        accept(&world, "old", (NotificationKind::SubscriptionPurchased, 0), ("customer-1", None)).await;
-        settle(&world, ("old", &running("gold", 0)), HOUR_MS).await;
-        accept(&world, "old", (NotificationKind::SubscriptionCancelled, CHANGE_MS), ("customer-1", None)).await;
-        assert_eq!(settle(&world, ("old", &replaced()), CHANGE_MS + 3 * HOUR_MS).await, 1, "it is decided anew");
+        accept(&world, "old", NotificationKind::SubscriptionPurchased, 0, "customer-1", None).await;
+        settle(&world, "old", &running("gold", 0), HOUR_MS).await;
+        accept(&world, "old", NotificationKind::SubscriptionCancelled, CHANGE_MS, "customer-1", None).await;
+        assert_eq!(settle(&world, "old", &replaced(), CHANGE_MS + 3 * HOUR_MS).await, 1, "it is decided anew");
         assert_eq!(links(&world), [link(world.key("old"), world.key("new"))]);
         assert!(world.load(world.key("new")).await.due);
-        settle(&world, ("new", &new), CHANGE_MS + 4 * HOUR_MS).await;
-        settle(&world, ("new", &new), CHANGE_MS + 5 * HOUR_MS).await;
+        settle(&world, "new", &new, CHANGE_MS + 4 * HOUR_MS).await;
+        settle(&world, "new", &new, CHANGE_MS + 5 * HOUR_MS).await;
         assert_eq!(announced(&world), events(&[("old", "purchased"), ("new", "sku_change")]));
         assert!(alarms(&world).await.is_empty());
     }
@@ -151,8 +146,8 @@ story! {
 story! {
     async fn the_purchase_of_the_new_receipt_is_the_change(world: World) {
         lose_the_change(&world).await;
-        accept(&world, "new", (NotificationKind::SubscriptionPurchased, CHANGE_MS + 60_000), ("customer-1", None)).await;
-        settle(&world, ("new", &running("silver", CHANGE_MS + 60_000)), CHANGE_MS + 4 * HOUR_MS).await;
+        accept(&world, "new", NotificationKind::SubscriptionPurchased, CHANGE_MS + 60_000, "customer-1", None).await;
+        settle(&world, "new", &running("silver", CHANGE_MS + 60_000), CHANGE_MS + 4 * HOUR_MS).await;
         assert_eq!(announced(&world), events(&[("old", "purchased"), ("new", "sku_change")]));
     }
 }
@@ -161,20 +156,20 @@ story! {
     async fn a_week_without_the_new_receipt_expires_the_old_one_once(world: World) {
         lose_the_change(&world).await;
         let since = CHANGE_MS + 3 * HOUR_MS;
-        settle(&world, ("old", &replaced()), since + 7 * DAY_MS - 1).await;
+        settle(&world, "old", &replaced(), since + 7 * DAY_MS - 1).await;
         assert_eq!(announced(&world), events(&[("old", "purchased")]));
         let explained = world.store.explain_purchase(world.key("old")).await.unwrap();
         assert_eq!((explained.successor_missing_since, explained.is_believed), (Some(at(since)), false));
         for late_ms in [0, DAY_MS, 9 * DAY_MS] {
-            settle(&world, ("old", &replaced()), since + 7 * DAY_MS + late_ms).await;
+            settle(&world, "old", &replaced(), since + 7 * DAY_MS + late_ms).await;
         }
         let expected = [("old", "purchased"), ("old", "expired")];
         assert_eq!(announced(&world), events(&expected));
         assert_eq!(world.load(world.key("old")).await.purchase.state(), State::Replaced);
         assert_eq!(alarms(&world).await, [("replacement_unknown".to_owned(), 1)]);
-        accept(&world, "new", (NotificationKind::PlanChanged, CHANGE_MS + 60_000), ("customer-1", Some("old"))).await;
-        settle(&world, ("new", &running("silver", CHANGE_MS + 60_000)), since + 20 * DAY_MS).await;
-        settle(&world, ("old", &replaced()), since + 20 * DAY_MS).await;
+        accept(&world, "new", NotificationKind::PlanChanged, CHANGE_MS + 60_000, "customer-1", Some("old")).await;
+        settle(&world, "new", &running("silver", CHANGE_MS + 60_000), since + 20 * DAY_MS).await;
+        settle(&world, "old", &replaced(), since + 20 * DAY_MS).await;
         assert_eq!(announced(&world), events(&[expected[0], expected[1], ("new", "sku_change")]));
     }
 }
@@ -184,12 +179,12 @@ story! {
         lose_the_change(&world).await;
         let loaded = world.load(world.key("old")).await;
         let late = CHANGE_MS + 9 * DAY_MS;
-        let unknowing = decided(&world, ("old", &replaced()), &loaded, late);
+        let unknowing = decided(&world, "old", &replaced(), &loaded, late);
         assert_eq!(unknowing.decision.transitions.len(), 1, "expired");
-        accept(&world, "new", (NotificationKind::Renewed, CHANGE_MS + 3 * DAY_MS), ("customer-1", None)).await;
-        settle(&world, ("new", &running("silver", CHANGE_MS)), late).await;
+        accept(&world, "new", NotificationKind::Renewed, CHANGE_MS + 3 * DAY_MS, "customer-1", None).await;
+        settle(&world, "new", &running("silver", CHANGE_MS), late).await;
         assert_eq!(world.store.record(unknowing).await.unwrap(), Recorded::Moved);
-        settle(&world, ("old", &replaced()), late).await;
+        settle(&world, "old", &replaced(), late).await;
         assert_eq!(announced(&world), events(&[("old", "purchased"), ("new", "renewed"), ("new", "sku_change")]));
     }
 }
@@ -204,10 +199,10 @@ story! {
             ("tester", "customer-1", Snapshot { is_test: true, ..running("silver", CHANGE_MS) }),
         ];
         for (receipt, customer, shown) in &others {
-            accept(&world, receipt, (NotificationKind::Renewed, CHANGE_MS + DAY_MS), (customer, None)).await;
-            settle(&world, (receipt, shown), CHANGE_MS + DAY_MS + 3 * HOUR_MS).await;
+            accept(&world, receipt, NotificationKind::Renewed, CHANGE_MS + DAY_MS, customer, None).await;
+            settle(&world, receipt, shown, CHANGE_MS + DAY_MS + 3 * HOUR_MS).await;
         }
-        settle(&world, ("old", &replaced()), CHANGE_MS + 2 * DAY_MS).await;
+        settle(&world, "old", &replaced(), CHANGE_MS + 2 * DAY_MS).await;
         assert_eq!(links(&world), Vec::<String>::new());
         assert!(!announced(&world).iter().any(|(_, what)| what == "sku_change"));
     }

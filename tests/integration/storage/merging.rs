@@ -20,7 +20,7 @@ impl World {
     /// A purchase from before, which is announced without an event of its user.
     async fn adopt(&self, app_user_id: &str, receipt: &str) -> CollapseKey {
         let report = Report { kind: NotificationKind::Adopted, customer: Some(app_user_id), related: None };
-        self.accept(reported(self.platform.id, (&format!("adopted-{receipt}"), receipt), 1_000, report)).await;
+        self.accept(reported(self.platform.id, &format!("adopted-{receipt}"), receipt, 1_000, report)).await;
         let key = self.key(receipt);
         self.settle(key).await;
         key
@@ -48,7 +48,7 @@ story! {
     async fn a_merge_by_a_claim_is_announced_for_both_users(world: World) {
         let to = world.destination("hook").await.id;
         let key = world.entitling("guest", "r1").await;
-        world.drain((key, to)).await;
+        world.drain(key, to).await;
         let here = place(&world, 1);
         let anna = log_in(&world.store, here, "anna").await.user_id;
         assert_eq!(world.announced_of("anna").await, (Some(AnnouncementStatus::NothingAnnounced), None, 0));
@@ -58,7 +58,7 @@ story! {
         assert_eq!(seen(&events), [(&json!(customer(&world, "guest")), vec![], 0), (&json!(anna), vec!["premium"], 1)]);
         let announced = (Some(AnnouncementStatus::Announced), Some(vec!["premium".to_owned()]), 1);
         assert_eq!(world.announced_of("anna").await, announced, "the state at that time is known");
-        let sent = world.drain((key, to)).await;
+        let sent = world.drain(key, to).await;
         let newest = &sent.last().unwrap().1["data"];
         assert_eq!((sent.len(), &newest["last_seen_external_id"]), (3, &json!("anna")));
         assert_eq!(world.broken(1000).await, []);

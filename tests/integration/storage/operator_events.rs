@@ -78,7 +78,7 @@ story! {
         assert_eq!((&body["reason"], &body["destination"]["name"]), (&"the endpoint answered 500".into(), &"hook".into()));
 
         world.pass(30_000);
-        let probe = world.attempt_as(Mode::Probe, (world.key("r3"), hook), "p").await;
+        let probe = world.attempt_as(Mode::Probe, world.key("r3"), hook, "p").await;
         let closed = world.end(finish(&probe, Verdict::Delivered)).await;
         let owing: std::collections::BTreeSet<_> = closed.owing.into_iter().collect();
         assert_eq!((owing, closed.operator_events), ([all, one].into(), vec!["destination.recovered"]));

@@ -138,7 +138,7 @@ impl World {
     }
 }
 
-pub fn sale(id: &str, kind: SaleKind, (at_text, price): (&str, &str)) -> NewSale {
+pub fn sale(id: &str, kind: SaleKind, at_text: &str, price: &str) -> NewSale {
     NewSale {
         transaction_id: id.to_owned(),
         kind,
@@ -248,9 +248,9 @@ story! {
         let analytics = world.analytics("analytics").await;
         world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
         let lines = || vec![
-            sale("t1", SaleKind::Charge, ("2027-01-10T13:00:00Z", "8.49")),
-            sale("t0", SaleKind::Charge, ("2026-11-10T13:00:00Z", "8.49")),
-            NewSale { receipt_id: "r2".to_owned(), ..sale("t2", SaleKind::Charge, ("2027-01-10T13:00:00Z", "7.00")) },
+            sale("t1", SaleKind::Charge, "2027-01-10T13:00:00Z", "8.49"),
+            sale("t0", SaleKind::Charge, "2026-11-10T13:00:00Z", "8.49"),
+            NewSale { receipt_id: "r2".to_owned(), ..sale("t2", SaleKind::Charge, "2027-01-10T13:00:00Z", "7.00") },
         ];
         let dry = world.store.import_sales(world.app.id, lines(), Run::Dry).await.unwrap();
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM sales"), 0);
@@ -290,8 +290,8 @@ story! {
         let analytics = world.analytics("analytics").await;
         world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
         let lines = |amount: &str| vec![
-            sale("t1", SaleKind::Charge, ("2027-01-10T13:00:00Z", "9.99")),
-            sale("t1", SaleKind::Refund, ("2027-01-20T13:00:00Z", amount)),
+            sale("t1", SaleKind::Charge, "2027-01-10T13:00:00Z", "9.99"),
+            sale("t1", SaleKind::Refund, "2027-01-20T13:00:00Z", amount),
         ];
         for (amount, new, changed) in [("4.00", 2, 0), ("5.00", 0, 1)] {
             let answer = world.store.import_sales(world.app.id, lines(amount), Run::Real).await.unwrap();
@@ -309,9 +309,9 @@ story! {
         world.sell("9.99").await;
         let analytics = world.analytics("analytics").await;
         world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
-        let charge = || sale("t1", SaleKind::Charge, ("2027-01-10T13:00:00Z", "9.99"));
+        let charge = || sale("t1", SaleKind::Charge, "2027-01-10T13:00:00Z", "9.99");
         let part = |day: i32, amount: &str| {
-            sale("t1", SaleKind::Refund, (&format!("2027-01-{day}T13:00:00Z"), amount))
+            sale("t1", SaleKind::Refund, &format!("2027-01-{day}T13:00:00Z"), amount)
         };
         let whole = vec![charge(), part(12, "3.00"), part(20, "2.00")];
         for (lines, new, known) in [(vec![charge(), part(12, "3.00")], 2, 0), (whole.clone(), 1, 2), (whole, 0, 3)] {
@@ -329,7 +329,7 @@ story! {
         world.sell("9.99").await;
         world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
         let lines = || {
-            let euros = sale("t1", SaleKind::Charge, ("2027-01-10T13:00:00Z", "8.00"));
+            let euros = sale("t1", SaleKind::Charge, "2027-01-10T13:00:00Z", "8.00");
             vec![NewSale { currency: "EUR".to_owned(), ..euros }]
         };
         let import = async || world.store.import_sales(world.app.id, lines(), Run::Real).await.unwrap().purchases;

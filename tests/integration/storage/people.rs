@@ -147,7 +147,7 @@ story! {
         let other = world.entitling("her own", "r3").await;
         let anna = world.name("shared", "anna").await;
         world.name("her own", "anna").await;
-        world.drain((key, to)).await;
+        world.drain(key, to).await;
         let before = world.transfers().len();
         let here = place(&world, 1);
         world.claim_verified(here, "r1", "shared");
@@ -163,7 +163,7 @@ story! {
         assert_eq!((&from["transfer_id"], &to_event["transfer_id"]), (&json!(moved.id), &json!(moved.id)));
         assert_eq!((entitlements(from), entitlements(to_event)), (vec!["premium"], vec!["premium"]), "hers gives it too");
         assert_eq!(to_event["devices"][0]["id"], json!(here.device));
-        let sent = world.drain((key, to)).await;
+        let sent = world.drain(key, to).await;
         let types: Vec<&str> = sent.iter().map(|(kind, _)| kind.as_str()).collect();
         assert_eq!(types, [TRANSFERRED_FROM, TRANSFERRED_TO, "purchase.updated"]);
         assert_eq!(sent[2].1["data"]["last_seen_external_id"], "otto");

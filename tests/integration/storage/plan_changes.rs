@@ -5,9 +5,9 @@ use domain::{CollapseKey, NotificationKind, TopicId, TransitionKind};
 use storage::{Accepted, Due, Fate, NewNotification, Recorded, SecretString, TopicRequest};
 
 /// The notification that `new` replaced `old`.
-fn changed(world: &World, message: &str, (old, new): (&str, &str)) -> NewNotification {
+fn changed(world: &World, message: &str, old: &str, new: &str) -> NewNotification {
     let report = Report { kind: NotificationKind::PlanChanged, customer: Some("customer-1"), related: Some(old) };
-    reported(world.platform.id, (message, new), 50_000, report)
+    reported(world.platform.id, message, new, 50_000, report)
 }
 
 fn links(raw: &mut Raw) -> Vec<String> {
@@ -20,30 +20,30 @@ fn link(old: CollapseKey, new: CollapseKey) -> String {
 
 story! {
     async fn a_plan_change_links_two_receipts_when_it_is_accepted(world: World) {
-        let row = changed(&world, "m1", ("old", "new"));
+        let row = changed(&world, "m1", "old", "new");
         world.store.accept(vec![renewal(world.platform.id, "m0", "other", 1), row.clone()]).await.unwrap();
         let expected = [link(world.key("old"), world.key("new"))];
         assert_eq!(links(&mut world.raw()), expected);
         assert!(matches!(world.accept(row).await, Accepted::Repeated { .. }));
-        assert!(matches!(world.accept(changed(&world, "m2", ("old", "new"))).await, Accepted::Duplicate { .. }));
-        world.accept(changed(&world, "m3", ("old", "newer"))).await;
+        assert!(matches!(world.accept(changed(&world, "m2", "old", "new")).await, Accepted::Duplicate { .. }));
+        world.accept(changed(&world, "m3", "old", "newer")).await;
         assert_eq!(links(&mut world.raw()), expected, "the first link stays");
-        world.accept(changed(&world, "m4", ("new", "old"))).await;
-        world.accept(changed(&world, "m5", ("same", "same"))).await;
+        world.accept(changed(&world, "m4", "new", "old")).await;
+        world.accept(changed(&world, "m5", "same", "same")).await;
         assert_eq!(links(&mut world.raw()), expected, "there is no cycle of links, not even of one");
-        world.accept(changed(&world, "m6", ("new", "newest"))).await;
+        world.accept(changed(&world, "m6", "new", "newest")).await;
         assert_eq!(links(&mut world.raw()).len(), 2, "a change of plan may follow another");
     }
 }
 
 story! {
     async fn what_is_not_accepted_open_links_nothing(world: World) {
-        let mut refused = changed(&world, "m1", ("old", "new"));
+        let mut refused = changed(&world, "m1", "old", "new");
         refused.fate = Fate::Final(domain::Outcome::Refused, "another app's".to_owned());
         world.accept(refused).await;
         let mut other = reported(
             world.platform.id,
-            ("m2", "new"),
+            "m2", "new",
             1,
             Report { kind: NotificationKind::PlanChangeScheduled, customer: None, related: Some("old") },
         );
@@ -62,7 +62,7 @@ story! {
         let url = SecretString::from("https://arn");
         world.store.add_pending_topic(TopicRequest::new(world.platform.id, "arn:1", url, expires_at)).await.unwrap();
         let topic: TopicId = world.store.topics(world.platform.id).await.unwrap().remove(0).id;
-        let mut waiting = changed(&world, "m1", ("old", "new"));
+        let mut waiting = changed(&world, "m1", "old", "new");
         waiting.fate = Fate::WaitTopic(topic);
         world.accept(waiting).await;
         assert_eq!(links(&mut world.raw()), Vec::<String>::new());
@@ -75,7 +75,7 @@ story! {
     async fn the_old_receipt_is_replaced_as_soon_as_the_new_one_is_real(world: World) {
         world.happen("old", 1, &[TransitionKind::Purchased]).await;
         let (old, new) = (world.key("old"), world.key("new"));
-        world.accept(changed(&world, "m1", ("old", "new"))).await;
+        world.accept(changed(&world, "m1", "old", "new")).await;
         assert!(!world.load(old).await.is_replaced, "the new receipt is not known to be real yet");
         let mut unsure = record(new, &world.load(new).await);
         unsure.decision.outcomes = Vec::new();
@@ -99,7 +99,7 @@ story! {
     async fn the_link_may_come_after_the_new_receipt_is_real(world: World) {
         world.happen("new", 1, &[TransitionKind::Purchased]).await;
         world.happen("old", 1, &[TransitionKind::Purchased]).await;
-        world.accept(changed(&world, "m1", ("old", "new"))).await;
+        world.accept(changed(&world, "m1", "old", "new")).await;
         assert!(!world.load(world.key("old")).await.is_replaced);
         world.settle(world.key("new")).await;
         assert!(world.load(world.key("old")).await.is_replaced);
@@ -112,7 +112,7 @@ story! {
         let (old, new) = (world.key("old"), world.key("new"));
         world.notify("m-old", "old", 60_000).await;
         let unknowing = happened(record(old, &world.load(old).await), &[TransitionKind::Expired]);
-        world.accept(changed(&world, "m1", ("old", "new"))).await;
+        world.accept(changed(&world, "m1", "old", "new")).await;
         world.settle(new).await;
         assert_eq!(world.store.record(unknowing).await.unwrap(), Recorded::Moved);
         let loaded = world.load(old).await;
@@ -126,7 +126,7 @@ story! {
         let (old, new) = (world.key("old"), world.key("new"));
         world.notify("m-old", "old", 60_000).await;
         let unknowing = record(old, &world.load(old).await);
-        world.accept(changed(&world, "m1", ("old", "new"))).await;
+        world.accept(changed(&world, "m1", "old", "new")).await;
         world.settle(new).await;
         assert_eq!(world.store.record(unknowing).await.unwrap(), Recorded::Moved);
         assert!(world.load(old).await.is_replaced);
@@ -141,7 +141,7 @@ story! {
             "UPDATE purchases SET purchase = REPLACE(REPLACE(purchase, '\"term_sku\":\"term\"', '\"term_sku\":\"silver\"'),
                  '\"sku\":\"term\"', '\"sku\":\"silver\"')",
         );
-        world.accept(changed(&world, "m1", ("old", "new"))).await;
+        world.accept(changed(&world, "m1", "old", "new")).await;
         let new = world.key("new");
         world.done(happened(record(new, &world.load(new).await), &[TransitionKind::PlanChanged])).await;
         let announced = world.store.purchase(new).await.unwrap().data;
@@ -170,11 +170,11 @@ fn list(world: &World) {
 }
 
 /// Settles the beginning of one customer's subscription to a SKU on a day, reported by this type of notification.
-async fn subscribe(world: &World, (sku, day): (&str, i64), kind: domain::NotificationKind) -> i64 {
+async fn subscribe(world: &World, sku: &str, day: i64, kind: domain::NotificationKind) -> i64 {
     let since = domain::Timestamp::from_micros(super::world::BEGINNING).plus_millis(day * 86_400_000);
     let report = super::world::Report { kind, customer: Some("customer-1"), related: None };
     let at_ms = since.micros() / 1000;
-    world.accept(super::world::reported(world.platform.id, (&format!("{sku}-{kind:?}"), sku), at_ms, report)).await;
+    world.accept(super::world::reported(world.platform.id, &format!("{sku}-{kind:?}"), sku, at_ms, report)).await;
     let (key, snapshot) = (
         world.key(sku),
         domain::Snapshot {
@@ -197,9 +197,9 @@ story! {
     async fn a_sku_change_within_an_entitlement_is_announced_once(world: World) {
         list(&world);
         for (sku, day) in [("gold", 0), ("radio", 1), ("silver", 2)] {
-            subscribe(&world, (sku, day), domain::NotificationKind::SubscriptionPurchased).await;
+            subscribe(&world, sku, day, domain::NotificationKind::SubscriptionPurchased).await;
         }
-        subscribe(&world, ("silver", 2), domain::NotificationKind::PlanChanged).await;
+        subscribe(&world, "silver", 2, domain::NotificationKind::PlanChanged).await;
         let announced = world.raw().texts("SELECT event_type AS value FROM events WHERE event_type LIKE 'user.%' ORDER BY seq");
         let [purchased, changed] = ["user.subscription.purchased", "user.subscription.sku_change"];
         assert_eq!(announced, [purchased, purchased, changed]);

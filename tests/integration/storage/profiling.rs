@@ -52,7 +52,7 @@ impl World {
     }
 
     /// Delivers everything of a lane, and returns the type and the body of each event.
-    pub async fn drain(&self, (key, to): (CollapseKey, DestinationId)) -> Vec<(String, Value)> {
+    pub async fn drain(&self, key: CollapseKey, to: DestinationId) -> Vec<(String, Value)> {
         let mut all = Vec::new();
         for turn in 0.. {
             let Claimed::Send(batch) = self.claim(key, to, &format!("drain-{turn}")).await else { break };
@@ -104,7 +104,7 @@ story! {
             world.resettle(world.key(receipt)).await;
         }
         assert_eq!(world.profiles(to), 1);
-        let sent = [world.drain((world.key("r1"), to)).await, world.drain((world.key("r2"), to)).await].concat();
+        let sent = [world.drain(world.key("r1"), to).await, world.drain(world.key("r2"), to).await].concat();
         let profile = sent.iter().find(|(event_type, _)| event_type == PROFILE_UPDATED).unwrap();
         assert_eq!((entitlements(&profile.1), &profile.1["user_revision"]), (vec!["gold"], &3.into()));
         assert_eq!(world.broken(1000).await, []);
@@ -134,7 +134,7 @@ story! {
         assert_eq!(world.profiles(to), 2);
         world.resettle(world.key("r1")).await;
         assert_eq!(world.profiles(to), 2, "the joined user has the state already");
-        let sent = world.drain((world.key("r4"), to)).await;
+        let sent = world.drain(world.key("r4"), to).await;
         let anna = world.store.customer(world.app.id, storage::CustomerKey::ExternalId("anna".to_owned())).await.unwrap();
         let profile = sent.iter().find(|(event_type, _)| event_type == PROFILE_UPDATED).unwrap();
         assert_eq!((&profile.1["user_id"], entitlements(&profile.1)), (&anna.user_id.to_string().into(), vec!["silver"]));
@@ -149,7 +149,7 @@ story! {
         assert_eq!(world.profiles(to), 0, "a user without entitlements is owed no profile");
         world.entitle("gold").await;
         let report = Report { kind: NotificationKind::Adopted, customer: Some("somebody"), related: None };
-        world.accept(reported(world.platform.id, ("imported", "r1"), 1_000, report)).await;
+        world.accept(reported(world.platform.id, "imported", "r1", 1_000, report)).await;
         world.settle(world.key("r1")).await;
         assert_eq!(world.profiles(to), 1);
         let sent = must_send(&world.store, claim(world.key("r1"), to, "a")).await;
@@ -164,13 +164,13 @@ story! {
     async fn a_newer_profile_supersedes_an_older_one_of_its_lane(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
-        world.drain((world.key("r1"), to)).await;
+        world.drain(world.key("r1"), to).await;
         for entitlement in ["bronze", "silver", "gold"] {
             world.entitle(entitlement).await;
             world.resettle(world.key("r1")).await;
         }
         assert_eq!(world.profiles(to), 3);
-        let sent = world.drain((world.key("r1"), to)).await;
+        let sent = world.drain(world.key("r1"), to).await;
         let shown: Vec<_> = sent.iter().map(|(_, body)| entitlements(body)).collect();
         assert_eq!(shown, [["gold"]]);
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM deliveries WHERE status = 'superseded'"), 2);
@@ -183,7 +183,7 @@ story! {
         let to = world.keeping("analytics", Attributes::Documented).await;
         for receipt in ["r1", "r2"] {
             world.happen(receipt, 1, &[TransitionKind::Purchased]).await;
-            world.drain((world.key(receipt), to)).await;
+            world.drain(world.key(receipt), to).await;
         }
         world.entitle("gold").await;
         world.resettle(world.key("r1")).await;
@@ -195,7 +195,7 @@ story! {
         assert_eq!(newer.types(), [PURCHASED]);
         world.finish(&newer, Verdict::Delivered).await;
         world.pass(5_001);
-        assert_eq!(world.drain((world.key("r1"), to)).await, [], "it is never sent again");
+        assert_eq!(world.drain(world.key("r1"), to).await, [], "it is never sent again");
         let closed = world.raw().texts("SELECT status || ': ' || last_error AS value FROM deliveries WHERE attempts > 1 \
              OR status = 'superseded'");
         assert_eq!(closed, ["superseded: a newer state of the user stands for it"]);
@@ -212,7 +212,7 @@ story! {
         let second = world.attempt(world.key("r1"), to, "b").await;
         assert_eq!((second.event_id, &second.body), (first.event_id, &first.body));
         world.finish(&second, Verdict::Delivered).await;
-        assert_eq!((world.drain((world.key("r1"), to)).await, world.profiles(to)), (vec![], 1));
+        assert_eq!((world.drain(world.key("r1"), to).await, world.profiles(to)), (vec![], 1));
         assert_eq!(world.broken(1000).await, []);
     }
 }
@@ -272,7 +272,7 @@ story! {
         world.settle(tested).await;
         assert_eq!((world.profiles(to), world.profiles(filtered)), (1, 0),
             "only the other environment's profile is owed");
-        let sent = world.drain((tested, to)).await;
+        let sent = world.drain(tested, to).await;
         assert_eq!((&sent[0].1["environment"], entitlements(&sent[0].1)), (&"sandbox".into(), vec!["gold"]));
         world.done(happened(record(tested, &world.load(tested).await), &[TransitionKind::Expired])).await;
         assert_eq!((world.profiles(to), world.profiles(filtered)), (1, 0), "its state is the same");
@@ -283,7 +283,7 @@ story! {
         world.store.update_platform(world.platform.id, sandboxed).await.unwrap();
         world.resettle(world.key("r1")).await;
         assert_eq!((world.profiles(to), world.profiles(filtered)), (2, 1), "the production profile has become empty");
-        let sent = world.drain((world.key("r1"), to)).await;
+        let sent = world.drain(world.key("r1"), to).await;
         let profile = sent.iter().find(|(event_type, _)| event_type == PROFILE_UPDATED).unwrap();
         assert_eq!((&profile.1["environment"], entitlements(&profile.1).len()), (&"production".into(), 0));
         assert_eq!(world.broken(1000).await, []);

@@ -95,7 +95,7 @@ story! {
         for (number, (bought_at, price)) in bought.into_iter().enumerate() {
             let (message, receipt) = (format!("m{number}"), format!("r{number}"));
             let report = Report { kind: NotificationKind::SubscriptionPurchased, customer: Some("customer-1"), related: None };
-            world.accept(reported(world.platform.id, (&message, &receipt), bought_at.micros() / 1000, report)).await;
+            world.accept(reported(world.platform.id, &message, &receipt, bought_at.micros() / 1000, report)).await;
             world.settle(world.key(&receipt)).await;
             let data = data(&world, &receipt).await;
             assert_eq!((&data["purchase_price"], &data["price_source"]), (&price.into(), &"catalogue".into()), "{data}");

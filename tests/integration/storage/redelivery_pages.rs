@@ -15,7 +15,7 @@ fn once(run: &str) -> RunMode {
     RunMode::Once(run.to_owned())
 }
 
-async fn replay(world: &World, to: DestinationId, (cursor, run): (Option<&str>, &str)) -> Result<Redelivered, Error> {
+async fn replay(world: &World, to: DestinationId, cursor: Option<&str>, run: &str) -> Result<Redelivered, Error> {
     world.store.redeliver_all(RedeliverySelector::All.to(to), page(cursor), once(run)).await
 }
 
@@ -44,17 +44,17 @@ fn count(world: &World, table: &str) -> i64 {
 story! {
     async fn repeating_a_page_of_a_run_answers_the_same_and_owes_nothing(world: World) {
         let hook = delivered(&world).await;
-        let first = replay(&world, hook.id, (None, "run")).await.unwrap();
+        let first = replay(&world, hook.id, None, "run").await.unwrap();
         assert_eq!((first.checked, first.owing.owed, count(&world, "deliveries")), (2, 2, 5));
         arrive(&world, hook.id).await;
-        assert_eq!(replay(&world, hook.id, (None, "run")).await.unwrap(), first, "its answer was lost");
+        assert_eq!(replay(&world, hook.id, None, "run").await.unwrap(), first, "its answer was lost");
         let cursor = first.next_cursor.as_deref();
-        let second = replay(&world, hook.id, (cursor, "run")).await.unwrap();
+        let second = replay(&world, hook.id, cursor, "run").await.unwrap();
         assert_eq!((second.owing.owed, second.next_cursor.as_deref(), count(&world, "deliveries")), (1, None, 6));
         arrive(&world, hook.id).await;
-        assert_eq!(replay(&world, hook.id, (cursor, "run")).await.unwrap(), second);
+        assert_eq!(replay(&world, hook.id, cursor, "run").await.unwrap(), second);
         assert_eq!(count(&world, "deliveries"), 6);
-        assert_eq!(replay(&world, hook.id, (None, "another")).await.unwrap().owing.owed, 2);
+        assert_eq!(replay(&world, hook.id, None, "another").await.unwrap().owing.owed, 2);
         assert_eq!(world.broken(1000).await, []);
     }
 }
@@ -92,7 +92,7 @@ story! {
         let hook = delivered(&world).await;
         world.store.redeliver_all(RedeliverySelector::All.to(hook.id), page(None), Run::Dry).await.unwrap();
         assert_eq!(count(&world, "pages"), 0);
-        replay(&world, hook.id, (None, "run")).await.unwrap();
+        replay(&world, hook.id, None, "run").await.unwrap();
         let named = |selection, run| world.store.redeliver_all(selection, page(None), once(run));
         let refused = named(RedeliverySelector::Behind.to(hook.id), "run").await;
         assert!(matches!(refused, Err(Error::Conflict { what: "run", .. })), "{refused:?}");
@@ -125,10 +125,10 @@ story! {
     async fn pages_are_deleted_after_a_week_in_batches(world: World) {
         let hook = delivered(&world).await;
         for run in ["a", "b", "c"] {
-            replay(&world, hook.id, (None, run)).await.unwrap();
+            replay(&world, hook.id, None, run).await.unwrap();
         }
         world.age(6 * DAY_MS);
-        replay(&world, hook.id, (None, "young")).await.unwrap();
+        replay(&world, hook.id, None, "young").await.unwrap();
         assert_eq!(world.store.forget_pages(2).await.unwrap(), 0);
         world.age(2 * DAY_MS);
         assert_eq!(world.store.forget_pages(2).await.unwrap(), 2);

@@ -404,7 +404,7 @@ story! {
         assert!(first.first_tried_at.unwrap() >= before);
         world.finish(&first, RETRY).await;
         world.pass(600_000);
-        let sent = world.attempt_as(Mode::Drain, (key, hook.id), "d").await;
+        let sent = world.attempt_as(Mode::Drain, key, hook.id, "d").await;
         assert!(world.store.now().await.unwrap().millis_since(sent.first_tried_at.unwrap()) >= 600_000);
         world.pass(LEASE_MS + 1);
     }

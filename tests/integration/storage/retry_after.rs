@@ -11,11 +11,11 @@ const LONG: Verdict = Verdict::Retry { delay: HOUR.saturating_mul(10) };
 
 /// Fails the next request of a lane with a `Retry-After` of an hour.
 async fn fail_for_an_hour(world: &World, receipt: &str, to: DestinationId) -> LaneState {
-    fail_for(world, (receipt, to), (HOUR_MS, HOUR_MS)).await
+    fail_for(world, receipt, to, HOUR_MS, HOUR_MS).await
 }
 
 /// Fails the next request of a lane with these waits of the event and of the lane.
-async fn fail_for(world: &World, (receipt, to): (&str, DestinationId), (delay_ms, pause_ms): (i64, i64)) -> LaneState {
+async fn fail_for(world: &World, receipt: &str, to: DestinationId, delay_ms: i64, pause_ms: i64) -> LaneState {
     let sent = world.attempt(world.key(receipt), to, "asks").await;
     let mut end = finish(&sent, Verdict::Retry { delay: duration(delay_ms) });
     end.result.lane_pause = Some(duration(pause_ms));
@@ -23,7 +23,7 @@ async fn fail_for(world: &World, (receipt, to): (&str, DestinationId), (delay_ms
 }
 
 /// Checks that the lane cannot be claimed for about this time, and that no run is started for it.
-async fn check_left_alone(world: &World, (receipt, to): (&str, DestinationId), at_most_ms: i64) {
+async fn check_left_alone(world: &World, receipt: &str, to: DestinationId, at_most_ms: i64) {
     let key = world.key(receipt);
     for mode in [Mode::Lane, Mode::Drain] {
         let claimed = world.store.claim(Claim { mode, ..claim(key, to, "left") }).await.unwrap();
@@ -36,7 +36,7 @@ async fn check_left_alone(world: &World, (receipt, to): (&str, DestinationId), a
 }
 
 /// Checks that a new revision is sent now, and delivers it.
-async fn check_sent(world: &World, (receipt, to): (&str, DestinationId), revision: i64) {
+async fn check_sent(world: &World, receipt: &str, to: DestinationId, revision: i64) {
     let sent = world.attempt(world.key(receipt), to, "sent").await;
     assert_eq!(sent.revision, revision, "{receipt}");
     world.finish(&sent, Verdict::Delivered).await;
@@ -60,17 +60,17 @@ story! {
         assert!(matches!(fail_for_an_hour(&world, "r1", hook).await, LaneState::Wait { .. }));
         world.revise("r1", 2).await;
         assert_eq!(drained(&world, hook).await, [world.key("r1")], "the new event makes the lane due once");
-        check_left_alone(&world, ("r1", hook), HOUR_MS).await;
+        check_left_alone(&world, "r1", hook, HOUR_MS).await;
         world.revise("r1", 3).await;
-        check_left_alone(&world, ("r1", hook), HOUR_MS - 50_000).await;
+        check_left_alone(&world, "r1", hook, HOUR_MS - 50_000).await;
         world.revise("r2", 1).await;
-        check_sent(&world, ("r2", hook), 1).await;
+        check_sent(&world, "r2", hook, 1).await;
         world.pass(HOUR_MS - 100_000);
         assert_eq!(drained(&world, hook).await, [world.key("r1")]);
-        check_sent(&world, ("r1", hook), 3).await;
+        check_sent(&world, "r1", hook, 3).await;
         assert_eq!(destination_need(&world, hook).await, DestinationNeed::Rest);
         world.revise("r1", 4).await;
-        check_sent(&world, ("r1", hook), 4).await;
+        check_sent(&world, "r1", hook, 4).await;
     }
 }
 
@@ -83,9 +83,9 @@ story! {
         let mut end = finish(&sent, Verdict::Retry { delay: duration(HOUR_MS) });
         end.result.lane_pause = Some(duration(HOUR_MS));
         assert!(matches!(world.end(end).await.lane, LaneState::Wait { wait } if wait > HOUR / 2), "the event that arrived meanwhile is not due at once");
-        check_left_alone(&world, ("r1", hook), HOUR_MS).await;
+        check_left_alone(&world, "r1", hook, HOUR_MS).await;
         world.pass(HOUR_MS);
-        check_sent(&world, ("r1", hook), 2).await;
+        check_sent(&world, "r1", hook, 2).await;
     }
 }
 
@@ -98,7 +98,7 @@ story! {
         let left = fail_for_an_hour(&world, "r1", hook).await;
         assert!(matches!(left, LaneState::Wait { wait } if wait <= Duration::from_secs(5)), "the event has a wait of its own: {left:?}");
         world.pass(5_001);
-        check_left_alone(&world, ("r1", hook), HOUR_MS).await;
+        check_left_alone(&world, "r1", hook, HOUR_MS).await;
         world.pass(HOUR_MS);
         world.send("r1", hook, Verdict::Delivered).await;
         world.send("r1", hook, Verdict::Delivered).await;
@@ -114,11 +114,11 @@ story! {
         world.pass(5);
         world.store.retry_now(hook).await.unwrap();
         world.pass(5);
-        let sent = world.attempt_as(Mode::Probe, (world.key("r1"), hook), "p").await;
+        let sent = world.attempt_as(Mode::Probe, world.key("r1"), hook, "p").await;
         let mut end = finish(&sent, Verdict::Retry { delay: duration(HOUR_MS) });
         end.result.lane_pause = Some(duration(HOUR_MS));
         world.end(end).await;
-        check_left_alone(&world, ("r1", hook), HOUR_MS).await;
+        check_left_alone(&world, "r1", hook, HOUR_MS).await;
     }
 }
 
@@ -126,11 +126,11 @@ story! {
     async fn a_lane_waits_no_longer_than_its_retry_after(world: World) {
         let hook = world.destination("hook").await.id;
         world.revise("r1", 1).await;
-        fail_for(&world, ("r1", hook), (10 * HOUR_MS, 60_000)).await;
+        fail_for(&world, "r1", hook, 10 * HOUR_MS, 60_000).await;
         world.revise("r1", 2).await;
-        check_left_alone(&world, ("r1", hook), 60_000).await;
+        check_left_alone(&world, "r1", hook, 60_000).await;
         world.pass(10_001);
-        check_sent(&world, ("r1", hook), 2).await;
+        check_sent(&world, "r1", hook, 2).await;
     }
 }
 
@@ -146,16 +146,16 @@ story! {
                 world.store.redeliver_all(what.to(None), Page::default(), Run::Real).await.unwrap()
             };
             again(RedeliverySelector::Failed).await;
-            check_left_alone(&world, (receipt, hook), HOUR_MS).await;
+            check_left_alone(&world, receipt, hook, HOUR_MS).await;
             let key = world.key(receipt);
             match way {
                 0 => drop(world.store.redeliver(key, Some(hook), None).await.unwrap()),
                 1 => drop(again(RedeliverySelector::Purchase(key)).await),
                 _ => drop(again(RedeliverySelector::Event(event)).await),
             }
-            check_sent(&world, (receipt, hook), 2).await;
+            check_sent(&world, receipt, hook, 2).await;
             world.revise(receipt, 3).await;
-            check_sent(&world, (receipt, hook), 3).await;
+            check_sent(&world, receipt, hook, 3).await;
         }
     }
 }
@@ -185,11 +185,11 @@ story! {
             fail_for_an_hour(&world, receipt, hook).await;
         }
         world.revise("r1", 2).await;
-        check_left_alone(&world, ("r1", hook), HOUR_MS).await;
+        check_left_alone(&world, "r1", hook, HOUR_MS).await;
         world.store.retry_now(hook).await.unwrap();
         world.pass(5);
         assert_eq!(drained(&world, hook).await.len(), 2, "held-back deliveries are due as attempted ones are");
-        check_sent(&world, ("r1", hook), 2).await;
+        check_sent(&world, "r1", hook, 2).await;
         world.revise("r2", 2).await;
         world.send("r2", hook, RETRY).await;
         world.pass(5_001);
@@ -203,15 +203,15 @@ story! {
         world.revise("r1", 1).await;
         fail_for_an_hour(&world, "r1", hook).await;
         world.revise("r1", 2).await;
-        check_left_alone(&world, ("r1", hook), HOUR_MS).await;
+        check_left_alone(&world, "r1", hook, HOUR_MS).await;
         world.revise("r2", 1).await;
         world.raw().run("UPDATE health SET opened_at = 5");
         assert!(matches!(world.claim(world.key("r1"), hook, "o").await, Claimed::Idle(Idle::Owed { .. })));
-        let probe = world.attempt_as(Mode::Probe, (world.key("r2"), hook), "p").await;
+        let probe = world.attempt_as(Mode::Probe, world.key("r2"), hook, "p").await;
         world.finish(&probe, Verdict::Delivered).await;
         world.pass(5);
         assert_eq!(drained(&world, hook).await, [world.key("r1")], "it is owed now");
-        check_sent(&world, ("r1", hook), 2).await;
+        check_sent(&world, "r1", hook, 2).await;
     }
 }
 
@@ -221,14 +221,14 @@ story! {
         world.revise("r1", 1).await;
         fail_for_an_hour(&world, "r1", hook).await;
         world.revise("r1", 2).await;
-        check_left_alone(&world, ("r1", hook), HOUR_MS).await;
+        check_left_alone(&world, "r1", hook, HOUR_MS).await;
         for enabled in [false, true] {
             let switched = DestinationPatch { enabled: Some(enabled), ..Default::default() };
             world.store.update_destination(hook, switched).await.unwrap();
         }
         world.pass(5);
         assert_eq!(drained(&world, hook).await, [world.key("r1")]);
-        check_sent(&world, ("r1", hook), 2).await;
+        check_sent(&world, "r1", hook, 2).await;
     }
 }
 
@@ -237,8 +237,8 @@ story! {
         let hook = world.destination("hook").await.id;
         world.happen("r1", 1, &[TransitionKind::Cancelled, TransitionKind::Resumed]).await;
         fail_for_an_hour(&world, "r1", hook).await;
-        check_left_alone(&world, ("r1", hook), HOUR_MS).await;
-        let state = world.attempt_as(Mode::Probe, (world.key("r1"), hook), "p").await;
+        check_left_alone(&world, "r1", hook, HOUR_MS).await;
+        let state = world.attempt_as(Mode::Probe, world.key("r1"), hook, "p").await;
         assert_eq!(state.event_type, "purchase.updated");
         assert_eq!(world.finish(&state, Verdict::Delivered).await, LaneState::More);
         for expected in ["user.subscription.cancelled", "user.subscription.resumed"] {
@@ -261,6 +261,6 @@ story! {
         world.finish(&mine, Verdict::Delivered).await;
         world.end(end).await;
         world.revise("r1", 2).await;
-        check_sent(&world, ("r1", hook), 2).await;
+        check_sent(&world, "r1", hook, 2).await;
     }
 }

@@ -10,8 +10,8 @@ story! {
     async fn a_refund_is_listed_with_its_own_amount(world: World) {
         world.sell("4.99").await;
         world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
-        let charge = || sale("t1", SaleKind::Charge, ("2027-01-10T13:00:00Z", "4.99"));
-        let part = |at: &str, amount: &str| sale("t1", SaleKind::Refund, (at, amount));
+        let charge = || sale("t1", SaleKind::Charge, "2027-01-10T13:00:00Z", "4.99");
+        let part = |at: &str, amount: &str| sale("t1", SaleKind::Refund, at, amount);
         let (first, second) = (part("2027-01-20T13:00:00Z", "3.34"), part("2027-01-25T13:00:00Z", "1.00"));
         let listed = async |lines: Vec<NewSale>| {
             let imported = world.store.import_sales(world.app.id, lines, Run::Real).await.unwrap();

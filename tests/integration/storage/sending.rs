@@ -125,7 +125,7 @@ impl World {
     }
 
     /// As [`Self::attempt`], in another mode.
-    pub async fn attempt_as(&self, mode: Mode, (key, to): (CollapseKey, DestinationId), token: &str) -> Sent {
+    pub async fn attempt_as(&self, mode: Mode, key: CollapseKey, to: DestinationId, token: &str) -> Sent {
         must_send(&self.store, Claim { mode, ..claim(key, to, token) }).await
     }
 
@@ -156,14 +156,14 @@ impl World {
     pub async fn happen_to(&self, customer: &str, receipt: &str, whats: &[TransitionKind]) -> i64 {
         let report = Report { kind: NotificationKind::Renewed, customer: Some(customer), related: None };
         let number = self.load(self.key(receipt)).await.revision + 1;
-        let notification = reported(self.platform.id, (&format!("{receipt}-{number}"), receipt), number * 1000, report);
+        let notification = reported(self.platform.id, &format!("{receipt}-{number}"), receipt, number * 1000, report);
         self.accept(notification).await;
         let key = self.key(receipt);
         self.done(happened(record(key, &self.load(key).await), whats)).await
     }
 
     /// Adds a `user.*` event and its delivery, without a `purchase.updated`.
-    pub fn owe_user_event(&self, key: CollapseKey, to: DestinationId, (event_type, number): (&str, i64)) {
+    pub fn owe_user_event(&self, key: CollapseKey, to: DestinationId, event_type: &str, number: i64) {
         let event = domain::EventId::of(key, 1, number, event_type, 0);
         let delivery = domain::DeliveryId::of(to, event, 0);
         let now = if self.is_postgres() {

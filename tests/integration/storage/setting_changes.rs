@@ -43,7 +43,7 @@ impl Recorders {
             for platform in platforms {
                 let receipt = format!("r{number}");
                 let report = Report { kind: NotificationKind::Renewed, customer: Some(&receipt), related: None };
-                world.accept(reported(*platform, (&receipt, &receipt), 1_000, report)).await;
+                world.accept(reported(*platform, &receipt, &receipt, 1_000, report)).await;
                 let key = CollapseKey::of(*platform, &receipt);
                 tasks.push(tokio::spawn(record_on(store.clone(), key, Arc::clone(&is_over))));
             }

@@ -131,7 +131,7 @@ async fn live(world: &World, hook: DestinationId, number: usize, life: Life) {
             let kind = NotificationKind::Renewed;
             let report = Report { kind, customer: Some(&customer), related: None };
             let at_ms = i64::try_from(place + 1).unwrap() * 1000;
-            let mut notification = reported(world.platform.id, (&message, &receipt), at_ms, report);
+            let mut notification = reported(world.platform.id, &message, &receipt, at_ms, report);
             "SUBSCRIPTION_RENEWED".clone_into(&mut notification.store_type);
             world.accept(notification).await;
         }

@@ -73,7 +73,7 @@ story! {
             world.happen("old", number, &[TransitionKind::Renewed]).await;
         }
         let report = Report { kind: NotificationKind::PlanChanged, customer: Some("customer-1"), related: Some("old") };
-        world.accept(reported(world.platform.id, ("m1", "new"), 50_000, report)).await;
+        world.accept(reported(world.platform.id, "m1", "new", 50_000, report)).await;
         let new = world.key("new");
         world.done(happened(record(new, &world.load(new).await), &[TransitionKind::PlanChanged])).await;
         let events = all_events(&world).await;
@@ -87,7 +87,7 @@ story! {
         list(&world);
         let (key, app) = (world.key("r1"), world.app.id);
         let began = Report { kind: NotificationKind::SubscriptionPurchased, customer: Some("customer-1"), related: None };
-        world.accept(reported(world.platform.id, ("m1", "r1"), BEGINNING / 1000, began)).await;
+        world.accept(reported(world.platform.id, "m1", "r1", BEGINNING / 1000, began)).await;
         let nothing = serde_json::Value::Null;
         for (day, expected) in [("2026-12-31", nothing.clone()), ("2027-01-16", nothing), ("2027-01-15", "5.49".into())] {
             let rate = format!("VALUES ('{app}', 'EUR', '{day}', '1.10')");

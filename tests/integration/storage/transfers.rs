@@ -23,8 +23,8 @@ impl World {
     }
 
     /// Delivers everything of a lane, and notes the entitlements that the integration knows each user by.
-    async fn keep(&self, lane: (CollapseKey, DestinationId), held: &mut Held) -> Vec<String> {
-        let sent = self.drain(lane).await;
+    async fn keep(&self, key: CollapseKey, to: DestinationId, held: &mut Held) -> Vec<String> {
+        let sent = self.drain(key, to).await;
         for (_, body) in sent.iter().filter(|(kind, _)| kind == PROFILE_UPDATED || kind == PURCHASED) {
             let names = entitlements(body).into_iter().map(str::to_owned).collect();
             held.insert(body["user_id"].as_str().unwrap().to_owned(), names);
@@ -67,22 +67,22 @@ story! {
         let anna = world.name("c1", "anna").await;
         let key = world.entitling("c1", "r1").await;
         let mut held = Held::new();
-        world.keep((key, to), &mut held).await;
+        world.keep(key, to, &mut held).await;
         assert_eq!(held, holding(&[(anna, &["premium"])]));
 
         let moved = world.hand_over("c1", "otto").await;
         let otto = world.owner_of(key).await;
-        assert_eq!(world.keep((key, to), &mut held).await, [PROFILE_UPDATED, PROFILE_UPDATED], "one of each user");
+        assert_eq!(world.keep(key, to, &mut held).await, [PROFILE_UPDATED, PROFILE_UPDATED], "one of each user");
         assert_eq!(held, holding(&[(anna, &[]), (otto, &["premium"])]));
         assert_eq!(world.paid(anna), "0", "a payment is one user's");
 
         // Before anything of the undoing is sent, the purchase moves once more: of each user the newest profile counts.
         world.store.undo_transfer(moved, by("by mistake")).await.unwrap();
         world.hand_over("c1", "otto").await;
-        assert_eq!(world.keep((key, to), &mut held).await, [PROFILE_UPDATED, PROFILE_UPDATED]);
+        assert_eq!(world.keep(key, to, &mut held).await, [PROFILE_UPDATED, PROFILE_UPDATED]);
         assert_eq!(held, holding(&[(anna, &[]), (otto, &["premium"])]));
         world.happen_to("c1", "r1", &[TransitionKind::Renewed]).await;
-        world.keep((key, to), &mut held).await;
+        world.keep(key, to, &mut held).await;
         assert_eq!(held, holding(&[(anna, &[]), (otto, &["premium"])]));
         assert_eq!(world.broken(1000).await, []);
     }
@@ -94,7 +94,7 @@ story! {
         let anna = world.name("c1", "anna").await;
         let key = world.entitling("c1", "r1").await;
         let mut held = Held::new();
-        world.keep((key, to), &mut held).await;
+        world.keep(key, to, &mut held).await;
         world.hand_over("c1", "otto").await;
         let otto = world.owner_of(key).await;
         // As earlier versions ended it.
@@ -102,7 +102,7 @@ story! {
             "UPDATE deliveries SET status = 'superseded', finished_at = created_at WHERE event_id IN
                  (SELECT id FROM events WHERE user_id = '{anna}' AND event_type = '{PROFILE_UPDATED}')"
         ));
-        world.keep((key, to), &mut held).await;
+        world.keep(key, to, &mut held).await;
         assert_eq!(held, holding(&[(anna, &["premium"]), (otto, &["premium"])]), "both have it there");
         assert_eq!(world.broken(1000).await, [("superseded_by_a_newer", 1)], "the audit says so");
 
@@ -110,7 +110,7 @@ story! {
         assert_eq!(snapshot(Run::Dry).await, [key]);
         assert_eq!(snapshot(Run::Real).await, [key]);
         assert_eq!(snapshot(Run::Real).await, [], "it is owed once");
-        assert_eq!(world.keep((key, to), &mut held).await, [PROFILE_UPDATED]);
+        assert_eq!(world.keep(key, to, &mut held).await, [PROFILE_UPDATED]);
         assert_eq!(held, holding(&[(anna, &[]), (otto, &["premium"])]));
         assert_eq!((snapshot(Run::Dry).await, snapshot(Run::Real).await), (vec![], vec![]));
         assert_eq!(world.broken(1000).await, []);
@@ -129,12 +129,12 @@ story! {
             world.claim_known(place, "r1", "guest").await;
         }
         assert_eq!(world.device_owners(), vec![guest.to_string(); 3]);
-        world.drain((key, to)).await;
+        world.drain(key, to).await;
         assert_eq!(world.name("guest", "anna").await, anna);
         assert_eq!(world.device_owners(), vec![anna.to_string(); 3]);
         let events = world.transfers();
         assert_eq!(seen(&events), [(&json!(guest), vec![], 0), (&json!(anna), vec!["premium"], 3)]);
-        let profiles = world.drain((key, to)).await;
+        let profiles = world.drain(key, to).await;
         let [(kind, profile)] = &profiles[..] else { panic!("{profiles:?}") };
         assert_eq!((kind.as_str(), &profile["user_id"]), (PROFILE_UPDATED, &json!(anna)));
         assert_eq!(profile["devices"].as_array().unwrap().len(), 3, "a profile carries the devices");

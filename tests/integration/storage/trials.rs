@@ -11,7 +11,7 @@ story! {
         world.sell("9.99").await;
         let bought = Report { kind: NotificationKind::SubscriptionPurchased, customer: Some("anna's"), related: None };
         let bought_at = at(BOUGHT).millis_since(Timestamp::default());
-        world.accept(reported(world.platform.id, ("m1", "r1"), bought_at, bought)).await;
+        world.accept(reported(world.platform.id, "m1", "r1", bought_at, bought)).await;
         let happened = [(TransitionKind::Purchased, 1), (TransitionKind::Expired, 1)];
         world.settle_shown(world.key("r1"), refunded(), &happened).await;
         assert_eq!(world.ledger("r1"), ["1 initial unconfirmed catalogue"]);

@@ -180,11 +180,11 @@ story! {
             let receipt = format!("r{number}");
             let key = world.key(&receipt);
             let nameless = Report { kind: NotificationKind::Renewed, customer: None, related: None };
-            world.accept(reported(world.platform.id, (&format!("{receipt}-1"), &receipt), 1_000, nameless)).await;
+            world.accept(reported(world.platform.id, &format!("{receipt}-1"), &receipt, 1_000, nameless)).await;
             world.settle(key).await;
             // The store's id of the customer becomes known, who has an external id.
             let report = Report { kind: NotificationKind::Renewed, customer: Some("anna's"), related: None };
-            world.accept(reported(world.platform.id, (&format!("{receipt}-2"), &receipt), 2_000, report)).await;
+            world.accept(reported(world.platform.id, &format!("{receipt}-2"), &receipt, 2_000, report)).await;
             let (claimed, _) = tokio::join!(second.claim(waiting_claim(key, to)), world.settle(key));
             drop(claimed.unwrap());
             assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM deliveries WHERE status = 'waiting'"), 0);
@@ -196,7 +196,7 @@ story! {
     async fn a_transfer_from_a_guest_never_has_the_ids_of_the_new_owner(world: World) {
         let to = world.analytics("analytics").await.id;
         let key = world.entitling("guest", "r1").await;
-        world.drain((key, to)).await;
+        world.drain(key, to).await;
         for customer in ["hers", "guest"] {
             let ids = CustomerNames { external_id: "anna".to_owned(), analytics_device_id: Some("tv".to_owned()) };
             world.store.name_customer(world.app.id, Owner::AppUser(customer.to_owned()), ids).await.unwrap();

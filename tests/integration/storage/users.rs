@@ -6,9 +6,9 @@ use domain::{CollapseKey, EventId, NotificationKind, TransitionKind, UserId};
 use storage::{Claim, Error, EventFilter, Owner, Page, PurchaseFilter, Recorded, Rendered, Store, Verdict};
 
 /// Accepts a notification of a receipt, perhaps of a customer, and returns the purchase.
-async fn accept_report(world: &World, receipt: &str, (customer, at_ms): (Option<&str>, i64)) -> CollapseKey {
+async fn accept_report(world: &World, receipt: &str, customer: Option<&str>, at_ms: i64) -> CollapseKey {
     let report = Report { kind: NotificationKind::Renewed, customer, related: None };
-    world.accept(reported(world.platform.id, (&format!("{receipt}-{at_ms}"), receipt), at_ms, report)).await;
+    world.accept(reported(world.platform.id, &format!("{receipt}-{at_ms}"), receipt, at_ms, report)).await;
     world.key(receipt)
 }
 
@@ -65,7 +65,7 @@ story! {
         assert_eq!(owner(&world, world.key("r1")).await, Some(user));
         assert_eq!(owner(&world, world.key("r2")).await, Some(user));
         assert_eq!(world.raw().number("SELECT revision AS value FROM users"), 2);
-        let other = accept_report(&world, "r3", (Some("customer-2"), 1)).await;
+        let other = accept_report(&world, "r3", Some("customer-2"), 1).await;
         world.settle(other).await;
         world.destination("hook").await;
         assert_eq!(owner(&world, other).await, Some(of_customer(&world, "customer-2")));
@@ -74,13 +74,13 @@ story! {
 
 story! {
     async fn a_receipt_without_a_customer_owns_itself_until_named(world: World) {
-        let key = accept_report(&world, "r1", (None, 1)).await;
+        let key = accept_report(&world, "r1", None, 1).await;
         world.settle(key).await;
         assert_eq!(owner(&world, key).await, Some(of_customer(&world, "receipt/r1")));
-        accept_report(&world, "r1", (Some("customer-1"), 2)).await;
+        accept_report(&world, "r1", Some("customer-1"), 2).await;
         world.settle(key).await;
         assert_eq!(owner(&world, key).await, Some(of_customer(&world, "customer-1")));
-        accept_report(&world, "r1", (None, 3)).await;
+        accept_report(&world, "r1", None, 3).await;
         world.settle(key).await;
         assert_eq!(owner(&world, key).await, Some(of_customer(&world, "customer-1")), "a known customer stays");
         let first = world.raw().texts("SELECT first_user_id AS value FROM purchases");
@@ -90,16 +90,16 @@ story! {
 
 story! {
     async fn a_user_named_by_a_receipt_stays_the_same_user(world: World) {
-        let key = accept_report(&world, "r1", (None, 1)).await;
+        let key = accept_report(&world, "r1", None, 1).await;
         world.settle(key).await;
         let user = of_customer(&world, "receipt/r1");
         world.raw().run("UPDATE users SET external_id = 'ext-1'");
-        accept_report(&world, "r1", (Some("customer-1"), 2)).await;
+        accept_report(&world, "r1", Some("customer-1"), 2).await;
         world.settle(key).await;
         assert_eq!(owner(&world, key).await, Some(user));
         let view = world.store.purchase(key).await.unwrap();
         assert_eq!(view.data["data"]["last_seen_external_id"], "ext-1");
-        let second = accept_report(&world, "r2", (Some("customer-1"), 1)).await;
+        let second = accept_report(&world, "r2", Some("customer-1"), 1).await;
         world.settle(second).await;
         assert_eq!(owner(&world, second).await, Some(user),
             "later purchases of the store's customer belong to that user");
@@ -193,7 +193,7 @@ story! {
         let second = world.second_process().await;
         let receipts: Vec<String> = (0..16).map(|number| format!("r{number}")).collect();
         for (number, receipt) in receipts.iter().enumerate() {
-            accept_report(&world, receipt, (Some(["customer-1", "customer-2"][number % 2]), 1)).await;
+            accept_report(&world, receipt, Some(["customer-1", "customer-2"][number % 2]), 1).await;
         }
         let mut settlings = Vec::new();
         for (number, receipt) in receipts.iter().enumerate() {
@@ -242,12 +242,12 @@ story! {
         });
         let waiting = "SELECT COUNT(*) AS value FROM deliveries WHERE status = 'waiting'";
         world.store.name_customer(world.app.id, Owner::AppUser("anna's".to_owned()), "anna").await.unwrap();
-        let key = accept_report(&world, "r1", (None, 1_000)).await;
+        let key = accept_report(&world, "r1", None, 1_000).await;
         world.settle(key).await;
         let claimed = world.store.claim(Claim { render: render(), ..claim(key, hook, "a") }).await.unwrap();
         assert!(matches!(claimed, storage::Claimed::Idle(storage::Idle::Closed { .. })), "{claimed:?}");
         assert_eq!(world.raw().number(waiting), 1, "the receipt has a user of its own");
-        accept_report(&world, "r1", (Some("anna's"), 2_000)).await;
+        accept_report(&world, "r1", Some("anna's"), 2_000).await;
         world.settle(key).await;
         assert_eq!(world.raw().number(waiting), 0);
         let sent = must_send(&world.store, Claim { render: render(), ..claim(key, hook, "b") }).await;

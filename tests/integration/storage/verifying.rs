@@ -21,7 +21,7 @@ story! {
         world.settle(key).await;
         assert!(world.load(key).await.verify, "the purchase keeps the customer");
         let report = Report { kind: NotificationKind::Renewed, customer: Some("customer-2"), related: None };
-        world.accept(reported(world.platform.id, ("m2", "r1"), 2, report)).await;
+        world.accept(reported(world.platform.id, "m2", "r1", 2, report)).await;
         let query = world.store.store_query(key).await.unwrap().unwrap();
         assert_eq!(query.app_user_id, "customer-2", "the customer of the newest notification is used");
     }
@@ -30,7 +30,7 @@ story! {
 story! {
     async fn without_a_customer_or_a_secret_no_store_is_queried(world: World) {
         let report = Report { kind: NotificationKind::Renewed, customer: None, related: None };
-        world.accept(reported(world.platform.id, ("m1", "r1"), 1, report)).await;
+        world.accept(reported(world.platform.id, "m1", "r1", 1, report)).await;
         let mut bare = new_platform(&world.app, "bare");
         bare.shared_secret = None;
         let bare = world.store.new_platform(bare).await.unwrap();

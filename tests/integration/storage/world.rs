@@ -377,7 +377,7 @@ pub fn new_destination(app: &App, name: &str) -> NewDestination {
 /// A notification of the type RENEWED at `at_ms`.
 pub fn renewal(platform_id: PlatformId, message_id: &str, receipt_id: &str, at_ms: i64) -> NewNotification {
     let report = Report { kind: NotificationKind::Renewed, customer: Some("customer-1"), related: None };
-    reported(platform_id, (message_id, receipt_id), at_ms, report)
+    reported(platform_id, message_id, receipt_id, at_ms, report)
 }
 
 /// The kind, the customer and the related receipt of a notification.
@@ -389,7 +389,8 @@ pub struct Report<'a> {
 
 pub fn reported(
     platform_id: PlatformId,
-    (message_id, receipt_id): (&str, &str),
+    message_id: &str,
+    receipt_id: &str,
     at_ms: i64,
     report: Report<'_>,
 ) -> NewNotification {

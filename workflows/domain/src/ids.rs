@@ -108,7 +108,6 @@ impl EventId {
     /// The id of event number `n` of one type in one revision. `epoch` belongs to the database and
     /// is raised after a restore, so that ids of a lost future are never used again.
     #[must_use]
-    #[expect(clippy::too_many_arguments, reason = "the five parts of the name are the contract")]
     pub fn of(key: CollapseKey, epoch: i64, revision: i64, event_type: &str, n: u32) -> Self {
         let name = format!("{epoch}/{revision}/{event_type}/{n}");
         Self(Uuid::new_v5(&key.uuid(), name.as_bytes()))

@@ -415,9 +415,9 @@ impl Config {
     ///
     /// # Errors
     /// A setting that the test needs is missing, or the kind takes no sample.
-    pub fn test(&self, at: Timestamp, (id, sample): (&str, Option<&Value>)) -> Result<Request, Invalid> {
+    pub fn test(&self, at: Timestamp, id: &str, sample: Option<&Value>) -> Result<Request, Invalid> {
         match self {
-            Self::Webhook(config) => webhook::request::test(config, at, (id, sample)),
+            Self::Webhook(config) => webhook::request::test(config, at, id, sample),
             Self::Amplitude(_) if sample.is_some() => {
                 Err(Invalid::new("event_type", "nothing here: an example would be counted among the project's events"))
             }

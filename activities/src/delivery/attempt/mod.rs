@@ -153,14 +153,15 @@ pub async fn attempt(context: &Context, turn: Turn, next: Option<Next<'_>>) -> R
         }
     };
     let span = spans::attempt(&claim, &batch);
-    span.within(carry_out(context, &claim, (requested_at, batch), next)).await
+    span.within(carry_out(context, &claim, requested_at, batch, next)).await
 }
 
 /// Sends the events of a claimed lane and records the result.
 async fn carry_out(
     context: &Context,
     claim: &Claim,
-    (requested_at, batch): (Timestamp, Batch),
+    requested_at: Timestamp,
+    batch: Batch,
     next: Option<Next<'_>>,
 ) -> Result<AttemptResult, Error> {
     let is_for_operators = batch.attempts.iter().all(|attempt| domain::event::is_for_operators(&attempt.event_type));

@@ -28,7 +28,7 @@ fn hanging(slots: &Slots) -> (Lookup, Receiver<String>, Sender<()>) {
     let (begins, began) = channel();
     let (go_on, goes_on) = channel();
     let goes_on = Mutex::new(goes_on);
-    let lookup = bounded((slots.clone(), LONG), move |name| {
+    let lookup = bounded(slots.clone(), LONG, move |name| {
         if name.ends_with("hanging.example") {
             let _ = begins.send(name.to_owned());
             // At the end of the test nobody lets it go on.
@@ -62,7 +62,7 @@ async fn a_lookup_that_hangs_gives_its_slot_back_in_time() {
     let (begins, began) = channel();
     let (go_on, goes_on) = channel::<()>();
     let goes_on = Mutex::new(goes_on);
-    let lookup = bounded((slots.clone(), Duration::from_millis(10)), move |_| {
+    let lookup = bounded(slots.clone(), Duration::from_millis(10), move |_| {
         let _ = begins.send(());
         let _ = goes_on.lock().unwrap().recv();
         Ok(vec![LOCAL])
@@ -79,7 +79,7 @@ async fn a_lookup_without_a_place_in_time_is_a_dns_failure() {
     let url = format!("http://hook.example.com:{}/", server.port());
     let slots = Slots::new(1);
     let only = slots.take(&wanted("other")).await.unwrap();
-    let http = Http { lookup: bounded((slots, LONG), |_| Ok(vec![LOCAL])), ..permissive() };
+    let http = Http { lookup: bounded(slots, LONG, |_| Ok(vec![LOCAL])), ..permissive() };
     assert_eq!(class(&http.send(post(&url)).await), "dns");
     drop(only);
     assert_eq!(http.send(post(&url)).await, answered(200, ""));

@@ -132,7 +132,7 @@ impl Store {
                 let Some(external_id) = &purchase.external_id else { continue };
                 let owner = Owner::AppUser(purchase.app_user_id.clone());
                 let owner = owner.or_tombstone(write.connection, &secrets, app)?;
-                match customers::name(write, installation, (app, &owner), external_id) {
+                match customers::name(write, installation, app, &owner, external_id) {
                     Ok(_) => {}
                     Err(Error::Conflict { detail, .. }) => unnamed.push((index, detail)),
                     Err(error) => return Err(error),

@@ -26,11 +26,7 @@ impl Store {
     /// # Errors
     /// [`Error::Missing`] when there is none with this id; [`Error::Conflict`] when it was raised again since `seen`,
     /// or was acknowledged since.
-    pub async fn acknowledge_alarm(
-        &self,
-        id: AlarmId,
-        (note, seen): (&str, Option<Timestamp>),
-    ) -> Result<Alarm, Error> {
+    pub async fn acknowledge_alarm(&self, id: AlarmId, note: &str, seen: Option<Timestamp>) -> Result<Alarm, Error> {
         let note: String = clean(note).chars().take(MAX_NOTE_CHARS).collect();
         let by = self.actor().name.clone();
         self.change("alarm.acknowledge", move |write| {
@@ -38,7 +34,7 @@ impl Store {
             if let Some(detail) = seen.and_then(|seen| changed(&before, seen)) {
                 return Err(Error::Conflict { what: "acknowledgement", detail });
             }
-            acknowledge(write, id, (&by, &note))?;
+            acknowledge(write, id, &by, &note)?;
             let act = Act::on(before.app_id, id)
                 .before(json!({ "acknowledged_at": before.acknowledged_at }))
                 .after(json!({ "acknowledged_at": write.now()?, "kind": before.kind }));
@@ -50,7 +46,7 @@ impl Store {
 }
 
 /// Notes that somebody knows of an alarm, if it was raised.
-pub fn acknowledge(write: &mut Write<'_>, id: AlarmId, (by, note): (&str, &str)) -> Result<(), Error> {
+pub fn acknowledge(write: &mut Write<'_>, id: AlarmId, by: &str, note: &str) -> Result<(), Error> {
     let note: String = clean(note).chars().take(MAX_NOTE_CHARS).collect();
     sql(ACKNOWLEDGE).bind(write.now()?).bind(by).bind(note).bind(id).run(write.connection).map(drop)
 }

@@ -90,7 +90,7 @@ impl Store {
         self.change("customer.name", move |write| {
             require_app(write, app)?;
             let owner = owner.clone().or_tombstone(write.connection, &secrets, app)?;
-            let user = name(write, installation, (app, &owner), &external_id)?;
+            let user = name(write, installation, app, &owner, &external_id)?;
             if let Some(id) = &analytics_device_id {
                 sql(SET_DEVICE).bind(clean(id).as_ref()).bind(user).run(write.connection)?;
             }
@@ -147,7 +147,8 @@ impl Owner {
 pub fn name(
     write: &mut Write<'_>,
     installation: Installation,
-    (app, owner): (AppId, &Owner),
+    app: AppId,
+    owner: &Owner,
     external_id: &str,
 ) -> Result<UserId, Error> {
     let known = owner_of(write.connection, app, owner)?.ok_or_else(|| nobody(owner))?;
@@ -164,9 +165,7 @@ pub fn name(
         (Some(called), _) if called == external_id => Ok(user),
         (Some(called), _) => Err(called_otherwise(called, external_id)),
         (None, None) => names::set(write, user, external_id).map(|()| user),
-        (None, Some(other)) => {
-            moves::merge(write, installation, (app, Cause::Naming), (&row, &other)).map(|_| other.id)
-        }
+        (None, Some(other)) => moves::merge(write, installation, app, Cause::Naming, &row, &other).map(|_| other.id),
     }
 }
 

@@ -117,7 +117,8 @@ pub fn set(write: &mut Write<'_>, id: PlatformId, quota: DeviceQuota) -> Result<
 pub fn change(
     write: &mut Write<'_>,
     id: PlatformId,
-    (before, patch): (DeviceQuota, DeviceQuotaPatch),
+    before: DeviceQuota,
+    patch: DeviceQuotaPatch,
 ) -> Result<(), Error> {
     let after = patch.on(before);
     if after == before { Ok(()) } else { set(write, id, after) }

@@ -117,7 +117,7 @@ impl Store {
         self.change("platform.rotate-ingress-key", move |write| {
             let platform = lock(write, id)?;
             let until = write.now()?.plus(overlap);
-            replace(write, (&secrets, id), &key, until)?;
+            replace(write, &secrets, id, &key, until)?;
             let mut changed = fields(&platform);
             changed["ingress_key"] = json!("replaced");
             changed["old_ingress_until"] = json!(until);
@@ -150,7 +150,8 @@ impl Store {
 
 fn replace(
     write: &mut Write<'_>,
-    (secrets, id): (&Secrets, PlatformId),
+    secrets: &Secrets,
+    id: PlatformId,
     key: &SecretString,
     until: Timestamp,
 ) -> Result<(), Error> {

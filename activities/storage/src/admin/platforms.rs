@@ -397,7 +397,7 @@ fn update(write: &mut Write<'_>, secrets: &Secrets, before: &Platform, patch: &P
         .bind(before.id)
         .run(write.connection)
         .map_err(|error| error.or_taken("platform", name))?;
-    device_quota::change(write, before.id, (before.quota, patch.quota))?;
+    device_quota::change(write, before.id, before.quota, patch.quota)?;
     if let Some(secret) = &patch.shared_secret {
         let sealed = seal(write, secrets, before.id, secret.as_ref())?;
         sql(SET_SECRET).bind(sealed).bind(before.id).run(write.connection)?;

@@ -31,7 +31,6 @@ const DISCARD: Sql = statement! {"
 
 impl Store {
     /// Holds a purchase: its notifications are not settled until a time. Sets its count of failed queries back to 0.
-    #[expect(clippy::too_many_arguments, reason = "four arguments that read well at the call, and the store")]
     pub async fn hold(&self, key: CollapseKey, until: Timestamp, by: &str, reason: &str) -> Result<(), Error> {
         let (by, reason) = (by.to_owned(), reason.to_owned());
         self.change("purchase.hold", move |write| {
@@ -59,7 +58,6 @@ impl Store {
 
     /// Ends the open notifications of a purchase as `discarded`, all or up to a sequence number. Those that wait for
     /// the approval of their topic stay open. Returns the number of discarded ones.
-    #[expect(clippy::too_many_arguments, reason = "four arguments that read well at the call, and the store")]
     pub async fn discard(&self, key: CollapseKey, through: Option<i64>, by: &str, reason: &str) -> Result<i64, Error> {
         let why = format!("{by}: {reason}");
         self.change("purchase.discard", move |write| {

@@ -69,8 +69,8 @@ impl Store {
     pub async fn approve_transfer(&self, id: ReviewId, author: Author) -> Result<Answered, Error> {
         let installation = self.installation;
         self.change("transfer.approve", move |write| {
-            let review = answer(write, id, (true, &author))?;
-            let transfer = let_go(write, installation, (&review, &author))?;
+            let review = answer(write, id, true, &author)?;
+            let transfer = let_go(write, installation, &review, &author)?;
             let act = act(&review).after(json!({
                 "is_approved": true, "transfer_id": transfer.as_ref().map(|transfer| transfer.id),
             }));
@@ -85,7 +85,7 @@ impl Store {
     /// [`Error::Conflict`] if it was refused already.
     pub async fn refuse_transfer(&self, id: ReviewId, author: Author) -> Result<Answered, Error> {
         self.change("transfer.refuse", move |write| {
-            let review = answer(write, id, (false, &author))?;
+            let review = answer(write, id, false, &author)?;
             let act = act(&review).after(json!({ "is_approved": false }));
             Ok((Answered { review, transfer: None }, Some(act)))
         })
@@ -99,7 +99,7 @@ fn act(review: &Review) -> Act {
 }
 
 /// Stores an answer, and closes the alarm. Locks both users.
-fn answer(write: &mut Write<'_>, id: ReviewId, (approves, author): (bool, &Author)) -> Result<Review, Error> {
+fn answer(write: &mut Write<'_>, id: ReviewId, approves: bool, author: &Author) -> Result<Review, Error> {
     let review = reviews::find(write.connection, id)?;
     app_lock::share(write, review.app_id)?;
     transfers::lock_both(write, review.from_user_id, review.to_user_id)?;
@@ -110,7 +110,7 @@ fn answer(write: &mut Write<'_>, id: ReviewId, (approves, author): (bool, &Autho
     }
     sql(ANSWER).bind(approves).bind(write.now()?).bind(id).run(write.connection)?;
     let answer = if approves { "approved" } else { "refused" };
-    alarms::acknowledge(write, review.alarm(), (&author.by, &format!("{answer}: {}", author.reason)))?;
+    alarms::acknowledge(write, review.alarm(), &author.by, &format!("{answer}: {}", author.reason))?;
     reviews::find(write.connection, id)
 }
 
@@ -118,7 +118,8 @@ fn answer(write: &mut Write<'_>, id: ReviewId, (approves, author): (bool, &Autho
 fn let_go(
     write: &mut Write<'_>,
     installation: Installation,
-    (review, author): (&Review, &Author),
+    review: &Review,
+    author: &Author,
 ) -> Result<Option<Transfer>, Error> {
     let held = sql(HELD).bind(review.to_user_id).bind(review.from_user_id);
     let held: Vec<Held> = held.all(write.connection)?;

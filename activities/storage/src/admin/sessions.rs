@@ -202,7 +202,8 @@ impl FoundLink {
 /// The link of this hash, if it can be used now.
 fn usable(
     connection: &mut AnyConnection,
-    (hash, token_hash): (&str, &str),
+    hash: &str,
+    token_hash: &str,
     now: Timestamp,
 ) -> Result<Result<Link, LinkEnd>, Error> {
     let found: Option<FoundLink> = sql(FIND_LINK).bind(hash).first(connection)?;
@@ -244,19 +245,20 @@ impl Store {
     /// A link that can still be used, or why it cannot. `token_hash` is that of the present admin token.
     pub async fn sign_in_link(&self, code: &SecretString, token_hash: String) -> Result<Result<Link, LinkEnd>, Error> {
         let hash = sha256(code.expose_secret());
-        self.read_now(move |connection, now| usable(connection, (&hash, &token_hash), now)).await
+        self.read_now(move |connection, now| usable(connection, &hash, &token_hash, now)).await
     }
 
     /// Uses a link: it begins a session that `secret` opens. A link that cannot be used stays as it is.
     pub async fn take_sign_in_link(
         &self,
-        (code, token_hash): (&SecretString, String),
+        code: &SecretString,
+        token_hash: String,
         secret: &SecretString,
     ) -> Result<Result<Session, LinkEnd>, Error> {
         let (hash, secret) = (sha256(code.expose_secret()), secret.clone());
         self.write(move |write| {
             let now = write.now()?;
-            let Link { person, lifetime } = match usable(write.connection, (&hash, &token_hash), now)? {
+            let Link { person, lifetime } = match usable(write.connection, &hash, &token_hash, now)? {
                 Ok(link) => link,
                 Err(end) => return Ok(Err(end)),
             };

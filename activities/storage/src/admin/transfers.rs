@@ -35,7 +35,7 @@ impl Store {
     pub async fn move_customer(&self, wanted: CustomerMove) -> Result<Transfer, Error> {
         let (installation, new) = (self.installation, UserId::new(random_uuid()?));
         self.change("customer.move", move |write| {
-            let moved = move_customer(write, (installation, new), &wanted)?;
+            let moved = move_customer(write, installation, new, &wanted)?;
             let transfer = transfers::find(write.connection, moved.id)?;
             let act = act(&transfer);
             Ok((transfer, Some(act)))
@@ -51,7 +51,7 @@ impl Store {
     pub async fn undo_transfer(&self, id: TransferId, author: Author) -> Result<Transfer, Error> {
         let installation = self.installation;
         self.change("transfer.undo", move |write| {
-            let moved = undo(write, installation, (id, &author))?;
+            let moved = undo(write, installation, id, &author)?;
             let transfer = transfers::find(write.connection, moved.id)?;
             let act = act(&transfer);
             Ok((transfer, Some(act)))
@@ -69,7 +69,8 @@ fn act(transfer: &Transfer) -> Act {
 
 fn move_customer(
     write: &mut Write<'_>,
-    (installation, new): (Installation, UserId),
+    installation: Installation,
+    new: UserId,
     wanted: &CustomerMove,
 ) -> Result<Moved, Error> {
     let CustomerMove { app, customer, to, author } = wanted;
@@ -91,7 +92,7 @@ fn move_customer(
     }
     users::create(write, *app, target)?;
     let (from, mut to_row) = lock_both(write, from, target)?;
-    if names::named(write.connection, *app, to)? != named || !still_owned(write, *app, (&from, customers.as_ref()))? {
+    if names::named(write.connection, *app, to)? != named || !still_owned(write, *app, &from, customers.as_ref())? {
         return Err(Error::unavailable(Raced));
     }
     if named.is_none() {
@@ -112,11 +113,7 @@ fn move_customer(
     moves::carry_out(write, installation, &order)
 }
 
-fn undo(
-    write: &mut Write<'_>,
-    installation: Installation,
-    (id, author): (TransferId, &Author),
-) -> Result<Moved, Error> {
+fn undo(write: &mut Write<'_>, installation: Installation, id: TransferId, author: &Author) -> Result<Moved, Error> {
     let transfer = transfers::find(write.connection, id)?;
     app_lock::share(write, transfer.app_id)?;
     let (from, to) = lock_both(write, transfer.to, transfer.from)?;
@@ -124,7 +121,7 @@ fn undo(
     if let Some(by) = transfers::find(write.connection, id)?.undone_by {
         return refused(format!("it was taken back by the transfer {by}"));
     }
-    if !still_owned(write, transfer.app_id, (&from, Some(&transfer.moved.customers)))? {
+    if !still_owned(write, transfer.app_id, &from, Some(&transfer.moved.customers))? {
         return refused("a customer that it moved has moved on since: move them by `settle customer move`".to_owned());
     }
     let order = Move {
@@ -152,7 +149,8 @@ pub fn lock_both(write: &mut Write<'_>, one: UserId, other: UserId) -> Result<(U
 fn still_owned(
     write: &mut Write<'_>,
     app: AppId,
-    (user, customers): (&UserRow, Option<&BTreeSet<StoreCustomer>>),
+    user: &UserRow,
+    customers: Option<&BTreeSet<StoreCustomer>>,
 ) -> Result<bool, Error> {
     for StoreCustomer { store, app_user_id } in customers.into_iter().flatten().cloned() {
         let known = StoreUser { app_id: app, store, app_user_id };

@@ -129,7 +129,7 @@ fn installation(
     let now = connection.now(clock)?;
     let row = match sql(READ).first(connection)? {
         Some(row) => row,
-        None => connection.in_transaction(|connection| create(connection, secrets, (lineage, now)))?,
+        None => connection.in_transaction(|connection| create(connection, secrets, lineage, now))?,
     };
     keys::check(connection, &secrets.key_ids())?;
     let names = secrets.open(NAMES_KEY.0, NAMES_KEY.1, &row.names_key)?;
@@ -141,7 +141,8 @@ fn installation(
 fn create(
     connection: &mut AnyConnection,
     secrets: &Secrets,
-    (lineage, now): (Option<String>, Timestamp),
+    lineage: Option<String>,
+    now: Timestamp,
 ) -> Result<InstallationRow, Error> {
     keys::hold(connection, secrets.newest_id(), now)?;
     sql(INSERT)

@@ -90,7 +90,7 @@ pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<FinishResult, Er
     if lease.is_some_and(|lease| lease.user_id.is_some()) {
         if let Some((pause, environment)) = finish.result.user_pause.zip(environment) {
             let until = write.now()?.plus(pause);
-            user_leases::pause(write, finish.destination, &finish.token, (environment, until))?;
+            user_leases::pause(write, finish.destination, &finish.token, environment, until)?;
         }
         user_leases::end(write, finish.destination, &finish.token)?;
     }

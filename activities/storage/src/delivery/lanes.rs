@@ -308,9 +308,7 @@ pub struct EventResult {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     Delivered,
-    Retry {
-        delay: Duration,
-    },
+    Retry { delay: Duration },
     Dead,
 }
 

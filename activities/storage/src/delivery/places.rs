@@ -247,8 +247,10 @@ const LEASE_SEVERAL: Sql = statement! {"
 pub fn lease_several(
     write: &mut Write<'_>,
     destination: DestinationId,
-    (concurrency, at_most): (i64, i64),
-    (token, until): (&str, Timestamp),
+    concurrency: i64,
+    at_most: i64,
+    token: &str,
+    until: Timestamp,
 ) -> Result<usize, Error> {
     let wanted = Wanted { destination, range: 0..concurrency, token, at_most };
     let taken = wanted.take_ahead(write)?.all(write.connection)?;

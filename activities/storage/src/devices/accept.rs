@@ -118,7 +118,7 @@ impl Store {
     async fn accept_some(&self, request: DeviceRequest) -> Result<AcceptedReports, Error> {
         let (org, secrets, crowds) = (self.installation().org_id, self.secrets.clone(), self.crowds.clone());
         let work = move |write: &mut Write<'_>, requests: &[&DeviceRequest]| {
-            conceal_and_accept(write, (org, &secrets, &crowds), requests)
+            conceal_and_accept(write, org, &secrets, &crowds, requests)
         };
         let weight = request.reports.len();
         let items = Items { items: vec![request], weight };
@@ -140,7 +140,9 @@ struct Gathered<'r> {
 
 fn conceal_and_accept(
     write: &mut Write<'_>,
-    (org, secrets, crowds): (OrgId, &Secrets, &Crowds),
+    org: OrgId,
+    secrets: &Secrets,
+    crowds: &Crowds,
     requests: &[&DeviceRequest],
 ) -> Result<Vec<Result<AcceptedReports, Unproved>>, Error> {
     let mut origins = Origins::new();
@@ -155,7 +157,7 @@ fn conceal_and_accept(
     let checks: Vec<Result<(), Unproved>> = described.iter().map(|one| admission.check(one)).collect();
     let proved = requests.iter().zip(&checks).filter(|(_, check)| check.is_ok());
     let proved: Vec<&DeviceRequest> = proved.map(|(request, _)| *request).collect();
-    let mut accepted = accept(write, ((org, epoch), (&origins, crowds), &admission), &proved)?.into_iter();
+    let mut accepted = accept(write, (org, epoch), (&origins, crowds), &admission, &proved)?.into_iter();
     let result = |check: Result<(), Unproved>| match check {
         Ok(()) => accepted.next().map(Ok).ok_or(Error::Missing { what: "request" }),
         Err(unproved) => Ok(Err(unproved)),
@@ -166,7 +168,9 @@ fn conceal_and_accept(
 /// Accepts requests that prove their devices.
 fn accept(
     write: &mut Write<'_>,
-    ((org, epoch), (origins, crowds), Admission(devices)): ((OrgId, i64), (&Origins, &Crowds), &Admission),
+    (org, epoch): (OrgId, i64),
+    (origins, crowds): (&Origins, &Crowds),
+    Admission(devices): &Admission,
     requests: &[&DeviceRequest],
 ) -> Result<Vec<AcceptedReports>, Error> {
     let received = requests.iter().map(|one| one.received_at(write)).collect::<Result<Vec<Timestamp>, Error>>()?;

@@ -81,7 +81,7 @@ fn end(write: &mut Write<'_>, org: OrgId, by_device: &BTreeMap<DevicePlace, Vec<
             let closed: Option<ClosedSession> = end.first(write.connection)?;
             new.extend(closed.map(|closed| {
                 let timeout = Timeout { place: *place, session: *session, closed, epoch, org };
-                timed_out(timeout, origin, (&device, owner))
+                timed_out(timeout, origin, &device, owner)
             }));
         }
     }
@@ -98,7 +98,7 @@ struct Timeout {
     org: OrgId,
 }
 
-fn timed_out(timeout: Timeout, origin: &Origin, (device, owner): (&Device, &DeviceOwner)) -> NewEvent {
+fn timed_out(timeout: Timeout, origin: &Origin, device: &Device, owner: &DeviceOwner) -> NewEvent {
     let Timeout { place, session, closed: ClosedSession { closed_at: at, started_at }, epoch, org } = timeout;
     // No app has such an id: a slash is refused.
     let client_id = format!("session/{session}");

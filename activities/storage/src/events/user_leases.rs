@@ -58,7 +58,8 @@ pub fn lease(
     write: &mut Write<'_>,
     destination: DestinationId,
     user: UserId,
-    (token, until): (&str, Timestamp),
+    token: &str,
+    until: Timestamp,
 ) -> Result<(), Error> {
     sql(LEASE).bind(destination).bind(user).bind(token).bind(until).later(write.connection)
 }
@@ -77,7 +78,8 @@ pub fn pause(
     write: &mut Write<'_>,
     destination: DestinationId,
     token: &str,
-    (environment, until): (Environment, Timestamp),
+    environment: Environment,
+    until: Timestamp,
 ) -> Result<(), Error> {
     sql(PAUSE).bind(environment).bind(until).bind(destination).bind(token).later(write.connection)
 }

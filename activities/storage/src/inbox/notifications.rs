@@ -49,22 +49,16 @@ pub enum Fate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accepted {
     /// It is stored in a row of its own.
-    New {
-        seq: i64,
-    },
+    New { seq: i64 },
     /// This message again: it is stored already for this receipt, store type and platform. Nothing was written.
     Repeated {
         /// The stored row, if it is open: whoever stored it may have ended before the purchase was signalled.
         open: Option<Open>,
     },
     /// This message again: its row waits for the decision about a topic, or was left waiting when that was decided.
-    Waiting {
-        topic: TopicId,
-    },
+    Waiting { topic: TopicId },
     /// A duplicate notification: another message reported the same before. Its row has the outcome `duplicate`.
-    Duplicate {
-        seq: i64,
-    },
+    Duplicate { seq: i64 },
 }
 
 /// An open notification, as the dispatcher needs it.

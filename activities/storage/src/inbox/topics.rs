@@ -134,7 +134,7 @@ impl Store {
     /// # Errors
     /// [`Error::Conflict`] when it is not pending.
     pub async fn approve_topic(&self, id: TopicId) -> Result<Released, Error> {
-        self.decide_topic("topic.approve", id, (TopicState::Pending, TopicState::Confirmed)).await?;
+        self.decide_topic("topic.approve", id, TopicState::Pending, TopicState::Confirmed).await?;
         Ok(self.end_waiting(id).await?.released)
     }
 
@@ -144,7 +144,7 @@ impl Store {
     /// # Errors
     /// [`Error::Conflict`] when it is in another state by now, or rejected already.
     pub async fn reject_topic(&self, id: TopicId, seen: TopicState) -> Result<i64, Error> {
-        self.decide_topic("topic.reject", id, (seen, TopicState::Rejected)).await?;
+        self.decide_topic("topic.reject", id, seen, TopicState::Rejected).await?;
         Ok(self.end_waiting(id).await?.refused)
     }
 
@@ -152,7 +152,8 @@ impl Store {
         &self,
         operation: &'static str,
         id: TopicId,
-        (from, to): (TopicState, TopicState),
+        from: TopicState,
+        to: TopicState,
     ) -> Result<(), Error> {
         self.change(operation, move |write| {
             decide(write, id, from, to)?;

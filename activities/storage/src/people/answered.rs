@@ -70,10 +70,10 @@ impl Store {
             let mut known = Known::read(write, &record)?;
             let mut verified = 0;
             if pending.map_or(Ok(None), |pending| pending.value(write.connection))?.is_some() {
-                verified = verify(write, (&record, &known), installation)?;
+                verified = verify(write, &record, &known, installation)?;
                 known = Known::read(write, &record)?;
             }
-            let recorded = record_once(write, &record, (installation, known))?;
+            let recorded = record_once(write, &record, installation, known)?;
             if verified > 0 && recorded == Recorded::Moved {
                 purchase::recheck(write, Urgency::Person, purchase::OF_KEY, [record.collapse_key.into()])?;
             }
@@ -92,11 +92,7 @@ fn pending_ahead(write: &mut Write<'_>, record: &Record) -> Result<Option<Ahead<
 
 /// Verifies the claims of the customer whose receipt the store knows it to be, and joins their devices with this customer's
 /// user. Returns the number of claims.
-fn verify(
-    write: &mut Write<'_>,
-    (record, known): (&Record, &Known),
-    installation: Installation,
-) -> Result<usize, Error> {
+fn verify(write: &mut Write<'_>, record: &Record, known: &Known, installation: Installation) -> Result<usize, Error> {
     let (key, Known { row: seen, origin, .. }) = (record.collapse_key, known);
     // The same as in the query of the store.
     let Some(app_user_id) = origin.customer(write.connection, key, seen.as_ref())? else { return Ok(0) };
@@ -122,7 +118,7 @@ fn verify(
     for place in claims {
         let claim = sql(VERIFY).bind(write.now()?).bind(place.platform).bind(place.device).bind(key);
         if claim.bind(customer.app_user_id.as_str()).run(write.connection)? > 0 {
-            join(write, installation, (place, &customer))?;
+            join(write, installation, place, &customer)?;
             verified += 1;
         }
     }

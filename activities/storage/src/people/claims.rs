@@ -133,13 +133,13 @@ impl Store {
     pub async fn examine_claim(&self, place: DevicePlace, key: CollapseKey) -> Result<ClaimStep, Error> {
         let (installation, secrets) = (self.installation(), self.secrets.clone());
         self.write(move |write| {
-            let Some(pending) = Pending::find(write.connection, &secrets, (place, key))? else {
+            let Some(pending) = Pending::find(write.connection, &secrets, place, key)? else {
                 return Ok(ClaimStep::Done(ClaimStatus::Verified));
             };
             let row = purchase::find(write.connection, key)?;
             let status = match standing(write.connection, key, row.as_ref())? {
                 Standing::Verified(customer) if customer == pending.app_user_id => {
-                    return pending.verify_known(write, (installation, &secrets));
+                    return pending.verify_known(write, installation, &secrets);
                 }
                 Standing::Verified(_) => pending.refuse(write, ClaimReason::WrongCustomer)?,
                 Standing::Unknown if pending.was_refused(write)? => ClaimStatus::Refused,
@@ -164,11 +164,11 @@ impl Store {
     ) -> Result<ClaimResult, Error> {
         let (installation, secrets) = (self.installation(), self.secrets.clone());
         self.write(move |write| {
-            let Some(pending) = Pending::find(write.connection, &secrets, (place, key))? else {
+            let Some(pending) = Pending::find(write.connection, &secrets, place, key)? else {
                 return Ok(ClaimResult::NotVerified);
             };
             match &answer {
-                ClaimAnswer::Confirmed(snapshot) => pending.confirm(write, (installation, &secrets), snapshot),
+                ClaimAnswer::Confirmed(snapshot) => pending.confirm(write, installation, &secrets, snapshot),
                 ClaimAnswer::Refused(reason) => pending.refuse(write, *reason).map(|_| ClaimResult::NotVerified),
                 ClaimAnswer::Unanswered(wait) => {
                     let postponed = pending.postpone(write, Some(ClaimReason::Unanswered), *wait);
@@ -214,7 +214,8 @@ impl Pending {
     fn find(
         connection: &mut AnyConnection,
         secrets: &Secrets,
-        (place, key): (DevicePlace, CollapseKey),
+        place: DevicePlace,
+        key: CollapseKey,
     ) -> Result<Option<Self>, Error> {
         let row: Option<ClaimRow> = sql(FIND).bind(place.platform).bind(place.device).bind(key).first(connection)?;
         let Some(row) = row else { return Ok(None) };
@@ -228,7 +229,8 @@ impl Pending {
     fn confirm(
         &self,
         write: &mut Write<'_>,
-        (installation, secrets): (Installation, &Secrets),
+        installation: Installation,
+        secrets: &Secrets,
         snapshot: &Snapshot,
     ) -> Result<ClaimResult, Error> {
         if !self.verify(write, installation)? {
@@ -240,7 +242,7 @@ impl Pending {
         } else {
             claim::reported(self.row.kind, snapshot, write.now()?)
         };
-        Ok(self.report(write, secrets, (kind, at))?.map_or(ClaimResult::Verified, ClaimResult::Reported))
+        Ok(self.report(write, secrets, kind, at)?.map_or(ClaimResult::Verified, ClaimResult::Reported))
     }
 
     /// Verifies the claim of a known purchase, and makes it a notification of it. A settling may have verified it since it
@@ -248,13 +250,14 @@ impl Pending {
     fn verify_known(
         &self,
         write: &mut Write<'_>,
-        (installation, secrets): (Installation, &Secrets),
+        installation: Installation,
+        secrets: &Secrets,
     ) -> Result<ClaimStep, Error> {
         if !self.verify(write, installation)? {
             return Ok(ClaimStep::Done(ClaimStatus::Verified));
         }
         let now = write.now()?;
-        let reported = self.report(write, secrets, (NotificationKind::Claimed, now))?;
+        let reported = self.report(write, secrets, NotificationKind::Claimed, now)?;
         Ok(reported.map_or(ClaimStep::Recheck, ClaimStep::Reported))
     }
 
@@ -264,7 +267,8 @@ impl Pending {
         &self,
         write: &mut Write<'_>,
         secrets: &Secrets,
-        (kind, at): (NotificationKind, Timestamp),
+        kind: NotificationKind,
+        at: Timestamp,
     ) -> Result<Option<Open>, Error> {
         // The customer of a known purchase is known, and stays.
         let app_user_id = (kind != NotificationKind::Claimed).then(|| self.app_user_id.clone());
@@ -322,7 +326,7 @@ impl Pending {
         if verify.bind(app_user_id.as_str()).run(write.connection)? == 0 {
             return Ok(false);
         }
-        join(write, installation, (self.place, &customer))?;
+        join(write, installation, self.place, &customer)?;
         Ok(true)
     }
 
@@ -343,20 +347,16 @@ impl Pending {
         let claim = sql(REFUSED).bind(self.key).bind(self.row.app_user_id.as_str()).bind(write.now()?);
         let refused: Option<RefusedRow> = claim.first(write.connection)?;
         let Some(RefusedRow { reason, due_at }) = refused else { return Ok(false) };
-        self.refuse_until(write, (reason, due_at)).map(|_| true)
+        self.refuse_until(write, reason, due_at).map(|_| true)
     }
 
     fn refuse(&self, write: &mut Write<'_>, reason: ClaimReason) -> Result<ClaimStatus, Error> {
         let until = write.now()?.plus(REFUSED_FOR);
-        self.refuse_until(write, (reason, until))
+        self.refuse_until(write, reason, until)
     }
 
     /// Refuses the claim; it is stored until then.
-    fn refuse_until(
-        &self,
-        write: &mut Write<'_>,
-        (reason, until): (ClaimReason, Timestamp),
-    ) -> Result<ClaimStatus, Error> {
+    fn refuse_until(&self, write: &mut Write<'_>, reason: ClaimReason, until: Timestamp) -> Result<ClaimStatus, Error> {
         sql(REFUSE)
             .bind(self.app_user_id.as_str())
             .bind(reason)

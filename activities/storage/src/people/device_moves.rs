@@ -35,7 +35,7 @@ pub fn move_customers(
     (app, place): (AppId, DevicePlace),
     (from, to, customers): (&UserRow, &UserRow, BTreeSet<StoreCustomer>),
 ) -> Result<Option<Moved>, Error> {
-    if !reviews::may_move(write, (app, place.platform), (from.id, to.id))? {
+    if !reviews::may_move(write, app, place.platform, from.id, to.id)? {
         return Ok(None);
     }
     let order = Move {

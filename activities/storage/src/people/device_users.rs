@@ -76,7 +76,8 @@ const UPSERT: Sql = statement! {"
 /// locked before. Creates it with this secret if it is unknown.
 pub fn store(
     write: &mut Write<'_>,
-    (place, device): (DevicePlace, &Device),
+    place: DevicePlace,
+    device: &Device,
     secret: &SecretHash,
 ) -> Result<DeviceUser, Error> {
     let device = serde_json::to_string(device)
@@ -167,7 +168,8 @@ const MOVE_BACK: Sql = statement! {"
 pub fn move_back(
     write: &mut Write<'_>,
     devices: &BTreeSet<DevicePlace>,
-    (from, to): (UserId, UserId),
+    from: UserId,
+    to: UserId,
 ) -> Result<BTreeSet<DevicePlace>, Error> {
     let mut moved = BTreeSet::new();
     for place in devices {

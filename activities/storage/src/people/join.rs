@@ -23,12 +23,13 @@ use std::collections::{BTreeMap, BTreeSet};
 pub fn join(
     write: &mut Write<'_>,
     installation: Installation,
-    (place, customer): (DevicePlace, &StoreUser),
+    place: DevicePlace,
+    customer: &StoreUser,
 ) -> Result<(), Error> {
     if !secret::is_provable(write.connection, place)? {
         return Ok(());
     }
-    unite(write, installation, (place, customer))?;
+    unite(write, installation, place, customer)?;
     let owner = customer.find(write.connection)?.filter(|_| !is_tombstone(&customer.app_user_id));
     let device = device_users::find(write.connection, place)?.user_id;
     owner.filter(|owner| device == Some(*owner)).map_or(Ok(()), |owner| device_users::represent(write, place, owner))
@@ -42,7 +43,8 @@ pub fn join(
 fn unite(
     write: &mut Write<'_>,
     installation: Installation,
-    (place, customer): (DevicePlace, &StoreUser),
+    place: DevicePlace,
+    customer: &StoreUser,
 ) -> Result<(), Error> {
     app_lock::share(write, customer.app_id)?;
     let device = device_users::find(write.connection, place)?;
@@ -61,7 +63,7 @@ fn unite(
         return Ok(());
     }
     let Some(user) = rows.get(&device.id(place)).filter(|_| device.user_id.is_some()) else {
-        return adopt(write, (place, &device), owner);
+        return adopt(write, place, &device, owner);
     };
     let app = customer.app_id;
     let (from, to) = match (&user.external_id, &owner.external_id) {
@@ -76,11 +78,11 @@ fn unite(
         (None, None) if user.id < owner.id => (owner, user),
         (None, None) => (user, owner),
     };
-    moves::merge(write, installation, (app, Cause::Login), (from, to)).map(drop)
+    moves::merge(write, installation, app, Cause::Login, from, to).map(drop)
 }
 
 /// Gives a device without a user to the owner of what it claimed.
-fn adopt(write: &mut Write<'_>, (place, device): (DevicePlace, &DeviceUser), owner: &UserRow) -> Result<(), Error> {
+fn adopt(write: &mut Write<'_>, place: DevicePlace, device: &DeviceUser, owner: &UserRow) -> Result<(), Error> {
     if owner.external_id.is_some() && device.logouts > 0 {
         return Ok(());
     }

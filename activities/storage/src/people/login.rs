@@ -62,7 +62,7 @@ impl Store {
                 return Ok(UserId::of_device(place, 0));
             }
             secret::prove(write.connection, place, &secret)?;
-            let mut user = device_users::store(write, (place, &device), &secret)?;
+            let mut user = device_users::store(write, place, &device, &secret)?;
             if names::external_id(write.connection, user.id(place))?.is_some() {
                 user = user.logged_out();
                 device_users::set(write, place, &user)?;
@@ -90,15 +90,15 @@ fn log_in(write: &mut Write<'_>, installation: Installation, login: &Login) -> R
     let PlatformRow { app_id: app, store } = device_users::platform(write.connection, place)?;
     // Before the locks, so that a stranger holds nobody up.
     secret::prove(write.connection, place, &login.secret)?;
-    let seen = Situation::read(write.connection, (app, &store), login)?;
+    let seen = Situation::read(write.connection, app, &store, login)?;
     let user = seen.target(login);
     app_lock::share(write, app)?;
     users::create(write, app, user.id(place))?;
     let mut involved: BTreeSet<UserId> = seen.owners.values().copied().collect();
     involved.extend([seen.device.id(place), user.id(place)]);
     let rows = moves::lock_users(write, &involved)?;
-    device_users::store(write, (place, &login.device), &login.secret)?;
-    if Situation::read(write.connection, (app, &store), login)? != seen {
+    device_users::store(write, place, &login.device, &login.secret)?;
+    if Situation::read(write.connection, app, &store, login)? != seen {
         return Err(Error::unavailable(Raced));
     }
     let rows: BTreeMap<UserId, UserRow> = rows.into_iter().map(|row| (row.id, row)).collect();
@@ -116,14 +116,14 @@ fn log_in(write: &mut Write<'_>, installation: Installation, login: &Login) -> R
     if seen.is_repeated() {
         // A question for which there was no room, or no policy, is stored now.
         for owner in rows.values().filter(|row| row.id != target && row.external_id.is_some()) {
-            reviews::may_move(write, (app, place.platform), (owner.id, target))?;
+            reviews::may_move(write, app, place.platform, owner.id, target)?;
         }
         return Ok(LoggedIn { user_id: target, device_user_id, transfers });
     }
     for from in involved.iter().filter(|id| **id != target).filter_map(|id| rows.get(id)) {
         let customers = seen.owned_by(from.id);
         let moved = if from.external_id.is_none() {
-            moves::merge(write, installation, (app, Cause::Login), (from, &to))?
+            moves::merge(write, installation, app, Cause::Login, from, &to)?
         } else if customers.is_empty() {
             continue;
         } else {
@@ -141,7 +141,7 @@ fn log_in(write: &mut Write<'_>, installation: Installation, login: &Login) -> R
 }
 
 impl Situation {
-    fn read(connection: &mut AnyConnection, (app, store): (AppId, &str), login: &Login) -> Result<Self, Error> {
+    fn read(connection: &mut AnyConnection, app: AppId, store: &str, login: &Login) -> Result<Self, Error> {
         let device = device_users::find(connection, login.place)?;
         let name = names::external_id(connection, device.id(login.place))?;
         let mut owners = BTreeMap::new();

@@ -180,7 +180,7 @@ pub fn carry_out(write: &mut Write<'_>, installation: Installation, order: &Move
     let devices = match &order.devices {
         MovedDevices::None => BTreeSet::new(),
         MovedDevices::All => device_users::move_all(write, from.id, to.id)?,
-        MovedDevices::Back(devices) => device_users::move_back(write, devices, (from.id, to.id))?,
+        MovedDevices::Back(devices) => device_users::move_back(write, devices, from.id, to.id)?,
     };
     let number: Option<i64> = sql(COUNT).bind(from.id).value(write.connection)?;
     let id = TransferId::of(from.id, epoch, number.unwrap_or(0));
@@ -230,8 +230,10 @@ const MOVE_ANALYTICS_DEVICE: Sql = statement! {"
 pub fn merge(
     write: &mut Write<'_>,
     installation: Installation,
-    (app, cause): (AppId, Cause),
-    (from, to): (&UserRow, &UserRow),
+    app: AppId,
+    cause: Cause,
+    from: &UserRow,
+    to: &UserRow,
 ) -> Result<Moved, Error> {
     sql(MOVE_ANALYTICS_DEVICE).bind(from.id).bind(to.id).later(write.connection)?;
     let (announced, devices) = (Announced::after(from), MovedDevices::All);

@@ -81,8 +81,10 @@ const REQUEST: Sql = statement! {"
 /// the question is stored when it is new. A refusal holds under every policy. Both users are locked.
 pub fn may_move(
     write: &mut Write<'_>,
-    (app, platform): (AppId, PlatformId),
-    (from, to): (UserId, UserId),
+    app: AppId,
+    platform: PlatformId,
+    from: UserId,
+    to: UserId,
 ) -> Result<bool, Error> {
     let PolicyRow { transfers, has_login_secret } = sql(POLICY).bind(platform).one(write.connection, "platform")?;
     let id = ReviewId::of(from, to);
@@ -97,7 +99,7 @@ pub fn may_move(
     if open.unwrap_or(0) < MAX_OPEN {
         let request = sql(REQUEST).bind(id).bind(app).bind(platform).bind(from).bind(to);
         request.bind(write.now()?).later(write.connection)?;
-        alarms::raise(write, About::Platform(platform), KIND, &detail(id, (from, to)))?;
+        alarms::raise(write, About::Platform(platform), KIND, &detail(id, from, to))?;
     }
     Ok(false)
 }
@@ -109,13 +111,13 @@ pub fn find(connection: &mut AnyConnection, id: ReviewId) -> Result<Review, Erro
 impl Review {
     #[must_use]
     pub fn alarm(&self) -> AlarmId {
-        let detail = detail(self.id, (self.from_user_id, self.to_user_id));
+        let detail = detail(self.id, self.from_user_id, self.to_user_id);
         AlarmId::of(Some(self.platform_id.uuid()), KIND, &detail)
     }
 }
 
 /// The text of the alarm: ids alone, since names may be forgotten.
-fn detail(id: ReviewId, (from, to): (UserId, UserId)) -> String {
+fn detail(id: ReviewId, from: UserId, to: UserId) -> String {
     format!(
         "the user {to} logged in on a device with receipts of the user {from}: `settle customer approve {id} --reason WHY` \
          gives them what those receipts bought, `settle customer refuse {id} --reason WHY` leaves it; nothing moves without \

@@ -78,7 +78,7 @@ impl Store {
             // The first profile has the act of all.
             let is_first = owed.is_empty();
             let work = move |write: &mut Write<'_>| {
-                let is_owed = owe(write, (key, user), &selection)?;
+                let is_owed = owe(write, key, user, &selection)?;
                 let act = if is_owed && is_first { Some(profiles_act(write, key, &selection)?) } else { None };
                 Ok((is_owed, act))
             };
@@ -149,7 +149,7 @@ fn due(
 
 /// Records the profile of a user as owed in the lane of a purchase, if the destination keeps profiles and has another version
 /// or none. Returns whether it did.
-fn owe(write: &mut Write<'_>, (key, user): (CollapseKey, UserId), selection: &Selection) -> Result<bool, Error> {
+fn owe(write: &mut Write<'_>, key: CollapseKey, user: UserId, selection: &Selection) -> Result<bool, Error> {
     let destination = suitable(write.connection, selection)?;
     let user = users::lock(write, user)?;
     let row = purchase::lock(write, key)?;

@@ -47,7 +47,8 @@ const MAX_INDEXED_BYTES: usize = 1000;
 pub fn record_once(
     write: &mut Write<'_>,
     record: &Record,
-    (installation, known): (Installation, Known),
+    installation: Installation,
+    known: Known,
 ) -> Result<Recorded, Error> {
     let key = record.collapse_key;
     let Known { row: seen, origin, named } = known;

@@ -44,7 +44,7 @@ struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    fn read(write: &mut Write<'_>, app: AppId, (event_type, user): (&'static str, &'a UserRow)) -> Result<Self, Error> {
+    fn read(write: &mut Write<'_>, app: AppId, event_type: &'static str, user: &'a UserRow) -> Result<Self, Error> {
         let owned = owned(write.connection, app, user.id)?;
         Ok(Self { event_type, user, owned, devices: user_devices::of(write.connection, user.id)? })
     }
@@ -70,11 +70,11 @@ impl Handover<'_> {
             return Ok(());
         }
         let sides = [
-            Side::read(write, self.app, (TRANSFERRED_FROM, self.from))?,
-            Side::read(write, self.app, (TRANSFERRED_TO, self.to))?,
+            Side::read(write, self.app, TRANSFERRED_FROM, self.from)?,
+            Side::read(write, self.app, TRANSFERRED_TO, self.to)?,
         ];
         for (key, row) in purchases {
-            self.announce_one(write, (*key, row), &sides)?;
+            self.announce_one(write, *key, row, &sides)?;
         }
         Ok(())
     }
@@ -82,7 +82,8 @@ impl Handover<'_> {
     fn announce_one(
         &self,
         write: &mut Write<'_>,
-        (key, row): (CollapseKey, &PurchaseRow),
+        key: CollapseKey,
+        row: &PurchaseRow,
         sides: &[Side<'_>; 2],
     ) -> Result<(), Error> {
         let origin = purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?;

@@ -75,9 +75,7 @@ Next: `settle destination show ID` shows one with its health.")]
 Example:
   settle destination show ID
 Next: `settle explain destination ID` shows why something did not arrive.")]
-    Show {
-        id: String,
-    },
+    Show { id: String },
     /// Change the given fields, leave the rest.
     #[command(after_help = "\
 Examples:
@@ -114,9 +112,7 @@ Next: `settle destination show ID` shows what is still owed.")]
 Example:
   settle destination disable ID
 Next: purchases settle on, and events for it stay owed until `settle destination enable ID`.")]
-    Disable {
-        id: String,
-    },
+    Disable { id: String },
     /// Replace the secret that requests are signed with. The new one is shown only here.
     #[command(after_help = "\
 Both secrets sign until the overlap is over, so a receiver that knows either of them accepts.

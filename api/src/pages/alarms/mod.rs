@@ -40,13 +40,14 @@ fn routes() -> Vec<Route> {
 
 /// `GET /ui/alarms`: those that nobody acknowledged, or all with `?which=all`.
 async fn alarms(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Response, Error> {
-    page(&state, &visit, (caller, None)).await
+    page(&state, &visit, caller, None).await
 }
 
 async fn page(
     State(edge): &State<Shared>,
     visit: &Visit,
-    (caller, mistake): (Caller, Option<Mistake>),
+    caller: Caller,
+    mistake: Option<Mistake>,
 ) -> Result<Response, Error> {
     let is_all = visit.query("which").as_deref() == Some("all");
     let filter = AlarmFilter {
@@ -68,11 +69,11 @@ async fn page(
         is_answer: mistake.is_some(),
     };
     let frame = Frame::of(edge, visit, place).await?;
-    shown(visit, &AlarmsPage::new((&frame, visit), (&found, is_all), mistake), &found)
+    shown(visit, &AlarmsPage::new(&frame, visit, &found, is_all, mistake), &found)
 }
 
 /// `POST /ui/alarms/{alarm_id}/acknowledge`
-async fn acknowledge(edge: Acting, (visit, sent): (Visit, Sent), Id(id): Id<AlarmId>) -> Result<Response, Error> {
+async fn acknowledge(edge: Acting, visit: Visit, sent: Sent, Id(id): Id<AlarmId>) -> Result<Response, Error> {
     let (state, caller) = (State(Shared::clone(&edge)), edge.caller.clone());
     let Err(error) = note(edge, id, &sent).await else {
         return Ok(Redirect::to(&view::list(&visit)).into_response());
@@ -80,7 +81,7 @@ async fn acknowledge(edge: Acting, (visit, sent): (Visit, Sent), Id(id): Id<Alar
     let Refused { status, fields, detail } = Refused::of(error)?;
     let expected = fields.into_iter().next().map(|wrong| wrong.expected);
     let entered = sent.get("reason").unwrap_or_default().to_owned();
-    let page = page(&state, &visit, (caller, Some(Mistake { alarm: id, expected, detail, entered }))).await?;
+    let page = page(&state, &visit, caller, Some(Mistake { alarm: id, expected, detail, entered })).await?;
     Ok((status, page).into_response())
 }
 
@@ -116,7 +117,7 @@ async fn acts(State(edge): State<Shared>, visit: Visit, caller: Caller) -> Resul
         ..Place::default()
     };
     let frame = Frame::of(&edge, &visit, place).await?;
-    shown(&visit, &ActsPage::new((&frame, &visit), &filter, &found), &found)
+    shown(&visit, &ActsPage::new(&frame, &visit, &filter, &found), &found)
 }
 
 /// The command that lists the same acts.

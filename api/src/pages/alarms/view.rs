@@ -70,11 +70,7 @@ pub struct AlarmsPage<'a> {
 
 impl<'a> AlarmsPage<'a> {
     #[must_use]
-    pub fn new(
-        (frame, visit): (&'a Frame, &Visit),
-        (found, is_all): (&Paged<Alarm>, bool),
-        mistake: Option<Mistake>,
-    ) -> Self {
+    pub fn new(frame: &'a Frame, visit: &Visit, found: &Paged<Alarm>, is_all: bool, mistake: Option<Mistake>) -> Self {
         let of = |one: &Alarm| mistake.as_ref().filter(|wrong| wrong.alarm == one.id);
         let raised = |one: &Alarm| Raised {
             id: one.id,
@@ -146,7 +142,7 @@ pub struct ActsPage<'a> {
 
 impl<'a> ActsPage<'a> {
     #[must_use]
-    pub fn new((frame, visit): (&'a Frame, &Visit), filter: &ActFilter, found: &Paged<ActView>) -> Self {
+    pub fn new(frame: &'a Frame, visit: &Visit, filter: &ActFilter, found: &Paged<ActView>) -> Self {
         let operation = filter.operation.clone().unwrap_or_default();
         let subject = filter.subject.clone().unwrap_or_default();
         let older = |cursor: &String| {

@@ -77,16 +77,16 @@ async fn choose(State(edge): State<Shared>, visit: Visit, caller: Caller) -> Res
 
 /// `GET /ui/apps/{app_id}/catalogue`
 async fn show(State(edge): State<Shared>, visit: Visit, Id(app): Id<AppId>) -> Result<Response, Error> {
-    page(&edge, &visit, (app, Change::default())).await
+    page(&edge, &visit, app, Change::default()).await
 }
 
-async fn page(edge: &Edge, visit: &Visit, (app, change): (AppId, Change)) -> Result<Response, Error> {
+async fn page(edge: &Edge, visit: &Visit, app: AppId, change: Change) -> Result<Response, Error> {
     let app = edge.store.app(app).await?;
     let catalogue = edge.store.catalogue(app.id).await?;
     let (unmapped, has_more) = edge.store.unmapped(app.id).await?;
     let place = Place { is_answer: change.is_refused(), ..place(app.id, "Catalogue") };
     let frame = Frame::of(edge, visit, place).await?;
-    let based_on = based_on(&catalogue, (None, ""));
+    let based_on = based_on(&catalogue, None, "");
     let page = CataloguePage::new((&frame, visit), (&app, &catalogue, (&unmapped, has_more)), (change, based_on));
     shown(visit, &page, &Catalogue::from(catalogue.clone()))
 }
@@ -104,31 +104,31 @@ fn place(app: AppId, title: &str) -> Place {
 /// `GET /ui/apps/{app_id}/catalogue/product`, with `?sku=` the form of that product.
 async fn product_form(State(edge): State<Shared>, visit: Visit, Id(app): Id<AppId>) -> Result<Response, Error> {
     let catalogue = edge.store.catalogue(edge.store.app(app).await?.id).await?;
-    let change = stored(&catalogue, (Kind::Product, &visit.query(Kind::Product.field()).unwrap_or_default()));
-    form_page(&edge, &visit, (app, Kind::Product, change)).await
+    let change = stored(&catalogue, Kind::Product, &visit.query(Kind::Product.field()).unwrap_or_default());
+    form_page(&edge, &visit, app, Kind::Product, change).await
 }
 
 /// `GET /ui/apps/{app_id}/catalogue/entitlement`, with `?ref=` the form of that entitlement.
 async fn entitlement_form(State(edge): State<Shared>, visit: Visit, Id(app): Id<AppId>) -> Result<Response, Error> {
     let catalogue = edge.store.catalogue(edge.store.app(app).await?.id).await?;
-    let change = stored(&catalogue, (Kind::Entitlement, &visit.query(Kind::Entitlement.field()).unwrap_or_default()));
-    form_page(&edge, &visit, (app, Kind::Entitlement, change)).await
+    let change = stored(&catalogue, Kind::Entitlement, &visit.query(Kind::Entitlement.field()).unwrap_or_default());
+    form_page(&edge, &visit, app, Kind::Entitlement, change).await
 }
 
 /// A product or an entitlement as it is, in its form.
-fn stored(catalogue: &storage::Catalogue, (kind, id): (Kind, &str)) -> Change {
+fn stored(catalogue: &storage::Catalogue, kind: Kind, id: &str) -> Change {
     let (mut fields, is_new) = match kind {
         Kind::Product => (entered::of_product(id, catalogue.products.get(id)), !catalogue.products.contains_key(id)),
         Kind::Entitlement => {
             (entered::of_entitlement(id, catalogue.entitlements.get(id)), !catalogue.entitlements.contains_key(id))
         }
     };
-    fields.push((BASED_ON.to_owned(), based_on(catalogue, (Some(kind), id))));
+    fields.push((BASED_ON.to_owned(), based_on(catalogue, Some(kind), id)));
     Change { fields, is_new, ..Change::default() }
 }
 
 /// What a form of a product, an entitlement or all of it is based on, as a hash; empty for what does not exist.
-fn based_on(catalogue: &storage::Catalogue, (kind, id): (Option<Kind>, &str)) -> String {
+fn based_on(catalogue: &storage::Catalogue, kind: Option<Kind>, id: &str) -> String {
     let value = match kind {
         Some(Kind::Product) => catalogue.products.get(id).map(|product| serde_json::json!(product)),
         Some(Kind::Entitlement) => catalogue.entitlements.get(id).map(|named| serde_json::json!(named)),
@@ -161,11 +161,11 @@ impl Kind {
     }
 }
 
-async fn form_page(edge: &Edge, visit: &Visit, (app, kind, change): (AppId, Kind, Change)) -> Result<Response, Error> {
+async fn form_page(edge: &Edge, visit: &Visit, app: AppId, kind: Kind, change: Change) -> Result<Response, Error> {
     let catalogue = edge.store.catalogue(app).await?;
     let title = format!("{} {}", if change.is_new { "New" } else { "Change" }, kind.name());
     let frame = Frame::of(edge, visit, Place { is_answer: change.is_refused(), ..place(app, &title) }).await?;
-    html(&FormPage::new((&frame, visit), (app, kind, &catalogue), change))
+    html(&FormPage::new(&frame, visit, app, kind, &catalogue, change))
 }
 
 /// The parts of a request that each change takes.
@@ -182,7 +182,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn new(edge: Acting, (visit, sent): Parts, (app, kind): (AppId, Option<Kind>)) -> Self {
+    fn new(edge: Acting, (visit, sent): Parts, app: AppId, kind: Option<Kind>) -> Self {
         let is_removal = visit.uri.path().ends_with("-removal");
         Self { edge, visit, sent, app, kind, is_removal }
     }
@@ -198,7 +198,7 @@ impl Wanted {
         let id = kind.and_then(|kind| self.sent.get(kind.field())).unwrap_or_default().to_owned();
         let shown = self.sent.get(BASED_ON).unwrap_or_default().to_owned();
         Arc::new(move |catalogue: &storage::Catalogue| {
-            if shown == based_on(catalogue, (kind, &id)) {
+            if shown == based_on(catalogue, kind, &id) {
                 return Ok(());
             }
             let detail = match kind {
@@ -235,7 +235,7 @@ impl Wanted {
         }
         let frame = Frame::of(edge, visit, Place { is_answer: true, ..place(*app, "Confirm") }).await?;
         let changes = lost::sentences(&before, &change, purchases);
-        html(&ConfirmPage::new((&frame, visit), (*app, sent), (purchases, &change)).with(changes))
+        html(&ConfirmPage::new(&frame, visit, *app, sent, purchases, &change).with(changes))
     }
 
     /// The form again, with what was entered and why nothing was changed.
@@ -246,22 +246,22 @@ impl Wanted {
             // The form of a removal has nothing but the reason: the rest is shown as it is.
             Some(kind) if *is_removal => {
                 let id = sent.get(kind.field()).unwrap_or_default();
-                stored(&edge.store.catalogue(*app).await?, (*kind, id))
+                stored(&edge.store.catalogue(*app).await?, *kind, id)
             }
             _ => Change { fields: sent.pairs(), is_new: sent.get(BASED_ON).is_none(), ..Change::default() },
         };
         let removal = is_removal.then(|| sent.get("reason").unwrap_or_default().to_owned());
         let change = Change { wrong: entered::named(fields), detail, removal, ..entered };
         let page = match kind {
-            Some(kind) => form_page(edge, visit, (*app, *kind, change)).await?,
-            None => page(edge, visit, (*app, change)).await?,
+            Some(kind) => form_page(edge, visit, *app, *kind, change).await?,
+            None => page(edge, visit, *app, change).await?,
         };
         Ok((status, page).into_response())
     }
 }
 
 async fn product(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Response, Error> {
-    let wanted = Wanted::new(edge, parts, (app, Some(Kind::Product)));
+    let wanted = Wanted::new(edge, parts, app, Some(Kind::Product));
     let change = match (wanted.id(Kind::Product), drafted(entered::product(&wanted.sent))) {
         (Ok(sku), Ok(draft)) => catalogue::product(sku, draft),
         (Err(error), _) | (_, Err(error)) => Err(error),
@@ -270,13 +270,13 @@ async fn product(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Respo
 }
 
 async fn product_removal(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Response, Error> {
-    let wanted = Wanted::new(edge, parts, (app, Some(Kind::Product)));
+    let wanted = Wanted::new(edge, parts, app, Some(Kind::Product));
     let change = wanted.id(Kind::Product).map(storage::Change::DeleteProduct);
     wanted.answer(change).await
 }
 
 async fn entitlement(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Response, Error> {
-    let wanted = Wanted::new(edge, parts, (app, Some(Kind::Entitlement)));
+    let wanted = Wanted::new(edge, parts, app, Some(Kind::Entitlement));
     let body = drafted(entered::entitlement(&wanted.sent)).and_then(crate::extract::Draft::finish);
     let change = match (wanted.id(Kind::Entitlement), body) {
         (Ok(id), Ok(body)) => Ok(storage::Change::SetEntitlement(id, body)),
@@ -286,13 +286,13 @@ async fn entitlement(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<R
 }
 
 async fn entitlement_removal(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Response, Error> {
-    let wanted = Wanted::new(edge, parts, (app, Some(Kind::Entitlement)));
+    let wanted = Wanted::new(edge, parts, app, Some(Kind::Entitlement));
     let change = wanted.id(Kind::Entitlement).map(storage::Change::DeleteEntitlement);
     wanted.answer(change).await
 }
 
 async fn whole(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Response, Error> {
-    let wanted = Wanted::new(edge, parts, (app, None));
+    let wanted = Wanted::new(edge, parts, app, None);
     wanted.edge.store.app(app).await?;
     let change = whole_body(&wanted.sent).and_then(drafted).and_then(catalogue::whole);
     wanted.answer(change).await

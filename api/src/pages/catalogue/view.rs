@@ -196,11 +196,7 @@ pub struct FormPage<'a> {
 impl<'a> FormPage<'a> {
     /// The form with what is in it.
     #[must_use]
-    pub fn new(
-        (frame, visit): (&'a Frame, &Visit),
-        (app, kind, catalogue): (AppId, Kind, &Catalogue),
-        change: Change,
-    ) -> Self {
+    pub fn new(frame: &'a Frame, visit: &Visit, app: AppId, kind: Kind, catalogue: &Catalogue, change: Change) -> Self {
         let chosen: Vec<&String> =
             change.fields.iter().filter(|(name, _)| name == "entitlements").map(|(_, value)| value).collect();
         let id = change.get(kind.field());
@@ -251,9 +247,12 @@ impl<'a> ConfirmPage<'a> {
     /// The question whether a change that concerns this many purchases is made.
     #[must_use]
     pub fn new(
-        (frame, visit): (&'a Frame, &Visit),
-        (app, sent): (AppId, &Sent),
-        (purchases, change): (i64, &storage::Change),
+        frame: &'a Frame,
+        visit: &Visit,
+        app: AppId,
+        sent: &Sent,
+        purchases: i64,
+        change: &storage::Change,
     ) -> Self {
         let (verb, id, is_final) = match change {
             storage::Change::DeleteProduct(sku) => ("Delete the product", sku.as_str(), true),

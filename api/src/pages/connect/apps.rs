@@ -30,13 +30,15 @@ const OF_APP: i64 = 50;
 
 /// `GET /ui/connect`
 pub async fn list(State(edge): State<Shared>, visit: Visit, caller: Caller) -> Result<Response, Error> {
-    list_page(&edge, (&visit, &caller), (&Sent::default(), &Refused::default())).await
+    list_page(&edge, &visit, &caller, &Sent::default(), &Refused::default()).await
 }
 
 async fn list_page(
     edge: &Edge,
-    (visit, caller): (&Visit, &Caller),
-    (sent, refused): (&Sent, &Refused),
+    visit: &Visit,
+    caller: &Caller,
+    sent: &Sent,
+    refused: &Refused,
 ) -> Result<Response, Error> {
     let is_answer = sent.get(TOKEN).is_some();
     let found = match caller.app(edge, visit.app).await? {
@@ -52,7 +54,7 @@ async fn list_page(
         is_answer,
     };
     let frame = Frame::of(edge, visit, place).await?;
-    let page = ListPage::new((&frame, visit), (cards, found.next_cursor.as_deref()), (sent, refused));
+    let page = ListPage::new(&frame, visit, cards, found.next_cursor.as_deref(), sent, refused);
     shown(visit, &page, &found)
 }
 
@@ -62,7 +64,7 @@ async fn cards(edge: &Edge, visit: &Visit, apps: &[App]) -> Result<Vec<AppCard>,
     let most = i64::try_from(PLATFORMS).unwrap_or(i64::MAX).saturating_add(1);
     let platforms = edge.store.platforms_of(ids.clone(), most).await?;
     let with_destination = edge.store.apps_with_destination(ids).await?;
-    let rows = rows(edge, visit, (&platforms, &with_destination)).await?;
+    let rows = rows(edge, visit, &platforms, &with_destination).await?;
     let mut of_apps: BTreeMap<AppId, Vec<PlatformRow>> = BTreeMap::new();
     for (platform, row) in platforms.iter().zip(rows) {
         of_apps.entry(platform.app_id).or_default().push(row);
@@ -71,7 +73,7 @@ async fn cards(edge: &Edge, visit: &Visit, apps: &[App]) -> Result<Vec<AppCard>,
         let mut rows = of_apps.remove(&app.id).unwrap_or_default();
         let has_more = rows.len() > PLATFORMS;
         rows.truncate(PLATFORMS);
-        AppCard::new((visit, app), (rows, has_more))
+        AppCard::new(visit, app, rows, has_more)
     };
     Ok(apps.iter().map(card).collect())
 }
@@ -80,7 +82,8 @@ async fn cards(edge: &Edge, visit: &Visit, apps: &[App]) -> Result<Vec<AppCard>,
 async fn rows(
     edge: &Edge,
     visit: &Visit,
-    (platforms, with_destination): (&[Platform], &BTreeSet<AppId>),
+    platforms: &[Platform],
+    with_destination: &BTreeSet<AppId>,
 ) -> Result<Vec<PlatformRow>, Error> {
     let mut progress = edge.store.progress(platforms.iter().map(|platform| platform.id).collect()).await?;
     let row = |platform: &Platform| {
@@ -98,7 +101,9 @@ async fn rows(
 pub async fn create(
     edge: Acting,
     State(shared): State<Shared>,
-    (visit, caller, sent): (Visit, Caller, Sent),
+    visit: Visit,
+    caller: Caller,
+    sent: Sent,
 ) -> Result<Response, Error> {
     let draft = reasoned::<NewApp>(&sent, texts(&sent, &["name"]));
     let result = match draft.and_then(|draft| draft.finish()) {
@@ -115,7 +120,7 @@ pub async fn create(
         }
         Err(error) => {
             let refused = Refused::of(error)?;
-            let page = list_page(&shared, (&visit, &caller), (&sent, &refused)).await?;
+            let page = list_page(&shared, &visit, &caller, &sent, &refused).await?;
             Ok((refused.status, page).into_response())
         }
     }
@@ -124,7 +129,8 @@ pub async fn create(
 /// `GET /ui/connect/apps/{app_id}`
 pub async fn show(
     State(edge): State<Shared>,
-    (visit, caller): (Visit, Caller),
+    visit: Visit,
+    caller: Caller,
     Stored(app): Stored<App>,
 ) -> Result<Response, Error> {
     if visit.is_json {
@@ -135,7 +141,7 @@ pub async fn show(
     let platforms = edge.store.platforms(app.id, Page { cursor: visit.query("cursor"), limit: OF_APP }).await?;
     let destinations = edge.store.destinations(app.id, Page { cursor: None, limit: OF_APP }).await?;
     let with_destination = destinations.items.iter().map(|one| one.app_id).collect();
-    let rows = rows(&edge, &visit, (&platforms.items, &with_destination)).await?;
+    let rows = rows(&edge, &visit, &platforms.items, &with_destination).await?;
     let place = Place {
         screen: SCREEN.path,
         title: format!("Connect {}", app.name),
@@ -144,8 +150,7 @@ pub async fn show(
         ..Place::default()
     };
     let frame = Frame::of(&edge, &visit, place).await?;
-    let rows = (rows, platforms.next_cursor.as_deref());
-    html(&AppPage::new((&frame, &visit), &app, (rows, &destinations)))
+    html(&AppPage::new(&frame, &visit, &app, rows, platforms.next_cursor.as_deref(), &destinations))
 }
 
 /// `GET /ui/connect/apps/{app_id}/platforms/new`
@@ -159,7 +164,7 @@ pub async fn new_platform(
     let form = chosen.and_then(|name| forms.iter().find(|form| form.name == name)).or_else(|| only(&forms));
     let groups = form.map(|form| groups(form, Entered::New, &Known::default()));
     let frame = Frame::of(&edge, &visit, place_of_new(&app)).await?;
-    let page = PlatformPage::new((&frame, &visit), &app, (&forms, form)).with(groups.unwrap_or_default());
+    let page = PlatformPage::new(&frame, &visit, &app, &forms, form).with(groups.unwrap_or_default());
     html(&page)
 }
 
@@ -185,7 +190,8 @@ fn place_of_new(app: &App) -> Place {
 pub async fn create_platform(
     edge: Acting,
     State(shared): State<Shared>,
-    (visit, sent): (Visit, Sent),
+    visit: Visit,
+    sent: Sent,
     Stored(app): Stored<App>,
 ) -> Result<Response, Error> {
     let forms = of_stores();
@@ -208,7 +214,7 @@ pub async fn create_platform(
             let entered = Entered::Sent(&sent, &refused.fields);
             let groups = form.map(|form| groups(form, entered, &Known::default())).unwrap_or_default();
             let frame = Frame::of(&shared, &visit, place_of_new(&app)).await?;
-            let page = PlatformPage::new((&frame, &visit), &app, (&forms, form)).with(groups).refused(&sent, &refused);
+            let page = PlatformPage::new(&frame, &visit, &app, &forms, form).with(groups).refused(&sent, &refused);
             Ok((refused.status, html(&page)?).into_response())
         }
     }

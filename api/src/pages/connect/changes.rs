@@ -40,16 +40,19 @@ fn form_of(platform: &Platform) -> Option<Form> {
 /// `GET /ui/connect/platforms/{platform_id}/settings`
 pub async fn settings(
     State(edge): State<Shared>,
-    (visit, caller): (Visit, Caller),
+    visit: Visit,
+    caller: Caller,
     Stored(platform): Stored<Platform>,
 ) -> Result<Response, Error> {
-    settings_page(&edge, (&visit, &caller), (platform, &Tried::default())).await
+    settings_page(&edge, &visit, &caller, platform, &Tried::default()).await
 }
 
 async fn settings_page(
     edge: &Shared,
-    (visit, caller): (&Visit, &Caller),
-    (platform, tried): (Platform, &Tried),
+    visit: &Visit,
+    caller: &Caller,
+    platform: Platform,
+    tried: &Tried,
 ) -> Result<Response, Error> {
     let value = as_api(edge, caller, &platform).await?;
     let of = Connected::of(edge, platform).await?;
@@ -57,10 +60,10 @@ async fn settings_page(
     let is_answer = tried.sent.get(crate::pages::form::TOKEN).is_some();
     let entered = if is_answer { Entered::Sent(&tried.sent, &tried.refused.fields) } else { Entered::Stored(&value) };
     let groups = form_of(&of.platform).map(|form| groups(&form, entered, &known)).unwrap_or_default();
-    let place = Place { is_answer, ..of.place(Step::Platform, ("", "update --help")) };
+    let place = Place { is_answer, ..of.place(Step::Platform, "", "update --help") };
     let place = Place { command: format!("settle platform show {}", of.platform.id), ..place };
     let frame = Frame::of(edge, visit, place).await?;
-    shown(visit, &SettingsPage::new((&frame, visit), &of, (groups, tried)), &value)
+    shown(visit, &SettingsPage::new(&frame, visit, &of, groups, tried), &value)
 }
 
 /// `POST /ui/connect/platforms/{platform_id}/settings`
@@ -80,7 +83,7 @@ pub async fn update(
         Ok(()) => Ok(back(&visit, &platform, "?done=settings")),
         Err(error) => {
             let tried = tried("settings", sent, error)?;
-            let page = settings_page(&shared, (&visit, &caller), (platform, &tried)).await?;
+            let page = settings_page(&shared, &visit, &caller, platform, &tried).await?;
             Ok((tried.refused.status, page).into_response())
         }
     }
@@ -107,7 +110,7 @@ pub async fn approve(edge: Acting, parts: Parts, Ids(of, id): Ids<PlatformId, To
         Ok(body) => topics::approve(edge, Ids(of, id), body).await.map(drop),
         Err(error) => Err(error),
     };
-    decided(parts, (of, format!("approve-{id}")), result).await
+    decided(parts, of, format!("approve-{id}"), result).await
 }
 
 /// `POST /ui/connect/platforms/{platform_id}/topics/{topic_id}/reject`
@@ -116,13 +119,14 @@ pub async fn reject(edge: Acting, parts: Parts, Ids(of, id): Ids<PlatformId, Top
         Ok(body) => topics::reject(edge, Ids(of, id), body).await.map(drop),
         Err(error) => Err(error),
     };
-    decided(parts, (of, format!("reject-{id}")), result).await
+    decided(parts, of, format!("reject-{id}"), result).await
 }
 
 /// The topics after a decision, or why it was not taken.
 async fn decided(
     (State(edge), (visit, _, sent)): Parts,
-    (of, name): (PlatformId, String),
+    of: PlatformId,
+    name: String,
     result: Result<(), Error>,
 ) -> Result<Response, Error> {
     let platform = edge.store.platform(of).await?;
@@ -130,7 +134,7 @@ async fn decided(
         Ok(()) => Ok(back(&visit, &platform, "/topics")),
         Err(error) => {
             let tried = tried(name, sent, error)?;
-            let page = topics_page(&edge, &visit, (platform, &tried)).await?;
+            let page = topics_page(&edge, &visit, platform, &tried).await?;
             Ok((tried.refused.status, page).into_response())
         }
     }
@@ -153,7 +157,7 @@ pub async fn send_sample(
         Ok(accepted) => Ok(back(&visit, &platform, &format!("/sample?sent={}", accepted.0.collapse_key))),
         Err(error) => {
             let tried = tried("sample", sent, error)?;
-            let page = sample_page(&shared, (&visit, &caller), (platform, &tried)).await?;
+            let page = sample_page(&shared, &visit, &caller, platform, &tried).await?;
             Ok((tried.refused.status, page).into_response())
         }
     }
@@ -165,7 +169,7 @@ pub async fn rotate(edge: Acting, parts: Parts, Stored(platform): Stored<Platfor
         Ok(Body(_)) => platforms::rotate(edge, Id(platform.id), Body(RotateIngressKey::default())).await.map(drop),
         Err(error) => Err(error),
     };
-    acted(parts, (platform, "rotate-ingress-key"), result).await
+    acted(parts, platform, "rotate-ingress-key", result).await
 }
 
 /// `POST /ui/connect/platforms/{platform_id}/end-old-ingress-key`
@@ -174,7 +178,7 @@ pub async fn end_old(edge: Acting, parts: Parts, Stored(platform): Stored<Platfo
         Ok(body) => platforms::end_old(edge, Id(platform.id), body).await.map(drop),
         Err(error) => Err(error),
     };
-    acted(parts, (platform, "end-old-ingress-key"), result).await
+    acted(parts, platform, "end-old-ingress-key", result).await
 }
 
 /// `POST /ui/connect/platforms/{platform_id}/retry-parked`
@@ -183,20 +187,21 @@ pub async fn retry_parked(edge: Acting, parts: Parts, Stored(platform): Stored<P
         Ok(body) => platforms::retry_parked(edge, Stored(platform.clone()), body).await.map(drop),
         Err(error) => Err(error),
     };
-    acted(parts, (platform, "retry-parked"), result).await
+    acted(parts, platform, "retry-parked", result).await
 }
 
 /// The page of the platform after one of its actions, or why it was not carried out.
 async fn acted(
     (State(edge), (visit, caller, sent)): Parts,
-    (platform, name): (Platform, &'static str),
+    platform: Platform,
+    name: &'static str,
     result: Result<(), Error>,
 ) -> Result<Response, Error> {
     match result {
         Ok(()) => Ok(back(&visit, &platform, &format!("?done={name}"))),
         Err(error) => {
             let tried = tried(name, sent, error)?;
-            let page = console_page(&edge, (&visit, &caller), (platform, &tried)).await?;
+            let page = console_page(&edge, &visit, &caller, platform, &tried).await?;
             Ok((tried.refused.status, page).into_response())
         }
     }
@@ -219,7 +224,7 @@ pub async fn delete(
         }
         Err(error) => {
             let tried = tried("delete", sent, error)?;
-            let page = deletion_page(&shared, &visit, (platform, &tried)).await?;
+            let page = deletion_page(&shared, &visit, platform, &tried).await?;
             Ok((tried.refused.status, page).into_response())
         }
     }

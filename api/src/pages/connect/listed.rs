@@ -59,7 +59,7 @@ pub struct AppCard {
 
 impl AppCard {
     #[must_use]
-    pub fn new((visit, app): (&Visit, &App), (rows, has_more): (Vec<PlatformRow>, bool)) -> Self {
+    pub fn new(visit: &Visit, app: &App, rows: Vec<PlatformRow>, has_more: bool) -> Self {
         let path = format!("/ui/connect/apps/{}", app.id);
         Self {
             id: app.id.to_string(),
@@ -90,9 +90,12 @@ pub struct ListPage<'a> {
 impl<'a> ListPage<'a> {
     #[must_use]
     pub fn new(
-        (frame, visit): (&'a Frame, &Visit),
-        (cards, cursor): (Vec<AppCard>, Option<&str>),
-        (sent, refused): (&Sent, &Refused),
+        frame: &'a Frame,
+        visit: &Visit,
+        cards: Vec<AppCard>,
+        cursor: Option<&str>,
+        sent: &Sent,
+        refused: &Refused,
     ) -> Self {
         Self {
             older: cursor.map(|cursor| visit.to(&format!("/ui/connect?cursor={}", escaped(cursor)))),
@@ -150,9 +153,12 @@ pub struct AppPage<'a> {
 impl<'a> AppPage<'a> {
     #[must_use]
     pub fn new(
-        (frame, visit): (&'a Frame, &Visit),
+        frame: &'a Frame,
+        visit: &Visit,
         app: &App,
-        ((rows, cursor), destinations): ((Vec<PlatformRow>, Option<&str>), &Paged<Destination>),
+        rows: Vec<PlatformRow>,
+        cursor: Option<&str>,
+        destinations: &Paged<Destination>,
     ) -> Self {
         let path = format!("/ui/connect/apps/{}", app.id);
         let more = |cursor: &str| of_app(visit, app.id, &format!("{path}?cursor={}", escaped(cursor)));
@@ -202,7 +208,7 @@ pub struct PlatformPage<'a> {
 impl<'a> PlatformPage<'a> {
     /// The page of an app with the form of a store, if one is chosen.
     #[must_use]
-    pub fn new((frame, visit): (&'a Frame, &Visit), app: &App, (forms, form): (&[Form], Option<&Form>)) -> Self {
+    pub fn new(frame: &'a Frame, visit: &Visit, app: &App, forms: &[Form], form: Option<&Form>) -> Self {
         let path = format!("/ui/connect/apps/{}/platforms/new", app.id);
         let choice = |form: &Form| StoreChoice {
             path: of_app(visit, app.id, &format!("{path}?store={}", form.name)),

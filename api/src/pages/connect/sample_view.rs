@@ -44,9 +44,11 @@ impl<'a> SamplePage<'a> {
     /// The page of a platform, with the types of its samples, or why it takes none.
     #[must_use]
     pub fn new(
-        (frame, visit): (&'a Frame, &Visit),
+        frame: &'a Frame,
+        visit: &Visit,
         of: &Connected,
-        (types, why): (&'static [(&'static str, &'static str)], Option<String>),
+        types: &'static [(&'static str, &'static str)],
+        why: Option<String>,
     ) -> Self {
         let of_type = |(name, meaning): &(&'static str, &'static str)| SampleType { name, meaning, is_chosen: false };
         Self {

@@ -65,7 +65,7 @@ impl Connected {
 
     /// Where the page of a step stands.
     #[must_use]
-    pub fn place(&self, step: Step, (api, command): (&str, &str)) -> Place {
+    pub fn place(&self, step: Step, api: &str, command: &str) -> Place {
         let id = self.platform.id;
         Place {
             screen: SCREEN.path,
@@ -96,10 +96,11 @@ pub async fn as_api(edge: &Shared, caller: &Caller, platform: &Platform) -> Resu
 /// `GET /ui/connect/platforms/{platform_id}`
 pub async fn console(
     State(edge): State<Shared>,
-    (visit, caller): (Visit, Caller),
+    visit: Visit,
+    caller: Caller,
     Stored(platform): Stored<Platform>,
 ) -> Result<Response, Error> {
-    console_page(&edge, (&visit, &caller), (platform, &Tried::default())).await
+    console_page(&edge, &visit, &caller, platform, &Tried::default()).await
 }
 
 /// The page of the store's console.
@@ -108,15 +109,17 @@ pub async fn console(
 /// 503 when the database does not answer.
 pub async fn console_page(
     edge: &Shared,
-    (visit, caller): (&Visit, &Caller),
-    (platform, tried): (Platform, &Tried),
+    visit: &Visit,
+    caller: &Caller,
+    platform: Platform,
+    tried: &Tried,
 ) -> Result<Response, Error> {
     let value = as_api(edge, caller, &platform).await?;
     let of = Connected::of(edge, platform).await?;
     let form = of_stores().into_iter().find(|form| form.name == of.platform.store);
-    let place = Place { is_answer: is_answer(tried), ..of.place(Step::Console, ("", "show")) };
+    let place = Place { is_answer: is_answer(tried), ..of.place(Step::Console, "", "show") };
     let frame = Frame::of(edge, visit, place).await?;
-    let page = ConsolePage::new((&frame, visit), &of, (form, &value)).with(&edge.public_url, tried);
+    let page = ConsolePage::new(&frame, visit, &of, form, &value).with(&edge.public_url, tried);
     shown(visit, &page, &value)
 }
 
@@ -131,33 +134,30 @@ pub async fn topics(
     visit: Visit,
     Stored(platform): Stored<Platform>,
 ) -> Result<Response, Error> {
-    topics_page(&edge, &visit, (platform, &Tried::default())).await
+    topics_page(&edge, &visit, platform, &Tried::default()).await
 }
 
 /// The page of the topics.
 ///
 /// # Errors
 /// 503 when the database does not answer.
-pub async fn topics_page(
-    edge: &Shared,
-    visit: &Visit,
-    (platform, tried): (Platform, &Tried),
-) -> Result<Response, Error> {
+pub async fn topics_page(edge: &Shared, visit: &Visit, platform: Platform, tried: &Tried) -> Result<Response, Error> {
     let of = Connected::of(edge, platform).await?;
-    let place = Place { is_answer: is_answer(tried), ..of.place(Step::Topic, ("/topics", "topics")) };
+    let place = Place { is_answer: is_answer(tried), ..of.place(Step::Topic, "/topics", "topics") };
     let frame = Frame::of(edge, visit, place).await?;
     let account = |arn: &str| edge.topic_account(&of.platform.store, arn);
-    let page = TopicsPage::new((&frame, visit), &of, (&account, tried));
+    let page = TopicsPage::new(&frame, visit, &of, &account, tried);
     shown(visit, &page, &Paged { items: of.facts.progress.topics.clone(), next_cursor: None })
 }
 
 /// `GET /ui/connect/platforms/{platform_id}/sample`
 pub async fn sample(
     State(edge): State<Shared>,
-    (visit, caller): (Visit, Caller),
+    visit: Visit,
+    caller: Caller,
     Stored(platform): Stored<Platform>,
 ) -> Result<Response, Error> {
-    sample_page(&edge, (&visit, &caller), (platform, &Tried::default())).await
+    sample_page(&edge, &visit, &caller, platform, &Tried::default()).await
 }
 
 /// The page of a sample.
@@ -166,8 +166,10 @@ pub async fn sample(
 /// 503 when the database does not answer.
 pub async fn sample_page(
     edge: &Shared,
-    (visit, caller): (&Visit, &Caller),
-    (platform, tried): (Platform, &Tried),
+    visit: &Visit,
+    caller: &Caller,
+    platform: Platform,
+    tried: &Tried,
 ) -> Result<Response, Error> {
     if visit.is_json {
         return json(&as_api(edge, caller, &platform).await?);
@@ -177,7 +179,7 @@ pub async fn sample_page(
     let frame = Frame::of(edge, visit, place).await?;
     let sent = visit.query("sent").and_then(|key| key.parse::<CollapseKey>().ok());
     let why = edge.takes_samples(&of.platform).err().map(|why| why.to_string());
-    html(&SamplePage::new((&frame, visit), &of, (edge.sample_types(&of.platform), why)).with(sent, tried))
+    html(&SamplePage::new(&frame, visit, &of, edge.sample_types(&of.platform), why).with(sent, tried))
 }
 
 /// Where the page of a sample stands: with the command and the request of the sample that was entered.
@@ -188,7 +190,7 @@ fn place_of_sample(of: &Connected, sent: &Sent) -> Place {
     }
     let body = texts(sent, &["type", "receipt_id", "app_user_id"]);
     let api = format!("POST /v1/platforms/{}/sample {}", of.platform.id, Value::Object(body));
-    Place { command, api, ..of.place(Step::Sample, ("", "")) }
+    Place { command, api, ..of.place(Step::Sample, "", "") }
 }
 
 /// `GET /ui/connect/platforms/{platform_id}/destinations`
@@ -205,10 +207,10 @@ pub async fn destinations(
     let place = Place {
         api: format!("/v1/apps/{}/destinations", of.app.id),
         command: format!("settle destination list --app {}", of.app.id),
-        ..of.place(Step::Destination, ("", ""))
+        ..of.place(Step::Destination, "", "")
     };
     let frame = Frame::of(&edge, &visit, place).await?;
-    html(&DestinationsPage::new((&frame, &visit), &of, &of_destinations()))
+    html(&DestinationsPage::new(&frame, &visit, &of, &of_destinations()))
 }
 
 /// `GET /ui/connect/platforms/{platform_id}/first`
@@ -226,9 +228,9 @@ pub async fn first(
             format!("settle notification list --platform {}", of.platform.id),
         ),
     };
-    let place = Place { api, command, ..of.place(Step::First, ("", "")) };
+    let place = Place { api, command, ..of.place(Step::First, "", "") };
     let frame = Frame::of(&edge, &visit, place).await?;
-    let page = FirstPage::new((&frame, &visit), &of, newest.as_ref());
+    let page = FirstPage::new(&frame, &visit, &of, newest.as_ref());
     match &newest {
         Some((key, facts)) => shown(&visit, &page, &explain::story::purchase(*key, facts)),
         None => shown(&visit, &page, &Paged::<Value> { items: Vec::new(), next_cursor: None }),
@@ -241,24 +243,20 @@ pub async fn deletion(
     visit: Visit,
     Stored(platform): Stored<Platform>,
 ) -> Result<Response, Error> {
-    deletion_page(&edge, &visit, (platform, &Tried::default())).await
+    deletion_page(&edge, &visit, platform, &Tried::default()).await
 }
 
 /// The page that says what a deletion means.
 ///
 /// # Errors
 /// 503 when the database does not answer.
-pub async fn deletion_page(
-    edge: &Shared,
-    visit: &Visit,
-    (platform, tried): (Platform, &Tried),
-) -> Result<Response, Error> {
+pub async fn deletion_page(edge: &Shared, visit: &Visit, platform: Platform, tried: &Tried) -> Result<Response, Error> {
     let of = Connected::of(edge, platform).await?;
     let place = Place {
         title: format!("Delete {}", of.platform.name),
         is_answer: true,
-        ..of.place(Step::Platform, ("", "delete"))
+        ..of.place(Step::Platform, "", "delete")
     };
     let frame = Frame::of(edge, visit, place).await?;
-    html(&DeletePage::new((&frame, visit), &of, tried))
+    html(&DeletePage::new(&frame, visit, &of, tried))
 }

@@ -125,7 +125,7 @@ pub struct ConsolePage<'a> {
 impl<'a> ConsolePage<'a> {
     /// The page of a platform, as the API shows it, with the steps at its store.
     #[must_use]
-    pub fn new((frame, visit): (&'a Frame, &Visit), of: &Connected, (form, value): (Option<Form>, &Value)) -> Self {
+    pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, form: Option<Form>, value: &Value) -> Self {
         let text = |name: &str| value[name].as_str().map(str::to_owned);
         let guide = form.into_iter().flat_map(|form| form.guide).map(|step| GuideStep {
             place: step.place,
@@ -173,7 +173,7 @@ impl<'a> ConsolePage<'a> {
             unsigned: unsigned(&of.platform),
             settings_path: of.path(visit, "/settings"),
             next: next.map(|next| (of.path(visit, next.path()), next.next())),
-            actions: actions(frame, visit, (of, !value["old_notification_url"].is_null())),
+            actions: actions(frame, visit, of, !value["old_notification_url"].is_null()),
             delete_path: frame.may(Role::Operator).then(|| of.path(visit, "/delete")),
             refused: Refused::default(),
             notice: match visit.query("done").as_deref() {
@@ -207,7 +207,7 @@ fn unsigned(platform: &Platform) -> Option<(Badge, &'static str, PlatformId)> {
     is_open.then(|| (Badge::new(Tone::Warn, "unsigned logins"), moves, platform.id))
 }
 
-fn actions(frame: &Frame, visit: &Visit, (of, has_old): (&Connected, bool)) -> Vec<Action> {
+fn actions(frame: &Frame, visit: &Visit, of: &Connected, has_old: bool) -> Vec<Action> {
     let action = |name: &str, title, what: &str| Action::new(name, (of.path(visit, &format!("/{name}")), title), what);
     let rotate = action(
         "rotate-ingress-key",
@@ -259,9 +259,9 @@ pub struct TopicsPage<'a> {
 impl<'a> TopicsPage<'a> {
     /// The topics of a platform, those that wait in front.
     #[must_use]
-    pub fn new((frame, visit): (&'a Frame, &Visit), of: &Connected, (account, tried): (Account<'_>, &Tried)) -> Self {
+    pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, account: Account<'_>, tried: &Tried) -> Self {
         let row = |topic: &Topic| {
-            let actions = topic_actions(frame, (visit, of), topic).into_iter();
+            let actions = topic_actions(frame, visit, of, topic).into_iter();
             TopicRow {
                 account: account(&topic.arn),
                 arn: topic.arn.clone(),
@@ -299,7 +299,7 @@ fn topic_state(state: TopicState) -> Badge {
     }
 }
 
-fn topic_actions(frame: &Frame, (visit, of): (&Visit, &Connected), topic: &Topic) -> Vec<Action> {
+fn topic_actions(frame: &Frame, visit: &Visit, of: &Connected, topic: &Topic) -> Vec<Action> {
     if !frame.may(Role::Operator) {
         return Vec::new();
     }
@@ -343,7 +343,7 @@ pub struct DestinationsPage<'a> {
 impl<'a> DestinationsPage<'a> {
     /// The destinations of the platform's app, and the kinds that can be added.
     #[must_use]
-    pub fn new((frame, visit): (&'a Frame, &Visit), of: &Connected, forms: &[Form]) -> Self {
+    pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, forms: &[Form]) -> Self {
         let kind = |form: &Form| KindChoice {
             path: format!("/ui/destinations/new?app_id={}&kind={}", of.app.id, form.name),
             label: form.label,
@@ -378,7 +378,8 @@ impl<'a> FirstPage<'a> {
     /// The page over the newest purchase of a platform.
     #[must_use]
     pub fn new(
-        (frame, visit): (&'a Frame, &Visit),
+        frame: &'a Frame,
+        visit: &Visit,
         of: &Connected,
         newest: Option<&(CollapseKey, PurchaseExplanation)>,
     ) -> Self {
@@ -411,7 +412,7 @@ pub struct SettingsPage<'a> {
 impl<'a> SettingsPage<'a> {
     /// The form of a platform that exists.
     #[must_use]
-    pub fn new((frame, visit): (&'a Frame, &Visit), of: &Connected, (groups, tried): (Vec<Group>, &Tried)) -> Self {
+    pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, groups: Vec<Group>, tried: &Tried) -> Self {
         Self {
             head: of.head(visit, Step::Platform),
             path: of.path(visit, "/settings"),
@@ -439,7 +440,7 @@ pub struct DeletePage<'a> {
 
 impl<'a> DeletePage<'a> {
     #[must_use]
-    pub fn new((frame, visit): (&'a Frame, &Visit), of: &Connected, tried: &Tried) -> Self {
+    pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, tried: &Tried) -> Self {
         Self {
             head: of.head(visit, Step::Platform),
             path: of.path(visit, "/delete"),

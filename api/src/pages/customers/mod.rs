@@ -72,14 +72,16 @@ fn place(sent: Option<&Sent>) -> Place {
 /// `GET /ui/customers`
 async fn form(State(edge): State<Shared>, visit: Visit) -> Result<Response, Error> {
     let frame = Frame::of(&edge, &visit, place(None)).await?;
-    shown(&visit, &SearchPage::new(&frame, (String::new(), None)), &json!({ "items": [] }))
+    shown(&visit, &SearchPage::new(&frame, String::new(), None), &json!({ "items": [] }))
 }
 
 /// `POST /ui/customers`
 async fn find(
     State(edge): State<Shared>,
-    (visit, caller): (Visit, Caller),
-    (sent, wanted): (Sent, Result<Form<Search>, Error>),
+    visit: Visit,
+    caller: Caller,
+    sent: Sent,
+    wanted: Result<Form<Search>, Error>,
 ) -> Result<Response, Error> {
     let q = sent.get("q").unwrap_or_default().to_owned();
     let refused = match wanted {
@@ -90,12 +92,12 @@ async fn find(
             }
             let frame = Frame::of(&edge, &visit, place(Some(&sent))).await?;
             let items: Vec<&Customer> = found.iter().map(|(_, one)| one).collect();
-            return shown(&visit, &SearchPage::new(&frame, (q, Some(&found))), &json!({ "items": items }));
+            return shown(&visit, &SearchPage::new(&frame, q, Some(&found)), &json!({ "items": items }));
         }
         Err(error) => Refused::of(error)?,
     };
     let frame = Frame::of(&edge, &visit, place(Some(&sent))).await?;
-    let page = SearchPage::new(&frame, (q, None)).refused(refused);
+    let page = SearchPage::new(&frame, q, None).refused(refused);
     Ok((StatusCode::BAD_REQUEST, shown(&visit, &page, &json!({ "items": [] }))?).into_response())
 }
 
@@ -140,7 +142,7 @@ impl Portrait {
     ///
     /// # Errors
     /// 404 when the app has no such customer.
-    pub async fn of(edge: &Shared, caller: &Caller, (app, user): (AppId, UserId)) -> Result<Self, Error> {
+    pub async fn of(edge: &Shared, caller: &Caller, app: AppId, user: UserId) -> Result<Self, Error> {
         let Json(detail) = customer_state::detail(State(edge.clone()), Ids(app, user)).await?;
         let page = || Page { cursor: None, limit: SHOWN };
         let owned = PurchaseFilter { app_id: Some(app), user_id: Some(user), ..PurchaseFilter::default() };
@@ -161,10 +163,11 @@ impl Portrait {
 /// `GET /ui/customers/{app_id}/{user_id}`
 async fn show(
     State(edge): State<Shared>,
-    (visit, caller): (Visit, Caller),
+    visit: Visit,
+    caller: Caller,
     Ids(app, user): Ids<AppId, UserId>,
 ) -> Result<Response, Error> {
-    page(&edge, (&visit, &caller), ((app, user), (&Sent::default(), &Refused::default()))).await
+    page(&edge, &visit, &caller, app, user, (&Sent::default(), &Refused::default())).await
 }
 
 /// What was sent in the form of the page, and why that changed nothing.
@@ -172,10 +175,13 @@ type Tried<'a> = (&'a Sent, &'a Refused);
 
 async fn page(
     edge: &Shared,
-    (visit, caller): (&Visit, &Caller),
-    ((app, user), tried): ((AppId, UserId), Tried<'_>),
+    visit: &Visit,
+    caller: &Caller,
+    app: AppId,
+    user: UserId,
+    tried: Tried<'_>,
 ) -> Result<Response, Error> {
-    let portrait = Portrait::of(edge, caller, (app, user)).await?;
+    let portrait = Portrait::of(edge, caller, app, user).await?;
     let answers = answers(edge, visit, &portrait).await?;
     let place = Place {
         screen: SCREEN.path,
@@ -185,7 +191,7 @@ async fn page(
         is_answer: tried.0.get(super::form::TOKEN).is_some(),
     };
     let frame = Frame::of(edge, visit, place).await?;
-    let page = CustomerPage::new((&frame, visit), &portrait, answers).with(tried);
+    let page = CustomerPage::new(&frame, visit, &portrait, answers).with(tried);
     shown(visit, &page, &portrait.detail)
 }
 
@@ -195,5 +201,5 @@ async fn answers(edge: &Edge, visit: &Visit, portrait: &Portrait) -> Result<Opti
     let found = portrait.destinations.iter().find(|one| one.id.to_string() == wanted);
     let Some(destination) = found else { return Ok(None) };
     let event_type = visit.query("type").unwrap_or_default();
-    why::answers(edge, portrait, (destination, &event_type)).await.map(Some)
+    why::answers(edge, portrait, destination, &event_type).await.map(Some)
 }

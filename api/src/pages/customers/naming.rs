@@ -18,7 +18,8 @@ const FIELDS: [&str; 4] = ["external_id", "app_user_id", "receipt_id", "analytic
 /// `POST /ui/customers/{app_id}/{user_id}`. Another user who has the name already is shown from then on.
 pub async fn name(
     edge: Acting,
-    (State(shared), (visit, caller, sent)): (State<Shared>, (Visit, Caller, Sent)),
+    State(shared): State<Shared>,
+    (visit, caller, sent): (Visit, Caller, Sent),
     Ids(app, user): Ids<AppId, UserId>,
 ) -> Result<Response, Error> {
     let stored = shared.store.app(app).await?;
@@ -30,7 +31,7 @@ pub async fn name(
         Ok(named) => Ok(Redirect::to(&visit.to(&format!("{}?done=named", path(app, named.0.user_id)))).into_response()),
         Err(error) => {
             let refused = Refused::of(error)?;
-            let page = page(&shared, (&visit, &caller), ((app, user), (&sent, &refused))).await?;
+            let page = page(&shared, &visit, &caller, app, user, (&sent, &refused)).await?;
             Ok((refused.status, page).into_response())
         }
     }

@@ -37,7 +37,7 @@ pub struct SearchPage<'a> {
 impl<'a> SearchPage<'a> {
     /// The page with what was found, if something was searched.
     #[must_use]
-    pub fn new(frame: &'a Frame, (q, found): (String, Option<&Vec<(App, Customer)>>)) -> Self {
+    pub fn new(frame: &'a Frame, q: String, found: Option<&Vec<(App, Customer)>>) -> Self {
         let row = |(app, one): &(App, Customer)| Row {
             path: path(app.id, one.user_id),
             app: app.name.clone(),
@@ -187,7 +187,7 @@ const FIELDS: [&str; 3] = ["external_id", "analytics_device_id", "reason"];
 
 impl<'a> CustomerPage<'a> {
     #[must_use]
-    pub fn new((frame, visit): (&'a Frame, &Visit), of: &Portrait, answers: Option<Answers>) -> Self {
+    pub fn new(frame: &'a Frame, visit: &Visit, of: &Portrait, answers: Option<Answers>) -> Self {
         let customer = &of.detail.customer;
         let production = environment("Production", &of.detail.production);
         let sandbox = environment("Sandbox", &of.detail.sandbox);

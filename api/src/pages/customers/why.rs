@@ -37,7 +37,8 @@ pub struct Answers {
 pub async fn answers(
     edge: &Edge,
     portrait: &Portrait,
-    (destination, event_type): (&Destination, &str),
+    destination: &Destination,
+    event_type: &str,
 ) -> Result<Answers, Error> {
     let wanted = EventFilter {
         app_id: Some(portrait.app.id),

@@ -33,10 +33,10 @@ pub fn routes() -> Vec<Route> {
 
 /// `GET /ui/deliveries/{delivery_id}`
 async fn show(state: State<Shared>, visit: Visit, Id(id): Id<DeliveryId>) -> Result<Response, Error> {
-    page(&state, &visit, (id, Mistakes::default())).await
+    page(&state, &visit, id, Mistakes::default()).await
 }
 
-async fn page(state: &State<Shared>, visit: &Visit, (id, mistakes): (DeliveryId, Mistakes)) -> Result<Response, Error> {
+async fn page(state: &State<Shared>, visit: &Visit, id: DeliveryId, mistakes: Mistakes) -> Result<Response, Error> {
     let State(edge) = state;
     let delivery = edge.store.delivery(id).await?;
     let tree = explained::event(&edge.store.explain_event(delivery.event_id).await?);
@@ -55,26 +55,28 @@ async fn page(state: &State<Shared>, visit: &Visit, (id, mistakes): (DeliveryId,
     };
     let frame = Frame::of(edge, visit, place).await?;
     let detail = Detail { delivery: &delivery, tree: &tree, request: request.as_ref(), run: run((edge.random)()) };
-    shown(visit, &DeliveryPage::new((&frame, visit), &detail, mistakes), &delivery)
+    shown(visit, &DeliveryPage::new(&frame, visit, &detail, mistakes), &delivery)
 }
 
 /// `POST /ui/deliveries/{delivery_id}/redeliver`
 async fn post_redeliver(
     edge: Acting,
     caller: Caller,
-    (state, visit, sent): (State<Shared>, Visit, Sent),
+    state: State<Shared>,
+    visit: Visit,
+    sent: Sent,
     Id(id): Id<DeliveryId>,
 ) -> Result<Response, Error> {
     let delivery = state.0.store.delivery(id).await?;
     let to = Some(delivery.destination_id.to_string());
-    match again((edge, caller), &sent, (delivery.event_id, to)).await {
+    match again(edge, caller, &sent, delivery.event_id, to).await {
         Ok(owing) => {
             let path = format!("/ui/events/{}?owed={}", delivery.event_id, owing.text());
             Ok(Redirect::to(&visit.to(&path)).into_response())
         }
         Err(error) => {
             let (status, mistakes) = Mistakes::of("redeliver", sent, error)?;
-            Ok((status, page(&state, &visit, (id, mistakes)).await?).into_response())
+            Ok((status, page(&state, &visit, id, mistakes).await?).into_response())
         }
     }
 }

@@ -64,7 +64,8 @@ fn body(sent: &Sent, names: &[&str]) -> Result<Map<String, Value>, Error> {
 /// Back at the destination, which says what was taken, or why nothing was.
 async fn answer<T>(
     (state, visit, sent): Parts,
-    (id, action): (DestinationId, &'static str),
+    id: DestinationId,
+    action: &'static str,
     result: Result<T, Error>,
 ) -> Result<Response, Error> {
     match result {
@@ -72,7 +73,7 @@ async fn answer<T>(
         Err(error) => {
             let (status, mistakes) = Mistakes::of(action, sent, error)?;
             let answer = Answer { mistakes, tested: None };
-            Ok((status, overview(&state, &visit, (id, answer)).await?).into_response())
+            Ok((status, overview(&state, &visit, id, answer).await?).into_response())
         }
     }
 }
@@ -89,11 +90,11 @@ async fn post_test(edge: Acting, parts: Parts, stored: Stored<Destination>) -> R
     let (tested, status) = match result {
         Ok(Json(tested)) => (tested, StatusCode::OK),
         Err(Error::Conflict(detail)) => (Tested { ok: false, detail }, StatusCode::CONFLICT),
-        Err(error) => return answer::<()>(parts, (id, "test"), Err(error)).await,
+        Err(error) => return answer::<()>(parts, id, "test", Err(error)).await,
     };
     let (state, visit, _) = &parts;
     let shown = Answer { tested: Some(tested), ..Answer::default() };
-    Ok((status, overview(state, visit, (id, shown)).await?).into_response())
+    Ok((status, overview(state, visit, id, shown).await?).into_response())
 }
 
 async fn post_enable(edge: Acting, parts: Parts, stored: Stored<Destination>) -> Result<Response, Error> {
@@ -107,7 +108,7 @@ async fn post_enable(edge: Acting, parts: Parts, stored: Stored<Destination>) ->
         Ok(draft) => destinations::enable(edge, stored, draft).await.map(drop),
         Err(error) => Err(error),
     };
-    answer(parts, (id, "enable"), result).await
+    answer(parts, id, "enable", result).await
 }
 
 async fn post_disable(edge: Acting, parts: Parts, stored: Stored<Destination>) -> Result<Response, Error> {
@@ -116,7 +117,7 @@ async fn post_disable(edge: Acting, parts: Parts, stored: Stored<Destination>) -
         Ok(action) => destinations::disable(edge, stored, Body(action)).await.map(drop),
         Err(error) => Err(error),
     };
-    answer(parts, (id, "disable"), result).await
+    answer(parts, id, "disable", result).await
 }
 
 async fn post_probe(edge: Acting, parts: Parts, stored: Stored<Destination>) -> Result<Response, Error> {
@@ -125,7 +126,7 @@ async fn post_probe(edge: Acting, parts: Parts, stored: Stored<Destination>) -> 
         Ok(action) => destinations::probe(edge, stored, Body(action)).await.map(drop),
         Err(error) => Err(error),
     };
-    answer(parts, (id, "probe"), result).await
+    answer(parts, id, "probe", result).await
 }
 
 async fn post_retry(edge: Acting, parts: Parts, stored: Stored<Destination>) -> Result<Response, Error> {
@@ -134,7 +135,7 @@ async fn post_retry(edge: Acting, parts: Parts, stored: Stored<Destination>) -> 
         Ok(action) => destinations::retry(edge, stored, Body(action)).await.map(drop),
         Err(error) => Err(error),
     };
-    answer(parts, (id, "retry"), result).await
+    answer(parts, id, "retry", result).await
 }
 
 async fn post_settings(edge: Acting, parts: Parts, stored: Stored<Destination>) -> Result<Response, Error> {
@@ -149,9 +150,9 @@ async fn post_settings(edge: Acting, parts: Parts, stored: Stored<Destination>) 
         Ok(Some(after)) if after.shown_once.is_empty() && after.warnings.is_empty() => Ok(back("settings")),
         Ok(Some(after)) => {
             let form = form_of(&before.kind).ok_or(Error::Internal)?;
-            once(&state.0, &visit, (&after, form)).await
+            once(&state.0, &visit, &after, form).await
         }
-        Err(error) => at_settings((state, visit, sent), (before, SETTINGS_FORM), error).await,
+        Err(error) => at_settings((state, visit, sent), before, SETTINGS_FORM, error).await,
     }
 }
 
@@ -187,16 +188,16 @@ async fn post_rotate(edge: Acting, parts: Parts, stored: Stored<Destination>) ->
         body
     });
     let result = match (body.and_then(drafted), sent.get(BASED_ON)) {
-        (Ok(draft), Some(based_on)) => destinations::rotate_version(edge, stored, (draft, based_on)).await,
+        (Ok(draft), Some(based_on)) => destinations::rotate_version(edge, stored, draft, based_on).await,
         (Ok(draft), None) => destinations::rotate(edge, stored, draft).await,
         (Err(error), _) => Err(error),
     };
     match result {
         Ok(Json(after)) => {
             let form = form_of(&before.kind).ok_or(Error::Internal)?;
-            once(&state.0, &visit, (&after, form)).await
+            once(&state.0, &visit, &after, form).await
         }
-        Err(error) => at_settings((state, visit, sent), (before, "rotate-secret"), error).await,
+        Err(error) => at_settings((state, visit, sent), before, "rotate-secret", error).await,
     }
 }
 
@@ -213,17 +214,18 @@ async fn post_delete(edge: Acting, parts: Parts, Stored(before): Stored<Destinat
             let path = format!("/ui/destinations?deleted={}", before.id);
             Ok(Redirect::to(&visit.to(&path)).into_response())
         }
-        Err(error) => at_settings((state, visit, sent), (before, "delete"), error).await,
+        Err(error) => at_settings((state, visit, sent), before, "delete", error).await,
     }
 }
 
 /// The page of the settings with why nothing was changed; what nobody can mend there has a page of its own.
 async fn at_settings(
     (state, visit, sent): Parts,
-    (destination, action): (Destination, &'static str),
+    destination: Destination,
+    action: &'static str,
     error: Error,
 ) -> Result<Response, Error> {
     let (status, mistakes) = Mistakes::of(action, sent, error)?;
-    let page = changed(&state, &visit, (Stored(destination), mistakes)).await?;
+    let page = changed(&state, &visit, Stored(destination), mistakes).await?;
     Ok((status, page).into_response())
 }

@@ -67,20 +67,16 @@ async fn show(
     visit: Visit,
     Stored(destination): Stored<Destination>,
 ) -> Result<Response, Error> {
-    page(&edge, &visit, (&destination, Mistakes::default())).await
+    page(&edge, &visit, &destination, Mistakes::default()).await
 }
 
-async fn page(
-    edge: &Edge,
-    visit: &Visit,
-    (destination, mistakes): (&Destination, Mistakes),
-) -> Result<Response, Error> {
-    let frame = Frame::of(edge, visit, place(destination, (Bulk::Redelivery, &mistakes.sent))).await?;
-    html(&AgainPage::new((&frame, visit), destination, mistakes))
+async fn page(edge: &Edge, visit: &Visit, destination: &Destination, mistakes: Mistakes) -> Result<Response, Error> {
+    let frame = Frame::of(edge, visit, place(destination, Bulk::Redelivery, &mistakes.sent)).await?;
+    html(&AgainPage::new(&frame, visit, destination, mistakes))
 }
 
 /// Where a page stands, and how else the same is counted.
-fn place(destination: &Destination, (bulk, sent): (Bulk, &Sent)) -> Place {
+fn place(destination: &Destination, bulk: Bulk, sent: &Sent) -> Place {
     let id = destination.id;
     let of = |name: &str| sent.get(name).and_then(|text| entered_instant(text).parse::<Timestamp>().ok());
     let (path, mut body, command) = match (bulk, sent.get("which"), of("from").zip(of("until"))) {
@@ -119,7 +115,7 @@ async fn post_again(
     parts: Parts,
     stored: Stored<Destination>,
 ) -> Result<Response, Error> {
-    step(Bulk::Redelivery, (edge, caller), parts, stored).await
+    step(Bulk::Redelivery, edge, caller, parts, stored).await
 }
 
 async fn post_replay(
@@ -128,7 +124,7 @@ async fn post_replay(
     parts: Parts,
     stored: Stored<Destination>,
 ) -> Result<Response, Error> {
-    step(Bulk::Replay, (edge, caller), parts, stored).await
+    step(Bulk::Replay, edge, caller, parts, stored).await
 }
 
 async fn post_snapshot(
@@ -137,13 +133,14 @@ async fn post_snapshot(
     parts: Parts,
     stored: Stored<Destination>,
 ) -> Result<Response, Error> {
-    step(Bulk::Snapshot, (edge, caller), parts, stored).await
+    step(Bulk::Snapshot, edge, caller, parts, stored).await
 }
 
 /// The first form counts. Its answer has a form that sends what was counted, and the answer to that one that goes on.
 async fn step(
     bulk: Bulk,
-    (edge, caller): (Acting, Caller),
+    edge: Acting,
+    caller: Caller,
     (State(shared), visit, sent): Parts,
     Stored(destination): Stored<Destination>,
 ) -> Result<Response, Error> {
@@ -151,30 +148,33 @@ async fn step(
     let run = sent.get(RUN).filter(|_| is_real).map_or_else(|| new_run((edge.random)()), str::to_owned);
     let body = match selection(bulk, &sent, &destination) {
         Ok(body) => body,
-        Err(wrong) => return refused(bulk, (&shared, &visit), (&destination, sent, Error::Invalid(wrong))).await,
+        Err(wrong) => return refused(bulk, &shared, &visit, &destination, sent, Error::Invalid(wrong)).await,
     };
     let body = if is_real { with(body, RUN, json!(run)) } else { with(body, "dry_run", json!(true)) };
     let before = Progress::before(&sent, is_real);
-    match carried_out(bulk, (&edge, &caller), (&destination, body), before).await {
+    match carried_out(bulk, &edge, &caller, &destination, body, before).await {
         Ok(progress) => {
             let stage = match (is_real, progress.next_cursor.is_some()) {
                 (false, _) => Stage::Counted,
                 (true, true) => Stage::Underway,
                 (true, false) => Stage::Done,
             };
-            let frame = Frame::of(&shared, &visit, place(&destination, (bulk, &sent))).await?;
+            let frame = Frame::of(&shared, &visit, place(&destination, bulk, &sent)).await?;
             let head = Head::new(&visit, &destination, AGAIN);
             html(&ProgressPage::new((&frame, &visit), head, (bulk, stage), (&sent, run, progress)))
         }
-        Err(error) => refused(bulk, (&shared, &visit), (&destination, sent, error)).await,
+        Err(error) => refused(bulk, &shared, &visit, &destination, sent, error).await,
     }
 }
 
 /// The forms, with why one of them did nothing.
 async fn refused(
     bulk: Bulk,
-    (edge, visit): (&Shared, &Visit),
-    (destination, sent, error): (&Destination, Sent, Error),
+    edge: &Shared,
+    visit: &Visit,
+    destination: &Destination,
+    sent: Sent,
+    error: Error,
 ) -> Result<Response, Error> {
     let action = match bulk {
         Bulk::Redelivery if sent.get("which") == Some("range") => "range",
@@ -183,7 +183,7 @@ async fn refused(
         Bulk::Snapshot => "snapshot",
     };
     let (status, mistakes) = Mistakes::of(action, sent, error)?;
-    Ok((status, page(edge, visit, (destination, mistakes)).await?).into_response())
+    Ok((status, page(edge, visit, destination, mistakes).await?).into_response())
 }
 
 /// The body of the call of the API that selects what a form names.
@@ -218,8 +218,10 @@ fn with(mut body: Map<String, Value>, name: &str, value: Value) -> Map<String, V
 /// Reads and owes page after page, until all is done or the time of a step is over.
 async fn carried_out(
     bulk: Bulk,
-    (edge, caller): (&Acting, &Caller),
-    (destination, body): (&Destination, Map<String, Value>),
+    edge: &Acting,
+    caller: &Caller,
+    destination: &Destination,
+    body: Map<String, Value>,
     mut progress: Progress,
 ) -> Result<Progress, Error> {
     let until = (edge.clock)().plus(STEP);
@@ -228,7 +230,7 @@ async fn carried_out(
             Some(cursor) => with(body.clone(), "cursor", Value::from(cursor.as_str())),
             None => body.clone(),
         };
-        let part = part(bulk, (edge, caller), (destination, body)).await?;
+        let part = part(bulk, edge, caller, destination, body).await?;
         progress.checked += part.checked;
         progress.owing.add(&part.owing);
         progress.next_cursor = part.next_cursor;
@@ -240,8 +242,10 @@ async fn carried_out(
 
 async fn part(
     bulk: Bulk,
-    (edge, caller): (&Acting, &Caller),
-    (destination, body): (&Destination, Map<String, Value>),
+    edge: &Acting,
+    caller: &Caller,
+    destination: &Destination,
+    body: Map<String, Value>,
 ) -> Result<Part, Error> {
     let stored = Stored(destination.clone());
     Ok(match bulk {

@@ -32,7 +32,7 @@ pub struct AgainPage<'a> {
 impl<'a> AgainPage<'a> {
     /// The forms for what the person may send again, and the destination takes.
     #[must_use]
-    pub fn new((frame, visit): (&'a Frame, &Visit), destination: &Destination, mistakes: Mistakes) -> Self {
+    pub fn new(frame: &'a Frame, visit: &Visit, destination: &Destination, mistakes: Mistakes) -> Self {
         let head = Head::new(visit, destination, AGAIN);
         let has_states = destination.chose(PURCHASE_UPDATED);
         let has_profiles = destination.profile.is_some();
@@ -54,7 +54,7 @@ impl<'a> AgainPage<'a> {
             let which = [("behind", "Those whose newest state it did not acknowledge"), ("all", "All purchases")];
             let what = "The newest state of purchases, each as one event.";
             let replay = Action::new(head.action("replay"), ("replay", "Count newest states", what), &mistakes);
-            actions.push(replay.with(Input::choice(("which", "Of which purchases"), &which)));
+            actions.push(replay.with(Input::choice("which", "Of which purchases", &which)));
         }
         if frame.may(Role::Operator) && (has_states || has_profiles) {
             let what = "The newest state of each purchase that was never owed to it: what it needs to begin with.";

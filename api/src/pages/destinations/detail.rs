@@ -55,7 +55,7 @@ pub struct DeliveriesPage<'a> {
 
 impl<'a> DeliveriesPage<'a> {
     #[must_use]
-    pub fn new((frame, visit): (&'a Frame, &Visit), head: Head, (found, status): (&Paged<DeliveryView>, &str)) -> Self {
+    pub fn new(frame: &'a Frame, visit: &Visit, head: Head, found: &Paged<DeliveryView>, status: &str) -> Self {
         let path = format!("/ui/destinations/{}{DELIVERIES}", head.id);
         let older = |cursor: &String| visit.to(&with_query(&path, &[("status", status), ("cursor", cursor)]));
         let chosen = |one: DeliveryStatus| Chosen {
@@ -115,9 +115,11 @@ pub struct SettingsPage<'a> {
 impl<'a> SettingsPage<'a> {
     #[must_use]
     pub fn new(
-        (frame, visit): (&'a Frame, &Visit),
+        frame: &'a Frame,
+        visit: &Visit,
         subject: &Subject<'_>,
-        (groups, form): (Vec<Group>, Form),
+        groups: Vec<Group>,
+        form: Form,
         mistakes: Mistakes,
     ) -> Self {
         let destination = subject.destination;
@@ -159,7 +161,7 @@ fn finals(Subject { destination, owed, version }: &Subject<'_>, signs: bool, mis
         "A new secret is made and shown once. Until the old one ends, requests carry a signature of each.",
     );
     let rotate = rotate
-        .with(Input::choice(("overlap_hours", "How long the old one signs too"), &hours))
+        .with(Input::choice("overlap_hours", "How long the old one signs too", &hours))
         .with(Input::text("secret", "Secret (empty: a new one is made)").of("password"))
         .with(Input::text(BASED_ON, "").of("hidden").value(version));
     let owed = match owed {

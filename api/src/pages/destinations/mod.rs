@@ -87,7 +87,7 @@ async fn list(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Resp
     };
     let frame = Frame::of(edge, &visit, place).await?;
     let deleted = deleted(edge, &visit).await?;
-    let page = ListPage::new((&frame, &visit), (&found.destinations, deleted), &of_destinations());
+    let page = ListPage::new(&frame, &visit, &found.destinations, deleted, &of_destinations());
     shown(&visit, &page, &found)
 }
 
@@ -133,7 +133,7 @@ async fn entry(edge: &Edge, visit: &Visit, entry: Entry) -> Result<Response, Err
         is_answer: true,
     };
     let frame = Frame::of(edge, visit, place).await?;
-    html(&NewPage::new((&frame, visit), entry))
+    html(&NewPage::new(&frame, visit, entry))
 }
 
 /// `POST /ui/apps/{app_id}/destinations`
@@ -158,7 +158,7 @@ async fn create(
     };
     match result {
         Ok(created) => {
-            let page = once(&shared, &visit, (&created.0, form)).await?;
+            let page = once(&shared, &visit, &created.0, form).await?;
             Ok((StatusCode::CREATED, page).into_response())
         }
         Err(error) => {
@@ -177,7 +177,8 @@ async fn create(
 async fn once(
     edge: &Edge,
     visit: &Visit,
-    (created, form): (&destinations::CreatedDestination, Form),
+    created: &destinations::CreatedDestination,
+    form: Form,
 ) -> Result<Response, Error> {
     let id = created.id();
     let place = Place {
@@ -188,5 +189,5 @@ async fn once(
         is_answer: true,
     };
     let frame = Frame::of(edge, visit, place).await?;
-    html(&OncePage::new((&frame, visit), created, form))
+    html(&OncePage::new(&frame, visit, created, form))
 }

@@ -52,7 +52,7 @@ pub struct Answer {
 
 /// `GET /ui/destinations/{destination_id}`
 async fn show(state: State<Shared>, visit: Visit, Id(id): Id<DestinationId>) -> Result<Response, Error> {
-    overview(&state, &visit, (id, Answer::default())).await
+    overview(&state, &visit, id, Answer::default()).await
 }
 
 /// How a destination stands, also a deleted one.
@@ -62,7 +62,8 @@ async fn show(state: State<Shared>, visit: Visit, Id(id): Id<DestinationId>) -> 
 pub async fn overview(
     state: &State<Shared>,
     visit: &Visit,
-    (id, answer): (DestinationId, Answer),
+    id: DestinationId,
+    answer: Answer,
 ) -> Result<Response, Error> {
     let State(edge) = state;
     let portrait = edge.store.explain_destination(id).await?;
@@ -77,7 +78,7 @@ pub async fn overview(
     };
     let frame = Frame::of(edge, visit, place).await?;
     let detail = Detail { portrait: &portrait, tree: &tree, rates, charts };
-    shown(visit, &OverviewPage::new((&frame, visit), detail, answer), &tree)
+    shown(visit, &OverviewPage::new(&frame, visit, detail, answer), &tree)
 }
 
 /// How many were delivered and failed in each span, and how long the answers took; charts of the first span.
@@ -132,12 +133,12 @@ async fn list(
     };
     let frame = Frame::of(edge, &visit, place).await?;
     let head = Head::new(&visit, &destination, DELIVERIES);
-    shown(&visit, &DeliveriesPage::new((&frame, &visit), head, (&found, &status)), &found)
+    shown(&visit, &DeliveriesPage::new(&frame, &visit, head, &found, &status), &found)
 }
 
 /// `GET /ui/destinations/{destination_id}/settings`
 async fn settings(state: State<Shared>, visit: Visit, stored: Stored<Destination>) -> Result<Response, Error> {
-    changed(&state, &visit, (stored, Mistakes::default())).await
+    changed(&state, &visit, stored, Mistakes::default()).await
 }
 
 /// The settings; where those of a form are wrong, with what was entered.
@@ -147,7 +148,8 @@ async fn settings(state: State<Shared>, visit: Visit, stored: Stored<Destination
 pub async fn changed(
     state: &State<Shared>,
     visit: &Visit,
-    (stored, mistakes): (Stored<Destination>, Mistakes),
+    stored: Stored<Destination>,
+    mistakes: Mistakes,
 ) -> Result<Response, Error> {
     let State(edge) = state;
     let destination = stored.0.clone();
@@ -172,6 +174,6 @@ pub async fn changed(
     let may_rotate = frame.may(Role::Operator);
     let version = if may_rotate { edge.store.destination_secret_version(destination.id).await? } else { String::new() };
     let subject = Subject { destination: &destination, owed: number("owed") + number("waiting"), version };
-    let page = SettingsPage::new((&frame, visit), &subject, (groups, form), mistakes);
+    let page = SettingsPage::new(&frame, visit, &subject, groups, form, mistakes);
     shown(visit, &page, &shown_settings)
 }

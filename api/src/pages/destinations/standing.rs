@@ -97,14 +97,14 @@ pub struct OverviewPage<'a> {
 
 impl<'a> OverviewPage<'a> {
     #[must_use]
-    pub fn new((frame, visit): (&'a Frame, &Visit), detail: Detail<'_>, answer: Answer) -> Self {
+    pub fn new(frame: &'a Frame, visit: &Visit, detail: Detail<'_>, answer: Answer) -> Self {
         let Detail { portrait, tree, rates, charts } = detail;
         let is_deleted = portrait.addressee.deleted_at.is_some();
         let mut head = Head::new(visit, &portrait.addressee.destination, OVERVIEW);
         if is_deleted {
             head.tabs.clear();
         }
-        let actions = if is_deleted { Vec::new() } else { actions((frame, visit), portrait, &answer.mistakes) };
+        let actions = if is_deleted { Vec::new() } else { actions(frame, visit, portrait, &answer.mistakes) };
         Self {
             frame,
             sentence: Sentence::new(&capital(&tree.summary)),
@@ -178,7 +178,7 @@ fn next_attempt(portrait: &Portrait) -> Option<Timestamp> {
     next.filter(|at| is_all && !is_held && *at > portrait.now)
 }
 
-fn actions((frame, visit): (&Frame, &Visit), portrait: &Portrait, mistakes: &Mistakes) -> Vec<Action> {
+fn actions(frame: &Frame, visit: &Visit, portrait: &Portrait, mistakes: &Mistakes) -> Vec<Action> {
     let Addressee { destination, health, .. } = &portrait.addressee;
     let id = destination.id.to_string();
     let notes = Config::test_notes(&destination.kind, &destination.settings);
@@ -189,7 +189,7 @@ fn actions((frame, visit): (&Frame, &Visit), portrait: &Portrait, mistakes: &Mis
     };
     let mut all = Vec::new();
     if frame.may(Role::Support) {
-        let test = test((visit, &id), &notes, mistakes);
+        let test = test(visit, &id, &notes, mistakes);
         all.push(if notes.takes_sample { test.with(sample()) } else { test });
         if is_shown("retry", health.owed > 0) {
             let owed = if health.owed == 1 { "delivery is" } else { "deliveries are" };
@@ -207,7 +207,7 @@ fn actions((frame, visit): (&Frame, &Visit), portrait: &Portrait, mistakes: &Mis
     } else if frame.may(Role::Operator) {
         let owed = [("", "All of it"), ("true", "Of each purchase the newest state; owed user.* events are skipped")];
         let what = "It is sent to again, first what is owed.";
-        all.push(action("enable", "Enable", what).with(Input::choice(("newest_only", "Send of what is owed"), &owed)));
+        all.push(action("enable", "Enable", what).with(Input::choice("newest_only", "Send of what is owed", &owed)));
     }
     all
 }
@@ -216,7 +216,7 @@ fn actions((frame, visit): (&Frame, &Visit), portrait: &Portrait, mistakes: &Mis
 fn sample() -> Input {
     let none = std::iter::once(("", "No event"));
     let types: Vec<_> = none.chain(types().into_iter().map(|name| (name, name))).collect();
-    Input::choice(("event_type", "With a made-up event"), &types)
+    Input::choice("event_type", "With a made-up event", &types)
 }
 
 #[cfg(test)]

@@ -54,8 +54,10 @@ impl<'a> ListPage<'a> {
     /// The list of these destinations, with the name of one that was just deleted.
     #[must_use]
     pub fn new(
-        (frame, visit): (&'a Frame, &Visit),
-        (found, deleted): (&[DestinationOverview], Option<String>),
+        frame: &'a Frame,
+        visit: &Visit,
+        found: &[DestinationOverview],
+        deleted: Option<String>,
         forms: &[Form],
     ) -> Self {
         let mut ids: Vec<AppId> = found.iter().map(|one| one.destination.app_id).collect();
@@ -159,7 +161,7 @@ pub struct NewPage<'a> {
 impl<'a> NewPage<'a> {
     /// The page of a new destination.
     #[must_use]
-    pub fn new((frame, visit): (&'a Frame, &Visit), entry: Entry) -> Self {
+    pub fn new(frame: &'a Frame, visit: &Visit, entry: Entry) -> Self {
         let empty = Self {
             frame,
             title: "New destination",
@@ -212,7 +214,7 @@ pub struct OncePage<'a> {
 impl<'a> OncePage<'a> {
     /// The page of a destination that was created or changed.
     #[must_use]
-    pub fn new((frame, visit): (&'a Frame, &Visit), created: &'a CreatedDestination, form: Form) -> Self {
+    pub fn new(frame: &'a Frame, visit: &Visit, created: &'a CreatedDestination, form: Form) -> Self {
         let values = serde_json::to_value(created).unwrap_or_default();
         let text = |name: &str| values.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let label = |name: &str| {
@@ -227,13 +229,13 @@ impl<'a> OncePage<'a> {
             path: visit.to(&format!("/ui/destinations/{id}")),
             secrets,
             warnings: &created.warnings,
-            actions: vec![test((visit, &id), &Config::test_notes(form.name, &values), &Mistakes::default())],
+            actions: vec![test(visit, &id, &Config::test_notes(form.name, &values), &Mistakes::default())],
             guide: guide(&form.guide),
         }
     }
 }
 
-pub fn test((visit, id): (&Visit, &str), notes: &TestNotes, mistakes: &Mistakes) -> Action {
+pub fn test(visit: &Visit, id: &str, notes: &TestNotes, mistakes: &Mistakes) -> Action {
     let TestNotes { what, lacks, .. } = notes;
     let what = lacks.map_or_else(|| (*what).to_owned(), |key| format!("{what} It needs the {key}, which is missing."));
     let action = Action::new(format!("/ui/destinations/{id}/test"), ("test", "Send a test", &what), mistakes);

@@ -72,7 +72,7 @@ async fn list(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Resp
     let filter = Filter { entered: &entered, wrong: &wrong };
     let page = page(&filter, app.map(|app| app.to_string()));
     let frame = Frame::of(edge, &visit, page).await?;
-    let page = ListPage::new((&frame, &visit), (&found, &filter), platforms);
+    let page = ListPage::new(&frame, &visit, &found, &filter, platforms);
     let response = if wrong.is_empty() { shown(&visit, &page, &found)? } else { html(&page)? };
     Ok((status, response).into_response())
 }
@@ -121,7 +121,7 @@ fn page(filter: &Filter<'_>, app: Option<String>) -> Place {
 
 /// `GET /ui/events/{event_id}`
 async fn show(state: State<Shared>, visit: Visit, Id(id): Id<EventId>) -> Result<Response, Error> {
-    one(&state, &visit, (id, Mistakes::default())).await
+    one(&state, &visit, id, Mistakes::default()).await
 }
 
 /// What is known of an event: its explanation, its body, and who can get it again.
@@ -154,7 +154,7 @@ async fn known(State(edge): &State<Shared>, id: EventId) -> Result<Known, Error>
     }
 }
 
-async fn one(state: &State<Shared>, visit: &Visit, (id, mistakes): (EventId, Mistakes)) -> Result<Response, Error> {
+async fn one(state: &State<Shared>, visit: &Visit, id: EventId, mistakes: Mistakes) -> Result<Response, Error> {
     let State(edge) = state;
     let Known { tree, body, is_of_device, destinations, platform } = known(state, id).await?;
     let platform = match platform {
@@ -171,25 +171,27 @@ async fn one(state: &State<Shared>, visit: &Visit, (id, mistakes): (EventId, Mis
     let frame = Frame::of(edge, visit, place).await?;
     let (destinations, platform, run) = (&destinations[..], platform.as_ref(), run((edge.random)()));
     let detail = Detail { id, tree: &tree, body: &body, is_of_device, destinations, platform, run };
-    shown(visit, &EventPage::new((&frame, visit), &detail, mistakes), &tree)
+    shown(visit, &EventPage::new(&frame, visit, &detail, mistakes), &tree)
 }
 
 /// `POST /ui/events/{event_id}/redeliver`
 async fn post_redeliver(
     edge: Acting,
     caller: Caller,
-    (state, visit, sent): (State<Shared>, Visit, Sent),
+    state: State<Shared>,
+    visit: Visit,
+    sent: Sent,
     Id(id): Id<EventId>,
 ) -> Result<Response, Error> {
     let to = sent.get("destination_id").map(str::to_owned);
-    match again((edge, caller), &sent, (id, to)).await {
+    match again(edge, caller, &sent, id, to).await {
         Ok(owing) => {
             let path = format!("/ui/events/{id}?owed={}", owing.text());
             Ok(Redirect::to(&visit.to(&path)).into_response())
         }
         Err(error) => {
             let (status, mistakes) = Mistakes::of("redeliver", sent, error)?;
-            Ok((status, one(&state, &visit, (id, mistakes)).await?).into_response())
+            Ok((status, one(&state, &visit, id, mistakes).await?).into_response())
         }
     }
 }
@@ -198,11 +200,7 @@ async fn post_redeliver(
 ///
 /// # Errors
 /// There is no reason, the destination is none, or the database does not answer.
-pub async fn again(
-    (edge, caller): (Acting, Caller),
-    sent: &Sent,
-    (id, to): (EventId, Option<String>),
-) -> Result<Owing, Error> {
+pub async fn again(edge: Acting, caller: Caller, sent: &Sent, id: EventId, to: Option<String>) -> Result<Owing, Error> {
     sent.reason().map_err(|wrong: Field| Error::Invalid(vec![wrong]))?;
     let mut body = Map::from_iter([("event_id".to_owned(), json!(id))]);
     // To another destination it is another run: a browser that goes back has the form with its run.

@@ -102,8 +102,10 @@ pub struct ListPage<'a> {
 impl<'a> ListPage<'a> {
     #[must_use]
     pub fn new(
-        (frame, visit): (&'a Frame, &Visit),
-        (found, filter): (&Paged<EventView>, &Filter<'a>),
+        frame: &'a Frame,
+        visit: &Visit,
+        found: &Paged<EventView>,
+        filter: &Filter<'a>,
         platforms: Vec<PlatformChoice>,
     ) -> Self {
         let fields: Vec<(&str, &str)> = filter.entered.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -130,7 +132,7 @@ impl<'a> ListPage<'a> {
             platforms,
             environments: environments.into(),
             instants: [instant("from", "From (UTC)"), instant("until", "Until (UTC)")],
-            narrow: narrow.map(|(name, what)| narrowed((filter, visit), (name, what), &found.items)).collect(),
+            narrow: narrow.map(|(name, what)| narrowed(filter, visit, name, what, &found.items)).collect(),
             wrong: filter.wrong,
             has_filter: fields.iter().any(|(_, value)| !value.is_empty()),
             older: found.next_cursor.as_ref().map(|cursor| address(cursor)),
@@ -141,11 +143,7 @@ impl<'a> ListPage<'a> {
     }
 }
 
-fn narrowed(
-    (filter, visit): (&Filter<'_>, &Visit),
-    (name, what): (&'static str, &'static str),
-    found: &[EventView],
-) -> Narrow {
+fn narrowed(filter: &Filter<'_>, visit: &Visit, name: &'static str, what: &'static str, found: &[EventView]) -> Narrow {
     let value = filter.entered(name);
     // What was found is of it: the address has no more than an id, or what is none.
     let path = found.first().and_then(|one| match name {
@@ -237,7 +235,7 @@ pub struct EventPage<'a> {
 
 impl<'a> EventPage<'a> {
     #[must_use]
-    pub fn new((frame, visit): (&'a Frame, &Visit), detail: &Detail<'_>, mistakes: Mistakes) -> Self {
+    pub fn new(frame: &'a Frame, visit: &Visit, detail: &Detail<'_>, mistakes: Mistakes) -> Self {
         let tree = detail.tree;
         let (event, changes) = event(tree, visit);
         let (because, causes) = causes(tree, visit);

@@ -59,7 +59,7 @@ async fn show(State(edge): State<Shared>, visit: Visit, caller: Caller) -> Resul
     };
     // A tick is still to come for what changed since it was read.
     let frame = Frame { marks: found.marks.clone(), ..Frame::of(&edge, &visit, place).await? };
-    shown(&visit, &HomePage::new((&frame, &visit), &found.value), &found.value.found)
+    shown(&visit, &HomePage::new(&frame, &visit, &found.value), &found.value.found)
 }
 
 async fn standing(edge: &Edge, app: Option<AppId>) -> Result<Standing, Error> {
@@ -78,8 +78,8 @@ async fn standing(edge: &Edge, app: Option<AppId>) -> Result<Standing, Error> {
 /// What happened in the last hour.
 async fn hour(edge: &Edge, found: &Overview, app: Option<AppId>) -> Result<Hour, Error> {
     let ids: Vec<_> = found.destinations.iter().take(BARS).map(|one| one.destination.id).collect();
-    let all = LastHour::of(edge, &SERIES, (app, Vec::new())).await?;
-    let each = LastHour::of(edge, &SERIES, (app, ids.clone())).await?;
+    let all = LastHour::of(edge, &SERIES, app, Vec::new()).await?;
+    let each = LastHour::of(edge, &SERIES, app, ids.clone()).await?;
     let requests = |hour: &LastHour, id| Requests {
         delivered: hour.points(Series::Delivered, id),
         failed: hour.points(Series::Failed, id),

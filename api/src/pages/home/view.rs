@@ -191,7 +191,7 @@ pub struct HomePage<'a> {
 
 impl<'a> HomePage<'a> {
     #[must_use]
-    pub fn new((frame, visit): (&'a Frame, &Visit), standing: &Standing) -> Self {
+    pub fn new(frame: &'a Frame, visit: &Visit, standing: &Standing) -> Self {
         let Standing { found, alarms, health, steps, hour } = standing;
         let (tone, sentence) = in_a_sentence(found, *health, alarms.len());
         let label = match tone {

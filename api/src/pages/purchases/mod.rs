@@ -77,7 +77,7 @@ async fn list(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Resp
         ..Place::default()
     };
     let frame = Frame::of(edge, &visit, place).await?;
-    shown(&visit, &ListPage::new((&frame, &visit), (&found, &chosen), platforms), &found)
+    shown(&visit, &ListPage::new(&frame, &visit, &found, &chosen, platforms), &found)
 }
 
 /// The filters that a person chose, as they stand in the address.
@@ -152,13 +152,14 @@ pub async fn platforms(
 /// `GET /ui/purchases/{collapse_key}`
 async fn show(state: State<Shared>, visit: Visit, Id(key): Id<CollapseKey>) -> Result<Response, Error> {
     let mistakes = Mistakes::default();
-    page(&state, &visit, (key, mistakes)).await
+    page(&state, &visit, key, mistakes).await
 }
 
 async fn page(
     State(edge): &State<Shared>,
     visit: &Visit,
-    (key, mistakes): (CollapseKey, Mistakes),
+    key: CollapseKey,
+    mistakes: Mistakes,
 ) -> Result<Response, Error> {
     let facts = edge.store.explain_purchase(key).await?;
     let tree = explained::purchase(key, &facts);
@@ -183,7 +184,7 @@ async fn page(
     });
     let frame = Frame::of(edge, visit, place).await?;
     let detail = Detail { key, facts: &facts, tree: &tree, platform: platform.as_ref(), temporal };
-    shown(visit, &DetailPage::new((&frame, visit), detail, mistakes), &tree)
+    shown(visit, &DetailPage::new(&frame, visit, detail, mistakes), &tree)
 }
 
 /// The fields of every action.
@@ -244,7 +245,7 @@ impl Wanted {
             Ok(_) => Ok(Redirect::to(&visit.to(&format!("/ui/purchases/{key}?done={action}"))).into_response()),
             Err(error) => {
                 let (status, mistakes) = Mistakes::of(action, sent, error)?;
-                Ok((status, page(&state, &visit, (key, mistakes)).await?).into_response())
+                Ok((status, page(&state, &visit, key, mistakes).await?).into_response())
             }
         }
     }

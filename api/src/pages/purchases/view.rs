@@ -59,8 +59,10 @@ pub struct ListPage<'a> {
 impl<'a> ListPage<'a> {
     #[must_use]
     pub fn new(
-        (frame, visit): (&'a Frame, &Visit),
-        (found, chosen): (&Paged<PurchaseView>, &Chosen),
+        frame: &'a Frame,
+        visit: &Visit,
+        found: &Paged<PurchaseView>,
+        chosen: &Chosen,
         platforms: Vec<PlatformChoice>,
     ) -> Self {
         let first = visit.to(&chosen.address("/ui/purchases"));
@@ -150,7 +152,7 @@ pub struct DetailPage<'a> {
 
 impl<'a> DetailPage<'a> {
     #[must_use]
-    pub fn new((frame, visit): (&'a Frame, &Visit), detail: Detail<'_>, mistakes: Mistakes) -> Self {
+    pub fn new(frame: &'a Frame, visit: &Visit, detail: Detail<'_>, mistakes: Mistakes) -> Self {
         let Detail { key, facts, tree, platform, temporal } = detail;
         let view = facts.purchase.as_ref();
         let product = view.and_then(|view| field(&view.data, "product_ref_id"));
@@ -163,11 +165,11 @@ impl<'a> DetailPage<'a> {
             summary: Sentence::new(&capital(&tree.summary)),
             is_held,
             is_unverified: view.is_some_and(|view| view.standing.unverified_since.is_some()),
-            facts: head((facts, platform), visit),
+            facts: head(facts, platform, visit),
             life: line(facts),
-            chapters: chapters(tree, (mark.as_deref(), visit)),
+            chapters: chapters(tree, mark.as_deref(), visit),
             has_older: facts.has_older,
-            actions: actions((frame, is_held), (key, facts), &mistakes),
+            actions: actions(frame, is_held, key, facts, &mistakes),
             temporal,
             notice: visit.query("done").as_deref().and_then(notice),
             mistakes: mistakes.fields,
@@ -176,7 +178,7 @@ impl<'a> DetailPage<'a> {
     }
 }
 
-fn head((facts, platform): (&PurchaseExplanation, Option<&Platform>), visit: &Visit) -> Vec<Fact> {
+fn head(facts: &PurchaseExplanation, platform: Option<&Platform>, visit: &Visit) -> Vec<Fact> {
     let fact = |label| Fact { label, text: None, code: None, moment: None, path: None };
     let text = |label, text: String| Fact { text: Some(text), ..fact(label) };
     let code = |label, code: Code| Fact { code: Some(code), ..fact(label) };
@@ -226,8 +228,10 @@ impl Waits {
 }
 
 fn actions(
-    (frame, is_held): (&Frame, bool),
-    (key, facts): (CollapseKey, &PurchaseExplanation),
+    frame: &Frame,
+    is_held: bool,
+    key: CollapseKey,
+    facts: &PurchaseExplanation,
     mistakes: &Mistakes,
 ) -> Vec<Action> {
     let action = |name: &'static str, title, what: &str| {
@@ -252,7 +256,7 @@ fn actions(
         } else {
             let what = "Nothing is settled for a while. Deliveries go on.";
             let hours = [("1", "1 hour"), ("24", "1 day"), ("168", "7 days"), ("720", "30 days")];
-            let hours = Input::choice(("hours", "For how long"), &hours).value("168");
+            let hours = Input::choice("hours", "For how long", &hours).value("168");
             all.push(action("hold", "Hold", what).with(hours));
         }
     }

@@ -66,7 +66,7 @@ async fn find(
         false => Sources::default(),
     };
     let frame = Frame::of(edge, &visit, place).await?;
-    let page = SearchPage::new((&frame, &visit), q, (&found.items, sources));
+    let page = SearchPage::new(&frame, &visit, q, &found.items, sources);
     shown(&visit, &page, &found)
 }
 

@@ -86,7 +86,7 @@ pub struct SearchPage<'a> {
 impl<'a> SearchPage<'a> {
     /// The page over what was found.
     #[must_use]
-    pub fn new((frame, visit): (&'a Frame, &Visit), q: String, (found, sources): (&[Found], Sources)) -> Self {
+    pub fn new(frame: &'a Frame, visit: &Visit, q: String, found: &[Found], sources: Sources) -> Self {
         Self {
             frame,
             q,

@@ -55,7 +55,7 @@ async fn page(edge: &Shared, visit: &Visit, refused: Option<Refusal>) -> Result<
         is_answer: refused.is_some(),
     };
     let frame = Frame::of(edge, visit, place).await?;
-    let page = SettingsPage::new((&frame, visit), &about, (sessions, refused));
+    let page = SettingsPage::new(&frame, visit, &about, sessions, refused);
     if visit.session.app_id.is_some() {
         return shown(visit, &page, &serde_json::json!({ "version": about.version }));
     }
@@ -63,7 +63,7 @@ async fn page(edge: &Shared, visit: &Visit, refused: Option<Refusal>) -> Result<
 }
 
 /// `POST /ui/settings/sessions/{session_id}/end`
-async fn finish(edge: Acting, (visit, sent): (Visit, Sent), Id(id): Id<SignInId>) -> Result<Response, Error> {
+async fn finish(edge: Acting, visit: Visit, sent: Sent, Id(id): Id<SignInId>) -> Result<Response, Error> {
     let reason = match sent.reason() {
         Ok(reason) => reason,
         Err(Field { expected, .. }) => {

@@ -35,9 +35,6 @@ pub struct Refusal {
     pub entered: String,
 }
 
-/// The sessions, and why one of them was not ended.
-type Listed = (Vec<Session>, Option<Refusal>);
-
 #[derive(Template)]
 #[template(path = "settings/page.html")]
 pub struct SettingsPage<'a> {
@@ -53,7 +50,13 @@ pub struct SettingsPage<'a> {
 impl<'a> SettingsPage<'a> {
     /// The screen over these facts. A session of one app is shown none of the settings, which are of all.
     #[must_use]
-    pub fn new((frame, visit): (&'a Frame, &Visit), about: &About, (sessions, refused): Listed) -> Self {
+    pub fn new(
+        frame: &'a Frame,
+        visit: &Visit,
+        about: &About,
+        sessions: Vec<Session>,
+        refused: Option<Refusal>,
+    ) -> Self {
         let is_of_all = visit.session.app_id.is_none();
         let holds = |one: &Session| one.finished_at.is_none() && visit.now < one.expires_at;
         let signed_in = |one: Session| SignedIn {

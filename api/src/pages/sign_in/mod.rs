@@ -123,7 +123,7 @@ async fn by_key(
     let lifetime = edge.pages.session_lifetime;
     let session = edge.store.new_session(person, secret.clone(), lifetime).await?;
     finish_before(&edge, &headers).await;
-    Ok(arriving(&session, &secret, (lifetime, next.as_deref())))
+    Ok(arriving(&session, &secret, lifetime, next.as_deref()))
 }
 
 /// The person that a key stands for, with the name that they entered.
@@ -156,13 +156,13 @@ async fn by_link(
     _: Sent,
 ) -> Result<Response, Error> {
     let (shown, secret) = (SecretString::from(code.clone()), secret(&edge));
-    match edge.store.take_sign_in_link((&shown, edge.admin_token_hash()), &secret).await? {
+    match edge.store.take_sign_in_link(&shown, edge.admin_token_hash(), &secret).await? {
         Ok(session) => {
             finish_before(&edge, &headers).await;
             let lifetime = Duration::from_micros(
                 session.expires_at.micros().saturating_sub(session.created_at.micros()).unsigned_abs(),
             );
-            Ok(arriving(&session, &secret, (lifetime, None)))
+            Ok(arriving(&session, &secret, lifetime, None))
         }
         Err(end) => {
             tracing::warn!("a sign-in by link was refused");
@@ -173,7 +173,7 @@ async fn by_link(
 }
 
 /// The answer that begins a session: it shows at the next page whether the browser took the cookie.
-fn arriving(session: &Session, secret: &SecretString, (lifetime, next): (Duration, Option<&str>)) -> Response {
+fn arriving(session: &Session, secret: &SecretString, lifetime: Duration, next: Option<&str>) -> Response {
     tracing::info!(session.id = %session.id, role = session.role.as_str(), "somebody signed in to the page");
     let next = text::escaped(visit::next(next));
     let mut response = see_other(&format!("/ui/signed-in?next={next}"));

@@ -56,7 +56,7 @@ pub async fn rotate(
     draft: Draft<RotateSecret>,
 ) -> Result<Json<CreatedDestination>, Error> {
     let secret = edge.store.destination_secret(destination.id).await?;
-    replace(edge, (destination, secret), draft).await
+    replace(edge, destination, secret, draft).await
 }
 
 /// [`rotate`], unless the secrets are others than those of [`storage::Store::destination_secret_version`]: a form that is sent twice rotates once.
@@ -66,7 +66,8 @@ pub async fn rotate(
 pub async fn rotate_version(
     edge: Acting,
     Stored(destination): Stored<Destination>,
-    (draft, based_on): (Draft<RotateSecret>, &str),
+    draft: Draft<RotateSecret>,
+    based_on: &str,
 ) -> Result<Json<CreatedDestination>, Error> {
     // In this order: secrets that change in between are not those of the version, or are refused when they are replaced.
     let secret = edge.store.destination_secret(destination.id).await?;
@@ -75,13 +76,14 @@ pub async fn rotate_version(
                       again to replace them";
         return Err(Error::Conflict(detail.to_owned()));
     }
-    replace(edge, (destination, secret), draft).await
+    replace(edge, destination, secret, draft).await
 }
 
 /// Replaces the signing secret, unless these secrets are no longer the stored ones.
 async fn replace(
     edge: Acting,
-    (destination, secret): (Destination, SecretString),
+    destination: Destination,
+    secret: SecretString,
     mut draft: Draft<RotateSecret>,
 ) -> Result<Json<CreatedDestination>, Error> {
     let hours = draft.body.overlap_hours.unwrap_or(DEFAULT_OVERLAP_HOURS);
@@ -119,7 +121,7 @@ pub async fn test(
     };
     let config = Config::ready(&destination, &secret, &edge.allowed).map_err(refused)?;
     edge.store.record_act("destination.test", Some(destination.app_id), destination.id).await?;
-    let request = config.test((edge.clock)(), (&clock::random_uuid().to_string(), sample.as_ref())).map_err(refused)?;
+    let request = config.test((edge.clock)(), &clock::random_uuid().to_string(), sample.as_ref()).map_err(refused)?;
     let tested = config.describe_test(&(edge.send)(request.of(destination.app_id)).await);
     let ok = tested.is_ok();
     Ok(Json(Tested { ok, detail: config.redact(&tested.unwrap_or_else(|why| why)) }))

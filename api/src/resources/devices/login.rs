@@ -79,14 +79,14 @@ pub async fn login(
     }
     let DeviceLogin { device, external_id, token } = draft.finish()?;
     let expected = Expected { external_id: &external_id, device: place.device, now };
-    let is_signed = prove(&edge, &client.platform, (token, expected)).await?;
+    let is_signed = prove(&edge, &client.platform, token, expected).await?;
     let (quotas, reporter) = (&edge.devices.quotas, client.reporter());
-    let is_new = quotas.check_device(&edge.store, (reporter, place), now).await?;
-    let is_named = quotas.check_user(&edge.store, (reporter, &external_id), now).await?;
+    let is_new = quotas.check_device(&edge.store, reporter, place, now).await?;
+    let is_named = quotas.check_user(&edge.store, reporter, &external_id, now).await?;
     let login = Login { place, device, secret, external_id: external_id.clone(), is_signed };
     let LoggedIn { device_user_id, .. } = edge.store.login(login).await?;
     let (devices, users) = (i64::from(is_new), i64::from(is_named));
-    quotas.count((place, reporter.network), DeviceUsage { devices, users, ..DeviceUsage::default() }, now);
+    quotas.count(place, reporter.network, DeviceUsage { devices, users, ..DeviceUsage::default() }, now);
     edge.wake_for_persons();
     if !is_signed && client.platform.unsigned_login_at.is_none() {
         edge.store.note_unsigned_login(client.platform.id).await?;
@@ -126,7 +126,8 @@ fn place(edge: &Edge, platform: &Platform, device: DeviceId) -> Result<DevicePla
 async fn prove(
     edge: &Edge,
     platform: &Platform,
-    (token, expected): (Option<SecretString>, Expected<'_>),
+    token: Option<SecretString>,
+    expected: Expected<'_>,
 ) -> Result<bool, Error> {
     let Some(secret) = edge.store.login_secret(platform.id).await? else { return Ok(false) };
     let token = token.ok_or(Error::LoginToken("it is missing, and this platform takes signed logins alone"))?;

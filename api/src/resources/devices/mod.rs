@@ -100,9 +100,9 @@ pub async fn report(
     let Checked { request, rejected } = checked.await?;
     let (quotas, place) = (&edge.devices.quotas, DevicePlace { platform, device: request.device.id });
     let reporter = client.reporter();
-    let is_new = quotas.check_device(&edge.store, (reporter, place), now).await?;
+    let is_new = quotas.check_device(&edge.store, reporter, place, now).await?;
     let AcceptedReports { accepted, repeated, owing, claims, known } = edge.store.accept_reports(request).await?;
-    quotas.count((place, reporter.network), used(accepted, bytes, is_new), now);
+    quotas.count(place, reporter.network, used(accepted, bytes, is_new), now);
     limits.count_claims(client.address, claims.new, received_at);
     claims::count(claims, known.len());
     for (result, number) in [("accepted", accepted), ("repeated", repeated), ("rejected", rejected.len())] {

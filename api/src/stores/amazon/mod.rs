@@ -128,7 +128,6 @@ impl Amazon {
     }
 
     /// Receives one request of SNS. The answer 200 means that all its notifications are durably stored.
-    #[expect(clippy::too_many_arguments, reason = "what a request consists of, and where it goes")]
     pub async fn receive(&self, store: &Store, dispatch: &Dispatch, ingress_key: &str, body: &[u8]) -> Answer {
         let intake = Intake { store, dispatch };
         let recipient = match self.recipients.find(store, ingress_key, (self.settings.clock)()).await {
@@ -136,7 +135,7 @@ impl Amazon {
             Err(refusal) => return refused(refusal),
         };
         let platform = &recipient.platform;
-        match self.take(intake, recipient.clone(), (ingress_key, body)).await {
+        match self.take(intake, recipient.clone(), ingress_key, body).await {
             Ok(reason) => {
                 store.count_arrival(platform.id, ACCEPTED);
                 if recipient.is_by_old_key {
@@ -189,7 +188,8 @@ impl Amazon {
         &self,
         intake: Intake<'_>,
         mut recipient: Arc<Recipient>,
-        (ingress_key, body): (&str, &[u8]),
+        ingress_key: &str,
+        body: &[u8],
     ) -> Result<&'static str, Refusal> {
         let now = (self.settings.clock)();
         let envelope = envelope::parse(body)?;

@@ -96,7 +96,8 @@ impl Amazon {
     /// No sample is taken, or it was refused.
     pub async fn sample(
         &self,
-        (store, dispatch): (&Store, &Dispatch),
+        store: &Store,
+        dispatch: &Dispatch,
         platform: &Platform,
         wanted: Wanted,
     ) -> Result<Sent, NoSample> {

@@ -115,11 +115,11 @@ async fn from_an_empty_installation_each_step_leads_to_the_next() {
     let hook = service.send_json("POST", &format!("/v1/apps/{app_id}/destinations"), &hook).await;
     let hook = hook.body["id"].as_str().expect("an id").to_owned();
     has(&visitor.get(&service, &format!("{console}/destinations")).await, &[&format!("/ui/destinations/{hook}")]);
-    first_event(&service, (&visitor, &console), (id, &hook)).await;
+    first_event(&service, &visitor, &console, id, &hook).await;
 }
 
 /// The steps of the first event are ticked off as it goes its way.
-async fn first_event(service: &Service, (visitor, console): (&Visitor, &str), (id, hook): (PlatformId, &str)) {
+async fn first_event(service: &Service, visitor: &Visitor, console: &str, id: PlatformId, hook: &str) {
     let first = format!("{console}/first");
     has(&visitor.get(service, &first).await, &["Nothing has arrived yet", "not yet"]);
     let (key, _) = accept(&service.store, id, "receipt", Fate::Open).await;
@@ -227,7 +227,7 @@ async fn the_actions_of_a_platform_need_a_reason_and_its_own_form() {
         has(&without, &["Nothing was changed", "reason: expected why"]);
         let fields = form(&[("form_token", "forged"), REASON]);
         let headers = [super::visitor::OURS, ("cookie", visitor.cookie.as_str())];
-        assert_eq!(send(&service, ("POST", &path), &headers, fields).await.status, 403, "{path}");
+        assert_eq!(send(&service, "POST", &path, &headers, fields).await.status, 403, "{path}");
     }
     assert!(same(service.store.ingress_key(platform).await.expect("a key")), "nothing was changed yet");
     let sample = visitor.post(&service, &format!("{console}/sample"), &[REASON]).await;

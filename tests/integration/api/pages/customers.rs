@@ -19,7 +19,7 @@ fn has(answer: &Answer, parts: &[&str]) {
 }
 
 /// A customer with a settled purchase and an event, by the ids of the app and of settle.
-async fn customer(service: &Service, (external, store): (&str, &str)) -> (String, String) {
+async fn customer(service: &Service, external: &str, store: &str) -> (String, String) {
     let (app, _) = service.platform().await;
     let body = json!({ "external_id": external, "app_user_id": store });
     let named = service.send_json("PUT", &format!("/v1/apps/{app}/customers"), &body).await;
@@ -36,7 +36,7 @@ async fn customer(service: &Service, (external, store): (&str, &str)) -> (String
 #[tokio::test]
 async fn a_customer_is_found_by_each_of_their_ids() {
     let service = Service::start("customers").await;
-    let (app, user) = customer(&service, ("anna@example.com", "u1")).await;
+    let (app, user) = customer(&service, "anna@example.com", "u1").await;
     let visitor = signed_in(&service).await;
     has(&visitor.get(&service, "/ui/customers").await, &["Id of the customer"]);
     let page = format!("/ui/customers/{app}/{user}");
@@ -80,7 +80,7 @@ async fn a_customer_is_found_by_each_of_their_ids() {
 #[tokio::test]
 async fn a_customer_of_another_app_is_as_if_nobody() {
     let service = Service::start("customers-other").await;
-    let (app, user) = customer(&service, ("anna", "u1")).await;
+    let (app, user) = customer(&service, "anna", "u1").await;
     let other = service.send_json("POST", "/v1/apps", &json!({ "name": "other" })).await.body["id"].clone();
     let key = json!({ "name": "other", "role": "admin", "app_id": other });
     let key = service.send_json("POST", "/v1/keys", &key).await;
@@ -102,7 +102,7 @@ async fn a_customer_of_another_app_is_as_if_nobody() {
 #[tokio::test]
 async fn a_customer_is_named_once_and_a_refusal_is_explained() {
     let service = Service::start("customers-name").await;
-    let (app, user) = customer(&service, ("anna", "u1")).await;
+    let (app, user) = customer(&service, "anna", "u1").await;
     service.raw("UPDATE users SET external_id = NULL");
     let visitor = signed_in(&service).await;
     let page = format!("/ui/customers/{app}/{user}");
@@ -115,7 +115,7 @@ async fn a_customer_is_named_once_and_a_refusal_is_explained() {
     has(&wrong, &["id=\"wrong-external_id\"", "id=\"wrong-reason\""]);
     let forged = form(&[("form_token", "forged"), ("external_id", "otto"), ("app_user_id", "u1"), REASON]);
     let headers = [OURS, ("cookie", visitor.cookie.as_str())];
-    assert_eq!(send(&service, ("POST", &page), &headers, forged).await.status, 403);
+    assert_eq!(send(&service, "POST", &page, &headers, forged).await.status, 403);
     let fields = [("app_user_id", "u1"), ("external_id", HOSTILE), REASON];
     let named = visitor.post(&service, &page, &fields).await;
     assert_eq!(
@@ -138,7 +138,7 @@ async fn a_customer_is_named_once_and_a_refusal_is_explained() {
 #[tokio::test]
 async fn why_a_destination_did_not_get_an_event_is_a_sentence() {
     let service = Service::start("customers-why").await;
-    let (app, user) = customer(&service, ("anna", "u1")).await;
+    let (app, user) = customer(&service, "anna", "u1").await;
     let hook = json!({
         "kind": "webhook", "name": "Billing", "url": "https://example.com/hooks", "events": ["user.subscription.renewed"],
     });

@@ -67,7 +67,7 @@ async fn a_page_with_all_its_files_is_small() {
 #[tokio::test]
 async fn a_browser_is_sent_to_the_page_and_others_get_the_error() {
     let service = Service::start("root").await;
-    let browser = send(&service, ("GET", "/"), &[("accept", "text/html,application/xhtml+xml")], String::new()).await;
+    let browser = send(&service, "GET", "/", &[("accept", "text/html,application/xhtml+xml")], String::new()).await;
     assert_eq!((browser.status, browser.header("location")), (303, "/ui/"));
     assert_eq!(service.get("/").await.status, 404);
 }

@@ -37,11 +37,11 @@ async fn a_link_signs_in_once_and_a_preview_does_not_use_it_up() {
     let path = link(&service, &json!({ "name": "Anna", "role": "support", "lifetime_seconds": 3600 })).await;
     assert_eq!(path.len(), "/ui/sign-in/".len() + 32, "128 bits in hex");
     for _ in 0..2 {
-        let shown = send(&service, ("GET", &path), &[], String::new()).await;
+        let shown = send(&service, "GET", &path, &[], String::new()).await;
         assert_eq!((shown.status, shown.text.contains("Sign in as Anna")), (200, true));
         assert!(shown.cookie().is_none());
     }
-    let answer = send(&service, ("POST", &path), &[OURS], String::new()).await;
+    let answer = send(&service, "POST", &path, &[OURS], String::new()).await;
     let set = answer.header("set-cookie").to_owned();
     assert!(set.starts_with("__Host-settle=") && set.len() > 64, "{set}");
     for part in ["Path=/", "Secure", "HttpOnly", "SameSite=Strict", "Max-Age=3600"] {
@@ -52,7 +52,7 @@ async fn a_link_signs_in_once_and_a_preview_does_not_use_it_up() {
     assert_eq!((home.status, home.text.contains("<strong>Anna</strong>")), (200, true));
     let again = Visitor::with_link(&service, &path).await.expect_err("used up");
     assert_eq!((again.status, again.cookie()), (410, None));
-    assert_eq!(send(&service, ("GET", &path), &[], String::new()).await.status, 410);
+    assert_eq!(send(&service, "GET", &path, &[], String::new()).await.status, 410);
     assert_eq!(acts(&service, "session.start").await, ["Anna"]);
     assert_eq!(acts(&service, "session.link").await, ["admin token"]);
 }
@@ -60,7 +60,7 @@ async fn a_link_signs_in_once_and_a_preview_does_not_use_it_up() {
 #[tokio::test]
 async fn a_form_of_two_million_fields_costs_nothing() {
     let service = Service::start("form-size").await;
-    let post = async |path: &str, body: String| send(&service, ("POST", path), &[OURS], body).await.status;
+    let post = async |path: &str, body: String| send(&service, "POST", path, &[OURS], body).await.status;
     assert_eq!(post("/ui/sign-in", "a&".repeat(2 * 1024 * 1024)).await, 413);
     assert_eq!(post("/ui/sign-in", "a&".repeat(16)).await, 413, "a form for everybody has sixteen fields");
     assert_ne!(post("/ui/sign-in", "a&".repeat(15)).await, 413);
@@ -85,7 +85,7 @@ async fn an_expired_link_signs_nobody_in() {
     let service = Service::start("expired-link").await;
     let path = link(&service, &json!({ "name": "Anna", "role": "read" })).await;
     service.raw("UPDATE sign_in_links SET expires_at = 1");
-    assert_eq!(send(&service, ("GET", &path), &[], String::new()).await.status, 410);
+    assert_eq!(send(&service, "GET", &path, &[], String::new()).await.status, 410);
     assert_eq!(Visitor::with_link(&service, &path).await.expect_err("expired").status, 410);
     assert_eq!(service.raw_number("SELECT COUNT(*) AS value FROM sessions"), 0);
 }
@@ -102,7 +102,7 @@ async fn a_link_ends_with_its_key_and_with_the_token() {
     assert_eq!(service.send_json("DELETE", &format!("/v1/keys/{id}"), &serde_json::Value::Null).await.status, 204);
     service.raw("UPDATE sign_in_links SET token_hash = 'another' WHERE token_hash IS NOT NULL");
     for (path, why) in [(by_key, "was revoked"), (by_token, "was replaced")] {
-        let shown = send(&service, ("GET", &path), &[], String::new()).await;
+        let shown = send(&service, "GET", &path, &[], String::new()).await;
         let taken = Visitor::with_link(&service, &path).await.expect_err("it ended");
         for answer in [shown, taken] {
             assert_eq!((answer.status, answer.cookie()), (410, None), "{}", answer.text);
@@ -221,24 +221,24 @@ async fn a_forged_form_changes_nothing() {
         (&[cookie, OURS], ""),
     ];
     for (headers, token) in forged {
-        let answer = send(&service, ("POST", &path), headers, body(token)).await;
+        let answer = send(&service, "POST", &path, headers, body(token)).await;
         assert_eq!(answer.status, 403, "{headers:?}: {}", answer.text);
     }
-    let without = send(&service, ("POST", &path), &[OURS], body(&victim.token)).await;
+    let without = send(&service, "POST", &path, &[OURS], body(&victim.token)).await;
     assert_eq!(without.status, 401, "no cookie");
     assert!(service.engine.signals().is_empty());
     for headers in [&[cookie, OURS][..], &[cookie, host, ours]] {
-        let answer = send(&service, ("POST", &path), headers, body(&victim.token)).await;
+        let answer = send(&service, "POST", &path, headers, body(&victim.token)).await;
         assert_eq!(answer.status, 303, "{headers:?}: {}", answer.text);
     }
     assert_eq!(service.engine.signals().len(), 2);
     // Nor does a foreign page sign anybody in or out.
     for path in ["/ui/sign-in", "/ui/sign-out"] {
         let headers = [cookie, ("sec-fetch-site", "cross-site")];
-        let answer = send(&service, ("POST", path), &headers, form(&[("key", TOKEN)])).await;
+        let answer = send(&service, "POST", path, &headers, form(&[("key", TOKEN)])).await;
         assert_eq!((answer.status, answer.cookie()), (403, None), "{path}");
     }
-    let answer = send(&service, ("POST", "/ui/sign-out"), &[cookie, OURS], body(&other.token)).await;
+    let answer = send(&service, "POST", "/ui/sign-out", &[cookie, OURS], body(&other.token)).await;
     assert_eq!((answer.status, page(&service, &victim).await), (403, 200));
 }
 
@@ -248,20 +248,20 @@ async fn the_api_takes_keys_alone() {
     let visitor = Visitor::with_key(&service, TOKEN).await.expect("a session");
     let secret = visitor.cookie.split('=').nth(1).expect("a value");
     for headers in [[("cookie", visitor.cookie.as_str())], [("authorization", secret)]] {
-        assert_eq!(send(&service, ("GET", "/v1/apps"), &headers, String::new()).await.status, 401);
+        assert_eq!(send(&service, "GET", "/v1/apps", &headers, String::new()).await.status, 401);
     }
     let by_bearer = format!("Bearer {TOKEN}");
-    assert!(leads_to_sign_in(&send(&service, ("GET", "/ui/"), &[("authorization", &by_bearer)], String::new()).await));
+    assert!(leads_to_sign_in(&send(&service, "GET", "/ui/", &[("authorization", &by_bearer)], String::new()).await));
 }
 
 #[tokio::test]
 async fn a_link_from_another_site_is_opened_with_the_cookie() {
     let service = Service::start("ticket").await;
     let path = "/ui/purchases?cursor=x%22%3E%3Cscript%3E";
-    let answer = send(&service, ("GET", path), &[("sec-fetch-site", "cross-site")], String::new()).await;
+    let answer = send(&service, "GET", path, &[("sec-fetch-site", "cross-site")], String::new()).await;
     assert_eq!((answer.status, answer.text.contains("http-equiv=\"refresh\" content=\"0\"")), (200, true));
     assert!(!answer.text.contains("<script>"), "{}", answer.text);
-    let own = send(&service, ("GET", path), &[("sec-fetch-site", "same-origin")], String::new()).await;
+    let own = send(&service, "GET", path, &[("sec-fetch-site", "same-origin")], String::new()).await;
     assert!(leads_to_sign_in(&own));
     assert!(own.header("location").contains("next=%2Fui%2Fpurchases"), "{}", own.header("location"));
 }
@@ -277,10 +277,10 @@ async fn the_sign_in_continues_on_this_site_alone() {
         ("/uievil", "/ui/signed-in?next=%2Fui%2F"),
     ] {
         let body = form(&[("key", TOKEN), ("next", next)]);
-        let answer = send(&service, ("POST", "/ui/sign-in"), &[OURS], body).await;
+        let answer = send(&service, "POST", "/ui/sign-in", &[OURS], body).await;
         assert_eq!(answer.header("location"), expected, "{next}");
     }
-    let refused = send(&service, ("GET", "/ui/signed-in?next=%2Fui%2F"), &[], String::new()).await;
+    let refused = send(&service, "GET", "/ui/signed-in?next=%2Fui%2F", &[], String::new()).await;
     assert!(refused.text.contains("did not take the session"), "{}", refused.text);
 }
 
@@ -288,7 +288,7 @@ async fn the_sign_in_continues_on_this_site_alone() {
 async fn wrong_keys_are_refused_with_a_sentence_and_slowed() {
     let service = Service::with_guesses("guesses", 3).await;
     let fields = [("key", "wrong"), ("name", "Anna")];
-    let wrong = async || send(&service, ("POST", "/ui/sign-in"), &[OURS], form(&fields)).await;
+    let wrong = async || send(&service, "POST", "/ui/sign-in", &[OURS], form(&fields)).await;
     for _ in 0..4 {
         let answer = wrong().await;
         assert_eq!((answer.status, answer.cookie()), (401, None));
@@ -298,14 +298,14 @@ async fn wrong_keys_are_refused_with_a_sentence_and_slowed() {
     assert_eq!(slowed.status, 429);
     assert!(slowed.text.contains("try again in"), "{}", slowed.text);
     let path = "/ui/sign-in/0123456789abcdef0123456789abcdef";
-    assert_eq!(send(&service, ("POST", path), &[OURS], String::new()).await.status, 410, "links have their own secret");
+    assert_eq!(send(&service, "POST", path, &[OURS], String::new()).await.status, 410, "links have their own secret");
     assert_eq!(Visitor::with_key(&service, TOKEN).await.expect_err("slowed").status, 429);
 }
 
 #[tokio::test]
 async fn a_rebound_name_gets_no_page() {
     let service = Service::with("rebound", &[("SETTLE_UI_HOSTS", "settle.example.org")]).await;
-    let status = async |host: &str, path: &str| send(&service, ("GET", path), &[("host", host)], "").await.status;
+    let status = async |host: &str, path: &str| send(&service, "GET", path, &[("host", host)], "").await.status;
     for path in ["/ui/sign-in", "/openapi.json", "/readyz"] {
         assert_eq!(status("evil.example:8081", path).await, 421, "{path}");
         for host in ["127.0.0.1:8081", "localhost:8081", "[::1]:8081", "serve-a:8081", "settle.example.org"] {
@@ -313,7 +313,7 @@ async fn a_rebound_name_gets_no_page() {
         }
     }
     let headers = [("host", "evil.example"), ("origin", "http://evil.example")];
-    assert_eq!(send(&service, ("POST", "/ui/sign-in"), &headers, form(&[("key", "guess")])).await.status, 421);
+    assert_eq!(send(&service, "POST", "/ui/sign-in", &headers, form(&[("key", "guess")])).await.status, 421);
     assert_eq!(status("evil.example", "/livez").await, 200, "what everybody may call has no name of its own");
 }
 

@@ -35,7 +35,8 @@ impl Answer {
 /// Sends a request with these headers and a body.
 pub async fn send(
     service: &Service,
-    (method, path): (&str, &str),
+    method: &str,
+    path: &str,
     headers: &[(&str, &str)],
     body: impl Into<Body>,
 ) -> Answer {
@@ -72,12 +73,12 @@ impl Visitor {
 
     /// Signs in by the fields of the form.
     pub async fn with_named_key(service: &Service, fields: &[(&str, &str)]) -> Result<Self, Answer> {
-        let answer = send(service, ("POST", "/ui/sign-in"), &[OURS], form(fields)).await;
+        let answer = send(service, "POST", "/ui/sign-in", &[OURS], form(fields)).await;
         Self::from_answer(service, answer).await
     }
 
     pub async fn with_link(service: &Service, path: &str) -> Result<Self, Answer> {
-        let answer = send(service, ("POST", path), &[OURS], String::new()).await;
+        let answer = send(service, "POST", path, &[OURS], String::new()).await;
         Self::from_answer(service, answer).await
     }
 
@@ -90,22 +91,22 @@ impl Visitor {
     }
 
     pub async fn get(&self, service: &Service, path: &str) -> Answer {
-        send(service, ("GET", path), &[("cookie", &self.cookie)], Body::empty()).await
+        send(service, "GET", path, &[("cookie", &self.cookie)], Body::empty()).await
     }
 
     /// Sends a form of a page.
     pub async fn post(&self, service: &Service, path: &str, fields: &[(&str, &str)]) -> Answer {
-        self.send(service, ("POST", path), fields).await
+        self.send(service, "POST", path, fields).await
     }
 
     /// Opens a page, or sends a form of it.
-    pub async fn send(&self, service: &Service, (method, path): (&str, &str), fields: &[(&str, &str)]) -> Answer {
+    pub async fn send(&self, service: &Service, method: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
         if method == "GET" {
             return self.get(service, path).await;
         }
         let fields: Vec<(&str, &str)> =
             [("form_token", self.token.as_str())].into_iter().chain(fields.iter().copied()).collect();
-        send(service, (method, path), &[OURS, ("cookie", &self.cookie)], form(&fields)).await
+        send(service, method, path, &[OURS, ("cookie", &self.cookie)], form(&fields)).await
     }
 }
 

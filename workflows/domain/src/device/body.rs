@@ -268,7 +268,7 @@ impl DeviceEvent<'_> {
                 let impression = transaction.impression_id.as_deref();
                 let impression = impression.map(|id| EventId::of_device(self.place, epoch, id));
                 let key = self.purchase(&transaction.receipt_id);
-                serde_json::to_value(TransactionData::of(common, (key, transaction), impression))
+                serde_json::to_value(TransactionData::of(common, key, transaction, impression))
             }
         };
         // Serialization fails only for maps with keys that are no strings, and there is none.
@@ -317,7 +317,7 @@ impl ProductData {
 }
 
 impl TransactionData {
-    fn of(common: Common, (key, transaction): (Uuid, &DeviceTransaction), impression: Option<EventId>) -> Self {
+    fn of(common: Common, key: Uuid, transaction: &DeviceTransaction, impression: Option<EventId>) -> Self {
         let DeviceTransaction { kind, receipt_id, app_user_id, sku, price, currency, marketplace, impression_id: _ } =
             transaction.clone();
         Self {

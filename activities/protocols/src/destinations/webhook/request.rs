@@ -56,7 +56,7 @@ pub fn batch_id(config: &Config, attempts: &[Attempt]) -> Option<DeliveryId> {
 ///
 /// # Errors
 /// The id is empty or has a dot or an invisible character, or a key cannot sign.
-pub fn test(config: &Config, at: Timestamp, (id, sample): (&str, Option<&Value>)) -> Result<Request, Invalid> {
+pub fn test(config: &Config, at: Timestamp, id: &str, sample: Option<&Value>) -> Result<Request, Invalid> {
     let id = format!("{TEST}{}", id.strip_prefix(TEST).unwrap_or(id));
     let data = json!({"message": "A test of this endpoint. It carries no event."});
     let bare = || json!({"type": "test", "id": id, "timestamp": at, "data": data});

@@ -53,12 +53,12 @@ pub fn announce(write: &mut Write<'_>, renamed: Renamed, users: &[UserId]) -> Re
         let wants = |one: &&Destination| one.filter.wants(platform_id, environment);
         if left.iter().any(|one| wants(&one)) {
             let lane = Lane { app, key, revision, environment: Some(environment) };
-            lane.announce(write, (&announced, anonymous), all.iter().filter(wants))?;
+            lane.announce(write, &announced, anonymous, all.iter().filter(wants))?;
             left.retain(|one| !wants(&one));
         }
     }
     let lane = Lane { app, key: CollapseKey::new(anonymous.uuid()), revision: 1, environment: None };
-    if left.is_empty() { Ok(()) } else { lane.announce(write, (&announced, anonymous), left.iter()) }
+    if left.is_empty() { Ok(()) } else { lane.announce(write, &announced, anonymous, left.iter()) }
 }
 
 const IS_ANNOUNCED: Sql = statement! {hot "events_of_user", "
@@ -88,7 +88,8 @@ impl Lane {
     fn announce<'d>(
         &self,
         write: &mut Write<'_>,
-        (users, anonymous): (&[UserId], UserId),
+        users: &[UserId],
+        anonymous: UserId,
         to: impl Iterator<Item = &'d Destination> + Clone,
     ) -> Result<(), Error> {
         let (key, epoch) = (self.key, write.epoch()?);

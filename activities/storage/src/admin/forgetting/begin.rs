@@ -57,7 +57,7 @@ pub fn begin(write: &mut Write<'_>, secrets: &Secrets, forget: &Forget) -> Resul
     let request = request(secrets, forget);
     let known = find(write, secrets, forget)?;
     let Some(user) = known else { return sql(OF_REQUEST).bind(request).one(write.connection, "customer") };
-    let has_names = user.external_id.is_some() || !names(write, secrets, (forget.app, user.id))?.is_empty();
+    let has_names = user.external_id.is_some() || !names(write, secrets, forget.app, user.id)?.is_empty();
     if !has_names {
         let of_user = sql(OF_USER_BEFORE).bind(user.id).first(write.connection)?;
         let before: Option<ForgettingRow> = of_user
@@ -75,14 +75,14 @@ pub fn begin(write: &mut Write<'_>, secrets: &Secrets, forget: &Forget) -> Resul
     if find(write, secrets, forget)?.map(|found| found.id) != Some(user) {
         return Err(Error::unavailable(Raced));
     }
-    let (names, devices) = rename(write, secrets, (renamed, locked))?;
+    let (names, devices) = rename(write, secrets, renamed, locked)?;
     announce::announce(write, renamed, &names.users)?;
     store(write, secrets, Begun { forget, request, anonymous, names, devices })
 }
 
 /// The user of the customer in a request.
 fn find(write: &mut Write<'_>, secrets: &Secrets, forget: &Forget) -> Result<Option<UserRow>, Error> {
-    let found = customer::find(write.connection, secrets, (forget.app, &forget.name))?;
+    let found = customer::find(write.connection, secrets, forget.app, &forget.name)?;
     found.map_or(Ok(None), |user| users::find_in_app(write.connection, forget.app, user))
 }
 
@@ -108,11 +108,7 @@ const STORE_NAMES: Sql =
     statement!("SELECT store, app_user_id FROM store_users WHERE user_id = ? ORDER BY store, app_user_id");
 
 /// The stores' ids of a user with their tombstones.
-fn names(
-    write: &mut Write<'_>,
-    secrets: &Secrets,
-    (app, user): (AppId, UserId),
-) -> Result<Vec<ForgottenAppUser>, Error> {
+fn names(write: &mut Write<'_>, secrets: &Secrets, app: AppId, user: UserId) -> Result<Vec<ForgottenAppUser>, Error> {
     let names: Vec<StoreName> = sql(STORE_NAMES).bind(user).all(write.connection)?;
     let names = names.into_iter().filter(|name| !name.app_user_id.starts_with(RECEIPT_PREFIX));
     let names = names.filter(|name| !is_tombstone(&name.app_user_id));
@@ -191,7 +187,7 @@ pub struct Locked {
 pub fn lock(write: &mut Write<'_>, secrets: &Secrets, renamed: Renamed) -> Result<Locked, Error> {
     let Renamed { app, user, anonymous } = renamed;
     sql(CREATE).bind(anonymous).bind(write.now()?).bind(user).run(write.connection)?;
-    let app_users = names(write, secrets, (app, user))?;
+    let app_users = names(write, secrets, app, user)?;
     let of_names = app_users.iter().map(|one| UserId::anonymous(app, &one.store, &one.app_user_id));
     let mut users: Vec<UserId> = of_names.chain([user]).collect();
     users.sort_unstable();
@@ -199,7 +195,7 @@ pub fn lock(write: &mut Write<'_>, secrets: &Secrets, renamed: Renamed) -> Resul
     users.retain(|user| *user != anonymous);
     let locked = users.iter().copied().chain([anonymous]);
     sql(LOCK_ALL).uncached().bind_list(locked).values::<UserId>(write.connection)?;
-    if names(write, secrets, (app, user))? != app_users {
+    if names(write, secrets, app, user)? != app_users {
         return Err(Error::unavailable(Raced));
     }
     let others: Vec<UserId> = sql(OTHERS).uncached().bind_list(users.clone()).values(write.connection)?;
@@ -212,7 +208,8 @@ pub fn lock(write: &mut Write<'_>, secrets: &Secrets, renamed: Renamed) -> Resul
 pub fn rename(
     write: &mut Write<'_>,
     secrets: &Secrets,
-    (renamed, locked): (Renamed, Locked),
+    renamed: Renamed,
+    locked: Locked,
 ) -> Result<(ForgottenNames, usize), Error> {
     let (Renamed { app, user, anonymous }, Locked { app_users, users }) = (renamed, locked);
     let all = users.iter().copied();
@@ -237,7 +234,7 @@ pub fn rename(
     }
     sql(LEAVE_LANES).uncached().bind(app).bind_list(all.clone()).run(write.connection)?;
     sql(LEAVE_PROFILES).uncached().bind(app).bind_list(all).run(write.connection)?;
-    let (devices, reported) = devices::hand_over(write, (user, anonymous))?;
+    let (devices, reported) = devices::hand_over(write, user, anonymous)?;
     device_ids.extend(reported);
     device_ids.sort_unstable();
     device_ids.dedup();

@@ -36,7 +36,7 @@ const SET_DEVICE: Sql = statement! {"
 
 /// Makes the devices of a user those of another one; their logins are forgotten, and the ids that they have in the app's
 /// analytics. Returns how many they are, and these ids. A user has few devices, and a merge moves all of them at once too.
-pub fn hand_over(write: &mut Write<'_>, (from, to): (UserId, UserId)) -> Result<(usize, Vec<String>), Error> {
+pub fn hand_over(write: &mut Write<'_>, from: UserId, to: UserId) -> Result<(usize, Vec<String>), Error> {
     let rows: Vec<DeviceText> = sql(DEVICES).bind(from).all(write.connection)?;
     let (count, mut own_ids) = (rows.len(), Vec::new());
     for DeviceText { platform_id, id, mut device } in rows {

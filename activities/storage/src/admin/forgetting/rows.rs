@@ -33,7 +33,7 @@ pub struct Removed {
 
 impl Removed {
     /// The result of a page whose rows have these numbers.
-    pub fn of(page: Page<'_>, (changed, seqs): (usize, impl Iterator<Item = i64> + Clone)) -> Self {
+    pub fn of(page: Page<'_>, changed: usize, seqs: impl Iterator<Item = i64> + Clone) -> Self {
         let is_full = i64::try_from(seqs.clone().count()).is_ok_and(|count| count >= page.limit);
         Self { changed, through: seqs.last().filter(|_| is_full) }
     }
@@ -104,7 +104,7 @@ pub fn notifications(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, E
     for row in &rows {
         changed += remove_from_notification(write, page.names, row)?;
     }
-    Ok(Removed::of(page, (changed, rows.iter().map(|row| row.seq))))
+    Ok(Removed::of(page, changed, rows.iter().map(|row| row.seq)))
 }
 
 fn remove_from_notification(
@@ -152,14 +152,14 @@ const SET_EVENT: Sql = statement! {"
 
 /// Removes the names from the events of the purchases.
 pub fn events(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, Error> {
-    events_of(write, page, (EVENTS_OF_PURCHASES, page.anonymous)).map(|(removed, _)| removed)
+    events_of(write, page, EVENTS_OF_PURCHASES, page.anonymous).map(|(removed, _)| removed)
 }
 
 /// Removes the names from other events of the users, and drops the bodies of these that wait in the lanes of others. Each
 /// page takes the first rows that are left.
 pub fn events_of_users(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, Error> {
     for user in &page.names.users {
-        let (removed, events) = events_of(write, Page { after: 0, ..page }, (EVENTS_OF_USER, *user))?;
+        let (removed, events) = events_of(write, Page { after: 0, ..page }, EVENTS_OF_USER, *user)?;
         if removed.changed > 0 {
             let owed = sql(DELIVERIES_OF_EVENTS).uncached().bind_list(events).all(write.connection)?;
             remove_from_deliveries(write, page.names, &owed)?;
@@ -173,7 +173,8 @@ pub fn events_of_users(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed,
 fn events_of(
     write: &mut Write<'_>,
     page: Page<'_>,
-    (which, user): (Clause, UserId),
+    which: Clause,
+    user: UserId,
 ) -> Result<(Removed, Vec<EventId>), Error> {
     let select = sql(EVENTS.of(which)).bind(user).bind(page.after).bind(page.limit);
     let rows: Vec<EventRow> = select.all(write.connection)?;
@@ -196,7 +197,7 @@ fn events_of(
         sql(SET_EVENT).bind(user).bind_all(texts).bind(row.seq).run(write.connection)?;
         changed.push(row.id);
     }
-    Ok((Removed::of(page, (changed.len(), rows.iter().map(|row| row.seq))), changed))
+    Ok((Removed::of(page, changed.len(), rows.iter().map(|row| row.seq)), changed))
 }
 
 /// A JSON text without the names; `None` when it has none of them.
@@ -271,7 +272,7 @@ pub fn deliveries(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, Erro
     let select = sql(DELIVERIES).bind(page.anonymous).bind(page.after).bind(page.limit);
     let rows: Vec<DeliveryText> = select.all(write.connection)?;
     let changed = remove_from_deliveries(write, page.names, &rows)?;
-    Ok(Removed::of(page, (changed, rows.iter().map(|row| row.seq))))
+    Ok(Removed::of(page, changed, rows.iter().map(|row| row.seq)))
 }
 
 fn remove_from_deliveries(

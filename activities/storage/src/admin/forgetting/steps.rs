@@ -39,7 +39,7 @@ pub fn step(write: &mut Write<'_>, secrets: &Secrets, limit: i64) -> Result<bool
         None => Next { stage: row.stage.next(), after: 0 },
     };
     if row.stage == ForgettingStage::Rest {
-        if rename_again(write, secrets, (&row, &mut names))? {
+        if rename_again(write, secrets, &row, &mut names)? {
             next = Next { stage: ForgettingStage::Events, after: 0 };
         } else {
             texts::reset_users(write, &names)?;
@@ -82,7 +82,8 @@ fn remove(write: &mut Write<'_>, stage: ForgettingStage, page: Page<'_>) -> Resu
 fn rename_again(
     write: &mut Write<'_>,
     secrets: &Secrets,
-    (row, names): (&ForgettingRow, &mut ForgottenNames),
+    row: &ForgettingRow,
+    names: &mut ForgottenNames,
 ) -> Result<bool, Error> {
     let Some(user) = begin::appeared(write, row.app_id, names)? else { return Ok(false) };
     let renamed = Renamed { app: row.app_id, user, anonymous: row.user_id };
@@ -90,7 +91,7 @@ fn rename_again(
     if begin::appeared(write, row.app_id, names)? != Some(user) {
         return Err(Error::unavailable(Raced));
     }
-    let (renamed, _) = begin::rename(write, secrets, (renamed, locked))?;
+    let (renamed, _) = begin::rename(write, secrets, renamed, locked)?;
     names.users.extend(renamed.users);
     names.users.sort_unstable();
     names.users.dedup();

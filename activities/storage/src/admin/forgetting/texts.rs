@@ -46,7 +46,7 @@ pub fn alarms(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, Error> {
     for row in rows.iter().filter(|row| row.note.as_ref().is_some_and(|note| page.names.are_in(note))) {
         changed += sql(SET_NOTE).bind(REMOVED).bind(row.seq).run(write.connection)?;
     }
-    Ok(Removed::of(page, (changed, rows.iter().map(|row| row.seq))))
+    Ok(Removed::of(page, changed, rows.iter().map(|row| row.seq)))
 }
 
 row! {

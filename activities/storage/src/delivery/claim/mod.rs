@@ -104,7 +104,7 @@ impl Lane<'_> {
                 Err(Stop::UserBusy) => return limits::user_busy(write, self.claim, BUSY),
             };
             if !frozen.is_empty() {
-                return self.lease(write, secrets, (place, frozen));
+                return self.lease(write, secrets, place, frozen);
             }
             head = match self.head(write, None)? {
                 Ok(head) => head,
@@ -164,7 +164,8 @@ impl Lane<'_> {
         &self,
         write: &mut Write<'_>,
         secrets: &Secrets,
-        (place, frozen): (Taking<'_>, Vec<Frozen>),
+        place: Taking<'_>,
+        frozen: Vec<Frozen>,
     ) -> Result<Claimed, Error> {
         let claim = self.claim;
         let Some(place) = place.fetch(write)? else { return self.owed(write, BUSY) };
@@ -183,7 +184,7 @@ impl Lane<'_> {
         let user = self.user.map(|lane| lane.user);
         place.lease(write, &Lease { key: claim.key, user, token: &claim.token, until: lease_until })?;
         if let Some(user) = user {
-            user_leases::lease(write, claim.destination, user, (&claim.token, lease_until))?;
+            user_leases::lease(write, claim.destination, user, &claim.token, lease_until)?;
         }
         if claim.mode == Mode::Probe {
             health::note_probe(write, claim.destination)?;

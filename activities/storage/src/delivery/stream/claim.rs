@@ -73,7 +73,7 @@ fn take(write: &mut Write<'_>, claim: &StreamClaim, concurrency: i64) -> Result<
     // Those that this stream holds already.
     places::release(write, id, token)?;
     let (at_most, until) = (concurrency.div_euclid(2).clamp(1, MAX_CHANNELS), write.now()?.plus(claim.lease));
-    let channels = places::lease_several(write, id, (concurrency, at_most), (token, until))?;
+    let channels = places::lease_several(write, id, concurrency, at_most, token, until)?;
     let until = if channels > 0 { until } else { write.now()?.plus(PLACE_HELD) };
     sql(TAKE).bind(token).bind(until).bind(channels == 0).bind(id).later(write.connection)?;
     if channels > 0 {

@@ -175,7 +175,7 @@ impl Bounds {
             Claiming::Stored if is_new && *of_device >= MAX_PER_DEVICE => Room::None("device"),
             Claiming::Stored if *of_network >= MAX_PER_NETWORK => Room::None("network"),
             Claiming::Stored => match self.crowds.get_mut(&claim.place.platform) {
-                Some(crowd) => crowd_room(write, crowd, (claim, *of_network))?,
+                Some(crowd) => crowd_room(write, crowd, claim, *of_network)?,
                 None => Room::None("platform"),
             },
         };
@@ -229,7 +229,8 @@ fn crowd(write: &mut Write<'_>, platform: PlatformId, crowds: &Crowds) -> Result
 fn crowd_room(
     write: &mut Write<'_>,
     crowd: &mut Crowd,
-    (claim, of_network): (&ReportedClaim<'_>, i64),
+    claim: &ReportedClaim<'_>,
+    of_network: i64,
 ) -> Result<Room, Error> {
     if crowd.free > 0 {
         crowd.free -= 1;

@@ -113,7 +113,8 @@ impl Store {
     pub async fn due_claims(
         &self,
         platform: PlatformId,
-        (network, limit): (&str, i64),
+        network: &str,
+        limit: i64,
     ) -> Result<Option<ClaimPage>, Error> {
         let network = network.to_owned();
         self.read_now(move |connection, now| {

@@ -63,7 +63,7 @@ impl Store {
     ) -> Result<CustomerStanding, Error> {
         let secrets = self.secrets.clone();
         self.read(move |connection| {
-            let user = find(connection, &secrets, (app, &name))?.ok_or(Error::Missing { what: "customer" })?;
+            let user = find(connection, &secrets, app, &name)?.ok_or(Error::Missing { what: "customer" })?;
             let mut standing = standing(connection, app, user)?;
             let mut owned = owned(connection, app, user)?;
             owned.retain(|one| one.environment == environment);
@@ -89,12 +89,12 @@ impl Store {
         self.read(move |connection| {
             let then = match &name {
                 CustomerName::AppUser(name) => {
-                    let name = app_user(connection, &secrets, (app, name))?;
+                    let name = app_user(connection, &secrets, app, name)?;
                     past::user_of_app_user(connection, app, &name, seen.at)?
                 }
                 CustomerName::ExternalId(_) | CustomerName::User(_) => None,
             };
-            let user = then.map_or_else(|| find(connection, &secrets, (app, &name)), |user| Ok(Some(user)))?;
+            let user = then.map_or_else(|| find(connection, &secrets, app, &name), |user| Ok(Some(user)))?;
             let user = user.ok_or(Error::Missing { what: "customer" })?;
             let now = standing(connection, app, user)?;
             past::standing(connection, now, seen)
@@ -122,12 +122,13 @@ const OF_APP_USER: Sql = statement! {"
 pub fn find(
     connection: &mut AnyConnection,
     secrets: &Secrets,
-    (app, name): (AppId, &CustomerName),
+    app: AppId,
+    name: &CustomerName,
 ) -> Result<Option<UserId>, Error> {
     match name {
         CustomerName::ExternalId(name) => users::named(connection, app, &clean(name)),
         CustomerName::AppUser(name) => {
-            let name = app_user(connection, secrets, (app, name))?;
+            let name = app_user(connection, secrets, app, name)?;
             sql(OF_APP_USER).bind(app).bind(app).bind(name).value(connection)
         }
         CustomerName::User(user) => Ok(Some(*user)),
@@ -137,7 +138,7 @@ pub fn find(
 const STORES: Sql = statement!("SELECT DISTINCT store AS value FROM platforms WHERE app_id = ? ORDER BY store");
 
 /// A store's id of a customer, or its tombstone if the customer was forgotten.
-fn app_user(connection: &mut AnyConnection, secrets: &Secrets, (app, name): (AppId, &str)) -> Result<String, Error> {
+fn app_user(connection: &mut AnyConnection, secrets: &Secrets, app: AppId, name: &str) -> Result<String, Error> {
     let stores: Vec<String> = sql(STORES).bind(app).values(connection)?;
     let tombstone = |store: &String| ConcealedName { app, store, app_user_id: name }.tombstone(secrets);
     let known = tombstones::known(connection, stores.iter().map(tombstone))?;

@@ -206,11 +206,11 @@ fn nothing_listed_is_no_price_and_one_time_purchases_have_one() {
 /// The price, currency, price in USD and source of a purchase with this price of its device, over a catalogue with prices of
 /// 4 to 10 USD and 5 EUR. The store shows the United States.
 fn of_device(price_of: &str, currency: &str, marketplace: Option<&str>) -> [Value; 4] {
-    of_device_in(Some("US"), (price_of, currency), marketplace)
+    of_device_in(Some("US"), price_of, currency, marketplace)
 }
 
 /// As [`of_device`], in the country that the store shows.
-fn of_device_in(country: Option<&str>, (price_of, currency): (&str, &str), marketplace: Option<&str>) -> [Value; 4] {
+fn of_device_in(country: Option<&str>, price_of: &str, currency: &str, marketplace: Option<&str>) -> [Value; 4] {
     let prices = vec![price(None, "USD", "4.00"), price(Some("CA"), "USD", "10.00"), price(Some("DE"), "EUR", "5.00")];
     let listing = Listing { entitlements: Vec::new(), prices };
     let purchase = bought(Snapshot { country: country.map(str::to_owned), ..monthly() });
@@ -238,7 +238,7 @@ fn the_price_of_a_device_counts_within_the_catalogues_bounds() {
     }
     let euros = [json!("6.00"), json!("EUR"), json!("6.60"), json!("device")];
     for (country, marketplace) in [(Some("DE"), None), (Some("DE"), Some("US")), (None, Some("DE"))] {
-        assert_eq!(of_device_in(country, ("6.00", "EUR"), marketplace), euros, "{country:?} {marketplace:?}");
+        assert_eq!(of_device_in(country, "6.00", "EUR", marketplace), euros, "{country:?} {marketplace:?}");
     }
 }
 

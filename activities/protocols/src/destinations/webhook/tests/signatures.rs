@@ -98,7 +98,7 @@ fn a_request_is_the_stored_body_and_signed_headers() {
 #[test]
 fn a_test_request_is_signed_and_marked_as_a_test() {
     let config = config(&json!({"secret": SECRET}));
-    let request = test(&config, at(), ("0192", None)).unwrap();
+    let request = test(&config, at(), "0192", None).unwrap();
     assert_eq!(header(&request, "webhook-id"), "test_0192");
     assert_eq!(header(&request, "webhook-test"), "true");
     let body: Value = serde_json::from_slice(&request.body).unwrap();
@@ -106,9 +106,9 @@ fn a_test_request_is_signed_and_marked_as_a_test() {
     assert_eq!(body["timestamp"], json!(at()));
     let signature = Key::parse(SECRET).unwrap().sign(&signed_text(&request));
     assert_eq!(header(&request, "webhook-signature"), signature);
-    assert_eq!(header(&test(&config, at(), ("test_0192", None)).unwrap(), "webhook-id"), "test_0192");
+    assert_eq!(header(&test(&config, at(), "test_0192", None).unwrap(), "webhook-id"), "test_0192");
     for id in ["a.b", "a b", "a\r\nb", "é"] {
-        assert_eq!(test(&config, at(), (id, None)).err().unwrap().field, "webhook-id", "{id}");
+        assert_eq!(test(&config, at(), id, None).err().unwrap().field, "webhook-id", "{id}");
     }
 }
 
