@@ -35,8 +35,22 @@ const SHOWN: &[(&str, &[EventType])] = &[
     ("destination-continued", &[EventType::TimerStarted, EventType::WorkflowExecutionContinuedAsNew]),
     ("destination-switched-off", &[EventType::MarkerRecorded, EventType::WorkflowExecutionCompleted]),
     ("destination-at-rest", &[EventType::ActivityTaskCompleted, EventType::WorkflowExecutionCompleted]),
-    ("claims", &[EventType::ActivityTaskCompleted, EventType::WorkflowExecutionCompleted]),
-    ("stream", &[EventType::ActivityTaskCompleted, EventType::WorkflowExecutionCompleted]),
+    (
+        "claims",
+        &[
+            EventType::WorkflowExecutionSignaled,
+            EventType::ActivityTaskCompleted,
+            EventType::WorkflowExecutionCompleted,
+        ],
+    ),
+    (
+        "stream",
+        &[
+            EventType::WorkflowExecutionSignaled,
+            EventType::ActivityTaskCompleted,
+            EventType::WorkflowExecutionCompleted,
+        ],
+    ),
     ("sweep", &[EventType::TimerFired, EventType::ActivityTaskCompleted]),
 ];
 

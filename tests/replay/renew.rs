@@ -174,11 +174,7 @@ async fn destinations(keep: &Keep) -> anyhow::Result<()> {
     let mut world =
         World::start(Setting { window_seconds: 1, memory: Memory::Volatile, temporal, ..Setting::default() }).await;
     let workflow = contract::destination_workflow_id(world.destination_id.parse()?);
-    let receipts: Vec<String> = (0..12).map(|number| format!("recovered-{number}")).collect();
-    world.receiver.answer(Reply::Status(500));
-    for receipt_id in &receipts {
-        world.send(BOUGHT, receipt_id).await;
-    }
+    let receipts = fail(&mut world, "recovered").await;
     wait_for_timer(&world, &workflow).await;
     world.receiver.answer(Reply::Status(200));
     for receipt_id in &receipts {
@@ -187,8 +183,7 @@ async fn destinations(keep: &Keep) -> anyhow::Result<()> {
     wait_closed(&world, &workflow).await;
     keep.newest(&world, &workflow, "destination-recovered").await?;
 
-    world.receiver.answer_next(1, &Reply::RetryAfter(3600));
-    world.send(BOUGHT, "paused").await;
+    fail(&mut world, "continued").await;
     wait_for_timer(&world, &workflow).await;
     let before = world.temporal.runs(&workflow).await.len();
     let runs = wait::until(SOON, "a continued run", async || {
@@ -209,10 +204,21 @@ async fn destinations(keep: &Keep) -> anyhow::Result<()> {
     world.temporal.start_workflow(contract::DESTINATION, &workflow, contract::TASK_QUEUE).await;
     wait_closed(&world, &workflow).await;
     keep.newest(&world, &workflow, "destination-at-rest").await?;
+    world.receiver.answer(Reply::Status(200));
     let path = format!("/v1/destinations/{}", world.destination_id);
     world.api.call(Method::PATCH, &path, &json!({ "enabled": true })).await;
     world.finish().await;
     Ok(())
+}
+
+/// Sends purchases to an endpoint that fails, so many that its breaker opens; returns their receipts.
+async fn fail(world: &mut World, name: &str) -> Vec<String> {
+    let receipts: Vec<String> = (0..12).map(|number| format!("{name}-{number}")).collect();
+    world.receiver.answer(Reply::Status(500));
+    for receipt_id in &receipts {
+        world.send(BOUGHT, receipt_id).await;
+    }
+    receipts
 }
 
 async fn wait_closed(world: &World, workflow: &str) {
