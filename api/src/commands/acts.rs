@@ -32,6 +32,7 @@ pub struct Options {
     /// Only those on this: the id of a platform, destination, purchase, topic, transfer, key, …
     #[arg(long, value_name = "ID")]
     subject: Option<String>,
+    /// Only those of this key.
     #[arg(long, value_name = "ID")]
     key: Option<String>,
     /// Only those of this operation, such as `destination.update`.
@@ -43,6 +44,7 @@ pub struct Options {
     remote: Remote,
 }
 
+/// Runs it.
 pub async fn acts(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
     let Options { app, subject, key, operation, page, .. } = &options;

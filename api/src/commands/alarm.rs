@@ -42,17 +42,22 @@ Next: for a topic that waits for approval `settle platform topics ID`, for a des
         #[command(flatten)]
         page: Page,
     },
+    /// Show one alarm.
     #[command(after_help = "\
 Example:
   settle alarm show ALARM_ID
 Next: `settle alarm acknowledge ID --note TEXT`.")]
-    Show { id: String },
+    Show {
+        /// The alarm's id.
+        id: String,
+    },
     /// Note that you know of an alarm. Raised again, it is open again.
     #[command(after_help = "\
 Example:
   settle alarm acknowledge ALARM_ID --note \"the new secret is set\"
 Next: `settle acts --operation alarm.acknowledge` shows who did so.")]
     Acknowledge {
+        /// The alarm's id.
         id: String,
         /// What was found, or what is done about it.
         #[arg(long)]
@@ -60,6 +65,7 @@ Next: `settle acts --operation alarm.acknowledge` shows who did so.")]
     },
 }
 
+/// Runs one subcommand.
 pub async fn alarm(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::List { open, page } => {

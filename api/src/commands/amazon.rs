@@ -42,6 +42,7 @@ Next: if it is valid and the service refused it, the topic may be the reason: `s
     },
 }
 
+/// Runs one subcommand.
 pub fn amazon(options: Options) -> anyhow::Result<ExitCode> {
     let Verb::Verify { message, certificate, at } = options.verb;
     let message = std::fs::read(&message).with_context(|| format!("{} cannot be read", message.display()))?;

@@ -23,11 +23,16 @@ Example:
 Next: connect its store with `settle platform create --app ID …`, and add a receiver with
 `settle destination create --app ID …`.")]
 pub enum Verb {
+    /// Create an app.
     #[command(after_help = "\
 Example:
   settle app create \"My game\"
 Next: connect its store with `settle platform create --app ID …`.")]
-    Create { name: String },
+    Create {
+        /// Its name, for people.
+        name: String,
+    },
+    /// List the apps.
     #[command(after_help = "\
 Example:
   settle app list
@@ -36,16 +41,26 @@ Next: `settle platform list --app ID` and `settle destination list --app ID` sho
         #[command(flatten)]
         page: Page,
     },
+    /// Show one app.
     #[command(after_help = "\
 Example:
   settle app show ID
 Next: `settle purchase list --platform PLATFORM_ID` shows what was bought in it.")]
-    Show { id: String },
+    Show {
+        /// The app's id.
+        id: String,
+    },
+    /// Give an app another name.
     #[command(after_help = "\
 Example:
   settle app rename ID \"Our game\"
 Next: nothing else changes; `settle app list` shows the name.")]
-    Rename { id: String, name: String },
+    Rename {
+        /// The app's id.
+        id: String,
+        /// The new name.
+        name: String,
+    },
     /// Adopt purchases from before the platform was connected: each is verified, and announced once as
     /// purchase.updated.
     ///
@@ -65,12 +80,14 @@ Example:
   settle app delete ID
 Next: its platforms and destinations are deleted too: stores are answered 404, and nothing more is sent.")]
     Delete {
+        /// The app's id.
         id: String,
         #[command(flatten)]
         confirm: Confirm,
     },
 }
 
+/// Runs one subcommand.
 pub async fn app(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
     let path = |id: &str| format!("/v1/apps/{}", segment(id));
     let answer = match verb {

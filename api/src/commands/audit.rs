@@ -38,6 +38,7 @@ enum Part {
     Revenue(Revenue),
 }
 
+/// Checks all tables.
 pub async fn audit(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
     if let Some(Part::Revenue(wanted)) = &options.part {

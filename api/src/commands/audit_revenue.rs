@@ -21,6 +21,7 @@ Example:
   settle audit revenue --app ID --json
 Next: `settle explain event` with an event that is named; `settle app import-sales` imports what the store charged.")]
 pub struct Revenue {
+    /// Of this app only.
     #[arg(long, value_name = "ID")]
     app: Option<String>,
     /// Of this month in UTC only.
@@ -37,8 +38,10 @@ struct Sums {
     sent: BTreeMap<String, Decimal>,
 }
 
+/// The sum of all pages.
 #[derive(Debug, Default)]
 struct Whole {
+    /// Number of checked purchases.
     purchases: i64,
     /// Number of differences without a reason.
     unexplained: i64,
@@ -46,6 +49,7 @@ struct Whole {
     names: BTreeMap<String, String>,
     /// By id of the integration, month, environment and SKU.
     sums: BTreeMap<[String; 4], Sums>,
+    /// The lines that differ.
     differs: Vec<Value>,
 }
 

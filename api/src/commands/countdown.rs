@@ -7,16 +7,20 @@ use domain::{CollapseKey, Timestamp};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
 
+/// Time between two updates.
 const TICK: Duration = Duration::from_millis(500);
 /// After the window's end, the revision is read at most this often.
 const MAX_CHECKS: u32 = 30;
 
 /// A countdown until a purchase is settled. Ctrl-C ends only the countdown: the purchase is settled anyway.
 pub struct Countdown<'a> {
+    /// The client of the service.
     pub client: &'a Client,
+    /// The purchase.
     pub key: CollapseKey,
     /// The revision before the notification was sent.
     pub revision: i64,
+    /// The end of the window.
     pub due: Timestamp,
 }
 

@@ -40,6 +40,7 @@ Example:
   settle customer name --app ID --external-id 4711 --receipt RECEIPT
 Next: `settle purchase list --external-id 4711` shows their purchases.")]
     Name {
+        /// The app's id.
         #[arg(long)]
         app: String,
         /// Your id of the customer: a UUID, a SHA-256 or any text.
@@ -51,12 +52,14 @@ Next: `settle purchase list --external-id 4711` shows their purchases.")]
         #[command(flatten)]
         owner: Owner,
     },
+    /// Show one customer.
     #[command(after_help = "\
 Example:
   settle customer show --app ID --external-id 4711
   settle customer show --app ID --user-id USER
 Next: `settle purchase list --external-id 4711` shows their purchases.")]
     Show {
+        /// The app's id.
         #[arg(long)]
         app: String,
         #[command(flatten)]
@@ -69,10 +72,12 @@ Example:
   settle customer state --app ID --external-id 4711 --at 2026-03-01T12:00:00Z
 Next: `settle purchase explain KEY` shows why a purchase is as it is.")]
     State {
+        /// The app's id.
         #[arg(long)]
         app: String,
         #[command(flatten)]
         name: Name,
+        /// The environment whose purchases count.
         #[arg(long, default_value = "production", value_parser = ["production", "sandbox"])]
         environment: String,
         /// A time (RFC 3339) in the past: shows what was announced until then.
@@ -85,6 +90,7 @@ Example:
   settle customer forget --app ID --external-id 4711 --reason \"request 17\" --by support@example.com
 Next: what it prints is the report; `settle customer forgotten --app ID REPORT` prints it again.")]
     Forget {
+        /// The app's id.
         #[arg(long)]
         app: String,
         #[command(flatten)]
@@ -102,8 +108,10 @@ Example:
   settle customer forgotten --app ID 6b275a67-0bbb-4f3a-99b9-6600bf711993
 Next: a destination that is `owed` is asked again by itself.")]
     Forgotten {
+        /// The app's id.
         #[arg(long)]
         app: String,
+        /// The report's id.
         report: String,
     },
     /// Move a customer with all purchases to the customer with another id of yours.
@@ -113,6 +121,7 @@ Example:
 Next: what gives access is announced by user.subscription.transferred.from and .to; `settle customer undo TRANSFER` takes
 it back.")]
     Move {
+        /// The app's id.
         #[arg(long)]
         app: String,
         #[command(flatten)]
@@ -141,6 +150,7 @@ Example:
 Next: `settle customer approve REVIEW` or `settle customer refuse REVIEW`; the alarm `transfer_wanted` names each. Which
 logins wait is the platform's setting `--transfers`.")]
     Reviews {
+        /// The app's id.
         #[arg(long)]
         app: String,
         #[command(flatten)]
@@ -173,7 +183,10 @@ Next: `settle customer approve REVIEW` changes the answer.")]
 Example:
   settle customer transfers USER      (the user_id of `settle customer show`)
 Next: `settle customer undo TRANSFER` takes one back.")]
-    Transfers { user: String },
+    Transfers {
+        /// The user's id.
+        user: String,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -242,6 +255,7 @@ pub struct Key {
     receipt: Option<String>,
 }
 
+/// Runs one subcommand.
 pub async fn customer(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
     let path = |app: &str| format!("/v1/apps/{}/customers", segment(app));
     let answer = match verb {
@@ -357,6 +371,7 @@ const ENTITLEMENTS: [table::Column; 5] = [
     ("store", "purchase_platform"),
 ];
 
+/// The columns of the purchases.
 const PURCHASES: [table::Column; 6] = [
     ("purchase", "collapse_key"),
     ("state", "state"),

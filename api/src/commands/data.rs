@@ -8,6 +8,7 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+/// The default directory.
 pub const DEFAULT: &str = "settle-data";
 
 /// The path of the file with the admin token.

@@ -36,6 +36,7 @@ Example:
   settle delivery attempts DELIVERY_ID
 Next: `settle redeliver failed --dry-run` counts what could be sent again; `settle explain event EVENT_ID` shows why it failed.")]
 pub enum Verb {
+    /// List deliveries.
     #[command(after_help = "\
 Example:
   settle delivery list --status dead --destination ID
@@ -44,8 +45,10 @@ Next: `settle delivery attempts DELIVERY_ID` shows the answers.")]
         /// Only those of this purchase (its collapse key).
         #[arg(long, value_name = "COLLAPSE_KEY")]
         purchase: Option<String>,
+        /// Only those to this destination.
         #[arg(long, value_name = "ID")]
         destination: Option<String>,
+        /// Only those in this state.
         #[arg(long, value_parser = ["pending", "waiting", "delivered", "superseded", "skipped", "dead"])]
         status: Option<String>,
         #[command(flatten)]
@@ -71,6 +74,7 @@ Next: `settle redeliver event EVENT_ID` sends it again.")]
     },
 }
 
+/// Runs one subcommand.
 pub async fn delivery(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::List { purchase, destination, status, page } => {

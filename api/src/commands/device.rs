@@ -35,8 +35,10 @@ Next: `settle device explain EVENT_ID` shows which destinations received one, wh
         /// Only those of this device (the `id` that the app made).
         #[arg(long, value_name = "DEVICE_ID")]
         device: Option<String>,
+        /// Only those of this platform.
         #[arg(long, value_name = "ID")]
         platform: Option<String>,
+        /// Only those of this type.
         #[arg(long = "type", value_name = "TYPE")]
         #[arg(value_parser = PossibleValuesParser::new(domain::event::device_types()))]
         event_type: Option<String>,
@@ -72,6 +74,7 @@ Next: `settle explain destination ID` shows how a destination answers.")]
     },
 }
 
+/// Runs one subcommand.
 pub async fn device(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Events { device, platform, event_type, client_id, destination, status, page } => {

@@ -25,8 +25,10 @@ Next: add it to products: `settle product set SKU --app ID --entitlement premium
     Set {
         /// Its reference id, in your own system.
         reference: String,
+        /// Its name, for people.
         #[arg(long)]
         name: String,
+        /// More about it, for people.
         #[arg(long)]
         description: Option<String>,
         #[command(flatten)]
@@ -38,6 +40,7 @@ Example:
   settle entitlement list --app ID
 Next: `settle product list --app ID` shows which products entitle to them.")]
     List {
+        /// The app's id.
         #[arg(long)]
         app: String,
         #[command(flatten)]
@@ -49,6 +52,7 @@ Example:
   settle entitlement delete premium --app ID --dry-run
 Next: without --dry-run the purchases that had it are settled anew, a few at a time.")]
     Delete {
+        /// Its reference id.
         reference: String,
         #[command(flatten)]
         scope: Scope,
@@ -57,6 +61,7 @@ Next: without --dry-run the purchases that had it are settled anew, a few at a t
     },
 }
 
+/// Runs one subcommand.
 pub async fn entitlement(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
     let path = |scope: &Scope, reference: &str| {
         format!("/v1/apps/{}/entitlements/{}{}", segment(&scope.app), segment(reference), scope.query())

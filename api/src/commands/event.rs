@@ -86,6 +86,7 @@ fn types(text: &str) -> Result<String, String> {
     chosen(text).map(|_| text.to_owned()).map_err(|expected| format!("expected {expected}"))
 }
 
+/// Runs one subcommand.
 pub async fn event(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
     let (purchase, which, page) = match &options.verb {

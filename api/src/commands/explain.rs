@@ -63,6 +63,7 @@ Next: `settle destination probe ID` tries at once; `settle redeliver failed --de
     },
 }
 
+/// Explains one thing.
 pub async fn explain(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
     let path = match &options.subject {

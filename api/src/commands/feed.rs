@@ -22,6 +22,7 @@ Example:
   settle feed --app ID --destination ID --limit 500 --json
 Next: `settle destination replay ID --all` sends everything to a receiver that lost its table.")]
 pub struct Options {
+    /// The app's id.
     #[arg(long, value_name = "ID")]
     app: String,
     /// Only purchases that this destination wants, with the acknowledged revision.
@@ -33,6 +34,7 @@ pub struct Options {
     remote: Remote,
 }
 
+/// Prints one page.
 pub async fn feed(options: Options) -> anyhow::Result<ExitCode> {
     let query = options.page.query_with(&[("destination_id", &options.destination)]);
     let client = options.remote.client()?;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use url::Url;
 
+/// Maximum time until the answer.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Whether a process answers with 200 within three seconds; for health checks of containers. Needs no token.
@@ -22,6 +23,7 @@ pub struct Options {
     url: Url,
 }
 
+/// Requests the URL once.
 pub async fn healthy(options: Options) -> anyhow::Result<ExitCode> {
     match tokio::time::timeout(TIMEOUT, client::read_from(&options.url)).await {
         Ok(Ok((200, _))) => Ok(ExitCode::SUCCESS),

@@ -45,6 +45,7 @@ struct Tally {
     wrong: u64,
 }
 
+/// A running import.
 struct Importer<'a> {
     client: &'a Client,
     path: &'a str,

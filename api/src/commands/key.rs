@@ -39,6 +39,7 @@ Next: it is printed only here. `settle key list` shows when it was used last, `s
         /// A name for people, which acts show.
         #[arg(long)]
         name: String,
+        /// What it may do.
         #[arg(long, value_parser = ["metrics", "read", "support", "operator", "admin"])]
         role: String,
         /// The only app that it reaches [default: all].
@@ -63,12 +64,14 @@ Example:
   settle key revoke ID
 Next: `settle key list` shows it as revoked, `settle acts --key ID` what was changed with it.")]
     Revoke {
+        /// The key's id.
         id: String,
         #[command(flatten)]
         confirm: Confirm,
     },
 }
 
+/// Runs one subcommand.
 pub async fn key(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Create { name, role, app, expires } => {

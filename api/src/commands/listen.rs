@@ -17,6 +17,7 @@ Example:
 Next: `settle purchase redeliver COLLAPSE_KEY` sends something to it. A destination on this machine is refused by the
 service unless it was started with SETTLE_DESTINATIONS_ALLOWED_NETWORKS=127.0.0.0/8 SETTLE_DESTINATIONS_ALLOW_HTTP=true.")]
 pub struct Options {
+    /// Address to listen on.
     #[arg(long, value_name = "ADDR", value_parser = settings::address, default_value = "127.0.0.1:9000")]
     listen: SocketAddr,
     /// Where the destination's secret is read: `@FILE`, or `-` for standard input.

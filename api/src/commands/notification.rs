@@ -78,6 +78,7 @@ Next: `settle explain notification MESSAGE_ID` shows the events that followed.")
     },
 }
 
+/// Runs one subcommand.
 pub async fn notification(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
     let message_id = match &options.verb {

@@ -47,8 +47,10 @@ Example:
   settle platform create --app ID --name \"Fire TV\" --package-name com.example.game --shared-secret @shared-secret.txt
 Next: copy its notification_url into the store's console, then `settle platform topics ID`.")]
     Create {
+        /// The app's id.
         #[arg(long)]
         app: String,
+        /// The store.
         #[arg(long, default_value = "amazon")]
         store: String,
         #[command(flatten)]
@@ -60,6 +62,7 @@ Example:
   settle platform list --app ID
 Next: `settle platform show ID` shows one with its notification URL.")]
     List {
+        /// The app's id.
         #[arg(long)]
         app: String,
         #[command(flatten)]
@@ -70,7 +73,10 @@ Next: `settle platform show ID` shows one with its notification URL.")]
 Example:
   settle platform show ID
 Next: where `verification` is not `on`, set the secret: `settle platform update ID --shared-secret @shared-secret.txt`.")]
-    Show { id: String },
+    Show {
+        /// The platform's id.
+        id: String,
+    },
     /// Change the given fields, leave the rest.
     #[command(after_help = "\
 Example:
@@ -78,6 +84,7 @@ Example:
   settle platform update ID --window 5m --max-wait 30m
 Next: `settle platform show ID` shows it as it is now.")]
     Update {
+        /// The platform's id.
         id: String,
         #[command(flatten)]
         fields: Box<Fields>,
@@ -88,6 +95,7 @@ Example:
   settle platform delete ID
 Next: remove its notification URL from the store's console: it is answered 404 now.")]
     Delete {
+        /// The platform's id.
         id: String,
         #[command(flatten)]
         confirm: Confirm,
@@ -98,31 +106,50 @@ Example:
   settle platform arrivals ID
 Next: where a topic is not approved, `settle platform topics ID`; where nothing arrived, compare the URL in the store's
 console with that of `settle platform show ID`.")]
-    Arrivals { id: String },
+    Arrivals {
+        /// The platform's id.
+        id: String,
+    },
     /// List the topics that send to this platform, or want to.
     #[command(after_help = "\
 Example:
   settle platform topics ID
 Next: compare the account in the ARN with the store's, then `settle platform approve ID TOPIC`, or `reject`.")]
-    Topics { id: String },
+    Topics {
+        /// The platform's id.
+        id: String,
+    },
     /// Accept a topic: confirm its subscription and settle what it sent while it waited.
     #[command(after_help = "\
 Example:
   settle platform approve ID TOPIC      (the topic's id, as `settle platform topics ID` lists it)
 Next: what it sent meanwhile is settled after the window: `settle purchase list --platform ID`.")]
-    Approve { id: String, topic: String },
+    Approve {
+        /// The platform's id.
+        id: String,
+        /// The topic's id.
+        topic: String,
+    },
     /// Refuse a topic and everything that it sent.
     #[command(after_help = "\
 Example:
   settle platform reject ID TOPIC      (the topic's id, as `settle platform topics ID` lists it)
 Next: what it sent, and sends, is refused; `settle platform topics ID` shows it as rejected.")]
-    Reject { id: String, topic: String },
+    Reject {
+        /// The platform's id.
+        id: String,
+        /// The topic's id.
+        topic: String,
+    },
     /// Verify again purchases that the store did not know, or that belong to another customer.
     #[command(after_help = "\
 Example:
   settle platform retry-parked ID
 Next: they are verified a few at a time; `settle explain purchase RECEIPT` shows the store's answer.")]
-    RetryParked { id: String },
+    RetryParked {
+        /// The platform's id.
+        id: String,
+    },
     /// Create a new notification URL. The old one takes messages until the overlap ends.
     #[command(after_help = "\
 Example:
@@ -131,6 +158,7 @@ Example:
 Next: copy the new notification_url into the store's console. When `settle platform show ID` shows no more use of the old
 one, `settle platform end-old-key ID`.")]
     RotateKey {
+        /// The platform's id.
         id: String,
         /// How long the old one takes messages [default: 72].
         #[arg(long, value_name = "HOURS")]
@@ -141,13 +169,19 @@ one, `settle platform end-old-key ID`.")]
 Example:
   settle platform end-old-key ID
 Next: `settle platform show ID` shows no `old_notification_url` any more; what is sent there is answered 404.")]
-    EndOldKey { id: String },
+    EndOldKey {
+        /// The platform's id.
+        id: String,
+    },
     /// Create a new key for devices. The old one stops working at once, in every copy of the app that has it.
     #[command(after_help = "\
 Example:
   settle platform rotate-publishable-key ID
 Next: release the app with the new publishable_key.")]
-    RotatePublishableKey { id: String },
+    RotatePublishableKey {
+        /// The platform's id.
+        id: String,
+    },
     /// Take logins on devices only with a token that your own server signs with the secret that this prints.
     #[command(after_help = "\
 Example:
@@ -156,6 +190,7 @@ Example:
 Next: let your server sign a JSON Web Token (HS256) with this secret at each login: `sub` is the external id, `exp` at
 most a day ahead. The app sends it as `token`. The secret is not shown again; a new one ends it.")]
     SignLogins {
+        /// The platform's id.
         id: String,
         /// Take logins without a token again.
         #[arg(long)]
@@ -242,6 +277,7 @@ impl Fields {
     }
 }
 
+/// Runs one subcommand.
 pub async fn platform(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
     let answer = match verb {
         Verb::Create { app, store, fields } => {

@@ -46,7 +46,9 @@ Example:
 Next: without --dry-run the purchases of it are settled anew, a few at a time. Give a raised price as a second one with
 its day: without a day it would be the price of all earlier purchases too.")]
     Set {
+        /// Its SKU at the store.
         sku: String,
+        /// Its name, for people.
         #[arg(long)]
         name: Option<String>,
         /// The reference id of an entitlement of it. Can be given more than once.
@@ -65,16 +67,19 @@ Example:
   settle product list --app ID
 Next: `settle product unmapped --app ID` lists what was bought and is not in it.")]
     List {
+        /// The app's id.
         #[arg(long)]
         app: String,
         #[command(flatten)]
         page: Page,
     },
+    /// Delete a product.
     #[command(after_help = "\
 Example:
   settle product delete com.example.monthly --app ID --dry-run
 Next: without --dry-run the purchases of it are settled anew, a few at a time, and announced without it.")]
     Delete {
+        /// Its SKU.
         sku: String,
         #[command(flatten)]
         scope: Scope,
@@ -87,6 +92,7 @@ Example:
   settle product unmapped --app ID
 Next: `settle product set SKU --app ID --entitlement REF` puts one into the catalogue.")]
     Unmapped {
+        /// The app's id.
         #[arg(long)]
         app: String,
     },
@@ -98,6 +104,7 @@ Next: edit it, then `settle product import --app ID catalogue.json --dry-run`.")
     Export {
         /// The file; standard output without it.
         file: Option<PathBuf>,
+        /// The app's id.
         #[arg(long)]
         app: String,
     },
@@ -136,6 +143,7 @@ impl FromStr for PriceTag {
     }
 }
 
+/// Runs one subcommand.
 pub async fn product(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Set { sku, name, entitlements, prices, scope } => {
@@ -172,6 +180,7 @@ pub async fn product(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
 }
 
 impl Scope {
+    /// The query of the request.
     pub const fn query(&self) -> &'static str {
         if self.dry_run { "?dry_run=true" } else { "" }
     }

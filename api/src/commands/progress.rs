@@ -29,6 +29,7 @@ pub struct Pace {
 }
 
 impl Pace {
+    /// Starts now.
     pub fn new(per_second: u32) -> Self {
         Self { began: Instant::now(), per_second: per_second.max(1), done: 0 }
     }

@@ -23,6 +23,7 @@ const COLUMNS: &[Column] = &[
     ("updated", "updated_at"),
 ];
 
+/// The states of a purchase.
 const STATES: [&str; 9] = ["unknown", "trial", "trial_off", "active", "off", "grace", "expired", "revoked", "replaced"];
 
 /// Purchases: the state of each, why it is so, and what was announced.
@@ -35,6 +36,7 @@ Example:
   settle purchase hold RECEIPT --until 2h --reason \"ticket 4711\"
 Next: the Temporal UI shows the same purchase as the workflow `purchase/COLLAPSE_KEY`.")]
 pub enum Verb {
+    /// List purchases.
     #[command(after_help = "\
 Example:
   settle purchase list --platform ID --limit 20
@@ -42,6 +44,7 @@ Example:
   settle purchase list --failing
 Next: `settle explain purchase RECEIPT` explains one.")]
     List {
+        /// Only those of this platform.
         #[arg(long, value_name = "ID")]
         platform: Option<String>,
         /// Only the one with this receipt id.
@@ -53,8 +56,10 @@ Next: `settle explain purchase RECEIPT` explains one.")]
         /// Only those of the customer with this id of yours.
         #[arg(long, value_name = "ID")]
         external_id: Option<String>,
+        /// Only those in this state.
         #[arg(long, value_parser = STATES)]
         state: Option<String>,
+        /// Only those that are held.
         #[arg(long)]
         held: bool,
         /// Only those of which a delivery is owed after a failed attempt.
@@ -63,6 +68,7 @@ Next: `settle explain purchase RECEIPT` explains one.")]
         #[command(flatten)]
         page: Page,
     },
+    /// Show one purchase.
     #[command(after_help = "\
 Example:
   settle purchase show RECEIPT
@@ -101,6 +107,7 @@ Next: `settle purchase release RECEIPT` ends it; what came meanwhile is settled 
         #[arg(long, value_parser = |text: &str| times::instant(text, clock::now()))]
         until: Option<Timestamp>,
     },
+    /// End a hold.
     #[command(after_help = "\
 Example:
   settle purchase release RECEIPT --reason \"done\"
@@ -118,6 +125,7 @@ Next: `settle explain purchase RECEIPT` shows what was discarded. What was settl
         #[command(flatten)]
         request: Request,
     },
+    /// Send the newest state again.
     #[command(after_help = "\
 Example:
   settle purchase redeliver RECEIPT --destination ID --reason \"the receiver lost it\"
@@ -126,6 +134,7 @@ Next: `settle explain purchase RECEIPT` shows whether it arrived. `settle redeli
     Redeliver {
         #[command(flatten)]
         request: Request,
+        /// Only to this destination.
         #[arg(long, value_name = "ID")]
         destination: Option<String>,
     },
@@ -140,6 +149,7 @@ pub struct Request {
     reason: Option<String>,
 }
 
+/// An action on a purchase.
 enum Action {
     Flush,
     Hold(Option<Timestamp>),
@@ -148,6 +158,7 @@ enum Action {
     Redeliver(Option<String>),
 }
 
+/// Runs one subcommand.
 pub async fn purchase(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
     let (request, action) = match verb {
         Verb::List { platform, receipt, app_user, external_id, state, held, failing, page } => {
@@ -222,6 +233,7 @@ fn humanize_state(client: &Client, purchase: &mut Value) {
     }
 }
 
+/// Requests the action.
 async fn act(client: &Client, request: &Request, action: &Action) -> anyhow::Result<Value> {
     let mut body = json!({ "reason": request.reason });
     let name = match action {

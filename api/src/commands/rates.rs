@@ -23,6 +23,7 @@ Next: price_in_usd of what is settled from now on uses them; `settle product set
 pub struct Rates {
     /// CSV with the columns day, currency and usd, or one JSON object per line.
     file: PathBuf,
+    /// The app's id.
     #[arg(long, value_name = "ID")]
     app: String,
 }

@@ -18,9 +18,12 @@ use tokio::net::TcpListener;
 /// The body limit: larger than any event.
 const BODY_LIMIT_BYTES: usize = 1024 * 1024;
 
+/// How an event is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
+    /// One readable line.
     Line,
+    /// One line of JSON.
     Json,
 }
 

@@ -23,6 +23,7 @@ Next: `settle explain event EVENT_ID` shows the result. `settle destination repl
 pub struct Options {
     #[command(subcommand)]
     selection: Selection,
+    /// Only to this destination.
     #[arg(long, value_name = "ID", global = true)]
     destination: Option<String>,
     #[command(flatten)]
@@ -136,7 +137,9 @@ pub async fn redeliver(options: Options) -> anyhow::Result<ExitCode> {
 
 /// A bulk request that the API answers page by page.
 pub struct Bulk<'a> {
+    /// The client of the service.
     pub client: &'a Client,
+    /// The path of the request.
     pub path: String,
     /// The body of the request, without the cursor.
     pub body: Value,

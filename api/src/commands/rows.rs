@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 /// One row: its line, and its fields or the error.
 pub struct Row {
+    /// The line number, from 1.
     pub line: u64,
+    /// Its fields.
     pub fields: Result<Map<String, Value>, String>,
 }
 

@@ -26,6 +26,7 @@ that what was sent adds up. Running it again does no harm: a transaction that is
 pub struct Sales {
     /// The store's transactional sales report: unpacked CSV, with a first line that names the columns.
     file: PathBuf,
+    /// The app's id.
     #[arg(long, value_name = "ID")]
     app: String,
     /// Change nothing, only print what would be matched and corrected.

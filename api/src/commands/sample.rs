@@ -86,6 +86,7 @@ struct Target {
     signer: Signer,
 }
 
+/// Signs and sends the samples.
 pub async fn sample(options: Options) -> anyhow::Result<ExitCode> {
     let target = target(&options).await?;
     let key = CollapseKey::of(target.platform, &target.receipt);

@@ -10,7 +10,9 @@ use std::str::FromStr;
 /// Where a secret is to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
+    /// Standard input.
     Input,
+    /// A file.
     File(PathBuf),
 }
 

@@ -31,6 +31,7 @@ Example:
   settle open --print     on a machine without a browser: the link alone
 Next: the first screen says how it stands. `settle sign-in` makes a link for a colleague.")]
 pub struct OpenOptions {
+    /// Only print the link.
     #[arg(long)]
     print: bool,
     #[command(flatten)]
@@ -50,6 +51,7 @@ pub struct Options {
     /// The name of the person, which acts show.
     #[arg(long)]
     name: String,
+    /// What the person may do.
     #[arg(long, value_parser = ["read", "support", "operator", "admin"])]
     role: String,
     /// The only app that the person reaches [default: all].
@@ -78,11 +80,13 @@ Next: `settle session end ID` signs one out.")]
         #[command(flatten)]
         page: Page,
     },
+    /// Sign a person out.
     #[command(after_help = "\
 Example:
   settle session end ID
 Next: `settle session list` shows when; the key that they signed in with still holds.")]
     End {
+        /// The session's id.
         id: String,
         #[command(flatten)]
         confirm: Confirm,
@@ -99,13 +103,16 @@ Example:
   settle search RECEIPT
 Next: `settle explain purchase COLLAPSE_KEY` explains what was found.")]
 pub struct SearchOptions {
+    /// The id.
     id: String,
+    /// Only in this app.
     #[arg(long, value_name = "ID")]
     app: Option<String>,
     #[command(flatten)]
     remote: Remote,
 }
 
+/// Opens the page.
 pub async fn open(options: OpenOptions) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
     let own = client.get("/v1/caller", &[]).await?;
@@ -125,6 +132,7 @@ pub async fn open(options: OpenOptions) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Makes a link.
 pub async fn sign_in(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
     let lifetime = options.lifetime.as_deref().map(times::duration).transpose();
@@ -164,6 +172,7 @@ pub async fn session(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
 const FOUND: &[Column] =
     &[("what", "kind"), ("id", "id"), ("purchase", "collapse_key"), ("state or type", "label"), ("at", "at")];
 
+/// Searches.
 pub async fn search(options: SearchOptions) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
     let answer = client.post("/v1/search", &json!({ "q": options.id, "app_id": options.app })).await?;

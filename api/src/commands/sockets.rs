@@ -31,11 +31,14 @@ pub struct Sockets {
 /// Where a process serves HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Addresses {
+    /// For stores and devices.
     pub public: SocketAddr,
+    /// For everything.
     pub api: SocketAddr,
 }
 
 impl Addresses {
+    /// Both, for people.
     pub fn text(&self) -> String {
         let Self { public, api } = self;
         if public == api { format!("http://{public}") } else { format!("http://{public}, its API at http://{api}") }
@@ -63,6 +66,7 @@ impl Sockets {
         Ok(Self { public, admin })
     }
 
+    /// The addresses with their ports.
     pub fn addresses(&self) -> anyhow::Result<Addresses> {
         let of = |listener: &Listener| listener.socket.local_addr().context("the address of a listener");
         let public = of(&self.public)?;

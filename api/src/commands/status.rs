@@ -14,6 +14,7 @@ const RECENT_MS: i64 = 24 * 3600 * 1000;
 const MAX_ALARMS: usize = 20;
 /// The state of a destination to which the settings of the service allow no request.
 const REFUSED: &str = "not allowed by the settings";
+/// Width of the section labels.
 const LABEL_WIDTH: usize = 12;
 
 /// Whether all is well: inbox, Temporal, sweep, destinations with what they are owed, alarms of the last day.
@@ -30,6 +31,7 @@ pub struct Options {
     remote: Remote,
 }
 
+/// Collects and prints the status.
 pub async fn status(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
     let found = collect(&client).await?;
@@ -49,6 +51,7 @@ pub async fn status(options: Options) -> anyhow::Result<ExitCode> {
     Ok(if found["ok"] == true { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// The status as data.
 async fn collect(client: &Client) -> anyhow::Result<Value> {
     // The first request fails if no service answers, or if it does not accept the token.
     let destinations = destinations(client).await?;
@@ -98,6 +101,7 @@ async fn destinations(client: &Client) -> anyhow::Result<Vec<Value>> {
     Ok(found)
 }
 
+/// All pages of a list.
 async fn all(client: &Client, path: &str) -> anyhow::Result<Vec<Value>> {
     let (mut found, mut cursor) = (Vec::new(), None);
     loop {
@@ -147,6 +151,7 @@ fn sentences(found: &Value) -> Vec<(&'static str, String)> {
     lines
 }
 
+/// The line about the sweep.
 fn sweep(found: &Value) -> String {
     let last = match found["last_sweep_at"].as_str() {
         Some(_) => format!("the last one finished at {}", field(found, "last_sweep_at")),
@@ -182,6 +187,7 @@ fn state(one: &Value) -> &str {
     if is_refused(one) { REFUSED } else { one["state"].as_str().unwrap_or_default() }
 }
 
+/// The line about one destination.
 fn destination(one: &Value) -> String {
     let shown = if one["state"] == "open" { "breaker open" } else { state(one) };
     let mut text = format!("{} {}: {shown}", field(one, "name"), field(one, "id"));
@@ -212,6 +218,7 @@ fn destination(one: &Value) -> String {
     text
 }
 
+/// The line about one alarm.
 fn alarm(one: &Value) -> String {
     let count = match one["count"].as_i64() {
         Some(count) if count > 1 => format!(", {count} times"),

@@ -41,6 +41,7 @@ impl Stop {
         let _ = self.0.wait_for(|is_requested| *is_requested).await;
     }
 
+    /// Whether a stop was requested.
     pub fn is_requested(&self) -> bool {
         *self.0.borrow()
     }

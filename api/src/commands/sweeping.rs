@@ -6,6 +6,7 @@ use activities::engine::Engine;
 use std::time::Duration;
 use storage::{Store, chain};
 
+/// Time between two checks.
 const EVERY: Duration = Duration::from_secs(20);
 
 /// Starts the task that checks the time of the last sweep, until the process ends.

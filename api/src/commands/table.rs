@@ -207,6 +207,7 @@ pub fn field(item: &Value, path: &str) -> String {
     path.split('.').try_fold(item, |value, name| value.get(name)).map_or_else(String::new, text)
 }
 
+/// A value as readable text.
 pub fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),

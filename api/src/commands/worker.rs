@@ -82,8 +82,11 @@ fn show_metrics(socket: TcpListener, stop: Stop) {
 
 /// The arguments of [`work`].
 pub struct Parts<'a> {
+    /// The settings.
     pub config: &'a Config,
+    /// The database.
     pub store: Store,
+    /// The connection to Temporal.
     pub engine: Engine,
     /// The platform of the demo and the URL of its simulated store.
     pub simulated: Option<(PlatformId, Url)>,

@@ -31,6 +31,7 @@ const MAX_EVENT_BYTES: usize = 16 * 1024;
     }],
 }]))]
 pub struct DeviceEvents {
+    /// The device.
     pub device: Device,
     /// When the device sends the request, by its own clock: the times of its events are corrected by the difference.
     sent_at: Timestamp,

@@ -23,6 +23,7 @@ pub struct MovedCustomer {
     /// The external id of the new owner, who need not exist.
     #[schemars(length(min = 1, max = 512))]
     external_id: String,
+    /// The author and the reason.
     #[serde(flatten)]
     author: TransferAuthor,
 }

@@ -29,6 +29,7 @@ macro_rules! uuid_ids {
             /// Wraps a UUID that is known to name this kind of thing.
             #[must_use]
             pub const fn new(id: Uuid) -> Self { Self(id) }
+            /// The bare UUID.
             #[must_use]
             pub const fn uuid(self) -> Uuid { self.0 }
         }
@@ -49,7 +50,9 @@ macro_rules! uuid_ids {
 uuid_ids! {
     /// The company that runs the installation. One per database.
     OrgId = "org id";
+    /// An app of the org.
     AppId = "app id";
+    /// An app on one store.
     PlatformId = "platform id";
     /// A topic that requested to send to a platform.
     TopicId = "topic id";
@@ -59,7 +62,9 @@ uuid_ids! {
     CollapseKey = "collapse key";
     /// One event, the same for every destination.
     EventId = "event id";
+    /// One event to one destination.
     DeliveryId = "delivery id";
+    /// The owner of purchases.
     UserId = "user id";
     /// An installation of the app on a device; the app makes it, a random UUID.
     DeviceId = "device id";
@@ -69,6 +74,7 @@ uuid_ids! {
     TransferId = "transfer id";
     /// A question whether purchases of one user may move to another one.
     ReviewId = "review id";
+    /// A key of the API.
     KeyId = "key id";
     /// A session of a person who is signed in to the page.
     SignInId = "sign-in id";
@@ -84,15 +90,18 @@ pub const FIRST_EPOCH: i64 = 1;
 /// The purchases that a profile covers.
 #[derive(Debug, Clone, Copy)]
 pub struct ProfileScope<'a> {
+    /// Their environment.
     pub environment: Environment,
     /// Their platforms; all of them when empty.
     pub platforms: &'a [PlatformId],
 }
 
+/// A device of a platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DevicePlace {
     /// The platform whose publishable key it uses.
     pub platform: PlatformId,
+    /// The device.
     pub device: DeviceId,
 }
 

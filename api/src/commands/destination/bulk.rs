@@ -20,6 +20,7 @@ Example:
   settle destination redeliver ID --dry-run
 Next: `settle destination show ID` shows what is owed to it.")]
 pub struct Redeliver {
+    /// The destination's id.
     id: String,
     #[command(flatten)]
     pages: Pages,
@@ -47,6 +48,7 @@ Example:
   settle destination replay ID --all          (for a receiver that lost its table)
 Next: `settle destination show ID` shows what is still owed.")]
 pub struct Replay {
+    /// The destination's id.
     id: String,
     /// Every purchase, also those whose newest state it acknowledged: for a receiver that lost its table.
     #[arg(long)]
@@ -78,6 +80,7 @@ Example:
 Next: `settle destination show ID` shows what is still owed. What it is behind with is sent by
 `settle destination replay ID`.")]
 pub struct Snapshot {
+    /// The destination's id.
     id: String,
     /// Send nothing, only count the purchases.
     #[arg(long)]

@@ -12,14 +12,18 @@ use tokio::time::{Instant, sleep};
 
 /// Maximum time to wait for the result.
 const TIMEOUT: Duration = Duration::from_secs(20);
+/// Time between two checks.
 const POLL: Duration = Duration::from_millis(250);
 
 /// How a destination with an open breaker is tried, as a phrase.
 const WHILE_OPEN: &str = "its breaker is open, so it is tried every 30 s";
 
+/// The result of a retry.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
+    /// Nothing was owed.
     NothingOwed,
+    /// Nothing is owed any more.
     Sent,
     /// An attempt failed, for this reason.
     Failed(String),
@@ -104,6 +108,7 @@ fn later(now: &Value, next_attempt_at: Option<&str>) -> String {
 }
 
 impl Verdict {
+    /// Its name in JSON.
     fn name(&self) -> &'static str {
         match self {
             Self::NothingOwed => "nothing_owed",

@@ -32,6 +32,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use url::Url;
 
+/// The demo's app.
 pub const APP: &str = "demo";
 /// The package name of the demo's app.
 pub const PACKAGE_NAME: &str = "com.example.demo";
@@ -46,6 +47,7 @@ const VALID_MS: i64 = 20 * 365 * DAY_MS;
 const NAME: &str = "demo";
 const RECEIVER: &str = "built-in receiver";
 
+/// The parts of the demo.
 pub struct Demo {
     /// The platform to which samples are sent.
     pub platform: Platform,
@@ -53,7 +55,9 @@ pub struct Demo {
     shared_secret: SecretString,
     /// The receiver's destination, and its URL.
     destination: Exception,
+    /// The listener of the receiver.
     receiver: TcpListener,
+    /// The receiver's secret.
     secret: SecretString,
 }
 
@@ -118,8 +122,11 @@ pub fn load_or_create_signer(data: &Path) -> anyhow::Result<Signer> {
     signer(data)
 }
 
+/// The settings of the demo.
 pub struct Wanted<'a> {
+    /// The directory of its secrets.
     pub data: &'a Path,
+    /// The window of its platform.
     pub window: Duration,
     /// Whether a flag set the window, so that it replaces the window of an earlier run.
     pub is_window_set: bool,

@@ -18,6 +18,7 @@ pub fn is_needed(variables: &Variables) -> bool {
 pub enum Ports {
     /// The usual ones where they are free, so that bookmarks work.
     Usual,
+    /// Any free ones.
     Any,
 }
 

@@ -56,10 +56,13 @@ pub struct Temporal {
     keeper: Option<JoinHandle<()>>,
 }
 
+/// How the server is started.
 pub struct Server {
+    /// The directory of its files.
     pub data: PathBuf,
     /// The namespace that it has besides `default`.
     pub namespace: String,
+    /// Its addresses.
     pub dev_server: DevServer,
 }
 
@@ -174,6 +177,7 @@ impl Server {
     }
 }
 
+/// Why watching a server ended.
 enum Watched {
     Stopped,
     Died,

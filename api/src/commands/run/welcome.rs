@@ -19,9 +19,11 @@ const DEFAULT_NAMESPACE: &str = "default";
 /// The name of who opens the link that is printed here.
 const CONSOLE: &str = "console";
 
+/// Where everything is, except Temporal.
 pub struct Welcome {
     /// Where HTTP is served.
     pub addresses: Addresses,
+    /// The data directory.
     pub data: PathBuf,
     /// The admin token of this process.
     pub admin_token: Option<SecretString>,

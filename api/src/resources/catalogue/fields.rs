@@ -52,8 +52,10 @@ pub struct Product {
     "products": [{ "sku": "com.example.reader.month", "entitlements": ["gold"] }],
 }]))]
 pub struct Catalogue {
+    /// The entitlements.
     #[schemars(extend("maxItems" = storage::MAX_LISTED))]
     entitlements: Vec<ListedEntitlement>,
+    /// The products.
     #[schemars(extend("maxItems" = storage::MAX_LISTED))]
     products: Vec<Product>,
 }

@@ -25,6 +25,7 @@ use storage::{DeviceUsage, LoggedIn, Login, Platform};
     "external_id": "anna@example.com",
 }]))]
 pub struct DeviceLogin {
+    /// The device.
     device: Device,
     /// The customer's own id: a UUID, a SHA-256, or any other text.
     #[schemars(length(min = 1, max = 512))]
@@ -44,6 +45,7 @@ pub struct DeviceLogin {
     },
 }]))]
 pub struct DeviceLogout {
+    /// The device.
     device: Device,
 }
 

@@ -33,8 +33,11 @@ const WRONG_SECRET: u16 = 496;
 
 /// The state of the simulated store.
 pub struct Simulated {
+    /// The demo's notifications.
     pub store: Store,
+    /// The demo's platform.
     pub platform: PlatformId,
+    /// The demo's shared secret.
     pub secret: SecretString,
 }
 

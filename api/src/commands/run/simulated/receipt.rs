@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 pub struct Sent {
     /// The store's type, such as `SUBSCRIPTION_RENEWED`.
     pub store_type: String,
+    /// When it was accepted.
     pub at: Timestamp,
 }
 
@@ -20,6 +21,7 @@ pub const PRODUCTS: [(&str, &str, &str, bool); 4] = [
     (COINS, "Demo Coins (simulated)", "1.99", false),
     (LIFETIME, "Demo Gold, for ever (simulated)", "149.99", true),
 ];
+/// The entitlement of the products.
 pub const ENTITLEMENT: &str = "gold";
 
 const PARENT: &str = "demo.gold";
