@@ -5,8 +5,11 @@
 
 use crate::dependencies::Context;
 use crate::engine::NamespaceTaken;
+use futures::FutureExt;
 use std::future::Future;
 use std::num::NonZero;
+use std::ops::RangeInclusive;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -25,6 +28,16 @@ pub enum Error {
     /// Another installation has the namespace. The operator must act.
     #[error(transparent)]
     Taken(NamespaceTaken),
+}
+
+/// Why the workers ended by themselves.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error(transparent)]
+    Failed(#[from] WorkerRunError),
+    /// As its thread of workflows does where it finds what it did not expect.
+    #[error("Temporal's SDK panicked, see above")]
+    Panicked,
 }
 
 /// Time after which workers that ended begin again; doubled each time that they end early.
@@ -51,17 +64,17 @@ const CACHED_RUNS: usize = 5_000;
 /// Numbers of concurrent polls: at least, which is also at first, and at most. The server suggests more while tasks wait for
 /// a poll, and fewer while polls wait for a task; each task costs a poll the round trip to the server. There are as many for
 /// the first tasks of runs as for later ones.
-const WORKFLOW_POLLS: (usize, usize) = (4, 64);
+const WORKFLOW_POLLS: RangeInclusive<usize> = 4..=64;
 /// Those of regular activities that send nothing to destinations.
-const ACTIVITY_POLLS: (usize, usize) = (2, 32);
-const DELIVERY_POLLS: (usize, usize) = (5, 64);
+const ACTIVITY_POLLS: RangeInclusive<usize> = 2..=32;
+const DELIVERY_POLLS: RangeInclusive<usize> = 5..=64;
 
 /// Number of workflow tasks and of local activities for each core: 20 local activities, about 10 ms of CPU each, get it
 /// well within the three seconds that each may take. Of 20,000 open windows of two minutes 167 end each second; with
 /// four cores that is served while the database and prompt endpoints take half a second.
 const SETTLING_PER_CORE: usize = 20;
 /// The bounds of that number. At least: on few cores they wait for the database and for endpoints, too.
-const SETTLING_BOUNDS: std::ops::RangeInclusive<usize> = 40..=400;
+const SETTLING_BOUNDS: RangeInclusive<usize> = 40..=400;
 /// Number of regular activities. They are few, and most of them wait: for the store, or for Temporal.
 const ACTIVITIES: usize = 40;
 /// Number of deliveries, which wait for endpoints.
@@ -126,8 +139,8 @@ struct Generation<'a> {
 }
 
 impl Generation<'_> {
-    /// Works until `stop` resolves, then finishes the current tasks. Returns the error if a worker ended before.
-    async fn work(&self, stop: Pin<&mut impl Future<Output = ()>>) -> Result<Option<WorkerRunError>, Error> {
+    /// Works until `stop` resolves, then finishes the current tasks. Returns why, if a worker ended before.
+    async fn work(&self, stop: Pin<&mut impl Future<Output = ()>>) -> Result<Option<Ended>, Error> {
         let Self { core, client, context, slots } = *self;
         let mut settling = settling(core, client.clone(), context, slots)?;
         let mut delivering = delivering(core, client.clone(), context, slots)?;
@@ -145,9 +158,19 @@ impl Generation<'_> {
             // Never resolves, so that `select!` below waits until both workers have finished their tasks.
             std::future::pending::<()>().await;
         };
+        // If one worker fails, the other ends too: a process that only settles or only delivers would look healthy.
+        let both = async {
+            let begun = async {
+                fail::fail_point!("worker.after_begin");
+                Ok(())
+            };
+            tokio::try_join!(settling.run(), delivering.run(), begun).map(drop)
+        };
         let result = tokio::select! {
-            // If one worker fails, the other ends too: a process that only settles or only delivers would look healthy.
-            result = async { tokio::try_join!(settling.run(), delivering.run()) } => result,
+            result = AssertUnwindSafe(both).catch_unwind() => match result {
+                Ok(result) => result.map_err(Ended::Failed),
+                Err(_) => Err(Ended::Panicked),
+            },
             // Tasks of another installation are not finished: they would be looked up in the wrong database.
             taken = context.engine.taken() => return Err(Error::Taken(taken)),
             () = stopping => return Ok(None),
@@ -201,7 +224,8 @@ fn delivering(core: &Runtime, client: Client, context: &Context, slots: Slots) -
     Worker::new(core, client, options).map_err(|error| unbuilt(&error))
 }
 
-fn polls((minimum, maximum): (usize, usize)) -> PollerBehavior {
+fn polls(bounds: RangeInclusive<usize>) -> PollerBehavior {
+    let (minimum, maximum) = bounds.into_inner();
     let polls = AutoscalingOptions::builder().minimum(minimum).initial(minimum).maximum(maximum);
     PollerBehavior::Autoscaling(polls.build())
 }

@@ -271,3 +271,16 @@ async fn a_worker_suspended_beyond_the_limit_of_its_task_goes_on() {
     assert_eq!(world.worker().exit_status(), None, "it ended:\n{}", world.worker().log());
     world.finish().await;
 }
+
+/// Temporal's SDK panics where it finds what it did not expect. What the workers were at is repeated, and the process goes
+/// on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_outlives_a_panic_of_its_workers() {
+    let mut world = world(Backend::Sqlite, Memory::Shared, "worker.after_begin=1*panic->off").await;
+    let sent = world.send(BOUGHT, "r1").await;
+    world.wait_outcome(&sent).await;
+    world.wait_acked("r1", 1).await;
+    let log = world.serve().log();
+    assert!(log.contains("the workers ended and begin again") && log.contains("SDK panicked"), "{log}");
+    world.finish().await;
+}
