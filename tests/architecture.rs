@@ -134,6 +134,23 @@ fn has_identifier(line: &str, identifier: &str) -> bool {
     })
 }
 
+/// Whether a parameter of the line is a tuple that names its parts: each of them is a parameter.
+fn takes_a_tuple(line: &str) -> bool {
+    line.match_indices("): (").any(|(end, _)| {
+        let (before, names) = line[..end].rsplit_once('(').unwrap_or_default();
+        let is_list = names.contains(", ") && names.chars().all(|one| one.is_ascii_lowercase() || "_, ".contains(one));
+        is_list && (before.trim().is_empty() || before.contains("fn "))
+    })
+}
+
+#[test]
+fn parameters_are_no_tuples() {
+    assert!(takes_a_tuple("fn find((url, app): (&Url, Option<AppId>), rules: &Rules) {"), "a tuple is noticed");
+    assert!(takes_a_tuple("        (key, overlap): (SecretString, Duration),"), "also on a line of its own");
+    let of_tests = |source: &Source| source.path.starts_with("tests/");
+    none("these are parameters", outside(of_tests, takes_a_tuple));
+}
+
 /// The packages of the work tree, by `cargo metadata`.
 fn packages() -> Vec<serde_json::Value> {
     let cargo = Command::new(env!("CARGO"))

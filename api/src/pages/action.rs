@@ -66,7 +66,7 @@ pub struct Input {
 impl Action {
     /// An action with a reason alone: its path, then its name, its title and what it does.
     #[must_use]
-    pub fn new(path: String, (name, title, what): (&'static str, &'static str, &str), mistakes: &Mistakes) -> Self {
+    pub fn new(path: String, name: &'static str, title: &'static str, what: &str, mistakes: &Mistakes) -> Self {
         let is_open = mistakes.action == name;
         let (wrong, sent) =
             if is_open { (mistakes.fields.clone(), mistakes.sent.clone()) } else { (Vec::new(), Sent::default()) };
@@ -172,7 +172,7 @@ mod tests {
         let fields = vec![Field { field: "hours".to_owned(), expected: "a number".to_owned() }];
         let mistakes = Mistakes { action: "hold", fields, detail: None, sent };
         let action = |name| {
-            Action::new("/x".to_owned(), (name, "Hold", "It waits."), &mistakes)
+            Action::new("/x".to_owned(), name, "Hold", "It waits.", &mistakes)
                 .with(Input::text("hours", "Hours"))
                 .with(Input::text("secret", "Secret").of("password"))
         };

@@ -80,7 +80,7 @@ pub struct Action {
 impl Action {
     /// A form that was not sent yet.
     #[must_use]
-    pub fn new(name: impl Into<String>, (path, title): (String, &'static str), what: impl Into<String>) -> Self {
+    pub fn new(name: impl Into<String>, path: String, title: &'static str, what: impl Into<String>) -> Self {
         Self {
             name: name.into(),
             path,

@@ -333,7 +333,7 @@ pub async fn rotate(
     Body(body): Body<RotateIngressKey>,
 ) -> Result<Json<Platform>, Error> {
     let overlap = Duration::from_secs(body.overlap_hours.unwrap_or(DEFAULT_OVERLAP_HOURS).saturating_mul(3600));
-    let platform = edge.store.rotate_ingress_key(id, (ingress_key(&edge), overlap)).await?;
+    let platform = edge.store.rotate_ingress_key(id, ingress_key(&edge), overlap).await?;
     Ok(Json(view(&edge, &edge.caller, platform).await?))
 }
 

@@ -28,8 +28,8 @@ async fn a_signed_notification_is_stored_and_signalled() {
 #[tokio::test]
 async fn a_message_by_the_old_url_is_accepted_and_noted() {
     let world = World::following().await;
-    let key = ("another".into(), std::time::Duration::from_secs(3600));
-    world.store.rotate_ingress_key(world.platform.id, key).await.expect("rotated");
+    let hour = std::time::Duration::from_secs(3600);
+    world.store.rotate_ingress_key(world.platform.id, "another".into(), hour).await.expect("rotated");
     let old = async || world.store.old_ingress_key(world.platform.id).await.expect("storage answers");
     assert_eq!(world.post("{}").await.0, 400);
     assert_eq!(old().await.expect("an old key").used_at, None, "a message that is refused is no use");

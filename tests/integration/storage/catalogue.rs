@@ -49,7 +49,7 @@ story! {
         assert_eq!(world.store.platform_by_ingress_key("other").await.unwrap(), None);
         let patch = PlatformPatch { max_wait_ms: Some(Some(9)), ..Default::default() };
         let changed = world.store.update_platform(world.platform.id, patch).await.unwrap();
-        world.store.rotate_ingress_key(world.platform.id, ("ingress-2".into(), Duration::ZERO)).await.unwrap();
+        world.store.rotate_ingress_key(world.platform.id, "ingress-2".into(), Duration::ZERO).await.unwrap();
         assert_eq!((changed.max_wait_ms, changed.window_ms), (Some(9), world.platform.window_ms));
         assert_eq!(world.store.platform_by_ingress_key("ingress-1").await.unwrap(), None);
         world.store.delete_platform(world.platform.id).await.unwrap();
@@ -64,13 +64,13 @@ story! {
             let now = store.now().await.unwrap();
             store.platform_by_old_ingress_key(key, now).await.unwrap().map(|platform| platform.id)
         };
-        store.rotate_ingress_key(id, ("ingress-2".into(), Duration::from_secs(3600))).await.unwrap();
+        store.rotate_ingress_key(id, "ingress-2".into(), Duration::from_secs(3600)).await.unwrap();
         let old = store.old_ingress_key(id).await.unwrap().unwrap();
         assert_eq!((found("ingress-1").await, found("ingress-2").await, old.used_at), (Some(id), None, None));
         assert_eq!(store.platform_by_old_ingress_key("ingress-1", old.until).await.unwrap(), None, "its time is over");
         store.note_old_ingress_key_used(id).await.unwrap();
         assert!(store.old_ingress_key(id).await.unwrap().unwrap().used_at.is_some());
-        store.rotate_ingress_key(id, ("ingress-3".into(), Duration::from_secs(3600))).await.unwrap();
+        store.rotate_ingress_key(id, "ingress-3".into(), Duration::from_secs(3600)).await.unwrap();
         assert_eq!((found("ingress-1").await, found("ingress-2").await), (None, Some(id)), "one before ends");
         assert_eq!(store.old_ingress_key(id).await.unwrap().unwrap().used_at, None);
         for _ in 0..2 {

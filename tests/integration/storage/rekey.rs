@@ -133,8 +133,8 @@ story! {
     async fn the_secrets_of_what_is_deleted_are_gone(world: World) {
         fill(&world).await;
         let second = world.store.new_platform(new_platform(&world.app, "ingress-2")).await.unwrap();
-        let rotated = ("ingress-3".into(), Duration::from_secs(3600));
-        world.store.rotate_ingress_key(second.id, rotated).await.unwrap();
+        let hour = Duration::from_secs(3600);
+        world.store.rotate_ingress_key(second.id, "ingress-3".into(), hour).await.unwrap();
         let hook = world.store.new_destination(new_destination(&world.app, "another hook")).await.unwrap();
         let sealed = |table: &str, column: &str, which: &str| {
             let query = format!("SELECT {column} AS value FROM {table} WHERE {column} IS NOT NULL AND {which}");
@@ -161,7 +161,7 @@ story! {
 story! {
     async fn an_old_ingress_key_is_turned_too(world: World) {
         let of = world.platform.id;
-        world.store.rotate_ingress_key(of, ("ingress-2".into(), Duration::from_secs(3600))).await.unwrap();
+        world.store.rotate_ingress_key(of, "ingress-2".into(), Duration::from_secs(3600)).await.unwrap();
         let World { store, config, folder: _folder, .. } = world;
         drop(store);
         let both = Store::open(keyed(&config, NEW, &[OLD])).await.unwrap();

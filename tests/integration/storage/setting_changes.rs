@@ -115,7 +115,7 @@ async fn no_stream_of_records_holds_a_change_up() {
     let recorders = Recorders::start(&world, &[platform]).await;
     change(&world, "a setting of a platform", store.update_platform(platform, window(60_000))).await;
     let (key, overlap) = (SecretString::from("another"), Duration::from_secs(60));
-    change(&world, "an ingress key", store.rotate_ingress_key(platform, (key, overlap))).await;
+    change(&world, "an ingress key", store.rotate_ingress_key(platform, key, overlap)).await;
     let keyed = PlatformPatch { publishable_key: Some("pk_another".to_owned()), ..PlatformPatch::default() };
     change(&world, "a publishable key", store.update_platform(platform, keyed)).await;
     let secret = Some(SecretString::from("another shared secret"));
@@ -199,7 +199,7 @@ story! {
         world.notify("m1", "r1", 1_000).await;
         let decided = record(key, &world.load(key).await);
         store.update_platform(platform, PlatformPatch::default()).await.unwrap();
-        store.rotate_ingress_key(platform, (SecretString::from("another"), Duration::ZERO)).await.unwrap();
+        store.rotate_ingress_key(platform, SecretString::from("another"), Duration::ZERO).await.unwrap();
         store.note_unsigned_login(platform).await.unwrap();
         store.rename_app(world.app.id, "Another").await.unwrap();
         assert_eq!(world.done(decided.clone()).await, 1);

@@ -80,6 +80,7 @@ fn is_nat64(address: Ipv6Addr) -> bool {
     is_within(address, NAT64)
 }
 
-fn is_within(address: Ipv6Addr, (network, prefix): (u128, u32)) -> bool {
+fn is_within(address: Ipv6Addr, network: (u128, u32)) -> bool {
+    let (network, prefix) = network;
     (u128::from(address) ^ network) >> (128 - prefix) == 0
 }

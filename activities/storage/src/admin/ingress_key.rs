@@ -111,7 +111,8 @@ impl Store {
     pub async fn rotate_ingress_key(
         &self,
         id: PlatformId,
-        (key, overlap): (SecretString, Duration),
+        key: SecretString,
+        overlap: Duration,
     ) -> Result<Platform, Error> {
         let secrets = self.secrets.clone();
         self.change("platform.rotate-ingress-key", move |write| {

@@ -149,7 +149,7 @@ fn conceal_and_accept(
     for request in requests {
         Origin::read_once(&mut origins, write.connection, request.platform)?;
     }
-    let concealed = conceal::conceal(write, secrets, (&origins, requests))?;
+    let concealed = conceal::conceal(write, secrets, &origins, requests)?;
     let requests: Vec<&DeviceRequest> = concealed.iter().map(AsRef::as_ref).collect();
     let epoch = write.epoch()?;
     let described: Vec<DescribedDevice<'_>> = requests.iter().map(|one| one.described()).collect();
@@ -157,7 +157,8 @@ fn conceal_and_accept(
     let checks: Vec<Result<(), Unproved>> = described.iter().map(|one| admission.check(one)).collect();
     let proved = requests.iter().zip(&checks).filter(|(_, check)| check.is_ok());
     let proved: Vec<&DeviceRequest> = proved.map(|(request, _)| *request).collect();
-    let mut accepted = accept(write, (org, epoch), (&origins, crowds), &admission, &proved)?.into_iter();
+    let mut accepted =
+        accept(write, &Around { org, epoch, origins: &origins, crowds }, &admission, &proved)?.into_iter();
     let result = |check: Result<(), Unproved>| match check {
         Ok(()) => accepted.next().map(Ok).ok_or(Error::Missing { what: "request" }),
         Err(unproved) => Ok(Err(unproved)),
@@ -165,14 +166,22 @@ fn conceal_and_accept(
     checks.into_iter().map(result).collect()
 }
 
+/// What all requests of a write have in common.
+struct Around<'a> {
+    org: OrgId,
+    epoch: i64,
+    origins: &'a Origins,
+    crowds: &'a Crowds,
+}
+
 /// Accepts requests that prove their devices.
 fn accept(
     write: &mut Write<'_>,
-    (org, epoch): (OrgId, i64),
-    (origins, crowds): (&Origins, &Crowds),
+    around: &Around<'_>,
     Admission(devices): &Admission,
     requests: &[&DeviceRequest],
 ) -> Result<Vec<AcceptedReports>, Error> {
+    let Around { org, epoch, origins, crowds } = *around;
     let received = requests.iter().map(|one| one.received_at(write)).collect::<Result<Vec<Timestamp>, Error>>()?;
     let mut gathered = Gathered {
         known: sessions::find(write, &sessions_of(requests))?,
@@ -196,7 +205,7 @@ fn accept(
     let inserted = events::insert(write, &new, origins)?;
     gathered.store_sessions(write, &new, &inserted)?;
     let claims = gathered.claims(requests, &new, &inserted);
-    let mut stored = claims::store(write, &claims, (origins, crowds))?;
+    let mut stored = claims::store(write, &claims, origins, crowds)?;
     let none = |(index, one): (usize, &&DeviceRequest)| {
         let StoredClaims { counts: claims, known } = stored.remove(&index).unwrap_or_default();
         AcceptedReports { accepted: 0, repeated: one.reports.len(), owing: BTreeSet::new(), claims, known }

@@ -12,7 +12,8 @@ use std::borrow::Cow;
 pub fn conceal<'r>(
     write: &mut Write<'_>,
     secrets: &Secrets,
-    (origins, requests): (&Origins, &[&'r DeviceRequest]),
+    origins: &Origins,
+    requests: &[&'r DeviceRequest],
 ) -> Result<Vec<Cow<'r, DeviceRequest>>, Error> {
     let mut stored: Vec<Cow<'r, DeviceRequest>> = requests.iter().map(|one| Cow::Borrowed(*one)).collect();
     for request in &mut stored {

@@ -28,13 +28,22 @@ const RECENT: Sql = statement! {"
     FROM (SELECT 1 FROM acts WHERE app_id = ? AND operation = 'device.move' AND at > ? LIMIT {MANY}) recent
 "};
 
+/// Customers of the store, from whom to whom they move.
+pub struct Order<'a> {
+    pub app: AppId,
+    pub from: &'a UserRow,
+    pub to: &'a UserRow,
+    pub customers: BTreeSet<StoreCustomer>,
+}
+
 /// Moves customers of the store to whoever is logged in on a device, if they may go. Both users are named and locked.
 pub fn move_customers(
     write: &mut Write<'_>,
     installation: Installation,
-    (app, place): (AppId, DevicePlace),
-    (from, to, customers): (&UserRow, &UserRow, BTreeSet<StoreCustomer>),
+    place: DevicePlace,
+    order: Order<'_>,
 ) -> Result<Option<Moved>, Error> {
+    let Order { app, from, to, customers } = order;
     if !reviews::may_move(write, app, place.platform, from.id, to.id)? {
         return Ok(None);
     }

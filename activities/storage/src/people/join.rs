@@ -4,7 +4,7 @@ use crate::db::config::Installation;
 use crate::db::error::Error;
 use crate::db::writer::Write;
 use crate::devices::secret;
-use crate::people::device_moves;
+use crate::people::device_moves::{self, Order};
 use crate::people::device_users::{self, DeviceUser};
 use crate::people::moves::{self, Cause};
 use crate::purchases::users::{Raced, StoreCustomer, StoreUser, UserRow};
@@ -69,8 +69,8 @@ fn unite(
     let (from, to) = match (&user.external_id, &owner.external_id) {
         (Some(_), Some(_)) => {
             let customers = BTreeSet::from([StoreCustomer::from(customer)]);
-            let order = (owner, user, customers);
-            return device_moves::move_customers(write, installation, (app, place), order).map(drop);
+            let order = Order { app, from: owner, to: user, customers };
+            return device_moves::move_customers(write, installation, place, order).map(drop);
         }
         (None, Some(_)) if device.logouts > 0 => return Ok(()),
         (Some(_), None) => (owner, user),

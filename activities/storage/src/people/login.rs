@@ -12,7 +12,7 @@ use crate::db::error::Error;
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::devices::secret::{self, SecretHash};
-use crate::people::device_moves;
+use crate::people::device_moves::{self, Order};
 use crate::people::device_users::{self, DeviceUser, PlatformRow};
 use crate::people::moves::{self, Cause, Moved};
 use crate::people::names;
@@ -127,7 +127,7 @@ fn log_in(write: &mut Write<'_>, installation: Installation, login: &Login) -> R
         } else if customers.is_empty() {
             continue;
         } else {
-            match device_moves::move_customers(write, installation, (app, place), (from, &to, customers))? {
+            match device_moves::move_customers(write, installation, place, Order { app, from, to: &to, customers })? {
                 Some(moved) => moved,
                 None => continue,
             }

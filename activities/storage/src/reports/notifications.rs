@@ -155,7 +155,7 @@ impl Store {
         page: Page,
     ) -> Result<Paged<NotificationView>, Error> {
         let indexed = vec![Indexed { walked: OF_PURCHASE, checked: OF_PURCHASE, value: key.into() }];
-        self.read_now(move |connection, now| walk(now, (indexed, Vec::new()), EVERYTHING).page(connection, &page)).await
+        self.read_now(move |connection, now| walk(now, indexed, Vec::new(), EVERYTHING).page(connection, &page)).await
     }
 
     /// Notifications, the newest first. A page may have fewer than its limit, and yet a next one.
@@ -169,7 +169,8 @@ impl Store {
                 filter.from.map_or(Ok(0), |from| first_at(connection, from.minus(MARGIN)))?,
                 filter.until.map_or(Ok(i64::MAX), |until| first_at(connection, until.plus(MARGIN)))?,
             );
-            walk(now, conditions(filter), range).page(connection, &page)
+            let (indexed, others) = conditions(filter);
+            walk(now, indexed, others, range).page(connection, &page)
         })
         .await
     }
@@ -178,7 +179,7 @@ impl Store {
 /// The range of all sequence numbers.
 const EVERYTHING: (i64, i64) = (0, i64::MAX);
 
-fn walk<'a>(now: Timestamp, (indexed, others): (Vec<Indexed<'a>>, Vec<Condition<'a>>), range: (i64, i64)) -> Walk<'a> {
+fn walk<'a>(now: Timestamp, indexed: Vec<Indexed<'a>>, others: Vec<Condition<'a>>, range: (i64, i64)) -> Walk<'a> {
     Walk { list: LIST, floor: FLOOR, first: vec![now.into()], indexed, others, range }
 }
 

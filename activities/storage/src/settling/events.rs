@@ -78,7 +78,7 @@ fn announce_user_events(
         owned.retain(|one| one.collapse_key != settling.record.collapse_key);
     }
     let purchases = UserPurchases { user: user.id, owned: &owned, environment: settling.environment() };
-    let shared = user_state(write, destinations, (settling.origin.app_id, purchases), user_revision)?;
+    let shared = user_state(write, destinations, settling.origin.app_id, purchases, user_revision)?;
     let customer = Customer {
         user_id: user.id,
         external_id: user.external_id.clone(),
@@ -112,7 +112,8 @@ fn announce_user_events(
 pub fn user_state(
     write: &mut Write<'_>,
     destinations: &[Destination],
-    (app, purchases): (AppId, UserPurchases<'_>),
+    app: AppId,
+    purchases: UserPurchases<'_>,
     user_revision: i64,
 ) -> Result<StoredEvent, Error> {
     let UserPurchases { user, owned, environment } = purchases;

@@ -143,8 +143,8 @@ impl Handover<'_> {
         let settling = announcement.settling;
         let event = announcement.event(side.event_type, 0);
         let purchases = UserPurchases { user: side.user.id, owned: &side.owned, environment: settling.environment() };
-        let of = (settling.origin.app_id, purchases);
-        let stored = events::user_state(write, announcement.destinations, of, side.user.revision)?;
+        let (app, destinations) = (settling.origin.app_id, announcement.destinations);
+        let stored = events::user_state(write, destinations, app, purchases, side.user.revision)?;
         let customer = Customer {
             user_id: side.user.id,
             external_id: side.user.external_id.clone(),

@@ -23,7 +23,7 @@ use domain::AppId;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use storage::{Condition, Page, Role, Run};
-use view::{AppsPage, CataloguePage, Change, ConfirmPage, FormPage};
+use view::{AppsPage, CataloguePage, Change, ConfirmPage, Contents, FormPage};
 
 /// Maximum number of apps in the choice.
 const APPS: i64 = 200;
@@ -87,7 +87,8 @@ async fn page(edge: &Edge, visit: &Visit, app: AppId, change: Change) -> Result<
     let place = Place { is_answer: change.is_refused(), ..place(app.id, "Catalogue") };
     let frame = Frame::of(edge, visit, place).await?;
     let based_on = based_on(&catalogue, None, "");
-    let page = CataloguePage::new((&frame, visit), (&app, &catalogue, (&unmapped, has_more)), (change, based_on));
+    let of = Contents { app: &app, catalogue: &catalogue, unmapped: &unmapped, has_more };
+    let page = CataloguePage::new(&frame, visit, of, change, based_on);
     shown(visit, &page, &Catalogue::from(catalogue.clone()))
 }
 

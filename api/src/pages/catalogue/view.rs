@@ -108,13 +108,18 @@ pub struct CataloguePage<'a> {
     reason: String,
 }
 
+/// The catalogue of an app, and the first of the SKUs that are not in it.
+pub struct Contents<'a> {
+    pub app: &'a App,
+    pub catalogue: &'a Catalogue,
+    pub unmapped: &'a [UnmappedSku],
+    pub has_more: bool,
+}
+
 impl<'a> CataloguePage<'a> {
     #[must_use]
-    pub fn new(
-        (frame, visit): (&'a Frame, &Visit),
-        (app, catalogue, (unmapped, has_more)): (&'a App, &Catalogue, (&[UnmappedSku], bool)),
-        (change, based_on): (Change, String),
-    ) -> Self {
+    pub fn new(frame: &'a Frame, visit: &Visit, of: Contents<'a>, change: Change, based_on: String) -> Self {
+        let Contents { app, catalogue, unmapped, has_more } = of;
         let path = |kind: Kind, id: &str| {
             visit.to(&format!("/ui/apps/{}/catalogue/{}?{}={}", app.id, kind.name(), kind.field(), escaped(id)))
         };

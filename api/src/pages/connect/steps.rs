@@ -60,7 +60,7 @@ impl Connected {
     /// The head of the page of a step.
     #[must_use]
     pub fn head(&self, visit: &Visit, step: Step) -> Head {
-        Head::new(visit, (&self.app, &self.platform), (&self.facts, step))
+        Head::new(visit, &self.app, &self.platform, &self.facts, step)
     }
 
     /// Where the page of a step stands.

@@ -37,7 +37,7 @@ pub struct Head {
 impl Head {
     /// The head of the page of a step.
     #[must_use]
-    pub fn new(visit: &Visit, (app, platform): (&App, &Platform), (facts, current): (&Facts, Step)) -> Self {
+    pub fn new(visit: &Visit, app: &App, platform: &Platform, facts: &Facts, current: Step) -> Self {
         let next = facts.next();
         let may_change = visit.session.role >= Role::Operator;
         let stage = |step: Step| Stage {
@@ -208,7 +208,7 @@ fn unsigned(platform: &Platform) -> Option<(Badge, &'static str, PlatformId)> {
 }
 
 fn actions(frame: &Frame, visit: &Visit, of: &Connected, has_old: bool) -> Vec<Action> {
-    let action = |name: &str, title, what: &str| Action::new(name, (of.path(visit, &format!("/{name}")), title), what);
+    let action = |name: &str, title, what: &str| Action::new(name, of.path(visit, &format!("/{name}")), title, what);
     let rotate = action(
         "rotate-ingress-key",
         "New URL",
@@ -305,7 +305,7 @@ fn topic_actions(frame: &Frame, visit: &Visit, of: &Connected, topic: &Topic) ->
     }
     let action = |verb: &str, title, what: &str| {
         let path = of.path(visit, &format!("/topics/{}/{verb}", topic.id));
-        Action::new(format!("{verb}-{}", topic.id), (path, title), what)
+        Action::new(format!("{verb}-{}", topic.id), path, title, what)
     };
     let approve = action(
         "approve",

@@ -19,7 +19,9 @@ const FIELDS: [&str; 4] = ["external_id", "app_user_id", "receipt_id", "analytic
 pub async fn name(
     edge: Acting,
     State(shared): State<Shared>,
-    (visit, caller, sent): (Visit, Caller, Sent),
+    visit: Visit,
+    caller: Caller,
+    sent: Sent,
     Ids(app, user): Ids<AppId, UserId>,
 ) -> Result<Response, Error> {
     let stored = shared.store.app(app).await?;

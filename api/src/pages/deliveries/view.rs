@@ -56,7 +56,7 @@ impl<'a> DeliveryPage<'a> {
         ];
         let what = "Its event is sent to this destination again, with a new id; of a purchase's states the newest.";
         let path = format!("/ui/deliveries/{id}/redeliver");
-        let again = Action::new(path, ("redeliver", "Send again", what), &mistakes).with(run.clone());
+        let again = Action::new(path, "redeliver", "Send again", what, &mistakes).with(run.clone());
         Self {
             frame,
             name: delivery.event_type.clone(),

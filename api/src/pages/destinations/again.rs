@@ -2,7 +2,7 @@
 //! pages of the API for some seconds; a form in its answer goes on where it stopped.
 
 use super::SCREEN;
-use super::again_view::{AgainPage, Progress, ProgressPage, Stage};
+use super::again_view::{AgainPage, Progress, ProgressPage, Stage, Step};
 use super::head::{AGAIN, Head};
 use crate::edge::{Edge, Shared};
 use crate::error::{Error, Field};
@@ -161,7 +161,7 @@ async fn step(
             };
             let frame = Frame::of(&shared, &visit, place(&destination, bulk, &sent)).await?;
             let head = Head::new(&visit, &destination, AGAIN);
-            html(&ProgressPage::new((&frame, &visit), head, (bulk, stage), (&sent, run, progress)))
+            html(&ProgressPage::new(&frame, &visit, head, Step { bulk, stage, sent: &sent, run, progress }))
         }
         Err(error) => refused(bulk, &shared, &visit, &destination, sent, error).await,
     }

@@ -38,7 +38,7 @@ impl<'a> AgainPage<'a> {
         let has_profiles = destination.profile.is_some();
         let action = |path: &str, (name, title, what): (&'static str, &'static str, &str)| {
             let which = Input::text("which", "").of("hidden").value(name);
-            Action::new(head.action(path), (name, title, what), &mistakes).with(which)
+            Action::new(head.action(path), name, title, what, &mistakes).with(which)
         };
         let mut actions = Vec::new();
         if frame.may(Role::Support) {
@@ -53,7 +53,7 @@ impl<'a> AgainPage<'a> {
         if frame.may(Role::Operator) && has_states {
             let which = [("behind", "Those whose newest state it did not acknowledge"), ("all", "All purchases")];
             let what = "The newest state of purchases, each as one event.";
-            let replay = Action::new(head.action("replay"), ("replay", "Count newest states", what), &mistakes);
+            let replay = Action::new(head.action("replay"), "replay", "Count newest states", what, &mistakes);
             actions.push(replay.with(Input::choice("which", "Of which purchases", &which)));
         }
         if frame.may(Role::Operator) && (has_states || has_profiles) {
@@ -124,15 +124,20 @@ pub struct ProgressPage<'a> {
     deliveries: String,
 }
 
+/// A step of a run, and what it came to.
+pub struct Step<'a> {
+    pub bulk: Bulk,
+    pub stage: Stage,
+    pub sent: &'a Sent,
+    pub run: String,
+    pub progress: Progress,
+}
+
 impl<'a> ProgressPage<'a> {
     /// The answer to a step of this run.
     #[must_use]
-    pub fn new(
-        (frame, visit): (&'a Frame, &Visit),
-        head: Head,
-        (bulk, stage): (Bulk, Stage),
-        (sent, run, progress): (&Sent, String, Progress),
-    ) -> Self {
+    pub fn new(frame: &'a Frame, visit: &Visit, head: Head, step: Step<'_>) -> Self {
+        let Step { bulk, stage, sent, run, progress } = step;
         let mut hidden: Vec<(&'static str, String)> =
             FILTERS.iter().filter_map(|name| Some((*name, sent.get(name)?.to_owned()))).collect();
         hidden.extend([("confirmed", "yes".to_owned()), ("run", run)]);

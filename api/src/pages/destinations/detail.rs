@@ -152,7 +152,7 @@ impl<'a> SettingsPage<'a> {
 /// What replaces its secret, if its requests are signed, and what deletes it.
 fn finals(Subject { destination, owed, version }: &Subject<'_>, signs: bool, mistakes: &Mistakes) -> Vec<Action> {
     let action = |name: &'static str, title, what: &str| {
-        Action::new(format!("/ui/destinations/{}/{name}", destination.id), (name, title, what), mistakes)
+        Action::new(format!("/ui/destinations/{}/{name}", destination.id), name, title, what, mistakes)
     };
     let hours = [("24", "1 day"), ("0", "not at all"), ("1", "1 hour"), ("48", "2 days"), ("168", "7 days")];
     let rotate = action(

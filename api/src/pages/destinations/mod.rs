@@ -139,7 +139,9 @@ async fn entry(edge: &Edge, visit: &Visit, entry: Entry) -> Result<Response, Err
 /// `POST /ui/apps/{app_id}/destinations`
 async fn create(
     edge: Acting,
-    (State(shared), visit, sent): (State<Shared>, Visit, Sent),
+    State(shared): State<Shared>,
+    visit: Visit,
+    sent: Sent,
     Stored(app): Stored<App>,
 ) -> Result<Response, Error> {
     let form = sent.get("kind").and_then(form_of);

@@ -185,7 +185,7 @@ fn actions(frame: &Frame, visit: &Visit, portrait: &Portrait, mistakes: &Mistake
     // A form that was refused is shown with what is wrong in it.
     let is_shown = |name: &str, is_of_use: bool| destination.enabled && (is_of_use || mistakes.action == name);
     let action = |name: &'static str, title, what: &str| {
-        Action::new(format!("/ui/destinations/{id}/{name}"), (name, title, what), mistakes)
+        Action::new(format!("/ui/destinations/{id}/{name}"), name, title, what, mistakes)
     };
     let mut all = Vec::new();
     if frame.may(Role::Support) {

@@ -235,7 +235,7 @@ fn actions(
     mistakes: &Mistakes,
 ) -> Vec<Action> {
     let action = |name: &'static str, title, what: &str| {
-        Action::new(format!("/ui/purchases/{key}/{name}"), (name, title, what), mistakes)
+        Action::new(format!("/ui/purchases/{key}/{name}"), name, title, what, mistakes)
     };
     let waits = Waits::of(facts);
     let mut all = Vec::new();

@@ -166,7 +166,7 @@ async fn of_app(edge: &Edge, app: AppId) -> Result<storage::Catalogue, Error> {
 }
 
 async fn change(edge: &Acting, app: AppId, query: &RunQuery, change: Change) -> Result<Json<Concerned>, Error> {
-    change_if(edge, app, (change, query.run()), Arc::new(|_: &storage::Catalogue| Ok(()))).await.map(Json)
+    change_if(edge, app, change, query.run(), Arc::new(|_: &storage::Catalogue| Ok(()))).await.map(Json)
 }
 
 /// Makes or counts a change of a catalogue that fulfils a condition.
@@ -176,11 +176,12 @@ async fn change(edge: &Acting, app: AppId, query: &RunQuery, change: Change) -> 
 pub async fn change_if(
     edge: &Acting,
     app: AppId,
-    change: (Change, Run),
+    change: Change,
+    run: Run,
     condition: Condition,
 ) -> Result<Concerned, Error> {
     edge.store.app(app).await?;
-    let purchases = edge.store.change_catalogue_if(app, change, condition).await?;
+    let purchases = edge.store.change_catalogue_if(app, change, run, condition).await?;
     Ok(Concerned { purchases })
 }
 

@@ -72,7 +72,8 @@ impl Store {
     pub async fn change_catalogue_if(
         &self,
         app: AppId,
-        (change, run): (Change, Run),
+        change: Change,
+        run: Run,
         condition: Condition,
     ) -> Result<i64, Error> {
         let (counted, fulfilled) = (change.clone(), Arc::clone(&condition));

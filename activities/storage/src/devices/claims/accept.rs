@@ -198,7 +198,8 @@ const KNOWN: Sql = statement! {"
 pub fn store(
     write: &mut Write<'_>,
     claims: &[ReportedClaim<'_>],
-    (origins, crowds): (&Origins, &Crowds),
+    origins: &Origins,
+    crowds: &Crowds,
 ) -> Result<StoredByRequest, Error> {
     let mut by_key: BTreeMap<ClaimKey, ReportedClaim<'_>> = BTreeMap::new();
     for claim in claims {
