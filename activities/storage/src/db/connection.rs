@@ -104,14 +104,6 @@ impl AnyConnection {
         }
     }
 
-    /// Lets the statements of this transaction wait for a lock no longer than this, on PostgreSQL.
-    pub fn wait_briefly_for_locks(&mut self, limit: Duration) -> QueryResult<()> {
-        if !self.is_shared() {
-            return Ok(());
-        }
-        self.batch_execute(&format!("SET LOCAL lock_timeout = {}", limit.as_millis()))
-    }
-
     /// Whether a statement that was sent with a `COMMIT` was refused, so that the transaction rolled back.
     pub const fn is_undone(&self) -> bool {
         matches!(self, Self::Postgres(connection) if connection.is_undone())

@@ -54,6 +54,11 @@ impl Purpose {
         !matches!(self, Self::Admin)
     }
 
+    /// Whether the callers of its jobs are activities, which the engine tries again.
+    pub const fn is_tried_again(self) -> bool {
+        matches!(self, Self::Record | Self::Lanes)
+    }
+
     /// Its name, a label of metrics.
     pub const fn as_str(self) -> &'static str {
         match self {

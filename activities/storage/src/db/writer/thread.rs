@@ -33,10 +33,6 @@ const MAX_TRIES: usize = 4;
 /// answered. It is enough to find one failing job among [`MAX_GROUP_JOBS`].
 pub const MAX_UNDONE: usize = 16;
 
-/// How long a statement waits for a lock after another one of its group waited in vain, which is usually the same lock:
-/// one that a stranger holds for minutes stops a thread for one full wait and this time for each job that needs it.
-const BRIEF_LOCK_TIMEOUT: Duration = Duration::from_millis(250);
-
 /// How much a thread does at once.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
@@ -142,16 +138,16 @@ impl Thread {
 
     /// Runs a group in as many transactions as it needs, and answers all its jobs. After a rolled back transaction the
     /// next one has the jobs before the one that failed, or half of them where that is not known, and then again more. A
-    /// job that alone still waits in vain for a lock is not tried again: its caller does that, and others go first. Before
-    /// each transaction the acceptances that wait are run.
+    /// job that alone waits in vain for a lock is not tried again where its caller does that: a lock that a stranger holds
+    /// for minutes must not stop the thread. Before each transaction the acceptances that wait are run.
     pub fn commit_group(&mut self, mut group: &mut [Box<dyn Job>]) {
-        let (mut length, mut undone, mut tries, mut is_brief) = (group.len(), 0, 0, false);
+        let (mut length, mut undone, mut tries) = (group.len(), 0, 0);
         while let Some(first) = group.first() {
             if !first.kind().is_acceptance() {
                 self.accept();
             }
             length = length.clamp(1, group.len());
-            let (done, errors) = match self.transact(&mut group[..length], is_brief) {
+            let (done, errors) = match self.transact(&mut group[..length]) {
                 TransactionResult::Committed(errors) => {
                     undone = 0;
                     if adds_rows(group, &errors) {
@@ -164,15 +160,13 @@ impl Thread {
                     return answer_all(group, &error);
                 }
                 TransactionResult::Undone(Undone { index, error }) => {
-                    let is_of_lock = error.is_of_lock();
-                    is_brief |= is_of_lock;
                     undone += 1;
                     tries += usize::from(length == 1);
                     if self.disk.note_failure(&error) || undone >= MAX_UNDONE {
                         return answer_all(group, &error);
                     }
-                    let is_stuck = is_of_lock && length == 1;
-                    if !is_stuck && tries < MAX_TRIES {
+                    let waits_in_vain = length == 1 && error.is_of_lock() && self.purpose.is_tried_again();
+                    if !waits_in_vain && tries < MAX_TRIES {
                         length = index.unwrap_or(length / 2);
                         continue;
                     }
@@ -186,7 +180,7 @@ impl Thread {
     }
 
     /// Runs as many of these jobs in one transaction as its time allows, and as no acceptance waits for.
-    fn transact(&mut self, jobs: &mut [Box<dyn Job>], is_brief: bool) -> TransactionResult {
+    fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> TransactionResult {
         let (clock, time) = (self.clock, self.bounds.time);
         let is_acceptance = jobs.first().is_some_and(|first| first.kind().is_acceptance());
         let connection = match connect(&mut self.connection, &self.database, self.purpose) {
@@ -198,11 +192,7 @@ impl Thread {
         if let Err(error) = disk::limit(connection, &self.database, &mut self.is_limited) {
             return TransactionResult::Unreachable(error);
         }
-        let work = || {
-            begin(connection, is_brief)?;
-            run(connection, jobs, clock, is_over)
-        };
-        let errors = match catch(work) {
+        let errors = match catch(|| run(connection, jobs, clock, is_over)) {
             Ok(Ok(errors)) => errors,
             Err(panicked) => {
                 self.connection = None;
@@ -298,13 +288,7 @@ fn sort(group: &mut [Box<dyn Job>], connection: Option<&mut AnyConnection>) -> R
     Ok(())
 }
 
-/// Begins a transaction, whose statements may wait only briefly for a lock if an earlier one of the group did so in vain.
-fn begin(connection: &mut AnyConnection, is_brief: bool) -> Result<(), Error> {
-    connection.begin().map_err(Error::of_query)?;
-    if is_brief { connection.wait_briefly_for_locks(BRIEF_LOCK_TIMEOUT).map_err(Error::of_query) } else { Ok(()) }
-}
-
-/// Runs jobs in a transaction that has begun: those with items together, the others until it is over. Returns the errors
+/// Begins a transaction and runs jobs in it: those with items together, the others until it is over. Returns the errors
 /// of the jobs that were run, which are the first ones. A job that fails beside others undoes the transaction, since a
 /// savepoint for each job would cost each of them two statements and a subtransaction.
 fn run(
@@ -313,6 +297,7 @@ fn run(
     clock: fn() -> Timestamp,
     is_over: impl Fn(Instant) -> bool,
 ) -> Result<Vec<Option<Error>>, Undone> {
+    connection.begin().map_err(Error::of_query)?;
     let began = Instant::now();
     let time = connection.now_ahead(clock)?;
     let mut write = Write::begun(connection, time, began);
