@@ -226,7 +226,7 @@ impl Wanted {
         let Self { edge, visit, sent, app, .. } = &self;
         let before = edge.store.catalogue(*app).await?;
         let run = if self.is_confirmed() { Run::Real } else { Run::Dry };
-        let purchases = match catalogue::change_if(edge, *app, (change.clone(), run), self.condition()).await {
+        let purchases = match catalogue::change_if(edge, *app, change.clone(), run, self.condition()).await {
             Ok(concerned) => concerned.purchases,
             Err(error) => return self.refused(error).await,
         };

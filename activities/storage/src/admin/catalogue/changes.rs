@@ -62,7 +62,7 @@ impl Store {
     /// Changes the catalogue and returns the number of affected purchases, counted up to about 100,000. A dry run only
     /// counts. The purchases are counted before the writing transaction, so that no other writer waits for it.
     pub async fn change_catalogue(&self, app: AppId, change: Change, run: Run) -> Result<i64, Error> {
-        self.change_catalogue_if(app, (change, run), Arc::new(|_: &Catalogue| Ok(()))).await
+        self.change_catalogue_if(app, change, run, Arc::new(|_: &Catalogue| Ok(()))).await
     }
 
     /// Like [`Store::change_catalogue`], for a catalogue that fulfils a condition, also at the moment of the change.
