@@ -32,7 +32,7 @@ pub enum Error {
 
 /// Why the workers ended by themselves.
 #[derive(Debug, thiserror::Error)]
-enum Ended {
+enum Breakdown {
     #[error(transparent)]
     Failed(#[from] WorkerRunError),
     /// As its thread of workflows does where it finds what it did not expect.
@@ -140,7 +140,7 @@ struct Generation<'a> {
 
 impl Generation<'_> {
     /// Works until `stop` resolves, then finishes the current tasks. Returns why, if a worker ended before.
-    async fn work(&self, stop: Pin<&mut impl Future<Output = ()>>) -> Result<Option<Ended>, Error> {
+    async fn work(&self, stop: Pin<&mut impl Future<Output = ()>>) -> Result<Option<Breakdown>, Error> {
         let Self { core, client, context, slots } = *self;
         let mut settling = settling(core, client.clone(), context, slots)?;
         let mut delivering = delivering(core, client.clone(), context, slots)?;
@@ -168,8 +168,8 @@ impl Generation<'_> {
         };
         let result = tokio::select! {
             result = AssertUnwindSafe(both).catch_unwind() => match result {
-                Ok(result) => result.map_err(Ended::Failed),
-                Err(_) => Err(Ended::Panicked),
+                Ok(result) => result.map_err(Breakdown::Failed),
+                Err(_) => Err(Breakdown::Panicked),
             },
             // Tasks of another installation are not finished: they would be looked up in the wrong database.
             taken = context.engine.taken() => return Err(Error::Taken(taken)),

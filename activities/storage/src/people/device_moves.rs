@@ -28,7 +28,7 @@ const RECENT: Sql = statement! {"
     FROM (SELECT 1 FROM acts WHERE app_id = ? AND operation = 'device.move' AND at > ? LIMIT {MANY}) recent
 "};
 
-/// Customers of the store, from whom to whom they move.
+/// An order to move customers of the store from one user to another.
 pub struct Order<'a> {
     pub app: AppId,
     pub from: &'a UserRow,
