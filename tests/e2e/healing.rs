@@ -149,7 +149,8 @@ async fn an_emptied_temporal_heals() {
     check(world, scene, broken).await;
 }
 
-/// A world with many open windows, of which Temporal knows, and their receipts.
+/// A world with many open windows, of which Temporal knows, and their receipts. On a busy machine the first windows may
+/// end before Temporal knows of the last ones: these are not among them.
 async fn many_windows() -> (World, Vec<String>) {
     let setting =
         Setting { backend: Backend::Postgres, memory: Memory::File, window_seconds: 60, ..Setting::default() };
@@ -161,8 +162,10 @@ async fn many_windows() -> (World, Vec<String>) {
     for receipt_id in &receipts {
         world.wait_first_notified(receipt_id).await;
     }
-    assert_eq!(world.receiver.all().len(), 0, "all windows are open");
-    (world, receipts)
+    let is_open = |receipt_id: &String| world.receiver.revisions(&world.key(receipt_id).to_string()).is_empty();
+    let open: Vec<String> = receipts.iter().filter(|receipt_id| is_open(receipt_id)).cloned().collect();
+    assert!(open.len() > receipts.len() / 2, "{} of {} windows are open", open.len(), receipts.len());
+    (world, open)
 }
 
 async fn all_heal(world: &World, receipts: &[String]) {

@@ -3,10 +3,11 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
-use system_tests::postgres;
+use system_tests::http::Api;
 use system_tests::process::Backend;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
+use system_tests::{ports, postgres};
 
 /// Time limit until a process notices a late sweep.
 const NOTICED: Duration = Duration::from_secs(300);
@@ -142,5 +143,38 @@ async fn a_named_customer_waits_for_no_sweep() {
     assert_eq!(world.api.call(Method::PUT, &path, &named).await.status, 200);
     let received = world.wait_received("r1", 2).await;
     assert_eq!(received[1].body["data"]["last_seen_external_id"], "anna");
+    world.finish().await;
+}
+
+/// The figure on the page of metrics of the worker that swept.
+const WORKERS: &str = "settle_workers ";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sweep_counts_the_workers_whose_rates_add_up() {
+    let mut world = World::start(Setting { backend: Backend::Postgres, ..Setting::default() }).await;
+    let mut pages = Vec::new();
+    for _ in 0..2 {
+        let address = format!("127.0.0.1:{}", ports::free());
+        let process = world.installation.start(&["worker", "--metrics", &address], &[]);
+        world.join(process);
+        pages.push(Api::new(&format!("http://{address}"), ""));
+    }
+    // The first worker, which has no such page.
+    world.processes()[1].kill9();
+    wait::until(SOON, "a sweep that counts workers", async || {
+        let mut figures = Vec::new();
+        for page in &pages {
+            let answer = page.try_get("/metrics").await?;
+            let lines = answer.body.as_str().unwrap_or_default().lines();
+            figures.extend(lines.filter_map(|line| line.strip_prefix(WORKERS)).map(str::to_owned));
+        }
+        // Temporal knows the one that was killed for a while.
+        if figures.iter().any(|figure| ["2", "3"].contains(&figure.as_str())) {
+            Ok(())
+        } else {
+            Err(format!("{figures:?}"))
+        }
+    })
+    .await;
     world.finish().await;
 }

@@ -1,15 +1,21 @@
-//! What Temporal knows of a run: whether there is one, and the answer of a purchase's to the query `status`.
+//! What Temporal knows of a run: whether there is one, and the answer of a purchase's to the query `status`. How many
+//! workers it knows.
 
-use super::{Engine, TemporalError, execution, timed};
+use super::{Engine, TemporalError, execution, queue, timed};
 use domain::CollapseKey;
+use std::collections::BTreeSet;
+use std::time::Duration;
 use temporalio_client::NamespacedClient;
 use temporalio_client::tonic::Code;
-use temporalio_common::protos::temporal::api::enums::v1::QueryRejectCondition;
+use temporalio_common::protos::temporal::api::enums::v1::{QueryRejectCondition, TaskQueueType};
 use temporalio_common::protos::temporal::api::query::v1::WorkflowQuery;
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
-    DescribeWorkflowExecutionRequest, QueryWorkflowRequest,
+    DescribeTaskQueueRequest, DescribeWorkflowExecutionRequest, QueryWorkflowRequest,
 };
 use workflows::contract;
+
+/// A worker polls again after a minute at the latest.
+const POLLED: Duration = Duration::from_secs(90);
 
 impl Engine {
     /// Whether Temporal knows a run, open or closed.
@@ -47,5 +53,42 @@ impl Engine {
         };
         let payload = answer.query_result.and_then(|result| result.payloads.into_iter().next());
         Ok(payload.and_then(|payload| serde_json::from_slice(&payload.data).ok()))
+    }
+    /// Number of workers that poll for workflows, of all processes.
+    ///
+    /// # Errors
+    /// See [`TemporalError`].
+    pub async fn workers(&self) -> Result<usize, TemporalError> {
+        let client = self.now()?;
+        let request = DescribeTaskQueueRequest {
+            namespace: client.namespace(),
+            task_queue: Some(queue()),
+            task_queue_type: TaskQueueType::Workflow as i32,
+            ..Default::default()
+        };
+        let answer = client.connection().workflow_service().describe_task_queue(timed(request)).await?;
+        let polls = answer.into_inner().pollers;
+        Ok(live(polls.into_iter().map(|poll| (poll.identity, poll.last_access_time.map_or(0, |at| at.seconds)))))
+    }
+}
+
+/// Number of workers, by each poll's worker and its time in seconds, that polled not much before the one that polled last.
+/// So the clock is Temporal's alone.
+fn live(polls: impl Iterator<Item = (String, i64)> + Clone) -> usize {
+    let Some(last) = polls.clone().map(|(_, at)| at).max() else { return 0 };
+    let since = last.saturating_sub_unsigned(POLLED.as_secs());
+    polls.filter(|(_, at)| *at >= since).map(|(worker, _)| worker).collect::<BTreeSet<String>>().len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_polls_no_more_is_not_counted() {
+        let polls = |polls: &[(&str, i64)]| live(polls.iter().map(|(worker, at)| ((*worker).to_owned(), *at)));
+        assert_eq!(polls(&[]), 0);
+        assert_eq!(polls(&[("a", 1_000), ("a", 990), ("b", 940)]), 2);
+        assert_eq!(polls(&[("a", 1_000), ("b", 900)]), 1);
     }
 }

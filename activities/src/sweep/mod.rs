@@ -3,7 +3,7 @@
 //!
 //! Purchases are woken in steps of a second. In each step come those that a person waits for, then those whose window
 //! was missed, then changes of settings and the calendar, which may use four fifths of the rate at which a store may be
-//! queried: the rest is left to windows that end. A sweep that finds many missed windows raises an alarm.
+//! queried by all workers: the rest is left to windows that end. A sweep that finds many missed windows raises an alarm.
 //!
 //! A run sends heartbeats, and ends when it is cancelled or takes too long; what is in progress then is abandoned. If
 //! Temporal takes a run that goes on for lost, two sweep at once for that time at most. That is harmless: signals that
@@ -103,7 +103,7 @@ pub async fn send_heartbeats(ctx: &ActivityContext) -> Failed {
 }
 
 /// In this order: expires topics that waited too long for approval, schedules rechecks of purchases after a change of
-/// settings, signals the runs of late destinations and of overdue purchases, reconsiders waiting deliveries after a
+/// settings, signals the runs of overdue purchases and of late destinations, reconsiders waiting deliveries after a
 /// change of their destination's settings, gives up those that waited too long, ends the deliveries to deleted
 /// destinations, and removes old bodies. Between these it ends sessions of devices, starts streams of their events and the
 /// verification of their claims, and goes on to forget customers.
@@ -113,10 +113,10 @@ async fn sweep(context: &Context) -> Result<Swept, Error> {
         tracing::warn!(error = %error, "topics were not expired; the next sweep tries again");
     }
     let has_more_purchases = schedule_rechecks(store).await;
+    let purchases = wake_overdue(context).await?;
     let late = store.late_destinations().await?;
     start_destinations(&context.engine, &late.destinations, "lane", late.at);
     start_destinations(&context.engine, &late.in_backoff, "cancel_backoff", late.at);
-    let purchases = wake_overdue(context).await?;
     let has_more_sessions = end_idle_sessions(store).await;
     start_streams(context).await;
     start_claims(context).await;
@@ -132,9 +132,10 @@ async fn sweep(context: &Context) -> Result<Swept, Error> {
 /// Wakes what is overdue, step by step.
 async fn wake_overdue(context: &Context) -> Result<Swept, Error> {
     let (began, mut swept) = (Instant::now(), Swept::default());
+    let per_second = f64::from(context.verifier.rate.per_second()) * workers(&context.engine).await;
     let (mut step, mut took, mut missed) = (began, STEP, 0);
     loop {
-        let overdue = context.store.overdue(quota(context.verifier.rate.per_second(), took)).await?;
+        let overdue = context.store.overdue(quota(per_second, took)).await?;
         let (found, more, postponed) = (overdue.found.len(), overdue.more, overdue.postponed.len());
         let before = missed;
         missed += overdue.missed();
@@ -165,11 +166,19 @@ async fn raise_alarm(store: &Store) {
     }
 }
 
-/// The quota of a step after one that took this time.
-fn quota(per_second: u32, took: Duration) -> Quota {
-    let rate = f64::from(per_second) * SHARE;
+/// Number of workers, whose rates add up; one while Temporal does not answer.
+async fn workers(engine: &Engine) -> f64 {
+    let workers = engine.workers().await.unwrap_or(1).max(1);
+    let workers = f64::from(u32::try_from(workers).unwrap_or(u32::MAX));
+    metrics::gauge!("settle_workers").set(workers);
+    workers
+}
+
+/// The quota of a step after one that took this time, where the stores may be queried so often in a second.
+fn quota(per_second: f64, took: Duration) -> Quota {
+    let rate = per_second * SHARE;
     let wakes = |time: Duration| {
-        #[expect(clippy::cast_possible_truncation, reason = "at most a thousand a second for some seconds")]
+        #[expect(clippy::cast_possible_truncation, reason = "some thousands a second for some seconds")]
         let wakes = (rate * time.as_secs_f64()) as i64;
         wakes.max(1)
     };
@@ -328,10 +337,10 @@ mod tests {
     #[test]
     fn the_calendar_uses_four_fifths_of_the_rate() {
         let seconds = |number| Duration::from_secs(number);
-        assert_eq!(quota(10, seconds(1)).per_store, 8);
-        assert_eq!(quota(100, seconds(2)).per_store, 160, "a long step counts");
-        assert_eq!(quota(100, seconds(60)).per_store, 240, "but not as a burst");
-        assert_eq!(quota(1, Duration::ZERO).per_store, 1);
-        assert_eq!(quota(10, seconds(1)).unfollowed, 80);
+        assert_eq!(quota(10.0, seconds(1)).per_store, 8);
+        assert_eq!(quota(100.0, seconds(2)).per_store, 160, "a long step counts");
+        assert_eq!(quota(100.0, seconds(60)).per_store, 240, "but not as a burst");
+        assert_eq!(quota(1.0, Duration::ZERO).per_store, 1);
+        assert_eq!(quota(10.0, seconds(1)).unfollowed, 80);
     }
 }

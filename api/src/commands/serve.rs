@@ -76,9 +76,9 @@ pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The identity of this process in Temporal's UI.
+/// The identity of this process in Temporal's UI. In containers every process has the same number, so it names the host.
 pub fn identity(command: &str) -> String {
-    format!("settle {command} {}", std::process::id())
+    format!("settle {command} {}@{}", std::process::id(), gethostname::gethostname().to_string_lossy())
 }
 
 /// Starts the connection to the Temporal server that the `TEMPORAL_*` variables name.

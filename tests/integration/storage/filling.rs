@@ -306,9 +306,8 @@ pub fn value(before: &str, world: &World) -> String {
         "" if before.trim_end_matches([' ', '=', '<', '>']).ends_with("due_at END)") => row.to_string(),
         "usd" => "'1'".to_owned(),
         "" => text("k"),
-        "unverified_since" | "waits_since" | "seq" | "event_seq" | "number" | "place" | "at" | "duplicate_key" => {
-            row.to_string()
-        }
+        "unverified_since" | "waits_since" | "due_since" | "seq" | "event_seq" | "number" | "place" | "at"
+        | "duplicate_key" => row.to_string(),
         column if column.ends_with("revision") => row.to_string(),
         column if column.ends_with("_at") || column.ends_with("_until") => row.to_string(),
         column => panic!("no value is known for `{column}`, the end of: {before}"),

@@ -17,17 +17,21 @@ row! {
 }
 
 /// The delivery is first in its track: a `purchase.updated`, or an event with no earlier event of the lane that is not
-/// due yet. Events of a lane are sent in order, so an event behind one that is not due is not due either. Binds the
-/// values of [`Lanes::head`].
-const IS_HEAD: &str = "(d.event_type = 'purchase.updated' OR NOT EXISTS (
+/// due yet. Events of a lane are sent in order, so an event behind one that is not due is not due either. Binds now; the
+/// time follows before which a delivery was last tried that is due whatever its back-off, and [`HEAD_END`].
+pub const HEAD: &str = "(d.event_type = 'purchase.updated' OR NOT EXISTS (
         SELECT 1
         FROM deliveries h
         WHERE h.collapse_key = d.collapse_key AND h.destination_id = d.destination_id AND h.status = 'pending'
             AND h.event_type <> 'purchase.updated' AND h.seq < d.seq AND h.next_due_at > ?
-            AND (h.tried_at IS NULL OR h.tried_at >= ?)))";
+            AND (h.tried_at IS NULL OR h.tried_at >= ";
+pub const HEAD_END: &str = ")))";
+
+/// [`HEAD`] with the values of [`Lanes::head`].
+const IS_HEAD: &str = formatcp!("{HEAD}?{HEAD_END}");
 
 /// The lease of its lane. Binds now.
-const LEASE: &str = formatcp!(
+pub const LEASE: &str = formatcp!(
     "
         SELECT 1
         FROM leases l
@@ -68,12 +72,6 @@ const ALL: &[Sql] = &[FREE, FREE_OF_USERS];
 /// Lanes with a delivery that is due by its own time. Binds now and the values of [`Lanes::head`].
 pub const DUE: Clause = clause! {ALL, hot "deliveries_due", "
     d.next_due_at <= ? AND {IS_HEAD}
-    ORDER BY d.next_due_at
-"};
-
-/// Lanes with a delivery whose time was before another time. Binds that time and the values of [`Lanes::head`].
-pub const LATE: Clause = clause! {&[FREE], hot "deliveries_due", "
-    d.next_due_at < ? AND {IS_HEAD}
     ORDER BY d.next_due_at
 "};
 

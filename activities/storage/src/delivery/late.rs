@@ -1,4 +1,4 @@
-//! Late deliveries: they are found per destination, not per purchase.
+//! Late deliveries: they are found per destination, not per purchase, and all destinations by one statement.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -6,10 +6,7 @@ use crate::db::fault;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::store::Store;
-use crate::delivery::destination_need::Tried;
-use crate::delivery::free_lanes::{Key, LATE, Lanes, TRIED_BEFORE};
-use crate::delivery::health;
-use crate::events::deliveries;
+use crate::delivery::free_lanes::{HEAD, HEAD_END, LEASE};
 use domain::{DestinationId, Timestamp};
 use std::time::Duration;
 
@@ -31,61 +28,67 @@ impl Store {
     /// The destinations whose runs must be signalled.
     pub async fn late_destinations(&self) -> Result<LateDestinations, Error> {
         self.read_now(|connection, now| {
-            let (destinations, in_backoff) = (late(connection, now)?, disabled(connection, now)?);
+            let (destinations, in_backoff) = (late(connection, now)?, sql(IN_BACKOFF).bind(now).values(connection)?);
             Ok(LateDestinations { destinations, in_backoff, at: now })
         })
         .await
     }
 }
-const ENABLED: Sql =
-    statement!("SELECT id AS value FROM destinations WHERE enabled AND deleted_at IS NULL ORDER BY id");
 
-/// The enabled destinations with a late delivery, or that must be probed. There are few destinations, so they are read
-/// one by one.
+/// The enabled destinations with a free lane that has a delivery past its time, or one that was last tried before the
+/// destination recovered; and those that must be probed. A subquery with a value in place of `EXISTS`: a planner would read
+/// all deliveries that are pending.
+const LATE: Sql = statement! {hot "deliveries_due", "
+    SELECT t.id AS value
+    FROM (
+        SELECT id, h.opened_at,
+            CASE WHEN h.retry_requested_at > COALESCE(h.recovered_at, {EARLIEST}) THEN h.retry_requested_at
+                ELSE h.recovered_at END AS due_since
+        FROM destinations
+        JOIN health h ON h.destination_id = id
+        WHERE enabled AND deleted_at IS NULL) t
+    WHERE (
+            SELECT d.seq
+            FROM deliveries d
+            WHERE d.destination_id = t.id AND d.status = 'pending' AND d.next_due_at < ? AND NOT EXISTS ({LEASE})
+                AND {HEAD}COALESCE(t.due_since, {EARLIEST}){HEAD_END}
+            ORDER BY d.next_due_at
+            LIMIT 1) IS NOT NULL
+        OR t.due_since < ? AND (
+            SELECT d.seq
+            FROM deliveries d
+            WHERE d.destination_id = t.id AND d.status = 'pending' AND d.tried_at < t.due_since AND NOT EXISTS ({LEASE})
+                AND {HEAD}t.due_since{HEAD_END}
+            ORDER BY d.tried_at
+            LIMIT 1) IS NOT NULL
+        OR t.opened_at < ? AND (
+            SELECT d.seq
+            FROM deliveries d
+            WHERE d.destination_id = t.id AND d.status = 'pending'
+            LIMIT 1) IS NOT NULL
+    ORDER BY t.id
+"};
+const EARLIEST: i64 = Timestamp::EARLIEST.micros();
+
 fn late(connection: &mut AnyConnection, now: Timestamp) -> Result<Vec<DestinationId>, Error> {
     if fault::is_planted("sweep.forget_lanes") {
         return Ok(Vec::new());
     }
-    let mut late = Vec::new();
-    for id in sql(ENABLED).values(connection)? {
-        if is_late(connection, id, now)? {
-            late.push(id);
-        }
-    }
-    Ok(late)
-}
-
-/// Whether a free lane has a delivery that is past its time, or that was last tried before the destination recovered;
-/// or whether the destination must be probed.
-fn is_late(connection: &mut AnyConnection, id: DestinationId, now: Timestamp) -> Result<bool, Error> {
     let before = now.minus(LANE_GRACE);
-    let health = health::find(connection, id)?.health;
-    let lanes = Lanes::new(id, &health, now);
-    let past = lanes.matching(LATE).bind(before).bind_all(lanes.head()).bind(1);
-    if past.first::<Key>(connection)?.is_some() {
-        return Ok(true);
-    }
-    if let Some(due_since) = health.due_since().filter(|at| *at < before) {
-        let left = lanes.matching(TRIED_BEFORE).bind(due_since).bind_all(lanes.head()).bind(1);
-        if left.first::<Key>(connection)?.is_some() {
-            return Ok(true);
-        }
-    }
-    Ok(health.opened_at.is_some_and(|at| at < before) && deliveries::is_owed(connection, id)?)
+    let late = sql(LATE).bind(before).bind_all([now; 2]).bind(before).bind_all([now; 2]).bind(before);
+    late.values(connection)
 }
-
-const DISABLED: Sql =
-    statement!("SELECT id AS value FROM destinations WHERE NOT enabled AND deleted_at IS NULL ORDER BY id");
 
 /// The disabled destinations whose lanes may wait for a back-off in a purchase's run, which must be cancelled.
-fn disabled(connection: &mut AnyConnection, now: Timestamp) -> Result<Vec<DestinationId>, Error> {
-    let mut found = Vec::new();
-    for id in sql(DISABLED).values(connection)? {
-        let through = health::find(connection, id)?.backoff_cancelled_through;
-        let tried = Tried { destination: id, after: through.unwrap_or(Timestamp::EARLIEST), until: now };
-        if tried.end_of_page(connection, 1)?.is_some() {
-            found.push(id);
-        }
-    }
-    Ok(found)
-}
+const IN_BACKOFF: Sql = statement! {hot "deliveries_tried", "
+    SELECT id AS value
+    FROM destinations
+    JOIN health h ON h.destination_id = id
+    WHERE NOT enabled AND deleted_at IS NULL AND (
+        SELECT d.seq
+        FROM deliveries d
+        WHERE d.destination_id = destinations.id AND d.status = 'pending' AND d.tried_at <= ?
+            AND d.tried_at > COALESCE(h.backoff_cancelled_through, {EARLIEST})
+        LIMIT 1) IS NOT NULL
+    ORDER BY destinations.id
+"};
