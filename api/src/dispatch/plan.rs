@@ -15,6 +15,10 @@ const SIGNALS_PER_WINDOW: i64 = 12;
 const SHORTEST_SPACING_MS: i64 = 20;
 /// The minimum time between two signals of one key never exceeds this, however long its window is.
 const LONGEST_SPACING_MS: i64 = 300_000;
+/// Number of new rows in a second from which on the first signal of a window waits for this spacing, too: accepting comes
+/// first, and what comes meanwhile needs no signal of its own.
+const CROWD: i64 = 1_000;
+const SECOND_MS: i64 = 1_000;
 /// First and longest back-off of a key whose signal failed; doubled each time.
 const KEY_BACKOFF: Backoff = Backoff { first_ms: 100, longest_ms: 10_000 };
 /// First and longest pause of all keys while Temporal does not answer; doubled each time.
@@ -104,6 +108,17 @@ pub struct Plan {
     failures: u32,
     /// No signal is sent before this time.
     paused_until: i64,
+    arrivals: Arrivals,
+}
+
+/// How many rows came within a second.
+#[derive(Debug, Default)]
+struct Arrivals {
+    /// When the second began in which rows are counted.
+    since: i64,
+    count: i64,
+    /// Whether the second before was crowded.
+    was_crowded: bool,
 }
 
 impl Plan {
@@ -119,6 +134,7 @@ impl Plan {
             missed_from: None,
             failures: 0,
             paused_until: i64::MIN,
+            arrivals: Arrivals::default(),
         }
     }
 
@@ -139,8 +155,13 @@ impl Plan {
             self.mark_missed_from(unsent.seq);
             return;
         }
+        let is_crowded = self.arrivals.add(now);
+        let is_first = !self.entries.contains_key(&unsent.key);
         let entry = self.entries.entry(unsent.key).or_insert_with(|| Entry::new(now));
         let is_new = entry.add(now, unsent);
+        if is_first && is_crowded {
+            entry.not_before = now.saturating_add(entry.spacing);
+        }
         match entry.place {
             Place::Resting(at) if is_new => self.resting.remove(&(at, unsent.key)),
             // Also the row that was read from the inbox before this call.
@@ -377,6 +398,19 @@ impl Entry {
             count: self.unsignalled.0,
             cap: self.cap_until.map(|until| duration(until.saturating_sub(now))),
         }
+    }
+}
+
+impl Arrivals {
+    /// Counts a row; returns whether so many come that signals wait.
+    fn add(&mut self, now: i64) -> bool {
+        let age = now.saturating_sub(self.since);
+        if age >= SECOND_MS {
+            let is_next = age < SECOND_MS * 2;
+            *self = Self { since: now, count: 0, was_crowded: is_next && self.count >= CROWD };
+        }
+        self.count = self.count.saturating_add(1);
+        self.was_crowded || self.count >= CROWD
     }
 }
 

@@ -59,6 +59,35 @@ fn a_burst_is_two_signals_and_the_second_has_the_newest_row() {
 }
 
 #[test]
+fn while_many_come_the_first_signal_of_a_window_waits_a_twelfth_of_it() {
+    let mut plan = plan(10_000);
+    let crowd = 1_500;
+    for number in 0..crowd {
+        plan.notify(0, unsent(u128::from(number.unsigned_abs()), number));
+    }
+    assert_eq!(flush(&mut plan, 1000).len(), 999, "those before it was a crowd");
+    // One more of each within the time: the signal covers both.
+    plan.notify(2000, unsent(1_400, crowd));
+    let later: Vec<_> =
+        flush(&mut plan, 1000 + TWELFTH_MS).into_iter().map(|(key, notified)| (key, notified.count)).collect();
+    assert_eq!(later.len(), 501);
+    assert!(later.contains(&(key(1_400), 2)), "{later:?}");
+    plan.notify(20_000, unsent(20_000, 3_000));
+    assert_eq!(flush(&mut plan, 20_000).len(), 1, "a quiet time");
+}
+
+#[test]
+fn a_flush_in_a_crowd_waits_for_nothing() {
+    let mut plan = plan(10_000);
+    for number in 0..1_200_u32 {
+        plan.notify(0, unsent(u128::from(number), i64::from(number)));
+    }
+    flush(&mut plan, 0);
+    plan.flush(1, unsent(5_000, 5_000));
+    assert_eq!(plan.next(1), Step::Flush(key(5_000), 5_000));
+}
+
+#[test]
 fn a_steady_stream_is_signalled_once_per_twelfth_of_a_window() {
     let mut plan = plan(10);
     let mut signals = 0;
