@@ -5,7 +5,7 @@ use crate::db::act::Act;
 use crate::db::error::Error;
 use crate::db::page::{CREATED, Page, Paged};
 use crate::db::secrets::random_uuid;
-use crate::db::sql::{Sql, statement};
+use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::settings::app_lock;
@@ -26,8 +26,6 @@ row! {
         pub created_at: Timestamp,
     }
 }
-
-const INSERT: Sql = statement!("INSERT INTO apps (id, name, created_at) VALUES (?, ?, ?)");
 
 const FIND: Sql = statement!("SELECT id, name, created_at FROM apps WHERE id = ? AND deleted_at IS NULL");
 
@@ -67,10 +65,7 @@ impl Store {
     pub async fn new_app(&self, name: &str) -> Result<App, Error> {
         let (id, name) = (AppId::new(random_uuid()?), name.to_owned());
         self.change("app.create", move |write| {
-            sql(INSERT)
-                .bind(id)
-                .bind(name.as_str())
-                .bind(write.now()?)
+            insert!(apps { id, name: name.as_str(), created_at: write.now()? })
                 .run(write.connection)
                 .map_err(|error| error.or_taken("app", &name))?;
             let act = Act::on(id, id).after(json!({ "name": name }));

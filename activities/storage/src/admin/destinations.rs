@@ -5,7 +5,7 @@ use crate::db::act::Act;
 use crate::db::error::Error;
 use crate::db::page::{CREATED, Page, Paged};
 use crate::db::secrets::{Secrets, random_uuid, sha256};
-use crate::db::sql::{Sql, statement};
+use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::sql;
 use crate::db::store::Store;
 use crate::db::writer::Write;
@@ -194,37 +194,32 @@ fn locked(write: &mut Write<'_>, id: DestinationId) -> Result<DestinationRow, Er
     sql(LOCK).bind(id).one(write.connection, "destination")
 }
 
-const INSERT: Sql = statement! {"
-    INSERT INTO destinations (id, app_id, kind, name, events, wildcards, filter, settings, secret, per_user,
-        per_request, profile, rate, concurrency, schedule, enabled, state, since, created_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"};
-
 /// Inserts a destination, with its health.
 fn insert(write: &mut Write<'_>, secrets: &Secrets, id: DestinationId, new: &NewDestination) -> Result<(), Error> {
     let sealed = secrets.seal(write, ("destinations", &id.to_string()), &new.secret)?;
-    sql(INSERT)
-        .bind(id)
-        .bind(new.app_id)
-        .bind(new.kind.as_str())
-        .bind(new.name.as_str())
-        .bind(json(&new.events)?)
-        .bind(new.traits.wildcards)
-        .bind(json(&new.filter)?)
-        .bind(json(&new.settings)?)
-        .bind(sealed)
-        .bind(new.traits.per_user)
-        .bind(new.traits.per_request)
-        .bind(new.traits.profile)
-        .bind(new.limits.rate)
-        .bind(new.limits.concurrency)
-        .bind(new.limits.schedule.as_ref().map(json).transpose()?)
-        .bind(new.enabled)
-        .bind(if new.enabled { State::Healthy } else { State::Disabled })
-        .bind(write.now()?)
-        .bind(write.now()?)
-        .run(write.connection)
-        .map_err(|error| error.or_taken("destination", &new.name))?;
+    insert!(destinations {
+        id,
+        app_id: new.app_id,
+        kind: new.kind.as_str(),
+        name: new.name.as_str(),
+        events: json(&new.events)?,
+        wildcards: new.traits.wildcards,
+        filter: json(&new.filter)?,
+        settings: json(&new.settings)?,
+        secret: sealed,
+        per_user: new.traits.per_user,
+        per_request: new.traits.per_request,
+        profile: new.traits.profile,
+        rate: new.limits.rate,
+        concurrency: new.limits.concurrency,
+        schedule: new.limits.schedule.as_ref().map(json).transpose()?,
+        enabled: new.enabled,
+        state: if new.enabled { State::Healthy } else { State::Disabled },
+        since: write.now()?,
+        created_at: write.now()?,
+    })
+    .run(write.connection)
+    .map_err(|error| error.or_taken("destination", &new.name))?;
     health::insert(write, id)?;
     places::provide(write, id, new.limits.concurrency)
 }

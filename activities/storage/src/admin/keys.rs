@@ -7,7 +7,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{CREATED, Page, Paged};
 use crate::db::secrets::{random_uuid, sha256};
-use crate::db::sql::{Clause, Sql, clause, statement};
+use crate::db::sql::{Clause, Sql, clause, insert, statement};
 use crate::db::statement::{row, sql, stored};
 use crate::db::store::Store;
 use crate::reports::listing::Filtered;
@@ -105,11 +105,6 @@ const OF_APP: Clause = clause!(&[LIST], "app_id = ?");
 
 const FIND: Sql = statement!("SELECT {COLUMNS}, hash FROM api_keys WHERE id = ?");
 
-const INSERT: Sql = statement! {"
-    INSERT INTO api_keys (id, name, folded_name, role, app_id, hash, created_at, expires_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-"};
-
 const REVOKE: Sql = statement!("UPDATE api_keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL");
 
 const USE: Sql = statement! {"
@@ -132,17 +127,18 @@ impl Store {
             if let Some(app) = new.app_id {
                 require_app(write, app)?;
             }
-            sql(INSERT)
-                .bind(id)
-                .bind(new.name.as_str())
-                .bind(folded(&new.name))
-                .bind(new.role)
-                .bind(new.app_id)
-                .bind(hash.as_str())
-                .bind(write.now()?)
-                .bind(new.expires_at)
-                .run(write.connection)
-                .map_err(|error| error.or_taken("key", &new.name))?;
+            insert!(api_keys {
+                id,
+                name: new.name.as_str(),
+                folded_name: folded(&new.name),
+                role: new.role,
+                app_id: new.app_id,
+                hash: hash.as_str(),
+                created_at: write.now()?,
+                expires_at: new.expires_at,
+            })
+            .run(write.connection)
+            .map_err(|error| error.or_taken("key", &new.name))?;
             let key = find(write.connection, id)?.key;
             let act = Act::on(key.app_id, id).after(fields(&key));
             Ok((key, Some(act)))

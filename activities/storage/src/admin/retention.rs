@@ -10,7 +10,7 @@
 //! and at the end starts again at the beginning.
 
 use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
+use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
@@ -108,7 +108,15 @@ impl Store {
         let spent = rows.into_iter().filter(|row| row.is_spent).map(|row| row.seq).collect();
         let pruned = self.remove(spent, remove_events).await?;
         if through != from {
-            self.write(move |write| sql(NOTE_THROUGH).bind(through).run(write.connection)).await?;
+            self.write(move |write| {
+                insert!(
+                    retention { id: 1_i64, through },
+                    "ON CONFLICT (id)
+                DO UPDATE SET through = excluded.through"
+                )
+                .run(write.connection)
+            })
+            .await?;
         }
         Ok(pruned)
     }
@@ -124,13 +132,6 @@ impl Store {
 }
 
 const THROUGH: Sql = statement!("SELECT through AS value FROM retention");
-
-const NOTE_THROUGH: Sql = statement! {"
-    INSERT INTO retention (id, through)
-    VALUES (1, ?)
-    ON CONFLICT (id)
-    DO UPDATE SET through = excluded.through
-"};
 
 const REDUCE_NOTIFICATIONS: Sql = statement! {"
     UPDATE notifications

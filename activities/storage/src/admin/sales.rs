@@ -6,7 +6,7 @@ use crate::db::act::Act;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::run::Run;
-use crate::db::sql::{Sql, statement};
+use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::{self, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
@@ -192,30 +192,27 @@ fn is_same(connection: &mut AnyConnection, app: AppId, sale: &NewSale) -> Result
         .value(connection)
 }
 
-const UPSERT: Sql = statement! {"
-    INSERT INTO sales (app_id, transaction_id, kind, returned_at, receipt_id, sku, price, currency, sold_at,
-        day, created_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (app_id, transaction_id, kind, returned_at)
-    DO UPDATE SET receipt_id = excluded.receipt_id, sku = excluded.sku, price = excluded.price,
-        currency = excluded.currency, sold_at = excluded.sold_at, day = excluded.day
-"};
-
 fn upsert(write: &mut Write<'_>, app: AppId, sale: &NewSale) -> Result<(), Error> {
-    sql(UPSERT)
-        .bind(app)
-        .bind(statement::clean(&sale.transaction_id).as_ref())
-        .bind(sale.kind.as_str())
-        .bind(sale.returned_at())
-        .bind(statement::clean(&sale.receipt_id).as_ref())
-        .bind(statement::clean(&sale.sku).as_ref())
-        .bind(sale.price.as_str())
-        .bind(sale.currency.as_str())
-        .bind(sale.at)
-        .bind(day(sale.at))
-        .bind(write.now()?)
-        .run(write.connection)
-        .map(drop)
+    insert!(
+        sales {
+            app_id: app,
+            transaction_id: statement::clean(&sale.transaction_id).as_ref(),
+            kind: sale.kind.as_str(),
+            returned_at: sale.returned_at(),
+            receipt_id: statement::clean(&sale.receipt_id).as_ref(),
+            sku: statement::clean(&sale.sku).as_ref(),
+            price: sale.price.as_str(),
+            currency: sale.currency.as_str(),
+            sold_at: sale.at,
+            day: day(sale.at),
+            created_at: write.now()?,
+        },
+        "ON CONFLICT (app_id, transaction_id, kind, returned_at)
+        DO UPDATE SET receipt_id = excluded.receipt_id, sku = excluded.sku, price = excluded.price,
+        currency = excluded.currency, sold_at = excluded.sold_at, day = excluded.day"
+    )
+    .run(write.connection)
+    .map(drop)
 }
 
 /// The day of a time in UTC, such as `2026-01-31`.

@@ -7,7 +7,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{CREATED, Page, Paged};
 use crate::db::secrets::{random_uuid, sha256};
-use crate::db::sql::{Clause, Sql, clause, statement};
+use crate::db::sql::{Clause, Sql, clause, insert, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
@@ -123,12 +123,6 @@ const USE: Sql = statement!("UPDATE sessions SET used_at = ? WHERE id = ? AND us
 
 const FORGET: Sql = statement!(hot "sessions_expire", "DELETE FROM sessions WHERE expires_at < ?");
 
-const INSERT_LINK: Sql = statement! {"
-    INSERT INTO sign_in_links
-        (hash, name, role, app_id, key_id, token_hash, lifetime_ms, created_at, expires_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-"};
-
 const FIND_LINK: Sql = statement! {"
     SELECT l.name, l.role, l.app_id, l.key_id, l.token_hash, l.lifetime_ms AS lifetime, l.taken_at, l.expires_at,
         k.revoked_at AS key_revoked_at, k.expires_at AS key_expires_at
@@ -225,17 +219,18 @@ impl Store {
             let NewLink { person, valid, lifetime, .. } = &new;
             sql(FORGET_LINKS).bind(write.now()?.minus(STORED)).run(write.connection)?;
             let expires_at = write.now()?.plus(*valid);
-            sql(INSERT_LINK)
-                .bind(hash.as_str())
-                .bind(person.name.as_str())
-                .bind(person.role)
-                .bind(person.app_id)
-                .bind(person.key_id)
-                .bind(person.token_hash.as_deref())
-                .bind(*lifetime)
-                .bind(write.now()?)
-                .bind(expires_at)
-                .run(write.connection)?;
+            insert!(sign_in_links {
+                hash: hash.as_str(),
+                name: person.name.as_str(),
+                role: person.role,
+                app_id: person.app_id,
+                key_id: person.key_id,
+                token_hash: person.token_hash.as_deref(),
+                lifetime_ms: *lifetime,
+                created_at: write.now()?,
+                expires_at,
+            })
+            .run(write.connection)?;
             let act = Act::on(person.app_id, &person.name).after(fields(person, expires_at));
             Ok((expires_at, Some(act)))
         })

@@ -3,8 +3,8 @@
 
 use crate::db::error::Error;
 use crate::db::secrets::random_uuid;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{clean, sql};
+use crate::db::sql::insert;
+use crate::db::statement::clean;
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use domain::text::visible;
@@ -69,27 +69,25 @@ impl Act {
             Some(call) => ActId::of(call, operation),
             None => ActId::new(random_uuid()?),
         };
-        sql(RECORD)
-            .bind(id)
-            .bind(write.now()?)
-            .bind(actor.key)
-            .bind(bounded(&visible(&actor.name)))
-            .bind(operation.to_owned())
-            .bind(self.app)
-            .bind(clean(&self.subject).into_owned())
-            .bind(actor.reason.as_deref().map(bounded))
-            .bind(text(&before))
-            .bind(text(&after))
-            .run(write.connection)
-            .map(drop)
+        insert!(
+            acts {
+                id,
+                at: write.now()?,
+                key_id: actor.key,
+                actor: bounded(&visible(&actor.name)),
+                operation: operation.to_owned(),
+                app_id: self.app,
+                subject: clean(&self.subject).into_owned(),
+                reason: actor.reason.as_deref().map(bounded),
+                old_fields: text(&before),
+                new_fields: text(&after),
+            },
+            "ON CONFLICT (id) DO NOTHING"
+        )
+        .run(write.connection)
+        .map(drop)
     }
 }
-
-const RECORD: Sql = statement! {"
-    INSERT INTO acts (id, at, key_id, actor, operation, app_id, subject, reason, old_fields, new_fields)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (id) DO NOTHING
-"};
 
 impl Store {
     /// A handle to the database whose changes leave acts of this actor.

@@ -4,7 +4,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
+use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::{row, sql};
 use domain::Timestamp;
 
@@ -15,11 +15,6 @@ row! {
 }
 
 const LOCK: Sql = statement!("SELECT retired_at FROM encryption_keys WHERE id = ? FOR SHARE");
-const REGISTER: Sql = statement! {"
-    INSERT INTO encryption_keys (id, created_at)
-    VALUES (?, ?)
-    ON CONFLICT DO NOTHING
-"};
 const KEYS: Sql = statement! {"
     SELECT id AS value
     FROM encryption_keys
@@ -38,7 +33,7 @@ pub fn hold(connection: &mut AnyConnection, id: &str, now: Timestamp) -> Result<
     let row = match found {
         Some(row) => row,
         None => {
-            sql(REGISTER).bind(id).bind(now).run(connection)?;
+            insert!(encryption_keys { id, created_at: now }, "ON CONFLICT DO NOTHING").run(connection)?;
             sql(LOCK).bind(id).one(connection, "key")?
         }
     };

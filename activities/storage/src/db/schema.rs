@@ -7,7 +7,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::secrets::sha256;
-use crate::db::sql::{Sql, statement};
+use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::{row, sql};
 use diesel::backend::Backend;
 use diesel::connection::{BoxableConnection, SimpleConnection};
@@ -109,12 +109,6 @@ row! {
 }
 
 const READ: Sql = statement!("SELECT version, sha256 FROM fingerprints");
-const STORE: Sql = statement! {"
-    INSERT INTO fingerprints (version, sha256)
-    VALUES (?, ?)
-    ON CONFLICT (version) DO UPDATE SET sha256 = excluded.sha256
-"};
-
 /// Applies the migrations that are missing. No other process does so meanwhile.
 ///
 /// # Errors
@@ -128,7 +122,11 @@ pub fn bring_up_to_date(connection: &mut AnyConnection) -> Result<(), Error> {
         compare(connection, &applied, &migrations)?;
     }
     for one in migrations.0.iter().filter(|one| !applied.iter().any(|version| version == one.version)) {
-        sql(STORE).bind(one.version).bind(sha256(&one.text)).run(connection)?;
+        insert!(
+            fingerprints { version: one.version, sha256: sha256(&one.text) },
+            "ON CONFLICT (version) DO UPDATE SET sha256 = excluded.sha256"
+        )
+        .run(connection)?;
     }
     let migrated = match connection {
         AnyConnection::Sqlite(connection) => connection.run_pending_migrations(Migrations::of(false)).map(drop),

@@ -9,7 +9,7 @@ use crate::db::keys;
 use crate::db::reader::{DEVICES, GENERAL, INGRESS, Readers};
 use crate::db::schema;
 use crate::db::secrets::{Place, Secrets, random_names, random_uuid};
-use crate::db::sql::{Sql, statement};
+use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::waits::{Step, Waits};
@@ -112,11 +112,6 @@ fn lock(database: &Path) -> Result<File, Error> {
 
 const READ: Sql = statement!("SELECT org_id, names_key FROM installation WHERE id = 1");
 
-const INSERT: Sql = statement! {"
-    INSERT INTO installation (id, org_id, epoch, lineage, names_key, created_at)
-    VALUES (1, ?, ?, ?, ?, ?)
-"};
-
 /// The row with the key of tombstones, for the encryption.
 pub const NAMES_KEY: Place<'static> = ("installation.names_key", "1");
 
@@ -145,12 +140,14 @@ fn create(
     now: Timestamp,
 ) -> Result<InstallationRow, Error> {
     keys::hold(connection, secrets.newest_id(), now)?;
-    sql(INSERT)
-        .bind(OrgId::new(random_uuid()?))
-        .bind(FIRST_EPOCH)
-        .bind(lineage)
-        .bind(secrets.encrypt(NAMES_KEY, &random_names()?)?)
-        .bind(now)
-        .run(connection)?;
+    insert!(installation {
+        id: 1_i64,
+        org_id: OrgId::new(random_uuid()?),
+        epoch: FIRST_EPOCH,
+        lineage,
+        names_key: secrets.encrypt(NAMES_KEY, &random_names()?)?,
+        created_at: now,
+    })
+    .run(connection)?;
     sql(READ).first(connection)?.ok_or_else(|| Error::corrupt("its installation cannot be read back"))
 }

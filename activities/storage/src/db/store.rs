@@ -9,7 +9,7 @@ use crate::db::disk::{Disk, Space};
 use crate::db::error::Error;
 use crate::db::reader::Readers;
 use crate::db::secrets::{Secrets, random_uuid};
-use crate::db::sql::{Sql, statement};
+use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::sql;
 use crate::db::writer::{JobKind, Write, Writer};
 use domain::Timestamp;
@@ -44,7 +44,6 @@ impl std::fmt::Debug for Store {
 /// What a probe writes: more than an acceptance of one message does.
 const FILLER_BYTES: usize = 64 * 1024;
 
-const ADD_PROBE: Sql = statement!("INSERT INTO probes (id, filler) VALUES (?, ?)");
 const REMOVE_PROBES: Sql = statement!("DELETE FROM probes");
 
 /// The id of no row of `installation`, whose only one has 1.
@@ -111,7 +110,7 @@ impl Store {
         let id = random_uuid()?.to_string();
         let add = move |write: &mut Write<'_>| {
             sql(REMOVE_PROBES).run(write.connection)?;
-            sql(ADD_PROBE).bind(id.as_str()).bind("0".repeat(FILLER_BYTES)).run(write.connection).map(drop)
+            insert!(probes { id: id.as_str(), filler: "0".repeat(FILLER_BYTES) }).run(write.connection).map(drop)
         };
         self.writer.write(JobKind::Probe, add).await?;
         self.write(|write| sql(REMOVE_PROBES).run(write.connection).map(drop)).await

@@ -4,7 +4,7 @@
 use crate::db::alarm::About;
 use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
+use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::{Ahead, clean, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
@@ -83,14 +83,11 @@ pub fn view(connection: &mut AnyConnection, id: DestinationId) -> Result<HealthV
     Ok(HealthView { health: find(connection, id)?.health, owed })
 }
 
-const INSERT: Sql = statement! {"
-    INSERT INTO health (destination_id, failures, next_slot_at, warned, is_announced)
-    VALUES (?, 0, 0, 0, FALSE)
-"};
-
 /// Inserts the health of a new destination.
 pub fn insert(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
-    sql(INSERT).bind(id).run(write.connection).map(drop)
+    insert!(health { destination_id: id, failures: 0_i64, next_slot_at: 0_i64, warned: 0_i64, is_announced: false })
+        .run(write.connection)
+        .map(drop)
 }
 
 const SELECT: &str = "

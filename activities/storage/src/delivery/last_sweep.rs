@@ -3,7 +3,7 @@
 
 use crate::db::alarm::About;
 use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
+use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::events::alarms;
@@ -50,29 +50,9 @@ const FIND: Sql = statement! {"
     FROM installation
 "};
 
-const FINISH: Sql = statement! {"
-    INSERT INTO sweeps (id, finished_at)
-    VALUES (1, ?)
-    ON CONFLICT (id)
-    DO UPDATE SET finished_at = excluded.finished_at
-"};
-
 const RUN: Sql = statement!("SELECT run_id AS value FROM sweeps WHERE run_id IS NOT NULL");
 
-const BEGIN: Sql = statement! {"
-    INSERT INTO sweeps (id, run_id)
-    VALUES (1, ?)
-    ON CONFLICT (id)
-    DO UPDATE SET run_id = excluded.run_id
-"};
-
 const EMPTIED: Sql = statement!("UPDATE sweeps SET run_id = ?, emptied_at = ? WHERE run_id = ?");
-
-const INSERT: Sql = statement! {"
-    INSERT INTO sweeps (id)
-    VALUES (1)
-    ON CONFLICT DO NOTHING
-"};
 
 const CLAIM_RESTART: Sql = statement! {"
     UPDATE sweeps
@@ -89,7 +69,16 @@ impl Store {
 
     /// Notes which run of the sweep's workflow sweeps.
     pub async fn set_sweep_run(&self, run_id: String) -> Result<(), Error> {
-        self.write(move |write| sql(BEGIN).bind(run_id.clone()).run(write.connection).map(drop)).await
+        self.write(move |write| {
+            insert!(
+                sweeps { id: 1_i64, run_id: run_id.clone() },
+                "ON CONFLICT (id)
+            DO UPDATE SET run_id = excluded.run_id"
+            )
+            .run(write.connection)
+            .map(drop)
+        })
+        .await
     }
 
     /// Notes that Temporal was emptied: it does not know the run that swept before this one. Returns false if another
@@ -104,7 +93,16 @@ impl Store {
 
     /// Notes that a sweep finished now.
     pub async fn sweep_finished(&self) -> Result<(), Error> {
-        self.write(|write| sql(FINISH).bind(write.now()?).run(write.connection).map(drop)).await
+        self.write(|write| {
+            insert!(
+                sweeps { id: 1_i64, finished_at: write.now()? },
+                "ON CONFLICT (id)
+            DO UPDATE SET finished_at = excluded.finished_at"
+            )
+            .run(write.connection)
+            .map(drop)
+        })
+        .await
     }
 
     pub async fn last_sweep(&self) -> Result<LastSweep, Error> {
@@ -120,7 +118,7 @@ impl Store {
     /// minutes. Of several processes one gets `true`. Raises an alarm.
     pub async fn claim_sweep_restart(&self) -> Result<bool, Error> {
         self.write(|write| {
-            sql(INSERT).run(write.connection)?;
+            insert!(sweeps { id: 1_i64 }, "ON CONFLICT DO NOTHING").run(write.connection)?;
             let before = write.now()?.minus(LATE);
             let after = write.now()?.plus(AHEAD);
             let times = sql(CLAIM_RESTART).bind(write.now()?).bind(before).bind(after).bind(before).bind(after);

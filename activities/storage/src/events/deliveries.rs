@@ -2,7 +2,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::sql::{Clause, Sql, clause, statement};
+use crate::db::sql::{Clause, Sql, clause, insert, statement};
 use crate::db::statement::{Ahead, Number, row, sql};
 use crate::db::writer::Write;
 use crate::events::lanes;
@@ -72,12 +72,6 @@ const DELETED: &str = "the destination was deleted";
 /// Maximum number of deliveries of a destination that are counted.
 pub const MAX_COUNTED: i64 = 10_000;
 
-const INSERT: Sql = statement! {"
-    INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status,
-        attempts, next_due_at, traceparent, created_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, 'pending', 0, ?, ?, ?)
-"};
-
 /// A delivery that is to be recorded.
 struct NewDelivery<'a> {
     id: DeliveryId,
@@ -107,18 +101,21 @@ impl NewDelivery<'_> {
         if event.event_type == PURCHASE_UPDATED {
             lanes::insert_later(write, event.collapse_key, self.destination)?;
         }
-        sql(INSERT)
-            .bind(self.id)
-            .bind(self.destination)
-            .bind(event.id)
-            .bind(i64::from(self.n))
-            .bind(event.event_type.as_str())
-            .bind(event.collapse_key)
-            .bind(event.revision)
-            .bind(write.now()?)
-            .bind(event.traceparent.as_deref())
-            .bind(write.now()?)
-            .later(write.connection)
+        insert!(deliveries {
+            id: self.id,
+            destination_id: self.destination,
+            event_id: event.id,
+            n: i64::from(self.n),
+            event_type: event.event_type.as_str(),
+            collapse_key: event.collapse_key,
+            revision: event.revision,
+            status: "pending",
+            attempts: 0_i64,
+            next_due_at: write.now()?,
+            traceparent: event.traceparent.as_deref(),
+            created_at: write.now()?,
+        })
+        .later(write.connection)
     }
 }
 

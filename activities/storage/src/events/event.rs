@@ -1,8 +1,7 @@
 //! The row of an event. Storing an event owes it to no destination: that is `deliveries`.
 
 use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::sql;
+use crate::db::sql::insert;
 use crate::db::writer::Write;
 use crate::events::deliveries::Event;
 use domain::{AppId, Environment, Timestamp, UserId};
@@ -31,12 +30,6 @@ pub struct StoredEvent {
     pub views: Option<String>,
 }
 
-const INSERT: Sql = statement! {"
-    INSERT INTO events (id, collapse_key, app_id, event_type, revision, user_id, user_revision, occurred_at,
-        environment, body, state_apart, profile, views, traceparent, created_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"};
-
 impl StoredEvent {
     /// An event of an app with nothing but this body.
     pub fn of(app_id: AppId, body: String) -> Self {
@@ -56,21 +49,22 @@ impl StoredEvent {
 
 /// Stores an event. No destination is owed it yet.
 pub fn insert(write: &mut Write<'_>, event: &Event, stored: StoredEvent) -> Result<(), Error> {
-    sql(INSERT)
-        .bind(event.id)
-        .bind(event.collapse_key)
-        .bind(stored.app_id)
-        .bind(event.event_type.as_str())
-        .bind(event.revision)
-        .bind(stored.user_id)
-        .bind(stored.user_revision)
-        .bind(stored.occurred_at)
-        .bind(stored.environment)
-        .bind(stored.body)
-        .bind(stored.state_apart)
-        .bind(stored.profile)
-        .bind(stored.views)
-        .bind(event.traceparent.as_deref())
-        .bind(write.now()?)
-        .later(write.connection)
+    insert!(events {
+        id: event.id,
+        collapse_key: event.collapse_key,
+        app_id: stored.app_id,
+        event_type: event.event_type.as_str(),
+        revision: event.revision,
+        user_id: stored.user_id,
+        user_revision: stored.user_revision,
+        occurred_at: stored.occurred_at,
+        environment: stored.environment,
+        body: stored.body,
+        state_apart: stored.state_apart,
+        profile: stored.profile,
+        views: stored.views,
+        traceparent: event.traceparent.as_deref(),
+        created_at: write.now()?,
+    })
+    .later(write.connection)
 }

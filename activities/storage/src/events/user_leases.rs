@@ -3,7 +3,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
+use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::{Ahead, Single, sql};
 use crate::db::writer::Write;
 use domain::{AppId, DestinationId, Environment, Timestamp, UserId};
@@ -47,12 +47,6 @@ pub fn forget(write: &mut Write<'_>, destination: DestinationId, user: UserId) -
     sql(FORGET).bind(destination).bind(user).later(write.connection)
 }
 
-const LEASE: Sql = statement! {"
-    INSERT INTO user_leases (destination_id, user_id, lease_token, lease_until)
-    VALUES (?, ?, ?, ?)
-    ON CONFLICT (destination_id, user_id, lease_token) DO UPDATE SET lease_until = excluded.lease_until
-"};
-
 /// Leases a user to the request with this token. The user is locked at the destination.
 pub fn lease(
     write: &mut Write<'_>,
@@ -61,7 +55,11 @@ pub fn lease(
     token: &str,
     until: Timestamp,
 ) -> Result<(), Error> {
-    sql(LEASE).bind(destination).bind(user).bind(token).bind(until).later(write.connection)
+    insert!(
+        user_leases { destination_id: destination, user_id: user, lease_token: token, lease_until: until },
+        "ON CONFLICT (destination_id, user_id, lease_token) DO UPDATE SET lease_until = excluded.lease_until"
+    )
+    .later(write.connection)
 }
 
 const PAUSE: Sql = statement! {"

@@ -3,7 +3,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::secrets::random_uuid;
-use crate::db::sql::{Sql, statement};
+use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::sql;
 use crate::db::store::Store;
 use crate::db::writer::Write;
@@ -59,16 +59,6 @@ pub enum PendingTopic {
 /// A request in its transaction: its result, and the topic that gave way.
 type Requested = (PendingTopic, Option<TopicId>);
 
-const INSERT_PENDING: Sql = statement! {"
-    INSERT INTO topics (id, platform_id, arn, state, subscribe_url, requested_at, expires_at)
-    VALUES (?, ?, ?, 'pending', ?, ?, ?)
-    ON CONFLICT (platform_id, arn)
-    DO UPDATE SET state = 'pending', subscribe_url = excluded.subscribe_url,
-        expires_at = CASE WHEN topics.state = 'pending' THEN topics.expires_at ELSE excluded.expires_at END,
-        decided_at = NULL
-    WHERE topics.state IN ('pending', 'expired', 'unsubscribed')
-"};
-
 const GIVE_WAY: Sql = statement! {"
     UPDATE topics
     SET state = 'expired', decided_at = ?, subscribe_url = NULL, expires_at = NULL
@@ -107,14 +97,23 @@ impl Store {
                     sql(GIVE_WAY).bind(write.now()?).bind(displaced).run(write.connection)?;
                 }
                 let sealed = secrets.seal(write, ("topics", &id.to_string()), &request.subscribe_url)?;
-                sql(INSERT_PENDING)
-                    .bind(id)
-                    .bind(request.platform_id)
-                    .bind(request.arn.as_str())
-                    .bind(sealed)
-                    .bind(write.now()?)
-                    .bind(request.expires_at)
-                    .run(write.connection)?;
+                insert!(
+                    topics {
+                        id,
+                        platform_id: request.platform_id,
+                        arn: request.arn.as_str(),
+                        state: "pending",
+                        subscribe_url: sealed,
+                        requested_at: write.now()?,
+                        expires_at: request.expires_at,
+                    },
+                    "ON CONFLICT (platform_id, arn)
+                    DO UPDATE SET state = 'pending', subscribe_url = excluded.subscribe_url,
+                    expires_at = CASE WHEN topics.state = 'pending' THEN topics.expires_at ELSE excluded.expires_at END,
+                    decided_at = NULL
+                    WHERE topics.state IN ('pending', 'expired', 'unsubscribed')"
+                )
+                .run(write.connection)?;
                 remove_expired(write.connection, request.platform_id)?;
                 Ok((result, displaced))
             })

@@ -3,7 +3,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
+use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use crate::devices::secret::{self, SecretHash};
@@ -66,12 +66,6 @@ pub fn lock(write: &mut Write<'_>, place: DevicePlace) -> Result<DeviceUser, Err
     sql(LOCK).bind(place.platform).bind(place.device).one(write.connection, "device")
 }
 
-const UPSERT: Sql = statement! {"
-    INSERT INTO devices (platform_id, id, device, secret_hash, created_at, seen_at)
-    VALUES (?, ?, ?, ?, ?, ?)
-    ON CONFLICT (platform_id, id) DO UPDATE SET device = excluded.device, seen_at = excluded.seen_at
-"};
-
 /// Locks a device that proves itself until the end of the transaction, and stores how it describes itself now; users are
 /// locked before. Creates it with this secret if it is unknown.
 pub fn store(
@@ -82,14 +76,18 @@ pub fn store(
 ) -> Result<DeviceUser, Error> {
     let device = serde_json::to_string(device)
         .map_err(|cause| Error::corrupt_by("a device cannot be written as JSON", cause))?;
-    sql(UPSERT)
-        .bind(place.platform)
-        .bind(place.device)
-        .bind(device)
-        .bind(secret.hex())
-        .bind(write.now()?)
-        .bind(write.now()?)
-        .later(write.connection)?;
+    insert!(
+        devices {
+            platform_id: place.platform,
+            id: place.device,
+            device,
+            secret_hash: secret.hex(),
+            created_at: write.now()?,
+            seen_at: write.now()?,
+        },
+        "ON CONFLICT (platform_id, id) DO UPDATE SET device = excluded.device, seen_at = excluded.seen_at"
+    )
+    .later(write.connection)?;
     let user = lock(write, place)?;
     // Another process may have created it meanwhile.
     secret::prove(write.connection, place, secret)?;

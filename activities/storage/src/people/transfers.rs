@@ -2,7 +2,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
+use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
@@ -98,28 +98,24 @@ const OF_USER: Sql = statement! {"
     LIMIT {MAX_LISTED}
 "};
 
-const INSERT: Sql = statement! {"
-    INSERT INTO transfers (id, app_id, from_user_id, to_user_id, cause, moved, author, reason, undoes, created_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"};
-
 pub fn insert(write: &mut Write<'_>, new: &NewTransfer<'_>) -> Result<(), Error> {
     let NewTransfer { id, order, moved } = new;
     let moved = serde_json::to_string(moved)
         .map_err(|cause| Error::corrupt_by("a transfer cannot be written as JSON", cause))?;
-    sql(INSERT)
-        .bind(*id)
-        .bind(order.app)
-        .bind(order.from.id)
-        .bind(order.to.id)
-        .bind(order.cause)
-        .bind(moved)
-        .bind(order.author.as_ref().map(|author| author.by.as_str()))
-        .bind(order.author.as_ref().map(|author| author.reason.as_str()))
-        .bind(order.undoes)
-        .bind(write.now()?)
-        .run(write.connection)
-        .map(drop)
+    insert!(transfers {
+        id: *id,
+        app_id: order.app,
+        from_user_id: order.from.id,
+        to_user_id: order.to.id,
+        cause: order.cause,
+        moved,
+        author: order.author.as_ref().map(|author| author.by.as_str()),
+        reason: order.author.as_ref().map(|author| author.reason.as_str()),
+        undoes: order.undoes,
+        created_at: write.now()?,
+    })
+    .run(write.connection)
+    .map(drop)
 }
 
 pub fn find(connection: &mut AnyConnection, id: TransferId) -> Result<Transfer, Error> {

@@ -2,7 +2,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::sql::{Clause, Sql, clause, statement};
+use crate::db::sql::{Clause, Sql, clause, insert, statement};
 use crate::db::statement::{Ahead, Value, json_columns, row, sql, stored};
 use crate::db::writer::Write;
 use crate::settings::app_lock;
@@ -263,26 +263,28 @@ pub fn lock_ahead(write: &mut Write<'_>, key: CollapseKey) -> Result<Ahead<'stat
     sql(LOCK).bind(key).ahead(write.connection)
 }
 
-const INSERT: Sql = statement! {"
-    INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, state, purchase,
-        settling, fingerprint, digest, verify_attempts, created_at, updated_at)
-    VALUES (?, ?, ?, ?, 0, ?, ?, 0, '', '', 0, ?, ?)
-    ON CONFLICT DO NOTHING
-"};
-
 /// Inserts the row of a purchase that was never settled, unless there is one.
 pub fn insert(write: &mut Write<'_>, key: CollapseKey, origin: &Origin) -> Result<(), Error> {
     let nothing = Purchase::default();
-    sql(INSERT)
-        .bind(key)
-        .bind(origin.platform_id)
-        .bind(origin.app_id)
-        .bind(origin.receipt_id.as_str())
-        .bind(nothing.state())
-        .bind(json(&nothing)?)
-        .bind(write.now()?)
-        .bind(write.now()?)
-        .later(write.connection)
+    insert!(
+        purchases {
+            collapse_key: key,
+            platform_id: origin.platform_id,
+            app_id: origin.app_id,
+            receipt_id: origin.receipt_id.as_str(),
+            revision: 0_i64,
+            state: nothing.state(),
+            purchase: json(&nothing)?,
+            settling: 0_i64,
+            fingerprint: "",
+            digest: "",
+            verify_attempts: 0_i64,
+            created_at: write.now()?,
+            updated_at: write.now()?,
+        },
+        "ON CONFLICT DO NOTHING"
+    )
+    .later(write.connection)
 }
 
 /// A purchase as JSON, as it is stored.

@@ -7,7 +7,7 @@ use crate::db::error::Error;
 use crate::db::page::Page;
 use crate::db::run::Run;
 use crate::db::secrets::sha256;
-use crate::db::sql::{Sql, statement};
+use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::{Number, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
@@ -100,12 +100,6 @@ const FORGET: Sql = statement! {hot "pages_at", "
     WHERE (run, cursor) IN (SELECT run, cursor FROM pages WHERE at < ? ORDER BY at LIMIT ?)
 "};
 
-const BEGIN: Sql = statement! {"
-    INSERT INTO pages (run, cursor, request_digest, answer, at)
-    VALUES (?, ?, ?, '', ?)
-    ON CONFLICT DO NOTHING
-"};
-
 const FINISH: Sql = statement!("UPDATE pages SET answer = ? WHERE run = ? AND cursor = ?");
 
 /// Carries out a page and stores its answer. If the page was carried out before, returns the stored answer.
@@ -117,7 +111,10 @@ pub fn once<T: Serialize + DeserializeOwned>(
     let Some(place) = place else { return work(write) };
     // A concurrent request for the same page waits here until the transaction of the first one ends.
     let (run, cursor) = (place.run.as_str(), place.cursor.as_str());
-    let statement = sql(BEGIN).bind(run).bind(cursor).bind(place.request_digest.as_str()).bind(write.now()?);
+    let statement = insert!(
+        pages { run, cursor, request_digest: place.request_digest.as_str(), answer: "", at: write.now()? },
+        "ON CONFLICT DO NOTHING"
+    );
     if statement.run(write.connection)? == 0 {
         return answered(write.connection, place)?.ok_or(Error::Missing { what: "page of that run" });
     }

@@ -5,7 +5,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::secrets::Secrets;
-use crate::db::sql::{Sql, statement};
+use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::{clean, sql};
 use crate::db::writer::Write;
 use domain::AppId;
@@ -72,17 +72,15 @@ pub fn or_tombstone(
     Ok(if is_known { tombstone } else { customer.app_user_id.to_owned() })
 }
 
-const INSERT: Sql = statement! {"
-    INSERT INTO tombstones (tombstone, app_id, sealed, created_at)
-    VALUES (?, ?, ?, ?)
-    ON CONFLICT DO NOTHING
-"};
-
 /// Stores the tombstone of a customer; returns it.
 pub fn insert(write: &mut Write<'_>, secrets: &Secrets, customer: ConcealedName<'_>) -> Result<String, Error> {
     let tombstone = customer.tombstone(secrets);
     let sealed = secrets.seal(write, (TABLE, &tombstone), &SecretString::from(customer.app_user_id))?;
-    sql(INSERT).bind(tombstone.as_str()).bind(customer.app).bind(sealed).bind(write.now()?).run(write.connection)?;
+    insert!(
+        tombstones { tombstone: tombstone.as_str(), app_id: customer.app, sealed, created_at: write.now()? },
+        "ON CONFLICT DO NOTHING"
+    )
+    .run(write.connection)?;
     Ok(tombstone)
 }
 

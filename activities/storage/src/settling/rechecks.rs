@@ -7,7 +7,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::sql::{Clause, Sql, clause, statement};
+use crate::db::sql::{Clause, Sql, clause, insert, statement};
 use crate::db::statement::{Value, row, sql, stored};
 use crate::db::store::Store;
 use crate::db::writer::Write;
@@ -174,8 +174,6 @@ fn begin(
     batch(write, &note).map(drop)
 }
 
-const INSERT_SKU: Sql = statement!("INSERT INTO recheck_skus (app_id, sku) VALUES (?, ?) ON CONFLICT DO NOTHING");
-
 /// Rechecks purchases of an app with one of these SKUs.
 pub fn recheck_skus(write: &mut Write<'_>, app: AppId, skus: &BTreeSet<String>) -> Result<(), Error> {
     let (mut left, mut many) = (BATCH, Vec::new());
@@ -199,7 +197,7 @@ pub fn recheck_skus(write: &mut Write<'_>, app: AppId, skus: &BTreeSet<String>) 
     let note = NoteKey { why: RecheckReason::Catalogue, subject_id: app.to_string() };
     insert_note(write, &note, app, None)?;
     for sku in many {
-        sql(INSERT_SKU).bind(app).bind(sku.as_str()).run(write.connection)?;
+        insert!(recheck_skus { app_id: app, sku: sku.as_str() }, "ON CONFLICT DO NOTHING").run(write.connection)?;
     }
     batch(write, &note).map(drop)
 }
@@ -243,25 +241,24 @@ pub fn parked(connection: &mut AnyConnection, platform: PlatformId) -> Result<i6
     Ok(sql(COUNT_PARKED.of(WAITING)).uncached().bind(platform).bind(MAX_COUNTED).value(connection)?.unwrap_or(0))
 }
 
-const UPSERT_NOTE: Sql = statement! {"
-    INSERT INTO rechecks (why, subject_id, app_id, requested_at, refused_at, after_key)
-    VALUES (?, ?, ?, ?, ?, '')
-    ON CONFLICT (why, subject_id)
-    DO UPDATE SET after_key = '', requested_at = excluded.requested_at,
-        refused_at = CASE WHEN rechecks.refused_at IS NULL OR excluded.refused_at < rechecks.refused_at
-        THEN excluded.refused_at ELSE rechecks.refused_at END
-"};
-
 /// Writes a note. An unfinished note with this key restarts, and keeps the earlier `refused_at` of the two.
 fn insert_note(write: &mut Write<'_>, note: &NoteKey, app: AppId, refused_at: Option<Timestamp>) -> Result<(), Error> {
-    sql(UPSERT_NOTE)
-        .bind(note.why)
-        .bind(note.subject_id.as_str())
-        .bind(app)
-        .bind(write.now()?)
-        .bind(refused_at)
-        .run(write.connection)
-        .map(drop)
+    insert!(
+        rechecks {
+            why: note.why,
+            subject_id: note.subject_id.as_str(),
+            app_id: app,
+            requested_at: write.now()?,
+            refused_at,
+            after_key: "",
+        },
+        "ON CONFLICT (why, subject_id)
+        DO UPDATE SET after_key = '', requested_at = excluded.requested_at,
+        refused_at = CASE WHEN rechecks.refused_at IS NULL OR excluded.refused_at < rechecks.refused_at
+        THEN excluded.refused_at ELSE rechecks.refused_at END"
+    )
+    .run(write.connection)
+    .map(drop)
 }
 
 const LOCK_NOTE: Sql = statement! {"

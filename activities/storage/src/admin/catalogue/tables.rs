@@ -3,7 +3,7 @@
 use super::{Catalogue, EntitlementText, Product, entitlement_id};
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
+use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use domain::AppId;
@@ -86,42 +86,33 @@ const DELETE_LINKS: Sql = statement!("DELETE FROM product_entitlements WHERE app
 const DELETE_PRODUCT: Sql = statement!("DELETE FROM products WHERE app_id = ? AND sku = ?");
 const DELETE_ENTITLEMENT: Sql = statement!("DELETE FROM entitlements WHERE app_id = ? AND ref_id = ?");
 
-const PUT_ENTITLEMENT: Sql = statement! {"
-    INSERT INTO entitlements (app_id, ref_id, id, name, description)
-    VALUES (?, ?, ?, ?, ?)
-    ON CONFLICT (app_id, ref_id)
-    DO UPDATE SET name = excluded.name, description = excluded.description
-"};
-
 fn put_entitlement(write: &mut Write<'_>, app: AppId, ref_id: &str, named: &EntitlementText) -> Result<(), Error> {
-    sql(PUT_ENTITLEMENT)
-        .bind(app)
-        .bind(ref_id)
-        .bind(entitlement_id(app, ref_id).to_string())
-        .bind(named.name.as_str())
-        .bind(named.description.as_deref())
-        .run(write.connection)
-        .map(drop)
+    insert!(
+        entitlements {
+            app_id: app,
+            ref_id,
+            id: entitlement_id(app, ref_id).to_string(),
+            name: named.name.as_str(),
+            description: named.description.as_deref(),
+        },
+        "ON CONFLICT (app_id, ref_id)
+        DO UPDATE SET name = excluded.name, description = excluded.description"
+    )
+    .run(write.connection)
+    .map(drop)
 }
-
-const PUT_PRODUCT: Sql = statement! {"
-    INSERT INTO products (app_id, sku, name, prices)
-    VALUES (?, ?, ?, ?)
-    ON CONFLICT (app_id, sku)
-    DO UPDATE SET name = excluded.name, prices = excluded.prices
-"};
-
-const INSERT_LINK: Sql = statement! {"
-    INSERT INTO product_entitlements (app_id, sku, position, ref_id)
-    VALUES (?, ?, ?, ?)
-"};
 
 fn put_product(write: &mut Write<'_>, app: AppId, sku: &str, product: &Product) -> Result<(), Error> {
     let prices = serde_json::to_string(&product.prices)
         .map_err(|cause| Error::corrupt_by("a price cannot be written as JSON", cause))?;
-    sql(PUT_PRODUCT).bind(app).bind(sku).bind(product.name.as_deref()).bind(prices).run(write.connection)?;
+    insert!(
+        products { app_id: app, sku, name: product.name.as_deref(), prices },
+        "ON CONFLICT (app_id, sku)
+        DO UPDATE SET name = excluded.name, prices = excluded.prices"
+    )
+    .run(write.connection)?;
     for (position, ref_id) in (0_i64..).zip(&product.entitlements) {
-        sql(INSERT_LINK).bind(app).bind(sku).bind(position).bind(ref_id.as_str()).run(write.connection)?;
+        insert!(product_entitlements { app_id: app, sku, position, ref_id: ref_id.as_str() }).run(write.connection)?;
     }
     Ok(())
 }

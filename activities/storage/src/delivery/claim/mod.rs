@@ -15,7 +15,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::fault;
 use crate::db::secrets::Secrets;
-use crate::db::sql::{Sql, statement};
+use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::sql;
 use crate::db::writer::Write;
 use crate::delivery::lanes::{Attempt, Batch, Claim, Claimed, Idle, Mode};
@@ -210,14 +210,6 @@ const NAMELESS: Sql = statement! {"
     WHERE destination_id = ? AND collapse_key = ?
 "};
 
-const BEGIN: Sql = statement! {"
-    INSERT INTO attempts (delivery_id, number, token, mode, counts, started_at)
-    VALUES (?, ?, ?, ?, FALSE, ?)
-    ON CONFLICT (delivery_id, number) DO UPDATE SET token = excluded.token, mode = excluded.mode,
-        counts = excluded.counts, started_at = excluded.started_at, finished_at = NULL, latency_ms = NULL,
-        status = NULL, class = NULL, error = NULL, headers = NULL, response = NULL, next_due_at = NULL
-"};
-
 const FREEZE: Sql = statement! {"
     UPDATE deliveries
     SET attempts = ?, body = ?, environment = ?, revenue = COALESCE(revenue, ?),
@@ -239,13 +231,20 @@ fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt
     }
     let tries = tries.first(write.connection)?.unwrap_or(Tries { counted: 0, refused: 0, reusable: 0 });
     let begun = if tries.reusable > 0 { row.attempts } else { row.attempts + 1 };
-    sql(BEGIN)
-        .bind(row.id)
-        .bind(begun)
-        .bind(claim.token.as_str())
-        .bind(claim.mode)
-        .bind(write.now()?)
-        .later(write.connection)?;
+    insert!(
+        attempts {
+            delivery_id: row.id,
+            number: begun,
+            token: claim.token.as_str(),
+            mode: claim.mode,
+            counts: false,
+            started_at: write.now()?,
+        },
+        "ON CONFLICT (delivery_id, number) DO UPDATE SET token = excluded.token, mode = excluded.mode,
+        counts = excluded.counts, started_at = excluded.started_at, finished_at = NULL, latency_ms = NULL,
+        status = NULL, class = NULL, error = NULL, headers = NULL, response = NULL, next_due_at = NULL"
+    )
+    .later(write.connection)?;
     let first_tried_at = row.first_tried_at.unwrap_or(write.now()?);
     sql(FREEZE)
         .bind(begun)

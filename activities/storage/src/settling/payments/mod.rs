@@ -12,7 +12,7 @@ pub use ledger::{Ledger, SaleRow, booked, ledger_ahead, sales_of};
 pub use paid::paid_by;
 
 use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
+use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::{sql, stored};
 use crate::db::writer::Write;
 use crate::events::deliveries::{self, Event};
@@ -240,24 +240,26 @@ impl PricedPayment {
             None if self.is_by_device => Source::Device,
             None => Source::Catalogue,
         };
-        sql(INSERT_PAYMENT)
-            .bind(settling.record.collapse_key)
-            .bind(payment.number)
-            .bind(settling.origin.app_id)
-            .bind(settling.environment())
-            .bind(payment.kind)
-            .bind(event.ok_or_else(|| Error::corrupt("a payment is announced by no event"))?)
-            .bind(payment.other_place.and_then(|place| event_ids.get(place).copied()))
-            .bind(payment.at.unwrap_or(write.now()?))
-            .bind(announcement.description.data.get("product_ref_id").and_then(Value::as_str))
-            .bind(self.price)
-            .bind(self.currency.as_deref())
-            .bind(self.usd)
-            .bind(self.unknown)
-            .bind(source)
-            .bind(self.transaction_id.as_deref())
-            .bind(write.now()?)
-            .later(write.connection)
+        insert!(payments {
+            collapse_key: settling.record.collapse_key,
+            number: payment.number,
+            entry: 0_i64,
+            app_id: settling.origin.app_id,
+            environment: settling.environment(),
+            kind: payment.kind,
+            event_id: event.ok_or_else(|| Error::corrupt("a payment is announced by no event"))?,
+            other_event_id: payment.other_place.and_then(|place| event_ids.get(place).copied()),
+            occurred_at: payment.at.unwrap_or(write.now()?),
+            sku: announcement.description.data.get("product_ref_id").and_then(Value::as_str),
+            price: self.price,
+            currency: self.currency.as_deref(),
+            usd: self.usd,
+            unknown_because: self.unknown,
+            source,
+            transaction_id: self.transaction_id.as_deref(),
+            created_at: write.now()?,
+        })
+        .later(write.connection)
     }
 }
 
@@ -300,18 +302,6 @@ const SET_UNKNOWN: Sql = statement! {"
     WHERE collapse_key = ? AND number = ? AND entry = 0
 "};
 
-const INSERT_PAYMENT: Sql = statement! {"
-    INSERT INTO payments (collapse_key, number, entry, app_id, environment, kind, event_id, other_event_id,
-        occurred_at, sku, price, currency, usd, unknown_because, source, transaction_id, created_at)
-    VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"};
-
-const INSERT_ADJUSTMENT: Sql = statement! {"
-    INSERT INTO payments (collapse_key, number, entry, app_id, environment, kind, event_id, occurred_at, sku,
-        usd, source, transaction_id, created_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"};
-
 fn insert_adjustment(
     write: &mut Write<'_>,
     announcement: &Announcement<'_>,
@@ -326,21 +316,22 @@ fn insert_adjustment(
         (None, EntryKind::Correction) => Source::Catalogue,
         (None, _) => Source::Store,
     };
-    sql(INSERT_ADJUSTMENT)
-        .bind(key)
-        .bind(adjustment.number)
-        .bind(carrier.entries)
-        .bind(settling.origin.app_id)
-        .bind(settling.environment())
-        .bind(adjustment.kind)
-        .bind(event)
-        .bind(adjustment.at.unwrap_or(write.now()?))
-        .bind(carrier.sku.as_deref())
-        .bind(adjustment.usd)
-        .bind(source)
-        .bind(adjustment.transaction_id.as_deref())
-        .bind(write.now()?)
-        .later(write.connection)
+    insert!(payments {
+        collapse_key: key,
+        number: adjustment.number,
+        entry: carrier.entries,
+        app_id: settling.origin.app_id,
+        environment: settling.environment(),
+        kind: adjustment.kind,
+        event_id: event,
+        occurred_at: adjustment.at.unwrap_or(write.now()?),
+        sku: carrier.sku.as_deref(),
+        usd: adjustment.usd,
+        source,
+        transaction_id: adjustment.transaction_id.as_deref(),
+        created_at: write.now()?,
+    })
+    .later(write.connection)
 }
 
 /// Records the event of one adjustment and owes it.

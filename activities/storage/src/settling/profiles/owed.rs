@@ -3,7 +3,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::sql::{Clause, Sql, clause, statement};
+use crate::db::sql::{Clause, Sql, clause, insert, statement};
 use crate::db::statement::{row, sql, stored};
 use crate::db::writer::Write;
 use crate::events::deliveries::{DeliveryRow, NEXT_OF_USERS};
@@ -182,26 +182,25 @@ pub fn is_displaced(connection: &mut AnyConnection, key: ProfileKey) -> Result<b
     Ok(displaced.is_some_and(|displaced| displaced > 0))
 }
 
-const UPSERT: Sql = statement! {"
-    INSERT INTO profiles (destination_id, user_id, environment, digest, arrival, deaths, shown)
-    VALUES (?, ?, ?, ?, ?, 0, ?)
-    ON CONFLICT (destination_id, user_id, environment)
-    DO UPDATE SET deaths = CASE WHEN profiles.digest = excluded.digest THEN profiles.deaths ELSE 0 END,
-        digest = excluded.digest, arrival = excluded.arrival, shown = excluded.shown
-"};
-
 /// Notes that a profile with this digest and these known attributes is owed.
 pub fn note(write: &mut Write<'_>, key: ProfileKey, digest: &str, known: &BTreeSet<String>) -> Result<(), Error> {
     let shown: Vec<&str> = known.iter().map(String::as_str).collect();
-    sql(UPSERT)
-        .bind(key.destination)
-        .bind(key.user)
-        .bind(key.environment)
-        .bind(digest)
-        .bind(Arrival::NotLost)
-        .bind(shown.join(","))
-        .run(write.connection)
-        .map(drop)
+    insert!(
+        profiles {
+            destination_id: key.destination,
+            user_id: key.user,
+            environment: key.environment,
+            digest,
+            arrival: Arrival::NotLost,
+            deaths: 0_i64,
+            shown: shown.join(","),
+        },
+        "ON CONFLICT (destination_id, user_id, environment)
+        DO UPDATE SET deaths = CASE WHEN profiles.digest = excluded.digest THEN profiles.deaths ELSE 0 END,
+        digest = excluded.digest, arrival = excluded.arrival, shown = excluded.shown"
+    )
+    .run(write.connection)
+    .map(drop)
 }
 
 const FIND_CARRIER: Sql = statement! {"
