@@ -7,7 +7,7 @@ use axum::body::Bytes;
 use domain::{CollapseKey, PlatformId};
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{Config, Database, Fate, Key, NewNotification, NewPlatform, Platform, Store};
+use storage::{Config, Database, Fate, Key, NewNotification, NewPlatform, Platform, PlatformSettings, Store};
 use system_tests::folder::Folder;
 use system_tests::sns::{REGION, Rtn, Sns};
 use tokio::net::TcpListener;
@@ -41,18 +41,12 @@ impl Floors {
         let platform = NewPlatform {
             app_id: app.id,
             store: "amazon".to_owned(),
-            name: "floors".to_owned(),
-            package_name: "com.example.floors".to_owned(),
-            environment: domain::Environment::Sandbox,
+            settings: PlatformSettings {
+                environment: domain::Environment::Sandbox,
+                ..PlatformSettings::new("floors", "com.example.floors", 120_000)
+            },
             shared_secret: None,
             topic_arn: None,
-            window_ms: 120_000,
-            max_wait_ms: None,
-            quota: Default::default(),
-            product_ref: domain::catalogue::ProductRef::Term,
-            flush_on_revoke: false,
-            unknown_receipts: domain::UnknownReceipts::GiveUp,
-            transfers: None,
             ingress_key: "floors".into(),
             publishable_key: "pk_test".to_owned(),
         };

@@ -13,15 +13,15 @@ use anyhow::Context;
 use clap::Parser;
 use domain::verification::Product;
 use domain::{
-    CollapseKey, DestinationId, Environment, Notification, NotificationKind, Outcome, PlatformId, SettlingContext,
-    Snapshot, Timestamp, Verification,
+    CollapseKey, DestinationId, Notification, NotificationKind, Outcome, PlatformId, SettlingContext, Snapshot,
+    Timestamp, Verification,
 };
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{
     Attempt, AttemptClass, Claim, Claimed, Config, Database, DeliveryResult, EndpointSignal, EventResult, Fate, Filter,
-    Finish, Key, Limits, Loaded, Mode, NewDestination, NewNotification, NewPlatform, Record, Recorded, Rendered,
-    SecretString, Store, Traits, Verdict,
+    Finish, Key, Limits, Loaded, Mode, NewDestination, NewNotification, NewPlatform, PlatformSettings, Record,
+    Recorded, Rendered, SecretString, Store, Traits, Verdict,
 };
 use system_tests::distance::Distance;
 use system_tests::postgres;
@@ -95,18 +95,9 @@ async fn installation(store: &Store, webhooks: usize) -> anyhow::Result<(Platfor
         .new_platform(NewPlatform {
             app_id: app.id,
             store: "amazon".to_owned(),
-            name: "platform".to_owned(),
-            package_name: "com.acme".to_owned(),
-            environment: Environment::Production,
+            settings: PlatformSettings::new("platform", "com.acme", 0),
             shared_secret: None,
             topic_arn: None,
-            window_ms: 0,
-            max_wait_ms: None,
-            quota: Default::default(),
-            product_ref: domain::catalogue::ProductRef::Term,
-            flush_on_revoke: false,
-            unknown_receipts: domain::UnknownReceipts::GiveUp,
-            transfers: None,
             ingress_key: "ingress".into(),
             publishable_key: "pk_test".to_owned(),
         })

@@ -10,11 +10,10 @@
 use clap::Parser;
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
-use domain::Environment;
 use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
-use storage::{Config, Database, Key, NewPlatform, Owner, Platform, Quota, SecretString, Store};
+use storage::{Config, Database, Key, NewPlatform, Owner, Platform, PlatformSettings, Quota, SecretString, Store};
 use system_tests::folder::Folder;
 use system_tests::postgres;
 use tokio::time::{Instant, sleep_until};
@@ -97,18 +96,9 @@ async fn platform(store: &Store) -> Platform {
     let platform = NewPlatform {
         app_id: app.id,
         store: "amazon".to_owned(),
-        name: "Amazon".to_owned(),
-        package_name: "com.acme".to_owned(),
-        environment: Environment::Production,
+        settings: PlatformSettings::new("Amazon", "com.acme", 120_000),
         shared_secret: Some(SecretString::from("shared-secret-of-the-platform")),
         topic_arn: None,
-        window_ms: 120_000,
-        max_wait_ms: None,
-        quota: Default::default(),
-        product_ref: domain::catalogue::ProductRef::Term,
-        flush_on_revoke: false,
-        unknown_receipts: domain::UnknownReceipts::GiveUp,
-        transfers: None,
         ingress_key: "key".into(),
         publishable_key: "pk_test".to_owned(),
     };

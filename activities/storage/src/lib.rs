@@ -18,13 +18,13 @@ pub use admin::apps::App;
 pub use admin::catalogue::changes::{Condition, MAX_UNMAPPED, UnmappedSku};
 pub use admin::catalogue::{Catalogue, Change, EntitlementText, MAX_LISTED, MAX_PER_PRODUCT, Product, entitlement_id};
 pub use admin::customers::{Customer, CustomerKey, CustomerNames, Owner};
-pub use admin::device_quota::{DeviceQuota, DeviceQuotaPatch, DeviceUsage, PlatformDay, USUAL as USUAL_DEVICE_QUOTA};
+pub use admin::device_quota::{DeviceQuota, DeviceUsage, PlatformDay, USUAL as USUAL_DEVICE_QUOTA};
 pub use admin::forgetting::{
     DeletionRequest, DeletionState, DeletionStatus, Forget, Forgetting, ForgettingStage, RequestOutcome,
 };
 pub use admin::ingress_key::OldIngressKey;
 pub use admin::keys::{ApiKey, HashedKey, NewKey, Role, key_hash};
-pub use admin::platforms::{NewPlatform, Platform, PlatformPatch};
+pub use admin::platforms::{NewPlatform, Platform, PlatformChange, PlatformSettings};
 pub use admin::rates::Rate;
 #[cfg(feature = "fail-points")]
 pub use admin::rekey::secret_columns;

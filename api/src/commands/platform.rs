@@ -7,6 +7,7 @@ use super::table::{self, Column};
 use crate::times;
 use clap::Subcommand;
 use secrecy::ExposeSecret;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -198,7 +199,7 @@ most a day ahead. The app sends it as `token`. The secret is not shown again; a 
     },
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, clap::Args, Serialize)]
 pub struct Fields {
     /// Its name, for people.
     #[arg(long)]
@@ -208,6 +209,7 @@ pub struct Fields {
     package_name: Option<String>,
     /// Where the store's shared secret is read: `@FILE`, or `-` for standard input.
     #[arg(long, value_name = "@FILE|-")]
+    #[serde(skip)]
     shared_secret: Option<Source>,
     /// The topic that notifications come from, when it is known beforehand; it then needs no approval.
     #[arg(long)]
@@ -231,9 +233,11 @@ pub struct Fields {
     transfers: Option<String>,
     /// How long a purchase must be quiet before it is settled: 1s to 1h [default: 2m].
     #[arg(long, value_parser = times::duration)]
+    #[serde(rename = "window_seconds", serialize_with = "seconds")]
     window: Option<Duration>,
     /// Maximum time until a purchase is settled, however often its window is restarted.
     #[arg(long, value_parser = times::duration)]
+    #[serde(rename = "max_wait_seconds", serialize_with = "seconds")]
     max_wait: Option<Duration>,
     /// Maximum number of events that its devices report in a day (UTC) [default: 50 million].
     #[arg(long, value_name = "NUMBER")]
@@ -252,24 +256,11 @@ pub struct Fields {
 impl Fields {
     /// The body of a request. Flags that are not set are absent.
     fn body(self) -> anyhow::Result<Value> {
-        let shared_secret = self.shared_secret.map(|source| source.read()).transpose()?;
-        let mut body = present_fields(json!({
-            "name": self.name,
-            "package_name": self.package_name,
-            "shared_secret": shared_secret.as_ref().map(ExposeSecret::expose_secret),
-            "topic_arn": self.topic_arn,
-            "environment": self.environment,
-            "product_ref": self.product_ref,
-            "flush_on_revoke": self.flush_on_revoke,
-            "unknown_receipts": self.unknown_receipts,
-            "transfers": self.transfers,
-            "window_seconds": self.window.map(seconds),
-            "max_wait_seconds": self.max_wait.map(seconds),
-            "device_events_per_day": self.device_events_per_day,
-            "device_bytes_per_day": self.device_bytes_per_day,
-            "new_devices_per_day": self.new_devices_per_day,
-            "new_users_per_day": self.new_users_per_day,
-        }));
+        let shared_secret = self.shared_secret.as_ref().map(Source::read).transpose()?;
+        let mut body = present_fields(json!(self));
+        if let Some(secret) = shared_secret {
+            body["shared_secret"] = secret.expose_secret().into();
+        }
         if body["transfers"] == "default" {
             body["transfers"] = Value::Null;
         }
@@ -352,6 +343,10 @@ fn topic_path(id: &str, topic: &str, verb: &str) -> String {
 }
 
 /// Whole seconds as an integer, others as a decimal, which the API refuses.
-fn seconds(duration: Duration) -> Value {
-    if duration.subsec_nanos() == 0 { duration.as_secs().into() } else { duration.as_secs_f64().into() }
+fn seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) if duration.subsec_nanos() == 0 => serializer.serialize_u64(duration.as_secs()),
+        Some(duration) => serializer.serialize_f64(duration.as_secs_f64()),
+        None => serializer.serialize_none(),
+    }
 }

@@ -107,7 +107,7 @@ impl Quotas {
     /// What they used up of this day.
     pub fn check(&self, reporter: Reporter<'_>, kinds: &[Kind], now: Timestamp) -> Result<(), Error> {
         let Reporter { platform, network } = reporter;
-        let (bounds, at) = (platform.quota.bounds(), (platform.id, day(now)));
+        let (bounds, at) = (platform.settings.quota.bounds(), (platform.id, day(now)));
         let own = locked(&self.networks).get(&(at, network)).copied().unwrap_or_default();
         if let Some(kind) = kinds.iter().copied().find(|kind| kind.of(&own) >= kind.share(&bounds)) {
             return Err(refused("this network used up its share of the platform's", kind, now));

@@ -102,7 +102,7 @@ pub async fn start(
     let purchases = import.purchases.into_iter().map(Adoption::from).collect();
     let adopted = edge.store.adopt(&platform, purchases, (edge.clock)()).await?;
     for (key, seq) in &adopted.accepted {
-        edge.dispatch.notify(*key, *seq, platform.window_ms, platform.max_wait_ms);
+        edge.dispatch.notify(*key, *seq, platform.settings.window_ms, platform.settings.max_wait_ms);
     }
     let unnamed = adopted
         .unnamed

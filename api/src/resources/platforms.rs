@@ -17,13 +17,115 @@ use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use storage::{App, DeviceQuota, DeviceQuotaPatch, Paged, Role};
+use storage::{App, Paged, PlatformChange, PlatformSettings, Role};
 
 /// Default number of hours for which an old notification URL takes messages.
 const DEFAULT_OVERLAP_HOURS: u64 = 72;
 
 /// The highest bound of a day that can be set.
 const MAX_QUOTA: i64 = 1_000_000_000_000_000;
+
+/// Declares the settings of a platform, each once: its type in requests with how it is set to a value or null, its type
+/// in the answer with how it is shown, and how what is said of it ends in the schemas of `new`, `change` and `answer`.
+macro_rules! settings {
+    (@end) => { "." };
+    (@end $end:literal) => { $end };
+    (@request $request:ident $({ $($rules:tt)* } $name:ident: $type:ty, |$all:ident, $sent:ident| $set:expr;)*) => {
+        #[derive(Deserialize, JsonSchema)]
+        struct $request { $(
+            #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
+            #[schemars($($rules)*)]
+            $name: Option<Option<$type>>,
+        )* }
+
+        impl $request {
+            fn set(&self, settings: &mut PlatformSettings) {
+                $(if let ($all, Some($sent)) = (&mut *settings, self.$name) { $set; })*
+            }
+        }
+    };
+    ($($(#[doc = $about:literal])+
+        $name:ident: $type:ty $([$($bounds:tt)*])? = |$all:ident, $sent:ident| $set:expr,
+        $shown:ty = |$of:ident| $show:expr
+        $(, new $($new:literal)? $([$($of_new:tt)*])?)? $(, change $change:literal [$($of_change:tt)*])?
+        $(, answer $answer:literal)?;)*) => {
+        settings! { @request NewSettings $({
+            description = concat!($($about,)+ settings!(@end $($($new)?)?)).trim() $($(, $($of_new)*)?)? $(, $($bounds)*)?
+        } $name: $type, |$all, $sent| $set;)* }
+        settings! { @request ChangedSettings $({
+            description = concat!($($about,)+ settings!(@end $($change)?)).trim() $(, $($of_change)*)? $(, $($bounds)*)?
+        } $name: $type, |$all, $sent| $set;)* }
+
+        #[derive(Debug, Serialize, JsonSchema)]
+        struct Settings {
+            $(#[schemars(description = concat!($($about,)+ settings!(@end $($answer)?)).trim())] $name: $shown,)*
+        }
+
+        impl Settings {
+            fn of(platform: &storage::Platform) -> Self {
+                Self { $($name: { let $of = platform; $show },)* }
+            }
+        }
+    };
+}
+
+settings! {
+    /// Whether purchases of it are real
+    environment: Environment = |all, sent| all.environment = sent.unwrap_or(all.environment),
+    Environment = |of| of.settings.environment, new "; `production` when absent." [extend("default" = "production")];
+
+    /// Which SKU of a subscription names its product
+    product_ref: ProductRef = |all, sent| all.product_ref = sent.unwrap_or(all.product_ref),
+    ProductRef = |of| of.settings.product_ref, new "; `term` when absent." [extend("default" = "term")];
+
+    /// Whether a revocation is settled at once, without a window
+    flush_on_revoke: bool = |all, sent| all.flush_on_revoke = sent.unwrap_or(all.flush_on_revoke),
+    bool = |of| of.settings.flush_on_revoke;
+
+    /// What happens to receipts that the store still does not know after a day
+    unknown_receipts: UnknownReceipts = |all, sent| all.unknown_receipts = sent.unwrap_or(all.unknown_receipts),
+    UnknownReceipts = |of| of.settings.unknown_receipts, new "; `give_up` when absent." [extend("default" = "give_up")];
+
+    /// What a login on a device moves of another named customer's
+    transfers: TransferPolicy = |all, sent| all.transfers = sent, TransferPolicy = |of| of.transfers(),
+    new "; `review` while logins are signed, else `immediate`, when absent.",
+    change "; null for the default." [extend("default" = null)];
+
+    /// The window
+    window_seconds: i64 [range(min = 1, max = 3600)] = |all, sent| all.window_ms = sent.map_or(all.window_ms, to_ms),
+    i64 = |of| of.settings.window_ms / 1000, new "; that of the installation when absent.";
+
+    /// The longest wait, however often the window is restarted
+    max_wait_seconds: i64 [range(min = 1, max = 86400)] = |all, sent| all.max_wait_ms = sent.map(to_ms),
+    Option<i64> = |of| of.settings.max_wait_ms.map(|ms| ms / 1000),
+    new ": at least `window_seconds`. Without a limit when absent.",
+    change ": at least `window_seconds`. Null removes the limit." [extend("default" = null)],
+    answer "; null without a limit.";
+
+    /// Maximum number of events that its devices report in a day (UTC)
+    device_events_per_day: i64 [range(min = 0, max = MAX_QUOTA)] = |all, sent| all.quota.device_events_per_day = sent,
+    i64 = |of| of.settings.quota.bounds().events, new [extend("default" = storage::USUAL_DEVICE_QUOTA.events)],
+    change ". Null restores the default." [extend("default" = null)];
+
+    /// Maximum number of bytes of the requests with them
+    device_bytes_per_day: i64 [range(min = 0, max = MAX_QUOTA)] = |all, sent| all.quota.device_bytes_per_day = sent,
+    i64 = |of| of.settings.quota.bounds().bytes, new [extend("default" = storage::USUAL_DEVICE_QUOTA.bytes)],
+    change ". Null restores the default." [extend("default" = null)];
+
+    /// Maximum number of new devices in a day; known ones are not counted
+    new_devices_per_day: i64 [range(min = 0, max = MAX_QUOTA)] = |all, sent| all.quota.new_devices_per_day = sent,
+    i64 = |of| of.settings.quota.bounds().devices, new [extend("default" = storage::USUAL_DEVICE_QUOTA.devices)],
+    change ". Null restores the default." [extend("default" = null)];
+
+    /// Maximum number of customers in a day who are named first by a login on a device
+    new_users_per_day: i64 [range(min = 0, max = MAX_QUOTA)] = |all, sent| all.quota.new_users_per_day = sent,
+    i64 = |of| of.settings.quota.bounds().users, new [extend("default" = storage::USUAL_DEVICE_QUOTA.users)],
+    change ". Null restores the default." [extend("default" = null)];
+}
+
+const fn to_ms(seconds: i64) -> i64 {
+    seconds * 1000
+}
 
 /// A new platform.
 #[derive(Deserialize, JsonSchema)]
@@ -37,44 +139,14 @@ pub struct NewPlatform {
     name: String,
     /// The app's package name in the store.
     package_name: String,
-    /// Whether purchases of it are real; `production` when absent.
-    #[schemars(extend("default" = "production"))]
-    environment: Option<Environment>,
     /// The store's shared secret, for verification.
     #[serde(default, deserialize_with = "secret")]
     #[schemars(with = "Option<String>", extend("writeOnly" = true))]
     shared_secret: Option<SecretString>,
     /// The topic that may send to it, when it is known beforehand.
     topic_arn: Option<String>,
-    /// Which SKU of a subscription names its product; `term` when absent.
-    #[schemars(extend("default" = "term"))]
-    product_ref: Option<ProductRef>,
-    /// Whether a revocation is settled at once, without a window.
-    flush_on_revoke: Option<bool>,
-    /// What happens to receipts that the store still does not know after a day; `give_up` when absent.
-    #[schemars(extend("default" = "give_up"))]
-    unknown_receipts: Option<UnknownReceipts>,
-    /// What a login on a device moves of another named customer's; `review` while logins are signed, else `immediate`, when
-    /// absent.
-    transfers: Option<TransferPolicy>,
-    /// The window; that of the installation when absent.
-    #[schemars(range(min = 1, max = 3600))]
-    window_seconds: Option<i64>,
-    /// The longest wait, however often the window is restarted: at least `window_seconds`. Without a limit when absent.
-    #[schemars(range(min = 1, max = 86400))]
-    max_wait_seconds: Option<i64>,
-    /// Maximum number of events that its devices report in a day (UTC).
-    #[schemars(range(min = 0, max = MAX_QUOTA), extend("default" = storage::USUAL_DEVICE_QUOTA.events))]
-    device_events_per_day: Option<i64>,
-    /// Maximum number of bytes of the requests with them.
-    #[schemars(range(min = 0, max = MAX_QUOTA), extend("default" = storage::USUAL_DEVICE_QUOTA.bytes))]
-    device_bytes_per_day: Option<i64>,
-    /// Maximum number of new devices in a day; known ones are not counted.
-    #[schemars(range(min = 0, max = MAX_QUOTA), extend("default" = storage::USUAL_DEVICE_QUOTA.devices))]
-    new_devices_per_day: Option<i64>,
-    /// Maximum number of customers in a day who are named first by a login on a device.
-    #[schemars(range(min = 0, max = MAX_QUOTA), extend("default" = storage::USUAL_DEVICE_QUOTA.users))]
-    new_users_per_day: Option<i64>,
+    #[serde(flatten)]
+    settings: NewSettings,
 }
 
 /// A change of a platform.
@@ -86,47 +158,22 @@ pub struct PlatformPatch {
     name: Option<String>,
     /// The app's package name in the store.
     package_name: Option<String>,
-    /// Whether purchases of it are real.
-    environment: Option<Environment>,
     /// The store's shared secret; null removes it.
     #[serde(default, deserialize_with = "nullable")]
     #[schemars(with = "Option<String>", extend("writeOnly" = true))]
     shared_secret: Option<Option<String>>,
     /// A topic that may send to it as well.
     topic_arn: Option<String>,
-    /// Which SKU of a subscription names its product.
-    product_ref: Option<ProductRef>,
-    /// Whether a revocation is settled at once, without a window.
-    flush_on_revoke: Option<bool>,
-    /// What happens to receipts that the store still does not know after a day.
-    unknown_receipts: Option<UnknownReceipts>,
-    /// What a login on a device moves of another named customer's; null for the default.
-    #[serde(default, deserialize_with = "nullable")]
-    #[schemars(with = "Option<TransferPolicy>")]
-    transfers: Option<Option<TransferPolicy>>,
-    /// The window.
-    #[schemars(range(min = 1, max = 3600))]
-    window_seconds: Option<i64>,
-    /// The longest wait, however often the window is restarted: at least `window_seconds`. Null removes the limit.
-    #[serde(default, deserialize_with = "nullable")]
-    #[schemars(with = "Option<i64>", range(min = 1, max = 86400))]
-    max_wait_seconds: Option<Option<i64>>,
-    /// Maximum number of events that its devices report in a day (UTC). Null restores the default.
-    #[serde(default, deserialize_with = "nullable")]
-    #[schemars(with = "Option<i64>", range(min = 0, max = MAX_QUOTA))]
-    device_events_per_day: Option<Option<i64>>,
-    /// Maximum number of bytes of the requests with them. Null restores the default.
-    #[serde(default, deserialize_with = "nullable")]
-    #[schemars(with = "Option<i64>", range(min = 0, max = MAX_QUOTA))]
-    device_bytes_per_day: Option<Option<i64>>,
-    /// Maximum number of new devices in a day; known ones are not counted. Null restores the default.
-    #[serde(default, deserialize_with = "nullable")]
-    #[schemars(with = "Option<i64>", range(min = 0, max = MAX_QUOTA))]
-    new_devices_per_day: Option<Option<i64>>,
-    /// Maximum number of customers in a day who are named first by a login on a device. Null restores the default.
-    #[serde(default, deserialize_with = "nullable")]
-    #[schemars(with = "Option<i64>", range(min = 0, max = MAX_QUOTA))]
-    new_users_per_day: Option<Option<i64>>,
+    #[serde(flatten)]
+    settings: ChangedSettings,
+}
+
+impl PlatformPatch {
+    fn set(&self, settings: &mut PlatformSettings) {
+        self.name.iter().for_each(|name| settings.name.clone_from(name));
+        self.package_name.iter().for_each(|name| settings.package_name.clone_from(name));
+        self.settings.set(settings);
+    }
 }
 
 /// An app on one store.
@@ -143,36 +190,16 @@ pub struct Platform {
     name: String,
     /// The app's package name in the store.
     package_name: String,
-    /// Whether purchases of it are real.
-    environment: Environment,
     /// Whether a shared secret is stored.
     has_shared_secret: bool,
     /// Whether its purchases are verified.
     verification: Verification,
     /// Whether logins on its devices need a token of the app's own server.
     signed_login: bool,
-    /// What a login on a device moves of another named customer's.
-    transfers: TransferPolicy,
     /// When a login without a token was stored first: anybody can make one.
     unsigned_login_at: Option<Timestamp>,
-    /// Which SKU of a subscription names its product.
-    product_ref: ProductRef,
-    /// Whether a revocation is settled at once, without a window.
-    flush_on_revoke: bool,
-    /// What happens to receipts that the store still does not know after a day.
-    unknown_receipts: UnknownReceipts,
-    /// The window.
-    window_seconds: i64,
-    /// The longest wait, however often the window is restarted; null without a limit.
-    max_wait_seconds: Option<i64>,
-    /// Maximum number of events that its devices report in a day (UTC).
-    device_events_per_day: i64,
-    /// Maximum number of bytes of the requests with them.
-    device_bytes_per_day: i64,
-    /// Maximum number of new devices in a day; known ones are not counted.
-    new_devices_per_day: i64,
-    /// Maximum number of customers in a day who are named first by a login on a device.
-    new_users_per_day: i64,
+    #[serde(flatten)]
+    settings: Settings,
     /// The URL that the store sends to; null for a key whose role is below `operator`.
     #[schemars(extend("format" = "uri"))]
     notification_url: Option<String>,
@@ -226,31 +253,17 @@ pub async fn create(
     mut draft: Draft<NewPlatform>,
 ) -> Result<Created<Platform>, Error> {
     let Draft { body: new, wrong } = &mut draft;
-    let window_ms = new.window_seconds.map_or_else(|| millis(edge.default_window), |seconds| seconds * 1000);
-    let max_wait_ms = new.max_wait_seconds.map(|seconds| seconds * 1000);
-    check_wait(wrong, window_ms, max_wait_ms);
+    let mut settings = PlatformSettings::new(&new.name, &new.package_name, millis(edge.default_window));
+    new.settings.set(&mut settings);
+    check_wait(wrong, &settings);
     check_topic(&edge, wrong, &new.store, new.topic_arn.as_deref());
     let new = draft.finish()?;
     let new = storage::NewPlatform {
         app_id: app.id,
         store: new.store,
-        name: new.name,
-        package_name: new.package_name,
-        environment: new.environment.unwrap_or(Environment::Production),
+        settings,
         shared_secret: new.shared_secret,
         topic_arn: new.topic_arn,
-        window_ms,
-        max_wait_ms,
-        quota: DeviceQuota {
-            device_events_per_day: new.device_events_per_day,
-            device_bytes_per_day: new.device_bytes_per_day,
-            new_devices_per_day: new.new_devices_per_day,
-            new_users_per_day: new.new_users_per_day,
-        },
-        product_ref: new.product_ref.unwrap_or_default(),
-        flush_on_revoke: new.flush_on_revoke.unwrap_or(false),
-        unknown_receipts: new.unknown_receipts.unwrap_or_default(),
-        transfers: new.transfers,
         ingress_key: ingress_key(&edge),
         publishable_key: publishable_key(&edge),
     };
@@ -290,32 +303,17 @@ pub async fn update(
     mut draft: Draft<PlatformPatch>,
 ) -> Result<Json<Platform>, Error> {
     let Draft { body: patch, wrong } = &mut draft;
-    let window_ms = patch.window_seconds.map(|seconds| seconds * 1000);
-    let max_wait_ms = patch.max_wait_seconds.map(|seconds| seconds.map(|seconds| seconds * 1000));
-    check_wait(wrong, window_ms.unwrap_or(before.window_ms), max_wait_ms.unwrap_or(before.max_wait_ms));
+    let mut settings = before.settings;
+    patch.set(&mut settings);
+    check_wait(wrong, &settings);
     check_topic(&edge, wrong, &before.store, patch.topic_arn.as_deref());
     let patch = draft.finish()?;
-    let patch = storage::PlatformPatch {
-        name: patch.name,
-        package_name: patch.package_name,
-        environment: patch.environment,
-        shared_secret: patch.shared_secret.map(|secret| secret.map(SecretString::from)),
-        window_ms,
-        max_wait_ms,
-        quota: DeviceQuotaPatch {
-            device_events_per_day: patch.device_events_per_day,
-            device_bytes_per_day: patch.device_bytes_per_day,
-            new_devices_per_day: patch.new_devices_per_day,
-            new_users_per_day: patch.new_users_per_day,
-        },
-        product_ref: patch.product_ref,
-        flush_on_revoke: patch.flush_on_revoke,
-        unknown_receipts: patch.unknown_receipts,
-        transfers: patch.transfers,
+    let change = PlatformChange {
+        shared_secret: patch.shared_secret.clone().map(|secret| secret.map(SecretString::from)),
+        topic_arn: patch.topic_arn.clone(),
         publishable_key: None,
-        topic_arn: patch.topic_arn,
     };
-    let platform = edge.store.update_platform(before.id, patch).await?;
+    let platform = edge.store.update_platform(before.id, change, move |settings| patch.set(settings)).await?;
     Ok(Json(view(&edge, &edge.caller, platform).await?))
 }
 
@@ -351,9 +349,8 @@ pub async fn rotate_publishable(
     Id(id): Id<PlatformId>,
     _: Body<Nothing>,
 ) -> Result<Json<Platform>, Error> {
-    let publishable_key = Some(publishable_key(&edge));
-    let patch = storage::PlatformPatch { publishable_key, ..storage::PlatformPatch::default() };
-    let platform = edge.store.update_platform(id, patch).await?;
+    let change = PlatformChange { publishable_key: Some(publishable_key(&edge)), ..PlatformChange::default() };
+    let platform = edge.store.update_platform(id, change, |_| {}).await?;
     Ok(Json(view(&edge, &edge.caller, platform).await?))
 }
 
@@ -400,9 +397,9 @@ async fn view(edge: &Edge, caller: &Caller, platform: storage::Platform) -> Resu
         false => None,
     };
     let old = edge.store.old_ingress_key(platform.id).await?;
-    let (bounds, transfers) = (platform.quota.bounds(), platform.transfers());
     Ok(Platform {
         verification: verification(&platform),
+        settings: Settings::of(&platform),
         notification_url,
         old_notification_url: old.map(|old| OldUrl { until: old.until, last_used_at: old.used_at }),
         publishable_key: platform.publishable_key,
@@ -410,22 +407,11 @@ async fn view(edge: &Edge, caller: &Caller, platform: storage::Platform) -> Resu
         id: platform.id,
         app_id: platform.app_id,
         store: platform.store,
-        name: platform.name,
-        package_name: platform.package_name,
-        environment: platform.environment,
+        name: platform.settings.name,
+        package_name: platform.settings.package_name,
         has_shared_secret: platform.has_shared_secret,
         signed_login: platform.has_login_secret,
-        transfers,
         unsigned_login_at: platform.unsigned_login_at,
-        product_ref: platform.product_ref,
-        flush_on_revoke: platform.flush_on_revoke,
-        unknown_receipts: platform.unknown_receipts,
-        window_seconds: platform.window_ms / 1000,
-        max_wait_seconds: platform.max_wait_ms.map(|ms| ms / 1000),
-        device_events_per_day: bounds.events,
-        device_bytes_per_day: bounds.bytes,
-        new_devices_per_day: bounds.devices,
-        new_users_per_day: bounds.users,
         created_at: platform.created_at,
     })
 }
@@ -444,9 +430,9 @@ const fn verification(platform: &storage::Platform) -> Verification {
     }
 }
 
-fn check_wait(wrong: &mut FieldErrors, window_ms: i64, max_wait_ms: Option<i64>) {
-    if max_wait_ms.is_some_and(|ms| ms < window_ms) {
-        wrong.add("max_wait_seconds", format!("at least the window, {} s", window_ms / 1000));
+fn check_wait(wrong: &mut FieldErrors, settings: &PlatformSettings) {
+    if settings.max_wait_ms.is_some_and(|ms| ms < settings.window_ms) {
+        wrong.add("max_wait_seconds", format!("at least the window, {} s", settings.window_ms / 1000));
     }
 }
 

@@ -55,7 +55,7 @@ pub async fn send(
     });
     let SampleRequest { receipt_id, app_user_id, .. } = draft.finish()?;
     edge.store.record_act("platform.sample", Some(platform.app_id), platform.id).await?;
-    let due_at = (edge.clock)().plus_millis(platform.window_ms);
+    let due_at = (edge.clock)().plus_millis(platform.settings.window_ms);
     let sent = edge.sample(&platform, WantedSample { store_type, receipt_id, app_user_id }).await.map_err(refused)?;
     let SentSample { message_id, receipt_id, collapse_key, store_type } = sent;
     Ok(Accepted(Sample { message_id, receipt_id, collapse_key, store_type, due_at }))

@@ -19,14 +19,16 @@ use api::{clock, router};
 use axum::Router;
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
-use domain::{CollapseKey, DestinationId, Environment, PlatformId, Timestamp};
+use domain::{CollapseKey, DestinationId, PlatformId, Timestamp};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use secrecy::SecretString;
 use std::num::NonZeroU32;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
-use storage::{Config, Database, Key, NewPlatform, NotificationView, Page, Platform, Store, TopicState};
+use storage::{
+    Config, Database, Key, NewPlatform, NotificationView, Page, Platform, PlatformSettings, Store, TopicState,
+};
 use system_tests::folder::Folder;
 use system_tests::template;
 use system_tests::wait;
@@ -254,18 +256,9 @@ fn new_platform(app_id: domain::AppId, topic: Option<&str>) -> NewPlatform {
     NewPlatform {
         app_id,
         store: "amazon".to_owned(),
-        name: "Amazon".to_owned(),
-        package_name: PACKAGE.to_owned(),
-        environment: Environment::Production,
+        settings: PlatformSettings::new("Amazon", PACKAGE, 120_000),
         shared_secret: None,
         topic_arn: topic.map(str::to_owned),
-        window_ms: 120_000,
-        max_wait_ms: None,
-        quota: Default::default(),
-        product_ref: domain::catalogue::ProductRef::Term,
-        flush_on_revoke: false,
-        unknown_receipts: domain::UnknownReceipts::GiveUp,
-        transfers: None,
         ingress_key: INGRESS_KEY.into(),
         publishable_key: "pk_test".to_owned(),
     }

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::Request;
 use domain::{CollapseKey, Outcome};
 use std::sync::Arc;
-use storage::{Fate, NewNotification, PlatformPatch};
+use storage::{Fate, NewNotification, PlatformChange, PlatformSettings};
 use system_tests::wait;
 use tower::ServiceExt;
 
@@ -182,8 +182,8 @@ async fn an_unknown_key_is_not_found() {
 #[tokio::test]
 async fn a_revocation_is_flushed_where_the_platform_is_set_so() {
     let world = World::following().await;
-    let patch = PlatformPatch { flush_on_revoke: Some(true), ..PlatformPatch::default() };
-    world.store.update_platform(world.platform.id, patch).await.expect("changed");
+    let flush = |settings: &mut PlatformSettings| settings.flush_on_revoke = true;
+    world.store.update_platform(world.platform.id, PlatformChange::default(), flush).await.expect("changed");
     let signal = async |number, type_name: &str, receipt: &str| {
         let body = notification(number, TOPIC, &sample(type_name, receipt).message());
         assert_eq!(world.post(&body).await, (200, "accepted"));

@@ -2,11 +2,11 @@
 
 use super::edge::{Recording, accept, open};
 use api::dispatch::Dispatch;
-use domain::{CollapseKey, Environment, PlatformId};
+use domain::{CollapseKey, PlatformId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{Fate, NewPlatform, Store};
+use storage::{Fate, NewPlatform, PlatformSettings, Store};
 use system_tests::folder::Folder;
 use system_tests::wait;
 use tokio::time::Instant;
@@ -19,18 +19,9 @@ async fn platform(store: &Store) -> PlatformId {
     let new = NewPlatform {
         app_id,
         store: "amazon".to_owned(),
-        name: "fire".to_owned(),
-        package_name: "com.example.settle".to_owned(),
-        environment: Environment::Production,
+        settings: PlatformSettings::new("fire", "com.example.settle", 120_000),
         shared_secret: None,
         topic_arn: None,
-        window_ms: 120_000,
-        max_wait_ms: None,
-        quota: Default::default(),
-        product_ref: domain::catalogue::ProductRef::Term,
-        flush_on_revoke: false,
-        unknown_receipts: domain::UnknownReceipts::GiveUp,
-        transfers: None,
         ingress_key: "0123456789abcdef0123456789abcdef".into(),
         publishable_key: "pk_test".to_owned(),
     };

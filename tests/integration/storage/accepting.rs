@@ -175,8 +175,7 @@ story! {
 
 story! {
     async fn the_newest_open_row_of_each_purchase_is_read_backwards(world: World) {
-        let patch = storage::PlatformPatch { max_wait_ms: Some(Some(150_000)), ..Default::default() };
-        world.store.update_platform(world.platform.id, patch).await.unwrap();
+        world.set(|settings| settings.max_wait_ms = Some(150_000)).await;
         world.revise("held", 1).await;
         let until = world.store.now().await.unwrap().plus_millis(600_000);
         world.store.hold(world.key("held"), until, "ann", "a look").await.unwrap();

@@ -2,7 +2,7 @@
 
 use super::world::{World, is_missing, new_destination, new_platform, story};
 use std::time::Duration;
-use storage::{DestinationPatch, Error, Page, PlatformPatch};
+use storage::{DestinationPatch, Error, Page};
 
 story! {
     async fn a_name_is_taken_once_and_free_after_deletion(world: World) {
@@ -47,10 +47,9 @@ story! {
         let found = world.store.platform_by_ingress_key("ingress-1").await.unwrap();
         assert_eq!(found.as_ref(), Some(&world.platform));
         assert_eq!(world.store.platform_by_ingress_key("other").await.unwrap(), None);
-        let patch = PlatformPatch { max_wait_ms: Some(Some(9)), ..Default::default() };
-        let changed = world.store.update_platform(world.platform.id, patch).await.unwrap();
+        let changed = world.set(|settings| settings.max_wait_ms = Some(9)).await.settings;
         world.store.rotate_ingress_key(world.platform.id, "ingress-2".into(), Duration::ZERO).await.unwrap();
-        assert_eq!((changed.max_wait_ms, changed.window_ms), (Some(9), world.platform.window_ms));
+        assert_eq!((changed.max_wait_ms, changed.window_ms), (Some(9), world.platform.settings.window_ms));
         assert_eq!(world.store.platform_by_ingress_key("ingress-1").await.unwrap(), None);
         world.store.delete_platform(world.platform.id).await.unwrap();
         assert_eq!(world.store.platform_by_ingress_key("ingress-2").await.unwrap(), None);

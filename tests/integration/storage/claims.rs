@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use storage::{
     AcceptedReports, ClaimAnswer, ClaimCounts, ClaimResult, ClaimStep, Claiming, DeviceReport, DeviceRequest, Page,
-    PlatformPatch, Record, SecretString,
+    Record,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -189,16 +189,14 @@ story! {
 
 story! {
     async fn a_platform_without_a_secret_verifies_no_claim(world: World) {
-        let removed = PlatformPatch { shared_secret: Some(None), ..PlatformPatch::default() };
-        world.store.update_platform(world.platform.id, removed).await.unwrap();
+        world.set_secret(None).await;
         world.device_claims(1, "a", session(1, &[("r1", CUSTOMER)])).await;
         assert_eq!(world.claim_rows(), ["r1 customer-1 pending no_secret present -"]);
         assert_eq!(world.alarm_kinds().await, ["claims_unverified"]);
         assert!(world.store.due_claims(world.platform.id, "", 10).await.unwrap().is_none());
         assert!(world.store.platforms_with_due_claims().await.unwrap().is_empty());
         assert!(world.store.claim_query(world.place(1), world.key("r1")).await.unwrap().is_none());
-        let secret = PlatformPatch { shared_secret: Some(Some(SecretString::from("new"))), ..PlatformPatch::default() };
-        world.store.update_platform(world.platform.id, secret).await.unwrap();
+        world.set_secret(Some("new")).await;
         assert_eq!(world.store.platforms_with_due_claims().await.unwrap(), [world.platform.id]);
         let page = world.store.due_claims(world.platform.id, "", 10).await.unwrap().unwrap();
         assert_eq!(page.due, [(world.place(1), world.key("r1"))]);
@@ -445,7 +443,7 @@ story! {
         let shown = snapshot(world.store.now().await.unwrap());
         world.verified_by(key, &shown).await;
         let mut other = new_platform(&world.app, "tv");
-        other.name = "tv".to_owned();
+        other.settings.name = "tv".to_owned();
         let other = world.store.new_platform(other).await.unwrap();
         world.device_claims(1, "a", session(1, &[])).await;
         world.device_claims(2, "a", session(1, &[])).await;

@@ -5,16 +5,14 @@ use super::world::{BEGINNING, World, happened, new_destination, new_platform, re
 use domain::time::{duration, millis};
 use domain::{CollapseKey, DestinationId, Environment, PlatformId, RedeliverySelector, Timestamp, TransitionKind};
 use serde_json::{Value, json};
-use storage::{
-    Claim, Claimed, DestinationNeed, EndpointSignal, Filter, Idle, Page, PlatformPatch, Rendered, Run, Verdict,
-};
+use storage::{Claim, Claimed, DestinationNeed, EndpointSignal, Filter, Idle, Page, Rendered, Run, Verdict};
 
 const TEN_MINUTES_MS: i64 = 600_000;
 
 /// Creates a sandbox platform besides the world's own one.
 pub async fn sandbox(world: &World) -> PlatformId {
     let mut new = new_platform(&world.app, "sandbox");
-    new.environment = Environment::Sandbox;
+    new.settings.environment = Environment::Sandbox;
     world.store.new_platform(new).await.unwrap().id
 }
 
@@ -110,8 +108,7 @@ story! {
         world.happen("p1", 1, &[TransitionKind::Renewed]).await;
         let stuck = world.attempt(world.key("p1"), to, "a").await;
         world.finish(&stuck, RETRY).await;
-        let patch = PlatformPatch { environment: Some(Environment::Sandbox), ..PlatformPatch::default() };
-        world.store.update_platform(world.platform.id, patch).await.unwrap();
+        world.set(|settings| settings.environment = Environment::Sandbox).await;
         world.pass(5_001);
         for token in ["b", "c"] {
             let sent = world.attempt(world.key("p1"), to, token).await;
@@ -216,8 +213,7 @@ story! {
         let to = world.analytics("analytics").await.id;
         list(&world);
         let key = buy(&world, world.platform.id, "r1", 1, false).await;
-        let patch = PlatformPatch { environment: Some(Environment::Sandbox), ..PlatformPatch::default() };
-        world.store.update_platform(world.platform.id, patch).await.unwrap();
+        world.set(|settings| settings.environment = Environment::Sandbox).await;
         let sent = send_ends(&world, (key, to)).await;
         assert_eq!(sent.types(), ["user.subscription.purchased"]);
         let received: Value = serde_json::from_str(&sent.body).unwrap();
@@ -291,9 +287,8 @@ story! {
 story! {
     async fn an_event_is_explained_by_its_recorded_environment(world: World) {
         let key = buy(&world, world.platform.id, "test", 1, true).await;
-        let patch = PlatformPatch { environment: Some(Environment::Sandbox), ..PlatformPatch::default() };
         let other = buy(&world, world.platform.id, "money", 1, false).await;
-        world.store.update_platform(world.platform.id, patch).await.unwrap();
+        world.set(|settings| settings.environment = Environment::Sandbox).await;
         for (key, environment) in [(key, Environment::Sandbox), (other, Environment::Production)] {
             let received = world.store.explain_purchase(key).await.unwrap().events;
             assert!(!received.is_empty());

@@ -8,7 +8,7 @@ use super::world::{
 use domain::user::{Attributes, PROFILE_UPDATED};
 use domain::{CollapseKey, DestinationId, Environment, NotificationKind, TransitionKind};
 use serde_json::Value;
-use storage::{Change, Claimed, EntitlementText, Filter, Owner, Page, PlatformPatch, Product, Recorded, Run, Verdict};
+use storage::{Change, Claimed, EntitlementText, Filter, Owner, Page, Product, Recorded, Run, Verdict};
 
 /// The event type that the integrations here choose.
 pub const PURCHASED: &str = "user.subscription.purchased";
@@ -265,7 +265,7 @@ story! {
         world.entitle("gold").await;
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         let mut there = new_platform(&world.app, "sandbox");
-        there.environment = Environment::Sandbox;
+        there.settings.environment = Environment::Sandbox;
         let there = world.store.new_platform(there).await.unwrap().id;
         world.accept(renewal(there, "t1", "tested", 1_000)).await;
         let tested = CollapseKey::of(there, "tested");
@@ -279,8 +279,7 @@ story! {
 
         // A platform that becomes a sandbox takes its purchases there: the profile of each environment is owed its
         // change.
-        let sandboxed = PlatformPatch { environment: Some(Environment::Sandbox), ..PlatformPatch::default() };
-        world.store.update_platform(world.platform.id, sandboxed).await.unwrap();
+        world.set(|settings| settings.environment = Environment::Sandbox).await;
         world.resettle(world.key("r1")).await;
         assert_eq!((world.profiles(to), world.profiles(filtered)), (2, 1), "the production profile has become empty");
         let sent = world.drain(world.key("r1"), to).await;

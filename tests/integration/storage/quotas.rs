@@ -2,7 +2,7 @@
 
 use super::world::{World, story};
 use std::collections::BTreeMap;
-use storage::{DeviceQuota, DeviceQuotaPatch, DeviceUsage, PlatformPatch, USUAL_DEVICE_QUOTA};
+use storage::{DeviceQuota, DeviceUsage, USUAL_DEVICE_QUOTA};
 
 story! {
     async fn what_devices_used_is_added_over_all_processes(world: World) {
@@ -20,18 +20,14 @@ story! {
 
 story! {
     async fn the_quota_of_a_day_is_a_setting_of_the_platform(world: World) {
-        assert_eq!((world.platform.quota, world.platform.quota.bounds()), (DeviceQuota::default(), USUAL_DEVICE_QUOTA));
-        let change = async |quota: DeviceQuotaPatch| {
-            let patch = PlatformPatch { quota, ..PlatformPatch::default() };
-            world.store.update_platform(world.platform.id, patch).await.unwrap().quota
-        };
-        let patch = DeviceQuotaPatch { device_events_per_day: Some(Some(7)), ..DeviceQuotaPatch::default() };
-        let quota = DeviceQuota { device_events_per_day: Some(7), ..DeviceQuota::default() };
-        assert_eq!(change(patch).await, quota);
-        assert_eq!(quota.bounds(), DeviceUsage { events: 7, ..USUAL_DEVICE_QUOTA });
-        let patch = DeviceQuotaPatch { new_users_per_day: Some(Some(0)), ..DeviceQuotaPatch::default() };
-        assert_eq!(change(patch).await, DeviceQuota { new_users_per_day: Some(0), ..quota }, "the others stay");
-        let patch = DeviceQuotaPatch { device_events_per_day: Some(None), ..DeviceQuotaPatch::default() };
-        assert_eq!(change(patch).await, DeviceQuota { new_users_per_day: Some(0), ..DeviceQuota::default() });
+        let quota = world.platform.settings.quota;
+        assert_eq!((quota, quota.bounds()), (DeviceQuota::default(), USUAL_DEVICE_QUOTA));
+        let changed = world.set(|settings| settings.quota.device_events_per_day = Some(7)).await.settings.quota;
+        assert_eq!(changed, DeviceQuota { device_events_per_day: Some(7), ..quota });
+        assert_eq!(changed.bounds(), DeviceUsage { events: 7, ..USUAL_DEVICE_QUOTA });
+        let both = world.set(|settings| settings.quota.new_users_per_day = Some(0)).await.settings.quota;
+        assert_eq!(both, DeviceQuota { new_users_per_day: Some(0), ..changed }, "the others stay");
+        let one = world.set(|settings| settings.quota.device_events_per_day = None).await.settings.quota;
+        assert_eq!(one, DeviceQuota { new_users_per_day: Some(0), ..quota });
     }
 }

@@ -3,9 +3,9 @@
 
 use super::batches::{fail_no_more, fail_where};
 use super::seeded::Seed;
-use super::world::{World, record, story};
+use super::world::{World, of_secret, record, story};
 use domain::{CollapseKey, Environment};
-use storage::{Change, PlatformPatch, Product, Recorded, Run, SecretString};
+use storage::{Change, PlatformSettings, Product, Recorded, Run};
 
 const MANY: i64 = 2_500;
 /// Number of purchases in a batch.
@@ -33,14 +33,6 @@ async fn crowd_and_one(world: &World) -> CollapseKey {
     world.key("r1")
 }
 
-fn secret(text: &str) -> PlatformPatch {
-    PlatformPatch { shared_secret: Some(Some(SecretString::from(text))), ..PlatformPatch::default() }
-}
-
-async fn set(world: &World, patch: PlatformPatch) {
-    world.store.update_platform(world.platform.id, patch).await.unwrap();
-}
-
 /// The reasons of the noted rechecks.
 fn noted(world: &World) -> Vec<String> {
     world.raw().texts("SELECT why AS value FROM rechecks ORDER BY why")
@@ -54,7 +46,7 @@ story! {
     async fn a_change_wakes_the_first_at_once_and_the_rest_in_batches(world: World) {
         let key = crowd_and_one(&world).await;
         let before = world.load(key).await;
-        set(&world, secret("another")).await;
+        world.set_secret(Some("another")).await;
         assert_eq!((world.woken(), noted(&world)), (BATCH, vec!["secret".to_owned()]));
         assert_eq!(world.store.continue_rechecks(1).await.unwrap(), BATCH, "a batch is not cut");
         assert_eq!(world.woken(), BATCH * 2);
@@ -73,7 +65,7 @@ story! {
     async fn a_purchase_recorded_before_its_batch_is_rechecked(world: World) {
         let key = crowd_and_one(&world).await;
         let before = world.load(key).await;
-        set(&world, PlatformPatch { environment: Some(Environment::Sandbox), ..PlatformPatch::default() }).await;
+        world.set(|settings| settings.environment = Environment::Sandbox).await;
         assert_eq!((world.woken(), noted(&world)), (0, vec!["environment".to_owned()]), "all of these were accepted");
         let parked = |loaded| {
             let mut parked = record(key, loaded);
@@ -93,7 +85,7 @@ story! {
     async fn a_sweep_that_dies_between_batches_is_resumed(world: World) {
         crowd_and_one(&world).await;
         fail_where(&world, "purchases", "NEW.next_wake_at IS NOT NULL AND NEW.receipt_id = 'c2100'");
-        set(&world, secret("another")).await;
+        world.set_secret(Some("another")).await;
         world.store.continue_rechecks(ALL).await.unwrap_err();
         assert_eq!((world.woken(), noted(&world).len()), (BATCH * 2, 1));
         let second = world.second_process().await;
@@ -110,10 +102,10 @@ story! {
     async fn a_change_whose_first_batch_fails_is_rolled_back(world: World) {
         crowd(&world);
         fail_where(&world, "purchases", "NEW.next_wake_at IS NOT NULL AND NEW.receipt_id = 'c7'");
-        let patch = PlatformPatch { name: Some("renamed".to_owned()), ..secret("another") };
-        world.store.update_platform(world.platform.id, patch).await.unwrap_err();
+        let rename = |settings: &mut PlatformSettings| settings.name = "renamed".to_owned();
+        world.store.update_platform(world.platform.id, of_secret(Some("another")), rename).await.unwrap_err();
         assert_eq!((world.woken(), noted(&world).len()), (0, 0));
-        assert_eq!(world.store.platform(world.platform.id).await.unwrap().name, world.platform.name);
+        assert_eq!(world.store.platform(world.platform.id).await.unwrap(), world.platform);
     }
 }
 
@@ -150,8 +142,8 @@ story! {
         crowd(&world);
         world.raw().run("UPDATE purchases SET state = 'expired', updated_at = 5");
         world.raw().run("UPDATE platforms SET secret_refused_at = 5");
-        set(&world, secret("one")).await;
-        set(&world, secret("two")).await;
+        world.set_secret(Some("one")).await;
+        world.set_secret(Some("two")).await;
         world.store.continue_rechecks(ALL).await.unwrap();
         assert_eq!((world.woken(), noted(&world).len()), (MANY, 0));
     }
@@ -163,7 +155,7 @@ story! {
         let fail = async || world.store.verify_failed(key).await.unwrap().attempts;
         assert_eq!((fail().await, fail().await), (1, 2));
         world.pass(1_000);
-        set(&world, secret("another")).await;
+        world.set_secret(Some("another")).await;
         assert_eq!(count(&world, "unverified_since IS NOT NULL"), MANY + 1 - BATCH);
         world.pass(1_000);
         assert_eq!((fail().await, fail().await), (1, 2));

@@ -178,8 +178,8 @@ story! {
 story! {
     async fn no_ingress_key_is_readable_in_the_database(world: World) {
         let key = "3c1f0d5be2a94c87";
-        let (name, publishable_key) = ("other".to_owned(), "pk_other".to_owned());
-        let new = storage::NewPlatform { name, publishable_key, ..new_platform(&world.app, key) };
+        let mut new = new_platform(&world.app, key);
+        (new.settings.name, new.publishable_key) = ("other".to_owned(), "pk_other".to_owned());
         let platform = world.store.new_platform(new).await.unwrap();
         assert_eq!(left(&world, &[key]), [""; 0]);
         assert_eq!(world.store.platform_by_ingress_key(key).await.unwrap().unwrap().id, platform.id);

@@ -426,7 +426,7 @@ story! {
 story! {
     async fn a_destination_gets_its_chosen_platforms_and_environments(world: World) {
         let mut sandbox = new_platform(&world.app, "sandbox");
-        sandbox.environment = Environment::Sandbox;
+        sandbox.settings.environment = Environment::Sandbox;
         let sandbox = world.store.new_platform(sandbox).await.unwrap();
         let mut hooks = Vec::new();
         let (all, none) = (Filter::default(), vec![]);

@@ -3,7 +3,7 @@
 use super::people::{by, customer, device, log_in, place};
 use super::world::{World, is_missing, secret, story};
 use domain::{AppId, CollapseKey, ReviewId, TransferPolicy, UserId};
-use storage::{AlarmFilter, Answered, Error, Page, PlatformPatch, Review, TransferCause};
+use storage::{AlarmFilter, Answered, Error, Page, Review, TransferCause};
 use uuid::Uuid;
 
 /// A purchase of `anna`, the store's customer `c1`, and a device with the pair of receipt and customer.
@@ -14,8 +14,7 @@ struct Stolen {
 
 impl World {
     async fn transfers_are(&self, policy: TransferPolicy) {
-        let patch = PlatformPatch { transfers: Some(Some(policy)), ..PlatformPatch::default() };
-        assert_eq!(self.store.update_platform(self.platform.id, patch).await.unwrap().transfers(), policy);
+        assert_eq!(self.set(move |settings| settings.transfers = Some(policy)).await.transfers(), policy);
     }
 
     async fn stolen(&self) -> Stolen {
@@ -175,8 +174,7 @@ story! {
         world.claim_verified(there, "r1", "c1");
         let otto = log_in(&world.store, there, "otto").await.user_id;
         assert_eq!(world.owner_of(key).await, otto, "the setting wins");
-        let usual = PlatformPatch { transfers: Some(None), ..PlatformPatch::default() };
-        world.store.update_platform(id, usual).await.unwrap();
+        world.set(|settings| settings.transfers = None).await;
         assert_eq!(policy().await, TransferPolicy::Review);
     }
 }

@@ -7,7 +7,7 @@ use domain::{Timestamp, TransitionKind};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
-use storage::{Accepted, Claimed, LaneState, PlatformPatch, SERIES, SeriesFilter, Verdict};
+use storage::{Accepted, Claimed, LaneState, PlatformChange, PlatformSettings, SERIES, SeriesFilter, Verdict};
 use system_tests::wait;
 use system_tests::world::SOON;
 
@@ -109,8 +109,8 @@ async fn no_admin_call_and_no_record_stands_before_accept() {
     diesel::connection::SimpleConnection::batch_execute(&mut *held, "BEGIN; SELECT 1 FROM platforms FOR NO KEY UPDATE")
         .unwrap();
     let (store, id) = (world.store.clone(), world.platform.id);
-    let patch = PlatformPatch { name: Some("renamed".to_owned()), ..PlatformPatch::default() };
-    let admin = tokio::spawn(async move { store.update_platform(id, patch).await });
+    let rename = |settings: &mut PlatformSettings| settings.name = "renamed".to_owned();
+    let admin = tokio::spawn(async move { store.update_platform(id, PlatformChange::default(), rename).await });
     let store = world.store.clone();
     let recorded = tokio::spawn(async move { store.record(settling).await });
     let waiting = async || {

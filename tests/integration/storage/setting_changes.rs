@@ -1,12 +1,14 @@
 //! Changes of the settings of an app and its platforms while purchases are recorded. On PostgreSQL such a change waits for
 //! the records that have begun, and for none that comes after it; on SQLite nothing overlaps.
 
-use super::world::{BEGINNING, Report, World, new_platform, record, renewal, reported, story};
+use super::world::{BEGINNING, Report, World, new_platform, of_secret, record, renewal, reported, story};
 use domain::{CollapseKey, NotificationKind, PlatformId, Timestamp, UnknownReceipts};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
-use storage::{Catalogue, Change, EntitlementText, Error, PlatformPatch, Recorded, Run, SecretString, Store};
+use storage::{
+    Catalogue, Change, EntitlementText, Error, Platform, PlatformChange, Recorded, Run, SecretString, Store,
+};
 use system_tests::wait;
 use system_tests::world::SOON;
 use tokio::task::JoinHandle;
@@ -99,8 +101,8 @@ async fn change<T>(world: &World, what: &str, change: impl Future<Output = Resul
     }
 }
 
-fn window(window_ms: i64) -> PlatformPatch {
-    PlatformPatch { window_ms: Some(window_ms), ..PlatformPatch::default() }
+async fn set_window(store: &Store, platform: PlatformId, window_ms: i64) -> Result<Platform, Error> {
+    store.update_platform(platform, PlatformChange::default(), move |settings| settings.window_ms = window_ms).await
 }
 
 async fn on_postgres() -> World {
@@ -113,14 +115,13 @@ async fn no_stream_of_records_holds_a_change_up() {
     let world = on_postgres().await;
     let (store, app, platform) = (&world.store, world.app.id, world.platform.id);
     let recorders = Recorders::start(&world, &[platform]).await;
-    change(&world, "a setting of a platform", store.update_platform(platform, window(60_000))).await;
+    change(&world, "a setting of a platform", set_window(store, platform, 60_000)).await;
     let (key, overlap) = (SecretString::from("another"), Duration::from_secs(60));
     change(&world, "an ingress key", store.rotate_ingress_key(platform, key, overlap)).await;
-    let keyed = PlatformPatch { publishable_key: Some("pk_another".to_owned()), ..PlatformPatch::default() };
-    change(&world, "a publishable key", store.update_platform(platform, keyed)).await;
-    let secret = Some(SecretString::from("another shared secret"));
-    let secret = PlatformPatch { shared_secret: Some(secret), ..PlatformPatch::default() };
-    change(&world, "a shared secret", store.update_platform(platform, secret)).await;
+    let keyed = PlatformChange { publishable_key: Some("pk_another".to_owned()), ..PlatformChange::default() };
+    change(&world, "a publishable key", store.update_platform(platform, keyed, |_| {})).await;
+    let secret = of_secret(Some("another shared secret"));
+    change(&world, "a shared secret", store.update_platform(platform, secret, |_| {})).await;
     let login_secret = Some(SecretString::from("a login secret"));
     change(&world, "a login secret", store.set_login_secret(platform, login_secret)).await;
     change(&world, "the name of an app", store.rename_app(app, "Another")).await;
@@ -143,8 +144,8 @@ async fn changes_of_two_apps_wait_for_no_group_of_both() {
     let second = world.second_process().await;
     for window_ms in [60_000, 70_000, 80_000, 90_000] {
         let both = async {
-            let one = world.store.update_platform(platforms[0], window(window_ms));
-            let (one, other) = tokio::join!(one, second.update_platform(platforms[1], window(window_ms)));
+            let one = set_window(&world.store, platforms[0], window_ms);
+            let (one, other) = tokio::join!(one, set_window(&second, platforms[1], window_ms));
             one.and(other)
         };
         change(&world, "a setting", both).await;
@@ -163,31 +164,31 @@ async fn a_record_after_a_change_waits_for_it() {
     let mut earlier = world.raw();
     earlier.run(&format!("SELECT pg_advisory_lock_shared({number})"));
     let (second, platform) = (world.second_process().await, world.platform.id);
-    let changing = tokio::spawn(async move { second.update_platform(platform, window(60_000)).await.unwrap() });
+    let changing = tokio::spawn(async move { set_window(&second, platform, 60_000).await.unwrap() });
     world.wait_for_locks(1).await;
     let store = world.store.clone();
     let recording = tokio::spawn(async move { store.record(outdated).await.unwrap() });
     world.wait_for_locks(2).await;
     earlier.run(&format!("SELECT pg_advisory_unlock_shared({number})"));
-    assert_eq!(changing.await.unwrap().window_ms, 60_000);
+    assert_eq!(changing.await.unwrap().settings.window_ms, 60_000);
     assert_eq!(recording.await.unwrap(), Recorded::Moved, "it sees the change");
     assert_eq!(world.settle(key).await.0, 1);
 }
 
 story! {
     async fn a_decision_on_older_settings_has_moved(world: World) {
-        let (store, platform, key) = (&world.store, world.platform.id, world.key("r1"));
+        let key = world.key("r1");
         world.notify("m1", "r1", 1_000).await;
-        let secret = Some(Some(SecretString::from("another shared secret")));
-        let changes = [
-            PlatformPatch { unknown_receipts: Some(UnknownReceipts::Believe), ..PlatformPatch::default() },
-            PlatformPatch { shared_secret: secret, ..PlatformPatch::default() },
-            window(60_000),
-        ];
-        for patch in changes {
+        for change in ["unknown receipts", "shared secret", "window"] {
             let outdated = record(key, &world.load(key).await);
-            store.update_platform(platform, patch.clone()).await.unwrap();
-            assert_eq!(store.record(outdated).await.unwrap(), Recorded::Moved, "{patch:?}");
+            match change {
+                "unknown receipts" => {
+                    world.set(|settings| settings.unknown_receipts = UnknownReceipts::Believe).await
+                }
+                "shared secret" => world.set_secret(Some("another shared secret")).await,
+                _ => world.set(|settings| settings.window_ms = 60_000).await,
+            };
+            assert_eq!(world.store.record(outdated).await.unwrap(), Recorded::Moved, "{change}");
         }
         assert_eq!(world.settle(key).await.0, 1);
     }
@@ -198,18 +199,18 @@ story! {
         let (store, platform, key) = (&world.store, world.platform.id, world.key("r1"));
         world.notify("m1", "r1", 1_000).await;
         let decided = record(key, &world.load(key).await);
-        store.update_platform(platform, PlatformPatch::default()).await.unwrap();
+        world.set(|_| {}).await;
         store.rotate_ingress_key(platform, SecretString::from("another"), Duration::ZERO).await.unwrap();
         store.note_unsigned_login(platform).await.unwrap();
         store.rename_app(world.app.id, "Another").await.unwrap();
         assert_eq!(world.done(decided.clone()).await, 1);
-        store.update_platform(platform, window(60_000)).await.unwrap();
+        world.set(|settings| settings.window_ms = 60_000).await;
         assert_eq!(world.done(decided).await, 1, "a repeated record has the same answer");
         // One that an earlier version of settle decided names no settings.
         world.accept(renewal(platform, "m2", "r1", 2_000)).await;
         let mut unnumbered = record(key, &world.load(key).await);
         unnumbered.settings_version = None;
-        store.update_platform(platform, window(70_000)).await.unwrap();
+        world.set(|settings| settings.window_ms = 70_000).await;
         assert_eq!(world.done(unnumbered).await, 2);
     }
 }

@@ -5,8 +5,8 @@ use super::world::{World, is_missing, story};
 use domain::catalogue::{Price, ProductRef};
 use std::collections::BTreeMap;
 use storage::{
-    Catalogue, Change, EntitlementText, Error, ExposeSecret, Page, PlatformPatch, Product, Rate, Run, SecretString,
-    entitlement_id,
+    Catalogue, Change, EntitlementText, Error, ExposeSecret, Page, PlatformChange, PlatformSettings, Product, Rate,
+    Run, entitlement_id,
 };
 
 fn named(name: &str) -> EntitlementText {
@@ -150,20 +150,15 @@ story! {
         world.raw().run("UPDATE platforms SET secret_refused_at = 5");
         let refused = world.store.platform(world.platform.id).await.unwrap().secret_refused_at;
         assert_eq!(refused.map(domain::Timestamp::micros), Some(5));
-        let patch = |secret: Option<&str>| PlatformPatch {
-            shared_secret: Some(secret.map(SecretString::from)),
-            ..PlatformPatch::default()
-        };
-        let changed = world.store.update_platform(world.platform.id, patch(Some("another"))).await.unwrap();
+        let changed = world.set_secret(Some("another")).await;
         assert_eq!((changed.secret_refused_at, world.woken()), (None, 3), "what ended before is left alone");
         world.sleep();
         world.raw().run("UPDATE platforms SET secret_refused_at = 1");
-        world.store.update_platform(world.platform.id, patch(Some("another"))).await.unwrap();
+        world.set_secret(Some("another")).await;
         assert_eq!(world.woken(), 4, "what was settled since the store refused is settled again");
         world.sleep();
-        world.store.update_platform(world.platform.id, patch(None)).await.unwrap();
-        let other = PlatformPatch { flush_on_revoke: Some(true), ..PlatformPatch::default() };
-        assert!(world.store.update_platform(world.platform.id, other).await.unwrap().flush_on_revoke);
+        world.set_secret(None).await;
+        assert!(world.set(|settings| settings.flush_on_revoke = true).await.settings.flush_on_revoke);
         assert_eq!(world.woken(), 0);
     }
 }
@@ -171,11 +166,10 @@ story! {
 story! {
     async fn renaming_products_wakes_their_purchases(world: World) {
         seed(&world);
-        let patch = |product_ref| PlatformPatch { product_ref: Some(product_ref), ..PlatformPatch::default() };
-        world.store.update_platform(world.platform.id, patch(ProductRef::Term)).await.unwrap();
+        world.set(|settings| settings.product_ref = ProductRef::Term).await;
         assert_eq!(world.woken(), 0, "an unchanged setting rechecks nothing");
-        let changed = world.store.update_platform(world.platform.id, patch(ProductRef::Parent)).await.unwrap();
-        assert_eq!((changed.product_ref, world.woken()), (ProductRef::Parent, 3));
+        let changed = world.set(|settings| settings.product_ref = ProductRef::Parent).await;
+        assert_eq!((changed.settings.product_ref, world.woken()), (ProductRef::Parent, 3));
     }
 }
 
@@ -192,15 +186,11 @@ story! {
 story! {
     async fn a_first_secret_is_tried_on_all_open_purchases(world: World) {
         let key = world.seed(&Seed { receipt: "r1", product: Some("p"), ..Seed::default() });
-        let patch = |secret: Option<&str>| PlatformPatch {
-            shared_secret: Some(secret.map(SecretString::from)),
-            ..PlatformPatch::default()
-        };
         for state in ["trial", "trial_off", "active", "off", "grace"] {
             world.raw().run(&format!("UPDATE purchases SET state = '{state}' WHERE collapse_key = '{key}'"));
-            world.store.update_platform(world.platform.id, patch(None)).await.unwrap();
+            world.set_secret(None).await;
             assert_eq!(world.woken(), 0);
-            world.store.update_platform(world.platform.id, patch(Some("new"))).await.unwrap();
+            world.set_secret(Some("new")).await;
             assert_eq!(world.woken(), 1, "{state}");
             world.sleep();
         }
@@ -212,10 +202,9 @@ story! {
         world.seed(&Seed { receipt: "r1", product: Some("p"), ..Seed::default() });
         world.seed(&Seed { receipt: "r2", ..Seed::default() });
         world.seed(&Seed { receipt: "r3", product: Some("p"), waits_for: Some("parked"), ..Seed::default() });
-        let patch = |environment| PlatformPatch { environment: Some(environment), ..PlatformPatch::default() };
-        world.store.update_platform(world.platform.id, patch(domain::Environment::Production)).await.unwrap();
+        world.set(|settings| settings.environment = domain::Environment::Production).await;
         assert_eq!(world.woken(), 0, "an unchanged setting rechecks nothing");
-        world.store.update_platform(world.platform.id, patch(domain::Environment::Sandbox)).await.unwrap();
+        world.set(|settings| settings.environment = domain::Environment::Sandbox).await;
         assert_eq!(world.woken(), 2);
     }
 }
@@ -223,23 +212,24 @@ story! {
 story! {
     async fn two_changes_of_a_platform_at_once_both_hold(world: World) {
         let id = world.platform.id;
-        let renamed = PlatformPatch { name: Some("renamed".to_owned()), ..PlatformPatch::default() };
+        let rename = |settings: &mut PlatformSettings| settings.name = "renamed".to_owned();
         let rotated = format!("UPDATE platforms SET publishable_key = 'rotated' WHERE id = '{id}'");
         let mut other = world.raw();
         // On SQLite a writer excludes all others.
         if world.is_postgres() {
             other.run(&format!("BEGIN; {rotated}"));
             let store = world.store.clone();
-            let renaming = tokio::spawn(async move { store.update_platform(id, renamed).await.unwrap() });
+            let renaming = async move { store.update_platform(id, PlatformChange::default(), rename).await.unwrap() };
+            let renaming = tokio::spawn(renaming);
             world.wait_for_locks(1).await;
             other.run("COMMIT");
             renaming.await.unwrap();
         } else {
             other.run(&rotated);
-            world.store.update_platform(id, renamed).await.unwrap();
+            world.set(rename).await;
         }
         let platform = world.store.platform(id).await.unwrap();
-        assert_eq!((platform.name.as_str(), platform.publishable_key.as_str()), ("renamed", "rotated"));
+        assert_eq!((platform.settings.name.as_str(), platform.publishable_key.as_str()), ("renamed", "rotated"));
     }
 }
 

@@ -44,8 +44,7 @@ story! {
 
 story! {
     async fn the_longest_wait_counts_from_the_oldest_row(world: World) {
-        let patch = storage::PlatformPatch { max_wait_ms: Some(Some(300_000)), ..Default::default() };
-        world.store.update_platform(world.platform.id, patch).await.unwrap();
+        world.set(|settings| settings.max_wait_ms = Some(300_000)).await;
         let began = world.store.now().await.unwrap();
         world.notify("m1", "r1", 1).await;
         world.pass(100_000);

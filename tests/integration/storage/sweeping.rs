@@ -41,8 +41,7 @@ story! {
 
 story! {
     async fn a_window_restarted_for_ever_is_overdue_at_its_cap(world: World) {
-        let patch = storage::PlatformPatch { max_wait_ms: Some(Some(150_000)), ..Default::default() };
-        world.store.update_platform(world.platform.id, patch).await.unwrap();
+        world.set(|settings| settings.max_wait_ms = Some(150_000)).await;
         world.notify("m1", "r1", 1).await;
         world.pass(100_000);
         world.notify("m2", "r1", 2).await;

@@ -4,8 +4,8 @@ use super::world::{World, is_missing, new_platform, renewal, story};
 use domain::{Outcome, PlatformId, Timestamp, TopicId};
 use std::sync::Arc;
 use storage::{
-    Accepted, Error, Fate, GivesWay, NewNotification, PendingTopic, PlatformPatch, SecretString, Store, Topic,
-    TopicRequest, TopicState,
+    Accepted, Error, Fate, GivesWay, NewNotification, PendingTopic, PlatformChange, PlatformSettings, SecretString,
+    Store, Topic, TopicRequest, TopicState,
 };
 
 async fn keep(store: &Store, platform: PlatformId, arn: &str, expires_at: Timestamp) -> PendingTopic {
@@ -260,20 +260,20 @@ story! {
 story! {
     async fn a_pending_topic_is_approved_and_not_named(world: World) {
         let topic = pending(&world, &[]).await;
-        let named = |arn: &str, name: &str| PlatformPatch {
-            topic_arn: Some(arn.to_owned()),
-            name: Some(name.to_owned()),
-            ..PlatformPatch::default()
+        let named = async |arn: &str, name: &'static str| {
+            let change = PlatformChange { topic_arn: Some(arn.to_owned()), ..PlatformChange::default() };
+            let rename = move |settings: &mut PlatformSettings| settings.name = name.to_owned();
+            world.store.update_platform(world.platform.id, change, rename).await
         };
-        let refused = world.store.update_platform(world.platform.id, named("arn:1", "changed")).await;
+        let refused = named("arn:1", "changed").await;
         assert!(matches!(refused, Err(Error::Conflict { what: "topic", .. })), "{refused:?}");
-        assert_ne!(world.store.platform(world.platform.id).await.unwrap().name, "changed", "nothing was changed");
+        assert_ne!(world.store.platform(world.platform.id).await.unwrap().settings.name, "changed", "nothing was changed");
         assert_eq!(world.store.topic(topic).await.unwrap().state, TopicState::Pending);
-        world.store.update_platform(world.platform.id, named("arn:2", "changed")).await.unwrap();
+        named("arn:2", "changed").await.unwrap();
         let states: Vec<_> = world.store.topics(world.platform.id).await.unwrap().iter().map(|it| it.state).collect();
         assert!(states.contains(&TopicState::Configured), "{states:?}");
         world.store.pin_topic(world.platform.id, "arn:2").await.unwrap();
-        world.store.update_platform(world.platform.id, named("arn:2", "again")).await.unwrap();
+        named("arn:2", "again").await.unwrap();
         let states: Vec<_> = world.store.topics(world.platform.id).await.unwrap().iter().map(|it| it.state).collect();
         assert!(states.contains(&TopicState::Confirmed), "{states:?}");
     }

@@ -3,7 +3,7 @@
 use super::world::{Report, World, is_missing, new_platform, record, renewal, reported, story};
 use domain::{NotificationKind, Verification};
 use std::time::Duration;
-use storage::{ExposeSecret, Page, PlatformPatch, SecretString};
+use storage::{ExposeSecret, Page};
 
 story! {
     async fn a_query_to_the_store_holds_what_is_known_of_the_purchase(world: World) {
@@ -62,11 +62,9 @@ story! {
     async fn a_secret_that_is_gone_is_not_refused(world: World) {
         world.notify("m1", "r1", 1).await;
         let query = world.store.store_query(world.key("r1")).await.unwrap().unwrap();
-        let removed = PlatformPatch { shared_secret: Some(None), ..Default::default() };
-        world.store.update_platform(world.platform.id, removed).await.unwrap();
+        world.set_secret(None).await;
         assert!(!world.store.refuse_secret(&query).await.unwrap());
-        let set = PlatformPatch { shared_secret: Some(Some(SecretString::from("new"))), ..Default::default() };
-        world.store.update_platform(world.platform.id, set).await.unwrap();
+        world.set_secret(Some("new")).await;
         assert!(world.load(world.key("r1")).await.verify);
         assert!(!world.store.refuse_secret(&query).await.unwrap(), "it is not the one that the store was queried with");
         assert!(world.load(world.key("r1")).await.verify);
@@ -148,8 +146,7 @@ story! {
         world.settle(key).await;
         let settling = world.load(key).await.settling;
         world.pass(1_000);
-        let secret = PlatformPatch { shared_secret: Some(Some(SecretString::from("new"))), ..PlatformPatch::default() };
-        world.store.update_platform(world.platform.id, secret).await.unwrap();
+        world.set_secret(Some("new")).await;
         assert_eq!(world.store.due(10).await.unwrap().len(), 1);
         let noted = world.store.schedule_query(key, settling, Duration::from_secs(60)).await.unwrap();
         assert!(!noted, "the query was with the old secret");
@@ -173,15 +170,11 @@ story! {
 
 story! {
     async fn an_unverified_decision_moves_once_a_store_can_be_queried(world: World) {
-        let patch = |secret: Option<&str>| PlatformPatch {
-            shared_secret: Some(secret.map(SecretString::from)),
-            ..PlatformPatch::default()
-        };
-        world.store.update_platform(world.platform.id, patch(None)).await.unwrap();
+        world.set_secret(None).await;
         world.notify("m1", "r1", 1).await;
         let unasked = record(world.key("r1"), &world.load(world.key("r1")).await);
         assert!(!unasked.is_queried);
-        world.store.update_platform(world.platform.id, patch(Some("new"))).await.unwrap();
+        world.set_secret(Some("new")).await;
         assert_eq!(world.store.record(unasked).await.unwrap(), storage::Recorded::Moved);
         world.settle(world.key("r1")).await;
     }
@@ -204,8 +197,7 @@ story! {
         let query = world.store.store_query(key).await.unwrap().unwrap();
         assert!(world.store.refuse_secret(&query).await.unwrap());
         assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
-        let set = PlatformPatch { shared_secret: Some(Some(SecretString::from("new"))), ..Default::default() };
-        world.store.update_platform(world.platform.id, set).await.unwrap();
+        world.set_secret(Some("new")).await;
         assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
     }
 }

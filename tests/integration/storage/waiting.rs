@@ -76,8 +76,7 @@ story! {
 
 story! {
     async fn a_new_notification_has_its_window_whatever_else_waits(world: World) {
-        let patch = storage::PlatformPatch { max_wait_ms: Some(Some(MAX_WAIT_MS)), ..Default::default() };
-        world.store.update_platform(world.platform.id, patch).await.unwrap();
+        world.set(|settings| settings.max_wait_ms = Some(MAX_WAIT_MS)).await;
         world.notify("m1", "r1", 1).await;
         let key = world.key("r1");
         world.done(partly(&world, key, &[], Waits::Verification).await).await;

@@ -169,10 +169,8 @@ story! {
     async fn a_new_secret_is_before_the_calendar(world: World) {
         world.seed_due("calendar", 30);
         world.seed(&Seed { receipt: "unverified", ..Seed::default() });
-        let secret = storage::SecretString::from("another-shared-secret");
-        let patch = storage::PlatformPatch { shared_secret: Some(Some(secret)), ..Default::default() };
         world.raw().run("UPDATE purchases SET product_id = 'p', state = 'expired' WHERE receipt_id <> 'unverified'");
-        world.store.update_platform(world.platform.id, patch).await.unwrap();
+        world.set_secret(Some("another-shared-secret")).await;
         let found = world.swept(Quota { per_store: 5, ..MANY }).await;
         assert_eq!((found.len(), found[0]), (5, world.key("unverified")));
     }

@@ -5,15 +5,16 @@ use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
 use domain::device::claim::CLAIM_STORE_TYPE;
 use domain::verification::Product;
 use domain::{
-    CollapseKey, DeviceId, Environment, Lane, Notification, NotificationKind, Outcome, PlatformId, SettlingContext,
-    Snapshot, Timestamp, Transition, TransitionKind, Verification,
+    CollapseKey, DeviceId, Lane, Notification, NotificationKind, Outcome, PlatformId, SettlingContext, Snapshot,
+    Timestamp, Transition, TransitionKind, Verification,
 };
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use storage::{
     Accepted, App, Config, Database, Destination, Error, Fate, Filter, Key, Limits, Loaded, NewDestination,
-    NewNotification, NewPlatform, Platform, Record, Recorded, SecretHash, SecretString, Store, Traits,
+    NewNotification, NewPlatform, Platform, PlatformChange, PlatformSettings, Record, Recorded, SecretHash,
+    SecretString, Store, Traits,
 };
 use system_tests::distance::Distance;
 use system_tests::folder::Folder;
@@ -333,27 +334,32 @@ impl World {
         }
     }
 
+    /// Changes the settings of the platform.
+    pub async fn set(&self, set: impl FnMut(&mut PlatformSettings) + Send + 'static) -> Platform {
+        self.store.update_platform(self.platform.id, PlatformChange::default(), set).await.unwrap()
+    }
+
+    /// Replaces the shared secret of the platform, or removes it.
+    pub async fn set_secret(&self, secret: Option<&str>) -> Platform {
+        self.store.update_platform(self.platform.id, of_secret(secret), |_| {}).await.unwrap()
+    }
+
     pub async fn destination(&self, name: &str) -> Destination {
         self.store.new_destination(new_destination(&self.app, name)).await.unwrap()
     }
+}
+
+pub fn of_secret(secret: Option<&str>) -> PlatformChange {
+    PlatformChange { shared_secret: Some(secret.map(SecretString::from)), ..PlatformChange::default() }
 }
 
 pub fn new_platform(app: &App, ingress_key: &str) -> NewPlatform {
     NewPlatform {
         app_id: app.id,
         store: "amazon".to_owned(),
-        name: format!("platform {ingress_key}"),
-        package_name: "com.acme".to_owned(),
-        environment: Environment::Production,
+        settings: PlatformSettings::new(&format!("platform {ingress_key}"), "com.acme", WINDOW_MS),
         shared_secret: Some(SecretString::from("shared-secret-of-the-platform")),
         topic_arn: None,
-        window_ms: WINDOW_MS,
-        max_wait_ms: None,
-        quota: Default::default(),
-        product_ref: domain::catalogue::ProductRef::Term,
-        flush_on_revoke: false,
-        unknown_receipts: domain::UnknownReceipts::GiveUp,
-        transfers: None,
         ingress_key: ingress_key.into(),
         publishable_key: format!("pk_{ingress_key}"),
     }

@@ -4,10 +4,7 @@ use super::*;
 use crate::engine::{DevServer, Engine};
 use crate::http::Http;
 use crate::{InFlight, Prompt, Shares, Verifier};
-use domain::{
-    DestinationId, Environment, Notification, NotificationKind, SettlingContext, Timestamp, UnknownReceipts,
-    Verification,
-};
+use domain::{DestinationId, Notification, NotificationKind, SettlingContext, Timestamp, Verification};
 use futures::poll;
 use protocols::destinations::{Allowed, webhook};
 use protocols::http::Rules;
@@ -16,8 +13,8 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use storage::{
-    Claimed, Config, Database, Filter, Key, Limits, NewDestination, NewNotification, NewPlatform, Platform, Record,
-    Recorded, SecretString, Store, Traits,
+    Claimed, Config, Database, Filter, Key, Limits, NewDestination, NewNotification, NewPlatform, Platform,
+    PlatformSettings, Record, Recorded, SecretString, Store, Traits,
 };
 use tokio::time::Instant;
 
@@ -99,18 +96,9 @@ fn new_platform(app_id: domain::AppId) -> NewPlatform {
     NewPlatform {
         app_id,
         store: "amazon".to_owned(),
-        name: "Amazon".to_owned(),
-        package_name: "com.acme".to_owned(),
-        environment: Environment::Production,
+        settings: PlatformSettings::new("Amazon", "com.acme", 1_000),
         shared_secret: None,
         topic_arn: None,
-        window_ms: 1_000,
-        max_wait_ms: None,
-        quota: Default::default(),
-        product_ref: domain::catalogue::ProductRef::Term,
-        flush_on_revoke: false,
-        unknown_receipts: UnknownReceipts::GiveUp,
-        transfers: None,
         ingress_key: "ingress".into(),
         publishable_key: "pk_test".to_owned(),
     }

@@ -3,13 +3,12 @@
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
+use crate::db::statement::{row, sql, written_row};
 use crate::db::store::Store;
-use crate::db::writer::Write;
 use crate::people::device_users;
 use crate::purchases::users;
 use domain::{AppId, DevicePlace, PlatformId};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ops::{AddAssign, SubAssign};
 
@@ -31,9 +30,9 @@ row! {
 pub const USUAL: DeviceUsage =
     DeviceUsage { events: 50_000_000, bytes: 50 * 1024 * 1024 * 1024, devices: 1_000_000, users: 1_000_000 };
 
-row! {
+written_row! {
     /// The bounds of a platform's day; `None` for the usual one.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
     pub struct DeviceQuota {
         pub device_events_per_day: Option<i64>,
         /// Number of bytes.
@@ -41,16 +40,6 @@ row! {
         pub new_devices_per_day: Option<i64>,
         pub new_users_per_day: Option<i64>,
     }
-}
-
-/// A change of bounds: `Some(None)` for the usual one.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct DeviceQuotaPatch {
-    pub device_events_per_day: Option<Option<i64>>,
-    /// Number of bytes.
-    pub device_bytes_per_day: Option<Option<i64>>,
-    pub new_devices_per_day: Option<Option<i64>>,
-    pub new_users_per_day: Option<Option<i64>>,
 }
 
 impl DeviceQuota {
@@ -62,17 +51,6 @@ impl DeviceQuota {
             bytes: self.device_bytes_per_day.unwrap_or(USUAL.bytes),
             devices: self.new_devices_per_day.unwrap_or(USUAL.devices),
             users: self.new_users_per_day.unwrap_or(USUAL.users),
-        }
-    }
-}
-
-impl DeviceQuotaPatch {
-    fn on(self, before: DeviceQuota) -> DeviceQuota {
-        DeviceQuota {
-            device_events_per_day: self.device_events_per_day.unwrap_or(before.device_events_per_day),
-            device_bytes_per_day: self.device_bytes_per_day.unwrap_or(before.device_bytes_per_day),
-            new_devices_per_day: self.new_devices_per_day.unwrap_or(before.new_devices_per_day),
-            new_users_per_day: self.new_users_per_day.unwrap_or(before.new_users_per_day),
         }
     }
 }
@@ -93,35 +71,6 @@ impl SubAssign for DeviceUsage {
         self.devices = self.devices.saturating_sub(other.devices);
         self.users = self.users.saturating_sub(other.users);
     }
-}
-
-const SET: Sql = statement! {"
-    UPDATE platforms
-    SET device_events_per_day = ?, device_bytes_per_day = ?, new_devices_per_day = ?, new_users_per_day = ?
-    WHERE id = ?
-"};
-
-/// Sets the bounds of a platform.
-pub fn set(write: &mut Write<'_>, id: PlatformId, quota: DeviceQuota) -> Result<(), Error> {
-    sql(SET)
-        .bind(quota.device_events_per_day)
-        .bind(quota.device_bytes_per_day)
-        .bind(quota.new_devices_per_day)
-        .bind(quota.new_users_per_day)
-        .bind(id)
-        .run(write.connection)
-        .map(drop)
-}
-
-/// Changes the bounds of a platform.
-pub fn change(
-    write: &mut Write<'_>,
-    id: PlatformId,
-    before: DeviceQuota,
-    patch: DeviceQuotaPatch,
-) -> Result<(), Error> {
-    let after = patch.on(before);
-    if after == before { Ok(()) } else { set(write, id, after) }
 }
 
 /// A platform, and a day by its number since 1970-01-01 (UTC).

@@ -1,6 +1,6 @@
 //! Platforms: an app on one store. A deleted platform is hidden; its purchases stay in the database.
 
-use super::device_quota::{self, DeviceQuota, DeviceQuotaPatch};
+use super::device_quota::DeviceQuota;
 use super::ingress_key;
 use crate::db::act::Act;
 use crate::db::connection::AnyConnection;
@@ -8,77 +8,36 @@ use crate::db::error::Error;
 use crate::db::page::{CREATED, Page, Paged};
 use crate::db::secrets::{Secrets, random_uuid};
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
+use crate::db::statement::{row, sql, written_row};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::inbox::topics;
 use crate::reports::audit;
 use crate::settings::app_lock;
 use crate::settling::rechecks::{self, RecheckReason};
+use const_format::formatcp;
 use domain::catalogue::ProductRef;
 use domain::{AppId, Environment, PlatformId, Timestamp, TransferPolicy, UnknownReceipts};
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
-/// A platform that is to be created.
-#[derive(Debug, Clone)]
-pub struct NewPlatform {
-    pub app_id: AppId,
-    /// The store's name, such as `amazon`.
-    pub store: String,
-    /// A name for people, unique in the app.
-    pub name: String,
-    /// The app's package name in the store.
-    pub package_name: String,
-    /// Whether its purchases are for real money or of the store's sandbox.
-    pub environment: Environment,
-    /// The store's shared secret, for verification.
-    pub shared_secret: Option<SecretString>,
-    /// The only topic that may send to it, if already known.
-    pub topic_arn: Option<String>,
-    /// The length of the window in milliseconds.
-    pub window_ms: i64,
-    /// The maximum time from a notification to its settling in milliseconds, even if new notifications restart the
-    /// window.
-    pub max_wait_ms: Option<i64>,
-    /// How much its devices may report in a day.
-    pub quota: DeviceQuota,
-    /// Which SKU of a subscription is its `product_ref_id`.
-    pub product_ref: ProductRef,
-    /// Whether a revocation is settled at once, without a window.
-    pub flush_on_revoke: bool,
-    /// What to do with a receipt that the store does not know.
-    pub unknown_receipts: UnknownReceipts,
-    /// What a device moves of another named customer's; `None` for the default.
-    pub transfers: Option<TransferPolicy>,
-    /// The secret part of the URL that notifications are sent to.
-    pub ingress_key: SecretString,
-    /// The key with which its devices report; it is no secret.
-    pub publishable_key: String,
-}
-
-row! {
-    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-    pub struct Platform {
-        pub id: PlatformId,
-        pub app_id: AppId,
-        pub store: String,
+written_row! {
+    /// The settings of a platform: each is a column and, under its name here, a field of acts. A new one is also an
+    /// entry of `settings!` in `api/src/resources/platforms.rs`, of the store's form, and a flag of `settle platform`.
+    #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+    pub struct PlatformSettings {
+        /// A name for people, unique in the app.
         pub name: String,
         /// The app's package name in the store.
         pub package_name: String,
         /// Whether its purchases are for real money or of the store's sandbox.
         pub environment: Environment,
-        /// Whether a shared secret is stored.
-        pub has_shared_secret: bool,
-        /// Whether logins on its devices need a token of the customer's own server.
-        pub has_login_secret: bool,
         /// The length of the window in milliseconds.
         pub window_ms: i64,
-        /// The maximum time from a notification to its settling in milliseconds.
+        /// The maximum time from a notification to its settling in milliseconds, even if new notifications restart the
+        /// window.
         pub max_wait_ms: Option<i64>,
-        /// How much its devices may report in a day.
-        pub quota: DeviceQuota,
         /// Which SKU of a subscription is its `product_ref_id`.
         pub product_ref: ProductRef,
         /// Whether a revocation is settled at once, without a window.
@@ -87,6 +46,49 @@ row! {
         pub unknown_receipts: UnknownReceipts,
         /// What a device moves of another named customer's; `None` for the default.
         pub transfers: Option<TransferPolicy>,
+        ;
+        /// How much its devices may report in a day.
+        #[serde(rename = "device_quota")]
+        pub quota: DeviceQuota,
+    }
+}
+
+impl PlatformSettings {
+    /// The settings of a platform for which only these were chosen.
+    #[must_use]
+    pub fn new(name: &str, package_name: &str, window_ms: i64) -> Self {
+        Self { name: name.to_owned(), package_name: package_name.to_owned(), window_ms, ..Self::default() }
+    }
+}
+
+/// A platform that is to be created.
+#[derive(Debug, Clone)]
+pub struct NewPlatform {
+    pub app_id: AppId,
+    /// The store's name, such as `amazon`.
+    pub store: String,
+    pub settings: PlatformSettings,
+    /// The store's shared secret, for verification.
+    pub shared_secret: Option<SecretString>,
+    /// The only topic that may send to it, if already known.
+    pub topic_arn: Option<String>,
+    /// The secret part of the URL that notifications are sent to.
+    pub ingress_key: SecretString,
+    /// The key with which its devices report; it is no secret.
+    pub publishable_key: String,
+}
+
+row! {
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Platform {
+        pub id: PlatformId,
+        pub app_id: AppId,
+        pub store: String,
+        pub settings: PlatformSettings,
+        /// Whether a shared secret is stored.
+        pub has_shared_secret: bool,
+        /// Whether logins on its devices need a token of the customer's own server.
+        pub has_login_secret: bool,
         /// When a login without a token was stored first.
         pub unsigned_login_at: Option<Timestamp>,
         /// When the store began to refuse the shared secret; `None` while it accepts it.
@@ -95,6 +97,16 @@ row! {
         pub publishable_key: String,
         pub created_at: Timestamp,
     }
+}
+
+/// A change of what is no setting of a platform; `None` leaves a field as it is.
+#[derive(Debug, Clone, Default)]
+pub struct PlatformChange {
+    /// A new shared secret; `Some(None)` removes it.
+    pub shared_secret: Option<Option<SecretString>>,
+    pub publishable_key: Option<String>,
+    /// One more topic that may send. Its subscription is confirmed when it requests that.
+    pub topic_arn: Option<String>,
 }
 
 impl Platform {
@@ -107,46 +119,21 @@ impl Platform {
     /// What a device moves of another named customer's.
     #[must_use]
     pub fn transfers(&self) -> TransferPolicy {
-        self.transfers.unwrap_or_else(|| TransferPolicy::usual(self.has_login_secret))
+        self.settings.transfers.unwrap_or_else(|| TransferPolicy::usual(self.has_login_secret))
     }
 }
 
-/// Changes of a platform; `None` leaves a field as it is.
-#[derive(Debug, Clone, Default)]
-pub struct PlatformPatch {
-    pub name: Option<String>,
-    pub package_name: Option<String>,
-    pub environment: Option<Environment>,
-    /// A new shared secret; `Some(None)` removes it.
-    pub shared_secret: Option<Option<SecretString>>,
-    /// Another window, in milliseconds.
-    pub window_ms: Option<i64>,
-    /// Another `max_wait`, in milliseconds; `Some(None)` removes it.
-    pub max_wait_ms: Option<Option<i64>>,
-    /// How much its devices may report in a day from now on.
-    pub quota: DeviceQuotaPatch,
-    /// Which SKU is the `product_ref_id` from now on. Subscriptions whose term has another SKU
-    /// than its product are rechecked.
-    pub product_ref: Option<ProductRef>,
-    /// Whether revocations are settled at once from now on.
-    pub flush_on_revoke: Option<bool>,
-    /// What to do from now on with a receipt that the store does not know.
-    pub unknown_receipts: Option<UnknownReceipts>,
-    /// What a device moves from now on of another named customer's; `Some(None)` for the default.
-    pub transfers: Option<Option<TransferPolicy>>,
-    pub publishable_key: Option<String>,
-    /// One more topic that may send. Its subscription is confirmed when it requests that.
-    pub topic_arn: Option<String>,
-}
+const SETTINGS: &str = PlatformSettings::COLUMNS;
+const PLACES: &str = PlatformSettings::PLACES;
 
 /// The columns of [`Platform`], of those that were not deleted.
-pub const PLATFORM: &str = "
-    device_events_per_day, device_bytes_per_day, new_devices_per_day, new_users_per_day,
-    id, app_id, store, name, package_name, environment, (shared_secret IS NOT NULL) AS has_shared_secret,
-        (login_secret IS NOT NULL) AS has_login_secret, window_ms, max_wait_ms, product_ref, flush_on_revoke,
-        unknown_receipts, transfers, unsigned_login_at, secret_refused_at, publishable_key, created_at
+pub const PLATFORM: &str = formatcp!(
+    "
+    id, app_id, store{SETTINGS}, (shared_secret IS NOT NULL) AS has_shared_secret,
+        (login_secret IS NOT NULL) AS has_login_secret, unsigned_login_at, secret_refused_at, publishable_key, created_at
     FROM platforms
-    WHERE deleted_at IS NULL";
+    WHERE deleted_at IS NULL"
+);
 
 /// Without its secrets: nothing needs them any more.
 const DELETE: Sql = statement! {"
@@ -220,35 +207,45 @@ impl Store {
         self.read(move |connection| sql(OF_APPS).uncached().bind_list(apps).bind(most).all(connection)).await
     }
 
-    /// Changes a platform.
+    /// Changes a platform. `set` changes its settings, and may run more than once.
     ///
     /// # Errors
     ///
     /// [`Error::Conflict`] if `topic_arn` is a topic that awaits approval. Then nothing is changed.
-    pub async fn update_platform(&self, id: PlatformId, patch: PlatformPatch) -> Result<Platform, Error> {
+    pub async fn update_platform(
+        &self,
+        id: PlatformId,
+        change: PlatformChange,
+        mut set: impl FnMut(&mut PlatformSettings) + Send + 'static,
+    ) -> Result<Platform, Error> {
         let secrets = self.secrets.clone();
         self.change("platform.update", move |write| {
             let app = find(write.connection, id)?.app_id;
             app_lock::take(write, app)?;
             let before = lock(write, id)?;
-            update(write, &secrets, &before, &patch)?;
-            if let Some(arn) = &patch.topic_arn {
+            let mut after = before.clone();
+            set(&mut after.settings);
+            after.publishable_key.clone_from(change.publishable_key.as_ref().unwrap_or(&before.publishable_key));
+            if let Some(secret) = &change.shared_secret {
+                set_secret(write, &secrets, &before, secret.as_ref())?;
+            }
+            update(write, &before, &after)?;
+            if let Some(arn) = &change.topic_arn {
                 topics::configure(write, id, arn)?;
             }
             let after = find(write.connection, id)?;
-            if after != before || patch.shared_secret.is_some() {
+            if after != before || change.shared_secret.is_some() {
                 sql(RAISE_VERSION).bind(id).run(write.connection)?;
             }
             let mut changed = fields(&after);
             // Of a secret an act has that it was replaced, and nothing of it.
-            for (name, is_replaced) in
-                [("shared_secret", patch.shared_secret.is_some()), ("publishable_key", patch.publishable_key.is_some())]
-            {
-                if is_replaced {
-                    changed[name] = json!("replaced");
-                }
+            if change.shared_secret.is_some() {
+                changed["shared_secret"] = json!("replaced");
             }
-            if let Some(arn) = &patch.topic_arn {
+            if change.publishable_key.is_some() {
+                changed["publishable_key"] = json!("replaced");
+            }
+            if let Some(arn) = &change.topic_arn {
                 changed["topic_arn"] = json!(arn);
             }
             let act = Act::on(after.app_id, id).before(fields(&before)).after(changed);
@@ -289,20 +286,11 @@ impl Store {
 
 /// The fields of a platform in acts: all but its keys and secrets.
 pub fn fields(platform: &Platform) -> Value {
-    json!({
-        "name": platform.name,
-        "store": platform.store,
-        "package_name": platform.package_name,
-        "environment": platform.environment,
-        "window_ms": platform.window_ms,
-        "max_wait_ms": platform.max_wait_ms,
-        "device_quota": platform.quota,
-        "product_ref": platform.product_ref,
-        "flush_on_revoke": platform.flush_on_revoke,
-        "unknown_receipts": platform.unknown_receipts,
-        "transfers": platform.transfers(),
-        "has_shared_secret": platform.has_shared_secret,
-    })
+    let mut fields = json!(platform.settings);
+    fields["transfers"] = json!(platform.transfers());
+    fields["store"] = json!(platform.store);
+    fields["has_shared_secret"] = json!(platform.has_shared_secret);
+    fields
 }
 
 row! {
@@ -338,10 +326,9 @@ pub fn require_app(write: &mut Write<'_>, id: AppId) -> Result<(), Error> {
 }
 
 const INSERT: Sql = statement! {"
-    INSERT INTO platforms (id, app_id, store, name, package_name, environment, shared_secret, window_ms,
-        max_wait_ms, ingress_hash, ingress_key, publishable_key, created_at, product_ref, flush_on_revoke,
-        unknown_receipts, transfers)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO platforms (id, app_id, store, shared_secret, ingress_hash, ingress_key, publishable_key,
+        created_at{SETTINGS})
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?{PLACES})
 "};
 
 fn insert(write: &mut Write<'_>, secrets: &Secrets, id: PlatformId, new: &NewPlatform) -> Result<(), Error> {
@@ -351,29 +338,20 @@ fn insert(write: &mut Write<'_>, secrets: &Secrets, id: PlatformId, new: &NewPla
         .bind(id)
         .bind(new.app_id)
         .bind(new.store.as_str())
-        .bind(new.name.as_str())
-        .bind(new.package_name.as_str())
-        .bind(new.environment)
         .bind(sealed)
-        .bind(new.window_ms)
-        .bind(new.max_wait_ms)
         .bind(ingress_hash)
         .bind(ingress_key)
         .bind(new.publishable_key.as_str())
         .bind(write.now()?)
-        .bind(new.product_ref)
-        .bind(new.flush_on_revoke)
-        .bind(new.unknown_receipts)
-        .bind(new.transfers)
+        .bind_all(new.settings.values())
         .run(write.connection)
-        .map_err(|error| error.or_taken("platform", &new.name))?;
-    device_quota::set(write, id, new.quota)
+        .map_err(|error| error.or_taken("platform", &new.settings.name))
+        .map(drop)
 }
 
 const UPDATE: Sql = statement! {"
     UPDATE platforms
-    SET name = ?, package_name = ?, environment = ?, window_ms = ?, max_wait_ms = ?, publishable_key = ?,
-        product_ref = ?, flush_on_revoke = ?, unknown_receipts = ?, transfers = ?
+    SET (publishable_key{SETTINGS}) = (?{PLACES})
     WHERE id = ?
 "};
 
@@ -381,53 +359,45 @@ const RAISE_VERSION: Sql = statement!("UPDATE platforms SET settings_version = s
 
 const SET_SECRET: Sql = statement!("UPDATE platforms SET shared_secret = ?, secret_refused_at = NULL WHERE id = ?");
 
-fn update(write: &mut Write<'_>, secrets: &Secrets, before: &Platform, patch: &PlatformPatch) -> Result<(), Error> {
-    let name = patch.name.as_ref().unwrap_or(&before.name);
-    sql(UPDATE)
-        .bind(name.as_str())
-        .bind(patch.package_name.as_ref().unwrap_or(&before.package_name).as_str())
-        .bind(patch.environment.unwrap_or(before.environment))
-        .bind(patch.window_ms.unwrap_or(before.window_ms))
-        .bind(patch.max_wait_ms.unwrap_or(before.max_wait_ms))
-        .bind(patch.publishable_key.as_ref().unwrap_or(&before.publishable_key).as_str())
-        .bind(patch.product_ref.unwrap_or(before.product_ref))
-        .bind(patch.flush_on_revoke.unwrap_or(before.flush_on_revoke))
-        .bind(patch.unknown_receipts.unwrap_or(before.unknown_receipts))
-        .bind(patch.transfers.unwrap_or(before.transfers))
-        .bind(before.id)
-        .run(write.connection)
-        .map_err(|error| error.or_taken("platform", name))?;
-    device_quota::change(write, before.id, before.quota, patch.quota)?;
-    if let Some(secret) = &patch.shared_secret {
-        let sealed = seal(write, secrets, before.id, secret.as_ref())?;
-        sql(SET_SECRET).bind(sealed).bind(before.id).run(write.connection)?;
-    }
-    recheck_affected(write, before, patch)
-}
-
-/// Notes a recheck of the purchases that the change affects; the sweep settles them at its own pace. Without a secret
-/// the store cannot be queried, so removing it rechecks none: it only sets their counts of failed
-/// queries back to 0.
+/// Writes a platform, and notes a recheck of the purchases that the change affects; the sweep settles them at its own
+/// pace.
 ///
 /// The lock of the app is taken first. A settling that is creating a purchase shares it, so the change waits for that, and
 /// the recheck sees the purchase.
-fn recheck_affected(write: &mut Write<'_>, before: &Platform, patch: &PlatformPatch) -> Result<(), Error> {
-    if let Some(secret) = &patch.shared_secret {
-        match secret {
-            // Those that failed since the store began to refuse the old one.
-            Some(_) => rechecks::recheck_secret(write, before.id, before.secret_refused_at)?,
-            None => rechecks::recheck_platform(write, before.id, RecheckReason::NoUsableSecret)?,
-        }
-    }
-    if patch.environment.is_some_and(|chosen| chosen != before.environment) {
+fn update(write: &mut Write<'_>, before: &Platform, after: &Platform) -> Result<(), Error> {
+    let (was, is) = (&before.settings, &after.settings);
+    sql(UPDATE)
+        .bind(after.publishable_key.as_str())
+        .bind_all(is.values())
+        .bind(before.id)
+        .run(write.connection)
+        .map_err(|error| error.or_taken("platform", &is.name))?;
+    if is.environment != was.environment {
         // The filters of destinations match other purchases from now on.
         audit::reset_choices_of_platform(write, before.id)?;
         rechecks::recheck_platform(write, before.id, RecheckReason::Environment)?;
     }
-    if patch.product_ref.is_some_and(|chosen| chosen != before.product_ref) {
+    if is.product_ref != was.product_ref {
         rechecks::recheck_platform(write, before.id, RecheckReason::ProductRef)?;
     }
     Ok(())
+}
+
+/// Replaces or removes the shared secret, and notes a recheck. Without a secret the store cannot be queried, so removing
+/// it rechecks none: it only sets their counts of failed queries back to 0.
+fn set_secret(
+    write: &mut Write<'_>,
+    secrets: &Secrets,
+    before: &Platform,
+    secret: Option<&SecretString>,
+) -> Result<(), Error> {
+    let sealed = seal(write, secrets, before.id, secret)?;
+    sql(SET_SECRET).bind(sealed).bind(before.id).run(write.connection)?;
+    match secret {
+        // Those that failed since the store began to refuse the old one.
+        Some(_) => rechecks::recheck_secret(write, before.id, before.secret_refused_at),
+        None => rechecks::recheck_platform(write, before.id, RecheckReason::NoUsableSecret),
+    }
 }
 
 fn seal(

@@ -295,4 +295,34 @@ macro_rules! row {
     };
 }
 
-pub(crate) use {json_columns, read_column, row, stored, text_column, written_column};
+/// Declares a struct like [`row!`] that is also written to its columns. A last field behind a `;` is such a struct
+/// itself.
+macro_rules! written_row {
+    (@place $field:ident) => { ", ?" };
+    ($(#[$meta:meta])* $vis:vis struct $name:ident { $($(#[$doc:meta])* $fvis:vis $field:ident: $type:ty,)*
+        $(; $(#[$inner_doc:meta])* $inner_vis:vis $inner:ident: $inner_type:ident,)? }) => {
+        $crate::db::column::row! { $(#[$meta])* $vis struct $name {
+            $($(#[$doc])* $fvis $field: $type,)*
+            $($(#[$inner_doc])* $inner_vis $inner: $inner_type,)?
+        } }
+
+        impl $name {
+            /// The columns, each after a comma.
+            pub(crate) const COLUMNS: &str =
+                const_format::concatcp!($(", ", stringify!($field),)* $($inner_type::COLUMNS)?);
+            /// A place for the value of each column, after a comma.
+            pub(crate) const PLACES: &str = const_format::concatcp!(
+                $($crate::db::column::written_row!(@place $field),)* $($inner_type::PLACES)?
+            );
+
+            /// The value of each column.
+            pub(crate) fn values(&self) -> Vec<$crate::db::column::Value<'static>> {
+                let values = vec![$(self.$field.clone().into()),*];
+                $(let values = [values, self.$inner.values()].concat();)?
+                values
+            }
+        }
+    };
+}
+
+pub(crate) use {json_columns, read_column, row, stored, text_column, written_column, written_row};

@@ -17,7 +17,7 @@ use std::marker::PhantomData;
 use std::panic::Location;
 
 pub use crate::db::column::{Field, Value};
-pub(crate) use crate::db::column::{json_columns, row, stored};
+pub(crate) use crate::db::column::{json_columns, row, stored, written_row};
 
 #[derive(Debug, Clone)]
 pub struct Statement<'a> {

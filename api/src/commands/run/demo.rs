@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use storage::{
     App, Catalogue, Change, Destination, DestinationPatch, EntitlementText, Filter, Limits, NewDestination,
-    NewPlatform, Page, Platform, PlatformPatch, Product, Run, Store,
+    NewPlatform, Page, Platform, PlatformChange, PlatformSettings, Product, Run, Store,
 };
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -166,25 +166,18 @@ async fn platform(
     shared_secret: &SecretString,
 ) -> Result<Platform, storage::Error> {
     let platforms = store.platforms(app, Page::default()).await?;
-    if let Some(platform) = platforms.items.into_iter().find(|platform| platform.package_name == PACKAGE_NAME) {
+    if let Some(platform) = platforms.items.into_iter().find(|platform| platform.settings.package_name == PACKAGE_NAME)
+    {
         return bring_up_to_date(store, platform, wanted, shared_secret).await;
     }
+    let settings = PlatformSettings::new(NAME, PACKAGE_NAME, millis(wanted.window));
     let new = NewPlatform {
         app_id: app,
         store: "amazon".to_owned(),
-        name: NAME.to_owned(),
-        package_name: PACKAGE_NAME.to_owned(),
         // Simulated purchases count as tests.
-        environment: Environment::Sandbox,
+        settings: PlatformSettings { environment: Environment::Sandbox, ..settings },
         shared_secret: Some(shared_secret.clone()),
         topic_arn: Some(TOPIC_ARN.to_owned()),
-        window_ms: millis(wanted.window),
-        max_wait_ms: None,
-        quota: Default::default(),
-        product_ref: domain::catalogue::ProductRef::Term,
-        flush_on_revoke: false,
-        unknown_receipts: domain::UnknownReceipts::GiveUp,
-        transfers: None,
         ingress_key: storage::hex(&clock::random_bytes::<16>()).into(),
         publishable_key: format!("pk_{}", storage::hex(&clock::random_bytes::<16>())),
     };
@@ -198,19 +191,19 @@ async fn bring_up_to_date(
     wanted: &Wanted<'_>,
     shared_secret: &SecretString,
 ) -> Result<Platform, storage::Error> {
-    let window_ms = Some(millis(wanted.window)).filter(|ms| wanted.is_window_set && platform.window_ms != *ms);
-    let is_verified = platform.has_shared_secret && platform.secret_refused_at.is_none();
-    let is_sandbox = platform.environment == Environment::Sandbox;
-    if window_ms.is_none() && is_verified && is_sandbox {
+    let window_ms = wanted.is_window_set.then(|| millis(wanted.window));
+    let set = move |settings: &mut PlatformSettings| {
+        settings.window_ms = window_ms.unwrap_or(settings.window_ms);
+        settings.environment = Environment::Sandbox;
+    };
+    let mut settings = platform.settings.clone();
+    set(&mut settings);
+    if settings == platform.settings && platform.can_verify() {
         return Ok(platform);
     }
-    let patch = PlatformPatch {
-        window_ms,
-        shared_secret: (!is_verified).then(|| Some(shared_secret.clone())),
-        environment: (!is_sandbox).then_some(Environment::Sandbox),
-        ..PlatformPatch::default()
-    };
-    store.update_platform(platform.id, patch).await
+    let secret = (!platform.can_verify()).then(|| Some(shared_secret.clone()));
+    let change = PlatformChange { shared_secret: secret, ..PlatformChange::default() };
+    store.update_platform(platform.id, change, set).await
 }
 
 /// Fills the catalogue with the products of the simulated store, unless it has entries.

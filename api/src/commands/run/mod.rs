@@ -211,7 +211,7 @@ impl Runner {
             addresses,
             data: self.data.clone(),
             admin_token: self.config.http.admin_token.clone(),
-            window: self.demo.as_ref().map(|demo| Duration::from_millis(demo.platform.window_ms.unsigned_abs())),
+            window: self.demo.as_ref().map(|it| Duration::from_millis(it.platform.settings.window_ms.unsigned_abs())),
             dev_server: self.dev_server.clone(),
             page: None,
         }

@@ -2,11 +2,12 @@
 
 use super::listed::{AppCard, AppPage, ListPage, PlatformPage, PlatformRow};
 use super::progress::Facts;
+use super::steps::At;
 use super::{SCREEN, of_app};
-use crate::edge::{Edge, Shared};
+use crate::edge::Edge;
 use crate::error::Error;
 use crate::extract::{Body, Query, Stored, checked};
-use crate::keys::{Acting, Caller};
+use crate::keys::Acting;
 use crate::pages::change::{Refused, reasoned, texts};
 use crate::pages::described::{Entered, Known, creation, groups};
 use crate::pages::form::{Sent, TOKEN};
@@ -29,17 +30,12 @@ const PLATFORMS: usize = 10;
 const OF_APP: i64 = 50;
 
 /// `GET /ui/connect`
-pub async fn list(State(edge): State<Shared>, visit: Visit, caller: Caller) -> Result<Response, Error> {
-    list_page(&edge, &visit, &caller, &Sent::default(), &Refused::default()).await
+pub async fn list(at: At) -> Result<Response, Error> {
+    list_page(&at, &Sent::default(), &Refused::default()).await
 }
 
-async fn list_page(
-    edge: &Edge,
-    visit: &Visit,
-    caller: &Caller,
-    sent: &Sent,
-    refused: &Refused,
-) -> Result<Response, Error> {
+async fn list_page(at: &At, sent: &Sent, refused: &Refused) -> Result<Response, Error> {
+    let (State(edge), visit, caller) = at;
     let is_answer = sent.get(TOKEN).is_some();
     let found = match caller.app(edge, visit.app).await? {
         Some(app) => Paged { items: vec![edge.store.app(app).await?], next_cursor: None },
@@ -98,41 +94,30 @@ async fn rows(
 }
 
 /// `POST /ui/connect`
-pub async fn create(
-    edge: Acting,
-    State(shared): State<Shared>,
-    visit: Visit,
-    caller: Caller,
-    sent: Sent,
-) -> Result<Response, Error> {
-    let draft = reasoned::<NewApp>(&sent, texts(&sent, &["name"]));
-    let result = match draft.and_then(|draft| draft.finish()) {
-        Ok(_) if caller.app.is_some() => {
-            Err(Error::Forbidden("this concerns all apps, and the session is of one".to_owned()))
+pub async fn create(edge: Acting, at: At, sent: Sent) -> Result<Response, Error> {
+    let result = async {
+        let new = reasoned::<NewApp>(&sent, texts(&sent, &["name"]))?.finish()?;
+        if at.2.app.is_some() {
+            return Err(Error::Forbidden("this concerns all apps, and the session is of one".to_owned()));
         }
-        Ok(new) => apps::create(edge, Body(new)).await,
-        Err(error) => Err(error),
-    };
+        apps::create(edge, Body(new)).await
+    }
+    .await;
     match result {
         Ok(created) => {
             let id = created.0.id;
-            Ok(Redirect::to(&of_app(&visit, id, &format!("/ui/connect/apps/{id}"))).into_response())
+            Ok(Redirect::to(&of_app(&at.1, id, &format!("/ui/connect/apps/{id}"))).into_response())
         }
         Err(error) => {
             let refused = Refused::of(error)?;
-            let page = list_page(&shared, &visit, &caller, &sent, &refused).await?;
+            let page = list_page(&at, &sent, &refused).await?;
             Ok((refused.status, page).into_response())
         }
     }
 }
 
 /// `GET /ui/connect/apps/{app_id}`
-pub async fn show(
-    State(edge): State<Shared>,
-    visit: Visit,
-    caller: Caller,
-    Stored(app): Stored<App>,
-) -> Result<Response, Error> {
+pub async fn show((State(edge), visit, caller): At, Stored(app): Stored<App>) -> Result<Response, Error> {
     if visit.is_json {
         let cursor = visit.query("cursor").map(|cursor| ("cursor".to_owned(), cursor.into()));
         let page = Query(checked(cursor.into_iter().collect())?);
@@ -154,11 +139,7 @@ pub async fn show(
 }
 
 /// `GET /ui/connect/apps/{app_id}/platforms/new`
-pub async fn new_platform(
-    State(edge): State<Shared>,
-    visit: Visit,
-    Stored(app): Stored<App>,
-) -> Result<Response, Error> {
+pub async fn new_platform((State(edge), visit, _): At, Stored(app): Stored<App>) -> Result<Response, Error> {
     let forms = of_stores();
     let chosen = visit.query("store");
     let form = chosen.and_then(|name| forms.iter().find(|form| form.name == name)).or_else(|| only(&forms));
@@ -189,8 +170,7 @@ fn place_of_new(app: &App) -> Place {
 /// `POST /ui/connect/apps/{app_id}/platforms/new`
 pub async fn create_platform(
     edge: Acting,
-    State(shared): State<Shared>,
-    visit: Visit,
+    (State(shared), visit, _): At,
     sent: Sent,
     Stored(app): Stored<App>,
 ) -> Result<Response, Error> {
@@ -200,10 +180,8 @@ pub async fn create_platform(
     if let Some(form) = form {
         body.insert("store".to_owned(), form.name.into());
     }
-    let result = match reasoned::<NewPlatform>(&sent, body) {
-        Ok(draft) => platforms::create(edge, Stored(app.clone()), draft).await,
-        Err(error) => Err(error),
-    };
+    let result =
+        async { platforms::create(edge, Stored(app.clone()), reasoned::<NewPlatform>(&sent, body)?).await }.await;
     match result {
         Ok(created) => {
             let path = format!("/ui/connect/platforms/{}", created.0.id);

@@ -2,17 +2,15 @@
 
 use super::of_app;
 use super::progress::Step;
-use super::steps::{Connected, Tried, as_api, console_page, deletion_page, sample_page, topics_page};
+use super::steps::{At, Connected, Tried, as_api, console_page, deletion_page, sample_page, topics_page};
 use super::view::SettingsPage;
-use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Body, Id, Ids, Stored};
-use crate::keys::{Acting, Caller};
+use crate::keys::Acting;
 use crate::pages::change::{Refused, reasoned, texts};
 use crate::pages::described::{Entered, Known, changes, groups};
 use crate::pages::form::Sent;
 use crate::pages::frame::{Frame, Place, shown};
-use crate::pages::visit::Visit;
 use crate::resources::forms::{Form, of_stores};
 use crate::resources::platforms::{self, PlatformPatch, RotateIngressKey};
 use crate::resources::samples::{self, SampleRequest};
@@ -25,7 +23,7 @@ use serde_json::Map;
 use storage::Platform;
 
 /// What each change takes of a request.
-type Parts = (State<Shared>, (Visit, Caller, Sent));
+type Parts = (At, Sent);
 
 /// The fields that a platform is created with alone.
 const FIXED: [&str; 1] = ["store"];
@@ -38,23 +36,13 @@ fn form_of(platform: &Platform) -> Option<Form> {
 }
 
 /// `GET /ui/connect/platforms/{platform_id}/settings`
-pub async fn settings(
-    State(edge): State<Shared>,
-    visit: Visit,
-    caller: Caller,
-    Stored(platform): Stored<Platform>,
-) -> Result<Response, Error> {
-    settings_page(&edge, &visit, &caller, platform, &Tried::default()).await
+pub async fn settings(at: At, Stored(platform): Stored<Platform>) -> Result<Response, Error> {
+    settings_page(&at, platform, &Tried::default()).await
 }
 
-async fn settings_page(
-    edge: &Shared,
-    visit: &Visit,
-    caller: &Caller,
-    platform: Platform,
-    tried: &Tried,
-) -> Result<Response, Error> {
-    let value = as_api(edge, caller, &platform).await?;
+async fn settings_page(at: &At, platform: Platform, tried: &Tried) -> Result<Response, Error> {
+    let (State(edge), visit, _) = at;
+    let value = as_api(at, &platform).await?;
     let of = Connected::of(edge, platform).await?;
     let known = Known { is_change: true, ..Known::default() };
     let is_answer = tried.sent.get(crate::pages::form::TOKEN).is_some();
@@ -67,165 +55,118 @@ async fn settings_page(
 }
 
 /// `POST /ui/connect/platforms/{platform_id}/settings`
-pub async fn update(
-    edge: Acting,
-    (State(shared), (visit, caller, sent)): Parts,
-    Stored(platform): Stored<Platform>,
-) -> Result<Response, Error> {
-    let value = as_api(&shared, &caller, &platform).await?;
-    let body = form_of(&platform).map(|form| changes(&form, &sent, &value)).unwrap_or_else(|| Ok(Map::new()));
-    let result = match body.and_then(|body| Ok((body.is_empty(), reasoned::<PlatformPatch>(&sent, body)?))) {
-        Ok((true, _)) if sent.reason().is_ok() => return Ok(back(&visit, &platform, "?done=nothing")),
-        Ok((_, draft)) => platforms::update(edge, Stored(platform.clone()), draft).await.map(drop),
-        Err(error) => Err(error),
-    };
-    match result {
-        Ok(()) => Ok(back(&visit, &platform, "?done=settings")),
-        Err(error) => {
-            let tried = tried("settings", sent, error)?;
-            let page = settings_page(&shared, &visit, &caller, platform, &tried).await?;
-            Ok((tried.refused.status, page).into_response())
+pub async fn update(edge: Acting, parts: Parts, Stored(platform): Stored<Platform>) -> Result<Response, Error> {
+    let (at, sent) = &parts;
+    let value = as_api(at, &platform).await?;
+    let result = async {
+        let body = form_of(&platform).map_or_else(|| Ok(Map::new()), |form| changes(&form, sent, &value))?;
+        let is_empty = body.is_empty();
+        let draft = reasoned::<PlatformPatch>(sent, body)?;
+        if is_empty && sent.reason().is_ok() {
+            return Ok("?done=nothing");
         }
+        platforms::update(edge, Stored(platform.clone()), draft).await.map(|_| "?done=settings")
     }
+    .await;
+    answered(parts, platform, "settings", result).await
 }
 
-fn tried(name: impl Into<String>, sent: Sent, error: Error) -> Result<Tried, Error> {
-    Ok(Tried { name: name.into(), sent, refused: Refused::of(error)? })
-}
-
-/// Back at a page of the platform.
-fn back(visit: &Visit, platform: &Platform, rest: &str) -> Response {
-    let path = format!("/ui/connect/platforms/{}{rest}", platform.id);
-    Redirect::to(&of_app(visit, platform.app_id, &path)).into_response()
+/// Leads to the page of the platform whose path ends like this, or shows that of the form with why nothing was changed.
+async fn answered(
+    (at, sent): Parts,
+    platform: Platform,
+    name: impl Into<String>,
+    result: Result<impl Into<String>, Error>,
+) -> Result<Response, Error> {
+    let error = match result {
+        Ok(rest) => {
+            let path = format!("/ui/connect/platforms/{}{}", platform.id, rest.into());
+            return Ok(Redirect::to(&of_app(&at.1, platform.app_id, &path)).into_response());
+        }
+        Err(error) => error,
+    };
+    let tried = Tried { name: name.into(), sent, refused: Refused::of(error)? };
+    let page = match tried.name.split('-').next() {
+        Some("settings") => settings_page(&at, platform, &tried).await?,
+        Some("sample") => sample_page(&at, platform, &tried).await?,
+        Some("approve" | "reject") => topics_page(&at, platform, &tried).await?,
+        Some("delete") => deletion_page(&at, platform, &tried).await?,
+        _ => console_page(&at, platform, &tried).await?,
+    };
+    Ok((tried.refused.status, page).into_response())
 }
 
 /// A body without fields, if there is a reason.
-fn nothing(sent: &Sent) -> Result<Body<Nothing>, Error> {
+fn nothing((_, sent): &Parts) -> Result<Body<Nothing>, Error> {
     Ok(Body(reasoned::<Nothing>(sent, Map::new())?.finish()?))
 }
 
 /// `POST /ui/connect/platforms/{platform_id}/topics/{topic_id}/approve`
-pub async fn approve(edge: Acting, parts: Parts, Ids(of, id): Ids<PlatformId, TopicId>) -> Result<Response, Error> {
-    let result = match nothing(&parts.1.2) {
-        Ok(body) => topics::approve(edge, Ids(of, id), body).await.map(drop),
-        Err(error) => Err(error),
-    };
-    decided(parts, of, format!("approve-{id}"), result).await
+pub async fn approve(edge: Acting, parts: Parts, ids: Ids<PlatformId, TopicId>) -> Result<Response, Error> {
+    let (platform, name) = (edge.store.platform(ids.0).await?, format!("approve-{}", ids.1));
+    let result = async { topics::approve(edge, ids, nothing(&parts)?).await.map(|_| "/topics") }.await;
+    answered(parts, platform, name, result).await
 }
 
 /// `POST /ui/connect/platforms/{platform_id}/topics/{topic_id}/reject`
-pub async fn reject(edge: Acting, parts: Parts, Ids(of, id): Ids<PlatformId, TopicId>) -> Result<Response, Error> {
-    let result = match nothing(&parts.1.2) {
-        Ok(body) => topics::reject(edge, Ids(of, id), body).await.map(drop),
-        Err(error) => Err(error),
-    };
-    decided(parts, of, format!("reject-{id}"), result).await
-}
-
-/// The topics after a decision, or why it was not taken.
-async fn decided(
-    (State(edge), (visit, _, sent)): Parts,
-    of: PlatformId,
-    name: String,
-    result: Result<(), Error>,
-) -> Result<Response, Error> {
-    let platform = edge.store.platform(of).await?;
-    match result {
-        Ok(()) => Ok(back(&visit, &platform, "/topics")),
-        Err(error) => {
-            let tried = tried(name, sent, error)?;
-            let page = topics_page(&edge, &visit, platform, &tried).await?;
-            Ok((tried.refused.status, page).into_response())
-        }
-    }
+pub async fn reject(edge: Acting, parts: Parts, ids: Ids<PlatformId, TopicId>) -> Result<Response, Error> {
+    let (platform, name) = (edge.store.platform(ids.0).await?, format!("reject-{}", ids.1));
+    let result = async { topics::reject(edge, ids, nothing(&parts)?).await.map(|_| "/topics") }.await;
+    answered(parts, platform, name, result).await
 }
 
 /// `POST /ui/connect/platforms/{platform_id}/sample`
-pub async fn send_sample(
-    edge: Acting,
-    (State(shared), (visit, caller, sent)): Parts,
-    Stored(platform): Stored<Platform>,
-) -> Result<Response, Error> {
-    let body = texts(&sent, &["type", "receipt_id", "app_user_id"]);
-    // Without a reason nothing is tried, also where no sample is taken.
-    let reason = sent.reason().map_err(|wrong| Error::Invalid(vec![wrong]));
-    let result = match reason.and_then(|_| reasoned::<SampleRequest>(&sent, body)) {
-        Ok(draft) => samples::send(edge, Stored(platform.clone()), draft).await,
-        Err(error) => Err(error),
-    };
-    match result {
-        Ok(accepted) => Ok(back(&visit, &platform, &format!("/sample?sent={}", accepted.0.collapse_key))),
-        Err(error) => {
-            let tried = tried("sample", sent, error)?;
-            let page = sample_page(&shared, &visit, &caller, platform, &tried).await?;
-            Ok((tried.refused.status, page).into_response())
-        }
+pub async fn send_sample(edge: Acting, parts: Parts, Stored(platform): Stored<Platform>) -> Result<Response, Error> {
+    let sent = &parts.1;
+    let result = async {
+        // Without a reason nothing is tried, also where no sample is taken.
+        sent.reason().map_err(|wrong| Error::Invalid(vec![wrong]))?;
+        let draft = reasoned::<SampleRequest>(sent, texts(sent, &["type", "receipt_id", "app_user_id"]))?;
+        let accepted = samples::send(edge, Stored(platform.clone()), draft).await?;
+        Ok(format!("/sample?sent={}", accepted.0.collapse_key))
     }
+    .await;
+    answered(parts, platform, "sample", result).await
 }
 
 /// `POST /ui/connect/platforms/{platform_id}/rotate-ingress-key`
 pub async fn rotate(edge: Acting, parts: Parts, Stored(platform): Stored<Platform>) -> Result<Response, Error> {
-    let result = match nothing(&parts.1.2) {
-        Ok(Body(_)) => platforms::rotate(edge, Id(platform.id), Body(RotateIngressKey::default())).await.map(drop),
-        Err(error) => Err(error),
-    };
+    let result = async {
+        nothing(&parts)?;
+        platforms::rotate(edge, Id(platform.id), Body(RotateIngressKey::default())).await
+    }
+    .await;
     acted(parts, platform, "rotate-ingress-key", result).await
 }
 
 /// `POST /ui/connect/platforms/{platform_id}/end-old-ingress-key`
 pub async fn end_old(edge: Acting, parts: Parts, Stored(platform): Stored<Platform>) -> Result<Response, Error> {
-    let result = match nothing(&parts.1.2) {
-        Ok(body) => platforms::end_old(edge, Id(platform.id), body).await.map(drop),
-        Err(error) => Err(error),
-    };
+    let result = async { platforms::end_old(edge, Id(platform.id), nothing(&parts)?).await }.await;
     acted(parts, platform, "end-old-ingress-key", result).await
 }
 
 /// `POST /ui/connect/platforms/{platform_id}/retry-parked`
 pub async fn retry_parked(edge: Acting, parts: Parts, Stored(platform): Stored<Platform>) -> Result<Response, Error> {
-    let result = match nothing(&parts.1.2) {
-        Ok(body) => platforms::retry_parked(edge, Stored(platform.clone()), body).await.map(drop),
-        Err(error) => Err(error),
-    };
+    let result = async { platforms::retry_parked(edge, Stored(platform.clone()), nothing(&parts)?).await }.await;
     acted(parts, platform, "retry-parked", result).await
 }
 
 /// The page of the platform after one of its actions, or why it was not carried out.
-async fn acted(
-    (State(edge), (visit, caller, sent)): Parts,
-    platform: Platform,
-    name: &'static str,
-    result: Result<(), Error>,
-) -> Result<Response, Error> {
-    match result {
-        Ok(()) => Ok(back(&visit, &platform, &format!("?done={name}"))),
-        Err(error) => {
-            let tried = tried(name, sent, error)?;
-            let page = console_page(&edge, &visit, &caller, platform, &tried).await?;
-            Ok((tried.refused.status, page).into_response())
-        }
-    }
+async fn acted<T>(parts: Parts, platform: Platform, name: &str, result: Result<T, Error>) -> Result<Response, Error> {
+    answered(parts, platform, name, result.map(|_| format!("?done={name}"))).await
 }
 
 /// `POST /ui/connect/platforms/{platform_id}/delete`: the second step, after the page that says what it means.
-pub async fn delete(
-    edge: Acting,
-    (State(shared), (visit, _, sent)): Parts,
-    Stored(platform): Stored<Platform>,
-) -> Result<Response, Error> {
-    let result = match nothing(&sent) {
-        Ok(Body(_)) => platforms::delete(edge, Id(platform.id)).await.map(drop),
-        Err(error) => Err(error),
+pub async fn delete(edge: Acting, parts: Parts, Stored(platform): Stored<Platform>) -> Result<Response, Error> {
+    let result = async {
+        nothing(&parts)?;
+        platforms::delete(edge, Id(platform.id)).await
     };
-    match result {
-        Ok(()) => {
+    match result.await {
+        Ok(_) => {
             let path = format!("/ui/connect/apps/{}?done=deleted", platform.app_id);
-            Ok(Redirect::to(&of_app(&visit, platform.app_id, &path)).into_response())
+            Ok(Redirect::to(&of_app(&parts.0.1, platform.app_id, &path)).into_response())
         }
-        Err(error) => {
-            let tried = tried("delete", sent, error)?;
-            let page = deletion_page(&shared, &visit, platform, &tried).await?;
-            Ok((tried.refused.status, page).into_response())
-        }
+        Err(error) => answered(parts, platform, "delete", Err::<String, _>(error)).await,
     }
 }

@@ -33,9 +33,9 @@ impl PlatformRow {
         Self {
             path: path(""),
             next_path: path(next.map_or("/first", Step::path)),
-            name: platform.name.clone(),
-            package: platform.package_name.clone(),
-            environment: platform.environment.as_str(),
+            name: platform.settings.name.clone(),
+            package: platform.settings.package_name.clone(),
+            environment: platform.settings.environment.as_str(),
             last: facts.accepted().map(|one| Moment::ago(one.last_at)),
             state: match next {
                 None => Badge::new(Tone::Good, "connected"),

@@ -24,6 +24,9 @@ use storage::{App, Destination, Page, Paged, Platform};
 /// Maximum number of destinations of an app that are shown.
 const DESTINATIONS: i64 = 50;
 
+/// What a page is shown for.
+pub type At = (State<Shared>, Visit, Caller);
+
 /// A platform whose page is shown.
 pub struct Connected {
     pub app: App,
@@ -69,7 +72,7 @@ impl Connected {
         let id = self.platform.id;
         Place {
             screen: SCREEN.path,
-            title: format!("{} · {}", step.title(), self.platform.name),
+            title: format!("{} · {}", step.title(), self.platform.settings.name),
             api: format!("/v1/platforms/{id}{api}"),
             command: format!("settle platform {command} {id}"),
             ..Place::default()
@@ -87,34 +90,24 @@ impl Connected {
 ///
 /// # Errors
 /// 503 when the database does not answer.
-pub async fn as_api(edge: &Shared, caller: &Caller, platform: &Platform) -> Result<Value, Error> {
+pub async fn as_api((edge, _, caller): &At, platform: &Platform) -> Result<Value, Error> {
     let stored = Stored(platform.clone());
-    let found = platforms::show(State(edge.clone()), caller.clone(), stored).await?.0;
+    let found = platforms::show(edge.clone(), caller.clone(), stored).await?.0;
     serde_json::to_value(found).map_err(|_| Error::Internal)
 }
 
 /// `GET /ui/connect/platforms/{platform_id}`
-pub async fn console(
-    State(edge): State<Shared>,
-    visit: Visit,
-    caller: Caller,
-    Stored(platform): Stored<Platform>,
-) -> Result<Response, Error> {
-    console_page(&edge, &visit, &caller, platform, &Tried::default()).await
+pub async fn console(at: At, Stored(platform): Stored<Platform>) -> Result<Response, Error> {
+    console_page(&at, platform, &Tried::default()).await
 }
 
 /// The page of the store's console.
 ///
 /// # Errors
 /// 503 when the database does not answer.
-pub async fn console_page(
-    edge: &Shared,
-    visit: &Visit,
-    caller: &Caller,
-    platform: Platform,
-    tried: &Tried,
-) -> Result<Response, Error> {
-    let value = as_api(edge, caller, &platform).await?;
+pub async fn console_page(at: &At, platform: Platform, tried: &Tried) -> Result<Response, Error> {
+    let (State(edge), visit, _) = at;
+    let value = as_api(at, &platform).await?;
     let of = Connected::of(edge, platform).await?;
     let form = of_stores().into_iter().find(|form| form.name == of.platform.store);
     let place = Place { is_answer: is_answer(tried), ..of.place(Step::Console, "", "show") };
@@ -129,19 +122,16 @@ fn is_answer(tried: &Tried) -> bool {
 }
 
 /// `GET /ui/connect/platforms/{platform_id}/topics`
-pub async fn topics(
-    State(edge): State<Shared>,
-    visit: Visit,
-    Stored(platform): Stored<Platform>,
-) -> Result<Response, Error> {
-    topics_page(&edge, &visit, platform, &Tried::default()).await
+pub async fn topics(at: At, Stored(platform): Stored<Platform>) -> Result<Response, Error> {
+    topics_page(&at, platform, &Tried::default()).await
 }
 
 /// The page of the topics.
 ///
 /// # Errors
 /// 503 when the database does not answer.
-pub async fn topics_page(edge: &Shared, visit: &Visit, platform: Platform, tried: &Tried) -> Result<Response, Error> {
+pub async fn topics_page(at: &At, platform: Platform, tried: &Tried) -> Result<Response, Error> {
+    let (State(edge), visit, _) = at;
     let of = Connected::of(edge, platform).await?;
     let place = Place { is_answer: is_answer(tried), ..of.place(Step::Topic, "/topics", "topics") };
     let frame = Frame::of(edge, visit, place).await?;
@@ -151,28 +141,18 @@ pub async fn topics_page(edge: &Shared, visit: &Visit, platform: Platform, tried
 }
 
 /// `GET /ui/connect/platforms/{platform_id}/sample`
-pub async fn sample(
-    State(edge): State<Shared>,
-    visit: Visit,
-    caller: Caller,
-    Stored(platform): Stored<Platform>,
-) -> Result<Response, Error> {
-    sample_page(&edge, &visit, &caller, platform, &Tried::default()).await
+pub async fn sample(at: At, Stored(platform): Stored<Platform>) -> Result<Response, Error> {
+    sample_page(&at, platform, &Tried::default()).await
 }
 
 /// The page of a sample.
 ///
 /// # Errors
 /// 503 when the database does not answer.
-pub async fn sample_page(
-    edge: &Shared,
-    visit: &Visit,
-    caller: &Caller,
-    platform: Platform,
-    tried: &Tried,
-) -> Result<Response, Error> {
+pub async fn sample_page(at: &At, platform: Platform, tried: &Tried) -> Result<Response, Error> {
+    let (State(edge), visit, _) = at;
     if visit.is_json {
-        return json(&as_api(edge, caller, &platform).await?);
+        return json(&as_api(at, &platform).await?);
     }
     let of = Connected::of(edge, platform).await?;
     let place = Place { is_answer: is_answer(tried), ..place_of_sample(&of, &tried.sent) };
@@ -194,11 +174,7 @@ fn place_of_sample(of: &Connected, sent: &Sent) -> Place {
 }
 
 /// `GET /ui/connect/platforms/{platform_id}/destinations`
-pub async fn destinations(
-    State(edge): State<Shared>,
-    visit: Visit,
-    Stored(platform): Stored<Platform>,
-) -> Result<Response, Error> {
+pub async fn destinations((State(edge), visit, _): At, Stored(platform): Stored<Platform>) -> Result<Response, Error> {
     let of = Connected::of(&edge, platform).await?;
     if visit.is_json {
         let first = Query(checked(Map::new())?);
@@ -214,11 +190,7 @@ pub async fn destinations(
 }
 
 /// `GET /ui/connect/platforms/{platform_id}/first`
-pub async fn first(
-    State(edge): State<Shared>,
-    visit: Visit,
-    Stored(platform): Stored<Platform>,
-) -> Result<Response, Error> {
+pub async fn first((State(edge), visit, _): At, Stored(platform): Stored<Platform>) -> Result<Response, Error> {
     let of = Connected::of(&edge, platform).await?;
     let newest = newest(&edge, &of.platform).await?;
     let (api, command) = match &newest {
@@ -238,22 +210,19 @@ pub async fn first(
 }
 
 /// `GET /ui/connect/platforms/{platform_id}/delete`
-pub async fn deletion(
-    State(edge): State<Shared>,
-    visit: Visit,
-    Stored(platform): Stored<Platform>,
-) -> Result<Response, Error> {
-    deletion_page(&edge, &visit, platform, &Tried::default()).await
+pub async fn deletion(at: At, Stored(platform): Stored<Platform>) -> Result<Response, Error> {
+    deletion_page(&at, platform, &Tried::default()).await
 }
 
 /// The page that says what a deletion means.
 ///
 /// # Errors
 /// 503 when the database does not answer.
-pub async fn deletion_page(edge: &Shared, visit: &Visit, platform: Platform, tried: &Tried) -> Result<Response, Error> {
+pub async fn deletion_page(at: &At, platform: Platform, tried: &Tried) -> Result<Response, Error> {
+    let (State(edge), visit, _) = at;
     let of = Connected::of(edge, platform).await?;
     let place = Place {
-        title: format!("Delete {}", of.platform.name),
+        title: format!("Delete {}", of.platform.settings.name),
         is_answer: true,
         ..of.place(Step::Platform, "", "delete")
     };

@@ -59,7 +59,7 @@ impl Head {
         Self {
             app: app.name.clone(),
             app_path: of_app(visit, app.id, &format!("/ui/connect/apps/{}", app.id)),
-            name: platform.name.clone(),
+            name: platform.settings.name.clone(),
             title: current.title(),
             stages: facts.steps().into_iter().map(stage).collect(),
         }

@@ -63,7 +63,7 @@ async fn known(edge: &Edge, app: AppId, is_change: bool) -> Result<Known, Error>
     let (mut platforms, mut cursor) = (Vec::new(), None);
     loop {
         let found = edge.store.platforms(app, Page { cursor, limit: PLATFORMS }).await?;
-        platforms.extend(found.items.into_iter().map(|one| (one.id.to_string(), one.name)));
+        platforms.extend(found.items.into_iter().map(|one| (one.id.to_string(), one.settings.name)));
         cursor = found.next_cursor;
         if cursor.is_none() {
             return Ok(Known { platforms, is_change });

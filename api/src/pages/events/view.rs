@@ -296,7 +296,7 @@ fn facts(Detail { tree, platform, .. }: &Detail<'_>, visit: &Visit) -> Vec<Fact>
         revision.map(|revision| plain("Revision of the purchase", revision.to_string())),
         code("Customer", "user_id").map(|fact| Fact { path: customer, ..fact }),
         code("Device", "device_id"),
-        platform.map(|one| plain("Platform", format!("{} ({})", one.name, one.environment.as_str()))),
+        platform.map(|one| plain("Platform", format!("{} ({})", one.settings.name, one.settings.environment.as_str()))),
     ];
     all.into_iter().flatten().collect()
 }

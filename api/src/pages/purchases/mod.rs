@@ -142,7 +142,7 @@ pub async fn platforms(
             choices.push(PlatformChoice {
                 is_current: current == Some(platform.id),
                 id: platform.id,
-                name: format!("{} · {}", app.name, platform.name),
+                name: format!("{} · {}", app.name, platform.settings.name),
             });
         }
     }

@@ -202,7 +202,7 @@ fn head(facts: &PurchaseExplanation, platform: Option<&Platform>, visit: &Visit)
     }
     if let Some(platform) = platform {
         let path = Some(visit.to(&format!("/ui/connect/platforms/{}", platform.id)));
-        let name = format!("{} ({})", platform.name, platform.environment.as_str());
+        let name = format!("{} ({})", platform.settings.name, platform.settings.environment.as_str());
         all.push(Fact { path, ..text("Platform", name) });
     }
     all

@@ -41,9 +41,9 @@ impl Shown {
             topics_path: visit.to(&format!("{path}/topics")),
             path: visit.to(&path),
             app,
-            name: platform.name,
-            package: platform.package_name,
-            environment: platform.environment.as_str(),
+            name: platform.settings.name,
+            package: platform.settings.package_name,
+            environment: platform.settings.environment.as_str(),
             last: accepted.map(|one| Moment::ago(one.last_at)),
             state: trust(&progress.topics),
         }

@@ -72,7 +72,7 @@ async fn sandbox_warning(edge: &Edge, created: &Destination) -> Result<Option<&'
     let Some(warning) = Config::sandbox_warning(created) else { return Ok(None) };
     let platforms = edge.store.platforms(created.app_id, Page::default()).await?.items;
     let is_wanted = |platform: &Platform| {
-        platform.environment == Environment::Sandbox && created.filter.wants(platform.id, Environment::Sandbox)
+        platform.settings.environment == Environment::Sandbox && created.filter.wants(platform.id, Environment::Sandbox)
     };
     Ok(platforms.iter().any(is_wanted).then_some(warning))
 }

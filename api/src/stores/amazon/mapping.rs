@@ -36,11 +36,11 @@ pub fn kind(store_type: &str) -> NotificationKind {
 /// one. A message of another app's package is one row, which gets the outcome `refused` at once.
 #[must_use]
 pub fn rows(platform: &Platform, envelope: &Envelope<'_>, rtn: &Rtn, fate: &Fate) -> Vec<NewNotification> {
-    if rtn.package_name != platform.package_name {
+    if rtn.package_name != platform.settings.package_name {
         return vec![foreign(platform, envelope, rtn)];
     }
     let kind = kind(&rtn.store_type);
-    let at_once = platform.flush_on_revoke && *fate == Fate::Open && is_revocation(kind);
+    let at_once = platform.settings.flush_on_revoke && *fate == Fate::Open && is_revocation(kind);
     let builder = RowBuilder { platform, envelope, rtn, fate: if at_once { &Fate::AtOnce } else { fate } };
     let old = rtn
         .cancelled_receipt_id
@@ -99,7 +99,7 @@ impl RowBuilder<'_> {
 
 /// The row of a message about another app's package.
 fn foreign(platform: &Platform, envelope: &Envelope<'_>, rtn: &Rtn) -> NewNotification {
-    let reason = format!("appPackageName is `{}`, expected `{}`", rtn.package_name, platform.package_name);
+    let reason = format!("appPackageName is `{}`, expected `{}`", rtn.package_name, platform.settings.package_name);
     // It has no store time: otherwise a later notification for the right package would count as its duplicate.
     NewNotification {
         receipt_id: rtn.receipt_id.clone(),

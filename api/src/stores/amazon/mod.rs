@@ -267,9 +267,9 @@ fn log_age(platform: &Platform, envelope: &Envelope<'_>, now: Timestamp) {
 /// the platform's own app are stored.
 async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refusal> {
     let Received { intake: Intake { store, dispatch }, recipient, envelope, .. } = received;
-    let platform = &recipient.platform;
+    let (platform, settings) = (&recipient.platform, &recipient.platform.settings);
     let rtn = notification::read(&envelope.message);
-    let is_ours = rtn.as_ref().is_ok_and(|rtn| rtn.package_name == platform.package_name);
+    let is_ours = rtn.as_ref().is_ok_and(|rtn| rtn.package_name == settings.package_name);
     if !is_ours && matches!(fate, Fate::WaitTopic(_)) {
         return Err(Refusal::TopicNotAllowed("topic is not approved, and the message is not of this platform's app"));
     }
@@ -299,7 +299,7 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
                 is_new = true;
                 count_accepted(store, platform);
                 match row {
-                    (Some(key), Fate::Open) => dispatch.notify(key, seq, platform.window_ms, platform.max_wait_ms),
+                    (Some(key), Fate::Open) => dispatch.notify(key, seq, settings.window_ms, settings.max_wait_ms),
                     (Some(key), Fate::AtOnce) => dispatch.flush(key, seq),
                     _ => {}
                 }

@@ -115,7 +115,7 @@ impl Amazon {
         let message_id = clock::random_uuid();
         let header = Header { message_id, topic_arn, at, version: envelope::Version::One };
         let sample = Sample {
-            package_name: &platform.package_name,
+            package_name: &platform.settings.package_name,
             store_type,
             app_user_id: wanted.app_user_id.as_deref().unwrap_or(CUSTOMER),
             receipt_id: &receipt_id,

@@ -93,6 +93,6 @@ pub(super) async fn catch_up(received: Received<'_>, topic: TopicId) -> Result<(
 fn notify(received: Received<'_>, released: Released) {
     let platform = &received.recipient.platform;
     for (key, seq) in released {
-        received.intake.dispatch.notify(key, seq, platform.window_ms, platform.max_wait_ms);
+        received.intake.dispatch.notify(key, seq, platform.settings.window_ms, platform.settings.max_wait_ms);
     }
 }

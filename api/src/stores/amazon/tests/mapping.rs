@@ -4,9 +4,8 @@ use super::super::envelope::{Version, parse};
 use super::super::mapping::{kind, rows, unreadable};
 use super::super::notification::read;
 use super::{SIGNER, at, header, now};
-use domain::catalogue::ProductRef;
-use domain::{AppId, CollapseKey, Environment, Notification, NotificationKind, Outcome, PlatformId, TopicId};
-use storage::{Fate, NewNotification, Platform};
+use domain::{AppId, CollapseKey, Notification, NotificationKind, Outcome, PlatformId, TopicId};
+use storage::{Fate, NewNotification, Platform, PlatformSettings};
 use uuid::Uuid;
 
 const SUBSCRIPTION: &str = r#"{"appPackageName":"com.example.amazonsdkapivalidator3","notificationType":"SUBSCRIPTION_PURCHASED","appUserId":"io9oFdzmCSMuKk_pp9pYccoIHRfc6kSAAYaNo51xZrg=","receiptId":"koxIn_LO2u7rc-_MF40hKz1vqSSJSlitfTNDeH_JAs8=:3:11","relatedReceipts":{},"timestamp":1600701569824,"betaProductTransaction":false}"#;
@@ -17,18 +16,9 @@ fn platform(package_name: &str) -> Platform {
         id: PlatformId::new(Uuid::from_u128(1)),
         app_id: AppId::new(Uuid::from_u128(2)),
         store: "amazon".to_owned(),
-        name: "Amazon".to_owned(),
-        package_name: package_name.to_owned(),
-        environment: Environment::Production,
+        settings: PlatformSettings::new("Amazon", package_name, 120_000),
         has_login_secret: false,
         has_shared_secret: false,
-        window_ms: 120_000,
-        max_wait_ms: None,
-        quota: Default::default(),
-        product_ref: ProductRef::Term,
-        flush_on_revoke: false,
-        unknown_receipts: domain::UnknownReceipts::GiveUp,
-        transfers: None,
         unsigned_login_at: None,
         secret_refused_at: None,
         publishable_key: "pk_test".to_owned(),
@@ -267,7 +257,8 @@ fn a_revocation_is_settled_at_once_where_the_platform_wants_it() {
             r#"{{"appPackageName":"com.example.app","receiptId":"r","notificationType":"{store_type}","timestamp":1}}"#
         )
     };
-    let eager = Platform { flush_on_revoke: true, ..platform("com.example.app") };
+    let mut eager = platform("com.example.app");
+    eager.settings.flush_on_revoke = true;
     for store_type in ["SUBSCRIPTION_CANCELLED", "CONSUMABLE_CANCELLED", "ENTITLEMENT_CANCELLED"] {
         assert_eq!(mapped_for(&eager, &message(store_type), &Fate::Open)[0].fate, Fate::AtOnce, "{store_type}");
         assert_eq!(mapped("com.example.app", &message(store_type), &Fate::Open)[0].fate, Fate::Open, "off by default");
