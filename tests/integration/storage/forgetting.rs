@@ -199,6 +199,62 @@ story! {
     }
 }
 
+/// Writes the names into every column that may hold one, of the rows that are there.
+fn name_everywhere(world: &World, hook: DestinationId) {
+    let body = serde_json::json!({ "external_id": OWN_ID, "receipts": [{ "app_user_id": STORE_ID }] });
+    let text = format!("no {OWN_ID}");
+    world.raw().run(&format!(
+        "UPDATE purchases SET held_by = '{text}', held_reason = '{text}';
+         UPDATE notifications SET app_user_id = '{STORE_ID}', body = '{body}';
+         UPDATE events SET state_apart = '{body}', profile = '{body}', views = '{body}';
+         UPDATE lanes SET nameless_device_id = '{OWN_ID}';
+         UPDATE deliveries SET body = '{body}', analytics_device_id = '{OWN_ID}', joined_device_id = '{OWN_ID}',
+             last_error = '{text}';
+         UPDATE attempts SET headers = '{text}', response = '{text}', error = '{text}';
+         INSERT INTO device_deliveries (destination_id, event_seq, device_id, status, attempts, next_due_at, last_error)
+             SELECT '{hook}', seq, device_id, 'dead', 1, 1, '{text}' FROM device_events;
+         UPDATE claims SET network = 'a hash';
+         UPDATE alarms SET note = '{text}';
+         UPDATE transfers SET author = '{text}', reason = '{text}'"
+    ));
+}
+
+story! {
+    async fn no_column_keeps_a_name(world: World) {
+        let hook = webhook(&world).await;
+        let user = UserId::anonymous(world.app.id, "amazon", STORE_ID);
+        let key = renew(&world, "r1", 1).await;
+        world.store.name_customer(world.app.id, Owner::AppUser(STORE_ID.to_owned()), OWN_ID).await.unwrap();
+        renew(&world, "r1", 2).await;
+        let sent = must_send(&world.store, claim(key, hook, "a")).await;
+        world.finish(&sent, Verdict::Retry { delay: std::time::Duration::ZERO }).await;
+        notify(&world, "r1", 3).await;
+        device(&world, user);
+        name_everywhere(&world, hook);
+        let named = left(&world, &[STORE_ID, OWN_ID]);
+        assert!(named.len() > 30, "{named:?}");
+        let begun = world.store.forget_customer(by_own_id(&world)).await.unwrap();
+        finish(&world, &begun).await;
+        assert_eq!(left(&world, &[STORE_ID, OWN_ID]), [""; 0]);
+        // The former user stays in the table of users, in the event that says so, and in the act that gave the name.
+        let of_user = left(&world, &[&user.to_string()]);
+        let columns: Vec<&str> = of_user.iter().filter_map(|one| one.split(' ').next()).collect();
+        assert_eq!(columns, ["acts.subject", "events.body", "users.id"]);
+        assert_eq!(world.raw().texts("SELECT network AS value FROM claims"), [""]);
+    }
+}
+
+story! {
+    async fn an_alarm_of_a_customer_is_raised_anew_once(world: World) {
+        renew(&world, "r1", 1).await;
+        world.store.name_customer(world.app.id, Owner::AppUser(STORE_ID.to_owned()), "customer").await.unwrap();
+        world.store.alarm(None, "odd", "the customer is odd").await.unwrap();
+        let begun = world.store.forget_customer(by(&world, CustomerName::ExternalId("customer".to_owned()))).await.unwrap();
+        let report = finish(&world, &begun).await;
+        assert_eq!((report.stage, report.counts["alarms"]), (ForgettingStage::Done, 1));
+    }
+}
+
 story! {
     async fn a_forgotten_customer_is_queried_by_the_sealed_id(world: World) {
         let key = renew(&world, "r1", 1).await;

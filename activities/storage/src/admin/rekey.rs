@@ -194,19 +194,13 @@ impl Store {
     }
 }
 
-const OLDER: Sql = statement! {"
+const OLDER_KEYS: &str = "
     SELECT id AS value
     FROM encryption_keys
     WHERE id <> ? AND retired_at IS NULL
-    ORDER BY created_at, id
-"};
-const LOCK_OLDER: Sql = statement! {"
-    SELECT id AS value
-    FROM encryption_keys
-    WHERE id <> ? AND retired_at IS NULL
-    ORDER BY created_at, id
-    FOR UPDATE
-"};
+    ORDER BY created_at, id";
+const OLDER: Sql = statement!("{OLDER_KEYS}");
+const LOCK_OLDER: Sql = statement!("{OLDER_KEYS} FOR UPDATE");
 const RETIRE: Sql = statement!("UPDATE encryption_keys SET retired_at = ? WHERE id IN (?*)");
 
 fn older(connection: &mut AnyConnection, secrets: &Secrets) -> Result<Vec<String>, Error> {

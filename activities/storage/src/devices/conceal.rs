@@ -22,12 +22,10 @@ pub fn conceal<'r>(
             ConcealedName { app: origin.app_id, store: &origin.store, app_user_id }.tombstone(secrets)
         };
         let mut concealed = request.as_ref().clone();
-        let names = concealed.reports.iter_mut().flat_map(|report| report.content.app_user_ids());
-        let known = tombstones::known(write.connection, names.map(|name| tombstone(name)))?;
-        if known.is_empty() {
-            continue;
-        }
-        for name in concealed.reports.iter_mut().flat_map(|report| report.content.app_user_ids()) {
+        let reports = concealed.reports.iter_mut();
+        let names: Vec<&mut String> = reports.flat_map(|report| report.content.app_user_ids()).collect();
+        let known = tombstones::known(write.connection, names.iter().map(|name| tombstone(name)))?;
+        for name in names {
             let tombstone = tombstone(name);
             if known.contains(&tombstone) {
                 *name = tombstone;

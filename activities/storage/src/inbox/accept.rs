@@ -12,7 +12,7 @@ use crate::db::statement::{Statement, Value, batches, clean, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::{Faults, JobKind, Write};
 use crate::inbox::acceptances;
-use crate::inbox::conceal::{self, Received};
+use crate::inbox::conceal;
 use crate::inbox::notifications::{Accepted, Fate, NewNotification, OPEN_OF_N, Open, OpenRow};
 use crate::purchases::replacements;
 use crate::settings::tombstones::HAS_FORGOTTEN;
@@ -114,7 +114,7 @@ pub fn duplicate_key(store_type: &str, store_time: Option<Timestamp>) -> Option<
 /// Inserts notifications and returns the result of each, in order.
 pub fn insert(write: &mut Write<'_>, secrets: &Secrets, all: &[&NewNotification]) -> Result<Vec<Accepted>, Error> {
     let windows = windows(write, all)?;
-    let concealed = conceal::conceal(write, secrets, Received { windows: &windows, all })?;
+    let concealed = conceal::conceal(write, secrets, &windows, all)?;
     let incoming = prepare(write, &concealed, &windows)?;
     let mut firsts = HashMap::with_capacity(incoming.len());
     for (index, row) in incoming.iter().enumerate() {

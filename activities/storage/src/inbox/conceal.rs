@@ -6,31 +6,24 @@ use crate::db::writer::Write;
 use crate::inbox::accept::Window;
 use crate::inbox::notifications::NewNotification;
 use crate::settings::tombstones::{self, ConcealedName};
-use domain::PlatformId;
 use domain::user::{ForgottenAppUser, ForgottenNames};
-use serde_json::Value;
+use domain::{PlatformId, UserId};
 use std::borrow::Cow;
 use std::collections::HashMap;
-
-/// Notifications that are accepted together, and the settings of their platforms.
-#[derive(Clone, Copy)]
-pub struct Received<'a, 'n> {
-    pub windows: &'a HashMap<PlatformId, Window>,
-    pub all: &'a [&'n NewNotification],
-}
+use uuid::Uuid;
 
 /// The notifications as they are stored. Where no customer of an app was forgotten, nothing is read.
 pub fn conceal<'n>(
     write: &mut Write<'_>,
     secrets: &Secrets,
-    received: Received<'_, 'n>,
+    windows: &HashMap<PlatformId, Window>,
+    all: &[&'n NewNotification],
 ) -> Result<Vec<Cow<'n, NewNotification>>, Error> {
-    let names: Vec<Option<ForgottenAppUser>> =
-        received.all.iter().map(|notification| name(secrets, received.windows, notification)).collect();
+    let names: Vec<Option<ForgottenAppUser>> = all.iter().map(|one| name(secrets, windows, one)).collect();
     let tombstones = names.iter().flatten().map(|name| name.tombstone.clone());
     let known = tombstones::known(write.connection, tombstones)?;
     let forgotten = names.into_iter().map(|name| name.filter(|name| known.contains(&name.tombstone)));
-    let stored = received.all.iter().zip(forgotten).map(|(notification, name)| match name {
+    let stored = all.iter().zip(forgotten).map(|(notification, name)| match name {
         None => Cow::Borrowed(*notification),
         Some(name) => Cow::Owned(concealed(notification, name)),
     });
@@ -55,20 +48,10 @@ fn name(
 
 /// The notification with the tombstone in the place of the store's id.
 fn concealed(notification: &NewNotification, name: ForgottenAppUser) -> NewNotification {
-    let tombstone = name.tombstone.clone();
-    NewNotification {
-        body: concealed_body(&notification.body, name),
-        app_user_id: Some(tombstone),
-        ..notification.clone()
-    }
-}
-
-/// The body of a notification with the tombstone in the place of the store's id.
-pub fn concealed_body(body: &str, name: ForgottenAppUser) -> String {
-    let (app_user_id, tombstone) = (name.app_user_id.clone(), name.tombstone.clone());
+    let app_user_id = Some(name.tombstone.clone());
     let names = ForgottenNames { app_users: vec![name], ..ForgottenNames::default() };
-    let Ok(read) = serde_json::from_str::<Value>(body) else { return body.replace(&app_user_id, &tombstone) };
     // No user is among the names, so the anonymous one replaces nothing.
-    let anonymous = domain::UserId::new(uuid::Uuid::nil());
-    names.removed_from(&read, anonymous).map_or_else(|| body.to_owned(), |without| without.to_string())
+    let body = names.removed_from_text(&notification.body, UserId::new(Uuid::nil()));
+    let body = body.unwrap_or_else(|| notification.body.clone());
+    NewNotification { body, app_user_id, ..notification.clone() }
 }

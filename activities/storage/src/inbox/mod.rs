@@ -2,7 +2,7 @@
 
 pub mod accept;
 pub mod acceptances;
-pub mod conceal;
+mod conceal;
 pub mod notifications;
 pub mod requests;
 pub mod topics;

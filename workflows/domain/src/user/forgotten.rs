@@ -105,6 +105,18 @@ impl ForgottenNames {
         Some(without)
     }
 
+    /// A stored body without the names; `None` when none of them is in it. What is no JSON loses the stores' ids alone.
+    #[must_use]
+    pub fn removed_from_text(&self, body: &str, anonymous: UserId) -> Option<String> {
+        let without = match serde_json::from_str(body) {
+            Ok(read) => self.removed_from(&read, anonymous)?.to_string(),
+            Err(_) => {
+                self.app_users.iter().fold(body.to_owned(), |body, one| body.replace(&one.app_user_id, &one.tombstone))
+            }
+        };
+        (without != body).then_some(without)
+    }
+
     /// Whether a text has one of the names in it, and not as a part of a longer run of letters and digits.
     #[must_use]
     pub fn are_in(&self, text: &str) -> bool {
@@ -179,7 +191,9 @@ impl ForgottenNames {
         self.app_users.iter().find(|one| one.app_user_id == app_user_id).map(|one| one.tombstone.as_str())
     }
 
-    fn is_user(&self, text: &str) -> bool {
+    /// Whether a text is the id of one of the users.
+    #[must_use]
+    pub fn is_user(&self, text: &str) -> bool {
         text.parse::<UserId>().is_ok_and(|user| self.users.contains(&user))
     }
 }

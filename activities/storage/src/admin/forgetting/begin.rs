@@ -1,11 +1,12 @@
 //! The first transaction: the customer becomes another, anonymous user, whose id is computed from a tombstone.
 
-use super::report::{DeletionState, DeletionStatus, ForgettingRow, ForgettingStage, SELECT, TABLE, json, seal};
-use super::{announce, devices, rows, texts};
+use super::columns::{DEVICES, Forgotten, PURCHASES, Row};
+use super::report::{DeletionState, DeletionStatus, Forgetting, ForgettingStage, SELECT, TABLE, json, seal};
+use super::{announce, pages};
 use crate::admin::customers::OF_USER;
 use crate::db::error::Error;
 use crate::db::secrets::{Secrets, random_uuid};
-use crate::db::sql::{Sql, statement};
+use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use crate::events::user_leases;
@@ -16,6 +17,7 @@ use crate::settings::destinations;
 use crate::settings::tombstones::{self, ConcealedName, is_tombstone};
 use domain::user::{ForgottenAppUser, ForgottenNames};
 use domain::{AppId, UserId};
+use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
 /// The store in the id of an anonymous user in the place of a forgotten one; no store has this name.
@@ -37,36 +39,36 @@ row! {
     }
 }
 
-const OF_REQUEST: Sql = statement! {"
+const BEFORE: Sql = statement! {"
     {SELECT}
-    WHERE request = ?
+    WHERE request = ? OR user_id = ?
     ORDER BY requested_at DESC
     LIMIT 1
 "};
 
-const OF_USER_BEFORE: Sql = statement! {"
-    {SELECT}
-    WHERE user_id = ?
-    ORDER BY requested_at DESC
-    LIMIT 1
+const STORE: Sql = statement! {"
+    INSERT INTO forgettings (id, request, app_id, user_id, requested_by, reason, names, stage, after_seq, counts,
+        destinations, due_at, requested_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?)
 "};
+const STORED: Sql = statement!("{SELECT} WHERE id = ?");
 
 /// Begins to forget a customer; returns the report, or that of the same request before. An anonymous user in the place of
 /// a forgotten customer, who has no name since, is not forgotten again.
-pub fn begin(write: &mut Write<'_>, secrets: &Secrets, forget: &Forget) -> Result<ForgettingRow, Error> {
-    let request = request(secrets, forget);
+pub fn begin(write: &mut Write<'_>, secrets: &Secrets, forget: &Forget) -> Result<Forgetting, Error> {
     let known = find(write, secrets, forget)?;
-    let Some(user) = known else { return sql(OF_REQUEST).bind(request).one(write.connection, "customer") };
-    let has_names = user.external_id.is_some() || !names(write, secrets, forget.app, user.id)?.is_empty();
+    let has_names = match &known {
+        Some(user) => user.external_id.is_some() || !names(write, secrets, forget.app, user.id)?.is_empty(),
+        None => false,
+    };
+    let user = known.map(|user| user.id);
     if !has_names {
-        let of_user = sql(OF_USER_BEFORE).bind(user.id).first(write.connection)?;
-        let before: Option<ForgettingRow> = of_user
-            .map_or_else(|| sql(OF_REQUEST).bind(request.as_str()).first(write.connection), |row| Ok(Some(row)))?;
+        let before = sql(BEFORE).bind(request(secrets, forget)).bind(user).first(write.connection)?;
         if let Some(before) = before {
             return Ok(before);
         }
     }
-    let user = user.id;
+    let Some(user) = user else { return Err(Error::Missing { what: "customer" }) };
     let hidden = secrets.tombstone("users", &forget.app.to_string(), &user.to_string());
     let anonymous = UserId::anonymous(forget.app, NO_STORE, &hidden);
     let renamed = Renamed { app: forget.app, user, anonymous };
@@ -75,9 +77,32 @@ pub fn begin(write: &mut Write<'_>, secrets: &Secrets, forget: &Forget) -> Resul
     if find(write, secrets, forget)?.map(|found| found.id) != Some(user) {
         return Err(Error::unavailable(Raced));
     }
-    let (names, devices) = rename(write, secrets, renamed, locked)?;
+    let (names, counts) = rename(write, secrets, renamed, locked)?;
     announce::announce(write, renamed, &names.users)?;
-    store(write, secrets, Begun { forget, request, anonymous, names, devices })
+    let id = random_uuid()?;
+    let sealed = seal(write, secrets, id, &names)?;
+    let all = destinations::of_app(write.connection, forget.app)?;
+    let owed = all.into_iter().filter(|one| one.per_user).map(|one| DeletionState {
+        destination_id: one.id,
+        status: DeletionStatus::Owed,
+        attempts: 0,
+        error: None,
+    });
+    sql(STORE)
+        .bind(id)
+        .bind(request(secrets, forget))
+        .bind(forget.app)
+        .bind(anonymous)
+        .bind(forget.by.as_str())
+        .bind(forget.reason.as_str())
+        .bind(sealed)
+        .bind(ForgettingStage::Events)
+        .bind(json(&counts)?)
+        .bind(json(&owed.collect::<Vec<_>>())?)
+        .bind(write.now()?)
+        .bind(write.now()?)
+        .run(write.connection)?;
+    sql(STORED).bind(id).one(write.connection, "request to forget a customer")
 }
 
 /// The user of the customer in a request.
@@ -158,12 +183,6 @@ const RAISE: Sql = statement! {"
     SET revision = (SELECT MAX(f.revision) FROM users f WHERE f.id IN (?*))
     WHERE id = ?
 "};
-const MOVE_PURCHASES: Sql = statement!("UPDATE purchases SET user_id = ? WHERE user_id = ?");
-const MOVE_FIRST: Sql = statement! {"
-    UPDATE purchases
-    SET first_user_id = ?
-    WHERE user_id = ? AND first_user_id IN (?*)
-"};
 const MOVE_CUSTOMER: Sql = statement!("UPDATE purchases SET app_user_id = ? WHERE app_user_id = ? AND app_id = ?");
 const LEAVE_LANES: Sql = statement! {"
     DELETE FROM user_lanes
@@ -174,17 +193,29 @@ const LEAVE_PROFILES: Sql = statement! {"
     WHERE destination_id IN (SELECT id FROM destinations WHERE app_id = ?) AND user_id IN (?*)
 "};
 
-/// The names of a user, whose row is locked, and the users who the customer was.
-pub struct Locked {
-    app_users: Vec<ForgottenAppUser>,
-    users: Vec<UserId>,
-}
+// The purchases of the customer are locked, those of the anonymous user not yet.
+const PURCHASES_OF: Clause = clause! {&[PURCHASES.select], hot "purchases_user", "
+    user_id IN (?, ?)
+    ORDER BY collapse_key
+    FOR NO KEY UPDATE
+"};
+const DEVICES_OF: Clause = clause! {&[DEVICES.select], hot "devices_user", "
+    user_id = ?
+    ORDER BY platform_id, id
+    FOR UPDATE
+"};
+const FORGET_LOGINS: Sql = statement! {hot "devices_user", "
+    UPDATE devices
+    SET is_signed = FALSE
+    WHERE user_id = ?
+"};
 
-/// Creates the anonymous user, and locks it with those who the customer may be, in the order of their ids.
+/// Creates the anonymous user, and locks it with those who the customer may be, in the order of their ids. Returns the
+/// stores' ids, and the users who the customer was.
 ///
 /// # Errors
 /// [`Error::Unavailable`] when the user got or lost a name before the locks were taken.
-pub fn lock(write: &mut Write<'_>, secrets: &Secrets, renamed: Renamed) -> Result<Locked, Error> {
+pub fn lock(write: &mut Write<'_>, secrets: &Secrets, renamed: Renamed) -> Result<ForgottenNames, Error> {
     let Renamed { app, user, anonymous } = renamed;
     sql(CREATE).bind(anonymous).bind(write.now()?).bind(user).run(write.connection)?;
     let app_users = names(write, secrets, app, user)?;
@@ -200,24 +231,25 @@ pub fn lock(write: &mut Write<'_>, secrets: &Secrets, renamed: Renamed) -> Resul
     }
     let others: Vec<UserId> = sql(OTHERS).uncached().bind_list(users.clone()).values(write.connection)?;
     users.retain(|one| *one == user || !others.contains(one));
-    Ok(Locked { app_users, users })
+    Ok(ForgottenNames { app_users, users, ..ForgottenNames::default() })
 }
 
 /// Makes a user another, anonymous one, and rechecks the purchases. Users are locked before purchases, and these before
-/// devices. Returns the names that the user had, and the number of their devices.
+/// devices. Returns the names that the user had, and the numbers of changed rows. A user has few purchases and devices, and
+/// a merge moves all of them at once too.
 pub fn rename(
     write: &mut Write<'_>,
     secrets: &Secrets,
     renamed: Renamed,
-    locked: Locked,
-) -> Result<(ForgottenNames, usize), Error> {
-    let (Renamed { app, user, anonymous }, Locked { app_users, users }) = (renamed, locked);
-    let all = users.iter().copied();
-    sql(RAISE).uncached().bind_list(all.clone().chain([anonymous])).bind(anonymous).run(write.connection)?;
-    let external_id = users::read(write.connection, user)?.external_id;
-    let mut device_ids: Vec<String> = sql(OWN_DEVICES).uncached().bind_list(all.clone()).values(write.connection)?;
+    mut names: ForgottenNames,
+) -> Result<(ForgottenNames, BTreeMap<&'static str, usize>), Error> {
+    let (Renamed { app, user, anonymous }, users) = (renamed, names.users.clone());
+    let all = || users.iter().copied();
+    sql(RAISE).uncached().bind_list(all().chain([anonymous])).bind(anonymous).run(write.connection)?;
+    names.external_id = users::read(write.connection, user)?.external_id;
+    names.device_ids = sql(OWN_DEVICES).uncached().bind_list(all()).values(write.connection)?;
     purchase::recheck(write, Urgency::Person, OF_USER, [user.into()])?;
-    for name in &app_users {
+    for name in &names.app_users {
         let (store, app_user_id) = (name.store.as_str(), name.app_user_id.as_str());
         tombstones::insert(write, secrets, ConcealedName { app, store, app_user_id })?;
         let replaced = sql(REPLACE_NAME).bind(app).bind(store).bind(name.tombstone.as_str());
@@ -226,22 +258,34 @@ pub fn rename(
         sql(MOVE_CUSTOMER).bind(name.tombstone.as_str()).bind(app_user_id).bind(app).run(write.connection)?;
     }
     sql(MOVE_OTHERS).bind(anonymous).bind(user).run(write.connection)?;
-    sql(REMOVE_NAMES).uncached().bind_list(all.clone()).run(write.connection)?;
-    sql(MOVE_PURCHASES).bind(anonymous).bind(user).run(write.connection)?;
-    sql(MOVE_FIRST).uncached().bind(anonymous).bind(anonymous).bind_list(all.clone()).run(write.connection)?;
-    for one in all.clone() {
+    sql(REMOVE_NAMES).uncached().bind_list(all()).run(write.connection)?;
+    let purchases = PURCHASES.of(PURCHASES_OF).bind(user).bind(anonymous).all(write.connection)?;
+    for one in all() {
         user_leases::hand_over(write, app, one, anonymous)?;
     }
-    sql(LEAVE_LANES).uncached().bind(app).bind_list(all.clone()).run(write.connection)?;
-    sql(LEAVE_PROFILES).uncached().bind(app).bind_list(all).run(write.connection)?;
-    let (devices, reported) = devices::hand_over(write, user, anonymous)?;
-    device_ids.extend(reported);
-    device_ids.sort_unstable();
-    device_ids.dedup();
-    let names = ForgottenNames { external_id, app_users, users, device_ids };
-    texts::holds(write, anonymous, &names)?;
-    rows::remove_from_open_notifications(write, app, &names)?;
-    Ok((names, devices))
+    for leave in [LEAVE_LANES, LEAVE_PROFILES] {
+        sql(leave).uncached().bind(app).bind_list(all()).run(write.connection)?;
+    }
+    let devices: Vec<Row> = DEVICES.of(DEVICES_OF).bind(user).all(write.connection)?;
+    names.device_ids.extend(devices.iter().filter_map(own_id));
+    names.device_ids.sort_unstable();
+    names.device_ids.dedup();
+    sql(FORGET_LOGINS).bind(user).run(write.connection)?;
+    let who = Forgotten { app, names: &names, anonymous };
+    let counts = BTreeMap::from([
+        ("users", names.users.len()),
+        ("store_users", names.app_users.len()),
+        ("purchases", PURCHASES.remove(write, who, purchases)?.len()),
+        ("devices", DEVICES.remove(write, who, devices)?.len()),
+    ]);
+    pages::open_notifications(write, who)?;
+    Ok((names, counts))
+}
+
+/// The id that a device has in the app's analytics, as it described itself.
+fn own_id(row: &Row) -> Option<String> {
+    let device: Json = serde_json::from_str(row.0.get(1)?.as_deref()?).ok()?;
+    device.get("analytics_device_id")?.as_str().map(str::to_owned)
 }
 
 /// The user of a store's id that appeared again, if there is one: a notification was being accepted at that moment.
@@ -253,53 +297,4 @@ pub fn appeared(write: &mut Write<'_>, app: AppId, names: &ForgottenNames) -> Re
         }
     }
     Ok(None)
-}
-
-/// A request whose first transaction is about to end.
-struct Begun<'a> {
-    forget: &'a Forget,
-    request: String,
-    anonymous: UserId,
-    names: ForgottenNames,
-    devices: usize,
-}
-
-const STORE: Sql = statement! {"
-    INSERT INTO forgettings (id, request, app_id, user_id, requested_by, reason, names, stage, after_seq, counts,
-        destinations, due_at, requested_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?)
-"};
-
-fn store(write: &mut Write<'_>, secrets: &Secrets, begun: Begun<'_>) -> Result<ForgettingRow, Error> {
-    let Begun { forget, request, anonymous, names, devices } = begun;
-    let id = random_uuid()?;
-    let all = destinations::of_app(write.connection, forget.app)?;
-    let owed = all.into_iter().filter(|one| one.per_user).map(|one| DeletionState {
-        destination_id: one.id,
-        status: DeletionStatus::Owed,
-        attempts: 0,
-        error: None,
-    });
-    let counts = BTreeMap::from([
-        ("users", names.users.len()),
-        ("store_users", names.app_users.len()),
-        ("purchases", rows::purchases(write, anonymous)?),
-        ("devices", devices),
-    ]);
-    let sealed = seal(write, secrets, id, &names)?;
-    sql(STORE)
-        .bind(id)
-        .bind(request.as_str())
-        .bind(forget.app)
-        .bind(anonymous)
-        .bind(forget.by.as_str())
-        .bind(forget.reason.as_str())
-        .bind(sealed)
-        .bind(ForgettingStage::Events)
-        .bind(json(&counts)?)
-        .bind(json(&owed.collect::<Vec<_>>())?)
-        .bind(write.now()?)
-        .bind(write.now()?)
-        .run(write.connection)?;
-    sql(OF_REQUEST).bind(request).one(write.connection, "request to forget a customer")
 }

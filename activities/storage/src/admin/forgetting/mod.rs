@@ -3,17 +3,18 @@
 //! The first transaction makes the customer another, anonymous user (`begin.rs`), so that nothing that is recorded later
 //! has a name, and owes receivers the event that says so (`announce.rs`). What is stored of the names elsewhere is removed
 //! in steps of a bounded size (`steps.rs`), each of which notes how far it came: after a kill the next one goes on there.
-//! What was recorded before and waits to be sent comes first; until its steps are done, it is sent with names. At last the
-//! destinations that can are asked to delete the user (`requests.rs`). The names are kept sealed until then.
+//! The columns that may hold a name are one list (`columns.rs`), and each step reads a page of the rows that may have it
+//! there (`pages.rs`). What was recorded before and waits to be sent comes first; until its steps are done, it is sent with
+//! names. At last the destinations that can are asked to delete the user (`requests.rs`). The names are kept sealed until
+//! then.
 
 mod announce;
 mod begin;
-mod devices;
+mod columns;
+mod pages;
 mod report;
 mod requests;
-mod rows;
 mod steps;
-mod texts;
 
 pub use begin::Forget;
 pub use report::TABLE;
@@ -27,7 +28,7 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::store::Store;
 use domain::AppId;
-use report::{ForgettingRow, SELECT};
+use report::SELECT;
 use uuid::Uuid;
 
 const FIND: Sql = statement!("{SELECT} WHERE id = ? AND app_id = ?");
@@ -43,7 +44,7 @@ impl Store {
         let secrets = self.secrets.clone();
         self.change("customer.forget", move |write| {
             require_app(write, forget.app)?;
-            let report = begin::begin(write, &secrets, &forget)?.report()?;
+            let report = begin::begin(write, &secrets, &forget)?;
             // A repeated request gets the report of the first one, and changes nothing.
             let is_new = report.requested_at == write.now()?;
             let act = is_new.then(|| Act::on(forget.app, report.id));
@@ -54,11 +55,8 @@ impl Store {
 
     /// What was done to forget a customer of an app.
     pub async fn forgetting(&self, app: AppId, id: Uuid) -> Result<Forgetting, Error> {
-        self.read(move |connection| {
-            let row: ForgettingRow = sql(FIND).bind(id).bind(app).one(connection, "request to forget a customer")?;
-            row.report()
-        })
-        .await
+        let what = "request to forget a customer";
+        self.read(move |connection| sql(FIND).bind(id).bind(app).one(connection, what)).await
     }
 
     /// Takes one step of the requests to forget a customer, which changes at most `limit` rows of a table. Returns

@@ -2,7 +2,8 @@
 
 use crate::db::error::Error;
 use crate::db::secrets::Secrets;
-use crate::db::statement::{row, stored};
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{json_columns, row, sql, stored};
 use crate::db::writer::Write;
 use domain::user::ForgottenNames;
 use domain::{AppId, DestinationId, Timestamp, UserId};
@@ -65,86 +66,102 @@ pub struct DeletionState {
     pub error: Option<String>,
 }
 
-/// A report of what was done to forget a customer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Forgetting {
-    /// Its id.
-    pub id: Uuid,
-    /// The app.
-    pub app_id: AppId,
-    /// The anonymous user in the place of the customer.
-    pub user_id: UserId,
-    /// Who requested it.
-    pub by: String,
-    /// Why.
-    pub reason: String,
-    /// What is done next.
-    pub stage: ForgettingStage,
-    /// Number of changed rows by table.
-    pub counts: BTreeMap<String, u64>,
-    /// The destinations of the app that keep users.
-    pub destinations: Vec<DeletionState>,
-    /// When it was requested: what was recorded from then on has no name. What was recorded before and waited to be sent
-    /// was still sent with names, until `stage` was `notifications`.
-    pub requested_at: Timestamp,
-    /// When the names were removed everywhere; null before.
-    pub removed_at: Option<Timestamp>,
-    /// When all was done; null before.
-    pub finished_at: Option<Timestamp>,
+/// Numbers of changed rows by table.
+pub type Counts = BTreeMap<String, u64>;
+
+json_columns!(Counts, Vec<DeletionState>);
+
+row! {
+    /// A report of what was done to forget a customer.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+    pub struct Forgetting {
+        /// Its id.
+        pub id: Uuid,
+        /// The app.
+        pub app_id: AppId,
+        /// The anonymous user in the place of the customer.
+        pub user_id: UserId,
+        /// Who requested it.
+        pub by: String,
+        /// Why.
+        pub reason: String,
+        /// What is done next.
+        pub stage: ForgettingStage,
+        /// Number of changed rows by table.
+        pub counts: Counts,
+        /// The destinations of the app that keep users.
+        pub destinations: Vec<DeletionState>,
+        /// When it was requested: what was recorded from then on has no name. What was recorded before and waited to be
+        /// sent was still sent with names, until `stage` was `notifications`.
+        pub requested_at: Timestamp,
+        /// When the names were removed everywhere; null before.
+        pub removed_at: Option<Timestamp>,
+        /// When all was done; null before.
+        pub finished_at: Option<Timestamp>,
+    }
 }
 
 row! {
     /// A request, as it is stored.
     pub struct ForgettingRow {
-        pub id: Uuid,
-        pub app_id: AppId,
-        pub user_id: UserId,
-        pub requested_by: String,
-        pub reason: String,
+        pub report: Forgetting,
         pub names: Option<String>,
-        pub stage: ForgettingStage,
         pub after_seq: i64,
-        pub counts: serde_json::Value,
-        pub destinations: serde_json::Value,
-        pub requested_at: Timestamp,
-        pub removed_at: Option<Timestamp>,
-        pub finished_at: Option<Timestamp>,
+        pub due_at: Timestamp,
     }
 }
 
 /// The columns of a [`ForgettingRow`].
 pub const SELECT: &str = "
-    SELECT id, app_id, user_id, requested_by, reason, names, stage, after_seq, counts, destinations, requested_at,
-        removed_at, finished_at
+    SELECT id, app_id, user_id, requested_by AS \"by\", reason, names, stage, after_seq, counts, destinations, due_at,
+        requested_at, removed_at, finished_at
     FROM forgettings";
 
 /// The table, for the encryption of names.
 pub const TABLE: &str = "forgettings";
 
-impl ForgettingRow {
-    pub fn report(self) -> Result<Forgetting, Error> {
-        let unreadable = |cause| Error::corrupt_by("a report is not readable", cause);
-        Ok(Forgetting {
-            id: self.id,
-            app_id: self.app_id,
-            user_id: self.user_id,
-            by: self.requested_by,
-            reason: self.reason,
-            stage: self.stage,
-            counts: serde_json::from_value(self.counts).map_err(unreadable)?,
-            destinations: serde_json::from_value(self.destinations).map_err(unreadable)?,
-            requested_at: self.requested_at,
-            removed_at: self.removed_at,
-            finished_at: self.finished_at,
-        })
-    }
+const NOTE: Sql = statement! {"
+    UPDATE forgettings
+    SET names = ?, stage = ?, after_seq = ?, counts = ?, destinations = ?, due_at = ?, removed_at = ?, finished_at = ?
+    WHERE id = ?
+"};
 
+impl Forgetting {
+    /// The destinations that are still to be asked.
+    pub fn owed(&self) -> impl Iterator<Item = &DeletionState> {
+        self.destinations.iter().filter(|one| one.status == DeletionStatus::Owed)
+    }
+}
+
+impl ForgettingRow {
     /// The names, which are sealed until all is done.
     pub fn names(&self, secrets: &Secrets) -> Result<ForgottenNames, Error> {
         let Some(sealed) = &self.names else { return Ok(ForgottenNames::default()) };
-        let names = secrets.open(TABLE, &self.id.to_string(), sealed)?;
+        let names = secrets.open(TABLE, &self.report.id.to_string(), sealed)?;
         serde_json::from_str(names.expose_secret())
             .map_err(|_| Error::corrupt("the names of a forgotten customer are not readable"))
+    }
+
+    /// Stores how far it came. Once the names are removed and no destination is to be asked, all is done, and the names
+    /// are removed here too.
+    pub fn note(mut self, write: &mut Write<'_>) -> Result<(), Error> {
+        if self.report.stage == ForgettingStage::Destinations && self.report.owed().next().is_none() {
+            self.report.stage = ForgettingStage::Done;
+            self.report.finished_at = Some(write.now()?);
+            self.names = None;
+        }
+        sql(NOTE)
+            .bind(self.names.as_deref())
+            .bind(self.report.stage)
+            .bind(self.after_seq)
+            .bind(json(&self.report.counts)?)
+            .bind(json(&self.report.destinations)?)
+            .bind(self.due_at)
+            .bind(self.report.removed_at)
+            .bind(self.report.finished_at)
+            .bind(self.report.id)
+            .run(write.connection)
+            .map(drop)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Requests to destinations that they delete a user, until each accepted one or cannot be asked.
 
-use super::report::{DeletionState, DeletionStatus, ForgettingRow, ForgettingStage, SELECT, json};
+use super::report::{DeletionState, DeletionStatus, ForgettingRow, SELECT};
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
@@ -51,11 +51,6 @@ const DUE: Sql = statement! {"
     LIMIT ?
 "};
 const LOCK: Sql = statement!("{SELECT} WHERE id = ? AND stage = 'destinations' FOR UPDATE");
-const NOTE: Sql = statement! {"
-    UPDATE forgettings
-    SET destinations = ?, due_at = ?, stage = ?, names = CASE WHEN ? THEN NULL ELSE names END, finished_at = ?
-    WHERE id = ?
-"};
 
 impl Store {
     /// The users whose deletion is to be requested now.
@@ -66,10 +61,12 @@ impl Store {
             let requests = rows.into_iter().map(|row| {
                 let names = row.names(&secrets)?;
                 let users = names.users.iter().map(ToString::to_string);
-                let user_ids = names.external_id.clone().into_iter().chain(users).collect();
-                let (id, app) = (row.id, row.app_id);
-                let owed = row.report()?.destinations.into_iter().filter(|one| one.status == DeletionStatus::Owed);
-                Ok(DeletionRequest { id, app, user_ids, destinations: owed.map(|one| one.destination_id).collect() })
+                Ok(DeletionRequest {
+                    id: row.report.id,
+                    app: row.report.app_id,
+                    user_ids: names.external_id.clone().into_iter().chain(users).collect(),
+                    destinations: row.report.owed().map(|one| one.destination_id).collect(),
+                })
             });
             requests.collect()
         })
@@ -80,24 +77,14 @@ impl Store {
     pub async fn note_deletions(&self, id: Uuid, outcomes: Vec<(DestinationId, RequestOutcome)>) -> Result<(), Error> {
         self.write(move |write| {
             let row: Option<ForgettingRow> = sql(LOCK).bind(id).first(write.connection)?;
-            let Some(row) = row else { return Ok(()) };
-            let mut states = row.report()?.destinations;
+            let Some(mut row) = row else { return Ok(()) };
             for (destination, outcome) in &outcomes {
-                let of_it = states.iter_mut().filter(|one| one.destination_id == *destination);
+                let of_it = row.report.destinations.iter_mut().filter(|one| one.destination_id == *destination);
                 of_it.for_each(|state| state.note(outcome.clone()));
             }
-            let owed = states.iter().filter(|one| one.status == DeletionStatus::Owed);
-            let least = owed.map(|one| one.attempts).min();
-            let stage = if least.is_none() { ForgettingStage::Done } else { ForgettingStage::Destinations };
-            sql(NOTE)
-                .bind(json(&states)?)
-                .bind(write.now()?.plus(wait(least.unwrap_or(0))))
-                .bind(stage)
-                .bind(least.is_none())
-                .bind(least.is_none().then_some(write.now()?))
-                .bind(id)
-                .run(write.connection)
-                .map(drop)
+            let least = row.report.owed().map(|one| one.attempts).min();
+            row.due_at = write.now()?.plus(wait(least.unwrap_or(0)));
+            row.note(write)
         })
         .await
     }

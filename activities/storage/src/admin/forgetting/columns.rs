@@ -1,0 +1,156 @@
+//! The columns that may hold a name of a customer, in one list, and what stands there once the customer is forgotten. One
+//! loop reads it, in the steps (`pages.rs`) and in the first transaction (`begin.rs`).
+//!
+//! Not in the list is what has an id of its own by the name: `users.external_id` and `users.analytics_device_id`,
+//! `store_users`, and the purchases of others that have a store's id of the customer, which the first transaction
+//! changes; and `alarms.detail`, which is a part of the alarm's identity.
+
+use crate::db::connection::MultiBackend;
+use crate::db::error::Error;
+use crate::db::sql::{Clause, Sql, statement};
+use crate::db::statement::{Statement, Value, sql};
+use crate::db::writer::Write;
+use diesel::deserialize::{self, QueryableByName};
+use diesel::row::NamedRow;
+use diesel::sql_types::{Nullable, Text};
+use domain::user::ForgottenNames;
+use domain::{AppId, UserId};
+
+/// What stands in the place of a text that had a name in it.
+pub const REMOVED: &str = "the text was removed: it named a customer who is forgotten";
+
+/// A customer who is forgotten.
+#[derive(Clone, Copy)]
+pub struct Forgotten<'a> {
+    pub app: AppId,
+    pub names: &'a ForgottenNames,
+    /// The anonymous user in the place of the customer, who has the purchases.
+    pub anonymous: UserId,
+}
+
+/// The content of a column.
+#[derive(Debug, Clone, Copy)]
+enum Content {
+    /// A user, in whose place the anonymous one stands.
+    User,
+    /// A store's id of a customer, in whose place its tombstone stands.
+    Customer,
+    /// JSON, from which the names are removed.
+    Json,
+    /// What a person or a destination wrote, in whose place [`REMOVED`] stands if there is a name in it.
+    Text,
+    /// What may repeat a name and is rendered again or not needed: NULL stands in its place.
+    Dropped,
+    /// What is not needed, in a column that is never NULL: an empty text stands in its place.
+    Emptied,
+}
+
+/// The columns of a table that may hold a name.
+#[derive(Debug, Clone, Copy)]
+pub struct Columns {
+    contents: &'static [Content],
+    /// Selects these columns, and those of the key, of the rows that have one of them.
+    pub select: Sql,
+    set: Sql,
+}
+
+/// The columns of this table with their contents, and those of its key with their types. All are read as texts.
+macro_rules! columns {
+    ($table:ident {
+        $first:ident: $content:ident $(, $column:ident: $further:ident)*
+    } by $($key:ident $type:ident),+) => {{
+        const TABLE: &str = stringify!($table);
+        const COLUMNS: &str = concat!(stringify!($first) $(, ", ", stringify!($column))*);
+        const KEY: &str = concat!($(", CAST(", stringify!($key), " AS TEXT) AS key_", stringify!($key)),+);
+        const SET: &str = concat!(stringify!($first), " = ?" $(, ", ", stringify!($column), " = ?")*);
+        const SAME: &str = concat!("TRUE" $(, " AND ", stringify!($key), " = CAST(? AS ", stringify!($type), ")")+);
+        Columns {
+            contents: &[Content::$content $(, Content::$further)*],
+            select: statement!("SELECT {COLUMNS}{KEY} FROM {TABLE} WHERE COALESCE({COLUMNS}, NULL) IS NOT NULL AND {{which}}"),
+            set: statement!("UPDATE {TABLE} SET {SET} WHERE {SAME}"),
+        }
+    }};
+}
+
+pub const PURCHASES: Columns = columns!(purchases {
+    user_id: User, first_user_id: User, app_user_id: Customer, held_by: Text, held_reason: Text
+} by collapse_key TEXT);
+pub const DEVICES: Columns = columns!(devices { user_id: User, device: Json } by platform_id TEXT, id TEXT);
+pub const NOTIFICATIONS: Columns = columns!(notifications { app_user_id: Customer, body: Json } by seq BIGINT);
+pub const EVENTS: Columns = columns!(events {
+    user_id: User, body: Json, state_apart: Json, profile: Json, views: Json
+} by seq BIGINT);
+pub const LANES: Columns = columns!(lanes { nameless_device_id: Dropped } by destination_id TEXT, collapse_key TEXT);
+pub const DELIVERIES: Columns = columns!(deliveries {
+    body: Dropped, analytics_device_id: Dropped, joined_device_id: Dropped, last_error: Text
+} by seq BIGINT);
+pub const ATTEMPTS: Columns = columns!(attempts {
+    headers: Dropped, response: Dropped, error: Text
+} by delivery_id TEXT, number BIGINT);
+pub const DEVICE_EVENTS: Columns = columns!(device_events { body: Json } by seq BIGINT);
+pub const DEVICE_DELIVERIES: Columns = columns!(device_deliveries {
+    last_error: Text
+} by event_seq BIGINT, destination_id TEXT);
+pub const CLAIMS: Columns = columns!(claims {
+    app_user_id: Customer, network: Emptied
+} by platform_id TEXT, device_id TEXT, collapse_key TEXT);
+pub const ALARMS: Columns = columns!(alarms { note: Text } by seq BIGINT);
+pub const TRANSFERS: Columns = columns!(transfers {
+    from_user_id: User, to_user_id: User, moved: Json, author: Text, reason: Text
+} by id TEXT);
+
+/// The columns of a row that may hold a name, and those of its key.
+pub struct Row(pub Vec<Option<String>>);
+
+impl QueryableByName<MultiBackend> for Row {
+    fn build<'a>(row: &impl NamedRow<'a, MultiBackend>) -> deserialize::Result<Self> {
+        let texts = (0..row.field_count()).map(|index| row.get_value::<Nullable<Text>, _, _>(index));
+        texts.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl Row {
+    /// The sequence number, which is the first column of the key.
+    pub fn seq(&self, columns: Columns) -> Option<i64> {
+        self.0.get(columns.contents.len())?.as_ref()?.parse().ok()
+    }
+}
+
+impl Columns {
+    /// Selects rows whose names [`Self::remove`] removes.
+    pub fn of(self, which: Clause) -> Statement<'static> {
+        sql(self.select.of(which))
+    }
+
+    /// Removes the names from rows; returns those that had some, as they were.
+    pub fn remove(self, write: &mut Write<'_>, who: Forgotten<'_>, rows: Vec<Row>) -> Result<Vec<Row>, Error> {
+        let mut changed = Vec::new();
+        for row in rows {
+            let mut texts = row.0.clone();
+            for (text, content) in texts.iter_mut().zip(self.contents) {
+                *text = text.take().and_then(|text| content.without_names(who, text));
+            }
+            if texts != row.0 {
+                let values = texts.into_iter().map(|text| Value::Text(text.map(Into::into)));
+                sql(self.set).bind_all(values).later(write.connection)?;
+                changed.push(row);
+            }
+        }
+        Ok(changed)
+    }
+}
+
+impl Content {
+    /// What stands in the place of a text.
+    fn without_names(self, Forgotten { names, anonymous, .. }: Forgotten<'_>, text: String) -> Option<String> {
+        match self {
+            Self::User if names.is_user(&text) => Some(anonymous.to_string()),
+            Self::Customer => Some(names.tombstone(&text).map_or(text, str::to_owned)),
+            Self::Json => Some(names.removed_from_text(&text, anonymous).unwrap_or(text)),
+            Self::Text if names.are_in(&text) => Some(REMOVED.to_owned()),
+            Self::User | Self::Text => Some(text),
+            Self::Dropped => None,
+            Self::Emptied => Some(String::new()),
+        }
+    }
+}

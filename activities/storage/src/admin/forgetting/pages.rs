@@ -1,0 +1,332 @@
+//! Which rows of the tables may hold a name of a customer, and in which pages they are read.
+
+use super::columns::{
+    ALARMS, ATTEMPTS, CLAIMS, Columns, DELIVERIES, DEVICE_DELIVERIES, DEVICE_EVENTS, EVENTS, Forgotten, LANES,
+    NOTIFICATIONS, REMOVED, Row, TRANSFERS,
+};
+use super::report::ForgettingStage as Stage;
+use crate::db::alarm::About;
+use crate::db::error::Error;
+use crate::db::sql::{Clause, Sql, clause, statement};
+use crate::db::statement::{Value, clean, row, sql};
+use crate::db::writer::Write;
+use crate::events::alarms;
+use domain::user::{ForgottenAppUser, USER_FORGOTTEN};
+use domain::{DestinationId, PlatformId};
+use serde_json::Value as Json;
+use std::collections::BTreeSet;
+
+/// Number of events of devices that one step searches.
+const WINDOW: i64 = 2000;
+
+/// The page of a table from which names are removed.
+#[derive(Clone, Copy)]
+pub struct Page<'a> {
+    pub who: Forgotten<'a>,
+    /// The last row of the page before.
+    pub after: i64,
+    pub limit: i64,
+}
+
+/// The result of a page.
+#[derive(Default)]
+pub struct Removed {
+    pub changed: usize,
+    /// The last row of the page; `None` at the end of the table.
+    pub through: Option<i64>,
+}
+
+/// Removes the names from a page of a stage. Returns the table by which its rows are counted, and the stage after it.
+pub fn remove(write: &mut Write<'_>, stage: Stage, page: Page<'_>) -> Result<(&'static str, Stage, Removed), Error> {
+    Ok(match stage {
+        Stage::Events => ("events", Stage::EventsOfUser, page.remove(write, EVENTS, EVENTS_OF_PURCHASES)?),
+        Stage::EventsOfUser => ("events", Stage::Deliveries, events_of_users(write, page)?),
+        Stage::Deliveries => ("deliveries", Stage::DeviceEvents, deliveries(write, page)?),
+        Stage::DeviceEvents => ("device_events", Stage::Notifications, device_events(write, page)?),
+        Stage::Notifications => {
+            ("notifications", Stage::Claims, page.remove(write, NOTIFICATIONS, NOTIFICATIONS_OF_PURCHASES)?)
+        }
+        Stage::Claims => ("claims", Stage::Alarms, claims(write, page)?),
+        Stage::Alarms => ("alarms", Stage::Rest, alarms(write, page)?),
+        Stage::Rest => ("transfers", Stage::Destinations, transfers(write, page.who)?),
+        Stage::Destinations | Stage::Done => ("events", Stage::Done, Removed::default()),
+    })
+}
+
+impl Removed {
+    /// Of a page of the first rows that are left: if it changed some, there may be more.
+    fn first(changed: usize) -> Self {
+        Self { changed, through: (changed > 0).then_some(0) }
+    }
+}
+
+impl Page<'_> {
+    /// The result of this page with the rows of these numbers.
+    fn removed(self, changed: usize, seqs: &[i64]) -> Removed {
+        let is_full = i64::try_from(seqs.len()).is_ok_and(|count| count >= self.limit);
+        Removed { changed, through: seqs.last().copied().filter(|_| is_full) }
+    }
+
+    /// Removes the names from the rows of the purchases.
+    fn remove(self, write: &mut Write<'_>, columns: Columns, of_purchases: Clause) -> Result<Removed, Error> {
+        let select = columns.of(of_purchases).bind(self.who.anonymous).bind(self.after).bind(self.limit);
+        let rows: Vec<Row> = select.all(write.connection)?;
+        let seqs = seqs(columns, &rows);
+        let changed = columns.remove(write, self.who, rows)?.len();
+        Ok(self.removed(changed, &seqs))
+    }
+}
+
+fn seqs(columns: Columns, rows: &[Row]) -> Vec<i64> {
+    rows.iter().filter_map(|row| row.seq(columns)).collect()
+}
+
+/// Removes the names from the rows that a clause finds by these numbers; returns how many had some.
+fn remove_of(
+    write: &mut Write<'_>,
+    who: Forgotten<'_>,
+    columns: Columns,
+    which: Clause,
+    seqs: &[i64],
+) -> Result<usize, Error> {
+    if seqs.is_empty() {
+        return Ok(0);
+    }
+    let rows = columns.of(which).uncached().bind_list(seqs.iter().copied()).all(write.connection)?;
+    Ok(columns.remove(write, who, rows)?.len())
+}
+
+/// What belongs to a user's purchases.
+const OF_PURCHASES: &str = "collapse_key IN (SELECT p.collapse_key FROM purchases p WHERE p.user_id = ?)";
+
+const EVENTS_OF_PURCHASES: Clause = clause! {&[EVENTS.select], "
+    {OF_PURCHASES} AND event_type <> '{USER_FORGOTTEN}' AND seq > ?
+    ORDER BY seq
+    LIMIT ?
+    FOR UPDATE
+"};
+const EVENTS_OF_USER: Clause = clause! {&[EVENTS.select], "
+    user_id = ? AND event_type <> '{USER_FORGOTTEN}'
+    ORDER BY seq
+    LIMIT ?
+    FOR UPDATE
+"};
+const DELIVERIES_OF_EVENTS: Sql = statement! {"
+    SELECT seq AS value
+    FROM deliveries
+    WHERE event_id IN (SELECT e.id FROM events e WHERE e.seq IN (?*))
+    ORDER BY seq
+"};
+
+/// Other events of the users, and the bodies of these that wait in the lanes of others.
+fn events_of_users(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, Error> {
+    for user in &page.who.names.users {
+        let rows = EVENTS.of(EVENTS_OF_USER).bind(*user).bind(page.limit).all(write.connection)?;
+        let changed = seqs(EVENTS, &EVENTS.remove(write, page.who, rows)?);
+        if !changed.is_empty() {
+            let owed = sql(DELIVERIES_OF_EVENTS).uncached().bind_list(changed.iter().copied());
+            let owed: Vec<i64> = owed.values(write.connection)?;
+            remove_from_deliveries(write, page.who, &owed)?;
+            return Ok(Removed::first(changed.len()));
+        }
+    }
+    Ok(Removed::default())
+}
+
+const DELIVERIES_OF_PURCHASES: Sql = statement! {"
+    SELECT seq AS value
+    FROM deliveries
+    WHERE {OF_PURCHASES} AND event_type <> '{USER_FORGOTTEN}' AND seq > ?
+    ORDER BY seq
+    LIMIT ?
+"};
+const LANES_OF: Clause = clause! {&[LANES.select], "
+    (destination_id, collapse_key) IN (SELECT d.destination_id, d.collapse_key FROM deliveries d WHERE d.seq IN (?*))
+    ORDER BY destination_id, collapse_key
+    FOR UPDATE
+"};
+const DELIVERIES_OF: Clause = clause!(&[DELIVERIES.select], "seq IN (?*) ORDER BY seq FOR NO KEY UPDATE");
+const ATTEMPTS_OF: Clause = clause! {&[ATTEMPTS.select], "
+    delivery_id IN (SELECT d.id FROM deliveries d WHERE d.seq IN (?*))
+    ORDER BY delivery_id, number
+    FOR NO KEY UPDATE
+"};
+
+/// The bodies of the purchases that wait to be sent, each of which is rendered again, and the answers of destinations.
+fn deliveries(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, Error> {
+    let select = sql(DELIVERIES_OF_PURCHASES).bind(page.who.anonymous).bind(page.after).bind(page.limit);
+    let seqs: Vec<i64> = select.values(write.connection)?;
+    let changed = remove_from_deliveries(write, page.who, &seqs)?;
+    Ok(page.removed(changed, &seqs))
+}
+
+/// A lane is locked before its deliveries, and these before their attempts.
+fn remove_from_deliveries(write: &mut Write<'_>, who: Forgotten<'_>, seqs: &[i64]) -> Result<usize, Error> {
+    remove_of(write, who, LANES, LANES_OF, seqs)?;
+    let changed = remove_of(write, who, DELIVERIES, DELIVERIES_OF, seqs)?;
+    Ok(changed + remove_of(write, who, ATTEMPTS, ATTEMPTS_OF, seqs)?)
+}
+
+const END_OF_WINDOW: Sql = statement! {"
+    SELECT MAX(seq) AS value
+    FROM (SELECT seq FROM device_events WHERE seq > ? ORDER BY seq LIMIT {WINDOW}) searched
+    HAVING MAX(seq) IS NOT NULL
+"};
+// A row may name the customer although its device was never theirs, or is no more. An index of users would not find it,
+// and would cost every event; so all events that are still stored are searched, here and not in this process.
+const NAMED: Clause = clause! {&[DEVICE_EVENTS.select], "
+    seq > ? AND seq <= ? AND platform_id IN (SELECT f.id FROM platforms f WHERE f.app_id = ?)
+        AND EXISTS (WITH names (pattern) AS (VALUES ?*) SELECT 1 FROM names WHERE body LIKE pattern ESCAPE '\\')
+    ORDER BY seq
+    LIMIT ?
+"};
+const DEVICE_DELIVERIES_OF: Clause = clause!(&[DEVICE_DELIVERIES.select], "event_seq IN (?*)");
+
+/// What devices of the app reported, whosever they are, and the errors of destinations that repeat it.
+fn device_events(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, Error> {
+    let end: Option<i64> = sql(END_OF_WINDOW).bind(page.after).value(write.connection)?;
+    let Some(end) = end else { return Ok(Removed::default()) };
+    let patterns = page.who.names.texts().into_iter().map(|name| [Value::from(pattern(&name))]);
+    let select = DEVICE_EVENTS.of(NAMED).uncached().bind(page.after).bind(end).bind(page.who.app);
+    let rows: Vec<Row> = select.bind_rows(patterns).bind(page.limit).all(write.connection)?;
+    let found = seqs(DEVICE_EVENTS, &rows);
+    let changed = seqs(DEVICE_EVENTS, &DEVICE_EVENTS.remove(write, page.who, rows)?);
+    remove_of(write, page.who, DEVICE_DELIVERIES, DEVICE_DELIVERIES_OF, &changed)?;
+    let Removed { changed, through } = page.removed(changed.len(), &found);
+    Ok(Removed { changed, through: through.or(Some(end)) })
+}
+
+/// The pattern of a text that has this name as a whole string of JSON.
+fn pattern(name: &str) -> String {
+    let mut pattern = "%".to_owned();
+    for one in Json::from(name).to_string().chars() {
+        if matches!(one, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(one);
+    }
+    pattern + "%"
+}
+
+const PLATFORMS: Sql = statement!("SELECT id AS value FROM platforms WHERE app_id = ? AND store = ? ORDER BY id");
+// The first condition makes the index of what is open usable.
+const OPEN_NOTIFICATIONS: Clause = clause! {&[NOTIFICATIONS.select], hot "notifications_receipt", "
+    receipt_id >= '' AND outcome IS NULL AND app_user_id = ? AND platform_id = ?
+    ORDER BY seq
+    FOR UPDATE
+"};
+const NOTIFICATIONS_OF_PURCHASES: Clause = clause! {&[NOTIFICATIONS.select], "
+    {OF_PURCHASES} AND (app_user_id IS NOT NULL OR body <> '{{}}') AND seq > ?
+    ORDER BY seq
+    LIMIT ?
+    FOR UPDATE
+"};
+const CLAIMS_OF_CUSTOMER: Clause = clause! {&[CLAIMS.select], hot "claims_customer", "
+    app_user_id = ? AND platform_id = ?
+    ORDER BY device_id, collapse_key
+    LIMIT ?
+    FOR UPDATE
+"};
+
+/// The stores' ids of the customer, with each platform of the app on that store.
+fn customers<'n>(write: &mut Write<'_>, who: Forgotten<'n>) -> Result<Vec<(&'n ForgottenAppUser, PlatformId)>, Error> {
+    let mut all = Vec::new();
+    for name in &who.names.app_users {
+        let platforms = sql(PLATFORMS).bind(who.app).bind(name.store.as_str()).values(write.connection)?;
+        all.extend(platforms.into_iter().map(|platform| (name, platform)));
+    }
+    Ok(all)
+}
+
+/// The notifications that are not settled, so that no settling takes them for a new customer.
+pub fn open_notifications(write: &mut Write<'_>, who: Forgotten<'_>) -> Result<(), Error> {
+    for (name, platform) in customers(write, who)? {
+        let open = NOTIFICATIONS.of(OPEN_NOTIFICATIONS).bind(clean(&name.app_user_id).into_owned()).bind(platform);
+        let rows = open.all(write.connection)?;
+        NOTIFICATIONS.remove(write, who, rows)?;
+    }
+    Ok(())
+}
+
+/// The claims of all devices.
+fn claims(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, Error> {
+    for (name, platform) in customers(write, page.who)? {
+        let claims = CLAIMS.of(CLAIMS_OF_CUSTOMER).bind(name.app_user_id.as_str()).bind(platform);
+        let rows = claims.bind(page.limit).all(write.connection)?;
+        let changed = CLAIMS.remove(write, page.who, rows)?.len();
+        if changed > 0 {
+            return Ok(Removed::first(changed));
+        }
+    }
+    Ok(Removed::default())
+}
+
+row! {
+    struct AlarmRow {
+        seq: i64,
+        platform_id: Option<PlatformId>,
+        destination_id: Option<DestinationId>,
+        kind: String,
+        detail: String,
+    }
+}
+
+const ALARMS_OF_APP: Sql = statement! {"
+    SELECT seq, platform_id, destination_id, kind, detail
+    FROM alarms
+    WHERE (app_id IS NULL OR app_id = ?) AND seq > ?
+    ORDER BY seq
+    LIMIT ?
+"};
+const DELETE_ALARM: Sql = statement!("DELETE FROM alarms WHERE seq = ?");
+const NOTES: Clause = clause!(&[ALARMS.select], "seq IN (?*)");
+
+/// The alarms of the app, or of none. One whose detail has a name in it is raised anew, without it.
+fn alarms(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, Error> {
+    let select = sql(ALARMS_OF_APP).bind(page.who.app).bind(page.after).bind(page.limit);
+    let rows: Vec<AlarmRow> = select.all(write.connection)?;
+    let mut changed = 0;
+    // A customer may have a name that is a word of the text in its place.
+    let is_named = |row: &&AlarmRow| row.detail != REMOVED && page.who.names.are_in(&row.detail);
+    for row in rows.iter().filter(is_named) {
+        let about = row.destination_id.map_or(About::from(row.platform_id), About::Destination);
+        alarms::raise(write, about, &row.kind, REMOVED)?;
+        changed += sql(DELETE_ALARM).bind(row.seq).run(write.connection)?;
+    }
+    let seqs: Vec<i64> = rows.iter().map(|row| row.seq).collect();
+    changed += remove_of(write, page.who, ALARMS, NOTES, &seqs)?;
+    Ok(page.removed(changed, &seqs))
+}
+
+const TRANSFERS_OF_USERS: Clause =
+    clause!(&[TRANSFERS.select], "(from_user_id IN (?*) OR to_user_id IN (?*)) ORDER BY id");
+
+/// The transfers from and to the customer. The stores' ids are also in earlier transfers of the same customers of stores,
+/// which are found by their former owners.
+fn transfers(write: &mut Write<'_>, who: Forgotten<'_>) -> Result<Removed, Error> {
+    let users = who.names.users.iter().chain([&who.anonymous]);
+    let (mut users, mut changed): (BTreeSet<String>, usize) = (users.map(ToString::to_string).collect(), 0);
+    loop {
+        let all = || users.iter().map(String::as_str);
+        let select = TRANSFERS.of(TRANSFERS_OF_USERS).uncached().bind_list(all()).bind_list(all());
+        let rows = select.all(write.connection)?;
+        let removed = TRANSFERS.remove(write, who, rows)?;
+        if removed.is_empty() {
+            return Ok(Removed { changed, through: None });
+        }
+        changed += removed.len();
+        users.extend(removed.into_iter().flat_map(|row| row.0.into_iter().take(2).flatten()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pattern;
+
+    #[test]
+    fn a_pattern_matches_its_name_alone() {
+        for (name, wanted) in [("anna", "%\"anna\"%"), ("a_b%", "%\"a\\_b\\%\"%"), ("a\"b", "%\"a\\\\\"b\"%")] {
+            assert_eq!(pattern(name), wanted);
+        }
+    }
+}
