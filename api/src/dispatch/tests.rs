@@ -59,9 +59,9 @@ fn a_burst_is_two_signals_and_the_second_has_the_newest_row() {
 }
 
 #[test]
-fn while_many_come_the_first_signal_of_a_window_waits_a_twelfth_of_it() {
+fn in_a_crowd_the_first_signal_of_a_window_waits_a_twelfth() {
     let mut plan = plan(10_000);
-    let crowd = 1_500;
+    let crowd = 1_500_i64;
     for number in 0..crowd {
         plan.notify(0, unsent(u128::from(number.unsigned_abs()), number));
     }

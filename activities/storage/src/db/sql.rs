@@ -88,24 +88,26 @@ macro_rules! clause {
 /// that of the variable with its name unless another one stands there. What follows the values, such as `ON CONFLICT`,
 /// stands at the end.
 macro_rules! insert {
-    ($table:ident { $first:ident $(: $first_value:expr)? $(, $column:ident $(: $value:expr)?)* $(,)? } $(, $end:literal)?) => {{
-        const SQL: $crate::db::sql::Sql = $crate::db::sql::Sql {
-            place: concat!(file!(), ":", line!()),
-            text: const_format::concatcp!(
-                concat!("INSERT INTO ", stringify!($table), " (", stringify!($first), $(", ", stringify!($column),)*),
-                ") VALUES (?",
-                const_format::str_repeat!(", ?", <[&str]>::len(&[$(stringify!($column)),*])),
-                ")",
-                $(" ", const_format::formatcp!($end))?
-            ),
-            index: None,
-        };
-        #[cfg(feature = "fail-points")]
-        inventory::submit! { SQL }
-        $crate::db::statement::sql(SQL)
-            .bind($crate::db::sql::insert!(@ $first $(: $first_value)?))
-            $(.bind($crate::db::sql::insert!(@ $column $(: $value)?)))*
-    }};
+    ($table:ident { $first:ident $(: $first_value:expr)? $(, $column:ident $(: $value:expr)?)* $(,)? } $(, $end:literal)?) => {
+        $crate::db::statement::sql({
+            const SQL: $crate::db::sql::Sql = $crate::db::sql::Sql {
+                place: concat!(file!(), ":", line!()),
+                text: const_format::concatcp!(
+                    concat!("INSERT INTO ", stringify!($table), " (", stringify!($first), $(", ", stringify!($column),)*),
+                    ") VALUES (?",
+                    const_format::str_repeat!(", ?", <[&str]>::len(&[$(stringify!($column)),*])),
+                    ")",
+                    $(" ", const_format::formatcp!($end))?
+                ),
+                index: None,
+            };
+            #[cfg(feature = "fail-points")]
+            inventory::submit! { SQL }
+            SQL
+        })
+        .bind($crate::db::sql::insert!(@ $first $(: $first_value)?))
+        $(.bind($crate::db::sql::insert!(@ $column $(: $value)?)))*
+    };
     (@ $column:ident) => {
         $column
     };
