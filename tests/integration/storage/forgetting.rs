@@ -202,7 +202,7 @@ story! {
 /// Writes the names into every column that may hold one, of the rows that are there.
 fn name_everywhere(world: &World, hook: DestinationId) {
     let body = serde_json::json!({ "external_id": OWN_ID, "receipts": [{ "app_user_id": STORE_ID }] });
-    let text = format!("no {OWN_ID}");
+    let (text, app) = (format!("no {OWN_ID}"), world.app.id);
     world.raw().run(&format!(
         "UPDATE purchases SET held_by = '{text}', held_reason = '{text}';
          UPDATE notifications SET app_user_id = '{STORE_ID}', body = '{body}';
@@ -214,6 +214,10 @@ fn name_everywhere(world: &World, hook: DestinationId) {
          INSERT INTO device_deliveries (destination_id, event_seq, device_id, status, attempts, next_due_at, last_error)
              SELECT '{hook}', seq, device_id, 'dead', 1, 1, '{text}' FROM device_events;
          UPDATE claims SET network = 'a hash';
+         INSERT INTO events (id, collapse_key, app_id, event_type, revision, occurred_at, body, created_at)
+             VALUES ('e', '{hook}', '{app}', 'destination.failing', 1, 1, '{{\"reason\":\"{text}\"}}', 1);
+         UPDATE health SET last_error = '{text}';
+         UPDATE destinations SET reason = '{text}';
          UPDATE alarms SET note = '{text}';
          UPDATE transfers SET author = '{text}', reason = '{text}'"
     ));

@@ -82,6 +82,9 @@ impl fmt::Debug for ForgottenNames {
     }
 }
 
+/// What stands in the place of a text that had a name in it.
+pub const REMOVED: &str = "the text was removed: it named a customer who is forgotten";
+
 impl ForgottenNames {
     /// The body without the names, and with `anonymous` in the place of the user; `None` when none of them is in it.
     /// What a device of the customer reported has no id of the device in the app's analytics either. The digest of a record
@@ -91,6 +94,12 @@ impl ForgottenNames {
         let mut without = body.clone();
         if let Some(own) = without.pointer_mut("/data/device/analytics_device_id").filter(|_| self.reported(body)) {
             *own = Value::Null;
+        }
+        // What an event for operators repeats of a destination's answer.
+        if let Some(reason) = without.pointer_mut("/reason")
+            && reason.as_str().is_some_and(|reason| self.are_in(reason))
+        {
+            *reason = REMOVED.into();
         }
         self.remove(&mut without, anonymous);
         if without == *body {

@@ -18,7 +18,7 @@ mod tests;
 pub use crate::event::PROFILE_UPDATED;
 pub use change::announce_change;
 pub use customer_state::{AnnouncedRecord, CustomerDevice, CustomerDevicePlatform, CustomerPurchase, CustomerState};
-pub use forgotten::{ForgottenAppUser, ForgottenNames, USER_FORGOTTEN, UserForgotten};
+pub use forgotten::{ForgottenAppUser, ForgottenNames, REMOVED, USER_FORGOTTEN, UserForgotten};
 pub use journey::Journey;
 pub use named::with_external_id;
 pub use profile::{Attributes, Profile, ProfileUpdated, paid_in_usd};

@@ -1,6 +1,6 @@
 //! The first transaction: the customer becomes another, anonymous user, whose id is computed from a tombstone.
 
-use super::columns::{DEVICES, Forgotten, PURCHASES, Row};
+use super::columns::{DEVICES, Forgotten, PURCHASES, RowTexts};
 use super::report::{DeletionState, DeletionStatus, Forgetting, ForgettingStage, SELECT, TABLE, json, seal};
 use super::{announce, pages};
 use crate::admin::customers::OF_USER;
@@ -266,7 +266,7 @@ pub fn rename(
     for leave in [LEAVE_LANES, LEAVE_PROFILES] {
         sql(leave).uncached().bind(app).bind_list(all()).run(write.connection)?;
     }
-    let devices: Vec<Row> = DEVICES.of(DEVICES_OF).bind(user).all(write.connection)?;
+    let devices: Vec<RowTexts> = DEVICES.of(DEVICES_OF).bind(user).all(write.connection)?;
     names.device_ids.extend(devices.iter().filter_map(own_id));
     names.device_ids.sort_unstable();
     names.device_ids.dedup();
@@ -283,7 +283,7 @@ pub fn rename(
 }
 
 /// The id that a device has in the app's analytics, as it described itself.
-fn own_id(row: &Row) -> Option<String> {
+fn own_id(row: &RowTexts) -> Option<String> {
     let device: Json = serde_json::from_str(row.0.get(1)?.as_deref()?).ok()?;
     device.get("analytics_device_id")?.as_str().map(str::to_owned)
 }

@@ -13,11 +13,8 @@ use crate::db::writer::Write;
 use diesel::deserialize::{self, QueryableByName};
 use diesel::row::NamedRow;
 use diesel::sql_types::{Nullable, Text};
-use domain::user::ForgottenNames;
+use domain::user::{ForgottenNames, REMOVED};
 use domain::{AppId, UserId};
-
-/// What stands in the place of a text that had a name in it.
-pub const REMOVED: &str = "the text was removed: it named a customer who is forgotten";
 
 /// A customer who is forgotten.
 #[derive(Clone, Copy)]
@@ -94,22 +91,24 @@ pub const DEVICE_DELIVERIES: Columns = columns!(device_deliveries {
 pub const CLAIMS: Columns = columns!(claims {
     app_user_id: Customer, network: Emptied
 } by platform_id TEXT, device_id TEXT, collapse_key TEXT);
+pub const HEALTH: Columns = columns!(health { last_error: Text } by destination_id TEXT);
+pub const DESTINATIONS: Columns = columns!(destinations { reason: Text } by id TEXT);
 pub const ALARMS: Columns = columns!(alarms { note: Text } by seq BIGINT);
 pub const TRANSFERS: Columns = columns!(transfers {
     from_user_id: User, to_user_id: User, moved: Json, author: Text, reason: Text
 } by id TEXT);
 
 /// The columns of a row that may hold a name, and those of its key.
-pub struct Row(pub Vec<Option<String>>);
+pub struct RowTexts(pub Vec<Option<String>>);
 
-impl QueryableByName<MultiBackend> for Row {
+impl QueryableByName<MultiBackend> for RowTexts {
     fn build<'a>(row: &impl NamedRow<'a, MultiBackend>) -> deserialize::Result<Self> {
         let texts = (0..row.field_count()).map(|index| row.get_value::<Nullable<Text>, _, _>(index));
         texts.collect::<Result<_, _>>().map(Self)
     }
 }
 
-impl Row {
+impl RowTexts {
     /// The sequence number, which is the first column of the key.
     pub fn seq(&self, columns: Columns) -> Option<i64> {
         self.0.get(columns.contents.len())?.as_ref()?.parse().ok()
@@ -123,7 +122,12 @@ impl Columns {
     }
 
     /// Removes the names from rows; returns those that had some, as they were.
-    pub fn remove(self, write: &mut Write<'_>, who: Forgotten<'_>, rows: Vec<Row>) -> Result<Vec<Row>, Error> {
+    pub fn remove(
+        self,
+        write: &mut Write<'_>,
+        who: Forgotten<'_>,
+        rows: Vec<RowTexts>,
+    ) -> Result<Vec<RowTexts>, Error> {
         let mut changed = Vec::new();
         for row in rows {
             let mut texts = row.0.clone();

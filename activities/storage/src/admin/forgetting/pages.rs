@@ -1,8 +1,8 @@
 //! Which rows of the tables may hold a name of a customer, and in which pages they are read.
 
 use super::columns::{
-    ALARMS, ATTEMPTS, CLAIMS, Columns, DELIVERIES, DEVICE_DELIVERIES, DEVICE_EVENTS, EVENTS, Forgotten, LANES,
-    NOTIFICATIONS, REMOVED, Row, TRANSFERS,
+    ALARMS, ATTEMPTS, CLAIMS, Columns, DELIVERIES, DESTINATIONS, DEVICE_DELIVERIES, DEVICE_EVENTS, EVENTS, Forgotten,
+    HEALTH, LANES, NOTIFICATIONS, RowTexts, TRANSFERS,
 };
 use super::report::ForgettingStage as Stage;
 use crate::db::alarm::About;
@@ -11,7 +11,7 @@ use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Value, clean, row, sql};
 use crate::db::writer::Write;
 use crate::events::alarms;
-use domain::user::{ForgottenAppUser, USER_FORGOTTEN};
+use domain::user::{ForgottenAppUser, REMOVED, USER_FORGOTTEN};
 use domain::{DestinationId, PlatformId};
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
@@ -48,7 +48,7 @@ pub fn remove(write: &mut Write<'_>, stage: Stage, page: Page<'_>) -> Result<(&'
         }
         Stage::Claims => ("claims", Stage::Alarms, claims(write, page)?),
         Stage::Alarms => ("alarms", Stage::Rest, alarms(write, page)?),
-        Stage::Rest => ("transfers", Stage::Destinations, transfers(write, page.who)?),
+        Stage::Rest => ("transfers", Stage::Destinations, rest(write, page)?),
         Stage::Destinations | Stage::Done => ("events", Stage::Done, Removed::default()),
     })
 }
@@ -70,14 +70,14 @@ impl Page<'_> {
     /// Removes the names from the rows of the purchases.
     fn remove(self, write: &mut Write<'_>, columns: Columns, of_purchases: Clause) -> Result<Removed, Error> {
         let select = columns.of(of_purchases).bind(self.who.anonymous).bind(self.after).bind(self.limit);
-        let rows: Vec<Row> = select.all(write.connection)?;
+        let rows: Vec<RowTexts> = select.all(write.connection)?;
         let seqs = seqs(columns, &rows);
         let changed = columns.remove(write, self.who, rows)?.len();
         Ok(self.removed(changed, &seqs))
     }
 }
 
-fn seqs(columns: Columns, rows: &[Row]) -> Vec<i64> {
+fn seqs(columns: Columns, rows: &[RowTexts]) -> Vec<i64> {
     rows.iter().filter_map(|row| row.seq(columns)).collect()
 }
 
@@ -118,14 +118,21 @@ const DELIVERIES_OF_EVENTS: Sql = statement! {"
     ORDER BY seq
 "};
 
+/// The deliveries of these events.
+fn deliveries_of(write: &mut Write<'_>, events: &[i64]) -> Result<Vec<i64>, Error> {
+    if events.is_empty() {
+        return Ok(Vec::new());
+    }
+    sql(DELIVERIES_OF_EVENTS).uncached().bind_list(events.iter().copied()).values(write.connection)
+}
+
 /// Other events of the users, and the bodies of these that wait in the lanes of others.
 fn events_of_users(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, Error> {
     for user in &page.who.names.users {
         let rows = EVENTS.of(EVENTS_OF_USER).bind(*user).bind(page.limit).all(write.connection)?;
         let changed = seqs(EVENTS, &EVENTS.remove(write, page.who, rows)?);
         if !changed.is_empty() {
-            let owed = sql(DELIVERIES_OF_EVENTS).uncached().bind_list(changed.iter().copied());
-            let owed: Vec<i64> = owed.values(write.connection)?;
+            let owed = deliveries_of(write, &changed)?;
             remove_from_deliveries(write, page.who, &owed)?;
             return Ok(Removed::first(changed.len()));
         }
@@ -188,7 +195,7 @@ fn device_events(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, Error
     let Some(end) = end else { return Ok(Removed::default()) };
     let patterns = page.who.names.texts().into_iter().map(|name| [Value::from(pattern(&name))]);
     let select = DEVICE_EVENTS.of(NAMED).uncached().bind(page.after).bind(end).bind(page.who.app);
-    let rows: Vec<Row> = select.bind_rows(patterns).bind(page.limit).all(write.connection)?;
+    let rows: Vec<RowTexts> = select.bind_rows(patterns).bind(page.limit).all(write.connection)?;
     let found = seqs(DEVICE_EVENTS, &rows);
     let changed = seqs(DEVICE_EVENTS, &DEVICE_EVENTS.remove(write, page.who, rows)?);
     remove_of(write, page.who, DEVICE_DELIVERIES, DEVICE_DELIVERIES_OF, &changed)?;
@@ -298,12 +305,47 @@ fn alarms(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, Error> {
     Ok(page.removed(changed, &seqs))
 }
 
+/// What the app's destinations are: their events for operators have their ids in the place of a purchase's.
+const EVENTS_OF_DESTINATIONS: Clause = clause! {&[EVENTS.select], "
+    collapse_key IN (SELECT t.id FROM destinations t WHERE t.app_id = ?) AND seq > ?
+    ORDER BY seq
+    LIMIT ?
+    FOR UPDATE
+"};
+const HEALTH_OF_DESTINATIONS: Clause = clause! {&[HEALTH.select], "
+    destination_id IN (SELECT t.id FROM destinations t WHERE t.app_id = ?)
+    ORDER BY destination_id
+    FOR UPDATE
+"};
+const DESTINATIONS_OF_APP: Clause = clause!(&[DESTINATIONS.select], "app_id = ? ORDER BY id FOR NO KEY UPDATE");
+
+/// What destinations answered, as operators are told it, a page of their events at a time; then all transfers.
+fn rest(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, Error> {
+    let who = page.who;
+    let rows =
+        EVENTS.of(EVENTS_OF_DESTINATIONS).bind(who.app).bind(page.after).bind(page.limit).all(write.connection)?;
+    let found = seqs(EVENTS, &rows);
+    let changed = seqs(EVENTS, &EVENTS.remove(write, who, rows)?);
+    let owed = deliveries_of(write, &changed)?;
+    remove_from_deliveries(write, who, &owed)?;
+    let removed = page.removed(changed.len(), &found);
+    if removed.through.is_some() {
+        return Ok(removed);
+    }
+    for (columns, which) in [(HEALTH, HEALTH_OF_DESTINATIONS), (DESTINATIONS, DESTINATIONS_OF_APP)] {
+        let rows = columns.of(which).bind(who.app).all(write.connection)?;
+        columns.remove(write, who, rows)?;
+    }
+    let transfers = transfers(write, who)?;
+    Ok(Removed { changed: removed.changed + transfers, through: None })
+}
+
 const TRANSFERS_OF_USERS: Clause =
     clause!(&[TRANSFERS.select], "(from_user_id IN (?*) OR to_user_id IN (?*)) ORDER BY id");
 
 /// The transfers from and to the customer. The stores' ids are also in earlier transfers of the same customers of stores,
 /// which are found by their former owners.
-fn transfers(write: &mut Write<'_>, who: Forgotten<'_>) -> Result<Removed, Error> {
+fn transfers(write: &mut Write<'_>, who: Forgotten<'_>) -> Result<usize, Error> {
     let users = who.names.users.iter().chain([&who.anonymous]);
     let (mut users, mut changed): (BTreeSet<String>, usize) = (users.map(ToString::to_string).collect(), 0);
     loop {
@@ -312,7 +354,7 @@ fn transfers(write: &mut Write<'_>, who: Forgotten<'_>) -> Result<Removed, Error
         let rows = select.all(write.connection)?;
         let removed = TRANSFERS.remove(write, who, rows)?;
         if removed.is_empty() {
-            return Ok(Removed { changed, through: None });
+            return Ok(changed);
         }
         changed += removed.len();
         users.extend(removed.into_iter().flat_map(|row| row.0.into_iter().take(2).flatten()));
