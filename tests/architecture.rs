@@ -7,7 +7,7 @@ mod rooms;
 mod telemetry;
 mod templates;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -56,6 +56,24 @@ const PROTOCOLS: &[&str] = &[
 /// than SQLite's and ring's own.
 const BANNED: &[&str] =
     &["aws-lc-rs", "aws-lc-sys", "native-tls", "openssl", "openssl-src", "openssl-sys", "pq-src", "pq-sys"];
+
+/// Types with a meaning in each command, and those with more than four meanings, which should become fewer.
+const MANY_MEANINGS: &[(&str, usize)] = &[
+    ("Answer", 8),
+    ("Choice", 5),
+    ("Config", 5),
+    ("Key", 6),
+    ("Kind", 5),
+    ("Next", 5),
+    ("Options", usize::MAX),
+    ("Request", 5),
+    ("Settings", 6),
+    ("Start", 7),
+    ("State", 7),
+    ("Step", 9),
+    ("Subject", 5),
+    ("Verb", usize::MAX),
+];
 
 /// Maximum number of lines of a file.
 const MAX_LINES: usize = 500;
@@ -149,6 +167,29 @@ fn parameters_are_no_tuples() {
     assert!(takes_a_tuple("        (key, overlap): (SecretString, Duration),"), "also on a line of its own");
     let of_tests = |source: &Source| source.path.starts_with("tests/");
     none("these are parameters", outside(of_tests, takes_a_tuple));
+}
+
+/// The name of the type that a line declares.
+fn declared(line: &str) -> Option<&str> {
+    let line = line.trim_start().trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ");
+    let line = line.trim_start_matches("pub ");
+    let name = line.strip_prefix("struct ").or_else(|| line.strip_prefix("enum "))?;
+    name.split(|one: char| !one.is_alphanumeric()).next()
+}
+
+#[test]
+fn the_name_of_a_type_has_few_meanings() {
+    assert_eq!(declared("    pub(crate) struct Row<'a>(&'a str);"), Some("Row"));
+    assert_eq!(declared("let structure = 1;"), None);
+    let mut meanings: BTreeMap<String, usize> = BTreeMap::new();
+    for source in sources().iter().filter(|source| !source.is_test()) {
+        for name in source.code().filter_map(|(_, line)| declared(line)) {
+            *meanings.entry(name.to_owned()).or_default() += 1;
+        }
+    }
+    let most = |name: &str| MANY_MEANINGS.iter().find(|(known, _)| *known == name).map_or(4, |(_, most)| *most);
+    let surplus = meanings.iter().filter(|(name, count)| **count > most(name));
+    none("these have too many meanings", surplus.map(|(name, count)| format!("{name}: {count}")));
 }
 
 /// The packages of the work tree, by `cargo metadata`.

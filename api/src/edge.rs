@@ -1,7 +1,7 @@
 //! The state of every request handler, created once by the commands that serve HTTP.
 
 pub use crate::stores::amazon::Answer;
-pub use crate::stores::amazon::sample::{NoSample, Sent as SentSample, Wanted as WantedSample};
+pub use crate::stores::amazon::sample::{NoSample, SampleSettings, Sent as SentSample};
 
 use crate::devices::Devices;
 use crate::dispatch::Dispatch;
@@ -182,7 +182,7 @@ impl Edge {
     ///
     /// # Errors
     /// The platform takes none, or it was refused.
-    pub async fn sample(&self, platform: &Platform, wanted: WantedSample) -> Result<SentSample, NoSample> {
+    pub async fn sample(&self, platform: &Platform, wanted: SampleSettings) -> Result<SentSample, NoSample> {
         match platform.store.as_str() {
             amazon::STORE => self.amazon.sample(&self.store, &self.dispatch, platform, wanted).await,
             _ => Err(NoSample::NotTrusted),

@@ -15,10 +15,10 @@ const REFRESHED_EVERY: Duration = Duration::from_secs(5);
 const PAUSE_FACTOR: u32 = 20;
 
 #[derive(Debug, Clone, Default)]
-pub struct Figures(Arc<RwLock<Shown>>);
+pub struct Figures(Arc<RwLock<ReadFigures>>);
 
 #[derive(Debug, Default)]
-struct Shown {
+struct ReadFigures {
     /// The gauges of destinations. They are not in the recorder, because it never drops a gauge, and destinations can be
     /// deleted.
     destinations: Arc<str>,
@@ -51,7 +51,7 @@ impl Figures {
         let destinations = destinations(&store.figures().await?);
         gauge!("settle_inbox_age_seconds").set(inbox_age.map_or(0.0, |age| age.as_secs_f64()));
         set_sweep_age(&last_sweep);
-        let shown = Shown { destinations: destinations.into(), read_at: Some(Instant::now()) };
+        let shown = ReadFigures { destinations: destinations.into(), read_at: Some(Instant::now()) };
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = shown;
         Ok(())
     }

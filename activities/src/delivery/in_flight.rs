@@ -8,11 +8,11 @@ use storage::fault;
 
 /// The requests in flight. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct InFlight(Arc<Mutex<BTreeSet<(DestinationId, Subject)>>>);
+pub struct InFlight(Arc<Mutex<BTreeSet<(DestinationId, RequestSubject)>>>);
 
 /// What only one request to a destination may be about at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Subject {
+enum RequestSubject {
     Purchase(CollapseKey),
     User(UserId),
 }
@@ -21,13 +21,13 @@ enum Subject {
 #[derive(Debug)]
 pub struct Request {
     all: InFlight,
-    own: Vec<(DestinationId, Subject)>,
+    own: Vec<(DestinationId, RequestSubject)>,
 }
 
 impl InFlight {
     /// Begins a request about a purchase and perhaps its user; `None` while one about either of them is in flight.
     pub fn begin(&self, destination: DestinationId, key: CollapseKey, user: Option<UserId>) -> Option<Request> {
-        let subjects = [Some(Subject::Purchase(key)), user.map(Subject::User)];
+        let subjects = [Some(RequestSubject::Purchase(key)), user.map(RequestSubject::User)];
         let own: Vec<_> = subjects.into_iter().flatten().map(|subject| (destination, subject)).collect();
         let mut all = self.lock();
         if own.iter().any(|one| all.contains(one)) && !fault::is_planted("lease.ignored") {
@@ -37,7 +37,7 @@ impl InFlight {
         Some(Request { all: self.clone(), own })
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<(DestinationId, Subject)>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<(DestinationId, RequestSubject)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

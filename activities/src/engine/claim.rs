@@ -78,7 +78,7 @@ struct Run {
 
 /// The next step of a process that wants the namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Step {
+enum ClaimStep {
     /// The namespace is this installation's, and the sweep runs.
     Keep,
     /// Start the sweep, which claims the namespace.
@@ -109,7 +109,7 @@ pub(super) struct Observed {
 
 /// What a step depends on, beside the run.
 #[derive(Debug, Clone, Copy)]
-struct Standing<'a> {
+struct StepContext<'a> {
     own: &'a str,
     /// How long the run has been known to be closed, or to be missing.
     gone_for: Duration,
@@ -131,20 +131,20 @@ impl Observed {
 }
 
 /// The next step of a process.
-fn step(run: Option<&Run>, standing: Standing<'_>) -> Step {
-    let Standing { own, gone_for, had_namespace } = standing;
+fn step(run: Option<&Run>, standing: StepContext<'_>) -> ClaimStep {
+    let StepContext { own, gone_for, had_namespace } = standing;
     let Some(Run { id, holder, is_open }) = run else {
-        return if had_namespace || gone_for >= CLAIM_AFTER { Step::Start } else { Step::Wait };
+        return if had_namespace || gone_for >= CLAIM_AFTER { ClaimStep::Start } else { ClaimStep::Wait };
     };
     let is_own = matches!(holder, Holder::Installation(id) if id == own);
     match (holder, is_open) {
-        (Holder::Installation(_), true) if is_own => Step::Keep,
+        (Holder::Installation(_), true) if is_own => ClaimStep::Keep,
         // An operator replaced the sweep of this installation by hand, and by one that nothing serves.
-        (Holder::Elsewhere, true) if had_namespace => Step::Terminate(id.clone()),
-        (Holder::Installation(_) | Holder::Elsewhere | Holder::Stranger, true) => Step::Leave(holder.clone()),
-        (Holder::Nobody, true) => Step::Terminate(id.clone()),
-        (Holder::Installation(_), false) if !is_own && gone_for < TAKE_OVER_AFTER => Step::Wait,
-        (_, false) => Step::Start,
+        (Holder::Elsewhere, true) if had_namespace => ClaimStep::Terminate(id.clone()),
+        (Holder::Installation(_) | Holder::Elsewhere | Holder::Stranger, true) => ClaimStep::Leave(holder.clone()),
+        (Holder::Nobody, true) => ClaimStep::Terminate(id.clone()),
+        (Holder::Installation(_), false) if !is_own && gone_for < TAKE_OVER_AFTER => ClaimStep::Wait,
+        (_, false) => ClaimStep::Start,
     }
 }
 
@@ -178,20 +178,20 @@ impl Engine {
         let own = self.installation.to_string();
         for _ in 0..MAX_STEPS {
             let run = self.newest_sweep(client).await?;
-            let standing = Standing {
+            let standing = StepContext {
                 own: &own,
                 gone_for: observed.gone_for(run.as_ref(), Instant::now()),
                 had_namespace: observed.had_namespace || matches!(self.server, Server::Own(_)),
             };
             match step(run.as_ref(), standing) {
-                Step::Keep => {
+                ClaimStep::Keep => {
                     observed.had_namespace = true;
                     return Ok(Claimed::Ours);
                 }
-                Step::Start => self.start_sweep(client, WorkflowIdConflictPolicy::UseExisting).await?,
-                Step::Terminate(run_id) => self.terminate_sweep(client, run_id).await?,
-                Step::Wait => return Ok(Claimed::Pending),
-                Step::Leave(holder) => {
+                ClaimStep::Start => self.start_sweep(client, WorkflowIdConflictPolicy::UseExisting).await?,
+                ClaimStep::Terminate(run_id) => self.terminate_sweep(client, run_id).await?,
+                ClaimStep::Wait => return Ok(Claimed::Pending),
+                ClaimStep::Leave(holder) => {
                     let (address, namespace) = (self.address(), self.namespace().to_owned());
                     return Ok(Claimed::Taken(NamespaceTaken { address, namespace, holder, own }));
                 }
@@ -270,55 +270,55 @@ mod tests {
         Holder::Installation(id.to_owned())
     }
 
-    fn newcomer(gone_for: Duration) -> Standing<'static> {
-        Standing { own: OWN, gone_for, had_namespace: false }
+    fn newcomer(gone_for: Duration) -> StepContext<'static> {
+        StepContext { own: OWN, gone_for, had_namespace: false }
     }
 
-    fn holder() -> Standing<'static> {
-        Standing { had_namespace: true, ..newcomer(NEVER) }
+    fn holder() -> StepContext<'static> {
+        StepContext { had_namespace: true, ..newcomer(NEVER) }
     }
 
     #[test]
     fn an_unclaimed_namespace_is_claimed_by_starting_the_sweep() {
-        assert_eq!(step(None, newcomer(CLAIM_AFTER)), Step::Start);
-        assert_eq!(step(Some(&run(installation(OWN), false)), newcomer(NEVER)), Step::Start);
-        assert_eq!(step(Some(&run(installation(OWN), true)), newcomer(NEVER)), Step::Keep);
+        assert_eq!(step(None, newcomer(CLAIM_AFTER)), ClaimStep::Start);
+        assert_eq!(step(Some(&run(installation(OWN), false)), newcomer(NEVER)), ClaimStep::Start);
+        assert_eq!(step(Some(&run(installation(OWN), true)), newcomer(NEVER)), ClaimStep::Keep);
     }
 
     #[test]
     fn an_emptied_server_is_claimed_first_by_who_had_it() {
-        assert_eq!(step(None, holder()), Step::Start);
-        assert_eq!(step(None, newcomer(CLAIM_AFTER - Duration::from_millis(1))), Step::Wait);
+        assert_eq!(step(None, holder()), ClaimStep::Start);
+        assert_eq!(step(None, newcomer(CLAIM_AFTER - Duration::from_millis(1))), ClaimStep::Wait);
     }
 
     #[test]
     fn an_open_run_of_another_installation_is_left_alone() {
         let other = installation("other");
-        assert_eq!(step(Some(&run(other.clone(), true)), newcomer(TAKE_OVER_AFTER)), Step::Leave(other));
+        assert_eq!(step(Some(&run(other.clone(), true)), newcomer(TAKE_OVER_AFTER)), ClaimStep::Leave(other));
         for standing in [newcomer(NEVER), holder()] {
-            assert_eq!(step(Some(&run(Holder::Stranger, true)), standing), Step::Leave(Holder::Stranger));
+            assert_eq!(step(Some(&run(Holder::Stranger, true)), standing), ClaimStep::Leave(Holder::Stranger));
         }
     }
 
     #[test]
     fn a_lost_claim_may_be_renewed_before_it_is_taken_over() {
         let closed = run(installation("other"), false);
-        assert_eq!(step(Some(&closed), newcomer(TAKE_OVER_AFTER - Duration::from_millis(1))), Step::Wait);
-        assert_eq!(step(Some(&closed), newcomer(TAKE_OVER_AFTER)), Step::Start);
+        assert_eq!(step(Some(&closed), newcomer(TAKE_OVER_AFTER - Duration::from_millis(1))), ClaimStep::Wait);
+        assert_eq!(step(Some(&closed), newcomer(TAKE_OVER_AFTER)), ClaimStep::Start);
     }
 
     #[test]
     fn a_sweep_of_no_installation_is_replaced() {
-        assert_eq!(step(Some(&run(Holder::Nobody, true)), newcomer(NEVER)), Step::Terminate("run".to_owned()));
-        assert_eq!(step(Some(&run(Holder::Nobody, false)), newcomer(NEVER)), Step::Start);
-        assert_eq!(step(Some(&run(Holder::Stranger, false)), newcomer(NEVER)), Step::Start);
+        assert_eq!(step(Some(&run(Holder::Nobody, true)), newcomer(NEVER)), ClaimStep::Terminate("run".to_owned()));
+        assert_eq!(step(Some(&run(Holder::Nobody, false)), newcomer(NEVER)), ClaimStep::Start);
+        assert_eq!(step(Some(&run(Holder::Stranger, false)), newcomer(NEVER)), ClaimStep::Start);
     }
 
     #[test]
     fn a_sweep_elsewhere_is_replaced_only_by_who_had_the_namespace() {
         let elsewhere = run(Holder::Elsewhere, true);
-        assert_eq!(step(Some(&elsewhere), holder()), Step::Terminate("run".to_owned()));
-        assert_eq!(step(Some(&elsewhere), newcomer(NEVER)), Step::Leave(Holder::Elsewhere));
+        assert_eq!(step(Some(&elsewhere), holder()), ClaimStep::Terminate("run".to_owned()));
+        assert_eq!(step(Some(&elsewhere), newcomer(NEVER)), ClaimStep::Leave(Holder::Elsewhere));
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub const CLAIMS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The next step of the task that sends the signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step<K> {
+enum SignalStep<K> {
     Signal(K),
     /// Wait until this time, in milliseconds since the start.
     Sleep(i64),
@@ -34,12 +34,12 @@ enum Step<K> {
 /// milliseconds since the start.
 #[derive(Debug)]
 struct Plan<K> {
-    entries: BTreeMap<K, Entry>,
+    entries: BTreeMap<K, OwedSignal>,
     interval_ms: i64,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct OwedSignal {
     is_owed: bool,
     not_before: i64,
 }
@@ -50,28 +50,28 @@ impl<K: Copy + Ord> Plan<K> {
     }
 
     fn mark_owed(&mut self, id: K, now: i64) {
-        self.entries.entry(id).or_insert(Entry { is_owed: true, not_before: now }).is_owed = true;
+        self.entries.entry(id).or_insert(OwedSignal { is_owed: true, not_before: now }).is_owed = true;
     }
 
-    /// Returns the next step. A destination in [`Step::Signal`] counts as signalled: the caller must signal it, or call
+    /// Returns the next step. A destination in [`SignalStep::Signal`] counts as signalled: the caller must signal it, or call
     /// [`Self::mark_failed`].
-    fn next(&mut self, now: i64) -> Step<K> {
+    fn next(&mut self, now: i64) -> SignalStep<K> {
         self.entries.retain(|_, entry| entry.is_owed || entry.not_before > now);
         let owed = self.entries.iter_mut().filter(|(_, entry)| entry.is_owed);
         match owed.min_by_key(|(_, entry)| entry.not_before) {
             Some((id, entry)) if entry.not_before <= now => {
-                *entry = Entry { is_owed: false, not_before: now + self.interval_ms };
-                Step::Signal(*id)
+                *entry = OwedSignal { is_owed: false, not_before: now + self.interval_ms };
+                SignalStep::Signal(*id)
             }
-            Some((_, entry)) => Step::Sleep(entry.not_before),
-            None => Step::Idle,
+            Some((_, entry)) => SignalStep::Sleep(entry.not_before),
+            None => SignalStep::Idle,
         }
     }
 
     /// Marks a destination as still owed, since Temporal did not accept its signal; it is repeated after
     /// the interval.
     fn mark_failed(&mut self, id: K, now: i64) {
-        self.entries.insert(id, Entry { is_owed: true, not_before: now + self.interval_ms });
+        self.entries.insert(id, OwedSignal { is_owed: true, not_before: now + self.interval_ms });
     }
 }
 
@@ -111,7 +111,7 @@ where
     loop {
         let step = signals.plan().next(signals.now_ms());
         match step {
-            Step::Signal(id) => match call(id).await {
+            SignalStep::Signal(id) => match call(id).await {
                 Ok(()) => {}
                 Err(TemporalError::Unavailable(reason) | TemporalError::Exhausted(reason)) => {
                     tracing::debug!(%id, reason, "a run was not called; tried again soon");
@@ -121,14 +121,14 @@ where
                     tracing::error!(%id, reason, "Temporal rejected a call; the sweep will repeat it");
                 }
             },
-            Step::Sleep(until) => {
+            SignalStep::Sleep(until) => {
                 let until = signals.began + Duration::from_millis(until.unsigned_abs());
                 tokio::select! {
                     () = sleep_until(until) => {}
                     () = signals.changed.notified() => {}
                 }
             }
-            Step::Idle => signals.changed.notified().await,
+            SignalStep::Idle => signals.changed.notified().await,
         }
     }
 }
@@ -146,14 +146,14 @@ mod tests {
     fn the_first_signal_is_immediate_and_later_ones_once_a_second() {
         let mut plan = Plan::new(SIGNAL_INTERVAL);
         plan.mark_owed(id(1), 0);
-        assert_eq!(plan.next(0), Step::Signal(id(1)));
-        assert_eq!(plan.next(0), Step::Idle);
+        assert_eq!(plan.next(0), SignalStep::Signal(id(1)));
+        assert_eq!(plan.next(0), SignalStep::Idle);
         for now in 1..1000 {
             plan.mark_owed(id(1), now);
-            assert_eq!(plan.next(now), Step::Sleep(1000));
+            assert_eq!(plan.next(now), SignalStep::Sleep(1000));
         }
-        assert_eq!(plan.next(1000), Step::Signal(id(1)), "a last signal follows the last lane");
-        assert_eq!(plan.next(5000), Step::Idle);
+        assert_eq!(plan.next(1000), SignalStep::Signal(id(1)), "a last signal follows the last lane");
+        assert_eq!(plan.next(5000), SignalStep::Idle);
     }
 
     #[test]
@@ -163,21 +163,21 @@ mod tests {
             plan.mark_owed(id(1), now);
             plan.mark_owed(id(2), now);
         }
-        assert_eq!(plan.next(500), Step::Signal(id(1)));
-        assert_eq!(plan.next(500), Step::Signal(id(2)));
-        assert_eq!(plan.next(500), Step::Idle);
+        assert_eq!(plan.next(500), SignalStep::Signal(id(1)));
+        assert_eq!(plan.next(500), SignalStep::Signal(id(2)));
+        assert_eq!(plan.next(500), SignalStep::Idle);
     }
 
     #[test]
     fn a_failed_signal_is_repeated_and_delays_no_other() {
         let mut plan = Plan::new(SIGNAL_INTERVAL);
         plan.mark_owed(id(1), 0);
-        assert_eq!(plan.next(0), Step::Signal(id(1)));
+        assert_eq!(plan.next(0), SignalStep::Signal(id(1)));
         plan.mark_failed(id(1), 10);
         plan.mark_owed(id(2), 20);
-        assert_eq!(plan.next(20), Step::Signal(id(2)));
-        assert_eq!(plan.next(20), Step::Sleep(1010));
-        assert_eq!(plan.next(1010), Step::Signal(id(1)));
+        assert_eq!(plan.next(20), SignalStep::Signal(id(2)));
+        assert_eq!(plan.next(20), SignalStep::Sleep(1010));
+        assert_eq!(plan.next(1010), SignalStep::Signal(id(1)));
     }
 
     #[test]
@@ -185,9 +185,9 @@ mod tests {
         let mut plan = Plan::new(SIGNAL_INTERVAL);
         for number in 0..100 {
             plan.mark_owed(id(number), 0);
-            assert!(matches!(plan.next(0), Step::Signal(_)));
+            assert!(matches!(plan.next(0), SignalStep::Signal(_)));
         }
-        assert_eq!(plan.next(1000), Step::Idle);
+        assert_eq!(plan.next(1000), SignalStep::Idle);
         assert!(plan.entries.is_empty());
     }
 }

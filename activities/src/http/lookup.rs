@@ -12,14 +12,14 @@ use tokio::time::timeout;
 
 /// A name that is to be resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct LookupRequest {
     pub name: String,
     /// The app for whose request; `None` for one of settle's own.
     pub app: Option<AppId>,
 }
 
 /// Resolves a name to all its addresses.
-pub type Lookup = Arc<dyn Fn(Wanted) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync>;
+pub type Lookup = Arc<dyn Fn(LookupRequest) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync>;
 
 /// Maximum number of concurrent lookups of this process, shared fairly among apps and names. Storage's reads use the same
 /// thread pool.

@@ -14,7 +14,7 @@ mod slots;
 #[cfg(test)]
 mod tests;
 
-pub use lookup::{Lookup, Wanted, of_this_machine};
+pub use lookup::{Lookup, LookupRequest, of_this_machine};
 
 use clients::Clients;
 use protocols::http::{Failure, Method, Reply, Request, Rules};

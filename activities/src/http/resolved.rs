@@ -1,6 +1,6 @@
 //! Resolves the host of a URL once, and checks all its addresses together.
 
-use super::{Lookup, Wanted};
+use super::{Lookup, LookupRequest};
 use domain::AppId;
 use protocols::http::{Failure, Rules, check_addresses, host_and_port, is_localhost};
 use std::net::{IpAddr, SocketAddr};
@@ -23,14 +23,14 @@ impl Resolved {
         let addresses = match host {
             Host::Ipv4(address) => vec![IpAddr::V4(address)],
             Host::Ipv6(address) => vec![IpAddr::V6(address)],
-            Host::Domain(name) => resolve(Wanted { name: name.to_owned(), app }, lookup).await?,
+            Host::Domain(name) => resolve(LookupRequest { name: name.to_owned(), app }, lookup).await?,
         };
         check_addresses(&addresses, port, rules).map_err(|failure| public_failure(failure, host))?;
         Ok(Self { addresses: addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect() })
     }
 }
 
-async fn resolve(wanted: Wanted, lookup: &Lookup) -> Result<Vec<IpAddr>, Failure> {
+async fn resolve(wanted: LookupRequest, lookup: &Lookup) -> Result<Vec<IpAddr>, Failure> {
     match tokio::time::timeout(DNS_TIMEOUT, lookup(wanted)).await {
         Ok(Ok(addresses)) => Ok(addresses),
         Ok(Err(_)) | Err(_) => Err(Failure::Dns),

@@ -2,7 +2,7 @@
 //! most half of them, and a name an eighth; when all are taken, the next free one is given to the app that has the fewest,
 //! and of its names to the one that has the fewest. So no app waits for the slow name servers of another.
 
-use super::lookup::Wanted;
+use super::lookup::LookupRequest;
 use domain::AppId;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,13 +29,13 @@ struct Shares {
 }
 
 struct Waiting {
-    wanted: Wanted,
+    wanted: LookupRequest,
     admit: oneshot::Sender<Slot>,
 }
 
 /// A taken slot. It is free again when this is dropped.
 pub struct Slot {
-    wanted: Wanted,
+    wanted: LookupRequest,
     slots: Slots,
 }
 
@@ -48,7 +48,7 @@ impl Slots {
     }
 
     /// Waits for a slot for a lookup of this name. Whoever stops waiting leaves the queue.
-    pub async fn take(&self, wanted: &Wanted) -> Option<Slot> {
+    pub async fn take(&self, wanted: &LookupRequest) -> Option<Slot> {
         let (admit, admitted) = oneshot::channel();
         self.shares().waiting.push(Waiting { wanted: wanted.clone(), admit });
         self.admit();
@@ -101,7 +101,7 @@ impl Shares {
         Some(next)
     }
 
-    fn give_back(&mut self, Wanted { name, app }: &Wanted) {
+    fn give_back(&mut self, LookupRequest { name, app }: &LookupRequest) {
         self.free += 1;
         give_back(&mut self.of_names, name);
         if let Some(app) = app {
@@ -121,16 +121,16 @@ fn give_back<K: std::hash::Hash + Eq>(taken: &mut HashMap<K, usize>, key: &K) {
 
 #[cfg(test)]
 mod tests {
-    use super::{AppId, Slot, Slots, Wanted};
+    use super::{AppId, LookupRequest, Slot, Slots};
     use futures::FutureExt as _;
     use futures::future::BoxFuture;
 
     /// Waits for a slot; `None` while there is none.
     fn taking(slots: &Slots, name: &'static str) -> (Option<Slot>, Option<BoxFuture<'static, Option<Slot>>>) {
-        taking_for(slots, Wanted { name: name.to_owned(), app: None })
+        taking_for(slots, LookupRequest { name: name.to_owned(), app: None })
     }
 
-    fn taking_for(slots: &Slots, wanted: Wanted) -> (Option<Slot>, Option<BoxFuture<'static, Option<Slot>>>) {
+    fn taking_for(slots: &Slots, wanted: LookupRequest) -> (Option<Slot>, Option<BoxFuture<'static, Option<Slot>>>) {
         let slots = slots.clone();
         let mut waiting = async move { slots.take(&wanted).await }.boxed();
         match (&mut waiting).now_or_never() {
@@ -166,7 +166,7 @@ mod tests {
     fn an_app_has_half_however_many_names_it_has() {
         let slots = Slots::new(16);
         let [many, other] = [1, 2].map(|number| AppId::new(uuid::Uuid::from_u128(number)));
-        let of = |app, name: usize| taking_for(&slots, Wanted { name: name.to_string(), app: Some(app) });
+        let of = |app, name: usize| taking_for(&slots, LookupRequest { name: name.to_string(), app: Some(app) });
         let mut taken: Vec<Slot> = (0..8).map(|name| of(many, name).0.expect("a slot")).collect();
         let waiting: Vec<_> = (8..40).map(|name| of(many, name).1.expect("it waits")).collect();
         taken.extend((0..8).map(|name| of(other, 100 + name).0.expect("the others have theirs")));

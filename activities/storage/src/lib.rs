@@ -101,13 +101,13 @@ pub use reports::explain::{
 };
 pub use reports::feed::FeedEntry;
 pub use reports::figures::{DestinationHealth, Figures, Forgotten};
-pub use reports::listing::{PurchaseFilter, PurchaseView, Standing};
+pub use reports::listing::{PurchaseFilter, PurchaseStatus, PurchaseView};
 pub use reports::minutes::{Counting, Minutes, SeriesFilter};
 pub use reports::notifications::{Course, NotificationFilter, NotificationView, WaitingFor};
 pub use reports::overview::{DestinationOverview, NamedDestination, OpenWindow, Overview, Pulse};
 pub use reports::revenue::{Differs, Integration, RevenueAudit, RevenueFilter, RevenueLine};
 pub use reports::scope::Subject;
-pub use reports::search::{Found, FoundKind};
+pub use reports::search::{FoundKind, SearchHit};
 pub use reports::store_names::FoundCustomer;
 pub use settings::destinations::{
     Destination, DestinationPatch, Filter, FilterPatch, Limits, LimitsPatch, NewDestination, Traits,

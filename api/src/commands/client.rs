@@ -3,7 +3,7 @@
 //! Among the commands, only this module sends requests.
 
 use super::secret::Source;
-use super::settings::Place;
+use super::settings::PathFlags;
 use crate::config::{self, Config, Variables};
 use anyhow::{Context, anyhow, bail};
 use reqwest::{Method, StatusCode};
@@ -39,7 +39,7 @@ pub struct Remote {
     #[arg(long, value_name = "@FILE|-", global = true, help_heading = "Service")]
     token: Option<Source>,
     #[command(flatten)]
-    place: Place,
+    place: PathFlags,
     /// Print the answer verbatim, as JSON.
     #[arg(long, global = true, help_heading = "Service")]
     pub json: bool,

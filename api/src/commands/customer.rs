@@ -63,7 +63,7 @@ Next: `settle purchase list --external-id 4711` shows their purchases.")]
         #[arg(long)]
         app: String,
         #[command(flatten)]
-        key: Shown,
+        key: CustomerArgs,
     },
     /// Show what a customer may use now, or what was known and announced of them at a time.
     #[command(after_help = "\
@@ -226,7 +226,7 @@ pub struct Owner {
 
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
-pub struct Shown {
+pub struct CustomerArgs {
     /// Your id of the customer.
     #[arg(long, value_name = "ID")]
     external_id: Option<String>,
@@ -266,10 +266,10 @@ pub async fn customer(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
             });
             client.put(&path(&app), &body).await?
         }
-        Verb::Show { app, key: Shown { user_id: Some(user), .. } } => {
+        Verb::Show { app, key: CustomerArgs { user_id: Some(user), .. } } => {
             client.get(&format!("{}/{}", path(&app), segment(&user)), &[]).await?
         }
-        Verb::Show { app, key: Shown { external_id, app_user_id, receipt, user_id: None } } => {
+        Verb::Show { app, key: CustomerArgs { external_id, app_user_id, receipt, user_id: None } } => {
             let query = [("external_id", external_id), ("app_user_id", app_user_id), ("receipt_id", receipt)];
             client.get(&path(&app), &query).await?
         }

@@ -17,13 +17,13 @@ Example:
 Next: `settle redeliver --help` sends again what did not arrive. --json prints the same as data.")]
 pub struct Options {
     #[command(subcommand)]
-    subject: Subject,
+    subject: ExplainSubject,
     #[command(flatten)]
     remote: Remote,
 }
 
 #[derive(Debug, Subcommand)]
-enum Subject {
+enum ExplainSubject {
     /// The outcome of a store's message, and the events that followed.
     #[command(after_help = "\
 Example:
@@ -67,12 +67,12 @@ Next: `settle destination probe ID` tries at once; `settle redeliver failed --de
 pub async fn explain(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
     let path = match &options.subject {
-        Subject::Notification { message_id } => format!("notifications/{}", segment(message_id)),
-        Subject::Purchase { collapse_key } => {
+        ExplainSubject::Notification { message_id } => format!("notifications/{}", segment(message_id)),
+        ExplainSubject::Purchase { collapse_key } => {
             format!("purchases/{}", names::collapse_key(&client, collapse_key).await?)
         }
-        Subject::Event { id } => format!("events/{}", segment(&names::event_id(&client, id).await?)),
-        Subject::Destination { id } => format!("destinations/{}", segment(id)),
+        ExplainSubject::Event { id } => format!("events/{}", segment(&names::event_id(&client, id).await?)),
+        ExplainSubject::Destination { id } => format!("destinations/{}", segment(id)),
     };
     show(&client, &path).await
 }

@@ -2,7 +2,7 @@
 
 use super::client::{Client, segment};
 use super::progress::{Pace, bar, complain};
-use super::rows::{self, Row};
+use super::rows::{self, ImportRow};
 use super::table;
 use crate::resources::import::{ImportedPurchase, MAX_PURCHASES};
 use anyhow::{Context, bail};
@@ -123,7 +123,7 @@ async fn send_all(client: &Client, path: &str, file: &Path, rate: u32) -> anyhow
 }
 
 impl Importer<'_> {
-    fn take(&mut self, row: Row) {
+    fn take(&mut self, row: ImportRow) {
         let checked = row.fields.and_then(|fields| rows::check::<ImportedPurchase>(&fields).map(|_| fields));
         match checked {
             Ok(fields) => {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// One row: its line, and its fields or the error.
-pub struct Row {
+pub struct ImportRow {
     /// The line number, from 1.
     pub line: u64,
     /// Its fields.
@@ -18,7 +18,7 @@ pub struct Row {
 /// A file's rows, and how many lines it has.
 pub struct Rows {
     /// The rows in order; empty lines are left out.
-    pub rows: Box<dyn Iterator<Item = Row>>,
+    pub rows: Box<dyn Iterator<Item = ImportRow>>,
     /// Number of lines that are not empty, without the CSV header.
     pub count: u64,
 }
@@ -54,7 +54,7 @@ pub fn check<T: Fields>(row: &Map<String, Value>) -> Result<T, String> {
     })
 }
 
-fn json_lines(text: &str) -> Vec<Row> {
+fn json_lines(text: &str) -> Vec<ImportRow> {
     let lines = (1_u64..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
     let row = |(line, text): (u64, &str)| {
         let fields = match serde_json::from_str(text) {
@@ -62,7 +62,7 @@ fn json_lines(text: &str) -> Vec<Row> {
             Ok(_) => Err("expected a JSON object, such as {\"receipt_id\":\"…\"}".to_owned()),
             Err(error) => Err(format!("expected a JSON object ({error})")),
         };
-        Row { line, fields }
+        ImportRow { line, fields }
     };
     lines.map(row).collect()
 }
@@ -88,22 +88,22 @@ fn header(first: Option<Result<csv::StringRecord, csv::Error>>, columns: &[&str]
     Ok(names)
 }
 
-fn cells(record: Result<csv::StringRecord, csv::Error>, names: &[String], file: &[u8]) -> Row {
+fn cells(record: Result<csv::StringRecord, csv::Error>, names: &[String], file: &[u8]) -> ImportRow {
     let record = match record {
         Ok(record) => record,
         Err(error) => {
             let line = error.position().map_or(0, |position| line_of(position, file));
-            return Row { line, fields: Err(format!("expected CSV ({error})")) };
+            return ImportRow { line, fields: Err(format!("expected CSV ({error})")) };
         }
     };
     let line = record.position().map_or(0, |position| line_of(position, file));
     if record.len() > names.len() {
         let why = format!("expected at most {} cells ({}), and it has {}", names.len(), names.join(", "), record.len());
-        return Row { line, fields: Err(why) };
+        return ImportRow { line, fields: Err(why) };
     }
     let cells = names.iter().zip(record.iter()).filter(|(_, cell)| !cell.is_empty());
     let fields = cells.map(|(name, cell)| (name.clone(), Value::from(cell))).collect();
-    Row { line, fields: Ok(fields) }
+    ImportRow { line, fields: Ok(fields) }
 }
 
 /// The line number of a record. The parser's position is before the empty lines that precede the record.

@@ -11,7 +11,7 @@ use storage::{Error, Store};
 // Where settings and data are. Taken before and after the name of a command. No documentation, as for `Admin`.
 #[derive(Debug, Clone, Default, Args)]
 #[group(skip)]
-pub struct Place {
+pub struct PathFlags {
     /// A TOML file with settings. Variables win over it, flags over both.
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
@@ -20,7 +20,7 @@ pub struct Place {
     data: Option<PathBuf>,
 }
 
-impl Place {
+impl PathFlags {
     /// The flags for [`load`].
     pub fn flags(&self) -> Flags {
         Flags { config: self.config.clone(), data: self.data.clone(), ..Flags::default() }
@@ -51,7 +51,7 @@ impl Place {
 #[group(skip)]
 pub struct Options {
     #[command(flatten)]
-    place: Place,
+    place: PathFlags,
     /// A PostgreSQL URL without a password in it, or the path of a SQLite file [default: in the data directory].
     #[arg(long, value_name = "URL|PATH")]
     database: Option<String>,

@@ -4,7 +4,7 @@ use super::stop::Stop;
 use crate::config::Config;
 use crate::edge::Shared;
 use crate::listener::Listener;
-use crate::listener::limits::{self, Limits, Wanted};
+use crate::listener::limits::{self, LimitSettings, Limits};
 use crate::router::router_of;
 use crate::routes::Surface;
 use anyhow::Context;
@@ -49,7 +49,7 @@ impl Sockets {
     /// Binds the addresses of the settings. Raises the limit of descriptors, by which connections are limited.
     pub fn bind(config: &Config) -> anyhow::Result<Self> {
         let http = &config.http;
-        let wanted = Wanted {
+        let wanted = LimitSettings {
             connections: http.connections,
             per_address: http.connections_per_address,
             proxies: config.devices.trusted_proxies.clone(),
@@ -121,6 +121,6 @@ fn bound(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// The limits of the listener for the metrics of a worker.
 pub fn of_metrics() -> Limits {
-    let wanted = Wanted { connections: 16, per_address: 16, proxies: Vec::new() };
+    let wanted = LimitSettings { connections: 16, per_address: 16, proxies: Vec::new() };
     wanted.within(limits::descriptors()).admin
 }

@@ -20,7 +20,7 @@ use checks::Checks;
 use client::Client;
 use limits::Limits;
 use metrics::counter;
-use places::{Place, Places};
+use places::{Places, RequestPlace};
 use quota::Quotas;
 use room::Room;
 use std::sync::Arc;
@@ -63,7 +63,7 @@ impl Devices {
     ///
     /// # Errors
     /// The disk has too little room, the address sent too many bytes, or there is no place.
-    pub fn admit(&self, store: &Store, client: &Client, bytes: usize) -> Result<Place, Error> {
+    pub fn admit(&self, store: &Store, client: &Client, bytes: usize) -> Result<RequestPlace, Error> {
         self.room.check(store.disk(), Instant::now())?;
         let counted = self.limits.check_bytes(client.address, bytes);
         counted.map_err(|wait| {

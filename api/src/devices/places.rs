@@ -25,7 +25,7 @@ pub struct Places {
 
 /// A place that is taken. Dropping it frees it.
 #[derive(Debug)]
-pub struct Place {
+pub struct RequestPlace {
     places: Places,
     address: IpAddr,
     _permit: OwnedSemaphorePermit,
@@ -42,7 +42,7 @@ impl Places {
     ///
     /// # Errors
     /// Its address or its network has all its places, or there is none left for anybody.
-    pub fn take(&self, address: IpAddr) -> Result<Place, Error> {
+    pub fn take(&self, address: IpAddr) -> Result<RequestPlace, Error> {
         let mut taken = self.taken();
         let is_full = |(network, most)| taken.get(&network).is_some_and(|count| *count >= most);
         if networks(address).zip(OF_NETWORK).any(is_full) {
@@ -53,7 +53,7 @@ impl Places {
             permit.map_err(|_| Error::Unavailable("too many devices report at the moment; try again".to_owned()))?;
         networks(address).for_each(|network| *taken.entry(network).or_default() += 1);
         drop(taken);
-        Ok(Place { places: self.clone(), address, _permit: permit })
+        Ok(RequestPlace { places: self.clone(), address, _permit: permit })
     }
 
     fn taken(&self) -> MutexGuard<'_, HashMap<IpNet, usize>> {
@@ -61,7 +61,7 @@ impl Places {
     }
 }
 
-impl Drop for Place {
+impl Drop for RequestPlace {
     fn drop(&mut self) {
         let mut taken = self.places.taken();
         for network in networks(self.address) {
@@ -93,10 +93,10 @@ mod tests {
     #[test]
     fn an_address_has_eight_places_and_all_have_a_hundred() {
         let places = Places::default();
-        let mut of_one: Vec<Place> = std::iter::from_fn(|| places.take(address(1)).ok()).collect();
+        let mut of_one: Vec<RequestPlace> = std::iter::from_fn(|| places.take(address(1)).ok()).collect();
         assert_eq!(of_one.len(), OF_ADDRESS);
         assert!(matches!(places.take(address(1)), Err(Error::TooMany { .. })));
-        let others: Vec<Place> = (2..1000).filter_map(|number| places.take(address(number)).ok()).collect();
+        let others: Vec<RequestPlace> = (2..1000).filter_map(|number| places.take(address(number)).ok()).collect();
         assert_eq!(others.len(), PLACES - OF_ADDRESS);
         of_one.pop();
         assert!(places.take(address(1)).is_ok(), "a freed place can be taken");
@@ -109,9 +109,9 @@ mod tests {
     #[test]
     fn a_site_has_a_quarter_of_the_places_whatever_its_networks() {
         let places = Places::default();
-        let of_network: Vec<Place> = (0..100).filter_map(|host| places.take(six(1, 1, host)).ok()).collect();
+        let of_network: Vec<RequestPlace> = (0..100).filter_map(|host| places.take(six(1, 1, host)).ok()).collect();
         assert_eq!(of_network.len(), 8);
-        let of_site: Vec<Place> = (2..100).filter_map(|network| places.take(six(1, network, 1)).ok()).collect();
+        let of_site: Vec<RequestPlace> = (2..100).filter_map(|network| places.take(six(1, network, 1)).ok()).collect();
         assert_eq!(of_site.len(), 32 - 8);
         assert!(places.take(six(2, 1, 1)).is_ok(), "another site has its own");
         drop((of_network, of_site));

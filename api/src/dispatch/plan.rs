@@ -59,7 +59,7 @@ pub enum Step {
 
 /// What is known of one key.
 #[derive(Debug)]
-struct Entry {
+struct KeyEntry {
     /// The highest sequence number of its rows.
     newest: i64,
     quiet_until: i64,
@@ -73,7 +73,7 @@ struct Entry {
     unsignalled: (i64, i64),
     /// The newest row that needs a flush, and the newest that the running call flushes.
     flush: (Option<i64>, Option<i64>),
-    place: Place,
+    place: KeyPlace,
     /// The earliest time of its next signal.
     not_before: i64,
     /// Number of failed calls in a row.
@@ -84,7 +84,7 @@ struct Entry {
 
 /// Where a key is; with its time in the set of that name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum KeyPlace {
     /// To be signalled at this time.
     Due(i64),
     /// To be signalled when no key is due, the highest sequence number first.
@@ -98,7 +98,7 @@ enum Place {
 #[derive(Debug)]
 pub struct Plan {
     capacity: usize,
-    entries: HashMap<CollapseKey, Entry>,
+    entries: HashMap<CollapseKey, KeyEntry>,
     due: BTreeSet<(i64, CollapseKey)>,
     backlog: BTreeSet<(i64, CollapseKey)>,
     resting: BTreeSet<(i64, CollapseKey)>,
@@ -141,7 +141,7 @@ impl Plan {
     /// Adds one row that may have been added before: one that was read from the inbox, or that a store repeated. It is
     /// known if its sequence number is not above the newest.
     pub fn notify_again(&mut self, now: i64, unsent: UnsentSignal) {
-        let is_known = |entry: &Entry| unsent.seq <= entry.newest && !matches!(entry.place, Place::Backlog(_));
+        let is_known = |entry: &KeyEntry| unsent.seq <= entry.newest && !matches!(entry.place, KeyPlace::Backlog(_));
         if !self.entries.get(&unsent.key).is_some_and(is_known) {
             self.notify(now, unsent);
         }
@@ -157,16 +157,16 @@ impl Plan {
         }
         let is_crowded = self.arrivals.add(now);
         let is_first = !self.entries.contains_key(&unsent.key);
-        let entry = self.entries.entry(unsent.key).or_insert_with(|| Entry::new(now));
+        let entry = self.entries.entry(unsent.key).or_insert_with(|| KeyEntry::new(now));
         let is_new = entry.add(now, unsent);
         if is_first && is_crowded {
             entry.not_before = now.saturating_add(entry.spacing);
         }
         match entry.place {
-            Place::Resting(at) if is_new => self.resting.remove(&(at, unsent.key)),
+            KeyPlace::Resting(at) if is_new => self.resting.remove(&(at, unsent.key)),
             // Also the row that was read from the inbox before this call.
-            Place::Backlog(seq) => self.backlog.remove(&(seq, unsent.key)),
-            Place::Resting(_) | Place::Due(_) | Place::InFlight => return,
+            KeyPlace::Backlog(seq) => self.backlog.remove(&(seq, unsent.key)),
+            KeyPlace::Resting(_) | KeyPlace::Due(_) | KeyPlace::InFlight => return,
         };
         self.queue(unsent.key, now);
     }
@@ -177,9 +177,9 @@ impl Plan {
         if self.entries.contains_key(&unsent.key) || self.backlog_room() == 0 || !self.make_room() {
             return;
         }
-        let mut entry = Entry::new(now);
+        let mut entry = KeyEntry::new(now);
         entry.add(now, unsent);
-        entry.place = Place::Backlog(unsent.seq);
+        entry.place = KeyPlace::Backlog(unsent.seq);
         self.entries.insert(unsent.key, entry);
         self.backlog.insert((unsent.seq, unsent.key));
     }
@@ -190,11 +190,11 @@ impl Plan {
         self.notify(now, unsent);
         let Some(entry) = self.entries.get_mut(&unsent.key) else { return };
         entry.flush.0 = entry.flush.0.max(Some(unsent.seq));
-        if entry.place == Place::InFlight || entry.failures > 0 {
+        if entry.place == KeyPlace::InFlight || entry.failures > 0 {
             return;
         }
         entry.not_before = now;
-        if let Place::Due(at) | Place::Resting(at) = entry.place {
+        if let KeyPlace::Due(at) | KeyPlace::Resting(at) = entry.place {
             self.due.remove(&(at, unsent.key));
             self.resting.remove(&(at, unsent.key));
         }
@@ -217,7 +217,7 @@ impl Plan {
             return wake.map_or(Step::Idle, Step::Sleep);
         };
         let Some(entry) = self.entries.get_mut(&key) else { return Step::Sleep(now) };
-        entry.place = Place::InFlight;
+        entry.place = KeyPlace::InFlight;
         entry.unsignalled.1 = entry.unsignalled.0;
         entry.flush.1 = entry.flush.0;
         entry.trace = (None, entry.trace.1.or(entry.trace.0));
@@ -256,7 +256,7 @@ impl Plan {
             self.queue(key, now);
         } else {
             let at = entry.quiet_until.max(entry.not_before);
-            entry.place = Place::Resting(at);
+            entry.place = KeyPlace::Resting(at);
             self.resting.insert((at, key));
         }
     }
@@ -349,12 +349,12 @@ impl Plan {
     fn queue(&mut self, key: CollapseKey, now: i64) {
         let Some(entry) = self.entries.get_mut(&key) else { return };
         let at = now.max(entry.not_before);
-        entry.place = Place::Due(at);
+        entry.place = KeyPlace::Due(at);
         self.due.insert((at, key));
     }
 }
 
-impl Entry {
+impl KeyEntry {
     fn new(now: i64) -> Self {
         Self {
             newest: i64::MIN,
@@ -364,7 +364,7 @@ impl Entry {
             signalled: i64::MIN,
             unsignalled: (0, 0),
             flush: (None, None),
-            place: Place::Resting(now),
+            place: KeyPlace::Resting(now),
             not_before: now,
             failures: 0,
             trace: (None, None),

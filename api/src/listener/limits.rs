@@ -57,7 +57,7 @@ pub struct Both {
 
 /// The wanted limits, which the descriptors may reduce.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct LimitSettings {
     pub connections: usize,
     /// Maximum number of connections from one address.
     pub per_address: usize,
@@ -65,7 +65,7 @@ pub struct Wanted {
     pub proxies: Vec<IpNet>,
 }
 
-impl Wanted {
+impl LimitSettings {
     /// The limits of a process that may have this number of descriptors. Half of a small number is left to the rest of
     /// the process. No address and no site has more than half of the connections for everybody.
     #[must_use]
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     fn within(descriptors: usize) -> (usize, usize, usize) {
-        let wanted = Wanted { connections: 2048, per_address: 256, proxies: Vec::new() };
+        let wanted = LimitSettings { connections: 2048, per_address: 256, proxies: Vec::new() };
         let Both { public, admin } = wanted.within(descriptors);
         assert!(public.per_address <= public.connections.div_ceil(2), "{public:?}");
         assert!(
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn health_checks_have_places_of_their_own() {
         let of = |descriptors: usize| {
-            let wanted = Wanted { connections: 2048, per_address: 256, proxies: Vec::new() };
+            let wanted = LimitSettings { connections: 2048, per_address: 256, proxies: Vec::new() };
             let Both { public, admin } = wanted.within(descriptors);
             (public.for_health, admin.for_health)
         };
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn the_wanted_number_of_connections_is_a_maximum() {
-        let wanted = Wanted { connections: 10, per_address: 100, proxies: Vec::new() };
+        let wanted = LimitSettings { connections: 10, per_address: 100, proxies: Vec::new() };
         let public = wanted.within(16_384).public;
         assert_eq!((public.connections, public.per_address, public.per_site), (10, 5, 5));
     }

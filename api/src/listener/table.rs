@@ -90,7 +90,7 @@ pub enum Refused {
 pub struct Crowded;
 
 #[derive(Debug)]
-struct Entry {
+struct AddressEntry {
     /// The address that it counts for; `None` for one without a limit.
     address: Option<IpAddr>,
     /// Number of connections of its site, which with IPv4 is the address; 0 without a limit. All entries of a site share it.
@@ -106,7 +106,7 @@ struct Entry {
 #[derive(Debug)]
 pub struct Table {
     limits: Limits,
-    open: HashMap<Id, Entry>,
+    open: HashMap<Id, AddressEntry>,
     of_network: HashMap<IpNet, Arc<AtomicUsize>>,
     /// Number of open connections that are left to health checks.
     for_health: usize,
@@ -132,7 +132,7 @@ impl Table {
     pub fn admit(&mut self, address: Option<IpAddr>, now: Instant) -> Result<Admitted, Refused> {
         let mut first = None;
         if let Some(full) = address.and_then(|address| self.full(address)) {
-            let in_full = |_: Id, entry: &Entry| entry.address.is_some_and(|address| full.contains(&address));
+            let in_full = |_: Id, entry: &AddressEntry| entry.address.is_some_and(|address| full.contains(&address));
             first = Some(self.first_to_close(in_full).ok_or(Refused::Address)?);
         } else if self.open.len() - self.for_health >= self.limits.connections - self.limits.for_health {
             first = self.first_to_close(|_, entry| !entry.is_for_health);
@@ -154,7 +154,8 @@ impl Table {
             count.fetch_add(1, Relaxed);
             of_site = count.clone();
         }
-        let entry = Entry { address, of_site, is_for_health, phase: Phase::Head, since: now, bytes: 0, _close: close };
+        let entry =
+            AddressEntry { address, of_site, is_for_health, phase: Phase::Head, since: now, bytes: 0, _close: close };
         self.open.insert(self.last_id, entry);
         Ok(Admitted { id: self.last_id, closed, replaced, is_for_health })
     }
@@ -182,7 +183,8 @@ impl Table {
         self.bytes += bytes;
         let mut closed = 0;
         while self.bytes > self.limits.body_bytes {
-            let is_held = |other: Id, entry: &Entry| other != id && entry.phase == Phase::Body && entry.bytes > 0;
+            let is_held =
+                |other: Id, entry: &AddressEntry| other != id && entry.phase == Phase::Body && entry.bytes > 0;
             let first = self.first_to_close(is_held).ok_or(Crowded)?;
             self.close(first);
             closed += 1;
@@ -192,7 +194,7 @@ impl Table {
 
     /// Closes the connections whose phase lasts too long, and returns the phases.
     pub fn close_late(&mut self, now: Instant) -> Vec<Phase> {
-        let is_late = |entry: &Entry| now.saturating_duration_since(entry.since) > entry.phase.time();
+        let is_late = |entry: &AddressEntry| now.saturating_duration_since(entry.since) > entry.phase.time();
         let late: Vec<Id> = self.open.iter().filter(|(_, entry)| is_late(entry)).map(|(id, _)| *id).collect();
         late.into_iter().filter_map(|id| self.close(id)).collect()
     }
@@ -219,7 +221,7 @@ impl Table {
 
     /// The connection to close first: of the site that has the most, the oldest one without a request, else the oldest
     /// one that sends a body. So who opens few connections loses none to one who opens many.
-    fn first_to_close(&self, may_close: impl Fn(Id, &Entry) -> bool) -> Option<Id> {
+    fn first_to_close(&self, may_close: impl Fn(Id, &AddressEntry) -> bool) -> Option<Id> {
         let ranked = self.open.iter().filter(|(id, entry)| may_close(**id, entry)).filter_map(|(id, entry)| {
             let rank = entry.phase.rank()?;
             Some((Reverse(entry.of_site.load(Relaxed)), rank, entry.since, *id))

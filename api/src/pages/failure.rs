@@ -1,6 +1,6 @@
 //! Errors as pages.
 
-use super::frame::{Files, Frame, Place, html};
+use super::frame::{Files, Frame, PageAddress, html};
 use super::visit::Visit;
 use super::{PREFIX, SCREENS, deliveries, headers};
 use crate::edge::Shared;
@@ -49,7 +49,7 @@ pub async fn shown(edge: &Shared, visit: Option<(&Visit, &Method)>, response: Re
 
 async fn rendered(edge: &Shared, visit: Option<(&Visit, &Method)>, problem: &Problem) -> Result<Response, Error> {
     if let Some((visit, method)) = visit {
-        let place = Place { title: problem.title.to_owned(), ..Place::default() };
+        let place = PageAddress { title: problem.title.to_owned(), ..PageAddress::default() };
         if let Ok(frame) = Frame::of(edge, visit, place).await {
             let back = back(method, visit.uri.path()).map(|path| visit.to(path));
             return html(&Failure { frame: &frame, problem, back });

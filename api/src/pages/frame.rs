@@ -36,7 +36,7 @@ impl Files {
 
 /// Where a page stands, and how else it is reached.
 #[derive(Debug, Clone, Default)]
-pub struct Place {
+pub struct PageAddress {
     /// The path of its screen in [`SCREENS`]; empty for none.
     pub screen: &'static str,
     pub title: String,
@@ -70,7 +70,7 @@ pub struct Choice {
 
 pub struct Frame {
     pub files: Files,
-    pub place: Place,
+    pub place: PageAddress,
     pub entries: Vec<Entry>,
     /// The apps, if there is a choice.
     pub apps: Vec<Choice>,
@@ -97,7 +97,7 @@ impl Frame {
     ///
     /// # Errors
     /// 503 when the database does not answer.
-    pub async fn of(edge: &Edge, visit: &Visit, place: Place) -> Result<Self, Error> {
+    pub async fn of(edge: &Edge, visit: &Visit, place: PageAddress) -> Result<Self, Error> {
         let (apps, has_more_apps) = apps(edge, visit).await?;
         let apps = apps.into_iter().map(|app| Choice {
             is_current: visit.app == Some(app.id),

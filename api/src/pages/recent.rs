@@ -11,7 +11,7 @@ use tokio::time::Instant;
 const LASTS: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
-pub struct Found<T> {
+pub struct CachedValue<T> {
     /// When the reading began: what was stored before is in it.
     began: Instant,
     /// The marks of what was stored then, by which a page gets a tick for what changed since.
@@ -19,7 +19,7 @@ pub struct Found<T> {
     pub value: T,
 }
 
-impl<T> Found<T> {
+impl<T> CachedValue<T> {
     /// Whether it holds all that changed until `changed_at`, and is not old. `None`: nobody watches what changes.
     fn is_current(&self, changed_at: Option<Instant>, now: Instant, lasts: Duration) -> bool {
         changed_at.is_some_and(|changed_at| self.began >= changed_at) && now.duration_since(self.began) < lasts
@@ -29,7 +29,7 @@ impl<T> Found<T> {
 /// What was read lately, by what it is about.
 #[derive(Debug)]
 pub struct Recent<K, T> {
-    found: Mutex<HashMap<K, Arc<Found<T>>>>,
+    found: Mutex<HashMap<K, Arc<CachedValue<T>>>>,
     lasts: Duration,
 }
 
@@ -50,7 +50,7 @@ impl<K: Eq + Hash, T> Recent<K, T> {
         key: K,
         changed_at: impl Fn() -> Option<Instant> + Send,
         read: impl AsyncFnOnce() -> Result<(String, T), E>,
-    ) -> Result<Arc<Found<T>>, E> {
+    ) -> Result<Arc<CachedValue<T>>, E> {
         let mut all = self.found.lock().await;
         let began = Instant::now();
         let changed_at = changed_at();
@@ -59,7 +59,7 @@ impl<K: Eq + Hash, T> Recent<K, T> {
             return Ok(Arc::clone(found));
         }
         let (marks, value) = read().await?;
-        let found = Arc::new(Found { began, marks, value });
+        let found = Arc::new(CachedValue { began, marks, value });
         all.insert(key, Arc::clone(&found));
         Ok(found)
     }
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn what_was_read_grows_old() {
         let began = Instant::now();
-        let found = Found { began, marks: String::new(), value: () };
+        let found = CachedValue { began, marks: String::new(), value: () };
         assert!(found.is_current(Some(began), began + LASTS / 2, LASTS));
         assert!(!found.is_current(Some(began), began + LASTS, LASTS));
         assert!(!found.is_current(Some(began + LASTS / 4), began + LASTS / 2, LASTS));

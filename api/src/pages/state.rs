@@ -1,6 +1,6 @@
 //! What the page needs beside the rest of the edge.
 
-use super::home::Standing;
+use super::home::AppStatus;
 use super::recent::Recent;
 use crate::config::{Config, Setting};
 use crate::hosts::Hosts;
@@ -25,7 +25,7 @@ pub struct Pages {
     pub hosts: Hosts,
     pub live: Live,
     /// How each app stands, and all of them.
-    pub standing: Arc<Recent<Option<AppId>, Standing>>,
+    pub standing: Arc<Recent<Option<AppId>, AppStatus>>,
     /// Whether the page is reached by TLS, as far as `public_url` shows.
     pub is_secure: bool,
     temporal_ui: TemporalUi,

@@ -80,10 +80,10 @@ impl Marks {
 
 /// What changes, for all streams of this process.
 #[derive(Debug, Clone)]
-pub struct Live(Arc<Shown>);
+pub struct Live(Arc<LiveState>);
 
 #[derive(Debug)]
-struct Shown {
+struct LiveState {
     pulse: watch::Sender<Option<Pulse>>,
     stopped: watch::Sender<bool>,
     /// Whether a task reads the tables.
@@ -102,12 +102,12 @@ struct Holder {
 }
 
 /// The place of an open stream. Dropping it frees it.
-struct Place {
+struct OpenStream {
     live: Live,
     holder: Holder,
 }
 
-impl Drop for Place {
+impl Drop for OpenStream {
     fn drop(&mut self) {
         let mut open = self.live.open();
         if let Some(count) = open.get_mut(&self.holder) {
@@ -123,7 +123,7 @@ impl Default for Live {
     fn default() -> Self {
         let (pulse, stopped) = (watch::Sender::new(None), watch::Sender::new(false));
         let (is_read, changed_at, open) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self(Arc::new(Shown { pulse, stopped, is_read, changed_at, open }))
+        Self(Arc::new(LiveState { pulse, stopped, is_read, changed_at, open }))
     }
 }
 
@@ -136,7 +136,7 @@ struct Ticks {
     waiting: VecDeque<Event>,
     edge: Shared,
     caller: Caller,
-    _place: Place,
+    _place: OpenStream,
 }
 
 impl Live {
@@ -157,7 +157,7 @@ impl Live {
     }
 
     /// A place for a stream, if neither this caller nor all of them have too many.
-    fn place(&self, caller: &Caller) -> Result<Place, Error> {
+    fn place(&self, caller: &Caller) -> Result<OpenStream, Error> {
         let holder = Holder { session: caller.session, key: caller.key };
         let mut open = self.open();
         let what = match (open.get(&holder).copied().unwrap_or(0), open.values().sum::<usize>()) {
@@ -165,7 +165,7 @@ impl Live {
             (_, OF_ALL..) => "who opens a stream while all have 64",
             _ => {
                 *open.entry(holder).or_default() += 1;
-                return Ok(Place { live: self.clone(), holder });
+                return Ok(OpenStream { live: self.clone(), holder });
             }
         };
         Err(Error::TooMany { what, wait: NEXT_AFTER })
@@ -176,7 +176,7 @@ impl Live {
         &self,
         edge: &Shared,
         caller: Caller,
-        place: Place,
+        place: OpenStream,
         since: Option<Marks>,
     ) -> impl Stream<Item = Result<Event, Infallible>> + use<> {
         let ticks = Ticks {

@@ -1,7 +1,7 @@
 //! `/v1/platforms/{platform_id}/sample`: a signed sample notification to the demo.
 
 use crate::answer::Accepted;
-use crate::edge::{NoSample, SentSample, WantedSample};
+use crate::edge::{NoSample, SampleSettings, SentSample};
 use crate::error::Error;
 use crate::extract::{Draft, Stored};
 use crate::keys::Acting;
@@ -56,7 +56,7 @@ pub async fn send(
     let SampleRequest { receipt_id, app_user_id, .. } = draft.finish()?;
     edge.store.record_act("platform.sample", Some(platform.app_id), platform.id).await?;
     let due_at = (edge.clock)().plus_millis(platform.settings.window_ms);
-    let sent = edge.sample(&platform, WantedSample { store_type, receipt_id, app_user_id }).await.map_err(refused)?;
+    let sent = edge.sample(&platform, SampleSettings { store_type, receipt_id, app_user_id }).await.map_err(refused)?;
     let SentSample { message_id, receipt_id, collapse_key, store_type } = sent;
     Ok(Accepted(Sample { message_id, receipt_id, collapse_key, store_type, due_at }))
 }

@@ -10,7 +10,7 @@ use axum::extract::State;
 use domain::AppId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use storage::Found;
+use storage::SearchHit;
 
 /// What is searched.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -28,7 +28,7 @@ pub struct Search {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct FoundThings {
     /// The things with this id, at most 50.
-    pub items: Vec<Found>,
+    pub items: Vec<SearchHit>,
 }
 
 /// `POST /v1/search`

@@ -4,7 +4,7 @@
 use super::{Http, answered, class, permissive, post};
 use crate::http::lookup::bounded;
 use crate::http::slots::Slots;
-use crate::http::{Lookup, Wanted};
+use crate::http::{Lookup, LookupRequest};
 use domain::AppId;
 use futures::FutureExt as _;
 use std::net::IpAddr;
@@ -18,8 +18,8 @@ const SOON: Duration = Duration::from_secs(180);
 const LONG: Duration = Duration::from_secs(3600);
 const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
-fn wanted(name: &str) -> Wanted {
-    Wanted { name: name.to_owned(), app: None }
+fn wanted(name: &str) -> LookupRequest {
+    LookupRequest { name: name.to_owned(), app: None }
 }
 
 /// A resolver that reports each call for a name of `hanging.example` and returns when the test lets it; other names are

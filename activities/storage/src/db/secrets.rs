@@ -26,7 +26,7 @@ const ID_LEN: usize = 4;
 const TOMBSTONE_LEN: usize = 20;
 
 /// A row with a secret: what names its table and column, and its id.
-pub type Place<'a> = (&'a str, &'a str);
+pub type SecretPlace<'a> = (&'a str, &'a str);
 
 struct NamedKey {
     id: String,
@@ -73,7 +73,7 @@ impl Secrets {
     ///
     /// # Errors
     /// [`Error::Corrupt`] when this process encrypts with a key that was turned out.
-    pub fn seal(&self, write: &mut Write<'_>, place: Place<'_>, secret: &SecretString) -> Result<String, Error> {
+    pub fn seal(&self, write: &mut Write<'_>, place: SecretPlace<'_>, secret: &SecretString) -> Result<String, Error> {
         let now = write.now()?;
         keys::hold(write.connection, self.newest_id(), now)?;
         self.encrypt(place, secret)
@@ -91,7 +91,7 @@ impl Secrets {
     }
 
     /// Encrypts `secret` for a row, without a look at the database; returns the stored form.
-    pub fn encrypt(&self, (table, id): Place<'_>, secret: &SecretString) -> Result<String, Error> {
+    pub fn encrypt(&self, (table, id): SecretPlace<'_>, secret: &SecretString) -> Result<String, Error> {
         let nonce: [u8; NONCE_LEN] = random_bytes()?;
         let mut bytes = secret.expose_secret().as_bytes().to_vec();
         let newest = self.keys.first().ok_or_else(|| Error::corrupt("there is no key"))?;
@@ -160,7 +160,7 @@ impl NamedKey {
         hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, own.as_ref()), text.as_bytes())
     }
 
-    fn decrypt(&self, (table, id): Place<'_>, sealed: &str) -> Option<String> {
+    fn decrypt(&self, (table, id): SecretPlace<'_>, sealed: &str) -> Option<String> {
         let mut bytes = unhex(sealed)?;
         let (nonce, sealed) = bytes.split_at_mut_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;

@@ -8,7 +8,7 @@ use crate::db::error::Error;
 use crate::db::keys;
 use crate::db::reader::{DEVICES, GENERAL, INGRESS, Readers};
 use crate::db::schema;
-use crate::db::secrets::{Place, Secrets, random_names, random_uuid};
+use crate::db::secrets::{SecretPlace, Secrets, random_names, random_uuid};
 use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
@@ -113,7 +113,7 @@ fn lock(database: &Path) -> Result<File, Error> {
 const READ: Sql = statement!("SELECT org_id, names_key FROM installation WHERE id = 1");
 
 /// The row with the key of tombstones, for the encryption.
-pub const NAMES_KEY: Place<'static> = ("installation.names_key", "1");
+pub const NAMES_KEY: SecretPlace<'static> = ("installation.names_key", "1");
 
 fn installation(
     connection: &mut AnyConnection,

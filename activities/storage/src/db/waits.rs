@@ -1,7 +1,7 @@
 //! The calls of the database that are in flight: since when, what each is for, and what it waits for at the moment.
 //! `watch.rs` logs those that take long.
 //!
-//! A thread that runs calls enters a [`Place`], where each statement and commit notes itself: a short lock that hardly
+//! A thread that runs calls enters a [`WaitNote`], where each statement and commit notes itself: a short lock that hardly
 //! ever two threads want, and no parameter that all rooms would pass on. A thread without a place notes nothing.
 
 use std::cell::RefCell;
@@ -64,13 +64,13 @@ pub struct State {
 
 /// Where a thread notes what it waits for.
 #[derive(Debug)]
-pub struct Place(Mutex<State>);
+pub struct WaitNote(Mutex<State>);
 
 thread_local! {
-    static ENTERED: RefCell<Option<Arc<Place>>> = const { RefCell::new(None) };
+    static ENTERED: RefCell<Option<Arc<WaitNote>>> = const { RefCell::new(None) };
 }
 
-impl Place {
+impl WaitNote {
     /// A place of a thread that has nothing to do yet.
     pub fn new(step: Step) -> Arc<Self> {
         let now = Instant::now();
@@ -147,7 +147,7 @@ pub struct Calls {
 struct Running {
     purpose: &'static str,
     began: Instant,
-    place: Arc<Place>,
+    place: Arc<WaitNote>,
     is_noticed: bool,
 }
 
@@ -156,12 +156,12 @@ struct Running {
 pub struct Call {
     waits: Waits,
     id: u64,
-    place: Arc<Place>,
+    place: Arc<WaitNote>,
 }
 
 /// A call as it was found.
 #[derive(Debug, Clone, Copy)]
-pub struct Found {
+pub struct RunningCall {
     pub purpose: &'static str,
     pub began: Instant,
     pub state: State,
@@ -170,13 +170,13 @@ pub struct Found {
 impl Waits {
     /// A call that gets a thread of its own, and first waits for this.
     pub fn call(&self, purpose: &'static str, step: Step) -> Call {
-        let place = Place::new(step);
+        let place = WaitNote::new(step);
         let began = place.lock().since;
         self.add(Running { purpose, began, place, is_noticed: false })
     }
 
     /// A call that waits for the thread with this place.
-    pub fn queued(&self, purpose: &'static str, place: &Arc<Place>) -> Call {
+    pub fn queued(&self, purpose: &'static str, place: &Arc<WaitNote>) -> Call {
         self.add(Running { purpose, began: Instant::now(), place: Arc::clone(place), is_noticed: false })
     }
 
@@ -191,14 +191,14 @@ impl Waits {
     }
 
     /// The calls that take at least this long by now and were not found before, the oldest first.
-    pub fn find_long(&self, now: Instant, long: Duration) -> Vec<Found> {
+    pub fn find_long(&self, now: Instant, long: Duration) -> Vec<RunningCall> {
         let mut calls = self.lock();
         let old = calls.running.values_mut().take_while(|call| now.saturating_duration_since(call.began) >= long);
         old.filter_map(|call| (!replace(&mut call.is_noticed, true)).then(|| call.found())).collect()
     }
 
     /// The calls in flight that have a session of PostgreSQL, by its process id.
-    pub fn by_backend(&self) -> HashMap<i64, Found> {
+    pub fn by_backend(&self) -> HashMap<i64, RunningCall> {
         let calls = self.lock();
         let found = calls.running.values().map(Running::found);
         found.filter_map(|found| Some((i64::from(found.state.backend?), found))).collect()
@@ -220,12 +220,12 @@ impl Waits {
 }
 
 impl Running {
-    fn found(&self) -> Found {
-        Found { purpose: self.purpose, began: self.began, state: *self.place.lock() }
+    fn found(&self) -> RunningCall {
+        RunningCall { purpose: self.purpose, began: self.began, state: *self.place.lock() }
     }
 }
 
-impl Found {
+impl RunningCall {
     /// What it waits for, a label of metrics. A call behind others waits for its turn.
     pub fn waits_for(&self) -> &'static str {
         if self.began > self.state.taken_at { "queue" } else { self.state.step.kind() }
@@ -260,7 +260,7 @@ mod tests {
         assert!(waits.find_long(now, LONG).is_empty(), "they began just now");
         drop(short);
         let found = waits.find_long(now + LONG, LONG);
-        assert_eq!(found.iter().map(Found::waits_for).collect::<Vec<_>>(), ["pool"]);
+        assert_eq!(found.iter().map(RunningCall::waits_for).collect::<Vec<_>>(), ["pool"]);
         assert!(waits.find_long(now + LONG, LONG).is_empty(), "it was found before");
         drop(call);
         assert!(waits.find_long(now + LONG + LONG, Duration::ZERO).is_empty());
@@ -268,14 +268,14 @@ mod tests {
 
     #[test]
     fn a_call_behind_others_waits_for_its_turn() {
-        let (waits, place) = (Waits::default(), Place::new(Step::Code));
+        let (waits, place) = (Waits::default(), WaitNote::new(Step::Code));
         let _first = waits.queued("record", &place);
         let _entered = place.enter();
         place.take();
         let _commit = begin(Step::Commit);
         let _second = waits.queued("record", &place);
         let found = waits.find_long(Instant::now(), Duration::ZERO);
-        assert_eq!(found.iter().map(Found::waits_for).collect::<Vec<_>>(), ["commit", "queue"]);
+        assert_eq!(found.iter().map(RunningCall::waits_for).collect::<Vec<_>>(), ["commit", "queue"]);
         assert!(found.iter().all(|call| call.state.step == Step::Commit), "what its thread does");
     }
 

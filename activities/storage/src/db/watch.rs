@@ -6,7 +6,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::{Error, chain};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
-use crate::db::waits::{Calls, Found, Step, Waits};
+use crate::db::waits::{Calls, RunningCall, Step, Waits};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, Weak};
 use std::thread::{Builder, sleep};
@@ -23,13 +23,13 @@ const QUIET: Duration = Duration::from_secs(10);
 const LIMIT: Duration = Duration::from_secs(1);
 
 /// What calls are alike by: what they are for, what they wait for and where.
-type Kind = (&'static str, &'static str, Step);
+type CallKind = (&'static str, &'static str, Step);
 
 struct Watcher {
     database: Database,
     waits: Weak<Mutex<Calls>>,
     /// When each kind was logged last, and the number of calls since.
-    logged: BTreeMap<Kind, (Option<Instant>, u64)>,
+    logged: BTreeMap<CallKind, (Option<Instant>, u64)>,
 }
 
 row! {
@@ -65,7 +65,7 @@ pub fn start(database: &Database, waits: &Waits) -> Result<(), Error> {
 impl Watcher {
     fn log(&mut self, waits: &Waits) {
         let now = Instant::now();
-        let mut oldest: BTreeMap<Kind, Found> = BTreeMap::new();
+        let mut oldest: BTreeMap<CallKind, RunningCall> = BTreeMap::new();
         for call in waits.find_long(now, LONG) {
             let (purpose, waits_for) = (call.purpose, call.waits_for());
             let labels = [("purpose", purpose), ("waits_for", waits_for)];
@@ -74,7 +74,8 @@ impl Watcher {
             self.logged.entry(kind).or_default().1 += 1;
             oldest.entry(kind).or_insert(call);
         }
-        let is_new = |kind: &Kind| self.logged.get(kind).is_none_or(|(at, _)| at.is_none_or(|at| now - at >= QUIET));
+        let is_new =
+            |kind: &CallKind| self.logged.get(kind).is_none_or(|(at, _)| at.is_none_or(|at| now - at >= QUIET));
         oldest.retain(|kind, _| is_new(kind));
         if oldest.is_empty() {
             return;
@@ -106,7 +107,7 @@ impl Watcher {
     fn sessions<'c>(
         &self,
         waits: &Waits,
-        calls: impl Iterator<Item = &'c Found>,
+        calls: impl Iterator<Item = &'c RunningCall>,
     ) -> Result<HashMap<i64, Session>, Error> {
         let backends: Vec<i64> = calls.filter_map(|call| call.state.backend).map(i64::from).collect();
         if backends.is_empty() {
@@ -140,7 +141,7 @@ const SESSIONS: Sql = statement! {"
 "};
 
 /// A session that another one waits for; a call of this process says what it does.
-fn shown(pid: i64, state: &str, own: Option<&Found>) -> String {
+fn shown(pid: i64, state: &str, own: Option<&RunningCall>) -> String {
     let own = own.map(|call| format!(", of this process: {} at {}", call.purpose, call.state.step));
     format!("{pid} ({state}{})", own.unwrap_or_default())
 }

@@ -83,7 +83,7 @@ pub enum Next {
 }
 
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct OverduePage {
     pub all: Vec<(CollapseKey, Next)>,
     pub more: bool,
 }
@@ -94,7 +94,7 @@ impl Overdue {
     }
 
     /// Adds a category, each purchase once.
-    pub fn add(&mut self, why: &'static str, category: Found) {
+    pub fn add(&mut self, why: &'static str, category: OverduePage) {
         let mut seen: HashSet<CollapseKey> = self.found.iter().map(|due| due.collapse_key).collect();
         self.more |= category.more;
         for (collapse_key, next) in category.all {

@@ -90,14 +90,14 @@ const TAKE: Sql = statement! {hot "leases_pkey or sqlite_autoindex_leases", "
     FOR UPDATE SKIP LOCKED
 "};
 
-struct Wanted<'a> {
+struct PlaceRequest<'a> {
     destination: DestinationId,
     range: Range<i64>,
     token: &'a str,
     at_most: i64,
 }
 
-impl<'a> Wanted<'a> {
+impl<'a> PlaceRequest<'a> {
     /// Locks them until the end of the transaction; fetched later.
     fn take_ahead(self, write: &mut Write<'_>) -> Result<Ahead<'a, Number>, Error> {
         let now = write.now_value();
@@ -120,7 +120,7 @@ pub struct Taking<'c> {
 }
 
 /// A free place that a claim has locked.
-pub struct Place {
+pub struct FreePlace {
     destination: DestinationId,
     number: i64,
 }
@@ -129,15 +129,15 @@ pub struct Place {
 pub fn take_ahead<'c>(write: &mut Write<'_>, claim: &'c Claim, concurrency: i64) -> Result<Taking<'c>, Error> {
     let (destination, token) = (claim.destination, claim.token.as_str());
     let range = if claim.mode == Mode::Probe { OF_PROBE..0 } else { 0..concurrency };
-    let place = Wanted { destination, range, token, at_most: 1 }.take_ahead(write)?;
+    let place = PlaceRequest { destination, range, token, at_most: 1 }.take_ahead(write)?;
     Ok(Taking { destination, place })
 }
 
 impl Taking<'_> {
     /// The place; `None` if none is free any more.
-    pub fn fetch(self, write: &mut Write<'_>) -> Result<Option<Place>, Error> {
+    pub fn fetch(self, write: &mut Write<'_>) -> Result<Option<FreePlace>, Error> {
         let place = self.place.first(write.connection)?;
-        Ok(place.map(|number| Place { destination: self.destination, number: number.value }))
+        Ok(place.map(|number| FreePlace { destination: self.destination, number: number.value }))
     }
 }
 
@@ -157,7 +157,7 @@ const LEASE: Sql = statement! {"
     WHERE destination_id = ? AND place = ?
 "};
 
-impl Place {
+impl FreePlace {
     /// Leases it to a lane that is locked and has no lease.
     pub fn lease(self, write: &mut Write<'_>, lease: &Lease<'_>) -> Result<(), Error> {
         sql(LEASE)
@@ -252,7 +252,7 @@ pub fn lease_several(
     token: &str,
     until: Timestamp,
 ) -> Result<usize, Error> {
-    let wanted = Wanted { destination, range: 0..concurrency, token, at_most };
+    let wanted = PlaceRequest { destination, range: 0..concurrency, token, at_most };
     let taken = wanted.take_ahead(write)?.all(write.connection)?;
     let count = taken.len();
     if count > 0 {

@@ -12,7 +12,7 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
-use crate::delivery::overdue::{BACKOFF, Due, Found, Next, Overdue, UNSETTLED};
+use crate::delivery::overdue::{BACKOFF, Due, Next, Overdue, OverduePage, UNSETTLED};
 use crate::inbox::notifications::{OPEN, OPEN_OF_N};
 use domain::time::MINUTE;
 use domain::{CollapseKey, Timestamp};
@@ -46,7 +46,7 @@ const SWEEP_AT: &str = "COALESCE(sweep_at, CASE WHEN cap_at < due_at THEN cap_at
 
 row! {
     /// The open notifications of a purchase, except those that wait.
-    struct Standing {
+    struct UnsettledPurchase {
         collapse_key: CollapseKey,
         /// The largest number of wakes that were not followed, and the latest time of the next.
         wakes: Option<i64>,
@@ -66,7 +66,7 @@ row! {
 }
 
 row! {
-    struct Row {
+    struct OpenNotification {
         seq: i64,
         collapse_key: CollapseKey,
     }
@@ -117,11 +117,11 @@ const LATELY_SETTLED: Sql = statement! {hot "purchases_order", "
 const EMPTIED_AT: Sql = statement!("SELECT emptied_at AS value FROM sweeps WHERE emptied_at IS NOT NULL");
 
 /// The overdue purchases, at most `limit` that were not woken before and as many that were.
-pub fn find(connection: &mut AnyConnection, now: Timestamp, limit: i64) -> Result<Found, Error> {
+pub fn find(connection: &mut AnyConnection, now: Timestamp, limit: i64) -> Result<OverduePage, Error> {
     let fresh: Vec<Fresh> = sql(FRESH).bind(now.minus(GRACE)).bind(ROWS).all(connection)?;
     let woken: Vec<CollapseKey> = sql(WOKEN).bind(now).bind(ROWS).values(connection)?;
     if fresh.is_empty() && woken.is_empty() {
-        return Ok(Found::default());
+        return Ok(OverduePage::default());
     }
     let limit = usize::try_from(limit).unwrap_or(0);
     let patience = patience(connection, now)?;
@@ -131,11 +131,11 @@ pub fn find(connection: &mut AnyConnection, now: Timestamp, limit: i64) -> Resul
     more |= chosen.len() < fresh.len() || woken.len() > limit;
     let keys = chosen.into_iter().chain(woken.into_iter().take(limit).map(|key| (key, patience)));
     let keys = once(keys, |(key, _)| *key);
-    let standings: Vec<Standing> =
+    let standings: Vec<UnsettledPurchase> =
         sql(STANDINGS).uncached().bind_list(keys.iter().map(|(key, _)| *key)).all(connection)?;
     let standings: BTreeMap<_, _> = standings.into_iter().map(|standing| (standing.collapse_key, standing)).collect();
     let all = keys.into_iter().filter_map(|(key, patience)| Some((key, standings.get(&key)?.next(now, patience))));
-    Ok(Found { all: all.collect(), more })
+    Ok(OverduePage { all: all.collect(), more })
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -163,7 +163,7 @@ fn is_full(rows: usize) -> bool {
     i64::try_from(rows).unwrap_or(i64::MAX) >= ROWS
 }
 
-impl Standing {
+impl UnsettledPurchase {
     /// What to do now. Windows that ended after `patience` may yet be settled.
     fn next(&self, now: Timestamp, patience: Timestamp) -> Next {
         let ends_at = self.cap_at.map_or(self.window_at, |cap_at| cap_at.min(self.window_at));
@@ -223,7 +223,7 @@ const POSTPONE: Sql = statement!("UPDATE notifications SET sweep_at = ? WHERE se
 pub fn note_waking(write: &mut Write<'_>, overdue: &Overdue) -> Result<(), Error> {
     let keys: Vec<CollapseKey> = Overdue::of(UNSETTLED, &overdue.found).collect();
     for keys in keys.chunks(BATCH) {
-        let rows: Vec<Row> =
+        let rows: Vec<OpenNotification> =
             sql(LOCK).uncached().bind_list(keys.iter().copied()).bind(overdue.at).all(write.connection)?;
         for rows in rows.chunks(BATCH) {
             let seqs = rows.iter().map(|row| row.seq);
@@ -241,9 +241,9 @@ pub fn note(write: &mut Write<'_>, overdue: &Overdue, woken: &[Due]) -> Result<(
     let keys: Vec<CollapseKey> = woken.iter().chain(postponed.keys()).copied().collect();
     let mut rows: BTreeMap<Option<Timestamp>, Vec<i64>> = BTreeMap::new();
     for keys in keys.chunks(BATCH) {
-        let locked: Vec<Row> =
+        let locked: Vec<OpenNotification> =
             sql(LOCK).uncached().bind_list(keys.iter().copied()).bind(overdue.at).all(write.connection)?;
-        for Row { seq, collapse_key } in locked {
+        for OpenNotification { seq, collapse_key } in locked {
             rows.entry(postponed.get(&collapse_key).copied()).or_default().push(seq);
         }
     }

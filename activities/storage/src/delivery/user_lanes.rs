@@ -29,7 +29,7 @@ row! {
 }
 
 row! {
-    struct About {
+    struct EventAbout {
         user_id: Option<UserId>,
         user_revision: Option<i64>,
         environment: Option<Environment>,
@@ -148,7 +148,7 @@ const ABOUT: Sql = statement! {hot "deliveries_id", "
 /// The state of a user that a delivery carried, which is fetched later.
 pub struct StateAhead {
     destination: DestinationId,
-    about: Ahead<'static, About>,
+    about: Ahead<'static, EventAbout>,
 }
 
 /// Reads the state of a user that a delivery carried.
@@ -164,7 +164,7 @@ impl StateAhead {
     /// The state; `None` if the delivery carried none, or if its destination does not get requests user by user.
     pub fn fetch(self, write: &mut Write<'_>) -> Result<Option<UserState>, Error> {
         let about = self.about.first(write.connection)?;
-        let Some(About { user_id: Some(user), user_revision: Some(revision), environment }) = about else {
+        let Some(EventAbout { user_id: Some(user), user_revision: Some(revision), environment }) = about else {
             return Ok(None);
         };
         let lane = environment.map(|environment| UserLane { destination: self.destination, user, environment });

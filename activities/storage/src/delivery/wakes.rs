@@ -7,7 +7,7 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
-use crate::delivery::overdue::{BACKOFF, Due, FIRST_BACKOFF, Found, Next, Overdue, Quota, WAKE};
+use crate::delivery::overdue::{BACKOFF, Due, FIRST_BACKOFF, Next, Overdue, OverduePage, Quota, WAKE};
 use crate::inbox::notifications::OPEN_OF_N;
 use crate::purchases::purchase::Urgency;
 use domain::{CollapseKey, PlatformId, Timestamp};
@@ -101,8 +101,8 @@ const IN_PROGRESS: Sql = statement! {hot "purchases_woken", "
 "};
 
 /// The purchases that a person waits for, at most so many of each platform.
-pub fn for_persons(connection: &mut AnyConnection, now: Timestamp, quota: Quota) -> Result<Found, Error> {
-    let mut found = Found::default();
+pub fn for_persons(connection: &mut AnyConnection, now: Timestamp, quota: Quota) -> Result<OverduePage, Error> {
+    let mut found = OverduePage::default();
     for platform in platforms(connection)?.into_iter().filter(|platform| !platform.is_deleted) {
         let limit = if platform.is_queried { quota.per_store } else { quota.others };
         let rows = sql(FOR_PERSON).bind(platform.id).bind(now).bind(limit).all(connection)?;
@@ -112,8 +112,8 @@ pub fn for_persons(connection: &mut AnyConnection, now: Timestamp, quota: Quota)
 }
 
 /// The purchases that did not follow their wakes, at most so many of each platform.
-pub fn again(connection: &mut AnyConnection, now: Timestamp, limit: i64) -> Result<Found, Error> {
-    let mut found = Found::default();
+pub fn again(connection: &mut AnyConnection, now: Timestamp, limit: i64) -> Result<OverduePage, Error> {
+    let mut found = OverduePage::default();
     for platform in platforms(connection)? {
         let rows: Vec<Unfollowed> = sql(UNFOLLOWED).bind(platform.id).bind(now).bind(limit).all(connection)?;
         found.more |= is_full(rows.len(), limit);
@@ -126,11 +126,11 @@ pub fn again(connection: &mut AnyConnection, now: Timestamp, limit: i64) -> Resu
 }
 
 /// The purchases of all platforms for changes of settings and the calendar, one of each platform in turn.
-pub fn by_platform(connection: &mut AnyConnection, now: Timestamp, quota: Quota) -> Result<Found, Error> {
+pub fn by_platform(connection: &mut AnyConnection, now: Timestamp, quota: Quota) -> Result<OverduePage, Error> {
     let mut platforms_found = Vec::new();
     for platform in platforms(connection)? {
         let mut left = if platform.is_queried { quota.left(connection, &platform, now)? } else { quota.others };
-        let mut found = Found::default();
+        let mut found = OverduePage::default();
         for urgency in [Urgency::Setting, Urgency::Calendar] {
             if left > 0 {
                 let rows: Vec<Past> = if platform.is_deleted {
@@ -163,7 +163,7 @@ impl Quota {
     }
 }
 
-impl Found {
+impl OverduePage {
     fn append(&mut self, rows: Vec<Past>, now: Timestamp, limit: i64) {
         self.more |= is_full(rows.len(), limit);
         self.all.extend(rows.into_iter().map(|row| {
@@ -182,10 +182,10 @@ fn platforms(connection: &mut AnyConnection) -> Result<Vec<Waking>, Error> {
 }
 
 /// Takes one purchase of each platform in turn.
-fn in_turn(platforms: &[Found]) -> Found {
+fn in_turn(platforms: &[OverduePage]) -> OverduePage {
     let longest = platforms.iter().map(|found| found.all.len()).max().unwrap_or(0);
     let all = (0..longest).flat_map(|index| platforms.iter().filter_map(move |found| found.all.get(index)));
-    Found { all: all.copied().collect(), more: platforms.iter().any(|found| found.more) }
+    OverduePage { all: all.copied().collect(), more: platforms.iter().any(|found| found.more) }
 }
 
 /// Locks purchases whose next wake has passed and that nobody else has noted meanwhile. One that is being settled is left out, so that this waits for none.

@@ -138,16 +138,16 @@ impl Store {
             };
             let row = purchase::find(write.connection, key)?;
             let status = match standing(write.connection, key, row.as_ref())? {
-                Standing::Verified(customer) if customer == pending.app_user_id => {
+                ClaimedPurchase::Verified(customer) if customer == pending.app_user_id => {
                     return pending.verify_known(write, installation, &secrets);
                 }
-                Standing::Verified(_) => pending.refuse(write, ClaimReason::WrongCustomer)?,
-                Standing::Unknown if pending.was_refused(write)? => ClaimStatus::Refused,
-                Standing::Unsettled => pending.postpone(write, Some(ClaimReason::Unsettled), Duration::ZERO)?,
-                Standing::Unknown if claim::may_query(pending.row.created_at, write.now()?) => {
+                ClaimedPurchase::Verified(_) => pending.refuse(write, ClaimReason::WrongCustomer)?,
+                ClaimedPurchase::Unknown if pending.was_refused(write)? => ClaimStatus::Refused,
+                ClaimedPurchase::Unsettled => pending.postpone(write, Some(ClaimReason::Unsettled), Duration::ZERO)?,
+                ClaimedPurchase::Unknown if claim::may_query(pending.row.created_at, write.now()?) => {
                     return Ok(ClaimStep::Query);
                 }
-                Standing::Unknown => pending.postpone(write, None, Duration::ZERO)?,
+                ClaimedPurchase::Unknown => pending.postpone(write, None, Duration::ZERO)?,
             };
             Ok(ClaimStep::Done(status))
         })
@@ -181,7 +181,7 @@ impl Store {
 }
 
 /// What is known of the purchase of a claim.
-enum Standing {
+enum ClaimedPurchase {
     /// The last answer of the store stands, for this customer.
     Verified(String),
     /// It is known, and no answer of the store stands yet.
@@ -189,17 +189,21 @@ enum Standing {
     Unknown,
 }
 
-fn standing(connection: &mut AnyConnection, key: CollapseKey, row: Option<&PurchaseRow>) -> Result<Standing, Error> {
+fn standing(
+    connection: &mut AnyConnection,
+    key: CollapseKey,
+    row: Option<&PurchaseRow>,
+) -> Result<ClaimedPurchase, Error> {
     if let Some(row) = row.filter(|row| row.revision > 0) {
         let customer = row.app_user_id.clone().filter(|_| row.waits_for.is_none());
         let verified = customer.map(|customer| row.known().map(|known| (customer, !known.is_unverified())));
         return Ok(match verified.transpose()? {
-            Some((customer, true)) => Standing::Verified(customer),
-            _ => Standing::Unsettled,
+            Some((customer, true)) => ClaimedPurchase::Verified(customer),
+            _ => ClaimedPurchase::Unsettled,
         });
     }
     let open: Option<i64> = sql(HAS_OPEN).bind(key).value(connection)?;
-    Ok(if open.unwrap_or(0) > 0 { Standing::Unsettled } else { Standing::Unknown })
+    Ok(if open.unwrap_or(0) > 0 { ClaimedPurchase::Unsettled } else { ClaimedPurchase::Unknown })
 }
 
 struct Pending {

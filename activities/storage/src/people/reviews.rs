@@ -43,7 +43,7 @@ row! {
 }
 
 row! {
-    struct Answer {
+    struct ReviewAnswer {
         is_approved: Option<bool>,
     }
 }
@@ -88,7 +88,7 @@ pub fn may_move(
 ) -> Result<bool, Error> {
     let PolicyRow { transfers, has_login_secret } = sql(POLICY).bind(platform).one(write.connection, "platform")?;
     let id = ReviewId::of(from, to);
-    let known: Option<Answer> = sql(ANSWER).bind(id).first(write.connection)?;
+    let known: Option<ReviewAnswer> = sql(ANSWER).bind(id).first(write.connection)?;
     let policy = transfers.unwrap_or_else(|| TransferPolicy::usual(has_login_secret));
     match (policy, known.map(|known| known.is_approved)) {
         (TransferPolicy::Never, _) | (_, Some(Some(false))) | (TransferPolicy::Review, Some(None)) => return Ok(false),

@@ -41,7 +41,7 @@ row! {
 }
 
 row! {
-    struct Key {
+    struct CandidateKey {
         collapse_key: CollapseKey,
     }
 }
@@ -139,7 +139,7 @@ const PURCHASES_OF_APP: Sql = statement! {hot "purchases_app", "
 
 fn of_app(connection: &mut AnyConnection, app: AppId, page: &Page) -> Result<Paged<Candidate>, Error> {
     let statement = sql(PURCHASES_OF_APP).bind(app).bind(page.cursor.clone().unwrap_or_default());
-    let rows: Vec<Key> = statement.bind(page.size() + 1).all(connection)?;
+    let rows: Vec<CandidateKey> = statement.bind(page.size() + 1).all(connection)?;
     let keys = rows.into_iter().map(|row| row.collapse_key).collect();
     cut(keys, page, ToString::to_string)
 }

@@ -102,7 +102,7 @@ impl Store {
                     purchase::lock(write, key)?;
                 }
                 let candidates = candidates(write.connection, &selection, None, &Page::default())?;
-                Step::Owe(write).carry_out(&Selected { selection: selection.clone(), candidates })
+                PageStep::Owe(write).carry_out(&Selected { selection: selection.clone(), candidates })
             })?;
             Ok((lanes::open(write.connection, key)?, act))
         })
@@ -129,14 +129,14 @@ impl Store {
             return self
                 .read(move |connection| {
                     let now = connection.now(clock)?;
-                    Step::Dry(connection, now).carry_out(&selected)
+                    PageStep::Dry(connection, now).carry_out(&selected)
                 })
                 .await;
         }
         self.change("redelivery.page", move |write| {
             let mut act = None;
             let done = runs::once(write, place.as_ref(), |write| {
-                let done = Step::Owe(write).carry_out(&selected)?;
+                let done = PageStep::Owe(write).carry_out(&selected)?;
                 act = Some(self::act(write, &selected.selection, &done)?);
                 Ok(done)
             })?;
@@ -169,7 +169,7 @@ pub fn refused(
 ) -> Result<Option<Skipped>, Error> {
     let selection = RedeliverySelector::Event(event).to(destination);
     let candidates = candidates(connection, &selection, None, &Page::default())?;
-    let done = Step::Dry(connection, now).carry_out(&Selected { selection, candidates })?;
+    let done = PageStep::Dry(connection, now).carry_out(&Selected { selection, candidates })?;
     Ok(done.owing.skipped.into_keys().next())
 }
 
@@ -186,13 +186,13 @@ fn app_of(connection: &mut AnyConnection, receivers: Receivers) -> Result<Option
 }
 
 /// What is done with a verdict.
-enum Step<'s, 'c> {
+enum PageStep<'s, 'c> {
     /// The deliveries are only counted, with the state of this time.
     Dry(&'s mut AnyConnection, Timestamp),
     Owe(&'s mut Write<'c>),
 }
 
-impl Step<'_, '_> {
+impl PageStep<'_, '_> {
     fn carry_out(mut self, selected: &Selected) -> Result<Redelivered, Error> {
         let found = &selected.candidates.items;
         let mut owing = Owing::default();

@@ -67,7 +67,7 @@ row! {
         pub updated_at: Timestamp,
         /// Its user, its verification, and its next check.
         #[serde(flatten)]
-        pub standing: Standing,
+        pub standing: PurchaseStatus,
         /// The body of its newest `purchase.updated`; null before the first.
         pub data: serde_json::Value,
     }
@@ -75,7 +75,7 @@ row! {
 
 /// The user of a purchase, its verification by the store, and its next check. All fields are null by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Standing {
+pub struct PurchaseStatus {
     /// The user who owns it.
     pub user_id: Option<UserId>,
     /// When the store showed it last.
@@ -91,7 +91,7 @@ pub struct Standing {
     pub next_wake_at: Option<Timestamp>,
 }
 
-impl Field for Standing {
+impl Field for PurchaseStatus {
     fn read<'a>(row: &impl NamedRow<'a, MultiBackend>, _name: &str) -> deserialize::Result<Self> {
         let known = purchase::read(&String::read(row, "purchase")?)?;
         Ok(Self {

@@ -116,7 +116,7 @@ pub struct RevenueAudit {
 }
 
 row! {
-    struct Key {
+    struct RevenueKey {
         collapse_key: CollapseKey,
         app_id: AppId,
     }
@@ -216,7 +216,7 @@ impl Store {
                 Some(app) => sql(KEYS_OF_APP).bind(app).bind(after.as_str()),
                 None => sql(KEYS).bind(after.as_str()),
             };
-            let Paged::<Key> { items: keys, next_cursor } = page.read(connection, keys)?;
+            let Paged::<RevenueKey> { items: keys, next_cursor } = page.read(connection, keys)?;
             let mut integrations = BTreeMap::new();
             for row in &keys {
                 if let Entry::Vacant(place) = integrations.entry(row.app_id) {

@@ -46,7 +46,7 @@ row! {
     /// One thing that an id names. It has ids of ours alone: neither those of customers nor those of stores, except the
     /// message's own.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-    pub struct Found {
+    pub struct SearchHit {
         /// What it is.
         pub kind: FoundKind,
         /// Its id.
@@ -183,17 +183,17 @@ const OF_KEYS: Sql = statement! {hot "notifications_of_key", "
 impl Store {
     /// What is known of a receipt whose notifications all ended without a purchase. No index has their receipts, but the
     /// key of the purchase follows from the platform and the receipt: those of all platforms are looked up.
-    pub async fn search_receipt(&self, receipt: &str, app: Option<AppId>) -> Result<Vec<Found>, Error> {
+    pub async fn search_receipt(&self, receipt: &str, app: Option<AppId>) -> Result<Vec<SearchHit>, Error> {
         let receipt = clean(receipt.trim()).into_owned();
         self.read(move |connection| {
-            let (mut found, mut after): (Vec<Found>, _) = (Vec::new(), String::new());
+            let (mut found, mut after): (Vec<SearchHit>, _) = (Vec::new(), String::new());
             loop {
                 let page = Filtered::new(PLATFORMS, [after.into()]).and(OF_APP, app);
                 let platforms: Vec<PlatformId> = page.statement().values(connection)?;
                 let Some(last) = platforms.last() else { return Ok(found) };
                 after = last.to_string();
                 let keys = platforms.iter().map(|platform| CollapseKey::of(*platform, &receipt));
-                found.extend(sql(OF_KEYS).uncached().bind_list(keys).all::<Found>(connection)?);
+                found.extend(sql(OF_KEYS).uncached().bind_list(keys).all::<SearchHit>(connection)?);
                 if platforms.len() < PAGE {
                     return Ok(found);
                 }
@@ -203,7 +203,7 @@ impl Store {
     }
 
     /// What an id names, in an app or in all: at most 50 things.
-    pub async fn search(&self, text: &str, app: Option<AppId>) -> Result<Vec<Found>, Error> {
+    pub async fn search(&self, text: &str, app: Option<AppId>) -> Result<Vec<SearchHit>, Error> {
         let text = clean(text.trim()).into_owned();
         let own = text.to_ascii_lowercase();
         self.read(move |connection| {

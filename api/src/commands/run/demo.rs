@@ -123,7 +123,7 @@ pub fn load_or_create_signer(data: &Path) -> anyhow::Result<Signer> {
 }
 
 /// The settings of the demo.
-pub struct Wanted<'a> {
+pub struct DemoSettings<'a> {
     /// The directory of its secrets.
     pub data: &'a Path,
     /// The window of its platform.
@@ -133,7 +133,7 @@ pub struct Wanted<'a> {
 }
 
 /// Finds the demo, or creates it.
-pub async fn set_up(store: &Store, wanted: &Wanted<'_>) -> anyhow::Result<Demo> {
+pub async fn set_up(store: &Store, wanted: &DemoSettings<'_>) -> anyhow::Result<Demo> {
     let app = app(store).await.context("the demo app")?;
     let shared_secret = data::simulated_secret(wanted.data).context("the secret of the demo's simulated store")?;
     let platform = platform(store, app.id, wanted, &shared_secret).await.context("the demo platform")?;
@@ -162,7 +162,7 @@ async fn app(store: &Store) -> Result<App, storage::Error> {
 async fn platform(
     store: &Store,
     app: AppId,
-    wanted: &Wanted<'_>,
+    wanted: &DemoSettings<'_>,
     shared_secret: &SecretString,
 ) -> Result<Platform, storage::Error> {
     let platforms = store.platforms(app, Page::default()).await?;
@@ -188,7 +188,7 @@ async fn platform(
 async fn bring_up_to_date(
     store: &Store,
     platform: Platform,
-    wanted: &Wanted<'_>,
+    wanted: &DemoSettings<'_>,
     shared_secret: &SecretString,
 ) -> Result<Platform, storage::Error> {
     let window_ms = wanted.is_window_set.then(|| millis(wanted.window));

@@ -47,7 +47,7 @@ Example:
 Next: `settle sample` in another terminal sends a signed notification to the demo app. Ctrl-C ends everything.")]
 pub struct Options {
     #[command(flatten)]
-    place: settings::Place,
+    place: settings::PathFlags,
     /// Address for stores and devices [default: 127.0.0.1:8080].
     #[arg(long, value_name = "ADDR", value_parser = settings::address)]
     listen: Option<SocketAddr>,
@@ -100,7 +100,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let stop = Stop::on_signals()?;
     let mut demo = None;
     if !options.no_demo {
-        let wanted = demo::Wanted { data: &data, window: config.window, is_window_set: options.window.is_some() };
+        let wanted = demo::DemoSettings { data: &data, window: config.window, is_window_set: options.window.is_some() };
         let demo = demo.insert(demo::set_up(&store, &wanted).await?);
         config.demo = Some(demo.allowed(&data, options.trust_samples)?);
     }

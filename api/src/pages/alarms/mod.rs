@@ -8,7 +8,7 @@ pub use about::About;
 use super::Screen;
 use super::change::{Refused, texts};
 use super::form::Sent;
-use super::frame::{Frame, Place, shown};
+use super::frame::{Frame, PageAddress, shown};
 use super::text::{quoted, with_query};
 use super::visit::Visit;
 use crate::edge::Shared;
@@ -61,7 +61,7 @@ async fn page(
     {
         found.items.insert(0, edge.store.one_alarm(*alarm).await?);
     }
-    let place = Place {
+    let place = PageAddress {
         screen: SCREEN.path,
         title: "Alarms".to_owned(),
         api: if is_all { "/v1/alarms".to_owned() } else { "/v1/alarms?open=true".to_owned() },
@@ -109,12 +109,12 @@ async fn acts(State(edge): State<Shared>, visit: Visit, caller: Caller) -> Resul
         ("subject", subject.as_deref().unwrap_or_default()),
     ];
     let found = edge.store.acts(filter.clone(), Page { cursor: visit.query("cursor"), limit: SHOWN }).await?;
-    let place = Place {
+    let place = PageAddress {
         screen: SCREEN.path,
         title: "Acts".to_owned(),
         api: with_query("/v1/acts", &chosen),
         command: command(&chosen),
-        ..Place::default()
+        ..PageAddress::default()
     };
     let frame = Frame::of(&edge, &visit, place).await?;
     shown(&visit, &ActsPage::new(&frame, &visit, &filter, &found), &found)

@@ -110,7 +110,7 @@ impl<'a> AlarmsPage<'a> {
     }
 }
 
-pub struct Row {
+pub struct AuditListRow {
     at: Moment,
     actor: String,
     key: Option<Code>,
@@ -132,7 +132,7 @@ pub struct Changed {
 #[template(path = "alarms/acts.html")]
 pub struct ActsPage<'a> {
     frame: &'a Frame,
-    rows: Vec<Row>,
+    rows: Vec<AuditListRow>,
     older: Option<String>,
     alarms: String,
     all: String,
@@ -163,13 +163,13 @@ impl<'a> ActsPage<'a> {
     }
 }
 
-fn row(act: &ActView, visit: &Visit) -> Row {
+fn row(act: &ActView, visit: &Visit) -> AuditListRow {
     let fields = |value: &Value| value.as_object().cloned().unwrap_or_default();
     let (before, after) = (fields(&act.old_fields), fields(&act.new_fields));
     let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let changed =
         |name: &String| Changed { field: name.clone(), before: value(before.get(name)), after: value(after.get(name)) };
-    Row {
+    AuditListRow {
         at: Moment::at(act.at),
         actor: act.actor.clone(),
         key: act.key_id.map(Code::short),

@@ -9,7 +9,7 @@ use super::Screen;
 use super::change::Refused;
 use super::described::{BASED_ON, hash};
 use super::form::Sent;
-use super::frame::{Frame, Place, html, shown};
+use super::frame::{Frame, PageAddress, html, shown};
 use super::visit::Visit;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
@@ -63,12 +63,12 @@ async fn choose(State(edge): State<Shared>, visit: Visit, caller: Caller) -> Res
     if let Some(app) = one {
         return Ok(Redirect::to(&visit.to(&format!("/ui/apps/{app}/catalogue"))).into_response());
     }
-    let place = Place {
+    let place = PageAddress {
         screen: SCREEN.path,
         title: "Catalogue".to_owned(),
         api: "/v1/apps".to_owned(),
         command: "settle app list".to_owned(),
-        ..Place::default()
+        ..PageAddress::default()
     };
     let frame = Frame::of(&edge, &visit, place).await?;
     let data: Vec<_> = apps.iter().map(|app| (app.id, app.name.clone())).collect();
@@ -84,7 +84,7 @@ async fn page(edge: &Edge, visit: &Visit, app: AppId, change: Change) -> Result<
     let app = edge.store.app(app).await?;
     let catalogue = edge.store.catalogue(app.id).await?;
     let (unmapped, has_more) = edge.store.unmapped(app.id).await?;
-    let place = Place { is_answer: change.is_refused(), ..place(app.id, "Catalogue") };
+    let place = PageAddress { is_answer: change.is_refused(), ..place(app.id, "Catalogue") };
     let frame = Frame::of(edge, visit, place).await?;
     let based_on = based_on(&catalogue, None, "");
     let of = Contents { app: &app, catalogue: &catalogue, unmapped: &unmapped, has_more };
@@ -92,13 +92,13 @@ async fn page(edge: &Edge, visit: &Visit, app: AppId, change: Change) -> Result<
     shown(visit, &page, &Catalogue::from(catalogue.clone()))
 }
 
-fn place(app: AppId, title: &str) -> Place {
-    Place {
+fn place(app: AppId, title: &str) -> PageAddress {
+    PageAddress {
         screen: SCREEN.path,
         title: title.to_owned(),
         api: format!("/v1/apps/{app}/catalogue"),
         command: format!("settle product export --app {app}"),
-        ..Place::default()
+        ..PageAddress::default()
     }
 }
 
@@ -165,7 +165,7 @@ impl Kind {
 async fn form_page(edge: &Edge, visit: &Visit, app: AppId, kind: Kind, change: Change) -> Result<Response, Error> {
     let catalogue = edge.store.catalogue(app).await?;
     let title = format!("{} {}", if change.is_new { "New" } else { "Change" }, kind.name());
-    let frame = Frame::of(edge, visit, Place { is_answer: change.is_refused(), ..place(app, &title) }).await?;
+    let frame = Frame::of(edge, visit, PageAddress { is_answer: change.is_refused(), ..place(app, &title) }).await?;
     html(&FormPage::new(&frame, visit, app, kind, &catalogue, change))
 }
 
@@ -173,7 +173,7 @@ async fn form_page(edge: &Edge, visit: &Visit, app: AppId, kind: Kind, change: C
 type Parts = (Visit, Sent);
 
 /// Counts a change, or makes it when the person confirmed the count.
-struct Wanted {
+struct ChangeForm {
     edge: Acting,
     visit: Visit,
     sent: Sent,
@@ -182,7 +182,7 @@ struct Wanted {
     is_removal: bool,
 }
 
-impl Wanted {
+impl ChangeForm {
     fn new(edge: Acting, (visit, sent): Parts, app: AppId, kind: Option<Kind>) -> Self {
         let is_removal = visit.uri.path().ends_with("-removal");
         Self { edge, visit, sent, app, kind, is_removal }
@@ -234,7 +234,7 @@ impl Wanted {
             let path = format!("/ui/apps/{app}/catalogue?settled={purchases}");
             return Ok(Redirect::to(&visit.to(&path)).into_response());
         }
-        let frame = Frame::of(edge, visit, Place { is_answer: true, ..place(*app, "Confirm") }).await?;
+        let frame = Frame::of(edge, visit, PageAddress { is_answer: true, ..place(*app, "Confirm") }).await?;
         let changes = lost::sentences(&before, &change, purchases);
         html(&ConfirmPage::new(&frame, visit, *app, sent, purchases, &change).with(changes))
     }
@@ -262,7 +262,7 @@ impl Wanted {
 }
 
 async fn product(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Response, Error> {
-    let wanted = Wanted::new(edge, parts, app, Some(Kind::Product));
+    let wanted = ChangeForm::new(edge, parts, app, Some(Kind::Product));
     let change = match (wanted.id(Kind::Product), drafted(entered::product(&wanted.sent))) {
         (Ok(sku), Ok(draft)) => catalogue::product(sku, draft),
         (Err(error), _) | (_, Err(error)) => Err(error),
@@ -271,13 +271,13 @@ async fn product(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Respo
 }
 
 async fn product_removal(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Response, Error> {
-    let wanted = Wanted::new(edge, parts, app, Some(Kind::Product));
+    let wanted = ChangeForm::new(edge, parts, app, Some(Kind::Product));
     let change = wanted.id(Kind::Product).map(storage::Change::DeleteProduct);
     wanted.answer(change).await
 }
 
 async fn entitlement(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Response, Error> {
-    let wanted = Wanted::new(edge, parts, app, Some(Kind::Entitlement));
+    let wanted = ChangeForm::new(edge, parts, app, Some(Kind::Entitlement));
     let body = drafted(entered::entitlement(&wanted.sent)).and_then(crate::extract::Draft::finish);
     let change = match (wanted.id(Kind::Entitlement), body) {
         (Ok(id), Ok(body)) => Ok(storage::Change::SetEntitlement(id, body)),
@@ -287,13 +287,13 @@ async fn entitlement(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<R
 }
 
 async fn entitlement_removal(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Response, Error> {
-    let wanted = Wanted::new(edge, parts, app, Some(Kind::Entitlement));
+    let wanted = ChangeForm::new(edge, parts, app, Some(Kind::Entitlement));
     let change = wanted.id(Kind::Entitlement).map(storage::Change::DeleteEntitlement);
     wanted.answer(change).await
 }
 
 async fn whole(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Response, Error> {
-    let wanted = Wanted::new(edge, parts, app, None);
+    let wanted = ChangeForm::new(edge, parts, app, None);
     wanted.edge.store.app(app).await?;
     let change = whole_body(&wanted.sent).and_then(drafted).and_then(catalogue::whole);
     wanted.answer(change).await

@@ -11,7 +11,7 @@ use crate::keys::Acting;
 use crate::pages::change::{Refused, reasoned, texts};
 use crate::pages::described::{Entered, Known, creation, groups};
 use crate::pages::form::{Sent, TOKEN};
-use crate::pages::frame::{Frame, Place, html, json, shown};
+use crate::pages::frame::{Frame, PageAddress, html, json, shown};
 use crate::pages::visit::Visit;
 use crate::resources::apps::{self, NewApp};
 use crate::resources::forms::{Form, of_stores};
@@ -42,7 +42,7 @@ async fn list_page(at: &At, sent: &Sent, refused: &Refused) -> Result<Response, 
         None => edge.store.apps(Page { cursor: visit.query("cursor"), limit: APPS }).await?,
     };
     let cards = cards(edge, visit, &found.items).await?;
-    let place = Place {
+    let place = PageAddress {
         screen: SCREEN.path,
         title: "Connect".to_owned(),
         api: "/v1/apps".to_owned(),
@@ -127,12 +127,12 @@ pub async fn show((State(edge), visit, caller): At, Stored(app): Stored<App>) ->
     let destinations = edge.store.destinations(app.id, Page { cursor: None, limit: OF_APP }).await?;
     let with_destination = destinations.items.iter().map(|one| one.app_id).collect();
     let rows = rows(&edge, &visit, &platforms.items, &with_destination).await?;
-    let place = Place {
+    let place = PageAddress {
         screen: SCREEN.path,
         title: format!("Connect {}", app.name),
         api: format!("/v1/apps/{}/platforms", app.id),
         command: format!("settle platform list --app {}", app.id),
-        ..Place::default()
+        ..PageAddress::default()
     };
     let frame = Frame::of(&edge, &visit, place).await?;
     html(&AppPage::new(&frame, &visit, &app, rows, platforms.next_cursor.as_deref(), &destinations))
@@ -157,8 +157,8 @@ fn only(forms: &[Form]) -> Option<&Form> {
     }
 }
 
-fn place_of_new(app: &App) -> Place {
-    Place {
+fn place_of_new(app: &App) -> PageAddress {
+    PageAddress {
         screen: SCREEN.path,
         title: format!("Connect {} to a store", app.name),
         api: format!("/v1/apps/{}/platforms", app.id),

@@ -10,7 +10,7 @@ use crate::keys::Acting;
 use crate::pages::change::{Refused, reasoned, texts};
 use crate::pages::described::{Entered, Known, changes, groups};
 use crate::pages::form::Sent;
-use crate::pages::frame::{Frame, Place, shown};
+use crate::pages::frame::{Frame, PageAddress, shown};
 use crate::resources::forms::{Form, of_stores};
 use crate::resources::platforms::{self, PlatformPatch, RotateIngressKey};
 use crate::resources::samples::{self, SampleRequest};
@@ -48,8 +48,8 @@ async fn settings_page(at: &At, platform: Platform, tried: &Tried) -> Result<Res
     let is_answer = tried.sent.get(crate::pages::form::TOKEN).is_some();
     let entered = if is_answer { Entered::Sent(&tried.sent, &tried.refused.fields) } else { Entered::Stored(&value) };
     let groups = form_of(&of.platform).map(|form| groups(&form, entered, &known)).unwrap_or_default();
-    let place = Place { is_answer, ..of.place(Step::Platform, "", "update --help") };
-    let place = Place { command: format!("settle platform show {}", of.platform.id), ..place };
+    let place = PageAddress { is_answer, ..of.place(Step::Platform, "", "update --help") };
+    let place = PageAddress { command: format!("settle platform show {}", of.platform.id), ..place };
     let frame = Frame::of(edge, visit, place).await?;
     shown(visit, &SettingsPage::new(&frame, visit, &of, groups, tried), &value)
 }

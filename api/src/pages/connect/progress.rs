@@ -1,4 +1,4 @@
-//! How far a platform is connected, and the first event on its way. Reading is apart from judging, which is pure.
+//! How far a platform is connected, and the first event on its way. CachedValue is apart from judging, which is pure.
 
 use crate::edge::Edge;
 use crate::error::Error;
@@ -7,7 +7,7 @@ use crate::pages::text::delivery_status;
 use crate::resources::explain::waits;
 use domain::{CollapseKey, Outcome};
 use storage::{
-    ArrivalView, DeliveryStatus, Platform, PlatformProgress, PurchaseExplanation, ReceivedNotification, Standing,
+    ArrivalView, DeliveryStatus, Platform, PlatformProgress, PurchaseExplanation, PurchaseStatus, ReceivedNotification,
     TopicState, WaitingFor,
 };
 
@@ -254,7 +254,7 @@ fn announced(newest: Option<&PurchaseExplanation>) -> Vec<Tick> {
 }
 
 /// Whether the store confirmed a purchase, and still answers.
-const fn is_verified(standing: &Standing) -> bool {
+const fn is_verified(standing: &PurchaseStatus) -> bool {
     standing.verified_at.is_some() && standing.unverified_since.is_none()
 }
 
@@ -332,8 +332,11 @@ mod tests {
     #[test]
     fn a_purchase_that_the_store_no_longer_confirms_is_unverified() {
         let at = Some(Timestamp::from_micros(1));
-        let standing =
-            |verified_at, unverified_since| Standing { verified_at, unverified_since, ..Standing::default() };
+        let standing = |verified_at, unverified_since| PurchaseStatus {
+            verified_at,
+            unverified_since,
+            ..PurchaseStatus::default()
+        };
         assert!(is_verified(&standing(at, None)));
         assert!(!is_verified(&standing(at, at)) && !is_verified(&standing(None, None)));
     }

@@ -10,7 +10,7 @@ use crate::extract::{Query, Stored, checked};
 use crate::keys::Caller;
 use crate::pages::change::{Refused, texts};
 use crate::pages::form::{Sent, TOKEN};
-use crate::pages::frame::{Frame, Place, html, json, shown};
+use crate::pages::frame::{Frame, PageAddress, html, json, shown};
 use crate::pages::text::quoted;
 use crate::pages::visit::Visit;
 use crate::resources::forms::{of_destinations, of_stores};
@@ -68,14 +68,14 @@ impl Connected {
 
     /// Where the page of a step stands.
     #[must_use]
-    pub fn place(&self, step: Step, api: &str, command: &str) -> Place {
+    pub fn place(&self, step: Step, api: &str, command: &str) -> PageAddress {
         let id = self.platform.id;
-        Place {
+        PageAddress {
             screen: SCREEN.path,
             title: format!("{} · {}", step.title(), self.platform.settings.name),
             api: format!("/v1/platforms/{id}{api}"),
             command: format!("settle platform {command} {id}"),
-            ..Place::default()
+            ..PageAddress::default()
         }
     }
 
@@ -110,7 +110,7 @@ pub async fn console_page(at: &At, platform: Platform, tried: &Tried) -> Result<
     let value = as_api(at, &platform).await?;
     let of = Connected::of(edge, platform).await?;
     let form = of_stores().into_iter().find(|form| form.name == of.platform.store);
-    let place = Place { is_answer: is_answer(tried), ..of.place(Step::Console, "", "show") };
+    let place = PageAddress { is_answer: is_answer(tried), ..of.place(Step::Console, "", "show") };
     let frame = Frame::of(edge, visit, place).await?;
     let page = ConsolePage::new(&frame, visit, &of, form, &value).with(&edge.public_url, tried);
     shown(visit, &page, &value)
@@ -133,7 +133,7 @@ pub async fn topics(at: At, Stored(platform): Stored<Platform>) -> Result<Respon
 pub async fn topics_page(at: &At, platform: Platform, tried: &Tried) -> Result<Response, Error> {
     let (State(edge), visit, _) = at;
     let of = Connected::of(edge, platform).await?;
-    let place = Place { is_answer: is_answer(tried), ..of.place(Step::Topic, "/topics", "topics") };
+    let place = PageAddress { is_answer: is_answer(tried), ..of.place(Step::Topic, "/topics", "topics") };
     let frame = Frame::of(edge, visit, place).await?;
     let account = |arn: &str| edge.topic_account(&of.platform.store, arn);
     let page = TopicsPage::new(&frame, visit, &of, &account, tried);
@@ -155,7 +155,7 @@ pub async fn sample_page(at: &At, platform: Platform, tried: &Tried) -> Result<R
         return json(&as_api(at, &platform).await?);
     }
     let of = Connected::of(edge, platform).await?;
-    let place = Place { is_answer: is_answer(tried), ..place_of_sample(&of, &tried.sent) };
+    let place = PageAddress { is_answer: is_answer(tried), ..place_of_sample(&of, &tried.sent) };
     let frame = Frame::of(edge, visit, place).await?;
     let sent = visit.query("sent").and_then(|key| key.parse::<CollapseKey>().ok());
     let why = edge.takes_samples(&of.platform).err().map(|why| why.to_string());
@@ -163,14 +163,14 @@ pub async fn sample_page(at: &At, platform: Platform, tried: &Tried) -> Result<R
 }
 
 /// Where the page of a sample stands: with the command and the request of the sample that was entered.
-fn place_of_sample(of: &Connected, sent: &Sent) -> Place {
+fn place_of_sample(of: &Connected, sent: &Sent) -> PageAddress {
     let mut command = format!("settle sample --platform {}", of.platform.id);
     for (field, option) in [("type", "--type"), ("receipt_id", "--receipt"), ("app_user_id", "--user")] {
         command.extend(sent.get(field).map(|value| format!(" {option} {}", quoted(value))));
     }
     let body = texts(sent, &["type", "receipt_id", "app_user_id"]);
     let api = format!("POST /v1/platforms/{}/sample {}", of.platform.id, Value::Object(body));
-    Place { command, api, ..of.place(Step::Sample, "", "") }
+    PageAddress { command, api, ..of.place(Step::Sample, "", "") }
 }
 
 /// `GET /ui/connect/platforms/{platform_id}/destinations`
@@ -180,7 +180,7 @@ pub async fn destinations((State(edge), visit, _): At, Stored(platform): Stored<
         let first = Query(checked(Map::new())?);
         return json(&api_destinations::list(State(edge), Stored(of.app), first).await?.0);
     }
-    let place = Place {
+    let place = PageAddress {
         api: format!("/v1/apps/{}/destinations", of.app.id),
         command: format!("settle destination list --app {}", of.app.id),
         ..of.place(Step::Destination, "", "")
@@ -200,7 +200,7 @@ pub async fn first((State(edge), visit, _): At, Stored(platform): Stored<Platfor
             format!("settle notification list --platform {}", of.platform.id),
         ),
     };
-    let place = Place { api, command, ..of.place(Step::First, "", "") };
+    let place = PageAddress { api, command, ..of.place(Step::First, "", "") };
     let frame = Frame::of(&edge, &visit, place).await?;
     let page = FirstPage::new(&frame, &visit, &of, newest.as_ref());
     match &newest {
@@ -221,7 +221,7 @@ pub async fn deletion(at: At, Stored(platform): Stored<Platform>) -> Result<Resp
 pub async fn deletion_page(at: &At, platform: Platform, tried: &Tried) -> Result<Response, Error> {
     let (State(edge), visit, _) = at;
     let of = Connected::of(edge, platform).await?;
-    let place = Place {
+    let place = PageAddress {
         title: format!("Delete {}", of.platform.settings.name),
         is_answer: true,
         ..of.place(Step::Platform, "", "delete")

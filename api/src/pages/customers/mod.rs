@@ -7,7 +7,7 @@ mod why;
 
 use super::Screen;
 use super::form::{Form, Sent};
-use super::frame::{Frame, Place, shown};
+use super::frame::{Frame, PageAddress, shown};
 use super::visit::Visit;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
@@ -57,10 +57,10 @@ pub fn path(app: AppId, user: UserId) -> String {
 }
 
 /// Where the search stands, with what was searched.
-fn place(sent: Option<&Sent>) -> Place {
+fn place(sent: Option<&Sent>) -> PageAddress {
     let q = sent.and_then(|sent| sent.get("q")).unwrap_or("ID");
     let app = sent.and_then(|sent| sent.get("app_id")?.parse().ok());
-    Place {
+    PageAddress {
         screen: SCREEN.path,
         title: "Customers".to_owned(),
         api: format!("POST /v1/search {}", super::search::body(q, app)),
@@ -183,7 +183,7 @@ async fn page(
 ) -> Result<Response, Error> {
     let portrait = Portrait::of(edge, caller, app, user).await?;
     let answers = answers(edge, visit, &portrait).await?;
-    let place = Place {
+    let place = PageAddress {
         screen: SCREEN.path,
         title: "Customer".to_owned(),
         api: format!("/v1/apps/{app}/customers/{user}"),

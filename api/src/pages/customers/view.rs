@@ -16,7 +16,7 @@ use domain::user::{ActiveEntitlement, Journey};
 use domain::{CollapseKey, UserId};
 use storage::{App, EventView, PurchaseView, Role};
 
-pub struct Row {
+pub struct CustomerListRow {
     path: String,
     app: String,
     id: Code,
@@ -29,7 +29,7 @@ pub struct Row {
 pub struct SearchPage<'a> {
     frame: &'a Frame,
     q: String,
-    rows: Vec<Row>,
+    rows: Vec<CustomerListRow>,
     has_searched: bool,
     wrong: Option<String>,
 }
@@ -38,7 +38,7 @@ impl<'a> SearchPage<'a> {
     /// The page with what was found, if something was searched.
     #[must_use]
     pub fn new(frame: &'a Frame, q: String, found: Option<&Vec<(App, Customer)>>) -> Self {
-        let row = |(app, one): &(App, Customer)| Row {
+        let row = |(app, one): &(App, Customer)| CustomerListRow {
             path: path(app.id, one.user_id),
             app: app.name.clone(),
             id: Code::short(one.user_id),

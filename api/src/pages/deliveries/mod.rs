@@ -5,7 +5,7 @@ mod view;
 use super::action::Mistakes;
 use super::events::again;
 use super::form::Sent;
-use super::frame::{Frame, Place, shown};
+use super::frame::{Frame, PageAddress, shown};
 use super::owing::run;
 use super::visit::Visit;
 use crate::edge::Shared;
@@ -46,7 +46,7 @@ async fn page(state: &State<Shared>, visit: &Visit, id: DeliveryId, mistakes: Mi
     } else {
         None
     };
-    let place = Place {
+    let place = PageAddress {
         screen: super::destinations::SCREEN.path,
         title: format!("Delivery {}", id.to_string().get(..8).unwrap_or_default()),
         api: format!("/v1/deliveries/{id}"),

@@ -10,7 +10,7 @@ fn form(name: &str) -> Form {
     of_destinations().into_iter().chain(of_stores()).find(|form| form.name == name).expect("a form of this name")
 }
 
-fn shown<'a>(groups: &'a [super::Group], name: &str) -> &'a super::view::Shown {
+fn shown<'a>(groups: &'a [super::Group], name: &str) -> &'a super::view::FieldView {
     groups.iter().flat_map(|group| &group.fields).find(|field| field.name == name).expect("a field of this name")
 }
 

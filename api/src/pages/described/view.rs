@@ -32,12 +32,12 @@ pub struct Group {
     pub is_open: bool,
     /// What was stored when the form was opened, as a hash, in one of the groups; empty in the others.
     pub based_on: String,
-    pub fields: Vec<Shown>,
+    pub fields: Vec<FieldView>,
 }
 
 /// A field as a template shows it.
 #[derive(Debug)]
-pub struct Shown {
+pub struct FieldView {
     pub id: String,
     pub name: &'static str,
     pub label: &'static str,
@@ -74,7 +74,7 @@ pub struct Chosen {
     pub is_on: bool,
 }
 
-impl Shown {
+impl FieldView {
     /// How a line of text is entered in HTML.
     #[must_use]
     pub fn html_type(&self) -> &'static str {
@@ -141,9 +141,9 @@ pub fn hash(value: &Value) -> String {
     storage::hex(ring::digest::digest(&ring::digest::SHA256, value.to_string().as_bytes()).as_ref())
 }
 
-fn shown(field: &Field, entered: Entered<'_>, known: &Known) -> Shown {
+fn shown(field: &Field, entered: Entered<'_>, known: &Known) -> FieldView {
     let values = values(field, entered);
-    Shown {
+    FieldView {
         id: field.name.replace('.', "-"),
         name: field.name,
         label: field.label,

@@ -10,7 +10,7 @@ use crate::extract::{Body, Stored, drafted};
 use crate::keys::{Acting, Caller};
 use crate::pages::action::Mistakes;
 use crate::pages::form::Sent;
-use crate::pages::frame::{Frame, Place, html};
+use crate::pages::frame::{Frame, PageAddress, html};
 use crate::pages::owing::{Owing, RUN, new_run};
 use crate::pages::text::entered_instant;
 use crate::pages::visit::Visit;
@@ -76,7 +76,7 @@ async fn page(edge: &Edge, visit: &Visit, destination: &Destination, mistakes: M
 }
 
 /// Where a page stands, and how else the same is counted.
-fn place(destination: &Destination, bulk: Bulk, sent: &Sent) -> Place {
+fn place(destination: &Destination, bulk: Bulk, sent: &Sent) -> PageAddress {
     let id = destination.id;
     let of = |name: &str| sent.get(name).and_then(|text| entered_instant(text).parse::<Timestamp>().ok());
     let (path, mut body, command) = match (bulk, sent.get("which"), of("from").zip(of("until"))) {
@@ -100,7 +100,7 @@ fn place(destination: &Destination, bulk: Bulk, sent: &Sent) -> Place {
         }
     };
     body["dry_run"] = json!(true);
-    Place {
+    PageAddress {
         screen: SCREEN.path,
         title: format!("Send again to {}", destination.name),
         api: format!("POST {path} {body}"),

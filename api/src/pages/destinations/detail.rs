@@ -23,7 +23,7 @@ const STATUSES: [DeliveryStatus; 6] = [
     DeliveryStatus::Dead,
 ];
 
-pub struct Row {
+pub struct DeliveryListRow {
     path: String,
     name: String,
     id: Code,
@@ -45,7 +45,7 @@ pub struct Chosen {
 pub struct DeliveriesPage<'a> {
     frame: &'a Frame,
     head: Head,
-    rows: Vec<Row>,
+    rows: Vec<DeliveryListRow>,
     statuses: Vec<Chosen>,
     has_filter: bool,
     older: Option<String>,
@@ -76,8 +76,8 @@ impl<'a> DeliveriesPage<'a> {
     }
 }
 
-fn row(one: &DeliveryView, visit: &Visit) -> Row {
-    Row {
+fn row(one: &DeliveryView, visit: &Visit) -> DeliveryListRow {
+    DeliveryListRow {
         path: visit.to(&format!("/ui/deliveries/{}", one.id)),
         name: one.event_type.clone(),
         id: Code::short(one.id),

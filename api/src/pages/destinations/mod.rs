@@ -14,7 +14,7 @@ use super::Screen;
 use super::change::{Refused, reasoned};
 use super::described::{Entered, Known, creation, groups, wrong_lines};
 use super::form::Sent;
-use super::frame::{Frame, Place, html, shown};
+use super::frame::{Frame, PageAddress, html, shown};
 use super::text::with_query;
 use super::visit::Visit;
 use crate::edge::{Edge, Shared};
@@ -77,13 +77,13 @@ async fn list(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Resp
     let of = Query(OfApp { app_id: visit.app });
     let found = overview::show(State(edge.clone()), caller, of).await?.0;
     let app = visit.app.map(|app| app.to_string());
-    let place = Place {
+    let place = PageAddress {
         screen: SCREEN.path,
         title: "Destinations".to_owned(),
         api: with_query("/v1/overview", &[("app_id", app.as_deref().unwrap_or_default())]),
         // The list of destinations is one of an app.
         command: app.map_or_else(|| "settle status".to_owned(), |app| format!("settle destination list --app {app}")),
-        ..Place::default()
+        ..PageAddress::default()
     };
     let frame = Frame::of(edge, &visit, place).await?;
     let deleted = deleted(edge, &visit).await?;
@@ -125,7 +125,7 @@ async fn new(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Respo
 }
 
 async fn entry(edge: &Edge, visit: &Visit, entry: Entry) -> Result<Response, Error> {
-    let place = Place {
+    let place = PageAddress {
         screen: SCREEN.path,
         title: "New destination".to_owned(),
         api: "/v1/destinations/kinds".to_owned(),
@@ -183,7 +183,7 @@ async fn once(
     form: Form,
 ) -> Result<Response, Error> {
     let id = created.id();
-    let place = Place {
+    let place = PageAddress {
         screen: SCREEN.path,
         title: "Copy what is shown once".to_owned(),
         api: format!("/v1/destinations/{id}"),

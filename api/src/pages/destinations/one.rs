@@ -11,7 +11,7 @@ use crate::keys::Caller;
 use crate::pages::action::Mistakes;
 use crate::pages::chart::Chart;
 use crate::pages::described::{Entered, groups};
-use crate::pages::frame::{Frame, Place, shown};
+use crate::pages::frame::{Frame, PageAddress, shown};
 use crate::pages::text::with_query;
 use crate::pages::visit::Visit;
 use crate::resources::destinations::{self, Tested};
@@ -69,7 +69,7 @@ pub async fn overview(
     let portrait = edge.store.explain_destination(id).await?;
     let tree = explained::destination(&portrait);
     let (rates, charts) = rates(state, visit, id).await?;
-    let place = Place {
+    let place = PageAddress {
         screen: SCREEN.path,
         title: portrait.addressee.destination.name.clone(),
         api: format!("/v1/explain/destinations/{id}"),
@@ -124,12 +124,12 @@ async fn list(
     let query = checked::<Listed<DeliveryFilter>>(query)?;
     let found = deliveries::list(state.clone(), caller, Query(query)).await?.0;
     let flag = if status.is_empty() { String::new() } else { format!(" --status {status}") };
-    let place = Place {
+    let place = PageAddress {
         screen: SCREEN.path,
         title: format!("Deliveries to {}", destination.name),
         api: with_query("/v1/deliveries", &[("destination_id", &id.to_string()), ("status", &status)]),
         command: format!("settle delivery list --destination {id}{flag}"),
-        ..Place::default()
+        ..PageAddress::default()
     };
     let frame = Frame::of(edge, &visit, place).await?;
     let head = Head::new(&visit, &destination, DELIVERIES);
@@ -162,7 +162,7 @@ pub async fn changed(
         Entered::Stored(&shown_settings)
     };
     let groups = groups(&form, entered, &known(edge, destination.app_id, true).await?);
-    let place = Place {
+    let place = PageAddress {
         screen: SCREEN.path,
         title: format!("Settings of {}", destination.name),
         api: format!("/v1/destinations/{}", destination.id),

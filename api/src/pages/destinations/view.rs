@@ -15,7 +15,7 @@ use protocols::destinations::{Config, TestNotes};
 use serde_json::Value;
 use storage::{DestinationOverview, Role};
 
-pub struct Row {
+pub struct DestinationListRow {
     path: String,
     name: String,
     kind: &'static str,
@@ -30,7 +30,7 @@ pub struct Row {
 
 pub struct OfApp {
     name: String,
-    rows: Vec<Row>,
+    rows: Vec<DestinationListRow>,
 }
 
 /// A kind of destination that can be added.
@@ -84,9 +84,9 @@ fn kinds(visit: &Visit, forms: &[Form]) -> Vec<Kind> {
     forms.iter().map(kind).collect()
 }
 
-fn row(one: &DestinationOverview, visit: &Visit, forms: &[Form]) -> Row {
+fn row(one: &DestinationOverview, visit: &Visit, forms: &[Form]) -> DestinationListRow {
     let named = &one.destination;
-    Row {
+    DestinationListRow {
         path: visit.to(&format!("/ui/destinations/{}", named.id)),
         name: named.name.clone(),
         kind: forms.iter().find(|form| form.name == named.kind).map_or("", |form| form.label),

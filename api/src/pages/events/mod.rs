@@ -5,7 +5,7 @@ mod view;
 use super::Screen;
 use super::action::Mistakes;
 use super::form::Sent;
-use super::frame::{Frame, Place, html, shown};
+use super::frame::{Frame, PageAddress, html, shown};
 use super::owing::{Owing, RUN, run};
 use super::text::{entered_instant, with_query};
 use super::visit::Visit;
@@ -99,7 +99,7 @@ fn query(visit: &Visit, entered: &[(&str, String)]) -> Map<String, Value> {
 }
 
 /// Where the list stands, and how else it is reached.
-fn page(filter: &Filter<'_>, app: Option<String>) -> Place {
+fn page(filter: &Filter<'_>, app: Option<String>) -> PageAddress {
     let sent = FILTERS.map(|name| (name, filter.sent(name)));
     let fields: Vec<(&str, &str)> = sent.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let app = app.unwrap_or_default();
@@ -110,12 +110,12 @@ fn page(filter: &Filter<'_>, app: Option<String>) -> Place {
     // What is wrong may be anything, and is in no command that is copied into a shell.
     let flags: String =
         if filter.wrong.is_empty() { FLAGS.into_iter().filter_map(flag).collect() } else { String::new() };
-    Place {
+    PageAddress {
         screen: SCREEN.path,
         title: "Events".to_owned(),
         api: with_query("/v1/events", &[&[("app_id", app.as_str())], fields.as_slice()].concat()),
         command: format!("settle event list{flags}"),
-        ..Place::default()
+        ..PageAddress::default()
     }
 }
 
@@ -125,7 +125,7 @@ async fn show(state: State<Shared>, visit: Visit, Id(id): Id<EventId>) -> Result
 }
 
 /// What is known of an event: its explanation, its body, and who can get it again.
-struct Known {
+struct EventFacts {
     tree: Node,
     body: Value,
     is_of_device: bool,
@@ -133,14 +133,14 @@ struct Known {
     platform: Option<PlatformId>,
 }
 
-async fn known(State(edge): &State<Shared>, id: EventId) -> Result<Known, Error> {
+async fn known(State(edge): &State<Shared>, id: EventId) -> Result<EventFacts, Error> {
     match edge.store.explain_event(id).await {
         Err(storage::Error::Missing { .. }) => {
             let facts = edge.store.explain_device_event(id).await?;
             let body = edge.store.device_event(id).await?.body;
             let platform = Some(facts.event.event.platform_id);
             let tree = explained::device_event(&facts);
-            Ok(Known { tree, body, is_of_device: true, destinations: Vec::new(), platform })
+            Ok(EventFacts { tree, body, is_of_device: true, destinations: Vec::new(), platform })
         }
         facts => {
             let facts = facts?;
@@ -149,19 +149,19 @@ async fn known(State(edge): &State<Shared>, id: EventId) -> Result<Known, Error>
             let tree = explained::event(&facts);
             let active = facts.addressees.into_iter().filter(|one| one.deleted_at.is_none());
             let destinations = active.map(|one| one.destination).collect();
-            Ok(Known { tree, body, is_of_device: false, destinations, platform })
+            Ok(EventFacts { tree, body, is_of_device: false, destinations, platform })
         }
     }
 }
 
 async fn one(state: &State<Shared>, visit: &Visit, id: EventId, mistakes: Mistakes) -> Result<Response, Error> {
     let State(edge) = state;
-    let Known { tree, body, is_of_device, destinations, platform } = known(state, id).await?;
+    let EventFacts { tree, body, is_of_device, destinations, platform } = known(state, id).await?;
     let platform = match platform {
         Some(id) => edge.store.platform(id).await.ok(),
         None => None,
     };
-    let place = Place {
+    let place = PageAddress {
         screen: SCREEN.path,
         title: format!("Event {}", id.to_string().get(..8).unwrap_or_default()),
         api: format!("/v1/explain/events/{id}"),

@@ -46,7 +46,7 @@ impl Filter<'_> {
     }
 }
 
-pub struct Row {
+pub struct EventListRow {
     path: String,
     name: String,
     summary: &'static str,
@@ -84,7 +84,7 @@ pub struct Narrow {
 #[template(path = "events/list.html")]
 pub struct ListPage<'a> {
     frame: &'a Frame,
-    rows: Vec<Row>,
+    rows: Vec<EventListRow>,
     types: Vec<Chosen>,
     wrong_type: Option<String>,
     platforms: Vec<PlatformChoice>,
@@ -170,9 +170,9 @@ fn type_choices(entered: &str) -> Vec<Chosen> {
     all.into_iter().map(|value| Chosen { is_on: value == entered, value }).collect()
 }
 
-fn row(one: &EventView, visit: &Visit) -> Row {
+fn row(one: &EventView, visit: &Visit) -> EventListRow {
     let (about, screen) = subject(&one.event_type);
-    Row {
+    EventListRow {
         path: visit.to(&format!("/ui/events/{}", one.id)),
         name: one.event_type.clone(),
         summary: summary(&one.event_type),

@@ -4,7 +4,7 @@
 mod view;
 
 use super::Screen;
-use super::frame::{Frame, Place, shown};
+use super::frame::{Frame, PageAddress, shown};
 use super::visit::Visit;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
@@ -35,7 +35,7 @@ fn routes() -> Vec<Route> {
 
 /// How an app stands, or all that a session reaches: the same for everybody who looks at it.
 #[derive(Debug)]
-pub struct Standing {
+pub struct AppStatus {
     found: Overview,
     alarms: Vec<Alarm>,
     health: Health,
@@ -50,19 +50,19 @@ async fn show(State(edge): State<Shared>, visit: Visit, caller: Caller) -> Resul
     let read = async || Ok::<_, Error>((visit.marks.clone(), standing(&edge, app).await?));
     let found = edge.pages.standing.of(app, changed_at, read).await?;
     let query = app.map_or_else(String::new, |app| format!("?app_id={app}"));
-    let place = Place {
+    let place = PageAddress {
         screen: SCREEN.path,
         title: "Home".to_owned(),
         api: format!("/v1/overview{query}"),
         command: "settle status".to_owned(),
-        ..Place::default()
+        ..PageAddress::default()
     };
     // A tick is still to come for what changed since it was read.
     let frame = Frame { marks: found.marks.clone(), ..Frame::of(&edge, &visit, place).await? };
     shown(&visit, &HomePage::new(&frame, &visit, &found.value), &found.value.found)
 }
 
-async fn standing(edge: &Edge, app: Option<AppId>) -> Result<Standing, Error> {
+async fn standing(edge: &Edge, app: Option<AppId>) -> Result<AppStatus, Error> {
     let found = edge.store.overview(app).await?;
     let raised = AlarmFilter { app_id: app, open: Some(true), ..AlarmFilter::default() };
     let alarms = edge.store.alarms_of(raised, Page { cursor: None, limit: ALARMS }).await?.items;
@@ -72,7 +72,7 @@ async fn standing(edge: &Edge, app: Option<AppId>) -> Result<Standing, Error> {
     };
     let steps = steps(edge, &found, app).await?;
     let hour = hour(edge, &found, app).await?;
-    Ok(Standing { found, alarms, health, steps, hour })
+    Ok(AppStatus { found, alarms, health, steps, hour })
 }
 
 /// What happened in the last hour.

@@ -1,6 +1,6 @@
 //! What the first screen shows. Pure.
 
-use super::Standing;
+use super::AppStatus;
 use crate::pages::alarms::About;
 use crate::pages::chart::{Chart, Counted, Spark, duration};
 use crate::pages::frame::Frame;
@@ -144,7 +144,7 @@ pub struct Tile {
     path: Option<String>,
 }
 
-pub struct Row {
+pub struct HealthListRow {
     id: DestinationId,
     name: String,
     kind: String,
@@ -183,7 +183,7 @@ pub struct HomePage<'a> {
     tiles: Vec<Tile>,
     windows: Vec<Window>,
     charts: Vec<Chart>,
-    rows: Vec<Row>,
+    rows: Vec<HealthListRow>,
     alarms: Vec<Raised>,
     steps: Vec<Step>,
     query: String,
@@ -191,8 +191,8 @@ pub struct HomePage<'a> {
 
 impl<'a> HomePage<'a> {
     #[must_use]
-    pub fn new(frame: &'a Frame, visit: &Visit, standing: &Standing) -> Self {
-        let Standing { found, alarms, health, steps, hour } = standing;
+    pub fn new(frame: &'a Frame, visit: &Visit, standing: &AppStatus) -> Self {
+        let AppStatus { found, alarms, health, steps, hour } = standing;
         let (tone, sentence) = in_a_sentence(found, *health, alarms.len());
         let label = match tone {
             Tone::Good => "All is well",
@@ -333,9 +333,9 @@ fn tiles(found: &Overview, query: &str) -> Vec<Tile> {
     ]
 }
 
-fn row(one: &DestinationOverview, hour: Option<&Requests>) -> Row {
+fn row(one: &DestinationOverview, hour: Option<&Requests>) -> HealthListRow {
     let named = &one.destination;
-    Row {
+    HealthListRow {
         id: named.id,
         name: named.name.clone(),
         kind: named.kind.clone(),

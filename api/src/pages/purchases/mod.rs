@@ -7,7 +7,7 @@ mod view;
 use super::Screen;
 use super::action::Mistakes;
 use super::form::Sent;
-use super::frame::{Frame, Place, shown};
+use super::frame::{Frame, PageAddress, shown};
 use super::text::quoted;
 use super::visit::Visit;
 use crate::edge::{Edge, Shared};
@@ -69,12 +69,12 @@ async fn list(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Resp
     filter.app_id = caller.app(edge, visit.app).await?;
     let platforms = platforms(edge, filter.app_id, filter.platform_id).await?;
     let found = edge.store.purchases(filter, Page { cursor: visit.query("cursor"), limit: SHOWN }).await?;
-    let place = Place {
+    let place = PageAddress {
         screen: SCREEN.path,
         title: "Purchases".to_owned(),
         api: chosen.address("/v1/purchases"),
         command: chosen.command(),
-        ..Place::default()
+        ..PageAddress::default()
     };
     let frame = Frame::of(edge, &visit, place).await?;
     shown(&visit, &ListPage::new(&frame, &visit, &found, &chosen, platforms), &found)
@@ -171,7 +171,7 @@ async fn page(
         Some(id) => edge.store.platform(id).await.ok(),
         None => None,
     };
-    let place = Place {
+    let place = PageAddress {
         screen: SCREEN.path,
         title: format!("Purchase {}", key.to_string().get(..8).unwrap_or_default()),
         api: format!("/v1/explain/purchases/{key}"),
@@ -217,7 +217,7 @@ impl Reasoned {
 }
 
 /// What an action of the page is about.
-struct Wanted {
+struct ActionForm {
     state: State<Shared>,
     visit: Visit,
     key: CollapseKey,
@@ -227,7 +227,7 @@ struct Wanted {
 /// The parts of a request that each action takes.
 type Parts = (State<Shared>, Visit, Sent);
 
-impl Wanted {
+impl ActionForm {
     fn new((state, visit, sent): Parts, key: CollapseKey) -> Self {
         Self { state, visit, key, sent }
     }
@@ -252,7 +252,7 @@ impl Wanted {
 }
 
 async fn post_flush(edge: Acting, parts: Parts, Id(key): Id<CollapseKey>) -> Result<Response, Error> {
-    let wanted = Wanted::new(parts, key);
+    let wanted = ActionForm::new(parts, key);
     let result = match wanted.body() {
         Ok(body) => flush(edge, Id(key), body).await.map(drop),
         Err(error) => Err(error),
@@ -261,7 +261,7 @@ async fn post_flush(edge: Acting, parts: Parts, Id(key): Id<CollapseKey>) -> Res
 }
 
 async fn post_hold(edge: Acting, parts: Parts, Id(key): Id<CollapseKey>) -> Result<Response, Error> {
-    let wanted = Wanted::new(parts, key);
+    let wanted = ActionForm::new(parts, key);
     let result = match wanted.sent.checked::<Reasoned>().and_then(|reasoned| drafted(reasoned.body(&edge))) {
         Ok(draft) => hold(edge, Id(key), draft).await.map(drop),
         Err(error) => Err(error),
@@ -270,7 +270,7 @@ async fn post_hold(edge: Acting, parts: Parts, Id(key): Id<CollapseKey>) -> Resu
 }
 
 async fn post_release(edge: Acting, parts: Parts, Id(key): Id<CollapseKey>) -> Result<Response, Error> {
-    let wanted = Wanted::new(parts, key);
+    let wanted = ActionForm::new(parts, key);
     let result = match wanted.body() {
         Ok(body) => release(edge, Id(key), body).await.map(drop),
         Err(error) => Err(error),
@@ -279,7 +279,7 @@ async fn post_release(edge: Acting, parts: Parts, Id(key): Id<CollapseKey>) -> R
 }
 
 async fn post_discard(edge: Acting, parts: Parts, Id(key): Id<CollapseKey>) -> Result<Response, Error> {
-    let wanted = Wanted::new(parts, key);
+    let wanted = ActionForm::new(parts, key);
     let result = match wanted.body() {
         Ok(body) => discard(edge, Id(key), body).await.map(drop),
         Err(error) => Err(error),
@@ -288,7 +288,7 @@ async fn post_discard(edge: Acting, parts: Parts, Id(key): Id<CollapseKey>) -> R
 }
 
 async fn post_redeliver(edge: Acting, parts: Parts, Id(key): Id<CollapseKey>) -> Result<Response, Error> {
-    let wanted = Wanted::new(parts, key);
+    let wanted = ActionForm::new(parts, key);
     let result = match wanted.body() {
         Ok(body) => redeliver(edge, Id(key), body).await.map(drop),
         Err(error) => Err(error),

@@ -30,7 +30,7 @@ pub struct Choice {
     is_current: bool,
 }
 
-pub struct Row {
+pub struct PurchaseListRow {
     path: String,
     state: Badge,
     is_held: bool,
@@ -45,7 +45,7 @@ pub struct Row {
 #[template(path = "purchases/list.html")]
 pub struct ListPage<'a> {
     frame: &'a Frame,
-    rows: Vec<Row>,
+    rows: Vec<PurchaseListRow>,
     platforms: Vec<PlatformChoice>,
     states: Vec<Choice>,
     standing: [Choice; 2],
@@ -94,8 +94,8 @@ impl<'a> ListPage<'a> {
     }
 }
 
-fn row(one: &PurchaseView, visit: &Visit) -> Row {
-    Row {
+fn row(one: &PurchaseView, visit: &Visit) -> PurchaseListRow {
+    PurchaseListRow {
         path: visit.to(&format!("/ui/purchases/{}", one.collapse_key)),
         state: purchase_state(&one.state),
         is_held: one.held_until.is_some_and(|until| until > visit.now),

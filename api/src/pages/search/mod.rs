@@ -4,7 +4,7 @@
 mod view;
 
 use super::form::Form;
-use super::frame::{Frame, Place, shown};
+use super::frame::{Frame, PageAddress, shown};
 use super::text::quoted;
 use super::visit::Visit;
 use crate::edge::{Edge, Shared};
@@ -18,7 +18,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use domain::AppId;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use storage::{Found, FoundKind, Page, Paged, Platform, Role};
+use storage::{FoundKind, Page, Paged, Platform, Role, SearchHit};
 use view::{SearchPage, Source, Sources};
 
 /// Maximum number of apps whose platforms are shown where nothing was found.
@@ -54,7 +54,7 @@ async fn find(
     if let Some(path) = only(&found.items) {
         return Ok(Redirect::to(&visit.to(&path)).into_response());
     }
-    let place = Place {
+    let place = PageAddress {
         screen: "",
         title: "Search".to_owned(),
         api: format!("POST /v1/search {}", body(&q, app_id)),
@@ -84,7 +84,7 @@ pub fn command(q: &str, app: Option<AppId>) -> String {
 }
 
 /// The page of what was found, if that is one thing that has a page. A customer is shown with all purchases.
-fn only(found: &[Found]) -> Option<String> {
+fn only(found: &[SearchHit]) -> Option<String> {
     let mut customers = found.iter().filter(|one| one.kind == FoundKind::Customer);
     if let (Some(customer), None) = (customers.next(), customers.next())
         && found.iter().all(|one| one.kind == FoundKind::Customer || one.found_by == "customer")

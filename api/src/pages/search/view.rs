@@ -5,7 +5,7 @@ use crate::pages::parts::{Badge, Code, Moment, Tone};
 use crate::pages::text::{escaped, purchase_state};
 use crate::pages::visit::Visit;
 use askama::Template;
-use storage::{Found, FoundKind, Platform, PlatformProgress, Topic, TopicState};
+use storage::{FoundKind, Platform, PlatformProgress, SearchHit, Topic, TopicState};
 
 /// A platform that could have received what was not found.
 pub struct Source {
@@ -22,7 +22,7 @@ pub struct Sources {
 }
 
 /// A platform as it is shown.
-pub struct Shown {
+pub struct PlatformView {
     path: String,
     topics_path: String,
     app: String,
@@ -33,7 +33,7 @@ pub struct Shown {
     state: Badge,
 }
 
-impl Shown {
+impl PlatformView {
     fn new(visit: &Visit, Source { app, platform, progress }: Source) -> Self {
         let path = format!("/ui/connect/platforms/{}", platform.id);
         let accepted = progress.arrivals.iter().find(|one| one.reason.is_empty());
@@ -78,7 +78,7 @@ pub struct SearchPage<'a> {
     frame: &'a Frame,
     q: String,
     hits: Vec<Hit>,
-    sources: Vec<Shown>,
+    sources: Vec<PlatformView>,
     has_more: bool,
     connect_path: String,
 }
@@ -86,19 +86,19 @@ pub struct SearchPage<'a> {
 impl<'a> SearchPage<'a> {
     /// The page over what was found.
     #[must_use]
-    pub fn new(frame: &'a Frame, visit: &Visit, q: String, found: &[Found], sources: Sources) -> Self {
+    pub fn new(frame: &'a Frame, visit: &Visit, q: String, found: &[SearchHit], sources: Sources) -> Self {
         Self {
             frame,
             q,
             hits: found.iter().map(hit).collect(),
             has_more: sources.has_more,
-            sources: sources.all.into_iter().map(|one| Shown::new(visit, one)).collect(),
+            sources: sources.all.into_iter().map(|one| PlatformView::new(visit, one)).collect(),
             connect_path: visit.to("/ui/connect"),
         }
     }
 }
 
-fn hit(found: &Found) -> Hit {
+fn hit(found: &SearchHit) -> Hit {
     let is_purchase = found.kind == FoundKind::Purchase;
     let by = if found.found_by == "id" { String::new() } else { format!("by {}", found.found_by) };
     Hit {
@@ -128,7 +128,7 @@ const fn name(kind: FoundKind) -> &'static str {
 }
 
 /// The page of what was found: its own, or that of its purchase with a mark at the thing itself.
-pub fn path(found: &Found) -> Option<String> {
+pub fn path(found: &SearchHit) -> Option<String> {
     let purchase = found.collapse_key.map(|key| format!("/ui/purchases/{key}"));
     match found.kind {
         FoundKind::Purchase | FoundKind::Waiting => purchase,

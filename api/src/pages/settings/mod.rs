@@ -5,7 +5,7 @@ mod view;
 
 use super::Screen;
 use super::form::Sent;
-use super::frame::{Frame, Place, shown};
+use super::frame::{Frame, PageAddress, shown};
 use super::visit::Visit;
 use crate::edge::Shared;
 use crate::error::{Error, Field};
@@ -47,7 +47,7 @@ async fn page(edge: &Shared, visit: &Visit, refused: Option<Refusal>) -> Result<
     } else {
         Vec::new()
     };
-    let place = Place {
+    let place = PageAddress {
         screen: SCREEN.path,
         title: "Settings".to_owned(),
         api: "/v1/about".to_owned(),

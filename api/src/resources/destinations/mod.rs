@@ -32,7 +32,7 @@ use storage::{App, Destination, DestinationPatch, Filter, Forgotten, Limits, Pag
 const FORGOTTEN_AT_ONCE: i64 = 50_000;
 
 /// Secrets that are shown once, by name.
-type Shown = Vec<(&'static str, SecretString)>;
+type RevealedSecrets = Vec<(&'static str, SecretString)>;
 
 /// `POST /v1/apps/{app_id}/destinations`. Only this answer shows the secrets.
 pub async fn create(
@@ -135,7 +135,7 @@ fn update_patch(
     before: &Destination,
     secret: SecretString,
     changed: ChangedSettings,
-) -> Shown {
+) -> RevealedSecrets {
     patch.profile = changed.profile;
     patch.settings = Some(changed.settings).filter(|settings| *settings != before.settings);
     patch.secret = Some(changed.secret).filter(|new| new.expose_secret() != secret.expose_secret());

@@ -1,6 +1,6 @@
 //! A destination in answers: everything except its secrets.
 
-use super::Shown;
+use super::RevealedSecrets;
 use crate::edge::Edge;
 use crate::error::Error;
 use domain::{AppId, DestinationId, Timestamp};
@@ -112,7 +112,7 @@ impl DestinationDetail {
 
 impl CreatedDestination {
     /// Adds the new secrets, and warnings about the events that this request chose.
-    pub fn new(mut detail: DestinationDetail, shown: Shown, chosen: &[String]) -> Self {
+    pub fn new(mut detail: DestinationDetail, shown: RevealedSecrets, chosen: &[String]) -> Self {
         let is_secret = |name: &&'static str| !detail.destination.settings.contains_key(*name);
         let shown_once = shown.iter().map(|(name, _)| *name).filter(is_secret).collect();
         let secrets = shown.iter().map(|(name, secret)| ((*name).to_owned(), Value::from(secret.expose_secret())));

@@ -153,7 +153,7 @@ async fn unsettled(edge: &Edge, key: CollapseKey) -> Result<Option<PurchaseView>
         state: domain::purchase::State::Unknown.as_str().to_owned(),
         held_until: None,
         updated_at: newest.accepted_at,
-        standing: storage::Standing::default(),
+        standing: storage::PurchaseStatus::default(),
         data: Value::Null,
     }))
 }

@@ -95,7 +95,7 @@ impl Envelope<'_> {
 
 /// The value of a field that is not null.
 #[derive(Debug)]
-enum Found<'a> {
+enum FieldValue<'a> {
     Text(Cow<'a, str>),
     Other,
 }
@@ -104,7 +104,7 @@ enum Found<'a> {
 #[derive(Debug, Default)]
 struct Fields<'a> {
     /// By index: `None` when absent, `Some(None)` when null.
-    slots: [Option<Option<Found<'a>>>; NAMES.len()],
+    slots: [Option<Option<FieldValue<'a>>>; NAMES.len()],
     has_duplicates: bool,
     has_too_many: bool,
 }
@@ -182,7 +182,7 @@ impl<'a> Fields<'a> {
 
     fn text(&mut self, name: &Name) -> Result<Cow<'a, str>, Refusal> {
         match self.slots.get_mut(name.index).and_then(Option::take) {
-            Some(Some(Found::Text(text))) => Ok(text),
+            Some(Some(FieldValue::Text(text))) => Ok(text),
             None => Err(Refusal::Invalid(name.missing)),
             Some(_) => Err(Refusal::Invalid(name.not_a_string)),
         }
@@ -191,9 +191,9 @@ impl<'a> Fields<'a> {
     /// An optional text: null means absent.
     fn optional(&mut self, name: &Name) -> Result<Option<Cow<'a, str>>, Refusal> {
         match self.slots.get_mut(name.index).and_then(Option::take).flatten() {
-            Some(Found::Text(text)) => Ok(Some(text)),
+            Some(FieldValue::Text(text)) => Ok(Some(text)),
             None => Ok(None),
-            Some(Found::Other) => Err(Refusal::Invalid(name.not_a_string)),
+            Some(FieldValue::Other) => Err(Refusal::Invalid(name.not_a_string)),
         }
     }
 }
@@ -243,7 +243,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
         let mut unknown = HashSet::new();
         while let Some(Text(key)) = map.next_key::<Text<'de>>()? {
             if let Some(index) = NAMES.iter().position(|name| *name == key) {
-                let found = Some(map.next_value::<Option<Found<'de>>>()?);
+                let found = Some(map.next_value::<Option<FieldValue<'de>>>()?);
                 let before = fields.slots.get_mut(index).and_then(|slot| std::mem::replace(slot, found));
                 fields.has_duplicates |= before.is_some();
             } else {
@@ -262,48 +262,48 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 struct FoundVisitor;
 
 impl<'de> Visitor<'de> for FoundVisitor {
-    type Value = Found<'de>;
+    type Value = FieldValue<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
 
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Found<'de>, E> {
-        Ok(Found::Text(Cow::Borrowed(text)))
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<FieldValue<'de>, E> {
+        Ok(FieldValue::Text(Cow::Borrowed(text)))
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Found<'de>, E> {
-        Ok(Found::Text(Cow::Owned(text.to_owned())))
+    fn visit_str<E>(self, text: &str) -> Result<FieldValue<'de>, E> {
+        Ok(FieldValue::Text(Cow::Owned(text.to_owned())))
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Found<'de>, E> {
-        Ok(Found::Other)
+    fn visit_bool<E>(self, _: bool) -> Result<FieldValue<'de>, E> {
+        Ok(FieldValue::Other)
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Found<'de>, E> {
-        Ok(Found::Other)
+    fn visit_i64<E>(self, _: i64) -> Result<FieldValue<'de>, E> {
+        Ok(FieldValue::Other)
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Found<'de>, E> {
-        Ok(Found::Other)
+    fn visit_u64<E>(self, _: u64) -> Result<FieldValue<'de>, E> {
+        Ok(FieldValue::Other)
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Found<'de>, E> {
-        Ok(Found::Other)
+    fn visit_f64<E>(self, _: f64) -> Result<FieldValue<'de>, E> {
+        Ok(FieldValue::Other)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Found<'de>, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<FieldValue<'de>, A::Error> {
         while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Found::Other)
+        Ok(FieldValue::Other)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found<'de>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FieldValue<'de>, A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Found::Other)
+        Ok(FieldValue::Other)
     }
 }
 
-impl<'de> Deserialize<'de> for Found<'de> {
+impl<'de> Deserialize<'de> for FieldValue<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(FoundVisitor)
     }

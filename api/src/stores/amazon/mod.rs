@@ -40,7 +40,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use settings::Samples;
 use std::sync::Arc;
 use storage::{Accepted, Counted, Fate, NewNotification, Open, Platform, Series, Store, chain};
-use topic::{Arn, Course, Standing};
+use topic::{Arn, Course, TopicStatus};
 use traces::{Span, SpanKind};
 
 /// This store's name on a platform.
@@ -94,7 +94,7 @@ struct Received<'a> {
     recipient: &'a Recipient,
     envelope: &'a Envelope<'a>,
     arn: Arn<'a>,
-    standing: Standing,
+    standing: TopicStatus,
 }
 
 impl Amazon {
@@ -199,7 +199,7 @@ impl Amazon {
         topic::check_link(&envelope, &arn)?;
         let mut standing = topic::standing(&recipient.topics, arn.text);
         // The cached state is enough for notifications of pinned topics. Everything else needs the current state.
-        if standing != Standing::Pinned || matches!(envelope.kind, Kind::SubscriptionConfirmation(_)) {
+        if standing != TopicStatus::Pinned || matches!(envelope.kind, Kind::SubscriptionConfirmation(_)) {
             recipient = self.recipients.read(intake.store, ingress_key, now).await?;
             standing = topic::standing(&recipient.topics, arn.text);
         }

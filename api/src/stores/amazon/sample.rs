@@ -2,7 +2,7 @@
 //! on its own platform and on those that it was started for.
 
 use super::signer::{Header, Sample, Signer};
-use super::topic::{Arn, Standing, standing};
+use super::topic::{Arn, TopicStatus, standing};
 use super::{Amazon, Answer, envelope};
 use crate::clock;
 use crate::dispatch::Dispatch;
@@ -46,7 +46,7 @@ pub fn store_type(text: &str) -> Result<&'static str, String> {
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Wanted {
+pub struct SampleSettings {
     /// What happened; that a subscription began when absent.
     pub store_type: Option<&'static str>,
     /// Which purchase; a new one when absent.
@@ -99,14 +99,14 @@ impl Amazon {
         store: &Store,
         dispatch: &Dispatch,
         platform: &Platform,
-        wanted: Wanted,
+        wanted: SampleSettings,
     ) -> Result<Sent, NoSample> {
         let (signer, region) =
             self.samples.as_ref().and_then(|one| one.signer(platform.id)).ok_or(NoSample::NotTrusted)?;
         let topics = store.topics(platform.id).await.map_err(|_| NoSample::Unavailable)?;
         let arns = topics.iter().map(|topic| topic.arn.as_str());
         let mut followed = arns.filter(|arn| {
-            standing(&topics, arn) == Standing::Pinned && Arn::read(arn).is_ok_and(|read| read.region == region)
+            standing(&topics, arn) == TopicStatus::Pinned && Arn::read(arn).is_ok_and(|read| read.region == region)
         });
         let topic_arn = followed.next().ok_or_else(|| NoSample::NoTopic(region.to_owned()))?;
         let store_type = wanted.store_type.unwrap_or(TYPES[0].0);

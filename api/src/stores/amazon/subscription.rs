@@ -4,7 +4,7 @@
 
 use super::envelope::Kind;
 use super::refusal::Refusal;
-use super::topic::{self, Arn, Standing};
+use super::topic::{self, Arn, TopicStatus};
 use super::{Amazon, Received, raise, storage_failed};
 use domain::{Timestamp, TopicId};
 use secrecy::SecretString;
@@ -70,7 +70,7 @@ impl Amazon {
 /// Marks the subscription of a pinned topic as ended, and raises an alarm. That of a topic without approval is no loss.
 pub(super) async fn end(received: Received<'_>) -> Result<&'static str, Refusal> {
     let platform = received.recipient.platform.id;
-    if received.standing != Standing::Pinned {
+    if received.standing != TopicStatus::Pinned {
         return Ok("unsubscription noted");
     }
     let marked = received.intake.store.mark_unsubscribed(platform, received.arn.text).await;

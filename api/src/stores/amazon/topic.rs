@@ -89,7 +89,7 @@ fn is_name(text: &str) -> bool {
 
 /// The standing of a topic with a platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum TopicStatus {
     /// It may send. A topic whose subscription ended stays pinned, because it was trusted once.
     Pinned,
     Pending(TopicId),
@@ -100,13 +100,13 @@ pub enum Standing {
 
 /// Looks up the standing of a topic among the platform's topics.
 #[must_use]
-pub fn standing(topics: &[Topic], arn: &str) -> Standing {
-    let Some(topic) = topics.iter().find(|topic| topic.arn == arn) else { return Standing::Unknown };
+pub fn standing(topics: &[Topic], arn: &str) -> TopicStatus {
+    let Some(topic) = topics.iter().find(|topic| topic.arn == arn) else { return TopicStatus::Unknown };
     match topic.state {
-        TopicState::Configured | TopicState::Confirmed | TopicState::Unsubscribed => Standing::Pinned,
-        TopicState::Pending => Standing::Pending(topic.id),
-        TopicState::Rejected => Standing::Rejected,
-        TopicState::Expired => Standing::Unknown,
+        TopicState::Configured | TopicState::Confirmed | TopicState::Unsubscribed => TopicStatus::Pinned,
+        TopicState::Pending => TopicStatus::Pending(topic.id),
+        TopicState::Rejected => TopicStatus::Rejected,
+        TopicState::Expired => TopicStatus::Unknown,
     }
 }
 
@@ -121,7 +121,8 @@ pub enum Approval {
 /// Decides whether an admin must approve a topic that the platform does not follow.
 #[must_use]
 pub fn approval(topics: &[Topic], arn: &Arn<'_>, accounts: &[String]) -> Approval {
-    let follows_one = topics.iter().any(|topic| standing(std::slice::from_ref(topic), &topic.arn) == Standing::Pinned);
+    let follows_one =
+        topics.iter().any(|topic| standing(std::slice::from_ref(topic), &topic.arn) == TopicStatus::Pinned);
     let is_automatic = !follows_one && accounts.iter().any(|account| account == arn.account);
     if is_automatic { Approval::NotNeeded } else { Approval::Needed }
 }
@@ -144,7 +145,7 @@ const AMAZON_ACCOUNT: &str = "033616359524";
 #[must_use]
 pub fn gives_way(topics: &[Topic], new: &Arn<'_>, accounts: &[String]) -> Option<TopicId> {
     let owner = |topic: &Topic| Arn::read(&topic.arn).map(|arn| arn.account.to_owned()).unwrap_or_default();
-    let is_pinned = |topic: &&Topic| standing(std::slice::from_ref(*topic), &topic.arn) == Standing::Pinned;
+    let is_pinned = |topic: &&Topic| standing(std::slice::from_ref(*topic), &topic.arn) == TopicStatus::Pinned;
     let mut known = vec![AMAZON_ACCOUNT.to_owned()];
     known.extend(accounts.iter().cloned().chain(topics.iter().filter(is_pinned).map(owner)));
     let pending =
@@ -178,18 +179,18 @@ pub enum Course {
 ///
 /// # Errors
 /// The topic may not send this message to the platform.
-pub fn course(envelope: &Envelope<'_>, standing: Standing, approval: Approval) -> Result<Course, Refusal> {
+pub fn course(envelope: &Envelope<'_>, standing: TopicStatus, approval: Approval) -> Result<Course, Refusal> {
     match (&envelope.kind, standing) {
-        (_, Standing::Rejected) => Err(Refusal::TopicNotAllowed("topic was rejected")),
-        (Kind::Notification { .. }, Standing::Pinned) => Ok(Course::Accept),
-        (Kind::Notification { .. }, Standing::Pending(topic)) => Ok(Course::AcceptWaiting(topic)),
-        (Kind::SubscriptionConfirmation(_), Standing::Pinned) => Ok(Course::Confirm),
+        (_, TopicStatus::Rejected) => Err(Refusal::TopicNotAllowed("topic was rejected")),
+        (Kind::Notification { .. }, TopicStatus::Pinned) => Ok(Course::Accept),
+        (Kind::Notification { .. }, TopicStatus::Pending(topic)) => Ok(Course::AcceptWaiting(topic)),
+        (Kind::SubscriptionConfirmation(_), TopicStatus::Pinned) => Ok(Course::Confirm),
         (Kind::SubscriptionConfirmation(_), _) => Ok(match approval {
             Approval::NotNeeded => Course::Confirm,
             Approval::Needed => Course::RequestApproval,
         }),
-        (Kind::UnsubscribeConfirmation(_), Standing::Pinned | Standing::Pending(_)) => Ok(Course::Unsubscribe),
-        (_, Standing::Unknown) => Err(Refusal::TopicNotAllowed("topic is not known to this platform")),
+        (Kind::UnsubscribeConfirmation(_), TopicStatus::Pinned | TopicStatus::Pending(_)) => Ok(Course::Unsubscribe),
+        (_, TopicStatus::Unknown) => Err(Refusal::TopicNotAllowed("topic is not known to this platform")),
     }
 }
 

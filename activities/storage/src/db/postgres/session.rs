@@ -48,14 +48,14 @@ pub struct Answer {
 pub struct Ticket(u64);
 
 /// A request that waits, or is waited for.
-struct Entry {
+struct PendingRequest {
     request: Request,
     ticket: Option<Ticket>,
     /// What the thread waits for while the server runs it.
     step: Step,
 }
 
-impl Entry {
+impl PendingRequest {
     fn new(request: Request, ticket: Option<Ticket>) -> Self {
         Self { request, ticket, step: waits::present() }
     }
@@ -66,7 +66,7 @@ pub struct Session {
     /// The server's process id of it.
     backend: Option<i32>,
     prepared: HashMap<String, Statement>,
-    queue: Vec<Entry>,
+    queue: Vec<PendingRequest>,
     fetched: HashMap<Ticket, Vec<PgRow>>,
     last_ticket: u64,
     is_undone: bool,
@@ -103,14 +103,14 @@ impl Session {
 
     /// Sends a request with the next one that is waited for.
     pub fn queue(&mut self, request: Request) {
-        self.queue.push(Entry::new(request, None));
+        self.queue.push(PendingRequest::new(request, None));
     }
 
     /// Sends a query with the next request that is waited for; its rows are fetched by the ticket.
     pub fn queue_query(&mut self, query: Query) -> Ticket {
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
-        self.queue.push(Entry::new(Request::Query(query), Some(ticket)));
+        self.queue.push(PendingRequest::new(Request::Query(query), Some(ticket)));
         ticket
     }
 
@@ -148,7 +148,7 @@ impl Session {
             return Ok(());
         }
         self.queue.clear();
-        let queue = [Entry::new(Request::Batch(statement.to_owned()), None)];
+        let queue = [PendingRequest::new(Request::Batch(statement.to_owned()), None)];
         let answers = self.exchange(&queue).await;
         answers.into_iter().try_for_each(|answer| answer.map(drop)).map_err(|error| failure::of(&error))?;
         self.is_aborted = false;
@@ -172,7 +172,7 @@ impl Session {
     }
 
     async fn send(&mut self, last: Option<Request>) -> QueryResult<Answer> {
-        self.queue.extend(last.map(|request| Entry::new(request, None)));
+        self.queue.extend(last.map(|request| PendingRequest::new(request, None)));
         self.is_undone = false;
         let queue = mem::take(&mut self.queue);
         let refused = self.prepare(&queue).await;
@@ -204,7 +204,7 @@ impl Session {
 
     /// Prepares those queries that are cached and were not prepared yet, all of them in one round trip. One that cannot
     /// be prepared fails again when it is run. Returns its error, which may have aborted the transaction.
-    async fn prepare(&mut self, queue: &[Entry]) -> Option<tokio_postgres::Error> {
+    async fn prepare(&mut self, queue: &[PendingRequest]) -> Option<tokio_postgres::Error> {
         let mut texts = HashSet::new();
         let mut sent = Vec::new();
         for entry in queue {
@@ -230,7 +230,7 @@ impl Session {
     }
 
     /// Sends requests in order, and then waits for their answers.
-    async fn exchange(&self, queue: &[Entry]) -> Vec<Result<Answer, tokio_postgres::Error>> {
+    async fn exchange(&self, queue: &[PendingRequest]) -> Vec<Result<Answer, tokio_postgres::Error>> {
         let mut sent: Vec<Sent<'_>> = Vec::with_capacity(queue.len());
         for entry in queue {
             let mut run = Box::pin(maybe_done(self.run(&entry.request)));

@@ -14,7 +14,7 @@ use crate::db::config::Database;
 use crate::db::connection::AnyConnection;
 use crate::db::disk::Disk;
 use crate::db::error::Error;
-use crate::db::waits::{Call, Place, Step, Waits};
+use crate::db::waits::{Call, Step, WaitNote, Waits};
 use domain::Timestamp;
 pub use failures::NextTransaction;
 use failures::Stopped;
@@ -50,7 +50,7 @@ pub struct Writer {
     /// The queue of acceptances, on SQLite.
     acceptances: Option<Jobs>,
     /// The queue of each thread, and where the thread notes what it waits for.
-    queues: Arc<[(Jobs, Arc<Place>)]>,
+    queues: Arc<[(Jobs, Arc<WaitNote>)]>,
     /// What the threads find of the disk.
     disk: Arc<Disk>,
     waits: Waits,
@@ -71,7 +71,7 @@ impl Writer {
         let disk = Arc::new(Disk::of(database));
         let mut queues = Vec::with_capacity(threads.len());
         for purpose in threads {
-            let ((queue, jobs), place) = (mpsc::channel(MAX_QUEUED_JOBS), Place::new(Step::Code));
+            let ((queue, jobs), place) = (mpsc::channel(MAX_QUEUED_JOBS), WaitNote::new(Step::Code));
             let connection = connection.take().map(|connection| prepared(connection, purpose)).transpose();
             let state = Thread {
                 database: database.clone(),

@@ -10,7 +10,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::disk::Disk;
 use crate::db::error::Error;
 use crate::db::statement::{Number, sql};
-use crate::db::waits::{Place, Step, Waits};
+use crate::db::waits::{Step, WaitNote, Waits};
 use diesel::result::{DatabaseErrorKind, Error::DatabaseError};
 use domain::Timestamp;
 use futures::poll;
@@ -39,7 +39,7 @@ fn thread(name: &str) -> (Thread, PathBuf) {
             bounds: OWN,
             disk: disk(),
             is_limited: false,
-            place: Place::new(Step::Code),
+            place: WaitNote::new(Step::Code),
         },
         path,
     )
@@ -281,7 +281,7 @@ fn without_a_server_nobody_waits_for_the_others_turns() {
         bounds: OWN,
         disk: disk(),
         is_limited: false,
-        place: Place::new(Step::Code),
+        place: WaitNote::new(Step::Code),
     };
     let (job, mut answer) = job(1, 0, passing());
     thread.commit_group(&mut [job]);

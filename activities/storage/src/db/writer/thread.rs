@@ -12,7 +12,7 @@ use crate::db::disk::{self, Disk};
 use crate::db::epoch;
 use crate::db::error::{Error, chain};
 use crate::db::fault;
-use crate::db::waits::Place;
+use crate::db::waits::WaitNote;
 use diesel::QueryResult;
 use domain::Timestamp;
 use futures::executor::block_on;
@@ -61,7 +61,7 @@ pub struct Thread {
     /// Whether a test keeps the database from growing.
     pub is_limited: bool,
     /// Where it notes what it waits for.
-    pub place: Arc<Place>,
+    pub place: Arc<WaitNote>,
 }
 
 /// How a transaction ended, for all the jobs in it.

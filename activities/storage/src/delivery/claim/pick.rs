@@ -97,7 +97,7 @@ const FOLLOWERS: Sql = statement! {hot "deliveries_pending", "
 pub const SUBJECT: &str = "CASE WHEN u.external_id IS NULL THEN p.user_id ELSE u.id END";
 
 row! {
-    struct Subject {
+    struct LaneSubject {
         id: EventId,
         user_id: Option<UserId>,
     }
@@ -133,7 +133,7 @@ pub fn followers(
     let mut rows: Vec<DeliveryRow> = rows.into_iter().take_while(|row| may_follow(row) && is_due(row)).collect();
     if !rows.is_empty() {
         let ids = rows.iter().map(|row| row.event_id).chain([head.event_id]);
-        let subjects: Vec<Subject> = sql(SUBJECTS).uncached().bind_list(ids).all(write.connection)?;
+        let subjects: Vec<LaneSubject> = sql(SUBJECTS).uncached().bind_list(ids).all(write.connection)?;
         let subject = |event| subjects.iter().find(|one| one.id == event).and_then(|one| one.user_id);
         let others = rows.iter().position(|row| subject(row.event_id) != subject(head.event_id));
         rows.truncate(others.unwrap_or(rows.len()));

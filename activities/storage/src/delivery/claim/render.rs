@@ -263,7 +263,7 @@ impl Environments {
 }
 
 /// The state of the user that an event shows to one destination.
-struct Shown {
+struct UserView {
     /// The state over the user's purchases in the event's environment; null for an event without a state.
     state: Value,
     /// More attributes of the user over the same purchases.
@@ -275,7 +275,7 @@ struct Shown {
 /// Selects the user's state for a destination: the state over the platforms and the environment that its filter names.
 /// `state` and `profile` are null if the event is sent in another environment than it was recorded in, or if no state
 /// was stored for these platforms.
-fn shown(lane: &Lane<'_>, facts: &EventRow, body: Value, environments: &Environments) -> Result<Shown, Error> {
+fn shown(lane: &Lane<'_>, facts: &EventRow, body: Value, environments: &Environments) -> Result<UserView, Error> {
     let filter = &lane.destination.filter;
     let platforms = filter.sorted_platforms();
     let is_at_home = environments.recorded_in == environments.sent_in;
@@ -286,14 +286,14 @@ fn shown(lane: &Lane<'_>, facts: &EventRow, body: Value, environments: &Environm
         let profile = facts.profile.as_deref().filter(|_| is_at_home).map(json).transpose()?.unwrap_or_default();
         let state = if has_state { apart.clone().unwrap_or_else(|| body.clone()) } else { Value::Null };
         let narrowed = apart.filter(|_| filter.is_one_environment());
-        return Ok(Shown { state, profile, body: with_state(body, narrowed) });
+        return Ok(UserView { state, profile, body: with_state(body, narrowed) });
     }
     let Some(View { state, state_apart, profile, .. }) = views::find(facts.views.as_deref(), &platforms)? else {
-        return Ok(Shown { state: Value::Null, profile: Value::Null, body });
+        return Ok(UserView { state: Value::Null, profile: Value::Null, body });
     };
     let narrowed = if filter.is_one_environment() { state_apart.clone() } else { state };
     let (state, profile) = if has_state { (state_apart, profile) } else { (Value::Null, Value::Null) };
-    Ok(Shown { state, profile, body: with_state(body, Some(narrowed)) })
+    Ok(UserView { state, profile, body: with_state(body, Some(narrowed)) })
 }
 
 /// The body with its state of the user replaced.

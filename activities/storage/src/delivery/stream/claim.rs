@@ -1,6 +1,6 @@
 //! Claiming a page of a stream, with a part of the destination's places.
 
-use super::due::{self, Dues, Found, find};
+use super::due::{self, DuePage, Dues, find};
 use super::{CREATE, LOCK, PROBE_EVERY, StreamBatch, StreamClaim, StreamPage, StreamRow, StreamWait, TAKE};
 use crate::db::error::Error;
 use crate::db::statement::sql;
@@ -45,7 +45,7 @@ impl Store {
             }
             let mode = if row.state == State::Open { Mode::Probe } else { Mode::Drain };
             let due = Dues { health: health::find(write.connection, id)?.health, mode, now: write.now()? };
-            let Found { events, last_device, wait } = find(write.connection, &claim, &due)?;
+            let DuePage { events, last_device, wait } = find(write.connection, &claim, &due)?;
             let Some(last_device) = last_device else { return Ok(StreamPage::End) };
             if events.is_empty() {
                 return Ok(StreamPage::Next { after: last_device, wait });

@@ -77,7 +77,7 @@ pub fn keep_first(events: &mut Vec<StreamedEvent>) {
 }
 
 /// The events of a page, and the last device that was looked at.
-pub struct Found {
+pub struct DuePage {
     pub events: Vec<StreamedEvent>,
     pub last_device: Option<DeviceId>,
     pub wait: Option<StreamWait>,
@@ -101,11 +101,11 @@ impl Dues {
 }
 
 /// The events of the next page.
-pub fn find(connection: &mut AnyConnection, claim: &StreamClaim, dues: &Dues) -> Result<Found, Error> {
+pub fn find(connection: &mut AnyConnection, claim: &StreamClaim, dues: &Dues) -> Result<DuePage, Error> {
     let after = claim.after.map(|device| device.to_string()).unwrap_or_default();
     let devices = sql(DEVICES).bind(claim.destination).bind(after).bind(claim.destination).bind(MAX_DEVICES);
     let devices: Vec<DeviceId> = devices.values(connection)?;
-    let mut found = Found { events: Vec::new(), last_device: None, wait: None };
+    let mut found = DuePage { events: Vec::new(), last_device: None, wait: None };
     for some in devices.chunks(DEVICES_AT_ONCE) {
         if found.events.len() >= PAGE {
             break;
@@ -132,7 +132,7 @@ pub fn find(connection: &mut AnyConnection, claim: &StreamClaim, dues: &Dues) ->
     Ok(found)
 }
 
-impl Found {
+impl DuePage {
     /// Notes a device whose first event has to wait.
     fn hold_back(&mut self, head: &StreamedEvent, dues: &Dues) {
         let error = head.last_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();

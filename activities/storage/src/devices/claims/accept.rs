@@ -93,7 +93,7 @@ pub enum Start {
 }
 
 /// A claim that is to wait.
-pub struct Wanted<'r> {
+pub struct WaitingClaim<'r> {
     pub claim: ReportedClaim<'r>,
     pub start: Start,
 }
@@ -216,20 +216,20 @@ pub fn store(
     let (mut wanted, mut filled) = (Vec::new(), Vec::new());
     for (key, claim) in by_key {
         let row = known.get(&key);
-        wanted.extend(row.map_or(Some(Start::New), |row| claim.start(row)).map(|start| Wanted { claim, start }));
+        wanted.extend(row.map_or(Some(Start::New), |row| claim.start(row)).map(|start| WaitingClaim { claim, start }));
         let is_filled = |row: &KnownRow| claim.outranks(row.kind) && *clean(claim.app_user_id) == row.app_user_id;
         filled.extend(row.is_some_and(is_filled).then_some(claim));
     }
     let (free, wanted) = set_apart(write, wanted, origins)?;
     let admitted = Bounds::of(write, &wanted, crowds)?.keep_within(write, wanted, crowds)?;
     let counts = count(&free, &admitted);
-    let started: Vec<Wanted<'_>> = free.into_iter().chain(admitted.wanted).collect();
+    let started: Vec<WaitingClaim<'_>> = free.into_iter().chain(admitted.wanted).collect();
     warn_without_secret(write, started.iter().map(|one| &one.claim), origins)?;
     let new = started.iter().filter(|one| one.start == Start::New).map(|one| one.claim);
     let mut inserted: Vec<ReportedClaim<'_>> = new.chain(filled).collect();
     inserted.sort_by_key(ReportedClaim::key);
     insert(write, &inserted, origins)?;
-    started.iter().try_for_each(|Wanted { claim, start }| match start {
+    started.iter().try_for_each(|WaitingClaim { claim, start }| match start {
         Start::New => Ok(()),
         Start::Renewed => renew(write, claim, origins),
         Start::Returned => take_back(write, claim, origins),
@@ -240,20 +240,20 @@ pub fn store(
 /// Sets the claims apart whose purchases are known, and which count nowhere.
 fn set_apart<'r>(
     write: &mut Write<'_>,
-    wanted: Vec<Wanted<'r>>,
+    wanted: Vec<WaitingClaim<'r>>,
     origins: &Origins,
-) -> Result<(Vec<Wanted<'r>>, Vec<Wanted<'r>>), Error> {
+) -> Result<(Vec<WaitingClaim<'r>>, Vec<WaitingClaim<'r>>), Error> {
     let able = wanted.iter().map(|one| &one.claim).filter(|claim| waits_for(claim, origins).is_none());
     let known = known::purchases(write, &able.map(|claim| claim.key().1).collect())?;
-    let (mut free, counted): (Vec<Wanted<'r>>, _) =
+    let (mut free, counted): (Vec<WaitingClaim<'r>>, _) =
         wanted.into_iter().partition(|one| known.contains(&one.claim.key().1));
     free.iter_mut().for_each(|one| one.claim.network = "");
     Ok((free, counted))
 }
 
-fn count(free: &[Wanted<'_>], admitted: &Admitted<'_>) -> StoredByRequest {
+fn count(free: &[WaitingClaim<'_>], admitted: &Admitted<'_>) -> StoredByRequest {
     let mut stored = StoredByRequest::new();
-    for Wanted { claim, .. } in free {
+    for WaitingClaim { claim, .. } in free {
         stored.entry(claim.request).or_default().known.push(claim.key());
     }
     admitted.wanted.iter().for_each(|one| stored.entry(one.claim.request).or_default().counts.new += 1);

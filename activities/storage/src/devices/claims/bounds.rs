@@ -2,7 +2,7 @@
 //! newest one of the network with the most gives way to that of a network with fewer, so strangers with few addresses
 //! cannot keep the claims of others out.
 
-use super::accept::{Claiming, ReportedClaim, Start, Wanted};
+use super::accept::{Claiming, ReportedClaim, Start, WaitingClaim};
 use crate::db::alarm::About;
 use crate::db::crowds::{Crowd, Crowds};
 use crate::db::error::Error;
@@ -114,7 +114,7 @@ enum Room {
 /// The claims that may wait, and the requests of the others and of those to which another one gave way.
 #[derive(Default)]
 pub struct Admitted<'r> {
-    pub wanted: Vec<Wanted<'r>>,
+    pub wanted: Vec<WaitingClaim<'r>>,
     pub dropped: Vec<usize>,
     pub displacing: Vec<usize>,
 }
@@ -127,7 +127,7 @@ pub struct Bounds {
 
 impl Bounds {
     /// What waits of the devices, networks and platforms of these claims.
-    pub fn of(write: &mut Write<'_>, wanted: &[Wanted<'_>], crowds: &Crowds) -> Result<Self, Error> {
+    pub fn of(write: &mut Write<'_>, wanted: &[WaitingClaim<'_>], crowds: &Crowds) -> Result<Self, Error> {
         let places: BTreeSet<DevicePlace> = wanted.iter().map(|one| one.claim.place).collect();
         let networks: BTreeSet<Network> = wanted.iter().map(|one| network(&one.claim)).collect();
         let platforms: BTreeSet<PlatformId> = places.iter().map(|place| place.platform).collect();
@@ -140,7 +140,7 @@ impl Bounds {
     pub fn keep_within<'r>(
         mut self,
         write: &mut Write<'_>,
-        wanted: Vec<Wanted<'r>>,
+        wanted: Vec<WaitingClaim<'r>>,
         crowds: &Crowds,
     ) -> Result<Admitted<'r>, Error> {
         let (mut admitted, mut full) = (Admitted::default(), BTreeSet::new());
@@ -166,7 +166,7 @@ impl Bounds {
     }
 
     /// Takes the place of a claim. One whose row is stored is counted already at its device.
-    fn room(&mut self, write: &mut Write<'_>, Wanted { claim, start }: &Wanted<'_>) -> Result<Room, Error> {
+    fn room(&mut self, write: &mut Write<'_>, WaitingClaim { claim, start }: &WaitingClaim<'_>) -> Result<Room, Error> {
         let is_new = *start == Start::New;
         let of_device = self.devices.entry(claim.place).or_default();
         let of_network = self.networks.entry(network(claim)).or_default();

@@ -123,7 +123,7 @@ const FIND: Sql = statement! {"
 "};
 
 /// What an integration was owed of a user before.
-pub struct Found {
+pub struct ProfileOfLane {
     /// The profile that it was owed last, if there is one.
     pub profile: Option<OwedProfile>,
     /// Whether events were sent in the lane without the customer's name, and no profile is owed there that has both it and
@@ -132,7 +132,11 @@ pub struct Found {
 }
 
 /// What an integration was owed of a user before, and whether the lane of a purchase lacks the user's name.
-pub fn find(connection: &mut AnyConnection, key: ProfileKey, lane: Option<CollapseKey>) -> Result<Found, Error> {
+pub fn find(
+    connection: &mut AnyConnection,
+    key: ProfileKey,
+    lane: Option<CollapseKey>,
+) -> Result<ProfileOfLane, Error> {
     let found: FoundRow = sql(FIND)
         .bind(key.user)
         .bind(key.environment)
@@ -144,7 +148,7 @@ pub fn find(connection: &mut AnyConnection, key: ProfileKey, lane: Option<Collap
         _ => None,
     };
     let arrives = profile.as_ref().is_none_or(|profile| profile.arrival == Arrival::NotLost);
-    Ok(Found { profile, lacks_name: arrives && found.nameless_device_id.is_some() })
+    Ok(ProfileOfLane { profile, lacks_name: arrives && found.nameless_device_id.is_some() })
 }
 
 // A state of this user that was sent, or that is owed or ended in another way, is newer or notes its failure itself.

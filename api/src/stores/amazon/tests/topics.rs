@@ -2,7 +2,7 @@
 
 use super::super::envelope::{Version, parse};
 use super::super::topic::{
-    self, Approval, Arn, Course, Standing, approval, check_link, course, gives_way, is_subscribe_url, standing,
+    self, Approval, Arn, Course, TopicStatus, approval, check_link, course, gives_way, is_subscribe_url, standing,
 };
 use super::{ARN, SIGNER, TOKEN, header, now};
 use domain::{PlatformId, TopicId};
@@ -178,7 +178,7 @@ fn a_configured_account_is_followed_only_as_the_first_topic() {
     assert_eq!(approval(&[pending], &arn, &accounts), Approval::NotNeeded);
     let document = SIGNER.sign_subscription(&header(Version::One), TOKEN).expect("signed");
     let envelope = parse(document.as_bytes()).expect("a document");
-    assert_eq!(course(&envelope, Standing::Unknown, Approval::NotNeeded), Ok(Course::Confirm));
+    assert_eq!(course(&envelope, TopicStatus::Unknown, Approval::NotNeeded), Ok(Course::Confirm));
     assert_eq!(
         course(&envelope, topic::standing(&[known(TopicState::Rejected)], ARN), Approval::NotNeeded)
             .map_err(|why| why.status()),

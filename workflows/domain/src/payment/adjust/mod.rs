@@ -90,7 +90,7 @@ pub struct Adjustment {
 }
 
 /// One payment, with its entries and its lines of the report.
-struct Known<'a> {
+struct KnownPayment<'a> {
     number: i64,
     at: Timestamp,
     earned: Option<Decimal>,
@@ -114,8 +114,9 @@ pub fn adjustments(
 ) -> Vec<Adjustment> {
     let known = known(booked, sales, reach);
     let present = newest(booked);
-    let adjust =
-        |one: &Known<'_>| one.adjust(if present == Some(one.number) { refund_status } else { RefundStatus::Unknown });
+    let adjust = |one: &KnownPayment<'_>| {
+        one.adjust(if present == Some(one.number) { refund_status } else { RefundStatus::Unknown })
+    };
     known.iter().filter_map(adjust).collect()
 }
 
@@ -154,7 +155,7 @@ impl Sale {
     }
 }
 
-impl<'a> Known<'a> {
+impl<'a> KnownPayment<'a> {
     fn of(first: &LedgerEntry) -> Self {
         Self {
             number: first.number,
@@ -264,12 +265,12 @@ fn part(price: Decimal, part: Decimal, charge: Decimal) -> Decimal {
     cents
 }
 
-fn known<'a>(booked: &'a [LedgerEntry], sales: &'a [Sale], reach: Duration) -> Vec<Known<'a>> {
-    let mut known: BTreeMap<i64, Known<'a>> = BTreeMap::new();
+fn known<'a>(booked: &'a [LedgerEntry], sales: &'a [Sale], reach: Duration) -> Vec<KnownPayment<'a>> {
+    let mut known: BTreeMap<i64, KnownPayment<'a>> = BTreeMap::new();
     for entry in booked {
-        known.entry(entry.number).or_insert_with(|| Known::of(entry)).add(entry);
+        known.entry(entry.number).or_insert_with(|| KnownPayment::of(entry)).add(entry);
     }
-    let mut known: Vec<Known<'a>> = known.into_values().collect();
+    let mut known: Vec<KnownPayment<'a>> = known.into_values().collect();
     matching::assign_charges(&mut known, sales, reach);
     matching::assign_returns(&mut known, sales, reach);
     known
