@@ -319,7 +319,7 @@ const HEALTH_OF_DESTINATIONS: Clause = clause! {&[HEALTH.select], "
 "};
 const DESTINATIONS_OF_APP: Clause = clause!(&[DESTINATIONS.select], "app_id = ? ORDER BY id FOR NO KEY UPDATE");
 
-/// What destinations answered, as operators are told it, a page of their events at a time; then all transfers.
+/// What destinations answered, as operators see it, a page of their events at a time; then all transfers.
 fn rest(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, Error> {
     let who = page.who;
     let rows =

@@ -3,7 +3,7 @@
 //! It is found by the transaction id when the report has the charge, else by time. A line about a payment that is not
 //! in the ledger belongs to none.
 
-use super::{Known, Sale, SaleKind};
+use super::{KnownPayment, Sale, SaleKind};
 use crate::time::{DAY, Timestamp};
 use rust_decimal::Decimal;
 use std::time::Duration;
@@ -12,9 +12,9 @@ use std::time::Duration;
 const MAX_EARLY: Duration = DAY;
 
 /// Assigns one charge to each payment: of all pairs within reach, the nearest first.
-pub fn assign_charges<'a>(known: &mut [Known<'a>], sales: &'a [Sale], reach: Duration) {
+pub fn assign_charges<'a>(known: &mut [KnownPayment<'a>], sales: &'a [Sale], reach: Duration) {
     let charges = || sales.iter().filter(|sale| is_payment(sale));
-    let pair = |(place, one): (usize, &Known<'_>), sale: &'a Sale| (sale.at.distance(one.at), place, sale);
+    let pair = |(place, one): (usize, &KnownPayment<'_>), sale: &'a Sale| (sale.at.distance(one.at), place, sale);
     let all = known.iter().enumerate().flat_map(|one| charges().map(move |sale| pair(one, sale)));
     let mut pairs: Vec<_> = all.filter(|(distance, ..)| *distance <= reach).collect();
     pairs.sort_by(|a, b| (a.0, a.1, &a.2.transaction_id).cmp(&(b.0, b.1, &b.2.transaction_id)));
@@ -30,7 +30,7 @@ pub fn assign_charges<'a>(known: &mut [Known<'a>], sales: &'a [Sale], reach: Dur
 
 /// Assigns each refund to the payment of the same transaction, else to the one for which it is booked, else to the last
 /// one before it of which that much is left.
-pub fn assign_returns<'a>(known: &mut [Known<'a>], sales: &'a [Sale], reach: Duration) {
+pub fn assign_returns<'a>(known: &mut [KnownPayment<'a>], sales: &'a [Sale], reach: Duration) {
     let is_absent = |sale: &&Sale| known.iter().all(|one| sale.at.distance(one.at) > reach);
     let absent: Vec<Timestamp> =
         sales.iter().filter(|sale| is_payment(sale)).filter(is_absent).map(|sale| sale.at).collect();
@@ -40,8 +40,8 @@ pub fn assign_returns<'a>(known: &mut [Known<'a>], sales: &'a [Sale], reach: Dur
     let (mut sure, mut by_time) = (Vec::new(), Vec::new());
     for sale in returns {
         let is_named = |other: &Sale| other.kind == SaleKind::Charge && other.transaction_id == sale.transaction_id;
-        let charged = |one: &Known<'_>| one.charge.is_some_and(is_named);
-        let booked = |one: &Known<'_>| one.refund_ids.contains(sale.transaction_id.as_str());
+        let charged = |one: &KnownPayment<'_>| one.charge.is_some_and(is_named);
+        let booked = |one: &KnownPayment<'_>| one.refund_ids.contains(sale.transaction_id.as_str());
         match known.iter().position(charged) {
             Some(place) => sure.push((place, sale)),
             // Its charge belongs to no payment in the ledger.
@@ -68,15 +68,15 @@ fn is_payment(sale: &Sale) -> bool {
 }
 
 /// The payment whose refund the store showed at that time.
-fn shown_by_store(known: &[Known<'_>], sale: &Sale) -> Option<usize> {
+fn shown_by_store(known: &[KnownPayment<'_>], sale: &Sale) -> Option<usize> {
     let is_near = |at: Timestamp| at.distance(sale.at) <= MAX_EARLY;
     known.iter().rposition(|one| one.returns.is_empty() && one.store_refund.is_some_and(is_near))
 }
 
 /// The last payment before a refund of which that much is left, else of which anything is. `after` is the last charge
 /// of a payment that is not in the ledger: a refund after it is not taken from a payment before it.
-fn last_with_room(known: &[Known<'_>], sale: &Sale, after: Option<Timestamp>) -> Option<usize> {
-    let is_before = |one: &Known<'_>| match one.charge {
+fn last_with_room(known: &[KnownPayment<'_>], sale: &Sale, after: Option<Timestamp>) -> Option<usize> {
+    let is_before = |one: &KnownPayment<'_>| match one.charge {
         Some(charge) => charge.at <= sale.at,
         None => one.at <= sale.at.plus(MAX_EARLY),
     };
@@ -88,13 +88,13 @@ fn last_with_room(known: &[Known<'_>], sale: &Sale, after: Option<Timestamp>) ->
         .collect();
     places.retain(|(at, _)| after.is_none_or(|after| *at >= after));
     places.sort_unstable();
-    let last = |fits: &dyn Fn(&Known<'_>) -> bool| {
+    let last = |fits: &dyn Fn(&KnownPayment<'_>) -> bool| {
         places.iter().rev().map(|(_, place)| *place).find(|place| known.get(*place).is_some_and(fits))
     };
     last(&|one| one.has_room_for(sale)).or_else(|| last(&|one| one.room().is_some_and(|room| !room.is_zero())))
 }
 
-impl Known<'_> {
+impl KnownPayment<'_> {
     /// When it was charged: by the report if it has the charge, since a refund has the report's time too.
     fn began_at(&self) -> Timestamp {
         self.charge.map_or(self.at, |charge| charge.at)
