@@ -18,10 +18,10 @@ type Attempting = JoinHandle<Result<Delivered, Failed>>;
 
 /// What this process knows of the attempts it made. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Prompt(Arc<Mutex<KnownLane>>);
+pub struct Prompt(Arc<Mutex<PromptState>>);
 
 #[derive(Debug, Default)]
-struct KnownLane {
+struct PromptState {
     /// The destinations whose last answer was a prompt success.
     destinations: BTreeSet<DestinationId>,
     /// The attempts that took longer than their workflow task could wait.
@@ -65,7 +65,7 @@ impl Prompt {
         futures::future::join_all(left).await;
     }
 
-    fn known(&self) -> MutexGuard<'_, KnownLane> {
+    fn known(&self) -> MutexGuard<'_, PromptState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

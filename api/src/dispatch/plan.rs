@@ -155,11 +155,12 @@ impl Plan {
             self.mark_missed_from(unsent.seq);
             return;
         }
-        let is_crowded = self.arrivals.add(now);
+        // What waits takes half of the memory at most: the rest would be read back from the inbox.
+        let may_wait = self.arrivals.add(now) && self.room() > self.capacity / 2;
         let is_first = !self.entries.contains_key(&unsent.key);
         let entry = self.entries.entry(unsent.key).or_insert_with(|| KeyEntry::new(now));
         let is_new = entry.add(now, unsent);
-        if is_first && is_crowded {
+        if is_first && may_wait {
             entry.not_before = now.saturating_add(entry.spacing);
         }
         match entry.place {

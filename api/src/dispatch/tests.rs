@@ -77,6 +77,17 @@ fn in_a_crowd_the_first_signal_of_a_window_waits_a_twelfth() {
 }
 
 #[test]
+fn what_waits_in_a_crowd_takes_half_of_the_memory_at_most() {
+    let mut plan = plan(3_000);
+    for number in 0..2_500_u32 {
+        plan.notify(0, unsent(u128::from(number), i64::from(number)));
+    }
+    assert_eq!(plan.missed_from(), None);
+    assert_eq!(flush(&mut plan, 0).len(), 999 + 1_000, "those before the crowd, and those beyond half of the memory");
+    assert_eq!(flush(&mut plan, TWELFTH_MS).len(), 501);
+}
+
+#[test]
 fn a_flush_in_a_crowd_waits_for_nothing() {
     let mut plan = plan(10_000);
     for number in 0..1_200_u32 {

@@ -26,7 +26,7 @@ const DEFAULT_OVERLAP_HOURS: u64 = 72;
 const MAX_QUOTA: i64 = 1_000_000_000_000_000;
 
 /// Declares the settings of a platform, each once: its type in requests with how it is set to a value or null, its type
-/// in the answer with how it is shown, and how what is said of it ends in the schemas of `new`, `change` and `answer`.
+/// in the answer with how it is shown, and how its description ends in the schemas of `new`, `change` and `answer`.
 macro_rules! settings {
     (@end) => { "." };
     (@end $end:literal) => { $end };
