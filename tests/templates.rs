@@ -125,7 +125,7 @@ fn no_template_is_long() {
 }
 
 #[test]
-fn every_form_of_a_session_carries_its_token() {
+fn every_form_of_a_sign_in_carries_its_token() {
     let forms = |template: &Template| {
         let forms = template.text.split("<form").skip(1).filter(|form| form.contains("method=\"post\""));
         let forms = forms.map(|form| form.split("</form>").next().unwrap_or_default().to_owned());
@@ -135,7 +135,7 @@ fn every_form_of_a_session_carries_its_token() {
     let all: Vec<_> = templates().iter().filter(|one| !one.path.contains("/sign_in/")).flat_map(forms).collect();
     assert!(all.len() >= 4, "{}", all.len());
     let bare = all.into_iter().filter(|(_, form)| !form.contains("name=\"form_token\" value=\"{{ frame.token }}\""));
-    none("no form without the token of its session", bare.map(|(path, form)| format!("{path}: {form}")));
+    none("no form without the token of its sign-in", bare.map(|(path, form)| format!("{path}: {form}")));
 }
 
 #[test]

@@ -21,8 +21,8 @@ const MAX_SKIPPED: i64 = 10_000;
 /// The author of changes that a signal without a name requested.
 const UNNAMED: &str = "a script";
 
-/// The handle to the database whose changes leave acts of whoever sent a signal. `call` names the activity: its attempts
-/// leave one act of each operation.
+/// The handle to the database whose changes leave audit entries of whoever sent a signal. `call` names the activity:
+/// its attempts leave one audit entry for each operation.
 pub fn by(store: &Store, admin: &Admin, call: &str) -> Store {
     let name = admin.by.as_deref().filter(|by| !by.is_empty()).unwrap_or(UNNAMED);
     let (reason, once) = (admin.reason.clone(), Some(call.to_owned()));
@@ -40,10 +40,10 @@ pub async fn hold(store: &Store, call: &str, input: SetHold) -> Result<(), Error
     store.hold(input.collapse_key, until, &by, &reason).await
 }
 
-/// Leaves the act of a flush, which changes nothing but the time of the settling that follows.
+/// Leaves the audit entry of a flush, which changes nothing but the time of the settling that follows.
 pub async fn flushed(store: &Store, admin: &Admin, key: CollapseKey, call: &str) -> Result<(), Error> {
     let app = store.app_of(Subject::Purchase, &key.to_string()).await?;
-    by(store, admin, call).record_act("purchase.flush", app, key).await
+    by(store, admin, call).record_audit_entry("purchase.flush", app, key).await
 }
 
 /// Discards the waiting notifications; returns their number.
@@ -53,7 +53,7 @@ pub async fn discard(store: &Store, call: &str, input: Discard) -> Result<i64, E
     store.discard(input.collapse_key, input.through, &by, &reason).await
 }
 
-/// Redelivers the purchase's newest state and its dead `user.*` events; returns the purchase's open lanes.
+/// Redelivers the purchase's newest state and its failed `user.*` events; returns the purchase's open lanes.
 pub async fn redeliver(store: &Store, call: &str, input: Redeliver) -> Result<Vec<Lane>, Error> {
     let store = by(store, &input.admin, call);
     let lanes = store.redeliver(input.collapse_key, input.destination_id, input.once).await?;
@@ -61,9 +61,9 @@ pub async fn redeliver(store: &Store, call: &str, input: Redeliver) -> Result<Ve
     Ok(lanes)
 }
 
-/// Enables or disables a destination. Owed events stay owed. With `newest_only`, the owed `user.*` events are skipped
-/// before the destination is enabled; one call skips [`MAX_SKIPPED`] at most. When more remain, the destination stays
-/// disabled and the result is `Some`: the caller repeats the call.
+/// Enables or disables a destination. Pending events stay pending. With `newest_only`, the pending `user.*` events are
+/// skipped before the destination is enabled; one call skips [`MAX_SKIPPED`] at most. When more remain, the destination
+/// stays disabled and the result is `Some`: the caller repeats the call.
 pub async fn set_enabled(store: &Store, call: &str, input: SetEnabled) -> Result<Option<Unfinished>, Error> {
     let store = self::by(store, &input.admin, call);
     let (by, why) = (input.admin.by.unwrap_or_default(), input.admin.reason.unwrap_or_default());
@@ -82,20 +82,21 @@ pub async fn set_enabled(store: &Store, call: &str, input: SetEnabled) -> Result
 
 /// Redelivers the selected deliveries to a destination, page by page, until the end or for [`BUDGET`]. After the last
 /// page of failed deliveries the destination's pause and all back-offs end too. `bulk` is the idempotency key: when
-/// Temporal retries the activity, the pages that were done before owe nothing a second time, even if it was delivered
+/// Temporal retries the activity, the pages that were done before queue nothing a second time, even if it was delivered
 /// meanwhile.
 pub async fn redeliver_all(store: &Store, bulk: &str, input: RedeliverAll) -> Result<RedeliveryProgress, Error> {
     let selection = input.selector.to(input.destination_id);
-    // Each page has an act: one that was carried out before is not repeated.
+    // Each page has an audit entry: one that was carried out before is not repeated.
     let store = by(store, &input.admin, bulk);
     let pages = store.by(Actor { once: None, ..store.actor().clone() });
-    let mut progress = RedeliveryProgress { owed: 0, next_cursor: input.cursor };
+    let mut progress = RedeliveryProgress { pending: 0, next_cursor: input.cursor };
     let began = Instant::now();
     loop {
         let page = Page { cursor: progress.next_cursor, ..Page::default() };
         let done = pages.redeliver_all(selection.clone(), page, RunMode::Once(bulk.to_owned())).await?;
         fail::fail_point!("bulk.after_page", |_| std::process::abort());
-        progress = RedeliveryProgress { owed: progress.owed + done.owing.owed, next_cursor: done.next_cursor };
+        progress =
+            RedeliveryProgress { pending: progress.pending + done.requeued.pending, next_cursor: done.next_cursor };
         let is_last = progress.next_cursor.is_none();
         if is_last && selection.selector == RedeliverySelector::Failed {
             store.retry_now(input.destination_id).await?;
@@ -111,7 +112,7 @@ pub async fn redeliver_all(store: &Store, bulk: &str, input: RedeliverAll) -> Re
 pub async fn test(context: &Context, input: Test, call: &str, token: &str) -> Result<String, Error> {
     let id = input.destination_id;
     let destination = context.store.destination(id).await?;
-    by(&context.store, &input.admin, call).record_act("destination.test", Some(destination.app_id), id).await?;
+    by(&context.store, &input.admin, call).record_audit_entry("destination.test", Some(destination.app_id), id).await?;
     let secret = context.store.destination_secret(id).await?;
     let config = match Config::ready(&destination, &secret, &context.allowed_addresses) {
         Ok(config) => config,

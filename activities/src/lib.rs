@@ -91,7 +91,7 @@ impl Context {
         admin::discard(&self.store, &deliver::name(ctx.info()), input).await.map_err(failure::storage)
     }
 
-    /// Redelivers the newest state of a purchase and its dead `user.*` events; returns its open lanes.
+    /// Redelivers the newest state of a purchase and its failed `user.*` events; returns its open lanes.
     #[activity(definition = RedeliverActivity)]
     pub async fn redeliver(
         self: Arc<Self>,

@@ -81,7 +81,7 @@
   let isPaused = stored("settle-paused") === "yes";
   const parts = all("[data-live]");
   const here = location.pathname + location.search;
-  // What cannot be read leaves the page as it is; without a session it is loaded again, which asks for one.
+  // What cannot be read leaves the page as it is; without a sign-in it is loaded again, which asks for one.
   if (window.htmx) htmx.config.noSwap = [204, 304, "4xx", "5xx"];
   document.addEventListener("htmx:after:request", (event) => {
     if (event.detail?.ctx?.response?.status === 401) location.reload();
@@ -129,7 +129,7 @@
   };
   document.addEventListener("visibilitychange", () => { if (!document.hidden && !isPaused) catchUp(); });
   const ticks = document.getElementById("ticks");
-  const kinds = ["notifications", "purchases", "events", "device_events", "deliveries", "destinations", "topics", "arrivals", "alarms", "acts"];
+  const kinds = ["notifications", "purchases", "events", "device_events", "deliveries", "destinations", "topics", "arrivals", "alarms", "audit_log"];
   for (const kind of kinds) ticks?.addEventListener(kind, () => changed(kind));
   if (!parts.length || !ticks) ticks?.removeAttribute("hx-sse:connect");
   if (parts.length && ticks) {

@@ -93,7 +93,7 @@ impl Edge {
         format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
     }
 
-    /// The hash of the admin token: sessions that it began end with it.
+    /// The hash of the admin token: sign-ins that it began end with it.
     #[must_use]
     pub fn admin_token_hash(&self) -> String {
         self.store.token_hash(&self.admin_token)

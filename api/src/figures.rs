@@ -85,10 +85,10 @@ fn destinations(all: &[OfDestination]) -> String {
     let state = all.iter().flat_map(state).map(|(labels, is)| (labels, f64::from(is))).collect();
     family("settle_destination_state", state);
     #[expect(clippy::cast_precision_loss, reason = "a bounded number of deliveries")]
-    let owed = all.iter().map(|one| (format!("\"{}\"", one.id), one.owed as f64)).collect();
-    family("settle_destination_owed", owed);
+    let pending = all.iter().map(|one| (format!("\"{}\"", one.id), one.pending as f64)).collect();
+    family("settle_destination_pending", pending);
     #[expect(clippy::cast_precision_loss, reason = "an age in milliseconds is far below 2^52")]
-    let age = all.iter().map(|one| (format!("\"{}\"", one.id), one.oldest_owed_ms as f64 / 1000.0)).collect();
-    family("settle_destination_oldest_owed_seconds", age);
+    let age = all.iter().map(|one| (format!("\"{}\"", one.id), one.oldest_pending_ms as f64 / 1000.0)).collect();
+    family("settle_destination_oldest_pending_seconds", age);
     text
 }

@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod answer;
-mod auditing;
+mod checking;
 pub mod clock;
 mod commands;
 pub mod config;

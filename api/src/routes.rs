@@ -5,10 +5,10 @@ use crate::keys::scope::Scope;
 use crate::operation::{Described, Operation, Schemas};
 use crate::pages;
 use crate::resources::{
-    about, acts, alarms, apps, arrivals, audit, catalogue, customer_state, customers, deliveries, destinations,
+    about, alarms, apps, arrivals, audit_log, catalogue, check, customer_state, customers, deliveries, destinations,
     device_events, devices, document, events, explain, feed, forgetting, forms, health, import, keys, live, metrics,
     notifications, overview, platforms, purchases, rates, redeliveries, reviews, sales, samples, schema, search,
-    series, sessions, stores, topics, transfers,
+    series, sign_ins, stores, topics, transfers,
 };
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
@@ -43,7 +43,7 @@ pub struct Route {
     pub least: Role,
     /// Whether it is served to everybody, beside the admin listener.
     pub is_public: bool,
-    /// Whether it is a page for people: then the key is that of a session.
+    /// Whether it is a page for people: then the key is that of a sign-in.
     pub is_page: bool,
     /// Whether it changes nothing, although it is no GET.
     pub is_query: bool,
@@ -124,16 +124,16 @@ fn key_routes() -> Vec<Route> {
     vec![
         key(Read, "GET", "/v1/about", about::show).summary("The version and the settings, without secrets."),
         key(Read, "GET", "/v1/overview", overview::show)
-            .summary("How everything stands, in numbers: what waits, what is owed, what is dead."),
+            .summary("How everything stands, in numbers: what waits, what is pending, what failed."),
         key(Read, "POST", "/v1/search", search::find)
             .as_query()
             .summary("What an id names, of ours, of the store or of the customer. Changes nothing."),
         key(Read, "GET", "/v1/live", live::show)
             .summary("Server-sent events: an event for each kind of thing that changed, without data."),
-        key(Admin, "GET", "/v1/sessions", sessions::list)
+        key(Admin, "GET", "/v1/sign-ins", sign_ins::list)
             .summary("Who is or was signed in to the page, the oldest first."),
-        key(Admin, "DELETE", "/v1/sessions/{session_id}", sessions::finish).summary("Signs a person out."),
-        key(Admin, "POST", "/v1/sign-in-links", sessions::link)
+        key(Admin, "DELETE", "/v1/sign-ins/{sign_in_id}", sign_ins::finish).summary("Signs a person out."),
+        key(Admin, "POST", "/v1/sign-in-links", sign_ins::link)
             .summary("A link that signs a person in to the page, once and within ten minutes."),
         key(Metrics, "GET", "/v1/caller", keys::caller).summary("Whose key the request has, and what it may do."),
         key(Admin, "GET", "/v1/keys", keys::list)
@@ -141,7 +141,7 @@ fn key_routes() -> Vec<Route> {
         key(Admin, "POST", "/v1/keys", keys::create).summary("Makes a key; the only answer with it."),
         key(Admin, "GET", "/v1/keys/{key_id}", keys::show).summary("One key, without its secret."),
         key(Admin, "DELETE", "/v1/keys/{key_id}", keys::revoke)
-            .summary("Revokes a key: it opens nothing from now on. Its row stays, for acts name it."),
+            .summary("Revokes a key: it opens nothing from now on. Its row stays, for the audit log names it."),
     ]
 }
 
@@ -150,7 +150,7 @@ fn destination_routes() -> Vec<Route> {
         key(Read, "GET", "/v1/destinations/kinds", forms::destinations)
             .summary("The form of each kind of destination: its fields for people, in their order, and what to do at the other side."),
         key(Read, "GET", "/v1/destinations/{destination_id}", destinations::show)
-            .summary("One destination with its health and what is owed to it."),
+            .summary("One destination with its health and what is pending for it."),
         key(Operator, "PATCH", "/v1/destinations/{destination_id}", destinations::update)
             .summary("Changes the given fields. A secret that this adds is shown only here."),
         key(Operator, "DELETE", "/v1/destinations/{destination_id}", destinations::delete)
@@ -166,21 +166,21 @@ fn destination_routes() -> Vec<Route> {
         key(Operator, "POST", "/v1/destinations/{destination_id}/enable", destinations::enable)
             .summary("Sends again, by a signal to its workflow. 409 for `newest_only` when it is enabled."),
         key(Operator, "POST", "/v1/destinations/{destination_id}/disable", destinations::disable)
-            .summary("Sends nothing any more, by a signal to its workflow; what is owed stays owed."),
+            .summary("Sends nothing any more, by a signal to its workflow; what is pending stays pending."),
         key(Support, "POST", "/v1/destinations/{destination_id}/probe", destinations::probe)
             .summary("Tests now whether it answers again, by a signal to its workflow. 409 when it is disabled."),
         key(Support, "POST", "/v1/destinations/{destination_id}/retry", destinations::retry).summary(
-            "Sends what is owed now: back-offs and a pause end, and an open breaker is tried. 409 when it is disabled.",
+            "Sends what is pending now: back-offs and a pause end, and an open breaker is tried. 409 when it is disabled.",
         ),
         key(Support, "POST", "/v1/destinations/{destination_id}/redeliver", destinations::redeliver)
             .summary("Sends again what failed for good, by a signal to its workflow."),
         key(Operator, "POST", "/v1/destinations/{destination_id}/snapshot", destinations::snapshot).summary(
-            "Owes the newest state of a page of purchases, each that was never owed, and the profiles \
+            "Queues the newest state of a page of purchases, each that was never queued, and the profiles \
              of their users that it lacks; 422 when purchase.updated is not chosen and no profiles are \
              kept.",
         ),
         key(Operator, "POST", "/v1/destinations/{destination_id}/replay", destinations::replay).summary(
-            "Owes the newest state of a page of purchases: those that the destination is behind with, \
+            "Queues the newest state of a page of purchases: those that the destination is behind with, \
              all, or those that are named; 422 when purchase.updated is not chosen.",
         ),
     ]
@@ -269,7 +269,7 @@ fn platform_routes() -> Vec<Route> {
             .summary("Deletes a platform; its notification URL ends within a second, the ledger stays."),
         key(Operator, "POST", "/v1/platforms/{platform_id}/rotate-ingress-key", platforms::rotate)
             .summary("A new notification URL; the old one takes messages until the overlap ends."),
-        key(Operator, "POST", "/v1/platforms/{platform_id}/end-old-ingress-key", platforms::end_old)
+        key(Operator, "POST", "/v1/platforms/{platform_id}/retire-old-ingress-key", platforms::retire_old)
             .summary("Ends the notification URL before the present one within a second."),
         key(Operator, "POST", "/v1/platforms/{platform_id}/rotate-publishable-key", platforms::rotate_publishable)
             .summary("A new key for devices; the old one ends at once, in every copy of the app that has it."),
@@ -334,8 +334,9 @@ fn ledger_routes() -> Vec<Route> {
             .summary("Its attempts, the oldest first."),
         key(Support, "GET", "/v1/deliveries/{delivery_id}/request", deliveries::request)
             .summary("Its body as it is sent, and the names of its headers; no signature and no secret."),
-        key(Read, "GET", "/v1/device-events", device_events::list)
-            .summary("Events that devices reported, the newest first, with what destinations are owed of each."),
+        key(Read, "GET", "/v1/device-events", device_events::list).summary(
+            "Events that devices reported, the newest first, each with what was queued of it for destinations.",
+        ),
         key(Read, "GET", "/v1/device-events/{event_id}", device_events::show)
             .summary("One event that a device reported, with its body."),
     ]
@@ -350,19 +351,19 @@ fn accounting_routes() -> Vec<Route> {
         key(Read, "GET", "/v1/explain/events/{event_id}", explain::event)
             .summary("What caused an event, which destinations received it, which did not, and why."),
         key(Read, "GET", "/v1/explain/destinations/{destination_id}", explain::destination)
-            .summary("The results of requests to a destination, what is owed to it and what is dead."),
+            .summary("The results of requests to a destination, what is pending for it and what failed."),
         key(Read, "GET", "/v1/series", series::list)
             .summary("What was counted in each minute, over all processes: of the last minute up to all is missing."),
-        key(Read, "GET", "/v1/acts", acts::list)
+        key(Read, "GET", "/v1/audit-log", audit_log::list)
             .summary("What persons, keys and scripts changed, the newest first."),
-        key(Read, "GET", "/v1/audit", audit::show)
+        key(Read, "GET", "/v1/check", check::show)
             .summary("Whether the tables agree with each other: as many rows as some seconds allow, or `limit` rows of one table."),
-        key(Read, "GET", "/v1/audit/revenue", audit::revenue).summary(
+        key(Read, "GET", "/v1/check/revenue", check::revenue).summary(
             "The money that was sent to each integration that counts, compared with the ledger, of the next \
              purchases.",
         ),
         key(Support, "POST", "/v1/redeliveries", redeliveries::create)
-            .summary("Owes a page of the selected events again; of a purchase always the newest state."),
+            .summary("Queues a page of the selected events again; of a purchase always the newest state."),
     ]
 }
 
@@ -380,7 +381,7 @@ impl Route {
         self.is_public || matches!(surface, Surface::All)
     }
 
-    /// A page that needs a session with at least this role.
+    /// A page that needs a sign-in with at least this role.
     pub fn page<H, T>(least: Role, method: &'static str, path: &'static str, handler: H) -> Self
     where
         H: Handler<T, Shared>,
@@ -388,7 +389,7 @@ impl Route {
     {
         Self {
             is_page: true,
-            // Each page limits itself to the app of the session, by the handlers of the API.
+            // Each page limits itself to the app of the sign-in, by the handlers of the API.
             describe: |operation, _| operation.is_limited = true,
             handler: if method == "POST" { post(handler) } else { get(handler) },
             ..key(least, method, path, health::live)

@@ -202,7 +202,7 @@ async fn a_signal_makes_a_run_of_claims_that_ends_go_on() {
     world.rvs().wait_queries("bought", 1, SOON).await;
     // It stands for a claim that comes after the activity found none.
     let run = contract::claims_workflow_id(world.platform_id);
-    world.temporal.signal(&run, contract::OWED, &json!({})).await.expect("an open run");
+    world.temporal.signal(&run, contract::PENDING, &json!({})).await.expect("an open run");
     world.rvs().answer_truly_about("bought");
     world.rvs().release();
     wait_access(&world, "bought", device).await;

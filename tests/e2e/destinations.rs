@@ -1,4 +1,4 @@
-//! The run of a destination: it probes while the breaker is open, keeps a pause, drains what is owed and hands back
+//! The run of a destination: it probes while the breaker is open, keeps a pause, drains what is pending and hands back
 //! lanes that fail; operators control it by the documented lines; `kill -9` in a drain loses nothing and sends nothing
 //! twice.
 
@@ -64,7 +64,7 @@ async fn wait_none_open(world: &World, workflow_type: &str) {
     .await;
 }
 
-/// Opens the breaker by failing purchases, each of which is then owed.
+/// Opens the breaker by failing purchases, each of which is then pending.
 async fn open_breaker(world: &mut World) {
     world.receiver.answer(FAILING);
     for receipt_id in receipts() {
@@ -83,7 +83,7 @@ async fn open_breaker(world: &mut World) {
 /// Waits until every purchase is acknowledged and its delivery has ended, and the destination is healthy.
 async fn check_delivered(world: &World, deadline: Duration) {
     let keys: Vec<String> = receipts().iter().map(|receipt_id| world.key(receipt_id).to_string()).collect();
-    wait::until(deadline, "everything that was owed", async || {
+    wait::until(deadline, "everything that was queued", async || {
         let missing = keys.iter().filter(|key| world.receiver.revisions(key).is_empty()).count();
         if missing == 0 { Ok(()) } else { Err(format!("{missing} of {MANY} are missing")) }
     })
@@ -191,7 +191,7 @@ async fn a_failure_in_a_drain_returns_to_its_purchases_run() {
     change(&world, &json!({ "enabled": false })).await;
     for receipt_id in ["one", "two"] {
         world.send(BOUGHT, receipt_id).await;
-        wait::until(SOON, "a delivery that is owed", async || {
+        wait::until(SOON, "a delivery that is pending", async || {
             let deliveries = world.deliveries(receipt_id).await;
             if deliveries.is_empty() { Err("none".to_owned()) } else { Ok(()) }
         })
@@ -279,9 +279,9 @@ async fn check_no_old_events(fail_points: &str) {
     let mut world = world(Backend::Sqlite, fail_points).await;
     change(&world, &json!({ "events": ["*"], "enabled": false })).await;
     world.send(BOUGHT, "off").await;
-    wait::until(SOON, "a state and news that are owed", async || {
-        let owed = world.deliveries("off").await.len();
-        if owed > 1 { Ok(()) } else { Err(format!("{owed}")) }
+    wait::until(SOON, "a state and news that are pending", async || {
+        let pending = world.deliveries("off").await.len();
+        if pending > 1 { Ok(()) } else { Err(format!("{pending}")) }
     })
     .await;
     world.wait_asleep("off").await;

@@ -241,7 +241,7 @@ async fn signals_to_a_stream_that_waits_do_not_fill_its_history() {
     Devices::of(&world).await.visit(Device(1)).await;
     let stream = format!("stream/{}", world.destination_id);
     wait::until(SOON, "a run that goes on as a new one", async || {
-        world.temporal.signal(&stream, contract::OWED, &json!({})).await?;
+        world.temporal.signal(&stream, contract::PENDING, &json!({})).await?;
         let runs = world.temporal.runs(&stream).await.len();
         if runs > 1 { Ok(()) } else { Err(format!("{runs} runs")) }
     })

@@ -147,8 +147,8 @@ async fn swept(faults: &str) -> Result<(), String> {
     // The destination's own run delivers it, so that no run of the purchase shows when it is recorded.
     let noted = wait::within(timeout, "the end of the delivery", async || {
         let deliveries = world.deliveries(ONE).await;
-        let owed = deliveries.iter().find(|one| one["status"] == "pending");
-        owed.map_or(Ok(()), |owed| Err(owed.to_string()))
+        let pending = deliveries.iter().find(|one| one["status"] == "pending");
+        pending.map_or(Ok(()), |pending| Err(pending.to_string()))
     });
     verdict.and(noted.await.map_err(|late| format!("I5: {late}")))
 }
@@ -195,9 +195,9 @@ async fn an_event_of_a_user(is_forgotten: bool) -> Result<(), String> {
 async fn an_event_that_is_never_delivered_is_noticed() {
     let without = an_event_of_a_user(false).await;
     let with = an_event_of_a_user(true).await;
-    let named = with.as_ref().is_err_and(|owed| owed.contains("user.subscription.purchased"));
-    assert!(named, "the event that is owed is named: {with:?}");
-    noticed("owed", &without, with);
+    let named = with.as_ref().is_err_and(|pending| pending.contains("user.subscription.purchased"));
+    assert!(named, "the event that is pending is named: {with:?}");
+    noticed("pending", &without, with);
 }
 
 /// Two revisions, each acknowledged before the next.

@@ -64,7 +64,7 @@ impl Demo {
 }
 
 impl Demo {
-    /// A sample by the API is accepted, settled, counted and left as an act.
+    /// A sample by the API is accepted, settled and counted, and leaves an audit entry.
     async fn sends_samples_itself(&self, bought: &Value) {
         let (api, platform) = (self.installation.api(), bought["platform_id"].as_str().expect("an id"));
         let wrong =
@@ -91,8 +91,8 @@ impl Demo {
             }
         })
         .await;
-        let acts = api.try_get("/v1/acts?operation=platform.sample").await.expect("acts");
-        assert_eq!(acts.body["items"][0]["subject"], *platform, "{acts:?}");
+        let audit_log = api.try_get("/v1/audit-log?operation=platform.sample").await.expect("the audit log");
+        assert_eq!(audit_log.body["items"][0]["subject"], *platform, "{audit_log:?}");
     }
 }
 
@@ -164,7 +164,7 @@ async fn a_sample_goes_to_a_platform_without_a_simulated_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn retry_sends_exactly_what_is_owed_at_once() {
+async fn retry_sends_exactly_what_is_pending_at_once() {
     let mut world = World::start(Setting { window_seconds: 1, ..Setting::default() }).await;
     let path = format!("/v1/destinations/{}", world.destination_id);
     drop(world.api.call(Method::PATCH, &path, &json!({ "schedule": [3600, 3600] })).await.ok());
@@ -185,15 +185,15 @@ async fn retry_sends_exactly_what_is_owed_at_once() {
     let id = world.destination_id.clone();
     let again = world.installation.call(&["destination", "retry", &id]);
     assert_eq!(again.status.code(), Some(1), "it fails again: {}", text(&again));
-    assert!(text(&again).contains("1 delivery is owed; sending now.\nIt failed again: "), "{}", text(&again));
+    assert!(text(&again).contains("1 delivery is pending; sending now.\nIt failed again: "), "{}", text(&again));
     world.receiver.answer(Reply::Status(200));
     let sent = world.installation.call(&["destination", "retry", &id, "--reason", "they are back"]);
-    assert_eq!(text(&sent), "1 delivery is owed; sending now.\nAll of it arrived.\n");
+    assert_eq!(text(&sent), "1 delivery is pending; sending now.\nAll of it arrived.\n");
     world.wait_acked("late", 1).await;
     assert_eq!(world.receiver.about(&world.key("late").to_string()).len(), 3, "each attempt once");
     assert_eq!(world.receiver.about(&world.key("arrived").to_string()).len(), 1, "what arrived is not sent again");
     let nothing = world.installation.call(&["destination", "retry", &id]);
-    assert_eq!(text(&nothing), "Nothing is owed to it.\n");
+    assert_eq!(text(&nothing), "Nothing is pending for it.\n");
     for receipt in ["arrived", "late"] {
         world.wait_asleep(receipt).await;
     }
@@ -206,7 +206,7 @@ async fn an_open_breaker_is_an_alarm_and_in_the_status() {
     let status = world.installation.call(&["status"]);
     let printed = text(&status);
     assert_eq!(status.status.code(), Some(0), "{printed}");
-    for part in ["accepts notifications", "Temporal      connected", "healthy", "nothing owed", "none in the last"] {
+    for part in ["accepts notifications", "Temporal      connected", "healthy", "nothing pending", "none in the last"] {
         assert!(printed.contains(part), "`{part}` is missing: {printed}");
     }
     world.receiver.answer(Reply::Status(503));
@@ -233,7 +233,7 @@ async fn an_open_breaker_is_an_alarm_and_in_the_status() {
     assert_eq!((&data["ok"], state), (&json!(false), Some(&json!("open"))), "{data}");
     world.receiver.answer(Reply::Status(200));
     let sent = world.installation.call(&["destination", "retry", &id]);
-    assert!(text(&sent).contains("owed; sending now."), "{}", text(&sent));
+    assert!(text(&sent).contains("pending; sending now."), "{}", text(&sent));
     world.wait_state(&id, "healthy").await;
     for number in 0..12 {
         world.wait_acked(&format!("r{number}"), 1).await;

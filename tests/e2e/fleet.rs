@@ -76,18 +76,18 @@ impl Fleet {
     /// Makes a delivery in back-off, open windows, and notifications that were just answered: the last one by the
     /// process that is killed next, if that is a `serve`.
     async fn make_busy(&mut self, round: &str, victim: usize) {
-        let [owed, one, other, fresh] = ["owed", "one", "other", "fresh"].map(|name| format!("{name}-{round}"));
+        let [pending, one, other, fresh] = ["pending", "one", "other", "fresh"].map(|name| format!("{name}-{round}"));
         // If all requests failed, the breaker would open.
-        self.world.receiver.answer_about("owed-", Some(Reply::Status(500)));
-        self.send(&owed, &[SERVE]).await;
-        self.send(&owed, &[OTHER_SERVE]).await;
+        self.world.receiver.answer_about("pending-", Some(Reply::Status(500)));
+        self.send(&pending, &[SERVE]).await;
+        self.send(&pending, &[OTHER_SERVE]).await;
         wait::until(SOON, "a delivery in back-off", async || {
             let pending = self.world.api.all("/v1/deliveries?status=pending").await;
             let is_waiting = pending.iter().any(|delivery| delivery["last_error"].is_string());
             if is_waiting { Ok(()) } else { Err(format!("{pending:?}")) }
         })
         .await;
-        self.world.receiver.answer_about("owed-", None);
+        self.world.receiver.answer_about("pending-", None);
         for (receipt_id, places) in [(&one, [SERVE, OTHER_SERVE]), (&other, [OTHER_SERVE, SERVE])] {
             self.send(receipt_id, &places[..1]).await;
             self.world.wait_first_notified(receipt_id).await;
@@ -124,7 +124,7 @@ impl Fleet {
         }
     }
 
-    /// Checks that the last acknowledged event is the newest one, and that nothing is owed.
+    /// Checks that the last acknowledged event is the newest one, and that nothing is pending.
     async fn check_arrived(&self, receipt_id: &str) {
         let deliveries = wait::until(REPEATED, &format!("the end of all deliveries of {receipt_id}"), async || {
             let deliveries = self.world.deliveries(receipt_id).await;

@@ -44,9 +44,9 @@ async fn scene(world: &mut World) -> Scene {
     // It fails every few seconds until that was seen.
     world.set_schedule(&[5; 40]).await;
     world.receiver.answer(Reply::Status(500));
-    let owed = world.send(BOUGHT, "owed").await;
+    let pending = world.send(BOUGHT, "pending").await;
     wait::until(SOON, "a lane in back-off", async || {
-        let deliveries = world.deliveries("owed").await;
+        let deliveries = world.deliveries("pending").await;
         let is_waiting = deliveries.iter().any(|one| one["status"] == "pending" && one["last_error"].is_string());
         if is_waiting { Ok(()) } else { Err(format!("{deliveries:?}")) }
     })
@@ -57,7 +57,7 @@ async fn scene(world: &mut World) -> Scene {
     let paused = hold(world, "paused", &until.to_string()).await;
     let waiting = world.send(BOUGHT, "waiting").await;
     world.wait_first_notified("waiting").await;
-    Scene { healing: vec![("owed", owed), ("paused", paused), ("waiting", waiting)], held }
+    Scene { healing: vec![("pending", pending), ("paused", paused), ("waiting", waiting)], held }
 }
 
 /// Sends a notification and holds its purchase at once.
@@ -207,9 +207,9 @@ async fn an_interrupted_change_of_settings_is_resumed() {
     let mut world = World::start(setting).await;
     world.let_sweep_help("the process that changed the settings died");
     world.receiver.answer(Reply::Status(500));
-    world.send(BOUGHT, "owed").await;
+    world.send(BOUGHT, "pending").await;
     let statuses = async |world: &World| {
-        let deliveries = world.deliveries("owed").await;
+        let deliveries = world.deliveries("pending").await;
         deliveries.iter().map(|one| one["status"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
     };
     wait::until(SOON, "a delivery that failed", async || {

@@ -56,9 +56,9 @@ async fn make_busy(world: &mut World) -> Sent {
     // It fails every few seconds until that was seen.
     world.set_schedule(&[5; 40]).await;
     world.receiver.answer(Reply::Status(500));
-    let mut sent = vec![("owed", world.send(BOUGHT, "owed").await)];
+    let mut sent = vec![("pending", world.send(BOUGHT, "pending").await)];
     wait::until(SOON, "a delivery in back-off", async || {
-        let deliveries = world.deliveries("owed").await;
+        let deliveries = world.deliveries("pending").await;
         let is_waiting = deliveries.iter().any(|one| one["status"] == "pending" && one["last_error"].is_string());
         if is_waiting { Ok(()) } else { Err(format!("{deliveries:?}")) }
     })
@@ -84,7 +84,7 @@ async fn check(world: World, sent: &Sent) {
         })
         .await;
     }
-    for receipt_id in ["owed", "waiting", "fresh"] {
+    for receipt_id in ["pending", "waiting", "fresh"] {
         let count = sent.iter().filter(|(of, _)| *of == receipt_id).count();
         if count > 0 {
             check_purchase(&world, receipt_id, count).await;

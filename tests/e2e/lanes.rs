@@ -1,4 +1,4 @@
-//! Lanes: what is owed to a destination arrives, the newest state only, whatever that destination or a worker does
+//! Lanes: what is pending for a destination arrives, the newest state only, whatever that destination or a worker does
 //! meanwhile.
 
 use reqwest::Method;
@@ -213,18 +213,18 @@ async fn a_disabled_destination_gets_the_newest_once_enabled() {
     let other_id = world.add_destination(&other, &["purchase.updated".to_owned()]).await;
     enable(&world, &other_id, false).await;
     for (revision, kind) in [(1, "SUBSCRIPTION_PURCHASED"), (2, "SUBSCRIPTION_AUTO_RENEWAL_OFF")] {
-        world.send(kind, "owed").await;
-        world.wait_acked("owed", revision).await;
-        world.wait_asleep("owed").await;
+        world.send(kind, "pending").await;
+        world.wait_acked("pending", revision).await;
+        world.wait_asleep("pending").await;
     }
-    assert_eq!(statuses(&world, "owed", &other_id).await, [(1, "pending".to_owned()), (2, "pending".to_owned())]);
+    assert_eq!(statuses(&world, "pending", &other_id).await, [(1, "pending".to_owned()), (2, "pending".to_owned())]);
     assert!(other.all().is_empty(), "a disabled destination gets nothing");
     enable(&world, &other_id, true).await;
-    let key = world.key("owed").to_string();
+    let key = world.key("pending").to_string();
     let received = other.wait_for(&key, 1, SOON).await;
     assert_eq!(received.iter().map(Received::revision).collect::<Vec<_>>(), [2], "only the newest");
-    wait_statuses(&world, "owed", &other_id, &[(1, "superseded"), (2, "delivered")]).await;
-    world.wait_asleep("owed").await;
+    wait_statuses(&world, "pending", &other_id, &[(1, "superseded"), (2, "delivered")]).await;
+    world.wait_asleep("pending").await;
     assert_eq!(other.revisions(&key), [2]);
     other.check();
     world.finish().await;

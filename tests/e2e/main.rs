@@ -1,9 +1,9 @@
 //! End-to-end tests: signed messages in, verified webhooks out, with a real Temporal Server; processes, Temporal and
 //! receivers are killed on the way.
 
-mod acts;
 mod admin;
 mod amplitude;
+mod audit_log;
 mod burst;
 mod cancelled;
 mod catalogue;

@@ -24,7 +24,7 @@ async fn every_counter_of_the_path_is_on_the_metrics_page() {
         "settle_settling_lag_seconds_count 1",
         "settle_deliveries_total{outcome=\"delivered\"} 1",
         "settle_inbox_age_seconds 0",
-        "settle_audit_violations 0",
+        "settle_check_violations 0",
         "settle_sweep_age_seconds ",
     ];
     wait_shown(&world, &wanted.map(str::to_owned)).await;
@@ -36,7 +36,7 @@ async fn every_counter_of_the_path_is_on_the_metrics_page() {
         "# HELP settle_destination_events_total".to_owned(),
         format!("settle_destination_events_total{{{of},event=\"destination.disabled\"}} 1"),
         format!("settle_destination_state{{{of},state=\"disabled\"}} 1"),
-        format!("settle_destination_owed{{{of}}} 1"),
+        format!("settle_destination_pending{{{of}}} 1"),
     ];
     wait_shown(&world, &disabled).await;
     world.receiver.answer(Reply::Status(200));
@@ -45,8 +45,8 @@ async fn every_counter_of_the_path_is_on_the_metrics_page() {
     world.wait_acked("gone", 1).await;
     let enabled = [
         format!("settle_destination_state{{{of},state=\"healthy\"}} 1"),
-        format!("settle_destination_owed{{{of}}} 0"),
-        format!("settle_destination_oldest_owed_seconds{{{of}}} 0"),
+        format!("settle_destination_pending{{{of}}} 0"),
+        format!("settle_destination_oldest_pending_seconds{{{of}}} 0"),
     ];
     wait_shown(&world, &enabled).await;
     check_page(&world).await;

@@ -81,7 +81,7 @@ async fn each_health_change_of_a_destination_is_announced_once() {
     let setting = Setting { window_seconds: 1, events: vec!["*".to_owned()], ..Setting::default() };
     let mut world = World::start(setting).await;
     let pair = Pair::join(&world).await;
-    refuse_until_dead(&mut world, &pair).await;
+    refuse_until_failed(&mut world, &pair).await;
     pair.wait_received(1).await;
 
     pair.failing.answer(Reply::Status(500));
@@ -102,7 +102,7 @@ async fn each_health_change_of_a_destination_is_announced_once() {
     pair.failing.answer(Reply::Status(410));
     world.send(BOUGHT, "gone").await;
     world.wait_state(&pair.failing_id, "disabled").await;
-    world.let_be_owed(&pair.failing_id, "its endpoint answers 410, which disables it");
+    world.let_be_pending(&pair.failing_id, "its endpoint answers 410, which disables it");
     pair.wait_received(4).await;
     check(&world, &pair).await;
     world.finish().await;
@@ -110,7 +110,7 @@ async fn each_health_change_of_a_destination_is_announced_once() {
 
 /// The endpoint answers 404 to the first event of a purchase: after five refusals the event is given up, although its
 /// schedule is longer, and the next event arrives.
-async fn refuse_until_dead(world: &mut World, pair: &Pair) {
+async fn refuse_until_failed(world: &mut World, pair: &Pair) {
     pair.failing.answer_next(REFUSALS, &Reply::Status(404));
     world.send(BOUGHT, REFUSED).await;
     wait::until(SOON, "the first refusal", async || {
@@ -127,10 +127,10 @@ async fn refuse_until_dead(world: &mut World, pair: &Pair) {
     assert_eq!(attempts, expected, "of a purchase in order");
     assert!(all[..REFUSALS].iter().all(|one| one.webhook_id == all[0].webhook_id), "{all:?}");
     let deliveries = world.deliveries(REFUSED).await;
-    let dead: Vec<&Value> = deliveries.iter().filter(|one| one["status"] == "dead").collect();
-    assert_eq!(dead.len(), 1, "{deliveries:?}");
+    let failed: Vec<&Value> = deliveries.iter().filter(|one| one["status"] == "failed").collect();
+    assert_eq!(failed.len(), 1, "{deliveries:?}");
     assert_eq!(
-        (&dead[0]["event_type"], &dead[0]["destination_id"], &dead[0]["attempts"]),
+        (&failed[0]["event_type"], &failed[0]["destination_id"], &failed[0]["attempts"]),
         (&json!(PURCHASED), &json!(pair.failing_id), &json!(REFUSALS)),
     );
 }

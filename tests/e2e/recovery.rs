@@ -30,9 +30,9 @@ async fn explained(world: &World, path: &str) -> String {
     sentences(&world.api.get(&format!("/v1/explain/{path}")).await.ok())
 }
 
-async fn check_audit(world: &World) {
-    let audit = world.api.get("/v1/audit").await.ok();
-    assert_eq!((&audit["violations"], &audit["next_cursor"]), (&json!(0), &Value::Null), "{audit}");
+async fn check_tables(world: &World) {
+    let check = world.api.get("/v1/check").await.ok();
+    assert_eq!((&check["violations"], &check["next_cursor"]), (&json!(0), &Value::Null), "{check}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,28 +41,28 @@ async fn failed_events_are_redelivered_by_script_with_their_errors() {
     let path = format!("/v1/destinations/{}", world.destination_id);
     drop(world.api.call(Method::PATCH, &path, &json!({ "schedule": [1] })).await.ok());
     world.receiver.answer(Reply::Status(500));
-    let message_id = world.send("SUBSCRIPTION_PURCHASED", "dead").await;
-    wait::until(SOON, "a dead delivery", async || {
-        let deliveries = world.deliveries("dead").await;
-        if deliveries.iter().any(|one| one["status"] == "dead") { Ok(()) } else { Err(format!("{deliveries:?}")) }
+    let message_id = world.send("SUBSCRIPTION_PURCHASED", "failed").await;
+    wait::until(SOON, "a failed delivery", async || {
+        let deliveries = world.deliveries("failed").await;
+        if deliveries.iter().any(|one| one["status"] == "failed") { Ok(()) } else { Err(format!("{deliveries:?}")) }
     })
     .await;
     let explanation = explained(&world, &format!("notifications/{message_id}")).await;
-    for part in ["dead at", "settle redeliver event", "attempt 2 at", "answered 500 after"] {
+    for part in ["failed at", "settle redeliver event", "attempt 2 at", "answered 500 after"] {
         assert!(explanation.contains(part), "{part} is not in {explanation}");
     }
     world.receiver.answer(Reply::Status(200));
     world.by_script("they lost it").await;
-    world.wait_acked("dead", 1).await;
+    world.wait_acked("failed", 1).await;
     wait::until(SOON, "the explanation", async || {
-        let deliveries = world.deliveries("dead").await;
+        let deliveries = world.deliveries("failed").await;
         if deliveries.iter().all(|one| one["status"] != "pending") { Ok(()) } else { Err(format!("{deliveries:?}")) }
     })
     .await;
-    let explanation = explained(&world, &format!("purchases/{}", world.key("dead"))).await;
+    let explanation = explained(&world, &format!("purchases/{}", world.key("failed"))).await;
     assert!(explanation.contains("sent again (the 2nd time): delivered at"), "{explanation}");
-    world.wait_asleep("dead").await;
-    check_audit(&world).await;
+    world.wait_asleep("failed").await;
+    check_tables(&world).await;
     world.finish().await;
 }
 
@@ -111,7 +111,7 @@ async fn a_time_range_and_a_table_are_redelivered_by_script() {
     for receipt in ["one", "two"] {
         world.wait_asleep(receipt).await;
     }
-    check_audit(&world).await;
+    check_tables(&world).await;
     world.finish().await;
 }
 
@@ -134,7 +134,7 @@ async fn a_lost_table_is_restored_in_one_delivery_each() {
     let lacks: Vec<&str> = fed.iter().filter_map(|one| one["collapse_key"].as_str()).collect();
     let replay = format!("/v1/destinations/{}/replay", world.destination_id);
     let done = world.api.post(&replay, &json!({ "collapse_keys": lacks })).await.ok();
-    assert_eq!((lacks.len(), &done["owed"]), (receipts.len(), &json!(receipts.len())), "{done}");
+    assert_eq!((lacks.len(), &done["pending"]), (receipts.len(), &json!(receipts.len())), "{done}");
     wait::until(SOON, "the whole table", async || {
         let got = world.receiver.count() - before;
         if got >= receipts.len() { Ok(()) } else { Err(format!("{got} deliveries")) }
@@ -153,8 +153,12 @@ async fn a_lost_table_is_restored_in_one_delivery_each() {
         assert_eq!(Some(&one.body["attributes"]["state_digest"]), digest, "the newest state");
     }
     let behind = world.api.post(&replay, &json!({})).await.ok();
-    assert_eq!((&behind["owed"], &behind["skipped"]["acknowledged"]), (&json!(0), &json!(receipts.len())), "{behind}");
-    check_audit(&world).await;
+    assert_eq!(
+        (&behind["pending"], &behind["skipped"]["acknowledged"]),
+        (&json!(0), &json!(receipts.len())),
+        "{behind}"
+    );
+    check_tables(&world).await;
     world.finish().await;
 }
 
@@ -188,30 +192,31 @@ async fn a_later_destination_is_explained_and_replayed_by_script() {
     let path = format!("/v1/destinations/{id}");
     drop(world.api.call(Method::PATCH, &path, &json!({ "schedule": [1] })).await.ok());
     later.answer(Reply::Status(500));
-    world.send("SUBSCRIPTION_PURCHASED", "dead").await;
-    wait_final(&world, "dead", &id, 2, "dead").await;
+    world.send("SUBSCRIPTION_PURCHASED", "failed").await;
+    wait_final(&world, "failed", &id, 2, "failed").await;
     later.answer(Reply::Status(200));
     world.send("SUBSCRIPTION_PURCHASED", "well").await;
     wait_final(&world, "well", &id, 2, "delivered").await;
     let before = later.count();
 
     replay_by_script(&world, &id).await;
-    for (receipt, owed) in [("early", 1), ("dead", 3), ("well", 2)] {
-        wait::until(SOON, &format!("{owed} deliveries of {receipt}"), async || {
+    for (receipt, queued) in [("early", 1), ("failed", 3), ("well", 2)] {
+        wait::until(SOON, &format!("{queued} deliveries of {receipt}"), async || {
             let mut deliveries = world.deliveries(receipt).await;
             deliveries.retain(|one| one["destination_id"] == id.as_str() && one["status"] != "pending");
-            if deliveries.len() == owed { Ok(()) } else { Err(format!("{deliveries:?}")) }
+            if deliveries.len() == queued { Ok(()) } else { Err(format!("{deliveries:?}")) }
         })
         .await;
         world.wait_asleep(receipt).await;
     }
     let mut got: Vec<_> = later.all().split_off(before).iter().map(revision_of).collect();
     got.sort();
-    let mut behind = [("early", 2), ("dead", 1)].map(|(receipt, revision)| (world.key(receipt).to_string(), revision));
+    let mut behind =
+        [("early", 2), ("failed", 1)].map(|(receipt, revision)| (world.key(receipt).to_string(), revision));
     behind.sort();
     assert_eq!(got, behind, "the newest state of each purchase that the destination lacks");
     later.check();
-    check_audit(&world).await;
+    check_tables(&world).await;
     world.finish().await;
 }
 
@@ -253,7 +258,7 @@ async fn events_unsent_for_want_of_a_key_are_replayed_by_script() {
     assert_eq!(replayed, keys.iter().map(String::as_str).collect::<BTreeSet<_>>());
     assert_eq!(events.len(), keys.len(), "each of them once");
     amplitude.check();
-    check_audit(&world).await;
+    check_tables(&world).await;
     world.finish().await;
 }
 
@@ -272,7 +277,7 @@ async fn a_worker_killed_after_a_replay_page_sends_each_once() {
     let exit = world.processes()[WORKER].wait_end().await;
     assert_eq!(exit.signal(), Some(6), "ended with {exit} and not by aborting itself");
     world.processes()[WORKER] = world.installation.start(&["worker"], &[]);
-    // The owed deliveries arrive before the activity of the page is retried, which takes Temporal ten seconds.
+    // The pending deliveries arrive before the activity of the page is retried, which takes Temporal ten seconds.
     for receipt in receipts {
         world.act(receipt, "flush", &json!({ "reason": "a test" })).await;
     }
@@ -290,7 +295,7 @@ async fn a_worker_killed_after_a_replay_page_sends_each_once() {
         assert_eq!(world.wait_received(receipt, 2).await.len(), 2, "once more, and only once: {receipt}");
     }
     assert_eq!(world.receiver.count(), received_before + receipts.len());
-    check_audit(&world).await;
+    check_tables(&world).await;
     world.finish().await;
 }
 
@@ -311,6 +316,6 @@ async fn a_worker_killed_in_a_redelivery_sends_the_purchase_once() {
     world.wait_asleep("k1").await;
     assert_eq!(world.wait_received("k1", 2).await.len(), 2, "once more, and only once");
     assert_eq!(world.deliveries("k1").await.len(), 2);
-    check_audit(&world).await;
+    check_tables(&world).await;
     world.finish().await;
 }

@@ -127,10 +127,10 @@ impl World {
     /// come. On a machine that stands still it comes later than [`ENABLED`]: then the sweep's signal was not the only one.
     async fn was_just_enabled(&self, finding: &Finding, found: &BTreeSet<Finding>) -> bool {
         let id = finding.workflow.rsplit('/').next().unwrap_or_default();
-        let acts = self.api.all(&format!("/v1/acts?operation=destination.update&subject={id}")).await;
-        let enabled_at = acts.iter().filter(|act| act["after"]["enabled"] == true).map(time_of).collect();
+        let entries = self.api.all(&format!("/v1/audit-log?operation=destination.update&subject={id}")).await;
+        let enabled_at = entries.iter().filter(|entry| entry["after"]["enabled"] == true).map(time_of).collect();
         let signalled_at =
-            self.runs_of(&finding.workflow).await.iter().flatten().filter(is_owed).map(runs::time).collect();
+            self.runs_of(&finding.workflow).await.iter().flatten().filter(is_pending).map(runs::time).collect();
         let swept_at =
             found.iter().filter(|other| other.workflow == finding.workflow).map(|other| other.read_at).collect();
         is_signal_to_come(finding.read_at, &Enabling { enabled_at, signalled_at, swept_at })
@@ -160,7 +160,7 @@ impl World {
     }
 }
 
-/// The times of a destination: when it was enabled, when its run was signalled that something is owed, and when the
+/// The times of a destination: when it was enabled, when its run was signalled that something is pending, and when the
 /// sweep found that.
 struct Enabling {
     enabled_at: Vec<Duration>,
@@ -181,14 +181,14 @@ fn is_signal_to_come(read_at: Duration, times: &Enabling) -> bool {
     })
 }
 
-fn time_of(act: &Value) -> Duration {
-    let at = act["at"].as_str().and_then(|at| at.parse::<domain::Timestamp>().ok()).expect("the time of an act");
+fn time_of(entry: &Value) -> Duration {
+    let at = entry["at"].as_str().and_then(|at| at.parse::<domain::Timestamp>().ok()).expect("the time of an entry");
     Duration::from_micros(at.micros().unsigned_abs())
 }
 
-fn is_owed(event: &&HistoryEvent) -> bool {
+fn is_pending(event: &&HistoryEvent) -> bool {
     match event.attributes.as_ref() {
-        Some(Attributes::WorkflowExecutionSignaledEventAttributes(signal)) => signal.signal_name == contract::OWED,
+        Some(Attributes::WorkflowExecutionSignaledEventAttributes(signal)) => signal.signal_name == contract::PENDING,
         _ => false,
     }
 }

@@ -1,4 +1,4 @@
-//! What the end of every story checks beside the invariants: nothing is owed to any destination, the audit finds no
+//! What the end of every story checks beside the invariants: nothing is pending for any destination, the check finds no
 //! violation, and the newest runs of the world replay.
 
 use super::runs;
@@ -18,26 +18,26 @@ const PURCHASES: usize = 12;
 const OTHERS: usize = 2;
 
 impl World {
-    /// Lets a destination be owed something at the end of this story. `because` says in a sentence why: the destination
-    /// is disabled on purpose, or fails for ever.
+    /// Lets deliveries to a destination be pending at the end of this story. `because` says in a sentence why: the
+    /// destination is disabled on purpose, or fails for ever.
     ///
     /// # Panics
     /// When there is no reason.
-    pub fn let_be_owed(&mut self, destination_id: &str, because: &'static str) {
-        assert!(because.contains(' '), "a sentence says why the destination is owed something at the end");
-        self.owed_at_end.insert(destination_id.to_owned(), because);
+    pub fn let_be_pending(&mut self, destination_id: &str, because: &'static str) {
+        assert!(because.contains(' '), "a sentence says why deliveries are pending at the end");
+        self.pending_at_end.insert(destination_id.to_owned(), because);
     }
 
     /// Waits until no delivery is pending: of purchases, users, destinations and devices, to any destination that
-    /// [`Self::let_be_owed`] does not name.
+    /// [`Self::let_be_pending`] does not name.
     ///
     /// # Errors
     /// What is pending after `timeout`.
-    pub(super) async fn check_nothing_owed(&self, timeout: Duration) -> Result<(), String> {
-        for (destination, because) in &self.owed_at_end {
-            println!("destination {destination} may be owed something ({because})");
+    pub(super) async fn check_nothing_pending(&self, timeout: Duration) -> Result<(), String> {
+        for (destination, because) in &self.pending_at_end {
+            println!("deliveries to {destination} may be pending ({because})");
         }
-        let owed = wait::within(timeout, "the end of all deliveries", async || {
+        let pending = wait::within(timeout, "the end of all deliveries", async || {
             let (events, of_devices) =
                 (self.pending("/v1/deliveries").await?, self.pending("/v1/device-events").await?);
             match events.first().or(of_devices.first()) {
@@ -45,7 +45,7 @@ impl World {
                 Some(first) => Err(format!("{} and {} of devices, such as {first}", events.len(), of_devices.len())),
             }
         });
-        owed.await.map_err(|late| format!("owed: {late}"))
+        pending.await.map_err(|late| format!("pending: {late}"))
     }
 
     /// The items of a list with a delivery that is pending and may not be. Without an exception one page says enough.
@@ -54,7 +54,7 @@ impl World {
         loop {
             let answer = self.api.try_get(&path).await?;
             let items = answer.body["items"].as_array().ok_or_else(|| format!("{answer:?}"))?;
-            found.extend(items.iter().filter(|item| self.is_owed(item)).cloned());
+            found.extend(items.iter().filter(|item| self.is_pending(item)).cloned());
             match answer.body["next_cursor"].as_str().filter(|_| found.is_empty()) {
                 Some(cursor) => path = format!("{list}?status=pending&cursor={cursor}"),
                 None => return Ok(found),
@@ -62,11 +62,11 @@ impl World {
         }
     }
 
-    /// Whether an item is a pending delivery, or has one, to a destination that may not be owed anything.
-    fn is_owed(&self, item: &Value) -> bool {
+    /// Whether an item is a pending delivery, or has one, to a destination that may have none.
+    fn is_pending(&self, item: &Value) -> bool {
         let is_wrong = |one: &Value| {
             let destination = one["destination_id"].as_str().unwrap_or_default();
-            one["status"] == "pending" && !self.owed_at_end.contains_key(destination)
+            one["status"] == "pending" && !self.pending_at_end.contains_key(destination)
         };
         item["deliveries"].as_array().map_or_else(|| is_wrong(item), |of_event| of_event.iter().any(is_wrong))
     }
@@ -75,17 +75,17 @@ impl World {
     ///
     /// # Errors
     /// The violated rules.
-    pub(super) async fn check_audit(&self) -> Result<(), String> {
-        let mut path = "/v1/audit".to_owned();
+    pub(super) async fn check_tables(&self) -> Result<(), String> {
+        let mut path = "/v1/check".to_owned();
         loop {
-            let audit = self.api.try_get(&path).await?.body;
-            if audit["violations"] != 0 {
-                let rules = audit["rules"].as_array().cloned().unwrap_or_default();
+            let check = self.api.try_get(&path).await?.body;
+            if check["violations"] != 0 {
+                let rules = check["rules"].as_array().cloned().unwrap_or_default();
                 let broken: Vec<_> = rules.into_iter().filter(|rule| rule["violations"] != 0).collect();
-                return Err(format!("audit: {} violations: {broken:#?}", audit["violations"]));
+                return Err(format!("check: {} violations: {broken:#?}", check["violations"]));
             }
-            match audit["next_cursor"].as_str() {
-                Some(cursor) => path = format!("/v1/audit?cursor={cursor}"),
+            match check["next_cursor"].as_str() {
+                Some(cursor) => path = format!("/v1/check?cursor={cursor}"),
                 None => return Ok(()),
             }
         }

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 impl World {
     /// Waits until every accepted message has its outcome, the newest revision of each purchase is acknowledged and
-    /// nothing is owed to any destination, and checks what must hold at the end of every test: the invariants, the audit,
-    /// that the sweep had to help nobody, and that the newest runs replay.
+    /// nothing is pending for any destination, and checks what must hold at the end of every test: the invariants, the
+    /// check, that the sweep had to help nobody, and that the newest runs replay.
     ///
     /// # Panics
     /// With the invariant that does not hold.
@@ -41,21 +41,21 @@ impl World {
         for key in &keys {
             self.newest(key, timeout).await.map_err(|late| format!("I5: {late}"))?;
         }
-        self.check_nothing_owed(timeout).await?;
+        self.check_nothing_pending(timeout).await?;
         self.rvs.iter().for_each(Rvs::check);
         self.receiver.verdict()?;
-        self.check_audit().await?;
+        self.check_tables().await?;
         self.check_unhelped().await?;
         self.check_replays().await
     }
 
-    /// I5: the last acknowledged revision is the newest one, or the delivery of the newest one is dead.
+    /// I5: the last acknowledged revision is the newest one, or the delivery of the newest one failed.
     async fn newest(&self, key: &str, timeout: Duration) -> Result<(), String> {
         wait::within(timeout, &format!("the newest revision of {key} at the receiver"), async || {
             let answer = self.api.try_get(&format!("/v1/purchases/{key}")).await?;
             let newest = answer.body["revision"].as_i64().unwrap_or_default();
             let acked = self.receiver.revisions(key).last().copied().unwrap_or_default();
-            if answer.status == 404 || acked == newest || self.is_dead(key, newest).await {
+            if answer.status == 404 || acked == newest || self.is_failed(key, newest).await {
                 return Ok(());
             }
             Err(format!("acknowledged {acked}, newest {newest}"))
@@ -63,16 +63,16 @@ impl World {
         .await
     }
 
-    async fn is_dead(&self, key: &str, revision: i64) -> bool {
+    async fn is_failed(&self, key: &str, revision: i64) -> bool {
         let deliveries = self.api.all(&format!("/v1/deliveries?collapse_key={key}")).await;
-        deliveries.iter().any(|one| one["status"] == "dead" && one["revision"] == revision)
+        deliveries.iter().any(|one| one["status"] == "failed" && one["revision"] == revision)
     }
 
     /// Waits until no run of a receipt's purchase is open, and checks that the run left nothing undone. A later check
     /// would not see it, because the sweep finds what a run forgets.
     ///
     /// # Errors
-    /// I1 for a notification of these messages without an outcome, I5 for a delivery that is owed.
+    /// I1 for a notification of these messages without an outcome, I5 for a delivery that is pending.
     pub async fn left_behind(&self, receipt_id: &str, message_ids: &[String]) -> Result<(), String> {
         self.wait_asleep(receipt_id).await;
         for message_id in message_ids {
@@ -82,7 +82,7 @@ impl World {
         }
         let deliveries = self.deliveries(receipt_id).await;
         match deliveries.iter().find(|one| one["status"] == "pending") {
-            Some(owed) => Err(format!("I5: the run of {receipt_id} ended while this was owed: {owed}")),
+            Some(pending) => Err(format!("I5: the run of {receipt_id} ended while this was pending: {pending}")),
             None => Ok(()),
         }
     }

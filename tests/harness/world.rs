@@ -91,8 +91,8 @@ pub struct World {
     pub(super) is_finished: bool,
     /// Why the sweep may help, if it may.
     pub(super) sweep_helps: Option<&'static str>,
-    /// The destinations that may be owed something at the end, and why.
-    pub(super) owed_at_end: BTreeMap<String, &'static str>,
+    /// The destinations whose deliveries may be pending at the end, and why.
+    pub(super) pending_at_end: BTreeMap<String, &'static str>,
 }
 
 impl World {
@@ -135,7 +135,7 @@ impl World {
             accepted: Vec::new(),
             is_finished: false,
             sweep_helps: None,
-            owed_at_end: BTreeMap::new(),
+            pending_at_end: BTreeMap::new(),
         }
     }
 

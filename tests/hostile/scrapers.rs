@@ -1,4 +1,4 @@
-//! Many who read the metrics of an installation that owes much.
+//! Many who read the metrics of an installation in which much is pending.
 
 use super::crowd::LASTING;
 use super::target::Target;
@@ -13,17 +13,17 @@ use tokio::time::Instant;
 
 const SCRAPERS: usize = 200;
 const DESTINATIONS: usize = 20;
-const OWED: usize = 100_000;
+const PENDING: usize = 100_000;
 /// When they are due: in far future, in microseconds since 1970.
 const LATER: i64 = 4_102_444_800_000_000;
 
-/// Makes disabled destinations owe deliveries of a purchase that does not exist, past the program.
-fn owe(database: &str, destinations: &[String]) {
+/// Queues deliveries of a purchase that does not exist for disabled destinations, past the program.
+fn queue(database: &str, destinations: &[String]) {
     let mut connection = SqliteConnection::establish(database).expect("the database");
     connection.batch_execute("PRAGMA synchronous = OFF; PRAGMA foreign_keys = OFF; BEGIN").expect("its settings");
     for id in destinations {
         let rows = format!(
-            "WITH RECURSIVE numbers (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < {OWED})
+            "WITH RECURSIVE numbers (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < {PENDING})
              INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status,
                  attempts, next_due_at, created_at)
              SELECT '{id}-' || number, '{id}', '{id}-' || number, 0, 'purchase.updated', '{id}-' || number, 1,
@@ -47,19 +47,19 @@ async fn scrape(address: SocketAddr, key: String, end: Instant) -> usize {
     let (mut pages, headers) = (0, [("authorization", format!("Bearer {key}"))]);
     while Instant::now() < end {
         let answer = send_raw(reqwest::Method::GET, &format!("http://{address}/metrics"), &headers, Vec::new()).await;
-        let is_whole = |text: &str| text.matches("settle_destination_owed{").count() > DESTINATIONS;
+        let is_whole = |text: &str| text.matches("settle_destination_pending{").count() > DESTINATIONS;
         pages += usize::from(answer.is_ok_and(|answer| answer.body.as_str().is_some_and(is_whole)));
     }
     pages
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hundred_scrapers_of_two_million_owed_hold_nothing_up() {
+async fn two_hundred_scrapers_of_two_million_pending_hold_nothing_up() {
     let mut target = Target::start().await;
     let mut ids = Vec::new();
     for number in 0..DESTINATIONS {
         let body = json!({
-            "kind": "webhook", "name": format!("owed {number}"), "url": format!("http://127.0.0.1:9/{number}"),
+            "kind": "webhook", "name": format!("pending {number}"), "url": format!("http://127.0.0.1:9/{number}"),
             "enabled": false, "events": ["device.session.end"],
         });
         let created =
@@ -69,8 +69,8 @@ async fn two_hundred_scrapers_of_two_million_owed_hold_nothing_up() {
     let database = target.world.installation.database().to_owned();
     target.world.kill9();
     let began = Instant::now();
-    owe(&database, &ids);
-    println!("{} deliveries are owed after {:.0?}", DESTINATIONS * OWED, began.elapsed());
+    queue(&database, &ids);
+    println!("{} deliveries are pending after {:.0?}", DESTINATIONS * PENDING, began.elapsed());
     target.world.restart().await;
     target.restarted();
     let body = json!({ "name": "scrapers", "role": "metrics" });

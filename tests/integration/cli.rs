@@ -119,7 +119,7 @@ fn the_help_teaches_each_command() {
         "explain",
         "redeliver",
         "feed",
-        "audit",
+        "check",
     ];
     for command in commands {
         assert!(

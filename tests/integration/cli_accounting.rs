@@ -1,4 +1,4 @@
-//! `settle explain`, `audit` and `redeliver` with a running service that never reaches Temporal.
+//! `settle explain`, `check` and `redeliver` with a running service that never reaches Temporal.
 
 use super::cli::{logged, settle, stderr_of, stdout_of, wait_open};
 use super::cli_settings::Desk;
@@ -36,45 +36,45 @@ fn the_reason_is_printed_as_the_api_sends_it() {
     assert!(story.contains("\n    event purchase.updated") && story.contains("\n      not to `late`"), "{story}");
     assert_eq!(text(&desk, &["purchase", "explain", "r0"]), story, "both are the same");
     assert!(text(&desk, &["explain", "event", FIRST]).contains("the destination was created later"));
-    assert!(text(&desk, &["explain", "destination", &destination]).contains("nothing is owed to it"));
+    assert!(text(&desk, &["explain", "destination", &destination]).contains("nothing is pending for it"));
     let answer = desk.answer(&["explain", "purchase", FIRST]);
     assert_eq!((&answer["what"], &answer["collapse_key"]), (&json!("purchase"), &json!(FIRST)));
     assert_eq!(desk.run(&["explain", "notification", "nobody"]).status.code(), Some(1));
 }
 
 #[test]
-fn an_audit_exits_with_1_when_a_rule_does_not_hold() {
-    let (desk, _) = desk("cli-audit");
-    assert!(text(&desk, &["audit"]).contains("rows keep all"));
-    let all = text(&desk, &["audit", "--all"]);
+fn a_check_exits_with_1_when_a_rule_does_not_hold() {
+    let (desk, _) = desk("cli-check");
+    assert!(text(&desk, &["check"]).contains("rows keep all"));
+    let all = text(&desk, &["check", "--all"]);
     assert!(all.contains("ok  revisions_were_announced (purchases): "), "{all}");
     assert!(
         all.contains("ok  accepted_is_stored (acceptances): every notification that was accepted is still"),
         "{all}"
     );
     desk.beside().batch_execute(&format!("DELETE FROM events WHERE collapse_key = '{FIRST}'")).expect("a deletion");
-    let broken = desk.run(&["audit"]);
+    let broken = desk.run(&["check"]);
     let printed = stdout_of(&broken);
     assert_eq!(broken.status.code(), Some(1), "{printed}");
     assert!(
         printed.contains("1 purchases break the rule revisions_were_announced") && printed.contains(FIRST),
         "{printed}"
     );
-    let json = desk.run(&["audit", "--json"]);
+    let json = desk.run(&["check", "--json"]);
     let answer: Value = serde_json::from_str(&stdout_of(&json)).expect("JSON");
     assert_eq!((json.status.code(), &answer["violations"]), (Some(1), &json!(1)), "{answer}");
 }
 
 #[test]
-fn the_audit_gauge_exists_at_once_and_shows_breaches_soon() {
+fn the_check_gauge_exists_at_once_and_shows_breaches_soon() {
     let (desk, _) = desk("cli-gauge");
-    let gauge = |desk: &Desk| desk.metric("settle_audit_violations ");
-    assert_eq!(gauge(&desk).as_deref(), Some("settle_audit_violations 0"));
+    let gauge = |desk: &Desk| desk.metric("settle_check_violations ");
+    assert_eq!(gauge(&desk).as_deref(), Some("settle_check_violations 0"));
     desk.beside().batch_execute(&format!("DELETE FROM events WHERE collapse_key = '{FIRST}'")).expect("a deletion");
     let desk = desk.restarted();
     let check = || match gauge(&desk) {
-        Some(line) if line == "settle_audit_violations 1" => Ok(()),
-        Some(line) if line == "settle_audit_violations 0" => Err(line),
+        Some(line) if line == "settle_check_violations 1" => Ok(()),
+        Some(line) if line == "settle_check_violations 0" => Err(line),
         other => panic!("{other:?}"),
     };
     wait::until_blocking(SOON, "what the first check finds", check).expect("a violation");
@@ -83,33 +83,40 @@ fn the_audit_gauge_exists_at_once_and_shows_breaches_soon() {
 #[test]
 fn redeliveries_are_counted_before_and_after() {
     let (desk, destination) = desk("cli-redeliver");
-    let owed = |line: &[&str]| {
+    let pending = |line: &[&str]| {
         let answer = desk.answer(line);
-        (answer["owed"].clone(), answer["skipped"].clone())
+        (answer["pending"].clone(), answer["skipped"].clone())
     };
     let range = ["redeliver", "range", "--from", "1970-01-01T00:00:00Z", "--destination", &destination];
     let dry: Vec<&str> = range.iter().copied().chain(["--dry-run"]).collect();
-    assert_eq!(owed(&dry), (json!(3), json!({})));
-    assert_eq!(owed(&["redeliver", "event", FIRST]), (json!(1), json!({})));
+    assert_eq!(pending(&dry), (json!(3), json!({})));
+    assert_eq!(pending(&["redeliver", "event", FIRST]), (json!(1), json!({})));
     let listed = desk.answer(&["delivery", "list", "--destination", &destination]);
     let webhook_id = listed["items"][0]["id"].as_str().expect("an id");
-    assert_eq!(owed(&["redeliver", "event", webhook_id]), (json!(0), json!({ "already_owed": 1 })), "the same event");
+    assert_eq!(
+        pending(&["redeliver", "event", webhook_id]),
+        (json!(0), json!({ "already_pending": 1 })),
+        "the same event"
+    );
     let explained = text(&desk, &["explain", "event", webhook_id]);
     assert!(explained.starts_with("event purchase.updated") && explained.contains(FIRST), "{explained}");
     let explained = text(&desk, &["explain", "destination", &destination]);
-    let line = format!("    purchase.updated {FIRST} of purchase {FIRST} (receipt r0): owed");
+    let line = format!("    purchase.updated {FIRST} of purchase {FIRST} (receipt r0): pending");
     assert!(explained.lines().any(|one| one.starts_with(&line)), "{explained}");
-    assert_eq!(owed(&range), (json!(2), json!({ "already_owed": 1 })));
-    assert_eq!(owed(&["redeliver", "purchase", "r1"]), (json!(0), json!({ "already_owed": 1 })));
-    assert_eq!(owed(&["redeliver", "failed"]), (json!(0), json!({})));
-    assert_eq!(owed(&["destination", "redeliver", &destination]), (json!(0), json!({})));
-    let dead = "UPDATE deliveries SET status = 'dead', finished_at = created_at WHERE destination_id";
-    desk.beside().batch_execute(&format!("{dead} = '{destination}'")).expect("a change");
-    assert_eq!(owed(&["destination", "redeliver", &destination, "--dry-run"]), (json!(3), json!({})));
-    assert_eq!(owed(&["destination", "redeliver", &destination]), (json!(3), json!({})));
-    assert_eq!(owed(&["destination", "redeliver", &destination]), (json!(0), json!({ "already_owed": 3 })));
+    assert_eq!(pending(&range), (json!(2), json!({ "already_pending": 1 })));
+    assert_eq!(pending(&["redeliver", "purchase", "r1"]), (json!(0), json!({ "already_pending": 1 })));
+    assert_eq!(pending(&["redeliver", "failed"]), (json!(0), json!({})));
+    assert_eq!(pending(&["destination", "redeliver", &destination]), (json!(0), json!({})));
+    let failed = "UPDATE deliveries SET status = 'failed', finished_at = created_at WHERE destination_id";
+    desk.beside().batch_execute(&format!("{failed} = '{destination}'")).expect("a change");
+    assert_eq!(pending(&["destination", "redeliver", &destination, "--dry-run"]), (json!(3), json!({})));
+    assert_eq!(pending(&["destination", "redeliver", &destination]), (json!(3), json!({})));
+    assert_eq!(pending(&["destination", "redeliver", &destination]), (json!(0), json!({ "already_pending": 3 })));
     let printed = text(&desk, &["redeliver", "purchase", "r1", "--dry-run"]);
-    assert!(printed.contains("0 deliveries would be sent") && printed.contains("they are owed already"), "{printed}");
+    assert!(
+        printed.contains("0 deliveries would be sent") && printed.contains("they are pending already"),
+        "{printed}"
+    );
     assert_eq!(desk.run(&["redeliver", "range"]).status.code(), Some(2), "`--from` is required");
 }
 
@@ -125,24 +132,24 @@ fn a_replay_sends_what_a_destination_lacks_and_feeds_list_it() {
     let replay = |more: &[&str]| {
         let line: Vec<&str> = ["destination", "replay", &destination].into_iter().chain(more.iter().copied()).collect();
         let answer = desk.answer(&line);
-        (answer["purchases"].clone(), answer["owed"].clone())
+        (answer["purchases"].clone(), answer["pending"].clone())
     };
     assert_eq!(replay(&["--dry-run"]), (json!(3), json!(3)));
     assert_eq!(replay(&[]), (json!(3), json!(3)));
-    assert_eq!(replay(&["--all"]), (json!(3), json!(0)), "they are owed already");
+    assert_eq!(replay(&["--all"]), (json!(3), json!(0)), "they are pending already");
 }
 
 #[test]
 fn an_interrupted_run_resumes_and_sends_nothing_twice() {
     let (desk, destination) = desk("cli-run");
     let replay = ["destination", "replay", &destination, "--all", "--run", "mine"];
-    assert_eq!(desk.answer(&replay)["owed"], 3);
+    assert_eq!(desk.answer(&replay)["pending"], 3);
     let arrived = "UPDATE deliveries SET status = 'delivered', finished_at = created_at";
     desk.beside().batch_execute(arrived).expect("a change");
-    assert_eq!(desk.answer(&replay)["owed"], 3, "the same run gets the same answer");
+    assert_eq!(desk.answer(&replay)["pending"], 3, "the same run gets the same answer");
     let shown = desk.answer(&["destination", "show", &destination]);
-    assert_eq!(shown["health"]["owed"], 0, "nothing is owed again");
-    assert_eq!(desk.answer(&replay[..4])["owed"], 3, "another run sends all of it");
+    assert_eq!(shown["health"]["pending"], 0, "nothing is queued again");
+    assert_eq!(desk.answer(&replay[..4])["pending"], 3, "another run sends all of it");
 
     // A service that reads requests and never answers.
     let deaf = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -171,16 +178,16 @@ fn an_interrupted_run_resumes_and_sends_nothing_twice() {
 fn a_time_is_absolute_or_an_age_and_an_app_can_be_named() {
     let (desk, _) = desk("cli-ago");
     let other = desk.id(&["app", "create", "other"]);
-    let audited = |more: &[&str]| {
+    let checked = |more: &[&str]| {
         let line: Vec<&str> = ["redeliver", "range", "--dry-run"].into_iter().chain(more.iter().copied()).collect();
         desk.answer(&line)["checked"].clone()
     };
     // The rows of the test date from 1970.
-    assert_eq!(audited(&["--from", "3d"]), 0);
-    assert_eq!(audited(&["--from", "36500d", "--until", "2h"]), 3);
-    assert_eq!(audited(&["--from", "36500d", "--until", "36000d"]), 0);
-    assert_eq!(audited(&["--from", "36500d", "--app", &desk.app]), 3);
-    assert_eq!(audited(&["--from", "36500d", "--app", &other]), 0);
+    assert_eq!(checked(&["--from", "3d"]), 0);
+    assert_eq!(checked(&["--from", "36500d", "--until", "2h"]), 3);
+    assert_eq!(checked(&["--from", "36500d", "--until", "36000d"]), 0);
+    assert_eq!(checked(&["--from", "36500d", "--app", &desk.app]), 3);
+    assert_eq!(checked(&["--from", "36500d", "--app", &other]), 0);
     assert_eq!(desk.answer(&["redeliver", "failed", "--app", &other])["checked"], 0);
     let wrong = desk.run(&["redeliver", "range", "--from", "yesterday"]);
     assert_eq!(wrong.status.code(), Some(2));
@@ -223,16 +230,16 @@ fn alarms_are_listed_as_a_table_and_as_data() {
     let (desk, _) = desk("cli-alarm");
     assert_eq!(text(&desk, &["alarm", "list"]), "No alarm was ever raised.\n");
     let raised = "INSERT INTO alarms (at, last_at, times, kind, detail, id) \
-         VALUES (1, 2000000, 3, 'audit', 'it is broken', '6b275a67-0bbb-4f3a-99b9-6600bf711993')";
+         VALUES (1, 2000000, 3, 'check', 'it is broken', '6b275a67-0bbb-4f3a-99b9-6600bf711993')";
     desk.beside().batch_execute(raised).expect("an alarm");
     let table = text(&desk, &["alarm", "list"]);
     let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
     assert_eq!(lines.next().as_deref(), Some("LAST COUNT KIND PLATFORM FIRST DETAIL NOTE ID"), "{table}");
     let row = lines.next().expect("a row");
     assert!(row.starts_with("1970-01-01T00:00:02") && row.contains("it is broken - 6b275a67"), "{row}");
-    assert!(row.contains(" 3 audit - "), "{row}");
+    assert!(row.contains(" 3 check - "), "{row}");
     let answer = desk.answer(&["alarm", "list", "--limit", "1"]);
-    assert_eq!((&answer["items"][0]["kind"], &answer["items"][0]["count"]), (&json!("audit"), &json!(3)));
+    assert_eq!((&answer["items"][0]["kind"], &answer["items"][0]["count"]), (&json!("check"), &json!(3)));
     let id = answer["items"][0]["id"].as_str().expect("an id").to_owned();
     let seen = desk.answer(&["alarm", "acknowledge", &id, "--note", "it is known"]);
     assert_eq!(seen, desk.answer(&["alarm", "show", &id]));

@@ -99,7 +99,7 @@ fn a_start_without_variables_names_a_destination_it_refuses() {
     let status = desk.run(&["status"]);
     assert_eq!(status.status.code(), Some(1));
     let status = stdout_of(&status);
-    assert!(status.contains("not allowed by the settings (") && status.contains("2 owed"), "{status}");
+    assert!(status.contains("not allowed by the settings (") && status.contains("2 pending"), "{status}");
     for text in [&warning, &shown, &status] {
         assert!(text.contains("local") && text.contains(&id), "{text}");
         for variable in variables {
@@ -243,7 +243,8 @@ fn a_destination_is_switched_off_and_on_and_deleted() {
     assert_eq!(desk.answer(&["destination", "list", "--app", &desk.app])["items"], json!([]));
 }
 
-/// A fake service with a destination that owes one delivery. The first retry of it fails; then its breaker is open.
+/// A fake service with a destination for which one delivery is pending. The first retry of it fails; then its
+/// breaker is open.
 fn failing() -> String {
     let service = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", service.local_addr().expect("its address"));
@@ -255,14 +256,14 @@ fn failing() -> String {
             let line = String::from_utf8_lossy(&request[..length]);
             let body = if line.starts_with("POST") {
                 failed_at = if failed_at.is_null() { FAILED_AT[0] } else { FAILED_AT[1] }.into();
-                json!({ "destination_id": "d", "owed": 1 })
+                json!({ "destination_id": "d", "pending": 1 })
             } else if line.starts_with("GET /v1/deliveries") {
                 // What is due before the failure is on its way.
                 json!({ "items": [{ "next_due_at": DUE_AT }, { "next_due_at": "2026-01-31T11:00:00.000000Z" }] })
             } else {
                 let opened_at = if failed_at == FAILED_AT[1] { failed_at.clone() } else { Value::Null };
                 json!({ "health": {
-                    "owed": 1, "last_failure_at": failed_at, "last_error": "answered 503", "opened_at": opened_at,
+                    "pending": 1, "last_failure_at": failed_at, "last_error": "answered 503", "opened_at": opened_at,
                 }})
             };
             let (body, close) = (body.to_string(), "connection: close");
@@ -286,12 +287,12 @@ fn a_retry_that_fails_shows_the_next_attempt_and_exits_with_1() {
         stdout_of(&output)
     };
     let url = failing();
-    let failed = "1 delivery is owed; sending now.\nIt failed again: answered 503. 1 delivery is still owed; ";
+    let failed = "1 delivery is pending; sending now.\nIt failed again: answered 503. 1 delivery is still pending; ";
     assert_eq!(retried(&url, &[]), format!("{failed}the next attempt is due at 2026-01-31T12:10:00Z.\n"));
     assert_eq!(retried(&url, &[]), format!("{failed}its breaker is open, so it is tried every 30 s.\n"));
     let answer: Value = serde_json::from_str(&retried(&failing(), &["--json"])).expect("JSON");
     let expected = json!({
-        "destination_id": "d", "owed": 1, "result": "failed", "left": 1, "error": "answered 503",
+        "destination_id": "d", "pending": 1, "result": "failed", "left": 1, "error": "answered 503",
         "next_attempt_at": DUE_AT,
     });
     assert_eq!(answer, expected);

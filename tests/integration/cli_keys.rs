@@ -1,4 +1,4 @@
-//! Keys and acts on the command line, with a running service that never reaches Temporal.
+//! Keys and the audit log on the command line, with a running service that never reaches Temporal.
 
 use super::cli::{ran, settle, stderr_of, stdout_of};
 use super::cli_settings::Desk;
@@ -82,19 +82,22 @@ fn a_sign_in_link_is_no_argument_and_in_no_file_of_others() {
 }
 
 #[test]
-fn a_key_of_one_app_sees_its_own_acts() {
-    let desk = Desk::open("cli-acts");
+fn a_key_of_one_app_sees_its_own_audit_log() {
+    let desk = Desk::open("cli-audit-log");
     let other = desk.id(&["app", "create", "another"]);
     let created = desk.answer(&["key", "create", "--name", "team", "--role", "operator", "--app", &desk.app]);
     let key = created["key"].as_str().expect("a key");
     assert_eq!(with_key(&desk, key, &["app", "rename", &desk.app, "renamed"]).0, Some(0));
     assert_eq!(with_key(&desk, key, &["app", "rename", &other, "renamed"]).0, Some(1));
-    let (code, acts) = with_key(&desk, key, &["acts"]);
-    assert!(code == Some(0) && acts.contains("app.update") && acts.contains("team"), "{acts}");
-    assert!(!acts.contains(&other), "{acts}");
-    let all = desk.answer(&["acts", "--subject", &other]);
+    let (code, audit_log) = with_key(&desk, key, &["audit-log"]);
+    assert!(code == Some(0) && audit_log.contains("app.update") && audit_log.contains("team"), "{audit_log}");
+    assert!(!audit_log.contains(&other), "{audit_log}");
+    let all = desk.answer(&["audit-log", "--subject", &other]);
     assert_eq!(all["items"][0]["operation"], "app.create", "{all}");
-    assert_eq!(desk.answer(&["acts", "--app", &desk.app, "--operation", "app.update"])["items"][0]["actor"], "team");
+    assert_eq!(
+        desk.answer(&["audit-log", "--app", &desk.app, "--operation", "app.update"])["items"][0]["actor"],
+        "team"
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Sales reports and the audit of revenue on the command line, with a running service that never reaches Temporal.
+//! Sales reports and the check of revenue on the command line, with a running service that never reaches Temporal.
 
 use super::cli::{stderr_of, stdout_of};
 use super::cli_settings::Desk;
@@ -110,9 +110,9 @@ fn a_file_that_is_no_report_is_refused_with_the_next_step() {
 }
 
 #[test]
-fn the_revenue_audit_exits_with_1_on_unexplained_differences() {
+fn the_revenue_check_exits_with_1_on_unexplained_differences() {
     let (desk, integration) = desk("cli-revenue");
-    let created_later = desk.run(&["audit", "revenue"]);
+    let created_later = desk.run(&["check", "revenue"]);
     assert_eq!(created_later.status.code(), Some(0), "{created_later:?}");
     let printed = stdout_of(&created_later);
     assert!(
@@ -127,7 +127,7 @@ fn the_revenue_audit_exits_with_1_on_unexplained_differences() {
                  'user.subscription.purchased', '{FIRST}', 1, 'delivered', 0, 1, '{revenue}', 1, 1)"
         );
         desk.beside().batch_execute(&row).expect("a delivery");
-        desk.run(&["audit", "revenue", "--month", "2026-11", "--app", &desk.app])
+        desk.run(&["check", "revenue", "--month", "2026-11", "--app", &desk.app])
     };
     let equal = events("9.99");
     assert_eq!(equal.status.code(), Some(0), "{equal:?}");
@@ -141,16 +141,16 @@ fn the_revenue_audit_exits_with_1_on_unexplained_differences() {
         "{}",
         stdout_of(&unequal)
     );
-    let json = desk.run(&["audit", "revenue", "--json"]);
+    let json = desk.run(&["check", "revenue", "--json"]);
     let answer: serde_json::Value = serde_json::from_str(&stdout_of(&json)).expect("JSON");
     let sums = &answer["sums"][0];
     assert_eq!(
         (&sums["ledger"], &sums["delivered"], &sums["difference"]),
         (&json!("9.99"), &json!("19.98"), &json!("-9.99"))
     );
-    let other = desk.run(&["audit", "revenue", "--month", "2026-10"]);
+    let other = desk.run(&["check", "revenue", "--month", "2026-10"]);
     assert!(stdout_of(&other).contains("Nothing was paid that an integration counts."), "{}", stdout_of(&other));
-    let wrong = desk.run(&["audit", "revenue", "--month", "November"]);
+    let wrong = desk.run(&["check", "revenue", "--month", "November"]);
     assert!(stderr_of(&wrong).contains("a month such as 2026-11"), "{}", stderr_of(&wrong));
     let story = stdout_of(&desk.run(&["explain", "event", EVENT]));
     assert!(story.contains("initial of payment 1: 9.99 USD by the catalogue"), "{story}");

@@ -237,14 +237,14 @@ fn a_snapshot_sends_each_purchase_once() {
     desk.seed(3);
     let count = |line: &[&str]| {
         let answer = desk.answer(line);
-        (answer["purchases"].clone(), answer["owed"].clone())
+        (answer["purchases"].clone(), answer["pending"].clone())
     };
     let snapshot = ["destination", "snapshot", &destination, "--rate", "2"];
     assert_eq!(count(&["destination", "snapshot", &destination, "--dry-run"]), (3.into(), 3.into()));
     assert_eq!(count(&snapshot), (3.into(), 3.into()), "page by page");
     assert_eq!(count(&snapshot), (3.into(), 0.into()));
-    let owed = desk.answer(&["delivery", "list", "--destination", &destination]);
-    assert_eq!(owed["items"].as_array().map(Vec::len), Some(3), "{owed}");
+    let pending = desk.answer(&["delivery", "list", "--destination", &destination]);
+    assert_eq!(pending["items"].as_array().map(Vec::len), Some(3), "{pending}");
 }
 
 #[test]

@@ -228,7 +228,7 @@ async fn a_404_is_retried() {
 }
 
 #[tokio::test]
-async fn a_410_disables_the_destination_and_its_debt_stays() {
+async fn a_410_disables_the_destination_and_its_backlog_stays() {
     let (met, _faulty) = met(&Fault::Status(410), LONG_TIMEOUT).await;
     assert_eq!(
         (met.class, met.verdict, met.counts),

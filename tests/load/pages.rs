@@ -19,7 +19,7 @@ impl Drop for Pages {
     }
 }
 
-/// Opens this many pages, each of a session of its own.
+/// Opens this many pages, each of a sign-in of its own.
 pub async fn open(world: &World, count: usize) -> Pages {
     let mut pages = Vec::new();
     for number in 0..count {
@@ -31,7 +31,7 @@ pub async fn open(world: &World, count: usize) -> Pages {
             let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
             let client = client.build().expect("a client");
             let signed = client.post(format!("{url}{path}")).header("sec-fetch-site", "same-origin").send().await;
-            let signed = signed.expect("a session");
+            let signed = signed.expect("a sign-in");
             let cookie =
                 signed.headers()["set-cookie"].to_str().expect("a cookie").split(';').next().map(str::to_owned);
             watch(&client, &url, &cookie.expect("a cookie")).await;

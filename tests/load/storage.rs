@@ -226,7 +226,7 @@ fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
     }
 }
 
-/// Delivers everything that a webhook is owed of a purchase.
+/// Delivers everything of a purchase that is pending for a webhook.
 async fn deliver(store: &Store, key: CollapseKey, destination: DestinationId) -> anyhow::Result<()> {
     loop {
         let token = api::clock::random_uuid().to_string();

@@ -192,7 +192,8 @@ impl Run {
         self.amplitude.set(self.calendar.now());
     }
 
-    /// Waits until no window is open, no run is open and nothing is owed. Notifications may still wait for the store.
+    /// Waits until no window is open, no run is open and nothing is pending. Notifications may still wait for the
+    /// store.
     async fn quiet(&self, messages: impl Iterator<Item = &String>) {
         let world = &self.calendar.world;
         for id in messages {
@@ -209,9 +210,9 @@ impl Run {
             if open.is_empty() { Ok(()) } else { Err(format!("{} open", open.len())) }
         })
         .await;
-        wait::until(LONG, "nothing owed", async || {
-            let owed = world.api.all("/v1/deliveries?status=pending").await;
-            if owed.is_empty() { Ok(()) } else { Err(format!("{} owed", owed.len())) }
+        wait::until(LONG, "nothing pending", async || {
+            let pending = world.api.all("/v1/deliveries?status=pending").await;
+            if pending.is_empty() { Ok(()) } else { Err(format!("{} pending", pending.len())) }
         })
         .await;
     }

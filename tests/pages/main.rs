@@ -45,7 +45,7 @@ async fn screens(stage: &Stage, receipt: &str) -> Vec<(&'static str, String)> {
         ("catalogue", format!("/ui/apps/{app}/catalogue")),
         ("catalogue-product", format!("/ui/apps/{app}/catalogue/product")),
         of("alarms", "/ui/alarms"),
-        of("acts", "/ui/acts"),
+        of("audit-log", "/ui/audit-log"),
         of("settings", "/ui/settings"),
         of("missing", "/ui/nothing"),
     ]

@@ -53,7 +53,7 @@ fn fill(stage: &Stage) {
              INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts,
                      next_due_at, tried_at, created_at, finished_at)
                  {numbers} SELECT {delivery}, '{destination}', {event}, 0, 'purchase.updated', {key}, 1,
-                     CASE WHEN i % 1000 = 0 THEN 'dead' ELSE 'delivered' END, 1, {at}, {at}, {at}, {at} FROM n;
+                     CASE WHEN i % 1000 = 0 THEN 'failed' ELSE 'delivered' END, 1, {at}, {at}, {at}, {at} FROM n;
              COMMIT;
              ANALYZE;"
         ))

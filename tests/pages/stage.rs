@@ -133,13 +133,13 @@ impl Stage {
         .await;
     }
 
-    /// Waits until the act of a hold is there, and returns it.
+    /// Waits until the audit entry of a hold is there, and returns it.
     pub async fn wait_act(&self, operation: &str) -> Value {
-        let path = format!("/v1/acts?operation={operation}");
+        let path = format!("/v1/audit-log?operation={operation}");
         wait::until(SOON, operation, async || {
             let found = self.world.api.try_get(&path).await?;
-            let act = found.body["items"][0].clone();
-            if act.is_null() { Err(found.body.to_string()) } else { Ok(act) }
+            let entry = found.body["items"][0].clone();
+            if entry.is_null() { Err(found.body.to_string()) } else { Ok(entry) }
         })
         .await
     }

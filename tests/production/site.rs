@@ -135,10 +135,10 @@ impl Site {
         let checked = verdict::Checked { api: &api, receiver: &receiver, accepted: &accepted, platform_id };
         checked.check().await;
         println!("settled and delivered {:.1?} after the last message", finished_at.elapsed());
-        let audit = fleet.settle(&["audit"], &[("SETTLE_URL", api.url()), ("SETTLE_ADMIN_TOKEN", &token)]);
-        let text = String::from_utf8_lossy(&audit.stdout);
-        assert!(audit.status.success(), "settle audit: {text}{}", String::from_utf8_lossy(&audit.stderr));
-        println!("settle audit: {}", text.lines().last().unwrap_or_default());
+        let check = fleet.settle(&["check"], &[("SETTLE_URL", api.url()), ("SETTLE_ADMIN_TOKEN", &token)]);
+        let text = String::from_utf8_lossy(&check.stdout);
+        assert!(check.status.success(), "settle check: {text}{}", String::from_utf8_lossy(&check.stderr));
+        println!("settle check: {}", text.lines().last().unwrap_or_default());
         print_figures(&phases, &accepted, &arrivals(&receiver, platform_id, &accepted));
     }
 }

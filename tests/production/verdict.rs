@@ -62,12 +62,12 @@ impl Checked<'_> {
         settled
     }
 
-    /// Waits until no delivery is owed, and returns all.
+    /// Waits until no delivery is pending, and returns all.
     async fn deliveries(&self) -> Vec<Value> {
         wait::until(DONE, "the end of all deliveries", async || {
             let all = self.api.all("/v1/deliveries?limit=500").await;
-            let owed = all.iter().filter(|one| one["status"] == "pending").count();
-            if owed == 0 { Ok(all) } else { Err(format!("{owed} are owed")) }
+            let pending = all.iter().filter(|one| one["status"] == "pending").count();
+            if pending == 0 { Ok(all) } else { Err(format!("{pending} are pending")) }
         })
         .await
     }

@@ -64,7 +64,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A stream that delivers what a device reports, and ends when nothing more is owed.
+/// A stream that delivers what a device reports, and ends when nothing more is pending.
 async fn stream(keep: &Keep) -> anyhow::Result<()> {
     let world = World::start(Setting { events: vec!["device.*".to_owned()], ..Setting::default() }).await;
     Devices::of(&world).await.visit(Device(1)).await;
@@ -187,7 +187,7 @@ async fn destinations(keep: &Keep) -> anyhow::Result<()> {
     wait_for_timer(&world, &workflow).await;
     let before = world.temporal.runs(&workflow).await.len();
     let runs = wait::until(SOON, "a continued run", async || {
-        world.temporal.signal(&workflow, contract::OWED, &json!({})).await?;
+        world.temporal.signal(&workflow, contract::PENDING, &json!({})).await?;
         let runs = world.temporal.runs(&workflow).await;
         if runs.len() > before { Ok(runs) } else { Err(format!("{} runs", runs.len())) }
     })

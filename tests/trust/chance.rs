@@ -137,8 +137,8 @@ async fn live(seed: u64) {
     verdict.unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
     world.receiver.check_no_duplicates().unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
     ends.observe(&world).await;
-    let audit = world.api.get("/v1/audit").await.ok();
-    assert_eq!(audit["violations"], 0, "seed {seed}: {audit}");
+    let check = world.api.get("/v1/check").await.ok();
+    assert_eq!(check["violations"], 0, "seed {seed}: {check}");
     let deliveries = check_sets(&world).await;
     println!("{} requests for {deliveries} deliveries, each explained; {}", world.receiver.count(), met(&world));
     world.wait_state(&world.destination_id, "healthy").await;

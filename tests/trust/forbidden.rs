@@ -1,5 +1,5 @@
-//! A destination at a forbidden address, where a receiver really listens: it is owed every event, its URL names the
-//! address in many notations, and settle never connects to it (I6).
+//! A destination at a forbidden address, where a receiver really listens: every event is queued for it, its URL names
+//! the address in many notations, and settle never connects to it (I6).
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -37,7 +37,7 @@ impl Forbidden {
         forbidden.lead_to(world, &forbidden.url());
         let path = format!("/v1/destinations/{}", forbidden.destination_id);
         drop(world.api.call(Method::PATCH, &path, &json!({ "enabled": true })).await.ok());
-        world.let_be_owed(&forbidden.destination_id, "no attempt may leave for its address");
+        world.let_be_pending(&forbidden.destination_id, "no attempt may leave for its address");
         forbidden
     }
 
@@ -53,7 +53,7 @@ impl Forbidden {
         self.listener.scripted_url()
     }
 
-    /// Sets its URL to another notation and enables it again, so that what it is owed is attempted at once.
+    /// Sets its URL to another notation and enables it again, so that what is pending for it is attempted at once.
     pub async fn turn(&self, world: &World, random: &mut Random) {
         let path = format!("/v1/destinations/{}", self.destination_id);
         let host = usize::try_from(random.below(WRITTEN.len() as u64)).ok().and_then(|place| WRITTEN.get(place));
@@ -69,14 +69,14 @@ impl Forbidden {
         assert_eq!(self.listener.connections(), 0, "I6: a connection to a forbidden address");
     }
 
-    /// Checks that no connection was made although the listener works, that the destination is owed the same events as
-    /// the world's own one, that every delivery is explained so, and that every attempt failed because of the forbidden
-    /// address. Returns the number of attempts.
+    /// Checks that no connection was made although the listener works, that the same events were queued for the
+    /// destination as for the world's own one, that every delivery is explained so, and that every attempt failed because
+    /// of the forbidden address. Returns the number of attempts.
     pub async fn check(&self, world: &World) -> usize {
         self.unheard();
         let deliveries = world.api.all(&format!("/v1/deliveries?destination_id={}", self.destination_id)).await;
         let own = world.api.all(&format!("/v1/deliveries?destination_id={}", world.destination_id)).await;
-        assert_eq!(events(&deliveries), events(&own), "it is owed the same events");
+        assert_eq!(events(&deliveries), events(&own), "the same events were queued for it");
         let newest = newest(&deliveries);
         let mut attempts = 0;
         for delivery in &deliveries {
@@ -85,9 +85,9 @@ impl Forbidden {
             });
             // An older state becomes superseded when its lane is claimed the next time.
             let end = match delivery["status"].as_str() {
-                Some("pending") => "owed",
+                Some("pending") => "pending",
                 Some("superseded") if is_old => "superseded",
-                _ => panic!("{delivery} is not owed"),
+                _ => panic!("{delivery} is not pending"),
             };
             let explanation = explained(world, delivery).await;
             assert!(explanation.contains(end), "{delivery} is explained by {explanation}");

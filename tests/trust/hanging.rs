@@ -1,4 +1,4 @@
-//! A destination that hangs for 15 seconds on every request and is owed a thousand lanes: it hardly slows the
+//! A destination that hangs for 15 seconds on every request, and has a thousand pending lanes: it hardly slows the
 //! deliveries to another destination, and no purchase has an open run while the breaker is open.
 
 use super::outage::wait_quiet;
@@ -11,7 +11,7 @@ use system_tests::receiver::{Receiver, Reply};
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 
-const OWED: usize = 1000;
+const PENDING: usize = 1000;
 /// Number of rounds, each with a control a moment before. The median round is judged: whatever else the machine does
 /// during less than half of the rounds changes nothing, and what it does all the time changes the control too.
 const ROUNDS: usize = 7;
@@ -71,17 +71,17 @@ async fn wait_hanging(hanging: &Receiver, known: usize) {
     .await;
 }
 
-/// Records the newest state of every purchase as owed to a destination, and returns the number.
-async fn owe_all(world: &World, destination_id: &str) -> usize {
-    let (mut owed, mut cursor) = (0, Value::Null);
+/// Queues the newest state of every purchase for a destination, and returns the number.
+async fn queue_all(world: &World, destination_id: &str) -> usize {
+    let (mut queued, mut cursor) = (0, Value::Null);
     loop {
         let path = format!("/v1/destinations/{destination_id}/snapshot");
         // A small page: a request has a time limit, and each purchase a transaction.
         let page = world.api.post(&path, &json!({ "cursor": cursor, "limit": 50 })).await.ok();
-        owed += usize::try_from(page["owed"].as_u64().unwrap_or(0)).unwrap_or(0);
+        queued += usize::try_from(page["pending"].as_u64().unwrap_or(0)).unwrap_or(0);
         cursor = page["next_cursor"].clone();
         if cursor.is_null() {
-            return owed;
+            return queued;
         }
     }
 }
@@ -98,13 +98,13 @@ async fn a_hanging_destination_with_a_thousand_lanes_slows_no_other() {
     let setting = Setting { backend: Backend::SyncedPostgres, window_seconds: 1, ..Setting::default() };
     let mut world = World::start(setting).await;
     world.let_sweep_help("revisions are written past the runs");
-    let receipts: Vec<String> = (0..OWED).map(|number| format!("old-{number}")).collect();
+    let receipts: Vec<String> = (0..PENDING).map(|number| format!("old-{number}")).collect();
     enable(&world, &world.destination_id.clone(), false).await;
     RevisionWriter::of(&world).await.write(&receipts, 1).await;
     enable(&world, &world.destination_id.clone(), true).await;
     wait::until(SOON, "the neighbour's own", async || {
         let count = world.receiver.count();
-        if count >= OWED { Ok(()) } else { Err(format!("{count}")) }
+        if count >= PENDING { Ok(()) } else { Err(format!("{count}")) }
     })
     .await;
     let hanging = Receiver::start().await;
@@ -112,7 +112,7 @@ async fn a_hanging_destination_with_a_thousand_lanes_slows_no_other() {
     let hanging_id = world.add_destination(&hanging, &["purchase.updated".to_owned()]).await;
     enable(&world, &hanging_id, false).await;
     let before = resident_mib(world.worker().id());
-    assert_eq!(owe_all(&world, &hanging_id).await, OWED);
+    assert_eq!(queue_all(&world, &hanging_id).await, PENDING);
 
     let mut lags = Vec::new();
     for round in 0..ROUNDS {
@@ -143,9 +143,9 @@ async fn a_hanging_destination_with_a_thousand_lanes_slows_no_other() {
     hanging.answer(Reply::Status(200));
     hanging.release();
     enable(&world, &hanging_id, true).await;
-    wait::until(Duration::from_secs(300), "everything owed after its return", async || {
+    wait::until(Duration::from_secs(300), "everything pending after its return", async || {
         let acked = hanging.revisions_by_key().len();
-        if acked >= OWED { Ok(()) } else { Err(format!("{acked}")) }
+        if acked >= PENDING { Ok(()) } else { Err(format!("{acked}")) }
     })
     .await;
     hanging.check();

@@ -17,9 +17,9 @@ use tokio::time::Instant;
 /// Requests a second: a small part of what two cores can send while other tests run on them.
 const RATE: usize = 6;
 const CONCURRENCY: usize = 4;
-/// Deliveries that are owed at first, sent by the destination's run; and events of notifications, sent by the
+/// Deliveries that are pending at first, sent by the destination's run; and events of notifications, sent by the
 /// purchases' runs in both workers.
-const OWED: usize = 60;
+const PENDING: usize = 60;
 const EVENTS: usize = 30;
 /// The beginning of the keys of the fake Amplitude's projects, and their secret.
 const KEY: &str = "7d1e90c4b5f2a8e36c0d51c";
@@ -49,11 +49,11 @@ async fn change(world: &World, id: &str, body: &Value) {
     drop(world.api.call(Method::PATCH, &format!("/v1/destinations/{id}"), body).await.ok());
 }
 
-/// Makes a destination owed [`OWED`] deliveries of this round under these limits. It is disabled then.
-async fn owe(world: &World, id: &str, limits: &Value, round: usize) {
+/// Queues [`PENDING`] deliveries of this round for a destination under these limits. It is disabled then.
+async fn queue(world: &World, id: &str, limits: &Value, round: usize) {
     change(world, id, &json!({ "enabled": false })).await;
     change(world, id, limits).await;
-    let receipts: Vec<String> = (0..OWED).map(|number| format!("owed-{round}-{number}")).collect();
+    let receipts: Vec<String> = (0..PENDING).map(|number| format!("pending-{round}-{number}")).collect();
     RevisionWriter::of(world).await.write(&receipts, 1).await;
 }
 
@@ -69,10 +69,10 @@ async fn notify(world: &mut World, round: usize) {
     }
 }
 
-/// Makes a destination owed [`OWED`] deliveries, enables it, and sends notifications for [`EVENTS`] more. Returns when it
-/// was enabled.
+/// Queues [`PENDING`] deliveries for a destination, enables it, and sends notifications for [`EVENTS`] more. Returns
+/// when it was enabled.
 async fn flood(world: &mut World, id: &str, limits: &Value, round: usize) -> Instant {
-    owe(world, id, limits, round).await;
+    queue(world, id, limits, round).await;
     let enabled_at = Instant::now();
     change(world, id, &json!({ "enabled": true })).await;
     notify(world, round).await;
@@ -81,14 +81,14 @@ async fn flood(world: &mut World, id: &str, limits: &Value, round: usize) -> Ins
 
 /// The acknowledged requests of a round at the world's webhook, when all have arrived, each once.
 async fn all_acked(world: &World, round: usize) -> Vec<Received> {
-    let names = [format!("owed-{round}-"), format!("limited-{round}-")];
+    let names = [format!("pending-{round}-"), format!("limited-{round}-")];
     let of_round = |one: &Received| one.is_acked() && names.iter().any(|name| one.receipt_id().starts_with(name));
-    let received = wait::until(ENOUGH, "everything owed", async || {
+    let received = wait::until(ENOUGH, "everything pending", async || {
         let own: Vec<Received> = world.receiver.all().into_iter().filter(of_round).collect();
-        if own.len() >= OWED + EVENTS { Ok(own) } else { Err(format!("{} requests", own.len())) }
+        if own.len() >= PENDING + EVENTS { Ok(own) } else { Err(format!("{} requests", own.len())) }
     })
     .await;
-    assert_eq!(received.len(), OWED + EVENTS, "each once");
+    assert_eq!(received.len(), PENDING + EVENTS, "each once");
     received
 }
 
@@ -113,8 +113,8 @@ async fn the_rate_holds_over_two_workers() {
 #[derive(Default)]
 struct Used(Vec<Round>);
 
-/// The requests a second of a round while the first [`OWED`] were sent, as far as the machine can; later ones arrive as
-/// fast as purchases are settled.
+/// The requests a second of a round while the first [`PENDING`] were sent, as far as the machine can; later ones arrive
+/// as fast as purchases are settled.
 #[derive(Debug)]
 struct Round {
     best: f64,
@@ -144,10 +144,10 @@ impl Used {
     /// Notes the requests of a round at these times.
     fn note(&mut self, times: &[Instant], control: f64) {
         let (most, at_once) = (busiest(times, SPAN), busiest(times, Duration::from_secs(1)));
-        let best = busiest(&times[..OWED], BEST) as f64 / BEST.as_secs_f64();
-        let round = Round { best, per_second: pace::per_second(&times[..OWED]), control };
+        let best = busiest(&times[..PENDING], BEST) as f64 / BEST.as_secs_f64();
+        let round = Round { best, per_second: pace::per_second(&times[..PENDING]), control };
         println!(
-            "{} requests at {RATE}/s: {round:.1?} while much is owed, at most {most} in {SPAN:?}, {at_once} in a second",
+            "{} requests at {RATE}/s: {round:.1?} while much is pending, at most {most} in {SPAN:?}, {at_once} in a second",
             times.len()
         );
         self.0.push(round);
@@ -167,10 +167,10 @@ async fn the_rate_holds_for_amplitude_over_two_workers() {
     while used.is_wanted() {
         if let Some(id) = earlier.take() {
             change(&world, &id, &json!({ "enabled": false })).await;
-            world.let_be_owed(&id, "its round was judged, and another one followed");
+            world.let_be_pending(&id, "its round was judged, and another one followed");
         }
         let control = pace::unlimited(&world, used.rounds()).await;
-        // A project and a destination of its own, which is owed nothing of the control.
+        // A project and a destination of its own, for which nothing of the control is pending.
         let (key, name) = (format!("{KEY}{}", used.rounds()), format!("Analytics {}", used.rounds()));
         amplitude.project(&key, SECRET_KEY);
         let body = json!({
@@ -182,10 +182,10 @@ async fn the_rate_holds_for_amplitude_over_two_workers() {
         let id = created["id"].as_str().expect("an id").to_owned();
         let before = amplitude.requests().len();
         let enabled_at = flood(&mut world, &id, &json!({}), used.rounds()).await;
-        amplitude.wait_counted(&key, OWED + EVENTS, ENOUGH).await;
+        amplitude.wait_counted(&key, PENDING + EVENTS, ENOUGH).await;
         let times: Vec<Instant> = amplitude.requests().iter().skip(before).map(|request| request.began).collect();
         pace::check_never_ahead(&times, RATE, enabled_at);
-        assert_eq!((amplitude.events(&key).len(), amplitude.repeated(&key)), (OWED + EVENTS, 0), "each once");
+        assert_eq!((amplitude.events(&key).len(), amplitude.repeated(&key)), (PENDING + EVENTS, 0), "each once");
         used.note(&times, control);
         earlier = Some(id);
     }
@@ -197,7 +197,7 @@ async fn the_rate_holds_for_amplitude_over_two_workers() {
 async fn the_concurrency_holds_over_two_workers() {
     let mut world = two_workers(Vec::new()).await;
     let id = world.destination_id.clone();
-    owe(&world, &id, &json!({ "concurrency": CONCURRENCY }), 0).await;
+    queue(&world, &id, &json!({ "concurrency": CONCURRENCY }), 0).await;
     world.receiver.answer(Reply::Hang);
     change(&world, &id, &json!({ "enabled": true })).await;
     // The sender gives up after a while, and then others come in their place.

@@ -1,6 +1,6 @@
-//! A destination is down for an hour and is owed thousands of events from the beginning of the outage. On its return
-//! each purchase's newest state arrives once and every `user.*` once and in order, at the set rate, within one minute
-//! plus count ÷ rate, or twice the time that the machine needs without a rate.
+//! A destination is down for an hour, and thousands of events are pending for it from the beginning of the outage. On
+//! its return each purchase's newest state arrives once and every `user.*` once and in order, at the set rate, within
+//! one minute plus count ÷ rate, or twice the time that the machine needs without a rate.
 //!
 //! The test moves the clock by the hour, so that the breaker is not probed every half minute of it.
 
@@ -31,7 +31,7 @@ const EVENTS: [&str; 2] = ["purchase.updated", "user.*"];
 const OUTAGE_MS: i64 = 3_600_000;
 const OUTAGE: Duration = Duration::from_secs(3600);
 /// Maximum number of deliveries that probes may attempt, one lane of two deliveries each half minute, before the test
-/// lists what is owed.
+/// lists what is pending.
 const TRIED: usize = 6;
 
 /// A world with PostgreSQL, whose processes and database use this clock, and whose destination's breaker is open.
@@ -53,7 +53,7 @@ async fn broken(clock: &Clock) -> World {
 }
 
 /// Moves the clock by an hour. The breaker is then still open, because its probe fails, and nearly everything that is
-/// owed has been due for nearly an hour; only the probed lanes are due later.
+/// pending has been due for nearly an hour; only the probed lanes are due later.
 async fn pass_outage(world: &mut World, clock: &Clock) {
     let (database, after) = (world.installation.database().to_owned(), clock.now().plus_millis(OUTAGE_MS));
     let change = || {
@@ -68,10 +68,11 @@ async fn pass_outage(world: &mut World, clock: &Clock) {
         if has_failed && shown["state"] == "open" { Ok(()) } else { Err(shown.to_string()) }
     })
     .await;
-    let owed = world.api.all(&format!("/v1/deliveries?status=pending&destination_id={}", world.destination_id)).await;
+    let pending =
+        world.api.all(&format!("/v1/deliveries?status=pending&destination_id={}", world.destination_id)).await;
     let early = after.plus_millis(-OUTAGE_MS * 9 / 10);
-    let late = owed.iter().filter(|one| at(&one["next_due_at"]).is_none_or(|due| due > early)).count();
-    println!("{} deliveries owed, all but {late} of them due for nine tenths of {OUTAGE:?}", owed.len());
+    let late = pending.iter().filter(|one| at(&one["next_due_at"]).is_none_or(|due| due > early)).count();
+    println!("{} deliveries pending, all but {late} of them due for nine tenths of {OUTAGE:?}", pending.len());
     assert!(late <= TRIED, "{late} deliveries were due when the outage was nearly over");
     wait_quiet(world).await;
 }
@@ -125,7 +126,7 @@ fn purchases() -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_an_hour_of_outage_all_owed_arrives_once_in_order() {
+async fn after_an_hour_of_outage_all_pending_arrives_once_in_order() {
     let clock = Clock::new(api::clock::now());
     let mut world = broken(&clock).await;
     world.let_sweep_help("revisions are written past the runs, and the clock is moved");
@@ -139,28 +140,28 @@ async fn after_an_hour_of_outage_all_owed_arrives_once_in_order() {
     let path = format!("/v1/destinations/{}", world.destination_id);
     drop(world.api.call(Method::PATCH, &path, &json!({ "rate": RATE })).await.ok());
 
-    let owed = purchases + FAILING + purchases * usize::try_from(REVISIONS).unwrap_or(0) + FAILING;
-    let seconds = u64::try_from(owed / RATE).unwrap_or(0);
+    let pending = purchases + FAILING + purchases * usize::try_from(REVISIONS).unwrap_or(0) + FAILING;
+    let seconds = u64::try_from(pending / RATE).unwrap_or(0);
     let bound = Duration::from_secs(60 + seconds);
     let returned = Instant::now();
     world.receiver.accept().await;
-    wait::until(bound * 4, &format!("{owed} requests"), async || {
+    wait::until(bound * 4, &format!("{pending} requests"), async || {
         let count = world.receiver.count();
-        if count >= owed { Ok(()) } else { Err(format!("{count} of them")) }
+        if count >= pending { Ok(()) } else { Err(format!("{count} of them")) }
     })
     .await;
     let received = world.receiver.all();
-    assert_eq!(received.len(), owed, "nothing came twice");
+    assert_eq!(received.len(), pending, "nothing came twice");
     check(&received);
     let times: Vec<Instant> = received.iter().map(|request| request.began).collect();
     let most = busiest(&times, Duration::from_secs(5));
     println!("at most {most} requests within five seconds, {} by the rate", RATE * 5);
     pace::check_never_ahead(&times, RATE, returned);
-    let took = times[owed - 1] - returned;
-    let possible = Duration::from_secs_f64(owed as f64 / pace::unlimited(&world, 0).await);
-    println!("{owed} owed deliveries at {RATE}/s arrived {took:?} after the return; bound {bound:?}");
+    let took = times[pending - 1] - returned;
+    let possible = Duration::from_secs_f64(pending as f64 / pace::unlimited(&world, 0).await);
+    println!("{pending} pending deliveries at {RATE}/s arrived {took:?} after the return; bound {bound:?}");
     assert!(took <= bound.max(possible * 2), "{took:?}, and {possible:?} without a rate");
     world.wait_state(&world.destination_id, "healthy").await;
-    assert_eq!(world.api.get("/v1/audit").await.ok()["violations"], 0);
+    assert_eq!(world.api.get("/v1/check").await.ok()["violations"], 0);
     world.finish().await;
 }

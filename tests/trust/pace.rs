@@ -14,8 +14,8 @@ const NAME: &str = "control-";
 const PURCHASES: usize = 200;
 const ENOUGH: Duration = Duration::from_secs(600);
 
-/// The requests a second of the world's own destination while it is owed [`PURCHASES`] purchases and has no rate. Each
-/// round of a test has purchases of its own.
+/// The requests a second of the world's own destination while [`PURCHASES`] purchases are pending for it and it has no
+/// rate. Each round of a test has purchases of its own.
 pub async fn unlimited(world: &World, round: usize) -> f64 {
     let name = format!("{NAME}{round}-");
     let path = format!("/v1/destinations/{}", world.destination_id);
@@ -25,7 +25,7 @@ pub async fn unlimited(world: &World, round: usize) -> f64 {
     let receipts: Vec<String> = (0..PURCHASES).map(|number| format!("{name}{number}")).collect();
     RevisionWriter::of(world).await.write(&receipts, 1).await;
     change(json!({ "enabled": true })).await;
-    wait::until(ENOUGH, "everything owed to the control", async || {
+    wait::until(ENOUGH, "everything pending for the control", async || {
         // All requests are copied only when there are enough of them.
         if world.receiver.count() < before + PURCHASES {
             return Err("too few requests".to_owned());

@@ -68,7 +68,7 @@ pub struct Deliver {
 }
 
 /// Output of `deliver`: the lane is done in this run, or must be started again. It is also done while deliveries are
-/// still owed that the destination's run attempts.
+/// still pending that the destination's run attempts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Delivered {
     /// Sequence number of the newest delivery that storage saw when the lane was done; 0 if `more`.
@@ -96,7 +96,7 @@ pub struct Discard {
     pub admin: Admin,
 }
 
-/// Input of `redeliver`: sends the newest state of a purchase again, and its `user.*` events whose delivery is dead.
+/// Input of `redeliver`: sends the newest state of a purchase again, and its `user.*` events whose delivery failed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Redeliver {
     pub collapse_key: CollapseKey,
@@ -108,7 +108,7 @@ pub struct Redeliver {
     pub admin: Admin,
 }
 
-/// Input of `supervise`: probes a destination's open breaker and delivers what it is owed.
+/// Input of `supervise`: probes a destination's open breaker and delivers what is pending for it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Supervise {
     pub destination_id: DestinationId,
@@ -121,13 +121,13 @@ pub struct Supervise {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Supervised {
-    /// How long until the next `supervise`; absent if the destination is owed nothing that may be sent.
+    /// How long until the next `supervise`; absent if nothing is pending for the destination that may be sent.
     #[serde(rename = "next_check_ms", with = "as_optional_millis")]
     pub next_check_in: Option<Duration>,
     /// What the run does until then.
     pub state: Supervision,
-    /// How many deliveries it is owed, up to the limit of counting.
-    pub owed: i64,
+    /// How many deliveries are pending for it, up to the limit of counting.
+    pub pending: i64,
     /// The last error, for people; without secrets.
     pub message: Option<String>,
 }
@@ -150,13 +150,13 @@ pub enum Supervision {
 pub struct SetEnabled {
     pub destination_id: DestinationId,
     pub is_enabled: bool,
-    /// Whether an enabled destination receives only the newest states: owed `user.*` deliveries end as skipped.
+    /// Whether an enabled destination receives only the newest states: pending `user.*` deliveries end as skipped.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub newest_only: bool,
     pub admin: Admin,
 }
 
-/// Output of `set_enabled` while the destination is not enabled yet: one run of the activity did not skip all owed
+/// Output of `set_enabled` while the destination is not enabled yet: one run of the activity did not skip all pending
 /// deliveries, and another run must follow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unfinished {
@@ -188,7 +188,7 @@ pub struct RedeliverAll {
 #[serde(default)]
 pub struct RedeliveryProgress {
     /// Number of deliveries that this run of the activity created.
-    pub owed: i64,
+    pub pending: i64,
     /// Where to continue; absent at the end.
     pub next_cursor: Option<String>,
 }
@@ -213,7 +213,7 @@ pub struct Stream {
 pub struct Streamed {
     /// Number of events that it delivered.
     pub delivered: usize,
-    /// Whether nothing was owed for a while.
+    /// Whether nothing was pending for a while.
     pub is_idle: bool,
 }
 
@@ -281,12 +281,12 @@ impl Activities {
     pub fn discard(input: Discard) -> Result<i64, ActivityError> {
         unimplemented!()
     }
-    /// Sends the newest state and the dead `user.*` events of a purchase again; returns the opened lanes.
+    /// Sends the newest state and the failed `user.*` events of a purchase again; returns the opened lanes.
     #[activity(name = "redeliver")]
     pub fn redeliver(input: Redeliver) -> Result<Vec<Lane>, ActivityError> {
         unimplemented!()
     }
-    /// Probes a destination's breaker and delivers what it is owed.
+    /// Probes a destination's breaker and delivers what is pending for it.
     #[activity(name = "supervise")]
     pub fn supervise(input: Supervise) -> Result<Supervised, ActivityError> {
         unimplemented!()

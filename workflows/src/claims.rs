@@ -1,6 +1,6 @@
 //! The workflow `claims`: a run verifies what the devices of one platform report of receipts, for as long as claims are due
 //! soon. No claim has a workflow or a signal of its own: one long activity takes those that are due from storage, and the
-//! signal `owed` stands for any number of them.
+//! signal `pending` stands for any number of them.
 
 use crate::activities::{Activities, VerifiedClaims, VerifyClaims};
 use crate::contract;
@@ -66,8 +66,8 @@ impl Claims {
     }
 
     /// There may be something new to take from storage.
-    #[signal(name = contract::OWED)]
-    pub fn owed(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _any: Lenient<Admin>) {
+    #[signal(name = contract::PENDING)]
+    pub fn pending(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _any: Lenient<Admin>) {
         self.signals = self.signals.saturating_add(1);
     }
 }

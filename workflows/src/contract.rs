@@ -11,7 +11,7 @@ pub const TASK_QUEUE: &str = "settle";
 /// hangs, or a long activity, delays nothing else.
 pub const DELIVER_QUEUE: &str = "settle-deliver";
 pub const PURCHASE: &str = "purchase";
-/// Workflow type of a destination with owed deliveries.
+/// Workflow type of a destination with pending deliveries.
 pub const DESTINATION: &str = "destination";
 /// Workflow type of a destination's stream of device events.
 pub const STREAM: &str = "stream";
@@ -34,7 +34,7 @@ pub const REDELIVER: &str = "redeliver";
 pub const CANCEL_BACKOFF: &str = "cancel_backoff";
 /// Signal to a destination: there are deliveries that no purchase's run attempts; to a stream or to claims: there is
 /// something new in storage.
-pub const OWED: &str = "owed";
+pub const PENDING: &str = "pending";
 /// Signal to a destination: enable it.
 pub const ENABLE: &str = "enable";
 /// Signal to a destination: disable it.

@@ -68,7 +68,7 @@ impl Signal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DestinationSignal {
     /// There are deliveries that no purchase's run attempts.
-    Owed,
+    Pending,
     /// Send again what failed, all events of a time range, or one event.
     Redeliver(RedeliverEvents),
     /// Send the newest state of purchases; by default only those that it has not acknowledged.
@@ -76,7 +76,7 @@ pub enum DestinationSignal {
     /// Test the connection with a request that carries no event.
     Test(Admin),
     Enable(Enable),
-    /// Disable it; what is owed stays owed.
+    /// Disable it; what is pending stays pending.
     Disable(Admin),
     Probe(Admin),
 }
@@ -85,7 +85,7 @@ impl DestinationSignal {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Owed => crate::contract::OWED,
+            Self::Pending => crate::contract::PENDING,
             Self::Redeliver(_) => crate::contract::REDELIVER,
             Self::Replay(_) => crate::contract::REPLAY,
             Self::Test(_) => crate::contract::TEST,
@@ -98,7 +98,7 @@ impl DestinationSignal {
     #[must_use]
     pub fn payload(&self) -> serde_json::Value {
         let json = match self {
-            Self::Owed => Ok(serde_json::json!({})),
+            Self::Pending => Ok(serde_json::json!({})),
             Self::Redeliver(body) => serde_json::to_value(body),
             Self::Replay(body) => serde_json::to_value(body),
             Self::Enable(body) => serde_json::to_value(body),
@@ -194,7 +194,7 @@ impl From<Admin> for RedeliverEvents {
 pub struct Enable {
     #[serde(flatten)]
     pub admin: Admin,
-    /// Whether to skip the owed `user.*` events first, so that only the newest states are sent.
+    /// Whether to skip the pending `user.*` events first, so that only the newest states are sent.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub newest_only: bool,
 }

@@ -1,6 +1,6 @@
 //! The workflow `stream`: a run delivers to one destination what devices report, for as long as there is something. No
 //! event of a device has a workflow or a signal of its own: one long activity takes batches from storage, and its attempts
-//! and its last failure are what people see in the Temporal UI. The signal `owed` stands for any number of events.
+//! and its last failure are what people see in the Temporal UI. The signal `pending` stands for any number of events.
 
 use crate::activities::{Activities, Stream, Streamed};
 use crate::contract;
@@ -34,7 +34,7 @@ impl DeviceStream {
         Self { signals: 0 }
     }
 
-    /// Delivers until nothing has been owed for a while.
+    /// Delivers until nothing has been pending for a while.
     #[run(name = contract::STREAM)]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<()> {
         let ctx: &WorkflowContext<Self> = ctx;
@@ -61,8 +61,8 @@ impl DeviceStream {
     }
 
     /// There may be something new to take from storage.
-    #[signal(name = contract::OWED)]
-    pub fn owed(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _any: Lenient<Admin>) {
+    #[signal(name = contract::PENDING)]
+    pub fn pending(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _any: Lenient<Admin>) {
         self.signals = self.signals.saturating_add(1);
     }
 }

@@ -110,7 +110,7 @@ pub struct Form {
 pub const NAME: Entry =
     Entry::new("name", "Name", Input::Text).help("A name for people, such as the team or the system behind it.");
 pub const ENABLED: Entry = Entry::new("enabled", "Enable", Input::Switch)
-    .help("While it is off nothing is sent, and what is owed stays owed.");
+    .help("While it is off nothing is sent, and what is pending stays pending.");
 pub const EVENTS: Entry = Entry::new("events", "Events", Input::Events).help("The events to send.");
 
 /// The fields that every kind of destination has behind its own.

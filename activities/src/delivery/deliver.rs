@@ -3,8 +3,8 @@
 //! lane's first run, whose failure goes to the purchase's run.
 //!
 //! When the destination cannot take what is due in the lane (open breaker, pause, exhausted rate or concurrency), the
-//! activity ends without a failure, and the destination's own run delivers what the lane is owed. It also ends when the
-//! lane is closed: nothing is pending, or the destination is disabled or deleted.
+//! activity ends without a failure, and the destination's own run delivers what is pending in the lane. It also ends
+//! when the lane is closed: nothing is pending, or the destination is disabled or deleted.
 
 use crate::delivery::attempt::{AttemptResult, Completed, LEASE_RETRY, NO_LIMIT, Next, Turn, attempt, claim};
 use crate::dependencies::Context;
@@ -111,7 +111,7 @@ async fn attempts(context: &Context, token: &str, lane: &Deliver) -> Result<Deli
                 tokio::time::sleep(wait).await;
                 turn = Turn::new(again);
             }
-            AttemptResult::Idle(Idle::Owed { last_seq, .. } | Idle::UserBusy { last_seq, .. }) => {
+            AttemptResult::Idle(Idle::Pending { last_seq, .. } | Idle::UserBusy { last_seq, .. }) => {
                 return Ok(leave_to_destination(context, destination, last_seq));
             }
             AttemptResult::Idle(Idle::Leased { wait }) => {
@@ -143,7 +143,7 @@ fn finish_run(
 ) -> Result<Option<Delivered>, Failed> {
     match (completed.lane, &completed.retry_reason) {
         (LaneState::Closed { last_seq }, _) => Ok(Some(Delivered { last_seq, more: false })),
-        (LaneState::Owed { last_seq }, _) => Ok(Some(leave_to_destination(context, destination, last_seq))),
+        (LaneState::Pending { last_seq }, _) => Ok(Some(leave_to_destination(context, destination, last_seq))),
         (LaneState::Wait { wait }, Some(why)) => Err(later(wait, why.as_str())),
         (LaneState::Wait { wait }, None) => Err(later(wait, "the lane's other track waits for its next attempt")),
         // A retry with fewer events per request stays in this run: only this run knows the limit.

@@ -9,7 +9,7 @@ mod claim;
 mod connection;
 mod dev_server;
 mod error;
-mod owed;
+mod pending;
 mod run_signals;
 mod search_attributes;
 mod status;
@@ -123,7 +123,7 @@ impl Engine {
         let (signalling, streaming, verifying) = (engine.clone(), engine.clone(), engine.clone());
         tokio::spawn(run_signals::run(engine.signals.clone(), move |id| {
             let engine = signalling.clone();
-            async move { engine.destination(id, DestinationSignal::Owed).await }
+            async move { engine.destination(id, DestinationSignal::Pending).await }
         }));
         tokio::spawn(run_signals::run(engine.streams.clone(), move |id| {
             let engine = streaming.clone();
@@ -288,17 +288,17 @@ impl Engine {
             workflow_type: contract::DESTINATION,
             signal: signal.name(),
             payload: signal.payload(),
-            summary: "what one destination is owed",
+            summary: "what is pending for one destination",
             input: None,
             attributes: SearchAttributes::default(),
         };
         self.signal_with_start(message).await
     }
 
-    /// Schedules a signal to the destination's run that events are owed. The signal is sent in the background, at most
-    /// once a second per destination, and repeated while Temporal is unavailable.
+    /// Schedules a signal to the destination's run that events are pending. The signal is sent in the background, at
+    /// most once a second per destination, and repeated while Temporal is unavailable.
     pub fn supervise(&self, id: DestinationId) {
-        self.signals.mark_owed(id);
+        self.signals.mark_pending(id);
     }
 
     async fn signal_with_start(&self, message: SignalWithStart) -> Result<(), TemporalError> {

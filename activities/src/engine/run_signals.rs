@@ -1,7 +1,7 @@
-//! Calls runs because there is something for them to do: those of destinations that are owed events, and of platforms with
-//! claims that are due. The first call is made at once, further ones at most once in an interval per run, for any number of
-//! events. After the last event at least one call follows. When this process dies, nothing is lost: the sweep finds late
-//! lanes, streams and claims.
+//! Calls runs because there is something for them to do: those of destinations with pending events, and of platforms
+//! with claims that are due. The first call is made at once, further ones at most once in an interval per run, for any
+//! number of events. After the last event at least one call follows. When this process dies, nothing is lost: the sweep
+//! finds late lanes, streams and claims.
 
 use super::TemporalError;
 use domain::time::millis;
@@ -15,8 +15,8 @@ use tokio::time::{Instant, sleep_until};
 
 /// Minimum time between two signals to the same destination.
 pub const SIGNAL_INTERVAL: Duration = Duration::from_secs(1);
-/// Minimum time between two signals to the same stream. An open run finds by itself what is owed, and ends a minute after
-/// the last event: then the next one is signalled at once.
+/// Minimum time between two signals to the same stream. An open run finds by itself what is pending, and ends a minute
+/// after the last event: then the next one is signalled at once.
 pub const STREAM_INTERVAL: Duration = Duration::from_secs(30);
 /// Minimum time between two signals to the claims of the same platform.
 pub const CLAIMS_INTERVAL: Duration = Duration::from_secs(10);
@@ -30,17 +30,17 @@ enum SignalStep<K> {
     Idle,
 }
 
-/// What is owed a call, and when each may be signalled. Pure: the time is an argument, in
+/// Those for which a call is pending, and when each may be signalled. Pure: the time is an argument, in
 /// milliseconds since the start.
 #[derive(Debug)]
 struct Plan<K> {
-    entries: BTreeMap<K, OwedSignal>,
+    entries: BTreeMap<K, PendingSignal>,
     interval_ms: i64,
 }
 
 #[derive(Debug)]
-struct OwedSignal {
-    is_owed: bool,
+struct PendingSignal {
+    is_pending: bool,
     not_before: i64,
 }
 
@@ -49,18 +49,18 @@ impl<K: Copy + Ord> Plan<K> {
         Self { entries: BTreeMap::new(), interval_ms: millis(interval) }
     }
 
-    fn mark_owed(&mut self, id: K, now: i64) {
-        self.entries.entry(id).or_insert(OwedSignal { is_owed: true, not_before: now }).is_owed = true;
+    fn mark_pending(&mut self, id: K, now: i64) {
+        self.entries.entry(id).or_insert(PendingSignal { is_pending: true, not_before: now }).is_pending = true;
     }
 
     /// Returns the next step. A destination in [`SignalStep::Signal`] counts as signalled: the caller must signal it, or call
     /// [`Self::mark_failed`].
     fn next(&mut self, now: i64) -> SignalStep<K> {
-        self.entries.retain(|_, entry| entry.is_owed || entry.not_before > now);
-        let owed = self.entries.iter_mut().filter(|(_, entry)| entry.is_owed);
-        match owed.min_by_key(|(_, entry)| entry.not_before) {
+        self.entries.retain(|_, entry| entry.is_pending || entry.not_before > now);
+        let pending = self.entries.iter_mut().filter(|(_, entry)| entry.is_pending);
+        match pending.min_by_key(|(_, entry)| entry.not_before) {
             Some((id, entry)) if entry.not_before <= now => {
-                *entry = OwedSignal { is_owed: false, not_before: now + self.interval_ms };
+                *entry = PendingSignal { is_pending: false, not_before: now + self.interval_ms };
                 SignalStep::Signal(*id)
             }
             Some((_, entry)) => SignalStep::Sleep(entry.not_before),
@@ -68,10 +68,10 @@ impl<K: Copy + Ord> Plan<K> {
         }
     }
 
-    /// Marks a destination as still owed, since Temporal did not accept its signal; it is repeated after
+    /// Marks the signal to a destination as still pending, since Temporal did not accept it; it is repeated after
     /// the interval.
     fn mark_failed(&mut self, id: K, now: i64) {
-        self.entries.insert(id, OwedSignal { is_owed: true, not_before: now + self.interval_ms });
+        self.entries.insert(id, PendingSignal { is_pending: true, not_before: now + self.interval_ms });
     }
 }
 
@@ -87,9 +87,9 @@ impl<K: Copy + Ord> RunSignals<K> {
         Self { plan: Mutex::new(Plan::new(interval)), changed: Notify::new(), began: Instant::now() }
     }
 
-    /// Marks a destination or a platform as owed, so that its run is signalled.
-    pub fn mark_owed(&self, id: K) {
-        self.plan().mark_owed(id, self.now_ms());
+    /// Marks a call as pending for a destination or a platform, so that its run is signalled.
+    pub fn mark_pending(&self, id: K) {
+        self.plan().mark_pending(id, self.now_ms());
         self.changed.notify_one();
     }
 
@@ -102,7 +102,7 @@ impl<K: Copy + Ord> RunSignals<K> {
     }
 }
 
-/// Calls what is owed, for as long as the process lives.
+/// Makes the pending calls, for as long as the process lives.
 pub async fn run<K, C>(signals: Arc<RunSignals<K>>, call: impl Fn(K) -> C)
 where
     K: Copy + Ord + Display,
@@ -145,11 +145,11 @@ mod tests {
     #[test]
     fn the_first_signal_is_immediate_and_later_ones_once_a_second() {
         let mut plan = Plan::new(SIGNAL_INTERVAL);
-        plan.mark_owed(id(1), 0);
+        plan.mark_pending(id(1), 0);
         assert_eq!(plan.next(0), SignalStep::Signal(id(1)));
         assert_eq!(plan.next(0), SignalStep::Idle);
         for now in 1..1000 {
-            plan.mark_owed(id(1), now);
+            plan.mark_pending(id(1), now);
             assert_eq!(plan.next(now), SignalStep::Sleep(1000));
         }
         assert_eq!(plan.next(1000), SignalStep::Signal(id(1)), "a last signal follows the last lane");
@@ -160,8 +160,8 @@ mod tests {
     fn destinations_do_not_wait_for_each_other() {
         let mut plan = Plan::new(SIGNAL_INTERVAL);
         for now in [0, 500] {
-            plan.mark_owed(id(1), now);
-            plan.mark_owed(id(2), now);
+            plan.mark_pending(id(1), now);
+            plan.mark_pending(id(2), now);
         }
         assert_eq!(plan.next(500), SignalStep::Signal(id(1)));
         assert_eq!(plan.next(500), SignalStep::Signal(id(2)));
@@ -171,20 +171,20 @@ mod tests {
     #[test]
     fn a_failed_signal_is_repeated_and_delays_no_other() {
         let mut plan = Plan::new(SIGNAL_INTERVAL);
-        plan.mark_owed(id(1), 0);
+        plan.mark_pending(id(1), 0);
         assert_eq!(plan.next(0), SignalStep::Signal(id(1)));
         plan.mark_failed(id(1), 10);
-        plan.mark_owed(id(2), 20);
+        plan.mark_pending(id(2), 20);
         assert_eq!(plan.next(20), SignalStep::Signal(id(2)));
         assert_eq!(plan.next(20), SignalStep::Sleep(1010));
         assert_eq!(plan.next(1010), SignalStep::Signal(id(1)));
     }
 
     #[test]
-    fn destinations_that_are_owed_nothing_are_forgotten() {
+    fn destinations_that_have_nothing_pending_are_forgotten() {
         let mut plan = Plan::new(SIGNAL_INTERVAL);
         for number in 0..100 {
-            plan.mark_owed(id(number), 0);
+            plan.mark_pending(id(number), 0);
             assert!(matches!(plan.next(0), SignalStep::Signal(_)));
         }
         assert_eq!(plan.next(1000), SignalStep::Idle);

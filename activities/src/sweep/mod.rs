@@ -247,9 +247,9 @@ async fn end_idle_sessions(store: &Store) -> bool {
     true
 }
 
-/// Starts the streams of destinations that are owed events of devices, where none is open.
+/// Starts the streams of destinations with pending events of devices, where none is open.
 async fn start_streams(context: &Context) {
-    let found = match context.store.streams_owed().await {
+    let found = match context.store.streams_pending().await {
         Ok(found) => found,
         Err(error) => {
             return tracing::warn!(error = %error, "streams of device events were not looked for; the next sweep does");
@@ -306,9 +306,9 @@ async fn give_up_unnamed(store: &Store) {
     }
 }
 
-/// Ends the deliveries that are owed to deleted destinations.
+/// Ends the deliveries that are pending for deleted destinations.
 async fn end_deleted(store: &Store) {
-    match store.end_deleted_owed(MAX_CLOSED).await {
+    match store.end_deleted_pending(MAX_CLOSED).await {
         Ok(0) => {}
         Ok(closed) => tracing::info!(closed, "closed deliveries to deleted destinations"),
         Err(error) => {

@@ -31,10 +31,10 @@ pub use admin::rekey::secret_columns;
 pub use admin::rekey::{Left, TurnCursor, Turned};
 pub use admin::reviews::Answered;
 pub use admin::sales::{Difference, ImportedSales, NewSale, Unmatched};
-pub use admin::sessions::{FoundSession, Link, LinkEnd, NewLink, Person, Session};
+pub use admin::sign_ins::{FoundSignIn, Link, LinkEnd, NewLink, Person, SignIn};
 pub use admin::transfers::CustomerMove;
-pub use db::act::Actor;
 pub use db::alarm::About;
+pub use db::audit_log::Actor;
 pub use db::config::{Config, Database, Installation, Key};
 pub use db::counts::{Counted, SERIES, Series, Sum};
 pub use db::disk::{Disk, Space};
@@ -79,13 +79,13 @@ pub use people::transfers::{MovedRows, Transfer};
 pub use purchases::purchase::WaitsFor;
 pub use purchases::users::StoreCustomer;
 pub use redelivery::backfill::BackfillPage;
-pub use redelivery::page::{Owing, Redelivered};
+pub use redelivery::page::{Redelivered, Requeued};
 pub use redelivery::runs::RunMode;
 pub use redelivery::verdict::Skipped;
-pub use reports::acts::{ActFilter, ActView};
 pub use reports::alarms::{Alarm, AlarmFilter};
 pub use reports::arrivals::ArrivalView;
-pub use reports::audit::{Audited, RuleFindings, rules};
+pub use reports::audit_log::{AuditEntryView, AuditLogFilter};
+pub use reports::check::{CheckedRows, RuleFindings, rules};
 pub use reports::connecting::PlatformProgress;
 pub use reports::customer::{
     Announcement, AnnouncementStatus, CustomerName, CustomerStanding, DeviceAccess, MoveSince, Past,
@@ -96,7 +96,7 @@ pub use reports::device_events::{
 };
 pub use reports::events::{EventFilter, EventView};
 pub use reports::explain::{
-    Addressee, AnnouncedEvent, ClaimView, EventExplanation, EventFacts, MessageExplanation, Owes, PaymentFacts,
+    Addressee, AnnouncedEvent, Backlog, ClaimView, EventExplanation, EventFacts, MessageExplanation, PaymentFacts,
     Portrait, PurchaseExplanation, ReceivedNotification, Sending, Successor,
 };
 pub use reports::feed::FeedEntry;
@@ -105,7 +105,7 @@ pub use reports::listing::{PurchaseFilter, PurchaseStatus, PurchaseView};
 pub use reports::minutes::{Counting, Minutes, SeriesFilter};
 pub use reports::notifications::{Course, NotificationFilter, NotificationView, WaitingFor};
 pub use reports::overview::{DestinationOverview, NamedDestination, OpenWindow, Overview, Pulse};
-pub use reports::revenue::{Differs, Integration, RevenueAudit, RevenueFilter, RevenueLine};
+pub use reports::revenue::{Differs, Integration, RevenueCheck, RevenueFilter, RevenueLine};
 pub use reports::scope::Subject;
 pub use reports::search::{FoundKind, SearchHit};
 pub use reports::store_names::FoundCustomer;

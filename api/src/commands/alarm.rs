@@ -24,7 +24,7 @@ const COLUMNS: &[Column] = &[
 Example:
   settle alarm list --open
   settle alarm acknowledge ALARM_ID --note \"the new secret is set\"
-Next: what an alarm is about: `settle platform show ID`, `settle explain destination ID`, `settle audit`.")]
+Next: what an alarm is about: `settle platform show ID`, `settle explain destination ID`, `settle check`.")]
 pub enum Verb {
     /// List the alarms, the last raised first.
     #[command(after_help = "\
@@ -34,7 +34,7 @@ Example:
   settle alarm list --limit 10
   settle alarm list --open
 Next: for a topic that waits for approval `settle platform topics ID`, for a destination in trouble
-`settle explain destination ID`, for tables that disagree `settle audit`. `settle alarm acknowledge ID` closes one.")]
+`settle explain destination ID`, for tables that disagree `settle check`. `settle alarm acknowledge ID` closes one.")]
     List {
         /// Only those that nobody acknowledged since they were raised last.
         #[arg(long)]
@@ -55,7 +55,7 @@ Next: `settle alarm acknowledge ID --note TEXT`.")]
     #[command(after_help = "\
 Example:
   settle alarm acknowledge ALARM_ID --note \"the new secret is set\"
-Next: `settle acts --operation alarm.acknowledge` shows who did so.")]
+Next: `settle audit-log --operation alarm.acknowledge` shows who did so.")]
     Acknowledge {
         /// The alarm's id.
         id: String,

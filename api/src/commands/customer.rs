@@ -106,7 +106,7 @@ Next: what it prints is the report; `settle customer forgotten --app ID REPORT` 
     #[command(after_help = "\
 Example:
   settle customer forgotten --app ID 6b275a67-0bbb-4f3a-99b9-6600bf711993
-Next: a destination that is `owed` is asked again by itself.")]
+Next: a destination that is `pending` is asked again by itself.")]
     Forgotten {
         /// The app's id.
         #[arg(long)]

@@ -32,14 +32,14 @@ const ATTEMPT_COLUMNS: &[Column] = &[
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Example:
-  settle delivery list --status dead
+  settle delivery list --status failed
   settle delivery attempts DELIVERY_ID
 Next: `settle redeliver failed --dry-run` counts what could be sent again; `settle explain event EVENT_ID` shows why it failed.")]
 pub enum Verb {
     /// List deliveries.
     #[command(after_help = "\
 Example:
-  settle delivery list --status dead --destination ID
+  settle delivery list --status failed --destination ID
 Next: `settle delivery attempts DELIVERY_ID` shows the answers.")]
     List {
         /// Only those of this purchase (its collapse key).
@@ -49,7 +49,7 @@ Next: `settle delivery attempts DELIVERY_ID` shows the answers.")]
         #[arg(long, value_name = "ID")]
         destination: Option<String>,
         /// Only those in this state.
-        #[arg(long, value_parser = ["pending", "waiting", "delivered", "superseded", "skipped", "dead"])]
+        #[arg(long, value_parser = ["pending", "waiting", "delivered", "superseded", "skipped", "failed"])]
         status: Option<String>,
         #[command(flatten)]
         page: Page,

@@ -22,7 +22,7 @@ const COLUMNS: &[Column] = &[
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Example:
-  settle device events --status dead
+  settle device events --status failed
   settle device explain EVENT_ID
 Next: `settle explain destination ID` shows how a destination answers.")]
 pub enum Verb {
@@ -45,11 +45,11 @@ Next: `settle device explain EVENT_ID` shows which destinations received one, wh
         /// Only the one that the app itself names so: the `id` in its report.
         #[arg(long, value_name = "ID")]
         client_id: Option<String>,
-        /// Only those that were owed to this destination.
+        /// Only those that were queued for this destination.
         #[arg(long, value_name = "ID")]
         destination: Option<String>,
         /// Only those whose delivery is in this state.
-        #[arg(long, value_parser = ["pending", "delivered", "skipped", "dead"])]
+        #[arg(long, value_parser = ["pending", "delivered", "skipped", "failed"])]
         status: Option<String>,
         #[command(flatten)]
         page: Page,
@@ -107,7 +107,7 @@ pub async fn device(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
 fn add_statuses(event: &mut Value) {
     let statuses: Vec<String> =
         event["deliveries"].as_array().into_iter().flatten().map(|one| table::field(one, "status")).collect();
-    let counts = ["delivered", "pending", "skipped", "dead"].map(|status| {
+    let counts = ["delivered", "pending", "skipped", "failed"].map(|status| {
         let count = statuses.iter().filter(|one| *one == status).count();
         (count > 0).then(|| format!("{count} {status}"))
     });

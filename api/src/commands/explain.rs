@@ -52,11 +52,11 @@ Next: `settle redeliver event EVENT_ID` sends it again.")]
         /// The event's id, or that of one of its deliveries: the `webhook-id`.
         id: String,
     },
-    /// The state of a destination, what is owed to it and what is dead.
+    /// The state of a destination, what is pending for it and what failed.
     #[command(after_help = "\
 Example:
   settle explain destination ID
-Next: `settle destination probe ID` tries at once; `settle redeliver failed --destination ID` sends again what died.")]
+Next: `settle destination probe ID` tries at once; `settle redeliver failed --destination ID` sends again what failed.")]
     Destination {
         /// The destination's id.
         id: String,

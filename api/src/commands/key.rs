@@ -23,8 +23,8 @@ const COLUMNS: &[Column] = &[
 #[command(after_help = "\
 Example:
   settle key create --name \"help desk\" --role support
-Next: give the key to one person or program, as SETTLE_ADMIN_TOKEN or as the bearer token of a request; `settle acts`
-shows what was changed with it.")]
+Next: give the key to one person or program, as SETTLE_ADMIN_TOKEN or as the bearer token of a request;
+`settle audit-log` shows what was changed with it.")]
 pub enum Verb {
     /// Make a key, and print it once.
     #[command(after_help = "\
@@ -36,7 +36,7 @@ Examples:
   settle key create --name \"reader team\" --role operator --app APP_ID --expires 90d
 Next: it is printed only here. `settle key list` shows when it was used last, `settle key revoke ID` ends it.")]
     Create {
-        /// A name for people, which acts show.
+        /// A name for people, which the audit log shows.
         #[arg(long)]
         name: String,
         /// What it may do.
@@ -62,7 +62,7 @@ Next: a key that nobody has used for long is better revoked: `settle key revoke 
     #[command(after_help = "\
 Example:
   settle key revoke ID
-Next: `settle key list` shows it as revoked, `settle acts --key ID` what was changed with it.")]
+Next: `settle key list` shows it as revoked, `settle audit-log --key ID` what was changed with it.")]
     Revoke {
         /// The key's id.
         id: String,

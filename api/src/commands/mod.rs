@@ -3,12 +3,12 @@
 //! This file only parses and dispatches. This folder is the composition root: the only place where the HTTP edge and
 //! the activities are connected.
 
-mod acts;
 mod alarm;
 mod amazon;
 mod app;
-mod audit;
-mod audit_revenue;
+mod audit_log;
+mod check;
+mod check_revenue;
 mod client;
 mod confirm;
 mod countdown;
@@ -113,16 +113,15 @@ enum Command {
     Alarm(Admin<alarm::Verb>),
     Key(Admin<key::Verb>),
     Open(sign_in::OpenOptions),
-    SignIn(sign_in::Options),
-    Session(Admin<sign_in::Verb>),
+    SignIn(Admin<sign_in::Verb>),
     Search(sign_in::SearchOptions),
-    Acts(acts::Options),
+    AuditLog(audit_log::Options),
     Status(status::Options),
     Healthy(healthy::Options),
     Explain(explain::Options),
     Redeliver(redeliver::Options),
     Feed(feed::Options),
-    Audit(audit::Options),
+    Check(check::Options),
     History(history::Options),
 }
 
@@ -200,14 +199,13 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Alarm(admin) => admin.run(alarm::alarm).await,
         Command::Key(admin) => admin.run(key::key).await,
         Command::Open(options) => sign_in::open(options).await,
-        Command::SignIn(options) => sign_in::sign_in(options).await,
-        Command::Session(admin) => admin.run(sign_in::session).await,
+        Command::SignIn(admin) => admin.run(sign_in::sign_in).await,
         Command::Search(options) => sign_in::search(options).await,
-        Command::Acts(options) => acts::acts(options).await,
+        Command::AuditLog(options) => audit_log::audit_log(options).await,
         Command::Explain(options) => explain::explain(options).await,
         Command::Redeliver(options) => redeliver::redeliver(options).await,
         Command::Feed(options) => feed::feed(options).await,
-        Command::Audit(options) => audit::audit(options).await,
+        Command::Check(options) => check::check(options).await,
         Command::History(options) => history::history(options).await,
     }
 }

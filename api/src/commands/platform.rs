@@ -157,7 +157,7 @@ Example:
   settle platform rotate-key ID
   settle platform rotate-key ID --overlap-hours 0      (the old one ends within a second)
 Next: copy the new notification_url into the store's console. When `settle platform show ID` shows no more use of the old
-one, `settle platform end-old-key ID`.")]
+one, `settle platform retire-old-key ID`.")]
     RotateKey {
         /// The platform's id.
         id: String,
@@ -168,9 +168,9 @@ one, `settle platform end-old-key ID`.")]
     /// End the notification URL before the present one within a second.
     #[command(after_help = "\
 Example:
-  settle platform end-old-key ID
+  settle platform retire-old-key ID
 Next: `settle platform show ID` shows no `old_notification_url` any more; what is sent there is answered 404.")]
-    EndOldKey {
+    RetireOldKey {
         /// The platform's id.
         id: String,
     },
@@ -309,7 +309,7 @@ pub async fn platform(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
             let body = present_fields(json!({ "overlap_hours": overlap_hours }));
             client.post(&format!("{}/rotate-ingress-key", path(&id)), &body).await?
         }
-        Verb::EndOldKey { id } => client.post(&format!("{}/end-old-ingress-key", path(&id)), &json!({})).await?,
+        Verb::RetireOldKey { id } => client.post(&format!("{}/retire-old-ingress-key", path(&id)), &json!({})).await?,
         Verb::RotatePublishableKey { id } => {
             client.post(&format!("{}/rotate-publishable-key", path(&id)), &json!({})).await?
         }

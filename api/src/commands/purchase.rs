@@ -62,7 +62,7 @@ Next: `settle explain purchase RECEIPT` explains one.")]
         /// Only those that are held.
         #[arg(long)]
         held: bool,
-        /// Only those of which a delivery is owed after a failed attempt.
+        /// Only those of which a delivery is pending after a failed attempt.
         #[arg(long)]
         failing: bool,
         #[command(flatten)]
@@ -264,9 +264,9 @@ impl Action {
             Self::Release => "It is held no longer: what waits of it is settled when its window is over".to_owned(),
             Self::Discard => "What was accepted of it until now and is not settled is discarded".to_owned(),
             Self::Redeliver(None) => {
-                "Its newest state, and what died of it, is sent again to every destination".to_owned()
+                "Its newest state, and what failed of it, is sent again to every destination".to_owned()
             }
-            Self::Redeliver(Some(id)) => format!("Its newest state, and what died of it, is sent again to {id}"),
+            Self::Redeliver(Some(id)) => format!("Its newest state, and what failed of it, is sent again to {id}"),
         };
         format!("{now}; `settle explain purchase {purchase}` shows the result.")
     }

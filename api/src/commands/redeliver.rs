@@ -13,7 +13,8 @@ use std::process::ExitCode;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Of a purchase's states always the newest is sent, once; `user.*` events are sent as they were. Each gets a new
-`webhook-id`. What is still owed is not owed twice, and a destination that counts (Amplitude) is never sent what it has.
+`webhook-id`. What is still pending is not queued twice, and a destination that counts (Amplitude) is never sent what it
+has.
 `range` and `failed` cover every app and each of its destinations, unless --app or --destination limits them.
 
 Example:
@@ -58,7 +59,7 @@ Next: `settle explain purchase RECEIPT` shows the result.")]
 Example:
   settle redeliver range --app ID --from 2h --dry-run      (counts, for the last two hours)
   settle redeliver range --destination ID --from 2026-11-20T00:00:00Z --until 2026-11-21T00:00:00Z
-Next: `settle destination show ID` shows what it is owed.")]
+Next: `settle destination show ID` shows what is pending for it.")]
     Range {
         /// From when: a time such as 2026-11-20T00:00:00Z, or how long ago, such as 2h or 3d.
         #[arg(long, value_parser = |text: &str| times::past(text, clock::now()))]
@@ -69,12 +70,12 @@ Next: `settle destination show ID` shows what it is owed.")]
         #[command(flatten)]
         scope: Scope,
     },
-    /// Send again what is dead, unless it arrived since; of every app unless --app or --destination limits it.
+    /// Send again what failed, unless it arrived since; of every app unless --app or --destination limits it.
     #[command(after_help = "\
 Example:
   settle redeliver failed --app ID --dry-run      (counts only)
   settle redeliver failed --destination ID
-Next: `settle delivery list --status dead` shows what is still dead.")]
+Next: `settle delivery list --status failed` shows what remains failed.")]
     Failed {
         #[command(flatten)]
         scope: Scope,
@@ -128,7 +129,7 @@ pub async fn redeliver(options: Options) -> anyhow::Result<ExitCode> {
         path: "/v1/redeliveries".to_owned(),
         body,
         counted: "checked",
-        unit: if is_failed { "dead deliveries checked" } else { "events checked" },
+        unit: if is_failed { "failed deliveries checked" } else { "events checked" },
         pages: &options.pages,
         flags,
     };
@@ -157,7 +158,7 @@ pub struct Bulk<'a> {
 #[derive(Debug, Default)]
 struct Done {
     checked: u64,
-    owed: u64,
+    pending: u64,
     skipped: Map<String, Value>,
 }
 
@@ -202,16 +203,16 @@ impl Bulk<'_> {
     /// Prints the result as sentences, or as JSON.
     fn answer(&self, done: &Done) -> ExitCode {
         if self.client.json {
-            let answer = json!({ self.counted: done.checked, "owed": done.owed, "skipped": done.skipped });
+            let answer = json!({ self.counted: done.checked, "pending": done.pending, "skipped": done.skipped });
             return table::answer(self.client, &answer);
         }
-        let sent = match (done.owed == 1, self.pages.dry_run) {
+        let sent = match (done.pending == 1, self.pages.dry_run) {
             (true, false) => "delivery is sent",
             (false, false) => "deliveries are sent",
             (true, true) => "delivery would be sent",
             (false, true) => "deliveries would be sent",
         };
-        table::line(&format!("{} {sent}; {} checked.", done.owed, done.checked));
+        table::line(&format!("{} {sent}; {} checked.", done.pending, done.checked));
         for (why, count) in &done.skipped {
             table::line(&format!("  {count} not: {}", reason(why)));
         }
@@ -221,7 +222,7 @@ impl Bulk<'_> {
 
 impl Done {
     fn add(&mut self, answer: &Value) {
-        self.owed += answer["owed"].as_u64().unwrap_or_default();
+        self.pending += answer["pending"].as_u64().unwrap_or_default();
         for (why, count) in answer["skipped"].as_object().into_iter().flatten() {
             let before = self.skipped.get(why).and_then(Value::as_u64).unwrap_or_default();
             self.skipped.insert(why.clone(), json!(before + count.as_u64().unwrap_or_default()));
@@ -234,7 +235,7 @@ fn reason(why: &str) -> &str {
     match why {
         "superseded" => "a newer state of the same purchase stands for them",
         "not_chosen" => "the destination does not choose them",
-        "already_owed" => "they are owed already",
+        "already_pending" => "they are pending already",
         "acknowledged" => "they, or a newer state, arrived",
         "counted" => "the destination has them, and would count them twice",
         "may_be_counted" => "the destination may have them, and would not recognize them any more",
@@ -255,22 +256,22 @@ mod tests {
     fn pages_add_up() {
         let mut done = Done::default();
         for _ in 0..2 {
-            done.add(&json!({"owed": 3, "skipped": {"already_owed": 1, "pruned": 2}}));
+            done.add(&json!({"pending": 3, "skipped": {"already_pending": 1, "pruned": 2}}));
         }
-        assert_eq!(done.owed, 6);
-        assert_eq!(json!(done.skipped), json!({"already_owed": 2, "pruned": 4}));
+        assert_eq!(done.pending, 6);
+        assert_eq!(json!(done.skipped), json!({"already_pending": 2, "pruned": 4}));
     }
 
     #[test]
     fn every_reason_is_a_sentence() {
         use storage::Skipped::{
-            Acknowledged, AlreadyOwed, Counted, Deleted, MayBeCounted, NotChosen, Operators, Pruned, Superseded,
+            Acknowledged, AlreadyPending, Counted, Deleted, MayBeCounted, NotChosen, Operators, Pruned, Superseded,
             Unknown,
         };
         let all = [
             Superseded,
             NotChosen,
-            AlreadyOwed,
+            AlreadyPending,
             Acknowledged,
             Counted,
             MayBeCounted,

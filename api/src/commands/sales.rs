@@ -21,7 +21,7 @@ const PART: usize = MAX_TRANSACTIONS / 4;
 Example:
   settle app import-sales sales-2026-11.csv --app ID --dry-run
   settle app import-sales sales-2026-11.csv --app ID
-Next: purchases whose price or refund differs are settled anew, a few at a time; then `settle audit revenue` shows
+Next: purchases whose price or refund differs are settled anew, a few at a time; then `settle check revenue` shows
 that what was sent adds up. Running it again does no harm: a transaction that is known changes nothing.")]
 pub struct Sales {
     /// The store's transactional sales report: unpacked CSV, with a first line that names the columns.

@@ -13,7 +13,7 @@ use crate::keys::{Keys, Refusals};
 use crate::metrics::Metrics;
 use crate::pages::Pages;
 use crate::stores::amazon::{self, Amazon};
-use crate::{auditing, counting, telemetry};
+use crate::{checking, counting, telemetry};
 use activities::engine;
 use activities::http::Http;
 use anyhow::{Context, bail};
@@ -99,7 +99,7 @@ pub fn pages(config: &Config, engine: &engine::Engine) -> Pages {
     Pages::new(config).with_temporal_ui(move || ui.as_ref().map(&of_namespace))
 }
 
-/// Creates the state of the HTTP edge, and starts the dispatcher, the background audit and the watch over sweeps. Warns
+/// Creates the state of the HTTP edge, and starts the dispatcher, the background check and the watch over sweeps. Warns
 /// about destinations that the settings refuse.
 pub fn edge(config: &Config, store: Store, engine: engine::Engine, pages: Pages) -> anyhow::Result<Arc<Edge>> {
     let Some(admin_token) = config.http.admin_token.clone() else {
@@ -116,7 +116,7 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine, pages: Pages)
     }
     let (metrics, figures) = (Metrics::install(), Figures::default());
     figures.watch(store.clone());
-    auditing::watch(store.clone(), &metrics);
+    checking::watch(store.clone(), &metrics);
     counting::watch(store.clone());
     sweeping::watch(store.clone(), engine.clone());
     refusals::warn(store.clone(), allowed(config));

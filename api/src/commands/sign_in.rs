@@ -1,4 +1,4 @@
-//! `settle open`, `settle sign-in` and `settle session`: ways into the page.
+//! `settle open` and `settle sign-in`: ways into the page.
 
 use super::client::{Client, Page, Remote, segment};
 use super::confirm::Confirm;
@@ -29,7 +29,7 @@ const COLUMNS: &[Column] = &[
 Example:
   settle open
   settle open --print     on a machine without a browser: the link alone
-Next: the first screen says how it stands. `settle sign-in` makes a link for a colleague.")]
+Next: the first screen says how it stands. `settle sign-in link` makes a link for a colleague.")]
 pub struct OpenOptions {
     /// Only print the link.
     #[arg(long)]
@@ -38,44 +38,40 @@ pub struct OpenOptions {
     remote: Remote,
 }
 
-/// Make a link that signs a colleague in to the page, once and within ten minutes.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Needs a key with the role admin. Acts show the name; the session may do no more than the role.
-
-Examples:
-  settle sign-in --name Anna --role support
-  settle sign-in --name Ben --role read --app APP_ID --for 8h
-Next: send the link to that person alone. `settle session list` shows who signed in, `settle session end ID` ends it.")]
-pub struct Options {
-    /// The name of the person, which acts show.
-    #[arg(long)]
-    name: String,
-    /// What the person may do.
-    #[arg(long, value_parser = ["read", "support", "operator", "admin"])]
-    role: String,
-    /// The only app that the person reaches [default: all].
-    #[arg(long, value_name = "ID")]
-    app: Option<String>,
-    /// How long the session may last [default: `ui.session_lifetime`].
-    #[arg(long = "for", value_name = "DURATION")]
-    lifetime: Option<String>,
-    #[command(flatten)]
-    remote: Remote,
-}
-
-/// Sessions of people at the page.
+/// Sign-ins of people at the page.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Example:
-  settle session list
-Next: `settle session end ID` signs a person out; `settle key revoke ID` ends all sessions of a key.")]
+  settle sign-in list
+Next: `settle sign-in end ID` signs a person out; `settle key revoke ID` ends all sign-ins of a key.")]
 pub enum Verb {
+    /// Make a link that signs a colleague in to the page, once and within ten minutes.
+    #[command(after_help = "\
+Needs a key with the role admin. The audit log shows the name; the sign-in may do no more than the role.
+
+Examples:
+  settle sign-in link --name Anna --role support
+  settle sign-in link --name Ben --role read --app APP_ID --for 8h
+Next: send the link to that person alone. `settle sign-in list` shows who signed in, `settle sign-in end ID` ends it.")]
+    Link {
+        /// The name of the person, which the audit log shows.
+        #[arg(long)]
+        name: String,
+        /// What the person may do.
+        #[arg(long, value_parser = ["read", "support", "operator", "admin"])]
+        role: String,
+        /// The only app that the person reaches [default: all].
+        #[arg(long, value_name = "ID")]
+        app: Option<String>,
+        /// How long the sign-in may last [default: `ui.sign_in_lifetime`].
+        #[arg(long = "for", value_name = "DURATION")]
+        lifetime: Option<String>,
+    },
     /// List who is or was signed in, the oldest first.
     #[command(after_help = "\
 Example:
-  settle session list --limit 20
-Next: `settle session end ID` signs one out.")]
+  settle sign-in list --limit 20
+Next: `settle sign-in end ID` signs one out.")]
     List {
         #[command(flatten)]
         page: Page,
@@ -83,10 +79,10 @@ Next: `settle session end ID` signs one out.")]
     /// Sign a person out.
     #[command(after_help = "\
 Example:
-  settle session end ID
-Next: `settle session list` shows when; the key that they signed in with still holds.")]
+  settle sign-in end ID
+Next: `settle sign-in list` shows when; the key that they signed in with still holds.")]
     End {
-        /// The session's id.
+        /// The sign-in's id.
         id: String,
         #[command(flatten)]
         confirm: Confirm,
@@ -132,38 +128,30 @@ pub async fn open(options: OpenOptions) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes a link.
-pub async fn sign_in(options: Options) -> anyhow::Result<ExitCode> {
-    let client = options.remote.client()?;
-    let lifetime = options.lifetime.as_deref().map(times::duration).transpose();
-    let lifetime = lifetime.map_err(|why| anyhow::anyhow!("--for: {why}"))?;
-    let body = json!({
-        "name": options.name,
-        "role": options.role,
-        "app_id": options.app,
-        "lifetime_seconds": lifetime.map(|lifetime| lifetime.as_secs()),
-    });
-    let answer = client.post("/v1/sign-in-links", &body).await?;
-    let link = client.address(&path(&answer));
-    if client.json {
-        table::json(&json!({ "link": link, "expires_at": answer["expires_at"] }));
-    } else {
-        table::line(&format!("For {}, once and within ten minutes:", options.name));
-        table::plain(&format!("  {link}"));
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Runs one verb of `settle session`.
-pub async fn session(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
+/// Runs one verb of `settle sign-in`.
+pub async fn sign_in(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
     match verb {
+        Verb::Link { name, role, app, lifetime } => {
+            let lifetime = lifetime.as_deref().map(times::duration).transpose();
+            let lifetime = lifetime.map_err(|why| anyhow::anyhow!("--for: {why}"))?;
+            let lifetime = lifetime.map(|lifetime| lifetime.as_secs());
+            let body = json!({ "name": name, "role": role, "app_id": app, "lifetime_seconds": lifetime });
+            let answer = client.post("/v1/sign-in-links", &body).await?;
+            let link = client.address(&path(&answer));
+            let shown = json!({ "link": link, "expires_at": answer["expires_at"] });
+            let code = table::answer_line(client, &shown, &format!("For {name}, once and within ten minutes:"));
+            if !client.json {
+                table::plain(&format!("  {link}"));
+            }
+            Ok(code)
+        }
         Verb::List { page } => {
-            let answer = client.get("/v1/sessions", &page.query()).await?;
+            let answer = client.get("/v1/sign-ins", &page.query()).await?;
             Ok(table::answer_list(client, &answer, COLUMNS, "Nobody signed in yet: `settle open`."))
         }
         Verb::End { id, confirm } => {
-            confirm.prompt("Whoever uses this session is signed out.")?;
-            let answer = client.delete(&format!("/v1/sessions/{}", segment(&id))).await?;
+            confirm.prompt("Whoever uses this sign-in is signed out.")?;
+            let answer = client.delete(&format!("/v1/sign-ins/{}", segment(&id))).await?;
             Ok(table::answer_line(client, &answer, "Signed out."))
         }
     }

@@ -17,11 +17,11 @@ const REFUSED: &str = "not allowed by the settings";
 /// Width of the section labels.
 const LABEL_WIDTH: usize = 12;
 
-/// Whether all is well: inbox, Temporal, sweep, destinations with what they are owed, alarms of the last day.
+/// Whether all is well: inbox, Temporal, sweep, destinations with what is pending for them, alarms of the last day.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Exits with 1 when the inbox does not accept, Temporal does not answer, no sweep finished for five minutes, the breaker
-of a destination is open, or the settings allow no request to one that is owed something.
+of a destination is open, or the settings allow no request to one for which something is pending.
 
 Example:
   settle status
@@ -87,8 +87,8 @@ async fn destinations(client: &Client) -> anyhow::Result<Vec<Value>> {
     for app in all(client, "/v1/apps").await? {
         for listed in all(client, &format!("/v1/apps/{}/destinations", segment(&field(&app, "id")))).await? {
             let shown = client.get(&format!("/v1/destinations/{}", segment(&field(&listed, "id"))), &[]).await?;
-            let mut one =
-                json!({ "app": app["name"], "owed": shown["health"]["owed"], "dead": shown["health"]["dead"] });
+            let health = &shown["health"];
+            let mut one = json!({ "app": app["name"], "pending": health["pending"], "failed": health["failed"] });
             for name in ["id", "name", "kind", "enabled", "state", "since", "reason", "refusal"] {
                 one[name] = shown[name].clone();
             }
@@ -114,11 +114,12 @@ async fn all(client: &Client, path: &str) -> anyhow::Result<Vec<Value>> {
     }
 }
 
-/// Whether the breaker of a destination is open, or the settings allow no request to one that is owed something. A
-/// disabled destination is no trouble here: an admin disabled it, or an alarm reports that it was disabled automatically.
+/// Whether the breaker of a destination is open, or the settings allow no request to one for which something is
+/// pending. A disabled destination is no trouble here: an admin disabled it, or an alarm reports that it was disabled
+/// automatically.
 fn is_in_trouble(destination: &Value) -> bool {
-    let is_owed = destination["owed"].as_i64().is_some_and(|owed| owed > 0);
-    destination["state"] == "open" || (is_owed && is_refused(destination))
+    let is_pending = destination["pending"].as_i64().is_some_and(|pending| pending > 0);
+    destination["state"] == "open" || (is_pending && is_refused(destination))
 }
 
 /// Whether it is enabled, and the settings allow no request to it.
@@ -200,13 +201,13 @@ fn destination(one: &Value) -> String {
     if let Some(reason) = reason {
         text.push_str(&format!(" ({reason})"));
     }
-    match one["owed"].as_i64().unwrap_or_default() {
-        0 => text.push_str(", nothing owed"),
-        owed => text.push_str(&format!(", {owed} owed")),
+    match one["pending"].as_i64().unwrap_or_default() {
+        0 => text.push_str(", nothing pending"),
+        pending => text.push_str(&format!(", {pending} pending")),
     }
-    let dead = one["dead"].as_i64().unwrap_or_default();
-    if dead > 0 {
-        text.push_str(&format!(", {dead} failed for good"));
+    let failed = one["failed"].as_i64().unwrap_or_default();
+    if failed > 0 {
+        text.push_str(&format!(", {failed} failed for good"));
     }
     let skipped = one["skipped"].as_i64().unwrap_or_default();
     if skipped > 0 {
@@ -238,8 +239,8 @@ mod tests {
             "inbox": "ok", "temporal": "unreachable", "sweep": "late", "last_sweep_at": "2026-01-31T11:00:00.5Z",
             "destinations": [
                 {"id": "d1", "name": "billing", "state": "open", "since": "2026-01-31T12:00:00.5Z", "reason": "503",
-                 "owed": 12, "dead": 1},
-                {"id": "d2", "name": "analytics", "state": "healthy", "owed": 0, "dead": 0, "skipped": 2,
+                 "pending": 12, "failed": 1},
+                {"id": "d2", "name": "analytics", "state": "healthy", "pending": 0, "failed": 0, "skipped": 2,
                  "last_error": "old"},
             ],
             "alarms": [{"last_at": "2026-01-31T12:00:00.5Z", "kind": "destination", "count": 3, "detail": "billing"}],
@@ -251,9 +252,9 @@ mod tests {
             "Sweep|late, the last one finished at 2026-01-31T11:00:00Z: what was lost is not repaired; it is started \
               again by itself, if a worker runs and Temporal answers",
             "Destinations|1 healthy, 1 with an open breaker",
-            "|billing d1: breaker open since 2026-01-31T12:00:00Z (503), 12 owed, 1 failed for good; `settle \
+            "|billing d1: breaker open since 2026-01-31T12:00:00Z (503), 12 pending, 1 failed for good; `settle \
              destination retry d1` tries it now",
-            "|analytics d2: healthy, nothing owed, 2 skipped",
+            "|analytics d2: healthy, nothing pending, 2 skipped",
             "Alarms|1 in the last 24 hours; `settle alarm list` shows all",
             "|2026-01-31T12:00:00Z destination, 3 times: billing",
         ];
@@ -278,16 +279,16 @@ mod tests {
 
     #[test]
     fn a_destination_that_the_settings_refuse_is_never_healthy() {
-        let refused = |owed: i64, enabled: bool| {
+        let refused = |pending: i64, enabled: bool| {
             json!({
-                "id": "d1", "name": "hook", "state": "healthy", "enabled": enabled, "owed": owed,
+                "id": "d1", "name": "hook", "state": "healthy", "enabled": enabled, "pending": pending,
                 "refusal": "needs SETTLE_X",
             })
         };
-        assert_eq!(destination(&refused(2, true)), "hook d1: not allowed by the settings (needs SETTLE_X), 2 owed");
+        assert_eq!(destination(&refused(2, true)), "hook d1: not allowed by the settings (needs SETTLE_X), 2 pending");
         assert_eq!(counts_by_state(&[refused(0, true)]), "1 not allowed by the settings");
-        for (owed, enabled, trouble) in [(2, true, true), (0, true, false), (2, false, false)] {
-            assert_eq!(is_in_trouble(&refused(owed, enabled)), trouble, "{owed} {enabled}");
+        for (pending, enabled, trouble) in [(2, true, true), (0, true, false), (2, false, false)] {
+            assert_eq!(is_in_trouble(&refused(pending, enabled)), trouble, "{pending} {enabled}");
         }
     }
 }

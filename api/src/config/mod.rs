@@ -68,12 +68,12 @@ pub struct Config {
 
 #[derive(Debug, Clone)]
 pub struct Ui {
-    /// `ui.session_idle`, `SETTLE_UI_SESSION_IDLE`: how long a session may be unused, from 1 minute to 24 hours; default 1
-    /// hour.
-    pub session_idle: Duration,
-    /// `ui.session_lifetime`, `SETTLE_UI_SESSION_LIFETIME`: how long a session may last, from 1 minute to 7 days; default
-    /// 12 hours.
-    pub session_lifetime: Duration,
+    /// `ui.sign_in_idle`, `SETTLE_UI_SIGN_IN_IDLE`: how long a sign-in may be unused, from 1 minute to 24 hours;
+    /// default 1 hour.
+    pub sign_in_idle: Duration,
+    /// `ui.sign_in_lifetime`, `SETTLE_UI_SIGN_IN_LIFETIME`: how long a sign-in may last, from 1 minute to 7 days;
+    /// default 12 hours.
+    pub sign_in_lifetime: Duration,
     /// `ui.hosts`, `SETTLE_UI_HOSTS` (by comma): host names, beside that of `public_url`, at which the page and the API are
     /// reached; none by default. Addresses and names without a dot need not be named.
     pub hosts: Vec<String>,

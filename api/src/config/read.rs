@@ -71,8 +71,8 @@ pub(super) const VARIABLES: &[(&str, &str, Form)] = &[
     ("destinations.allowed_networks", "SETTLE_DESTINATIONS_ALLOWED_NETWORKS", Form::List),
     ("destinations.denied_networks", "SETTLE_DESTINATIONS_DENIED_NETWORKS", Form::List),
     ("destinations.allow_http", "SETTLE_DESTINATIONS_ALLOW_HTTP", Form::One),
-    ("ui.session_idle", "SETTLE_UI_SESSION_IDLE", Form::One),
-    ("ui.session_lifetime", "SETTLE_UI_SESSION_LIFETIME", Form::One),
+    ("ui.sign_in_idle", "SETTLE_UI_SIGN_IN_IDLE", Form::One),
+    ("ui.sign_in_lifetime", "SETTLE_UI_SIGN_IN_LIFETIME", Form::One),
     ("ui.hosts", "SETTLE_UI_HOSTS", Form::List),
     ("ui.temporal_url", "SETTLE_UI_TEMPORAL_URL", Form::One),
 ];
@@ -108,8 +108,8 @@ struct Raw {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RawUi {
-    session_idle: Option<String>,
-    session_lifetime: Option<String>,
+    sign_in_idle: Option<String>,
+    sign_in_lifetime: Option<String>,
     hosts: Vec<String>,
     temporal_url: Option<String>,
 }
@@ -392,8 +392,8 @@ fn ui(raw: &RawUi) -> Result<Ui, Invalid> {
     };
     let [day, week] = [24, 7 * 24].map(|hours| Duration::from_secs(hours * 3600));
     Ok(Ui {
-        session_idle: time("ui.session_idle", raw.session_idle.as_deref(), ("1h", day))?,
-        session_lifetime: time("ui.session_lifetime", raw.session_lifetime.as_deref(), ("12h", week))?,
+        sign_in_idle: time("ui.sign_in_idle", raw.sign_in_idle.as_deref(), ("1h", day))?,
+        sign_in_lifetime: time("ui.sign_in_lifetime", raw.sign_in_lifetime.as_deref(), ("12h", week))?,
         hosts: hosts(&raw.hosts)?,
         temporal_url: raw.temporal_url.as_deref().map(|text| origin("ui.temporal_url", text)).transpose()?,
     })

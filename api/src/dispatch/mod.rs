@@ -37,9 +37,10 @@ pub trait Engine: Send + Sync + 'static {
         id: DestinationId,
         signal: DestinationSignal,
     ) -> BoxFuture<'_, Result<(), EngineError>>;
-    /// Starts the workflow that supervises a destination, or signals its open run, because deliveries are owed.
+    /// Starts the workflow that supervises a destination, or signals its open run, because deliveries are pending.
     fn supervise(&self, id: DestinationId) -> BoxFuture<'_, Result<(), EngineError>>;
-    /// Starts a destination's stream of device events, or signals its open run, because events are owed. Returns at once.
+    /// Starts a destination's stream of device events, or signals its open run, because events are pending. Returns at
+    /// once.
     fn stream(&self, id: DestinationId);
     /// Starts the verification of a platform's claims, or signals its open run, because claims are new. Returns at once.
     fn verify_claims(&self, id: PlatformId);

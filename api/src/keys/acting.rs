@@ -24,8 +24,8 @@ const MAX_BY_CHARS: usize = 200;
 #[derive(Debug, Clone)]
 pub struct Reason(pub String);
 
-/// The edge, with a handle to the database whose changes leave acts of the caller. Every handler that changes something
-/// takes it in the place of the edge.
+/// The edge, with a handle to the database whose changes leave audit entries of the caller. Every handler that changes
+/// something takes it in the place of the edge.
 #[derive(Clone)]
 pub struct Acting {
     pub store: Store,
@@ -87,7 +87,7 @@ impl Input for Acting {
     fn describe(operation: &mut Operation, _: &mut Schemas) {
         operation.query.push(json!({
             "name": "Settle-Reason", "in": "header", "required": false,
-            "description": "Why: it stands in the act of the change, unless the body has a reason.",
+            "description": "Why: it stands in the audit entry of the change, unless the body has a reason.",
             "schema": { "type": "string", "maxLength": MAX_REASON_BYTES },
         }));
     }

@@ -13,8 +13,8 @@ use storage::{Actor, Role};
 pub struct Caller {
     /// The key; `None` for the admin token.
     pub key: Option<KeyId>,
-    /// The session at the page; `None` for a request of the API.
-    pub session: Option<SignInId>,
+    /// The sign-in at the page; `None` for a request of the API.
+    pub sign_in: Option<SignInId>,
     /// The name of the key, for people.
     pub name: String,
     pub role: Role,
@@ -36,7 +36,7 @@ impl Caller {
         }
     }
 
-    /// The actor in the acts of this caller.
+    /// The actor in the audit entries of this caller.
     #[must_use]
     pub fn actor(&self, reason: Option<String>) -> Actor {
         Actor { key: self.key, reason, ..Actor::named(&self.name) }

@@ -29,7 +29,7 @@ use std::time::Duration;
 use storage::{HashedKey, Role, chain, key_hash};
 use subtle::ConstantTimeEq;
 
-/// The name under which acts show the admin token.
+/// The name under which the audit log shows the admin token.
 pub const ADMIN_TOKEN: &str = "admin token";
 
 /// Time between two notes that a key was used.
@@ -89,7 +89,7 @@ impl Keys {
 /// 503 when the database does not answer.
 pub async fn caller(edge: &Edge, token: &str) -> Result<Result<Caller, Refused>, Error> {
     if is_same(token, edge.admin_token.expose_secret()) {
-        return Ok(Ok(Caller { key: None, session: None, name: ADMIN_TOKEN.to_owned(), role: Role::Admin, app: None }));
+        return Ok(Ok(Caller { key: None, sign_in: None, name: ADMIN_TOKEN.to_owned(), role: Role::Admin, app: None }));
     }
     let Some(KeyText { id, secret }) = KeyText::parse(token) else { return Ok(Err(Refused::Wrong(None))) };
     let found = match edge.store.key(id).await {
@@ -109,8 +109,8 @@ pub async fn caller(edge: &Edge, token: &str) -> Result<Result<Caller, Refused>,
 /// # Errors
 /// 503 when the database does not answer.
 pub async fn still_holds(edge: &Edge, caller: &Caller) -> Result<bool, Error> {
-    if let Some(id) = caller.session {
-        return crate::pages::session_holds(edge, id).await;
+    if let Some(id) = caller.sign_in {
+        return crate::pages::sign_in_holds(edge, id).await;
     }
     let Some(id) = caller.key else { return Ok(true) };
     let key = edge.store.key(id).await?.key;
@@ -129,7 +129,7 @@ fn proved(found: HashedKey, secret: &str, now: Timestamp) -> Result<Caller, Refu
     if key.expires_at.is_some_and(|end| end <= now) {
         return Err(Refused::Expired);
     }
-    Ok(Caller { key: Some(key.id), session: None, name: key.name, role: key.role, app: key.app_id })
+    Ok(Caller { key: Some(key.id), sign_in: None, name: key.name, role: key.role, app: key.app_id })
 }
 
 /// Compares in constant time for equal lengths; the length is no secret. An empty text is never the same.

@@ -1,4 +1,4 @@
-//! The names of keys and of people who sign in: acts show them, so none may look like that of somebody else.
+//! The names of keys and of people who sign in: the audit log shows them, so none may look like that of somebody else.
 
 use super::ADMIN_TOKEN;
 use crate::extract::FieldErrors;
@@ -14,9 +14,9 @@ pub fn check_name(wrong: &mut FieldErrors, name: &str) {
     } else if visible(name).is_empty() {
         "at least one letter"
     } else if name.contains(['(', ')']) {
-        "no brackets: acts put the name of a key in them"
+        "no brackets: the audit log puts the name of a key in them"
     } else if RESERVED.contains(&folded(name).as_str()) {
-        "another name: acts show it for what was done without a key"
+        "another name: the audit log shows it for what was done without a key"
     } else {
         return;
     };

@@ -27,7 +27,7 @@ const SUBJECTS: &[(&str, Subject, &str)] = &[
     ("transfer_id", Subject::Transfer, "transfer"),
     ("review_id", Subject::Review, "review"),
     ("key_id", Subject::Key, "key"),
-    ("session_id", Subject::Session, "session"),
+    ("sign_in_id", Subject::SignIn, "sign-in"),
     ("alarm_id", Subject::Alarm, "alarm"),
 ];
 

@@ -62,7 +62,7 @@ pub const METRICS: &[Metric] = &[
         &["reason"],
         "Refused requests of the API; reason is unknown, expired, revoked, slowed, role or app; of the page also origin, form or link.",
     ),
-    gauge("settle_audit_violations", &[], "Rows that break a rule of the audit; must read 0."),
+    gauge("settle_check_violations", &[], "Rows that break a rule of the check; must read 0."),
     counter(
         "settle_capped_values_total",
         &["kind"],
@@ -97,7 +97,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "settle_deliveries_total",
         &["outcome"],
-        "Attempts to deliver, for each event of a request; outcome is delivered, retry or dead.",
+        "Attempts to deliver, for each event of a request; outcome is delivered, retry or failed.",
     ),
     counter(
         "settle_destination_events_total",
@@ -105,15 +105,15 @@ pub const METRICS: &[Metric] = &[
         "Events about destinations that were recorded.",
     ),
     gauge(
-        "settle_destination_oldest_owed_seconds",
+        "settle_destination_oldest_pending_seconds",
         &["destination"],
-        "Age of the oldest delivery that the destination is owed.",
+        "Age of the oldest delivery that is pending for the destination.",
     )
     .seconds(),
     gauge(
-        "settle_destination_owed",
+        "settle_destination_pending",
         &["destination"],
-        "Deliveries that the destination is owed; 10000 stands for at least as many.",
+        "Deliveries that are pending for the destination; 10000 stands for at least as many.",
     ),
     gauge(
         "settle_destination_state",
@@ -162,7 +162,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "settle_refused_ids_total",
         &["kind", "reason"],
-        "Events that died unsent for the customer's id, by kind of destination. A claim that storage repeats counts again.",
+        "Events that failed unsent for the customer's id, by kind of destination. A claim that storage repeats counts again.",
     ),
     gauge("settle_request_body_bytes", &["listener"], "Bytes of request bodies that are read or worked on.").bytes(),
     gauge(

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use std::fmt;
 use std::sync::Arc;
 
-/// The name of the field that proves that a form is of the session.
+/// The name of the field that proves that a form is of the sign-in.
 pub const TOKEN: &str = "form_token";
 
 /// Maximum number of letters of a reason.
@@ -56,7 +56,7 @@ impl Sent {
         of_name.map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
     }
 
-    /// All fields, but for that of the session.
+    /// All fields, but for that of the sign-in.
     #[must_use]
     pub fn pairs(&self) -> Vec<(String, String)> {
         self.0.iter().filter(|(name, _)| name != TOKEN).cloned().collect()

@@ -118,8 +118,8 @@ impl Frame {
             has_more_apps,
             request: request(&visit.origin, &place.api),
             engine,
-            name: visit.session.name.clone(),
-            role: visit.session.role,
+            name: visit.sign_in.name.clone(),
+            role: visit.sign_in.role,
             token: visit.token.clone(),
             // The address of an answer to a form shows nothing by itself.
             path: if place.is_answer { or_home(place.screen) } else { visit.uri.path() }.to_owned(),
@@ -138,13 +138,13 @@ impl Frame {
     }
 }
 
-/// The apps of the switcher: the one of the session, or the oldest ones and the chosen one; and whether there are more.
+/// The apps of the switcher: the one of the sign-in, or the oldest ones and the chosen one; and whether there are more.
 async fn apps(edge: &Edge, visit: &Visit) -> Result<(Vec<App>, bool), Error> {
     let one = async |id| match edge.store.app(id).await {
         Err(storage::Error::Missing { .. }) => Ok(None),
         found => found.map(Some),
     };
-    if let Some(own) = visit.session.app_id {
+    if let Some(own) = visit.sign_in.app_id {
         return Ok((one(own).await?.into_iter().collect(), false));
     }
     let found = edge.store.apps(Page { cursor: None, limit: MAX_APPS }).await?;

@@ -1,4 +1,4 @@
-//! What stands before every page: the session, the role, the origin of a change, and the headers of the answer.
+//! What stands before every page: the sign-in, the role, the origin of a change, and the headers of the answer.
 
 use super::form::{Sent, TOKEN};
 use super::visit::{Visit, has_cookie};
@@ -24,7 +24,7 @@ struct Bounds {
 
 /// A form that everybody may send.
 const OPEN: Bounds = Bounds { bytes: 16 * 1024, fields: 16 };
-const OF_SESSION: Bounds = Bounds { bytes: 64 * 1024, fields: 1000 };
+const OF_SIGN_IN: Bounds = Bounds { bytes: 64 * 1024, fields: 1000 };
 /// The form that has a whole catalogue in one field, and the end of its path.
 const OF_CATALOGUE: Bounds = Bounds { bytes: 4 * 1024 * 1024, fields: 16 };
 const CATALOGUE: &str = "/catalogue/whole";
@@ -32,7 +32,7 @@ const CATALOGUE: &str = "/catalogue/whole";
 /// The path of a route, as the router matched it.
 type Matched = Result<RawPathParams, RawPathParamsRejection>;
 
-/// Lets a request pass whose session may see the page, and notes the visit and the caller for the handler.
+/// Lets a request pass whose sign-in may see the page, and notes the visit and the caller for the handler.
 pub async fn enter(State(guard): State<Guard>, path: Matched, request: Request, next: Next) -> Response {
     let (edge, sent, method) = (guard.edge.clone(), request.headers().clone(), request.method().clone());
     let response = match Visit::of(&edge, request.headers(), request.uri()).await {
@@ -46,7 +46,7 @@ pub async fn enter(State(guard): State<Guard>, path: Matched, request: Request, 
     headers::dress(response, &sent, edge.pages.is_secure).await
 }
 
-/// Serves a page that needs no session. A change needs the origin all the same.
+/// Serves a page that needs no sign-in. A change needs the origin all the same.
 pub async fn serve(State(edge): State<Shared>, request: Request, next: Next) -> Response {
     let sent = request.headers().clone();
     let response = match with_form(request, OPEN).await {
@@ -57,11 +57,11 @@ pub async fn serve(State(edge): State<Shared>, request: Request, next: Next) -> 
     headers::dress(response, &sent, edge.pages.is_secure).await
 }
 
-/// The request with its visit, if its session may do this.
+/// The request with its visit, if its sign-in may do this.
 async fn admitted(guard: &Guard, visit: &Visit, path: Matched, request: Request) -> Result<Request, Error> {
     let caller = visit.caller();
     guard.check(&caller, first_id(&path).as_deref()).await?;
-    let bounds = if request.uri().path().ends_with(CATALOGUE) { OF_CATALOGUE } else { OF_SESSION };
+    let bounds = if request.uri().path().ends_with(CATALOGUE) { OF_CATALOGUE } else { OF_SIGN_IN };
     let (mut request, form) = with_form(request, bounds).await?;
     let form_reason = form.as_ref().and_then(|form| form.reason().ok());
     if let Some(form) = form
@@ -69,7 +69,7 @@ async fn admitted(guard: &Guard, visit: &Visit, path: Matched, request: Request)
     {
         return Err(refused(
             "form",
-            Error::Forbidden("the form is of another session: load the page again".to_owned()),
+            Error::Forbidden("the form is of another sign-in: load the page again".to_owned()),
         ));
     }
     if let Some(reason) = form_reason {

@@ -1,8 +1,9 @@
 //! The page: what storage knows, as HTML for people.
 //!
 //! Each screen is a folder with the routes, the view and, in `api/templates`, the templates of the same name; its line
-//! in [`SCREENS`] puts it into the navigation. It reads and changes by the handlers of `resources` alone, with the
-//! session as caller: the page can do nothing that the API cannot. Explanations are those of `resources::explain`.
+//! in [`SCREENS`] puts it into the navigation. It reads and changes by the handlers of `resources` alone, as
+//! the person who signed in: the page can do nothing that the API cannot. Explanations are those of
+//! `resources::explain`.
 
 mod action;
 mod alarms;
@@ -22,10 +23,10 @@ mod frame;
 mod guard;
 mod headers;
 mod home;
-mod owing;
 mod parts;
 mod purchases;
 mod recent;
+mod requeued;
 mod search;
 mod settings;
 mod sign_in;
@@ -36,7 +37,7 @@ mod visit;
 
 pub use guard::{enter, serve};
 pub use state::Pages;
-pub use visit::session_holds;
+pub use visit::sign_in_holds;
 
 use crate::edge::Shared;
 use crate::error::{Error, Problem};

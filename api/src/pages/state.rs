@@ -16,10 +16,10 @@ type TemporalUi = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 /// The part of the edge that knows the page.
 #[derive(Clone)]
 pub struct Pages {
-    /// How long a session may be unused.
-    pub session_idle: Duration,
-    /// How long a session may last.
-    pub session_lifetime: Duration,
+    /// How long a sign-in may be unused.
+    pub sign_in_idle: Duration,
+    /// How long a sign-in may last.
+    pub sign_in_lifetime: Duration,
     pub settings: Vec<Setting>,
     /// The names under which it is reached.
     pub hosts: Hosts,
@@ -36,8 +36,8 @@ impl Pages {
     pub fn new(config: &Config) -> Self {
         let url = config.ui.temporal_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
         Self {
-            session_idle: config.ui.session_idle,
-            session_lifetime: config.ui.session_lifetime,
+            sign_in_idle: config.ui.sign_in_idle,
+            sign_in_lifetime: config.ui.sign_in_lifetime,
             settings: config.shown(),
             hosts: Hosts::new(config.ui.hosts.iter().map(String::as_str).chain(config.http.public_url.host_str())),
             live: Live::default(),

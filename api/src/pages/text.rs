@@ -114,11 +114,11 @@ pub fn destination_state(state: Health) -> Badge {
 pub fn delivery_status(status: DeliveryStatus) -> Badge {
     match status {
         DeliveryStatus::Delivered => Badge::new(Tone::Good, "delivered"),
-        DeliveryStatus::Pending => Badge::new(Tone::Busy, "owed"),
+        DeliveryStatus::Pending => Badge::new(Tone::Busy, "pending"),
         DeliveryStatus::Waiting => Badge::new(Tone::Busy, "waits for a name"),
         DeliveryStatus::Superseded => Badge::new(Tone::Idle, "superseded"),
         DeliveryStatus::Skipped => Badge::new(Tone::Idle, "not sent"),
-        DeliveryStatus::Dead => Badge::new(Tone::Bad, "dead"),
+        DeliveryStatus::Failed => Badge::new(Tone::Bad, "failed"),
     }
 }
 

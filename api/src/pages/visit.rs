@@ -1,4 +1,4 @@
-//! Who visits: the session that a cookie opens.
+//! Who visits: the sign-in that a cookie opens.
 
 use super::PREFIX;
 use crate::edge::Edge;
@@ -13,17 +13,17 @@ use ring::digest::{SHA256, digest};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{FoundSession, Session, chain};
+use storage::{FoundSignIn, SignIn, chain};
 use subtle::ConstantTimeEq;
 
-/// The cookie of a session. The prefix makes browsers refuse it from anything but this very origin, by TLS or on this
+/// The cookie of a sign-in. The prefix makes browsers refuse it from anything but this very origin, by TLS or on this
 /// machine (<https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Set-Cookie#cookie_prefixes>).
 const COOKIE: &str = "__Host-settle";
-/// Number of characters of what opens a session: 256 bits in hex.
+/// Number of characters of what opens a sign-in: 256 bits in hex.
 const SECRET_CHARS: usize = 64;
 /// The cookie of a chosen theme. It is no secret.
 const THEME: &str = "settle_theme";
-/// Time between two notes that a session was used.
+/// Time between two notes that a sign-in was used.
 const NOTED_EVERY: Duration = Duration::from_secs(60);
 
 /// Who visits a page, and which one.
@@ -32,8 +32,8 @@ pub struct Visit(Arc<Facts>);
 
 /// What is known of a visit.
 pub struct Facts {
-    pub session: Session,
-    /// What each form of the session carries, so that no other page can make one.
+    pub sign_in: SignIn,
+    /// What each form of the sign-in carries, so that no other page can make one.
     pub token: String,
     pub uri: Uri,
     /// The address at which the browser reached the page, such as `https://settle.example.com`; empty if not known.
@@ -58,29 +58,29 @@ impl std::ops::Deref for Visit {
 }
 
 impl Visit {
-    /// The visit of a request, if its cookie opens a session that holds.
+    /// The visit of a request, if its cookie opens a sign-in that holds.
     ///
     /// # Errors
     /// 503 when the database does not answer.
     pub async fn of(edge: &Edge, headers: &HeaderMap, uri: &Uri) -> Result<Option<Self>, Error> {
         let Some(secret) = cookie(headers, COOKIE).filter(|text| text.len() == SECRET_CHARS) else { return Ok(None) };
         let secret = SecretString::from(secret.to_owned());
-        let Some(found) = edge.store.session_of(&secret).await? else { return Ok(None) };
+        let Some(found) = edge.store.sign_in_of(&secret).await? else { return Ok(None) };
         let now = (edge.clock)();
         if !holds(&found, edge, now) {
             return Ok(None);
         }
-        let session = found.session;
-        // What a page reads by itself while nobody is there is no use of the session.
+        let sign_in = found.sign_in;
+        // What a page reads by itself while nobody is there is no use of the sign-in.
         let is_by_itself = headers.contains_key("hx-request") || uri.path() == "/ui/live";
-        if !is_by_itself && session.used_at.plus(NOTED_EVERY) <= now {
-            note_used(edge, &session);
+        if !is_by_itself && sign_in.used_at.plus(NOTED_EVERY) <= now {
+            note_used(edge, &sign_in);
         }
         let wanted = query(uri, "app_id").and_then(|text| text.parse().ok());
         Ok(Some(Self(Arc::new(Facts {
             token: token(&secret),
-            app: session.app_id.or(wanted),
-            session,
+            app: sign_in.app_id.or(wanted),
+            sign_in,
             is_json: query(uri, "as").as_deref() == Some("json"),
             marks: Marks::of(&edge.store.pulse().await?).text(),
             theme: ["light", "dark"].into_iter().find(|theme| cookie(headers, THEME) == Some(theme)),
@@ -90,17 +90,17 @@ impl Visit {
         }))))
     }
 
-    /// Whether a form carries what a form of this session carries.
+    /// Whether a form carries what a form of this sign-in carries.
     #[must_use]
     pub fn proves(&self, token: &str) -> bool {
         bool::from(token.as_bytes().ct_eq(self.token.as_bytes()))
     }
 
-    /// The caller that the session stands for.
+    /// The caller that the sign-in stands for.
     #[must_use]
     pub fn caller(&self) -> Caller {
-        let Session { id, name, role, app_id, key_id, .. } = self.session.clone();
-        Caller { key: key_id, session: Some(id), name, role, app: app_id }
+        let SignIn { id, name, role, app_id, key_id, .. } = self.sign_in.clone();
+        Caller { key: key_id, sign_in: Some(id), name, role, app: app_id }
     }
 
     /// A field of the query; an empty one counts as absent.
@@ -112,7 +112,7 @@ impl Visit {
     /// A path of the page, which keeps the chosen app.
     #[must_use]
     pub fn to(&self, path: &str) -> String {
-        match self.app.filter(|_| self.session.app_id.is_none()) {
+        match self.app.filter(|_| self.sign_in.app_id.is_none()) {
             Some(app) => format!("{path}{}app_id={app}", if path.contains('?') { '&' } else { '?' }),
             None => path.to_owned(),
         }
@@ -127,44 +127,44 @@ impl<S: Send + Sync> FromRequestParts<S> for Visit {
     }
 }
 
-/// Whether a session has neither ended nor expired, and what it stands for still counts.
-fn holds(found: &FoundSession, edge: &Edge, now: Timestamp) -> bool {
-    let FoundSession { session, token_hash, key_revoked_at, key_expires_at } = found;
-    let is_current = session.finished_at.is_none()
-        && now < session.expires_at
-        && now < session.used_at.plus(edge.pages.session_idle);
+/// Whether a sign-in has neither ended nor expired, and what it stands for still counts.
+fn holds(found: &FoundSignIn, edge: &Edge, now: Timestamp) -> bool {
+    let FoundSignIn { sign_in, token_hash, key_revoked_at, key_expires_at } = found;
+    let is_current = sign_in.finished_at.is_none()
+        && now < sign_in.expires_at
+        && now < sign_in.used_at.plus(edge.pages.sign_in_idle);
     let key_holds = key_revoked_at.is_none() && key_expires_at.is_none_or(|end| now < end);
     let token_holds = token_hash.as_ref().is_none_or(|hash| *hash == edge.admin_token_hash());
-    let has_source = session.key_id.is_some() || token_hash.is_some();
+    let has_source = sign_in.key_id.is_some() || token_hash.is_some();
     is_current && key_holds && token_holds && has_source
 }
 
-/// Whether a session still holds.
+/// Whether a sign-in still holds.
 ///
 /// # Errors
 /// 503 when the database does not answer.
-pub async fn session_holds(edge: &Edge, id: SignInId) -> Result<bool, Error> {
-    let found = edge.store.found_session(id).await?;
+pub async fn sign_in_holds(edge: &Edge, id: SignInId) -> Result<bool, Error> {
+    let found = edge.store.found_sign_in(id).await?;
     Ok(found.is_some_and(|found| holds(&found, edge, (edge.clock)())))
 }
 
 /// Notes the use without holding the request up.
-fn note_used(edge: &Edge, session: &Session) {
-    let (store, id) = (edge.store.clone(), session.id);
+fn note_used(edge: &Edge, sign_in: &SignIn) {
+    let (store, id) = (edge.store.clone(), sign_in.id);
     tokio::spawn(async move {
-        if let Err(error) = store.note_session_used(id).await {
-            tracing::debug!(session.id = %id, error = chain(&error), "the use of a session was not noted");
+        if let Err(error) = store.note_sign_in_used(id).await {
+            tracing::debug!(sign_in.id = %id, error = chain(&error), "the use of a sign-in was not noted");
         }
     });
 }
 
-/// What the forms of a session carry: computed from what opens it, and of no use for that.
+/// What the forms of a sign-in carry: computed from what opens it, and of no use for that.
 fn token(secret: &SecretString) -> String {
     let text = format!("form of {}", secret.expose_secret());
     storage::hex(digest(&SHA256, text.as_bytes()).as_ref())
 }
 
-/// The address at which a browser reaches the page. The cookie of a session is sent by HTTPS alone, except to this very
+/// The address at which a browser reaches the page. The cookie of a sign-in is sent by HTTPS alone, except to this very
 /// machine.
 fn origin(headers: &HeaderMap) -> Option<String> {
     let host = headers.get(header::HOST)?.to_str().ok()?;
@@ -191,13 +191,13 @@ pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     pairs.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
-/// Whether a request has the cookie of a session, whatever that is worth.
+/// Whether a request has the cookie of a sign-in, whatever that is worth.
 #[must_use]
 pub fn has_cookie(headers: &HeaderMap) -> bool {
     cookie(headers, COOKIE).is_some()
 }
 
-/// `Set-Cookie` that begins a session.
+/// `Set-Cookie` that begins a sign-in.
 #[must_use]
 pub fn begin(secret: &SecretString, lifetime: Duration) -> HeaderValue {
     let (secret, age) = (secret.expose_secret(), lifetime.as_secs());

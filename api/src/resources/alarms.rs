@@ -16,7 +16,7 @@ use storage::{Alarm, AlarmFilter, Paged};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "note": "the new secret is set" }]))]
 pub struct Acknowledgement {
-    /// What was found, or what is done about it; the reason in the act.
+    /// What was found, or what is done about it; the reason in the audit entry.
     #[schemars(length(min = 1, max = 1000))]
     note: String,
     /// Who acknowledges it, for people; the name of the key when absent.
@@ -48,7 +48,7 @@ pub async fn acknowledge(
     Body(body): Body<Acknowledgement>,
 ) -> Result<Json<Alarm>, Error> {
     let Acknowledgement { note, by, last_at } = body;
-    // A reason in the header stands in the act in place of the note.
+    // A reason in the header stands in the audit entry in place of the note.
     let reason = edge.store.actor().reason.clone().or_else(|| Some(note.clone()));
     let edge = edge.named(by, reason);
     Ok(Json(edge.store.acknowledge_alarm(id, &note, last_at).await?))

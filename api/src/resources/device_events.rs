@@ -1,4 +1,4 @@
-//! `/v1/device-events`: the events that devices reported, each with what its destinations are owed of it.
+//! `/v1/device-events`: the events that devices reported, each with what was queued of it for its destinations.
 
 use super::query::Listed;
 use crate::edge::Shared;

@@ -18,7 +18,8 @@ use storage::{ApiKey, Paged, Role};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "name": "help desk", "role": "support", "expires_at": "2126-01-31T12:00:00Z" }]))]
 pub struct NewKey {
-    /// Its name, unique among the keys that were not revoked. Acts show it, so names that look alike count as one.
+    /// Its name, unique among the keys that were not revoked. The audit log shows it, so names that look alike count as
+    /// one.
     #[schemars(length(min = 1, max = 200))]
     name: String,
     /// What it may do.

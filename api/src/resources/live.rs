@@ -33,7 +33,7 @@ const COMMENT_EVERY: Duration = Duration::from_secs(15);
 const LASTS: Duration = Duration::from_secs(50);
 /// The client opens the next one after this time.
 const RETRY: Duration = Duration::from_secs(1);
-/// Maximum number of open streams of one key or session, and of all.
+/// Maximum number of open streams of one key or sign-in, and of all.
 const OF_ONE: usize = 4;
 const OF_ALL: usize = 64;
 /// When a client that has too many may open the next one: about then one of them ends.
@@ -94,10 +94,10 @@ struct LiveState {
     open: Mutex<HashMap<Holder, usize>>,
 }
 
-/// Whose stream it is: a session, else a key; with neither, the admin token.
+/// Whose stream it is: a sign-in, else a key; with neither, the admin token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Holder {
-    session: Option<SignInId>,
+    sign_in: Option<SignInId>,
     key: Option<KeyId>,
 }
 
@@ -158,7 +158,7 @@ impl Live {
 
     /// A place for a stream, if neither this caller nor all of them have too many.
     fn place(&self, caller: &Caller) -> Result<OpenStream, Error> {
-        let holder = Holder { session: caller.session, key: caller.key };
+        let holder = Holder { sign_in: caller.sign_in, key: caller.key };
         let mut open = self.open();
         let what = match (open.get(&holder).copied().unwrap_or(0), open.values().sum::<usize>()) {
             (OF_ONE.., _) => "who has four open streams",
@@ -243,7 +243,7 @@ impl Ticks {
             }
             let Some(pulse) = *self.pulse.borrow_and_update() else { continue };
             let marks = Marks::of(&pulse);
-            // The end of a session or a key is an act, so it is seen here first.
+            // The end of a sign-in or a key leaves an audit entry, so it is seen here first.
             if !still_holds(&self.edge, &self.caller).await.unwrap_or(false) {
                 return None;
             }
@@ -302,7 +302,7 @@ impl Input for LastEvent {
 }
 
 /// `GET /v1/live`: an event for each kind of thing that changed, such as `event: purchases`, without data. A key or a
-/// session has at most four of these open.
+/// sign-in has at most four of these open.
 pub async fn show(
     State(edge): State<Shared>,
     caller: Caller,
@@ -329,7 +329,7 @@ mod tests {
     fn one_caller_has_four_streams_and_all_have_sixty_four() {
         let caller = |number: usize| Caller {
             key: Some(KeyId::new(Uuid::from_u128(number as u128))),
-            session: None,
+            sign_in: None,
             name: String::new(),
             role: Role::Read,
             app: None,
@@ -351,7 +351,7 @@ mod tests {
             Marks::of(&after).changed_since(&known)
         };
         assert_eq!(changed(before), [""; 0]);
-        assert_eq!(changed(Pulse { events: Some(2), acts: Some(1), ..before }), ["events", "acts"]);
+        assert_eq!(changed(Pulse { events: Some(2), audit_log: Some(1), ..before }), ["events", "audit_log"]);
         assert_eq!(changed(Pulse { failed: Some(2), ..before }), ["deliveries", "destinations"]);
         assert!(Marks::parse("").is_none() && Marks::parse("a.b").is_none());
     }

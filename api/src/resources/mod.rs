@@ -1,12 +1,12 @@
 //! The resources of the admin API: one file per resource, with the types of its requests and answers.
 
 pub mod about;
-pub mod acts;
 pub mod alarms;
 pub mod apps;
 pub mod arrivals;
-pub mod audit;
+pub mod audit_log;
 pub mod catalogue;
+pub mod check;
 pub mod customer_state;
 pub mod customers;
 pub mod deliveries;
@@ -37,7 +37,7 @@ pub mod samples;
 pub mod schema;
 pub mod search;
 pub mod series;
-pub mod sessions;
+pub mod sign_ins;
 pub mod signals;
 pub mod stores;
 pub mod topics;

@@ -335,10 +335,10 @@ pub async fn rotate(
     Ok(Json(view(&edge, &edge.caller, platform).await?))
 }
 
-/// `POST /v1/platforms/{platform_id}/end-old-ingress-key`: the notification URL before the present one ends within a
+/// `POST /v1/platforms/{platform_id}/retire-old-ingress-key`: the notification URL before the present one ends within a
 /// second. Without one nothing is changed.
-pub async fn end_old(edge: Acting, Id(id): Id<PlatformId>, _: Body<Nothing>) -> Result<Json<Platform>, Error> {
-    let platform = edge.store.end_old_ingress_key(id).await?;
+pub async fn retire_old(edge: Acting, Id(id): Id<PlatformId>, _: Body<Nothing>) -> Result<Json<Platform>, Error> {
+    let platform = edge.store.retire_old_ingress_key(id).await?;
     Ok(Json(view(&edge, &edge.caller, platform).await?))
 }
 

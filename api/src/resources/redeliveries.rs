@@ -1,4 +1,4 @@
-//! `/v1/redeliveries`: sends again one event, a purchase, the events of a time range, or all dead deliveries.
+//! `/v1/redeliveries`: sends again one event, a purchase, the events of a time range, or all failed deliveries.
 
 use crate::edge::Edge;
 use crate::error::Error;
@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use storage::{Owing, Page, Run, RunMode, Skipped, Subject, chain};
+use storage::{Page, Requeued, Run, RunMode, Skipped, Subject, chain};
 use tokio::time::timeout;
 
 /// Default and maximum number of items of a page.
@@ -37,7 +37,7 @@ pub struct Redelivery {
     from: Option<Timestamp>,
     /// Events recorded before this time.
     until: Option<Timestamp>,
-    /// Dead deliveries.
+    /// Failed deliveries.
     failed: Option<bool>,
     /// Only to this destination.
     destination_id: Option<DestinationId>,
@@ -51,13 +51,13 @@ pub struct Redelivery {
 /// A page of purchases or events.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "limit": 100 }]))]
-pub struct OwedPage {
+pub struct PendingPage {
     /// `next_cursor` of the page before.
     pub cursor: Option<String>,
     /// Maximum number of checked items; 200 when absent.
     #[schemars(range(min = 1, max = 200))]
     limit: Option<i64>,
-    /// Changes nothing, and counts what would be owed.
+    /// Changes nothing, and counts what would be queued.
     dry_run: Option<bool>,
 }
 
@@ -66,9 +66,9 @@ pub struct OwedPage {
 pub struct RunPage {
     /// The page.
     #[serde(flatten)]
-    pub page: OwedPage,
+    pub page: PendingPage,
     /// A name for all pages of one run, of its own app. A page that is requested again in the same run, within a week, gets the same
-    /// answer and owes nothing.
+    /// answer and queues nothing.
     #[schemars(length(min = 1, max = 100))]
     run: Option<String>,
 }
@@ -76,31 +76,31 @@ pub struct RunPage {
 /// The result of a page.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Redelivered {
-    /// Number of checked events or dead deliveries.
+    /// Number of checked events or failed deliveries.
     pub checked: i64,
     /// The new deliveries.
     #[serde(flatten)]
-    pub owed: Owed,
+    pub pending: Pending,
     /// The cursor of the next page; null at the end.
     pub next_cursor: Option<String>,
 }
 
-/// The deliveries that a page owes.
+/// The deliveries that a page queues.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Owed {
+pub struct Pending {
     /// Number of deliveries.
-    pub owed: i64,
+    pub pending: i64,
     /// Number of skipped ones, by reason.
     pub skipped: BTreeMap<Skipped, i64>,
 }
 
-impl From<Owing> for Owed {
-    fn from(Owing { owed, skipped, .. }: Owing) -> Self {
-        Self { owed, skipped }
+impl From<Requeued> for Pending {
+    fn from(Requeued { pending, skipped, .. }: Requeued) -> Self {
+        Self { pending, skipped }
     }
 }
 
-impl OwedPage {
+impl PendingPage {
     /// Whether it is a dry run.
     #[must_use]
     pub fn run(&self) -> Run {
@@ -114,7 +114,7 @@ impl OwedPage {
 }
 
 impl RunPage {
-    /// The mode of the page. A page of a named run owes its deliveries once, even if it is requested again.
+    /// The mode of the page. A page of a named run queues its deliveries once, even if it is requested again.
     fn mode(&self) -> RunMode {
         match (self.page.run(), &self.run) {
             (Run::Real, Some(name)) => RunMode::Once(name.clone()),
@@ -131,7 +131,7 @@ pub fn check_cursor(cursor: Option<&str>) -> Result<(), Error> {
     }
 }
 
-/// `POST /v1/redeliveries`: owes a page of the selection again. Of the states of a purchase, only the newest is sent.
+/// `POST /v1/redeliveries`: queues a page of the selection again. Of the states of a purchase, only the newest is sent.
 pub async fn create(edge: Acting, caller: Caller, mut draft: Draft<Redelivery>) -> Result<Json<Redelivered>, Error> {
     let Draft { body, wrong } = &mut draft;
     let selector = selected(body, wrong);
@@ -140,7 +140,7 @@ pub async fn create(edge: Acting, caller: Caller, mut draft: Draft<Redelivery>) 
     let Some(selector) = selector else { return Err(Error::invalid("body", ONE_OF)) };
     let receivers = limited(&edge, &caller, &selector, receivers).await?;
     let done = carry_out(&edge, selector.to(receivers), page).await?;
-    Ok(Json(Redelivered { checked: done.checked, owed: done.owing.into(), next_cursor: done.next_cursor }))
+    Ok(Json(Redelivered { checked: done.checked, pending: done.requeued.into(), next_cursor: done.next_cursor }))
 }
 
 fn selected(body: &Redelivery, wrong: &mut FieldErrors) -> Option<RedeliverySelector> {
@@ -219,7 +219,7 @@ async fn scope(edge: &Acting, receivers: Receivers) -> Result<String, Error> {
     Ok(app.map(|app| app.to_string()).unwrap_or_default())
 }
 
-/// Owes a page of the selection, then starts or signals the supervision of each destination once.
+/// Queues a page of the selection, then starts or signals the supervision of each destination once.
 pub async fn carry_out(edge: &Acting, selection: Selection, page: RunPage) -> Result<storage::Redelivered, Error> {
     let mode = match page.mode() {
         RunMode::Once(name) => RunMode::Once(format!("{}/{name}", scope(edge, selection.receivers).await?)),
@@ -227,7 +227,7 @@ pub async fn carry_out(edge: &Acting, selection: Selection, page: RunPage) -> Re
     };
     let is_dry = mode == RunMode::Dry;
     let done = edge.store.redeliver_all(selection, page.page.page(), mode).await?;
-    for id in done.owing.destinations.iter().filter(|_| !is_dry) {
+    for id in done.requeued.destinations.iter().filter(|_| !is_dry) {
         match timeout(TIMEOUT, edge.dispatch.engine().supervise(*id)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {

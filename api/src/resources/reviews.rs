@@ -29,7 +29,7 @@ pub struct TransferReview {
     requested_at: Timestamp,
     /// The answer, which holds for later logins of the same customer, too; null while nobody has answered.
     answer: Option<ReviewAnswer>,
-    /// When it was answered last. Who did, and why, is in the acts.
+    /// When it was answered last. Who did, and why, is in the audit log.
     answered_at: Option<Timestamp>,
 }
 

@@ -54,7 +54,7 @@ pub async fn send(
         None
     });
     let SampleRequest { receipt_id, app_user_id, .. } = draft.finish()?;
-    edge.store.record_act("platform.sample", Some(platform.app_id), platform.id).await?;
+    edge.store.record_audit_entry("platform.sample", Some(platform.app_id), platform.id).await?;
     let due_at = (edge.clock)().plus_millis(platform.settings.window_ms);
     let sent = edge.sample(&platform, SampleSettings { store_type, receipt_id, app_user_id }).await.map_err(refused)?;
     let SentSample { message_id, receipt_id, collapse_key, store_type } = sent;

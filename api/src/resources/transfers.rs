@@ -41,7 +41,7 @@ pub struct TransferAuthor {
 }
 
 impl TransferAuthor {
-    /// The author, and the edge in whose acts they stand.
+    /// The author, and the edge in whose audit entries they stand.
     pub fn acting(self, edge: Acting) -> (Acting, Author) {
         let author = Author { by: edge.name(self.by.clone()), reason: self.reason.clone() };
         (edge.named(self.by, Some(self.reason)), author)

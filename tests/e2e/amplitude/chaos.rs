@@ -1,7 +1,7 @@
 //! Random faults: every event is still counted once, except those that Amplitude refused for good, and every profile
 //! ends with the newest state.
 
-use super::{Analysts, HOUR, KEY, dead_events};
+use super::{Analysts, HOUR, KEY, failed_events};
 use domain::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ fn name(event: &Value) -> String {
 }
 
 /// Subscriptions of a few customers over a few days, with random faults; some customers are named between the days.
-/// At the end of each day everything owed has arrived, or is dead because Amplitude refused it.
+/// At the end of each day everything queued has arrived, or has failed because Amplitude refused it.
 pub async fn faults_by_chance_cost_nothing(own: &mut Analysts) {
     let first = Random::seed(SEED);
     println!("seeds {first} and on; SETTLE_TEST_SEED={first} gives them again");
@@ -54,15 +54,18 @@ pub async fn faults_by_chance_cost_nothing(own: &mut Analysts) {
             own.drain(HOUR).await;
         }
         own.amplitude.answer_truly();
-        let dead = dead_events(own.world(), &own.id).await;
+        let failed = failed_events(own.world(), &own.id).await;
         let blamed = own.amplitude.blamed();
-        assert!(dead.is_subset(&blamed), "seed {seed}: given up: {dead:?}, of which Amplitude refused only {blamed:?}");
-        let counted = own.same_events_but(KEY, &dead).await;
-        let users = own.newest_profiles_but(KEY, &dead);
+        assert!(
+            failed.is_subset(&blamed),
+            "seed {seed}: given up: {failed:?}, of which Amplitude refused only {blamed:?}"
+        );
+        let counted = own.same_events_but(KEY, &failed).await;
+        let users = own.newest_profiles_but(KEY, &failed);
         let requests = own.amplitude.requests().split_off(before);
         println!(
-            "seed {seed}: {counted} events, {users} users, {} dead by now, answers {:?}",
-            dead.len(),
+            "seed {seed}: {counted} events, {users} users, {} failed by now, answers {:?}",
+            failed.len(),
             answers(&requests)
         );
     }
@@ -85,7 +88,7 @@ fn external_id(seed: u64, number: usize) -> String {
 /// Amplitude takes an event and never answers: settle gives the request up after fifteen seconds and sends the event
 /// again, and it is counted once.
 pub async fn what_was_never_answered_is_sent_again_and_counted_once(own: &mut Analysts) {
-    let (repeated, dead) = (own.amplitude.repeated(KEY), dead_events(own.world(), &own.id).await);
+    let (repeated, failed) = (own.amplitude.repeated(KEY), failed_events(own.world(), &own.id).await);
     own.name("amzn1.account.MUTE", "mute@shop").await;
     // The other customers may have changes of their own in the meantime.
     own.amplitude.script_for("mute@shop", Fault::Mute);
@@ -96,9 +99,9 @@ pub async fn what_was_never_answered_is_sent_again_and_counted_once(own: &mut An
     })
     .await;
     own.drain(HOUR).await;
-    own.same_events_but(KEY, &dead).await;
-    own.newest_profiles_but(KEY, &dead);
-    assert_eq!(dead_events(own.world(), &own.id).await, dead, "no event is given up");
+    own.same_events_but(KEY, &failed).await;
+    own.newest_profiles_but(KEY, &failed);
+    assert_eq!(failed_events(own.world(), &own.id).await, failed, "no event is given up");
     assert!(own.amplitude.repeated(KEY) > repeated, "the unanswered request was repeated");
     let classes = classes(own, "mute-1").await;
     assert!(classes.iter().any(|one| one == &["timeout", "success"]), "{classes:?}");

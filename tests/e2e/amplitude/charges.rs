@@ -122,7 +122,7 @@ async fn a_year_of_money_is_in_amplitude_to_the_cent() {
     let mut year = year();
     for together in std::mem::take(&mut year.steps).chunk_by(|one, next| one.at == next.at) {
         own.live(together.to_vec()).await;
-        // Nothing may be owed when time passes: a month is longer than an event may be retried.
+        // Nothing may be pending when time passes: a month is longer than an event may be retried.
         own.drain(MINUTE).await;
     }
     for (receipt, events) in ANNOUNCED {

@@ -104,9 +104,9 @@ async fn any_order_and_gap_is_one_event_of_its_customer_and_price() {
         assert_eq!(own.revenue(&row.life), [(json!(customer), json!(price))], "{row}");
     }
     insta::assert_json_snapshot!("first_minutes", bodies);
-    let audit = own.world().api.get("/v1/audit/revenue?limit=500").await.ok();
-    let lines = audit["lines"].as_array().expect("lines");
-    assert_eq!((lines.len(), &audit["unexplained"]), (rows.len(), &json!(0)), "{audit}");
+    let check = own.world().api.get("/v1/check/revenue?limit=500").await.ok();
+    let lines = check["lines"].as_array().expect("lines");
+    assert_eq!((lines.len(), &check["unexplained"]), (rows.len(), &json!(0)), "{check}");
     own.finish().await;
 }
 

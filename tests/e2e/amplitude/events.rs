@@ -86,7 +86,7 @@ pub async fn every_event_has_its_form(own: &mut Analysts) {
     own.name(ANNA, "anna@shop").await;
     for together in lives().chunk_by(|one, next| one.at == next.at) {
         own.live(together.to_vec()).await;
-        // Nothing may be owed when time passes: the days are longer than a request may take.
+        // Nothing may be pending when time passes: the days are longer than a request may take.
         own.drain(MINUTE).await;
     }
     let count = own.same_events(KEY).await;

@@ -297,11 +297,11 @@ impl Minutes {
         .await;
     }
 
-    /// Waits until nothing is owed to any destination.
+    /// Waits until nothing is pending for any destination.
     pub async fn drain(&self) {
         wait::until(SOON, "the end of all deliveries", async || {
-            let owed = self.world().api.try_get("/v1/deliveries?status=pending").await?.body;
-            if owed["items"].as_array().is_some_and(Vec::is_empty) { Ok(()) } else { Err(owed.to_string()) }
+            let pending = self.world().api.try_get("/v1/deliveries?status=pending").await?.body;
+            if pending["items"].as_array().is_some_and(Vec::is_empty) { Ok(()) } else { Err(pending.to_string()) }
         })
         .await;
     }

@@ -130,7 +130,7 @@ impl Analysts {
         self.amplitude.set(self.now());
     }
 
-    /// Moves the time forward in steps until nothing is owed to the integration.
+    /// Moves the time forward in steps until nothing is pending for the integration.
     async fn drain(&mut self, step: Duration) {
         let id = self.id.clone();
         self.drain_of(&id, step).await;
@@ -147,8 +147,8 @@ impl Analysts {
             // Without a request nothing was due yet.
             let _: bool = self.has_requested(before).await;
         }
-        let owed = deliveries(self.world(), id, "pending").await;
-        panic!("still owed after {MAX_SKIPS} times {step:?}: {owed:#?}");
+        let pending = deliveries(self.world(), id, "pending").await;
+        panic!("still pending after {MAX_SKIPS} times {step:?}: {pending:#?}");
     }
 
     /// Moves the time forward by `time`, and then in half minutes until a request arrives.
@@ -217,8 +217,8 @@ impl Analysts {
         self.same_events_but(key, &BTreeSet::new()).await
     }
 
-    /// As [`Self::same_events`], except that each of the dead events may be counted or not.
-    async fn same_events_but(&self, key: &str, dead: &BTreeSet<String>) -> usize {
+    /// As [`Self::same_events`], except that each of the failed events may be counted or not.
+    async fn same_events_but(&self, key: &str, failed: &BTreeSet<String>) -> usize {
         wait::until(SOON, "the same events in the webhook and in Amplitude", async || {
             let sent_ids: BTreeSet<String> = self.events_sent().iter().map(|one| one.event_id().to_owned()).collect();
             let events = self.amplitude.events(key);
@@ -231,7 +231,7 @@ impl Analysts {
                 }
                 assert!(all.insert(id), "counted twice: {event}");
             }
-            let is_odd = |id: &&String| !of_users.contains(*id) && !dead.contains(*id) || !sent_ids.contains(*id);
+            let is_odd = |id: &&String| !of_users.contains(*id) && !failed.contains(*id) || !sent_ids.contains(*id);
             let odd: Vec<_> = sent_ids.union(&of_users).filter(is_odd).collect();
             if odd.is_empty() { Ok(of_users.len()) } else { Err(format!("not in both: {odd:?}")) }
         })
@@ -243,8 +243,8 @@ impl Analysts {
         self.newest_profiles_but(key, &BTreeSet::new())
     }
 
-    /// As [`Self::newest_profiles`], without the users whose newest event is one of these dead events.
-    fn newest_profiles_but(&self, key: &str, dead: &BTreeSet<String>) -> usize {
+    /// As [`Self::newest_profiles`], without the users whose newest event is one of these failed events.
+    fn newest_profiles_but(&self, key: &str, failed: &BTreeSet<String>) -> usize {
         let mut newest = BTreeMap::<String, Received>::new();
         for one in self.events_sent() {
             let (user, revision) = (text(&one.body["user_id"]), one.body["user_revision"].as_i64());
@@ -257,7 +257,7 @@ impl Analysts {
         let mut profiles = BTreeMap::new();
         for (user, state) in newest {
             let Some(profile) = self.amplitude.profile(key, &user) else {
-                assert!(dead.contains(state.event_id()), "{user} is not known");
+                assert!(failed.contains(state.event_id()), "{user} is not known");
                 continue;
             };
             let (_, last) = profiles.entry(profile.device_ids.clone()).or_insert_with(|| (profile, state.clone()));
@@ -265,7 +265,7 @@ impl Analysts {
                 *last = state;
             }
         }
-        profiles.retain(|_, (_, state)| !dead.contains(state.event_id()));
+        profiles.retain(|_, (_, state)| !failed.contains(state.event_id()));
         for (profile, state) in profiles.values() {
             assert_eq!(profile.properties, attributes(&state.body), "the newest state, sent by {state:?}");
         }
@@ -343,9 +343,9 @@ async fn wait_delivery(world: &World, id: &str, receipt_id: &str, event_type: &s
     .await
 }
 
-/// The ids of the events whose deliveries to a destination are dead.
-async fn dead_events(world: &World, destination_id: &str) -> BTreeSet<String> {
-    deliveries(world, destination_id, "dead").await.iter().map(|one| text(&one["event_id"])).collect()
+/// The ids of the events whose deliveries to a destination failed.
+async fn failed_events(world: &World, destination_id: &str) -> BTreeSet<String> {
+    deliveries(world, destination_id, "failed").await.iter().map(|one| text(&one["event_id"])).collect()
 }
 
 /// The requests with an event of this type.

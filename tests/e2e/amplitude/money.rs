@@ -1,5 +1,5 @@
 //! Money adds up: Amplitude's sum of revenue is the payments less the refunds, also after corrections and the death of
-//! a worker, and the audit of revenue agrees.
+//! a worker, and the check of revenue agrees.
 
 use super::{Analysts, KEY, MINUTE};
 use serde_json::{Value, json};
@@ -59,10 +59,10 @@ async fn amplitudes_sum_is_payments_less_refunds() {
     corrected_by_a_report(&mut own).await;
     killed_while_a_refund_is_recorded(&mut own).await;
 
-    let audit = own.world().api.get("/v1/audit/revenue?limit=500").await.ok();
-    assert_eq!(audit["unexplained"], 0, "{audit}");
-    let lines = audit["lines"].as_array().expect("lines");
-    assert!(lines.iter().all(|line| line["differs"].is_null()), "{audit}");
+    let check = own.world().api.get("/v1/check/revenue?limit=500").await.ok();
+    assert_eq!(check["unexplained"], 0, "{check}");
+    let lines = check["lines"].as_array().expect("lines");
+    assert!(lines.iter().all(|line| line["differs"].is_null()), "{check}");
     let ledger: i64 = lines.iter().map(|line| cents(&line["ledger"])).sum();
     let events = own.amplitude.events(KEY);
     let announced: i64 = events.iter().filter_map(|one| one.event.get("revenue")).map(cents).sum();

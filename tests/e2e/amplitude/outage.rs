@@ -1,8 +1,8 @@
 //! Amplitude fails for days. Until shortly before the end of the seven days in which it ignores a repeated event, every
-//! event is still sent, and counted once; an older event becomes dead, and the reason is shown.
+//! event is still sent, and counted once; an older event fails, and the reason is shown.
 
 use super::settings::{patch, show};
-use super::{Analysts, HOUR, KEY, MAX_SKIPS, MINUTE, dead_events, deliveries, text, wait_delivery};
+use super::{Analysts, HOUR, KEY, MAX_SKIPS, MINUTE, deliveries, failed_events, text, wait_delivery};
 use domain::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -36,13 +36,13 @@ async fn an_outage_of_nearly_seven_days_costs_nothing() {
     assert!(passed < 6 * DAY + 23 * HOUR, "what is counted was sent after {passed:?}");
     assert_eq!((own.same_events(KEY).await, own.newest_profiles(KEY)), (2, 2));
     assert_eq!(own.amplitude.repeated(KEY), 1, "the taken event was sent once more");
-    assert!(dead_events(own.world(), &own.id).await.is_empty());
+    assert!(failed_events(own.world(), &own.id).await.is_empty());
     assert_eq!(show(&own, &own.id).await["state"], "healthy");
     own.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_older_than_seven_days_die_with_a_reason() {
+async fn events_older_than_seven_days_fail_with_a_reason() {
     let mut own = Analysts::start("info", &["*"]).await;
     let began = own.now();
     let mut lost = begin_outage(&mut own).await;
@@ -51,9 +51,9 @@ async fn events_older_than_seven_days_die_with_a_reason() {
     own.buy("later", "amzn1.account.LATER").await;
     pass_days(&mut own, began, 6).await;
     own.skip(23 * HOUR + 30 * MINUTE).await;
-    wait_dead(&mut own, 2).await;
+    wait_failed(&mut own, 2).await;
     for receipt_id in ["kept", "lost"] {
-        check_dead(&own, receipt_id).await;
+        check_failed(&own, receipt_id).await;
     }
 
     // The later event is still retried, until the destination is disabled after seven days without a success.
@@ -66,17 +66,17 @@ async fn events_older_than_seven_days_die_with_a_reason() {
     let answer = own.world().api.post(&format!("/v1/destinations/{}/redeliver", own.id), &again).await;
     assert_eq!(answer.status, 202, "{}", answer.body);
     own.drain(MINUTE).await;
-    let dead = dead_events(own.world(), &own.id).await;
-    assert_eq!(own.same_events_but(KEY, &dead).await, 2, "the taken event and the later one");
-    assert_eq!(own.newest_profiles_but(KEY, &dead), 1);
+    let failed = failed_events(own.world(), &own.id).await;
+    assert_eq!(own.same_events_but(KEY, &failed).await, 2, "the taken event and the later one");
+    assert_eq!(own.newest_profiles_but(KEY, &failed), 1);
 
     // The next event of a user unknown to Amplitude brings the profile up to date.
     let notifications = lost.switch_off(own.now());
     own.happen(vec![(lost, notifications)]).await;
     own.drain(MINUTE).await;
-    assert_eq!(dead_events(own.world(), &own.id).await, dead, "no other event died, and dead ones stay dead");
-    assert_eq!(own.same_events_but(KEY, &dead).await, 3);
-    assert_eq!(own.newest_profiles_but(KEY, &dead), 2);
+    assert_eq!(failed_events(own.world(), &own.id).await, failed, "no other event failed, and failed ones stay failed");
+    assert_eq!(own.same_events_but(KEY, &failed).await, 3);
+    assert_eq!(own.newest_profiles_but(KEY, &failed), 2);
     assert_eq!(own.amplitude.repeated(KEY), 0, "an accepted event was never sent again");
     own.finish().await;
 }
@@ -119,28 +119,28 @@ async fn skip_to(own: &mut Analysts, began: Timestamp, time: Duration) {
     own.skip_to_a_request(time.saturating_sub(passed)).await;
 }
 
-/// Waits until `count` deliveries are dead. They become so without a request; an open breaker probes one per half
+/// Waits until `count` deliveries have failed. They do so without a request; an open breaker probes one per half
 /// minute.
-async fn wait_dead(own: &mut Analysts, count: usize) {
+async fn wait_failed(own: &mut Analysts, count: usize) {
     for _ in 0..MAX_SKIPS {
-        let are_dead = own.before_rest("more dead ones", async || {
-            let dead = deliveries(own.world(), &own.id, "dead").await.len();
-            if dead >= count { Ok(()) } else { Err(format!("{dead} are dead")) }
+        let have_failed = own.before_rest("more failed ones", async || {
+            let failed = deliveries(own.world(), &own.id, "failed").await.len();
+            if failed >= count { Ok(()) } else { Err(format!("{failed} failed")) }
         });
-        if are_dead.await {
+        if have_failed.await {
             return;
         }
         own.skip(MINUTE / 2).await;
     }
-    panic!("{count} are not dead after {MAX_SKIPS} half minutes");
+    panic!("{count} have not failed after {MAX_SKIPS} half minutes");
 }
 
-/// Checks that the delivery of a purchase's event is dead, that its last attempt made no request, and that the
+/// Checks that the delivery of a purchase's event failed, that its last attempt made no request, and that the
 /// explanation gives the reason.
-async fn check_dead(own: &Analysts, receipt_id: &str) {
-    let delivery = wait_delivery(own.world(), &own.id, receipt_id, PURCHASED, "dead").await;
+async fn check_failed(own: &Analysts, receipt_id: &str) {
+    let delivery = wait_delivery(own.world(), &own.id, receipt_id, PURCHASED, "failed").await;
     let listed: BTreeSet<_> =
-        own.world().api.all("/v1/deliveries?status=dead").await.iter().map(|one| text(&one["id"])).collect();
+        own.world().api.all("/v1/deliveries?status=failed").await.iter().map(|one| text(&one["id"])).collect();
     assert!(listed.contains(&text(&delivery["id"])), "{delivery} is not in {listed:?}");
     assert!(text(&delivery["last_error"]).contains("counted twice"), "{delivery}");
     let attempts = own.world().api.all(&format!("/v1/deliveries/{}/attempts", text(&delivery["id"]))).await;
@@ -150,7 +150,7 @@ async fn check_dead(own: &Analysts, receipt_id: &str) {
         own.world().api.get(&format!("/v1/explain/purchases/{}", own.world().key(receipt_id))).await.ok().to_string();
     let reason = "nor by a redelivery: the destination may have it and would not recognize it any more, so it might be \
                  counted twice";
-    for part in ["dead at", reason] {
+    for part in ["failed at", reason] {
         assert!(explanation.contains(part), "{part} is not in {explanation}");
     }
     assert!(!explanation.contains("settle redeliver"), "what is refused is not advised: {explanation}");

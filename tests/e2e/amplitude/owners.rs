@@ -96,7 +96,7 @@ async fn after_quiet_an_entitlement_is_with_exactly_one_person() {
     };
     wait::until(SOON, "one owner of each", all_agree).await;
     own.drain().await;
-    all_agree().await.expect("one owner of each, when nothing is owed");
+    all_agree().await.expect("one owner of each, when nothing is pending");
     own.finish().await;
 }
 
@@ -134,6 +134,6 @@ async fn guests_who_are_one_customer_are_one_person() {
     };
     wait::until(SOON, "one person with everything", is_one).await;
     own.drain().await;
-    is_one().await.expect("one person, when nothing is owed");
+    is_one().await.expect("one person, when nothing is pending");
     own.finish().await;
 }

@@ -39,7 +39,7 @@ async fn settings_of_an_integration_are_honoured() {
     a_daily_quota_is_waited_out(&mut own).await;
     alarms::a_costly_failure_is_retried_and_raises_an_alarm(&mut own).await;
     alarms::a_throttled_project_is_left_alone(&mut own).await;
-    a_wrong_key_disables_and_the_right_one_sends_what_is_owed(&mut own).await;
+    a_wrong_key_disables_and_the_right_one_sends_what_is_pending(&mut own).await;
     own.finish().await;
 }
 
@@ -190,8 +190,8 @@ async fn an_id_that_amplitude_refuses_is_the_customers_data_problem(own: &mut An
         let (customer, receipt) = (format!("amzn1.account.REFUSED{number}"), format!("refused-{number}"));
         own.name(&customer, id).await;
         own.buy(&receipt, &customer).await;
-        let dead = wait_delivery(own.world(), &own.id, &receipt, PURCHASED, "dead").await;
-        let why = text(&dead["last_error"]);
+        let failed = wait_delivery(own.world(), &own.id, &receipt, PURCHASED, "failed").await;
+        let why = text(&failed["last_error"]);
         assert!(why.contains("external id") && why.contains("--user-id user_id") && !why.contains(id), "{why}");
         let sent = own
             .amplitude
@@ -221,11 +221,11 @@ async fn what_is_refused_goes_alone(own: &mut Analysts) {
     let (tried, notifications) = Subscription::begin("tried", "amzn1.account.TRIED", own.now(), Some(3));
     own.happen(vec![(tried, notifications)]).await;
     own.drain(MINUTE).await;
-    let dead = wait_delivery(own.world(), &own.id, "tried", STARTED, "dead").await;
+    let failed = wait_delivery(own.world(), &own.id, "tried", STARTED, "failed").await;
     wait_delivery(own.world(), &own.id, "tried", PURCHASED, "delivered").await;
     let tries = requests_with(&own.amplitude, STARTED);
     assert_eq!(tries.len(), 1, "a refused event is not retried: {tries:?}");
-    let attempts = own.world().api.get(&format!("/v1/deliveries/{}/attempts", text(&dead["id"]))).await.ok();
+    let attempts = own.world().api.get(&format!("/v1/deliveries/{}/attempts", text(&failed["id"]))).await.ok();
     assert_eq!(attempts["items"][0]["status"], 400, "{attempts}");
 
     own.name("amzn1.account.SILENT", "silent@shop").await;
@@ -235,7 +235,7 @@ async fn what_is_refused_goes_alone(own: &mut Analysts) {
     own.amplitude.silence(KEY, profile.device_ids.first().expect("a device"));
     let notifications = silent.switch_off(own.now());
     own.happen(vec![(silent, notifications)]).await;
-    wait_delivery(own.world(), &own.id, "silent", "user.subscription.cancelled", "dead").await;
+    wait_delivery(own.world(), &own.id, "silent", "user.subscription.cancelled", "failed").await;
     let alarms = alarms::alarms(own).await;
     assert!(alarms.iter().any(|detail| detail.contains("Amplitude has silenced a customer")), "{alarms:?}");
     assert_eq!(show(own, &own.id).await["enabled"], true);
@@ -258,8 +258,8 @@ async fn a_daily_quota_is_waited_out(own: &mut Analysts) {
 }
 
 /// Amplitude's answer contains the wrong key in the clear: settle shows it nowhere, disables the integration with a
-/// visible reason, and sends what is owed when the right key is set.
-async fn a_wrong_key_disables_and_the_right_one_sends_what_is_owed(own: &mut Analysts) {
+/// visible reason, and sends what is pending when the right key is set.
+async fn a_wrong_key_disables_and_the_right_one_sends_what_is_pending(own: &mut Analysts) {
     patch(own, &own.id, &json!({ "api_key": WRONG_KEY })).await;
     let mut bought = own.buy("keyless", "amzn1.account.KEYLESS").await;
     let disabled = wait::until(SOON, "the integration to be disabled", async || {
@@ -273,8 +273,8 @@ async fn a_wrong_key_disables_and_the_right_one_sends_what_is_owed(own: &mut Ana
     assert!(reason.to_lowercase().contains("key") && !reason.contains(WRONG_KEY), "{reason}");
     let notifications = bought.switch_off(own.now());
     own.happen(vec![(bought, notifications)]).await;
-    let owed = deliveries(own.world(), &own.id, "pending").await;
-    assert_eq!(owed.len(), 2, "purchases settle on, and are owed: {owed:?}");
+    let pending = deliveries(own.world(), &own.id, "pending").await;
+    assert_eq!(pending.len(), 2, "purchases settle on, and their events are pending: {pending:?}");
     let answers = own.amplitude.requests();
     let echoed = answers.iter().filter(|exchange| exchange.answer.to_string().contains(WRONG_KEY)).count();
     assert_eq!(echoed, 1, "the fake echoed the key, once");

@@ -1,4 +1,4 @@
-//! Explanations, audits and redeliveries over HTTP.
+//! Explanations, checks and redeliveries over HTTP.
 
 use super::edge::{Service, accept};
 use domain::{CollapseKey, DestinationId};
@@ -62,7 +62,7 @@ async fn explanations_are_sentences_and_data() {
     assert!(has_sentence(&message, "SUBSCRIPTION_RENEWED: settled in revision 1"), "{message}");
     let destination = service.get(&format!("/v1/explain/destinations/{hook}")).await.body;
     assert!(
-        has_sentence(&destination, "healthy") && has_sentence(&destination, "nothing is owed to it"),
+        has_sentence(&destination, "healthy") && has_sentence(&destination, "nothing is pending for it"),
         "{destination}"
     );
     for nobody in ["notifications/nobody", "purchases/6b275a67-0bbb-4f3a-99b9-6600bf711993", "events/x"] {
@@ -71,14 +71,14 @@ async fn explanations_are_sentences_and_data() {
 }
 
 #[tokio::test]
-async fn an_audit_names_breaches_at_once_or_page_by_page() {
-    let (service, _, _, keys) = with_purchases("audit", &["r1", "r2"]).await;
-    let whole = service.get("/v1/audit").await.body;
+async fn a_check_names_breaches_at_once_or_page_by_page() {
+    let (service, _, _, keys) = with_purchases("check", &["r1", "r2"]).await;
+    let whole = service.get("/v1/check").await.body;
     assert_eq!((&whole["violations"], &whole["next_cursor"]), (&json!(0), &Value::Null), "{whole}");
     service.raw("DELETE FROM notifications WHERE receipt_id = 'r1'");
     let (mut query, mut checked, mut broken) = ("?limit=1".to_owned(), 0, Vec::new());
     loop {
-        let page = service.get(&format!("/v1/audit{query}")).await.body;
+        let page = service.get(&format!("/v1/check{query}")).await.body;
         checked += page["checked"].as_i64().expect("a number");
         let rules = page["rules"].as_array().expect("rules").clone();
         assert_eq!(rules.len(), storage::rules().len());
@@ -91,7 +91,7 @@ async fn an_audit_names_breaches_at_once_or_page_by_page() {
     assert_eq!(broken[0]["examples"], json!([format!("notification 1 of purchase {}", keys[0])]));
     assert_eq!(broken[1]["examples"], json!([keys[0]]));
     for query in ["?cursor=x", "?limit=0", "?limit=x"] {
-        assert_eq!(service.get(&format!("/v1/audit{query}")).await.status, 400, "{query}");
+        assert_eq!(service.get(&format!("/v1/check{query}")).await.status, 400, "{query}");
     }
 }
 
@@ -113,23 +113,23 @@ async fn a_redelivery_has_exactly_one_selector() {
     }
     assert_eq!(redeliver(json!({ "collapse_key": hook })).await.status, 404);
     let dry = redeliver(json!({ "collapse_key": key, "dry_run": true })).await.body;
-    assert_eq!((&dry["owed"], &dry["checked"]), (&json!(1), &json!(1)), "{dry}");
+    assert_eq!((&dry["pending"], &dry["checked"]), (&json!(1), &json!(1)), "{dry}");
     assert_eq!(service.engine.supervised(), []);
     let done = redeliver(json!({ "collapse_key": key, "destination_id": hook })).await.body;
-    assert_eq!((&done["owed"], service.engine.supervised()), (&json!(1), vec![hook]), "{done}");
+    assert_eq!((&done["pending"], service.engine.supervised()), (&json!(1), vec![hook]), "{done}");
     let again = redeliver(json!({ "collapse_key": key })).await.body;
-    assert_eq!(again["skipped"], json!({ "already_owed": 1 }), "{again}");
-    assert_eq!(service.engine.supervised(), [hook, hook], "what is owed already is retried now");
-    service.raw("UPDATE deliveries SET status = 'dead', last_error = 'x', finished_at = created_at");
+    assert_eq!(again["skipped"], json!({ "already_pending": 1 }), "{again}");
+    assert_eq!(service.engine.supervised(), [hook, hook], "what is pending already is retried now");
+    service.raw("UPDATE deliveries SET status = 'failed', last_error = 'x', finished_at = created_at");
     let failed = redeliver(json!({ "failed": true })).await.body;
-    assert_eq!((&failed["owed"], &failed["next_cursor"]), (&json!(1), &Value::Null), "{failed}");
+    assert_eq!((&failed["pending"], &failed["next_cursor"]), (&json!(1), &Value::Null), "{failed}");
     let range = json!({ "from": "1970-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z", "limit": 1 });
     let first = redeliver(range.clone()).await.body;
     let mut second = range;
     second["cursor"] = first["next_cursor"].clone();
     let second = redeliver(second).await.body;
-    let owed = first["owed"].as_i64().zip(second["owed"].as_i64()).map(|(one, two)| one + two);
-    assert_eq!((owed, &second["next_cursor"]), (Some(1), &Value::Null), "the other was owed: {first} {second}");
+    let queued = first["pending"].as_i64().zip(second["pending"].as_i64()).map(|(one, two)| one + two);
+    assert_eq!((queued, &second["next_cursor"]), (Some(1), &Value::Null), "the other was pending: {first} {second}");
 }
 
 #[tokio::test]
@@ -141,11 +141,11 @@ async fn a_redelivery_covers_every_app_unless_one_is_named() {
         service.send_json("POST", "/v1/redeliveries", &body).await
     };
     let range = json!({ "from": "1970-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z" });
-    for (app, owed) in [(&other, 0), (&json!(app), 2), (&Value::Null, 0)] {
+    for (app, pending) in [(&other, 0), (&json!(app), 2), (&Value::Null, 0)] {
         let answer = redeliver(range.clone(), app).await;
-        assert_eq!((answer.status, &answer.body["owed"]), (200, &json!(owed)), "{app}: {}", answer.body);
+        assert_eq!((answer.status, &answer.body["pending"]), (200, &json!(pending)), "{app}: {}", answer.body);
     }
-    service.raw("UPDATE deliveries SET status = 'dead', last_error = 'x', finished_at = created_at");
+    service.raw("UPDATE deliveries SET status = 'failed', last_error = 'x', finished_at = created_at");
     for (app, checked) in [(&other, 0), (&json!(app), 2), (&Value::Null, 2)] {
         let answer = redeliver(json!({ "failed": true, "dry_run": true }), app).await;
         assert_eq!((answer.status, &answer.body["checked"]), (200, &json!(checked)), "{app}: {}", answer.body);
@@ -163,7 +163,7 @@ async fn a_redelivery_covers_every_app_unless_one_is_named() {
 }
 
 #[tokio::test]
-async fn repeating_a_page_after_a_lost_answer_owes_nothing() {
+async fn repeating_a_page_after_a_lost_answer_queues_nothing() {
     let (service, _, hook, _) = with_purchases("lost", &["r1", "r2"]).await;
     let range = json!({ "from": "1970-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z" });
     let replay = format!("/v1/destinations/{hook}/replay");
@@ -174,18 +174,18 @@ async fn repeating_a_page_after_a_lost_answer_owes_nothing() {
             service.send_json("POST", path, &body).await
         };
         let first = redeliver(path, 1).await.body;
-        assert_eq!((&first["owed"], first["next_cursor"].is_string()), (&json!(1), true), "{first}");
+        assert_eq!((&first["pending"], first["next_cursor"].is_string()), (&json!(1), true), "{first}");
         service.raw("UPDATE deliveries SET status = 'delivered', finished_at = created_at");
         let before = service.engine.supervised().len();
         assert_eq!(redeliver(path, 1).await.body, first, "it was delivered meanwhile");
         assert_eq!(service.engine.supervised().len(), before + 1, "an unanswered page may have signalled nobody");
         let pending = service.get("/v1/deliveries?status=pending").await.body;
-        assert_eq!(pending["items"], json!([]), "nothing is owed");
+        assert_eq!(pending["items"], json!([]), "nothing is pending");
         for wrong in ["", &"x".repeat(101)] {
             assert_eq!(redeliver(wrong, 1).await.status, 400, "{wrong}");
         }
         let other = format!("{}{}", "ä".repeat(99), path.len() % 10);
-        assert_eq!(redeliver(&other, 1).await.body["owed"], 1, "another run records the deliveries again");
+        assert_eq!(redeliver(&other, 1).await.body["pending"], 1, "another run records the deliveries again");
         service.raw("UPDATE deliveries SET status = 'delivered', finished_at = created_at");
     }
     let other = service.send_json("POST", &replay, &json!({ "run": replay })).await;
@@ -193,11 +193,11 @@ async fn repeating_a_page_after_a_lost_answer_owes_nothing() {
 }
 
 #[tokio::test]
-async fn a_lost_signal_to_the_engine_leaves_the_debt() {
+async fn a_lost_signal_to_the_engine_leaves_the_backlog() {
     let (service, _, hook, keys) = with_purchases("deaf", &["r1"]).await;
     service.engine.set_down(true);
     let done = service.send_json("POST", "/v1/redeliveries", &json!({ "collapse_key": keys[0] })).await;
-    assert_eq!((done.status, &done.body["owed"]), (200, &json!(1)));
+    assert_eq!((done.status, &done.body["pending"]), (200, &json!(1)));
     let deliveries = service.get(&format!("/v1/deliveries?destination_id={hook}&status=pending")).await.body;
     assert_eq!(deliveries["items"].as_array().map(Vec::len), Some(1));
 }
@@ -221,12 +221,12 @@ async fn a_receiver_without_its_table_requests_what_the_feed_lists() {
     let path = format!("/v1/destinations/{hook}/replay");
     let lacks = json!({ "collapse_keys": [listed[0], listed[2]] });
     let done = service.send_json("POST", &path, &lacks).await.body;
-    assert_eq!((&done["purchases"], &done["owed"]), (&json!(2), &json!(2)), "{done}");
+    assert_eq!((&done["purchases"], &done["pending"]), (&json!(2), &json!(2)), "{done}");
     assert_eq!(service.engine.supervised(), [hook]);
     let behind = service.send_json("POST", &path, &Value::Null).await.body;
-    assert_eq!((&behind["owed"], &behind["skipped"]), (&json!(1), &json!({ "already_owed": 2 })), "{behind}");
+    assert_eq!((&behind["pending"], &behind["skipped"]), (&json!(1), &json!({ "already_pending": 2 })), "{behind}");
     let all = service.send_json("POST", &path, &json!({ "all": true, "dry_run": true, "limit": 1 })).await.body;
-    assert_eq!((&all["purchases"], &all["owed"]), (&json!(1), &json!(0)), "{all}");
+    assert_eq!((&all["purchases"], &all["pending"]), (&json!(1), &json!(0)), "{all}");
     assert!(all["next_cursor"].is_string());
     for wrong in [
         json!({ "all": true, "collapse_keys": [] }),

@@ -80,38 +80,38 @@ async fn destination(service: &Service, app: &str, events: &[&str]) -> String {
 }
 
 #[tokio::test]
-async fn a_snapshot_owes_page_by_page_and_wakes_what_it_owes() {
+async fn a_snapshot_queues_page_by_page_and_wakes_what_it_queues() {
     let service = Service::start("snapshot").await;
     let (app, _) = service.platform().await;
     let mut keys = service.seed(&["r1", "r2", "r3"]).await;
     service.seed_events();
     let path = format!("{}/snapshot", destination(&service, &app, &["purchase.updated"]).await);
     let dry = service.send_json("POST", &path, &json!({ "dry_run": true })).await;
-    assert_eq!((dry.status, &dry.body), (200, &json!({ "purchases": 3, "owed": 3, "next_cursor": null })));
+    assert_eq!((dry.status, &dry.body), (200, &json!({ "purchases": 3, "pending": 3, "next_cursor": null })));
     assert_eq!(service.engine.signals(), []);
     let first = service.send_json("POST", &path, &json!({ "limit": 2 })).await.body;
-    assert_eq!((&first["purchases"], &first["owed"]), (&json!(2), &json!(2)));
+    assert_eq!((&first["purchases"], &first["pending"]), (&json!(2), &json!(2)));
     let rest = service.send_json("POST", &path, &json!({ "limit": 2, "cursor": first["next_cursor"] })).await.body;
-    assert_eq!(rest, json!({ "purchases": 1, "owed": 1, "next_cursor": null }));
+    assert_eq!(rest, json!({ "purchases": 1, "pending": 1, "next_cursor": null }));
     let mut woken: Vec<_> =
         service.engine.signals().into_iter().map(|(key, signal)| (key, signal == Signal::Wake)).collect();
     woken.sort_unstable();
     keys.sort_unstable();
     assert_eq!(woken, keys.into_iter().map(|key| (key, true)).collect::<Vec<_>>());
     let again = service.send_json("POST", &path, &Value::Null).await.body;
-    assert_eq!((&again["purchases"], &again["owed"]), (&json!(3), &json!(0)));
+    assert_eq!((&again["purchases"], &again["pending"]), (&json!(3), &json!(0)));
     assert_eq!(service.engine.signals().len(), 3);
 }
 
 #[tokio::test]
-async fn a_snapshot_while_the_engine_is_down_is_still_owed() {
+async fn a_snapshot_while_the_engine_is_down_is_still_pending() {
     let service = Service::start("snapshot-down").await;
     let (app, _) = service.platform().await;
     service.seed(&["r1"]).await;
     service.seed_events();
     let path = format!("{}/snapshot", destination(&service, &app, &["*"]).await);
     service.engine.set_down(true);
-    assert_eq!(service.send_json("POST", &path, &Value::Null).await.body["owed"], 1);
+    assert_eq!(service.send_json("POST", &path, &Value::Null).await.body["pending"], 1);
     let deliveries = service.get("/v1/deliveries?status=pending").await.body;
     assert_eq!(deliveries["items"].as_array().map(Vec::len), Some(1), "{deliveries}");
 }

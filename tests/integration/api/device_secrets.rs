@@ -107,7 +107,7 @@ async fn a_secret_is_stored_as_its_hash_and_shown_nowhere() {
     assert_eq!(stage.service.raw_number(&stored), 1);
     let listed = stage.service.get(&format!("/v1/device-events?device_id={DEVICE}")).await.body;
     let id = listed["items"][0]["id"].as_str().expect("an id");
-    for path in [format!("/v1/device-events/{id}"), format!("/v1/explain/events/{id}"), "/v1/acts".to_owned()] {
+    for path in [format!("/v1/device-events/{id}"), format!("/v1/explain/events/{id}"), "/v1/audit-log".to_owned()] {
         let shown = stage.service.get(&path).await.body.to_string();
         assert!(!shown.contains(&hash) && !shown.contains(DEVICE_SECRET), "{path}: {shown}");
     }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use storage::{Fate, Role};
 
 /// Routes that show no list, or none here.
-const WITHOUT_ITEMS: [&str; 5] = ["/v1/audit/revenue", "/v1/caller", "/v1/live", "/v1/overview", "/v1/sessions"];
+const WITHOUT_ITEMS: [&str; 5] = ["/v1/check/revenue", "/v1/caller", "/v1/live", "/v1/overview", "/v1/sign-ins"];
 const UNKNOWN: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
 
 /// An app with one thing of each kind, by the name of its id in a path.
@@ -25,7 +25,7 @@ struct Caller {
     role: Role,
     app: Option<String>,
     bearer: String,
-    /// A session at the page that the key began; `None` for one that may not read.
+    /// A sign-in at the page that the key began; `None` for one that may not read.
     visitor: Option<Visitor>,
 }
 
@@ -63,7 +63,7 @@ impl Shop {
                  VALUES ('{event}', '{key}', '{app}', 'purchase.updated', 1, 'production', '{{}}', 1);
              INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts,
                  next_due_at, created_at)
-                 VALUES ('{delivery}', '{destination}', '{event}', 0, 'purchase.updated', '{key}', 1, 'dead', 0, 1, 1);
+                 VALUES ('{delivery}', '{destination}', '{event}', 0, 'purchase.updated', '{key}', 1, 'failed', 0, 1, 1);
              INSERT INTO users (id, app_id, revision, created_at)
                  VALUES ('{one}', '{app}', 0, 1), ('{other}', '{app}', 0, 1);
              INSERT INTO transfers (id, app_id, from_user_id, to_user_id, cause, moved, created_at)
@@ -244,7 +244,8 @@ async fn what_is_of_another_app_is_as_if_it_did_not_exist() {
             assert_eq!(missing.status, 404);
         }
     }
-    for filter in ["purchases", "events", "deliveries", "device-events", "notifications", "acts", "audit/revenue"] {
+    for filter in ["purchases", "events", "deliveries", "device-events", "notifications", "audit-log", "check/revenue"]
+    {
         let path = |app: &str| format!("/v1/{filter}?app_id={app}");
         let foreign = service.send("GET", &path(&other.app), Some(&bearer), Vec::new()).await;
         let missing = service.send("GET", &path(UNKNOWN), Some(&bearer), Vec::new()).await;
@@ -271,9 +272,9 @@ async fn what_is_of_another_app_is_as_if_it_did_not_exist() {
         let bytes = body.to_string().into_bytes();
         assert_eq!(service.send("POST", "/v1/redeliveries", Some(&bearer), bytes).await.status, 404, "{body}");
     }
-    let dead = json!({ "failed": true, "dry_run": true }).to_string().into_bytes();
-    let counted = service.send("POST", "/v1/redeliveries", Some(&bearer), dead).await;
-    assert_eq!(counted.body["checked"], 1, "only what is dead in its own app: {}", counted.body);
+    let failed = json!({ "failed": true, "dry_run": true }).to_string().into_bytes();
+    let counted = service.send("POST", "/v1/redeliveries", Some(&bearer), failed).await;
+    assert_eq!(counted.body["checked"], 1, "only what failed in its own app: {}", counted.body);
 }
 
 #[tokio::test]
@@ -302,7 +303,11 @@ async fn a_key_ends_when_it_is_revoked_or_expires() {
     let past = json!({ "name": "past", "role": "read", "expires_at": "2001-01-01T00:00:00Z" });
     assert_eq!(service.send_json("POST", "/v1/keys", &past).await.wrong_fields(), ["expires_at"]);
     let taken = json!({ "name": "admin token", "role": "read" });
-    assert_eq!(service.send_json("POST", "/v1/keys", &taken).await.wrong_fields(), ["name"], "acts name it so");
+    assert_eq!(
+        service.send_json("POST", "/v1/keys", &taken).await.wrong_fields(),
+        ["name"],
+        "the audit log names it so"
+    );
     let again = json!({ "name": "one", "role": "read" });
     assert_eq!(service.send_json("POST", "/v1/keys", &again).await.status, 201, "its name is free again");
     assert_eq!(service.send_json("POST", "/v1/keys", &again).await.status, 409);
@@ -329,7 +334,7 @@ async fn a_flood_of_wrong_keys_locks_no_right_one_out() {
     assert!(answers.contains(&401) && answers.contains(&429), "an id has its own bound: {answers:?}");
     for key in &keys {
         assert_eq!(get(key).await, 200, "a right key is taken, though none was proved here before");
-        Visitor::with_key(&service, key).await.expect("a session");
+        Visitor::with_key(&service, key).await.expect("a sign-in");
     }
 }
 

@@ -2,8 +2,8 @@
 
 mod accounting;
 mod actions;
-mod acts;
 mod adopting;
+mod audit_log;
 mod destinations;
 mod device_secrets;
 mod devices;

@@ -1,4 +1,5 @@
-//! What answers and acts show of secrets and names: neither the `by` of a request nor the name of a key or a person hides who it was.
+//! What answers and the audit log show of secrets and names: neither the `by` of a request nor the name of a key or a
+//! person hides who it was.
 
 use super::edge::{Service, TOKEN, accept};
 use super::pages::visitor::{Visitor, send};
@@ -39,8 +40,8 @@ async fn no_by_hides_the_key_behind_it() {
         let Some((_, Signal::Flush(admin))) = signals.last() else { panic!("{signals:?}") };
         assert_eq!((admin.by.as_deref(), admin.key_id), (Some(shown), Some(id)), "{by:?}");
         assert_eq!(post(&probe, by).await.status, 202);
-        let act = service.get("/v1/acts?limit=1").await.body["items"][0].clone();
-        assert_eq!((&act["actor"], &act["key_id"]), (&json!(shown), &json!(id)), "{by:?}");
+        let entry = service.get("/v1/audit-log?limit=1").await.body["items"][0].clone();
+        assert_eq!((&entry["actor"], &entry["key_id"]), (&json!(shown), &json!(id)), "{by:?}");
     }
     let long = format!("admin token{}", " ".repeat(1000));
     for path in [format!("/v1/purchases/{key}/hold"), probe] {
@@ -103,9 +104,9 @@ async fn similar_names_are_one() {
     let (id, bearer) = help_desk(&service).await;
     let key = bearer.trim_start_matches("Bearer ");
     let fields = [("key", key), ("name", "admin token\u{200b} \u{202e}")];
-    Visitor::with_named_key(&service, &fields).await.expect("a session");
-    let act = service.get("/v1/acts?operation=session.start").await.body["items"][0].clone();
-    assert_eq!((&act["actor"], &act["key_id"]), (&json!("admin token (help desk)"), &json!(id)), "{act}");
-    let shown = service.get("/v1/acts").await.body;
+    Visitor::with_named_key(&service, &fields).await.expect("a sign-in");
+    let entry = service.get("/v1/audit-log?operation=sign_in.start").await.body["items"][0].clone();
+    assert_eq!((&entry["actor"], &entry["key_id"]), (&json!("admin token (help desk)"), &json!(id)), "{entry}");
+    let shown = service.get("/v1/audit-log").await.body;
     assert!(!shown.to_string().contains('\u{200b}') && shown["items"] != Value::Null, "{shown}");
 }

@@ -121,7 +121,7 @@ async fn a_rotated_notification_url_takes_messages_until_its_end() {
         assert_eq!(status(&at(url)).await, 400, "{url}");
     }
     // The end by a command, by its time, and by a rotation without an overlap.
-    let after = service.send_json("POST", &format!("{path}/end-old-ingress-key"), &Value::Null).await;
+    let after = service.send_json("POST", &format!("{path}/retire-old-ingress-key"), &Value::Null).await;
     assert_eq!((after.status, &after.body["old_notification_url"]), (200, &Value::Null));
     ends(&at(&old)).await;
     let second = rotate(&json!({ "overlap_hours": 1 })).await;

@@ -60,7 +60,7 @@ async fn a_series_has_a_point_for_each_step() {
 }
 
 #[tokio::test]
-async fn an_alarm_is_acknowledged_with_a_note_and_an_act() {
+async fn an_alarm_is_acknowledged_with_a_note_and_an_audit_entry() {
     let service = Service::start("alarms").await;
     let (app, platform) = service.platform().await;
     service.store.alarm(Some(platform), "odd", "look here").await.expect("raised");
@@ -74,8 +74,11 @@ async fn an_alarm_is_acknowledged_with_a_note_and_an_act() {
     assert_eq!(service.get(&format!("/v1/alarms/{id}")).await.body, done.body);
     assert_eq!(service.get("/v1/alarms?open=true").await.body["items"], json!([]));
     assert_eq!(service.get("/v1/alarms?open=false").await.body["items"], json!([done.body]));
-    let act = service.get("/v1/acts?operation=alarm.acknowledge").await.body["items"][0].clone();
-    assert_eq!((&act["reason"], &act["subject"], &act["app_id"]), (&json!("it was the door"), &json!(id), &json!(app)));
+    let entry = service.get("/v1/audit-log?operation=alarm.acknowledge").await.body["items"][0].clone();
+    assert_eq!(
+        (&entry["reason"], &entry["subject"], &entry["app_id"]),
+        (&json!("it was the door"), &json!(id), &json!(app))
+    );
     service.store.alarm(Some(platform), "odd", "look here").await.expect("raised");
     let again = service.get(&format!("/v1/alarms/{id}")).await.body;
     assert_eq!((&again["count"], &again["acknowledged_at"], &again["note"]), (&json!(2), &Value::Null, &Value::Null));
@@ -217,5 +220,5 @@ async fn only_the_demo_takes_samples() {
     let answer = service.send_json("POST", &format!("/v1/platforms/{platform}/sample"), &json!({})).await;
     assert_eq!(answer.status, 409, "{}", answer.body);
     assert!(answer.body["detail"].as_str().is_some_and(|why| why.contains("--trust-samples")), "{}", answer.body);
-    assert_eq!(service.raw_number("SELECT COUNT(*) AS value FROM acts WHERE operation = 'platform.sample'"), 0);
+    assert_eq!(service.raw_number("SELECT COUNT(*) AS value FROM audit_log WHERE operation = 'platform.sample'"), 0);
 }

@@ -1,7 +1,7 @@
-//! Makes all rows of a database older, and audits them.
+//! Makes all rows of a database older, and checks them.
 
 use super::world::World;
-use storage::{Audited, Page, RuleFindings};
+use storage::{CheckedRows, Page, RuleFindings};
 
 pub const MINUTE_MS: i64 = 60_000;
 pub const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
@@ -35,11 +35,11 @@ impl World {
         }
     }
 
-    /// All broken rules, with the examples of all pages of the audit.
-    pub async fn audit(&self, limit: i64) -> Vec<RuleFindings> {
+    /// All broken rules, with the examples of all pages of the check.
+    pub async fn check(&self, limit: i64) -> Vec<RuleFindings> {
         let (mut cursor, mut all) = (None, Vec::<RuleFindings>::new());
         loop {
-            let Audited { broken, next_cursor, .. } = self.store.audit(Page { cursor, limit }).await.unwrap();
+            let CheckedRows { broken, next_cursor, .. } = self.store.check(Page { cursor, limit }).await.unwrap();
             for one in broken {
                 assert!(!one.examples.is_empty() && one.examples.len() <= 5, "{one:?}");
                 match all.iter_mut().find(|known| known.name == one.name) {
@@ -59,6 +59,6 @@ impl World {
 
     /// The names of all broken rules, each with its number of violations.
     pub async fn broken(&self, limit: i64) -> Vec<(&'static str, i64)> {
-        self.audit(limit).await.into_iter().map(|one| (one.name, one.violations)).collect()
+        self.check(limit).await.into_iter().map(|one| (one.name, one.violations)).collect()
     }
 }

@@ -19,7 +19,7 @@ async fn send(world: &World, key: CollapseKey, to: DestinationId) -> Sent {
     must_send(&world.store, Claim { render: devices(), ..claim(key, to, "a") }).await
 }
 
-/// Sends what is owed of a purchase up to an event of this type, and returns the body of that.
+/// Sends what is pending of a purchase up to an event of this type, and returns the body of that.
 async fn send_until(world: &World, key: CollapseKey, event_type: &str, to: DestinationId) -> String {
     loop {
         let sent = send(world, key, to).await;
@@ -60,10 +60,10 @@ story! {
         world.pass(5_001);
         let retried = send(&world, key, to).await;
         assert_eq!(retried.body, first.body, "the retry is frozen");
-        // It dies without a clear answer, and a person sends it again: Amplitude may have it.
-        world.end(finish(&retried, Verdict::Dead)).await;
+        // It fails without a clear answer, and a person sends it again: Amplitude may have it.
+        world.end(finish(&retried, Verdict::Failed)).await;
         let again = RedeliverySelector::Event(first.event_id).to(to);
-        assert_eq!(world.store.redeliver_all(again, Page::default(), Run::Real).await.unwrap().owing.owed, 1);
+        assert_eq!(world.store.redeliver_all(again, Page::default(), Run::Real).await.unwrap().requeued.pending, 1);
         let again = send(&world, key, to).await;
         assert_eq!((again.body.as_str(), again.number), (first.body.as_str(), 1), "another delivery, and the same device");
         world.finish(&again, Verdict::Delivered).await;
@@ -80,9 +80,9 @@ story! {
         world.pass(5_001);
         let retried = send(&world, key, to).await;
         assert_eq!(retried.body, sent.body);
-        world.end(finish(&retried, Verdict::Dead)).await;
+        world.end(finish(&retried, Verdict::Failed)).await;
         let again = RedeliverySelector::Event(sent.event_id).to(to);
-        assert_eq!(world.store.redeliver_all(again, Page::default(), Run::Real).await.unwrap().owing.owed, 1);
+        assert_eq!(world.store.redeliver_all(again, Page::default(), Run::Real).await.unwrap().requeued.pending, 1);
         assert_eq!(send(&world, key, to).await.body, sent.body, "rendered anew, with the device of the first attempt");
         assert_eq!(world.broken(1000).await, []);
     }

@@ -1,5 +1,5 @@
-//! Profiles that do not arrive: settle does not believe that the integration has a skipped, refused or dead profile,
-//! and does not owe it another one for ever.
+//! Profiles that do not arrive: settle does not believe that the integration has a skipped, refused or failed profile,
+//! and does not queue another one for ever.
 
 use super::payments::monthly;
 use super::profiling::PURCHASED;
@@ -24,16 +24,16 @@ impl World {
         self.store.due(100).await.unwrap().len()
     }
 
-    /// The number of purchases of which a snapshot owes something.
+    /// The number of purchases of which a snapshot queues something.
     async fn snapshot(&self, to: DestinationId) -> usize {
-        self.store.backfill(to, Page::default(), Run::Real).await.unwrap().owed.len()
+        self.store.backfill(to, Page::default(), Run::Real).await.unwrap().pending.len()
     }
 
-    /// Makes the next deliveries of a lane dead, and returns their types.
+    /// Lets the next deliveries of a lane fail, and returns their types.
     async fn kill(&self, key: CollapseKey, to: DestinationId) -> Vec<String> {
         let Claimed::Send(batch) = self.claim(key, to, "kill").await else { return Vec::new() };
         let sent = Sent { batch, key, to, token: "kill".to_owned(), mode: storage::Mode::Lane };
-        self.finish(&sent, Verdict::Dead).await;
+        self.finish(&sent, Verdict::Failed).await;
         sent.types().into_iter().map(str::to_owned).collect()
     }
 }
@@ -43,20 +43,20 @@ fn skip() -> Rendered {
 }
 
 story! {
-    async fn skipped_events_are_owed_by_a_snapshot_and_no_settling(world: World) {
+    async fn skipped_events_are_queued_by_a_snapshot_and_no_settling(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
         world.entitle("gold").await;
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         world.put_aside(world.key("r1"), to, skip()).await;
         world.resettle(world.key("r1")).await;
-        assert_eq!(world.profiles(to), 0, "a settling without a change owes nothing that would be skipped again");
+        assert_eq!(world.profiles(to), 0, "a settling without a change queues nothing that would be skipped again");
         assert_eq!((world.snapshot(to).await, world.profiles(to)), (1, 1), "a key was set: it was never sent");
         world.put_aside(world.key("r1"), to, skip()).await;
         world.resettle(world.key("r1")).await;
         assert_eq!(world.profiles(to), 1);
         world.entitle("silver").await;
         world.resettle(world.key("r1")).await;
-        assert_eq!(world.profiles(to), 2, "a change is owed");
+        assert_eq!(world.profiles(to), 2, "a change is queued");
         world.drain(world.key("r1"), to).await;
         assert_eq!((world.snapshot(to).await, world.profiles(to)), (0, 2), "the integration has the state");
         assert_eq!(world.broken(1000).await, []);
@@ -75,7 +75,7 @@ story! {
 }
 
 story! {
-    async fn a_dead_delivery_is_rechecked_a_bounded_number_of_times(world: World) {
+    async fn a_failed_delivery_is_rechecked_a_bounded_number_of_times(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
         world.entitle("gold").await;
         let key = world.key("r1");
@@ -83,34 +83,34 @@ story! {
         world.sleep();
         assert_eq!(world.kill(key, to).await, [PURCHASED]);
         assert_eq!(world.due().await, 1, "the failed event rechecks the purchase");
-        let mut dead = 0;
+        let mut failed = 0;
         for wait in [0, HOUR_MS + 1, DAY_AND_HOUR_MS] {
             assert_eq!(world.due().await, usize::from(wait == 0), "the next recheck waits");
             world.pass(wait);
             assert_eq!(world.due().await, 1);
             world.resettle(key).await;
             assert_eq!(world.kill(key, to).await, [PROFILE_UPDATED]);
-            dead += 1;
+            failed += 1;
         }
-        assert_eq!((world.woken(), world.profiles(to)), (0, dead), "it ends");
+        assert_eq!((world.woken(), world.profiles(to)), (0, failed), "it ends");
         world.resettle(key).await;
-        assert_eq!(world.profiles(to), dead, "a profile that is always refused is not owed again by each settling");
+        assert_eq!(world.profiles(to), failed, "a profile that is always refused is not queued again by each settling");
         world.entitle("silver").await;
         world.sleep();
         world.resettle(key).await;
-        assert_eq!(world.profiles(to), dead + 1);
+        assert_eq!(world.profiles(to), failed + 1);
         assert_eq!(world.kill(key, to).await, [PROFILE_UPDATED]);
         assert_eq!(world.due().await, 1, "another state may be refused as often again");
         world.resettle(key).await;
         assert_eq!(world.drain(key, to).await.len(), 1);
         world.resettle(key).await;
-        assert_eq!(world.profiles(to), dead + 2);
+        assert_eq!(world.profiles(to), failed + 2);
         assert_eq!(world.broken(1000).await, []);
     }
 }
 
 story! {
-    async fn a_debt_that_an_admin_cleared_is_rechecked(world: World) {
+    async fn a_backlog_that_an_admin_cleared_is_rechecked(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
         world.entitle("gold").await;
         for receipt in ["r1", "r2"] {
@@ -158,7 +158,7 @@ fn trial() -> Snapshot {
 }
 
 story! {
-    async fn an_uncertain_value_is_owed_beside_the_event(world: World) {
+    async fn an_uncertain_value_is_queued_beside_the_event(world: World) {
         let plain = world.keeping("plain", Attributes::Documented).await;
         let more = world.keeping("more", Attributes::Extended).await;
         let key = world.key("r1");

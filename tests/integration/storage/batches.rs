@@ -9,7 +9,7 @@ const MANY: i64 = 2_500;
 const BATCH: i64 = 2_000;
 
 /// A destination with many deliveries in this status.
-async fn owes(world: &World, name: &str, status: &str) -> Destination {
+async fn with_many(world: &World, name: &str, status: &str) -> Destination {
     let to = world.destination(name).await;
     world.revise(name, 1).await;
     world.raw().run(&format!(
@@ -74,7 +74,7 @@ story! {
 
 story! {
     async fn an_interrupted_change_is_resumed_by_the_next_caller(world: World) {
-        let hook = owes(&world, "hook", "waiting").await;
+        let hook = with_many(&world, "hook", "waiting").await;
         fail_where(&world, "deliveries", &format!("NEW.status = 'pending' AND NEW.n >= {BATCH}"));
         let url = "https://example.com/other";
         world.store.update_destination(hook.id, set_anew(&hook, url)).await.unwrap_err();
@@ -96,7 +96,7 @@ story! {
 
 story! {
     async fn changed_settings_recheck_thousands_that_wait(world: World) {
-        let (hook, other) = (owes(&world, "hook", "waiting").await, owes(&world, "other", "waiting").await);
+        let (hook, other) = (with_many(&world, "hook", "waiting").await, with_many(&world, "other", "waiting").await);
         world.store.update_destination(hook.id, set_anew(&hook, "https://example.com/other")).await.unwrap();
         assert_eq!((count(&world, hook.id, "waiting"), noted(&world).len()), (0, 0));
         assert_eq!(count(&world, other.id, "waiting"), MANY);
@@ -107,12 +107,12 @@ story! {
 }
 
 story! {
-    async fn a_deletion_closes_thousands_of_owed_deliveries(world: World) {
-        let hook = owes(&world, "hook", "pending").await;
+    async fn a_deletion_closes_thousands_of_pending_deliveries(world: World) {
+        let hook = with_many(&world, "hook", "pending").await;
         let other = world.destination("other").await;
         world.revise("r1", 1).await;
         world.store.delete_destination(hook.id).await.unwrap();
-        assert_eq!((count(&world, hook.id, "pending"), count(&world, hook.id, "dead")), (0, MANY + 1));
+        assert_eq!((count(&world, hook.id, "pending"), count(&world, hook.id, "failed")), (0, MANY + 1));
         assert_eq!(count(&world, other.id, "pending"), 1);
         world.raw().run("UPDATE destinations SET reconsider_after = 0; UPDATE deliveries SET status = 'waiting'");
         assert_eq!(world.store.reconsider_left(10_000).await.unwrap(), 1, "nothing of the deleted is rechecked");

@@ -1,4 +1,4 @@
-//! A failing destination: its breaker, probes, pauses, and when it is disabled. What it is owed is never lost.
+//! A failing destination: its breaker, probes, pauses, and when it is disabled. What is pending for it is never lost.
 
 use super::sending::{HOUR_MS, RETRY, claim, finish};
 use super::world::{World, story};
@@ -83,18 +83,18 @@ story! {
         let others = rows_beside(&world, "r9");
         let tenth = world.send("r9", hook.id, LONG).await;
         assert_eq!(rows_beside(&world, "r9"), others, "it opens without a change of another purchase");
-        assert!(matches!(tenth.lane, LaneState::Owed { last_seq } if last_seq > 0), "{tenth:?}");
+        assert!(matches!(tenth.lane, LaneState::Pending { last_seq } if last_seq > 0), "{tenth:?}");
         let shown = world.store.destination(hook.id).await.unwrap();
         assert_eq!((shown.state.as_str(), shown.reason.as_deref()), ("open", Some("the endpoint answered 500")));
         for (mode, receipt) in [(Mode::Lane, "r10"), (Mode::Drain, "r10"), (Mode::Lane, "r3")] {
             let claimed = world.store.claim(Claim { mode, ..claim(world.key(receipt), hook.id, "c") }).await.unwrap();
-            assert!(matches!(claimed, Claimed::Idle(Idle::Owed { wait, last_seq: 1.. }) if (1..=30_000).contains(&wait.as_millis())), "{claimed:?}");
+            assert!(matches!(claimed, Claimed::Idle(Idle::Pending { wait, last_seq: 1.. }) if (1..=30_000).contains(&wait.as_millis())), "{claimed:?}");
         }
         let nothing = world.claim(world.key("unheard"), hook.id, "n").await;
         assert!(matches!(nothing, Claimed::Idle(Idle::Closed { last_seq: 0 })), "{nothing:?}");
-        assert_eq!(world.store.lanes(world.key("r10")).await.unwrap().len(), 1, "it is owed, not forgotten");
-        let HealthView { health, owed } = world.store.health(hook.id).await.unwrap();
-        assert_eq!((health.failures, owed), (10, 11));
+        assert_eq!(world.store.lanes(world.key("r10")).await.unwrap().len(), 1, "it is pending, not forgotten");
+        let HealthView { health, pending } = world.store.health(hook.id).await.unwrap();
+        assert_eq!((health.failures, pending), (10, 11));
         assert_eq!(health.last_error.as_deref(), Some("the endpoint answered 500"));
         let alarms = world.store.alarms(Page::default()).await.unwrap().items;
         assert_eq!((alarms.len(), alarms[0].kind.as_str()), (1, "destination"), "{alarms:?}");
@@ -134,8 +134,8 @@ story! {
         let probe = world.attempt_as(Mode::Probe, key, hook.id, "p1").await;
         assert_eq!((probe.revision, probe.number), (2, 1));
         // As after the last step of the schedule.
-        let left = world.finish(&probe, Verdict::Dead).await;
-        assert!(matches!(left, LaneState::Owed { .. }), "{left:?}");
+        let left = world.finish(&probe, Verdict::Failed).await;
+        assert!(matches!(left, LaneState::Pending { .. }), "{left:?}");
         let stored = world.store.delivery(probe.delivery_id).await.unwrap();
         assert_eq!((stored.status.as_str(), stored.attempts), ("pending", 1));
         let DestinationNeed::Probe { key: other, wait } = destination_need(&world, hook.id).await else { panic!("nothing to probe") };
@@ -222,7 +222,7 @@ story! {
 }
 
 story! {
-    async fn a_success_closes_the_breaker_and_makes_all_owed_due(world: World) {
+    async fn a_success_closes_the_breaker_and_makes_all_pending_due(world: World) {
         let hook = world.destination("hook").await;
         all_fail(&world, hook.id, 11).await;
         world.revise("r10", 2).await;
@@ -232,15 +232,15 @@ story! {
         assert!(matches!(world.finish(&probe, Verdict::Delivered).await, LaneState::Closed { .. }));
         let shown = world.store.destination(hook.id).await.unwrap();
         assert_eq!((shown.state.as_str(), shown.reason), ("healthy", None));
-        let owed = sorted(&world, &["r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9"]);
-        assert_eq!(drained(&world, hook.id).await, owed);
-        let drain = world.attempt_as(Mode::Drain, owed[0], hook.id, "d").await;
+        let pending = sorted(&world, &["r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9"]);
+        assert_eq!(drained(&world, hook.id).await, pending);
+        let drain = world.attempt_as(Mode::Drain, pending[0], hook.id, "d").await;
         assert_eq!(drained(&world, hook.id).await.len(), 9, "a claimed lane is not drained");
         assert!(matches!(world.finish(&drain, LONG).await, LaneState::Wait { .. }));
         assert_eq!(drained(&world, hook.id).await.len(), 9, "a lane that was attempted since keeps its back-off");
-        let mine = world.attempt(owed[1], hook.id, "l").await;
+        let mine = world.attempt(pending[1], hook.id, "l").await;
         assert_eq!(mine.number, 2, "the purchase's own run finds it due too");
-        for key in &owed[2..] {
+        for key in &pending[2..] {
             let drain = world.attempt_as(Mode::Drain, *key, hook.id, "d").await;
             world.finish(&drain, Verdict::Delivered).await;
         }
@@ -296,7 +296,7 @@ story! {
 }
 
 story! {
-    async fn a_gone_destination_is_owed_all_until_a_person_enables_it(world: World) {
+    async fn all_stays_pending_for_a_gone_destination_until_it_is_enabled(world: World) {
         let hook = world.destination("hook").await;
         all_fail(&world, hook.id, 3).await;
         let sent = world.attempt(world.key("r2"), hook.id, "a").await;
@@ -311,7 +311,7 @@ story! {
             assert!(matches!(world.claim(world.key(receipt), hook.id, "b").await, Claimed::Idle(Idle::Closed { last_seq: 1.. })));
         }
         assert_eq!(destination_need(&world, hook.id).await, DestinationNeed::Rest);
-        assert_eq!(world.store.health(hook.id).await.unwrap().owed, 4);
+        assert_eq!(world.store.health(hook.id).await.unwrap().pending, 4);
 
         world.pass(1_000);
         let on = DestinationPatch { enabled: Some(true), ..Default::default() };

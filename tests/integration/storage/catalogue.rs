@@ -73,7 +73,7 @@ story! {
         assert_eq!((found("ingress-1").await, found("ingress-2").await), (None, Some(id)), "one before ends");
         assert_eq!(store.old_ingress_key(id).await.unwrap().unwrap().used_at, None);
         for _ in 0..2 {
-            assert_eq!(store.end_old_ingress_key(id).await.unwrap().id, id);
+            assert_eq!(store.retire_old_ingress_key(id).await.unwrap().id, id);
             assert_eq!((found("ingress-2").await, store.old_ingress_key(id).await.unwrap()), (None, None));
         }
         assert_eq!(store.platform_by_ingress_key("ingress-3").await.unwrap().unwrap().id, id);

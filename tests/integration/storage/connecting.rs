@@ -23,7 +23,7 @@ story! {
         let hook = world.destination("one").await.id;
         let other = world.store.new_platform(new_platform(&world.app, "ingress-2")).await.unwrap().id;
         let mut first = None;
-        for (number, verdict) in [Verdict::Dead, Verdict::Delivered, Verdict::Delivered].into_iter().enumerate() {
+        for (number, verdict) in [Verdict::Failed, Verdict::Delivered, Verdict::Delivered].into_iter().enumerate() {
             let receipt = format!("receipt-{number}");
             let key = world.key(&receipt);
             world.notify(&format!("message-{number}"), &receipt, 1000).await;

@@ -186,7 +186,7 @@ story! {
 }
 
 story! {
-    async fn a_snapshot_owes_each_newest_state_once(world: World) {
+    async fn a_snapshot_queues_each_newest_state_once(world: World) {
         let hook = world.destination("hook").await;
         for (receipt, revisions) in [("r1", 1), ("r2", 2), ("r3", 0)] {
             let key = world.seed(&Seed { receipt, ..Seed::default() });
@@ -196,29 +196,29 @@ story! {
         }
         let page = |cursor| Page { cursor, limit: 2 };
         let all = async |run| {
-            let (mut purchases, mut owed, mut cursor) = (0, Vec::new(), None);
+            let (mut purchases, mut pending, mut cursor) = (0, Vec::new(), None);
             loop {
                 let part = world.store.backfill(hook.id, page(cursor), run).await.unwrap();
                 purchases += part.checked;
-                owed.extend(part.owed);
+                pending.extend(part.pending);
                 cursor = part.next_cursor;
                 if cursor.is_none() {
-                    owed.sort_unstable();
-                    return (purchases, owed);
+                    pending.sort_unstable();
+                    return (purchases, pending);
                 }
             }
         };
         let mut expected = vec![world.key("r1"), world.key("r2")];
         expected.sort_unstable();
         let pending = || world.raw().number("SELECT COUNT(*) AS value FROM deliveries WHERE status = 'pending'");
-        assert_eq!((all(Run::Dry).await, pending()), ((3, expected.clone()), 0), "a dry run owes nothing");
+        assert_eq!((all(Run::Dry).await, pending()), ((3, expected.clone()), 0), "a dry run queues nothing");
         assert_eq!((all(Run::Real).await, pending()), ((3, expected), 2));
         let mut settling = world.raw();
         if world.is_postgres() {
             settling.run("BEGIN; SELECT 1 FROM purchases FOR UPDATE");
         }
         let again = timeout(SOON, all(Run::Real)).await.expect("it waits for no purchase");
-        assert_eq!((again, pending()), ((3, Vec::new()), 2), "again owes nothing new");
+        assert_eq!((again, pending()), ((3, Vec::new()), 2), "again queues nothing new");
         drop(settling);
         world.seed_event(world.key("r1"), 2);
         assert_eq!(all(Run::Real).await, (3, vec![world.key("r1")]));
@@ -232,6 +232,6 @@ story! {
         let other = world.store.new_app("Other").await.unwrap();
         let stranger = world.store.new_destination(new_destination(&other, "hook")).await.unwrap();
         let part = world.store.backfill(stranger.id, Page::default(), Run::Real).await.unwrap();
-        assert_eq!((part.checked, part.owed.len()), (0, 0), "of its own app only");
+        assert_eq!((part.checked, part.pending.len()), (0, 0), "of its own app only");
     }
 }

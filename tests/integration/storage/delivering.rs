@@ -1,4 +1,4 @@
-//! Lanes: at most one attempt in flight, the newest state only, and nothing owed is forgotten.
+//! Lanes: at most one attempt in flight, the newest state only, and nothing pending is forgotten.
 
 use super::sending::{Sent, claim, finish};
 use super::world::{LEASE_MS, World, is_missing, story};
@@ -102,7 +102,7 @@ story! {
         assert!(world.store.holds_lease(third.key, third.to, "c").await.unwrap());
         let delivered = world.store.delivery(third.delivery_id).await.unwrap();
         assert_eq!(delivered.status, storage::DeliveryStatus::Delivered);
-        world.finish(&third, Verdict::Dead).await;
+        world.finish(&third, Verdict::Failed).await;
         assert_eq!(world.store.delivery(third.delivery_id).await.unwrap(), delivered, "it ended before, once");
     }
 }
@@ -158,23 +158,23 @@ story! {
 }
 
 story! {
-    async fn deliveries_owed_to_a_deleted_destination_are_dead(world: World) {
+    async fn deliveries_pending_for_a_deleted_destination_fail(world: World) {
         let hook = world.destination("hook").await;
         let other = world.destination("other").await;
         world.revise("r1", 1).await;
         world.store.delete_destination(hook.id).await.unwrap();
         let of = |id| DeliveryFilter { destination_id: Some(id), ..Default::default() };
-        let dead = world.store.deliveries(of(hook.id), Page::default()).await.unwrap().items.remove(0);
-        assert_eq!((dead.status.as_str(), dead.last_error.as_deref()), ("dead", Some("the destination was deleted")));
-        assert!(dead.finished_at.is_some());
+        let failed = world.store.deliveries(of(hook.id), Page::default()).await.unwrap().items.remove(0);
+        assert_eq!((failed.status.as_str(), failed.last_error.as_deref()), ("failed", Some("the destination was deleted")));
+        assert!(failed.finished_at.is_some());
         let stored = world.store.deliveries(of(other.id), Page::default()).await.unwrap().items.remove(0);
         assert_eq!(stored.status, storage::DeliveryStatus::Pending);
         // A delivery that was recorded at the moment of the deletion ends when its lane is claimed.
         world.raw().run("UPDATE deliveries SET status = 'pending'");
         assert!(matches!(world.claim(world.key("r1"), hook.id, "a").await, Claimed::Idle(Idle::Closed { .. })));
-        let listed = DeliveryFilter { status: Some(storage::DeliveryStatus::Dead), ..Default::default() };
-        let dead = world.store.deliveries(listed, Page::default()).await.unwrap().items;
-        assert_eq!((dead.len(), dead[0].destination_id), (1, hook.id));
+        let listed = DeliveryFilter { status: Some(storage::DeliveryStatus::Failed), ..Default::default() };
+        let failed = world.store.deliveries(listed, Page::default()).await.unwrap().items;
+        assert_eq!((failed.len(), failed[0].destination_id), (1, hook.id));
     }
 }
 
@@ -272,13 +272,13 @@ story! {
         world.pass(9_001);
         let again = world.attempt(key, hook.id, "c").await;
         assert_eq!(again.delivery_id, first.delivery_id);
-        assert_eq!(world.finish(&again, Verdict::Dead).await, LaneState::More);
+        assert_eq!(world.finish(&again, Verdict::Failed).await, LaneState::More);
         assert_eq!(world.attempt(key, hook.id, "d").await.event_type, "user.subscription.cancelled");
     }
 }
 
 story! {
-    async fn a_disabled_destination_is_owed_and_gets_nothing(world: World) {
+    async fn all_is_pending_for_a_disabled_destination_that_gets_nothing(world: World) {
         let hook = world.destination("hook").await;
         let off = DestinationPatch { enabled: Some(false), ..Default::default() };
         world.store.update_destination(hook.id, off).await.unwrap();
@@ -294,7 +294,7 @@ story! {
 }
 
 story! {
-    async fn only_who_chose_an_event_is_owed_it(world: World) {
+    async fn only_who_chose_an_event_gets_it(world: World) {
         let hook = world.destination("hook").await;
         let users_only = DestinationPatch { events: Some(vec!["user.*".to_owned()]), ..Default::default() };
         world.store.update_destination(hook.id, users_only).await.unwrap();

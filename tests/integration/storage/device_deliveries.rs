@@ -1,5 +1,5 @@
-//! What destinations are owed of the events of devices: how it is listed and audited, batches, and the limits of a destination
-//! over purchases and devices.
+//! What is queued for destinations of the events of devices: how it is listed and checked, batches, and the limits of a
+//! destination over purchases and devices.
 
 use super::aging::MINUTE_MS;
 use super::devices::{claim, done, impression, report, start, uuid};
@@ -13,7 +13,7 @@ use storage::{
 };
 
 story! {
-    async fn events_are_listed_with_what_is_owed_of_them(world: World) {
+    async fn events_are_listed_with_their_deliveries(world: World) {
         let hook = world.destination("hook").await.id;
         let mut some = new_destination(&world.app, "some");
         some.events = vec!["device.impression".to_owned()];
@@ -24,7 +24,7 @@ story! {
         let seqs: Vec<i64> = batch.events.iter().map(|event| event.seq).collect();
         let retry = StreamVerdict::Retry { delay: Duration::from_secs(60), counts: true };
         let failed = StreamResult { error: Some("x".repeat(2_000)), ..done(seqs[2], retry) };
-        let refused = StreamResult { error: Some("refused".to_owned()), ..done(seqs[1], StreamVerdict::Dead) };
+        let refused = StreamResult { error: Some("refused".to_owned()), ..done(seqs[1], StreamVerdict::Failed) };
         let results = vec![done(seqs[0], StreamVerdict::Delivered), refused, failed];
         world.store.finish_stream(&claim(hook, "run/1"), results, None).await.unwrap();
 
@@ -36,7 +36,7 @@ story! {
         let all = DeviceEventFilter::default();
         assert_eq!(list(all.clone()).await, [named("a", 2), named("b", 1), named("a", 1)]);
         let status = |status| DeviceEventFilter { status: Some(status), ..all.clone() };
-        assert_eq!(list(status(StreamStatus::Dead)).await, [named("b", 1)]);
+        assert_eq!(list(status(StreamStatus::Failed)).await, [named("b", 1)]);
         assert_eq!(list(status(StreamStatus::Delivered)).await, [named("a", 1)]);
         assert_eq!(list(status(StreamStatus::Pending)).await, [named("a", 2), named("b", 1)]);
         assert_eq!(list(status(StreamStatus::Skipped)).await, []);
@@ -59,12 +59,12 @@ story! {
         let full = world.store.device_event(found.event.id).await.unwrap();
         assert_eq!((&full.event, &full.body["data"]["paywall"]), (&found, &json!("summer")));
         let to = |id| found.deliveries.iter().find(|one| one.destination_id == id).unwrap();
-        let dead = to(hook);
-        assert_eq!((dead.status, dead.attempts, dead.last_status), (StreamStatus::Dead, 1, Some(500)));
-        assert_eq!((dead.latency_ms, dead.last_error.as_deref()), (Some(12), Some("refused")));
-        assert!(dead.next_due_at.is_none() && dead.finished_at.is_some() && dead.tried_at.is_some());
-        let owed = to(some);
-        assert!(owed.next_due_at.is_some() && owed.tried_at.is_none() && owed.last_class.is_none());
+        let failed = to(hook);
+        assert_eq!((failed.status, failed.attempts, failed.last_status), (StreamStatus::Failed, 1, Some(500)));
+        assert_eq!((failed.latency_ms, failed.last_error.as_deref()), (Some(12), Some("refused")));
+        assert!(failed.next_due_at.is_none() && failed.finished_at.is_some() && failed.tried_at.is_some());
+        let pending = to(some);
+        assert!(pending.next_due_at.is_some() && pending.tried_at.is_none() && pending.last_class.is_none());
         let failed = world.store.device_events(of(hook), Page::default()).await.unwrap().items.remove(0);
         let error = failed.deliveries.iter().find_map(|one| one.last_error.clone()).unwrap();
         assert_eq!(error.len(), 500, "an error is bounded");
@@ -75,7 +75,7 @@ story! {
 }
 
 story! {
-    async fn the_audit_misses_what_a_destination_should_have_been_owed(world: World) {
+    async fn the_check_misses_what_should_have_been_queued(world: World) {
         let hook = world.destination("hook").await.id;
         world.age(2 * MINUTE_MS);
         world.report(1, vec![report("a", 0, start(1)), report("b", 5, impression())]).await;
@@ -103,7 +103,7 @@ story! {
         }
         raw.run("DELETE FROM device_deliveries WHERE status = 'pending'");
         for limit in [1000, 1] {
-            assert_eq!(world.broken(limit).await, [("a_device_event_was_owed", 1)]);
+            assert_eq!(world.broken(limit).await, [("a_device_event_was_queued", 1)]);
         }
     }
 }
@@ -158,14 +158,14 @@ story! {
             }
         }
         let third = world.claim(world.key("r2"), hook, "a").await;
-        assert!(matches!(third, Claimed::Idle(Idle::Owed { .. })), "two and the stream's two are four: {third:?}");
+        assert!(matches!(third, Claimed::Idle(Idle::Pending { .. })), "two and the stream's two are four: {third:?}");
         world.store.release_stream(&claim(hook, "run/1")).await.unwrap();
         for number in 2..4 {
             assert!(matches!(world.claim(world.key(&format!("r{number}")), hook, "a").await, Claimed::Send(_)));
         }
         assert!(matches!(world.page(hook, "run/1").await, StreamPage::Wait(_)), "purchases make all four");
         let fifth = world.claim(world.key("r4"), hook, "a").await;
-        assert!(matches!(fifth, Claimed::Idle(Idle::Owed { .. })), "{fifth:?}");
+        assert!(matches!(fifth, Claimed::Idle(Idle::Pending { .. })), "{fifth:?}");
     }
 }
 
@@ -188,6 +188,6 @@ story! {
         }
         assert_eq!(waits, [0.0, 1.0, 2.0], "one a second, two seconds ahead at most");
         let claimed = world.claim(world.key("r1"), hook, "a").await;
-        assert!(matches!(claimed, Claimed::Idle(Idle::Owed { .. })), "the purchase comes after them: {claimed:?}");
+        assert!(matches!(claimed, Claimed::Idle(Idle::Pending { .. })), "the purchase comes after them: {claimed:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What devices report: repetitions, sessions, and what destinations are owed of it.
+//! What devices report: repetitions, sessions, and what is queued of it for destinations.
 
 use super::world::{BEGINNING, World, new_destination, secret, story};
 use domain::device::{Content, Device, Impression};
@@ -115,7 +115,7 @@ story! {
     async fn a_repeated_report_is_stored_once(world: World) {
         let hook = world.destination("hook").await.id;
         let first = world.report(1, vec![report("a", 0, start(1)), report("b", 5, impression())]).await;
-        assert_eq!((first.accepted, first.repeated, first.owing), (2, 0, BTreeSet::from([hook])));
+        assert_eq!((first.accepted, first.repeated, first.queued_for), (2, 0, BTreeSet::from([hook])));
         let again = world.report(1, vec![report("b", 5, impression()), report("c", 9, impression())]).await;
         assert_eq!((again.accepted, again.repeated), (1, 1));
         let other = world.report(2, vec![report("a", 0, start(1))]).await;
@@ -138,7 +138,7 @@ story! {
         reports.insert(0, report("0", 0, start(1)));
         reports.push(shown(7));
         let taken = world.report(1, reports).await;
-        assert_eq!((taken.accepted, taken.repeated, taken.owing), (199, 1, BTreeSet::from([hook])));
+        assert_eq!((taken.accepted, taken.repeated, taken.queued_for), (199, 1, BTreeSet::from([hook])));
         let stored = |which: &str| world.raw().number(&format!("SELECT COUNT(*) AS value FROM device_events {which}"));
         assert_eq!(stored(""), 199);
         assert_eq!(stored("WHERE body LIKE '%session_started_at\":null%'"), 0, "the start is in the first part");
@@ -212,7 +212,7 @@ story! {
         world.report(3, vec![report("a", 0, start(3))]).await;
         let batch = world.streamed(hook).await;
         assert_eq!(batch.events.iter().map(|one| one.device_id).collect::<Vec<_>>(), [DeviceId::new(uuid(3))]);
-        world.record(hook, &[(first, StreamVerdict::Delivered), (batch.events[0].seq, StreamVerdict::Dead)]).await;
+        world.record(hook, &[(first, StreamVerdict::Delivered), (batch.events[0].seq, StreamVerdict::Failed)]).await;
         let batch = world.streamed(hook).await;
         assert_eq!(batch.events.iter().map(|one| one.seq).collect::<Vec<_>>(), [second]);
         world.record(hook, &[(second, StreamVerdict::Skipped)]).await;
@@ -243,8 +243,8 @@ story! {
         assert!(world.store.holds_stream(&claim(hook, "run/1")).await.unwrap());
         assert!(!world.store.holds_stream(&claim(hook, "run/2")).await.unwrap());
         // A run that lost the stream records what arrived, and gives nothing up.
-        let dead = done(seq, StreamVerdict::Dead);
-        world.store.finish_stream(&claim(hook, "run/2"), vec![dead], None).await.unwrap();
+        let failed = done(seq, StreamVerdict::Failed);
+        world.store.finish_stream(&claim(hook, "run/2"), vec![failed], None).await.unwrap();
         assert_eq!(world.store.stream_backlog(hook).await.unwrap(), 1);
         let arrived = done(seq, StreamVerdict::Delivered);
         world.store.finish_stream(&claim(hook, "run/2"), vec![arrived], None).await.unwrap();
@@ -253,7 +253,7 @@ story! {
 }
 
 story! {
-    async fn a_destination_is_owed_what_it_chose(world: World) {
+    async fn what_a_destination_chose_is_queued_for_it(world: World) {
         let all = world.destination("all").await.id;
         let mut some = new_destination(&world.app, "some");
         some.events = vec!["device.impression".to_owned()];
@@ -265,14 +265,14 @@ story! {
         off.enabled = false;
         let off = world.store.new_destination(off).await.unwrap().id;
         let accepted = world.report(1, vec![report("a", 0, start(1)), report("b", 5, impression())]).await;
-        assert_eq!(accepted.owing, BTreeSet::from([all, some]), "the disabled one is owed, and not called");
+        assert_eq!(accepted.queued_for, BTreeSet::from([all, some]), "queued for the disabled one too, which is not called");
         assert_eq!(types(&world.bodies(all).await), ["device.session.start", "device.impression"]);
         assert_eq!(types(&world.bodies(some).await), ["device.impression"]);
         assert!(matches!(world.page(none, "run/1").await, StreamPage::End));
         assert!(matches!(world.page(off, "run/1").await, StreamPage::Closed), "it is disabled");
-        assert_eq!(world.store.stream_backlog(off).await.unwrap(), 2, "and owed");
-        let owed: BTreeSet<_> = world.store.streams_owed().await.unwrap().into_iter().collect();
-        assert_eq!(owed, BTreeSet::from([all, some]));
+        assert_eq!(world.store.stream_backlog(off).await.unwrap(), 2, "and pending for it");
+        let pending: BTreeSet<_> = world.store.streams_pending().await.unwrap().into_iter().collect();
+        assert_eq!(pending, BTreeSet::from([all, some]));
     }
 }
 

@@ -92,9 +92,9 @@ story! {
         assert!(matches!(claimed, Claimed::Idle(Idle::Wait { wait, .. }) if millis(wait) > TEN_MINUTES_MS - 60_000), "{claimed:?}");
         let DestinationNeed::Drain { mut keys, .. } = world.store.destination_need(to, 9).await.unwrap() else { panic!("nothing to drain") };
         keys.sort_unstable();
-        let mut owed = [world.key("p1"), world.key("p2")];
-        owed.sort_unstable();
-        assert_eq!(keys, owed);
+        let mut pending = [world.key("p1"), world.key("p2")];
+        pending.sort_unstable();
+        assert_eq!(keys, pending);
         let second = world.attempt(world.key("p2"), to, "f").await;
         world.finish(&second, Verdict::Delivered).await;
         world.pass(TEN_MINUTES_MS);
@@ -272,15 +272,15 @@ story! {
             assert_eq!(fed.iter().map(|one| one.collapse_key).collect::<Vec<_>>(), expected);
             let all = RedeliverySelector::All.to(to);
             let replayed = world.store.redeliver_all(all, Page::default(), Run::Dry).await.unwrap();
-            assert_eq!(replayed.owing.owed, i64::try_from(expected.len()).unwrap());
+            assert_eq!(replayed.requeued.pending, i64::try_from(expected.len()).unwrap());
             world.raw().run(&format!("DELETE FROM attempts; DELETE FROM deliveries WHERE destination_id = '{to}'"));
-            let mut snapshot = world.store.backfill(to, Page::default(), Run::Dry).await.unwrap().owed;
+            let mut snapshot = world.store.backfill(to, Page::default(), Run::Dry).await.unwrap().pending;
             snapshot.sort_unstable();
             assert_eq!(snapshot, expected);
         }
         let broken = world.broken(1000).await;
-        let (on_sqlite, missing) = (!world.is_postgres(), broken.iter().any(|(rule, _)| *rule == "an_event_was_owed"));
-        assert_eq!(missing, on_sqlite, "the audit misses what was owed: {broken:?}");
+        let (on_sqlite, missing) = (!world.is_postgres(), broken.iter().any(|(rule, _)| *rule == "an_event_was_queued"));
+        assert_eq!(missing, on_sqlite, "the check misses what was queued: {broken:?}");
     }
 }
 
@@ -299,6 +299,6 @@ story! {
         let production = wanting(&world, "production", &[Environment::Production]).await;
         let all = RedeliverySelector::All.to(production);
         let replayed = world.store.redeliver_all(all, Page::default(), Run::Dry).await.unwrap();
-        assert_eq!(replayed.owing.owed, 1, "an event that was owed once may be owed again");
+        assert_eq!(replayed.requeued.pending, 1, "an event that was queued once may be queued again");
     }
 }

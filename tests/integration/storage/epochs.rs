@@ -75,8 +75,8 @@ story! { synced
 async fn redelivered(world: &World, key: CollapseKey, to: domain::DestinationId) -> DeliveryId {
     let event: EventId = ids(world, "purchase.updated").pop().unwrap().parse().unwrap();
     let again = RedeliverySelector::Event(event).to(to);
-    let owing = world.store.redeliver_all(again, Page::default(), Run::Real).await.unwrap().owing;
-    assert_eq!(owing.owed, 1);
+    let requeued = world.store.redeliver_all(again, Page::default(), Run::Real).await.unwrap().requeued;
+    assert_eq!(requeued.pending, 1);
     world.attempt(key, to, "again").await.delivery_id
 }
 

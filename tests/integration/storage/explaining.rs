@@ -98,21 +98,21 @@ story! {
 }
 
 story! {
-    async fn a_destination_is_explained_with_what_is_owed_and_what_died(world: World) {
+    async fn a_destination_is_explained_with_what_is_pending_or_failed(world: World) {
         let hook = world.destination("hook").await;
         for receipt in ["r1", "r2", "r3"] {
             world.revise(receipt, 1).await;
         }
-        world.send("r1", hook.id, Verdict::Dead).await;
+        world.send("r1", hook.id, Verdict::Failed).await;
         let sent = world.attempt(world.key("r2"), hook.id, "a").await;
         let mut paused = finish(&sent, RETRY);
         paused.result.endpoint_signal = EndpointSignal::Failure { pause: Some(duration(MINUTE_MS)) };
         world.end(paused).await;
         let portrait = world.store.explain_destination(hook.id).await.unwrap();
-        assert_eq!((portrait.addressee.health.owed, portrait.owes.dead, portrait.owes.waiting), (2, 1, 0));
+        assert_eq!((portrait.addressee.health.pending, portrait.backlog.failed, portrait.backlog.waiting), (2, 1, 0));
         assert!(portrait.addressee.health.health.paused_until.is_some_and(|until| until > portrait.now));
-        assert_eq!((portrait.owed.len(), portrait.dead.len()), (2, 1));
-        assert_eq!(portrait.dead[0].delivery.collapse_key, world.key("r1"));
+        assert_eq!((portrait.pending.len(), portrait.failed.len()), (2, 1));
+        assert_eq!(portrait.failed[0].delivery.collapse_key, world.key("r1"));
         world.store.delete_destination(hook.id).await.unwrap();
         let gone = world.store.explain_destination(hook.id).await.unwrap();
         assert!(gone.addressee.deleted_at.is_some(), "its row is kept");

@@ -22,15 +22,15 @@ async fn switch(world: &World, to: domain::DestinationId, enabled: bool) {
 }
 
 story! {
-    async fn owed_waiting_and_dead_deliveries_are_counted(world: World) {
+    async fn pending_waiting_and_failed_deliveries_are_counted(world: World) {
         let hook = world.destination("hook").await;
         world.happen("r1", 1, &[TransitionKind::Renewed]).await;
         let health = world.store.destination_health(hook.id).await.unwrap();
-        assert_eq!((health.health.owed, health.owes.waiting, health.owes.dead), (2, 0, 0));
-        world.send("r1", hook.id, Verdict::Dead).await;
+        assert_eq!((health.health.pending, health.backlog.waiting, health.backlog.failed), (2, 0, 0));
+        world.send("r1", hook.id, Verdict::Failed).await;
         world.raw().run("UPDATE deliveries SET status = 'waiting' WHERE status = 'pending'");
         let health = world.store.destination_health(hook.id).await.unwrap();
-        assert_eq!((health.health.owed, health.owes.waiting, health.owes.dead), (0, 1, 1));
+        assert_eq!((health.health.pending, health.backlog.waiting, health.backlog.failed), (0, 1, 1));
         assert_eq!(health.health.health.last_error.as_deref(), Some("the endpoint answered 500"));
     }
 }

@@ -31,7 +31,7 @@ pub const FILLED: [&str; 25] = [
     "alarms",
     "arrivals",
     "minutes",
-    "sessions",
+    "sign_ins",
     "sign_in_links",
 ];
 
@@ -116,7 +116,7 @@ fn purchases(app: &str, platform: &str) -> Vec<Rows> {
 
 /// What is announced of it, and its money.
 fn deliveries(app: &str, destination: &str) -> Vec<Rows> {
-    let status = "CASE i % 100 WHEN 0 THEN 'pending' WHEN 1 THEN 'waiting' WHEN 2 THEN 'dead' WHEN 3 THEN 'skipped'
+    let status = "CASE i % 100 WHEN 0 THEN 'pending' WHEN 1 THEN 'waiting' WHEN 2 THEN 'failed' WHEN 3 THEN 'skipped'
         ELSE 'delivered' END";
     let event_type = "CASE WHEN i % 3 = 0 THEN 'user.subscription.renewed' ELSE 'purchase.updated' END";
     vec![
@@ -187,7 +187,7 @@ fn counts(app: &str) -> Vec<Rows> {
             ),
         ),
         (
-            "sessions",
+            "sign_ins",
             "id, hash, name, role, token_hash, created_at, used_at, expires_at",
             "'e' || i, 'hash' || i, 'n', 'read', 't', i, i, i".to_owned(),
         ),

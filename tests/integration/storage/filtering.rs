@@ -115,7 +115,7 @@ story! {
         world.finish(&profile, Verdict::Delivered).await;
         assert_eq!(world.raw().number(&format!(
             "SELECT COUNT(*) AS value FROM deliveries WHERE destination_id = '{stored}' AND collapse_key = '{a}'"
-        )), 0, "nothing is owed in the lane of a purchase outside the filter");
+        )), 0, "nothing is pending in the lane of a purchase outside the filter");
         assert_eq!(world.broken(1000).await, []);
     }
 }

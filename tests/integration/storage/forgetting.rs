@@ -95,11 +95,12 @@ pub async fn integration(world: &World) -> DestinationId {
     world.store.new_destination(new).await.unwrap().id
 }
 
-/// Sends all that is owed of a purchase; returns the bodies.
+/// Sends all that is pending of a purchase; returns the bodies.
 async fn send_all(world: &World, key: CollapseKey, to: DestinationId) -> Vec<String> {
     let mut bodies = Vec::new();
-    let owed = format!("SELECT COUNT(*) AS value FROM deliveries WHERE status = 'pending' AND destination_id = '{to}'");
-    while world.raw().number(&format!("{owed} AND collapse_key = '{key}'")) > 0 {
+    let pending =
+        format!("SELECT COUNT(*) AS value FROM deliveries WHERE status = 'pending' AND destination_id = '{to}'");
+    while world.raw().number(&format!("{pending} AND collapse_key = '{key}'")) > 0 {
         let sent = must_send(&world.store, claim(key, to, &format!("token-{}", bodies.len()))).await;
         bodies.extend(sent.batch.attempts.iter().map(|attempt| attempt.body.clone()));
         world.finish(&sent, Verdict::Delivered).await;
@@ -212,7 +213,7 @@ fn name_everywhere(world: &World, hook: DestinationId) {
              last_error = '{text}';
          UPDATE attempts SET headers = '{text}', response = '{text}', error = '{text}';
          INSERT INTO device_deliveries (destination_id, event_seq, device_id, status, attempts, next_due_at, last_error)
-             SELECT '{hook}', seq, device_id, 'dead', 1, 1, '{text}' FROM device_events;
+             SELECT '{hook}', seq, device_id, 'failed', 1, 1, '{text}' FROM device_events;
          UPDATE claims SET network = 'a hash';
          INSERT INTO events (id, collapse_key, app_id, event_type, revision, occurred_at, body, created_at)
              VALUES ('e', '{hook}', '{app}', 'destination.failing', 1, 1, '{{\"reason\":\"{text}\"}}', 1);
@@ -240,10 +241,11 @@ story! {
         let begun = world.store.forget_customer(by_own_id(&world)).await.unwrap();
         finish(&world, &begun).await;
         assert_eq!(left(&world, &[STORE_ID, OWN_ID]), [""; 0]);
-        // The former user stays in the table of users, in the event that says so, and in the act that gave the name.
+        // The former user stays in the table of users, in the event that says so, and in the audit entry that gave the
+        // name.
         let of_user = left(&world, &[&user.to_string()]);
         let columns: Vec<&str> = of_user.iter().filter_map(|one| one.split(' ').next()).collect();
-        assert_eq!(columns, ["acts.subject", "events.body", "users.id"]);
+        assert_eq!(columns, ["audit_log.subject", "events.body", "users.id"]);
         assert_eq!(world.raw().texts("SELECT network AS value FROM claims"), [""]);
     }
 }
@@ -308,7 +310,7 @@ story! {
         assert_eq!(events.len(), 1);
         let user = UserId::anonymous(world.app.id, "amazon", STORE_ID);
         assert_eq!(events[0].body["user_id"], user.to_string());
-        let owed = format!("SELECT destination_id AS value FROM deliveries WHERE event_id = '{}'", events[0].id);
-        assert_eq!(world.raw().texts(&owed), [hook.to_string()], "not {other}");
+        let queued = format!("SELECT destination_id AS value FROM deliveries WHERE event_id = '{}'", events[0].id);
+        assert_eq!(world.raw().texts(&queued), [hook.to_string()], "not {other}");
     }
 }

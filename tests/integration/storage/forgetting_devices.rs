@@ -88,7 +88,7 @@ story! {
         assert_eq!(left(&world, &[OWN_ID, REPORTED_DEVICE]), [""; 0]);
         let bodies: Vec<Value> = world.bodies(hook).await;
         let shown = |name: &str| bodies.iter().map(|body| body["data"][name].clone()).collect::<Vec<_>>();
-        assert_eq!(shown("external_id"), [Value::Null, Value::Null, json!("otto")], "what is still owed");
+        assert_eq!(shown("external_id"), [Value::Null, Value::Null, json!("otto")], "what is still pending");
         assert_eq!(shown("user_id")[..2], [json!(begun.user_id), json!(begun.user_id)], "and no more {anna}");
     }
 }

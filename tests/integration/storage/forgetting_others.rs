@@ -16,7 +16,7 @@ fn author(reason: &str) -> Author {
     Author { by: OWN_ID.to_owned(), reason: reason.to_owned() }
 }
 
-/// The destinations that are owed a `user.forgotten`, each with the user that it names.
+/// The destinations for which a `user.forgotten` was queued, each with the user that it names.
 fn informed(world: &World) -> Vec<(String, String)> {
     let rows = world.raw().texts(&format!(
         "SELECT d.destination_id || ' ' || e.body AS value FROM deliveries d JOIN events e ON e.id = d.event_id

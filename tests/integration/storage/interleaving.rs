@@ -57,7 +57,7 @@ story! {
             }
             lane.drain(&world).await;
             lane.check(&world, seed).await;
-            assert!(world.store.lanes(lane.key).await.unwrap().is_empty(), "seed {seed}: something is still owed");
+            assert!(world.store.lanes(lane.key).await.unwrap().is_empty(), "seed {seed}: something is still pending");
             assert_eq!(lane.acked, lane.revision, "seed {seed}: after quiet the newest is acknowledged");
         }
     }
@@ -142,15 +142,15 @@ impl Lane {
         assert!(live <= 1, "seed {seed}: {live} live leases");
         let filter = DeliveryFilter { collapse_key: Some(self.key), ..Default::default() };
         let page = Page { cursor: None, limit: 1000 };
-        let mut is_owed = false;
+        let mut is_pending = false;
         for delivery in world.store.deliveries(filter, page).await.unwrap().items.into_iter().rev() {
             if delivery.event_type.starts_with("user.") {
-                let is_next = !(is_owed && delivery.status == storage::DeliveryStatus::Delivered);
+                let is_next = !(is_pending && delivery.status == storage::DeliveryStatus::Delivered);
                 assert!(
                     is_next && delivery.status != storage::DeliveryStatus::Superseded,
                     "seed {seed}: {delivery:?} overtook or was skipped"
                 );
-                is_owed |= delivery.status == storage::DeliveryStatus::Pending;
+                is_pending |= delivery.status == storage::DeliveryStatus::Pending;
             }
             if delivery.status != storage::DeliveryStatus::Pending {
                 let closed = self.closed.entry(delivery.id).or_insert(delivery.status);

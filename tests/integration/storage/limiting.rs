@@ -103,7 +103,7 @@ story! {
             }
             other.run("COMMIT");
             assert!(matches!(world.claim(world.key(&receipts[1]), hook, "a").await, Claimed::Send(_)));
-            assert!(matches!(world.claim(world.key(&receipts[2]), hook, "a").await, Claimed::Idle(Idle::Owed { .. })));
+            assert!(matches!(world.claim(world.key(&receipts[2]), hook, "a").await, Claimed::Idle(Idle::Pending { .. })));
         }
     }
 }
@@ -165,7 +165,7 @@ story! {
         world.store.update_destination(hook, limits(1)).await.unwrap();
         for sent in sent {
             let claimed = world.claim(world.key(&receipts[3]), hook, "b").await;
-            assert!(matches!(claimed, Claimed::Idle(Idle::Owed { .. })), "{claimed:?}");
+            assert!(matches!(claimed, Claimed::Idle(Idle::Pending { .. })), "{claimed:?}");
             world.finish(&sent, Verdict::Delivered).await;
         }
         let last = world.attempt(world.key(&receipts[3]), hook, "c").await;
@@ -177,7 +177,7 @@ story! {
         }
         world.revise("one more", 1).await;
         let claimed = world.claim(world.key("one more"), hook, "e").await;
-        assert!(matches!(claimed, Claimed::Idle(Idle::Owed { .. })), "{claimed:?}");
+        assert!(matches!(claimed, Claimed::Idle(Idle::Pending { .. })), "{claimed:?}");
         world.finish(&last, Verdict::Delivered).await;
         world.attempt(world.key("one more"), hook, "f").await;
     }
@@ -209,8 +209,8 @@ story! {
         let claimed = claim_all(&stores, &world, &receipts, hook).await;
         let sent = claimed.iter().filter(|claimed| matches!(claimed, Claimed::Send(_))).count();
         assert_eq!(sent, 20);
-        let owed = claimed.iter().filter(|claimed| matches!(claimed, Claimed::Idle(Idle::Owed { .. }))).count();
-        assert_eq!(owed, 50, "{claimed:?}");
+        let pending = claimed.iter().filter(|claimed| matches!(claimed, Claimed::Idle(Idle::Pending { .. }))).count();
+        assert_eq!(pending, 50, "{claimed:?}");
     }
 }
 
@@ -240,7 +240,7 @@ story! {
     async fn the_wait_of_a_lane_is_known_without_a_claim(world: World) {
         let hook = limited(&world, Limits::default()).await;
         let rests = || async { world.store.lane_wait(world.key("r1"), hook).await.unwrap() };
-        assert_eq!(rests().await, None, "nothing is owed");
+        assert_eq!(rests().await, None, "nothing is pending");
         world.revise("r1", 1).await;
         assert_eq!(rests().await, None, "it is due");
         world.send("r1", hook, RETRY).await;
@@ -259,30 +259,30 @@ story! {
         let began = world.store.now().await.unwrap();
         let claimed = claim_all(&stores, &world, &receipts, hook).await;
         let took_ms = world.store.now().await.unwrap().millis_since(began);
-        let (mut sent, mut owed) = (0_i64, 0);
+        let (mut sent, mut pending) = (0_i64, 0);
         for claimed in claimed {
             match claimed {
                 Claimed::Send(batch) => {
                     assert!((0..=2_000).contains(&batch.start_in.as_millis()));
                     sent += 1;
                 }
-                Claimed::Idle(Idle::Owed { wait, .. }) => {
+                Claimed::Idle(Idle::Pending { wait, .. }) => {
                     assert!((1..=2_000).contains(&wait.as_millis()), "{wait:?}");
-                    owed += 1;
+                    pending += 1;
                 }
                 other => panic!("{other:?}"),
             }
         }
         // One immediately, and one every 200 ms of the next two seconds and of the time that the claims took.
         let expected = 1 + (2_000 + took_ms) / 200;
-        assert!(owed > 0 && sent <= expected + 1 && sent * 10 >= 11 * 9, "{sent} of {expected} in {took_ms} ms");
+        assert!(pending > 0 && sent <= expected + 1 && sent * 10 >= 11 * 9, "{sent} of {expected} in {took_ms} ms");
         world.pass(2_000);
         let claimed = claim_all(&stores, &world, &receipts[64..], hook).await;
         assert!(claimed.iter().all(|claimed| matches!(claimed, Claimed::Send(_) | Claimed::Idle(Idle::Leased { .. }))), "{claimed:?}");
-        let DestinationNeed::Drain { keys, .. } = world.store.destination_need(hook, 5).await.unwrap() else { panic!("nothing is owed") };
+        let DestinationNeed::Drain { keys, .. } = world.store.destination_need(hook, 5).await.unwrap() else { panic!("nothing is pending") };
         let late = claimed.iter().filter(|claimed| matches!(claimed, Claimed::Send(_))).count();
-        let left = usize::try_from(owed).unwrap() - late;
-        assert_eq!(keys.len(), left.min(5), "lanes that got no slot are owed");
+        let left = usize::try_from(pending).unwrap() - late;
+        assert_eq!(keys.len(), left.min(5), "lanes that got no slot are pending");
     }
 }
 
@@ -298,14 +298,14 @@ story! {
                     let (key, token) = (world.key(receipt), "a".to_owned());
                     sent.push(Sent { batch, key, to: hook, token, mode: Mode::Lane });
                 }
-                Claimed::Idle(Idle::Owed { wait, .. }) => assert!((1..=1_000).contains(&wait.as_millis())),
+                Claimed::Idle(Idle::Pending { wait, .. }) => assert!((1..=1_000).contains(&wait.as_millis())),
                 other => panic!("{other:?}"),
             }
         }
         assert_eq!(sent.len(), 5);
         let free = receipts.iter().find(|receipt| sent.iter().all(|sent| sent.key != world.key(receipt))).unwrap();
         let drain = Claim { mode: Mode::Drain, ..claim(world.key(free), hook, "b") };
-        assert!(matches!(world.store.claim(drain.clone()).await.unwrap(), Claimed::Idle(Idle::Owed { .. })));
+        assert!(matches!(world.store.claim(drain.clone()).await.unwrap(), Claimed::Idle(Idle::Pending { .. })));
         world.finish(&sent[0], Verdict::Delivered).await;
         assert!(matches!(world.store.claim(drain).await.unwrap(), Claimed::Send(_)));
         let probe = world.attempt_as(Mode::Probe, world.key(other(&world, &receipts, &sent, free)), hook, "p").await;
@@ -346,14 +346,14 @@ story! {
         let numbers: Vec<_> = sent.batch.attempts.iter().map(|attempt| attempt.number).collect();
         assert_eq!(numbers, [2, 2, 2, 1]);
         let mut end = finish(&sent, Verdict::Delivered);
-        end.result.events[1].verdict = Verdict::Dead;
+        end.result.events[1].verdict = Verdict::Failed;
         end.result.events[2].verdict = Verdict::Retry { delay: duration(60_000) };
         end.result.events[3].verdict = Verdict::Retry { delay: duration(0) };
         assert!(matches!(world.end(end).await.lane, LaneState::Wait { .. }));
         let filter = DeliveryFilter { collapse_key: Some(key), ..Default::default() };
         let deliveries = world.store.deliveries(filter, Page::default()).await.unwrap().items.into_iter().rev();
         let statuses: Vec<_> = deliveries.map(|one| one.status.as_str()).filter(|status| *status != "superseded").collect();
-        assert_eq!(statuses, ["delivered", "dead", "pending", "pending", "delivered"]);
+        assert_eq!(statuses, ["delivered", "failed", "pending", "pending", "delivered"]);
     }
 }
 

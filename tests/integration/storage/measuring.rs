@@ -5,11 +5,11 @@ use super::world::{World, story};
 use domain::DestinationId;
 use storage::Verdict;
 
-/// The state of a destination, the number of owed deliveries, and the age of the oldest in minutes.
+/// The state of a destination, the number of pending deliveries, and the age of the oldest in minutes.
 async fn figures(world: &World, id: DestinationId) -> Option<(String, i64, i64)> {
     let all = world.store.figures().await.unwrap();
     let one = all.into_iter().find(|one| one.id == id)?;
-    Some((one.state, one.owed, one.oldest_owed_ms / 60_000))
+    Some((one.state, one.pending, one.oldest_pending_ms / 60_000))
 }
 
 story! {
@@ -32,7 +32,7 @@ story! {
 }
 
 story! {
-    async fn a_scrape_counts_ten_thousand_owed_deliveries(world: World) {
+    async fn a_scrape_counts_ten_thousand_pending_deliveries(world: World) {
         let hook = world.destination("hook").await.id;
         world.revise("r1", 1).await;
         world.raw().run(
@@ -44,6 +44,6 @@ story! {
              FROM deliveries, numbers",
         );
         assert_eq!(figures(&world, hook).await, Some(("healthy".to_owned(), 10_000, 0)), "at least so many");
-        assert_eq!(world.store.destination_health(hook).await.unwrap().health.owed, 10_000);
+        assert_eq!(world.store.destination_health(hook).await.unwrap().health.pending, 10_000);
     }
 }

@@ -4,14 +4,14 @@
 //! a later time on PostgreSQL, and for query plans.
 
 mod accepting;
-mod acting;
 mod aging;
 mod analytics_devices;
 mod arriving;
-mod auditing;
+mod audit_log;
 mod batches;
 mod breaker;
 mod catalogue;
+mod checking;
 mod claims;
 mod claims_waiting;
 mod connecting;

@@ -65,23 +65,23 @@ story! {
         world.store.new_destination(new_destination(&elsewhere, "elsewhere")).await.unwrap();
         for number in 0..9 {
             let result = fails(&world, number, hook).await;
-            assert_eq!((result.owing, result.operator_events), (vec![], vec![]));
+            assert_eq!((result.queued_for, result.operator_events), (vec![], vec![]));
         }
         let opened = fails(&world, 9, hook).await;
-        assert_eq!((opened.owing, opened.operator_events), (vec![all], vec!["destination.failing"]));
+        assert_eq!((opened.queued_for, opened.operator_events), (vec![all], vec!["destination.failing"]));
         world.pass(5);
         assert_eq!(world.store.destination_need(all, 9).await.unwrap(), DestinationNeed::Drain { keys: vec![about(hook)], concurrency: 32 });
         let bodies = operator_events(&world, hook, all).await;
         assert_eq!(types(&bodies), ["destination.failing"]);
         let body = &bodies[0];
-        assert_eq!((&body["state"], &body["failures"], &body["owed"]), (&"open".into(), &10.into(), &10.into()));
+        assert_eq!((&body["state"], &body["failures"], &body["pending"]), (&"open".into(), &10.into(), &10.into()));
         assert_eq!((&body["reason"], &body["destination"]["name"]), (&"the endpoint answered 500".into(), &"hook".into()));
 
         world.pass(30_000);
         let probe = world.attempt_as(Mode::Probe, world.key("r3"), hook, "p").await;
         let closed = world.end(finish(&probe, Verdict::Delivered)).await;
-        let owing: std::collections::BTreeSet<_> = closed.owing.into_iter().collect();
-        assert_eq!((owing, closed.operator_events), ([all, one].into(), vec!["destination.recovered"]));
+        let queued_for: std::collections::BTreeSet<_> = closed.queued_for.into_iter().collect();
+        assert_eq!((queued_for, closed.operator_events), ([all, one].into(), vec!["destination.recovered"]));
         for to in [all, one] {
             let bodies = operator_events(&world, hook, to).await;
             assert_eq!((types(&bodies), &bodies[0]["state"]), (vec!["destination.recovered"], &"healthy".into()));
@@ -103,9 +103,9 @@ story! {
         let mut gone = finish(&sent, LONG);
         gone.result.endpoint_signal = EndpointSignal::Gone { reason: "the endpoint is gone".to_owned() };
         let first = world.end(gone.clone()).await;
-        assert_eq!((first.owing.len(), &first.operator_events[..]), (1, &["destination.disabled"][..]));
+        assert_eq!((first.queued_for.len(), &first.operator_events[..]), (1, &["destination.disabled"][..]));
         let again = world.end(gone).await;
-        assert_eq!((again.owing.len(), again.operator_events.len(), again.lane), (0, 0, first.lane));
+        assert_eq!((again.queued_for.len(), again.operator_events.len(), again.lane), (0, 0, first.lane));
     }
 }
 
@@ -130,14 +130,14 @@ story! {
 }
 
 story! {
-    async fn dead_deliveries_raise_a_throttled_operator_event(world: World) {
+    async fn failed_deliveries_raise_a_throttled_operator_event(world: World) {
         let hook = world.destination("hook").await.id;
         let watcher = chooses(&world, "watcher", &["destination.exhausted"]).await;
         for (number, expected) in [(1, 1), (2, 0), (3, 1)] {
             let receipt = format!("r{number}");
             world.revise(&receipt, number).await;
-            let result = world.send(&receipt, hook, Verdict::Dead).await;
-            assert_eq!((result.owing.len(), result.operator_events.len()), (expected, expected), "{number}");
+            let result = world.send(&receipt, hook, Verdict::Failed).await;
+            assert_eq!((result.queued_for.len(), result.operator_events.len()), (expected, expected), "{number}");
             world.pass(301_000);
         }
         let bodies = operator_events(&world, hook, watcher).await;
@@ -157,8 +157,8 @@ story! {
             let claim = Claim { render: refuses(), ..claim(world.key(&receipt), hook, "a") };
             let claimed = world.store.claim(claim.clone()).await.unwrap();
             match claimed {
-                Claimed::Undeliverable { events, owing } if is_sent => {
-                    assert_eq!((events, owing), (vec!["destination.exhausted"], vec![watcher]));
+                Claimed::Undeliverable { events, queued_for } if is_sent => {
+                    assert_eq!((events, queued_for), (vec!["destination.exhausted"], vec![watcher]));
                     assert!(matches!(world.store.claim(claim).await.unwrap(), Claimed::Idle(Idle::Closed { .. })));
                 }
                 Claimed::Idle(Idle::Closed { .. }) if !is_sent => {}
@@ -166,8 +166,8 @@ story! {
             }
             world.pass(301_000);
         }
-        let dead = DeliveryFilter { status: Some(storage::DeliveryStatus::Dead), ..Default::default() };
-        assert_eq!(world.store.deliveries(dead, Page::default()).await.unwrap().items.len(), 3);
+        let failed = DeliveryFilter { status: Some(storage::DeliveryStatus::Failed), ..Default::default() };
+        assert_eq!(world.store.deliveries(failed, Page::default()).await.unwrap().items.len(), 3);
         let bodies = operator_events(&world, hook, watcher).await;
         assert_eq!(types(&bodies), ["destination.exhausted"; 2]);
         let reason = "a delivery cannot be sent: the id is too short";
@@ -194,7 +194,7 @@ story! {
         };
         for (number, (hour, expected)) in (1..).zip([(1, 0), (59, 0), (61, 1), (62, 0), (85, 1), (109, 1), (110, 0)]) {
             let result = at(hour, number).await;
-            assert_eq!((result.operator_events.len(), result.owing.len()), (expected, expected), "hour {hour}");
+            assert_eq!((result.operator_events.len(), result.queued_for.len()), (expected, expected), "hour {hour}");
             assert!(matches!(result.lane, LaneState::More | LaneState::Wait { .. }), "hour {hour}: {result:?}");
         }
         let disabled = at(121, 8).await;

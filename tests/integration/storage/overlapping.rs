@@ -276,9 +276,9 @@ async fn old_event(world: &World) -> (EventId, DestinationId) {
     (events.iter().find(|one| one.event_type.starts_with("user.")).unwrap().id, hook)
 }
 
-fn begin_redelivery(store: &Store, event: EventId) -> JoinHandle<storage::Owing> {
+fn begin_redelivery(store: &Store, event: EventId) -> JoinHandle<storage::Requeued> {
     let (store, selection) = (store.clone(), RedeliverySelector::Event(event).to(None));
-    tokio::spawn(async move { store.redeliver_all(selection, Page::default(), Run::Real).await.unwrap().owing })
+    tokio::spawn(async move { store.redeliver_all(selection, Page::default(), Run::Real).await.unwrap().requeued })
 }
 
 async fn begin_pruning(store: &Store) -> JoinHandle<usize> {
@@ -296,7 +296,7 @@ async fn retention_waits_for_a_redelivery_and_keeps_the_body() {
     let pruning = begin_pruning(&second).await;
     stall.wait_stalled(&world, 2).await;
     stall.end();
-    assert_eq!(soon(redelivering).await.unwrap().owed, 1);
+    assert_eq!(soon(redelivering).await.unwrap().pending, 1);
     assert!(soon(pruning).await.unwrap() > 0, "what nobody needs was pruned");
     let pruned = "SELECT COUNT(*) AS value FROM events WHERE pruned_at IS NOT NULL";
     assert_eq!(world.raw().number(pruned), 0, "the event and the state of its revision");
@@ -316,8 +316,8 @@ async fn a_redelivery_waits_for_retention_and_finds_no_body() {
     stall.wait_stalled(&world, 2).await;
     stall.end();
     assert!(soon(pruning).await.unwrap() > 0);
-    let owing = soon(redelivering).await.unwrap();
-    assert_eq!((owing.owed, owing.skipped.get(&Skipped::Pruned)), (0, Some(&1)));
+    let requeued = soon(redelivering).await.unwrap();
+    assert_eq!((requeued.pending, requeued.skipped.get(&Skipped::Pruned)), (0, Some(&1)));
     assert!(matches!(world.claim(world.key("r1"), hook, "a").await, Claimed::Idle(Idle::Closed { .. })));
 }
 
@@ -356,10 +356,10 @@ async fn what_is_reported_again_during_an_approval_is_a_duplicate() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_destination_deleted_during_a_record_is_owed_nothing() {
+async fn a_destination_deleted_during_a_record_has_nothing_pending() {
     let (world, second) = two_processes().await;
     let key = world.key("r1");
-    // A record owes its event to destinations in the order of their creation.
+    // A record queues its event to destinations in the order of their creation.
     let (deleted, other) = (world.destination("deleted").await.id, world.destination("other").await.id);
     let next = next_record(&world).await;
     let stall = Stall::by(&world, "SELECT 1 FROM destinations WHERE name = 'other' FOR UPDATE");
@@ -369,12 +369,12 @@ async fn a_destination_deleted_during_a_record_is_owed_nothing() {
     stall.end();
     let (_, lanes) = recorded(recording).await;
     assert_eq!(lanes.iter().map(|lane| lane.destination_id).collect::<Vec<_>>(), [other]);
-    let owed =
+    let pending =
         format!("SELECT COUNT(*) AS value FROM deliveries WHERE destination_id = '{deleted}' AND status = 'pending'");
-    assert_eq!(world.raw().number(&owed), 1, "the record did not see the deletion");
+    assert_eq!(world.raw().number(&pending), 1, "the record did not see the deletion");
     // Each sweep does this.
-    assert_eq!(second.end_deleted_owed(10).await.unwrap(), 1);
-    assert_eq!(world.raw().number(&owed), 0);
+    assert_eq!(second.end_deleted_pending(10).await.unwrap(), 1);
+    assert_eq!(world.raw().number(&pending), 0);
     assert!(matches!(world.claim(key, deleted, "a").await, Claimed::Idle(Idle::Closed { .. })));
     assert_eq!(world.attempt(key, other, "a").await.revision, 1);
     assert_eq!(world.broken(1000).await, []);

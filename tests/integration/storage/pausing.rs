@@ -23,7 +23,7 @@ story! {
         let began = world.store.now().await.unwrap();
         assert!(matches!(fail("r1", 50_000).await, LaneState::Wait { .. }), "nobody else waits for its back-off");
         let claimed = world.claim(world.key("r2"), hook.id, "b").await;
-        let Claimed::Idle(Idle::Owed { wait, .. }) = claimed else { panic!("{claimed:?}") };
+        let Claimed::Idle(Idle::Pending { wait, .. }) = claimed else { panic!("{claimed:?}") };
         world.check_left(wait, 60_000, began).await;
         let DestinationNeed::Pause { wait } = destination_need(&world, hook.id).await else { panic!("no pause") };
         world.check_left(wait, 60_000, began).await;
@@ -32,7 +32,7 @@ story! {
         assert_eq!(drained(&world, hook.id).await, sorted(&world, &["r1", "r2", "r3"]));
         assert!(matches!(fail("r2", HOUR_MS).await, LaneState::Wait { wait } if wait > MINUTE), "the lane has a back-off of its own");
         assert!(matches!(world.claim(world.key("r2"), hook.id, "c").await, Claimed::Idle(Idle::Wait { .. })));
-        assert!(matches!(world.claim(world.key("r3"), hook.id, "d").await, Claimed::Idle(Idle::Owed { .. })));
+        assert!(matches!(world.claim(world.key("r3"), hook.id, "d").await, Claimed::Idle(Idle::Pending { .. })));
         world.pass(60_001);
         world.send("r1", hook.id, Verdict::Delivered).await;
         assert_eq!(drained(&world, hook.id).await, [world.key("r3")],

@@ -117,12 +117,12 @@ impl World {
         ))
     }
 
-    /// The lines of the revenue audit, read in pages of this size.
-    async fn audited(&self, limit: i64) -> Vec<RevenueLine> {
+    /// The lines of the revenue check, read in pages of this size.
+    async fn checked(&self, limit: i64) -> Vec<RevenueLine> {
         let (mut cursor, mut lines) = (None, Vec::new());
         loop {
             let page = Page { cursor, limit };
-            let answer = self.store.audit_revenue(RevenueFilter::default(), page).await.unwrap();
+            let answer = self.store.check_revenue(RevenueFilter::default(), page).await.unwrap();
             lines.extend(answer.lines);
             cursor = answer.next_cursor;
             if cursor.is_none() {
@@ -131,9 +131,9 @@ impl World {
         }
     }
 
-    /// The audit's lines that differ, each with its kind in the ledger.
+    /// The check's lines that differ, each with its kind in the ledger.
     pub async fn differing(&self) -> Vec<(Option<String>, Differs)> {
-        let lines = self.audited(1000).await;
+        let lines = self.checked(1000).await;
         lines.into_iter().filter_map(|line| Some((line.kind, line.differs?))).collect()
     }
 }
@@ -166,10 +166,10 @@ story! {
         let expected_events = ["user.subscription.purchased 9.99", "revenue.adjusted -9.99"];
         assert_eq!(world.sum_up("r1", analytics.id).await, expected_events);
         assert_eq!(world.sum_up("r1", created_later.id).await, [""; 0], "the destination never received the payment");
-        let owed_of = |id: DestinationId| world.raw().number(&format!(
+        let queued_of = |id: DestinationId| world.raw().number(&format!(
             "SELECT COUNT(*) AS value FROM deliveries WHERE destination_id = '{id}' AND event_type = '{REVENUE_ADJUSTED}'"
         ));
-        assert_eq!((owed_of(analytics.id), owed_of(later.id), owed_of(created_later.id)), (1, 0, 0));
+        assert_eq!((queued_of(analytics.id), queued_of(later.id), queued_of(created_later.id)), (1, 0, 0));
         // The store shows the purchase as valid again: the payment is restored once.
         world.show("r1", monthly(), &[(TransitionKind::Resumed, 1)]).await;
         world.show("r1", monthly(), &[]).await;
@@ -232,13 +232,13 @@ story! {
         world.finish(&state, Verdict::Delivered).await;
         world.pass(5_001);
         let sent = must_send(&world.store, lane("c")).await;
-        world.end(finish(&sent, Verdict::Dead)).await;
+        world.end(finish(&sent, Verdict::Failed)).await;
         let left = world.store.claim(lane("d")).await.unwrap();
         assert!(matches!(left, storage::Claimed::Idle(storage::Idle::Closed { .. })), "the refund is not sent: {left:?}");
         let why = world.raw().texts("SELECT last_error AS value FROM deliveries WHERE event_type = 'revenue.adjusted'");
-        assert_eq!(why, ["the payment is dead here, so that nothing was earned that could change"]);
+        assert_eq!(why, ["the payment's delivery failed here, so that nothing was earned that could change"]);
         let differing = world.differing().await;
-        assert_eq!(differing, [(Some("initial".to_owned()), Differs::Dead), (Some("refund".to_owned()), Differs::Skipped)]);
+        assert_eq!(differing, [(Some("initial".to_owned()), Differs::Failed), (Some("refund".to_owned()), Differs::Skipped)]);
     }
 }
 
@@ -403,19 +403,19 @@ story! {
         world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
         world.show("r1", refunded(), &[(TransitionKind::Expired, 1)]).await;
         world.raw().run(
-            "UPDATE deliveries SET status = 'dead', finished_at = 1, last_error = 'refused' WHERE event_type = 'user.subscription.purchased'; \
-             UPDATE deliveries SET status = 'skipped', finished_at = 1, last_error = 'dead' WHERE event_type = 'revenue.adjusted'"
+            "UPDATE deliveries SET status = 'failed', finished_at = 1, last_error = 'refused' WHERE event_type = 'user.subscription.purchased'; \
+             UPDATE deliveries SET status = 'skipped', finished_at = 1, last_error = 'failed' WHERE event_type = 'revenue.adjusted'"
         );
-        let explained = [(Some("initial".to_owned()), Differs::Dead), (Some("refund".to_owned()), Differs::Skipped)];
+        let explained = [(Some("initial".to_owned()), Differs::Failed), (Some("refund".to_owned()), Differs::Skipped)];
         assert_eq!(world.differing().await, explained);
         // Only one of the two is delivered, so the sum of what was sent differs.
         world.raw().run("UPDATE deliveries SET status = 'delivered' WHERE event_type = 'user.subscription.purchased'");
         let differing = world.differing().await;
         assert!(differing.contains(&(Some("refund".to_owned()), Differs::Unequal)), "{differing:?}");
-        world.raw().run("UPDATE deliveries SET status = 'dead' WHERE event_type = 'user.subscription.purchased'");
+        world.raw().run("UPDATE deliveries SET status = 'failed' WHERE event_type = 'user.subscription.purchased'");
         let (failed, all) = (domain::RedeliverySelector::Failed.to(None), Page::default());
         let again = world.store.redeliver_all(failed, all, Run::Real).await.unwrap();
-        assert_eq!((again.checked, again.owing.owed), (1, 1));
+        assert_eq!((again.checked, again.requeued.pending), (1, 1));
         let earned = ["user.subscription.purchased 9.99", "revenue.adjusted -9.99"];
         assert_eq!(world.sum_up("r1", analytics.id).await, earned);
         assert_eq!((world.differing().await, world.broken(1000).await), (vec![], vec![]));
@@ -423,7 +423,7 @@ story! {
 }
 
 story! {
-    async fn the_revenue_audit_explains_or_names_every_difference(world: World) {
+    async fn the_revenue_check_explains_or_names_every_difference(world: World) {
         world.sell("9.99").await;
         world.show("r0", monthly(), &[(TransitionKind::Purchased, 1)]).await;
         world.age(2 * MINUTE_MS);
@@ -444,23 +444,23 @@ story! {
         };
         let some = (false, Some(Differs::NotChosen));
         for limit in [1000, 1] {
-            let lines = world.audited(limit).await;
+            let lines = world.checked(limit).await;
             let later = Some(Differs::CreatedLater);
             assert_eq!(of(&world, lines.clone(), "r0"), [(false, later), (true, later)]);
-            assert_eq!(of(&world, lines.clone(), "r1"), [some, (true, Some(Differs::Owed))]);
+            assert_eq!(of(&world, lines.clone(), "r1"), [some, (true, Some(Differs::Pending))]);
             let unknown = Some(Differs::PriceUnknown);
-            assert_eq!(of(&world, lines, "r2"), [(false, unknown), some, (true, unknown), (true, Some(Differs::Owed))]);
+            assert_eq!(of(&world, lines, "r2"), [(false, unknown), some, (true, unknown), (true, Some(Differs::Pending))]);
         }
         world.sum_up("r1", all.id).await;
         world.sum_up("r2", all.id).await;
-        assert_eq!(of(&world, world.audited(1000).await, "r1"), [some, (true, None)]);
+        assert_eq!(of(&world, world.checked(1000).await, "r1"), [some, (true, None)]);
         let month = |month: &str| RevenueFilter { app_id: Some(world.app.id), month: Some(month.to_owned()) };
-        let found = world.store.audit_revenue(month("2027-01"), Page { cursor: None, limit: 100 }).await.unwrap();
+        let found = world.store.check_revenue(month("2027-01"), Page { cursor: None, limit: 100 }).await.unwrap();
         assert_eq!((found.purchases, found.integrations.len()), (3, 2));
         assert!(!found.lines.is_empty());
-        let none = world.store.audit_revenue(month("2026-12"), Page { cursor: None, limit: 100 }).await.unwrap();
+        let none = world.store.check_revenue(month("2026-12"), Page { cursor: None, limit: 100 }).await.unwrap();
         assert_eq!(none.lines, []);
-        // The audit names changes that were made by hand.
+        // The check names changes that were made by hand.
         for (change, undo, expected) in [
             ("UPDATE payments SET usd = '1.00' WHERE usd = '9.99'", "UPDATE payments SET usd = '9.99' WHERE usd = '1.00'",
              Differs::Unequal),
@@ -487,7 +487,7 @@ fn a_kind_of_entry_is_read_as_it_is_written() {
 }
 
 story! {
-    async fn the_revenue_audit_reads_the_bodies(world: World) {
+    async fn the_revenue_check_reads_the_bodies(world: World) {
         world.sell("9.99").await;
         let analytics = world.analytics("analytics").await;
         world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;

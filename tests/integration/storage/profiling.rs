@@ -23,7 +23,7 @@ impl World {
         self.store.new_destination(new).await.unwrap().id
     }
 
-    /// The number of `profile.updated` that a destination was ever owed.
+    /// The number of `profile.updated` that were ever queued for a destination.
     pub fn profiles(&self, to: DestinationId) -> i64 {
         self.raw().number(&format!(
             "SELECT COUNT(*) AS value FROM deliveries WHERE destination_id = '{to}' AND event_type = '{PROFILE_UPDATED}'"
@@ -72,7 +72,7 @@ pub fn entitlements(body: &Value) -> Vec<&str> {
 }
 
 story! {
-    async fn only_values_that_no_chosen_event_carries_owe_a_profile(world: World) {
+    async fn only_values_that_no_chosen_event_carries_queue_a_profile(world: World) {
         let (plain, more) =
             (world.keeping("plain", Attributes::Documented).await, world.keeping("more", Attributes::Extended).await);
         let hook = world.destination("hook").await.id;
@@ -93,7 +93,7 @@ story! {
 }
 
 story! {
-    async fn a_catalogue_change_owes_one_profile_per_user(world: World) {
+    async fn a_catalogue_change_queues_one_profile_per_user(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
         for receipt in ["r1", "r2"] {
             world.happen(receipt, 1, &[TransitionKind::Purchased]).await;
@@ -112,7 +112,7 @@ story! {
 }
 
 story! {
-    async fn a_name_and_a_join_owe_one_profile_with_everything(world: World) {
+    async fn a_name_and_a_join_queue_one_profile_with_everything(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
         world.entitle("gold").await;
         let named = |customer: &str| Owner::AppUser(customer.to_owned());
@@ -143,10 +143,10 @@ story! {
 }
 
 story! {
-    async fn a_first_record_that_names_no_event_is_owed_a_profile(world: World) {
+    async fn a_first_record_that_names_no_event_queues_a_profile(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
         world.revise("unlisted", 1).await;
-        assert_eq!(world.profiles(to), 0, "a user without entitlements is owed no profile");
+        assert_eq!(world.profiles(to), 0, "no profile is queued for a user without entitlements");
         world.entitle("gold").await;
         let report = Report { kind: NotificationKind::Adopted, customer: Some("somebody"), related: None };
         world.accept(reported(world.platform.id, "imported", "r1", 1_000, report)).await;
@@ -218,16 +218,16 @@ story! {
 }
 
 story! {
-    async fn an_undelivered_profile_is_owed_with_the_next_settling(world: World) {
+    async fn an_undelivered_profile_is_queued_with_the_next_settling(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
         world.entitle("gold").await;
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         world.resettle(world.key("r1")).await;
         assert_eq!(world.profiles(to), 0);
         let refused = world.attempt(world.key("r1"), to, "a").await;
-        world.finish(&refused, Verdict::Dead).await;
+        world.finish(&refused, Verdict::Failed).await;
         world.resettle(world.key("r1")).await;
-        assert_eq!(world.profiles(to), 1, "the event that carried it is dead");
+        assert_eq!(world.profiles(to), 1, "the event that carried it failed");
         let refused = world.attempt(world.key("r1"), to, "b").await;
         assert_eq!(refused.types(), [PROFILE_UPDATED]);
         world.finish(&refused, Verdict::Delivered).await;
@@ -237,7 +237,7 @@ story! {
 }
 
 story! {
-    async fn a_snapshot_owes_each_user_the_missing_profile(world: World) {
+    async fn a_snapshot_queues_each_user_the_missing_profile(world: World) {
         world.entitle("gold").await;
         for receipt in ["r1", "r2"] {
             world.happen(receipt, 1, &[TransitionKind::Purchased]).await;
@@ -245,9 +245,9 @@ story! {
         world.happen_to("other", "r3", &[TransitionKind::Purchased]).await;
         let to = world.keeping("late", Attributes::Documented).await;
         let snapshot = async |run| world.store.backfill(to, Page::default(), run).await.unwrap();
-        assert_eq!((snapshot(Run::Dry).await.owed.len(), world.profiles(to)), (2, 0), "two users");
-        assert_eq!((snapshot(Run::Real).await.owed.len(), world.profiles(to)), (2, 2));
-        assert_eq!((snapshot(Run::Real).await.owed.len(), world.profiles(to)), (0, 2));
+        assert_eq!((snapshot(Run::Dry).await.pending.len(), world.profiles(to)), (2, 0), "two users");
+        assert_eq!((snapshot(Run::Real).await.pending.len(), world.profiles(to)), (2, 2));
+        assert_eq!((snapshot(Run::Real).await.pending.len(), world.profiles(to)), (0, 2));
         world.resettle(world.key("r1")).await;
         assert_eq!(world.profiles(to), 2);
         assert_eq!(world.broken(1000).await, []);
@@ -271,13 +271,13 @@ story! {
         let tested = CollapseKey::of(there, "tested");
         world.settle(tested).await;
         assert_eq!((world.profiles(to), world.profiles(filtered)), (1, 0),
-            "only the other environment's profile is owed");
+            "only the other environment's profile is pending");
         let sent = world.drain(tested, to).await;
         assert_eq!((&sent[0].1["environment"], entitlements(&sent[0].1)), (&"sandbox".into(), vec!["gold"]));
         world.done(happened(record(tested, &world.load(tested).await), &[TransitionKind::Expired])).await;
         assert_eq!((world.profiles(to), world.profiles(filtered)), (1, 0), "its state is the same");
 
-        // A platform that becomes a sandbox takes its purchases there: the profile of each environment is owed its
+        // A platform that becomes a sandbox takes its purchases there: each environment's profile is queued with its
         // change.
         world.set(|settings| settings.environment = Environment::Sandbox).await;
         world.resettle(world.key("r1")).await;

@@ -1,4 +1,4 @@
-//! Redelivery: sent events are owed again, a lost table is restored, and nothing is counted twice.
+//! Redelivery: sent events are queued again, a lost table is restored, and nothing is counted twice.
 
 use super::aging::{DAY_MS, MINUTE_MS};
 use super::sending::{RETRY, Sent, finish};
@@ -6,14 +6,14 @@ use super::world::{World, is_missing, new_destination, new_platform, story};
 use domain::{CollapseKey, DestinationId, RedeliverySelector, TransitionKind};
 use std::collections::BTreeMap;
 use storage::{
-    AttemptClass, Claimed, DeliveryFilter, EndpointSignal, Error, Filter, Idle, Mode, Owing, Page, Redelivered, Run,
+    AttemptClass, Claimed, DeliveryFilter, EndpointSignal, Error, Filter, Idle, Mode, Page, Redelivered, Requeued, Run,
     Skipped, Verdict,
 };
 
-async fn again(world: &World, what: RedeliverySelector) -> Owing {
+async fn again(world: &World, what: RedeliverySelector) -> Requeued {
     let done = world.store.redeliver_all(what.to(None), Page::default(), Run::Real).await.unwrap();
     assert_eq!(done.next_cursor, None);
-    done.owing
+    done.requeued
 }
 
 fn skipped<const N: usize>(why: [(Skipped, i64); N]) -> BTreeMap<Skipped, i64> {
@@ -36,23 +36,23 @@ async fn deliveries(world: &World) -> i64 {
 }
 
 story! {
-    async fn an_event_is_redelivered_under_another_id_and_owed_once(world: World) {
+    async fn an_event_is_redelivered_under_another_id_and_queued_once(world: World) {
         let hook = world.destination("hook").await;
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         let (key, event) = (world.key("r1"), world.store.events(Default::default(), Page::default()).await.unwrap());
         let event = event.items.iter().find(|one| one.event_type.starts_with("user.")).unwrap().id;
-        assert_eq!(again(&world, RedeliverySelector::Event(event)).await.skipped, skipped([(Skipped::AlreadyOwed, 1)]));
+        assert_eq!(again(&world, RedeliverySelector::Event(event)).await.skipped, skipped([(Skipped::AlreadyPending, 1)]));
         drain(&world, key, hook.id).await;
-        let owing = again(&world, RedeliverySelector::Event(event)).await;
-        assert_eq!((owing.owed, owing.destinations.as_slice()), (1, [hook.id].as_slice()));
-        assert_eq!(again(&world, RedeliverySelector::Event(event)).await.skipped, skipped([(Skipped::AlreadyOwed, 1)]));
+        let requeued = again(&world, RedeliverySelector::Event(event)).await;
+        assert_eq!((requeued.pending, requeued.destinations.as_slice()), (1, [hook.id].as_slice()));
+        assert_eq!(again(&world, RedeliverySelector::Event(event)).await.skipped, skipped([(Skipped::AlreadyPending, 1)]));
         let sent = world.attempt(key, hook.id, "a").await;
         assert_eq!((sent.event_id, sent.delivery_id), (event, domain::DeliveryId::of(hook.id, event, 1)));
         // An admin's redelivery cancels the back-off.
         world.finish(&sent, RETRY).await;
         assert!(matches!(world.claim(key, hook.id, "b").await, Claimed::Idle(Idle::Wait { .. })));
-        let owing = again(&world, RedeliverySelector::Event(event)).await;
-        assert_eq!((owing.owed, owing.destinations.as_slice()), (0, [hook.id].as_slice()));
+        let requeued = again(&world, RedeliverySelector::Event(event)).await;
+        assert_eq!((requeued.pending, requeued.destinations.as_slice()), (0, [hook.id].as_slice()));
         assert_eq!(world.attempt(key, hook.id, "c").await.event_id, event);
         let nobody = RedeliverySelector::Event(domain::EventId::new(key.uuid())).to(None);
         let nobody = world.store.redeliver_all(nobody, Page::default(), Run::Real).await;
@@ -70,8 +70,8 @@ story! {
         drain(&world, key, other.id).await;
         let selection = RedeliverySelector::Purchase(key).to(hook.id);
         let done = world.store.redeliver_all(selection, Page::default(), Run::Real).await.unwrap();
-        assert_eq!((done.checked, done.owing.owed, done.owing.destinations.as_slice()), (4, 3, [hook.id].as_slice()));
-        assert_eq!(done.owing.skipped, skipped([(Skipped::Superseded, 1)]));
+        assert_eq!((done.checked, done.requeued.pending, done.requeued.destinations.as_slice()), (4, 3, [hook.id].as_slice()));
+        assert_eq!(done.requeued.skipped, skipped([(Skipped::Superseded, 1)]));
         let mut sent = drain(&world, key, hook.id).await;
         sent.sort();
         let expected =
@@ -98,15 +98,15 @@ story! {
         for receipt in ["before", "r1", "r2"] {
             drain(&world, world.key(receipt), hook.id).await;
         }
-        let (mut cursor, mut seen, mut owed) = (None, 0, 0);
+        let (mut cursor, mut seen, mut pending) = (None, 0, 0);
         loop {
             let page = Page { cursor, limit: 1 };
             let what = RedeliverySelector::Range { from, until };
             let selection = what.to(None);
             let dry = world.store.redeliver_all(selection.clone(), page.clone(), Run::Dry).await.unwrap();
             let done = world.store.redeliver_all(selection, page, Run::Real).await.unwrap();
-            assert_eq!((dry.checked, dry.owing.owed), (done.checked, done.owing.owed), "a dry run counts the same");
-            (seen, owed, cursor) = (seen + done.checked, owed + done.owing.owed, done.next_cursor);
+            assert_eq!((dry.checked, dry.requeued.pending), (done.checked, done.requeued.pending), "a dry run counts the same");
+            (seen, pending, cursor) = (seen + done.checked, pending + done.requeued.pending, done.next_cursor);
             // Deliveries of the first pages arrive meanwhile, and are not sent a second time.
             for receipt in ["r1", "r2"] {
                 drain(&world, world.key(receipt), hook.id).await;
@@ -115,7 +115,7 @@ story! {
                 break;
             }
         }
-        assert_eq!((seen, owed), (4, 3), "the purchase, the newest of r1, the newest of r2");
+        assert_eq!((seen, pending), (4, 3), "the purchase, the newest of r1, the newest of r2");
         let of = |receipt: &str| DeliveryFilter { collapse_key: Some(world.key(receipt)), ..Default::default() };
         let twice = world.store.deliveries(of("r2"), Page::default()).await.unwrap().items;
         let revisions: Vec<_> = twice.iter().filter(|one| one.n == 1).map(|one| one.revision).collect();
@@ -129,30 +129,30 @@ story! {
         let hook = world.destination("hook").await;
         for receipt in ["r1", "r2", "r3"] {
             world.revise(receipt, 1).await;
-            world.send(receipt, hook.id, Verdict::Dead).await;
+            world.send(receipt, hook.id, Verdict::Failed).await;
         }
         world.revise("r2", 2).await;
         drain(&world, world.key("r2"), hook.id).await;
         world.revise("r3", 2).await;
-        world.send("r3", hook.id, Verdict::Dead).await;
+        world.send("r3", hook.id, Verdict::Failed).await;
         let failed = RedeliverySelector::Failed.to(hook.id);
         let dry = world.store.redeliver_all(failed.clone(), Page::default(), Run::Dry).await.unwrap();
         let before = deliveries(&world).await;
         let request = |cursor| world.store.redeliver_all(failed.clone(), Page { cursor, limit: 2 }, Run::Real);
         let one = request(None).await.unwrap();
-        assert_eq!((one.checked, one.owing.owed), (2, 1));
-        // The delivery dies again: that later failure is outside this range.
-        world.send("r1", hook.id, Verdict::Dead).await;
+        assert_eq!((one.checked, one.requeued.pending), (2, 1));
+        // The delivery fails again: that later failure is outside this range.
+        world.send("r1", hook.id, Verdict::Failed).await;
         let two = request(one.next_cursor).await.unwrap();
-        assert_eq!((two.checked, two.owing.owed, two.next_cursor), (2, 1, None));
-        assert_eq!(dry.owing.owed, 2);
-        assert_eq!(dry.owing.skipped, skipped([(Skipped::Superseded, 1), (Skipped::Acknowledged, 1)]));
+        assert_eq!((two.checked, two.requeued.pending, two.next_cursor), (2, 1, None));
+        assert_eq!(dry.requeued.pending, 2);
+        assert_eq!(dry.requeued.skipped, skipped([(Skipped::Superseded, 1), (Skipped::Acknowledged, 1)]));
         assert_eq!(deliveries(&world).await, before + 2);
         assert_eq!(drain(&world, world.key("r3"), hook.id).await, [("purchase.updated".to_owned(), 2)]);
         assert_eq!(world.broken(1000).await, []);
         world.store.delete_destination(hook.id).await.unwrap();
         let gone = again(&world, RedeliverySelector::Failed).await;
-        assert_eq!((gone.owed, gone.skipped.get(&Skipped::Deleted)), (0, Some(&3)));
+        assert_eq!((gone.pending, gone.skipped.get(&Skipped::Deleted)), (0, Some(&3)));
     }
 }
 
@@ -166,8 +166,8 @@ story! {
         new.filter = Filter { platforms: vec![other.id], environments: Vec::new() };
         world.store.new_destination(new).await.unwrap();
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
-        let owing = again(&world, RedeliverySelector::Purchase(world.key("r1"))).await;
-        assert_eq!(owing.skipped, skipped([(Skipped::NotChosen, 3), (Skipped::AlreadyOwed, 1)]));
+        let requeued = again(&world, RedeliverySelector::Purchase(world.key("r1"))).await;
+        assert_eq!(requeued.skipped, skipped([(Skipped::NotChosen, 3), (Skipped::AlreadyPending, 1)]));
         let behind = RedeliverySelector::Behind.to(users.id);
         let refused = world.store.redeliver_all(behind, Page::default(), Run::Real).await;
         assert!(matches!(refused, Err(Error::Unsuitable(_))), "{refused:?}");
@@ -184,7 +184,7 @@ story! {
         let key = world.key("r1");
         for to in [counting.id, hook.id, users.id] {
             let event = world.attempt(key, to, "event").await;
-            world.finish(&event, Verdict::Dead).await;
+            world.finish(&event, Verdict::Failed).await;
         }
         for to in [counting.id, hook.id] {
             world.send("r1", to, Verdict::Delivered).await;
@@ -195,13 +195,13 @@ story! {
             sent.into_iter().map(|(event_type, _)| event_type).collect::<Vec<_>>()
         };
         let (state, event) = ("purchase.updated", "user.subscription.purchased");
-        // A named destination is owed only what it chose, and no destination is owed anything twice.
+        // Only what a named destination chose is queued for it, and nothing is queued twice for any destination.
         world.store.redeliver(key, Some(users.id), None).await.unwrap();
         world.store.redeliver(key, None, None).await.unwrap();
         assert_eq!(types(counting.id).await, [event], "it has the state, and would count it twice");
         assert_eq!(types(hook.id).await, [state, event]);
         assert_eq!(types(users.id).await, [event]);
-        // An event that was delivered meanwhile is no longer dead, even if several of its deliveries died.
+        // An event that was delivered meanwhile no longer counts as failed, even if several of its deliveries failed.
         world.store.redeliver(key, None, None).await.unwrap();
         assert_eq!((types(counting.id).await.len(), types(users.id).await.len()), (0, 0));
         assert_eq!(types(hook.id).await, [state]);
@@ -217,24 +217,24 @@ story! {
         let key = world.key("r1");
         let sent = world.attempt(key, analytics.id, "a").await;
         world.finish(&sent, Verdict::Delivered).await;
-        let owing = again(&world, RedeliverySelector::Event(sent.event_id)).await;
-        assert_eq!((owing.owed, owing.skipped), (0, skipped([(Skipped::Counted, 1)])));
+        let requeued = again(&world, RedeliverySelector::Event(sent.event_id)).await;
+        assert_eq!((requeued.pending, requeued.skipped), (0, skipped([(Skipped::Counted, 1)])));
 
         // After a 500 the event may have been counted; within seven days a repetition is recognized.
         world.happen("r2", 1, &[TransitionKind::Purchased]).await;
         let unclear = world.attempt(world.key("r2"), analytics.id, "b").await;
         let first_tried_at = world.store.delivery(unclear.delivery_id).await.unwrap().first_tried_at;
-        world.finish(&unclear, Verdict::Dead).await;
+        world.finish(&unclear, Verdict::Failed).await;
         world.age(3 * DAY_MS);
-        assert_eq!(again(&world, RedeliverySelector::Event(unclear.event_id)).await.owed, 1);
+        assert_eq!(again(&world, RedeliverySelector::Event(unclear.event_id)).await.pending, 1);
         let next = world.attempt(world.key("r2"), analytics.id, "c").await;
         let moved = if world.is_postgres() { 3 * DAY_MS } else { 0 };
         let first = first_tried_at.map(|at| at.plus_millis(-moved).millis_since(next.first_tried_at.unwrap()).abs());
         assert!(first.is_some_and(|ms| ms < MINUTE_MS), "its time runs from the first try of all: {first:?}");
-        world.finish(&next, Verdict::Dead).await;
+        world.finish(&next, Verdict::Failed).await;
         world.age(5 * DAY_MS);
-        let owing = again(&world, RedeliverySelector::Event(unclear.event_id)).await;
-        assert_eq!((owing.owed, owing.skipped), (0, skipped([(Skipped::MayBeCounted, 1)])));
+        let requeued = again(&world, RedeliverySelector::Event(unclear.event_id)).await;
+        assert_eq!((requeued.pending, requeued.skipped), (0, skipped([(Skipped::MayBeCounted, 1)])));
         let explained = world.store.explain_event(unclear.event_id).await.unwrap().event.sendings;
         assert!(explained.iter().all(|one| one.not_again == Some(Skipped::MayBeCounted)), "{explained:?}");
 
@@ -242,66 +242,66 @@ story! {
         for (receipt, class) in [("r4", AttemptClass::Unreadable), ("r5", AttemptClass::TooFew)] {
             world.happen(receipt, 1, &[TransitionKind::Purchased]).await;
             let unread = world.attempt(world.key(receipt), analytics.id, class.as_str()).await;
-            let mut judged = finish(&unread, Verdict::Dead);
+            let mut judged = finish(&unread, Verdict::Failed);
             (judged.status, judged.result.events[0].class) = (Some(200), class);
             // Neutral, because a failure would disable the destination after so many days.
             judged.result.endpoint_signal = EndpointSignal::Neutral;
             world.end(judged).await;
             world.age(8 * DAY_MS);
-            let owing = again(&world, RedeliverySelector::Event(unread.event_id)).await;
-            assert_eq!((owing.owed, owing.skipped), (0, skipped([(Skipped::MayBeCounted, 1)])));
+            let requeued = again(&world, RedeliverySelector::Event(unread.event_id)).await;
+            assert_eq!((requeued.pending, requeued.skipped), (0, skipped([(Skipped::MayBeCounted, 1)])));
         }
 
         // An event that was refused for good was never counted.
         world.happen("r3", 1, &[TransitionKind::Purchased]).await;
         let refused = world.attempt(world.key("r3"), analytics.id, "d").await;
-        let mut judged = finish(&refused, Verdict::Dead);
+        let mut judged = finish(&refused, Verdict::Failed);
         judged.status = Some(400);
         world.end(judged).await;
         world.age(30 * DAY_MS);
-        assert_eq!(again(&world, RedeliverySelector::Event(refused.event_id)).await.owed, 1);
+        assert_eq!(again(&world, RedeliverySelector::Event(refused.event_id)).await.pending, 1);
     }
 }
 
-/// Replays page by page, and returns the numbers of purchases, of owed deliveries and of skipped ones.
+/// Replays page by page, and returns the numbers of purchases, of queued deliveries and of skipped ones.
 async fn replay(
     world: &World,
     to: DestinationId,
     what: RedeliverySelector,
     run: Run,
 ) -> (i64, i64, BTreeMap<Skipped, i64>) {
-    let (mut cursor, mut purchases, mut owed, mut skipped) = (None, 0, 0, BTreeMap::new());
+    let (mut cursor, mut purchases, mut pending, mut skipped) = (None, 0, 0, BTreeMap::new());
     loop {
         let page = Page { cursor, limit: 2 };
         let done = world.store.redeliver_all(what.clone().to(to), page, run).await.unwrap();
-        (purchases, owed, cursor) = (purchases + done.checked, owed + done.owing.owed, done.next_cursor);
-        for (why, count) in done.owing.skipped {
+        (purchases, pending, cursor) = (purchases + done.checked, pending + done.requeued.pending, done.next_cursor);
+        for (why, count) in done.requeued.skipped {
             *skipped.entry(why).or_default() += count;
         }
         if cursor.is_none() {
-            return (purchases, owed, skipped);
+            return (purchases, pending, skipped);
         }
     }
 }
 
 story! {
-    async fn a_replay_owes_only_what_the_destination_is_behind_with(world: World) {
+    async fn a_replay_queues_only_what_the_destination_is_behind_with(world: World) {
         let hook = world.destination("hook").await;
-        for receipt in ["current", "behind", "dead", "owed"] {
+        for receipt in ["current", "behind", "failed", "pending"] {
             world.revise(receipt, 1).await;
         }
         for receipt in ["current", "behind"] {
             drain(&world, world.key(receipt), hook.id).await;
         }
         world.revise("behind", 2).await;
-        world.send("behind", hook.id, Verdict::Dead).await;
-        world.send("dead", hook.id, Verdict::Dead).await;
+        world.send("behind", hook.id, Verdict::Failed).await;
+        world.send("failed", hook.id, Verdict::Failed).await;
         world.notify("unsettled", "unsettled", 1).await;
-        let expected = skipped([(Skipped::AlreadyOwed, 1), (Skipped::Acknowledged, 1)]);
+        let expected = skipped([(Skipped::AlreadyPending, 1), (Skipped::Acknowledged, 1)]);
         assert_eq!(replay(&world, hook.id, RedeliverySelector::Behind, Run::Dry).await, (4, 2, expected.clone()));
         assert_eq!(replay(&world, hook.id, RedeliverySelector::Behind, Run::Real).await, (4, 2, expected));
-        let (_, owed, _) = replay(&world, hook.id, RedeliverySelector::Behind, Run::Real).await;
-        assert_eq!(owed, 0, "repeated it owes nothing twice");
+        let (_, pending, _) = replay(&world, hook.id, RedeliverySelector::Behind, Run::Real).await;
+        assert_eq!(pending, 0, "repeated it queues nothing twice");
         assert_eq!(drain(&world, world.key("behind"), hook.id).await, [("purchase.updated".to_owned(), 2)]);
         assert_eq!(world.broken(1000).await, []);
     }
@@ -334,14 +334,14 @@ story! {
         // The destination lacks all of them and requests them.
         let lacks: Vec<CollapseKey> = fed.iter().map(|one| one.collapse_key).collect();
         let named = RedeliverySelector::Purchases(lacks.clone());
-        let (purchases, owed, _) = replay(&world, hook.id, named, Run::Real).await;
-        assert_eq!((purchases, owed, deliveries(&world).await), (5, 5, before + 5));
+        let (purchases, pending, _) = replay(&world, hook.id, named, Run::Real).await;
+        assert_eq!((purchases, pending, deliveries(&world).await), (5, 5, before + 5));
         for key in &lacks {
             assert_eq!(drain(&world, *key, hook.id).await, [("purchase.updated".to_owned(), 2)]);
         }
         assert_eq!(world.raw().number("SELECT MIN(acked_revision) AS value FROM lanes"), 2, "nothing was forgotten");
-        let (purchases, owed, _) = replay(&world, hook.id, RedeliverySelector::All, Run::Real).await;
-        assert_eq!((purchases, owed, deliveries(&world).await), (5, 5, before + 10), "an admin sends it all");
+        let (purchases, pending, _) = replay(&world, hook.id, RedeliverySelector::All, Run::Real).await;
+        assert_eq!((purchases, pending, deliveries(&world).await), (5, 5, before + 10), "an admin sends it all");
         let strange = RedeliverySelector::Purchases(vec![CollapseKey::new(hook.id.uuid())]);
         assert_eq!(replay(&world, hook.id, strange, Run::Real).await, (1, 0, skipped([(Skipped::Unknown, 1)])));
     }
@@ -364,7 +364,7 @@ story! {
 }
 
 story! {
-    async fn a_dry_run_owes_nothing(world: World) {
+    async fn a_dry_run_queues_nothing(world: World) {
         let hook = world.destination("hook").await;
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         drain(&world, world.key("r1"), hook.id).await;
@@ -374,7 +374,7 @@ story! {
         for what in [range, RedeliverySelector::Purchase(world.key("r1")), RedeliverySelector::Failed] {
             let selection = what.clone().to(None);
             let done: Redelivered = world.store.redeliver_all(selection, Page::default(), Run::Dry).await.unwrap();
-            assert_eq!(done.owing.owed, if what == RedeliverySelector::Failed { 0 } else { 2 });
+            assert_eq!(done.requeued.pending, if what == RedeliverySelector::Failed { 0 } else { 2 });
         }
         assert_eq!(deliveries(&world).await, before);
     }

@@ -42,36 +42,36 @@ fn count(world: &World, table: &str) -> i64 {
 }
 
 story! {
-    async fn repeating_a_page_of_a_run_answers_the_same_and_owes_nothing(world: World) {
+    async fn repeating_a_page_of_a_run_answers_alike_and_queues_nothing(world: World) {
         let hook = delivered(&world).await;
         let first = replay(&world, hook.id, None, "run").await.unwrap();
-        assert_eq!((first.checked, first.owing.owed, count(&world, "deliveries")), (2, 2, 5));
+        assert_eq!((first.checked, first.requeued.pending, count(&world, "deliveries")), (2, 2, 5));
         arrive(&world, hook.id).await;
         assert_eq!(replay(&world, hook.id, None, "run").await.unwrap(), first, "its answer was lost");
         let cursor = first.next_cursor.as_deref();
         let second = replay(&world, hook.id, cursor, "run").await.unwrap();
-        assert_eq!((second.owing.owed, second.next_cursor.as_deref(), count(&world, "deliveries")), (1, None, 6));
+        assert_eq!((second.requeued.pending, second.next_cursor.as_deref(), count(&world, "deliveries")), (1, None, 6));
         arrive(&world, hook.id).await;
         assert_eq!(replay(&world, hook.id, cursor, "run").await.unwrap(), second);
         assert_eq!(count(&world, "deliveries"), 6);
-        assert_eq!(replay(&world, hook.id, None, "another").await.unwrap().owing.owed, 2);
+        assert_eq!(replay(&world, hook.id, None, "another").await.unwrap().requeued.pending, 2);
         assert_eq!(world.broken(1000).await, []);
     }
 }
 
 story! {
-    async fn repeating_a_page_of_a_time_range_owes_nothing(world: World) {
+    async fn repeating_a_page_of_a_time_range_queues_nothing(world: World) {
         let hook = delivered(&world).await;
         let now = world.store.now().await.unwrap();
         let what = RedeliverySelector::Range { from: now.plus_millis(-DAY_MS), until: now.plus_millis(DAY_MS) };
         let what = what.to(hook.id);
         let request = async |run: RunMode| world.store.redeliver_all(what.clone(), page(None), run).await.unwrap();
         let first = request(once("run")).await;
-        assert_eq!((first.checked, first.owing.owed), (2, 2));
+        assert_eq!((first.checked, first.requeued.pending), (2, 2));
         arrive(&world, hook.id).await;
         assert_eq!(request(once("run")).await, first);
         assert_eq!(count(&world, "deliveries"), 5);
-        assert_eq!(request(RunMode::Anew).await.owing.owed, 2, "without a name it is owed each time");
+        assert_eq!(request(RunMode::Anew).await.requeued.pending, 2, "without a name it is queued each time");
     }
 }
 
@@ -83,7 +83,7 @@ story! {
             store.redeliver_all(RedeliverySelector::All.to(hook.id), page(None), once("run")).await.unwrap()
         };
         let (one, two) = tokio::join!(request(world.store.clone()), request(other));
-        assert_eq!((&one, one.owing.owed, count(&world, "deliveries")), (&two, 2, 5));
+        assert_eq!((&one, one.requeued.pending, count(&world, "deliveries")), (&two, 2, 5));
     }
 }
 
@@ -99,19 +99,19 @@ story! {
         let failed = named(RedeliverySelector::Failed.to(None), "run").await;
         assert!(matches!(failed, Err(Error::Conflict { what: "run", .. })), "{failed:?}");
         let missing = named(RedeliverySelector::Purchases(Vec::new()).to(hook.id), "none").await;
-        assert_eq!(missing.unwrap().owing.owed, 0);
+        assert_eq!(missing.unwrap().requeued.pending, 0);
     }
 }
 
 story! {
-    async fn repeating_the_redelivery_of_a_purchase_owes_nothing(world: World) {
+    async fn repeating_the_redelivery_of_a_purchase_queues_nothing(world: World) {
         let hook = delivered(&world).await;
         let request = async |to, run: &str| world.store.redeliver(world.key("r1"), to, Some(run.to_owned())).await;
         assert_eq!(request(None, "run/1").await.unwrap().len(), 1);
         assert_eq!(request(None, "run/1").await.unwrap().len(), 1, "its lane is open still");
         assert_eq!(count(&world, "deliveries"), 4);
         arrive(&world, hook.id).await;
-        assert_eq!(request(None, "run/1").await.unwrap(), [], "its answer was lost, and what it owed arrived");
+        assert_eq!(request(None, "run/1").await.unwrap(), [], "its answer was lost, and what it queued arrived");
         assert_eq!(count(&world, "deliveries"), 4);
         assert_eq!(request(None, "run/2").await.unwrap().len(), 1);
         assert_eq!(count(&world, "deliveries"), 5);
@@ -154,9 +154,9 @@ story! {
         let range = RedeliverySelector::Range { from: now.plus_millis(-DAY_MS), until: now.plus_millis(DAY_MS) };
         let request = async |what: &RedeliverySelector, to: Receivers, run: Run| {
             let done = world.store.redeliver_all(what.clone().to(to), Page::default(), run).await.unwrap();
-            let mut owed_to = done.owing.destinations;
-            owed_to.sort();
-            (done.checked, owed_to)
+            let mut queued_for = done.requeued.destinations;
+            queued_for.sort();
+            (done.checked, queued_for)
         };
         let mut both = vec![ours, theirs];
         both.sort();
@@ -166,20 +166,20 @@ story! {
             (Receivers::App(other.app.id), vec![theirs]),
             (Receivers::One(theirs), vec![theirs]),
         ];
-        for (to, owed_to) in &cases {
+        for (to, queued_for) in &cases {
             let expected = if *to == Receivers::All { 6 } else { 3 };
-            assert_eq!(request(&range, *to, Run::Dry).await, (expected, owed_to.clone()), "{to:?}");
+            assert_eq!(request(&range, *to, Run::Dry).await, (expected, queued_for.clone()), "{to:?}");
         }
         assert_eq!(request(&range, Receivers::App(other.app.id), Run::Real).await, (3, vec![theirs]));
         assert_eq!(drain(&world, world.key("r1"), ours).await, []);
         assert_eq!(drain(&other, other.key("r1"), theirs).await, [("purchase.updated".to_owned(), 1)]);
 
-        world.raw().run("UPDATE deliveries SET status = 'dead' WHERE n = 0");
+        world.raw().run("UPDATE deliveries SET status = 'failed' WHERE n = 0");
         world.raw().run("UPDATE lanes SET acked_revision = 0");
-        for (to, owed_to) in &cases {
+        for (to, queued_for) in &cases {
             let (expected, failed) = request(&RedeliverySelector::Failed, *to, Run::Dry).await;
             assert_eq!(expected, if *to == Receivers::All { 6 } else { 3 }, "{to:?}");
-            assert!(failed.iter().all(|id| owed_to.contains(id)), "{to:?}: {failed:?}");
+            assert!(failed.iter().all(|id| queued_for.contains(id)), "{to:?}: {failed:?}");
         }
         let failed = |to: Receivers| RedeliverySelector::Failed.to(to);
         let named = |to: Receivers| world.store.redeliver_all(failed(to), page(None), once("run"));

@@ -6,7 +6,7 @@ use domain::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
 use storage::{
-    ActFilter, Config, CustomerName, Error, ExposeSecret, Key, Page, SecretString, Store, TopicRequest, TurnCursor,
+    AuditLogFilter, Config, CustomerName, Error, ExposeSecret, Key, Page, SecretString, Store, TopicRequest, TurnCursor,
 };
 
 const OLD: [u8; 32] = [1; 32];
@@ -28,11 +28,11 @@ async fn turn(store: &Store) -> i64 {
     count
 }
 
-/// The acts of turns, the newest first: the keys before and after.
+/// The audit entries of turns, the newest first: the keys before and after.
 async fn turns(store: &Store) -> Vec<(Value, Value)> {
-    let filter = ActFilter { operation: Some("key.turn".to_owned()), ..ActFilter::default() };
-    let acts = store.acts(filter, Page::default()).await.unwrap().items.into_iter();
-    acts.map(|act| (act.old_fields["keys"].clone(), act.new_fields["keys"].clone())).collect()
+    let filter = AuditLogFilter { operation: Some("key.turn".to_owned()), ..AuditLogFilter::default() };
+    let entries = store.audit_log(filter, Page::default()).await.unwrap().items.into_iter();
+    entries.map(|entry| (entry.old_fields["keys"].clone(), entry.new_fields["keys"].clone())).collect()
 }
 
 async fn fill(world: &World) -> TopicAndDestination {
@@ -88,7 +88,7 @@ story! {
         assert_eq!(both.left_of_older_keys().await.unwrap(), []);
         assert_eq!(turns(&both).await.len(), 2, "one more for a turn that goes on");
         assert_eq!(turn(&both).await, 0, "a second turn finds nothing");
-        assert_eq!(turns(&both).await.len(), 2, "what changed nothing leaves no act");
+        assert_eq!(turns(&both).await.len(), 2, "what changed nothing leaves no audit entry");
         assert_eq!(both.turn_out_older_keys().await.unwrap(), [old_id.as_str()]);
         assert_eq!(both.turn_out_older_keys().await.unwrap(), [""; 0]);
         drop(both);

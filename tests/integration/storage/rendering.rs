@@ -130,7 +130,7 @@ story! {
         closed.retain(|delivery| delivery.status != DeliveryStatus::Pending);
         let bodies: Vec<_> =
             closed.iter().map(|one| (one.status.as_str(), one.last_error.as_deref().unwrap(), one.attempts)).collect();
-        assert_eq!(bodies, [("dead", "the id is too short", 0), ("skipped", "the wrong environment", 0)]);
+        assert_eq!(bodies, [("failed", "the id is too short", 0), ("skipped", "the wrong environment", 0)]);
         assert!(closed.iter().all(|delivery| delivery.finished_at.is_some()));
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM attempts"), 1);
         let skipped = DeliveryFilter { status: Some(DeliveryStatus::Skipped), ..Default::default() };
@@ -235,18 +235,18 @@ story! {
 }
 
 story! {
-    async fn concurrent_events_name_the_one_owed_first(world: World) {
+    async fn concurrent_events_name_the_one_queued_first(world: World) {
         let to = world.analytics("analytics").await.id;
         let patch = DestinationPatch { events: Some(vec!["user.subscription.*".to_owned()]), ..Default::default() };
         world.store.update_destination(to, patch).await.unwrap();
         let hook = world.destination("hook").await.id;
         world.happen("r1", 1, &[TransitionKind::TrialConverted, TransitionKind::Renewed]).await;
-        let owed = || rendering(|unsent| {
-            Rendered::Body(format!("{:?}", unsent.siblings.iter().map(|one| one.owed_seq.is_some()).collect::<Vec<_>>()))
+        let queued = || rendering(|unsent| {
+            Rendered::Body(format!("{:?}", unsent.siblings.iter().map(|one| one.queued_seq.is_some()).collect::<Vec<_>>()))
         });
-        let sent = must_send(&world.store, Claim { render: owed(), ..claim(world.key("r1"), to, "a") }).await;
+        let sent = must_send(&world.store, Claim { render: queued(), ..claim(world.key("r1"), to, "a") }).await;
         assert_eq!((sent.types(), sent.body.as_str()), (vec!["user.subscription.renewed"], "[false, true]"));
-        let sent = must_send(&world.store, Claim { render: owed(), ..claim(world.key("r1"), hook, "b") }).await;
+        let sent = must_send(&world.store, Claim { render: queued(), ..claim(world.key("r1"), hook, "b") }).await;
         assert_eq!(sent.body, "[true, true]", "each destination by itself");
     }
 }
@@ -325,7 +325,7 @@ story! {
         world.happen("p3", 1, &[TransitionKind::Expired, TransitionKind::Purchased]).await;
         let newest = world.attempt(world.key("p3"), to, "c").await;
         assert_eq!((newest.types().len(), newest_sent(&world)), (2, 3));
-        world.end(refused(&newest, Verdict::Dead)).await;
+        world.end(refused(&newest, Verdict::Failed)).await;
         assert_eq!(newest_sent(&world), 1, "the second was refused too, and the first may have arrived");
         world.pass(5_001);
         for receipt in ["p1", "p2"] {
@@ -337,7 +337,7 @@ story! {
         world.send("p3", to, Verdict::Delivered).await;
         world.happen("p3", 2, &[TransitionKind::Renewed]).await;
         let newest = world.attempt(world.key("p3"), to, "e").await;
-        world.end(refused(&newest, Verdict::Dead)).await;
+        world.end(refused(&newest, Verdict::Failed)).await;
         assert_eq!(newest_sent(&world), 2, "a refusal does not undo an acknowledged state");
         assert!(world.attempt(world.key("p1"), to, "f").await.is_stale);
     }
@@ -356,8 +356,8 @@ story! {
         world.pass(LEASE_MS + 1);
         let again = world.attempt(world.key("p2"), to, "c").await;
         assert_eq!(again.delivery_id, lost.delivery_id);
-        world.end(refused(&again, Verdict::Dead)).await;
-        assert_eq!((newest_sent(&world), statuses(&world, to).await[2].1), (2, DeliveryStatus::Dead));
+        world.end(refused(&again, Verdict::Failed)).await;
+        assert_eq!((newest_sent(&world), statuses(&world, to).await[2].1), (2, DeliveryStatus::Failed));
         world.send("p1", to, Verdict::Delivered).await;
         assert!(world.attempt(world.key("p1"), to, "d").await.is_stale);
     }
@@ -411,14 +411,14 @@ story! {
 }
 
 story! {
-    async fn a_deleted_destination_is_owed_nothing_that_waited(world: World) {
+    async fn a_deleted_destination_has_nothing_pending_that_waited(world: World) {
         let hook = world.destination("hook").await;
         world.happen_to("anna's", "r1", &[TransitionKind::Purchased]).await;
         claim_by(&world, waits_for_a_name(), (world.key("r1"), hook.id)).await;
         world.store.delete_destination(hook.id).await.unwrap();
         world.store.name_customer(world.app.id, app_user("anna's"), "anna").await.unwrap();
-        let dead = |kind: &str| (kind.to_owned(), DeliveryStatus::Dead);
-        let both = [dead("user.subscription.purchased"), dead("purchase.updated")];
+        let failed = |kind: &str| (kind.to_owned(), DeliveryStatus::Failed);
+        let both = [failed("user.subscription.purchased"), failed("purchase.updated")];
         assert_eq!(statuses(&world, hook.id).await, both);
     }
 }
@@ -456,13 +456,13 @@ story! {
         world.settle(other).await;
         for (number, (hook, receipts)) in hooks.into_iter().enumerate() {
             let keys = [("r1", world.key("r1")), ("r2", other)];
-            let mut owed = Vec::new();
+            let mut pending = Vec::new();
             for (receipt, key) in keys {
                 if matches!(world.claim(key, hook, "a").await, Claimed::Send(_)) {
-                    owed.push(receipt);
+                    pending.push(receipt);
                 }
             }
-            assert_eq!(owed, receipts, "hook {number}");
+            assert_eq!(pending, receipts, "hook {number}");
         }
     }
 }

@@ -58,11 +58,11 @@ story! {
         assert!(announced.iter().all(|one| one.changes.is_none()), "what is left has nothing to be compared with: {announced:?}");
         let event = RedeliverySelector::Event(user.id).to(None);
         let again = world.store.redeliver_all(event, Page::default(), Run::Real).await.unwrap();
-        assert_eq!((again.owing.owed, again.owing.skipped.get(&Skipped::Pruned)), (0, Some(&1)));
+        assert_eq!((again.requeued.pending, again.requeued.skipped.get(&Skipped::Pruned)), (0, Some(&1)));
         // The newest state can always be redelivered, and can be pruned once a newer one is recorded.
         let purchase = RedeliverySelector::Purchase(world.key("r1"));
         let again = world.store.redeliver_all(purchase.to(None), Page::default(), Run::Real).await.unwrap();
-        assert_eq!(again.owing.owed, 1);
+        assert_eq!(again.requeued.pending, 1);
         let sent = world.attempt(world.key("r1"), hook.id, "again").await;
         assert!(sent.body.contains("\"data\""), "{}", sent.body);
         world.finish(&sent, Verdict::Delivered).await;
@@ -89,12 +89,12 @@ story! {
         world.accept(NewNotification { fate, ..renewal(platform, "refused", "r1", 2) }).await;
         world.happen("r1", 3, &[TransitionKind::Renewed]).await;
         assert_eq!(left(&world, "notifications"), 1, "what was refused");
-        for verdict in [Verdict::Dead, Verdict::Delivered] {
+        for verdict in [Verdict::Failed, Verdict::Delivered] {
             let sent = world.attempt(world.key("r1"), hook.id, "a").await;
             assert_eq!(number(&world, "deliveries WHERE body IS NOT NULL"), 1, "frozen while it may be sent again");
             world.finish(&sent, verdict).await;
         }
-        assert_eq!(left(&world, "deliveries"), 0, "delivered, dead and superseded");
+        assert_eq!(left(&world, "deliveries"), 0, "delivered, failed and superseded");
         let failed = RedeliverySelector::Failed.to(None);
         world.store.redeliver_all(failed, Page::default(), Run::Real).await.unwrap();
         let again = world.attempt(world.key("r1"), hook.id, "b").await;
@@ -117,8 +117,8 @@ story! {
         world.revise("r1", 2).await;
         let newer = world.attempt(key, hook.id, "newer").await;
         world.finish(&late, Verdict::Delivered).await;
-        world.finish(&newer, Verdict::Dead).await;
-        world.send("r1", analytics.id, Verdict::Dead).await;
+        world.finish(&newer, Verdict::Failed).await;
+        world.send("r1", analytics.id, Verdict::Failed).await;
         world.age(NINETY_DAYS_MS + MINUTE_MS);
         prune(&world, 1000).await;
         let of = |which: &str| number(&world, &format!("attempts a JOIN deliveries d ON d.id = a.delivery_id WHERE {which}"));
@@ -131,7 +131,7 @@ story! {
 }
 
 story! {
-    async fn what_waits_or_is_owed_keeps_its_body(world: World) {
+    async fn what_waits_or_is_pending_keeps_its_body(world: World) {
         let hook = world.destination("hook").await;
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         world.happen("r1", 2, &[TransitionKind::Renewed]).await;
@@ -145,9 +145,9 @@ story! {
         assert_eq!(prune(&world, 1000).await, 2 + 2);
         assert_eq!(number(&world, "notifications WHERE outcome IS NULL AND pruned_at IS NULL"), 1);
         assert_eq!(number(&world, "events WHERE pruned_at IS NOT NULL"), 2);
-        let owed = "deliveries WHERE status IN ('pending', 'waiting') AND pruned_at IS NOT NULL";
-        assert_eq!(number(&world, owed), 0);
-        // An owed body is sent unchanged, and is pruned when its delivery is old.
+        let pending = "deliveries WHERE status IN ('pending', 'waiting') AND pruned_at IS NOT NULL";
+        assert_eq!(number(&world, pending), 0);
+        // A pending body is sent unchanged, and is pruned when its delivery is old.
         let state = world.attempt(world.key("r1"), hook.id, "b").await;
         assert_eq!((state.revision, state.body.contains("\"data\"")), (2, true));
         world.finish(&state, Verdict::Delivered).await;
@@ -158,7 +158,7 @@ story! {
 }
 
 story! {
-    async fn a_state_keeps_its_body_while_its_events_are_owed(world: World) {
+    async fn a_state_keeps_its_body_while_its_events_are_pending(world: World) {
         let hook = world.destination("hook").await;
         let key = world.key("r1");
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;

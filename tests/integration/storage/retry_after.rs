@@ -169,7 +169,7 @@ story! {
         fail_for_an_hour(&world, "r1", hook).await;
         let what = RedeliverySelector::Event(event.event_id);
         let again = world.store.redeliver_all(what.to(None), Page::default(), Run::Real).await.unwrap();
-        assert_eq!((again.owing.owed, &again.owing.destinations[..]), (1, &[hook][..]));
+        assert_eq!((again.requeued.pending, &again.requeued.destinations[..]), (1, &[hook][..]));
         for _ in 0..2 {
             world.send("r1", hook, Verdict::Delivered).await;
         }
@@ -206,11 +206,11 @@ story! {
         check_left_alone(&world, "r1", hook, HOUR_MS).await;
         world.revise("r2", 1).await;
         world.raw().run("UPDATE health SET opened_at = 5");
-        assert!(matches!(world.claim(world.key("r1"), hook, "o").await, Claimed::Idle(Idle::Owed { .. })));
+        assert!(matches!(world.claim(world.key("r1"), hook, "o").await, Claimed::Idle(Idle::Pending { .. })));
         let probe = world.attempt_as(Mode::Probe, world.key("r2"), hook, "p").await;
         world.finish(&probe, Verdict::Delivered).await;
         world.pass(5);
-        assert_eq!(drained(&world, hook).await, [world.key("r1")], "it is owed now");
+        assert_eq!(drained(&world, hook).await, [world.key("r1")], "it is pending now");
         check_sent(&world, "r1", hook, 2).await;
     }
 }

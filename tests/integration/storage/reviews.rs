@@ -41,7 +41,7 @@ impl World {
     }
 
     fn moves(&self) -> Vec<String> {
-        self.raw().texts("SELECT actor AS value FROM acts WHERE operation = 'device.move' ORDER BY seq")
+        self.raw().texts("SELECT actor AS value FROM audit_log WHERE operation = 'device.move' ORDER BY seq")
     }
 }
 
@@ -180,13 +180,13 @@ story! {
 }
 
 story! {
-    async fn each_move_by_a_device_leaves_an_act_and_many_an_alarm(world: World) {
+    async fn each_move_by_a_device_leaves_an_entry_and_many_an_alarm(world: World) {
         let Stolen { key, anna } = world.stolen().await;
         let here = place(&world, 1);
         world.claim_verified(here, "r1", "c1");
         let other = log_in(&world.store, here, "number 1").await.user_id;
         assert_eq!(world.moves(), [format!("device {}", here.device)]);
-        let fields = "SELECT old_fields || new_fields AS value FROM acts WHERE operation = 'device.move'";
+        let fields = "SELECT old_fields || new_fields AS value FROM audit_log WHERE operation = 'device.move'";
         let expected = format!("{{\"user_id\":\"{anna}\"}}{{\"user_id\":\"{other}\"}}");
         assert_eq!(world.raw().texts(fields), [expected], "ids, and no names");
         for number in 2..=20 {
@@ -196,7 +196,7 @@ story! {
         let last = log_in(&world.store, here, "number 21").await.user_id;
         assert_eq!((world.owner_of(key).await, world.open_alarms().await), (last, vec!["many_transfers".to_owned()]));
         // Those of days before count nothing.
-        world.raw().run("UPDATE acts SET at = at - 86400000000");
+        world.raw().run("UPDATE audit_log SET at = at - 86400000000");
         world.raw().run("DELETE FROM alarms");
         log_in(&world.store, here, "number 22").await;
         assert_eq!((world.moves().len(), world.open_alarms().await), (22, vec![]));

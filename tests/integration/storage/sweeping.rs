@@ -92,12 +92,12 @@ story! {
 }
 
 story! {
-    async fn debts_of_deleted_destinations_are_found_and_closed(world: World) {
+    async fn backlogs_of_deleted_destinations_are_found_and_closed(world: World) {
         let (hook, other) = (world.destination("hook").await, world.destination("other").await);
         world.happen("r1", 1, &[TransitionKind::Renewed]).await;
-        assert_eq!(world.store.end_deleted_owed(100).await.unwrap(), 0, "no destination was deleted");
+        assert_eq!(world.store.end_deleted_pending(100).await.unwrap(), 0, "no destination was deleted");
         world.store.delete_destination(hook.id).await.unwrap();
-        assert_eq!(world.store.end_deleted_owed(100).await.unwrap(), 0, "the deletion ended all of it");
+        assert_eq!(world.store.end_deleted_pending(100).await.unwrap(), 0, "the deletion ended all of it");
         // As if a process that had not seen the deletion had recorded them.
         for (status, event_type) in [("pending", "purchase.updated"), ("waiting", "user.subscription.renewed")] {
             world.raw().run(&format!(
@@ -106,14 +106,14 @@ story! {
                 hook.id
             ));
         }
-        assert_eq!(world.broken(1000).await, [], "the audit allows time to end them");
+        assert_eq!(world.broken(1000).await, [], "the check allows time to end them");
         world.age(11 * MINUTE_MS);
-        assert_eq!(world.broken(1000).await, [("nothing_is_owed_to_the_deleted", 2)]);
-        assert_eq!(world.store.end_deleted_owed(1).await.unwrap(), 1);
-        assert_eq!(world.store.end_deleted_owed(100).await.unwrap(), 1);
-        assert_eq!(world.store.end_deleted_owed(100).await.unwrap(), 0);
+        assert_eq!(world.broken(1000).await, [("nothing_is_pending_for_the_deleted", 2)]);
+        assert_eq!(world.store.end_deleted_pending(1).await.unwrap(), 1);
+        assert_eq!(world.store.end_deleted_pending(100).await.unwrap(), 1);
+        assert_eq!(world.store.end_deleted_pending(100).await.unwrap(), 0);
         assert_eq!(world.broken(1000).await, []);
-        assert_eq!(world.store.destination_health(other.id).await.unwrap().health.owed, 2,
+        assert_eq!(world.store.destination_health(other.id).await.unwrap().health.pending, 2,
             "deliveries of other destinations stay");
     }
 }

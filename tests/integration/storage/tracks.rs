@@ -6,7 +6,7 @@ use domain::TransitionKind;
 use domain::time::duration;
 use storage::{Claimed, DeliveryFilter, DestinationPatch, LaneState, Mode, Page, Verdict};
 
-/// Delivers until nothing is owed, and returns the types and revisions of what was sent.
+/// Delivers until nothing is pending, and returns the types and revisions of what was sent.
 async fn drain(world: &World, receipt: &str, to: domain::DestinationId) -> Vec<(String, i64)> {
     let (key, mut sent) = (world.key(receipt), Vec::new());
     loop {
@@ -100,7 +100,7 @@ story! {
 }
 
 story! {
-    async fn each_destination_is_owed_its_chosen_types(world: World) {
+    async fn each_destination_gets_its_chosen_types(world: World) {
         let chose = |events: &[&str]| DestinationPatch {
             events: Some(events.iter().map(|&name| name.to_owned()).collect()),
             ..Default::default()

@@ -89,7 +89,7 @@ story! {
 }
 
 story! {
-    async fn a_snapshot_owes_what_another_users_profile_superseded(world: World) {
+    async fn a_snapshot_queues_what_another_users_profile_superseded(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
         let anna = world.name("c1", "anna").await;
         let key = world.entitling("c1", "r1").await;
@@ -104,12 +104,12 @@ story! {
         ));
         world.keep(key, to, &mut held).await;
         assert_eq!(held, holding(&[(anna, &["premium"]), (otto, &["premium"])]), "both have it there");
-        assert_eq!(world.broken(1000).await, [("superseded_by_a_newer", 1)], "the audit says so");
+        assert_eq!(world.broken(1000).await, [("superseded_by_a_newer", 1)], "the check says so");
 
-        let snapshot = async |run| world.store.backfill(to, Page::default(), run).await.unwrap().owed;
+        let snapshot = async |run| world.store.backfill(to, Page::default(), run).await.unwrap().pending;
         assert_eq!(snapshot(Run::Dry).await, [key]);
         assert_eq!(snapshot(Run::Real).await, [key]);
-        assert_eq!(snapshot(Run::Real).await, [], "it is owed once");
+        assert_eq!(snapshot(Run::Real).await, [], "it is queued once");
         assert_eq!(world.keep(key, to, &mut held).await, [PROFILE_UPDATED]);
         assert_eq!(held, holding(&[(anna, &[]), (otto, &["premium"])]));
         assert_eq!((snapshot(Run::Dry).await, snapshot(Run::Real).await), (vec![], vec![]));

@@ -117,7 +117,7 @@ story! {
         let why = abandoned.last_error.as_deref().unwrap();
         assert!(why.starts_with("no_login: ") && abandoned.finished_at.is_some(), "{abandoned:?}");
         assert!(standing(&world, other).await.iter().all(|(_, _, status)| *status == "pending"), "these do not wait");
-        assert_eq!(world.store.destination_health(to).await.unwrap().owes.skipped, 1);
+        assert_eq!(world.store.destination_health(to).await.unwrap().backlog.skipped, 1);
         assert_eq!(world.broken(1000).await, []);
 
         name(&world.store, &world, "anna's").await;

@@ -103,7 +103,7 @@ story! {
     async fn what_arrives_after_a_deletion_is_acknowledged(world: World) {
         let to = guest_and_anna(&world).await;
         let sent = world.attempt(world.key("r3"), to, "a").await;
-        // As when the process ends before the deletion has ended what is owed.
+        // As when the process ends before the deletion has ended what is pending.
         world.raw().run("UPDATE destinations SET deleted_at = created_at");
         world.finish(&sent, Verdict::Delivered).await;
         assert_eq!(world.broken(1000).await, []);

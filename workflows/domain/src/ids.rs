@@ -76,10 +76,10 @@ uuid_ids! {
     ReviewId = "review id";
     /// A key of the API.
     KeyId = "key id";
-    /// A session of a person who is signed in to the page.
+    /// A sign-in of a person to the page.
     SignInId = "sign-in id";
-    /// One act: a change by a person, a key or a script.
-    ActId = "act id";
+    /// One audit entry: a change by a person, a key or a script.
+    AuditEntryId = "audit entry id";
     /// One alarm, however often it is raised.
     AlarmId = "alarm id";
 }
@@ -149,8 +149,8 @@ impl DevicePlace {
     }
 }
 
-impl ActId {
-    /// The act of an operation of a call that may be repeated.
+impl AuditEntryId {
+    /// The audit entry of an operation of a call that may be repeated.
     #[must_use]
     pub fn of(call: &str, operation: &str) -> Self {
         Self(Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("act/{call}/{operation}").as_bytes()))

@@ -28,7 +28,7 @@ pub mod verification;
 pub use decide::{Decision, Lag, SettlingContext, Waits, decide};
 pub use environment::Environment;
 pub use ids::{
-    ActId, AlarmId, AppId, CollapseKey, DeliveryId, DestinationId, DeviceId, DevicePlace, EventId, KeyId, OrgId,
+    AlarmId, AppId, AuditEntryId, CollapseKey, DeliveryId, DestinationId, DeviceId, DevicePlace, EventId, KeyId, OrgId,
     PlatformId, ReviewId, SessionId, SignInId, TopicId, TransferId, UserId,
 };
 pub use lane::Lane;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RedeliverySelector {
-    /// All events whose delivery is dead and that did not arrive since.
+    /// All events whose delivery failed and that did not arrive since.
     #[default]
     Failed,
     /// All events of a time range.
@@ -19,13 +19,13 @@ pub enum RedeliverySelector {
     Behind,
     /// The newest state of every purchase.
     All,
-    /// The newest state of each purchase of which the destination was never owed the newest one.
-    NeverOwed,
+    /// The newest state of each purchase of which the newest one was never queued for the destination.
+    NeverQueued,
     /// The newest state of these purchases.
     Purchases(Vec<CollapseKey>),
     /// The newest state of a purchase, and all its `user.*` events.
     Purchase(CollapseKey),
-    /// The newest state of a purchase, and its `user.*` events whose delivery is dead.
+    /// The newest state of a purchase, and its `user.*` events whose delivery failed.
     Lanes(CollapseKey),
     Event(EventId),
 }

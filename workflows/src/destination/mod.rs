@@ -1,8 +1,9 @@
-//! The workflow `destination`: a run lives while a destination is owed deliveries that purchases' runs do not attempt:
-//! its breaker is open, it requested a pause, or its limits are used up.
+//! The workflow `destination`: a run lives while a destination has pending deliveries that purchases' runs do not
+//! attempt: its breaker is open, it requested a pause, or its limits are used up.
 //!
 //! Signal handlers only fold into [`state::State`]; `run` executes what [`state::State::next`] returns. There is one
-//! timer and one activity, `supervise`. The owed lanes are in storage: nothing here grows with the number of purchases.
+//! timer and one activity, `supervise`. The pending lanes are in storage: nothing here grows with the number of
+//! purchases.
 
 pub mod state;
 pub mod status;
@@ -51,7 +52,7 @@ impl Destination {
         Self { id: contract::destination_id(ctx.workflow_id()), state }
     }
 
-    /// Runs until nothing that could be sent is owed, and no request is open.
+    /// Runs until nothing that could be sent is pending, and no request is open.
     #[run(name = contract::DESTINATION)]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<Status> {
         let ctx: &WorkflowContext<Self> = ctx;
@@ -99,9 +100,9 @@ impl Destination {
     }
 
     /// There are deliveries that no purchase's run attempts.
-    #[signal(name = contract::OWED)]
-    pub fn owed(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _any: Lenient<Admin>) {
-        self.state.owed();
+    #[signal(name = contract::PENDING)]
+    pub fn pending(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _any: Lenient<Admin>) {
+        self.state.pending();
     }
 
     /// Send again what failed, all events of a time range, or one event.
@@ -177,7 +178,7 @@ impl<'a> RunningSupervision<'a> {
     fn begin(ctx: &'a WorkflowContext<Destination>, input: Supervise) -> Self {
         ctx.state_mut(|destination| destination.state.begin());
         let token = ctx.cancellation_token().child_token();
-        let summary = if input.is_probe { "probe it now" } else { "deliver what is owed" };
+        let summary = if input.is_probe { "probe it now" } else { "deliver what is pending" };
         let options = options::supervise(token.clone(), summary.to_owned());
         let future = Box::pin(ctx.execute_activity(Activities::supervise, input, options));
         Self { token, future }
@@ -198,7 +199,7 @@ impl<'a> RunningSupervision<'a> {
 }
 
 /// Continues as a new run with the same state. After a cancellation there is no next run: the sweep starts one when
-/// something is owed.
+/// something is pending.
 fn end_run(ctx: &WorkflowContext<Destination>) -> Result<(), WorkflowTermination> {
     if ctx.cancellation_token().is_cancelled() {
         return Ok(());
@@ -242,7 +243,7 @@ async fn execute_request(ctx: &WorkflowContext<Destination>, destination_id: Des
     }
 }
 
-/// Enables or disables the destination. Skipping its owed deliveries may take several runs of the activity.
+/// Enables or disables the destination. Skipping its pending deliveries may take several runs of the activity.
 /// `None` when the run must end first.
 async fn switch(ctx: &WorkflowContext<Destination>, set: SetEnabled) -> Result<Option<()>, ActivityExecutionError> {
     let mut progress = execute(ctx, || Activities::set_enabled, set.clone(), |_| false).await?;

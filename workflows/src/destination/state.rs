@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
-    /// Whether an `owed` signal came since the last start of `supervise`.
+    /// Whether a `pending` signal came since the last start of `supervise`.
     pub news: bool,
     /// Whether `supervise` must run at once, even during a pause, because a request was executed.
     pub urgent: bool,
@@ -68,7 +68,7 @@ impl Redelivery {
         match self.selector {
             RedeliverySelector::Behind
             | RedeliverySelector::All
-            | RedeliverySelector::NeverOwed
+            | RedeliverySelector::NeverQueued
             | RedeliverySelector::Purchases(_) => contract::REPLAY,
             RedeliverySelector::Failed
             | RedeliverySelector::Range { .. }
@@ -142,8 +142,8 @@ impl State {
         self.until.is_some() && matches!(self.last.state, Supervision::Pause | Supervision::Probe)
     }
 
-    /// Folds an `owed` signal.
-    pub fn owed(&mut self) {
+    /// Folds a `pending` signal.
+    pub fn pending(&mut self) {
         self.changes += 1;
         self.news = true;
     }
@@ -257,7 +257,7 @@ impl State {
         self.news = true;
     }
 
-    /// Folds a `supervise` that failed for good; the sweep signals again when something is owed.
+    /// Folds a `supervise` that failed for good; the sweep signals again when something is pending.
     pub fn lost(&mut self, why: String) {
         self.is_supervising = false;
         self.until = None;

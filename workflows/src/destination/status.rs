@@ -14,8 +14,8 @@ pub struct Status {
     pub is_busy: bool,
     /// When the next check is; absent when that is not known yet, or not needed.
     pub next_check_at: Option<Timestamp>,
-    /// How many deliveries were owed at the last check, up to the limit of counting.
-    pub owed: i64,
+    /// How many deliveries were pending at the last check, up to the limit of counting.
+    pub pending: i64,
     /// The last error of the destination.
     pub message: Option<String>,
     /// The last signal that could not be read, request that failed, or result of a test.
@@ -33,7 +33,7 @@ impl Status {
             state: state.last.state,
             is_busy: state.is_supervising,
             next_check_at,
-            owed: state.last.owed,
+            pending: state.last.pending,
             message: state.last.message.clone(),
             noted: state.noted.clone(),
             continued: state.continued,
@@ -44,8 +44,8 @@ impl Status {
     #[must_use]
     pub fn details(&self) -> String {
         let what = match self.state {
-            Supervision::Rest => "nothing that could be sent is owed",
-            Supervision::Drain => "delivering what is owed",
+            Supervision::Rest => "nothing that could be sent is pending",
+            Supervision::Drain => "delivering what is pending",
             Supervision::Pause => "paused at its own request",
             Supervision::Probe => "its breaker is open: one delivery is probed, all others wait",
         };
@@ -54,8 +54,8 @@ impl Status {
             lines.push("running now".to_owned());
         }
         lines.extend(self.next_check_at.map(|at| format!("next check at {at}")));
-        if self.owed > 0 {
-            lines.push(format!("owed at the last check: {}", self.owed));
+        if self.pending > 0 {
+            lines.push(format!("pending at the last check: {}", self.pending));
         }
         lines.extend(self.message.clone());
         lines.extend(self.noted.iter().map(|noted| format!("noted: {noted}")));

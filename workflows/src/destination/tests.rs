@@ -23,25 +23,25 @@ fn id() -> DestinationId {
 
 fn found(state: Supervision, next_check_ms: Option<u64>) -> Supervised {
     let next_check_in = next_check_ms.map(Duration::from_millis);
-    Supervised { next_check_in, state, owed: 7, message: Some("the endpoint answered 503".to_owned()) }
+    Supervised { next_check_in, state, pending: 7, message: Some("the endpoint answered 503".to_owned()) }
 }
 
 /// A run whose `supervise` at time 0 returned this.
 fn after(supervised: Supervised) -> State {
     let mut state = State::default();
-    state.owed();
+    state.pending();
     state.begin();
     state.supervised(supervised, at(0));
     state
 }
 
 #[test]
-fn what_is_owed_starts_one_supervision_at_a_time() {
+fn what_is_pending_starts_one_supervision_at_a_time() {
     let mut state = State::default();
-    state.owed();
+    state.pending();
     assert_eq!(state.next(at(0)), SUPERVISE);
     state.begin();
-    state.owed();
+    state.pending();
     assert_eq!(state.next(at(0)), Next::Wait);
 }
 
@@ -54,9 +54,9 @@ fn a_supervision_that_finds_nothing_completes_the_run() {
 #[test]
 fn news_during_a_supervision_causes_another_one() {
     let mut state = State::default();
-    state.owed();
+    state.pending();
     state.begin();
-    state.owed();
+    state.pending();
     state.supervised(found(Supervision::Rest, None), at(0));
     assert_eq!(state.next(at(0)), SUPERVISE);
 }
@@ -71,7 +71,7 @@ fn a_drain_goes_on_at_once() {
 fn news_shorten_the_wait_for_lanes() {
     let mut state = after(found(Supervision::Drain, Some(60_000)));
     assert_eq!(state.next(at(SECOND)), Next::Sleep(at(60 * SECOND)));
-    state.owed();
+    state.pending();
     assert_eq!(state.next(at(SECOND)), SUPERVISE);
 }
 
@@ -79,7 +79,7 @@ fn news_shorten_the_wait_for_lanes() {
 fn news_shorten_neither_a_pause_nor_the_wait_for_a_probe() {
     for what in [Supervision::Pause, Supervision::Probe] {
         let mut state = after(found(what, Some(30_000)));
-        state.owed();
+        state.pending();
         assert_eq!(state.next(at(SECOND)), Next::Sleep(at(30 * SECOND)), "{what:?}");
         assert_eq!(state.next(at(30 * SECOND)), SUPERVISE, "{what:?}");
     }
@@ -259,7 +259,7 @@ fn a_request_that_fails_is_noted_and_blocks_nothing() {
 #[test]
 fn a_supervision_that_finds_nothing_keeps_a_waiting_lane() {
     let mut state = after(found(Supervision::Drain, Some(300_000)));
-    state.owed();
+    state.pending();
     state.begin();
     state.supervised(found(Supervision::Rest, None), at(10 * SECOND));
     assert_eq!(state.next(at(10 * SECOND)), Next::Sleep(at(300 * SECOND)));
@@ -329,7 +329,7 @@ fn every_signal_is_an_object_that_a_run_reads() {
     for signal in signals {
         assert_eq!(serde_json::from_value(signal.payload()).ok(), Some(admin.clone()), "{}", signal.name());
     }
-    assert_eq!(DestinationSignal::Owed.payload(), serde_json::json!({}));
+    assert_eq!(DestinationSignal::Pending.payload(), serde_json::json!({}));
 }
 
 #[test]
@@ -338,7 +338,7 @@ fn details_show_what_the_run_waits_for() {
     let details = Status::of(Some(id()), &state).details();
     assert!(details.contains("its breaker is open"), "{details}");
     assert!(details.contains("next check at 1970-01-01T00:00:30.000000Z"), "{details}");
-    assert!(details.contains("owed at the last check: 7\nthe endpoint answered 503"), "{details}");
+    assert!(details.contains("pending at the last check: 7\nthe endpoint answered 503"), "{details}");
     state.begin();
     let status = Status::of(Some(id()), &state);
     assert!(status.next_check_at.is_none() && status.is_busy);

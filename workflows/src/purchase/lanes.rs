@@ -39,8 +39,8 @@ impl<'a> Lanes<'a> {
     /// Waking cancels the back-off; the lane is started again when the engine reports its end, so there are never two
     /// attempts.
     pub fn start_and_wake(&mut self, ctx: &'a WorkflowContext<Purchase>, key: CollapseKey) {
-        let owed = ctx.state(|purchase| purchase.state.lanes.clone());
-        for (destination_id, lane) in owed {
+        let pending = ctx.state(|purchase| purchase.state.lanes.clone());
+        for (destination_id, lane) in pending {
             if let Some(running) = self.0.get(&destination_id) {
                 // An attempt within the task ends soon by itself.
                 if (lane.wake || lane.last_seq > running.started_for) && running.start == LaneStart::Regular {

@@ -198,7 +198,7 @@ fn next(ctx: &WorkflowContext<Purchase>, now: Timestamp) -> Next {
 }
 
 /// Continues as a new run with the same state. After a cancellation there is no next run: the sweep starts one when
-/// something is owed.
+/// something is pending.
 fn end_run(ctx: &WorkflowContext<Purchase>) -> Result<(), WorkflowTermination> {
     if ctx.cancellation_token().is_cancelled() {
         return Ok(());

@@ -36,7 +36,7 @@ pub struct State {
     pub check_now: bool,
     /// Whether to settle now, ignoring the window.
     pub flush: bool,
-    /// The requests to do that; the next `settle` leaves their acts.
+    /// The requests to do that; the next `settle` leaves their audit entries.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub flushes: Vec<Flush>,
     /// Number of all such requests so far.
@@ -290,8 +290,8 @@ impl State {
         SettlingStart { through: self.through, is_early, mode }
     }
 
-    /// Folds the interruption of a settling, with the flushes whose acts it did not leave: it begins again later. A
-    /// purchase that is to be held is not flushed.
+    /// Folds the interruption of a settling, with the flushes whose audit entries it did not leave: it begins again
+    /// later. A purchase that is to be held is not flushed.
     pub fn interrupted(&mut self, mode: SettlingMode, flushes: Vec<Flush>) {
         self.check_now = true;
         self.flush |= mode == SettlingMode::Flush && !self.will_be_held();
@@ -401,7 +401,7 @@ impl State {
     }
 
     /// Folds a `cancel_backoff` signal: a lane that waits for its next attempt is started again, and makes it or ends
-    /// as owed. A first attempt that is in flight needs no signal.
+    /// with its deliveries still pending. A first attempt that is in flight needs no signal.
     pub fn cancel_backoff(&mut self, destination: Option<DestinationId>) {
         self.changes += 1;
         for (id, lane) in &mut self.lanes {
@@ -410,8 +410,8 @@ impl State {
     }
 
     /// Folds the output of a `deliver` that was started when `started_for` was the newest delivery: the run forgets a
-    /// closed lane, unless it has newer deliveries. Deliveries can still be owed in it: the destination's run attempts
-    /// those.
+    /// closed lane, unless it has newer deliveries. Deliveries can still be pending in it: the destination's run
+    /// attempts those.
     ///
     /// A delivery is committed before the run learns of it. If storage does not know it at the end of `deliver`, the
     /// database was restored from before it, and no `deliver` would ever find it. Deliveries that were recorded since
@@ -435,7 +435,7 @@ impl State {
         self.current.failing = self.failing();
     }
 
-    /// Folds a failure of `deliver` that is not retried. If deliveries are still owed, the sweep finds them.
+    /// Folds a failure of `deliver` that is not retried. If deliveries are still pending, the sweep finds them.
     pub fn lost(&mut self, destination: DestinationId, why: String) {
         self.lanes.remove(&destination);
         self.noted = Some(why);

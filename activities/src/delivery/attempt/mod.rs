@@ -147,8 +147,8 @@ pub async fn attempt(context: &Context, turn: Turn, next: Option<Next<'_>>) -> R
         match claimed {
             Claimed::Send(batch) => break (requested_at, *batch),
             Claimed::Idle(idle) => return Ok(AttemptResult::Idle(idle)),
-            Claimed::Undeliverable { events, owing } => {
-                publish_operator_events(context, claim.destination, events, owing)
+            Claimed::Undeliverable { events, queued_for } => {
+                publish_operator_events(context, claim.destination, events, queued_for)
             }
         }
     };
@@ -192,9 +192,9 @@ async fn carry_out(
     let next = next.and_then(|next| next.claim(claim, &sent.result));
     let finish = finish(claim, sent, started_at, latency);
     log_results(context, &finish, &batch);
-    let (FinishResult { lane, owing, operator_events }, next) = record(context, finish, next).await?;
+    let (FinishResult { lane, queued_for, operator_events }, next) = record(context, finish, next).await?;
     fail::fail_point!("deliver.after_finish", |_| std::process::abort());
-    publish_operator_events(context, claim.destination, operator_events, owing);
+    publish_operator_events(context, claim.destination, operator_events, queued_for);
     Ok(AttemptResult::Completed(Completed { next, lane, retry_reason, at_most, is_for_operators }))
 }
 
@@ -215,19 +215,20 @@ async fn record(context: &Context, finish: Finish, next: Option<Claim>) -> Resul
     }
 }
 
-/// Counts and logs the events about the destination, and signals the runs of the destinations that are owed them.
+/// Counts and logs the events about the destination, and signals the runs of the destinations for which they are
+/// pending.
 pub fn publish_operator_events(
     context: &Context,
     destination: DestinationId,
     events: Vec<&'static str>,
-    owing: Vec<DestinationId>,
+    queued_for: Vec<DestinationId>,
 ) {
     for event in events {
         tracing::warn!(destination.id = %destination, event, "recorded an event about a destination");
         let name = destination.to_string();
         metrics::counter!("settle_destination_events_total", "destination" => name, "event" => event).increment(1);
     }
-    for other in owing {
+    for other in queued_for {
         context.engine.supervise(other);
     }
 }
@@ -235,7 +236,7 @@ pub fn publish_operator_events(
 /// Sends the events, or returns `None` when the lease has expired or would expire during the request. With unusable
 /// settings nothing is sent, and the events are retried later: an admin can correct the settings meanwhile. Such an
 /// attempt uses no step of the schedule and does not count against the destination. Events that can never be sent
-/// become dead.
+/// fail for good.
 async fn send(context: &Context, claim: &Claim, batch: &Batch, clock: Clock) -> Result<Option<Sent>, Error> {
     let ready = Config::ready(&batch.destination, &batch.secret, &context.allowed_addresses);
     let config = match ready {
@@ -290,10 +291,10 @@ fn partition(config: &Config, attempts: &[Attempt], now: Timestamp) -> (Vec<Even
     let (mut unsendable, mut sendable) = (Vec::new(), Vec::new());
     for attempt in attempts {
         if let Some(why) = config.lacks_key(attempt) {
-            unsendable.push(dead(attempt, AttemptClass::NoKey, why));
+            unsendable.push(failed(attempt, AttemptClass::NoKey, why));
         } else if is_event_expired(attempt.first_tried_at, config.gives_up_after(), now) {
             let why = "so long after its first attempt a repetition could be counted twice";
-            unsendable.push(dead(attempt, AttemptClass::TooLate, why.to_owned()));
+            unsendable.push(failed(attempt, AttemptClass::TooLate, why.to_owned()));
         } else {
             sendable.push(attempt.clone());
         }
@@ -301,8 +302,8 @@ fn partition(config: &Config, attempts: &[Attempt], now: Timestamp) -> (Vec<Even
     (unsendable, sendable)
 }
 
-fn dead(attempt: &Attempt, class: AttemptClass, why: String) -> EventResult {
-    EventResult { delivery_id: attempt.delivery_id, class, error: Some(why), counts: false, verdict: Verdict::Dead }
+fn failed(attempt: &Attempt, class: AttemptClass, why: String) -> EventResult {
+    EventResult { delivery_id: attempt.delivery_id, class, error: Some(why), counts: false, verdict: Verdict::Failed }
 }
 
 /// The result of an event whose request was not sent because the lease expired. The next claim retries it.
@@ -385,7 +386,7 @@ fn log_results(context: &Context, finish: &Finish, batch: &Batch) {
         let outcome = match result.verdict {
             Verdict::Delivered => "delivered",
             Verdict::Retry { .. } => "retry",
-            Verdict::Dead => "dead",
+            Verdict::Failed => "failed",
         };
         metrics::counter!("settle_deliveries_total", "outcome" => outcome).increment(1);
         spans::note_outcome(outcome);

@@ -114,6 +114,6 @@ fn each_event_of_a_request_has_its_own_verdict() {
     let events = refused(&[attempt(1), Attempt { number: 10, ..attempt(2) }]).events;
     let verdicts: Vec<_> = events.iter().map(|one| (one.delivery_id, one.verdict)).collect();
     let retry = Verdict::Retry { delay: Duration::from_secs(5) };
-    assert_eq!(verdicts, [(attempt(1).delivery_id, retry), (attempt(2).delivery_id, Verdict::Dead)]);
+    assert_eq!(verdicts, [(attempt(1).delivery_id, retry), (attempt(2).delivery_id, Verdict::Failed)]);
     assert_eq!(retry_reason(&events).as_deref(), Some("the endpoint answered 500"));
 }

@@ -141,16 +141,16 @@ async fn drain_lane(context: &Context, run: &SuperviseRun, key: CollapseKey) -> 
                 match completed.lane {
                     LaneState::More if completed.retry_reason.is_none() || completed.at_most.is_some() => continue,
                     LaneState::More | LaneState::Closed { .. } => {}
-                    LaneState::Owed { .. } => run.hold_back(),
+                    LaneState::Pending { .. } => run.hold_back(),
                     LaneState::Wait { wait } if completed.is_for_operators => result.due_in = Some(wait),
                     LaneState::Wait { .. } => hand_back(context, key).await,
                 }
                 return Ok(result);
             }
-            AttemptResult::Idle(Idle::Owed { wait, .. }) if wait <= MAX_LIMIT_WAIT => {
+            AttemptResult::Idle(Idle::Pending { wait, .. }) if wait <= MAX_LIMIT_WAIT => {
                 tokio::time::sleep(wait).await;
             }
-            AttemptResult::Idle(Idle::Owed { wait, .. }) => {
+            AttemptResult::Idle(Idle::Pending { wait, .. }) => {
                 // The destination takes no request for a while: breaker, pause, rate or concurrency.
                 run.hold_back();
                 result.busy_for = Some(wait);

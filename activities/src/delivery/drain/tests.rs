@@ -23,8 +23,8 @@ const SOON: Duration = Duration::from_secs(180);
 /// Maximum number of requests of which one must be short.
 const MAX_ROUNDS: usize = 20;
 
-/// Two purchases of one user, both owed to a destination that gets one request per user at a time. The destination's
-/// stored secret is invalid, so every attempt ends without a request.
+/// Two purchases of one user, both pending for a destination that gets one request per user at a time. The
+/// destination's stored secret is invalid, so every attempt ends without a request.
 struct World {
     context: Context,
     destination: DestinationId,
@@ -149,7 +149,7 @@ async fn buy(store: &Store, platform: &Platform, receipt: &str) -> CollapseKey {
         traceparent: None,
     };
     let Recorded::Done { lanes, .. } = store.record(record).await.unwrap() else { panic!("the purchase moved") };
-    assert_eq!(lanes.len(), 1, "the destination is owed its events");
+    assert_eq!(lanes.len(), 1, "its events are pending for the destination");
     key
 }
 

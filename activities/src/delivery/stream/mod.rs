@@ -1,10 +1,10 @@
-//! `stream`: delivers the events of devices to one destination. One run takes what is owed page by page, until it has run
-//! for a while, or nothing was owed for a while.
+//! `stream`: delivers the events of devices to one destination. One run takes what is pending page by page, until it
+//! has run for a while, or nothing was pending for a while.
 //!
 //! The devices of a page are divided among a bounded number of channels, which send concurrently; the events of one device
 //! are in one channel, in their order. After an event that was not delivered a channel leaves out the later ones of its
-//! device, and it ends after two requests in a row of which nothing arrived. What is owed is in storage alone: nothing here
-//! grows with it.
+//! device, and it ends after two requests in a row of which nothing arrived. What is pending is in storage alone:
+//! nothing here grows with it.
 
 mod page;
 
@@ -21,9 +21,9 @@ use workflows::options::STREAM_BUDGET;
 
 /// How long a claim keeps other runs off, if its run does not give it up: a page claims, and releases at its end.
 const LEASE: Duration = Duration::from_secs(45);
-/// Time between two looks for something owed.
+/// Time between two looks for something pending.
 const IDLE_INTERVAL: Duration = Duration::from_secs(1);
-/// A run without anything owed for this time ends.
+/// A run without anything pending for this time ends.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
 /// Shorter waits are slept out; for a longer one the run ends, and Temporal shows why and begins the next one.
 const SHORT_WAIT: Duration = Duration::from_secs(3);
@@ -54,7 +54,7 @@ struct Walk {
     delivered: usize,
 }
 
-/// Delivers until the run has taken long enough, the worker stops, or nothing was owed for a while.
+/// Delivers until the run has taken long enough, the worker stops, or nothing was pending for a while.
 ///
 /// # Errors
 /// The destination takes nothing for a while, or storage failed: Temporal begins the next run.
@@ -93,7 +93,7 @@ pub async fn stream(context: &Context, run: &StreamRun, input: &Stream) -> Resul
                 walk.wait = walk.wait.into_iter().chain(wait).min();
             }
             StreamPage::Wait(wait) => pause(wait).await?,
-            // Decided at once: what is owed from now on starts another run.
+            // Decided at once: what is queued from now on starts another run.
             StreamPage::End if walk.is_idle() => return Ok(Streamed { delivered: walk.delivered, is_idle: true }),
             StreamPage::End => walk.restart().await?,
             StreamPage::Closed => return Ok(Streamed { delivered: walk.delivered, is_idle: true }),
@@ -121,7 +121,7 @@ impl Walk {
         Ok(())
     }
 
-    /// Whether nothing is owed, and nothing was for a while.
+    /// Whether nothing is pending, and nothing was for a while.
     fn is_idle(&self) -> bool {
         !self.has_sent && self.wait.is_none() && self.sent_at.elapsed() > IDLE_LIMIT
     }

@@ -263,7 +263,7 @@ impl Page<'_> {
         count(&results, self.counts());
         let context = self.sender.context;
         let finished = context.store.finish_stream(self.claim, results, request).await?;
-        publish_operator_events(context, self.claim.destination, finished.operator_events, finished.owing);
+        publish_operator_events(context, self.claim.destination, finished.operator_events, finished.queued_for);
         Ok(())
     }
 
@@ -279,14 +279,14 @@ impl Page<'_> {
             let (verdict, why) = match Config::render_streamed(destination, event) {
                 _ if is_event_expired(event.first_tried_at, self.config.gives_up_after(), self.batch.at) => {
                     let why = "so long after its first attempt a repetition could be counted twice";
-                    (StreamVerdict::Dead, why.to_owned())
+                    (StreamVerdict::Failed, why.to_owned())
                 }
                 Rendered::Body(body) | Rendered::Revenue { body, .. } => {
                     attempts.push((event, attempt(destination.id, event, body)));
                     continue;
                 }
                 Rendered::Skip { why } | Rendered::Wait { why } => (StreamVerdict::Skipped, why),
-                Rendered::Refuse { why } => (StreamVerdict::Dead, why),
+                Rendered::Refuse { why } => (StreamVerdict::Failed, why),
             };
             results.push(StreamResult { seq: event.seq, verdict, tried: None, error: Some(why) });
         }
@@ -359,7 +359,7 @@ fn result_of(event: &StreamedEvent, result: &EventResult, answered: Answered) ->
     let verdict = match result.verdict {
         Verdict::Delivered => StreamVerdict::Delivered,
         Verdict::Retry { delay } => StreamVerdict::Retry { delay, counts: result.counts },
-        Verdict::Dead => StreamVerdict::Dead,
+        Verdict::Failed => StreamVerdict::Failed,
     };
     let why = || result.error.clone().unwrap_or_else(|| result.class.as_str().to_owned());
     let error = (verdict != StreamVerdict::Delivered).then(why);
@@ -379,7 +379,7 @@ fn count(results: &[StreamResult], counts: Counts<'_>) {
         let outcome = match one.verdict {
             StreamVerdict::Delivered => "delivered",
             StreamVerdict::Retry { .. } => "retry",
-            StreamVerdict::Dead => "dead",
+            StreamVerdict::Failed => "failed",
             StreamVerdict::Skipped => "skipped",
         };
         spans::note_outcome(outcome);
@@ -432,7 +432,7 @@ mod tests {
         leave_out(&mut rest, &[done(0, Verdict::Retry { delay: Duration::from_secs(5) }), done(1, Verdict::Delivered)]);
         assert_eq!(rest.iter().map(|(event, _)| event.seq).collect::<Vec<_>>(), [4]);
         let at_once = EventResult { counts: false, ..done(3, Verdict::Retry { delay: Duration::ZERO }) };
-        assert!(is_wanted_at_once(&at_once) && !is_wanted_at_once(&done(3, Verdict::Dead)));
+        assert!(is_wanted_at_once(&at_once) && !is_wanted_at_once(&done(3, Verdict::Failed)));
     }
 
     #[test]

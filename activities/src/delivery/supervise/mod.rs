@@ -171,7 +171,7 @@ async fn probe(context: &Context, run: &SuperviseRun, key: CollapseKey) -> Resul
     Ok(match result {
         AttemptResult::Completed(_) => None,
         AttemptResult::Idle(
-            Idle::Leased { wait } | Idle::UserBusy { wait, .. } | Idle::Wait { wait, .. } | Idle::Owed { wait, .. },
+            Idle::Leased { wait } | Idle::UserBusy { wait, .. } | Idle::Wait { wait, .. } | Idle::Pending { wait, .. },
         ) => Some(clamp_busy(wait)),
         AttemptResult::Idle(Idle::Closed { .. }) | AttemptResult::LeaseExpired => Some(*IDLE_CHECK.start()),
     })
@@ -199,8 +199,8 @@ async fn report(
     if state == Supervision::Rest {
         return Ok(Supervised { next_check_in, state, ..Supervised::default() });
     }
-    let HealthView { health, owed } = context.store.health(run.destination).await?;
-    Ok(Supervised { next_check_in, state, owed, message: health.last_error })
+    let HealthView { health, pending } = context.store.health(run.destination).await?;
+    Ok(Supervised { next_check_in, state, pending, message: health.last_error })
 }
 
 #[cfg(test)]

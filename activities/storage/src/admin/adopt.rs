@@ -4,7 +4,7 @@
 
 use crate::admin::customers::{self, Owner};
 use crate::admin::platforms::Platform;
-use crate::db::act::Act;
+use crate::db::audit_log::AuditEntry;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -77,9 +77,9 @@ impl Store {
     /// the store time of the notifications.
     pub async fn adopt(&self, platform: &Platform, purchases: Vec<Adoption>, at: Timestamp) -> Result<Adopted, Error> {
         let (app, id, count) = (platform.app_id, platform.id, purchases.len());
-        let act = move || Act::on(app, id).after(json!({ "purchases": count }));
-        // The purchases are accepted by transactions of the inbox, so the act of the import comes before them.
-        self.change("platform.import", move |_| Ok(((), (count > 0).then(act)))).await?;
+        let entry = move || AuditEntry::on(app, id).after(json!({ "purchases": count }));
+        // The purchases are accepted by transactions of the inbox, so the audit entry of the import comes before them.
+        self.change("platform.import", move |_| Ok(((), (count > 0).then(entry)))).await?;
         let mut adopted = Adopted { unnamed: self.name_all(platform, purchases.clone()).await?, ..Adopted::default() };
         let keyed: Vec<(CollapseKey, &Adoption)> =
             purchases.iter().map(|purchase| (CollapseKey::of(platform.id, &purchase.receipt_id), purchase)).collect();

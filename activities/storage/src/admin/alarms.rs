@@ -1,7 +1,7 @@
 //! Acknowledging alarms: a person knows of it. Raised again, it is open again, and a person who did not see that cannot
 //! close it.
 
-use crate::db::act::Act;
+use crate::db::audit_log::AuditEntry;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{clean, sql};
@@ -35,11 +35,11 @@ impl Store {
                 return Err(Error::Conflict { what: "acknowledgement", detail });
             }
             acknowledge(write, id, &by, &note)?;
-            let act = Act::on(before.app_id, id)
+            let entry = AuditEntry::on(before.app_id, id)
                 .before(json!({ "acknowledged_at": before.acknowledged_at }))
                 .after(json!({ "acknowledged_at": write.now()?, "kind": before.kind }));
             let (acknowledged_at, acknowledged_by) = (Some(write.now()?), Some(by.clone()));
-            Ok((Alarm { acknowledged_at, acknowledged_by, note: Some(note.clone()), ..before }, Some(act)))
+            Ok((Alarm { acknowledged_at, acknowledged_by, note: Some(note.clone()), ..before }, Some(entry)))
         })
         .await
     }

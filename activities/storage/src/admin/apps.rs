@@ -1,7 +1,7 @@
 //! The apps of the org. A deleted app is hidden; its purchases, events and deliveries stay in the database.
 
 use crate::admin::platforms::NO_SECRETS;
-use crate::db::act::Act;
+use crate::db::audit_log::AuditEntry;
 use crate::db::error::Error;
 use crate::db::page::{CREATED, Page, Paged};
 use crate::db::secrets::random_uuid;
@@ -68,8 +68,8 @@ impl Store {
             insert!(apps { id, name: name.as_str(), created_at: write.now()? })
                 .run(write.connection)
                 .map_err(|error| error.or_taken("app", &name))?;
-            let act = Act::on(id, id).after(json!({ "name": name }));
-            Ok((App { id, name: name.clone(), created_at: write.now()? }, Some(act)))
+            let entry = AuditEntry::on(id, id).after(json!({ "name": name }));
+            Ok((App { id, name: name.clone(), created_at: write.now()? }, Some(entry)))
         })
         .await
     }
@@ -89,8 +89,9 @@ impl Store {
             let before: App = sql(FIND).bind(id).one(write.connection, "app")?;
             let renamed = sql(RENAME).bind(name.as_str()).bind(id).one(write.connection, "app");
             let after: App = renamed.map_err(|error| error.or_taken("app", &name))?;
-            let act = Act::on(id, id).before(json!({ "name": before.name })).after(json!({ "name": after.name }));
-            Ok((after, Some(act)))
+            let entry =
+                AuditEntry::on(id, id).before(json!({ "name": before.name })).after(json!({ "name": after.name }));
+            Ok((after, Some(entry)))
         })
         .await
     }
@@ -106,7 +107,7 @@ impl Store {
             sql(DELETE_PLATFORMS).bind(write.now()?).bind(id).run(write.connection)?;
             sql(CLOSE_TOPICS).bind(id).run(write.connection)?;
             sql(DELETE_DESTINATIONS).bind(write.now()?).bind(id).run(write.connection)?;
-            Ok(((), Some(Act::on(id, id))))
+            Ok(((), Some(AuditEntry::on(id, id))))
         })
         .await
     }

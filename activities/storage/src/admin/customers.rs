@@ -2,7 +2,7 @@
 //! Setting it announces nothing by itself: the user's purchases are rechecked, and their next settling announces it.
 
 use crate::admin::platforms::require_app;
-use crate::db::act::Act;
+use crate::db::audit_log::AuditEntry;
 use crate::db::config::Installation;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -94,9 +94,9 @@ impl Store {
             if let Some(id) = &analytics_device_id {
                 sql(SET_DEVICE).bind(clean(id).as_ref()).bind(user).run(write.connection)?;
             }
-            // No act has a name of a customer: it would outlive a request to forget them.
-            let act = Act::on(app, user).after(json!({ "analytics_device": analytics_device_id.is_some() }));
-            Ok((view(write.connection, user)?, Some(act)))
+            // No audit entry has a name of a customer: it would outlive a request to forget them.
+            let entry = AuditEntry::on(app, user).after(json!({ "analytics_device": analytics_device_id.is_some() }));
+            Ok((view(write.connection, user)?, Some(entry)))
         })
         .await
     }

@@ -1,7 +1,7 @@
 //! Creating, changing and deleting destinations. A deleted destination is hidden; its deliveries stay in the database.
 
 use crate::admin::platforms::require_app;
-use crate::db::act::Act;
+use crate::db::audit_log::AuditEntry;
 use crate::db::error::Error;
 use crate::db::page::{CREATED, Page, Paged};
 use crate::db::secrets::{Secrets, random_uuid, sha256};
@@ -11,7 +11,7 @@ use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::delivery::{health, places};
 use crate::events::deliveries;
-use crate::reports::audit;
+use crate::reports::check;
 use crate::settings::destinations::rows::{COLUMNS, DestinationRow, SELECT, require};
 use crate::settings::destinations::{Destination, DestinationPatch, NewDestination};
 use domain::health::State;
@@ -40,8 +40,8 @@ impl Store {
             require_app(write, new.app_id)?;
             insert(write, &secrets, id, &new)?;
             let destination = require(write.connection, id)?.destination();
-            let act = Act::on(new.app_id, id).after(fields(&destination));
-            Ok((destination, Some(act)))
+            let entry = AuditEntry::on(new.app_id, id).after(fields(&destination));
+            Ok((destination, Some(entry)))
         })
         .await
     }
@@ -56,9 +56,9 @@ impl Store {
         self.read(move |connection| page.read(connection, sql(LIST).bind(app).bind(after).bind(id))).await
     }
 
-    /// Changes a destination. Its owed deliveries stay owed. If it is enabled, they are due at once, and its failures
-    /// are forgotten. If its settings change, its waiting deliveries are reconsidered in batches; after an error
-    /// [`Store::reconsider_left`] continues.
+    /// Changes a destination. Its pending deliveries stay pending. If it is enabled, they are due at once, and its
+    /// failures are forgotten. If its settings change, its waiting deliveries are reconsidered in batches; after an
+    /// error [`Store::reconsider_left`] continues.
     pub async fn update_destination(&self, id: DestinationId, patch: DestinationPatch) -> Result<Destination, Error> {
         let secrets = self.secrets.clone();
         let has_settings = patch.settings.is_some();
@@ -74,15 +74,15 @@ impl Store {
                     deliveries::request_reconsideration(write, id)?;
                 }
                 if patch.events.is_some() || patch.filter.is_some() {
-                    audit::reset_choice(write, id)?;
+                    check::reset_choice(write, id)?;
                 }
                 let destination = require(write.connection, id)?.destination();
                 let mut after = fields(&destination);
                 if patch.secret.is_some() {
                     after["secret"] = json!("replaced");
                 }
-                let act = Act::on(destination.app_id, id).before(before).after(after);
-                Ok((destination, Some(act)))
+                let entry = AuditEntry::on(destination.app_id, id).before(before).after(after);
+                Ok((destination, Some(entry)))
             })
             .await?;
         if has_settings {
@@ -115,23 +115,23 @@ impl Store {
         Ok(reconsidered)
     }
 
-    /// Deletes a destination: it is hidden, nothing more is sent to it, and its owed deliveries end as `dead`, in
-    /// batches. After an error [`Store::end_deleted_owed`] continues.
+    /// Deletes a destination: it is hidden, nothing more is sent to it, and its pending deliveries end as `failed`, in
+    /// batches. After an error [`Store::end_deleted_pending`] continues.
     pub async fn delete_destination(&self, id: DestinationId) -> Result<(), Error> {
         self.change("destination.delete", move |write| {
             let destination = require(write.connection, id)?.destination();
             sql(DELETE).bind(write.now()?).bind(id).run(write.connection)?;
-            Ok(((), Some(Act::on(destination.app_id, id).before(fields(&destination)))))
+            Ok(((), Some(AuditEntry::on(destination.app_id, id).before(fields(&destination)))))
         })
         .await?;
         self.end_deleted(id, i64::MAX).await.map(drop)
     }
 
-    /// Ends about `limit` owed deliveries of deleted destinations. Returns the number. There are such deliveries only
-    /// after a deletion that was interrupted, or that happened while an event was recorded.
-    pub async fn end_deleted_owed(&self, limit: i64) -> Result<i64, Error> {
+    /// Ends about `limit` pending deliveries of deleted destinations. Returns the number. There are such deliveries
+    /// only after a deletion that was interrupted, or that happened while an event was recorded.
+    pub async fn end_deleted_pending(&self, limit: i64) -> Result<i64, Error> {
         let mut finished = 0;
-        for id in self.read(move |connection| deliveries::deleted_owed(connection, limit)).await? {
+        for id in self.read(move |connection| deliveries::deleted_pending(connection, limit)).await? {
             if finished >= limit {
                 break;
             }
@@ -140,7 +140,7 @@ impl Store {
         Ok(finished)
     }
 
-    /// Ends about `limit` deliveries that a deleted destination is owed.
+    /// Ends about `limit` deliveries that are pending for a deleted destination.
     async fn end_deleted(&self, id: DestinationId, limit: i64) -> Result<i64, Error> {
         let mut finished = 0;
         for status in deliveries::OPEN {
@@ -168,7 +168,7 @@ impl Store {
     }
 }
 
-/// The fields of a destination in acts: its settings, which hold no secret, and how it is used.
+/// The fields of a destination in the audit log: its settings, which hold no secret, and how it is used.
 fn fields(destination: &Destination) -> Value {
     let limits = destination.limits();
     json!({

@@ -2,7 +2,7 @@
 //! works until its time is over, since a person moves the store's subscription to the new URL.
 
 use super::platforms::{INGRESS, PLATFORM, Platform, fields, find, lock};
-use crate::db::act::Act;
+use crate::db::audit_log::AuditEntry;
 use crate::db::error::Error;
 use crate::db::secrets::Secrets;
 use crate::db::sql::{Sql, statement};
@@ -122,19 +122,19 @@ impl Store {
             let mut changed = fields(&platform);
             changed["ingress_key"] = json!("replaced");
             changed["old_ingress_until"] = json!(until);
-            let act = Act::on(platform.app_id, id).before(fields(&platform)).after(changed);
-            Ok((platform, Some(act)))
+            let entry = AuditEntry::on(platform.app_id, id).before(fields(&platform)).after(changed);
+            Ok((platform, Some(entry)))
         })
         .await
     }
 
     /// Ends the ingress key before the present one. Without one nothing is changed.
-    pub async fn end_old_ingress_key(&self, id: PlatformId) -> Result<Platform, Error> {
-        self.change("platform.end-old-ingress-key", move |write| {
+    pub async fn retire_old_ingress_key(&self, id: PlatformId) -> Result<Platform, Error> {
+        self.change("platform.retire-old-ingress-key", move |write| {
             let changed = sql(END_OLD).bind(id).run(write.connection)?;
             let platform = find(write.connection, id)?;
-            let act = Act::on(platform.app_id, id).after(json!({ "old_ingress_key": "ended" }));
-            Ok((platform, (changed > 0).then_some(act)))
+            let entry = AuditEntry::on(platform.app_id, id).after(json!({ "old_ingress_key": "ended" }));
+            Ok((platform, (changed > 0).then_some(entry)))
         })
         .await
     }

@@ -2,7 +2,7 @@
 //! all, and a slow hash would only slow requests down.
 
 use crate::admin::platforms::require_app;
-use crate::db::act::Act;
+use crate::db::audit_log::AuditEntry;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{CREATED, Page, Paged};
@@ -32,7 +32,7 @@ stored! {
         Metrics = "metrics",
         /// Reads everything but secrets.
         Read = "read",
-        /// Also names and moves customers, and acts on single purchases and on what is owed.
+        /// Also names and moves customers, and acts on single purchases and on what is pending.
         Support = "support",
         /// Also changes platforms, destinations, the catalogue and prices; may see new secrets.
         Operator = "operator",
@@ -140,8 +140,8 @@ impl Store {
             .run(write.connection)
             .map_err(|error| error.or_taken("key", &new.name))?;
             let key = find(write.connection, id)?.key;
-            let act = Act::on(key.app_id, id).after(fields(&key));
-            Ok((key, Some(act)))
+            let entry = AuditEntry::on(key.app_id, id).after(fields(&key));
+            Ok((key, Some(entry)))
         })
         .await
     }
@@ -167,8 +167,8 @@ impl Store {
             let before = find(write.connection, id)?.key;
             let revoked = sql(REVOKE).bind(write.now()?).bind(id).run(write.connection)?;
             let key = find(write.connection, id)?.key;
-            let act = Act::on(key.app_id, id).before(fields(&before)).after(fields(&key));
-            Ok((key, (revoked > 0).then_some(act)))
+            let entry = AuditEntry::on(key.app_id, id).before(fields(&before)).after(fields(&key));
+            Ok((key, (revoked > 0).then_some(entry)))
         })
         .await
     }

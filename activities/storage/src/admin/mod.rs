@@ -19,5 +19,5 @@ pub mod rekey;
 pub mod retention;
 pub mod reviews;
 pub mod sales;
-pub mod sessions;
+pub mod sign_ins;
 pub mod transfers;

@@ -2,7 +2,7 @@
 
 use super::device_quota::DeviceQuota;
 use super::ingress_key;
-use crate::db::act::Act;
+use crate::db::audit_log::AuditEntry;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{CREATED, Page, Paged};
@@ -12,7 +12,7 @@ use crate::db::statement::{row, sql, written_row};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::inbox::topics;
-use crate::reports::audit;
+use crate::reports::check;
 use crate::settings::app_lock;
 use crate::settling::rechecks::{self, RecheckReason};
 use const_format::formatcp;
@@ -23,8 +23,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 written_row! {
-    /// The settings of a platform: each is a column and, under its name here, a field of acts. A new one is also an
-    /// entry of `settings!` in `api/src/resources/platforms.rs`, of the store's form, and a flag of `settle platform`.
+    /// The settings of a platform: each is a column and, under its name here, a field of audit entries. A new one is
+    /// also an entry of `settings!` in `api/src/resources/platforms.rs`, of the store's form, and a flag of
+    /// `settle platform`.
     #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
     pub struct PlatformSettings {
         /// A name for people, unique in the app.
@@ -183,8 +184,8 @@ impl Store {
                 topics::configure(write, id, arn)?;
             }
             let platform = find(write.connection, id)?;
-            let act = Act::on(platform.app_id, id).after(fields(&platform));
-            Ok((platform, Some(act)))
+            let entry = AuditEntry::on(platform.app_id, id).after(fields(&platform));
+            Ok((platform, Some(entry)))
         })
         .await
     }
@@ -238,7 +239,7 @@ impl Store {
                 sql(RAISE_VERSION).bind(id).run(write.connection)?;
             }
             let mut changed = fields(&after);
-            // Of a secret an act has that it was replaced, and nothing of it.
+            // Of a secret, an audit entry has that it was replaced, and nothing of it.
             if change.shared_secret.is_some() {
                 changed["shared_secret"] = json!("replaced");
             }
@@ -248,8 +249,8 @@ impl Store {
             if let Some(arn) = &change.topic_arn {
                 changed["topic_arn"] = json!(arn);
             }
-            let act = Act::on(after.app_id, id).before(fields(&before)).after(changed);
-            Ok((after, Some(act)))
+            let entry = AuditEntry::on(after.app_id, id).before(fields(&before)).after(changed);
+            Ok((after, Some(entry)))
         })
         .await
     }
@@ -261,8 +262,8 @@ impl Store {
             app_lock::take(write, platform.app_id)?;
             sql(DELETE).bind(write.now()?).bind(id).run(write.connection)?;
             sql(CLOSE_TOPICS).bind(id).run(write.connection)?;
-            let act = Act::on(platform.app_id, id).before(fields(&platform));
-            Ok(((), Some(act)))
+            let entry = AuditEntry::on(platform.app_id, id).before(fields(&platform));
+            Ok(((), Some(entry)))
         })
         .await
     }
@@ -284,7 +285,7 @@ impl Store {
     }
 }
 
-/// The fields of a platform in acts: all but its keys and secrets.
+/// The fields of a platform in the audit log: all but its keys and secrets.
 pub fn fields(platform: &Platform) -> Value {
     let mut fields = json!(platform.settings);
     fields["transfers"] = json!(platform.transfers());
@@ -374,7 +375,7 @@ fn update(write: &mut Write<'_>, before: &Platform, after: &Platform) -> Result<
         .map_err(|error| error.or_taken("platform", &is.name))?;
     if is.environment != was.environment {
         // The filters of destinations match other purchases from now on.
-        audit::reset_choices_of_platform(write, before.id)?;
+        check::reset_choices_of_platform(write, before.id)?;
         rechecks::recheck_platform(write, before.id, RecheckReason::Environment)?;
     }
     if is.product_ref != was.product_ref {

@@ -1,6 +1,6 @@
 //! Changes of one purchase by an admin: hold it, release it, discard its open notifications.
 
-use crate::db::act::Act;
+use crate::db::audit_log::AuditEntry;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
@@ -39,7 +39,7 @@ impl Store {
             purchase::reset_failures(write, purchase::OF_KEY, [key.into()])?;
             sql(HOLD).bind(until).bind(by.as_str()).bind(reason.as_str()).bind(key).run(write.connection)?;
             notifications::sweep_anew(write, key)?;
-            Ok(((), Some(act(write, key, before)?)))
+            Ok(((), Some(entry(write, key, before)?)))
         })
         .await
     }
@@ -51,7 +51,7 @@ impl Store {
             purchase::reset_failures(write, purchase::OF_KEY, [key.into()])?;
             sql(RELEASE).bind(key).run(write.connection)?;
             notifications::sweep_anew(write, key)?;
-            Ok(((), Some(act(write, key, before)?)))
+            Ok(((), Some(entry(write, key, before)?)))
         })
         .await
     }
@@ -70,8 +70,8 @@ impl Store {
                 .bind(through.unwrap_or(i64::MAX))
                 .run(write.connection)?;
             let app: Option<AppId> = sql(APP).bind(key).value(write.connection)?;
-            let act = Act::on(app, key).after(json!({ "discarded": discarded, "through": through }));
-            Ok((i64::try_from(discarded).unwrap_or(i64::MAX), Some(act)))
+            let entry = AuditEntry::on(app, key).after(json!({ "discarded": discarded, "through": through }));
+            Ok((i64::try_from(discarded).unwrap_or(i64::MAX), Some(entry)))
         })
         .await
     }
@@ -81,14 +81,14 @@ const APP: Sql = statement!("SELECT app_id AS value FROM purchases WHERE collaps
 
 const HELD: Sql = statement!("SELECT held_until AS value FROM purchases WHERE collapse_key = ?");
 
-/// Until when a purchase is held, for its act.
+/// Until when a purchase is held, for its audit entry.
 fn held(write: &mut Write<'_>, key: CollapseKey) -> Result<Value, Error> {
     let until: Option<Option<Timestamp>> = sql(HELD).bind(key).value(write.connection)?;
     Ok(json!({ "held_until": until.flatten() }))
 }
 
-/// The act of a hold or its end.
-fn act(write: &mut Write<'_>, key: CollapseKey, before: Value) -> Result<Act, Error> {
+/// The audit entry of a hold or its end.
+fn entry(write: &mut Write<'_>, key: CollapseKey, before: Value) -> Result<AuditEntry, Error> {
     let app: Option<AppId> = sql(APP).bind(key).value(write.connection)?;
-    Ok(Act::on(app, key).before(before).after(held(write, key)?))
+    Ok(AuditEntry::on(app, key).before(before).after(held(write, key)?))
 }

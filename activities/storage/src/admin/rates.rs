@@ -2,7 +2,7 @@
 //! with a line of a sales report of that currency and day are rechecked.
 
 use crate::admin::platforms::require_app;
-use crate::db::act::Act;
+use crate::db::audit_log::AuditEntry;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
@@ -80,8 +80,8 @@ impl Store {
             }
             let stored: BTreeMap<String, &str> =
                 rates.iter().map(|rate| (format!("{} {}", rate.day, rate.currency), rate.usd.as_str())).collect();
-            let act = (!rates.is_empty()).then(|| Act::on(app, app).after(json!(stored)));
-            Ok(((), act))
+            let entry = (!rates.is_empty()).then(|| AuditEntry::on(app, app).after(json!(stored)));
+            Ok(((), entry))
         })
         .await
     }

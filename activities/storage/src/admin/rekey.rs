@@ -5,7 +5,7 @@
 use super::forgetting::TABLE as FORGETTINGS;
 use super::ingress_key::OLD_INGRESS;
 use super::platforms::INGRESS;
-use crate::db::act::Act;
+use crate::db::audit_log::AuditEntry;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::fault;
@@ -113,7 +113,7 @@ pub struct Left {
 pub struct TurnCursor {
     column: usize,
     after: String,
-    /// Whether a page before it left the act of the turn.
+    /// Whether a page before it left the audit entry of the turn.
     is_recorded: bool,
 }
 
@@ -146,15 +146,16 @@ impl Store {
         self.read(move |connection| left(connection, &secrets)).await
     }
 
-    /// Encrypts and hashes the next values anew. The first page that finds one leaves the act of the whole turn.
+    /// Encrypts and hashes the next values anew. The first page that finds one leaves the audit entry of the whole
+    /// turn.
     pub async fn turn_page(&self, from: TurnCursor) -> Result<Turned, Error> {
         let secrets = self.secrets.clone();
         let turned = self
             .change("key.turn", move |write| {
                 let turned = turn(write, &secrets, &from)?;
                 let is_first = turned.count > 0 && !from.is_recorded;
-                let act = if is_first { Some(act(older(write.connection, &secrets)?, &secrets)) } else { None };
-                Ok((turned, act))
+                let entry = if is_first { Some(entry(older(write.connection, &secrets)?, &secrets)) } else { None };
+                Ok((turned, entry))
             })
             .await;
         fault::kill_at("rekey.after_page");
@@ -187,8 +188,8 @@ impl Store {
                 .bind(write.now()?)
                 .bind_list(older.iter().map(String::as_str))
                 .run(write.connection)?;
-            let act = act(older.clone(), &secrets);
-            Ok((older, Some(act)))
+            let entry = entry(older.clone(), &secrets);
+            Ok((older, Some(entry)))
         })
         .await
     }
@@ -208,8 +209,10 @@ fn older(connection: &mut AnyConnection, secrets: &Secrets) -> Result<Vec<String
 }
 
 /// What a turn leaves: the ids of the keys before and after it.
-fn act(older: Vec<String>, secrets: &Secrets) -> Act {
-    Act::on(None, "installation").before(json!({ "keys": older })).after(json!({ "keys": [secrets.newest_id()] }))
+fn entry(older: Vec<String>, secrets: &Secrets) -> AuditEntry {
+    AuditEntry::on(None, "installation")
+        .before(json!({ "keys": older }))
+        .after(json!({ "keys": [secrets.newest_id()] }))
 }
 
 fn left(connection: &mut AnyConnection, secrets: &Secrets) -> Result<Vec<Left>, Error> {

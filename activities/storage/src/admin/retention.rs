@@ -21,7 +21,7 @@ use serde_json::json;
 const BATCH: usize = 200;
 
 /// No pending or waiting delivery needs the event `e`: none of its own, and for a `purchase.updated` none of its
-/// revision. The conditions are subqueries with a value and not `NOT EXISTS`, because a planner would read all owed
+/// revision. The conditions are subqueries with a value and not `NOT EXISTS`, because a planner would read all pending
 /// deliveries.
 const UNNEEDED: &str = "
     (SELECT 1 FROM deliveries d WHERE d.event_id = e.id AND d.status IN ('pending', 'waiting') LIMIT 1) IS NULL
@@ -82,8 +82,8 @@ const NEXT_EVENTS: Sql = statement! {hot "events_unpruned", "
 impl Store {
     /// Removes what is older than `before`, at most `limit` of each table: the bodies of notifications and the attempts
     /// of deliveries that ended before it, and the bodies of events that were recorded before it, of which the next
-    /// `limit` are checked. Open notifications, owed deliveries with their events, and the newest `purchase.updated` of
-    /// a purchase keep everything. Returns the number of pruned rows.
+    /// `limit` are checked. Open notifications, pending deliveries with their events, and the newest `purchase.updated`
+    /// of a purchase keep everything. Returns the number of pruned rows.
     pub async fn prune(&self, before: Timestamp, limit: i64) -> Result<usize, Error> {
         let spent = move |which: Sql| {
             self.read(move |connection| sql(which).bind(before).bind(limit).values::<i64>(connection))
@@ -163,7 +163,7 @@ fn remove_events(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
     Ok(removed)
 }
 
-/// Reduces an event's body to the fields that the audit and receivers need: `coalesced` and `state_digest`.
+/// Reduces an event's body to the fields that the check and receivers need: `coalesced` and `state_digest`.
 fn reduced(body: &str) -> String {
     let body: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
     match body.get("attributes") {

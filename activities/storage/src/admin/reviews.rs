@@ -1,7 +1,7 @@
 //! Answering whether purchases may go with a device from one named customer to another.
 
 use crate::admin::{alarms, transfers};
-use crate::db::act::Act;
+use crate::db::audit_log::AuditEntry;
 use crate::db::config::Installation;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
@@ -71,10 +71,10 @@ impl Store {
         self.change("transfer.approve", move |write| {
             let review = answer(write, id, true, &author)?;
             let transfer = let_go(write, installation, &review, &author)?;
-            let act = act(&review).after(json!({
+            let entry = entry(&review).after(json!({
                 "is_approved": true, "transfer_id": transfer.as_ref().map(|transfer| transfer.id),
             }));
-            Ok((Answered { review, transfer }, Some(act)))
+            Ok((Answered { review, transfer }, Some(entry)))
         })
         .await
     }
@@ -86,16 +86,16 @@ impl Store {
     pub async fn refuse_transfer(&self, id: ReviewId, author: Author) -> Result<Answered, Error> {
         self.change("transfer.refuse", move |write| {
             let review = answer(write, id, false, &author)?;
-            let act = act(&review).after(json!({ "is_approved": false }));
-            Ok((Answered { review, transfer: None }, Some(act)))
+            let entry = entry(&review).after(json!({ "is_approved": false }));
+            Ok((Answered { review, transfer: None }, Some(entry)))
         })
         .await
     }
 }
 
-/// The act of an answer, with the ids of the users and none of their names.
-fn act(review: &Review) -> Act {
-    Act::on(review.app_id, review.id).before(json!({ "from": review.from_user_id, "to": review.to_user_id }))
+/// The audit entry of an answer, with the ids of the users and none of their names.
+fn entry(review: &Review) -> AuditEntry {
+    AuditEntry::on(review.app_id, review.id).before(json!({ "from": review.from_user_id, "to": review.to_user_id }))
 }
 
 /// Stores an answer, and closes the alarm. Locks both users.

@@ -2,7 +2,7 @@
 //! are rechecked. The settling that follows writes the entries of the ledger, not this module.
 
 use crate::admin::platforms::require_app;
-use crate::db::act::Act;
+use crate::db::audit_log::AuditEntry;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::run::Run;
@@ -127,7 +127,7 @@ impl Store {
             let imported = import(write, app, &sales, run)?;
             let counts = json!({ "new": imported.new, "changed": imported.changed, "known": imported.known });
             let is_changed = run == Run::Real && imported.new + imported.changed > 0;
-            Ok((imported, is_changed.then(|| Act::on(app, app).after(counts))))
+            Ok((imported, is_changed.then(|| AuditEntry::on(app, app).after(counts))))
         })
         .await
     }

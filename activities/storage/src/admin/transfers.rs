@@ -1,7 +1,7 @@
 //! Moves of customers by a person, and taking a transfer back.
 
 use crate::admin::customers::{CustomerKey, owner_of};
-use crate::db::act::Act;
+use crate::db::audit_log::AuditEntry;
 use crate::db::config::Installation;
 use crate::db::error::Error;
 use crate::db::secrets::random_uuid;
@@ -37,8 +37,8 @@ impl Store {
         self.change("customer.move", move |write| {
             let moved = move_customer(write, installation, new, &wanted)?;
             let transfer = transfers::find(write.connection, moved.id)?;
-            let act = act(&transfer);
-            Ok((transfer, Some(act)))
+            let entry = entry(&transfer);
+            Ok((transfer, Some(entry)))
         })
         .await
     }
@@ -53,16 +53,16 @@ impl Store {
         self.change("transfer.undo", move |write| {
             let moved = undo(write, installation, id, &author)?;
             let transfer = transfers::find(write.connection, moved.id)?;
-            let act = act(&transfer);
-            Ok((transfer, Some(act)))
+            let entry = entry(&transfer);
+            Ok((transfer, Some(entry)))
         })
         .await
     }
 }
 
-/// The act of a transfer, with the ids of the users and none of their names.
-fn act(transfer: &Transfer) -> Act {
-    Act::on(transfer.app_id, transfer.id)
+/// The audit entry of a transfer, with the ids of the users and none of their names.
+fn entry(transfer: &Transfer) -> AuditEntry {
+    AuditEntry::on(transfer.app_id, transfer.id)
         .before(json!({ "user_id": transfer.from }))
         .after(json!({ "user_id": transfer.to, "undoes": transfer.undoes }))
 }

@@ -15,7 +15,7 @@ use domain::payment::{EntryKind, SaleKind, UnknownPrice};
 use domain::time::millis;
 use domain::user::Attributes;
 use domain::{
-    ActId, AlarmId, AppId, CollapseKey, DeliveryId, DestinationId, DeviceId, Environment, EventId, KeyId, OrgId,
+    AlarmId, AppId, AuditEntryId, CollapseKey, DeliveryId, DestinationId, DeviceId, Environment, EventId, KeyId, OrgId,
     Outcome, PlatformId, ReviewId, SessionId, SignInId, State, Timestamp, TopicId, TransferId, TransferPolicy,
     UnknownReceipts, UserId,
 };
@@ -212,7 +212,7 @@ macro_rules! named_columns {
 }
 
 parsed_columns!(AppId, CollapseKey, DeliveryId, DestinationId, DeviceId, EventId, OrgId, PlatformId, SessionId);
-parsed_columns!(ActId, AlarmId, KeyId, ReviewId, SignInId, TopicId, TransferId, UserId);
+parsed_columns!(AuditEntryId, AlarmId, KeyId, ReviewId, SignInId, TopicId, TransferId, UserId);
 parsed_columns!(Decimal, Subject, Uuid);
 named_columns!(ClaimKind, ClaimReason, ClaimStatus);
 named_columns!(EntryKind, Environment, Health, Outcome, SaleKind, State, TransferPolicy, UnknownReceipts);

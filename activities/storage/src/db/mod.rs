@@ -1,10 +1,10 @@
 //! The database itself: connections, statements, the writer, the readers, and the types that every room (a folder of
-//! `src`, see the README) uses. It uses no other room, and no table but
-//! `installation`, `encryption_keys`, `probes` and, to raise an alarm or record an act, `alarms`, with the app of its platform or
-//! destination, and `acts`.
+//! `src`, see the README) uses. It uses no other room, and no table but `installation`, `encryption_keys`, `probes`
+//! and, to raise an alarm or record an audit entry, `alarms`, with the app of its platform or destination, and
+//! `audit_log`.
 
-pub mod act;
 pub mod alarm;
+pub mod audit_log;
 pub mod checkpoint;
 pub mod clock;
 pub mod column;

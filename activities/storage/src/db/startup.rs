@@ -1,6 +1,6 @@
 //! Opening a database: lock, tables, installation, writer and readers.
 
-use crate::db::act::Actor;
+use crate::db::audit_log::Actor;
 use crate::db::config::{Config, Database, Installation};
 use crate::db::connection::AnyConnection;
 use crate::db::epoch;

@@ -1,6 +1,6 @@
 //! The handle to a database. Each room adds its methods to [`Store`].
 
-use crate::db::act::{Act, Actor};
+use crate::db::audit_log::{Actor, AuditEntry};
 use crate::db::config::Installation;
 use crate::db::connection::AnyConnection;
 use crate::db::counts::Counts;
@@ -75,8 +75,10 @@ impl Store {
         self.change("epoch.raise", |write| {
             let before = write.epoch()?;
             let epoch = write.raise_epoch()?;
-            let act = Act::on(None, "installation").before(json!({ "epoch": before })).after(json!({ "epoch": epoch }));
-            Ok((epoch, Some(act)))
+            let entry = AuditEntry::on(None, "installation")
+                .before(json!({ "epoch": before }))
+                .after(json!({ "epoch": epoch }));
+            Ok((epoch, Some(entry)))
         })
         .await
     }

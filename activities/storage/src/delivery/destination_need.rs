@@ -1,6 +1,6 @@
 //! What the run of a destination must do next: probe it, drain its backlog, wait or rest.
 
-use crate::db::act::Act;
+use crate::db::audit_log::AuditEntry;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -116,7 +116,7 @@ impl Store {
         self.change("destination.retry", move |write| {
             sql(REQUEST_RETRY).bind(write.now()?).bind(id).run(write.connection)?;
             let app: Option<AppId> = sql(APP).bind(id).value(write.connection)?;
-            Ok(((), Some(Act::on(app, id))))
+            Ok(((), Some(AuditEntry::on(app, id))))
         })
         .await
     }
@@ -179,8 +179,8 @@ fn need(
 ) -> Result<DestinationNeed, Error> {
     let health = health::find(connection, destination.id)?.health;
     if let Some(wait) = health.paused_for(now) {
-        let is_owed = deliveries::is_owed(connection, destination.id)?;
-        return Ok(if is_owed { DestinationNeed::Pause { wait } } else { DestinationNeed::Rest });
+        let is_pending = deliveries::is_pending(connection, destination.id)?;
+        return Ok(if is_pending { DestinationNeed::Pause { wait } } else { DestinationNeed::Rest });
     }
     let lanes = Lanes::new(destination.id, &health, now);
     let free = if destination.per_user { lanes.of_free_users() } else { lanes };
@@ -188,7 +188,7 @@ fn need(
         let key = to_probe(connection, free, health.opened_at.unwrap_or(now))?;
         return match key {
             Some(key) => Ok(DestinationNeed::Probe { key, wait }),
-            None if deliveries::is_owed(connection, destination.id)? => Ok(DestinationNeed::Pause { wait: TAKEN }),
+            None if deliveries::is_pending(connection, destination.id)? => Ok(DestinationNeed::Pause { wait: TAKEN }),
             None => Ok(DestinationNeed::Rest),
         };
     }

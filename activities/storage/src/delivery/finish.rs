@@ -52,8 +52,8 @@ struct Finished<'a> {
 
 /// Records how a request went and reads the lane again.
 pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<FinishResult, Error> {
-    // A delivery that becomes dead may cause a recheck of its purchase. A purchase is locked before a lane.
-    if finish.result.events.iter().any(|result| result.verdict == Verdict::Dead) {
+    // A delivery that fails for good may cause a recheck of its purchase. A purchase is locked before a lane.
+    if finish.result.events.iter().any(|result| result.verdict == Verdict::Failed) {
         purchase::lock_existing(write, finish.key)?;
     }
     let lane = lane::lock_ahead(write, finish.lane())?;
@@ -68,7 +68,7 @@ pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<FinishResult, Er
     let lane = lane.first(write.connection)?.ok_or(Error::Missing { what: "lane" })?;
     let lease = lease.first(write.connection)?;
     let holds_lease = lease.is_some();
-    let (mut began, mut died, mut environment) = (None, None, None);
+    let (mut began, mut failed, mut environment) = (None, None, None);
     for (result, attempt, delivery, state) in seen {
         let attempt = attempt.first(write.connection)?.ok_or(Error::Missing { what: "attempt" })?;
         let delivery = delivery.first(write.connection)?.ok_or(Error::Missing { what: "delivery" })?;
@@ -83,8 +83,8 @@ pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<FinishResult, Er
         finished.note(write)?;
         finished.apply(write)?;
         finished.correct_first_try(write)?;
-        if holds_lease && finished.verdict() == Verdict::Dead {
-            died = died.or_else(|| Some(error(result)));
+        if holds_lease && finished.verdict() == Verdict::Failed {
+            failed = failed.or_else(|| Some(error(result)));
         }
     }
     if lease.is_some_and(|lease| lease.user_id.is_some()) {
@@ -100,13 +100,13 @@ pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<FinishResult, Er
     let operator_events = match began {
         Some(began) => {
             let health = health.first(write.connection)?.ok_or(Error::Missing { what: "destination" })?;
-            update_health(write, finish, &Before { health, began, died })?
+            update_health(write, finish, &Before { health, began, failed })?
         }
         None => OperatorEvents::default(),
     };
     Ok(FinishResult {
         lane: lane_state(write, finish, holds_lease)?,
-        owing: operator_events.owing,
+        queued_for: operator_events.queued_for,
         operator_events: operator_events.events,
     })
 }
@@ -173,10 +173,10 @@ impl Finished<'_> {
     }
 
     /// The verdict to apply. An attempt outside the schedule uses up no step, so it cannot be the last one: a delivery
-    /// that it would end as dead is retried.
+    /// that it would end as failed is retried.
     fn verdict(&self) -> Verdict {
         match self.result.verdict {
-            Verdict::Dead if self.result.counts && self.is_extra() => Verdict::Retry { delay: PROBE_EVERY },
+            Verdict::Failed if self.result.counts && self.is_extra() => Verdict::Retry { delay: PROBE_EVERY },
             verdict => verdict,
         }
     }
@@ -199,7 +199,7 @@ impl Finished<'_> {
         let headers = headers.map_err(|cause| Error::corrupt_by("headers cannot be written as JSON", cause))?;
         let next_due_at = match self.verdict() {
             Verdict::Retry { delay } => Some(self.next_due_at(write.now()?.plus(delay))),
-            Verdict::Delivered | Verdict::Dead => None,
+            Verdict::Delivered | Verdict::Failed => None,
         };
         sql(NOTE)
             .bind(write.now()?)
@@ -226,11 +226,11 @@ impl Finished<'_> {
                 self.join(write)?;
                 self.end(write, DeliveryStatus::Delivered, None)
             }
-            Verdict::Dead if self.holds_lease => {
-                self.end(write, DeliveryStatus::Dead, Some(error(self.result)))?;
+            Verdict::Failed if self.holds_lease => {
+                self.end(write, DeliveryStatus::Failed, Some(error(self.result)))?;
                 self.state.map_or(Ok(()), |state| state.forget_sent(write))?;
                 let is_silenced = self.result.class == AttemptClass::Silenced;
-                profiles::note_failure(write, delivery, if is_silenced { Failure::Unwanted } else { Failure::Died })
+                profiles::note_failure(write, delivery, if is_silenced { Failure::Unwanted } else { Failure::Failed })
             }
             Verdict::Retry { delay } if self.holds_lease => sql(RETRY)
                 .bind(self.next_due_at(write.now()?.plus(delay)))
@@ -238,7 +238,7 @@ impl Finished<'_> {
                 .bind(error(self.result))
                 .bind(delivery.id)
                 .later(write.connection),
-            Verdict::Dead | Verdict::Retry { .. } => Ok(()),
+            Verdict::Failed | Verdict::Retry { .. } => Ok(()),
         }
     }
 
@@ -298,8 +298,8 @@ struct Before {
     /// The health before the request is recorded.
     health: HealthRow,
     began: Timestamp,
-    /// The error of the first delivery that the request ended as dead.
-    died: Option<String>,
+    /// The error of the first delivery that the request ended as failed.
+    failed: Option<String>,
 }
 
 /// Updates the health of the destination after a request.
@@ -313,7 +313,7 @@ fn update_health(write: &mut Write<'_>, finish: &Finish, before: &Before) -> Res
         disable_after: finish.disable_after,
     };
     let mut operator_events = health::update(write, request, &before.health.health)?;
-    if let Some(error) = &before.died {
+    if let Some(error) = &before.failed {
         let reason = format!("a delivery failed for the last time: {error}");
         operator_events.add(health::announce_exhausted(write, finish.destination, reason)?);
     }
@@ -341,8 +341,8 @@ fn lane_state(write: &mut Write<'_>, finish: &Finish, held_lease: bool) -> Resul
     let next = heads.fetch(write.connection)?.next(&health).filter(|_| is_enabled);
     let Some(next) = next else { return Ok(LaneState::Closed { last_seq }) };
     let due_at = due_at(&next, &health);
-    if health.owed_for(due_at, write.now()?).is_some() {
-        return Ok(LaneState::Owed { last_seq });
+    if health.pending_for(due_at, write.now()?).is_some() {
+        return Ok(LaneState::Pending { last_seq });
     }
     let now = write.now()?;
     let leased_until = if held_lease { None } else { places::live_until(write.connection, finish.lane(), now)? };

@@ -30,8 +30,8 @@ pub struct HealthView {
     /// Its failures and successes.
     #[serde(flatten)]
     pub health: Health,
-    /// Number of deliveries that it is owed, counted up to 10,000.
-    pub owed: i64,
+    /// Number of its pending deliveries, counted up to 10,000.
+    pub pending: i64,
 }
 
 /// The stored health of a destination.
@@ -68,7 +68,7 @@ impl QueryableByName<MultiBackend> for HealthRow {
 }
 
 /// Minimum time between two `destination.exhausted` events about one destination. Each event refers to the list of all
-/// its dead deliveries.
+/// its failed deliveries.
 const EXHAUSTED_EVERY: Duration = MINUTE.saturating_mul(10);
 
 impl Store {
@@ -77,10 +77,10 @@ impl Store {
     }
 }
 
-/// The health of a destination, with the number of deliveries that it is owed.
+/// The health of a destination, with the number of its pending deliveries.
 pub fn view(connection: &mut AnyConnection, id: DestinationId) -> Result<HealthView, Error> {
-    let owed = deliveries::owed(connection, id)?;
-    Ok(HealthView { health: find(connection, id)?.health, owed })
+    let pending = deliveries::pending(connection, id)?;
+    Ok(HealthView { health: find(connection, id)?.health, pending })
 }
 
 /// Inserts the health of a new destination.
@@ -209,7 +209,7 @@ fn disable(write: &mut Write<'_>, id: DestinationId, reason: &str) -> Result<Ope
     conclude(write, destination, &health.refused_all(), Some(reason))
 }
 
-/// Notifies operators that a delivery is dead, and why; at most once per [`EXHAUSTED_EVERY`] for one destination.
+/// Notifies operators that a delivery failed, and why; at most once per [`EXHAUSTED_EVERY`] for one destination.
 pub fn announce_exhausted(write: &mut Write<'_>, id: DestinationId, reason: String) -> Result<OperatorEvents, Error> {
     // Most are not the first ones. For these nobody waits.
     if is_announced(write, id)? {
@@ -233,7 +233,7 @@ pub fn announce_exhausted(write: &mut Write<'_>, id: DestinationId, reason: Stri
     )
 }
 
-/// Whether operators were notified of dead deliveries within [`EXHAUSTED_EVERY`].
+/// Whether operators were notified of failed deliveries within [`EXHAUSTED_EVERY`].
 fn is_announced(write: &mut Write<'_>, id: DestinationId) -> Result<bool, Error> {
     let last = operators::last(write.connection, id, DESTINATION_EXHAUSTED)?;
     let now = write.now()?;

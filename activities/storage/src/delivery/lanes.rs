@@ -1,4 +1,4 @@
-//! Lanes. A lane is what one purchase owes to one destination, on two tracks: the newest `purchase.updated`, and all
+//! Lanes. A lane is what one purchase queues for one destination, on two tracks: the newest `purchase.updated`, and all
 //! other events in order. At most one request of a lane is in flight.
 
 use crate::db::statement::stored;
@@ -106,9 +106,9 @@ pub struct Unsent {
 pub struct Sibling {
     pub event_id: EventId,
     pub event_type: String,
-    /// The sequence number of its first delivery to the destination; `None` if it was never owed to it. It never
+    /// The sequence number of its first delivery to the destination; `None` if it was never queued for it. It never
     /// changes once it is set.
-    pub owed_seq: Option<i64>,
+    pub queued_seq: Option<i64>,
 }
 
 /// The result of rendering a body.
@@ -141,13 +141,13 @@ pub enum Claimed {
     /// The request to send; the lane is leased to the claimer.
     Send(Box<Batch>),
     Idle(Idle),
-    /// A delivery can never be sent and is dead now, and events for operators were recorded. Claim again to continue
+    /// A delivery can never be sent and has failed now, and events for operators were recorded. Claim again to continue
     /// with the next delivery.
     Undeliverable {
-        /// The types of the events about the destination that were recorded, even if no destination is owed them.
+        /// The types of the events about the destination that were recorded, even if no destination gets them.
         events: Vec<&'static str>,
-        /// Other destinations that are owed these events, each once.
-        owing: Vec<DestinationId>,
+        /// Other destinations for which these events were queued, each once.
+        queued_for: Vec<DestinationId>,
     },
 }
 
@@ -173,15 +173,15 @@ pub enum Idle {
         wait: Duration,
     },
     /// The destination cannot take a request now: its breaker is open, it is paused, or its rate or concurrency is
-    /// exhausted. The destination's own run will deliver what the lane owes.
-    Owed {
+    /// exhausted. The destination's own run will deliver what is pending in the lane.
+    Pending {
         /// The newest sequence number recorded in the lane.
         last_seq: i64,
         /// How long until claiming again makes sense, at least a millisecond.
         wait: Duration,
     },
     /// The lane is closed: no delivery is pending, or the destination is disabled or deleted. The lane of a disabled
-    /// destination can still owe deliveries.
+    /// destination can still have pending deliveries.
     Closed {
         /// The newest sequence number recorded in the lane.
         last_seq: i64,
@@ -284,7 +284,7 @@ impl DeliveryResult {
     pub fn with_retry_after(self, retry_after: Option<Duration>) -> Self {
         let delay = |one: &EventResult| match one.verdict {
             Verdict::Retry { delay } => Some(delay),
-            Verdict::Delivered | Verdict::Dead => None,
+            Verdict::Delivered | Verdict::Failed => None,
         };
         let soonest = self.events.iter().filter_map(delay).min();
         let lane_pause = soonest.zip(retry_after).map(|(soonest, retry_after)| soonest.min(retry_after));
@@ -309,7 +309,7 @@ pub struct EventResult {
 pub enum Verdict {
     Delivered,
     Retry { delay: Duration },
-    Dead,
+    Failed,
 }
 
 /// What one request shows about its endpoint.
@@ -339,8 +339,8 @@ pub enum LaneState {
         /// How long from now, at least a millisecond.
         wait: Duration,
     },
-    /// A delivery is owed that the destination cannot take now. The destination's own run will deliver it.
-    Owed {
+    /// A delivery is pending that the destination cannot take now. The destination's own run will deliver it.
+    Pending {
         /// The newest sequence number recorded in the lane.
         last_seq: i64,
     },
@@ -355,8 +355,8 @@ pub enum LaneState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FinishResult {
     pub lane: LaneState,
-    /// Other destinations that are owed an event about this one, each once.
-    pub owing: Vec<DestinationId>,
-    /// The types of the events about the destination that were recorded, even if no destination is owed them.
+    /// Other destinations for which an event about this one was queued, each once.
+    pub queued_for: Vec<DestinationId>,
+    /// The types of the events about the destination that were recorded, even if no destination gets them.
     pub operator_events: Vec<&'static str>,
 }

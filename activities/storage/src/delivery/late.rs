@@ -11,7 +11,7 @@ use domain::{DestinationId, Timestamp};
 use std::time::Duration;
 
 /// How long a due delivery may stay unattempted before the sweep continues its destination.
-const LANE_GRACE: Duration = Duration::from_secs(45);
+const LANE_TOLERANCE: Duration = Duration::from_secs(45);
 
 /// The destinations whose runs the sweep signals.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +74,7 @@ fn late(connection: &mut AnyConnection, now: Timestamp) -> Result<Vec<Destinatio
     if fault::is_planted("sweep.forget_lanes") {
         return Ok(Vec::new());
     }
-    let before = now.minus(LANE_GRACE);
+    let before = now.minus(LANE_TOLERANCE);
     let late = sql(LATE).bind(before).bind_all([now; 2]).bind(before).bind_all([now; 2]).bind(before);
     late.values(connection)
 }

@@ -24,7 +24,7 @@ impl Store {
     }
 
     /// How long until the next delivery of a lane is due, and its last error. `None` if a delivery is due, if none is
-    /// owed, and while the destination's own run delivers them.
+    /// pending, and while the destination's own run delivers them.
     pub async fn lane_wait(
         &self,
         key: CollapseKey,
@@ -37,7 +37,7 @@ impl Store {
             let heads = pick::heads(connection, LaneKey { key, destination })?;
             let Some(head) = heads.fetch(connection)?.next(&health) else { return Ok(None) };
             let due_at = pick::due_at(&head, &health);
-            let is_late = due_at <= now || health.owed_for(due_at, now).is_some();
+            let is_late = due_at <= now || health.pending_for(due_at, now).is_some();
             Ok((!is_late).then(|| (wait_until(due_at, now), head.last_error)))
         })
         .await

@@ -1,5 +1,5 @@
-//! Events for operators about a destination. They are owed to the other destinations of its app that chose them, never
-//! to the destination itself.
+//! Events for operators about a destination. They are queued for the other destinations of its app that chose them,
+//! never for the destination itself.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -19,13 +19,13 @@ pub struct OperatorNotice {
     pub reason: Option<String>,
 }
 
-/// The events for operators that were recorded, and the destinations that are owed them.
+/// The events for operators that were recorded, and the destinations for which they were queued.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OperatorEvents {
     /// The types of the events, in the order of recording.
     pub events: Vec<&'static str>,
-    /// The destinations that are owed them, each once.
-    pub owing: Vec<DestinationId>,
+    /// The destinations for which they were queued, each once.
+    pub queued_for: Vec<DestinationId>,
 }
 
 row! {
@@ -40,9 +40,9 @@ impl OperatorEvents {
     /// Appends other events, and each destination that is not in the list yet.
     pub fn add(&mut self, other: Self) {
         self.events.extend(other.events);
-        for id in other.owing {
-            if !self.owing.contains(&id) {
-                self.owing.push(id);
+        for id in other.queued_for {
+            if !self.queued_for.contains(&id) {
+                self.queued_for.push(id);
             }
         }
     }
@@ -83,11 +83,11 @@ pub fn announce(
     };
     let body = body(write, concerned, &event, notice)?;
     insert(write, &event, StoredEvent::of(concerned.app_id, body))?;
-    let mut events = OperatorEvents { events: vec![notice.event_type], owing: Vec::new() };
+    let mut events = OperatorEvents { events: vec![notice.event_type], queued_for: Vec::new() };
     for other in destinations::of_app(write.connection, concerned.app_id)? {
         if other.id != concerned.id && other.chose(notice.event_type) {
-            deliveries::owe(write, &event, other.id)?;
-            events.owing.push(other.id);
+            deliveries::queue(write, &event, other.id)?;
+            events.queued_for.push(other.id);
         }
     }
     Ok(events)
@@ -112,7 +112,7 @@ fn body(
         reason: notice.reason.as_deref(),
         since: concerned.since,
         failures: health.failures,
-        owed: deliveries::owed(write.connection, concerned.id)?,
+        pending: deliveries::pending(write.connection, concerned.id)?,
     };
     Ok(event.body().to_string())
 }

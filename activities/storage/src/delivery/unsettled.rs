@@ -20,8 +20,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How long after its end a window may stay unsettled before the sweep wakes the purchase.
-const GRACE: Duration = Duration::from_secs(15);
-const GRACE_MICROS: u128 = GRACE.as_micros();
+const TOLERANCE: Duration = Duration::from_secs(15);
+const TOLERANCE_MICROS: u128 = TOLERANCE.as_micros();
 /// Within this time something late must have settled by itself, if the engine is only late.
 const PROGRESS: Duration = MINUTE;
 /// Number of purchases that must have done so.
@@ -110,7 +110,7 @@ const LATELY_SETTLED: Sql = statement! {hot "purchases_order", "
     JOIN notifications n ON n.collapse_key = newest.collapse_key AND n.finished_at = newest.updated_at
     WHERE n.outcome IN ('settled', 'no_change')
     GROUP BY n.collapse_key, n.finished_at
-    HAVING MAX(n.wakes) IS NULL AND MAX(n.waits_since) IS NULL AND n.finished_at > MAX(n.due_at) + {GRACE_MICROS}
+    HAVING MAX(n.wakes) IS NULL AND MAX(n.waits_since) IS NULL AND n.finished_at > MAX(n.due_at) + {TOLERANCE_MICROS}
     ORDER BY MAX(n.due_at)
 "};
 
@@ -118,7 +118,7 @@ const EMPTIED_AT: Sql = statement!("SELECT emptied_at AS value FROM sweeps WHERE
 
 /// The overdue purchases, at most `limit` that were not woken before and as many that were.
 pub fn find(connection: &mut AnyConnection, now: Timestamp, limit: i64) -> Result<OverduePage, Error> {
-    let fresh: Vec<Fresh> = sql(FRESH).bind(now.minus(GRACE)).bind(ROWS).all(connection)?;
+    let fresh: Vec<Fresh> = sql(FRESH).bind(now.minus(TOLERANCE)).bind(ROWS).all(connection)?;
     let woken: Vec<CollapseKey> = sql(WOKEN).bind(now).bind(ROWS).values(connection)?;
     if fresh.is_empty() && woken.is_empty() {
         return Ok(OverduePage::default());
@@ -170,8 +170,8 @@ impl UnsettledPurchase {
         if let Some(until) = self.held_until.filter(|until| *until > now) {
             return Next::Postpone(until);
         }
-        if ends_at > now.minus(GRACE) {
-            return Next::Postpone(ends_at.plus(GRACE));
+        if ends_at > now.minus(TOLERANCE) {
+            return Next::Postpone(ends_at.plus(TOLERANCE));
         }
         if let Some(again_at) = self.again_at.filter(|again_at| *again_at > now) {
             return Next::Postpone(again_at);
@@ -186,7 +186,7 @@ impl UnsettledPurchase {
 
 /// A window that ended after this time may yet be settled by itself.
 fn patience(connection: &mut AnyConnection, now: Timestamp) -> Result<Timestamp, Error> {
-    let overdue = now.minus(GRACE);
+    let overdue = now.minus(TOLERANCE);
     let settled: Vec<Timestamp> = sql(LATELY_SETTLED).bind(now.minus(PROGRESS)).values(connection)?;
     if settled.len() < ENOUGH {
         return Ok(overdue);

@@ -129,7 +129,7 @@ impl UserState {
         self.run(write, ACKNOWLEDGE)
     }
 
-    /// Lowers the newest sent revision after the delivery of the state became dead, if the destination surely did not get
+    /// Lowers the newest sent revision after the delivery of the state failed, if the destination surely did not get
     /// it. The new value is the highest revision between the acknowledged one and this one that was delivered, or sent
     /// without a clear refusal; else the acknowledged one.
     pub fn forget_sent(self, write: &mut Write<'_>) -> Result<(), Error> {

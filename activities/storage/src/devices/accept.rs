@@ -74,8 +74,8 @@ pub struct AcceptedReports {
     pub accepted: usize,
     /// Number of events that were stored before.
     pub repeated: usize,
-    /// The enabled destinations that are owed some of the new events.
-    pub owing: BTreeSet<DestinationId>,
+    /// The enabled destinations for which some of the new events were queued.
+    pub queued_for: BTreeSet<DestinationId>,
     /// The claims of receipts in the new events.
     pub claims: ClaimCounts,
     /// Those of purchases that are known: `examine_claim` decides them at once.
@@ -84,10 +84,10 @@ pub struct AcceptedReports {
 
 impl AddAssign for AcceptedReports {
     fn add_assign(&mut self, other: Self) {
-        let Self { accepted, repeated, owing, claims: ClaimCounts { new, dropped, displaced }, known } = other;
+        let Self { accepted, repeated, queued_for, claims: ClaimCounts { new, dropped, displaced }, known } = other;
         self.accepted += accepted;
         self.repeated += repeated;
-        self.owing.extend(owing);
+        self.queued_for.extend(queued_for);
         self.claims.new += new;
         self.claims.dropped += dropped;
         self.claims.displaced += displaced;
@@ -208,14 +208,14 @@ fn accept(
     let mut stored = claims::store(write, &claims, origins, crowds)?;
     let none = |(index, one): (usize, &&DeviceRequest)| {
         let StoredClaims { counts: claims, known } = stored.remove(&index).unwrap_or_default();
-        AcceptedReports { accepted: 0, repeated: one.reports.len(), owing: BTreeSet::new(), claims, known }
+        AcceptedReports { accepted: 0, repeated: one.reports.len(), queued_for: BTreeSet::new(), claims, known }
     };
     let mut accepted: Vec<AcceptedReports> = requests.iter().enumerate().map(none).collect();
     for ((index, _), event) in gathered.events.iter().zip(&new) {
         if let (true, Some(counts)) = (inserted.contains(&event.identity()), accepted.get_mut(*index)) {
             counts.accepted += 1;
             counts.repeated -= 1;
-            counts.owing.extend(event.choosers(origins).filter(|one| one.enabled).map(|one| one.id));
+            counts.queued_for.extend(event.choosers(origins).filter(|one| one.enabled).map(|one| one.id));
         }
     }
     Ok(accepted)

@@ -1,4 +1,4 @@
-//! The rows of events of devices, and of what destinations are owed of them.
+//! The rows of events of devices, and of their deliveries to destinations.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -44,7 +44,7 @@ const INSERT: Sql = statement! {"
     RETURNING seq, platform_id, device_id, client_id
 "};
 
-/// Stores events, in this order, and owes each to the destinations that chose its type. Returns which were new.
+/// Stores events, in this order, and queues each for the destinations that chose its type. Returns which were new.
 pub fn insert(write: &mut Write<'_>, events: &[NewEvent], origins: &Origins) -> Result<BTreeSet<Identity>, Error> {
     let mut seqs = BTreeMap::new();
     let now = write.now()?;
@@ -56,13 +56,13 @@ pub fn insert(write: &mut Write<'_>, events: &[NewEvent], origins: &Origins) -> 
             ((place, row.client_id), row.seq)
         }));
     }
-    let mut owed = Vec::new();
+    let mut pending = Vec::new();
     for event in events {
         let Some(seq) = seqs.get(&event.identity()) else { continue };
         let choosers = event.choosers(origins);
-        owed.extend(choosers.map(|one| [one.id.into(), (*seq).into(), event.place.device.into(), now.into()]));
+        pending.extend(choosers.map(|one| [one.id.into(), (*seq).into(), event.place.device.into(), now.into()]));
     }
-    owe(write, &owed)?;
+    queue(write, &pending)?;
     Ok(seqs.into_keys().collect())
 }
 
@@ -95,17 +95,17 @@ impl NewEvent {
     }
 }
 
-const OWE: Sql = statement! {"
+const QUEUE: Sql = statement! {"
     INSERT INTO device_deliveries (destination_id, event_seq, device_id, next_due_at, status, attempts)
     VALUES ?*
 "};
 
-fn owe(write: &mut Write<'_>, owed: &[[Value<'_>; 4]]) -> Result<(), Error> {
-    for batch in batches(owed, &SIZES) {
+fn queue(write: &mut Write<'_>, pending: &[[Value<'_>; 4]]) -> Result<(), Error> {
+    for batch in batches(pending, &SIZES) {
         let rows = batch.iter().map(|[destination, seq, device, due_at]| {
             [destination.clone(), seq.clone(), device.clone(), due_at.clone(), "pending".into(), 0_i64.into()]
         });
-        sql(OWE).bind_rows(rows).later(write.connection)?;
+        sql(QUEUE).bind_rows(rows).later(write.connection)?;
     }
     Ok(())
 }

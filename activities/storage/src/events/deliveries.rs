@@ -1,4 +1,4 @@
-//! Deliveries: the events that are owed to destinations.
+//! Deliveries: the events that are queued for destinations.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -49,8 +49,8 @@ pub const SELECT: &str = "
         first_tried_at, tried_at, body, environment, last_error, traceparent, joined_device_id
     FROM deliveries";
 
-/// The next owed `user.*` deliveries of a destination after a sequence number. It repeats the condition of the index
-/// `deliveries_news`, so that owed deliveries of `purchase.updated` are not read.
+/// The next pending `user.*` deliveries of a destination after a sequence number. It repeats the condition of the index
+/// `deliveries_news`, so that pending deliveries of `purchase.updated` are not read.
 pub const NEXT_OF_USERS: &str = "
     SELECT seq
     FROM deliveries
@@ -81,15 +81,15 @@ struct NewDelivery<'a> {
     n: u32,
 }
 
-/// Records that a destination is owed an event of the same transaction.
-pub fn owe(write: &mut Write<'_>, event: &Event, destination: DestinationId) -> Result<(), Error> {
+/// Queues an event of the same transaction for a destination.
+pub fn queue(write: &mut Write<'_>, event: &Event, destination: DestinationId) -> Result<(), Error> {
     let id = DeliveryId::of(destination, event.id, 0);
     NewDelivery { id, event, destination, n: 0 }.insert(write)
 }
 
-/// Records that a destination is owed an event that was recorded earlier, perhaps in an earlier epoch. `n` is the
-/// number of its deliveries of the event so far.
-pub fn owe_again(write: &mut Write<'_>, event: &Event, destination: DestinationId, n: u32) -> Result<(), Error> {
+/// Queues for a destination an event that was recorded earlier, perhaps in an earlier epoch. `n` is the number of its
+/// deliveries of the event so far.
+pub fn queue_again(write: &mut Write<'_>, event: &Event, destination: DestinationId, n: u32) -> Result<(), Error> {
     let id = DeliveryId::in_epoch(destination, event.id, write.epoch()?, n);
     NewDelivery { id, event, destination, n }.insert(write)
 }
@@ -121,15 +121,15 @@ impl NewDelivery<'_> {
 
 const SET_ENVIRONMENT: Sql = statement!("UPDATE deliveries SET environment = ? WHERE id = ?");
 
-/// Like [`owe`], and freezes the environment of the delivery: it stays this one even if its purchase
+/// Like [`queue`], and freezes the environment of the delivery: it stays this one even if its purchase
 /// changes.
-pub fn owe_in(
+pub fn queue_in(
     write: &mut Write<'_>,
     event: &Event,
     destination: DestinationId,
     environment: Environment,
 ) -> Result<(), Error> {
-    owe(write, event, destination)?;
+    queue(write, event, destination)?;
     sql(SET_ENVIRONMENT).bind(environment).bind(DeliveryId::of(destination, event.id, 0)).later(write.connection)
 }
 
@@ -273,19 +273,19 @@ pub fn last_seq_ahead(
     sql(LAST_SEQ).bind(key).bind(destination).ahead(connection)
 }
 
-const COUNT_OWED: Sql = statement! {
+const COUNT_PENDING: Sql = statement! {
     hot "deliveries_of_destination or deliveries_tried or deliveries_pending or deliveries_due", "
     SELECT COUNT(*) AS value
     FROM (SELECT seq FROM deliveries WHERE destination_id = ?
-        AND status = 'pending' LIMIT {MAX_COUNTED}) AS owed
+        AND status = 'pending' LIMIT {MAX_COUNTED}) AS pending
 "};
 
-/// Number of deliveries that a destination is owed, counted up to [`MAX_COUNTED`].
-pub fn owed(connection: &mut AnyConnection, destination: DestinationId) -> Result<i64, Error> {
-    Ok(sql(COUNT_OWED).bind(destination).value(connection)?.unwrap_or(0))
+/// Number of the pending deliveries of a destination, counted up to [`MAX_COUNTED`].
+pub fn pending(connection: &mut AnyConnection, destination: DestinationId) -> Result<i64, Error> {
+    Ok(sql(COUNT_PENDING).bind(destination).value(connection)?.unwrap_or(0))
 }
 
-const OLDEST_OWED: Sql = statement! {hot "deliveries_of_destination", "
+const OLDEST_PENDING: Sql = statement! {hot "deliveries_of_destination", "
     SELECT created_at AS value
     FROM deliveries
     WHERE destination_id = ? AND status = 'pending'
@@ -293,12 +293,12 @@ const OLDEST_OWED: Sql = statement! {hot "deliveries_of_destination", "
     LIMIT 1
 "};
 
-/// When the oldest delivery that a destination is owed was recorded.
-pub fn oldest_owed(connection: &mut AnyConnection, destination: DestinationId) -> Result<Option<Timestamp>, Error> {
-    sql(OLDEST_OWED).bind(destination).value(connection)
+/// When the oldest pending delivery of a destination was recorded.
+pub fn oldest_pending(connection: &mut AnyConnection, destination: DestinationId) -> Result<Option<Timestamp>, Error> {
+    sql(OLDEST_PENDING).bind(destination).value(connection)
 }
 
-const ANY_OWED: Sql = statement! {
+const ANY_PENDING: Sql = statement! {
     hot "deliveries_of_destination or deliveries_tried or deliveries_pending or deliveries_due", "
     SELECT seq AS value
     FROM deliveries
@@ -306,19 +306,19 @@ const ANY_OWED: Sql = statement! {
     LIMIT 1
 "};
 
-/// Whether a destination is owed anything.
-pub fn is_owed(connection: &mut AnyConnection, destination: DestinationId) -> Result<bool, Error> {
-    Ok(sql(ANY_OWED).bind(destination).value::<i64>(connection)?.is_some())
+/// Whether anything is pending for a destination.
+pub fn is_pending(connection: &mut AnyConnection, destination: DestinationId) -> Result<bool, Error> {
+    Ok(sql(ANY_PENDING).bind(destination).value::<i64>(connection)?.is_some())
 }
 
 const END_BATCH: Sql = statement! {"
     UPDATE deliveries
-    SET status = 'dead', last_error = ?, finished_at = ?, {FREED}
+    SET status = 'failed', last_error = ?, finished_at = ?, {FREED}
     WHERE destination_id = ? AND seq > ? AND seq <= ? AND {{which}}
 "};
 
-/// Ends one batch of the deliveries in a status that are still owed to a deleted destination, as dead. Returns the last
-/// sequence number of the batch and the number of ended deliveries; `None` when nothing is left.
+/// Ends, as failed, one batch of the deliveries in a status that are still to be sent to a deleted destination. Returns
+/// the last sequence number of the batch and the number of ended deliveries; `None` when nothing is left.
 pub fn end_deleted(
     write: &mut Write<'_>,
     destination: DestinationId,
@@ -338,16 +338,16 @@ pub fn end_deleted(
 
 const END_LANE: Sql = statement! {"
     UPDATE deliveries
-    SET status = 'dead', last_error = ?, finished_at = ?, {FREED}
+    SET status = 'failed', last_error = ?, finished_at = ?, {FREED}
     WHERE collapse_key = ? AND destination_id = ? AND status IN ('pending', 'waiting')
 "};
 
-/// Ends the deliveries that are still owed in one lane of a deleted destination, as dead.
+/// Ends, as failed, the deliveries that are still to be sent in one lane of a deleted destination.
 pub fn end_deleted_lane(write: &mut Write<'_>, key: CollapseKey, destination: DestinationId) -> Result<(), Error> {
     sql(END_LANE).bind(DELETED).bind(write.now()?).bind(key).bind(destination).run(write.connection).map(drop)
 }
 
-const DELETED_OWED: Sql = statement! {"
+const DELETED_PENDING: Sql = statement! {"
     SELECT x.id AS value
     FROM destinations x
     WHERE x.deleted_at IS NOT NULL
@@ -357,9 +357,9 @@ const DELETED_OWED: Sql = statement! {"
     LIMIT ?
 "};
 
-/// The deleted destinations that are still owed something, at most `limit`.
-pub fn deleted_owed(connection: &mut AnyConnection, limit: i64) -> Result<Vec<DestinationId>, Error> {
-    sql(DELETED_OWED).bind(limit).values(connection)
+/// The deleted destinations to which something is still to be sent, at most `limit`.
+pub fn deleted_pending(connection: &mut AnyConnection, limit: i64) -> Result<Vec<DestinationId>, Error> {
+    sql(DELETED_PENDING).bind(limit).values(connection)
 }
 
 /// The condition that the destination may have the event after attempt `a`, although it did not acknowledge it. An

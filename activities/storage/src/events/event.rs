@@ -1,4 +1,4 @@
-//! The row of an event. Storing an event owes it to no destination: that is `deliveries`.
+//! The row of an event. Storing an event queues it for no destination: that is `deliveries`.
 
 use crate::db::error::Error;
 use crate::db::sql::insert;
@@ -19,7 +19,7 @@ pub struct StoredEvent {
     pub occurred_at: Option<Timestamp>,
     /// Its body, from which the body for each destination is rendered.
     pub body: String,
-    /// The environment of its purchase, which decides the destinations that are owed it; none for an event about a
+    /// The environment of its purchase, which decides the destinations it is queued for; none for an event about a
     /// destination.
     pub environment: Option<Environment>,
     /// The user's state over their purchases in the environment of this event alone; `None` when the body has the same.
@@ -47,7 +47,7 @@ impl StoredEvent {
     }
 }
 
-/// Stores an event. No destination is owed it yet.
+/// Stores an event. It is queued for no destination yet.
 pub fn insert(write: &mut Write<'_>, event: &Event, stored: StoredEvent) -> Result<(), Error> {
     insert!(events {
         id: event.id,

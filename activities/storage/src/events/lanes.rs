@@ -1,4 +1,4 @@
-//! The open lanes of a purchase: the destinations that are owed a delivery of one of its events.
+//! The open lanes of a purchase: the destinations for which a delivery of one of its events is pending.
 //!
 //! A lane is open while it has a pending delivery and its destination is enabled. No column says so, and nothing closes a
 //! lane: it is closed when nothing is pending, or when its destination is disabled or deleted.

@@ -7,9 +7,9 @@ stored! {
     #[derive(Serialize, Deserialize)]
     #[serde(rename_all = "snake_case")]
     pub enum DeliveryStatus {
-        /// It is owed, and sent when it is due.
+        /// It is sent when it is due.
         Pending = "pending",
-        /// It is owed, and waits for the user's own id.
+        /// It is to be sent, and waits for the user's own id.
         Waiting = "waiting",
         Delivered = "delivered",
         /// It is not sent any more: a newer event takes its place.
@@ -17,6 +17,6 @@ stored! {
         /// A setting of the destination ended it before it was sent.
         Skipped = "skipped",
         /// It was given up. An admin can have its event sent again, as another delivery.
-        Dead = "dead",
+        Failed = "failed",
     }
 }

@@ -1,8 +1,8 @@
-//! A record of the accepted notifications in a table of its own: with it the audit finds a notification whose row is
+//! A record of the accepted notifications in a table of its own: with it the check finds a notification whose row is
 //! gone.
 //!
 //! It costs one more row for up to sixteen notifications, at the end of a table that has no index but its key. Only the
-//! audit reads it.
+//! check reads it.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -12,7 +12,7 @@ use domain::CollapseKey;
 
 /// Maximum number of notifications in one row.
 const PER_ROW: usize = 16;
-/// The sequence numbers in one row differ by less than this, so that the audit searches few rows for a number.
+/// The sequence numbers in one row differ by less than this, so that the check searches few rows for a number.
 pub const SPAN: i64 = 256;
 const SIZES: [usize; 3] = [16, 4, 1];
 
@@ -22,7 +22,7 @@ pub type Entry = (i64, Option<CollapseKey>);
 const INSERT: Sql = statement!("INSERT INTO acceptances (seq, notifications) VALUES ?* ON CONFLICT DO NOTHING");
 
 /// Records the notifications that are accepted in this transaction. A conflict with another row does not reject them;
-/// the audit reports it.
+/// the check reports it.
 pub fn note(write: &mut Write<'_>, mut entries: Vec<Entry>) -> Result<(), Error> {
     entries.sort_unstable();
     let rows: Vec<(i64, String)> = rows(&entries).map(json).collect::<Result<_, _>>()?;
@@ -51,7 +51,7 @@ pub fn remove(write: &mut Write<'_>, seqs: &[i64]) -> Result<(), Error> {
         let (Some(first), Some(last)) = (near.first(), near.last()) else { continue };
         let rows: Vec<StoredRow> = sql(NEAR).bind(first - SPAN).bind(*last).all(write.connection)?;
         for row in rows {
-            // The audit reports a row that cannot be read.
+            // The check reports a row that cannot be read.
             let Some(entries) = read(&row.notifications) else { continue };
             let rest: Vec<Entry> =
                 entries.iter().filter(|(seq, _)| near.binary_search(seq).is_err()).copied().collect();

@@ -3,7 +3,7 @@
 //! A decision names the state that it was made for. It fails when the topic is in another state by now: so one of two
 //! concurrent decisions fails. Afterwards `waiting` releases or refuses the notifications that waited for the decision.
 
-use crate::db::act::Act;
+use crate::db::audit_log::AuditEntry;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::secrets::random_uuid;
@@ -159,8 +159,8 @@ impl Store {
             decide(write, id, from, to)?;
             let arn = by_id(write.connection, id)?.arn;
             let app: Option<AppId> = sql(APP).bind(id).value(write.connection)?;
-            let act = Act::on(app, id).before(json!({ "state": from.as_str() }));
-            Ok(((), Some(act.after(json!({ "state": to.as_str(), "arn": arn })))))
+            let entry = AuditEntry::on(app, id).before(json!({ "state": from.as_str() }));
+            Ok(((), Some(entry.after(json!({ "state": to.as_str(), "arn": arn })))))
         })
         .await
     }

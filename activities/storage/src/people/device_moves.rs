@@ -1,8 +1,8 @@
-//! Moves by a device, from one named customer to another: those that the platform's policy allows. Each leaves an act, and
-//! many in a day raise an alarm.
+//! Moves by a device, from one named customer to another: those that the platform's policy allows. Each leaves an audit
+//! entry, and many in a day raise an alarm.
 
-use crate::db::act::{Act, Actor};
 use crate::db::alarm::About;
+use crate::db::audit_log::{Actor, AuditEntry};
 use crate::db::config::Installation;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -17,7 +17,7 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// What the act of a move is called. An index knows it.
+/// What the audit entry of a move is called. An index knows it.
 const OPERATION: &str = "device.move";
 /// Number of moves of an app within [`DAY`] beyond which an alarm is raised.
 const MANY: i64 = 20;
@@ -25,7 +25,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 const RECENT: Sql = statement! {"
     SELECT COUNT(*) AS value
-    FROM (SELECT 1 FROM acts WHERE app_id = ? AND operation = 'device.move' AND at > ? LIMIT {MANY}) recent
+    FROM (SELECT 1 FROM audit_log WHERE app_id = ? AND operation = 'device.move' AND at > ? LIMIT {MANY}) recent
 "};
 
 /// An order to move customers of the store from one user to another.
@@ -60,12 +60,12 @@ pub fn move_customers(
     };
     let moved = moves::carry_out(write, installation, &order)?;
     let before: Option<i64> = sql(RECENT).bind(app).bind(write.now()?.minus(DAY)).value(write.connection)?;
-    let act = Act::on(app, moved.id).before(json!({ "user_id": from.id })).after(json!({ "user_id": to.id }));
-    act.record(write, &Actor::named(&format!("device {}", place.device)), OPERATION)?;
+    let entry = AuditEntry::on(app, moved.id).before(json!({ "user_id": from.id })).after(json!({ "user_id": to.id }));
+    entry.record(write, &Actor::named(&format!("device {}", place.device)), OPERATION)?;
     if before.unwrap_or(0) >= MANY {
         let detail = format!(
-            "devices moved purchases of more than {MANY} named customers to others within a day: `settle acts` lists each, \
-             `settle customer undo` takes one back, and with `--transfers review` a person answers first"
+            "devices moved purchases of more than {MANY} named customers to others within a day: `settle audit-log` \
+             lists each, `settle customer undo` takes one back, and with `--transfers review` a person answers first"
         );
         alarms::raise(write, About::Platform(place.platform), "many_transfers", &detail)?;
     }

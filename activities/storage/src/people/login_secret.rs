@@ -1,6 +1,6 @@
 //! The secret with which the customer's own server signs logins on a platform.
 
-use crate::db::act::Act;
+use crate::db::audit_log::AuditEntry;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
@@ -67,7 +67,7 @@ impl Store {
                 return Err(Error::Missing { what: "platform" });
             }
             let state = if secret.is_some() { "replaced" } else { "removed" };
-            Ok(((), Some(Act::on(app, id).after(json!({ "login_secret": state })))))
+            Ok(((), Some(AuditEntry::on(app, id).after(json!({ "login_secret": state })))))
         })
         .await
     }

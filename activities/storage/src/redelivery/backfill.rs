@@ -1,8 +1,9 @@
-//! The backfill of a destination, which the API calls its snapshot. It is owed the newest `purchase.updated` of every
-//! purchase of its app, if that was never owed to it. If it keeps profiles, it is also owed the profile of every user
-//! of which it has another version or none, and that of a former owner which another user's profile superseded.
+//! The backfill of a destination, which the API calls its snapshot. It queues the newest `purchase.updated` of every
+//! purchase of the destination's app, if that was never queued for it. If the destination keeps profiles, the profile
+//! of every user is queued too of which it has another version or none, and that of a former owner which another
+//! user's profile superseded.
 
-use crate::db::act::Act;
+use crate::db::audit_log::AuditEntry;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::Page;
@@ -25,41 +26,41 @@ pub struct BackfillPage {
     /// Number of purchases that were checked.
     pub checked: i64,
     /// The purchases with a new delivery of their state, or of their user's profile.
-    pub owed: Vec<CollapseKey>,
+    pub pending: Vec<CollapseKey>,
     /// The cursor of the next page; `None` at the end.
     pub next_cursor: Option<String>,
 }
 
 impl Store {
-    /// Records as owed to a destination, for a page of purchases, each newest `purchase.updated` that was never owed to
-    /// it, and the profiles of their users that it does not have. A dry run only counts.
+    /// Queues for a destination, of a page of purchases, each newest `purchase.updated` that was never queued for it,
+    /// and the profiles of their users that it does not have. A dry run only counts.
     ///
     /// # Errors
     ///
     /// [`Error::Unsuitable`] if the destination neither chose `purchase.updated` nor keeps profiles.
     pub async fn backfill(&self, id: DestinationId, page: Page, run: Run) -> Result<BackfillPage, Error> {
-        let selection = RedeliverySelector::NeverOwed.to(id);
+        let selection = RedeliverySelector::NeverQueued.to(id);
         let mut selected = self.select(selection.clone(), page).await?;
         let keys: Vec<CollapseKey> = selected.candidates.items.iter().map(|one| one.collapse_key).collect();
         let states = self.carry_out(selected.clone(), RunMode::Dry, None).await?;
-        let mut owed = states.owing.purchases;
-        if run == Run::Real && !owed.is_empty() {
+        let mut pending = states.requeued.purchases;
+        if run == Run::Real && !pending.is_empty() {
             // Only these purchases are locked: a repeated backfill blocks no settling.
-            let missing: HashSet<CollapseKey> = owed.into_iter().collect();
+            let missing: HashSet<CollapseKey> = pending.into_iter().collect();
             selected.candidates.items.retain(|one| missing.contains(&one.collapse_key));
-            owed = self.carry_out(selected, RunMode::Anew, None).await?.owing.purchases;
+            pending = self.carry_out(selected, RunMode::Anew, None).await?.requeued.purchases;
         }
-        for key in self.owe_profiles(selection, keys, run).await? {
-            if !owed.contains(&key) {
-                owed.push(key);
+        for key in self.queue_profiles(selection, keys, run).await? {
+            if !pending.contains(&key) {
+                pending.push(key);
             }
         }
-        Ok(BackfillPage { checked: states.checked, owed, next_cursor: states.next_cursor })
+        Ok(BackfillPage { checked: states.checked, pending, next_cursor: states.next_cursor })
     }
 
-    /// Records the profiles of the purchases' users as owed, each in a transaction of its own, which locks one user.
-    /// Returns the purchases with a new delivery.
-    async fn owe_profiles(
+    /// Queues the profiles of the purchases' users, each in a transaction of its own, which locks one user. Returns the
+    /// purchases with a new delivery.
+    async fn queue_profiles(
         &self,
         selection: Selection,
         keys: Vec<CollapseKey>,
@@ -72,28 +73,28 @@ impl Store {
             let selection = selection.clone();
             self.read(move |connection| users_of(connection, &selection, keys)).await?
         };
-        let mut owed = Vec::new();
+        let mut pending = Vec::new();
         for (key, user) in users {
             let selection = selection.clone();
-            // The first profile has the act of all.
-            let is_first = owed.is_empty();
+            // The first profile has the audit entry of all.
+            let is_first = pending.is_empty();
             let work = move |write: &mut Write<'_>| {
-                let is_owed = owe(write, key, user, &selection)?;
-                let act = if is_owed && is_first { Some(profiles_act(write, key, &selection)?) } else { None };
-                Ok((is_owed, act))
+                let is_queued = queue(write, key, user, &selection)?;
+                let entry = if is_queued && is_first { Some(profiles_entry(write, key, &selection)?) } else { None };
+                Ok((is_queued, entry))
             };
-            if self.change("destination.snapshot", work).await? && !owed.contains(&key) {
-                owed.push(key);
+            if self.change("destination.snapshot", work).await? && !pending.contains(&key) {
+                pending.push(key);
             }
         }
-        Ok(owed)
+        Ok(pending)
     }
 }
 
-/// The act of the profiles that a page owes.
-fn profiles_act(write: &mut Write<'_>, key: CollapseKey, selection: &Selection) -> Result<Act, Error> {
+/// The audit entry of the profiles that a page queues.
+fn profiles_entry(write: &mut Write<'_>, key: CollapseKey, selection: &Selection) -> Result<AuditEntry, Error> {
     let destination = suitable(write.connection, selection)?;
-    Ok(Act::on(destination.app_id, destination.id).after(json!({ "profiles_from": key })))
+    Ok(AuditEntry::on(destination.app_id, destination.id).after(json!({ "profiles_from": key })))
 }
 
 const FORMER_OWNERS: Sql = statement! {hot "deliveries_of_key", "
@@ -125,7 +126,7 @@ fn users_of(
     Ok(users)
 }
 
-/// The purchases, one per user, whose user's profile would be owed.
+/// The purchases, one per user, whose user's profile would be queued.
 fn due(
     connection: &mut AnyConnection,
     selection: &Selection,
@@ -147,9 +148,9 @@ fn due(
     Ok(due)
 }
 
-/// Records the profile of a user as owed in the lane of a purchase, if the destination keeps profiles and has another version
-/// or none. Returns whether it did.
-fn owe(write: &mut Write<'_>, key: CollapseKey, user: UserId, selection: &Selection) -> Result<bool, Error> {
+/// Queues the profile of a user in the lane of a purchase, if the destination keeps profiles and has another version or
+/// none. Returns whether it did.
+fn queue(write: &mut Write<'_>, key: CollapseKey, user: UserId, selection: &Selection) -> Result<bool, Error> {
     let destination = suitable(write.connection, selection)?;
     let user = users::lock(write, user)?;
     let row = purchase::lock(write, key)?;
@@ -165,5 +166,5 @@ fn owe(write: &mut Write<'_>, key: CollapseKey, user: UserId, selection: &Select
         environment: row.known()?.environment(origin.environment),
         traceparent: None,
     };
-    profiles::owe(write, &subject, &[destination], None)
+    profiles::queue(write, &subject, &[destination], None)
 }

@@ -12,13 +12,13 @@ use domain::event::PURCHASE_UPDATED;
 use domain::{AppId, CollapseKey, DestinationId, EventId, Receivers, RedeliverySelector, Selection, Timestamp};
 use std::ops::Range;
 
-/// An event that may be owed again, or the newest state of a purchase.
+/// An event that may be queued again, or the newest state of a purchase.
 #[derive(Clone)]
 pub struct Candidate {
     pub collapse_key: CollapseKey,
     /// The event; `None` for the newest `purchase.updated`.
     pub event: Option<Event>,
-    /// The destination of a dead delivery; `None` for other candidates.
+    /// The destination of a failed delivery; `None` for other candidates.
     pub only_to: Option<DestinationId>,
     /// Whether no later `purchase.updated` of the selection replaces it; true for all other events.
     pub is_last: bool,
@@ -74,7 +74,7 @@ pub fn candidates(
         RedeliverySelector::Purchase(key) => of_purchase(connection, *key, page)?,
         RedeliverySelector::Lanes(key) => of_lanes(connection, *key, selection.receivers)?,
         RedeliverySelector::Range { from, until } => in_range(connection, *from..*until, app, page)?,
-        RedeliverySelector::Failed => dead(connection, selection.receivers, page)?,
+        RedeliverySelector::Failed => failed(connection, selection.receivers, page)?,
         RedeliverySelector::Purchases(keys) => {
             suitable(connection, selection)?;
             let mut keys = keys.clone();
@@ -82,7 +82,7 @@ pub fn candidates(
             keys.dedup();
             single_page(keys)
         }
-        RedeliverySelector::Behind | RedeliverySelector::All | RedeliverySelector::NeverOwed => {
+        RedeliverySelector::Behind | RedeliverySelector::All | RedeliverySelector::NeverQueued => {
             let app = suitable(connection, selection)?.app_id;
             of_app(connection, app, page)?
         }
@@ -117,7 +117,7 @@ pub fn suitable(connection: &mut AnyConnection, selection: &Selection) -> Result
     };
     let destination = destinations::find(connection, id)?.ok_or(Error::Missing { what: "destination" })?;
     let destination = destination.destination();
-    let is_snapshot = selection.selector == RedeliverySelector::NeverOwed;
+    let is_snapshot = selection.selector == RedeliverySelector::NeverQueued;
     if destination.chose(PURCHASE_UPDATED) || (is_snapshot && destination.profile.is_some()) {
         return Ok(destination);
     }
@@ -217,66 +217,67 @@ fn in_range(
     cut(rows, page, |row| format!("{}_{}", row.at.micros(), row.seq))
 }
 
-/// The dead deliveries up to the one that was the newest at the first page.
-const DEAD: Sql = statement! {"
+/// The failed deliveries up to the one that was the newest at the first page.
+const FAILED: Sql = statement! {"
     SELECT d.seq, d.created_at AS at, d.event_id AS id, d.event_type, d.collapse_key, d.revision,
         (SELECT e.traceparent FROM events e WHERE e.id = d.event_id) AS traceparent, d.destination_id AS only_to,
         (d.event_type <> 'purchase.updated' OR NOT EXISTS (
             SELECT 1
             FROM deliveries m
-            WHERE m.collapse_key = d.collapse_key AND m.destination_id = d.destination_id AND m.status = 'dead'
+            WHERE m.collapse_key = d.collapse_key AND m.destination_id = d.destination_id AND m.status = 'failed'
                 AND m.event_type = 'purchase.updated' AND m.seq > d.seq AND m.seq <= ?
         )) AS is_last
     FROM deliveries d
-    WHERE d.status = 'dead' AND d.seq > ? AND d.seq <= ? AND {{which}}
+    WHERE d.status = 'failed' AND d.seq > ? AND d.seq <= ? AND {{which}}
     ORDER BY d.seq
     LIMIT ?
 "};
 
-const TO_ALL: Clause = clause!(&[DEAD], hot "deliveries_dead", "TRUE");
-const TO_APP: Clause = clause! {&[DEAD], hot "deliveries_dead", "
+const TO_ALL: Clause = clause!(&[FAILED], hot "deliveries_failed", "TRUE");
+const TO_APP: Clause = clause! {&[FAILED], hot "deliveries_failed", "
     d.destination_id IN (SELECT id FROM destinations WHERE app_id = ?)
 "};
-const TO_DESTINATION: Clause = clause! {&[DEAD], hot "deliveries_dead", "
+const TO_DESTINATION: Clause = clause! {&[FAILED], hot "deliveries_failed", "
     d.destination_id = ?
 "};
 
-const NEWEST_DEAD: Sql = statement! {hot "deliveries_dead", "
+const NEWEST_FAILED: Sql = statement! {hot "deliveries_failed", "
     SELECT seq AS value
     FROM deliveries
-    WHERE status = 'dead'
+    WHERE status = 'failed'
     ORDER BY seq DESC
     LIMIT 1
 "};
 
-/// The dead deliveries. Redeliveries of this run that become dead in turn are left out.
-fn dead(connection: &mut AnyConnection, receivers: Receivers, page: &Page) -> Result<Paged<Candidate>, Error> {
+/// The failed deliveries. Redeliveries of this run that fail in turn are left out.
+fn failed(connection: &mut AnyConnection, receivers: Receivers, page: &Page) -> Result<Paged<Candidate>, Error> {
     let (seq, through) = match page.cursor {
         Some(_) => page.numbers_or(0)?,
-        None => (0, sql(NEWEST_DEAD).first::<Number>(connection)?.map_or(0, |newest| newest.value)),
+        None => (0, sql(NEWEST_FAILED).first::<Number>(connection)?.map_or(0, |newest| newest.value)),
     };
     let (which, id) = match receivers {
         Receivers::All => (TO_ALL, None),
         Receivers::App(id) => (TO_APP, Some(id.to_string())),
         Receivers::One(id) => (TO_DESTINATION, Some(id.to_string())),
     };
-    let statement = sql(DEAD.of(which)).bind(through).bind(seq).bind(through).bind_all(id);
+    let statement = sql(FAILED.of(which)).bind(through).bind(seq).bind(through).bind_all(id);
     let rows: Vec<CandidateRow> = statement.bind(page.size() + 1).all(connection)?;
     cut(rows, page, |row| format!("{}_{through}", row.seq))
 }
 
-/// `|| ''` keeps the planner from using the index of the destination's dead deliveries instead of the one of the lane.
-const DEAD_IN_LANE: Sql = statement! {hot "deliveries_of_key", "
+/// `|| ''` keeps the planner from using the index of the destination's failed deliveries instead of the one of the
+/// lane.
+const FAILED_IN_LANE: Sql = statement! {hot "deliveries_of_key", "
     SELECT d.seq, d.created_at AS at, d.event_id AS id, d.event_type, d.collapse_key, d.revision,
         (SELECT e.traceparent FROM events e WHERE e.id = d.event_id) AS traceparent, d.destination_id AS only_to,
         TRUE AS is_last
     FROM deliveries d
-    WHERE collapse_key = ? AND destination_id = ? AND status || '' = 'dead' AND event_type <> ?
+    WHERE collapse_key = ? AND destination_id = ? AND status || '' = 'failed' AND event_type <> ?
     ORDER BY seq
 "};
 
-/// The dead deliveries of a purchase's lanes, except those of `purchase.updated`, and then the newest state. An event
-/// with two dead deliveries appears twice.
+/// The failed deliveries of a purchase's lanes, except those of `purchase.updated`, and then the newest state. An event
+/// with two failed deliveries appears twice.
 fn of_lanes(connection: &mut AnyConnection, key: CollapseKey, receivers: Receivers) -> Result<Paged<Candidate>, Error> {
     let origin = purchase::origin(connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
     let mut lanes = destinations::of_app(connection, origin.app_id)?;
@@ -286,7 +287,7 @@ fn of_lanes(connection: &mut AnyConnection, key: CollapseKey, receivers: Receive
     }
     let mut found = single_page(vec![key]);
     for lane in lanes {
-        let statement = sql(DEAD_IN_LANE).bind(key).bind(lane.id).bind(PURCHASE_UPDATED);
+        let statement = sql(FAILED_IN_LANE).bind(key).bind(lane.id).bind(PURCHASE_UPDATED);
         found.items.extend(statement.all::<CandidateRow>(connection)?.into_iter().map(Candidate::from));
     }
     Ok(found)

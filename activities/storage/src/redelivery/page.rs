@@ -1,7 +1,7 @@
-//! A page of a redelivery: each candidate gets a verdict for each destination. By the verdict it is recorded as owed,
-//! or in a dry run only counted.
+//! A page of a redelivery: each candidate gets a verdict for each destination. By the verdict it is queued, or in a dry
+//! run only counted.
 
-use crate::db::act::Act;
+use crate::db::audit_log::AuditEntry;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
@@ -27,24 +27,24 @@ use std::collections::BTreeMap;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redelivered {
-    /// Number of events, dead deliveries or purchases that were checked.
+    /// Number of events, failed deliveries or purchases that were checked.
     pub checked: i64,
     /// The deliveries that were recorded, and those that were not.
-    pub owing: Owing,
+    pub requeued: Requeued,
     /// The cursor of the next page; `None` at the end.
     pub next_cursor: Option<String>,
 }
 
 /// The deliveries that were recorded, and those that were not, with the reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Owing {
+pub struct Requeued {
     /// Number of new deliveries; in a dry run, of those that would be recorded.
-    pub owed: i64,
+    pub pending: i64,
     /// Number of deliveries that were not recorded, by reason.
     pub skipped: BTreeMap<Skipped, i64>,
     /// The destinations with a new delivery, or with a delivery that became due.
     pub destinations: Vec<DestinationId>,
-    /// The purchases with a new delivery, for [`RedeliverySelector::NeverOwed`]; empty for all other selectors.
+    /// The purchases with a new delivery, for [`RedeliverySelector::NeverQueued`]; empty for all other selectors.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub purchases: Vec<CollapseKey>,
 }
@@ -57,7 +57,7 @@ pub struct Selected {
 }
 
 impl Store {
-    /// Carries out one page of a redelivery: records a new delivery for each event that may be owed again. A dry run
+    /// Carries out one page of a redelivery: records a new delivery for each event that may be queued again. A dry run
     /// only counts. The cursor is the end of the page before; without one, the first page is read. With
     /// [`RunMode::Once`] a page that is requested twice records nothing twice.
     ///
@@ -80,9 +80,9 @@ impl Store {
         self.carry_out(selected, mode, place).await
     }
 
-    /// Records the newest `purchase.updated` and the dead events of a purchase as owed again, to one destination or to
-    /// all, as far as each may be owed again. Ends the back-off of those lanes, and returns the open lanes. `once` is
-    /// an idempotency key: with the same key it is carried out once, because its deliveries may have arrived before the
+    /// Queues the newest `purchase.updated` and the failed events of a purchase again, for one destination or for all,
+    /// as far as each may be queued again. Ends the back-off of those lanes, and returns the open lanes. `once` is an
+    /// idempotency key: with the same key it is carried out once, because its deliveries may have arrived before the
     /// request is repeated.
     pub async fn redeliver(
         &self,
@@ -93,18 +93,18 @@ impl Store {
         let selection = RedeliverySelector::Lanes(key).to(destination);
         let place = once.map_or(RunMode::Anew, RunMode::Once).place(&Page::default(), &json!(selection));
         self.change("purchase.redeliver", move |write| {
-            let mut act = None;
+            let mut entry = None;
             runs::once(write, place.as_ref(), |write| {
                 let app: Option<AppId> = sql(APP).bind(key).value(write.connection)?;
-                act = Some(Act::on(app, key).after(json!({ "destination_id": destination })));
-                // No event of the purchase dies between its selection and its new delivery.
+                entry = Some(AuditEntry::on(app, key).after(json!({ "destination_id": destination })));
+                // No event of the purchase fails between its selection and its new delivery.
                 if purchase::find(write.connection, key)?.is_some() {
                     purchase::lock(write, key)?;
                 }
                 let candidates = candidates(write.connection, &selection, None, &Page::default())?;
-                PageStep::Owe(write).carry_out(&Selected { selection: selection.clone(), candidates })
+                PageStep::Queue(write).carry_out(&Selected { selection: selection.clone(), candidates })
             })?;
-            Ok((lanes::open(write.connection, key)?, act))
+            Ok((lanes::open(write.connection, key)?, entry))
         })
         .await
     }
@@ -134,13 +134,13 @@ impl Store {
                 .await;
         }
         self.change("redelivery.page", move |write| {
-            let mut act = None;
+            let mut entry = None;
             let done = runs::once(write, place.as_ref(), |write| {
-                let done = PageStep::Owe(write).carry_out(&selected)?;
-                act = Some(self::act(write, &selected.selection, &done)?);
+                let done = PageStep::Queue(write).carry_out(&selected)?;
+                entry = Some(self::entry(write, &selected.selection, &done)?);
                 Ok(done)
             })?;
-            Ok((done, act))
+            Ok((done, entry))
         })
         .await
     }
@@ -148,16 +148,16 @@ impl Store {
 
 const APP: Sql = statement!("SELECT app_id AS value FROM purchases WHERE collapse_key = ?");
 
-/// The act of a page that was carried out: on its destination, its app, or all.
-fn act(write: &mut Write<'_>, selection: &Selection, done: &Redelivered) -> Result<Act, Error> {
+/// The audit entry of a page that was carried out: on its destination, its app, or all.
+fn entry(write: &mut Write<'_>, selection: &Selection, done: &Redelivered) -> Result<AuditEntry, Error> {
     let app = app_of(write.connection, selection.receivers)?;
     let subject = match selection.receivers {
         Receivers::One(id) => id.to_string(),
         Receivers::App(id) => id.to_string(),
         Receivers::All => "all".to_owned(),
     };
-    let after = json!({ "selector": selection.selector, "checked": done.checked, "owed": done.owing.owed });
-    Ok(Act::on(app, subject).after(after))
+    let after = json!({ "selector": selection.selector, "checked": done.checked, "pending": done.requeued.pending });
+    Ok(AuditEntry::on(app, subject).after(after))
 }
 
 /// Why [`RedeliverySelector::Event`] would not record a new delivery of an event; `None` if it would.
@@ -170,7 +170,7 @@ pub fn refused(
     let selection = RedeliverySelector::Event(event).to(destination);
     let candidates = candidates(connection, &selection, None, &Page::default())?;
     let done = PageStep::Dry(connection, now).carry_out(&Selected { selection, candidates })?;
-    Ok(done.owing.skipped.into_keys().next())
+    Ok(done.requeued.skipped.into_keys().next())
 }
 
 /// The app whose purchases are selected; `None` for all apps.
@@ -189,51 +189,56 @@ fn app_of(connection: &mut AnyConnection, receivers: Receivers) -> Result<Option
 enum PageStep<'s, 'c> {
     /// The deliveries are only counted, with the state of this time.
     Dry(&'s mut AnyConnection, Timestamp),
-    Owe(&'s mut Write<'c>),
+    Queue(&'s mut Write<'c>),
 }
 
 impl PageStep<'_, '_> {
     fn carry_out(mut self, selected: &Selected) -> Result<Redelivered, Error> {
         let found = &selected.candidates.items;
-        let mut owing = Owing::default();
+        let mut requeued = Requeued::default();
         for of_purchase in found.chunk_by(|one, next| one.collapse_key == next.collapse_key) {
-            self.resend(of_purchase, &selected.selection, &mut owing)?;
+            self.resend(of_purchase, &selected.selection, &mut requeued)?;
         }
         let checked = i64::try_from(found.len()).unwrap_or(i64::MAX);
-        Ok(Redelivered { checked, owing, next_cursor: selected.candidates.next_cursor.clone() })
+        Ok(Redelivered { checked, requeued, next_cursor: selected.candidates.next_cursor.clone() })
     }
 
     /// Gives the candidates of one purchase their verdicts.
-    fn resend(&mut self, of_purchase: &[Candidate], selection: &Selection, owing: &mut Owing) -> Result<(), Error> {
+    fn resend(
+        &mut self,
+        of_purchase: &[Candidate],
+        selection: &Selection,
+        requeued: &mut Requeued,
+    ) -> Result<(), Error> {
         let policy = Policy::of(&selection.selector);
         let Some(first) = of_purchase.first() else { return Ok(()) };
         let Some(origin) = self.origin(first.collapse_key)? else {
-            of_purchase.iter().for_each(|_| owing.skip(policy.absent));
+            of_purchase.iter().for_each(|_| requeued.skip(policy.absent));
             return Ok(());
         };
         let of_app = destinations::of_app(self.connection(), origin.app_id)?;
         for one in of_purchase {
             if !one.is_last {
-                owing.skip(Skipped::Superseded);
+                requeued.skip(Skipped::Superseded);
                 continue;
             }
             let only_to = one.only_to.or(selection.receivers.destination());
             let is_receiver = |destination: &&Destination| only_to.is_none_or(|only| only == destination.id);
             let receivers: Vec<&Destination> = of_app.iter().filter(is_receiver).collect();
             if receivers.is_empty() && only_to.is_some() {
-                owing.skip(policy.elsewhere);
+                requeued.skip(policy.elsewhere);
                 continue;
             }
             let newest = if one.event.is_none() { newest_event(self.connection(), one.collapse_key)? } else { None };
             let Some(event) = one.event.as_ref().or(newest.as_ref()) else {
-                owing.skip(policy.absent);
+                requeued.skip(policy.absent);
                 continue;
             };
             let condition = if one.only_to.is_some() { Condition::Unacknowledged } else { policy.condition };
             for destination in receivers {
                 let resend = Resend { event, origin: &origin, destination, condition };
                 let verdict = self.verdict(resend, policy.due)?;
-                owing.count(resend, &policy, verdict);
+                requeued.count(resend, &policy, verdict);
             }
         }
         Ok(())
@@ -242,7 +247,7 @@ impl PageStep<'_, '_> {
     const fn connection(&mut self) -> &mut AnyConnection {
         match self {
             Self::Dry(connection, _) => connection,
-            Self::Owe(write) => write.connection,
+            Self::Queue(write) => write.connection,
         }
     }
 
@@ -250,7 +255,7 @@ impl PageStep<'_, '_> {
     /// a delivery of it is recorded.
     fn origin(&mut self, key: CollapseKey) -> Result<Option<Origin>, Error> {
         let origin = purchase::origin(self.connection(), key)?;
-        let Self::Owe(write) = self else { return Ok(origin) };
+        let Self::Queue(write) = self else { return Ok(origin) };
         if origin.is_none() || purchase::find(write.connection, key)?.is_none() {
             return Ok(None);
         }
@@ -261,36 +266,36 @@ impl PageStep<'_, '_> {
     fn verdict(&mut self, resend: Resend<'_>, due: DueNow) -> Result<DeliveryNumber, Error> {
         let write = match self {
             Self::Dry(connection, now) => return verdict::verdict(connection, resend, *now),
-            Self::Owe(write) => write,
+            Self::Queue(write) => write,
         };
-        let verdict = verdict::owe(write, resend)?;
-        if due == DueNow::Lane || is_owed(verdict) {
+        let verdict = verdict::queue(write, resend)?;
+        if due == DueNow::Lane || is_pending(verdict) {
             make_due(write, resend, due)?;
         }
         Ok(verdict)
     }
 }
 
-const fn is_owed(verdict: DeliveryNumber) -> bool {
-    matches!(verdict, Ok(_) | Err(Skipped::AlreadyOwed))
+const fn is_pending(verdict: DeliveryNumber) -> bool {
+    matches!(verdict, Ok(_) | Err(Skipped::AlreadyPending))
 }
 
-impl Owing {
+impl Requeued {
     fn skip(&mut self, why: Skipped) {
         *self.skipped.entry(why).or_default() += 1;
     }
 
     fn count(&mut self, resend: Resend<'_>, policy: &Policy, verdict: DeliveryNumber) {
         let id = resend.destination.id;
-        let has_work = verdict.is_ok() || (policy.due == DueNow::Event && is_owed(verdict));
+        let has_work = verdict.is_ok() || (policy.due == DueNow::Event && is_pending(verdict));
         if has_work && !self.destinations.contains(&id) {
             self.destinations.push(id);
         }
         match verdict {
-            Ok(_) => self.owed += 1,
+            Ok(_) => self.pending += 1,
             Err(why) => self.skip(why),
         }
-        if verdict.is_ok() && policy.condition == Condition::NeverOwed {
+        if verdict.is_ok() && policy.condition == Condition::NeverQueued {
             self.purchases.push(resend.event.collapse_key);
         }
     }

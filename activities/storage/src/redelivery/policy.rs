@@ -1,12 +1,12 @@
-//! The policy of each selector: on which condition an event is owed again, and what becomes due at once.
+//! The policy of each selector: on which condition an event is queued again, and what becomes due at once.
 
 use crate::redelivery::verdict::{Condition, Skipped};
-use domain::RedeliverySelector::{self, All, Behind, Event, Failed, Lanes, NeverOwed, Purchase, Purchases, Range};
+use domain::RedeliverySelector::{self, All, Behind, Event, Failed, Lanes, NeverQueued, Purchase, Purchases, Range};
 
 /// How the candidates of a selector are treated.
 #[derive(Clone, Copy)]
 pub struct Policy {
-    /// The condition on which an event is owed again.
+    /// The condition on which an event is queued again.
     pub condition: Condition,
     /// Which pending deliveries become due at once.
     pub due: DueNow,
@@ -37,7 +37,7 @@ impl Policy {
             Range { .. } => events,
             Failed => Self { condition: Condition::Unacknowledged, ..events },
             Behind => Self { condition: Condition::Unacknowledged, ..states },
-            NeverOwed => Self { condition: Condition::NeverOwed, ..states },
+            NeverQueued => Self { condition: Condition::NeverQueued, ..states },
             All | Purchases(_) => states,
         }
     }

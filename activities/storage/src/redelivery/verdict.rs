@@ -1,4 +1,4 @@
-//! Whether an event may be owed to a destination again, and the only function that records it.
+//! Whether an event may be queued for a destination again, and the only function that records it.
 //!
 //! A destination that gets requests user by user (`per_user`) counts events, and recognizes a repeated id for seven
 //! days. So an event that it acknowledged is never sent to it again: within seven days it would drop the event, later
@@ -21,7 +21,7 @@ use domain::{DestinationId, Environment, EventId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Why an event was not owed again.
+/// Why an event was not queued again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Skipped {
@@ -29,8 +29,8 @@ pub enum Skipped {
     Superseded,
     /// The destination does not choose such events, or those of this platform or environment.
     NotChosen,
-    /// It is owed already, or was before, where only what was never owed is sent.
-    AlreadyOwed,
+    /// It is pending already, or was queued before, where only what was never queued is sent.
+    AlreadyPending,
     /// The destination acknowledged it, or a newer state.
     Acknowledged,
     /// The destination acknowledged it, and would drop it or count it twice.
@@ -47,18 +47,18 @@ pub enum Skipped {
     Unknown,
 }
 
-/// The condition on which an event is owed again.
+/// The condition on which an event is queued again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
     /// None beside those that hold for every redelivery.
     Always,
     /// Only if the destination acknowledged neither the event nor a newer state.
     Unacknowledged,
-    /// Only if it was never owed to the destination.
-    NeverOwed,
+    /// Only if it was never queued for the destination.
+    NeverQueued,
 }
 
-/// An event that may be owed to a destination again.
+/// An event that may be queued for a destination again.
 #[derive(Clone, Copy)]
 pub struct Resend<'a> {
     pub event: &'a Event,
@@ -86,15 +86,15 @@ row! {
     }
 }
 
-/// Whether an event of a purchase may be owed to a destination again.
+/// Whether an event of a purchase may be queued for a destination again.
 pub fn verdict(connection: &mut AnyConnection, resend: Resend<'_>, now: Timestamp) -> Result<DeliveryNumber, Error> {
     let Resend { event, destination, condition, .. } = resend;
     if !is_for(connection, resend)? {
         return Ok(Err(Skipped::NotChosen));
     }
     let past = past(connection, event.id, destination.id)?;
-    if past.open > 0 || (condition == Condition::NeverOwed && past.next_n > 0) {
-        return Ok(Err(Skipped::AlreadyOwed));
+    if past.open > 0 || (condition == Condition::NeverQueued && past.next_n > 0) {
+        return Ok(Err(Skipped::AlreadyPending));
     }
     if condition == Condition::Unacknowledged && (past.delivered > 0 || has_state(connection, event, destination.id)?) {
         return Ok(Err(Skipped::Acknowledged));
@@ -126,25 +126,25 @@ fn is_for(connection: &mut AnyConnection, resend: Resend<'_>) -> Result<bool, Er
     Ok(is_for && destination.filter.wants(origin.platform_id, environment))
 }
 
-/// Records a new delivery, if the verdict allows it. The purchase is locked. With a payment its changes are owed again
-/// too, because they are not sent to a destination that does not have the payment.
-pub fn owe(write: &mut Write<'_>, resend: Resend<'_>) -> Result<DeliveryNumber, Error> {
-    let verdict = owe_one(write, resend)?;
+/// Records a new delivery, if the verdict allows it. The purchase is locked. With a payment its changes are queued
+/// again too, because they are not sent to a destination that does not have the payment.
+pub fn queue(write: &mut Write<'_>, resend: Resend<'_>) -> Result<DeliveryNumber, Error> {
+    let verdict = queue_one(write, resend)?;
     if verdict.is_ok() && resend.destination.per_user {
         for change in payments::changes(write.connection, resend.event.id)? {
-            let _: DeliveryNumber = owe_one(write, Resend { event: &change, ..resend })?;
+            let _: DeliveryNumber = queue_one(write, Resend { event: &change, ..resend })?;
         }
     }
     Ok(verdict)
 }
 
-fn owe_one(write: &mut Write<'_>, resend: Resend<'_>) -> Result<DeliveryNumber, Error> {
+fn queue_one(write: &mut Write<'_>, resend: Resend<'_>) -> Result<DeliveryNumber, Error> {
     // Retention locks the rows too before it prunes them. So either it sees the new delivery, or this sees the pruning.
     sources(write.connection, resend.event, LOCK_SOURCES)?;
     let now = write.now()?;
     let verdict = verdict(write.connection, resend, now)?;
     if let Ok(n) = verdict {
-        deliveries::owe_again(write, resend.event, resend.destination.id, n)?;
+        deliveries::queue_again(write, resend.event, resend.destination.id, n)?;
         copy_first_try(write, resend, n)?;
     }
     Ok(verdict)

@@ -27,7 +27,7 @@ pub struct DeliveryFilter {
     /// Only those in this status.
     #[schemars(
         with = "Option<String>",
-        extend("enum" = ["pending", "waiting", "delivered", "superseded", "skipped", "dead", null])
+        extend("enum" = ["pending", "waiting", "delivered", "superseded", "skipped", "failed", null])
     )]
     pub status: Option<DeliveryStatus>,
 }
@@ -51,10 +51,10 @@ row! {
         pub revision: i64,
         /// Number of earlier deliveries of the event to this destination: 0 for the first.
         pub n: i64,
-        /// `pending`, `waiting`, `delivered`, `superseded`, `skipped` or `dead`.
+        /// `pending`, `waiting`, `delivered`, `superseded`, `skipped` or `failed`.
         #[schemars(
             with = "String",
-            extend("enum" = ["pending", "waiting", "delivered", "superseded", "skipped", "dead"])
+            extend("enum" = ["pending", "waiting", "delivered", "superseded", "skipped", "failed"])
         )]
         pub status: DeliveryStatus,
         /// Number of attempts that were begun. An attempt without a request, because of unusable settings or an expired
@@ -151,8 +151,8 @@ const LIST: Sql = statement! {"
     ORDER BY seq DESC
     LIMIT ?
 "};
-const DEAD: Clause = clause!(&[LIST], hot "deliveries_dead", "status = 'dead'");
-const PENDING: Clause = clause!(&[LIST], hot "deliveries_owed", "status = 'pending'");
+const FAILED: Clause = clause!(&[LIST], hot "deliveries_failed", "status = 'failed'");
+const PENDING: Clause = clause!(&[LIST], hot "deliveries_pending_by_age", "status = 'pending'");
 const WAITING: Clause = clause!(&[LIST], hot "deliveries_unnamed", "status = 'waiting'");
 const SKIPPED: Clause = clause!(&[LIST], hot "deliveries_skipped", "status = 'skipped'");
 const IN_STATUS: Clause = clause!(&[LIST], "status = ?");
@@ -176,7 +176,7 @@ impl Store {
         self.read(move |connection| {
             // A partial index of one status serves only a statement that has this status as a literal.
             let (named, other) = match filter.status {
-                Some(DeliveryStatus::Dead) => (Some(DEAD), None),
+                Some(DeliveryStatus::Failed) => (Some(FAILED), None),
                 Some(DeliveryStatus::Pending) => (Some(PENDING), None),
                 Some(DeliveryStatus::Waiting) => (Some(WAITING), None),
                 Some(DeliveryStatus::Skipped) => (Some(SKIPPED), None),

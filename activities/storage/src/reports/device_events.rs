@@ -1,4 +1,4 @@
-//! The events of devices, as the API shows and explains them: each with what its destinations are owed of it.
+//! The events of devices, as the API shows and explains them: each with its deliveries.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -29,7 +29,7 @@ pub struct DeviceEventFilter {
     pub event_type: Option<String>,
     /// Only the one that the app itself names so: the `id` in its report.
     pub client_id: Option<String>,
-    /// Only those that were owed to this destination.
+    /// Only those that were queued for this destination.
     pub destination_id: Option<DestinationId>,
     /// Only those whose delivery, to `destination_id` or else to any destination, is in this status.
     pub status: Option<StreamStatus>,
@@ -61,7 +61,7 @@ row! {
     }
 }
 
-/// What a destination is owed of an event of a device.
+/// The delivery of an event of a device to a destination.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "DeviceDelivery")]
 pub struct DeviceDeliveryView {
@@ -91,7 +91,7 @@ pub struct DeviceDeliveryView {
     pub finished_at: Option<Timestamp>,
 }
 
-/// An event of a device, with what its destinations are owed of it.
+/// An event of a device, with its deliveries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "DeviceEvent")]
 pub struct DeviceEventView {
@@ -181,8 +181,8 @@ const IN_STATUS: Clause = clause! {&[LIST], "
     EXISTS (SELECT 1 FROM device_deliveries d WHERE d.event_seq = e.seq AND d.status = ?)
 "};
 // A partial index of one status serves only a statement that has this status as a literal.
-const DEAD: Clause = clause! {&[LIST], hot "device_deliveries_dead", "
-    e.seq IN (SELECT d.event_seq FROM device_deliveries d WHERE d.status = 'dead')
+const FAILED: Clause = clause! {&[LIST], hot "device_deliveries_failed", "
+    e.seq IN (SELECT d.event_seq FROM device_deliveries d WHERE d.status = 'failed')
 "};
 const SKIPPED: Clause = clause! {&[LIST], hot "device_deliveries_skipped", "
     e.seq IN (SELECT d.event_seq FROM device_deliveries d WHERE d.status = 'skipped')
@@ -240,7 +240,7 @@ impl DeviceEventFilter {
         let of_destination = self.destination_id.filter(|_| self.status.is_none());
         let both = self.destination_id.zip(self.status).map(|(id, status)| format!("{id}/{}", status.as_str()));
         let (named, other) = match self.status.filter(|_| self.destination_id.is_none()) {
-            Some(StreamStatus::Dead) => (Some(DEAD), None),
+            Some(StreamStatus::Failed) => (Some(FAILED), None),
             Some(StreamStatus::Skipped) => (Some(SKIPPED), None),
             other => (None, other),
         };
@@ -264,7 +264,7 @@ fn find(connection: &mut AnyConnection, id: EventId) -> Result<(DeviceEventView,
     Ok((view, body, app_id))
 }
 
-/// Adds to each event what its destinations are owed of it.
+/// Adds its deliveries to each event.
 fn with_deliveries(connection: &mut AnyConnection, events: Vec<EventRow>) -> Result<Vec<DeviceEventView>, Error> {
     let Some(seqs) = Value::list(events.iter().map(|row| row.seq)) else { return Ok(Vec::new()) };
     let rows: Vec<DeliveryRow> = sql(DELIVERIES).uncached().bind(seqs).all(connection)?;

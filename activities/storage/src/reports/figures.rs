@@ -1,7 +1,7 @@
-//! The figures of destinations for metrics and the API: state, health and number of owed deliveries. Also skipping the
-//! owed `user.*` events of a disabled destination, before an admin enables it again.
+//! The figures of destinations for metrics and the API: state, health and number of pending deliveries. Also skipping
+//! the pending `user.*` events of a disabled destination, before an admin enables it again.
 
-use crate::db::act::Act;
+use crate::db::audit_log::AuditEntry;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -11,7 +11,7 @@ use crate::db::writer::Write;
 use crate::delivery::health::{self, HealthView};
 use crate::events::deliveries::{self, FREED, NEXT_OF_USERS};
 use crate::events::user_leases::LIVE;
-use crate::reports::explain::{self, Owes};
+use crate::reports::explain::{self, Backlog};
 use crate::settings::destinations::{self, Destination};
 use crate::settling::profiles;
 use const_format::formatcp;
@@ -30,15 +30,15 @@ const FORGETTABLE: &str = formatcp!(
 /// The error of a skipped delivery.
 const FORGOTTEN: &str = "an admin enabled the destination with the newest states only";
 
-/// The health of a destination, with the numbers of its pending, waiting and dead deliveries.
+/// The health of a destination, with the numbers of its pending, waiting and failed deliveries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DestinationHealth {
     /// Its health, and the number of its pending deliveries.
     #[serde(flatten)]
     pub health: HealthView,
-    /// The numbers of its waiting, dead and skipped deliveries.
+    /// The numbers of its waiting, failed and skipped deliveries.
     #[serde(flatten)]
-    pub owes: Owes,
+    pub backlog: Backlog,
 }
 
 /// The figures of a destination for metrics.
@@ -47,13 +47,13 @@ pub struct Figures {
     pub id: DestinationId,
     /// `healthy`, `failing`, `open` or `disabled`.
     pub state: String,
-    /// Number of deliveries that it is owed, counted up to 10,000: a scrape costs no more however many there are.
-    pub owed: i64,
+    /// Number of its pending deliveries, counted up to 10,000: a scrape costs no more however many there are.
+    pub pending: i64,
     /// The age of the oldest of them, in milliseconds; 0 when there is none.
-    pub oldest_owed_ms: i64,
+    pub oldest_pending_ms: i64,
 }
 
-/// The result of skipping the `user.*` events that a destination is owed.
+/// The result of skipping the `user.*` events that are pending for a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Forgotten {
     pub skipped: i64,
@@ -78,9 +78,9 @@ impl Store {
         self.read_now(move |connection, now| {
             let all: Vec<StateRow> = sql(STATES).all(connection)?;
             let figures = |StateRow { id, state }| {
-                let oldest = deliveries::oldest_owed(connection, id)?;
-                let oldest_owed_ms = oldest.map_or(0, |oldest| now.millis_since(oldest).max(0));
-                Ok(Figures { id, state, owed: deliveries::owed(connection, id)?, oldest_owed_ms })
+                let oldest = deliveries::oldest_pending(connection, id)?;
+                let oldest_pending_ms = oldest.map_or(0, |oldest| now.millis_since(oldest).max(0));
+                Ok(Figures { id, state, pending: deliveries::pending(connection, id)?, oldest_pending_ms })
             };
             all.into_iter().map(figures).collect()
         })
@@ -91,13 +91,13 @@ impl Store {
     pub async fn destination_health(&self, id: DestinationId) -> Result<DestinationHealth, Error> {
         self.read(move |connection| {
             let health = health::view(connection, id)?;
-            Ok(DestinationHealth { health, owes: explain::owes(connection, id)? })
+            Ok(DestinationHealth { health, backlog: explain::backlog(connection, id)? })
         })
         .await
     }
 
-    /// Ends the owed `user.*` deliveries of a disabled destination as `skipped`, in batches and at most `limit`. Call
-    /// it again for the rest. A delivery that is being sent at this moment is left to its attempt.
+    /// Ends the pending `user.*` deliveries of a disabled destination as `skipped`, in batches and at most `limit`.
+    /// Call it again for the rest. A delivery that is being sent at this moment is left to its attempt.
     ///
     /// # Errors
     ///
@@ -108,10 +108,10 @@ impl Store {
             let batch = Batch { id, after, at_most: deliveries::BATCH.min(limit - skipped) };
             let forget = move |write: &mut Write<'_>| {
                 let passed = batch.forget(write)?;
-                // The first batch has the act of all.
-                let is_act = after == 0 && passed.as_ref().is_some_and(|passed| passed.count > 0);
-                let app = if is_act { sql(APP).bind(id).value::<AppId>(write.connection)? } else { None };
-                Ok((passed, is_act.then(|| Act::on(app, id))))
+                // The first batch has the audit entry of all.
+                let has_entry = after == 0 && passed.as_ref().is_some_and(|passed| passed.count > 0);
+                let app = if has_entry { sql(APP).bind(id).value::<AppId>(write.connection)? } else { None };
+                Ok((passed, has_entry.then(|| AuditEntry::on(app, id))))
             };
             let Some(passed) = self.change("destination.skip-events", forget).await? else {
                 return Ok(Forgotten { skipped, more: false });
@@ -136,7 +136,7 @@ impl Store {
     }
 }
 
-/// The next owed `user.*` deliveries of a destination.
+/// The next pending `user.*` deliveries of a destination.
 #[derive(Clone, Copy)]
 struct Batch {
     id: DestinationId,

@@ -33,7 +33,7 @@ pub struct PurchaseFilter {
     pub state: Option<State>,
     /// Only those that are held now (`true`), or only the others (`false`).
     pub held: Option<bool>,
-    /// Only those of which a delivery is owed after a failed attempt (`true`), or only the others (`false`).
+    /// Only those of which a delivery is pending after a failed attempt (`true`), or only the others (`false`).
     pub failing: Option<bool>,
 }
 
@@ -128,8 +128,9 @@ const OF_USER: Clause = clause!(&[PURCHASES], hot "purchases_user", "p.user_id =
 const IN_STATE: Clause = clause!(&[PURCHASES], hot "purchases_state or purchases_order", "p.state = ?");
 const HELD: Clause = clause!(&[PURCHASES], hot "purchases_held", "p.held_until > ?");
 const NOT_HELD: Clause = clause!(&[PURCHASES], "COALESCE(p.held_until, 0) <= ?");
-/// What is owed is little, and in partial indexes.
-const FAILING: Clause = clause! {&[PURCHASES], hot "deliveries_pending or deliveries_owed or deliveries_tried", "
+/// What is pending is little, and in partial indexes.
+const FAILING: Clause = clause! {
+    &[PURCHASES], hot "deliveries_pending or deliveries_pending_by_age or deliveries_tried", "
     p.collapse_key IN (SELECT d.collapse_key FROM deliveries d WHERE d.status = 'pending' AND d.tried_at > 0)
 "};
 const NOT_FAILING: Clause = clause! {&[PURCHASES], hot "deliveries_pending", "

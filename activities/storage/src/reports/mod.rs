@@ -1,11 +1,11 @@
-//! Stored data, read for people and programs: lists of rows, explanations, states of customers, the audit of the tables,
-//! how far platforms are connected, the feed of purchases, the events of devices, figures of destinations, and the
-//! comparison of sent revenue with the ledger.
+//! Stored data, read for people and programs: lists of rows, explanations, states of customers, the check of the
+//! tables, how far platforms are connected, the feed of purchases, the events of devices, figures of destinations, and
+//! the comparison of sent revenue with the ledger.
 
-pub mod acts;
 pub mod alarms;
 pub mod arrivals;
-pub mod audit;
+pub mod audit_log;
+pub mod check;
 pub mod choosers;
 pub mod connecting;
 pub mod customer;

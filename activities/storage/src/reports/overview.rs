@@ -1,4 +1,4 @@
-//! How everything stands: what waits, what is owed and what is dead, counted up to a maximum by partial indexes, so
+//! How everything stands: what waits, what is pending and what failed, counted up to a maximum by partial indexes, so
 //! that it costs the same however large the tables are.
 
 use crate::db::connection::{AnyConnection, MultiBackend};
@@ -39,12 +39,12 @@ pub struct Overview {
     pub held: i64,
     /// Number of purchases that wait for their store, or for a person because their store does not know them.
     pub waiting: i64,
-    /// Number of deliveries that are owed.
-    pub owed: i64,
-    /// Since when the oldest of them is owed; null without one.
-    pub oldest_owed_at: Option<Timestamp>,
-    /// Number of dead deliveries.
-    pub dead: i64,
+    /// Number of deliveries that are pending.
+    pub pending: i64,
+    /// Since when the oldest of them is pending; null without one.
+    pub oldest_pending_at: Option<Timestamp>,
+    /// Number of failed deliveries.
+    pub failed: i64,
     /// Destinations, those in trouble first; at most 50.
     pub destinations: Vec<DestinationOverview>,
 }
@@ -61,18 +61,18 @@ row! {
 }
 
 row! {
-    /// A destination, and what is owed to it.
+    /// A destination, and what is pending for it.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
     pub struct DestinationOverview {
         /// Which one.
         #[serde(flatten)]
         pub destination: NamedDestination,
-        /// Number of deliveries that it is owed.
-        pub owed: i64,
-        /// Since when the oldest of them is owed; null without one.
-        pub oldest_owed_at: Option<Timestamp>,
-        /// Number of its dead deliveries.
-        pub dead: i64,
+        /// Number of its pending deliveries.
+        pub pending: i64,
+        /// Since when the oldest of them is pending; null without one.
+        pub oldest_pending_at: Option<Timestamp>,
+        /// Number of its failed deliveries.
+        pub failed: i64,
         /// When it last answered with success, as far as that is noted: only after a failure.
         pub last_success_at: Option<Timestamp>,
         /// When a request to it failed last.
@@ -171,34 +171,34 @@ const WAITING: Sql = statement! {"
 "};
 const OF_APP: Clause = clause!(&[HELD, WAITING], "p.app_id = ?");
 
-const OWED: Sql = statement! {"
+const PENDING: Sql = statement! {"
     SELECT COUNT(*) AS value
     FROM (SELECT 1 FROM deliveries d WHERE d.status = 'pending' AND {{which}} LIMIT {MAX_COUNTED}) x
 "};
-const OLDEST_OWED: Sql = statement! {"
+const OLDEST_PENDING: Sql = statement! {"
     SELECT d.created_at AS value
     FROM deliveries d
     WHERE d.status = 'pending' AND {{which}}
     ORDER BY d.seq
     LIMIT 1
 "};
-const DEAD: Sql = statement! {"
+const FAILED: Sql = statement! {"
     SELECT COUNT(*) AS value
-    FROM (SELECT 1 FROM deliveries d WHERE d.status = 'dead' AND {{which}} LIMIT {MAX_COUNTED}) x
+    FROM (SELECT 1 FROM deliveries d WHERE d.status = 'failed' AND {{which}} LIMIT {MAX_COUNTED}) x
 "};
 const TO_APP: Clause = clause! {
-    &[OWED, OLDEST_OWED, DEAD], "d.destination_id IN (SELECT t.id FROM destinations t WHERE t.app_id = ?)"
+    &[PENDING, OLDEST_PENDING, FAILED], "d.destination_id IN (SELECT t.id FROM destinations t WHERE t.app_id = ?)"
 };
 
-/// Each destination with what it is owed: one statement, however many there are.
+/// Each destination with what is pending for it: one statement, however many there are.
 const DESTINATIONS: Sql = statement! {"
     SELECT t.id, t.app_id, t.kind, t.name, t.state, t.since, t.reason,
         (SELECT COUNT(*) FROM (SELECT 1 FROM deliveries d
-            WHERE d.destination_id = t.id AND d.status = 'pending' LIMIT {MAX_COUNTED}) x) AS owed,
+            WHERE d.destination_id = t.id AND d.status = 'pending' LIMIT {MAX_COUNTED}) x) AS pending,
         (SELECT d.created_at FROM deliveries d
-            WHERE d.destination_id = t.id AND d.status = 'pending' ORDER BY d.seq LIMIT 1) AS oldest_owed_at,
+            WHERE d.destination_id = t.id AND d.status = 'pending' ORDER BY d.seq LIMIT 1) AS oldest_pending_at,
         (SELECT COUNT(*) FROM (SELECT 1 FROM deliveries d
-            WHERE d.destination_id = t.id AND d.status = 'dead' LIMIT {MAX_COUNTED}) x) AS dead,
+            WHERE d.destination_id = t.id AND d.status = 'failed' LIMIT {MAX_COUNTED}) x) AS failed,
         h.last_success_at, h.last_failure_at, h.last_error
     FROM destinations t
     JOIN health h ON h.destination_id = t.id
@@ -227,9 +227,9 @@ impl Store {
                 next_windows: next_windows(open(NEXT_WINDOWS).all(connection)?),
                 held: number(connection, held)?,
                 waiting: number(connection, waiting)?,
-                owed: number(connection, to(OWED))?,
-                oldest_owed_at: to(OLDEST_OWED).value(connection)?,
-                dead: number(connection, to(DEAD))?,
+                pending: number(connection, to(PENDING))?,
+                oldest_pending_at: to(OLDEST_PENDING).value(connection)?,
+                failed: number(connection, to(FAILED))?,
                 destinations: Filtered::new(DESTINATIONS, []).and(OWNED, app).statement().all(connection)?,
             })
         })
@@ -257,14 +257,14 @@ const PULSE: Sql = statement! {"
         (SELECT MAX(updated_at) FROM purchases) AS purchases,
         (SELECT MAX(seq) FROM events) AS events,
         (SELECT MAX(seq) FROM device_events) AS device_events,
-        (SELECT MAX(seq) FROM deliveries) AS owed,
+        (SELECT MAX(seq) FROM deliveries) AS pending,
         (SELECT MAX(finished_at) FROM deliveries WHERE pruned_at IS NULL AND finished_at IS NOT NULL) AS finished,
         (SELECT MAX(last_failure_at) FROM health) AS failed,
         (SELECT MAX(since) FROM destinations) AS destinations,
         (SELECT MAX(COALESCE(decided_at, requested_at)) FROM topics) AS topics,
         (SELECT MAX(last_at) FROM arrivals) AS arrivals,
         (SELECT MAX(last_at) FROM alarms) AS alarms,
-        (SELECT MAX(seq) FROM acts) AS acts
+        (SELECT MAX(seq) FROM audit_log) AS audit_log
 "};
 
 row! {
@@ -276,14 +276,14 @@ row! {
         pub purchases: Option<i64>,
         pub events: Option<i64>,
         pub device_events: Option<i64>,
-        pub owed: Option<i64>,
+        pub pending: Option<i64>,
         pub finished: Option<i64>,
         pub failed: Option<i64>,
         pub destinations: Option<i64>,
         pub topics: Option<i64>,
         pub arrivals: Option<i64>,
         pub alarms: Option<i64>,
-        pub acts: Option<i64>,
+        pub audit_log: Option<i64>,
     }
 }
 
@@ -296,12 +296,12 @@ impl Pulse {
             ("purchases", [self.purchases, None, None]),
             ("events", [self.events, None, None]),
             ("device_events", [self.device_events, None, None]),
-            ("deliveries", [self.owed, self.finished, self.failed]),
+            ("deliveries", [self.pending, self.finished, self.failed]),
             ("destinations", [self.destinations, self.failed, None]),
             ("topics", [self.topics, None, None]),
             ("arrivals", [self.arrivals, None, None]),
             ("alarms", [self.alarms, None, None]),
-            ("acts", [self.acts, None, None]),
+            ("audit_log", [self.audit_log, None, None]),
         ]
     }
 }

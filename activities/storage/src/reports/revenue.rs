@@ -58,7 +58,7 @@ pub struct RevenueLine {
     pub kind: Option<String>,
     /// The amount in the ledger, in USD; null if it is not known.
     pub ledger: Option<String>,
-    /// The amount in the frozen body, in USD, by the status of the delivery: `delivered`, `owed` or `dead`.
+    /// The amount in the frozen body, in USD, by the status of the delivery: `delivered`, `pending` or `failed`.
     pub sent: BTreeMap<&'static str, String>,
     /// Why the delivered revenue differs from the ledger; null if it does not.
     pub differs: Option<Differs>,
@@ -75,15 +75,15 @@ pub enum Differs {
     /// The integration was created after the event, or had another choice of events then.
     CreatedLater,
     /// The delivery is pending.
-    Owed,
+    Pending,
     /// The delivery waits until the customer's external id is set.
     WaitingForName,
-    /// The delivery is dead.
-    Dead,
+    /// The delivery failed.
+    Failed,
     /// The delivery was skipped, for example because the integration has no API key for it.
     Skipped,
-    /// The entry changes a payment that the integration was never owed.
-    PaymentNotOwed,
+    /// The entry changes a payment that was never queued for the integration.
+    PaymentNotQueued,
     /// The amount that was sent differs from the ledger. There is no explanation for it.
     Unequal,
     /// There is no delivery. There is no explanation for it.
@@ -102,7 +102,7 @@ impl Differs {
 
 /// The comparison of the sent revenue with the ledger, for one page of purchases.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct RevenueAudit {
+pub struct RevenueCheck {
     /// Number of purchases that were checked.
     pub purchases: i64,
     /// The integrations of their apps.
@@ -159,10 +159,10 @@ row! {
     }
 }
 
-/// The integrations that were owed a payment, and those to which it was delivered.
+/// The integrations for which a payment was queued, and those to which it was delivered.
 #[derive(Default)]
 struct Paid {
-    owed: HashSet<DestinationId>,
+    queued: HashSet<DestinationId>,
     delivered: HashSet<DestinationId>,
 }
 
@@ -209,7 +209,7 @@ const KEYS: Sql = statement! {"
 
 impl Store {
     /// Compares the ledger with the revenue that was sent to each integration, for a page of purchases.
-    pub async fn audit_revenue(&self, filter: RevenueFilter, page: Page) -> Result<RevenueAudit, Error> {
+    pub async fn check_revenue(&self, filter: RevenueFilter, page: Page) -> Result<RevenueCheck, Error> {
         self.read(move |connection| {
             let after = page.cursor.clone().unwrap_or_default();
             let keys = match filter.app_id {
@@ -241,7 +241,7 @@ impl Store {
             let purchases = i64::try_from(keys.len()).unwrap_or(i64::MAX);
             let is_unexplained = |line: &&RevenueLine| line.differs.is_some_and(|differs| !differs.is_explained());
             let unexplained = lines.iter().filter(is_unexplained).count();
-            Ok(RevenueAudit { purchases, integrations: integrations.collect(), lines, unexplained, next_cursor })
+            Ok(RevenueCheck { purchases, integrations: integrations.collect(), lines, unexplained, next_cursor })
         })
         .await
     }
@@ -262,7 +262,7 @@ fn compare(integrations: &BTreeMap<AppId, Vec<Chooser>>, rows: &[EntryRow]) -> V
         if first.entry == 0 {
             let by = |row: &EntryRow| row.destination_id;
             paid = Paid {
-                owed: entry.iter().filter_map(by).collect(),
+                queued: entry.iter().filter_map(by).collect(),
                 delivered: entry.iter().filter(|row| row.is(DeliveryStatus::Delivered)).filter_map(by).collect(),
             };
         }
@@ -322,7 +322,7 @@ fn without_delivery(chooser: &Chooser, entry: &EntryRow, paid: &Paid) -> Option<
     if entry.is_nothing() {
         entry.usd.is_none().then_some(Differs::PriceUnknown)
     } else if entry.entry > 0 {
-        Some(if paid.owed.contains(&destination.id) { Differs::Missing } else { Differs::PaymentNotOwed })
+        Some(if paid.queued.contains(&destination.id) { Differs::Missing } else { Differs::PaymentNotQueued })
     } else if entry.created_at < chooser.known_from() {
         Some(Differs::CreatedLater)
     } else if chooses && destination.filter.wants(entry.platform_id, entry.environment) {
@@ -345,9 +345,9 @@ impl EntryRow {
     /// Why the entry was not delivered, by the status of its delivery.
     fn unfinished(&self) -> Differs {
         match self.status {
-            Some(DeliveryStatus::Pending) => Differs::Owed,
+            Some(DeliveryStatus::Pending) => Differs::Pending,
             Some(DeliveryStatus::Waiting) => Differs::WaitingForName,
-            Some(DeliveryStatus::Dead) => Differs::Dead,
+            Some(DeliveryStatus::Failed) => Differs::Failed,
             Some(DeliveryStatus::Skipped) => Differs::Skipped,
             // It was delivered without the amount that the ledger has.
             _ => Differs::Unequal,
@@ -376,8 +376,8 @@ impl StrayRow {
 const fn status_name(status: Option<DeliveryStatus>) -> &'static str {
     match status {
         Some(DeliveryStatus::Delivered) => "delivered",
-        Some(DeliveryStatus::Dead) => "dead",
-        _ => "owed",
+        Some(DeliveryStatus::Failed) => "failed",
+        _ => "pending",
     }
 }
 

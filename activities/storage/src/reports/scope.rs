@@ -22,8 +22,8 @@ pub enum Subject {
     /// A question whether purchases may move.
     Review,
     Key,
-    /// A session of a person at the page.
-    Session,
+    /// A sign-in of a person at the page.
+    SignIn,
     /// An alarm about a platform or a destination.
     Alarm,
 }
@@ -62,7 +62,7 @@ const TRANSFER: Sql = statement!("SELECT app_id AS value FROM transfers WHERE id
 const REVIEW: Sql = statement!("SELECT app_id AS value FROM transfer_reviews WHERE id = ?");
 const ALARM: Sql = statement!("SELECT app_id AS value FROM alarms WHERE id = ? AND app_id IS NOT NULL");
 const KEY: Sql = statement!("SELECT app_id AS value FROM api_keys WHERE id = ? AND app_id IS NOT NULL");
-const SESSION: Sql = statement!("SELECT app_id AS value FROM sessions WHERE id = ? AND app_id IS NOT NULL");
+const SIGN_IN: Sql = statement!("SELECT app_id AS value FROM sign_ins WHERE id = ? AND app_id IS NOT NULL");
 
 impl Store {
     /// The app that a thing belongs to, by its id as a text. `None` when there is no such thing, or when it does not
@@ -83,7 +83,7 @@ impl Store {
                 Subject::Transfer => sql(TRANSFER).bind(id),
                 Subject::Review => sql(REVIEW).bind(id),
                 Subject::Key => sql(KEY).bind(id),
-                Subject::Session => sql(SESSION).bind(id),
+                Subject::SignIn => sql(SIGN_IN).bind(id),
                 Subject::Alarm => sql(ALARM).bind(id),
             };
             let apps: Vec<AppId> = statement.values(connection)?;

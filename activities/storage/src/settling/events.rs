@@ -21,7 +21,7 @@ use domain::user::{self, Attributes, Customer, UserEvent};
 use domain::{AppId, DestinationId, EventId, Timestamp};
 use std::collections::BTreeSet;
 
-/// Writes the events of a revision, and owes each to the destinations that chose its type and want its purchase; for
+/// Writes the events of a revision, and queues each for the destinations that chose its type and want its purchase; for
 /// `revenue.adjusted` see [`Booking::announce`]. Returns `None` when none of the events carries the state of the user.
 /// The entries of the ledger are written first, because the profile of the user has their sum.
 pub fn announce(
@@ -136,7 +136,7 @@ pub fn with_body(state: StoredEvent, occurred_at: Option<Timestamp>, body: Strin
     StoredEvent { occurred_at, body, ..state }
 }
 
-/// Stores an event and owes it to the destinations that chose its type and want its purchase; returns them.
+/// Stores an event and queues it for the destinations that chose its type and want its purchase; returns them.
 pub fn store(
     write: &mut Write<'_>,
     announcement: &Announcement<'_>,
@@ -148,7 +148,7 @@ pub fn store(
     let mut to = Vec::new();
     for destination in announcement.destinations {
         if destination.chose(&event.event_type) && destination.filter.wants(platform, environment) {
-            deliveries::owe(write, event, destination.id)?;
+            deliveries::queue(write, event, destination.id)?;
             to.push(destination.id);
         }
     }

@@ -216,7 +216,7 @@ impl Settling<'_> {
         }
         // A purchase without a revision has no lanes in which a profile could be sent.
         if let Some(owner) = self.owner.filter(|_| found.revision > 0) {
-            profiles::owe(write, &self.subject(owner, found.revision), &destinations, carried.as_ref())?;
+            profiles::queue(write, &self.subject(owner, found.revision), &destinations, carried.as_ref())?;
         }
         Ok(Recorded::Done {
             revision: found.revision,

@@ -51,11 +51,11 @@ pub struct Announcement<'a> {
     pub devices: Vec<UserDevice>,
 }
 
-/// The revision of the user whose state the events of a settling carry, and the destinations that are owed one of these
-/// events.
+/// The revision of the user whose state the events of a settling carry, and the destinations that one of these events
+/// was queued for.
 pub struct Carried {
     pub user_revision: i64,
-    /// The destinations that are owed one of the events.
+    /// The destinations that one of the events was queued for.
     pub to: BTreeSet<DestinationId>,
 }
 

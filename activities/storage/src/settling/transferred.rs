@@ -128,7 +128,7 @@ impl Handover<'_> {
         let users = sides.iter().zip(&carried).filter(|(side, _)| side.user.external_id.is_some());
         for (side, carried) in users {
             let subject = subject(&announcement, side.user, &origin);
-            profiles::owe(write, &subject, &destinations, Some(carried))?;
+            profiles::queue(write, &subject, &destinations, Some(carried))?;
         }
         Ok(())
     }

@@ -2,8 +2,8 @@
 //!
 //! The one place where a shared secret is decrypted for a request. Nothing is sent here.
 
-use crate::db::act::Act;
 use crate::db::alarm::About;
+use crate::db::audit_log::AuditEntry;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
@@ -233,7 +233,7 @@ impl Store {
             let known: Option<AppId> = sql(FIND_PLATFORM).bind(platform).value(write.connection)?;
             let app = known.ok_or(Error::Missing { what: "platform" })?;
             rechecks::recheck_platform(write, platform, RecheckReason::Parked)?;
-            Ok(((), Some(Act::on(app, platform))))
+            Ok(((), Some(AuditEntry::on(app, platform))))
         })
         .await?;
         Ok(parked)

@@ -1,4 +1,4 @@
-//! The subcommands that send many events to one destination, page by page: `redeliver` (dead deliveries), `replay`
+//! The subcommands that send many events to one destination, page by page: `redeliver` (failed deliveries), `replay`
 //! (newest states) and `snapshot` (initial load).
 
 use super::path;
@@ -18,7 +18,7 @@ const PAGE: u32 = 200;
 #[command(after_help = "\
 Example:
   settle destination redeliver ID --dry-run
-Next: `settle destination show ID` shows what is owed to it.")]
+Next: `settle destination show ID` shows what is pending for it.")]
 pub struct Redeliver {
     /// The destination's id.
     id: String,
@@ -26,14 +26,14 @@ pub struct Redeliver {
     pages: Pages,
 }
 
-/// Sends all dead deliveries again, page by page.
+/// Sends all failed deliveries again, page by page.
 pub async fn redeliver(client: &Client, options: &Redeliver) -> anyhow::Result<ExitCode> {
     let bulk = Bulk {
         client,
         path: "/v1/redeliveries".to_owned(),
         body: json!({ "failed": true, "destination_id": options.id }),
         counted: "checked",
-        unit: "dead deliveries checked",
+        unit: "failed deliveries checked",
         pages: &options.pages,
         flags: String::new(),
     };
@@ -46,7 +46,7 @@ pub async fn redeliver(client: &Client, options: &Redeliver) -> anyhow::Result<E
 Example:
   settle destination replay ID --dry-run      (counts the purchases)
   settle destination replay ID --all          (for a receiver that lost its table)
-Next: `settle destination show ID` shows what is still owed.")]
+Next: `settle destination show ID` shows what is still pending.")]
 pub struct Replay {
     /// The destination's id.
     id: String,
@@ -77,7 +77,7 @@ pub async fn replay(client: &Client, options: &Replay) -> anyhow::Result<ExitCod
 Example:
   settle destination snapshot ID --dry-run      (counts the purchases)
   settle destination snapshot ID --rate 50
-Next: `settle destination show ID` shows what is still owed. What it is behind with is sent by
+Next: `settle destination show ID` shows what is still pending. What it is behind with is sent by
 `settle destination replay ID`.")]
 pub struct Snapshot {
     /// The destination's id.
@@ -95,26 +95,26 @@ pub async fn snapshot(client: &Client, options: &Snapshot) -> anyhow::Result<Exi
     let path = format!("{}/snapshot", path(&options.id));
     let limit = if options.dry_run { PAGE } else { options.rate.min(PAGE) };
     let (bar, mut pace) = (bar("purchases checked", None), Pace::new(options.rate));
-    let (mut purchases, mut owed, mut cursor) = (0, 0, Value::Null);
+    let (mut purchases, mut queued, mut cursor) = (0, 0, Value::Null);
     loop {
         let body = json!({ "limit": limit, "cursor": cursor, "dry_run": options.dry_run });
         let answer = client.post(&path, &body).await.context("run the same command again: nothing is sent twice")?;
         let count = |name: &str| answer[name].as_u64().unwrap_or_default();
         purchases += count("purchases");
-        owed += count("owed");
+        queued += count("pending");
         bar.inc(count("purchases"));
         cursor = answer["next_cursor"].clone();
         if cursor.is_null() {
             break;
         }
         if !options.dry_run {
-            pace.did(count("owed")).await;
+            pace.did(count("pending")).await;
         }
     }
     bar.finish_and_clear();
     let what = if options.dry_run { "would be sent" } else { "are sent" };
     let sentence = format!(
-        "Of {purchases} purchases the newest state of {owed} {what}; the others were sent before, or are not settled yet."
+        "Of {purchases} purchases the newest state of {queued} {what}; the others were sent before, or are not settled yet."
     );
-    Ok(table::answer_line(client, &json!({ "purchases": purchases, "owed": owed }), &sentence))
+    Ok(table::answer_line(client, &json!({ "purchases": purchases, "pending": queued }), &sentence))
 }

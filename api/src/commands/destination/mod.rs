@@ -98,16 +98,16 @@ Next: events that are recorded from now on follow it; `settle destination test I
         #[command(flatten)]
         fields: Box<Fields>,
     },
-    /// Enable a destination: what is owed to it is sent.
+    /// Enable a destination: what is pending for it is sent.
     #[command(after_help = "\
 Example:
   settle destination enable ID
   settle destination enable ID --newest-only --dry-run      (counts the `user.*` events that would be skipped)
-Next: `settle destination show ID` shows what is still owed.")]
+Next: `settle destination show ID` shows what is still pending.")]
     Enable {
         /// The destination's id.
         id: String,
-        /// Send the newest state of each purchase and none of the `user.*` events that are owed: they end as skipped.
+        /// Send the newest state of each purchase and none of the pending `user.*` events: they end as skipped.
         #[arg(long)]
         newest_only: bool,
         /// Enable nothing, only count the events that would be skipped.
@@ -118,7 +118,7 @@ Next: `settle destination show ID` shows what is still owed.")]
     #[command(after_help = "\
 Example:
   settle destination disable ID
-Next: purchases settle on, and events for it stay owed until `settle destination enable ID`.")]
+Next: purchases settle on, and events for it stay pending until `settle destination enable ID`.")]
     Disable {
         /// The destination's id.
         id: String,
@@ -153,15 +153,15 @@ Next: when it works, `settle destination snapshot ID` sends the known purchases.
         #[arg(long, value_name = "TYPE")]
         event: Option<String>,
     },
-    /// Send what is owed now, whatever it waits for, and print the result. Exits with 1 when it fails again.
+    /// Send what is pending now, whatever it waits for, and print the result. Exits with 1 when it fails again.
     ///
-    /// Back-offs and a pause end, and an open breaker is tried. What arrived or died is not sent again: that is what
-    /// `settle redeliver` does. With --json the answer also has `result` (`sent`, `failed`, `underway`, `nothing_owed`),
-    /// `left`, `error` and `next_attempt_at`.
+    /// Back-offs and a pause end, and an open breaker is tried. What arrived or failed for good is not sent again: that
+    /// is what `settle redeliver` does. With --json the answer also has `result` (`sent`, `failed`, `underway`,
+    /// `nothing_pending`), `left`, `error` and `next_attempt_at`.
     #[command(after_help = "\
 Example:
   settle destination retry ID --reason \"the receiver is back\"
-Next: `settle explain destination ID` shows what is still owed, and why.")]
+Next: `settle explain destination ID` shows what is still pending, and why.")]
     Retry {
         /// The destination's id.
         id: String,
@@ -173,7 +173,7 @@ Next: `settle explain destination ID` shows what is still owed, and why.")]
     #[command(after_help = "\
 Example:
   settle destination probe ID --reason \"the receiver is back\"
-Next: when it answers, all that is owed is sent; `settle destination retry ID` also ends back-offs and a pause.")]
+Next: when it answers, all that is pending is sent; `settle destination retry ID` also ends back-offs and a pause.")]
     Probe {
         /// The destination's id.
         id: String,
@@ -181,7 +181,7 @@ Next: when it answers, all that is owed is sent; `settle destination retry ID` a
         #[arg(long)]
         reason: Option<String>,
     },
-    /// Send again what is dead, unless it arrived since; the same as `settle redeliver failed --destination ID`.
+    /// Send again what failed, unless it arrived since; the same as `settle redeliver failed --destination ID`.
     Redeliver(Redeliver),
     /// Send it the newest state of every purchase that was never sent to it, for a destination that came later.
     ///
@@ -193,7 +193,7 @@ Next: when it answers, all that is owed is sent; `settle destination retry ID` a
     #[command(after_help = "\
 Example:
   settle destination delete ID
-Next: what it was owed is never sent. `settle delivery list --destination ID` shows what was.")]
+Next: what was pending for it is never sent. `settle delivery list --destination ID` shows what was.")]
     Delete {
         /// The destination's id.
         id: String,
@@ -217,7 +217,7 @@ pub async fn destination(verb: Verb, client: &Client) -> anyhow::Result<ExitCode
         Verb::Probe { id, reason } => return probe(client, &id, reason).await,
         Verb::Redeliver(wanted) => return bulk::redeliver(client, &wanted).await,
         Verb::Delete { id, confirm } => {
-            confirm.prompt(&format!("Destination {id} is deleted: what it is owed is never sent."))?;
+            confirm.prompt(&format!("Destination {id} is deleted: what is pending for it is never sent."))?;
             return Ok(table::answer(client, &client.delete(&path(&id)).await?));
         }
         Verb::Create { app, kind, disabled, fields } => {
@@ -275,7 +275,7 @@ async fn probe(client: &Client, id: &str, reason: Option<String>) -> anyhow::Res
     let answer = client.post(&format!("{}/probe", path(id)), &json!({ "reason": reason })).await?;
     let sentence = format!(
         "If its breaker is open, it is tried now with one delivery; `settle destination show {id}` shows the result, \
-         `settle destination retry {id}` sends all that is owed."
+         `settle destination retry {id}` sends all that is pending."
     );
     Ok(table::answer_line(client, &answer, &sentence))
 }

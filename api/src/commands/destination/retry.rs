@@ -1,4 +1,4 @@
-//! `settle destination retry`: sends what is owed now, and prints the result.
+//! `settle destination retry`: sends what is pending now, and prints the result.
 
 use super::path;
 use crate::commands::client::Client;
@@ -21,9 +21,9 @@ const WHILE_OPEN: &str = "its breaker is open, so it is tried every 30 s";
 /// The result of a retry.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
-    /// Nothing was owed.
-    NothingOwed,
-    /// Nothing is owed any more.
+    /// Nothing was pending.
+    NothingPending,
+    /// Nothing is pending any more.
     Sent,
     /// An attempt failed, for this reason.
     Failed(String),
@@ -31,16 +31,17 @@ enum Verdict {
     Underway,
 }
 
-/// Sends what is owed, and waits until nothing is owed, an attempt failed, or the time is up.
+/// Sends what is pending, and waits until nothing is pending, an attempt failed, or the time is up.
 pub async fn retry(client: &Client, id: &str, reason: Option<String>) -> anyhow::Result<ExitCode> {
     let before = client.get(&path(id), &[]).await?;
     let mut answer = client.post(&format!("{}/retry", path(id)), &json!({ "reason": reason })).await?;
-    let owed = answer["owed"].as_i64().unwrap_or_default();
-    if owed > 0 && !client.json {
-        table::line(&format!("{} owed; sending now.", deliveries(owed)));
+    let pending = answer["pending"].as_i64().unwrap_or_default();
+    if pending > 0 && !client.json {
+        table::line(&format!("{} pending; sending now.", deliveries(pending)));
     }
-    let (verdict, now) = if owed == 0 { (Verdict::NothingOwed, before) } else { result(client, id, &before).await? };
-    let left = now["health"]["owed"].as_i64().unwrap_or_default();
+    let (verdict, now) =
+        if pending == 0 { (Verdict::NothingPending, before) } else { result(client, id, &before).await? };
+    let left = now["health"]["pending"].as_i64().unwrap_or_default();
     let next_attempt_at = match &verdict {
         Verdict::Failed(_) => next_attempt(client, id, &now).await?,
         _ => None,
@@ -53,14 +54,14 @@ pub async fn retry(client: &Client, id: &str, reason: Option<String>) -> anyhow:
         table::json(&answer);
     } else {
         match &verdict {
-            Verdict::NothingOwed => table::line("Nothing is owed to it."),
+            Verdict::NothingPending => table::line("Nothing is pending for it."),
             Verdict::Sent => table::line("All of it arrived."),
             Verdict::Failed(why) => {
                 let later = later(&now, next_attempt_at.as_deref());
-                table::line(&format!("It failed again: {why}. {} still owed; {later}.", deliveries(left)));
+                table::line(&format!("It failed again: {why}. {} still pending; {later}.", deliveries(left)));
             }
             Verdict::Underway => table::line(&format!(
-                "{} still owed, nothing failed so far: `settle destination show {id}` shows the progress.",
+                "{} still pending, nothing failed so far: `settle destination show {id}` shows the progress.",
                 deliveries(left)
             )),
         }
@@ -88,17 +89,17 @@ async fn next_attempt(client: &Client, id: &str, now: &Value) -> anyhow::Result<
     }
     let filter = [("destination_id", id), ("status", "pending"), ("limit", "500")];
     let filter = filter.map(|(name, value)| (name, Some(value.to_owned())));
-    let owed = client.get("/v1/deliveries", &filter).await?;
+    let pending = client.get("/v1/deliveries", &filter).await?;
     let time = |value: &Value| value.as_str().and_then(|text| text.parse::<Timestamp>().ok());
     // What is due earlier is on its way at this moment.
     let failed_at = time(&now["health"]["last_failure_at"]);
-    let due = table::items(&owed).iter().filter_map(|one| time(&one["next_due_at"]));
+    let due = table::items(&pending).iter().filter_map(|one| time(&one["next_due_at"]));
     let earliest = due.filter(|at| Some(*at) > failed_at).min();
     let paused_until = time(&now["health"]["paused_until"]);
     Ok(earliest.map(|at| paused_until.map_or(at, |until| until.max(at)).to_string()))
 }
 
-/// When what is owed is tried again, as a phrase.
+/// When what is pending is tried again, as a phrase.
 fn later(now: &Value, next_attempt_at: Option<&str>) -> String {
     match next_attempt_at {
         _ if now["health"]["opened_at"].is_string() => WHILE_OPEN.to_owned(),
@@ -111,7 +112,7 @@ impl Verdict {
     /// Its name in JSON.
     fn name(&self) -> &'static str {
         match self {
-            Self::NothingOwed => "nothing_owed",
+            Self::NothingPending => "nothing_pending",
             Self::Sent => "sent",
             Self::Failed(_) => "failed",
             Self::Underway => "underway",
@@ -134,7 +135,7 @@ fn deliveries(count: i64) -> String {
 fn verdict(before: &Value, now: &Value) -> Verdict {
     let failed_at = |destination: &Value| field(destination, "health.last_failure_at");
     let is_newer = now["health"]["last_failure_at"] != before["health"]["last_failure_at"];
-    if now["health"]["owed"] == 0 {
+    if now["health"]["pending"] == 0 {
         Verdict::Sent
     } else if is_newer && !failed_at(now).is_empty() {
         Verdict::Failed(field(now, "health.last_error"))
@@ -148,8 +149,8 @@ mod tests {
     use super::{Verdict, later, verdict};
     use serde_json::{Value, json};
 
-    fn destination(owed: i64, failed_at: &Value) -> Value {
-        json!({"health": {"owed": owed, "last_failure_at": failed_at, "last_error": "answered 503"}})
+    fn destination(pending: i64, failed_at: &Value) -> Value {
+        json!({"health": {"pending": pending, "last_failure_at": failed_at, "last_error": "answered 503"}})
     }
 
     #[test]

@@ -64,7 +64,7 @@ fn lines(destination: &Value) -> Vec<(String, String)> {
         }
     }
     let health = &destination["health"];
-    put("owed", owed(health));
+    put("pending", pending(health));
     put("last success", at_or_never(health, "last_success_at"));
     put("last failure", failure(health));
     put("created", field(destination, "created_at"));
@@ -100,14 +100,14 @@ fn schedule(destination: &Value) -> String {
     format!("{}{}", waits.join(", "), text.end)
 }
 
-fn owed(health: &Value) -> String {
+fn pending(health: &Value) -> String {
     let count = |name: &str| health[name].as_i64().unwrap_or_default();
-    let mut text = match count("owed") {
+    let mut text = match count("pending") {
         1 => "1 delivery".to_owned(),
-        owed => format!("{owed} deliveries"),
+        pending => format!("{pending} deliveries"),
     };
     for (name, phrase) in
-        [("waiting", "wait for the customer to be named"), ("dead", "failed for good"), ("skipped", "skipped")]
+        [("waiting", "wait for the customer to be named"), ("failed", "failed for good"), ("skipped", "skipped")]
     {
         if count(name) > 0 {
             text.push_str(&format!("; {} {phrase}", count(name)));
@@ -150,7 +150,7 @@ mod tests {
             "events": ["*"], "filter": {"platforms": [], "environments": ["sandbox"]}, "rate": 5, "concurrency": 32,
             "schedule": [5, 5400, 90061], "url": "https://example.com/", "has_secret": true, "has_other": false,
             "health": {
-                "owed": 3, "waiting": 1, "dead": 0, "failures": 11, "last_failure_at": "noon", "last_error": "503",
+                "pending": 3, "waiting": 1, "failed": 0, "failures": 11, "last_failure_at": "noon", "last_error": "503",
                 "last_success_at": null, "opened_at": "noon", "paused_until": null,
             },
         });
@@ -163,7 +163,7 @@ mod tests {
             ("url", "https://example.com/"),
             ("secret", "stored, not shown"),
             ("other", "none"),
-            ("owed", "3 deliveries; 1 wait for the customer to be named"),
+            ("pending", "3 deliveries; 1 wait for the customer to be named"),
             ("last success", "never"),
             ("last failure", "noon, 11 in a row without repetitions for the same purchase or device: 503"),
         ] {

@@ -4,7 +4,7 @@ use super::data;
 use crate::commands::client::program;
 use crate::commands::sockets::Addresses;
 use crate::edge::Shared;
-use crate::resources::sessions;
+use crate::resources::sign_ins;
 use crate::times;
 use activities::engine::{DevServer, Engine};
 use secrecy::{ExposeSecret, SecretString};
@@ -47,7 +47,7 @@ impl Welcome {
         let base = format!("http://{}", self.addresses.api);
         let page = self.page.as_ref().filter(|_| std::io::stdout().is_terminal());
         let Some(edge) = page else { return format!("{base}/ui/") };
-        let code = sessions::code(edge);
+        let code = sign_ins::code(edge);
         let person = Person {
             name: CONSOLE.to_owned(),
             role: Role::Admin,
@@ -55,10 +55,10 @@ impl Welcome {
             key_id: None,
             token_hash: Some(edge.admin_token_hash()),
         };
-        let lifetime = edge.pages.session_lifetime;
-        let new = NewLink { person, code: code.clone(), valid: sessions::LINK_VALID, lifetime };
+        let lifetime = edge.pages.sign_in_lifetime;
+        let new = NewLink { person, code: code.clone(), valid: sign_ins::LINK_VALID, lifetime };
         match edge.store.by(Actor::named(CONSOLE)).new_sign_in_link(new).await {
-            Ok(_) => format!("{base}{}", sessions::path(&code)),
+            Ok(_) => format!("{base}{}", sign_ins::path(&code)),
             Err(error) => {
                 tracing::warn!(error = chain(&error), "no link to the page could be made");
                 format!("{base}/ui/")

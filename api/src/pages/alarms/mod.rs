@@ -1,4 +1,4 @@
-//! Alarms, which need a person, and acts: what persons, keys and scripts changed.
+//! Alarms, which need a person, and the audit log: what persons, keys and scripts changed.
 
 mod about;
 mod view;
@@ -20,13 +20,14 @@ use crate::routes::Route;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::AlarmId;
-use storage::{ActFilter, AlarmFilter, Page, Role};
-use view::{ActsPage, AlarmsPage, Mistake};
+use storage::{AlarmFilter, AuditLogFilter, Page, Role};
+use view::{AlarmsPage, AuditLogPage, Mistake};
 
-/// Number of alarms or acts on a page.
+/// Number of alarms or audit entries on a page.
 const SHOWN: i64 = 50;
 
-pub const SCREEN: Screen = Screen { name: "Alarms and acts", path: "/ui/alarms", icon: "alarms", key: 'a', routes };
+pub const SCREEN: Screen =
+    Screen { name: "Alarms and audit log", path: "/ui/alarms", icon: "alarms", key: 'a', routes };
 
 fn routes() -> Vec<Route> {
     vec![
@@ -34,7 +35,7 @@ fn routes() -> Vec<Route> {
         Route::page(Role::Support, "POST", "/ui/alarms/{alarm_id}/acknowledge", acknowledge)
             .twin("POST /v1/alarms/{alarm_id}/acknowledge")
             .summary("Notes that a person knows of an alarm."),
-        Route::page(Role::Read, "GET", "/ui/acts", acts).summary("What persons, keys and scripts changed."),
+        Route::page(Role::Read, "GET", "/ui/audit-log", audit_log).summary("What persons, keys and scripts changed."),
     ]
 }
 
@@ -93,9 +94,9 @@ async fn note(edge: Acting, id: AlarmId, sent: &Sent) -> Result<(), Error> {
     resources::acknowledge(edge, Id(id), Body(drafted(body)?.finish()?)).await.map(drop)
 }
 
-/// `GET /ui/acts`
-async fn acts(State(edge): State<Shared>, visit: Visit, caller: Caller) -> Result<Response, Error> {
-    let filter = ActFilter {
+/// `GET /ui/audit-log`
+async fn audit_log(State(edge): State<Shared>, visit: Visit, caller: Caller) -> Result<Response, Error> {
+    let filter = AuditLogFilter {
         app_id: caller.app(&edge, visit.app).await?,
         subject: visit.query("subject"),
         key_id: None,
@@ -108,23 +109,23 @@ async fn acts(State(edge): State<Shared>, visit: Visit, caller: Caller) -> Resul
         ("operation", operation.as_deref().unwrap_or_default()),
         ("subject", subject.as_deref().unwrap_or_default()),
     ];
-    let found = edge.store.acts(filter.clone(), Page { cursor: visit.query("cursor"), limit: SHOWN }).await?;
+    let found = edge.store.audit_log(filter.clone(), Page { cursor: visit.query("cursor"), limit: SHOWN }).await?;
     let place = PageAddress {
         screen: SCREEN.path,
-        title: "Acts".to_owned(),
-        api: with_query("/v1/acts", &chosen),
+        title: "Audit log".to_owned(),
+        api: with_query("/v1/audit-log", &chosen),
         command: command(&chosen),
         ..PageAddress::default()
     };
     let frame = Frame::of(&edge, &visit, place).await?;
-    shown(&visit, &ActsPage::new(&frame, &visit, &filter, &found), &found)
+    shown(&visit, &AuditLogPage::new(&frame, &visit, &filter, &found), &found)
 }
 
-/// The command that lists the same acts.
+/// The command that lists the same audit entries.
 fn command(chosen: &[(&str, &str)]) -> String {
     let filled = chosen.iter().filter(|(_, value)| !value.is_empty());
     let options = filled.map(|(name, value)| format!(" --{} {}", name.trim_end_matches("_id"), quoted(value)));
-    std::iter::once("settle acts".to_owned()).chain(options).collect()
+    std::iter::once("settle audit-log".to_owned()).chain(options).collect()
 }
 
 #[cfg(test)]
@@ -132,9 +133,9 @@ mod tests {
     use super::command;
 
     #[test]
-    fn the_command_of_acts_has_their_filters() {
-        assert_eq!(command(&[("app_id", ""), ("operation", ""), ("subject", "")]), "settle acts");
+    fn the_command_of_the_audit_log_has_its_filters() {
+        assert_eq!(command(&[("app_id", ""), ("operation", ""), ("subject", "")]), "settle audit-log");
         let chosen = [("app_id", "a1"), ("operation", "key.create"), ("subject", "it's")];
-        assert_eq!(command(&chosen), "settle acts --app a1 --operation key.create --subject 'it'\\''s'");
+        assert_eq!(command(&chosen), "settle audit-log --app a1 --operation key.create --subject 'it'\\''s'");
     }
 }

@@ -1,4 +1,4 @@
-//! What the screens of alarms and acts show. Pure.
+//! What the screens of alarms and the audit log show. Pure.
 
 use super::About;
 use crate::pages::frame::Frame;
@@ -9,7 +9,7 @@ use askama::Template;
 use domain::{AlarmId, CollapseKey};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use storage::{ActFilter, ActView, Alarm, Paged, Role};
+use storage::{Alarm, AuditEntryView, AuditLogFilter, Paged, Role};
 
 /// Maximum number of characters of a changed value.
 const VALUE_CHARS: usize = 120;
@@ -62,7 +62,7 @@ pub struct AlarmsPage<'a> {
     frame: &'a Frame,
     rows: Vec<Raised>,
     older: Option<String>,
-    acts: String,
+    audit_log: String,
     is_all: bool,
     open: String,
     all: String,
@@ -98,7 +98,7 @@ impl<'a> AlarmsPage<'a> {
             frame,
             rows: found.items.iter().map(raised).collect(),
             older: found.next_cursor.as_ref().map(older),
-            acts: visit.to("/ui/acts"),
+            audit_log: visit.to("/ui/audit-log"),
             is_all,
             open: visit.to("/ui/alarms"),
             all: visit.to("/ui/alarms?which=all"),
@@ -129,8 +129,8 @@ pub struct Changed {
 }
 
 #[derive(Template)]
-#[template(path = "alarms/acts.html")]
-pub struct ActsPage<'a> {
+#[template(path = "alarms/audit_log.html")]
+pub struct AuditLogPage<'a> {
     frame: &'a Frame,
     rows: Vec<AuditListRow>,
     older: Option<String>,
@@ -140,52 +140,52 @@ pub struct ActsPage<'a> {
     subject: String,
 }
 
-impl<'a> ActsPage<'a> {
+impl<'a> AuditLogPage<'a> {
     #[must_use]
-    pub fn new(frame: &'a Frame, visit: &Visit, filter: &ActFilter, found: &Paged<ActView>) -> Self {
+    pub fn new(frame: &'a Frame, visit: &Visit, filter: &AuditLogFilter, found: &Paged<AuditEntryView>) -> Self {
         let operation = filter.operation.clone().unwrap_or_default();
         let subject = filter.subject.clone().unwrap_or_default();
         let older = |cursor: &String| {
             let query = [("operation", &operation), ("subject", &subject), ("cursor", cursor)];
             let query = query.into_iter().filter(|(_, value)| !value.is_empty());
             let query: Vec<String> = query.map(|(name, value)| format!("{name}={}", escaped(value))).collect();
-            visit.to(&format!("/ui/acts?{}", query.join("&")))
+            visit.to(&format!("/ui/audit-log?{}", query.join("&")))
         };
         Self {
             frame,
             older: found.next_cursor.as_ref().map(older),
-            rows: found.items.iter().map(|act| row(act, visit)).collect(),
+            rows: found.items.iter().map(|entry| row(entry, visit)).collect(),
             alarms: visit.to("/ui/alarms"),
-            all: visit.to("/ui/acts"),
+            all: visit.to("/ui/audit-log"),
             operation,
             subject,
         }
     }
 }
 
-fn row(act: &ActView, visit: &Visit) -> AuditListRow {
+fn row(entry: &AuditEntryView, visit: &Visit) -> AuditListRow {
     let fields = |value: &Value| value.as_object().cloned().unwrap_or_default();
-    let (before, after) = (fields(&act.old_fields), fields(&act.new_fields));
+    let (before, after) = (fields(&entry.old_fields), fields(&entry.new_fields));
     let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let changed =
         |name: &String| Changed { field: name.clone(), before: value(before.get(name)), after: value(after.get(name)) };
     AuditListRow {
-        at: Moment::at(act.at),
-        actor: act.actor.clone(),
-        key: act.key_id.map(Code::short),
-        operation: act.operation.clone(),
-        subject: Code::short(&act.subject),
-        of_subject: visit.to(&format!("/ui/acts?subject={}", escaped(&act.subject))),
-        page: page(act).map(|path| visit.to(&path)),
-        reason: act.reason.clone().unwrap_or_default(),
+        at: Moment::at(entry.at),
+        actor: entry.actor.clone(),
+        key: entry.key_id.map(Code::short),
+        operation: entry.operation.clone(),
+        subject: Code::short(&entry.subject),
+        of_subject: visit.to(&format!("/ui/audit-log?subject={}", escaped(&entry.subject))),
+        page: page(entry).map(|path| visit.to(&path)),
+        reason: entry.reason.clone().unwrap_or_default(),
         changes: names.into_iter().map(changed).collect(),
     }
 }
 
 /// The page of what was changed, where there is one.
-fn page(act: &ActView) -> Option<String> {
-    let (thing, verb) = act.operation.split_once('.')?;
-    if verb == "delete" || act.subject.parse::<CollapseKey>().is_err() {
+fn page(entry: &AuditEntryView) -> Option<String> {
+    let (thing, verb) = entry.operation.split_once('.')?;
+    if verb == "delete" || entry.subject.parse::<CollapseKey>().is_err() {
         return None;
     }
     let folder = match thing {
@@ -195,7 +195,7 @@ fn page(act: &ActView) -> Option<String> {
         "purchase" => "/ui/purchases",
         _ => return None,
     };
-    Some(format!("{folder}/{}", act.subject))
+    Some(format!("{folder}/{}", entry.subject))
 }
 
 fn value(value: Option<&Value>) -> String {

@@ -98,7 +98,7 @@ pub async fn create(edge: Acting, at: At, sent: Sent) -> Result<Response, Error>
     let result = async {
         let new = reasoned::<NewApp>(&sent, texts(&sent, &["name"]))?.finish()?;
         if at.2.app.is_some() {
-            return Err(Error::Forbidden("this concerns all apps, and the session is of one".to_owned()));
+            return Err(Error::Forbidden("this concerns all apps, and the sign-in is of one".to_owned()));
         }
         apps::create(edge, Body(new)).await
     }

@@ -139,10 +139,10 @@ pub async fn rotate(edge: Acting, parts: Parts, Stored(platform): Stored<Platfor
     acted(parts, platform, "rotate-ingress-key", result).await
 }
 
-/// `POST /ui/connect/platforms/{platform_id}/end-old-ingress-key`
-pub async fn end_old(edge: Acting, parts: Parts, Stored(platform): Stored<Platform>) -> Result<Response, Error> {
-    let result = async { platforms::end_old(edge, Id(platform.id), nothing(&parts)?).await }.await;
-    acted(parts, platform, "end-old-ingress-key", result).await
+/// `POST /ui/connect/platforms/{platform_id}/retire-old-ingress-key`
+pub async fn retire_old(edge: Acting, parts: Parts, Stored(platform): Stored<Platform>) -> Result<Response, Error> {
+    let result = async { platforms::retire_old(edge, Id(platform.id), nothing(&parts)?).await }.await;
+    acted(parts, platform, "retire-old-ingress-key", result).await
 }
 
 /// `POST /ui/connect/platforms/{platform_id}/retry-parked`

@@ -99,7 +99,7 @@ impl<'a> ListPage<'a> {
     ) -> Self {
         Self {
             older: cursor.map(|cursor| visit.to(&format!("/ui/connect?cursor={}", escaped(cursor)))),
-            may_create: frame.may(Role::Admin) && visit.session.app_id.is_none(),
+            may_create: frame.may(Role::Admin) && visit.sign_in.app_id.is_none(),
             may_connect: frame.may(Role::Operator),
             name: entered(sent, "name"),
             wrong_name: refused.wrong("name"),

@@ -69,9 +69,14 @@ fn changes() -> Vec<Route> {
         Route::page(Operator, "POST", "/ui/connect/platforms/{platform_id}/rotate-ingress-key", changes::rotate)
             .twin("POST /v1/platforms/{platform_id}/rotate-ingress-key")
             .summary("Makes a new notification URL."),
-        Route::page(Operator, "POST", "/ui/connect/platforms/{platform_id}/end-old-ingress-key", changes::end_old)
-            .twin("POST /v1/platforms/{platform_id}/end-old-ingress-key")
-            .summary("Ends the notification URL before the present one."),
+        Route::page(
+            Operator,
+            "POST",
+            "/ui/connect/platforms/{platform_id}/retire-old-ingress-key",
+            changes::retire_old,
+        )
+        .twin("POST /v1/platforms/{platform_id}/retire-old-ingress-key")
+        .summary("Ends the notification URL before the present one."),
         Route::page(Support, "POST", "/ui/connect/platforms/{platform_id}/retry-parked", changes::retry_parked)
             .twin("POST /v1/platforms/{platform_id}/retry-parked")
             .summary("Verifies purchases again that are parked."),
@@ -84,7 +89,7 @@ fn changes() -> Vec<Route> {
 /// A path about an app: where an app was chosen before, it is the chosen one from now on.
 fn of_app(visit: &Visit, app: AppId, path: &str) -> String {
     match visit.app {
-        Some(_) if visit.session.app_id.is_none() => {
+        Some(_) if visit.sign_in.app_id.is_none() => {
             format!("{path}{}app_id={app}", if path.contains('?') { '&' } else { '?' })
         }
         _ => path.to_owned(),

@@ -264,7 +264,7 @@ const fn distance(status: DeliveryStatus) -> u8 {
         DeliveryStatus::Skipped => 1,
         DeliveryStatus::Waiting => 2,
         DeliveryStatus::Pending => 3,
-        DeliveryStatus::Dead => 4,
+        DeliveryStatus::Failed => 4,
     }
 }
 

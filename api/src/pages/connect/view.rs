@@ -39,7 +39,7 @@ impl Head {
     #[must_use]
     pub fn new(visit: &Visit, app: &App, platform: &Platform, facts: &Facts, current: Step) -> Self {
         let next = facts.next();
-        let may_change = visit.session.role >= Role::Operator;
+        let may_change = visit.sign_in.role >= Role::Operator;
         let stage = |step: Step| Stage {
             title: step.title(),
             path: match step {
@@ -180,7 +180,7 @@ impl<'a> ConsolePage<'a> {
                 Some("nothing") => Some("Nothing is different: nothing was changed."),
                 Some("settings") => Some("The platform was changed."),
                 Some("rotate-ingress-key") => Some("The URL is a new one: put it into the store's console now."),
-                Some("end-old-ingress-key") => Some("The URL before ends within a second."),
+                Some("retire-old-ingress-key") => Some("The URL before ends within a second."),
                 Some("retry-parked") => Some("The parked purchases are verified again."),
                 _ => None,
             },
@@ -215,8 +215,8 @@ fn actions(frame: &Frame, visit: &Visit, of: &Connected, has_old: bool) -> Vec<A
         "Makes a new notification URL. The one before takes messages for 72 hours, so that nothing is lost until the new \
          one is in the store's console.",
     );
-    let end_old = action(
-        "end-old-ingress-key",
+    let retire_old = action(
+        "retire-old-ingress-key",
         "End the old URL",
         "Ends the URL before the present one within a second: what the store still sends there is lost.",
     );
@@ -225,8 +225,8 @@ fn actions(frame: &Frame, visit: &Visit, of: &Connected, has_old: bool) -> Vec<A
         "Verify parked purchases",
         "Verifies again the purchases whose receipt the store did not know, or which belong to another customer.",
     );
-    let end_old = has_old.then(|| (Role::Operator, end_old.irreversible()));
-    let all = [Some((Role::Operator, rotate.irreversible())), end_old, Some((Role::Support, parked))];
+    let retire_old = has_old.then(|| (Role::Operator, retire_old.irreversible()));
+    let all = [Some((Role::Operator, rotate.irreversible())), retire_old, Some((Role::Support, parked))];
     all.into_iter().flatten().filter(|(least, _)| frame.may(*least)).map(|(_, action)| action).collect()
 }
 

@@ -6,7 +6,7 @@ use super::action::Mistakes;
 use super::events::again;
 use super::form::Sent;
 use super::frame::{Frame, PageAddress, shown};
-use super::owing::run;
+use super::requeued::run;
 use super::visit::Visit;
 use crate::edge::Shared;
 use crate::error::Error;
@@ -41,7 +41,7 @@ async fn page(state: &State<Shared>, visit: &Visit, id: DeliveryId, mistakes: Mi
     let delivery = edge.store.delivery(id).await?;
     let tree = explained::event(&edge.store.explain_event(delivery.event_id).await?);
     // Its body is about a customer: whoever may not see it by the API does not see it here.
-    let request = if visit.session.role >= Role::Support {
+    let request = if visit.sign_in.role >= Role::Support {
         Some(deliveries::request(state.clone(), Id(id)).await?.0)
     } else {
         None
@@ -70,8 +70,8 @@ async fn post_redeliver(
     let delivery = state.0.store.delivery(id).await?;
     let to = Some(delivery.destination_id.to_string());
     match again(edge, caller, &sent, delivery.event_id, to).await {
-        Ok(owing) => {
-            let path = format!("/ui/events/{}?owed={}", delivery.event_id, owing.text());
+        Ok(requeued) => {
+            let path = format!("/ui/events/{}?pending={}", delivery.event_id, requeued.text());
             Ok(Redirect::to(&visit.to(&path)).into_response())
         }
         Err(error) => {

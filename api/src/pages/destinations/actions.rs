@@ -38,7 +38,7 @@ pub fn routes() -> Vec<Route> {
             .summary("Tests now whether it answers again."),
         Route::page(Role::Support, "POST", "/ui/destinations/{destination_id}/retry", post_retry)
             .twin("POST /v1/destinations/{destination_id}/retry")
-            .summary("Sends what is owed now."),
+            .summary("Sends what is pending now."),
         Route::page(Role::Operator, "POST", "/ui/destinations/{destination_id}/settings", post_settings)
             .twin("PATCH /v1/destinations/{destination_id}")
             .summary("Changes the settings."),

@@ -1,5 +1,5 @@
-//! What is sent again to a destination: everything that a filter finds, which is counted first. Each step reads and owes
-//! pages of the API for some seconds; a form in its answer goes on where it stopped.
+//! What is sent again to a destination: everything that a filter finds, which is counted first. Each step reads and
+//! queues pages of the API for some seconds; a form in its answer goes on where it stopped.
 
 use super::SCREEN;
 use super::again_view::{AgainPage, Progress, ProgressPage, Stage, Step};
@@ -11,7 +11,7 @@ use crate::keys::{Acting, Caller};
 use crate::pages::action::Mistakes;
 use crate::pages::form::Sent;
 use crate::pages::frame::{Frame, PageAddress, html};
-use crate::pages::owing::{Owing, RUN, new_run};
+use crate::pages::requeued::{RUN, Requeued, new_run};
 use crate::pages::text::entered_instant;
 use crate::pages::visit::Visit;
 use crate::resources::{destinations, redeliveries};
@@ -38,7 +38,7 @@ pub fn routes() -> Vec<Route> {
             .summary("Counts states of purchases, then sends them again."),
         Route::page(Role::Operator, "POST", "/ui/destinations/{destination_id}/snapshot", post_snapshot)
             .twin("POST /v1/destinations/{destination_id}/snapshot")
-            .summary("Counts the states that were never owed, then sends them."),
+            .summary("Counts the states that were never queued, then sends them."),
     ]
 }
 
@@ -47,14 +47,14 @@ pub enum Bulk {
     /// Events, of a time or that failed.
     Redelivery,
     Replay,
-    /// The newest states that were never owed.
+    /// The newest states that were never queued.
     Snapshot,
 }
 
 /// The result of one page of the API.
 struct Part {
     checked: i64,
-    owing: Owing,
+    requeued: Requeued,
     next_cursor: Option<String>,
 }
 
@@ -215,7 +215,7 @@ fn with(mut body: Map<String, Value>, name: &str, value: Value) -> Map<String, V
     body
 }
 
-/// Reads and owes page after page, until all is done or the time of a step is over.
+/// Reads and queues page after page, until all is done or the time of a step is over.
 async fn carried_out(
     bulk: Bulk,
     edge: &Acting,
@@ -232,7 +232,7 @@ async fn carried_out(
         };
         let part = part(bulk, edge, caller, destination, body).await?;
         progress.checked += part.checked;
-        progress.owing.add(&part.owing);
+        progress.requeued.add(&part.requeued);
         progress.next_cursor = part.next_cursor;
         if progress.next_cursor.is_none() || (edge.clock)() >= until {
             return Ok(progress);
@@ -251,20 +251,20 @@ async fn part(
     Ok(match bulk {
         Bulk::Redelivery => {
             let done = redeliveries::create(edge.clone(), caller.clone(), drafted(body)?).await?.0;
-            let owing = Owing { owed: done.owed.owed, skipped: done.owed.skipped };
-            Part { checked: done.checked, owing, next_cursor: done.next_cursor }
+            let requeued = Requeued { pending: done.pending.pending, skipped: done.pending.skipped };
+            Part { checked: done.checked, requeued, next_cursor: done.next_cursor }
         }
         Bulk::Replay => {
             let done = destinations::replay(edge.clone(), stored, drafted(body)?).await?.0;
-            let owing = Owing { owed: done.owed.owed, skipped: done.owed.skipped };
-            Part { checked: done.purchases, owing, next_cursor: done.next_cursor }
+            let requeued = Requeued { pending: done.pending.pending, skipped: done.pending.skipped };
+            Part { checked: done.purchases, requeued, next_cursor: done.next_cursor }
         }
         Bulk::Snapshot => {
             let mut body = body;
             body.remove(RUN);
             let done = destinations::snapshot(edge.clone(), stored, Body(drafted(body)?.finish()?)).await?.0;
-            let owing = Owing { owed: i64::try_from(done.owed).unwrap_or(i64::MAX), ..Owing::default() };
-            Part { checked: done.purchases, owing, next_cursor: done.next_cursor }
+            let requeued = Requeued { pending: i64::try_from(done.pending).unwrap_or(i64::MAX), ..Requeued::default() };
+            Part { checked: done.purchases, requeued, next_cursor: done.next_cursor }
         }
     })
 }

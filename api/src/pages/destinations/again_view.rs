@@ -6,8 +6,8 @@ use crate::error::Field;
 use crate::pages::action::{Action, Input, Mistakes};
 use crate::pages::form::Sent;
 use crate::pages::frame::Frame;
-use crate::pages::owing::Owing;
 use crate::pages::parts::Sentence;
+use crate::pages::requeued::Requeued;
 use crate::pages::text::entered_instant;
 use crate::pages::visit::Visit;
 use askama::Template;
@@ -42,7 +42,7 @@ impl<'a> AgainPage<'a> {
         };
         let mut actions = Vec::new();
         if frame.may(Role::Support) {
-            let what = "All dead deliveries, unless they arrived since.";
+            let what = "All failed deliveries, unless they arrived since.";
             actions.push(action("again", ("failed", "Count what failed", what)));
             let what = "All chosen events that were recorded in a time, also those that arrived.";
             let instant = |name, label| Input::text(name, label).of("datetime-local").required();
@@ -57,7 +57,7 @@ impl<'a> AgainPage<'a> {
             actions.push(replay.with(Input::choice("which", "Of which purchases", &which)));
         }
         if frame.may(Role::Operator) && (has_states || has_profiles) {
-            let what = "The newest state of each purchase that was never owed to it: what it needs to begin with.";
+            let what = "The newest state of each purchase that was never queued for it: what it needs to begin with.";
             actions.push(action("snapshot", ("snapshot", "Count what it never got", what)));
         }
         let missing = "This destination does not choose purchase.updated, so there is no newest state to send.";
@@ -77,7 +77,7 @@ impl<'a> AgainPage<'a> {
 pub struct Progress {
     /// Number of checked events, deliveries or purchases.
     pub checked: i64,
-    pub owing: Owing,
+    pub requeued: Requeued,
     /// The cursor of the next page of the API; `None` at the end.
     pub next_cursor: Option<String>,
 }
@@ -91,7 +91,7 @@ impl Progress {
         }
         Self {
             checked: sent.get("checked").and_then(|text| text.parse().ok()).unwrap_or(0),
-            owing: sent.get("owed").and_then(Owing::parse).unwrap_or_default(),
+            requeued: sent.get("pending").and_then(Requeued::parse).unwrap_or_default(),
             next_cursor: sent.get("cursor").map(str::to_owned),
         }
     }
@@ -118,7 +118,7 @@ pub struct ProgressPage<'a> {
     advice: &'static str,
     again: String,
     is_part: bool,
-    owing: Owing,
+    requeued: Requeued,
     hidden: Vec<(&'static str, String)>,
     reason: String,
     deliveries: String,
@@ -144,7 +144,7 @@ impl<'a> ProgressPage<'a> {
         let is_part = progress.next_cursor.is_some();
         if stage == Stage::Underway {
             hidden.push(("checked", progress.checked.to_string()));
-            hidden.push(("owed", progress.owing.text()));
+            hidden.push(("pending", progress.requeued.text()));
             hidden.extend(progress.next_cursor.map(|cursor| ("cursor", cursor)));
         }
         let name = match bulk {
@@ -162,13 +162,13 @@ impl<'a> ProgressPage<'a> {
             what: Sentence::new(&described(bulk, sent)),
             path: head.action(name),
             stage,
-            figure: progress.owing.owed.to_string(),
-            unit: if progress.owing.owed == 1 { "delivery" } else { "deliveries" },
+            figure: progress.requeued.pending.to_string(),
+            unit: if progress.requeued.pending == 1 { "delivery" } else { "deliveries" },
             checked,
             advice,
             again: head.page(AGAIN, visit),
             is_part,
-            owing: progress.owing,
+            requeued: progress.requeued,
             hidden,
             reason: sent.get("reason").unwrap_or_default().to_owned(),
             deliveries: head.page(DELIVERIES, visit),
@@ -186,7 +186,9 @@ fn checked_items(bulk: Bulk, sent: &Sent) -> (&'static str, &'static str, &'stat
             "events",
             "Count a longer time, or choose more events in its settings: those are sent from then on.",
         ),
-        (Bulk::Redelivery, _) => ("dead delivery", "dead deliveries", "To send what arrived too, count a time range."),
+        (Bulk::Redelivery, _) => {
+            ("failed delivery", "failed deliveries", "To send what arrived too, count a time range.")
+        }
         (Bulk::Replay, Some("all")) => (
             "purchase",
             "purchases",
@@ -203,10 +205,10 @@ fn described(bulk: Bulk, sent: &Sent) -> String {
         (Bulk::Redelivery, Some("range")) => {
             format!("Events that were recorded from {} until {}", entered("from"), entered("until"))
         }
-        (Bulk::Redelivery, _) => "Dead deliveries, unless they arrived since".to_owned(),
+        (Bulk::Redelivery, _) => "Failed deliveries, unless they arrived since".to_owned(),
         (Bulk::Replay, Some("all")) => "The newest state of every purchase".to_owned(),
         (Bulk::Replay, _) => "The newest states that it did not acknowledge".to_owned(),
-        (Bulk::Snapshot, _) => "The newest state of each purchase that was never owed to it".to_owned(),
+        (Bulk::Snapshot, _) => "The newest state of each purchase that was never queued for it".to_owned(),
     }
 }
 
@@ -218,9 +220,9 @@ mod tests {
 
     #[test]
     fn a_step_goes_on_where_the_one_before_stopped() {
-        let sent = Sent::parse(b"checked=400&owed=3.pruned-1&cursor=c&which=range&from=2026-01-31T12:00&until=x");
+        let sent = Sent::parse(b"checked=400&pending=3.pruned-1&cursor=c&which=range&from=2026-01-31T12:00&until=x");
         let progress = Progress::before(&sent, true);
-        assert_eq!((progress.checked, progress.owing.owed), (400, 3));
+        assert_eq!((progress.checked, progress.requeued.pending), (400, 3));
         assert_eq!(progress.next_cursor.as_deref(), Some("c"));
         let first = Progress::before(&sent, false);
         assert_eq!((first.checked, first.next_cursor), (0, None), "a count begins at the beginning");

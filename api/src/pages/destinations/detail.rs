@@ -20,7 +20,7 @@ const STATUSES: [DeliveryStatus; 6] = [
     DeliveryStatus::Delivered,
     DeliveryStatus::Superseded,
     DeliveryStatus::Skipped,
-    DeliveryStatus::Dead,
+    DeliveryStatus::Failed,
 ];
 
 pub struct DeliveryListRow {
@@ -92,8 +92,8 @@ fn row(one: &DeliveryView, visit: &Visit) -> DeliveryListRow {
 /// The destination whose settings are shown.
 pub struct Subject<'d> {
     pub destination: &'d Destination,
-    /// Number of deliveries that it is still owed.
-    pub owed: i64,
+    /// Number of deliveries that are still pending for it.
+    pub pending: i64,
     pub version: String,
 }
 
@@ -150,7 +150,7 @@ impl<'a> SettingsPage<'a> {
 }
 
 /// What replaces its secret, if its requests are signed, and what deletes it.
-fn finals(Subject { destination, owed, version }: &Subject<'_>, signs: bool, mistakes: &Mistakes) -> Vec<Action> {
+fn finals(Subject { destination, pending, version }: &Subject<'_>, signs: bool, mistakes: &Mistakes) -> Vec<Action> {
     let action = |name: &'static str, title, what: &str| {
         Action::new(format!("/ui/destinations/{}/{name}", destination.id), name, title, what, mistakes)
     };
@@ -164,14 +164,14 @@ fn finals(Subject { destination, owed, version }: &Subject<'_>, signs: bool, mis
         .with(Input::choice("overlap_hours", "How long the old one signs too", &hours))
         .with(Input::text("secret", "Secret (empty: a new one is made)").of("password"))
         .with(Input::text(BASED_ON, "").of("hidden").value(version));
-    let owed = match owed {
+    let pending = match pending {
         0 => String::new(),
-        1 => " 1 delivery that is still owed is never sent.".to_owned(),
-        owed => format!(" {} deliveries that are still owed are never sent.", amount(*owed)),
+        1 => " 1 delivery that is still pending is never sent.".to_owned(),
+        pending => format!(" {} deliveries that are still pending are never sent.", amount(*pending)),
     };
     let what = format!(
-        "Deletes the destination with its settings and secrets.{owed} What was sent stays in the ledger. This cannot be \
-         taken back."
+        "Deletes the destination with its settings and secrets.{pending} What was sent stays in the ledger. This \
+         cannot be taken back."
     );
     let delete = action("delete", "Delete", &what);
     let delete = delete.with(Input::text("name", "Its name, to confirm").required()).irrevocable();

@@ -71,7 +71,7 @@ pub fn notice(action: &str) -> Option<&'static str> {
         "enable" => Some("It is being enabled."),
         "disable" => Some("It is being disabled."),
         "probe" => Some("It is being tried."),
-        "retry" => Some("What is owed is being sent."),
+        "retry" => Some("What is pending is being sent."),
         "settings" => Some("The settings are changed."),
         "nothing" => Some("Nothing was different, so nothing was changed."),
         _ => None,

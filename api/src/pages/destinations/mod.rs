@@ -98,7 +98,7 @@ async fn deleted(edge: &Edge, visit: &Visit) -> Result<Option<String>, Error> {
         Err(storage::Error::Missing { .. }) => return Ok(None),
         found => found?.addressee,
     };
-    let is_here = visit.session.app_id.is_none_or(|own| own == found.destination.app_id);
+    let is_here = visit.sign_in.app_id.is_none_or(|own| own == found.destination.app_id);
     Ok(found.deleted_at.filter(|_| is_here).map(|_| found.destination.name))
 }
 

@@ -173,7 +173,7 @@ pub async fn changed(
     let number = |name: &str| shown_settings["health"][name].as_i64().unwrap_or(0);
     let may_rotate = frame.may(Role::Operator);
     let version = if may_rotate { edge.store.destination_secret_version(destination.id).await? } else { String::new() };
-    let subject = Subject { destination: &destination, owed: number("owed") + number("waiting"), version };
+    let subject = Subject { destination: &destination, pending: number("pending") + number("waiting"), version };
     let page = SettingsPage::new(&frame, visit, &subject, groups, form, mistakes);
     shown(visit, &page, &shown_settings)
 }

@@ -131,8 +131,8 @@ fn note(node: &Node, head: &Head, visit: &Visit) -> Note {
     let has_more = !node.then.is_empty() && !head.tabs.is_empty();
     let list = |label, status| Some((label, head.page(&with_query(DELIVERIES, &[("status", status)]), visit)));
     let more = match node.what {
-        "owed" => list("All that is owed", "pending"),
-        "dead" => Some(("Send again", head.page(AGAIN, visit))),
+        "pending" => list("All that is pending", "pending"),
+        "failed" => Some(("Send again", head.page(AGAIN, visit))),
         "skipped" => list("All that was not sent", "skipped"),
         _ => None,
     };
@@ -147,7 +147,7 @@ fn facts(portrait: &Portrait) -> Vec<Fact> {
     let number = |label, number: i64| Fact { label, text: amount(number), moment: None };
     let view = &portrait.addressee.health;
     let moments = [
-        ("Oldest owed", portrait.owed.first().map(|one| one.delivery.created_at)),
+        ("Oldest pending", portrait.pending.first().map(|one| one.delivery.created_at)),
         ("Does not answer since", view.health.opened_at),
         ("Tried last", view.health.opened_at.and(view.health.probed_at)),
         ("Pauses until", view.health.paused_until.filter(|until| *until > portrait.now)),
@@ -155,9 +155,9 @@ fn facts(portrait: &Portrait) -> Vec<Fact> {
         ("Last failure", view.health.last_failure_at),
     ];
     let numbers = [
-        number("Owed", view.owed),
-        number("Dead", portrait.owes.dead),
-        number("Wait for a name", portrait.owes.waiting),
+        number("Pending", view.pending),
+        number("Failed", portrait.backlog.failed),
+        number("Wait for a name", portrait.backlog.waiting),
         number("Failures in a row, without repetitions", view.health.failures),
     ];
     let moment = |(label, at): (&'static str, Option<Timestamp>)| {
@@ -168,13 +168,13 @@ fn facts(portrait: &Portrait) -> Vec<Fact> {
     numbers.into_iter().chain(next).chain(moments.into_iter().filter_map(moment)).collect()
 }
 
-/// When something is sent next, where that is known: all that is owed is shown, waits, and nothing holds it back.
+/// When something is sent next, where that is known: all that is pending is shown, waits, and nothing holds it back.
 fn next_attempt(portrait: &Portrait) -> Option<Timestamp> {
     let Addressee { destination, health, .. } = &portrait.addressee;
-    let is_all = usize::try_from(health.owed).is_ok_and(|owed| owed <= portrait.owed.len());
+    let is_all = usize::try_from(health.pending).is_ok_and(|pending| pending <= portrait.pending.len());
     let is_paused = health.health.paused_until.is_some_and(|until| until > portrait.now);
     let is_held = is_paused || !destination.enabled || health.health.opened_at.is_some();
-    let next = portrait.owed.iter().filter_map(|one| one.delivery.next_due_at).min();
+    let next = portrait.pending.iter().filter_map(|one| one.delivery.next_due_at).min();
     next.filter(|at| is_all && !is_held && *at > portrait.now)
 }
 
@@ -191,23 +191,28 @@ fn actions(frame: &Frame, visit: &Visit, portrait: &Portrait, mistakes: &Mistake
     if frame.may(Role::Support) {
         let test = test(visit, &id, &notes, mistakes);
         all.push(if notes.takes_sample { test.with(sample()) } else { test });
-        if is_shown("retry", health.owed > 0) {
-            let owed = if health.owed == 1 { "delivery is" } else { "deliveries are" };
-            let what = format!("{} {owed} owed, and sent at once: waits and a pause end.", amount(health.owed));
-            all.push(action("retry", "Send what is owed now", &what));
+        if is_shown("retry", health.pending > 0) {
+            let are = if health.pending == 1 { "delivery is" } else { "deliveries are" };
+            let what = format!("{} {are} pending, and sent at once: waits and a pause end.", amount(health.pending));
+            all.push(action("retry", "Send what is pending now", &what));
         }
         if is_shown("probe", destination.state == State::Open) {
-            let what = "Check now whether it answers. Sends one owed delivery instead of waiting for the next try.";
+            let what = "Check now whether it answers. Sends one pending delivery instead of waiting for the next try.";
             all.push(action("probe", "Try now", what));
         }
     }
     if frame.may(Role::Operator) && destination.enabled {
-        let what = "Nothing is sent any more. Purchases are still settled, and what is owed stays owed.";
+        let what = "Nothing is sent any more. Purchases are still settled, and what is pending stays pending.";
         all.push(action("disable", "Disable", what));
     } else if frame.may(Role::Operator) {
-        let owed = [("", "All of it"), ("true", "Of each purchase the newest state; owed user.* events are skipped")];
-        let what = "It is sent to again, first what is owed.";
-        all.push(action("enable", "Enable", what).with(Input::choice("newest_only", "Send of what is owed", &owed)));
+        let choices =
+            [("", "All of it"), ("true", "Of each purchase the newest state; pending user.* events are skipped")];
+        let what = "It is sent to again, first what is pending.";
+        all.push(action("enable", "Enable", what).with(Input::choice(
+            "newest_only",
+            "Send of what is pending",
+            &choices,
+        )));
     }
     all
 }

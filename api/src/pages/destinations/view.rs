@@ -21,10 +21,10 @@ pub struct DestinationListRow {
     kind: &'static str,
     state: Badge,
     since: Moment,
-    owed: String,
+    pending: String,
     oldest: Option<Moment>,
-    dead: String,
-    failed: Option<Moment>,
+    failed: String,
+    last_failure: Option<Moment>,
     error: Option<Sentence>,
 }
 
@@ -92,10 +92,10 @@ fn row(one: &DestinationOverview, visit: &Visit, forms: &[Form]) -> DestinationL
         kind: forms.iter().find(|form| form.name == named.kind).map_or("", |form| form.label),
         state: destination_state(named.state),
         since: Moment::ago(named.since),
-        owed: amount(one.owed),
-        oldest: one.oldest_owed_at.map(Moment::ago),
-        dead: amount(one.dead),
-        failed: one.last_failure_at.map(Moment::ago),
+        pending: amount(one.pending),
+        oldest: one.oldest_pending_at.map(Moment::ago),
+        failed: amount(one.failed),
+        last_failure: one.last_failure_at.map(Moment::ago),
         error: one.last_error.as_deref().map(Sentence::new),
     }
 }

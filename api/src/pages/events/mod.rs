@@ -6,7 +6,7 @@ use super::Screen;
 use super::action::Mistakes;
 use super::form::Sent;
 use super::frame::{Frame, PageAddress, html, shown};
-use super::owing::{Owing, RUN, run};
+use super::requeued::{RUN, Requeued, run};
 use super::text::{entered_instant, with_query};
 use super::visit::Visit;
 use crate::edge::Shared;
@@ -185,8 +185,8 @@ async fn post_redeliver(
 ) -> Result<Response, Error> {
     let to = sent.get("destination_id").map(str::to_owned);
     match again(edge, caller, &sent, id, to).await {
-        Ok(owing) => {
-            let path = format!("/ui/events/{id}?owed={}", owing.text());
+        Ok(requeued) => {
+            let path = format!("/ui/events/{id}?pending={}", requeued.text());
             Ok(Redirect::to(&visit.to(&path)).into_response())
         }
         Err(error) => {
@@ -196,11 +196,17 @@ async fn post_redeliver(
     }
 }
 
-/// Owes an event again, to one destination or to all, by a form with a reason. A form that is sent twice owes once.
+/// Queues an event again, to one destination or to all, by a form with a reason. A form that is sent twice queues once.
 ///
 /// # Errors
 /// There is no reason, the destination is none, or the database does not answer.
-pub async fn again(edge: Acting, caller: Caller, sent: &Sent, id: EventId, to: Option<String>) -> Result<Owing, Error> {
+pub async fn again(
+    edge: Acting,
+    caller: Caller,
+    sent: &Sent,
+    id: EventId,
+    to: Option<String>,
+) -> Result<Requeued, Error> {
     sent.reason().map_err(|wrong: Field| Error::Invalid(vec![wrong]))?;
     let mut body = Map::from_iter([("event_id".to_owned(), json!(id))]);
     // To another destination it is another run: a browser that goes back has the form with its run.
@@ -208,5 +214,5 @@ pub async fn again(edge: Acting, caller: Caller, sent: &Sent, id: EventId, to: O
     body.extend(run.map(|run| (RUN.to_owned(), Value::from(run))));
     body.extend(to.map(|id| ("destination_id".to_owned(), Value::from(id))));
     let done = redeliveries::create(edge, caller, drafted(body)?).await?.0;
-    Ok(Owing { owed: done.owed.owed, skipped: done.owed.skipped })
+    Ok(Requeued { pending: done.pending.pending, skipped: done.pending.skipped })
 }

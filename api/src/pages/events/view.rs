@@ -4,9 +4,9 @@ use crate::error::Field;
 use crate::pages::action::{Action, Input, Mistakes};
 use crate::pages::customers;
 use crate::pages::frame::Frame;
-use crate::pages::owing::Owing;
 use crate::pages::parts::{Code, Moment, Sentence};
 use crate::pages::purchases::PlatformChoice;
+use crate::pages::requeued::Requeued;
 use crate::pages::story::{Cause, Changed, Event, causes, event};
 use crate::pages::text::{entered_instant, input_instant, with_query};
 use crate::pages::visit::Visit;
@@ -228,7 +228,7 @@ pub struct EventPage<'a> {
     causes: Vec<Cause>,
     body: Option<String>,
     actions: Vec<Action>,
-    owing: Option<Owing>,
+    requeued: Option<Requeued>,
     mistakes: Vec<Field>,
     detail: Option<String>,
 }
@@ -257,7 +257,7 @@ impl<'a> EventPage<'a> {
             causes,
             body: (!detail.body.is_null()).then(|| serde_json::to_string_pretty(detail.body).unwrap_or_default()),
             actions: actions(frame, detail, &mistakes),
-            owing: Owing::of(visit),
+            requeued: Requeued::of(visit),
             mistakes: mistakes.fields,
             detail: mistakes.detail,
         }

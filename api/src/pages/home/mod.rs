@@ -33,7 +33,7 @@ fn routes() -> Vec<Route> {
     ]
 }
 
-/// How an app stands, or all that a session reaches: the same for everybody who looks at it.
+/// How an app stands, or all that a sign-in reaches: the same for everybody who looks at it.
 #[derive(Debug)]
 pub struct AppStatus {
     found: Overview,

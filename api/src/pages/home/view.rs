@@ -150,12 +150,12 @@ pub struct HealthListRow {
     kind: String,
     state: Badge,
     since: Moment,
-    owed: String,
+    pending: String,
     oldest: Option<Moment>,
-    dead: String,
+    failed: String,
     bars: Option<Spark>,
     latency: Option<String>,
-    failed: Option<Moment>,
+    last_failure: Option<Moment>,
     error: Option<Sentence>,
 }
 
@@ -218,7 +218,7 @@ impl<'a> HomePage<'a> {
             frame,
             tone: Badge::new(tone, label),
             sentence: Sentence::new(&capital(&sentence)),
-            second: format!("{} open, {} owed.", counted(found.windows, "window"), deliveries(found.owed)),
+            second: format!("{} open, {} pending.", counted(found.windows, "window"), deliveries(found.pending)),
             tiles: tiles(found, &query),
             windows: found.next_windows.iter().map(window).collect(),
             // Before the first notification there is nothing to draw.
@@ -248,7 +248,7 @@ fn in_a_sentence(found: &Overview, health: Health, alarms: usize) -> (Tone, Stri
     if let Some(worst) = found.destinations.iter().find(|one| one.destination.state == State::Failing) {
         return (Tone::Warn, trouble(worst, "fails"));
     }
-    let idle = found.destinations.iter().find(|one| one.destination.state == State::Disabled && one.owed > 0);
+    let idle = found.destinations.iter().find(|one| one.destination.state == State::Disabled && one.pending > 0);
     if let Some(idle) = idle {
         return (Tone::Warn, trouble(idle, "is disabled"));
     }
@@ -262,9 +262,9 @@ fn in_a_sentence(found: &Overview, health: Health, alarms: usize) -> (Tone, Stri
     if found.destinations.is_empty() {
         return (Tone::Idle, "notifications are settled, and nobody receives their events yet".to_owned());
     }
-    if found.dead > 0 {
-        let dead = counted(found.dead, "event");
-        return (Tone::Warn, format!("{dead} could not be delivered, and will not be tried again by themselves"));
+    if found.failed > 0 {
+        let failed = counted(found.failed, "event");
+        return (Tone::Warn, format!("{failed} could not be delivered, and will not be tried again by themselves"));
     }
     if found.waiting > 0 {
         return (Tone::Warn, format!("{} for the store to answer", counted_wait(found.waiting)));
@@ -272,7 +272,7 @@ fn in_a_sentence(found: &Overview, health: Health, alarms: usize) -> (Tone, Stri
     if found.held > 0 {
         return (Tone::Warn, format!("{}: what arrives for them waits", held(found.held)));
     }
-    if found.owed > 0 {
+    if found.pending > 0 {
         return (Tone::Busy, "events are on their way".to_owned());
     }
     (Tone::Good, "everything that was announced has arrived".to_owned())
@@ -292,9 +292,9 @@ fn counted_wait(number: i64) -> String {
 
 /// The sentence about a destination in trouble.
 fn trouble(one: &DestinationOverview, what: &str) -> String {
-    let oldest = one.oldest_owed_at.map_or_else(String::new, |at| format!(", the oldest since {at}"));
+    let oldest = one.oldest_pending_at.map_or_else(String::new, |at| format!(", the oldest since {at}"));
     let NamedDestination { name, since, .. } = &one.destination;
-    format!("`{name}` {what} since {since}: {} owed{oldest}", deliveries(one.owed))
+    format!("`{name}` {what} since {since}: {} pending{oldest}", deliveries(one.pending))
 }
 
 fn tiles(found: &Overview, query: &str) -> Vec<Tile> {
@@ -321,15 +321,15 @@ fn tiles(found: &Overview, query: &str) -> Vec<Tile> {
         moment: found.last_accepted_at.map(Moment::ago),
         path: None,
     };
-    let oldest = found.oldest_owed_at;
-    let owed = Tile { note: oldest.map(|_| "oldest"), ..tile("Deliveries owed", found.owed, Tone::Busy) };
+    let oldest = found.oldest_pending_at;
+    let pending = Tile { note: oldest.map(|_| "oldest"), ..tile("Deliveries pending", found.pending, Tone::Busy) };
     vec![
         last,
         tile("Windows open", found.windows, Tone::Busy),
         Tile { path: only("held"), ..tile("Purchases held", found.held, Tone::Warn) },
         tile("Waiting for the store", found.waiting, Tone::Warn),
-        Tile { moment: oldest.map(Moment::ago), path: destinations(), ..owed },
-        Tile { path: destinations(), ..tile("Deliveries dead", found.dead, Tone::Bad) },
+        Tile { moment: oldest.map(Moment::ago), path: destinations(), ..pending },
+        Tile { path: destinations(), ..tile("Deliveries failed", found.failed, Tone::Bad) },
     ]
 }
 
@@ -341,12 +341,12 @@ fn row(one: &DestinationOverview, hour: Option<&Requests>) -> HealthListRow {
         kind: named.kind.clone(),
         state: destination_state(named.state),
         since: Moment::ago(named.since),
-        owed: amount(one.owed),
-        oldest: one.oldest_owed_at.map(Moment::ago),
-        dead: amount(one.dead),
+        pending: amount(one.pending),
+        oldest: one.oldest_pending_at.map(Moment::ago),
+        failed: amount(one.failed),
         bars: hour.map(|hour| Spark::counts(&hour.counted())),
         latency: hour.and_then(Requests::average),
-        failed: one.last_failure_at.map(Moment::ago),
+        last_failure: one.last_failure_at.map(Moment::ago),
         error: one.last_error.as_deref().map(Sentence::new),
     }
 }
@@ -364,14 +364,14 @@ mod tests {
             next_windows: Vec::new(),
             held: 0,
             waiting: 0,
-            owed: 0,
-            oldest_owed_at: None,
-            dead: 0,
+            pending: 0,
+            oldest_pending_at: None,
+            failed: 0,
             destinations,
         }
     }
 
-    fn destination(state: State, owed: i64) -> DestinationOverview {
+    fn destination(state: State, pending: i64) -> DestinationOverview {
         let id = domain::DestinationId::new(uuid::Uuid::nil());
         let destination = NamedDestination {
             id,
@@ -384,9 +384,9 @@ mod tests {
         };
         DestinationOverview {
             destination,
-            owed,
-            oldest_owed_at: None,
-            dead: 0,
+            pending,
+            oldest_pending_at: None,
+            failed: 0,
             last_success_at: None,
             last_failure_at: None,
             last_error: None,
@@ -400,8 +400,8 @@ mod tests {
         let here = || vec![destination(State::Healthy, 0)];
         assert_eq!(of(&overview(here()), well), Tone::Good);
         assert_eq!(of(&overview(Vec::new()), well), Tone::Idle, "nobody receives anything");
-        assert_eq!(of(&Overview { owed: 1, ..overview(here()) }, well), Tone::Busy);
-        assert_eq!(of(&Overview { dead: 1, owed: 1, ..overview(here()) }, well), Tone::Warn);
+        assert_eq!(of(&Overview { pending: 1, ..overview(here()) }, well), Tone::Busy);
+        assert_eq!(of(&Overview { failed: 1, pending: 1, ..overview(here()) }, well), Tone::Warn);
         assert_eq!(in_a_sentence(&overview(here()), well, 1).0, Tone::Warn, "an alarm is open");
         assert_eq!(of(&Overview { held: 1, ..overview(here()) }, well), Tone::Warn);
         assert_eq!(of(&Overview { waiting: 2, ..overview(here()) }, well), Tone::Warn);
@@ -410,7 +410,7 @@ mod tests {
         assert_eq!(of(&overview(Vec::new()), Health { is_sweep_late: true, ..well }), Tone::Warn);
         let (tone, sentence) = in_a_sentence(&overview(vec![destination(State::Open, 412)]), well, 0);
         assert_eq!(tone, Tone::Bad);
-        assert_eq!(sentence, "`Billing` does not answer since 1970-01-01T00:00:00.000000Z: 412 deliveries owed");
+        assert_eq!(sentence, "`Billing` does not answer since 1970-01-01T00:00:00.000000Z: 412 deliveries pending");
         assert_eq!(of(&overview(vec![destination(State::Disabled, 0)]), well), Tone::Good);
         assert_eq!(of(&overview(vec![destination(State::Disabled, 1)]), well), Tone::Warn);
     }

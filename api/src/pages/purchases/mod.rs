@@ -190,7 +190,7 @@ async fn page(
 /// The fields of every action.
 #[derive(Debug, Deserialize, JsonSchema)]
 struct Reasoned {
-    /// Why. The act shows it.
+    /// Why. The audit entry shows it.
     #[schemars(length(min = 1, max = 1000))]
     reason: String,
     /// For a hold: how long, in hours.

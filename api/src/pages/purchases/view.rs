@@ -242,7 +242,7 @@ fn actions(
     if frame.may(Role::Support) {
         let active = facts.addressees.iter().filter(|one| one.deleted_at.is_none());
         let destinations = active.map(|one| (one.destination.id.to_string(), one.destination.name.clone()));
-        let what = "Sends the newest state (to those that choose purchase.updated) and every dead event of this \
+        let what = "Sends the newest state (to those that choose purchase.updated) and every failed event of this \
             purchase again.";
         all.push(action("redeliver", "Send again", what).with(Input::destinations(destinations)));
         if waits.to_settle > 0 || mistakes.action == "flush" {

@@ -7,7 +7,7 @@ use crate::pages::visit::Visit;
 use crate::resources::about::About;
 use askama::Template;
 use domain::SignInId;
-use storage::{Role, Session};
+use storage::{Role, SignIn};
 
 /// A group of settings: those with the same first part of their names.
 pub struct Group {
@@ -27,9 +27,9 @@ pub struct SignedIn {
     wrong: Option<(String, String)>,
 }
 
-/// Why a session was not ended.
+/// Why a sign-in was not ended.
 pub struct Refusal {
-    pub session: SignInId,
+    pub sign_in: SignInId,
     /// What was expected as the reason.
     pub expected: String,
     pub entered: String,
@@ -42,28 +42,28 @@ pub struct SettingsPage<'a> {
     version: &'static str,
     temporal: Option<String>,
     groups: Vec<Group>,
-    sessions: Vec<SignedIn>,
+    sign_ins: Vec<SignedIn>,
     own_ends: Moment,
     is_admin: bool,
 }
 
 impl<'a> SettingsPage<'a> {
-    /// The screen over these facts. A session of one app is shown none of the settings, which are of all.
+    /// The screen over these facts. A sign-in of one app is shown none of the settings, which are of all.
     #[must_use]
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,
         about: &About,
-        sessions: Vec<Session>,
+        sign_ins: Vec<SignIn>,
         refused: Option<Refusal>,
     ) -> Self {
-        let is_of_all = visit.session.app_id.is_none();
-        let holds = |one: &Session| one.finished_at.is_none() && visit.now < one.expires_at;
-        let signed_in = |one: Session| SignedIn {
-            is_own: one.id == visit.session.id,
+        let is_of_all = visit.sign_in.app_id.is_none();
+        let holds = |one: &SignIn| one.finished_at.is_none() && visit.now < one.expires_at;
+        let signed_in = |one: SignIn| SignedIn {
+            is_own: one.id == visit.sign_in.id,
             wrong: refused
                 .as_ref()
-                .filter(|of| of.session == one.id)
+                .filter(|of| of.sign_in == one.id)
                 .map(|of| (of.expected.clone(), of.entered.clone())),
             id: one.id,
             name: one.name,
@@ -77,9 +77,9 @@ impl<'a> SettingsPage<'a> {
             version: about.version,
             temporal: about.temporal_ui.clone().filter(|_| is_of_all),
             groups: if is_of_all { groups(&about.settings) } else { Vec::new() },
-            sessions: sessions.into_iter().filter(holds).map(signed_in).collect(),
-            own_ends: Moment::at(visit.session.expires_at),
-            is_admin: visit.session.role >= Role::Admin,
+            sign_ins: sign_ins.into_iter().filter(holds).map(signed_in).collect(),
+            own_ends: Moment::at(visit.sign_in.expires_at),
+            is_admin: visit.sign_in.role >= Role::Admin,
         }
     }
 }

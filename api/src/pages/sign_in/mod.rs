@@ -1,4 +1,4 @@
-//! Signing in: by a link that works once, or by a key. Both become a session, whose cookie no script can read; a key is
+//! Signing in: by a link that works once, or by a key. Both become a sign-in, whose cookie no script can read; a key is
 //! never stored in a browser.
 
 mod view;
@@ -12,7 +12,7 @@ use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::keys::guard::refused;
 use crate::keys::{self, Caller, Refused};
-use crate::resources::sessions;
+use crate::resources::sign_ins;
 use crate::routes::Route;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
@@ -22,8 +22,8 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
 use std::time::Duration;
-use storage::{Actor, LinkEnd, Person, Role, Session};
-use view::{CookieRefused, Elsewhere, LinkPage, SignIn};
+use storage::{Actor, LinkEnd, Person, Role, SignIn};
+use view::{CookieRefused, Elsewhere, LinkPage, SignInPage};
 
 /// The header of a refusal of the page, where a script requested a part of one.
 const HTMX: &str = "hx-request";
@@ -38,12 +38,12 @@ pub fn routes() -> Vec<Route> {
             .summary("Signs in by a link, which works once."),
         Route::open_page("GET", "/ui/signed-in", arrived).summary("Whether the browser took the cookie."),
         Route::open_page("POST", "/ui/sign-out", sign_out)
-            .twin("DELETE /v1/sessions/{session_id}")
+            .twin("DELETE /v1/sign-ins/{sign_in_id}")
             .summary("Signs out."),
     ]
 }
 
-/// The answer to a request without a session: the page continues where it was after the sign-in.
+/// The answer to a request without a sign-in: once there is one, the page continues where it was.
 pub fn required(request: &Request) -> Response {
     let (headers, uri) = (request.headers(), request.uri());
     let here = uri.path_and_query().map_or("/ui/", |path| path.as_str());
@@ -64,7 +64,7 @@ async fn form(State(edge): State<Shared>, headers: HeaderMap, uri: Uri) -> Resul
         return Ok(Redirect::to(visit::next(next.as_deref())).into_response());
     }
     let (next, name) = (next.unwrap_or_default(), String::new());
-    html(&SignIn { files: Files::all(), next, name, error: None, command: view::command() })
+    html(&SignInPage { files: Files::all(), next, name, error: None, command: view::command() })
 }
 
 /// What signs in.
@@ -90,7 +90,7 @@ async fn by_key(
     let address = edge.devices.trusted_proxies.client(peer, &headers);
     let wrong = |status: StatusCode, error: String| {
         let (next, name) = (next.clone().unwrap_or_default(), name.clone().unwrap_or_default());
-        let page = SignIn { files: Files::all(), next, name, error: Some(error), command: view::command() };
+        let page = SignInPage { files: Files::all(), next, name, error: Some(error), command: view::command() };
         html(&page).map(|page| (status, page).into_response())
     };
     let refusals = &edge.keys.refusals;
@@ -120,15 +120,15 @@ async fn by_key(
     }
     let person = person(&edge, &caller, name.clone());
     let secret = secret(&edge);
-    let lifetime = edge.pages.session_lifetime;
-    let session = edge.store.new_session(person, secret.clone(), lifetime).await?;
+    let lifetime = edge.pages.sign_in_lifetime;
+    let sign_in = edge.store.new_sign_in(person, secret.clone(), lifetime).await?;
     finish_before(&edge, &headers).await;
-    Ok(arriving(&session, &secret, lifetime, next.as_deref()))
+    Ok(arriving(&sign_in, &secret, lifetime, next.as_deref()))
 }
 
 /// The person that a key stands for, with the name that they entered.
 fn person(edge: &Edge, caller: &Caller, name: Option<String>) -> Person {
-    let person = sessions::person(edge, caller);
+    let person = sign_ins::person(edge, caller);
     match name.map(|name| visible(&name)).filter(|name| !name.is_empty()) {
         Some(name) => Person { name: format!("{name} ({})", person.name), ..person },
         None => person,
@@ -157,12 +157,12 @@ async fn by_link(
 ) -> Result<Response, Error> {
     let (shown, secret) = (SecretString::from(code.clone()), secret(&edge));
     match edge.store.take_sign_in_link(&shown, edge.admin_token_hash(), &secret).await? {
-        Ok(session) => {
+        Ok(sign_in) => {
             finish_before(&edge, &headers).await;
             let lifetime = Duration::from_micros(
-                session.expires_at.micros().saturating_sub(session.created_at.micros()).unsigned_abs(),
+                sign_in.expires_at.micros().saturating_sub(sign_in.created_at.micros()).unsigned_abs(),
             );
-            Ok(arriving(&session, &secret, lifetime, None))
+            Ok(arriving(&sign_in, &secret, lifetime, None))
         }
         Err(end) => {
             tracing::warn!("a sign-in by link was refused");
@@ -172,9 +172,9 @@ async fn by_link(
     }
 }
 
-/// The answer that begins a session: it shows at the next page whether the browser took the cookie.
-fn arriving(session: &Session, secret: &SecretString, lifetime: Duration, next: Option<&str>) -> Response {
-    tracing::info!(session.id = %session.id, role = session.role.as_str(), "somebody signed in to the page");
+/// The answer that begins a sign-in: it shows at the next page whether the browser took the cookie.
+fn arriving(sign_in: &SignIn, secret: &SecretString, lifetime: Duration, next: Option<&str>) -> Response {
+    tracing::info!(sign_in.id = %sign_in.id, role = sign_in.role.as_str(), "somebody signed in to the page");
     let next = text::escaped(visit::next(next));
     let mut response = see_other(&format!("/ui/signed-in?next={next}"));
     response.headers_mut().append(header::SET_COOKIE, visit::begin(secret, lifetime));
@@ -193,29 +193,29 @@ async fn arrived(State(edge): State<Shared>, headers: HeaderMap, uri: Uri) -> Re
 async fn sign_out(State(edge): State<Shared>, headers: HeaderMap, uri: Uri, sent: Sent) -> Result<Response, Error> {
     if let Some(visit) = Visit::of(&edge, &headers, &uri).await? {
         if !sent.get(super::form::TOKEN).is_some_and(|token| visit.proves(token)) {
-            let detail = "the form is of another session: load the page again".to_owned();
+            let detail = "the form is of another sign-in: load the page again".to_owned();
             return Err(refused("form", Error::Forbidden(detail)));
         }
-        finish(&edge, &visit.session).await?;
+        finish(&edge, &visit.sign_in).await?;
     }
     let mut response = see_other("/ui/sign-in");
     response.headers_mut().append(header::SET_COOKIE, visit::end());
-    // What the browser stored of this origin goes with the session.
+    // What the browser stored of this origin goes with the sign-in.
     response.headers_mut().insert("clear-site-data", HeaderValue::from_static("\"cache\""));
     Ok(response)
 }
 
-/// Ends the session of a browser that signs in again. The link is used up by then: a database that does not answer here
-/// must not take the new session, too, and the old one ends by itself.
+/// Ends the sign-in of a browser that signs in again. The link is used up by then: a database that does not answer here
+/// must not take the new sign-in, too, and the old one ends by itself.
 async fn finish_before(edge: &Edge, headers: &HeaderMap) {
     if let Ok(Some(visit)) = Visit::of(edge, headers, &Uri::default()).await {
-        let _ = finish(edge, &visit.session).await;
+        let _ = finish(edge, &visit.sign_in).await;
     }
 }
 
-async fn finish(edge: &Edge, session: &Session) -> Result<(), Error> {
-    let actor = Actor { key: session.key_id, ..Actor::named(&session.name) };
-    edge.store.by(actor).finish_session(session.id).await?;
+async fn finish(edge: &Edge, sign_in: &SignIn) -> Result<(), Error> {
+    let actor = Actor { key: sign_in.key_id, ..Actor::named(&sign_in.name) };
+    edge.store.by(actor).finish_sign_in(sign_in.id).await?;
     Ok(())
 }
 

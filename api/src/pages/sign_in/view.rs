@@ -1,4 +1,4 @@
-//! The pages before a session.
+//! The pages before a sign-in.
 
 use crate::pages::frame::Files;
 use askama::Template;
@@ -6,7 +6,7 @@ use storage::{LinkEnd, Person};
 
 #[derive(Template)]
 #[template(path = "sign_in/form.html")]
-pub struct SignIn {
+pub struct SignInPage {
     pub files: Files,
     pub next: String,
     pub name: String,

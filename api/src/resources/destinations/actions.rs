@@ -31,8 +31,8 @@ pub struct SignaledDestination {
 pub struct Retrying {
     /// The destination.
     destination_id: DestinationId,
-    /// Number of deliveries that are owed, counted up to 10,000.
-    owed: i64,
+    /// Number of deliveries that are pending, counted up to 10,000.
+    pending: i64,
 }
 
 /// The number of deliveries that `newest_only` would skip.
@@ -48,7 +48,7 @@ pub struct Skipping {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "newest_only": true, "reason": "the receiver was rebuilt" }]))]
 pub struct Enable {
-    /// Skips the owed `user.*` events.
+    /// Skips the pending `user.*` events.
     newest_only: Option<bool>,
     /// With `newest_only`: true. Only counts the events that would be skipped.
     dry_run: Option<bool>,
@@ -82,7 +82,7 @@ impl Output for Enabled {
 
 type Answer = Result<Accepted<SignaledDestination>, Error>;
 
-/// `POST …/enable`: starts to send again, first what is owed; with `newest_only`, only the newest state of each
+/// `POST …/enable`: starts to send again, first what is pending; with `newest_only`, only the newest state of each
 /// purchase. With `dry_run` it only counts the events that would be skipped, and answers 200.
 pub async fn enable(
     edge: Acting,
@@ -105,7 +105,7 @@ pub async fn enable(
     send(&edge, id, DestinationSignal::Enable(enable)).await.map(Enabled::Signaled)
 }
 
-/// `POST …/disable`: stops sending. Purchases are still settled, and what is owed stays owed.
+/// `POST …/disable`: stops sending. Purchases are still settled, and what is pending stays pending.
 pub async fn disable(edge: Acting, Stored(destination): Stored<Destination>, Body(action): Body<Action>) -> Answer {
     send(&edge, destination.id, DestinationSignal::Disable(action.admin(&edge))).await.map(Accepted)
 }
@@ -113,34 +113,34 @@ pub async fn disable(edge: Acting, Stored(destination): Stored<Destination>, Bod
 /// `POST …/probe`: sends a probe now, without waiting for the next one. 409 for a disabled destination.
 pub async fn probe(edge: Acting, Stored(destination): Stored<Destination>, Body(action): Body<Action>) -> Answer {
     if !destination.enabled {
-        return Err(Error::Conflict("the destination is disabled: enable it, which sends what is owed".to_owned()));
+        return Err(Error::Conflict("the destination is disabled: enable it, which sends what is pending".to_owned()));
     }
     let (app, id, admin) = (destination.app_id, destination.id, action.admin(&edge));
     let signaled = send(&edge, id, DestinationSignal::Probe(admin.clone())).await?;
-    edge.signed(admin).store.record_act("destination.probe", Some(app), id).await?;
+    edge.signed(admin).store.record_audit_entry("destination.probe", Some(app), id).await?;
     Ok(Accepted(signaled))
 }
 
-/// `POST …/retry`: sends what is owed now. Back-offs and a pause end, and an open breaker is probed. It owes nothing
-/// new; `owed` is the number of deliveries to send.
+/// `POST …/retry`: sends what is pending now. Back-offs and a pause end, and an open breaker is probed. It queues
+/// nothing new; `pending` is the number of deliveries to send.
 pub async fn retry(
     edge: Acting,
     Stored(destination): Stored<Destination>,
     Body(action): Body<Action>,
 ) -> Result<Accepted<Retrying>, Error> {
     if !destination.enabled {
-        return Err(Error::Conflict("the destination is disabled: enable it, which sends what is owed".to_owned()));
+        return Err(Error::Conflict("the destination is disabled: enable it, which sends what is pending".to_owned()));
     }
     let id = destination.id;
-    let owed = edge.store.health(id).await?.owed;
+    let pending = edge.store.health(id).await?.pending;
     let admin = action.admin(&edge);
     let edge = edge.signed(admin.clone());
     edge.store.retry_now(id).await?;
     taken(edge.dispatch.engine().signal_destination(id, DestinationSignal::Probe(admin))).await?;
-    Ok(Accepted(Retrying { destination_id: id, owed }))
+    Ok(Accepted(Retrying { destination_id: id, pending }))
 }
 
-/// `POST …/redeliver`: sends dead deliveries again.
+/// `POST …/redeliver`: sends failed deliveries again.
 pub async fn redeliver(edge: Acting, Stored(destination): Stored<Destination>, Body(action): Body<Action>) -> Answer {
     let admin = action.admin(&edge);
     send(&edge, destination.id, DestinationSignal::Redeliver(admin.into())).await.map(Accepted)

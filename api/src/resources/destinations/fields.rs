@@ -38,7 +38,7 @@ pub struct DestinationPatch {
     /// A name for people.
     #[schemars(length(max = 200))]
     pub name: Option<String>,
-    /// With `enabled`: true. Skips the owed `user.*` events.
+    /// With `enabled`: true. Skips the pending `user.*` events.
     pub newest_only: Option<bool>,
     /// The fields of every kind.
     #[serde(flatten)]

@@ -94,8 +94,8 @@ pub async fn show(
     Ok(Json(DestinationDetail::read(&edge, destination).await?))
 }
 
-/// `PATCH /v1/destinations/{destination_id}`. While it is disabled, what is owed stays owed. When it is enabled again,
-/// all of it is sent, or with `newest_only` only the newest state of each purchase.
+/// `PATCH /v1/destinations/{destination_id}`. While it is disabled, what is pending stays pending. When it is enabled
+/// again, all of it is sent, or with `newest_only` only the newest state of each purchase.
 pub async fn update(
     edge: Acting,
     Stored(before): Stored<Destination>,
@@ -197,10 +197,14 @@ impl Switch {
 }
 
 /// Starts or signals the destination's workflow after a change. If Temporal does not take the signal, the sweep finds
-/// what is owed later.
+/// what is pending later.
 async fn supervise(edge: &Edge, id: DestinationId) {
     if let Err(error) = super::signals::taken(edge.dispatch.engine().supervise(id)).await {
-        tracing::warn!(destination.id = %id, reason = %error, "Temporal took no signal; the sweep finds what is owed");
+        tracing::warn!(
+            destination.id = %id,
+            reason = %error,
+            "Temporal took no signal; the sweep finds what is pending"
+        );
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::extract::{Draft, Stored};
 use crate::keys::Acting;
-use crate::resources::redeliveries::{Owed, RunPage, carry_out, check_cursor};
+use crate::resources::redeliveries::{Pending, RunPage, carry_out, check_cursor};
 use axum::Json;
 use domain::{CollapseKey, RedeliverySelector};
 use schemars::JsonSchema;
@@ -35,13 +35,13 @@ pub struct Replayed {
     pub purchases: i64,
     /// The new deliveries.
     #[serde(flatten)]
-    pub owed: Owed,
+    pub pending: Pending,
     /// The cursor of the next page; null at the end.
     pub next_cursor: Option<String>,
 }
 
-/// Owes the newest states of a page of purchases: those whose newest state the destination did not acknowledge, `all`,
-/// or those in `collapse_keys`.
+/// Queues the newest states of a page of purchases: those whose newest state the destination did not acknowledge,
+/// `all`, or those in `collapse_keys`.
 pub async fn replay(
     edge: Acting,
     Stored(destination): Stored<Destination>,
@@ -61,5 +61,5 @@ pub async fn replay(
     let page = draft.finish()?.page;
     check_cursor(page.page.cursor.as_deref())?;
     let done = carry_out(&edge, selector.to(destination.id), page).await?;
-    Ok(Json(Replayed { purchases: done.checked, owed: done.owing.into(), next_cursor: done.next_cursor }))
+    Ok(Json(Replayed { purchases: done.checked, pending: done.requeued.into(), next_cursor: done.next_cursor }))
 }

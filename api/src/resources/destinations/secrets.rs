@@ -120,7 +120,7 @@ pub async fn test(
         _ => Error::Conflict(format!("nothing was sent; {invalid}")),
     };
     let config = Config::ready(&destination, &secret, &edge.allowed).map_err(refused)?;
-    edge.store.record_act("destination.test", Some(destination.app_id), destination.id).await?;
+    edge.store.record_audit_entry("destination.test", Some(destination.app_id), destination.id).await?;
     let request = config.test((edge.clock)(), &clock::random_uuid().to_string(), sample.as_ref()).map_err(refused)?;
     let tested = config.describe_test(&(edge.send)(request.of(destination.app_id)).await);
     let ok = tested.is_ok();

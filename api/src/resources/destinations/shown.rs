@@ -57,7 +57,7 @@ pub struct DestinationDetail {
     /// Why the settings of this process allow no request to it, with the variables that would; absent when they allow them.
     #[serde(skip_serializing_if = "Option::is_none")]
     refusal: Option<String>,
-    /// Its health, and what is owed.
+    /// Its health, and what is pending.
     health: DestinationHealth,
 }
 

@@ -1,11 +1,11 @@
 //! `POST /v1/destinations/{destination_id}/snapshot`: the initial load of a destination. It sends the newest state of
-//! every purchase that was never owed to it.
+//! every purchase that was never queued for it.
 
 use crate::edge::Edge;
 use crate::error::Error;
 use crate::extract::{Body, Stored};
 use crate::keys::Acting;
-use crate::resources::redeliveries::{OwedPage, check_cursor};
+use crate::resources::redeliveries::{PendingPage, check_cursor};
 use axum::Json;
 use domain::CollapseKey;
 use futures::{StreamExt, stream};
@@ -25,26 +25,26 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub struct SnapshotPage {
     /// Number of purchases that were checked.
     pub purchases: i64,
-    /// Number of those that are newly owed.
-    pub owed: usize,
+    /// Number of those whose newest state is newly pending.
+    pub pending: usize,
     /// The cursor of the next page; null at the end.
     pub next_cursor: Option<String>,
 }
 
-/// Owes the newest states of a page of purchases, and signals the purchases that are newly owed. A repetition owes
-/// nothing new.
+/// Queues the newest states of a page of purchases, and signals the purchases whose states are newly pending. A
+/// repetition queues nothing new.
 pub async fn snapshot(
     edge: Acting,
     Stored(Destination { id, .. }): Stored<Destination>,
-    Body(body): Body<OwedPage>,
+    Body(body): Body<PendingPage>,
 ) -> Result<Json<SnapshotPage>, Error> {
     let run = body.run();
     check_cursor(body.cursor.as_deref())?;
     let page = edge.store.backfill(id, body.page(), run).await?;
-    if run == Run::Real && timeout(TIMEOUT, wake(&edge, &page.owed)).await.is_err() {
+    if run == Run::Real && timeout(TIMEOUT, wake(&edge, &page.pending)).await.is_err() {
         tracing::warn!(destination.id = %id, "Temporal took not all signals in time; the sweep finds the rest");
     }
-    Ok(Json(SnapshotPage { purchases: page.checked, owed: page.owed.len(), next_cursor: page.next_cursor }))
+    Ok(Json(SnapshotPage { purchases: page.checked, pending: page.pending.len(), next_cursor: page.next_cursor }))
 }
 
 /// Sends the signal `wake` to each purchase.

@@ -101,7 +101,7 @@ pub async fn report(
     let (quotas, place) = (&edge.devices.quotas, DevicePlace { platform, device: request.device.id });
     let reporter = client.reporter();
     let is_new = quotas.check_device(&edge.store, reporter, place, now).await?;
-    let AcceptedReports { accepted, repeated, owing, claims, known } = edge.store.accept_reports(request).await?;
+    let AcceptedReports { accepted, repeated, queued_for, claims, known } = edge.store.accept_reports(request).await?;
     quotas.count(place, reporter.network, used(accepted, bytes, is_new), now);
     limits.count_claims(client.address, claims.new, received_at);
     claims::count(claims, known.len());
@@ -113,7 +113,7 @@ pub async fn report(
     if (claims.new > 0 || is_left) && client.platform.can_verify() {
         edge.dispatch.engine().verify_claims(platform);
     }
-    owing.into_iter().for_each(|destination| edge.dispatch.engine().stream(destination));
+    queued_for.into_iter().for_each(|destination| edge.dispatch.engine().stream(destination));
     Ok(Json(Receipt { accepted, repeated, rejected }))
 }
 

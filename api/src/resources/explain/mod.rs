@@ -37,7 +37,7 @@ pub async fn event(State(edge): State<Shared>, Id(id): Id<EventId>) -> Result<Js
     }
 }
 
-/// `GET /v1/explain/destinations/{destination_id}`: its health, what is owed to it and what is dead.
+/// `GET /v1/explain/destinations/{destination_id}`: its health, what is pending for it and what failed.
 pub async fn destination(State(edge): State<Shared>, Id(id): Id<DestinationId>) -> Result<Json<Node>, Error> {
     Ok(Json(story::destination(&edge.store.explain_destination(id).await?)))
 }

@@ -77,7 +77,7 @@ pub fn destination(portrait: &Portrait) -> Node {
     };
     let all = |sendings: &[Sending]| -> Vec<Node> { sendings.iter().map(of).collect() };
     let Destination { id, app_id, kind, name, state, enabled, since, .. } = &addressee.destination;
-    let owes = &portrait.owes;
+    let backlog = &portrait.backlog;
     Node::new("destination", sentences::destination(portrait))
         .fact("destination_id", id)
         .fact("app_id", app_id)
@@ -92,17 +92,15 @@ pub fn destination(portrait: &Portrait) -> Node {
         .then([Node::new("choice", sentences::choice(&addressee.destination))])
         .then(sentences::health(&addressee.health).map(|sentence| Node::new("health", sentence)))
         .then([
-            Node::new("owed", sentences::owed(portrait))
-                .fact("pending", addressee.health.owed)
-                .fact("waiting", owes.waiting)
-                .then(all(&portrait.owed)),
-            Node::new("dead", sentences::dead(portrait)).fact("dead", owes.dead).then(all(&portrait.dead)),
+            Node::new("pending", sentences::pending(portrait))
+                .fact("pending", addressee.health.pending)
+                .fact("waiting", backlog.waiting)
+                .then(all(&portrait.pending)),
+            Node::new("failed", sentences::failed(portrait)).fact("failed", backlog.failed).then(all(&portrait.failed)),
         ])
-        .then(
-            sentences::skipped(portrait).map(|sentence| {
-                Node::new("skipped", sentence).fact("skipped", owes.skipped).then(all(&portrait.skipped))
-            }),
-        )
+        .then(sentences::skipped(portrait).map(|sentence| {
+            Node::new("skipped", sentence).fact("skipped", backlog.skipped).then(all(&portrait.skipped))
+        }))
 }
 
 fn notification(one: &ReceivedNotification, now: Timestamp) -> Node {

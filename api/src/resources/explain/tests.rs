@@ -6,8 +6,8 @@ use domain::health::Health;
 use domain::{CollapseKey, DeliveryId, Environment, EventId, Outcome, PlatformId, Timestamp};
 use serde_json::Value;
 use storage::{
-    Addressee, AttemptView, DeliveryStatus, DeliveryView, Destination, EventFacts, Filter, HealthView,
-    NotificationView, Owes, Portrait, ReceivedNotification, Sending, Skipped, Successor, WaitingFor,
+    Addressee, AttemptView, Backlog, DeliveryStatus, DeliveryView, Destination, EventFacts, Filter, HealthView,
+    NotificationView, Portrait, ReceivedNotification, Sending, Skipped, Successor, WaitingFor,
 };
 
 const ID: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
@@ -44,7 +44,7 @@ fn hook() -> Addressee {
         since: at(0),
         created_at: at(0),
     };
-    let health = HealthView { health: Health::default(), owed: 0 };
+    let health = HealthView { health: Health::default(), pending: 0 };
     Addressee { destination, chosen_at: None, deleted_at: None, health }
 }
 
@@ -178,7 +178,7 @@ fn why_not_is_a_sentence() {
     let about = EventFacts { event_type: "destination.failing".to_owned(), ..event() };
     let text = unsent(&about, &addressee).expect("a reason").sentence;
     assert!(text.ends_with("(it chooses *, and `*` does not include events about destinations)"), "{text}");
-    assert!(sentence(&hook()).contains("settle audit"));
+    assert!(sentence(&hook()).contains("settle check"));
 }
 
 #[test]
@@ -213,15 +213,15 @@ fn a_delivery_shows_its_final_status() {
         ": delivered at 2027-01-15T08:00:20.000000Z, with attempt 2"
     );
     assert_eq!(sentence(&sending(DeliveryStatus::Skipped), &hook()), ": not sent: the endpoint answered 500");
-    let dead = sentence(&sending(DeliveryStatus::Dead), &hook());
-    assert!(dead.starts_with(": dead at 2027-01-15T08:00:20.000000Z: the endpoint answered 500;"), "{dead}");
-    assert!(dead.contains(&format!("settle redeliver event {ID} --destination {ID}")), "{dead}");
+    let failed = sentence(&sending(DeliveryStatus::Failed), &hook());
+    assert!(failed.starts_with(": failed at 2027-01-15T08:00:20.000000Z: the endpoint answered 500;"), "{failed}");
+    assert!(failed.contains(&format!("settle redeliver event {ID} --destination {ID}")), "{failed}");
     for (why, text) in [
         (Skipped::MayBeCounted, "nor by a redelivery: the destination may have it and would not recognize it any more"),
         (Skipped::Pruned, "nor by a redelivery: its body was removed"),
-        (Skipped::AlreadyOwed, "but it is owed again by now"),
+        (Skipped::AlreadyPending, "but it is queued again by now"),
     ] {
-        let lost = sentence(&Sending { not_again: Some(why), ..sending(DeliveryStatus::Dead) }, &hook());
+        let lost = sentence(&Sending { not_again: Some(why), ..sending(DeliveryStatus::Failed) }, &hook());
         assert!(lost.contains(text) && !lost.contains("settle redeliver"), "{lost}");
     }
     assert!(sentence(&sending(DeliveryStatus::Waiting), &hook()).contains("as soon as the customer is named"));
@@ -241,8 +241,8 @@ fn a_superseded_delivery_shows_its_successor_and_its_status() {
     assert_eq!(sentence(&one, &hook()), ": superseded by a newer revision");
     for (status, became) in [
         (DeliveryStatus::Delivered, "which was delivered at 2027-01-15T08:00:40.000000Z"),
-        (DeliveryStatus::Dead, "which died at 2027-01-15T08:00:40.000000Z"),
-        (DeliveryStatus::Pending, "which is owed"),
+        (DeliveryStatus::Failed, "which failed at 2027-01-15T08:00:40.000000Z"),
+        (DeliveryStatus::Pending, "which is pending"),
     ] {
         one.successor = Some(Successor { revision: 7, status, finished_at: Some(at(40)) });
         assert_eq!(sentence(&one, &hook()), format!(": superseded by revision 7, {became}"));
@@ -250,22 +250,24 @@ fn a_superseded_delivery_shows_its_successor_and_its_status() {
 }
 
 #[test]
-fn an_owed_delivery_shows_the_reason_for_its_delay() {
+fn a_pending_delivery_shows_the_reason_for_its_delay() {
     let one = sending(DeliveryStatus::Pending);
-    let owed = sentence(&one, &hook());
+    let pending = sentence(&one, &hook());
     assert_eq!(
-        owed,
-        ": owed, tried 2 times, tried again at 2027-01-15T08:01:00.000000Z; the last time: the endpoint answered 500"
+        pending,
+        ": pending, tried 2 times, tried again at 2027-01-15T08:01:00.000000Z; the last time: the endpoint answered 500"
     );
     let mut late = sending(DeliveryStatus::Pending);
     late.delivery.next_due_at = Some(at(29));
-    assert!(sentence(&late, &hook()).starts_with(": owed, tried 2 times, and tried again as soon as its lane is free"));
+    assert!(
+        sentence(&late, &hook()).starts_with(": pending, tried 2 times, and tried again as soon as its lane is free")
+    );
     late.attempts = vec![attempt()];
     late.attempts[0].finished_at = None;
-    assert_eq!(sentence(&late, &hook()), ": owed, and being sent at this moment unless its worker died");
+    assert_eq!(sentence(&late, &hook()), ": pending, and being sent at this moment unless its worker died");
     let mut new = sending(DeliveryStatus::Pending);
     (new.delivery.attempts, new.delivery.last_error) = (0, None);
-    assert_eq!(sentence(&new, &hook()), ": owed, due at 2027-01-15T08:01:00.000000Z");
+    assert_eq!(sentence(&new, &hook()), ": pending, due at 2027-01-15T08:01:00.000000Z");
     new.delivery.next_due_at = Some(at(29));
     assert!(sentence(&new, &hook()).contains("as soon as its lane is free"));
 
@@ -273,14 +275,14 @@ fn an_owed_delivery_shows_the_reason_for_its_delay() {
     addressee.health.health.paused_until = Some(at(31));
     assert_eq!(
         sentence(&one, &addressee),
-        ": owed: the destination requested a pause until 2027-01-15T08:00:31.000000Z"
+        ": pending: the destination requested a pause until 2027-01-15T08:00:31.000000Z"
     );
     addressee.health.health.opened_at = Some(at(5));
     assert!(sentence(&one, &addressee).contains("does not answer since 2027-01-15T08:00:05.000000Z"));
     (addressee.destination.enabled, addressee.destination.reason) = (false, Some("it answered 410".to_owned()));
     assert_eq!(
         sentence(&one, &addressee),
-        ": owed: the destination is disabled since 2027-01-15T08:00:00.000000Z (it answered 410)"
+        ": pending: the destination is disabled since 2027-01-15T08:00:00.000000Z (it answered 410)"
     );
 }
 
@@ -348,12 +350,12 @@ fn a_notification_shows_its_outcome_or_the_reason_to_wait() {
 }
 
 #[test]
-fn a_destination_shows_its_state_and_its_debts() {
-    let portrait = |addressee: Addressee, dead| Portrait {
+fn a_destination_shows_its_state_and_its_backlog() {
+    let portrait = |addressee: Addressee, failed| Portrait {
         addressee,
-        owes: Owes { waiting: 0, dead, skipped: 0 },
-        owed: Vec::new(),
-        dead: Vec::new(),
+        backlog: Backlog { waiting: 0, failed, skipped: 0 },
+        pending: Vec::new(),
+        failed: Vec::new(),
         skipped: Vec::new(),
         receipts: [(id(), "r1".to_owned())].into(),
         now: at(30),
@@ -367,14 +369,14 @@ fn a_destination_shows_its_state_and_its_debts() {
     off.destination.enabled = false;
     assert!(stands(off).contains("settle destination enable"));
     assert!(stands(Addressee { deleted_at: Some(at(7)), ..hook() }).contains("deleted at"));
-    assert_eq!(sentences::owed(&portrait(hook(), 0)), "nothing is owed to it");
-    assert_eq!(sentences::dead(&portrait(hook(), 0)), "nothing is dead");
-    assert!(sentences::dead(&portrait(hook(), 1)).starts_with("1 delivery is dead (`settle redeliver failed"));
-    let owed = sentences::delivery_of(&portrait(hook(), 0), &sending(DeliveryStatus::Pending));
-    let named = format!("purchase.updated {ID} of purchase {ID} (receipt r1): owed, tried 2 times, tried again at ");
-    assert!(owed.starts_with(&named), "{owed}");
+    assert_eq!(sentences::pending(&portrait(hook(), 0)), "nothing is pending for it");
+    assert_eq!(sentences::failed(&portrait(hook(), 0)), "nothing failed");
+    assert!(sentences::failed(&portrait(hook(), 1)).starts_with("1 delivery failed (`settle redeliver failed"));
+    let pending = sentences::delivery_of(&portrait(hook(), 0), &sending(DeliveryStatus::Pending));
+    let named = format!("purchase.updated {ID} of purchase {ID} (receipt r1): pending, tried 2 times, tried again at ");
+    assert!(pending.starts_with(&named), "{pending}");
     let many = portrait(hook(), Portrait::MAX_COUNTED);
-    assert!(sentences::dead(&many).starts_with("10000 or more deliveries are dead"));
+    assert!(sentences::failed(&many).starts_with("10000 or more deliveries failed"));
     assert_eq!(sentences::skipped(&portrait(hook(), 0)), None);
     let mut health = hook().health;
     health.health.recovered_at = Some(at(5));
@@ -383,12 +385,12 @@ fn a_destination_shows_its_state_and_its_debts() {
     assert!(sentences::health(&health).is_some_and(|text| !text.contains("recovered")), "it fails again");
     let counted = "1 failure in a row, repetitions for the same purchase or device not counted";
     assert!(sentences::health(&health).is_some_and(|text| text.contains(counted)));
-    let skipping = Portrait { owes: Owes { skipped: 2, ..Owes::default() }, ..portrait(hook(), 0) };
+    let skipping = Portrait { backlog: Backlog { skipped: 2, ..Backlog::default() }, ..portrait(hook(), 0) };
     assert_eq!(sentences::skipped(&skipping).as_deref(), Some("2 deliveries were skipped; the newest:"));
-    let lost = || Sending { not_again: Some(Skipped::MayBeCounted), ..sending(DeliveryStatus::Dead) };
-    let of = |count, dead| sentences::dead(&Portrait { dead, ..portrait(hook(), count) });
-    assert_eq!(of(1, vec![lost()]), "1 delivery is dead, and none of it would be sent again; the newest:");
-    for (count, dead) in [(2, vec![lost()]), (2, vec![lost(), sending(DeliveryStatus::Dead)])] {
-        assert!(of(count, dead).contains("`settle redeliver failed"), "not all is lost");
+    let lost = || Sending { not_again: Some(Skipped::MayBeCounted), ..sending(DeliveryStatus::Failed) };
+    let of = |count, failed| sentences::failed(&Portrait { failed, ..portrait(hook(), count) });
+    assert_eq!(of(1, vec![lost()]), "1 delivery failed, and none of it would be sent again; the newest:");
+    for (count, failed) in [(2, vec![lost()]), (2, vec![lost(), sending(DeliveryStatus::Failed)])] {
+        assert!(of(count, failed).contains("`settle redeliver failed"), "not all is lost");
     }
 }

@@ -10,8 +10,8 @@ fn id_of(path: &str) -> DestinationId {
     path.rsplit('/').next().and_then(|id| id.parse().ok()).expect("an id")
 }
 
-/// A disabled destination that is owed `purchase.updated` and a `user.*` of each of two purchases.
-async fn owing(name: &str) -> (Service, String) {
+/// A disabled destination for which `purchase.updated` and a `user.*` of each of two purchases are pending.
+async fn with_backlog(name: &str) -> (Service, String) {
     let (service, list) = desk(name).await;
     let mut body = webhook();
     body["enabled"] = json!(false);
@@ -31,14 +31,14 @@ async fn owing(name: &str) -> (Service, String) {
 
 async fn figures(service: &Service, path: &str) -> (Value, Value) {
     let health = service.get(path).await.body["health"].clone();
-    (health["owed"].clone(), health["waiting"].clone())
+    (health["pending"].clone(), health["waiting"].clone())
 }
 
 #[tokio::test]
 async fn metrics_show_each_destination_until_it_is_deleted() {
-    let (service, path) = owing("measured").await;
+    let (service, path) = with_backlog("measured").await;
     let id = id_of(&path);
-    let (owed, _) = figures(&service, &path).await;
+    let (pending, _) = figures(&service, &path).await;
     let page = async || {
         service.figures.refresh(&service.store).await.expect("the database answers");
         service.get("/metrics").await.body.as_str().unwrap_or("").to_owned()
@@ -48,8 +48,8 @@ async fn metrics_show_each_destination_until_it_is_deleted() {
         "# TYPE settle_destination_state gauge".to_owned(),
         format!("settle_destination_state{{destination=\"{id}\",state=\"disabled\"}} 1"),
         format!("settle_destination_state{{destination=\"{id}\",state=\"healthy\"}} 0"),
-        format!("settle_destination_owed{{destination=\"{id}\"}} {owed}"),
-        format!("settle_destination_oldest_owed_seconds{{destination=\"{id}\"}} "),
+        format!("settle_destination_pending{{destination=\"{id}\"}} {pending}"),
+        format!("settle_destination_oldest_pending_seconds{{destination=\"{id}\"}} "),
     ] {
         assert!(text.contains(&line), "`{line}` is missing in\n{text}");
     }
@@ -110,7 +110,7 @@ async fn switching_works_without_the_engine_and_signals_it_when_back() {
 
 #[tokio::test]
 async fn a_disabled_destination_is_not_probed() {
-    let (service, path) = owing("probe").await;
+    let (service, path) = with_backlog("probe").await;
     let answer = service.send_json("POST", &format!("{path}/probe"), &Value::Null).await;
     assert_eq!(answer.status, 409, "{}", answer.body);
     assert!(answer.body["detail"].to_string().contains("enable it"), "{}", answer.body);
@@ -118,17 +118,17 @@ async fn a_disabled_destination_is_not_probed() {
 }
 
 #[tokio::test]
-async fn enabling_keeps_everything_owed() {
-    let (service, path) = owing("all").await;
+async fn enabling_keeps_everything_pending() {
+    let (service, path) = with_backlog("all").await;
     assert_eq!(figures(&service, &path).await, (json!(3), json!(1)));
     service.send_json("PATCH", &path, &json!({ "enabled": true })).await;
     assert_eq!(figures(&service, &path).await, (json!(3), json!(1)));
 }
 
 #[tokio::test]
-async fn enabling_with_newest_only_skips_the_owed_user_events() {
+async fn enabling_with_newest_only_skips_the_pending_user_events() {
     for verb in ["PATCH", "POST"] {
-        let (service, path) = owing(&format!("newest-{verb}")).await;
+        let (service, path) = with_backlog(&format!("newest-{verb}")).await;
         let answer = match verb {
             "PATCH" => service.send_json("PATCH", &path, &json!({ "enabled": true, "newest_only": true })).await,
             _ => service.send_json("POST", &format!("{path}/enable"), &json!({ "newest_only": true })).await,
@@ -150,7 +150,7 @@ const VERY_MANY: i64 = 50_001;
 
 #[tokio::test]
 async fn very_many_are_skipped_by_its_workflow_or_the_next_request() {
-    let (service, path) = owing("many").await;
+    let (service, path) = with_backlog("many").await;
     service.raw(&format!(
         "WITH RECURSIVE numbers (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM numbers WHERE n < {VERY_MANY} - 1)
          INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts,
@@ -178,7 +178,7 @@ async fn very_many_are_skipped_by_its_workflow_or_the_next_request() {
 
 #[tokio::test]
 async fn a_dry_run_of_newest_only_counts_and_changes_nothing() {
-    let (service, path) = owing("dry").await;
+    let (service, path) = with_backlog("dry").await;
     let request_enable = async |body: Value| service.send_json("POST", &format!("{path}/enable"), &body).await;
     let dry = request_enable(json!({ "newest_only": true, "dry_run": true })).await;
     assert_eq!((dry.status, &dry.body), (200, &json!({ "destination_id": id_of(&path), "skipped": 2 })));
@@ -194,7 +194,7 @@ async fn a_dry_run_of_newest_only_counts_and_changes_nothing() {
 
 #[tokio::test]
 async fn an_event_in_flight_is_not_skipped() {
-    let (service, path) = owing("leased").await;
+    let (service, path) = with_backlog("leased").await;
     service.raw(&format!(
         "INSERT INTO leases (destination_id, place, collapse_key, lease_token, lease_until)
              SELECT '{}', 1000 + ROW_NUMBER() OVER (), collapse_key, 't', {} FROM purchases",
@@ -222,7 +222,7 @@ async fn newest_only_belongs_to_enabling() {
 
 #[tokio::test]
 async fn a_refused_change_skips_nothing() {
-    let (service, path) = owing("refused").await;
+    let (service, path) = with_backlog("refused").await;
     let app = service.get(&path).await.body["app_id"].as_str().expect("an id").to_owned();
     let mut other = webhook();
     other["name"] = json!("taken");

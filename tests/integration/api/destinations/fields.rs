@@ -24,8 +24,8 @@ async fn absent_fields_have_their_defaults() {
     }
     let health = json!({
         "failures": 0, "last_error": null, "first_failure_at": null, "last_failure_at": null, "last_success_at": null,
-        "opened_at": null, "probed_at": null, "recovered_at": null, "paused_until": null, "owed": 0, "waiting": 0,
-        "dead": 0, "skipped": 0,
+        "opened_at": null, "probed_at": null, "recovered_at": null, "paused_until": null, "pending": 0, "waiting": 0,
+        "failed": 0, "skipped": 0,
     });
     assert_eq!(shown["health"], health);
     assert!(shown.get("reason").is_none() && shown["since"].is_string(), "{shown}");
@@ -219,18 +219,18 @@ async fn a_filter_takes_only_platforms_of_the_app() {
 }
 
 #[tokio::test]
-async fn a_shown_destination_includes_its_owed_count() {
-    let (service, list) = desk("owed").await;
+async fn a_shown_destination_includes_its_pending_count() {
+    let (service, list) = desk("pending").await;
     let (path, _) = create(&service, &list, &webhook()).await;
     service.seed(&["r1", "r2"]).await;
     service.seed_events();
     service.send_json("POST", &format!("{path}/snapshot"), &Value::Null).await;
-    assert_eq!(service.get(&path).await.body["health"]["owed"], 2);
+    assert_eq!(service.get(&path).await.body["health"]["pending"], 2);
     service
-        .raw("UPDATE deliveries SET status = 'dead' WHERE collapse_key = (SELECT MAX(collapse_key) FROM deliveries)");
+        .raw("UPDATE deliveries SET status = 'failed' WHERE collapse_key = (SELECT MAX(collapse_key) FROM deliveries)");
     service.raw("UPDATE health SET failures = 3, last_failure_at = 1, last_error = 'the endpoint answered 503'");
     let health = service.get(&path).await.body["health"].clone();
-    assert_eq!((&health["owed"], &health["dead"], &health["failures"]), (&json!(1), &json!(1), &json!(3)));
+    assert_eq!((&health["pending"], &health["failed"], &health["failures"]), (&json!(1), &json!(1), &json!(3)));
     assert_eq!(health["last_failure_at"], "1970-01-01T00:00:00.000001Z");
     assert_eq!(health["last_error"], "the endpoint answered 503");
 }

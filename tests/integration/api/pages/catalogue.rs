@@ -6,15 +6,15 @@ use domain::DestinationId;
 use serde_json::{Value, json};
 use storage::About;
 
-async fn act_of(service: &Service, operation: &str) -> Value {
-    service.get(&format!("/v1/acts?operation={operation}")).await.body["items"].clone()
+async fn entries_of(service: &Service, operation: &str) -> Value {
+    service.get(&format!("/v1/audit-log?operation={operation}")).await.body["items"].clone()
 }
 
 #[tokio::test]
 async fn a_change_of_the_catalogue_is_counted_first() {
     let service = Service::start("catalogue").await;
     let (app, _) = service.platform().await;
-    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a session");
+    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
     let only = visitor.get(&service, "/ui/catalogue").await;
     let page = format!("/ui/apps/{app}/catalogue");
     assert_eq!((only.status, only.header("location")), (303, page.as_str()));
@@ -40,8 +40,8 @@ async fn a_change_of_the_catalogue_is_counted_first() {
         { "country": "DE", "currency": "EUR", "price": "4.49", "since": "2026-03-01" },
     ]);
     assert_eq!((&stored["entitlements"], &stored["prices"]), (&json!(["gold"]), &prices), "{stored}");
-    let acts = act_of(&service, "product.set").await;
-    assert_eq!((&acts[0]["reason"], &acts[1]), (&json!("ticket 2"), &Value::Null), "{acts}");
+    let entries = entries_of(&service, "product.set").await;
+    assert_eq!((&entries[0]["reason"], &entries[1]), (&json!("ticket 2"), &Value::Null), "{entries}");
     let shown = visitor.get(&service, &format!("{page}/product?sku=com.example.gold")).await;
     assert!(shown.text.contains("DE EUR 4.49 2026-03-01"), "{}", shown.text);
     let again = visitor.post(&service, &format!("{page}/product"), &product).await;
@@ -60,7 +60,7 @@ async fn a_change_of_the_catalogue_is_counted_first() {
 async fn a_wrong_product_names_the_line_of_its_price() {
     let service = Service::start("catalogue-mistakes").await;
     let (app, _) = service.platform().await;
-    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a session");
+    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
     let page = format!("/ui/apps/{app}/catalogue");
     let hostile = "\"'><script>alert(1)</script>";
     for (part, fields, expected) in [
@@ -99,7 +99,7 @@ async fn of_two_forms_of_the_same_product_one_is_taken() {
     let product = json!({ "name": "before", "entitlements": [] });
     let path = format!("/v1/apps/{app}/products/gold");
     assert_eq!(service.send_json("PUT", &path, &product).await.status, 200);
-    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a session");
+    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
     let page = format!("/ui/apps/{app}/catalogue");
     let shown = visitor.get(&service, &format!("{page}/product?sku=gold")).await;
     let based_on = based_on(&shown.text);
@@ -124,7 +124,7 @@ async fn of_two_forms_of_the_same_product_one_is_taken() {
 async fn more_unmapped_products_than_fit_are_not_left_out_silently() {
     let service = Service::start("unmapped").await;
     let (app, platform) = service.platform().await;
-    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a session");
+    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
     let page = format!("/ui/apps/{app}/catalogue");
     for (from, until, has_more) in [(1, 1000, false), (1001, 1001, true)] {
         service.raw(&format!(
@@ -145,7 +145,7 @@ async fn an_alarm_is_acknowledged_with_a_note() {
     let service = Service::start("alarms").await;
     let (_, platform) = service.platform().await;
     service.store.alarm(Some(platform), "topic_pending", "a topic waits").await.expect("an alarm");
-    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a session");
+    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
     let id = service.get("/v1/alarms").await.body["items"][0]["id"].as_str().expect("an id").to_owned();
     let path = format!("/ui/alarms/{id}/acknowledge");
     let wrong = visitor.post(&service, &path, &[]).await;
@@ -158,8 +158,8 @@ async fn an_alarm_is_acknowledged_with_a_note() {
     assert!(open.text.contains("No alarm is open"), "{}", open.text);
     let all = visitor.get(&service, "/ui/alarms?which=all").await;
     assert!(all.text.contains("it is Amazon&#39;s"), "{}", all.text);
-    let acts = act_of(&service, "alarm.acknowledge").await;
-    assert_eq!(acts[0]["reason"], "it is Amazon's", "{acts}");
+    let entries = entries_of(&service, "alarm.acknowledge").await;
+    assert_eq!(entries[0]["reason"], "it is Amazon's", "{entries}");
 }
 
 #[tokio::test]
@@ -168,7 +168,7 @@ async fn nobody_acknowledges_an_alarm_that_they_did_not_see() {
     let (app, platform) = service.platform().await;
     let raise = async || service.store.alarm(Some(platform), "odd", "it waits").await.expect("an alarm");
     raise().await;
-    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a session");
+    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
     let read = async || service.get("/v1/alarms").await.body["items"][0].clone();
     let alarm = read().await;
     assert_eq!(alarm["app_id"], app, "{alarm}");
@@ -209,7 +209,7 @@ async fn an_alarm_of_a_destination_is_of_its_app() {
     for (of, name, is_shown) in [(json!(app), "own", true), (other, "other", false)] {
         let body = json!({ "name": name, "role": "support", "app_id": of });
         let key = service.send_json("POST", "/v1/keys", &body).await.body["key"].as_str().expect("a key").to_owned();
-        let visitor = Visitor::with_key(&service, &key).await.expect("a session");
+        let visitor = Visitor::with_key(&service, &key).await.expect("a sign-in");
         let page = visitor.get(&service, "/ui/alarms").await;
         assert_eq!(page.text.contains(&format!("href=\"/ui/destinations/{id}\"")), is_shown, "{name}: {}", page.text);
         let alarm = service.get("/v1/alarms").await.body["items"][0]["id"].as_str().expect("an id").to_owned();
@@ -224,7 +224,7 @@ async fn filters_of_purchases_are_those_of_the_api() {
     let service = Service::start("purchase-filters").await;
     service.platform().await;
     service.seed(&["receipt-1", "receipt-2"]).await;
-    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a session");
+    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
     for query in ["held=true", "failing=true", "state=expired"] {
         let none = visitor.get(&service, &format!("/ui/purchases?{query}")).await;
         assert!(none.text.contains("No purchase fits"), "{query}: {}", none.text);

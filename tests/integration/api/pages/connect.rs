@@ -13,12 +13,12 @@ const SUBSCRIBE: &str = "https://sns.us-east-1.amazonaws.com/?Action=ConfirmSubs
 const REASON: (&str, &str) = ("reason", "ticket 4711");
 
 async fn signed_in(service: &Service) -> Visitor {
-    Visitor::with_key(service, TOKEN).await.expect("a session")
+    Visitor::with_key(service, TOKEN).await.expect("a sign-in")
 }
 
 async fn with_role(service: &Service, role: &str) -> Visitor {
     let created = service.send_json("POST", "/v1/keys", &json!({ "name": role, "role": role })).await;
-    Visitor::with_key(service, created.body["key"].as_str().expect("a key")).await.expect("a session")
+    Visitor::with_key(service, created.body["key"].as_str().expect("a key")).await.expect("a sign-in")
 }
 
 fn has(answer: &Answer, parts: &[&str]) {
@@ -103,10 +103,11 @@ async fn from_an_empty_installation_each_step_leads_to_the_next() {
     let approved = visitor.post(&service, &format!("{topics}/{topic}/approve"), &[REASON]).await;
     assert_eq!((approved.status, approved.header("location")), (303, topics.as_str()), "{}", approved.text);
     has(&visitor.get(&service, &topics).await, &["may send", "Next: add a destination"]);
-    let acts = service.get("/v1/acts").await.body;
+    let audit_log = service.get("/v1/audit-log").await.body;
     for operation in ["app.create", "platform.create", "topic.approve"] {
-        let act = acts["items"].as_array().expect("acts").iter().find(|act| act["operation"] == operation);
-        assert_eq!(act.map(|act| &act["reason"]), Some(&json!("ticket 4711")), "{operation}: {acts}");
+        let entry =
+            audit_log["items"].as_array().expect("the audit log").iter().find(|entry| entry["operation"] == operation);
+        assert_eq!(entry.map(|entry| &entry["reason"]), Some(&json!("ticket 4711")), "{operation}: {audit_log}");
     }
     let destinations = visitor.get(&service, &format!("{console}/destinations")).await;
     let app_id = stored["app_id"].as_str().expect("an id");
@@ -204,9 +205,9 @@ async fn the_url_is_shown_to_those_roles_that_the_api_shows_it() {
     }
     let own = json!({ "name": "own", "role": "admin", "app_id": app });
     let own = service.send_json("POST", "/v1/keys", &own).await;
-    let own = Visitor::with_key(&service, own.body["key"].as_str().expect("a key")).await.expect("a session");
+    let own = Visitor::with_key(&service, own.body["key"].as_str().expect("a key")).await.expect("a sign-in");
     let refused = own.post(&service, "/ui/connect", &[("name", "another"), REASON]).await;
-    assert_eq!(refused.status, 403, "a session of one app creates none: {}", refused.text);
+    assert_eq!(refused.status, 403, "a sign-in of one app creates none: {}", refused.text);
 }
 
 #[tokio::test]
@@ -243,10 +244,14 @@ async fn the_actions_of_a_platform_need_a_reason_and_its_own_form() {
         &visitor.get(&service, &console).await,
         &["The URL before it takes messages, too.", "No message has come by it"],
     );
-    let finished = visitor.post(&service, &format!("{console}/end-old-ingress-key"), &[REASON]).await;
+    let finished = visitor.post(&service, &format!("{console}/retire-old-ingress-key"), &[REASON]).await;
     assert_eq!(finished.status, 303, "{}", finished.text);
     let page = visitor.get(&service, &console).await;
-    assert!(!page.text.contains("The URL before it") && !page.text.contains("/end-old-ingress-key"), "{}", page.text);
+    assert!(
+        !page.text.contains("The URL before it") && !page.text.contains("/retire-old-ingress-key"),
+        "{}",
+        page.text
+    );
     let parked = visitor.post(&service, &format!("{console}/retry-parked"), &[REASON]).await;
     assert_eq!(parked.status, 303, "{}", parked.text);
     let rejected = visitor.post(&service, &format!("{console}/topics/{topic}/reject"), &[REASON]).await;

@@ -9,7 +9,7 @@ const HOSTILE: &str = "\"'><script>alert(1)</script>";
 const REASON: (&str, &str) = ("reason", "ticket 4711");
 
 async fn signed_in(service: &Service) -> Visitor {
-    Visitor::with_key(service, TOKEN).await.expect("a session")
+    Visitor::with_key(service, TOKEN).await.expect("a sign-in")
 }
 
 fn has(answer: &Answer, parts: &[&str]) {
@@ -84,7 +84,7 @@ async fn a_customer_of_another_app_is_as_if_nobody() {
     let other = service.send_json("POST", "/v1/apps", &json!({ "name": "other" })).await.body["id"].clone();
     let key = json!({ "name": "other", "role": "admin", "app_id": other });
     let key = service.send_json("POST", "/v1/keys", &key).await;
-    let stranger = Visitor::with_key(&service, key.body["key"].as_str().expect("a key")).await.expect("a session");
+    let stranger = Visitor::with_key(&service, key.body["key"].as_str().expect("a key")).await.expect("a sign-in");
     for q in ["anna", "u1", "receipt-1", user.as_str()] {
         let found = stranger.post(&service, "/ui/customers", &[("q", q)]).await;
         assert_eq!(found.status, 200, "{q}");
@@ -131,7 +131,7 @@ async fn a_customer_is_named_once_and_a_refusal_is_explained() {
     assert_eq!(again.status, 409, "{}", again.text);
     has(&again, &["Nothing was changed", "value=\"otto\""]);
     let reader = service.send_json("POST", "/v1/keys", &json!({ "name": "r", "role": "read" })).await;
-    let reader = Visitor::with_key(&service, reader.body["key"].as_str().expect("a key")).await.expect("a session");
+    let reader = Visitor::with_key(&service, reader.body["key"].as_str().expect("a key")).await.expect("a sign-in");
     assert!(!reader.get(&service, &page).await.text.contains("Name the customer"));
 }
 

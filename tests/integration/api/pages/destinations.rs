@@ -51,7 +51,7 @@ impl Desk {
 
     async fn of_role(&self, role: &str) -> Visitor {
         let created = self.service.send_json("POST", "/v1/keys", &json!({ "name": role, "role": role })).await;
-        Visitor::with_key(&self.service, created.body["key"].as_str().expect("a key")).await.expect("a session")
+        Visitor::with_key(&self.service, created.body["key"].as_str().expect("a key")).await.expect("a sign-in")
     }
 }
 
@@ -119,8 +119,8 @@ async fn the_documented_labels_alone_create_the_integration() {
     let listed = desk.service.get(&format!("/v1/apps/{}/destinations", desk.app)).await.body["items"][0].clone();
     assert_eq!((&listed["endpoint"], &listed["enabled"]), (&json!("eu"), &json!(true)), "{listed}");
     assert_eq!(listed["events"], json!(["user.subscription.renewed", "user.subscription.expired"]));
-    let act = desk.service.get("/v1/acts?operation=destination.create").await.body["items"][0].clone();
-    assert_eq!((&act["actor"], &act["reason"]), (&json!("admin token"), &json!("ticket 4711")), "{act}");
+    let entry = desk.service.get("/v1/audit-log?operation=destination.create").await.body["items"][0].clone();
+    assert_eq!((&entry["actor"], &entry["reason"]), (&json!("admin token"), &json!("ticket 4711")), "{entry}");
 }
 
 #[tokio::test]
@@ -267,7 +267,7 @@ async fn settings_change_where_different_and_a_name_confirms_deletion() {
 }
 
 #[tokio::test]
-async fn what_is_sent_again_is_counted_first_and_owed_once() {
+async fn what_is_sent_again_is_counted_first_and_queued_once() {
     let desk = Desk::open("again").await;
     let platforms = desk.service.get(&format!("/v1/apps/{}/platforms", desk.app)).await.body;
     let platform = platforms["items"][0]["id"].as_str().expect("an id").parse().expect("an id");
@@ -280,7 +280,7 @@ async fn what_is_sent_again_is_counted_first_and_owed_once() {
     let counted = desk.post(&format!("{path}/again"), &[("which", "failed"), REASON]).await;
     assert_eq!(counted.status, 200, "{}", counted.text);
     assert!(
-        counted.text.contains("<span class=\"figure\">1</span> delivery would be sent; 1 dead delivery was checked.")
+        counted.text.contains("<span class=\"figure\">1</span> delivery would be sent; 1 failed delivery was checked.")
     );
     assert!(
         counted.text.contains(&format!("settle redeliver failed --destination {id} --dry-run")),
@@ -292,8 +292,8 @@ async fn what_is_sent_again_is_counted_first_and_owed_once() {
     let confirmed = [("which", "failed"), ("confirmed", "yes"), ("run", run.as_str()), REASON];
     for _ in 0..2 {
         let done = desk.post(&format!("{path}/again"), &confirmed).await;
-        assert!(done.text.contains("1 delivery is owed again."), "{}", done.text);
-        assert_eq!(deliveries(), 2, "the same page of the same run owes once");
+        assert!(done.text.contains("1 delivery is queued again."), "{}", done.text);
+        assert_eq!(deliveries(), 2, "the same page of the same run queues once");
     }
     let none = desk.post(&format!("{path}/again"), &[("which", "failed"), REASON]).await;
     assert!(none.text.contains("<span class=\"figure\">0</span>"), "{}", none.text);
@@ -325,7 +325,7 @@ async fn a_delivery_shows_its_answers_and_to_support_its_body() {
     desk.service.raw("UPDATE deliveries SET body = '{\"frozen\":1}'");
     let one = desk.service.get("/v1/deliveries").await.body["items"][0].clone();
     let (id, to) = (one["id"].as_str().expect("an id"), one["destination_id"].as_str().expect("an id"));
-    let list = format!("/ui/destinations/{to}/deliveries?status=dead");
+    let list = format!("/ui/destinations/{to}/deliveries?status=failed");
     for path in [list.as_str(), &format!("/ui/deliveries/{id}"), &format!("/ui/destinations/{to}"), "/ui/destinations"]
     {
         let answer = desk.visitor.get(&desk.service, path).await;
@@ -345,8 +345,8 @@ async fn a_delivery_shows_its_answers_and_to_support_its_body() {
     assert_eq!(desk.post(&path, &[]).await.status, 400);
     let again = desk.post(&path, &[REASON]).await;
     assert_eq!(again.status, 303, "{}", again.text);
-    assert!(again.header("location").contains("?owed=1"), "{}", again.header("location"));
-    assert!(desk.get(again.header("location")).await.contains("1 delivery is owed again."));
+    assert!(again.header("location").contains("?pending=1"), "{}", again.header("location"));
+    assert!(desk.get(again.header("location")).await.contains("1 delivery is queued again."));
 }
 
 #[tokio::test]
@@ -372,7 +372,10 @@ async fn who_may_not_change_a_destination_sees_no_form_for_it() {
         }
         assert_eq!(pages.contains("<button>Save</button>"), role == "operator", "{role}");
         for idle in ["retry", "probe"] {
-            assert!(!pages.contains(&format!("action=\"{path}/{idle}\"")), "nothing is owed, and it answers: {idle}");
+            assert!(
+                !pages.contains(&format!("action=\"{path}/{idle}\"")),
+                "nothing is pending, and it answers: {idle}"
+            );
         }
         let disabled = visitor.post(&desk.service, &format!("{path}/disable"), &[REASON]).await;
         assert_eq!(disabled.status, if role == "operator" { 303 } else { 403 }, "{role}");

@@ -88,7 +88,7 @@ async fn an_event_shows_who_got_it_who_did_not_and_why() {
     let page = visitor.get(&service, &path).await;
     is_harmless(&page, &path);
     let other = other.body["id"].as_str().expect("an id");
-    for part in ["not sent", "dead", "product_ref_id", "What caused it", &format!("/ui/destinations/{other}")] {
+    for part in ["not sent", "failed", "product_ref_id", "What caused it", &format!("/ui/destinations/{other}")] {
         assert!(page.text.contains(part), "{part}: {}", page.text);
     }
     assert_eq!(
@@ -102,7 +102,7 @@ async fn an_event_shows_who_got_it_who_did_not_and_why() {
     let again = visitor.post(&service, &format!("{path}/redeliver"), &[("reason", "ticket 4711")]).await;
     assert_eq!(again.status, 303, "{}", again.text);
     let result = visitor.get(&service, again.header("location")).await.text;
-    assert!(result.contains("owed again"), "{}: {result}", again.header("location"));
+    assert!(result.contains("queued again"), "{}: {result}", again.header("location"));
     assert_eq!(visitor.get(&service, "/ui/events/6b275a67-0bbb-4f3a-99b9-6600bf711993").await.status, 404);
 }
 

@@ -31,7 +31,7 @@ async fn a_secret_is_replaced_once_by_a_form_that_is_sent_twice() {
 }
 
 #[tokio::test]
-async fn a_form_that_sends_again_owes_once() {
+async fn a_form_that_sends_again_queues_once() {
     let desk = Desk::open("again-once").await;
     let platforms = desk.service.get(&format!("/v1/apps/{}/platforms", desk.app)).await.body;
     let platform = platforms["items"][0]["id"].as_str().expect("an id").parse().expect("an id");
@@ -39,13 +39,13 @@ async fn a_form_that_sends_again_owes_once() {
     desk.service.raw(&format!("UPDATE events SET app_id = '{}'", desk.app));
     let one = desk.service.get("/v1/deliveries").await.body["items"][0].clone();
     let (delivery, event) = (one["id"].as_str().expect("an id"), one["event_id"].as_str().expect("an id"));
-    let owed = || desk.service.raw_number("SELECT COUNT(*) AS value FROM deliveries");
+    let queued = || desk.service.raw_number("SELECT COUNT(*) AS value FROM deliveries");
     for (page, before) in [(format!("/ui/deliveries/{delivery}"), 1), (format!("/ui/events/{event}"), 2)] {
         let run = hidden(&desk.get(&page).await, "run");
         for _ in 0..2 {
             let sent = desk.post(&format!("{page}/redeliver"), &[("run", run.as_str()), REASON]).await;
-            assert!(sent.status == 303 && sent.header("location").contains("?owed=1"), "{page}: {}", sent.text);
-            assert_eq!(owed(), before + 1, "{page}");
+            assert!(sent.status == 303 && sent.header("location").contains("?pending=1"), "{page}: {}", sent.text);
+            assert_eq!(queued(), before + 1, "{page}");
             desk.service.raw("UPDATE deliveries SET status = 'delivered' WHERE status = 'pending'");
         }
         assert_ne!(hidden(&desk.get(&page).await, "run"), run, "a page that is loaded anew sends anew");

@@ -13,9 +13,17 @@ const MAX_BYTES: usize = 40_000;
 #[tokio::test]
 async fn every_page_loads_its_own_files_alone_and_is_stored_nowhere() {
     let service = Service::start("headers").await;
-    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a session");
-    let paths =
-        ["/ui/", "/ui/purchases", "/ui/alarms", "/ui/acts", "/ui/settings", "/ui/sign-in", "/ui/nothing", "/ui/live"];
+    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
+    let paths = [
+        "/ui/",
+        "/ui/purchases",
+        "/ui/alarms",
+        "/ui/audit-log",
+        "/ui/settings",
+        "/ui/sign-in",
+        "/ui/nothing",
+        "/ui/live",
+    ];
     for path in paths {
         let answer = visitor.get(&service, path).await;
         let policy = answer.header("content-security-policy");
@@ -38,7 +46,7 @@ async fn every_page_loads_its_own_files_alone_and_is_stored_nowhere() {
 #[tokio::test]
 async fn a_page_with_all_its_files_is_small() {
     let service = Service::start("small").await;
-    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a session");
+    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
     let page = visitor.get(&service, "/ui/").await.text;
     let links = page.split(['"']).filter(|part| part.starts_with("/ui/assets/"));
     let mut paths: Vec<&str> = links.map(|path| path.split('#').next().unwrap_or_default()).collect();

@@ -43,7 +43,7 @@ async fn a_change_is_a_tick_without_data_until_the_stop() {
     assert!(begin.contains("retry: 1000") && !begin.contains("event:"), "{begin}");
     let app = service.send_json("POST", "/v1/apps", &json!({ "name": "a secret name" })).await;
     let tick = until(&mut ticks, "id: ").await;
-    assert!(tick.contains("event: acts\ndata: changed") && !tick.contains("event: purchases"), "{tick}");
+    assert!(tick.contains("event: audit_log\ndata: changed") && !tick.contains("event: purchases"), "{tick}");
     for hidden in ["a secret name", app.body["id"].as_str().expect("an id")] {
         assert!(!tick.contains(hidden), "{tick}");
     }
@@ -63,20 +63,20 @@ async fn rest(mut stream: Text) -> String {
 }
 
 #[tokio::test]
-async fn a_session_that_ends_ends_its_streams() {
+async fn a_sign_in_that_ends_ends_its_streams() {
     let service = Service::start("live-end").await;
     let key = service.send_json("POST", "/v1/keys", &json!({ "name": "reader", "role": "read" })).await.body;
-    let visitor = Visitor::with_key(&service, key["key"].as_str().expect("a key")).await.expect("a session");
-    let session = service.get("/v1/sessions").await.body["items"][0]["id"].clone();
+    let visitor = Visitor::with_key(&service, key["key"].as_str().expect("a key")).await.expect("a sign-in");
+    let sign_in = service.get("/v1/sign-ins").await.body["items"][0]["id"].clone();
     let bearer = format!("Bearer {}", key["key"].as_str().expect("a key"));
-    let mut of_session = stream(&service, "/ui/live", ("cookie", &visitor.cookie)).await;
+    let mut of_sign_in = stream(&service, "/ui/live", ("cookie", &visitor.cookie)).await;
     let mut of_key = stream(&service, "/v1/live", ("authorization", &bearer)).await;
-    until(&mut of_session, "id: ").await;
+    until(&mut of_sign_in, "id: ").await;
     until(&mut of_key, "id: ").await;
-    let path = format!("/v1/sessions/{}", session.as_str().expect("an id"));
+    let path = format!("/v1/sign-ins/{}", sign_in.as_str().expect("an id"));
     assert_eq!(service.send_json("DELETE", &path, &json!(null)).await.status, 204);
-    assert_eq!(rest(of_session).await, "", "it shows not even that");
-    until(&mut of_key, "event: acts").await;
+    assert_eq!(rest(of_sign_in).await, "", "it shows not even that");
+    until(&mut of_key, "event: audit_log").await;
     let path = format!("/v1/keys/{}", key["id"].as_str().expect("an id"));
     assert_eq!(service.send_json("DELETE", &path, &json!(null)).await.status, 204);
     let last = rest(of_key).await;
@@ -86,19 +86,19 @@ async fn a_session_that_ends_ends_its_streams() {
 #[tokio::test]
 async fn what_changed_after_the_page_comes_first() {
     let service = Service::start("live-gap").await;
-    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a session");
+    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
     let page = visitor.get(&service, "/ui/").await.text;
     let path = page.split("hx-sse:connect=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("an address");
     service.platform().await;
     let mut ticks = stream(&service, path, ("cookie", &visitor.cookie)).await;
-    let begin = until(&mut ticks, "event: acts").await;
+    let begin = until(&mut ticks, "event: audit_log").await;
     assert!(!begin.contains("event: events"), "{begin}");
 }
 
 #[tokio::test]
 async fn home_shows_what_a_tick_announced_though_it_was_just_read() {
     let service = Service::start("live-home").await;
-    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a session");
+    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
     let (app, _) = service.platform().await;
     let bearer = format!("Bearer {TOKEN}");
     let mut ticks = stream(&service, "/v1/live", ("authorization", &bearer)).await;

@@ -11,7 +11,7 @@ use workflows::signal::Signal;
 pub const HOSTILE: &str = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>";
 
 pub async fn signed_in(service: &Service) -> Visitor {
-    Visitor::with_key(service, TOKEN).await.expect("a session")
+    Visitor::with_key(service, TOKEN).await.expect("a sign-in")
 }
 
 /// A settled purchase of the only platform, with an event that a destination refused.
@@ -34,7 +34,7 @@ pub async fn purchase(service: &Service, app: &str, platform: PlatformId, text: 
              VALUES ('{event}', '{key}', 'purchase.updated', 1, 'production', '{body}', 1);
          INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts,
              next_due_at, last_error, created_at, finished_at)
-             VALUES ('{delivery}', '{hook}', '{event}', 0, 'purchase.updated', '{key}', 1, 'dead', 1, 1, '{quoted}', 1, 1);
+             VALUES ('{delivery}', '{hook}', '{event}', 0, 'purchase.updated', '{key}', 1, 'failed', 1, 1, '{quoted}', 1, 1);
          INSERT INTO attempts (delivery_id, number, token, mode, counts, finished_at, started_at, latency_ms, status, class,
              error, headers, response)
              VALUES ('{delivery}', 1, 't', 'lane', TRUE, 1, 1, 5, 500, 'server_error', '{quoted}',
@@ -64,14 +64,16 @@ async fn a_script_in_any_text_is_shown_as_text() {
     let platform: PlatformId = platform.body["id"].as_str().expect("an id").parse().expect("an id");
     let key = purchase(&service, &app, platform, HOSTILE).await;
     service.store.alarm(Some(platform), HOSTILE, HOSTILE).await.expect("an alarm");
-    let visitor = Visitor::with_named_key(&service, &[("key", TOKEN), ("name", HOSTILE)]).await.expect("a session");
-    for path in ["/ui/", "/ui/purchases", "/ui/alarms", "/ui/acts", "/ui/settings", &format!("/ui/purchases/{key}")] {
+    let visitor = Visitor::with_named_key(&service, &[("key", TOKEN), ("name", HOSTILE)]).await.expect("a sign-in");
+    for path in
+        ["/ui/", "/ui/purchases", "/ui/alarms", "/ui/audit-log", "/ui/settings", &format!("/ui/purchases/{key}")]
+    {
         let answer = visitor.get(&service, path).await;
         is_harmless(&answer, path);
         assert!(answer.text.contains("&#60;script&#62;alert(1)"), "{path} shows it: {}", answer.text);
     }
     let query = "%22%27%3E%3Cscript%3Ealert(1)%3C%2Fscript%3E";
-    let paths = ["/ui/acts?operation=", "/ui/acts?subject=", "/ui/purchases?app_id=", "/ui/purchases?done="];
+    let paths = ["/ui/audit-log?operation=", "/ui/audit-log?subject=", "/ui/purchases?app_id=", "/ui/purchases?done="];
     for path in
         paths.map(|path| format!("{path}{query}")).into_iter().chain([format!("/ui/purchases/{key}?mark={query}")])
     {
@@ -157,7 +159,7 @@ async fn who_may_not_act_sees_no_action() {
     {
         let created = service.send_json("POST", "/v1/keys", &json!({ "name": role, "role": role })).await;
         let visitor =
-            Visitor::with_key(&service, created.body["key"].as_str().expect("a key")).await.expect("a session");
+            Visitor::with_key(&service, created.body["key"].as_str().expect("a key")).await.expect("a sign-in");
         let page = visitor.get(&service, &format!("/ui/purchases/{key}")).await;
         for action in ["flush", "hold", "redeliver", "discard"] {
             let is_shown = page.text.contains(&format!("/{key}/{action}\""));
@@ -177,7 +179,7 @@ async fn a_support_case_is_answered_in_two_requests() {
     let found = visitor.post(&service, "/ui/search", &[("q", " receipt-17 ")]).await;
     assert_eq!((found.status, found.header("location")), (303, format!("/ui/purchases/{key}").as_str()));
     let page = visitor.get(&service, found.header("location")).await;
-    for part in ["Revision 1", "purchase.updated", "dead", "never tried again by itself", "1 attempt", "x-answer"] {
+    for part in ["Revision 1", "purchase.updated", "failed", "never tried again by itself", "1 attempt", "x-answer"] {
         assert!(page.text.contains(part), "{part}: {}", page.text);
     }
 }
@@ -235,7 +237,7 @@ async fn every_screen_is_data_too() {
         ("/ui/purchases".to_owned(), "/v1/purchases".to_owned()),
         (format!("/ui/purchases/{key}"), format!("/v1/explain/purchases/{key}")),
         ("/ui/alarms".to_owned(), "/v1/alarms?open=true".to_owned()),
-        ("/ui/acts".to_owned(), "/v1/acts".to_owned()),
+        ("/ui/audit-log".to_owned(), "/v1/audit-log".to_owned()),
         ("/ui/settings".to_owned(), "/v1/about".to_owned()),
     ] {
         let page = visitor.get(&service, &path).await;
@@ -252,7 +254,7 @@ async fn every_screen_is_data_too() {
 }
 
 #[tokio::test]
-async fn the_overview_counts_what_waits_and_what_is_owed() {
+async fn the_overview_counts_what_waits_and_what_is_pending() {
     let service = Service::start("overview").await;
     let (app, platform) = service.platform().await;
     let empty = service.get("/v1/overview").await.body;
@@ -264,13 +266,13 @@ async fn the_overview_counts_what_waits_and_what_is_owed() {
     service.seed(&["held"]).await;
     service.raw(&format!("UPDATE purchases SET held_until = 9000000000000000 WHERE collapse_key = '{held}'"));
     let found = service.get("/v1/overview").await.body;
-    let numbers = ["windows", "held", "waiting", "owed", "dead"].map(|name| found[name].as_i64());
+    let numbers = ["windows", "held", "waiting", "pending", "failed"].map(|name| found[name].as_i64());
     assert_eq!(numbers, [Some(1), Some(1), Some(0), Some(0), Some(1)], "{found}");
     assert_eq!(found["next_windows"][0]["collapse_key"], json!(open));
-    assert_eq!(found["destinations"][0]["dead"], 1);
+    assert_eq!(found["destinations"][0]["failed"], 1);
     let of_other = service.send_json("POST", "/v1/apps", &json!({ "name": "other" })).await.body["id"].clone();
     let other = service.get(&format!("/v1/overview?app_id={}", of_other.as_str().expect("an id"))).await.body;
-    let numbers = ["windows", "held", "waiting", "owed", "dead"].map(|name| other[name].as_i64());
+    let numbers = ["windows", "held", "waiting", "pending", "failed"].map(|name| other[name].as_i64());
     assert_eq!(numbers, [Some(0); 5], "{other}");
     service.store.count_arrival(platform, "");
     service.store.write_arrivals().await.expect("written");
@@ -294,7 +296,7 @@ async fn no_setting_shows_a_secret() {
         assert!(!about.contains(hidden) && !page.contains(hidden), "{hidden}");
     }
     assert!(!about.contains("is not shown"), "each setting has its value: {about}");
-    for variable in ["SETTLE_KEY", "SETTLE_UI_SESSION_IDLE", "SETTLE_RETENTION"] {
+    for variable in ["SETTLE_KEY", "SETTLE_UI_SIGN_IN_IDLE", "SETTLE_RETENTION"] {
         assert!(page.contains(variable), "{variable}");
     }
 }

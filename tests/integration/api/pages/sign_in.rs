@@ -1,4 +1,4 @@
-//! Ways in, and ways out: links that work once, keys, the ends of sessions, forged requests.
+//! Ways in, and ways out: links that work once, keys, the ends of sign-ins, forged requests.
 
 use super::visitor::{Answer, OURS, Visitor, form, send};
 use crate::api::edge::{Service, TOKEN, accept};
@@ -21,10 +21,10 @@ async fn page(service: &Service, visitor: &Visitor) -> u16 {
     visitor.get(service, "/ui/").await.status
 }
 
-async fn acts(service: &Service, operation: &str) -> Vec<String> {
-    let found = service.get(&format!("/v1/acts?operation={operation}")).await;
-    let items = found.body["items"].as_array().expect("acts").clone();
-    items.iter().map(|act| act["actor"].as_str().expect("an actor").to_owned()).collect()
+async fn actors(service: &Service, operation: &str) -> Vec<String> {
+    let found = service.get(&format!("/v1/audit-log?operation={operation}")).await;
+    let items = found.body["items"].as_array().expect("the audit log").clone();
+    items.iter().map(|entry| entry["actor"].as_str().expect("an actor").to_owned()).collect()
 }
 
 fn leads_to_sign_in(answer: &Answer) -> bool {
@@ -53,8 +53,8 @@ async fn a_link_signs_in_once_and_a_preview_does_not_use_it_up() {
     let again = Visitor::with_link(&service, &path).await.expect_err("used up");
     assert_eq!((again.status, again.cookie()), (410, None));
     assert_eq!(send(&service, "GET", &path, &[], String::new()).await.status, 410);
-    assert_eq!(acts(&service, "session.start").await, ["Anna"]);
-    assert_eq!(acts(&service, "session.link").await, ["admin token"]);
+    assert_eq!(actors(&service, "sign_in.start").await, ["Anna"]);
+    assert_eq!(actors(&service, "sign_in.link").await, ["admin token"]);
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn a_form_of_two_million_fields_costs_nothing() {
     assert_ne!(post("/ui/sign-in", "a&".repeat(15)).await, 413);
     let visitor =
         Visitor::with_link(&service, &link(&service, &json!({ "name": "Anna", "role": "admin" })).await).await;
-    let visitor = visitor.expect("a session");
+    let visitor = visitor.expect("a sign-in");
     assert_eq!(post("/ui/sign-out", "x".repeat(17 * 1024)).await, 413, "a form for everybody has 16 KiB");
     assert_ne!(post("/ui/sign-out", "x".repeat(15 * 1024)).await, 413);
     let large = "x".repeat(65 * 1024);
@@ -74,7 +74,7 @@ async fn a_form_of_two_million_fields_costs_nothing() {
     let product = format!("/ui/apps/{app}/catalogue/product");
     for (reason, is_taken) in [(large.as_str(), false), (&large[..60 * 1024], true)] {
         let sent = visitor.post(&service, &product, &[("reason", reason)]).await;
-        assert_eq!(sent.status != 413, is_taken, "one of a session has 64 KiB: {}", sent.text);
+        assert_eq!(sent.status != 413, is_taken, "one of a signed-in person has 64 KiB: {}", sent.text);
     }
     let sent = visitor.post(&service, &format!("/ui/apps/{app}/catalogue/whole"), &[("catalogue", &large)]).await;
     assert_eq!(sent.status, 400, "a whole catalogue may be larger: {}", sent.text);
@@ -87,7 +87,7 @@ async fn an_expired_link_signs_nobody_in() {
     service.raw("UPDATE sign_in_links SET expires_at = 1");
     assert_eq!(send(&service, "GET", &path, &[], String::new()).await.status, 410);
     assert_eq!(Visitor::with_link(&service, &path).await.expect_err("expired").status, 410);
-    assert_eq!(service.raw_number("SELECT COUNT(*) AS value FROM sessions"), 0);
+    assert_eq!(service.raw_number("SELECT COUNT(*) AS value FROM sign_ins"), 0);
 }
 
 #[tokio::test]
@@ -109,9 +109,9 @@ async fn a_link_ends_with_its_key_and_with_the_token() {
             assert!(answer.text.contains(why) && !answer.text.contains("Anna"), "{why}: {}", answer.text);
         }
     }
-    assert_eq!(service.raw_number("SELECT COUNT(*) AS value FROM sessions"), 0);
+    assert_eq!(service.raw_number("SELECT COUNT(*) AS value FROM sign_ins"), 0);
     assert_eq!(service.raw_number("SELECT COUNT(*) AS value FROM sign_in_links WHERE taken_at IS NOT NULL"), 0);
-    assert_eq!(acts(&service, "session.start").await, [""; 0]);
+    assert_eq!(actors(&service, "sign_in.start").await, [""; 0]);
 }
 
 #[tokio::test]
@@ -126,39 +126,39 @@ async fn a_link_gives_no_more_than_its_maker_has() {
     };
     assert_eq!(created(json!({ "name": "a", "role": "metrics" })).await.wrong_fields(), ["role"]);
     let path = created(json!({ "name": "a", "role": "admin" })).await.body["path"].as_str().expect("a path").to_owned();
-    let visitor = Visitor::with_link(&service, &path).await.expect("a session");
+    let visitor = Visitor::with_link(&service, &path).await.expect("a sign-in");
     let settings = visitor.get(&service, "/ui/settings").await;
-    assert!(!settings.text.contains("SETTLE_PUBLIC_URL"), "a session of one app sees no settings of all");
+    assert!(!settings.text.contains("SETTLE_PUBLIC_URL"), "a sign-in of one app sees no settings of all");
     let (_, support) = key(&service, "support").await;
     let refused = service.send("POST", "/v1/sign-in-links", Some(&format!("Bearer {support}")), b"{}".to_vec()).await;
     assert_eq!(refused.status, 403);
 }
 
 #[tokio::test]
-async fn a_session_ends_with_its_key_and_with_the_token() {
-    let service = Service::start("key-session").await;
+async fn a_sign_in_ends_with_its_key_and_with_the_token() {
+    let service = Service::start("key-sign-in").await;
     let (id, text) = key(&service, "support").await;
-    let by_key = Visitor::with_named_key(&service, &[("key", &text), ("name", "Anna")]).await.expect("a session");
-    let by_token = Visitor::with_key(&service, TOKEN).await.expect("a session");
+    let by_key = Visitor::with_named_key(&service, &[("key", &text), ("name", "Anna")]).await.expect("a sign-in");
+    let by_token = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
     let home = by_key.get(&service, "/ui/").await;
     assert!(home.text.contains("Anna (support)"), "{}", home.text);
     assert_eq!(service.send_json("DELETE", &format!("/v1/keys/{id}"), &serde_json::Value::Null).await.status, 204);
     assert!(leads_to_sign_in(&by_key.get(&service, "/ui/").await));
     assert_eq!(page(&service, &by_token).await, 200);
-    service.raw("UPDATE sessions SET token_hash = 'another' WHERE token_hash IS NOT NULL");
+    service.raw("UPDATE sign_ins SET token_hash = 'another' WHERE token_hash IS NOT NULL");
     assert!(leads_to_sign_in(&by_token.get(&service, "/ui/").await));
 }
 
 #[tokio::test]
-async fn a_session_ends_when_unused_and_after_its_time() {
-    let service = Service::start("session-ends").await;
-    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a session");
+async fn a_sign_in_ends_when_unused_and_after_its_time() {
+    let service = Service::start("sign-in-ends").await;
+    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
     let hour = 3_600_000_000_i64;
     for (change, is_open) in [
-        (format!("UPDATE sessions SET used_at = used_at - {}", hour - 60_000_000), true),
-        (format!("UPDATE sessions SET used_at = used_at - {hour}"), false),
-        (format!("UPDATE sessions SET used_at = created_at, expires_at = created_at + {}", 12 * hour), true),
-        ("UPDATE sessions SET expires_at = created_at".to_owned(), false),
+        (format!("UPDATE sign_ins SET used_at = used_at - {}", hour - 60_000_000), true),
+        (format!("UPDATE sign_ins SET used_at = used_at - {hour}"), false),
+        (format!("UPDATE sign_ins SET used_at = created_at, expires_at = created_at + {}", 12 * hour), true),
+        ("UPDATE sign_ins SET expires_at = created_at".to_owned(), false),
     ] {
         service.raw(&change);
         assert_eq!(page(&service, &visitor).await == 200, is_open, "{change}");
@@ -168,34 +168,34 @@ async fn a_session_ends_when_unused_and_after_its_time() {
 #[tokio::test]
 async fn the_cookie_is_worth_nothing_after_the_sign_out() {
     let service = Service::start("sign-out").await;
-    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a session");
+    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
     let home = visitor.get(&service, "/ui/").await;
     assert!(home.text.contains("action=\"/ui/sign-out\""), "it can be seen on each page");
     let out = visitor.post(&service, "/ui/sign-out", &[]).await;
     assert_eq!((out.status, out.header("location")), (303, "/ui/sign-in"));
     assert!(out.header("set-cookie").contains("Max-Age=0"));
     assert!(leads_to_sign_in(&visitor.get(&service, "/ui/purchases").await));
-    assert_eq!(acts(&service, "session.end").await, ["admin token"]);
-    let listed = service.get("/v1/sessions").await;
+    assert_eq!(actors(&service, "sign_in.end").await, ["admin token"]);
+    let listed = service.get("/v1/sign-ins").await;
     assert!(listed.body["items"][0]["finished_at"].is_string(), "{}", listed.body);
 }
 
 #[tokio::test]
-async fn an_administrator_ends_the_session_of_another() {
+async fn an_administrator_ends_the_sign_in_of_another() {
     let service = Service::start("end-other").await;
     let (_, text) = key(&service, "support").await;
-    let other = Visitor::with_key(&service, &text).await.expect("a session");
-    let own = Visitor::with_key(&service, TOKEN).await.expect("a session");
-    let id = service.get("/v1/sessions").await.body["items"][0]["id"].as_str().expect("an id").to_owned();
-    let path = format!("/ui/settings/sessions/{id}/end");
+    let other = Visitor::with_key(&service, &text).await.expect("a sign-in");
+    let own = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
+    let id = service.get("/v1/sign-ins").await.body["items"][0]["id"].as_str().expect("an id").to_owned();
+    let path = format!("/ui/settings/sign-ins/{id}/end");
     let blank = own.post(&service, &path, &[("reason", " ")]).await;
     assert_eq!(blank.status, 400, "a reason is needed");
     assert!(blank.text.contains(&format!("aria-describedby=\"wrong-{id}\"")), "{}", blank.text);
     assert_eq!(page(&service, &other).await, 200);
     assert_eq!(own.post(&service, &path, &[("reason", "left the company")]).await.status, 303);
     assert!(leads_to_sign_in(&other.get(&service, "/ui/").await));
-    let act = service.get("/v1/acts?operation=session.end").await.body["items"][0].clone();
-    assert_eq!((&act["actor"], &act["reason"]), (&json!("admin token"), &json!("left the company")));
+    let entry = service.get("/v1/audit-log?operation=sign_in.end").await.body["items"][0].clone();
+    assert_eq!((&entry["actor"], &entry["reason"]), (&json!("admin token"), &json!("left the company")));
 }
 
 #[tokio::test]
@@ -203,8 +203,8 @@ async fn a_forged_form_changes_nothing() {
     let service = Service::start("forged").await;
     let (_, platform) = service.platform().await;
     let (purchase, _) = accept(&service.store, platform, "receipt", Fate::Open).await;
-    let victim = Visitor::with_key(&service, TOKEN).await.expect("a session");
-    let other = Visitor::with_key(&service, TOKEN).await.expect("a session");
+    let victim = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
+    let other = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
     let path = format!("/ui/purchases/{purchase}/flush");
     let body = |token: &str| form(&[("reason", "x"), ("form_token", token)]);
     let cookie = ("cookie", victim.cookie.as_str());
@@ -245,7 +245,7 @@ async fn a_forged_form_changes_nothing() {
 #[tokio::test]
 async fn the_api_takes_keys_alone() {
     let service = Service::start("api-cookie").await;
-    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a session");
+    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
     let secret = visitor.cookie.split('=').nth(1).expect("a value");
     for headers in [[("cookie", visitor.cookie.as_str())], [("authorization", secret)]] {
         assert_eq!(send(&service, "GET", "/v1/apps", &headers, String::new()).await.status, 401);
@@ -281,7 +281,7 @@ async fn the_sign_in_continues_on_this_site_alone() {
         assert_eq!(answer.header("location"), expected, "{next}");
     }
     let refused = send(&service, "GET", "/ui/signed-in?next=%2Fui%2F", &[], String::new()).await;
-    assert!(refused.text.contains("did not take the session"), "{}", refused.text);
+    assert!(refused.text.contains("did not take the cookie"), "{}", refused.text);
 }
 
 #[tokio::test]
@@ -320,9 +320,9 @@ async fn a_rebound_name_gets_no_page() {
 #[tokio::test]
 async fn no_stored_hash_tries_a_phrase_for_the_admin_token() {
     let service = Service::start("token-hash").await;
-    Visitor::with_key(&service, TOKEN).await.expect("a session");
+    Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
     service.send_json("POST", "/v1/sign-in-links", &json!({ "name": "Carla", "role": "read" })).await;
-    for table in ["sessions", "sign_in_links"] {
+    for table in ["sign_ins", "sign_in_links"] {
         let count = |which: &str| service.raw_number(&format!("SELECT COUNT(*) AS value FROM {table} WHERE {which}"));
         assert_eq!(count("token_hash IS NOT NULL"), 1, "{table}");
         assert_eq!(count(&format!("token_hash = '{}'", storage::key_hash(TOKEN))), 0, "{table}: the SHA-256 alone");
@@ -333,6 +333,6 @@ async fn no_stored_hash_tries_a_phrase_for_the_admin_token() {
 async fn a_key_of_metrics_signs_nobody_in() {
     let service = Service::start("metrics-key").await;
     let (_, metrics) = key(&service, "metrics").await;
-    let refused = Visitor::with_key(&service, &metrics).await.expect_err("no session");
+    let refused = Visitor::with_key(&service, &metrics).await.expect_err("no sign-in");
     assert_eq!((refused.status, refused.cookie()), (403, None));
 }

@@ -1,4 +1,4 @@
-//! A browser without a screen: it has the cookie of a session, and sends the forms of its pages.
+//! A browser without a screen: it has the cookie of a sign-in, and sends the forms of its pages.
 
 use crate::api::edge::Service;
 use axum::body::{Body, to_bytes};
@@ -17,7 +17,7 @@ pub struct Answer {
 pub struct Visitor {
     /// The cookie, as it is sent.
     pub cookie: String,
-    /// What the forms of the session carry.
+    /// What the forms of the sign-in carry.
     pub token: String,
 }
 

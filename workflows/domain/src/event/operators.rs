@@ -25,8 +25,8 @@ pub struct DestinationEvent<'a> {
     pub since: Timestamp,
     /// Failures in a row, each of another purchase than the one before.
     pub failures: i64,
-    /// How many deliveries it is owed.
-    pub owed: i64,
+    /// How many deliveries are pending for it.
+    pub pending: i64,
 }
 
 /// A change that operators should know about.
@@ -51,9 +51,9 @@ pub(crate) struct DestinationBody {
     /// Failures in a row, each of another purchase than the one before.
     #[schemars(range(min = 0))]
     failures: i64,
-    /// How many deliveries it is owed; a hundred thousand stands for any number beyond.
+    /// How many deliveries are pending for it; a hundred thousand stands for any number beyond.
     #[schemars(range(min = 0))]
-    owed: i64,
+    pending: i64,
 }
 
 /// The destination that an event is about.
@@ -88,7 +88,7 @@ impl DestinationEvent<'_> {
             reason: self.reason.map(str::to_owned),
             since: self.since,
             failures: self.failures,
-            owed: self.owed,
+            pending: self.pending,
         };
         // Serialization fails only for maps with keys that are no strings, and there is none.
         serde_json::to_value(body).unwrap_or_default()

@@ -249,8 +249,8 @@ impl Health {
         Assessment { health, state: State::Disabled, notices: vec![Notice::Disabled] }
     }
 
-    /// The health after a person enabled the destination: failures are forgotten, and all owed deliveries are due. If
-    /// operators were notified of its trouble, its first success is announced as the recovery.
+    /// The health after a person enabled the destination: failures are forgotten, and all pending deliveries are due.
+    /// If operators were notified of its trouble, its first success is announced as the recovery.
     #[must_use]
     pub fn enabled(&self, now: Timestamp) -> Self {
         Self {
@@ -320,7 +320,7 @@ impl Health {
     /// `None` when requests may be sent, and during a pause when the delivery is not due yet. The end of a pause makes
     /// nothing due early, so a delivery that was left to the destination's run then could wait for nobody.
     #[must_use]
-    pub fn owed_for(&self, due_at: Timestamp, now: Timestamp) -> Option<Duration> {
+    pub fn pending_for(&self, due_at: Timestamp, now: Timestamp) -> Option<Duration> {
         let has_own_wait = self.opened_at.is_none() && due_at > now;
         if has_own_wait { None } else { self.blocked_for(now) }
     }

@@ -171,16 +171,16 @@ fn no_pause_outlasts_the_longest_whoever_set_the_clock_back() {
 }
 
 #[test]
-fn a_pause_owes_what_is_due_and_an_outage_everything() {
+fn a_pause_holds_up_what_is_due_and_an_outage_everything() {
     let minute = Some(ms(60_000));
     let paused = Health::default().failed(Failure { pause: minute, ..failure() }, at(0)).health;
-    for (due_ms, owed_for) in [(-5, minute), (0, minute), (1, None), (60_001, None), (HOUR_MS, None)] {
-        assert_eq!(paused.owed_for(at(due_ms), at(0)), owed_for, "{due_ms}");
-        assert_eq!(paused.owed_for(at(due_ms), at(60_000)), None, "the pause is over");
+    for (due_ms, pending_for) in [(-5, minute), (0, minute), (1, None), (60_001, None), (HOUR_MS, None)] {
+        assert_eq!(paused.pending_for(at(due_ms), at(0)), pending_for, "{due_ms}");
+        assert_eq!(paused.pending_for(at(due_ms), at(60_000)), None, "the pause is over");
     }
     let open = failed(BREAKER_FAILURES).health;
-    assert_eq!(open.owed_for(at(HOUR_MS), at(39_000)), Some(ms(1)));
-    assert_eq!(Health::default().owed_for(at(0), at(0)), None);
+    assert_eq!(open.pending_for(at(HOUR_MS), at(39_000)), Some(ms(1)));
+    assert_eq!(Health::default().pending_for(at(0), at(0)), None);
 }
 
 #[test]

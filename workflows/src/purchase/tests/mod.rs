@@ -116,7 +116,7 @@ fn an_interrupted_settling_begins_again_after_the_request() {
     state.executed(None);
     assert_eq!(state.next(at(SECOND)), Next::Settle(SettlingMode::Flush));
     let numbers: Vec<u64> = state.flushes.iter().map(|flush| flush.number).collect();
-    assert_eq!(numbers, [1, 2], "the acts of both flushes are left by the next settling");
+    assert_eq!(numbers, [1, 2], "the audit entries of both flushes are left by the next settling");
 }
 
 #[test]

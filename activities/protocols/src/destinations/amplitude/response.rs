@@ -24,7 +24,7 @@ const THROTTLE_MS: i64 = 30 * 1000;
 const REFUSED_MS: i64 = 15 * MINUTE_MS;
 /// The last attempt is planned this long before [`GIVES_UP_AFTER`], so that it is still sent if it is a little late.
 const MARGIN_MS: i64 = 10 * MINUTE_MS;
-/// Number of undocumented refusals at which an event becomes dead, if it was alone in the request. It then no longer
+/// Number of undocumented refusals at which an event fails for good, if it was alone in the request. It then no longer
 /// blocks the events behind it.
 const MAX_REFUSALS: i64 = 5;
 /// Number of the attempt at which an event counts as delivered although Amplitude counted fewer events than were sent.
@@ -185,11 +185,11 @@ impl Case<'_> {
         DeliveryResult { alarm: Some(alarm), ..self.failure(Reason::new(AttemptClass::Misdirected, why), None) }
     }
 
-    /// The request is malformed: a defect that only a new version of settle can correct. Its events are dead.
+    /// The request is malformed: a defect that only a new version of settle can correct. Its events fail for good.
     fn defect(&self) -> DeliveryResult {
         let why = "Amplitude cannot read our request";
-        let result =
-            self.all(EndpointSignal::Failure { pause: None }, |one| dead(one, Reason::new(AttemptClass::Defect, why)));
+        let result = self
+            .all(EndpointSignal::Failure { pause: None }, |one| failed(one, Reason::new(AttemptClass::Defect, why)));
         DeliveryResult { alarm: Some(format!("{why}: this is a defect of settle")), ..result }
     }
 
@@ -206,7 +206,7 @@ impl Case<'_> {
         if let Some((_, field)) = answer.wrong.iter().find(|(wrong, _)| *wrong == place) {
             let field = field.map_or("one of its fields".to_owned(), |field| format!("its `{field}`"));
             let why = format!("Amplitude refused the event for {field}");
-            return Some(dead(one, Reason::new(AttemptClass::Refused, &why)));
+            return Some(failed(one, Reason::new(AttemptClass::Refused, &why)));
         }
         let device = || Frozen::read(&one.body)?.event.get("device_id")?.as_str().map(str::to_owned);
         let is_silenced = answer.silenced.contains(&place)
@@ -214,7 +214,7 @@ impl Case<'_> {
                 && device().is_some_and(|device| answer.silenced_devices.contains(&device)));
         let silenced =
             Reason::new(AttemptClass::Silenced, "Amplitude has silenced the customer: it takes none of their events");
-        is_silenced.then(|| dead(one, silenced))
+        is_silenced.then(|| failed(one, silenced))
     }
 
     /// Applies the verdicts on the events that the answer names. The others are retried: after a pause if their user is
@@ -256,7 +256,7 @@ impl Case<'_> {
         if let [one] = self.sent {
             let is_last = one.refusals.saturating_add(1) >= MAX_REFUSALS;
             let reason = Reason::new(AttemptClass::Refused, why);
-            let verdict = if is_last { dead(one, reason) } else { self.by_schedule(one, reason) };
+            let verdict = if is_last { failed(one, reason) } else { self.by_schedule(one, reason) };
             return self.all(EndpointSignal::Failure { pause: None }, |_| verdict.clone());
         }
         self.halved(Reason::without_step(AttemptClass::Refused, why))
@@ -268,7 +268,7 @@ impl Case<'_> {
         let reason = Reason::new(AttemptClass::Forbidden, why);
         let slow = |one: &Attempt| match self.wait_ms(one) {
             Some(wait_ms) => self.later(one, wait_ms.max(REFUSED_MS), reason),
-            None => dead(one, reason),
+            None => failed(one, reason),
         };
         DeliveryResult { alarm: Some(why.to_owned()), ..self.all(EndpointSignal::Failure { pause: None }, slow) }
     }
@@ -283,7 +283,7 @@ impl Case<'_> {
         let why = "Amplitude finds a single event too large";
         DeliveryResult {
             alarm: Some(why.to_owned()),
-            ..self.all(EndpointSignal::Neutral, |one| dead(one, Reason::new(AttemptClass::TooLarge, why)))
+            ..self.all(EndpointSignal::Neutral, |one| failed(one, Reason::new(AttemptClass::TooLarge, why)))
         }
     }
 
@@ -315,17 +315,18 @@ impl Case<'_> {
     fn by_schedule(&self, one: &Attempt, reason: Reason<'_>) -> EventResult {
         match self.wait_ms(one) {
             Some(wait_ms) => self.later(one, wait_ms, reason),
-            None => dead(one, reason),
+            None => failed(one, reason),
         }
     }
 
-    /// A retry after a wait. The last one is [`MARGIN_MS`] before [`GIVES_UP_AFTER`]; after that the event is dead.
+    /// A retry after a wait. The last one is [`MARGIN_MS`] before [`GIVES_UP_AFTER`]; after that the event fails for
+    /// good.
     fn later(&self, one: &Attempt, wait_ms: i64, reason: Reason<'_>) -> EventResult {
         let passed_ms = one.first_tried_at.map_or(0, |first| self.at.millis_since(first).max(0));
         let left_ms = millis(GIVES_UP_AFTER).saturating_sub(MARGIN_MS).saturating_sub(passed_ms);
         if left_ms <= 0 {
             let why = format!("{}; and after seven days Amplitude would count it twice", reason.why);
-            return dead(one, Reason { why: &why, ..reason });
+            return failed(one, Reason { why: &why, ..reason });
         }
         retry(one, wait_ms.min(left_ms), reason)
     }
@@ -345,9 +346,9 @@ fn retry(one: &Attempt, delay_ms: i64, Reason { class, why, counts }: Reason<'_>
     EventResult { delivery_id: one.delivery_id, verdict, class, error: Some(why.to_owned()), counts }
 }
 
-/// The event is dead: this was its last attempt.
-fn dead(one: &Attempt, reason: Reason<'_>) -> EventResult {
-    EventResult { verdict: Verdict::Dead, counts: true, ..retry(one, 0, reason) }
+/// The event failed for good: this was its last attempt.
+fn failed(one: &Attempt, reason: Reason<'_>) -> EventResult {
+    EventResult { verdict: Verdict::Failed, counts: true, ..retry(one, 0, reason) }
 }
 
 fn describe(status: u16) -> String {

@@ -1,9 +1,9 @@
 //! Judges a reply of a webhook. 2xx is success. Any other answer, or none, is retried until the schedule ends, with two
 //! exceptions:
 //!
-//! * 410 disables the destination; the event stays owed, even past the end of its schedule.
-//! * An event becomes dead at the fifth answer that refuses it (4xx except 408, 410, 425 and 429), so that it does not
-//!   block the events behind it. A `purchase.updated` is not affected, since a newer state replaces it.
+//! * 410 disables the destination; the event stays pending, even past the end of its schedule.
+//! * An event fails for good at the fifth answer that refuses it (4xx except 408, 410, 425 and 429), so that it does
+//!   not block the events behind it. A `purchase.updated` is not affected, since a newer state replaces it.
 //!
 //! 429, 502, 503 and 504 also pause the whole destination.
 
@@ -18,7 +18,7 @@ use domain::time::duration;
 use storage::{Attempt, AttemptClass, DeliveryResult, EndpointSignal, EventResult, Verdict};
 
 const GONE: u16 = 410;
-/// Number of refusals at which an event becomes dead.
+/// Number of refusals at which an event fails for good.
 const MAX_REFUSALS: i64 = 5;
 
 /// Judges a reply for each event and for the endpoint as a whole. The jitter spreads a wait by up to 20 % either way; a
@@ -32,7 +32,7 @@ pub fn judge(config: &Config, exchange: Exchange<'_>) -> DeliveryResult {
     };
     let judge_event = |one: &Attempt| {
         let wait_ms = config.schedule.wait_ms(step(one, at), retry_after_ms, jitter);
-        // After a 410 the event stays owed even when this was its last attempt.
+        // After a 410 the event stays pending even when this was its last attempt.
         event_verdict(reply, one, wait_ms.or_else(|| is_gone(reply).then(|| config.schedule.first_ms())))
     };
     let events = events.iter().map(judge_event).collect();
@@ -82,9 +82,9 @@ fn event_verdict(reply: &Reply, event: &Attempt, wait_ms: Option<i64>) -> EventR
     let is_refused = matches!(reply, Reply::Answer { status, .. } if is_refusal(*status));
     let is_last = event.refusals.saturating_add(1) >= MAX_REFUSALS && event.event_type != PURCHASE_UPDATED;
     let (verdict, message) = match wait_ms {
-        _ if is_refused && is_last => (Verdict::Dead, format!("{message}, and refused it {MAX_REFUSALS} times")),
+        _ if is_refused && is_last => (Verdict::Failed, format!("{message}, and refused it {MAX_REFUSALS} times")),
         Some(delay_ms) => (Verdict::Retry { delay: duration(delay_ms) }, message),
-        None => (Verdict::Dead, message),
+        None => (Verdict::Failed, message),
     };
     EventResult { delivery_id: event.delivery_id, verdict, class, error: Some(message), counts: !is_gone(reply) }
 }

@@ -2,7 +2,7 @@
 
 use super::{Catalogue, Change, affected, tables};
 use crate::admin::platforms::require_app;
-use crate::db::act::Act;
+use crate::db::audit_log::AuditEntry;
 use crate::db::error::Error;
 use crate::db::run::Run;
 use crate::db::sql::{Sql, statement};
@@ -99,8 +99,9 @@ impl Store {
             after.change(change.clone())?;
             tables::write(write, app, &before, &after)?;
             rechecks::recheck_skus(write, app, &affected::skus(&before, &after))?;
-            let act = Act::on(app, change.subject(app)).before(fields(&before, &after)).after(fields(&after, &before));
-            Ok(((), Some(act)))
+            let entry =
+                AuditEntry::on(app, change.subject(app)).before(fields(&before, &after)).after(fields(&after, &before));
+            Ok(((), Some(entry)))
         })
         .await?;
         Ok(affected)

@@ -35,9 +35,9 @@ struct Lane {
     environment: Option<Environment>,
 }
 
-/// Owes a `user.forgotten` to each destination that chose it, for each user who was announced. It is in the lane of a
-/// purchase that the destination wants, so it follows what was announced of that; else in a lane of the anonymous user,
-/// because what devices reported named the customer too.
+/// Queues a `user.forgotten` for each destination that chose it, for each user who was announced. It is in the lane of
+/// a purchase that the destination wants, so it follows what was announced of that; else in a lane of the anonymous
+/// user, because what devices reported named the customer too.
 pub fn announce(write: &mut Write<'_>, renamed: Renamed, users: &[UserId]) -> Result<(), Error> {
     let Renamed { app, user, anonymous } = renamed;
     let mut left = destinations::of_app(write.connection, app)?;
@@ -106,7 +106,7 @@ impl Lane {
                 ..StoredEvent::of(self.app, body)
             };
             insert(write, &event, stored)?;
-            to.clone().try_for_each(|one| deliveries::owe(write, &event, one.id))?;
+            to.clone().try_for_each(|one| deliveries::queue(write, &event, one.id))?;
             number = number.saturating_add(1);
         }
         Ok(())

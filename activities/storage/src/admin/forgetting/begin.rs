@@ -82,9 +82,9 @@ pub fn begin(write: &mut Write<'_>, secrets: &Secrets, forget: &Forget) -> Resul
     let id = random_uuid()?;
     let sealed = seal(write, secrets, id, &names)?;
     let all = destinations::of_app(write.connection, forget.app)?;
-    let owed = all.into_iter().filter(|one| one.per_user).map(|one| DeletionState {
+    let pending = all.into_iter().filter(|one| one.per_user).map(|one| DeletionState {
         destination_id: one.id,
-        status: DeletionStatus::Owed,
+        status: DeletionStatus::Pending,
         attempts: 0,
         error: None,
     });
@@ -98,7 +98,7 @@ pub fn begin(write: &mut Write<'_>, secrets: &Secrets, forget: &Forget) -> Resul
         .bind(sealed)
         .bind(ForgettingStage::Events)
         .bind(json(&counts)?)
-        .bind(json(&owed.collect::<Vec<_>>())?)
+        .bind(json(&pending.collect::<Vec<_>>())?)
         .bind(write.now()?)
         .bind(write.now()?)
         .run(write.connection)?;

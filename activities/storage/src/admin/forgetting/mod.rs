@@ -1,12 +1,12 @@
 //! Forgetting a customer: their names are removed, and the ledger of payments and revisions stays.
 //!
 //! The first transaction makes the customer another, anonymous user (`begin.rs`), so that nothing that is recorded later
-//! has a name, and owes receivers the event that says so (`announce.rs`). What is stored of the names elsewhere is removed
-//! in steps of a bounded size (`steps.rs`), each of which notes how far it came: after a kill the next one goes on there.
-//! The columns that may hold a name are one list (`columns.rs`), and each step reads a page of the rows that may have it
-//! there (`pages.rs`). What was recorded before and waits to be sent comes first; until its steps are done, it is sent with
-//! names. At last the destinations that can are asked to delete the user (`requests.rs`). The names are kept sealed until
-//! then.
+//! has a name, and queues for receivers the event that says so (`announce.rs`). What is stored of the names elsewhere
+//! is removed in steps of a bounded size (`steps.rs`), each of which notes how far it came: after a kill the next one
+//! goes on there. The columns that may hold a name are one list (`columns.rs`), and each step reads a page of the rows
+//! that may have it there (`pages.rs`). What was recorded before and waits to be sent comes first; until its steps are
+//! done, it is sent with names. At last the destinations that can are asked to delete the user (`requests.rs`). The
+//! names are kept sealed until then.
 
 mod announce;
 mod begin;
@@ -22,7 +22,7 @@ pub use report::{DeletionState, DeletionStatus, Forgetting, ForgettingStage};
 pub use requests::{DeletionRequest, RequestOutcome};
 
 use crate::admin::platforms::require_app;
-use crate::db::act::Act;
+use crate::db::audit_log::AuditEntry;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
@@ -47,8 +47,8 @@ impl Store {
             let report = begin::begin(write, &secrets, &forget)?;
             // A repeated request gets the report of the first one, and changes nothing.
             let is_new = report.requested_at == write.now()?;
-            let act = is_new.then(|| Act::on(forget.app, report.id));
-            Ok((report, act))
+            let entry = is_new.then(|| AuditEntry::on(forget.app, report.id));
+            Ok((report, entry))
         })
         .await
     }

@@ -132,8 +132,8 @@ fn events_of_users(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, Err
         let rows = EVENTS.of(EVENTS_OF_USER).bind(*user).bind(page.limit).all(write.connection)?;
         let changed = seqs(EVENTS, &EVENTS.remove(write, page.who, rows)?);
         if !changed.is_empty() {
-            let owed = deliveries_of(write, &changed)?;
-            remove_from_deliveries(write, page.who, &owed)?;
+            let pending = deliveries_of(write, &changed)?;
+            remove_from_deliveries(write, page.who, &pending)?;
             return Ok(Removed::first(changed.len()));
         }
     }
@@ -326,8 +326,8 @@ fn rest(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, Error> {
         EVENTS.of(EVENTS_OF_DESTINATIONS).bind(who.app).bind(page.after).bind(page.limit).all(write.connection)?;
     let found = seqs(EVENTS, &rows);
     let changed = seqs(EVENTS, &EVENTS.remove(write, who, rows)?);
-    let owed = deliveries_of(write, &changed)?;
-    remove_from_deliveries(write, who, &owed)?;
+    let pending = deliveries_of(write, &changed)?;
+    remove_from_deliveries(write, who, &pending)?;
     let removed = page.removed(changed.len(), &found);
     if removed.through.is_some() {
         return Ok(removed);

@@ -46,7 +46,7 @@ stored! {
 #[serde(rename_all = "snake_case")]
 pub enum DeletionStatus {
     /// It is to be asked.
-    Owed,
+    Pending,
     /// It accepted the request.
     Accepted,
     /// It takes no such request, or lacks what is needed for it.
@@ -128,8 +128,8 @@ const NOTE: Sql = statement! {"
 
 impl Forgetting {
     /// The destinations that are still to be asked.
-    pub fn owed(&self) -> impl Iterator<Item = &DeletionState> {
-        self.destinations.iter().filter(|one| one.status == DeletionStatus::Owed)
+    pub fn pending(&self) -> impl Iterator<Item = &DeletionState> {
+        self.destinations.iter().filter(|one| one.status == DeletionStatus::Pending)
     }
 }
 
@@ -145,7 +145,7 @@ impl ForgettingRow {
     /// Stores how far it came. Once the names are removed and no destination is to be asked, all is done, and the names
     /// are removed here too.
     pub fn note(mut self, write: &mut Write<'_>) -> Result<(), Error> {
-        if self.report.stage == ForgettingStage::Destinations && self.report.owed().next().is_none() {
+        if self.report.stage == ForgettingStage::Destinations && self.report.pending().next().is_none() {
             self.report.stage = ForgettingStage::Done;
             self.report.finished_at = Some(write.now()?);
             self.names = None;

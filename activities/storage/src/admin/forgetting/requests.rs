@@ -65,7 +65,7 @@ impl Store {
                     id: row.report.id,
                     app: row.report.app_id,
                     user_ids: names.external_id.clone().into_iter().chain(users).collect(),
-                    destinations: row.report.owed().map(|one| one.destination_id).collect(),
+                    destinations: row.report.pending().map(|one| one.destination_id).collect(),
                 })
             });
             requests.collect()
@@ -82,7 +82,7 @@ impl Store {
                 let of_it = row.report.destinations.iter_mut().filter(|one| one.destination_id == *destination);
                 of_it.for_each(|state| state.note(outcome.clone()));
             }
-            let least = row.report.owed().map(|one| one.attempts).min();
+            let least = row.report.pending().map(|one| one.attempts).min();
             row.due_at = write.now()?.plus(wait(least.unwrap_or(0)));
             row.note(write)
         })
@@ -101,7 +101,7 @@ impl DeletionState {
         let (status, error) = match outcome {
             RequestOutcome::Accepted => (DeletionStatus::Accepted, None),
             RequestOutcome::NotPossible(why) => (DeletionStatus::NotPossible, Some(why)),
-            RequestOutcome::Failed(why) => (DeletionStatus::Owed, Some(why)),
+            RequestOutcome::Failed(why) => (DeletionStatus::Pending, Some(why)),
         };
         let is_sent = !matches!(status, DeletionStatus::NotPossible);
         self.attempts = self.attempts.saturating_add(u32::from(is_sent));

@@ -10,7 +10,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 pub enum JobKind {
     Accept(Faults),
     Device(Faults),
-    /// It works on what this destination is owed of devices.
+    /// It works on the events of devices that are pending for this destination.
     Stream(DestinationId),
     /// It checks that notifications would be accepted now.
     Check,

@@ -53,13 +53,13 @@ row! {
 
 impl Lane<'_> {
     /// The answer to a claim that the destination as a whole cannot take now.
-    pub fn owed(&self, write: &mut Write<'_>, wait: Duration) -> Result<Claimed, Error> {
+    pub fn pending(&self, write: &mut Write<'_>, wait: Duration) -> Result<Claimed, Error> {
         let last_seq = deliveries::last_seq(write.connection, self.claim.key, self.claim.destination)?;
-        Ok(Claimed::Idle(Idle::Owed { last_seq, wait }))
+        Ok(Claimed::Idle(Idle::Pending { last_seq, wait }))
     }
 }
 
-/// The answer to a claim of a lane that was seen closed. Whoever opens it again, or owes it more, starts its run.
+/// The answer to a claim of a lane that was seen closed. Whoever opens it again, or queues more in it, starts its run.
 pub fn closed(write: &mut Write<'_>, claim: &Claim) -> Result<Claimed, Error> {
     Ok(Claimed::Idle(Idle::Closed { last_seq: deliveries::last_seq(write.connection, claim.key, claim.destination)? }))
 }

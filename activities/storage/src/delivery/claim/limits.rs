@@ -48,13 +48,13 @@ pub fn start(write: &mut Write<'_>, lane: &mut Lane<'_>, next: EventId) -> Resul
     let blocked_for = lane.health.health.blocked_for(write.now()?);
     let busy_for = (!lane.has_room).then_some(BUSY);
     if let (false, Some(wait)) = (is_probe, blocked_for.or(busy_for)) {
-        return lane.owed(write, wait).map(Some);
+        return lane.pending(write, wait).map(Some);
     }
     let Some(rate) = lane.destination.rate else { return Ok(None) };
     match slot(lane.health.next_slot_at, rate, write.now()?) {
         Slot::Free { wait, next_at } => lane.start = Start { wait, next_slot_at: Some(next_at) },
         Slot::Later { .. } if is_probe => {}
-        Slot::Later { wait } => return lane.owed(write, wait).map(Some),
+        Slot::Later { wait } => return lane.pending(write, wait).map(Some),
     }
     Ok(None)
 }

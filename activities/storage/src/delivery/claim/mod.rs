@@ -98,8 +98,8 @@ impl Lane<'_> {
         loop {
             let frozen = match render::batch(write, self, head)? {
                 Ok(frozen) => frozen,
-                Err(Stop::Undeliverable(OperatorEvents { events, owing })) => {
-                    return Ok(Claimed::Undeliverable { events, owing });
+                Err(Stop::Undeliverable(OperatorEvents { events, queued_for })) => {
+                    return Ok(Claimed::Undeliverable { events, queued_for });
                 }
                 Err(Stop::UserBusy) => return limits::user_busy(write, self.claim, BUSY),
             };
@@ -143,8 +143,8 @@ impl Lane<'_> {
         };
         let health = &self.health.health;
         let due_at = due_at(&head, health);
-        if let Some(wait) = health.owed_for(due_at, write.now()?) {
-            return self.owed(write, wait).map(Err);
+        if let Some(wait) = health.pending_for(due_at, write.now()?) {
+            return self.pending(write, wait).map(Err);
         }
         if due_at > write.now()? {
             let wait = wait_until(due_at, write.now()?);
@@ -168,7 +168,7 @@ impl Lane<'_> {
         frozen: Vec<Frozen>,
     ) -> Result<Claimed, Error> {
         let claim = self.claim;
-        let Some(place) = place.fetch(write)? else { return self.owed(write, BUSY) };
+        let Some(place) = place.fetch(write)? else { return self.pending(write, BUSY) };
         let lease_until = write.now()?.plus(claim.lease);
         let nameless_device_id = frozen.iter().find_map(|one| one.body.nameless_device_id.clone());
         let mut attempts = Vec::with_capacity(frozen.len());

@@ -83,7 +83,7 @@ row! {
     struct SiblingRow {
         event_id: EventId,
         event_type: String,
-        owed_seq: Option<i64>,
+        queued_seq: Option<i64>,
     }
 }
 
@@ -100,9 +100,9 @@ row! {
 /// The result of rendering a body.
 enum Prepared {
     Body(FrozenBody),
-    /// The delivery is not sent in this request: it waits for the customer's id, was skipped, or is dead.
+    /// The delivery is not sent in this request: it waits for the customer's id, was skipped, or failed.
     PutAside,
-    /// The delivery is dead because it can never be sent, and operators were notified.
+    /// The delivery failed because it can never be sent, and operators were notified.
     Undeliverable(OperatorEvents),
     /// Another process changes the owner of the purchase.
     UserBusy,
@@ -159,8 +159,8 @@ const PUT_ASIDE: Sql = statement! {"
     WHERE id = ? AND status = 'pending'
 "};
 
-/// The body of a delivery and its environment, frozen before or rendered now. A delivery that can never be sent becomes
-/// dead, and operators are notified, as for one that failed for the last time.
+/// The body of a delivery and its environment, frozen before or rendered now. A delivery that can never be sent
+/// fails, and operators are notified, as for one whose last attempt failed.
 fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Prepared, Error> {
     if let (Some(body), Some(environment)) = (&row.body, row.environment) {
         let body = body.clone();
@@ -195,7 +195,7 @@ fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Pre
         Rendered::Revenue { body, usd } => return Ok(ready(body, Some(usd))),
         Rendered::Wait { why } => (DeliveryStatus::Waiting, why),
         Rendered::Skip { why } => (DeliveryStatus::Skipped, why),
-        Rendered::Refuse { why } => (DeliveryStatus::Dead, why),
+        Rendered::Refuse { why } => (DeliveryStatus::Failed, why),
     };
     let finished_at = (status != DeliveryStatus::Waiting).then_some(write.now()?);
     let end = sql(PUT_ASIDE).bind(status).bind(why.as_str()).bind(finished_at).bind(row.id);
@@ -203,7 +203,7 @@ fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Pre
     if finished_at.is_some() && changed > 0 {
         profiles::note_failure(write, row, Failure::Unwanted)?;
     }
-    if status != DeliveryStatus::Dead || changed == 0 {
+    if status != DeliveryStatus::Failed || changed == 0 {
         return Ok(Prepared::PutAside);
     }
     let operator_events =
@@ -426,7 +426,7 @@ fn data(body: &Value) -> Value {
 }
 
 const SIBLINGS: Sql = statement! {hot "events_of_key", "
-    SELECT e.id AS event_id, e.event_type, MIN(d.seq) AS owed_seq
+    SELECT e.id AS event_id, e.event_type, MIN(d.seq) AS queued_seq
     FROM events e
     LEFT JOIN deliveries d ON d.event_id = e.id AND d.destination_id = ?
     WHERE e.collapse_key = ? AND e.revision = ? AND e.event_type NOT IN ('purchase.updated', '{PROFILE_UPDATED}', '{USER_FORGOTTEN}')
@@ -440,8 +440,8 @@ fn siblings(connection: &mut AnyConnection, row: &DeliveryRow) -> Result<Ahead<'
 }
 
 impl From<SiblingRow> for Sibling {
-    fn from(SiblingRow { event_id, event_type, owed_seq }: SiblingRow) -> Self {
-        Self { event_id, event_type, owed_seq }
+    fn from(SiblingRow { event_id, event_type, queued_seq }: SiblingRow) -> Self {
+        Self { event_id, event_type, queued_seq }
     }
 }
 

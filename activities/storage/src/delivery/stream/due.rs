@@ -19,7 +19,7 @@ const MAX_DEVICES: i64 = 500;
 /// Number of devices whose events are read together.
 const DEVICES_AT_ONCE: usize = 10;
 
-/// The next devices, each once, however many events each is owed.
+/// The next devices, each once, however many of its events are pending.
 const DEVICES: Sql = statement! {hot "device_deliveries_pending", "
     WITH RECURSIVE next (device_id) AS (
         SELECT (SELECT MIN(d.device_id) FROM device_deliveries d
@@ -51,8 +51,8 @@ const OF_BATCHES: Sql = statement! {"
     WHERE p.batch_id IN (?*) AND p.destination_id = ? AND p.status = 'pending'
 "};
 
-/// Adds what was sent in one request with an event of the page and is still owed, also of devices behind the page. It is
-/// the first of its device: nothing is sent of a device behind an event that waits.
+/// Adds what was sent in one request with an event of the page and is still pending, also of devices behind the page. It
+/// is the first of its device: nothing is sent of a device behind an event that waits.
 pub fn with_batches(
     connection: &mut AnyConnection,
     destination: DestinationId,

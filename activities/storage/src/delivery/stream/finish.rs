@@ -21,18 +21,18 @@ use std::time::Duration;
 const MAX_ERROR_CHARS: usize = 500;
 
 stored! {
-    /// The status of what a destination is owed of an event of a device.
+    /// The status of a delivery of an event of a device.
     #[derive(Serialize, Deserialize, JsonSchema)]
     #[serde(rename_all = "snake_case")]
     pub enum StreamStatus {
-        /// It is owed, and sent when it is due.
+        /// It is sent when it is due.
         Pending = "pending",
         /// The destination acknowledged it.
         Delivered = "delivered",
         /// The destination must not get it.
         Skipped = "skipped",
         /// It was given up.
-        Dead = "dead",
+        Failed = "failed",
     }
 }
 
@@ -65,7 +65,7 @@ pub enum StreamVerdict {
         /// Whether the attempt counts as a step of the retry schedule.
         counts: bool,
     },
-    Dead,
+    Failed,
     /// The destination must not get it.
     Skipped,
 }
@@ -74,7 +74,7 @@ impl StreamResult {
     /// The result as it counts: a probe uses up no step of the schedule, so it cannot be the last one.
     fn in_mode(&self, mode: Mode) -> Self {
         let verdict = match (mode, self.verdict) {
-            (Mode::Probe, StreamVerdict::Dead) if self.tried.is_some() => {
+            (Mode::Probe, StreamVerdict::Failed) if self.tried.is_some() => {
                 StreamVerdict::Retry { delay: PROBE_EVERY, counts: false }
             }
             (Mode::Probe, StreamVerdict::Retry { delay, .. }) => StreamVerdict::Retry { delay, counts: false },
@@ -102,8 +102,8 @@ pub struct StreamRequest {
 pub struct StreamFinished {
     /// The types of the events about the destination.
     pub operator_events: Vec<&'static str>,
-    /// Other destinations that are owed them.
-    pub owing: Vec<DestinationId>,
+    /// Other destinations for which they were queued.
+    pub queued_for: Vec<DestinationId>,
 }
 
 impl Store {
@@ -134,14 +134,14 @@ impl Store {
             if let Some(request) = &request {
                 finished.add(update_health(write, &claim, request)?);
             }
-            let is_dead = |one: &&StreamResult| one.in_mode(mode).verdict == StreamVerdict::Dead;
-            if let Some(dead) = results.iter().find(is_dead) {
-                let why = dead.error.as_deref().unwrap_or("it was refused");
+            let is_failed = |one: &&StreamResult| one.in_mode(mode).verdict == StreamVerdict::Failed;
+            if let Some(failed) = results.iter().find(is_failed) {
+                let why = failed.error.as_deref().unwrap_or("it was refused");
                 let reason = format!("an event of a device failed for the last time: {why}");
                 finished.add(health::announce_exhausted(write, claim.destination, reason)?);
             }
-            let OperatorEvents { events, owing } = finished;
-            Ok(StreamFinished { operator_events: events, owing })
+            let OperatorEvents { events, queued_for } = finished;
+            Ok(StreamFinished { operator_events: events, queued_for })
         };
         self.writer.write(kind, work).await
     }
@@ -191,10 +191,10 @@ fn note(write: &mut Write<'_>, id: DestinationId, done: &StreamResult, is_holder
     let error = error.as_deref().map(|text| clean(text).chars().take(MAX_ERROR_CHARS).collect::<String>());
     let status = match *verdict {
         StreamVerdict::Delivered => Some(StreamStatus::Delivered),
-        StreamVerdict::Dead if is_holder => Some(StreamStatus::Dead),
+        StreamVerdict::Failed if is_holder => Some(StreamStatus::Failed),
         StreamVerdict::Skipped if is_holder => Some(StreamStatus::Skipped),
         StreamVerdict::Retry { .. } if is_holder => None,
-        StreamVerdict::Dead | StreamVerdict::Skipped | StreamVerdict::Retry { .. } => return Ok(()),
+        StreamVerdict::Failed | StreamVerdict::Skipped | StreamVerdict::Retry { .. } => return Ok(()),
     };
     let now = write.now()?;
     let statement = match (status, *verdict) {

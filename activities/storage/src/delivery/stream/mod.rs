@@ -1,5 +1,5 @@
-//! The stream of a destination: the events of devices that it is owed, in order per device. One run takes them in pages; a
-//! lease keeps a second one off.
+//! The stream of a destination: the events of devices that are pending for it, in order per device. One run takes them
+//! in pages; a lease keeps a second one off.
 //!
 //! A page walks the devices in the order of their ids, from the one after the last page, and takes a few events of each:
 //! no device has to wait for another one's backlog. An event that has to wait holds back the later events of its device.
@@ -26,7 +26,7 @@ use std::time::Duration;
 const PROBE_EVERY: Duration = Duration::from_secs(30);
 
 row! {
-    /// An event of a device that a destination is owed.
+    /// An event of a device that is pending for a destination.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct StreamedEvent {
         pub seq: i64,
@@ -81,7 +81,7 @@ pub struct StreamBatch {
     pub destination: Destination,
     pub secret: SecretString,
     /// The events, those of each device in order, and none of a device that has to wait. Events that were sent in one
-    /// request and are still owed are all here, or none is.
+    /// request and are still pending are all here, or none is.
     pub events: Vec<StreamedEvent>,
     /// Maximum number of requests at once, so that the destination's concurrency holds with those of purchases.
     pub channels: usize,
@@ -135,7 +135,7 @@ const RELEASE: Sql = statement! {"
     WHERE destination_id = ? AND lease_token = ?
 "};
 
-const OWING: Sql = statement! {"
+const PENDING: Sql = statement! {"
     SELECT d.id AS value
     FROM destinations d
     WHERE d.enabled AND d.deleted_at IS NULL
@@ -148,12 +148,12 @@ const COUNT: Sql = statement! {hot "device_deliveries_pending", "
 "};
 
 impl Store {
-    /// The enabled destinations that are owed events of devices.
-    pub async fn streams_owed(&self) -> Result<Vec<DestinationId>, Error> {
-        self.read(move |connection| sql(OWING).values(connection)).await
+    /// The enabled destinations for which events of devices are pending.
+    pub async fn streams_pending(&self) -> Result<Vec<DestinationId>, Error> {
+        self.read(move |connection| sql(PENDING).values(connection)).await
     }
 
-    /// Number of events of devices that a destination is owed, counted up to 10,000.
+    /// Number of events of devices that are pending for a destination, counted up to 10,000.
     pub async fn stream_backlog(&self, destination: DestinationId) -> Result<i64, Error> {
         let count = move |connection: &mut AnyConnection| sql(COUNT).bind(destination).value(connection);
         Ok(self.read(count).await?.unwrap_or_default())

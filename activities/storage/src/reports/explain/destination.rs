@@ -1,4 +1,4 @@
-//! The explanation of a destination: its health, and its owed, dead and skipped deliveries.
+//! The explanation of a destination: its health, and its pending, failed and skipped deliveries.
 
 use super::events::{self, AnnouncedEvent, Sending};
 use crate::db::connection::AnyConnection;
@@ -16,10 +16,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::HashMap;
 
-/// Maximum number of owed, of dead and of skipped deliveries that are shown.
+/// Maximum number of pending, of failed and of skipped deliveries that are shown.
 const MAX_SHOWN: i64 = 5;
 
-/// A destination that an event of its app may have been owed to.
+/// A destination that an event of its app may have been queued for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Addressee {
     /// The destination, also a deleted one.
@@ -30,13 +30,13 @@ pub struct Addressee {
     pub health: HealthView,
 }
 
-/// The numbers of waiting, dead and skipped deliveries of a destination, each counted up to 10,000.
+/// The numbers of waiting, failed and skipped deliveries of a destination, each counted up to 10,000.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Owes {
+pub struct Backlog {
     /// Deliveries that wait until the customer's external id is set.
     pub waiting: i64,
-    /// Dead deliveries.
-    pub dead: i64,
+    /// Failed deliveries.
+    pub failed: i64,
     /// Deliveries that ended unsent, because the destination must not get their events.
     pub skipped: i64,
 }
@@ -44,10 +44,10 @@ pub struct Owes {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Portrait {
     pub addressee: Addressee,
-    /// The numbers of its waiting, dead and skipped deliveries, each counted up to [`Portrait::MAX_COUNTED`].
-    pub owes: Owes,
-    pub owed: Vec<Sending>,
-    pub dead: Vec<Sending>,
+    /// The numbers of its waiting, failed and skipped deliveries, each counted up to [`Portrait::MAX_COUNTED`].
+    pub backlog: Backlog,
+    pub pending: Vec<Sending>,
+    pub failed: Vec<Sending>,
     pub skipped: Vec<Sending>,
     /// The receipt ids of their purchases.
     pub receipts: HashMap<CollapseKey, String>,
@@ -84,13 +84,13 @@ pub fn portrait(connection: &mut AnyConnection, id: DestinationId, now: Timestam
     let Some(app) = app_of(connection, id)? else { return Ok(None) };
     let addressee = of_app(connection, app)?.into_iter().find(|one| one.destination.id == id);
     let Some(addressee) = addressee else { return Ok(None) };
-    let owes = owes(connection, id)?;
-    let owed = events::sendings(connection, sql(DELIVERIES_WHERE.of(OLDEST_OWED)).bind(id), now)?;
-    let dead = events::sendings(connection, sql(DELIVERIES_WHERE.of(NEWEST_DEAD)).bind(id), now)?;
+    let backlog = backlog(connection, id)?;
+    let pending = events::sendings(connection, sql(DELIVERIES_WHERE.of(OLDEST_PENDING)).bind(id), now)?;
+    let failed = events::sendings(connection, sql(DELIVERIES_WHERE.of(NEWEST_FAILED)).bind(id), now)?;
     let skipped = events::sendings(connection, sql(DELIVERIES_WHERE.of(NEWEST_SKIPPED)).bind(id), now)?;
-    let shown = owed.iter().chain(&dead).chain(&skipped);
+    let shown = pending.iter().chain(&failed).chain(&skipped);
     let receipts = receipts(connection, shown.map(|one| one.delivery.collapse_key))?;
-    Ok(Some(Portrait { addressee, owes, owed, dead, skipped, receipts, now }))
+    Ok(Some(Portrait { addressee, backlog, pending, failed, skipped, receipts, now }))
 }
 
 row! {
@@ -115,13 +115,13 @@ fn receipts(
     Ok(rows.into_iter().map(|row| (row.collapse_key, row.receipt_id)).collect())
 }
 
-const OLDEST_OWED: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_of_destination", "
+const OLDEST_PENDING: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_of_destination", "
     destination_id = ? AND status = 'pending'
     ORDER BY seq
     LIMIT {MAX_SHOWN}
 "};
-const NEWEST_DEAD: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_dead_of_destination", "
-    destination_id = ? AND status = 'dead'
+const NEWEST_FAILED: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_failed_of_destination", "
+    destination_id = ? AND status = 'failed'
     ORDER BY seq DESC
     LIMIT {MAX_SHOWN}
 "};
@@ -149,11 +149,11 @@ pub fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Addresse
     Ok(all)
 }
 
-/// Counts the waiting, dead and skipped deliveries of a destination.
-pub fn owes(connection: &mut AnyConnection, id: DestinationId) -> Result<Owes, Error> {
-    Ok(Owes {
+/// Counts the waiting, failed and skipped deliveries of a destination.
+pub fn backlog(connection: &mut AnyConnection, id: DestinationId) -> Result<Backlog, Error> {
+    Ok(Backlog {
         waiting: count(connection, id, DeliveryStatus::Waiting)?,
-        dead: count(connection, id, DeliveryStatus::Dead)?,
+        failed: count(connection, id, DeliveryStatus::Failed)?,
         skipped: count(connection, id, DeliveryStatus::Skipped)?,
     })
 }

@@ -87,7 +87,7 @@ pub struct Sending {
     pub attempts: Vec<AttemptView>,
     /// The delivery that superseded it, if it is superseded.
     pub successor: Option<Successor>,
-    /// Why its event could not be sent again on request, if it is dead; `None` if it could.
+    /// Why its event could not be sent again on request, if it failed; `None` if it could.
     pub not_again: Option<Skipped>,
 }
 
@@ -266,7 +266,7 @@ pub fn sendings(connection: &mut AnyConnection, select: Statement<'_>, now: Time
     for delivery in deliveries {
         let is_replaced = delivery.status == DeliveryStatus::Superseded && delivery.event_type == PURCHASE_UPDATED;
         let successor = if is_replaced { successor(connection, &delivery)? } else { None };
-        let not_again = if delivery.status == DeliveryStatus::Dead {
+        let not_again = if delivery.status == DeliveryStatus::Failed {
             page::refused(connection, delivery.event_id, delivery.destination_id, now)?
         } else {
             None

@@ -8,7 +8,7 @@ mod newest;
 mod notifications;
 
 pub use claims::ClaimView;
-pub use destination::{Addressee, Owes, Portrait, of_app, owes};
+pub use destination::{Addressee, Backlog, Portrait, backlog, of_app};
 pub use events::{AnnouncedEvent, EventFacts, PaymentFacts, Sending, Successor};
 pub use notifications::ReceivedNotification;
 
@@ -119,7 +119,7 @@ impl Store {
         .await
     }
 
-    /// Explains a destination: its health, its oldest owed and its newest dead deliveries.
+    /// Explains a destination: its health, its oldest pending and its newest failed deliveries.
     pub async fn explain_destination(&self, id: DestinationId) -> Result<Portrait, Error> {
         self.read_now(move |connection, now| {
             destination::portrait(connection, id, now)?.ok_or(Error::Missing { what: "destination" })

@@ -210,7 +210,7 @@ pub struct DestinationPatch {
     /// The settings and the secret that the new ones are based on. If the stored ones differ, nothing is changed:
     /// [`crate::Error::Conflict`].
     pub based_on: Option<(serde_json::Value, SecretString)>,
-    /// Switches it on or off. Owed deliveries stay owed; when it is switched on, its state is `healthy` again.
+    /// Switches it on or off. Pending deliveries stay pending; when it is switched on, its state is `healthy` again.
     pub enabled: Option<bool>,
     /// The reason that people see; `Some(None)` removes it.
     pub reason: Option<Option<String>>,

@@ -40,7 +40,7 @@ row! {
 }
 
 row! {
-    struct OwedRow {
+    struct QueuedRow {
         event_id: EventId,
         status: DeliveryStatus,
     }
@@ -65,10 +65,10 @@ impl Earned {
 /// The entry that a delivery announces to a destination that counts; `None` if its event announces none.
 pub fn earned(connection: &mut AnyConnection, row: &DeliveryRow) -> Result<Option<Earned>, Error> {
     let Some(entry) = entry(connection, row.event_id)? else { return Ok(None) };
-    let owed = owed(connection, &entry.payment_events(), row.destination_id)?;
+    let queued = queued(connection, &entry.payment_events(), row.destination_id)?;
     let is_payment = entry.entry == 0;
-    // Which of the two events was owed first never changes, even if the destination changes its choice.
-    let first = owed.first().map_or(entry.event_id, |first| first.event_id);
+    // Which of the two events was queued first never changes, even if the destination changes its choice.
+    let first = queued.first().map_or(entry.event_id, |first| first.event_id);
     let is_other = is_payment && entry.other_event_id == Some(row.event_id);
     Ok(Some(Earned {
         kind: if is_other { EntryKind::Renewal } else { entry.kind },
@@ -76,22 +76,26 @@ pub fn earned(connection: &mut AnyConnection, row: &DeliveryRow) -> Result<Optio
         unknown_because: entry.unknown_because,
         sku: entry.sku,
         is_elsewhere: is_payment && first != row.event_id,
-        not_counted_because: if is_payment { None } else { not_counted_because(&owed) },
+        not_counted_because: if is_payment { None } else { not_counted_because(&queued) },
     }))
 }
 
-/// Whether a destination is owed an event that no choice names: a change of a payment, if the destination counts and
-/// was ever owed the payment.
+/// Whether a destination gets an event that no choice names: a change of a payment, if the destination counts and
+/// the payment was ever queued for it.
 pub fn is_implied(connection: &mut AnyConnection, event: EventId, destination: &Destination) -> Result<bool, Error> {
     let Some(entry) = entry(connection, event)?.filter(|entry| entry.entry > 0 && destination.per_user) else {
         return Ok(false);
     };
-    was_owed(connection, &entry.payment_events(), destination.id)
+    was_queued(connection, &entry.payment_events(), destination.id)
 }
 
-/// Whether a destination was ever owed one of these events.
-pub fn was_owed(connection: &mut AnyConnection, events: &[EventId], destination: DestinationId) -> Result<bool, Error> {
-    Ok(!owed(connection, events, destination)?.is_empty())
+/// Whether one of these events was ever queued for a destination.
+pub fn was_queued(
+    connection: &mut AnyConnection,
+    events: &[EventId],
+    destination: DestinationId,
+) -> Result<bool, Error> {
+    Ok(!queued(connection, events, destination)?.is_empty())
 }
 
 const CHANGES: Sql = statement! {hot "payments_other_event", "
@@ -109,26 +113,30 @@ pub fn changes(connection: &mut AnyConnection, payment: EventId) -> Result<Vec<E
 }
 
 /// Why a change of a payment changes nothing at a destination: what it never counted is not taken back there.
-fn not_counted_because(owed: &[OwedRow]) -> Option<&'static str> {
-    let is = |status: DeliveryStatus| owed.iter().any(|one| one.status == status);
+fn not_counted_because(queued: &[QueuedRow]) -> Option<&'static str> {
+    let is = |status: DeliveryStatus| queued.iter().any(|one| one.status == status);
     match () {
         () if is(DeliveryStatus::Delivered) || is(DeliveryStatus::Pending) || is(DeliveryStatus::Waiting) => None,
-        () if is(DeliveryStatus::Dead) => {
-            Some("the payment is dead here, so that nothing was earned that could change")
+        () if is(DeliveryStatus::Failed) => {
+            Some("the payment's delivery failed here, so that nothing was earned that could change")
         }
         () => Some("the payment was not sent here, so that nothing was earned that could change"),
     }
 }
 
-const OWED: Sql = statement! {"
+const QUEUED: Sql = statement! {"
     SELECT event_id, status
     FROM deliveries
     WHERE event_id IN (?*) AND destination_id = ?
     ORDER BY seq
 "};
 
-fn owed(connection: &mut AnyConnection, events: &[EventId], destination: DestinationId) -> Result<Vec<OwedRow>, Error> {
-    sql(OWED).bind_list(events.iter().copied()).bind(destination).all(connection)
+fn queued(
+    connection: &mut AnyConnection,
+    events: &[EventId],
+    destination: DestinationId,
+) -> Result<Vec<QueuedRow>, Error> {
+    sql(QUEUED).bind_list(events.iter().copied()).bind(destination).all(connection)
 }
 
 const ENTRY: Sql = statement! {hot "payments_event", "

@@ -151,8 +151,8 @@ impl Booking {
         Ok(())
     }
 
-    /// Writes an event for each adjustment, and owes it to every destination that counts and was owed the payment. Call
-    /// it after the entries are written and the events of the payments of this settling are owed.
+    /// Writes an event for each adjustment, and queues it for every destination that counts and that the payment was
+    /// queued for. Call it after the entries are written and the events of the payments of this settling are queued.
     pub fn announce(&self, write: &mut Write<'_>, announcement: &Announcement<'_>) -> Result<(), Error> {
         for (adjustment, event) in self.adjusted(announcement) {
             announce_adjustment(write, announcement, adjustment, &event)?;
@@ -334,7 +334,7 @@ fn insert_adjustment(
     .later(write.connection)
 }
 
-/// Records the event of one adjustment and owes it.
+/// Records the event of one adjustment and queues it.
 fn announce_adjustment(
     write: &mut Write<'_>,
     announcement: &Announcement<'_>,
@@ -358,8 +358,8 @@ fn announce_adjustment(
     };
     insert(write, event, stored)?;
     for destination in announcement.destinations.iter().filter(|destination| destination.per_user) {
-        if earned::was_owed(write.connection, &carrier.events(), destination.id)? {
-            deliveries::owe(write, event, destination.id)?;
+        if earned::was_queued(write.connection, &carrier.events(), destination.id)? {
+            deliveries::queue(write, event, destination.id)?;
         }
     }
     Ok(())

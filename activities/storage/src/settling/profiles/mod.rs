@@ -1,22 +1,22 @@
-//! Profiles: the user attributes that integrations were owed last, and those that they are owed now. An integration
-//! here is a destination that keeps attributes of users.
+//! Profiles: the user attributes that were queued last for integrations, and those that are to be queued now. An
+//! integration here is a destination that keeps attributes of users.
 //!
-//! For each integration, user and environment the digest of the last owed profile is stored. A settling or a backfill
-//! compares it with the profile as it is in its transaction. If the two differ, the digest is updated, and the
-//! integration is owed the profile: by an event of the same record that carries the state of the user, or else by one
-//! `profile.updated`. So each change is sent once, whatever caused it. A profile
-//! is also owed in each lane in which events were sent without a name, once the customer has one.
+//! For each integration, user and environment the digest of the last queued profile is stored. A settling or a backfill
+//! compares it with the profile as it is in its transaction. If the two differ, the digest is updated, and the profile
+//! is queued for the integration: by an event of the same record that carries the state of the user, or else by one
+//! `profile.updated`. So each change is sent once, whatever caused it. A profile is also queued in each lane in which
+//! events were sent without a name, once the customer has one.
 //!
 //! A profile covers the purchases that the integration's filter wants.
 //!
 //! Digests are written under the lock of the user, in a table apart from `user_lanes`, whose rows claims lock. That a
 //! profile did not arrive is noted without the lock of the user: a race then sends one profile too many, never one too
-//! few. If a delivery died, its purchase is rechecked, at most three times for one state; if it was skipped or refused,
-//! the profile is owed by another state or by a backfill.
+//! few. If a delivery failed, its purchase is rechecked, at most three times for one state; if it was skipped or
+//! refused, the profile is queued by another state or by a backfill.
 
-mod owed;
+mod queued;
 
-pub use owed::{Failure, Trigger, note_all_lost, note_failure};
+pub use queued::{Failure, Trigger, note_all_lost, note_failure};
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -33,10 +33,10 @@ use crate::settling::revision::Carried;
 use domain::ids::ProfileScope;
 use domain::user::{self, Attributes, OwnedPurchase, PROFILE_UPDATED, Profile, ProfileUpdated};
 use domain::{CollapseKey, DestinationId, Environment, EventId, PlatformId};
-use owed::ProfileKey;
+use queued::ProfileKey;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The comparison of a user's profile with the ones that integrations were owed last.
+/// The comparison of a user's profile with the ones that were queued last for integrations.
 #[derive(Clone, Copy)]
 pub struct ProfileCheck<'a> {
     /// The app and platform of the purchase whose settling or backfill compares the profiles.
@@ -64,7 +64,7 @@ struct Integration<'a> {
     attributes: Attributes,
 }
 
-/// A profile, and the integrations that are owed it.
+/// A profile, and the integrations it is to be queued for.
 struct ChangedProfile {
     environment: Environment,
     /// The platforms that it covers; empty for all.
@@ -75,7 +75,7 @@ struct ChangedProfile {
     due: Vec<DueProfile>,
 }
 
-/// A profile that one integration is owed.
+/// A profile that is to be queued for one integration.
 struct DueProfile {
     destination: DestinationId,
     digest: String,
@@ -93,9 +93,9 @@ pub fn of(connection: &mut AnyConnection, purchases: UserPurchases<'_>) -> Resul
     Ok(Profile::of(&owned, user::paid_in_usd(entries)))
 }
 
-/// Updates the digests of the destinations whose profile changed. Owes a `profile.updated` to those that no event of
-/// this record gives all of it; returns whether it owes any.
-pub fn owe(
+/// Updates the digests of the destinations whose profile changed. Queues a `profile.updated` for those that no event of
+/// this record gives all of it; returns whether it queues any.
+pub fn queue(
     write: &mut Write<'_>,
     subject: &Subject<'_>,
     destinations: &[Destination],
@@ -103,14 +103,14 @@ pub fn owe(
 ) -> Result<bool, Error> {
     let owner = subject.check.owner;
     let mut revision = carried.map(|carried| carried.user_revision);
-    let mut is_owed = false;
+    let mut is_queued = false;
     let is_owners = subject.check.trigger == Trigger::Settling;
     let lane = is_owners.then_some((subject.collapse_key, subject.environment));
     for changed in subject.check.changed(write.connection, destinations, lane)? {
         let environment = changed.environment;
         for due in &changed.due {
             let key = ProfileKey { destination: due.destination, user: owner.id, environment };
-            owed::note(write, key, &due.digest, &due.known)?;
+            queued::note(write, key, &due.digest, &due.known)?;
         }
         let carriers = carried.filter(|_| environment == subject.environment);
         let is_carried = |due: &DueProfile| carriers.is_some_and(|carried| carried.to.contains(&due.destination));
@@ -125,21 +125,22 @@ pub fn owe(
         revision = Some(user_revision);
         let event = insert(write, subject, &changed, user_revision)?;
         for due in to {
-            deliveries::owe_in(write, &event, due.destination, environment)?;
+            deliveries::queue_in(write, &event, due.destination, environment)?;
         }
-        is_owed = true;
+        is_queued = true;
     }
-    Ok(is_owed)
+    Ok(is_queued)
 }
 
 impl ProfileCheck<'_> {
-    /// Whether the destination was owed another profile last than the present one.
+    /// Whether another profile than the present one was queued last for the destination.
     pub fn is_due(&self, connection: &mut AnyConnection, destination: &Destination) -> Result<bool, Error> {
         Ok(!self.changed(connection, std::slice::from_ref(destination), None)?.is_empty())
     }
 
-    /// The profiles that differ from what these destinations were owed last. And those of a customer whose purchase was
-    /// announced before they had a name: an event with the name and the device id of that time makes both one person.
+    /// The profiles that differ from what was queued last for these destinations. And those of a customer whose
+    /// purchase was announced before they had a name: an event with the name and the device id of that time makes both
+    /// one person.
     fn changed(
         &self,
         connection: &mut AnyConnection,
@@ -182,7 +183,7 @@ impl ProfileCheck<'_> {
         Ok(all)
     }
 
-    /// The profile that an integration is owed; `None` if it has that already.
+    /// The profile that is to be queued for an integration; `None` if it has that already.
     fn due(
         &self,
         connection: &mut AnyConnection,
@@ -193,14 +194,14 @@ impl ProfileCheck<'_> {
         let (destination, attributes) = (to.destination.id, to.attributes);
         let digest = profile.digest(attributes, self.owner.external_id.as_deref());
         let key = ProfileKey { destination, user: self.owner.id, environment: *environment };
-        let found = owed::find(connection, key, *lane)?;
+        let found = queued::find(connection, key, *lane)?;
         let must_join = self.owner.external_id.is_some() && found.lacks_name;
         let (is_due, removes) = match found.profile {
-            Some(owed) => {
-                let is_lost = self.trigger == Trigger::Backfill && owed::is_displaced(connection, key)?;
-                (is_lost || must_join || owed.lacks(&digest, self.trigger), owed.outlives(profile, attributes))
+            Some(last) => {
+                let is_lost = self.trigger == Trigger::Backfill && queued::is_displaced(connection, key)?;
+                (is_lost || must_join || last.lacks(&digest, self.trigger), last.outlives(profile, attributes))
             }
-            // An integration that was never owed a profile of this user needs no empty one.
+            // An integration that no profile of this user was ever queued for needs no empty one.
             None => {
                 let nothing = Profile::of(&[], user::paid_in_usd([]));
                 (must_join || profile.digest(attributes, None) != nothing.digest(attributes, None), false)

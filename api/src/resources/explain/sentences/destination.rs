@@ -1,4 +1,4 @@
-//! Sentences about a destination: its state, its choice of events, and what is owed to it, dead or skipped.
+//! Sentences about a destination: its state, its choice of events, what is pending for it, failed, or was skipped.
 
 use super::phrases::{count, environments, label, sentence};
 use storage::{Addressee, Destination, HealthView, Portrait};
@@ -11,7 +11,7 @@ pub fn destination(portrait: &Portrait) -> String {
         format!("deleted at {at}; its deliveries stay in the ledger")
     } else if !destination.enabled {
         format!(
-            "disabled since {}{reason}; the chosen events stay owed (`settle destination enable {}`)",
+            "disabled since {}{reason}; the chosen events stay pending (`settle destination enable {}`)",
             destination.since, destination.id
         )
     } else if let Some(since) = health.opened_at {
@@ -55,37 +55,39 @@ pub fn health(HealthView { health, .. }: &HealthView) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-/// The sentence about the deliveries that are owed to a destination.
-pub fn owed(portrait: &Portrait) -> String {
-    let waiting = match portrait.owes.waiting {
+/// The sentence about the deliveries that are pending for a destination.
+pub fn pending(portrait: &Portrait) -> String {
+    let waiting = match portrait.backlog.waiting {
         0 => String::new(),
         waiting => format!(", and {} for a customer's name", bounded(waiting, "waits", "wait")),
     };
-    match portrait.addressee.health.owed {
-        0 => format!("nothing is owed to it{waiting}"),
-        owed => format!("{} owed to it{waiting}; the oldest:", bounded(owed, "delivery is", "deliveries are")),
+    match portrait.addressee.health.pending {
+        0 => format!("nothing is pending for it{waiting}"),
+        pending => {
+            format!("{} pending for it{waiting}; the oldest:", bounded(pending, "delivery is", "deliveries are"))
+        }
     }
 }
 
-/// The sentence about the dead deliveries of a destination. A redelivery skips some of them. If all are shown and each
-/// would be skipped, the sentence proposes no command.
-pub fn dead(portrait: &Portrait) -> String {
-    let (id, dead, shown) = (portrait.addressee.destination.id, portrait.owes.dead, &portrait.dead);
-    if dead == 0 {
-        return "nothing is dead".to_owned();
+/// The sentence about the failed deliveries of a destination. A redelivery skips some of them. If all are shown and
+/// each would be skipped, the sentence proposes no command.
+pub fn failed(portrait: &Portrait) -> String {
+    let (id, failed, shown) = (portrait.addressee.destination.id, portrait.backlog.failed, &portrait.failed);
+    if failed == 0 {
+        return "nothing failed".to_owned();
     }
-    let is_all = usize::try_from(dead).is_ok_and(|dead| dead <= shown.len());
+    let is_all = usize::try_from(failed).is_ok_and(|failed| failed <= shown.len());
     let again = if is_all && shown.iter().all(|one| one.not_again.is_some()) {
         ", and none of it would be sent again".to_owned()
     } else {
         format!(" (`settle redeliver failed --destination {id}` sends again what may be)")
     };
-    format!("{} dead{again}; the newest:", bounded(dead, "delivery is", "deliveries are"))
+    format!("{}{again}; the newest:", bounded(failed, "delivery failed", "deliveries failed"))
 }
 
 /// The sentence about the deliveries that a destination must not get; `None` without one.
 pub fn skipped(portrait: &Portrait) -> Option<String> {
-    let skipped = portrait.owes.skipped;
+    let skipped = portrait.backlog.skipped;
     (skipped > 0).then(|| format!("{} skipped; the newest:", bounded(skipped, "delivery was", "deliveries were")))
 }
 

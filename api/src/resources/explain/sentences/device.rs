@@ -22,27 +22,27 @@ pub fn no_notification() -> String {
     "a device reported it: no notification of a store caused it".to_owned()
 }
 
-/// The sentence about what a destination is owed of an event of a device.
+/// The sentence about what was queued of an event of a device for a destination.
 pub fn device_delivery(view: &DeviceDeliveryView, addressee: &Addressee, now: Timestamp) -> String {
     let at = view.finished_at.map_or_else(String::new, |at| format!(" at {at}"));
     let why = view.last_error.as_deref().unwrap_or("no reason was recorded");
     let stands = match view.status {
         StreamStatus::Delivered => format!("delivered{at}, tried {}{}", times(view.attempts), last(view)),
         StreamStatus::Skipped => format!("not sent: {why}"),
-        StreamStatus::Dead => format!("dead{at}: {why}; never tried again{}", last(view)),
-        StreamStatus::Pending => held_back(addressee, now).unwrap_or_else(|| owed(view, now)),
+        StreamStatus::Failed => format!("failed{at}: {why}; never tried again{}", last(view)),
+        StreamStatus::Pending => held_back(addressee, now).unwrap_or_else(|| pending(view, now)),
     };
     format!("to {}: {stands}", label(&addressee.destination))
 }
 
-fn owed(view: &DeviceDeliveryView, now: Timestamp) -> String {
+fn pending(view: &DeviceDeliveryView, now: Timestamp) -> String {
     let error = view.last_error.as_deref().map_or_else(String::new, |error| format!("; the last time: {error}"));
     let tried = view.tried_at.map_or_else(String::new, |at| format!(", tried {}, last at {at}", times(view.attempts)));
     let next = match view.next_due_at {
         Some(at) if at > now => format!("; tried again at {at}"),
         _ => "; sent as soon as its turn comes, after the earlier events of its device".to_owned(),
     };
-    format!("owed{tried}{next}{}{error}", last(view))
+    format!("pending{tried}{next}{}{error}", last(view))
 }
 
 /// The last request, if one was made.
@@ -55,8 +55,8 @@ fn last(view: &DeviceDeliveryView) -> String {
     }
 }
 
-/// The reason why a destination is owed nothing of an event of a device. `None` if the destination was deleted before the
-/// event was received: then it is not mentioned.
+/// The reason why nothing of an event of a device was queued for a destination. `None` if the destination was deleted
+/// before the event was received: then it is not mentioned.
 pub fn device_event_unsent(event: &DeviceEventFacts, addressee: &Addressee) -> Option<Unsent> {
     let Addressee { destination, chosen_at, deleted_at, .. } = addressee;
     let Destination { filter, created_at, .. } = destination;
@@ -82,7 +82,7 @@ pub fn device_event_unsent(event: &DeviceEventFacts, addressee: &Addressee) -> O
         (_, Some(at)) => ("deleted", format!("the destination was deleted at {at}")),
         _ => (
             "unexplained",
-            "the reason is unknown: it should have been owed (`settle audit` reports it too)".to_owned(),
+            "the reason is unknown: it should have been queued (`settle check` reports it too)".to_owned(),
         ),
     };
     Some(Unsent { code, sentence: format!("not to {}: {why}", label(destination)) })

@@ -45,13 +45,13 @@ pub fn unsent(event: &EventFacts, addressee: &Addressee) -> Option<Unsent> {
         }
         _ if is_profile => (
             "has_this_profile",
-            "it was owed the same profile before, another event carries it, or it is of a platform or environment \
-             that it does not want"
+            "the same profile was queued for it before, another event carries it, or it is of a platform or \
+             environment that it does not want"
                 .to_owned(),
         ),
         _ if is_implied(&event.event_type) => (
             "follows_from_nothing",
-            "it changes a payment, and is for integrations that count and were owed that payment".to_owned(),
+            "it changes a payment, and is for integrations that count and for which that payment was queued".to_owned(),
         ),
         _ if !destination.chose(&event.event_type) => (
             "type_not_chosen",
@@ -71,7 +71,7 @@ pub fn unsent(event: &EventFacts, addressee: &Addressee) -> Option<Unsent> {
             (_, Some(at)) => ("deleted", format!("the destination was deleted at {at}")),
             _ => (
                 "unexplained",
-                "the reason is unknown: the delivery is missing (`settle audit` reports it too)".to_owned(),
+                "the reason is unknown: the delivery is missing (`settle check` reports it too)".to_owned(),
             ),
         },
     };
@@ -190,19 +190,19 @@ fn delivery_state(one: &Sending, addressee: &Addressee, now: Timestamp) -> Strin
             let until = view.created_at.plus(LONGEST_WAIT);
             format!("waits until {until}, and is sent as soon as the customer is named: {why}")
         }
-        DeliveryStatus::Dead => format!("dead{at}: {why}; never tried again by itself{}", redelivery(one)),
-        DeliveryStatus::Pending => owed_because(one, addressee, now),
+        DeliveryStatus::Failed => format!("failed{at}: {why}; never tried again by itself{}", redelivery(one)),
+        DeliveryStatus::Pending => pending_because(one, addressee, now),
     }
 }
 
-/// The command that sends a dead event again, or why a redelivery would skip it.
+/// The command that sends a failed event again, or why a redelivery would skip it.
 fn redelivery(one: &Sending) -> String {
     let why = match one.not_again {
         None => {
             let DeliveryView { event_id, destination_id, .. } = &one.delivery;
             return format!(" (`settle redeliver event {event_id} --destination {destination_id}`)");
         }
-        Some(Skipped::AlreadyOwed) => return ", but it is owed again by now".to_owned(),
+        Some(Skipped::AlreadyPending) => return ", but it is queued again by now".to_owned(),
         Some(Skipped::Superseded) => "a newer state of the purchase stands for it",
         Some(Skipped::NotChosen) => "the destination does not choose it any more",
         Some(Skipped::Acknowledged) => "it, or a newer state, arrived",
@@ -228,10 +228,10 @@ fn superseded(one: &Sending) -> String {
     let at = successor.finished_at.map_or_else(String::new, |at| format!(" at {at}"));
     let became = match successor.status {
         DeliveryStatus::Delivered => format!("which was delivered{at}"),
-        DeliveryStatus::Dead => format!("which died{at}"),
+        DeliveryStatus::Failed => format!("which failed{at}"),
         DeliveryStatus::Skipped => "which was not sent".to_owned(),
         DeliveryStatus::Waiting => "which waits for the customer's name".to_owned(),
-        DeliveryStatus::Pending | DeliveryStatus::Superseded => "which is owed".to_owned(),
+        DeliveryStatus::Pending | DeliveryStatus::Superseded => "which is pending".to_owned(),
     };
     format!("superseded by revision {}, {became}", successor.revision)
 }
@@ -241,37 +241,42 @@ pub fn held_back(addressee: &Addressee, now: Timestamp) -> Option<String> {
     let Addressee { destination, health: HealthView { health, .. }, .. } = addressee;
     let reason = destination.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
     if !destination.enabled {
-        return Some(format!("owed: the destination is disabled since {}{reason}", destination.since));
+        return Some(format!("pending: the destination is disabled since {}{reason}", destination.since));
     }
     if let Some(since) = health.opened_at {
-        return Some(format!("owed: the destination does not answer since {since}, and is tried every 30 s{reason}"));
+        return Some(format!(
+            "pending: the destination does not answer since {since}, and is tried every 30 s{reason}"
+        ));
     }
     let until = health.paused_until.filter(|until| *until > now)?;
-    Some(format!("owed: the destination requested a pause until {until}"))
+    Some(format!("pending: the destination requested a pause until {until}"))
 }
 
 /// Why a pending delivery is not sent yet: the destination is disabled, open or paused, or the delivery waits for its
 /// back-off.
-fn owed_because(one: &Sending, addressee: &Addressee, now: Timestamp) -> String {
+fn pending_because(one: &Sending, addressee: &Addressee, now: Timestamp) -> String {
     if let Some(why) = held_back(addressee, now) {
         return why;
     }
     if one.attempts.last().is_some_and(|last| last.finished_at.is_none()) {
-        return "owed, and being sent at this moment unless its worker died".to_owned();
+        return "pending, and being sent at this moment unless its worker died".to_owned();
     }
     let view = &one.delivery;
     let error = view.last_error.as_deref().map_or_else(String::new, |error| format!("; the last time: {error}"));
     match (view.next_due_at, view.attempts) {
-        (Some(at), 0) if at <= now => format!("owed, and sent as soon as its lane is free; due since {at}"),
+        (Some(at), 0) if at <= now => format!("pending, and sent as soon as its lane is free; due since {at}"),
         (Some(at), 0) => {
             let why = view.last_error.as_deref().map_or_else(String::new, |why| format!(": {why}"));
-            format!("owed, due at {at}{why}")
+            format!("pending, due at {at}{why}")
         }
         (Some(at), tried) if at <= now => {
-            format!("owed, tried {}, and tried again as soon as its lane is free; due since {at}{error}", times(tried))
+            format!(
+                "pending, tried {}, and tried again as soon as its lane is free; due since {at}{error}",
+                times(tried)
+            )
         }
-        (Some(at), tried) => format!("owed, tried {}, tried again at {at}{error}", times(tried)),
-        (None, _) => "owed".to_owned(),
+        (Some(at), tried) => format!("pending, tried {}, tried again at {at}{error}", times(tried)),
+        (None, _) => "pending".to_owned(),
     }
 }
 
@@ -287,7 +292,7 @@ pub fn earlier_attempts(one: &Sending) -> Option<String> {
 pub fn attempt(attempt: &AttemptView) -> String {
     let by = match attempt.mode.as_str() {
         "probe" => ", to see whether it answers again",
-        "drain" => ", with what was owed",
+        "drain" => ", with what was pending",
         _ => "",
     };
     let retry_after = attempt.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(RETRY_AFTER));

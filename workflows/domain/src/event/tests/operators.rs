@@ -21,7 +21,7 @@ fn body(event_type: &str, state: State) -> Value {
         reason: Some("the endpoint answered 500"),
         since: day(2),
         failures: 10,
-        owed: 30,
+        pending: 30,
     };
     event.body()
 }

@@ -313,10 +313,12 @@ fn a_refund_is_a_separate_event_about_the_payment() {
     assert_eq!(about["payment_insert_id"], json!(event_id("user.subscription.renewed", 0)));
     assert_eq!((&sent_event["user_id"], &sent_event["device_id"]), (&json!("anna@shop"), &json!(USER)));
     assert!(sent_event.get("user_properties").is_none(), "it carries no state of the user");
-    let not_counted_because =
-        Earned { not_counted_because: Some("the payment is dead here"), ..earned(EntryKind::Refund, Some("-5.43")) };
+    let not_counted_because = Earned {
+        not_counted_because: Some("the payment's delivery failed here"),
+        ..earned(EntryKind::Refund, Some("-5.43"))
+    };
     let not_counted_because = Unsent { earned: Some(not_counted_because), ..refund };
-    assert_eq!(why(&render(&destination, &not_counted_because)), ("skip", "the payment is dead here"));
+    assert_eq!(why(&render(&destination, &not_counted_because)), ("skip", "the payment's delivery failed here"));
 }
 
 #[test]

@@ -91,10 +91,10 @@ fn event_id(event_type: &str, n: u32) -> EventId {
 }
 
 fn sibling(event_type: &str, n: u32) -> Sibling {
-    Sibling { event_id: event_id(event_type, n), event_type: event_type.to_owned(), owed_seq: Some(i64::from(n)) }
+    Sibling { event_id: event_id(event_type, n), event_type: event_type.to_owned(), queued_seq: Some(i64::from(n)) }
 }
 
-/// Events of one revision, all of which are owed.
+/// Events of one revision, all of which were queued.
 fn siblings(whats: &[TransitionKind]) -> Vec<Sibling> {
     (0..).zip(whats).map(|(n, what)| sibling(what.event_type(), n)).collect()
 }

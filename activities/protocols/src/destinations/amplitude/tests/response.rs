@@ -46,7 +46,7 @@ fn summary(result: &DeliveryResult) -> Vec<(&'static str, String, bool)> {
     let became = |verdict: &Verdict| match verdict {
         Verdict::Delivered => "delivered".to_owned(),
         Verdict::Retry { delay } => delay.as_millis().to_string(),
-        Verdict::Dead => "dead".to_owned(),
+        Verdict::Failed => "failed".to_owned(),
     };
     result.events.iter().map(|one| (one.class.as_str(), became(&one.verdict), one.counts)).collect()
 }
@@ -112,13 +112,13 @@ fn a_200_that_is_not_amplitudes_is_no_success() {
 }
 
 #[test]
-fn defective_requests_die_with_an_alarm() {
+fn defective_requests_fail_with_an_alarm() {
     for body in [
         json!({"code": 400, "error": "Invalid JSON request body"}),
         json!({"code": 400, "error": "Request missing required field", "missing_field": "api_key"}),
     ] {
         let result = judge_answer(400, body.clone(), 2);
-        assert_eq!(summary(&result), rows(&[("defect", "dead", true); 2]), "{body}");
+        assert_eq!(summary(&result), rows(&[("defect", "failed", true); 2]), "{body}");
         assert_eq!((result.endpoint_signal, result.alarm.is_some()), (FAILURE, true));
     }
 }
@@ -167,15 +167,15 @@ fn an_unknown_only_sandbox_key_disables_the_integration() {
 }
 
 #[test]
-fn named_events_die_and_the_others_are_retried_at_once() {
+fn named_events_fail_and_the_others_are_retried_at_once() {
     for kind in ["events_with_invalid_fields", "events_with_missing_fields", "events_with_invalid_id_lengths"] {
         let body =
             json!({"code": 400, "error": "Invalid field values on some events", kind: {"time": [1], "who": [2]}});
         let result = judge_answer(400, body, 4);
         let expected = [
             ("not_taken", "0", false),
-            ("refused", "dead", true),
-            ("refused", "dead", true),
+            ("refused", "failed", true),
+            ("refused", "failed", true),
             ("not_taken", "0", false),
         ];
         assert_eq!((summary(&result), &result.endpoint_signal), (rows(&expected), &Signal::Success), "{kind}");
@@ -195,20 +195,20 @@ fn each_round_removes_at_least_one_wrong_event() {
             "events_with_invalid_fields": {"user_id": [first]}});
         let result = judge_answer(400, body, wrong.len());
         let verdicts = result.events.iter().zip(&wrong);
-        wrong = verdicts.filter(|(one, _)| one.verdict != Verdict::Dead).map(|(_, is_wrong)| *is_wrong).collect();
+        wrong = verdicts.filter(|(one, _)| one.verdict != Verdict::Failed).map(|(_, is_wrong)| *is_wrong).collect();
         rounds += 1;
     }
     assert_eq!((rounds, wrong), (4, vec![false, false]));
 }
 
 #[test]
-fn a_silenced_customers_events_die_with_an_alarm() {
-    let silenced = [("silenced", "dead", true), ("not_taken", "0", false)];
+fn a_silenced_customers_events_fail_with_an_alarm() {
+    let silenced = [("silenced", "failed", true), ("not_taken", "0", false)];
     let result = judge_answer(400, json!({"code": 400, "error": "x", "silenced_events": [0], "eps_threshold": 30}), 2);
     assert_eq!((summary(&result), result.alarm.is_some()), (rows(&silenced), true));
     for devices in [json!({USER.to_string(): 40}), json!([USER])] {
         let result = judge_answer(400, json!({"code": 400, "error": "x", "silenced_devices": devices}), 2);
-        assert_eq!(summary(&result), rows(&[("silenced", "dead", true); 2]));
+        assert_eq!(summary(&result), rows(&[("silenced", "failed", true); 2]));
     }
     let other = judge_answer(400, json!({"code": 400, "error": "x", "silenced_devices": ["another"]}), 1);
     assert_eq!(summary(&other), rows(&[("refused", "5000", true)]));
@@ -267,14 +267,14 @@ fn a_throttled_project_is_paused_as_a_whole() {
 }
 
 #[test]
-fn a_request_too_large_is_halved_and_a_single_event_dies() {
+fn a_request_too_large_is_halved_and_a_single_event_fails() {
     for (count, half) in [(10, 5), (5, 2), (3, 1), (2, 1)] {
         let result = judge_reply(&answer(413, "<html>"), &events(count));
         assert_eq!((result.at_most, result.endpoint_signal.clone()), (Some(half), Signal::Neutral));
         assert_eq!(summary(&result), vec![("too_large", "0".to_owned(), false); count]);
     }
     let result = judge_answer(413, json!({"code": 413, "error": "Payload too large"}), 1);
-    assert_eq!((summary(&result), result.alarm.is_some()), (rows(&[("too_large", "dead", true)]), true));
+    assert_eq!((summary(&result), result.alarm.is_some()), (rows(&[("too_large", "failed", true)]), true));
 }
 
 #[test]
@@ -287,7 +287,7 @@ fn a_firewall_refusal_is_retried_rarely() {
 }
 
 #[test]
-fn an_unlisted_refusal_is_bisected_and_dies_at_the_fifth() {
+fn an_unlisted_refusal_is_bisected_and_fails_at_the_fifth() {
     let body = json!({"code": 400, "error": "Something else"});
     let result = judge_answer(400, body.clone(), 10);
     assert_eq!((result.at_most, &result.endpoint_signal), (Some(5), &Signal::Neutral));
@@ -300,7 +300,7 @@ fn an_unlisted_refusal_is_bisected_and_dies_at_the_fifth() {
     };
     assert_eq!(alone(1, 0), rows(&[("refused", "5000", true)]));
     assert_eq!(alone(9, 3), rows(&[("refused", "86400000", true)]));
-    assert_eq!(alone(5, 4), rows(&[("refused", "dead", true)]));
+    assert_eq!(alone(5, 4), rows(&[("refused", "failed", true)]));
 }
 
 #[test]
@@ -362,7 +362,7 @@ fn the_last_attempt_is_shortly_before_the_seven_days_are_over() {
         };
         assert_eq!(
             (last.verdict, last.class),
-            (Verdict::Dead, AttemptClass::ServerError),
+            (Verdict::Failed, AttemptClass::ServerError),
             "it was sent, and may be counted"
         );
         assert_eq!(at.since(first), GIVES_UP_AFTER - MINUTE * 10);
@@ -391,7 +391,7 @@ fn a_custom_schedule_is_used_and_cut_at_seven_days() {
     assert_eq!(at(1), rows(&[("server_error", "60000", true)]));
     let left = (GIVES_UP_AFTER - MINUTE * 11).as_millis().to_string();
     assert_eq!(at(2), rows(&[("server_error", left.as_str(), true)]));
-    assert_eq!(at(3), rows(&[("server_error", "dead", true)]));
+    assert_eq!(at(3), rows(&[("server_error", "failed", true)]));
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn only_2xx_is_success() {
 #[test]
 fn a_failed_request_is_retried_until_the_schedule_ends() {
     let failure = Reply::Failure { class: AttemptClass::Tls, message: "no TLS".to_owned() };
-    for (number, verdict) in [(2, Verdict::Retry { delay: duration(300_000) }), (10, Verdict::Dead)] {
+    for (number, verdict) in [(2, Verdict::Retry { delay: duration(300_000) }), (10, Verdict::Failed)] {
         let expected = failed(verdict, AttemptClass::Tls, "no TLS".to_owned());
         let result = judge_one(&failure, event(RENEWED, number, 0));
         assert_eq!(result, (expected, EndpointSignal::Failure { pause: None }));
@@ -88,13 +88,13 @@ fn a_destinations_own_schedule_is_used() {
     let verdict = |number| judge_one_with(&custom, &answer(500, None), event(UPDATED, number, 0)).0.verdict;
     assert_eq!(verdict(1), Verdict::Retry { delay: duration(60_000) });
     assert_eq!(verdict(2), Verdict::Retry { delay: duration(7_200_000) });
-    assert_eq!(verdict(3), Verdict::Dead);
+    assert_eq!(verdict(3), Verdict::Failed);
     let (_, endpoint_signal) = judge_one_with(&custom, &answer(503, Some("99999")), event(UPDATED, 3, 0));
     assert_eq!(endpoint_signal, EndpointSignal::Failure { pause: Some(duration(HOUR_MS)) });
 }
 
 #[test]
-fn a_410_disables_the_endpoint_and_the_event_stays_owed() {
+fn a_410_disables_the_endpoint_and_the_event_stays_pending() {
     for (event_type, number) in [(UPDATED, 1), (RENEWED, 4), (RENEWED, 10)] {
         let (judge_one, endpoint_signal) = judge_one(&answer(410, Some("7200")), event(event_type, number, 4));
         assert!(
@@ -108,17 +108,17 @@ fn a_410_disables_the_endpoint_and_the_event_stays_owed() {
 }
 
 #[test]
-fn a_user_event_dies_at_its_fifth_refusal_a_state_does_not() {
+fn a_user_event_fails_at_its_fifth_refusal_a_state_does_not() {
     let verdict = |status, event_type, refusals| judge_one(&answer(status, None), event(event_type, 6, refusals)).0;
     for status in [400, 401, 403, 404, 409, 413, 422, 451, 499] {
-        let dead = verdict(status, RENEWED, 4);
-        assert_eq!((dead.verdict, dead.class), (Verdict::Dead, AttemptClass::Refused));
+        let failed = verdict(status, RENEWED, 4);
+        assert_eq!((failed.verdict, failed.class), (Verdict::Failed, AttemptClass::Refused));
         let message = format!("the endpoint answered {status}, and refused it 5 times");
-        assert_eq!(dead.error.as_deref(), Some(message.as_str()));
+        assert_eq!(failed.error.as_deref(), Some(message.as_str()));
         assert!(matches!(verdict(status, RENEWED, 3).verdict, Verdict::Retry { .. }));
         assert!(matches!(verdict(status, UPDATED, 40).verdict, Verdict::Retry { .. }));
         // Events about destinations and others share the track of `user.*`, and must not block it either.
-        assert_eq!(verdict(status, "destination.failing", 4).verdict, Verdict::Dead);
+        assert_eq!(verdict(status, "destination.failing", 4).verdict, Verdict::Failed);
     }
     for status in [408, 425, 429, 410, 301, 500, 503] {
         assert!(matches!(verdict(status, RENEWED, 40).verdict, Verdict::Retry { .. }), "{status}");

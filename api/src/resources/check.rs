@@ -1,7 +1,7 @@
-//! `/v1/audit`: checks whether the tables agree with each other, and compares the sent revenue with the ledger.
+//! `/v1/check`: checks whether the tables agree with each other, and compares the sent revenue with the ledger.
 
 use super::query::Listed;
-use crate::auditing::Findings;
+use crate::checking::Findings;
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::Query;
@@ -11,17 +11,17 @@ use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use storage::{Page, RevenueAudit, RevenueFilter, RuleFindings};
+use storage::{Page, RevenueCheck, RevenueFilter, RuleFindings};
 use tokio::time::Instant;
 
 /// Maximum number of rows of one query.
 const ROWS_PER_QUERY: i64 = 1000;
-/// After this time an audit answers with the cursor to continue from.
+/// After this time a check answers with the cursor to continue from.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 
-/// Where an audit begins, and how many rows it checks.
+/// Where a check begins, and how many rows it checks.
 #[derive(Debug, Deserialize, JsonSchema)]
-pub struct AuditQuery {
+pub struct CheckQuery {
     /// `next_cursor` of the answer before.
     cursor: Option<String>,
     /// Number of rows of one table to check; as many as some seconds allow when absent.
@@ -29,9 +29,9 @@ pub struct AuditQuery {
     limit: Option<i64>,
 }
 
-/// The findings of a part of an audit.
+/// The findings of a part of a check.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Audit {
+pub struct Check {
     /// Number of violations, over all rules.
     violations: i64,
     /// Number of rows that were checked.
@@ -42,32 +42,32 @@ pub struct Audit {
     next_cursor: Option<String>,
 }
 
-/// `GET /v1/audit`: checks rows for some seconds, or `limit` rows of one table, and lists every rule with the number of
+/// `GET /v1/check`: checks rows for some seconds, or `limit` rows of one table, and lists every rule with the number of
 /// violations. `next_cursor` continues until everything was checked.
-pub async fn show(State(edge): State<Shared>, Query(query): Query<AuditQuery>) -> Result<Json<Audit>, Error> {
-    let AuditQuery { mut cursor, limit } = query;
+pub async fn show(State(edge): State<Shared>, Query(query): Query<CheckQuery>) -> Result<Json<Check>, Error> {
+    let CheckQuery { mut cursor, limit } = query;
     let began = Instant::now();
     let mut findings = Findings::default();
     loop {
         let page = Page { cursor, limit: limit.unwrap_or(ROWS_PER_QUERY) };
-        let audited = edge.store.audit(page).await?;
-        cursor = audited.next_cursor.clone();
-        findings.add(audited);
+        let checked = edge.store.check(page).await?;
+        cursor = checked.next_cursor.clone();
+        findings.add(checked);
         if cursor.is_none() || limit.is_some() || began.elapsed() > TIME_LIMIT {
             break;
         }
     }
     let violations = findings.violations();
-    Ok(Json(Audit { violations, checked: findings.checked, rules: findings.rules, next_cursor: cursor }))
+    Ok(Json(Check { violations, checked: findings.checked, rules: findings.rules, next_cursor: cursor }))
 }
 
-/// `GET /v1/audit/revenue`: compares, for a page of purchases, every ledger entry with what was sent of it to each
+/// `GET /v1/check/revenue`: compares, for a page of purchases, every ledger entry with what was sent of it to each
 /// integration that counts, and names the reason of each difference. `next_cursor` continues.
 pub async fn revenue(
     State(edge): State<Shared>,
     caller: Caller,
     Query(Listed { mut filter, page }): Query<Listed<RevenueFilter>>,
-) -> Result<Json<RevenueAudit>, Error> {
+) -> Result<Json<RevenueCheck>, Error> {
     filter.app_id = caller.app(&edge, filter.app_id).await?;
-    Ok(Json(edge.store.audit_revenue(filter, page.page()).await?))
+    Ok(Json(edge.store.check_revenue(filter, page.page()).await?))
 }

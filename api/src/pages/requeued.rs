@@ -1,4 +1,4 @@
-//! What a redelivery owes again, for people: how many, and why the others are not. Pure.
+//! What a redelivery queues again, for people: how many, and why the others are not. Pure.
 
 use super::action::Input;
 use super::visit::Visit;
@@ -8,7 +8,7 @@ use serde::de::value::Error as Unknown;
 use std::collections::BTreeMap;
 use storage::Skipped;
 
-/// The field with the name of a run: what a form owes again, it owes once, even if it is sent twice.
+/// The field with the name of a run: what a form queues again, it queues once, even if it is sent twice.
 pub const RUN: &str = "run";
 /// Number of random bytes in the name of a run.
 const RUN_BYTES: usize = 8;
@@ -26,16 +26,16 @@ pub fn run(random: [u8; 32]) -> Input {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Owing {
-    pub owed: i64,
+pub struct Requeued {
+    pub pending: i64,
     /// Number of those that are not sent, by reason.
     pub skipped: BTreeMap<Skipped, i64>,
 }
 
-impl Owing {
-    /// With what was owed in the same run.
+impl Requeued {
+    /// With what was queued in the same run.
     pub fn add(&mut self, other: &Self) {
-        self.owed += other.owed;
+        self.pending += other.pending;
         for (reason, number) in &other.skipped {
             *self.skipped.entry(*reason).or_default() += number;
         }
@@ -46,34 +46,34 @@ impl Owing {
     pub fn text(&self) -> String {
         let name = |reason: &Skipped| serde_json::to_value(reason).ok()?.as_str().map(str::to_owned);
         let skipped = self.skipped.iter().filter_map(|(reason, number)| Some(format!(".{}-{number}", name(reason)?)));
-        format!("{}{}", self.owed, skipped.collect::<String>())
+        format!("{}{}", self.pending, skipped.collect::<String>())
     }
 
     /// From its text; what is no part of one is left out.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('.');
-        let owed = parts.next()?.parse().ok().filter(|owed| *owed >= 0)?;
+        let pending = parts.next()?.parse().ok().filter(|pending| *pending >= 0)?;
         let skipped = parts.filter_map(|part| {
             let (name, number) = part.split_once('-')?;
             let name = IntoDeserializer::<Unknown>::into_deserializer(name);
             Some((Skipped::deserialize(name).ok()?, number.parse().ok()?))
         });
-        Some(Self { owed, skipped: skipped.collect() })
+        Some(Self { pending, skipped: skipped.collect() })
     }
 
     /// The result in the address of a page, where an action left it.
     #[must_use]
     pub fn of(visit: &Visit) -> Option<Self> {
-        Self::parse(&visit.query("owed")?)
+        Self::parse(&visit.query("pending")?)
     }
 
     #[must_use]
     pub fn sentence(&self) -> String {
-        match self.owed {
+        match self.pending {
             0 => "Nothing is sent again.".to_owned(),
-            1 => "1 delivery is owed again.".to_owned(),
-            owed => format!("{owed} deliveries are owed again."),
+            1 => "1 delivery is queued again.".to_owned(),
+            pending => format!("{pending} deliveries are queued again."),
         }
     }
 
@@ -89,7 +89,7 @@ const fn sentence(reason: Skipped) -> &'static str {
     match reason {
         Skipped::Superseded => "a newer state of the same purchase is sent instead",
         Skipped::NotChosen => "the destination does not choose such events, or not of this platform or environment",
-        Skipped::AlreadyOwed => "it is owed already",
+        Skipped::AlreadyPending => "it is pending already",
         Skipped::Acknowledged => "the destination acknowledged it, or a newer state",
         Skipped::Counted => "the destination acknowledged it, and would count it twice",
         Skipped::MayBeCounted => "the destination may have it, and would count it twice so late",
@@ -102,19 +102,19 @@ const fn sentence(reason: Skipped) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::Owing;
+    use super::Requeued;
     use storage::Skipped;
 
     #[test]
     fn a_result_is_the_same_after_an_address() {
-        let one = Owing { owed: 2, skipped: [(Skipped::AlreadyOwed, 3), (Skipped::Pruned, 1)].into() };
-        assert_eq!(one.text(), "2.already_owed-3.pruned-1");
-        assert_eq!(Owing::parse(&one.text()), Some(one.clone()));
-        assert_eq!(Owing::parse("2.<script>-1.pruned-x"), Some(Owing { owed: 2, ..Owing::default() }));
-        assert_eq!((Owing::parse("-2"), Owing::parse("x")), (None, None));
+        let one = Requeued { pending: 2, skipped: [(Skipped::AlreadyPending, 3), (Skipped::Pruned, 1)].into() };
+        assert_eq!(one.text(), "2.already_pending-3.pruned-1");
+        assert_eq!(Requeued::parse(&one.text()), Some(one.clone()));
+        assert_eq!(Requeued::parse("2.<script>-1.pruned-x"), Some(Requeued { pending: 2, ..Requeued::default() }));
+        assert_eq!((Requeued::parse("-2"), Requeued::parse("x")), (None, None));
         let mut sum = one.clone();
         sum.add(&one);
-        assert_eq!(sum, Owing { owed: 4, skipped: [(Skipped::AlreadyOwed, 6), (Skipped::Pruned, 2)].into() });
+        assert_eq!(sum, Requeued { pending: 4, skipped: [(Skipped::AlreadyPending, 6), (Skipped::Pruned, 2)].into() });
         assert_eq!(sum.reasons().len(), 2);
     }
 }

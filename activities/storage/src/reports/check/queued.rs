@@ -1,5 +1,5 @@
 //! The rules that need more than one statement: the number of notifications in the body of a `purchase.updated`, and
-//! the destinations that an event had to be owed to.
+//! the destinations that an event had to be queued for.
 
 use super::range::{DELIVERIES, DEVICE_EVENTS, EVENTS, Range};
 use crate::db::connection::AnyConnection;
@@ -15,7 +15,7 @@ use serde_json::Value;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 
-/// How long after its deletion a destination may still have owed deliveries, in milliseconds.
+/// How long after its deletion a destination may still have pending deliveries, in milliseconds.
 const DELETED_MS: i64 = 600_000;
 
 row! {
@@ -66,13 +66,13 @@ const TO_DELETED: Sql = statement! {"
     ORDER BY d.seq
 "};
 
-/// The rule `nothing_is_owed_to_the_deleted`.
+/// The rule `nothing_is_pending_for_the_deleted`.
 pub fn to_deleted(connection: &mut AnyConnection, range: &Range) -> Result<Vec<String>, Error> {
     let before = range.now.plus_millis(-DELETED_MS);
     sql(TO_DELETED).bind_all(range.values.clone()).bind(before).bind(before).values(connection)
 }
 
-const OWED: Sql = statement! {"
+const QUEUED: Sql = statement! {"
     SELECT e.id, e.event_type, e.created_at, p.app_id, p.platform_id, e.environment, d.destination_id
     FROM events e
     JOIN purchases p ON p.collapse_key = e.collapse_key AND e.environment IS NOT NULL
@@ -82,9 +82,9 @@ const OWED: Sql = statement! {"
     ORDER BY e.seq
 "};
 
-/// The rule `an_event_was_owed`. It checks events about purchases only, not those about destinations.
-pub fn owed(connection: &mut AnyConnection, range: &Range) -> Result<Vec<String>, Error> {
-    missing(connection, range, OWED)
+/// The rule `an_event_was_queued`. It checks events about purchases only, not those about destinations.
+pub fn queued(connection: &mut AnyConnection, range: &Range) -> Result<Vec<String>, Error> {
+    missing(connection, range, QUEUED)
 }
 
 const OF_DEVICES: Sql = statement! {"
@@ -97,12 +97,12 @@ const OF_DEVICES: Sql = statement! {"
     ORDER BY e.seq
 "};
 
-/// The rule `a_device_event_was_owed`.
+/// The rule `a_device_event_was_queued`.
 pub fn of_devices(connection: &mut AnyConnection, range: &Range) -> Result<Vec<String>, Error> {
     missing(connection, range, OF_DEVICES)
 }
 
-/// The events among those of a statement that a destination should have been owed, and was not, each with it.
+/// The events among those of a statement that should have been queued for a destination, and were not, each with it.
 fn missing(connection: &mut AnyConnection, range: &Range, events: Sql) -> Result<Vec<String>, Error> {
     let mut choosers: BTreeMap<AppId, Vec<Chooser>> = BTreeMap::new();
     let before = range.now.plus_millis(-millis(MARGIN));
@@ -110,12 +110,12 @@ fn missing(connection: &mut AnyConnection, range: &Range, events: Sql) -> Result
     let mut missing = Vec::new();
     for event in rows.chunk_by(|a, b| a.id == b.id) {
         let Some(first) = event.first() else { continue };
-        let owed_to: HashSet<DestinationId> = event.iter().filter_map(|row| row.destination_id).collect();
+        let queued_for: HashSet<DestinationId> = event.iter().filter_map(|row| row.destination_id).collect();
         let all = match choosers.entry(first.app_id) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => place.insert(choosers::of_app(connection, first.app_id)?),
         };
-        let without = all.iter().filter(|one| expects(one, first) && !owed_to.contains(&one.destination.id));
+        let without = all.iter().filter(|one| expects(one, first) && !queued_for.contains(&one.destination.id));
         missing.extend(without.map(|one| format!("{} to {}", first.id, one.destination.id)));
     }
     Ok(missing)

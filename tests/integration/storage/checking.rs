@@ -1,4 +1,4 @@
-//! The audit: it finds nothing in what settle wrote, and notices every change that was made by hand.
+//! The check: it finds nothing in what settle wrote, and notices every change that was made by hand.
 
 use super::aging::MINUTE_MS;
 use super::sending::{RETRY, Sent, finish};
@@ -9,7 +9,7 @@ use storage::{
     SecretString, TopicRequest, Verdict,
 };
 
-/// Two destinations and purchases whose deliveries are delivered, superseded, dead and redelivered.
+/// Two destinations and purchases whose deliveries are delivered, superseded, failed and redelivered.
 async fn live(world: &World) {
     let hook = world.destination("hook").await;
     let analytics = world.analytics("analytics").await;
@@ -25,7 +25,7 @@ async fn live(world: &World) {
     }
     world.send("r2", hook.id, RETRY).await;
     world.pass(5_001);
-    world.send("r2", hook.id, Verdict::Dead).await;
+    world.send("r2", hook.id, Verdict::Failed).await;
     let failed = RedeliverySelector::Failed.to(None);
     world.store.redeliver_all(failed, Page::default(), Run::Real).await.unwrap();
     world.store.name_customer(world.app.id, Owner::AppUser("customer-1".to_owned()), "anna").await.unwrap();
@@ -107,16 +107,16 @@ const DELETIONS: &[(&str, &str, &[&str])] = &[
     (
         "deliveries",
         "event_type = 'purchase.updated' AND status = 'delivered'",
-        &["an_event_was_owed", "superseded_by_a_newer", "acknowledged_was_delivered"],
+        &["an_event_was_queued", "superseded_by_a_newer", "acknowledged_was_delivered"],
     ),
-    ("deliveries", "status = 'dead'", &["redeliveries_are_numbered"]),
+    ("deliveries", "status = 'failed'", &["redeliveries_are_numbered"]),
     ("attempts", "class = 'success'", &["delivered_was_answered", "attempts_are_recorded"]),
     ("lanes", "acked_revision IS NOT NULL", &["acknowledged_is_recorded"]),
     ("leases", "place = 7", &["a_destination_has_its_places"]),
     ("user_lanes", "acked_revision IS NOT NULL", &["a_users_state_is_recorded"]),
 ];
 
-/// The examples with which the audit names missing notifications.
+/// The examples with which the check names missing notifications.
 const GONE: &str = "SELECT 'notification ' || seq || ' of ' || COALESCE('purchase ' || collapse_key, 'no purchase') \
      AS value FROM gone";
 
@@ -133,7 +133,7 @@ story! {
             raw.run(&format!("CREATE TABLE gone AS SELECT * FROM {table} WHERE {which}"));
             assert!(raw.number("SELECT COUNT(*) AS value FROM gone") > 0, "{table} {which}");
             raw.run(&format!("DELETE FROM {table} WHERE {which}"));
-            let broken = world.audit(3).await;
+            let broken = world.check(3).await;
             for rule in *expected {
                 let speaks = broken.iter().any(|one| one.name == *rule);
                 assert!(speaks, "{table} {which}: {rule} is silent, and these are not: {broken:?}");
@@ -174,7 +174,7 @@ story! {
         raw.run("DELETE FROM notifications");
         assert_eq!(world.broken(70).await, [("accepted_is_stored", i64::try_from(rows).unwrap())]);
         raw.run("UPDATE acceptances SET notifications = 'x' WHERE seq = (SELECT MIN(seq) FROM acceptances)");
-        let broken = world.audit(1000).await;
+        let broken = world.check(1000).await;
         assert!(broken[0].examples[0].contains("cannot be read"), "{broken:?}");
     }
 }
@@ -207,8 +207,8 @@ const CHANGES: &[(&str, &str, &str)] = &[
         "acknowledged_was_delivered",
     ),
     (
-        "UPDATE deliveries SET finished_at = NULL WHERE status = 'dead'",
-        "UPDATE deliveries SET finished_at = created_at WHERE status = 'dead'",
+        "UPDATE deliveries SET finished_at = NULL WHERE status = 'failed'",
+        "UPDATE deliveries SET finished_at = created_at WHERE status = 'failed'",
         "a_status_fits",
     ),
     (
@@ -217,13 +217,13 @@ const CHANGES: &[(&str, &str, &str)] = &[
         "a_status_fits",
     ),
     (
-        "UPDATE deliveries SET last_error = NULL WHERE status = 'dead'",
-        "UPDATE deliveries SET last_error = 'x' WHERE status = 'dead'",
+        "UPDATE deliveries SET last_error = NULL WHERE status = 'failed'",
+        "UPDATE deliveries SET last_error = 'x' WHERE status = 'failed'",
         "an_end_has_a_reason",
     ),
     (
-        "UPDATE deliveries SET body = 'x' WHERE status = 'dead'",
-        "UPDATE deliveries SET body = NULL WHERE status = 'dead'",
+        "UPDATE deliveries SET body = 'x' WHERE status = 'failed'",
+        "UPDATE deliveries SET body = NULL WHERE status = 'failed'",
         "an_end_frees_the_body",
     ),
     (
@@ -270,7 +270,7 @@ story! {
         world.age(2 * MINUTE_MS);
         assert_eq!(world.broken(1000).await, []);
         world.raw().run("DELETE FROM deliveries WHERE event_type = 'user.subscription.renewed'");
-        assert_eq!(world.broken(1000).await, [("an_event_was_owed", 1)]);
+        assert_eq!(world.broken(1000).await, [("an_event_was_queued", 1)]);
         world.store.update_destination(states.id, filter).await.unwrap();
         world.age(2 * MINUTE_MS);
         world.happen("r1", 3, &[TransitionKind::Renewed]).await;
@@ -293,7 +293,7 @@ story! {
         world.end(success).await;
         assert_eq!(world.store.delivery(late.delivery_id).await.unwrap().status, storage::DeliveryStatus::Superseded);
         assert_eq!(world.broken(1000).await, []);
-        world.finish(&newer, Verdict::Dead).await;
+        world.finish(&newer, Verdict::Failed).await;
         assert_eq!(world.broken(1000).await, []);
     }
 }
@@ -317,7 +317,7 @@ story! {
             let sent = Sent {
                 batch: sent, key, to: hook.id, token: "a".to_owned(), mode: Mode::Lane,
             };
-            let mut failed = finish(&sent, Verdict::Dead);
+            let mut failed = finish(&sent, Verdict::Failed);
             failed.result.endpoint_signal = EndpointSignal::Failure { pause: None };
             world.end(failed).await;
         }

@@ -1,8 +1,8 @@
-//! Sessions of people at the page, and the links that sign in once. What opens either is stored as its SHA-256: it is
+//! Sign-ins of people at the page, and the links that sign in once. What opens either is stored as its SHA-256: it is
 //! as random as a key of the API. The admin token is not, so its hash has a key.
 
 use crate::admin::keys::Role;
-use crate::db::act::{Act, Actor};
+use crate::db::audit_log::{Actor, AuditEntry};
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{CREATED, Page, Paged};
@@ -22,14 +22,14 @@ use std::time::Duration;
 
 /// How old the time of the last use may be before it is written again.
 const LAST_USED_PRECISION: Duration = Duration::from_secs(60);
-/// How long a session or a link is stored after its end.
+/// How long a sign-in or a link is stored after its end.
 const STORED: Duration = DAY.saturating_mul(30);
 
 row! {
     /// Who signs in, and what they may do.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Person {
-        /// The name, for people. Acts show it.
+        /// The name, for people. The audit log shows it.
         pub name: String,
         pub role: Role,
         /// The only app that they reach; `None` for all.
@@ -48,17 +48,17 @@ pub struct NewLink {
     pub code: SecretString,
     /// How long it can be used.
     pub valid: Duration,
-    /// How long the session may last.
+    /// How long the sign-in may last.
     pub lifetime: Duration,
 }
 
 row! {
-    /// A session, without what opens it.
+    /// A sign-in, without what opens it.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-    pub struct Session {
+    pub struct SignIn {
         /// Its id.
         pub id: SignInId,
-        /// Who it is, for people. Acts show it.
+        /// Who it is, for people. The audit log shows it.
         pub name: String,
         /// What it may do.
         pub role: Role,
@@ -78,10 +78,10 @@ row! {
 }
 
 row! {
-    /// A session, with what decides whether it still holds.
+    /// A sign-in, with what decides whether it still holds.
     #[derive(Debug, Clone)]
-    pub struct FoundSession {
-        pub session: Session,
+    pub struct FoundSignIn {
+        pub sign_in: SignIn,
         /// The hash of the admin token that it stands for, if it is that.
         pub token_hash: Option<String>,
         pub key_revoked_at: Option<Timestamp>,
@@ -93,35 +93,35 @@ const COLUMNS: &str = "id, name, role, app_id, key_id, created_at, used_at, expi
 
 const LIST: Sql = statement! {"
     SELECT {CREATED} AS cursor, {COLUMNS}
-    FROM sessions
+    FROM sign_ins
     WHERE (created_at, id) > (?, ?) AND {{which}}
     ORDER BY created_at, id
     LIMIT ?
 "};
 const OF_APP: Clause = clause!(&[LIST], "app_id = ?");
 
-const FIND: Sql = statement!("SELECT {COLUMNS} FROM sessions WHERE id = ?");
+const FIND: Sql = statement!("SELECT {COLUMNS} FROM sign_ins WHERE id = ?");
 
 const FOUND: &str = "
     SELECT s.id, s.name, s.role, s.app_id, s.key_id, s.created_at, s.used_at, s.expires_at, s.finished_at, s.token_hash,
         k.revoked_at AS key_revoked_at, k.expires_at AS key_expires_at
-    FROM sessions s
+    FROM sign_ins s
     LEFT JOIN api_keys k ON k.id = s.key_id";
 
-const FIND_BY_HASH: Sql = statement!(hot "sessions_hash", "{FOUND} WHERE s.hash = ?");
+const FIND_BY_HASH: Sql = statement!(hot "sign_ins_hash", "{FOUND} WHERE s.hash = ?");
 
 const FIND_FOUND: Sql = statement!("{FOUND} WHERE s.id = ?");
 
 const INSERT: Sql = statement! {"
-    INSERT INTO sessions (id, hash, name, role, app_id, key_id, token_hash, created_at, used_at, expires_at)
+    INSERT INTO sign_ins (id, hash, name, role, app_id, key_id, token_hash, created_at, used_at, expires_at)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 "};
 
-const FINISH: Sql = statement!("UPDATE sessions SET finished_at = ? WHERE id = ? AND finished_at IS NULL");
+const FINISH: Sql = statement!("UPDATE sign_ins SET finished_at = ? WHERE id = ? AND finished_at IS NULL");
 
-const USE: Sql = statement!("UPDATE sessions SET used_at = ? WHERE id = ? AND used_at <= ?");
+const USE: Sql = statement!("UPDATE sign_ins SET used_at = ? WHERE id = ? AND used_at <= ?");
 
-const FORGET: Sql = statement!(hot "sessions_expire", "DELETE FROM sessions WHERE expires_at < ?");
+const FORGET: Sql = statement!(hot "sign_ins_expire", "DELETE FROM sign_ins WHERE expires_at < ?");
 
 const FIND_LINK: Sql = statement! {"
     SELECT l.name, l.role, l.app_id, l.key_id, l.token_hash, l.lifetime_ms AS lifetime, l.taken_at, l.expires_at,
@@ -144,7 +144,7 @@ row! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Link {
         pub person: Person,
-        /// How long the session may last.
+        /// How long the sign-in may last.
         pub lifetime: Duration,
     }
 }
@@ -205,17 +205,17 @@ fn usable(
 }
 
 impl Store {
-    /// The hash under which sessions and links of the admin token have it. It may be a phrase, which is tried out where its
-    /// hash needs no key.
+    /// The hash under which sign-ins and links of the admin token have it. It may be a phrase, which is tried out where
+    /// its hash needs no key.
     #[must_use]
     pub fn token_hash(&self, token: &SecretString) -> String {
-        self.secrets.phrase_hash("sessions.token_hash", token.expose_secret())
+        self.secrets.phrase_hash("sign_ins.token_hash", token.expose_secret())
     }
 
     /// Stores a link that signs in once. Returns when it ends.
     pub async fn new_sign_in_link(&self, new: NewLink) -> Result<Timestamp, Error> {
         let hash = sha256(new.code.expose_secret());
-        self.change("session.link", move |write| {
+        self.change("sign_in.link", move |write| {
             let NewLink { person, valid, lifetime, .. } = &new;
             sql(FORGET_LINKS).bind(write.now()?.minus(STORED)).run(write.connection)?;
             let expires_at = write.now()?.plus(*valid);
@@ -231,8 +231,8 @@ impl Store {
                 expires_at,
             })
             .run(write.connection)?;
-            let act = Act::on(person.app_id, &person.name).after(fields(person, expires_at));
-            Ok((expires_at, Some(act)))
+            let entry = AuditEntry::on(person.app_id, &person.name).after(fields(person, expires_at));
+            Ok((expires_at, Some(entry)))
         })
         .await
     }
@@ -243,13 +243,13 @@ impl Store {
         self.read_now(move |connection, now| usable(connection, &hash, &token_hash, now)).await
     }
 
-    /// Uses a link: it begins a session that `secret` opens. A link that cannot be used stays as it is.
+    /// Uses a link: it begins a sign-in that `secret` opens. A link that cannot be used stays as it is.
     pub async fn take_sign_in_link(
         &self,
         code: &SecretString,
         token_hash: String,
         secret: &SecretString,
-    ) -> Result<Result<Session, LinkEnd>, Error> {
+    ) -> Result<Result<SignIn, LinkEnd>, Error> {
         let (hash, secret) = (sha256(code.expose_secret()), secret.clone());
         self.write(move |write| {
             let now = write.now()?;
@@ -267,29 +267,24 @@ impl Store {
         .await
     }
 
-    /// Begins a session that `secret` opens.
-    pub async fn new_session(
-        &self,
-        person: Person,
-        secret: SecretString,
-        lifetime: Duration,
-    ) -> Result<Session, Error> {
+    /// Begins a sign-in that `secret` opens.
+    pub async fn new_sign_in(&self, person: Person, secret: SecretString, lifetime: Duration) -> Result<SignIn, Error> {
         self.write(move |write| begin(write, &person, &secret, lifetime)).await
     }
 
-    /// The session that `secret` opens, if there ever was one; whether it still holds is decided by the caller.
-    pub async fn session_of(&self, secret: &SecretString) -> Result<Option<FoundSession>, Error> {
+    /// The sign-in that `secret` opens, if there ever was one; whether it still holds is decided by the caller.
+    pub async fn sign_in_of(&self, secret: &SecretString) -> Result<Option<FoundSignIn>, Error> {
         let hash = sha256(secret.expose_secret());
         self.read(move |connection| sql(FIND_BY_HASH).bind(hash).first(connection)).await
     }
 
-    /// A session with what decides whether it still holds; `None` if it was forgotten.
-    pub async fn found_session(&self, id: SignInId) -> Result<Option<FoundSession>, Error> {
+    /// A sign-in with what decides whether it still holds; `None` if it was forgotten.
+    pub async fn found_sign_in(&self, id: SignInId) -> Result<Option<FoundSignIn>, Error> {
         self.read(move |connection| sql(FIND_FOUND).bind(id).first(connection)).await
     }
 
-    /// The sessions, the oldest first; only those of an app, if one is named.
-    pub async fn sessions(&self, app: Option<AppId>, page: Page) -> Result<Paged<Session>, Error> {
+    /// The sign-ins, the oldest first; only those of an app, if one is named.
+    pub async fn sign_ins(&self, app: Option<AppId>, page: Page) -> Result<Paged<SignIn>, Error> {
         let (after, id) = page.pair_or(i64::MIN)?;
         self.read(move |connection| {
             let list = Filtered::new(LIST, [after.into(), id.as_str().into()]).and(OF_APP, app);
@@ -298,19 +293,20 @@ impl Store {
         .await
     }
 
-    /// Ends a session. One that ended before stays as it is.
-    pub async fn finish_session(&self, id: SignInId) -> Result<(), Error> {
-        self.change("session.end", move |write| {
-            let session: Session = find(write.connection, id)?;
+    /// Ends a sign-in. One that ended before stays as it is.
+    pub async fn finish_sign_in(&self, id: SignInId) -> Result<(), Error> {
+        self.change("sign_in.end", move |write| {
+            let sign_in: SignIn = find(write.connection, id)?;
             let finished = sql(FINISH).bind(write.now()?).bind(id).run(write.connection)?;
-            let act = Act::on(session.app_id, id).after(json!({ "name": session.name, "finished_at": write.now()? }));
-            Ok(((), (finished > 0).then_some(act)))
+            let entry =
+                AuditEntry::on(sign_in.app_id, id).after(json!({ "name": sign_in.name, "finished_at": write.now()? }));
+            Ok(((), (finished > 0).then_some(entry)))
         })
         .await
     }
 
-    /// Notes that a session was used now, unless that was noted within the last minute.
-    pub async fn note_session_used(&self, id: SignInId) -> Result<(), Error> {
+    /// Notes that a sign-in was used now, unless that was noted within the last minute.
+    pub async fn note_sign_in_used(&self, id: SignInId) -> Result<(), Error> {
         self.write(move |write| {
             let noted = write.now()?.minus(LAST_USED_PRECISION);
             sql(USE).bind(write.now()?).bind(id).bind(noted).run(write.connection).map(drop)
@@ -319,8 +315,8 @@ impl Store {
     }
 }
 
-/// Begins a session, with an act of the person.
-fn begin(write: &mut Write<'_>, person: &Person, secret: &SecretString, lifetime: Duration) -> Result<Session, Error> {
+/// Begins a sign-in, with an audit entry of the person.
+fn begin(write: &mut Write<'_>, person: &Person, secret: &SecretString, lifetime: Duration) -> Result<SignIn, Error> {
     let id = SignInId::new(random_uuid()?);
     sql(FORGET).bind(write.now()?.minus(STORED)).run(write.connection)?;
     sql(INSERT)
@@ -335,14 +331,18 @@ fn begin(write: &mut Write<'_>, person: &Person, secret: &SecretString, lifetime
         .bind(write.now()?)
         .bind(write.now()?.plus(lifetime))
         .run(write.connection)?;
-    let session: Session = find(write.connection, id)?;
+    let sign_in: SignIn = find(write.connection, id)?;
     let actor = Actor { key: person.key_id, ..Actor::named(&person.name) };
-    Act::on(person.app_id, id).after(fields(person, session.expires_at)).record(write, &actor, "session.start")?;
-    Ok(session)
+    AuditEntry::on(person.app_id, id).after(fields(person, sign_in.expires_at)).record(
+        write,
+        &actor,
+        "sign_in.start",
+    )?;
+    Ok(sign_in)
 }
 
-fn find(connection: &mut AnyConnection, id: SignInId) -> Result<Session, Error> {
-    sql(FIND).bind(id).one(connection, "session")
+fn find(connection: &mut AnyConnection, id: SignInId) -> Result<SignIn, Error> {
+    sql(FIND).bind(id).one(connection, "sign-in")
 }
 
 fn fields(person: &Person, expires_at: Timestamp) -> Value {

@@ -4,7 +4,7 @@
 //! never look broken.
 
 use super::range::{DELIVERIES, DESTINATIONS, DEVICE_EVENTS, EVENTS, Key, LANES, NOTIFICATIONS, PURCHASES, USERS};
-use super::{By, Check, Table, acceptance, owed};
+use super::{By, Check, Table, acceptance, queued};
 use crate::db::sql::{Sql, clause, statement};
 
 /// The rules of a table: `name: "the rule", "the condition of the rows that break it";`. The condition is `(hot
@@ -179,12 +179,12 @@ const EVENTS_CHECKS: &[Check] = checks! {BROKEN_EVENTS:
             AND NOT EXISTS (SELECT 1 FROM users u WHERE u.id = e.user_id
                 AND (u.revision >= e.user_revision OR e.event_type = 'user.forgotten'))";
     coalesced_adds_up: "a purchase.updated counts exactly the store's notifications that were settled in its revision",
-        (by owed::coalesced);
-    an_event_was_owed: "an event has a delivery to each destination that existed then and chose it; not checked in \
+        (by queued::coalesced);
+    an_event_was_queued: "an event has a delivery to each destination that existed then and chose it; not checked in \
         the first and last minute, nor of what is older than the destination's present choice",
-        (by owed::owed);
-    an_adjustment_is_booked_and_owed: "a revenue.adjusted is in a ledger, and owed to each destination that counts \
-        and was owed the payment before",
+        (by queued::queued);
+    an_adjustment_is_booked_and_queued: "a revenue.adjusted is in a ledger, and was queued for each destination that \
+        counts and that the payment was queued for before",
         "e.event_type = 'revenue.adjusted'
             AND (NOT EXISTS (SELECT 1 FROM payments p WHERE p.event_id = e.id) OR EXISTS (SELECT 1
                 FROM payments p JOIN payments m ON m.collapse_key = p.collapse_key
@@ -208,11 +208,12 @@ const DELIVERIES_CHECKS: &[Check] = checks! {BROKEN_DELIVERIES:
         "NOT EXISTS (SELECT 1 FROM events e WHERE e.id = d.event_id
             AND e.event_type = d.event_type AND e.revision = d.revision
             AND e.collapse_key = d.collapse_key)";
-    a_status_fits: "a delivery is owed, or ended at a time: one of the two (I2)",
-        "d.status NOT IN ('pending', 'waiting', 'delivered', 'superseded', 'skipped', 'dead')
+    a_status_fits: "a delivery is pending, or ended at a time: one of the two (I2)",
+        "d.status NOT IN ('pending', 'waiting', 'delivered', 'superseded', 'skipped', 'failed')
             OR (d.status IN ('pending', 'waiting')) <> (d.finished_at IS NULL)";
-    nothing_is_owed_to_the_deleted: "nothing is owed to a destination that was deleted ten minutes ago or earlier",
-        (by owed::to_deleted);
+    nothing_is_pending_for_the_deleted: "nothing is pending for a destination that was deleted ten minutes ago or \
+        earlier",
+        (by queued::to_deleted);
     delivered_was_answered: "what is delivered has an attempt that was answered with success, until the retention",
         "d.status = 'delivered' AND d.pruned_at IS NULL
             AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.delivery_id = d.id
@@ -248,7 +249,7 @@ const DELIVERIES_CHECKS: &[Check] = checks! {BROKEN_DELIVERIES:
                 AND d.attempts > (SELECT COUNT(*) FROM attempts a WHERE a.delivery_id = d.id))";
     an_end_frees_the_body: "what ended keeps no body: it is never sent again",
         "d.finished_at IS NOT NULL AND d.body IS NOT NULL";
-    redeliveries_are_numbered: "an event that was owed again was owed before",
+    redeliveries_are_numbered: "an event that was queued again was queued before",
         "d.n > 0
             AND NOT EXISTS (SELECT 1 FROM deliveries m WHERE m.event_id = d.event_id
                 AND m.destination_id = d.destination_id AND m.n = d.n - 1)";
@@ -257,8 +258,8 @@ const DELIVERIES_CHECKS: &[Check] = checks! {BROKEN_DELIVERIES:
             AND NOT EXISTS (SELECT 1 FROM payments p WHERE p.event_id = d.event_id AND p.usd = d.revenue)
             AND NOT EXISTS (SELECT 1 FROM payments p WHERE p.other_event_id = d.event_id
                 AND p.usd = d.revenue)";
-    an_end_has_a_reason: "a delivery that is dead, skipped or waiting has a reason",
-        "d.status IN ('dead', 'skipped', 'waiting') AND d.last_error IS NULL";
+    an_end_has_a_reason: "a delivery that failed, was skipped or waits has a reason",
+        "d.status IN ('failed', 'skipped', 'waiting') AND d.last_error IS NULL";
 };
 
 const BROKEN_LANES: Sql = statement! {"
@@ -301,12 +302,12 @@ const BROKEN_DEVICE_EVENTS: Sql = statement! {"
 "};
 
 const DEVICE_EVENTS_CHECKS: &[Check] = checks! {BROKEN_DEVICE_EVENTS:
-    a_device_event_was_owed: "an event of a device is owed, or was, to each destination that existed then and chose it; not \
-        checked in the first and last minute, nor of what is older than the destination's present choice",
-        (by owed::of_devices);
-    a_device_status_fits: "an event of a device is owed, or ended at a time: one of the two",
+    a_device_event_was_queued: "an event of a device was queued for each destination that existed then and chose it; \
+        not checked in the first and last minute, nor of what is older than the destination's present choice",
+        (by queued::of_devices);
+    a_device_status_fits: "an event of a device is pending, or ended at a time: one of the two",
         "EXISTS (SELECT 1 FROM device_deliveries d WHERE d.event_seq = e.seq
-            AND (d.status NOT IN ('pending', 'delivered', 'skipped', 'dead')
+            AND (d.status NOT IN ('pending', 'delivered', 'skipped', 'failed')
                 OR (d.status = 'pending') <> (d.finished_at IS NULL)))";
     a_delivered_device_event_was_answered: "an event of a device that is delivered was answered with success",
         "EXISTS (SELECT 1 FROM device_deliveries d WHERE d.event_seq = e.seq AND d.status = 'delivered'

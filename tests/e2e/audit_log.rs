@@ -1,4 +1,4 @@
-//! Signals leave acts with who and why, whether the API sent them or a script.
+//! Signals leave audit entries with who and why, whether the API sent them or a script.
 
 use serde_json::{Value, json};
 use system_tests::documents;
@@ -14,12 +14,12 @@ async fn script(world: &World, receipt_id: &str, signal: &str) {
     world.temporal.run_line(&line.replace("COLLAPSE_KEY", &world.key(receipt_id).to_string())).await;
 }
 
-/// Waits until an operation has so many acts on a subject; returns the newest.
-async fn wait_acts(world: &World, operation: &str, subject: &str, count: usize) -> Value {
+/// Waits until an operation has so many audit entries on a subject; returns the newest.
+async fn wait_entries(world: &World, operation: &str, subject: &str, count: usize) -> Value {
     wait::until(SOON, operation, async || {
-        let found = world.api.get(&format!("/v1/acts?operation={operation}&subject={subject}")).await.ok();
-        let acts = found["items"].as_array().cloned().unwrap_or_default();
-        if acts.len() == count { Ok(acts[0].clone()) } else { Err(format!("{count} expected: {found}")) }
+        let found = world.api.get(&format!("/v1/audit-log?operation={operation}&subject={subject}")).await.ok();
+        let entries = found["items"].as_array().cloned().unwrap_or_default();
+        if entries.len() == count { Ok(entries[0].clone()) } else { Err(format!("{count} expected: {found}")) }
     })
     .await
 }
@@ -30,13 +30,13 @@ async fn help_desk(world: &World) -> (Api, Value) {
     (world.api.with_token(key["key"].as_str().expect("a key")), key["id"].clone())
 }
 
-fn check(act: &Value, world: &World, actor: &str) {
-    assert_eq!((&act["actor"], &act["app_id"]), (&json!(actor), &json!(world.app_id)), "{act}");
-    assert!(act["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{act}");
+fn check(entry: &Value, world: &World, actor: &str) {
+    assert_eq!((&entry["actor"], &entry["app_id"]), (&json!(actor), &json!(world.app_id)), "{entry}");
+    assert!(entry["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{entry}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signal_leaves_one_act_with_its_author() {
+async fn a_signal_leaves_one_audit_entry_with_its_author() {
     let mut world = World::start(Setting { window_seconds: 1, ..Setting::default() }).await;
     world.send("SUBSCRIPTION_PURCHASED", "acted").await;
     world.wait_acked("acted", 1).await;
@@ -45,25 +45,25 @@ async fn a_signal_leaves_one_act_with_its_author() {
     for signal in ["hold", "release", "flush", "discard", "redeliver"] {
         let operation = format!("purchase.{signal}");
         script(&world, "acted", signal).await;
-        check(&wait_acts(&world, &operation, &key, 1).await, &world, "me");
+        check(&wait_entries(&world, &operation, &key, 1).await, &world, "me");
         world.act("acted", signal, &json!({ "by": "ann", "reason": "ticket 4711" })).await;
-        check(&wait_acts(&world, &operation, &key, 2).await, &world, "ann (admin token)");
+        check(&wait_entries(&world, &operation, &key, 2).await, &world, "ann (admin token)");
     }
     let (desk, desk_id) = help_desk(&world).await;
     for signal in ["hold", "release", "flush", "discard", "redeliver"] {
         let body = json!({ "by": "ann", "reason": "ticket 4712" });
         drop(desk.post(&format!("/v1/purchases/{key}/{signal}"), &body).await.ok());
-        let act = wait_acts(&world, &format!("purchase.{signal}"), &key, 3).await;
-        check(&act, &world, "ann (help desk)");
-        assert_eq!(act["key_id"], desk_id, "{act}");
+        let entry = wait_entries(&world, &format!("purchase.{signal}"), &key, 3).await;
+        check(&entry, &world, "ann (help desk)");
+        assert_eq!(entry["key_id"], desk_id, "{entry}");
     }
     let id = world.destination_id.clone();
     world.by_script("\"reason\":\"maintenance\"").await;
-    let off = wait_acts(&world, "destination.update", &id, 1).await;
+    let off = wait_entries(&world, "destination.update", &id, 1).await;
     check(&off, &world, "me");
     assert_eq!((&off["before"]["enabled"], &off["after"]["enabled"]), (&json!(true), &json!(false)));
     world.by_script("\"reason\":\"done\"").await;
-    check(&wait_acts(&world, "destination.update", &id, 2).await, &world, "me");
+    check(&wait_entries(&world, "destination.update", &id, 2).await, &world, "me");
     world.wait_asleep("acted").await;
     world.finish().await;
 }

@@ -1,5 +1,5 @@
-//! Acts: every route that changes something leaves one, with who, what and why and without secrets, in the transaction
-//! of its change: where no act can be written nothing is changed.
+//! The audit log: every route that changes something leaves one entry, with who, what and why and without secrets, in
+//! the transaction of its change: where no audit entry can be written nothing is changed.
 
 use super::edge::{Answer, Service, TOKEN};
 use api::routes::{Access, routes};
@@ -16,7 +16,7 @@ use system_tests::wait;
 use system_tests::world::SOON;
 use tower::ServiceExt;
 
-/// Routes that send a signal. The activity that carries it out leaves the act: `tests/e2e/acts.rs`.
+/// Routes that send a signal. The activity that carries it out leaves the audit entry: `tests/e2e/audit_log.rs`.
 const SIGNALS: [&str; 8] = [
     "/v1/purchases/{collapse_key}/flush",
     "/v1/purchases/{collapse_key}/hold",
@@ -27,12 +27,12 @@ const SIGNALS: [&str; 8] = [
     "/v1/destinations/{destination_id}/disable",
     "/v1/destinations/{destination_id}/redeliver",
 ];
-/// Only `settle run` takes samples: `tests/e2e/first_steps.rs` looks for its act.
+/// Only `settle run` takes samples: `tests/e2e/first_steps.rs` looks for its audit entry.
 const SAMPLE: (&str, &str) = ("POST", "/v1/platforms/{platform_id}/sample");
-/// Texts that no act may have: secrets, and the names of a customer.
+/// Texts that no audit entry may have: secrets, and the names of a customer.
 const HIDDEN: [&str; 7] = ["a-shared-secret", "whsec_", "sk_", "pk_", "ls_", "anna", "otto"];
 
-/// One change by a route, and the operation of its act.
+/// One change by a route, and the operation of its audit entry.
 struct Change {
     route: (&'static str, &'static str),
     path: String,
@@ -124,11 +124,11 @@ impl Office {
     }
 
     fn count(&self) -> i64 {
-        self.service.raw_number("SELECT COUNT(*) AS value FROM acts")
+        self.service.raw_number("SELECT COUNT(*) AS value FROM audit_log")
     }
 
     async fn newest(&self) -> Value {
-        self.service.get("/v1/acts?limit=1").await.body["items"][0].clone()
+        self.service.get("/v1/audit-log?limit=1").await.body["items"][0].clone()
     }
 
     async fn pending(&self, name: &str) -> String {
@@ -144,7 +144,7 @@ impl Office {
         self.service.store.topics(platform).await.expect("topics").last().expect("a topic").id.to_string()
     }
 
-    async fn session(&self) -> String {
+    async fn sign_in(&self) -> String {
         let person = Person {
             name: "Carla".to_owned(),
             role: Role::Read,
@@ -153,8 +153,8 @@ impl Office {
             token_hash: None,
         };
         let secret = SecretString::from("0".repeat(64));
-        let session = self.service.store.new_session(person, secret, Duration::from_secs(60)).await;
-        session.expect("a session").id.to_string()
+        let sign_in = self.service.store.new_sign_in(person, secret, Duration::from_secs(60)).await;
+        sign_in.expect("a sign-in").id.to_string()
     }
 
     /// Changes by each route but the last ones, in an order in which each changes something.
@@ -195,10 +195,10 @@ impl Office {
                 "platform.rotate-ingress-key",
             ),
             change(
-                ("POST", "/v1/platforms/{platform_id}/end-old-ingress-key"),
-                format!("{of_platform}/end-old-ingress-key"),
+                ("POST", "/v1/platforms/{platform_id}/retire-old-ingress-key"),
+                format!("{of_platform}/retire-old-ingress-key"),
                 Value::Null,
-                "platform.end-old-ingress-key",
+                "platform.retire-old-ingress-key",
             ),
             change(
                 ("POST", "/v1/platforms/{platform_id}/rotate-publishable-key"),
@@ -368,13 +368,13 @@ impl Office {
                 ("POST", "/v1/sign-in-links"),
                 "/v1/sign-in-links".to_owned(),
                 json!({ "name": "Carla", "role": "read" }),
-                "session.link",
+                "sign_in.link",
             ),
             change(
-                ("DELETE", "/v1/sessions/{session_id}"),
-                format!("/v1/sessions/{}", self.session().await),
+                ("DELETE", "/v1/sign-ins/{sign_in_id}"),
+                format!("/v1/sign-ins/{}", self.sign_in().await),
                 Value::Null,
-                "session.end",
+                "sign_in.end",
             ),
             change(
                 ("POST", "/v1/alarms/{alarm_id}/acknowledge"),
@@ -390,12 +390,12 @@ impl Office {
     }
 }
 
-const REFUSE: &str =
-    "CREATE TRIGGER no_acts BEFORE INSERT ON acts BEGIN SELECT RAISE(ABORT, 'no act can be written'); END";
+const REFUSE: &str = "CREATE TRIGGER no_entries BEFORE INSERT ON audit_log \
+    BEGIN SELECT RAISE(ABORT, 'no audit entry can be written'); END";
 
 #[tokio::test]
-async fn no_change_without_its_act() {
-    let office = Office::open("acts").await;
+async fn no_change_without_its_audit_entry() {
+    let office = Office::open("audit-log").await;
     let (mut seen, mut transfer, mut other_key) = (BTreeSet::new(), String::new(), String::new());
     let mut watching = office.service.connection();
     // The first use of the key is noted meanwhile. Later ones are noted after a minute, which a slow machine may need: so
@@ -413,18 +413,22 @@ async fn no_change_without_its_act() {
         office.service.raw(REFUSE);
         let before = (version(&mut watching), office.count());
         let (status, body) = office.send(&change).await;
-        assert!(status >= 500, "{what} answered {status} although no act could be written: {body}");
-        assert_eq!((version(&mut watching), office.count()), before, "{what} changed something without its act");
-        office.service.raw("DROP TRIGGER no_acts");
+        assert!(status >= 500, "{what} answered {status} although no entry could be written: {body}");
+        assert_eq!(
+            (version(&mut watching), office.count()),
+            before,
+            "{what} changed something without its audit entry"
+        );
+        office.service.raw("DROP TRIGGER no_entries");
         let (status, body) = office.send(&change).await;
         assert!((200..300).contains(&status), "{what}: {status} {body}");
         assert_eq!(office.count(), before.1 + 1, "{what}");
-        let act = office.newest().await;
-        let found = (&act["operation"], &act["key_id"], &act["reason"]);
+        let entry = office.newest().await;
+        let found = (&entry["operation"], &entry["key_id"], &entry["reason"]);
         assert_eq!(found, (&json!(change.operation), &json!(office.key), &json!("ticket 4711")), "{what}");
-        assert!(act["actor"].as_str().is_some_and(|actor| actor.contains("deploy")), "{what}: {act}");
+        assert!(entry["actor"].as_str().is_some_and(|actor| actor.contains("deploy")), "{what}: {entry}");
         for hidden in HIDDEN {
-            assert!(!act.to_string().contains(hidden), "{what} shows {hidden}: {act}");
+            assert!(!entry.to_string().contains(hidden), "{what} shows {hidden}: {entry}");
         }
         match change.operation {
             "customer.move" => transfer = body["transfer_id"].as_str().expect("an id").to_owned(),
@@ -443,13 +447,13 @@ async fn no_change_without_its_act() {
 }
 
 #[tokio::test]
-async fn an_act_has_the_changed_fields_before_and_after() {
+async fn an_audit_entry_has_the_changed_fields_before_and_after() {
     let office = Office::open("fields").await;
     let path = format!("/v1/destinations/{}", office.destination);
     office.send(&change(("PATCH", ""), path.clone(), json!({ "rate": 7, "name": "hook" }), "")).await;
-    let act = office.newest().await;
-    assert_eq!((&act["before"], &act["after"]), (&json!({ "rate": null }), &json!({ "rate": 7 })));
-    assert_eq!((&act["subject"], &act["app_id"]), (&json!(office.destination), &json!(office.app)));
+    let entry = office.newest().await;
+    assert_eq!((&entry["before"], &entry["after"]), (&json!({ "rate": null }), &json!({ "rate": 7 })));
+    assert_eq!((&entry["subject"], &entry["app_id"]), (&json!(office.destination), &json!(office.app)));
     let rotate = change(("POST", ""), format!("{path}/rotate-secret"), Value::Null, "");
     assert_eq!(office.send(&rotate).await.0, 200);
     assert_eq!(office.newest().await["after"]["secret"], "replaced");
@@ -459,19 +463,19 @@ async fn an_act_has_the_changed_fields_before_and_after() {
         ("operation=app.create".to_owned(), 1),
         (format!("app_id={}&operation=platform.create", office.app), 1),
     ] {
-        let found = office.service.get(&format!("/v1/acts?{query}")).await;
+        let found = office.service.get(&format!("/v1/audit-log?{query}")).await;
         assert_eq!(found.body["items"].as_array().map(Vec::len), Some(count), "{query}: {}", found.body);
     }
-    let first = office.service.get("/v1/acts?limit=1").await;
+    let first = office.service.get("/v1/audit-log?limit=1").await;
     let next = first.body["next_cursor"].as_str().expect("a cursor").to_owned();
-    let second = office.service.get(&format!("/v1/acts?limit=1&cursor={next}")).await;
+    let second = office.service.get(&format!("/v1/audit-log?limit=1&cursor={next}")).await;
     assert_ne!(first.body["items"], second.body["items"]);
     let conflict = office.count();
     assert_eq!(office.service.send_json("POST", "/v1/apps", &json!({ "name": "reader" })).await.status, 409);
-    assert_eq!(office.count(), conflict, "a refused change leaves no act");
+    assert_eq!(office.count(), conflict, "a refused change leaves no audit entry");
     let by_token =
         office.service.send("PATCH", &path, Some(&format!("Bearer {TOKEN}")), b"{\"rate\":8}".to_vec()).await;
     assert_eq!(by_token.status, 200);
-    let act = office.newest().await;
-    assert_eq!((&act["key_id"], &act["actor"]), (&Value::Null, &json!("admin token")));
+    let entry = office.newest().await;
+    assert_eq!((&entry["key_id"], &entry["actor"]), (&Value::Null, &json!("admin token")));
 }

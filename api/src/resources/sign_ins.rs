@@ -1,4 +1,4 @@
-//! `/v1/sessions` and `/v1/sign-in-links`: who is signed in to the page, and links for others.
+//! `/v1/sign-ins` and `/v1/sign-in-links`: who is signed in to the page, and links for others.
 
 use crate::answer::{Created, NoContent};
 use crate::edge::{Edge, Shared};
@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use storage::{Paged, Person, Role, Session};
+use storage::{Paged, Person, Role, SignIn};
 
 /// How long a link can be used.
 pub const LINK_VALID: Duration = Duration::from_secs(600);
@@ -25,14 +25,14 @@ const CODE_BYTES: usize = 16;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "name": "Anna", "role": "support", "lifetime_seconds": 28800 }]))]
 pub struct NewSignInLink {
-    /// The name of the person. Acts show it.
+    /// The name of the person. The audit log shows it.
     #[schemars(length(min = 1, max = 200))]
     name: String,
     /// What the person may do: no more than the caller.
     role: Role,
     /// The only app that the person reaches; all that the caller reaches when absent.
     app_id: Option<AppId>,
-    /// How long the session may last, at most as `ui.session_lifetime` says, which it is when absent.
+    /// How long the sign-in may last, at most as `ui.sign_in_lifetime` says, which it is when absent.
     #[schemars(range(min = 60, max = 604_800))]
     lifetime_seconds: Option<i64>,
 }
@@ -60,7 +60,7 @@ pub async fn link(edge: Acting, caller: Caller, mut draft: Draft<NewSignInLink>)
     }
     let NewSignInLink { name, role, app_id, lifetime_seconds } = draft.finish()?;
     let app_id = caller.app(&edge, app_id).await?;
-    let longest = edge.pages.session_lifetime;
+    let longest = edge.pages.sign_in_lifetime;
     let lifetime = lifetime_seconds.map_or(longest, |seconds| Duration::from_secs(seconds.unsigned_abs()).min(longest));
     let person = Person { name: visible(&name), role, app_id, ..person(&edge, &caller) };
     let code = code(&edge);
@@ -69,18 +69,18 @@ pub async fn link(edge: Acting, caller: Caller, mut draft: Draft<NewSignInLink>)
     Ok(Created(SignInLink { path: path(&code), expires_at }))
 }
 
-/// `GET /v1/sessions`, the oldest first, also those that ended within the last month.
+/// `GET /v1/sign-ins`, the oldest first, also those that ended within the last month.
 pub async fn list(
     State(edge): State<Shared>,
     caller: Caller,
     Query(query): Query<PageQuery>,
-) -> Result<Json<Paged<Session>>, Error> {
-    Ok(Json(edge.store.sessions(caller.app, query.page()).await?))
+) -> Result<Json<Paged<SignIn>>, Error> {
+    Ok(Json(edge.store.sign_ins(caller.app, query.page()).await?))
 }
 
-/// `DELETE /v1/sessions/{session_id}`: signs a person out. One that ended before stays as it is.
+/// `DELETE /v1/sign-ins/{sign_in_id}`: signs a person out. One that ended before stays as it is.
 pub async fn finish(edge: Acting, Id(id): Id<SignInId>) -> Result<NoContent, Error> {
-    edge.store.finish_session(id).await?;
+    edge.store.finish_sign_in(id).await?;
     Ok(NoContent)
 }
 

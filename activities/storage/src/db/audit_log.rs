@@ -1,5 +1,5 @@
-//! Acts: what a person, a key or a script changed. A change and its act are one transaction: [`Store::change`] is the
-//! only way of a person's change, and it writes both. Acts are listed in the room `reports`.
+//! The audit log: what a person, a key or a script changed. A change and its audit entry are one transaction:
+//! [`Store::change`] is the only way of a person's change, and it writes both. The log is listed in the room `reports`.
 
 use crate::db::error::Error;
 use crate::db::secrets::random_uuid;
@@ -8,7 +8,7 @@ use crate::db::statement::clean;
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use domain::text::visible;
-use domain::{ActId, AppId, KeyId};
+use domain::{AppId, AuditEntryId, KeyId};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub struct Actor {
     /// The name of the key or the person, for people.
     pub name: String,
     pub reason: Option<String>,
-    /// The name of a call that may be repeated: a change by it leaves one act, however often it is carried out.
+    /// The name of a call that may be repeated: a change by it leaves one audit entry, however often it is carried out.
     pub once: Option<String>,
 }
 
@@ -37,14 +37,14 @@ impl Actor {
 
 /// What a change did, before it is stored.
 #[derive(Debug, Clone)]
-pub struct Act {
+pub struct AuditEntry {
     app: Option<AppId>,
     subject: String,
     before: Value,
     after: Value,
 }
 
-impl Act {
+impl AuditEntry {
     /// A change of this subject: an id.
     pub fn on(app: impl Into<Option<AppId>>, subject: impl ToString) -> Self {
         Self { app: app.into(), subject: subject.to_string(), before: Value::Null, after: Value::Null }
@@ -66,11 +66,11 @@ impl Act {
     pub fn record(self, write: &mut Write<'_>, actor: &Actor, operation: &str) -> Result<(), Error> {
         let (before, after) = differing(self.before, self.after);
         let id = match &actor.once {
-            Some(call) => ActId::of(call, operation),
-            None => ActId::new(random_uuid()?),
+            Some(call) => AuditEntryId::of(call, operation),
+            None => AuditEntryId::new(random_uuid()?),
         };
         insert!(
-            acts {
+            audit_log {
                 id,
                 at: write.now()?,
                 key_id: actor.key,
@@ -90,7 +90,7 @@ impl Act {
 }
 
 impl Store {
-    /// A handle to the database whose changes leave acts of this actor.
+    /// A handle to the database whose changes leave audit entries of this actor.
     #[must_use]
     pub fn by(&self, actor: Actor) -> Self {
         Self { actor: Arc::new(actor), ..self.clone() }
@@ -111,29 +111,29 @@ impl Store {
         &self.actor
     }
 
-    /// Records an act that changed no row here, such as a signal to a workflow.
-    pub async fn record_act(
+    /// Records an audit entry of what changed no row here, such as a signal to a workflow.
+    pub async fn record_audit_entry(
         &self,
         operation: &'static str,
         app: Option<AppId>,
         subject: impl ToString + Send,
     ) -> Result<(), Error> {
-        let act = Act::on(app, subject.to_string());
-        self.change(operation, move |_| Ok(((), Some(act.clone())))).await
+        let entry = AuditEntry::on(app, subject.to_string());
+        self.change(operation, move |_| Ok(((), Some(entry.clone())))).await
     }
 
-    /// Makes a change of a person in the writer's next transaction, together with its act. `work` may run more than once
-    /// before it is committed. Without an act it changed nothing.
+    /// Makes a change of a person in the writer's next transaction, together with its audit entry. `work` may run
+    /// more than once before it is committed. Without an audit entry it changed nothing.
     pub(crate) async fn change<T, F>(&self, operation: &'static str, mut work: F) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: FnMut(&mut Write<'_>) -> Result<(T, Option<Act>), Error> + Send + 'static,
+        F: FnMut(&mut Write<'_>) -> Result<(T, Option<AuditEntry>), Error> + Send + 'static,
     {
         let actor = self.actor.clone();
         self.write(move |write| {
-            let (answer, act) = work(write)?;
-            if let Some(act) = act {
-                act.record(write, &actor, operation)?;
+            let (answer, entry) = work(write)?;
+            if let Some(entry) = entry {
+                entry.record(write, &actor, operation)?;
             }
             Ok(answer)
         })
@@ -172,7 +172,7 @@ mod tests {
     use serde_json::{Value, json};
 
     #[test]
-    fn an_act_has_the_fields_that_differ() {
+    fn an_audit_entry_has_the_fields_that_differ() {
         let (before, after) =
             differing(json!({ "name": "a", "rate": 1 }), json!({ "name": "b", "rate": 1, "new": [] }));
         assert_eq!(Value::Object(before), json!({ "name": "a" }));

@@ -1,4 +1,4 @@
-//! Acts as the API lists them: who changed what, when and why, and the fields before and after.
+//! The audit log as the API lists it: who changed what, when and why, and the fields before and after.
 
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
@@ -6,13 +6,13 @@ use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{clean, row};
 use crate::db::store::Store;
 use crate::reports::listing::Filtered;
-use domain::{ActId, AppId, KeyId, Timestamp};
+use domain::{AppId, AuditEntryId, KeyId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Which acts are listed; all that are set must match.
+/// Which audit entries are listed; all that are set must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-pub struct ActFilter {
+pub struct AuditLogFilter {
     /// Only those that concern this app.
     pub app_id: Option<AppId>,
     /// Only those on this subject: the id of what was changed.
@@ -26,10 +26,10 @@ pub struct ActFilter {
 row! {
     /// What somebody changed.
     #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-    #[schemars(rename = "Act")]
-    pub struct ActView {
+    #[schemars(rename = "AuditEntry")]
+    pub struct AuditEntryView {
         /// Its id.
-        pub id: ActId,
+        pub id: AuditEntryId,
         /// When.
         pub at: Timestamp,
         /// The key of the API, if it was one; null for the admin token, for the process itself, and for scripts.
@@ -55,7 +55,7 @@ row! {
 
 const LIST: Sql = statement! {"
     SELECT CAST(seq AS TEXT) AS cursor, id, at, key_id, actor, operation, app_id, subject, reason, old_fields, new_fields
-    FROM acts
+    FROM audit_log
     WHERE seq < ? AND {{which}}
     ORDER BY seq DESC
     LIMIT ?
@@ -66,7 +66,7 @@ const OF_KEY: Clause = clause!(&[LIST], "key_id = ?");
 const OF_OPERATION: Clause = clause!(&[LIST], "operation = ?");
 
 impl Store {
-    pub async fn acts(&self, filter: ActFilter, page: Page) -> Result<Paged<ActView>, Error> {
+    pub async fn audit_log(&self, filter: AuditLogFilter, page: Page) -> Result<Paged<AuditEntryView>, Error> {
         let below = page.number_or(i64::MAX)?;
         self.read(move |connection| {
             let list = Filtered::new(LIST, [below.into()])

@@ -1,6 +1,6 @@
-//! `settle audit`: checks whether the tables agree with each other.
+//! `settle check`: checks whether the tables agree with each other.
 
-use super::audit_revenue::{self, Revenue};
+use super::check_revenue::{self, Revenue};
 use super::client::{Client, Remote};
 use super::progress::bar;
 use super::table;
@@ -13,12 +13,12 @@ use std::process::ExitCode;
     args_conflicts_with_subcommands = true,
     after_help = "\
 Reads all tables, some rows at a time, and changes nothing. Exits with 1 when a rule is violated.
-`settle serve` does so by itself, round after round: the metric settle_audit_violations must read 0.
+`settle serve` does so by itself, round after round: the metric settle_check_violations must read 0.
 
 Example:
-  settle audit
-  settle audit --all                 (every rule, also those that hold)
-  settle audit revenue --month 2026-11
+  settle check
+  settle check --all                 (every rule, also those that hold)
+  settle check revenue --month 2026-11
 Next: `settle explain` with an example that is named."
 )]
 pub struct Options {
@@ -39,10 +39,10 @@ enum Part {
 }
 
 /// Checks all tables.
-pub async fn audit(options: Options) -> anyhow::Result<ExitCode> {
+pub async fn check(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
     if let Some(Part::Revenue(wanted)) = &options.part {
-        return audit_revenue::revenue(&client, &options.remote, wanted).await;
+        return check_revenue::revenue(&client, &options.remote, wanted).await;
     }
     let whole = fetch_all(&client).await?;
     let violations = whole["violations"].as_i64().unwrap_or_default();
@@ -66,7 +66,7 @@ async fn fetch_all(client: &Client) -> anyhow::Result<Value> {
     let bar = bar("rows checked", None);
     let (mut checked, mut rules, mut cursor) = (0, Vec::<Value>::new(), None);
     loop {
-        let answer = client.get("/v1/audit", &[("cursor", cursor)]).await?;
+        let answer = client.get("/v1/check", &[("cursor", cursor)]).await?;
         let rows = answer["checked"].as_i64().unwrap_or_default();
         checked += rows;
         bar.inc(rows.unsigned_abs());
@@ -117,7 +117,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn the_pages_of_an_audit_add_up() {
+    fn the_pages_of_a_check_add_up() {
         let mut rules = Vec::new();
         let page = |violations: i64| json!([{"name": "a", "violations": violations, "examples": ["x", "y", "z"]}]);
         for violations in [0, 3, 4] {

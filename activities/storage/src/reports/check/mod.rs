@@ -1,14 +1,14 @@
-//! The audit: checks page by page whether the tables agree with each other. The checks are called rules.
+//! The check: it compares page by page whether the tables agree with each other. Its single checks are called rules.
 //!
-//! The audit repairs nothing, and does not run while a notification is settled or a delivery is sent. The caller sets
+//! The check repairs nothing, and does not run while a notification is settled or a delivery is sent. The caller sets
 //! the size of a page, and so the cost of a check.
 
 mod acceptance;
 mod checks;
-mod owed;
+mod queued;
 mod range;
 
-pub use owed::{reset_choice, reset_choices_of_platform};
+pub use queued::{reset_choice, reset_choices_of_platform};
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -41,7 +41,7 @@ pub struct RuleFindings {
 
 /// The result of checking one page of one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Audited {
+pub struct CheckedRows {
     /// Number of rows that were checked.
     pub checked: i64,
     pub broken: Vec<RuleFindings>,
@@ -89,7 +89,7 @@ fn position(cursor: Option<&str>) -> Result<(usize, &str), Error> {
 
 impl Store {
     /// Checks every rule on the next rows: at most `page.limit` of one table.
-    pub async fn audit(&self, page: Page) -> Result<Audited, Error> {
+    pub async fn check(&self, page: Page) -> Result<CheckedRows, Error> {
         self.read_now(move |connection, now| {
             let (place, after) = position(page.cursor.as_deref())?;
             let table = TABLES.get(place).ok_or(Error::Cursor)?;
@@ -98,12 +98,12 @@ impl Store {
             let checked = i64::try_from(keys.len()).unwrap_or(i64::MAX);
             let next_table = || TABLES.get(place + 1).map(|table| format!("{}:", table.name));
             let Some(last) = keys.last() else {
-                return Ok(Audited { checked, broken: Vec::new(), next_cursor: next_table() });
+                return Ok(CheckedRows { checked, broken: Vec::new(), next_cursor: next_table() });
             };
             let is_end = checked < page.size();
             let next_cursor = if is_end { next_table() } else { Some(format!("{}:{last}", table.name)) };
             let values = from.into_iter().chain(table.key.values(last)).collect();
-            Ok(Audited { checked, broken: table.broken(connection, &Range { values, now })?, next_cursor })
+            Ok(CheckedRows { checked, broken: table.broken(connection, &Range { values, now })?, next_cursor })
         })
         .await
     }

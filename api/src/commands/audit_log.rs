@@ -1,4 +1,4 @@
-//! `settle acts`: who changed what, when and why.
+//! `settle audit-log`: who changed what, when and why.
 
 use super::client::{Page, Remote};
 use super::table::{self, Column};
@@ -15,16 +15,16 @@ const COLUMNS: &[Column] = &[
     ("after", "after"),
 ];
 
-/// Acts: what persons, keys and scripts changed, the newest first.
+/// The audit log: what persons, keys and scripts changed, the newest first.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-An act is written in the transaction of its change, and never removed. It has the changed fields before and after,
-without secrets and names of customers.
+An audit entry is written in the transaction of its change, and never removed. It has the changed fields before and
+after, without secrets and names of customers.
 
 Examples:
-  settle acts --app APP_ID --limit 20
-  settle acts --subject DESTINATION_ID
-Next: `settle acts --json` prints them whole; `settle key list` shows whose keys they are.")]
+  settle audit-log --app APP_ID --limit 20
+  settle audit-log --subject DESTINATION_ID
+Next: `settle audit-log --json` prints them whole; `settle key list` shows whose keys they are.")]
 pub struct Options {
     /// Only those that concern this app.
     #[arg(long, value_name = "ID")]
@@ -45,10 +45,10 @@ pub struct Options {
 }
 
 /// Runs it.
-pub async fn acts(options: Options) -> anyhow::Result<ExitCode> {
+pub async fn audit_log(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
     let Options { app, subject, key, operation, page, .. } = &options;
     let filter = [("app_id", app), ("subject", subject), ("key_id", key), ("operation", operation)];
-    let answer = client.get("/v1/acts", &page.query_with(&filter)).await?;
-    Ok(table::answer_list(&client, &answer, COLUMNS, "No such act."))
+    let answer = client.get("/v1/audit-log", &page.query_with(&filter)).await?;
+    Ok(table::answer_list(&client, &answer, COLUMNS, "No such entry."))
 }

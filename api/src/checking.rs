@@ -1,14 +1,14 @@
-//! The background audit: it checks up to 20,000 rows a minute, from the first table to the last and then from the
+//! The background check: it checks up to 20,000 rows a minute, from the first table to the last and then from the
 //! beginning again, and sets a gauge that must read 0.
 //!
 //! Each check reads a bounded number of rows, so its cost does not grow with the database. A small installation is
-//! audited completely each minute, a large one over several minutes.
+//! checked completely each minute, a large one over several minutes.
 
 use crate::metrics::Metrics;
 use metrics::gauge;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use storage::{Audited, Error, Page, RuleFindings, Store, chain, rules};
+use storage::{CheckedRows, Error, Page, RuleFindings, Store, chain, rules};
 
 const EVERY: Duration = Duration::from_secs(60);
 /// Maximum number of rows of one query.
@@ -18,7 +18,7 @@ const QUERIES_PER_CHECK: u32 = 40;
 /// Maximum number of violating rows that are named per rule.
 const MAX_EXAMPLES: usize = 5;
 
-/// What the audit found so far.
+/// What the check found so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Findings {
     /// Number of rows that were checked.
@@ -35,9 +35,9 @@ impl Default for Findings {
 
 impl Findings {
     /// Adds the findings of one page.
-    pub fn add(&mut self, audited: Audited) {
-        self.checked += audited.checked;
-        for one in audited.broken {
+    pub fn add(&mut self, checked: CheckedRows) {
+        self.checked += checked.checked;
+        for one in checked.broken {
             let Some(rule) = self.rules.iter_mut().find(|rule| rule.name == one.name) else { continue };
             rule.violations += one.violations;
             rule.examples.extend(one.examples);
@@ -70,9 +70,9 @@ struct Round {
 
 impl Round {
     /// Adds a page. Returns the findings of the whole round when this page is its last.
-    fn add(&mut self, audited: Audited) -> Option<Findings> {
-        self.cursor.clone_from(&audited.next_cursor);
-        self.findings.add(audited);
+    fn add(&mut self, checked: CheckedRows) -> Option<Findings> {
+        self.cursor.clone_from(&checked.next_cursor);
+        self.findings.add(checked);
         if self.cursor.is_some() {
             return None;
         }
@@ -87,7 +87,7 @@ impl Round {
 
     fn set_gauge(&self) {
         #[expect(clippy::cast_precision_loss, reason = "a count of rows is far below 2^52")]
-        gauge!("settle_audit_violations").set(self.violations() as f64);
+        gauge!("settle_check_violations").set(self.violations() as f64);
     }
 }
 
@@ -101,7 +101,7 @@ pub fn watch(store: Store, _recorder: &Metrics) {
             if let Err(error) = check(&store, &mut round).await {
                 tracing::warn!(
                     error = chain(&error),
-                    "the audit could not read the tables; it tries again in a minute"
+                    "the check could not read the tables; it tries again in a minute"
                 );
             }
             round.set_gauge();
@@ -113,8 +113,8 @@ pub fn watch(store: Store, _recorder: &Metrics) {
 /// One check. It ends after [`QUERIES_PER_CHECK`] queries, or at the end of the round.
 async fn check(store: &Store, round: &mut Round) -> Result<(), Error> {
     for _ in 0..QUERIES_PER_CHECK {
-        let audited = store.audit(Page { cursor: round.cursor.clone(), limit: ROWS_PER_QUERY }).await?;
-        if let Some(findings) = round.add(audited) {
+        let checked = store.check(Page { cursor: round.cursor.clone(), limit: ROWS_PER_QUERY }).await?;
+        if let Some(findings) = round.add(checked) {
             return report(store, &findings).await;
         }
     }
@@ -129,24 +129,24 @@ async fn report(store: &Store, findings: &Findings) -> Result<(), Error> {
     tracing::error!(
         violations = findings.violations(),
         rules = findings.names(),
-        "the tables do not agree: see `settle audit`"
+        "the tables do not agree: see `settle check`"
     );
-    let detail = format!("the tables do not agree, by the rules {}: see `settle audit`", findings.names());
-    store.alarm(None, "audit", &detail).await
+    let detail = format!("the tables do not agree, by the rules {}: see `settle check`", findings.names());
+    store.alarm(None, "check", &detail).await
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Findings, Round};
-    use storage::Audited;
+    use storage::CheckedRows;
 
-    fn page(violations: i64, next: Option<&str>) -> Audited {
+    fn page(violations: i64, next: Option<&str>) -> CheckedRows {
         let mut broken = storage::rules();
         broken.retain(|rule| violations > 0 && rule.name == "a_status_fits");
         for rule in &mut broken {
             (rule.violations, rule.examples) = (violations, vec!["x".to_owned()]);
         }
-        Audited { checked: 10, broken, next_cursor: next.map(str::to_owned) }
+        CheckedRows { checked: 10, broken, next_cursor: next.map(str::to_owned) }
     }
 
     #[test]

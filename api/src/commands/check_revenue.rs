@@ -1,4 +1,4 @@
-//! `settle audit revenue`: compares the revenue that was sent to each integration with the ledger.
+//! `settle check revenue`: compares the revenue that was sent to each integration with the ledger.
 
 use super::client::{Client, Remote};
 use super::progress::bar;
@@ -11,14 +11,14 @@ use std::process::ExitCode;
 /// Maximum number of differing entries that are printed.
 const MAX_LISTED: usize = 100;
 const COLUMNS: [&str; 9] =
-    ["integration", "month", "environment", "sku", "ledger", "delivered", "owed", "dead", "difference"];
+    ["integration", "month", "environment", "sku", "ledger", "delivered", "pending", "failed", "difference"];
 
 /// Which money is compared.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
-  settle audit revenue --month 2026-11
-  settle audit revenue --app ID --json
+  settle check revenue --month 2026-11
+  settle check revenue --app ID --json
 Next: `settle explain event` with an event that is named; `settle app import-sales` imports what the store charged.")]
 pub struct Revenue {
     /// Of this app only.
@@ -34,7 +34,7 @@ pub struct Revenue {
 struct Sums {
     /// The sum of the ledger's entries.
     ledger: Decimal,
-    /// The sums in the bodies of deliveries, by `delivered`, `owed` and `dead`.
+    /// The sums in the bodies of deliveries, by `delivered`, `pending` and `failed`.
     sent: BTreeMap<String, Decimal>,
 }
 
@@ -59,7 +59,7 @@ pub async fn revenue(client: &Client, remote: &Remote, options: &Revenue) -> any
     let (mut whole, mut cursor) = (Whole::default(), None);
     loop {
         let query = [("app_id", options.app.clone()), ("month", options.month.clone()), ("cursor", cursor)];
-        let page = client.get("/v1/audit/revenue", &query).await?;
+        let page = client.get("/v1/check/revenue", &query).await?;
         bar.inc(page["purchases"].as_u64().unwrap_or_default());
         whole.add(&page);
         cursor = page["next_cursor"].as_str().map(str::to_owned);
@@ -101,7 +101,7 @@ impl Whole {
                 "destination_id": id, "integration": self.names.get(id), "month": month,
                 "environment": environment, "sku": sku,
                 "ledger": sums.ledger.to_string(), "delivered": sent("delivered").to_string(),
-                "owed": sent("owed").to_string(), "dead": sent("dead").to_string(),
+                "pending": sent("pending").to_string(), "failed": sent("failed").to_string(),
                 "difference": sums.ledger.saturating_sub(sent("delivered")).to_string(),
             })
         };

@@ -1,4 +1,4 @@
-//! The profile of a user (their attributes, which an Amplitude destination keeps up to date) that was owed last, and
+//! The profile of a user (their attributes, which an Amplitude destination keeps up to date) that was queued last, and
 //! whether it arrived.
 
 use crate::db::connection::AnyConnection;
@@ -25,8 +25,8 @@ pub struct ProfileKey {
 }
 
 row! {
-    /// The profile that was owed last. `shown` lists its known attributes, with commas between them.
-    pub struct OwedProfile {
+    /// The profile that was queued last. `shown` lists its known attributes, with commas between them.
+    pub struct QueuedProfile {
         digest: String,
         arrival: Arrival,
         shown: String,
@@ -34,8 +34,8 @@ row! {
 }
 
 row! {
-    /// The profile that was owed last, and the device id of what was sent without a name in the lane in which one would be
-    /// sent, while no profile is owed there that will have both.
+    /// The profile that was queued last, and the device id of what was sent without a name in the lane in which one
+    /// would be sent, while no profile is pending there that will have both.
     struct FoundRow {
         digest: Option<String>,
         arrival: Option<Arrival>,
@@ -54,19 +54,19 @@ row! {
 }
 
 stored! {
-    /// Whether the profile that was owed last arrived.
+    /// Whether the profile that was queued last arrived.
     enum Arrival {
         /// It is on its way, or arrived.
-        NotLost = "owed",
-        /// It did not arrive, and the next settling of the user owes it again.
+        NotLost = "pending",
+        /// It did not arrive, and the next settling of the user queues it again.
         Lost = "lost",
-        /// It did not arrive and is not sent again by itself: another state of the user owes it, or a backfill.
+        /// It did not arrive and is not sent again by itself: another state of the user queues it, or a backfill.
         NotRetried = "left",
     }
 }
 
-/// How soon the purchase of a delivery that died is rechecked: the first death in a row with the same state, the
-/// second, the third. After one more death the profile is given up, so that a profile that is always refused is not
+/// How soon the purchase of a delivery that failed is rechecked: the first failure in a row with the same state, the
+/// second, the third. After one more failure the profile is given up, so that a profile that is always refused is not
 /// sent for ever.
 const RECHECK_AFTER: [Duration; 3] = [Duration::ZERO, HOUR, DAY];
 
@@ -82,17 +82,17 @@ pub enum Trigger {
 /// Why the delivery that carried a profile did not arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// It died after it was sent. The caller has locked its purchase.
-    Died,
+    /// It failed after it was sent. The caller has locked its purchase.
+    Failed,
     /// It was ended before it was sent: by a setting, or because the integration accepts nothing of this user.
     Unwanted,
     /// A newer event was sent in its place. That one does not remove the attributes that this one was to remove.
     Superseded,
 }
 
-impl OwedProfile {
-    /// Whether the integration is owed the profile with this digest: its last one was another one, or was lost. A
-    /// backfill also owes a profile that was given up.
+impl QueuedProfile {
+    /// Whether the integration gets the profile with this digest: its last one was another one, or was lost. A
+    /// backfill also queues a profile that was given up.
     pub fn lacks(&self, digest: &str, trigger: Trigger) -> bool {
         self.digest != digest
             || self.arrival == Arrival::Lost
@@ -122,16 +122,16 @@ const FIND: Sql = statement! {"
     WHERE x.id = ?
 "};
 
-/// What an integration was owed of a user before.
+/// What was queued before for an integration, of one user.
 pub struct ProfileOfLane {
-    /// The profile that it was owed last, if there is one.
-    pub profile: Option<OwedProfile>,
-    /// Whether events were sent in the lane without the customer's name, and no profile is owed there that has both it and
-    /// their device id. A customer whose profiles do not arrive gets no more of them.
+    /// The profile that was queued last, if there is one.
+    pub profile: Option<QueuedProfile>,
+    /// Whether events were sent in the lane without the customer's name, and no profile is pending there that has both
+    /// it and their device id. A customer whose profiles do not arrive gets no more of them.
     pub lacks_name: bool,
 }
 
-/// What an integration was owed of a user before, and whether the lane of a purchase lacks the user's name.
+/// What was queued before for an integration, of one user, and whether the lane of a purchase lacks the user's name.
 pub fn find(
     connection: &mut AnyConnection,
     key: ProfileKey,
@@ -144,14 +144,14 @@ pub fn find(
         .bind(key.destination)
         .one(connection, "destination")?;
     let profile = match (found.digest, found.arrival, found.shown) {
-        (Some(digest), Some(arrival), Some(shown)) => Some(OwedProfile { digest, arrival, shown }),
+        (Some(digest), Some(arrival), Some(shown)) => Some(QueuedProfile { digest, arrival, shown }),
         _ => None,
     };
     let arrives = profile.as_ref().is_none_or(|profile| profile.arrival == Arrival::NotLost);
     Ok(ProfileOfLane { profile, lacks_name: arrives && found.nameless_device_id.is_some() })
 }
 
-// A state of this user that was sent, or that is owed or ended in another way, is newer or notes its failure itself.
+// A state of this user that was sent, or that is pending or ended in another way, is newer or notes its failure itself.
 const IS_DISPLACED: Sql = statement! {hot "events_of_user", "
     SELECT COUNT(*) AS value
     FROM events e
@@ -171,7 +171,7 @@ const IS_DISPLACED: Sql = statement! {hot "events_of_user", "
         )
 "};
 
-/// Whether the profile that was owed last was superseded by one of another user, as earlier versions did after a
+/// Whether the profile that was queued last was superseded by one of another user, as earlier versions did after a
 /// transfer: the integration has an older state of this user.
 pub fn is_displaced(connection: &mut AnyConnection, key: ProfileKey) -> Result<bool, Error> {
     let ProfileKey { destination, user, environment } = key;
@@ -186,7 +186,7 @@ pub fn is_displaced(connection: &mut AnyConnection, key: ProfileKey) -> Result<b
     Ok(displaced.is_some_and(|displaced| displaced > 0))
 }
 
-/// Notes that a profile with this digest and these known attributes is owed.
+/// Notes that a profile with this digest and these known attributes is queued.
 pub fn note(write: &mut Write<'_>, key: ProfileKey, digest: &str, known: &BTreeSet<String>) -> Result<(), Error> {
     let shown: Vec<&str> = known.iter().map(String::as_str).collect();
     insert!(
@@ -196,11 +196,11 @@ pub fn note(write: &mut Write<'_>, key: ProfileKey, digest: &str, known: &BTreeS
             environment: key.environment,
             digest,
             arrival: Arrival::NotLost,
-            deaths: 0_i64,
+            failures: 0_i64,
             shown: shown.join(","),
         },
         "ON CONFLICT (destination_id, user_id, environment)
-        DO UPDATE SET deaths = CASE WHEN profiles.digest = excluded.digest THEN profiles.deaths ELSE 0 END,
+        DO UPDATE SET failures = CASE WHEN profiles.digest = excluded.digest THEN profiles.failures ELSE 0 END,
         digest = excluded.digest, arrival = excluded.arrival, shown = excluded.shown"
     )
     .run(write.connection)
@@ -225,25 +225,25 @@ pub fn note_failure(write: &mut Write<'_>, delivery: &DeliveryRow, failure: Fail
         // A null in the stored JSON removes an attribute.
         Failure::Superseded if !profile.is_some_and(|profile| profile.contains(":null")) => Ok(()),
         Failure::Superseded => set_arrival(write, key, Arrival::Lost).map(drop),
-        Failure::Died => record_death(write, delivery, key),
+        Failure::Failed => record_failure(write, delivery, key),
     }
 }
 
-const COUNT_DEATH: Sql = statement! {"
+const COUNT_FAILURE: Sql = statement! {"
     UPDATE profiles
-    SET deaths = deaths + 1
+    SET failures = failures + 1
     WHERE destination_id = ? AND user_id = ? AND environment = ?
-    RETURNING deaths AS value
+    RETURNING failures AS value
 "};
 
-/// Counts the death and rechecks the purchase, unless too many deliveries with this state died.
-fn record_death(write: &mut Write<'_>, delivery: &DeliveryRow, key: ProfileKey) -> Result<(), Error> {
+/// Counts the failure and rechecks the purchase, unless too many deliveries with this state failed.
+fn record_failure(write: &mut Write<'_>, delivery: &DeliveryRow, key: ProfileKey) -> Result<(), Error> {
     if !set_arrival(write, key, Arrival::Lost)? {
         return Ok(());
     }
-    let deaths: Option<i64> =
-        sql(COUNT_DEATH).bind(key.destination).bind(key.user).bind(key.environment).value(write.connection)?;
-    let before = deaths.and_then(|deaths| usize::try_from(deaths - 1).ok()).unwrap_or_default();
+    let failures: Option<i64> =
+        sql(COUNT_FAILURE).bind(key.destination).bind(key.user).bind(key.environment).value(write.connection)?;
+    let before = failures.and_then(|failures| usize::try_from(failures - 1).ok()).unwrap_or_default();
     match RECHECK_AFTER.get(before) {
         Some(after) => {
             let at = write.now()?.plus(*after);
@@ -259,7 +259,7 @@ const SET_ARRIVAL: Sql = statement! {"
     WHERE destination_id = ? AND user_id = ? AND environment = ? AND arrival <> ?
 "};
 
-/// Notes the arrival of the owed profile; returns whether that was new.
+/// Notes the arrival of the profile that was queued last; returns whether that was new.
 fn set_arrival(write: &mut Write<'_>, key: ProfileKey, arrival: Arrival) -> Result<bool, Error> {
     let changed = sql(SET_ARRIVAL)
         .bind(arrival)

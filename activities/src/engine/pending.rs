@@ -10,7 +10,7 @@ impl Engine {
     /// Schedules a signal to a destination's stream of device events, in the background, at most once in half a minute per
     /// destination, and repeated while Temporal is unavailable.
     pub fn stream(&self, id: DestinationId) {
-        self.streams.mark_owed(id);
+        self.streams.mark_pending(id);
     }
 
     /// Signals the run of a destination's stream of device events, starting it if there is none.
@@ -19,22 +19,22 @@ impl Engine {
     /// See [`TemporalError`].
     pub(super) async fn signal_stream(&self, id: DestinationId) -> Result<(), TemporalError> {
         let summary = "the events of devices for one destination";
-        self.signal_owed(contract::STREAM, contract::stream_workflow_id(id), summary).await
+        self.signal_pending(contract::STREAM, contract::stream_workflow_id(id), summary).await
     }
 
     /// Schedules a signal to the verification of a platform's claims, as [`Self::stream`] does for events, at most once in ten
     /// seconds.
     pub fn verify_claims(&self, id: PlatformId) {
-        self.claims.mark_owed(id);
+        self.claims.mark_pending(id);
     }
 
     /// Signals the run that verifies a platform's claims, starting it if there is none.
     pub(super) async fn signal_claims(&self, id: PlatformId) -> Result<(), TemporalError> {
         let summary = "what the devices of one platform report of receipts";
-        self.signal_owed(contract::CLAIMS, contract::claims_workflow_id(id), summary).await
+        self.signal_pending(contract::CLAIMS, contract::claims_workflow_id(id), summary).await
     }
 
-    async fn signal_owed(
+    async fn signal_pending(
         &self,
         workflow_type: &'static str,
         workflow_id: String,
@@ -43,7 +43,7 @@ impl Engine {
         let message = SignalWithStart {
             workflow_id,
             workflow_type,
-            signal: contract::OWED,
+            signal: contract::PENDING,
             payload: serde_json::json!({}),
             summary,
             input: None,
