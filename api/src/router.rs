@@ -1,13 +1,13 @@
 //! The whole service: its routes, their keys, the body limit and the time limit of every request.
 
-use crate::devices::{self, secret};
+use crate::devices;
 use crate::edge::Shared;
+use crate::edge::pages::PREFIX;
 use crate::error::Error;
-use crate::hosts;
 use crate::keys::guard::{Guard, authorize};
-use crate::openapi;
-use crate::pages;
-use crate::routes::{Access, Surface, routes};
+use crate::pages::{self, Standing};
+use crate::route::{Access, Surface};
+use crate::routes::{DOCUMENTS, routes};
 use crate::stores::amazon::envelope::MAX_BODY_BYTES;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, header};
@@ -56,7 +56,7 @@ pub fn router_of(surface: Surface, edge: Shared) -> Router {
     }
     let others = open
         .merge(admin)
-        .layer(from_fn_with_state(edge.clone(), hosts::known))
+        .layer(from_fn_with_state(edge.clone(), known_host))
         .merge(public)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
@@ -70,13 +70,25 @@ pub fn router_of(surface: Surface, edge: Shared) -> Router {
     others
         .merge(device)
         .fallback(move |state: State<Shared>, request: Request| async move {
-            if surface == Surface::All && request.uri().path().starts_with(pages::PREFIX) {
+            if surface == Surface::All && request.uri().path().starts_with(PREFIX) {
                 return pages::missing(state, request).await;
             }
             Error::Missing(no_path(surface).to_owned()).into_response()
         })
-        .layer(Extension(&openapi::DOCUMENTS))
+        .layer(Extension(&DOCUMENTS))
+        .layer(Extension(Standing::default()))
         .with_state(edge)
+}
+
+/// Answers a request to a known host alone. One without a host is refused by the listener.
+///
+/// # Errors
+/// 421 for another host.
+async fn known_host(State(edge): State<Shared>, request: Request, next: Next) -> Result<Response, Error> {
+    match request.headers().get(header::HOST) {
+        Some(host) if !host.to_str().is_ok_and(|host| edge.pages.hosts.knows(host)) => Err(Error::Misdirected),
+        _ => Ok(next.run(request).await),
+    }
 }
 
 /// The error for an unknown path.
@@ -97,7 +109,7 @@ fn any_origin() -> CorsLayer {
     CorsLayer::new()
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::POST])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_NONE_MATCH, secret::HEADER])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_NONE_MATCH, devices::SECRET_HEADER])
         .expose_headers([header::ETAG, header::RETRY_AFTER])
         .max_age(PREFLIGHT_AGE)
 }

@@ -1,8 +1,9 @@
 //! Every route of the service with its access, in one list.
 
+use crate::answer::Prepared;
 use crate::edge::Shared;
-use crate::keys::scope::Scope;
-use crate::operation::{Described, Operation, Schemas};
+use crate::openapi::{self, Documents};
+use crate::operation::Described;
 use crate::pages;
 use crate::resources::{
     about, alarms, apps, arrivals, audit_log, catalogue, check, customer_state, customers, deliveries, destinations,
@@ -10,49 +11,16 @@ use crate::resources::{
     notifications, overview, platforms, purchases, rates, redeliveries, reviews, sales, samples, schema, search,
     series, sign_ins, stores, topics, transfers,
 };
+use crate::route::{Access, Route};
 use axum::handler::Handler;
-use axum::routing::{MethodRouter, delete, get, patch, post, put};
+use std::sync::LazyLock;
 use storage::Role::{self, Admin, Metrics, Operator, Read, Support};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    Open,
-    /// The publishable key of a platform is required. Pages of any origin may call it.
-    Device,
-    /// A key is required, with at least the role of the route, that reaches what it names.
-    Admin,
-}
-
-/// The routes that a listener serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Surface {
-    /// Those that stores and apps on devices call, and `/livez`.
-    Public,
-    All,
-}
-
-pub struct Route {
-    /// The HTTP method.
-    pub method: &'static str,
-    /// The path, with `{parameters}`.
-    pub path: &'static str,
-    /// One sentence for `/openapi.json`.
-    pub summary: &'static str,
-    pub access: Access,
-    /// The least role of a key that may call it, where one is required.
-    pub least: Role,
-    /// Whether it is served to everybody, beside the admin listener.
-    pub is_public: bool,
-    /// Whether it is a page for people: then the key is that of a sign-in.
-    pub is_page: bool,
-    /// Whether it changes nothing, although it is no GET.
-    pub is_query: bool,
-    /// The method and the path of the API that a page's change stands for.
-    pub twin: Option<&'static str>,
-    /// Describes its parameters, body and answers.
-    pub describe: fn(&mut Operation, &mut Schemas),
-    pub handler: MethodRouter<Shared>,
-}
+/// The OpenAPI documents of all routes. Each is generated on first use.
+pub static DOCUMENTS: Documents = Documents {
+    whole: LazyLock::new(|| openapi::document(routes())),
+    device: LazyLock::new(|| Prepared::new(&openapi::part(&DOCUMENTS.whole, &routes(), Access::Device))),
+};
 
 #[must_use]
 pub fn routes() -> Vec<Route> {
@@ -367,67 +335,6 @@ fn accounting_routes() -> Vec<Route> {
     ]
 }
 
-impl Route {
-    /// What it reaches: things of one app, or of all.
-    #[must_use]
-    pub fn scope(&self) -> Scope {
-        let mut operation = Operation::default();
-        (self.describe)(&mut operation, &mut Schemas::default());
-        Scope::of(self.path, operation.is_limited)
-    }
-
-    #[must_use]
-    pub const fn is_on(&self, surface: Surface) -> bool {
-        self.is_public || matches!(surface, Surface::All)
-    }
-
-    /// A page that needs a sign-in with at least this role.
-    pub fn page<H, T>(least: Role, method: &'static str, path: &'static str, handler: H) -> Self
-    where
-        H: Handler<T, Shared>,
-        T: 'static,
-    {
-        Self {
-            is_page: true,
-            // Each page limits itself to the app of the sign-in, by the handlers of the API.
-            describe: |operation, _| operation.is_limited = true,
-            handler: if method == "POST" { post(handler) } else { get(handler) },
-            ..key(least, method, path, health::live)
-        }
-    }
-
-    /// A page that everybody may open: a file, or what signs in.
-    pub fn open_page<H, T>(method: &'static str, path: &'static str, handler: H) -> Self
-    where
-        H: Handler<T, Shared>,
-        T: 'static,
-    {
-        Self { access: Access::Open, ..Self::page(Admin, method, path, handler) }
-    }
-
-    /// Names what the change of a page stands for.
-    #[must_use]
-    pub fn twin(self, twin: &'static str) -> Self {
-        Self { twin: Some(twin), ..self }
-    }
-
-    /// Marks a route that changes nothing, although it is no GET.
-    #[must_use]
-    pub fn as_query(self) -> Self {
-        Self { is_query: true, ..self }
-    }
-
-    /// Describes the route in one sentence.
-    #[must_use]
-    pub fn summary(self, summary: &'static str) -> Self {
-        Self { summary, ..self }
-    }
-
-    fn public(self) -> Self {
-        Self { is_public: true, ..self }
-    }
-}
-
 fn open<H, T, Parts>(method: &'static str, path: &'static str, handler: H) -> Route
 where
     H: Handler<T, Shared> + Described<Parts>,
@@ -449,24 +356,5 @@ where
     H: Handler<T, Shared> + Described<Parts>,
     T: 'static,
 {
-    let handler = match method {
-        "DELETE" => delete(handler),
-        "PATCH" => patch(handler),
-        "POST" => post(handler),
-        "PUT" => put(handler),
-        _ => get(handler),
-    };
-    Route {
-        method,
-        path,
-        summary: "",
-        access: Access::Admin,
-        least,
-        is_public: false,
-        is_page: false,
-        is_query: false,
-        twin: None,
-        describe: H::describe,
-        handler,
-    }
+    Route::key(least, method, path, handler)
 }

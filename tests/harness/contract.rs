@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 /// The OpenAPI document, changed so that an object may have documented fields only.
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
-    let mut document = api::openapi::document();
+    let mut document = api::openapi::document(api::routes::routes());
     close(&mut document);
     document
 });

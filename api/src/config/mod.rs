@@ -12,13 +12,12 @@ mod tests;
 pub use read::{Flags, Variables, environment, load};
 pub use shown::Setting;
 
-use crate::devices::limits::Rate;
-use crate::devices::room::Reserve;
 use domain::PlatformId;
 use ipnet::IpNet;
 use protocols::destinations::Exception;
 use secrecy::SecretString;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 use url::Url;
@@ -180,6 +179,23 @@ pub struct Certificate {
     /// Its `SigningCertURL` in messages.
     pub url: Url,
     pub file: PathBuf,
+}
+
+/// Requests or bytes a second, and at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// A second in the long run.
+    pub per_second: NonZeroU32,
+    pub burst: NonZeroU32,
+}
+
+/// How much of the disk devices leave free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reserve {
+    /// The larger of 2 GiB and a twentieth of the disk.
+    Automatic,
+    /// This number of bytes; nothing with 0.
+    Bytes(u64),
 }
 
 /// Devices. Each process counts their requests by itself.

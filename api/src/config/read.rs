@@ -1,8 +1,8 @@
 //! Reads file, environment and flags into a valid `Config`. An error names the wrong setting.
 
+use super::Rate;
+use super::Reserve;
 use super::{Amazon, Certificate, Config, Database, Destinations, Devices, Http, Invalid, Ui, keys};
-use crate::devices::limits::Rate;
-use crate::devices::room::Reserve;
 use crate::{sizes, times};
 use config::{File, FileFormat, Value};
 use ipnet::IpNet;

@@ -1,8 +1,8 @@
 //! The settings as people see them: each with its name, its variable and its value, and never a secret.
 
+use super::Reserve;
 use super::read::VARIABLES;
 use super::{Config, Database};
-use crate::devices::room::Reserve;
 use crate::sizes;
 use crate::times::compact;
 use schemars::JsonSchema;

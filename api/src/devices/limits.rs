@@ -5,6 +5,7 @@
 //! is forgotten, which changes nothing for it.
 
 use super::address::{networks, site};
+use crate::config::Rate;
 use domain::DevicePlace;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
@@ -20,14 +21,6 @@ use tokio::time::Instant;
 
 /// Number of checks between two of which the quiet ones are forgotten.
 const CHECKS_PER_CLEANING: u64 = 10_000;
-
-/// Requests or bytes a second, and at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate {
-    /// A second in the long run.
-    pub per_second: NonZeroU32,
-    pub burst: NonZeroU32,
-}
 
 #[derive(Debug)]
 pub struct Limits {

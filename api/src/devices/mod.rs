@@ -3,32 +3,32 @@
 
 pub mod address;
 mod checks;
-pub mod claims;
-pub mod client;
 pub mod limits;
 mod places;
 pub mod quota;
-pub mod request;
 pub mod room;
-pub mod secret;
 pub mod token;
 
 use crate::config;
 use crate::error::Error;
 use address::{TrustedProxies, UnknownProxies};
+use axum::http::HeaderName;
 use checks::Checks;
-use client::Client;
 use limits::Limits;
 use metrics::counter;
 use places::{Places, RequestPlace};
 use quota::Quotas;
 use room::Room;
+use std::net::IpAddr;
 use std::sync::Arc;
 use storage::Store;
 use tokio::time::Instant;
 
 /// Maximum size of a request in bytes: five hundred events of two kilobytes.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// The header with which a device proves itself.
+pub const SECRET_HEADER: HeaderName = HeaderName::from_static("settle-device-secret");
 
 /// The state of the ingress of devices.
 #[derive(Debug)]
@@ -59,17 +59,17 @@ impl Devices {
         }
     }
 
-    /// Takes a place for a request with a body of this size, which may store something.
+    /// Takes a place for a request of an address, with a body of this size, which may store something.
     ///
     /// # Errors
     /// The disk has too little room, the address sent too many bytes, or there is no place.
-    pub fn admit(&self, store: &Store, client: &Client, bytes: usize) -> Result<RequestPlace, Error> {
+    pub fn admit(&self, store: &Store, address: IpAddr, bytes: usize) -> Result<RequestPlace, Error> {
         self.room.check(store.disk(), Instant::now())?;
-        let counted = self.limits.check_bytes(client.address, bytes);
+        let counted = self.limits.check_bytes(address, bytes);
         counted.map_err(|wait| {
             counter!("settle_device_requests_refused_total", "reason" => "bytes").increment(1);
             Error::TooMany { what: "this address", wait }
         })?;
-        self.places.take(client.address)
+        self.places.take(address)
     }
 }

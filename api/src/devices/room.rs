@@ -4,6 +4,7 @@
 //! A task sees to it once a second, and while the disk is full it tries to write: so a request reads flags in memory alone, and
 //! all goes on without traffic when there is room again.
 
+use crate::config::Reserve;
 use crate::error::Error;
 use domain::time::HOUR;
 use metrics::{counter, gauge};
@@ -19,15 +20,6 @@ const REFUSED_FOR: Duration = Duration::from_secs(60);
 /// The default reserve: the larger of these bytes and this part of the disk.
 const RESERVE_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 const RESERVE_PART: u64 = 20;
-
-/// How much of the disk devices leave free.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reserve {
-    /// The larger of 2 GiB and a twentieth of the disk.
-    Automatic,
-    /// This number of bytes; nothing with 0.
-    Bytes(u64),
-}
 
 impl Reserve {
     /// Whether less than the reserve is free.

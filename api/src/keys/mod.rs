@@ -1,47 +1,32 @@
 //! The keys of the API: who calls, what they may do, and what they may reach.
 //!
-//! `guard` stands before every route that needs a key, `scope` finds the app that a path names, `refusals` bounds guesses.
-//! Keys are stored, made and revoked in `storage`; the admin token of the settings is one more key, of all apps.
+//! `guard` stands before every route that needs a key, `scope` finds the app that a path names, and the room `keyring`
+//! bounds guesses. Keys are stored, made and revoked in `storage`; the admin token of the settings is one more key, of all apps.
 
 mod acting;
 mod caller;
 pub mod guard;
 mod name;
-mod refusals;
 pub mod scope;
+mod sign_in;
 #[cfg(test)]
 mod tests;
-mod text;
 
 pub use acting::{Acting, Reason};
 pub use caller::Caller;
 pub use name::check_name;
-pub use refusals::Refusals;
-pub use text::KeyText;
+pub use sign_in::holds as sign_in_holds;
 
 use crate::edge::Edge;
 use crate::error::Error;
+use crate::keyring::KeyText;
 use domain::{KeyId, Timestamp};
 use secrecy::ExposeSecret;
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 use storage::{HashedKey, Role, chain, key_hash};
 use subtle::ConstantTimeEq;
 
 /// The name under which the audit log shows the admin token.
 pub const ADMIN_TOKEN: &str = "admin token";
-
-/// Time between two notes that a key was used.
-const NOTED_EVERY: Duration = Duration::from_secs(60);
-
-/// The part of the edge that knows callers.
-#[derive(Debug)]
-pub struct Keys {
-    pub refusals: Refusals,
-    /// When the use of a key was noted last, so that a busy key writes once a minute.
-    noted: Mutex<HashMap<KeyId, Timestamp>>,
-}
 
 /// Why a request has no caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,24 +47,6 @@ impl Refused {
             Self::Expired => "expired",
             Self::Revoked => "revoked",
         }
-    }
-}
-
-impl Keys {
-    /// Keys whose guesses are bounded so.
-    #[must_use]
-    pub fn new(refusals: Refusals) -> Self {
-        Self { refusals, noted: Mutex::default() }
-    }
-
-    /// Whether the use of a key is to be noted now.
-    fn is_due(&self, id: KeyId, now: Timestamp) -> bool {
-        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = noted.get(&id).is_none_or(|last| last.plus(NOTED_EVERY) <= now);
-        if is_due {
-            noted.insert(id, now);
-        }
-        is_due
     }
 }
 
@@ -110,7 +77,8 @@ pub async fn caller(edge: &Edge, token: &str) -> Result<Result<Caller, Refused>,
 /// 503 when the database does not answer.
 pub async fn still_holds(edge: &Edge, caller: &Caller) -> Result<bool, Error> {
     if let Some(id) = caller.sign_in {
-        return crate::pages::sign_in_holds(edge, id).await;
+        let found = edge.store.found_sign_in(id).await?;
+        return Ok(found.is_some_and(|found| sign_in_holds(&found, edge, (edge.clock)())));
     }
     let Some(id) = caller.key else { return Ok(true) };
     let key = edge.store.key(id).await?.key;

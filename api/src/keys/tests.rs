@@ -1,8 +1,9 @@
 //! Texts of keys, scopes of paths, and the bound on guesses.
 
 use super::scope::Scope;
-use super::{KeyText, Refusals};
-use crate::routes::{Access, Route, routes};
+use crate::keyring::{KeyText, Refusals};
+use crate::route::{Access, Route};
+use crate::routes::routes;
 use domain::KeyId;
 use secrecy::ExposeSecret;
 use std::net::IpAddr;

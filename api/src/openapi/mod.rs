@@ -6,45 +6,39 @@ mod part;
 #[cfg(test)]
 mod tests;
 
+pub use part::of as part;
+
 use example::Examples;
 
 use crate::answer::Prepared;
 use crate::error::Problem;
 use crate::operation::{Operation, Schemas};
-use crate::routes::{Access, Route, routes};
+use crate::route::{Access, Route};
 use protocols::destinations::Config;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
-/// The OpenAPI documents. Each is generated on first use.
-pub static DOCUMENTS: Documents = Documents {
-    whole: LazyLock::new(document),
-    device: LazyLock::new(|| Prepared::new(&part::of(&DOCUMENTS.whole, Access::Device))),
-};
-
+/// The OpenAPI documents of a list of routes.
 #[derive(Debug)]
 pub struct Documents {
+    /// All routes, without the pages for people.
     pub whole: LazyLock<Value>,
     /// The routes that apps on devices call, and nothing else.
     pub device: LazyLock<Prepared>,
 }
 
 #[must_use]
-pub fn document() -> Value {
+pub fn document(routes: Vec<Route>) -> Value {
     let mut schemas = Schemas::default();
     let problem = schemas.responses.subschema_for::<Problem>();
     let mut paths = Map::new();
     let mut described: Vec<(Route, Operation)> = Vec::new();
-    for route in routes().into_iter().filter(|route| !route.is_page) {
+    for route in routes.into_iter().filter(|route| !route.is_page) {
         let mut operation = Operation::default();
         (route.describe)(&mut operation, &mut schemas);
         described.push((route, operation));
     }
-    let mut requests = schemas.requests.take_definitions(true);
-    let mut responses = schemas.responses.take_definitions(true);
-    kinds::add(&Config::schemas(), &mut requests, &mut responses);
-    requests.values_mut().for_each(refuse_other_fields);
-    let definitions: Map<String, Value> = responses.into_iter().chain(requests).collect();
+    let definitions = definitions(schemas);
     for (route, operation) in described {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method.to_lowercase()] = shown_operation(&route, operation, &definitions);
@@ -77,6 +71,16 @@ pub fn document() -> Value {
             "schemas": definitions,
         },
     })
+}
+
+/// The schemas of requests and answers by their names, with the fields of each kind of destination.
+#[must_use]
+pub fn definitions(mut schemas: Schemas) -> Map<String, Value> {
+    let mut requests = schemas.requests.take_definitions(true);
+    let mut responses = schemas.responses.take_definitions(true);
+    kinds::add(&Config::schemas(), &mut requests, &mut responses);
+    requests.values_mut().for_each(refuse_other_fields);
+    responses.into_iter().chain(requests).collect()
 }
 
 /// Sets `additionalProperties` of an object's schema to false.

@@ -1,21 +1,18 @@
 //! A part of the OpenAPI document: the routes of one access with the schemas that they refer to, so that a generator of
 //! clients makes nothing else of it.
 
-use crate::routes::{Access, routes};
+use crate::route::{Access, Route};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
 /// Kinds of components that are left out where nothing refers to them.
 const REFERRED: [&str; 2] = ["responses", "schemas"];
 
-/// The part of a whole document with the routes of this access.
+/// The part of a whole document with those of its routes that have this access.
 #[must_use]
-pub fn of(whole: &Value, access: Access) -> Value {
-    let wanted: BTreeSet<_> = routes()
-        .iter()
-        .filter(|route| route.access == access)
-        .map(|one| (one.path, one.method.to_lowercase()))
-        .collect();
+pub fn of(whole: &Value, routes: &[Route], access: Access) -> Value {
+    let wanted: BTreeSet<_> =
+        routes.iter().filter(|route| route.access == access).map(|one| (one.path, one.method.to_lowercase())).collect();
     let mut paths = Map::new();
     for (path, method) in wanted {
         let entry = paths.entry(path).or_insert_with(|| json!({}));

@@ -1,7 +1,8 @@
 //! The document describes every route, and its references resolve.
 
-use super::{DOCUMENTS, document};
-use crate::routes::{self, Access, Route};
+use super::document;
+use crate::route::{Access, Route};
+use crate::routes::{self, DOCUMENTS};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -11,7 +12,7 @@ fn routes() -> Vec<Route> {
 }
 
 fn whole() -> Value {
-    document()
+    document(routes::routes())
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use super::frame::{Files, Frame, PageAddress, html};
 use super::visit::Visit;
-use super::{PREFIX, SCREENS, deliveries, headers};
+use super::{SCREENS, deliveries, headers};
 use crate::edge::Shared;
+use crate::edge::pages::PREFIX;
 use crate::error::{Error, Problem};
 use askama::Template;
 use axum::extract::{Request, State};

@@ -30,23 +30,18 @@ mod requeued;
 mod search;
 mod settings;
 mod sign_in;
-mod state;
 mod story;
 mod text;
 mod visit;
 
 pub use guard::{enter, serve};
-pub use state::Pages;
-pub use visit::sign_in_holds;
+pub use home::Standing;
 
 use crate::edge::Shared;
 use crate::error::{Error, Problem};
-use crate::routes::Route;
+use crate::route::Route;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Redirect, Response};
-
-/// What the paths of all pages begin with.
-pub const PREFIX: &str = "/ui";
 
 pub struct Screen {
     pub name: &'static str,
@@ -98,7 +93,7 @@ async fn root(headers: HeaderMap) -> Response {
     response
 }
 
-/// The answer for a path below [`PREFIX`] that no page has.
+/// The answer for a path below `/ui` that no page has.
 pub async fn missing(state: axum::extract::State<Shared>, request: axum::extract::Request) -> Response {
     failure::missing(state, request).await
 }

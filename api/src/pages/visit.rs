@@ -1,19 +1,19 @@
 //! Who visits: the sign-in that a cookie opens.
 
-use super::PREFIX;
 use crate::edge::Edge;
+use crate::edge::live::Marks;
+use crate::edge::pages::PREFIX;
 use crate::error::Error;
-use crate::keys::Caller;
-use crate::resources::live::Marks;
+use crate::keys::{Caller, sign_in_holds};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
-use domain::{AppId, SignInId, Timestamp};
+use domain::{AppId, Timestamp};
 use ring::digest::{SHA256, digest};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{FoundSignIn, SignIn, chain};
+use storage::{SignIn, chain};
 use subtle::ConstantTimeEq;
 
 /// The cookie of a sign-in. The prefix makes browsers refuse it from anything but this very origin, by TLS or on this
@@ -67,7 +67,7 @@ impl Visit {
         let secret = SecretString::from(secret.to_owned());
         let Some(found) = edge.store.sign_in_of(&secret).await? else { return Ok(None) };
         let now = (edge.clock)();
-        if !holds(&found, edge, now) {
+        if !sign_in_holds(&found, edge, now) {
             return Ok(None);
         }
         let sign_in = found.sign_in;
@@ -125,27 +125,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Visit {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
         parts.extensions.get::<Self>().cloned().ok_or(Error::Internal)
     }
-}
-
-/// Whether a sign-in has neither ended nor expired, and what it stands for still counts.
-fn holds(found: &FoundSignIn, edge: &Edge, now: Timestamp) -> bool {
-    let FoundSignIn { sign_in, token_hash, key_revoked_at, key_expires_at } = found;
-    let is_current = sign_in.finished_at.is_none()
-        && now < sign_in.expires_at
-        && now < sign_in.used_at.plus(edge.pages.sign_in_idle);
-    let key_holds = key_revoked_at.is_none() && key_expires_at.is_none_or(|end| now < end);
-    let token_holds = token_hash.as_ref().is_none_or(|hash| *hash == edge.admin_token_hash());
-    let has_source = sign_in.key_id.is_some() || token_hash.is_some();
-    is_current && key_holds && token_holds && has_source
-}
-
-/// Whether a sign-in still holds.
-///
-/// # Errors
-/// 503 when the database does not answer.
-pub async fn sign_in_holds(edge: &Edge, id: SignInId) -> Result<bool, Error> {
-    let found = edge.store.found_sign_in(id).await?;
-    Ok(found.is_some_and(|found| holds(&found, edge, (edge.clock)())))
 }
 
 /// Notes the use without holding the request up.

@@ -1,7 +1,7 @@
 //! `/openapi.json`, and its part for devices.
 
+use super::devices::client::Address;
 use crate::answer::{Document, IfNoneMatch};
-use crate::devices::client::Address;
 use crate::openapi::Documents;
 use axum::{Extension, Json};
 use serde_json::Value;

@@ -2,10 +2,13 @@
 //! What a form shows is described in the folder of the kind or the store; types, limits and choices are those of the
 //! request's schema, so that a form offers what is accepted.
 
+use super::destinations::NewDestination;
+use super::platforms::NewPlatform;
 use crate::error::Error;
 use crate::extract::shape::{choices, present, type_of};
 use crate::keys::Caller;
-use crate::openapi::{DOCUMENTS, kinds};
+use crate::openapi::{self, kinds};
+use crate::operation::Schemas;
 use crate::stores;
 use axum::Json;
 use domain::event::about_all;
@@ -13,10 +16,18 @@ use protocols::destinations::Config;
 use protocols::form;
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::sync::LazyLock;
 
 /// The schema of a new platform.
 const NEW_PLATFORM: &str = "NewPlatform";
+
+/// The schemas of the requests that the forms send, at the places of the OpenAPI document.
+static SCHEMAS: LazyLock<Value> = LazyLock::new(|| {
+    let mut schemas = Schemas::default();
+    let _ = (schemas.requests.subschema_for::<NewPlatform>(), schemas.requests.subschema_for::<NewDestination>());
+    json!({ "components": { "schemas": openapi::definitions(schemas) } })
+});
 
 /// The forms of one kind of resource.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -135,7 +146,7 @@ pub fn of_stores() -> Vec<Form> {
 impl Form {
     /// A form for requests with the schema of this name.
     fn of(schema: &str, form: form::Form) -> Self {
-        let schema = &DOCUMENTS.whole["components"]["schemas"][schema];
+        let schema = &SCHEMAS["components"]["schemas"][schema];
         let fields = form.entries.iter().map(|entry| Field::of(schema, entry, form.events));
         let guide = form.guide.iter().map(|step| Step {
             title: step.title,
@@ -184,7 +195,7 @@ impl Field {
 fn referred(schema: &Value) -> &Value {
     let schema = present(schema);
     let path = schema["$ref"].as_str().map(|path| path.trim_start_matches('#'));
-    path.and_then(|path| DOCUMENTS.whole.pointer(path)).unwrap_or(schema)
+    path.and_then(|path| SCHEMAS.pointer(path)).unwrap_or(schema)
 }
 
 fn text(value: &Value) -> String {

@@ -2,6 +2,7 @@
 //! wants to know reads it as before.
 
 use crate::edge::Shared;
+use crate::edge::live::{Holder, Marks, OpenStream};
 use crate::error::Error;
 use crate::extract::Query;
 use crate::keys::{Caller, still_holds};
@@ -11,121 +12,23 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use domain::{KeyId, SignInId};
 use futures::stream::{self, Stream};
-use ring::digest::{SHA256, digest};
 use schemars::{JsonSchema, json_schema};
 use serde::Deserialize;
 use serde_json::json;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use storage::{Pulse, Store, chain};
+use storage::Pulse;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
-/// Time between two looks at the tables while somebody listens: all listeners share one.
-const EVERY: Duration = Duration::from_secs(1);
 /// A comment is sent after this time without a tick, so that a dead connection is noticed.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
 /// A stream ends after this time, below the limit of an answer, and the client opens the next one.
 const LASTS: Duration = Duration::from_secs(50);
 /// The client opens the next one after this time.
 const RETRY: Duration = Duration::from_secs(1);
-/// Maximum number of open streams of one key or sign-in, and of all.
-const OF_ONE: usize = 4;
-const OF_ALL: usize = 64;
-/// When a client that has too many may open the next one: about then one of them ends.
-const NEXT_AFTER: Duration = Duration::from_secs(15);
-
-/// Number of bytes of a mark: enough that two states hardly ever have the same one.
-const MARK_BYTES: usize = 4;
-
-/// What somebody has seen: for each kind of thing a mark, which differs when such a thing changed. It shows no number.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Marks(Vec<(&'static str, String)>);
-
-impl Marks {
-    /// The marks of what is stored.
-    #[must_use]
-    pub fn of(pulse: &Pulse) -> Self {
-        let mark = |values: &[Option<i64>; 3]| {
-            let hash = digest(&SHA256, format!("{values:?}").as_bytes());
-            storage::hex(hash.as_ref().get(..MARK_BYTES).unwrap_or_default())
-        };
-        Self(pulse.kinds().iter().map(|(kind, values)| (*kind, mark(values))).collect())
-    }
-
-    /// The marks in a text; `None` for any other text.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let kinds = Pulse::default().kinds();
-        let marks: Vec<&str> = text.split('.').collect();
-        let all = kinds.iter().zip(&marks).map(|((kind, _), mark)| (*kind, (*mark).to_owned()));
-        (marks.len() == kinds.len()).then(|| Self(all.collect()))
-    }
-
-    #[must_use]
-    pub fn text(&self) -> String {
-        self.0.iter().map(|(_, mark)| mark.as_str()).collect::<Vec<_>>().join(".")
-    }
-
-    /// The kinds of things that changed since others.
-    fn changed_since(&self, before: &Self) -> Vec<&'static str> {
-        let pairs = self.0.iter().zip(&before.0);
-        pairs.filter_map(|((kind, mark), (_, known))| (mark != known).then_some(*kind)).collect()
-    }
-}
-
-/// What changes, for all streams of this process.
-#[derive(Debug, Clone)]
-pub struct Live(Arc<LiveState>);
-
-#[derive(Debug)]
-struct LiveState {
-    pulse: watch::Sender<Option<Pulse>>,
-    stopped: watch::Sender<bool>,
-    /// Whether a task reads the tables.
-    is_read: Mutex<bool>,
-    /// When that task saw the last change; `None` while there is no such task.
-    changed_at: Mutex<Option<Instant>>,
-    /// The number of open streams of each who has any.
-    open: Mutex<HashMap<Holder, usize>>,
-}
-
-/// Whose stream it is: a sign-in, else a key; with neither, the admin token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Holder {
-    sign_in: Option<SignInId>,
-    key: Option<KeyId>,
-}
-
-/// The place of an open stream. Dropping it frees it.
-struct OpenStream {
-    live: Live,
-    holder: Holder,
-}
-
-impl Drop for OpenStream {
-    fn drop(&mut self) {
-        let mut open = self.live.open();
-        if let Some(count) = open.get_mut(&self.holder) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.holder);
-            }
-        }
-    }
-}
-
-impl Default for Live {
-    fn default() -> Self {
-        let (pulse, stopped) = (watch::Sender::new(None), watch::Sender::new(false));
-        let (is_read, changed_at, open) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self(Arc::new(LiveState { pulse, stopped, is_read, changed_at, open }))
-    }
-}
 
 struct Ticks {
     pulse: watch::Receiver<Option<Pulse>>,
@@ -139,49 +42,18 @@ struct Ticks {
     _place: OpenStream,
 }
 
-impl Live {
-    /// Ends all streams: the process stops.
-    pub fn stop(&self) {
-        self.0.stopped.send_replace(true);
-    }
-
-    /// When the last change was seen: who began to read the tables later has it. `None` while nobody listens, since
-    /// nobody sees changes then.
-    #[must_use]
-    pub fn changed_at(&self) -> Option<Instant> {
-        *self.0.changed_at.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn open(&self) -> MutexGuard<'_, HashMap<Holder, usize>> {
-        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A place for a stream, if neither this caller nor all of them have too many.
-    fn place(&self, caller: &Caller) -> Result<OpenStream, Error> {
-        let holder = Holder { sign_in: caller.sign_in, key: caller.key };
-        let mut open = self.open();
-        let what = match (open.get(&holder).copied().unwrap_or(0), open.values().sum::<usize>()) {
-            (OF_ONE.., _) => "who has four open streams",
-            (_, OF_ALL..) => "who opens a stream while all have 64",
-            _ => {
-                *open.entry(holder).or_default() += 1;
-                return Ok(OpenStream { live: self.clone(), holder });
-            }
-        };
-        Err(Error::TooMany { what, wait: NEXT_AFTER })
-    }
-
+impl Ticks {
     /// The ticks since these marks, or from now on.
-    fn ticks(
-        &self,
+    fn stream(
         edge: &Shared,
         caller: Caller,
         place: OpenStream,
         since: Option<Marks>,
     ) -> impl Stream<Item = Result<Event, Infallible>> + use<> {
-        let ticks = Ticks {
-            pulse: self.0.pulse.subscribe(),
-            stopped: self.0.stopped.subscribe(),
+        let (pulse, stopped) = edge.pages.live.listen(&edge.store);
+        let ticks = Self {
+            pulse,
+            stopped,
             until: Instant::now() + LASTS,
             seen: since,
             waiting: VecDeque::from([Event::default().retry(RETRY)]),
@@ -189,48 +61,9 @@ impl Live {
             caller,
             _place: place,
         };
-        self.read(edge.store.clone());
         stream::unfold(ticks, |mut ticks| async move { ticks.next().await.map(|event| (Ok(event), ticks)) })
     }
 
-    /// Reads the tables as long as somebody listens.
-    fn read(&self, store: Store) {
-        let mut is_read = self.0.is_read.lock().unwrap_or_else(PoisonError::into_inner);
-        if std::mem::replace(&mut *is_read, true) {
-            return;
-        }
-        let live = self.clone();
-        tokio::spawn(async move {
-            while live.is_wanted() {
-                match store.pulse().await {
-                    Ok(pulse) => live.saw(pulse),
-                    Err(error) => tracing::debug!(error = chain(&error), "what changed could not be read"),
-                }
-                sleep(EVERY).await;
-            }
-        });
-    }
-
-    /// Notes a change before it is announced: who reads because of it reads anew.
-    fn saw(&self, pulse: Pulse) {
-        if *self.0.pulse.borrow() != Some(pulse) || self.changed_at().is_none() {
-            *self.0.changed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        }
-        self.0.pulse.send_replace(Some(pulse));
-    }
-
-    /// Whether somebody listens. Without anybody the reading task ends, and the next listener starts another.
-    fn is_wanted(&self) -> bool {
-        let mut is_read = self.0.is_read.lock().unwrap_or_else(PoisonError::into_inner);
-        *is_read = self.0.pulse.receiver_count() > 0;
-        if !*is_read {
-            *self.0.changed_at.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        }
-        *is_read
-    }
-}
-
-impl Ticks {
     async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.waiting.pop_front() {
@@ -309,50 +142,10 @@ pub async fn show(
     LastEvent(last): LastEvent,
     Query(Since { since }): Query<Since>,
 ) -> Result<Changes, Error> {
-    let place = edge.pages.live.place(&caller)?;
+    let place = edge.pages.live.place(Holder { sign_in: caller.sign_in, key: caller.key })?;
     let since = last.or(since).as_deref().and_then(Marks::parse);
     let comments = KeepAlive::new().interval(COMMENT_EVERY);
-    let answer = Sse::new(edge.pages.live.ticks(&edge, caller, place, since)).keep_alive(comments);
+    let answer = Sse::new(Ticks::stream(&edge, caller, place, since)).keep_alive(comments);
     // A proxy that buffers would deliver ticks late.
     Ok(Changes(([("x-accel-buffering", "no")], answer).into_response()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Live, Marks, OF_ALL, OF_ONE};
-    use crate::keys::Caller;
-    use domain::KeyId;
-    use storage::{Pulse, Role};
-    use uuid::Uuid;
-
-    #[test]
-    fn one_caller_has_four_streams_and_all_have_sixty_four() {
-        let caller = |number: usize| Caller {
-            key: Some(KeyId::new(Uuid::from_u128(number as u128))),
-            sign_in: None,
-            name: String::new(),
-            role: Role::Read,
-            app: None,
-        };
-        let live = Live::default();
-        let mut places: Vec<_> = (0..OF_ALL).filter_map(|number| live.place(&caller(number / OF_ONE)).ok()).collect();
-        assert_eq!((OF_ONE, places.len()), (4, 64));
-        let is_free = |number: usize| live.place(&caller(number)).is_ok();
-        assert!(!is_free(0) && !is_free(OF_ALL), "all places are taken, also for who has none");
-        drop(places.pop());
-        assert!(!is_free(0) && is_free(OF_ALL), "who has four gets no other");
-    }
-
-    #[test]
-    fn a_change_names_what_changed_since_the_marks() {
-        let before = Pulse { events: Some(1), failed: Some(1), ..Pulse::default() };
-        let changed = |after: Pulse| {
-            let known = Marks::parse(&Marks::of(&before).text()).expect("marks");
-            Marks::of(&after).changed_since(&known)
-        };
-        assert_eq!(changed(before), [""; 0]);
-        assert_eq!(changed(Pulse { events: Some(2), audit_log: Some(1), ..before }), ["events", "audit_log"]);
-        assert_eq!(changed(Pulse { failed: Some(2), ..before }), ["deliveries", "destinations"]);
-        assert!(Marks::parse("").is_none() && Marks::parse("a.b").is_none());
-    }
 }

@@ -1,11 +1,11 @@
 //! `/v1/sign-ins` and `/v1/sign-in-links`: who is signed in to the page, and links for others.
 
 use crate::answer::{Created, NoContent};
+use crate::edge::pages::PREFIX;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{Draft, Id, PageQuery, Query};
 use crate::keys::{Acting, Caller, check_name};
-use crate::pages::PREFIX;
 use axum::Json;
 use axum::extract::State;
 use domain::text::visible;

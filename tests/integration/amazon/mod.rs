@@ -10,7 +10,7 @@ use api::devices::Devices;
 use api::dispatch::{Dispatch, Engine, EngineError};
 use api::edge::Edge;
 use api::figures::Figures;
-use api::keys::{Keys, Refusals};
+use api::keyring::{Keys, Refusals};
 use api::metrics::Metrics;
 use api::stores::amazon::envelope::Version;
 use api::stores::amazon::signer::{Header, Sample, Signer};
@@ -194,7 +194,7 @@ impl World {
         let config = load(&Flags::default(), &variables).expect("valid settings");
         Arc::new(Edge {
             waking: Default::default(),
-            pages: api::pages::Pages::new(&config),
+            pages: api::edge::pages::Pages::new(&config),
             dispatch: self.dispatch.clone(),
             store: self.store.clone(),
             amazon: self.amazon.clone(),

@@ -2,7 +2,8 @@
 //! the transaction of its change: where no audit entry can be written nothing is changed.
 
 use super::edge::{Answer, Service, TOKEN};
-use api::routes::{Access, routes};
+use api::route::Access;
+use api::routes::routes;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
@@ -440,7 +441,7 @@ async fn no_change_without_its_audit_entry() {
     let signals = SIGNALS.map(|path| ("POST", path));
     let listed: BTreeSet<_> = seen.into_iter().chain(signals).chain([SAMPLE]).collect();
     // The page changes by the same handlers: each of its changes has a twin here.
-    let is_change = |route: &api::routes::Route| route.method != "GET" && !route.is_query && !route.is_page;
+    let is_change = |route: &api::route::Route| route.method != "GET" && !route.is_query && !route.is_page;
     let guarded = routes().into_iter().filter(|route| route.access == Access::Admin && is_change(route));
     let changing: BTreeSet<_> = guarded.map(|route| (route.method, route.path)).collect();
     assert_eq!(listed, changing, "each route that changes something is walked");

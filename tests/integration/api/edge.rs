@@ -3,11 +3,11 @@
 
 use api::config::{Flags, load};
 use api::devices::Devices;
-use api::devices::secret::HEADER;
+use api::devices::SECRET_HEADER;
 use api::dispatch::{Dispatch, Engine, EngineError};
 use api::edge::{Edge, Shared};
 use api::figures::Figures;
-use api::keys::{Keys, Refusals};
+use api::keyring::{Keys, Refusals};
 use api::metrics::Metrics;
 use api::stores::amazon::{Amazon, Fetch, FetchError, Settings};
 use api::{clock, router};
@@ -198,7 +198,7 @@ impl Service {
         let figures = Figures::default();
         let edge = Edge {
             waking: Default::default(),
-            pages: api::pages::Pages::new(&config),
+            pages: api::edge::pages::Pages::new(&config),
             dispatch: Dispatch::start(engine.clone(), store.clone()),
             store: store.clone(),
             amazon: Arc::new(Amazon::with_fetch(settings, sns.clone()).expect("valid settings")),
@@ -242,7 +242,7 @@ impl Service {
     ) -> Answer {
         let key = format!("Bearer {key}");
         let mut headers = vec![(header::AUTHORIZATION, &key[..])];
-        headers.extend(secret.map(|secret| (HEADER, secret)));
+        headers.extend(secret.map(|secret| (SECRET_HEADER, secret)));
         self.send_with(route, &headers, body).await
     }
 

@@ -4,7 +4,8 @@
 use super::edge::{Answer, Service, accept};
 use super::pages::visitor::Visitor;
 use api::keys::scope::Scope;
-use api::routes::{Access, Route, routes};
+use api::route::{Access, Route};
+use api::routes::routes;
 use domain::{AlarmId, PlatformId};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

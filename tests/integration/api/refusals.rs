@@ -1,7 +1,8 @@
 //! A client's mistake is answered with a 4xx that names it, never with a 500.
 
 use super::edge::{Answer, Service, TOKEN};
-use api::routes::{self, Access, Route};
+use api::route::{Access, Route};
+use api::routes;
 use serde_json::{Value, json};
 
 const UNKNOWN: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";

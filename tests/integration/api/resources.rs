@@ -1,8 +1,8 @@
 //! Apps, platforms, topics, and reading notifications, purchases, events and deliveries.
 
 use super::edge::{Service, accept};
+use api::route::Surface;
 use api::router::router_of;
-use api::routes::Surface;
 use domain::TopicId;
 use secrecy::SecretString;
 use serde_json::{Value, json};

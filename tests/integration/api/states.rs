@@ -1,7 +1,7 @@
 //! What a customer and a device may use, over HTTP: the parameters, the `ETag`, and the bounds on devices.
 
 use super::edge::{DEVICE_SECRET, Service, TOKEN};
-use api::devices::secret::HEADER;
+use api::devices::SECRET_HEADER;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, header};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ const DEVICE: &str = "2f0d2ef6-3b3f-4b9c-8a64-0a1d4f7c9e11";
 /// Reads a path with an `If-None-Match`; returns the status, the headers and the body.
 async fn read(service: &Service, path: &str, key: &str, tag: Option<&str>) -> (u16, HeaderMap, Value) {
     let request = Request::builder().uri(path).header(header::AUTHORIZATION, format!("Bearer {key}"));
-    let request = request.header(header::ORIGIN, "https://tv.example.com").header(HEADER, DEVICE_SECRET);
+    let request = request.header(header::ORIGIN, "https://tv.example.com").header(SECRET_HEADER, DEVICE_SECRET);
     let request = if let Some(tag) = tag { request.header(header::IF_NONE_MATCH, tag) } else { request };
     let request = request.body(Body::empty()).expect("a request");
     let answer = service.router.clone().oneshot(request).await.expect("an answer");

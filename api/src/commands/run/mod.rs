@@ -15,7 +15,7 @@ use super::stop::Stop;
 use super::{client, data, serve, settings, table, worker};
 use crate::clock;
 use crate::config::{Config, Flags, Variables, environment};
-use crate::pages::Pages;
+use crate::edge::pages::Pages;
 use crate::{config, counting, telemetry};
 use activities::engine::{DevServer, Engine, namespace_of};
 use anyhow::Context;

@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::extract::{Body, Id, drafted};
 use crate::keys::{Acting, Caller};
 use crate::resources::alarms as resources;
-use crate::routes::Route;
+use crate::route::Route;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::AlarmId;

@@ -12,7 +12,7 @@ mod view;
 
 use super::Screen;
 use super::visit::Visit;
-use crate::routes::Route;
+use crate::route::Route;
 use domain::AppId;
 use storage::Role::{Admin, Operator, Read, Support};
 

@@ -18,7 +18,7 @@ use crate::resources::customer_state::{self, CustomerDetail};
 use crate::resources::customers::Customer;
 use crate::resources::search::Search;
 use crate::resources::transfers;
-use crate::routes::Route;
+use crate::route::Route;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;

@@ -14,7 +14,7 @@ use crate::extract::Id;
 use crate::keys::{Acting, Caller};
 use crate::resources::deliveries;
 use crate::resources::explain::story as explained;
-use crate::routes::Route;
+use crate::route::Route;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::DeliveryId;

@@ -13,7 +13,7 @@ use crate::pages::form::Sent;
 use crate::pages::visit::Visit;
 use crate::resources::destinations::{self, CreatedDestination, Tested};
 use crate::resources::forms::of_change;
-use crate::routes::Route;
+use crate::route::Route;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;

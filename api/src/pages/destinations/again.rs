@@ -15,7 +15,7 @@ use crate::pages::requeued::{RUN, Requeued, new_run};
 use crate::pages::text::entered_instant;
 use crate::pages::visit::Visit;
 use crate::resources::{destinations, redeliveries};
-use crate::routes::Route;
+use crate::route::Route;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use domain::Timestamp;

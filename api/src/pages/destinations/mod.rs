@@ -24,7 +24,7 @@ use crate::keys::{Acting, Caller};
 use crate::resources::forms::{Form, of_destinations};
 use crate::resources::overview::OfApp;
 use crate::resources::{destinations, overview};
-use crate::routes::Route;
+use crate::route::Route;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};

@@ -19,7 +19,7 @@ use crate::resources::explain::story as explained;
 use crate::resources::forms::of_change;
 use crate::resources::query::Listed;
 use crate::resources::{deliveries, series};
-use crate::routes::Route;
+use crate::route::Route;
 use axum::extract::State;
 use axum::response::Response;
 use domain::DestinationId;

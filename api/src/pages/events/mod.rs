@@ -18,7 +18,7 @@ use crate::resources::explain::node::Node;
 use crate::resources::explain::story as explained;
 use crate::resources::query::Listed;
 use crate::resources::{events, redeliveries};
-use crate::routes::Route;
+use crate::route::Route;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};

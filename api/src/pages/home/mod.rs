@@ -5,15 +5,18 @@ mod view;
 
 use super::Screen;
 use super::frame::{Frame, PageAddress, shown};
+use super::recent::Recent;
 use super::visit::Visit;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::keys::Caller;
 use crate::resources::series::LastHour;
-use crate::routes::Route;
+use crate::route::Route;
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use domain::AppId;
+use std::sync::Arc;
 use storage::{Alarm, AlarmFilter, Overview, Page, Role, SERIES, Series};
 use view::{Health, HomePage, Hour, Requests, Steps};
 
@@ -43,12 +46,20 @@ pub struct AppStatus {
     hour: Hour,
 }
 
+/// How each app stands, and all of them, for all who look. The router passes it as an extension.
+pub type Standing = Arc<Recent<Option<AppId>, AppStatus>>;
+
 /// `GET /ui/`
-async fn show(State(edge): State<Shared>, visit: Visit, caller: Caller) -> Result<Response, Error> {
+async fn show(
+    State(edge): State<Shared>,
+    Extension(known): Extension<Standing>,
+    visit: Visit,
+    caller: Caller,
+) -> Result<Response, Error> {
     let app = caller.app(&edge, visit.app).await?;
     let changed_at = || edge.pages.live.changed_at();
     let read = async || Ok::<_, Error>((visit.marks.clone(), standing(&edge, app).await?));
-    let found = edge.pages.standing.of(app, changed_at, read).await?;
+    let found = known.of(app, changed_at, read).await?;
     let query = app.map_or_else(String::new, |app| format!("?app_id={app}"));
     let place = PageAddress {
         screen: SCREEN.path,

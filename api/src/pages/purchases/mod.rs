@@ -17,7 +17,7 @@ use crate::keys::{Acting, Caller};
 use crate::resources::explain::story as explained;
 use crate::resources::purchases::{discard, flush, hold, redeliver, release};
 use crate::resources::query::Listed;
-use crate::routes::Route;
+use crate::route::Route;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::time::HOUR;

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::extract::Body;
 use crate::keys::Caller;
 use crate::resources::search::{self, FoundThings, Search};
-use crate::routes::Route;
+use crate::route::Route;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::AppId;

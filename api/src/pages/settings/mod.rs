@@ -12,7 +12,7 @@ use crate::error::{Error, Field};
 use crate::extract::Id;
 use crate::keys::Acting;
 use crate::resources::{about, sign_ins};
-use crate::routes::Route;
+use crate::route::Route;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::keys::guard::refused;
 use crate::keys::{self, Caller, Refused};
 use crate::resources::sign_ins;
-use crate::routes::Route;
+use crate::route::Route;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};

@@ -7,6 +7,8 @@ mod secrets;
 mod shown;
 mod snapshot;
 
+pub use fields::NewDestination;
+
 pub use actions::{disable, enable, probe, redeliver, retry};
 pub use replay::replay;
 pub use secrets::{Tested, rotate, rotate_version, test};
@@ -21,7 +23,6 @@ use crate::keys::Acting;
 use axum::Json;
 use axum::extract::State;
 use domain::{DestinationId, Environment};
-use fields::NewDestination;
 use protocols::destinations::{ChangedSettings, Config, Invalid, NewSettings};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};

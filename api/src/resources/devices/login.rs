@@ -1,7 +1,7 @@
 //! `POST /v1/device/login` and `POST /v1/device/logout`: who uses the app on a device.
 
-use crate::devices::request::is_random;
-use crate::devices::secret::Proof;
+use super::request::is_random;
+use super::secret::Proof;
 use crate::devices::token::{self, Expected};
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
@@ -73,7 +73,7 @@ pub async fn login(
     body: Unread<DeviceLogin>,
 ) -> Result<Json<LoggedInDevice>, Error> {
     let now = (edge.clock)();
-    let _place = edge.devices.admit(&edge.store, &client, body.bytes())?;
+    let _place = edge.devices.admit(&edge.store, client.address, body.bytes())?;
     let mut draft = edge.devices.checks.run(body.bytes(), || body.read()).await?;
     let place = place(&edge, &client.platform, draft.body.device.id)?;
     if !draft.wrong.has("device.id") && !is_random(place.device) {
@@ -102,7 +102,7 @@ pub async fn logout(
     Proof { client, secret }: Proof,
     body: Unread<DeviceLogout>,
 ) -> Result<Json<LoggedOutDevice>, Error> {
-    let _place = edge.devices.admit(&edge.store, &client, body.bytes())?;
+    let _place = edge.devices.admit(&edge.store, client.address, body.bytes())?;
     let mut draft = edge.devices.checks.run(body.bytes(), || body.read()).await?;
     let place = place(&edge, &client.platform, draft.body.device.id)?;
     if !draft.wrong.has("device.id") && !is_random(place.device) {

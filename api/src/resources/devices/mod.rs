@@ -1,23 +1,28 @@
 //! `/v1/device`: what apps on devices report, and what a device may use, with the publishable key of their platform.
 
+mod claims;
+pub mod client;
 pub mod login;
+mod request;
+pub mod secret;
 
 pub use login::{login, logout};
 
 use crate::answer::{IfNoneMatch, Tagged};
-use crate::devices::claims;
-use crate::devices::client::Client;
+
 use crate::devices::quota::Kind;
-use crate::devices::request::{self, Checked, DeviceEvents, Receipt, Reception};
-use crate::devices::secret::{Proof, Secret};
+
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Query, Unread};
 use axum::Json;
 use axum::extract::State;
+use client::Client;
 use domain::user::ActiveEntitlement;
 use domain::{DeviceId, DevicePlace, Timestamp, UserId};
+use request::{Checked, DeviceEvents, Receipt, Reception};
 use schemars::JsonSchema;
+use secret::{Proof, Secret};
 use serde::{Deserialize, Serialize};
 use storage::{AcceptedReports, Claiming, DeviceAccess, DeviceUsage};
 use tokio::time::Instant;
@@ -82,7 +87,7 @@ pub async fn report(
 ) -> Result<Json<Receipt>, Error> {
     let (now, bytes) = ((edge.clock)(), body.bytes());
     edge.devices.quotas.check(client.reporter(), &[Kind::Events, Kind::Bytes], now)?;
-    let _place = edge.devices.admit(&edge.store, &client, bytes)?;
+    let _place = edge.devices.admit(&edge.store, client.address, bytes)?;
     let received_at = Instant::now();
     let platform = client.platform.id;
     let limits = &edge.devices.limits;

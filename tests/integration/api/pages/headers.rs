@@ -2,7 +2,8 @@
 
 use super::visitor::{Visitor, send, unzipped};
 use crate::api::edge::{Service, TOKEN};
-use api::routes::{Access, Surface, routes};
+use api::route::{Access, Surface};
+use api::routes::routes;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use tower::ServiceExt;

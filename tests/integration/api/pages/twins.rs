@@ -1,6 +1,7 @@
 //! The page can do nothing that the API cannot.
 
-use api::routes::{Access, routes};
+use api::route::Access;
+use api::routes::routes;
 
 #[test]
 fn each_change_of_the_page_is_one_of_the_api() {

@@ -1,7 +1,7 @@
 //! A request of a device: what it describes of itself, and its events. An event that is wrong is left out and named in
 //! the answer; the others of its request are taken, so that no client sends one wrong event for ever.
 
-use super::address::site;
+use crate::devices::address::site;
 use crate::error::{Error, Field};
 use crate::extract::{Budget, Draft, FieldErrors, part};
 use domain::device::{Content, Device, ReportedEvent};

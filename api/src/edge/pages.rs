@@ -1,14 +1,14 @@
 //! What the page needs beside the rest of the edge.
 
-use super::home::AppStatus;
-use super::recent::Recent;
+use super::hosts::Hosts;
+use super::live::Live;
 use crate::config::{Config, Setting};
-use crate::hosts::Hosts;
-use crate::resources::live::Live;
-use domain::AppId;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The path of the page; all of it is below.
+pub const PREFIX: &str = "/ui";
 
 /// Finds the address of Temporal's own UI: it may be known only after the start.
 type TemporalUi = Arc<dyn Fn() -> Option<String> + Send + Sync>;
@@ -24,8 +24,6 @@ pub struct Pages {
     /// The names under which it is reached.
     pub hosts: Hosts,
     pub live: Live,
-    /// How each app stands, and all of them.
-    pub standing: Arc<Recent<Option<AppId>, AppStatus>>,
     /// Whether the page is reached by TLS, as far as `public_url` shows.
     pub is_secure: bool,
     temporal_ui: TemporalUi,
@@ -41,7 +39,6 @@ impl Pages {
             settings: config.shown(),
             hosts: Hosts::new(config.ui.hosts.iter().map(String::as_str).chain(config.http.public_url.host_str())),
             live: Live::default(),
-            standing: Arc::default(),
             is_secure: config.http.public_url.scheme() == "https",
             temporal_ui: Arc::new(move || url.clone()),
         }

@@ -1,7 +1,7 @@
 //! Who sends a request of a device: an address that has not sent too many, with the publishable key of a platform.
 
-use super::address::{Peer, site};
-use super::quota::Reporter;
+use crate::devices::address::{Peer, site};
+use crate::devices::quota::Reporter;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::operation::{Input, Operation, Schemas};

@@ -1,19 +1,19 @@
 //! How a device proves itself: the header `Settle-Device-Secret`. Only its hash leaves this module.
 
 use super::client::Client;
+use crate::devices::SECRET_HEADER;
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::operation::{Input, Operation, Schemas};
 use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use storage::{SecretHash, Unproved};
 
-pub const HEADER: HeaderName = HeaderName::from_static("settle-device-secret");
 /// The header, as documents write it.
 const SHOWN: &str = "Settle-Device-Secret";
 /// Number of bytes of a secret.
@@ -50,7 +50,7 @@ impl FromRequestParts<Shared> for Proof {
 
 /// The hash of the secret in the headers; an error if it is none.
 fn shown(headers: &HeaderMap) -> Result<Option<SecretHash>, ()> {
-    let mut values = headers.get_all(HEADER).iter();
+    let mut values = headers.get_all(SECRET_HEADER).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let text = value.to_str().map_err(drop)?;
     let is_secret = URL_SAFE_NO_PAD.decode(text).is_ok_and(|bytes| bytes.len() == BYTES);
@@ -98,7 +98,7 @@ mod tests {
     fn is_taken(texts: &[&str]) -> Option<bool> {
         let mut headers = HeaderMap::new();
         for text in texts {
-            headers.append(HEADER, HeaderValue::from_str(text).expect("a header"));
+            headers.append(SECRET_HEADER, HeaderValue::from_str(text).expect("a header"));
         }
         shown(&headers).ok().map(|secret| secret.is_some())
     }

@@ -1,17 +1,21 @@
 //! The state of every request handler, created once by the commands that serve HTTP.
 
+pub mod hosts;
+pub mod live;
+pub mod pages;
+
 pub use crate::stores::amazon::Answer;
 pub use crate::stores::amazon::sample::{NoSample, SampleSettings, Sent as SentSample};
 
 use crate::devices::Devices;
 use crate::dispatch::Dispatch;
 use crate::figures::Figures;
-use crate::keys::Keys;
+use crate::keyring::Keys;
 use crate::metrics::Metrics;
-use crate::pages::Pages;
 use crate::stores::amazon::{self, Amazon};
 use domain::Timestamp;
 use futures::future::BoxFuture;
+use pages::Pages;
 use protocols::destinations::Allowed;
 use protocols::http::{Reply, Request};
 use secrecy::SecretString;

@@ -1,13 +1,7 @@
 //! The names under which the whole API is reached. A page of a stranger who points a name at this machine (DNS rebinding)
 //! sends another one, and gets nothing.
 
-use crate::edge::Shared;
-use crate::error::Error;
-use axum::extract::{Request, State};
-use axum::http::header;
 use axum::http::uri::Authority;
-use axum::middleware::Next;
-use axum::response::Response;
 use std::net::IpAddr;
 
 /// The known names, beside those that no stranger can have: addresses, and names without a dot, such as `localhost` or
@@ -27,17 +21,6 @@ impl Hosts {
         let name = authority.host().trim_end_matches('.').to_ascii_lowercase();
         let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
         address.is_ok() || !name.contains('.') || name.ends_with(".localhost") || self.0.contains(&name)
-    }
-}
-
-/// Answers a request to a known host alone. One without a host is refused by the listener.
-///
-/// # Errors
-/// 421 for another host.
-pub async fn known(State(edge): State<Shared>, request: Request, next: Next) -> Result<Response, Error> {
-    match request.headers().get(header::HOST) {
-        Some(host) if !host.to_str().is_ok_and(|host| edge.pages.hosts.knows(host)) => Err(Error::Misdirected),
-        _ => Ok(next.run(request).await),
     }
 }
 

@@ -1,0 +1,220 @@
+//! What changes, for all open streams of the process: one task reads it while somebody listens.
+
+use crate::error::Error;
+use domain::{KeyId, SignInId};
+use ring::digest::{SHA256, digest};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use storage::{Pulse, Store, chain};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+/// Time between two looks at the tables while somebody listens: all listeners share one.
+const EVERY: Duration = Duration::from_secs(1);
+/// Maximum number of open streams of one key or sign-in, and of all.
+const OF_ONE: usize = 4;
+const OF_ALL: usize = 64;
+/// When a client that has too many may open the next one: about then one of them ends.
+const NEXT_AFTER: Duration = Duration::from_secs(15);
+
+/// Number of bytes of a mark: enough that two states hardly ever have the same one.
+const MARK_BYTES: usize = 4;
+
+/// What somebody has seen: for each kind of thing a mark, which differs when such a thing changed. It shows no number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Marks(Vec<(&'static str, String)>);
+
+impl Marks {
+    /// The marks of what is stored.
+    #[must_use]
+    pub fn of(pulse: &Pulse) -> Self {
+        let mark = |values: &[Option<i64>; 3]| {
+            let hash = digest(&SHA256, format!("{values:?}").as_bytes());
+            storage::hex(hash.as_ref().get(..MARK_BYTES).unwrap_or_default())
+        };
+        Self(pulse.kinds().iter().map(|(kind, values)| (*kind, mark(values))).collect())
+    }
+
+    /// The marks in a text; `None` for any other text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let kinds = Pulse::default().kinds();
+        let marks: Vec<&str> = text.split('.').collect();
+        let all = kinds.iter().zip(&marks).map(|((kind, _), mark)| (*kind, (*mark).to_owned()));
+        (marks.len() == kinds.len()).then(|| Self(all.collect()))
+    }
+
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.0.iter().map(|(_, mark)| mark.as_str()).collect::<Vec<_>>().join(".")
+    }
+
+    /// The kinds of things that changed since others.
+    #[must_use]
+    pub fn changed_since(&self, before: &Self) -> Vec<&'static str> {
+        let pairs = self.0.iter().zip(&before.0);
+        pairs.filter_map(|((kind, mark), (_, known))| (mark != known).then_some(*kind)).collect()
+    }
+}
+
+/// What changes, for all streams of this process.
+#[derive(Debug, Clone)]
+pub struct Live(Arc<LiveState>);
+
+#[derive(Debug)]
+struct LiveState {
+    pulse: watch::Sender<Option<Pulse>>,
+    stopped: watch::Sender<bool>,
+    /// Whether a task reads the tables.
+    is_read: Mutex<bool>,
+    /// When that task saw the last change; `None` while there is no such task.
+    changed_at: Mutex<Option<Instant>>,
+    /// The number of open streams of each who has any.
+    open: Mutex<HashMap<Holder, usize>>,
+}
+
+/// Whose stream it is: a sign-in, else a key; with neither, the admin token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Holder {
+    pub sign_in: Option<SignInId>,
+    pub key: Option<KeyId>,
+}
+
+/// The place of an open stream. Dropping it frees it.
+#[derive(Debug)]
+pub struct OpenStream {
+    live: Live,
+    holder: Holder,
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        let mut open = self.live.open();
+        if let Some(count) = open.get_mut(&self.holder) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.holder);
+            }
+        }
+    }
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        let (pulse, stopped) = (watch::Sender::new(None), watch::Sender::new(false));
+        let (is_read, changed_at, open) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self(Arc::new(LiveState { pulse, stopped, is_read, changed_at, open }))
+    }
+}
+
+impl Live {
+    /// Ends all streams: the process stops.
+    pub fn stop(&self) {
+        self.0.stopped.send_replace(true);
+    }
+
+    /// When the last change was seen: who began to read the tables later has it. `None` while nobody listens, since
+    /// nobody sees changes then.
+    #[must_use]
+    pub fn changed_at(&self) -> Option<Instant> {
+        *self.0.changed_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<Holder, usize>> {
+        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a stream, if neither this holder nor all of them have too many.
+    ///
+    /// # Errors
+    /// 429 for one too many.
+    pub fn place(&self, holder: Holder) -> Result<OpenStream, Error> {
+        let mut open = self.open();
+        let what = match (open.get(&holder).copied().unwrap_or(0), open.values().sum::<usize>()) {
+            (OF_ONE.., _) => "who has four open streams",
+            (_, OF_ALL..) => "who opens a stream while all have 64",
+            _ => {
+                *open.entry(holder).or_default() += 1;
+                return Ok(OpenStream { live: self.clone(), holder });
+            }
+        };
+        Err(Error::TooMany { what, wait: NEXT_AFTER })
+    }
+
+    /// What changes from now on, and whether all streams end, for one stream.
+    pub fn listen(&self, store: &Store) -> (watch::Receiver<Option<Pulse>>, watch::Receiver<bool>) {
+        let receivers = (self.0.pulse.subscribe(), self.0.stopped.subscribe());
+        self.read(store.clone());
+        receivers
+    }
+
+    /// Reads the tables as long as somebody listens.
+    fn read(&self, store: Store) {
+        let mut is_read = self.0.is_read.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut *is_read, true) {
+            return;
+        }
+        let live = self.clone();
+        tokio::spawn(async move {
+            while live.is_wanted() {
+                match store.pulse().await {
+                    Ok(pulse) => live.saw(pulse),
+                    Err(error) => tracing::debug!(error = chain(&error), "what changed could not be read"),
+                }
+                sleep(EVERY).await;
+            }
+        });
+    }
+
+    /// Notes a change before it is announced: who reads because of it reads anew.
+    fn saw(&self, pulse: Pulse) {
+        if *self.0.pulse.borrow() != Some(pulse) || self.changed_at().is_none() {
+            *self.0.changed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+        self.0.pulse.send_replace(Some(pulse));
+    }
+
+    /// Whether somebody listens. Without anybody the reading task ends, and the next listener starts another.
+    fn is_wanted(&self) -> bool {
+        let mut is_read = self.0.is_read.lock().unwrap_or_else(PoisonError::into_inner);
+        *is_read = self.0.pulse.receiver_count() > 0;
+        if !*is_read {
+            *self.0.changed_at.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        *is_read
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Holder, Live, Marks, OF_ALL, OF_ONE};
+    use domain::KeyId;
+    use storage::Pulse;
+    use uuid::Uuid;
+
+    #[test]
+    fn one_holder_has_four_streams_and_all_have_sixty_four() {
+        let holder = |number: usize| Holder { sign_in: None, key: Some(KeyId::new(Uuid::from_u128(number as u128))) };
+        let live = Live::default();
+        let mut places: Vec<_> = (0..OF_ALL).filter_map(|number| live.place(holder(number / OF_ONE)).ok()).collect();
+        assert_eq!((OF_ONE, places.len()), (4, 64));
+        let is_free = |number: usize| live.place(holder(number)).is_ok();
+        assert!(!is_free(0) && !is_free(OF_ALL), "all places are taken, also for who has none");
+        drop(places.pop());
+        assert!(!is_free(0) && is_free(OF_ALL), "who has four gets no other");
+    }
+
+    #[test]
+    fn a_change_names_what_changed_since_the_marks() {
+        let before = Pulse { events: Some(1), failed: Some(1), ..Pulse::default() };
+        let changed = |after: Pulse| {
+            let known = Marks::parse(&Marks::of(&before).text()).expect("marks");
+            Marks::of(&after).changed_since(&known)
+        };
+        assert_eq!(changed(before), [""; 0]);
+        assert_eq!(changed(Pulse { events: Some(2), audit_log: Some(1), ..before }), ["events", "audit_log"]);
+        assert_eq!(changed(Pulse { failed: Some(2), ..before }), ["deliveries", "destinations"]);
+        assert!(Marks::parse("").is_none() && Marks::parse("a.b").is_none());
+    }
+}
