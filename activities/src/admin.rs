@@ -70,9 +70,9 @@ pub async fn set_enabled(store: &Store, call: &str, input: SetEnabled) -> Result
     let reason = (!input.is_enabled).then(|| format!("{by}: {why}"));
     if input.is_enabled && input.newest_only {
         let at_once = if fault::is_planted("enable.one_by_one") { 1 } else { MAX_SKIPPED };
-        let forgotten = store.forget_user_events(input.destination_id, at_once).await?;
-        if forgotten.more {
-            return Ok(Some(Unfinished { skipped: forgotten.skipped }));
+        let skipped = store.skip_user_events(input.destination_id, at_once).await?;
+        if skipped.more {
+            return Ok(Some(Unfinished { skipped: skipped.skipped }));
         }
     }
     let patch =

@@ -7,7 +7,7 @@ use crate::operation::Described;
 use crate::pages;
 use crate::resources::{
     about, alarms, apps, arrivals, audit_log, catalogue, check, customer_state, customers, deliveries, destinations,
-    device_events, devices, document, events, explain, feed, forgetting, forms, health, import, keys, live, metrics,
+    device_events, devices, document, erasure, events, explain, feed, forms, health, import, keys, live, metrics,
     notifications, overview, platforms, purchases, rates, redeliveries, reviews, sales, samples, schema, search,
     series, sign_ins, stores, topics, transfers,
 };
@@ -187,11 +187,11 @@ fn customer_routes() -> Vec<Route> {
             .summary("What a customer may use now; with `at`, what was known and announced of them at that time."),
         key(Read, "GET", "/v1/apps/{app_id}/customers/{user_id}", customer_state::detail)
             .summary("One customer with names, devices, purchases and what these give now."),
-        key(Admin, "POST", "/v1/apps/{app_id}/customers/forget", forgetting::forget).summary(
-            "Forgets a customer: the names are removed, the ledger stays, destinations are asked to delete the user.",
+        key(Admin, "POST", "/v1/apps/{app_id}/customers/erase", erasure::erase).summary(
+            "Erases a customer: the names are removed, the ledger stays, destinations are asked to delete the user.",
         ),
-        key(Read, "GET", "/v1/apps/{app_id}/customers/forget/{forgetting_id}", forgetting::show)
-            .summary("The report of what was done to forget a customer."),
+        key(Read, "GET", "/v1/apps/{app_id}/customers/erase/{erasure_id}", erasure::show)
+            .summary("The report of what was done to erase a customer."),
     ]
 }
 

@@ -132,14 +132,14 @@ async fn a_purchase_that_only_the_sweep_settled_is_noticed() {
     noticed("a lost wake-up", &without, with);
 }
 
-/// A lane was forgotten and is made a minute late, and the sweep runs once more: it must find the lane.
+/// A lane was erased and is made a minute late, and the sweep runs once more: it must find the lane.
 async fn swept(faults: &str) -> Result<(), String> {
     let mut world = world(Backend::Postgres, &format!("record.forget_lane=return;{faults}")).await;
-    world.let_sweep_help("its record forgets the lane");
+    world.let_sweep_help("its record erases the lane");
     let timeout = timeout(faults);
     let only = world.send(BOUGHT, ONE).await;
-    let forgotten = world.left_behind(ONE, &[only]).await;
-    assert!(forgotten.is_err(), "the lane was not forgotten");
+    let erased = world.left_behind(ONE, &[only]).await;
+    assert!(erased.is_err(), "the lane was not erased");
     let a_minute_ago = "UPDATE deliveries SET next_due_at = next_due_at - 60000000";
     postgres::execute(world.installation.database(), a_minute_ago).expect("the delivery is late");
     sweep_once(&world).await;
@@ -175,12 +175,12 @@ async fn a_sweep_that_ignores_lanes_is_noticed() {
 }
 
 /// Another destination chooses the events of users. With the fault no run delivers its lane, nor does the sweep find it.
-async fn an_event_of_a_user(is_forgotten: bool) -> Result<(), String> {
+async fn an_event_of_a_user(is_erased: bool) -> Result<(), String> {
     let mut world = world(Backend::Sqlite, "").await;
     let own = Receiver::start().await;
     let id = world.add_destination(&own, &["user.*".to_owned()]).await;
     let mut timeout = SOON;
-    if is_forgotten {
+    if is_erased {
         let faults = format!("record.forget_lane/{id}=return;sweep.forget_lanes=return");
         world.start_with(&[("FAILPOINTS", &faults)]).await;
         timeout = TIMEOUT;

@@ -2,7 +2,7 @@
 //! a refusal, and no secret is in the clear in the database.
 //!
 //! Two things are in the clear in the database on purpose: `app_user_id` and the external id, by which purchases are
-//! looked up. Those of a forgotten customer stay in the log of the database until it is copied back: `forgotten` looks
+//! looked up. Those of an erased customer stay in the log of the database until it is copied back: `erased` looks
 //! there.
 
 use super::seeds::{Seeds, cover_each_column};
@@ -84,7 +84,7 @@ async fn no_secret_leaks() {
     let database: Vec<_> =
         files(world.installation.folder(), "").into_iter().filter(|(name, _)| name.contains("settle.sqlite")).collect();
     present(CUSTOMER, &database);
-    let in_clear = ["the customer", "the customer's own id", "a forgotten customer", "a forgotten customer's own id"];
+    let in_clear = ["the customer", "the customer's own id", "an erased customer", "an erased customer's own id"];
     let secrets: Vec<_> = secrets.into_iter().filter(|(whose, _)| !in_clear.contains(whose)).collect();
     absent(&secrets, &database);
     world.finish().await;

@@ -17,10 +17,10 @@ use system_tests::sns::Rtn;
 use system_tests::wait;
 use system_tests::world::{SOON, World};
 
-/// A customer who is forgotten, and the customer's own id.
-const FORGOTTEN: &str = "amzn1.account.FORGOTTEN3W8LD";
-const FORGOTTEN_EXTERNAL: &str = "forgotten-c41a90e7d2";
-const RECEIPT: &str = "forgotten";
+/// A customer who is erased, and the customer's own id.
+const ERASED: &str = "amzn1.account.ERASED3W8LD";
+const ERASED_EXTERNAL: &str = "erased-c41a90e7d2";
+const RECEIPT: &str = "erased";
 /// The private key of a webhook's signatures `v1a`, and its beginning without the public half.
 const PRIVATE_KEY: &str =
     "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==";
@@ -54,8 +54,8 @@ const COLUMNS: [(&str, &str, &[&str]); 9] = [
         ],
     ),
     ("topics", "subscribe_url", &["the token of a SubscribeURL"]),
-    ("tombstones", "sealed", &["a forgotten customer"]),
-    ("forgettings", "names", &["a forgotten customer's own id"]),
+    ("tombstones", "sealed", &["an erased customer"]),
+    ("erasures", "names", &["an erased customer's own id"]),
 ];
 
 /// What stands beside a world for its further secrets.
@@ -144,7 +144,7 @@ impl Seeds {
         answers.iter().enumerate().map(shown).collect()
     }
 
-    /// Forgets a customer at whose destination nothing answers, so that the names wait for it.
+    /// Erases a customer at whose destination nothing answers, so that the names wait for it.
     pub async fn forget_somebody(self, world: &mut World) -> Vec<Secret> {
         wait::until(SOON, "a request with each secret", async || {
             let counts = (self.second.count(), self.amplitude.requests().len());
@@ -154,20 +154,20 @@ impl Seeds {
         self.second.check();
         let Self { amplitude, api_key, login_secret, ingress_key, .. } = self;
         drop(amplitude);
-        let receipt = Receipt { app_user_id: FORGOTTEN.to_owned(), ..Receipt::subscription(api::clock::now()) };
+        let receipt = Receipt { app_user_id: ERASED.to_owned(), ..Receipt::subscription(api::clock::now()) };
         world.rvs().know(RECEIPT, receipt);
         let customers = format!("/v1/apps/{}/customers", world.app_id);
-        let name = json!({ "external_id": FORGOTTEN_EXTERNAL, "app_user_id": FORGOTTEN });
+        let name = json!({ "external_id": ERASED_EXTERNAL, "app_user_id": ERASED });
         drop(world.api.call(Method::PUT, &customers, &name).await.ok());
-        let rtn = Rtn { app_user_id: FORGOTTEN.to_owned(), ..Rtn::new("SUBSCRIPTION_PURCHASED", RECEIPT) };
+        let rtn = Rtn { app_user_id: ERASED.to_owned(), ..Rtn::new("SUBSCRIPTION_PURCHASED", RECEIPT) };
         let message_id = world.send_rtn(&rtn).await;
         world.wait_outcome(&message_id).await;
         world.wait_acked(RECEIPT, 1).await;
-        let request = json!({ "external_id": FORGOTTEN_EXTERNAL, "by": "support", "reason": "a test" });
-        drop(world.api.post(&format!("{customers}/forget"), &request).await.ok());
+        let request = json!({ "external_id": ERASED_EXTERNAL, "by": "support", "reason": "a test" });
+        drop(world.api.post(&format!("{customers}/erase"), &request).await.ok());
         vec![
-            ("a forgotten customer", FORGOTTEN.to_owned()),
-            ("a forgotten customer's own id", FORGOTTEN_EXTERNAL.to_owned()),
+            ("an erased customer", ERASED.to_owned()),
+            ("an erased customer's own id", ERASED_EXTERNAL.to_owned()),
             ("a key of the API", api_key.trim_start_matches("sk_").to_owned()),
             ("the platform's login secret", login_secret.trim_start_matches("ls_").to_owned()),
             ("the new ingress key", ingress_key),

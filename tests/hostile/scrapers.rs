@@ -36,7 +36,7 @@ fn queue(database: &str, destinations: &[String]) {
     std::fs::File::open(database).and_then(|file| file.sync_all()).expect("a sync");
 }
 
-fn forget(database: &str) {
+fn erase(database: &str) {
     let mut connection = SqliteConnection::establish(database).expect("the database");
     let clean = format!("PRAGMA foreign_keys = OFF; DELETE FROM deliveries WHERE next_due_at = {LATER}");
     connection.batch_execute(&clean).expect("no such deliveries");
@@ -83,7 +83,7 @@ async fn two_hundred_scrapers_of_two_million_pending_hold_nothing_up() {
     println!("{SCRAPERS} scrapers read {pages} whole pages");
     assert!(pages >= SCRAPERS, "each read some: {pages}");
     target.world.kill9();
-    forget(&database);
+    erase(&database);
     target.world.restart().await;
     target.finish(&witness.receipts).await;
 }

@@ -10,7 +10,7 @@
 //! wake a run may be repeated, and every write of a sweep is conditional on what it changes.
 
 pub mod emptied;
-pub mod forgetting;
+pub mod erasure;
 pub mod retention;
 pub mod stuck;
 
@@ -106,7 +106,7 @@ pub async fn send_heartbeats(ctx: &ActivityContext) -> Failed {
 /// settings, signals the runs of overdue purchases and of late destinations, reconsiders waiting deliveries after a
 /// change of their destination's settings, gives up those that waited too long, ends the deliveries to deleted
 /// destinations, and removes old bodies. Between these it ends sessions of devices, starts streams of their events and the
-/// verification of their claims, and goes on to forget customers.
+/// verification of their claims, and goes on to erase customers.
 async fn sweep(context: &Context) -> Result<Swept, Error> {
     let store = &context.store;
     if let Err(error) = expire_topics(store).await {
@@ -120,13 +120,13 @@ async fn sweep(context: &Context) -> Result<Swept, Error> {
     let has_more_sessions = end_idle_sessions(store).await;
     start_streams(context).await;
     start_claims(context).await;
-    let has_more_forgotten = forgetting::carry_on(context).await;
+    let has_more_erased = erasure::carry_on(context).await;
     reconsider_deliveries(store).await;
     give_up_unnamed(store).await;
     end_deleted(store).await;
     retention::prune(store, context.retention).await;
     let woken = purchases.woken + late.destinations.len() + late.in_backoff.len();
-    Ok(Swept { woken, more: has_more_purchases || purchases.more || has_more_sessions || has_more_forgotten })
+    Ok(Swept { woken, more: has_more_purchases || purchases.more || has_more_sessions || has_more_erased })
 }
 
 /// Wakes what is overdue, step by step.

@@ -364,7 +364,7 @@ CREATE TABLE store_users (
 );
 CREATE INDEX store_users_user ON store_users (user_id);
 
--- The customers of stores that were forgotten, by what stands for the store's id of them: computed from it with the
+-- The customers of stores that were erased, by what stands for the store's id of them: computed from it with the
 -- installation's key.
 CREATE TABLE tombstones (
     tombstone TEXT NOT NULL PRIMARY KEY,
@@ -375,8 +375,8 @@ CREATE TABLE tombstones (
 );
 CREATE INDEX tombstones_app ON tombstones (app_id);
 
--- Requests to forget a customer, and what was done.
-CREATE TABLE forgettings (
+-- Requests to erase a customer, and what was done.
+CREATE TABLE erasures (
     id TEXT NOT NULL PRIMARY KEY,
     -- What stands for the name in the request, by which a repeated one is recognized: computed with the installation's
     -- key.
@@ -402,10 +402,10 @@ CREATE TABLE forgettings (
     removed_at BIGINT,
     finished_at BIGINT
 );
-CREATE INDEX forgettings_open ON forgettings (due_at) WHERE finished_at IS NULL;
-CREATE INDEX forgettings_unremoved ON forgettings (app_id) WHERE removed_at IS NULL;
-CREATE INDEX forgettings_request ON forgettings (request);
-CREATE INDEX forgettings_user ON forgettings (user_id);
+CREATE INDEX erasures_open ON erasures (due_at) WHERE finished_at IS NULL;
+CREATE INDEX erasures_unremoved ON erasures (app_id) WHERE removed_at IS NULL;
+CREATE INDEX erasures_request ON erasures (request);
+CREATE INDEX erasures_user ON erasures (user_id);
 
 -- Installations of apps on devices, as they described themselves last.
 CREATE TABLE devices (
@@ -464,7 +464,7 @@ CREATE INDEX claims_due ON claims (platform_id, due_at) WHERE status = 'pending'
 CREATE INDEX claims_waiting ON claims (platform_id, network, created_at, status) WHERE status = 'pending';
 -- A refused claim is removed when it is due.
 CREATE INDEX claims_refused ON claims (due_at) WHERE status = 'refused';
--- For a customer of the store who is forgotten.
+-- For a customer of the store who is erased.
 CREATE INDEX claims_customer ON claims (platform_id, app_user_id, device_id, collapse_key);
 
 -- What the devices of a platform used of a day (UTC), by the number of the day since 1970-01-01.

@@ -19,8 +19,8 @@ pub use admin::catalogue::changes::{Condition, MAX_UNMAPPED, UnmappedSku};
 pub use admin::catalogue::{Catalogue, Change, EntitlementText, MAX_LISTED, MAX_PER_PRODUCT, Product, entitlement_id};
 pub use admin::customers::{Customer, CustomerKey, CustomerNames, Owner};
 pub use admin::device_quota::{DeviceQuota, DeviceUsage, PlatformDay, USUAL as USUAL_DEVICE_QUOTA};
-pub use admin::forgetting::{
-    DeletionRequest, DeletionState, DeletionStatus, Forget, Forgetting, ForgettingStage, RequestOutcome,
+pub use admin::erasure::{
+    DeletionRequest, DeletionState, DeletionStatus, Erase, Erasure, ErasureStage, RequestOutcome,
 };
 pub use admin::ingress_key::OldIngressKey;
 pub use admin::keys::{ApiKey, HashedKey, NewKey, Role, key_hash};
@@ -100,7 +100,7 @@ pub use reports::explain::{
     Portrait, PurchaseExplanation, ReceivedNotification, Sending, Successor,
 };
 pub use reports::feed::FeedEntry;
-pub use reports::figures::{DestinationHealth, Figures, Forgotten};
+pub use reports::figures::{DestinationHealth, Figures, SkippedEvents};
 pub use reports::listing::{PurchaseFilter, PurchaseStatus, PurchaseView};
 pub use reports::minutes::{Counting, Minutes, SeriesFilter};
 pub use reports::notifications::{Course, NotificationFilter, NotificationView, WaitingFor};

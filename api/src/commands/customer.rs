@@ -84,12 +84,12 @@ Next: `settle purchase explain KEY` shows why a purchase is as it is.")]
         #[arg(long, value_name = "TIME")]
         at: Option<String>,
     },
-    /// Forget a customer: remove the names, and ask destinations to delete the user. The ledger stays.
+    /// Erase a customer: remove the names, and ask destinations to delete the user. The ledger stays.
     #[command(after_help = "\
 Example:
-  settle customer forget --app ID --external-id 4711 --reason \"request 17\" --by support@example.com
-Next: what it prints is the report; `settle customer forgotten --app ID REPORT` prints it again.")]
-    Forget {
+  settle customer erase --app ID --external-id 4711 --reason \"request 17\" --by support@example.com
+Next: what it prints is the report; `settle customer erasure --app ID REPORT` prints it again.")]
+    Erase {
         /// The app's id.
         #[arg(long)]
         app: String,
@@ -102,12 +102,12 @@ Next: what it prints is the report; `settle customer forgotten --app ID REPORT` 
         #[arg(long, value_name = "WHO")]
         by: String,
     },
-    /// Show the report of a customer who was forgotten.
+    /// Show the report of a customer who was erased.
     #[command(after_help = "\
 Example:
-  settle customer forgotten --app ID 6b275a67-0bbb-4f3a-99b9-6600bf711993
+  settle customer erasure --app ID 6b275a67-0bbb-4f3a-99b9-6600bf711993
 Next: a destination that is `pending` is asked again by itself.")]
-    Forgotten {
+    Erasure {
         /// The app's id.
         #[arg(long)]
         app: String,
@@ -279,17 +279,17 @@ pub async fn customer(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
             let state = client.get(&format!("{}/state", path(&app)), &query).await?;
             return Ok(shown_state(client, &state));
         }
-        Verb::Forget { app, name: Name { external_id, app_user_id, user_id }, reason, by } => {
+        Verb::Erase { app, name: Name { external_id, app_user_id, user_id }, reason, by } => {
             let body = json!({
                 "external_id": external_id, "app_user_id": app_user_id, "user_id": user_id, "reason": reason, "by": by,
             });
             let path = path(&app);
-            let report = client.post(&format!("{path}/forget"), &present_fields(body)).await?;
+            let report = client.post(&format!("{path}/erase"), &present_fields(body)).await?;
             let report = until_removed(client, &path, report).await?;
             return Ok(shown_report(client, &report));
         }
-        Verb::Forgotten { app, report } => {
-            let report = client.get(&format!("{}/forget/{}", path(&app), segment(&report)), &[]).await?;
+        Verb::Erasure { app, report } => {
+            let report = client.get(&format!("{}/erase/{}", path(&app), segment(&report)), &[]).await?;
             return Ok(shown_report(client, &report));
         }
         Verb::Move { app, key: Key { external_id, app_user_id, receipt }, to, author: Author { reason, by } } => {
@@ -332,7 +332,7 @@ async fn until_removed(client: &Client, path: &str, mut report: Value) -> anyhow
         }
         tokio::time::sleep(BETWEEN_READS).await;
         let id = report["id"].as_str().unwrap_or_default();
-        report = client.get(&format!("{path}/forget/{}", segment(id)), &[]).await?;
+        report = client.get(&format!("{path}/erase/{}", segment(id)), &[]).await?;
     }
     Ok(report)
 }

@@ -29,7 +29,7 @@ pub enum Verb {
     /// Make a key, and print it once.
     #[command(after_help = "\
 Each role may do what those before it may: metrics (reads /metrics), read (everything but secrets), support (customers,
-single purchases, sending again), operator (platforms, destinations, catalogue, prices), admin (apps, forgetting, keys).
+single purchases, sending again), operator (platforms, destinations, catalogue, prices), admin (apps, erasure, keys).
 
 Examples:
   settle key create --name prometheus --role metrics

@@ -29,7 +29,7 @@ fn the_text_of_a_key_is_its_id_and_its_secret() {
 
 #[test]
 fn the_first_id_of_a_path_decides_what_it_reaches() {
-    assert_eq!(Scope::of("/v1/apps/{app_id}/customers/forget/{forgetting_id}", false), Scope::Path(Subject::App));
+    assert_eq!(Scope::of("/v1/apps/{app_id}/customers/erase/{erasure_id}", false), Scope::Path(Subject::App));
     assert_eq!(Scope::of("/v1/explain/purchases/{collapse_key}", true), Scope::Path(Subject::Purchase));
     assert_eq!(Scope::of("/v1/events", true), Scope::Limited);
     assert_eq!(Scope::of("/v1/rates/{day}", false), Scope::Whole);

@@ -41,7 +41,7 @@ fn check_body(schemas: &BTreeMap<String, Validator>, body: &Value, request: &Rec
     let parts: &[(&Value, &[&str])] = match body.get("attributes") {
         Some(_) if name.starts_with("device.") => &[],
         Some(attributes) => &[(attributes, &ADDED), (&body["data"], &ADDED_OF_PURCHASE)],
-        None if name == "user.forgotten" => &[],
+        None if name == "user.erased" => &[],
         None if name.starts_with("user.") => &[(body, &ADDED_FOR_USERS), (body, &ADDED_OF_PURCHASE)],
         None => &[],
     };

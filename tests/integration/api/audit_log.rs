@@ -166,7 +166,7 @@ impl Office {
         let of_hook = format!("/v1/destinations/{destination}");
         let named = json!({ "external_id": "anna", "app_user_id": "u1" });
         let moved = json!({ "from": { "app_user_id": "u1" }, "external_id": "otto", "reason": "ticket 4711" });
-        let forgotten = json!({ "external_id": "otto", "by": "me", "reason": "ticket 4711" });
+        let erased = json!({ "external_id": "otto", "by": "me", "reason": "ticket 4711" });
         let hook = json!({ "kind": "webhook", "name": "other", "url": "https://receiver.invalid/hooks" });
         let sandbox =
             json!({ "store": "amazon", "name": "sandbox", "package_name": "p", "shared_secret": "a-shared-secret" });
@@ -360,10 +360,10 @@ impl Office {
                 "transfer.approve",
             ),
             change(
-                ("POST", "/v1/apps/{app_id}/customers/forget"),
-                format!("{of_app}/customers/forget"),
-                forgotten,
-                "customer.forget",
+                ("POST", "/v1/apps/{app_id}/customers/erase"),
+                format!("{of_app}/customers/erase"),
+                erased,
+                "customer.erase",
             ),
             change(
                 ("POST", "/v1/sign-in-links"),

@@ -1,7 +1,7 @@
 //! The app's own device id of a customer, by which an integration recognizes a repeated event: it is decided with the
 //! first attempt of an event.
 
-use super::forgetting::{by, finish as forgotten, left};
+use super::erasure::{by, finish as erased, left};
 use super::people::{device as described, log_in, place};
 use super::sending::{RETRY, Sent, claim, finish, must_send, rendering};
 use super::world::{World, secret, story};
@@ -286,11 +286,11 @@ story! {
 }
 
 story! {
-    async fn the_device_id_of_a_forgotten_customer_is_not_sent_again(world: World) {
+    async fn the_device_id_of_an_erased_customer_is_not_sent_again(world: World) {
         let to = world.analytics("analytics").await.id;
         announce(&world, "guest", "r1", to, "tv-0").await;
-        let begun = world.store.forget_customer(by(&world, CustomerName::AppUser("guest".to_owned()))).await.unwrap();
-        forgotten(&world, &begun).await;
+        let begun = world.store.erase_customer(by(&world, CustomerName::AppUser("guest".to_owned()))).await.unwrap();
+        erased(&world, &begun).await;
         assert_eq!(left(&world, &["tv-0"]), [""; 0]);
         world.happen_to("guest", "r1", &[TransitionKind::Renewed]).await;
         let sent = send_until(&world, world.key("r1"), RENEWED, to).await;

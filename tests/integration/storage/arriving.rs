@@ -120,7 +120,7 @@ story! {
         world.sleep();
         let disabled = DestinationPatch { enabled: Some(false), ..DestinationPatch::default() };
         world.store.update_destination(to, disabled).await.unwrap();
-        assert_eq!(world.store.forget_user_events(to, i64::MAX).await.unwrap().skipped, 3);
+        assert_eq!(world.store.skip_user_events(to, i64::MAX).await.unwrap().skipped, 3);
         assert_eq!(world.due().await, 2, "a purchase of each user");
         for receipt in ["r1", "r2", "r3"] {
             world.resettle(world.key(receipt)).await;
@@ -131,7 +131,7 @@ story! {
         world.sleep();
         let disabled = DestinationPatch { enabled: Some(false), ..DestinationPatch::default() };
         world.store.update_destination(hook, disabled).await.unwrap();
-        assert!(world.store.forget_user_events(hook, i64::MAX).await.unwrap().skipped > 0);
+        assert!(world.store.skip_user_events(hook, i64::MAX).await.unwrap().skipped > 0);
         assert_eq!(world.due().await, 0, "a webhook keeps no profiles");
     }
 }

@@ -92,7 +92,7 @@ story! {
         }
         let nothing = world.claim(world.key("unheard"), hook.id, "n").await;
         assert!(matches!(nothing, Claimed::Idle(Idle::Closed { last_seq: 0 })), "{nothing:?}");
-        assert_eq!(world.store.lanes(world.key("r10")).await.unwrap().len(), 1, "it is pending, not forgotten");
+        assert_eq!(world.store.lanes(world.key("r10")).await.unwrap().len(), 1, "it is pending, not erased");
         let HealthView { health, pending } = world.store.health(hook.id).await.unwrap();
         assert_eq!((health.failures, pending), (10, 11));
         assert_eq!(health.last_error.as_deref(), Some("the endpoint answered 500"));

@@ -1,4 +1,4 @@
-//! Lanes: at most one attempt in flight, the newest state only, and nothing pending is forgotten.
+//! Lanes: at most one attempt in flight, the newest state only, and nothing pending is erased.
 
 use super::sending::{Sent, claim, finish};
 use super::world::{LEASE_MS, World, is_missing, story};

@@ -3,7 +3,7 @@
 use super::world::{World, story};
 use domain::event::PURCHASE_UPDATED;
 use domain::{Environment, TransitionKind};
-use storage::{DeliveryFilter, DestinationPatch, Error, FilterPatch, Forgotten, LimitsPatch, Page, Verdict};
+use storage::{DeliveryFilter, DestinationPatch, Error, FilterPatch, LimitsPatch, Page, SkippedEvents, Verdict};
 
 /// A limit that no story reaches.
 const ALL: i64 = 100;
@@ -50,13 +50,13 @@ story! {
         ));
         assert_eq!(world.store.count_user_events(hook.id).await.unwrap(), 3);
         assert_eq!(in_status(&world, hook.id, "skipped").await.len(), 0, "they are only counted");
-        let forgotten = world.store.forget_user_events(hook.id, ALL).await.unwrap();
-        assert_eq!(forgotten, Forgotten { skipped: 3, more: false });
+        let skipped = world.store.skip_user_events(hook.id, ALL).await.unwrap();
+        assert_eq!(skipped, SkippedEvents { skipped: 3, more: false });
         assert_eq!(in_status(&world, hook.id, "pending").await, [PURCHASE_UPDATED; 3]);
         assert_eq!(in_status(&world, hook.id, "skipped").await, ["user.subscription.renewed"; 3]);
         assert_eq!(in_status(&world, other.id, "pending").await.len(), 6, "another destination's are not skipped");
-        let again = world.store.forget_user_events(hook.id, ALL).await.unwrap();
-        assert_eq!(again, Forgotten { skipped: 0, more: false }, "a repetition skips nothing");
+        let again = world.store.skip_user_events(hook.id, ALL).await.unwrap();
+        assert_eq!(again, SkippedEvents { skipped: 0, more: false }, "a repetition skips nothing");
         switch(&world, hook.id, true).await;
         let sent = world.attempt(world.key("r1"), hook.id, "a").await;
         assert_eq!(sent.types(), [PURCHASE_UPDATED]);
@@ -79,8 +79,8 @@ story! {
             hook.id,
         ));
         for (closed, more) in [(2, true), (2, true), (0, false)] {
-            let forgotten = world.store.forget_user_events(hook.id, 2).await.unwrap();
-            assert_eq!(forgotten, Forgotten { skipped: closed, more });
+            let skipped = world.store.skip_user_events(hook.id, 2).await.unwrap();
+            assert_eq!(skipped, SkippedEvents { skipped: closed, more });
         }
         assert_eq!(in_status(&world, hook.id, "pending").await.len(), 6);
         assert_eq!(in_status(&world, hook.id, "skipped").await, ["user.subscription.renewed"; 4]);
@@ -91,7 +91,7 @@ story! {
     async fn no_event_of_an_enabled_destination_is_skipped(world: World) {
         let hook = world.destination("hook").await;
         world.happen("r1", 1, &[TransitionKind::Renewed]).await;
-        let refused = world.store.forget_user_events(hook.id, ALL).await;
+        let refused = world.store.skip_user_events(hook.id, ALL).await;
         assert!(matches!(refused, Err(Error::Conflict { .. })), "{refused:?}");
         let refused = world.store.count_user_events(hook.id).await;
         assert!(matches!(refused, Err(Error::Conflict { .. })), "{refused:?}");
@@ -106,7 +106,7 @@ story! {
         let sent = world.attempt(world.key("r1"), hook.id, "a").await;
         switch(&world, hook.id, false).await;
         assert_eq!(world.store.count_user_events(hook.id).await.unwrap(), 0);
-        assert_eq!(world.store.forget_user_events(hook.id, ALL).await.unwrap().skipped, 0);
+        assert_eq!(world.store.skip_user_events(hook.id, ALL).await.unwrap().skipped, 0);
         world.finish(&sent, Verdict::Delivered).await;
         assert_eq!(in_status(&world, hook.id, "skipped").await, Vec::<String>::new());
         assert_eq!(in_status(&world, hook.id, "delivered").await, sent.types());

@@ -199,7 +199,7 @@ async fn a_message_accepted_twice_at_once_is_stored_once() {
     assert_eq!(world.broken(1000).await, []);
 }
 
-/// The run of a purchase forgets a lane if a request answers that it is closed, unless a record answered a higher
+/// The run of a purchase erases a lane if a request answers that it is closed, unless a record answered a higher
 /// sequence number. So the answer to a request must not name a delivery that it did not see.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lane_closed_during_a_record_names_no_newer_delivery() {

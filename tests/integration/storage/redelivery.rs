@@ -339,7 +339,7 @@ story! {
         for key in &lacks {
             assert_eq!(drain(&world, *key, hook.id).await, [("purchase.updated".to_owned(), 2)]);
         }
-        assert_eq!(world.raw().number("SELECT MIN(acked_revision) AS value FROM lanes"), 2, "nothing was forgotten");
+        assert_eq!(world.raw().number("SELECT MIN(acked_revision) AS value FROM lanes"), 2, "nothing was erased");
         let (purchases, pending, _) = replay(&world, hook.id, RedeliverySelector::All, Run::Real).await;
         assert_eq!((purchases, pending, deliveries(&world).await), (5, 5, before + 10), "an admin sends it all");
         let strange = RedeliverySelector::Purchases(vec![CollapseKey::new(hook.id.uuid())]);

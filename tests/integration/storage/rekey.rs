@@ -1,6 +1,6 @@
 //! Turning the key: the newest encrypts, the older ones open what they encrypted until nothing is left of them.
 
-use super::forgetting::{STORE_ID, by, finish, left, renew};
+use super::erasure::{STORE_ID, by, finish, left, renew};
 use super::world::{World, new_destination, new_platform, story};
 use domain::Timestamp;
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ async fn turns(store: &Store) -> Vec<(Value, Value)> {
 async fn fill(world: &World) -> TopicAndDestination {
     let store = &world.store;
     renew(world, "r1", 1).await;
-    let begun = store.forget_customer(by(world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
+    let begun = store.erase_customer(by(world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
     finish(world, &begun).await;
     store.set_login_secret(world.platform.id, Some("ls_of-the-platform".into())).await.unwrap();
     let url = SecretString::from("https://sns.example/?SubscribeURL-token");
@@ -68,7 +68,7 @@ story! {
         assert_eq!(both.older_keys().await.unwrap(), [old_id.as_str()]);
         both.new_platform(new_platform(&app, "ingress-2")).await.unwrap();
         let left = both.left_of_older_keys().await.unwrap();
-        assert_eq!(left.len(), 8, "no customer is being forgotten: {left:?}");
+        assert_eq!(left.len(), 8, "no customer is being erased: {left:?}");
         let refused = both.turn_out_older_keys().await.unwrap_err();
         assert!(matches!(&refused, Error::Conflict { .. }), "{refused:?}");
 
@@ -103,8 +103,8 @@ story! {
         assert_eq!(read(store.login_secret(of).await.unwrap().unwrap()), "ls_of-the-platform");
         assert_eq!(read(store.destination_secret(ids.destination).await.unwrap()), "whsec_of-the-destination");
         assert!(read(store.subscribe_url(ids.topic).await.unwrap().unwrap()).ends_with("SubscribeURL-token"));
-        let forgotten = CustomerName::AppUser(STORE_ID.to_owned());
-        let state = store.customer_state(app.id, forgotten, Default::default()).await.unwrap();
+        let erased = CustomerName::AppUser(STORE_ID.to_owned());
+        let state = store.customer_state(app.id, erased, Default::default()).await.unwrap();
         assert_eq!(state.app_user_ids.len(), 0, "a tombstone is found under every key");
     }
 }

@@ -1,6 +1,6 @@
 //! The lease and the pause of a user whose purchases become another user's while a request about them is in flight.
 
-use super::forgetting::by;
+use super::erasure::by;
 use super::sending::{RETRY, finish};
 use super::world::{World, story};
 use domain::time::duration;
@@ -86,11 +86,11 @@ story! {
 }
 
 story! {
-    async fn forgetting_lets_no_second_request_about_a_user_go(world: World) {
+    async fn erasure_lets_no_second_request_about_a_user_go(world: World) {
         let to = guest_and_anna(&world).await;
         name(&world, "guest").await;
         let sent = world.attempt(world.key("r1"), to, "a").await;
-        world.store.forget_customer(by(&world, CustomerName::ExternalId("anna".to_owned()))).await.unwrap();
+        world.store.erase_customer(by(&world, CustomerName::ExternalId("anna".to_owned()))).await.unwrap();
         for receipt in ["r2", "r3"] {
             must_be_busy(&world, receipt, to).await;
         }

@@ -104,9 +104,9 @@ story! {
     async fn a_waiting_purchase_without_a_wake_is_still_found(world: World) {
         world.notify("m1", "r1", 1).await;
         let key = world.key("r1");
-        let mut forgotten = partly(&world, key, &[], Waits::Verification).await;
-        forgotten.decision.wake = None;
-        world.done(forgotten).await;
+        let mut erased = partly(&world, key, &[], Waits::Verification).await;
+        erased.decision.wake = None;
+        world.done(erased).await;
         world.pass(WINDOW_MS + 20_000);
         assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: key, why: "unsettled" }]);
     }

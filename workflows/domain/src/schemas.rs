@@ -8,7 +8,7 @@ use crate::device::{
 };
 use crate::event::{DestinationBody, NOT_YET, OPERATORS, PURCHASE_UPDATED, PURCHASE_VERSION, PurchaseBody};
 use crate::transition::TransitionKind;
-use crate::user::{ForgottenBody, TRANSFERS, USER_FORGOTTEN, UserBody};
+use crate::user::{ErasedBody, TRANSFERS, USER_ERASED, UserBody};
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema};
@@ -26,8 +26,8 @@ pub fn all() -> Vec<(&'static str, &'static str, Value)> {
     let of_users = TransitionKind::ALL.iter().map(|what| what.event_type()).chain(TRANSFERS).chain(NOT_YET);
     let users = of_users.map(|name| (name, USER_VERSION, of_user(name)));
     let operators = OPERATORS.map(|name| (name, DESTINATION_VERSION, typed::<DestinationBody>(name)));
-    let forgotten = (USER_FORGOTTEN, USER_VERSION, typed::<ForgottenBody>(USER_FORGOTTEN));
-    let about_users = users.chain([forgotten]);
+    let erased = (USER_ERASED, USER_VERSION, typed::<ErasedBody>(USER_ERASED));
+    let about_users = users.chain([erased]);
     std::iter::once(purchase).chain(about_users).chain(operators).chain(devices()).collect()
 }
 

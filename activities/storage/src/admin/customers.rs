@@ -94,7 +94,7 @@ impl Store {
             if let Some(id) = &analytics_device_id {
                 sql(SET_DEVICE).bind(clean(id).as_ref()).bind(user).run(write.connection)?;
             }
-            // No audit entry has a name of a customer: it would outlive a request to forget them.
+            // No audit entry has a name of a customer: it would outlive a request to erase them.
             let entry = AuditEntry::on(app, user).after(json!({ "analytics_device": analytics_device_id.is_some() }));
             Ok((view(write.connection, user)?, Some(entry)))
         })
@@ -133,7 +133,7 @@ impl Store {
 }
 
 impl Owner {
-    /// The owner, by the tombstone if the customer was forgotten.
+    /// The owner, by the tombstone if the customer was erased.
     pub fn or_tombstone(self, connection: &mut AnyConnection, secrets: &Secrets, app: AppId) -> Result<Self, Error> {
         let Self::AppUser(app_user_id) = &self else { return Ok(self) };
         let store: Option<String> = sql(STORE_OF_APP).bind(app).value(connection)?;

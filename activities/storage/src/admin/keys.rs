@@ -36,7 +36,7 @@ stored! {
         Support = "support",
         /// Also changes platforms, destinations, the catalogue and prices; may see new secrets.
         Operator = "operator",
-        /// Also creates and deletes apps, forgets customers, and makes keys.
+        /// Also creates and deletes apps, erases customers, and makes keys.
         Admin = "admin",
     }
 }

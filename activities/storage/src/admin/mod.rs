@@ -9,7 +9,7 @@ pub mod catalogue;
 pub mod customers;
 pub mod destinations;
 pub mod device_quota;
-pub mod forgetting;
+pub mod erasure;
 pub mod ingress_key;
 pub mod keys;
 pub mod platforms;

@@ -2,7 +2,7 @@
 //! A value says which key it has, so a turn that was interrupted goes on where it was, and values that other processes
 //! store meanwhile count too. An older key is turned out in one transaction, which finds that nothing is left of it.
 
-use super::forgetting::TABLE as FORGETTINGS;
+use super::erasure::TABLE as ERASURES;
 use super::ingress_key::OLD_INGRESS;
 use super::platforms::INGRESS;
 use crate::db::audit_log::AuditEntry;
@@ -72,7 +72,7 @@ const COLUMNS: [Column; 9] = [
     column!("secrets of destinations", "destinations", "destinations", "id", "secret"),
     column!("URLs of pending topics", "topics", "topics", "id", "subscribe_url"),
     column!("customers in tombstones", tombstones::TABLE, "tombstones", "tombstone", "sealed"),
-    column!("names that are being forgotten", FORGETTINGS, "forgettings", "id", "names"),
+    column!("names that are being erased", ERASURES, "erasures", "id", "names"),
 ];
 
 /// The tables and columns with secrets, for tests that search for these.

@@ -54,7 +54,7 @@ impl AnyConnection {
     }
 
     /// Sets up the writing connection of SQLite: a cache for the pages of a big group, commits that leave the
-    /// checkpoints to `checkpoint.rs`, and zeros over what is deleted: a name that was forgotten is in no free page.
+    /// checkpoints to `checkpoint.rs`, and zeros over what is deleted: a name that was erased is in no free page.
     pub fn prepare_to_write(&mut self) -> QueryResult<()> {
         if self.is_shared() {
             return Ok(());

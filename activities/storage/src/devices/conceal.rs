@@ -1,4 +1,4 @@
-//! Reports about customers of a store who were forgotten are stored with the tombstone in the place of the store's id.
+//! Reports about customers of a store who were erased are stored with the tombstone in the place of the store's id.
 
 use crate::db::error::Error;
 use crate::db::secrets::Secrets;
@@ -8,7 +8,7 @@ use crate::devices::rows::Origins;
 use crate::settings::tombstones::{self, ConcealedName};
 use std::borrow::Cow;
 
-/// The requests as they are stored. Where no customer of an app was forgotten, nothing is read.
+/// The requests as they are stored. Where no customer of an app was erased, nothing is read.
 pub fn conceal<'r>(
     write: &mut Write<'_>,
     secrets: &Secrets,
@@ -17,7 +17,7 @@ pub fn conceal<'r>(
 ) -> Result<Vec<Cow<'r, DeviceRequest>>, Error> {
     let mut stored: Vec<Cow<'r, DeviceRequest>> = requests.iter().map(|one| Cow::Borrowed(*one)).collect();
     for request in &mut stored {
-        let Some(origin) = origins.get(&request.platform).filter(|origin| origin.has_forgotten) else { continue };
+        let Some(origin) = origins.get(&request.platform).filter(|origin| origin.has_erased) else { continue };
         let tombstone = |app_user_id: &str| {
             ConcealedName { app: origin.app_id, store: &origin.store, app_user_id }.tombstone(secrets)
         };

@@ -7,7 +7,7 @@ use crate::db::statement::{Value, batches, json_columns, row, sql};
 use crate::db::writer::Write;
 use crate::devices::secret::SecretHash;
 use crate::settings::destinations::{self, Destination};
-use crate::settings::tombstones::HAS_FORGOTTEN;
+use crate::settings::tombstones::HAS_ERASED;
 use domain::device::{Device, DeviceOwner};
 use domain::{AppId, DeviceId, DevicePlace, Environment, PlatformId, UserId};
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ row! {
         store: String,
         environment: Environment,
         has_secret: bool,
-        has_forgotten: bool,
+        has_erased: bool,
     }
 }
 
@@ -35,15 +35,15 @@ pub struct Origin {
     pub environment: Environment,
     /// Whether its store can be queried: it has a secret that the store has not refused.
     pub has_secret: bool,
-    /// Whether a customer of the app was forgotten.
-    pub has_forgotten: bool,
+    /// Whether a customer of the app was erased.
+    pub has_erased: bool,
     /// Those that want events of this platform.
     pub destinations: Vec<Destination>,
 }
 
 const PLATFORM: Sql = statement! {"
     SELECT app_id, store, environment, (shared_secret IS NOT NULL AND secret_refused_at IS NULL) AS has_secret,
-        {HAS_FORGOTTEN}
+        {HAS_ERASED}
     FROM platforms
     WHERE id = ?
 "};
@@ -66,10 +66,10 @@ impl Origin {
 
     fn read(connection: &mut AnyConnection, platform: PlatformId) -> Result<Self, Error> {
         let found: PlatformRow = sql(PLATFORM).bind(platform).one(connection, "platform")?;
-        let PlatformRow { app_id, store, environment, has_secret, has_forgotten } = found;
+        let PlatformRow { app_id, store, environment, has_secret, has_erased } = found;
         let mut destinations = destinations::of_app(connection, app_id)?;
         destinations.retain(|one| one.filter.wants(platform, environment));
-        Ok(Self { app_id, store, environment, has_secret, has_forgotten, destinations })
+        Ok(Self { app_id, store, environment, has_secret, has_erased, destinations })
     }
 }
 

@@ -15,7 +15,7 @@ use crate::inbox::acceptances;
 use crate::inbox::conceal;
 use crate::inbox::notifications::{Accepted, Fate, NewNotification, OPEN_OF_N, Open, OpenRow};
 use crate::purchases::replacements;
-use crate::settings::tombstones::HAS_FORGOTTEN;
+use crate::settings::tombstones::HAS_ERASED;
 use domain::{AppId, CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -53,8 +53,8 @@ row! {
         max_wait: Option<Duration>,
         pub app_id: AppId,
         pub store: String,
-        /// Whether a customer of its app was forgotten.
-        pub has_forgotten: bool,
+        /// Whether a customer of its app was erased.
+        pub has_erased: bool,
     }
 }
 
@@ -192,7 +192,7 @@ fn check_lengths(notification: &NewNotification) -> Result<(), Error> {
 }
 
 const WINDOW: Sql = statement! {"
-    SELECT window_ms AS length, max_wait_ms AS max_wait, app_id, store, {HAS_FORGOTTEN}
+    SELECT window_ms AS length, max_wait_ms AS max_wait, app_id, store, {HAS_ERASED}
     FROM platforms
     WHERE id = ?
 "};

@@ -1,4 +1,4 @@
-//! Notifications about customers who were forgotten are stored with the tombstone in the place of the store's id.
+//! Notifications about customers who were erased are stored with the tombstone in the place of the store's id.
 
 use crate::db::error::Error;
 use crate::db::secrets::Secrets;
@@ -6,24 +6,24 @@ use crate::db::writer::Write;
 use crate::inbox::accept::Window;
 use crate::inbox::notifications::NewNotification;
 use crate::settings::tombstones::{self, ConcealedName};
-use domain::user::{ForgottenAppUser, ForgottenNames};
+use domain::user::{ErasedAppUser, ErasedNames};
 use domain::{PlatformId, UserId};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use uuid::Uuid;
 
-/// The notifications as they are stored. Where no customer of an app was forgotten, nothing is read.
+/// The notifications as they are stored. Where no customer of an app was erased, nothing is read.
 pub fn conceal<'n>(
     write: &mut Write<'_>,
     secrets: &Secrets,
     windows: &HashMap<PlatformId, Window>,
     all: &[&'n NewNotification],
 ) -> Result<Vec<Cow<'n, NewNotification>>, Error> {
-    let names: Vec<Option<ForgottenAppUser>> = all.iter().map(|one| name(secrets, windows, one)).collect();
+    let names: Vec<Option<ErasedAppUser>> = all.iter().map(|one| name(secrets, windows, one)).collect();
     let tombstones = names.iter().flatten().map(|name| name.tombstone.clone());
     let known = tombstones::known(write.connection, tombstones)?;
-    let forgotten = names.into_iter().map(|name| name.filter(|name| known.contains(&name.tombstone)));
-    let stored = all.iter().zip(forgotten).map(|(notification, name)| match name {
+    let erased = names.into_iter().map(|name| name.filter(|name| known.contains(&name.tombstone)));
+    let stored = all.iter().zip(erased).map(|(notification, name)| match name {
         None => Cow::Borrowed(*notification),
         Some(name) => Cow::Owned(concealed(notification, name)),
     });
@@ -35,11 +35,11 @@ fn name(
     secrets: &Secrets,
     windows: &HashMap<PlatformId, Window>,
     notification: &NewNotification,
-) -> Option<ForgottenAppUser> {
-    let window = windows.get(&notification.platform_id).filter(|window| window.has_forgotten)?;
+) -> Option<ErasedAppUser> {
+    let window = windows.get(&notification.platform_id).filter(|window| window.has_erased)?;
     let app_user_id = notification.app_user_id.as_deref()?;
     let customer = ConcealedName { app: window.app_id, store: &window.store, app_user_id };
-    Some(ForgottenAppUser {
+    Some(ErasedAppUser {
         tombstone: customer.tombstone(secrets),
         store: window.store.clone(),
         app_user_id: app_user_id.to_owned(),
@@ -47,9 +47,9 @@ fn name(
 }
 
 /// The notification with the tombstone in the place of the store's id.
-fn concealed(notification: &NewNotification, name: ForgottenAppUser) -> NewNotification {
+fn concealed(notification: &NewNotification, name: ErasedAppUser) -> NewNotification {
     let app_user_id = Some(name.tombstone.clone());
-    let names = ForgottenNames { app_users: vec![name], ..ForgottenNames::default() };
+    let names = ErasedNames { app_users: vec![name], ..ErasedNames::default() };
     // No user is among the names, so the anonymous one replaces nothing.
     let body = names.removed_from_text(&notification.body, UserId::new(Uuid::nil()));
     let body = body.unwrap_or_else(|| notification.body.clone());

@@ -210,7 +210,7 @@ struct Pending {
     place: DevicePlace,
     key: CollapseKey,
     row: ClaimRow,
-    /// The store's id of its customer; the tombstone of one who was forgotten since.
+    /// The store's id of its customer; the tombstone of one who was erased since.
     app_user_id: String,
 }
 

@@ -116,7 +116,7 @@ impl Review {
     }
 }
 
-/// The text of the alarm: ids alone, since names may be forgotten.
+/// The text of the alarm: ids alone, since names may be erased.
 fn detail(id: ReviewId, from: UserId, to: UserId) -> String {
     format!(
         "the user {to} logged in on a device with receipts of the user {from}: `settle customer approve {id} --reason WHY` \

@@ -28,7 +28,7 @@ const FORGETTABLE: &str = formatcp!(
 );
 
 /// The error of a skipped delivery.
-const FORGOTTEN: &str = "an admin enabled the destination with the newest states only";
+const NEWEST_ONLY: &str = "an admin enabled the destination with the newest states only";
 
 /// The health of a destination, with the numbers of its pending, waiting and failed deliveries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -55,7 +55,7 @@ pub struct Figures {
 
 /// The result of skipping the `user.*` events that are pending for a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Forgotten {
+pub struct SkippedEvents {
     pub skipped: i64,
     /// Whether more deliveries may be left to skip.
     pub more: bool,
@@ -102,27 +102,27 @@ impl Store {
     /// # Errors
     ///
     /// [`Error::Conflict`] if the destination is enabled.
-    pub async fn forget_user_events(&self, id: DestinationId, limit: i64) -> Result<Forgotten, Error> {
+    pub async fn skip_user_events(&self, id: DestinationId, limit: i64) -> Result<SkippedEvents, Error> {
         let (mut after, mut skipped) = (0, 0);
         while skipped < limit {
             let batch = Batch { id, after, at_most: deliveries::BATCH.min(limit - skipped) };
-            let forget = move |write: &mut Write<'_>| {
-                let passed = batch.forget(write)?;
+            let skip = move |write: &mut Write<'_>| {
+                let passed = batch.skip(write)?;
                 // The first batch has the audit entry of all.
                 let has_entry = after == 0 && passed.as_ref().is_some_and(|passed| passed.count > 0);
                 let app = if has_entry { sql(APP).bind(id).value::<AppId>(write.connection)? } else { None };
                 Ok((passed, has_entry.then(|| AuditEntry::on(app, id))))
             };
-            let Some(passed) = self.change("destination.skip-events", forget).await? else {
-                return Ok(Forgotten { skipped, more: false });
+            let Some(passed) = self.change("destination.skip-events", skip).await? else {
+                return Ok(SkippedEvents { skipped, more: false });
             };
             after = passed.last;
             skipped += passed.count;
         }
-        Ok(Forgotten { skipped, more: true })
+        Ok(SkippedEvents { skipped, more: true })
     }
 
-    /// The number of deliveries that [`Store::forget_user_events`] would skip now. Has the same errors.
+    /// The number of deliveries that [`Store::skip_user_events`] would skip now. Has the same errors.
     pub async fn count_user_events(&self, id: DestinationId) -> Result<i64, Error> {
         let (mut after, mut counted) = (0, 0);
         loop {
@@ -152,7 +152,7 @@ struct Passed {
     count: i64,
 }
 
-const FORGET: Sql = statement! {hot "deliveries_news", "
+const SKIP: Sql = statement! {hot "deliveries_news", "
     UPDATE deliveries
     SET status = 'skipped', last_error = ?, finished_at = ?, {FREED}
     WHERE seq IN ({NEXT_OF_USERS}) AND {FORGETTABLE}
@@ -170,12 +170,12 @@ const END_OF_BATCH: Sql = statement! {hot "deliveries_news", "
 
 impl Batch {
     /// Skips the batch; `None` when it is empty.
-    fn forget(self, write: &mut Write<'_>) -> Result<Option<Passed>, Error> {
+    fn skip(self, write: &mut Write<'_>) -> Result<Option<Passed>, Error> {
         let destination = check_disabled(write.connection, self.id)?;
         let Some(last) = self.end(write.connection)? else { return Ok(None) };
         profiles::note_all_lost(write, &destination, self.after, self.at_most)?;
-        let forget = sql(FORGET).bind(FORGOTTEN).bind(write.now()?).bind_all(self.values()).bind(write.now()?);
-        let skipped = forget.run(write.connection)?;
+        let skip = sql(SKIP).bind(NEWEST_ONLY).bind(write.now()?).bind_all(self.values()).bind(write.now()?);
+        let skipped = skip.run(write.connection)?;
         Ok(Some(Passed { last, count: i64::try_from(skipped).unwrap_or(i64::MAX) }))
     }
 

@@ -52,7 +52,7 @@ const IN_APP: Clause = clause!(&[FOUND], "x.app_id = ?");
 const OF_APP: Clause = clause!(&[STORES], "f.app_id = ?");
 
 impl Store {
-    /// The customers with this id at a store, forgotten ones too, and the owners of this receipt: in an app or in all, at
+    /// The customers with this id at a store, erased ones too, and the owners of this receipt: in an app or in all, at
     /// most 50.
     pub async fn customers_of_store_id(&self, text: &str, app: Option<AppId>) -> Result<Vec<FoundCustomer>, Error> {
         let (text, secrets) = (clean(text.trim()).into_owned(), self.secrets.clone());

@@ -1,4 +1,4 @@
-//! The customers of stores that were forgotten. A tombstone stands for the store's id of each: notifications and reports
+//! The customers of stores that were erased. A tombstone stands for the store's id of each: notifications and reports
 //! that bring the id again are stored with the tombstone. The id itself is sealed, for queries of the store alone:
 //! without it, a renewal or an end whose notification was lost would never be noticed.
 
@@ -12,12 +12,12 @@ use domain::AppId;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeSet;
 
-const PREFIX: &str = "forgotten-";
+const PREFIX: &str = "erased-";
 pub const TABLE: &str = "tombstones";
 
-/// The column `has_forgotten` of a row of `platforms`: whether a customer of its app was forgotten.
-pub const HAS_FORGOTTEN: &str =
-    "(SELECT 1 FROM tombstones t WHERE t.app_id = platforms.app_id LIMIT 1) IS NOT NULL AS has_forgotten";
+/// The column `has_erased` of a row of `platforms`: whether a customer of its app was erased.
+pub const HAS_ERASED: &str =
+    "(SELECT 1 FROM tombstones t WHERE t.app_id = platforms.app_id LIMIT 1) IS NOT NULL AS has_erased";
 
 #[derive(Debug, Clone, Copy)]
 pub struct ConcealedName<'a> {
@@ -34,7 +34,7 @@ pub fn is_tombstone(app_user_id: &str) -> bool {
 }
 
 impl ConcealedName<'_> {
-    /// What stands for the id once the customer is forgotten.
+    /// What stands for the id once the customer is erased.
     #[must_use]
     pub fn tombstone(&self, secrets: &Secrets) -> String {
         if is_tombstone(self.app_user_id) {
@@ -61,7 +61,7 @@ pub fn known(
     Ok(known.into_iter().collect())
 }
 
-/// The tombstone of a customer who is forgotten; otherwise the store's id, as it is.
+/// The tombstone of a customer who is erased; otherwise the store's id, as it is.
 pub fn or_tombstone(
     connection: &mut AnyConnection,
     secrets: &Secrets,

@@ -116,7 +116,7 @@ async fn found(edge: &Shared, caller: &Caller, wanted: Search) -> Result<Vec<(Ap
     for (app, user) in users {
         let found = async { Ok((edge.store.app(app).await?, edge.store.customer_of(app, user).await?.into())) };
         match found.await {
-            // Its app was deleted, or it was forgotten meanwhile.
+            // Its app was deleted, or it was erased meanwhile.
             Err(storage::Error::Missing { .. }) => {}
             found => all.push(found?),
         }

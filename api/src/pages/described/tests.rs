@@ -17,12 +17,12 @@ fn shown<'a>(groups: &'a [super::Group], name: &str) -> &'a super::view::FieldVi
 #[test]
 fn every_described_field_is_sent_as_its_type() {
     let sent = Sent::parse(
-        b"name=Billing&url=https%3A%2F%2Fa.example%2F&enabled=true&events=user.forgotten&events=purchase.updated&rate=7\
+        b"name=Billing&url=https%3A%2F%2Fa.example%2F&enabled=true&events=user.erased&events=purchase.updated&rate=7\
           &filter.environments=sandbox&schedule=5,+60&headers=X-Team%3A+a%0D%0AX-Key%3A+b&without_external_id=skip",
     );
     let body = creation(&form("webhook"), &sent);
     let expected = json!({
-        "name": "Billing", "url": "https://a.example/", "enabled": true, "events": ["user.forgotten", "purchase.updated"],
+        "name": "Billing", "url": "https://a.example/", "enabled": true, "events": ["user.erased", "purchase.updated"],
         "rate": 7, "filter": { "platforms": [], "environments": ["sandbox"] }, "schedule": [5, 60],
         "headers": { "X-Team": "a", "X-Key": "b" }, "without_external_id": "skip", "device_receipts": false,
     });

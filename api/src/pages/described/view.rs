@@ -257,7 +257,7 @@ fn every(choices: &[Choice]) -> String {
         return format!("All of the {offered} listed events");
     }
     "Every event about purchases, customers and devices, also of types that are added later (not destination.* and not \
-     user.forgotten)"
+     user.erased)"
         .to_owned()
 }
 

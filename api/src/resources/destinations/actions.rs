@@ -1,7 +1,7 @@
 //! The actions of an admin on one destination. Each sends a signal to the destination's workflow, starts a run if none
 //! is open, and answers 202.
 
-use super::FORGOTTEN_AT_ONCE;
+use super::SKIPPED_AT_ONCE;
 use crate::answer::Accepted;
 use crate::edge::Edge;
 use crate::error::Error;
@@ -100,7 +100,7 @@ pub async fn enable(
         return Ok(Enabled::Dry(Skipping { destination_id: id, skipped }));
     }
     // The first part is skipped here, so that the answer can report an error; the workflow skips the rest.
-    let is_left = newest_only && edge.store.forget_user_events(id, FORGOTTEN_AT_ONCE).await?.more;
+    let is_left = newest_only && edge.store.skip_user_events(id, SKIPPED_AT_ONCE).await?.more;
     let enable = workflows::signal::Enable { newest_only: is_left, ..admin.into() };
     send(&edge, id, DestinationSignal::Enable(enable)).await.map(Enabled::Signaled)
 }

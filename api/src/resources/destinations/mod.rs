@@ -27,10 +27,10 @@ use protocols::destinations::{ChangedSettings, Config, Invalid, NewSettings};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use shown::DestinationDetail;
-use storage::{App, Destination, DestinationPatch, Filter, Forgotten, Limits, Page, Paged, Platform};
+use storage::{App, Destination, DestinationPatch, Filter, Limits, Page, Paged, Platform, SkippedEvents};
 
 /// Maximum number of `user.*` events that one request skips, so that it ends before the time limit.
-const FORGOTTEN_AT_ONCE: i64 = 50_000;
+const SKIPPED_AT_ONCE: i64 = 50_000;
 
 /// Secrets that are shown once, by name.
 type RevealedSecrets = Vec<(&'static str, SecretString)>;
@@ -175,7 +175,7 @@ impl Switch {
         if self.newest_only {
             // First the changes that storage can refuse: after a refusal no event is skipped.
             edge.store.update_destination(id, std::mem::take(&mut patch)).await?;
-            let Forgotten { skipped, more } = edge.store.forget_user_events(id, FORGOTTEN_AT_ONCE).await?;
+            let SkippedEvents { skipped, more } = edge.store.skip_user_events(id, SKIPPED_AT_ONCE).await?;
             if more {
                 let detail = format!(
                     "{skipped} `user.*` events ended as skipped and there may be more, so it is still disabled: \

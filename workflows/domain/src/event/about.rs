@@ -4,7 +4,7 @@ use super::choice::{DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAI
 use super::{PURCHASE_UPDATED, choices};
 use crate::device::DeviceEventKind;
 use crate::transition::TransitionKind;
-use crate::user::{TRANSFERS, USER_FORGOTTEN};
+use crate::user::{TRANSFERS, USER_ERASED};
 
 /// A type of event, for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub fn summary(event_type: &str) -> &'static str {
     }
     match event_type {
         PURCHASE_UPDATED => "The record of a purchase changed; it carries the whole record.",
-        USER_FORGOTTEN => "A customer is forgotten: remove what you know of them.",
+        USER_ERASED => "A customer is erased: remove what you know of them.",
         DESTINATION_FAILING => "Requests to a destination fail.",
         DESTINATION_EXHAUSTED => "An event was given up: the last attempt to deliver it failed.",
         DESTINATION_RECOVERED => "A destination takes requests again.",

@@ -3,7 +3,7 @@
 use super::PURCHASE_UPDATED;
 use crate::device::DeviceEventKind;
 use crate::transition::TransitionKind;
-use crate::user::{TRANSFERS, USER_FORGOTTEN};
+use crate::user::{TRANSFERS, USER_ERASED};
 use serde::{Deserialize, Serialize};
 
 /// Documented types that no connected store causes today. The types that are sent are named where their bodies are
@@ -28,7 +28,7 @@ pub const PROFILE_UPDATED: &str = "profile.updated";
 pub const REVENUE_ADJUSTED: &str = "revenue.adjusted";
 
 /// Types that are chosen by their names alone: no wildcard stands for them.
-const BY_NAME: [&str; 1] = [USER_FORGOTTEN];
+const BY_NAME: [&str; 1] = [USER_ERASED];
 
 /// Types that cannot be chosen: an analytics integration receives them because of earlier events; a webhook never does.
 const IMPLIED: [&str; 2] = [PROFILE_UPDATED, REVENUE_ADJUSTED];

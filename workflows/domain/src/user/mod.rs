@@ -5,7 +5,7 @@
 
 mod change;
 mod customer_state;
-mod forgotten;
+mod erased;
 mod journey;
 mod named;
 mod profile;
@@ -18,14 +18,14 @@ mod tests;
 pub use crate::event::PROFILE_UPDATED;
 pub use change::announce_change;
 pub use customer_state::{AnnouncedRecord, CustomerDevice, CustomerDevicePlatform, CustomerPurchase, CustomerState};
-pub use forgotten::{ForgottenAppUser, ForgottenNames, REMOVED, USER_FORGOTTEN, UserForgotten};
+pub use erased::{ErasedAppUser, ErasedNames, REMOVED, USER_ERASED, UserErased};
 pub use journey::Journey;
 pub use named::with_external_id;
 pub use profile::{Attributes, Profile, ProfileUpdated, paid_in_usd};
 pub use succession::announce_succession;
 pub use transfer::{TRANSFERRED_FROM, TRANSFERRED_TO, TRANSFERS};
 
-pub(crate) use forgotten::ForgottenBody;
+pub(crate) use erased::ErasedBody;
 
 use crate::catalogue::{Entitlement, Listing, ProductRef};
 use crate::environment::Environment;

@@ -10,7 +10,7 @@ use super::settings::Settings;
 use super::{config, identity, revenue};
 use crate::destinations::RenderNotes;
 use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED};
-use domain::user::{PROFILE_UPDATED, USER_FORGOTTEN};
+use domain::user::{PROFILE_UPDATED, USER_ERASED};
 use domain::{Environment, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -100,7 +100,7 @@ fn capped(body: &str) -> Option<u64> {
 
 fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered> {
     let settings = config::read(&destination.settings).map_err(|wrong| Rendered::Refuse { why: wrong.to_string() })?;
-    if unsent.event_type == USER_FORGOTTEN {
+    if unsent.event_type == USER_ERASED {
         let why = "it is for webhooks: an integration with a `secret_key` is asked to delete the user";
         return Err(Rendered::Skip { why: why.into() });
     }

@@ -19,7 +19,7 @@ use crate::settling::payments;
 use crate::settling::profiles::{self, Failure};
 use crate::settling::views::{self, View};
 use domain::event::PURCHASE_UPDATED;
-use domain::user::{Attributes, PROFILE_UPDATED, TRANSFERRED_FROM, USER_FORGOTTEN};
+use domain::user::{Attributes, PROFILE_UPDATED, TRANSFERRED_FROM, USER_ERASED};
 use domain::{Environment, EventId, Timestamp, UserId};
 use serde_json::Value;
 
@@ -429,7 +429,7 @@ const SIBLINGS: Sql = statement! {hot "events_of_key", "
     SELECT e.id AS event_id, e.event_type, MIN(d.seq) AS queued_seq
     FROM events e
     LEFT JOIN deliveries d ON d.event_id = e.id AND d.destination_id = ?
-    WHERE e.collapse_key = ? AND e.revision = ? AND e.event_type NOT IN ('purchase.updated', '{PROFILE_UPDATED}', '{USER_FORGOTTEN}')
+    WHERE e.collapse_key = ? AND e.revision = ? AND e.event_type NOT IN ('purchase.updated', '{PROFILE_UPDATED}', '{USER_ERASED}')
     GROUP BY e.seq, e.id, e.event_type
     ORDER BY e.seq
 "};

@@ -149,12 +149,12 @@ const BROKEN_USERS: Sql = statement! {"
 
 const USERS_CHECKS: &[Check] = checks! {BROKEN_USERS:
     user_revisions_were_announced: "each revision of a user was announced by at least one event, from 1 on without a \
-        gap; not checked while a customer of the app is being forgotten",
+        gap; not checked while a customer of the app is being erased",
         (hot "events_of_user", "NOT EXISTS (SELECT 1 FROM (SELECT COUNT(DISTINCT e.user_revision) AS revisions,
             COALESCE(MIN(e.user_revision), 1) AS first, COALESCE(MAX(e.user_revision), 0) AS last
             FROM events e WHERE e.user_id = u.id) x
             WHERE x.revisions = u.revision AND x.first = 1 AND x.last = u.revision)
-            AND NOT EXISTS (SELECT 1 FROM forgettings g WHERE g.app_id = u.app_id AND g.removed_at IS NULL)");
+            AND NOT EXISTS (SELECT 1 FROM erasures g WHERE g.app_id = u.app_id AND g.removed_at IS NULL)");
 };
 
 const BROKEN_EVENTS: Sql = statement! {"
@@ -166,18 +166,18 @@ const BROKEN_EVENTS: Sql = statement! {"
 
 const EVENTS_CHECKS: &[Check] = checks! {BROKEN_EVENTS:
     an_event_is_of_something: "an event announces a revision that its purchase has reached, or is about a destination \
-        that exists, or about a user who was forgotten",
+        that exists, or about a user who was erased",
         "NOT EXISTS (SELECT 1 FROM purchases p WHERE p.collapse_key = e.collapse_key
                 AND p.revision >= e.revision)
             AND NOT EXISTS (SELECT 1 FROM destinations x WHERE x.id = e.collapse_key
                 AND e.event_type LIKE 'destination.%')
             AND NOT EXISTS (SELECT 1 FROM users u WHERE u.id = e.collapse_key
-                AND e.event_type = 'user.forgotten')";
+                AND e.event_type = 'user.erased')";
     a_user_event_names_its_user: "a user.* event, and a profile, names a user and a revision that they reached; a \
-        user.forgotten has no revision",
+        user.erased has no revision",
         "(e.event_type LIKE 'user.%' OR e.event_type = 'profile.updated')
             AND NOT EXISTS (SELECT 1 FROM users u WHERE u.id = e.user_id
-                AND (u.revision >= e.user_revision OR e.event_type = 'user.forgotten'))";
+                AND (u.revision >= e.user_revision OR e.event_type = 'user.erased'))";
     coalesced_adds_up: "a purchase.updated counts exactly the store's notifications that were settled in its revision",
         (by queued::coalesced);
     an_event_was_queued: "an event has a delivery to each destination that existed then and chose it; not checked in \
@@ -224,14 +224,14 @@ const DELIVERIES_CHECKS: &[Check] = checks! {BROKEN_DELIVERIES:
             AND NOT EXISTS (SELECT 1 FROM lanes l WHERE l.destination_id = d.destination_id
                 AND l.collapse_key = d.collapse_key AND l.acked_revision >= d.revision)";
     a_users_state_is_recorded: "where requests are made user by user, the acknowledged state of a user in an \
-        environment is at least each one delivered; that of a customer who was forgotten is not known",
+        environment is at least each one delivered; that of a customer who was erased is not known",
         "d.status = 'delivered' AND EXISTS (SELECT 1 FROM events e JOIN destinations x ON x.id = d.destination_id
             WHERE e.id = d.event_id AND x.per_user AND e.user_revision IS NOT NULL
             AND NOT EXISTS (SELECT 1 FROM user_lanes l WHERE l.destination_id = d.destination_id
                 AND l.user_id = e.user_id AND l.environment = d.environment
                 AND l.acked_revision >= e.user_revision)
-            AND NOT EXISTS (SELECT 1 FROM forgettings g WHERE g.user_id = e.user_id)
-            AND NOT EXISTS (SELECT 1 FROM forgettings g WHERE g.app_id = x.app_id AND g.removed_at IS NULL))";
+            AND NOT EXISTS (SELECT 1 FROM erasures g WHERE g.user_id = e.user_id)
+            AND NOT EXISTS (SELECT 1 FROM erasures g WHERE g.app_id = x.app_id AND g.removed_at IS NULL))";
     superseded_by_a_newer: "what was superseded has a newer purchase.updated in its lane; a profile, a newer state of \
         its user, or of the one that an anonymous user became",
         "d.status = 'superseded'

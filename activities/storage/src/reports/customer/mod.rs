@@ -118,7 +118,7 @@ const OF_APP_USER: Sql = statement! {"
     LIMIT 1
 "};
 
-/// The user of a name, as it is now. A customer who was forgotten is found by the store's id, and is anonymous.
+/// The user of a name, as it is now. A customer who was erased is found by the store's id, and is anonymous.
 pub fn find(
     connection: &mut AnyConnection,
     secrets: &Secrets,
@@ -137,7 +137,7 @@ pub fn find(
 
 const STORES: Sql = statement!("SELECT DISTINCT store AS value FROM platforms WHERE app_id = ? ORDER BY store");
 
-/// A store's id of a customer, or its tombstone if the customer was forgotten.
+/// A store's id of a customer, or its tombstone if the customer was erased.
 fn app_user(connection: &mut AnyConnection, secrets: &Secrets, app: AppId, name: &str) -> Result<String, Error> {
     let stores: Vec<String> = sql(STORES).bind(app).values(connection)?;
     let tombstone = |store: &String| ConcealedName { app, store, app_user_id: name }.tombstone(secrets);

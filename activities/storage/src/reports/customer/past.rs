@@ -7,7 +7,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{clean, row, sql};
-use domain::user::{AnnouncedRecord, CustomerState, USER_FORGOTTEN};
+use domain::user::{AnnouncedRecord, CustomerState, USER_ERASED};
 use domain::{AppId, CollapseKey, Environment, EventId, Timestamp, UserId};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -105,7 +105,7 @@ const STATE_THEN: Sql = statement! {hot "events_of_user", "
     SELECT id AS event_id, event_type, user_revision, created_at AS announced_at, body, state_apart, pruned_at
     FROM events
     WHERE user_id = ? AND user_revision IS NOT NULL AND event_type LIKE 'user.%'
-        AND event_type <> '{USER_FORGOTTEN}' AND environment = ?
+        AND event_type <> '{USER_ERASED}' AND environment = ?
         AND created_at <= ?
     ORDER BY user_revision DESC, pruned_at IS NOT NULL, seq DESC
     LIMIT 1

@@ -5,7 +5,7 @@ use crate::event::{
     DESTINATION_FAILING, PURCHASE_UPDATED, Wildcards, check_choice, chooses, is_for_operators, unsent_choices,
 };
 use crate::transition::TransitionKind;
-use crate::user::USER_FORGOTTEN;
+use crate::user::USER_ERASED;
 
 #[test]
 fn wildcards_choose_by_prefix_and_names_choose_themselves() {
@@ -23,12 +23,12 @@ fn wildcards_choose_by_prefix_and_names_choose_themselves() {
 }
 
 #[test]
-fn the_event_of_a_forgotten_user_is_chosen_by_its_name_alone() {
+fn the_event_of_an_erased_user_is_chosen_by_its_name_alone() {
     for wildcards in [Wildcards::Everything, Wildcards::Listed] {
-        let chosen = |choice: &str| chooses(&[choice.to_owned()], wildcards, USER_FORGOTTEN);
-        assert!(chosen(USER_FORGOTTEN) && !chosen("*") && !chosen("user.*"));
+        let chosen = |choice: &str| chooses(&[choice.to_owned()], wildcards, USER_ERASED);
+        assert!(chosen(USER_ERASED) && !chosen("*") && !chosen("user.*"));
     }
-    assert_eq!(check_choice(&[USER_FORGOTTEN.to_owned()]), Ok(()));
+    assert_eq!(check_choice(&[USER_ERASED.to_owned()]), Ok(()));
 }
 
 #[test]

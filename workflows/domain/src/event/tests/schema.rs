@@ -10,7 +10,7 @@ use crate::purchase::Purchase;
 use crate::schemas;
 use crate::time::Timestamp;
 use crate::transition::TransitionKind;
-use crate::user::{TRANSFERS, USER_FORGOTTEN};
+use crate::user::{TRANSFERS, USER_ERASED};
 use crate::verification::Verification;
 use jsonschema::Validator;
 use serde_json::{Value, json};
@@ -123,7 +123,7 @@ fn every_documented_event_has_a_schema_of_draft_2020_12() {
     let types: BTreeSet<_> = schemas::all().iter().map(|(event_type, ..)| *event_type).collect();
     let of_users = TransitionKind::ALL.iter().map(|what| what.event_type()).chain(TRANSFERS);
     let of_devices = DeviceEventKind::ALL.iter().map(|kind| kind.as_str());
-    let others = [PURCHASE_UPDATED, USER_FORGOTTEN, "user.subscription.paused"];
+    let others = [PURCHASE_UPDATED, USER_ERASED, "user.subscription.paused"];
     let documented: BTreeSet<_> = of_users.chain(of_devices).chain(others).chain(OPERATORS).collect();
     assert_eq!(types, documented);
     for (event_type, version, schema) in schemas::all() {

@@ -1,4 +1,4 @@
-//! Forgetting customers: takes the steps that are left, and asks destinations to delete the users. The sweep does both,
+//! Erasing customers: takes the steps that are left, and asks destinations to delete the users. The sweep does both,
 //! so that a request goes on after a kill; each step and each answer is noted before the next.
 
 use crate::dependencies::Context;
@@ -26,7 +26,7 @@ pub async fn carry_on(context: &Context) -> bool {
             more
         }
         Err(error) => {
-            tracing::warn!(error = %error, "a customer was not forgotten everywhere; the next sweep goes on");
+            tracing::warn!(error = %error, "a customer was not erased everywhere; the next sweep goes on");
             false
         }
     }
@@ -34,7 +34,7 @@ pub async fn carry_on(context: &Context) -> bool {
 
 async fn steps(context: &Context) -> Result<bool, Error> {
     let began = Instant::now();
-    while context.store.continue_forgetting(ROWS).await? {
+    while context.store.continue_erasure(ROWS).await? {
         if began.elapsed() > STEPS_BUDGET {
             return Ok(true);
         }
@@ -72,7 +72,7 @@ async fn request_deletion(
         let why = "it has no `secret_key`, without which nothing can be deleted there: delete the user by hand";
         return Ok(RequestOutcome::NotPossible(why.to_owned()));
     };
-    let span = spans::apart("RunActivity:forget", id);
+    let span = spans::apart("RunActivity:erase", id);
     let sent = span.within(spans::request(deletion.of(destination.app_id), |deletion| context.http.send(deletion)));
     let Ok(reply) = timeout(REQUEST_TIMEOUT, sent).await else {
         return Ok(RequestOutcome::Failed("no answer in time".to_owned()));

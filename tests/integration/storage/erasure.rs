@@ -1,28 +1,28 @@
-//! Forgetting a customer: nothing of the names is left in the database or in later bodies, whatever was going on, and the
+//! Erasing a customer: nothing of the names is left in the database or in later bodies, whatever was going on, and the
 //! ledger stays.
 
 use super::environments::list;
 use super::sending::{claim, must_send};
 use super::world::{Raw, Report, World, happened, is_missing, record, reported, story};
 use domain::event::Wildcards;
-use domain::user::USER_FORGOTTEN;
+use domain::user::USER_ERASED;
 use domain::{CollapseKey, DestinationId, NotificationKind, TransitionKind, UserId};
 use std::collections::BTreeSet;
 use storage::{
-    CustomerName, DeletionStatus, DestinationPatch, EventFilter, ExposeSecret, Forget, Forgetting, ForgettingStage,
+    CustomerName, DeletionStatus, DestinationPatch, Erase, Erasure, ErasureStage, EventFilter, ExposeSecret,
     NewDestination, Owner, Page, RequestOutcome, Traits, Verdict,
 };
 
-/// The store's id and the app's own id of the customer who is forgotten.
+/// The store's id and the app's own id of the customer who is erased.
 pub const STORE_ID: &str = "l3HL7XppEMhrOGDnur9-ulvqomrSg6qyODKmah76lJU=";
-pub const OWN_ID: &str = "anna.forgotten@example.com";
+pub const OWN_ID: &str = "anna.erased@example.com";
 
-pub fn by_own_id(world: &World) -> Forget {
+pub fn by_own_id(world: &World) -> Erase {
     by(world, CustomerName::ExternalId(OWN_ID.to_owned()))
 }
 
-pub fn by(world: &World, name: CustomerName) -> Forget {
-    Forget { app: world.app.id, name, by: "support".to_owned(), reason: "request 17".to_owned() }
+pub fn by(world: &World, name: CustomerName) -> Erase {
+    Erase { app: world.app.id, name, by: "support".to_owned(), reason: "request 17".to_owned() }
 }
 
 /// All texts of the database that contain one of these names, with their tables.
@@ -71,19 +71,19 @@ pub async fn renew(world: &World, receipt: &str, number: i64) -> CollapseKey {
 }
 
 /// Takes all steps, a few rows at a time.
-pub async fn finish(world: &World, begun: &Forgetting) -> Forgetting {
+pub async fn finish(world: &World, begun: &Erasure) -> Erasure {
     for _ in 0..1000 {
-        if !world.store.continue_forgetting(2).await.unwrap() {
-            return world.store.forgetting(world.app.id, begun.id).await.unwrap();
+        if !world.store.continue_erasure(2).await.unwrap() {
+            return world.store.erasure(world.app.id, begun.id).await.unwrap();
         }
     }
-    panic!("it does not end: {:?}", world.store.forgetting(world.app.id, begun.id).await);
+    panic!("it does not end: {:?}", world.store.erasure(world.app.id, begun.id).await);
 }
 
-/// A webhook that chose everything, and `user.forgotten` by its name.
+/// A webhook that chose everything, and `user.erased` by its name.
 pub async fn webhook(world: &World) -> DestinationId {
     let hook = world.destination("hook").await;
-    let events = Some(vec!["*".to_owned(), USER_FORGOTTEN.to_owned()]);
+    let events = Some(vec!["*".to_owned(), USER_ERASED.to_owned()]);
     world.store.update_destination(hook.id, DestinationPatch { events, ..DestinationPatch::default() }).await.unwrap();
     hook.id
 }
@@ -136,7 +136,7 @@ fn device(world: &World, user: UserId) {
 }
 
 story! {
-    async fn a_forgotten_customer_renews_and_nothing_comes_back(world: World) {
+    async fn an_erased_customer_renews_and_nothing_comes_back(world: World) {
         list(&world);
         let (hook, numbers) = (webhook(&world).await, integration(&world).await);
         let user = UserId::anonymous(world.app.id, "amazon", STORE_ID);
@@ -156,12 +156,12 @@ story! {
         assert!(left(&world, &names).len() > 10, "{:?}", left(&world, &names));
         let revisions = world.raw().number("SELECT COUNT(*) AS value FROM events");
 
-        let begun = world.store.forget_customer(by_own_id(&world)).await.unwrap();
+        let begun = world.store.erase_customer(by_own_id(&world)).await.unwrap();
         assert_ne!(begun.user_id, user);
-        let again = world.store.forget_customer(by_own_id(&world)).await.unwrap();
+        let again = world.store.erase_customer(by_own_id(&world)).await.unwrap();
         assert_eq!((again.id, again.user_id), (begun.id, begun.user_id), "a repeated request is the same");
         let report = finish(&world, &begun).await;
-        assert_eq!(report.stage, ForgettingStage::Destinations);
+        assert_eq!(report.stage, ErasureStage::Destinations);
         assert!(report.removed_at.is_some() && report.counts["events"] > 0 && report.counts["purchases"] == 1, "{report:?}");
         assert_eq!(left(&world, &names), [""; 0]);
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM events"), revisions + 1, "the ledger stays");
@@ -172,10 +172,10 @@ story! {
         world.store.note_deletions(begun.id, vec![(numbers, RequestOutcome::Failed("later".to_owned()))]).await.unwrap();
         assert_eq!(world.store.due_deletions().await.unwrap(), [], "after a wait");
         world.store.note_deletions(begun.id, vec![(numbers, RequestOutcome::Accepted)]).await.unwrap();
-        let report = world.store.forgetting(world.app.id, begun.id).await.unwrap();
-        assert_eq!((report.stage, report.destinations[0].status), (ForgettingStage::Done, DeletionStatus::Accepted));
+        let report = world.store.erasure(world.app.id, begun.id).await.unwrap();
+        assert_eq!((report.stage, report.destinations[0].status), (ErasureStage::Done, DeletionStatus::Accepted));
         assert_eq!((report.destinations[0].attempts, report.finished_at.is_some()), (2, true));
-        assert_eq!(world.raw().number("SELECT COUNT(names) AS value FROM forgettings"), 0);
+        assert_eq!(world.raw().number("SELECT COUNT(names) AS value FROM erasures"), 0);
 
         // The open notification, a renewal and a new purchase of the same customer of the store.
         let settled = record(key, &world.load(key).await);
@@ -188,14 +188,14 @@ story! {
         let mut announced = 0;
         for body in &bodies {
             assert!(!body.contains(STORE_ID) && !body.contains(OWN_ID) && !body.contains("app_user_id"), "{body}");
-            announced += usize::from(body.contains(USER_FORGOTTEN));
-            assert_eq!(body.contains(&old_user), body.contains(USER_FORGOTTEN), "{body}");
+            announced += usize::from(body.contains(USER_ERASED));
+            assert_eq!(body.contains(&old_user), body.contains(USER_ERASED), "{body}");
         }
         assert_eq!(announced, 1);
         let owners = world.raw().texts("SELECT DISTINCT user_id AS value FROM purchases");
         assert_eq!(owners, [begun.user_id.to_string()], "one anonymous user");
         let app_users = world.raw().texts("SELECT DISTINCT app_user_id AS value FROM purchases");
-        assert!(app_users.len() == 1 && app_users[0].starts_with("forgotten-"), "{app_users:?}");
+        assert!(app_users.len() == 1 && app_users[0].starts_with("erased-"), "{app_users:?}");
         assert_eq!(world.broken(1000).await, []);
     }
 }
@@ -238,7 +238,7 @@ story! {
         name_everywhere(&world, hook);
         let named = left(&world, &[STORE_ID, OWN_ID]);
         assert!(named.len() > 30, "{named:?}");
-        let begun = world.store.forget_customer(by_own_id(&world)).await.unwrap();
+        let begun = world.store.erase_customer(by_own_id(&world)).await.unwrap();
         finish(&world, &begun).await;
         assert_eq!(left(&world, &[STORE_ID, OWN_ID]), [""; 0]);
         // The former user stays in the table of users, in the event that says so, and in the audit entry that gave the
@@ -255,18 +255,18 @@ story! {
         renew(&world, "r1", 1).await;
         world.store.name_customer(world.app.id, Owner::AppUser(STORE_ID.to_owned()), "customer").await.unwrap();
         world.store.alarm(None, "odd", "the customer is odd").await.unwrap();
-        let begun = world.store.forget_customer(by(&world, CustomerName::ExternalId("customer".to_owned()))).await.unwrap();
+        let begun = world.store.erase_customer(by(&world, CustomerName::ExternalId("customer".to_owned()))).await.unwrap();
         let report = finish(&world, &begun).await;
-        assert_eq!((report.stage, report.counts["alarms"]), (ForgettingStage::Done, 1));
+        assert_eq!((report.stage, report.counts["alarms"]), (ErasureStage::Done, 1));
     }
 }
 
 story! {
-    async fn a_forgotten_customer_is_queried_by_the_sealed_id(world: World) {
+    async fn an_erased_customer_is_queried_by_the_sealed_id(world: World) {
         let key = renew(&world, "r1", 1).await;
-        let begun = world.store.forget_customer(by(&world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
+        let begun = world.store.erase_customer(by(&world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
         let report = finish(&world, &begun).await;
-        assert_eq!(report.stage, ForgettingStage::Done, "no destination keeps users");
+        assert_eq!(report.stage, ErasureStage::Done, "no destination keeps users");
         assert_eq!(left(&world, &[STORE_ID]), [""; 0]);
         let query = world.store.store_query(key).await.unwrap().unwrap();
         assert_eq!(query.app_user_id, STORE_ID);
@@ -274,12 +274,12 @@ story! {
         let found = world.store.customer_state(world.app.id, CustomerName::AppUser(STORE_ID.to_owned()), Default::default());
         let found = found.await.unwrap();
         assert_eq!((found.user_id, found.app_user_ids.len()), (begun.user_id, 0));
-        let again = world.store.forget_customer(by(&world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
+        let again = world.store.erase_customer(by(&world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
         assert_eq!(again.id, begun.id);
         let named = world.store.name_customer(world.app.id, Owner::AppUser(STORE_ID.to_owned()), "anew").await.unwrap();
         assert_eq!(named.user_id, begun.user_id, "whoever comes back is named anew");
         assert_eq!(left(&world, &[STORE_ID]), [""; 0]);
-        let error = world.store.forget_customer(by(&world, CustomerName::ExternalId("nobody".to_owned()))).await;
+        let error = world.store.erase_customer(by(&world, CustomerName::ExternalId("nobody".to_owned()))).await;
         assert!(is_missing(&error.unwrap_err()));
     }
 }
@@ -287,7 +287,7 @@ story! {
 story! {
     async fn a_name_that_is_stored_meanwhile_is_removed_too(world: World) {
         renew(&world, "r1", 1).await;
-        let begun = world.store.forget_customer(by(&world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
+        let begun = world.store.erase_customer(by(&world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
         // As of another process whose acceptance had not seen the tombstone yet.
         world.raw().run("ALTER TABLE tombstones RENAME TO hidden; CREATE TABLE tombstones AS SELECT * FROM hidden WHERE 1 = 0");
         renew(&world, "r3", 2).await;
@@ -303,9 +303,9 @@ story! {
     async fn only_a_destination_that_names_the_event_gets_it(world: World) {
         let (hook, other) = (webhook(&world).await, world.destination("other").await.id);
         renew(&world, "r1", 1).await;
-        let begun = world.store.forget_customer(by(&world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
+        let begun = world.store.erase_customer(by(&world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
         finish(&world, &begun).await;
-        let filter = EventFilter { types: vec![USER_FORGOTTEN.to_owned()], ..EventFilter::default() };
+        let filter = EventFilter { types: vec![USER_ERASED.to_owned()], ..EventFilter::default() };
         let events = world.store.events(filter, Page::default()).await.unwrap().items;
         assert_eq!(events.len(), 1);
         let user = UserId::anonymous(world.app.id, "amazon", STORE_ID);

@@ -1,17 +1,17 @@
 //! Which rows of the tables may hold a name of a customer, and in which pages they are read.
 
 use super::columns::{
-    ALARMS, ATTEMPTS, CLAIMS, Columns, DELIVERIES, DESTINATIONS, DEVICE_DELIVERIES, DEVICE_EVENTS, EVENTS, Forgotten,
+    ALARMS, ATTEMPTS, CLAIMS, Columns, DELIVERIES, DESTINATIONS, DEVICE_DELIVERIES, DEVICE_EVENTS, EVENTS, Erased,
     HEALTH, LANES, NOTIFICATIONS, RowTexts, TRANSFERS,
 };
-use super::report::ForgettingStage as Stage;
+use super::report::ErasureStage as Stage;
 use crate::db::alarm::About;
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Value, clean, row, sql};
 use crate::db::writer::Write;
 use crate::events::alarms;
-use domain::user::{ForgottenAppUser, REMOVED, USER_FORGOTTEN};
+use domain::user::{ErasedAppUser, REMOVED, USER_ERASED};
 use domain::{DestinationId, PlatformId};
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
@@ -22,7 +22,7 @@ const WINDOW: i64 = 2000;
 /// The page of a table from which names are removed.
 #[derive(Clone, Copy)]
 pub struct Page<'a> {
-    pub who: Forgotten<'a>,
+    pub who: Erased<'a>,
     /// The last row of the page before.
     pub after: i64,
     pub limit: i64,
@@ -84,7 +84,7 @@ fn seqs(columns: Columns, rows: &[RowTexts]) -> Vec<i64> {
 /// Removes the names from the rows that a clause finds by these numbers; returns how many had some.
 fn remove_of(
     write: &mut Write<'_>,
-    who: Forgotten<'_>,
+    who: Erased<'_>,
     columns: Columns,
     which: Clause,
     seqs: &[i64],
@@ -100,13 +100,13 @@ fn remove_of(
 const OF_PURCHASES: &str = "collapse_key IN (SELECT p.collapse_key FROM purchases p WHERE p.user_id = ?)";
 
 const EVENTS_OF_PURCHASES: Clause = clause! {&[EVENTS.select], "
-    {OF_PURCHASES} AND event_type <> '{USER_FORGOTTEN}' AND seq > ?
+    {OF_PURCHASES} AND event_type <> '{USER_ERASED}' AND seq > ?
     ORDER BY seq
     LIMIT ?
     FOR UPDATE
 "};
 const EVENTS_OF_USER: Clause = clause! {&[EVENTS.select], "
-    user_id = ? AND event_type <> '{USER_FORGOTTEN}'
+    user_id = ? AND event_type <> '{USER_ERASED}'
     ORDER BY seq
     LIMIT ?
     FOR UPDATE
@@ -143,7 +143,7 @@ fn events_of_users(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, Err
 const DELIVERIES_OF_PURCHASES: Sql = statement! {"
     SELECT seq AS value
     FROM deliveries
-    WHERE {OF_PURCHASES} AND event_type <> '{USER_FORGOTTEN}' AND seq > ?
+    WHERE {OF_PURCHASES} AND event_type <> '{USER_ERASED}' AND seq > ?
     ORDER BY seq
     LIMIT ?
 "};
@@ -168,7 +168,7 @@ fn deliveries(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, Error> {
 }
 
 /// A lane is locked before its deliveries, and these before their attempts.
-fn remove_from_deliveries(write: &mut Write<'_>, who: Forgotten<'_>, seqs: &[i64]) -> Result<usize, Error> {
+fn remove_from_deliveries(write: &mut Write<'_>, who: Erased<'_>, seqs: &[i64]) -> Result<usize, Error> {
     remove_of(write, who, LANES, LANES_OF, seqs)?;
     let changed = remove_of(write, who, DELIVERIES, DELIVERIES_OF, seqs)?;
     Ok(changed + remove_of(write, who, ATTEMPTS, ATTEMPTS_OF, seqs)?)
@@ -236,7 +236,7 @@ const CLAIMS_OF_CUSTOMER: Clause = clause! {&[CLAIMS.select], hot "claims_custom
 "};
 
 /// The stores' ids of the customer, with each platform of the app on that store.
-fn customers<'n>(write: &mut Write<'_>, who: Forgotten<'n>) -> Result<Vec<(&'n ForgottenAppUser, PlatformId)>, Error> {
+fn customers<'n>(write: &mut Write<'_>, who: Erased<'n>) -> Result<Vec<(&'n ErasedAppUser, PlatformId)>, Error> {
     let mut all = Vec::new();
     for name in &who.names.app_users {
         let platforms = sql(PLATFORMS).bind(who.app).bind(name.store.as_str()).values(write.connection)?;
@@ -246,7 +246,7 @@ fn customers<'n>(write: &mut Write<'_>, who: Forgotten<'n>) -> Result<Vec<(&'n F
 }
 
 /// The notifications that are not settled, so that no settling takes them for a new customer.
-pub fn open_notifications(write: &mut Write<'_>, who: Forgotten<'_>) -> Result<(), Error> {
+pub fn open_notifications(write: &mut Write<'_>, who: Erased<'_>) -> Result<(), Error> {
     for (name, platform) in customers(write, who)? {
         let open = NOTIFICATIONS.of(OPEN_NOTIFICATIONS).bind(clean(&name.app_user_id).into_owned()).bind(platform);
         let rows = open.all(write.connection)?;
@@ -345,7 +345,7 @@ const TRANSFERS_OF_USERS: Clause =
 
 /// The transfers from and to the customer. The stores' ids are also in earlier transfers of the same customers of stores,
 /// which are found by their former owners.
-fn transfers(write: &mut Write<'_>, who: Forgotten<'_>) -> Result<usize, Error> {
+fn transfers(write: &mut Write<'_>, who: Erased<'_>) -> Result<usize, Error> {
     let users = who.names.users.iter().chain([&who.anonymous]);
     let (mut users, mut changed): (BTreeSet<String>, usize) = (users.map(ToString::to_string).collect(), 0);
     loop {

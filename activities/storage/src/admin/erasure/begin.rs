@@ -1,7 +1,7 @@
 //! The first transaction: the customer becomes another, anonymous user, whose id is computed from a tombstone.
 
-use super::columns::{DEVICES, Forgotten, PURCHASES, RowTexts};
-use super::report::{DeletionState, DeletionStatus, Forgetting, ForgettingStage, SELECT, TABLE, json, seal};
+use super::columns::{DEVICES, Erased, PURCHASES, RowTexts};
+use super::report::{DeletionState, DeletionStatus, Erasure, ErasureStage, SELECT, TABLE, json, seal};
 use super::{announce, pages};
 use crate::admin::customers::OF_USER;
 use crate::db::error::Error;
@@ -15,17 +15,17 @@ use crate::purchases::users::{self, RECEIPT_PREFIX, Raced, StoreUser, UserRow};
 use crate::reports::customer::{self, CustomerName};
 use crate::settings::destinations;
 use crate::settings::tombstones::{self, ConcealedName, is_tombstone};
-use domain::user::{ForgottenAppUser, ForgottenNames};
+use domain::user::{ErasedAppUser, ErasedNames};
 use domain::{AppId, UserId};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
-/// The store in the id of an anonymous user in the place of a forgotten one; no store has this name.
-const NO_STORE: &str = "forgotten";
+/// The store in the id of an anonymous user in the place of an erased one; no store has this name.
+const NO_STORE: &str = "erased";
 
-/// A request to forget a customer.
+/// A request to erase a customer.
 #[derive(Debug, Clone)]
-pub struct Forget {
+pub struct Erase {
     pub app: AppId,
     pub name: CustomerName,
     pub by: String,
@@ -47,41 +47,41 @@ const BEFORE: Sql = statement! {"
 "};
 
 const STORE: Sql = statement! {"
-    INSERT INTO forgettings (id, request, app_id, user_id, requested_by, reason, names, stage, after_seq, counts,
+    INSERT INTO erasures (id, request, app_id, user_id, requested_by, reason, names, stage, after_seq, counts,
         destinations, due_at, requested_at)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?)
 "};
 const STORED: Sql = statement!("{SELECT} WHERE id = ?");
 
-/// Begins to forget a customer; returns the report, or that of the same request before. An anonymous user in the place of
-/// a forgotten customer, who has no name since, is not forgotten again.
-pub fn begin(write: &mut Write<'_>, secrets: &Secrets, forget: &Forget) -> Result<Forgetting, Error> {
-    let known = find(write, secrets, forget)?;
+/// Begins to erase a customer; returns the report, or that of the same request before. An anonymous user in the place of
+/// an erased customer, who has no name since, is not erased again.
+pub fn begin(write: &mut Write<'_>, secrets: &Secrets, erase: &Erase) -> Result<Erasure, Error> {
+    let known = find(write, secrets, erase)?;
     let has_names = match &known {
-        Some(user) => user.external_id.is_some() || !names(write, secrets, forget.app, user.id)?.is_empty(),
+        Some(user) => user.external_id.is_some() || !names(write, secrets, erase.app, user.id)?.is_empty(),
         None => false,
     };
     let user = known.map(|user| user.id);
     if !has_names {
-        let before = sql(BEFORE).bind(request(secrets, forget)).bind(user).first(write.connection)?;
+        let before = sql(BEFORE).bind(request(secrets, erase)).bind(user).first(write.connection)?;
         if let Some(before) = before {
             return Ok(before);
         }
     }
     let Some(user) = user else { return Err(Error::Missing { what: "customer" }) };
-    let hidden = secrets.tombstone("users", &forget.app.to_string(), &user.to_string());
-    let anonymous = UserId::anonymous(forget.app, NO_STORE, &hidden);
-    let renamed = Renamed { app: forget.app, user, anonymous };
+    let hidden = secrets.tombstone("users", &erase.app.to_string(), &user.to_string());
+    let anonymous = UserId::anonymous(erase.app, NO_STORE, &hidden);
+    let renamed = Renamed { app: erase.app, user, anonymous };
     let locked = lock(write, secrets, renamed)?;
     // Another transaction may have made the customer another user before the locks were taken.
-    if find(write, secrets, forget)?.map(|found| found.id) != Some(user) {
+    if find(write, secrets, erase)?.map(|found| found.id) != Some(user) {
         return Err(Error::unavailable(Raced));
     }
     let (names, counts) = rename(write, secrets, renamed, locked)?;
     announce::announce(write, renamed, &names.users)?;
     let id = random_uuid()?;
     let sealed = seal(write, secrets, id, &names)?;
-    let all = destinations::of_app(write.connection, forget.app)?;
+    let all = destinations::of_app(write.connection, erase.app)?;
     let pending = all.into_iter().filter(|one| one.per_user).map(|one| DeletionState {
         destination_id: one.id,
         status: DeletionStatus::Pending,
@@ -90,35 +90,35 @@ pub fn begin(write: &mut Write<'_>, secrets: &Secrets, forget: &Forget) -> Resul
     });
     sql(STORE)
         .bind(id)
-        .bind(request(secrets, forget))
-        .bind(forget.app)
+        .bind(request(secrets, erase))
+        .bind(erase.app)
         .bind(anonymous)
-        .bind(forget.by.as_str())
-        .bind(forget.reason.as_str())
+        .bind(erase.by.as_str())
+        .bind(erase.reason.as_str())
         .bind(sealed)
-        .bind(ForgettingStage::Events)
+        .bind(ErasureStage::Events)
         .bind(json(&counts)?)
         .bind(json(&pending.collect::<Vec<_>>())?)
         .bind(write.now()?)
         .bind(write.now()?)
         .run(write.connection)?;
-    sql(STORED).bind(id).one(write.connection, "request to forget a customer")
+    sql(STORED).bind(id).one(write.connection, "request to erase a customer")
 }
 
 /// The user of the customer in a request.
-fn find(write: &mut Write<'_>, secrets: &Secrets, forget: &Forget) -> Result<Option<UserRow>, Error> {
-    let found = customer::find(write.connection, secrets, forget.app, &forget.name)?;
-    found.map_or(Ok(None), |user| users::find_in_app(write.connection, forget.app, user))
+fn find(write: &mut Write<'_>, secrets: &Secrets, erase: &Erase) -> Result<Option<UserRow>, Error> {
+    let found = customer::find(write.connection, secrets, erase.app, &erase.name)?;
+    found.map_or(Ok(None), |user| users::find_in_app(write.connection, erase.app, user))
 }
 
 /// What stands for the name of a request, by which a repeated one is recognized.
-fn request(secrets: &Secrets, forget: &Forget) -> String {
-    let name = match &forget.name {
+fn request(secrets: &Secrets, erase: &Erase) -> String {
+    let name = match &erase.name {
         CustomerName::ExternalId(name) => format!("external_id/{name}"),
         CustomerName::AppUser(name) => format!("app_user_id/{name}"),
         CustomerName::User(user) => format!("user_id/{user}"),
     };
-    secrets.tombstone(TABLE, &forget.app.to_string(), &name)
+    secrets.tombstone(TABLE, &erase.app.to_string(), &name)
 }
 
 /// A user who becomes another one.
@@ -133,13 +133,13 @@ const STORE_NAMES: Sql =
     statement!("SELECT store, app_user_id FROM store_users WHERE user_id = ? ORDER BY store, app_user_id");
 
 /// The stores' ids of a user with their tombstones.
-fn names(write: &mut Write<'_>, secrets: &Secrets, app: AppId, user: UserId) -> Result<Vec<ForgottenAppUser>, Error> {
+fn names(write: &mut Write<'_>, secrets: &Secrets, app: AppId, user: UserId) -> Result<Vec<ErasedAppUser>, Error> {
     let names: Vec<StoreName> = sql(STORE_NAMES).bind(user).all(write.connection)?;
     let names = names.into_iter().filter(|name| !name.app_user_id.starts_with(RECEIPT_PREFIX));
     let names = names.filter(|name| !is_tombstone(&name.app_user_id));
     let all = names.map(|StoreName { store, app_user_id }| {
         let tombstone = ConcealedName { app, store: &store, app_user_id: &app_user_id }.tombstone(secrets);
-        ForgottenAppUser { store, app_user_id, tombstone }
+        ErasedAppUser { store, app_user_id, tombstone }
     });
     Ok(all.collect())
 }
@@ -215,7 +215,7 @@ const FORGET_LOGINS: Sql = statement! {hot "devices_user", "
 ///
 /// # Errors
 /// [`Error::Unavailable`] when the user got or lost a name before the locks were taken.
-pub fn lock(write: &mut Write<'_>, secrets: &Secrets, renamed: Renamed) -> Result<ForgottenNames, Error> {
+pub fn lock(write: &mut Write<'_>, secrets: &Secrets, renamed: Renamed) -> Result<ErasedNames, Error> {
     let Renamed { app, user, anonymous } = renamed;
     sql(CREATE).bind(anonymous).bind(write.now()?).bind(user).run(write.connection)?;
     let app_users = names(write, secrets, app, user)?;
@@ -231,7 +231,7 @@ pub fn lock(write: &mut Write<'_>, secrets: &Secrets, renamed: Renamed) -> Resul
     }
     let others: Vec<UserId> = sql(OTHERS).uncached().bind_list(users.clone()).values(write.connection)?;
     users.retain(|one| *one == user || !others.contains(one));
-    Ok(ForgottenNames { app_users, users, ..ForgottenNames::default() })
+    Ok(ErasedNames { app_users, users, ..ErasedNames::default() })
 }
 
 /// Makes a user another, anonymous one, and rechecks the purchases. Users are locked before purchases, and these before
@@ -241,8 +241,8 @@ pub fn rename(
     write: &mut Write<'_>,
     secrets: &Secrets,
     renamed: Renamed,
-    mut names: ForgottenNames,
-) -> Result<(ForgottenNames, BTreeMap<&'static str, usize>), Error> {
+    mut names: ErasedNames,
+) -> Result<(ErasedNames, BTreeMap<&'static str, usize>), Error> {
     let (Renamed { app, user, anonymous }, users) = (renamed, names.users.clone());
     let all = || users.iter().copied();
     sql(RAISE).uncached().bind_list(all().chain([anonymous])).bind(anonymous).run(write.connection)?;
@@ -271,7 +271,7 @@ pub fn rename(
     names.device_ids.sort_unstable();
     names.device_ids.dedup();
     sql(FORGET_LOGINS).bind(user).run(write.connection)?;
-    let who = Forgotten { app, names: &names, anonymous };
+    let who = Erased { app, names: &names, anonymous };
     let counts = BTreeMap::from([
         ("users", names.users.len()),
         ("store_users", names.app_users.len()),
@@ -289,7 +289,7 @@ fn own_id(row: &RowTexts) -> Option<String> {
 }
 
 /// The user of a store's id that appeared again, if there is one: a notification was being accepted at that moment.
-pub fn appeared(write: &mut Write<'_>, app: AppId, names: &ForgottenNames) -> Result<Option<UserId>, Error> {
+pub fn appeared(write: &mut Write<'_>, app: AppId, names: &ErasedNames) -> Result<Option<UserId>, Error> {
     for name in &names.app_users {
         let customer = StoreUser { app_id: app, store: name.store.clone(), app_user_id: name.app_user_id.clone() };
         if let Some(user) = customer.find(write.connection)? {

@@ -1,4 +1,4 @@
-//! The events that a customer is forgotten, for receivers that are to remove what they know.
+//! The events that a customer is erased, for receivers that are to remove what they know.
 
 use super::begin::Renamed;
 use crate::db::connection::AnyConnection;
@@ -9,7 +9,7 @@ use crate::db::writer::Write;
 use crate::events::deliveries::{self, Event};
 use crate::events::event::{StoredEvent, insert};
 use crate::settings::destinations::{self, Destination};
-use domain::user::{USER_FORGOTTEN, UserForgotten};
+use domain::user::{USER_ERASED, UserErased};
 use domain::{AppId, CollapseKey, Environment, EventId, PlatformId, UserId};
 
 row! {
@@ -35,13 +35,13 @@ struct Lane {
     environment: Option<Environment>,
 }
 
-/// Queues a `user.forgotten` for each destination that chose it, for each user who was announced. It is in the lane of
+/// Queues a `user.erased` for each destination that chose it, for each user who was announced. It is in the lane of
 /// a purchase that the destination wants, so it follows what was announced of that; else in a lane of the anonymous
 /// user, because what devices reported named the customer too.
 pub fn announce(write: &mut Write<'_>, renamed: Renamed, users: &[UserId]) -> Result<(), Error> {
     let Renamed { app, user, anonymous } = renamed;
     let mut left = destinations::of_app(write.connection, app)?;
-    left.retain(|one| one.chose(USER_FORGOTTEN));
+    left.retain(|one| one.chose(USER_ERASED));
     if left.is_empty() {
         return Ok(());
     }
@@ -81,7 +81,7 @@ fn announced(connection: &mut AnyConnection, user: UserId, users: &[UserId]) -> 
 const BEFORE: Sql = statement! {hot "events_of_key", "
     SELECT COUNT(*) AS value
     FROM events
-    WHERE collapse_key = ? AND event_type = '{USER_FORGOTTEN}'
+    WHERE collapse_key = ? AND event_type = '{USER_ERASED}'
 "};
 
 impl Lane {
@@ -96,10 +96,10 @@ impl Lane {
         let before: Option<i64> = sql(BEFORE).bind(key).value(write.connection)?;
         let mut number = before.map_or(0, |before| u32::try_from(before).unwrap_or(u32::MAX));
         for user in users {
-            let id = EventId::of(key, epoch, self.revision, USER_FORGOTTEN, number);
-            let event_type = USER_FORGOTTEN.to_owned();
+            let id = EventId::of(key, epoch, self.revision, USER_ERASED, number);
+            let event_type = USER_ERASED.to_owned();
             let event = Event { id, event_type, collapse_key: key, revision: self.revision, traceparent: None };
-            let body = UserForgotten { id, user: *user, created_at: write.now()? }.body().to_string();
+            let body = UserErased { id, user: *user, created_at: write.now()? }.body().to_string();
             let stored = StoredEvent {
                 user_id: Some(anonymous),
                 environment: self.environment,

@@ -1,26 +1,24 @@
-//! What forgetting a customer means to others: receivers that learn of it, other apps and customers, which it leaves
+//! What erasing a customer means to others: receivers that learn of it, other apps and customers, which it leaves
 //! alone, and whoever names or moves the customer at the same moment.
 
-use super::forgetting::{OWN_ID, STORE_ID, by, by_own_id, finish, left, renew, webhook};
+use super::erasure::{OWN_ID, STORE_ID, by, by_own_id, finish, left, renew, webhook};
 use super::people::{log_in, place};
 use super::sending::{RETRY, claim, must_send};
 use super::world::{Raw, Report, World, new_platform, reported, story};
-use domain::user::{TRANSFERRED_FROM, USER_FORGOTTEN};
+use domain::user::{TRANSFERRED_FROM, USER_ERASED};
 use domain::{CollapseKey, Environment, NotificationKind, TransitionKind, UserId};
 use serde_json::Value;
-use storage::{
-    Author, CustomerKey, CustomerMove, CustomerName, DestinationPatch, Filter, ForgettingStage, Owner, Page,
-};
+use storage::{Author, CustomerKey, CustomerMove, CustomerName, DestinationPatch, ErasureStage, Filter, Owner, Page};
 
 fn author(reason: &str) -> Author {
     Author { by: OWN_ID.to_owned(), reason: reason.to_owned() }
 }
 
-/// The destinations for which a `user.forgotten` was queued, each with the user that it names.
+/// The destinations for which a `user.erased` was queued, each with the user that it names.
 fn informed(world: &World) -> Vec<(String, String)> {
     let rows = world.raw().texts(&format!(
         "SELECT d.destination_id || ' ' || e.body AS value FROM deliveries d JOIN events e ON e.id = d.event_id
-         WHERE e.event_type = '{USER_FORGOTTEN}' ORDER BY d.seq"
+         WHERE e.event_type = '{USER_ERASED}' ORDER BY d.seq"
     ));
     let read = |row: &String| {
         let (destination, body) = row.split_once(' ').unwrap();
@@ -49,7 +47,7 @@ story! {
         let mut keys = [renew(&world, "r1", 1).await, renew(&world, "r2", 2).await];
         keys.sort_unstable();
         world.raw().run(&format!("UPDATE purchases SET environment = 'sandbox' WHERE collapse_key = '{}'", keys[0]));
-        let begun = world.store.forget_customer(by(&world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
+        let begun = world.store.erase_customer(by(&world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
         finish(&world, &begun).await;
         let user = UserId::anonymous(world.app.id, "amazon", STORE_ID).to_string();
         let informed = informed(&world);
@@ -63,7 +61,7 @@ story! {
 
 async fn webhook_named(world: &World, name: &str) -> domain::DestinationId {
     let hook = world.destination(name).await;
-    let events = Some(vec!["*".to_owned(), USER_FORGOTTEN.to_owned()]);
+    let events = Some(vec!["*".to_owned(), USER_ERASED.to_owned()]);
     world.store.update_destination(hook.id, DestinationPatch { events, ..DestinationPatch::default() }).await.unwrap();
     hook.id
 }
@@ -73,13 +71,13 @@ story! {
         let hook = webhook(&world).await;
         let here = place(&world, 1);
         let anna = log_in(&world.store, here, OWN_ID).await.user_id;
-        let begun = world.store.forget_customer(by_own_id(&world)).await.unwrap();
+        let begun = world.store.erase_customer(by_own_id(&world)).await.unwrap();
         finish(&world, &begun).await;
         assert_eq!(informed(&world), [(hook.to_string(), anna.to_string())]);
         let lane = world.raw().texts("SELECT collapse_key AS value FROM deliveries").remove(0);
         let lane: CollapseKey = lane.parse().unwrap();
         let sent = must_send(&world.store, claim(lane, hook, "a")).await;
-        assert!(sent.body.contains(USER_FORGOTTEN) && sent.body.contains(&anna.to_string()), "{}", sent.body);
+        assert!(sent.body.contains(USER_ERASED) && sent.body.contains(&anna.to_string()), "{}", sent.body);
         world.finish(&sent, storage::Verdict::Delivered).await;
         assert_eq!(world.broken(1000).await, []);
     }
@@ -93,7 +91,7 @@ story! {
         let anna = name(&world, STORE_ID, OWN_ID).await;
         name(&world, "second id", OWN_ID).await;
         world.happen_to("second id", "r2", &[TransitionKind::Renewed]).await;
-        world.store.forget_customer(by_own_id(&world)).await.unwrap();
+        world.store.erase_customer(by_own_id(&world)).await.unwrap();
         let mut about: Vec<_> = informed(&world).into_iter().filter(|(to, _)| *to == hook.to_string()).collect();
         about.sort();
         let guest = UserId::anonymous(world.app.id, "amazon", "second id");
@@ -119,7 +117,7 @@ story! {
         let revision = world.raw().number(&format!("SELECT revision AS value FROM users WHERE id = '{otto}'"));
         let events = format!("SELECT COUNT(*) AS value FROM events WHERE user_id = '{otto}'");
         let events_before = world.raw().number(&events);
-        let begun = world.store.forget_customer(by_own_id(&world)).await.unwrap();
+        let begun = world.store.erase_customer(by_own_id(&world)).await.unwrap();
         finish(&world, &begun).await;
         assert_eq!(world.raw().number(&format!("SELECT revision AS value FROM users WHERE id = '{otto}'")), revision);
         assert_eq!(world.raw().number(&events), events_before, "his events stay his");
@@ -142,7 +140,7 @@ story! {
         let frozen = must_send(&world.store, claim(key, to, "frozen")).await;
         assert!(frozen.body.contains(TRANSFERRED_FROM) && frozen.body.contains(OWN_ID), "{}", frozen.body);
         world.finish(&frozen, RETRY).await;
-        let begun = world.store.forget_customer(by_own_id(&world)).await.unwrap();
+        let begun = world.store.erase_customer(by_own_id(&world)).await.unwrap();
         finish(&world, &begun).await;
         assert_eq!(left(&world, &[OWN_ID]), [""; 0]);
         assert!(left(&world, &["otto"]).len() > 1);
@@ -152,7 +150,7 @@ story! {
 story! {
     async fn tombstones_do_not_leave_in_transfers(world: World) {
         let key = world.entitling(STORE_ID, "r1").await;
-        let begun = world.store.forget_customer(by(&world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
+        let begun = world.store.erase_customer(by(&world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
         finish(&world, &begun).await;
         let customer = CustomerKey::Owner(Owner::Receipt("r1".to_owned()));
         let wanted = CustomerMove { app: world.app.id, customer, to: "otto".to_owned(), author: author("ticket 1") };
@@ -160,7 +158,7 @@ story! {
         let moved = format!("SELECT body AS value FROM events WHERE event_type = '{TRANSFERRED_FROM}'");
         let moved = world.raw().texts(&moved);
         assert_eq!(moved.len(), 1);
-        assert!(!moved[0].contains("forgotten-"), "{}", moved[0]);
+        assert!(!moved[0].contains("erased-"), "{}", moved[0]);
         assert_eq!(world.owner_of(key).await.to_string(), world.raw().texts("SELECT id AS value FROM users WHERE external_id = 'otto'")[0]);
     }
 }
@@ -176,7 +174,7 @@ story! {
         let until = world.store.now().await.unwrap().plus_millis(3_600_000);
         world.store.hold(key, until, OWN_ID, &format!("{STORE_ID} is odd")).await.unwrap();
         world.store.hold(other, until, "support", "ticket 3").await.unwrap();
-        let begun = world.store.forget_customer(by_own_id(&world)).await.unwrap();
+        let begun = world.store.erase_customer(by_own_id(&world)).await.unwrap();
         finish(&world, &begun).await;
         assert_eq!(left(&world, &[OWN_ID, STORE_ID]), [""; 0]);
         assert!(left(&world, &["ticket 3"]).len() == 1 && left(&world, &["of anna"]).len() == 1);
@@ -185,7 +183,7 @@ story! {
 
 story! {
     async fn other_apps_and_longer_names_are_left_alone(world: World) {
-        // No digits alone: names of the forgotten are hexadecimal, and may end with these.
+        // No digits alone: names of the erased are hexadecimal, and may end with these.
         let store_id = "4z";
         let app = world.store.new_app("Other").await.unwrap();
         let elsewhere = world.store.new_platform(new_platform(&app, "elsewhere")).await.unwrap().id;
@@ -208,15 +206,15 @@ story! {
         ] {
             world.store.alarm(platform, "odd", detail).await.unwrap();
         }
-        let begun = world.store.forget_customer(by(&world, CustomerName::ExternalId("anna".to_owned()))).await.unwrap();
-        let open = "SELECT receipt_id || ' ' || CASE WHEN app_user_id LIKE 'forgotten-%' AND body NOT LIKE '%4z\"%'
-            THEN 'forgotten' ELSE app_user_id END AS value FROM notifications ORDER BY receipt_id";
-        assert_eq!(world.raw().texts(open), ["r1 4z", "r2 forgotten", "r3 forgotten"]);
+        let begun = world.store.erase_customer(by(&world, CustomerName::ExternalId("anna".to_owned()))).await.unwrap();
+        let open = "SELECT receipt_id || ' ' || CASE WHEN app_user_id LIKE 'erased-%' AND body NOT LIKE '%4z\"%'
+            THEN 'erased' ELSE app_user_id END AS value FROM notifications ORDER BY receipt_id";
+        assert_eq!(world.raw().texts(open), ["r1 4z", "r2 erased", "r3 erased"]);
         finish(&world, &begun).await;
         let alarms = world.store.alarms(Page::default()).await.unwrap().items;
         let mut alarms: Vec<_> = alarms.iter().map(|alarm| (alarm.platform_id, alarm.detail.as_str())).collect();
         alarms.sort();
-        let removed = "the text was removed: it named a customer who is forgotten";
+        let removed = "the text was removed: it named a customer who is erased";
         let mut wanted = [
             (Some(here), removed),
             (Some(here), "after 14z3 failures"),
@@ -239,7 +237,7 @@ fn lock_user(world: &World, user: UserId) -> Option<Raw> {
     Some(raw)
 }
 
-/// A request by this name waits for the lock of one of both users, while a login makes the guest the customer. Then it forgets
+/// A request by this name waits for the lock of one of both users, while a login makes the guest the customer. Then it erases
 /// all that the customer is by then; on PostgreSQL only.
 async fn merge_meanwhile(world: &World, by_name: CustomerName, is_guest_locked: bool) {
     renew(world, "r1", 1).await;
@@ -247,14 +245,14 @@ async fn merge_meanwhile(world: &World, by_name: CustomerName, is_guest_locked: 
     world.happen_to("the guest", "r2", &[TransitionKind::Purchased]).await;
     let guest = UserId::anonymous(world.app.id, "amazon", "the guest");
     let Some(mut raw) = lock_user(world, if is_guest_locked { guest } else { anna }) else { return };
-    let (store, forget) = (world.second_process().await, by(world, by_name));
-    let forgetting = tokio::spawn(async move { store.forget_customer(forget).await });
+    let (store, erase) = (world.second_process().await, by(world, by_name));
+    let erasure = tokio::spawn(async move { store.erase_customer(erase).await });
     world.wait_for_locks(1).await;
     raw.run(&format!(
         "UPDATE store_users SET user_id = '{anna}' WHERE user_id = '{guest}';
          UPDATE purchases SET user_id = '{anna}' WHERE user_id = '{guest}'; COMMIT"
     ));
-    let begun = forgetting.await.unwrap().unwrap();
+    let begun = erasure.await.unwrap().unwrap();
     assert_eq!((begun.counts["store_users"], begun.counts["purchases"]), (2, 2));
     finish(world, &begun).await;
     assert_eq!(left(world, &[STORE_ID, OWN_ID, "the guest"]), [""; 0]);
@@ -277,14 +275,14 @@ story! {
     async fn what_waits_to_be_sent_comes_first(world: World) {
         renew(&world, "r1", 1).await;
         webhook(&world).await;
-        let begun = world.store.forget_customer(by(&world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
+        let begun = world.store.erase_customer(by(&world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
         let mut seen = vec![begun.stage];
-        while world.store.continue_forgetting(1000).await.unwrap() {
-            seen.push(world.store.forgetting(world.app.id, begun.id).await.unwrap().stage);
+        while world.store.continue_erasure(1000).await.unwrap() {
+            seen.push(world.store.erasure(world.app.id, begun.id).await.unwrap().stage);
         }
-        assert!(seen.is_sorted() && seen.last() == Some(&ForgettingStage::Done), "{seen:?}");
-        let sent = seen.iter().position(|stage| *stage == ForgettingStage::DeviceEvents);
-        let rest = seen.iter().position(|stage| *stage == ForgettingStage::Notifications);
+        assert!(seen.is_sorted() && seen.last() == Some(&ErasureStage::Done), "{seen:?}");
+        let sent = seen.iter().position(|stage| *stage == ErasureStage::DeviceEvents);
+        let rest = seen.iter().position(|stage| *stage == ErasureStage::Notifications);
         assert!(sent < rest, "what waits to be sent comes first");
     }
 }

@@ -1,4 +1,4 @@
-//! `/v1/apps/{app_id}/customers/forget`: forgetting a customer, and the report of what was done.
+//! `/v1/apps/{app_id}/customers/erase`: erasing a customer, and the report of what was done.
 
 use crate::answer::Accepted;
 use crate::edge::Shared;
@@ -11,7 +11,7 @@ use domain::{AppId, UserId};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::time::Duration;
-use storage::{App, CustomerName, Forget, Forgetting};
+use storage::{App, CustomerName, Erase, Erasure};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -20,10 +20,10 @@ const ROWS: i64 = 200;
 /// Time after which a request takes no further step: the sweep goes on.
 const BUDGET: Duration = Duration::from_secs(5);
 
-/// A customer who is to be forgotten: exactly one of `external_id`, `app_user_id` and `user_id`.
+/// A customer who is to be erased: exactly one of `external_id`, `app_user_id` and `user_id`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "external_id": "anna@example.com", "by": "support@example.com", "reason": "request 4711" }]))]
-pub struct ForgottenCustomer {
+pub struct ErasedCustomer {
     /// The customer's own id.
     #[schemars(length(min = 1, max = 512))]
     external_id: Option<String>,
@@ -40,15 +40,15 @@ pub struct ForgottenCustomer {
     reason: String,
 }
 
-/// `POST /v1/apps/{app_id}/customers/forget`. What is recorded after it has no name of the customer. What was recorded
+/// `POST /v1/apps/{app_id}/customers/erase`. What is recorded after it has no name of the customer. What was recorded
 /// before is removed meanwhile, what waits to be sent first, and the rest at the latest by the sweeps: until then it is
 /// sent with names. A repeated request gets the report of the first one.
-pub async fn forget(
+pub async fn erase(
     edge: Acting,
     Stored(app): Stored<App>,
-    mut draft: Draft<ForgottenCustomer>,
-) -> Result<Accepted<Forgetting>, Error> {
-    let ForgottenCustomer { external_id, app_user_id, user_id, .. } = &mut draft.body;
+    mut draft: Draft<ErasedCustomer>,
+) -> Result<Accepted<Erasure>, Error> {
+    let ErasedCustomer { external_id, app_user_id, user_id, .. } = &mut draft.body;
     let external = external_id.take().map(CustomerName::ExternalId).into_iter();
     let mut names =
         external.chain(app_user_id.take().map(CustomerName::AppUser)).chain(user_id.map(CustomerName::User));
@@ -57,22 +57,22 @@ pub async fn forget(
     if first.is_none() || second.is_some() {
         draft.wrong.add("external_id", "exactly one of `external_id`, `app_user_id` and `user_id`");
     }
-    let ForgottenCustomer { by, reason, .. } = draft.finish()?;
+    let ErasedCustomer { by, reason, .. } = draft.finish()?;
     let Some(name) = first else { return Err(Error::Internal) };
     let edge = edge.named(Some(by.clone()), Some(reason.clone()));
-    let begun = edge.store.forget_customer(Forget { app: app.id, name, by, reason }).await.map_err(unknown)?;
+    let begun = edge.store.erase_customer(Erase { app: app.id, name, by, reason }).await.map_err(unknown)?;
     edge.wake_for_persons();
     let began = Instant::now();
-    while began.elapsed() < BUDGET && edge.store.continue_forgetting(ROWS).await? {
-        fail::fail_point!("forget.after_step", |_| std::process::abort());
+    while began.elapsed() < BUDGET && edge.store.continue_erasure(ROWS).await? {
+        fail::fail_point!("erase.after_step", |_| std::process::abort());
     }
-    Ok(Accepted(edge.store.forgetting(app.id, begun.id).await?))
+    Ok(Accepted(edge.store.erasure(app.id, begun.id).await?))
 }
 
-/// `GET /v1/apps/{app_id}/customers/forget/{forgetting_id}`
-pub async fn show(State(edge): State<Shared>, Ids(app, id): Ids<AppId, Uuid>) -> Result<Json<Forgetting>, Error> {
-    match edge.store.forgetting(app, id).await {
-        Err(storage::Error::Missing { .. }) => Err(Error::missing("request to forget a customer", id)),
+/// `GET /v1/apps/{app_id}/customers/erase/{erasure_id}`
+pub async fn show(State(edge): State<Shared>, Ids(app, id): Ids<AppId, Uuid>) -> Result<Json<Erasure>, Error> {
+    match edge.store.erasure(app, id).await {
+        Err(storage::Error::Missing { .. }) => Err(Error::missing("request to erase a customer", id)),
         found => Ok(Json(found?)),
     }
 }
@@ -80,8 +80,7 @@ pub async fn show(State(edge): State<Shared>, Ids(app, id): Ids<AppId, Uuid>) ->
 fn unknown(error: storage::Error) -> Error {
     match error {
         storage::Error::Missing { .. } => Error::Missing(
-            "there is no such customer, and none with this name was forgotten: look for another of their names"
-                .to_owned(),
+            "there is no such customer, and none with this name was erased: look for another of their names".to_owned(),
         ),
         other => other.into(),
     }

@@ -1,6 +1,6 @@
 //! Requests to destinations that they delete a user, until each accepted one or cannot be asked.
 
-use super::report::{DeletionState, DeletionStatus, ForgettingRow, SELECT};
+use super::report::{DeletionState, DeletionStatus, ErasureRow, SELECT};
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
@@ -19,7 +19,7 @@ const AT_ONCE: i64 = 10;
 /// A user that destinations are to delete.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DeletionRequest {
-    /// The request to forget the customer.
+    /// The request to erase the customer.
     pub id: Uuid,
     pub app: AppId,
     /// The ids under which destinations may know the user.
@@ -57,7 +57,7 @@ impl Store {
     pub async fn due_deletions(&self) -> Result<Vec<DeletionRequest>, Error> {
         let secrets = self.secrets.clone();
         self.read_now(move |connection, now| {
-            let rows: Vec<ForgettingRow> = sql(DUE).bind(now).bind(AT_ONCE).all(connection)?;
+            let rows: Vec<ErasureRow> = sql(DUE).bind(now).bind(AT_ONCE).all(connection)?;
             let requests = rows.into_iter().map(|row| {
                 let names = row.names(&secrets)?;
                 let users = names.users.iter().map(ToString::to_string);
@@ -76,7 +76,7 @@ impl Store {
     /// Notes the results of asking destinations to delete a user. Once none is left, the names are removed here too.
     pub async fn note_deletions(&self, id: Uuid, outcomes: Vec<(DestinationId, RequestOutcome)>) -> Result<(), Error> {
         self.write(move |write| {
-            let row: Option<ForgettingRow> = sql(LOCK).bind(id).first(write.connection)?;
+            let row: Option<ErasureRow> = sql(LOCK).bind(id).first(write.connection)?;
             let Some(mut row) = row else { return Ok(()) };
             for (destination, outcome) in &outcomes {
                 let of_it = row.report.destinations.iter_mut().filter(|one| one.destination_id == *destination);

@@ -1,7 +1,7 @@
-//! Forgetting a customer who used devices: what these reported, claimed and are since.
+//! Erasing a customer who used devices: what these reported, claimed and are since.
 
 use super::devices::{impression, report, start};
-use super::forgetting::{OWN_ID, STORE_ID, by, by_own_id, finish, integration, left, renew, webhook};
+use super::erasure::{OWN_ID, STORE_ID, by, by_own_id, finish, integration, left, renew, webhook};
 use super::people::{device, log_in, place};
 use super::sending::{RETRY, claim, must_send, rendering};
 use super::world::{World, record, secret, story};
@@ -82,7 +82,7 @@ story! {
         world.sends(device(here), vec![report("c", 9, impression())]).await;
         assert_eq!(left(&world, &[OWN_ID]).len(), 2, "{:?}", left(&world, &[OWN_ID]));
 
-        let begun = world.store.forget_customer(by_own_id(&world)).await.unwrap();
+        let begun = world.store.erase_customer(by_own_id(&world)).await.unwrap();
         let report = finish(&world, &begun).await;
         assert_eq!(report.counts["device_events"], 2);
         assert_eq!(left(&world, &[OWN_ID, REPORTED_DEVICE]), [""; 0]);
@@ -102,7 +102,7 @@ story! {
         world.sends(device(place(&world, 1)), vec![report("a", 0, start)]).await;
         // The claims are gone: there were too many, or they were refused long ago.
         world.raw().run("DELETE FROM claims");
-        let begun = world.store.forget_customer(by_own_id(&world)).await.unwrap();
+        let begun = world.store.erase_customer(by_own_id(&world)).await.unwrap();
         finish(&world, &begun).await;
         assert_eq!(left(&world, &[OWN_ID, STORE_ID]), [""; 0]);
         assert_ne!(left(&world, &["somebody else"]), [""; 0]);
@@ -124,7 +124,7 @@ story! {
         world.finish(&sent, RETRY).await;
         assert_eq!(left(&world, &[OWN_DEVICE, REPORTED_DEVICE]).len(), 5);
 
-        let begun = world.store.forget_customer(by_own_id(&world)).await.unwrap();
+        let begun = world.store.erase_customer(by_own_id(&world)).await.unwrap();
         finish(&world, &begun).await;
         assert_eq!(left(&world, &[OWN_DEVICE, REPORTED_DEVICE, OWN_ID]), [""; 0]);
         world.pass(5_001);
@@ -134,20 +134,20 @@ story! {
 }
 
 /// Takes steps until this stage is reached.
-async fn proceed(world: &World, begun: &storage::Forgetting, until: storage::ForgettingStage) {
+async fn proceed(world: &World, begun: &storage::Erasure, until: storage::ErasureStage) {
     for _ in 0..100 {
-        let report = world.store.forgetting(world.app.id, begun.id).await.unwrap();
+        let report = world.store.erasure(world.app.id, begun.id).await.unwrap();
         if report.stage >= until {
             return;
         }
-        world.store.continue_forgetting(10).await.unwrap();
+        world.store.continue_erasure(10).await.unwrap();
     }
     panic!("it does not reach {until:?}");
 }
 
 story! {
     async fn a_pending_claim_names_nobody_again(world: World) {
-        use storage::ForgettingStage::{Destinations, Events};
+        use storage::ErasureStage::{Destinations, Events};
         for (number, until) in [(1_u128, Events), (2, Destinations)] {
             let (here, receipt) = (place(&world, number), format!("r{number}"));
             let store_id = format!("{STORE_ID}-{number}");
@@ -157,7 +157,7 @@ story! {
             world.pass(6_000);
             let key = world.key(&receipt);
             assert_eq!(world.store.examine_claim(here, key).await.unwrap(), ClaimStep::Query);
-            let begun = world.store.forget_customer(by(&world, CustomerName::ExternalId(own_id.clone()))).await.unwrap();
+            let begun = world.store.erase_customer(by(&world, CustomerName::ExternalId(own_id.clone()))).await.unwrap();
             proceed(&world, &begun, until).await;
             let query = world.store.claim_query(here, key).await.unwrap().unwrap();
             assert_eq!(query.app_user_id, store_id, "the store is queried by its own id");
@@ -166,7 +166,7 @@ story! {
             assert!(matches!(result, ClaimResult::Reported(_)), "{until:?}: {result:?}");
             assert_eq!(world.user_of(here), begun.user_id.to_string(), "{until:?}");
             let owners = world.raw().texts("SELECT app_user_id AS value FROM store_users");
-            assert!(owners.iter().all(|one| one.starts_with("forgotten-")), "{until:?}: {owners:?}");
+            assert!(owners.iter().all(|one| one.starts_with("erased-")), "{until:?}: {owners:?}");
             finish(&world, &begun).await;
             assert_eq!(left(&world, &[&store_id, &own_id]), [""; 0], "{until:?}");
             let settled = record(key, &world.load(key).await);
@@ -178,11 +178,11 @@ story! {
 }
 
 story! {
-    async fn a_known_purchase_of_a_forgotten_customer_decides_a_claim(world: World) {
+    async fn a_known_purchase_of_an_erased_customer_decides_a_claim(world: World) {
         let key = renew(&world, "r1", 1).await;
         let here = place(&world, 1);
         world.sends(device(here), vec![report("a", 0, claimed("r1", STORE_ID))]).await;
-        world.store.forget_customer(by(&world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
+        world.store.erase_customer(by(&world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
         let step = world.store.examine_claim(here, key).await.unwrap();
         assert!(matches!(step, ClaimStep::Reported(_)), "{step:?}");
         let named = format!(
@@ -203,7 +203,7 @@ story! {
         world.store.logout(other, device(other), secret(other.device)).await.unwrap();
         log_in(&world.store, other, OWN_ID).await;
 
-        let begun = world.store.forget_customer(by_own_id(&world)).await.unwrap();
+        let begun = world.store.erase_customer(by_own_id(&world)).await.unwrap();
         assert_eq!(begun.counts["devices"], 2, "at once");
         assert_eq!((world.user_of(here), world.user_of(other)), (begun.user_id.to_string(), begun.user_id.to_string()));
         let bert = log_in(&world.store, here, "bert").await.user_id;

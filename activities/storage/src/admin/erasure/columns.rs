@@ -1,4 +1,4 @@
-//! The columns that may hold a name of a customer, in one list, and what stands there once the customer is forgotten. One
+//! The columns that may hold a name of a customer, in one list, and what stands there once the customer is erased. One
 //! loop reads it, in the steps (`pages.rs`) and in the first transaction (`begin.rs`).
 //!
 //! Not in the list is what has an id of its own by the name: `users.external_id` and `users.analytics_device_id`,
@@ -13,14 +13,14 @@ use crate::db::writer::Write;
 use diesel::deserialize::{self, QueryableByName};
 use diesel::row::NamedRow;
 use diesel::sql_types::{Nullable, Text};
-use domain::user::{ForgottenNames, REMOVED};
+use domain::user::{ErasedNames, REMOVED};
 use domain::{AppId, UserId};
 
-/// A customer who is forgotten.
+/// A customer who is erased.
 #[derive(Clone, Copy)]
-pub struct Forgotten<'a> {
+pub struct Erased<'a> {
     pub app: AppId,
-    pub names: &'a ForgottenNames,
+    pub names: &'a ErasedNames,
     /// The anonymous user in the place of the customer, who has the purchases.
     pub anonymous: UserId,
 }
@@ -122,12 +122,7 @@ impl Columns {
     }
 
     /// Removes the names from rows; returns those that had some, as they were.
-    pub fn remove(
-        self,
-        write: &mut Write<'_>,
-        who: Forgotten<'_>,
-        rows: Vec<RowTexts>,
-    ) -> Result<Vec<RowTexts>, Error> {
+    pub fn remove(self, write: &mut Write<'_>, who: Erased<'_>, rows: Vec<RowTexts>) -> Result<Vec<RowTexts>, Error> {
         let mut changed = Vec::new();
         for row in rows {
             let mut texts = row.0.clone();
@@ -146,7 +141,7 @@ impl Columns {
 
 impl Content {
     /// What stands in the place of a text.
-    fn without_names(self, Forgotten { names, anonymous, .. }: Forgotten<'_>, text: String) -> Option<String> {
+    fn without_names(self, Erased { names, anonymous, .. }: Erased<'_>, text: String) -> Option<String> {
         match self {
             Self::User if names.is_user(&text) => Some(anonymous.to_string()),
             Self::Customer => Some(names.tombstone(&text).map_or(text, str::to_owned)),

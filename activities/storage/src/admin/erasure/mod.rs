@@ -1,4 +1,4 @@
-//! Forgetting a customer: their names are removed, and the ledger of payments and revisions stays.
+//! Erasing a customer: their names are removed, and the ledger of payments and revisions stays.
 //!
 //! The first transaction makes the customer another, anonymous user (`begin.rs`), so that nothing that is recorded later
 //! has a name, and queues for receivers the event that says so (`announce.rs`). What is stored of the names elsewhere
@@ -16,9 +16,9 @@ mod report;
 mod requests;
 mod steps;
 
-pub use begin::Forget;
+pub use begin::Erase;
 pub use report::TABLE;
-pub use report::{DeletionState, DeletionStatus, Forgetting, ForgettingStage};
+pub use report::{DeletionState, DeletionStatus, Erasure, ErasureStage};
 pub use requests::{DeletionRequest, RequestOutcome};
 
 use crate::admin::platforms::require_app;
@@ -34,34 +34,34 @@ use uuid::Uuid;
 const FIND: Sql = statement!("{SELECT} WHERE id = ? AND app_id = ?");
 
 impl Store {
-    /// Begins to forget a customer: nothing that is recorded from then on has a name of theirs. What was recorded before is
-    /// sent with names until [`Store::continue_forgetting`] came to it. A repeated request gets the report of the first one.
+    /// Begins to erase a customer: nothing that is recorded from then on has a name of theirs. What was recorded before is
+    /// sent with names until [`Store::continue_erasure`] came to it. A repeated request gets the report of the first one.
     ///
     /// # Errors
     /// [`Error::Missing`] when the app has no such customer and never forgot one; [`Error::Unavailable`] when the customer
     /// was merged or moved at the same moment.
-    pub async fn forget_customer(&self, forget: Forget) -> Result<Forgetting, Error> {
+    pub async fn erase_customer(&self, erase: Erase) -> Result<Erasure, Error> {
         let secrets = self.secrets.clone();
-        self.change("customer.forget", move |write| {
-            require_app(write, forget.app)?;
-            let report = begin::begin(write, &secrets, &forget)?;
+        self.change("customer.erase", move |write| {
+            require_app(write, erase.app)?;
+            let report = begin::begin(write, &secrets, &erase)?;
             // A repeated request gets the report of the first one, and changes nothing.
             let is_new = report.requested_at == write.now()?;
-            let entry = is_new.then(|| AuditEntry::on(forget.app, report.id));
+            let entry = is_new.then(|| AuditEntry::on(erase.app, report.id));
             Ok((report, entry))
         })
         .await
     }
 
-    /// What was done to forget a customer of an app.
-    pub async fn forgetting(&self, app: AppId, id: Uuid) -> Result<Forgetting, Error> {
-        let what = "request to forget a customer";
+    /// What was done to erase a customer of an app.
+    pub async fn erasure(&self, app: AppId, id: Uuid) -> Result<Erasure, Error> {
+        let what = "request to erase a customer";
         self.read(move |connection| sql(FIND).bind(id).bind(app).one(connection, what)).await
     }
 
-    /// Takes one step of the requests to forget a customer, which changes at most `limit` rows of a table. Returns
+    /// Takes one step of the requests to erase a customer, which changes at most `limit` rows of a table. Returns
     /// whether more steps remain, beside those of destinations.
-    pub async fn continue_forgetting(&self, limit: i64) -> Result<bool, Error> {
+    pub async fn continue_erasure(&self, limit: i64) -> Result<bool, Error> {
         let secrets = self.secrets.clone();
         self.write(move |write| steps::step(write, &secrets, limit)).await
     }

@@ -1,4 +1,4 @@
-//! A forgotten customer, from outside: what is received, what Amplitude is asked, and what the store is queried with
+//! An erased customer, from outside: what is received, what Amplitude is asked, and what the store is queried with
 //! afterwards, through a kill of all processes.
 
 use diesel::connection::SimpleConnection as _;
@@ -11,8 +11,8 @@ use system_tests::rvs::{CUSTOMER, Receipt};
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 
-const RECEIPT: &str = "forgotten-1";
-const OWN_ID: &str = "anna.forgotten@example.com";
+const RECEIPT: &str = "erased-1";
+const OWN_ID: &str = "anna.erased@example.com";
 const KEY: &str = "7d1e90c4b5f2a8e36c0d51c9sandbox";
 const SECRET_KEY: &str = "c0ffee5eb7a94d21f36a8b9esecret";
 
@@ -34,10 +34,10 @@ fn bytes(world: &World) -> Vec<u8> {
     [path.to_owned(), format!("{path}-wal")].iter().flat_map(|file| std::fs::read(file).unwrap_or_default()).collect()
 }
 
-/// Types the command that forgets the customer.
-fn forget(world: &World) -> Output {
+/// Types the command that erases the customer.
+fn erase(world: &World) -> Output {
     let by_hand = ["--external-id", OWN_ID, "--reason", "request 17", "--by", "support", "--json"];
-    let arguments: Vec<&str> = ["customer", "forget", "--app", &world.app_id].into_iter().chain(by_hand).collect();
+    let arguments: Vec<&str> = ["customer", "erase", "--app", &world.app_id].into_iter().chain(by_hand).collect();
     world.installation.call(&arguments)
 }
 
@@ -58,10 +58,10 @@ fn deletions(amplitude: &Amplitude) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_forgotten_customer_renews_and_stays_unknown() {
+async fn an_erased_customer_renews_and_stays_unknown() {
     let amplitude = Amplitude::start().await;
     amplitude.project(KEY, SECRET_KEY);
-    let events = vec!["*".to_owned(), "user.forgotten".to_owned()];
+    let events = vec!["*".to_owned(), "user.erased".to_owned()];
     let variables = vec![("SETTLE_AMPLITUDE_ALLOWED_URLS".to_owned(), amplitude.url())];
     let mut world =
         World::start(Setting { window_seconds: 1, rvs: true, events, variables, ..Setting::default() }).await;
@@ -79,13 +79,13 @@ async fn a_forgotten_customer_renews_and_stays_unknown() {
     let state = world.api.get(&format!("{customers}/state?external_id={OWN_ID}&environment=sandbox")).await.ok();
     assert_eq!((&state["user_id"], &state["purchases"][0]["is_active"]), (&named["user_id"], &json!(true)), "{state}");
 
-    let printed = forget(&world);
+    let printed = erase(&world);
     assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
     let report: Value = serde_json::from_slice(&printed.stdout).expect("JSON");
     assert!(!report["removed_at"].is_null() && report["counts"]["purchases"] == 1, "{report}");
     world.restart().await;
     wait_named(&world, Value::Null).await;
-    let path = format!("{customers}/forget/{}", report["id"].as_str().expect("an id"));
+    let path = format!("{customers}/erase/{}", report["id"].as_str().expect("an id"));
     let report = wait::until(SOON, "Amplitude to be asked", async || {
         let report = world.api.try_get(&path).await?.body;
         if report["stage"] == "done" { Ok(report) } else { Err(report.to_string()) }
@@ -105,9 +105,9 @@ async fn a_forgotten_customer_renews_and_stays_unknown() {
     let purchase = world.purchase(RECEIPT).await;
     assert_ne!(purchase["user_id"], named["user_id"]);
     let all = world.receiver.all();
-    let forgotten: Vec<_> = all.iter().filter(|one| one.event_type() == "user.forgotten").collect();
-    assert_eq!(forgotten.len(), 1);
-    assert_eq!(forgotten[0].body["user_id"], named["user_id"]);
+    let erased: Vec<_> = all.iter().filter(|one| one.event_type() == "user.erased").collect();
+    assert_eq!(erased.len(), 1);
+    assert_eq!(erased[0].body["user_id"], named["user_id"]);
     let later = all[received..].iter().map(|one| one.body.to_string());
     for text in later.chain([purchase.to_string(), report.to_string()]) {
         assert!(!text.contains(OWN_ID) && !text.contains(CUSTOMER), "{text}");
@@ -121,9 +121,9 @@ async fn a_forgotten_customer_renews_and_stays_unknown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_forgetting_killed_after_each_step_is_completed() {
-    let events = vec!["*".to_owned(), "user.forgotten".to_owned()];
-    let variables = vec![("FAILPOINTS".to_owned(), "forget.after_step=1*return".to_owned())];
+async fn an_erasure_killed_after_each_step_is_completed() {
+    let events = vec!["*".to_owned(), "user.erased".to_owned()];
+    let variables = vec![("FAILPOINTS".to_owned(), "erase.after_step=1*return".to_owned())];
     let mut world =
         World::start(Setting { window_seconds: 1, rvs: true, events, variables, ..Setting::default() }).await;
     world.let_sweep_help("it goes on with what a kill interrupted");
@@ -132,19 +132,19 @@ async fn a_forgetting_killed_after_each_step_is_completed() {
     drop(world.api.call(Method::PUT, &format!("/v1/apps/{}/customers", world.app_id), &name).await.ok());
     world.send("SUBSCRIPTION_PURCHASED", RECEIPT).await;
     wait_named(&world, json!(OWN_ID)).await;
-    let (mut kills, mut printed) = (0, forget(&world));
+    let (mut kills, mut printed) = (0, erase(&world));
     while !printed.status.success() {
         world.serve().wait_end().await;
         kills += 1;
         world.restart().await;
-        printed = forget(&world);
+        printed = erase(&world);
     }
     assert!(kills > 0, "it was never killed");
     wait_named(&world, Value::Null).await;
     wait::until(SOON, "one event", async || {
         let all = world.receiver.all();
-        let forgotten = all.iter().filter(|one| one.event_type() == "user.forgotten").count();
-        if forgotten == 1 { Ok(()) } else { Err(forgotten.to_string()) }
+        let erased = all.iter().filter(|one| one.event_type() == "user.erased").count();
+        if erased == 1 { Ok(()) } else { Err(erased.to_string()) }
     })
     .await;
     check_files(&mut world).await;

@@ -1,16 +1,16 @@
 //! The steps after the first transaction: each removes the names from one page of one table, and notes how far it came.
 
 use super::begin::{self, Renamed};
-use super::columns::Forgotten;
+use super::columns::Erased;
 use super::pages::{self, Page};
-use super::report::{ForgettingRow, ForgettingStage, SELECT, seal};
+use super::report::{ErasureRow, ErasureStage, SELECT, seal};
 use crate::db::error::Error;
 use crate::db::secrets::Secrets;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::writer::Write;
 use crate::purchases::users::Raced;
-use domain::user::{ForgottenAppUser, ForgottenNames};
+use domain::user::{ErasedAppUser, ErasedNames};
 
 const NEXT: Sql = statement! {"
     {SELECT}
@@ -23,18 +23,18 @@ const RESET_USERS: Sql = statement!("UPDATE users SET revision = 0 WHERE id IN (
 
 /// Takes the next step of the oldest request; returns whether there was one.
 pub fn step(write: &mut Write<'_>, secrets: &Secrets, limit: i64) -> Result<bool, Error> {
-    let next: Option<ForgettingRow> = sql(NEXT).first(write.connection)?;
+    let next: Option<ErasureRow> = sql(NEXT).first(write.connection)?;
     let Some(mut row) = next else { return Ok(false) };
     let (mut names, stage) = (row.names(secrets)?, row.report.stage);
-    let who = Forgotten { app: row.report.app_id, names: &names, anonymous: row.report.user_id };
+    let who = Erased { app: row.report.app_id, names: &names, anonymous: row.report.user_id };
     let (table, next, removed) = pages::remove(write, stage, Page { who, after: row.after_seq, limit })?;
     let count = row.report.counts.entry(table.to_owned()).or_default();
     *count += u64::try_from(removed.changed).unwrap_or(u64::MAX);
     row.report.stage = if removed.through.is_some() { stage } else { next };
     row.after_seq = removed.through.unwrap_or(0);
-    if next == ForgettingStage::Destinations {
+    if next == ErasureStage::Destinations {
         if rename_again(write, secrets, &row, &mut names)? {
-            row.report.stage = ForgettingStage::Events;
+            row.report.stage = ErasureStage::Events;
             row.names = Some(seal(write, secrets, row.report.id, &names)?);
         } else {
             // What was announced of the users is the anonymous one's.
@@ -51,8 +51,8 @@ pub fn step(write: &mut Write<'_>, secrets: &Secrets, limit: i64) -> Result<bool
 fn rename_again(
     write: &mut Write<'_>,
     secrets: &Secrets,
-    row: &ForgettingRow,
-    names: &mut ForgottenNames,
+    row: &ErasureRow,
+    names: &mut ErasedNames,
 ) -> Result<bool, Error> {
     let (app, anonymous) = (row.report.app_id, row.report.user_id);
     let Some(user) = begin::appeared(write, app, names)? else { return Ok(false) };
@@ -66,8 +66,8 @@ fn rename_again(
     names.users.sort_unstable();
     names.users.dedup();
     names.device_ids.extend(renamed.device_ids);
-    let is_new = |one: &ForgottenAppUser| names.tombstone(&one.app_user_id).is_none();
-    let new: Vec<ForgottenAppUser> = renamed.app_users.into_iter().filter(is_new).collect();
+    let is_new = |one: &ErasedAppUser| names.tombstone(&one.app_user_id).is_none();
+    let new: Vec<ErasedAppUser> = renamed.app_users.into_iter().filter(is_new).collect();
     names.app_users.extend(new);
     Ok(true)
 }

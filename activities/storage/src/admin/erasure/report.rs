@@ -1,11 +1,11 @@
-//! The rows of requests to forget a customer, and the report of what was done.
+//! The rows of requests to erase a customer, and the report of what was done.
 
 use crate::db::error::Error;
 use crate::db::secrets::Secrets;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{json_columns, row, sql, stored};
 use crate::db::writer::Write;
-use domain::user::ForgottenNames;
+use domain::user::ErasedNames;
 use domain::{AppId, DestinationId, Timestamp, UserId};
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
@@ -14,10 +14,10 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 stored! {
-    /// What is done next for a customer who is to be forgotten, in this order: what waits to be sent comes first.
+    /// What is done next for a customer who is to be erased, in this order: what waits to be sent comes first.
     #[derive(PartialOrd, Ord, Serialize, JsonSchema)]
     #[serde(rename_all = "snake_case")]
-    pub enum ForgettingStage {
+    pub enum ErasureStage {
         /// The events of their purchases.
         Events = "events",
         /// Other events that name them.
@@ -72,9 +72,9 @@ pub type Counts = BTreeMap<String, u64>;
 json_columns!(Counts, Vec<DeletionState>);
 
 row! {
-    /// A report of what was done to forget a customer.
+    /// A report of what was done to erase a customer.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-    pub struct Forgetting {
+    pub struct Erasure {
         /// Its id.
         pub id: Uuid,
         /// The app.
@@ -86,7 +86,7 @@ row! {
         /// Why.
         pub reason: String,
         /// What is done next.
-        pub stage: ForgettingStage,
+        pub stage: ErasureStage,
         /// Number of changed rows by table.
         pub counts: Counts,
         /// The destinations of the app that keep users.
@@ -103,50 +103,50 @@ row! {
 
 row! {
     /// A request, as it is stored.
-    pub struct ForgettingRow {
-        pub report: Forgetting,
+    pub struct ErasureRow {
+        pub report: Erasure,
         pub names: Option<String>,
         pub after_seq: i64,
         pub due_at: Timestamp,
     }
 }
 
-/// The columns of a [`ForgettingRow`].
+/// The columns of an [`ErasureRow`].
 pub const SELECT: &str = "
     SELECT id, app_id, user_id, requested_by AS \"by\", reason, names, stage, after_seq, counts, destinations, due_at,
         requested_at, removed_at, finished_at
-    FROM forgettings";
+    FROM erasures";
 
 /// The table, for the encryption of names.
-pub const TABLE: &str = "forgettings";
+pub const TABLE: &str = "erasures";
 
 const NOTE: Sql = statement! {"
-    UPDATE forgettings
+    UPDATE erasures
     SET names = ?, stage = ?, after_seq = ?, counts = ?, destinations = ?, due_at = ?, removed_at = ?, finished_at = ?
     WHERE id = ?
 "};
 
-impl Forgetting {
+impl Erasure {
     /// The destinations that are still to be asked.
     pub fn pending(&self) -> impl Iterator<Item = &DeletionState> {
         self.destinations.iter().filter(|one| one.status == DeletionStatus::Pending)
     }
 }
 
-impl ForgettingRow {
+impl ErasureRow {
     /// The names, which are sealed until all is done.
-    pub fn names(&self, secrets: &Secrets) -> Result<ForgottenNames, Error> {
-        let Some(sealed) = &self.names else { return Ok(ForgottenNames::default()) };
+    pub fn names(&self, secrets: &Secrets) -> Result<ErasedNames, Error> {
+        let Some(sealed) = &self.names else { return Ok(ErasedNames::default()) };
         let names = secrets.open(TABLE, &self.report.id.to_string(), sealed)?;
         serde_json::from_str(names.expose_secret())
-            .map_err(|_| Error::corrupt("the names of a forgotten customer are not readable"))
+            .map_err(|_| Error::corrupt("the names of an erased customer are not readable"))
     }
 
     /// Stores how far it came. Once the names are removed and no destination is to be asked, all is done, and the names
     /// are removed here too.
     pub fn note(mut self, write: &mut Write<'_>) -> Result<(), Error> {
-        if self.report.stage == ForgettingStage::Destinations && self.report.pending().next().is_none() {
-            self.report.stage = ForgettingStage::Done;
+        if self.report.stage == ErasureStage::Destinations && self.report.pending().next().is_none() {
+            self.report.stage = ErasureStage::Done;
             self.report.finished_at = Some(write.now()?);
             self.names = None;
         }
@@ -166,7 +166,7 @@ impl ForgettingRow {
 }
 
 /// The stored form of the names.
-pub fn seal(write: &mut Write<'_>, secrets: &Secrets, id: Uuid, names: &ForgottenNames) -> Result<String, Error> {
+pub fn seal(write: &mut Write<'_>, secrets: &Secrets, id: Uuid, names: &ErasedNames) -> Result<String, Error> {
     let json = serde_json::to_string(names).map_err(|cause| Error::corrupt_by("names cannot be written", cause))?;
     secrets.seal(write, (TABLE, &id.to_string()), &SecretString::from(json))
 }

@@ -1,4 +1,4 @@
-//! A customer who is forgotten: the names that are removed from stored bodies, and the event that informs receivers.
+//! A customer who is erased: the names that are removed from stored bodies, and the event that informs receivers.
 //!
 //! A store's id of the customer is replaced by a tombstone, from which nobody without the installation's key finds it.
 //! The app's own id is removed. The user becomes another, anonymous one, since the id of the former could be computed
@@ -13,16 +13,16 @@ use serde_json::Value;
 use std::fmt;
 use uuid::Uuid;
 
-/// The type of the event that a user is forgotten. It is chosen by its name alone, and no wildcard stands for it.
-pub const USER_FORGOTTEN: &str = "user.forgotten";
+/// The type of the event that a user is erased. It is chosen by its name alone, and no wildcard stands for it.
+pub const USER_ERASED: &str = "user.erased";
 
 /// The names of a customer, and what stands for them from now on.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct ForgottenNames {
+pub struct ErasedNames {
     /// The app's own id of the customer.
     pub external_id: Option<String>,
     /// The stores' ids of the customer.
-    pub app_users: Vec<ForgottenAppUser>,
+    pub app_users: Vec<ErasedAppUser>,
     /// The users who the customer was.
     pub users: Vec<UserId>,
     /// The app's own ids of the customer's devices in its analytics.
@@ -32,24 +32,24 @@ pub struct ForgottenNames {
 
 /// A store's id of a customer.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ForgottenAppUser {
+pub struct ErasedAppUser {
     pub store: String,
     pub app_user_id: String,
     pub tombstone: String,
 }
 
-/// Everything that goes into the body of a `user.forgotten`.
+/// Everything that goes into the body of a `user.erased`.
 #[derive(Debug, Clone, Copy)]
-pub struct UserForgotten {
+pub struct UserErased {
     pub id: EventId,
     /// The user, as earlier events named them.
     pub user: UserId,
     pub created_at: Timestamp,
 }
 
-/// A user is forgotten: their names were removed here, and should be removed by the receiver.
+/// A user is erased: their names were removed here, and should be removed by the receiver.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct ForgottenBody {
+pub(crate) struct ErasedBody {
     /// Names the event, the same for every destination.
     id: Uuid,
     /// The type of the event.
@@ -61,13 +61,13 @@ pub(crate) struct ForgottenBody {
     user_id: Uuid,
 }
 
-impl UserForgotten {
+impl UserErased {
     /// The body; it is the same for every destination.
     #[must_use]
     pub fn body(&self) -> Value {
-        let body = ForgottenBody {
+        let body = ErasedBody {
             id: self.id.uuid(),
-            event_type: USER_FORGOTTEN.to_owned(),
+            event_type: USER_ERASED.to_owned(),
             created_date: self.created_at.with_offset(),
             user_id: self.user.uuid(),
         };
@@ -76,16 +76,16 @@ impl UserForgotten {
     }
 }
 
-impl fmt::Debug for ForgottenNames {
+impl fmt::Debug for ErasedNames {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ForgottenNames").field("app_users", &self.app_users.len()).finish_non_exhaustive()
+        f.debug_struct("ErasedNames").field("app_users", &self.app_users.len()).finish_non_exhaustive()
     }
 }
 
 /// What stands in the place of a text that had a name in it.
-pub const REMOVED: &str = "the text was removed: it named a customer who is forgotten";
+pub const REMOVED: &str = "the text was removed: it named a customer who is erased";
 
-impl ForgottenNames {
+impl ErasedNames {
     /// The body without the names, and with `anonymous` in the place of the user; `None` when none of them is in it.
     /// What a device of the customer reported has no id of the device in the app's analytics either. The digest of a record
     /// is that of its changed data.
@@ -226,9 +226,9 @@ mod tests {
         UserId::new(Uuid::from_u128(number))
     }
 
-    fn names() -> ForgottenNames {
-        let anna = ForgottenAppUser { store: "store".into(), app_user_id: "u1".into(), tombstone: "t1".into() };
-        ForgottenNames {
+    fn names() -> ErasedNames {
+        let anna = ErasedAppUser { store: "store".into(), app_user_id: "u1".into(), tombstone: "t1".into() };
+        ErasedNames {
             external_id: Some("anna".to_owned()),
             app_users: vec![anna],
             users: vec![user(1)],
@@ -294,7 +294,7 @@ mod tests {
         for text in ["", "annabel", "joanna", "u10", "utv2", "4u1"] {
             assert!(!names().are_in(text), "{text}");
         }
-        assert!(!ForgottenNames { external_id: Some(String::new()), ..ForgottenNames::default() }.are_in("text"));
+        assert!(!ErasedNames { external_id: Some(String::new()), ..ErasedNames::default() }.are_in("text"));
     }
 
     #[test]
