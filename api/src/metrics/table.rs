@@ -62,12 +62,12 @@ pub const METRICS: &[Metric] = &[
         &["reason"],
         "Refused requests of the API; reason is unknown, expired, revoked, slowed, role or app; of the page also origin, form or link.",
     ),
-    gauge("settle_check_violations", &[], "Rows that break a rule of the check; must read 0."),
     counter(
         "settle_capped_values_total",
         &["kind"],
         "Values that were cut in bodies, by kind of destination. A claim that storage repeats counts again.",
     ),
+    gauge("settle_check_violations", &[], "Rows that break a rule of the check; must read 0."),
     counter(
         "settle_claims_total",
         &["result"],
