@@ -147,6 +147,42 @@ fn an_acceptance_overtakes_the_jobs_that_wait() {
     assert_eq!(stored(&path), [1, 2, 3, 7]);
 }
 
+/// Each acceptance sends the next one before it is committed, so that one always waits.
+fn endless(number: i64, accept: &mpsc::Sender<Box<dyn Job>>) -> Box<dyn Job> {
+    const FAULTS: Faults = Faults { before_commit: "", after_commit: "", early_answer: None };
+    const LAST: i64 = 50;
+    let accept = accept.clone();
+    let work = move |write: &mut Write<'_>| {
+        if number < LAST {
+            assert!(accept.try_send(endless(number + 1, &accept)).is_ok());
+        }
+        sql("INSERT INTO t (v) VALUES (?)").bind(number).run(write.connection).map(drop)
+    };
+    let reply = Some(oneshot::channel().0);
+    Box::new(Work { kind: JobKind::Accept(FAULTS), order: None, work, result: None, reply, call: None })
+}
+
+#[test]
+fn a_job_has_its_turn_while_acceptances_never_end() {
+    let (mut thread, path) = thread("turns");
+    let (accept, acceptances) = mpsc::channel(9);
+    thread.acceptances = acceptances;
+    assert!(accept.try_send(endless(1, &accept)).is_ok());
+    let (jobs, queue) = mpsc::channel(9);
+    let (reply, mut answer) = oneshot::channel::<Result<i64, Error>>();
+    let work = |write: &mut Write<'_>| {
+        let before: Number = sql("SELECT COUNT(*) AS value FROM t").first(write.connection)?.expect("a count");
+        Ok(before.value)
+    };
+    let job = Work { kind: JobKind::Other, order: None, work, result: None, reply: Some(reply), call: None };
+    assert!(jobs.try_send(Box::new(job) as Box<dyn Job>).is_ok());
+    drop((accept, jobs));
+    thread.work(queue);
+    let before = answer.try_recv().unwrap().unwrap();
+    assert!(before <= 2, "{before} acceptances came before it");
+    drop(std::fs::remove_file(path));
+}
+
 /// While the writer of a file is busy, three jobs come; an acceptance comes while the first of them is run.
 #[tokio::test]
 async fn a_file_has_a_queue_for_acceptances_and_short_transactions() {

@@ -92,11 +92,19 @@ impl Thread {
     pub fn work(mut self, mut jobs: Queue) {
         let _entered = self.place.enter();
         while let Some((first, is_acceptance)) = self.next(&mut jobs) {
-            self.place.take();
-            let (queue, items) =
-                if is_acceptance { (&mut self.acceptances, OWN.items) } else { (&mut jobs, self.bounds.items) };
-            let mut group = gather(first, queue, items);
-            self.try_write_group(&mut group);
+            let mut other = Some(first);
+            if let Some(first) = other.take_if(|_| is_acceptance) {
+                self.place.take();
+                let mut group = gather(first, &mut self.acceptances, OWN.items);
+                self.try_write_group(&mut group);
+                // What else waits has its turn after each group of acceptances, however fast the next one comes.
+                other = jobs.try_recv().ok();
+            }
+            if let Some(first) = other {
+                self.place.take();
+                let mut group = gather(first, &mut jobs, self.bounds.items);
+                self.try_write_group(&mut group);
+            }
         }
     }
 
