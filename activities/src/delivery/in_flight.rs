@@ -4,11 +4,24 @@
 use domain::{CollapseKey, DestinationId, UserId};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use storage::fault;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+/// How long a request waits for the one before it: that one was recorded, and so this one was claimed, a moment before it
+/// ends here.
+const MOMENT: Duration = Duration::from_millis(500);
 
 /// The requests in flight. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct InFlight(Arc<Mutex<BTreeSet<(DestinationId, RequestSubject)>>>);
+pub struct InFlight(Arc<Requests>);
+
+#[derive(Debug, Default)]
+struct Requests {
+    all: Mutex<BTreeSet<(DestinationId, RequestSubject)>>,
+    ended: Notify,
+}
 
 /// What only one request to a destination may be about at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,8 +38,22 @@ pub struct Request {
 }
 
 impl InFlight {
-    /// Begins a request about a purchase and perhaps its user; `None` while one about either of them is in flight.
-    pub fn begin(&self, destination: DestinationId, key: CollapseKey, user: Option<UserId>) -> Option<Request> {
+    /// Begins a request about a purchase and perhaps its user, once there is none about either of them; `None` if one is
+    /// in flight for more than a moment.
+    pub async fn begin(&self, destination: DestinationId, key: CollapseKey, user: Option<UserId>) -> Option<Request> {
+        let begun = async {
+            loop {
+                let ended = self.0.ended.notified();
+                if let Some(begun) = self.begin_now(destination, key, user) {
+                    return begun;
+                }
+                ended.await;
+            }
+        };
+        timeout(MOMENT, begun).await.ok()
+    }
+
+    fn begin_now(&self, destination: DestinationId, key: CollapseKey, user: Option<UserId>) -> Option<Request> {
         let subjects = [Some(RequestSubject::Purchase(key)), user.map(RequestSubject::User)];
         let own: Vec<_> = subjects.into_iter().flatten().map(|subject| (destination, subject)).collect();
         let mut all = self.lock();
@@ -38,7 +65,7 @@ impl InFlight {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeSet<(DestinationId, RequestSubject)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -48,6 +75,8 @@ impl Drop for Request {
         for one in &self.own {
             all.remove(one);
         }
+        drop(all);
+        self.all.0.ended.notify_waiters();
     }
 }
 
@@ -62,12 +91,24 @@ mod tests {
         let [hook, other] = [1, 2].map(|id| DestinationId::new(Uuid::from_u128(id)));
         let [one, two] = [4, 5].map(|id| CollapseKey::new(Uuid::from_u128(id)));
         let user = Some(UserId::new(Uuid::from_u128(3)));
-        let first = in_flight.begin(hook, one, user).expect("nothing is in flight");
-        assert!(in_flight.begin(hook, one, None).is_none(), "the purchase");
-        assert!(in_flight.begin(hook, two, user).is_none(), "the user");
-        assert!(in_flight.begin(hook, two, None).is_some(), "another purchase");
-        assert!(in_flight.begin(other, one, user).is_some(), "another destination");
+        let first = in_flight.begin_now(hook, one, user).expect("nothing is in flight");
+        assert!(in_flight.begin_now(hook, one, None).is_none(), "the purchase");
+        assert!(in_flight.begin_now(hook, two, user).is_none(), "the user");
+        assert!(in_flight.begin_now(hook, two, None).is_some(), "another purchase");
+        assert!(in_flight.begin_now(other, one, user).is_some(), "another destination");
         drop(first);
-        assert!(in_flight.begin(hook, one, user).is_some(), "it ended");
+        assert!(in_flight.begin_now(hook, one, user).is_some(), "it ended");
+    }
+
+    #[tokio::test]
+    async fn a_request_waits_a_moment_for_the_one_that_was_recorded() {
+        let in_flight = InFlight::default();
+        let hook = DestinationId::new(Uuid::from_u128(1));
+        let [one, two] = [4, 5].map(|id| CollapseKey::new(Uuid::from_u128(id)));
+        let user = Some(UserId::new(Uuid::from_u128(3)));
+        let first = in_flight.begin(hook, one, user).await.expect("nothing is in flight");
+        assert!(in_flight.begin(hook, two, user).await.is_none(), "its request goes on");
+        let (next, ()) = tokio::join!(in_flight.begin(hook, two, user), async { drop(first) });
+        assert!(next.is_some(), "it ended meanwhile");
     }
 }

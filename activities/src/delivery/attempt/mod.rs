@@ -169,7 +169,7 @@ async fn carry_out(
     let claimed_at = batch.claimed_at;
     let clock = Clock { claimed_at_db: batch.lease_until.minus(LEASE), claimed_at, requested_at };
     let started_at = clock.now();
-    let in_flight = context.in_flight.begin(claim.destination, claim.key, batch.user);
+    let in_flight = context.in_flight.begin(claim.destination, claim.key, batch.user).await;
     let sent = match &in_flight {
         Some(_) => send(context, claim, &batch, clock).await?,
         None => {
