@@ -4,6 +4,7 @@ use super::temporal::Temporal;
 use super::wait;
 use super::world::SOON;
 use prost_types::FieldMask;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use temporalio_client::grpc::WorkflowService;
 use temporalio_client::tonic::IntoRequest;
@@ -227,10 +228,15 @@ impl Temporal {
         self.service().terminate_workflow_execution(request.into_request()).await.expect("an open run to terminate");
     }
 
-    /// Terminates every open run, the sweep included, and waits until none is listed.
+    /// Terminates every run that is open now, the sweep included, and waits until none of them is listed as open. Runs
+    /// that settle starts in their place meanwhile go on.
     pub async fn terminate_all(&self) {
-        wait::until(VISIBLE, "no open workflow", async || {
-            let open = self.list("ExecutionStatus = 'Running'").await;
+        const OPEN: &str = "ExecutionStatus = 'Running'";
+        let id = |run: &WorkflowExecutionInfo| run.execution.as_ref().map(|execution| execution.run_id.clone());
+        let all: BTreeSet<_> = self.list(OPEN).await.iter().filter_map(id).collect();
+        wait::until(VISIBLE, "these runs to be terminated", async || {
+            let mut open = self.list(OPEN).await;
+            open.retain(|run| id(run).is_some_and(|id| all.contains(&id)));
             for run in &open {
                 let request = TerminateWorkflowExecutionRequest {
                     namespace: self.namespace().to_owned(),
