@@ -20,7 +20,7 @@ pub struct InFlight(Arc<Requests>);
 #[derive(Debug, Default)]
 struct Requests {
     all: Mutex<BTreeSet<(DestinationId, RequestSubject)>>,
-    ended: Notify,
+    freed: Notify,
 }
 
 /// What only one request to a destination may be about at a time.
@@ -43,11 +43,11 @@ impl InFlight {
     pub async fn begin(&self, destination: DestinationId, key: CollapseKey, user: Option<UserId>) -> Option<Request> {
         let begun = async {
             loop {
-                let ended = self.0.ended.notified();
+                let freed = self.0.freed.notified();
                 if let Some(begun) = self.begin_now(destination, key, user) {
                     return begun;
                 }
-                ended.await;
+                freed.await;
             }
         };
         timeout(MOMENT, begun).await.ok()
@@ -76,7 +76,7 @@ impl Drop for Request {
             all.remove(one);
         }
         drop(all);
-        self.all.0.ended.notify_waiters();
+        self.all.0.freed.notify_waiters();
     }
 }
 
