@@ -188,7 +188,7 @@ fn customer_routes() -> Vec<Route> {
         key(Read, "GET", "/v1/apps/{app_id}/customers/{user_id}", customer_state::detail)
             .summary("One customer with names, devices, purchases and what these give now."),
         key(Admin, "POST", "/v1/apps/{app_id}/customers/erase", erasure::erase).summary(
-            "Erases a customer: the names are removed, the ledger stays, destinations are asked to delete the user.",
+            "Erases a customer: the names are removed, the ledger stays, destinations get a request to delete the user.",
         ),
         key(Read, "GET", "/v1/apps/{app_id}/customers/erase/{erasure_id}", erasure::show)
             .summary("The report of what was done to erase a customer."),

@@ -1,4 +1,4 @@
-//! An erased customer, from outside: what is received, what Amplitude is asked, and what the store is queried with
+//! An erased customer, from outside: what is received, what Amplitude gets, and what the store is queried with
 //! afterwards, through a kill of all processes.
 
 use diesel::connection::SimpleConnection as _;
@@ -86,7 +86,7 @@ async fn an_erased_customer_renews_and_stays_unknown() {
     world.restart().await;
     wait_named(&world, Value::Null).await;
     let path = format!("{customers}/erase/{}", report["id"].as_str().expect("an id"));
-    let report = wait::until(SOON, "Amplitude to be asked", async || {
+    let report = wait::until(SOON, "a request to Amplitude", async || {
         let report = world.api.try_get(&path).await?.body;
         if report["stage"] == "done" { Ok(report) } else { Err(report.to_string()) }
     })

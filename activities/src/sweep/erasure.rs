@@ -21,7 +21,7 @@ pub async fn carry_on(context: &Context) -> bool {
     match steps(context).await {
         Ok(more) => {
             if let Err(error) = request_deletions(context).await {
-                tracing::warn!(error = %error, "destinations were not asked to delete a user; the next sweep does");
+                tracing::warn!(error = %error, "users were not deleted at destinations; the next sweep goes on");
             }
             more
         }

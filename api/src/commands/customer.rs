@@ -22,7 +22,7 @@ const REVIEWS: &[Column] = &[
     ("from", "from.external_id"),
     ("to", "to.external_id"),
     ("platform", "platform_id"),
-    ("asked", "requested_at"),
+    ("requested", "requested_at"),
 ];
 
 /// Customers: the owners of purchases, by your own ids.
@@ -106,7 +106,7 @@ Next: what it prints is the report; `settle customer erasure --app ID REPORT` pr
     #[command(after_help = "\
 Example:
   settle customer erasure --app ID 6b275a67-0bbb-4f3a-99b9-6600bf711993
-Next: a destination that is `pending` is asked again by itself.")]
+Next: a destination that is `pending` gets its request again by itself.")]
     Erasure {
         /// The app's id.
         #[arg(long)]

@@ -1,7 +1,8 @@
 //! The keys of the API: who calls, what they may do, and what they may reach.
 //!
 //! `guard` stands before every route that needs a key, `scope` finds the app that a path names, and the room `keyring`
-//! bounds guesses. Keys are stored, made and revoked in `storage`; the admin token of the settings is one more key, of all apps.
+//! bounds guesses. Keys are stored, made and revoked in `storage`; the admin token of the settings is one more key, of
+//! all apps.
 
 mod acting;
 mod caller;

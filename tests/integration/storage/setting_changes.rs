@@ -32,7 +32,7 @@ const SLOWLY: &str = "
 /// Processes that record a purchase of each of some platforms, again and again.
 struct Recorders {
     is_over: Arc<AtomicBool>,
-    tasks: Vec<JoinHandle<usize>>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Recorders {
@@ -53,19 +53,19 @@ impl Recorders {
         Self { is_over, tasks }
     }
 
-    /// Ends them; each has recorded its purchase.
+    /// Ends them; each has recorded its purchase, at the latest when nothing is changed any more.
     async fn end(self) {
         self.is_over.store(true, Ordering::SeqCst);
         for task in self.tasks {
-            assert!(task.await.unwrap() > 0, "a process recorded nothing");
+            tokio::time::timeout(SOON, task).await.expect("a process recorded nothing").unwrap();
         }
     }
 }
 
-/// Records a purchase until it is over; returns how often. As its activity does, it loads again what has moved.
-async fn record_on(store: Store, key: CollapseKey, is_over: Arc<AtomicBool>) -> usize {
-    let mut count = 0;
-    while !is_over.load(Ordering::SeqCst) {
+/// Records a purchase at least once, and until it is over. As its activity does, it loads again what has moved.
+async fn record_on(store: Store, key: CollapseKey, is_over: Arc<AtomicBool>) {
+    let mut has_recorded = false;
+    while !has_recorded || !is_over.load(Ordering::SeqCst) {
         let loaded = match store.load(key, i64::MAX, 500).await {
             Err(Error::Unavailable(_)) => {
                 tokio::task::yield_now().await;
@@ -74,11 +74,10 @@ async fn record_on(store: Store, key: CollapseKey, is_over: Arc<AtomicBool>) -> 
             loaded => loaded.unwrap(),
         };
         match store.record(record(key, &loaded)).await.unwrap() {
-            Recorded::Done { .. } => count += 1,
+            Recorded::Done { .. } => has_recorded = true,
             Recorded::Moved => {}
         }
     }
-    count
 }
 
 /// Waits until half of the processes are in the midst of a record.

@@ -175,7 +175,7 @@ impl TransferId {
 }
 
 impl ReviewId {
-    /// The question of these two users: it is asked once.
+    /// The review of these two users: there is one.
     #[must_use]
     pub fn of(from: UserId, to: UserId) -> Self {
         Self(Uuid::new_v5(&from.uuid(), format!("review/{to}").as_bytes()))

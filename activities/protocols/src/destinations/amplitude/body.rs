@@ -101,7 +101,7 @@ fn capped(body: &str) -> Option<u64> {
 fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered> {
     let settings = config::read(&destination.settings).map_err(|wrong| Rendered::Refuse { why: wrong.to_string() })?;
     if unsent.event_type == USER_ERASED {
-        let why = "it is for webhooks: an integration with a `secret_key` is asked to delete the user";
+        let why = "it is for webhooks: an integration with a `secret_key` gets a request to delete the user";
         return Err(Rendered::Skip { why: why.into() });
     }
     let needs_data = unsent.event_type.starts_with("user.") || unsent.event_type == REVENUE_ADJUSTED;

@@ -5,8 +5,8 @@
 //! is removed in steps of a bounded size (`steps.rs`), each of which notes how far it came: after a kill the next one
 //! goes on there. The columns that may hold a name are one list (`columns.rs`), and each step reads a page of the rows
 //! that may have it there (`pages.rs`). What was recorded before and waits to be sent comes first; until its steps are
-//! done, it is sent with names. At last the destinations that can are asked to delete the user (`requests.rs`). The
-//! names are kept sealed until then.
+//! done, it is sent with names. At last the destinations that can delete the user get a request for it (`requests.rs`).
+//! The names are stored sealed until then.
 
 mod announce;
 mod begin;
@@ -38,7 +38,7 @@ impl Store {
     /// sent with names until [`Store::continue_erasure`] came to it. A repeated request gets the report of the first one.
     ///
     /// # Errors
-    /// [`Error::Missing`] when the app has no such customer and never forgot one; [`Error::Unavailable`] when the customer
+    /// [`Error::Missing`] when the app has no such customer and never erased one; [`Error::Unavailable`] when the customer
     /// was merged or moved at the same moment.
     pub async fn erase_customer(&self, erase: Erase) -> Result<Erasure, Error> {
         let secrets = self.secrets.clone();

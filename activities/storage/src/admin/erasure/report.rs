@@ -34,18 +34,18 @@ stored! {
         Alarms = "alarms",
         /// Transfers from and to them, and what appeared again meanwhile.
         Rest = "rest",
-        /// The names are removed, and destinations are asked to delete the user.
+        /// The names are removed, and destinations get requests to delete the user.
         Destinations = "destinations",
         /// All is done.
         Done = "done",
     }
 }
 
-/// Whether a destination was asked to delete a user.
+/// How far the request to a destination to delete a user came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeletionStatus {
-    /// It is to be asked.
+    /// The request is still to be sent.
     Pending,
     /// It accepted the request.
     Accepted,
@@ -53,16 +53,16 @@ pub enum DeletionStatus {
     NotPossible,
 }
 
-/// A destination that is asked to delete a user.
+/// A destination that gets a request to delete a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeletionState {
     /// Which one.
     pub destination_id: DestinationId,
-    /// Whether it was asked.
+    /// How far the request came.
     pub status: DeletionStatus,
     /// Number of requests.
     pub attempts: u32,
-    /// Why it could not be asked, or why the last request failed.
+    /// Why no request could be sent, or why the last one failed.
     pub error: Option<String>,
 }
 
@@ -127,7 +127,7 @@ const NOTE: Sql = statement! {"
 "};
 
 impl Erasure {
-    /// The destinations that are still to be asked.
+    /// The destinations whose request is still to be sent.
     pub fn pending(&self) -> impl Iterator<Item = &DeletionState> {
         self.destinations.iter().filter(|one| one.status == DeletionStatus::Pending)
     }
@@ -142,7 +142,7 @@ impl ErasureRow {
             .map_err(|_| Error::corrupt("the names of an erased customer are not readable"))
     }
 
-    /// Stores how far it came. Once the names are removed and no destination is to be asked, all is done, and the names
+    /// Stores how far it came. Once the names are removed and no request is still to be sent, all is done, and the names
     /// are removed here too.
     pub fn note(mut self, write: &mut Write<'_>) -> Result<(), Error> {
         if self.report.stage == ErasureStage::Destinations && self.report.pending().next().is_none() {

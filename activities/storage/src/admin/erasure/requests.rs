@@ -1,4 +1,4 @@
-//! Requests to destinations that they delete a user, until each accepted one or cannot be asked.
+//! Requests to destinations that they delete a user, until each accepted one or can get none.
 
 use super::report::{DeletionState, DeletionStatus, ErasureRow, SELECT};
 use crate::db::error::Error;
@@ -24,7 +24,7 @@ pub struct DeletionRequest {
     pub app: AppId,
     /// The ids under which destinations may know the user.
     pub user_ids: Vec<String>,
-    /// The destinations that are to be asked.
+    /// The destinations whose request is still to be sent.
     pub destinations: Vec<DestinationId>,
 }
 

@@ -92,14 +92,13 @@ impl Thread {
     pub fn work(mut self, mut jobs: Queue) {
         let _entered = self.place.enter();
         while let Some((first, is_acceptance)) = self.next(&mut jobs) {
-            let mut other = Some(first);
-            if let Some(first) = other.take_if(|_| is_acceptance) {
-                self.place.take();
-                let mut group = gather(first, &mut self.acceptances, OWN.items);
-                self.try_write_group(&mut group);
+            let other = if is_acceptance {
+                self.accept(first);
                 // What else waits has its turn after each group of acceptances, however fast the next one comes.
-                other = jobs.try_recv().ok();
-            }
+                jobs.try_recv().ok()
+            } else {
+                Some(first)
+            };
             if let Some(first) = other {
                 self.place.take();
                 let mut group = gather(first, &mut jobs, self.bounds.items);
@@ -119,12 +118,11 @@ impl Thread {
         })
     }
 
-    fn accept(&mut self) {
-        if let Ok(first) = self.acceptances.try_recv() {
-            self.place.take();
-            let mut group = gather(first, &mut self.acceptances, OWN.items);
-            self.try_write_group(&mut group);
-        }
+    /// Runs a group of acceptances.
+    fn accept(&mut self, first: Box<dyn Job>) {
+        self.place.take();
+        let mut group = gather(first, &mut self.acceptances, OWN.items);
+        self.try_write_group(&mut group);
     }
 
     fn try_write_group(&mut self, group: &mut [Box<dyn Job>]) {
@@ -151,8 +149,10 @@ impl Thread {
     pub fn commit_group(&mut self, mut group: &mut [Box<dyn Job>]) {
         let (mut length, mut undone, mut tries) = (group.len(), 0, 0);
         while let Some(first) = group.first() {
-            if !first.kind().is_acceptance() {
-                self.accept();
+            if !first.kind().is_acceptance()
+                && let Ok(acceptance) = self.acceptances.try_recv()
+            {
+                self.accept(acceptance);
             }
             length = length.clamp(1, group.len());
             let (done, errors) = match self.transact(&mut group[..length]) {
