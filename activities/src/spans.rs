@@ -4,7 +4,7 @@
 use domain::{CollapseKey, DestinationId, TraceContext};
 use protocols::http::{Method, Reply, Request};
 use std::future::Future;
-use storage::{Batch, Claim, Mode, SettlingTrace, Store, chain};
+use storage::{Batch, Lease, Mode, SettlingTrace, Store, chain};
 use traces::{Begun, Span, SpanKind};
 use workflows::contract::workflow_id;
 
@@ -57,21 +57,21 @@ impl Settling {
 }
 
 /// Begins the span of an attempt: below the settling of its first event, with links to those of the others.
-pub fn attempt(claim: &Claim, batch: &Batch) -> Span {
+pub fn attempt(lease: &Lease, batch: &Batch) -> Span {
     if !traces::is_on() {
         return Span::none();
     }
     let contexts = batch.attempts.iter().filter_map(|attempt| attempt.traceparent.as_deref()?.parse().ok());
     let contexts: Vec<TraceContext> = contexts.collect();
-    let name = match claim.mode {
+    let name = match lease.mode {
         Mode::Lane => "RunActivity:deliver",
         Mode::Drain | Mode::Probe => "RunActivity:supervise",
     };
     let span = Span::of(&contexts, name, SpanKind::Server);
     span.describe(|span| {
-        span.set("collapse_key", claim.key.to_string());
-        span.set("destination.id", claim.destination.to_string());
-        span.set("mode", claim.mode.as_str());
+        span.set("collapse_key", lease.key.to_string());
+        span.set("destination.id", lease.destination.to_string());
+        span.set("mode", lease.mode.as_str());
         if let [attempt] = batch.attempts.as_slice() {
             span.set("event.id", attempt.event_id.to_string());
             span.set("event.type", attempt.event_type.clone());

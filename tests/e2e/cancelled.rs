@@ -88,7 +88,7 @@ async fn a_clock_step_sends_nothing_beside_a_request_in_flight() {
     world.receiver.answer(Reply::Status(200));
     clock.set(clock.now().plus(TWO_MINUTES));
     world.by_script("--signal-name probe ").await;
-    wait::until(SOON, "a claim of the lane whose lease seems over", async || {
+    wait::until(SOON, "another lease of the lane whose lease seems over", async || {
         let log = world.installation.logs();
         if log.contains("a lease was over while its request was still in flight") { Ok(()) } else { Err(log) }
     })

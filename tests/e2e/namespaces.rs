@@ -130,7 +130,7 @@ async fn installations_that_start_at_once_agree_on_the_namespace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sweep_that_was_terminated_is_claimed_by_its_owner_again() {
+async fn a_sweep_that_was_terminated_is_started_by_its_owner() {
     let temporal = Temporal::start(Memory::Volatile).await;
     let sns = Sns::new();
     let [first, second] = [(); 2].map(|()| Installation::new(Backend::Postgres, &temporal.address(), &sns));
@@ -144,7 +144,7 @@ async fn a_sweep_that_was_terminated_is_claimed_by_its_owner_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sweep_that_was_replaced_by_hand_is_claimed_again() {
+async fn a_sweep_that_was_replaced_by_hand_is_taken_back() {
     let temporal = Temporal::start(Memory::Volatile).await;
     let installation = Installation::new(Backend::Postgres, &temporal.address(), &Sns::new());
     let mut serve = installation.start(&["serve"], &[]);

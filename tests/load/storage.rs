@@ -1,5 +1,5 @@
 //! `storage-load` measures how many purchases a second the storage calls of one worker and of two get through on a
-//! PostgreSQL whose round trips take a millisecond more: load, record, claim and finish, for one notification and one
+//! PostgreSQL whose round trips take a millisecond more: load, record, lease and finish, for one notification and one
 //! webhook each.
 //!
 //! ```sh
@@ -19,8 +19,8 @@ use domain::{
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{
-    Attempt, AttemptClass, Claim, Claimed, Config, Database, DeliveryResult, EndpointSignal, EventResult, Fate, Filter,
-    Finish, Key, Limits, Loaded, Mode, NewDestination, NewNotification, NewPlatform, PlatformSettings, Record,
+    Attempt, AttemptClass, Config, Database, DeliveryResult, EndpointSignal, EventResult, Fate, Filter, Finish, Key,
+    Lease, LeaseResult, Limits, Loaded, Mode, NewDestination, NewNotification, NewPlatform, PlatformSettings, Record,
     Recorded, Rendered, SecretString, Store, Traits, Verdict,
 };
 use system_tests::distance::Distance;
@@ -230,20 +230,20 @@ fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
 async fn deliver(store: &Store, key: CollapseKey, destination: DestinationId) -> anyhow::Result<()> {
     loop {
         let token = api::clock::random_uuid().to_string();
-        let claim = Claim {
+        let lease = Lease {
             key,
             destination,
             token: token.clone(),
-            lease: Duration::from_secs(30),
+            duration: Duration::from_secs(30),
             mode: Mode::Lane,
             at_most: 10,
             render: Arc::new(|_, unsent| Rendered::Body(unsent.body.to_string())),
         };
-        let batch = match store.claim(claim).await? {
-            Claimed::Send(batch) => batch,
-            Claimed::Idle(storage::Idle::Closed { .. }) => return Ok(()),
-            Claimed::Idle(_) => continue,
-            Claimed::Undeliverable { .. } => anyhow::bail!("{key} cannot be delivered"),
+        let batch = match store.lease(lease).await? {
+            LeaseResult::Send(batch) => batch,
+            LeaseResult::Idle(storage::Idle::Closed { .. }) => return Ok(()),
+            LeaseResult::Idle(_) => continue,
+            LeaseResult::Undeliverable { .. } => anyhow::bail!("{key} cannot be delivered"),
         };
         let delivered = |attempt: &Attempt| EventResult {
             delivery_id: attempt.delivery_id,

@@ -83,7 +83,7 @@ impl Forbidden {
             let is_old = newest.get(&delivery["collapse_key"].to_string()).is_some_and(|newest| {
                 delivery["event_type"] == "purchase.updated" && delivery["revision"].as_i64() < Some(*newest)
             });
-            // An older state becomes superseded when its lane is claimed the next time.
+            // An older state becomes superseded when its lane is leased the next time.
             let end = match delivery["status"].as_str() {
                 Some("pending") => "pending",
                 Some("superseded") if is_old => "superseded",

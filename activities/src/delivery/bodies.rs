@@ -1,7 +1,7 @@
-//! Renders the bodies of events when storage claims them. The kind of the destination defines the body. Truncated
+//! Renders the bodies of events when storage leases their lane. The kind of the destination defines the body. Truncated
 //! values and refused user ids are counted in metrics.
 //!
-//! When storage repeats a claim's transaction, the same truncation is counted twice.
+//! When storage repeats a lease's transaction, the same truncation is counted twice.
 
 use protocols::destinations::{Config, RenderNotes};
 use storage::{Destination, Rendered, Unsent};

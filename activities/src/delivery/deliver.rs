@@ -6,13 +6,13 @@
 //! activity ends without a failure, and the destination's own run delivers what is pending in the lane. It also ends
 //! when the lane is closed: nothing is pending, or the destination is disabled or deleted.
 
-use crate::delivery::attempt::{AttemptResult, Completed, LEASE_RETRY, NO_LIMIT, Next, Turn, attempt, claim};
+use crate::delivery::attempt::{AttemptResult, Completed, LEASE_RETRY, NO_LIMIT, Next, Turn, attempt, lease};
 use crate::dependencies::Context;
 use crate::failure::Failed;
 use domain::DestinationId;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{Claim, Idle, LaneState, Mode, fault};
+use storage::{Idle, LaneState, Lease, Mode, fault};
 use temporalio_sdk::activities::ActivityInfo;
 use tokio::time::Instant;
 use workflows::activities::{Deliver, Delivered};
@@ -22,7 +22,7 @@ use workflows::options::PROMPT_ATTEMPT;
 const BUDGET: Duration = Duration::from_secs(8);
 
 /// How long a lane waits while a request about another purchase of its user is in flight. Then the destination's run
-/// delivers it; otherwise a user with many purchases would cause many futile claims.
+/// delivers it; otherwise a user with many purchases would cause many futile tries to lease.
 const USER_BUSY_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The beginning of the lease tokens of one execution of an activity: `run/activity/attempt/random`. A workflow task that
@@ -88,12 +88,12 @@ pub async fn deliver(context: &Context, token: &str, lane: &Deliver) -> Result<D
 async fn attempts(context: &Context, token: &str, lane: &Deliver) -> Result<Delivered, Failed> {
     let began = Instant::now();
     let destination = lane.destination_id;
-    // A late result of an earlier claim must not end the lease of a later one.
+    // A late result of an earlier lease must not end the lease of a later one.
     let mut tokens = (0_u64..).map(|number| format!("{token}/{number}"));
     let mut token = || tokens.next().unwrap_or_default();
-    let mut turn = Turn::new(claim(lane.collapse_key, destination, token(), Mode::Lane));
+    let mut turn = Turn::new(lease(lane.collapse_key, destination, token(), Mode::Lane));
     loop {
-        let again = Claim { token: token(), ..turn.claim.clone() };
+        let again = Lease { token: token(), ..turn.lease.clone() };
         let next = Next { token: token(), is_wanted: &|| began.elapsed() < BUDGET };
         match attempt(context, turn, Some(next)).await? {
             AttemptResult::Completed(Completed { next: Some(next), .. }) => {
@@ -104,7 +104,7 @@ async fn attempts(context: &Context, token: &str, lane: &Deliver) -> Result<Deli
                 if let Some(delivered) = finish_run(context, destination, &completed, began.elapsed())? {
                     return Ok(delivered);
                 }
-                turn = Turn::new(Claim { at_most: completed.at_most.unwrap_or(NO_LIMIT), ..again });
+                turn = Turn::new(Lease { at_most: completed.at_most.unwrap_or(NO_LIMIT), ..again });
             }
             AttemptResult::Idle(Idle::Closed { last_seq }) => return Ok(Delivered { last_seq, more: false }),
             AttemptResult::Idle(Idle::UserBusy { wait, .. }) if began.elapsed() < USER_BUSY_TIMEOUT => {

@@ -9,8 +9,8 @@ use storage::fault;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// How long a request waits for the one before it: that one was recorded, and so this one was claimed, a moment before it
-/// ends here.
+/// How long a request waits for the one before it: that one was recorded, and so the lane was leased for this one, a
+/// moment before it ends here.
 const MOMENT: Duration = Duration::from_millis(500);
 
 /// The requests in flight. Clones share them.

@@ -2,28 +2,28 @@
 //! registered, and that the sweep runs and is this installation's.
 //!
 //! The process starts without waiting for Temporal: meanwhile notifications are accepted and stored. `connection`
-//! connects; `claim` finds out whose the namespace is; `dev_server` holds the addresses of a server that this process
+//! connects; `namespace` finds out whose the namespace is; `dev_server` holds the addresses of a server that this process
 //! starts; `search_attributes` registers them; `run_signals` decides when to signal a run.
 
-mod claim;
 mod connection;
 mod dev_server;
 mod error;
+mod namespace;
 mod pending;
 mod run_signals;
 mod search_attributes;
 mod status;
 mod stuck;
 
-pub use claim::NamespaceTaken;
 pub use connection::namespace_of;
 pub use dev_server::{Addresses, DevServer};
 pub use error::TemporalError;
+pub use namespace::NamespaceTaken;
 pub use stuck::Stuck;
 
-use claim::{Claimed, Observed};
 use connection::{FAILURES_BEFORE_WARNING, Server, connect};
 use domain::{CollapseKey, DestinationId, OrgId, PlatformId};
+use namespace::{Observed, Ownership};
 use run_signals::RunSignals;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,7 +46,7 @@ use workflows::signal::{DestinationSignal, Signal};
 use workflows::{attributes, contract, purchase};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time between two attempts to connect, and to claim the namespace for the first time.
+/// Time between two attempts to connect, and to take the namespace for the first time.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// Time between two checks that the sweep runs and is this installation's, and that the search attributes exist.
 const ENSURE_INTERVAL: Duration = Duration::from_secs(10);
@@ -143,20 +143,20 @@ impl Engine {
         let (mut observed, mut failures) = (Observed::default(), 0_u32);
         loop {
             let ensured = self.ensure(&client, &mut observed, failures).await;
-            self.last_call_succeeded.store(matches!(ensured, Ok(Claimed::Ours)), Ordering::Relaxed);
+            self.last_call_succeeded.store(matches!(ensured, Ok(Ownership::Ours)), Ordering::Relaxed);
             let is_starting = matches!(*publish.borrow(), Access::Unknown);
             failures = if ensured.is_ok() { 0 } else { failures.saturating_add(1) };
             match ensured {
-                Ok(Claimed::Ours) => _ = publish.send_if_modified(|access| access.give(&client)),
-                Ok(Claimed::Pending) => {}
-                Ok(Claimed::Taken(taken)) => _ = publish.send_if_modified(|access| access.take(taken)),
+                Ok(Ownership::Ours) => _ = publish.send_if_modified(|access| access.give(&client)),
+                Ok(Ownership::Pending) => {}
+                Ok(Ownership::Taken(taken)) => _ = publish.send_if_modified(|access| access.take(taken)),
                 // A server that was just started needs some attempts.
                 Err(error) if (!is_starting && failures == 1) || failures.is_multiple_of(FAILURES_BEFORE_WARNING) => {
                     tracing::warn!(error = %error, "the sweep or the search attributes could not be ensured");
                 }
                 Err(_) => {}
             }
-            // After an outage the server may be empty: this process claims it again before any other.
+            // After an outage the server may be empty: this process takes it again before any other.
             let is_urgent = failures > 0 || matches!(*publish.borrow(), Access::Unknown);
             let interval = if is_urgent { RETRY_INTERVAL } else { ENSURE_INTERVAL };
             tokio::select! {
@@ -326,9 +326,14 @@ impl Engine {
     ///
     /// Search attributes only help people to find runs. If they cannot be registered after so many failures, they are
     /// left out until they can.
-    async fn ensure(&self, client: &Client, observed: &mut Observed, failures: u32) -> Result<Claimed, TemporalError> {
-        let claimed = self.claim(client, observed).await?;
-        if matches!(claimed, Claimed::Ours)
+    async fn ensure(
+        &self,
+        client: &Client,
+        observed: &mut Observed,
+        failures: u32,
+    ) -> Result<Ownership, TemporalError> {
+        let ownership = self.take_namespace(client, observed).await?;
+        if matches!(ownership, Ownership::Ours)
             && let Err(error) = self.register(client).await
         {
             if self.left_out().is_none() && failures < FAILURES_BEFORE_WARNING {
@@ -337,7 +342,7 @@ impl Engine {
             tracing::warn!(error = %error, "the search attributes could not be registered; tried again soon");
             self.leave_out_unknown();
         }
-        Ok(claimed)
+        Ok(ownership)
     }
 
     /// Terminates the run of the sweep, whatever holds it up, and starts another.

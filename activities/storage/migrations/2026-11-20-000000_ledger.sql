@@ -232,7 +232,7 @@ CREATE TABLE destinations (
 );
 CREATE UNIQUE INDEX destinations_name ON destinations (app_id, name) WHERE deleted_at IS NULL;
 
--- The health of a destination. Written by failures and by the first success after them; by every claim only where it has
+-- The health of a destination. Written by failures and by the first success after them; by every lease only where it has
 -- a rate.
 CREATE TABLE health (
     destination_id TEXT NOT NULL PRIMARY KEY REFERENCES destinations (id),
@@ -797,7 +797,7 @@ CREATE TABLE deliveries (
     -- counts as attempted when that was received.
     first_tried_at BIGINT,
     tried_at BIGINT,
-    -- The body and the environment in which it is sent: both are frozen at the first claim, and NULL before. The body is
+    -- The body and the environment in which it is sent: both are frozen at the first lease, and NULL before. The body is
     -- NULL again once the delivery ended: a redelivery is another one.
     body TEXT,
     environment TEXT,
@@ -806,7 +806,7 @@ CREATE TABLE deliveries (
     analytics_device_id TEXT,
     -- The `nameless_device_id` of the lane, if the body has it and the customer's name.
     joined_device_id TEXT,
-    -- The revenue in the body, in USD; below 0 for a refund. NULL when the body has none, and before the first claim.
+    -- The revenue in the body, in USD; below 0 for a refund. NULL when the body has none, and before the first lease.
     revenue TEXT,
     last_error TEXT,
     -- NULL once it ended.
@@ -816,7 +816,7 @@ CREATE TABLE deliveries (
     -- When its attempts were removed because of their age.
     pruned_at BIGINT
 --sqlite   );
---postgres -- Room on each page for the frozen bodies: a claim changes no indexed column, so that no index is written.
+--postgres -- Room on each page for the frozen bodies: a lease changes no indexed column, so that no index is written.
 --postgres ) WITH (fillfactor = 75);
 CREATE UNIQUE INDEX deliveries_id ON deliveries (id);
 CREATE UNIQUE INDEX deliveries_event ON deliveries (event_id, destination_id, n);

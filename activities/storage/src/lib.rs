@@ -51,15 +51,15 @@ pub use delivery::class::AttemptClass;
 pub use delivery::destination_need::{DestinationNeed, LanesInBackoff};
 pub use delivery::health::HealthView;
 pub use delivery::lanes::{
-    Attempt, Batch, Claim, Claimed, DeliveryResult, EndpointSignal, EventResult, Finish, FinishResult, Idle, LaneState,
-    Mode, Render, Rendered, Sibling, Unsent, Verdict,
+    Attempt, Batch, DeliveryResult, EndpointSignal, EventResult, Finish, FinishResult, Idle, LaneState, Lease,
+    LeaseResult, Mode, Render, Rendered, Sibling, Unsent, Verdict,
 };
 pub use delivery::last_sweep::LastSweep;
 pub use delivery::late::LateDestinations;
 pub use delivery::overdue::{Due, Overdue, Postponed, Quota};
 pub use delivery::stream::finish::{StreamFinished, StreamRequest, StreamResult, StreamStatus, StreamVerdict, Tried};
 pub use delivery::stream::start::{StreamStart, StreamStarted};
-pub use delivery::stream::{StreamBatch, StreamClaim, StreamPage, StreamWait, StreamedEvent};
+pub use delivery::stream::{StreamBatch, StreamLease, StreamPage, StreamWait, StreamedEvent};
 pub use delivery::unnamed::LONGEST_WAIT;
 pub use devices::accept::{AcceptedReports, DeviceReport, DeviceRequest};
 pub use devices::claims::accept::{ClaimCounts, Claiming};

@@ -40,7 +40,7 @@ async fn check(store: &Store, engine: Option<&Engine>) -> Result<bool, storage::
     let last = store.last_sweep().await?;
     metrics::set_sweep_age(&last);
     let Some(engine) = engine.filter(|_| last.is_late()) else { return Ok(last.is_late()) };
-    if !store.claim_sweep_restart().await? {
+    if !store.take_sweep_restart().await? {
         return Ok(true);
     }
     match engine.restart_sweep().await {

@@ -65,7 +65,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "settle_capped_values_total",
         &["kind"],
-        "Values that were cut in bodies, by kind of destination. A claim that storage repeats counts again.",
+        "Values that were cut in bodies, by kind of destination. A lease that storage repeats counts again.",
     ),
     gauge("settle_check_violations", &[], "Rows that break a rule of the check; must read 0."),
     counter(
@@ -162,7 +162,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "settle_refused_ids_total",
         &["kind", "reason"],
-        "Events that failed unsent for the customer's id, by kind of destination. A claim that storage repeats counts again.",
+        "Events that failed unsent for the customer's id, by kind of destination. A lease that storage repeats counts again.",
     ),
     gauge("settle_request_body_bytes", &["listener"], "Bytes of request bodies that are read or worked on.").bytes(),
     gauge(

@@ -3,12 +3,12 @@
 
 use super::erasure::{by, finish as erased, left};
 use super::people::{device as described, log_in, place};
-use super::sending::{RETRY, Sent, claim, finish, must_send, rendering};
+use super::sending::{RETRY, Sent, finish, lease, must_send, rendering};
 use super::world::{World, secret, story};
 use domain::device::Device;
 use domain::user::{Attributes, PROFILE_UPDATED};
 use domain::{CollapseKey, DestinationId, RedeliverySelector, TransitionKind, UserId};
-use storage::{Claim, CustomerKey, CustomerName, CustomerNames, Owner, Page, Render, Rendered, Run, Verdict};
+use storage::{CustomerKey, CustomerName, CustomerNames, Lease, Owner, Page, Render, Rendered, Run, Verdict};
 
 /// A body that names the device.
 fn devices() -> Render {
@@ -16,7 +16,7 @@ fn devices() -> Render {
 }
 
 async fn send(world: &World, key: CollapseKey, to: DestinationId) -> Sent {
-    must_send(&world.store, Claim { render: devices(), ..claim(key, to, "a") }).await
+    must_send(&world.store, Lease { render: devices(), ..lease(key, to, "a") }).await
 }
 
 /// Sends what is pending of a purchase up to an event of this type, and returns the body of that.

@@ -3,20 +3,20 @@
 
 use super::payments::monthly;
 use super::profiling::PURCHASED;
-use super::sending::{HOUR_MS, Sent, claim, rendering};
+use super::sending::{HOUR_MS, Sent, lease, rendering};
 use super::world::{Report, World, reported, story};
 use domain::user::{Attributes, PROFILE_UPDATED};
 use domain::{CollapseKey, DestinationId, NotificationKind, Snapshot, Timestamp, TransitionKind};
-use storage::{Claim, Claimed, DestinationPatch, Page, Rendered, Run, Verdict};
+use storage::{DestinationPatch, Lease, LeaseResult, Page, Rendered, Run, Verdict};
 
 const DAY_AND_HOUR_MS: i64 = 25 * HOUR_MS;
 
 impl World {
-    /// Claims a lane with this result of rendering, after which nothing is left to send.
+    /// Leases a lane with this result of rendering, after which nothing is left to send.
     async fn put_aside(&self, key: CollapseKey, to: DestinationId, rendered: Rendered) {
         let render = rendering(move |_| rendered.clone());
-        let claimed = self.store.claim(Claim { render, ..claim(key, to, "aside") }).await.unwrap();
-        assert!(!matches!(claimed, Claimed::Send(_)), "{claimed:?}");
+        let leased = self.store.lease(Lease { render, ..lease(key, to, "aside") }).await.unwrap();
+        assert!(!matches!(leased, LeaseResult::Send(_)), "{leased:?}");
     }
 
     /// The number of purchases that are due now.
@@ -31,7 +31,7 @@ impl World {
 
     /// Lets the next deliveries of a lane fail, and returns their types.
     async fn kill(&self, key: CollapseKey, to: DestinationId) -> Vec<String> {
-        let Claimed::Send(batch) = self.claim(key, to, "kill").await else { return Vec::new() };
+        let LeaseResult::Send(batch) = self.lease(key, to, "kill").await else { return Vec::new() };
         let sent = Sent { batch, key, to, token: "kill".to_owned(), mode: storage::Mode::Lane };
         self.finish(&sent, Verdict::Failed).await;
         sent.types().into_iter().map(str::to_owned).collect()

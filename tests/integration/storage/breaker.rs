@@ -1,13 +1,13 @@
 //! A failing destination: its breaker, probes, pauses, and when it is disabled. What is pending for it is never lost.
 
-use super::sending::{HOUR_MS, RETRY, claim, finish};
+use super::sending::{HOUR_MS, RETRY, finish, lease};
 use super::world::{World, story};
 use domain::time::{DAY, HOUR, duration};
 use domain::{CollapseKey, DestinationId};
 use std::time::Duration;
 use storage::{
-    AlarmFilter, AttemptClass, Claim, Claimed, DestinationNeed, DestinationPatch, EndpointSignal, HealthView, Idle,
-    LaneState, Mode, Page, Verdict,
+    AlarmFilter, AttemptClass, DestinationNeed, DestinationPatch, EndpointSignal, HealthView, Idle, LaneState, Lease,
+    LeaseResult, Mode, Page, Verdict,
 };
 
 const LONG: Verdict = Verdict::Retry { delay: HOUR.saturating_mul(10) };
@@ -87,11 +87,11 @@ story! {
         let shown = world.store.destination(hook.id).await.unwrap();
         assert_eq!((shown.state.as_str(), shown.reason.as_deref()), ("open", Some("the endpoint answered 500")));
         for (mode, receipt) in [(Mode::Lane, "r10"), (Mode::Drain, "r10"), (Mode::Lane, "r3")] {
-            let claimed = world.store.claim(Claim { mode, ..claim(world.key(receipt), hook.id, "c") }).await.unwrap();
-            assert!(matches!(claimed, Claimed::Idle(Idle::Pending { wait, last_seq: 1.. }) if (1..=30_000).contains(&wait.as_millis())), "{claimed:?}");
+            let leased = world.store.lease(Lease { mode, ..lease(world.key(receipt), hook.id, "c") }).await.unwrap();
+            assert!(matches!(leased, LeaseResult::Idle(Idle::Pending { wait, last_seq: 1.. }) if (1..=30_000).contains(&wait.as_millis())), "{leased:?}");
         }
-        let nothing = world.claim(world.key("unheard"), hook.id, "n").await;
-        assert!(matches!(nothing, Claimed::Idle(Idle::Closed { last_seq: 0 })), "{nothing:?}");
+        let nothing = world.lease(world.key("unheard"), hook.id, "n").await;
+        assert!(matches!(nothing, LeaseResult::Idle(Idle::Closed { last_seq: 0 })), "{nothing:?}");
         assert_eq!(world.store.lanes(world.key("r10")).await.unwrap().len(), 1, "it is pending, not erased");
         let HealthView { health, pending } = world.store.health(hook.id).await.unwrap();
         assert_eq!((health.failures, pending), (10, 11));
@@ -235,7 +235,7 @@ story! {
         let pending = sorted(&world, &["r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9"]);
         assert_eq!(drained(&world, hook.id).await, pending);
         let drain = world.attempt_as(Mode::Drain, pending[0], hook.id, "d").await;
-        assert_eq!(drained(&world, hook.id).await.len(), 9, "a claimed lane is not drained");
+        assert_eq!(drained(&world, hook.id).await.len(), 9, "a leased lane is not drained");
         assert!(matches!(world.finish(&drain, LONG).await, LaneState::Wait { .. }));
         assert_eq!(drained(&world, hook.id).await.len(), 9, "a lane that was attempted since keeps its back-off");
         let mine = world.attempt(pending[1], hook.id, "l").await;
@@ -289,7 +289,7 @@ story! {
         world.store.retry_now(hook).await.unwrap();
         world.pass(5);
         world.send("r1", hook, LONG).await;
-        assert!(matches!(world.claim(world.key("r1"), hook, "early").await, Claimed::Idle(Idle::Wait { .. })));
+        assert!(matches!(world.lease(world.key("r1"), hook, "early").await, LeaseResult::Idle(Idle::Wait { .. })));
         world.pass(5_001);
         assert_eq!(world.attempt(world.key("r1"), hook, "due").await.number, 2, "the retry used up no step");
     }
@@ -308,7 +308,7 @@ story! {
         assert_eq!(shown.reason.as_deref(), Some("the endpoint is gone"));
         world.revise("r0", 2).await;
         for receipt in ["r0", "r1", "r2"] {
-            assert!(matches!(world.claim(world.key(receipt), hook.id, "b").await, Claimed::Idle(Idle::Closed { last_seq: 1.. })));
+            assert!(matches!(world.lease(world.key(receipt), hook.id, "b").await, LeaseResult::Idle(Idle::Closed { last_seq: 1.. })));
         }
         assert_eq!(destination_need(&world, hook.id).await, DestinationNeed::Rest);
         assert_eq!(world.store.health(hook.id).await.unwrap().pending, 4);
@@ -347,7 +347,7 @@ story! {
 }
 
 story! {
-    async fn a_stale_claim_does_not_affect_the_health_of_a_destination(world: World) {
+    async fn a_stale_lease_does_not_affect_the_health_of_a_destination(world: World) {
         let hook = world.destination("hook").await;
         for receipt in ["r1", "r2", "r3", "r4"] {
             world.revise(receipt, 1).await;

@@ -5,7 +5,7 @@ use super::sending::{RETRY, Sent, finish};
 use super::world::{LEASE_MS, World, new_destination, new_platform, record, renewal, story};
 use domain::{Decision, Outcome, RedeliverySelector, TransitionKind};
 use storage::{
-    Accepted, Claimed, DestinationPatch, EndpointSignal, Fate, Filter, Mode, NewNotification, Owner, Page, Run,
+    Accepted, DestinationPatch, EndpointSignal, Fate, Filter, LeaseResult, Mode, NewNotification, Owner, Page, Run,
     SecretString, TopicRequest, Verdict,
 };
 
@@ -309,8 +309,8 @@ story! {
             world.revise(&format!("r{number}"), 1).await;
         }
         for number in 0..12 {
-            let sent = match world.claim(world.key(&format!("r{number}")), hook.id, "a").await {
-                Claimed::Send(batch) => batch,
+            let sent = match world.lease(world.key(&format!("r{number}")), hook.id, "a").await {
+                LeaseResult::Send(batch) => batch,
                 _ => break,
             };
             let key = world.key(&format!("r{number}"));

@@ -1,7 +1,7 @@
 //! How far platforms are connected: their first delivery, their newest purchase, and the cost of reading many of them;
 //! and a receipt that is searched on all platforms.
 
-use super::sending::{claim, finish, must_send};
+use super::sending::{finish, lease, must_send};
 use super::world::{BEGINNING, World, happened, new_platform, record, renewal, story};
 use domain::{CollapseKey, PlatformId, Timestamp, TransitionKind};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -30,7 +30,7 @@ story! {
             let loaded = world.load(key).await;
             world.done(happened(record(key, &loaded), &[TransitionKind::Renewed])).await;
             world.now.fetch_add(1_000_000, Ordering::SeqCst);
-            let sent = must_send(&world.store, claim(key, hook, &receipt)).await;
+            let sent = must_send(&world.store, lease(key, hook, &receipt)).await;
             world.store.finish(finish(&sent, verdict)).await.unwrap();
             let noted = delivered_at(&world.store, world.platform.id).await;
             assert_eq!(noted.is_some(), verdict == Verdict::Delivered, "{number}");

@@ -1,11 +1,11 @@
 //! Lanes: at most one attempt in flight, the newest state only, and nothing pending is erased.
 
-use super::sending::{Sent, claim, finish};
+use super::sending::{Sent, finish, lease};
 use super::world::{LEASE_MS, World, is_missing, story};
 use domain::time::{duration, millis};
 use domain::{DeliveryId, TransitionKind};
 use storage::{
-    AttemptClass, Claimed, DeliveryFilter, DestinationPatch, EndpointSignal, Finish, Idle, LaneState, Mode, Page,
+    AttemptClass, DeliveryFilter, DestinationPatch, EndpointSignal, Finish, Idle, LaneState, LeaseResult, Mode, Page,
     Verdict,
 };
 
@@ -22,7 +22,7 @@ story! {
         let last_seq = world.raw().number("SELECT MAX(seq) AS value FROM deliveries");
         assert_eq!(done, LaneState::Closed { last_seq });
         assert!(!world.store.holds_lease(attempt.key, attempt.to, "a").await.unwrap());
-        assert!(matches!(world.claim(key, hook.id, "b").await, Claimed::Idle(Idle::Closed { last_seq: seen }) if seen == last_seq));
+        assert!(matches!(world.lease(key, hook.id, "b").await, LeaseResult::Idle(Idle::Closed { last_seq: seen }) if seen == last_seq));
         assert_eq!(world.store.lanes(key).await.unwrap(), []);
         let view = world.store.delivery(attempt.delivery_id).await.unwrap();
         assert_eq!((view.status.as_str(), view.attempts, view.next_due_at), ("delivered", 1, None));
@@ -37,7 +37,7 @@ story! {
         world.revise("r1", 1).await;
         let key = world.key("r1");
         let first = world.attempt(key, hook.id, "a").await;
-        let Claimed::Idle(Idle::Leased { wait }) = world.claim(key, hook.id, "b").await else { panic!("two have the lane") };
+        let LeaseResult::Idle(Idle::Leased { wait }) = world.lease(key, hook.id, "b").await else { panic!("two have the lane") };
         assert!((1..=LEASE_MS).contains(&millis(wait)));
         world.pass(LEASE_MS + 1);
         assert!(!world.store.holds_lease(first.key, first.to, "a").await.unwrap());
@@ -49,33 +49,33 @@ story! {
 }
 
 story! {
-    async fn what_follows_is_claimed_with_the_record_of_a_request(world: World) {
+    async fn what_follows_is_leased_with_the_record_of_a_request(world: World) {
         let hook = world.destination("hook").await;
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         let key = world.key("r1");
         let first = world.attempt(key, hook.id, "a").await;
         let finished = finish(&first, Verdict::Delivered);
-        let (done, claimed) = world.store.finish_and_claim(finished, claim(key, hook.id, "b")).await.unwrap();
+        let (done, leased) = world.store.finish_and_lease(finished, lease(key, hook.id, "b")).await.unwrap();
         assert_eq!(done.lane, LaneState::More);
-        let Some(Claimed::Send(batch)) = claimed else { panic!("{claimed:?}") };
+        let Some(LeaseResult::Send(batch)) = leased else { panic!("{leased:?}") };
         let second = Sent { batch, key, to: hook.id, token: "b".to_owned(), mode: Mode::Lane };
         assert_ne!(second.delivery_id, first.delivery_id);
         assert!(world.store.holds_lease(key, hook.id, "b").await.unwrap());
         assert!(!world.store.holds_lease(key, hook.id, "a").await.unwrap());
-        let (done, claimed) = world.store.finish_and_claim(finish(&second, Verdict::Delivered), claim(key, hook.id, "c")).await.unwrap();
-        assert!(matches!(done.lane, LaneState::Closed { .. }) && claimed.is_none(), "{done:?} {claimed:?}");
+        let (done, leased) = world.store.finish_and_lease(finish(&second, Verdict::Delivered), lease(key, hook.id, "c")).await.unwrap();
+        assert!(matches!(done.lane, LaneState::Closed { .. }) && leased.is_none(), "{done:?} {leased:?}");
         assert_eq!(world.broken(1000).await, []);
     }
 }
 
 story! {
-    async fn a_claim_that_fails_leaves_the_request_to_be_recorded_alone(world: World) {
+    async fn a_lease_that_fails_leaves_the_request_to_be_recorded_alone(world: World) {
         let hook = world.destination("hook").await;
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         let key = world.key("r1");
         let first = world.attempt(key, hook.id, "a").await;
         world.raw().run("UPDATE destinations SET secret = 'x'");
-        let failed = world.store.finish_and_claim(finish(&first, Verdict::Delivered), claim(key, hook.id, "b")).await;
+        let failed = world.store.finish_and_lease(finish(&first, Verdict::Delivered), lease(key, hook.id, "b")).await;
         assert!(failed.is_err(), "{failed:?}");
         assert!(world.store.holds_lease(key, hook.id, "a").await.unwrap(), "nothing was recorded");
         assert_eq!(world.finish(&first, Verdict::Delivered).await, LaneState::More);
@@ -116,7 +116,7 @@ story! {
         let left = world.finish(&attempt, Verdict::Retry { delay: duration(5_000) }).await;
         assert!(matches!(left, LaneState::Wait { wait } if (4_000..=5_000).contains(&millis(wait))), "{left:?}");
         assert!(world.store.lanes(key).await.unwrap()[0].failing);
-        let Claimed::Idle(Idle::Wait { wait, last_error }) = world.claim(key, hook.id, "b").await else { panic!("not waiting") };
+        let LeaseResult::Idle(Idle::Wait { wait, last_error }) = world.lease(key, hook.id, "b").await else { panic!("not waiting") };
         assert!((1..=5_000).contains(&millis(wait)));
         assert_eq!(last_error.as_deref(), Some("the endpoint answered 500"));
         world.pass(5_001);
@@ -169,9 +169,9 @@ story! {
         assert!(failed.finished_at.is_some());
         let stored = world.store.deliveries(of(other.id), Page::default()).await.unwrap().items.remove(0);
         assert_eq!(stored.status, storage::DeliveryStatus::Pending);
-        // A delivery that was recorded at the moment of the deletion ends when its lane is claimed.
+        // A delivery that was recorded at the moment of the deletion ends when its lane is leased.
         world.raw().run("UPDATE deliveries SET status = 'pending'");
-        assert!(matches!(world.claim(world.key("r1"), hook.id, "a").await, Claimed::Idle(Idle::Closed { .. })));
+        assert!(matches!(world.lease(world.key("r1"), hook.id, "a").await, LeaseResult::Idle(Idle::Closed { .. })));
         let listed = DeliveryFilter { status: Some(storage::DeliveryStatus::Failed), ..Default::default() };
         let failed = world.store.deliveries(listed, Page::default()).await.unwrap().items;
         assert_eq!((failed.len(), failed[0].destination_id), (1, hook.id));
@@ -191,7 +191,7 @@ story! {
         assert!(matches!(again, LaneState::Wait { wait } if millis(wait) <= 2_000), "{again:?}");
         assert_eq!(world.store.attempts(attempt.delivery_id).await.unwrap().len(), 1);
         assert_eq!(world.store.health(hook.id).await.unwrap().health.failures, 1);
-        let unknown = Finish { token: "never claimed".to_owned(), ..end };
+        let unknown = Finish { token: "never leased".to_owned(), ..end };
         assert!(is_missing(&world.store.finish(unknown).await.unwrap_err()));
     }
 }
@@ -268,7 +268,7 @@ story! {
         world.owe_user_event(key, hook.id, "user.subscription.cancelled", 2);
         let first = world.attempt(key, hook.id, "a").await;
         world.finish(&first, Verdict::Retry { delay: duration(9_000) }).await;
-        assert!(matches!(world.claim(key, hook.id, "b").await, Claimed::Idle(Idle::Wait { .. })));
+        assert!(matches!(world.lease(key, hook.id, "b").await, LeaseResult::Idle(Idle::Wait { .. })));
         world.pass(9_001);
         let again = world.attempt(key, hook.id, "c").await;
         assert_eq!(again.delivery_id, first.delivery_id);
@@ -285,7 +285,7 @@ story! {
         world.revise("r1", 1).await;
         let key = world.key("r1");
         assert_eq!(world.store.lanes(key).await.unwrap(), []);
-        assert!(matches!(world.claim(key, hook.id, "a").await, Claimed::Idle(Idle::Closed { last_seq }) if last_seq > 0));
+        assert!(matches!(world.lease(key, hook.id, "a").await, LeaseResult::Idle(Idle::Closed { last_seq }) if last_seq > 0));
         let on = DestinationPatch { enabled: Some(true), ..Default::default() };
         world.store.update_destination(hook.id, on).await.unwrap();
         assert_eq!(world.store.lanes(key).await.unwrap().len(), 1);
@@ -302,7 +302,7 @@ story! {
         world.store.delete_destination(deleted.id).await.unwrap();
         world.revise("r1", 1).await;
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM deliveries"), 0);
-        assert!(matches!(world.claim(world.key("r1"), hook.id, "a").await, Claimed::Idle(Idle::Closed { last_seq: 0 })));
+        assert!(matches!(world.lease(world.key("r1"), hook.id, "a").await, LeaseResult::Idle(Idle::Closed { last_seq: 0 })));
     }
 }
 
@@ -331,22 +331,22 @@ story! {
 }
 
 story! {
-    async fn only_one_of_many_claimers_gets_a_lane(world: World) {
+    async fn only_one_of_many_workers_gets_a_lane(world: World) {
         let hook = world.destination("hook").await;
         let second = world.second_process().await;
         for round in 1..=10 {
             world.revise("r1", round).await;
             let key = world.key("r1");
-            let mut claims = Vec::new();
-            for claimer in 0..8 {
-                let store = if claimer % 2 == 0 { world.store.clone() } else { second.clone() };
-                let token = format!("{round}-{claimer}");
-                claims.push(tokio::spawn(async move { store.claim(claim(key, hook.id, &token)).await.unwrap() }));
+            let mut leases = Vec::new();
+            for worker in 0..8 {
+                let store = if worker % 2 == 0 { world.store.clone() } else { second.clone() };
+                let token = format!("{round}-{worker}");
+                leases.push(tokio::spawn(async move { store.lease(lease(key, hook.id, &token)).await.unwrap() }));
             }
             let mut sent = Vec::new();
-            for (claimer, claim) in claims.into_iter().enumerate() {
-                if let Claimed::Send(batch) = claim.await.unwrap() {
-                    sent.push(Sent { batch, key, to: hook.id, token: format!("{round}-{claimer}"), mode: Mode::Lane });
+            for (worker, lease) in leases.into_iter().enumerate() {
+                if let LeaseResult::Send(batch) = lease.await.unwrap() {
+                    sent.push(Sent { batch, key, to: hook.id, token: format!("{round}-{worker}"), mode: Mode::Lane });
                 }
             }
             assert_eq!(sent.len(), 1);

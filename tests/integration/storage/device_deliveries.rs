@@ -2,13 +2,13 @@
 //! destination over purchases and devices.
 
 use super::aging::MINUTE_MS;
-use super::devices::{claim, done, impression, report, start, uuid};
+use super::devices::{done, impression, lease, report, start, uuid};
 use super::world::{World, new_destination, story};
 use domain::DeviceId;
 use serde_json::json;
 use std::time::Duration;
 use storage::{
-    Claimed, DestinationPatch, DeviceEventFilter, Idle, LimitsPatch, Page, StreamPage, StreamResult, StreamStart,
+    DestinationPatch, DeviceEventFilter, Idle, LeaseResult, LimitsPatch, Page, StreamPage, StreamResult, StreamStart,
     StreamStarted, StreamStatus, StreamVerdict,
 };
 
@@ -26,7 +26,7 @@ story! {
         let failed = StreamResult { error: Some("x".repeat(2_000)), ..done(seqs[2], retry) };
         let refused = StreamResult { error: Some("refused".to_owned()), ..done(seqs[1], StreamVerdict::Failed) };
         let results = vec![done(seqs[0], StreamVerdict::Delivered), refused, failed];
-        world.store.finish_stream(&claim(hook, "run/1"), results, None).await.unwrap();
+        world.store.finish_stream(&lease(hook, "run/1"), results, None).await.unwrap();
 
         let list = async |filter: DeviceEventFilter| {
             let page = world.store.device_events(filter, Page::default()).await.unwrap();
@@ -120,9 +120,9 @@ story! {
         let members = vec![seqs[0], seqs[4], seqs[5]];
         let batch_id = Some(domain::DeliveryId::new(uuid(500)));
         let start = StreamStart { seqs: members.clone(), batch_id };
-        let started = world.store.start_stream_request(&claim(hook, "run/1"), start.clone()).await.unwrap();
+        let started = world.store.start_stream_request(&lease(hook, "run/1"), start.clone()).await.unwrap();
         assert_eq!(started, StreamStarted::In(Duration::ZERO));
-        let lost = world.store.start_stream_request(&claim(hook, "run/2"), start).await.unwrap();
+        let lost = world.store.start_stream_request(&lease(hook, "run/2"), start).await.unwrap();
         assert_eq!(lost, StreamStarted::Lost);
         let retry = StreamVerdict::Retry { delay: Duration::ZERO, counts: true };
         world.record(hook, &members.iter().map(|seq| (*seq, retry)).collect::<Vec<_>>()).await;
@@ -152,20 +152,20 @@ story! {
         assert_eq!(world.streamed(hook).await.channels, 2, "half of the concurrency");
         let mut batches = Vec::new();
         for number in 0..2 {
-            match world.claim(world.key(&format!("r{number}")), hook, "a").await {
-                Claimed::Send(batch) => batches.push(batch),
+            match world.lease(world.key(&format!("r{number}")), hook, "a").await {
+                LeaseResult::Send(batch) => batches.push(batch),
                 other => panic!("there is room for purchase {number}: {other:?}"),
             }
         }
-        let third = world.claim(world.key("r2"), hook, "a").await;
-        assert!(matches!(third, Claimed::Idle(Idle::Pending { .. })), "two and the stream's two are four: {third:?}");
-        world.store.release_stream(&claim(hook, "run/1")).await.unwrap();
+        let third = world.lease(world.key("r2"), hook, "a").await;
+        assert!(matches!(third, LeaseResult::Idle(Idle::Pending { .. })), "two and the stream's two are four: {third:?}");
+        world.store.release_stream(&lease(hook, "run/1")).await.unwrap();
         for number in 2..4 {
-            assert!(matches!(world.claim(world.key(&format!("r{number}")), hook, "a").await, Claimed::Send(_)));
+            assert!(matches!(world.lease(world.key(&format!("r{number}")), hook, "a").await, LeaseResult::Send(_)));
         }
         assert!(matches!(world.page(hook, "run/1").await, StreamPage::Wait(_)), "purchases make all four");
-        let fifth = world.claim(world.key("r4"), hook, "a").await;
-        assert!(matches!(fifth, Claimed::Idle(Idle::Pending { .. })), "{fifth:?}");
+        let fifth = world.lease(world.key("r4"), hook, "a").await;
+        assert!(matches!(fifth, LeaseResult::Idle(Idle::Pending { .. })), "{fifth:?}");
     }
 }
 
@@ -180,14 +180,14 @@ story! {
         world.streamed(hook).await;
         let mut waits = Vec::new();
         loop {
-            match world.store.start_stream_request(&claim(hook, "run/1"), StreamStart::default()).await.unwrap() {
+            match world.store.start_stream_request(&lease(hook, "run/1"), StreamStart::default()).await.unwrap() {
                 StreamStarted::In(wait) => waits.push(wait.as_secs_f64().round()),
                 StreamStarted::Later(_) => break,
                 StreamStarted::Lost => panic!("the stream is held"),
             }
         }
         assert_eq!(waits, [0.0, 1.0, 2.0], "one a second, two seconds ahead at most");
-        let claimed = world.claim(world.key("r1"), hook, "a").await;
-        assert!(matches!(claimed, Claimed::Idle(Idle::Pending { .. })), "the purchase comes after them: {claimed:?}");
+        let leased = world.lease(world.key("r1"), hook, "a").await;
+        assert!(matches!(leased, LeaseResult::Idle(Idle::Pending { .. })), "the purchase comes after them: {leased:?}");
     }
 }

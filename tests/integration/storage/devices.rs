@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use storage::{
     AcceptedReports, AttemptClass, Claiming, DeliveryResult, DeviceReport, DeviceRequest, EndpointSignal, EventResult,
-    Mode, StreamBatch, StreamClaim, StreamPage, StreamRequest, StreamResult, StreamVerdict, StreamWait, StreamedEvent,
+    Mode, StreamBatch, StreamLease, StreamPage, StreamRequest, StreamResult, StreamVerdict, StreamWait, StreamedEvent,
     Tried, Verdict,
 };
 use tokio::time::Instant;
@@ -71,7 +71,7 @@ impl World {
     }
 
     pub async fn page(&self, destination: DestinationId, token: &str) -> StreamPage {
-        self.store.claim_stream(claim(destination, token)).await.unwrap()
+        self.store.lease_stream(lease(destination, token)).await.unwrap()
     }
 
     pub async fn streamed(&self, destination: DestinationId) -> Box<StreamBatch> {
@@ -83,7 +83,7 @@ impl World {
 
     pub async fn record(&self, destination: DestinationId, results: &[(i64, StreamVerdict)]) {
         let results = results.iter().map(|(seq, verdict)| done(*seq, *verdict));
-        self.store.finish_stream(&claim(destination, "run/1"), results.collect(), None).await.unwrap();
+        self.store.finish_stream(&lease(destination, "run/1"), results.collect(), None).await.unwrap();
     }
 
     /// The bodies of what may be sent now.
@@ -93,8 +93,8 @@ impl World {
     }
 }
 
-pub fn claim(destination: DestinationId, token: &str) -> StreamClaim {
-    StreamClaim { destination, token: token.to_owned(), lease: Duration::from_secs(30), after: None }
+pub fn lease(destination: DestinationId, token: &str) -> StreamLease {
+    StreamLease { destination, token: token.to_owned(), duration: Duration::from_secs(30), after: None }
 }
 
 /// A request was made, and this followed.
@@ -239,15 +239,15 @@ story! {
         let batch = world.streamed(hook).await;
         let seq = batch.events[0].seq;
         assert!(matches!(world.page(hook, "run/2").await, StreamPage::Wait(_)));
-        world.store.release_stream(&claim(hook, "run/2")).await.unwrap();
-        assert!(world.store.holds_stream(&claim(hook, "run/1")).await.unwrap());
-        assert!(!world.store.holds_stream(&claim(hook, "run/2")).await.unwrap());
+        world.store.release_stream(&lease(hook, "run/2")).await.unwrap();
+        assert!(world.store.holds_stream(&lease(hook, "run/1")).await.unwrap());
+        assert!(!world.store.holds_stream(&lease(hook, "run/2")).await.unwrap());
         // A run that lost the stream records what arrived, and gives nothing up.
         let failed = done(seq, StreamVerdict::Failed);
-        world.store.finish_stream(&claim(hook, "run/2"), vec![failed], None).await.unwrap();
+        world.store.finish_stream(&lease(hook, "run/2"), vec![failed], None).await.unwrap();
         assert_eq!(world.store.stream_backlog(hook).await.unwrap(), 1);
         let arrived = done(seq, StreamVerdict::Delivered);
-        world.store.finish_stream(&claim(hook, "run/2"), vec![arrived], None).await.unwrap();
+        world.store.finish_stream(&lease(hook, "run/2"), vec![arrived], None).await.unwrap();
         assert_eq!(world.store.stream_backlog(hook).await.unwrap(), 0);
     }
 }
@@ -351,14 +351,14 @@ story! {
         let first = world.streamed(hook).await;
         assert_eq!((first.events.len(), first.last_device), (3, DeviceId::new(uuid(3))));
         for (after, count) in [(1, 2), (2, 1)] {
-            let claim = StreamClaim { after: Some(DeviceId::new(uuid(after))), ..claim(hook, "run/1") };
-            match world.store.claim_stream(claim).await.unwrap() {
+            let lease = StreamLease { after: Some(DeviceId::new(uuid(after))), ..lease(hook, "run/1") };
+            match world.store.lease_stream(lease).await.unwrap() {
                 StreamPage::Send(batch) => assert_eq!(batch.events.len(), count),
                 other => panic!("expected events, and it is {other:?}"),
             }
         }
-        let behind = StreamClaim { after: Some(DeviceId::new(uuid(3))), ..claim(hook, "run/1") };
-        assert!(matches!(world.store.claim_stream(behind).await.unwrap(), StreamPage::End));
+        let behind = StreamLease { after: Some(DeviceId::new(uuid(3))), ..lease(hook, "run/1") };
+        assert!(matches!(world.store.lease_stream(behind).await.unwrap(), StreamPage::End));
     }
 }
 
@@ -406,7 +406,7 @@ impl World {
         let device = event.device_id;
         let request = StreamRequest { device, began: batch.at, mode: batch.mode, result, disable_after };
         let retry = StreamVerdict::Retry { delay: Duration::from_secs(5), counts: true };
-        let claim = claim(batch.destination.id, "run/1");
-        self.store.finish_stream(&claim, vec![done(event.seq, retry)], Some(request)).await.unwrap();
+        let lease = lease(batch.destination.id, "run/1");
+        self.store.finish_stream(&lease, vec![done(event.seq, retry)], Some(request)).await.unwrap();
     }
 }

@@ -1,11 +1,11 @@
 //! One user in two environments: what is sent about one environment does not affect the other.
 
-use super::sending::{RETRY, Sent, claim, finish, must_send, rendering};
+use super::sending::{RETRY, Sent, finish, lease, must_send, rendering};
 use super::world::{BEGINNING, World, happened, new_destination, new_platform, record, renewal, story};
 use domain::time::{duration, millis};
 use domain::{CollapseKey, DestinationId, Environment, PlatformId, RedeliverySelector, Timestamp, TransitionKind};
 use serde_json::{Value, json};
-use storage::{Claim, Claimed, DestinationNeed, EndpointSignal, Filter, Idle, Page, Rendered, Run, Verdict};
+use storage::{DestinationNeed, EndpointSignal, Filter, Idle, Lease, LeaseResult, Page, Rendered, Run, Verdict};
 
 const TEN_MINUTES_MS: i64 = 600_000;
 
@@ -76,20 +76,20 @@ story! {
         }
         let here = world.attempt(world.key("p1"), to, "a").await;
         for key in [world.key("p2"), tested] {
-            let second = world.claim(key, to, "b").await;
-            assert!(matches!(second, Claimed::Idle(Idle::UserBusy { .. })), "a notification of a platform may be of either: {second:?}");
+            let second = world.lease(key, to, "b").await;
+            assert!(matches!(second, LeaseResult::Idle(Idle::UserBusy { .. })), "a notification of a platform may be of either: {second:?}");
         }
         assert!(matches!(world.store.destination_need(to, 9).await.unwrap(), DestinationNeed::Pause { .. }), "nothing can be sent now");
         world.finish(&here, RETRY).await;
         let other = world.attempt(tested, to, "c").await;
-        let second = world.claim(world.key("p2"), to, "d").await;
-        assert!(matches!(second, Claimed::Idle(Idle::UserBusy { .. })), "{second:?}");
+        let second = world.lease(world.key("p2"), to, "d").await;
+        assert!(matches!(second, LeaseResult::Idle(Idle::UserBusy { .. })), "{second:?}");
         let mut throttled = finish(&other, RETRY);
         (throttled.result.endpoint_signal, throttled.result.user_pause) = (EndpointSignal::Success, Some(duration(TEN_MINUTES_MS)));
         world.end(throttled).await;
         world.pass(6_000);
-        let claimed = world.claim(tested, to, "e").await;
-        assert!(matches!(claimed, Claimed::Idle(Idle::Wait { wait, .. }) if millis(wait) > TEN_MINUTES_MS - 60_000), "{claimed:?}");
+        let leased = world.lease(tested, to, "e").await;
+        assert!(matches!(leased, LeaseResult::Idle(Idle::Wait { wait, .. }) if millis(wait) > TEN_MINUTES_MS - 60_000), "{leased:?}");
         let DestinationNeed::Drain { mut keys, .. } = world.store.destination_need(to, 9).await.unwrap() else { panic!("nothing to drain") };
         keys.sort_unstable();
         let mut pending = [world.key("p1"), world.key("p2")];
@@ -172,7 +172,7 @@ async fn send_ends(world: &World, lane: (CollapseKey, DestinationId)) -> Sent {
         let end = |state: &Value| state["active_entitlements"][0]["expiration"].clone();
         Rendered::Body(json!([unsent.environment.as_str(), end(&unsent.user_state), end(&unsent.body)]).to_string())
     });
-    let sent = must_send(&world.store, Claim { render, ..claim(lane.0, lane.1, "ends") }).await;
+    let sent = must_send(&world.store, Lease { render, ..lease(lane.0, lane.1, "ends") }).await;
     world.finish(&sent, Verdict::Delivered).await;
     sent
 }
@@ -233,7 +233,7 @@ async fn wanting(world: &World, name: &str, environments: &[Environment]) -> Des
 async fn received_by(world: &World, to: DestinationId, keys: &[CollapseKey]) -> Vec<(usize, Value)> {
     let mut found = Vec::new();
     for (number, key) in keys.iter().enumerate() {
-        while let Claimed::Send(batch) = world.claim(*key, to, "all").await {
+        while let LeaseResult::Send(batch) = world.lease(*key, to, "all").await {
             let sent = Sent { batch, key: *key, to, token: "all".to_owned(), mode: storage::Mode::Lane };
             let body: Value = serde_json::from_str(&sent.body).unwrap();
             if sent.types() != ["purchase.updated"] {

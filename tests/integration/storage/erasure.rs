@@ -2,7 +2,7 @@
 //! ledger stays.
 
 use super::environments::list;
-use super::sending::{claim, must_send};
+use super::sending::{lease, must_send};
 use super::world::{Raw, Report, World, happened, is_missing, record, reported, story};
 use domain::event::Wildcards;
 use domain::user::USER_ERASED;
@@ -101,7 +101,7 @@ async fn send_all(world: &World, key: CollapseKey, to: DestinationId) -> Vec<Str
     let pending =
         format!("SELECT COUNT(*) AS value FROM deliveries WHERE status = 'pending' AND destination_id = '{to}'");
     while world.raw().number(&format!("{pending} AND collapse_key = '{key}'")) > 0 {
-        let sent = must_send(&world.store, claim(key, to, &format!("token-{}", bodies.len()))).await;
+        let sent = must_send(&world.store, lease(key, to, &format!("token-{}", bodies.len()))).await;
         bodies.extend(sent.batch.attempts.iter().map(|attempt| attempt.body.clone()));
         world.finish(&sent, Verdict::Delivered).await;
     }
@@ -147,7 +147,7 @@ story! {
         send_all(&world, key, hook).await;
         renew(&world, "r1", 2).await;
         // A frozen body that was sent without success, an answer that repeats a name, and an open notification.
-        let frozen = must_send(&world.store, claim(key, hook, "frozen")).await;
+        let frozen = must_send(&world.store, lease(key, hook, "frozen")).await;
         assert!(frozen.body.contains(OWN_ID), "{}", frozen.body);
         world.finish(&frozen, Verdict::Retry { delay: std::time::Duration::ZERO }).await;
         world.raw().run(&format!("UPDATE attempts SET response = 'no {OWN_ID}', error = '{STORE_ID} is refused'"));
@@ -231,7 +231,7 @@ story! {
         let key = renew(&world, "r1", 1).await;
         world.store.name_customer(world.app.id, Owner::AppUser(STORE_ID.to_owned()), OWN_ID).await.unwrap();
         renew(&world, "r1", 2).await;
-        let sent = must_send(&world.store, claim(key, hook, "a")).await;
+        let sent = must_send(&world.store, lease(key, hook, "a")).await;
         world.finish(&sent, Verdict::Retry { delay: std::time::Duration::ZERO }).await;
         notify(&world, "r1", 3).await;
         device(&world, user);

@@ -3,7 +3,7 @@
 use super::devices::{impression, report, start};
 use super::erasure::{OWN_ID, STORE_ID, by, by_own_id, finish, integration, left, renew, webhook};
 use super::people::{device, log_in, place};
-use super::sending::{RETRY, claim, must_send, rendering};
+use super::sending::{RETRY, lease, must_send, rendering};
 use super::world::{World, record, secret, story};
 use domain::device::{Content, Device, DeviceReceipt, DeviceTransaction};
 use domain::verification::{Product, Term, Unit};
@@ -11,8 +11,8 @@ use domain::{DevicePlace, SessionId, Snapshot, TransitionKind, UserId};
 use serde_json::{Value, json};
 use std::time::Duration;
 use storage::{
-    Claim, ClaimAnswer, ClaimResult, ClaimStep, Claiming, CustomerKey, CustomerName, CustomerNames, DeviceReport,
-    DeviceRequest, Owner, Rendered,
+    ClaimAnswer, ClaimResult, ClaimStep, Claiming, CustomerKey, CustomerName, CustomerNames, DeviceReport,
+    DeviceRequest, Lease, Owner, Rendered,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -119,7 +119,7 @@ story! {
         world.happen_to(STORE_ID, "r1", &[TransitionKind::Purchased]).await;
         let key = world.key("r1");
         let render = || rendering(|unsent| Rendered::Body(format!("{} {:?}", unsent.body, unsent.analytics_device_id)));
-        let sent = must_send(&world.store, Claim { render: render(), ..claim(key, numbers, "a") }).await;
+        let sent = must_send(&world.store, Lease { render: render(), ..lease(key, numbers, "a") }).await;
         assert!(sent.body.contains(OWN_DEVICE), "{}", sent.body);
         world.finish(&sent, RETRY).await;
         assert_eq!(left(&world, &[OWN_DEVICE, REPORTED_DEVICE]).len(), 5);
@@ -128,7 +128,7 @@ story! {
         finish(&world, &begun).await;
         assert_eq!(left(&world, &[OWN_DEVICE, REPORTED_DEVICE, OWN_ID]), [""; 0]);
         world.pass(5_001);
-        let again = must_send(&world.store, Claim { render: render(), ..claim(key, numbers, "b") }).await;
+        let again = must_send(&world.store, Lease { render: render(), ..lease(key, numbers, "b") }).await;
         assert!(again.body.ends_with(" None") && !again.body.contains(OWN_ID), "{}", again.body);
     }
 }

@@ -3,7 +3,7 @@
 
 use super::erasure::{OWN_ID, STORE_ID, by, by_own_id, finish, left, renew, webhook};
 use super::people::{log_in, place};
-use super::sending::{RETRY, claim, must_send};
+use super::sending::{RETRY, lease, must_send};
 use super::world::{Raw, Report, World, new_platform, reported, story};
 use domain::user::{TRANSFERRED_FROM, USER_ERASED};
 use domain::{CollapseKey, Environment, NotificationKind, TransitionKind, UserId};
@@ -76,7 +76,7 @@ story! {
         assert_eq!(informed(&world), [(hook.to_string(), anna.to_string())]);
         let lane = world.raw().texts("SELECT collapse_key AS value FROM deliveries").remove(0);
         let lane: CollapseKey = lane.parse().unwrap();
-        let sent = must_send(&world.store, claim(lane, hook, "a")).await;
+        let sent = must_send(&world.store, lease(lane, hook, "a")).await;
         assert!(sent.body.contains(USER_ERASED) && sent.body.contains(&anna.to_string()), "{}", sent.body);
         world.finish(&sent, storage::Verdict::Delivered).await;
         assert_eq!(world.broken(1000).await, []);
@@ -137,7 +137,7 @@ story! {
         let here = place(&world, 1);
         world.claim_verified(here, "r1", "shared");
         log_in(&world.store, here, "otto").await;
-        let frozen = must_send(&world.store, claim(key, to, "frozen")).await;
+        let frozen = must_send(&world.store, lease(key, to, "frozen")).await;
         assert!(frozen.body.contains(TRANSFERRED_FROM) && frozen.body.contains(OWN_ID), "{}", frozen.body);
         world.finish(&frozen, RETRY).await;
         let begun = world.store.erase_customer(by_own_id(&world)).await.unwrap();

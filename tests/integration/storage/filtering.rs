@@ -1,13 +1,13 @@
 //! Filtered destinations: each gets the user's state over the purchases that match its filter only.
 
 use super::profiling::{PURCHASED, entitlements};
-use super::sending::{Sent, claim, must_send, rendering};
+use super::sending::{Sent, lease, must_send, rendering};
 use super::world::{World, happened, new_destination, new_platform, record, renewal, story};
 use domain::user::{Attributes, PROFILE_UPDATED};
 use domain::{CollapseKey, DestinationId, PlatformId, TransitionKind};
 use serde_json::Value;
 use storage::{
-    Change, Claim, Claimed, DestinationPatch, EntitlementText, Filter, FilterPatch, Product, Rendered, Run, Verdict,
+    Change, DestinationPatch, EntitlementText, Filter, FilterPatch, Lease, LeaseResult, Product, Rendered, Run, Verdict,
 };
 
 impl World {
@@ -60,7 +60,7 @@ impl World {
     /// Delivers everything of a lane, and returns the entitlements in each body.
     async fn shown(&self, key: CollapseKey, to: DestinationId) -> Vec<Vec<String>> {
         let mut all = Vec::new();
-        while let Claimed::Send(batch) = self.claim(key, to, "shown").await {
+        while let LeaseResult::Send(batch) = self.lease(key, to, "shown").await {
             let sent = Sent { batch, key, to, token: "shown".to_owned(), mode: storage::Mode::Lane };
             for one in &sent.batch.attempts {
                 let body: Value = serde_json::from_str(&one.body).unwrap();
@@ -133,7 +133,7 @@ story! {
         let patch = DestinationPatch { filter, ..DestinationPatch::default() };
         world.store.update_destination(to, patch).await.unwrap();
         let render = rendering(|unsent| Rendered::Body(unsent.user_state.to_string()));
-        let claim = Claim { render, ..claim(b, to, "late") };
-        assert_eq!(must_send(&world.store, claim).await.body, "null");
+        let lease = Lease { render, ..lease(b, to, "late") };
+        assert_eq!(must_send(&world.store, lease).await.body, "null");
     }
 }

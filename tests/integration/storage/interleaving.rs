@@ -3,13 +3,13 @@
 //! I2: one terminal state per delivery. I3: the acknowledged revision never falls. I4: the same
 //! webhook-id has the same bytes. I7: at most one live lease. And events are sent in order, all of them.
 
-use super::sending::{Sent, claim, finish, must_send};
+use super::sending::{Sent, finish, lease, must_send};
 use super::world::{LEASE_MS, World, story};
 use domain::time::duration;
 use domain::{CollapseKey, DeliveryId, DestinationId, TransitionKind};
 use std::collections::HashMap;
 use std::sync::Mutex;
-use storage::{Claim, Claimed, DeliveryFilter, EndpointSignal, Mode, Page, Store, Verdict};
+use storage::{DeliveryFilter, EndpointSignal, Lease, LeaseResult, Mode, Page, Store, Verdict};
 
 const SEEDS: u64 = 6;
 const STEPS: usize = 60;
@@ -27,12 +27,12 @@ impl Dice {
     }
 }
 
-/// The claims of two workers, and what was observed so far.
+/// The leases of two workers, and what was observed so far.
 struct Lane {
     key: CollapseKey,
     to: DestinationId,
     workers: [Store; 2],
-    /// The requests that are claimed and not finished.
+    /// The requests that are leased and not finished.
     held: Vec<Sent>,
     bodies: HashMap<DeliveryId, String>,
     closed: HashMap<DeliveryId, storage::DeliveryStatus>,
@@ -91,7 +91,7 @@ impl Lane {
             }
             2..=4 => {
                 let mode = [Mode::Lane, Mode::Drain, Mode::Probe][usize::try_from(dice.roll(3)).unwrap()];
-                self.claim(usize::from(dice.roll(2) == 1), format!("step-{step}"), mode).await;
+                self.lease(usize::from(dice.roll(2) == 1), format!("step-{step}"), mode).await;
             }
             5 | 6 if !self.held.is_empty() => {
                 let index = usize::try_from(dice.roll(self.held.len() as u64)).unwrap();
@@ -110,10 +110,10 @@ impl Lane {
         }
     }
 
-    async fn claim(&mut self, worker: usize, token: String, mode: Mode) {
+    async fn lease(&mut self, worker: usize, token: String, mode: Mode) {
         let (key, to) = (self.key, self.to);
-        let claim = Claim { mode, ..claim(key, to, &token) };
-        if let Claimed::Send(batch) = self.workers[worker].claim(claim).await.unwrap() {
+        let lease = Lease { mode, ..lease(key, to, &token) };
+        if let LeaseResult::Send(batch) = self.workers[worker].lease(lease).await.unwrap() {
             let sent = Sent { batch, key, to, token, mode };
             let body = self.bodies.entry(sent.delivery_id).or_insert_with(|| sent.body.clone());
             assert_eq!(*body, sent.body, "the same webhook-id has the same bytes");
@@ -127,7 +127,7 @@ impl Lane {
         }
         world.pass(LEASE_MS * 2);
         for round in 0..self.reported + 3 {
-            self.claim(round % 2, format!("drain-{round}"), Mode::Lane).await;
+            self.lease(round % 2, format!("drain-{round}"), Mode::Lane).await;
             for sent in std::mem::take(&mut self.held) {
                 world.finish(&sent, Verdict::Delivered).await;
             }
@@ -164,7 +164,7 @@ impl Lane {
     }
 }
 
-/// A record of another process that commits after a claim saw its lane empty and before it read the newest number.
+/// A record of another process that commits after a lease saw its lane empty and before it read the newest number.
 const RECORDED_MEANWHILE: &str = "
     INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts,
         next_due_at, created_at)
@@ -172,12 +172,12 @@ const RECORDED_MEANWHILE: &str = "
     FROM deliveries";
 
 story! {
-    async fn what_is_recorded_while_a_lane_is_closed_is_claimed(world: World) {
+    async fn what_is_recorded_while_a_lane_is_closed_is_leased(world: World) {
         let to = world.destination("hook").await.id;
         world.revise("r1", 1).await;
-        let sent = must_send(&world.store, claim(world.key("r1"), to, "a")).await;
+        let sent = must_send(&world.store, lease(world.key("r1"), to, "a")).await;
         world.store.finish(finish(&sent, Verdict::Delivered)).await.unwrap();
-        let point = format!("claim.seen_empty/{}", world.key("r1"));
+        let point = format!("lease.seen_empty/{}", world.key("r1"));
         // On SQLite a writer excludes all others.
         if world.is_postgres() {
             let other = Mutex::new(Some(world.raw()));
@@ -188,9 +188,9 @@ story! {
             };
             fail::cfg_callback(&point, record).unwrap();
         }
-        let claimed = world.store.claim(claim(world.key("r1"), to, "b")).await.unwrap();
+        let leased = world.store.lease(lease(world.key("r1"), to, "b")).await.unwrap();
         fail::remove(&point);
-        let is_sent = matches!(claimed, Claimed::Send(_));
-        assert_eq!(is_sent, world.is_postgres(), "{claimed:?}");
+        let is_sent = matches!(leased, LeaseResult::Send(_));
+        assert_eq!(is_sent, world.is_postgres(), "{leased:?}");
     }
 }

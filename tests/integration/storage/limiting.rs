@@ -1,14 +1,14 @@
 //! The limits of a destination across all processes: its rate, its concurrency, one user at a time.
 
-use super::sending::{RETRY, Sent, claim, finish, must_send, rendering};
+use super::sending::{RETRY, Sent, finish, lease, must_send, rendering};
 use super::world::{LEASE_MS, World, new_destination, story};
 use domain::time::{duration, millis};
 use domain::{DestinationId, TransitionKind};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{
-    Claim, Claimed, CustomerNames, DeliveryFilter, Destination, DestinationNeed, DestinationPatch, EndpointSignal,
-    Idle, LaneState, Limits, LimitsPatch, Mode, NewDestination, Owner, Page, Rendered, Store, Unsent, Verdict,
+    CustomerNames, DeliveryFilter, Destination, DestinationNeed, DestinationPatch, EndpointSignal, Idle, LaneState,
+    Lease, LeaseResult, Limits, LimitsPatch, Mode, NewDestination, Owner, Page, Rendered, Store, Unsent, Verdict,
 };
 use system_tests::world::SOON;
 
@@ -19,17 +19,17 @@ async fn limited(world: &World, limits: Limits) -> DestinationId {
     world.store.new_destination(new).await.unwrap().id
 }
 
-/// Claims all these lanes concurrently, alternately by both stores.
-async fn claim_all(stores: &[Store; 2], world: &World, receipts: &[String], to: DestinationId) -> Vec<Claimed> {
-    let claims = receipts.iter().enumerate().map(|(number, receipt)| {
+/// Leases all these lanes concurrently, alternately by both stores.
+async fn lease_all(stores: &[Store; 2], world: &World, receipts: &[String], to: DestinationId) -> Vec<LeaseResult> {
+    let leases = receipts.iter().enumerate().map(|(number, receipt)| {
         let (store, key) = (stores[number % 2].clone(), world.key(receipt));
-        tokio::spawn(async move { store.claim(claim(key, to, "a")).await.unwrap() })
+        tokio::spawn(async move { store.lease(lease(key, to, "a")).await.unwrap() })
     });
-    let mut claimed = Vec::new();
-    for claim in claims.collect::<Vec<_>>() {
-        claimed.push(claim.await.unwrap());
+    let mut leased = Vec::new();
+    for lease in leases.collect::<Vec<_>>() {
+        leased.push(lease.await.unwrap());
     }
-    claimed
+    leased
 }
 
 async fn purchases(world: &World, count: usize) -> Vec<String> {
@@ -40,49 +40,49 @@ async fn purchases(world: &World, count: usize) -> Vec<String> {
     receipts
 }
 
-/// Makes a claim wait for a change of the destination that another process has begun, and returns the result of the
-/// claim.
-async fn claim_during(world: &World, to: DestinationId, change: DestinationPatch) -> Claimed {
+/// Makes a lease wait for a change of the destination that another process has begun, and returns the result of the
+/// lease.
+async fn lease_during(world: &World, to: DestinationId, change: DestinationPatch) -> LeaseResult {
     let mut other = world.raw();
     other.run("BEGIN; SELECT 1 FROM destinations FOR NO KEY UPDATE");
     let second = world.second_process().await;
     let changing = tokio::spawn(async move { second.update_destination(to, change).await.unwrap() });
     world.wait_for_locks(1).await;
-    let (store, mut claim) = (world.store.clone(), claim(world.key("r1"), to, "a"));
-    claim.render = Arc::new(|destination: &Destination, _: &Unsent| Rendered::Body(destination.name.clone()));
-    let claiming = tokio::spawn(async move { store.claim(claim).await.unwrap() });
+    let (store, mut lease) = (world.store.clone(), lease(world.key("r1"), to, "a"));
+    lease.render = Arc::new(|destination: &Destination, _: &Unsent| Rendered::Body(destination.name.clone()));
+    let leasing = tokio::spawn(async move { store.lease(lease).await.unwrap() });
     world.wait_for_locks(2).await;
     other.run("COMMIT");
     changing.await.unwrap();
-    claiming.await.unwrap()
+    leasing.await.unwrap()
 }
 
 story! {
-    async fn a_change_by_another_process_applies_to_a_begun_claim(world: World) {
+    async fn a_change_by_another_process_applies_to_a_begun_lease(world: World) {
         let hook = limited(&world, Limits::default()).await;
         world.revise("r1", 1).await;
         if world.is_postgres() {
             let renamed = DestinationPatch { name: Some("another".to_owned()), ..DestinationPatch::default() };
-            let Claimed::Send(batch) = claim_during(&world, hook, renamed).await else { panic!("not sent") };
+            let LeaseResult::Send(batch) = lease_during(&world, hook, renamed).await else { panic!("not sent") };
             assert_eq!((batch.destination.name.as_str(), batch.attempts[0].body.as_str()), ("another", "another"));
             world.pass(LEASE_MS + 1);
             let disabled = DestinationPatch { enabled: Some(false), ..DestinationPatch::default() };
-            let closed = claim_during(&world, hook, disabled).await;
-            assert!(matches!(closed, Claimed::Idle(Idle::Closed { .. })), "{closed:?}");
+            let closed = lease_during(&world, hook, disabled).await;
+            assert!(matches!(closed, LeaseResult::Idle(Idle::Closed { .. })), "{closed:?}");
         }
     }
 }
 
 story! {
-    async fn a_claim_far_from_the_limits_waits_for_no_health(world: World) {
+    async fn a_lease_far_from_the_limits_waits_for_no_health(world: World) {
         let hook = limited(&world, Limits::default()).await;
         let receipts = purchases(&world, 2).await;
         if world.is_postgres() {
             let mut other = world.raw();
             other.run("BEGIN; SELECT 1 FROM health FOR UPDATE");
             for receipt in &receipts {
-                let claimed = tokio::time::timeout(SOON, world.claim(world.key(receipt), hook, receipt)).await;
-                assert!(matches!(claimed, Ok(Claimed::Send(_))), "it waits for another transaction: {claimed:?}");
+                let leased = tokio::time::timeout(SOON, world.lease(world.key(receipt), hook, receipt)).await;
+                assert!(matches!(leased, Ok(LeaseResult::Send(_))), "it waits for another transaction: {leased:?}");
             }
             other.run("COMMIT");
         }
@@ -90,61 +90,61 @@ story! {
 }
 
 story! {
-    async fn a_claim_near_the_limit_waits_for_no_other_claim(world: World) {
+    async fn a_lease_near_the_limit_waits_for_no_other_lease(world: World) {
         let hook = limited(&world, Limits { concurrency: 2, ..Limits::default() }).await;
         let receipts = purchases(&world, 3).await;
         if world.is_postgres() {
             let mut other = world.raw();
             other.run("BEGIN; SELECT 1 FROM leases WHERE place = 0 FOR UPDATE");
             for (receipt, is_sent) in [(&receipts[0], true), (&receipts[1], false)] {
-                let claimed = tokio::time::timeout(SOON, world.claim(world.key(receipt), hook, receipt)).await;
-                let claimed = claimed.expect("it waits for another transaction");
-                assert_eq!(matches!(claimed, Claimed::Send(_)), is_sent, "{claimed:?}");
+                let leased = tokio::time::timeout(SOON, world.lease(world.key(receipt), hook, receipt)).await;
+                let leased = leased.expect("it waits for another transaction");
+                assert_eq!(matches!(leased, LeaseResult::Send(_)), is_sent, "{leased:?}");
             }
             other.run("COMMIT");
-            assert!(matches!(world.claim(world.key(&receipts[1]), hook, "a").await, Claimed::Send(_)));
-            assert!(matches!(world.claim(world.key(&receipts[2]), hook, "a").await, Claimed::Idle(Idle::Pending { .. })));
+            assert!(matches!(world.lease(world.key(&receipts[1]), hook, "a").await, LeaseResult::Send(_)));
+            assert!(matches!(world.lease(world.key(&receipts[2]), hook, "a").await, LeaseResult::Idle(Idle::Pending { .. })));
         }
     }
 }
 
 story! {
-    async fn a_change_waits_for_no_claim_that_comes_after_it(world: World) {
+    async fn a_change_waits_for_no_lease_that_comes_after_it(world: World) {
         let hook = limited(&world, Limits::default()).await;
         let receipts = purchases(&world, 1).await;
         if world.is_postgres() {
             let (mut other, number) = (world.raw(), hook.uuid().as_u64_pair());
             let number = (number.0 ^ number.1).cast_signed();
             other.run(&format!("SELECT pg_advisory_lock_shared({number})"));
-            let claimed = tokio::time::timeout(SOON, world.claim(world.key(&receipts[0]), hook, "a")).await;
-            assert!(matches!(claimed, Ok(Claimed::Send(_))), "claims share it: {claimed:?}");
+            let leased = tokio::time::timeout(SOON, world.lease(world.key(&receipts[0]), hook, "a")).await;
+            assert!(matches!(leased, Ok(LeaseResult::Send(_))), "leases share it: {leased:?}");
             world.pass(LEASE_MS + 1);
             let (second, change) = (world.second_process().await, DestinationPatch { enabled: Some(false), ..DestinationPatch::default() });
             let changing = tokio::spawn(async move { second.update_destination(hook, change).await.unwrap() });
             world.wait_for_locks(1).await;
-            let (store, late) = (world.store.clone(), claim(world.key(&receipts[0]), hook, "b"));
-            let claiming = tokio::spawn(async move { store.claim(late).await.unwrap() });
+            let (store, late) = (world.store.clone(), lease(world.key(&receipts[0]), hook, "b"));
+            let leasing = tokio::spawn(async move { store.lease(late).await.unwrap() });
             world.wait_for_locks(2).await;
             other.run(&format!("SELECT pg_advisory_unlock_shared({number})"));
             changing.await.unwrap();
-            let claimed = claiming.await.unwrap();
-            assert!(matches!(claimed, Claimed::Idle(Idle::Closed { .. })), "it sees the change: {claimed:?}");
+            let leased = leasing.await.unwrap();
+            assert!(matches!(leased, LeaseResult::Idle(Idle::Closed { .. })), "it sees the change: {leased:?}");
         }
     }
 }
 
 story! {
-    async fn a_refusal_in_a_claim_waits_for_no_other_claim(world: World) {
+    async fn a_refusal_in_a_lease_waits_for_no_other_lease(world: World) {
         let hook = limited(&world, Limits::default()).await;
         let receipts = purchases(&world, 1).await;
         let (mut other, number) = (world.raw(), hook.uuid().as_u64_pair());
         if world.is_postgres() {
             other.run(&format!("SELECT pg_advisory_lock_shared({})", (number.0 ^ number.1).cast_signed()));
         }
-        let mut refusing = claim(world.key(&receipts[0]), hook, "a");
+        let mut refusing = lease(world.key(&receipts[0]), hook, "a");
         refusing.render = Arc::new(|_, _| Rendered::Refuse { why: "no address".to_owned() });
-        let claimed = world.store.claim(refusing).await.unwrap();
-        assert!(!matches!(claimed, Claimed::Send(_)), "{claimed:?}");
+        let leased = world.store.lease(refusing).await.unwrap();
+        assert!(!matches!(leased, LeaseResult::Send(_)), "{leased:?}");
         let events = world.raw().number("SELECT COUNT(*) AS value FROM events WHERE event_type = 'destination.exhausted'");
         assert_eq!(events, 1);
     }
@@ -164,8 +164,8 @@ story! {
         };
         world.store.update_destination(hook, limits(1)).await.unwrap();
         for sent in sent {
-            let claimed = world.claim(world.key(&receipts[3]), hook, "b").await;
-            assert!(matches!(claimed, Claimed::Idle(Idle::Pending { .. })), "{claimed:?}");
+            let leased = world.lease(world.key(&receipts[3]), hook, "b").await;
+            assert!(matches!(leased, LeaseResult::Idle(Idle::Pending { .. })), "{leased:?}");
             world.finish(&sent, Verdict::Delivered).await;
         }
         let last = world.attempt(world.key(&receipts[3]), hook, "c").await;
@@ -176,8 +176,8 @@ story! {
             world.attempt(world.key(&receipt), hook, "d").await;
         }
         world.revise("one more", 1).await;
-        let claimed = world.claim(world.key("one more"), hook, "e").await;
-        assert!(matches!(claimed, Claimed::Idle(Idle::Pending { .. })), "{claimed:?}");
+        let leased = world.lease(world.key("one more"), hook, "e").await;
+        assert!(matches!(leased, LeaseResult::Idle(Idle::Pending { .. })), "{leased:?}");
         world.finish(&last, Verdict::Delivered).await;
         world.attempt(world.key("one more"), hook, "f").await;
     }
@@ -190,8 +190,8 @@ story! {
         for destination in [hook, to] {
             world.attempt(world.key("r1"), destination, "a").await;
         }
-        let claimed = world.claim(world.key("r1"), hook, "b").await;
-        assert!(matches!(claimed, Claimed::Idle(Idle::Leased { .. })), "{claimed:?}");
+        let leased = world.lease(world.key("r1"), hook, "b").await;
+        assert!(matches!(leased, LeaseResult::Idle(Idle::Leased { .. })), "{leased:?}");
         for table in ["leases", "user_leases"] {
             world.raw().run(&format!("UPDATE {table} SET lease_until = lease_until + 3600000000 WHERE lease_until > 0"));
         }
@@ -202,42 +202,42 @@ story! {
 }
 
 story! {
-    async fn claims_at_once_keep_to_a_limit_that_was_far(world: World) {
+    async fn leases_at_once_keep_to_a_limit_that_was_far(world: World) {
         let hook = limited(&world, Limits { concurrency: 20, ..Limits::default() }).await;
         let receipts = purchases(&world, 70).await;
         let stores = [world.store.clone(), world.second_process().await];
-        let claimed = claim_all(&stores, &world, &receipts, hook).await;
-        let sent = claimed.iter().filter(|claimed| matches!(claimed, Claimed::Send(_))).count();
+        let leased = lease_all(&stores, &world, &receipts, hook).await;
+        let sent = leased.iter().filter(|leased| matches!(leased, LeaseResult::Send(_))).count();
         assert_eq!(sent, 20);
-        let pending = claimed.iter().filter(|claimed| matches!(claimed, Claimed::Idle(Idle::Pending { .. }))).count();
-        assert_eq!(pending, 50, "{claimed:?}");
+        let pending = leased.iter().filter(|leased| matches!(leased, LeaseResult::Idle(Idle::Pending { .. }))).count();
+        assert_eq!(pending, 50, "{leased:?}");
     }
 }
 
 story! {
-    async fn a_claim_skips_lanes_and_users_locked_elsewhere(world: World) {
+    async fn a_lease_skips_lanes_and_users_locked_elsewhere(world: World) {
         let mut new = new_destination(&world.app, "per user");
         new.traits.per_user = true;
         let hook = world.store.new_destination(new).await.unwrap().id;
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
-        let again = || async { world.store.claim(claim(world.key("r1"), hook, "a")).await.unwrap() };
-        let Claimed::Send(_) = again().await else { panic!("not sent") };
+        let again = || async { world.store.lease(lease(world.key("r1"), hook, "a")).await.unwrap() };
+        let LeaseResult::Send(_) = again().await else { panic!("not sent") };
         world.pass(LEASE_MS + 1);
         if world.is_postgres() {
             for table in ["lanes", "user_lanes"] {
                 let mut other = world.raw();
                 other.run(&format!("BEGIN; SELECT 1 FROM {table} FOR UPDATE"));
-                let claimed = again().await;
-                assert!(matches!(claimed, Claimed::Idle(Idle::Leased { .. }) | Claimed::Idle(Idle::UserBusy { .. })), "{table}: {claimed:?}");
+                let leased = again().await;
+                assert!(matches!(leased, LeaseResult::Idle(Idle::Leased { .. }) | LeaseResult::Idle(Idle::UserBusy { .. })), "{table}: {leased:?}");
                 other.run("COMMIT");
             }
         }
-        let Claimed::Send(_) = again().await else { panic!("not sent once it is free") };
+        let LeaseResult::Send(_) = again().await else { panic!("not sent once it is free") };
     }
 }
 
 story! {
-    async fn the_wait_of_a_lane_is_known_without_a_claim(world: World) {
+    async fn the_wait_of_a_lane_is_known_without_a_lease(world: World) {
         let hook = limited(&world, Limits::default()).await;
         let rests = || async { world.store.lane_wait(world.key("r1"), hook).await.unwrap() };
         assert_eq!(rests().await, None, "nothing is pending");
@@ -257,30 +257,30 @@ story! {
         let receipts = purchases(&world, 70).await;
         let stores = [world.store.clone(), world.second_process().await];
         let began = world.store.now().await.unwrap();
-        let claimed = claim_all(&stores, &world, &receipts, hook).await;
+        let leased = lease_all(&stores, &world, &receipts, hook).await;
         let took_ms = world.store.now().await.unwrap().millis_since(began);
         let (mut sent, mut pending) = (0_i64, 0);
-        for claimed in claimed {
-            match claimed {
-                Claimed::Send(batch) => {
+        for leased in leased {
+            match leased {
+                LeaseResult::Send(batch) => {
                     assert!((0..=2_000).contains(&batch.start_in.as_millis()));
                     sent += 1;
                 }
-                Claimed::Idle(Idle::Pending { wait, .. }) => {
+                LeaseResult::Idle(Idle::Pending { wait, .. }) => {
                     assert!((1..=2_000).contains(&wait.as_millis()), "{wait:?}");
                     pending += 1;
                 }
                 other => panic!("{other:?}"),
             }
         }
-        // One immediately, and one every 200 ms of the next two seconds and of the time that the claims took.
+        // One immediately, and one every 200 ms of the next two seconds and of the time that the leases took.
         let expected = 1 + (2_000 + took_ms) / 200;
         assert!(pending > 0 && sent <= expected + 1 && sent * 10 >= 11 * 9, "{sent} of {expected} in {took_ms} ms");
         world.pass(2_000);
-        let claimed = claim_all(&stores, &world, &receipts[64..], hook).await;
-        assert!(claimed.iter().all(|claimed| matches!(claimed, Claimed::Send(_) | Claimed::Idle(Idle::Leased { .. }))), "{claimed:?}");
+        let leased = lease_all(&stores, &world, &receipts[64..], hook).await;
+        assert!(leased.iter().all(|leased| matches!(leased, LeaseResult::Send(_) | LeaseResult::Idle(Idle::Leased { .. }))), "{leased:?}");
         let DestinationNeed::Drain { keys, .. } = world.store.destination_need(hook, 5).await.unwrap() else { panic!("nothing is pending") };
-        let late = claimed.iter().filter(|claimed| matches!(claimed, Claimed::Send(_))).count();
+        let late = leased.iter().filter(|leased| matches!(leased, LeaseResult::Send(_))).count();
         let left = usize::try_from(pending).unwrap() - late;
         assert_eq!(keys.len(), left.min(5), "lanes that got no slot are pending");
     }
@@ -292,27 +292,27 @@ story! {
         let receipts = purchases(&world, 20).await;
         let stores = [world.store.clone(), world.second_process().await];
         let mut sent = Vec::new();
-        for (claimed, receipt) in claim_all(&stores, &world, &receipts, hook).await.into_iter().zip(&receipts) {
-            match claimed {
-                Claimed::Send(batch) => {
+        for (leased, receipt) in lease_all(&stores, &world, &receipts, hook).await.into_iter().zip(&receipts) {
+            match leased {
+                LeaseResult::Send(batch) => {
                     let (key, token) = (world.key(receipt), "a".to_owned());
                     sent.push(Sent { batch, key, to: hook, token, mode: Mode::Lane });
                 }
-                Claimed::Idle(Idle::Pending { wait, .. }) => assert!((1..=1_000).contains(&wait.as_millis())),
+                LeaseResult::Idle(Idle::Pending { wait, .. }) => assert!((1..=1_000).contains(&wait.as_millis())),
                 other => panic!("{other:?}"),
             }
         }
         assert_eq!(sent.len(), 5);
         let free = receipts.iter().find(|receipt| sent.iter().all(|sent| sent.key != world.key(receipt))).unwrap();
-        let drain = Claim { mode: Mode::Drain, ..claim(world.key(free), hook, "b") };
-        assert!(matches!(world.store.claim(drain.clone()).await.unwrap(), Claimed::Idle(Idle::Pending { .. })));
+        let drain = Lease { mode: Mode::Drain, ..lease(world.key(free), hook, "b") };
+        assert!(matches!(world.store.lease(drain.clone()).await.unwrap(), LeaseResult::Idle(Idle::Pending { .. })));
         world.finish(&sent[0], Verdict::Delivered).await;
-        assert!(matches!(world.store.claim(drain).await.unwrap(), Claimed::Send(_)));
+        assert!(matches!(world.store.lease(drain).await.unwrap(), LeaseResult::Send(_)));
         let probe = world.attempt_as(Mode::Probe, world.key(other(&world, &receipts, &sent, free)), hook, "p").await;
         assert_eq!(probe.number, 1, "a probe is not kept back");
         world.pass(LEASE_MS + 1);
-        let again = claim_all(&stores, &world, &receipts, hook).await;
-        assert_eq!(again.iter().filter(|claimed| matches!(claimed, Claimed::Send(_))).count(), 5, "the lost leases ended");
+        let again = lease_all(&stores, &world, &receipts, hook).await;
+        assert_eq!(again.iter().filter(|leased| matches!(leased, LeaseResult::Send(_))).count(), 5, "the lost leases ended");
     }
 }
 
@@ -328,7 +328,7 @@ story! {
         world.happen("r1", 1, &[TransitionKind::TrialStarted, TransitionKind::Purchased]).await;
         world.happen("r1", 2, &[TransitionKind::TrialConverted, TransitionKind::Renewed]).await;
         let key = world.key("r1");
-        let few = Claim { at_most: 3, ..claim(key, to, "a") };
+        let few = Lease { at_most: 3, ..lease(key, to, "a") };
         let sent = must_send(&world.store, few).await;
         let all = ["user.journey.trial.started", "user.subscription.purchased", "user.journey.trial.converted",
             "user.subscription.renewed"];
@@ -338,7 +338,7 @@ story! {
         let state = world.attempt(key, to, "b").await;
         assert_eq!((state.types(), state.revision), (vec!["purchase.updated"], 2));
         world.finish(&state, Verdict::Delivered).await;
-        assert!(matches!(world.claim(key, to, "c").await, Claimed::Idle(Idle::Wait { .. })),
+        assert!(matches!(world.lease(key, to, "c").await, LeaseResult::Idle(Idle::Wait { .. })),
             "the first event in back-off holds back the others");
         world.pass(5_001);
         let sent = world.attempt(key, to, "d").await;
@@ -381,15 +381,15 @@ story! {
         let receipts = purchases(&world, 8).await;
         world.happen_to("customer-2", "other", &[TransitionKind::Purchased]).await;
         let stores = [world.store.clone(), world.second_process().await];
-        let claimed = claim_all(&stores, &world, &receipts, to).await;
+        let leased = lease_all(&stores, &world, &receipts, to).await;
         let mut sent = Vec::new();
-        for (claimed, receipt) in claimed.into_iter().zip(&receipts) {
-            match claimed {
-                Claimed::Send(batch) => {
+        for (leased, receipt) in leased.into_iter().zip(&receipts) {
+            match leased {
+                LeaseResult::Send(batch) => {
                     let (key, token) = (world.key(receipt), "a".to_owned());
                     sent.push(Sent { batch, key, to, token, mode: Mode::Lane });
                 }
-                Claimed::Idle(Idle::UserBusy { wait, last_seq }) => {
+                LeaseResult::Idle(Idle::UserBusy { wait, last_seq }) => {
                     assert!((1..=500).contains(&wait.as_millis()) && last_seq > 0, "{wait:?}");
                 }
                 other => panic!("{other:?}"),
@@ -408,11 +408,11 @@ story! {
         let third = receipts.iter().find(|receipt| ![sent[0].key, next.key].contains(&world.key(receipt))).unwrap();
         let third = world.attempt(world.key(third), to, "d").await;
         world.finish(&next, Verdict::Delivered).await;
-        let leased = world.claim(world.key(waits), to, "e").await;
-        assert!(matches!(leased, Claimed::Idle(Idle::Closed { .. })), "{leased:?}");
+        let leased = world.lease(world.key(waits), to, "e").await;
+        assert!(matches!(leased, LeaseResult::Idle(Idle::Closed { .. })), "{leased:?}");
         world.revise(waits, 2).await;
-        let leased = world.claim(world.key(waits), to, "f").await;
-        assert!(matches!(leased, Claimed::Idle(Idle::UserBusy { .. })), "who lost the lease does not end the user's: {leased:?}");
+        let leased = world.lease(world.key(waits), to, "f").await;
+        assert!(matches!(leased, LeaseResult::Idle(Idle::UserBusy { .. })), "who lost the lease does not end the user's: {leased:?}");
         world.finish(&third, Verdict::Delivered).await;
         world.attempt(world.key(waits), to, "g").await;
     }
@@ -433,14 +433,14 @@ story! {
             Some("anna") => Rendered::Skip { why: "anna's are not wanted".to_owned() },
             _ => Rendered::Body(unsent.event_type.clone()),
         });
-        let claimed = |token: &str| Claim { render: render.clone(), ..claim(world.key("r1"), to, token) };
-        let busy = world.store.claim(claimed("b")).await.unwrap();
-        assert!(matches!(busy, Claimed::Idle(Idle::UserBusy { .. })), "otto's other purchase is in flight: {busy:?}");
+        let leased = |token: &str| Lease { render: render.clone(), ..lease(world.key("r1"), to, token) };
+        let busy = world.store.lease(leased("b")).await.unwrap();
+        assert!(matches!(busy, LeaseResult::Idle(Idle::UserBusy { .. })), "otto's other purchase is in flight: {busy:?}");
         world.finish(&sent, Verdict::Delivered).await;
-        let sent = must_send(&world.store, claimed("c")).await;
+        let sent = must_send(&world.store, leased("c")).await;
         assert_eq!(sent.types(), ["user.subscription.renewed"]);
-        let busy = world.claim(world.key("r2"), to, "d").await;
-        assert!(matches!(busy, Claimed::Idle(Idle::UserBusy { .. })), "otto is leased: {busy:?}");
+        let busy = world.lease(world.key("r2"), to, "d").await;
+        assert!(matches!(busy, LeaseResult::Idle(Idle::UserBusy { .. })), "otto is leased: {busy:?}");
     }
 }
 
@@ -457,8 +457,8 @@ story! {
         world.end(end).await;
         world.pass(6_000);
         for receipt in ["r1", "r2"] {
-            let claimed = world.claim(world.key(receipt), to, "b").await;
-            assert!(matches!(claimed, Claimed::Idle(Idle::Wait { wait, .. }) if millis(wait) > TEN_MINUTES_MS - 60_000), "{claimed:?}");
+            let leased = world.lease(world.key(receipt), to, "b").await;
+            assert!(matches!(leased, LeaseResult::Idle(Idle::Wait { wait, .. }) if millis(wait) > TEN_MINUTES_MS - 60_000), "{leased:?}");
         }
         let DestinationNeed::Drain { keys, .. } = world.store.destination_need(to, 9).await.unwrap() else { panic!("nothing to drain") };
         assert_eq!(keys, [world.key("other")]);

@@ -1,14 +1,14 @@
 //! Operators' events about a destination, and when settle disables it.
 
-use super::sending::{HOUR_MS, PATIENCE, RETRY, claim, finish, rendering};
+use super::sending::{HOUR_MS, PATIENCE, RETRY, finish, lease, rendering};
 use super::world::{World, new_destination, story};
 use domain::schemas;
 use domain::time::{HOUR, duration};
 use domain::{CollapseKey, DestinationId};
 use serde_json::Value;
 use storage::{
-    Claim, Claimed, DeliveryFilter, DestinationNeed, DestinationPatch, EndpointSignal, EventFilter, FinishResult, Idle,
-    LaneState, Mode, Page, Rendered, Verdict,
+    DeliveryFilter, DestinationNeed, DestinationPatch, EndpointSignal, EventFilter, FinishResult, Idle, LaneState,
+    Lease, LeaseResult, Mode, Page, Rendered, Verdict,
 };
 
 const LONG: Verdict = Verdict::Retry { delay: HOUR.saturating_mul(10) };
@@ -28,7 +28,7 @@ pub fn about(id: DestinationId) -> CollapseKey {
 /// Delivers the operators' events about `of` to a destination, and returns their bodies, which must be valid.
 async fn operator_events(world: &World, of: DestinationId, to: DestinationId) -> Vec<Value> {
     let mut bodies = Vec::new();
-    while let Claimed::Send(batch) = world.claim(about(of), to, "w").await {
+    while let LeaseResult::Send(batch) = world.lease(about(of), to, "w").await {
         let body: Value = serde_json::from_str(&batch.attempts[0].body).unwrap();
         let (.., schema) = schemas::all().into_iter().find(|(kind, ..)| body["event_type"] == *kind).unwrap();
         assert!(jsonschema::is_valid(&schema, &body), "{body}");
@@ -154,14 +154,14 @@ story! {
         for (number, is_sent) in [(1, true), (2, false), (3, true)] {
             let receipt = format!("r{number}");
             world.revise(&receipt, number).await;
-            let claim = Claim { render: refuses(), ..claim(world.key(&receipt), hook, "a") };
-            let claimed = world.store.claim(claim.clone()).await.unwrap();
-            match claimed {
-                Claimed::Undeliverable { events, queued_for } if is_sent => {
+            let lease = Lease { render: refuses(), ..lease(world.key(&receipt), hook, "a") };
+            let leased = world.store.lease(lease.clone()).await.unwrap();
+            match leased {
+                LeaseResult::Undeliverable { events, queued_for } if is_sent => {
                     assert_eq!((events, queued_for), (vec!["destination.exhausted"], vec![watcher]));
-                    assert!(matches!(world.store.claim(claim).await.unwrap(), Claimed::Idle(Idle::Closed { .. })));
+                    assert!(matches!(world.store.lease(lease).await.unwrap(), LeaseResult::Idle(Idle::Closed { .. })));
                 }
-                Claimed::Idle(Idle::Closed { .. }) if !is_sent => {}
+                LeaseResult::Idle(Idle::Closed { .. }) if !is_sent => {}
                 other => panic!("{number}: {other:?}"),
             }
             world.pass(301_000);

@@ -6,13 +6,13 @@
 
 use super::aging::DAY_MS;
 use super::redelivery::drain;
-use super::sending::{Sent, claim, finish};
+use super::sending::{Sent, finish, lease};
 use super::topics::pending;
 use super::world::{BEGINNING, Raw, World, happened, new_destination, record, renewal};
 use domain::{DestinationId, EventId, Lane, Outcome, RedeliverySelector, Timestamp, TransitionKind};
 use std::sync::atomic::{AtomicI64, Ordering};
 use storage::{
-    Accepted, Claimed, Fate, Idle, LaneState, Limits, Loaded, Mode, NewDestination, NewNotification, Page, Record,
+    Accepted, Fate, Idle, LaneState, LeaseResult, Limits, Loaded, Mode, NewDestination, NewNotification, Page, Record,
     Recorded, Run, Skipped, Store, Verdict,
 };
 use system_tests::wait;
@@ -212,13 +212,13 @@ async fn a_lane_closed_during_a_record_names_no_newer_delivery() {
     let recording = begin_record(&world.store, next);
     stall.wait_stalled(&world, 1).await;
     let finished = soon(second.finish(finish(&sent, Verdict::Delivered))).await.unwrap();
-    let claimed = soon(second.claim(claim(key, hook, "b"))).await.unwrap();
+    let leased = soon(second.lease(lease(key, hook, "b"))).await.unwrap();
     stall.end();
     let LaneState::Closed { last_seq: of_finish } = finished.lane else { panic!("{:?}", finished.lane) };
-    let Claimed::Idle(Idle::Closed { last_seq: of_claim }) = claimed else { panic!("{claimed:?}") };
+    let LeaseResult::Idle(Idle::Closed { last_seq: of_lease }) = leased else { panic!("{leased:?}") };
     let (revision, lanes) = recorded(recording).await;
     assert_eq!((revision, lanes.len()), (2, 1));
-    assert!(lanes[0].last_seq > of_finish.max(of_claim), "{of_finish}, {of_claim}: {lanes:?}");
+    assert!(lanes[0].last_seq > of_finish.max(of_lease), "{of_finish}, {of_lease}: {lanes:?}");
     assert_eq!(world.attempt(key, hook, "c").await.revision, 2);
 }
 
@@ -244,21 +244,21 @@ async fn a_record_during_a_finish_leaves_the_lane_open() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_claim_overtaken_by_a_record_sends_the_newest_state() {
+async fn a_lease_overtaken_by_a_record_sends_the_newest_state() {
     let (world, second) = two_processes().await;
     let limits = Limits { rate: Some(100), ..Limits::default() };
     let new = NewDestination { limits, ..new_destination(&world.app, "hook") };
     let (key, hook) = (world.key("r1"), world.store.new_destination(new).await.unwrap().id);
     world.revise("r1", 1).await;
     let next = next_record(&world).await;
-    // The rate keeps the claim waiting between its choice of a delivery and the rendering.
+    // The rate keeps the lease waiting between its choice of a delivery and the rendering.
     let stall = Stall::by(&world, "SELECT 1 FROM health FOR UPDATE");
     let store = world.store.clone();
-    let claiming = tokio::spawn(async move { store.claim(claim(key, hook, "a")).await.unwrap() });
+    let leasing = tokio::spawn(async move { store.lease(lease(key, hook, "a")).await.unwrap() });
     stall.wait_stalled(&world, 1).await;
     assert_eq!(recorded(begin_record(&second, next)).await.0, 2);
     stall.end();
-    let Claimed::Send(batch) = soon(claiming).await.unwrap() else { panic!("nothing is sent") };
+    let LeaseResult::Send(batch) = soon(leasing).await.unwrap() else { panic!("nothing is sent") };
     let sent = Sent { batch, key, to: hook, token: "a".to_owned(), mode: Mode::Lane };
     assert_eq!(sent.revision, 2);
     assert!(matches!(world.finish(&sent, Verdict::Delivered).await, LaneState::Closed { .. }));
@@ -318,7 +318,7 @@ async fn a_redelivery_waits_for_retention_and_finds_no_body() {
     assert!(soon(pruning).await.unwrap() > 0);
     let requeued = soon(redelivering).await.unwrap();
     assert_eq!((requeued.pending, requeued.skipped.get(&Skipped::Pruned)), (0, Some(&1)));
-    assert!(matches!(world.claim(world.key("r1"), hook, "a").await, Claimed::Idle(Idle::Closed { .. })));
+    assert!(matches!(world.lease(world.key("r1"), hook, "a").await, LeaseResult::Idle(Idle::Closed { .. })));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -375,7 +375,7 @@ async fn a_destination_deleted_during_a_record_has_nothing_pending() {
     // Each sweep does this.
     assert_eq!(second.end_deleted_pending(10).await.unwrap(), 1);
     assert_eq!(world.raw().number(&pending), 0);
-    assert!(matches!(world.claim(key, deleted, "a").await, Claimed::Idle(Idle::Closed { .. })));
+    assert!(matches!(world.lease(key, deleted, "a").await, LeaseResult::Idle(Idle::Closed { .. })));
     assert_eq!(world.attempt(key, other, "a").await.revision, 1);
     assert_eq!(world.broken(1000).await, []);
 }
@@ -407,15 +407,15 @@ async fn two_records_of_one_user_are_ordered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_claim_waits_for_no_user_that_is_being_changed() {
+async fn a_lease_waits_for_no_user_that_is_being_changed() {
     let (world, second) = two_processes().await;
     let to = world.analytics("analytics").await.id;
     world.happen_to("guest", "r1", &[TransitionKind::Purchased]).await;
-    // The event has no name yet, so the claim looks whether somebody gives one.
+    // The event has no name yet, so the lease looks whether somebody gives one.
     let stall = Stall::by(&world, "SELECT 1 FROM users FOR UPDATE");
-    let busy = second.claim(claim(world.key("r1"), to, "a")).await.unwrap();
-    assert!(matches!(busy, Claimed::Idle(Idle::UserBusy { .. })), "{busy:?}");
+    let busy = second.lease(lease(world.key("r1"), to, "a")).await.unwrap();
+    assert!(matches!(busy, LeaseResult::Idle(Idle::UserBusy { .. })), "{busy:?}");
     stall.end();
-    let sent = second.claim(claim(world.key("r1"), to, "a")).await.unwrap();
-    assert!(matches!(sent, Claimed::Send(_)), "{sent:?}");
+    let sent = second.lease(lease(world.key("r1"), to, "a")).await.unwrap();
+    assert!(matches!(sent, LeaseResult::Send(_)), "{sent:?}");
 }

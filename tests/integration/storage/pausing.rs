@@ -4,7 +4,7 @@ use super::breaker::{destination_need, drained, sorted, state};
 use super::sending::{HOUR_MS, finish};
 use super::world::{World, story};
 use domain::time::{HOUR, MINUTE, duration};
-use storage::{Claimed, DestinationNeed, EndpointSignal, Idle, LaneState, Verdict};
+use storage::{DestinationNeed, EndpointSignal, Idle, LaneState, LeaseResult, Verdict};
 
 const LONG: Verdict = Verdict::Retry { delay: HOUR.saturating_mul(10) };
 
@@ -22,8 +22,8 @@ story! {
         };
         let began = world.store.now().await.unwrap();
         assert!(matches!(fail("r1", 50_000).await, LaneState::Wait { .. }), "nobody else waits for its back-off");
-        let claimed = world.claim(world.key("r2"), hook.id, "b").await;
-        let Claimed::Idle(Idle::Pending { wait, .. }) = claimed else { panic!("{claimed:?}") };
+        let leased = world.lease(world.key("r2"), hook.id, "b").await;
+        let LeaseResult::Idle(Idle::Pending { wait, .. }) = leased else { panic!("{leased:?}") };
         world.check_left(wait, 60_000, began).await;
         let DestinationNeed::Pause { wait } = destination_need(&world, hook.id).await else { panic!("no pause") };
         world.check_left(wait, 60_000, began).await;
@@ -31,8 +31,8 @@ story! {
         world.pass(60_001);
         assert_eq!(drained(&world, hook.id).await, sorted(&world, &["r1", "r2", "r3"]));
         assert!(matches!(fail("r2", HOUR_MS).await, LaneState::Wait { wait } if wait > MINUTE), "the lane has a back-off of its own");
-        assert!(matches!(world.claim(world.key("r2"), hook.id, "c").await, Claimed::Idle(Idle::Wait { .. })));
-        assert!(matches!(world.claim(world.key("r3"), hook.id, "d").await, Claimed::Idle(Idle::Pending { .. })));
+        assert!(matches!(world.lease(world.key("r2"), hook.id, "c").await, LeaseResult::Idle(Idle::Wait { .. })));
+        assert!(matches!(world.lease(world.key("r3"), hook.id, "d").await, LeaseResult::Idle(Idle::Pending { .. })));
         world.pass(60_001);
         world.send("r1", hook.id, Verdict::Delivered).await;
         assert_eq!(drained(&world, hook.id).await, [world.key("r3")],
@@ -47,7 +47,7 @@ story! {
         world.revise("r1", 1).await;
         world.revise("r2", 1).await;
         let failing = world.attempt(world.key("r1"), hook, "failing").await;
-        // Another process may claim after this failure, and still read the health from before it.
+        // Another process may lease after this failure, and still read the health from before it.
         world.pass(10_000);
         let other = world.attempt(world.key("r2"), hook, "other").await;
         world.pass(-5_000);

@@ -1,7 +1,7 @@
 //! The ledger: each payment counts once, each refund once, and every integration gets both.
 
 use super::aging::MINUTE_MS;
-use super::sending::{RETRY, claim, finish, must_send, rendering};
+use super::sending::{RETRY, finish, lease, must_send, rendering};
 use super::world::{World, new_destination, record, story};
 use domain::catalogue::Price;
 use domain::event::REVENUE_ADJUSTED;
@@ -100,7 +100,7 @@ impl World {
 
     /// Delivers everything of a receipt to a destination, and returns the events with revenue and their amounts.
     pub async fn sum_up(&self, receipt: &str, to: DestinationId) -> Vec<String> {
-        while let storage::Claimed::Send(batch) = self.claim(self.key(receipt), to, "sum").await {
+        while let storage::LeaseResult::Send(batch) = self.lease(self.key(receipt), to, "sum").await {
             let sent = super::sending::Sent {
                 batch,
                 key: self.key(receipt),
@@ -223,7 +223,7 @@ story! {
             Some(why) => storage::Rendered::Skip { why: why.to_owned() },
             None => storage::Rendered::Body(unsent.event_type.clone()),
         });
-        let lane = |token: &str| storage::Claim { render: render(), ..claim(world.key("r1"), analytics.id, token) };
+        let lane = |token: &str| storage::Lease { render: render(), ..lease(world.key("r1"), analytics.id, token) };
         let sent = must_send(&world.store, lane("a")).await;
         assert_eq!(sent.types(), ["user.subscription.purchased", "user.subscription.expired"], "the refund comes last");
         world.finish(&sent, RETRY).await;
@@ -233,8 +233,8 @@ story! {
         world.pass(5_001);
         let sent = must_send(&world.store, lane("c")).await;
         world.end(finish(&sent, Verdict::Failed)).await;
-        let left = world.store.claim(lane("d")).await.unwrap();
-        assert!(matches!(left, storage::Claimed::Idle(storage::Idle::Closed { .. })), "the refund is not sent: {left:?}");
+        let left = world.store.lease(lane("d")).await.unwrap();
+        assert!(matches!(left, storage::LeaseResult::Idle(storage::Idle::Closed { .. })), "the refund is not sent: {left:?}");
         let why = world.raw().texts("SELECT last_error AS value FROM deliveries WHERE event_type = 'revenue.adjusted'");
         assert_eq!(why, ["the payment's delivery failed here, so that nothing was earned that could change"]);
         let differing = world.differing().await;
@@ -492,7 +492,7 @@ story! {
         let analytics = world.analytics("analytics").await;
         world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
         let render = rendering(|unsent| storage::Rendered::Body(unsent.event_type.clone()));
-        let silent = storage::Claim { render, ..claim(world.key("r1"), analytics.id, "silent") };
+        let silent = storage::Lease { render, ..lease(world.key("r1"), analytics.id, "silent") };
         let sent = must_send(&world.store, silent).await;
         world.finish(&sent, Verdict::Delivered).await;
         assert_eq!(world.differing().await, [(Some("initial".to_owned()), Differs::Unequal)], "it has no amount");

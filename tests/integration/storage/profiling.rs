@@ -1,14 +1,14 @@
 //! Profiles: each change of a user's state reaches each integration that keeps profiles once, by an event that carries
 //! it or by a `profile.updated`.
 
-use super::sending::{RETRY, Sent, claim, must_send};
+use super::sending::{RETRY, Sent, lease, must_send};
 use super::world::{
     LEASE_MS, Report, World, happened, new_destination, new_platform, record, renewal, reported, story,
 };
 use domain::user::{Attributes, PROFILE_UPDATED};
 use domain::{CollapseKey, DestinationId, Environment, NotificationKind, TransitionKind};
 use serde_json::Value;
-use storage::{Change, Claimed, EntitlementText, Filter, Owner, Page, Product, Recorded, Run, Verdict};
+use storage::{Change, EntitlementText, Filter, LeaseResult, Owner, Page, Product, Recorded, Run, Verdict};
 
 /// The event type that the integrations here choose.
 pub const PURCHASED: &str = "user.subscription.purchased";
@@ -55,7 +55,7 @@ impl World {
     pub async fn drain(&self, key: CollapseKey, to: DestinationId) -> Vec<(String, Value)> {
         let mut all = Vec::new();
         for turn in 0.. {
-            let Claimed::Send(batch) = self.claim(key, to, &format!("drain-{turn}")).await else { break };
+            let LeaseResult::Send(batch) = self.lease(key, to, &format!("drain-{turn}")).await else { break };
             let sent = Sent { batch, key, to, token: format!("drain-{turn}"), mode: storage::Mode::Lane };
             let bodies = sent.batch.attempts.iter();
             all.extend(bodies.map(|one| (one.event_type.clone(), serde_json::from_str(&one.body).unwrap())));
@@ -152,7 +152,7 @@ story! {
         world.accept(reported(world.platform.id, "imported", "r1", 1_000, report)).await;
         world.settle(world.key("r1")).await;
         assert_eq!(world.profiles(to), 1);
-        let sent = must_send(&world.store, claim(world.key("r1"), to, "a")).await;
+        let sent = must_send(&world.store, lease(world.key("r1"), to, "a")).await;
         assert_eq!(sent.types(), [PROFILE_UPDATED]);
         let body: Value = serde_json::from_str(&sent.body).unwrap();
         assert_eq!((&body["environment"], &body["event_type"]), (&"production".into(), &PROFILE_UPDATED.into()));

@@ -6,8 +6,8 @@ use super::world::{World, is_missing, new_destination, new_platform, story};
 use domain::{CollapseKey, DestinationId, RedeliverySelector, TransitionKind};
 use std::collections::BTreeMap;
 use storage::{
-    AttemptClass, Claimed, DeliveryFilter, EndpointSignal, Error, Filter, Idle, Mode, Page, Redelivered, Requeued, Run,
-    Skipped, Verdict,
+    AttemptClass, DeliveryFilter, EndpointSignal, Error, Filter, Idle, LeaseResult, Mode, Page, Redelivered, Requeued,
+    Run, Skipped, Verdict,
 };
 
 async fn again(world: &World, what: RedeliverySelector) -> Requeued {
@@ -24,7 +24,7 @@ fn skipped<const N: usize>(why: [(Skipped, i64); N]) -> BTreeMap<Skipped, i64> {
 pub async fn drain(world: &World, key: CollapseKey, to: DestinationId) -> Vec<(String, i64)> {
     let mut sent = Vec::new();
     loop {
-        let Claimed::Send(batch) = world.claim(key, to, "drain").await else { return sent };
+        let LeaseResult::Send(batch) = world.lease(key, to, "drain").await else { return sent };
         let request = Sent { batch, key, to, token: "drain".to_owned(), mode: Mode::Lane };
         sent.extend(request.batch.attempts.iter().map(|one| (one.event_type.clone(), one.revision)));
         world.finish(&request, Verdict::Delivered).await;
@@ -50,7 +50,7 @@ story! {
         assert_eq!((sent.event_id, sent.delivery_id), (event, domain::DeliveryId::of(hook.id, event, 1)));
         // An admin's redelivery cancels the back-off.
         world.finish(&sent, RETRY).await;
-        assert!(matches!(world.claim(key, hook.id, "b").await, Claimed::Idle(Idle::Wait { .. })));
+        assert!(matches!(world.lease(key, hook.id, "b").await, LeaseResult::Idle(Idle::Wait { .. })));
         let requeued = again(&world, RedeliverySelector::Event(event)).await;
         assert_eq!((requeued.pending, requeued.destinations.as_slice()), (0, [hook.id].as_slice()));
         assert_eq!(world.attempt(key, hook.id, "c").await.event_id, event);

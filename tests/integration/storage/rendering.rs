@@ -1,13 +1,13 @@
 //! Bodies: rendered when an event is sent for the first time, from what is known then, and frozen. Some events are not
 //! sent.
 
-use super::sending::{RETRY, Sent, claim, finish, must_send, rendering};
+use super::sending::{RETRY, Sent, finish, lease, must_send, rendering};
 use super::world::{LEASE_MS, World, new_platform, renewal, story};
 use domain::{CollapseKey, DestinationId, Environment, TransitionKind, UserId};
 use std::sync::{Arc, Mutex};
 use storage::{
-    AttemptClass, Claim, Claimed, DeliveryFilter, DeliveryStatus, DestinationPatch, Filter, Finish, Idle, Mode, Owner,
-    Page, Render, Rendered, Unsent, Verdict,
+    AttemptClass, DeliveryFilter, DeliveryStatus, DestinationPatch, Filter, Finish, Idle, Lease, LeaseResult, Mode,
+    Owner, Page, Render, Rendered, Unsent, Verdict,
 };
 
 fn app_user(name: &str) -> Owner {
@@ -29,16 +29,16 @@ fn waits_for_a_name() -> Render {
     })
 }
 
-async fn claim_by(world: &World, render: Render, (key, to): (CollapseKey, DestinationId)) -> Claimed {
-    world.store.claim(Claim { render, ..claim(key, to, "a") }).await.unwrap()
+async fn lease_by(world: &World, render: Render, (key, to): (CollapseKey, DestinationId)) -> LeaseResult {
+    world.store.lease(Lease { render, ..lease(key, to, "a") }).await.unwrap()
 }
 
 story! {
-    async fn a_delivery_that_waits_for_a_name_is_not_claimed(world: World) {
+    async fn a_delivery_that_waits_for_a_name_is_not_leased(world: World) {
         let hook = world.destination("hook").await;
         world.happen_to("anna's", "r1", &[TransitionKind::Purchased]).await;
         let lane = (world.key("r1"), hook.id);
-        assert!(matches!(claim_by(&world, waits_for_a_name(), lane).await, Claimed::Idle(Idle::Closed { last_seq: 2 })));
+        assert!(matches!(lease_by(&world, waits_for_a_name(), lane).await, LeaseResult::Idle(Idle::Closed { last_seq: 2 })));
         let waiting = |kind: &str| (kind.to_owned(), DeliveryStatus::Waiting);
         let both = [waiting("user.subscription.purchased"), waiting("purchase.updated")];
         assert_eq!(statuses(&world, hook.id).await, both);
@@ -53,11 +53,11 @@ story! {
         assert_eq!((listed[0].attempts, listed[0].next_due_at, listed[0].finished_at), (0, None, None));
 
         world.store.name_customer(world.app.id, app_user("somebody else"), "otto").await.unwrap();
-        assert!(matches!(claim_by(&world, waits_for_a_name(), lane).await, Claimed::Idle(Idle::Closed { .. })));
+        assert!(matches!(lease_by(&world, waits_for_a_name(), lane).await, LeaseResult::Idle(Idle::Closed { .. })));
         world.store.name_customer(world.app.id, app_user("anna's"), "anna").await.unwrap();
         assert!(!world.store.lanes(lane.0).await.unwrap()[0].failing);
         for expected in ["anna user.subscription.purchased", "anna purchase.updated"] {
-            let sent = must_send(&world.store, Claim { render: waits_for_a_name(), ..claim(lane.0, lane.1, "b") }).await;
+            let sent = must_send(&world.store, Lease { render: waits_for_a_name(), ..lease(lane.0, lane.1, "b") }).await;
             assert_eq!((sent.body.as_str(), sent.number), (expected, 1));
             world.finish(&sent, Verdict::Delivered).await;
         }
@@ -70,9 +70,9 @@ story! {
         world.store.name_customer(world.app.id, app_user("first"), "anna").await.unwrap();
         world.happen_to("second", "r2", &[TransitionKind::Purchased]).await;
         let lane = (world.key("r2"), to);
-        assert!(matches!(claim_by(&world, waits_for_a_name(), lane).await, Claimed::Idle(Idle::Closed { .. })));
+        assert!(matches!(lease_by(&world, waits_for_a_name(), lane).await, LeaseResult::Idle(Idle::Closed { .. })));
         world.store.name_customer(world.app.id, app_user("second"), "anna").await.unwrap();
-        let sent = must_send(&world.store, Claim { render: waits_for_a_name(), ..claim(lane.0, lane.1, "b") }).await;
+        let sent = must_send(&world.store, Lease { render: waits_for_a_name(), ..lease(lane.0, lane.1, "b") }).await;
         assert_eq!(sent.body, "anna user.subscription.purchased");
     }
 }
@@ -84,13 +84,13 @@ story! {
         for number in 0..20 {
             let (customer, receipt) = (format!("customer {number}"), format!("r{number}"));
             world.happen_to(&customer, &receipt, &[TransitionKind::Purchased]).await;
-            let waits = Claim { render: waits_for_a_name(), ..claim(world.key(&receipt), hook.id, "a") };
+            let waits = Lease { render: waits_for_a_name(), ..lease(world.key(&receipt), hook.id, "a") };
             let named = format!("named {number}");
-            let (claimed, named) = tokio::join!(
-                second.claim(waits),
+            let (leased, named) = tokio::join!(
+                second.lease(waits),
                 world.store.name_customer(world.app.id, app_user(&customer), &named)
             );
-            drop((claimed.unwrap(), named.unwrap()));
+            drop((leased.unwrap(), named.unwrap()));
             assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM deliveries WHERE status = 'waiting'"), 0);
         }
     }
@@ -101,7 +101,7 @@ story! {
         let (hook, other) = (world.destination("hook").await, world.destination("other").await);
         world.happen_to("anna's", "r1", &[TransitionKind::Purchased]).await;
         for to in [hook.id, other.id] {
-            claim_by(&world, waits_for_a_name(), (world.key("r1"), to)).await;
+            lease_by(&world, waits_for_a_name(), (world.key("r1"), to)).await;
         }
         let patch = DestinationPatch { settings: Some(hook.settings), ..Default::default() };
         world.store.update_destination(hook.id, patch).await.unwrap();
@@ -121,9 +121,9 @@ story! {
             "user.subscription.resumed" => Rendered::Refuse { why: "the id is too short".to_owned() },
             other => Rendered::Body(other.to_owned()),
         });
-        let claimed = claim_by(&world, render.clone(), lane).await;
-        assert!(matches!(claimed, Claimed::Undeliverable { .. }), "operators get an event: {claimed:?}");
-        let Claimed::Send(batch) = claim_by(&world, render, lane).await else { panic!("nothing to send") };
+        let leased = lease_by(&world, render.clone(), lane).await;
+        assert!(matches!(leased, LeaseResult::Undeliverable { .. }), "operators get an event: {leased:?}");
+        let LeaseResult::Send(batch) = lease_by(&world, render, lane).await else { panic!("nothing to send") };
         assert_eq!(batch.attempts[0].body, "user.subscription.renewed");
         let filter = DeliveryFilter { destination_id: Some(hook.id), ..Default::default() };
         let mut closed = world.store.deliveries(filter, Page::default()).await.unwrap().items;
@@ -147,7 +147,7 @@ story! {
             "user.subscription.resumed" => Rendered::Body("body".to_owned()),
             _ => Rendered::Skip { why: "not wanted".to_owned() },
         });
-        let sent = must_send(&world.store, Claim { render, ..claim(world.key("r1"), to, "a") }).await;
+        let sent = must_send(&world.store, Lease { render, ..lease(world.key("r1"), to, "a") }).await;
         assert_eq!(sent.types(), ["user.subscription.resumed"]);
     }
 }
@@ -161,7 +161,7 @@ story! {
             Rendered::Body(format!("{text} for {}", to.name))
         });
         let send = async |to: &storage::Destination, text| {
-            must_send(&world.store, Claim { render: body_of(text), ..claim(key, to.id, "a") }).await
+            must_send(&world.store, Lease { render: body_of(text), ..lease(key, to.id, "a") }).await
         };
         let mut first = send(&one, "first").await;
         assert_eq!(first.body, "first for one");
@@ -191,8 +191,8 @@ story! {
             })
         };
         for token in ["a", "b"] {
-            let claim = Claim { render: render.clone(), ..claim(world.key("r1"), to, token) };
-            let sent = must_send(&world.store, claim).await;
+            let lease = Lease { render: render.clone(), ..lease(world.key("r1"), to, token) };
+            let sent = must_send(&world.store, lease).await;
             world.finish(&sent, Verdict::Delivered).await;
         }
         let seen = seen.lock().unwrap();
@@ -226,7 +226,7 @@ story! {
         let users = rendering(|unsent| Rendered::Body(format!("{:?} {:?}", unsent.user_id, unsent.external_id)));
         let nameless = UserId::anonymous(world.app.id, "amazon", "second");
         for _ in 0..2 {
-            let sent = must_send(&world.store, Claim { render: users.clone(), ..claim(world.key("p1"), to, "a") }).await;
+            let sent = must_send(&world.store, Lease { render: users.clone(), ..lease(world.key("p1"), to, "a") }).await;
             assert_eq!(sent.body, format!("{:?} {:?}", Some(nameless), Some("anna")), "{}", sent.event_type);
             world.finish(&sent, Verdict::Delivered).await;
         }
@@ -244,9 +244,9 @@ story! {
         let queued = || rendering(|unsent| {
             Rendered::Body(format!("{:?}", unsent.siblings.iter().map(|one| one.queued_seq.is_some()).collect::<Vec<_>>()))
         });
-        let sent = must_send(&world.store, Claim { render: queued(), ..claim(world.key("r1"), to, "a") }).await;
+        let sent = must_send(&world.store, Lease { render: queued(), ..lease(world.key("r1"), to, "a") }).await;
         assert_eq!((sent.types(), sent.body.as_str()), (vec!["user.subscription.renewed"], "[false, true]"));
-        let sent = must_send(&world.store, Claim { render: queued(), ..claim(world.key("r1"), hook, "b") }).await;
+        let sent = must_send(&world.store, Lease { render: queued(), ..lease(world.key("r1"), hook, "b") }).await;
         assert_eq!(sent.body, "[true, true]", "each destination by itself");
     }
 }
@@ -414,7 +414,7 @@ story! {
     async fn a_deleted_destination_has_nothing_pending_that_waited(world: World) {
         let hook = world.destination("hook").await;
         world.happen_to("anna's", "r1", &[TransitionKind::Purchased]).await;
-        claim_by(&world, waits_for_a_name(), (world.key("r1"), hook.id)).await;
+        lease_by(&world, waits_for_a_name(), (world.key("r1"), hook.id)).await;
         world.store.delete_destination(hook.id).await.unwrap();
         world.store.name_customer(world.app.id, app_user("anna's"), "anna").await.unwrap();
         let failed = |kind: &str| (kind.to_owned(), DeliveryStatus::Failed);
@@ -458,7 +458,7 @@ story! {
             let keys = [("r1", world.key("r1")), ("r2", other)];
             let mut pending = Vec::new();
             for (receipt, key) in keys {
-                if matches!(world.claim(key, hook, "a").await, Claimed::Send(_)) {
+                if matches!(world.lease(key, hook, "a").await, LeaseResult::Send(_)) {
                     pending.push(receipt);
                 }
             }

@@ -2,10 +2,10 @@
 //! stays.
 
 use super::aging::{DAY_MS, MINUTE_MS};
-use super::sending::{claim, must_send, rendering};
+use super::sending::{lease, must_send, rendering};
 use super::world::{LEASE_MS, World, renewal, story};
 use domain::{Outcome, RedeliverySelector, TransitionKind};
-use storage::{Claim, Fate, NewNotification, Page, Rendered, Run, Skipped, Verdict};
+use storage::{Fate, Lease, NewNotification, Page, Rendered, Run, Skipped, Verdict};
 
 const NINETY_DAYS_MS: i64 = 90 * DAY_MS;
 
@@ -172,7 +172,7 @@ story! {
         assert_eq!(number(&world, "events WHERE pruned_at IS NOT NULL"), 0);
         world.raw().run("UPDATE deliveries SET status = 'pending', last_error = NULL WHERE status = 'waiting'");
         let render_guid = rendering(|unsent| Rendered::Body(unsent.data["purchase_guid"].to_string()));
-        let sent = must_send(&world.store, Claim { render: render_guid, ..claim(key, hook.id, "late") }).await;
+        let sent = must_send(&world.store, Lease { render: render_guid, ..lease(key, hook.id, "late") }).await;
         assert_eq!((sent.revision, sent.body.as_str()), (1, "\"r1\""));
         world.finish(&sent, Verdict::Delivered).await;
         prune(&world, 1000).await;

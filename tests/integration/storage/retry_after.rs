@@ -1,11 +1,11 @@
 //! A `Retry-After` for one purchase: how long its lane waits, and what ends the wait.
 
-use super::sending::{HOUR_MS, RETRY, claim, finish};
+use super::sending::{HOUR_MS, RETRY, finish, lease};
 use super::world::{LEASE_MS, World, story};
 use domain::time::{HOUR, duration, millis};
 use domain::{CollapseKey, DestinationId, RedeliverySelector, TransitionKind};
 use std::time::Duration;
-use storage::{Claim, Claimed, DestinationNeed, DestinationPatch, Idle, LaneState, Mode, Page, Run, Verdict};
+use storage::{DestinationNeed, DestinationPatch, Idle, LaneState, Lease, LeaseResult, Mode, Page, Run, Verdict};
 
 const LONG: Verdict = Verdict::Retry { delay: HOUR.saturating_mul(10) };
 
@@ -22,15 +22,15 @@ async fn fail_for(world: &World, receipt: &str, to: DestinationId, delay_ms: i64
     world.end(end).await.lane
 }
 
-/// Checks that the lane cannot be claimed for about this time, and that no run is started for it.
+/// Checks that the lane cannot be leased for about this time, and that no run is started for it.
 async fn check_left_alone(world: &World, receipt: &str, to: DestinationId, at_most_ms: i64) {
     let key = world.key(receipt);
     for mode in [Mode::Lane, Mode::Drain] {
-        let claimed = world.store.claim(Claim { mode, ..claim(key, to, "left") }).await.unwrap();
-        let is_right = matches!(claimed, Claimed::Idle(Idle::Wait { wait, .. }) if (at_most_ms - 30_000..=at_most_ms).contains(&millis(wait)));
-        assert!(is_right, "{receipt}: {claimed:?}");
+        let leased = world.store.lease(Lease { mode, ..lease(key, to, "left") }).await.unwrap();
+        let is_right = matches!(leased, LeaseResult::Idle(Idle::Wait { wait, .. }) if (at_most_ms - 30_000..=at_most_ms).contains(&millis(wait)));
+        assert!(is_right, "{receipt}: {leased:?}");
     }
-    assert_eq!(destination_need(world, to).await, DestinationNeed::Rest, "{receipt} cannot be claimed");
+    assert_eq!(destination_need(world, to).await, DestinationNeed::Rest, "{receipt} cannot be leased");
     world.pass(50_000);
     assert_eq!(world.store.late_destinations().await.unwrap().destinations, [], "nothing of {receipt} is late");
 }
@@ -206,7 +206,7 @@ story! {
         check_left_alone(&world, "r1", hook, HOUR_MS).await;
         world.revise("r2", 1).await;
         world.raw().run("UPDATE health SET opened_at = 5");
-        assert!(matches!(world.claim(world.key("r1"), hook, "o").await, Claimed::Idle(Idle::Pending { .. })));
+        assert!(matches!(world.lease(world.key("r1"), hook, "o").await, LeaseResult::Idle(Idle::Pending { .. })));
         let probe = world.attempt_as(Mode::Probe, world.key("r2"), hook, "p").await;
         world.finish(&probe, Verdict::Delivered).await;
         world.pass(5);

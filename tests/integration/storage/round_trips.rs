@@ -1,21 +1,21 @@
 //! What a purchase costs on PostgreSQL in round trips, counted by a proxy; and that no purpose of the writer waits for
 //! another one.
 
-use super::sending::{Sent, claim, finish, must_send};
+use super::sending::{Sent, finish, lease, must_send};
 use super::world::{BEGINNING, Raw, World, happened, record, renewal};
 use domain::{Timestamp, TransitionKind};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
-use storage::{Accepted, Claimed, LaneState, PlatformChange, PlatformSettings, SERIES, SeriesFilter, Verdict};
+use storage::{Accepted, LaneState, LeaseResult, PlatformChange, PlatformSettings, SERIES, SeriesFilter, Verdict};
 use system_tests::wait;
 use system_tests::world::SOON;
 
 /// Number of purchases. Each of the writer's threads prepares its statements for the first ones.
 const PURCHASES: i64 = 24;
-/// Most round trips of each call, for a purchase whose user is new, with two events and two webhooks. `finish` and `claim`
-/// are the last finish and the first claim of a lane, `both` those between. Nobody waits for the last one of a load.
-const MOST: [(&str, u64); 6] = [("accept", 3), ("load", 3), ("record", 7), ("claim", 3), ("finish", 3), ("both", 5)];
+/// Most round trips of each call, for a purchase whose user is new, with two events and two webhooks. `finish` and `lease`
+/// are the last finish and the first lease of a lane, `both` those between. Nobody waits for the last one of a load.
+const MOST: [(&str, u64); 6] = [("accept", 3), ("load", 3), ("record", 7), ("lease", 3), ("finish", 3), ("both", 5)];
 
 static NOW: AtomicI64 = AtomicI64::new(BEGINNING);
 
@@ -47,13 +47,13 @@ async fn a_call_takes_few_round_trips_to_postgres() {
         for to in hooks {
             let token = |turn: i64| format!("{number}-{to}-{turn}");
             let before = distance.trips();
-            let mut sent = must_send(&world.store, claim(key, to, &token(0))).await;
-            count("claim", before);
+            let mut sent = must_send(&world.store, lease(key, to, &token(0))).await;
+            count("lease", before);
             let before = distance.trips();
-            let next = claim(key, to, &token(1));
-            let (_, claimed) = world.store.finish_and_claim(finish(&sent, Verdict::Delivered), next).await.unwrap();
+            let next = lease(key, to, &token(1));
+            let (_, leased) = world.store.finish_and_lease(finish(&sent, Verdict::Delivered), next).await.unwrap();
             count("both", before);
-            let Some(Claimed::Send(batch)) = claimed else { panic!("{claimed:?}") };
+            let Some(LeaseResult::Send(batch)) = leased else { panic!("{leased:?}") };
             sent = Sent { batch, token: token(1), ..sent };
             let before = distance.trips();
             let done = world.store.finish(finish(&sent, Verdict::Delivered)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Claims and their results in a world.
+//! Leases and their results in a world.
 
 use super::world::{LEASE_MS, Report, World, happened, record, reported};
 use domain::event::{PURCHASE_UPDATED, for_destination};
@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use storage::{
-    Attempt, AttemptClass, Batch, Claim, Claimed, DeliveryResult, Destination, EndpointSignal, EventResult, Finish,
-    FinishResult, LaneState, Mode, Render, Rendered, Store, Unsent, Verdict,
+    Attempt, AttemptClass, Batch, DeliveryResult, Destination, EndpointSignal, EventResult, Finish, FinishResult,
+    LaneState, Lease, LeaseResult, Mode, Render, Rendered, Store, Unsent, Verdict,
 };
 
 pub const HOUR_MS: i64 = 3_600_000;
 pub const PATIENCE: Duration = protocols::destinations::webhook::DISABLE_AFTER;
 
-/// A claimed request; it dereferences to its first attempt.
+/// A leased request; it dereferences to its first attempt.
 #[derive(Debug)]
 pub struct Sent {
     pub batch: Box<Batch>,
@@ -58,24 +58,24 @@ pub fn rendering(render: impl Fn(&Unsent) -> Rendered + Send + Sync + 'static) -
     Arc::new(move |_: &Destination, unsent: &Unsent| render(unsent))
 }
 
-/// A claim of a lane by the purchase's run.
-pub fn claim(key: CollapseKey, to: DestinationId, token: &str) -> Claim {
-    Claim {
+/// A lease of a lane by the purchase's run.
+pub fn lease(key: CollapseKey, to: DestinationId, token: &str) -> Lease {
+    Lease {
         key,
         destination: to,
         token: token.to_owned(),
-        lease: duration(LEASE_MS),
+        duration: duration(LEASE_MS),
         mode: Mode::Lane,
         at_most: 10,
         render: render(),
     }
 }
 
-/// Claims a lane in which something must be due.
-pub async fn must_send(store: &Store, claim: Claim) -> Sent {
-    let (key, to, token, mode) = (claim.key, claim.destination, claim.token.clone(), claim.mode);
-    match store.claim(claim).await.unwrap() {
-        Claimed::Send(batch) => Sent { batch, key, to, token, mode },
+/// Leases a lane in which something must be due.
+pub async fn must_send(store: &Store, lease: Lease) -> Sent {
+    let (key, to, token, mode) = (lease.key, lease.destination, lease.token.clone(), lease.mode);
+    match store.lease(lease).await.unwrap() {
+        LeaseResult::Send(batch) => Sent { batch, key, to, token, mode },
         other => panic!("nothing to send: {other:?}"),
     }
 }
@@ -115,18 +115,18 @@ pub fn finish(sent: &Sent, verdict: Verdict) -> Finish {
 pub const RETRY: Verdict = Verdict::Retry { delay: Duration::from_secs(5) };
 
 impl World {
-    pub async fn claim(&self, key: CollapseKey, to: DestinationId, token: &str) -> Claimed {
-        self.store.claim(claim(key, to, token)).await.unwrap()
+    pub async fn lease(&self, key: CollapseKey, to: DestinationId, token: &str) -> LeaseResult {
+        self.store.lease(lease(key, to, token)).await.unwrap()
     }
 
-    /// Claims a lane in which something must be due.
+    /// Leases a lane in which something must be due.
     pub async fn attempt(&self, key: CollapseKey, to: DestinationId, token: &str) -> Sent {
-        must_send(&self.store, claim(key, to, token)).await
+        must_send(&self.store, lease(key, to, token)).await
     }
 
     /// As [`Self::attempt`], in another mode.
     pub async fn attempt_as(&self, mode: Mode, key: CollapseKey, to: DestinationId, token: &str) -> Sent {
-        must_send(&self.store, Claim { mode, ..claim(key, to, token) }).await
+        must_send(&self.store, Lease { mode, ..lease(key, to, token) }).await
     }
 
     /// Ends a request, and returns what is left in its lane.
@@ -138,7 +138,7 @@ impl World {
         self.store.finish(finish).await.unwrap()
     }
 
-    /// Claims a lane in which something must be due, and ends the request with this verdict.
+    /// Leases a lane in which something must be due, and ends the request with this verdict.
     pub async fn send(&self, receipt: &str, to: DestinationId, verdict: Verdict) -> FinishResult {
         let sent = self.attempt(self.key(receipt), to, &format!("send-{receipt}")).await;
         self.end(finish(&sent, verdict)).await

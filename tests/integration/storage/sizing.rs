@@ -3,7 +3,7 @@
 //! `--nocapture` prints.
 
 use super::aging::DAY_MS;
-use super::sending::{claim, must_send};
+use super::sending::{lease, must_send};
 use super::world::{Report, World, happened, record, reported, story};
 use domain::{DestinationId, NotificationKind, TransitionKind};
 use futures::{StreamExt, stream};
@@ -138,7 +138,7 @@ async fn live(world: &World, hook: DestinationId, number: usize, life: Life) {
         let what = if settling == 0 { TransitionKind::Purchased } else { TransitionKind::Renewed };
         world.done(happened(record(key, &world.load(key).await), &[what])).await;
         for _ in 0..2 {
-            let sent = must_send(&world.store, claim(key, hook, &format!("{key}/{settling}"))).await;
+            let sent = must_send(&world.store, lease(key, hook, &format!("{key}/{settling}"))).await;
             world.finish(&sent, Verdict::Delivered).await;
         }
     }

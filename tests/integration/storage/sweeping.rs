@@ -134,24 +134,24 @@ story! {
 story! {
     async fn one_process_starts_a_late_sweep_again(world: World) {
         let stores = [world.store.clone(), world.second_process().await];
-        let claim = || async { world.store.claim_sweep_restart().await.unwrap() };
+        let take = || async { world.store.take_sweep_restart().await.unwrap() };
         let last = || async { world.store.last_sweep().await.unwrap() };
-        assert!(!last().await.is_late() && !claim().await, "the installation is new");
+        assert!(!last().await.is_late() && !take().await, "the installation is new");
         world.pass(5 * MINUTE_MS);
         assert!(last().await.is_late() && last().await.finished_at.is_none());
-        let claims = stores.iter().cycle().take(8).map(|store| store.claim_sweep_restart());
-        let claimed = futures::future::join_all(claims).await.into_iter().filter(|claimed| *claimed.as_ref().unwrap());
-        assert_eq!(claimed.count(), 1);
+        let restarts = stores.iter().cycle().take(8).map(|store| store.take_sweep_restart());
+        let taken = futures::future::join_all(restarts).await.into_iter().filter(|is_taken| *is_taken.as_ref().unwrap());
+        assert_eq!(taken.count(), 1);
         world.pass(4 * MINUTE_MS);
-        assert!(!claim().await, "it needs some time");
+        assert!(!take().await, "it needs some time");
         world.pass(MINUTE_MS);
-        assert!(claim().await, "it did not help");
+        assert!(take().await, "it did not help");
         let alarms = world.store.alarms(storage::Page::default()).await.unwrap().items;
         assert_eq!(alarms.iter().map(|alarm| (alarm.kind.as_str(), alarm.count)).collect::<Vec<_>>(), [("sweep", 2)]);
         world.store.sweep_finished().await.unwrap();
         assert!(!last().await.is_late() && last().await.finished_at.is_some());
         world.pass(6 * MINUTE_MS);
         world.store.sweep_finished().await.unwrap();
-        assert!(!claim().await, "a sweep has just finished");
+        assert!(!take().await, "a sweep has just finished");
     }
 }

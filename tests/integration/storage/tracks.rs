@@ -4,14 +4,14 @@ use super::sending::Sent;
 use super::world::{LEASE_MS, World, story};
 use domain::TransitionKind;
 use domain::time::duration;
-use storage::{Claimed, DeliveryFilter, DestinationPatch, LaneState, Mode, Page, Verdict};
+use storage::{DeliveryFilter, DestinationPatch, LaneState, LeaseResult, Mode, Page, Verdict};
 
 /// Delivers until nothing is pending, and returns the types and revisions of what was sent.
 async fn drain(world: &World, receipt: &str, to: domain::DestinationId) -> Vec<(String, i64)> {
     let (key, mut sent) = (world.key(receipt), Vec::new());
     loop {
-        let claimed = world.claim(key, to, "drain").await;
-        let Claimed::Send(batch) = claimed else { return sent };
+        let leased = world.lease(key, to, "drain").await;
+        let LeaseResult::Send(batch) = leased else { return sent };
         let attempt = Sent { batch, key, to, token: "drain".to_owned(), mode: Mode::Lane };
         sent.push((attempt.event_type.clone(), attempt.revision));
         world.finish(&attempt, Verdict::Delivered).await;

@@ -1,12 +1,12 @@
 //! Deliveries that wait for the external id of their customer: which wait, which are released, and which are given up.
 
-use super::sending::{claim, must_send, rendering};
+use super::sending::{lease, must_send, rendering};
 use super::world::{Report, World, reported, story};
 use domain::time::millis;
 use domain::user::{TRANSFERRED_FROM, TRANSFERRED_TO};
 use domain::{CollapseKey, DestinationId, NotificationKind, TransitionKind};
 use storage::{
-    Claim, Claimed, CustomerNames, DeliveryFilter, DeliveryView, Idle, LONGEST_WAIT, Owner, Page, Render, Rendered,
+    CustomerNames, DeliveryFilter, DeliveryView, Idle, LONGEST_WAIT, Lease, LeaseResult, Owner, Page, Render, Rendered,
     Store, Verdict,
 };
 
@@ -18,14 +18,14 @@ fn waits() -> Render {
     })
 }
 
-fn waiting_claim(key: CollapseKey, to: DestinationId) -> Claim {
-    Claim { render: waits(), ..claim(key, to, "a") }
+fn waiting_lease(key: CollapseKey, to: DestinationId) -> Lease {
+    Lease { render: waits(), ..lease(key, to, "a") }
 }
 
-/// Claims a lane in which everything has to wait.
+/// Leases a lane in which everything has to wait.
 async fn put_aside(world: &World, receipt: &str, to: DestinationId) {
-    let claimed = world.store.claim(waiting_claim(world.key(receipt), to)).await.unwrap();
-    assert!(matches!(claimed, Claimed::Idle(Idle::Closed { .. })), "{claimed:?}");
+    let leased = world.store.lease(waiting_lease(world.key(receipt), to)).await.unwrap();
+    assert!(matches!(leased, LeaseResult::Idle(Idle::Closed { .. })), "{leased:?}");
 }
 
 async fn name(store: &Store, world: &World, customer: &str) {
@@ -74,7 +74,7 @@ story! {
 
         name(&world.store, &world, "anna's").await;
         for (event_type, revision) in [(PURCHASED, 1), (RENEWED, 2), (RENEWED, 3), (UPDATED, 3)] {
-            let sent = must_send(&world.store, waiting_claim(world.key("r1"), to)).await;
+            let sent = must_send(&world.store, waiting_lease(world.key("r1"), to)).await;
             assert_eq!(sent.body, format!("named anna's {event_type} {revision}"), "in order");
             world.finish(&sent, Verdict::Delivered).await;
         }
@@ -121,7 +121,7 @@ story! {
         assert_eq!(world.broken(1000).await, []);
 
         name(&world.store, &world, "anna's").await;
-        let sent = must_send(&world.store, waiting_claim(world.key("r1"), to)).await;
+        let sent = must_send(&world.store, waiting_lease(world.key("r1"), to)).await;
         assert_eq!(sent.body, format!("named anna's {RENEWED} 2"), "what was given up stays so");
     }
 }
@@ -172,7 +172,7 @@ story! {
 }
 
 story! {
-    async fn a_new_owner_at_the_moment_of_the_claim_is_never_missed(world: World) {
+    async fn a_new_owner_at_the_moment_of_the_lease_is_never_missed(world: World) {
         let to = world.destination("hook").await.id;
         let second = world.second_process().await;
         name(&world.store, &world, "anna's").await;
@@ -185,8 +185,8 @@ story! {
             // The store's id of the customer becomes known, who has an external id.
             let report = Report { kind: NotificationKind::Renewed, customer: Some("anna's"), related: None };
             world.accept(reported(world.platform.id, &format!("{receipt}-2"), &receipt, 2_000, report)).await;
-            let (claimed, _) = tokio::join!(second.claim(waiting_claim(key, to)), world.settle(key));
-            drop(claimed.unwrap());
+            let (leased, _) = tokio::join!(second.lease(waiting_lease(key, to)), world.settle(key));
+            drop(leased.unwrap());
             assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM deliveries WHERE status = 'waiting'"), 0);
         }
     }
@@ -205,7 +205,7 @@ story! {
             let (name, device) = (unsent.external_id.as_deref(), unsent.analytics_device_id.as_deref());
             Rendered::Body(format!("{} {name:?} {device:?}", unsent.event_type))
         });
-        let sent = must_send(&world.store, Claim { render: ids, ..claim(key, to, "a") }).await;
+        let sent = must_send(&world.store, Lease { render: ids, ..lease(key, to, "a") }).await;
         let bodies: Vec<&str> = sent.batch.attempts.iter().map(|attempt| attempt.body.as_str()).collect();
         let expected = [
             format!("{TRANSFERRED_FROM} None None"),

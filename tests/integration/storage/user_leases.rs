@@ -5,7 +5,7 @@ use super::sending::{RETRY, finish};
 use super::world::{World, story};
 use domain::time::duration;
 use domain::{DestinationId, TransitionKind};
-use storage::{Claimed, CustomerName, CustomerNames, EndpointSignal, Idle, Owner, Verdict};
+use storage::{CustomerName, CustomerNames, EndpointSignal, Idle, LeaseResult, Owner, Verdict};
 
 const TEN_MINUTES_MS: i64 = 600_000;
 
@@ -25,8 +25,8 @@ async fn name(world: &World, customer: &str) {
 }
 
 async fn must_be_busy(world: &World, receipt: &str, to: DestinationId) {
-    let busy = world.claim(world.key(receipt), to, "busy").await;
-    assert!(matches!(busy, Claimed::Idle(Idle::UserBusy { .. })), "{receipt}: {busy:?}");
+    let busy = world.lease(world.key(receipt), to, "busy").await;
+    assert!(matches!(busy, LeaseResult::Idle(Idle::UserBusy { .. })), "{receipt}: {busy:?}");
 }
 
 story! {
@@ -66,8 +66,8 @@ story! {
         world.end(end).await;
         name(&world, "guest").await;
         for receipt in ["r2", "r3"] {
-            let paused = world.claim(world.key(receipt), to, "b").await;
-            assert!(matches!(paused, Claimed::Idle(Idle::Wait { .. })), "{receipt}: {paused:?}");
+            let paused = world.lease(world.key(receipt), to, "b").await;
+            assert!(matches!(paused, LeaseResult::Idle(Idle::Wait { .. })), "{receipt}: {paused:?}");
         }
         world.pass(TEN_MINUTES_MS);
         world.attempt(world.key("r2"), to, "c").await;

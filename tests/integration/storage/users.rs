@@ -1,9 +1,9 @@
 //! Users: who owns a purchase, and how the user's state is announced.
 
-use super::sending::{claim, must_send, rendering};
+use super::sending::{lease, must_send, rendering};
 use super::world::{Report, World, happened, record, renewal, reported, story};
 use domain::{CollapseKey, EventId, NotificationKind, TransitionKind, UserId};
-use storage::{Claim, Error, EventFilter, Owner, Page, PurchaseFilter, Recorded, Rendered, Store, Verdict};
+use storage::{Error, EventFilter, Lease, Owner, Page, PurchaseFilter, Recorded, Rendered, Store, Verdict};
 
 /// Accepts a notification of a receipt, perhaps of a customer, and returns the purchase.
 async fn accept_report(world: &World, receipt: &str, customer: Option<&str>, at_ms: i64) -> CollapseKey {
@@ -131,7 +131,7 @@ story! {
                 let whose = [id(unsent.user_id), id(unsent.first_user_id), unsent.external_id.clone().unwrap()];
                 Rendered::Body(whose.join(" "))
             });
-            let sent = must_send(&world.store, Claim { render, ..claim(world.key(receipt), to, "a") }).await;
+            let sent = must_send(&world.store, Lease { render, ..lease(world.key(receipt), to, "a") }).await;
             let sent_bodies: Vec<_> = sent.batch.attempts.iter().map(|one| (one.event_type.as_str(), one.body.clone())).collect();
             let expected: Vec<_> =
                 expected.into_iter().map(|(kind, user, first)| (kind, format!("{user} {first} anna"))).collect();
@@ -244,13 +244,13 @@ story! {
         world.store.name_customer(world.app.id, Owner::AppUser("anna's".to_owned()), "anna").await.unwrap();
         let key = accept_report(&world, "r1", None, 1_000).await;
         world.settle(key).await;
-        let claimed = world.store.claim(Claim { render: render(), ..claim(key, hook, "a") }).await.unwrap();
-        assert!(matches!(claimed, storage::Claimed::Idle(storage::Idle::Closed { .. })), "{claimed:?}");
+        let leased = world.store.lease(Lease { render: render(), ..lease(key, hook, "a") }).await.unwrap();
+        assert!(matches!(leased, storage::LeaseResult::Idle(storage::Idle::Closed { .. })), "{leased:?}");
         assert_eq!(world.raw().number(waiting), 1, "the receipt has a user of its own");
         accept_report(&world, "r1", Some("anna's"), 2_000).await;
         world.settle(key).await;
         assert_eq!(world.raw().number(waiting), 0);
-        let sent = must_send(&world.store, Claim { render: render(), ..claim(key, hook, "b") }).await;
+        let sent = must_send(&world.store, Lease { render: render(), ..lease(key, hook, "b") }).await;
         assert_eq!(sent.body, "anna 2");
     }
 }

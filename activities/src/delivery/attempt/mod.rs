@@ -1,4 +1,4 @@
-//! One request to a destination, for one lane: claim the lane, send its due events, finish. The caller decides what
+//! One request to a destination, for one lane: lease the lane, send its due events, finish. The caller decides what
 //! follows: a purchase's run in `deliver`, a destination's run in `supervise`.
 
 use crate::delivery::bodies;
@@ -13,16 +13,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{
-    Attempt, AttemptClass, Batch, Claim, Claimed, DeliveryResult, EndpointSignal, Error, EventResult, Finish,
-    FinishResult, Idle, LaneState, Mode, Verdict, fault,
+    Attempt, AttemptClass, Batch, DeliveryResult, EndpointSignal, Error, EventResult, Finish, FinishResult, Idle,
+    LaneState, Lease, LeaseResult, Mode, Verdict, fault,
 };
 use tokio::time::Instant;
 
 /// How long an attempt leases its lane: the wait for the rate limit, the HTTP time-out and a margin.
 pub const LEASE: Duration = Duration::from_secs(20);
-/// Latest start of the request after the claim, so that it ends within the lease.
+/// Latest start of the request after its lease began, so that it ends within the lease.
 const LATEST_START: Duration = Duration::from_secs(4);
-/// How long after a claim the lease is held without a look at the database, if both clocks of this machine agree: while a
+/// How long after a lease began it is held without a look at the database, if both clocks of this machine agree: while a
 /// machine is suspended its monotonic clock may stand still, and its wall clock may be set. Not noticed are a machine all of
 /// whose clocks stood still, and a database clock that was put forward by the length of the lease.
 const CERTAIN: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ const CERTAIN: Duration = Duration::from_secs(1);
 pub const LEASE_RETRY: Duration = Duration::from_secs(1);
 /// Wait before the next attempt when no request can be built from the destination's settings.
 const INVALID_SETTINGS_RETRY: Duration = Duration::from_secs(600);
-/// Value of [`Claim::at_most`] without a limit: only the destination's own `per_request` applies.
+/// Value of [`Lease::at_most`] without a limit: only the destination's own `per_request` applies.
 pub const NO_LIMIT: i64 = i64::MAX;
 
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub enum AttemptResult {
 /// An attempt with a recorded result.
 #[derive(Debug)]
 pub struct Completed {
-    /// The attempt that follows, if it was claimed together with the record of this one.
+    /// The attempt that follows, if its lane was leased together with the record of this one.
     pub next: Option<Turn>,
     pub lane: LaneState,
     /// The error of the first event that must be retried; `None` when none must.
@@ -58,23 +58,23 @@ pub struct Completed {
     pub is_for_operators: bool,
 }
 
-/// The turn of a lane: a claim that is to be made, or that was made together with the record of the request before it.
+/// The turn of a lane: a lease that is to be taken, or that was taken together with the record of the request before it.
 pub struct Turn {
-    pub claim: Claim,
+    pub lease: Lease,
     /// When it was requested by this machine's wall clock, and what it gave.
-    claimed: Option<(Timestamp, Claimed)>,
+    leased: Option<(Timestamp, LeaseResult)>,
 }
 
 impl Turn {
-    /// A turn that is to be claimed.
-    pub const fn new(claim: Claim) -> Self {
-        Self { claim, claimed: None }
+    /// A turn whose lease is to be taken.
+    pub const fn new(lease: Lease) -> Self {
+        Self { lease, leased: None }
     }
 }
 
 impl fmt::Debug for Turn {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Turn").field("claimed", &self.claimed).finish_non_exhaustive()
+        formatter.debug_struct("Turn").field("leased", &self.leased).finish_non_exhaustive()
     }
 }
 
@@ -87,24 +87,24 @@ pub struct Next<'a> {
 }
 
 impl Next<'_> {
-    /// The claim that follows one whose request ended so. An event that must be retried ends the series, unless the next
+    /// The lease that follows the one whose request ended so. An event that must be retried ends the series, unless the next
     /// request has fewer events: only this series knows the limit.
-    fn claim(self, claim: &Claim, result: &DeliveryResult) -> Option<Claim> {
+    fn lease(self, lease: &Lease, result: &DeliveryResult) -> Option<Lease> {
         let follows = result.at_most.is_some() || retry_reason(&result.events).is_none();
         let at_most = result.at_most.unwrap_or(NO_LIMIT);
-        (follows && (self.is_wanted)()).then(|| Claim { token: self.token, at_most, ..claim.clone() })
+        (follows && (self.is_wanted)()).then(|| Lease { token: self.token, at_most, ..lease.clone() })
     }
 }
 
-/// The database's clock, estimated: its time at the claim, plus the time that has passed since. The worker's own clock
-/// may differ. And how much time has passed since the claim by either clock of the worker.
+/// The database's clock, estimated: its time when the lease began, plus the time that has passed since. The worker's own
+/// clock may differ. And how much time has passed since the lease began by either clock of the worker.
 #[derive(Clone, Copy)]
 struct Clock {
-    /// The time of the claim by the database's clock.
-    claimed_at_db: Timestamp,
-    /// The time of the claim by this process's monotonic clock.
-    claimed_at: Instant,
-    /// A time before the claim by this machine's wall clock.
+    /// When the lease began by the database's clock.
+    leased_at_db: Timestamp,
+    /// When the lease began by this process's monotonic clock.
+    leased_at: Instant,
+    /// A time before the lease began by this machine's wall clock.
     requested_at: Timestamp,
 }
 
@@ -112,11 +112,11 @@ impl Clock {
     /// Whether the lease is held without a look at the database, at a time of this machine's wall clock.
     fn is_certain(self, wall: Timestamp) -> bool {
         let passed_ms = wall.millis_since(self.requested_at);
-        self.claimed_at.elapsed() < CERTAIN && (0..millis(CERTAIN)).contains(&passed_ms)
+        self.leased_at.elapsed() < CERTAIN && (0..millis(CERTAIN)).contains(&passed_ms)
     }
 
     fn now(self) -> Timestamp {
-        self.claimed_at_db.plus_millis(i64::try_from(self.claimed_at.elapsed().as_millis()).unwrap_or(i64::MAX))
+        self.leased_at_db.plus_millis(i64::try_from(self.leased_at.elapsed().as_millis()).unwrap_or(i64::MAX))
     }
 }
 
@@ -129,52 +129,52 @@ struct Sent {
     disable_after: Duration,
 }
 
-/// A claim for as many events as the destination takes in one request. `token` identifies the holder of the lease.
-pub fn claim(key: CollapseKey, destination: DestinationId, token: String, mode: Mode) -> Claim {
+/// A lease for as many events as the destination takes in one request. `token` identifies the holder of the lease.
+pub fn lease(key: CollapseKey, destination: DestinationId, token: String, mode: Mode) -> Lease {
     let render = Arc::new(bodies::render);
-    Claim { key, destination, token, lease: LEASE, mode, at_most: NO_LIMIT, render }
+    Lease { key, destination, token, duration: LEASE, mode, at_most: NO_LIMIT, render }
 }
 
-/// Claims the lane unless it is claimed, sends its due events and records the result, together with the next claim if one
+/// Leases the lane unless it was leased, sends its due events and records the result, together with the next lease if one
 /// may follow.
 pub async fn attempt(context: &Context, turn: Turn, next: Option<Next<'_>>) -> Result<AttemptResult, Error> {
-    let Turn { claim, mut claimed } = turn;
+    let Turn { lease, mut leased } = turn;
     let (requested_at, batch) = loop {
-        let (requested_at, claimed) = match claimed.take() {
-            Some(claimed) => claimed,
-            None => ((context.clock)(), context.store.claim(claim.clone()).await?),
+        let (requested_at, leased) = match leased.take() {
+            Some(leased) => leased,
+            None => ((context.clock)(), context.store.lease(lease.clone()).await?),
         };
-        match claimed {
-            Claimed::Send(batch) => break (requested_at, *batch),
-            Claimed::Idle(idle) => return Ok(AttemptResult::Idle(idle)),
-            Claimed::Undeliverable { events, queued_for } => {
-                publish_operator_events(context, claim.destination, events, queued_for)
+        match leased {
+            LeaseResult::Send(batch) => break (requested_at, *batch),
+            LeaseResult::Idle(idle) => return Ok(AttemptResult::Idle(idle)),
+            LeaseResult::Undeliverable { events, queued_for } => {
+                publish_operator_events(context, lease.destination, events, queued_for)
             }
         }
     };
-    let span = spans::attempt(&claim, &batch);
-    span.within(carry_out(context, &claim, requested_at, batch, next)).await
+    let span = spans::attempt(&lease, &batch);
+    span.within(carry_out(context, &lease, requested_at, batch, next)).await
 }
 
-/// Sends the events of a claimed lane and records the result.
+/// Sends the events of a leased lane and records the result.
 async fn carry_out(
     context: &Context,
-    claim: &Claim,
+    lease: &Lease,
     requested_at: Timestamp,
     batch: Batch,
     next: Option<Next<'_>>,
 ) -> Result<AttemptResult, Error> {
     let is_for_operators = batch.attempts.iter().all(|attempt| domain::event::is_for_operators(&attempt.event_type));
     let began = Instant::now();
-    let claimed_at = batch.claimed_at;
-    let clock = Clock { claimed_at_db: batch.lease_until.minus(LEASE), claimed_at, requested_at };
+    let leased_at = batch.leased_at;
+    let clock = Clock { leased_at_db: batch.lease_until.minus(LEASE), leased_at, requested_at };
     let started_at = clock.now();
-    let in_flight = context.in_flight.begin(claim.destination, claim.key, batch.user).await;
+    let in_flight = context.in_flight.begin(lease.destination, lease.key, batch.user).await;
     let sent = match &in_flight {
-        Some(_) => send(context, claim, &batch, clock).await?,
+        Some(_) => send(context, lease, &batch, clock).await?,
         None => {
             tracing::warn!(
-                destination.id = %claim.destination,
+                destination.id = %lease.destination,
                 "a lease was over while its request was still in flight: the database's clock went forward"
             );
             None
@@ -182,34 +182,34 @@ async fn carry_out(
     };
     let Some(sent) = sent else {
         let unsent_events = batch.attempts.iter().map(lease_expired).collect();
-        context.store.finish(finish(claim, unsent(unsent_events), started_at, Duration::ZERO)).await?;
+        context.store.finish(finish(lease, unsent(unsent_events), started_at, Duration::ZERO)).await?;
         return Ok(AttemptResult::LeaseExpired);
     };
     fail::fail_point!("deliver.after_send", |_| std::process::abort());
     let latency = began.elapsed();
-    context.prompt.note(claim.destination, &sent.result.endpoint_signal, latency);
+    context.prompt.note(lease.destination, &sent.result.endpoint_signal, latency);
     let (retry_reason, at_most) = (retry_reason(&sent.result.events), sent.result.at_most);
-    let next = next.and_then(|next| next.claim(claim, &sent.result));
-    let finish = finish(claim, sent, started_at, latency);
+    let next = next.and_then(|next| next.lease(lease, &sent.result));
+    let finish = finish(lease, sent, started_at, latency);
     log_results(context, &finish, &batch);
     let (FinishResult { lane, queued_for, operator_events }, next) = record(context, finish, next).await?;
     fail::fail_point!("deliver.after_finish", |_| std::process::abort());
-    publish_operator_events(context, claim.destination, operator_events, queued_for);
+    publish_operator_events(context, lease.destination, operator_events, queued_for);
     Ok(AttemptResult::Completed(Completed { next, lane, retry_reason, at_most, is_for_operators }))
 }
 
-/// Records how a request went, and claims what follows. Where that fails the request is recorded alone, since the fault may
+/// Records how a request went, and leases what follows. Where that fails the request is recorded alone, since the fault may
 /// be that of an event which comes next.
-async fn record(context: &Context, finish: Finish, next: Option<Claim>) -> Result<(FinishResult, Option<Turn>), Error> {
-    let Some(claim) = next else { return Ok((context.store.finish(finish).await?, None)) };
+async fn record(context: &Context, finish: Finish, next: Option<Lease>) -> Result<(FinishResult, Option<Turn>), Error> {
+    let Some(lease) = next else { return Ok((context.store.finish(finish).await?, None)) };
     let requested_at = (context.clock)();
-    match context.store.finish_and_claim(finish.clone(), claim.clone()).await {
-        Ok((finished, claimed)) => {
-            let claimed = claimed.map(|claimed| Turn { claim, claimed: Some((requested_at, claimed)) });
-            Ok((finished, claimed))
+    match context.store.finish_and_lease(finish.clone(), lease.clone()).await {
+        Ok((finished, leased)) => {
+            let leased = leased.map(|leased| Turn { lease, leased: Some((requested_at, leased)) });
+            Ok((finished, leased))
         }
         Err(error) => {
-            tracing::debug!(error = %error, "what follows a request was not claimed with its record");
+            tracing::debug!(error = %error, "what follows a request was not leased with its record");
             Ok((context.store.finish(finish).await?, None))
         }
     }
@@ -237,13 +237,13 @@ pub fn publish_operator_events(
 /// settings nothing is sent, and the events are retried later: an admin can correct the settings meanwhile. Such an
 /// attempt uses no step of the schedule and does not count against the destination. Events that can never be sent
 /// fail for good.
-async fn send(context: &Context, claim: &Claim, batch: &Batch, clock: Clock) -> Result<Option<Sent>, Error> {
+async fn send(context: &Context, lease: &Lease, batch: &Batch, clock: Clock) -> Result<Option<Sent>, Error> {
     let ready = Config::ready(&batch.destination, &batch.secret, &context.allowed_addresses);
     let config = match ready {
         Ok(config) => config,
         Err(invalid) => return Ok(Some(unusable(&batch.attempts, &invalid))),
     };
-    let (unsendable, sendable) = partition(&config, &batch.attempts, clock.claimed_at_db);
+    let (unsendable, sendable) = partition(&config, &batch.attempts, clock.leased_at_db);
     if sendable.is_empty() {
         return Ok(Some(unsent(unsendable)));
     }
@@ -254,8 +254,8 @@ async fn send(context: &Context, claim: &Claim, batch: &Batch, clock: Clock) -> 
     tokio::time::sleep(batch.start_in).await;
     fail::fail_point!("deliver.before_send", |_| std::process::abort());
     let is_holder = clock.is_certain((context.clock)())
-        || context.store.holds_lease(claim.key, claim.destination, &claim.token).await?;
-    if !is_holder || clock.claimed_at.elapsed() > LATEST_START {
+        || context.store.holds_lease(lease.key, lease.destination, &lease.token).await?;
+    if !is_holder || clock.leased_at.elapsed() > LATEST_START {
         return Ok(None);
     }
     let reply = spans::request(request.of(batch.destination.app_id), |mut request| {
@@ -306,7 +306,7 @@ fn failed(attempt: &Attempt, class: AttemptClass, why: String) -> EventResult {
     EventResult { delivery_id: attempt.delivery_id, class, error: Some(why), counts: false, verdict: Verdict::Failed }
 }
 
-/// The result of an event whose request was not sent because the lease expired. The next claim retries it.
+/// The result of an event whose request was not sent because the lease expired. The next lease retries it.
 fn lease_expired(attempt: &Attempt) -> EventResult {
     EventResult {
         delivery_id: attempt.delivery_id,
@@ -356,16 +356,16 @@ fn retry_reason(results: &[EventResult]) -> Option<String> {
     Some(retried.error.clone().unwrap_or_else(|| retried.class.as_str().to_owned()))
 }
 
-fn finish(claim: &Claim, sent: Sent, started_at: Timestamp, latency: Duration) -> Finish {
+fn finish(lease: &Lease, sent: Sent, started_at: Timestamp, latency: Duration) -> Finish {
     let (status, headers, response) = match sent.reply {
         Some(Reply::Answer { status, headers, body, .. }) => (Some(i32::from(status)), headers, Some(body)),
         _ => (None, Vec::new(), None),
     };
     Finish {
-        key: claim.key,
-        destination: claim.destination,
-        token: claim.token.clone(),
-        mode: claim.mode,
+        key: lease.key,
+        destination: lease.destination,
+        token: lease.token.clone(),
+        mode: lease.mode,
         started_at,
         latency,
         status,

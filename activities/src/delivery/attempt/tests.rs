@@ -59,15 +59,15 @@ fn the_time_limit_counts_from_the_first_attempt() {
 }
 
 #[test]
-fn an_attempts_clock_continues_from_the_claims_database_time() {
-    let claimed_at = Instant::now().checked_sub(Duration::from_secs(3)).unwrap();
-    let passed_ms = clock(claimed_at).now().millis_since(Timestamp::default());
+fn an_attempts_clock_continues_from_the_leases_database_time() {
+    let leased_at = Instant::now().checked_sub(Duration::from_secs(3)).unwrap();
+    let passed_ms = clock(leased_at).now().millis_since(Timestamp::default());
     assert!((3_000..63_000).contains(&passed_ms), "{passed_ms}");
 }
 
-/// The clock of a claim, at time zero of the database and of the machine.
-fn clock(claimed_at: Instant) -> Clock {
-    Clock { claimed_at_db: Timestamp::default(), claimed_at, requested_at: Timestamp::default() }
+/// The clock of a lease that began at time zero of the database and of the machine.
+fn clock(leased_at: Instant) -> Clock {
+    Clock { leased_at_db: Timestamp::default(), leased_at, requested_at: Timestamp::default() }
 }
 
 #[test]

@@ -7,7 +7,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::delivery::attempt::{AttemptResult, LEASE_RETRY, NO_LIMIT, Next, Turn, attempt, claim};
+use crate::delivery::attempt::{AttemptResult, LEASE_RETRY, NO_LIMIT, Next, Turn, attempt, lease};
 use crate::delivery::supervise::run::SuperviseRun;
 use crate::dependencies::Context;
 use domain::CollapseKey;
@@ -15,7 +15,7 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
-use storage::{Claim, DestinationNeed, Error, Idle, LaneState, Mode};
+use storage::{DestinationNeed, Error, Idle, LaneState, Lease, Mode};
 use workflows::signal::Signal;
 
 /// Maximum wait for the destination: its rate, its concurrency, a pause or the breaker. If it would be longer, the drain
@@ -25,12 +25,12 @@ const MAX_LIMIT_WAIT: Duration = Duration::from_secs(5);
 pub const MAX_LANES: i64 = 200;
 
 /// How long a lane waits, once, while a request about another purchase of its user is in flight. Then the next lane
-/// takes its place. Without the wait, a user with many purchases would cause many futile claims.
+/// takes its place. Without the wait, a user with many purchases would cause many futile tries to lease.
 const USER_BUSY_WAIT: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct DrainResult {
-    /// Number of claims that were finished, also those that sent no request.
+    /// Number of leases that were finished, also those that sent no request.
     pub attempts: u64,
     /// How long until a lane that was left can be attempted: it is leased, has to wait, or its destination does not take it
     /// now.
@@ -128,16 +128,16 @@ async fn refill(context: &Context, run: &SuperviseRun, lanes: &mut Lanes) -> Res
 /// Attempts one lane until it is closed, fails or has to wait.
 async fn drain_lane(context: &Context, run: &SuperviseRun, key: CollapseKey) -> Result<DrainResult, Error> {
     let mut result = DrainResult::default();
-    let (mut at_most, mut has_waited, mut claimed) = (NO_LIMIT, false, None);
-    while claimed.is_some() || !run.is_drain_over() {
-        let own = || Turn::new(Claim { at_most, ..claim(key, run.destination, run.token(), Mode::Drain) });
-        let turn = claimed.take().unwrap_or_else(own);
+    let (mut at_most, mut has_waited, mut leased) = (NO_LIMIT, false, None);
+    while leased.is_some() || !run.is_drain_over() {
+        let own = || Turn::new(Lease { at_most, ..lease(key, run.destination, run.token(), Mode::Drain) });
+        let turn = leased.take().unwrap_or_else(own);
         let next = Next { token: run.token(), is_wanted: &|| !run.is_drain_over() };
         match attempt(context, turn, Some(next)).await? {
             AttemptResult::Completed(completed) => {
                 result.attempts += 1;
                 at_most = completed.at_most.unwrap_or(NO_LIMIT);
-                claimed = completed.next;
+                leased = completed.next;
                 match completed.lane {
                     LaneState::More if completed.retry_reason.is_none() || completed.at_most.is_some() => continue,
                     LaneState::More | LaneState::Closed { .. } => {}

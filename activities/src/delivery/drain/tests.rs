@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use storage::{
-    Claimed, Config, Database, Filter, Key, Limits, NewDestination, NewNotification, NewPlatform, Platform,
+    Config, Database, Filter, Key, LeaseResult, Limits, NewDestination, NewNotification, NewPlatform, Platform,
     PlatformSettings, Record, Recorded, SecretString, Store, Traits,
 };
 use tokio::time::Instant;
@@ -73,8 +73,8 @@ impl World {
         Self { context, destination, keys, folder }
     }
 
-    fn claim(&self, key: CollapseKey) -> Claim {
-        claim(key, self.destination, "another run".to_owned(), Mode::Lane)
+    fn lease(&self, key: CollapseKey) -> Lease {
+        lease(key, self.destination, "another run".to_owned(), Mode::Lane)
     }
 
     fn run(&self) -> SuperviseRun {
@@ -185,17 +185,17 @@ async fn a_lane_is_attempted_after_a_short_request_of_its_user() {
     panic!("each of {MAX_ROUNDS} requests took longer than {USER_BUSY_WAIT:?}");
 }
 
-/// The other run has claimed its lane before the drain begins. Its request ends before or after the drain's claim.
+/// The other run has leased its lane before the drain begins. Its request ends before or after the drain's lease.
 /// Returns whether it was short.
 async fn short_request(name: &str) -> bool {
     let world = World::start(name).await;
     let (run, [one, other]) = (world.run(), world.keys);
-    let claim = world.claim(one);
-    let mut first = pin!(attempt(&world.context, Turn::new(claim.clone()), None));
+    let lease = world.lease(one);
+    let mut first = pin!(attempt(&world.context, Turn::new(lease.clone()), None));
     assert!(poll!(first.as_mut()).is_pending());
     let store = &world.context.store;
-    let claimed = async { while !store.holds_lease(one, world.destination, &claim.token).await.unwrap() {} };
-    tokio::time::timeout(SOON, claimed).await.expect("the other run has claimed its lane");
+    let leased = async { while !store.holds_lease(one, world.destination, &lease.token).await.unwrap() {} };
+    tokio::time::timeout(SOON, leased).await.expect("the other run has leased its lane");
     let began = Instant::now();
     let first = async { (first.await, began.elapsed()) };
     let ((first, took), drained) = futures::join!(first, drain(&world.context, &run, vec![other], 1));
@@ -210,8 +210,8 @@ async fn short_request(name: &str) -> bool {
 async fn a_lane_does_not_wait_for_a_long_request_of_its_user() {
     let world = World::start("long").await;
     let (run, [one, other]) = (world.run(), world.keys);
-    let in_flight = world.context.store.claim(world.claim(one)).await.unwrap();
-    assert!(matches!(in_flight, Claimed::Send(_)), "{in_flight:?}");
+    let in_flight = world.context.store.lease(world.lease(one)).await.unwrap();
+    assert!(matches!(in_flight, LeaseResult::Send(_)), "{in_flight:?}");
     let drained = tokio::time::timeout(SOON, drain(&world.context, &run, vec![other], 1)).await;
     let drained = drained.expect("the lane is left to a later check").unwrap();
     assert!(drained.attempts == 0 && drained.busy_for.is_some(), "{drained:?}");

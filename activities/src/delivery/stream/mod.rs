@@ -13,13 +13,14 @@ use crate::failure::Failed;
 use page::Sender;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use storage::{StreamClaim, StreamPage, StreamWait};
+use storage::{StreamLease, StreamPage, StreamWait};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use workflows::activities::{Stream, Streamed};
 use workflows::options::STREAM_BUDGET;
 
-/// How long a claim keeps other runs off, if its run does not give it up: a page claims, and releases at its end.
+/// How long a lease keeps other runs off, if its run does not give it up: a page begins with a lease, and releases it at
+/// its end.
 const LEASE: Duration = Duration::from_secs(45);
 /// Time between two looks for something pending.
 const IDLE_INTERVAL: Duration = Duration::from_secs(1);
@@ -45,7 +46,7 @@ pub struct StreamRun {
 
 /// Walks the devices of a destination, from the first to the last, again and again.
 struct Walk {
-    claim: StreamClaim,
+    lease: StreamLease,
     /// The shortest wait of a device since the first one.
     wait: Option<StreamWait>,
     /// Whether anything was sent since the first device.
@@ -59,9 +60,10 @@ struct Walk {
 /// # Errors
 /// The destination takes nothing for a while, or storage failed: Temporal begins the next run.
 pub async fn stream(context: &Context, run: &StreamRun, input: &Stream) -> Result<Streamed, Failed> {
-    let claim = StreamClaim { destination: input.destination_id, token: run.token.clone(), lease: LEASE, after: None };
+    let lease =
+        StreamLease { destination: input.destination_id, token: run.token.clone(), duration: LEASE, after: None };
     let began = Instant::now();
-    let mut walk = Walk { claim, wait: None, has_sent: false, sent_at: began, delivered: 0 };
+    let mut walk = Walk { lease, wait: None, has_sent: false, sent_at: began, delivered: 0 };
     let Some(place) = context.shares.take_stream() else {
         let why = "this worker has as many streams as it takes; the next one that has run for a while ends".to_owned();
         return Err(Failed::Later { wait: NO_PLACE_WAIT, why });
@@ -73,11 +75,11 @@ pub async fn stream(context: &Context, run: &StreamRun, input: &Stream) -> Resul
         if run.is_over(context) || has_run_for > STREAM_BUDGET || is_wanted {
             return Ok(Streamed { delivered: walk.delivered, is_idle: false });
         }
-        match context.store.claim_stream(walk.claim.clone()).await? {
+        match context.store.lease_stream(walk.lease.clone()).await? {
             StreamPage::Send(batch) => {
-                walk.claim.after = Some(batch.last_device);
+                walk.lease.after = Some(batch.last_device);
                 let is_alone = batch.destination.concurrency <= 1;
-                let sent = Sender { context, run, turn: &turn }.send(&walk.claim, *batch).await?;
+                let sent = Sender { context, run, turn: &turn }.send(&walk.lease, *batch).await?;
                 if let Some(why) = sent.failure.filter(|_| sent.delivered == 0) {
                     return Err(Failed::Later { wait: FRUITLESS_WAIT, why });
                 }
@@ -89,7 +91,7 @@ pub async fn stream(context: &Context, run: &StreamRun, input: &Stream) -> Resul
                 }
             }
             StreamPage::Next { after, wait } => {
-                walk.claim.after = Some(after);
+                walk.lease.after = Some(after);
                 walk.wait = walk.wait.into_iter().chain(wait).min();
             }
             StreamPage::Wait(wait) => pause(wait).await?,
@@ -112,7 +114,7 @@ impl Walk {
     /// Goes back to the first device. Where nothing could be sent, it waits.
     async fn restart(&mut self) -> Result<(), Failed> {
         let (wait, has_sent) = (self.wait.take(), std::mem::take(&mut self.has_sent));
-        self.claim.after = None;
+        self.lease.after = None;
         match wait {
             _ if has_sent => {}
             Some(wait) => pause(wait).await?,

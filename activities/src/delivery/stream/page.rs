@@ -14,13 +14,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use storage::{
-    Attempt, DeliveryResult, EndpointSignal, Error, EventResult, Rendered, StreamBatch, StreamClaim, StreamRequest,
+    Attempt, DeliveryResult, EndpointSignal, Error, EventResult, Rendered, StreamBatch, StreamLease, StreamRequest,
     StreamResult, StreamStart, StreamStarted, StreamVerdict, StreamedEvent, Tried, Verdict,
 };
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// Latest start of a request after the claim of its page, so that it ends within the lease.
+/// Latest start of a request after the lease of its page began, so that it ends within the lease.
 const LATEST_START: Duration = Duration::from_secs(25);
 /// Number of requests of a channel in a row of which nothing arrived, after which it ends.
 const MAX_FRUITLESS: usize = 2;
@@ -34,10 +34,10 @@ const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// A page that is being sent.
 struct Page<'a> {
     sender: Sender<'a>,
-    claim: &'a StreamClaim,
+    lease: &'a StreamLease,
     batch: &'a StreamBatch,
     config: &'a Config,
-    claimed_at: Instant,
+    leased_at: Instant,
     /// Whether the destination wants no further request of this page.
     is_over: AtomicBool,
 }
@@ -60,24 +60,24 @@ pub struct Sender<'a> {
 
 impl Sender<'_> {
     /// Sends a page, and gives the stream up at its end.
-    pub async fn send(self, claim: &StreamClaim, batch: StreamBatch) -> Result<PageResult, Error> {
+    pub async fn send(self, lease: &StreamLease, batch: StreamBatch) -> Result<PageResult, Error> {
         let store = &self.context.store;
         let config = match Config::ready(&batch.destination, &batch.secret, &self.context.allowed_addresses) {
             Ok(config) => config,
             Err(invalid) => {
                 let results = batch.events.iter().map(|event| unusable(event, &invalid)).collect();
-                store.finish_stream(claim, results, None).await?;
-                store.release_stream(claim).await?;
+                store.finish_stream(lease, results, None).await?;
+                store.release_stream(lease).await?;
                 return Ok(PageResult::default());
             }
         };
-        let (claimed_at, is_over) = (Instant::now(), AtomicBool::new(false));
-        let page = Page { sender: self, claim, batch: &batch, config: &config, claimed_at, is_over };
+        let (leased_at, is_over) = (Instant::now(), AtomicBool::new(false));
+        let page = Page { sender: self, lease, batch: &batch, config: &config, leased_at, is_over };
         let channels = channels(&batch.events, batch.channels);
         let running: FuturesUnordered<_> = channels.into_iter().map(|events| page.send_channel(events)).collect();
         // All of them end, whatever one of them meets: what was sent is recorded.
         let all: Vec<Result<PageResult, Error>> = running.collect().await;
-        let released = store.release_stream(claim).await;
+        let released = store.release_stream(lease).await;
         let mut result = PageResult::default();
         for sent in all {
             let PageResult { delivered, failure } = sent?;
@@ -142,7 +142,7 @@ impl Page<'_> {
             if events.is_empty() || !self.may_send(&next, &events).await? {
                 break;
             }
-            let span = spans::apart("RunActivity:stream", self.claim.destination);
+            let span = spans::apart("RunActivity:stream", self.lease.destination);
             let (answered, mut result) = match span.within(self.request(&events)).await {
                 Ok(answered) => answered,
                 Err(invalid) => {
@@ -175,7 +175,7 @@ impl Page<'_> {
             return Ok(false);
         }
         if self.batch.destination.rate.is_none() && batch_id.is_none() {
-            return context.store.holds_stream(self.claim).await;
+            return context.store.holds_stream(self.lease).await;
         }
         let start = StreamStart { seqs: next.iter().map(|(event, _)| event.seq).collect(), batch_id };
         let _turn = match self.batch.destination.rate {
@@ -186,7 +186,7 @@ impl Page<'_> {
             if !self.is_open() {
                 return Ok(false);
             }
-            match context.store.start_stream_request(self.claim, start.clone()).await? {
+            match context.store.start_stream_request(self.lease, start.clone()).await? {
                 StreamStarted::In(wait) => {
                     tokio::time::sleep(wait).await;
                     return Ok(self.is_open());
@@ -201,7 +201,7 @@ impl Page<'_> {
     fn is_open(&self) -> bool {
         let Sender { context, run, .. } = self.sender;
         let latest = if self.batch.destination.concurrency > 1 { LATEST_START } else { LATEST_START_ALONE };
-        !self.is_over.load(Ordering::Relaxed) && !run.is_over(context) && self.claimed_at.elapsed() <= latest
+        !self.is_over.load(Ordering::Relaxed) && !run.is_over(context) && self.leased_at.elapsed() <= latest
     }
 
     /// Sends one request, and judges the answer.
@@ -262,8 +262,8 @@ impl Page<'_> {
         }
         count(&results, self.counts());
         let context = self.sender.context;
-        let finished = context.store.finish_stream(self.claim, results, request).await?;
-        publish_operator_events(context, self.claim.destination, finished.operator_events, finished.queued_for);
+        let finished = context.store.finish_stream(self.lease, results, request).await?;
+        publish_operator_events(context, self.lease.destination, finished.operator_events, finished.queued_for);
         Ok(())
     }
 
@@ -299,7 +299,7 @@ impl Page<'_> {
 
     /// The present time by the database's clock.
     fn now(&self) -> Timestamp {
-        self.batch.at.plus(self.claimed_at.elapsed())
+        self.batch.at.plus(self.leased_at.elapsed())
     }
 }
 

@@ -5,7 +5,7 @@
 
 pub mod run;
 
-use crate::delivery::attempt::{AttemptResult, LEASE, Turn, attempt, claim};
+use crate::delivery::attempt::{AttemptResult, LEASE, Turn, attempt, lease};
 use crate::delivery::drain::{DrainResult, MAX_LANES, drain, sooner};
 use crate::delivery::supervise::run::SuperviseRun;
 use crate::dependencies::Context;
@@ -31,7 +31,7 @@ const CANCEL_BUDGET: Duration = Duration::from_secs(5);
 const CANCEL_LIMIT: Duration = Duration::from_secs(10);
 /// Time until the next attempt to cancel the remaining back-offs.
 const CANCEL_RETRY: Duration = Duration::from_secs(5);
-/// Bounds of the time to the next check when no lane could be claimed, or an event was not sent.
+/// Bounds of the time to the next check when no lane could be leased, or an event was not sent.
 const IDLE_CHECK: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30);
 
 /// Limits the time that a check spends on cancelling back-offs, so that time remains for the backlog.
@@ -165,8 +165,8 @@ async fn cancel_backoff(context: &Context, budget: &CancelBudget<'_>, key: Colla
 
 /// Probes an open breaker with one request; returns the time to the next check if no request was completed.
 async fn probe(context: &Context, run: &SuperviseRun, key: CollapseKey) -> Result<Option<Duration>, Error> {
-    let claim = claim(key, run.destination, run.token(), Mode::Probe);
-    let result = attempt(context, Turn::new(claim), None).await?;
+    let lease = lease(key, run.destination, run.token(), Mode::Probe);
+    let result = attempt(context, Turn::new(lease), None).await?;
     fail::fail_point!("supervise.after_probe", |_| std::process::abort());
     Ok(match result {
         AttemptResult::Completed(_) => None,

@@ -1,4 +1,4 @@
-//! One run of `supervise`: until when it starts new requests, and the lease tokens of its claims.
+//! One run of `supervise`: until when it starts new requests, and the tokens of its leases.
 
 use domain::DestinationId;
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use workflows::options::SUPERVISE_BUDGET;
 pub struct SuperviseRun {
     pub destination: DestinationId,
     token: String,
-    /// Whether Temporal lost the previous run: its claims may have left leased lanes.
+    /// Whether Temporal lost the previous run: its lanes may still be leased.
     pub follows_a_lost_run: bool,
-    claims: AtomicU64,
+    leases: AtomicU64,
     began: Instant,
     stopping: Arc<AtomicBool>,
     /// Whether the run was cancelled or storage failed.
@@ -27,7 +27,7 @@ impl SuperviseRun {
             destination,
             token,
             follows_a_lost_run: attempt > 1,
-            claims: AtomicU64::default(),
+            leases: AtomicU64::default(),
             began: Instant::now(),
             stopping,
             is_halted: AtomicBool::default(),
@@ -35,9 +35,9 @@ impl SuperviseRun {
         }
     }
 
-    /// A new lease token for each claim: without it, two lanes of one user would count as one holder.
+    /// The token of a new lease: without one of its own, two lanes of one user would count as one holder.
     pub fn token(&self) -> String {
-        format!("{}/{}", self.token, self.claims.fetch_add(1, Ordering::Relaxed))
+        format!("{}/{}", self.token, self.leases.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Whether the current drain starts no further request: the destination takes none now, or the run is finished.
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_claim_has_its_own_token() {
+    async fn each_lease_has_its_own_token() {
         let run = run();
         assert_eq!([run.token(), run.token()], ["run/1/1/0", "run/1/1/1"]);
     }

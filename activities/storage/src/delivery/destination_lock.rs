@@ -1,5 +1,5 @@
-//! The lock of a destination on PostgreSQL. Claims share it, and wait for no other claim. Whoever changes the destination,
-//! or its health, has it alone: a claim comes before such a change, or sees it whole.
+//! The lock of a destination on PostgreSQL. Whoever leases a lane shares it, and waits for no other lease. Whoever changes
+//! the destination, or its health, has it alone: a lease is taken before such a change, or sees it whole.
 
 use crate::db::error::Error;
 use crate::db::shared_lock;

@@ -1,21 +1,21 @@
 //! Finishing a request: records the results for its events and its destination, and returns what is left in the lane.
 //!
-//! If the claim lost its lease, the attempts are still recorded, and a success still ends a pending delivery.
-//! Everything else about the deliveries is left to the claimer that holds the lease now.
+//! If the lease was lost, the attempts are still recorded, and a success still ends a pending delivery.
+//! Everything else about the deliveries is left to whoever holds the lease now.
 //!
 //! Nobody closes a lane: it is closed when nothing is pending, or when its destination is disabled or deleted. This
-//! module and a claim answer so, with the newest sequence number in the lane. The activity `deliver` returns that
+//! module and `leasing` answer so, with the newest sequence number in the lane. The activity `deliver` returns that
 //! number, and the purchase's run forgets the lane, unless something newer was recorded.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, clean, row, sql};
 use crate::db::writer::Write;
-use crate::delivery::claim::lane;
-use crate::delivery::claim::pick::{self, due_at};
 use crate::delivery::class::AttemptClass;
 use crate::delivery::health::HealthRow;
 use crate::delivery::lanes::{EventResult, Finish, FinishResult, LaneState, Mode, Verdict};
+use crate::delivery::leasing::lane;
+use crate::delivery::leasing::pick::{self, due_at};
 use crate::delivery::operators::OperatorEvents;
 use crate::delivery::user_lanes::UserState;
 use crate::delivery::{first, health, places, retry_after, user_lanes};
@@ -46,7 +46,7 @@ struct Finished<'a> {
     /// The state of a user that it carried to a destination that gets requests user by user.
     state: Option<UserState>,
     attempt: AttemptRow,
-    /// Whether the claim still holds the lease of the lane.
+    /// Whether the lane's lease is still that of the request.
     holds_lease: bool,
 }
 
@@ -119,7 +119,7 @@ const ATTEMPT: Sql = statement! {hot "sqlite_autoindex_attempts or attempts_pkey
     LIMIT 1
 "};
 
-/// The attempt that was claimed with this token.
+/// The attempt of the lease with this token.
 fn attempt<'f>(
     write: &mut Write<'_>,
     finish: &'f Finish,
@@ -274,7 +274,7 @@ impl Finished<'_> {
     }
 
     /// Clears `first_tried_at` if this was the first attempt and it sent no request: the time counts from the first
-    /// request. A claim that was too late and lost its lease leaves it, because the next claimer may have sent already.
+    /// request. A request that was too late and lost its lease leaves it, because the next holder may have sent already.
     fn correct_first_try(&self, write: &mut Write<'_>) -> Result<(), Error> {
         let was_sent = match self.result.class {
             AttemptClass::InvalidSettings => false,

@@ -4,7 +4,7 @@
 
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Statement, row, sql};
-use crate::delivery::claim::limits::SENT_ENVIRONMENT;
+use crate::delivery::leasing::limits::SENT_ENVIRONMENT;
 use crate::events::user_leases::LIVE;
 use const_format::formatcp;
 use domain::health::Health;

@@ -110,14 +110,14 @@ pub fn find_ahead(connection: &mut AnyConnection, id: DestinationId) -> Result<A
 
 const LOCK: Sql = statement!("{SELECT} FOR UPDATE");
 
-/// Locks the health of a destination until the end of the transaction, against claims too. The order of locks is lane,
+/// Locks the health of a destination until the end of the transaction, against leases too. The order of locks is lane,
 /// user, that of the destination, health, destination's row.
 pub fn lock(write: &mut Write<'_>, id: DestinationId) -> Result<HealthRow, Error> {
     destination_lock::take(write, id)?;
     lock_row(write, id)
 }
 
-/// Locks the health alone: for a claim, which shares the lock of the destination.
+/// Locks the health alone: for leasing, which shares the lock of the destination.
 pub fn lock_row(write: &mut Write<'_>, id: DestinationId) -> Result<HealthRow, Error> {
     sql(LOCK).bind(id).one(write.connection, "destination")
 }
@@ -172,7 +172,7 @@ pub fn update(write: &mut Write<'_>, request: Request<'_>, seen: &Health) -> Res
             let is_news = seen.succeeded(began, write.now()?).is_some();
             if is_news { succeeded(write, id, began) } else { Ok(OperatorEvents::default()) }
         }
-        // The destination recovered or was changed after this request was claimed, so its failure no longer counts.
+        // The destination recovered or was changed after the lease of this request, so its failure no longer counts.
         EndpointSignal::Failure { .. } | EndpointSignal::Gone { .. }
             if lock(write, id)?.health.is_stale_request(began) =>
         {

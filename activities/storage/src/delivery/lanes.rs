@@ -34,14 +34,15 @@ stored! {
 /// Renders an event for a destination, when it is first sent; the body is frozen then.
 pub type Render = Arc<dyn Fn(&Destination, &Unsent) -> Rendered + Send + Sync>;
 
-/// A claim on a lane, for one request.
+/// A lease of a lane, for one request.
 #[derive(Clone)]
-pub struct Claim {
+pub struct Lease {
     pub key: CollapseKey,
     pub destination: DestinationId,
-    /// The token that identifies the claim.
+    /// The token that identifies the lease.
     pub token: String,
-    pub lease: Duration,
+    /// How long the lane is leased.
+    pub duration: Duration,
     /// The run that makes the attempt.
     pub mode: Mode,
     /// Maximum number of events in the request; the destination's own maximum applies too.
@@ -50,7 +51,7 @@ pub struct Claim {
     pub render: Render,
 }
 
-impl Claim {
+impl Lease {
     pub(crate) const fn lane(&self) -> LaneKey {
         LaneKey { key: self.key, destination: self.destination }
     }
@@ -137,11 +138,11 @@ pub enum Rendered {
 }
 
 #[derive(Debug)]
-pub enum Claimed {
-    /// The request to send; the lane is leased to the claimer.
+pub enum LeaseResult {
+    /// The request to send; the lane is leased.
     Send(Box<Batch>),
     Idle(Idle),
-    /// A delivery can never be sent and has failed now, and events for operators were recorded. Claim again to continue
+    /// A delivery can never be sent and has failed now, and events for operators were recorded. Lease again to continue
     /// with the next delivery.
     Undeliverable {
         /// The types of the events about the destination that were recorded, even if no destination gets them.
@@ -169,7 +170,7 @@ pub enum Idle {
     UserBusy {
         /// The newest sequence number recorded in the lane.
         last_seq: i64,
-        /// How long until claiming again makes sense, at least a millisecond.
+        /// How long until leasing again makes sense, at least a millisecond.
         wait: Duration,
     },
     /// The destination cannot take a request now: its breaker is open, it is paused, or its rate or concurrency is
@@ -177,7 +178,7 @@ pub enum Idle {
     Pending {
         /// The newest sequence number recorded in the lane.
         last_seq: i64,
-        /// How long until claiming again makes sense, at least a millisecond.
+        /// How long until leasing again makes sense, at least a millisecond.
         wait: Duration,
     },
     /// The lane is closed: no delivery is pending, or the destination is disabled or deleted. The lane of a disabled
@@ -192,7 +193,7 @@ pub enum Idle {
 #[derive(Debug)]
 pub struct Batch {
     /// When its lease began, by the clock of this process.
-    pub claimed_at: Instant,
+    pub leased_at: Instant,
     pub destination: Destination,
     pub secret: SecretString,
     /// Its events, in order; at least one.
@@ -236,7 +237,7 @@ pub struct Attempt {
 pub struct Finish {
     pub key: CollapseKey,
     pub destination: DestinationId,
-    /// The token that the lane was claimed with.
+    /// The token that the lane was leased with.
     pub token: String,
     /// The run that made the request.
     pub mode: Mode,

@@ -54,7 +54,7 @@ const RUN: Sql = statement!("SELECT run_id AS value FROM sweeps WHERE run_id IS 
 
 const EMPTIED: Sql = statement!("UPDATE sweeps SET run_id = ?, emptied_at = ? WHERE run_id = ?");
 
-const CLAIM_RESTART: Sql = statement! {"
+const TAKE_RESTART: Sql = statement! {"
     UPDATE sweeps
     SET restarted_at = ?
     WHERE (COALESCE(finished_at, (SELECT created_at FROM installation)) <= ? OR finished_at > ?)
@@ -116,17 +116,17 @@ impl Store {
 
     /// Whether the caller must start the sweep's workflow again: sweeps are late, and no process did so within five
     /// minutes. Of several processes one gets `true`. Raises an alarm.
-    pub async fn claim_sweep_restart(&self) -> Result<bool, Error> {
+    pub async fn take_sweep_restart(&self) -> Result<bool, Error> {
         self.write(|write| {
             insert!(sweeps { id: 1_i64 }, "ON CONFLICT DO NOTHING").run(write.connection)?;
             let before = write.now()?.minus(LATE);
             let after = write.now()?.plus(AHEAD);
-            let times = sql(CLAIM_RESTART).bind(write.now()?).bind(before).bind(after).bind(before).bind(after);
-            let claimed = times.run(write.connection)?;
-            if claimed > 0 {
+            let times = sql(TAKE_RESTART).bind(write.now()?).bind(before).bind(after).bind(before).bind(after);
+            let taken = times.run(write.connection)?;
+            if taken > 0 {
                 alarms::raise(write, About::All, "sweep", ALARM)?;
             }
-            Ok(claimed > 0)
+            Ok(taken > 0)
         })
         .await
     }

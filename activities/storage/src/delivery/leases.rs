@@ -1,11 +1,11 @@
-//! The lanes of a purchase as a run uses them: when a delivery is due, who holds the lease, the claim and its finish.
+//! The lanes of a purchase as a run uses them: when a delivery is due, the lease of a lane, who holds it, and its finish.
 
 use crate::db::error::Error;
 use crate::db::fault;
 use crate::db::store::Store;
 use crate::db::writer::{JobKind, Write};
-use crate::delivery::claim::{self, pick};
-use crate::delivery::lanes::{Claim, Claimed, Finish, FinishResult, LaneKey, LaneState};
+use crate::delivery::lanes::{Finish, FinishResult, LaneKey, LaneState, Lease, LeaseResult};
+use crate::delivery::leasing::{self, pick};
 use crate::delivery::{finish, health, places};
 use crate::events::{deliveries, lanes};
 use domain::health::wait_until;
@@ -45,39 +45,39 @@ impl Store {
 
     /// Leases a lane for one request, if a delivery of it is due, nobody else holds the lane, and the destination can
     /// take the request.
-    pub async fn claim(&self, claim: Claim) -> Result<Claimed, Error> {
+    pub async fn lease(&self, lease: Lease) -> Result<LeaseResult, Error> {
         let secrets = self.secrets.clone();
-        let place = JobKind::Lane(claim.destination, claim.key);
-        self.writer.write(place, move |write| claim::claim(write, &secrets, &claim)).await
+        let kind = JobKind::Lane(lease.destination, lease.key);
+        self.writer.write(kind, move |write| leasing::lease(write, &secrets, &lease)).await
     }
 
     /// Records how a request went, and returns what is left in the lane, in one transaction.
     pub async fn finish(&self, finish: Finish) -> Result<FinishResult, Error> {
-        let place = JobKind::Lane(finish.destination, finish.key);
-        self.writer.write(place, move |write| finish::finish(write, &finish)).await
+        let kind = JobKind::Lane(finish.destination, finish.key);
+        self.writer.write(kind, move |write| finish::finish(write, &finish)).await
     }
 
-    /// Records how a request went, and if more of its lane is due, claims that too, in one transaction.
+    /// Records how a request went, and if more of its lane is due, leases that too, in one transaction.
     ///
     /// # Errors
-    /// Nothing is recorded, also where the claim alone failed: [`Self::finish`] then records the request.
-    pub async fn finish_and_claim(
+    /// Nothing is recorded, also where leasing alone failed: [`Self::finish`] then records the request.
+    pub async fn finish_and_lease(
         &self,
         finish: Finish,
-        next: Claim,
-    ) -> Result<(FinishResult, Option<Claimed>), Error> {
+        next: Lease,
+    ) -> Result<(FinishResult, Option<LeaseResult>), Error> {
         let secrets = self.secrets.clone();
-        let place = JobKind::Lane(finish.destination, finish.key);
+        let kind = JobKind::Lane(finish.destination, finish.key);
         let work = move |write: &mut Write<'_>| {
             let finished = finish::finish(write, &finish)?;
             let is_due = finished.lane == LaneState::More;
-            let claimed = is_due.then(|| claim::claim(write, &secrets, &next)).transpose()?;
-            Ok((finished, claimed))
+            let leased = is_due.then(|| leasing::lease(write, &secrets, &next)).transpose()?;
+            Ok((finished, leased))
         };
-        self.writer.write(place, work).await
+        self.writer.write(kind, work).await
     }
 
-    /// Whether the claimer with this token still holds an unexpired lease.
+    /// Whether the holder with this token still holds an unexpired lease.
     pub async fn holds_lease(&self, key: CollapseKey, destination: DestinationId, token: &str) -> Result<bool, Error> {
         let (clock, token) = (self.clock, token.to_owned());
         self.read(move |connection| {

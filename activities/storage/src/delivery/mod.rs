@@ -1,6 +1,5 @@
-//! Delivery: claims lanes, finishes requests, and updates the health of destinations.
+//! Delivery: leases lanes, finishes requests, and updates the health of destinations.
 
-pub mod claim;
 pub mod class;
 pub mod destination_lock;
 pub mod destination_need;
@@ -12,6 +11,7 @@ pub mod lanes;
 pub mod last_sweep;
 pub mod late;
 pub mod leases;
+pub mod leasing;
 pub mod operators;
 pub mod overdue;
 pub mod places;

@@ -1,7 +1,7 @@
 //! The places of a destination: as many as requests that it takes at once, and one for its probe. A request leases a place
 //! until it is finished, or for the time of its lease if its worker dies. So the destination's concurrency needs no count.
 //!
-//! A claim takes a free place that no other transaction has locked, and waits for none. After the concurrency was lowered,
+//! A lease takes a free place that no other transaction has locked, and waits for none. After the concurrency was lowered,
 //! no place is given until all above the new one are free.
 //!
 //! The stream of device events leases several places at once. While it waits because all are taken, the first one is kept
@@ -12,7 +12,7 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, Number, row, sql};
 use crate::db::writer::Write;
-use crate::delivery::lanes::{Claim, Finish, LaneKey, Mode};
+use crate::delivery::lanes::{Finish, LaneKey, Lease, Mode};
 use crate::events::user_leases::{FREE, LIVE};
 use domain::{CollapseKey, DestinationId, Timestamp, UserId};
 use std::ops::Range;
@@ -39,7 +39,7 @@ pub fn provide(write: &mut Write<'_>, destination: DestinationId, concurrency: i
 }
 
 row! {
-    /// What a claim finds before it picks deliveries.
+    /// What leasing a lane finds before it picks deliveries.
     pub struct Room {
         /// When the lease of the lane ends or ended; `None` if its last request was finished.
         pub lease_until: Option<Timestamp>,
@@ -69,15 +69,15 @@ const ROOM: Sql = statement! {hot "leases_pkey or sqlite_autoindex_leases", "
 "};
 
 /// Reads the lease of a lane, and whether its destination has a free place. Nothing if there is no such destination.
-pub fn room_ahead<'c>(write: &mut Write<'_>, claim: &'c Claim) -> Result<Ahead<'c, Room>, Error> {
+pub fn room_ahead<'c>(write: &mut Write<'_>, lease: &'c Lease) -> Result<Ahead<'c, Room>, Error> {
     let now = write.now_value();
     sql(ROOM)
-        .bind(claim.key)
+        .bind(lease.key)
         .bind(now.clone())
-        .bind(claim.token.as_str())
+        .bind(lease.token.as_str())
         .bind(now.clone())
         .bind(now)
-        .bind(claim.destination)
+        .bind(lease.destination)
         .ahead(write.connection)
 }
 
@@ -113,22 +113,22 @@ impl<'a> PlaceRequest<'a> {
     }
 }
 
-/// A place that a claim takes.
+/// A place that a lease is to take.
 pub struct Taking<'c> {
     destination: DestinationId,
     place: Ahead<'c, Number>,
 }
 
-/// A free place that a claim has locked.
+/// A free place that a lease has locked.
 pub struct FreePlace {
     destination: DestinationId,
     number: i64,
 }
 
 /// Takes a place for a request; a probe has its own.
-pub fn take_ahead<'c>(write: &mut Write<'_>, claim: &'c Claim, concurrency: i64) -> Result<Taking<'c>, Error> {
-    let (destination, token) = (claim.destination, claim.token.as_str());
-    let range = if claim.mode == Mode::Probe { OF_PROBE..0 } else { 0..concurrency };
+pub fn take_ahead<'c>(write: &mut Write<'_>, lease: &'c Lease, concurrency: i64) -> Result<Taking<'c>, Error> {
+    let (destination, token) = (lease.destination, lease.token.as_str());
+    let range = if lease.mode == Mode::Probe { OF_PROBE..0 } else { 0..concurrency };
     let place = PlaceRequest { destination, range, token, at_most: 1 }.take_ahead(write)?;
     Ok(Taking { destination, place })
 }
@@ -142,7 +142,7 @@ impl Taking<'_> {
 }
 
 /// What a place is leased for.
-pub struct Lease<'a> {
+pub struct PlaceLease<'a> {
     pub key: CollapseKey,
     /// The user, if the destination gets requests user by user.
     pub user: Option<UserId>,
@@ -159,7 +159,7 @@ const LEASE: Sql = statement! {"
 
 impl FreePlace {
     /// Leases it to a lane that is locked and has no lease.
-    pub fn lease(self, write: &mut Write<'_>, lease: &Lease<'_>) -> Result<(), Error> {
+    pub fn lease(self, write: &mut Write<'_>, lease: &PlaceLease<'_>) -> Result<(), Error> {
         sql(LEASE)
             .bind(lease.key)
             .bind(lease.user)
@@ -220,7 +220,7 @@ const HELD: Sql = statement! {hot "leases_of_lane", "
     WHERE destination_id = ? AND collapse_key = ? AND lease_token = ? AND {LIVE}
 "};
 
-/// Whether the claim with this token holds a lane at this time.
+/// Whether a lane is leased with this token at this time.
 pub fn is_held(connection: &mut AnyConnection, lane: LaneKey, token: &str, now: Timestamp) -> Result<bool, Error> {
     let held = sql(HELD).bind(lane.destination).bind(lane.key).bind(token).bind(now);
     Ok(held.value::<i64>(connection)?.unwrap_or_default() > 0)

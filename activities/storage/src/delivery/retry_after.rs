@@ -1,5 +1,5 @@
 //! The `Retry-After` of a destination for one lane: nothing of the lane is sent until its time, including deliveries
-//! that are recorded meanwhile. These are held back when the lane is claimed.
+//! that are recorded meanwhile. These are held back when the lane is leased.
 //!
 //! A delivery that is held back is recorded as tried when the `Retry-After` was received, so that a retry by a person
 //! makes it due too.
@@ -8,9 +8,9 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::writer::Write;
-use crate::delivery::claim::lane::LaneRow;
 use crate::delivery::health;
 use crate::delivery::lanes::{Finish, LaneKey, Verdict};
+use crate::delivery::leasing::lane::LaneRow;
 use domain::Timestamp;
 use domain::health::{Health, RetryAfter};
 

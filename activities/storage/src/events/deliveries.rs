@@ -97,7 +97,7 @@ pub fn queue_again(write: &mut Write<'_>, event: &Event, destination: Destinatio
 impl NewDelivery<'_> {
     fn insert(&self, write: &mut Write<'_>) -> Result<(), Error> {
         let event = self.event;
-        // Each revision has one of these: so most claims find the row of their lane.
+        // Each revision has one of these: so most of them find the row of their lane.
         if event.event_type == PURCHASE_UPDATED {
             lanes::insert_later(write, event.collapse_key, self.destination)?;
         }

@@ -92,7 +92,7 @@ pub fn end(write: &mut Write<'_>, destination: DestinationId, token: &str) -> Re
     sql(END).bind(destination).bind(token).later(write.connection)
 }
 
-/// Waits for a claim that leases the user at this moment.
+/// Waits for a request that leases the user at this moment.
 const LOCK: Sql = statement! {"
     SELECT environment AS value
     FROM user_lanes
@@ -122,7 +122,7 @@ const HAND_PAUSES_OVER: Sql = statement! {"
 "};
 
 /// Applies the leases of a user to another one, who gets purchases of theirs: a request about these may be in flight. The
-/// pauses too, if the user is anonymous: another user's stay about them. If no claim may lease the user meanwhile, the
+/// pauses too, if the user is anonymous: another user's stay about them. If no request may lease the user meanwhile, the
 /// caller has locked both users.
 pub fn hand_over(write: &mut Write<'_>, app: AppId, from: UserId, to: UserId) -> Result<(), Error> {
     let now = write.now()?;

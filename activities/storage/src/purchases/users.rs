@@ -72,7 +72,7 @@ impl Customer<'_> {
     }
 
     /// Locks the user until the end of the transaction, and creates it if there is none. It is fetched later. If the
-    /// purchase belongs to another user before, locks that one too, in the order of their ids: a claim may be finding
+    /// purchase belongs to another user before, locks that one too, in the order of their ids: a lease may be finding
     /// at this moment that a delivery has to wait for an id of the former owner.
     pub fn lock_ahead(&self, write: &mut Write<'_>, found: FoundUser) -> Result<LockedUser, Error> {
         let store_user = self.store_user();

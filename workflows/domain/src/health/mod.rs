@@ -264,7 +264,7 @@ impl Health {
         }
     }
 
-    /// Whether the failure of a request that was claimed at `began` no longer counts, because the destination recovered
+    /// Whether the failure of a request whose lease began at `began` no longer counts, because the destination recovered
     /// or its settings were changed after that.
     #[must_use]
     pub fn is_stale_request(&self, began: Timestamp) -> bool {

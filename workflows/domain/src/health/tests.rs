@@ -103,7 +103,7 @@ fn a_recovery_is_announced_only_after_announced_trouble() {
 }
 
 #[test]
-fn a_claim_before_a_recovery_or_a_change_is_stale() {
+fn a_request_before_a_recovery_or_a_change_is_stale() {
     let health = Health { recovered_at: Some(at(10)), changed_at: Some(at(20)), ..Health::default() };
     assert_eq!([5, 15, 20].map(|ms| health.is_stale_request(at(ms))), [true, true, false]);
     assert!(!Health::default().is_stale_request(at(0)));

@@ -1,6 +1,6 @@
 //! The events of a stream that are due, and the devices that have to wait.
 
-use super::{StreamClaim, StreamWait, StreamedEvent};
+use super::{StreamLease, StreamWait, StreamedEvent};
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 const PAGE: usize = 500;
 /// Maximum number of events of a device in a page.
 const PER_DEVICE: i64 = 50;
-/// Maximum number of devices that a claim looks at.
+/// Maximum number of devices that leasing a page looks at.
 const MAX_DEVICES: i64 = 500;
 /// Number of devices whose events are read together.
 const DEVICES_AT_ONCE: usize = 10;
@@ -101,16 +101,16 @@ impl Dues {
 }
 
 /// The events of the next page.
-pub fn find(connection: &mut AnyConnection, claim: &StreamClaim, dues: &Dues) -> Result<DuePage, Error> {
-    let after = claim.after.map(|device| device.to_string()).unwrap_or_default();
-    let devices = sql(DEVICES).bind(claim.destination).bind(after).bind(claim.destination).bind(MAX_DEVICES);
+pub fn find(connection: &mut AnyConnection, lease: &StreamLease, dues: &Dues) -> Result<DuePage, Error> {
+    let after = lease.after.map(|device| device.to_string()).unwrap_or_default();
+    let devices = sql(DEVICES).bind(lease.destination).bind(after).bind(lease.destination).bind(MAX_DEVICES);
     let devices: Vec<DeviceId> = devices.values(connection)?;
     let mut found = DuePage { events: Vec::new(), last_device: None, wait: None };
     for some in devices.chunks(DEVICES_AT_ONCE) {
         if found.events.len() >= PAGE {
             break;
         }
-        let of = |device: &DeviceId, limit: i64| sql(EVENTS).bind(claim.destination).bind(*device).bind(limit);
+        let of = |device: &DeviceId, limit: i64| sql(EVENTS).bind(lease.destination).bind(*device).bind(limit);
         let heads: Vec<_> = some.iter().map(|device| of(device, 1).ahead(connection)).collect::<Result<_, _>>()?;
         let mut ready = Vec::with_capacity(some.len());
         for (device, head) in some.iter().zip(heads) {

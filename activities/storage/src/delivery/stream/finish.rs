@@ -1,6 +1,6 @@
 //! Records how the requests of a stream ended, and what they show of the destination.
 
-use super::{CREATE, LOCK, PROBE, PROBE_EVERY, StreamClaim, StreamRow};
+use super::{CREATE, LOCK, PROBE, PROBE_EVERY, StreamLease, StreamRow};
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{clean, sql, stored};
@@ -89,7 +89,7 @@ impl StreamResult {
 pub struct StreamRequest {
     /// The first device of the request.
     pub device: DeviceId,
-    /// When its page was claimed, by the database's clock.
+    /// When its page was leased, by the database's clock.
     pub began: Timestamp,
     pub mode: Mode,
     pub result: DeliveryResult,
@@ -108,37 +108,37 @@ pub struct StreamFinished {
 
 impl Store {
     /// Records how attempts ended, and what a request shows of the destination; its failures open the breaker as those of
-    /// purchases do, with devices in the place of purchases. A claimer that lost the stream records only what arrived.
+    /// purchases do, with devices in the place of purchases. A holder that lost the stream records only what arrived.
     pub async fn finish_stream(
         &self,
-        claim: &StreamClaim,
+        lease: &StreamLease,
         results: Vec<StreamResult>,
         request: Option<StreamRequest>,
     ) -> Result<StreamFinished, Error> {
-        let (claim, kind) = (claim.clone(), JobKind::Stream(claim.destination));
+        let (lease, kind) = (lease.clone(), JobKind::Stream(lease.destination));
         let work = move |write: &mut Write<'_>| {
-            sql(CREATE).bind(claim.destination).later(write.connection)?;
-            let stream: StreamRow = sql(LOCK).bind(claim.destination).one(write.connection, "stream")?;
-            let is_holder = stream.is_of(&claim.token);
+            sql(CREATE).bind(lease.destination).later(write.connection)?;
+            let stream: StreamRow = sql(LOCK).bind(lease.destination).one(write.connection, "stream")?;
+            let is_holder = stream.is_of(&lease.token);
             let mode = request.as_ref().map_or(Mode::Drain, |request| request.mode);
             if mode == Mode::Probe {
-                sql(PROBE).bind(write.now()?).bind(claim.destination).later(write.connection)?;
+                sql(PROBE).bind(write.now()?).bind(lease.destination).later(write.connection)?;
             }
             for result in &results {
-                note(write, claim.destination, &result.in_mode(mode), is_holder)?;
+                note(write, lease.destination, &result.in_mode(mode), is_holder)?;
             }
             if !is_holder {
                 return Ok(StreamFinished::default());
             }
             let mut finished = OperatorEvents::default();
             if let Some(request) = &request {
-                finished.add(update_health(write, &claim, request)?);
+                finished.add(update_health(write, &lease, request)?);
             }
             let is_failed = |one: &&StreamResult| one.in_mode(mode).verdict == StreamVerdict::Failed;
             if let Some(failed) = results.iter().find(is_failed) {
                 let why = failed.error.as_deref().unwrap_or("it was refused");
                 let reason = format!("an event of a device failed for the last time: {why}");
-                finished.add(health::announce_exhausted(write, claim.destination, reason)?);
+                finished.add(health::announce_exhausted(write, lease.destination, reason)?);
             }
             let OperatorEvents { events, queued_for } = finished;
             Ok(StreamFinished { operator_events: events, queued_for })
@@ -148,19 +148,19 @@ impl Store {
 }
 
 /// Updates the health of the destination, as after a request of a lane.
-fn update_health(write: &mut Write<'_>, claim: &StreamClaim, request: &StreamRequest) -> Result<OperatorEvents, Error> {
+fn update_health(write: &mut Write<'_>, lease: &StreamLease, request: &StreamRequest) -> Result<OperatorEvents, Error> {
     let request_of_device = health::Request {
-        destination: claim.destination,
+        destination: lease.destination,
         subject: Subject::Device(request.device),
         mode: request.mode,
         began: request.began,
         result: &request.result,
         disable_after: request.disable_after,
     };
-    let seen = health::find(write.connection, claim.destination)?.health;
+    let seen = health::find(write.connection, lease.destination)?.health;
     let events = health::update(write, request_of_device, &seen)?;
     if let Some(alarm) = &request.result.alarm
-        && let Some(found) = destinations::find(write.connection, claim.destination)?
+        && let Some(found) = destinations::find(write.connection, lease.destination)?
     {
         health::alarm(write, &found.destination(), alarm)?;
     }

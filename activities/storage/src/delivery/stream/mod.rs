@@ -4,9 +4,9 @@
 //! A page walks the devices in the order of their ids, from the one after the last page, and takes a few events of each:
 //! no device has to wait for another one's backlog. An event that has to wait holds back the later events of its device.
 
-mod claim;
 mod due;
 pub mod finish;
+mod lease;
 pub mod start;
 
 use crate::db::connection::AnyConnection;
@@ -93,13 +93,13 @@ pub struct StreamBatch {
     pub mode: Mode,
 }
 
-/// A claim on the stream of a destination.
+/// A lease of the stream of a destination.
 #[derive(Debug, Clone)]
-pub struct StreamClaim {
+pub struct StreamLease {
     pub destination: DestinationId,
     pub token: String,
-    /// How long it holds the stream without claiming again.
-    pub lease: Duration,
+    /// How long it holds the stream without leasing again.
+    pub duration: Duration,
     /// The device after which the page begins; `None` for the first one.
     pub after: Option<DeviceId>,
 }
@@ -160,8 +160,8 @@ impl Store {
     }
 
     /// Gives the stream up, after the last request of its page.
-    pub async fn release_stream(&self, claim: &StreamClaim) -> Result<(), Error> {
-        let StreamClaim { destination, token, .. } = claim.clone();
+    pub async fn release_stream(&self, lease: &StreamLease) -> Result<(), Error> {
+        let StreamLease { destination, token, .. } = lease.clone();
         let release = move |write: &mut Write<'_>| {
             places::release(write, destination, &token)?;
             sql(RELEASE).bind(destination).bind(token.as_str()).run(write.connection).map(drop)
@@ -169,9 +169,9 @@ impl Store {
         self.writer.write(JobKind::Stream(destination), release).await
     }
 
-    /// Whether the claimer with this token still has the stream.
-    pub async fn holds_stream(&self, claim: &StreamClaim) -> Result<bool, Error> {
-        let StreamClaim { destination, token, .. } = claim.clone();
+    /// Whether the holder with this token still has the stream.
+    pub async fn holds_stream(&self, lease: &StreamLease) -> Result<bool, Error> {
+        let StreamLease { destination, token, .. } = lease.clone();
         self.read_now(move |connection, now| {
             let stream: Option<StreamRow> = sql(FIND).bind(destination).first(connection)?;
             Ok(stream.is_some_and(|stream| stream.is_held(&token, now)))

@@ -1,6 +1,6 @@
 //! Starting a request of a stream: its place under the destination's rate, and the batch that its events are from now on.
 
-use super::{LOCK, StreamClaim, StreamRow};
+use super::{LOCK, StreamLease, StreamRow};
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
@@ -41,14 +41,14 @@ impl Store {
     /// from now on its events are sent together.
     pub async fn start_stream_request(
         &self,
-        claim: &StreamClaim,
+        lease: &StreamLease,
         request: StreamStart,
     ) -> Result<StreamStarted, Error> {
-        let (claim, kind) = (claim.clone(), JobKind::Stream(claim.destination));
+        let (lease, kind) = (lease.clone(), JobKind::Stream(lease.destination));
         let work = move |write: &mut Write<'_>| {
-            let id = claim.destination;
+            let id = lease.destination;
             let stream: StreamRow = sql(LOCK).bind(id).one(write.connection, "stream")?;
-            if !stream.is_held(&claim.token, write.now()?) {
+            if !stream.is_held(&lease.token, write.now()?) {
                 return Ok(StreamStarted::Lost);
             }
             let Some(found) = destinations::find(write.connection, id)?.filter(|found| found.enabled) else {

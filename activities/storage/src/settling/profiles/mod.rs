@@ -9,7 +9,7 @@
 //!
 //! A profile covers the purchases that the integration's filter wants.
 //!
-//! Digests are written under the lock of the user, in a table apart from `user_lanes`, whose rows claims lock. That a
+//! Digests are written under the lock of the user, in a table apart from `user_lanes`, whose rows leasing locks. That a
 //! profile did not arrive is noted without the lock of the user: a race then sends one profile too many, never one too
 //! few. If a delivery failed, its purchase is rechecked, at most three times for one state; if it was skipped or
 //! refused, the profile is queued by another state or by a backfill.

@@ -1,8 +1,8 @@
-//! The claim of a Temporal namespace. Workflow ids and task queues do not name the installation, so two installations
+//! Whose a Temporal namespace is. Workflow ids and task queues do not name the installation, so two installations
 //! in one namespace would take each other's work. Therefore the sweep's run carries the id of its installation in its
 //! memo, and a process of another installation goes no further. Temporal has at most one open run of an id, so
 //! installations that start at once agree whose namespace it is. When Temporal was emptied, the processes that had the
-//! namespace claim it at once, and others wait a moment, so that none of these comes before them.
+//! namespace take it at once, and others wait a moment, so that none of these comes before them.
 
 use super::connection::Server;
 use super::{Engine, TemporalError, execution, json, queue, summary, timed};
@@ -20,12 +20,12 @@ use workflows::contract;
 
 /// Name of the memo's field that holds the id of the installation.
 const INSTALLATION: &str = "installation";
-/// How long the run of another installation must have been closed before its claim is taken over: twice the time in
+/// How long the run of another installation must have been closed before its namespace is taken over: twice the time in
 /// which a process of that installation starts the sweep again.
 const TAKE_OVER_AFTER: Duration = super::ENSURE_INTERVAL.saturating_mul(2);
-/// How long the sweep must have been missing before a process claims a namespace of a server that is not its own, unless
+/// How long the sweep must have been missing before a process takes a namespace of a server that is not its own, unless
 /// it had the namespace before: twice the time in which a process that had it tries again to reach the server.
-const CLAIM_AFTER: Duration = super::RETRY_INTERVAL.saturating_mul(2);
+const TAKE_AFTER: Duration = super::RETRY_INTERVAL.saturating_mul(2);
 /// Maximum number of steps in a row. More mean that somebody else starts and closes the sweep at the same time.
 const MAX_STEPS: u32 = 5;
 
@@ -34,7 +34,7 @@ const MAX_STEPS: u32 = 5;
 #[error(
     "Temporal's namespace `{namespace}` at {address} belongs to {holder}, and this database is the installation {own}: \
      in one namespace they would take each other's work. Name another namespace in TEMPORAL_NAMESPACE. If the other \
-     one is gone for good, end its claim and start again: \
+     one is gone for good, end its sweep and start again: \
      `temporal workflow terminate --address {address} --namespace {namespace} --workflow-id {sweep}`",
     sweep = contract::SWEEP
 )]
@@ -78,20 +78,20 @@ struct Run {
 
 /// The next step of a process that wants the namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum ClaimStep {
+enum NamespaceStep {
     /// The namespace is this installation's, and the sweep runs.
     Keep,
-    /// Start the sweep, which claims the namespace.
+    /// Start the sweep, which takes the namespace.
     Start,
     Terminate(String),
-    /// Wait: the other installation may claim it again.
+    /// Wait: the other installation may take it again.
     Wait,
     /// Leave it: it belongs to this other one.
     Leave(Holder),
 }
 
-/// The result of claiming a namespace.
-pub(super) enum Claimed {
+/// Whether the namespace is this installation's.
+pub(super) enum Ownership {
     /// It is this installation's, and the sweep runs.
     Ours,
     /// It was another installation's until a moment ago.
@@ -131,20 +131,20 @@ impl Observed {
 }
 
 /// The next step of a process.
-fn step(run: Option<&Run>, standing: StepContext<'_>) -> ClaimStep {
+fn step(run: Option<&Run>, standing: StepContext<'_>) -> NamespaceStep {
     let StepContext { own, gone_for, had_namespace } = standing;
     let Some(Run { id, holder, is_open }) = run else {
-        return if had_namespace || gone_for >= CLAIM_AFTER { ClaimStep::Start } else { ClaimStep::Wait };
+        return if had_namespace || gone_for >= TAKE_AFTER { NamespaceStep::Start } else { NamespaceStep::Wait };
     };
     let is_own = matches!(holder, Holder::Installation(id) if id == own);
     match (holder, is_open) {
-        (Holder::Installation(_), true) if is_own => ClaimStep::Keep,
+        (Holder::Installation(_), true) if is_own => NamespaceStep::Keep,
         // An operator replaced the sweep of this installation by hand, and by one that nothing serves.
-        (Holder::Elsewhere, true) if had_namespace => ClaimStep::Terminate(id.clone()),
-        (Holder::Installation(_) | Holder::Elsewhere | Holder::Stranger, true) => ClaimStep::Leave(holder.clone()),
-        (Holder::Nobody, true) => ClaimStep::Terminate(id.clone()),
-        (Holder::Installation(_), false) if !is_own && gone_for < TAKE_OVER_AFTER => ClaimStep::Wait,
-        (_, false) => ClaimStep::Start,
+        (Holder::Elsewhere, true) if had_namespace => NamespaceStep::Terminate(id.clone()),
+        (Holder::Installation(_) | Holder::Elsewhere | Holder::Stranger, true) => NamespaceStep::Leave(holder.clone()),
+        (Holder::Nobody, true) => NamespaceStep::Terminate(id.clone()),
+        (Holder::Installation(_), false) if !is_own && gone_for < TAKE_OVER_AFTER => NamespaceStep::Wait,
+        (_, false) => NamespaceStep::Start,
     }
 }
 
@@ -152,8 +152,8 @@ impl Run {
     fn of(info: WorkflowExecutionInfo) -> Self {
         let is_sweep = info.r#type.as_ref().is_some_and(|workflow_type| workflow_type.name == contract::SWEEP);
         let is_served = info.task_queue == contract::TASK_QUEUE;
-        let claim = info.memo.as_ref().and_then(|memo| memo.fields.get(INSTALLATION));
-        let holder = match claim.and_then(text) {
+        let installation = info.memo.as_ref().and_then(|memo| memo.fields.get(INSTALLATION));
+        let holder = match installation.and_then(text) {
             // Also on a queue that nobody polls: the process that notices it starts another one.
             Some(id) => Holder::Installation(id),
             None if is_sweep && is_served => Holder::Nobody,
@@ -174,7 +174,11 @@ fn text(payload: &Payload) -> Option<String> {
 
 impl Engine {
     /// Ensures that the sweep runs and that its run is this installation's.
-    pub(super) async fn claim(&self, client: &Client, observed: &mut Observed) -> Result<Claimed, TemporalError> {
+    pub(super) async fn take_namespace(
+        &self,
+        client: &Client,
+        observed: &mut Observed,
+    ) -> Result<Ownership, TemporalError> {
         let own = self.installation.to_string();
         for _ in 0..MAX_STEPS {
             let run = self.newest_sweep(client).await?;
@@ -184,16 +188,16 @@ impl Engine {
                 had_namespace: observed.had_namespace || matches!(self.server, Server::Own(_)),
             };
             match step(run.as_ref(), standing) {
-                ClaimStep::Keep => {
+                NamespaceStep::Keep => {
                     observed.had_namespace = true;
-                    return Ok(Claimed::Ours);
+                    return Ok(Ownership::Ours);
                 }
-                ClaimStep::Start => self.start_sweep(client, WorkflowIdConflictPolicy::UseExisting).await?,
-                ClaimStep::Terminate(run_id) => self.terminate_sweep(client, run_id).await?,
-                ClaimStep::Wait => return Ok(Claimed::Pending),
-                ClaimStep::Leave(holder) => {
+                NamespaceStep::Start => self.start_sweep(client, WorkflowIdConflictPolicy::UseExisting).await?,
+                NamespaceStep::Terminate(run_id) => self.terminate_sweep(client, run_id).await?,
+                NamespaceStep::Wait => return Ok(Ownership::Pending),
+                NamespaceStep::Leave(holder) => {
                     let (address, namespace) = (self.address(), self.namespace().to_owned());
-                    return Ok(Claimed::Taken(NamespaceTaken { address, namespace, holder, own }));
+                    return Ok(Ownership::Taken(NamespaceTaken { address, namespace, holder, own }));
                 }
             }
         }
@@ -279,46 +283,46 @@ mod tests {
     }
 
     #[test]
-    fn an_unclaimed_namespace_is_claimed_by_starting_the_sweep() {
-        assert_eq!(step(None, newcomer(CLAIM_AFTER)), ClaimStep::Start);
-        assert_eq!(step(Some(&run(installation(OWN), false)), newcomer(NEVER)), ClaimStep::Start);
-        assert_eq!(step(Some(&run(installation(OWN), true)), newcomer(NEVER)), ClaimStep::Keep);
+    fn a_free_namespace_is_taken_by_starting_the_sweep() {
+        assert_eq!(step(None, newcomer(TAKE_AFTER)), NamespaceStep::Start);
+        assert_eq!(step(Some(&run(installation(OWN), false)), newcomer(NEVER)), NamespaceStep::Start);
+        assert_eq!(step(Some(&run(installation(OWN), true)), newcomer(NEVER)), NamespaceStep::Keep);
     }
 
     #[test]
-    fn an_emptied_server_is_claimed_first_by_who_had_it() {
-        assert_eq!(step(None, holder()), ClaimStep::Start);
-        assert_eq!(step(None, newcomer(CLAIM_AFTER - Duration::from_millis(1))), ClaimStep::Wait);
+    fn an_emptied_server_is_taken_first_by_who_had_it() {
+        assert_eq!(step(None, holder()), NamespaceStep::Start);
+        assert_eq!(step(None, newcomer(TAKE_AFTER - Duration::from_millis(1))), NamespaceStep::Wait);
     }
 
     #[test]
     fn an_open_run_of_another_installation_is_left_alone() {
         let other = installation("other");
-        assert_eq!(step(Some(&run(other.clone(), true)), newcomer(TAKE_OVER_AFTER)), ClaimStep::Leave(other));
+        assert_eq!(step(Some(&run(other.clone(), true)), newcomer(TAKE_OVER_AFTER)), NamespaceStep::Leave(other));
         for standing in [newcomer(NEVER), holder()] {
-            assert_eq!(step(Some(&run(Holder::Stranger, true)), standing), ClaimStep::Leave(Holder::Stranger));
+            assert_eq!(step(Some(&run(Holder::Stranger, true)), standing), NamespaceStep::Leave(Holder::Stranger));
         }
     }
 
     #[test]
-    fn a_lost_claim_may_be_renewed_before_it_is_taken_over() {
+    fn a_lost_namespace_may_be_taken_back_before_another_takes_it() {
         let closed = run(installation("other"), false);
-        assert_eq!(step(Some(&closed), newcomer(TAKE_OVER_AFTER - Duration::from_millis(1))), ClaimStep::Wait);
-        assert_eq!(step(Some(&closed), newcomer(TAKE_OVER_AFTER)), ClaimStep::Start);
+        assert_eq!(step(Some(&closed), newcomer(TAKE_OVER_AFTER - Duration::from_millis(1))), NamespaceStep::Wait);
+        assert_eq!(step(Some(&closed), newcomer(TAKE_OVER_AFTER)), NamespaceStep::Start);
     }
 
     #[test]
     fn a_sweep_of_no_installation_is_replaced() {
-        assert_eq!(step(Some(&run(Holder::Nobody, true)), newcomer(NEVER)), ClaimStep::Terminate("run".to_owned()));
-        assert_eq!(step(Some(&run(Holder::Nobody, false)), newcomer(NEVER)), ClaimStep::Start);
-        assert_eq!(step(Some(&run(Holder::Stranger, false)), newcomer(NEVER)), ClaimStep::Start);
+        assert_eq!(step(Some(&run(Holder::Nobody, true)), newcomer(NEVER)), NamespaceStep::Terminate("run".to_owned()));
+        assert_eq!(step(Some(&run(Holder::Nobody, false)), newcomer(NEVER)), NamespaceStep::Start);
+        assert_eq!(step(Some(&run(Holder::Stranger, false)), newcomer(NEVER)), NamespaceStep::Start);
     }
 
     #[test]
     fn a_sweep_elsewhere_is_replaced_only_by_who_had_the_namespace() {
         let elsewhere = run(Holder::Elsewhere, true);
-        assert_eq!(step(Some(&elsewhere), holder()), ClaimStep::Terminate("run".to_owned()));
-        assert_eq!(step(Some(&elsewhere), newcomer(NEVER)), ClaimStep::Leave(Holder::Elsewhere));
+        assert_eq!(step(Some(&elsewhere), holder()), NamespaceStep::Terminate("run".to_owned()));
+        assert_eq!(step(Some(&elsewhere), newcomer(NEVER)), NamespaceStep::Leave(Holder::Elsewhere));
     }
 
     #[test]
@@ -330,9 +334,9 @@ mod tests {
         let next = Run { id: "next".to_owned(), ..closed };
         assert_eq!(observed.gone_for(Some(&next), later), NEVER, "another run was closed later");
         assert_eq!(observed.gone_for(Some(&run(installation("other"), true)), later), NEVER);
-        assert_eq!(observed.gone_for(Some(&next), later), NEVER, "it was claimed again meanwhile");
+        assert_eq!(observed.gone_for(Some(&next), later), NEVER, "it was taken again meanwhile");
         assert_eq!(observed.gone_for(None, later), NEVER, "it is missing since now");
-        assert_eq!(observed.gone_for(None, later + CLAIM_AFTER), CLAIM_AFTER);
+        assert_eq!(observed.gone_for(None, later + TAKE_AFTER), TAKE_AFTER);
     }
 
     #[test]

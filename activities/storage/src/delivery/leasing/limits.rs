@@ -1,4 +1,4 @@
-//! The limits on claiming a lane: a request in flight about its user, the user's pause, and the destination's breaker,
+//! The limits on leasing a lane: a request in flight about its user, the user's pause, and the destination's breaker,
 //! pause, rate and free places.
 
 use super::lane::{BUSY, Lane, Start};
@@ -7,9 +7,9 @@ use crate::db::fault;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
-use crate::delivery::claim::pick::SUBJECT;
 use crate::delivery::health;
-use crate::delivery::lanes::{Claim, Claimed, Idle, Mode};
+use crate::delivery::lanes::{Idle, Lease, LeaseResult, Mode};
+use crate::delivery::leasing::pick::SUBJECT;
 use crate::delivery::user_lanes::{self, Locked, UserLane};
 use crate::events::user_leases::is_live;
 use crate::events::{deliveries, user_leases};
@@ -18,7 +18,7 @@ use domain::health::{Slot, slot, wait_until};
 use domain::{Environment, EventId, UserId};
 use std::time::Duration;
 
-/// Maximum wait before a lane is claimed again while a request about its user is in flight for another purchase: most
+/// Maximum wait before a lane is leased again while a request about its user is in flight for another purchase: most
 /// requests complete long before their lease ends.
 const USER_BUSY: Duration = Duration::from_millis(500);
 
@@ -37,14 +37,14 @@ pub const SENT_ENVIRONMENT: &str =
 
 /// Sets when a request for this lane may start, or returns why it may not start now. Locks the user, and the health of a
 /// destination with a rate. Only its user holds back a probe.
-pub fn start(write: &mut Write<'_>, lane: &mut Lane<'_>, next: EventId) -> Result<Option<Claimed>, Error> {
-    if let Some(claimed) = user(write, lane, next)? {
-        return Ok(Some(claimed));
+pub fn start(write: &mut Write<'_>, lane: &mut Lane<'_>, next: EventId) -> Result<Option<LeaseResult>, Error> {
+    if let Some(idle) = user(write, lane, next)? {
+        return Ok(Some(idle));
     }
     if lane.destination.rate.is_some() {
-        lane.health = health::lock_row(write, lane.claim.destination)?;
+        lane.health = health::lock_row(write, lane.lease.destination)?;
     }
-    let is_probe = lane.claim.mode == Mode::Probe;
+    let is_probe = lane.lease.mode == Mode::Probe;
     let blocked_for = lane.health.health.blocked_for(write.now()?);
     let busy_for = (!lane.has_room).then_some(BUSY);
     if let (false, Some(wait)) = (is_probe, blocked_for.or(busy_for)) {
@@ -69,13 +69,13 @@ const OWNER: Sql = statement! {hot "purchases_pkey or sqlite_autoindex_purchases
 "};
 
 fn owner(write: &mut Write<'_>, lane: &Lane<'_>, next: EventId) -> Result<Option<Owner>, Error> {
-    sql(OWNER).bind(next).bind(lane.claim.key).first(write.connection)
+    sql(OWNER).bind(next).bind(lane.lease.key).first(write.connection)
 }
 
 /// Locks the user of the event that is next, if the destination gets requests user by user. Returns why no request about
 /// the user may be sent now. While the lock is held, the purchase moves to nobody else: a move locks the user, and then
 /// finds the lease.
-pub fn user(write: &mut Write<'_>, lane: &mut Lane<'_>, next: EventId) -> Result<Option<Claimed>, Error> {
+pub fn user(write: &mut Write<'_>, lane: &mut Lane<'_>, next: EventId) -> Result<Option<LeaseResult>, Error> {
     lane.user = None;
     if !lane.destination.per_user {
         return Ok(None);
@@ -83,18 +83,18 @@ pub fn user(write: &mut Write<'_>, lane: &mut Lane<'_>, next: EventId) -> Result
     let found = owner(write, lane, next)?;
     let Some(Owner { user_id: Some(user), environment }) = found else { return Ok(None) };
     if write.connection.is_shared() && !(users::lock_shared(write, user)? && owner(write, lane, next)? == found) {
-        return user_busy(write, lane.claim, BUSY).map(Some);
+        return user_busy(write, lane.lease, BUSY).map(Some);
     }
-    let user = UserLane { destination: lane.claim.destination, user, environment };
+    let user = UserLane { destination: lane.lease.destination, user, environment };
     let Some(Locked { rows, leases }) = user_lanes::lock_free(write, user)? else {
-        return user_busy(write, lane.claim, BUSY).map(Some);
+        return user_busy(write, lane.lease, BUSY).map(Some);
     };
     lane.user = Some(user);
     let is_ignored = fault::is_planted("lease.ignored");
     let now = write.now()?;
     let leased = leases.iter().copied().filter(|until| is_live(*until, now) && !is_ignored).max();
     if let Some(until) = leased {
-        return user_busy(write, lane.claim, wait_until(until, now).min(USER_BUSY)).map(Some);
+        return user_busy(write, lane.lease, wait_until(until, now).min(USER_BUSY)).map(Some);
     }
     if !leases.is_empty() {
         user_leases::forget(write, user.destination, user.user)?;
@@ -102,15 +102,15 @@ pub fn user(write: &mut Write<'_>, lane: &mut Lane<'_>, next: EventId) -> Result
     let paused = rows.iter().filter(|row| row.environment == environment).find_map(|row| row.paused_until);
     let paused = paused.filter(|until| *until > now);
     Ok(paused.map(|until| {
-        Claimed::Idle(Idle::Wait {
+        LeaseResult::Idle(Idle::Wait {
             wait: wait_until(until, now),
             last_error: Some("the destination paused requests about this user".to_owned()),
         })
     }))
 }
 
-/// The answer to a claim of a lane whose user has another request in flight, or is being changed.
-pub fn user_busy(write: &mut Write<'_>, claim: &Claim, wait: Duration) -> Result<Claimed, Error> {
-    let last_seq = deliveries::last_seq(write.connection, claim.key, claim.destination)?;
-    Ok(Claimed::Idle(Idle::UserBusy { last_seq, wait }))
+/// The result of leasing a lane whose user has another request in flight, or is being changed.
+pub fn user_busy(write: &mut Write<'_>, lease: &Lease, wait: Duration) -> Result<LeaseResult, Error> {
+    let last_seq = deliveries::last_seq(write.connection, lease.key, lease.destination)?;
+    Ok(LeaseResult::Idle(Idle::UserBusy { last_seq, wait }))
 }

@@ -119,8 +119,8 @@ pub enum Stop {
 /// The bodies of one request, which begins with `head`. Deliveries that may not be sent are left out, so the result can
 /// be empty. Stops at the first delivery about which operators are notified, and at one whose customer is being changed.
 pub fn batch(write: &mut Write<'_>, lane: &Lane<'_>, head: DeliveryRow) -> Result<Result<Vec<Frozen>, Stop>, Error> {
-    let room = lane.claim.at_most.min(lane.destination.per_request);
-    let is_alone = head.event_type == PURCHASE_UPDATED || lane.claim.mode == Mode::Probe || room <= 1;
+    let room = lane.lease.at_most.min(lane.destination.per_request);
+    let is_alone = head.event_type == PURCHASE_UPDATED || lane.lease.mode == Mode::Probe || room <= 1;
     let mut rows = if is_alone { Vec::new() } else { pick::followers(write, lane, &head, room - 1)? };
     rows.insert(0, head);
     let removes = lane.destination.profile == Some(Attributes::Extended);
@@ -224,7 +224,7 @@ fn render(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<O
     let mut locked = None;
     loop {
         let (unsent, owner) = unsent(write.connection, lane, row)?;
-        let rendered = (lane.claim.render)(&lane.destination, &unsent);
+        let rendered = (lane.lease.render)(&lane.destination, &unsent);
         let unlocked = owner.filter(|owner| locked != Some(*owner) && write.connection.is_shared());
         let is_nameless = lane.destination.per_user && unsent.external_id.is_none();
         let Some(owner) = unlocked.filter(|_| is_nameless || matches!(rendered, Rendered::Wait { .. })) else {

@@ -6,8 +6,8 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, row, sql};
 use crate::db::writer::Write;
-use crate::delivery::claim::lane::Lane;
-use crate::delivery::lanes::{Claim, LaneKey};
+use crate::delivery::lanes::{LaneKey, Lease};
+use crate::delivery::leasing::lane::Lane;
 use crate::events::deliveries::{DeliveryRow, FREED, SELECT};
 use domain::event::REVENUE_ADJUSTED;
 use domain::health::Health;
@@ -123,7 +123,7 @@ pub fn followers(
     head: &DeliveryRow,
     at_most: i64,
 ) -> Result<Vec<DeliveryRow>, Error> {
-    let LaneKey { key, destination } = lane.claim.lane();
+    let LaneKey { key, destination } = lane.lease.lane();
     let rows: Vec<DeliveryRow> =
         sql(FOLLOWERS).bind(key).bind(destination).bind(head.seq).bind(at_most).all(write.connection)?;
     // The body of a change of a payment depends on whether the payment was delivered, so they never share a request.
@@ -153,13 +153,13 @@ const SUPERSEDE: Sql = statement! {hot "deliveries_pending", "
 "};
 
 /// Ends every pending `purchase.updated` of the lane except the newest as `superseded`.
-pub fn supersede(write: &mut Write<'_>, claim: &Claim) -> Result<(), Error> {
+pub fn supersede(write: &mut Write<'_>, lease: &Lease) -> Result<(), Error> {
     sql(SUPERSEDE)
         .bind(write.now()?)
-        .bind(claim.key)
-        .bind(claim.destination)
-        .bind(claim.key)
-        .bind(claim.destination)
+        .bind(lease.key)
+        .bind(lease.destination)
+        .bind(lease.key)
+        .bind(lease.destination)
         .later(write.connection)
 }
 
@@ -197,12 +197,12 @@ const SUPERSEDE_PROFILES: Sql = statement! {hot "deliveries_pending", "
 
 /// Ends every pending `profile.updated` of the lane except the newest of its user and environment as `superseded`. After a
 /// transfer a lane has profiles of both users.
-pub fn supersede_profiles(write: &mut Write<'_>, claim: &Claim) -> Result<(), Error> {
+pub fn supersede_profiles(write: &mut Write<'_>, lease: &Lease) -> Result<(), Error> {
     sql(SUPERSEDE_PROFILES)
         .bind(NEWER_PROFILE)
         .bind(write.now()?)
-        .bind(claim.key)
-        .bind(claim.destination)
+        .bind(lease.key)
+        .bind(lease.destination)
         .bind(PROFILE_UPDATED)
         .later(write.connection)
 }

@@ -1,7 +1,7 @@
-//! Claiming a page of a stream, with a part of the destination's places.
+//! Leasing a page of a stream, with a part of the destination's places.
 
 use super::due::{self, DuePage, Dues, find};
-use super::{CREATE, LOCK, PROBE_EVERY, StreamBatch, StreamClaim, StreamPage, StreamRow, StreamWait, TAKE};
+use super::{CREATE, LOCK, PROBE_EVERY, StreamBatch, StreamLease, StreamPage, StreamRow, StreamWait, TAKE};
 use crate::db::error::Error;
 use crate::db::statement::sql;
 use crate::db::store::Store;
@@ -15,9 +15,9 @@ use std::time::Duration;
 
 /// Maximum number of requests of a stream at once.
 const MAX_CHANNELS: i64 = 32;
-/// How long a stream that waits for the requests of purchases holds its place, without claiming again.
+/// How long a stream that waits for the requests of purchases holds its place, without leasing again.
 const PLACE_HELD: Duration = Duration::from_secs(5);
-/// When a stream that waits for the requests of purchases claims again.
+/// When a stream that waits for the requests of purchases leases again.
 const BUSY: Duration = Duration::from_millis(500);
 
 /// What is left of a destination's concurrency.
@@ -30,22 +30,22 @@ enum Room {
 
 impl Store {
     /// Leases the stream of a destination, and reads what may be sent now.
-    pub async fn claim_stream(&self, claim: StreamClaim) -> Result<StreamPage, Error> {
-        let (secrets, kind) = (self.secrets.clone(), JobKind::Stream(claim.destination));
+    pub async fn lease_stream(&self, lease: StreamLease) -> Result<StreamPage, Error> {
+        let (secrets, kind) = (self.secrets.clone(), JobKind::Stream(lease.destination));
         let work = move |write: &mut Write<'_>| {
-            let id = claim.destination;
+            let id = lease.destination;
             destination_lock::share(write, id)?;
             let Some(row) = destinations::find(write.connection, id)?.filter(|row| row.enabled) else {
                 return Ok(StreamPage::Closed);
             };
             sql(CREATE).bind(id).later(write.connection)?;
             let stream: StreamRow = sql(LOCK).bind(id).one(write.connection, "stream")?;
-            if let Some(wait) = stream.held_back(write, &claim, row.state)? {
+            if let Some(wait) = stream.held_back(write, &lease, row.state)? {
                 return Ok(StreamPage::Wait(wait));
             }
             let mode = if row.state == State::Open { Mode::Probe } else { Mode::Drain };
             let due = Dues { health: health::find(write.connection, id)?.health, mode, now: write.now()? };
-            let DuePage { events, last_device, wait } = find(write.connection, &claim, &due)?;
+            let DuePage { events, last_device, wait } = find(write.connection, &lease, &due)?;
             let Some(last_device) = last_device else { return Ok(StreamPage::End) };
             if events.is_empty() {
                 return Ok(StreamPage::Next { after: last_device, wait });
@@ -54,7 +54,7 @@ impl Store {
             if mode == Mode::Probe {
                 due::keep_first(&mut events);
             }
-            let channels = match take(write, &claim, row.concurrency)? {
+            let channels = match take(write, &lease, row.concurrency)? {
                 Room::Channels(channels) => channels,
                 Room::None(wait) => return Ok(StreamPage::Wait(wait)),
             };
@@ -68,11 +68,11 @@ impl Store {
 
 /// Leases the stream with free places: half of all at most, so that purchases never wait for devices alone. If none is free,
 /// one is kept for the stream.
-fn take(write: &mut Write<'_>, claim: &StreamClaim, concurrency: i64) -> Result<Room, Error> {
-    let (id, token) = (claim.destination, claim.token.as_str());
+fn take(write: &mut Write<'_>, lease: &StreamLease, concurrency: i64) -> Result<Room, Error> {
+    let (id, token) = (lease.destination, lease.token.as_str());
     // Those that this stream holds already.
     places::release(write, id, token)?;
-    let (at_most, until) = (concurrency.div_euclid(2).clamp(1, MAX_CHANNELS), write.now()?.plus(claim.lease));
+    let (at_most, until) = (concurrency.div_euclid(2).clamp(1, MAX_CHANNELS), write.now()?.plus(lease.duration));
     let channels = places::lease_several(write, id, concurrency, at_most, token, until)?;
     let until = if channels > 0 { until } else { write.now()?.plus(PLACE_HELD) };
     sql(TAKE).bind(token).bind(until).bind(channels == 0).bind(id).later(write.connection)?;
@@ -85,16 +85,16 @@ fn take(write: &mut Write<'_>, claim: &StreamClaim, concurrency: i64) -> Result<
 
 impl StreamRow {
     /// Why nothing can be sent now.
-    fn held_back(&self, write: &mut Write<'_>, claim: &StreamClaim, state: State) -> Result<Option<StreamWait>, Error> {
+    fn held_back(&self, write: &mut Write<'_>, lease: &StreamLease, state: State) -> Result<Option<StreamWait>, Error> {
         let now = write.now()?;
-        let pause = health::find(write.connection, claim.destination)?.health.paused_for(now);
+        let pause = health::find(write.connection, lease.destination)?.health.paused_for(now);
         // A time that is further ahead was stored before the clock was put back, and says nothing.
         let until =
             |at: Option<Timestamp>, longest: Duration| at.map(|at| at.since(now)).filter(|wait| *wait <= longest);
         let probe = self.probed_at.filter(|_| state == State::Open).map(|at| at.plus(PROBE_EVERY));
-        let lease = self.lease_until.filter(|_| !self.is_of(&claim.token));
+        let held_until = self.lease_until.filter(|_| !self.is_of(&lease.token));
         let reasons = [
-            (until(lease, claim.lease), "another run has the stream"),
+            (until(held_until, lease.duration), "another run has the stream"),
             (pause, "the destination requested a pause"),
             (until(probe, PROBE_EVERY), "the destination's breaker is open: an event is tried every half minute"),
         ];

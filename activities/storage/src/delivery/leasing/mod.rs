@@ -1,8 +1,8 @@
-//! Claiming a lane: pick the deliveries that are due, check the destination's limits, freeze the bodies, lease the
+//! Leasing a lane: pick the deliveries that are due, check the destination's limits, freeze the bodies, lease the
 //! lane.
 //!
 //! Shares the lock of the destination, locks the lane, then its user, and takes a place of the destination
-//! (`delivery/places.rs`). A claim does not wait for a lane or a user that another process has locked, because that process
+//! (`delivery/places.rs`). Leasing does not wait for a lane or a user that another process has locked, because that process
 //! is working on it.
 
 pub mod lane;
@@ -18,9 +18,9 @@ use crate::db::secrets::Secrets;
 use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::sql;
 use crate::db::writer::Write;
-use crate::delivery::lanes::{Attempt, Batch, Claim, Claimed, Idle, Mode};
+use crate::delivery::lanes::{Attempt, Batch, Idle, Lease, LeaseResult, Mode};
 use crate::delivery::operators::OperatorEvents;
-use crate::delivery::places::{self, Lease, Taking};
+use crate::delivery::places::{self, PlaceLease, Taking};
 use crate::delivery::{destination_lock, health, retry_after};
 use crate::events::deliveries::{self, DeliveryRow};
 use crate::events::user_leases::{self, is_live};
@@ -32,38 +32,38 @@ use render::{Frozen, FrozenBody, Stop, Tries};
 use state::State;
 
 /// Leases a lane for one request.
-pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<Claimed, Error> {
+pub fn lease(write: &mut Write<'_>, secrets: &Secrets, lease: &Lease) -> Result<LeaseResult, Error> {
     // It comes first: a change of the destination is seen by what is read after it, or waits.
-    destination_lock::share(write, claim.destination)?;
-    let found = destinations::find_ahead(write.connection, claim.destination)?;
-    let health = health::find_ahead(write.connection, claim.destination)?;
-    let locked = lane::lock_free_ahead(write, claim.lane())?;
-    let room = places::room_ahead(write, claim)?;
-    let mut heads = Some(pick::heads(write.connection, claim.lane())?);
+    destination_lock::share(write, lease.destination)?;
+    let found = destinations::find_ahead(write.connection, lease.destination)?;
+    let health = health::find_ahead(write.connection, lease.destination)?;
+    let locked = lane::lock_free_ahead(write, lease.lane())?;
+    let room = places::room_ahead(write, lease)?;
+    let mut heads = Some(pick::heads(write.connection, lease.lane())?);
     let (found, locked) = (found.first(write.connection)?, locked.first(write.connection)?);
     if found.is_none() {
         // Ends deliveries that were recorded while the destination was being deleted.
-        deliveries::end_deleted_lane(write, claim.key, claim.destination)?;
+        deliveries::end_deleted_lane(write, lease.key, lease.destination)?;
     }
-    let Some(found) = found.filter(|found| found.enabled) else { return closed(write, claim) };
-    let locked = locked.map_or_else(|| lane::lock_new(write, claim.lane()), |row| Ok(Some(row)))?;
+    let Some(found) = found.filter(|found| found.enabled) else { return closed(write, lease) };
+    let locked = locked.map_or_else(|| lane::lock_new(write, lease.lane()), |row| Ok(Some(row)))?;
     let Some(row) = locked else {
-        return Ok(Claimed::Idle(Idle::Leased { wait: BUSY }));
+        return Ok(LeaseResult::Idle(Idle::Leased { wait: BUSY }));
     };
     let room = room.first(write.connection)?.ok_or(Error::Missing { what: "destination" })?;
     if let Some(until) = room.lease_until {
         let now = write.now()?;
         if is_live(until, now) && !fault::is_planted("lease.ignored") {
-            return Ok(Claimed::Idle(Idle::Leased { wait: wait_until(until, now) }));
+            return Ok(LeaseResult::Idle(Idle::Leased { wait: wait_until(until, now) }));
         }
-        places::forget(write, claim.lane())?;
+        places::forget(write, lease.lane())?;
     }
     let health = health.first(write.connection)?.ok_or(Error::Missing { what: "destination" })?;
-    if claim.mode != Mode::Probe && retry_after::apply(write, claim.lane(), &row, &health.health)? {
+    if lease.mode != Mode::Probe && retry_after::apply(write, lease.lane(), &row, &health.health)? {
         heads = None;
     }
     let mut lane = Lane {
-        claim,
+        lease,
         destination: found.clone().destination(),
         found,
         row,
@@ -74,70 +74,75 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
         has_outdated: false,
     };
     if lane.found.per_user {
-        pick::supersede_profiles(write, claim)?;
+        pick::supersede_profiles(write, lease)?;
         heads = None;
     }
     let head = match lane.head(write, heads)? {
         Ok(head) => head,
-        Err(claimed) => return Ok(claimed),
+        Err(idle) => return Ok(idle),
     };
-    if let Some(claimed) = limits::start(write, &mut lane, head.event_id)? {
-        return Ok(claimed);
+    if let Some(idle) = limits::start(write, &mut lane, head.event_id)? {
+        return Ok(idle);
     }
-    // Where a claim waits for the rate or the user, a record may have overtaken it.
+    // Where leasing waits for the rate or the user, a record may have overtaken it.
     if lane.has_outdated || lane.destination.rate.is_some() || lane.found.per_user {
-        pick::supersede(write, claim)?;
+        pick::supersede(write, lease)?;
     }
     lane.freeze(write, secrets, head)
 }
 
 impl Lane<'_> {
     /// Freezes the bodies of the next deliveries, beginning with this one, and leases the lane for them.
-    fn freeze(&mut self, write: &mut Write<'_>, secrets: &Secrets, mut head: DeliveryRow) -> Result<Claimed, Error> {
-        let place = places::take_ahead(write, self.claim, self.destination.concurrency)?;
+    fn freeze(
+        &mut self,
+        write: &mut Write<'_>,
+        secrets: &Secrets,
+        mut head: DeliveryRow,
+    ) -> Result<LeaseResult, Error> {
+        let place = places::take_ahead(write, self.lease, self.destination.concurrency)?;
         loop {
             let frozen = match render::batch(write, self, head)? {
                 Ok(frozen) => frozen,
                 Err(Stop::Undeliverable(OperatorEvents { events, queued_for })) => {
-                    return Ok(Claimed::Undeliverable { events, queued_for });
+                    return Ok(LeaseResult::Undeliverable { events, queued_for });
                 }
-                Err(Stop::UserBusy) => return limits::user_busy(write, self.claim, BUSY),
+                Err(Stop::UserBusy) => return limits::user_busy(write, self.lease, BUSY),
             };
             if !frozen.is_empty() {
-                return self.lease(write, secrets, place, frozen);
+                return self.grant(write, secrets, place, frozen);
             }
             head = match self.head(write, None)? {
                 Ok(head) => head,
-                Err(claimed) => return Ok(claimed),
+                Err(idle) => return Ok(idle),
             };
             // It may be about another user than the one before it.
-            if let Some(claimed) = limits::user(write, self, head.event_id)? {
-                return Ok(claimed);
+            if let Some(idle) = limits::user(write, self, head.event_id)? {
+                return Ok(idle);
             }
         }
     }
 
     /// The next delivery, if one may be sent now, or why none may. `heads` are the first ones of the lane's tracks, if
     /// they were read already.
-    fn head(&mut self, write: &mut Write<'_>, heads: Option<Heads>) -> Result<Result<DeliveryRow, Claimed>, Error> {
-        let claim = self.claim;
-        if claim.mode == Mode::Probe {
+    fn head(&mut self, write: &mut Write<'_>, heads: Option<Heads>) -> Result<Result<DeliveryRow, LeaseResult>, Error> {
+        let lease = self.lease;
+        if lease.mode == Mode::Probe {
             self.has_outdated = true;
-            let newest = pick::newest(write.connection, claim.lane())?;
-            return newest.map_or_else(|| closed(write, claim).map(Err), |head| Ok(Ok(head)));
+            let newest = pick::newest(write.connection, lease.lane())?;
+            return newest.map_or_else(|| closed(write, lease).map(Err), |head| Ok(Ok(head)));
         }
-        let heads = heads.map_or_else(|| pick::heads(write.connection, claim.lane()), Ok)?;
+        let heads = heads.map_or_else(|| pick::heads(write.connection, lease.lane()), Ok)?;
         let head = match self.next(write.connection, heads)? {
             Some(head) => head,
             // A record may commit between two statements. So a lane is closed by the number that was the newest before
-            // it was seen empty: the run claims again for a newer one.
+            // it was seen empty: the run leases it again for a newer one.
             None => {
-                let last_seq = deliveries::last_seq(write.connection, claim.key, claim.destination)?;
-                fault::run_at("claim.seen_empty", claim.key);
-                let heads = pick::heads(write.connection, claim.lane())?;
+                let last_seq = deliveries::last_seq(write.connection, lease.key, lease.destination)?;
+                fault::run_at("lease.seen_empty", lease.key);
+                let heads = pick::heads(write.connection, lease.lane())?;
                 match self.next(write.connection, heads)? {
                     Some(head) => head,
-                    None => return Ok(Err(Claimed::Idle(Idle::Closed { last_seq }))),
+                    None => return Ok(Err(LeaseResult::Idle(Idle::Closed { last_seq }))),
                 }
             }
         };
@@ -148,7 +153,7 @@ impl Lane<'_> {
         }
         if due_at > write.now()? {
             let wait = wait_until(due_at, write.now()?);
-            return Ok(Err(Claimed::Idle(Idle::Wait { wait, last_error: head.last_error })));
+            return Ok(Err(LeaseResult::Idle(Idle::Wait { wait, last_error: head.last_error })));
         }
         Ok(Ok(head))
     }
@@ -160,40 +165,41 @@ impl Lane<'_> {
         Ok(tracks.next(&self.health.health))
     }
 
-    fn lease(
+    /// Leases the lane, with a place of the destination, for these deliveries.
+    fn grant(
         &self,
         write: &mut Write<'_>,
         secrets: &Secrets,
         place: Taking<'_>,
         frozen: Vec<Frozen>,
-    ) -> Result<Claimed, Error> {
-        let claim = self.claim;
+    ) -> Result<LeaseResult, Error> {
+        let lease = self.lease;
         let Some(place) = place.fetch(write)? else { return self.pending(write, BUSY) };
-        let lease_until = write.now()?.plus(claim.lease);
+        let lease_until = write.now()?.plus(lease.duration);
         let nameless_device_id = frozen.iter().find_map(|one| one.body.nameless_device_id.clone());
         let mut attempts = Vec::with_capacity(frozen.len());
         for one in frozen {
             if let State::New(state) = one.state {
                 state.note_sent(write)?;
             }
-            attempts.push(begin(write, claim, one)?);
+            attempts.push(begin(write, lease, one)?);
         }
         if let Some(device) = nameless_device_id.filter(|_| self.row.nameless_device_id.is_none()) {
-            sql(NAMELESS).bind(device).bind(claim.destination).bind(claim.key).later(write.connection)?;
+            sql(NAMELESS).bind(device).bind(lease.destination).bind(lease.key).later(write.connection)?;
         }
         let user = self.user.map(|lane| lane.user);
-        place.lease(write, &Lease { key: claim.key, user, token: &claim.token, until: lease_until })?;
+        place.lease(write, &PlaceLease { key: lease.key, user, token: &lease.token, until: lease_until })?;
         if let Some(user) = user {
-            user_leases::lease(write, claim.destination, user, &claim.token, lease_until)?;
+            user_leases::lease(write, lease.destination, user, &lease.token, lease_until)?;
         }
-        if claim.mode == Mode::Probe {
-            health::note_probe(write, claim.destination)?;
+        if lease.mode == Mode::Probe {
+            health::note_probe(write, lease.destination)?;
         }
         if let Some(next_slot_at) = self.start.next_slot_at {
-            health::note_slot(write, claim.destination, next_slot_at)?;
+            health::note_slot(write, lease.destination, next_slot_at)?;
         }
-        Ok(Claimed::Send(Box::new(Batch {
-            claimed_at: write.began,
+        Ok(LeaseResult::Send(Box::new(Batch {
+            leased_at: write.began,
             destination: self.destination.clone(),
             secret: self.found.open_secret(secrets)?,
             attempts,
@@ -222,11 +228,11 @@ const FREEZE: Sql = statement! {"
 const PROBED: Sql = statement!("UPDATE deliveries SET tried_at = ? WHERE id = ?");
 
 /// Begins an attempt. If the last attempt ended before its request was sent, its row is used again.
-fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt, Error> {
+fn begin(write: &mut Write<'_>, lease: &Lease, frozen: Frozen) -> Result<Attempt, Error> {
     let Frozen { row, body, state, pending, tries } = frozen;
     let FrozenBody { body, environment, revenue, analytics_device_id, joined_device_id, .. } = body;
     if pending.first(write.connection)?.is_none() {
-        // The destination was deleted after the delivery was picked. The next claim will end its deliveries.
+        // The destination was deleted after the delivery was picked. The next lease will end its deliveries.
         return Err(Error::unavailable(AlreadyFinished));
     }
     let tries = tries.first(write.connection)?.unwrap_or(Tries { counted: 0, refused: 0, reusable: 0 });
@@ -235,8 +241,8 @@ fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt
         attempts {
             delivery_id: row.id,
             number: begun,
-            token: claim.token.as_str(),
-            mode: claim.mode,
+            token: lease.token.as_str(),
+            mode: lease.mode,
             counts: false,
             started_at: write.now()?,
         },
@@ -256,7 +262,7 @@ fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt
         .bind(first_tried_at)
         .bind(row.id)
         .later(write.connection)?;
-    if claim.mode == Mode::Probe {
+    if lease.mode == Mode::Probe {
         sql(PROBED).bind(write.now()?).bind(row.id).later(write.connection)?;
     }
     Ok(Attempt {
@@ -275,5 +281,5 @@ fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt
 
 /// The delivery ended after it was picked.
 #[derive(Debug, thiserror::Error)]
-#[error("the delivery ended while it was claimed")]
+#[error("the delivery ended while it was leased")]
 struct AlreadyFinished;

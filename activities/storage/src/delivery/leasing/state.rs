@@ -52,7 +52,7 @@ pub fn state(
     event: EventId,
     environment: Environment,
 ) -> Result<State, Error> {
-    let destination = lane.claim.destination;
+    let destination = lane.lease.destination;
     if !lane.destination.per_user {
         return Ok(State::None);
     }

@@ -5,20 +5,20 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, row, sql};
 use crate::db::writer::Write;
 use crate::delivery::health::HealthRow;
-use crate::delivery::lanes::{Claim, Claimed, Idle, LaneKey};
+use crate::delivery::lanes::{Idle, LaneKey, Lease, LeaseResult};
 use crate::delivery::user_lanes::UserLane;
 use crate::events::{deliveries, lanes};
 use crate::settings::destinations::{Destination, DestinationRow};
 use domain::Timestamp;
 use std::time::Duration;
 
-/// How soon a lane is claimed again if another process has it or its user locked, or if the destination's concurrency
+/// How soon a lane is leased again if another process has it or its user locked, or if the destination's concurrency
 /// is exhausted.
 pub const BUSY: Duration = Duration::from_millis(250);
 
-/// A lane that is being claimed. Its lock is held.
+/// A lane that is being leased. Its lock is held.
 pub struct Lane<'a> {
-    pub claim: &'a Claim,
+    pub lease: &'a Lease,
     /// The destination's row as it was read last, with the encrypted secret.
     pub found: DestinationRow,
     pub destination: Destination,
@@ -52,16 +52,18 @@ row! {
 }
 
 impl Lane<'_> {
-    /// The answer to a claim that the destination as a whole cannot take now.
-    pub fn pending(&self, write: &mut Write<'_>, wait: Duration) -> Result<Claimed, Error> {
-        let last_seq = deliveries::last_seq(write.connection, self.claim.key, self.claim.destination)?;
-        Ok(Claimed::Idle(Idle::Pending { last_seq, wait }))
+    /// The result of leasing a lane that the destination as a whole cannot take now.
+    pub fn pending(&self, write: &mut Write<'_>, wait: Duration) -> Result<LeaseResult, Error> {
+        let last_seq = deliveries::last_seq(write.connection, self.lease.key, self.lease.destination)?;
+        Ok(LeaseResult::Idle(Idle::Pending { last_seq, wait }))
     }
 }
 
-/// The answer to a claim of a lane that was seen closed. Whoever opens it again, or queues more in it, starts its run.
-pub fn closed(write: &mut Write<'_>, claim: &Claim) -> Result<Claimed, Error> {
-    Ok(Claimed::Idle(Idle::Closed { last_seq: deliveries::last_seq(write.connection, claim.key, claim.destination)? }))
+/// The result of leasing a lane that was seen closed. Whoever opens it again, or queues more in it, starts its run.
+pub fn closed(write: &mut Write<'_>, lease: &Lease) -> Result<LeaseResult, Error> {
+    Ok(LeaseResult::Idle(Idle::Closed {
+        last_seq: deliveries::last_seq(write.connection, lease.key, lease.destination)?,
+    }))
 }
 
 const SELECT: &str = "
@@ -74,7 +76,7 @@ const LOCK: Sql = statement! {hot "sqlite_autoindex_lanes or lanes_pkey", "
     FOR UPDATE
 "};
 
-/// Locks a claimed lane until the end of the transaction. The row is fetched later.
+/// Locks a leased lane until the end of the transaction. The row is fetched later.
 pub fn lock_ahead(write: &mut Write<'_>, lane: LaneKey) -> Result<Ahead<'static, LaneRow>, Error> {
     sql(LOCK).bind(lane.destination).bind(lane.key).ahead(write.connection)
 }
@@ -84,7 +86,7 @@ const LOCK_FREE: Sql = statement! {hot "sqlite_autoindex_lanes or lanes_pkey", "
     FOR UPDATE SKIP LOCKED
 "};
 
-/// Locks a lane; there is no row if another process has it locked, or if it is new. It is fetched later. A claim must not
+/// Locks a lane; there is no row if another process has it locked, or if it is new. It is fetched later. Leasing must not
 /// wait for that lock: transactions with several lanes and the health of their destination could deadlock.
 pub fn lock_free_ahead(write: &mut Write<'_>, lane: LaneKey) -> Result<Ahead<'static, LaneRow>, Error> {
     sql(LOCK_FREE).bind(lane.destination).bind(lane.key).ahead(write.connection)
