@@ -15,7 +15,7 @@ use crate::delivery::class::AttemptClass;
 use crate::delivery::health::HealthRow;
 use crate::delivery::lanes::{EventResult, Finish, FinishResult, LaneState, Mode, Verdict};
 use crate::delivery::leasing::lane;
-use crate::delivery::leasing::pick::{self, due_at};
+use crate::delivery::leasing::tracks::{self, due_at};
 use crate::delivery::operators::OperatorEvents;
 use crate::delivery::user_lanes::UserState;
 use crate::delivery::{first, health, places, retry_after, user_lanes};
@@ -334,7 +334,7 @@ fn lane_state(write: &mut Write<'_>, finish: &Finish, held_lease: bool) -> Resul
     let found = destinations::find_ahead(write.connection, destination)?;
     let health = health::find_ahead(write.connection, destination)?;
     let last_seq = deliveries::last_seq_ahead(write.connection, finish.key, destination)?;
-    let heads = pick::heads(write.connection, finish.lane())?;
+    let heads = tracks::heads(write.connection, finish.lane())?;
     let last_seq = last_seq.first(write.connection)?.map_or(0, |last| last.value);
     let is_enabled = found.first(write.connection)?.is_some_and(|found| found.enabled);
     let health = health.first(write.connection)?.ok_or(Error::Missing { what: "destination" })?.health;

@@ -5,7 +5,7 @@ use crate::db::fault;
 use crate::db::store::Store;
 use crate::db::writer::{JobKind, Write};
 use crate::delivery::lanes::{Finish, FinishResult, LaneKey, LaneState, Lease, LeaseResult};
-use crate::delivery::leasing::{self, pick};
+use crate::delivery::leasing::{self, tracks};
 use crate::delivery::{finish, health, places};
 use crate::events::{deliveries, lanes};
 use domain::health::wait_until;
@@ -34,9 +34,9 @@ impl Store {
         self.read(move |connection| {
             let now = connection.now(clock)?;
             let health = health::find(connection, destination)?.health;
-            let heads = pick::heads(connection, LaneKey { key, destination })?;
+            let heads = tracks::heads(connection, LaneKey { key, destination })?;
             let Some(head) = heads.fetch(connection)?.next(&health) else { return Ok(None) };
-            let due_at = pick::due_at(&head, &health);
+            let due_at = tracks::due_at(&head, &health);
             let is_late = due_at <= now || health.pending_for(due_at, now).is_some();
             Ok((!is_late).then(|| (wait_until(due_at, now), head.last_error)))
         })

@@ -114,7 +114,7 @@ impl<'a> PlaceRequest<'a> {
 }
 
 /// A place that a lease is to take.
-pub struct Taking<'c> {
+pub struct PlaceAhead<'c> {
     destination: DestinationId,
     place: Ahead<'c, Number>,
 }
@@ -126,14 +126,14 @@ pub struct FreePlace {
 }
 
 /// Takes a place for a request; a probe has its own.
-pub fn take_ahead<'c>(write: &mut Write<'_>, lease: &'c Lease, concurrency: i64) -> Result<Taking<'c>, Error> {
+pub fn take_ahead<'c>(write: &mut Write<'_>, lease: &'c Lease, concurrency: i64) -> Result<PlaceAhead<'c>, Error> {
     let (destination, token) = (lease.destination, lease.token.as_str());
     let range = if lease.mode == Mode::Probe { OF_PROBE..0 } else { 0..concurrency };
     let place = PlaceRequest { destination, range, token, at_most: 1 }.take_ahead(write)?;
-    Ok(Taking { destination, place })
+    Ok(PlaceAhead { destination, place })
 }
 
-impl Taking<'_> {
+impl PlaceAhead<'_> {
     /// The place; `None` if none is free any more.
     pub fn fetch(self, write: &mut Write<'_>) -> Result<Option<FreePlace>, Error> {
         let place = self.place.first(write.connection)?;

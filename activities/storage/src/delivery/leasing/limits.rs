@@ -9,7 +9,7 @@ use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use crate::delivery::health;
 use crate::delivery::lanes::{Idle, Lease, LeaseResult, Mode};
-use crate::delivery::leasing::pick::SUBJECT;
+use crate::delivery::leasing::tracks::SUBJECT;
 use crate::delivery::user_lanes::{self, Locked, UserLane};
 use crate::events::user_leases::is_live;
 use crate::events::{deliveries, user_leases};

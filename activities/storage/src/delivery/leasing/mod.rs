@@ -7,9 +7,9 @@
 
 pub mod lane;
 pub mod limits;
-pub mod pick;
 mod render;
 mod state;
+pub mod tracks;
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -20,16 +20,16 @@ use crate::db::statement::sql;
 use crate::db::writer::Write;
 use crate::delivery::lanes::{Attempt, Batch, Idle, Lease, LeaseResult, Mode};
 use crate::delivery::operators::OperatorEvents;
-use crate::delivery::places::{self, PlaceLease, Taking};
+use crate::delivery::places::{self, PlaceAhead, PlaceLease};
 use crate::delivery::{destination_lock, health, retry_after};
 use crate::events::deliveries::{self, DeliveryRow};
 use crate::events::user_leases::{self, is_live};
 use crate::settings::destinations;
 use domain::health::wait_until;
 use lane::{BUSY, Lane, Start, closed};
-use pick::{Heads, due_at};
 use render::{Frozen, FrozenBody, Stop, Tries};
 use state::State;
+use tracks::{Heads, due_at};
 
 /// Leases a lane for one request.
 pub fn lease(write: &mut Write<'_>, secrets: &Secrets, lease: &Lease) -> Result<LeaseResult, Error> {
@@ -39,7 +39,7 @@ pub fn lease(write: &mut Write<'_>, secrets: &Secrets, lease: &Lease) -> Result<
     let health = health::find_ahead(write.connection, lease.destination)?;
     let locked = lane::lock_free_ahead(write, lease.lane())?;
     let room = places::room_ahead(write, lease)?;
-    let mut heads = Some(pick::heads(write.connection, lease.lane())?);
+    let mut heads = Some(tracks::heads(write.connection, lease.lane())?);
     let (found, locked) = (found.first(write.connection)?, locked.first(write.connection)?);
     if found.is_none() {
         // Ends deliveries that were recorded while the destination was being deleted.
@@ -74,7 +74,7 @@ pub fn lease(write: &mut Write<'_>, secrets: &Secrets, lease: &Lease) -> Result<
         has_outdated: false,
     };
     if lane.found.per_user {
-        pick::supersede_profiles(write, lease)?;
+        tracks::supersede_profiles(write, lease)?;
         heads = None;
     }
     let head = match lane.head(write, heads)? {
@@ -86,7 +86,7 @@ pub fn lease(write: &mut Write<'_>, secrets: &Secrets, lease: &Lease) -> Result<
     }
     // Where leasing waits for the rate or the user, a record may have overtaken it.
     if lane.has_outdated || lane.destination.rate.is_some() || lane.found.per_user {
-        pick::supersede(write, lease)?;
+        tracks::supersede(write, lease)?;
     }
     lane.freeze(write, secrets, head)
 }
@@ -128,10 +128,10 @@ impl Lane<'_> {
         let lease = self.lease;
         if lease.mode == Mode::Probe {
             self.has_outdated = true;
-            let newest = pick::newest(write.connection, lease.lane())?;
+            let newest = tracks::newest(write.connection, lease.lane())?;
             return newest.map_or_else(|| closed(write, lease).map(Err), |head| Ok(Ok(head)));
         }
-        let heads = heads.map_or_else(|| pick::heads(write.connection, lease.lane()), Ok)?;
+        let heads = heads.map_or_else(|| tracks::heads(write.connection, lease.lane()), Ok)?;
         let head = match self.next(write.connection, heads)? {
             Some(head) => head,
             // A record may commit between two statements. So a lane is closed by the number that was the newest before
@@ -139,7 +139,7 @@ impl Lane<'_> {
             None => {
                 let last_seq = deliveries::last_seq(write.connection, lease.key, lease.destination)?;
                 fault::run_at("lease.seen_empty", lease.key);
-                let heads = pick::heads(write.connection, lease.lane())?;
+                let heads = tracks::heads(write.connection, lease.lane())?;
                 match self.next(write.connection, heads)? {
                     Some(head) => head,
                     None => return Ok(Err(LeaseResult::Idle(Idle::Closed { last_seq }))),
@@ -170,7 +170,7 @@ impl Lane<'_> {
         &self,
         write: &mut Write<'_>,
         secrets: &Secrets,
-        place: Taking<'_>,
+        place: PlaceAhead<'_>,
         frozen: Vec<Frozen>,
     ) -> Result<LeaseResult, Error> {
         let lease = self.lease;

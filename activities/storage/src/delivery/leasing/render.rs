@@ -2,8 +2,8 @@
 //! the same body.
 
 use super::lane::Lane;
-use super::pick;
 use super::state::{State, state};
+use super::tracks;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -121,7 +121,7 @@ pub enum Stop {
 pub fn batch(write: &mut Write<'_>, lane: &Lane<'_>, head: DeliveryRow) -> Result<Result<Vec<Frozen>, Stop>, Error> {
     let room = lane.lease.at_most.min(lane.destination.per_request);
     let is_alone = head.event_type == PURCHASE_UPDATED || lane.lease.mode == Mode::Probe || room <= 1;
-    let mut rows = if is_alone { Vec::new() } else { pick::followers(write, lane, &head, room - 1)? };
+    let mut rows = if is_alone { Vec::new() } else { tracks::followers(write, lane, &head, room - 1)? };
     rows.insert(0, head);
     let removes = lane.destination.profile == Some(Attributes::Extended);
     let mut frozen = Vec::with_capacity(rows.len());
@@ -130,14 +130,14 @@ pub fn batch(write: &mut Write<'_>, lane: &Lane<'_>, head: DeliveryRow) -> Resul
         let tries = tries(write, &row)?;
         let prepared = body(write, lane, &row)?;
         if row.event_type == PURCHASE_UPDATED {
-            pick::supersede_waiting(write, &row)?;
+            tracks::supersede_waiting(write, &row)?;
         }
         match prepared {
             Prepared::Body(body) => {
                 let state = state(write.connection, lane, row.event_id, body.environment)?;
                 let is_outdated = matches!(state, State::Stale) && body.joined_device_id.is_none();
                 if row.event_type == PROFILE_UPDATED && is_outdated {
-                    pick::supersede_profile(write, &row)?;
+                    tracks::supersede_profile(write, &row)?;
                     if removes {
                         profiles::note_failure(write, &row, Failure::Superseded)?;
                     }
