@@ -104,7 +104,7 @@ pub use reports::figures::{DestinationHealth, Figures, SkippedEvents};
 pub use reports::listing::{PurchaseFilter, PurchaseStatus, PurchaseView};
 pub use reports::minutes::{Counting, Minutes, SeriesFilter};
 pub use reports::notifications::{Course, NotificationFilter, NotificationView, WaitingFor};
-pub use reports::overview::{DestinationOverview, NamedDestination, OpenWindow, Overview, Pulse};
+pub use reports::overview::{DestinationOverview, LatestChanges, NamedDestination, OpenWindow, Overview};
 pub use reports::revenue::{Differs, Integration, RevenueCheck, RevenueFilter, RevenueLine};
 pub use reports::scope::Subject;
 pub use reports::search::{FoundKind, SearchHit};

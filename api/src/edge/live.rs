@@ -6,7 +6,7 @@ use ring::digest::{SHA256, digest};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use storage::{Pulse, Store, chain};
+use storage::{LatestChanges, Store, chain};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -28,18 +28,18 @@ pub struct Marks(Vec<(&'static str, String)>);
 impl Marks {
     /// The marks of what is stored.
     #[must_use]
-    pub fn of(pulse: &Pulse) -> Self {
+    pub fn of(latest: &LatestChanges) -> Self {
         let mark = |values: &[Option<i64>; 3]| {
             let hash = digest(&SHA256, format!("{values:?}").as_bytes());
             storage::hex(hash.as_ref().get(..MARK_BYTES).unwrap_or_default())
         };
-        Self(pulse.kinds().iter().map(|(kind, values)| (*kind, mark(values))).collect())
+        Self(latest.kinds().iter().map(|(kind, values)| (*kind, mark(values))).collect())
     }
 
     /// The marks in a text; `None` for any other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let kinds = Pulse::default().kinds();
+        let kinds = LatestChanges::default().kinds();
         let marks: Vec<&str> = text.split('.').collect();
         let all = kinds.iter().zip(&marks).map(|((kind, _), mark)| (*kind, (*mark).to_owned()));
         (marks.len() == kinds.len()).then(|| Self(all.collect()))
@@ -64,7 +64,7 @@ pub struct Live(Arc<LiveState>);
 
 #[derive(Debug)]
 struct LiveState {
-    pulse: watch::Sender<Option<Pulse>>,
+    latest: watch::Sender<Option<LatestChanges>>,
     stopped: watch::Sender<bool>,
     /// Whether a task reads the tables.
     is_read: Mutex<bool>,
@@ -102,9 +102,9 @@ impl Drop for OpenStream {
 
 impl Default for Live {
     fn default() -> Self {
-        let (pulse, stopped) = (watch::Sender::new(None), watch::Sender::new(false));
+        let (latest, stopped) = (watch::Sender::new(None), watch::Sender::new(false));
         let (is_read, changed_at, open) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self(Arc::new(LiveState { pulse, stopped, is_read, changed_at, open }))
+        Self(Arc::new(LiveState { latest, stopped, is_read, changed_at, open }))
     }
 }
 
@@ -143,8 +143,8 @@ impl Live {
     }
 
     /// What changes from now on, and whether all streams end, for one stream.
-    pub fn listen(&self, store: &Store) -> (watch::Receiver<Option<Pulse>>, watch::Receiver<bool>) {
-        let receivers = (self.0.pulse.subscribe(), self.0.stopped.subscribe());
+    pub fn listen(&self, store: &Store) -> (watch::Receiver<Option<LatestChanges>>, watch::Receiver<bool>) {
+        let receivers = (self.0.latest.subscribe(), self.0.stopped.subscribe());
         self.read(store.clone());
         receivers
     }
@@ -158,8 +158,8 @@ impl Live {
         let live = self.clone();
         tokio::spawn(async move {
             while live.is_wanted() {
-                match store.pulse().await {
-                    Ok(pulse) => live.saw(pulse),
+                match store.latest_changes().await {
+                    Ok(latest) => live.saw(latest),
                     Err(error) => tracing::debug!(error = chain(&error), "what changed could not be read"),
                 }
                 sleep(EVERY).await;
@@ -168,17 +168,17 @@ impl Live {
     }
 
     /// Notes a change before it is announced: who reads because of it reads anew.
-    fn saw(&self, pulse: Pulse) {
-        if *self.0.pulse.borrow() != Some(pulse) || self.changed_at().is_none() {
+    fn saw(&self, latest: LatestChanges) {
+        if *self.0.latest.borrow() != Some(latest) || self.changed_at().is_none() {
             *self.0.changed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }
-        self.0.pulse.send_replace(Some(pulse));
+        self.0.latest.send_replace(Some(latest));
     }
 
     /// Whether somebody listens. Without anybody the reading task ends, and the next listener starts another.
     fn is_wanted(&self) -> bool {
         let mut is_read = self.0.is_read.lock().unwrap_or_else(PoisonError::into_inner);
-        *is_read = self.0.pulse.receiver_count() > 0;
+        *is_read = self.0.latest.receiver_count() > 0;
         if !*is_read {
             *self.0.changed_at.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
@@ -190,7 +190,7 @@ impl Live {
 mod tests {
     use super::{Holder, Live, Marks, OF_ALL, OF_ONE};
     use domain::KeyId;
-    use storage::Pulse;
+    use storage::LatestChanges;
     use uuid::Uuid;
 
     #[test]
@@ -207,14 +207,14 @@ mod tests {
 
     #[test]
     fn a_change_names_what_changed_since_the_marks() {
-        let before = Pulse { events: Some(1), failed: Some(1), ..Pulse::default() };
-        let changed = |after: Pulse| {
+        let before = LatestChanges { events: Some(1), failed: Some(1), ..LatestChanges::default() };
+        let changed = |after: LatestChanges| {
             let known = Marks::parse(&Marks::of(&before).text()).expect("marks");
             Marks::of(&after).changed_since(&known)
         };
         assert_eq!(changed(before), [""; 0]);
-        assert_eq!(changed(Pulse { events: Some(2), audit_log: Some(1), ..before }), ["events", "audit_log"]);
-        assert_eq!(changed(Pulse { failed: Some(2), ..before }), ["deliveries", "destinations"]);
+        assert_eq!(changed(LatestChanges { events: Some(2), audit_log: Some(1), ..before }), ["events", "audit_log"]);
+        assert_eq!(changed(LatestChanges { failed: Some(2), ..before }), ["deliveries", "destinations"]);
         assert!(Marks::parse("").is_none() && Marks::parse("a.b").is_none());
     }
 }

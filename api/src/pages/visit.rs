@@ -82,7 +82,7 @@ impl Visit {
             app: sign_in.app_id.or(wanted),
             sign_in,
             is_json: query(uri, "as").as_deref() == Some("json"),
-            marks: Marks::of(&edge.store.pulse().await?).text(),
+            marks: Marks::of(&edge.store.latest_changes().await?).text(),
             theme: ["light", "dark"].into_iter().find(|theme| cookie(headers, THEME) == Some(theme)),
             origin: origin(headers).unwrap_or_default(),
             uri: uri.clone(),

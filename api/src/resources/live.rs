@@ -19,7 +19,7 @@ use serde_json::json;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
-use storage::Pulse;
+use storage::LatestChanges;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -31,7 +31,7 @@ const LASTS: Duration = Duration::from_secs(50);
 const RETRY: Duration = Duration::from_secs(1);
 
 struct Ticks {
-    pulse: watch::Receiver<Option<Pulse>>,
+    latest: watch::Receiver<Option<LatestChanges>>,
     stopped: watch::Receiver<bool>,
     until: Instant,
     /// What its client has seen; `None` if that is not known before the first reading.
@@ -50,9 +50,9 @@ impl Ticks {
         place: OpenStream,
         since: Option<Marks>,
     ) -> impl Stream<Item = Result<Event, Infallible>> + use<> {
-        let (pulse, stopped) = edge.pages.live.listen(&edge.store);
+        let (latest, stopped) = edge.pages.live.listen(&edge.store);
         let ticks = Self {
-            pulse,
+            latest,
             stopped,
             until: Instant::now() + LASTS,
             seen: since,
@@ -72,10 +72,10 @@ impl Ticks {
             tokio::select! {
                 _ = self.stopped.wait_for(|is_stopped| *is_stopped) => return None,
                 () = sleep_until(self.until) => return None,
-                changed = self.pulse.changed() => changed.ok()?,
+                changed = self.latest.changed() => changed.ok()?,
             }
-            let Some(pulse) = *self.pulse.borrow_and_update() else { continue };
-            let marks = Marks::of(&pulse);
+            let Some(latest) = *self.latest.borrow_and_update() else { continue };
+            let marks = Marks::of(&latest);
             // The end of a sign-in or a key leaves an audit entry, so it is seen here first.
             if !still_holds(&self.edge, &self.caller).await.unwrap_or(false) {
                 return None;

@@ -252,7 +252,7 @@ fn next_windows(found: Vec<OpenWindow>) -> Vec<OpenWindow> {
     all
 }
 
-const PULSE: Sql = statement! {"
+const LATEST: Sql = statement! {"
     SELECT (SELECT MAX(seq) FROM notifications) AS notifications,
         (SELECT MAX(updated_at) FROM purchases) AS purchases,
         (SELECT MAX(seq) FROM events) AS events,
@@ -271,7 +271,7 @@ row! {
     /// The newest of each kind of thing, by which a change is noticed. It is no watermark: on PostgreSQL a lower number
     /// can be committed after a higher one, and then only the next change is noticed.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-    pub struct Pulse {
+    pub struct LatestChanges {
         pub notifications: Option<i64>,
         pub purchases: Option<i64>,
         pub events: Option<i64>,
@@ -287,7 +287,7 @@ row! {
     }
 }
 
-impl Pulse {
+impl LatestChanges {
     /// Each kind of thing, with what changes when such a thing does.
     #[must_use]
     pub const fn kinds(&self) -> [(&'static str, [Option<i64>; 3]); 10] {
@@ -308,7 +308,7 @@ impl Pulse {
 
 impl Store {
     /// The newest of each kind of thing.
-    pub async fn pulse(&self) -> Result<Pulse, Error> {
-        self.read(|connection| sql(PULSE).one(connection, "installation")).await
+    pub async fn latest_changes(&self) -> Result<LatestChanges, Error> {
+        self.read(|connection| sql(LATEST).one(connection, "installation")).await
     }
 }

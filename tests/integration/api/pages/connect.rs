@@ -274,10 +274,10 @@ async fn the_actions_of_a_platform_need_a_reason_and_its_own_form() {
 async fn what_was_refused_at_the_url_is_a_tick() {
     let service = Service::start("connect-tick").await;
     let (_, platform) = service.platform().await;
-    let before = service.store.pulse().await.expect("a pulse");
+    let before = service.store.latest_changes().await.expect("the latest changes");
     service.store.count_arrival(platform, "unknown topic");
     service.store.write_arrivals().await.expect("arrivals");
-    let after = service.store.pulse().await.expect("a pulse");
+    let after = service.store.latest_changes().await.expect("the latest changes");
     let changed: Vec<_> =
         before.kinds().into_iter().zip(after.kinds()).filter(|(a, b)| a != b).map(|((kind, _), _)| kind).collect();
     assert_eq!(changed, ["arrivals"]);
