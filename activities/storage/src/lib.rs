@@ -103,7 +103,7 @@ pub use reports::feed::FeedEntry;
 pub use reports::figures::{DestinationHealth, Figures, SkippedEvents};
 pub use reports::listing::{PurchaseFilter, PurchaseStatus, PurchaseView};
 pub use reports::minutes::{Counting, Minutes, SeriesFilter};
-pub use reports::notifications::{Course, NotificationFilter, NotificationView, WaitingFor};
+pub use reports::notifications::{NotificationFilter, NotificationView, OutcomeFilter, WaitingFor};
 pub use reports::overview::{DestinationOverview, LatestChanges, NamedDestination, OpenWindow, Overview};
 pub use reports::revenue::{Differs, Integration, RevenueCheck, RevenueFilter, RevenueLine};
 pub use reports::scope::Subject;

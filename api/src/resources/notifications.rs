@@ -9,7 +9,7 @@ use axum::extract::State;
 use domain::{AppId, CollapseKey, Outcome, PlatformId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use storage::{Course, NotificationFilter, NotificationView, Paged, WaitingFor};
+use storage::{NotificationFilter, NotificationView, OutcomeFilter, Paged, WaitingFor};
 
 /// A message of a store, with its notifications.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -85,12 +85,14 @@ fn outcomes() -> Vec<&'static str> {
 }
 
 impl NotificationQuery {
-    fn course(&self) -> Result<Option<Course>, Error> {
+    fn outcome(&self) -> Result<Option<OutcomeFilter>, Error> {
         let Some(name) = &self.outcome else { return Ok(None) };
         if name == OPEN {
-            return Ok(Some(Course::Open));
+            return Ok(Some(OutcomeFilter::Open));
         }
-        name.parse().map(|outcome| Some(Course::Outcome(outcome))).map_err(|why: String| Error::invalid("outcome", why))
+        name.parse()
+            .map(|outcome| Some(OutcomeFilter::Is(outcome)))
+            .map_err(|why: String| Error::invalid("outcome", why))
     }
 }
 
@@ -143,10 +145,10 @@ pub async fn list(
     caller: Caller,
     Query(query): Query<NotificationQuery>,
 ) -> Result<Json<Paged<ListedNotification>>, Error> {
-    let course = query.course()?;
+    let outcome = query.outcome()?;
     let NotificationQuery { app_id, platform_id, from, until, page, .. } = query;
     let app = caller.app(&edge, app_id).await?;
-    let filter = NotificationFilter { app, platform: platform_id, course, from, until };
+    let filter = NotificationFilter { app, platform: platform_id, outcome, from, until };
     Ok(Json(edge.store.notifications(filter, page.page()).await?.map(ListedNotification::from)))
 }
 

@@ -4,7 +4,7 @@ use super::seeded::Seed;
 use super::world::{World, story};
 use domain::{AppId, EventId, Outcome, Timestamp, UserId};
 use std::collections::BTreeSet;
-use storage::{Course, EventFilter, NotificationFilter, Page, PurchaseFilter, Store};
+use storage::{EventFilter, NotificationFilter, OutcomeFilter, Page, PurchaseFilter, Store};
 
 const TYPES: [&str; 3] = ["purchase.updated", "user.subscription.renewed", "user.subscription.expired"];
 
@@ -160,23 +160,23 @@ story! {
                 }
             }
         };
-        let courses = [
+        let outcomes = [
             (None, None),
-            (Some(Course::Open), Some(0)),
-            (Some(Course::Outcome(Outcome::Settled)), Some(1)),
-            (Some(Course::Outcome(Outcome::Refused)), Some(2)),
-            (Some(Course::Outcome(Outcome::Unknown)), Some(3)),
-            (Some(Course::Outcome(Outcome::Abandoned)), Some(9)),
+            (Some(OutcomeFilter::Open), Some(0)),
+            (Some(OutcomeFilter::Is(Outcome::Settled)), Some(1)),
+            (Some(OutcomeFilter::Is(Outcome::Refused)), Some(2)),
+            (Some(OutcomeFilter::Is(Outcome::Unknown)), Some(3)),
+            (Some(OutcomeFilter::Is(Outcome::Abandoned)), Some(9)),
         ];
         let minute = |number: i64| Timestamp::from_micros(number * 60_000_000);
         let nothing = domain::PlatformId::new(uuid::Uuid::from_u128(3));
-        for (course, rest) in courses {
+        for (outcome, rest) in outcomes {
             for (from, until) in [(None, None), (Some(10), None), (None, Some(20)), (Some(5), Some(30)), (Some(50), None)] {
                 for platform in [None, Some(world.platform.id), Some(nothing)] {
                     let filter = NotificationFilter {
                         app: platform.map(|_| world.app.id),
                         platform,
-                        course,
+                        outcome,
                         from: from.map(minute),
                         until: until.map(minute),
                     };

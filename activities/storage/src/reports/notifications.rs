@@ -35,11 +35,11 @@ stored! {
 
 /// Which notifications are listed, by their outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Course {
+pub enum OutcomeFilter {
     /// Those without an outcome.
     Open,
     /// Those with this outcome.
-    Outcome(Outcome),
+    Is(Outcome),
 }
 
 /// Which notifications are listed; all that are set must match.
@@ -48,7 +48,7 @@ pub struct NotificationFilter {
     pub app: Option<AppId>,
     pub platform: Option<PlatformId>,
     /// Only those with this outcome, or without one.
-    pub course: Option<Course>,
+    pub outcome: Option<OutcomeFilter>,
     /// Only those accepted at this time or later.
     pub from: Option<Timestamp>,
     /// Only those accepted before this time.
@@ -185,14 +185,14 @@ fn walk<'a>(now: Timestamp, indexed: Vec<Indexed<'a>>, others: Vec<Condition<'a>
 
 /// The conditions of a filter: those with an index, and the others.
 fn conditions(filter: NotificationFilter) -> (Vec<Indexed<'static>>, Vec<Condition<'static>>) {
-    let NotificationFilter { app, platform, course, from, until } = filter;
+    let NotificationFilter { app, platform, outcome, from, until } = filter;
     let (mut indexed, mut others): (Vec<Indexed<'static>>, Vec<Condition<'static>>) = Default::default();
-    match course {
-        Some(Course::Open) => others.push((OPEN, None)),
-        Some(Course::Outcome(outcome @ (Outcome::Settled | Outcome::NoChange | Outcome::Duplicate))) => {
+    match outcome {
+        Some(OutcomeFilter::Open) => others.push((OPEN, None)),
+        Some(OutcomeFilter::Is(outcome @ (Outcome::Settled | Outcome::NoChange | Outcome::Duplicate))) => {
             others.push((HAS_OUTCOME, Some(outcome.into())));
         }
-        Some(Course::Outcome(outcome)) => {
+        Some(OutcomeFilter::Is(outcome)) => {
             indexed.push(Indexed { walked: NOT_SETTLED, checked: HAS_OUTCOME, value: outcome.into() });
         }
         None => {}
