@@ -96,8 +96,8 @@ pub use reports::device_events::{
 };
 pub use reports::events::{EventFilter, EventView};
 pub use reports::explain::{
-    Addressee, AnnouncedEvent, Backlog, ClaimView, EventExplanation, EventFacts, MessageExplanation, PaymentFacts,
-    Portrait, PurchaseExplanation, ReceivedNotification, Sending, Successor,
+    Addressee, AnnouncedEvent, Backlog, ClaimView, DestinationExplanation, EventExplanation, EventFacts,
+    MessageExplanation, PaymentFacts, PurchaseExplanation, ReceivedNotification, Sending, Successor,
 };
 pub use reports::feed::FeedEntry;
 pub use reports::figures::{DestinationHealth, Figures, SkippedEvents};

@@ -108,11 +108,11 @@ story! {
         let mut paused = finish(&sent, RETRY);
         paused.result.endpoint_signal = EndpointSignal::Failure { pause: Some(duration(MINUTE_MS)) };
         world.end(paused).await;
-        let portrait = world.store.explain_destination(hook.id).await.unwrap();
-        assert_eq!((portrait.addressee.health.pending, portrait.backlog.failed, portrait.backlog.waiting), (2, 1, 0));
-        assert!(portrait.addressee.health.health.paused_until.is_some_and(|until| until > portrait.now));
-        assert_eq!((portrait.pending.len(), portrait.failed.len()), (2, 1));
-        assert_eq!(portrait.failed[0].delivery.collapse_key, world.key("r1"));
+        let explanation = world.store.explain_destination(hook.id).await.unwrap();
+        assert_eq!((explanation.addressee.health.pending, explanation.backlog.failed, explanation.backlog.waiting), (2, 1, 0));
+        assert!(explanation.addressee.health.health.paused_until.is_some_and(|until| until > explanation.now));
+        assert_eq!((explanation.pending.len(), explanation.failed.len()), (2, 1));
+        assert_eq!(explanation.failed[0].delivery.collapse_key, world.key("r1"));
         world.store.delete_destination(hook.id).await.unwrap();
         let gone = world.store.explain_destination(hook.id).await.unwrap();
         assert!(gone.addressee.deleted_at.is_some(), "its row is kept");

@@ -66,18 +66,18 @@ pub async fn overview(
     answer: Answer,
 ) -> Result<Response, Error> {
     let State(edge) = state;
-    let portrait = edge.store.explain_destination(id).await?;
-    let tree = explained::destination(&portrait);
+    let explanation = edge.store.explain_destination(id).await?;
+    let tree = explained::destination(&explanation);
     let (rates, charts) = rates(state, visit, id).await?;
     let place = PageAddress {
         screen: SCREEN.path,
-        title: portrait.addressee.destination.name.clone(),
+        title: explanation.addressee.destination.name.clone(),
         api: format!("/v1/explain/destinations/{id}"),
         command: format!("settle explain destination {id}"),
         is_answer: !answer.mistakes.action.is_empty() || answer.tested.is_some(),
     };
     let frame = Frame::of(edge, visit, place).await?;
-    let detail = Detail { portrait: &portrait, tree: &tree, rates, charts };
+    let detail = Detail { explanation: &explanation, tree: &tree, rates, charts };
     shown(visit, &OverviewPage::new(&frame, visit, detail, answer), &tree)
 }
 

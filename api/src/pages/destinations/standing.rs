@@ -18,7 +18,7 @@ use domain::event::types;
 use domain::health::State;
 use protocols::destinations::Config;
 use serde_json::Value;
-use storage::{Addressee, Portrait, Role};
+use storage::{Addressee, DestinationExplanation, Role};
 
 /// What was delivered and failed in a span of time.
 pub struct Rate {
@@ -59,7 +59,7 @@ pub fn hour(series: &[SeriesPoints]) -> Option<[Chart; 2]> {
 
 /// What the overview is shown from.
 pub struct Detail<'a> {
-    pub portrait: &'a Portrait,
+    pub explanation: &'a DestinationExplanation,
     pub tree: &'a Node,
     pub rates: Vec<Rate>,
     pub charts: Option<[Chart; 2]>,
@@ -98,17 +98,17 @@ pub struct OverviewPage<'a> {
 impl<'a> OverviewPage<'a> {
     #[must_use]
     pub fn new(frame: &'a Frame, visit: &Visit, detail: Detail<'_>, answer: Answer) -> Self {
-        let Detail { portrait, tree, rates, charts } = detail;
-        let is_deleted = portrait.addressee.deleted_at.is_some();
-        let mut head = Head::new(visit, &portrait.addressee.destination, OVERVIEW);
+        let Detail { explanation, tree, rates, charts } = detail;
+        let is_deleted = explanation.addressee.deleted_at.is_some();
+        let mut head = Head::new(visit, &explanation.addressee.destination, OVERVIEW);
         if is_deleted {
             head.tabs.clear();
         }
-        let actions = if is_deleted { Vec::new() } else { actions(frame, visit, portrait, &answer.mistakes) };
+        let actions = if is_deleted { Vec::new() } else { actions(frame, visit, explanation, &answer.mistakes) };
         Self {
             frame,
             sentence: Sentence::new(&capital(&tree.summary)),
-            facts: facts(portrait),
+            facts: facts(explanation),
             notes: tree.then.iter().map(|node| note(node, &head, visit)).collect(),
             rates,
             charts,
@@ -143,43 +143,43 @@ fn note(node: &Node, head: &Head, visit: &Visit) -> Note {
     }
 }
 
-fn facts(portrait: &Portrait) -> Vec<Fact> {
+fn facts(explanation: &DestinationExplanation) -> Vec<Fact> {
     let number = |label, number: i64| Fact { label, text: amount(number), moment: None };
-    let view = &portrait.addressee.health;
+    let view = &explanation.addressee.health;
     let moments = [
-        ("Oldest pending", portrait.pending.first().map(|one| one.delivery.created_at)),
+        ("Oldest pending", explanation.pending.first().map(|one| one.delivery.created_at)),
         ("Does not answer since", view.health.opened_at),
         ("Tried last", view.health.opened_at.and(view.health.probed_at)),
-        ("Pauses until", view.health.paused_until.filter(|until| *until > portrait.now)),
+        ("Pauses until", view.health.paused_until.filter(|until| *until > explanation.now)),
         ("Last success", view.health.last_success_at),
         ("Last failure", view.health.last_failure_at),
     ];
     let numbers = [
         number("Pending", view.pending),
-        number("Failed", portrait.backlog.failed),
-        number("Wait for a name", portrait.backlog.waiting),
+        number("Failed", explanation.backlog.failed),
+        number("Wait for a name", explanation.backlog.waiting),
         number("Failures in a row, without repetitions", view.health.failures),
     ];
     let moment = |(label, at): (&'static str, Option<Timestamp>)| {
         Some(Fact { label, text: String::new(), moment: Some(Moment::ago(at?)) })
     };
-    let next = next_attempt(portrait).map(Moment::until);
+    let next = next_attempt(explanation).map(Moment::until);
     let next = next.map(|moment| Fact { label: "Next attempt", text: String::new(), moment: Some(moment) });
     numbers.into_iter().chain(next).chain(moments.into_iter().filter_map(moment)).collect()
 }
 
 /// When something is sent next, where that is known: all that is pending is shown, waits, and nothing holds it back.
-fn next_attempt(portrait: &Portrait) -> Option<Timestamp> {
-    let Addressee { destination, health, .. } = &portrait.addressee;
-    let is_all = usize::try_from(health.pending).is_ok_and(|pending| pending <= portrait.pending.len());
-    let is_paused = health.health.paused_until.is_some_and(|until| until > portrait.now);
+fn next_attempt(explanation: &DestinationExplanation) -> Option<Timestamp> {
+    let Addressee { destination, health, .. } = &explanation.addressee;
+    let is_all = usize::try_from(health.pending).is_ok_and(|pending| pending <= explanation.pending.len());
+    let is_paused = health.health.paused_until.is_some_and(|until| until > explanation.now);
     let is_held = is_paused || !destination.enabled || health.health.opened_at.is_some();
-    let next = portrait.pending.iter().filter_map(|one| one.delivery.next_due_at).min();
-    next.filter(|at| is_all && !is_held && *at > portrait.now)
+    let next = explanation.pending.iter().filter_map(|one| one.delivery.next_due_at).min();
+    next.filter(|at| is_all && !is_held && *at > explanation.now)
 }
 
-fn actions(frame: &Frame, visit: &Visit, portrait: &Portrait, mistakes: &Mistakes) -> Vec<Action> {
-    let Addressee { destination, health, .. } = &portrait.addressee;
+fn actions(frame: &Frame, visit: &Visit, explanation: &DestinationExplanation, mistakes: &Mistakes) -> Vec<Action> {
+    let Addressee { destination, health, .. } = &explanation.addressee;
     let id = destination.id.to_string();
     let notes = Config::test_notes(&destination.kind, &destination.settings);
     // A form that was refused is shown with what is wrong in it.

@@ -5,8 +5,8 @@ use super::sentences::{self, Unsent, unsent};
 use domain::{CollapseKey, Timestamp};
 use serde_json::Value;
 use storage::{
-    Addressee, AnnouncedEvent, Destination, DeviceEventExplanation, DeviceEventView, EventExplanation,
-    MessageExplanation, Portrait, PurchaseExplanation, PurchaseView, ReceivedNotification, Sending,
+    Addressee, AnnouncedEvent, Destination, DestinationExplanation, DeviceEventExplanation, DeviceEventView,
+    EventExplanation, MessageExplanation, PurchaseExplanation, PurchaseView, ReceivedNotification, Sending,
 };
 
 /// The tree of a store's message.
@@ -68,17 +68,16 @@ pub fn device_event(of: &DeviceEventExplanation) -> Node {
     node.then(below)
 }
 
-pub fn destination(portrait: &Portrait) -> Node {
-    let addressee = &portrait.addressee;
-    let of = |one: &Sending| {
-        let node = delivery(one, addressee, portrait.now)
-            .fact("receipt_id", portrait.receipts.get(&one.delivery.collapse_key));
-        Node { summary: sentences::delivery_of(portrait, one), ..node }
+pub fn destination(of: &DestinationExplanation) -> Node {
+    let addressee = &of.addressee;
+    let sending = |one: &Sending| {
+        let node = delivery(one, addressee, of.now).fact("receipt_id", of.receipts.get(&one.delivery.collapse_key));
+        Node { summary: sentences::delivery_of(of, one), ..node }
     };
-    let all = |sendings: &[Sending]| -> Vec<Node> { sendings.iter().map(of).collect() };
+    let all = |sendings: &[Sending]| -> Vec<Node> { sendings.iter().map(sending).collect() };
     let Destination { id, app_id, kind, name, state, enabled, since, .. } = &addressee.destination;
-    let backlog = &portrait.backlog;
-    Node::new("destination", sentences::destination(portrait))
+    let backlog = &of.backlog;
+    Node::new("destination", sentences::destination(of))
         .fact("destination_id", id)
         .fact("app_id", app_id)
         .fact("kind", kind)
@@ -92,15 +91,16 @@ pub fn destination(portrait: &Portrait) -> Node {
         .then([Node::new("choice", sentences::choice(&addressee.destination))])
         .then(sentences::health(&addressee.health).map(|sentence| Node::new("health", sentence)))
         .then([
-            Node::new("pending", sentences::pending(portrait))
+            Node::new("pending", sentences::pending(of))
                 .fact("pending", addressee.health.pending)
                 .fact("waiting", backlog.waiting)
-                .then(all(&portrait.pending)),
-            Node::new("failed", sentences::failed(portrait)).fact("failed", backlog.failed).then(all(&portrait.failed)),
+                .then(all(&of.pending)),
+            Node::new("failed", sentences::failed(of)).fact("failed", backlog.failed).then(all(&of.failed)),
         ])
-        .then(sentences::skipped(portrait).map(|sentence| {
-            Node::new("skipped", sentence).fact("skipped", backlog.skipped).then(all(&portrait.skipped))
-        }))
+        .then(
+            sentences::skipped(of)
+                .map(|sentence| Node::new("skipped", sentence).fact("skipped", backlog.skipped).then(all(&of.skipped))),
+        )
 }
 
 fn notification(one: &ReceivedNotification, now: Timestamp) -> Node {

@@ -6,8 +6,8 @@ use domain::health::Health;
 use domain::{CollapseKey, DeliveryId, Environment, EventId, Outcome, PlatformId, Timestamp};
 use serde_json::Value;
 use storage::{
-    Addressee, AttemptView, Backlog, DeliveryStatus, DeliveryView, Destination, EventFacts, Filter, HealthView,
-    NotificationView, Portrait, ReceivedNotification, Sending, Skipped, Successor, WaitingFor,
+    Addressee, AttemptView, Backlog, DeliveryStatus, DeliveryView, Destination, DestinationExplanation, EventFacts,
+    Filter, HealthView, NotificationView, ReceivedNotification, Sending, Skipped, Successor, WaitingFor,
 };
 
 const ID: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
@@ -351,7 +351,7 @@ fn a_notification_shows_its_outcome_or_the_reason_to_wait() {
 
 #[test]
 fn a_destination_shows_its_state_and_its_backlog() {
-    let portrait = |addressee: Addressee, failed| Portrait {
+    let explanation = |addressee: Addressee, failed| DestinationExplanation {
         addressee,
         backlog: Backlog { waiting: 0, failed, skipped: 0 },
         pending: Vec::new(),
@@ -360,7 +360,7 @@ fn a_destination_shows_its_state_and_its_backlog() {
         receipts: [(id(), "r1".to_owned())].into(),
         now: at(30),
     };
-    let stands = |addressee: Addressee| sentences::destination(&portrait(addressee, 0));
+    let stands = |addressee: Addressee| sentences::destination(&explanation(addressee, 0));
     assert_eq!(stands(hook()), format!("destination {HOOK}: healthy since 2027-01-15T08:00:00.000000Z"));
     let mut open = hook();
     (open.health.health.opened_at, open.health.health.probed_at) = (Some(at(5)), Some(at(25)));
@@ -369,15 +369,15 @@ fn a_destination_shows_its_state_and_its_backlog() {
     off.destination.enabled = false;
     assert!(stands(off).contains("settle destination enable"));
     assert!(stands(Addressee { deleted_at: Some(at(7)), ..hook() }).contains("deleted at"));
-    assert_eq!(sentences::pending(&portrait(hook(), 0)), "nothing is pending for it");
-    assert_eq!(sentences::failed(&portrait(hook(), 0)), "nothing failed");
-    assert!(sentences::failed(&portrait(hook(), 1)).starts_with("1 delivery failed (`settle redeliver failed"));
-    let pending = sentences::delivery_of(&portrait(hook(), 0), &sending(DeliveryStatus::Pending));
+    assert_eq!(sentences::pending(&explanation(hook(), 0)), "nothing is pending for it");
+    assert_eq!(sentences::failed(&explanation(hook(), 0)), "nothing failed");
+    assert!(sentences::failed(&explanation(hook(), 1)).starts_with("1 delivery failed (`settle redeliver failed"));
+    let pending = sentences::delivery_of(&explanation(hook(), 0), &sending(DeliveryStatus::Pending));
     let named = format!("purchase.updated {ID} of purchase {ID} (receipt r1): pending, tried 2 times, tried again at ");
     assert!(pending.starts_with(&named), "{pending}");
-    let many = portrait(hook(), Portrait::MAX_COUNTED);
+    let many = explanation(hook(), DestinationExplanation::MAX_COUNTED);
     assert!(sentences::failed(&many).starts_with("10000 or more deliveries failed"));
-    assert_eq!(sentences::skipped(&portrait(hook(), 0)), None);
+    assert_eq!(sentences::skipped(&explanation(hook(), 0)), None);
     let mut health = hook().health;
     health.health.recovered_at = Some(at(5));
     assert!(sentences::health(&health).is_some_and(|text| text.contains("it recovered at")));
@@ -385,10 +385,11 @@ fn a_destination_shows_its_state_and_its_backlog() {
     assert!(sentences::health(&health).is_some_and(|text| !text.contains("recovered")), "it fails again");
     let counted = "1 failure in a row, repetitions for the same purchase or device not counted";
     assert!(sentences::health(&health).is_some_and(|text| text.contains(counted)));
-    let skipping = Portrait { backlog: Backlog { skipped: 2, ..Backlog::default() }, ..portrait(hook(), 0) };
+    let skipping =
+        DestinationExplanation { backlog: Backlog { skipped: 2, ..Backlog::default() }, ..explanation(hook(), 0) };
     assert_eq!(sentences::skipped(&skipping).as_deref(), Some("2 deliveries were skipped; the newest:"));
     let lost = || Sending { not_again: Some(Skipped::MayBeCounted), ..sending(DeliveryStatus::Failed) };
-    let of = |count, failed| sentences::failed(&Portrait { failed, ..portrait(hook(), count) });
+    let of = |count, failed| sentences::failed(&DestinationExplanation { failed, ..explanation(hook(), count) });
     assert_eq!(of(1, vec![lost()]), "1 delivery failed, and none of it would be sent again; the newest:");
     for (count, failed) in [(2, vec![lost()]), (2, vec![lost(), sending(DeliveryStatus::Failed)])] {
         assert!(of(count, failed).contains("`settle redeliver failed"), "not all is lost");

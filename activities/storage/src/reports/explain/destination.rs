@@ -42,9 +42,9 @@ pub struct Backlog {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct Portrait {
+pub struct DestinationExplanation {
     pub addressee: Addressee,
-    /// The numbers of its waiting, failed and skipped deliveries, each counted up to [`Portrait::MAX_COUNTED`].
+    /// The numbers of its waiting, failed and skipped deliveries, each counted up to [`Self::MAX_COUNTED`].
     pub backlog: Backlog,
     pub pending: Vec<Sending>,
     pub failed: Vec<Sending>,
@@ -54,7 +54,7 @@ pub struct Portrait {
     pub now: Timestamp,
 }
 
-impl Portrait {
+impl DestinationExplanation {
     /// Maximum number of deliveries in a status that are counted.
     pub const MAX_COUNTED: i64 = deliveries::MAX_COUNTED;
 }
@@ -80,7 +80,11 @@ pub fn addressees<'a>(
 }
 
 /// The explanation of a destination; `None` if there never was one with this id.
-pub fn portrait(connection: &mut AnyConnection, id: DestinationId, now: Timestamp) -> Result<Option<Portrait>, Error> {
+pub fn find(
+    connection: &mut AnyConnection,
+    id: DestinationId,
+    now: Timestamp,
+) -> Result<Option<DestinationExplanation>, Error> {
     let Some(app) = app_of(connection, id)? else { return Ok(None) };
     let addressee = of_app(connection, app)?.into_iter().find(|one| one.destination.id == id);
     let Some(addressee) = addressee else { return Ok(None) };
@@ -90,7 +94,7 @@ pub fn portrait(connection: &mut AnyConnection, id: DestinationId, now: Timestam
     let skipped = events::sendings(connection, sql(DELIVERIES_WHERE.of(NEWEST_SKIPPED)).bind(id), now)?;
     let shown = pending.iter().chain(&failed).chain(&skipped);
     let receipts = receipts(connection, shown.map(|one| one.delivery.collapse_key))?;
-    Ok(Some(Portrait { addressee, backlog, pending, failed, skipped, receipts, now }))
+    Ok(Some(DestinationExplanation { addressee, backlog, pending, failed, skipped, receipts, now }))
 }
 
 row! {
@@ -164,6 +168,7 @@ const COUNT_IN_STATUS: Sql = statement! {"
 "};
 
 fn count(connection: &mut AnyConnection, id: DestinationId, status: DeliveryStatus) -> Result<i64, Error> {
-    let counted = sql(COUNT_IN_STATUS).bind(id).bind(status).bind(Portrait::MAX_COUNTED).value(connection)?;
+    let counted =
+        sql(COUNT_IN_STATUS).bind(id).bind(status).bind(DestinationExplanation::MAX_COUNTED).value(connection)?;
     Ok(counted.unwrap_or(0))
 }

@@ -8,7 +8,7 @@ mod newest;
 mod notifications;
 
 pub use claims::ClaimView;
-pub use destination::{Addressee, Backlog, Portrait, backlog, of_app};
+pub use destination::{Addressee, Backlog, DestinationExplanation, backlog, of_app};
 pub use events::{AnnouncedEvent, EventFacts, PaymentFacts, Sending, Successor};
 pub use notifications::ReceivedNotification;
 
@@ -120,9 +120,9 @@ impl Store {
     }
 
     /// Explains a destination: its health, its oldest pending and its newest failed deliveries.
-    pub async fn explain_destination(&self, id: DestinationId) -> Result<Portrait, Error> {
+    pub async fn explain_destination(&self, id: DestinationId) -> Result<DestinationExplanation, Error> {
         self.read_now(move |connection, now| {
-            destination::portrait(connection, id, now)?.ok_or(Error::Missing { what: "destination" })
+            destination::find(connection, id, now)?.ok_or(Error::Missing { what: "destination" })
         })
         .await
     }

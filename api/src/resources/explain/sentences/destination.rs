@@ -1,11 +1,11 @@
 //! Sentences about a destination: its state, its choice of events, what is pending for it, failed, or was skipped.
 
 use super::phrases::{count, environments, label, sentence};
-use storage::{Addressee, Destination, HealthView, Portrait};
+use storage::{Addressee, Destination, DestinationExplanation, HealthView};
 
 /// The sentence about the state of a destination.
-pub fn destination(portrait: &Portrait) -> String {
-    let Addressee { destination, health: HealthView { health, .. }, deleted_at, .. } = &portrait.addressee;
+pub fn destination(of: &DestinationExplanation) -> String {
+    let Addressee { destination, health: HealthView { health, .. }, deleted_at, .. } = &of.addressee;
     let reason = destination.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
     let stands = if let Some(at) = deleted_at {
         format!("deleted at {at}; its deliveries stay in the ledger")
@@ -17,7 +17,7 @@ pub fn destination(portrait: &Portrait) -> String {
     } else if let Some(since) = health.opened_at {
         let tried = health.probed_at.map_or_else(String::new, |at| format!(", last at {at}"));
         format!("it does not answer since {since}{reason}; it is tried every 30 s{tried}")
-    } else if let Some(until) = health.paused_until.filter(|until| *until > portrait.now) {
+    } else if let Some(until) = health.paused_until.filter(|until| *until > of.now) {
         format!("it requested a pause until {until}{reason}")
     } else {
         format!("{} since {}{reason}", destination.state.as_str(), destination.since)
@@ -56,12 +56,12 @@ pub fn health(HealthView { health, .. }: &HealthView) -> Option<String> {
 }
 
 /// The sentence about the deliveries that are pending for a destination.
-pub fn pending(portrait: &Portrait) -> String {
-    let waiting = match portrait.backlog.waiting {
+pub fn pending(of: &DestinationExplanation) -> String {
+    let waiting = match of.backlog.waiting {
         0 => String::new(),
         waiting => format!(", and {} for a customer's name", bounded(waiting, "waits", "wait")),
     };
-    match portrait.addressee.health.pending {
+    match of.addressee.health.pending {
         0 => format!("nothing is pending for it{waiting}"),
         pending => {
             format!("{} pending for it{waiting}; the oldest:", bounded(pending, "delivery is", "deliveries are"))
@@ -71,8 +71,8 @@ pub fn pending(portrait: &Portrait) -> String {
 
 /// The sentence about the failed deliveries of a destination. A redelivery skips some of them. If all are shown and
 /// each would be skipped, the sentence proposes no command.
-pub fn failed(portrait: &Portrait) -> String {
-    let (id, failed, shown) = (portrait.addressee.destination.id, portrait.backlog.failed, &portrait.failed);
+pub fn failed(of: &DestinationExplanation) -> String {
+    let (id, failed, shown) = (of.addressee.destination.id, of.backlog.failed, &of.failed);
     if failed == 0 {
         return "nothing failed".to_owned();
     }
@@ -86,8 +86,8 @@ pub fn failed(portrait: &Portrait) -> String {
 }
 
 /// The sentence about the deliveries that a destination must not get; `None` without one.
-pub fn skipped(portrait: &Portrait) -> Option<String> {
-    let skipped = portrait.backlog.skipped;
+pub fn skipped(of: &DestinationExplanation) -> Option<String> {
+    let skipped = of.backlog.skipped;
     (skipped > 0).then(|| format!("{} skipped; the newest:", bounded(skipped, "delivery was", "deliveries were")))
 }
 
@@ -95,7 +95,7 @@ pub fn skipped(portrait: &Portrait) -> Option<String> {
 fn bounded(number: i64, one: &str, many: &str) -> String {
     match number {
         1 => format!("1 {one}"),
-        number if number >= Portrait::MAX_COUNTED => format!("{number} or more {many}"),
+        number if number >= DestinationExplanation::MAX_COUNTED => format!("{number} or more {many}"),
         number => format!("{number} {many}"),
     }
 }

@@ -7,8 +7,8 @@ use domain::event::{Change, PURCHASE_UPDATED, Wildcards, chooses, is_for_operato
 use domain::user::PROFILE_UPDATED;
 use serde_json::Value;
 use storage::{
-    Addressee, AttemptView, DeliveryStatus, DeliveryView, Destination, EventFacts, HealthView, LONGEST_WAIT,
-    PaymentFacts, Portrait, Sending, Skipped,
+    Addressee, AttemptView, DeliveryStatus, DeliveryView, Destination, DestinationExplanation, EventFacts, HealthView,
+    LONGEST_WAIT, PaymentFacts, Sending, Skipped,
 };
 
 /// Maximum number of characters of an answer in a sentence. The facts contain the whole answer.
@@ -169,11 +169,11 @@ pub fn delivery(one: &Sending, addressee: &Addressee, now: Timestamp) -> String 
 }
 
 /// The sentence about a delivery among those of its destination.
-pub fn delivery_of(portrait: &Portrait, one: &Sending) -> String {
+pub fn delivery_of(of: &DestinationExplanation, one: &Sending) -> String {
     let DeliveryView { event_type, event_id, collapse_key, .. } = &one.delivery;
     let about = if is_for_operators(event_type) { "about destination" } else { "of purchase" };
-    let receipt = portrait.receipts.get(collapse_key).map_or_else(String::new, |id| format!(" (receipt {id})"));
-    let state = delivery_state(one, &portrait.addressee, portrait.now);
+    let receipt = of.receipts.get(collapse_key).map_or_else(String::new, |id| format!(" (receipt {id})"));
+    let state = delivery_state(one, &of.addressee, of.now);
     format!("{event_type} {event_id} {about} {collapse_key}{receipt}: {state}")
 }
 
