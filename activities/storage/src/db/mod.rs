@@ -6,12 +6,12 @@
 pub mod alarm;
 pub mod audit_log;
 pub mod checkpoint;
+pub mod claim_backlogs;
 pub mod clock;
 pub mod column;
 pub mod config;
 pub mod connection;
 pub mod counts;
-pub mod crowds;
 pub mod disk;
 pub mod epoch;
 pub mod error;

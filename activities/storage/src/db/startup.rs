@@ -68,8 +68,8 @@ fn open(config: Config) -> Result<Store, Error> {
     let (readers, ingress_readers, device_readers) = (readers(GENERAL), readers(INGRESS), readers(DEVICES));
     let writer = Writer::start(&config.database, connection, clock, &waits)?;
     let actor = Arc::new(Actor::named(PROCESS));
-    let (counts, crowds) = (Arc::default(), Arc::default());
-    Ok(Store { writer, readers, ingress_readers, device_readers, secrets, installation, clock, actor, counts, crowds })
+    let (counts, claims) = (Arc::default(), Arc::default());
+    Ok(Store { writer, readers, ingress_readers, device_readers, secrets, installation, clock, actor, counts, claims })
 }
 
 /// Creates the tables in an empty database, without an installation, so that it can be copied any number of times;

@@ -1,10 +1,10 @@
 //! The handle to a database. Each room adds its methods to [`Store`].
 
 use crate::db::audit_log::{Actor, AuditEntry};
+use crate::db::claim_backlogs::ClaimBacklogs;
 use crate::db::config::Installation;
 use crate::db::connection::AnyConnection;
 use crate::db::counts::Counts;
-use crate::db::crowds::Crowds;
 use crate::db::disk::{Disk, Space};
 use crate::db::error::Error;
 use crate::db::reader::Readers;
@@ -32,7 +32,7 @@ pub struct Store {
     /// What this process counted and did not write yet.
     pub(crate) counts: Arc<Counts>,
     /// How many claims of devices wait.
-    pub(crate) crowds: Arc<Crowds>,
+    pub(crate) claims: Arc<ClaimBacklogs>,
 }
 
 impl std::fmt::Debug for Store {

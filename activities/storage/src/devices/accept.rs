@@ -3,7 +3,7 @@
 //! A repeated report is recognized by the app's own id of it, and is not stored again. The end of a session that has ended
 //! counts as a repetition too: it was announced.
 
-use crate::db::crowds::Crowds;
+use crate::db::claim_backlogs::ClaimBacklogs;
 use crate::db::error::{Error, Unproved};
 use crate::db::secrets::Secrets;
 use crate::db::statement::clean;
@@ -116,9 +116,9 @@ impl Store {
     }
 
     async fn accept_some(&self, request: DeviceRequest) -> Result<AcceptedReports, Error> {
-        let (org, secrets, crowds) = (self.installation().org_id, self.secrets.clone(), self.crowds.clone());
+        let (org, secrets, backlogs) = (self.installation().org_id, self.secrets.clone(), self.claims.clone());
         let work = move |write: &mut Write<'_>, requests: &[&DeviceRequest]| {
-            conceal_and_accept(write, org, &secrets, &crowds, requests)
+            conceal_and_accept(write, org, &secrets, &backlogs, requests)
         };
         let weight = request.reports.len();
         let items = Items { items: vec![request], weight };
@@ -142,7 +142,7 @@ fn conceal_and_accept(
     write: &mut Write<'_>,
     org: OrgId,
     secrets: &Secrets,
-    crowds: &Crowds,
+    backlogs: &ClaimBacklogs,
     requests: &[&DeviceRequest],
 ) -> Result<Vec<Result<AcceptedReports, Unproved>>, Error> {
     let mut origins = Origins::new();
@@ -158,7 +158,7 @@ fn conceal_and_accept(
     let proved = requests.iter().zip(&checks).filter(|(_, check)| check.is_ok());
     let proved: Vec<&DeviceRequest> = proved.map(|(request, _)| *request).collect();
     let mut accepted =
-        accept(write, &Around { org, epoch, origins: &origins, crowds }, &admission, &proved)?.into_iter();
+        accept(write, &Around { org, epoch, origins: &origins, backlogs }, &admission, &proved)?.into_iter();
     let result = |check: Result<(), Unproved>| match check {
         Ok(()) => accepted.next().map(Ok).ok_or(Error::Missing { what: "request" }),
         Err(unproved) => Ok(Err(unproved)),
@@ -171,7 +171,7 @@ struct Around<'a> {
     org: OrgId,
     epoch: i64,
     origins: &'a Origins,
-    crowds: &'a Crowds,
+    backlogs: &'a ClaimBacklogs,
 }
 
 /// Accepts requests that prove their devices.
@@ -181,7 +181,7 @@ fn accept(
     Admission(devices): &Admission,
     requests: &[&DeviceRequest],
 ) -> Result<Vec<AcceptedReports>, Error> {
-    let Around { org, epoch, origins, crowds } = *around;
+    let Around { org, epoch, origins, backlogs } = *around;
     let received = requests.iter().map(|one| one.received_at(write)).collect::<Result<Vec<Timestamp>, Error>>()?;
     let mut gathered = Gathered {
         known: sessions::find(write, &sessions_of(requests))?,
@@ -205,7 +205,7 @@ fn accept(
     let inserted = events::insert(write, &new, origins)?;
     gathered.store_sessions(write, &new, &inserted)?;
     let claims = gathered.claims(requests, &new, &inserted);
-    let mut stored = claims::store(write, &claims, origins, crowds)?;
+    let mut stored = claims::store(write, &claims, origins, backlogs)?;
     let none = |(index, one): (usize, &&DeviceRequest)| {
         let StoredClaims { counts: claims, known } = stored.remove(&index).unwrap_or_default();
         AcceptedReports { accepted: 0, repeated: one.reports.len(), queued_for: BTreeSet::new(), claims, known }

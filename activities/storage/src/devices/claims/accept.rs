@@ -4,7 +4,7 @@
 use super::bounds::{Admitted, Bounds};
 use super::known;
 use crate::db::alarm::About;
-use crate::db::crowds::Crowds;
+use crate::db::claim_backlogs::ClaimBacklogs;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Value, batches, clean, row, sql};
@@ -199,7 +199,7 @@ pub fn store(
     write: &mut Write<'_>,
     claims: &[ReportedClaim<'_>],
     origins: &Origins,
-    crowds: &Crowds,
+    backlogs: &ClaimBacklogs,
 ) -> Result<StoredByRequest, Error> {
     let mut by_key: BTreeMap<ClaimKey, ReportedClaim<'_>> = BTreeMap::new();
     for claim in claims {
@@ -221,7 +221,7 @@ pub fn store(
         filled.extend(row.is_some_and(is_filled).then_some(claim));
     }
     let (free, wanted) = set_apart(write, wanted, origins)?;
-    let admitted = Bounds::of(write, &wanted, crowds)?.keep_within(write, wanted, crowds)?;
+    let admitted = Bounds::of(write, &wanted, backlogs)?.keep_within(write, wanted, backlogs)?;
     let counts = count(&free, &admitted);
     let started: Vec<WaitingClaim<'_>> = free.into_iter().chain(admitted.wanted).collect();
     warn_without_secret(write, started.iter().map(|one| &one.claim), origins)?;

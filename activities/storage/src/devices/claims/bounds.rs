@@ -4,7 +4,7 @@
 
 use super::accept::{Claiming, ReportedClaim, Start, WaitingClaim};
 use crate::db::alarm::About;
-use crate::db::crowds::{Crowd, Crowds};
+use crate::db::claim_backlogs::{ClaimBacklog, ClaimBacklogs};
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{batches, row, sql};
@@ -122,18 +122,18 @@ pub struct Admitted<'r> {
 pub struct Bounds {
     devices: BTreeMap<DevicePlace, i64>,
     networks: BTreeMap<Network, i64>,
-    crowds: BTreeMap<PlatformId, Crowd>,
+    backlogs: BTreeMap<PlatformId, ClaimBacklog>,
 }
 
 impl Bounds {
     /// What waits of the devices, networks and platforms of these claims.
-    pub fn of(write: &mut Write<'_>, wanted: &[WaitingClaim<'_>], crowds: &Crowds) -> Result<Self, Error> {
+    pub fn of(write: &mut Write<'_>, wanted: &[WaitingClaim<'_>], backlogs: &ClaimBacklogs) -> Result<Self, Error> {
         let places: BTreeSet<DevicePlace> = wanted.iter().map(|one| one.claim.place).collect();
         let networks: BTreeSet<Network> = wanted.iter().map(|one| network(&one.claim)).collect();
         let platforms: BTreeSet<PlatformId> = places.iter().map(|place| place.platform).collect();
-        let counted = platforms.into_iter().map(|platform| Ok((platform, crowd(write, platform, crowds)?)));
-        let crowds = counted.collect::<Result<_, Error>>()?;
-        Ok(Self { devices: of_devices(write, places)?, networks: of_networks(write, networks)?, crowds })
+        let counted = platforms.into_iter().map(|platform| Ok((platform, backlog(write, platform, backlogs)?)));
+        let backlogs = counted.collect::<Result<_, Error>>()?;
+        Ok(Self { devices: of_devices(write, places)?, networks: of_networks(write, networks)?, backlogs })
     }
 
     /// Drops the claims beyond the bounds, whose events are stored, and lets others give way. Raises an alarm of both.
@@ -141,7 +141,7 @@ impl Bounds {
         mut self,
         write: &mut Write<'_>,
         wanted: Vec<WaitingClaim<'r>>,
-        crowds: &Crowds,
+        backlogs: &ClaimBacklogs,
     ) -> Result<Admitted<'r>, Error> {
         let (mut admitted, mut full) = (Admitted::default(), BTreeSet::new());
         for one in wanted {
@@ -160,7 +160,7 @@ impl Bounds {
             }
             admitted.wanted.push(one);
         }
-        self.crowds.into_iter().for_each(|(platform, crowd)| crowds.remember(platform, crowd));
+        self.backlogs.into_iter().for_each(|(platform, backlog)| backlogs.remember(platform, backlog));
         full.into_iter().try_for_each(|(platform, bound)| warn(write, platform, bound))?;
         Ok(admitted)
     }
@@ -174,8 +174,8 @@ impl Bounds {
             Claiming::Dropped => Room::None("address"),
             Claiming::Stored if is_new && *of_device >= MAX_PER_DEVICE => Room::None("device"),
             Claiming::Stored if *of_network >= MAX_PER_NETWORK => Room::None("network"),
-            Claiming::Stored => match self.crowds.get_mut(&claim.place.platform) {
-                Some(crowd) => crowd_room(write, crowd, claim, *of_network)?,
+            Claiming::Stored => match self.backlogs.get_mut(&claim.place.platform) {
+                Some(backlog) => room_in(write, backlog, claim, *of_network)?,
                 None => Room::None("platform"),
             },
         };
@@ -216,32 +216,32 @@ fn of_networks(write: &mut Write<'_>, networks: BTreeSet<Network>) -> Result<BTr
 }
 
 /// The claims of a platform that wait, as they were counted a moment ago, else as they are.
-fn crowd(write: &mut Write<'_>, platform: PlatformId, crowds: &Crowds) -> Result<Crowd, Error> {
-    if let Some(crowd) = crowds.recent(platform, write.now()?) {
-        return Ok(crowd);
+fn backlog(write: &mut Write<'_>, platform: PlatformId, backlogs: &ClaimBacklogs) -> Result<ClaimBacklog, Error> {
+    if let Some(backlog) = backlogs.recent(platform, write.now()?) {
+        return Ok(backlog);
     }
     let waiting: Option<i64> = sql(OF_PLATFORM).bind(platform).bind(MAX_PER_PLATFORM).value(write.connection)?;
-    Ok(Crowd { counted_at: write.now()?, free: MAX_PER_PLATFORM - waiting.unwrap_or(0), fullest: None })
+    Ok(ClaimBacklog { counted_at: write.now()?, free: MAX_PER_PLATFORM - waiting.unwrap_or(0), fullest: None })
 }
 
 /// Takes a free place of a platform, or that of the newest claim of the network that has the most, if that is more than the
 /// network of the newcomer has.
-fn crowd_room(
+fn room_in(
     write: &mut Write<'_>,
-    crowd: &mut Crowd,
+    backlog: &mut ClaimBacklog,
     claim: &ReportedClaim<'_>,
     of_network: i64,
 ) -> Result<Room, Error> {
-    if crowd.free > 0 {
-        crowd.free -= 1;
+    if backlog.free > 0 {
+        backlog.free -= 1;
         return Ok(Room::Free);
     }
     let platform = claim.place.platform;
-    if crowd.fullest.is_none() {
+    if backlog.fullest.is_none() {
         let rows: Vec<FullRow> = sql(FULLEST_OF_PLATFORM).bind(platform).all(write.connection)?;
-        crowd.fullest = Some(rows.into_iter().map(|row| (row.network, row.waiting)).collect());
+        backlog.fullest = Some(rows.into_iter().map(|row| (row.network, row.waiting)).collect());
     }
-    let others = crowd.fullest.iter_mut().flatten().filter(|(network, _)| network.as_str() != claim.network);
+    let others = backlog.fullest.iter_mut().flatten().filter(|(network, _)| network.as_str() != claim.network);
     let mut others: Vec<&mut (String, i64)> = others.filter(|(_, waiting)| *waiting > of_network).collect();
     others.sort_by_key(|(_, waiting)| *waiting);
     while let Some((network, waiting)) = others.pop() {

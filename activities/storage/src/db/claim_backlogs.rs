@@ -11,7 +11,7 @@ const USED_FOR: Duration = Duration::from_secs(1);
 
 /// The claims of a platform that wait.
 #[derive(Debug, Clone)]
-pub struct Crowd {
+pub struct ClaimBacklog {
     pub counted_at: Timestamp,
     pub free: i64,
     /// The networks with the most of them, each with their number; `None` before they were read.
@@ -19,20 +19,20 @@ pub struct Crowd {
 }
 
 #[derive(Debug, Default)]
-pub struct Crowds(Mutex<BTreeMap<PlatformId, Crowd>>);
+pub struct ClaimBacklogs(Mutex<BTreeMap<PlatformId, ClaimBacklog>>);
 
-impl Crowds {
+impl ClaimBacklogs {
     /// The last count of a platform, if it was made a moment ago.
-    pub fn recent(&self, platform: PlatformId, now: Timestamp) -> Option<Crowd> {
-        let crowd = self.all().get(&platform).cloned();
-        crowd.filter(|crowd| now.distance(crowd.counted_at) < USED_FOR)
+    pub fn recent(&self, platform: PlatformId, now: Timestamp) -> Option<ClaimBacklog> {
+        let backlog = self.all().get(&platform).cloned();
+        backlog.filter(|backlog| now.distance(backlog.counted_at) < USED_FOR)
     }
 
-    pub fn remember(&self, platform: PlatformId, crowd: Crowd) {
-        self.all().insert(platform, crowd);
+    pub fn remember(&self, platform: PlatformId, backlog: ClaimBacklog) {
+        self.all().insert(platform, backlog);
     }
 
-    fn all(&self) -> MutexGuard<'_, BTreeMap<PlatformId, Crowd>> {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<PlatformId, ClaimBacklog>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
