@@ -2,7 +2,7 @@
 
 use crate::delivery::in_flight::InFlight;
 use crate::delivery::prompt::Prompt;
-use crate::delivery::share::Shares;
+use crate::delivery::slots::DeliverySlots;
 use crate::engine::Engine;
 use crate::http::Http;
 use crate::settling::verifier::Verifier;
@@ -32,7 +32,7 @@ pub struct Context {
     /// How long bodies (of notifications, events, deliveries and answers) are stored; `None` stores them for ever.
     pub retention: Option<Duration>,
     /// The number of this worker's delivery slots that each destination occupies.
-    pub shares: Shares,
+    pub slots: DeliverySlots,
     /// What requests are in flight about.
     pub in_flight: InFlight,
     /// Which destinations answer promptly, and attempts that a workflow task could not wait for.

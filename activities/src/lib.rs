@@ -14,7 +14,7 @@ pub mod worker;
 
 pub use delivery::in_flight::InFlight;
 pub use delivery::prompt::Prompt;
-pub use delivery::share::Shares;
+pub use delivery::slots::DeliverySlots;
 pub use dependencies::Context;
 pub use settling::verifier::Verifier;
 

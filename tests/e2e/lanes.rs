@@ -131,7 +131,7 @@ async fn a_failing_delivery_shows_its_attempts_in_the_engine() {
 /// waits for its next attempt in the purchase's run, as always.
 #[tokio::test(flavor = "multi_thread")]
 async fn lanes_without_a_slot_are_delivered_by_the_destinations_run() {
-    let variables = vec![("FAILPOINTS".to_owned(), "share.none=return".to_owned())];
+    let variables = vec![("FAILPOINTS".to_owned(), "slots.none=return".to_owned())];
     let mut world = World::start(Setting { variables, ..quick() }).await;
     world.receiver.answer_next(1, &FAILING);
     world.send("SUBSCRIPTION_PURCHASED", "crowded").await;

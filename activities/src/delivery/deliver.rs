@@ -76,7 +76,7 @@ pub async fn deliver(context: &Context, token: &str, lane: &Deliver) -> Result<D
     {
         return result;
     }
-    let Some(_slot) = context.shares.take(lane.destination_id) else { return defer(context, lane).await };
+    let Some(_slot) = context.slots.take(lane.destination_id) else { return defer(context, lane).await };
     if fault::is_planted("deliver.start_twice") {
         // As if a worker that Temporal believes dead still runs.
         let other = format!("{token}/other");

@@ -7,6 +7,6 @@ pub mod deliver;
 pub mod drain;
 pub mod in_flight;
 pub mod prompt;
-pub mod share;
+pub mod slots;
 pub mod stream;
 pub mod supervise;

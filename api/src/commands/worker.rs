@@ -12,7 +12,7 @@ use crate::telemetry;
 use activities::engine::Engine;
 use activities::http::Http;
 use activities::worker::{self, Slots};
-use activities::{InFlight, Prompt, Shares, Verifier};
+use activities::{DeliverySlots, InFlight, Prompt, Verifier};
 use anyhow::Context;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
@@ -105,7 +105,7 @@ pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
         clock: clock::now,
         random: fraction,
         retention: config.retention,
-        shares: Shares::default(),
+        slots: DeliverySlots::default(),
         in_flight: InFlight::default(),
         prompt: Prompt::default(),
         stopping: Arc::default(),

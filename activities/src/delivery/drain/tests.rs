@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::{DevServer, Engine};
 use crate::http::Http;
-use crate::{InFlight, Prompt, Shares, Verifier};
+use crate::{DeliverySlots, InFlight, Prompt, Verifier};
 use domain::{DestinationId, Notification, NotificationKind, SettlingContext, Timestamp, Verification};
 use futures::poll;
 use protocols::destinations::{Allowed, webhook};
@@ -65,7 +65,7 @@ impl World {
             clock,
             random: || 0.5,
             retention: None,
-            shares: Shares::default(),
+            slots: DeliverySlots::default(),
             in_flight: InFlight::default(),
             prompt: Prompt::default(),
             stopping: Arc::default(),

@@ -64,7 +64,7 @@ pub async fn stream(context: &Context, run: &StreamRun, input: &Stream) -> Resul
         StreamLease { destination: input.destination_id, token: run.token.clone(), duration: LEASE, after: None };
     let began = Instant::now();
     let mut walk = Walk { lease, wait: None, has_sent: false, sent_at: began, delivered: 0 };
-    let Some(place) = context.shares.take_stream() else {
+    let Some(place) = context.slots.take_stream() else {
         let why = "this worker has as many streams as it takes; the next one that has run for a while ends".to_owned();
         return Err(Failed::Later { wait: NO_PLACE_WAIT, why });
     };

@@ -18,7 +18,7 @@ pub const MAX_STREAMS: usize = 200;
 
 /// The number of slots that each destination, and streams, occupy. Clones share the counts.
 #[derive(Debug, Clone, Default)]
-pub struct Shares {
+pub struct DeliverySlots {
     lanes: Arc<Mutex<BTreeMap<DestinationId, usize>>>,
     streams: Arc<Streams>,
 }
@@ -37,21 +37,21 @@ pub struct StreamSlot(Arc<Streams>);
 /// An occupied slot. Dropping it frees the slot.
 #[derive(Debug)]
 pub struct Slot {
-    shares: Shares,
+    slots: DeliverySlots,
     destination: DestinationId,
 }
 
-impl Shares {
+impl DeliverySlots {
     /// Takes a slot for a destination; `None` when the destination already occupies `MAX_SLOTS` slots.
     pub fn take(&self, destination: DestinationId) -> Option<Slot> {
         let mut taken = self.taken();
         let count = taken.entry(destination).or_default();
-        if *count >= MAX_SLOTS || fault::is_planted("share.none") {
+        if *count >= MAX_SLOTS || fault::is_planted("slots.none") {
             return None;
         }
         *count += 1;
         drop(taken);
-        Some(Slot { shares: self.clone(), destination })
+        Some(Slot { slots: self.clone(), destination })
     }
 
     /// Takes a slot for a stream; `None` when streams already occupy `MAX_STREAMS` slots.
@@ -84,7 +84,7 @@ impl Drop for StreamSlot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let mut taken = self.shares.taken();
+        let mut taken = self.slots.taken();
         if let Some(count) = taken.get_mut(&self.destination) {
             *count -= 1;
             if *count == 0 {
@@ -101,24 +101,24 @@ mod tests {
     #[test]
     fn a_destination_takes_its_share_and_no_more() {
         let [slow, other] = [1, 2].map(|number| DestinationId::new(uuid::Uuid::from_bytes([number; 16])));
-        let shares = Shares::default();
-        let mut taken: Vec<Slot> = std::iter::from_fn(|| shares.take(slow)).collect();
+        let slots = DeliverySlots::default();
+        let mut taken: Vec<Slot> = std::iter::from_fn(|| slots.take(slow)).collect();
         assert_eq!(taken.len(), MAX_SLOTS);
-        assert!(shares.take(other).is_some());
+        assert!(slots.take(other).is_some());
         taken.pop();
-        assert!(shares.take(slow).is_some(), "a freed slot can be taken");
+        assert!(slots.take(slow).is_some(), "a freed slot can be taken");
         drop(taken);
-        assert!(shares.taken().is_empty(), "no entry remains without slots");
+        assert!(slots.taken().is_empty(), "no entry remains without slots");
     }
 
     #[test]
     fn streams_have_a_part_of_the_slots_and_one_of_them_yields() {
-        let shares = Shares::default();
-        let mut taken: Vec<StreamSlot> = std::iter::from_fn(|| shares.take_stream()).collect();
+        let slots = DeliverySlots::default();
+        let mut taken: Vec<StreamSlot> = std::iter::from_fn(|| slots.take_stream()).collect();
         assert_eq!(taken.len(), MAX_STREAMS);
         assert_eq!([&taken[0], &taken[1]].map(StreamSlot::is_wanted), [true, false], "one of them ends");
         taken.pop();
-        assert!(shares.take_stream().is_some(), "a freed slot can be taken");
+        assert!(slots.take_stream().is_some(), "a freed slot can be taken");
         assert!(!taken[0].is_wanted());
     }
 }
