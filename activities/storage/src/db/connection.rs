@@ -2,7 +2,7 @@
 
 use crate::db::config::Database;
 use crate::db::error::Error;
-use crate::db::postgres::{PostgresConnection, Ticket};
+use crate::db::postgres::{PostgresConnection, QueuedQuery};
 use crate::db::waits::{self, Step};
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::{Connection, ConnectionError, ConnectionResult, QueryResult, SqliteConnection};
@@ -84,23 +84,23 @@ impl AnyConnection {
         }
     }
 
-    /// Runs the query of `load` with the statement after it, on PostgreSQL and in a transaction. The ticket fetches its
-    /// rows; without a ticket nothing was run.
-    pub fn ahead(&mut self, load: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<Option<Ticket>, Error> {
+    /// Runs the query of `load` with the statement after it, on PostgreSQL and in a transaction. The result fetches its
+    /// rows; without one nothing was run.
+    pub fn ahead(&mut self, load: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<Option<QueuedQuery>, Error> {
         match self {
             Self::Postgres(connection) => connection.run_next_ahead(),
             Self::Sqlite(_) => return Ok(None),
         }
         let loaded = load(self);
         let Self::Postgres(connection) = self else { return Ok(None) };
-        let ticket = connection.ticket();
-        loaded.map(|()| ticket)
+        let queued = connection.queued();
+        loaded.map(|()| queued)
     }
 
-    /// The next query was run ahead with this ticket.
-    pub fn fetch_next(&mut self, ticket: Ticket) {
+    /// The next query was run ahead as this one.
+    pub fn fetch_next(&mut self, queued: QueuedQuery) {
         if let Self::Postgres(connection) = self {
-            connection.fetch_next(ticket);
+            connection.fetch_next(queued);
         }
     }
 

@@ -3,7 +3,7 @@
 
 use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
-use crate::db::postgres::Ticket;
+use crate::db::postgres::QueuedQuery;
 use crate::db::sql::without_lock;
 use crate::db::waits::{self, Step};
 use diesel::deserialize::{self, QueryableByName};
@@ -90,8 +90,8 @@ impl<'a> Statement<'a> {
         self,
         connection: &mut AnyConnection,
     ) -> Result<Ahead<'a, T>, Error> {
-        let ticket = connection.ahead(|connection| self.clone().all::<T>(connection).map(drop))?;
-        Ok(Ahead { statement: self, ticket, rows: PhantomData })
+        let queued = connection.ahead(|connection| self.clone().all::<T>(connection).map(drop))?;
+        Ok(Ahead { statement: self, queued, rows: PhantomData })
     }
 
     /// Like [`Self::ahead`], for the column `value`.
@@ -157,20 +157,20 @@ impl<'a> Statement<'a> {
 #[must_use]
 pub struct Ahead<'a, T> {
     statement: Statement<'a>,
-    ticket: Option<Ticket>,
+    queued: Option<QueuedQuery>,
     rows: PhantomData<T>,
 }
 
 impl<T> Clone for Ahead<'_, T> {
     fn clone(&self) -> Self {
-        Self { statement: self.statement.clone(), ticket: self.ticket, rows: PhantomData }
+        Self { statement: self.statement.clone(), queued: self.queued, rows: PhantomData }
     }
 }
 
 impl<T: QueryableByName<MultiBackend> + 'static> Ahead<'_, T> {
     pub fn all(self, connection: &mut AnyConnection) -> Result<Vec<T>, Error> {
-        if let Some(ticket) = self.ticket {
-            connection.fetch_next(ticket);
+        if let Some(queued) = self.queued {
+            connection.fetch_next(queued);
         }
         self.statement.all(connection)
     }

@@ -29,7 +29,7 @@ use diesel::sql_types::TypeMetadata;
 use diesel::{Connection, ConnectionError, ConnectionResult, QueryResult};
 use query::{BuiltIn, Query};
 use row::PgRow;
-pub use session::Ticket;
+pub use session::QueuedQuery;
 use session::{Request, Session};
 use std::any::Any;
 use std::future::Future;
@@ -63,10 +63,10 @@ enum Next {
     Now,
     /// It is sent with the next statement that is run now.
     Later,
-    /// So is this one, and its rows are fetched by its ticket.
-    Ahead(Option<Ticket>),
+    /// So is this one, and its rows are fetched later.
+    Ahead(Option<QueuedQuery>),
     /// It was run ahead: its rows are fetched.
-    Fetched(Ticket),
+    Fetched(QueuedQuery),
 }
 
 /// The runtime of one connection. Dropping it never blocks, so it may happen on a thread of another runtime.
@@ -156,22 +156,22 @@ impl PostgresConnection {
         self.next = Next::Later;
     }
 
-    /// Sends the next query, if it is in a transaction, with the statement after it; see [`Self::ticket`].
+    /// Sends the next query, if it is in a transaction, with the statement after it; see [`Self::queued`].
     pub fn run_next_ahead(&mut self) {
         self.next = Next::Ahead(None);
     }
 
-    /// The ticket of the query that was run ahead; `None` if it was not run.
-    pub fn ticket(&mut self) -> Option<Ticket> {
+    /// The query that was run ahead; `None` if it was not run.
+    pub fn queued(&mut self) -> Option<QueuedQuery> {
         match mem::take(&mut self.next) {
-            Next::Ahead(ticket) => ticket,
+            Next::Ahead(queued) => queued,
             Next::Now | Next::Later | Next::Fetched(_) => None,
         }
     }
 
-    /// The next statement was run ahead with this ticket.
-    pub fn fetch_next(&mut self, ticket: Ticket) {
-        self.next = Next::Fetched(ticket);
+    /// The next statement was run ahead as this one.
+    pub fn fetch_next(&mut self, queued: QueuedQuery) {
+        self.next = Next::Fetched(queued);
     }
 
     /// Whether the last request was sent with others of which the server refused one: then a `COMMIT` rolled back.
@@ -285,7 +285,7 @@ impl LoadConnection for PostgresConnection {
                 self.next = Next::Ahead(query.map(|query| self.session.queue_query(query)));
                 Vec::new()
             }
-            Next::Fetched(ticket) => self.wait(async |session| session.fetch(ticket).await)?,
+            Next::Fetched(queued) => self.wait(async |session| session.fetch(queued).await)?,
             Next::Now | Next::Later => {
                 let request = Request::Query(Query::of(&source)?);
                 self.wait(async |session| session.answer(request).await)?.rows

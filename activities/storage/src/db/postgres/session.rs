@@ -45,19 +45,19 @@ pub struct Answer {
 
 /// Identifies a query whose rows are fetched later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Ticket(u64);
+pub struct QueuedQuery(u64);
 
 /// A request that waits, or is waited for.
 struct PendingRequest {
     request: Request,
-    ticket: Option<Ticket>,
+    queued: Option<QueuedQuery>,
     /// What the thread waits for while the server runs it.
     step: Step,
 }
 
 impl PendingRequest {
-    fn new(request: Request, ticket: Option<Ticket>) -> Self {
-        Self { request, ticket, step: waits::present() }
+    fn new(request: Request, queued: Option<QueuedQuery>) -> Self {
+        Self { request, queued, step: waits::present() }
     }
 }
 
@@ -67,8 +67,8 @@ pub struct Session {
     backend: Option<i32>,
     prepared: HashMap<String, Statement>,
     queue: Vec<PendingRequest>,
-    fetched: HashMap<Ticket, Vec<PgRow>>,
-    last_ticket: u64,
+    fetched: HashMap<QueuedQuery, Vec<PgRow>>,
+    last_queued: u64,
     is_undone: bool,
     /// Whether the server refused a request of the open transaction: it answers a `COMMIT` as if it had committed, but
     /// rolls back.
@@ -86,7 +86,7 @@ impl Session {
             prepared: HashMap::new(),
             queue: Vec::new(),
             fetched: HashMap::new(),
-            last_ticket: 0,
+            last_queued: 0,
             is_undone: false,
             is_aborted: false,
         }
@@ -106,20 +106,20 @@ impl Session {
         self.queue.push(PendingRequest::new(request, None));
     }
 
-    /// Sends a query with the next request that is waited for; its rows are fetched by the ticket.
-    pub fn queue_query(&mut self, query: Query) -> Ticket {
-        self.last_ticket += 1;
-        let ticket = Ticket(self.last_ticket);
-        self.queue.push(PendingRequest::new(Request::Query(query), Some(ticket)));
-        ticket
+    /// Sends a query with the next request that is waited for; its rows are fetched later.
+    pub fn queue_query(&mut self, query: Query) -> QueuedQuery {
+        self.last_queued += 1;
+        let queued = QueuedQuery(self.last_queued);
+        self.queue.push(PendingRequest::new(Request::Query(query), Some(queued)));
+        queued
     }
 
     /// The rows of a queued query.
-    pub async fn fetch(&mut self, ticket: Ticket) -> QueryResult<Vec<PgRow>> {
-        if !self.fetched.contains_key(&ticket) {
+    pub async fn fetch(&mut self, queued: QueuedQuery) -> QueryResult<Vec<PgRow>> {
+        if !self.fetched.contains_key(&queued) {
             self.send(None).await?;
         }
-        self.fetched.remove(&ticket).ok_or(Error::NotFound)
+        self.fetched.remove(&queued).ok_or(Error::NotFound)
     }
 
     /// Forgets the rows that nobody fetched.
@@ -194,8 +194,8 @@ impl Session {
                 (self.is_aborted, self.is_undone) = (false, true);
                 return Err(failure::rolled_back());
             }
-            match entry.ticket {
-                Some(ticket) => drop(self.fetched.insert(ticket, answer.rows)),
+            match entry.queued {
+                Some(queued) => drop(self.fetched.insert(queued, answer.rows)),
                 None => newest = answer,
             }
         }
