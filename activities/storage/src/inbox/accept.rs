@@ -1,25 +1,25 @@
 //! The hot path of the inbox: inserts many notifications with few statements.
 //!
 //! Rows are inserted with `ON CONFLICT DO NOTHING`. Only rows that conflict are examined one by one. The same message
-//! again is `Repeated`, and nothing is written; its row is returned if it is open, to be signalled once more. A duplicate notification (another message with the purchase, store type
-//! and store time of an earlier one: the unique index `notifications_of_key` over `duplicate_key`) is stored with the
-//! outcome `duplicate`; it does not restart the window.
+//! again is `Repeated`, and nothing is written; its row is returned if it is open, to be signalled once more. A
+//! duplicate notification (another message with the purchase, store type and store time of an earlier one: the unique
+//! index `notifications_of_key` over `duplicate_key`) is stored with the outcome `duplicate`; it does not restart the
+//! window.
 
 use crate::db::error::Error;
 use crate::db::secrets::Secrets;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Statement, Value, batches, clean, row, sql};
+use crate::db::statement::{Value, batches, clean, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::{Faults, JobKind, Write};
 use crate::inbox::acceptances;
 use crate::inbox::conceal;
-use crate::inbox::notifications::{Accepted, Fate, NewNotification, OPEN_OF_N, Open, OpenRow};
+use crate::inbox::notifications::{Accepted, Fate, NewNotification, OpenRow};
 use crate::purchases::replacements;
 use crate::settings::tombstones::HAS_ERASED;
 use domain::{AppId, CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -49,6 +49,7 @@ const INSERT: Sql = statement! {"
 row! {
     /// The settings of a platform for the acceptance of its notifications.
     pub struct Window {
+        id: PlatformId,
         length: Duration,
         max_wait: Option<Duration>,
         pub app_id: AppId,
@@ -151,13 +152,9 @@ pub fn insert(write: &mut Write<'_>, secrets: &Secrets, all: &[&NewNotification]
 
 /// The settings of the platforms of these notifications.
 fn windows(write: &mut Write<'_>, all: &[&NewNotification]) -> Result<HashMap<PlatformId, Window>, Error> {
-    let mut windows: HashMap<PlatformId, Window> = HashMap::new();
-    for notification in all {
-        if let Entry::Vacant(unknown) = windows.entry(notification.platform_id) {
-            unknown.insert(window(write, notification.platform_id)?);
-        }
-    }
-    Ok(windows)
+    let platforms: BTreeSet<PlatformId> = all.iter().map(|one| one.platform_id).collect();
+    let windows: Vec<Window> = sql(WINDOWS).bind_list(platforms).all(write.connection)?;
+    Ok(windows.into_iter().map(|window| (window.id, window)).collect())
 }
 
 fn prepare<'n>(
@@ -191,16 +188,11 @@ fn check_lengths(notification: &NewNotification) -> Result<(), Error> {
     Ok(())
 }
 
-const WINDOW: Sql = statement! {"
-    SELECT window_ms AS length, max_wait_ms AS max_wait, app_id, store, {HAS_ERASED}
+const WINDOWS: Sql = statement! {"
+    SELECT id, window_ms AS length, max_wait_ms AS max_wait, app_id, store, {HAS_ERASED}
     FROM platforms
-    WHERE id = ?
+    WHERE id IN (?*)
 "};
-
-fn window(write: &mut Write<'_>, platform: PlatformId) -> Result<Window, Error> {
-    let window = sql(WINDOW).bind(platform);
-    window.one(write.connection, "platform")
-}
 
 impl<'n> Incoming<'n> {
     fn of(notification: &'n NewNotification, window: &Window, now: Timestamp) -> Self {
@@ -303,10 +295,8 @@ pub fn first_message(
 
 /// The result of a row that conflicted: it is a repeated message, or it is stored as a duplicate of another message.
 fn resolve_conflict(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Accepted, Error> {
-    if is_stored(write, row)? {
-        let topic: Option<Option<TopicId>> = row.identity.find(FIND_TOPIC).value(write.connection)?;
-        let open = find_open(write, row)?;
-        return Ok(topic.flatten().map_or(Accepted::Repeated { open }, |topic| Accepted::Waiting { topic }));
+    if let Some(stored) = row.identity.stored(write)? {
+        return stored.repeated(write);
     }
     let first = first_message(write, row.notification.collapse_key, row.duplicate_key)?;
     let reason = match first {
@@ -319,44 +309,50 @@ fn resolve_conflict(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Accepte
     Ok(inserted.map_or(Accepted::Repeated { open: None }, |row| Accepted::Duplicate { seq: row.seq }))
 }
 
-/// Of the stored row `n` with an identity. `|| ''` keeps the planner from using the index of open receipts.
-const OF_IDENTITY: &str = "n.message_id = ? AND n.receipt_id || '' = ? AND n.store_type = ? AND n.platform_id = ?";
-
+/// `|| ''` keeps the planner from using the index of open receipts.
 const FIND_STORED: Sql = statement! {hot "notifications_identity", "
-    SELECT n.seq AS value FROM notifications n WHERE {OF_IDENTITY}
-"};
-
-const FIND_OPEN: Sql = statement! {hot "notifications_identity", "
-    SELECT n.seq, n.collapse_key, n.due_at, n.cap_at, n.traceparent
+    SELECT n.seq, n.collapse_key, n.due_at, n.cap_at, n.traceparent, n.waiting_topic_id,
+        n.outcome IS NULL AS is_unsettled, n.waits_since
     FROM notifications n
-    WHERE {OF_IDENTITY} AND {OPEN_OF_N}
+    WHERE n.message_id = ? AND n.receipt_id || '' = ? AND n.store_type = ? AND n.platform_id = ?
 "};
 
-const FIND_TOPIC: Sql = statement! {hot "notifications_identity", "
-    SELECT n.waiting_topic_id AS value
-    FROM notifications n
-    WHERE {OF_IDENTITY} AND n.outcome IS NULL
-"};
-
-fn is_stored(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<bool, Error> {
-    let stored: Option<i64> = row.identity.find(FIND_STORED).value(write.connection)?;
-    Ok(stored.is_some())
+row! {
+    /// The stored row of a repeated message.
+    struct StoredRow {
+        seq: i64,
+        collapse_key: Option<CollapseKey>,
+        due_at: Timestamp,
+        cap_at: Option<Timestamp>,
+        traceparent: Option<String>,
+        waiting_topic_id: Option<TopicId>,
+        is_unsettled: bool,
+        waits_since: Option<Timestamp>,
+    }
 }
 
-/// The stored row of the same identity, if it is open.
-fn find_open(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Option<Open>, Error> {
-    let found: Option<OpenRow> = row.identity.find(FIND_OPEN).first(write.connection)?;
-    let now = write.now()?;
-    Ok(found.map(|open| open.open(now)))
+impl StoredRow {
+    fn repeated(self, write: &mut Write<'_>) -> Result<Accepted, Error> {
+        if let Some(topic) = self.waiting_topic_id.filter(|_| self.is_unsettled) {
+            return Ok(Accepted::Waiting { topic });
+        }
+        let Self { seq, due_at, cap_at, traceparent, .. } = self;
+        let is_open = self.is_unsettled && self.waits_since.is_none();
+        let open = self.collapse_key.filter(|_| is_open);
+        let open = open.map(|collapse_key| OpenRow { seq, collapse_key, due_at, cap_at, traceparent });
+        let now = write.now()?;
+        Ok(Accepted::Repeated { open: open.map(|open| open.open(now)) })
+    }
 }
 
 impl Identity {
-    fn find(&self, statement: Sql) -> Statement<'_> {
-        sql(statement)
+    fn stored(&self, write: &mut Write<'_>) -> Result<Option<StoredRow>, Error> {
+        sql(FIND_STORED)
             .bind(self.message_id.as_str())
             .bind(self.receipt_id.as_str())
             .bind(self.store_type.as_str())
             .bind(self.platform_id)
+            .first(write.connection)
     }
 }
 

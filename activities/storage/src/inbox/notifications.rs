@@ -75,11 +75,11 @@ pub struct Open {
 
 row! {
     pub struct OpenRow {
-        seq: i64,
-        collapse_key: CollapseKey,
-        due_at: Timestamp,
-        cap_at: Option<Timestamp>,
-        traceparent: Option<String>,
+        pub seq: i64,
+        pub collapse_key: CollapseKey,
+        pub due_at: Timestamp,
+        pub cap_at: Option<Timestamp>,
+        pub traceparent: Option<String>,
     }
 }
 
