@@ -1,5 +1,6 @@
 //! The errors of requests, and the one table of their answers (RFC 9457).
 
+use crate::sizes;
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -104,8 +105,9 @@ pub enum Error {
     /// The request makes no sense with the settings of the resource.
     #[error("{0}")]
     Unsuitable(String),
-    #[error("the body is larger than 2 MiB, or than 1 MiB from a device")]
-    TooLarge,
+    /// The body is larger than its limit, or a form has more fields than its limit.
+    #[error("the body exceeds its limit of {limit}")]
+    TooLarge { limit: String },
     /// The ingress of a store refused a message, and chose the status.
     #[error("{reason}")]
     Store { status: u16, reason: String },
@@ -126,6 +128,12 @@ impl Error {
     #[must_use]
     pub fn invalid(field: &str, expected: impl Into<String>) -> Self {
         Self::Invalid(vec![Field::new(field, expected)])
+    }
+
+    /// The error of a body that is larger than this number of bytes.
+    #[must_use]
+    pub fn too_large(bytes: usize) -> Self {
+        Self::TooLarge { limit: sizes::text(u64::try_from(bytes).unwrap_or(u64::MAX)) }
     }
 
     /// The resource `what` with this id does not exist.
@@ -154,7 +162,7 @@ impl Error {
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method", "Method not allowed"),
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflict", "Not possible in the present state"),
             Self::Unsuitable(_) => (StatusCode::UNPROCESSABLE_ENTITY, "unsuitable", "Not possible with these settings"),
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is too large"),
+            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is too large"),
             Self::Store { status, .. } => {
                 let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
                 (status, "refused", "The store's message was not accepted")

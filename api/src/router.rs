@@ -1,9 +1,11 @@
-//! The whole service: its routes, their keys, the body limit and the time limit of every request.
+//! The whole service: its routes, their keys, and the body limit and time limit of every request. Forms of the page have
+//! body limits of their own (`pages/guard.rs`).
 
 use crate::devices;
 use crate::edge::Shared;
 use crate::edge::pages::PREFIX;
 use crate::error::Error;
+use crate::extract::BodyLimit;
 use crate::keys::guard::{Guard, authorize};
 use crate::pages::{self, Standing};
 use crate::route::{Access, Surface};
@@ -17,7 +19,8 @@ use axum::{Extension, Router};
 use std::time::Duration;
 use tower_http::cors::{Any, CorsLayer};
 
-/// The body limit of a request: 2 MiB, what the largest message of a store needs. That of a device is lower.
+/// The body limit of a request: 2 MiB, what the largest message of a store needs. Those of a device and of a form are
+/// others.
 const BODY_LIMIT_BYTES: usize = MAX_BODY_BYTES;
 
 /// How long a browser remembers that it may call a route.
@@ -60,11 +63,13 @@ pub fn router_of(surface: Surface, edge: Shared) -> Router {
         .merge(public)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
+        .layer(Extension(BodyLimit(BODY_LIMIT_BYTES)))
         .layer(from_fn(in_time));
     // The last layer is the outermost one: a page may read each answer, and a preflight reaches no route.
     let device = device
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(devices::MAX_BODY_BYTES))
+        .layer(Extension(BodyLimit(devices::MAX_BODY_BYTES)))
         .layer(from_fn(in_short_time))
         .layer(any_origin());
     others

@@ -86,7 +86,7 @@ async fn send(target: &Target, count: usize, body: impl Fn(usize) -> String + Se
 
 type Statuses = BTreeMap<u16, usize>;
 
-/// Decides about the pending topic with this name, as an admin does.
+/// Decides about the pending topic with this name, as an operator does.
 async fn reject(target: &Target, arn: &str) {
     let path = format!("/v1/platforms/{}/topics", target.world.platform_id);
     let all = target.world.api.get(&path).await.ok();

@@ -18,16 +18,16 @@ use temporalio_workflow::{
     WorkflowContext,
 };
 
-/// Maximum number of events in a history; a longer run continues as a new one, even without the engine's suggestion.
-const LONGEST_HISTORY: u32 = 8_000;
+/// Maximum number of events in a history; a longer run continues as a new one, even if Temporal does not suggest it.
+const MAX_HISTORY_EVENTS: u32 = 8_000;
 
 type Timer<'a> = Pin<Box<dyn CancellableFuture<Output = TimerResult> + 'a>>;
 
 /// The one timer of a run, with the workflow time at which it fires.
 #[derive(Default)]
-pub struct Alarm<'a>(Option<(Timestamp, Timer<'a>)>);
+pub struct RunTimer<'a>(Option<(Timestamp, Timer<'a>)>);
 
-impl<'a> Alarm<'a> {
+impl<'a> RunTimer<'a> {
     /// Starts a new timer only if `until` is earlier than the running one; after it fired, the loop of
     /// the run sets the later one.
     pub fn set<W>(&mut self, ctx: &'a WorkflowContext<W>, until: Timestamp, summary: &str) {
@@ -52,8 +52,10 @@ impl<'a> Alarm<'a> {
 }
 
 /// Whether the run must end soon: its history is long, or it was cancelled.
-pub fn closing<W>(ctx: &WorkflowContext<W>) -> bool {
-    ctx.cancellation_token().is_cancelled() || ctx.continue_as_new_suggested() || ctx.history_length() > LONGEST_HISTORY
+pub fn must_end_run<W>(ctx: &WorkflowContext<W>) -> bool {
+    ctx.cancellation_token().is_cancelled()
+        || ctx.continue_as_new_suggested()
+        || ctx.history_length() > MAX_HISTORY_EVENTS
 }
 
 /// Waits until a condition on the state holds. The wait has a token of its own: a cancelled run still waits for its
@@ -117,12 +119,12 @@ where
     A::Input: Serialize + TemporalSerializable,
     A::Output: TemporalDeserializable,
 {
-    if closing(ctx) || ctx.state(is_urgent) {
+    if must_end_run(ctx) || ctx.state(is_urgent) {
         return Ok(None);
     }
     let token = ctx.cancellation_token().child_token();
     let mut running = pin!(ctx.execute_activity(activity(), input, options(token.clone())));
-    let mut interrupted = pin!(changed(ctx, |state| is_urgent(state) || closing(ctx)));
+    let mut interrupted = pin!(changed(ctx, |state| is_urgent(state) || must_end_run(ctx)));
     let result = poll_fn(|task| match running.as_mut().poll(task) {
         Poll::Ready(result) => Poll::Ready(Some(result)),
         Poll::Pending => interrupted.as_mut().poll(task).map(|()| None),

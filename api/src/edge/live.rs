@@ -132,8 +132,8 @@ impl Live {
     pub fn place(&self, holder: Holder) -> Result<OpenStream, Error> {
         let mut open = self.open();
         let what = match (open.get(&holder).copied().unwrap_or(0), open.values().sum::<usize>()) {
-            (OF_ONE.., _) => "who has four open streams",
-            (_, OF_ALL..) => "who opens a stream while all have 64",
+            (OF_ONE.., _) => "this key or sign-in (4 streams are open)",
+            (_, OF_ALL..) => "the service (64 streams are open)",
             _ => {
                 *open.entry(holder).or_default() += 1;
                 return Ok(OpenStream { live: self.clone(), holder });

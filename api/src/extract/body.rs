@@ -25,6 +25,10 @@ pub struct Csv(pub Bytes);
 /// A store's message, as raw bytes.
 pub struct Message(pub Bytes);
 
+/// The body limit of a route in bytes, which the error of a larger body names.
+#[derive(Debug, Clone, Copy)]
+pub struct BodyLimit(pub usize);
+
 impl<T: Fields, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Error;
 
@@ -94,11 +98,12 @@ impl<S: Send + Sync> FromRequest<S> for Message {
     }
 }
 
-/// Reads the whole body of a request. The body limit is set in the router.
+/// Reads the whole body of a request. The router sets its limit.
 async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Error> {
+    let limit = request.extensions().get::<BodyLimit>().map_or(0, |limit| limit.0);
     Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
         // The type of the rejection is opaque: only its status shows that the body is too large.
-        StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge,
+        StatusCode::PAYLOAD_TOO_LARGE => Error::too_large(limit),
         _ if is_crowded(&rejection) => Error::Unavailable(Crowded.to_string()),
         _ => Error::invalid("body", "a body that arrives whole"),
     })

@@ -12,7 +12,7 @@ pub mod shape;
 #[cfg(test)]
 mod tests;
 
-pub use body::{Body, Csv, Message, Unread};
+pub use body::{Body, BodyLimit, Csv, Message, Unread};
 pub use check::{Budget, FieldErrors, MAX_BYTES, is_plain};
 pub use fields::{Draft, Fields, checked, drafted, nullable, part, secret};
 pub use path::{Id, Ids, Stored};

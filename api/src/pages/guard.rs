@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-/// How large a form may be.
+/// The body limit of a form.
 #[derive(Debug, Clone, Copy)]
 struct Bounds {
     bytes: usize,
@@ -90,10 +90,10 @@ async fn with_form(request: Request, bounds: Bounds) -> Result<(Request, Option<
         return Err(refused("origin", Error::Forbidden(detail)));
     }
     let (head, body) = request.into_parts();
-    let bytes = to_bytes(body, bounds.bytes).await.map_err(|_| Error::TooLarge)?;
+    let bytes = to_bytes(body, bounds.bytes).await.map_err(|_| Error::too_large(bounds.bytes))?;
     // Counted before the fields are copied.
     if bytes.split(|byte| *byte == b'&').count() > bounds.fields {
-        return Err(Error::TooLarge);
+        return Err(Error::TooLarge { limit: format!("{} fields", bounds.fields) });
     }
     let sent = Sent::parse(&bytes);
     let mut request = Request::from_parts(head, axum::body::Body::empty());

@@ -298,11 +298,19 @@ async fn a_body_over_two_mebibytes_is_too_large() {
     let shown = service.get(&format!("/v1/platforms/{platform}")).await;
     let url = shown.body["notification_url"].as_str().expect("a URL").to_owned();
     let ingress = url.strip_prefix("https://settle.example.com/base").expect("our public URL").to_owned();
-    for path in [ingress, "/v1/apps".to_owned(), format!("/v1/apps/{app}/platforms")] {
-        let body = vec![b' '; 2 * 1024 * 1024 + 1];
-        let answer = service.send("POST", &path, Some(&format!("Bearer {TOKEN}")), body).await;
+    let of_device = shown.body["publishable_key"].as_str().expect("a key");
+    let platforms = format!("/v1/apps/{app}/platforms");
+    for (path, key, mebibytes) in [
+        (ingress.as_str(), TOKEN, 2),
+        ("/v1/apps", TOKEN, 2),
+        (&platforms, TOKEN, 2),
+        ("/v1/device/events", of_device, 1),
+    ] {
+        let body = vec![b' '; mebibytes * 1024 * 1024 + 1];
+        let answer = service.send("POST", path, Some(&format!("Bearer {key}")), body).await;
         assert_eq!(answer.status, 413, "{path}");
-        is_problem(&answer, &path);
+        is_problem(&answer, path);
+        assert_eq!(answer.body["detail"], format!("the body exceeds its limit of {mebibytes}MiB"), "{path}");
     }
 }
 

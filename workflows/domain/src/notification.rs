@@ -52,8 +52,8 @@ pub enum NotificationKind {
     ScheduledToEnd,
     /// A payment failed and a grace period began.
     GraceBegan,
-    /// The grace period is over. Reported earlier than ten minutes before its end, the payment was repaired; else the
-    /// subscription ended (`GRACE_END_MARGIN` in `purchase`).
+    /// The grace period is over: the payment was repaired, or, if reported about its end or later, the subscription
+    /// ended (`GRACE_END_MARGIN` and `UNPAID_END_MARGIN` in `purchase`).
     #[serde(rename = "grace_ended")]
     OutOfGrace,
     /// A subscription was cancelled, voluntarily or not.

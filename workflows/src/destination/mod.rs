@@ -13,7 +13,7 @@ mod tests;
 use crate::activities::{Activities, RedeliverAll, RedeliveryProgress, SetEnabled, Supervise, Supervised, Test};
 use crate::contract;
 use crate::options;
-use crate::run::{Alarm, Interruptible, changed, closing, execute, execute_regular, why, workflow_time};
+use crate::run::{Interruptible, RunTimer, changed, execute, execute_regular, must_end_run, why, workflow_time};
 use crate::signal::{Admin, Enable, Lenient, RedeliverEvents, Replay};
 use domain::DestinationId;
 use serde::{Deserialize, Serialize};
@@ -61,12 +61,12 @@ impl Destination {
         };
         ctx.state_mut(|destination| destination.begin_run());
         let mut supervision: Option<RunningSupervision<'_>> = None;
-        let mut alarm = Alarm::default();
+        let mut timer = RunTimer::default();
         loop {
             let seen = ctx.state(|destination| destination.state.changes);
-            let closing = closing(ctx);
+            let must_end = must_end_run(ctx);
             let now = workflow_time(ctx);
-            let next = if closing { Next::Wait } else { ctx.state(|destination| destination.state.next(now)) };
+            let next = if must_end { Next::Wait } else { ctx.state(|destination| destination.state.next(now)) };
             match &next {
                 Next::Admin(request) => {
                     execute_request(ctx, id, request).await;
@@ -80,14 +80,14 @@ impl Destination {
                     let input = Supervise { destination_id: id, is_probe: *is_probe };
                     supervision = Some(RunningSupervision::begin(ctx, input));
                 }
-                Next::Sleep(until) => alarm.set(ctx, *until, "until the next check"),
-                Next::Close => {
+                Next::Sleep(until) => timer.set(ctx, *until, "until the next check"),
+                Next::EndRun => {
                     show(ctx);
                     return Ok(ctx.state(Destination::current_status));
                 }
                 Next::Wait => {}
             }
-            if closing {
+            if must_end {
                 let Some(running) = &supervision else {
                     end_run(ctx)?;
                     return Ok(ctx.state(Destination::current_status));
@@ -95,7 +95,7 @@ impl Destination {
                 running.token.cancel_with_reason("the run is closing");
             }
             show(ctx);
-            wait(ctx, &mut supervision, &mut alarm, seen).await;
+            wait(ctx, &mut supervision, &mut timer, seen).await;
         }
     }
 
@@ -273,7 +273,7 @@ fn show(ctx: &WorkflowContext<Destination>) {
 async fn wait<'a>(
     ctx: &'a WorkflowContext<Destination>,
     supervision: &mut Option<RunningSupervision<'a>>,
-    alarm: &mut Alarm<'a>,
+    timer: &mut RunTimer<'a>,
     seen: u64,
 ) {
     let mut changed = pin!(changed(ctx, move |destination| destination.state.changes != seen));
@@ -282,7 +282,7 @@ async fn wait<'a>(
             *supervision = None;
             return Poll::Ready(());
         }
-        if alarm.poll(task) {
+        if timer.poll(task) {
             return Poll::Ready(());
         }
         changed.as_mut().poll(task)

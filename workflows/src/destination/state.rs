@@ -110,7 +110,7 @@ pub enum Next {
     Sleep(Timestamp),
     /// Wait for the running `supervise`.
     Wait,
-    Close,
+    EndRun,
 }
 
 impl State {
@@ -133,7 +133,7 @@ impl State {
         if self.until.is_some_and(|until| until <= now) || (self.news && !self.must_wait()) {
             return Next::Supervise { is_probe: false };
         }
-        self.until.map_or(Next::Close, Next::Sleep)
+        self.until.map_or(Next::EndRun, Next::Sleep)
     }
 
     /// Whether deliveries must wait: for the end of a pause that the destination requested, or for the next probe.

@@ -48,7 +48,7 @@ fn what_is_pending_starts_one_supervision_at_a_time() {
 #[test]
 fn a_supervision_that_finds_nothing_completes_the_run() {
     let state = after(found(Supervision::Rest, None));
-    assert_eq!(state.next(at(0)), Next::Close);
+    assert_eq!(state.next(at(0)), Next::EndRun);
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn a_long_redelivery_alternates_with_supervision() {
     state.redelivered(&going_on, Ok(None));
     state.begin();
     state.supervised(found(Supervision::Rest, None), at(0));
-    assert_eq!(state.next(at(0)), Next::Close);
+    assert_eq!(state.next(at(0)), Next::EndRun);
     state.redelivered(&going_on, Err("no such destination".to_owned()));
     assert_eq!(state.noted.as_deref(), Some("redeliver: no such destination"));
 }
@@ -265,7 +265,7 @@ fn a_supervision_that_finds_nothing_keeps_a_waiting_lane() {
     assert_eq!(state.next(at(10 * SECOND)), Next::Sleep(at(300 * SECOND)));
     state.begin();
     state.supervised(found(Supervision::Rest, None), at(300 * SECOND));
-    assert_eq!(state.next(at(300 * SECOND)), Next::Close);
+    assert_eq!(state.next(at(300 * SECOND)), Next::EndRun);
 }
 
 #[test]
@@ -275,7 +275,7 @@ fn a_pause_that_is_over_is_forgotten() {
     state.executed(None);
     state.begin();
     state.supervised(found(Supervision::Rest, None), at(SECOND));
-    assert_eq!(state.next(at(SECOND)), Next::Close);
+    assert_eq!(state.next(at(SECOND)), Next::EndRun);
 }
 
 #[test]
@@ -286,7 +286,7 @@ fn an_interrupted_supervision_is_repeated_a_lost_one_is_not() {
     assert_eq!(state.next(at(0)), SUPERVISE);
     state.begin();
     state.lost("no such destination".to_owned());
-    assert_eq!(state.next(at(0)), Next::Close);
+    assert_eq!(state.next(at(0)), Next::EndRun);
 }
 
 #[test]

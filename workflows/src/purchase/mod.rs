@@ -12,7 +12,7 @@ mod tests;
 
 use crate::activities::{self, Activities, SetHold};
 use crate::contract;
-use crate::run::{Alarm, changed, closing, execute, timestamp, why, workflow_time};
+use crate::run::{RunTimer, changed, execute, must_end_run, timestamp, why, workflow_time};
 use crate::signal::{Admin, CancelBackoff, Discard, Hold, Lenient, Notified, Redeliver};
 use domain::{CollapseKey, Timestamp};
 use lanes::Lanes;
@@ -65,12 +65,12 @@ impl Purchase {
         };
         ctx.state_mut(|purchase| purchase.begin_run());
         let mut lanes = Lanes::default();
-        let mut alarm = Alarm::default();
+        let mut timer = RunTimer::default();
         loop {
             let seen = ctx.state(|purchase| purchase.state.changes);
-            let closing = closing(ctx);
+            let must_end = must_end_run(ctx);
             let now = workflow_time(ctx);
-            let next = if closing { Next::Lanes } else { next(ctx, now) };
+            let next = if must_end { Next::Lanes } else { next(ctx, now) };
             match &next {
                 Next::Admin(request) => {
                     execute_request(ctx, key, request).await;
@@ -80,14 +80,14 @@ impl Purchase {
                     settle(ctx, key, *mode).await;
                     continue;
                 }
-                Next::Close if lanes.is_empty() => {
+                Next::EndRun if lanes.is_empty() => {
                     settling::show(ctx, key);
                     return Ok(ctx.state(Purchase::current_status));
                 }
-                Next::Sleep(until) => alarm.set(ctx, *until, "quiet window, hold or verification"),
-                Next::Lanes | Next::Close => {}
+                Next::Sleep(until) => timer.set(ctx, *until, "quiet window, hold or verification"),
+                Next::Lanes | Next::EndRun => {}
             }
-            if closing {
+            if must_end {
                 if lanes.is_empty() {
                     end_run(ctx)?;
                     return Ok(ctx.state(Purchase::current_status));
@@ -97,7 +97,7 @@ impl Purchase {
                 lanes.start_and_wake(ctx, key);
             }
             settling::show(ctx, key);
-            wait(ctx, &mut lanes, &mut alarm, seen).await;
+            wait(ctx, &mut lanes, &mut timer, seen).await;
         }
     }
 
@@ -192,7 +192,7 @@ fn next(ctx: &WorkflowContext<Purchase>, now: Timestamp) -> Next {
         // Ignores what was folded since the last settling.
         let has_announced =
             ctx.state(|purchase| purchase.state.current.revision > 0 && purchase.state.lanes.is_empty());
-        if has_announced { Next::Close } else { next.clone() }
+        if has_announced { Next::EndRun } else { next.clone() }
     });
     next
 }
@@ -245,10 +245,10 @@ async fn execute_request(ctx: &WorkflowContext<Purchase>, key: CollapseKey, requ
 }
 
 /// Waits for the first of: a lane's end, the timer, a signal, a cancellation.
-async fn wait<'a>(ctx: &'a WorkflowContext<Purchase>, lanes: &mut Lanes<'a>, alarm: &mut Alarm<'a>, seen: u64) {
+async fn wait<'a>(ctx: &'a WorkflowContext<Purchase>, lanes: &mut Lanes<'a>, timer: &mut RunTimer<'a>, seen: u64) {
     let mut changed = pin!(changed(ctx, move |purchase| purchase.state.changes != seen));
     std::future::poll_fn(|task| {
-        if lanes.poll(ctx, task) || alarm.poll(task) {
+        if lanes.poll(ctx, task) || timer.poll(task) {
             return Poll::Ready(());
         }
         changed.as_mut().poll(task)

@@ -5,7 +5,7 @@
 use super::Purchase;
 use crate::activities::{Activities, Loaded, Record, Recorded, Settle, SettlingMode, SettlingStart, Verify};
 use crate::options;
-use crate::run::{Interruptible, closing, execute, execute_regular, why, workflow_time};
+use crate::run::{Interruptible, execute, execute_regular, must_end_run, why, workflow_time};
 use domain::{CollapseKey, Verification};
 use temporalio_common::error::ActivityExecutionError;
 use temporalio_workflow::WorkflowContext;
@@ -47,7 +47,7 @@ pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, mut mode:
             mode = SettlingMode::Flush;
             last_round = round;
         }
-        if closing(ctx) || ctx.state(is_urgent) {
+        if must_end_run(ctx) || ctx.state(is_urgent) {
             return ctx.state_mut(|purchase| purchase.state.interrupted(mode, Vec::new()));
         }
     }

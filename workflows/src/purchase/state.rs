@@ -131,7 +131,7 @@ pub enum Next {
     Settle(SettlingMode),
     Sleep(Timestamp),
     Lanes,
-    Close,
+    EndRun,
 }
 
 impl State {
@@ -159,7 +159,7 @@ impl State {
                 Next::Settle(if is_flush { SettlingMode::Flush } else { SettlingMode::Due })
             }
             Some(due) => Next::Sleep(due),
-            None if self.lanes.is_empty() => Next::Close,
+            None if self.lanes.is_empty() => Next::EndRun,
             None => Next::Lanes,
         }
     }
@@ -175,7 +175,8 @@ impl State {
         self.window_ends().max(self.pending_query.as_ref().map(|query| query.until))
     }
 
-    /// Folds a `notified` signal: it restarts the window.
+    /// Folds a `notified` signal: it restarts the window. Storage has its end too, as `due_at` (`settling/load.rs`):
+    /// after a lost signal [`Self::loaded`] extends the window to that.
     pub fn notified(&mut self, notified: &Notified, now: Timestamp) {
         self.changes += 1;
         self.through = self.through.max(notified.through);
@@ -410,8 +411,7 @@ impl State {
     }
 
     /// Folds the output of a `deliver` that was started when `started_for` was the newest delivery: the run forgets a
-    /// closed lane, unless it has newer deliveries. Deliveries can still be pending in it: the destination's run
-    /// attempts those.
+    /// lane that is closed or was left to the destination's run, unless it has newer deliveries.
     ///
     /// A delivery is committed before the run learns of it. If storage does not know it at the end of `deliver`, the
     /// database was restored from before it, and no `deliver` would ever find it. Deliveries that were recorded since

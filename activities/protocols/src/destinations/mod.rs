@@ -56,7 +56,7 @@ pub struct KindFields {
 pub struct NewSettings {
     /// The settings, which are stored in plain text and shown.
     pub settings: Value,
-    /// The secrets as JSON in the kind's own form; they are stored sealed.
+    /// The secrets as JSON in the kind's own form, which storage encrypts.
     pub secret: SecretString,
     /// The secrets to show once, by their names in the API.
     pub shown: Vec<(&'static str, SecretString)>,

@@ -86,7 +86,7 @@ row! {
 /// Maximum number of purchases of one receipt. A receipt is of one platform, or of a few that have the same one.
 const MAX_NAMED: i64 = 100;
 
-/// A notification is open and waits neither for a topic, nor for the next wake of its purchase.
+/// A notification is open: it has no outcome, and waits neither for a topic nor for the next wake of its purchase.
 pub const OPEN: &str = "outcome IS NULL AND waiting_topic_id IS NULL AND waits_since IS NULL";
 /// [`OPEN`], of the notification `n`.
 pub const OPEN_OF_N: &str = "n.outcome IS NULL AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL";

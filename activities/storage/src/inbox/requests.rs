@@ -1,4 +1,4 @@
-//! The requests of topics to send, which wait for an admin's approval. Anybody can send them, so their number is bounded.
+//! The requests of topics to send, which wait for an operator's approval. Anybody can send them, so their number is bounded.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -32,7 +32,7 @@ pub struct TopicRequest {
 }
 
 impl TopicRequest {
-    /// A request of the topic `arn`, which an admin can approve until `expires_at`; `subscribe_url` confirms its
+    /// A request of the topic `arn`, which an operator can approve until `expires_at`; `subscribe_url` confirms its
     /// subscription. No other topic gives way to it.
     #[must_use]
     pub fn new(platform_id: PlatformId, arn: &str, subscribe_url: SecretString, expires_at: Timestamp) -> Self {
@@ -77,7 +77,7 @@ const REMOVE_EXPIRED: Sql = statement! {"
 "};
 
 impl Store {
-    /// Stores a topic's request to send, until an admin decides or it expires. At most five of a platform are pending:
+    /// Stores a topic's request to send, until an operator decides or it expires. At most five of a platform are pending:
     /// another one takes the place of the topic that gives way, whose waiting notifications are refused. A decided topic
     /// stays as it is, unless it expired or was unsubscribed. A pending one that requests again does not wait longer.
     pub async fn add_pending_topic(&self, request: TopicRequest) -> Result<PendingTopic, Error> {
@@ -141,7 +141,7 @@ fn place(request: &TopicRequest, topics: &[Topic], state: Option<TopicState>) ->
     }
 }
 
-/// Whether a topic in this state cannot request approval: it may send, or an admin rejected it.
+/// Whether a topic in this state cannot request approval: it may send, or an operator rejected it.
 const fn is_decided(state: TopicState) -> bool {
     matches!(state, TopicState::Configured | TopicState::Confirmed | TopicState::Rejected)
 }

@@ -110,7 +110,7 @@ impl Store {
     /// Confirms a topic, deletes its subscribe URL and releases the notifications that waited for it.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when an admin rejected it: only an admin can take that back.
+    /// [`Error::Conflict`] when an operator rejected it: only an operator can take that back.
     pub async fn pin_topic(&self, platform: PlatformId, arn: &str) -> Result<(Topic, Released), Error> {
         let arn = arn.to_owned();
         let topic = self.write(move |write| pin(write, platform, &arn)).await?;
@@ -186,7 +186,7 @@ impl Store {
 /// confirmed topic stays confirmed.
 ///
 /// # Errors
-/// [`Error::Conflict`] when it is pending: an admin must approve it instead, which visits its subscribe URL.
+/// [`Error::Conflict`] when it is pending: an operator must approve it instead, which visits its subscribe URL.
 pub fn configure(write: &mut Write<'_>, platform: PlatformId, arn: &str) -> Result<(), Error> {
     let topic = put(write, platform, arn, CONFIGURE)?;
     match topic.state {

@@ -133,7 +133,8 @@ const LAST_ACCEPTED_BY: Sql = statement! {"
     WHERE a.reason = '' AND a.platform_id IN (SELECT f.id FROM platforms f WHERE f.app_id = ?)
 "};
 
-const OPEN: &str = "n.outcome IS NULL AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL
+/// An open notification of a purchase that is not held: its window has not ended.
+const IN_WINDOW: &str = "n.outcome IS NULL AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL
         AND (p.held_until IS NULL OR p.held_until <= ?)";
 
 const WINDOWS: Sql = statement! {"
@@ -141,7 +142,7 @@ const WINDOWS: Sql = statement! {"
     FROM (SELECT n.collapse_key
         FROM notifications n
         LEFT JOIN purchases p ON p.collapse_key = n.collapse_key
-        WHERE {OPEN} AND {{which}}
+        WHERE {IN_WINDOW} AND {{which}}
         LIMIT {MAX_COUNTED}) x
 "};
 
@@ -150,7 +151,7 @@ const NEXT_WINDOWS: Sql = statement! {"
         AND m.outcome IS NULL AND m.waiting_topic_id IS NULL) AS ends_at
     FROM notifications n
     LEFT JOIN purchases p ON p.collapse_key = n.collapse_key
-    WHERE {OPEN} AND n.wakes IS NULL AND n.collapse_key IS NOT NULL AND {{which}}
+    WHERE {IN_WINDOW} AND n.wakes IS NULL AND n.collapse_key IS NOT NULL AND {{which}}
     ORDER BY COALESCE(n.sweep_at, CASE WHEN n.cap_at < n.due_at THEN n.cap_at ELSE n.due_at END)
     LIMIT {SEARCHED}
 "};

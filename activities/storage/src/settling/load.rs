@@ -16,13 +16,13 @@ use domain::settling::Loaded;
 use domain::{CollapseKey, Notification, Purchase, Timestamp};
 
 row! {
-    struct OpenRow {
+    struct UnsettledRow {
         seq: i64,
         body: String,
     }
 }
 
-impl OpenRow {
+impl UnsettledRow {
     fn read(self) -> Result<(i64, Notification), Error> {
         let unreadable = |cause| Error::corrupt_by(format!("notification {} is not readable", self.seq), cause);
         Ok((self.seq, serde_json::from_str(&self.body).map_err(unreadable)?))
@@ -84,13 +84,13 @@ struct LoadRequest {
 
 fn load(connection: &mut AnyConnection, key: CollapseKey, request: LoadRequest) -> Result<Loaded, Error> {
     let row = purchase::find_ahead(connection, key)?;
-    let open = sql(OPEN).bind(key).bind(request.limit.saturating_add(1)).ahead::<OpenRow>(connection)?;
+    let unsettled = sql(UNSETTLED).bind(key).bind(request.limit.saturating_add(1)).ahead::<UnsettledRow>(connection)?;
     let replacement = replacements::find(connection, key)?;
     let extent = extent_ahead(connection, key, request.through)?;
     let lanes = lanes::open_ahead(connection, key)?;
     let origin = purchase::origin_ahead(connection, key)?;
     let now = request.now.fetch(connection)?;
-    let (row, open, origin) = (row.first(connection)?, open.all(connection)?, origin.fetch(connection)?);
+    let (row, unsettled, origin) = (row.first(connection)?, unsettled.all(connection)?, origin.fetch(connection)?);
     let extent = extent.first(connection)?.unwrap_or_default();
     let limit = usize::try_from(request.limit).unwrap_or(0);
     let max_wait = origin.as_ref().and_then(|origin| origin.max_wait);
@@ -107,8 +107,8 @@ fn load(connection: &mut AnyConnection, key: CollapseKey, request: LoadRequest) 
         purchase,
         revision: row.as_ref().map_or(0, |row| row.revision),
         settling: row.as_ref().map_or(0, |row| row.settling),
-        more: open.len() > limit,
-        notifications: open.into_iter().take(limit).map(OpenRow::read).collect::<Result<_, _>>()?,
+        more: unsettled.len() > limit,
+        notifications: unsettled.into_iter().take(limit).map(UnsettledRow::read).collect::<Result<_, _>>()?,
         newest_seq: extent.newest_seq.unwrap_or(0),
         quiet: extent.quiet_at.map(|at| at.since(now)).unwrap_or_default(),
         cap: max_wait.and_then(|max_wait| Some(extent.oldest_at?.plus(max_wait).since(now))),
@@ -122,8 +122,9 @@ fn load(connection: &mut AnyConnection, key: CollapseKey, request: LoadRequest) 
     })
 }
 
-/// `seq + 0` keeps the planner from walking the index of all open notifications instead of those of the purchase.
-const OPEN: Sql = statement! {hot "notifications_of_key", "
+/// The notifications that are settled: the open ones, and those that wait for a wake of the purchase. `seq + 0` keeps the
+/// planner from walking the index of all open notifications instead of those of the purchase.
+const UNSETTLED: Sql = statement! {hot "notifications_of_key", "
     SELECT seq, body
     FROM notifications
     WHERE collapse_key = ? AND outcome IS NULL AND waiting_topic_id IS NULL
@@ -141,8 +142,9 @@ const EXTENT: Sql = statement! {"
     WHERE n.collapse_key = ? AND n.outcome IS NULL AND n.waiting_topic_id IS NULL
 "};
 
-/// When the oldest open notification was accepted, and when the window ends. Each further notification restarts the
-/// window: it ends at the latest `due_at` of the notifications above `through`. One that is settled at once (`due_at`
+/// When the oldest unsettled notification was accepted, and when the window ends; a run that missed a signal extends its
+/// own window to that (`State::loaded` in `workflows`). Each further notification restarts the window: it ends at the
+/// latest `due_at` of the notifications above `through`. One that is settled at once (`due_at`
 /// is not after `accepted_at`) ends the window for all. Notifications up to `waits_through` had their window and wait
 /// for something else. They do not count, so that they do not cut the window of a new one short.
 fn extent_ahead(

@@ -35,7 +35,7 @@ impl Amazon {
         Ok("subscription confirmed")
     }
 
-    /// Stores the topic as pending, for an admin to approve. Anybody can send requests from any number of topics, so that
+    /// Stores the topic as pending, for an operator to approve. Anybody can send requests from any number of topics, so that
     /// the alarms name none: one alarm counts them all.
     pub(super) async fn request_approval(
         &self,

@@ -94,7 +94,7 @@ pub enum TopicStatus {
     Pinned,
     Pending(TopicId),
     Rejected,
-    /// It is new, or its request expired before an admin decided.
+    /// It is new, or its request expired before an operator decided.
     Unknown,
 }
 
@@ -110,7 +110,7 @@ pub fn standing(topics: &[Topic], arn: &str) -> TopicStatus {
     }
 }
 
-/// Whether an admin must approve a topic that the platform does not follow.
+/// Whether an operator must approve a topic that the platform does not follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Approval {
     /// No: the platform follows no topic yet, and `auto_confirm_accounts` lists the topic's account.
@@ -118,7 +118,7 @@ pub enum Approval {
     Needed,
 }
 
-/// Decides whether an admin must approve a topic that the platform does not follow.
+/// Decides whether an operator must approve a topic that the platform does not follow.
 #[must_use]
 pub fn approval(topics: &[Topic], arn: &Arn<'_>, accounts: &[String]) -> Approval {
     let follows_one =
@@ -168,7 +168,7 @@ pub enum Course {
     AcceptWaiting(TopicId),
     /// Request the subscribe URL and pin the topic.
     Confirm,
-    /// Store the topic as pending, for an admin to approve.
+    /// Store the topic as pending, for an operator to approve.
     RequestApproval,
     /// Raise an alarm; record that the subscription ended, if the topic was pinned.
     Unsubscribe,

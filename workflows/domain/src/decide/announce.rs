@@ -5,8 +5,8 @@ use crate::time::{MINUTE, Timestamp};
 use crate::transition::{Transition, TransitionKind};
 use std::time::Duration;
 
-/// Two reports of the same kind, at most ten minutes apart, are of one event at the store. With more time between them,
-/// a report of the opposite was lost.
+/// Two reports that switch auto-renewal the same way are of one act if they are at most ten minutes apart; else a report
+/// of the opposite was lost between them. A cancellation this close to a switch-off is one act with it.
 pub(super) const REPEATED_WITHIN: Duration = MINUTE.saturating_mul(10);
 
 impl Walk<'_> {

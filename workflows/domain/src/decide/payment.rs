@@ -2,7 +2,7 @@
 //! Each payment is announced once, although several reports and snapshots can show it.
 
 use super::difference::PaidAt;
-use super::truth::SAME_REPORT;
+use super::truth::SAME_PAYMENT;
 use super::walk::Walk;
 use crate::notification::NotificationKind;
 use crate::purchase::{Life, Moment};
@@ -14,7 +14,7 @@ use std::time::Duration;
 const ONE_RECOVERY: Duration = DAY;
 /// Two reports of different kinds about one payment are at most half a day apart. Two payments are at
 /// least a day apart: the shortest term is a week, and a failed payment is repaired at most six days into it. In the
-/// store's sandbox terms last minutes, so [`Walk::is_payment_announced`] uses [`SAME_REPORT`], two minutes, there.
+/// store's sandbox [`SAME_PAYMENT`] takes its place.
 const ONE_PAYMENT: Duration = HOUR.saturating_mul(12);
 
 impl Walk<'_> {
@@ -129,7 +129,7 @@ impl Walk<'_> {
             NotificationKind::Renewed => [TransitionKind::TrialConverted, TransitionKind::Recovered],
             _ => [TransitionKind::Renewed, TransitionKind::Recovered],
         };
-        let limit = if self.known.is_sandbox() { SAME_REPORT } else { ONE_PAYMENT };
+        let limit = if self.known.is_sandbox() { SAME_PAYMENT } else { ONE_PAYMENT };
         self.announced.last_covered(&others).is_some_and(|announced| time.since(announced) <= limit)
     }
 }

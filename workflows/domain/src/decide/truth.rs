@@ -3,14 +3,15 @@
 
 use super::walk::Walk;
 use crate::notification::NotificationKind;
-use crate::purchase::{Life, Purchase, Stage};
+use crate::purchase::{Life, Purchase, Stage, UNPAID_END_MARGIN};
 use crate::time::{MINUTE, Timestamp};
 use crate::transition::TransitionKind;
 use crate::verification::{EndReason, LAG, SAME, Snapshot};
 use std::time::Duration;
 
-/// Two reports of one event at the store are at most two minutes apart.
-pub(super) const SAME_REPORT: Duration = MINUTE.saturating_mul(2);
+/// A renewal announced at most two minutes before the date on which a period ends is the payment due on that date. In the
+/// store's sandbox, whose terms last minutes, two reports of different kinds are about one payment if they are this close.
+pub(super) const SAME_PAYMENT: Duration = MINUTE.saturating_mul(2);
 
 /// The stage by a snapshot. `before` is the purchase before this settling; `after` includes its reports and this
 /// snapshot.
@@ -140,20 +141,20 @@ impl Observation<'_> {
         let known = &self.before.stage;
         let has_failed = known.in_grace || (known.is_over() && self.before.payment_issues_began_at().is_some());
         let is_end_of_grace = match self.after.last_grace_end() {
-            Some(grace) => grace.distance(end) <= LAG,
+            Some(grace) => grace.distance(end) <= UNPAID_END_MARGIN,
             None => self.snapshot.end_reason == Some(EndReason::Store),
         };
         has_failed && is_end_of_grace && !self.is_repaired_before(end)
     }
 
-    /// Whether a notification reported that the failed payment was repaired. An `OutOfGrace` in the two hours before
-    /// this end does not count: it reports the end itself.
+    /// Whether a notification reported that the failed payment was repaired. An `OutOfGrace` within
+    /// [`UNPAID_END_MARGIN`] does not count.
     fn is_repaired_before(&self, end: Timestamp) -> bool {
         let failed = self.before.announced.covered(TransitionKind::GraceBegan).or_else(|| self.before.answered_at());
         let paid =
             self.after.newest(&[NotificationKind::TrialConverted, NotificationKind::Renewed]).map(|(time, _)| time);
         let repaired = self.after.newest(&[NotificationKind::OutOfGrace]).map(|(time, _)| time);
-        paid.max(repaired.filter(|time| end.since(*time) > LAG)) > failed
+        paid.max(repaired.filter(|time| end.since(*time) > UNPAID_END_MARGIN)) > failed
     }
 
     /// Whether the store shows the date of the failed payment in place of the end of the grace period. Then the grace
@@ -204,7 +205,7 @@ impl Observation<'_> {
             return Some(known);
         };
         let announced = self.before.announced.last_covered(&TransitionKind::PAYMENTS);
-        let is_announced = announced.is_some_and(|announced| last.since(announced) <= SAME_REPORT);
+        let is_announced = announced.is_some_and(|announced| last.since(announced) <= SAME_PAYMENT);
         Some(if is_announced { known } else { known.saturating_add(1) })
     }
 }

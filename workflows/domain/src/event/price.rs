@@ -1,5 +1,5 @@
-//! The price of a payment: what the device reported that made the purchase, if that is plausible, else the price of one term
-//! in the catalogue, since stores show no prices. A sales report's price takes its place (storage's `settling/payments`).
+//! The price of a payment: that of a sales report (storage's `settling/payments`), else what the device reported that made
+//! the purchase, if that is plausible, else the price of one term in the catalogue, else unknown. Stores show no prices.
 
 use super::RecordSource;
 use super::currency::currency_of;

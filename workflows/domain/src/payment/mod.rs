@@ -1,8 +1,8 @@
 //! Payments: which transitions are payments, and the later adjustments of a payment in the ledger.
 //!
-//! Each term of a purchase is paid once, even if several notifications report it. The price of a payment is the one of
-//! a sales report, else that of the device or else the catalogue's (`event/price.rs`), else unknown; `Booking::of` in storage's
-//! `settling/payments` decides it. It does not change once it is recorded: a refund, a corrected price and a restored
+//! Each term of a purchase is paid once, even if several notifications report it. `event/price.rs` has the order of its
+//! prices; `Booking::of` in storage's `settling/payments` applies it. A report without an exchange rate prices the record
+//! alone, and not the ledger. The price does not change once it is recorded: a refund, a corrected price and a restored
 //! payment are ledger entries of their own after it. So the amounts that were sent to destinations always add up to the
 //! revenue.
 

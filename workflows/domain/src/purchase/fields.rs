@@ -1,13 +1,12 @@
 //! The documented fields of the record, computed from what is known.
 
-use super::{Life, NewestText, Purchase, ReportTimes, State};
+use super::{Life, NewestText, Purchase, ReportTimes, State, UNPAID_END_MARGIN};
 use crate::catalogue::ProductRef;
 use crate::environment::Environment;
 use crate::notification::NotificationKind;
-use crate::time::{HOUR, Timestamp};
+use crate::time::Timestamp;
 use crate::transition::TransitionKind;
 use crate::verification::{EndReason, Term};
-use std::time::Duration;
 
 /// Kinds which report that a subscription runs and is paid.
 const PAID: [NotificationKind; 5] = [
@@ -33,8 +32,6 @@ const SWITCHED_ON: [NotificationKind; 3] =
 const SWITCHED_OFF: [NotificationKind; 2] = [NotificationKind::AutoRenewalOff, NotificationKind::ScheduledToEnd];
 /// Kinds of a cancellation, by the customer or the store.
 const CANCELLED: [NotificationKind; 2] = [NotificationKind::AutoRenewalOff, NotificationKind::SubscriptionCancelled];
-/// An `OutOfGrace` in the last two hours before the end reports that end. An earlier one reports a recovery.
-const END_MARGIN: Duration = HOUR.saturating_mul(2);
 
 impl Purchase {
     /// The state, by the store's last answer and the reports that it does not show.
@@ -264,7 +261,7 @@ impl Purchase {
         }
         let end = self.period_end().filter(|_| self.stage.is_over());
         let is_recovery = |(time, kind): &(Timestamp, NotificationKind)| {
-            *kind != NotificationKind::OutOfGrace || end.is_none_or(|end| end.since(*time) > END_MARGIN)
+            *kind != NotificationKind::OutOfGrace || end.is_none_or(|end| end.since(*time) > UNPAID_END_MARGIN)
         };
         let reports = PAID.iter().filter_map(|kind| Some((*kind, self.reports.get(kind)?)));
         let paid =

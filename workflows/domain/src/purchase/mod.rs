@@ -140,8 +140,13 @@ struct Seen {
 /// Kinds of the cancellation of a one-time purchase.
 const TAKEN_BACK: [NotificationKind; 2] =
     [NotificationKind::ConsumableCancelled, NotificationKind::EntitlementCancelled];
-/// An `OutOfGrace` reported in the last ten minutes of the grace period, or later, reports the end and not a recovery.
+/// An `OutOfGrace` reported in the last ten minutes before the shown end of the grace period, or later, reports that end
+/// and not a recovery. The margin is for the store's clocks: it reports the end on that date.
 const GRACE_END_MARGIN: Duration = MINUTE.saturating_mul(10);
+/// After the end of a subscription: an `OutOfGrace` reported in the last two hours before the shown end of the
+/// subscription, or later, reported that end and not a recovery. The margin is wider than [`GRACE_END_MARGIN`], since
+/// the subscription may end by this much before or after its grace period.
+pub(crate) const UNPAID_END_MARGIN: Duration = LAG;
 /// How long after its date a change of plan is remembered, once the store does not show it as scheduled any more.
 const CHANGE_REMEMBERED_FOR: Duration = DAY.saturating_mul(7);
 /// Kinds by which auto-renewal is off; the last one also where nothing else said so.
@@ -220,8 +225,8 @@ impl Purchase {
         self.seen.incomplete_since
     }
 
-    /// Whether `time` is at most ten minutes before the end of the grace period, or later: an `OutOfGrace` of that time
-    /// reports the end and not a recovery.
+    /// Whether an `OutOfGrace` of this time reports the end of the grace period and not a recovery, by
+    /// [`GRACE_END_MARGIN`].
     pub(crate) fn is_end_of_grace(&self, time: Timestamp) -> bool {
         self.seen.grace_ends_at.is_some_and(|end| end.since(time) <= GRACE_END_MARGIN)
     }

@@ -359,7 +359,7 @@ fn a_lane_ends_only_when_its_end_has_seen_the_newest_delivery() {
     state.delivered(destination(), &Delivered { last_seq: 7, more: false }, 7);
     assert_eq!(state.next(at(0)), Next::Lanes);
     state.delivered(destination(), &Delivered { last_seq: 9, more: false }, 9);
-    assert_eq!(state.next(at(0)), Next::Close);
+    assert_eq!(state.next(at(0)), Next::EndRun);
 }
 
 #[test]

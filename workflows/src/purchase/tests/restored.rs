@@ -23,7 +23,7 @@ fn a_lane_of_a_lost_delivery_ends_and_the_lanes_are_loaded() {
     state.loaded(&Loaded { lanes: vec![lane(5)], ..nothing_waits() }, start, at(0));
     assert_eq!(state.next(at(0)), Next::Lanes);
     state.delivered(destination(), &closed(5), 5);
-    assert_eq!(state.next(at(0)), Next::Close, "and nothing is loaded again");
+    assert_eq!(state.next(at(0)), Next::EndRun, "and nothing is loaded again");
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn the_store_is_queried_again_at_the_time_in_the_answer() {
     let start = state.begin(SettlingMode::Due, at(AGAIN));
     assert!(state.loaded(&to_verify(1), start, at(AGAIN)));
     assert_eq!(state.verified(answer(), start, at(AGAIN)), Some(Verification::Gone));
-    assert_eq!(state.next(at(AGAIN)), Next::Close);
+    assert_eq!(state.next(at(AGAIN)), Next::EndRun);
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_load_without_a_store_to_query_settles_without_one() {
     state.wake();
     let start = state.begin(SettlingMode::Due, at(WINDOW));
     assert!(state.loaded(&one_waits(1), start, at(WINDOW)));
-    assert_eq!(state.next(at(WINDOW)), Next::Close);
+    assert_eq!(state.next(at(WINDOW)), Next::EndRun);
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn a_load_without_open_rows_stops_queries() {
     state.wake();
     let start = state.begin(SettlingMode::Due, at(WINDOW));
     assert!(!state.loaded(&Loaded { verify: true, ..nothing_waits() }, start, at(WINDOW)));
-    assert_eq!(state.next(at(WINDOW)), Next::Close);
+    assert_eq!(state.next(at(WINDOW)), Next::EndRun);
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn a_due_purchase_settles_without_notifications() {
     let start = state.begin(SettlingMode::Due, at(0));
     assert!(state.loaded(&due(), start, at(0)));
     assert_eq!(state.verified(answer(), start, at(0)), Some(Verification::Gone));
-    assert_eq!(state.next(at(0)), Next::Close, "`record` sets the next wake");
+    assert_eq!(state.next(at(0)), Next::EndRun, "`record` sets the next wake");
 
     state.notified(&notified(1), at(0));
     state.wake();

@@ -88,7 +88,7 @@ pub fn change(
     allowed: &Allowed,
 ) -> Result<ChangedSettings, Vec<Invalid>> {
     let settings = read(settings).map_err(|wrong| vec![wrong])?;
-    let (settings, secret) = apply(settings, Keys::open(secret), fields, allowed)?;
+    let (settings, secret) = apply(settings, Keys::from_json(secret), fields, allowed)?;
     let profile = profile(&settings);
     Ok(ChangedSettings { settings, secret, shown: Vec::new(), profile })
 }
@@ -99,7 +99,7 @@ pub fn change(
 /// The first setting or key that is unusable.
 pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed) -> Result<Config, Invalid> {
     let settings = read(&destination.settings)?;
-    let keys = Keys::open(secret);
+    let keys = Keys::from_json(secret);
     check_keys(&keys)?;
     let endpoint = settings.endpoint.ok_or_else(no_endpoint)?;
     let (events, search) = endpoint.urls(allowed).ok_or_else(not_allowed)?;
@@ -182,7 +182,7 @@ fn apply(
     }
     settings.keys = keys.stored();
     match serde_json::to_value(settings) {
-        Ok(settings) if wrong.is_empty() => Ok((settings, keys.seal())),
+        Ok(settings) if wrong.is_empty() => Ok((settings, keys.to_json())),
         // Settings of texts and numbers can always be serialized, so `wrong` is not empty here.
         Ok(_) | Err(_) => Err(wrong),
     }

@@ -70,17 +70,17 @@ impl StoredKeys {
 }
 
 impl Keys {
-    /// Parses the sealed JSON. A key that cannot be parsed counts as not set.
-    pub fn open(secret: &SecretString) -> Self {
-        let sealed: Map<String, Value> = serde_json::from_str(secret.expose_secret()).unwrap_or_default();
-        let key = |key: Key| sealed.get(key.name()).and_then(Value::as_str).map(|text| (key, SecretString::from(text)));
+    /// Parses the JSON that storage encrypts. A key that cannot be parsed counts as not set.
+    pub fn from_json(secret: &SecretString) -> Self {
+        let json: Map<String, Value> = serde_json::from_str(secret.expose_secret()).unwrap_or_default();
+        let key = |key: Key| json.get(key.name()).and_then(Value::as_str).map(|text| (key, SecretString::from(text)));
         Self(Key::ALL.into_iter().filter_map(key).collect())
     }
 
-    pub fn seal(&self) -> SecretString {
-        let sealed: Map<String, Value> =
+    pub fn to_json(&self) -> SecretString {
+        let json: Map<String, Value> =
             self.0.iter().map(|(key, text)| (key.name().to_owned(), text.expose_secret().into())).collect();
-        SecretString::from(Value::Object(sealed).to_string())
+        SecretString::from(Value::Object(json).to_string())
     }
 
     /// Sets a key from a field of a request; null removes it. `None` when the field is not a key.

@@ -1,7 +1,7 @@
 //! The settings of a webhook: `{"url", "headers": [names], "signature", "without_external_id", "public_key"?,
 //! "device_batch"?, "device_receipts"?}`.
 //!
-//! Its secrets are sealed separately.
+//! Its secrets are stored apart from them, encrypted.
 
 use super::headers;
 use super::secrets::Secrets;
@@ -82,7 +82,7 @@ pub fn create(fields: &Map<String, Value>, allowed: &Allowed, random: [u8; 32]) 
         return Err(wrong);
     }
     let shown = shown(&settings, &secrets, |_| true);
-    let (settings, secret) = (Value::Object(settings), secrets.seal());
+    let (settings, secret) = (Value::Object(settings), secrets.to_json());
     Ok(NewSettings { settings, secret, shown, traits: Traits::default() })
 }
 
@@ -97,7 +97,7 @@ pub fn change(
     fields: &Map<String, Value>,
     allowed: &Allowed,
 ) -> Result<ChangedSettings, Vec<Invalid>> {
-    let mut secrets = Secrets::open(secret).map_err(|invalid| vec![invalid])?;
+    let mut secrets = Secrets::from_json(secret).map_err(|invalid| vec![invalid])?;
     let before = settings.as_object().cloned().unwrap_or_default();
     let mut wrong = unknown(fields);
     for name in FIELDS.on_creation.iter().filter(|name| fields.contains_key(**name)) {
@@ -107,7 +107,7 @@ pub fn change(
         Ok(settings) if wrong.is_empty() => {
             let old = chosen(&before).unwrap_or_default();
             let shown = shown(&settings, &secrets, |version| !old.contains(&version));
-            Ok(ChangedSettings { settings: Value::Object(settings), secret: secrets.seal(), shown, profile: None })
+            Ok(ChangedSettings { settings: Value::Object(settings), secret: secrets.to_json(), shown, profile: None })
         }
         Ok(_) => Err(wrong),
         Err(more) => Err(wrong.into_iter().chain(more).collect()),
@@ -120,7 +120,7 @@ pub fn change(
 /// # Errors
 /// The new key is invalid, the overlap is too long, or too many replaced keys still sign.
 pub fn rotate(settings: &Value, secret: &SecretString, rotation: &Rotation) -> Result<ChangedSettings, Invalid> {
-    let mut secrets = Secrets::open(secret)?;
+    let mut secrets = Secrets::from_json(secret)?;
     let mut settings = settings.as_object().cloned().unwrap_or_default();
     if rotation.until > rotation.now.plus_millis(LONGEST_OVERLAP_MS) {
         return Err(Invalid::new("until", "at most seven days from now"));
@@ -142,7 +142,7 @@ pub fn rotate(settings: &Value, secret: &SecretString, rotation: &Rotation) -> R
         settings.insert(OLD_SECRETS.to_owned(), json!(rotation.until));
     }
     let shown = shown(&settings, &secrets, |version| replaced.contains(&version));
-    Ok(ChangedSettings { settings: Value::Object(settings), secret: secrets.seal(), shown, profile: None })
+    Ok(ChangedSettings { settings: Value::Object(settings), secret: secrets.to_json(), shown, profile: None })
 }
 
 /// Builds the configuration of a stored webhook.
@@ -158,7 +158,7 @@ pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed
         // Its address is checked when a request is sent.
         http::host_and_port(&url, &allowed.rules).map_err(|failure| not_allowed(failure.to_string()))?;
     }
-    let secrets = Secrets::open(secret)?;
+    let secrets = Secrets::from_json(secret)?;
     let mut keys = Vec::new();
     for version in chosen(settings)? {
         let of_version = secrets.keys(*version)?;
@@ -200,7 +200,7 @@ pub fn has_device_receipts(settings: &Value) -> bool {
 
 #[must_use]
 pub fn newest_secret(secret: &SecretString) -> Option<SecretString> {
-    Secrets::open(secret).ok()?.newest(Version::V1).map(|(_, text)| SecretString::from(text))
+    Secrets::from_json(secret).ok()?.newest(Version::V1).map(|(_, text)| SecretString::from(text))
 }
 
 /// Returns the settings after a change, and changes the headers' values in `secrets`.

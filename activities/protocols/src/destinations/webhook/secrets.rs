@@ -1,4 +1,5 @@
-//! The secrets of a webhook, as one sealed JSON: `{"keys": [{"secret", "until"?}], "headers": {name: value}}`.
+//! The secrets of a webhook, as the JSON that storage encrypts:
+//! `{"keys": [{"secret", "until"?}], "headers": {name: value}}`.
 //!
 //! The newest key comes first. A key without `until` is current: it signs until a rotation replaces it. There is always
 //! a current key of each version, so that the setting `signature` can change at any time.
@@ -19,12 +20,12 @@ const MIN_HIDDEN_BYTES: usize = 4;
 /// The secrets in plain text. The type has no debug output.
 #[derive(Serialize, Deserialize)]
 pub struct Secrets {
-    keys: Vec<Sealed>,
+    keys: Vec<StoredKey>,
     pub headers: Headers,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Sealed {
+struct StoredKey {
     secret: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     until: Option<Timestamp>,
@@ -33,30 +34,30 @@ struct Sealed {
 impl Secrets {
     /// Secrets with these current keys and without headers.
     pub fn new(keys: impl IntoIterator<Item = String>) -> Self {
-        let keys = keys.into_iter().map(|secret| Sealed { secret, until: None }).collect();
+        let keys = keys.into_iter().map(|secret| StoredKey { secret, until: None }).collect();
         Self { keys, headers: Headers::new() }
     }
 
-    pub fn open(secret: &SecretString) -> Result<Self, Invalid> {
-        let wrong = |_| Invalid::new("secret", "the sealed secrets of a webhook");
+    pub fn from_json(secret: &SecretString) -> Result<Self, Invalid> {
+        let wrong = |_| Invalid::new("secret", "the stored secrets of a webhook");
         serde_json::from_str(secret.expose_secret()).map_err(wrong)
     }
 
-    pub fn seal(&self) -> SecretString {
+    pub fn to_json(&self) -> SecretString {
         SecretString::from(json!(self).to_string())
     }
 
     /// All keys of a version, the newest first, and until when each signs.
     pub fn keys(&self, version: Version) -> Result<Vec<(Key, Option<Timestamp>)>, Invalid> {
-        let parsed = self.keys.iter().map(|sealed| Ok((Key::parse(&sealed.secret)?, sealed.until)));
+        let parsed = self.keys.iter().map(|key| Ok((Key::parse(&key.secret)?, key.until)));
         let wanted = |one: &Result<(Key, _), Invalid>| one.as_ref().map_or(true, |(key, _)| key.version == version);
         parsed.filter(wanted).collect()
     }
 
     /// The current key of a version, parsed and as text.
     pub fn newest(&self, version: Version) -> Option<(Key, String)> {
-        let current = self.keys.iter().filter(|sealed| sealed.until.is_none());
-        let mut parsed = current.filter_map(|sealed| Some((Key::parse(&sealed.secret).ok()?, sealed.secret.clone())));
+        let current = self.keys.iter().filter(|key| key.until.is_none());
+        let mut parsed = current.filter_map(|key| Some((Key::parse(&key.secret).ok()?, key.secret.clone())));
         parsed.find(|(key, _)| key.version == version)
     }
 
@@ -69,12 +70,12 @@ impl Secrets {
         if self.newest(version).is_some_and(|(_, current)| current == text) {
             return Err(Invalid::new("secret", "another one than the one in use"));
         }
-        let is_of = |key: &Sealed| Key::parse(&key.secret).is_ok_and(|parsed| parsed.version == version);
+        let is_of = |key: &StoredKey| Key::parse(&key.secret).is_ok_and(|parsed| parsed.version == version);
         for key in self.keys.iter_mut().filter(|key| key.until.is_none() && is_of(key)) {
             key.until = Some(rotation.until);
         }
         self.keys.retain(|key| key.secret != text && key.until.is_none_or(|until| until > rotation.now));
-        self.keys.insert(0, Sealed { secret: text, until: None });
+        self.keys.insert(0, StoredKey { secret: text, until: None });
         if self.keys.iter().filter(|key| key.until.is_some()).count() <= MAX_OLD_KEYS {
             return Ok(());
         }

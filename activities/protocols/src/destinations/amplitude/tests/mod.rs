@@ -50,7 +50,7 @@ fn fields(more: Value) -> Map<String, Value> {
     fields
 }
 
-/// A destination with all keys and `more`, and its sealed keys.
+/// A destination with all keys and `more`, and its stored keys.
 fn integration(more: Value) -> (Destination, SecretString) {
     let integration = config::create(&fields(more), &allowed()).unwrap();
     let destination = Destination {

@@ -216,9 +216,9 @@ fn both_versions_are_signed_and_replaced_together_or_one_by_one() {
 #[test]
 fn neither_generated_key_reveals_the_other() {
     let created = new(&json!({"url": URL, "signature": "v1,v1a"}));
-    let sealed: Value = serde_json::from_str(secrecy::ExposeSecret::expose_secret(&created.secret)).unwrap();
+    let stored: Value = serde_json::from_str(secrecy::ExposeSecret::expose_secret(&created.secret)).unwrap();
     let bytes = |place: usize| {
-        let text = sealed["keys"][place]["secret"].as_str().unwrap();
+        let text = stored["keys"][place]["secret"].as_str().unwrap();
         STANDARD.decode(text.split_once('_').unwrap().1).unwrap()
     };
     assert_eq!((bytes(0).len(), bytes(1).len()), (32, 32));
