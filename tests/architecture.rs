@@ -78,6 +78,9 @@ const MANY_MEANINGS: &[(&str, usize)] = &[
 /// Maximum number of lines of a file.
 const MAX_LINES: usize = 500;
 
+/// Maximum length of a line of a comment, from its marker on: rustfmt wraps none.
+const MAX_COMMENT: usize = 130;
+
 struct Source {
     /// Relative to the root of the work tree.
     path: String,
@@ -328,6 +331,16 @@ fn no_file_is_long() {
         .map(|source| (source.text.lines().count(), source.path))
         .filter(|(lines, _)| *lines > MAX_LINES);
     none("split these by reasons to change", long.map(|(lines, path)| format!("{path}: {lines} lines")));
+}
+
+#[test]
+fn no_line_of_a_comment_is_long() {
+    let is_long = |line: &str| line.starts_with("//") && line.chars().count() > MAX_COMMENT;
+    let long = sources().into_iter().flat_map(|source| {
+        let lines = source.text.lines().enumerate().filter(|(_, line)| is_long(line.trim_start()));
+        lines.map(|(at, _)| format!("{}:{}", source.path, at + 1)).collect::<Vec<_>>()
+    });
+    none("wrap these at 120 columns", long);
 }
 
 #[test]

@@ -35,7 +35,8 @@ pub fn failure(failed: Failed) -> ActivityError {
 }
 
 /// Converts an error of storage into Temporal's failure. Temporal retries it while the database cannot be used
-/// (unavailable, locked, corrupt, or without a key); the request behind any other error is itself wrong and can never succeed.
+/// (unavailable, locked, corrupt, or without a key); the request behind any other error is itself wrong and can never
+/// succeed.
 pub fn storage(error: storage::Error) -> ActivityError {
     use storage::Error::{Corrupt, Locked, MissingKeys, Unavailable};
     let is_retried = matches!(error, Unavailable(_) | Locked(_) | Corrupt { .. } | MissingKeys(_));

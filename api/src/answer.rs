@@ -25,8 +25,8 @@ pub struct Text {
     pub text: String,
 }
 
-/// 200 with JSON and an `ETag`, or 304 if the client has this answer already. The tag has the revision, if there is one, and a
-/// digest of the answer: equal answers have equal tags.
+/// 200 with JSON and an `ETag`, or 304 if the client has this answer already. The tag has the revision, if there is
+/// one, and a digest of the answer: equal answers have equal tags.
 pub struct Tagged<T> {
     /// The revision of what is shown.
     pub revision: Option<i64>,

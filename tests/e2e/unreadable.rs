@@ -1,5 +1,5 @@
-//! What is stored and cannot be read, perhaps because another version of settle wrote it, is no secret, and is settled as soon
-//! as it can be read.
+//! What is stored and cannot be read, perhaps because another version of settle wrote it, is no secret, and is settled
+//! as soon as it can be read.
 
 use serde_json::{Value, json};
 use std::time::Duration;

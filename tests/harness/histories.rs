@@ -1,4 +1,5 @@
-//! The folders of the histories that `tests/replay` replays: one for those of the present code, and one for those of each released version.
+//! The folders of the histories that `tests/replay` replays: one for those of the present code, and one for those of
+//! each released version.
 
 use anyhow::{Context, bail};
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! `ingress-load` measures how many notifications a second settle durably acknowledges, and beside that the floors: the
-//! rates of checking the signature alone and of grouped inserts alone. The latencies at a third of the saturation stand beside
-//! those of a control in the same minute: a server with one grouped insert before each 200.
+//! rates of checking the signature alone and of grouped inserts alone. The latencies at a third of the saturation stand
+//! beside those of a control in the same minute: a server with one grouped insert before each 200.
 //!
 //! ```sh
 //! cargo build --release --workspace && target/release/ingress-load

@@ -15,9 +15,9 @@ const BUDGET: Duration = Duration::from_secs(3);
 /// How long the counts by minute are stored: they are for charts.
 const MINUTES: Duration = Duration::from_secs(8 * 24 * 3600);
 
-/// Removes bodies and attempts, and events of devices, older than `retention` (none when it is `None`), and the responses to bulk redelivery
-/// requests of more than a week ago. It goes on while there are some and time is left, so that it keeps up with any
-/// number of notifications a day.
+/// Removes bodies and attempts, and events of devices, older than `retention` (none when it is `None`), and the
+/// responses to bulk redelivery requests of more than a week ago. It goes on while there are some and time is left, so
+/// that it keeps up with any number of notifications a day.
 pub async fn prune(store: &Store, retention: Option<Duration>) {
     if let Err(error) = store.forget_pages(MAX_ROWS).await {
         tracing::warn!(error = %error, "old responses to bulk redelivery requests were not removed; the next sweep tries again");

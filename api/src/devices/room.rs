@@ -1,8 +1,8 @@
 //! Room on the disk of the database. What devices report never takes the last of it, which notifications need: below a
 //! reserve, and for a minute after a write found no room, their requests are answered 503.
 //!
-//! A task sees to it once a second, and while the disk is full it tries to write: so a request reads flags in memory alone, and
-//! all goes on without traffic when there is room again.
+//! A task sees to it once a second, and while the disk is full it tries to write: so a request reads flags in memory
+//! alone, and all goes on without traffic when there is room again.
 
 use crate::config::Reserve;
 use crate::error::Error;

@@ -49,7 +49,8 @@ pub struct AnsweredReview {
     /// The question with its answer.
     #[serde(flatten)]
     review: TransferReview,
-    /// What moved by it; null when it was refused, and when no device of the other customer has receipts of the owner now, such as after a logout.
+    /// What moved by it; null when it was refused, and when no device of the other customer has receipts of the owner
+    /// now, such as after a logout.
     transfer: Option<Transfer>,
 }
 

@@ -10,8 +10,8 @@ pub fn subjects(request: &Received) -> Vec<&str> {
     if devices.is_empty() { vec![request.receipt_id()] } else { devices.into_iter().collect() }
 }
 
-/// Pairs of requests about one purchase, or from one device, where the first was answered only after the second had arrived. A first
-/// request without an answer is not reported.
+/// Pairs of requests about one purchase, or from one device, where the first was answered only after the second had
+/// arrived. A first request without an answer is not reported.
 pub fn find(requests: &[Received]) -> Vec<(&Received, &Received)> {
     let mut last = BTreeMap::<&str, &Received>::new();
     let mut found = Vec::new();

@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What happens when somebody logs in on a device that has verified receipts of another named customer. What an anonymous user
-/// bought always goes with the login.
+/// What happens when somebody logs in on a device that has verified receipts of another named customer. What an
+/// anonymous user bought always goes with the login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TransferPolicy {

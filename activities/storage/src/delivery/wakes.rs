@@ -188,7 +188,8 @@ fn in_turn(platforms: &[OverduePage]) -> OverduePage {
     OverduePage { all: all.copied().collect(), more: platforms.iter().any(|found| found.more) }
 }
 
-/// Locks purchases whose next wake has passed and that nobody else has noted meanwhile. One that is being settled is left out, so that this waits for none.
+/// Locks purchases whose next wake has passed and that nobody else has noted meanwhile. One that is being settled is
+/// left out, so that this waits for none.
 const LOCK: Sql = statement! {"
     SELECT collapse_key AS value
     FROM purchases

@@ -1,5 +1,5 @@
-//! What claims say of a purchase: the price that was reported, and the devices with access: those with a verified claim of it, in the order of the verification, and those of
-//! its user whose login the customer's own server signed.
+//! What claims say of a purchase: the price that was reported, and the devices with access: those with a verified claim
+//! of it, in the order of the verification, and those of its user whose login the customer's own server signed.
 
 use crate::db::alarm::About;
 use crate::db::error::Error;

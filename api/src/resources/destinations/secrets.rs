@@ -59,7 +59,8 @@ pub async fn rotate(
     replace(edge, destination, secret, draft).await
 }
 
-/// [`rotate`], unless the secrets are others than those of [`storage::Store::destination_secret_version`]: a form that is sent twice rotates once.
+/// [`rotate`], unless the secrets are others than those of [`storage::Store::destination_secret_version`]: a form that
+/// is sent twice rotates once.
 ///
 /// # Errors
 /// As of [`rotate`], and 409 when the secrets were changed.
@@ -102,8 +103,8 @@ async fn replace(
     Ok(Json(CreatedDestination::new(detail, shown, &[])))
 }
 
-/// `POST …/test`: sends one request that carries no event, or a made-up one, and is not stored. The answer is 200 even if the test fails;
-/// `ok` and `detail` show the result.
+/// `POST …/test`: sends one request that carries no event, or a made-up one, and is not stored. The answer is 200 even
+/// if the test fails; `ok` and `detail` show the result.
 pub async fn test(
     edge: Acting,
     Stored(destination): Stored<Destination>,

@@ -145,8 +145,8 @@ fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered
     Ok(text(unsent, event))
 }
 
-/// Renders a `profile.updated` as a `$identify`. A user without an external id has one only with `without_external_id` `send`:
-/// otherwise it is skipped, since the external id will cause a new one.
+/// Renders a `profile.updated` as a `$identify`. A user without an external id has one only with `without_external_id`
+/// `send`: otherwise it is skipped, since the external id will cause a new one.
 fn identify(settings: &Settings, unsent: &Unsent) -> Result<String, Rendered> {
     if !unsent.user_state.is_object() {
         return Err(Rendered::Skip { why: "its platform is in another environment by now".into() });

@@ -34,8 +34,8 @@ const RESERVED: [&str; 17] = [
 /// The prefix of the headers of Standard Webhooks, which are reserved too.
 const RESERVED_PREFIX: &str = "webhook-";
 
-/// The headers, or their beginnings, that servers of cloud metadata want to see (AWS, Google, Azure, Oracle, Alibaba, Linode):
-/// should a request ever reach one, it has none of them.
+/// The headers, or their beginnings, that servers of cloud metadata want to see (AWS, Google, Azure, Oracle, Alibaba,
+/// Linode): should a request ever reach one, it has none of them.
 const OF_METADATA: [&str; 5] =
     ["metadata", "x-aws-ec2-metadata-", "x-google-metadata-", "x-aliyun-ecs-metadata-", "x-metadata-"];
 
