@@ -7,7 +7,7 @@ use crate::edge::pages::PREFIX;
 use crate::error::Error;
 use crate::extract::BodyLimit;
 use crate::keys::guard::{Guard, authorize};
-use crate::pages::{self, Standing};
+use crate::pages::{self, AppStatuses};
 use crate::route::{Access, Surface};
 use crate::routes::{DOCUMENTS, routes};
 use crate::stores::amazon::envelope::MAX_BODY_BYTES;
@@ -81,7 +81,7 @@ pub fn router_of(surface: Surface, edge: Shared) -> Router {
             Error::Missing(no_path(surface).to_owned()).into_response()
         })
         .layer(Extension(&DOCUMENTS))
-        .layer(Extension(Standing::default()))
+        .layer(Extension(AppStatuses::default()))
         .with_state(edge)
 }
 

@@ -88,7 +88,7 @@ pub use reports::audit_log::{AuditEntryView, AuditLogFilter};
 pub use reports::check::{CheckedRows, RuleFindings, rules};
 pub use reports::connecting::PlatformProgress;
 pub use reports::customer::{
-    Announcement, AnnouncementStatus, CustomerName, CustomerStanding, DeviceAccess, MoveSince, Past,
+    Announcement, AnnouncementStatus, CustomerName, CustomerStatus, DeviceAccess, MoveSince, Past,
 };
 pub use reports::deliveries::{AttemptView, DeliveryFilter, DeliveryView, SentBody};
 pub use reports::device_events::{

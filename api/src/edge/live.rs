@@ -21,7 +21,7 @@ const NEXT_AFTER: Duration = Duration::from_secs(15);
 /// Number of bytes of a mark: enough that two states hardly ever have the same one.
 const MARK_BYTES: usize = 4;
 
-/// What somebody has seen: for each kind of thing a mark, which differs when such a thing changed. It shows no number.
+/// What a client has seen: for each kind of row a change token, an opaque hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Marks(Vec<(&'static str, String)>);
 
@@ -81,7 +81,7 @@ pub struct Holder {
     pub key: Option<KeyId>,
 }
 
-/// The place of an open stream. Dropping it frees it.
+/// The slot of an open stream. Dropping it frees it.
 #[derive(Debug)]
 pub struct OpenStream {
     live: Live,
@@ -114,7 +114,7 @@ impl Live {
         self.0.stopped.send_replace(true);
     }
 
-    /// When the last change was seen: who began to read the tables later has it. `None` while nobody listens, since
+    /// When the last change was seen: a reader that starts later already sees it. `None` while nobody listens, since
     /// nobody sees changes then.
     #[must_use]
     pub fn changed_at(&self) -> Option<Instant> {
@@ -125,11 +125,11 @@ impl Live {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a stream, if neither this holder nor all of them have too many.
+    /// A slot for a stream, if neither this holder nor all of them have too many.
     ///
     /// # Errors
     /// 429 for one too many.
-    pub fn place(&self, holder: Holder) -> Result<OpenStream, Error> {
+    pub fn slot(&self, holder: Holder) -> Result<OpenStream, Error> {
         let mut open = self.open();
         let what = match (open.get(&holder).copied().unwrap_or(0), open.values().sum::<usize>()) {
             (OF_ONE.., _) => "this key or sign-in (4 streams are open)",
@@ -197,12 +197,12 @@ mod tests {
     fn one_holder_has_four_streams_and_all_have_sixty_four() {
         let holder = |number: usize| Holder { sign_in: None, key: Some(KeyId::new(Uuid::from_u128(number as u128))) };
         let live = Live::default();
-        let mut places: Vec<_> = (0..OF_ALL).filter_map(|number| live.place(holder(number / OF_ONE)).ok()).collect();
-        assert_eq!((OF_ONE, places.len()), (4, 64));
-        let is_free = |number: usize| live.place(holder(number)).is_ok();
-        assert!(!is_free(0) && !is_free(OF_ALL), "all places are taken, also for who has none");
-        drop(places.pop());
-        assert!(!is_free(0) && is_free(OF_ALL), "who has four gets no other");
+        let mut slots: Vec<_> = (0..OF_ALL).filter_map(|number| live.slot(holder(number / OF_ONE)).ok()).collect();
+        assert_eq!((OF_ONE, slots.len()), (4, 64));
+        let is_free = |number: usize| live.slot(holder(number)).is_ok();
+        assert!(!is_free(0) && !is_free(OF_ALL), "all slots are taken, even for a holder without one");
+        drop(slots.pop());
+        assert!(!is_free(0) && is_free(OF_ALL), "a holder of four gets no other");
     }
 
     #[test]

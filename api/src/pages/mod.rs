@@ -35,7 +35,7 @@ mod text;
 mod visit;
 
 pub use guard::{enter, serve};
-pub use home::Standing;
+pub use home::AppStatuses;
 
 use crate::edge::Shared;
 use crate::error::{Error, Problem};

@@ -14,7 +14,7 @@ use domain::user::{
 use domain::{AppId, Environment, Timestamp, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use storage::{Announcement, AnnouncementStatus, App, CustomerName, CustomerStanding, MoveSince, Past};
+use storage::{Announcement, AnnouncementStatus, App, CustomerName, CustomerStatus, MoveSince, Past};
 
 /// Which customer, and when: exactly one of `external_id`, `app_user_id` and `user_id`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -145,34 +145,34 @@ pub async fn show(
         return Err(Error::invalid("external_id", "exactly one of `external_id`, `app_user_id` and `user_id`"));
     };
     let environment = query.environment.unwrap_or_default();
-    let standing = match query.at {
+    let status = match query.at {
         Some(at) => edge.store.customer_state_at(app.id, name, Past { at, environment }).await,
         None => edge.store.customer_state(app.id, name, environment).await,
     };
-    let standing = standing.map_err(unknown_customer)?;
-    let revision = standing.user_revision;
-    Ok(Tagged { revision: Some(revision), body: CustomerStateShown::of(standing, environment, query.at), known })
+    let status = status.map_err(unknown_customer)?;
+    let revision = status.user_revision;
+    Ok(Tagged { revision: Some(revision), body: CustomerStateShown::of(status, environment, query.at), known })
 }
 
 impl CustomerStateShown {
-    fn of(standing: CustomerStanding, environment: Environment, at: Option<Timestamp>) -> Self {
-        let (entitlements, skus, journey, devices) = standing.state.map_or((None, None, None, None), |state| {
+    fn of(status: CustomerStatus, environment: Environment, at: Option<Timestamp>) -> Self {
+        let (entitlements, skus, journey, devices) = status.state.map_or((None, None, None, None), |state| {
             let journey = Some(state.customer_journey_state);
             (Some(state.active_entitlements), Some(state.active_skus), journey, Some(state.devices))
         });
         Self {
-            user_id: standing.user_id,
-            user_revision: standing.user_revision,
+            user_id: status.user_id,
+            user_revision: status.user_revision,
             environment,
-            external_ids: customer_ids(standing.external_id.as_deref(), &standing.app_user_ids),
+            external_ids: customer_ids(status.external_id.as_deref(), &status.app_user_ids),
             active_entitlements: entitlements,
             active_skus: skus,
             customer_journey_state: journey,
             devices,
-            purchases: standing.purchases,
+            purchases: status.purchases,
             at,
-            announcement: standing.announcement.map(AnnouncementShown::from),
-            moved_since: standing.moved_since,
+            announcement: status.announcement.map(AnnouncementShown::from),
+            moved_since: status.moved_since,
         }
     }
 }

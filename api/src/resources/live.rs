@@ -39,7 +39,7 @@ struct Ticks {
     waiting: VecDeque<Event>,
     edge: Shared,
     caller: Caller,
-    _place: OpenStream,
+    _slot: OpenStream,
 }
 
 impl Ticks {
@@ -47,7 +47,7 @@ impl Ticks {
     fn stream(
         edge: &Shared,
         caller: Caller,
-        place: OpenStream,
+        slot: OpenStream,
         since: Option<Marks>,
     ) -> impl Stream<Item = Result<Event, Infallible>> + use<> {
         let (latest, stopped) = edge.pages.live.listen(&edge.store);
@@ -59,7 +59,7 @@ impl Ticks {
             waiting: VecDeque::from([Event::default().retry(RETRY)]),
             edge: edge.clone(),
             caller,
-            _place: place,
+            _slot: slot,
         };
         stream::unfold(ticks, |mut ticks| async move { ticks.next().await.map(|event| (Ok(event), ticks)) })
     }
@@ -142,10 +142,10 @@ pub async fn show(
     LastEvent(last): LastEvent,
     Query(Since { since }): Query<Since>,
 ) -> Result<Changes, Error> {
-    let place = edge.pages.live.place(Holder { sign_in: caller.sign_in, key: caller.key })?;
+    let slot = edge.pages.live.slot(Holder { sign_in: caller.sign_in, key: caller.key })?;
     let since = last.or(since).as_deref().and_then(Marks::parse);
     let comments = KeepAlive::new().interval(COMMENT_EVERY);
-    let answer = Sse::new(Ticks::stream(&edge, caller, place, since)).keep_alive(comments);
+    let answer = Sse::new(Ticks::stream(&edge, caller, slot, since)).keep_alive(comments);
     // A proxy that buffers would deliver ticks late.
     Ok(Changes(([("x-accel-buffering", "no")], answer).into_response()))
 }

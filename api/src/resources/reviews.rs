@@ -27,7 +27,7 @@ pub struct TransferReview {
     to: TransferSide,
     /// When it was stored.
     requested_at: Timestamp,
-    /// The answer, which holds for later logins of the same customer, too; null while nobody has answered.
+    /// The answer, which applies to later logins of the same customer, too; null while nobody has answered.
     answer: Option<ReviewAnswer>,
     /// When it was answered last. Who did, and why, is in the audit log.
     answered_at: Option<Timestamp>,
@@ -43,10 +43,10 @@ pub enum ReviewAnswer {
     Refused,
 }
 
-/// A question that was answered now.
+/// A review that was answered now.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct AnsweredReview {
-    /// The question with its answer.
+    /// The review with its answer.
     #[serde(flatten)]
     review: TransferReview,
     /// What moved by it; null when it was refused, and when no device of the other customer has receipts of the owner
@@ -103,7 +103,7 @@ pub async fn approve(
     Ok(Json(answered.into()))
 }
 
-/// `POST /v1/transfer-reviews/{review_id}/refuse`: the purchases stay, also at each later login of the same customer.
+/// `POST /v1/transfer-reviews/{review_id}/refuse`: the purchases stay, now and at each later login of the same customer.
 pub async fn refuse(
     edge: Acting,
     Id(id): Id<ReviewId>,

@@ -3,7 +3,7 @@
 use super::environments::{buy, list, sandbox};
 use super::world::{Report, World, happened, is_missing, record, reported, secret, story};
 use domain::{CollapseKey, DeviceId, DevicePlace, Environment, NotificationKind, Timestamp, TransitionKind, UserId};
-use storage::{AnnouncementStatus, CustomerName, CustomerStanding, EventFilter, Owner, Page, Past, PurchaseFilter};
+use storage::{AnnouncementStatus, CustomerName, CustomerStatus, EventFilter, Owner, Page, Past, PurchaseFilter};
 use uuid::Uuid;
 
 const PRODUCTION: Environment = Environment::Production;
@@ -17,20 +17,20 @@ fn external(name: &str) -> CustomerName {
 }
 
 /// The names of the active entitlements; `None` where nothing is known of the state.
-fn names(standing: &CustomerStanding) -> Option<Vec<&str>> {
+fn names(standing: &CustomerStatus) -> Option<Vec<&str>> {
     let state = standing.state.as_ref()?;
     Some(state.active_entitlements.iter().map(|one| one.entitlement_ref_id.as_str()).collect())
 }
 
-fn keys(standing: &CustomerStanding) -> Vec<CollapseKey> {
+fn keys(standing: &CustomerStatus) -> Vec<CollapseKey> {
     standing.purchases.iter().map(|one| one.collapse_key).collect()
 }
 
-async fn now(world: &World, name: CustomerName) -> CustomerStanding {
+async fn now(world: &World, name: CustomerName) -> CustomerStatus {
     world.store.customer_state(world.app.id, name, PRODUCTION).await.unwrap()
 }
 
-async fn then(world: &World, name: CustomerName, at: Timestamp) -> CustomerStanding {
+async fn then(world: &World, name: CustomerName, at: Timestamp) -> CustomerStatus {
     let seen = Past { at, environment: PRODUCTION };
     world.store.customer_state_at(world.app.id, name, seen).await.unwrap()
 }

@@ -153,7 +153,7 @@ story! {
         world.claim_verified(here, "r1", "shared");
         let otto = log_in(&world.store, here, "otto").await;
         let [moved] = &otto.transfers[..] else { panic!("{otto:?}") };
-        assert_eq!(moved.announced, [key]);
+        assert_eq!(moved.announced_keys, [key]);
         assert_eq!((world.owner_of(key).await, world.owner_of(expired).await), (otto.user_id, otto.user_id));
         assert_eq!(world.owner_of(other).await, anna, "what the device has no claim of stays");
         let events = world.transfers().split_off(before);

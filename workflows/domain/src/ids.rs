@@ -72,7 +72,7 @@ uuid_ids! {
     SessionId = "session id";
     /// A move of purchases from one user to another.
     TransferId = "transfer id";
-    /// A question whether purchases of one user may move to another one.
+    /// A review whether purchases of one user may move to another one.
     ReviewId = "review id";
     /// A key of the API.
     KeyId = "key id";

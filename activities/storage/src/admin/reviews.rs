@@ -9,7 +9,7 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
-use crate::people::moves::{self, Announced, Author, Cause, Move, MovedDevices};
+use crate::people::moves::{self, Author, Cause, Move, MovedDevices};
 use crate::people::reviews::{self, Review, SELECT};
 use crate::people::transfers::{self as stored, Transfer};
 use crate::purchases::users::StoreCustomer;
@@ -52,7 +52,7 @@ const HELD: Sql = statement! {"
 "};
 
 impl Store {
-    /// The questions of an app that nobody has answered, the oldest first.
+    /// The open reviews of an app, the oldest first.
     pub async fn reviews(&self, app: AppId, page: Page) -> Result<Paged<Review>, Error> {
         let (after, id) = page.pair_or(i64::MIN)?;
         self.read(move |connection| page.read(connection, sql(LIST).bind(app).bind(after).bind(id))).await
@@ -129,7 +129,7 @@ fn let_go(
         return Ok(None);
     }
     let (from, to) = transfers::lock_both(write, review.from_user_id, review.to_user_id)?;
-    let order = Move {
+    let request = Move {
         app: review.app_id,
         from: &from,
         to: &to,
@@ -137,9 +137,9 @@ fn let_go(
         cause: Cause::Admin,
         author: Some(author.clone()),
         undoes: None,
-        announced: Announced::Yes,
+        is_announced: true,
         devices: MovedDevices::None,
     };
-    let moved = moves::carry_out(write, installation, &order)?;
+    let moved = moves::carry_out(write, installation, &request)?;
     stored::find(write.connection, moved.id).map(Some)
 }

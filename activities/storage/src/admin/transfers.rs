@@ -7,7 +7,7 @@ use crate::db::error::Error;
 use crate::db::secrets::random_uuid;
 use crate::db::store::Store;
 use crate::db::writer::Write;
-use crate::people::moves::{self, Announced, Author, Cause, Move, Moved, MovedDevices};
+use crate::people::moves::{self, Author, Cause, Move, Moved, MovedDevices};
 use crate::people::names;
 use crate::people::transfers::{self, Transfer};
 use crate::purchases::users::{self, Raced, StoreCustomer, StoreUser, UserRow};
@@ -99,7 +99,7 @@ fn move_customer(
         names::set(write, target, to)?;
         to_row.external_id = Some(to.clone());
     }
-    let order = Move {
+    let request = Move {
         app: *app,
         from: &from,
         to: &to_row,
@@ -107,10 +107,10 @@ fn move_customer(
         cause: Cause::Admin,
         author: Some(author.clone()),
         undoes: None,
-        announced: Announced::Yes,
+        is_announced: true,
         devices: MovedDevices::None,
     };
-    moves::carry_out(write, installation, &order)
+    moves::carry_out(write, installation, &request)
 }
 
 fn undo(write: &mut Write<'_>, installation: Installation, id: TransferId, author: &Author) -> Result<Moved, Error> {
@@ -124,7 +124,7 @@ fn undo(write: &mut Write<'_>, installation: Installation, id: TransferId, autho
     if !still_owned(write, transfer.app_id, &from, Some(&transfer.moved.customers))? {
         return refused("a customer that it moved has moved on since: move them by `settle customer move`".to_owned());
     }
-    let order = Move {
+    let request = Move {
         app: transfer.app_id,
         from: &from,
         to: &to,
@@ -132,10 +132,10 @@ fn undo(write: &mut Write<'_>, installation: Installation, id: TransferId, autho
         cause: Cause::Undo,
         author: Some(author.clone()),
         undoes: Some(id),
-        announced: Announced::Yes,
+        is_announced: true,
         devices: MovedDevices::Back(transfer.moved.devices),
     };
-    moves::carry_out(write, installation, &order)
+    moves::carry_out(write, installation, &request)
 }
 
 /// Locks two users in the order of their ids, and returns them as they were named.

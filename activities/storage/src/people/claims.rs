@@ -137,7 +137,7 @@ impl Store {
                 return Ok(ClaimStep::Done(ClaimStatus::Verified));
             };
             let row = purchase::find(write.connection, key)?;
-            let status = match standing(write.connection, key, row.as_ref())? {
+            let status = match claimed_purchase(write.connection, key, row.as_ref())? {
                 ClaimedPurchase::Verified(customer) if customer == pending.app_user_id => {
                     return pending.verify_known(write, installation, &secrets);
                 }
@@ -189,7 +189,7 @@ enum ClaimedPurchase {
     Unknown,
 }
 
-fn standing(
+fn claimed_purchase(
     connection: &mut AnyConnection,
     key: CollapseKey,
     row: Option<&PurchaseRow>,

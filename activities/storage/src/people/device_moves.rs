@@ -9,7 +9,7 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::writer::Write;
 use crate::events::alarms;
-use crate::people::moves::{self, Announced, Cause, Move, Moved, MovedDevices};
+use crate::people::moves::{self, Cause, Move, Moved, MovedDevices};
 use crate::people::reviews;
 use crate::purchases::users::{StoreCustomer, UserRow};
 use domain::{AppId, DevicePlace};
@@ -47,7 +47,7 @@ pub fn move_customers(
     if !reviews::may_move(write, app, place.platform, from.id, to.id)? {
         return Ok(None);
     }
-    let order = Move {
+    let request = Move {
         app,
         from,
         to,
@@ -55,10 +55,10 @@ pub fn move_customers(
         cause: Cause::Login,
         author: None,
         undoes: None,
-        announced: Announced::Yes,
+        is_announced: true,
         devices: MovedDevices::None,
     };
-    let moved = moves::carry_out(write, installation, &order)?;
+    let moved = moves::carry_out(write, installation, &request)?;
     let before: Option<i64> = sql(RECENT).bind(app).bind(write.now()?.minus(DAY)).value(write.connection)?;
     let entry = AuditEntry::on(app, moved.id).before(json!({ "user_id": from.id })).after(json!({ "user_id": to.id }));
     entry.record(write, &Actor::named(&format!("device {}", place.device)), OPERATION)?;

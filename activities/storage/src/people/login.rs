@@ -114,7 +114,7 @@ fn log_in(write: &mut Write<'_>, installation: Installation, login: &Login) -> R
     let mut transfers = Vec::new();
     // Apps log in at each start. What a person took back, or another device's login moved since, stays where it is.
     if seen.is_repeated() {
-        // A question for which there was no room, or no policy, is stored now.
+        // A review for which there was no room, or no policy, is stored now.
         for owner in rows.values().filter(|row| row.id != target && row.external_id.is_some()) {
             reviews::may_move(write, app, place.platform, owner.id, target)?;
         }
@@ -132,7 +132,7 @@ fn log_in(write: &mut Write<'_>, installation: Installation, login: &Login) -> R
                 None => continue,
             }
         };
-        if !moved.announced.is_empty() {
+        if !moved.announced_keys.is_empty() {
             to.revision = to.revision.saturating_add(1);
             transfers.push(moved);
         }

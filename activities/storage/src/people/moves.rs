@@ -32,21 +32,6 @@ stored! {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Announced {
-    /// Each purchase that gives access is announced by two events.
-    Yes,
-    /// Nobody knows a state of the former owner: the purchases are announced by their new owner's id alone.
-    No,
-}
-
-impl Announced {
-    /// Whether the end of an anonymous user is announced: a state of theirs was.
-    const fn after(former: &UserRow) -> Self {
-        if former.revision > 0 { Self::Yes } else { Self::No }
-    }
-}
-
 /// Who made a change, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Author {
@@ -65,7 +50,9 @@ pub struct Move<'a> {
     pub author: Option<Author>,
     /// The transfer that it takes back.
     pub undoes: Option<TransferId>,
-    pub announced: Announced,
+    /// Whether each purchase that gives access is announced by two events. Else no state of the former owner was
+    /// announced, and the new owner's id announces the purchases.
+    pub is_announced: bool,
     pub devices: MovedDevices,
 }
 
@@ -75,15 +62,15 @@ pub enum MovedDevices {
     None,
     /// All: the former owner becomes the new one.
     All,
-    /// Those that a merge moved, if they still belong to the former owner.
+    /// Undo: devices that the merge moved and that are still `from`'s.
     Back(BTreeSet<DevicePlace>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moved {
     pub id: TransferId,
-    /// The purchases that were announced, in the order of their keys.
-    pub announced: Vec<CollapseKey>,
+    /// The announced purchases, in request.
+    pub announced_keys: Vec<CollapseKey>,
 }
 
 row! {
@@ -125,7 +112,7 @@ const MOVE_CUSTOMER: Sql = statement! {"
 
 const MOVE_PURCHASE: Sql = statement!("UPDATE purchases SET user_id = ? WHERE collapse_key = ?");
 
-const COUNT: Sql = statement! {"
+const COUNT_TRANSFERS_FROM: Sql = statement! {"
     SELECT COUNT(*) AS value
     FROM transfers
     WHERE from_user_id = ?
@@ -141,11 +128,11 @@ pub fn customers(connection: &mut AnyConnection, user: UserId) -> Result<BTreeSe
 
 /// Carries out a move. The rows of both users are locked, and the revisions in them are those before it: where purchases are
 /// announced, it raises both by one.
-pub fn carry_out(write: &mut Write<'_>, installation: Installation, order: &Move<'_>) -> Result<Moved, Error> {
-    let (from, to) = (order.from, order.to);
+pub fn carry_out(write: &mut Write<'_>, installation: Installation, request: &Move<'_>) -> Result<Moved, Error> {
+    let (from, to) = (request.from, request.to);
     let epoch = write.epoch()?;
     let all = customers(write.connection, from.id)?;
-    let moving: BTreeSet<StoreCustomer> = match &order.customers {
+    let moving: BTreeSet<StoreCustomer> = match &request.customers {
         Some(chosen) => all.intersection(chosen).cloned().collect(),
         None => all,
     };
@@ -156,14 +143,15 @@ pub fn carry_out(write: &mut Write<'_>, installation: Installation, order: &Move
     for key in &keys {
         rows.push(purchase::lock(write, *key)?);
     }
-    let entitling = match order.announced {
-        Announced::Yes => transferred::entitling(write.connection, order.app, from.id)?,
-        Announced::No => BTreeSet::new(),
+    let entitling = if request.is_announced {
+        transferred::entitling(write.connection, request.app, from.id)?
+    } else {
+        BTreeSet::new()
     };
     for customer in &moving {
         sql(MOVE_CUSTOMER)
             .bind(to.id)
-            .bind(order.app)
+            .bind(request.app)
             .bind(customer.store.as_str())
             .bind(customer.app_user_id.as_str())
             .bind(from.id)
@@ -174,15 +162,15 @@ pub fn carry_out(write: &mut Write<'_>, installation: Installation, order: &Move
         sql(MOVE_PURCHASE).bind(to.id).bind(*key).later(write.connection)?;
     }
     if !keys.is_empty() {
-        user_leases::hand_over(write, order.app, from.id, to.id)?;
+        user_leases::hand_over(write, request.app, from.id, to.id)?;
     }
     // The events show the devices as their users' after the move.
-    let devices = match &order.devices {
+    let devices = match &request.devices {
         MovedDevices::None => BTreeSet::new(),
         MovedDevices::All => device_users::move_all(write, from.id, to.id)?,
         MovedDevices::Back(devices) => device_users::move_back(write, devices, from.id, to.id)?,
     };
-    let number: Option<i64> = sql(COUNT).bind(from.id).value(write.connection)?;
+    let number: Option<i64> = sql(COUNT_TRANSFERS_FROM).bind(from.id).value(write.connection)?;
     let id = TransferId::of(from.id, epoch, number.unwrap_or(0));
     let (announced, silent): (Vec<_>, Vec<_>) =
         keys.iter().copied().zip(rows).partition(|(key, _)| entitling.contains(key));
@@ -190,16 +178,16 @@ pub fn carry_out(write: &mut Write<'_>, installation: Installation, order: &Move
         let raised = |user: &UserRow, revision| UserRow { revision, ..user.clone() };
         let from = raised(from, users::raise_revision(write, from)?);
         let to = raised(to, users::raise_revision(write, to)?);
-        let handover = Handover { installation, app: order.app, id, from: &from, to: &to };
+        let handover = Handover { installation, app: request.app, id, from: &from, to: &to };
         handover.announce(write, &announced)?;
     }
     for (key, _) in &silent {
         purchase::recheck(write, purchase::Urgency::Person, OF_KEY, [(*key).into()])?;
     }
-    let announced: Vec<CollapseKey> = announced.into_iter().map(|(key, _)| key).collect();
-    let moved = MovedRows { customers: moving, announced: announced.clone(), devices };
-    transfers::insert(write, &NewTransfer { id, order, moved: &moved })?;
-    Ok(Moved { id, announced })
+    let announced_keys: Vec<CollapseKey> = announced.into_iter().map(|(key, _)| key).collect();
+    let moved = MovedRows { customers: moving, announced: announced_keys.clone(), devices };
+    transfers::insert(write, &NewTransfer { id, request, moved: &moved })?;
+    Ok(Moved { id, announced_keys })
 }
 
 impl OwnedKey {
@@ -236,7 +224,8 @@ pub fn merge(
     to: &UserRow,
 ) -> Result<Moved, Error> {
     sql(MOVE_ANALYTICS_DEVICE).bind(from.id).bind(to.id).later(write.connection)?;
-    let (announced, devices) = (Announced::after(from), MovedDevices::All);
-    let order = Move { app, from, to, customers: None, cause, author: None, undoes: None, announced, devices };
-    carry_out(write, installation, &order)
+    // The end of an anonymous user is announced if a state of theirs was.
+    let (is_announced, devices) = (from.revision > 0, MovedDevices::All);
+    let request = Move { app, from, to, customers: None, cause, author: None, undoes: None, is_announced, devices };
+    carry_out(write, installation, &request)
 }

@@ -1,5 +1,5 @@
-//! Questions whether purchases of one named customer may go with a device to another one. There is one question for both
-//! customers, which an alarm shows, and its answer is kept.
+//! Transfer reviews: may a named customer's purchases follow a device to another customer? There is one review per pair of
+//! customers, which an alarm shows, and its answer is permanent.
 
 use crate::db::alarm::About;
 use crate::db::connection::AnyConnection;
@@ -10,8 +10,8 @@ use crate::db::writer::Write;
 use crate::events::alarms;
 use domain::{AlarmId, AppId, PlatformId, ReviewId, Timestamp, TransferPolicy, UserId};
 
-/// Maximum number of questions about one former owner that wait. Beyond it nothing moves, and a later login brings the
-/// question again.
+/// Maximum number of open reviews of one former owner. Beyond it nothing moves, and a later login requests the review
+/// again.
 const MAX_OPEN: i64 = 20;
 const KIND: &str = "transfer_wanted";
 
@@ -66,7 +66,7 @@ const ANSWER: Sql = statement!("SELECT is_approved FROM transfer_reviews WHERE i
 
 const FIND: Sql = statement!("SELECT {SELECT} WHERE r.id = ?");
 
-const OPEN: Sql = statement! {"
+const COUNT_OPEN: Sql = statement! {"
     SELECT COUNT(*) AS value
     FROM transfer_reviews
     WHERE from_user_id = ? AND answered_at IS NULL
@@ -77,8 +77,8 @@ const REQUEST: Sql = statement! {"
     VALUES (?, ?, ?, ?, ?, ?)
 "};
 
-/// Whether a device of this platform may move what one named customer has to another now. Where a person has to answer first,
-/// the question is stored when it is new. A refusal holds under every policy. Both users are locked.
+/// Whether a named customer's purchases may follow a device of this platform to another customer now. Under the policy
+/// `review` a new pair of customers gets a review. A refusal holds under every policy. Both users are locked.
 pub fn may_move(
     write: &mut Write<'_>,
     app: AppId,
@@ -95,7 +95,7 @@ pub fn may_move(
         (TransferPolicy::Immediate, _) | (TransferPolicy::Review, Some(Some(true))) => return Ok(true),
         (TransferPolicy::Review, None) => {}
     }
-    let open: Option<i64> = sql(OPEN).bind(from).value(write.connection)?;
+    let open: Option<i64> = sql(COUNT_OPEN).bind(from).value(write.connection)?;
     if open.unwrap_or(0) < MAX_OPEN {
         let request = sql(REQUEST).bind(id).bind(app).bind(platform).bind(from).bind(to);
         request.bind(write.now()?).later(write.connection)?;

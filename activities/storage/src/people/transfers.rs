@@ -38,7 +38,7 @@ impl MovedRows {
 /// A transfer that is to be stored.
 pub struct NewTransfer<'a> {
     pub id: TransferId,
-    pub order: &'a Move<'a>,
+    pub request: &'a Move<'a>,
     pub moved: &'a MovedRows,
 }
 
@@ -99,19 +99,19 @@ const OF_USER: Sql = statement! {"
 "};
 
 pub fn insert(write: &mut Write<'_>, new: &NewTransfer<'_>) -> Result<(), Error> {
-    let NewTransfer { id, order, moved } = new;
+    let NewTransfer { id, request, moved } = new;
     let moved = serde_json::to_string(moved)
         .map_err(|cause| Error::corrupt_by("a transfer cannot be written as JSON", cause))?;
     insert!(transfers {
         id: *id,
-        app_id: order.app,
-        from_user_id: order.from.id,
-        to_user_id: order.to.id,
-        cause: order.cause,
+        app_id: request.app,
+        from_user_id: request.from.id,
+        to_user_id: request.to.id,
+        cause: request.cause,
         moved,
-        author: order.author.as_ref().map(|author| author.by.as_str()),
-        reason: order.author.as_ref().map(|author| author.reason.as_str()),
-        undoes: order.undoes,
+        author: request.author.as_ref().map(|author| author.by.as_str()),
+        reason: request.author.as_ref().map(|author| author.reason.as_str()),
+        undoes: request.undoes,
         created_at: write.now()?,
     })
     .run(write.connection)

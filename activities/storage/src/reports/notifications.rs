@@ -135,8 +135,8 @@ const NOT_SETTLED: Clause = clause! {&[LIST, FLOOR], hot "notifications_not_sett
     n.outcome IN ('refused', 'discarded', 'unknown', 'given_up') AND n.outcome = ?
 "};
 const HAS_OUTCOME: Clause = clause!(&[LIST], "n.outcome || '' = ?");
-/// The outcome `open` of the API: open or waiting.
-const WITHOUT_OUTCOME: Clause = clause!(&[LIST], "n.outcome IS NULL");
+/// The filter `open` of the API: no outcome yet, including what waits, unlike `OPEN` of the inbox.
+const OPEN: Clause = clause!(&[LIST], "n.outcome IS NULL");
 const SINCE: Clause = clause!(&[LIST], "n.accepted_at + 0 >= ?");
 const BEFORE: Clause = clause!(&[LIST], "n.accepted_at + 0 < ?");
 
@@ -189,7 +189,7 @@ fn conditions(filter: NotificationFilter) -> (Vec<Indexed<'static>>, Vec<Conditi
     let NotificationFilter { app, platform, outcome, from, until } = filter;
     let (mut indexed, mut others): (Vec<Indexed<'static>>, Vec<Condition<'static>>) = Default::default();
     match outcome {
-        Some(OutcomeFilter::Open) => others.push((WITHOUT_OUTCOME, None)),
+        Some(OutcomeFilter::Open) => others.push((OPEN, None)),
         Some(OutcomeFilter::Is(outcome @ (Outcome::Settled | Outcome::NoChange | Outcome::Duplicate))) => {
             others.push((HAS_OUTCOME, Some(outcome.into())));
         }

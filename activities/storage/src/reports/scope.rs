@@ -19,7 +19,7 @@ pub enum Subject {
     Event,
     Delivery,
     Transfer,
-    /// A question whether purchases may move.
+    /// A transfer review: whether purchases may move.
     Review,
     Key,
     /// A sign-in of a person at the page.

@@ -46,19 +46,19 @@ pub struct AppStatus {
     hour: Hour,
 }
 
-/// How each app stands, and all of them, for all who look. The router passes it as an extension.
-pub type Standing = Arc<Recent<Option<AppId>, AppStatus>>;
+/// The status of each app, and of all of them, for all visitors. The router passes it as an extension.
+pub type AppStatuses = Arc<Recent<Option<AppId>, AppStatus>>;
 
 /// `GET /ui/`
 async fn show(
     State(edge): State<Shared>,
-    Extension(known): Extension<Standing>,
+    Extension(known): Extension<AppStatuses>,
     visit: Visit,
     caller: Caller,
 ) -> Result<Response, Error> {
     let app = caller.app(&edge, visit.app).await?;
     let changed_at = || edge.pages.live.changed_at();
-    let read = async || Ok::<_, Error>((visit.marks.clone(), standing(&edge, app).await?));
+    let read = async || Ok::<_, Error>((visit.marks.clone(), status(&edge, app).await?));
     let found = known.of(app, changed_at, read).await?;
     let query = app.map_or_else(String::new, |app| format!("?app_id={app}"));
     let place = PageAddress {
@@ -73,7 +73,7 @@ async fn show(
     shown(&visit, &HomePage::new(&frame, &visit, &found.value), &found.value.found)
 }
 
-async fn standing(edge: &Edge, app: Option<AppId>) -> Result<AppStatus, Error> {
+async fn status(edge: &Edge, app: Option<AppId>) -> Result<AppStatus, Error> {
     let found = edge.store.overview(app).await?;
     let raised = AlarmFilter { app_id: app, open: Some(true), ..AlarmFilter::default() };
     let alarms = edge.store.alarms_of(raised, Page { cursor: None, limit: ALARMS }).await?.items;

@@ -191,8 +191,8 @@ pub struct HomePage<'a> {
 
 impl<'a> HomePage<'a> {
     #[must_use]
-    pub fn new(frame: &'a Frame, visit: &Visit, standing: &AppStatus) -> Self {
-        let AppStatus { found, alarms, health, steps, hour } = standing;
+    pub fn new(frame: &'a Frame, visit: &Visit, status: &AppStatus) -> Self {
+        let AppStatus { found, alarms, health, steps, hour } = status;
         let (tone, sentence) = in_a_sentence(found, *health, alarms.len());
         let label = match tone {
             Tone::Good => "All is well",

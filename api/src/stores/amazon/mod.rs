@@ -94,7 +94,7 @@ struct Received<'a> {
     recipient: &'a Recipient,
     envelope: &'a Envelope<'a>,
     arn: Arn<'a>,
-    standing: TopicStatus,
+    topic_status: TopicStatus,
 }
 
 impl Amazon {
@@ -197,21 +197,21 @@ impl Amazon {
         envelope.check_time(now)?;
         certificate::check_url(&envelope.certificate_url, &arn)?;
         topic::check_link(&envelope, &arn)?;
-        let mut standing = topic::standing(&recipient.topics, arn.text);
+        let mut topic_status = topic::status(&recipient.topics, arn.text);
         // The cached state is enough for notifications of pinned topics. Everything else needs the current state.
-        if standing != TopicStatus::Pinned || matches!(envelope.kind, Kind::SubscriptionConfirmation(_)) {
+        if topic_status != TopicStatus::Pinned || matches!(envelope.kind, Kind::SubscriptionConfirmation(_)) {
             recipient = self.recipients.read(intake.store, ingress_key, now).await?;
-            standing = topic::standing(&recipient.topics, arn.text);
+            topic_status = topic::status(&recipient.topics, arn.text);
         }
         let approval = topic::approval(&recipient.topics, &arn, &self.settings.auto_confirm_accounts);
-        let course = topic::course(&envelope, standing, approval)?;
+        let course = topic::course(&envelope, topic_status, approval)?;
         let samples = self.samples.as_ref();
         let signer = match samples.and_then(|one| one.key(recipient.platform.id, &envelope.certificate_url)) {
             Some(key) => key.check_dates(now).map(|()| key)?,
             None => self.keyring.key(&envelope.certificate_url, arn.region, now).await?,
         };
         signature::verify(&envelope, &signer.key)?;
-        let received = Received { intake, recipient: &recipient, envelope: &envelope, arn, standing };
+        let received = Received { intake, recipient: &recipient, envelope: &envelope, arn, topic_status };
         match course {
             Course::Accept => {
                 log_age(&recipient.platform, &envelope, now);

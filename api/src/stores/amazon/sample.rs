@@ -2,7 +2,7 @@
 //! on its own platform and on those that it was started for.
 
 use super::signer::{Header, Sample, Signer};
-use super::topic::{Arn, TopicStatus, standing};
+use super::topic::{Arn, TopicStatus, status};
 use super::{Amazon, Answer, envelope};
 use crate::clock;
 use crate::dispatch::Dispatch;
@@ -106,7 +106,7 @@ impl Amazon {
         let topics = store.topics(platform.id).await.map_err(|_| NoSample::Unavailable)?;
         let arns = topics.iter().map(|topic| topic.arn.as_str());
         let mut followed = arns.filter(|arn| {
-            standing(&topics, arn) == TopicStatus::Pinned && Arn::read(arn).is_ok_and(|read| read.region == region)
+            status(&topics, arn) == TopicStatus::Pinned && Arn::read(arn).is_ok_and(|read| read.region == region)
         });
         let topic_arn = followed.next().ok_or_else(|| NoSample::NoTopic(region.to_owned()))?;
         let store_type = wanted.store_type.unwrap_or(TYPES[0].0);

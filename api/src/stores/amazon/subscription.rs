@@ -70,7 +70,7 @@ impl Amazon {
 /// Marks the subscription of a pinned topic as ended, and raises an alarm. That of a topic without approval is no loss.
 pub(super) async fn end(received: Received<'_>) -> Result<&'static str, Refusal> {
     let platform = received.recipient.platform.id;
-    if received.standing != TopicStatus::Pinned {
+    if received.topic_status != TopicStatus::Pinned {
         return Ok("unsubscription noted");
     }
     let marked = received.intake.store.mark_unsubscribed(platform, received.arn.text).await;

@@ -87,7 +87,7 @@ fn is_name(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-/// The standing of a topic with a platform.
+/// The status of a topic with a platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TopicStatus {
     /// It may send. A topic whose subscription ended stays pinned, because it was trusted once.
@@ -98,9 +98,9 @@ pub enum TopicStatus {
     Unknown,
 }
 
-/// Looks up the standing of a topic among the platform's topics.
+/// Looks up the status of a topic among the platform's topics.
 #[must_use]
-pub fn standing(topics: &[Topic], arn: &str) -> TopicStatus {
+pub fn status(topics: &[Topic], arn: &str) -> TopicStatus {
     let Some(topic) = topics.iter().find(|topic| topic.arn == arn) else { return TopicStatus::Unknown };
     match topic.state {
         TopicState::Configured | TopicState::Confirmed | TopicState::Unsubscribed => TopicStatus::Pinned,
@@ -121,8 +121,7 @@ pub enum Approval {
 /// Decides whether an operator must approve a topic that the platform does not follow.
 #[must_use]
 pub fn approval(topics: &[Topic], arn: &Arn<'_>, accounts: &[String]) -> Approval {
-    let follows_one =
-        topics.iter().any(|topic| standing(std::slice::from_ref(topic), &topic.arn) == TopicStatus::Pinned);
+    let follows_one = topics.iter().any(|topic| status(std::slice::from_ref(topic), &topic.arn) == TopicStatus::Pinned);
     let is_automatic = !follows_one && accounts.iter().any(|account| account == arn.account);
     if is_automatic { Approval::NotNeeded } else { Approval::Needed }
 }
@@ -145,7 +144,7 @@ const AMAZON_ACCOUNT: &str = "033616359524";
 #[must_use]
 pub fn gives_way(topics: &[Topic], new: &Arn<'_>, accounts: &[String]) -> Option<TopicId> {
     let owner = |topic: &Topic| Arn::read(&topic.arn).map(|arn| arn.account.to_owned()).unwrap_or_default();
-    let is_pinned = |topic: &&Topic| standing(std::slice::from_ref(*topic), &topic.arn) == TopicStatus::Pinned;
+    let is_pinned = |topic: &&Topic| status(std::slice::from_ref(*topic), &topic.arn) == TopicStatus::Pinned;
     let mut known = vec![AMAZON_ACCOUNT.to_owned()];
     known.extend(accounts.iter().cloned().chain(topics.iter().filter(is_pinned).map(owner)));
     let pending =
@@ -179,8 +178,8 @@ pub enum Course {
 ///
 /// # Errors
 /// The topic may not send this message to the platform.
-pub fn course(envelope: &Envelope<'_>, standing: TopicStatus, approval: Approval) -> Result<Course, Refusal> {
-    match (&envelope.kind, standing) {
+pub fn course(envelope: &Envelope<'_>, status: TopicStatus, approval: Approval) -> Result<Course, Refusal> {
+    match (&envelope.kind, status) {
         (_, TopicStatus::Rejected) => Err(Refusal::TopicNotAllowed("topic was rejected")),
         (Kind::Notification { .. }, TopicStatus::Pinned) => Ok(Course::Accept),
         (Kind::Notification { .. }, TopicStatus::Pending(topic)) => Ok(Course::AcceptWaiting(topic)),

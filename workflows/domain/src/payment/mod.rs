@@ -72,9 +72,9 @@ pub struct Payment {
     /// The number of the paid term, from 1; a negative number, unique in the purchase, if terms cannot be counted.
     pub number: i64,
     /// The index of the transition that announces it.
-    pub place: usize,
+    pub index: usize,
     /// The index of another transition that announces the same payment: a conversion is announced as a renewal too.
-    pub other_place: Option<usize>,
+    pub other_index: Option<usize>,
     /// When it was paid, by the store.
     pub at: Option<Timestamp>,
     /// Whether its price is the price in the record; false if the plan changed after it.
@@ -157,7 +157,7 @@ pub fn payments(transitions: &[Transition], purchase: &Purchase, paid: &BTreeSet
     let mut found = candidates(transitions, purchase);
     // The record has the price of the plan after the last change; payments before that change had another price.
     let change = transitions.iter().rposition(|one| one.kind == TransitionKind::PlanChanged);
-    let of_change = found.iter().rposition(|payment| change.is_some_and(|change| payment.place <= change));
+    let of_change = found.iter().rposition(|payment| change.is_some_and(|change| payment.index <= change));
     found.iter_mut().take(of_change.unwrap_or(0)).for_each(|payment| payment.is_priced = false);
     let mut taken = paid.clone();
     found.retain_mut(|payment| {
@@ -177,17 +177,17 @@ fn candidates(transitions: &[Transition], purchase: &Purchase) -> Vec<Payment> {
         let counted = one.cycle.and_then(|cycle| i64::try_from(cycle).ok());
         counted.unwrap_or_else(|| i64::from(purchase.is_one_time_purchase()))
     };
-    let payment = |kind, place, one: &Transition| Payment {
+    let payment = |kind, index, one: &Transition| Payment {
         kind,
         number: number(one),
-        place,
-        other_place: None,
+        index,
+        other_index: None,
         at: one.at,
         is_priced: true,
     };
     let mut found: Vec<Payment> = Vec::new();
     let mut conversion: Option<usize> = None;
-    for (place, one) in transitions.iter().enumerate() {
+    for (index, one) in transitions.iter().enumerate() {
         let kind = match one.kind {
             TransitionKind::TrialConverted => {
                 conversion = Some(found.len());
@@ -196,7 +196,7 @@ fn candidates(transitions: &[Transition], purchase: &Purchase) -> Vec<Payment> {
             TransitionKind::Renewed | TransitionKind::Recovered => {
                 let converted = conversion.take().and_then(|at| found.get_mut(at));
                 if let Some(converted) = converted {
-                    converted.other_place = Some(place);
+                    converted.other_index = Some(index);
                     continue;
                 }
                 if one.kind == TransitionKind::Renewed { EntryKind::Renewal } else { EntryKind::Recovery }
@@ -207,7 +207,7 @@ fn candidates(transitions: &[Transition], purchase: &Purchase) -> Vec<Payment> {
             }
             _ => continue,
         };
-        found.push(payment(kind, place, one));
+        found.push(payment(kind, index, one));
     }
     found
 }

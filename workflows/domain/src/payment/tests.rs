@@ -35,7 +35,7 @@ type Case<'a> = (&'a [(TransitionKind, u64)], &'a [Found]);
 
 fn found(kinds: &[(TransitionKind, u64)], purchase: &Purchase, paid: &[i64]) -> Vec<Found> {
     let paid: BTreeSet<i64> = paid.iter().copied().collect();
-    let shown = |one: Payment| (one.kind, one.number, one.place, one.other_place, one.is_priced);
+    let shown = |one: Payment| (one.kind, one.number, one.index, one.other_index, one.is_priced);
     payments(&happened(kinds), purchase, &paid).into_iter().map(shown).collect()
 }
 

@@ -79,7 +79,7 @@ fn one_waits(seq: i64) -> Loaded {
     Loaded { notifications: vec![(seq, notification)], newest_seq: seq, ..nothing_waits() }
 }
 
-const fn quiet(through: i64) -> SettlingStart {
+const fn after_window(through: i64) -> SettlingStart {
     SettlingStart { through, is_early: false, mode: SettlingMode::Due }
 }
 
@@ -143,7 +143,7 @@ fn a_cap_that_load_reports_as_over_settles_in_an_open_window() {
 }
 
 #[test]
-fn a_cap_of_rows_that_are_settled_already_cuts_no_later_window() {
+fn a_settled_rows_cap_does_not_shorten_a_later_window() {
     let mut state = State::default();
     state.notified(&Notified { cap: Some(Duration::from_secs(10)), ..notified(2) }, at(0));
     assert_eq!(state.next(at(10 * SECOND)), Next::Settle(SettlingMode::Due));
@@ -201,7 +201,7 @@ fn a_signal_during_settling_opens_the_next_window() {
         SettlingStart { through: 1, is_early: false, mode: SettlingMode::Due }
     );
     state.notified(&notified(2), at(WINDOW));
-    assert!(state.loaded(&one_waits(1), quiet(1), at(WINDOW)));
+    assert!(state.loaded(&one_waits(1), after_window(1), at(WINDOW)));
     assert_eq!(state.next(at(WINDOW)), Next::Sleep(at(2 * WINDOW)));
 }
 
@@ -231,7 +231,7 @@ fn rows_without_a_signal_rearm_the_window_once() {
     state.notified(&notified(1), at(0));
     state.begin(SettlingMode::Due, at(WINDOW));
     let younger = Loaded { quiet: Duration::from_secs(5), ..one_waits(2) };
-    assert!(!state.loaded(&younger, quiet(1), at(WINDOW)));
+    assert!(!state.loaded(&younger, after_window(1), at(WINDOW)));
     assert_eq!(state.through, 2);
     assert_eq!(state.next(at(WINDOW)), Next::Sleep(at(WINDOW + 5 * SECOND)));
 }
@@ -245,7 +245,7 @@ fn a_flush_ignores_the_window_but_never_a_hold() {
     assert!(!state.begin(SettlingMode::Flush, at(0)).is_early);
     assert!(state.loaded(
         &Loaded { quiet: Duration::from_secs(5), ..one_waits(2) },
-        SettlingStart { mode: SettlingMode::Flush, ..quiet(1) },
+        SettlingStart { mode: SettlingMode::Flush, ..after_window(1) },
         at(0)
     ));
 
@@ -272,7 +272,7 @@ fn a_flush_after_a_release_in_one_task_settles() {
 }
 
 #[test]
-fn the_last_moment_of_a_window_is_one_to_the_workflow_too() -> Result<(), serde_json::Error> {
+fn a_window_with_one_microsecond_left_is_still_open() -> Result<(), serde_json::Error> {
     let moment = Duration::from_micros(1);
     let ending = Loaded { quiet: moment, ..one_waits(2) };
     let capped = Loaded { quiet: Duration::from_secs(60), cap: Some(moment), ..one_waits(2) };
@@ -288,7 +288,7 @@ fn the_last_moment_of_a_window_is_one_to_the_workflow_too() -> Result<(), serde_
 }
 
 #[test]
-fn each_flush_before_a_settling_has_its_number() {
+fn flushes_are_numbered_in_order() {
     let flushes = |count: usize| {
         let mut state = State::default();
         for name in ["me", "ann"].iter().take(count) {
@@ -298,7 +298,7 @@ fn each_flush_before_a_settling_has_its_number() {
     };
     let both = flushes(2);
     assert_eq!(both, [(1, "me".to_owned()), (2, "ann".to_owned())]);
-    assert!(both.starts_with(&flushes(1)), "a repetition that knows of more numbers them alike");
+    assert!(both.starts_with(&flushes(1)), "a retry that sees more flushes gives the same numbers");
 }
 
 #[test]
@@ -327,7 +327,7 @@ fn a_hold_in_storage_stops_settling_and_keeps_the_rows() {
     let mut state = State::default();
     state.wake();
     state.begin(SettlingMode::Due, at(0));
-    assert!(!state.loaded(&Loaded { held: Some(Duration::from_secs(1)), ..one_waits(1) }, quiet(0), at(0)));
+    assert!(!state.loaded(&Loaded { held: Some(Duration::from_secs(1)), ..one_waits(1) }, after_window(0), at(0)));
     assert_eq!(state.next(at(0)), Next::Sleep(at(SECOND)));
 }
 
@@ -351,7 +351,7 @@ fn cancel_backoff_wakes_the_failing_lane_of_one_destination() {
 }
 
 #[test]
-fn a_lane_ends_only_when_its_end_has_seen_the_newest_delivery() {
+fn a_lane_ends_only_after_the_newest_delivery() {
     let mut state = State::default();
     state.opened(&[lane(7)]);
     assert_eq!(state.next(at(0)), Next::Lanes);
@@ -374,7 +374,7 @@ fn a_prompt_destination_gets_one_attempt_within_the_task() {
     assert_eq!(state.started(destination()), LaneStart::Regular);
     state.failed(destination());
     state.answered_promptly(&prompt);
-    assert_eq!(state.started(destination()), LaneStart::Regular, "a failing lane is retried by the engine");
+    assert_eq!(state.started(destination()), LaneStart::Regular, "a failing lane is retried by Temporal");
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub const MAX_BYTES: usize = 90_000;
 /// The valid values of `time`: milliseconds since 1970 with 13 digits, as Amplitude requires (the years 2001 to 2286).
 pub const VALID_TIMES: std::ops::RangeInclusive<i64> = 1_000_000_000_000..=9_999_999_999_999;
 /// The last two digits of `event_id` of a `purchase.updated`, which follows all other events of its revision.
-const LAST_PLACE: usize = 99;
+const LAST_INDEX: usize = 99;
 /// The type of an event that changes user properties and that Amplitude does not count
 /// (<https://amplitude.com/docs/apis/analytics/http-v2>).
 const IDENTIFY: &str = "$identify";
@@ -203,8 +203,8 @@ fn time(unsent: &Unsent) -> i64 {
 /// The `event_id`, by which Amplitude orders events of one user with the same `time`: revision × 100 + position in the
 /// revision.
 fn event_id(unsent: &Unsent) -> i64 {
-    let place = unsent.siblings.iter().position(|one| one.event_id == unsent.event_id).map_or(0, |place| place + 1);
-    let place = if unsent.event_type == PURCHASE_UPDATED { LAST_PLACE } else { place.min(LAST_PLACE - 1) };
-    let place = i64::try_from(place).unwrap_or_default();
-    unsent.revision.max(0).saturating_mul(100).saturating_add(place).min(i64::from(i32::MAX))
+    let index = unsent.siblings.iter().position(|one| one.event_id == unsent.event_id).map_or(0, |index| index + 1);
+    let index = if unsent.event_type == PURCHASE_UPDATED { LAST_INDEX } else { index.min(LAST_INDEX - 1) };
+    let index = i64::try_from(index).unwrap_or_default();
+    unsent.revision.max(0).saturating_mul(100).saturating_add(index).min(i64::from(i32::MAX))
 }

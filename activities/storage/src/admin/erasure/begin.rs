@@ -2,7 +2,7 @@
 
 use super::columns::{DEVICES, Erased, PURCHASES, RowTexts};
 use super::report::{DeletionState, DeletionStatus, Erasure, ErasureStage, SELECT, TABLE, json, seal};
-use super::{announce, pages};
+use super::{announce, batches};
 use crate::admin::customers::OF_USER;
 use crate::db::error::Error;
 use crate::db::secrets::{Secrets, random_uuid};
@@ -278,7 +278,7 @@ pub fn rename(
         ("purchases", PURCHASES.remove(write, who, purchases)?.len()),
         ("devices", DEVICES.remove(write, who, devices)?.len()),
     ]);
-    pages::open_notifications(write, who)?;
+    batches::open_notifications(write, who)?;
     Ok((names, counts))
 }
 

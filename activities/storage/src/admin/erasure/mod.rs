@@ -3,15 +3,15 @@
 //! The first transaction makes the customer another, anonymous user (`begin.rs`), so that nothing that is recorded later
 //! has a name, and queues for receivers the event that says so (`announce.rs`). What is stored of the names elsewhere
 //! is removed in steps of a bounded size (`steps.rs`), each of which notes how far it came: after a kill the next one
-//! goes on there. The columns that may hold a name are one list (`columns.rs`), and each step reads a page of the rows
-//! that may have it there (`pages.rs`). What was recorded before and waits to be sent comes first; until its steps are
+//! goes on there. The columns that may hold a name are one list (`columns.rs`), and each step reads a batch of the rows
+//! that may have it there (`batches.rs`). What was recorded before and waits to be sent comes first; until its steps are
 //! done, it is sent with names. At last the destinations that can delete the user get a request for it (`requests.rs`).
-//! The names are stored sealed until then.
+//! The names are stored encrypted until then.
 
 mod announce;
+mod batches;
 mod begin;
 mod columns;
-mod pages;
 mod report;
 mod requests;
 mod steps;

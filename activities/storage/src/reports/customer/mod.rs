@@ -32,7 +32,7 @@ pub enum CustomerName {
 
 /// A customer with the state over their purchases in one environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CustomerStanding {
+pub struct CustomerStatus {
     pub user_id: UserId,
     /// Number of announcements of the user's state.
     pub user_revision: i64,
@@ -60,16 +60,16 @@ impl Store {
         app: AppId,
         name: CustomerName,
         environment: Environment,
-    ) -> Result<CustomerStanding, Error> {
+    ) -> Result<CustomerStatus, Error> {
         let secrets = self.secrets.clone();
         self.read(move |connection| {
             let user = find(connection, &secrets, app, &name)?.ok_or(Error::Missing { what: "customer" })?;
-            let mut standing = standing(connection, app, user)?;
+            let mut status = status(connection, app, user)?;
             let mut owned = owned(connection, app, user)?;
             owned.retain(|one| one.environment == environment);
-            standing.purchases = owned.iter().map(CustomerPurchase::of).collect();
-            standing.state = Some(state(connection, user, &owned)?);
-            Ok(standing)
+            status.purchases = owned.iter().map(CustomerPurchase::of).collect();
+            status.state = Some(state(connection, user, &owned)?);
+            Ok(status)
         })
         .await
     }
@@ -79,12 +79,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Missing`] when the app has no such customer.
-    pub async fn customer_state_at(
-        &self,
-        app: AppId,
-        name: CustomerName,
-        seen: Past,
-    ) -> Result<CustomerStanding, Error> {
+    pub async fn customer_state_at(&self, app: AppId, name: CustomerName, seen: Past) -> Result<CustomerStatus, Error> {
         let secrets = self.secrets.clone();
         self.read(move |connection| {
             let then = match &name {
@@ -96,8 +91,8 @@ impl Store {
             };
             let user = then.map_or_else(|| find(connection, &secrets, app, &name), |user| Ok(Some(user)))?;
             let user = user.ok_or(Error::Missing { what: "customer" })?;
-            let now = standing(connection, app, user)?;
-            past::standing(connection, now, seen)
+            let now = status(connection, app, user)?;
+            past::status(connection, now, seen)
         })
         .await
     }
@@ -145,11 +140,11 @@ fn app_user(connection: &mut AnyConnection, secrets: &Secrets, app: AppId, name:
     Ok(known.into_iter().next().unwrap_or_else(|| clean(name).into_owned()))
 }
 
-fn standing(connection: &mut AnyConnection, app: AppId, user: UserId) -> Result<CustomerStanding, Error> {
+fn status(connection: &mut AnyConnection, app: AppId, user: UserId) -> Result<CustomerStatus, Error> {
     let row = users::find_in_app(connection, app, user)?.ok_or(Error::Missing { what: "customer" })?;
     let mut app_user_ids = users::app_user_ids(connection, user)?;
     app_user_ids.retain(|name| !name.starts_with(RECEIPT_PREFIX) && !is_tombstone(name));
-    Ok(CustomerStanding {
+    Ok(CustomerStatus {
         user_id: user,
         user_revision: row.revision,
         external_id: row.external_id,

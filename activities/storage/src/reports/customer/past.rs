@@ -2,7 +2,7 @@
 //! each purchase that was the user's then. An event names the user as of its time, and is never changed by a merge or a
 //! transfer.
 
-use super::{CustomerStanding, Past};
+use super::{CustomerStatus, Past};
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -131,8 +131,8 @@ const MOVES: Sql = statement! {"
     LIMIT ?
 "};
 
-/// Completes the standing of a user with what was announced until that time.
-pub fn standing(connection: &mut AnyConnection, now: CustomerStanding, seen: Past) -> Result<CustomerStanding, Error> {
+/// Completes the status of a user with what was announced until that time.
+pub fn status(connection: &mut AnyConnection, now: CustomerStatus, seen: Past) -> Result<CustomerStatus, Error> {
     let (user, Past { at, environment }) = (now.user_id, seen);
     let newest: Option<AnnouncedState> = sql(STATE_THEN).bind(user).bind(environment).bind(at).first(connection)?;
     let records: Vec<AnnouncedPurchase> =
@@ -142,7 +142,7 @@ pub fn standing(connection: &mut AnyConnection, now: CustomerStanding, seen: Pas
     let user_revision = newest.as_ref().map_or(0, |newest| newest.user_revision);
     let state = newest.as_ref().and_then(AnnouncedState::state);
     let announcement = Some(newest.map_or(Announcement::NOTHING, AnnouncedState::announcement));
-    Ok(CustomerStanding { user_revision, state, purchases, announcement, moved_since, ..now })
+    Ok(CustomerStatus { user_revision, state, purchases, announcement, moved_since, ..now })
 }
 
 impl Announcement {

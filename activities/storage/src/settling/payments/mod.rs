@@ -234,7 +234,7 @@ impl PricedPayment {
         event_ids: &[EventId],
     ) -> Result<(), Error> {
         let (payment, settling) = (&self.payment, announcement.settling);
-        let event = event_ids.get(payment.place).copied();
+        let event = event_ids.get(payment.index).copied();
         let source = match self.transaction_id {
             Some(_) => Source::Report,
             None if self.is_by_device => Source::Device,
@@ -248,7 +248,7 @@ impl PricedPayment {
             environment: settling.environment(),
             kind: payment.kind,
             event_id: event.ok_or_else(|| Error::corrupt("a payment is announced by no event"))?,
-            other_event_id: payment.other_place.and_then(|place| event_ids.get(place).copied()),
+            other_event_id: payment.other_index.and_then(|index| event_ids.get(index).copied()),
             occurred_at: payment.at.unwrap_or(write.now()?),
             sku: announcement.description.data.get("product_ref_id").and_then(Value::as_str),
             price: self.price,

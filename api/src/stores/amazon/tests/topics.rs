@@ -2,7 +2,7 @@
 
 use super::super::envelope::{Version, parse};
 use super::super::topic::{
-    self, Approval, Arn, Course, TopicStatus, approval, check_link, course, gives_way, is_subscribe_url, standing,
+    self, Approval, Arn, Course, TopicStatus, approval, check_link, course, gives_way, is_subscribe_url, status,
 };
 use super::{ARN, SIGNER, TOKEN, header, now};
 use domain::{PlatformId, TopicId};
@@ -158,7 +158,7 @@ fn what_is_done_is_one_table() {
         let topics: Vec<Topic> = state.map(known).into_iter().collect();
         for (document, wanted) in documents.iter().zip(courses) {
             let envelope = parse(document.as_bytes()).expect("a document");
-            let found = course(&envelope, standing(&topics, ARN), Approval::Needed).map_err(|why| why.reason());
+            let found = course(&envelope, status(&topics, ARN), Approval::Needed).map_err(|why| why.reason());
             assert_eq!(found, wanted, "{state:?} {:?}", envelope.kind);
         }
     }
@@ -180,7 +180,7 @@ fn a_configured_account_is_followed_only_as_the_first_topic() {
     let envelope = parse(document.as_bytes()).expect("a document");
     assert_eq!(course(&envelope, TopicStatus::Unknown, Approval::NotNeeded), Ok(Course::Confirm));
     assert_eq!(
-        course(&envelope, topic::standing(&[known(TopicState::Rejected)], ARN), Approval::NotNeeded)
+        course(&envelope, topic::status(&[known(TopicState::Rejected)], ARN), Approval::NotNeeded)
             .map_err(|why| why.status()),
         Err(403)
     );

@@ -1,4 +1,5 @@
-//! Which rows of the tables may hold a name of a customer, and in which pages they are read.
+//! Which rows of the tables may hold a name of a customer, and in which batches they are read. A name is any identifier
+//! of a customer: the app's own, a store's or one of ours.
 
 use super::columns::{
     ALARMS, ATTEMPTS, CLAIMS, Columns, DELIVERIES, DESTINATIONS, DEVICE_DELIVERIES, DEVICE_EVENTS, EVENTS, Erased,
@@ -17,54 +18,58 @@ use serde_json::Value as Json;
 use std::collections::BTreeSet;
 
 /// Number of events of devices that one step searches.
-const WINDOW: i64 = 2000;
+const SEARCHED_PER_STEP: i64 = 2000;
 
-/// The page of a table from which names are removed.
+/// The batch of a table from which names are removed.
 #[derive(Clone, Copy)]
-pub struct Page<'a> {
+pub struct ErasureBatch<'a> {
     pub who: Erased<'a>,
-    /// The last row of the page before.
+    /// The last row of the batch before; 0 before the first.
     pub after: i64,
     pub limit: i64,
 }
 
-/// The result of a page.
+/// The result of a batch.
 #[derive(Default)]
 pub struct Removed {
     pub changed: usize,
-    /// The last row of the page; `None` at the end of the table.
-    pub through: Option<i64>,
+    /// The row after which the next batch begins, 0 for the first ones again; `None` when the stage is done.
+    pub next_after: Option<i64>,
 }
 
-/// Removes the names from a page of a stage. Returns the table by which its rows are counted, and the stage after it.
-pub fn remove(write: &mut Write<'_>, stage: Stage, page: Page<'_>) -> Result<(&'static str, Stage, Removed), Error> {
+/// Removes the names from a batch of a stage. Returns the table by which its rows are counted, and the stage after it.
+pub fn remove(
+    write: &mut Write<'_>,
+    stage: Stage,
+    batch: ErasureBatch<'_>,
+) -> Result<(&'static str, Stage, Removed), Error> {
     Ok(match stage {
-        Stage::Events => ("events", Stage::EventsOfUser, page.remove(write, EVENTS, EVENTS_OF_PURCHASES)?),
-        Stage::EventsOfUser => ("events", Stage::Deliveries, events_of_users(write, page)?),
-        Stage::Deliveries => ("deliveries", Stage::DeviceEvents, deliveries(write, page)?),
-        Stage::DeviceEvents => ("device_events", Stage::Notifications, device_events(write, page)?),
+        Stage::Events => ("events", Stage::EventsOfUser, batch.remove(write, EVENTS, EVENTS_OF_PURCHASES)?),
+        Stage::EventsOfUser => ("events", Stage::Deliveries, events_of_users(write, batch)?),
+        Stage::Deliveries => ("deliveries", Stage::DeviceEvents, deliveries(write, batch)?),
+        Stage::DeviceEvents => ("device_events", Stage::Notifications, device_events(write, batch)?),
         Stage::Notifications => {
-            ("notifications", Stage::Claims, page.remove(write, NOTIFICATIONS, NOTIFICATIONS_OF_PURCHASES)?)
+            ("notifications", Stage::Claims, batch.remove(write, NOTIFICATIONS, NOTIFICATIONS_OF_PURCHASES)?)
         }
-        Stage::Claims => ("claims", Stage::Alarms, claims(write, page)?),
-        Stage::Alarms => ("alarms", Stage::Rest, alarms(write, page)?),
-        Stage::Rest => ("transfers", Stage::Destinations, rest(write, page)?),
+        Stage::Claims => ("claims", Stage::Alarms, claims(write, batch)?),
+        Stage::Alarms => ("alarms", Stage::Rest, alarms(write, batch)?),
+        Stage::Rest => ("transfers", Stage::Destinations, destinations_and_transfers(write, batch)?),
         Stage::Destinations | Stage::Done => ("events", Stage::Done, Removed::default()),
     })
 }
 
 impl Removed {
-    /// Of a page of the first rows that are left: if it changed some, there may be more.
+    /// Of a batch of the first rows that are left: if it changed some, there may be more.
     fn first(changed: usize) -> Self {
-        Self { changed, through: (changed > 0).then_some(0) }
+        Self { changed, next_after: (changed > 0).then_some(0) }
     }
 }
 
-impl Page<'_> {
-    /// The result of this page with the rows of these numbers.
+impl ErasureBatch<'_> {
+    /// The result of this batch with the rows of these numbers.
     fn removed(self, changed: usize, seqs: &[i64]) -> Removed {
         let is_full = i64::try_from(seqs.len()).is_ok_and(|count| count >= self.limit);
-        Removed { changed, through: seqs.last().copied().filter(|_| is_full) }
+        Removed { changed, next_after: seqs.last().copied().filter(|_| is_full) }
     }
 
     /// Removes the names from the rows of the purchases.
@@ -81,8 +86,8 @@ fn seqs(columns: Columns, rows: &[RowTexts]) -> Vec<i64> {
     rows.iter().filter_map(|row| row.seq(columns)).collect()
 }
 
-/// Removes the names from the rows that a clause finds by these numbers; returns how many had some.
-fn remove_of(
+/// Removes the names from the rows that a clause finds by these sequence numbers; returns how many had some.
+fn remove_by_seqs(
     write: &mut Write<'_>,
     who: Erased<'_>,
     columns: Columns,
@@ -126,14 +131,14 @@ fn deliveries_of(write: &mut Write<'_>, events: &[i64]) -> Result<Vec<i64>, Erro
     sql(DELIVERIES_OF_EVENTS).uncached().bind_list(events.iter().copied()).values(write.connection)
 }
 
-/// Other events of the users, and the bodies of these that wait in the lanes of others.
-fn events_of_users(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, Error> {
-    for user in &page.who.names.users {
-        let rows = EVENTS.of(EVENTS_OF_USER).bind(*user).bind(page.limit).all(write.connection)?;
-        let changed = seqs(EVENTS, &EVENTS.remove(write, page.who, rows)?);
+/// Remaining events of the users, and their pending deliveries in other users' lanes.
+fn events_of_users(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Error> {
+    for user in &batch.who.names.users {
+        let rows = EVENTS.of(EVENTS_OF_USER).bind(*user).bind(batch.limit).all(write.connection)?;
+        let changed = seqs(EVENTS, &EVENTS.remove(write, batch.who, rows)?);
         if !changed.is_empty() {
             let pending = deliveries_of(write, &changed)?;
-            remove_from_deliveries(write, page.who, &pending)?;
+            remove_from_deliveries(write, batch.who, &pending)?;
             return Ok(Removed::first(changed.len()));
         }
     }
@@ -159,29 +164,29 @@ const ATTEMPTS_OF: Clause = clause! {&[ATTEMPTS.select], "
     FOR NO KEY UPDATE
 "};
 
-/// The bodies of the purchases that wait to be sent, each of which is rendered again, and the answers of destinations.
-fn deliveries(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, Error> {
-    let select = sql(DELIVERIES_OF_PURCHASES).bind(page.who.anonymous).bind(page.after).bind(page.limit);
+/// Deliveries' bodies that were not sent yet (each is rendered again later), and destinations' answers.
+fn deliveries(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Error> {
+    let select = sql(DELIVERIES_OF_PURCHASES).bind(batch.who.anonymous).bind(batch.after).bind(batch.limit);
     let seqs: Vec<i64> = select.values(write.connection)?;
-    let changed = remove_from_deliveries(write, page.who, &seqs)?;
-    Ok(page.removed(changed, &seqs))
+    let changed = remove_from_deliveries(write, batch.who, &seqs)?;
+    Ok(batch.removed(changed, &seqs))
 }
 
 /// A lane is locked before its deliveries, and these before their attempts.
 fn remove_from_deliveries(write: &mut Write<'_>, who: Erased<'_>, seqs: &[i64]) -> Result<usize, Error> {
-    remove_of(write, who, LANES, LANES_OF, seqs)?;
-    let changed = remove_of(write, who, DELIVERIES, DELIVERIES_OF, seqs)?;
-    Ok(changed + remove_of(write, who, ATTEMPTS, ATTEMPTS_OF, seqs)?)
+    remove_by_seqs(write, who, LANES, LANES_OF, seqs)?;
+    let changed = remove_by_seqs(write, who, DELIVERIES, DELIVERIES_OF, seqs)?;
+    Ok(changed + remove_by_seqs(write, who, ATTEMPTS, ATTEMPTS_OF, seqs)?)
 }
 
-const END_OF_WINDOW: Sql = statement! {"
+const END_OF_SEARCH: Sql = statement! {"
     SELECT MAX(seq) AS value
-    FROM (SELECT seq FROM device_events WHERE seq > ? ORDER BY seq LIMIT {WINDOW}) searched
+    FROM (SELECT seq FROM device_events WHERE seq > ? ORDER BY seq LIMIT {SEARCHED_PER_STEP}) searched
     HAVING MAX(seq) IS NOT NULL
 "};
-// A row may name the customer although its device was never theirs, or is no more. An index of users would not find it,
+// A row may name the customer although its device was never theirs, or no longer is. An index of users would not find it,
 // and would cost every event; so all events that are still stored are searched, here and not in this process.
-const NAMED: Clause = clause! {&[DEVICE_EVENTS.select], "
+const EVENTS_NAMING_CUSTOMER: Clause = clause! {&[DEVICE_EVENTS.select], "
     seq > ? AND seq <= ? AND platform_id IN (SELECT f.id FROM platforms f WHERE f.app_id = ?)
         AND EXISTS (WITH names (pattern) AS (VALUES ?*) SELECT 1 FROM names WHERE body LIKE pattern ESCAPE '\\')
     ORDER BY seq
@@ -190,17 +195,17 @@ const NAMED: Clause = clause! {&[DEVICE_EVENTS.select], "
 const DEVICE_DELIVERIES_OF: Clause = clause!(&[DEVICE_DELIVERIES.select], "event_seq IN (?*)");
 
 /// What devices of the app reported, whosever they are, and the errors of destinations that repeat it.
-fn device_events(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, Error> {
-    let end: Option<i64> = sql(END_OF_WINDOW).bind(page.after).value(write.connection)?;
+fn device_events(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Error> {
+    let end: Option<i64> = sql(END_OF_SEARCH).bind(batch.after).value(write.connection)?;
     let Some(end) = end else { return Ok(Removed::default()) };
-    let patterns = page.who.names.texts().into_iter().map(|name| [Value::from(pattern(&name))]);
-    let select = DEVICE_EVENTS.of(NAMED).uncached().bind(page.after).bind(end).bind(page.who.app);
-    let rows: Vec<RowTexts> = select.bind_rows(patterns).bind(page.limit).all(write.connection)?;
+    let patterns = batch.who.names.texts().into_iter().map(|name| [Value::from(pattern(&name))]);
+    let select = DEVICE_EVENTS.of(EVENTS_NAMING_CUSTOMER).uncached().bind(batch.after).bind(end).bind(batch.who.app);
+    let rows: Vec<RowTexts> = select.bind_rows(patterns).bind(batch.limit).all(write.connection)?;
     let found = seqs(DEVICE_EVENTS, &rows);
-    let changed = seqs(DEVICE_EVENTS, &DEVICE_EVENTS.remove(write, page.who, rows)?);
-    remove_of(write, page.who, DEVICE_DELIVERIES, DEVICE_DELIVERIES_OF, &changed)?;
-    let Removed { changed, through } = page.removed(changed.len(), &found);
-    Ok(Removed { changed, through: through.or(Some(end)) })
+    let changed = seqs(DEVICE_EVENTS, &DEVICE_EVENTS.remove(write, batch.who, rows)?);
+    remove_by_seqs(write, batch.who, DEVICE_DELIVERIES, DEVICE_DELIVERIES_OF, &changed)?;
+    let Removed { changed, next_after } = batch.removed(changed.len(), &found);
+    Ok(Removed { changed, next_after: next_after.or(Some(end)) })
 }
 
 /// The pattern of a text that has this name as a whole string of JSON.
@@ -256,11 +261,11 @@ pub fn open_notifications(write: &mut Write<'_>, who: Erased<'_>) -> Result<(), 
 }
 
 /// The claims of all devices.
-fn claims(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, Error> {
-    for (name, platform) in customers(write, page.who)? {
+fn claims(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Error> {
+    for (name, platform) in customers(write, batch.who)? {
         let claims = CLAIMS.of(CLAIMS_OF_CUSTOMER).bind(name.app_user_id.as_str()).bind(platform);
-        let rows = claims.bind(page.limit).all(write.connection)?;
-        let changed = CLAIMS.remove(write, page.who, rows)?.len();
+        let rows = claims.bind(batch.limit).all(write.connection)?;
+        let changed = CLAIMS.remove(write, batch.who, rows)?.len();
         if changed > 0 {
             return Ok(Removed::first(changed));
         }
@@ -286,26 +291,26 @@ const ALARMS_OF_APP: Sql = statement! {"
     LIMIT ?
 "};
 const DELETE_ALARM: Sql = statement!("DELETE FROM alarms WHERE seq = ?");
-const NOTES: Clause = clause!(&[ALARMS.select], "seq IN (?*)");
+const ALARM_NOTES: Clause = clause!(&[ALARMS.select], "seq IN (?*)");
 
 /// The alarms of the app, or of none. One whose detail has a name in it is raised anew, without it.
-fn alarms(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, Error> {
-    let select = sql(ALARMS_OF_APP).bind(page.who.app).bind(page.after).bind(page.limit);
+fn alarms(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Error> {
+    let select = sql(ALARMS_OF_APP).bind(batch.who.app).bind(batch.after).bind(batch.limit);
     let rows: Vec<AlarmRow> = select.all(write.connection)?;
     let mut changed = 0;
-    // A customer may have a name that is a word of the text in its place.
-    let is_named = |row: &&AlarmRow| row.detail != REMOVED && page.who.names.are_in(&row.detail);
+    // A customer's name may occur in the placeholder `REMOVED`.
+    let is_named = |row: &&AlarmRow| row.detail != REMOVED && batch.who.names.are_in(&row.detail);
     for row in rows.iter().filter(is_named) {
         let about = row.destination_id.map_or(About::from(row.platform_id), About::Destination);
         alarms::raise(write, about, &row.kind, REMOVED)?;
         changed += sql(DELETE_ALARM).bind(row.seq).run(write.connection)?;
     }
     let seqs: Vec<i64> = rows.iter().map(|row| row.seq).collect();
-    changed += remove_of(write, page.who, ALARMS, NOTES, &seqs)?;
-    Ok(page.removed(changed, &seqs))
+    changed += remove_by_seqs(write, batch.who, ALARMS, ALARM_NOTES, &seqs)?;
+    Ok(batch.removed(changed, &seqs))
 }
 
-/// What the app's destinations are: their events for operators have their ids in the place of a purchase's.
+/// Operator events about the app's destinations: `collapse_key` holds the destination's id.
 const EVENTS_OF_DESTINATIONS: Clause = clause! {&[EVENTS.select], "
     collapse_key IN (SELECT t.id FROM destinations t WHERE t.app_id = ?) AND seq > ?
     ORDER BY seq
@@ -319,17 +324,17 @@ const HEALTH_OF_DESTINATIONS: Clause = clause! {&[HEALTH.select], "
 "};
 const DESTINATIONS_OF_APP: Clause = clause!(&[DESTINATIONS.select], "app_id = ? ORDER BY id FOR NO KEY UPDATE");
 
-/// What destinations answered, as operators see it, a page of their events at a time; then all transfers.
-fn rest(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, Error> {
-    let who = page.who;
+/// What destinations answered, as operators see it, a batch of their events at a time; then all transfers.
+fn destinations_and_transfers(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Error> {
+    let who = batch.who;
     let rows =
-        EVENTS.of(EVENTS_OF_DESTINATIONS).bind(who.app).bind(page.after).bind(page.limit).all(write.connection)?;
+        EVENTS.of(EVENTS_OF_DESTINATIONS).bind(who.app).bind(batch.after).bind(batch.limit).all(write.connection)?;
     let found = seqs(EVENTS, &rows);
     let changed = seqs(EVENTS, &EVENTS.remove(write, who, rows)?);
     let pending = deliveries_of(write, &changed)?;
     remove_from_deliveries(write, who, &pending)?;
-    let removed = page.removed(changed.len(), &found);
-    if removed.through.is_some() {
+    let removed = batch.removed(changed.len(), &found);
+    if removed.next_after.is_some() {
         return Ok(removed);
     }
     for (columns, which) in [(HEALTH, HEALTH_OF_DESTINATIONS), (DESTINATIONS, DESTINATIONS_OF_APP)] {
@@ -337,7 +342,7 @@ fn rest(write: &mut Write<'_>, page: Page<'_>) -> Result<Removed, Error> {
         columns.remove(write, who, rows)?;
     }
     let transfers = transfers(write, who)?;
-    Ok(Removed { changed: removed.changed + transfers, through: None })
+    Ok(Removed { changed: removed.changed + transfers, next_after: None })
 }
 
 const TRANSFERS_OF_USERS: Clause =
