@@ -55,7 +55,7 @@ pub enum Error {
     #[error("{}", list(.0))]
     Invalid(Vec<Field>),
     /// The key is missing, unknown, expired or revoked.
-    #[error("the key is missing or does not hold; send `Authorization: Bearer KEY`, a key or SETTLE_ADMIN_TOKEN")]
+    #[error("the key is missing or not valid; send `Authorization: Bearer KEY`, a key or SETTLE_ADMIN_TOKEN")]
     Unauthorized,
     /// Nobody is signed in to the page any more.
     #[error("nobody is signed in here any more: sign in again, and repeat it")]

@@ -55,8 +55,8 @@ fn service_routes() -> Vec<Route> {
             .public()
             .summary("A store's message. 200 means that it is durably stored."),
         device("POST", "/v1/device/events", devices::report).summary(
-            "Events of an app on a device, which the first of them creates with its secret. 200 means that they are durably \
-             stored; wrong ones are named, and left out.",
+            "Events of an app on a device; the first report creates the device and sets its secret. 200 means that they are \
+             durably stored; wrong ones are named, and left out.",
         ),
         device("POST", "/v1/device/login", devices::login).summary(
             "A customer logs in on a device: what the device has verified claims of becomes theirs. 403 where the \
@@ -80,7 +80,7 @@ fn app_routes() -> Vec<Route> {
         key(Operator, "POST", "/v1/apps/{app_id}/platforms", platforms::create).summary("Connects the app to a store."),
         key(Read, "GET", "/v1/apps/{app_id}/destinations", destinations::list).summary("The app's destinations."),
         key(Operator, "POST", "/v1/apps/{app_id}/destinations", destinations::create)
-            .summary("Creates a destination; the only answer with its secret."),
+            .summary("Creates a destination; the only response that contains its secret."),
         key(Read, "GET", "/v1/apps/{app_id}/feed", feed::list).summary(
             "Each purchase once, in the order of the keys: its revision, and the digest of its newest \
              state.",
@@ -106,7 +106,7 @@ fn key_routes() -> Vec<Route> {
         key(Metrics, "GET", "/v1/caller", keys::caller).summary("Whose key the request has, and what it may do."),
         key(Admin, "GET", "/v1/keys", keys::list)
             .summary("The keys of the API, the oldest first, without their secrets."),
-        key(Admin, "POST", "/v1/keys", keys::create).summary("Makes a key; the only answer with it."),
+        key(Admin, "POST", "/v1/keys", keys::create).summary("Creates a key; the only response that contains it."),
         key(Admin, "GET", "/v1/keys/{key_id}", keys::show).summary("One key, without its secret."),
         key(Admin, "DELETE", "/v1/keys/{key_id}", keys::revoke)
             .summary("Revokes a key: it opens nothing from now on. Its row stays, for the audit log names it."),
@@ -124,7 +124,7 @@ fn destination_routes() -> Vec<Route> {
         key(Operator, "DELETE", "/v1/destinations/{destination_id}", destinations::delete)
             .summary("Deletes a destination; the ledger stays."),
         key(Operator, "POST", "/v1/destinations/{destination_id}/rotate-secret", destinations::rotate).summary(
-            "Replaces what requests are signed with; the only answer with the new secret. 422 when its \
+            "Replaces what requests are signed with; the only response that contains the new secret. 422 when its \
              kind signs nothing.",
         ),
         key(Support, "POST", "/v1/destinations/{destination_id}/test", destinations::test).summary(
@@ -238,12 +238,12 @@ fn platform_routes() -> Vec<Route> {
         key(Operator, "POST", "/v1/platforms/{platform_id}/rotate-ingress-key", platforms::rotate)
             .summary("A new notification URL; the old one takes messages until the overlap ends."),
         key(Operator, "POST", "/v1/platforms/{platform_id}/retire-old-ingress-key", platforms::retire_old)
-            .summary("Ends the notification URL before the present one within a second."),
+            .summary("Retires the previous notification URL; takes effect within a second."),
         key(Operator, "POST", "/v1/platforms/{platform_id}/rotate-publishable-key", platforms::rotate_publishable)
             .summary("A new key for devices; the old one ends at once, in every copy of the app that has it."),
         key(Operator, "POST", "/v1/platforms/{platform_id}/login-secret", platforms::set_login_secret).summary(
-            "Logins on devices need a token of the app's own server from now on; the only answer with the secret that \
-             signs it.",
+            "Logins on devices need a token of the app's own server from now on; the only response that contains the \
+             secret that signs it.",
         ),
         key(Operator, "DELETE", "/v1/platforms/{platform_id}/login-secret", platforms::remove_login_secret)
             .summary("Logins on devices need no token any more."),

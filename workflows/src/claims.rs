@@ -43,9 +43,9 @@ impl Claims {
         for _ in 0..ACTIVITIES_PER_RUN {
             let seen = ctx.state(|claims| claims.signals);
             let input = VerifyClaims { platform_id, network: std::mem::take(&mut last) };
-            let until_closing = Interruptible { options: options::verify_claims, is_urgent: |_| false };
-            match execute_regular(ctx, || Activities::verify_claims, input, until_closing).await {
-                // A signal that came meanwhile may be about what the activity did not find any more.
+            let options = Interruptible::only_by_end_of_run(options::verify_claims);
+            match execute_regular(ctx, || Activities::verify_claims, input, options).await {
+                // A signal that arrived meanwhile may announce claims that the activity had missed.
                 Ok(Some(VerifiedClaims { is_idle: true, .. })) if ctx.state(|claims| claims.signals) == seen => {
                     return Ok(());
                 }
@@ -54,7 +54,7 @@ impl Claims {
                     ctx.set_current_details(format!("examined in the last round: {examined}"));
                 }
                 Ok(None) => break,
-                // An error that no retry mends. The sweep starts a run that is needed again.
+                // A non-retryable error; the sweep starts a new run if needed.
                 Err(_) => return Ok(()),
             }
         }
@@ -65,9 +65,9 @@ impl Claims {
         Ok(())
     }
 
-    /// There may be something new to take from storage.
+    /// There may be something new to take from storage. The payload is ignored.
     #[signal(name = contract::PENDING)]
-    pub fn pending(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _any: Lenient<Admin>) {
+    pub fn pending(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _payload: Lenient<Admin>) {
         self.signals = self.signals.saturating_add(1);
     }
 }

@@ -98,12 +98,18 @@ where
     }
 }
 
-/// How an activity is executed that the end of its run interrupts.
+/// Options of an activity that is interrupted when its run must end.
 pub struct Interruptible<W> {
     /// Its options, with a cancellation token.
     pub options: fn(WorkflowCancellationToken) -> ActivityOptions,
     /// Whether something else must be done first, which interrupts it too.
     pub is_urgent: fn(&W) -> bool,
+}
+
+impl<W> Interruptible<W> {
+    pub const fn only_by_end_of_run(options: fn(WorkflowCancellationToken) -> ActivityOptions) -> Self {
+        Self { options, is_urgent: |_| false }
+    }
 }
 
 /// Executes a regular activity until it succeeds, or until it is interrupted: `None`. An attempt that is under way then

@@ -41,15 +41,15 @@ impl DeviceStream {
         let Some(destination_id) = contract::stream_destination_id(ctx.workflow_id()) else { return Ok(()) };
         for _ in 0..ACTIVITIES_PER_RUN {
             let seen = ctx.state(|stream| stream.signals);
-            let until_closing = Interruptible { options: options::stream, is_urgent: |_| false };
-            match execute_regular(ctx, || Activities::stream, Stream { destination_id }, until_closing).await {
-                // A signal that came meanwhile may be about what the activity did not find any more.
+            let options = Interruptible::only_by_end_of_run(options::stream);
+            match execute_regular(ctx, || Activities::stream, Stream { destination_id }, options).await {
+                // A signal that arrived meanwhile may announce events that the activity had missed.
                 Ok(Some(Streamed { is_idle: true, .. })) if ctx.state(|stream| stream.signals) == seen => return Ok(()),
                 Ok(Some(Streamed { delivered, .. })) => {
                     ctx.set_current_details(format!("delivered in the last round: {delivered}"));
                 }
                 Ok(None) => break,
-                // An error that no retry mends. The sweep starts a run that is needed again.
+                // A non-retryable error; the sweep starts a new run if needed.
                 Err(_) => return Ok(()),
             }
         }
@@ -60,9 +60,9 @@ impl DeviceStream {
         Ok(())
     }
 
-    /// There may be something new to take from storage.
+    /// There may be something new to take from storage. The payload is ignored.
     #[signal(name = contract::PENDING)]
-    pub fn pending(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _any: Lenient<Admin>) {
+    pub fn pending(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _payload: Lenient<Admin>) {
         self.signals = self.signals.saturating_add(1);
     }
 }

@@ -51,7 +51,7 @@ impl Parts {
 #[derive(Clone)]
 pub struct Http {
     rules: Arc<Rules>,
-    /// The rules for requests with `is_operators`: every address is allowed.
+    /// The rules for requests with `is_operator_url`: every address is allowed.
     operators: Arc<Rules>,
     clients: Arc<Clients>,
     lookup: Lookup,
@@ -88,7 +88,7 @@ impl Http {
     }
 
     async fn exchange(&self, request: Request, received: &mut Option<Response>) -> Result<(), Failure> {
-        let rules = if request.is_operators { &self.operators } else { &self.rules };
+        let rules = if request.is_operator_url { &self.operators } else { &self.rules };
         let resolved = Resolved::find(&request.url, request.app, rules, &self.lookup).await?;
         let client = self.clients.to(resolved.addresses)?;
         let builder = match request.method {

@@ -17,14 +17,14 @@ Reads all tables, some rows at a time, and changes nothing. Exits with 1 when a 
 
 Example:
   settle check
-  settle check --all                 (every rule, also those that hold)
+  settle check --all                 (every rule, including those without violations)
   settle check revenue --month 2026-11
 Next: `settle explain` with an example that is named."
 )]
 pub struct Options {
     #[command(subcommand)]
     part: Option<Part>,
-    /// List also the rules that hold.
+    /// Also list the rules without violations.
     #[arg(long)]
     all: bool,
     #[command(flatten)]

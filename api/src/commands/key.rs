@@ -49,7 +49,7 @@ Next: it is printed only here. `settle key list` shows when it was used last, `s
         #[arg(long, value_name = "TIME")]
         expires: Option<String>,
     },
-    /// List the keys, the oldest first, also revoked ones.
+    /// List the keys, the oldest first, including revoked ones.
     #[command(after_help = "\
 Example:
   settle key list

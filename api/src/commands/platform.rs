@@ -165,7 +165,7 @@ one, `settle platform retire-old-key ID`.")]
         #[arg(long, value_name = "HOURS")]
         overlap_hours: Option<u64>,
     },
-    /// End the notification URL before the present one within a second.
+    /// Retire the previous notification URL; takes effect within a second.
     #[command(after_help = "\
 Example:
   settle platform retire-old-key ID
@@ -183,13 +183,14 @@ Next: release the app with the new publishable_key.")]
         /// The platform's id.
         id: String,
     },
-    /// Take logins on devices only with a token that your own server signs with the secret that this prints.
+    /// Require a signed token for device logins; prints the signing secret.
     #[command(after_help = "\
 Example:
   settle platform sign-logins ID
   settle platform sign-logins ID --off      (logins need no token any more)
 Next: let your server sign a JSON Web Token (HS256) with this secret at each login: `sub` is the external id, `exp` at
-most a day ahead. The app sends it as `token`. The secret is not shown again; a new one ends it.")]
+most a day ahead. The app sends it as `token`. The secret is not shown again; creating a new one
+invalidates it.")]
     SignLogins {
         /// The platform's id.
         id: String,
@@ -227,8 +228,8 @@ pub struct Fields {
     /// default), or believed and announced unverified (the Billing Compatibility SDK).
     #[arg(long, value_parser = ["give_up", "believe"])]
     unknown_receipts: Option<String>,
-    /// What a login on a device moves of another named customer's: all at once, all after a person's answer (`settle
-    /// customer reviews`), or nothing. `default` is `review` while logins are signed, and else `immediate`.
+    /// Whether a login on a device takes over another named customer's purchases: immediately, after review (`settle
+    /// customer reviews`), or never. `default` is `review` while logins are signed, and else `immediate`.
     #[arg(long, value_parser = ["immediate", "review", "never", "default"])]
     transfers: Option<String>,
     /// How long a purchase must be quiet before it is settled: 1s to 1h [default: 2m].
@@ -248,7 +249,7 @@ pub struct Fields {
     /// Maximum number of new devices in a day [default: 1 million].
     #[arg(long, value_name = "NUMBER")]
     new_devices_per_day: Option<i64>,
-    /// Maximum number of customers in a day who are named first by a login on a device [default: 1 million].
+    /// Maximum number of new customers per day created by a login on a device [default: 1 million].
     #[arg(long, value_name = "NUMBER")]
     new_users_per_day: Option<i64>,
 }
@@ -342,7 +343,7 @@ fn topic_path(id: &str, topic: &str, verb: &str) -> String {
     format!("{}/topics/{}/{verb}", path(id), segment(topic))
 }
 
-/// Whole seconds as an integer, others as a decimal, which the API refuses.
+/// Whole seconds as an integer; fractions are sent as decimals, so that the API rejects them.
 fn seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     match duration {
         Some(duration) if duration.subsec_nanos() == 0 => serializer.serialize_u64(duration.as_secs()),

@@ -25,7 +25,7 @@ pub struct EventQuery {
     platform_id: Option<PlatformId>,
     /// Only those of this purchase. The id of a destination selects the events about that destination.
     collapse_key: Option<CollapseKey>,
-    /// Only those of this user: about purchases that the user owned when they were recorded.
+    /// Only those of this user: about purchases that the user owned when the events were recorded.
     user_id: Option<UserId>,
     /// Only those of these types, with commas between them: names, and groups such as `user.*`.
     #[serde(rename = "type")]
@@ -81,7 +81,7 @@ fn wrong_type(expected: String) -> Error {
 /// The types that a list of names and groups stands for; empty for all.
 ///
 /// # Errors
-/// What was expected instead of the first name that is none.
+/// What is accepted, if a name matches nothing.
 pub fn chosen(text: &str) -> Result<Vec<String>, String> {
     let mut known = domain::event::types();
     known.extend([PROFILE_UPDATED, REVENUE_ADJUSTED]);
@@ -97,7 +97,7 @@ pub fn chosen(text: &str) -> Result<Vec<String>, String> {
             let meant = did_you_mean(name, known.iter().copied());
             let shown: String = name.chars().take(100).collect();
             let known = known.join(", ");
-            return Err(format!("types of events, or groups such as `user.*`, and `{shown}` is none{meant}: {known}"));
+            return Err(format!("an event type or a group such as `user.*`; `{shown}` is neither{meant}: {known}"));
         }
     }
     types.sort_unstable();

@@ -59,7 +59,7 @@ pub async fn create(edge: Acting, caller: Caller, mut draft: Draft<NewKey>) -> R
     Ok(Created(CreatedKey { stored, key }))
 }
 
-/// `GET /v1/keys`, the oldest first, also those that were revoked.
+/// `GET /v1/keys`, the oldest first, including those that were revoked.
 pub async fn list(
     State(edge): State<Shared>,
     caller: Caller,

@@ -76,10 +76,10 @@ pub struct NotificationQuery {
     page: PageQuery,
 }
 
-/// What stands for no outcome.
+/// The filter value for no outcome yet.
 const OPEN: &str = "open";
 
-/// The outcomes by name, and what stands for none.
+/// The values of the filter: [`OPEN`], and the outcomes by name.
 fn outcomes() -> Vec<&'static str> {
     std::iter::once(OPEN).chain(Outcome::ALL.iter().map(|outcome| outcome.as_str())).collect()
 }

@@ -47,7 +47,7 @@ pub struct SeriesPoints {
     pub what: Series,
     /// The seconds of each point.
     pub step: i64,
-    /// The points, the oldest first; also those in which nothing happened.
+    /// The points, the oldest first, including those in which nothing happened.
     pub items: Vec<Point>,
 }
 

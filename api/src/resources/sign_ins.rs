@@ -69,7 +69,7 @@ pub async fn link(edge: Acting, caller: Caller, mut draft: Draft<NewSignInLink>)
     Ok(Created(SignInLink { path: path(&code), expires_at }))
 }
 
-/// `GET /v1/sign-ins`, the oldest first, also those that ended within the last month.
+/// `GET /v1/sign-ins`, the oldest first, including those that ended within the last month.
 pub async fn list(
     State(edge): State<Shared>,
     caller: Caller,

@@ -99,9 +99,9 @@ impl Destination {
         }
     }
 
-    /// There are deliveries that no purchase's run attempts.
+    /// There are deliveries that no purchase's run attempts. The payload is ignored.
     #[signal(name = contract::PENDING)]
-    pub fn pending(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _any: Lenient<Admin>) {
+    pub fn pending(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _payload: Lenient<Admin>) {
         self.state.pending();
     }
 
@@ -248,8 +248,8 @@ async fn execute_request(ctx: &WorkflowContext<Destination>, destination_id: Des
 async fn switch(ctx: &WorkflowContext<Destination>, set: SetEnabled) -> Result<Option<()>, ActivityExecutionError> {
     let mut progress = execute(ctx, || Activities::set_enabled, set.clone(), |_| false).await?;
     while let Some(Some(_)) = progress {
-        let until_closing = Interruptible { options: options::lasting, is_urgent: |_| false };
-        progress = execute_regular(ctx, || Activities::set_enabled, set.clone(), until_closing).await?;
+        let options = Interruptible::only_by_end_of_run(options::lasting);
+        progress = execute_regular(ctx, || Activities::set_enabled, set.clone(), options).await?;
     }
     Ok(progress.map(|_| ()))
 }

@@ -113,9 +113,9 @@ impl Purchase {
         }
     }
 
-    /// Load the purchase now. A window that has not ended stays open.
+    /// Load the purchase now. A window that has not ended stays open. The payload is ignored.
     #[signal(name = contract::WAKE)]
-    pub fn wake(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _any: Lenient<Admin>) {
+    pub fn wake(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _payload: Lenient<Admin>) {
         self.state.wake();
     }
 

@@ -28,7 +28,7 @@ pub struct Request {
     /// The body, byte for byte as it is signed; empty for a GET.
     pub body: Vec<u8>,
     /// Whether the operator chose the address. Then every address, port and scheme is allowed.
-    pub is_operators: bool,
+    pub is_operator_url: bool,
     /// The app that it is sent for: lookups of names are shared fairly among apps. `None` for one of settle's own.
     pub app: Option<AppId>,
 }

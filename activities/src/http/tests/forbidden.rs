@@ -247,7 +247,7 @@ async fn a_name_in_a_denied_network_gets_no_request() {
 async fn an_operators_address_may_be_any() {
     let server = Server::answering(OK);
     let strict = http(Rules::default(), &[]);
-    let request = |is_operators| protocols::http::Request { is_operators, ..get(&server.url("/")) };
+    let request = |is_operator_url| protocols::http::Request { is_operator_url, ..get(&server.url("/")) };
     assert_eq!(class(&strict.send(request(true)).await), "answer");
     assert_eq!(class(&strict.send(request(false)).await), "invalid_url");
     for ip in ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "fe80::1"] {

@@ -37,12 +37,12 @@ fn http(rules: Rules, trusted: &[CertificateDer<'static>]) -> Http {
 fn post(url: &str) -> Request {
     let headers = vec![("webhook-id".to_owned(), "some-id".to_owned())];
     let (url, body) = (url.parse().unwrap(), b"{\"a\":1}".to_vec());
-    Request { method: Method::Post, url, headers, body, is_operators: false, app: None }
+    Request { method: Method::Post, url, headers, body, is_operator_url: false, app: None }
 }
 
 fn get(url: &str) -> Request {
     let (headers, body) = (Vec::new(), Vec::new());
-    Request { method: Method::Get, url: url.parse().unwrap(), headers, body, is_operators: false, app: None }
+    Request { method: Method::Get, url: url.parse().unwrap(), headers, body, is_operator_url: false, app: None }
 }
 
 /// An answer without headers of use.

@@ -76,7 +76,7 @@ fn changes() -> Vec<Route> {
             changes::retire_old,
         )
         .twin("POST /v1/platforms/{platform_id}/retire-old-ingress-key")
-        .summary("Ends the notification URL before the present one."),
+        .summary("Retires the previous notification URL."),
         Route::page(Support, "POST", "/ui/connect/platforms/{platform_id}/retry-parked", changes::retry_parked)
             .twin("POST /v1/platforms/{platform_id}/retry-parked")
             .summary("Verifies purchases again that are parked."),

@@ -256,7 +256,7 @@ fn every(choices: &[Choice]) -> String {
     if offered < choices.len() {
         return format!("All of the {offered} listed events");
     }
-    "Every event about purchases, customers and devices, also of types that are added later (not destination.* and not \
+    "Every event about purchases, customers and devices, including types that are added later (not destination.* and not \
      user.erased)"
         .to_owned()
 }

@@ -109,7 +109,7 @@ async fn by_key(
             drop(refused(why.label(), Error::Unauthorized));
             return wrong(
                 StatusCode::UNAUTHORIZED,
-                "This key does not hold: it is unknown, revoked or expired.".to_owned(),
+                "This key is not valid: it is unknown, revoked or expired.".to_owned(),
             );
         }
     };

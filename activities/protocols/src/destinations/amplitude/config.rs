@@ -44,7 +44,7 @@ pub struct Config {
     /// The URL of the search for users, which a connection test calls.
     pub(super) search: Url,
     /// Whether the operator chose these URLs.
-    pub(super) is_operators: bool,
+    pub(super) is_operator_url: bool,
     /// The project's minimum length of a user or device id.
     pub(super) min_id_length: u64,
     pub(super) keys: Keys,
@@ -107,7 +107,7 @@ pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed
     Ok(Config {
         events,
         search,
-        is_operators: matches!(endpoint, Endpoint::Other(_)),
+        is_operator_url: matches!(endpoint, Endpoint::Other(_)),
         min_id_length: settings.min_id_length,
         keys,
         schedule: Schedule::new(own_schedule),

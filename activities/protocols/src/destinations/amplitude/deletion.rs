@@ -8,11 +8,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 const USER_AGENT: &str = concat!("settle/", env!("CARGO_PKG_VERSION"));
-/// The path of the deletion beside that of the search for users.
+/// Relative to the user-search URL.
 const PATH: &str = "deletions/users";
 
-/// The request to delete the users with these ids; an id that Amplitude does not know is left out by it. `None` without
-/// a secret key: with the API key alone nothing can be deleted.
+/// The request to delete the users with these ids; Amplitude ignores unknown ids. `None` without a secret key: with the
+/// API key alone nothing can be deleted.
 pub fn request(config: &Config, user_ids: &[String]) -> Option<Request> {
     let basic = config.keys.basic()?;
     let url = config.search.join(PATH).ok()?;
@@ -31,7 +31,7 @@ pub fn request(config: &Config, user_ids: &[String]) -> Option<Request> {
             ("user-agent".to_owned(), USER_AGENT.to_owned()),
         ],
         body: body.to_string().into_bytes(),
-        is_operators: config.is_operators,
+        is_operator_url: config.is_operator_url,
         app: None,
     })
 }

@@ -47,7 +47,7 @@ pub fn request(config: &Config, attempts: &[Attempt]) -> Result<Request, Invalid
         url: config.events.clone(),
         headers: HEADERS.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         body: body.to_string().into_bytes(),
-        is_operators: config.is_operators,
+        is_operator_url: config.is_operator_url,
         app: None,
     })
 }
@@ -56,7 +56,7 @@ pub fn request(config: &Config, attempts: &[Attempt]) -> Result<Request, Invalid
 pub fn lacks_key(config: &Config, attempt: &Attempt) -> Option<String> {
     let key = Key::of(Frozen::read(&attempt.body)?.environment());
     let is_lacking = config.keys.get(key).is_none();
-    is_lacking.then(|| format!("the `{}` was removed, and no other project is to know of it", key.name()))
+    is_lacking.then(|| format!("the `{}` was removed, and it must not be sent to another project", key.name()))
 }
 
 /// The event as it is sent. User properties are left unchanged when a newer state of the user was sent already, or the
@@ -86,7 +86,7 @@ pub fn test(config: &Config) -> Result<Request, Invalid> {
             ("user-agent".to_owned(), USER_AGENT.to_owned()),
         ],
         body: Vec::new(),
-        is_operators: config.is_operators,
+        is_operator_url: config.is_operator_url,
         app: None,
     })
 }

@@ -45,7 +45,7 @@ const REDACTED: &str = "[redacted]";
 pub struct Config {
     pub url: Url,
     /// Whether the operator chose its address.
-    pub(super) is_operators: bool,
+    pub(super) is_operator_url: bool,
     pub schedule: Schedule,
     /// Maximum number of events of devices in a request; with 1, each comes by itself.
     pub device_batch: usize,
@@ -152,8 +152,8 @@ pub fn rotate(settings: &Value, secret: &SecretString, rotation: &Rotation) -> R
 pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed) -> Result<Config, Invalid> {
     let settings = destination.settings.as_object().ok_or_else(|| Invalid::new("settings", "an object"))?;
     let url = parsed(settings.get("url").unwrap_or(&Value::Null))?;
-    let is_operators = allowed.is_exception(destination.id, &url);
-    if !is_operators {
+    let is_operator_url = allowed.is_exception(destination.id, &url);
+    if !is_operator_url {
         check(&url).map_err(|expected| Invalid::new("url", expected))?;
         // Its address is checked when a request is sent.
         http::host_and_port(&url, &allowed.rules).map_err(|failure| not_allowed(failure.to_string()))?;
@@ -174,7 +174,7 @@ pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed
     let headers = secrets.headers.into_iter().map(|(name, value)| (name, SecretString::from(value))).collect();
     let schedule = Schedule::new(destination.schedule.as_deref());
     let device_batch = device_batch(settings.get(DEVICE_BATCH))?;
-    Ok(Config { url, is_operators, schedule, device_batch, keys, headers, hidden })
+    Ok(Config { url, is_operator_url, schedule, device_batch, keys, headers, hidden })
 }
 
 /// Redacts keys and header values in a text that the endpoint sent, even a value that is cut off at the end of the

@@ -34,9 +34,9 @@ const RESERVED: [&str; 17] = [
 /// The prefix of the headers of Standard Webhooks, which are reserved too.
 const RESERVED_PREFIX: &str = "webhook-";
 
-/// The headers, or their beginnings, that servers of cloud metadata want to see (AWS, Google, Azure, Oracle, Alibaba,
-/// Linode): should a request ever reach one, it has none of them.
-const OF_METADATA: [&str; 5] =
+/// Headers (or prefixes) that cloud metadata services require (AWS, Google, Azure, Oracle, Alibaba, Linode): should a
+/// request ever reach one, it has none of them.
+const METADATA_PREFIXES: [&str; 5] =
     ["metadata", "x-aws-ec2-metadata-", "x-google-metadata-", "x-aliyun-ecs-metadata-", "x-metadata-"];
 
 /// Header values by their names in lower case.
@@ -83,8 +83,8 @@ pub fn check(name: &str, value: &str) -> Result<(), String> {
     if name.starts_with(RESERVED_PREFIX) || RESERVED.contains(&name) {
         return Err("another name: this header is set by settle or by the connection".to_owned());
     }
-    if OF_METADATA.iter().any(|prefix| name.starts_with(prefix)) {
-        return Err("another name: this header opens servers of cloud metadata".to_owned());
+    if METADATA_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+        return Err("another name: this header grants access to cloud metadata services".to_owned());
     }
     let is_visible = |byte: u8| byte == b'\t' || (b' '..=b'~').contains(&byte);
     let is_trimmed = value.trim_matches([' ', '\t']).len() == value.len();
@@ -107,10 +107,10 @@ fn duplicates(fields: &Map<String, Value>) -> Vec<Invalid> {
         seen.entry(name.to_ascii_lowercase()).or_insert((at, 0)).1 += 1;
     }
     let duplicates = seen.into_iter().filter(|(_, (_, times))| *times > 1);
-    duplicates.map(|(name, (at, _))| Invalid::new(&field(at, &name), "a name once, in whatever case")).collect()
+    duplicates.map(|(name, (at, _))| Invalid::new(&field(at, &name), "each name once, ignoring case")).collect()
 }
 
-/// A header in an error. What is no name may be a value that somebody put in its place: it is never repeated.
+/// A header in an error. An invalid name may be a misplaced secret, so it is never echoed.
 fn field(at: usize, name: &str) -> String {
     if is_token(name) { format!("headers.{name}") } else { format!("headers[{at}]") }
 }

@@ -86,5 +86,5 @@ fn sign(config: &Config, at: Timestamp, id: &str, body: &str) -> Result<Request,
     let owners = config.headers.iter().map(|(name, value)| (name.clone(), value.expose_secret().to_owned()));
     let headers = standard.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(owners).collect();
     let (url, body) = (config.url.clone(), body.as_bytes().to_vec());
-    Ok(Request { method: Method::Post, url, headers, body, is_operators: config.is_operators, app: None })
+    Ok(Request { method: Method::Post, url, headers, body, is_operator_url: config.is_operator_url, app: None })
 }

@@ -10,8 +10,8 @@ pub fn schemas() -> KindSchemas {
         "url": { "type": "string", "format": "uri", "description": "The endpoint.", "examples": ["https://example.com/hook"] },
         "headers": {
             "type": "object", "additionalProperties": { "type": ["string", "null"] }, "maxProperties": 20,
-            "description": "Headers of every request: values are stored as secrets, names are shown. In a change null \
-                removes one, or all.",
+            "description": "Headers of every request: values are stored as secrets, names are shown. In a PATCH, null removes \
+                that header; null for `headers` removes all.",
         },
         "signature": {
             "type": "string", "enum": ["v1", "v1a", "v1,v1a"], "default": "v1",
@@ -19,8 +19,8 @@ pub fn schemas() -> KindSchemas {
         },
         "device_batch": {
             "type": "integer", "minimum": 1, "maximum": 100, "default": 1,
-            "description": "Maximum number of events of devices in a request. With more than 1 they come as an array, also one \
-                alone.",
+            "description": "Maximum number of events of devices in a request. If above 1, the body is always an array, even \
+                for one event.",
         },
         "device_receipts": {
             "type": "boolean", "default": false,

@@ -39,7 +39,7 @@ pub fn request(settings: &Settings, receipt: &Receipt) -> Result<Request, Answer
         url,
         headers,
         body: Vec::new(),
-        is_operators: settings.base.is_some(),
+        is_operator_url: settings.base.is_some(),
         app: None,
     })
 }

@@ -53,7 +53,7 @@ fn the_environment_is_the_platforms_and_ids_are_segments() {
     let sandbox = request(&settings, &receipt(Environment::Sandbox)).unwrap();
     let path = production.url.path();
     assert_eq!(sandbox.url.as_str(), format!("http://127.0.0.1:9000/sandbox{path}"));
-    assert_eq!((production.is_operators, sandbox.is_operators), (false, true), "Amazon's address is guarded");
+    assert_eq!((production.is_operator_url, sandbox.is_operator_url), (false, true), "Amazon's address is guarded");
 }
 
 #[test]

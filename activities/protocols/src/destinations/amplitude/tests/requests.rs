@@ -90,7 +90,7 @@ fn a_stale_event_and_a_purchase_leave_the_profile_alone() {
 
 #[test]
 fn a_requests_url_is_the_regions_or_the_operators() {
-    for (endpoint, events, search, is_operators) in [
+    for (endpoint, events, search, is_operator_url) in [
         ("standard", "https://api2.amplitude.com/2/httpapi", "https://amplitude.com/api/2/usersearch", false),
         ("eu", "https://api.eu.amplitude.com/2/httpapi", "https://analytics.eu.amplitude.com/api/2/usersearch", false),
         ("http://127.0.0.1:9000/a/b", "http://127.0.0.1:9000/a/b", "http://127.0.0.1:9000/api/2/usersearch", true),
@@ -99,11 +99,11 @@ fn a_requests_url_is_the_regions_or_the_operators() {
         let config = config::ready(&destination, &secret, &allowed()).unwrap();
         let sent_request = request(&config, &attempts(&destination, &[unsent(PURCHASE_UPDATED)])).unwrap();
         assert_eq!(
-            (sent_request.method, sent_request.url.as_str(), sent_request.is_operators),
-            (Method::Post, events, is_operators)
+            (sent_request.method, sent_request.url.as_str(), sent_request.is_operator_url),
+            (Method::Post, events, is_operator_url)
         );
         let tested = test(&config).unwrap();
-        assert_eq!((tested.method, tested.is_operators, tested.body.len()), (Method::Get, is_operators, 0));
+        assert_eq!((tested.method, tested.is_operator_url, tested.body.len()), (Method::Get, is_operator_url, 0));
         assert_eq!(tested.url.as_str(), format!("{search}?user=settle-connection-test"));
     }
 }
@@ -141,10 +141,10 @@ fn without_a_key_or_with_a_foreign_body_nothing_is_sent() {
     let changed = config::change(&destination.settings, &secret, &fields, &allowed()).unwrap();
     let config = config::ready(&destination, &changed.secret, &allowed()).unwrap();
     assert_eq!(request(&config, &frozen).err().unwrap().field, "sandbox_api_key");
-    let why = "the `sandbox_api_key` was removed, and no other project is to know of it";
+    let why = "the `sandbox_api_key` was removed, and it must not be sent to another project";
     assert_eq!(lacks_key(&config, &frozen[0]).as_deref(), Some(why));
     let others = attempts(&destination, &[unsent(PURCHASE_UPDATED)]);
-    assert_eq!(lacks_key(&config, &others[0]), None, "what is of the other world goes on");
+    assert_eq!(lacks_key(&config, &others[0]), None, "events of the other environment are still sent");
     let foreign = attempt(&unsent(PURCHASE_UPDATED), "{}".to_owned());
     assert_eq!(request(&config, &[foreign]).err().unwrap().field, "body");
 }

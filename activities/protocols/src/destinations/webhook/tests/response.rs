@@ -63,10 +63,10 @@ fn only_2xx_is_success() {
         (503, AttemptClass::ServerError, ""),
         (600, AttemptClass::UnexpectedStatus, ""),
     ] {
-        let (judge_one, endpoint_signal) = judge_one(&answer(status, None), event(UPDATED, 1, 0));
+        let (result, endpoint_signal) = judge_one(&answer(status, None), event(UPDATED, 1, 0));
         let message = format!("the endpoint answered {status}{more}");
         let verdict = Verdict::Retry { delay: duration(5_000) };
-        assert_eq!(judge_one, failed(verdict, class, message));
+        assert_eq!(result, failed(verdict, class, message));
         let pause_ms = [429, 502, 503, 504].contains(&status).then_some(5_000);
         assert_eq!(endpoint_signal, EndpointSignal::Failure { pause: pause_ms.map(duration) });
     }
@@ -96,12 +96,9 @@ fn a_destinations_own_schedule_is_used() {
 #[test]
 fn a_410_disables_the_endpoint_and_the_event_stays_pending() {
     for (event_type, number) in [(UPDATED, 1), (RENEWED, 4), (RENEWED, 10)] {
-        let (judge_one, endpoint_signal) = judge_one(&answer(410, Some("7200")), event(event_type, number, 4));
-        assert!(
-            matches!(judge_one.verdict, Verdict::Retry { delay } if delay >= Duration::from_secs(5)),
-            "{judge_one:?}"
-        );
-        assert_eq!((judge_one.class, judge_one.counts), (AttemptClass::Gone, false));
+        let (result, endpoint_signal) = judge_one(&answer(410, Some("7200")), event(event_type, number, 4));
+        assert!(matches!(result.verdict, Verdict::Retry { delay } if delay >= Duration::from_secs(5)), "{result:?}");
+        assert_eq!((result.class, result.counts), (AttemptClass::Gone, false));
         let reason = "the endpoint answered 410: it wants no events any more".to_owned();
         assert_eq!(endpoint_signal, EndpointSignal::Gone { reason });
     }
@@ -137,8 +134,8 @@ fn retry_after_delays_the_event_and_pauses_a_busy_endpoint() {
         (500, "120", 120_000, None),
         (404, "120", 120_000, None),
     ] {
-        let (judge_one, endpoint_signal) = judge_one(&answer(status, Some(retry_after)), event(UPDATED, 1, 0));
-        assert_eq!(judge_one.verdict, Verdict::Retry { delay: duration(delay_ms) }, "{status} {retry_after}");
+        let (result, endpoint_signal) = judge_one(&answer(status, Some(retry_after)), event(UPDATED, 1, 0));
+        assert_eq!(result.verdict, Verdict::Retry { delay: duration(delay_ms) }, "{status} {retry_after}");
         assert_eq!(
             endpoint_signal,
             EndpointSignal::Failure { pause: pause_ms.map(duration) },
@@ -146,8 +143,8 @@ fn retry_after_delays_the_event_and_pauses_a_busy_endpoint() {
         );
     }
     // The long wait of a late step applies to its event, not to the whole destination.
-    let (judge_one, endpoint_signal) = judge_one(&answer(503, None), event(UPDATED, 9, 0));
-    assert_eq!(judge_one.verdict, Verdict::Retry { delay: duration(24 * HOUR_MS) });
+    let (result, endpoint_signal) = judge_one(&answer(503, None), event(UPDATED, 9, 0));
+    assert_eq!(result.verdict, Verdict::Retry { delay: duration(24 * HOUR_MS) });
     assert_eq!(endpoint_signal, EndpointSignal::Failure { pause: Some(duration(5_000)) });
 }
 
@@ -202,11 +199,11 @@ proptest! {
         let reply = answer(status, retry_after.as_deref());
         let at = Timestamp::from_micros(micros);
         let result = judge(&config(&json!({})), Exchange { events: &[one], reply: &reply, at, jitter });
-        let judge_one = &result.events[0];
-        prop_assert_eq!(judge_one.verdict == Verdict::Delivered, (200..300).contains(&status));
-        prop_assert_eq!(judge_one.error.is_none(), judge_one.verdict == Verdict::Delivered);
+        let of_event = &result.events[0];
+        prop_assert_eq!(of_event.verdict == Verdict::Delivered, (200..300).contains(&status));
+        prop_assert_eq!(of_event.error.is_none(), of_event.verdict == Verdict::Delivered);
         prop_assert_eq!(matches!(result.endpoint_signal, EndpointSignal::Gone { .. }), status == 410);
-        if let Verdict::Retry { delay } = judge_one.verdict {
+        if let Verdict::Retry { delay } = of_event.verdict {
             prop_assert!((4_000..=48 * HOUR_MS).contains(&millis(delay)));
             prop_assert!(number < 10 || status == 410);
         }

@@ -90,7 +90,7 @@ fn a_url_is_https_and_carries_no_user() {
 }
 
 #[test]
-fn an_address_or_port_that_can_never_be_reached_is_refused() {
+fn a_forbidden_address_or_port_is_refused() {
     for never in ["https://2130706433/", "https://10.1.2.3/", "https://[fe80::1]/", "https://localhost/"] {
         assert_eq!(wrong(&json!({ "url": never })), ["url"], "{never}");
     }
@@ -105,7 +105,7 @@ fn an_address_or_port_that_can_never_be_reached_is_refused() {
 }
 
 #[test]
-fn a_refused_url_has_every_reason_and_the_variables() {
+fn a_refused_url_names_every_reason_and_the_allowing_variables() {
     let expected = |url: &str, rules: Rules| {
         let allowed = Allowed { rules, ..Allowed::default() };
         create(&fields(&json!({ "url": url })), &allowed, [7; 32]).unwrap_err()[0].expected.clone()

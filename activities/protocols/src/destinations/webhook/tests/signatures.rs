@@ -92,7 +92,7 @@ fn a_request_is_the_stored_body_and_signed_headers() {
 
     {"email":"test@example.com","username":"test_user"}
     "#);
-    assert!(!request.is_operators);
+    assert!(!request.is_operator_url);
 }
 
 #[test]
