@@ -139,11 +139,11 @@ CREATE TABLE platforms (
     shared_secret TEXT,
     window_ms BIGINT NOT NULL,
     max_wait_ms BIGINT,
-    -- How much its devices may report in a day. NULL: as usual.
-    device_events_per_day BIGINT,
-    device_bytes_per_day BIGINT,
-    new_devices_per_day BIGINT,
-    new_users_per_day BIGINT,
+    -- How much its devices may report in a day.
+    device_events_per_day BIGINT NOT NULL,
+    device_bytes_per_day BIGINT NOT NULL,
+    new_devices_per_day BIGINT NOT NULL,
+    new_users_per_day BIGINT NOT NULL,
     -- Which SKU of a subscription is its product_ref_id: `term` or `parent`.
     product_ref TEXT NOT NULL,
     -- Whether a revocation is settled at once, without a window.

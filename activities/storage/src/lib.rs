@@ -18,7 +18,7 @@ pub use admin::apps::App;
 pub use admin::catalogue::changes::{Condition, MAX_UNMAPPED, UnmappedSku};
 pub use admin::catalogue::{Catalogue, Change, EntitlementText, MAX_LISTED, MAX_PER_PRODUCT, Product, entitlement_id};
 pub use admin::customers::{Customer, CustomerKey, CustomerNames, Owner};
-pub use admin::device_quota::{DeviceQuota, DeviceUsage, PlatformDay, USUAL as USUAL_DEVICE_QUOTA};
+pub use admin::device_quota::{DeviceQuota, DeviceUsage, PlatformDay};
 pub use admin::erasure::{
     DeletionRequest, DeletionState, DeletionStatus, Erase, Erasure, ErasureStage, RequestOutcome,
 };

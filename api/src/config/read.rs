@@ -460,10 +460,11 @@ fn networks(field: &str, texts: &[String]) -> Result<Vec<IpNet>, Invalid> {
     texts.iter().map(|text| parsed(field, text, "networks such as 127.0.0.0/8")).collect()
 }
 
-/// The quiet window of a platform: two minutes unless set, one second to one hour.
+/// The quiet window of a platform: two minutes unless set, one second to one hour, in whole seconds as the API has it.
 fn window(text: Option<&str>) -> Result<Duration, Invalid> {
-    let expected = || invalid("window", "5s, 2m or 1h, from 1s to 1h");
-    bounded(text.unwrap_or("2m"), Duration::from_secs(3600)).ok_or_else(expected)
+    let expected = || invalid("window", "5s, 2m or 1h, from 1s to 1h, in whole seconds");
+    let window = bounded(text.unwrap_or("2m"), Duration::from_secs(3600));
+    window.filter(|window| window.subsec_nanos() == 0).ok_or_else(expected)
 }
 
 /// Bodies are kept at least until the last attempt of a delivery: the longest schedule lasts this many days.

@@ -4,7 +4,7 @@
 
 use super::formats;
 use super::near::did_you_mean;
-use super::shape::{choices, is_required, present, type_of};
+use super::shape::{admits_null, choices, is_required, present, type_of};
 use crate::error::{Error, Field, cut};
 use serde_json::{Map, Value};
 
@@ -123,7 +123,9 @@ pub fn object(value: &mut Map<String, Value>, schema: &Value, place: &str, wrong
                 wrong.add(&place, format!("{}; it is required", expected(property)));
                 false
             }
-            None | Some(Value::Null) => true,
+            None => true,
+            // Elsewhere null is the same as absent.
+            Some(Value::Null) => admits_null(property) || type_of(property).is_empty(),
             Some(value) => fits(value, property, &place, wrong),
         };
         match (fits, is_required(schema, name)) {

@@ -8,6 +8,13 @@ pub fn present(schema: &Value) -> &Value {
     alternatives.find(|one| one["type"] != "null").unwrap_or(schema)
 }
 
+/// Whether a schema with a type admits null.
+pub fn admits_null(schema: &Value) -> bool {
+    let types = schema["type"].as_array().into_iter().flatten();
+    let alternatives = schema["anyOf"].as_array().into_iter().flatten().map(|one| &one["type"]);
+    types.chain(alternatives).any(|one| one == "null")
+}
+
 /// The texts that a schema lists (`enum`, `const`); empty when it lists none.
 pub fn choices(schema: &Value) -> Vec<&str> {
     let listed = schema["enum"].as_array().into_iter().flatten();

@@ -6,13 +6,12 @@ use super::topics::{self, TopicSummary};
 use crate::answer::{Accepted, Created, NoContent};
 use crate::edge::{Edge, STORES, Shared};
 use crate::error::Error;
-use crate::extract::{Body, Draft, FieldErrors, Id, PageQuery, Query, Stored, nullable, secret};
+use crate::extract::{Body, Draft, FieldErrors, Id, PageQuery, Patch, Query, Stored, nullable, secret};
 use crate::keys::{Acting, Caller};
 use axum::Json;
 use axum::extract::State;
-use domain::catalogue::ProductRef;
 use domain::time::millis;
-use domain::{AppId, Environment, PlatformId, Timestamp, TransferPolicy, UnknownReceipts};
+use domain::{AppId, PlatformId, Timestamp};
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -22,111 +21,6 @@ use storage::{App, Paged, PlatformChange, PlatformSettings, Role};
 /// Default number of hours for which an old notification URL takes messages.
 const DEFAULT_OVERLAP_HOURS: u64 = 72;
 
-/// The highest bound of a day that can be set.
-const MAX_QUOTA: i64 = 1_000_000_000_000_000;
-
-/// Declares the settings of a platform, each once: its type in requests with how it is set to a value or null, its type
-/// in the answer with how it is shown, and how its description ends in the schemas of `new`, `change` and `answer`.
-macro_rules! settings {
-    (@end) => { "." };
-    (@end $end:literal) => { $end };
-    (@request $request:ident $({ $($rules:tt)* } $name:ident: $type:ty, |$all:ident, $sent:ident| $set:expr;)*) => {
-        #[derive(Deserialize, JsonSchema)]
-        struct $request { $(
-            #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
-            #[schemars($($rules)*)]
-            $name: Option<Option<$type>>,
-        )* }
-
-        impl $request {
-            fn set(&self, settings: &mut PlatformSettings) {
-                $(if let ($all, Some($sent)) = (&mut *settings, self.$name) { $set; })*
-            }
-        }
-    };
-    ($($(#[doc = $about:literal])+
-        $name:ident: $type:ty $([$($bounds:tt)*])? = |$all:ident, $sent:ident| $set:expr,
-        $shown:ty = |$of:ident| $show:expr
-        $(, new $($new:literal)? $([$($of_new:tt)*])?)? $(, change $change:literal [$($of_change:tt)*])?
-        $(, answer $answer:literal)?;)*) => {
-        settings! { @request NewSettings $({
-            description = concat!($($about,)+ settings!(@end $($($new)?)?)).trim() $($(, $($of_new)*)?)? $(, $($bounds)*)?
-        } $name: $type, |$all, $sent| $set;)* }
-        settings! { @request ChangedSettings $({
-            description = concat!($($about,)+ settings!(@end $($change)?)).trim() $(, $($of_change)*)? $(, $($bounds)*)?
-        } $name: $type, |$all, $sent| $set;)* }
-
-        #[derive(Debug, Serialize, JsonSchema)]
-        struct Settings {
-            $(#[schemars(description = concat!($($about,)+ settings!(@end $($answer)?)).trim())] $name: $shown,)*
-        }
-
-        impl Settings {
-            fn of(platform: &storage::Platform) -> Self {
-                Self { $($name: { let $of = platform; $show },)* }
-            }
-        }
-    };
-}
-
-settings! {
-    /// Whether purchases of it are real
-    environment: Environment = |all, sent| all.environment = sent.unwrap_or(all.environment),
-    Environment = |of| of.settings.environment, new "; `production` when absent." [extend("default" = "production")];
-
-    /// Which SKU of a subscription names its product
-    product_ref: ProductRef = |all, sent| all.product_ref = sent.unwrap_or(all.product_ref),
-    ProductRef = |of| of.settings.product_ref, new "; `term` when absent." [extend("default" = "term")];
-
-    /// Whether a revocation is settled at once, without a window
-    flush_on_revoke: bool = |all, sent| all.flush_on_revoke = sent.unwrap_or(all.flush_on_revoke),
-    bool = |of| of.settings.flush_on_revoke;
-
-    /// What happens to receipts that the store still does not know after a day
-    unknown_receipts: UnknownReceipts = |all, sent| all.unknown_receipts = sent.unwrap_or(all.unknown_receipts),
-    UnknownReceipts = |of| of.settings.unknown_receipts, new "; `give_up` when absent." [extend("default" = "give_up")];
-
-    /// What a login on a device moves of another named customer's
-    transfers: TransferPolicy = |all, sent| all.transfers = sent, TransferPolicy = |of| of.transfers(),
-    new "; `review` while logins are signed, else `immediate`, when absent.",
-    change "; null for the default." [extend("default" = null)];
-
-    /// The window
-    window_seconds: i64 [range(min = 1, max = 3600)] = |all, sent| all.window_ms = sent.map_or(all.window_ms, to_ms),
-    i64 = |of| of.settings.window_ms / 1000, new "; that of the installation when absent.";
-
-    /// The longest wait, however often the window is restarted
-    max_wait_seconds: i64 [range(min = 1, max = 86400)] = |all, sent| all.max_wait_ms = sent.map(to_ms),
-    Option<i64> = |of| of.settings.max_wait_ms.map(|ms| ms / 1000),
-    new ": at least `window_seconds`. Without a limit when absent.",
-    change ": at least `window_seconds`. Null removes the limit." [extend("default" = null)],
-    answer "; null without a limit.";
-
-    /// Maximum number of events that its devices report in a day (UTC)
-    device_events_per_day: i64 [range(min = 0, max = MAX_QUOTA)] = |all, sent| all.quota.device_events_per_day = sent,
-    i64 = |of| of.settings.quota.bounds().events, new [extend("default" = storage::USUAL_DEVICE_QUOTA.events)],
-    change ". Null restores the default." [extend("default" = null)];
-
-    /// Maximum number of bytes of the requests with them
-    device_bytes_per_day: i64 [range(min = 0, max = MAX_QUOTA)] = |all, sent| all.quota.device_bytes_per_day = sent,
-    i64 = |of| of.settings.quota.bounds().bytes, new [extend("default" = storage::USUAL_DEVICE_QUOTA.bytes)],
-    change ". Null restores the default." [extend("default" = null)];
-
-    /// Maximum number of new devices in a day; known ones are not counted
-    new_devices_per_day: i64 [range(min = 0, max = MAX_QUOTA)] = |all, sent| all.quota.new_devices_per_day = sent,
-    i64 = |of| of.settings.quota.bounds().devices, new [extend("default" = storage::USUAL_DEVICE_QUOTA.devices)],
-    change ". Null restores the default." [extend("default" = null)];
-
-    /// Maximum number of customers in a day who are named first by a login on a device
-    new_users_per_day: i64 [range(min = 0, max = MAX_QUOTA)] = |all, sent| all.quota.new_users_per_day = sent,
-    i64 = |of| of.settings.quota.bounds().users, new [extend("default" = storage::USUAL_DEVICE_QUOTA.users)],
-    change ". Null restores the default." [extend("default" = null)];
-}
-
-const fn to_ms(seconds: i64) -> i64 {
-    seconds * 1000
-}
-
 /// A new platform.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "store": STORES[0], "name": "fire", "package_name": "com.example.reader" }]))]
@@ -134,11 +28,6 @@ pub struct NewPlatform {
     /// The store.
     #[schemars(extend("enum" = STORES))]
     store: String,
-    /// A name for people, unique in the app.
-    #[schemars(length(max = 200))]
-    name: String,
-    /// The app's package name in the store.
-    package_name: String,
     /// The store's shared secret, for verification.
     #[serde(default, deserialize_with = "secret")]
     #[schemars(with = "Option<String>", extend("writeOnly" = true))]
@@ -146,18 +35,13 @@ pub struct NewPlatform {
     /// The topic that may send to it, when it is known beforehand.
     topic_arn: Option<String>,
     #[serde(flatten)]
-    settings: NewSettings,
+    settings: PlatformSettings,
 }
 
-/// A change of a platform.
+/// A change of a platform: a JSON merge patch (RFC 7396). Null restores a default.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "name": "fire", "window_seconds": 60, "max_wait_seconds": null }]))]
 pub struct PlatformPatch {
-    /// A name for people, unique in the app.
-    #[schemars(length(max = 200))]
-    name: Option<String>,
-    /// The app's package name in the store.
-    package_name: Option<String>,
     /// The store's shared secret; null removes it.
     #[serde(default, deserialize_with = "nullable")]
     #[schemars(with = "Option<String>", extend("writeOnly" = true))]
@@ -165,15 +49,7 @@ pub struct PlatformPatch {
     /// A topic that may send to it as well.
     topic_arn: Option<String>,
     #[serde(flatten)]
-    settings: ChangedSettings,
-}
-
-impl PlatformPatch {
-    fn set(&self, settings: &mut PlatformSettings) {
-        self.name.iter().for_each(|name| settings.name.clone_from(name));
-        self.package_name.iter().for_each(|name| settings.package_name.clone_from(name));
-        self.settings.set(settings);
-    }
+    settings: Patch<PlatformSettings>,
 }
 
 /// An app on one store.
@@ -186,10 +62,6 @@ pub struct Platform {
     /// The store.
     #[schemars(extend("enum" = STORES))]
     store: String,
-    /// A name for people.
-    name: String,
-    /// The app's package name in the store.
-    package_name: String,
     /// Whether a shared secret is stored.
     has_shared_secret: bool,
     /// Whether its purchases are verified.
@@ -199,7 +71,7 @@ pub struct Platform {
     /// When a login without a token was stored first: anybody can make one.
     unsigned_login_at: Option<Timestamp>,
     #[serde(flatten)]
-    settings: Settings,
+    settings: PlatformSettings,
     /// The URL that the store sends to; null for a key whose role is below `operator`.
     #[schemars(extend("format" = "uri"))]
     notification_url: Option<String>,
@@ -253,15 +125,14 @@ pub async fn create(
     mut draft: Draft<NewPlatform>,
 ) -> Result<Created<Platform>, Error> {
     let Draft { body: new, wrong } = &mut draft;
-    let mut settings = PlatformSettings::new(&new.name, &new.package_name, millis(edge.default_window));
-    new.settings.set(&mut settings);
-    check_wait(wrong, &settings);
+    new.settings.window_ms = window_ms(&new.settings, edge.default_window);
+    check_wait(wrong, &new.settings);
     check_topic(&edge, wrong, &new.store, new.topic_arn.as_deref());
     let new = draft.finish()?;
     let new = storage::NewPlatform {
         app_id: app.id,
         store: new.store,
-        settings,
+        settings: new.settings,
         shared_secret: new.shared_secret,
         topic_arn: new.topic_arn,
         ingress_key: ingress_key(&edge),
@@ -302,10 +173,13 @@ pub async fn update(
     Stored(before): Stored<storage::Platform>,
     mut draft: Draft<PlatformPatch>,
 ) -> Result<Json<Platform>, Error> {
+    let default_window = edge.default_window;
+    let after = move |patch: &PlatformPatch, settings: &PlatformSettings| {
+        let settings = patch.settings.apply(settings)?;
+        Ok::<_, Error>(PlatformSettings { window_ms: window_ms(&settings, default_window), ..settings })
+    };
     let Draft { body: patch, wrong } = &mut draft;
-    let mut settings = before.settings;
-    patch.set(&mut settings);
-    check_wait(wrong, &settings);
+    check_wait(wrong, &after(patch, &before.settings)?);
     check_topic(&edge, wrong, &before.store, patch.topic_arn.as_deref());
     let patch = draft.finish()?;
     let change = PlatformChange {
@@ -313,7 +187,13 @@ pub async fn update(
         topic_arn: patch.topic_arn.clone(),
         publishable_key: None,
     };
-    let platform = edge.store.update_platform(before.id, change, move |settings| patch.set(settings)).await?;
+    let set = move |settings: &mut PlatformSettings| {
+        // Applied again, under the lock, to what another change may have left. It fits: it did so above.
+        if let Ok(changed) = after(&patch, settings) {
+            *settings = changed;
+        }
+    };
+    let platform = edge.store.update_platform(before.id, change, set).await?;
     Ok(Json(view(&edge, &edge.caller, platform).await?))
 }
 
@@ -399,7 +279,7 @@ async fn view(edge: &Edge, caller: &Caller, platform: storage::Platform) -> Resu
     let old = edge.store.old_ingress_key(platform.id).await?;
     Ok(Platform {
         verification: verification(&platform),
-        settings: Settings::of(&platform),
+        settings: PlatformSettings { transfers: Some(platform.transfers()), ..platform.settings },
         notification_url,
         old_notification_url: old.map(|old| OldUrl { until: old.until, last_used_at: old.used_at }),
         publishable_key: platform.publishable_key,
@@ -407,8 +287,6 @@ async fn view(edge: &Edge, caller: &Caller, platform: storage::Platform) -> Resu
         id: platform.id,
         app_id: platform.app_id,
         store: platform.store,
-        name: platform.settings.name,
-        package_name: platform.settings.package_name,
         has_shared_secret: platform.has_shared_secret,
         signed_login: platform.has_login_secret,
         unsigned_login_at: platform.unsigned_login_at,
@@ -428,6 +306,11 @@ const fn verification(platform: &storage::Platform) -> Verification {
         Some(since) => Verification::Refused { since },
         None => Verification::On,
     }
+}
+
+/// The window of these settings, or that of the installation where they name none.
+fn window_ms(settings: &PlatformSettings, default: Duration) -> i64 {
+    if settings.window_ms == 0 { millis(default) } else { settings.window_ms }
 }
 
 fn check_wait(wrong: &mut FieldErrors, settings: &PlatformSettings) {

@@ -78,6 +78,41 @@ async fn a_platform_has_defaults_and_shows_no_secret() {
 }
 
 #[tokio::test]
+async fn null_restores_a_default_and_leaves_what_has_none() {
+    let service = Service::start("null").await;
+    let (_, platform) = service.platform().await;
+    let path = format!("/v1/platforms/{platform}");
+    let before = service.get(&path).await.body;
+    let other = json!({
+        "environment": "sandbox", "product_ref": "parent", "flush_on_revoke": true, "unknown_receipts": "believe",
+        "transfers": "never", "window_seconds": 5, "max_wait_seconds": 60, "new_users_per_day": 0,
+    });
+    let changed = service.send_json("PATCH", &path, &other).await.body;
+    let mut nulls = json!({ "name": null, "package_name": null, "topic_arn": null });
+    for (name, value) in other.as_object().expect("an object") {
+        assert_eq!(&changed[name], value, "{name}");
+        nulls[name] = Value::Null;
+    }
+    let restored = service.send_json("PATCH", &path, &nulls).await;
+    assert_eq!((restored.status, restored.body), (200, before));
+}
+
+#[tokio::test]
+async fn two_changes_of_a_platform_at_once_both_hold() {
+    let service = Service::start("at-once").await;
+    let (_, platform) = service.platform().await;
+    let path = format!("/v1/platforms/{platform}");
+    for window in 1..=20 {
+        let (name, window) = (json!({ "name": format!("n{window}") }), json!({ "window_seconds": window }));
+        let (one, other) =
+            tokio::join!(service.send_json("PATCH", &path, &name), service.send_json("PATCH", &path, &window));
+        assert_eq!((one.status, other.status), (200, 200));
+        let shown = service.get(&path).await.body;
+        assert_eq!((&shown["name"], &shown["window_seconds"]), (&name["name"], &window["window_seconds"]));
+    }
+}
+
+#[tokio::test]
 async fn a_window_above_the_max_wait_is_refused_on_change_too() {
     let service = Service::start("wait").await;
     let (_, platform) = service.platform().await;

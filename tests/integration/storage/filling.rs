@@ -86,10 +86,11 @@ fn purchases(app: &str, platform: &str) -> Vec<Rows> {
         (
             "platforms",
             "id, app_id, store, name, package_name, environment, window_ms, product_ref, flush_on_revoke,
-                unknown_receipts, ingress_hash, ingress_key, old_ingress_hash, old_ingress_until, publishable_key, created_at",
+                unknown_receipts, device_events_per_day, device_bytes_per_day, new_devices_per_day, new_users_per_day,
+                ingress_hash, ingress_key, old_ingress_hash, old_ingress_until, publishable_key, created_at",
             format!(
-                "'f' || i, {app}, 'amazon', 'f' || i, 'x', 'production', 1, 'parent', FALSE, 'park', 'i' || i,
-                'v1:' || i, 'o' || i, i, 'pk' || i, i"
+                "'f' || i, {app}, 'amazon', 'f' || i, 'x', 'production', 1, 'parent', FALSE, 'park', i, i, i, i,
+                'i' || i, 'v1:' || i, 'o' || i, i, 'pk' || i, i"
             ),
         ),
         ("users", "id, app_id, external_id, revision, created_at", format!("'u' || i, {app}, 'x' || i, 1, i")),

@@ -2,7 +2,7 @@
 
 use super::world::{World, story};
 use std::collections::BTreeMap;
-use storage::{DeviceQuota, DeviceUsage, USUAL_DEVICE_QUOTA};
+use storage::{DeviceQuota, DeviceUsage};
 
 story! {
     async fn what_devices_used_is_added_over_all_processes(world: World) {
@@ -21,13 +21,11 @@ story! {
 story! {
     async fn the_quota_of_a_day_is_a_setting_of_the_platform(world: World) {
         let quota = world.platform.settings.quota;
-        assert_eq!((quota, quota.bounds()), (DeviceQuota::default(), USUAL_DEVICE_QUOTA));
-        let changed = world.set(|settings| settings.quota.device_events_per_day = Some(7)).await.settings.quota;
-        assert_eq!(changed, DeviceQuota { device_events_per_day: Some(7), ..quota });
-        assert_eq!(changed.bounds(), DeviceUsage { events: 7, ..USUAL_DEVICE_QUOTA });
-        let both = world.set(|settings| settings.quota.new_users_per_day = Some(0)).await.settings.quota;
-        assert_eq!(both, DeviceQuota { new_users_per_day: Some(0), ..changed }, "the others stay");
-        let one = world.set(|settings| settings.quota.device_events_per_day = None).await.settings.quota;
-        assert_eq!(one, DeviceQuota { new_users_per_day: Some(0), ..quota });
+        assert_eq!(quota, DeviceQuota::default());
+        let changed = world.set(|settings| settings.quota.device_events_per_day = 7).await.settings.quota;
+        assert_eq!(changed, DeviceQuota { device_events_per_day: 7, ..quota });
+        assert_eq!(changed.bounds(), DeviceUsage { events: 7, ..quota.bounds() });
+        let both = world.set(|settings| settings.quota.new_users_per_day = 0).await.settings.quota;
+        assert_eq!(both, DeviceQuota { new_users_per_day: 0, ..changed }, "the others stay");
     }
 }

@@ -8,7 +8,8 @@ use crate::db::store::Store;
 use crate::people::device_users;
 use crate::purchases::users;
 use domain::{AppId, DevicePlace, PlatformId};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::{AddAssign, SubAssign};
 
@@ -25,32 +26,50 @@ row! {
     }
 }
 
-/// The default bounds of a day: an app that a million devices use each day reports 50 events of a kibibyte from each, and may
-/// be new on all of them.
-pub const USUAL: DeviceUsage =
-    DeviceUsage { events: 50_000_000, bytes: 50 * 1024 * 1024 * 1024, devices: 1_000_000, users: 1_000_000 };
+/// The highest bound that can be set.
+const MAX: i64 = 1_000_000_000_000_000;
 
 written_row! {
-    /// The bounds of a platform's day; `None` for the usual one.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+    /// The bounds of a platform's day.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+    #[serde(default)]
     pub struct DeviceQuota {
-        pub device_events_per_day: Option<i64>,
-        /// Number of bytes.
-        pub device_bytes_per_day: Option<i64>,
-        pub new_devices_per_day: Option<i64>,
-        pub new_users_per_day: Option<i64>,
+        /// Maximum number of events that its devices report in a day (UTC).
+        #[schemars(range(min = 0, max = MAX))]
+        pub device_events_per_day: i64,
+        /// Maximum number of bytes of the requests with them.
+        #[schemars(range(min = 0, max = MAX))]
+        pub device_bytes_per_day: i64,
+        /// Maximum number of new devices in a day; known ones are not counted.
+        #[schemars(range(min = 0, max = MAX))]
+        pub new_devices_per_day: i64,
+        /// Maximum number of customers in a day who are named first by a login on a device.
+        #[schemars(range(min = 0, max = MAX))]
+        pub new_users_per_day: i64,
+    }
+}
+
+/// An app that a million devices use each day reports 50 events of a kibibyte from each, and may be new on all of them.
+impl Default for DeviceQuota {
+    fn default() -> Self {
+        Self {
+            device_events_per_day: 50_000_000,
+            device_bytes_per_day: 50 * 1024 * 1024 * 1024,
+            new_devices_per_day: 1_000_000,
+            new_users_per_day: 1_000_000,
+        }
     }
 }
 
 impl DeviceQuota {
-    /// The bounds, with the usual ones where none is set.
+    /// The bounds of what devices use.
     #[must_use]
-    pub fn bounds(self) -> DeviceUsage {
+    pub const fn bounds(self) -> DeviceUsage {
         DeviceUsage {
-            events: self.device_events_per_day.unwrap_or(USUAL.events),
-            bytes: self.device_bytes_per_day.unwrap_or(USUAL.bytes),
-            devices: self.new_devices_per_day.unwrap_or(USUAL.devices),
-            users: self.new_users_per_day.unwrap_or(USUAL.users),
+            events: self.device_events_per_day,
+            bytes: self.device_bytes_per_day,
+            devices: self.new_devices_per_day,
+            users: self.new_users_per_day,
         }
     }
 }

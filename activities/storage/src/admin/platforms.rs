@@ -13,45 +13,67 @@ use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::inbox::topics;
 use crate::reports::check;
-use crate::settings::app_lock;
+use crate::settings::{app_lock, without_default};
 use crate::settling::rechecks::{self, RecheckReason};
 use const_format::formatcp;
 use domain::catalogue::ProductRef;
 use domain::{AppId, Environment, PlatformId, Timestamp, TransferPolicy, UnknownReceipts};
+use schemars::JsonSchema;
 use secrecy::SecretString;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
 written_row! {
-    /// The settings of a platform: each is a column and, under its name here, a field of audit entries. A new one is
-    /// also an entry of `settings!` in `api/src/resources/platforms.rs`, of the store's form, and a flag of
-    /// `settle platform`.
-    #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+    /// The settings of a platform: its columns, and the fields of requests, answers and audit entries with their
+    /// descriptions. A new one is also an entry of the store's form, and a flag of `settle platform`.
+    #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
     pub struct PlatformSettings {
         /// A name for people, unique in the app.
+        #[schemars(length(max = 200))]
         pub name: String,
         /// The app's package name in the store.
         pub package_name: String,
-        /// Whether its purchases are for real money or of the store's sandbox.
+        /// Whether its purchases are real.
+        #[serde(default)]
         pub environment: Environment,
-        /// The length of the window in milliseconds.
+        /// The window; by default that of the installation.
+        #[serde(rename = "window_seconds", default)]
+        #[serde(serialize_with = "to_seconds", deserialize_with = "of_seconds")]
+        #[schemars(with = "i64", range(min = 1, max = 3600), transform = without_default)]
         pub window_ms: i64,
-        /// The maximum time from a notification to its settling in milliseconds, even if new notifications restart the
-        /// window.
+        /// The longest wait, however often the window is restarted: at least `window_seconds`. Null: without a limit.
+        #[serde(rename = "max_wait_seconds", default)]
+        #[serde(serialize_with = "to_seconds", deserialize_with = "of_some_seconds")]
+        #[schemars(with = "Option<i64>", range(min = 1, max = 86400))]
         pub max_wait_ms: Option<i64>,
-        /// Which SKU of a subscription is its `product_ref_id`.
+        /// Which SKU of a subscription names its product.
+        #[serde(default)]
         pub product_ref: ProductRef,
         /// Whether a revocation is settled at once, without a window.
+        #[serde(default)]
         pub flush_on_revoke: bool,
-        /// What to do with a receipt that the store does not know.
+        /// What happens to receipts that the store still does not know after a day.
+        #[serde(default)]
         pub unknown_receipts: UnknownReceipts,
-        /// What a device moves of another named customer's; `None` for the default.
+        /// What a login on a device moves of another named customer's; by default `review` while logins are signed, else
+        /// `immediate`.
         pub transfers: Option<TransferPolicy>,
         ;
-        /// How much its devices may report in a day.
-        #[serde(rename = "device_quota")]
+        #[serde(flatten)]
         pub quota: DeviceQuota,
     }
+}
+
+fn to_seconds<T: Copy + Into<Option<i64>>, S: Serializer>(ms: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    (*ms).into().map(|ms| ms / 1000).serialize(serializer)
+}
+
+fn of_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    Ok(i64::deserialize(deserializer)?.saturating_mul(1000))
+}
+
+fn of_some_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    Ok(Option::<i64>::deserialize(deserializer)?.map(|seconds| seconds.saturating_mul(1000)))
 }
 
 impl PlatformSettings {

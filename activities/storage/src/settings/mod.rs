@@ -4,3 +4,10 @@ pub mod app_lock;
 pub mod destinations;
 pub mod listing;
 pub mod tombstones;
+
+use schemars::Schema;
+
+/// Removes the default from the schema of a field: it depends on more than the field.
+pub fn without_default(schema: &mut Schema) {
+    schema.remove("default");
+}
