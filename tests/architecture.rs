@@ -44,6 +44,7 @@ const PROTOCOLS: &[&str] = &[
     "ipnet",
     "percent-encoding",
     "ring",
+    "schemars",
     "secrecy",
     "serde",
     "serde_json",

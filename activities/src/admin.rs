@@ -5,7 +5,7 @@ use crate::spans;
 use domain::{CollapseKey, Lane, RedeliverySelector};
 use protocols::destinations::Config;
 use std::time::Duration;
-use storage::{Actor, DestinationPatch, Error, Page, RunMode, Store, Subject, fault};
+use storage::{Actor, DestinationChange, DestinationSettings, Error, Page, RunMode, Store, Subject, fault};
 use tokio::time::Instant;
 use workflows::activities::{
     Discard, Redeliver, RedeliverAll, RedeliveryProgress, SetEnabled, SetHold, Test, Unfinished,
@@ -75,9 +75,9 @@ pub async fn set_enabled(store: &Store, call: &str, input: SetEnabled) -> Result
             return Ok(Some(Unfinished { skipped: skipped.skipped }));
         }
     }
-    let patch =
-        DestinationPatch { enabled: Some(input.is_enabled), reason: Some(reason), ..DestinationPatch::default() };
-    store.update_destination(input.destination_id, patch).await.map(|_| None)
+    let change = DestinationChange { reason: Some(reason), ..DestinationChange::default() };
+    let set = move |settings: &mut DestinationSettings| settings.enabled = input.is_enabled;
+    store.update_destination(input.destination_id, change, set).await.map(|_| None)
 }
 
 /// Redelivers the selected deliveries to a destination, page by page, until the end or for [`BUDGET`]. After the last

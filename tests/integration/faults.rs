@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use storage::{Attempt, AttemptClass, Destination, EndpointSignal, Filter, Verdict};
+use storage::{Attempt, AttemptClass, Destination, DestinationSettings, EndpointSignal, Verdict};
 use system_tests::faulty::{Fault, Faulty};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -97,18 +97,12 @@ fn config(url: &str) -> Config {
         id: DestinationId::new(Uuid::from_u128(1)),
         app_id: AppId::new(Uuid::nil()),
         kind: "webhook".to_owned(),
-        name: "faulty".to_owned(),
-        events: vec!["*".to_owned()],
+        common: DestinationSettings::new("faulty"),
         wildcards: Wildcards::Everything,
-        filter: Filter::default(),
         settings: webhook_config.settings,
         per_user: webhook_config.traits.per_user,
         per_request: webhook_config.traits.per_request,
         profile: webhook_config.traits.profile,
-        rate: None,
-        concurrency: 32,
-        schedule: None,
-        enabled: true,
         state: domain::health::State::Healthy,
         reason: None,
         since: Timestamp::default(),

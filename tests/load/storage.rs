@@ -19,9 +19,9 @@ use domain::{
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{
-    Attempt, AttemptClass, Config, Database, DeliveryResult, EndpointSignal, EventResult, Fate, Filter, Finish, Key,
-    Lease, LeaseResult, Limits, Loaded, Mode, NewDestination, NewNotification, NewPlatform, PlatformSettings, Record,
-    Recorded, Rendered, SecretString, Store, Traits, Verdict,
+    Attempt, AttemptClass, Config, Database, DeliveryResult, DestinationSettings, EndpointSignal, EventResult, Fate,
+    Finish, Key, Lease, LeaseResult, Loaded, Mode, NewDestination, NewNotification, NewPlatform, PlatformSettings,
+    Record, Recorded, Rendered, SecretString, Store, Traits, Verdict,
 };
 use system_tests::distance::Distance;
 use system_tests::postgres;
@@ -107,14 +107,13 @@ async fn installation(store: &Store, webhooks: usize) -> anyhow::Result<(Platfor
         let webhook = NewDestination {
             app_id: app.id,
             kind: "webhook".to_owned(),
-            name: format!("webhook {number}"),
-            events: vec!["*".to_owned()],
-            filter: Filter::default(),
+            common: DestinationSettings {
+                concurrency: 1_000,
+                ..DestinationSettings::new(&format!("webhook {number}"))
+            },
             settings: serde_json::json!({"url": "https://example.com/hook"}),
             secret: SecretString::from("whsec_of-the-destination"),
             traits: Traits::default(),
-            limits: Limits { concurrency: 1_000, ..Limits::default() },
-            enabled: true,
         };
         ids.push(store.new_destination(webhook).await?.id);
     }

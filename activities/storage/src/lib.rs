@@ -109,9 +109,7 @@ pub use reports::revenue::{Differs, Integration, RevenueCheck, RevenueFilter, Re
 pub use reports::scope::Subject;
 pub use reports::search::{FoundKind, SearchHit};
 pub use reports::store_names::FoundCustomer;
-pub use settings::destinations::{
-    Destination, DestinationPatch, Filter, FilterPatch, Limits, LimitsPatch, NewDestination, Traits,
-};
+pub use settings::destinations::{Destination, DestinationChange, DestinationSettings, Filter, NewDestination, Traits};
 pub use settling::payments::Earned;
 pub use settling::verification::{StoreQuery, Unanswered};
 

@@ -1,5 +1,6 @@
 //! Adds the fields of each kind of destination to the schemas of destinations.
 
+use crate::extract::admit_null;
 use protocols::destinations::KindSchemas;
 use serde_json::{Map, Value, json};
 
@@ -14,7 +15,7 @@ pub fn add(kinds: &[KindSchemas], requests: &mut Map<String, Value>, responses: 
         requests.insert("NewDestination".to_owned(), json!({ "oneOf": all }));
     }
     for kind in kinds {
-        extend(requests.get_mut("DestinationPatch"), &kind.changed);
+        extend(requests.get_mut("DestinationPatch"), &changed(kind));
         if kind.created.contains_key("secret") {
             let secret = json!({ "type": "string", "description": "Shown only here." });
             extend(responses.get_mut("CreatedDestination"), &Map::from_iter([("secret".to_owned(), secret)]));
@@ -52,6 +53,19 @@ fn created(mut common: Value, kind: &KindSchemas) -> Value {
     common["examples"] = json!([kind.example]);
     common["description"] = json!(format!("A new destination of the kind `{}`.", kind.kind));
     common
+}
+
+/// The fields of a kind in a change: null restores the default of an optional one.
+fn changed(kind: &KindSchemas) -> Map<String, Value> {
+    let fields = kind.changeable().into_iter().filter(|name| *name != "rate");
+    let field = |name: &str| {
+        let mut field = kind.created[name].clone();
+        if !kind.required.contains(&name) {
+            admit_null(&mut field);
+        }
+        (name.to_owned(), field)
+    };
+    fields.map(field).collect()
 }
 
 /// Adds fields to the properties of a schema.

@@ -78,14 +78,15 @@ pub fn document(routes: Vec<Route>) -> Value {
 pub fn definitions(mut schemas: Schemas) -> Map<String, Value> {
     let mut requests = schemas.requests.take_definitions(true);
     let mut responses = schemas.responses.take_definitions(true);
-    kinds::add(&Config::schemas(), &mut requests, &mut responses);
+    kinds::add(Config::schemas(), &mut requests, &mut responses);
     requests.values_mut().for_each(refuse_other_fields);
     responses.into_iter().chain(requests).collect()
 }
 
-/// Sets `additionalProperties` of an object's schema to false.
+/// Sets `additionalProperties` of an object's schema, and of the objects inside it, to false.
 fn refuse_other_fields(schema: &mut Value) {
-    if schema.get("properties").is_some() {
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.values_mut().for_each(refuse_other_fields);
         schema["additionalProperties"] = json!(false);
     }
 }

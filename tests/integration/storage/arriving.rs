@@ -7,7 +7,7 @@ use super::sending::{HOUR_MS, Sent, lease, rendering};
 use super::world::{Report, World, reported, story};
 use domain::user::{Attributes, PROFILE_UPDATED};
 use domain::{CollapseKey, DestinationId, NotificationKind, Snapshot, Timestamp, TransitionKind};
-use storage::{DestinationPatch, Lease, LeaseResult, Page, Rendered, Run, Verdict};
+use storage::{Lease, LeaseResult, Page, Rendered, Run, Verdict};
 
 const DAY_AND_HOUR_MS: i64 = 25 * HOUR_MS;
 
@@ -118,8 +118,7 @@ story! {
         }
         world.happen_to("other", "r3", &[TransitionKind::Purchased]).await;
         world.sleep();
-        let disabled = DestinationPatch { enabled: Some(false), ..DestinationPatch::default() };
-        world.store.update_destination(to, disabled).await.unwrap();
+        world.alter(to, move |common| common.enabled = false).await;
         assert_eq!(world.store.skip_user_events(to, i64::MAX).await.unwrap().skipped, 3);
         assert_eq!(world.due().await, 2, "a purchase of each user");
         for receipt in ["r1", "r2", "r3"] {
@@ -129,8 +128,7 @@ story! {
         let hook = world.destination("hook").await.id;
         world.happen("r4", 1, &[TransitionKind::Purchased]).await;
         world.sleep();
-        let disabled = DestinationPatch { enabled: Some(false), ..DestinationPatch::default() };
-        world.store.update_destination(hook, disabled).await.unwrap();
+        world.alter(hook, move |common| common.enabled = false).await;
         assert!(world.store.skip_user_events(hook, i64::MAX).await.unwrap().skipped > 0);
         assert_eq!(world.due().await, 0, "a webhook keeps no profiles");
     }

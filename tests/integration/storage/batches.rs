@@ -2,7 +2,7 @@
 
 use super::world::{Raw, World, story};
 use domain::DestinationId;
-use storage::{Destination, DestinationPatch};
+use storage::{Destination, DestinationChange, Error};
 
 const MANY: i64 = 2_500;
 /// Number of rows in a batch.
@@ -36,12 +36,9 @@ fn noted(world: &World) -> Vec<String> {
     world.raw().texts("SELECT id AS value FROM destinations WHERE reconsider_after IS NOT NULL")
 }
 
-fn set_anew(to: &Destination, url: &str) -> DestinationPatch {
-    DestinationPatch {
-        settings: Some(serde_json::json!({ "url": url })),
-        name: Some(to.name.clone()),
-        ..Default::default()
-    }
+async fn set_anew(world: &World, to: &Destination, url: &str) -> Result<Destination, Error> {
+    let change = DestinationChange { settings: Some(serde_json::json!({ "url": url })), ..Default::default() };
+    world.store.update_destination(to.id, change, |_| {}).await
 }
 
 /// Makes every update fail that leaves a row of this table in this condition.
@@ -67,7 +64,7 @@ story! {
     async fn a_change_is_stored_with_its_remaining_work(world: World) {
         let hook = world.destination("hook").await;
         fail_where(&world, "destinations", "NEW.reconsider_after IS NOT NULL");
-        world.store.update_destination(hook.id, set_anew(&hook, "https://example.com/other")).await.unwrap_err();
+        set_anew(&world, &hook, "https://example.com/other").await.unwrap_err();
         assert_eq!(world.store.destination(hook.id).await.unwrap().settings, hook.settings);
     }
 }
@@ -77,7 +74,7 @@ story! {
         let hook = with_many(&world, "hook", "waiting").await;
         fail_where(&world, "deliveries", &format!("NEW.status = 'pending' AND NEW.n >= {BATCH}"));
         let url = "https://example.com/other";
-        world.store.update_destination(hook.id, set_anew(&hook, url)).await.unwrap_err();
+        set_anew(&world, &hook, url).await.unwrap_err();
         assert_eq!(world.store.destination(hook.id).await.unwrap().settings["url"], url, "the change is kept");
         assert_eq!(noted(&world), [hook.id.to_string()], "the rest is noted together with the change");
         assert_eq!((count(&world, hook.id, "pending"), count(&world, hook.id, "waiting")), (BATCH, MANY - BATCH));
@@ -97,11 +94,10 @@ story! {
 story! {
     async fn changed_settings_recheck_thousands_that_wait(world: World) {
         let (hook, other) = (with_many(&world, "hook", "waiting").await, with_many(&world, "other", "waiting").await);
-        world.store.update_destination(hook.id, set_anew(&hook, "https://example.com/other")).await.unwrap();
+        set_anew(&world, &hook, "https://example.com/other").await.unwrap();
         assert_eq!((count(&world, hook.id, "waiting"), noted(&world).len()), (0, 0));
         assert_eq!(count(&world, other.id, "waiting"), MANY);
-        let renamed = DestinationPatch { name: Some("renamed".to_owned()), ..Default::default() };
-        world.store.update_destination(other.id, renamed).await.unwrap();
+        world.alter(other.id, move |common| common.name = "renamed".to_owned()).await;
         assert_eq!(count(&world, other.id, "waiting"), MANY, "a change of the name reconsiders nothing");
     }
 }

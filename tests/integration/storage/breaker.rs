@@ -6,7 +6,7 @@ use domain::time::{DAY, HOUR, duration};
 use domain::{CollapseKey, DestinationId};
 use std::time::Duration;
 use storage::{
-    AlarmFilter, AttemptClass, DestinationNeed, DestinationPatch, EndpointSignal, HealthView, Idle, LaneState, Lease,
+    AlarmFilter, AttemptClass, DestinationChange, DestinationNeed, EndpointSignal, HealthView, Idle, LaneState, Lease,
     LeaseResult, Mode, Page, Verdict,
 };
 
@@ -150,8 +150,7 @@ story! {
 story! {
     async fn a_probe_without_a_state_takes_what_happened_first(world: World) {
         let hook = world.destination("hook").await;
-        let users = DestinationPatch { events: Some(vec!["user.*".to_owned()]), ..Default::default() };
-        world.store.update_destination(hook.id, users).await.unwrap();
+        world.alter(hook.id, move |common| common.events = vec!["user.*".to_owned()]).await;
         world.happen("r1", 1, &[domain::TransitionKind::Cancelled, domain::TransitionKind::Resumed]).await;
         let key = world.key("r1");
         let first = world.attempt(key, hook.id, "a").await;
@@ -212,8 +211,7 @@ story! {
         all_fail(&world, hook.id, 3).await;
         let late = async || world.store.late_destinations().await.unwrap().in_backoff;
         assert_eq!(late().await, []);
-        let off = DestinationPatch { enabled: Some(false), ..Default::default() };
-        world.store.update_destination(hook.id, off).await.unwrap();
+        world.alter(hook.id, move |common| common.enabled = false).await;
         assert_eq!(late().await, [hook.id]);
         assert_eq!(lanes_in_backoff(&world, hook.id, 9).await, [sorted(&world, &["r0", "r1"])]);
         assert_eq!(world.store.destination_need(hook.id, 9).await.unwrap(), DestinationNeed::Rest);
@@ -314,8 +312,7 @@ story! {
         assert_eq!(world.store.health(hook.id).await.unwrap().pending, 4);
 
         world.pass(1_000);
-        let on = DestinationPatch { enabled: Some(true), ..Default::default() };
-        let shown = world.store.update_destination(hook.id, on).await.unwrap();
+        let shown = world.alter(hook.id, move |common| common.enabled = true).await;
         assert_eq!((shown.enabled, shown.state.as_str(), shown.reason), (true, "healthy", None));
         assert_eq!(world.store.health(hook.id).await.unwrap().health.failures, 0);
         assert_eq!(drained(&world, hook.id).await, sorted(&world, &["r0", "r1", "r2"]), "enabling cancels back-offs");
@@ -359,8 +356,8 @@ story! {
         };
         let gone = EndpointSignal::Gone { reason: "the endpoint is gone".to_owned() };
         let late = [ends("r1", gone.clone()).await, ends("r2", EndpointSignal::Failure { pause: Some(duration(60_000)) }).await];
-        let moved = DestinationPatch { settings: Some(serde_json::json!({ "url": "https://b.example" })), ..Default::default() };
-        world.store.update_destination(hook.id, moved).await.unwrap();
+        let change = DestinationChange { settings: Some(serde_json::json!({ "url": "https://b.example" })), ..Default::default() };
+        world.store.update_destination(hook.id, change, |_| {}).await.unwrap();
         for (mut end, endpoint_signal) in late {
             end.result.endpoint_signal = endpoint_signal;
             world.end(end).await;
@@ -369,8 +366,7 @@ story! {
         assert_eq!((state(&world, hook.id).await.as_str(), health.failures, health.paused_until), ("healthy", 0, None));
         let (mut late, _) = ends("r3", gone.clone()).await;
         for enabled in [false, true] {
-            let switch = DestinationPatch { enabled: Some(enabled), ..Default::default() };
-            world.store.update_destination(hook.id, switch).await.unwrap();
+            world.alter(hook.id, move |common| common.enabled = enabled).await;
         }
         late.result.endpoint_signal = gone.clone();
         world.end(late).await;

@@ -2,7 +2,7 @@
 
 use super::world::{World, is_missing, new_destination, new_platform, story};
 use std::time::Duration;
-use storage::{DestinationPatch, Error, Page};
+use storage::{DestinationSettings, Error, Page};
 
 story! {
     async fn a_name_is_taken_once_and_free_after_deletion(world: World) {
@@ -91,9 +91,9 @@ story! {
     async fn a_disabled_destination_is_shown_as_such(world: World) {
         let created = world.store.new_destination(new_destination(&world.app, "hook")).await.unwrap();
         assert_eq!((created.enabled, created.state.as_str()), (true, "healthy"));
-        let patch = DestinationPatch { enabled: Some(false), events: Some(vec!["user.*".to_owned()]), ..Default::default() };
-        let off = world.store.update_destination(created.id, patch).await.unwrap();
-        assert_eq!((off.enabled, off.state.as_str(), off.events), (false, "disabled", vec!["user.*".to_owned()]));
+        let set = |common: &mut DestinationSettings| (common.enabled, common.events) = (false, vec!["user.*".to_owned()]);
+        let off = world.alter(created.id, set).await;
+        assert_eq!((off.enabled, off.state.as_str(), off.common.events), (false, "disabled", vec!["user.*".to_owned()]));
         let listed = world.store.destinations(world.app.id, Page::default()).await.unwrap();
         assert_eq!(listed.items.len(), 1);
         world.store.delete_destination(created.id).await.unwrap();

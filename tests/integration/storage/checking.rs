@@ -5,8 +5,8 @@ use super::sending::{RETRY, Sent, finish};
 use super::world::{LEASE_MS, World, new_destination, new_platform, record, renewal, story};
 use domain::{Decision, Outcome, RedeliverySelector, TransitionKind};
 use storage::{
-    Accepted, DestinationPatch, EndpointSignal, Fate, Filter, LeaseResult, Mode, NewNotification, Owner, Page, Run,
-    SecretString, TopicRequest, Verdict,
+    Accepted, EndpointSignal, Fate, Filter, LeaseResult, Mode, NewNotification, Owner, Page, Run, SecretString,
+    TopicRequest, Verdict,
 };
 
 /// Two destinations and purchases whose deliveries are delivered, superseded, failed and redelivered.
@@ -254,24 +254,22 @@ story! {
 story! {
     async fn types_that_a_destination_did_not_choose_are_not_missed(world: World) {
         let mut new = new_destination(&world.app, "states");
-        new.events = vec!["purchase.updated".to_owned()];
+        new.common.events = vec!["purchase.updated".to_owned()];
         let states = world.store.new_destination(new).await.unwrap();
         let other = world.store.new_platform(new_platform(&world.app, "ingress-2")).await.unwrap();
         world.age(2 * MINUTE_MS);
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         world.age(2 * MINUTE_MS);
-        let all = DestinationPatch { events: Some(vec!["*".to_owned()]), ..Default::default() };
-        world.store.update_destination(states.id, all).await.unwrap();
+        world.alter(states.id, move |common| common.events = vec!["*".to_owned()]).await;
         assert_eq!(world.broken(1000).await, [], "the destination had not chosen user.* then");
         world.age(2 * MINUTE_MS);
         world.happen("r1", 2, &[TransitionKind::Renewed]).await;
         let elsewhere = Filter { platforms: vec![other.id], environments: Vec::new() };
-        let filter = DestinationPatch { filter: Some(elsewhere.into()), ..Default::default() };
         world.age(2 * MINUTE_MS);
         assert_eq!(world.broken(1000).await, []);
         world.raw().run("DELETE FROM deliveries WHERE event_type = 'user.subscription.renewed'");
         assert_eq!(world.broken(1000).await, [("an_event_was_queued", 1)]);
-        world.store.update_destination(states.id, filter).await.unwrap();
+        world.alter(states.id, move |common| common.filter = elsewhere.clone()).await;
         world.age(2 * MINUTE_MS);
         world.happen("r1", 3, &[TransitionKind::Renewed]).await;
         world.age(2 * MINUTE_MS);
@@ -302,7 +300,7 @@ story! {
     async fn a_destination_in_trouble_agrees(world: World) {
         let hook = world.destination("hook").await;
         let mut new = new_destination(&world.app, "operators");
-        new.events = vec!["destination.*".to_owned()];
+        new.common.events = vec!["destination.*".to_owned()];
         world.store.new_destination(new).await.unwrap();
         world.age(2 * MINUTE_MS);
         for number in 0..12 {

@@ -3,7 +3,7 @@
 use super::seeded::Seed;
 use super::world::{World, is_missing, new_destination, new_platform, record, story};
 use domain::{Outcome, UserId};
-use storage::{Adoption, CustomerKey, DestinationPatch, Error, Owner, Page, Run};
+use storage::{Adoption, CustomerKey, Error, Owner, Page, Run};
 use system_tests::world::SOON;
 use tokio::time::timeout;
 
@@ -224,8 +224,7 @@ story! {
         assert_eq!(all(Run::Real).await, (3, vec![world.key("r1")]));
         let newest = "SELECT MAX(revision) AS value FROM deliveries";
         assert_eq!(world.raw().number(newest), 2);
-        let patch = DestinationPatch { events: Some(vec!["user.*".to_owned()]), ..DestinationPatch::default() };
-        world.store.update_destination(hook.id, patch).await.unwrap();
+        world.alter(hook.id, move |common| common.events = vec!["user.*".to_owned()]).await;
         let error = world.store.backfill(hook.id, Page::default(), Run::Dry).await.unwrap_err();
         let is_right = matches!(&error, Error::Unsuitable(why) if why.contains("user.* and not purchase.updated"));
         assert!(is_right, "{error}");

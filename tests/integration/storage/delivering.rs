@@ -5,8 +5,7 @@ use super::world::{LEASE_MS, World, is_missing, story};
 use domain::time::{duration, millis};
 use domain::{DeliveryId, TransitionKind};
 use storage::{
-    AttemptClass, DeliveryFilter, DestinationPatch, EndpointSignal, Finish, Idle, LaneState, LeaseResult, Mode, Page,
-    Verdict,
+    AttemptClass, DeliveryFilter, EndpointSignal, Finish, Idle, LaneState, LeaseResult, Mode, Page, Verdict,
 };
 
 story! {
@@ -280,14 +279,12 @@ story! {
 story! {
     async fn all_is_pending_for_a_disabled_destination_that_gets_nothing(world: World) {
         let hook = world.destination("hook").await;
-        let off = DestinationPatch { enabled: Some(false), ..Default::default() };
-        world.store.update_destination(hook.id, off).await.unwrap();
+        world.alter(hook.id, move |common| common.enabled = false).await;
         world.revise("r1", 1).await;
         let key = world.key("r1");
         assert_eq!(world.store.lanes(key).await.unwrap(), []);
         assert!(matches!(world.lease(key, hook.id, "a").await, LeaseResult::Idle(Idle::Closed { last_seq }) if last_seq > 0));
-        let on = DestinationPatch { enabled: Some(true), ..Default::default() };
-        world.store.update_destination(hook.id, on).await.unwrap();
+        world.alter(hook.id, move |common| common.enabled = true).await;
         assert_eq!(world.store.lanes(key).await.unwrap().len(), 1);
         assert_eq!(world.attempt(key, hook.id, "b").await.revision, 1);
     }
@@ -296,8 +293,7 @@ story! {
 story! {
     async fn only_who_chose_an_event_gets_it(world: World) {
         let hook = world.destination("hook").await;
-        let users_only = DestinationPatch { events: Some(vec!["user.*".to_owned()]), ..Default::default() };
-        world.store.update_destination(hook.id, users_only).await.unwrap();
+        world.alter(hook.id, move |common| common.events = vec!["user.*".to_owned()]).await;
         let deleted = world.destination("gone").await;
         world.store.delete_destination(deleted.id).await.unwrap();
         world.revise("r1", 1).await;

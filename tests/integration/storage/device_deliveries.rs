@@ -8,15 +8,15 @@ use domain::DeviceId;
 use serde_json::json;
 use std::time::Duration;
 use storage::{
-    DestinationPatch, DeviceEventFilter, Idle, LeaseResult, LimitsPatch, Page, StreamPage, StreamResult, StreamStart,
-    StreamStarted, StreamStatus, StreamVerdict,
+    DeviceEventFilter, Idle, LeaseResult, Page, StreamPage, StreamResult, StreamStart, StreamStarted, StreamStatus,
+    StreamVerdict,
 };
 
 story! {
     async fn events_are_listed_with_their_deliveries(world: World) {
         let hook = world.destination("hook").await.id;
         let mut some = new_destination(&world.app, "some");
-        some.events = vec!["device.impression".to_owned()];
+        some.common.events = vec!["device.impression".to_owned()];
         let some = world.store.new_destination(some).await.unwrap().id;
         world.report(1, vec![report("a", 0, start(1)), report("b", 5, impression())]).await;
         world.report(2, vec![report("a", 9, impression())]).await;
@@ -138,11 +138,7 @@ story! {
 story! {
     async fn a_stream_leaves_half_of_the_concurrency_to_purchases(world: World) {
         let hook = world.destination("hook").await.id;
-        let limited = DestinationPatch {
-            limits: LimitsPatch { concurrency: Some(4), ..LimitsPatch::default() },
-            ..DestinationPatch::default()
-        };
-        world.store.update_destination(hook, limited).await.unwrap();
+        world.alter(hook, |common| common.concurrency = 4).await;
         for number in 1..=8 {
             world.report(number, vec![report("a", 0, start(number))]).await;
         }
@@ -172,9 +168,7 @@ story! {
 story! {
     async fn a_stream_and_purchases_share_the_rate(world: World) {
         let hook = world.destination("hook").await.id;
-        let limited =
-            DestinationPatch { limits: LimitsPatch { rate: Some(Some(1)), ..LimitsPatch::default() }, ..DestinationPatch::default() };
-        world.store.update_destination(hook, limited).await.unwrap();
+        world.alter(hook, |common| common.rate = Some(1)).await;
         world.report(1, vec![report("a", 0, start(1))]).await;
         world.revise("r1", 1).await;
         world.streamed(hook).await;

@@ -256,13 +256,13 @@ story! {
     async fn what_a_destination_chose_is_queued_for_it(world: World) {
         let all = world.destination("all").await.id;
         let mut some = new_destination(&world.app, "some");
-        some.events = vec!["device.impression".to_owned()];
+        some.common.events = vec!["device.impression".to_owned()];
         let some = world.store.new_destination(some).await.unwrap().id;
         let mut none = new_destination(&world.app, "none");
-        none.events = vec!["user.*".to_owned()];
+        none.common.events = vec!["user.*".to_owned()];
         let none = world.store.new_destination(none).await.unwrap().id;
         let mut off = new_destination(&world.app, "off");
-        off.enabled = false;
+        off.common.enabled = false;
         let off = world.store.new_destination(off).await.unwrap().id;
         let accepted = world.report(1, vec![report("a", 0, start(1)), report("b", 5, impression())]).await;
         assert_eq!(accepted.queued_for, BTreeSet::from([all, some]), "queued for the disabled one too, which is not called");

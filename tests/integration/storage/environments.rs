@@ -224,7 +224,7 @@ story! {
 /// Creates a webhook that is filtered to these environments.
 async fn wanting(world: &World, name: &str, environments: &[Environment]) -> DestinationId {
     let mut new = new_destination(&world.app, name);
-    new.filter = Filter { platforms: Vec::new(), environments: environments.to_vec() };
+    new.common.filter = Filter { platforms: Vec::new(), environments: environments.to_vec() };
     world.store.new_destination(new).await.unwrap().id
 }
 

@@ -9,8 +9,8 @@ use domain::user::USER_ERASED;
 use domain::{CollapseKey, DestinationId, NotificationKind, TransitionKind, UserId};
 use std::collections::BTreeSet;
 use storage::{
-    CustomerName, DeletionStatus, DestinationPatch, Erase, Erasure, ErasureStage, EventFilter, ExposeSecret,
-    NewDestination, Owner, Page, RequestOutcome, Traits, Verdict,
+    CustomerName, DeletionStatus, Erase, Erasure, ErasureStage, EventFilter, ExposeSecret, NewDestination, Owner, Page,
+    RequestOutcome, Traits, Verdict,
 };
 
 /// The store's id and the app's own id of the customer who is erased.
@@ -83,9 +83,7 @@ pub async fn finish(world: &World, begun: &Erasure) -> Erasure {
 /// A webhook that chose everything, and `user.erased` by its name.
 pub async fn webhook(world: &World) -> DestinationId {
     let hook = world.destination("hook").await;
-    let events = Some(vec!["*".to_owned(), USER_ERASED.to_owned()]);
-    world.store.update_destination(hook.id, DestinationPatch { events, ..DestinationPatch::default() }).await.unwrap();
-    hook.id
+    world.alter(hook.id, |common| common.events = vec!["*".to_owned(), USER_ERASED.to_owned()]).await.id
 }
 
 pub async fn integration(world: &World) -> DestinationId {

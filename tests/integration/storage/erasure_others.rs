@@ -8,7 +8,7 @@ use super::world::{Raw, Report, World, new_platform, reported, story};
 use domain::user::{TRANSFERRED_FROM, USER_ERASED};
 use domain::{CollapseKey, Environment, NotificationKind, TransitionKind, UserId};
 use serde_json::Value;
-use storage::{Author, CustomerKey, CustomerMove, CustomerName, DestinationPatch, ErasureStage, Filter, Owner, Page};
+use storage::{Author, CustomerKey, CustomerMove, CustomerName, ErasureStage, Filter, Owner, Page};
 
 fn author(reason: &str) -> Author {
     Author { by: OWN_ID.to_owned(), reason: reason.to_owned() }
@@ -37,13 +37,11 @@ story! {
     async fn a_webhook_for_one_environment_is_informed_too(world: World) {
         let (all, production) = (webhook(&world).await, webhook_named(&world, "production").await);
         let only = Filter { environments: vec![Environment::Production], ..Filter::default() };
-        let patch = DestinationPatch { filter: Some(only.into()), ..DestinationPatch::default() };
-        world.store.update_destination(production, patch).await.unwrap();
+        world.alter(production, move |common| common.filter = only.clone()).await;
         let elsewhere = webhook_named(&world, "another platform").await;
         let other = world.store.new_platform(new_platform(&world.app, "other")).await.unwrap();
         let only = Filter { platforms: vec![other.id], ..Filter::default() };
-        let patch = DestinationPatch { filter: Some(only.into()), ..DestinationPatch::default() };
-        world.store.update_destination(elsewhere, patch).await.unwrap();
+        world.alter(elsewhere, move |common| common.filter = only.clone()).await;
         let mut keys = [renew(&world, "r1", 1).await, renew(&world, "r2", 2).await];
         keys.sort_unstable();
         world.raw().run(&format!("UPDATE purchases SET environment = 'sandbox' WHERE collapse_key = '{}'", keys[0]));
@@ -61,9 +59,7 @@ story! {
 
 async fn webhook_named(world: &World, name: &str) -> domain::DestinationId {
     let hook = world.destination(name).await;
-    let events = Some(vec!["*".to_owned(), USER_ERASED.to_owned()]);
-    world.store.update_destination(hook.id, DestinationPatch { events, ..DestinationPatch::default() }).await.unwrap();
-    hook.id
+    world.alter(hook.id, |common| common.events = vec!["*".to_owned(), USER_ERASED.to_owned()]).await.id
 }
 
 story! {

@@ -11,7 +11,7 @@ story! {
     async fn a_purchase_is_explained_from_the_notification_to_the_attempt(world: World) {
         let hook = world.destination("hook").await;
         let mut new = new_destination(&world.app, "users");
-        new.events = vec!["user.*".to_owned()];
+        new.common.events = vec!["user.*".to_owned()];
         world.store.new_destination(new).await.unwrap();
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         world.send("r1", hook.id, RETRY).await;

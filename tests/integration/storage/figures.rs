@@ -3,7 +3,7 @@
 use super::world::{World, story};
 use domain::event::PURCHASE_UPDATED;
 use domain::{Environment, TransitionKind};
-use storage::{DeliveryFilter, DestinationPatch, Error, FilterPatch, LimitsPatch, Page, SkippedEvents, Verdict};
+use storage::{DeliveryFilter, DestinationChange, Error, Page, SkippedEvents, Verdict};
 
 /// A limit that no story reaches.
 const ALL: i64 = 100;
@@ -17,8 +17,7 @@ async fn in_status(world: &World, to: domain::DestinationId, status: &str) -> Ve
 }
 
 async fn switch(world: &World, to: domain::DestinationId, enabled: bool) {
-    let patch = DestinationPatch { enabled: Some(enabled), ..Default::default() };
-    world.store.update_destination(to, patch).await.unwrap();
+    world.alter(to, move |common| common.enabled = enabled).await;
 }
 
 story! {
@@ -117,14 +116,13 @@ story! {
     async fn an_overtaken_change_changes_nothing(world: World) {
         let hook = world.destination("hook").await;
         let before = (hook.settings.clone(), world.store.destination_secret(hook.id).await.unwrap());
-        let patch = |secret: &str| DestinationPatch {
-            name: Some(format!("with {secret}")),
-            secret: Some(secret.into()),
-            based_on: Some(before.clone()),
-            ..Default::default()
+        let change = async |secret: &'static str| {
+            let based_on = Some(before.clone());
+            let change = DestinationChange { secret: Some(secret.into()), based_on, ..Default::default() };
+            world.store.update_destination(hook.id, change, move |common| common.name = format!("with {secret}")).await
         };
-        world.store.update_destination(hook.id, patch("first")).await.unwrap();
-        let second = world.store.update_destination(hook.id, patch("second")).await;
+        change("first").await.unwrap();
+        let second = change("second").await;
         assert!(matches!(second, Err(Error::Conflict { .. })), "{second:?}");
         assert_eq!(world.store.destination(hook.id).await.unwrap().name, "with first");
     }
@@ -133,26 +131,17 @@ story! {
 story! {
     async fn concurrent_changes_keep_each_others_fields(world: World) {
         let hook = world.destination("hook").await;
-        let limits = |limits| DestinationPatch { limits, ..Default::default() };
-        let filter = |filter| DestinationPatch { filter: Some(filter), ..Default::default() };
-        let platforms = Some(vec![world.platform.id]);
-        let environments = Some(vec![Environment::Sandbox]);
-        // Each patch was made without knowing the others.
-        let patches = [
-            limits(LimitsPatch { rate: Some(Some(10)), ..Default::default() }),
-            limits(LimitsPatch { concurrency: Some(4), ..Default::default() }),
-            limits(LimitsPatch { schedule: Some(Some(vec![1, 2])), ..Default::default() }),
-            filter(FilterPatch { platforms: platforms.clone(), ..Default::default() }),
-            filter(FilterPatch { environments: environments.clone(), ..Default::default() }),
-        ];
-        let changed = patches.map(|patch| world.store.update_destination(hook.id, patch));
-        futures::future::try_join_all(changed).await.unwrap();
-        let after = world.store.destination(hook.id).await.unwrap();
+        let platform = world.platform.id;
+        // Each change was made without knowing the others.
+        tokio::join!(
+            world.alter(hook.id, |common| common.rate = Some(10)),
+            world.alter(hook.id, |common| common.concurrency = 4),
+            world.alter(hook.id, |common| common.schedule = Some(vec![1, 2])),
+            world.alter(hook.id, move |common| common.filter.platforms = vec![platform]),
+            world.alter(hook.id, |common| common.filter.environments = vec![Environment::Sandbox]),
+        );
+        let after = world.store.destination(hook.id).await.unwrap().common;
         assert_eq!((after.rate, after.concurrency, after.schedule), (Some(10), 4, Some(vec![1, 2])));
-        assert_eq!((Some(after.filter.platforms), Some(after.filter.environments)), (platforms, environments));
-        // A field that is set to null is removed, and only that one.
-        let patch = LimitsPatch { rate: Some(None), schedule: Some(None), ..Default::default() };
-        let after = world.store.update_destination(hook.id, limits(patch)).await.unwrap();
-        assert_eq!((after.rate, after.concurrency, after.schedule), (None, 4, None));
+        assert_eq!((after.filter.platforms, after.filter.environments), (vec![platform], vec![Environment::Sandbox]));
     }
 }

@@ -6,9 +6,7 @@ use super::world::{World, happened, new_destination, new_platform, record, renew
 use domain::user::{Attributes, PROFILE_UPDATED};
 use domain::{CollapseKey, DestinationId, PlatformId, TransitionKind};
 use serde_json::Value;
-use storage::{
-    Change, DestinationPatch, EntitlementText, Filter, FilterPatch, Lease, LeaseResult, Product, Rendered, Run, Verdict,
-};
+use storage::{Change, EntitlementText, Filter, Lease, LeaseResult, Product, Rendered, Run, Verdict};
 
 impl World {
     /// Creates another platform of the app.
@@ -20,8 +18,8 @@ impl World {
     async fn of_platforms(&self, name: &str, platforms: &[PlatformId], profile: Option<Attributes>) -> DestinationId {
         let mut new = new_destination(&self.app, name);
         (new.traits.per_user, new.traits.profile) = (profile.is_some(), profile);
-        new.events = vec![PURCHASED.to_owned()];
-        new.filter = Filter { platforms: platforms.to_vec(), environments: Vec::new() };
+        new.common.events = vec![PURCHASED.to_owned()];
+        new.common.filter = Filter { platforms: platforms.to_vec(), environments: Vec::new() };
         self.store.new_destination(new).await.unwrap().id
     }
 
@@ -129,9 +127,7 @@ story! {
         let to = world.of_platforms("late", &[], Some(Attributes::Documented)).await;
         world.happens_on(x, "a", "on-x", &[TransitionKind::Purchased]).await;
         let b = world.happens_on(y, "b", "on-y", &[TransitionKind::Purchased]).await;
-        let filter = Some(FilterPatch { platforms: Some(vec![y]), environments: None });
-        let patch = DestinationPatch { filter, ..DestinationPatch::default() };
-        world.store.update_destination(to, patch).await.unwrap();
+        world.alter(to, move |common| common.filter.platforms = vec![y]).await;
         let render = rendering(|unsent| Rendered::Body(unsent.user_state.to_string()));
         let lease = Lease { render, ..lease(b, to, "late") };
         assert_eq!(must_send(&world.store, lease).await.body, "null");

@@ -7,15 +7,16 @@ use domain::{DestinationId, TransitionKind};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{
-    CustomerNames, DeliveryFilter, Destination, DestinationNeed, DestinationPatch, EndpointSignal, Idle, LaneState,
-    Lease, LeaseResult, Limits, LimitsPatch, Mode, NewDestination, Owner, Page, Rendered, Store, Unsent, Verdict,
+    CustomerNames, DeliveryFilter, Destination, DestinationChange, DestinationNeed, DestinationSettings,
+    EndpointSignal, Idle, LaneState, Lease, LeaseResult, Mode, Owner, Page, Rendered, Store, Unsent, Verdict,
 };
 use system_tests::world::SOON;
 
 const TEN_MINUTES_MS: i64 = 600_000;
 
-async fn limited(world: &World, limits: Limits) -> DestinationId {
-    let new = NewDestination { limits, ..new_destination(&world.app, "limited") };
+async fn limited(world: &World, set: impl FnOnce(&mut DestinationSettings)) -> DestinationId {
+    let mut new = new_destination(&world.app, "limited");
+    set(&mut new.common);
     world.store.new_destination(new).await.unwrap().id
 }
 
@@ -42,11 +43,16 @@ async fn purchases(world: &World, count: usize) -> Vec<String> {
 
 /// Makes a lease wait for a change of the destination that another process has begun, and returns the result of the
 /// lease.
-async fn lease_during(world: &World, to: DestinationId, change: DestinationPatch) -> LeaseResult {
+async fn lease_during(
+    world: &World,
+    to: DestinationId,
+    set: impl FnMut(&mut DestinationSettings) + Send + 'static,
+) -> LeaseResult {
     let mut other = world.raw();
     other.run("BEGIN; SELECT 1 FROM destinations FOR NO KEY UPDATE");
     let second = world.second_process().await;
-    let changing = tokio::spawn(async move { second.update_destination(to, change).await.unwrap() });
+    let changing =
+        tokio::spawn(async move { second.update_destination(to, DestinationChange::default(), set).await.unwrap() });
     world.wait_for_locks(1).await;
     let (store, mut lease) = (world.store.clone(), lease(world.key("r1"), to, "a"));
     lease.render = Arc::new(|destination: &Destination, _: &Unsent| Rendered::Body(destination.name.clone()));
@@ -58,16 +64,15 @@ async fn lease_during(world: &World, to: DestinationId, change: DestinationPatch
 }
 
 story! {
-    async fn a_change_by_another_process_applies_to_a_begun_lease(world: World) {
-        let hook = limited(&world, Limits::default()).await;
+    async fn a_change_by_another_process_applies_to_a_begun_claim(world: World) {
+        let hook = limited(&world, |_| {}).await;
         world.revise("r1", 1).await;
         if world.is_postgres() {
-            let renamed = DestinationPatch { name: Some("another".to_owned()), ..DestinationPatch::default() };
+            let renamed = |common: &mut DestinationSettings| common.name = "another".to_owned();
             let LeaseResult::Send(batch) = lease_during(&world, hook, renamed).await else { panic!("not sent") };
             assert_eq!((batch.destination.name.as_str(), batch.attempts[0].body.as_str()), ("another", "another"));
             world.pass(LEASE_MS + 1);
-            let disabled = DestinationPatch { enabled: Some(false), ..DestinationPatch::default() };
-            let closed = lease_during(&world, hook, disabled).await;
+            let closed = lease_during(&world, hook, |common| common.enabled = false).await;
             assert!(matches!(closed, LeaseResult::Idle(Idle::Closed { .. })), "{closed:?}");
         }
     }
@@ -75,7 +80,7 @@ story! {
 
 story! {
     async fn a_lease_far_from_the_limits_waits_for_no_health(world: World) {
-        let hook = limited(&world, Limits::default()).await;
+        let hook = limited(&world, |_| {}).await;
         let receipts = purchases(&world, 2).await;
         if world.is_postgres() {
             let mut other = world.raw();
@@ -90,8 +95,8 @@ story! {
 }
 
 story! {
-    async fn a_lease_near_the_limit_waits_for_no_other_lease(world: World) {
-        let hook = limited(&world, Limits { concurrency: 2, ..Limits::default() }).await;
+    async fn a_lease_near_the_limit_waits_for_no_other_claim(world: World) {
+        let hook = limited(&world, |common| common.concurrency = 2).await;
         let receipts = purchases(&world, 3).await;
         if world.is_postgres() {
             let mut other = world.raw();
@@ -110,7 +115,7 @@ story! {
 
 story! {
     async fn a_change_waits_for_no_lease_that_comes_after_it(world: World) {
-        let hook = limited(&world, Limits::default()).await;
+        let hook = limited(&world, |_| {}).await;
         let receipts = purchases(&world, 1).await;
         if world.is_postgres() {
             let (mut other, number) = (world.raw(), hook.uuid().as_u64_pair());
@@ -119,8 +124,9 @@ story! {
             let leased = tokio::time::timeout(SOON, world.lease(world.key(&receipts[0]), hook, "a")).await;
             assert!(matches!(leased, Ok(LeaseResult::Send(_))), "leases share it: {leased:?}");
             world.pass(LEASE_MS + 1);
-            let (second, change) = (world.second_process().await, DestinationPatch { enabled: Some(false), ..DestinationPatch::default() });
-            let changing = tokio::spawn(async move { second.update_destination(hook, change).await.unwrap() });
+            let (second, off) = (world.second_process().await, |common: &mut DestinationSettings| common.enabled = false);
+            let changing =
+                tokio::spawn(async move { second.update_destination(hook, DestinationChange::default(), off).await.unwrap() });
             world.wait_for_locks(1).await;
             let (store, late) = (world.store.clone(), lease(world.key(&receipts[0]), hook, "b"));
             let leasing = tokio::spawn(async move { store.lease(late).await.unwrap() });
@@ -134,8 +140,8 @@ story! {
 }
 
 story! {
-    async fn a_refusal_in_a_lease_waits_for_no_other_lease(world: World) {
-        let hook = limited(&world, Limits::default()).await;
+    async fn a_refusal_in_a_lease_waits_for_no_other_claim(world: World) {
+        let hook = limited(&world, |_| {}).await;
         let receipts = purchases(&world, 1).await;
         let (mut other, number) = (world.raw(), hook.uuid().as_u64_pair());
         if world.is_postgres() {
@@ -152,24 +158,20 @@ story! {
 
 story! {
     async fn a_lowered_concurrency_holds_at_once(world: World) {
-        let hook = limited(&world, Limits { concurrency: 3, ..Limits::default() }).await;
+        let hook = limited(&world, |common| common.concurrency = 3).await;
         let receipts = purchases(&world, 4).await;
         let mut sent = Vec::new();
         for receipt in &receipts[..3] {
             sent.push(world.attempt(world.key(receipt), hook, "a").await);
         }
-        let limits = |concurrency| DestinationPatch {
-            limits: LimitsPatch { concurrency: Some(concurrency), ..LimitsPatch::default() },
-            ..DestinationPatch::default()
-        };
-        world.store.update_destination(hook, limits(1)).await.unwrap();
+        world.alter(hook, |common| common.concurrency = 1).await;
         for sent in sent {
             let leased = world.lease(world.key(&receipts[3]), hook, "b").await;
             assert!(matches!(leased, LeaseResult::Idle(Idle::Pending { .. })), "{leased:?}");
             world.finish(&sent, Verdict::Delivered).await;
         }
         let last = world.attempt(world.key(&receipts[3]), hook, "c").await;
-        world.store.update_destination(hook, limits(40)).await.unwrap();
+        world.alter(hook, |common| common.concurrency = 40).await;
         for number in 1..40 {
             let receipt = format!("more{number}");
             world.revise(&receipt, 1).await;
@@ -185,7 +187,7 @@ story! {
 
 story! {
     async fn a_lease_ends_when_the_clock_is_put_back(world: World) {
-        let (hook, to) = (limited(&world, Limits { concurrency: 1, ..Limits::default() }).await, world.analytics("analytics").await.id);
+        let (hook, to) = (limited(&world, |common| common.concurrency = 1).await, world.analytics("analytics").await.id);
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         for destination in [hook, to] {
             world.attempt(world.key("r1"), destination, "a").await;
@@ -202,8 +204,8 @@ story! {
 }
 
 story! {
-    async fn leases_at_once_keep_to_a_limit_that_was_far(world: World) {
-        let hook = limited(&world, Limits { concurrency: 20, ..Limits::default() }).await;
+    async fn claims_at_once_keep_to_a_limit_that_was_far(world: World) {
+        let hook = limited(&world, |common| common.concurrency = 20).await;
         let receipts = purchases(&world, 70).await;
         let stores = [world.store.clone(), world.second_process().await];
         let leased = lease_all(&stores, &world, &receipts, hook).await;
@@ -237,8 +239,8 @@ story! {
 }
 
 story! {
-    async fn the_wait_of_a_lane_is_known_without_a_lease(world: World) {
-        let hook = limited(&world, Limits::default()).await;
+    async fn the_wait_of_a_lane_is_known_without_a_claim(world: World) {
+        let hook = limited(&world, |_| {}).await;
         let rests = || async { world.store.lane_wait(world.key("r1"), hook).await.unwrap() };
         assert_eq!(rests().await, None, "nothing is pending");
         world.revise("r1", 1).await;
@@ -253,7 +255,7 @@ story! {
 
 story! {
     async fn the_requests_of_two_processes_keep_to_the_rate(world: World) {
-        let hook = limited(&world, Limits { rate: Some(5), concurrency: 1_000, ..Limits::default() }).await;
+        let hook = limited(&world, |common| (common.rate, common.concurrency) = (Some(5), 1_000)).await;
         let receipts = purchases(&world, 70).await;
         let stores = [world.store.clone(), world.second_process().await];
         let began = world.store.now().await.unwrap();
@@ -288,7 +290,7 @@ story! {
 
 story! {
     async fn two_processes_share_the_limit_of_requests_in_flight(world: World) {
-        let hook = limited(&world, Limits { concurrency: 5, ..Limits::default() }).await;
+        let hook = limited(&world, |common| common.concurrency = 5).await;
         let receipts = purchases(&world, 20).await;
         let stores = [world.store.clone(), world.second_process().await];
         let mut sent = Vec::new();

@@ -7,8 +7,8 @@ use domain::time::{HOUR, duration};
 use domain::{CollapseKey, DestinationId};
 use serde_json::Value;
 use storage::{
-    DeliveryFilter, DestinationNeed, DestinationPatch, EndpointSignal, EventFilter, FinishResult, Idle, LaneState,
-    Lease, LeaseResult, Mode, Page, Rendered, Verdict,
+    DeliveryFilter, DestinationNeed, EndpointSignal, EventFilter, FinishResult, Idle, LaneState, Lease, LeaseResult,
+    Mode, Page, Rendered, Verdict,
 };
 
 const LONG: Verdict = Verdict::Retry { delay: HOUR.saturating_mul(10) };
@@ -16,7 +16,7 @@ const LONG: Verdict = Verdict::Retry { delay: HOUR.saturating_mul(10) };
 /// Creates a destination that chose these events.
 pub async fn chooses(world: &World, name: &str, events: &[&str]) -> DestinationId {
     let mut new = new_destination(&world.app, name);
-    new.events = events.iter().map(|&name| name.to_owned()).collect();
+    new.common.events = events.iter().map(|&name| name.to_owned()).collect();
     world.store.new_destination(new).await.unwrap().id
 }
 
@@ -211,8 +211,7 @@ story! {
         assert_eq!((shown.reason.as_deref(), PATIENCE), (Some(reasons[3]), HOUR * 120));
 
         world.pass(HOUR_MS);
-        let on = DestinationPatch { enabled: Some(true), ..Default::default() };
-        world.store.update_destination(hook, on).await.unwrap();
+        world.alter(hook, move |common| common.enabled = true).await;
         world.pass(HOUR_MS);
         let again = world.send("r2", hook, RETRY).await;
         assert_eq!(again.operator_events, [""; 0], "the time until it is disabled starts again");

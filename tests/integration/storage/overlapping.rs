@@ -12,8 +12,8 @@ use super::world::{BEGINNING, Raw, World, happened, new_destination, record, ren
 use domain::{DestinationId, EventId, Lane, Outcome, RedeliverySelector, Timestamp, TransitionKind};
 use std::sync::atomic::{AtomicI64, Ordering};
 use storage::{
-    Accepted, Fate, Idle, LaneState, LeaseResult, Limits, Loaded, Mode, NewDestination, NewNotification, Page, Record,
-    Recorded, Run, Skipped, Store, Verdict,
+    Accepted, Fate, Idle, LaneState, LeaseResult, Loaded, Mode, NewNotification, Page, Record, Recorded, Run, Skipped,
+    Store, Verdict,
 };
 use system_tests::wait;
 use system_tests::world::SOON;
@@ -246,8 +246,8 @@ async fn a_record_during_a_finish_leaves_the_lane_open() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lease_overtaken_by_a_record_sends_the_newest_state() {
     let (world, second) = two_processes().await;
-    let limits = Limits { rate: Some(100), ..Limits::default() };
-    let new = NewDestination { limits, ..new_destination(&world.app, "hook") };
+    let mut new = new_destination(&world.app, "hook");
+    new.common.rate = Some(100);
     let (key, hook) = (world.key("r1"), world.store.new_destination(new).await.unwrap().id);
     world.revise("r1", 1).await;
     let next = next_record(&world).await;

@@ -198,7 +198,7 @@ story! {
         world.sell("9.99").await;
         let both = world.analytics("both").await;
         let mut new = new_destination(&world.app, "renewals");
-        (new.traits.per_user, new.events) = (true, vec![TransitionKind::Renewed.event_type().to_owned()]);
+        (new.traits.per_user, new.common.events) = (true, vec![TransitionKind::Renewed.event_type().to_owned()]);
         let renewals = world.store.new_destination(new).await.unwrap();
         world.show("r1", monthly(), &[(TransitionKind::TrialStarted, 1), (TransitionKind::Purchased, 1)]).await;
         assert_eq!(world.ledger("r1"), [""; 0], "a trial is not paid");
@@ -429,7 +429,7 @@ story! {
         world.age(2 * MINUTE_MS);
         let all = world.analytics("all").await;
         let mut new = new_destination(&world.app, "some");
-        (new.traits.per_user, new.events) = (true, vec![TransitionKind::Expired.event_type().to_owned()]);
+        (new.traits.per_user, new.common.events) = (true, vec![TransitionKind::Expired.event_type().to_owned()]);
         world.store.new_destination(new).await.unwrap();
         world.age(2 * MINUTE_MS);
         world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;

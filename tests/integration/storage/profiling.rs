@@ -19,7 +19,7 @@ impl World {
         let mut new = new_destination(&self.app, name);
         (new.traits.per_user, new.traits.per_request) = (true, 10);
         new.traits.profile = Some(attributes);
-        new.events = vec![PURCHASED.to_owned()];
+        new.common.events = vec![PURCHASED.to_owned()];
         self.store.new_destination(new).await.unwrap().id
     }
 
@@ -259,8 +259,8 @@ story! {
         let to = world.keeping("analytics", Attributes::Documented).await;
         let mut new = new_destination(&world.app, "money only");
         (new.traits.per_user, new.traits.profile) = (true, Some(Attributes::Documented));
-        new.events = vec![PURCHASED.to_owned()];
-        new.filter = Filter { platforms: Vec::new(), environments: vec![Environment::Production] };
+        new.common.events = vec![PURCHASED.to_owned()];
+        new.common.filter = Filter { platforms: Vec::new(), environments: vec![Environment::Production] };
         let filtered = world.store.new_destination(new).await.unwrap().id;
         world.entitle("gold").await;
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;

@@ -159,11 +159,11 @@ story! {
 story! {
     async fn a_type_that_was_not_chosen_is_not_redelivered(world: World) {
         let mut new = new_destination(&world.app, "users");
-        new.events = vec!["user.*".to_owned()];
+        new.common.events = vec!["user.*".to_owned()];
         let users = world.store.new_destination(new).await.unwrap();
         let other = world.store.new_platform(new_platform(&world.app, "ingress-2")).await.unwrap();
         let mut new = new_destination(&world.app, "elsewhere");
-        new.filter = Filter { platforms: vec![other.id], environments: Vec::new() };
+        new.common.filter = Filter { platforms: vec![other.id], environments: Vec::new() };
         world.store.new_destination(new).await.unwrap();
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         let requeued = again(&world, RedeliverySelector::Purchase(world.key("r1"))).await;
@@ -178,7 +178,7 @@ story! {
     async fn one_purchase_is_redelivered_by_the_same_rules(world: World) {
         let (counting, hook) = (world.analytics("analytics").await, world.destination("hook").await);
         let mut other = new_destination(&world.app, "users");
-        other.events = vec!["user.*".to_owned()];
+        other.common.events = vec!["user.*".to_owned()];
         let users = world.store.new_destination(other).await.unwrap();
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         let key = world.key("r1");
@@ -211,7 +211,7 @@ story! {
 story! {
     async fn a_counting_destination_gets_no_possible_duplicate(world: World) {
         let mut new = new_destination(&world.app, "analytics");
-        (new.events, new.traits.per_user) = (vec!["user.*".to_owned()], true);
+        (new.common.events, new.traits.per_user) = (vec!["user.*".to_owned()], true);
         let analytics = world.store.new_destination(new).await.unwrap();
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         let key = world.key("r1");
@@ -351,7 +351,7 @@ story! {
     async fn the_feed_of_a_destination_omits_what_it_did_not_choose(world: World) {
         let other = world.store.new_platform(new_platform(&world.app, "ingress-2")).await.unwrap();
         let mut new = new_destination(&world.app, "elsewhere");
-        new.filter = Filter { platforms: vec![other.id], environments: Vec::new() };
+        new.common.filter = Filter { platforms: vec![other.id], environments: Vec::new() };
         let elsewhere = world.store.new_destination(new).await.unwrap();
         world.revise("r1", 1).await;
         world.notify("unsettled", "unsettled", 1).await;

@@ -6,7 +6,7 @@ use super::world::{LEASE_MS, World, new_platform, renewal, story};
 use domain::{CollapseKey, DestinationId, Environment, TransitionKind, UserId};
 use std::sync::{Arc, Mutex};
 use storage::{
-    AttemptClass, DeliveryFilter, DeliveryStatus, DestinationPatch, Filter, Finish, Idle, Lease, LeaseResult, Mode,
+    AttemptClass, DeliveryFilter, DeliveryStatus, DestinationChange, Filter, Finish, Idle, Lease, LeaseResult, Mode,
     Owner, Page, Render, Rendered, Unsent, Verdict,
 };
 
@@ -103,8 +103,8 @@ story! {
         for to in [hook.id, other.id] {
             lease_by(&world, waits_for_a_name(), (world.key("r1"), to)).await;
         }
-        let patch = DestinationPatch { settings: Some(hook.settings), ..Default::default() };
-        world.store.update_destination(hook.id, patch).await.unwrap();
+        let change = DestinationChange { settings: Some(hook.settings), ..Default::default() };
+        world.store.update_destination(hook.id, change, |_| {}).await.unwrap();
         let sent = world.attempt(world.key("r1"), hook.id, "a").await;
         assert_eq!(sent.types(), ["user.subscription.purchased"]);
         assert!(statuses(&world, other.id).await.iter().all(|(_, status)| *status == DeliveryStatus::Waiting));
@@ -237,8 +237,7 @@ story! {
 story! {
     async fn concurrent_events_name_the_one_queued_first(world: World) {
         let to = world.analytics("analytics").await.id;
-        let patch = DestinationPatch { events: Some(vec!["user.subscription.*".to_owned()]), ..Default::default() };
-        world.store.update_destination(to, patch).await.unwrap();
+        world.alter(to, move |common| common.events = vec!["user.subscription.*".to_owned()]).await;
         let hook = world.destination("hook").await.id;
         world.happen("r1", 1, &[TransitionKind::TrialConverted, TransitionKind::Renewed]).await;
         let queued = || rendering(|unsent| {
@@ -446,8 +445,8 @@ story! {
         ];
         for (number, (filter, receipts)) in wanted.into_iter().enumerate() {
             let hook = world.destination(&format!("hook {number}")).await;
-            let patch = DestinationPatch { filter: Some(filter.clone().into()), ..Default::default() };
-            assert_eq!(world.store.update_destination(hook.id, patch).await.unwrap().filter, filter);
+            let wanted = filter.clone();
+            assert_eq!(world.alter(hook.id, move |common| common.filter = wanted.clone()).await.filter, filter);
             hooks.push((hook.id, receipts));
         }
         world.revise("r1", 1).await;

@@ -5,7 +5,7 @@ use super::world::{LEASE_MS, World, story};
 use domain::time::{HOUR, duration, millis};
 use domain::{CollapseKey, DestinationId, RedeliverySelector, TransitionKind};
 use std::time::Duration;
-use storage::{DestinationNeed, DestinationPatch, Idle, LaneState, Lease, LeaseResult, Mode, Page, Run, Verdict};
+use storage::{DestinationNeed, Idle, LaneState, Lease, LeaseResult, Mode, Page, Run, Verdict};
 
 const LONG: Verdict = Verdict::Retry { delay: HOUR.saturating_mul(10) };
 
@@ -223,8 +223,7 @@ story! {
         world.revise("r1", 2).await;
         check_left_alone(&world, "r1", hook, HOUR_MS).await;
         for enabled in [false, true] {
-            let switched = DestinationPatch { enabled: Some(enabled), ..Default::default() };
-            world.store.update_destination(hook, switched).await.unwrap();
+            world.alter(hook, move |common| common.enabled = enabled).await;
         }
         world.pass(5);
         assert_eq!(drained(&world, hook).await, [world.key("r1")]);

@@ -4,7 +4,7 @@ use super::aging::MINUTE_MS;
 use super::world::{LEASE_MS, WINDOW_MS, World, story};
 use domain::time::duration;
 use domain::{DestinationId, TransitionKind};
-use storage::{DestinationPatch, Due, Verdict};
+use storage::{Due, Verdict};
 
 async fn due(world: &World) -> Vec<Due> {
     world.store.due(100).await.unwrap()
@@ -80,8 +80,7 @@ story! {
         assert_eq!(late(&world).await, []);
         world.pass(646_000);
         assert_eq!(late(&world).await, [hook.id]);
-        let off = DestinationPatch { enabled: Some(false), ..Default::default() };
-        world.store.update_destination(hook.id, off).await.unwrap();
+        world.alter(hook.id, move |common| common.enabled = false).await;
         let recalls = async || world.store.late_destinations().await.unwrap().in_backoff;
         assert_eq!(late(&world).await, []);
         assert_eq!(recalls().await, [hook.id], "its lane may be in back-off in a run, and has to be called back");

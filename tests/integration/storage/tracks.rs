@@ -4,7 +4,7 @@ use super::sending::Sent;
 use super::world::{LEASE_MS, World, story};
 use domain::TransitionKind;
 use domain::time::duration;
-use storage::{DeliveryFilter, DestinationPatch, LaneState, LeaseResult, Mode, Page, Verdict};
+use storage::{DeliveryFilter, LaneState, LeaseResult, Mode, Page, Verdict};
 
 /// Delivers until nothing is pending, and returns the types and revisions of what was sent.
 async fn drain(world: &World, receipt: &str, to: domain::DestinationId) -> Vec<(String, i64)> {
@@ -101,14 +101,11 @@ story! {
 
 story! {
     async fn each_destination_gets_its_chosen_types(world: World) {
-        let chose = |events: &[&str]| DestinationPatch {
-            events: Some(events.iter().map(|&name| name.to_owned()).collect()),
-            ..Default::default()
-        };
         let mut hooks = Vec::new();
         for (name, events) in [("state", &["purchase.updated"][..]), ("users", &["user.*"]), ("one", &[RENEWED])] {
             let hook = world.destination(name).await;
-            world.store.update_destination(hook.id, chose(events)).await.unwrap();
+            let events: Vec<String> = events.iter().map(|&name| name.to_owned()).collect();
+            world.alter(hook.id, move |common| common.events = events.clone()).await;
             hooks.push(hook.id);
         }
         world.happen("r1", 1, &[TransitionKind::TrialConverted, TransitionKind::Renewed]).await;

@@ -5,16 +5,16 @@ use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
 use domain::device::claim::CLAIM_STORE_TYPE;
 use domain::verification::Product;
 use domain::{
-    CollapseKey, DeviceId, Lane, Notification, NotificationKind, Outcome, PlatformId, SettlingContext, Snapshot,
-    Timestamp, Transition, TransitionKind, Verification,
+    CollapseKey, DestinationId, DeviceId, Lane, Notification, NotificationKind, Outcome, PlatformId, SettlingContext,
+    Snapshot, Timestamp, Transition, TransitionKind, Verification,
 };
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use storage::{
-    Accepted, App, Config, Database, Destination, Error, Fate, Filter, Key, Limits, Loaded, NewDestination,
-    NewNotification, NewPlatform, Platform, PlatformChange, PlatformSettings, Record, Recorded, SecretHash,
-    SecretString, Store, Traits,
+    Accepted, App, Config, Database, Destination, DestinationChange, DestinationSettings, Error, Fate, Key, Loaded,
+    NewDestination, NewNotification, NewPlatform, Platform, PlatformChange, PlatformSettings, Record, Recorded,
+    SecretHash, SecretString, Store, Traits,
 };
 use system_tests::distance::Distance;
 use system_tests::folder::Folder;
@@ -344,6 +344,15 @@ impl World {
         self.store.update_platform(self.platform.id, of_secret(secret), |_| {}).await.unwrap()
     }
 
+    /// Changes the settings of a destination that every kind has.
+    pub async fn alter(
+        &self,
+        id: DestinationId,
+        set: impl FnMut(&mut DestinationSettings) + Send + 'static,
+    ) -> Destination {
+        self.store.update_destination(id, DestinationChange::default(), set).await.unwrap()
+    }
+
     pub async fn destination(&self, name: &str) -> Destination {
         self.store.new_destination(new_destination(&self.app, name)).await.unwrap()
     }
@@ -369,14 +378,10 @@ pub fn new_destination(app: &App, name: &str) -> NewDestination {
     NewDestination {
         app_id: app.id,
         kind: "webhook".to_owned(),
-        name: name.to_owned(),
-        events: vec!["*".to_owned()],
-        filter: Filter::default(),
+        common: DestinationSettings::new(name),
         settings: serde_json::json!({"url": "https://example.com/hook"}),
         secret: SecretString::from("whsec_of-the-destination"),
         traits: Traits::default(),
-        limits: Limits::default(),
-        enabled: true,
     }
 }
 

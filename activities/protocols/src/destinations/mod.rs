@@ -7,6 +7,7 @@ pub mod amplitude;
 mod redaction;
 pub mod schedule;
 mod schemas;
+mod settings;
 mod unnamed;
 pub mod webhook;
 
@@ -22,6 +23,7 @@ use domain::{DeliveryId, Timestamp};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 use std::fmt;
+use std::sync::LazyLock;
 use std::time::Duration;
 use storage::{Attempt, DeliveryResult, Destination, Rendered, StreamedEvent, Traits, Unsent};
 
@@ -40,15 +42,6 @@ impl Invalid {
     pub fn new(field: &str, expected: impl Into<String>) -> Self {
         Self { field: field.to_owned(), expected: expected.into() }
     }
-}
-
-/// The API fields that only one kind of destination has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KindFields {
-    /// Fields that can be set at any time.
-    pub changeable: &'static [&'static str],
-    /// Fields that can be set only when the destination is created.
-    pub on_creation: &'static [&'static str],
 }
 
 /// A new destination, built by its kind from the fields of a request.
@@ -151,14 +144,10 @@ impl Config {
         }
     }
 
-    /// The fields of the named kind; `None` when there is no such kind.
+    /// The API fields of the named kind; `None` when there is no such kind.
     #[must_use]
-    pub fn fields(kind: &str) -> Option<KindFields> {
-        match kind {
-            webhook::KIND => Some(webhook::config::FIELDS),
-            amplitude::KIND => Some(amplitude::config::FIELDS),
-            _ => None,
-        }
+    pub fn fields(kind: &str) -> Option<&'static KindSchemas> {
+        Self::schemas().iter().find(|schemas| schemas.kind == kind)
     }
 
     /// The default schedule of the named kind, as the command line shows it.
@@ -169,8 +158,10 @@ impl Config {
 
     /// The API fields of each kind, as JSON Schemas.
     #[must_use]
-    pub fn schemas() -> Vec<KindSchemas> {
-        vec![webhook::schemas::schemas(), amplitude::schemas::schemas()]
+    pub fn schemas() -> &'static [KindSchemas] {
+        static SCHEMAS: LazyLock<[KindSchemas; 2]> =
+            LazyLock::new(|| [webhook::schemas::schemas(), amplitude::schemas::schemas()]);
+        &*SCHEMAS
     }
 
     #[must_use]

@@ -1,5 +1,4 @@
-//! The fields of each kind of destination as JSON Schemas, for the API's documentation. The kind's `config` validates
-//! them.
+//! The fields of each kind of destination as JSON Schemas: those of its settings, and its secrets.
 
 use serde_json::{Map, Value};
 
@@ -11,11 +10,25 @@ pub struct KindSchemas {
     pub created: Map<String, Value>,
     /// The required ones among `created`.
     pub required: &'static [&'static str],
-    /// The fields of a request that changes a destination.
-    pub changed: Map<String, Value>,
+    /// Those among `created` that no change takes.
+    pub on_creation: &'static [&'static str],
     /// The fields that the API returns.
     pub shown: Map<String, Value>,
     pub example: Value,
+}
+
+impl KindSchemas {
+    /// The names of the fields that can be set at any time.
+    #[must_use]
+    pub fn changeable(&self) -> Vec<&str> {
+        self.created.keys().map(String::as_str).filter(|name| !self.on_creation.contains(name)).collect()
+    }
+}
+
+/// The fields of requests: the settings that a request sets, and these.
+pub(super) fn requested(settings: &Map<String, Value>, more: Value) -> Map<String, Value> {
+    let set = settings.iter().filter(|(_, property)| property["readOnly"] != true);
+    set.map(|(name, property)| (name.clone(), property.clone())).chain(fields(more)).collect()
 }
 
 /// The entries of a JSON object.
@@ -24,19 +37,4 @@ pub(super) fn fields(object: Value) -> Map<String, Value> {
         Value::Object(fields) => fields,
         _ => Map::new(),
     }
-}
-
-/// Allows null for the named fields; null restores a field's default.
-pub(super) fn nullable(mut fields: Map<String, Value>, names: &[&str]) -> Map<String, Value> {
-    for name in names {
-        let Some(schema) = fields.get_mut(*name).and_then(Value::as_object_mut) else { continue };
-        if let Some(one) = schema.get("type").cloned() {
-            schema.insert("type".to_owned(), Value::from(vec![one, Value::from("null")]));
-        }
-        if let Some(Value::Array(choices)) = schema.get_mut("enum") {
-            choices.push(Value::Null);
-        }
-        schema.remove("default");
-    }
-    fields
 }

@@ -3,24 +3,25 @@
 
 use crate::form::{Entry, Input};
 use domain::user::TRANSFERRED_FROM;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use storage::Rendered;
 
 /// The name of the setting in the API.
 pub const FIELD: &str = "without_external_id";
-/// The expected values of the setting.
-pub const EXPECTED: &str = "`send` (the default), `wait` or `skip`";
 
 /// What happens to events of customers without an external id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WithoutExternalId {
+    /// They are sent.
     #[default]
     Send,
-    /// They wait until the customer has an external id: storage releases them then, and gives them up after
-    /// [`storage::LONGEST_WAIT`].
+    /// They wait until the customer has an external id, at most 30 days.
+    // Storage releases them then, and gives them up after `storage::LONGEST_WAIT`.
     Wait,
+    /// They are skipped.
     Skip,
 }
 
@@ -57,14 +58,4 @@ pub const fn entry() -> Entry {
             ("skip", "Skip their events"),
         ])
         .folded()
-}
-
-/// The setting as a JSON Schema by its name.
-pub fn schema() -> Map<String, Value> {
-    let schema = json!({
-        "type": "string", "enum": ["send", "wait", "skip"], "default": "send",
-        "description": "What happens to events of customers without an external id: they are sent, wait for the id at \
-            most 30 days, or are skipped.",
-    });
-    Map::from_iter([(FIELD.to_owned(), schema)])
 }

@@ -4,7 +4,7 @@ use domain::event::Wildcards;
 use domain::time::DAY;
 use protocols::destinations::{Allowed, webhook};
 use serde_json::json;
-use storage::{Destination, Filter};
+use storage::{Destination, DestinationSettings};
 use uuid::Uuid;
 
 fn config() -> Config {
@@ -14,18 +14,12 @@ fn config() -> Config {
         id: DestinationId::new(Uuid::nil()),
         app_id: AppId::new(Uuid::nil()),
         kind: webhook::KIND.to_owned(),
-        name: String::new(),
-        events: vec!["*".to_owned()],
+        common: DestinationSettings::new(""),
         wildcards: Wildcards::Everything,
-        filter: Filter::default(),
         settings: completed.settings,
         per_user: false,
         per_request: 1,
         profile: None,
-        rate: None,
-        concurrency: 32,
-        schedule: None,
-        enabled: true,
         state: domain::health::State::Healthy,
         reason: None,
         since: Timestamp::default(),

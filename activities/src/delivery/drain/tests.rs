@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use storage::{
-    Config, Database, Filter, Key, LeaseResult, Limits, NewDestination, NewNotification, NewPlatform, Platform,
+    Config, Database, DestinationSettings, Key, LeaseResult, NewDestination, NewNotification, NewPlatform, Platform,
     PlatformSettings, Record, Recorded, SecretString, Store, Traits,
 };
 use tokio::time::Instant;
@@ -44,14 +44,10 @@ impl World {
         let new = NewDestination {
             app_id: app.id,
             kind: webhook::KIND.to_owned(),
-            name: "hook".to_owned(),
-            events: vec!["*".to_owned()],
-            filter: Filter::default(),
+            common: DestinationSettings::new("hook"),
             settings: json!({ "url": "https://example.com/hook" }),
             secret: SecretString::from("no secret"),
             traits: Traits { per_user: true, ..Traits::default() },
-            limits: Limits::default(),
-            enabled: true,
         };
         let destination = store.new_destination(new).await.unwrap().id;
         let keys = [buy(&store, &platform, "one").await, buy(&store, &platform, "other").await];

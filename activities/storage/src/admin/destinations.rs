@@ -13,7 +13,7 @@ use crate::delivery::{health, places};
 use crate::events::deliveries;
 use crate::reports::check;
 use crate::settings::destinations::rows::{COLUMNS, DestinationRow, SELECT, require};
-use crate::settings::destinations::{Destination, DestinationPatch, NewDestination};
+use crate::settings::destinations::{Destination, DestinationChange, DestinationSettings, NewDestination};
 use domain::health::State;
 use domain::{AppId, DestinationId};
 use secrecy::SecretString;
@@ -56,32 +56,39 @@ impl Store {
         self.read(move |connection| page.read(connection, sql(LIST).bind(app).bind(after).bind(id))).await
     }
 
-    /// Changes a destination. Its pending deliveries stay pending. If it is enabled, they are due at once, and its
-    /// failures are forgotten. If its settings change, its waiting deliveries are reconsidered in batches; after an
-    /// error [`Store::reconsider_left`] continues.
-    pub async fn update_destination(&self, id: DestinationId, patch: DestinationPatch) -> Result<Destination, Error> {
+    /// Changes a destination. `set` changes the settings that every kind has, and may run more than once. Its pending
+    /// deliveries stay pending. If it is enabled, they are due at once, its state is `healthy` again, and its failures are
+    /// forgotten. If the settings of its kind change, its waiting deliveries are reconsidered in batches; after an error
+    /// [`Store::reconsider_left`] continues.
+    pub async fn update_destination(
+        &self,
+        id: DestinationId,
+        change: DestinationChange,
+        mut set: impl FnMut(&mut DestinationSettings) + Send + 'static,
+    ) -> Result<Destination, Error> {
         let secrets = self.secrets.clone();
-        let has_settings = patch.settings.is_some();
+        let has_settings = change.settings.is_some();
         let changed = self
             .change("destination.update", move |write| {
                 let row = locked(write, id)?;
-                let before = fields(&require(write.connection, id)?.destination());
-                if let Some((settings, secret)) = &patch.based_on {
+                if let Some((settings, secret)) = &change.based_on {
                     row.check_unchanged(&secrets, settings, secret)?;
                 }
-                update(write, &secrets, row, &patch)?;
-                if patch.settings.is_some() {
+                let mut common = row.common.clone();
+                set(&mut common);
+                update(write, &secrets, &row, &change, &common)?;
+                if change.settings.is_some() {
                     deliveries::request_reconsideration(write, id)?;
                 }
-                if patch.events.is_some() || patch.filter.is_some() {
+                if common.events != row.events || common.filter != row.filter {
                     check::reset_choice(write, id)?;
                 }
                 let destination = require(write.connection, id)?.destination();
                 let mut after = fields(&destination);
-                if patch.secret.is_some() {
+                if change.secret.is_some() {
                     after["secret"] = json!("replaced");
                 }
-                let entry = AuditEntry::on(destination.app_id, id).before(before).after(after);
+                let entry = AuditEntry::on(destination.app_id, id).before(fields(&row)).after(after);
                 Ok((destination, Some(entry)))
             })
             .await?;
@@ -170,19 +177,11 @@ impl Store {
 
 /// The fields of a destination in the audit log: its settings, which hold no secret, and how it is used.
 fn fields(destination: &Destination) -> Value {
-    let limits = destination.limits();
-    json!({
-        "name": destination.name,
-        "kind": destination.kind,
-        "events": destination.events,
-        "filter": destination.filter,
-        "settings": destination.settings,
-        "rate": limits.rate,
-        "concurrency": limits.concurrency,
-        "schedule": limits.schedule,
-        "enabled": destination.enabled,
-        "state": destination.state,
-    })
+    let mut fields = json!(destination.common);
+    fields["kind"] = json!(destination.kind);
+    fields["settings"] = destination.settings.clone();
+    fields["state"] = json!(destination.state);
+    fields
 }
 
 const LOCK: Sql = statement!("{SELECT} AND id = ? FOR NO KEY UPDATE");
@@ -197,31 +196,32 @@ fn locked(write: &mut Write<'_>, id: DestinationId) -> Result<DestinationRow, Er
 /// Inserts a destination, with its health.
 fn insert(write: &mut Write<'_>, secrets: &Secrets, id: DestinationId, new: &NewDestination) -> Result<(), Error> {
     let sealed = secrets.seal(write, ("destinations", &id.to_string()), &new.secret)?;
+    let common = &new.common;
     insert!(destinations {
         id,
         app_id: new.app_id,
         kind: new.kind.as_str(),
-        name: new.name.as_str(),
-        events: json(&new.events)?,
+        name: common.name.as_str(),
+        events: json(&common.events)?,
         wildcards: new.traits.wildcards,
-        filter: json(&new.filter)?,
+        filter: json(&common.filter)?,
         settings: json(&new.settings)?,
         secret: sealed,
         per_user: new.traits.per_user,
         per_request: new.traits.per_request,
         profile: new.traits.profile,
-        rate: new.limits.rate,
-        concurrency: new.limits.concurrency,
-        schedule: new.limits.schedule.as_ref().map(json).transpose()?,
-        enabled: new.enabled,
-        state: if new.enabled { State::Healthy } else { State::Disabled },
+        rate: common.rate,
+        concurrency: common.concurrency,
+        schedule: common.schedule.as_ref().map(json).transpose()?,
+        enabled: common.enabled,
+        state: if common.enabled { State::Healthy } else { State::Disabled },
         since: write.now()?,
         created_at: write.now()?,
     })
     .run(write.connection)
-    .map_err(|error| error.or_taken("destination", &new.name))?;
+    .map_err(|error| error.or_taken("destination", &common.name))?;
     health::insert(write, id)?;
-    places::provide(write, id, new.limits.concurrency)
+    places::provide(write, id, common.concurrency)
 }
 
 const UPDATE: Sql = statement! {"
@@ -231,59 +231,56 @@ const UPDATE: Sql = statement! {"
     WHERE id = ?
 "};
 
-/// Changes a destination whose row is locked. Fields that the patch does not name keep their stored value.
+/// Changes a destination whose row is locked. Fields that the change does not name keep their stored value.
 fn update(
     write: &mut Write<'_>,
     secrets: &Secrets,
-    row: DestinationRow,
-    patch: &DestinationPatch,
+    row: &DestinationRow,
+    change: &DestinationChange,
+    common: &DestinationSettings,
 ) -> Result<(), Error> {
-    let limits = patch.limits.of(row.limits());
-    if limits.concurrency > row.concurrency {
-        places::provide(write, row.id, limits.concurrency)?;
+    if common.concurrency > row.concurrency {
+        places::provide(write, row.id, common.concurrency)?;
     }
-    let filter = patch.filter.clone().unwrap_or_default().of(row.filter.clone());
-    let secret = match &patch.secret {
+    let secret = match &change.secret {
         Some(secret) => Some(secrets.seal(write, ("destinations", &row.id.to_string()), secret)?),
         None => row.secret.clone(),
     };
-    let enabled = patch.enabled.unwrap_or(row.enabled);
-    let state = match (enabled, row.enabled) {
+    let state = match (common.enabled, row.enabled) {
         (true, false) => State::Healthy,
         (false, true) => State::Disabled,
         _ => row.state,
     };
-    let is_enabled_again = enabled && !row.enabled;
+    let is_enabled_again = common.enabled && !row.enabled;
     if is_enabled_again {
         health::reset(write, row.id)?;
     }
-    if patch.settings.is_some() || patch.secret.is_some() {
+    if change.settings.is_some() || change.secret.is_some() {
         health::changed(write, row.id)?;
     }
-    let reason = match &patch.reason {
+    let reason = match &change.reason {
         Some(reason) => reason.clone(),
         None => row.reason.clone().filter(|_| !is_enabled_again),
     };
     let since = if state == row.state { row.since } else { write.now()? };
-    let name = patch.name.as_ref().unwrap_or(&row.name);
     sql(UPDATE)
-        .bind(name.as_str())
-        .bind(json(patch.events.as_ref().unwrap_or(&row.events))?)
-        .bind(json(&filter)?)
-        .bind(limits.rate)
-        .bind(limits.concurrency)
-        .bind(limits.schedule.as_ref().map(json).transpose()?)
-        .bind(json(patch.settings.as_ref().unwrap_or(&row.settings))?)
-        .bind(patch.profile.or(row.profile))
+        .bind(common.name.as_str())
+        .bind(json(&common.events)?)
+        .bind(json(&common.filter)?)
+        .bind(common.rate)
+        .bind(common.concurrency)
+        .bind(common.schedule.as_ref().map(json).transpose()?)
+        .bind(json(change.settings.as_ref().unwrap_or(&row.settings))?)
+        .bind(change.profile.or(row.profile))
         .bind(secret)
-        .bind(enabled)
+        .bind(common.enabled)
         .bind(state)
         .bind(reason)
         .bind(since)
         .bind(row.id)
         .run(write.connection)
         .map(drop)
-        .map_err(|error| error.or_taken("destination", name))
+        .map_err(|error| error.or_taken("destination", &common.name))
 }
 
 fn json(value: &impl Serialize) -> Result<String, Error> {

@@ -326,8 +326,8 @@ fn conclude(
 
 /// Raises an alarm for people. Alarms do not depend on which destinations chose events for operators.
 pub fn alarm(write: &mut Write<'_>, destination: &Destination, what: &str) -> Result<(), Error> {
-    let Destination { id, name, .. } = destination;
-    alarms::raise(write, About::Destination(*id), "destination", &format!("{name} ({id}): {what}"))
+    let (id, name) = (destination.id, &destination.name);
+    alarms::raise(write, About::Destination(id), "destination", &format!("{name} ({id}): {what}"))
 }
 
 /// The time since the last success, for people.

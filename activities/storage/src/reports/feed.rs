@@ -67,5 +67,5 @@ impl Store {
 fn wanted(connection: &mut AnyConnection, app: AppId, id: DestinationId) -> Result<Filter, Error> {
     let missing = Error::Missing { what: "destination of this app" };
     let found = destinations::find(connection, id)?.filter(|found| found.app_id == app).ok_or(missing)?;
-    Ok(found.destination().filter)
+    Ok(found.destination().common.filter)
 }

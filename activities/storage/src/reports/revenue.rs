@@ -236,7 +236,7 @@ impl Store {
             let integrations = integrations.into_values().flatten().map(|Chooser { destination, .. }| Integration {
                 id: destination.id,
                 app_id: destination.app_id,
-                name: destination.name,
+                name: destination.common.name,
             });
             let purchases = i64::try_from(keys.len()).unwrap_or(i64::MAX);
             let is_unexplained = |line: &&RevenueLine| line.differs.is_some_and(|differs| !differs.is_explained());

@@ -24,7 +24,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use storage::{
-    App, Catalogue, Change, Destination, DestinationPatch, EntitlementText, Filter, Limits, NewDestination,
+    App, Catalogue, Change, Destination, DestinationChange, DestinationSettings, EntitlementText, NewDestination,
     NewPlatform, Page, Platform, PlatformChange, PlatformSettings, Product, Run, Store,
 };
 use tokio::net::TcpListener;
@@ -245,8 +245,8 @@ async fn destination(store: &Store, app: AppId) -> anyhow::Result<(Destination, 
 async fn moved(store: &Store, known: &Destination, fields: &Map<String, Value>) -> anyhow::Result<Destination> {
     let secret = store.destination_secret(known.id).await?;
     let changed = Config::change(known, &secret, fields, &allowed()).map_err(|wrong| refused(&wrong))?;
-    let patch = DestinationPatch { settings: Some(changed.settings), ..DestinationPatch::default() };
-    Ok(store.update_destination(known.id, patch).await?)
+    let change = DestinationChange { settings: Some(changed.settings), ..DestinationChange::default() };
+    Ok(store.update_destination(known.id, change, |_| {}).await?)
 }
 
 fn new_destination(app_id: AppId, fields: &Map<String, Value>) -> anyhow::Result<NewDestination> {
@@ -255,14 +255,10 @@ fn new_destination(app_id: AppId, fields: &Map<String, Value>) -> anyhow::Result
     Ok(NewDestination {
         app_id,
         kind: webhook::KIND.to_owned(),
-        name: RECEIVER.to_owned(),
-        events: vec!["*".to_owned()],
-        filter: Filter::default(),
+        common: DestinationSettings::new(RECEIVER),
         settings: prepared.settings,
         secret: prepared.secret,
         traits: prepared.traits,
-        limits: Limits::default(),
-        enabled: true,
     })
 }
 

@@ -183,7 +183,6 @@ fn help(field: &Field, entered: Entered<'_>, known: &Known) -> String {
 fn values(field: &Field, entered: Entered<'_>) -> Vec<String> {
     match entered {
         Entered::New => match (&field.default, field.input) {
-            (Value::Null, "switch") if field.name == "enabled" => vec!["true".to_owned()],
             // Where no event is offered before others, all of them are wanted.
             (Value::Null, "events") if field.choices.iter().all(|choice| choice.is_offered) => vec![EVERY.to_owned()],
             (default, _) => texts(default),

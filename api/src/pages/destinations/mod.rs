@@ -99,7 +99,7 @@ async fn deleted(edge: &Edge, visit: &Visit) -> Result<Option<String>, Error> {
         found => found?.addressee,
     };
     let is_here = visit.sign_in.app_id.is_none_or(|own| own == found.destination.app_id);
-    Ok(found.deleted_at.filter(|_| is_here).map(|_| found.destination.name))
+    Ok(found.deleted_at.filter(|_| is_here).map(|_| found.destination.common.name))
 }
 
 /// `GET /ui/destinations/new`: the form of the kind in the address, for the app in it; else what there is to choose.

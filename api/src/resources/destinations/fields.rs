@@ -3,145 +3,71 @@
 use crate::edge::Edge;
 use crate::error::Error;
 use crate::extract::near::near;
-use crate::extract::{FieldErrors, nullable};
-use domain::{AppId, Environment, PlatformId};
+use crate::extract::{FieldErrors, Patch};
+use domain::AppId;
 use protocols::destinations::check_schedule;
-use protocols::destinations::schedule::LONGEST;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use storage::{Filter, FilterPatch, Limits, LimitsPatch};
-
-/// Maximum number of entries in `events`.
-const MAX_EVENTS: usize = 32;
+use storage::{DestinationSettings, Filter};
 
 /// A new destination. Each kind has fields of its own beside these.
 #[derive(Deserialize, JsonSchema)]
 pub struct NewDestination {
     /// Its kind.
     pub kind: String,
-    /// A name for people.
-    #[schemars(length(max = 200))]
-    pub name: String,
-    /// The fields of every kind.
     #[serde(flatten)]
-    pub common: Common,
+    pub common: DestinationSettings,
     /// The fields of its kind.
     #[serde(flatten)]
     pub own: Map<String, Value>,
 }
 
-/// A change of a destination. Each kind takes its own fields and no other's. Null resets a field to its default.
+/// A change of a destination: a JSON merge patch (RFC 7396). Each kind takes its own fields and no other's. Null restores a
+/// field's default.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "events": ["purchase.updated"], "rate": 20, "schedule": null }]))]
 pub struct DestinationPatch {
-    /// A name for people.
-    #[schemars(length(max = 200))]
-    pub name: Option<String>,
     /// With `enabled`: true. Skips the pending `user.*` events.
     pub newest_only: Option<bool>,
-    /// The fields of every kind.
     #[serde(flatten)]
-    pub common: Common,
-    /// The fields of its kind.
+    pub common: Patch<DestinationSettings>,
+    /// All fields, among them those of its kind.
     #[serde(flatten)]
     pub own: Map<String, Value>,
 }
 
-/// The fields of every kind. Each is absent, null where that has a meaning, or a value.
-#[derive(Deserialize, JsonSchema)]
-pub struct Common {
-    /// The events to send, by type or with a wildcard; all when absent.
-    #[schemars(extend("maxItems" = MAX_EVENTS))]
-    pub events: Option<Vec<String>>,
-    /// Which of them, by platform and environment.
-    #[serde(default, deserialize_with = "nullable")]
-    #[schemars(with = "Option<FilterFields>")]
-    filter: Option<Option<FilterFields>>,
-    /// Whether deliveries are attempted; true when absent.
-    pub enabled: Option<bool>,
-    /// Maximum number of requests a second over all processes; null for that of the kind, above which none is accepted.
-    #[serde(default, deserialize_with = "nullable")]
-    #[schemars(with = "Option<i64>", range(min = 1, max = 1000))]
-    rate: Option<Option<i64>>,
-    /// Maximum number of requests at once over all processes; 32 when absent or null.
-    #[serde(default, deserialize_with = "nullable")]
-    #[schemars(with = "Option<i64>", range(min = 1, max = 200))]
-    concurrency: Option<Option<i64>>,
-    #[serde(default, deserialize_with = "nullable")]
-    #[schemars(with = "Option<Vec<i64>>", extend("description" = schedule_description()))]
-    schedule: Option<Option<Vec<i64>>>,
-}
-
-/// Which events, by platform and environment. Empty lists and null select all.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[schemars(rename = "FilterPatch")]
-struct FilterFields {
-    /// Only those of these platforms.
-    #[serde(default, deserialize_with = "nullable")]
-    #[schemars(with = "Option<Vec<PlatformId>>", extend("maxItems" = 100))]
-    platforms: Option<Option<Vec<PlatformId>>>,
-    /// Only those of these environments.
-    #[serde(default, deserialize_with = "nullable")]
-    #[schemars(with = "Option<Vec<Environment>>", extend("maxItems" = 2))]
-    environments: Option<Option<Vec<Environment>>>,
-}
-
-fn schedule_description() -> String {
-    format!("The waits between attempts in seconds, {LONGEST}; null for those of the kind.")
-}
-
-impl Common {
-    /// Checks what the schema cannot; `bound` is the kind's maximum number of requests a second.
-    pub fn check(&self, bound: Option<i64>, wrong: &mut FieldErrors) {
-        if let Some(expected) = self.events.as_ref().and_then(|events| wrong_choice(events)) {
-            wrong.add("events", expected);
-        }
-        if let (Some(Some(rate)), Some(bound)) = (self.rate, bound)
-            && rate > bound
-        {
-            wrong.add("rate", format!("a whole number from 1 to {bound}, and it is {rate}"));
-        }
-        if let Some(Err(expected)) = self.schedule.iter().flatten().map(|waits| check_schedule(waits)).next() {
-            wrong.add("schedule", expected.expected);
-        }
+/// Checks the common fields that a request has: what the schema cannot. `bound` is the kind's maximum number of requests a
+/// second.
+pub fn check(settings: &DestinationSettings, has: impl Fn(&str) -> bool, bound: Option<i64>, wrong: &mut FieldErrors) {
+    if let Some(expected) = wrong_choice(&settings.events).filter(|_| has("events")) {
+        wrong.add("events", expected);
     }
+    if let (Some(rate), Some(bound)) = (settings.rate.filter(|_| has("rate")), bound)
+        && rate > bound
+    {
+        wrong.add("rate", format!("a whole number from 1 to {bound}, and it is {rate}"));
+    }
+    if let Some(Err(expected)) =
+        settings.schedule.as_ref().filter(|_| has("schedule")).map(|waits| check_schedule(waits))
+    {
+        wrong.add("schedule", expected.expected);
+    }
+}
 
-    /// Adds an error for each platform in the filter that does not belong to the app.
-    pub async fn check_platforms(&self, edge: &Edge, app: AppId, wrong: &mut FieldErrors) -> Result<(), Error> {
-        let Some(Some(FilterFields { platforms: Some(Some(platforms)), .. })) = &self.filter else { return Ok(()) };
-        for (at, id) in platforms.iter().enumerate() {
-            match edge.store.platform(*id).await {
-                Ok(platform) if platform.app_id == app => {}
-                Ok(_) | Err(storage::Error::Missing { .. }) => {
-                    let expected = format!("the id of a platform of this app, and `{id}` is none");
-                    wrong.add(&format!("filter.platforms[{at}]"), expected);
-                }
-                Err(error) => return Err(error.into()),
+/// Adds an error for each platform in the filter that does not belong to the app.
+pub async fn check_platforms(edge: &Edge, app: AppId, filter: &Filter, wrong: &mut FieldErrors) -> Result<(), Error> {
+    for (at, id) in filter.platforms.iter().enumerate() {
+        match edge.store.platform(*id).await {
+            Ok(platform) if platform.app_id == app => {}
+            Ok(_) | Err(storage::Error::Missing { .. }) => {
+                let expected = format!("the id of a platform of this app, and `{id}` is none");
+                wrong.add(&format!("filter.platforms[{at}]"), expected);
             }
-        }
-        Ok(())
-    }
-
-    /// The change of the limits. Null resets a field to its default.
-    pub fn limits(&self, bound: Option<i64>) -> LimitsPatch {
-        LimitsPatch {
-            rate: self.rate.map(|rate| rate.or(bound)),
-            concurrency: self.concurrency.map(|limit| limit.unwrap_or(Limits::default().concurrency)),
-            schedule: self.schedule.clone(),
+            Err(error) => return Err(error.into()),
         }
     }
-
-    /// The change of the filter, if there is one. Null removes the filter.
-    pub fn filter(&self) -> Option<FilterPatch> {
-        self.filter.clone().map(|filter| match filter {
-            Some(FilterFields { platforms, environments }) => FilterPatch {
-                platforms: platforms.map(Option::unwrap_or_default),
-                environments: environments.map(Option::unwrap_or_default),
-            },
-            None => Filter::default().into(),
-        })
-    }
+    Ok(())
 }
 
 /// The error of a wrong choice of events; `None` when it is right.

@@ -23,11 +23,11 @@ use crate::keys::Acting;
 use axum::Json;
 use axum::extract::State;
 use domain::{DestinationId, Environment};
-use protocols::destinations::{ChangedSettings, Config, Invalid, NewSettings};
+use protocols::destinations::{ChangedSettings, Config, Invalid, KindSchemas, NewSettings};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use shown::DestinationDetail;
-use storage::{App, Destination, DestinationPatch, Filter, Limits, Page, Paged, Platform, SkippedEvents};
+use storage::{App, Destination, DestinationChange, DestinationSettings, Page, Paged, Platform, SkippedEvents};
 
 /// Maximum number of `user.*` events that one request skips, so that it ends before the time limit.
 const SKIPPED_AT_ONCE: i64 = 50_000;
@@ -43,24 +43,20 @@ pub async fn create(
 ) -> Result<Created<CreatedDestination>, Error> {
     let Draft { body, wrong } = &mut draft;
     let bound = Config::max_rate(&body.kind);
-    body.common.check(bound, wrong);
-    body.common.check_platforms(&edge, app.id, wrong).await?;
+    fields::check(&body.common, |_| true, bound, wrong);
+    fields::check_platforms(&edge, app.id, &body.common.filter, wrong).await?;
     let mut prepared = None;
     if !wrong.has("kind") {
-        let own = Config::fields(&body.kind);
-        let names = own.map(|own| [own.changeable, own.on_creation].concat());
-        let fields = own_fields(&mut body.own, names.as_deref(), "kind", wrong);
+        let names = Config::fields(&body.kind).map(|own| own.created.keys().map(String::as_str).collect());
+        let fields = own_fields(&mut body.own, names, "kind", wrong);
         prepared = collect_errors(Config::create(&body.kind, &fields, &edge.allowed, (edge.random)()), wrong);
     }
-    let NewDestination { kind, name, common, .. } = draft.finish()?;
+    let NewDestination { kind, mut common, .. } = draft.finish()?;
     let Some(NewSettings { settings, secret, shown, traits }) = prepared else {
         return Err(Error::invalid("kind", "a kind of destination"));
     };
-    let limits = common.limits(bound).of(Limits { rate: bound, ..Limits::default() });
-    let filter = common.filter().unwrap_or_default().of(Filter::default());
-    let (app_id, enabled) = (app.id, common.enabled.unwrap_or(true));
-    let events = common.events.unwrap_or_else(|| vec!["*".to_owned()]);
-    let new = storage::NewDestination { app_id, kind, name, events, filter, settings, secret, traits, limits, enabled };
+    common.rate = common.rate.or(bound);
+    let new = storage::NewDestination { app_id: app.id, kind, common, settings, secret, traits };
     let created = edge.store.new_destination(new).await?;
     let chosen = created.events.clone();
     let skipping = sandbox_warning(&edge, &created).await?;
@@ -83,8 +79,8 @@ pub async fn list(
     State(edge): State<Shared>,
     Stored(app): Stored<App>,
     Query(query): Query<PageQuery>,
-) -> Result<Json<Paged<shown::Destination>>, Error> {
-    Ok(Json(edge.store.destinations(app.id, query.page()).await?.map(shown::Destination::from)))
+) -> Result<Json<Paged<Destination>>, Error> {
+    Ok(Json(edge.store.destinations(app.id, query.page()).await?))
 }
 
 /// `GET /v1/destinations/{destination_id}`: its settings without secrets, and its health.
@@ -104,44 +100,50 @@ pub async fn update(
 ) -> Result<Json<CreatedDestination>, Error> {
     let Draft { body, wrong } = &mut draft;
     let bound = Config::max_rate(&before.kind);
-    body.common.check(bound, wrong);
-    body.common.check_platforms(&edge, before.app_id, wrong).await?;
-    let wanted = Switch::read(body, &before, wrong);
+    let common = body.common.apply(&before.common)?;
+    fields::check(&common, |name| body.common.has(name), bound, wrong);
+    if body.common.has("filter") {
+        fields::check_platforms(&edge, before.app_id, &common.filter, wrong).await?;
+    }
+    let enabled = body.common.has("enabled").then_some(common.enabled);
+    let wanted = Switch::read(body.newest_only, enabled, &before, wrong);
     let own = Config::fields(&before.kind);
     let refused = take(&mut body.own, own.map(|own| own.on_creation).unwrap_or_default());
-    let mut fields = own_fields(&mut body.own, own.map(|own| own.changeable), "newest_only", wrong);
+    let mut fields = own_fields(&mut body.own, own.map(KindSchemas::changeable), "newest_only", wrong);
     fields.extend(refused);
     let secret = edge.store.destination_secret(before.id).await?;
     let changed = if fields.is_empty() { None } else { Some(Config::change(&before, &secret, &fields, &edge.allowed)) };
     let changed = changed.and_then(|changed| collect_errors(changed, wrong));
-    let fields::DestinationPatch { name, common, .. } = draft.finish()?;
+    let patch = draft.finish()?.common;
     let wanted = wanted?;
-    let chosen = common.events.clone().unwrap_or_default();
-    let mut patch = DestinationPatch {
-        name,
-        limits: common.limits(bound),
-        filter: common.filter(),
-        events: common.events,
-        ..DestinationPatch::default()
+    let chosen = if patch.has("events") { common.events } else { Vec::new() };
+    let (change, shown) = changed.map(|changed| change_of(&before, secret, changed)).unwrap_or_default();
+    let set = move |settings: &mut DestinationSettings| {
+        // Applied again, under the lock, to what another change may have left. It fits: it did so above.
+        if let Ok(changed) = patch.apply(settings) {
+            let rate = changed.rate.or(bound);
+            *settings = DestinationSettings { rate, enabled: settings.enabled, ..changed };
+        }
     };
-    let shown = changed.map(|changed| update_patch(&mut patch, &before, secret, changed));
-    let after = wanted.apply(&edge, before.id, patch).await?;
+    let after = wanted.apply(&edge, before.id, change, set).await?;
     let detail = DestinationDetail::read(&edge, after).await?;
-    Ok(Json(CreatedDestination::new(detail, shown.unwrap_or_default(), &chosen)))
+    Ok(Json(CreatedDestination::new(detail, shown, &chosen)))
 }
 
-/// Adds the changed settings of its kind to the patch. Returns the secrets that only this answer shows.
-fn update_patch(
-    patch: &mut DestinationPatch,
+/// The change of what its kind changed, and the secrets that only this answer shows.
+fn change_of(
     before: &Destination,
     secret: SecretString,
     changed: ChangedSettings,
-) -> RevealedSecrets {
-    patch.profile = changed.profile;
-    patch.settings = Some(changed.settings).filter(|settings| *settings != before.settings);
-    patch.secret = Some(changed.secret).filter(|new| new.expose_secret() != secret.expose_secret());
-    patch.based_on = Some((before.settings.clone(), secret));
-    changed.shown
+) -> (DestinationChange, RevealedSecrets) {
+    let change = DestinationChange {
+        profile: changed.profile,
+        settings: Some(changed.settings).filter(|settings| *settings != before.settings),
+        secret: Some(changed.secret).filter(|new| new.expose_secret() != secret.expose_secret()),
+        based_on: Some((before.settings.clone(), secret)),
+        reason: None,
+    };
+    (change, changed.shown)
 }
 
 /// `DELETE /v1/destinations/{destination_id}`
@@ -158,8 +160,13 @@ struct Switch {
 
 impl Switch {
     /// Reads the switch from a patch. A destination that is enabled already cannot be enabled with `newest_only`.
-    fn read(patch: &fields::DestinationPatch, before: &Destination, wrong: &mut FieldErrors) -> Result<Self, Error> {
-        let (enabled, newest_only) = (patch.common.enabled, patch.newest_only.unwrap_or(false));
+    fn read(
+        newest_only: Option<bool>,
+        enabled: Option<bool>,
+        before: &Destination,
+        wrong: &mut FieldErrors,
+    ) -> Result<Self, Error> {
+        let newest_only = newest_only.unwrap_or(false);
         if newest_only && enabled != Some(true) {
             wrong.add("newest_only", "`enabled`: true beside it, since it selects what is sent then");
         }
@@ -171,10 +178,16 @@ impl Switch {
     }
 
     /// Changes the destination, and enables or disables it.
-    async fn apply(self, edge: &Acting, id: DestinationId, mut patch: DestinationPatch) -> Result<Destination, Error> {
+    async fn apply(
+        self,
+        edge: &Acting,
+        id: DestinationId,
+        mut change: DestinationChange,
+        mut set: impl FnMut(&mut DestinationSettings) + Clone + Send + 'static,
+    ) -> Result<Destination, Error> {
         if self.newest_only {
             // First the changes that storage can refuse: after a refusal no event is skipped.
-            edge.store.update_destination(id, std::mem::take(&mut patch)).await?;
+            edge.store.update_destination(id, std::mem::take(&mut change), set.clone()).await?;
             let SkippedEvents { skipped, more } = edge.store.skip_user_events(id, SKIPPED_AT_ONCE).await?;
             if more {
                 let detail = format!(
@@ -184,9 +197,12 @@ impl Switch {
                 return Err(Error::Unavailable(detail));
             }
         }
-        patch.enabled = self.on;
-        patch.reason = self.on.map(|on| (!on).then(|| "disabled by an admin".to_owned()));
-        let after = edge.store.update_destination(id, patch).await?;
+        change.reason = self.on.map(|on| (!on).then(|| "disabled by an admin".to_owned()));
+        let switched = move |settings: &mut DestinationSettings| {
+            set(settings);
+            settings.enabled = self.on.unwrap_or(settings.enabled);
+        };
+        let after = edge.store.update_destination(id, change, switched).await?;
         if self.on.is_some() {
             supervise(edge, id).await;
         }
@@ -218,14 +234,15 @@ fn take(fields: &mut Map<String, Value>, names: &[&str]) -> Map<String, Value> {
 /// is the common field that only this request has: `kind` or `newest_only`.
 fn own_fields(
     fields: &mut Map<String, Value>,
-    names: Option<&[&'static str]>,
+    names: Option<Vec<&str>>,
     request_field: &'static str,
     wrong: &mut FieldErrors,
 ) -> Map<String, Value> {
     let Some(names) = names else { return std::mem::take(fields) };
-    let own = take(fields, names);
     let common = [request_field, "name", "events", "filter", "enabled", "rate", "concurrency", "schedule"];
-    let known = [&common[..], names].concat();
+    fields.retain(|name, _| !common.contains(&name.as_str()));
+    let own = take(fields, &names);
+    let known: Vec<&str> = common.into_iter().chain(names.into_iter().filter(|name| !common.contains(name))).collect();
     fields.keys().for_each(|name| wrong.add_unknown(name, &known));
     own
 }

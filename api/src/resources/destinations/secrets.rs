@@ -1,7 +1,7 @@
 //! Replaces a destination's signing secret, and tests the connection.
 
 use super::shown::{CreatedDestination, DestinationDetail};
-use super::{collect_errors, update_patch};
+use super::{change_of, collect_errors};
 use crate::clock;
 use crate::error::Error;
 use crate::extract::{Body, Draft, Stored, secret};
@@ -12,7 +12,7 @@ use protocols::destinations::{Config, Invalid, Rotation};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use storage::{Destination, DestinationPatch};
+use storage::Destination;
 
 /// Default number of hours for which the old secret signs too.
 const DEFAULT_OVERLAP_HOURS: i64 = 24;
@@ -96,9 +96,8 @@ async fn replace(
     }
     let rotated = collect_errors(rotated.map_err(|wrong| vec![wrong]), &mut draft.wrong);
     draft.finish()?;
-    let mut patch = DestinationPatch::default();
-    let shown = rotated.map(|changed| update_patch(&mut patch, &destination, secret, changed)).unwrap_or_default();
-    let after = edge.store.update_destination(destination.id, patch).await?;
+    let (change, shown) = rotated.map(|changed| change_of(&destination, secret, changed)).unwrap_or_default();
+    let after = edge.store.update_destination(destination.id, change, |_| {}).await?;
     let detail = DestinationDetail::read(&edge, after).await?;
     Ok(Json(CreatedDestination::new(detail, shown, &[])))
 }

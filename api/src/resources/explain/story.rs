@@ -75,7 +75,8 @@ pub fn destination(of: &DestinationExplanation) -> Node {
         Node { summary: sentences::delivery_of(of, one), ..node }
     };
     let all = |sendings: &[Sending]| -> Vec<Node> { sendings.iter().map(sending).collect() };
-    let Destination { id, app_id, kind, name, state, enabled, since, .. } = &addressee.destination;
+    let Destination { id, app_id, kind, common, state, since, .. } = &addressee.destination;
+    let (name, enabled) = (&common.name, common.enabled);
     let backlog = &of.backlog;
     Node::new("destination", sentences::destination(of))
         .fact("destination_id", id)
@@ -144,7 +145,8 @@ fn delivery(one: &Sending, addressee: &Addressee, now: Timestamp) -> Node {
 
 impl Node {
     /// Adds the destination of the node as facts.
-    fn to(self, Destination { id, name, kind, .. }: &Destination) -> Self {
-        self.fact("destination_id", id).fact("destination", name).fact("kind", kind)
+    fn to(self, destination: &Destination) -> Self {
+        let Destination { id, kind, common, .. } = destination;
+        self.fact("destination_id", id).fact("destination", &common.name).fact("kind", kind)
     }
 }

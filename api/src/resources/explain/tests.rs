@@ -6,8 +6,9 @@ use domain::health::Health;
 use domain::{CollapseKey, DeliveryId, Environment, EventId, Outcome, PlatformId, Timestamp};
 use serde_json::Value;
 use storage::{
-    Addressee, AttemptView, Backlog, DeliveryStatus, DeliveryView, Destination, DestinationExplanation, EventFacts,
-    Filter, HealthView, NotificationView, ReceivedNotification, Sending, Skipped, Successor, WaitingFor,
+    Addressee, AttemptView, Backlog, DeliveryStatus, DeliveryView, Destination, DestinationExplanation,
+    DestinationSettings, EventFacts, HealthView, NotificationView, ReceivedNotification, Sending, Skipped, Successor,
+    WaitingFor,
 };
 
 const ID: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
@@ -27,18 +28,12 @@ fn hook() -> Addressee {
         id: id(),
         app_id: id(),
         kind: "webhook".to_owned(),
-        name: "hook".to_owned(),
-        events: vec!["*".to_owned()],
+        common: DestinationSettings::new("hook"),
         wildcards: Wildcards::Everything,
-        filter: Filter::default(),
         settings: Value::default(),
         per_user: false,
         per_request: 1,
         profile: None,
-        rate: None,
-        concurrency: 32,
-        schedule: None,
-        enabled: true,
         state: domain::health::State::Healthy,
         reason: None,
         since: at(0),
@@ -143,13 +138,13 @@ fn a_missing_delivery_has_a_reason() {
     let created_later = Addressee { destination: Destination { created_at: at(11), ..hook().destination }, ..hook() };
     assert_eq!(reason(&created_later), Some("created_later"));
     let mut other = hook();
-    other.destination.events = vec!["purchase.updated".to_owned()];
+    other.destination.common.events = vec!["purchase.updated".to_owned()];
     assert_eq!(reason(&other), Some("type_not_chosen"));
     let mut other = hook();
-    other.destination.filter.platforms = vec!["00000000-0000-4000-8000-000000000002".parse().unwrap()];
+    other.destination.common.filter.platforms = vec!["00000000-0000-4000-8000-000000000002".parse().unwrap()];
     assert_eq!(reason(&other), Some("filtered_by_platform"));
     let mut other = hook();
-    other.destination.filter.environments = vec![Environment::Sandbox];
+    other.destination.common.filter.environments = vec![Environment::Sandbox];
     assert_eq!(reason(&other), Some("filtered_by_environment"));
     assert_eq!(reason(&Addressee { chosen_at: Some(at(11)), ..hook() }), Some("chosen_later"));
     assert_eq!(reason(&Addressee { deleted_at: Some(at(9)), ..hook() }), None, "it was deleted before");
@@ -162,14 +157,14 @@ fn a_missing_delivery_has_a_reason() {
 fn why_not_is_a_sentence() {
     let sentence = |addressee: &Addressee| unsent(&event(), addressee).expect("a reason").sentence;
     let mut addressee = hook();
-    addressee.destination.events = vec!["purchase.updated".to_owned(), "device.*".to_owned()];
+    addressee.destination.common.events = vec!["purchase.updated".to_owned(), "device.*".to_owned()];
     assert_eq!(
         sentence(&addressee),
         format!("not to {HOOK}: the destination does not choose this type (it chooses purchase.updated, device.*)")
     );
     // At a destination of such a kind, wildcards include only the documented types.
     addressee.destination.wildcards = Wildcards::Listed;
-    (addressee.destination.events, addressee.destination.kind) = (vec!["*".to_owned()], "k".to_owned());
+    (addressee.destination.common.events, addressee.destination.kind) = (vec!["*".to_owned()], "k".to_owned());
     let state = EventFacts { event_type: "purchase.updated".to_owned(), ..event() };
     let text = unsent(&state, &addressee).expect("a reason").sentence;
     assert!(
@@ -198,9 +193,10 @@ fn a_later_destination_gets_the_command_that_sends_it() {
     assert_eq!(one, format!(" (`settle redeliver event {ID} --destination {ID}` sends it this one)"));
     let deleted = after(&state, &|addressee| addressee.deleted_at = Some(at(12)));
     assert_eq!(deleted, ", and deleted at 2027-01-15T08:00:12.000000Z");
-    let other = after(&state, &|addressee| addressee.destination.events = vec!["user.*".to_owned()]);
+    let other = after(&state, &|addressee| addressee.destination.common.events = vec!["user.*".to_owned()]);
     assert_eq!(other, ", and does not choose this type (it chooses user.*)");
-    let filtered = after(&event(), &|addressee| addressee.destination.filter.environments = vec![Environment::Sandbox]);
+    let filtered =
+        after(&event(), &|addressee| addressee.destination.common.filter.environments = vec![Environment::Sandbox]);
     assert_eq!(filtered, ", and wants events of other platforms or environments only");
     let pruned = EventFacts { pruned_at: Some(at(20)), ..event() };
     assert_eq!(after(&pruned, &|_| {}), "");
@@ -279,7 +275,7 @@ fn a_pending_delivery_shows_the_reason_for_its_delay() {
     );
     addressee.health.health.opened_at = Some(at(5));
     assert!(sentence(&one, &addressee).contains("does not answer since 2027-01-15T08:00:05.000000Z"));
-    (addressee.destination.enabled, addressee.destination.reason) = (false, Some("it answered 410".to_owned()));
+    (addressee.destination.common.enabled, addressee.destination.reason) = (false, Some("it answered 410".to_owned()));
     assert_eq!(
         sentence(&one, &addressee),
         ": pending: the destination is disabled since 2027-01-15T08:00:00.000000Z (it answered 410)"
@@ -366,7 +362,7 @@ fn a_destination_shows_its_state_and_its_backlog() {
     (open.health.health.opened_at, open.health.health.probed_at) = (Some(at(5)), Some(at(25)));
     assert!(stands(open).contains("tried every 30 s, last at 2027-01-15T08:00:25.000000Z"));
     let mut off = hook();
-    off.destination.enabled = false;
+    off.destination.common.enabled = false;
     assert!(stands(off).contains("settle destination enable"));
     assert!(stands(Addressee { deleted_at: Some(at(7)), ..hook() }).contains("deleted at"));
     assert_eq!(sentences::pending(&explanation(hook(), 0)), "nothing is pending for it");

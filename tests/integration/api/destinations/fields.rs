@@ -76,6 +76,26 @@ async fn every_common_field_is_stored_changed_and_reset() {
 }
 
 #[tokio::test]
+async fn changes_of_a_destination_at_once_all_hold() {
+    let (service, list) = desk("at-once").await;
+    let (path, _) = create(&service, &list, &webhook()).await;
+    for rate in 1..=20 {
+        let environment = if rate % 2 == 0 { "sandbox" } else { "production" };
+        let changes = [
+            json!({ "name": format!("n{rate}") }),
+            json!({ "rate": rate }),
+            json!({ "filter": { "environments": [environment] } }),
+        ];
+        let [name, rate, filter] = changes.each_ref().map(|change| service.send_json("PATCH", &path, change));
+        let (name, rate, filter) = tokio::join!(name, rate, filter);
+        assert_eq!((name.status, rate.status, filter.status), (200, 200, 200));
+        let shown = service.get(&path).await.body;
+        assert_eq!((&shown["name"], &shown["rate"]), (&changes[0]["name"], &changes[1]["rate"]));
+        assert_eq!(shown["filter"]["environments"], changes[2]["filter"]["environments"]);
+    }
+}
+
+#[tokio::test]
 async fn all_common_fields_can_be_set_at_creation() {
     let (service, list) = desk("whole").await;
     let platform = service.get(&list.replace("destinations", "platforms")).await.body["items"][0]["id"].clone();

@@ -12,6 +12,7 @@ use crate::payment::Total;
 use crate::purchase::State;
 use crate::time::Timestamp;
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -26,7 +27,7 @@ const NO_REASON: [&str; 1] = ["devices"];
 const NOT_SHOWN_OF_JOURNEY: [&str; 3] = ["in_account_hold", "in_pause", "is_cancelled"];
 
 /// Which user attributes an integration keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Attributes {
     /// The eight of the documented integration.

@@ -1,10 +1,9 @@
 //! Creates, changes and parses the settings of an Amplitude destination, called an integration.
 
-use super::KIND;
 use super::keys::{Key, Keys};
 use super::settings::{Endpoint, Settings};
 use crate::destinations::schedule::{DEFAULT_WAITS_SECONDS, Schedule, Step};
-use crate::destinations::{Allowed, ChangedSettings, Invalid, KindFields, NewSettings, TestNotes};
+use crate::destinations::{Allowed, ChangedSettings, Invalid, NewSettings, TestNotes, settings};
 use domain::event::Wildcards;
 use domain::user::Attributes;
 use secrecy::SecretString;
@@ -19,22 +18,6 @@ pub const RATE: i64 = 90;
 const PER_REQUEST: i64 = 10;
 /// The error for an unknown field. The caller has removed the fields that every kind of destination has.
 const NO_FIELD: &str = "no such field";
-/// The API fields of an integration.
-pub const FIELDS: KindFields = KindFields {
-    changeable: &[
-        "endpoint",
-        "api_key",
-        "secret_key",
-        "sandbox_api_key",
-        "user_id",
-        "without_external_id",
-        "min_id_length",
-        "prefix",
-        "user_properties",
-        "partner_id",
-    ],
-    on_creation: &[],
-};
 
 /// The configuration of an integration. Its debug output hides the keys.
 #[derive(Debug, Clone)]
@@ -87,7 +70,7 @@ pub fn change(
     fields: &Map<String, Value>,
     allowed: &Allowed,
 ) -> Result<ChangedSettings, Vec<Invalid>> {
-    let settings = read(settings).map_err(|wrong| vec![wrong])?;
+    let settings = settings::read(settings).map_err(|wrong| vec![wrong])?;
     let (settings, secret) = apply(settings, Keys::from_json(secret), fields, allowed)?;
     let profile = profile(&settings);
     Ok(ChangedSettings { settings, secret, shown: Vec::new(), profile })
@@ -98,7 +81,7 @@ pub fn change(
 /// # Errors
 /// The first setting or key that is unusable.
 pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed) -> Result<Config, Invalid> {
-    let settings = read(&destination.settings)?;
+    let settings: Settings = settings::read(&destination.settings)?;
     let keys = Keys::from_json(secret);
     check_keys(&keys)?;
     let endpoint = settings.endpoint.ok_or_else(no_endpoint)?;
@@ -153,8 +136,8 @@ pub fn redact(config: &Config, text: &str) -> String {
     config.keys.redact(text)
 }
 
-pub(super) fn read(settings: &Value) -> Result<Settings, Invalid> {
-    serde_json::from_value(settings.clone()).map_err(|_| Invalid::new("settings", format!("those of kind `{KIND}`")))
+pub(super) fn read(stored: &Value) -> Result<Settings, Invalid> {
+    settings::read(stored)
 }
 
 /// The user attributes that these settings choose.
@@ -170,7 +153,8 @@ fn apply(
 ) -> Result<(Value, SecretString), Vec<Invalid>> {
     let mut wrong = Vec::new();
     for (name, value) in fields {
-        let set = settings.set(name, value, allowed).or_else(|| keys.set(name, value)).unwrap_or(Err(NO_FIELD));
+        let key = || keys.set(name, value).unwrap_or(Err(NO_FIELD)).map_err(str::to_owned);
+        let set = settings.set(name, value, allowed).unwrap_or_else(key);
         wrong.extend(set.err().map(|expected| Invalid::new(name, expected)));
     }
     let is_wrong = |wrong: &[Invalid], name: &str| wrong.iter().any(|one| one.field == name);

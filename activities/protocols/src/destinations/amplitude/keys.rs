@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use domain::Environment;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use schemars::JsonSchema;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -28,11 +29,17 @@ pub enum Key {
 }
 
 /// Which keys are set, as the API shows it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct StoredKeys {
+    /// Whether `api_key` is stored.
+    #[schemars(extend("readOnly" = true))]
     has_api_key: bool,
+    /// Whether `secret_key` is stored.
+    #[schemars(extend("readOnly" = true))]
     has_secret_key: bool,
+    /// Whether `sandbox_api_key` is stored.
+    #[schemars(extend("readOnly" = true))]
     has_sandbox_api_key: bool,
 }
 

@@ -1,11 +1,12 @@
 //! The settings of an integration except its keys. An API request sets them, and they are stored as JSON.
 
 use super::keys::StoredKeys;
-use crate::destinations::Allowed;
-use crate::destinations::unnamed::{self, WithoutExternalId};
+use crate::destinations::unnamed::WithoutExternalId;
+use crate::destinations::{Allowed, settings};
 use domain::user::Attributes;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use schemars::JsonSchema;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use url::Url;
 
@@ -21,39 +22,53 @@ const SEARCH_PATH: &str = "/api/2/usersearch";
 
 /// Amplitude's default minimum length of an id.
 pub const DEFAULT_MIN_ID_LENGTH: u64 = 5;
-/// Maximum of `min_id_length`. settle's own ids, which are sent as device ids, have 36 characters: a longer minimum
-/// would refuse all of them.
-const MAX_MIN_ID_LENGTH: u64 = 36;
 const MAX_PREFIX: usize = 32;
 /// Maximum length of a partner's id.
 const MAX_PARTNER_ID: usize = 64;
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The settings of an integration. A new one is also an entry of the form, and a flag of `settle destination`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Settings {
-    /// The endpoint for events. It has no default, since it depends on the project's region.
+    /// The region of the project: `standard`, `eu`, or a URL whose origin the setting `amplitude.allowed_urls` names.
+    // It is never guessed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", extend("examples" = ["standard"]))]
     pub endpoint: Option<Endpoint>,
+    /// Which id identifies a customer: the app's own (`external_id`) or settle's (`user_id`).
     pub user_id: UserIdSource,
-    /// What happens to events of users without an external id. Those that are sent have the device id alone: Amplitude
-    /// merges the device into the user after the first event with both ids.
+    /// What happens to events of customers without an external id: they are sent, wait for the id at most 30 days, or are
+    /// skipped.
+    // Those that are sent have the device id alone: Amplitude merges the device into the user after the first event with
+    // both ids.
     pub without_external_id: WithoutExternalId,
     /// The project's minimum length of an id.
+    // settle's own ids, which are sent as device ids, have 36 characters: a longer minimum would refuse all of them.
+    #[schemars(range(min = 1, max = 36))]
     pub min_id_length: u64,
     /// The prefix of the names of user properties.
+    #[serde(deserialize_with = "prefix")]
+    #[schemars(length(min = 1, max = MAX_PREFIX))]
+    #[schemars(extend("pattern" = "^[A-Za-z0-9_]+$", "x-expected" = "1 to 32 ASCII letters, digits and underscores"))]
     pub prefix: String,
-    /// Which user properties are kept up to date.
+    /// Which user properties are kept up to date: the documented eight, or six more.
     pub user_properties: Attributes,
-    /// The Amplitude partner that sends the events.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The Amplitude partner that sends the events; part of each of them.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "partner_id")]
+    #[schemars(with = "String", length(min = 1, max = MAX_PARTNER_ID), extend(
+        "pattern" = "^[A-Za-z0-9._-]+$", "x-expected" = "1 to 64 ASCII letters, digits, `-`, `_` and `.`",
+        "examples" = ["settle"]
+    ))]
     pub partner_id: Option<String>,
     #[serde(flatten)]
     pub keys: StoredKeys,
 }
 
 /// Which id identifies a user in Amplitude.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UserIdSource {
+    /// The app's own.
     #[default]
     ExternalId,
     /// settle's `user_id`.
@@ -86,32 +101,19 @@ impl Default for Settings {
     }
 }
 
+impl settings::Settings for Settings {}
+
 impl Settings {
     /// Sets a field from a request; null restores the default. `None` when there is no such field.
     ///
     /// # Errors
     /// The expected form of the field.
-    pub fn set(&mut self, name: &str, value: &Value, allowed: &Allowed) -> Option<Result<(), &'static str>> {
-        Some(match name {
-            "endpoint" => Endpoint::parse(value, allowed).map(|endpoint| self.endpoint = Some(endpoint)),
-            "user_id" => {
-                choice(value).map(|choice| self.user_id = choice).ok_or("`external_id` (the default) or `user_id`")
-            }
-            unnamed::FIELD => {
-                WithoutExternalId::parse(value).map(|choice| self.without_external_id = choice).ok_or(unnamed::EXPECTED)
-            }
-            "min_id_length" => {
-                min_id_length(value).map(|least| self.min_id_length = least).ok_or("a whole number from 1 to 36")
-            }
-            "prefix" => {
-                prefix(value).map(|prefix| self.prefix = prefix).ok_or("1 to 32 ASCII letters, digits and underscores")
-            }
-            "user_properties" => choice(value)
-                .map(|choice| self.user_properties = choice)
-                .ok_or("`documented` (the default) or `extended`"),
-            "partner_id" => partner_id(value).map(|id| self.partner_id = id),
-            _ => return None,
-        })
+    pub fn set(&mut self, name: &str, value: &Value, allowed: &Allowed) -> Option<Result<(), String>> {
+        if name != "endpoint" {
+            return settings::set(self, name, value);
+        }
+        let endpoint = Endpoint::parse(value, allowed).map(|endpoint| self.endpoint = Some(endpoint));
+        Some(endpoint.map_err(str::to_owned))
     }
 }
 
@@ -153,33 +155,21 @@ fn is_allowed(url: &Url, allowed: &Allowed) -> bool {
     matches!(url.scheme(), "http" | "https") && allowed.origins.iter().any(|origin| origin.origin() == url.origin())
 }
 
-fn choice<T: Default + DeserializeOwned>(value: &Value) -> Option<T> {
-    if value.is_null() { Some(T::default()) } else { serde_json::from_value(value.clone()).ok() }
+/// A text of at most so many ASCII letters, digits and these symbols.
+fn is_name(text: &str, most: usize, symbols: &[u8]) -> bool {
+    (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || symbols.contains(&byte))
 }
 
-fn min_id_length(value: &Value) -> Option<u64> {
-    if value.is_null() {
-        return Some(DEFAULT_MIN_ID_LENGTH);
-    }
-    value.as_u64().filter(|least| (1..=MAX_MIN_ID_LENGTH).contains(least))
+fn prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if is_name(&text, MAX_PREFIX, b"_") { Ok(text) } else { Err(D::Error::custom("no prefix")) }
 }
 
-fn partner_id(value: &Value) -> Result<Option<String>, &'static str> {
-    if value.is_null() {
-        return Ok(None);
+fn partner_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let id = Option::<String>::deserialize(deserializer)?;
+    if id.as_ref().is_none_or(|id| is_name(id, MAX_PARTNER_ID, b"-_.")) {
+        Ok(id)
+    } else {
+        Err(D::Error::custom("no id"))
     }
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    let is_id = |text: &&str| (1..=MAX_PARTNER_ID).contains(&text.len()) && text.bytes().all(is_plain);
-    let id = value.as_str().filter(is_id).ok_or("1 to 64 ASCII letters, digits, `-`, `_` and `.`")?;
-    Ok(Some(id.to_owned()))
-}
-
-fn prefix(value: &Value) -> Option<String> {
-    if value.is_null() {
-        return Some(Settings::default().prefix);
-    }
-    let is_name = |text: &&str| {
-        (1..=MAX_PREFIX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    };
-    value.as_str().filter(is_name).map(str::to_owned)
 }

@@ -18,8 +18,8 @@ pub const LONGEST_DAYS: u32 = 8;
 const MAX_SECONDS: i64 = LONGEST_DAYS as i64 * 24 * 3600;
 /// Maximum number of waits in a schedule.
 const MAX_WAITS: usize = 100;
-/// [`LONGEST_DAYS`] as a text for errors and documentation.
-pub const LONGEST: &str = "together at most 691200 (8 days)";
+/// [`LONGEST_DAYS`] as a text for errors.
+const LONGEST: &str = "together at most 691200 (8 days)";
 
 /// The default waits in seconds, as Standard Webhooks recommends: the tenth and last attempt is 75 h 35 min 5 s after
 /// the first.

@@ -1,40 +1,23 @@
-//! The settings of a webhook: `{"url", "headers": [names], "signature", "without_external_id", "public_key"?,
-//! "device_batch"?, "device_receipts"?}`.
-//!
-//! Its secrets are stored apart from them, encrypted.
+//! Creates, changes and parses webhooks. Their secrets are sealed apart from their settings.
 
 use super::headers;
+use super::schemas::schemas;
 use super::secrets::Secrets;
+use super::settings::Settings;
 use super::signature::{Key, Version};
 use crate::destinations::redaction::without_beginning;
 use crate::destinations::schedule::Schedule;
 use crate::destinations::unnamed::{self, WithoutExternalId};
-use crate::destinations::{Allowed, ChangedSettings, Invalid, KindFields, NewSettings, Rotation};
+use crate::destinations::{Allowed, ChangedSettings, Invalid, NewSettings, Rotation, settings};
 use crate::http;
 use domain::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
-use std::ops::RangeInclusive;
 use storage::{Destination, Traits};
 use url::Url;
 
-/// The fields of a webhook. Keys can be set only on creation; later a rotation replaces them.
-pub const FIELDS: KindFields = KindFields {
-    changeable: &["url", "headers", "signature", unnamed::FIELD, DEVICE_BATCH, DEVICE_RECEIPTS],
-    on_creation: &["secret", "private_key"],
-};
 /// The expected form of a URL.
 const EXPECTED: &str = "a URL such as https://example.com/hook";
-/// The values of `signature`, and the versions that each chooses. The first value is the default.
-const SIGNATURES: [(&str, &[Version]); 3] =
-    [("v1", &[Version::V1]), ("v1a", &[Version::V1a]), ("v1,v1a", &[Version::V1, Version::V1a])];
-/// The name of the setting with the maximum number of events of devices in a request, and its bounds.
-const DEVICE_BATCH: &str = "device_batch";
-const DEVICE_BATCH_BOUNDS: RangeInclusive<usize> = 1..=100;
-/// The name of the setting by which events of devices carry receipts and the store's customers of them.
-const DEVICE_RECEIPTS: &str = "device_receipts";
-/// The name of the setting with the time until which replaced secrets sign too.
-const OLD_SECRETS: &str = "old_secret_signs_until";
 /// Maximum time for which a replaced key goes on signing, in milliseconds.
 const LONGEST_OVERLAP_MS: i64 = 7 * 24 * 3600 * 1000;
 /// The replacement of a secret in a text.
@@ -73,21 +56,16 @@ pub fn create(fields: &Map<String, Value>, allowed: &Allowed, random: [u8; 32]) 
     if !fields.contains_key("url") {
         wrong.push(Invalid::new("url", EXPECTED));
     }
-    let changed = apply(&Map::new(), &mut secrets, fields, allowed);
-    let settings = changed.unwrap_or_else(|more| {
-        wrong.extend(more);
-        Map::new()
-    });
+    let (settings, more) = apply(Settings::default(), &mut secrets, fields, allowed);
+    wrong.extend(more);
     if !wrong.is_empty() {
         return Err(wrong);
     }
     let shown = shown(&settings, &secrets, |_| true);
-    let (settings, secret) = (Value::Object(settings), secrets.to_json());
-    Ok(NewSettings { settings, secret, shown, traits: Traits::default() })
+    Ok(NewSettings { settings: json!(settings), secret: secrets.to_json(), shown, traits: Traits::default() })
 }
 
-/// Changes `url`, `signature`, `without_external_id`, `device_batch` and `device_receipts` (null sets the default), and
-/// `headers` (null removes one header, or all).
+/// Changes the settings (null restores the default) and `headers` (null removes one header, or all).
 ///
 /// # Errors
 /// All invalid fields.
@@ -98,20 +76,19 @@ pub fn change(
     allowed: &Allowed,
 ) -> Result<ChangedSettings, Vec<Invalid>> {
     let mut secrets = Secrets::from_json(secret).map_err(|invalid| vec![invalid])?;
-    let before = settings.as_object().cloned().unwrap_or_default();
+    let before: Settings = settings::read(settings).map_err(|invalid| vec![invalid])?;
+    let old = before.signature.versions();
     let mut wrong = unknown(fields);
-    for name in FIELDS.on_creation.iter().filter(|name| fields.contains_key(**name)) {
+    for name in schemas().on_creation.iter().filter(|name| fields.contains_key(**name)) {
         wrong.push(Invalid::new(name, "no change here: it is replaced by a rotation"));
     }
-    match apply(&before, &mut secrets, fields, allowed) {
-        Ok(settings) if wrong.is_empty() => {
-            let old = chosen(&before).unwrap_or_default();
-            let shown = shown(&settings, &secrets, |version| !old.contains(&version));
-            Ok(ChangedSettings { settings: Value::Object(settings), secret: secrets.to_json(), shown, profile: None })
-        }
-        Ok(_) => Err(wrong),
-        Err(more) => Err(wrong.into_iter().chain(more).collect()),
+    let (settings, more) = apply(before, &mut secrets, fields, allowed);
+    wrong.extend(more);
+    if !wrong.is_empty() {
+        return Err(wrong);
     }
+    let shown = shown(&settings, &secrets, |version| !old.contains(&version));
+    Ok(ChangedSettings { settings: json!(settings), secret: secrets.to_json(), shown, profile: None })
 }
 
 /// Replaces keys. With `rotation.new_secret`, only the key of its version is replaced; without it, the keys of all
@@ -121,14 +98,14 @@ pub fn change(
 /// The new key is invalid, the overlap is too long, or too many replaced keys still sign.
 pub fn rotate(settings: &Value, secret: &SecretString, rotation: &Rotation) -> Result<ChangedSettings, Invalid> {
     let mut secrets = Secrets::from_json(secret)?;
-    let mut settings = settings.as_object().cloned().unwrap_or_default();
+    let mut settings: Settings = settings::read(settings)?;
     if rotation.until > rotation.now.plus_millis(LONGEST_OVERLAP_MS) {
         return Err(Invalid::new("until", "at most seven days from now"));
     }
     let new = match &rotation.new_secret {
         Some(value) => vec![(Key::parse(value.expose_secret())?.version, value.expose_secret().to_owned())],
         None => {
-            let versions = chosen(&settings)?.iter();
+            let versions = settings.signature.versions().iter();
             versions.map(|version| (*version, version.new_key(rotation.random))).collect()
         }
     };
@@ -136,13 +113,10 @@ pub fn rotate(settings: &Value, secret: &SecretString, rotation: &Rotation) -> R
     for (version, text) in new {
         secrets.replace(version, text, rotation)?;
     }
-    note_public_key(&mut settings, &secrets)?;
-    settings.remove(OLD_SECRETS);
-    if rotation.until > rotation.now {
-        settings.insert(OLD_SECRETS.to_owned(), json!(rotation.until));
-    }
+    note_public_key(&mut settings, &secrets);
+    settings.old_secret_signs_until = (rotation.until > rotation.now).then_some(rotation.until);
     let shown = shown(&settings, &secrets, |version| replaced.contains(&version));
-    Ok(ChangedSettings { settings: Value::Object(settings), secret: secrets.to_json(), shown, profile: None })
+    Ok(ChangedSettings { settings: json!(settings), secret: secrets.to_json(), shown, profile: None })
 }
 
 /// Builds the configuration of a stored webhook.
@@ -150,8 +124,8 @@ pub fn rotate(settings: &Value, secret: &SecretString, rotation: &Rotation) -> R
 /// # Errors
 /// The first setting or secret that is unusable.
 pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed) -> Result<Config, Invalid> {
-    let settings = destination.settings.as_object().ok_or_else(|| Invalid::new("settings", "an object"))?;
-    let url = parsed(settings.get("url").unwrap_or(&Value::Null))?;
+    let settings: Settings = settings::read(&destination.settings)?;
+    let url = settings.url.ok_or_else(|| Invalid::new("url", EXPECTED))?;
     let is_operator_url = allowed.is_exception(destination.id, &url);
     if !is_operator_url {
         check(&url).map_err(|expected| Invalid::new("url", expected))?;
@@ -160,7 +134,7 @@ pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed
     }
     let secrets = Secrets::from_json(secret)?;
     let mut keys = Vec::new();
-    for version in chosen(settings)? {
+    for version in settings.signature.versions() {
         let of_version = secrets.keys(*version)?;
         if of_version.is_empty() {
             return Err(version.invalid());
@@ -173,7 +147,7 @@ pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed
     let hidden = secrets.hidden();
     let headers = secrets.headers.into_iter().map(|(name, value)| (name, SecretString::from(value))).collect();
     let schedule = Schedule::new(destination.schedule.as_deref());
-    let device_batch = device_batch(settings.get(DEVICE_BATCH))?;
+    let device_batch = settings.device_batch;
     Ok(Config { url, is_operator_url, schedule, device_batch, keys, headers, hidden })
 }
 
@@ -195,7 +169,7 @@ pub fn without_external_id(settings: &Value) -> WithoutExternalId {
 /// Whether events of devices carry receipts, by the stored settings.
 #[must_use]
 pub fn has_device_receipts(settings: &Value) -> bool {
-    settings.get(DEVICE_RECEIPTS).and_then(Value::as_bool).unwrap_or(false)
+    settings.get("device_receipts").and_then(Value::as_bool).unwrap_or(false)
 }
 
 #[must_use]
@@ -203,77 +177,38 @@ pub fn newest_secret(secret: &SecretString) -> Option<SecretString> {
     Secrets::from_json(secret).ok()?.newest(Version::V1).map(|(_, text)| SecretString::from(text))
 }
 
-/// Returns the settings after a change, and changes the headers' values in `secrets`.
+/// Returns the settings after a change with all invalid fields, and changes the headers' values in `secrets`. Keys and
+/// unknown fields are left out.
 fn apply(
-    before: &Map<String, Value>,
+    mut settings: Settings,
     secrets: &mut Secrets,
     fields: &Map<String, Value>,
     allowed: &Allowed,
-) -> Result<Map<String, Value>, Vec<Invalid>> {
-    let (mut settings, mut wrong) = (before.clone(), Vec::new());
-    if let Some(value) = fields.get("url") {
-        match url(value, allowed) {
-            Ok(url) => drop(settings.insert("url".to_owned(), json!(url))),
-            Err(invalid) => wrong.push(invalid),
+) -> (Settings, Vec<Invalid>) {
+    let mut wrong = Vec::new();
+    for (name, value) in fields {
+        match name.as_str() {
+            "url" => match url(value, allowed) {
+                Ok(url) => settings.url = Some(url),
+                Err(invalid) => wrong.push(invalid),
+            },
+            "headers" => wrong.extend(headers::change(&mut secrets.headers, value).err().into_iter().flatten()),
+            name => {
+                let expected = settings::set(&mut settings, name, value).and_then(Result::err);
+                wrong.extend(expected.map(|expected| Invalid::new(name, expected)));
+            }
         }
     }
-    if let Some(value) = fields.get("headers") {
-        wrong.extend(headers::change(&mut secrets.headers, value).err().into_iter().flatten());
-    }
-    settings.insert("headers".to_owned(), json!(secrets.headers.keys().collect::<Vec<_>>()));
-    match fields.get("signature") {
-        Some(Value::Null) => drop(settings.remove("signature")),
-        Some(value) => drop(settings.insert("signature".to_owned(), value.clone())),
-        None => {}
-    }
-    let signature = settings.get("signature").cloned().unwrap_or_else(|| json!(SIGNATURES[0].0));
-    settings.insert("signature".to_owned(), signature);
-    let without_external_id = fields.get(unnamed::FIELD).or_else(|| before.get(unnamed::FIELD)).unwrap_or(&Value::Null);
-    match WithoutExternalId::parse(without_external_id) {
-        Some(choice) => drop(settings.insert(unnamed::FIELD.to_owned(), json!(choice))),
-        None => wrong.push(Invalid::new(unnamed::FIELD, unnamed::EXPECTED)),
-    }
-    if let Some(value) = fields.get(DEVICE_BATCH) {
-        match device_batch(Some(value)) {
-            Ok(1) => drop(settings.remove(DEVICE_BATCH)),
-            Ok(batch) => drop(settings.insert(DEVICE_BATCH.to_owned(), json!(batch))),
-            Err(invalid) => wrong.push(invalid),
-        }
-    }
-    match fields.get(DEVICE_RECEIPTS) {
-        Some(Value::Bool(true)) => drop(settings.insert(DEVICE_RECEIPTS.to_owned(), json!(true))),
-        Some(Value::Bool(false) | Value::Null) => drop(settings.remove(DEVICE_RECEIPTS)),
-        Some(_) => wrong.push(Invalid::new(DEVICE_RECEIPTS, "true or false")),
-        None => {}
-    }
-    wrong.extend(note_public_key(&mut settings, secrets).err());
-    if wrong.is_empty() { Ok(settings) } else { Err(wrong) }
+    settings.headers = secrets.headers.keys().cloned().collect();
+    note_public_key(&mut settings, secrets);
+    (settings, wrong)
 }
 
 /// Sets `public_key` if the chosen signatures include `v1a`; else removes it.
-fn note_public_key(settings: &mut Map<String, Value>, secrets: &Secrets) -> Result<(), Invalid> {
-    settings.remove("public_key");
-    if chosen(settings)?.contains(&Version::V1a) {
-        let public = secrets.newest(Version::V1a).and_then(|(key, _)| key.public());
-        settings.insert("public_key".to_owned(), json!(public));
-    }
-    Ok(())
-}
-
-fn chosen(settings: &Map<String, Value>) -> Result<&'static [Version], Invalid> {
-    let signature = settings.get("signature").map_or(Some(SIGNATURES[0].0), Value::as_str);
-    let found = SIGNATURES.iter().find(|(known, _)| Some(*known) == signature);
-    found.map(|(_, versions)| *versions).ok_or_else(|| Invalid::new("signature", "`v1`, `v1a` or `v1,v1a`"))
-}
-
-/// The maximum number of events of devices in a request; null and no value are the default.
-fn device_batch(value: Option<&Value>) -> Result<usize, Invalid> {
-    let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(*DEVICE_BATCH_BOUNDS.start()) };
-    let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
-    number.filter(|number| DEVICE_BATCH_BOUNDS.contains(number)).ok_or_else(|| {
-        let (first, last) = (DEVICE_BATCH_BOUNDS.start(), DEVICE_BATCH_BOUNDS.end());
-        Invalid::new(DEVICE_BATCH, format!("a number from {first} to {last}"))
-    })
+fn note_public_key(settings: &mut Settings, secrets: &Secrets) {
+    let is_chosen = settings.signature.versions().contains(&Version::V1a);
+    let newest = secrets.newest(Version::V1a).filter(|_| is_chosen);
+    settings.public_key = newest.and_then(|(key, _)| key.public());
 }
 
 fn parsed(value: &Value) -> Result<Url, Invalid> {
@@ -318,8 +253,8 @@ fn check(url: &Url) -> Result<(), String> {
 
 /// One error for each unknown field. The caller has removed the fields that every kind of destination has.
 fn unknown(fields: &Map<String, Value>) -> Vec<Invalid> {
-    let is_known = |name: &str| FIELDS.changeable.iter().chain(FIELDS.on_creation).any(|own| *own == name);
-    let surplus = fields.keys().filter(|name| !is_known(name));
+    let known = schemas().created;
+    let surplus = fields.keys().filter(|name| !known.contains_key(*name));
     surplus.map(|name| Invalid::new(name, "no such field")).collect()
 }
 
@@ -333,11 +268,11 @@ fn provided_key(fields: &Map<String, Value>, version: Version, name: &str) -> Op
 
 /// The secrets to show once: for each chosen version that is `wanted`, the one with which a receiver verifies.
 fn shown(
-    settings: &Map<String, Value>,
+    settings: &Settings,
     secrets: &Secrets,
     wanted: impl Fn(Version) -> bool,
 ) -> Vec<(&'static str, SecretString)> {
-    let versions = chosen(settings).unwrap_or_default().iter().filter(|version| wanted(**version));
+    let versions = settings.signature.versions().iter().filter(|version| wanted(**version));
     let versions = versions.filter_map(|version| {
         let (key, text) = secrets.newest(*version)?;
         Some(match version {

@@ -10,6 +10,7 @@ pub mod request;
 pub mod response;
 pub mod schemas;
 mod secrets;
+mod settings;
 mod signature;
 
 #[cfg(test)]

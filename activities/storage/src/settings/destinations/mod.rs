@@ -6,6 +6,7 @@ pub mod rows;
 pub use rows::{DestinationRow, find, find_ahead, of_app, of_app_ahead, set_state};
 
 use crate::db::statement::{json_columns, row};
+use crate::settings::without_default;
 use domain::event::{Wildcards, chooses};
 use domain::health::State;
 use domain::user::Attributes;
@@ -14,6 +15,66 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::ops::Deref;
+
+row! {
+    /// The settings that every kind of destination has: columns, and fields of requests and answers with their
+    /// descriptions.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+    pub struct DestinationSettings {
+        /// A name for people, unique in the app.
+        #[schemars(length(max = 200))]
+        pub name: String,
+        /// The events that are sent, by type or with a wildcard; all by default.
+        #[serde(default = "all_events")]
+        #[schemars(extend("maxItems" = 32), transform = without_default)]
+        pub events: Vec<String>,
+        /// Which of them, by platform and environment. An empty list selects all.
+        #[serde(default)]
+        pub filter: Filter,
+        /// Maximum number of requests a second over all processes; null for that of the kind, above which none is
+        /// accepted.
+        #[schemars(range(min = 1, max = 1000))]
+        pub rate: Option<i64>,
+        /// Maximum number of requests at once over all processes.
+        #[serde(default = "usual_concurrency")]
+        #[schemars(range(min = 1, max = 200))]
+        pub concurrency: i64,
+        /// The waits between attempts in seconds, at most 8 days together; null for those of the kind.
+        pub schedule: Option<Vec<i64>>,
+        /// Whether deliveries are attempted.
+        #[serde(default = "yes")]
+        pub enabled: bool,
+    }
+}
+
+fn all_events() -> Vec<String> {
+    vec!["*".to_owned()]
+}
+
+const fn usual_concurrency() -> i64 {
+    32
+}
+
+const fn yes() -> bool {
+    true
+}
+
+impl DestinationSettings {
+    /// The settings of a destination for which only a name was chosen.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            events: all_events(),
+            filter: Filter::default(),
+            rate: None,
+            concurrency: usual_concurrency(),
+            schedule: None,
+            enabled: true,
+        }
+    }
+}
 
 /// A destination that is to be created.
 #[derive(Debug, Clone)]
@@ -22,28 +83,25 @@ pub struct NewDestination {
     pub app_id: AppId,
     /// Its kind, such as `webhook`.
     pub kind: String,
-    /// A name for people, unique in the app.
-    pub name: String,
-    pub events: Vec<String>,
-    /// Which platforms' and environments' events it wants.
-    pub filter: Filter,
+    pub common: DestinationSettings,
     /// The settings of its kind, without secrets.
     pub settings: serde_json::Value,
     /// Its secrets, in the format of its kind.
     pub secret: SecretString,
     /// The properties that its kind determines.
     pub traits: Traits,
-    pub limits: Limits,
-    pub enabled: bool,
 }
 
 /// The platforms and environments whose events a destination wants. An empty list means all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(inline)]
 pub struct Filter {
-    /// The wanted platforms.
+    /// Only those of these platforms.
+    #[schemars(extend("maxItems" = 100))]
     pub platforms: Vec<PlatformId>,
-    /// The wanted environments.
+    /// Only those of these environments.
+    #[schemars(extend("maxItems" = 2))]
     pub environments: Vec<Environment>,
 }
 
@@ -69,31 +127,6 @@ impl Filter {
     }
 }
 
-/// Changes of a filter; `None` leaves a list as it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FilterPatch {
-    /// New platforms; an empty list means all.
-    pub platforms: Option<Vec<PlatformId>>,
-    /// New environments; an empty list means all.
-    pub environments: Option<Vec<Environment>>,
-}
-
-impl FilterPatch {
-    #[must_use]
-    pub fn of(&self, before: Filter) -> Filter {
-        Filter {
-            platforms: self.platforms.clone().unwrap_or(before.platforms),
-            environments: self.environments.clone().unwrap_or(before.environments),
-        }
-    }
-}
-
-impl From<Filter> for FilterPatch {
-    fn from(Filter { platforms, environments }: Filter) -> Self {
-        Self { platforms: Some(platforms), environments: Some(environments) }
-    }
-}
-
 /// The properties of a destination that its kind determines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Traits {
@@ -114,95 +147,53 @@ impl Default for Traits {
     }
 }
 
-/// The limits on the requests to a destination, over all processes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Maximum number of requests a second; `None` for no limit.
-    pub rate: Option<i64>,
-    pub concurrency: i64,
-    /// The waits between attempts, in seconds; `None` for those of its kind.
-    pub schedule: Option<Vec<i64>>,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { rate: None, concurrency: 32, schedule: None }
-    }
-}
-
-/// Changes of the limits; `None` leaves a limit as it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LimitsPatch {
-    /// New maximum number of requests a second; `Some(None)` for no limit.
-    pub rate: Option<Option<i64>>,
-    /// New maximum number of concurrent requests.
-    pub concurrency: Option<i64>,
-    /// New waits between attempts, in seconds; `Some(None)` for those of its kind.
-    pub schedule: Option<Option<Vec<i64>>>,
-}
-
-impl LimitsPatch {
-    #[must_use]
-    pub fn of(&self, before: Limits) -> Limits {
-        Limits {
-            rate: self.rate.unwrap_or(before.rate),
-            concurrency: self.concurrency.unwrap_or(before.concurrency),
-            schedule: self.schedule.clone().unwrap_or(before.schedule),
-        }
-    }
-}
-
 row! {
-    /// An endpoint that events are delivered to.
-    #[derive(Debug, Clone, PartialEq, Eq)]
+    /// A destination. Which secrets there are is among the settings of its kind.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
     pub struct Destination {
+        /// Its id.
         pub id: DestinationId,
         /// The app whose events it receives.
         pub app_id: AppId,
+        /// Its kind.
         pub kind: String,
-        pub name: String,
-        pub events: Vec<String>,
+        #[serde(flatten)]
+        pub common: DestinationSettings,
         /// The meaning of the wildcards in its choice.
+        #[serde(skip)]
         pub wildcards: Wildcards,
-        /// Which platforms' and environments' events it wants.
-        pub filter: Filter,
         /// The settings of its kind, without secrets.
+        #[serde(flatten)]
         pub settings: serde_json::Value,
         /// Whether requests about one user are made one after the other.
+        #[serde(skip)]
         pub per_user: bool,
         /// Maximum number of events in one request.
+        #[serde(skip)]
         pub per_request: i64,
         /// Which user attributes it keeps profiles of; `None` where it keeps none.
+        #[serde(skip)]
         pub profile: Option<Attributes>,
-        /// Maximum number of requests a second over all processes; `None` for no limit.
-        pub rate: Option<i64>,
-        /// Maximum number of concurrent requests over all processes.
-        pub concurrency: i64,
-        /// The waits between attempts, in seconds; `None` for those of its kind.
-        pub schedule: Option<Vec<i64>>,
-        pub enabled: bool,
+        /// Its state.
+        #[schemars(with = "String", extend("enum" = ["healthy", "failing", "open", "disabled"]))]
         pub state: State,
         /// Why it is in that state.
+        #[serde(skip_serializing_if = "Option::is_none")]
         pub reason: Option<String>,
         /// Since when it is in that state.
         pub since: Timestamp,
+        /// When it was created.
         pub created_at: Timestamp,
     }
 }
 
 json_columns!(Filter, Vec<String>, Vec<i64>);
 
-/// Changes of a destination; `None` leaves a field as it is.
+/// A change of what only some kinds of destinations have; `None` leaves a field as it is.
 #[derive(Debug, Clone, Default)]
-pub struct DestinationPatch {
-    pub name: Option<String>,
-    /// A new choice of event types.
-    pub events: Option<Vec<String>>,
-    /// Changes of the wanted platforms and environments.
-    pub filter: Option<FilterPatch>,
-    pub limits: LimitsPatch,
-    /// New settings, which replace the old ones as a whole. Deliveries that wait for the user's own id become due,
-    /// because the new settings may not need it.
+pub struct DestinationChange {
+    /// New settings of its kind, which replace the old ones as a whole. Deliveries that wait for the user's own id become
+    /// due, because the new settings may not need it.
     pub settings: Option<serde_json::Value>,
     /// Which user attributes it keeps profiles of from now on.
     pub profile: Option<Attributes>,
@@ -210,18 +201,19 @@ pub struct DestinationPatch {
     /// The settings and the secret that the new ones are based on. If the stored ones differ, nothing is changed:
     /// [`crate::Error::Conflict`].
     pub based_on: Option<(serde_json::Value, SecretString)>,
-    /// Switches it on or off. Pending deliveries stay pending; when it is switched on, its state is `healthy` again.
-    pub enabled: Option<bool>,
-    /// The reason that people see; `Some(None)` removes it.
+    /// The reason of its state that people see; `Some(None)` removes it.
     pub reason: Option<Option<String>>,
 }
 
-impl Destination {
-    #[must_use]
-    pub fn limits(&self) -> Limits {
-        Limits { rate: self.rate, concurrency: self.concurrency, schedule: self.schedule.clone() }
-    }
+impl Deref for Destination {
+    type Target = DestinationSettings;
 
+    fn deref(&self) -> &DestinationSettings {
+        &self.common
+    }
+}
+
+impl Destination {
     /// Whether it chose events of this type.
     #[must_use]
     pub fn chose(&self, event_type: &str) -> bool {

@@ -1,7 +1,7 @@
 //! Sentences about a destination: its state, its choice of events, what is pending for it, failed, or was skipped.
 
 use super::phrases::{count, environments, label, sentence};
-use storage::{Addressee, Destination, DestinationExplanation, HealthView};
+use storage::{Addressee, Destination, DestinationExplanation, DestinationSettings, HealthView};
 
 /// The sentence about the state of a destination.
 pub fn destination(of: &DestinationExplanation) -> String {
@@ -27,7 +27,7 @@ pub fn destination(of: &DestinationExplanation) -> String {
 
 /// The sentence about the events that a destination chooses.
 pub fn choice(destination: &Destination) -> String {
-    let Destination { events, filter, rate, .. } = destination;
+    let DestinationSettings { events, filter, rate, .. } = &destination.common;
     let platforms: Vec<String> = filter.platforms.iter().map(ToString::to_string).collect();
     sentence([
         Some(format!("it chooses {}", events.join(", "))),

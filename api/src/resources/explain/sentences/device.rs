@@ -3,7 +3,7 @@
 use super::phrases::{environments, label, sentence};
 use super::sent::{Unsent, choice, held_back, times};
 use domain::Timestamp;
-use storage::{Addressee, Destination, DeviceDeliveryView, DeviceEventFacts, StreamStatus};
+use storage::{Addressee, Destination, DestinationSettings, DeviceDeliveryView, DeviceEventFacts, StreamStatus};
 
 /// The sentence about an event of a device.
 pub fn device_event(event: &DeviceEventFacts) -> String {
@@ -59,7 +59,7 @@ fn last(view: &DeviceDeliveryView) -> String {
 /// before the event was received: then it is not mentioned.
 pub fn device_event_unsent(event: &DeviceEventFacts, addressee: &Addressee) -> Option<Unsent> {
     let Addressee { destination, chosen_at, deleted_at, .. } = addressee;
-    let Destination { filter, created_at, .. } = destination;
+    let Destination { common: DestinationSettings { filter, .. }, created_at, .. } = destination;
     let (code, why) = match (chosen_at, deleted_at) {
         (_, Some(at)) if *at <= event.created_at => return None,
         _ if *created_at > event.created_at => {

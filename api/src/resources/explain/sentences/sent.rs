@@ -7,8 +7,8 @@ use domain::event::{Change, PURCHASE_UPDATED, Wildcards, chooses, is_for_operato
 use domain::user::PROFILE_UPDATED;
 use serde_json::Value;
 use storage::{
-    Addressee, AttemptView, DeliveryStatus, DeliveryView, Destination, DestinationExplanation, EventFacts, HealthView,
-    LONGEST_WAIT, PaymentFacts, Sending, Skipped,
+    Addressee, AttemptView, DeliveryStatus, DeliveryView, Destination, DestinationExplanation, DestinationSettings,
+    EventFacts, HealthView, LONGEST_WAIT, PaymentFacts, Sending, Skipped,
 };
 
 /// Maximum number of characters of an answer in a sentence. The facts contain the whole answer.
@@ -29,7 +29,7 @@ pub struct Unsent {
 /// event was recorded: then it is not mentioned.
 pub fn unsent(event: &EventFacts, addressee: &Addressee) -> Option<Unsent> {
     let Addressee { destination, chosen_at, deleted_at, .. } = addressee;
-    let Destination { filter, created_at, .. } = destination;
+    let Destination { common: DestinationSettings { filter, .. }, created_at, .. } = destination;
     let is_profile = event.event_type == PROFILE_UPDATED;
     let (code, why) = match event.origin {
         None if event.collapse_key.uuid() == destination.id.uuid() => {
@@ -101,7 +101,7 @@ fn after_all(event: &EventFacts, Addressee { destination, deleted_at, .. }: &Add
 
 /// What a destination chooses instead of this type, and why a wildcard of it does not include the type.
 pub fn choice(destination: &Destination, event_type: &str) -> String {
-    let Destination { kind, events, .. } = destination;
+    let Destination { kind, common: DestinationSettings { events, .. }, .. } = destination;
     let it_chooses = format!("it chooses {}", events.join(", "));
     if is_for_operators(event_type) && events.iter().any(|choice| choice == "*") {
         format!("{it_chooses}, and `*` does not include events about destinations")

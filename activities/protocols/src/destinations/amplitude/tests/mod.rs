@@ -18,7 +18,7 @@ use domain::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, Times
 use proptest::prelude::*;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
-use storage::{Attempt, Destination, Earned, Filter, Rendered, Sibling, Unsent};
+use storage::{Attempt, Destination, DestinationSettings, Earned, Rendered, Sibling, Unsent};
 use uuid::uuid;
 
 const API_KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -57,18 +57,12 @@ fn integration(more: Value) -> (Destination, SecretString) {
         id: DestinationId::new(uuid!("7e0977f8-27c9-49c5-8356-e82cbf34b161")),
         app_id: domain::AppId::new(uuid!("486c1c9f-37b1-4873-9ff6-e78e563d184a")),
         kind: super::KIND.to_owned(),
-        name: "Growth".to_owned(),
-        events: vec!["*".to_owned()],
+        common: DestinationSettings { rate: Some(config::RATE), ..DestinationSettings::new("Growth") },
         wildcards: Wildcards::Listed,
-        filter: Filter::default(),
         settings: integration.settings,
         per_user: integration.traits.per_user,
         per_request: integration.traits.per_request,
         profile: integration.traits.profile,
-        rate: Some(config::RATE),
-        concurrency: 32,
-        schedule: None,
-        enabled: true,
         state: domain::health::State::Healthy,
         reason: None,
         since: Timestamp::default(),

@@ -381,7 +381,7 @@ fn early_attempts_do_not_shorten_the_seven_days() {
 #[test]
 fn a_custom_schedule_is_used_and_cut_at_seven_days() {
     let (mut destination, secret) = integration(json!({}));
-    destination.schedule = Some(vec![60, 8 * 24 * 3600]);
+    destination.common.schedule = Some(vec![60, 8 * 24 * 3600]);
     let config = config::ready(&destination, &secret, &allowed()).unwrap();
     let first = now().plus_millis(-MINUTE_MS);
     let at = |number| {

@@ -15,7 +15,7 @@ use domain::event::Wildcards;
 use domain::{AppId, DeliveryId, DestinationId, EventId, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
-use storage::{Attempt, Destination, Filter};
+use storage::{Attempt, Destination, DestinationSettings};
 use uuid::Uuid;
 
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
@@ -41,18 +41,12 @@ fn destination(settings: Value, schedule: Option<Vec<i64>>) -> Destination {
         id: DestinationId::new(Uuid::nil()),
         app_id: AppId::new(Uuid::nil()),
         kind: super::KIND.to_owned(),
-        name: String::new(),
-        events: vec!["*".to_owned()],
+        common: DestinationSettings { schedule, ..DestinationSettings::new("") },
         wildcards: Wildcards::Everything,
-        filter: Filter::default(),
         settings,
         per_user: false,
         per_request: 1,
         profile: None,
-        rate: None,
-        concurrency: 32,
-        schedule,
-        enabled: true,
         state: domain::health::State::Healthy,
         reason: None,
         since: Timestamp::default(),

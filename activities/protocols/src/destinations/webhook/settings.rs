@@ -1,0 +1,81 @@
+//! The settings of a webhook, without its secrets. They are stored as JSON.
+
+use super::signature::Version;
+use crate::destinations::settings;
+use crate::destinations::unnamed::WithoutExternalId;
+use domain::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+/// The settings of a webhook. A new one is also an entry of the form, and a flag of `settle destination`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Settings {
+    /// The endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", extend("format" = "uri", "examples" = ["https://example.com/hook"]))]
+    pub url: Option<Url>,
+    /// The names of its headers.
+    #[schemars(extend("readOnly" = true))]
+    pub headers: Vec<String>,
+    /// Standard Webhooks: `v1` by the shared secret, `v1a` by a key whose public half the receiver has.
+    pub signature: Signature,
+    /// What happens to events of customers without an external id: they are sent, wait for the id at most 30 days, or are
+    /// skipped.
+    pub without_external_id: WithoutExternalId,
+    /// Maximum number of events of devices in a request. If above 1, the body is always an array, even for one event.
+    #[schemars(range(min = 1, max = 100))]
+    pub device_batch: usize,
+    /// Whether events of devices carry the receipts that apps report, with the store's customers: whoever has both may
+    /// claim the purchase on a device.
+    pub device_receipts: bool,
+    /// `whpk_…`, where signatures need one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", extend("readOnly" = true))]
+    pub public_key: Option<String>,
+    /// Until when replaced secrets sign too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Timestamp", extend("readOnly" = true))]
+    pub old_secret_signs_until: Option<Timestamp>,
+}
+
+/// How requests are signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub enum Signature {
+    #[default]
+    #[serde(rename = "v1")]
+    Shared,
+    #[serde(rename = "v1a")]
+    Public,
+    #[serde(rename = "v1,v1a")]
+    Both,
+}
+
+impl Signature {
+    /// The versions of the signatures, in their order.
+    pub const fn versions(self) -> &'static [Version] {
+        match self {
+            Self::Shared => &[Version::V1],
+            Self::Public => &[Version::V1a],
+            Self::Both => &[Version::V1, Version::V1a],
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            url: None,
+            headers: Vec::new(),
+            signature: Signature::default(),
+            without_external_id: WithoutExternalId::default(),
+            device_batch: 1,
+            device_receipts: false,
+            public_key: None,
+            old_secret_signs_until: None,
+        }
+    }
+}
+
+impl settings::Settings for Settings {}
