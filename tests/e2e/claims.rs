@@ -218,19 +218,6 @@ async fn a_signal_makes_a_run_of_claims_that_ends_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_platform_without_a_secret_verifies_no_claim() {
-    let world = World::start(Setting::default()).await;
-    let devices = Devices::of(&world).await;
-    let device = Device(1);
-    drop(devices.report(device, &[transaction(device, "receipt", CUSTOMER)]).await.ok());
-    let alarms = world.api.all("/v1/alarms").await;
-    assert!(alarms.iter().any(|alarm| alarm["kind"] == "claims_unverified"), "{alarms:?}");
-    let runs = world.temporal.runs(&format!("claims/{}", world.platform_id)).await;
-    assert!(runs.is_empty(), "{runs:?}");
-    world.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_paywall_and_its_purchase_are_one_person_in_amplitude() {
     const KEY: &str = "2b8c66f07e5d49a1b3e8d40fsandbox";
     let amplitude = Amplitude::start().await;

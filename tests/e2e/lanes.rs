@@ -230,20 +230,6 @@ async fn a_disabled_destination_gets_the_newest_once_enabled() {
     world.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_destination_gets_only_what_it_chose() {
-    let mut world = World::start(quick()).await;
-    let other = Receiver::start().await;
-    let other_id = world.add_destination(&other, &["user.*".to_owned()]).await;
-    world.send("SUBSCRIPTION_PURCHASED", "chosen").await;
-    world.wait_acked("chosen", 1).await;
-    world.wait_asleep("chosen").await;
-    wait_statuses(&world, "chosen", &other_id, &[(1, "delivered")]).await;
-    assert_eq!(other.event_types("chosen"), ["user.subscription.purchased"]);
-    assert_eq!(other.all().len(), 1, "and nothing else");
-    world.finish().await;
-}
-
 /// Sends signals until the run has been continued as a new one.
 async fn signal_until_continued(world: &World, receipt_id: &str) {
     let workflow = world.workflow(receipt_id);

@@ -92,48 +92,6 @@ fn verify(folder: &Folder, message: &str, at: &str) -> Output {
 }
 
 #[test]
-fn the_help_teaches_each_command() {
-    let folder = Folder::new("help");
-    let whole = ran(&folder, &["--help"]);
-    assert_eq!(whole.status.code(), Some(0));
-    let commands = [
-        "run",
-        "serve",
-        "worker",
-        "migrate",
-        "sample",
-        "listen",
-        "app",
-        "platform",
-        "destination",
-        "purchase",
-        "customer",
-        "product",
-        "entitlement",
-        "amazon",
-        "notification",
-        "event",
-        "delivery",
-        "alarm",
-        "status",
-        "explain",
-        "redeliver",
-        "feed",
-        "check",
-    ];
-    for command in commands {
-        assert!(
-            stdout_of(&whole).contains(&format!("\n  {command} ")),
-            "{command} is not listed:\n{}",
-            stdout_of(&whole)
-        );
-        let help = stdout_of(&ran(&folder, &[command, "--help"]));
-        assert!(help.contains("Example:") && help.contains("Next:"), "{command} teaches nothing:\n{help}");
-    }
-    assert!(!stdout_of(&whole).contains("history"), "a command for tests is hidden");
-}
-
-#[test]
 fn the_help_of_sample_lists_every_type() {
     let help = stdout_of(&ran(&Folder::new("types"), &["sample", "--help"]));
     for name in ["SUBSCRIPTION_PURCHASED", "SUBSCRIPTION_OUT_OF_GRACE_PERIOD", "ENTITLEMENT_CANCELLED"] {

@@ -91,25 +91,6 @@ fn a_sales_report_is_taken_in_whole_or_not_at_all() {
 }
 
 #[test]
-fn a_file_that_is_no_report_is_refused_with_the_next_step() {
-    let (desk, _) = desk("cli-no-report");
-    let refusal = |text: &str| {
-        desk.write("sales.csv", text);
-        let output = desk.run(&["app", "import-sales", "sales.csv", "--app", &desk.app]);
-        assert_eq!(output.status.code(), Some(1), "{output:?}");
-        stderr_of(&output)
-    };
-    assert!(refusal("PK\u{3}\u{4}zip").contains("the file is compressed: unpack it first"));
-    assert!(refusal("day,usd\n1,2\n").contains("line 1, column `Receipt ID`: expected a column of this name"));
-    assert!(refusal("").contains("the file is empty"));
-    let nobody = "6b275a67-0bbb-4f3a-99b9-999999999999";
-    desk.write("sales.csv", &report(&["x,T1,2026-11-10,Charge,gold,r0,USD,1"]));
-    let output = desk.run(&["app", "import-sales", "sales.csv", "--app", nobody]);
-    assert!(stderr_of(&output).contains("Not found"), "{}", stderr_of(&output));
-    assert!(stderr_of(&desk.run(&["app", "import-sales", "no.csv", "--app", &desk.app])).contains("could not be read"));
-}
-
-#[test]
 fn the_revenue_check_exits_with_1_on_unexplained_differences() {
     let (desk, integration) = desk("cli-revenue");
     let created_later = desk.run(&["check", "revenue"]);

@@ -11,16 +11,14 @@ use protocols::http::{Reply, Rules};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use storage::{Attempt, AttemptClass, Destination, DestinationSettings, EndpointSignal, Verdict};
 use system_tests::faulty::{Fault, Faulty};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-const HOUR_MS: i64 = 3_600_000;
 /// The time of every attempt: 1994-11-06T08:49:37Z.
 const AT_SECONDS: i64 = 784_111_777;
 /// Time limit of attempts that use all of it; enough for a connection and the head of an answer on any machine.
@@ -201,75 +199,11 @@ async fn a_retry_after_a_dropped_connection_has_the_same_id() {
 }
 
 #[tokio::test]
-async fn a_500_is_retried_and_slows_nobody_else() {
-    let (met, _faulty) = met(&Fault::Status(500), LONG_TIMEOUT).await;
-    met.check_failed("server_error");
-    met.check_took(Duration::ZERO, Duration::ZERO);
-}
-
-#[tokio::test]
 async fn a_301_is_a_failure_and_its_target_is_not_called() {
     let elsewhere = Faulty::start();
     let (met, faulty) = met(&Fault::Redirect(301, elsewhere.scripted_url()), LONG_TIMEOUT).await;
     met.check_failed("redirect");
     assert_eq!((faulty.requests().len(), elsewhere.connections()), (1, 0));
-}
-
-#[tokio::test]
-async fn a_404_is_retried() {
-    let (met, _faulty) = met(&Fault::Status(404), LONG_TIMEOUT).await;
-    met.check_failed("refused");
-}
-
-#[tokio::test]
-async fn a_410_disables_the_destination_and_its_backlog_stays() {
-    let (met, _faulty) = met(&Fault::Status(410), LONG_TIMEOUT).await;
-    assert_eq!(
-        (met.class, met.verdict, met.counts),
-        (AttemptClass::Gone, Verdict::Retry { delay: duration(5_000) }, false)
-    );
-    assert!(matches!(met.endpoint_signal, EndpointSignal::Gone { .. }), "{met:?}");
-}
-
-/// Checks that the event and the endpoint both wait for the time of `Retry-After`.
-async fn check_waits(status: u16, retry_after: &str, expected_ms: i64) {
-    let (met, _faulty) = met(&Fault::RetryAfter(status, retry_after.to_owned()), LONG_TIMEOUT).await;
-    assert_eq!(met.class.as_str(), if status == 429 { "client_error" } else { "server_error" });
-    assert_eq!(met.verdict, Verdict::Retry { delay: duration(expected_ms) }, "{status}: {retry_after}");
-    assert_eq!(
-        (met.endpoint_signal, met.counts),
-        (EndpointSignal::Failure { pause: Some(duration(expected_ms)) }, true)
-    );
-    let Reply::Answer { headers, .. } = met.reply else { panic!("no answer") };
-    assert!(headers.contains(&("retry-after".to_owned(), retry_after.to_owned())), "{headers:?}");
-}
-
-#[tokio::test]
-async fn retry_after_in_seconds_is_honoured() {
-    check_waits(429, "120", 120_000).await;
-    check_waits(503, "120", 120_000).await;
-}
-
-#[tokio::test]
-async fn retry_after_as_a_date_is_honoured() {
-    check_waits(429, "Sun, 06 Nov 1994 08:51:37 GMT", 120_000).await;
-    check_waits(503, "Sun, 06 Nov 1994 08:51:37 GMT", 120_000).await;
-}
-
-#[tokio::test]
-async fn retry_after_that_is_garbage_is_ignored() {
-    for garbage in ["soon", "-5", "1.5", "Sun, 06 Nov 1994"] {
-        check_waits(429, garbage, 5_000).await;
-        check_waits(503, garbage, 5_000).await;
-    }
-}
-
-#[tokio::test]
-async fn retry_after_that_is_huge_is_cut() {
-    for huge in ["99999999999999999999999", "31536000", "Fri, 31 Dec 9999 23:59:59 GMT"] {
-        check_waits(429, huge, HOUR_MS).await;
-        check_waits(503, huge, HOUR_MS).await;
-    }
 }
 
 /// Checks for a delivery of which only the stored part of the body was read.
@@ -314,24 +248,6 @@ async fn a_certificate_for_another_name_receives_no_request() {
     let (faulty, _authority) = Faulty::with_tls("localhost");
     let url = format!("https://127.0.0.1:{}/hook", faulty.port());
     attempted(&http(LONG_TIMEOUT, &[], of_this_machine()), &url).await.check_failed("tls");
-}
-
-#[tokio::test]
-async fn a_rebound_name_reaches_nobody_at_its_second_resolution() {
-    let allowed = Faulty::start();
-    let forbidden = Faulty::at((Ipv4Addr::new(127, 0, 0, 2), allowed.port()).into());
-    let resolutions = Arc::new(AtomicUsize::new(0));
-    let counted = resolutions.clone();
-    let lookup: Lookup = Arc::new(move |_| {
-        let last = if counted.fetch_add(1, Ordering::SeqCst) == 0 { 1 } else { 2 };
-        std::future::ready(Ok(vec![IpAddr::from([127, 0, 0, last])])).boxed()
-    });
-    let http = http(LONG_TIMEOUT, &[], lookup);
-    let url = format!("http://hook.example.com:{}/hook", allowed.port());
-    assert_eq!(attempted(&http, &url).await.class, AttemptClass::Success);
-    assert_eq!(resolutions.load(Ordering::SeqCst), 1);
-    attempted(&http, &url).await.check_failed("dns");
-    assert_eq!((allowed.requests().len(), forbidden.connections()), (1, 0));
 }
 
 #[tokio::test]

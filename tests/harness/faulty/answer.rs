@@ -28,7 +28,7 @@ pub fn serve(mut stream: impl Read + Write, connection: &Connection<'_>) {
     while let Some(received) = read_request(&mut stream) {
         let fault = {
             let mut seen = connection.shared.seen();
-            let scripted = || seen.next.pop_front().or_else(|| seen.always.clone()).unwrap_or(Fault::Status(200));
+            let scripted = || seen.next.pop_front().unwrap_or(Fault::Status(200));
             let fault = Fault::at(&received.path).unwrap_or_else(scripted);
             seen.requests.push(received);
             fault
@@ -55,9 +55,6 @@ fn answer(stream: &mut (impl Read + Write), connection: &Connection<'_>, fault: 
         }
         Fault::Drop => None,
         Fault::Status(status) => send_text(stream, head(*status, "content-length: 0\r\n")),
-        Fault::RetryAfter(status, value) => {
-            send_text(stream, head(*status, &format!("retry-after: {value}\r\ncontent-length: 0\r\n")))
-        }
         Fault::Redirect(status, place) => {
             send_text(stream, head(*status, &format!("location: {place}\r\ncontent-length: 0\r\n")))
         }

@@ -17,8 +17,6 @@ pub enum Fault {
     Drop,
     /// The answer has this status and no body.
     Status(u16),
-    /// The answer has this status and this `Retry-After`.
-    RetryAfter(u16, String),
     /// The answer has this status and this `Location`.
     Redirect(u16, String),
     /// 200 with a body of 10 MB.
@@ -41,7 +39,6 @@ impl Fault {
             Self::Reset => "/reset".to_owned(),
             Self::Drop => "/drop".to_owned(),
             Self::Status(status) => format!("/status/{status}"),
-            Self::RetryAfter(status, value) => format!("/retry-after/{status}/{}", encoded(value)),
             Self::Redirect(status, place) => format!("/redirect/{status}/{}", encoded(place)),
             Self::Big => "/big".to_owned(),
             Self::Bomb => "/bomb".to_owned(),
@@ -61,7 +58,6 @@ impl Fault {
             ["reset"] => Some(Self::Reset),
             ["drop"] => Some(Self::Drop),
             ["status", status] => Some(Self::Status(status.parse().ok()?)),
-            ["retry-after", status, value] => Some(Self::RetryAfter(status.parse().ok()?, decoded(value))),
             ["redirect", status, place] => Some(Self::Redirect(status.parse().ok()?, decoded(place))),
             ["big"] => Some(Self::Big),
             ["bomb"] => Some(Self::Bomb),

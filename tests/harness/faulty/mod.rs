@@ -34,7 +34,6 @@ impl Received {
 #[derive(Default)]
 struct Seen {
     next: VecDeque<Fault>,
-    always: Option<Fault>,
     requests: Vec<Received>,
     connections: usize,
     sent_bytes: usize,
@@ -112,7 +111,7 @@ impl Faulty {
         self.url_of(&fault.path())
     }
 
-    /// The URL at which the scripted faults happen: see [`Self::answer`].
+    /// The URL at which the scripted faults happen: see [`Self::answer_next`].
     #[must_use]
     pub fn scripted_url(&self) -> String {
         self.url_of("/hook")
@@ -128,12 +127,7 @@ impl Faulty {
         self.address.port()
     }
 
-    /// Sets what happens at [`Self::scripted_url`] after the faults of [`Self::answer_next`]. The default is 200.
-    pub fn answer(&self, fault: Fault) {
-        self.shared.seen().always = Some(fault);
-    }
-
-    /// Sets what happens to the next `times` requests at [`Self::scripted_url`].
+    /// Sets what happens to the next `times` requests at [`Self::scripted_url`]; later ones are answered with 200.
     pub fn answer_next(&self, times: usize, fault: &Fault) {
         self.shared.seen().next.extend(std::iter::repeat_n(fault.clone(), times));
     }

@@ -61,33 +61,6 @@ async fn a_repeated_message_is_stored_once() {
 }
 
 #[tokio::test]
-async fn one_fact_in_two_messages_is_a_duplicate() {
-    let world = World::following().await;
-    let message = sample("SUBSCRIPTION_EXPIRED", "receipt").message();
-    let (first, second) = (notification(1, TOPIC, &message), notification(2, TOPIC, &message));
-    assert_eq!(world.post(&first).await, (200, "accepted"));
-    assert_eq!(world.post(&second).await, (200, "accepted before"));
-    let rows = world.stored(&second).await;
-    assert_eq!(rows[0].outcome, Some(Outcome::Duplicate));
-    assert!(rows[0].reason.as_deref().is_some_and(|reason| reason.contains(&message_id(&first))));
-}
-
-#[tokio::test]
-async fn fifty_first_messages_fetch_the_certificate_once() {
-    let world = Arc::new(World::following().await);
-    let posts: Vec<_> = (0..50)
-        .map(|number| {
-            let world = world.clone();
-            tokio::spawn(async move { world.post(&renewal(number)).await })
-        })
-        .collect();
-    for post in posts {
-        assert_eq!(post.await.expect("not ended"), (200, "accepted"));
-    }
-    assert_eq!(world.sns.requests().len(), 1);
-}
-
-#[tokio::test]
 async fn sns_must_retry_while_the_certificate_is_unavailable() {
     let world = World::following().await;
     let body = renewal(1);

@@ -86,18 +86,6 @@ async fn notifications_of_a_pending_topic_wait_for_its_approval() {
     world.wait_signal("receipt-3").await;
 }
 
-#[tokio::test]
-async fn notifications_of_a_rejected_topic_end_as_refused() {
-    let world = World::begin(Beginning::default()).await;
-    assert_eq!(world.post(&subscription(1, TOPIC)).await, NEEDS_APPROVAL);
-    let body = renewal(2);
-    assert_eq!(world.post(&body).await, (200, "accepted"));
-    let topic = world.store.topics(world.platform.id).await.expect("storage answers")[0].id;
-    world.store.reject_topic(topic, TopicState::Pending).await.expect("rejected");
-    assert_eq!(world.stored(&body).await[0].outcome, Some(Outcome::Refused));
-    assert_eq!(world.post(&renewal(3)).await, (403, "topic was rejected"));
-}
-
 /// A topic of the account with this number.
 fn stranger(account: u64, name: &str) -> String {
     format!("arn:aws:sns:us-east-1:{account:012}:{name}")

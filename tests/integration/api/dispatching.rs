@@ -90,17 +90,6 @@ async fn a_burst_of_one_purchase_is_one_signal_at_first() {
 }
 
 #[tokio::test]
-async fn a_start_signals_everything_that_is_open() {
-    let folder = Folder::new("restart");
-    let store = open(&folder).await;
-    let platform = platform(&store).await;
-    let rows = fill(&store, platform, 25).await;
-    let engine = Arc::new(Recording::default());
-    let _dispatch = Dispatch::start(engine.clone(), store.clone());
-    wait_signalled(&engine, &rows).await;
-}
-
-#[tokio::test]
 async fn a_start_signals_each_purchase_once_the_newest_first() {
     let folder = Folder::new("newest");
     let store = open(&folder).await;

@@ -6,15 +6,6 @@ use std::time::Duration;
 use storage::{Accepted, Error, Fate, NewNotification, Page};
 
 story! {
-    async fn the_same_message_again_writes_nothing(world: World) {
-        let first = renewal(world.platform.id, "m1", "r1", 1);
-        assert!(matches!(world.accept(first.clone()).await, Accepted::New { .. }));
-        assert!(matches!(world.accept(first).await, Accepted::Repeated { .. }));
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM notifications"), 1);
-    }
-}
-
-story! {
     async fn a_repeated_message_names_its_row_while_it_is_open(world: World) {
         let first = renewal(world.platform.id, "m1", "r1", 1);
         let began = world.store.now().await.unwrap();

@@ -196,21 +196,6 @@ story! {
 }
 
 story! {
-    async fn a_newer_state_supersedes_what_was_not_delivered(world: World) {
-        let hook = world.destination("hook").await;
-        world.revise("r1", 1).await;
-        world.revise("r1", 2).await;
-        let key = world.key("r1");
-        let attempt = world.attempt(key, hook.id, "a").await;
-        assert_eq!(attempt.revision, 2);
-        let filter = DeliveryFilter { status: Some(storage::DeliveryStatus::Superseded), ..Default::default() };
-        let superseded = world.store.deliveries(filter, Page::default()).await.unwrap().items;
-        assert_eq!((superseded.len(), superseded[0].revision), (1, 1));
-        assert!(superseded[0].finished_at.is_some());
-    }
-}
-
-story! {
     async fn the_acked_revision_never_falls_and_is_sent_next_time(world: World) {
         let hook = world.destination("hook").await;
         world.revise("r1", 1).await;
@@ -287,18 +272,6 @@ story! {
         world.alter(hook.id, move |common| common.enabled = true).await;
         assert_eq!(world.store.lanes(key).await.unwrap().len(), 1);
         assert_eq!(world.attempt(key, hook.id, "b").await.revision, 1);
-    }
-}
-
-story! {
-    async fn only_who_chose_an_event_gets_it(world: World) {
-        let hook = world.destination("hook").await;
-        world.alter(hook.id, move |common| common.events = vec!["user.*".to_owned()]).await;
-        let deleted = world.destination("gone").await;
-        world.store.delete_destination(deleted.id).await.unwrap();
-        world.revise("r1", 1).await;
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM deliveries"), 0);
-        assert!(matches!(world.lease(world.key("r1"), hook.id, "a").await, LeaseResult::Idle(Idle::Closed { last_seq: 0 })));
     }
 }
 

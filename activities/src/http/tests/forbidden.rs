@@ -256,18 +256,6 @@ async fn an_operators_address_may_be_any() {
 }
 
 #[tokio::test]
-async fn a_certificate_is_checked_against_the_name() {
-    let (lookup, _) = answering(&[&["127.0.0.1"]]);
-    for (name, expected) in [("hook.example.com", "answer"), ("other.example.com", "tls")] {
-        let (certificate, key) = certificate(name);
-        let server = Server::with_tls(certificate.clone(), key);
-        let http = Http { lookup: lookup.clone(), ..http(allowing(&["127.0.0.1/32"], false), &[certificate]) };
-        let reply = http.send(post(&format!("https://hook.example.com:{}/", server.port()))).await;
-        assert_eq!(class(&reply), expected, "{name}");
-    }
-}
-
-#[tokio::test]
 async fn an_internal_name_fails_like_one_that_does_not_exist() {
     let missing: Lookup = Arc::new(|_| std::future::ready(Err(io::Error::other("no such host on 10.0.0.53"))).boxed());
     let lookups = [missing, answering(&[&["10.1.2.3"]]).0, answering(&[&[]]).0, answering(&[&["1.1.1.1", "::1"]]).0];

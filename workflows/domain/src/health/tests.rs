@@ -58,14 +58,6 @@ fn the_breaker_opens_at_the_tenth_failure_in_a_row_and_once() {
 }
 
 #[test]
-fn one_purchase_alone_never_opens_the_breaker() {
-    let again = |assessment: Assessment, n: i64| assessment.health.failed(failure_of(1), at(n * 1000));
-    let assessment = (1..100).fold(failed(1), again);
-    assert_eq!((assessment.state, assessment.health.failures), (State::Failing, 1));
-    assert_eq!(assessment.health.last_failure_at, Some(at(99_000)));
-}
-
-#[test]
 fn a_success_forgets_what_failed() {
     let well = failed(BREAKER_FAILURES - 1).health.succeeded(at(19_000), at(20_000)).unwrap();
     assert_eq!((well.state, &well.notices[..]), (State::Healthy, &[][..]));
