@@ -8,6 +8,7 @@ use diesel::{Connection, SqliteConnection};
 use serde_json::json;
 use std::net::SocketAddr;
 use system_tests::http::send_raw;
+use system_tests::rows;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -22,14 +23,11 @@ fn queue(database: &str, destinations: &[String]) {
     let mut connection = SqliteConnection::establish(database).expect("the database");
     connection.batch_execute("PRAGMA synchronous = OFF; PRAGMA foreign_keys = OFF; BEGIN").expect("its settings");
     for id in destinations {
-        let rows = format!(
-            "WITH RECURSIVE numbers (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < {PENDING})
-             INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status,
-                 attempts, next_due_at, created_at)
-             SELECT '{id}-' || number, '{id}', '{id}-' || number, 0, 'purchase.updated', '{id}-' || number, 1,
-                 'pending', 0, {LATER}, {LATER} FROM numbers"
-        );
-        connection.batch_execute(&rows).expect("deliveries");
+        let pending = rows::deliveries().numbered(1, PENDING).text("destination_id", id).sql("next_due_at", LATER);
+        let name = format!("'{id}-' || i");
+        let pending =
+            ["id", "event_id", "collapse_key"].into_iter().fold(pending, |rows, column| rows.sql(column, &name));
+        connection.batch_execute(&pending.sql("created_at", LATER).to_string()).expect("deliveries");
     }
     connection.batch_execute("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)").expect("a commit");
     // What the disk has not written yet would hold the syncs of settle up.

@@ -4,9 +4,11 @@ use super::cli::{stderr_of, stdout_of};
 use super::cli_settings::Desk;
 use diesel::connection::SimpleConnection;
 use serde_json::json;
+use system_tests::rows;
 
 const FIRST: &str = "6b275a67-0bbb-4f3a-99b9-000000000000";
 const EVENT: &str = "6b275a67-0bbb-4f3a-99b9-0000000000aa";
+const PURCHASED: &str = "user.subscription.purchased";
 const HEADER: &str = "Marketplace,Transaction Id,Transaction Time,Transaction Type,Vendor SKU,Receipt ID,Marketplace \
     Currency,Sales Price (Marketplace Currency)";
 
@@ -30,9 +32,9 @@ fn desk(name: &str) -> (Desk, String) {
     ];
     let integration = desk.id(&line);
     desk.seed(2);
+    let event = rows::events().text("id", EVENT).text("collapse_key", FIRST).text("event_type", PURCHASED);
     let paid = format!(
-        "INSERT INTO events (id, collapse_key, event_type, revision, environment, body, created_at)
-             VALUES ('{EVENT}', '{FIRST}', 'user.subscription.purchased', 1, 'production', '{{}}', 1);
+        "{event}
          INSERT INTO payments (collapse_key, number, entry, app_id, environment, kind, event_id, occurred_at, sku, price, currency,
              usd, source, created_at) VALUES ('{FIRST}', 1, 0, '{}', 'production', 'initial', '{EVENT}', 1794312000000000, 'gold',
              '9.99', 'USD', '9.99', 'catalogue', 1);
@@ -101,13 +103,10 @@ fn the_revenue_check_exits_with_1_on_unexplained_differences() {
         "{printed}"
     );
     let events = |revenue: &str| {
-        let row = format!(
-            "DELETE FROM deliveries;
-             INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts,
-                 next_due_at, revenue, created_at, finished_at) VALUES ('{EVENT}', '{integration}', '{EVENT}', 0,
-                 'user.subscription.purchased', '{FIRST}', 1, 'delivered', 0, 1, '{revenue}', 1, 1)"
-        );
-        desk.beside().batch_execute(&row).expect("a delivery");
+        let row = rows::deliveries().text("id", EVENT).text("destination_id", &integration).text("event_id", EVENT);
+        let row = row.text("event_type", PURCHASED).text("collapse_key", FIRST).text("status", "delivered");
+        let row = row.text("revenue", revenue).sql("finished_at", 1);
+        desk.beside().batch_execute(&format!("DELETE FROM deliveries; {row}")).expect("a delivery");
         desk.run(&["check", "revenue", "--month", "2026-11", "--app", &desk.app])
     };
     let equal = events("9.99");

@@ -9,6 +9,7 @@ use std::net::TcpStream;
 use std::process::{Command, Output};
 use system_tests::folder::Folder;
 use system_tests::reaper::Watched;
+use system_tests::rows;
 
 pub struct Desk {
     pub folder: Folder,
@@ -97,21 +98,14 @@ impl Desk {
     }
 
     /// Inserts purchases `r0`, `r1`, … in revision 1, without a next wake and each with an event without deliveries.
-    pub fn seed(&self, purchases: u32) {
-        let mut rows = String::new();
-        for number in 0..purchases {
-            rows += &format!(
-                "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, digest, state, purchase,
-                     verify_attempts, settling, fingerprint, created_at, updated_at)
-                     VALUES ('6b275a67-0bbb-4f3a-99b9-00000000000{number}', '{}', '{}', 'r{number}', 1, '', 'active',
-                     '{{}}', 0, 1, '', 1, 1);",
-                self.platform, self.app
-            );
-        }
-        rows += "INSERT INTO events (id, collapse_key, event_type, revision, environment, body, created_at)
-            SELECT collapse_key, collapse_key, 'purchase.updated', 1, 'production', '{\"attributes\":{\"coalesced\":0}}', 1
-            FROM purchases;";
-        self.beside().batch_execute(&rows).expect("purchases");
+    pub fn seed(&self, purchases: usize) {
+        let purchases = rows::purchases(&self.platform, &self.app)
+            .numbered(0, purchases - 1)
+            .sql("collapse_key", "'6b275a67-0bbb-4f3a-99b9-00000000000' || i")
+            .sql("receipt_id", "'r' || i");
+        let events = rows::events().of_each("purchases").sql("id", "collapse_key").sql("collapse_key", "collapse_key");
+        let events = events.text("body", r#"{"attributes":{"coalesced":0}}"#);
+        self.beside().batch_execute(&format!("{purchases}{events}")).expect("purchases");
     }
 
     pub fn write(&self, name: &str, text: &str) {

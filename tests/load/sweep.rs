@@ -8,14 +8,13 @@
 //! customer is named.
 
 use clap::Parser;
-use diesel::connection::SimpleConnection;
-use diesel::{Connection, SqliteConnection};
 use std::fmt::Write;
-use std::path::Path;
 use std::time::Duration;
 use storage::{Config, Database, Key, NewPlatform, Owner, Platform, PlatformSettings, Quota, SecretString, Store};
 use system_tests::folder::Folder;
 use system_tests::postgres;
+use system_tests::raw::Raw;
+use system_tests::rows;
 use tokio::time::{Instant, sleep_until};
 
 const STEP: Duration = Duration::from_secs(1);
@@ -43,20 +42,6 @@ struct Options {
     postgres: bool,
 }
 
-enum Raw {
-    Sqlite(Box<SqliteConnection>),
-    Postgres(String),
-}
-
-impl Raw {
-    fn run(&mut self, text: &str) {
-        match self {
-            Self::Sqlite(connection) => connection.batch_execute(text).expect("a statement that SQLite takes"),
-            Self::Postgres(url) => postgres::execute(url, text).expect("a statement that PostgreSQL takes"),
-        }
-    }
-}
-
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let options = Options::parse();
@@ -70,10 +55,7 @@ async fn main() {
     };
     let config = Config { database: database.clone(), key: Key::new([1; 32]), clock: api::clock::now };
     let store = Store::open(config).await.expect("an empty database");
-    let mut raw = match database {
-        Database::Sqlite(path) => Raw::Sqlite(Box::new(open(&path))),
-        Database::Postgres(url) => Raw::Postgres(url),
-    };
+    let mut raw = Raw::of(&database);
     let platform = platform(&store).await;
     let began = Instant::now();
     seed(&mut raw, &platform, &Seed { name: "sleeping", count: options.sleeping, wake: LATER });
@@ -83,12 +65,6 @@ async fn main() {
     println!("{} sleeping and {} due purchases after {:.0?}", options.sleeping, options.due, began.elapsed());
     drain(&options, &store, &mut raw, &platform).await;
     report("idle step, all drained", vec![idle(&store).await, idle(&store).await, idle(&store).await]);
-}
-
-fn open(path: &Path) -> SqliteConnection {
-    let mut connection = SqliteConnection::establish(&path.to_string_lossy()).expect("the database");
-    connection.batch_execute("PRAGMA busy_timeout = 60000; PRAGMA synchronous = NORMAL").expect("its settings");
-    connection
 }
 
 async fn platform(store: &Store) -> Platform {
@@ -113,15 +89,11 @@ struct Seed {
 }
 
 fn seed(raw: &mut Raw, platform: &Platform, Seed { name, count, wake }: &Seed) {
-    let (app, id) = (platform.app_id, platform.id);
     let prefix = if *wake == LATER { "0001" } else { "0002" };
-    raw.run(&format!(
-        "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, digest, state, purchase,
-             verify_attempts, settling, fingerprint, created_at, updated_at, next_wake_at)
-         WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < {count})
-         SELECT '00000000-0000-0000-{prefix}-' || SUBSTR('' || (100000000000 + i), 1, 12), '{id}', '{app}',
-             '{name}' || i, 1, '', 'active', '{{}}', 0, 1, '', 1, 1, {wake} FROM numbers"
-    ));
+    let key = format!("'00000000-0000-0000-{prefix}-' || (100000000000 + i)");
+    let purchases = rows::purchases(platform.id, platform.app_id).numbered(1, count).sql("collapse_key", key);
+    let purchases = purchases.sql("receipt_id", format!("'{name}' || i")).sql("next_wake_at", wake);
+    raw.run(&purchases);
 }
 
 /// How long a step takes that finds nothing, with the age of the inbox, which each scrape of `/metrics` reads.
@@ -180,18 +152,14 @@ async fn drain(options: &Options, store: &Store, raw: &mut Raw, platform: &Platf
 fn name(raw: &mut Raw, platform: &Platform) {
     let (app, id, key) = (platform.app_id, platform.id, domain::CollapseKey::of(platform.id, NAMED));
     let user = "11111111-1111-4111-8111-111111111111";
+    let purchase = rows::purchases(id, app).text("collapse_key", key).text("receipt_id", NAMED);
     for statement in [
         format!("INSERT INTO users (id, app_id, revision, created_at) VALUES ('{user}', '{app}', 0, 1)"),
         format!(
             "INSERT INTO store_users (app_id, store, app_user_id, user_id)
              VALUES ('{app}', 'amazon', 'customer', '{user}')"
         ),
-        format!(
-            "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, app_user_id, user_id, revision,
-                 digest, state, purchase, verify_attempts, settling, fingerprint, created_at, updated_at, next_wake_at)
-             VALUES ('{key}', '{id}', '{app}', '{NAMED}', 'customer', '{user}', 1, '', 'active', '{{}}', 0, 1, '', 1, 1,
-                 {LATER})"
-        ),
+        purchase.text("app_user_id", "customer").text("user_id", user).sql("next_wake_at", LATER).to_string(),
     ] {
         raw.run(&statement);
     }

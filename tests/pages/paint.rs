@@ -4,6 +4,7 @@
 use super::stage::Stage;
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, SqliteConnection};
+use system_tests::rows::{self, Rows};
 use system_tests::wait;
 use system_tests::world::SOON;
 
@@ -32,6 +33,17 @@ fn fill(stage: &Stage) {
     // The newest were accepted an hour ago, one each second before.
     let at = format!("(unixepoch() - 3600 - {PURCHASES} + i) * 1000000");
     let numbers = format!("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {PURCHASES})");
+    let filled = |rows: Rows| rows.numbered(1, PURCHASES).sql("collapse_key", &key).sql("created_at", &at);
+    let purchases = filled(rows::purchases(platform, app)).sql("receipt_id", "'receipt-' || i").sql("updated_at", &at);
+    let purchases = purchases.sql("app_user_id", "'store-' || i").sql("user_id", &user).text("environment", "sandbox");
+    let purchases = purchases.sql("product_id", "'com.example.month' || (i % 40)");
+    let events = filled(rows::events()).sql("id", &event).text("app_id", app).sql("user_id", &user);
+    let events = events.sql("user_revision", 1).text("environment", "sandbox").sql("body", body);
+    let deliveries = filled(rows::deliveries()).sql("id", &delivery).text("destination_id", destination);
+    let deliveries =
+        ["next_due_at", "tried_at", "finished_at"].into_iter().fold(deliveries, |rows, column| rows.sql(column, &at));
+    let deliveries = deliveries.sql("status", "CASE WHEN i % 1000 = 0 THEN 'failed' ELSE 'delivered' END");
+    let deliveries = deliveries.sql("event_id", &event).sql("attempts", 1);
     let mut database = SqliteConnection::establish(stage.world.installation.database()).expect("the database");
     database
         .batch_execute(&format!(
@@ -39,21 +51,13 @@ fn fill(stage: &Stage) {
              BEGIN IMMEDIATE;
              INSERT INTO users (id, app_id, external_id, revision, created_at)
                  {numbers} SELECT {user}, '{app}', 'customer-' || i, 1, {at} FROM n;
-             INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, app_user_id, user_id, revision, digest,
-                     state, environment, purchase, product_id, verify_attempts, settling, fingerprint, created_at, updated_at)
-                 {numbers} SELECT {key}, '{platform}', '{app}', 'receipt-' || i, 'store-' || i, {user}, 1, '', 'active',
-                     'sandbox', '{{}}', 'com.example.month' || (i % 40), 0, 1, '', {at}, {at} FROM n;
+             {purchases}
              INSERT INTO notifications (platform_id, message_id, receipt_id, collapse_key, store_type, body, accepted_at,
                      due_at, outcome, revision, finished_at)
                  {numbers} SELECT '{platform}', 'message-' || i, 'receipt-' || i, {key}, 'SUBSCRIPTION_PURCHASED', '{{}}',
                      {at}, {at}, 'settled', 1, {at} FROM n;
-             INSERT INTO events (id, collapse_key, app_id, event_type, revision, user_id, user_revision, environment, body,
-                     created_at)
-                 {numbers} SELECT {event}, {key}, '{app}', 'purchase.updated', 1, {user}, 1, 'sandbox', {body}, {at} FROM n;
-             INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts,
-                     next_due_at, tried_at, created_at, finished_at)
-                 {numbers} SELECT {delivery}, '{destination}', {event}, 0, 'purchase.updated', {key}, 1,
-                     CASE WHEN i % 1000 = 0 THEN 'failed' ELSE 'delivered' END, 1, {at}, {at}, {at}, {at} FROM n;
+             {events}
+             {deliveries}
              COMMIT;
              ANALYZE;"
         ))

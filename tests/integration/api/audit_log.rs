@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use storage::{Person, Role, TopicRequest};
+use system_tests::raw::Raw;
 use system_tests::wait;
 use system_tests::world::SOON;
 use tower::ServiceExt;
@@ -125,7 +126,7 @@ impl Office {
     }
 
     fn count(&self) -> i64 {
-        self.service.raw_number("SELECT COUNT(*) AS value FROM audit_log")
+        self.service.count("audit_log")
     }
 
     async fn newest(&self) -> Value {
@@ -398,7 +399,7 @@ const REFUSE: &str = "CREATE TRIGGER no_entries BEFORE INSERT ON audit_log \
 async fn no_change_without_its_audit_entry() {
     let office = Office::open("audit-log").await;
     let (mut seen, mut transfer, mut other_key) = (BTreeSet::new(), String::new(), String::new());
-    let mut watching = office.service.connection();
+    let Raw::Sqlite(mut watching) = office.service.connection() else { panic!("a file") };
     // The first use of the key is noted meanwhile. Later ones are noted after a minute, which a slow machine may need: so
     // the first one is then made one of years to come.
     let used = async || match office.service.raw_number("SELECT COUNT(last_used_at) AS value FROM api_keys") {

@@ -62,7 +62,7 @@ fn check_refused(answer: &Answer, sentence: &str) {
 async fn who_knows_a_devices_id_cannot_log_in_on_it() {
     let stage = Stage::start("device-secret").await;
     assert_eq!(stage.calls(Some(DEVICE_SECRET)).await.map(|answer| answer.status), [200; 4]);
-    let users = stage.service.raw_number("SELECT COUNT(*) AS value FROM users");
+    let users = stage.service.count("users");
     for answer in stage.calls(Some(OTHER_SECRET)).await {
         check_refused(&answer, "is not the secret with which the device was created");
         assert!(!answer.body.to_string().contains(OTHER_SECRET), "{}", answer.body);
@@ -70,7 +70,7 @@ async fn who_knows_a_devices_id_cannot_log_in_on_it() {
     for answer in stage.calls(None).await {
         check_refused(&answer, ADVICE);
     }
-    assert_eq!(stage.service.raw_number("SELECT COUNT(*) AS value FROM users"), users);
+    assert_eq!(stage.service.count("users"), users);
     assert_eq!(stage.calls(Some(DEVICE_SECRET)).await.map(|answer| answer.status), [200; 4], "it is as before");
 }
 
@@ -82,7 +82,7 @@ async fn a_device_without_a_secret_may_call_events_alone() {
         assert_eq!(events.status, 200, "{}", events.body);
         others.iter().for_each(|answer| check_refused(answer, ADVICE));
     }
-    assert_eq!(stage.service.raw_number("SELECT COUNT(*) AS value FROM users"), 0);
+    assert_eq!(stage.service.count("users"), 0);
     let hashes = "SELECT COUNT(*) AS value FROM devices WHERE secret_hash IS NOT NULL";
     assert_eq!(stage.service.raw_number(hashes), 0);
 }
@@ -95,7 +95,7 @@ async fn a_secret_of_another_form_is_named_by_its_header() {
         let expected = answer.body["errors"][0]["expected"].as_str().expect("a text");
         assert!(expected.contains("43 letters") && !answer.body.to_string().contains("hunter2"), "{}", answer.body);
     }
-    assert_eq!(stage.service.raw_number("SELECT COUNT(*) AS value FROM devices"), 0);
+    assert_eq!(stage.service.count("devices"), 0);
 }
 
 #[tokio::test]

@@ -14,13 +14,12 @@ use api::{clock, router};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderName, Request, header};
-use diesel::connection::SimpleConnection;
-use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
 use domain::{CollapseKey, DestinationId, Notification, NotificationKind, PlatformId};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use std::fmt::Display;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -28,7 +27,8 @@ use std::time::Duration;
 use storage::{Accepted, Config, Database, Fate, Key, NewNotification, Store};
 use system_tests::contract::{self, Answered};
 use system_tests::folder::Folder;
-use system_tests::template;
+use system_tests::raw::Raw;
+use system_tests::{rows, template};
 use tokio::time::{Instant, sleep_until};
 use tower::ServiceExt;
 use workflows::signal::{DestinationSignal, Signal};
@@ -277,35 +277,30 @@ impl Service {
     }
 }
 
-#[derive(QueryableByName)]
-struct Number {
-    #[diesel(sql_type = diesel::sql_types::BigInt)]
-    value: i64,
-}
-
 impl Service {
     /// A connection of its own to the database.
-    pub fn connection(&self) -> SqliteConnection {
-        let path = self.folder.path().join("settle.sqlite");
-        let mut connection = SqliteConnection::establish(&path.to_string_lossy()).expect("a connection");
-        connection.batch_execute("PRAGMA busy_timeout = 5000").expect("a setting");
-        connection
+    pub fn connection(&self) -> Raw {
+        Raw::of(&Database::Sqlite(self.folder.path().join("settle.sqlite")))
     }
 
     /// Executes SQL in the database, for a state that otherwise only a settling brings about.
-    pub fn raw(&self, text: &str) {
-        self.connection().batch_execute(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+    pub fn raw(&self, text: &(impl Display + ?Sized)) {
+        self.connection().run(text);
     }
 
     /// The number of purchases with a `next_wake_at`.
     pub fn woken(&self) -> i64 {
-        self.raw_number("SELECT COUNT(*) AS value FROM purchases WHERE next_wake_at IS NOT NULL")
+        self.count("purchases WHERE next_wake_at IS NOT NULL")
+    }
+
+    /// The number of rows of a table, or of those that a condition behind its name leaves.
+    pub fn count(&self, rows: &str) -> i64 {
+        self.raw_number(&format!("SELECT COUNT(*) AS value FROM {rows}"))
     }
 
     /// The number that a query returns in the column `value`.
     pub fn raw_number(&self, text: &str) -> i64 {
-        let rows: Vec<Number> = diesel::sql_query(text).load(&mut self.connection()).expect("a number");
-        rows[0].value
+        self.connection().number(text)
     }
 
     /// Inserts purchases of the only platform, in revision 1 and without a next wake.
@@ -314,22 +309,16 @@ impl Service {
         let platform = &self.store.platforms(apps[0].id, storage::Page::default()).await.expect("platforms").items[0];
         let keys: Vec<_> = receipts.iter().map(|receipt| CollapseKey::of(platform.id, receipt)).collect();
         for (key, receipt) in keys.iter().zip(receipts) {
-            self.raw(&format!(
-                "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, digest, state, purchase,
-                     verify_attempts, settling, fingerprint, created_at, updated_at)
-                     VALUES ('{key}', '{}', '{}', '{receipt}', 1, '', 'active', '{{}}', 0, 1, '', 1, 1)",
-                platform.id, platform.app_id
-            ));
+            let purchase = rows::purchases(platform.id, platform.app_id);
+            self.raw(&purchase.text("collapse_key", key).text("receipt_id", receipt));
         }
         keys
     }
 
     /// Inserts a `purchase.updated` of each purchase.
     pub fn seed_events(&self) {
-        self.raw(
-            "INSERT INTO events (id, collapse_key, app_id, event_type, revision, environment, body, created_at)
-                 SELECT collapse_key, collapse_key, app_id, 'purchase.updated', 1, 'production', '{}', 1 FROM purchases",
-        );
+        let events = rows::events().of_each("purchases").sql("id", "collapse_key");
+        self.raw(&events.sql("collapse_key", "collapse_key").sql("app_id", "app_id"));
     }
 }
 

@@ -10,6 +10,7 @@ use domain::{AlarmId, PlatformId};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use storage::{Fate, Role};
+use system_tests::rows;
 
 /// Routes that show no list, or none here.
 const WITHOUT_ITEMS: [&str; 5] = ["/v1/check/revenue", "/v1/caller", "/v1/live", "/v1/overview", "/v1/sign-ins"];
@@ -56,26 +57,21 @@ impl Shop {
         service.store.alarm(Some(of_platform), "test", name).await.expect("an alarm");
         let [event, delivery, transfer, review, reported, one, other] =
             [1, 2, 3, 4, 5, 6, 7].map(|_| api::clock::random_uuid());
+        let receipt = format!("receipt of {name}");
+        service.raw(&rows::purchases(&platform, &app).text("collapse_key", key).text("receipt_id", receipt));
+        service.raw(&rows::events().text("id", event).text("collapse_key", key).text("app_id", &app));
+        let failed = rows::deliveries().text("id", delivery).text("destination_id", &destination);
+        service.raw(&failed.text("event_id", event).text("collapse_key", key).text("status", "failed"));
         service.raw(&format!(
-            "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, digest, state, purchase,
-                 verify_attempts, settling, fingerprint, created_at, updated_at)
-                 VALUES ('{key}', '{platform}', '{app}', 'receipt of {name}', 1, '', 'active', '{{}}', 0, 1, '', 1, 1);
-             INSERT INTO events (id, collapse_key, app_id, event_type, revision, environment, body, created_at)
-                 VALUES ('{event}', '{key}', '{app}', 'purchase.updated', 1, 'production', '{{}}', 1);
-             INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts,
-                 next_due_at, created_at)
-                 VALUES ('{delivery}', '{destination}', '{event}', 0, 'purchase.updated', '{key}', 1, 'failed', 0, 1, 1);
-             INSERT INTO users (id, app_id, revision, created_at)
+            "INSERT INTO users (id, app_id, revision, created_at)
                  VALUES ('{one}', '{app}', 0, 1), ('{other}', '{app}', 0, 1);
              INSERT INTO transfers (id, app_id, from_user_id, to_user_id, cause, moved, created_at)
                  VALUES ('{transfer}', '{app}', '{one}', '{other}', 'admin',
                      '{{\"customers\":[],\"announced\":[]}}', 1);
              INSERT INTO transfer_reviews (id, app_id, platform_id, from_user_id, to_user_id, requested_at)
-                 VALUES ('{review}', '{app}', '{platform}', '{one}', '{other}', 1);
-             INSERT INTO device_events (id, platform_id, device_id, client_id, event_type, environment, occurred_at, body,
-                 created_at)
-                 VALUES ('{reported}', '{platform}', '{one}', 'c', 'device.session.start', 'production', 1, '{{}}', 1);"
+                 VALUES ('{review}', '{app}', '{platform}', '{one}', '{other}', 1);"
         ));
+        service.raw(&rows::device_event(&platform, one).text("id", reported));
         let owned = created_key(service, &json!({ "name": format!("of {name}"), "role": "read", "app_id": app })).await;
         let ids = [
             ("app_id", app.clone()),

@@ -115,7 +115,7 @@ async fn a_wrong_login_is_named_by_its_fields() {
         let answer = service.of_device(&key, "/v1/device/login", &body).await;
         assert_eq!((answer.status, &answer.body["errors"][0]["field"]), (400, &json!(field)), "{}", answer.body);
     }
-    assert_eq!(service.raw_number("SELECT COUNT(*) AS value FROM users"), 0);
+    assert_eq!(service.count("users"), 0);
 }
 
 #[tokio::test]
@@ -136,15 +136,15 @@ async fn a_platform_with_a_login_secret_takes_signed_logins_alone() {
         assert!(refused.status == 403 && detail.contains(why), "{} {detail}", refused.status);
         assert!(token.is_none_or(|token| !detail.contains(token)), "{detail}");
     }
-    assert_eq!(service.raw_number("SELECT COUNT(*) AS value FROM users"), 0);
+    assert_eq!(service.count("users"), 0);
     let soon = api::clock::now().micros() / 1_000_000 + 60;
     let proof = token(&secret, &json!({ "sub": "anna", "exp": soon, "device_id": DEVICE }));
     assert_eq!(service.login(&key, "anna", Some(&proof)).await.status, 200);
-    assert_eq!(service.raw_number("SELECT COUNT(*) AS value FROM devices WHERE is_signed"), 1);
+    assert_eq!(service.count("devices WHERE is_signed"), 1);
     assert_eq!(service.login(&key, "otto", Some(&proof)).await.status, 403, "a token proves one customer");
     assert_eq!(service.send_json("DELETE", &path, &json!({})).await.status, 204);
     assert_eq!(service.login(&key, "anna", None).await.status, 200);
-    assert_eq!(service.raw_number("SELECT COUNT(*) AS value FROM devices WHERE is_signed"), 0);
+    assert_eq!(service.count("devices WHERE is_signed"), 0);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use domain::{DestinationId, Timestamp};
 use serde_json::{Value, json};
 use std::time::Duration;
 use storage::{Counted, Series};
+use system_tests::rows;
 
 fn numbers(answer: &Answer, field: &str) -> Vec<i64> {
     let items = answer.body["items"].as_array().unwrap_or_else(|| panic!("{}", answer.body));
@@ -92,11 +93,9 @@ async fn events_are_found_by_groups_and_times() {
     let (app, platform) = service.platform().await;
     service.seed(&["a", "b"]).await;
     service.seed_events();
-    service.raw(
-        "INSERT INTO events (id, collapse_key, app_id, event_type, revision, environment, body, created_at)
-             SELECT '6b275a67-0bbb-4f3a-99b9-6600bf711993', collapse_key, app_id, 'user.subscription.renewed', 1, 'sandbox', '{}',
-                 5000000 FROM purchases LIMIT 1",
-    );
+    let renewed = rows::events().of_each("purchases LIMIT 1").text("id", "6b275a67-0bbb-4f3a-99b9-6600bf711993");
+    let renewed = renewed.sql("collapse_key", "collapse_key").sql("app_id", "app_id").text("environment", "sandbox");
+    service.raw(&renewed.text("event_type", "user.subscription.renewed").sql("created_at", 5_000_000));
     let count = async |query: &str| {
         let answer = service.get(&format!("/v1/events?{query}")).await;
         answer.body["items"].as_array().map_or_else(|| panic!("{query}: {}", answer.body), Vec::len)
@@ -152,12 +151,9 @@ async fn the_request_of_a_delivery_shows_its_body_and_no_secret() {
     let [sent, waiting, other] = [1, 2, 3].map(|_| api::clock::random_uuid());
     let insert = |id: uuid::Uuid, to: &Value, body: &str| {
         let to = to["id"].as_str().expect("an id");
-        service.raw(&format!(
-            "INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts,
-                 next_due_at, body, created_at)
-                 SELECT '{id}', '{to}', id, (SELECT COUNT(*) FROM deliveries), 'purchase.updated', collapse_key, 1, 'pending', 1, 1,
-                     {body}, 1 FROM events"
-        ));
+        let pending = rows::deliveries().of_each("events").text("id", id).text("destination_id", to);
+        let pending = pending.sql("event_id", "id").sql("n", "(SELECT COUNT(*) FROM deliveries)");
+        service.raw(&pending.sql("collapse_key", "collapse_key").sql("attempts", 1).sql("body", body));
     };
     insert(sent, &hook, "'{\"a\":1}'");
     insert(waiting, &hook, "NULL");
@@ -220,5 +216,5 @@ async fn only_the_demo_takes_samples() {
     let answer = service.send_json("POST", &format!("/v1/platforms/{platform}/sample"), &json!({})).await;
     assert_eq!(answer.status, 409, "{}", answer.body);
     assert!(answer.body["detail"].as_str().is_some_and(|why| why.contains("--trust-samples")), "{}", answer.body);
-    assert_eq!(service.raw_number("SELECT COUNT(*) AS value FROM audit_log WHERE operation = 'platform.sample'"), 0);
+    assert_eq!(service.count("audit_log WHERE operation = 'platform.sample'"), 0);
 }

@@ -95,18 +95,18 @@ story! {
         assert_eq!(device(&world, "anna").await.as_deref(), Some("tv-1"), "an absent one leaves it");
         name(&world, "otto's", "otto", None).await;
         world.happen_to("guest", "r1", &[]).await;
-        world.raw().run("UPDATE users SET analytics_device_id = 'tv-2' WHERE external_id IS NULL");
+        world.set_device_of_guests("tv-2");
         name(&world, "guest", "otto", None).await;
         assert_eq!(device(&world, "otto").await.as_deref(), Some("tv-2"), "a guest who turns out to be known brings it");
         world.happen_to("second guest", "r2", &[]).await;
-        world.raw().run("UPDATE users SET analytics_device_id = 'tv-3' WHERE external_id IS NULL");
+        world.set_device_of_guests("tv-3");
         name(&world, "second guest", "anna", None).await;
         assert_eq!(device(&world, "anna").await.as_deref(), Some("tv-1"), "a known one stays");
         drop(world.analytics("analytics").await);
         name(&world, "bert's", "bert", None).await;
         world.happen_to("bert's", "r3", &[TransitionKind::Purchased]).await;
         world.happen_to("third guest", "r4", &[]).await;
-        world.raw().run("UPDATE users SET analytics_device_id = 'tv-4' WHERE external_id IS NULL");
+        world.set_device_of_guests("tv-4");
         name(&world, "third guest", "bert", None).await;
         assert_eq!(device(&world, "bert").await, None, "who was announced keeps the id of that time");
     }

@@ -3,6 +3,7 @@
 use super::world::{Raw, World, story};
 use domain::DestinationId;
 use storage::{Destination, DestinationChange, Error};
+use system_tests::rows;
 
 const MANY: i64 = 2_500;
 /// Number of rows in a batch.
@@ -12,23 +13,16 @@ const BATCH: i64 = 2_000;
 async fn with_many(world: &World, name: &str, status: &str) -> Destination {
     let to = world.destination(name).await;
     world.revise(name, 1).await;
-    world.raw().run(&format!(
-        "UPDATE deliveries SET status = '{status}', last_error = 'a reason' WHERE destination_id = '{to}';
-         INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts,
-             next_due_at, last_error, created_at)
-             WITH RECURSIVE counted (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < {MANY} - 1)
-             SELECT SUBSTR(d.destination_id, 1, 23) || '-' || (100000000000 + c.n), d.destination_id, d.event_id, c.n,
-             d.event_type, d.collapse_key, d.revision, d.status, 0, d.next_due_at, d.last_error, d.created_at
-             FROM deliveries d, counted c WHERE d.destination_id = '{to}' AND d.n = 0 ORDER BY c.n",
-        to = to.id
-    ));
+    let of_it = format!("destination_id = '{}'", to.id);
+    world.raw().run(&format!("UPDATE deliveries SET status = '{status}', last_error = 'a reason' WHERE {of_it}"));
+    let copies =
+        rows::copies("SUBSTR(d.destination_id, 1, 23) || '-' || (100000000000 + i)", "i").numbered(1, MANY - 1);
+    world.raw().run(&copies.of_each(format!("deliveries d, numbers WHERE {of_it} AND d.n = 0 ORDER BY i")));
     to
 }
 
 fn count(world: &World, to: DestinationId, status: &str) -> i64 {
-    world.raw().number(&format!(
-        "SELECT COUNT(*) AS value FROM deliveries WHERE destination_id = '{to}' AND status = '{status}'"
-    ))
+    world.count(&format!("deliveries WHERE destination_id = '{to}' AND status = '{status}'"))
 }
 
 /// The destinations whose waiting deliveries are still to be reconsidered.

@@ -143,7 +143,7 @@ story! {
         world.check_left(wait, 30_000, began).await;
         let again = world.attempt_as(Mode::Probe, key, hook.id, "p2").await;
         assert_eq!(again.number, 1, "a probe does not count as an attempt of the schedule");
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM attempts WHERE mode = 'probe' AND counts"), 0);
+        assert_eq!(world.count("attempts WHERE mode = 'probe' AND counts"), 0);
     }
 }
 
@@ -155,7 +155,7 @@ story! {
         let key = world.key("r1");
         let first = world.attempt(key, hook.id, "a").await;
         world.finish(&first, LONG).await;
-        world.raw().run("UPDATE health SET opened_at = 5");
+        world.open_breakers();
         let probe = world.attempt_as(Mode::Probe, key, hook.id, "p").await;
         assert_eq!((probe.delivery_id, probe.types()), (first.delivery_id, vec!["user.subscription.cancelled"]));
     }
@@ -272,7 +272,7 @@ story! {
         assert!(matches!(world.finish(&again, LONG).await, LaneState::Wait { .. }));
         assert_eq!(drained(&world, hook).await, [world.key("r2")],
             "a lane that was attempted since has a back-off of its own");
-        world.raw().run("UPDATE health SET opened_at = 5");
+        world.open_breakers();
         world.store.retry_now(hook).await.unwrap();
         assert!(matches!(destination_need(&world, hook).await, DestinationNeed::Probe { .. }), "an open breaker stays open");
     }

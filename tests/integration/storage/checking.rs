@@ -320,7 +320,7 @@ story! {
             world.end(failed).await;
         }
         world.age(2 * MINUTE_MS);
-        assert!(world.raw().number("SELECT COUNT(*) AS value FROM events WHERE event_type LIKE 'destination.%'") > 0);
+        assert!(world.count("events WHERE event_type LIKE 'destination.%'") > 0);
         assert_eq!(world.broken(1000).await, []);
         world.store.delete_destination(hook.id).await.unwrap();
         assert_eq!(world.broken(1000).await, []);

@@ -179,7 +179,7 @@ story! {
         let receipts: Vec<String> = (0..25).map(|number| format!("r{number}")).collect();
         let receipts: Vec<(&str, &str)> = receipts.iter().map(|receipt| (receipt.as_str(), CUSTOMER)).collect();
         assert_eq!(world.device_claims(1, "a", session(1, &receipts)).await.claims, counts(20, 5), "of a device");
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM device_events"), 1, "the event is stored");
+        assert_eq!(world.count("device_events"), 1, "the event is stored");
         let other = ("a", session(1, &[("other", CUSTOMER)]));
         let dropped = world.device_claims_as(2, other, (Claiming::Dropped, "192.0.2.2/32")).await;
         assert_eq!(dropped.claims, counts(0, 1), "of an address");
@@ -234,8 +234,8 @@ story! {
                 "r1 customer-1 verified - present -"
             ]
         );
-        let joined = world.raw().texts("SELECT COALESCE(user_id, '-') AS value FROM devices ORDER BY id");
-        let owner = world.raw().texts("SELECT user_id AS value FROM purchases").remove(0);
+        let joined = world.users_of_devices();
+        let owner = world.owners().remove(0);
         assert_eq!(joined, [owner.as_str(), "-", owner.as_str()], "the devices belong to the customer's user");
         let claims = world.store.explain_purchase(key).await.unwrap().claims;
         let claims: Vec<_> = claims.iter().map(|claim| (claim.status.as_str(), claim.reason.as_deref())).collect();
@@ -265,7 +265,7 @@ story! {
         let result = world.finish_claim(1, "r1", confirmed()).await;
         assert!(matches!(result, ClaimResult::Reported(open) if open.quiet > Duration::from_secs(100)), "{result:?}");
         assert_eq!(world.finish_claim(1, "r1", confirmed()).await, ClaimResult::NotVerified, "it is verified once");
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM notifications"), 1);
+        assert_eq!(world.count("notifications"), 1);
         assert_eq!(world.claim_rows(), ["r1 customer-1 verified - purchased 4.99"]);
         world.bought("r1", CUSTOMER).await;
         assert_eq!(world.verified_by(key, &shown).await, 1);
@@ -447,7 +447,7 @@ story! {
         let other = world.store.new_platform(other).await.unwrap();
         world.device_claims(1, "a", session(1, &[])).await;
         world.device_claims(2, "a", session(1, &[])).await;
-        let user = world.raw().texts("SELECT user_id AS value FROM purchases").remove(0);
+        let user = world.owners().remove(0);
         world.raw().run(&format!("UPDATE devices SET user_id = '{user}'"));
         world.raw().run(&format!(
             "UPDATE devices SET is_signed = TRUE, platform_id = '{}' WHERE id = '{}'", other.id, uuid(2)
@@ -491,6 +491,6 @@ story! {
         let shown = snapshot(world.store.now().await.unwrap());
         world.verified_by(world.key("r1"), &shown).await;
         assert_eq!(world.newest_data(world.key("r1"))["purchase_price"], "4.99", "the first verified claim stays");
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM payments"), 2);
+        assert_eq!(world.count("payments"), 2);
     }
 }

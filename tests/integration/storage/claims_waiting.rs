@@ -7,6 +7,7 @@ use domain::device::claim::{ClaimReason, ClaimStatus};
 use domain::{CollapseKey, DevicePlace};
 use std::collections::{BTreeMap, BTreeSet};
 use storage::{AcceptedReports, ClaimAnswer, ClaimCounts, ClaimStep, Claiming};
+use system_tests::rows;
 
 const CUSTOMER: &str = "customer-1";
 /// Maximum number of claims of a device and of a network that wait.
@@ -35,7 +36,7 @@ impl World {
     }
 
     fn waiting(&self, which: &str) -> i64 {
-        self.raw().number(&format!("SELECT COUNT(*) AS value FROM claims WHERE status = 'pending' AND {which}"))
+        self.count(&format!("claims WHERE status = 'pending' AND {which}"))
     }
 
     async fn examine(&self, known: &[(DevicePlace, CollapseKey)]) -> Vec<ClaimStep> {
@@ -66,7 +67,7 @@ story! {
         assert_eq!(world.examine(&early.known).await, [ClaimStep::Done(ClaimStatus::Pending)], "its settling decides it");
         assert_eq!(world.waiting("network <> ''"), 200, "the places of the network are those of others");
         world.verified_by(world.key("notified"), &shown).await;
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM claims WHERE status = 'verified'"), 2);
+        assert_eq!(world.claims_in("verified"), 2);
     }
 }
 
@@ -89,14 +90,9 @@ story! {
 impl World {
     /// Fills the places of the platform but for those of one network: 98 others have a hundred each.
     fn fill(&self) {
-        self.raw().run(&format!(
-            "INSERT INTO claims (platform_id, device_id, collapse_key, receipt_id, app_user_id, status, kind, occurred_at,
-                attempts, due_at, created_at, network)
-             WITH RECURSIVE numbers(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM numbers WHERE i < 9799)
-             SELECT '{}', '{}', 'k' || i, 'k' || i, 'x', 'pending', 'present', 1, 0, 1, 1, 'n' || (i % 98) FROM numbers",
-            self.platform.id,
-            uuid(9999)
-        ));
+        let claims = rows::claims(self.platform.id, uuid(9999)).numbered(0, 9799).sql("collapse_key", "'k' || i");
+        let claims = claims.sql("receipt_id", "'k' || i").text("app_user_id", "x").text("status", "pending");
+        self.raw().run(&claims.text("kind", "present").sql("network", "'n' || (i % 98)"));
     }
 }
 
@@ -139,7 +135,7 @@ story! {
         let shown = snapshot(world.store.now().await.unwrap());
         world.verified_by(world.key("r1"), &shown).await;
         assert_eq!(world.claim_rows(), ["r1 customer-1 verified - present -"; 2]);
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM claims WHERE network <> ''"), 0);
+        assert_eq!(world.count("claims WHERE network <> ''"), 0);
     }
 }
 

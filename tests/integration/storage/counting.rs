@@ -74,7 +74,7 @@ story! {
         world.store.write_arrivals().await.unwrap();
         assert_eq!(times(&sums(&world, &world.store, all(Series::Accepted)).await), [(0, 2)]);
         assert_eq!(world.store.arrivals(world.platform.id).await.unwrap()[0].times, 1);
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM minutes"), 1);
+        assert_eq!(world.count("minutes"), 1);
     }
 }
 
@@ -117,7 +117,7 @@ story! {
         assert_eq!(shown, [("", 3), ("topic was rejected", 4)]);
         assert!(found.iter().all(|one| one.first_at == first), "{found:?}");
         assert_eq!(found[1].last_at, now(&world));
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM arrivals"), 2);
+        assert_eq!(world.count("arrivals"), 2);
     }
 }
 

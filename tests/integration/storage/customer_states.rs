@@ -4,6 +4,7 @@ use super::environments::{buy, list, sandbox};
 use super::world::{Report, World, happened, is_missing, record, reported, secret, story};
 use domain::{CollapseKey, DeviceId, DevicePlace, Environment, NotificationKind, Timestamp, TransitionKind, UserId};
 use storage::{AnnouncementStatus, CustomerName, CustomerStatus, EventFilter, Owner, Page, Past, PurchaseFilter};
+use system_tests::rows;
 use uuid::Uuid;
 
 const PRODUCTION: Environment = Environment::Production;
@@ -149,26 +150,15 @@ fn place(world: &World, number: u128) -> DevicePlace {
 
 /// Inserts a device of a user.
 fn device(world: &World, place: DevicePlace, user: Option<UserId>, is_signed: &str) {
-    let user = user.map_or_else(|| "NULL".to_owned(), |user| format!("'{user}'"));
-    world.raw().run(&format!(
-        "INSERT INTO devices (platform_id, id, device, secret_hash, user_id, is_signed, created_at, seen_at)
-             VALUES ('{}', '{}', '{{}}', '{}', {user}, {is_signed}, 1, 1)",
-        place.platform,
-        place.device,
-        secret(place.device).hex()
-    ));
+    let device = rows::device(place.platform, place.device).text("secret_hash", secret(place.device).hex());
+    let device = device.sql("is_signed", is_signed);
+    world.raw().run(&user.map_or(device.clone(), |user| device.text("user_id", user)));
 }
 
 /// Inserts the claim of a receipt.
 fn claim(world: &World, place: DevicePlace, receipt: &str, status: &str) {
-    world.raw().run(&format!(
-        "INSERT INTO claims (platform_id, device_id, collapse_key, receipt_id, app_user_id, status, kind, occurred_at,
-             attempts, due_at, created_at)
-             VALUES ('{}', '{}', '{}', '{receipt}', 'u1', '{status}', 'purchased', 1, 0, 1, 1)",
-        place.platform,
-        place.device,
-        world.key(receipt)
-    ));
+    let claim = rows::claims(place.platform, place.device).text("collapse_key", world.key(receipt));
+    world.raw().run(&claim.text("receipt_id", receipt).text("app_user_id", "u1").text("status", status));
 }
 
 story! {

@@ -41,7 +41,7 @@ story! {
 story! {
     async fn naming_wakes_the_purchases_of_a_user_who_was_known(world: World) {
         let user = world.store.name_customer(world.app.id, app_user("u1"), "other").await.unwrap().user_id;
-        world.raw().run("UPDATE users SET external_id = NULL");
+        world.name_users(None);
         for receipt in ["r1", "r2"] {
             world.seed(&Seed { receipt, app_user: Some("u1"), user: Some(user.to_string()), ..Seed::default() });
         }
@@ -82,7 +82,7 @@ story! {
         let of_anna = format!("SELECT COUNT(*) AS value FROM purchases WHERE user_id = '{}'", anna.user_id);
         assert_eq!((world.raw().number(&of_anna), world.woken()), (2, 1),
             "the joining purchase is announced, the user's own one is not");
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM events"), 0);
+        assert_eq!(world.count("events"), 0);
     }
 }
 
@@ -210,7 +210,7 @@ story! {
         };
         let mut expected = vec![world.key("r1"), world.key("r2")];
         expected.sort_unstable();
-        let pending = || world.raw().number("SELECT COUNT(*) AS value FROM deliveries WHERE status = 'pending'");
+        let pending = || world.deliveries_in("pending");
         assert_eq!((all(Run::Dry).await, pending()), ((3, expected.clone()), 0), "a dry run queues nothing");
         assert_eq!((all(Run::Real).await, pending()), ((3, expected), 2));
         let mut settling = world.raw();

@@ -208,7 +208,7 @@ story! {
         let new = world.attempt(key, hook.id, "b").await;
         world.finish(&new, Verdict::Delivered).await;
         world.finish(&old, Verdict::Delivered).await;
-        assert_eq!(world.raw().number("SELECT acked_revision AS value FROM lanes"), 2);
+        assert_eq!(world.acked_revision(), 2);
         assert_eq!(world.store.delivery(old.delivery_id).await.unwrap().status, storage::DeliveryStatus::Superseded);
         world.revise("r1", 3).await;
         let next = world.attempt(key, hook.id, "c").await;
@@ -293,7 +293,7 @@ story! {
         let third = world.attempt(key, hook.id, "c").await;
         assert_eq!((third.delivery_id, third.number), (second.delivery_id, 2));
         assert_eq!(third.body, second.body);
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM deliveries"), 2);
+        assert_eq!(world.count("deliveries"), 2);
         let nobody = domain::DestinationId::new(world.app.id.uuid());
         assert!(is_missing(&world.store.redeliver(key, Some(nobody), None).await.unwrap_err()));
     }

@@ -10,6 +10,7 @@ use domain::{DeviceId, DevicePlace};
 use storage::{
     AcceptedReports, ClaimStep, Claiming, DeviceReport, DeviceRequest, Error, Login, SecretHash, Store, Unproved,
 };
+use system_tests::rows;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -158,13 +159,7 @@ async fn of_two_secrets_at_once_one_creates_the_device() {
         let other = Reporter { store: second.clone(), secret: Some(other()), ..first.clone() };
         // Both wait for a device of the test's own that is never committed.
         let DevicePlace { platform, device } = first.place;
-        let stall = Stall::by(
-            &world,
-            &format!(
-                "INSERT INTO devices (platform_id, id, device, created_at, seen_at)
-                     VALUES ('{platform}', '{device}', '{{}}', 1, 1)"
-            ),
-        );
+        let stall = Stall::by(&world, &rows::device(platform, device).to_string());
         let reporting = tokio::spawn({
             let first = first.clone();
             async move { first.reports("a").await }

@@ -139,7 +139,7 @@ story! {
         reports.push(shown(7));
         let taken = world.report(1, reports).await;
         assert_eq!((taken.accepted, taken.repeated, taken.queued_for), (199, 1, BTreeSet::from([hook])));
-        let stored = |which: &str| world.raw().number(&format!("SELECT COUNT(*) AS value FROM device_events {which}"));
+        let stored = |which: &str| world.count(&format!("device_events {which}"));
         assert_eq!(stored(""), 199);
         assert_eq!(stored("WHERE body LIKE '%session_started_at\":null%'"), 0, "the start is in the first part");
     }
@@ -314,11 +314,11 @@ story! {
         assert_eq!(world.store.stream_backlog(hook).await.unwrap(), 1);
         assert_eq!(world.store.forget_reports(after, 2).await.unwrap(), 1);
         assert_eq!(world.store.forget_reports(after, 2).await.unwrap(), 0);
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM device_sessions"), 1, "a session is open");
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM devices"), 1, "its device stays");
+        assert_eq!(world.count("device_sessions"), 1, "a session is open");
+        assert_eq!(world.count("devices"), 1, "its device stays");
         world.raw().run("UPDATE device_sessions SET closed_at = due_at");
         assert_eq!(world.store.forget_reports(after, 2).await.unwrap(), 1);
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM devices"), 0, "nothing is known of it");
+        assert_eq!(world.count("devices"), 0, "nothing is known of it");
     }
 }
 

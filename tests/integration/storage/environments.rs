@@ -141,13 +141,7 @@ story! {
 
 /// Adds the product of all purchases here to the catalogue.
 pub fn list(world: &World) {
-    let app = world.app.id;
-    world.raw().run(&format!(
-        "INSERT INTO entitlements (app_id, ref_id, id, name)
-             VALUES ('{app}', 'premium', '6f9619ff-8b86-4011-b42d-00c04fc964ff', 'Premium');
-         INSERT INTO products (app_id, sku, prices) VALUES ('{app}', 'term', '[]');
-         INSERT INTO product_entitlements (app_id, sku, position, ref_id) VALUES ('{app}', 'term', 0, 'premium')"
-    ));
+    world.list_product("term", &json!([]), &["premium"]);
 }
 
 /// One customer buys and pays for `months` months, perhaps in a test purchase.

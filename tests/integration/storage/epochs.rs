@@ -118,9 +118,7 @@ story! { synced
         raw.run("BEGIN; SELECT epoch FROM installation FOR UPDATE");
         let records = [recording(&workers[0], keys[0]).await, recording(&workers[1], keys[1]).await];
         wait::until(SOON, "two that wait for the installation", async || {
-            let waiting = "SELECT COUNT(*) AS value FROM pg_stat_activity
-                WHERE datname = current_database() AND wait_event_type = 'Lock'";
-            match world.raw().number(waiting) {
+            match world.waiting_sessions() {
                 2 => Ok(()),
                 other => Err(other.to_string()),
             }

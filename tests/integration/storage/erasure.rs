@@ -12,6 +12,7 @@ use storage::{
     CustomerName, DeletionStatus, Erase, Erasure, ErasureStage, EventFilter, ExposeSecret, NewDestination, Owner, Page,
     RequestOutcome, Traits, Verdict,
 };
+use system_tests::rows;
 
 /// The store's id and the app's own id of the customer who is erased.
 pub const STORE_ID: &str = "l3HL7XppEMhrOGDnur9-ulvqomrSg6qyODKmah76lJU=";
@@ -114,18 +115,16 @@ fn device(world: &World, user: UserId) {
         "id": device, "first_launch": "2026-11-01T08:00:00Z", "app_version": "3.1", "sdk_version": "web/1",
         "os": { "name": "fireos", "version": "8" }, "analytics_device_id": OWN_ID,
     });
-    world.raw().run(&format!(
-        "INSERT INTO devices (platform_id, id, device, user_id, is_signed, created_at, seen_at)
-             VALUES ('{platform}', '{device}', '{described}', '{user}',
-             TRUE, 1, 1);
-         INSERT INTO claims (platform_id, device_id, collapse_key, receipt_id, app_user_id, status, kind, occurred_at,
-             attempts, due_at, created_at)
-             VALUES ('{platform}', '{device}', '{key}', 'r1', '{STORE_ID}', 'verified', 'purchased', 1, 0, 1, 1);
-         INSERT INTO device_events (id, platform_id, device_id, client_id, event_type, environment, occurred_at, body,
-             created_at)
-             VALUES ('0c3f8a52-7a0b-5d1e-9a55-3f1c4be6d001', '{platform}', '{device}', '1', 'device.session.start', 'production', 1,
-             '{{\"data\":{{\"user_id\":\"{user}\",\"receipts\":[{{\"app_user_id\":\"{STORE_ID}\"}}]}}}}', 1);
-         INSERT INTO transfers (id, app_id, from_user_id, to_user_id, cause, moved, created_at)
+    let mut raw = world.raw();
+    let row = rows::device(platform, device).text("device", described).text("user_id", user);
+    raw.run(&row.sql("is_signed", "TRUE"));
+    let claim = rows::claims(platform, device).text("collapse_key", key).text("receipt_id", "r1");
+    raw.run(&claim.text("app_user_id", STORE_ID));
+    let body = serde_json::json!({ "data": { "user_id": user, "receipts": [{ "app_user_id": STORE_ID }] } });
+    let event = rows::device_event(platform, device).text("id", "0c3f8a52-7a0b-5d1e-9a55-3f1c4be6d001");
+    raw.run(&event.text("body", body));
+    raw.run(&format!(
+        "INSERT INTO transfers (id, app_id, from_user_id, to_user_id, cause, moved, created_at)
              VALUES ('0c3f8a52-7a0b-5d1e-9a55-3f1c4be6d002', '{app}', '{user}', '{user}', 'admin',
              '{{\"customers\":[{{\"store\":\"amazon\",\"app_user_id\":\"{STORE_ID}\"}}],\"announced\":[]}}', 1);
          INSERT INTO alarms (at, last_at, times, kind, detail, id) VALUES (1, 1, 1, 'odd', 'the customer {OWN_ID} is odd', 'a')",
@@ -152,7 +151,7 @@ story! {
         device(&world, user);
         notify(&world, "r1", 3).await;
         assert!(left(&world, &names).len() > 10, "{:?}", left(&world, &names));
-        let revisions = world.raw().number("SELECT COUNT(*) AS value FROM events");
+        let revisions = world.count("events");
 
         let begun = world.store.erase_customer(by_own_id(&world)).await.unwrap();
         assert_ne!(begun.user_id, user);
@@ -162,7 +161,7 @@ story! {
         assert_eq!(report.stage, ErasureStage::Destinations);
         assert!(report.removed_at.is_some() && report.counts["events"] > 0 && report.counts["purchases"] == 1, "{report:?}");
         assert_eq!(left(&world, &names), [""; 0]);
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM events"), revisions + 1, "the ledger stays");
+        assert_eq!(world.count("events"), revisions + 1, "the ledger stays");
 
         let due = world.store.due_deletions().await.unwrap();
         assert_eq!((due.len(), &due[0].destinations), (1, &vec![numbers]));
@@ -190,7 +189,7 @@ story! {
             assert_eq!(body.contains(&old_user), body.contains(USER_ERASED), "{body}");
         }
         assert_eq!(announced, 1);
-        let owners = world.raw().texts("SELECT DISTINCT user_id AS value FROM purchases");
+        let owners = world.owners();
         assert_eq!(owners, [begun.user_id.to_string()], "one anonymous user");
         let app_users = world.raw().texts("SELECT DISTINCT app_user_id AS value FROM purchases");
         assert!(app_users.len() == 1 && app_users[0].starts_with("erased-"), "{app_users:?}");
@@ -201,7 +200,7 @@ story! {
 /// Writes the names into every column that may hold one, of the rows that are there.
 fn name_everywhere(world: &World, hook: DestinationId) {
     let body = serde_json::json!({ "external_id": OWN_ID, "receipts": [{ "app_user_id": STORE_ID }] });
-    let (text, app) = (format!("no {OWN_ID}"), world.app.id);
+    let text = format!("no {OWN_ID}");
     world.raw().run(&format!(
         "UPDATE purchases SET held_by = '{text}', held_reason = '{text}';
          UPDATE notifications SET app_user_id = '{STORE_ID}', body = '{body}';
@@ -213,13 +212,14 @@ fn name_everywhere(world: &World, hook: DestinationId) {
          INSERT INTO device_deliveries (destination_id, event_seq, device_id, status, attempts, next_due_at, last_error)
              SELECT '{hook}', seq, device_id, 'failed', 1, 1, '{text}' FROM device_events;
          UPDATE claims SET network = 'a hash';
-         INSERT INTO events (id, collapse_key, app_id, event_type, revision, occurred_at, body, created_at)
-             VALUES ('e', '{hook}', '{app}', 'destination.failing', 1, 1, '{{\"reason\":\"{text}\"}}', 1);
          UPDATE health SET last_error = '{text}';
          UPDATE destinations SET reason = '{text}';
          UPDATE alarms SET note = '{text}';
          UPDATE transfers SET author = '{text}', reason = '{text}'"
     ));
+    let event = rows::events().text("id", "e").text("collapse_key", hook).text("app_id", world.app.id);
+    let event = event.text("event_type", "destination.failing").sql("environment", "NULL").sql("occurred_at", 1);
+    world.raw().run(&event.text("body", serde_json::json!({ "reason": text })));
 }
 
 story! {
@@ -293,7 +293,7 @@ story! {
         assert_ne!(left(&world, &[STORE_ID]), [""; 0]);
         finish(&world, &begun).await;
         assert_eq!(left(&world, &[STORE_ID]), [""; 0]);
-        assert_eq!(world.raw().texts("SELECT DISTINCT user_id AS value FROM purchases"), [begun.user_id.to_string()]);
+        assert_eq!(world.owners(), [begun.user_id.to_string()]);
     }
 }
 

@@ -208,12 +208,12 @@ story! {
         assert_eq!((world.user_of(here), world.user_of(other)), (begun.user_id.to_string(), begun.user_id.to_string()));
         let bert = log_in(&world.store, here, "bert").await.user_id;
         assert_ne!(bert, anna, "the former user is not named again");
-        let revision = world.raw().number(&format!("SELECT revision AS value FROM users WHERE id = '{bert}'"));
+        let revision = world.revision_of(bert);
         finish(&world, &begun).await;
         assert_eq!(world.user_of(here), bert.to_string(), "the login stays");
         let found = world.store.customer(world.app.id, CustomerKey::ExternalId("bert".to_owned())).await.unwrap();
         assert_eq!(found.user_id, bert);
-        assert_eq!(world.raw().number(&format!("SELECT revision AS value FROM users WHERE id = '{bert}'")), revision);
+        assert_eq!(world.revision_of(bert), revision);
         assert_eq!(world.store.purchase(key).await.unwrap().standing.user_id, Some(world.owner_of(key).await));
         assert_eq!(left(&world, &[OWN_ID]), [""; 0]);
         assert_eq!(world.broken(1000).await, []);

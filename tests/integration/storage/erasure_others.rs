@@ -44,7 +44,7 @@ story! {
         world.alter(elsewhere, move |common| common.filter = only.clone()).await;
         let mut keys = [renew(&world, "r1", 1).await, renew(&world, "r2", 2).await];
         keys.sort_unstable();
-        world.raw().run(&format!("UPDATE purchases SET environment = 'sandbox' WHERE collapse_key = '{}'", keys[0]));
+        world.set_environment(keys[0], "sandbox");
         let begun = world.store.erase_customer(by(&world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
         finish(&world, &begun).await;
         let user = UserId::anonymous(world.app.id, "amazon", STORE_ID).to_string();
@@ -52,7 +52,7 @@ story! {
         let about = |to: domain::DestinationId| informed.iter().filter(|one| **one == (to.to_string(), user.clone())).count();
         assert_eq!((about(all), about(production), about(elsewhere)), (2, 1, 1), "{informed:?}");
         assert_eq!(informed.len(), 4);
-        world.raw().run(&format!("UPDATE purchases SET environment = 'production' WHERE collapse_key = '{}'", keys[0]));
+        world.set_environment(keys[0], "production");
         assert_eq!(world.broken(1000).await, []);
     }
 }
@@ -110,12 +110,12 @@ story! {
         world.claim_verified(here, "r1", "shared");
         let anna = log_in(&world.store, here, OWN_ID).await.user_id;
         assert_eq!((world.owner_of(key).await, otto), (anna, UserId::anonymous(world.app.id, "amazon", "shared")));
-        let revision = world.raw().number(&format!("SELECT revision AS value FROM users WHERE id = '{otto}'"));
+        let revision = world.revision_of(otto);
         let events = format!("SELECT COUNT(*) AS value FROM events WHERE user_id = '{otto}'");
         let events_before = world.raw().number(&events);
         let begun = world.store.erase_customer(by_own_id(&world)).await.unwrap();
         finish(&world, &begun).await;
-        assert_eq!(world.raw().number(&format!("SELECT revision AS value FROM users WHERE id = '{otto}'")), revision);
+        assert_eq!(world.revision_of(otto), revision);
         assert_eq!(world.raw().number(&events), events_before, "his events stay his");
         let devices = world.raw().texts(&format!("SELECT user_id AS value FROM devices WHERE id = '{}'", there.device));
         assert_eq!(devices, [otto.to_string()], "and his devices");

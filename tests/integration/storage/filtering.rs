@@ -111,9 +111,7 @@ story! {
         assert_eq!(entitlements(&serde_json::from_str::<Value>(&profile.body).unwrap()), ["gold"]);
         assert!(profile.event_type == PROFILE_UPDATED && !profile.body.contains("on-x"), "{}", profile.body);
         world.finish(&profile, Verdict::Delivered).await;
-        assert_eq!(world.raw().number(&format!(
-            "SELECT COUNT(*) AS value FROM deliveries WHERE destination_id = '{stored}' AND collapse_key = '{a}'"
-        )), 0, "nothing is pending in the lane of a purchase outside the filter");
+        assert_eq!(world.count(&format!("deliveries WHERE destination_id = '{stored}' AND collapse_key = '{a}'")), 0, "nothing is pending in the lane of a purchase outside the filter");
         assert_eq!(world.broken(1000).await, []);
     }
 }

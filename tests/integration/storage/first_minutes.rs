@@ -188,7 +188,7 @@ story! {
         assert_eq!(world.claim_rows(), ["r1 thief pending - purchased 0.01"]);
         let data = world.newest_data(life.key);
         assert_eq!((&data["devices_with_access"], &data["purchase_price"]), (&json!([]), &Value::Null));
-        assert_eq!(world.raw().texts("SELECT COALESCE(user_id, '-') AS value FROM devices"), ["-"]);
+        assert_eq!(world.users_of_devices(), ["-"]);
         life.pass(1).await;
         assert_eq!(world.claim_rows(), ["r1 thief refused wrong_customer purchased 0.01"]);
     }
@@ -253,9 +253,9 @@ story! {
         let data = world.newest_data(life.key);
         assert_eq!(data["last_seen_external_id"], json!(life.external_id()));
         assert_eq!(data["devices_with_access"][0]["id"], json!(uuid(1)));
-        assert_eq!(world.raw().texts("SELECT user_id AS value FROM purchases"), [anna.to_string()]);
+        assert_eq!(world.owners(), [anna.to_string()]);
         assert_eq!(life.updates().iter().map(|one| one["coalesced"].as_i64().unwrap()).sum::<i64>(), 2);
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM notifications WHERE outcome IS NULL"), 0);
+        assert_eq!(world.open_notifications(), 0);
         assert_eq!(world.broken(1000).await, []);
     }
 }
@@ -268,7 +268,7 @@ story! {
             world.device_claims(number, "a", priced(&life.receipt, &life.customer, "8.99")).await;
         }
         world.verified_by(life.key, &life.shown).await;
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM claims WHERE status = 'verified'"), 20);
+        assert_eq!(world.claims_in("verified"), 20);
         let page = world.store.due_claims(world.platform.id, "", 50).await.unwrap().unwrap();
         assert_eq!(page.due.len(), 10);
         assert_eq!(world.newest_data(life.key)["devices_with_access"][0]["id"], json!(uuid(1)), "the first one in front");

@@ -69,8 +69,8 @@ story! {
             assert!(!disk.is_full());
             first = refused + 1;
         }
-        let stored = world.raw().number("SELECT COUNT(*) AS value FROM notifications");
+        let stored = world.count("notifications");
         assert_eq!(stored, first, "what was answered is stored, each once");
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM probes"), 0);
+        assert_eq!(world.count("probes"), 0);
     }
 }

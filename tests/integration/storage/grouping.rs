@@ -36,18 +36,6 @@ fn locked(world: &World, receipt: &str) -> Raw {
     raw
 }
 
-/// Waits until at least so many sessions wait for a lock: two records of a process may be one group or two.
-async fn wait_for_waiting(world: &World, count: i64) {
-    wait::until(SOON, "sessions that wait for a lock", async || {
-        let waiting = world.raw().number(
-            "SELECT COUNT(*) AS value FROM pg_stat_activity
-             WHERE datname = current_database() AND wait_event_type = 'Lock'",
-        );
-        if waiting >= count { Ok(()) } else { Err(waiting.to_string()) }
-    })
-    .await;
-}
-
 /// Locks a user in another session, until the next statement of that session.
 fn locked_user(world: &World, user: UserId) -> Raw {
     let mut raw = world.raw();
@@ -121,7 +109,7 @@ story! {
         let (mut held_high, mut held_low) = (locked_user(&world, high), locked_user(&world, low));
         let mut first = pin!(join_all(first));
         assert!(poll!(first.as_mut()).is_pending());
-        wait_for_waiting(&world, 1).await;
+        world.wait_for_locks(1).await;
         let mut second = pin!(join_all(second));
         assert!(poll!(second.as_mut()).is_pending());
         held_high.run("COMMIT");
@@ -152,7 +140,7 @@ story! {
         let mut held = locked(&world, "stuck");
         let mut stuck = pin!(world.store.record(stuck));
         assert!(poll!(stuck.as_mut()).is_pending());
-        wait_for_waiting(&world, 1).await;
+        world.wait_for_locks(1).await;
         let began = Instant::now();
         let (refused, _) = tokio::join!(stuck, join_all(after_it));
         assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
@@ -176,13 +164,13 @@ story! {
         let (mut first, mut second) = (locked(&world, "first"), locked(&world, "second"));
         let mut busy = pin!(world.store.release(world.key("first")));
         assert!(poll!(busy.as_mut()).is_pending());
-        wait_for_waiting(&world, 1).await;
+        world.wait_for_locks(1).await;
         let mut alarm = pin!(world.store.alarm(None, "kind", "detail"));
         let mut released = pin!(world.store.release(world.key("second")));
         assert!(poll!(alarm.as_mut()).is_pending() && poll!(released.as_mut()).is_pending());
         first.run("COMMIT");
         busy.await.unwrap();
-        wait_for_waiting(&world, 1).await;
+        world.wait_for_locks(1).await;
         let raised = tokio::time::timeout(SOON, other.alarm(None, "kind", "detail")).await;
         raised.expect("it is raised while the group of the other process waits").unwrap();
         second.run("COMMIT");

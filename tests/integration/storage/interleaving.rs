@@ -9,7 +9,8 @@ use domain::time::duration;
 use domain::{CollapseKey, DeliveryId, DestinationId, TransitionKind};
 use std::collections::HashMap;
 use std::sync::Mutex;
-use storage::{DeliveryFilter, EndpointSignal, Lease, LeaseResult, Mode, Page, Store, Verdict};
+use storage::{Lease, LeaseResult, DeliveryFilter, EndpointSignal, Mode, Page, Store, Verdict};
+use system_tests::rows;
 
 const SEEDS: u64 = 6;
 const STEPS: usize = 60;
@@ -164,13 +165,6 @@ impl Lane {
     }
 }
 
-/// A record of another process that commits after a lease saw its lane empty and before it read the newest number.
-const RECORDED_MEANWHILE: &str = "
-    INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts,
-        next_due_at, created_at)
-    SELECT '00000000' || SUBSTR(id, 9), destination_id, event_id, n + 1, event_type, collapse_key, revision, 'pending', 0, 1, 1
-    FROM deliveries";
-
 story! {
     async fn what_is_recorded_while_a_lane_is_closed_is_leased(world: World) {
         let to = world.destination("hook").await.id;
@@ -180,10 +174,12 @@ story! {
         let point = format!("lease.seen_empty/{}", world.key("r1"));
         // On SQLite a writer excludes all others.
         if world.is_postgres() {
+            // A record of another process that commits after the claim saw its lane empty and before it reads the newest number.
             let other = Mutex::new(Some(world.raw()));
             let record = move || {
                 if let Some(mut other) = other.lock().unwrap().take() {
-                    other.run(RECORDED_MEANWHILE);
+                    let copy = rows::copies("'00000000' || SUBSTR(d.id, 9)", "d.n + 1").text("status", "pending");
+                    other.run(&copy.sql("next_due_at", 1));
                 }
             };
             fail::cfg_callback(&point, record).unwrap();

@@ -118,9 +118,7 @@ story! {
         let hook = limited(&world, |_| {}).await;
         let receipts = purchases(&world, 1).await;
         if world.is_postgres() {
-            let (mut other, number) = (world.raw(), hook.uuid().as_u64_pair());
-            let number = (number.0 ^ number.1).cast_signed();
-            other.run(&format!("SELECT pg_advisory_lock_shared({number})"));
+            let other = world.share_lock(hook.uuid());
             let leased = tokio::time::timeout(SOON, world.lease(world.key(&receipts[0]), hook, "a")).await;
             assert!(matches!(leased, Ok(LeaseResult::Send(_))), "leases share it: {leased:?}");
             world.pass(LEASE_MS + 1);
@@ -131,7 +129,7 @@ story! {
             let (store, late) = (world.store.clone(), lease(world.key(&receipts[0]), hook, "b"));
             let leasing = tokio::spawn(async move { store.lease(late).await.unwrap() });
             world.wait_for_locks(2).await;
-            other.run(&format!("SELECT pg_advisory_unlock_shared({number})"));
+            drop(other);
             changing.await.unwrap();
             let leased = leasing.await.unwrap();
             assert!(matches!(leased, LeaseResult::Idle(Idle::Closed { .. })), "it sees the change: {leased:?}");
@@ -143,15 +141,12 @@ story! {
     async fn a_refusal_in_a_lease_waits_for_no_other_claim(world: World) {
         let hook = limited(&world, |_| {}).await;
         let receipts = purchases(&world, 1).await;
-        let (mut other, number) = (world.raw(), hook.uuid().as_u64_pair());
-        if world.is_postgres() {
-            other.run(&format!("SELECT pg_advisory_lock_shared({})", (number.0 ^ number.1).cast_signed()));
-        }
+        let _other = world.is_postgres().then(|| world.share_lock(hook.uuid()));
         let mut refusing = lease(world.key(&receipts[0]), hook, "a");
         refusing.render = Arc::new(|_, _| Rendered::Refuse { why: "no address".to_owned() });
         let leased = world.store.lease(refusing).await.unwrap();
         assert!(!matches!(leased, LeaseResult::Send(_)), "{leased:?}");
-        let events = world.raw().number("SELECT COUNT(*) AS value FROM events WHERE event_type = 'destination.exhausted'");
+        let events = world.count("events WHERE event_type = 'destination.exhausted'");
         assert_eq!(events, 1);
     }
 }

@@ -5,6 +5,7 @@ use super::world::{World, story};
 use domain::{AppId, EventId, Outcome, Timestamp, UserId};
 use std::collections::BTreeSet;
 use storage::{EventFilter, NotificationFilter, OutcomeFilter, Page, PurchaseFilter, Store};
+use system_tests::rows;
 
 const TYPES: [&str; 3] = ["purchase.updated", "user.subscription.renewed", "user.subscription.expired"];
 
@@ -37,11 +38,9 @@ async fn insert(world: &World) -> Vec<Row> {
         rows.push(Row { id: event, app, is_on_platform, user, event_type, environment, at: number * 1_000_000 });
         let environment = environment.as_str();
         let key = uuid::Uuid::try_parse(&key).unwrap_or(uuid::Uuid::from_u128(5));
-        world.raw().run(&format!(
-            "INSERT INTO events (id, collapse_key, app_id, user_id, event_type, revision, environment, body, created_at)
-             VALUES ('{event}', '{key}', '{app}', '{user}', '{event_type}', {number}, '{environment}', '{{}}', {})",
-            number * 1_000_000
-        ));
+        let row = rows::events().text("id", event).text("collapse_key", key).text("app_id", app).text("user_id", user);
+        let row = row.text("event_type", event_type).sql("revision", number).text("environment", environment);
+        world.raw().run(&row.sql("created_at", number * 1_000_000));
     }
     rows
 }
@@ -106,17 +105,12 @@ story! {
     async fn a_page_walks_a_bounded_number_of_rows(world: World) {
         let app = world.app.id;
         let insert = |from: i64, to: i64, what: &str| {
-            world.raw().run(&format!(
-                "INSERT INTO events (id, collapse_key, app_id, event_type, revision, environment, body, created_at)
-                 WITH RECURSIVE numbers(i) AS (SELECT {from} UNION ALL SELECT i + 1 FROM numbers WHERE i < {to})
-                 SELECT 'e' || i, 'k' || i, '{app}', '{what}', i, 'production', '{{}}', i FROM numbers"
-            ));
+            let events = rows::events().numbered(from, to).sql("id", "'e' || i").sql("collapse_key", "'k' || i");
+            let events = events.text("app_id", app).text("event_type", what).sql("revision", "i");
+            world.raw().run(&events.sql("created_at", "i"));
         };
-        world.raw().run(&format!(
-            "INSERT INTO events (id, collapse_key, app_id, event_type, revision, environment, body, created_at)
-             VALUES ('{}', '{}', '{app}', 'purchase.updated', 1, 'production', '{{}}', 1)",
-            uuid::Uuid::from_u128(1), uuid::Uuid::from_u128(2)
-        ));
+        let [event, key] = [1, 2].map(uuid::Uuid::from_u128);
+        world.raw().run(&rows::events().text("id", event).text("collapse_key", key).text("app_id", app));
         insert(2, 50_000, "user.subscription.renewed");
         let rare = EventFilter {
             app_id: Some(app),
@@ -207,11 +201,9 @@ story! {
         for (number, (key, tried)) in [(keys[2], "7"), (keys[3], "NULL")].into_iter().enumerate() {
             world.seed_event(key, 1);
             let event = EventId::of(key, 1, 1, "purchase.updated", 0);
-            world.raw().run(&format!(
-                "INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts,
-                     next_due_at, tried_at, created_at)
-                 VALUES ('d{number}', '{destination}', '{event}', 0, 'purchase.updated', '{key}', 1, 'pending', 1, 1, {tried}, 1)"
-            ));
+            let delivery = rows::deliveries().text("id", format!("d{number}")).text("destination_id", destination);
+            let delivery = delivery.text("event_id", event).text("collapse_key", key).sql("attempts", 1);
+            world.raw().run(&delivery.sql("tried_at", tried));
         }
         let list = async |filter: PurchaseFilter| {
             let found = world.store.purchases(filter, Page::default()).await.unwrap().items;

@@ -111,8 +111,7 @@ story! {
         let expected = events(&[("old", "purchased"), ("new", "renewed"), ("new", "sku_change")]);
         assert_eq!(announced(&world), expected);
         assert_eq!(links(&world), [link(world.key("old"), world.key("new"))]);
-        let bodies = world.raw().texts("SELECT body AS value FROM events WHERE event_type LIKE '%.sku_change'");
-        let body: serde_json::Value = serde_json::from_str(&bodies[0]).unwrap();
+        let body = world.bodies_like("%.sku_change").remove(0);
         assert_eq!(body["previous_sku_ref_id"], "gold", "{body}");
         let old = world.load(world.key("old")).await;
         assert!(old.is_replaced && old.due, "it is rechecked, so that it no longer waits for a successor");

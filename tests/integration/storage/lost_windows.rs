@@ -73,19 +73,14 @@ impl World {
     /// Inserts purchases whose windows ended a minute ago.
     async fn seed_lost(&self, count: usize) {
         let now = self.store.now().await.unwrap();
-        let (platform, app, accepted) =
-            (self.platform.id, self.app.id, now.plus_millis(-WINDOW_MS - MINUTE_MS).micros());
+        let (platform, accepted) = (self.platform.id, now.plus_millis(-WINDOW_MS - MINUTE_MS).micros());
         let numbers = format!(
             "WITH RECURSIVE numbers(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM numbers WHERE i < {})",
             count - 1
         );
-        let key = "'00000000-0000-0000-0003-' || SUBSTR('' || (100000000000 + i), 1, 12)";
-        self.raw().run(&format!(
-            "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, digest, state, purchase,
-                 verify_attempts, settling, fingerprint, created_at, updated_at)
-             {numbers}
-             SELECT {key}, '{platform}', '{app}', 'lost' || i, 1, '', 'active', '{{}}', 0, 1, '', 1, 1 FROM numbers"
-        ));
+        let key = "'00000000-0000-0000-0003-' || (100000000000 + i)";
+        let purchases = self.purchases().numbered(0, count - 1).sql("receipt_id", "'lost' || i");
+        self.raw().run(&purchases.sql("collapse_key", key));
         self.raw().run(&format!(
             "INSERT INTO notifications (platform_id, message_id, receipt_id, collapse_key, store_type, body, accepted_at,
                  due_at)

@@ -4,6 +4,7 @@ use super::sending::RETRY;
 use super::world::{World, story};
 use domain::DestinationId;
 use storage::Verdict;
+use system_tests::rows;
 
 /// The state of a destination, the number of pending deliveries, and the age of the oldest in minutes.
 async fn figures(world: &World, id: DestinationId) -> Option<(String, i64, i64)> {
@@ -35,14 +36,7 @@ story! {
     async fn a_scrape_counts_ten_thousand_pending_deliveries(world: World) {
         let hook = world.destination("hook").await.id;
         world.revise("r1", 1).await;
-        world.raw().run(
-            "INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status,
-                 attempts, next_due_at, created_at)
-             WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < 10100)
-             SELECT 'd' || i, destination_id, event_id, i, event_type, collapse_key, revision, status, 0, next_due_at,
-                 created_at
-             FROM deliveries, numbers",
-        );
+        world.raw().run(&rows::copies("'d' || i", "i").numbered(1, 10_100).of_each("deliveries d, numbers"));
         assert_eq!(figures(&world, hook).await, Some(("healthy".to_owned(), 10_000, 0)), "at least so many");
         assert_eq!(world.store.destination_health(hook).await.unwrap().health.pending, 10_000);
     }

@@ -14,6 +14,7 @@ mod catalogue;
 mod checking;
 mod claims;
 mod claims_waiting;
+mod columns;
 mod connecting;
 mod counting;
 mod customer_states;

@@ -47,10 +47,7 @@ impl Stall {
     /// Waits until this many transactions wait for a lock.
     pub async fn wait_stalled(&self, world: &World, count: i64) {
         wait::until(SOON, &format!("{count} stalled transactions"), async || {
-            let stalled = world.raw().number(
-                "SELECT COUNT(*) AS value FROM pg_stat_activity
-                 WHERE datname = current_database() AND wait_event_type = 'Lock'",
-            );
+            let stalled = world.waiting_sessions();
             if stalled == count { Ok(()) } else { Err(stalled.to_string()) }
         })
         .await;

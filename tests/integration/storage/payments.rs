@@ -59,7 +59,7 @@ impl World {
     /// Accepts a notification of a receipt and settles it with this snapshot and these transitions, each in its term.
     pub async fn show(&self, receipt: &str, shown: Snapshot, happened: &[(TransitionKind, u64)]) -> i64 {
         let key = self.key(receipt);
-        let number = self.raw().number("SELECT COUNT(*) AS value FROM notifications") + 1;
+        let number = self.count("notifications") + 1;
         self.notify(&format!("m{number}"), receipt, number * 1000).await;
         self.settle_shown(key, shown, happened).await
     }
@@ -166,9 +166,7 @@ story! {
         let expected_events = ["user.subscription.purchased 9.99", "revenue.adjusted -9.99"];
         assert_eq!(world.sum_up("r1", analytics.id).await, expected_events);
         assert_eq!(world.sum_up("r1", created_later.id).await, [""; 0], "the destination never received the payment");
-        let queued_of = |id: DestinationId| world.raw().number(&format!(
-            "SELECT COUNT(*) AS value FROM deliveries WHERE destination_id = '{id}' AND event_type = '{REVENUE_ADJUSTED}'"
-        ));
+        let queued_of = |id: DestinationId| world.count(&format!("deliveries WHERE destination_id = '{id}' AND event_type = '{REVENUE_ADJUSTED}'"));
         assert_eq!((queued_of(analytics.id), queued_of(later.id), queued_of(created_later.id)), (1, 0, 0));
         // The store shows the purchase as valid again: the payment is restored once.
         world.show("r1", monthly(), &[(TransitionKind::Resumed, 1)]).await;
@@ -253,7 +251,7 @@ story! {
             NewSale { receipt_id: "r2".to_owned(), ..sale("t2", SaleKind::Charge, "2027-01-10T13:00:00Z", "7.00") },
         ];
         let dry = world.store.import_sales(world.app.id, lines(), Run::Dry).await.unwrap();
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM sales"), 0);
+        assert_eq!(world.count("sales"), 0);
         let real = world.store.import_sales(world.app.id, lines(), Run::Real).await.unwrap();
         assert_eq!(dry, real);
         assert_eq!((real.new, real.known, real.changed, real.matched, real.purchases), (3, 0, 0, 1, 1));
@@ -336,8 +334,8 @@ story! {
         assert_eq!(import().await, 1);
         world.settle_again("r1").await;
         assert_eq!(import().await, 0);
-        world.raw().run("UPDATE purchases SET next_wake_at = NULL");
-        let due = || world.raw().number("SELECT COUNT(*) AS value FROM purchases WHERE next_wake_at IS NOT NULL");
+        world.sleep();
+        let due = || world.woken();
         let rate = |day: &str, usd: &str| storage::Rate {
             day: day.to_owned(), currency: "EUR".to_owned(), usd: usd.to_owned(),
         };
@@ -347,7 +345,7 @@ story! {
         assert_eq!(due(), 1);
         world.settle_again("r1").await;
         assert_eq!(world.ledger("r1"), ["1 initial 9.99 catalogue", "1 correction 2.01 report"]);
-        world.raw().run("UPDATE purchases SET next_wake_at = NULL");
+        world.sleep();
         world.store.put_rates(world.app.id, vec![rate("2027-01-10", "1.5")]).await.unwrap();
         assert_eq!(due(), 0, "an unchanged rate rechecks nothing");
     }
@@ -409,10 +407,10 @@ story! {
         let explained = [(Some("initial".to_owned()), Differs::Failed), (Some("refund".to_owned()), Differs::Skipped)];
         assert_eq!(world.differing().await, explained);
         // Only one of the two is delivered, so the sum of what was sent differs.
-        world.raw().run("UPDATE deliveries SET status = 'delivered' WHERE event_type = 'user.subscription.purchased'");
+        world.set_status_of("user.subscription.purchased", "delivered");
         let differing = world.differing().await;
         assert!(differing.contains(&(Some("refund".to_owned()), Differs::Unequal)), "{differing:?}");
-        world.raw().run("UPDATE deliveries SET status = 'failed' WHERE event_type = 'user.subscription.purchased'");
+        world.set_status_of("user.subscription.purchased", "failed");
         let (failed, all) = (domain::RedeliverySelector::Failed.to(None), Page::default());
         let again = world.store.redeliver_all(failed, all, Run::Real).await.unwrap();
         assert_eq!((again.checked, again.requeued.pending), (1, 1));

@@ -10,6 +10,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use storage::{Author, CustomerKey, CustomerMove, Error, LoggedIn, Login, Owner, Store, Transfer, TransferCause};
 use system_tests::random::Random;
+use system_tests::rows;
 use uuid::Uuid;
 
 pub const PURCHASED: &[TransitionKind] = &[TransitionKind::Purchased];
@@ -55,13 +56,8 @@ impl World {
     /// Stores a verified claim of a device, whose owner it joins as it would.
     pub fn claim_verified(&self, place: DevicePlace, receipt: &str, app_user_id: &str) {
         let DevicePlace { platform, device } = place;
-        self.raw().run(&format!(
-            "INSERT INTO claims (platform_id, device_id, collapse_key, receipt_id, app_user_id, status, kind, occurred_at,
-                 attempts, due_at, created_at, verified_at)
-                 VALUES ('{platform}', '{device}', '{key}', '{receipt}', '{app_user_id}', 'verified', 'purchased', 1, 0, 1,
-                 1, 1)",
-            key = self.key(receipt)
-        ));
+        let claim = rows::claims(platform, device).text("collapse_key", self.key(receipt)).text("receipt_id", receipt);
+        self.raw().run(&claim.text("app_user_id", app_user_id).sql("verified_at", 1));
     }
 
     /// A purchase of a customer that gives access, in its first revision.
@@ -218,7 +214,7 @@ story! {
     async fn a_logout_of_an_unknown_device_stores_nothing(world: World) {
         let here = place(&world, 1);
         assert_eq!(world.store.logout(here, device(here), secret(here.device)).await.unwrap(), UserId::of_device(here, 0));
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM devices"), 0);
+        assert_eq!(world.count("devices"), 0);
     }
 }
 

@@ -147,26 +147,16 @@ story! {
         let announced = world.store.purchase(new).await.unwrap().data;
         let (before, now) = (&announced["data"]["previous_sku_ref_id"], &announced["data"]["product_ref_id"]);
         assert_eq!((before, now), (&"silver".into(), &"term".into()), "{announced}");
-        let bodies = world.raw().texts("SELECT body AS value FROM events WHERE event_type LIKE 'user.%' ORDER BY seq");
-        let skus = bodies.iter().map(|body| {
-            serde_json::from_str::<serde_json::Value>(body).unwrap()["previous_sku_ref_id"].clone()
-        });
+        let skus = world.bodies_like("user.%").into_iter().map(|body| body["previous_sku_ref_id"].clone());
         assert_eq!(skus.collect::<Vec<_>>(), [serde_json::Value::Null, "silver".into()]);
     }
 }
 
 /// Adds two SKUs with the same entitlement and one with another entitlement to the catalogue.
 fn list(world: &World) {
-    let app = world.app.id;
-    world.raw().run(&format!(
-        "INSERT INTO entitlements (app_id, ref_id, id, name)
-             VALUES ('{app}', 'premium', '6f9619ff-8b86-4011-b42d-00c04fc964ff', 'Premium'),
-             ('{app}', 'radio', '6f9619ff-8b86-4011-b42d-00c04fc964fe', 'Radio');
-         INSERT INTO products (app_id, sku, prices) VALUES ('{app}', 'gold', '[]'), ('{app}', 'silver', '[]'),
-             ('{app}', 'radio', '[]');
-         INSERT INTO product_entitlements (app_id, sku, position, ref_id) VALUES ('{app}', 'gold', 0, 'premium'),
-             ('{app}', 'silver', 0, 'premium'), ('{app}', 'radio', 0, 'radio')"
-    ));
+    for (sku, entitlement) in [("gold", "premium"), ("silver", "premium"), ("radio", "radio")] {
+        world.list_product(sku, &serde_json::json!([]), &[entitlement]);
+    }
 }
 
 /// Settles the beginning of one customer's subscription to a SKU on a day, reported by this type of notification.

@@ -25,9 +25,7 @@ impl World {
 
     /// The number of `profile.updated` that were ever queued for a destination.
     pub fn profiles(&self, to: DestinationId) -> i64 {
-        self.raw().number(&format!(
-            "SELECT COUNT(*) AS value FROM deliveries WHERE destination_id = '{to}' AND event_type = '{PROFILE_UPDATED}'"
-        ))
+        self.count(&format!("deliveries WHERE destination_id = '{to}' AND event_type = '{PROFILE_UPDATED}'"))
     }
 
     /// Settles a purchase again without a new notification, as after a change of settings.
@@ -173,7 +171,7 @@ story! {
         let sent = world.drain(world.key("r1"), to).await;
         let shown: Vec<_> = sent.iter().map(|(_, body)| entitlements(body)).collect();
         assert_eq!(shown, [["gold"]]);
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM deliveries WHERE status = 'superseded'"), 2);
+        assert_eq!(world.deliveries_in("superseded"), 2);
         assert_eq!(world.broken(1000).await, []);
     }
 }

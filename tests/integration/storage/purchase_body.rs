@@ -2,7 +2,7 @@
 
 use super::world::{BEGINNING, Report, World, happened, record, reported, story};
 use domain::{NotificationKind, Timestamp, Transition, TransitionKind};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 async fn data(world: &World, receipt: &str) -> Value {
     world.store.purchase(world.key(receipt)).await.unwrap().data["data"].clone()
@@ -21,7 +21,7 @@ story! {
     async fn an_unchanged_record_of_a_purchase_is_announced_once(world: World) {
         world.revise("r1", 1).await;
         assert_eq!(world.done(again(&world, "r1").await).await, 1);
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM events"), 1);
+        assert_eq!(world.count("events"), 1);
         let what_happened = happened(again(&world, "r1").await, &[TransitionKind::Renewed]);
         assert_eq!(world.done(what_happened).await, 2, "a transition makes a revision although the record is the same");
         let digests = "SELECT COUNT(*) AS value FROM purchases WHERE LENGTH(digest) = 64";
@@ -34,24 +34,14 @@ story! {
         world.revise("r1", 1).await;
         assert_eq!(data(&world, "r1").await["entitlements"], Value::Array(Vec::new()),
             "the product is not in the catalogue");
-        let (app, id) = (world.app.id, world.platform.id);
-        world.raw().run(&format!(
-            "INSERT INTO entitlements (app_id, ref_id, id, name) VALUES ('{app}', 'gold', '{id}', 'Gold'),
-                 ('{app}', 'blue', '{id}', 'Blue');
-             INSERT INTO products (app_id, sku, prices) VALUES ('{app}', 'parent', '[]');
-             INSERT INTO product_entitlements (app_id, sku, position, ref_id) VALUES ('{app}', 'parent', 1, 'gold'),
-                 ('{app}', 'parent', 2, 'blue')"
-        ));
+        world.list_product("parent", &json!([]), &["gold", "blue"]);
         assert_eq!(world.done(again(&world, "r1").await).await, 2, "it has changed");
         let names = |data: &Value| -> Vec<String> {
             let listed = data["entitlements"].as_array().unwrap().iter();
             listed.map(|one| one["entitlement_ref_id"].as_str().unwrap().to_owned()).collect()
         };
         assert_eq!(names(&data(&world, "r1").await), ["gold", "blue"], "in the order of the catalogue");
-        world.raw().run(&format!(
-            "INSERT INTO products (app_id, sku, prices) VALUES ('{app}', 'term', '[]');
-             INSERT INTO product_entitlements (app_id, sku, position, ref_id) VALUES ('{app}', 'term', 1, 'blue')"
-        ));
+        world.list_product("term", &json!([]), &["blue"]);
         assert_eq!(world.done(again(&world, "r1").await).await, 3);
         assert_eq!(names(&data(&world, "r1").await), ["blue"], "the SKU's own product precedes its parent's");
         assert_eq!(world.done(again(&world, "r1").await).await, 3);
@@ -74,7 +64,7 @@ story! {
     async fn a_new_name_is_announced_with_the_next_settling(world: World) {
         world.revise("r1", 1).await;
         assert_eq!(data(&world, "r1").await["last_seen_external_id"], Value::Null);
-        world.raw().run("UPDATE users SET external_id = 'ext-1'");
+        world.name_users(Some("ext-1"));
         assert_eq!(world.done(again(&world, "r1").await).await, 2);
         assert_eq!(data(&world, "r1").await["last_seen_external_id"], "ext-1");
     }
@@ -84,13 +74,12 @@ story! {
     async fn the_price_at_the_time_of_purchase_is_announced(world: World) {
         let began = Timestamp::from_micros(BEGINNING);
         let (before, after) = (began.plus_millis(-86_400_000), began.plus_millis(86_400_000));
-        world.raw().run(&format!(
-            "INSERT INTO products (app_id, sku, prices) VALUES ('{}', 'term', '[
-                 {{\"currency\": \"USD\", \"price\": \"3.99\"}},
-                 {{\"currency\": \"USD\", \"price\": \"4.99\", \"since\": \"{before}\"}},
-                 {{\"currency\": \"USD\", \"price\": \"5.99\", \"since\": \"{after}\"}}]')",
-            world.app.id
-        ));
+        let prices = json!([
+            { "currency": "USD", "price": "3.99" },
+            { "currency": "USD", "price": "4.99", "since": before },
+            { "currency": "USD", "price": "5.99", "since": after },
+        ]);
+        world.list_product("term", &prices, &[]);
         let bought = [(before.plus_millis(-1), "3.99"), (before, "4.99"), (began, "4.99"), (after, "5.99")];
         for (number, (bought_at, price)) in bought.into_iter().enumerate() {
             let (message, receipt) = (format!("m{number}"), format!("r{number}"));
@@ -116,8 +105,7 @@ story! {
             transition(TransitionKind::Cancelled, None),
         ];
         world.done(next).await;
-        let bodies = world.raw().texts("SELECT body AS value FROM events ORDER BY seq");
-        let bodies: Vec<Value> = bodies.iter().map(|body| serde_json::from_str(body).unwrap()).collect();
+        let bodies = world.bodies_like("%");
         let when: Vec<&Value> = bodies[..3].iter().map(|body| &body["occurred_at"]).collect();
         let (first, newest) = ("1970-01-01T00:00:01.000000Z".into(), "1970-01-01T00:00:03.000000Z".into());
         assert_eq!(when, [&first, &newest, &Value::Null]);

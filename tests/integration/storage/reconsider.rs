@@ -15,15 +15,10 @@ const ALL: i64 = 10_000;
 
 /// Inserts many purchases, half of `month` and half of `year`, with keys that precede those of all others.
 fn crowd(world: &World) {
-    world.raw().run(&format!(
-        "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, digest, state, purchase,
-             verify_attempts, settling, fingerprint, created_at, updated_at, term_sku, product_id,
-             unverified_since)
-             WITH RECURSIVE counted (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < {MANY})
-             SELECT '00000000-0000-5000-8000-' || (100000000000 + n), '{}', '{}', 'c' || n, 1, '', 'active', '{{}}',
-             3, 1, '', 1, 1, CASE WHEN n % 2 = 0 THEN 'month' ELSE 'year' END, 'plan', 1 FROM counted",
-        world.platform.id, world.app.id
-    ));
+    let many = world.purchases().numbered(1, MANY).sql("receipt_id", "'c' || i").text("product_id", "plan");
+    let many = many.sql("collapse_key", "'00000000-0000-5000-8000-' || (100000000000 + i)").sql("verify_attempts", 3);
+    let many = many.sql("term_sku", "CASE WHEN i % 2 = 0 THEN 'month' ELSE 'year' END").sql("unverified_since", 1);
+    world.raw().run(&many);
 }
 
 /// Inserts a crowd, and settles one purchase, whose key comes last.
@@ -39,7 +34,7 @@ fn noted(world: &World) -> Vec<String> {
 }
 
 fn count(world: &World, which: &str) -> i64 {
-    world.raw().number(&format!("SELECT COUNT(*) AS value FROM purchases WHERE {which}"))
+    world.count(&format!("purchases WHERE {which}"))
 }
 
 story! {
@@ -124,7 +119,7 @@ story! {
         assert_eq!(world.woken(), BATCH + BATCH / 2, "an unfinished recheck starts again");
         world.store.continue_rechecks(ALL).await.unwrap();
         assert_eq!((world.woken(), noted(&world).len()), (MANY, 0));
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM recheck_skus"), 0);
+        assert_eq!(world.count("recheck_skus"), 0);
         world.sleep();
         world.seed(&Seed { receipt: "r1", term_sku: Some("rare"), product: Some("dear"), ..Seed::default() });
         for sku in ["rare", "dear"] {
@@ -141,7 +136,7 @@ story! {
     async fn purchases_closed_since_the_first_refusal_are_retried(world: World) {
         crowd(&world);
         world.raw().run("UPDATE purchases SET state = 'expired', updated_at = 5");
-        world.raw().run("UPDATE platforms SET secret_refused_at = 5");
+        world.refuse_secret(5);
         world.set_secret(Some("one")).await;
         world.set_secret(Some("two")).await;
         world.store.continue_rechecks(ALL).await.unwrap();

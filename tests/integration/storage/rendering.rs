@@ -42,7 +42,7 @@ story! {
         let waiting = |kind: &str| (kind.to_owned(), DeliveryStatus::Waiting);
         let both = [waiting("user.subscription.purchased"), waiting("purchase.updated")];
         assert_eq!(statuses(&world, hook.id).await, both);
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM attempts"), 0, "nothing was attempted");
+        assert_eq!(world.count("attempts"), 0, "nothing was attempted");
         world.pass(100_000);
         assert_eq!(world.store.lanes(lane.0).await.unwrap(), []);
         assert_eq!(world.store.late_destinations().await.unwrap().destinations, []);
@@ -91,7 +91,7 @@ story! {
                 world.store.name_customer(world.app.id, app_user(&customer), &named)
             );
             drop((leased.unwrap(), named.unwrap()));
-            assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM deliveries WHERE status = 'waiting'"), 0);
+            assert_eq!(world.deliveries_in("waiting"), 0);
         }
     }
 }
@@ -132,7 +132,7 @@ story! {
             closed.iter().map(|one| (one.status.as_str(), one.last_error.as_deref().unwrap(), one.attempts)).collect();
         assert_eq!(bodies, [("failed", "the id is too short", 0), ("skipped", "the wrong environment", 0)]);
         assert!(closed.iter().all(|delivery| delivery.finished_at.is_some()));
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM attempts"), 1);
+        assert_eq!(world.count("attempts"), 1);
         let skipped = DeliveryFilter { status: Some(DeliveryStatus::Skipped), ..Default::default() };
         assert_eq!(world.store.deliveries(skipped, Page::default()).await.unwrap().items.len(), 1);
         assert_eq!(world.store.health(hook.id).await.unwrap().health.failures, 0);

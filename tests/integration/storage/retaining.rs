@@ -17,12 +17,7 @@ async fn prune(world: &World, limit: i64) -> usize {
 
 /// The number of rows in each table of the ledger.
 fn rows(world: &World) -> Vec<i64> {
-    let count = |table: &str| world.raw().number(&format!("SELECT COUNT(*) AS value FROM {table}"));
-    ["notifications", "purchases", "events", "deliveries", "lanes"].map(count).to_vec()
-}
-
-fn number(world: &World, text: &str) -> i64 {
-    world.raw().number(&format!("SELECT COUNT(*) AS value FROM {text}"))
+    ["notifications", "purchases", "events", "deliveries", "lanes"].map(|table| world.count(table)).to_vec()
 }
 
 story! {
@@ -49,8 +44,8 @@ story! {
         assert!(newest.body["data"].is_object(), "the newest state of a purchase is whole");
         assert_eq!(oldest.body["attributes"]["coalesced"], 1);
         assert!(oldest.body["data"].is_null() && user.body.as_object().is_some_and(serde_json::Map::is_empty));
-        assert_eq!(number(&world, "attempts WHERE number > 0"), 0);
-        assert_eq!(number(&world, "events WHERE state_apart IS NOT NULL"), 1,
+        assert_eq!(world.count("attempts WHERE number > 0"), 0);
+        assert_eq!(world.count("events WHERE state_apart IS NOT NULL"), 1,
             "the state beside a body is pruned with it");
         let announced = world.store.explain_purchase(world.key("r1")).await.unwrap().events;
         let pruned: Vec<bool> = announced.iter().map(|one| one.event.pruned_at.is_some()).collect();
@@ -73,7 +68,7 @@ story! {
 
 /// The number of bodies and traces that are left in a table.
 fn left(world: &World, table: &str) -> i64 {
-    number(world, &format!("{table} WHERE (body IS NOT NULL AND body <> '{{}}') OR traceparent IS NOT NULL"))
+    world.count(&format!("{table} WHERE (body IS NOT NULL AND body <> '{{}}') OR traceparent IS NOT NULL"))
 }
 
 story! {
@@ -91,7 +86,7 @@ story! {
         assert_eq!(left(&world, "notifications"), 1, "what was refused");
         for verdict in [Verdict::Failed, Verdict::Delivered] {
             let sent = world.attempt(world.key("r1"), hook.id, "a").await;
-            assert_eq!(number(&world, "deliveries WHERE body IS NOT NULL"), 1, "frozen while it may be sent again");
+            assert_eq!(world.count("deliveries WHERE body IS NOT NULL"), 1, "frozen while it may be sent again");
             world.finish(&sent, verdict).await;
         }
         assert_eq!(left(&world, "deliveries"), 0, "delivered, failed and superseded");
@@ -103,7 +98,7 @@ story! {
         assert_eq!(world.broken(1000).await, []);
         world.age(NINETY_DAYS_MS + MINUTE_MS);
         prune(&world, 1000).await;
-        assert_eq!(number(&world, "notifications WHERE pruned_at IS NOT NULL"), 1, "what was refused");
+        assert_eq!(world.count("notifications WHERE pruned_at IS NOT NULL"), 1, "what was refused");
     }
 }
 
@@ -121,11 +116,11 @@ story! {
         world.send("r1", analytics.id, Verdict::Failed).await;
         world.age(NINETY_DAYS_MS + MINUTE_MS);
         prune(&world, 1000).await;
-        let of = |which: &str| number(&world, &format!("attempts a JOIN deliveries d ON d.id = a.delivery_id WHERE {which}"));
+        let of = |which: &str| world.count(&format!("attempts a JOIN deliveries d ON d.id = a.delivery_id WHERE {which}"));
         assert_eq!(of("a.class = 'success'"), 1, "the lane acknowledged the revision by it");
         assert_eq!(of(&format!("d.destination_id = '{}'", hook.id)), 1);
         assert_eq!(of(&format!("d.destination_id = '{}'", analytics.id)), 1, "it may have counted the event");
-        assert_eq!(number(&world, "attempts WHERE response IS NOT NULL OR headers IS NOT NULL"), 0);
+        assert_eq!(world.count("attempts WHERE response IS NOT NULL OR headers IS NOT NULL"), 0);
         assert_eq!(world.broken(1000).await, []);
     }
 }
@@ -143,10 +138,10 @@ story! {
         world.age(2 * NINETY_DAYS_MS);
         // The event that was delivered, the state that was superseded, and their deliveries.
         assert_eq!(prune(&world, 1000).await, 2 + 2);
-        assert_eq!(number(&world, "notifications WHERE outcome IS NULL AND pruned_at IS NULL"), 1);
-        assert_eq!(number(&world, "events WHERE pruned_at IS NOT NULL"), 2);
+        assert_eq!(world.count("notifications WHERE outcome IS NULL AND pruned_at IS NULL"), 1);
+        assert_eq!(world.count("events WHERE pruned_at IS NOT NULL"), 2);
         let pending = "deliveries WHERE status IN ('pending', 'waiting') AND pruned_at IS NOT NULL";
-        assert_eq!(number(&world, pending), 0);
+        assert_eq!(world.count(pending), 0);
         // A pending body is sent unchanged, and is pruned when its delivery is old.
         let state = world.attempt(world.key("r1"), hook.id, "b").await;
         assert_eq!((state.revision, state.body.contains("\"data\"")), (2, true));
@@ -169,14 +164,14 @@ story! {
         world.send("r1", hook.id, Verdict::Delivered).await;
         world.age(2 * NINETY_DAYS_MS);
         prune(&world, 1000).await;
-        assert_eq!(number(&world, "events WHERE pruned_at IS NOT NULL"), 0);
+        assert_eq!(world.count("events WHERE pruned_at IS NOT NULL"), 0);
         world.raw().run("UPDATE deliveries SET status = 'pending', last_error = NULL WHERE status = 'waiting'");
         let render_guid = rendering(|unsent| Rendered::Body(unsent.data["purchase_guid"].to_string()));
         let sent = must_send(&world.store, Lease { render: render_guid, ..lease(key, hook.id, "late") }).await;
         assert_eq!((sent.revision, sent.body.as_str()), (1, "\"r1\""));
         world.finish(&sent, Verdict::Delivered).await;
         prune(&world, 1000).await;
-        assert_eq!(number(&world, "events WHERE pruned_at IS NOT NULL"), 2, "the event, and the state of its revision");
+        assert_eq!(world.count("events WHERE pruned_at IS NOT NULL"), 2, "the event, and the state of its revision");
     }
 }
 

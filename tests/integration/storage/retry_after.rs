@@ -205,7 +205,7 @@ story! {
         world.revise("r1", 2).await;
         check_left_alone(&world, "r1", hook, HOUR_MS).await;
         world.revise("r2", 1).await;
-        world.raw().run("UPDATE health SET opened_at = 5");
+        world.open_breakers();
         assert!(matches!(world.lease(world.key("r1"), hook, "o").await, LeaseResult::Idle(Idle::Pending { .. })));
         let probe = world.attempt_as(Mode::Probe, world.key("r2"), hook, "p").await;
         world.finish(&probe, Verdict::Delivered).await;

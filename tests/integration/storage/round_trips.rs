@@ -114,9 +114,7 @@ async fn no_admin_call_and_no_record_stands_before_accept() {
     let store = world.store.clone();
     let recorded = tokio::spawn(async move { store.record(settling).await });
     let waiting = async || {
-        let waiting = "SELECT COUNT(*) AS value FROM pg_stat_activity
-            WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        let waiting = world.raw().number(waiting);
+        let waiting = world.waiting_sessions();
         if waiting == 2 { Ok(()) } else { Err(waiting.to_string()) }
     };
     wait::until(SOON, "an admin call and a record that wait", waiting).await;

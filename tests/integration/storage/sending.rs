@@ -12,6 +12,7 @@ use storage::{
     Attempt, AttemptClass, Batch, DeliveryResult, Destination, EndpointSignal, EventResult, Finish, FinishResult,
     LaneState, Lease, LeaseResult, Mode, Render, Rendered, Store, Unsent, Verdict,
 };
+use system_tests::rows::{self, Rows};
 
 pub const HOUR_MS: i64 = 3_600_000;
 pub const PATIENCE: Duration = protocols::destinations::webhook::DISABLE_AFTER;
@@ -171,13 +172,11 @@ impl World {
         } else {
             self.now.load(Ordering::SeqCst).to_string()
         };
-        self.raw().run(&format!(
-            "INSERT INTO events (id, collapse_key, event_type, revision, body, created_at)
-                 VALUES ('{event}', '{key}', '{event_type}', {number}, '{{\"event\":\"{event_type}\"}}', {now});
-             INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status,
-                 attempts, next_due_at, created_at)
-                 VALUES ('{delivery}', '{to}', '{event}', 0, '{event_type}', '{key}', {number}, 'pending', 0, {now},
-                 {now})"
-        ));
+        let body = serde_json::json!({ "event": event_type });
+        let row = |rows: Rows| rows.text("collapse_key", key).text("event_type", event_type).sql("revision", number);
+        let row = |rows: Rows| row(rows).sql("created_at", &now);
+        self.raw().run(&row(rows::events()).text("id", event).text("body", body).sql("environment", "NULL"));
+        let delivery = row(rows::deliveries()).text("id", delivery).text("event_id", event);
+        self.raw().run(&delivery.text("destination_id", to).sql("next_due_at", now));
     }
 }

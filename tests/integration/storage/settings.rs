@@ -146,14 +146,14 @@ story! {
         world.seed(&Seed { receipt: "r2", ..Seed::default() });
         world.seed(&Seed { receipt: "r3", product: Some("p"), waits_for: Some("verification"), ..Seed::default() });
         world.seed(&Seed { receipt: "r4", product: Some("p"), ..Seed::default() });
-        world.raw().run(&format!("UPDATE purchases SET state = 'expired' WHERE collapse_key = '{}'", world.key("r1")));
-        world.raw().run("UPDATE platforms SET secret_refused_at = 5");
+        world.set_state(world.key("r1"), "expired");
+        world.refuse_secret(5);
         let refused = world.store.platform(world.platform.id).await.unwrap().secret_refused_at;
         assert_eq!(refused.map(domain::Timestamp::micros), Some(5));
         let changed = world.set_secret(Some("another")).await;
         assert_eq!((changed.secret_refused_at, world.woken()), (None, 3), "what ended before is left alone");
         world.sleep();
-        world.raw().run("UPDATE platforms SET secret_refused_at = 1");
+        world.refuse_secret(1);
         world.set_secret(Some("another")).await;
         assert_eq!(world.woken(), 4, "what was settled since the store refused is settled again");
         world.sleep();
@@ -187,7 +187,7 @@ story! {
     async fn a_first_secret_is_tried_on_all_open_purchases(world: World) {
         let key = world.seed(&Seed { receipt: "r1", product: Some("p"), ..Seed::default() });
         for state in ["trial", "trial_off", "active", "off", "grace"] {
-            world.raw().run(&format!("UPDATE purchases SET state = '{state}' WHERE collapse_key = '{key}'"));
+            world.set_state(key, state);
             world.set_secret(None).await;
             assert_eq!(world.woken(), 0);
             world.set_secret(Some("new")).await;

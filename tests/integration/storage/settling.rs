@@ -87,7 +87,7 @@ story! {
         let first = record(key, &world.load(key).await);
         let answer = world.store.record(first.clone()).await.unwrap();
         assert_eq!(world.store.record(first).await.unwrap(), answer);
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM deliveries"), 1);
+        assert_eq!(world.count("deliveries"), 1);
     }
 }
 
@@ -148,7 +148,7 @@ story! {
         };
         let Recorded::Done { revision, lanes, .. } = world.store.record(nothing).await.unwrap() else { panic!("moved") };
         assert_eq!((revision, lanes.len()), (0, 0));
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM events"), 0);
+        assert_eq!(world.count("events"), 0);
         let view = world.store.notifications_of("m1").await.unwrap().remove(0);
         assert_eq!((view.outcome, view.revision), (Some(Outcome::NoChange), Some(0)));
         let view = world.store.notifications_of("m2").await.unwrap().remove(0);
@@ -167,7 +167,7 @@ story! {
             let both = tokio::join!(world.store.record(once.clone()), second.record(once));
             assert_eq!(both.0.unwrap(), both.1.unwrap());
         }
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM events"), 10);
+        assert_eq!(world.count("events"), 10);
         assert_eq!(world.load(key).await.revision, 10);
     }
 }

@@ -6,13 +6,7 @@ use storage::{EventFilter, EventView, Page, Recorded, Store};
 
 /// Adds the product of all purchases to the catalogue.
 fn list(world: &World) {
-    let (app, id) = (world.app.id, world.platform.id);
-    world.raw().run(&format!(
-        "INSERT INTO entitlements (app_id, ref_id, id, name) VALUES ('{app}', 'gold', '{id}', 'Gold');
-         INSERT INTO products (app_id, sku, prices)
-             VALUES ('{app}', 'term', '[{{\"currency\": \"eur\", \"price\": \"4.99\"}}]');
-         INSERT INTO product_entitlements (app_id, sku, position, ref_id) VALUES ('{app}', 'term', 1, 'gold')"
-    ));
+    world.list_product("term", &serde_json::json!([{ "currency": "eur", "price": "4.99" }]), &["gold"]);
 }
 
 /// The end of the entitlement in an event.

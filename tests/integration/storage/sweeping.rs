@@ -121,7 +121,7 @@ story! {
     async fn a_past_wake_is_found_until_it_was_followed(world: World) {
         world.revise("r1", 1).await;
         let now = world.store.now().await.unwrap();
-        world.raw().run(&format!("UPDATE purchases SET next_wake_at = {}", now.plus_millis(5_000).micros()));
+        world.wake_all_at(now.plus_millis(5_000).micros());
         assert_eq!(due(&world).await, []);
         world.pass(6_000);
         assert_eq!(due(&world).await, [Due { collapse_key: world.key("r1"), why: "wake" }]);

@@ -71,7 +71,7 @@ story! {
         // Twenty, and the one that gave way last.
         assert_eq!((states(TopicState::Pending, &topics), states(TopicState::Expired, &topics)), (5, 21));
         let count = |condition: &str| {
-            world.raw().number(&format!("SELECT COUNT(*) AS value FROM notifications WHERE {condition}"))
+            world.count(&format!("notifications WHERE {condition}"))
         };
         assert_eq!((count("outcome = 'refused'"), count("outcome IS NULL")), (1000, 5 * 50 + 40));
         assert_eq!(count("outcome = 'refused' AND body <> '{}'"), 0);
@@ -244,7 +244,7 @@ story! {
             row
         };
         world.store.accept((0..2_000).map(waiting).collect()).await.unwrap();
-        world.raw().run(&format!("UPDATE topics SET state = 'confirmed' WHERE id = '{topic}'"));
+        world.confirm(topic);
         let second = world.second_process().await;
         let ending = [world.store.clone(), second.clone(), world.store.clone(), second]
             .map(|store| tokio::spawn(async move { store.end_waiting(topic).await.unwrap().released.len() }));
@@ -292,7 +292,7 @@ story! {
         world.accept(waiting(2000)).await;
         assert!(world.store.is_full(topic).await.unwrap());
         // As if a process had died after the decision: the sweep continues.
-        world.raw().run(&format!("UPDATE topics SET state = 'confirmed' WHERE id = '{topic}'"));
+        world.confirm(topic);
         world.store.expire_topics(world.store.now().await.unwrap()).await.unwrap();
         assert_eq!(world.store.open_after(0, 20_000).await.unwrap().len(), 2000);
         assert!(!world.store.is_full(topic).await.unwrap());

@@ -55,13 +55,13 @@ story! {
         assert_eq!(world.finish(&first, Verdict::Retry { delay: duration(60_000) }).await, LaneState::More);
         world.happen("r1", 2, &[TransitionKind::Renewed]).await;
         assert_eq!(names(&drain(&world, "r1", hook.id).await), [("purchase.updated", 2)]);
-        assert_eq!(world.raw().number("SELECT acked_revision AS value FROM lanes"), 2);
+        assert_eq!(world.acked_revision(), 2);
         world.pass(60_001);
         let sent = drain(&world, "r1", hook.id).await;
         let rest =
             [("user.subscription.cancelled", 1), ("user.subscription.resumed", 1), ("user.subscription.renewed", 2)];
         assert_eq!(names(&sent), rest);
-        assert_eq!(world.raw().number("SELECT acked_revision AS value FROM lanes"), 2);
+        assert_eq!(world.acked_revision(), 2);
     }
 }
 

@@ -10,6 +10,7 @@ use domain::{CollapseKey, DestinationId, DevicePlace, TransferId, TransitionKind
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use storage::{CustomerKey, CustomerMove, Login, Owner, Page, Run};
+use system_tests::rows;
 
 /// What each user has by the newest state that an integration got.
 type Held = BTreeMap<String, Vec<String>>;
@@ -36,16 +37,13 @@ impl World {
     pub fn know(&self, place: DevicePlace, described: &Device) {
         let DevicePlace { platform, device: id } = place;
         let described = serde_json::to_string(described).unwrap();
-        self.raw().run(&format!(
-            "INSERT INTO devices (platform_id, id, device, secret_hash, created_at, seen_at)
-                 VALUES ('{platform}', '{id}', '{described}', '{}', 1, 1)",
-            secret(id).hex()
-        ));
+        let device = rows::device(platform, id).text("device", described).text("secret_hash", secret(id).hex());
+        self.raw().run(&device);
     }
 
     /// Whose the devices are, in the order of their ids.
     fn device_owners(&self) -> Vec<String> {
-        self.raw().texts("SELECT user_id AS value FROM devices ORDER BY id")
+        self.users_of_devices()
     }
 
     /// The sum of the payments in the newest profile of a user.

@@ -18,8 +18,7 @@ story! {
         assert_eq!(world.sum_up("r1", to).await, [""; 0]);
         world.settle_again("r1").await;
         assert_eq!(world.ledger("r1"), ["1 initial unconfirmed catalogue"], "a later check learns no price");
-        let states = "SELECT body AS value FROM events WHERE event_type = 'purchase.updated' ORDER BY seq";
-        let state: Value = serde_json::from_str(&world.raw().texts(states)[0]).unwrap();
+        let state = world.bodies_like("purchase.updated").remove(0);
         let fields = ["purchase_price", "price_in_usd", "is_free_trial_conversion"].map(|field| &state["data"][field]);
         assert!(fields.into_iter().all(Value::is_null), "{state}");
     }

@@ -9,6 +9,7 @@ use storage::{
     CustomerNames, DeliveryFilter, DeliveryView, Idle, LONGEST_WAIT, Lease, LeaseResult, Owner, Page, Render, Rendered,
     Store, Verdict,
 };
+use system_tests::rows;
 
 /// Renders a body only when the customer has an external id.
 fn waits() -> Render {
@@ -130,22 +131,16 @@ story! {
     async fn thousands_are_abandoned_in_bounded_batches(world: World) {
         let to = world.destination("hook").await.id;
         world.happen_to("anna's", "r1", &[]).await;
-        world.raw().run(&format!(
-            "UPDATE deliveries SET status = 'waiting', last_error = 'no id';
-             INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts,
-                 next_due_at, last_error, created_at)
-                 WITH RECURSIVE counted (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < 1199)
-                 SELECT SUBSTR(d.destination_id, 1, 23) || '-' || (100000000000 + c.n), d.destination_id, d.event_id, c.n,
-                 d.event_type, d.collapse_key, d.revision, d.status, 0, d.next_due_at, d.last_error, d.created_at
-                 FROM deliveries d, counted c WHERE d.destination_id = '{to}' AND d.n = 0 ORDER BY c.n"
-        ));
+        world.raw().run("UPDATE deliveries SET status = 'waiting', last_error = 'no id'");
+        let copies = rows::copies("SUBSTR(d.destination_id, 1, 23) || '-' || (100000000000 + i)", "i").numbered(1, 1199);
+        world.raw().run(&copies.of_each(format!("deliveries d, numbers WHERE d.destination_id = '{to}' AND d.n = 0 ORDER BY i")));
         age(&world, millis(LONGEST_WAIT));
         let mut batches = Vec::new();
         while let count @ 1.. = world.store.give_up_unnamed(500).await.unwrap() {
             batches.push(count);
         }
         assert_eq!(batches, [500, 500, 200]);
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM deliveries WHERE status <> 'skipped'"), 0);
+        assert_eq!(world.count("deliveries WHERE status <> 'skipped'"), 0);
     }
 }
 
@@ -162,9 +157,7 @@ story! {
             let abandoned = i64::try_from(abandoned.unwrap()).unwrap();
             let key = world.key(&receipt);
             let count = |status: &str| {
-                world.raw().number(&format!(
-                    "SELECT COUNT(*) AS value FROM deliveries WHERE collapse_key = '{key}' AND status = '{status}'"
-                ))
+                world.count(&format!("deliveries WHERE collapse_key = '{key}' AND status = '{status}'"))
             };
             assert_eq!((count("skipped"), count("pending"), count("waiting")), (abandoned, 2 - abandoned, 0));
         }
@@ -187,7 +180,7 @@ story! {
             world.accept(reported(world.platform.id, &format!("{receipt}-2"), &receipt, 2_000, report)).await;
             let (leased, _) = tokio::join!(second.lease(waiting_lease(key, to)), world.settle(key));
             drop(leased.unwrap());
-            assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM deliveries WHERE status = 'waiting'"), 0);
+            assert_eq!(world.deliveries_in("waiting"), 0);
         }
     }
 }

@@ -34,15 +34,15 @@ story! {
         }
         assert_eq!(events[1].body["id"], events[1].id.to_string());
         assert_eq!((&events[0].body["user_revision"], &events[1].body["user_revision"]), (&1.into(), &1.into()));
-        assert_eq!(world.raw().number("SELECT revision AS value FROM users"), 1);
+        assert_eq!(world.user_revision(), 1);
         assert_eq!(world.raw().number("SELECT COUNT(user_revision) AS value FROM events"), 2);
         assert_eq!(world.raw().number("SELECT MAX(occurred_at) AS value FROM events"), 5_000);
 
         world.revise("r1", 2).await;
-        assert_eq!(world.raw().number("SELECT revision AS value FROM users"), 1,
+        assert_eq!(world.user_revision(), 1,
             "without a transition the user has no new revision");
         world.happen("r1", 3, &[TransitionKind::Renewed]).await;
-        assert_eq!(world.raw().number("SELECT revision AS value FROM users"), 2);
+        assert_eq!(world.user_revision(), 2);
     }
 }
 
@@ -64,7 +64,7 @@ story! {
         let user = of_customer(&world, "customer-1");
         assert_eq!(owner(&world, world.key("r1")).await, Some(user));
         assert_eq!(owner(&world, world.key("r2")).await, Some(user));
-        assert_eq!(world.raw().number("SELECT revision AS value FROM users"), 2);
+        assert_eq!(world.user_revision(), 2);
         let other = accept_report(&world, "r3", Some("customer-2"), 1).await;
         world.settle(other).await;
         world.destination("hook").await;
@@ -93,7 +93,7 @@ story! {
         let key = accept_report(&world, "r1", None, 1).await;
         world.settle(key).await;
         let user = of_customer(&world, "receipt/r1");
-        world.raw().run("UPDATE users SET external_id = 'ext-1'");
+        world.name_users(Some("ext-1"));
         accept_report(&world, "r1", Some("customer-1"), 2).await;
         world.settle(key).await;
         assert_eq!(owner(&world, key).await, Some(user));
@@ -152,7 +152,7 @@ story! {
         assert_eq!(world.done(refused).await, 0);
         let view = world.store.purchase(key).await.unwrap();
         assert_eq!((view.app_user_id, view.standing.user_id), (None, None));
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM users"), 0);
+        assert_eq!(world.count("users"), 0);
     }
 }
 
@@ -182,7 +182,7 @@ story! {
             );
             assert_eq!((both.0.unwrap(), both.1.unwrap()), (round, round));
         }
-        assert_eq!(world.raw().number("SELECT revision AS value FROM users"), ROUNDS * 2);
+        assert_eq!(world.user_revision(), ROUNDS * 2);
         let statement = "SELECT COUNT(DISTINCT user_revision) AS value FROM events WHERE event_type <> 'purchase.updated'";
         assert_eq!(world.raw().number(statement), ROUNDS * 2, "each revision of the user is announced once");
     }
@@ -268,10 +268,10 @@ story! {
         world.raw().run(&format!("UPDATE events SET id = '{taken}'"));
         assert!(matches!(world.store.record(whole.clone()).await.unwrap_err(), Error::Unavailable(_)));
         assert_eq!(world.load(key).await.revision, 0);
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM events"), 1);
+        assert_eq!(world.count("events"), 1);
         assert_eq!(world.raw().number("SELECT MAX(revision) AS value FROM users"), 0);
         world.raw().run(&format!("UPDATE events SET id = '{}'", EventId::of(other, 1, 1, "purchase.updated", 0)));
         assert_eq!(world.done(whole).await, 1);
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM events"), 3);
+        assert_eq!(world.count("events"), 3);
     }
 }

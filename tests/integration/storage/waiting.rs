@@ -171,7 +171,7 @@ story! {
         world.notify("m1", "waits", 1).await;
         let key = world.key("waits");
         world.done(partly(&world, key, &[], Waits::Verification).await).await;
-        world.raw().run(&format!("UPDATE purchases SET next_wake_at = {}", Timestamp::from_millis(1).micros()));
+        world.wake_all_at(Timestamp::from_millis(1).micros());
         assert_eq!(world.store.due(10).await.unwrap().len(), 2);
         world.store.delete_platform(world.platform.id).await.unwrap();
         assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: key, why: "wake" }]);

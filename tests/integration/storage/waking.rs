@@ -183,7 +183,7 @@ story! {
         world.accept(renewal(other.id, "m1", "other", 1)).await;
         let key = CollapseKey::of(other.id, "other");
         world.settle(key).await;
-        world.raw().run(&format!("UPDATE purchases SET next_wake_at = 7 WHERE collapse_key = '{key}'"));
+        world.wake_at(key, 7);
         let quota = Quota { per_store: 10, unfollowed: 15, others: 1_000 };
         let found = world.swept(quota).await;
         assert!(found.len() == 11 && found.contains(&key), "ten of the one, and the other's although it is later");
@@ -212,7 +212,7 @@ story! {
         assert!(world.load(key).await.due, "the signalled run still finds the recheck due");
         world.pass(1_000);
         let now = world.store.now().await.unwrap().micros();
-        world.raw().run(&format!("UPDATE purchases SET next_wake_at = {now} WHERE collapse_key = '{key}'"));
+        world.wake_at(key, now);
         world.pass(1);
         assert_eq!(world.swept(quota).await, [key], "a next wake that was set since counts at once");
         for minutes in [1, 2, 4] {
@@ -297,13 +297,13 @@ story! {
         world.pass(MISSED_MS);
         world.schedule_query(key, std::time::Duration::from_secs(3_600)).await;
         let indexed = || {
-            world.raw().number("SELECT COUNT(*) AS value FROM notifications WHERE outcome IS NULL AND waits_since IS NULL")
+            world.count("notifications WHERE outcome IS NULL AND waits_since IS NULL")
         };
         assert_eq!((indexed(), world.store.inbox_age().await.unwrap()), (0, None));
         world.notify("m2", "r1", 2).await;
         assert_eq!(indexed(), 1, "a new one has its window");
         world.settle(key).await;
-        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM notifications WHERE outcome IS NULL"), 0);
+        assert_eq!(world.open_notifications(), 0);
         world.notify("m3", "r1", 3).await;
         world.pass(MISSED_MS);
         assert_eq!(world.swept(MANY).await, [key]);
@@ -314,15 +314,10 @@ story! {
     async fn all_that_is_due_is_drained_step_by_step(world: World) {
         let sleeping = 3_000;
         for (name, wake) in [("sleeps", "4102444800000000"), ("due", "5")] {
-            let (platform, app) = (world.platform.id, world.app.id);
-            world.raw().run(&format!(
-                "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, digest, state, purchase,
-                     verify_attempts, settling, fingerprint, created_at, updated_at, next_wake_at)
-                 WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < {sleeping})
-                 SELECT '00000000-0000-0000-{}-' || SUBSTR('' || (100000000000 + i), 1, 12), '{platform}', '{app}',
-                     '{name}' || i, 1, '', 'active', '{{}}', 0, 1, '', 1, 1, {wake} FROM numbers",
-                if name == "due" { "0001" } else { "0002" }
-            ));
+            let part = if name == "due" { "0001" } else { "0002" };
+            let purchases = world.purchases().numbered(1, sleeping).sql("receipt_id", format!("'{name}' || i"));
+            let key = format!("'00000000-0000-0000-{part}-' || (100000000000 + i)");
+            world.raw().run(&purchases.sql("collapse_key", key).sql("next_wake_at", wake));
         }
         let quota = Quota { per_store: 500, unfollowed: i64::MAX, others: 50 };
         let mut woken = std::collections::BTreeSet::new();

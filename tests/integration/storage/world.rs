@@ -1,7 +1,5 @@
 //! A new database with an app and a platform, on SQLite or PostgreSQL.
 
-use diesel::connection::SimpleConnection;
-use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
 use domain::device::claim::CLAIM_STORE_TYPE;
 use domain::verification::Product;
 use domain::{
@@ -18,7 +16,8 @@ use storage::{
 };
 use system_tests::distance::Distance;
 use system_tests::folder::Folder;
-use system_tests::postgres::{self, Fsync, PgConnection};
+use system_tests::postgres::{self, Fsync};
+pub use system_tests::raw::Raw;
 use system_tests::world::SOON;
 use system_tests::{template, wait};
 
@@ -68,65 +67,6 @@ pub struct World {
     pub now: &'static AtomicI64,
     /// The folder of its files, which lives as long as the story.
     pub folder: Folder,
-}
-
-#[derive(QueryableByName)]
-pub struct Number {
-    #[diesel(sql_type = diesel::sql_types::BigInt)]
-    pub value: i64,
-}
-
-#[derive(QueryableByName)]
-struct TextRow {
-    #[diesel(sql_type = diesel::sql_types::Text)]
-    value: String,
-}
-
-/// A database connection of the test's own.
-pub enum Raw {
-    Sqlite(SqliteConnection),
-    Postgres(Box<PgConnection>),
-}
-
-impl Raw {
-    pub fn of(database: &Database) -> Self {
-        match database {
-            Database::Sqlite(path) => {
-                let mut connection = SqliteConnection::establish(&path.to_string_lossy()).unwrap();
-                connection.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
-                Self::Sqlite(connection)
-            }
-            Database::Postgres(url) => Self::Postgres(Box::new(PgConnection::establish(url).unwrap())),
-        }
-    }
-
-    pub fn run(&mut self, text: &str) {
-        match self {
-            Self::Sqlite(connection) => connection.batch_execute(text),
-            Self::Postgres(connection) => connection.batch_execute(text),
-        }
-        .unwrap_or_else(|error| panic!("{text}: {error}"));
-    }
-
-    pub fn number(&mut self, text: &str) -> i64 {
-        let query = diesel::sql_query(text);
-        let rows: Vec<Number> = match self {
-            Self::Sqlite(connection) => query.load(connection),
-            Self::Postgres(connection) => query.load(&mut **connection),
-        }
-        .unwrap_or_else(|error| panic!("{text}: {error}"));
-        rows[0].value
-    }
-
-    pub fn texts(&mut self, text: &str) -> Vec<String> {
-        let query = diesel::sql_query(text);
-        let rows: Vec<TextRow> = match self {
-            Self::Sqlite(connection) => query.load(connection),
-            Self::Postgres(connection) => query.load(&mut **connection),
-        }
-        .unwrap_or_else(|error| panic!("{text}: {error}"));
-        rows.into_iter().map(|row| row.value).collect()
-    }
 }
 
 /// The secret of a device of the stories.
@@ -184,12 +124,10 @@ impl World {
         if self.is_postgres() { Store::open(self.config.clone()).await.unwrap() } else { self.store.clone() }
     }
 
-    /// Waits until this many sessions of the database wait for a lock; on PostgreSQL only.
+    /// Waits until at least this many sessions of the database wait for a lock; on PostgreSQL only.
     pub async fn wait_for_locks(&self, count: i64) {
         wait::until(SOON, "sessions that wait for a lock", async || {
-            let waiting = "SELECT COUNT(*) AS value FROM pg_stat_activity
-                WHERE datname = current_database() AND wait_event_type = 'Lock'";
-            let waiting = self.raw().number(waiting);
+            let waiting = self.waiting_sessions();
             if waiting >= count { Ok(()) } else { Err(waiting.to_string()) }
         })
         .await;

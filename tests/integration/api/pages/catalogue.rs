@@ -5,6 +5,7 @@ use crate::api::edge::{Service, TOKEN};
 use domain::DestinationId;
 use serde_json::{Value, json};
 use storage::About;
+use system_tests::rows;
 
 async fn entries_of(service: &Service, operation: &str) -> Value {
     service.get(&format!("/v1/audit-log?operation={operation}")).await.body["items"].clone()
@@ -127,12 +128,8 @@ async fn more_unmapped_products_than_fit_are_not_left_out_silently() {
     let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
     let page = format!("/ui/apps/{app}/catalogue");
     for (from, until, has_more) in [(1, 1000, false), (1001, 1001, true)] {
-        service.raw(&format!(
-            "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, term_sku, revision, digest, state,
-                 purchase, verify_attempts, settling, fingerprint, created_at, updated_at)
-             WITH RECURSIVE n(i) AS (SELECT {from} UNION ALL SELECT i + 1 FROM n WHERE i < {until})
-             SELECT 'k' || i, '{platform}', '{app}', 'r' || i, 'sku' || i, 1, '', 'active', '{{}}', 0, 1, '', 1, 1 FROM n"
-        ));
+        let purchases = rows::purchases(platform, &app).numbered(from, until).sql("collapse_key", "'k' || i");
+        service.raw(&purchases.sql("receipt_id", "'r' || i").sql("term_sku", "'sku' || i"));
         let shown = visitor.get(&service, &page).await;
         assert_eq!(shown.text.contains("The 1000 most bought; there are more."), has_more, "{until}");
         let listed = service.get(&format!("/v1/apps/{app}/catalogue/unmapped")).await;

@@ -6,6 +6,7 @@ use domain::PlatformId;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use storage::{Fate, TopicRequest, TopicState};
+use system_tests::rows;
 
 const ARN: &str = "arn:aws:sns:us-east-1:123456789012:reader";
 const SUBSCRIBE: &str = "https://sns.us-east-1.amazonaws.com/?Action=ConfirmSubscription\
@@ -128,17 +129,12 @@ async fn first_event(service: &Service, visitor: &Visitor, console: &str, id: Pl
     let [event, delivery] = [0; 2].map(|_| api::clock::random_uuid());
     let app = service.get(&format!("/v1/platforms/{id}")).await.body["app_id"].clone();
     let app = app.as_str().expect("an id");
-    service.raw(&format!(
-        "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, digest, state, purchase,
-             verify_attempts, settling, fingerprint, created_at, updated_at)
-             VALUES ('{key}', '{id}', '{app}', 'receipt', 1, '', 'active', '{{}}', 0, 1, '', 1, 1);
-         UPDATE notifications SET outcome = 'settled', revision = 1, finished_at = 1;
-         INSERT INTO events (id, collapse_key, app_id, event_type, revision, environment, body, created_at)
-             VALUES ('{event}', '{key}', '{app}', 'purchase.updated', 1, 'production', '{{}}', 1);
-         INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts,
-             next_due_at, created_at, finished_at)
-             VALUES ('{delivery}', '{hook}', '{event}', 0, 'purchase.updated', '{key}', 1, 'delivered', 1, 1, 1, 1);"
-    ));
+    service.raw(&rows::purchases(id, app).text("collapse_key", key).text("receipt_id", "receipt"));
+    service.raw("UPDATE notifications SET outcome = 'settled', revision = 1, finished_at = 1");
+    service.raw(&rows::events().text("id", event).text("collapse_key", key).text("app_id", app));
+    let delivered = rows::deliveries().text("id", delivery).text("destination_id", hook).text("event_id", event);
+    let delivered = delivered.text("collapse_key", key).text("status", "delivered").sql("attempts", 1);
+    service.raw(&delivered.sql("finished_at", 1));
     has(&visitor.get(service, &first).await, &["purchase.updated", "delivered to <code>Billing</code>"]);
 }
 

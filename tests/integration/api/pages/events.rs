@@ -5,12 +5,12 @@ use super::visitor::Answer;
 use crate::api::edge::Service;
 use domain::PlatformId;
 use serde_json::{Value, json};
+use system_tests::rows;
 
 async fn shop(name: &str, text: &str) -> (Service, String, PlatformId) {
     let service = Service::start(name).await;
     let (app, platform) = service.platform().await;
     purchase(&service, &app, platform, text).await;
-    service.raw(&format!("UPDATE events SET app_id = '{app}'"));
     (service, app, platform)
 }
 
@@ -110,11 +110,7 @@ async fn an_event_shows_who_got_it_who_did_not_and_why() {
 async fn an_event_of_a_device_has_a_page_without_actions() {
     let (service, _, platform) = shop("device-event-page", "receipt").await;
     let [id, device] = [0; 2].map(|_| api::clock::random_uuid());
-    service.raw(&format!(
-        "INSERT INTO device_events (id, platform_id, device_id, client_id, event_type, environment, occurred_at, body,
-             created_at)
-             VALUES ('{id}', '{platform}', '{device}', 'c', 'device.session.start', 'production', 1, '{{\"a\":1}}', 1)"
-    ));
+    service.raw(&rows::device_event(platform, device).text("id", id).text("body", r#"{"a":1}"#));
     let visitor = signed_in(&service).await;
     let page = visitor.get(&service, &format!("/ui/events/{id}")).await;
     assert_eq!(page.status, 200, "{}", page.text);

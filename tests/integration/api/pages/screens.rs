@@ -5,6 +5,7 @@ use crate::api::edge::{Service, TOKEN, accept};
 use domain::{CollapseKey, PlatformId};
 use serde_json::{Value, json};
 use storage::Fate;
+use system_tests::rows;
 use workflows::signal::Signal;
 
 /// A text that is a script where it is not escaped.
@@ -23,18 +24,16 @@ pub async fn purchase(service: &Service, app: &str, platform: PlatformId, text: 
     let (key, _) = accept(&service.store, platform, text, Fate::Open).await;
     let [event, delivery] = [0; 2].map(|_| api::clock::random_uuid());
     let quoted = text.replace('\'', "''");
-    let body = json!({ "data": { "product_ref_id": text, "last_seen_external_id": text } }).to_string();
-    let body = body.replace('\'', "''");
+    let body = json!({ "data": { "product_ref_id": text, "last_seen_external_id": text } });
+    let purchase = rows::purchases(platform, app).text("collapse_key", key).text("receipt_id", text);
+    service.raw(&purchase.text("app_user_id", text));
+    let event_row = rows::events().text("id", event).text("collapse_key", key).text("app_id", app);
+    service.raw(&event_row.text("body", body));
+    let failed = rows::deliveries().text("id", delivery).text("destination_id", hook).text("event_id", event);
+    let failed = failed.text("collapse_key", key).text("status", "failed").text("last_error", text);
+    service.raw(&failed.sql("attempts", 1).sql("finished_at", 1));
     service.raw(&format!(
-        "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, app_user_id, revision, digest, state, purchase,
-             verify_attempts, settling, fingerprint, created_at, updated_at)
-             VALUES ('{key}', '{platform}', '{app}', '{quoted}', '{quoted}', 1, '', 'active', '{{}}', 0, 1, '', 1, 1);
-         UPDATE notifications SET outcome = 'settled', revision = 1, reason = '{quoted}', finished_at = 1;
-         INSERT INTO events (id, collapse_key, event_type, revision, environment, body, created_at)
-             VALUES ('{event}', '{key}', 'purchase.updated', 1, 'production', '{body}', 1);
-         INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts,
-             next_due_at, last_error, created_at, finished_at)
-             VALUES ('{delivery}', '{hook}', '{event}', 0, 'purchase.updated', '{key}', 1, 'failed', 1, 1, '{quoted}', 1, 1);
+        "UPDATE notifications SET outcome = 'settled', revision = 1, reason = '{quoted}', finished_at = 1;
          INSERT INTO attempts (delivery_id, number, token, mode, counts, finished_at, started_at, latency_ms, status, class,
              error, headers, response)
              VALUES ('{delivery}', 1, 't', 'lane', TRUE, 1, 1, 5, 500, 'server_error', '{quoted}',
