@@ -9,20 +9,13 @@
 //! The server, the proxy that delays, and the workers share this machine's cores. Rounds of one worker and of two
 //! alternate. A worker is a store with connections of its own.
 
-use anyhow::Context;
+mod purchase;
+
 use clap::Parser;
-use domain::verification::Product;
-use domain::{
-    CollapseKey, DestinationId, Notification, NotificationKind, Outcome, PlatformId, SettlingContext, Snapshot,
-    Timestamp, Verification,
-};
+use domain::{CollapseKey, DestinationId, PlatformId};
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{
-    Attempt, AttemptClass, Config, Database, DeliveryResult, DestinationSettings, EndpointSignal, EventResult, Fate,
-    Finish, Key, Lease, LeaseResult, Loaded, Mode, NewDestination, NewNotification, NewPlatform, PlatformSettings,
-    Record, Recorded, Rendered, SecretString, Store, Traits, Verdict,
-};
+use storage::{Database, Fate, Store};
 use system_tests::distance::Distance;
 use system_tests::postgres;
 use tokio::time::Instant;
@@ -56,7 +49,7 @@ async fn main() -> anyhow::Result<()> {
     let url = tokio::task::spawn_blocking(postgres::database).await??;
     let (distance, far) = Distance::before_url(&url, Duration::from_micros(options.round_trip / 2))?;
     let near = open(&url).await?;
-    let (platform, webhooks) = installation(&near, options.webhooks).await?;
+    let (platform, webhooks) = purchase::installation(&near, options.webhooks).await?;
     let workers = [open(&far).await?, open(&far).await?];
     for round in 0..options.rounds {
         for count in [1, 2] {
@@ -84,76 +77,20 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn open(url: &str) -> anyhow::Result<Store> {
-    let config =
-        Config { database: Database::Postgres(url.to_owned()), key: Key::new([1; 32]), clock: Timestamp::default };
-    Ok(Store::open(config).await?)
-}
-
-async fn installation(store: &Store, webhooks: usize) -> anyhow::Result<(PlatformId, Vec<DestinationId>)> {
-    let app = store.new_app("Acme").await?;
-    let platform = store
-        .new_platform(NewPlatform {
-            app_id: app.id,
-            store: "amazon".to_owned(),
-            settings: PlatformSettings::new("platform", "com.acme", 0),
-            shared_secret: None,
-            topic_arn: None,
-            ingress_key: "ingress".into(),
-            publishable_key: "pk_test".to_owned(),
-        })
-        .await?;
-    let mut ids = Vec::new();
-    for number in 0..webhooks {
-        let webhook = NewDestination {
-            app_id: app.id,
-            kind: "webhook".to_owned(),
-            common: DestinationSettings {
-                concurrency: 1_000,
-                ..DestinationSettings::new(&format!("webhook {number}"))
-            },
-            settings: serde_json::json!({"url": "https://example.com/hook"}),
-            secret: SecretString::from("whsec_of-the-destination"),
-            traits: Traits::default(),
-        };
-        ids.push(store.new_destination(webhook).await?.id);
-    }
-    Ok((platform.id, ids))
+    purchase::open(Database::Postgres(url.to_owned())).await
 }
 
 /// Accepts one notification for each of this many purchases of users of their own.
 async fn accept(store: &Store, platform: PlatformId, name: &str, count: usize) -> anyhow::Result<Vec<CollapseKey>> {
-    let mut keys = Vec::new();
+    let receipts: Vec<String> = (0..count).map(|number| format!("{name}-{number}")).collect();
     let mut notifications = Vec::new();
-    for number in 0..count {
-        let receipt_id = format!("{name}-{number}");
-        let collapse_key = CollapseKey::of(platform, &receipt_id);
-        let notification = Notification {
-            message_id: receipt_id.clone(),
-            collapse_key,
-            receipt_id: receipt_id.clone(),
-            kind: NotificationKind::Renewed,
-            store_type: "RENEWED".to_owned(),
-            store_time: Timestamp::from_millis(1),
-            app_user_id: Some(format!("customer-{receipt_id}")),
-            related_receipt_id: None,
-            is_test: false,
-        };
-        notifications.push(NewNotification {
-            platform_id: platform,
-            message_id: receipt_id.clone(),
-            receipt_id,
-            collapse_key: Some(collapse_key),
-            store_type: notification.store_type.clone(),
-            store_time: Some(notification.store_time),
-            app_user_id: notification.app_user_id.clone(),
-            body: serde_json::to_string(&notification)?,
-            fate: Fate::AtOnce,
-            traceparent: None,
-        });
-        keys.push(collapse_key);
+    for receipt in &receipts {
+        let mut notification = purchase::notification(platform, receipt, receipt, &format!("customer-{receipt}"), 1)?;
+        notification.fate = Fate::AtOnce;
+        notifications.push(notification);
     }
     store.accept(notifications).await?;
-    Ok(keys)
+    Ok(receipts.iter().map(|receipt| CollapseKey::of(platform, receipt)).collect())
 }
 
 /// Settles purchases and delivers their events, this many at once.
@@ -171,9 +108,10 @@ async fn work(
                 loop {
                     let next = keys.lock().map_err(|_| anyhow::anyhow!("a task failed"))?.pop();
                     let Some(key) = next else { return anyhow::Ok(()) };
-                    settle(&store, key).await?;
+                    let loaded = store.load(key, 0, 100).await?;
+                    purchase::settle(&store, purchase::record(key, &loaded)).await?;
                     for webhook in &webhooks {
-                        deliver(&store, key, *webhook).await?;
+                        purchase::deliver(&store, key, *webhook).await?;
                     }
                 }
             })
@@ -183,97 +121,4 @@ async fn work(
         task.await??;
     }
     Ok(())
-}
-
-async fn settle(store: &Store, key: CollapseKey) -> anyhow::Result<()> {
-    let loaded = store.load(key, 0, 100).await?;
-    match store.record(record(key, &loaded)).await? {
-        Recorded::Done { .. } => Ok(()),
-        Recorded::Moved => anyhow::bail!("{key} moved"),
-    }
-}
-
-/// The record that settles everything that was loaded.
-fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
-    let seqs: Vec<i64> = loaded.notifications.iter().map(|(seq, _)| *seq).collect();
-    let snapshot = Snapshot {
-        at: loaded.now,
-        product: Product::Subscription,
-        term_sku: Some("term".to_owned()),
-        renews_at: Some(loaded.now.plus(Duration::from_secs(30 * 24 * 3600))),
-        auto_renewing: Some(true),
-        ..Snapshot::default()
-    };
-    let verification = Verification::Verified(Box::new(snapshot));
-    let context = SettlingContext { verification: &verification, is_replaced: false, now: loaded.now };
-    let mut decision = domain::decide(&loaded.purchase, &loaded.notifications, context);
-    decision.outcomes = seqs.iter().map(|seq| (*seq, Outcome::Settled)).collect();
-    (decision.waits, decision.wake) = (None, None);
-    Record {
-        collapse_key,
-        settling: loaded.settling + 1,
-        revision: loaded.revision,
-        seqs,
-        decision,
-        is_replaced: loaded.is_replaced,
-        settings_version: loaded.settings_version,
-        is_queried: loaded.verify,
-        from_devices: Vec::new(),
-        is_answer: true,
-        is_real: true,
-        traceparent: None,
-    }
-}
-
-/// Delivers everything of a purchase that is pending for a webhook.
-async fn deliver(store: &Store, key: CollapseKey, destination: DestinationId) -> anyhow::Result<()> {
-    loop {
-        let token = api::clock::random_uuid().to_string();
-        let lease = Lease {
-            key,
-            destination,
-            token: token.clone(),
-            duration: Duration::from_secs(30),
-            mode: Mode::Lane,
-            at_most: 10,
-            render: Arc::new(|_, unsent| Rendered::Body(unsent.body.to_string())),
-        };
-        let batch = match store.lease(lease).await? {
-            LeaseResult::Send(batch) => batch,
-            LeaseResult::Idle(storage::Idle::Closed { .. }) => return Ok(()),
-            LeaseResult::Idle(_) => continue,
-            LeaseResult::Undeliverable { .. } => anyhow::bail!("{key} cannot be delivered"),
-        };
-        let delivered = |attempt: &Attempt| EventResult {
-            delivery_id: attempt.delivery_id,
-            class: AttemptClass::Success,
-            error: None,
-            counts: true,
-            verdict: Verdict::Delivered,
-        };
-        let finish = Finish {
-            key,
-            destination,
-            token,
-            mode: Mode::Lane,
-            started_at: batch.lease_until,
-            latency: Duration::from_millis(1),
-            status: Some(200),
-            headers: Vec::new(),
-            response: None,
-            result: DeliveryResult {
-                events: batch.attempts.iter().map(delivered).collect(),
-                endpoint_signal: EndpointSignal::Success,
-                lane_pause: None,
-                user_pause: None,
-                at_most: None,
-                alarm: None,
-            },
-            disable_after: Duration::from_secs(24 * 3600),
-        };
-        let finished = store.finish(finish).await.context("finish")?;
-        if matches!(finished.lane, storage::LaneState::Closed { .. }) {
-            return Ok(());
-        }
-    }
 }

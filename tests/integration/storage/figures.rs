@@ -1,9 +1,12 @@
-//! The figures of a destination, and skipping its events before it is enabled with `newest_only`.
+//! The figures of a destination, for itself and for the metrics, and skipping its events before it is enabled with
+//! `newest_only`.
 
+use super::sending::RETRY;
 use super::world::{World, story};
 use domain::event::PURCHASE_UPDATED;
 use domain::{Environment, TransitionKind};
 use storage::{DeliveryFilter, DestinationChange, Error, Page, SkippedEvents, Verdict};
+use system_tests::rows;
 
 /// A limit that no story reaches.
 const ALL: i64 = 100;
@@ -18,6 +21,13 @@ async fn in_status(world: &World, to: domain::DestinationId, status: &str) -> Ve
 
 async fn switch(world: &World, to: domain::DestinationId, enabled: bool) {
     world.alter(to, move |common| common.enabled = enabled).await;
+}
+
+/// The state of a destination, the number of pending deliveries, and the age of the oldest in minutes.
+async fn figures(world: &World, id: domain::DestinationId) -> Option<(String, i64, i64)> {
+    let all = world.store.figures().await.unwrap();
+    let one = all.into_iter().find(|one| one.id == id)?;
+    Some((one.state, one.pending, one.oldest_pending_ms / 60_000))
 }
 
 story! {
@@ -143,5 +153,34 @@ story! {
         let after = world.store.destination(hook.id).await.unwrap().common;
         assert_eq!((after.rate, after.concurrency, after.schedule), (Some(10), 4, Some(vec![1, 2])));
         assert_eq!((after.filter.platforms, after.filter.environments), (vec![platform], vec![Environment::Sandbox]));
+    }
+}
+
+story! {
+    async fn each_destination_has_its_figures_until_it_is_deleted(world: World) {
+        let (hook, other) = (world.destination("hook").await.id, world.destination("other").await.id);
+        assert_eq!(figures(&world, hook).await, Some(("healthy".to_owned(), 0, 0)));
+        world.revise("r1", 1).await;
+        world.age(5 * 60_000);
+        world.revise("r2", 1).await;
+        world.send("r2", hook, RETRY).await;
+        world.send("r1", other, Verdict::Delivered).await;
+        assert_eq!(figures(&world, hook).await, Some(("failing".to_owned(), 2, 5)), "the oldest counts");
+        assert_eq!(figures(&world, other).await, Some(("healthy".to_owned(), 1, 0)), "a delivered one does not count");
+        world.send("r2", other, Verdict::Delivered).await;
+        assert_eq!(figures(&world, other).await, Some(("healthy".to_owned(), 0, 0)));
+        world.store.delete_destination(hook).await.unwrap();
+        assert_eq!(figures(&world, hook).await, None);
+        assert_eq!(world.store.figures().await.unwrap().len(), 1);
+    }
+}
+
+story! {
+    async fn a_scrape_counts_ten_thousand_pending_deliveries(world: World) {
+        let hook = world.destination("hook").await.id;
+        world.revise("r1", 1).await;
+        world.raw().run(&rows::copies("'d' || i", "i").numbered(1, 10_100).of_each("deliveries d, numbers"));
+        assert_eq!(figures(&world, hook).await, Some(("healthy".to_owned(), 10_000, 0)), "at least so many");
+        assert_eq!(world.store.destination_health(hook).await.unwrap().health.pending, 10_000);
     }
 }

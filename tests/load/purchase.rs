@@ -1,0 +1,181 @@
+//! A purchase as the worker takes it through the storage: accepted, settled and delivered.
+
+use anyhow::Context;
+use domain::verification::Product;
+use domain::{
+    CollapseKey, DestinationId, Notification, NotificationKind, Outcome, PlatformId, SettlingContext, Snapshot,
+    Timestamp, Verification,
+};
+use std::sync::Arc;
+use std::time::Duration;
+use storage::{
+    Attempt, AttemptClass, Claim, Claimed, Config, Database, DeliveryResult, EndpointSignal, EventResult, Fate, Filter,
+    Finish, Key, Limits, Loaded, Mode, NewDestination, NewNotification, NewPlatform, PlatformSettings, Record,
+    Recorded, Rendered, SecretString, Store, Traits, Verdict,
+};
+
+pub async fn open(database: Database) -> anyhow::Result<Store> {
+    Ok(Store::open(Config { database, key: Key::new([1; 32]), clock: api::clock::now }).await?)
+}
+
+/// Creates an app with a platform and this many webhooks.
+pub async fn installation(store: &Store, webhooks: usize) -> anyhow::Result<(PlatformId, Vec<DestinationId>)> {
+    let app = store.new_app("Acme").await?;
+    let platform = store
+        .new_platform(NewPlatform {
+            app_id: app.id,
+            store: "amazon".to_owned(),
+            settings: PlatformSettings::new("platform", "com.acme", 0),
+            shared_secret: None,
+            topic_arn: None,
+            ingress_key: "ingress".into(),
+            publishable_key: "pk_test".to_owned(),
+        })
+        .await?;
+    let mut ids = Vec::new();
+    for number in 0..webhooks {
+        let webhook = NewDestination {
+            app_id: app.id,
+            kind: "webhook".to_owned(),
+            name: format!("webhook {number}"),
+            events: vec!["*".to_owned()],
+            filter: Filter::default(),
+            settings: serde_json::json!({"url": "https://example.com/hook"}),
+            secret: SecretString::from("whsec_of-the-destination"),
+            traits: Traits::default(),
+            limits: Limits { concurrency: 1_000, ..Limits::default() },
+            enabled: true,
+        };
+        ids.push(store.new_destination(webhook).await?.id);
+    }
+    Ok((platform.id, ids))
+}
+
+/// A renewal that the store reported this many milliseconds after 1970.
+pub fn notification(
+    platform_id: PlatformId,
+    message_id: &str,
+    receipt_id: &str,
+    customer: &str,
+    at_ms: i64,
+) -> anyhow::Result<NewNotification> {
+    let (collapse_key, store_time) = (CollapseKey::of(platform_id, receipt_id), Timestamp::from_millis(at_ms));
+    let notification = Notification {
+        message_id: message_id.to_owned(),
+        collapse_key,
+        receipt_id: receipt_id.to_owned(),
+        kind: NotificationKind::Renewed,
+        store_type: "SUBSCRIPTION_RENEWED".to_owned(),
+        store_time,
+        app_user_id: Some(customer.to_owned()),
+        related_receipt_id: None,
+        is_test: false,
+    };
+    Ok(NewNotification {
+        platform_id,
+        message_id: notification.message_id.clone(),
+        receipt_id: notification.receipt_id.clone(),
+        collapse_key: Some(collapse_key),
+        store_type: notification.store_type.clone(),
+        store_time: Some(store_time),
+        app_user_id: notification.app_user_id.clone(),
+        body: serde_json::to_string(&notification)?,
+        fate: Fate::Open,
+        traceparent: None,
+    })
+}
+
+/// Records a settling, whose purchase must not have changed meanwhile.
+pub async fn settle(store: &Store, record: Record) -> anyhow::Result<()> {
+    let key = record.collapse_key;
+    match store.record(record).await? {
+        Recorded::Done { .. } => Ok(()),
+        Recorded::Moved => anyhow::bail!("{key} moved"),
+    }
+}
+
+/// The record that settles everything that was loaded.
+pub fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
+    let seqs: Vec<i64> = loaded.notifications.iter().map(|(seq, _)| *seq).collect();
+    let snapshot = Snapshot {
+        at: loaded.now,
+        product: Product::Subscription,
+        product_id: Some("parent".to_owned()),
+        term_sku: Some("term".to_owned()),
+        renews_at: Some(loaded.now.plus(Duration::from_secs(30 * 24 * 3600))),
+        auto_renewing: Some(true),
+        ..Snapshot::default()
+    };
+    let verification = Verification::Verified(Box::new(snapshot));
+    let context = SettlingContext { verification: &verification, is_replaced: false, now: loaded.now };
+    let mut decision = domain::decide(&loaded.purchase, &loaded.notifications, context);
+    decision.outcomes = seqs.iter().map(|seq| (*seq, Outcome::Settled)).collect();
+    (decision.waits, decision.wake) = (None, None);
+    Record {
+        collapse_key,
+        settling: loaded.settling + 1,
+        revision: loaded.revision,
+        seqs,
+        decision,
+        is_replaced: loaded.is_replaced,
+        settings_version: loaded.settings_version,
+        is_queried: loaded.verify,
+        from_devices: Vec::new(),
+        is_answer: true,
+        is_real: true,
+        traceparent: None,
+    }
+}
+
+/// Delivers everything of a purchase that is pending for a webhook.
+pub async fn deliver(store: &Store, key: CollapseKey, destination: DestinationId) -> anyhow::Result<()> {
+    loop {
+        let token = api::clock::random_uuid().to_string();
+        let claim = Claim {
+            key,
+            destination,
+            token: token.clone(),
+            lease: Duration::from_secs(30),
+            mode: Mode::Lane,
+            at_most: 10,
+            render: Arc::new(|_, unsent| Rendered::Body(unsent.body.to_string())),
+        };
+        let batch = match store.claim(claim).await? {
+            Claimed::Send(batch) => batch,
+            Claimed::Idle(storage::Idle::Closed { .. }) => return Ok(()),
+            Claimed::Idle(_) => continue,
+            Claimed::Undeliverable { .. } => anyhow::bail!("{key} cannot be delivered"),
+        };
+        let delivered = |attempt: &Attempt| EventResult {
+            delivery_id: attempt.delivery_id,
+            class: AttemptClass::Success,
+            error: None,
+            counts: true,
+            verdict: Verdict::Delivered,
+        };
+        let finish = Finish {
+            key,
+            destination,
+            token,
+            mode: Mode::Lane,
+            started_at: batch.lease_until,
+            latency: Duration::from_millis(1),
+            status: Some(200),
+            headers: Vec::new(),
+            response: None,
+            result: DeliveryResult {
+                events: batch.attempts.iter().map(delivered).collect(),
+                endpoint_signal: EndpointSignal::Success,
+                lane_pause: None,
+                user_pause: None,
+                at_most: None,
+                alarm: None,
+            },
+            disable_after: Duration::from_secs(24 * 3600),
+        };
+        let finished = store.finish(finish).await.context("finish")?;
+        if matches!(finished.lane, storage::LaneState::Closed { .. }) {
+            return Ok(());
+        }
+    }
+}
