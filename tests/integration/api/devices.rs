@@ -171,7 +171,7 @@ async fn a_page_of_any_origin_may_report() {
 }
 
 #[tokio::test]
-async fn an_address_may_send_so_many_bytes() {
+async fn an_address_that_sends_too_many_bytes_is_put_off() {
     let limits = [("SETTLE_DEVICES_BYTES_PER_SECOND_AND_ADDRESS", "32KiB")];
     let (service, key) = service("device-bytes", &limits).await;
     let bearer = format!("Bearer {key}");

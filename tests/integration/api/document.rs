@@ -69,7 +69,7 @@ async fn every_answer_has_an_example_and_it_is_valid() {
 }
 
 #[tokio::test]
-async fn every_answer_of_a_route_has_its_content_type() {
+async fn every_operation_has_a_summary_and_more_than_one_answer() {
     let service = Service::start("says").await;
     let document = service.get("/openapi.json").await.body;
     for (name, operation) in operations(&document) {

@@ -226,7 +226,7 @@ async fn a_certificate_is_cached_until_it_expires() {
 }
 
 #[tokio::test]
-async fn only_so_many_certificates_are_fetched_at_once() {
+async fn sixteen_certificates_are_fetched_at_once_at_most() {
     let pages = Arc::new(Pages::new(Ok(certificate())).closed());
     let keyring = keyring(&pages);
     let request = |number: u128| {

@@ -159,7 +159,7 @@ fn a_subscription_is_revoked_when_it_ends_before_what_was_paid() {
 }
 
 #[test]
-fn the_memory_of_a_trial() {
+fn whether_it_is_or_was_a_trial_is_null_until_it_was_seen() {
     let trial_fields = |purchase: &Purchase| (purchase.is_in_trial_period(), purchase.is_free_trial_conversion());
     assert_eq!(trial_fields(&bought()), (Some(false), Some(false)));
     let trial = Snapshot { trial_ends_at: Some(time("2026-02-07")), ..monthly("2026-01-31", "2026-02-07") };

@@ -72,7 +72,7 @@ fn without_term(running: Snapshot) -> Snapshot {
 }
 
 #[test]
-fn a_refund_within_two_hours_of_a_purchase_or_renewal_is_one() {
+fn an_end_before_that_of_what_was_paid_is_a_revocation() {
     let running = monthly("2026-01-10T00:00", "2026-02-10T00:00");
     for reason in REASONS {
         for ends_at in ["2026-01-10T00:00", "2026-01-10T01:00", "2026-01-20T00:00", "2026-02-09T21:00"] {
@@ -102,7 +102,7 @@ fn a_beginning_that_was_over_at_the_first_check_was_revoked() {
 }
 
 #[test]
-fn a_natural_end_is_none() {
+fn a_natural_end_is_no_revocation() {
     let running = monthly("2026-01-10T00:00", "2026-02-10T00:00");
     let off = Snapshot { ends_at: Some(time("2026-02-10T00:00")), renews_at: None, ..running.clone() };
     let off = Snapshot { at: time("2026-01-20T00:00"), auto_renewing: Some(false), ..off };
@@ -180,7 +180,7 @@ fn without_a_term_the_period_that_was_shown_decides() {
 }
 
 #[test]
-fn an_end_that_a_trial_before_the_first_sight_explains_is_none() {
+fn an_end_that_an_unseen_trial_explains_is_no_revocation() {
     let adopted = |ends_at| {
         let shown = over(monthly("2026-01-10T00:00", "2026-02-10T00:00"), "2026-09-01T00:00", ends_at, None);
         settle(&Purchase::default(), &[(NotificationKind::Adopted, "2026-09-01T00:00")], shown).revoked_at()

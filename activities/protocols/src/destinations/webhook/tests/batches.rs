@@ -58,7 +58,7 @@ fn a_batch_is_verified_as_any_webhook() {
 }
 
 #[test]
-fn the_setting_has_bounds_and_a_default() {
+fn the_size_of_a_batch_has_bounds_and_a_default() {
     let settings = |input: &Value| created(&fields_with(input)).settings;
     assert_eq!(settings(&json!({ "device_batch": 100 }))["device_batch"], 100);
     assert_eq!(settings(&json!({}))["device_batch"], 1, "each comes by itself");

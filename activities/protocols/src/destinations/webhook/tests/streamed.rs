@@ -68,7 +68,7 @@ fn events_of_devices_carry_receipts_by_a_setting_alone() {
 }
 
 #[test]
-fn the_setting_is_true_or_false() {
+fn receipts_in_events_of_devices_are_on_or_off() {
     assert_eq!(with_receipts(&json!(true)).unwrap()["device_receipts"], true);
     for off in [json!(false), Value::Null] {
         assert_eq!(with_receipts(&off).unwrap()["device_receipts"], false, "{off}");
