@@ -94,19 +94,20 @@ async fn an_open_purchase_is_flushed_by_script() {
     an_open_purchase_is_flushed(By::Script).await;
 }
 
-async fn a_sleeping_purchase_is_held_and_released(by: By) {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sleeping_purchase_is_held_and_released_by_script() {
     let mut world = World::start(quick()).await;
     put_to_sleep(&mut world, "held").await;
-    act(&world, by, "held", "hold").await;
+    act(&world, By::Script, "held", "hold").await;
     let status = world.wait_status("held", "a hold", |status| status["held_until"].is_string()).await;
     assert!(status["held_until"].as_str().is_some_and(|until| until.starts_with("20")), "{status}");
     wait_held(&world, "held").await;
     let message_id = world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "held").await;
     world.wait_notified("held", 1).await;
-    act(&world, by, "held", "flush").await;
+    act(&world, By::Script, "held", "flush").await;
     world.wait_status("held", "a note on the flush", |status| noted(status).contains("flush")).await;
     check_held(&world, "held", &message_id).await;
-    act(&world, by, "held", "release").await;
+    act(&world, By::Script, "held", "release").await;
     world.wait_acked("held", 2).await;
     assert_eq!(world.wait_outcome(&message_id).await[0]["outcome"], "settled");
     world.wait_asleep("held").await;
@@ -115,23 +116,14 @@ async fn a_sleeping_purchase_is_held_and_released(by: By) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sleeping_purchase_is_held_and_released_by_the_api() {
-    a_sleeping_purchase_is_held_and_released(By::Api).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_sleeping_purchase_is_held_and_released_by_script() {
-    a_sleeping_purchase_is_held_and_released(By::Script).await;
-}
-
-async fn an_open_purchase_is_held_and_keeps_its_window(by: By) {
+async fn an_open_purchase_is_held_and_keeps_its_window_by_script() {
     let mut world = World::start(Setting::default()).await;
     world.send("SUBSCRIPTION_PURCHASED", "open").await;
     world.wait_notified("open", 1).await;
-    act(&world, by, "open", "hold").await;
+    act(&world, By::Script, "open", "hold").await;
     wait_held(&world, "open").await;
     world.pass("open", 60).await;
-    act(&world, by, "open", "release").await;
+    act(&world, By::Script, "open", "release").await;
     world.wait_status("open", "the end of the hold", |status| status["held_until"].is_null()).await;
     world.pass("open", 50).await;
     world.check_waiting("open").await;
@@ -141,53 +133,34 @@ async fn an_open_purchase_is_held_and_keeps_its_window(by: By) {
 
     let message_id = world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "open").await;
     world.wait_notified("open", 1).await;
-    act(&world, by, "open", "hold").await;
+    act(&world, By::Script, "open", "hold").await;
     wait_held(&world, "open").await;
     world.pass("open", 121).await;
     check_held(&world, "open", &message_id).await;
-    act(&world, by, "open", "release").await;
+    act(&world, By::Script, "open", "release").await;
     world.wait_acked("open", 2).await;
     world.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_open_purchase_is_held_and_keeps_its_window_by_the_api() {
-    an_open_purchase_is_held_and_keeps_its_window(By::Api).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_open_purchase_is_held_and_keeps_its_window_by_script() {
-    an_open_purchase_is_held_and_keeps_its_window(By::Script).await;
-}
-
-async fn what_waits_is_discarded(by: By) {
+async fn waiting_notifications_are_discarded_by_script() {
     let mut world = World::start(Setting::default()).await;
     let message_id = world.send("SUBSCRIPTION_PURCHASED", "discarded").await;
     world.wait_notified("discarded", 1).await;
-    act(&world, by, "discarded", "discard").await;
+    act(&world, By::Script, "discarded", "discard").await;
     let discarded = world.wait_outcome(&message_id).await;
     assert_eq!(discarded[0]["outcome"], "discarded", "{discarded:?}");
     world.pass("discarded", 121).await;
     world.wait_asleep("discarded").await;
     assert!(world.events("discarded").await.is_empty() && world.receiver.all().is_empty(), "no event");
     // Without an open run there is nothing to discard, and a later notification is not affected.
-    act(&world, by, "discarded", "discard").await;
+    act(&world, By::Script, "discarded", "discard").await;
     world.wait_asleep("discarded").await;
     world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "discarded").await;
     world.wait_notified("discarded", 1).await;
     world.pass("discarded", 121).await;
     world.wait_acked("discarded", 1).await;
     world.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn waiting_notifications_are_discarded_by_the_api() {
-    what_waits_is_discarded(By::Api).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn waiting_notifications_are_discarded_by_script() {
-    what_waits_is_discarded(By::Script).await;
 }
 
 async fn a_sleeping_purchase_is_sent_again(by: By) {

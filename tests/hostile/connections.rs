@@ -41,7 +41,7 @@ async fn eleven_hundred_idle_connections_hold_nothing_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn http_2_by_prior_knowledge_is_refused() {
+async fn five_hundred_prefaces_of_http_2_hold_nothing_up() {
     let target = Target::start().await;
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
     withstand(target, 500, Part { first: preface, then: b"\0\0\0\x04\0\0\0\0\0" }).await;

@@ -242,17 +242,6 @@ async fn a_wrong_type_is_refused_by_the_fields_name() {
 }
 
 #[tokio::test]
-async fn all_wrong_fields_are_named_at_once() {
-    let service = Service::start("all").await;
-    let (app, _) = service.platform().await;
-    let body = json!({ "store": "amazon", "window_seconds": 0, "more": true });
-    let answer = service.send_json("POST", &format!("/v1/apps/{app}/platforms"), &body).await;
-    let mut wrong = answer.wrong_fields();
-    wrong.sort_unstable();
-    assert_eq!(wrong, ["more", "name", "package_name", "window_seconds"]);
-}
-
-#[tokio::test]
 async fn a_bad_page_or_filter_is_refused_by_its_name() {
     let service = Service::start("pages").await;
     let (app, _) = service.platform().await;

@@ -9,7 +9,7 @@ use domain::time::duration;
 use domain::{CollapseKey, DeliveryId, DestinationId, TransitionKind};
 use std::collections::HashMap;
 use std::sync::Mutex;
-use storage::{Lease, LeaseResult, DeliveryFilter, EndpointSignal, Mode, Page, Store, Verdict};
+use storage::{DeliveryFilter, EndpointSignal, Lease, LeaseResult, Mode, Page, Store, Verdict};
 use system_tests::rows;
 
 const SEEDS: u64 = 6;

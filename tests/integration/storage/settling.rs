@@ -80,18 +80,6 @@ story! {
 }
 
 story! {
-    async fn repeating_a_record_gives_the_same_answer(world: World) {
-        world.destination("hook").await;
-        world.notify("m1", "r1", 1).await;
-        let key = world.key("r1");
-        let first = record(key, &world.load(key).await);
-        let answer = world.store.record(first.clone()).await.unwrap();
-        assert_eq!(world.store.record(first).await.unwrap(), answer);
-        assert_eq!(world.count("deliveries"), 1);
-    }
-}
-
-story! {
     async fn a_record_of_already_settled_notifications_has_moved(world: World) {
         world.notify("m1", "r1", 1).await;
         let key = world.key("r1");
