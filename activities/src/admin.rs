@@ -93,7 +93,7 @@ pub async fn redeliver_all(store: &Store, bulk: &str, input: RedeliverAll) -> Re
     let began = Instant::now();
     loop {
         let page = Page { cursor: progress.next_cursor, ..Page::default() };
-        let done = pages.redeliver_all(selection.clone(), page, RunMode::Once(bulk.to_owned())).await?;
+        let done = pages.resend(selection.clone(), page, RunMode::Once(bulk.to_owned())).await?;
         fail::fail_point!("bulk.after_page", |_| std::process::abort());
         progress =
             RedeliveryProgress { pending: progress.pending + done.requeued.pending, next_cursor: done.next_cursor };

@@ -8,8 +8,8 @@ use crate::pages;
 use crate::resources::{
     about, alarms, apps, arrivals, audit_log, catalogue, check, customer_state, customers, deliveries, destinations,
     device_events, devices, document, erasure, events, explain, feed, forms, health, import, keys, live, metrics,
-    notifications, overview, platforms, purchases, rates, redeliveries, reviews, sales, samples, schema, search,
-    series, sign_ins, stores, topics, transfers,
+    notifications, overview, platforms, purchases, rates, resends, reviews, sales, samples, schema, search, series,
+    sign_ins, stores, topics, transfers,
 };
 use crate::route::{Access, Route};
 use axum::handler::Handler;
@@ -139,17 +139,6 @@ fn destination_routes() -> Vec<Route> {
             .summary("Tests now whether it answers again, by a signal to its workflow. 409 when it is disabled."),
         key(Support, "POST", "/v1/destinations/{destination_id}/retry", destinations::retry).summary(
             "Sends what is pending now: back-offs and a pause end, and an open breaker is tried. 409 when it is disabled.",
-        ),
-        key(Support, "POST", "/v1/destinations/{destination_id}/redeliver", destinations::redeliver)
-            .summary("Sends again what failed for good, by a signal to its workflow."),
-        key(Operator, "POST", "/v1/destinations/{destination_id}/snapshot", destinations::snapshot).summary(
-            "Queues the newest state of a page of purchases, each that was never queued, and the profiles \
-             of their users that it lacks; 422 when purchase.updated is not chosen and no profiles are \
-             kept.",
-        ),
-        key(Operator, "POST", "/v1/destinations/{destination_id}/replay", destinations::replay).summary(
-            "Queues the newest state of a page of purchases: those that the destination is behind with, \
-             all, or those that are named; 422 when purchase.updated is not chosen.",
         ),
     ]
 }
@@ -283,8 +272,6 @@ fn ledger_routes() -> Vec<Route> {
         key(Support, "POST", "/v1/purchases/{collapse_key}/release", purchases::release).summary("Ends a hold."),
         key(Operator, "POST", "/v1/purchases/{collapse_key}/discard", purchases::discard)
             .summary("Ends the notifications accepted until now without recording them."),
-        key(Support, "POST", "/v1/purchases/{collapse_key}/redeliver", purchases::redeliver)
-            .summary("Sends the newest state again."),
         key(Read, "GET", "/v1/notifications", notifications::list)
             .summary("Notifications, the newest first. A page may have fewer than `limit`, and yet a `next_cursor`."),
         key(Read, "GET", "/v1/notifications/{message_id}", notifications::show).summary("The outcome of a message."),
@@ -330,8 +317,10 @@ fn accounting_routes() -> Vec<Route> {
             "The money that was sent to each integration that counts, compared with the ledger, of the next \
              purchases.",
         ),
-        key(Support, "POST", "/v1/redeliveries", redeliveries::create)
-            .summary("Queues a page of the selected events again; of a purchase always the newest state."),
+        key(Support, "POST", "/v1/resends", resends::create).summary(
+            "Queues a page of what is selected again; of a purchase's states always the newest. 422 for states to a \
+             destination that did not choose purchase.updated.",
+        ),
     ]
 }
 

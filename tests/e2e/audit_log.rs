@@ -1,19 +1,11 @@
 //! Signals leave audit entries with who and why, whether the API sent them or a script.
 
 use serde_json::{Value, json};
-use system_tests::documents;
 use system_tests::http::Api;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 
 /// Runs the documented line for a signal to a purchase.
-async fn script(world: &World, receipt_id: &str, signal: &str) {
-    let part = format!("--signal-name {signal} ");
-    let mut lines = documents::operators_lines().into_iter();
-    let line = lines.find(|line| line.contains("COLLAPSE_KEY") && line.contains(&part)).expect("a documented line");
-    world.temporal.run_line(&line.replace("COLLAPSE_KEY", &world.key(receipt_id).to_string())).await;
-}
-
 /// Waits until an operation has so many audit entries on a subject; returns the newest.
 async fn wait_entries(world: &World, operation: &str, subject: &str, count: usize) -> Value {
     wait::until(SOON, operation, async || {
@@ -42,15 +34,17 @@ async fn a_signal_leaves_one_audit_entry_with_its_author() {
     world.wait_acked("acted", 1).await;
     world.wait_asleep("acted").await;
     let key = world.key("acted").to_string();
-    for signal in ["hold", "release", "flush", "discard", "redeliver"] {
+    for signal in ["hold", "release", "flush", "discard"] {
         let operation = format!("purchase.{signal}");
-        script(&world, "acted", signal).await;
+        world.signal_by_script("acted", signal).await;
         check(&wait_entries(&world, &operation, &key, 1).await, &world, "me");
         world.act("acted", signal, &json!({ "by": "ann", "reason": "ticket 4711" })).await;
         check(&wait_entries(&world, &operation, &key, 2).await, &world, "ann (admin token)");
     }
+    world.signal_by_script("acted", "redeliver").await;
+    check(&wait_entries(&world, "purchase.redeliver", &key, 1).await, &world, "me");
     let (desk, desk_id) = help_desk(&world).await;
-    for signal in ["hold", "release", "flush", "discard", "redeliver"] {
+    for signal in ["hold", "release", "flush", "discard"] {
         let body = json!({ "by": "ann", "reason": "ticket 4712" });
         drop(desk.post(&format!("/v1/purchases/{key}/{signal}"), &body).await.ok());
         let entry = wait_entries(&world, &format!("purchase.{signal}"), &key, 3).await;
@@ -58,6 +52,11 @@ async fn a_signal_leaves_one_audit_entry_with_its_author() {
         assert_eq!(entry["key_id"], desk_id, "{entry}");
     }
     let id = world.destination_id.clone();
+    let again = json!({ "collapse_key": key, "destination_id": id, "by": "ann", "reason": "ticket 4713" });
+    drop(desk.post("/v1/resends", &again).await.ok());
+    let entry = wait_entries(&world, "resend", &id, 1).await;
+    check(&entry, &world, "ann (help desk)");
+    assert_eq!(entry["key_id"], desk_id, "{entry}");
     world.by_script("\"reason\":\"maintenance\"").await;
     let off = wait_entries(&world, "destination.update", &id, 1).await;
     check(&off, &world, "me");

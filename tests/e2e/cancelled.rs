@@ -1,7 +1,6 @@
 //! Runs that an operator cancels in Temporal, and a new event or a step of the clock during an attempt: nothing hangs,
 //! nothing is given up, no other purchase waits, and no second request is sent beside the first.
 
-use serde_json::json;
 use std::time::Duration;
 use system_tests::clock::Clock;
 use system_tests::receiver::Reply;
@@ -28,7 +27,7 @@ async fn a_run_cancelled_in_back_off_ends_and_another_delivers() {
     world.cancel("cancelled").await;
     world.wait_asleep("cancelled").await;
     world.receiver.answer(Reply::Status(200));
-    world.act("cancelled", "redeliver", &json!({ "reason": "the run was cancelled" })).await;
+    world.resend("cancelled").await;
     world.wait_acked("cancelled", 1).await;
     world.finish().await;
 }
@@ -48,7 +47,7 @@ async fn a_run_cancelled_during_a_hanging_attempt_blocks_nobody() {
         let began = |receipt_id: &str| world.receiver.about(&world.key(receipt_id).to_string())[0].began;
         let is_meanwhile = began(&neighbour) < began(&hanging) + LESS_THAN_AN_ATTEMPT;
         world.wait_asleep(&hanging).await;
-        world.act(&hanging, "redeliver", &json!({ "reason": "the run was cancelled" })).await;
+        world.resend(&hanging).await;
         world.wait_acked(&hanging, 1).await;
         if is_meanwhile {
             return world.finish().await;

@@ -98,7 +98,7 @@ async fn later_destination(world: &World) {
     let later = Receiver::start().await;
     let id = world.add_destination(&later, &["purchase.updated".to_owned()]).await;
     for _ in 0..2 {
-        let output = world.installation.call(&["destination", "snapshot", &id]);
+        let output = world.installation.call(&["resend", "missing", "--destination", &id]);
         assert!(output.status.success(), "{output:?}");
     }
     wait::until(SOON, "the newest state of every purchase", async || {

@@ -105,7 +105,7 @@ async fn a_failing_delivery_shows_its_attempts_in_the_engine() {
     let status = world.wait_status("failing", "a failing lane", |status| status["lanes"][0]["failing"] == true).await;
     assert_eq!(status["lanes"][0]["destination_id"], world.destination_id.as_str(), "{status}");
     world.receiver.answer(WELL);
-    world.act("failing", "redeliver", &json!({ "reason": "they are back" })).await;
+    world.resend("failing").await;
     world.wait_acked("failing", 1).await;
     let received = world.wait_received("failing", 3).await;
     for request in &received {
@@ -325,7 +325,7 @@ async fn a_prompt_destination_that_fails_is_retried_visibly() {
         wait_backing_off(&world, &receipt_id).await;
         let attempted = delivers(&world, &receipt_id).await;
         world.receiver.answer(WELL);
-        world.act(&receipt_id, "redeliver", &json!({ "reason": "they are back" })).await;
+        world.resend(&receipt_id).await;
         world.wait_acked(&receipt_id, 1).await;
         if attempted == BOTH {
             return world.finish().await;

@@ -48,7 +48,7 @@ async fn failed_events_are_redelivered_by_script_with_their_errors() {
     })
     .await;
     let explanation = explained(&world, &format!("notifications/{message_id}")).await;
-    for part in ["failed at", "settle redeliver event", "attempt 2 at", "answered 500 after"] {
+    for part in ["failed at", "settle resend event", "attempt 2 at", "answered 500 after"] {
         assert!(explanation.contains(part), "{part} is not in {explanation}");
     }
     world.receiver.answer(Reply::Status(200));
@@ -132,8 +132,9 @@ async fn a_lost_table_is_restored_in_one_delivery_each() {
     let feed = format!("/v1/apps/{}/feed?destination_id={}", world.app_id, world.destination_id);
     let fed = world.api.all(&feed).await;
     let lacks: Vec<&str> = fed.iter().filter_map(|one| one["collapse_key"].as_str()).collect();
-    let replay = format!("/v1/destinations/{}/replay", world.destination_id);
-    let done = world.api.post(&replay, &json!({ "collapse_keys": lacks })).await.ok();
+    let to = world.destination_id.clone();
+    let lost = json!({ "collapse_keys": lacks, "destination_id": to });
+    let done = world.api.post("/v1/resends", &lost).await.ok();
     assert_eq!((lacks.len(), &done["pending"]), (receipts.len(), &json!(receipts.len())), "{done}");
     wait::until(SOON, "the whole table", async || {
         let got = world.receiver.count() - before;
@@ -152,7 +153,7 @@ async fn a_lost_table_is_restored_in_one_delivery_each() {
         let digest = newest.map(|fed| &fed["state_digest"]);
         assert_eq!(Some(&one.body["attributes"]["state_digest"]), digest, "the newest state");
     }
-    let behind = world.api.post(&replay, &json!({})).await.ok();
+    let behind = world.api.post("/v1/resends", &json!({ "behind": true, "destination_id": to })).await.ok();
     assert_eq!(
         (&behind["pending"], &behind["skipped"]["acknowledged"]),
         (&json!(0), &json!(receipts.len())),
@@ -306,7 +307,7 @@ async fn a_worker_killed_in_a_redelivery_sends_the_purchase_once() {
     world.send("SUBSCRIPTION_PURCHASED", "k1").await;
     world.wait_acked("k1", 1).await;
     world.wait_asleep("k1").await;
-    world.act("k1", "redeliver", &json!({ "reason": "a test" })).await;
+    world.signal_by_script("k1", "redeliver").await;
     let exit = world.processes()[WORKER].wait_end().await;
     assert_eq!(exit.signal(), Some(6), "ended with {exit} and not by aborting itself");
     world.processes()[WORKER] = world.installation.start(&["worker"], &[]);

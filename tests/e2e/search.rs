@@ -86,7 +86,7 @@ async fn a_held_purchase_with_a_failing_destination_is_found_as_such() {
         assert!(shown.contains(part), "{part} is not in {shown}");
     }
     world.receiver.answer(system_tests::receiver::Reply::Status(200));
-    world.act("sick", "redeliver", &Value::Object(serde_json::Map::new())).await;
+    world.resend("sick").await;
     world.wait_acked("sick", 1).await;
     world.act("sick", "release", &Value::Object(serde_json::Map::new())).await;
     wait_found(&world, "sick", "SettleHeld = false", WorkflowExecutionStatus::Completed).await;

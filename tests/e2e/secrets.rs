@@ -160,7 +160,7 @@ async fn go_through_failures(world: &mut World) -> Vec<Place> {
     })
     .await;
     world.receiver.accept().await;
-    world.act(RECEIPT, "redeliver", &json!({ "reason": "a test" })).await;
+    world.resend(RECEIPT).await;
     world.wait_acked(RECEIPT, 2).await;
     refusals
 }

@@ -1,6 +1,5 @@
 //! One trace for each notification, from the request of the store to the receiver, as a collector sees it.
 
-use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use system_tests::collector::{Collector, Span};
 use system_tests::process::Backend;
@@ -92,7 +91,7 @@ async fn one_tree_from_the_store_to_the_receiver_over_killed_workers() {
     })
     .await;
     revive_worker(&mut world, &collector);
-    world.act("traced", "redeliver", &json!({ "reason": "they are back" })).await;
+    world.signal_by_script("traced", "redeliver").await;
     world.wait_acked("traced", 1).await;
 
     let spans = wait::until(SOON, "a whole tree", async || {

@@ -17,12 +17,33 @@ use tokio::process::Command;
 const BUSY: [&str; 2] = ["Workflow is busy.", "because workflow is closing"];
 
 impl World {
-    /// Requests an action on a purchase: `flush`, `hold`, `release`, `discard`, `redeliver`.
+    /// Requests an action on a purchase: `flush`, `hold`, `release`, `discard`.
     ///
     /// # Panics
     /// When the answer is not 202.
     pub async fn act(&self, receipt_id: &str, action: &str, body: &Value) {
         self.request(&format!("/v1/purchases/{}/{action}", self.key(receipt_id)), body).await;
+    }
+
+    /// Resends the newest state of a purchase, and what failed of it, now.
+    ///
+    /// # Panics
+    /// When the answer is not 200.
+    pub async fn resend(&self, receipt_id: &str) {
+        let key = self.key(receipt_id).to_string();
+        let body = json!({ "collapse_key": key, "failed": true, "now": true, "reason": "a test" });
+        drop(self.api.post("/v1/resends", &body).await.ok());
+    }
+
+    /// Runs the documented line that sends a signal to a purchase.
+    ///
+    /// # Panics
+    /// When there is no such line, or it fails.
+    pub async fn signal_by_script(&self, receipt_id: &str, signal: &str) {
+        let part = format!("--signal-name {signal} ");
+        let mut lines = documents::operators_lines().into_iter();
+        let line = lines.find(|line| line.contains("COLLAPSE_KEY") && line.contains(&part)).expect("a documented line");
+        self.temporal.run_line(&line.replace("COLLAPSE_KEY", &self.key(receipt_id).to_string())).await;
     }
 
     /// Cancels the run of a purchase in Temporal, as an operator does.

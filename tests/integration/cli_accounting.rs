@@ -1,4 +1,4 @@
-//! `settle explain`, `check` and `redeliver` with a running service that never reaches Temporal.
+//! `settle explain`, `check` and `resend` with a running service that never reaches Temporal.
 
 use super::cli::{logged, settle, stderr_of, stdout_of, wait_open};
 use super::cli_settings::Desk;
@@ -81,20 +81,20 @@ fn the_check_gauge_exists_at_once_and_shows_breaches_soon() {
 }
 
 #[test]
-fn redeliveries_are_counted_before_and_after() {
-    let (desk, destination) = desk("cli-redeliver");
+fn resends_are_counted_before_and_after() {
+    let (desk, destination) = desk("cli-resend");
     let pending = |line: &[&str]| {
         let answer = desk.answer(line);
         (answer["pending"].clone(), answer["skipped"].clone())
     };
-    let range = ["redeliver", "range", "--from", "1970-01-01T00:00:00Z", "--destination", &destination];
+    let range = ["resend", "range", "--from", "1970-01-01T00:00:00Z", "--destination", &destination];
     let dry: Vec<&str> = range.iter().copied().chain(["--dry-run"]).collect();
     assert_eq!(pending(&dry), (json!(3), json!({})));
-    assert_eq!(pending(&["redeliver", "event", FIRST]), (json!(1), json!({})));
+    assert_eq!(pending(&["resend", "event", FIRST]), (json!(1), json!({})));
     let listed = desk.answer(&["delivery", "list", "--destination", &destination]);
     let webhook_id = listed["items"][0]["id"].as_str().expect("an id");
     assert_eq!(
-        pending(&["redeliver", "event", webhook_id]),
+        pending(&["resend", "event", webhook_id]),
         (json!(0), json!({ "already_pending": 1 })),
         "the same event"
     );
@@ -104,52 +104,60 @@ fn redeliveries_are_counted_before_and_after() {
     let line = format!("    purchase.updated {FIRST} of purchase {FIRST} (receipt r0): pending");
     assert!(explained.lines().any(|one| one.starts_with(&line)), "{explained}");
     assert_eq!(pending(&range), (json!(2), json!({ "already_pending": 1 })));
-    assert_eq!(pending(&["redeliver", "purchase", "r1"]), (json!(0), json!({ "already_pending": 1 })));
-    assert_eq!(pending(&["redeliver", "failed"]), (json!(0), json!({})));
-    assert_eq!(pending(&["destination", "redeliver", &destination]), (json!(0), json!({})));
+    assert_eq!(pending(&["resend", "purchase", "r1"]), (json!(0), json!({ "already_pending": 1 })));
+    assert_eq!(pending(&["resend", "failed"]), (json!(0), json!({})));
     let failed = "UPDATE deliveries SET status = 'failed', finished_at = created_at WHERE destination_id";
     desk.beside().batch_execute(&format!("{failed} = '{destination}'")).expect("a change");
-    assert_eq!(pending(&["destination", "redeliver", &destination, "--dry-run"]), (json!(3), json!({})));
-    assert_eq!(pending(&["destination", "redeliver", &destination]), (json!(3), json!({})));
-    assert_eq!(pending(&["destination", "redeliver", &destination]), (json!(0), json!({ "already_pending": 3 })));
-    let printed = text(&desk, &["redeliver", "purchase", "r1", "--dry-run"]);
+    assert_eq!(pending(&["resend", "failed", "--destination", &destination, "--dry-run"]), (json!(3), json!({})));
+    assert_eq!(pending(&["resend", "failed", "--destination", &destination]), (json!(3), json!({})));
+    assert_eq!(
+        pending(&["resend", "failed", "--destination", &destination]),
+        (json!(0), json!({ "already_pending": 3 }))
+    );
+    let printed = text(&desk, &["resend", "purchase", "r1", "--dry-run"]);
     assert!(
         printed.contains("0 deliveries would be sent") && printed.contains("they are pending already"),
         "{printed}"
     );
-    assert_eq!(desk.run(&["redeliver", "range"]).status.code(), Some(2), "`--from` is required");
+    assert_eq!(desk.run(&["resend", "range"]).status.code(), Some(2), "`--from` is required");
+    for states in ["behind", "missing", "all"] {
+        assert_eq!(desk.run(&["resend", states]).status.code(), Some(2), "{states}: `--destination` is required");
+    }
+    let now = desk.answer(&["resend", "purchase", "r1", "--failed", "--now", "--reason", "they are back"]);
+    assert_eq!(now["skipped"], json!({ "already_pending": 1 }), "{now}");
+    let entry = desk.answer(&["audit-log", "--operation", "resend", "--limit", "1"])["items"][0].clone();
+    assert_eq!((&entry["reason"], &entry["after"]["now"]), (&json!("they are back"), &json!(true)), "{entry}");
 }
 
 #[test]
-fn a_replay_sends_what_a_destination_lacks_and_feeds_list_it() {
-    let (desk, destination) = desk("cli-replay");
+fn states_that_a_destination_lacks_are_resent_and_feeds_list_it() {
+    let (desk, destination) = desk("cli-states");
     let fed = desk.answer(&["feed", "--app", &desk.app, "--destination", &destination, "--limit", "2"]);
     assert_eq!(fed["items"].as_array().map(Vec::len), Some(2), "{fed}");
     let cursor = fed["next_cursor"].as_str().expect("there is more");
     assert!(
         text(&desk, &["feed", "--app", &desk.app, "--cursor", cursor]).contains("6b275a67-0bbb-4f3a-99b9-000000000002")
     );
-    let replay = |more: &[&str]| {
-        let line: Vec<&str> = ["destination", "replay", &destination].into_iter().chain(more.iter().copied()).collect();
-        let answer = desk.answer(&line);
-        (answer["purchases"].clone(), answer["pending"].clone())
+    let resend = |more: &[&str]| {
+        let answer = desk.answer(&[&["resend"][..], more, &["--destination", &destination]].concat());
+        (answer["checked"].clone(), answer["pending"].clone())
     };
-    assert_eq!(replay(&["--dry-run"]), (json!(3), json!(3)));
-    assert_eq!(replay(&[]), (json!(3), json!(3)));
-    assert_eq!(replay(&["--all"]), (json!(3), json!(0)), "they are pending already");
+    assert_eq!(resend(&["behind", "--dry-run"]), (json!(3), json!(3)));
+    assert_eq!(resend(&["behind"]), (json!(3), json!(3)));
+    assert_eq!(resend(&["all"]), (json!(3), json!(0)), "they are pending already");
 }
 
 #[test]
 fn an_interrupted_run_resumes_and_sends_nothing_twice() {
     let (desk, destination) = desk("cli-run");
-    let replay = ["destination", "replay", &destination, "--all", "--run", "mine"];
-    assert_eq!(desk.answer(&replay)["pending"], 3);
+    let all = ["resend", "all", "--destination", &destination, "--run", "mine"];
+    assert_eq!(desk.answer(&all)["pending"], 3);
     let arrived = "UPDATE deliveries SET status = 'delivered', finished_at = created_at";
     desk.beside().batch_execute(arrived).expect("a change");
-    assert_eq!(desk.answer(&replay)["pending"], 3, "the same run gets the same answer");
+    assert_eq!(desk.answer(&all)["pending"], 3, "the same run gets the same answer");
     let shown = desk.answer(&["destination", "show", &destination]);
     assert_eq!(shown["health"]["pending"], 0, "nothing is queued again");
-    assert_eq!(desk.answer(&replay[..4])["pending"], 3, "another run sends all of it");
+    assert_eq!(desk.answer(&all[..4])["pending"], 3, "another run sends all of it");
 
     // A service that reads requests and never answers.
     let deaf = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -165,12 +173,12 @@ fn an_interrupted_run_resumes_and_sends_nothing_twice() {
         assert_eq!(output.status.code(), Some(1), "{line:?}");
         stderr_of(&output)
     };
-    let printed = lost(&["destination", "replay", &destination, "--cursor", FIRST]);
+    let printed = lost(&["resend", "behind", "--destination", &destination, "--cursor", FIRST]);
     assert!(printed.contains("continue with --run ") && printed.contains(&format!(" --cursor {FIRST}, ")), "{printed}");
-    let printed = lost(&["redeliver", "range", "--from", "1970-01-01T00:00:00Z"]);
+    let printed = lost(&["resend", "range", "--from", "1970-01-01T00:00:00Z"]);
     assert!(printed.contains("continue with --run ") && printed.contains(" --until 20"), "{printed}");
-    assert!(lost(&["redeliver", "failed", "--dry-run"]).contains("nothing was sent"));
-    let refused = stderr_of(&desk.run(&["redeliver", "event", "nobody"]));
+    assert!(lost(&["resend", "failed", "--dry-run"]).contains("nothing was sent"));
+    let refused = stderr_of(&desk.run(&["resend", "event", "nobody"]));
     assert!(refused.contains("nothing was sent"), "{refused}");
 }
 
@@ -179,7 +187,7 @@ fn a_time_is_absolute_or_an_age_and_an_app_can_be_named() {
     let (desk, _) = desk("cli-ago");
     let other = desk.id(&["app", "create", "other"]);
     let checked = |more: &[&str]| {
-        let line: Vec<&str> = ["redeliver", "range", "--dry-run"].into_iter().chain(more.iter().copied()).collect();
+        let line: Vec<&str> = ["resend", "range", "--dry-run"].into_iter().chain(more.iter().copied()).collect();
         desk.answer(&line)["checked"].clone()
     };
     // The rows of the test date from 1970.
@@ -188,11 +196,11 @@ fn a_time_is_absolute_or_an_age_and_an_app_can_be_named() {
     assert_eq!(checked(&["--from", "36500d", "--until", "36000d"]), 0);
     assert_eq!(checked(&["--from", "36500d", "--app", &desk.app]), 3);
     assert_eq!(checked(&["--from", "36500d", "--app", &other]), 0);
-    assert_eq!(desk.answer(&["redeliver", "failed", "--app", &other])["checked"], 0);
-    let wrong = desk.run(&["redeliver", "range", "--from", "yesterday"]);
+    assert_eq!(desk.answer(&["resend", "failed", "--app", &other])["checked"], 0);
+    let wrong = desk.run(&["resend", "range", "--from", "yesterday"]);
     assert_eq!(wrong.status.code(), Some(2));
     assert!(stderr_of(&wrong).contains("2h for two hours ago"), "{}", stderr_of(&wrong));
-    let both = desk.run(&["redeliver", "failed", "--app", &desk.app, "--destination", &other]);
+    let both = desk.run(&["resend", "failed", "--app", &desk.app, "--destination", &other]);
     assert!(stderr_of(&both).contains("`app_id`: expected not to be given with"), "{}", stderr_of(&both));
 }
 
@@ -277,7 +285,6 @@ fn a_purchase_is_explained_as_sentences_and_as_data() {
         ("hold", "for seven days"),
         ("release", "held no longer"),
         ("discard", "is discarded"),
-        ("redeliver", "sent again to every destination"),
     ] {
         let sentence = run(verb, &["--reason", "a test"]);
         assert!(sentence.contains(printed), "{sentence}");

@@ -85,7 +85,7 @@ fn a_start_without_variables_names_a_destination_it_refuses() {
     let line = ["destination", "create", "--app", &desk.app, "--name", "local", "--url", "http://127.0.0.1:9/"];
     let id = desk.id(&line);
     desk.seed(2);
-    desk.answer(&["destination", "snapshot", &id]);
+    desk.answer(&["resend", "missing", "--destination", &id]);
     assert!(desk.answer(&["destination", "show", &id])["refusal"].is_null(), "its settings allow it");
     let desk = desk.restarted_with(&[]);
     let variables = ["SETTLE_DESTINATIONS_ALLOW_HTTP", "SETTLE_DESTINATIONS_ALLOWED_NETWORKS"];

@@ -224,19 +224,19 @@ fn a_catalogue_is_exported_and_imported_as_one_file() {
 }
 
 #[test]
-fn a_snapshot_sends_each_purchase_once() {
+fn what_is_missing_is_sent_once() {
     let desk = Desk::open("cli-snapshot");
     let line = ["destination", "create", "--app", &desk.app, "--name", "late", "--url", "http://127.0.0.1:9/"];
     let destination = desk.id(&line);
     desk.seed(3);
     let count = |line: &[&str]| {
         let answer = desk.answer(line);
-        (answer["purchases"].clone(), answer["pending"].clone())
+        (answer["checked"].clone(), answer["pending"].clone())
     };
-    let snapshot = ["destination", "snapshot", &destination, "--rate", "2"];
-    assert_eq!(count(&["destination", "snapshot", &destination, "--dry-run"]), (3.into(), 3.into()));
-    assert_eq!(count(&snapshot), (3.into(), 3.into()), "page by page");
-    assert_eq!(count(&snapshot), (3.into(), 0.into()));
+    let missing = ["resend", "missing", "--destination", &destination];
+    assert_eq!(count(&["resend", "missing", "--destination", &destination, "--dry-run"]), (3.into(), 3.into()));
+    assert_eq!(count(&missing), (3.into(), 3.into()));
+    assert_eq!(count(&missing), (3.into(), 0.into()));
     let pending = desk.answer(&["delivery", "list", "--destination", &destination]);
     assert_eq!(pending["items"].as_array().map(Vec::len), Some(3), "{pending}");
 }

@@ -9,9 +9,9 @@ use domain::{
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{
-    Attempt, AttemptClass, Claim, Claimed, Config, Database, DeliveryResult, EndpointSignal, EventResult, Fate, Filter,
-    Finish, Key, Limits, Loaded, Mode, NewDestination, NewNotification, NewPlatform, PlatformSettings, Record,
-    Recorded, Rendered, SecretString, Store, Traits, Verdict,
+    Attempt, AttemptClass, Config, Database, DeliveryResult, DestinationSettings, EndpointSignal, EventResult, Fate,
+    Finish, Key, Lease, LeaseResult, Loaded, Mode, NewDestination, NewNotification, NewPlatform, PlatformSettings,
+    Record, Recorded, Rendered, SecretString, Store, Traits, Verdict,
 };
 
 pub async fn open(database: Database) -> anyhow::Result<Store> {
@@ -37,14 +37,13 @@ pub async fn installation(store: &Store, webhooks: usize) -> anyhow::Result<(Pla
         let webhook = NewDestination {
             app_id: app.id,
             kind: "webhook".to_owned(),
-            name: format!("webhook {number}"),
-            events: vec!["*".to_owned()],
-            filter: Filter::default(),
+            common: DestinationSettings {
+                concurrency: 1_000,
+                ..DestinationSettings::new(&format!("webhook {number}"))
+            },
             settings: serde_json::json!({"url": "https://example.com/hook"}),
             secret: SecretString::from("whsec_of-the-destination"),
             traits: Traits::default(),
-            limits: Limits { concurrency: 1_000, ..Limits::default() },
-            enabled: true,
         };
         ids.push(store.new_destination(webhook).await?.id);
     }
@@ -131,20 +130,20 @@ pub fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
 pub async fn deliver(store: &Store, key: CollapseKey, destination: DestinationId) -> anyhow::Result<()> {
     loop {
         let token = api::clock::random_uuid().to_string();
-        let claim = Claim {
+        let lease = Lease {
             key,
             destination,
             token: token.clone(),
-            lease: Duration::from_secs(30),
+            duration: Duration::from_secs(30),
             mode: Mode::Lane,
             at_most: 10,
             render: Arc::new(|_, unsent| Rendered::Body(unsent.body.to_string())),
         };
-        let batch = match store.claim(claim).await? {
-            Claimed::Send(batch) => batch,
-            Claimed::Idle(storage::Idle::Closed { .. }) => return Ok(()),
-            Claimed::Idle(_) => continue,
-            Claimed::Undeliverable { .. } => anyhow::bail!("{key} cannot be delivered"),
+        let batch = match store.lease(lease).await? {
+            LeaseResult::Send(batch) => batch,
+            LeaseResult::Idle(storage::Idle::Closed { .. }) => return Ok(()),
+            LeaseResult::Idle(_) => continue,
+            LeaseResult::Undeliverable { .. } => anyhow::bail!("{key} cannot be delivered"),
         };
         let delivered = |attempt: &Attempt| EventResult {
             delivery_id: attempt.delivery_id,

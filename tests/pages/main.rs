@@ -39,7 +39,7 @@ async fn screens(stage: &Stage, receipt: &str) -> Vec<(&'static str, String)> {
         ("destination", format!("/ui/destinations/{destination}")),
         ("destination-deliveries", format!("/ui/destinations/{destination}/deliveries")),
         ("destination-settings", format!("/ui/destinations/{destination}/settings")),
-        ("destination-again", format!("/ui/destinations/{destination}/again")),
+        ("destination-resend", format!("/ui/destinations/{destination}/resend")),
         ("delivery", format!("/ui/deliveries/{delivery}")),
         of("customers", "/ui/customers"),
         ("catalogue", format!("/ui/apps/{app}/catalogue")),
@@ -146,7 +146,7 @@ async fn the_keyboard_alone_is_enough() {
         assert_ne!(state[2], "none", "no visible focus: {state}");
         seen.push(state[0].clone());
     }
-    for wanted in ["Search", "Home", "Sign out", "Send again", "Hold", "As a command"] {
+    for wanted in ["Search", "Home", "Sign out", "Resend", "Hold", "As a command"] {
         assert!(seen.contains(&json!(wanted)), "{wanted} in {seen:?}");
     }
     stage.browser.run("document.activeElement.blur()").await;

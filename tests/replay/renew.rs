@@ -256,7 +256,7 @@ async fn admin(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
     world.send(BOUGHT, "redeliver").await;
     world.wait_acked("redeliver", 1).await;
     world.wait_asleep("redeliver").await;
-    world.act("redeliver", "redeliver", &body).await;
+    world.signal_by_script("redeliver", "redeliver").await;
     world.wait_received("redeliver", 2).await;
     keep.asleep(world, "redeliver").await?;
     world.act("hold-and-release", "release", &body).await;

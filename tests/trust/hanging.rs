@@ -75,9 +75,9 @@ async fn wait_hanging(hanging: &Receiver, known: usize) {
 async fn queue_all(world: &World, destination_id: &str) -> usize {
     let (mut queued, mut cursor) = (0, Value::Null);
     loop {
-        let path = format!("/v1/destinations/{destination_id}/snapshot");
         // A small page: a request has a time limit, and each purchase a transaction.
-        let page = world.api.post(&path, &json!({ "cursor": cursor, "limit": 50 })).await.ok();
+        let body = json!({ "missing": true, "destination_id": destination_id, "cursor": cursor, "limit": 50 });
+        let page = world.api.post("/v1/resends", &body).await.ok();
         queued += usize::try_from(page["pending"].as_u64().unwrap_or(0)).unwrap_or(0);
         cursor = page["next_cursor"].clone();
         if cursor.is_null() {

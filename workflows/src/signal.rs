@@ -29,7 +29,6 @@ pub enum Signal {
     Release(Admin),
     /// Discard the notifications accepted so far.
     Discard(Discard),
-    Redeliver(Redeliver),
     /// Stop waiting for the next attempt of a lane.
     CancelBackoff(CancelBackoff),
 }
@@ -44,7 +43,6 @@ impl Signal {
             Self::Hold(_) => crate::contract::HOLD,
             Self::Release(_) => crate::contract::RELEASE,
             Self::Discard(_) => crate::contract::DISCARD,
-            Self::Redeliver(_) => crate::contract::REDELIVER,
             Self::CancelBackoff(_) => crate::contract::CANCEL_BACKOFF,
         }
     }
@@ -57,7 +55,6 @@ impl Signal {
             Self::Flush(body) | Self::Release(body) => serde_json::to_value(body),
             Self::Hold(body) => serde_json::to_value(body),
             Self::Discard(body) => serde_json::to_value(body),
-            Self::Redeliver(body) => serde_json::to_value(body),
             Self::CancelBackoff(body) => serde_json::to_value(body),
         };
         json.unwrap_or(serde_json::Value::Null)

@@ -20,7 +20,7 @@ const MINUTES: Duration = Duration::from_secs(8 * 24 * 3600);
 /// that it keeps up with any number of notifications a day.
 pub async fn prune(store: &Store, retention: Option<Duration>) {
     if let Err(error) = store.forget_pages(MAX_ROWS).await {
-        tracing::warn!(error = %error, "old responses to bulk redelivery requests were not removed; the next sweep tries again");
+        tracing::warn!(error = %error, "old responses to resends were not removed; the next sweep tries again");
     }
     if let Err(error) = forget_minutes(store).await {
         tracing::warn!(error = %error, "old counts were not removed; the next sweep tries again");

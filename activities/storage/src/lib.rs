@@ -78,7 +78,6 @@ pub use people::reviews::Review;
 pub use people::transfers::{MovedRows, Transfer};
 pub use purchases::purchase::WaitsFor;
 pub use purchases::users::StoreCustomer;
-pub use redelivery::backfill::BackfillPage;
 pub use redelivery::page::{Redelivered, Requeued};
 pub use redelivery::runs::RunMode;
 pub use redelivery::verdict::Skipped;

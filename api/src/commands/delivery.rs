@@ -34,7 +34,7 @@ const ATTEMPT_COLUMNS: &[Column] = &[
 Example:
   settle delivery list --status failed
   settle delivery attempts DELIVERY_ID
-Next: `settle redeliver failed --dry-run` counts what could be sent again; `settle explain event EVENT_ID` shows why it failed.")]
+Next: `settle resend failed --dry-run` counts what could be sent again; `settle explain event EVENT_ID` shows why it failed.")]
 pub enum Verb {
     /// List deliveries.
     #[command(after_help = "\
@@ -67,7 +67,7 @@ Next: `settle delivery attempts DELIVERY_ID` shows the answers.")]
     #[command(after_help = "\
 Example:
   settle delivery attempts DELIVERY_ID
-Next: `settle redeliver event EVENT_ID` sends it again.")]
+Next: `settle resend event EVENT_ID` sends it again.")]
     Attempts {
         /// The delivery's id, which the receiver sees as `webhook-id`.
         id: String,

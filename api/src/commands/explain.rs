@@ -14,7 +14,7 @@ Example:
   settle explain notification 3f0c3a5e-7d38-5f6e-9d3c-0f6a4e6f2b11      (the message id, as the store named it)
   settle explain event EVENT_ID      (or the `webhook-id` that a receiver got)
   settle explain destination ID
-Next: `settle redeliver --help` sends again what did not arrive. --json prints the same as data.")]
+Next: `settle resend --help` sends again what did not arrive. --json prints the same as data.")]
 pub struct Options {
     #[command(subcommand)]
     subject: ExplainSubject,
@@ -37,7 +37,7 @@ Next: `settle explain purchase COLLAPSE_KEY` explains the whole purchase that it
     #[command(after_help = "\
 Example:
   settle explain purchase RECEIPT
-Next: `settle redeliver purchase RECEIPT` sends again what did not arrive.")]
+Next: `settle resend purchase RECEIPT` sends again what did not arrive.")]
     Purchase {
         /// Its collapse key, or the store's receipt id.
         collapse_key: String,
@@ -47,7 +47,7 @@ Next: `settle redeliver purchase RECEIPT` sends again what did not arrive.")]
 Example:
   settle explain event EVENT_ID      (in what a receiver got: `id` of a `user.*` event, `attributes.event_id` of a
                                      `purchase.updated`, or the header `webhook-id`)
-Next: `settle redeliver event EVENT_ID` sends it again.")]
+Next: `settle resend event EVENT_ID` sends it again.")]
     Event {
         /// The event's id, or that of one of its deliveries: the `webhook-id`.
         id: String,
@@ -56,7 +56,7 @@ Next: `settle redeliver event EVENT_ID` sends it again.")]
     #[command(after_help = "\
 Example:
   settle explain destination ID
-Next: `settle destination probe ID` tries at once; `settle redeliver failed --destination ID` sends again what failed.")]
+Next: `settle destination probe ID` tries at once; `settle resend failed --destination ID` sends again what failed.")]
     Destination {
         /// The destination's id.
         id: String,

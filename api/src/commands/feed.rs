@@ -16,11 +16,11 @@ const COLUMNS: &[Column] = &[
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A receiver compares `revision` and `state_digest` with what it has, and requests what it lacks:
-POST /v1/destinations/ID/replay {\"collapse_keys\": […]}. It gets exactly one delivery for each.
+POST /v1/resends {\"destination_id\": \"ID\", \"collapse_keys\": […]}. It gets exactly one delivery for each.
 
 Example:
   settle feed --app ID --destination ID --limit 500 --json
-Next: `settle destination replay ID --all` sends everything to a receiver that lost its table.")]
+Next: `settle resend all --destination ID` sends everything to a receiver that lost its table.")]
 pub struct Options {
     /// The app's id.
     #[arg(long, value_name = "ID")]

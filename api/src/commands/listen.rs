@@ -14,7 +14,7 @@ Example:
   settle destination create --app ID --name try --url http://127.0.0.1:9000/ --json > destination.json
   jq -r .secret destination.json > webhook-secret.txt
   settle listen --listen 127.0.0.1:9000 --secret @webhook-secret.txt
-Next: `settle purchase redeliver COLLAPSE_KEY` sends something to it. A destination on this machine is refused by the
+Next: `settle resend purchase COLLAPSE_KEY` sends something to it. A destination on this machine is refused by the
 service unless it was started with SETTLE_DESTINATIONS_ALLOWED_NETWORKS=127.0.0.0/8 SETTLE_DESTINATIONS_ALLOW_HTTP=true.")]
 pub struct Options {
     /// Address to listen on.

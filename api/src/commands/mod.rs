@@ -37,8 +37,8 @@ mod progress;
 mod purchase;
 mod rates;
 mod receiver;
-mod redeliver;
 mod refusals;
+mod resend;
 mod rows;
 mod run;
 mod sales;
@@ -119,7 +119,7 @@ enum Command {
     Status(status::Options),
     Healthy(healthy::Options),
     Explain(explain::Options),
-    Redeliver(redeliver::Options),
+    Resend(resend::Options),
     Feed(feed::Options),
     Check(check::Options),
     History(history::Options),
@@ -203,7 +203,7 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Search(options) => sign_in::search(options).await,
         Command::AuditLog(options) => audit_log::audit_log(options).await,
         Command::Explain(options) => explain::explain(options).await,
-        Command::Redeliver(options) => redeliver::redeliver(options).await,
+        Command::Resend(options) => resend::resend(options).await,
         Command::Feed(options) => feed::feed(options).await,
         Command::Check(options) => check::check(options).await,
         Command::History(options) => history::history(options).await,

@@ -81,7 +81,7 @@ Next: `settle explain purchase RECEIPT` shows how it came to this state.")]
     #[command(after_help = "\
 Example:
   settle purchase explain RECEIPT
-Next: `settle redeliver purchase RECEIPT` sends again what did not arrive.")]
+Next: `settle resend purchase RECEIPT` sends again what did not arrive.")]
     Explain {
         /// Its collapse key, or the store's receipt id.
         collapse_key: String,
@@ -125,19 +125,6 @@ Next: `settle explain purchase RECEIPT` shows what was discarded. What was settl
         #[command(flatten)]
         request: Request,
     },
-    /// Send the newest state again.
-    #[command(after_help = "\
-Example:
-  settle purchase redeliver RECEIPT --destination ID --reason \"the receiver lost it\"
-Next: `settle explain purchase RECEIPT` shows whether it arrived. `settle redeliver purchase RECEIPT` sends the
-`user.*` events too.")]
-    Redeliver {
-        #[command(flatten)]
-        request: Request,
-        /// Only to this destination.
-        #[arg(long, value_name = "ID")]
-        destination: Option<String>,
-    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -155,7 +142,6 @@ enum Action {
     Hold(Option<Timestamp>),
     Release,
     Discard,
-    Redeliver(Option<String>),
 }
 
 /// Runs one subcommand.
@@ -195,7 +181,6 @@ pub async fn purchase(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
         Verb::Hold { request, until } => (request, Action::Hold(until)),
         Verb::Release { request } => (request, Action::Release),
         Verb::Discard { request } => (request, Action::Discard),
-        Verb::Redeliver { request, destination } => (request, Action::Redeliver(destination)),
     };
     let answer = act(client, &request, &action).await?;
     Ok(table::answer_line(client, &answer, &action.sentence(&request.collapse_key)))
@@ -244,10 +229,6 @@ async fn act(client: &Client, request: &Request, action: &Action) -> anyhow::Res
         }
         Action::Release => "release",
         Action::Discard => "discard",
-        Action::Redeliver(destination) => {
-            body["destination_id"] = json!(destination);
-            "redeliver"
-        }
     };
     client.post(&format!("{}/{name}", path(client, &request.collapse_key).await?), &body).await
 }
@@ -263,10 +244,6 @@ impl Action {
             }
             Self::Release => "It is held no longer: what waits of it is settled when its window is over".to_owned(),
             Self::Discard => "What was accepted of it until now and is not settled is discarded".to_owned(),
-            Self::Redeliver(None) => {
-                "Its newest state, and what failed of it, is sent again to every destination".to_owned()
-            }
-            Self::Redeliver(Some(id)) => format!("Its newest state, and what failed of it, is sent again to {id}"),
         };
         format!("{now}; `settle explain purchase {purchase}` shows the result.")
     }
@@ -289,8 +266,6 @@ mod tests {
             (Action::Hold(Some(until)), "until 2026-12-01T00:00:00.000000Z (`settle purchase release r1`"),
             (Action::Release, "held no longer"),
             (Action::Discard, "is discarded"),
-            (Action::Redeliver(None), "to every destination"),
-            (Action::Redeliver(Some("d1".to_owned())), "to d1;"),
         ] {
             let sentence = action.sentence("r1");
             assert!(sentence.contains(part), "{sentence}");

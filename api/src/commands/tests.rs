@@ -129,8 +129,8 @@ fn admin_flags_may_stand_behind_the_verb() {
         &["settle", "app", "--json", "list"],
         &["settle", "purchase", "hold", "k", "--until", "2h", "--service", "http://127.0.0.1:1"],
         &["settle", "delivery", "list", "--status", "failed", "--limit", "5"],
-        &["settle", "redeliver", "range", "--from", "2h", "--until", "30m", "--app", "ID"],
-        &["settle", "redeliver", "failed", "--destination", "ID", "--dry-run"],
+        &["settle", "resend", "range", "--from", "2h", "--until", "30m", "--app", "ID"],
+        &["settle", "resend", "failed", "--destination", "ID", "--dry-run"],
         &["settle", "destination", "delete", "ID", "--yes"],
         &["settle", "alarm", "list", "--limit", "5"],
     ] {

@@ -1,7 +1,8 @@
-//! What a redelivery queues again, for people: how many, and why the others are not. Pure.
+//! What a resend queues, for people: how many, and why the others are not. Pure.
 
 use super::action::Input;
 use super::visit::Visit;
+use crate::resources::resends::Resent;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as Unknown;
@@ -30,6 +31,12 @@ pub struct Requeued {
     pub pending: i64,
     /// Number of those that are not sent, by reason.
     pub skipped: BTreeMap<Skipped, i64>,
+}
+
+impl From<Resent> for Requeued {
+    fn from(Resent { pending, skipped, .. }: Resent) -> Self {
+        Self { pending, skipped }
+    }
 }
 
 impl Requeued {
@@ -89,7 +96,7 @@ const fn sentence(reason: Skipped) -> &'static str {
     match reason {
         Skipped::Superseded => "a newer state of the same purchase is sent instead",
         Skipped::NotChosen => "the destination does not choose such events, or not of this platform or environment",
-        Skipped::AlreadyPending => "it is pending already",
+        Skipped::AlreadyPending => "it is pending already, or was queued before and only what never was is sent",
         Skipped::Acknowledged => "the destination acknowledged it, or a newer state",
         Skipped::Counted => "the destination acknowledged it, and would count it twice",
         Skipped::MayBeCounted => "the destination may have it, and would count it twice so late",

@@ -30,7 +30,7 @@ pub mod platforms;
 pub mod purchases;
 pub mod query;
 pub mod rates;
-pub mod redeliveries;
+pub mod resends;
 pub mod reviews;
 pub mod sales;
 pub mod samples;

@@ -62,9 +62,9 @@ async fn events_older_than_seven_days_fail_with_a_reason() {
     assert!(text(&disabled["reason"]).contains("nothing went well"), "{disabled}");
     own.amplitude.answer_truly();
     patch(&own, &own.id, &json!({ "enabled": true })).await;
-    let again = json!({ "reason": "Amplitude is back" });
-    let answer = own.world().api.post(&format!("/v1/destinations/{}/redeliver", own.id), &again).await;
-    assert_eq!(answer.status, 202, "{}", answer.body);
+    let again = json!({ "failed": true, "destination_id": own.id, "now": true, "reason": "Amplitude is back" });
+    let answer = own.world().api.post("/v1/resends", &again).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
     own.drain(MINUTE).await;
     let failed = failed_events(own.world(), &own.id).await;
     assert_eq!(own.same_events_but(KEY, &failed).await, 2, "the taken event and the later one");
@@ -148,16 +148,16 @@ async fn check_failed(own: &Analysts, receipt_id: &str) {
     assert_eq!((&last["class"], &last["status"]), (&json!("too_late"), &Value::Null), "{attempts:#?}");
     let explanation =
         own.world().api.get(&format!("/v1/explain/purchases/{}", own.world().key(receipt_id))).await.ok().to_string();
-    let reason = "nor by a redelivery: the destination may have it and would not recognize it any more, so it might be \
+    let reason = "nor by a resend: the destination may have it and would not recognize it any more, so it might be \
                  counted twice";
     for part in ["failed at", reason] {
         assert!(explanation.contains(part), "{part} is not in {explanation}");
     }
-    assert!(!explanation.contains("settle redeliver"), "what is refused is not advised: {explanation}");
+    assert!(!explanation.contains("settle resend"), "what is refused is not advised: {explanation}");
     let path = format!("/v1/explain/destinations/{}", own.id);
     let explanation = own.world().api.get(&path).await.ok().to_string();
     assert!(
-        explanation.contains("none of it would be sent again") && !explanation.contains("settle redeliver"),
+        explanation.contains("none of it would be sent again") && !explanation.contains("settle resend"),
         "{explanation}"
     );
 }

@@ -178,7 +178,7 @@ async fn an_integration_from_later_is_shown_everybody(own: &mut Analysts) {
     });
     let later = integrate(own.world(), &own.amplitude, &later).await;
     for _ in 0..2 {
-        let output = own.world().installation.call(&["destination", "snapshot", &later]);
+        let output = own.world().installation.call(&["resend", "missing", "--destination", &later]);
         assert!(output.status.success(), "{output:?}");
     }
     wait::until(SOON, "the profile in the later project", async || {

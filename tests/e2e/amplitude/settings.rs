@@ -205,9 +205,9 @@ async fn an_id_that_amplitude_refuses_is_the_customers_data_problem(own: &mut An
     let detail_part = "a delivery cannot be sent: the customer's external id is shorter";
     assert!(alarms.iter().any(|detail| detail.contains(detail_part)), "{alarms:?}");
     patch(own, &own.id, &json!({ "min_id_length": 1 })).await;
-    let again = json!({ "reason": "the project takes short ids" });
-    let answer = own.world().api.post(&format!("/v1/destinations/{}/redeliver", own.id), &again).await;
-    assert_eq!(answer.status, 202, "{}", answer.body);
+    let again = json!({ "failed": true, "destination_id": own.id, "reason": "the project takes short ids" });
+    let answer = own.world().api.post("/v1/resends", &again).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
     wait_delivery(own.world(), &own.id, "refused-0", PURCHASED, "delivered").await;
     let profile = own.amplitude.profile(KEY, "4711").expect("the short id");
     assert_eq!(profile.user_id.as_deref(), Some("4711"));

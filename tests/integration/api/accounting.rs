@@ -1,4 +1,4 @@
-//! Explanations, checks and redeliveries over HTTP.
+//! Explanations, checks and resends over HTTP.
 
 use super::edge::{Service, accept};
 use domain::{CollapseKey, DestinationId};
@@ -96,9 +96,9 @@ async fn a_check_names_breaches_at_once_or_page_by_page() {
 }
 
 #[tokio::test]
-async fn a_redelivery_has_exactly_one_selector() {
+async fn a_resend_has_exactly_one_selection() {
     let (service, _, hook, keys) = with_purchases("again", &["r1", "r2"]).await;
-    let redeliver = async |body: Value| service.send_json("POST", "/v1/redeliveries", &body).await;
+    let resend = async |body: Value| service.send_json("POST", "/v1/resends", &body).await;
     let key = keys[0];
     for wrong in [
         json!({}),
@@ -107,47 +107,63 @@ async fn a_redelivery_has_exactly_one_selector() {
         json!({ "from": "2026-01-02T00:00:00Z", "until": "2026-01-01T00:00:00Z" }),
         json!({ "failed": false }),
         json!({ "failed": true, "limit": 0 }),
+        json!({ "failed": true, "behind": true, "destination_id": hook }),
+        json!({ "all": true, "collapse_keys": [], "destination_id": hook }),
+        json!({ "collapse_keys": ["x"], "destination_id": hook }),
+        json!({ "collapse_keys": vec![key; 501], "destination_id": hook }),
+        json!({ "behind": true, "destination_id": hook, "cursor": "x" }),
         json!({ "everything": true }),
     ] {
-        assert_eq!(redeliver(wrong.clone()).await.status, 400, "{wrong}");
+        assert_eq!(resend(wrong.clone()).await.status, 400, "{wrong}");
     }
-    assert_eq!(redeliver(json!({ "collapse_key": hook })).await.status, 404);
-    let dry = redeliver(json!({ "collapse_key": key, "dry_run": true })).await.body;
+    for states in [
+        json!({ "collapse_keys": [key] }),
+        json!({ "behind": true }),
+        json!({ "missing": true }),
+        json!({ "all": true }),
+    ] {
+        let answer = resend(states.clone()).await;
+        assert_eq!((answer.status, answer.wrong_fields()), (400, vec!["destination_id"]), "{states}: {}", answer.body);
+    }
+    let now = resend(json!({ "missing": true, "destination_id": hook, "now": true })).await;
+    assert_eq!((now.status, now.wrong_fields()), (400, vec!["now"]), "{}", now.body);
+    assert_eq!(resend(json!({ "collapse_key": hook })).await.status, 404);
+    let dry = resend(json!({ "collapse_key": key, "dry_run": true })).await.body;
     assert_eq!((&dry["pending"], &dry["checked"]), (&json!(1), &json!(1)), "{dry}");
     assert_eq!(service.engine.supervised(), []);
-    let done = redeliver(json!({ "collapse_key": key, "destination_id": hook })).await.body;
+    let done = resend(json!({ "collapse_key": key, "destination_id": hook })).await.body;
     assert_eq!((&done["pending"], service.engine.supervised()), (&json!(1), vec![hook]), "{done}");
-    let again = redeliver(json!({ "collapse_key": key })).await.body;
+    let again = resend(json!({ "collapse_key": key })).await.body;
     assert_eq!(again["skipped"], json!({ "already_pending": 1 }), "{again}");
     assert_eq!(service.engine.supervised(), [hook, hook], "what is pending already is retried now");
     service.raw("UPDATE deliveries SET status = 'failed', last_error = 'x', finished_at = created_at");
-    let failed = redeliver(json!({ "failed": true })).await.body;
+    let failed = resend(json!({ "failed": true })).await.body;
     assert_eq!((&failed["pending"], &failed["next_cursor"]), (&json!(1), &Value::Null), "{failed}");
     let range = json!({ "from": "1970-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z", "limit": 1 });
-    let first = redeliver(range.clone()).await.body;
+    let first = resend(range.clone()).await.body;
     let mut second = range;
     second["cursor"] = first["next_cursor"].clone();
-    let second = redeliver(second).await.body;
+    let second = resend(second).await.body;
     let queued = first["pending"].as_i64().zip(second["pending"].as_i64()).map(|(one, two)| one + two);
     assert_eq!((queued, &second["next_cursor"]), (Some(1), &Value::Null), "the other was pending: {first} {second}");
 }
 
 #[tokio::test]
-async fn a_redelivery_covers_every_app_unless_one_is_named() {
+async fn a_resend_covers_every_app_unless_one_is_named() {
     let (service, app, hook, keys) = with_purchases("again-app", &["r1", "r2"]).await;
     let other = service.send_json("POST", "/v1/apps", &json!({ "name": "other" })).await.body["id"].clone();
-    let redeliver = async |mut body: Value, app: &Value| {
+    let resend = async |mut body: Value, app: &Value| {
         body["app_id"] = app.clone();
-        service.send_json("POST", "/v1/redeliveries", &body).await
+        service.send_json("POST", "/v1/resends", &body).await
     };
     let range = json!({ "from": "1970-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z" });
     for (app, pending) in [(&other, 0), (&json!(app), 2), (&Value::Null, 0)] {
-        let answer = redeliver(range.clone(), app).await;
+        let answer = resend(range.clone(), app).await;
         assert_eq!((answer.status, &answer.body["pending"]), (200, &json!(pending)), "{app}: {}", answer.body);
     }
     service.raw("UPDATE deliveries SET status = 'failed', last_error = 'x', finished_at = created_at");
     for (app, checked) in [(&other, 0), (&json!(app), 2), (&Value::Null, 2)] {
-        let answer = redeliver(json!({ "failed": true, "dry_run": true }), app).await;
+        let answer = resend(json!({ "failed": true, "dry_run": true }), app).await;
         assert_eq!((answer.status, &answer.body["checked"]), (200, &json!(checked)), "{app}: {}", answer.body);
     }
     for wrong in [
@@ -155,40 +171,40 @@ async fn a_redelivery_covers_every_app_unless_one_is_named() {
         json!({ "event_id": keys[0] }),
         json!({ "collapse_key": keys[0] }),
     ] {
-        let answer = redeliver(wrong.clone(), &json!(app)).await;
+        let answer = resend(wrong.clone(), &json!(app)).await;
         assert_eq!((answer.status, answer.wrong_fields()), (400, vec!["app_id"]), "{wrong}: {}", answer.body);
     }
-    assert_eq!(redeliver(json!({ "failed": true }), &json!("mine")).await.status, 400);
-    assert_eq!(redeliver(json!({ "failed": true }), &json!(hook)).await.status, 404);
+    assert_eq!(resend(json!({ "failed": true }), &json!("mine")).await.status, 400);
+    assert_eq!(resend(json!({ "failed": true }), &json!(hook)).await.status, 404);
 }
 
 #[tokio::test]
 async fn repeating_a_page_after_a_lost_answer_queues_nothing() {
     let (service, _, hook, _) = with_purchases("lost", &["r1", "r2"]).await;
     let range = json!({ "from": "1970-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z" });
-    let replay = format!("/v1/destinations/{hook}/replay");
-    for (path, body) in [("/v1/redeliveries", range), (replay.as_str(), json!({ "all": true }))] {
-        let redeliver = async |run: &str, limit: i64| {
+    for (name, body) in [("range", range), ("all", json!({ "all": true, "destination_id": hook }))] {
+        let resend = async |run: &str, limit: i64| {
             let mut body = body.clone();
             (body["run"], body["limit"]) = (json!(run), json!(limit));
-            service.send_json("POST", path, &body).await
+            service.send_json("POST", "/v1/resends", &body).await
         };
-        let first = redeliver(path, 1).await.body;
+        let first = resend(name, 1).await.body;
         assert_eq!((&first["pending"], first["next_cursor"].is_string()), (&json!(1), true), "{first}");
         service.raw("UPDATE deliveries SET status = 'delivered', finished_at = created_at");
         let before = service.engine.supervised().len();
-        assert_eq!(redeliver(path, 1).await.body, first, "it was delivered meanwhile");
+        assert_eq!(resend(name, 1).await.body, first, "it was delivered meanwhile");
         assert_eq!(service.engine.supervised().len(), before + 1, "an unanswered page may have signalled nobody");
         let pending = service.get("/v1/deliveries?status=pending").await.body;
         assert_eq!(pending["items"], json!([]), "nothing is pending");
         for wrong in ["", &"x".repeat(101)] {
-            assert_eq!(redeliver(wrong, 1).await.status, 400, "{wrong}");
+            assert_eq!(resend(wrong, 1).await.status, 400, "{wrong}");
         }
-        let other = format!("{}{}", "ä".repeat(99), path.len() % 10);
-        assert_eq!(redeliver(&other, 1).await.body["pending"], 1, "another run records the deliveries again");
+        let other = format!("{}{}", "ä".repeat(99), name.len());
+        assert_eq!(resend(&other, 1).await.body["pending"], 1, "another run records the deliveries again");
         service.raw("UPDATE deliveries SET status = 'delivered', finished_at = created_at");
     }
-    let other = service.send_json("POST", &replay, &json!({ "run": replay })).await;
+    let behind = json!({ "behind": true, "destination_id": hook, "run": "all" });
+    let other = service.send_json("POST", "/v1/resends", &behind).await;
     assert_eq!(other.status, 409, "that run has another selector: {}", other.body);
 }
 
@@ -196,7 +212,7 @@ async fn repeating_a_page_after_a_lost_answer_queues_nothing() {
 async fn a_lost_signal_to_the_engine_leaves_the_backlog() {
     let (service, _, hook, keys) = with_purchases("deaf", &["r1"]).await;
     service.engine.set_down(true);
-    let done = service.send_json("POST", "/v1/redeliveries", &json!({ "collapse_key": keys[0] })).await;
+    let done = service.send_json("POST", "/v1/resends", &json!({ "collapse_key": keys[0] })).await;
     assert_eq!((done.status, &done.body["pending"]), (200, &json!(1)));
     let deliveries = service.get(&format!("/v1/deliveries?destination_id={hook}&status=pending")).await.body;
     assert_eq!(deliveries["items"].as_array().map(Vec::len), Some(1));
@@ -218,26 +234,53 @@ async fn a_receiver_without_its_table_requests_what_the_feed_lists() {
     assert_eq!(listed, expected);
     assert_eq!((&fed[0]["revision"], &fed[0]["state_digest"]), (&json!(1), &json!("ab")));
     assert_eq!(fed[0]["acknowledged_revision"], Value::Null);
-    let path = format!("/v1/destinations/{hook}/replay");
-    let lacks = json!({ "collapse_keys": [listed[0], listed[2]] });
-    let done = service.send_json("POST", &path, &lacks).await.body;
-    assert_eq!((&done["purchases"], &done["pending"]), (&json!(2), &json!(2)), "{done}");
+    let resend = async |mut body: Value| {
+        body["destination_id"] = json!(hook);
+        service.send_json("POST", "/v1/resends", &body).await
+    };
+    let done = resend(json!({ "collapse_keys": [listed[0], listed[2]] })).await.body;
+    assert_eq!((&done["checked"], &done["pending"]), (&json!(2), &json!(2)), "{done}");
     assert_eq!(service.engine.supervised(), [hook]);
-    let behind = service.send_json("POST", &path, &Value::Null).await.body;
+    let behind = resend(json!({ "behind": true })).await.body;
     assert_eq!((&behind["pending"], &behind["skipped"]), (&json!(1), &json!({ "already_pending": 2 })), "{behind}");
-    let all = service.send_json("POST", &path, &json!({ "all": true, "dry_run": true, "limit": 1 })).await.body;
-    assert_eq!((&all["purchases"], &all["pending"]), (&json!(1), &json!(0)), "{all}");
+    let all = resend(json!({ "all": true, "dry_run": true, "limit": 1 })).await.body;
+    assert_eq!((&all["checked"], &all["pending"]), (&json!(1), &json!(0)), "{all}");
     assert!(all["next_cursor"].is_string());
-    for wrong in [
-        json!({ "all": true, "collapse_keys": [] }),
-        json!({ "collapse_keys": ["x"] }),
-        json!({ "cursor": "x" }),
-        json!({ "behind": true }),
-    ] {
-        assert_eq!(service.send_json("POST", &path, &wrong).await.status, 400, "{wrong}");
-    }
     assert_eq!(service.get(&format!("/v1/apps/{hook}/feed")).await.status, 404);
     let users = json!({ "events": ["user.*"] });
     service.send_json("PATCH", &format!("/v1/destinations/{hook}"), &users).await;
-    assert_eq!(service.send_json("POST", &path, &Value::Null).await.status, 422);
+    assert_eq!(resend(json!({ "behind": true })).await.status, 422);
+}
+
+#[tokio::test]
+async fn what_is_resent_now_ends_back_offs_and_a_pause() {
+    let (service, _, hook, keys) = with_purchases("now", &["r1", "r2"]).await;
+    let resend = async |mut body: Value| {
+        body["destination_id"] = json!(hook);
+        service.send_json("POST", "/v1/resends", &body).await.body
+    };
+    assert_eq!(resend(json!({ "all": true })).await["pending"], 2);
+    let later = "4000000000000000";
+    service.raw(&format!("UPDATE deliveries SET next_due_at = {later}, attempts = 1, tried_at = 1, last_error = 'x'"));
+    service.raw(&format!("UPDATE health SET paused_until = {later}"));
+    let waiting = || {
+        let of = |sql: &str| service.raw_number(&format!("SELECT COUNT(*) AS value FROM {sql}"));
+        (of("deliveries WHERE next_due_at > 3000000000000000"), of("health WHERE paused_until IS NOT NULL"))
+    };
+    let cancelled = || -> Vec<_> {
+        let signals = service.engine.signals().into_iter().map(|(key, signal)| (key, signal.name()));
+        signals.filter(|(_, name)| *name == "cancel_backoff").collect()
+    };
+    let states = json!({ "already_pending": 1 });
+    for (body, left, signals) in [
+        (json!({ "collapse_keys": [keys[0]] }), (2, 1), 0),
+        (json!({ "collapse_keys": [keys[0]], "now": true, "dry_run": true }), (2, 1), 0),
+        (json!({ "collapse_keys": [keys[0]], "now": true }), (1, 0), 1),
+        (json!({ "collapse_key": keys[1], "failed": true }), (0, 0), 2),
+    ] {
+        let done = resend(body.clone()).await;
+        assert_eq!((&done["pending"], &done["skipped"]), (&json!(0), &states), "{body}: {done}");
+        assert_eq!((waiting(), cancelled().len()), (left, signals), "{body}");
+    }
+    assert_eq!(cancelled(), [(keys[0], "cancel_backoff"), (keys[1], "cancel_backoff")], "their runs wait no longer");
 }

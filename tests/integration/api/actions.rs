@@ -4,7 +4,7 @@ use super::edge::{Service, accept};
 use domain::CollapseKey;
 use serde_json::{Value, json};
 use storage::Fate;
-use workflows::signal::{Admin, Discard, Hold, Redeliver, Signal};
+use workflows::signal::{Admin, Discard, Hold, Signal};
 
 async fn purchase(service: &Service) -> (CollapseKey, i64) {
     let (_, platform) = service.platform().await;
@@ -27,7 +27,6 @@ async fn each_action_is_its_signal_with_who_and_why() {
         ("hold", json!({ "by": "ann", "reason": "ticket", "until": until })),
         ("release", json!({ "by": "ann", "reason": "ticket" })),
         ("discard", json!({ "by": "ann", "reason": "ticket" })),
-        ("redeliver", json!({ "by": "ann", "reason": "ticket" })),
     ];
     for (action, body) in bodies {
         let answer = service.send_json("POST", &format!("/v1/purchases/{key}/{action}"), &body).await;
@@ -43,8 +42,7 @@ async fn each_action_is_its_signal_with_who_and_why() {
             Signal::Flush(admin.clone()),
             Signal::Hold(Hold { until, admin: admin.clone() }),
             Signal::Release(admin.clone()),
-            Signal::Discard(Discard { through: Some(seq), admin: admin.clone() }),
-            Signal::Redeliver(Redeliver { destination_id: None, admin }),
+            Signal::Discard(Discard { through: Some(seq), admin }),
         ]
     );
 }
@@ -53,14 +51,14 @@ async fn each_action_is_its_signal_with_who_and_why() {
 async fn an_action_needs_no_body() {
     let service = Service::start("empty").await;
     let (key, _) = purchase(&service).await;
-    for action in ["flush", "hold", "release", "discard", "redeliver"] {
+    for action in ["flush", "hold", "release", "discard"] {
         assert_eq!(
             service.send_json("POST", &format!("/v1/purchases/{key}/{action}"), &Value::Null).await.status,
             202,
             "{action}"
         );
     }
-    assert_eq!(signals(&service).len(), 5);
+    assert_eq!(signals(&service).len(), 4);
 }
 
 #[tokio::test]
@@ -68,7 +66,7 @@ async fn actions_answer_503_while_the_engine_is_away() {
     let service = Service::start("away").await;
     let (key, _) = purchase(&service).await;
     service.engine.set_down(true);
-    for action in ["flush", "hold", "release", "discard", "redeliver"] {
+    for action in ["flush", "hold", "release", "discard"] {
         assert_eq!(
             service.send_json("POST", &format!("/v1/purchases/{key}/{action}"), &Value::Null).await.status,
             503,

@@ -1,6 +1,6 @@
-//! Adopting earlier purchases, snapshots for later destinations, and the settings of a platform, over HTTP.
+//! Adopting earlier purchases, what later destinations never got, and the settings of a platform, over HTTP.
 
-use super::edge::Service;
+use super::edge::{Answer, Service};
 use serde_json::{Value, json};
 use system_tests::wait;
 use system_tests::world::SOON;
@@ -73,61 +73,69 @@ async fn each_wrong_field_of_an_import_is_named_with_its_place() {
     assert_eq!(service.get(&path).await.body["waiting"], 0, "what was refused is not half accepted");
 }
 
-async fn destination(service: &Service, app: &str, events: &[&str]) -> String {
+async fn destination(service: &Service, app: &str, events: &[&str]) -> Value {
     let body = json!({ "kind": "webhook", "name": events[0], "url": "https://example.com/hooks", "events": events });
-    let created = service.send_json("POST", &format!("/v1/apps/{app}/destinations"), &body).await;
-    format!("/v1/destinations/{}", created.body["id"].as_str().expect("an id"))
+    service.send_json("POST", &format!("/v1/apps/{app}/destinations"), &body).await.body["id"].clone()
+}
+
+/// Resends what a destination never got, with further fields.
+async fn resend_missing(service: &Service, to: &Value, mut fields: Value) -> Answer {
+    (fields["missing"], fields["destination_id"]) = (json!(true), to.clone());
+    service.send_json("POST", "/v1/resends", &fields).await
 }
 
 #[tokio::test]
-async fn a_snapshot_queues_page_by_page_and_wakes_what_it_queues() {
-    let service = Service::start("snapshot").await;
+async fn what_is_missing_is_queued_page_by_page() {
+    let service = Service::start("missing").await;
     let (app, _) = service.platform().await;
-    let mut keys = service.seed(&["r1", "r2", "r3"]).await;
+    service.seed(&["r1", "r2", "r3"]).await;
     service.seed_events();
-    let path = format!("{}/snapshot", destination(&service, &app, &["purchase.updated"]).await);
-    let dry = service.send_json("POST", &path, &json!({ "dry_run": true })).await;
-    assert_eq!((dry.status, &dry.body), (200, &json!({ "purchases": 3, "pending": 3, "next_cursor": null })));
-    assert_eq!(service.engine.signals(), []);
-    let first = service.send_json("POST", &path, &json!({ "limit": 2 })).await.body;
-    assert_eq!((&first["purchases"], &first["pending"]), (&json!(2), &json!(2)));
-    let rest = service.send_json("POST", &path, &json!({ "limit": 2, "cursor": first["next_cursor"] })).await.body;
-    assert_eq!(rest, json!({ "purchases": 1, "pending": 1, "next_cursor": null }));
-    let mut woken: Vec<_> =
-        service.engine.signals().into_iter().map(|(key, signal)| (key, signal == Signal::Wake)).collect();
-    woken.sort_unstable();
-    keys.sort_unstable();
-    assert_eq!(woken, keys.into_iter().map(|key| (key, true)).collect::<Vec<_>>());
-    let again = service.send_json("POST", &path, &Value::Null).await.body;
-    assert_eq!((&again["purchases"], &again["pending"]), (&json!(3), &json!(0)));
-    assert_eq!(service.engine.signals().len(), 3);
+    let to = destination(&service, &app, &["purchase.updated"]).await;
+    let dry = resend_missing(&service, &to, json!({ "dry_run": true })).await;
+    let all = json!({ "checked": 3, "pending": 3, "skipped": {}, "next_cursor": null });
+    assert_eq!((dry.status, &dry.body), (200, &all));
+    assert_eq!(service.engine.supervised(), []);
+    let first = resend_missing(&service, &to, json!({ "limit": 2, "run": "load" })).await.body;
+    assert_eq!((&first["checked"], &first["pending"]), (&json!(2), &json!(2)));
+    let repeated = resend_missing(&service, &to, json!({ "limit": 2, "run": "load" })).await.body;
+    assert_eq!(repeated, first, "its answer was lost");
+    assert_eq!(service.raw_number("SELECT COUNT(*) AS value FROM deliveries"), 2, "nothing is queued twice");
+    let cursor = first["next_cursor"].clone();
+    let rest = resend_missing(&service, &to, json!({ "limit": 2, "run": "load", "cursor": cursor })).await.body;
+    assert_eq!(rest, json!({ "checked": 1, "pending": 1, "skipped": {}, "next_cursor": null }));
+    let woken: Vec<Value> = service.engine.supervised().into_iter().map(|id| json!(id)).collect();
+    assert_eq!(woken, vec![to.clone(); 3], "once for each request that queues");
+    let again = resend_missing(&service, &to, json!({})).await.body;
+    assert_eq!((&again["checked"], &again["pending"]), (&json!(3), &json!(0)));
+    assert_eq!((service.engine.supervised().len(), service.engine.signals().len()), (3, 0));
 }
 
 #[tokio::test]
-async fn a_snapshot_while_the_engine_is_down_is_still_pending() {
-    let service = Service::start("snapshot-down").await;
+async fn what_is_missing_while_the_engine_is_down_is_still_pending() {
+    let service = Service::start("missing-down").await;
     let (app, _) = service.platform().await;
     service.seed(&["r1"]).await;
     service.seed_events();
-    let path = format!("{}/snapshot", destination(&service, &app, &["*"]).await);
+    let to = destination(&service, &app, &["*"]).await;
     service.engine.set_down(true);
-    assert_eq!(service.send_json("POST", &path, &Value::Null).await.body["pending"], 1);
+    assert_eq!(resend_missing(&service, &to, json!({})).await.body["pending"], 1);
     let deliveries = service.get("/v1/deliveries?status=pending").await.body;
     assert_eq!(deliveries["items"].as_array().map(Vec::len), Some(1), "{deliveries}");
 }
 
 #[tokio::test]
-async fn a_snapshot_needs_a_destination_that_chose_its_type() {
-    let service = Service::start("snapshot-refused").await;
+async fn what_is_missing_needs_a_destination_that_chose_its_type() {
+    let service = Service::start("missing-refused").await;
     let (app, _) = service.platform().await;
-    let path = format!("{}/snapshot", destination(&service, &app, &["user.*"]).await);
-    let refused = service.send_json("POST", &path, &Value::Null).await;
+    let to = destination(&service, &app, &["user.*"]).await;
+    let refused = resend_missing(&service, &to, json!({})).await;
     assert_eq!((refused.status, refused.media.as_str()), (422, "application/problem+json"), "{}", refused.body);
     assert!(refused.body["detail"].to_string().contains("choose it first"), "{}", refused.body);
+    let to = destination(&service, &app, &["*"]).await;
     for (field, value) in
         [("limit", json!(0)), ("limit", json!(201)), ("cursor", json!("x")), ("dry_run", json!("yes"))]
     {
-        let answer = service.send_json("POST", &path, &json!({ field: value })).await;
+        let answer = resend_missing(&service, &to, json!({ field: value })).await;
         assert_eq!((answer.status, answer.wrong_fields()), (400, vec![field]), "{}", answer.body);
     }
 }

@@ -19,15 +19,13 @@ use system_tests::world::SOON;
 use tower::ServiceExt;
 
 /// Routes that send a signal. The activity that carries it out leaves the audit entry: `tests/e2e/audit_log.rs`.
-const SIGNALS: [&str; 8] = [
+const SIGNALS: [&str; 6] = [
     "/v1/purchases/{collapse_key}/flush",
     "/v1/purchases/{collapse_key}/hold",
     "/v1/purchases/{collapse_key}/release",
     "/v1/purchases/{collapse_key}/discard",
-    "/v1/purchases/{collapse_key}/redeliver",
     "/v1/destinations/{destination_id}/enable",
     "/v1/destinations/{destination_id}/disable",
-    "/v1/destinations/{destination_id}/redeliver",
 ];
 /// Only `settle run` takes samples: `tests/e2e/first_steps.rs` looks for its audit entry.
 const SAMPLE: (&str, &str) = ("POST", "/v1/platforms/{platform_id}/sample");
@@ -281,23 +279,18 @@ impl Office {
                 "destination.retry",
             ),
             change(
-                ("POST", "/v1/destinations/{destination_id}/snapshot"),
-                format!("{of_hook}/snapshot"),
-                Value::Null,
-                "redelivery.page",
+                ("POST", "/v1/resends"),
+                "/v1/resends".to_owned(),
+                json!({ "missing": true, "destination_id": self.destination }),
+                "resend",
             ),
             change(
-                ("POST", "/v1/destinations/{destination_id}/replay"),
-                format!("{of_hook}/replay"),
-                json!({ "all": true }),
-                "redelivery.page",
+                ("POST", "/v1/resends"),
+                "/v1/resends".to_owned(),
+                json!({ "all": true, "destination_id": self.destination }),
+                "resend",
             ),
-            change(
-                ("POST", "/v1/redeliveries"),
-                "/v1/redeliveries".to_owned(),
-                json!({ "failed": true }),
-                "redelivery.page",
-            ),
+            change(("POST", "/v1/resends"), "/v1/resends".to_owned(), json!({ "failed": true }), "resend"),
             change(
                 ("PUT", "/v1/apps/{app_id}/entitlements/{ref}"),
                 format!("{of_app}/entitlements/gold"),

@@ -257,20 +257,20 @@ async fn what_is_of_another_app_is_as_if_it_did_not_exist() {
         assert_eq!(listed.body["items"], json!([]), "{query}");
     }
     assert_eq!(service.send("GET", &format!("/v1/purchases/{waiting}"), Some(&bearer), Vec::new()).await.status, 404);
-    let named = json!({ "destination_id": other.ids["destination_id"] }).to_string().into_bytes();
-    let path = format!("/v1/purchases/{}/redeliver", own.ids["collapse_key"]);
-    assert_eq!(service.send("POST", &path, Some(&bearer), named).await.status, 400);
     for body in [
         json!({ "event_id": other.ids["event_id"] }),
         json!({ "collapse_key": other.ids["collapse_key"] }),
         json!({ "failed": true, "destination_id": other.ids["destination_id"] }),
         json!({ "failed": true, "app_id": other.app }),
+        json!({ "collapse_key": own.ids["collapse_key"], "destination_id": other.ids["destination_id"] }),
+        json!({ "collapse_key": other.ids["collapse_key"], "failed": true }),
+        json!({ "missing": true, "destination_id": other.ids["destination_id"] }),
     ] {
         let bytes = body.to_string().into_bytes();
-        assert_eq!(service.send("POST", "/v1/redeliveries", Some(&bearer), bytes).await.status, 404, "{body}");
+        assert_eq!(service.send("POST", "/v1/resends", Some(&bearer), bytes).await.status, 404, "{body}");
     }
     let failed = json!({ "failed": true, "dry_run": true }).to_string().into_bytes();
-    let counted = service.send("POST", "/v1/redeliveries", Some(&bearer), failed).await;
+    let counted = service.send("POST", "/v1/resends", Some(&bearer), failed).await;
     assert_eq!(counted.body["checked"], 1, "only what failed in its own app: {}", counted.body);
 }
 
@@ -343,22 +343,20 @@ async fn runs_of_two_apps_may_have_one_name() {
         let body = json!({ "name": shop.app, "role": "operator", "app_id": shop.app });
         let key = created_key(&service, &body).await;
         let bearer = format!("Bearer {}", key.body["key"].as_str().expect("a key"));
-        let replay = format!("/v1/destinations/{}/replay", shop.ids["destination_id"]);
-        for (path, body) in [
-            ("/v1/redeliveries", json!({ "failed": true, "run": "nightly" })),
-            (replay.as_str(), json!({ "all": true, "run": "nightly of one destination" })),
+        let resend = async |body: &Value| {
+            service.send("POST", "/v1/resends", Some(&bearer), body.to_string().into_bytes()).await
+        };
+        for body in [
+            json!({ "failed": true, "run": "nightly" }),
+            json!({ "all": true, "destination_id": shop.ids["destination_id"], "run": "nightly of one destination" }),
         ] {
             for again in [false, true] {
-                let bytes = body.to_string().into_bytes();
-                let answer = service.send("POST", path, Some(&bearer), bytes).await;
-                assert_eq!(answer.status, 200, "{path}, again: {again}: {}", answer.body);
-            }
-            if path == "/v1/redeliveries" {
-                let bytes = json!({ "event_id": shop.ids["event_id"], "run": "nightly" }).to_string().into_bytes();
-                let conflict = service.send("POST", path, Some(&bearer), bytes).await;
-                assert_eq!(conflict.status, 409, "another request under a name of its own: {}", conflict.body);
+                let answer = resend(&body).await;
+                assert_eq!(answer.status, 200, "{body}, again: {again}: {}", answer.body);
             }
         }
+        let conflict = resend(&json!({ "event_id": shop.ids["event_id"], "run": "nightly" })).await;
+        assert_eq!(conflict.status, 409, "another request under a name of its own: {}", conflict.body);
     }
 }
 

@@ -137,7 +137,7 @@ async fn with_bodies(service: &Service) -> Vec<(&'static str, String, Value)> {
         ("POST", format!("/v1/platforms/{platform}/rotate-ingress-key"), json!({})),
         ("POST", format!("/v1/platforms/{platform}/retry-parked"), json!({})),
         ("POST", format!("/v1/platforms/{platform}/import"), json!({ "purchases": [] })),
-        ("POST", format!("/v1/destinations/{destination}/snapshot"), json!({})),
+        ("POST", "/v1/resends".to_owned(), json!({ "failed": true })),
         ("POST", format!("/v1/destinations/{destination}/rotate-secret"), json!({})),
         ("POST", format!("/v1/destinations/{destination}/test"), json!({})),
         ("PUT", format!("/v1/apps/{app}/customers"), json!({ "external_id": "anna", "app_user_id": "u" })),
@@ -146,10 +146,10 @@ async fn with_bodies(service: &Service) -> Vec<(&'static str, String, Value)> {
         ("PUT", format!("/v1/apps/{app}/catalogue"), json!({ "entitlements": [], "products": [] })),
         ("PUT", format!("/v1/apps/{app}/rates"), json!({ "rates": [] })),
     ];
-    for action in ["flush", "hold", "release", "discard", "redeliver"] {
+    for action in ["flush", "hold", "release", "discard"] {
         bodies.push(("POST", format!("/v1/purchases/{key}/{action}"), json!({})));
     }
-    for action in ["enable", "disable", "probe", "redeliver"] {
+    for action in ["enable", "disable", "probe"] {
         bodies.push(("POST", format!("/v1/destinations/{destination}/{action}"), json!({})));
     }
     bodies
@@ -227,8 +227,8 @@ async fn a_wrong_type_is_refused_by_the_fields_name() {
         ("/hold", "until", json!(1)),
         ("/hold", "until", json!("2001-01-01T00:00:00Z")),
         ("/flush", "reason", json!(1)),
-        ("/redeliver", "destination_id", json!("x")),
-        ("/redeliver", "destination_id", json!(UNKNOWN)),
+        ("/resends", "destination_id", json!("x")),
+        ("/resends", "now", json!("yes")),
     ];
     let bodies = with_bodies(&service).await;
     for (end, field, value) in fields {

@@ -63,7 +63,7 @@ story! {
         // It fails without a clear answer, and a person sends it again: Amplitude may have it.
         world.end(finish(&retried, Verdict::Failed)).await;
         let again = RedeliverySelector::Event(first.event_id).to(to);
-        assert_eq!(world.store.redeliver_all(again, Page::default(), Run::Real).await.unwrap().requeued.pending, 1);
+        assert_eq!(world.store.resend(again, Page::default(), Run::Real).await.unwrap().requeued.pending, 1);
         let again = send(&world, key, to).await;
         assert_eq!((again.body.as_str(), again.number), (first.body.as_str(), 1), "another delivery, and the same device");
         world.finish(&again, Verdict::Delivered).await;
@@ -82,7 +82,7 @@ story! {
         assert_eq!(retried.body, sent.body);
         world.end(finish(&retried, Verdict::Failed)).await;
         let again = RedeliverySelector::Event(sent.event_id).to(to);
-        assert_eq!(world.store.redeliver_all(again, Page::default(), Run::Real).await.unwrap().requeued.pending, 1);
+        assert_eq!(world.store.resend(again, Page::default(), Run::Real).await.unwrap().requeued.pending, 1);
         assert_eq!(send(&world, key, to).await.body, sent.body, "rendered anew, with the device of the first attempt");
         assert_eq!(world.broken(1000).await, []);
     }

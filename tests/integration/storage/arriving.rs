@@ -7,7 +7,7 @@ use super::sending::{HOUR_MS, Sent, lease, rendering};
 use super::world::{Report, World, reported, story};
 use domain::user::{Attributes, PROFILE_UPDATED};
 use domain::{CollapseKey, DestinationId, NotificationKind, Snapshot, Timestamp, TransitionKind};
-use storage::{Lease, LeaseResult, Page, Rendered, Run, Verdict};
+use storage::{Lease, LeaseResult, Rendered, Run, Verdict};
 
 const DAY_AND_HOUR_MS: i64 = 25 * HOUR_MS;
 
@@ -24,11 +24,6 @@ impl World {
         self.store.due(100).await.unwrap().len()
     }
 
-    /// The number of purchases of which a snapshot queues something.
-    async fn snapshot(&self, to: DestinationId) -> usize {
-        self.store.backfill(to, Page::default(), Run::Real).await.unwrap().pending.len()
-    }
-
     /// Lets the next deliveries of a lane fail, and returns their types.
     async fn kill(&self, key: CollapseKey, to: DestinationId) -> Vec<String> {
         let LeaseResult::Send(batch) = self.lease(key, to, "kill").await else { return Vec::new() };
@@ -43,14 +38,14 @@ fn skip() -> Rendered {
 }
 
 story! {
-    async fn skipped_events_are_queued_by_a_snapshot_and_no_settling(world: World) {
+    async fn skipped_events_are_queued_by_a_backfill_and_no_settling(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
         world.entitle("gold").await;
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         world.put_aside(world.key("r1"), to, skip()).await;
         world.resettle(world.key("r1")).await;
         assert_eq!(world.profiles(to), 0, "a settling without a change queues nothing that would be skipped again");
-        assert_eq!((world.snapshot(to).await, world.profiles(to)), (1, 1), "a key was set: it was never sent");
+        assert_eq!((world.backfill(to, Run::Real).await, world.profiles(to)), (1, 1), "a key was set: it was never sent");
         world.put_aside(world.key("r1"), to, skip()).await;
         world.resettle(world.key("r1")).await;
         assert_eq!(world.profiles(to), 1);
@@ -58,7 +53,7 @@ story! {
         world.resettle(world.key("r1")).await;
         assert_eq!(world.profiles(to), 2, "a change is queued");
         world.drain(world.key("r1"), to).await;
-        assert_eq!((world.snapshot(to).await, world.profiles(to)), (0, 2), "the integration has the state");
+        assert_eq!((world.backfill(to, Run::Real).await, world.profiles(to)), (0, 2), "the integration has the state");
         assert_eq!(world.broken(1000).await, []);
     }
 }
@@ -70,7 +65,7 @@ story! {
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         world.put_aside(world.key("r1"), to, Rendered::Refuse { why: "the customer's id is wrong".to_owned() }).await;
         assert_eq!(world.woken(), 0, "it would be refused again");
-        assert_eq!((world.snapshot(to).await, world.profiles(to)), (1, 1));
+        assert_eq!((world.backfill(to, Run::Real).await, world.profiles(to)), (1, 1));
     }
 }
 

@@ -75,7 +75,7 @@ story! { synced
 async fn redelivered(world: &World, key: CollapseKey, to: domain::DestinationId) -> DeliveryId {
     let event: EventId = ids(world, "purchase.updated").pop().unwrap().parse().unwrap();
     let again = RedeliverySelector::Event(event).to(to);
-    let requeued = world.store.redeliver_all(again, Page::default(), Run::Real).await.unwrap().requeued;
+    let requeued = world.store.resend(again, Page::default(), Run::Real).await.unwrap().requeued;
     assert_eq!(requeued.pending, 1);
     world.attempt(key, to, "again").await.delivery_id
 }

@@ -275,7 +275,7 @@ async fn old_event(world: &World) -> (EventId, DestinationId) {
 
 fn begin_redelivery(store: &Store, event: EventId) -> JoinHandle<storage::Requeued> {
     let (store, selection) = (store.clone(), RedeliverySelector::Event(event).to(None));
-    tokio::spawn(async move { store.redeliver_all(selection, Page::default(), Run::Real).await.unwrap().requeued })
+    tokio::spawn(async move { store.resend(selection, Page::default(), Run::Real).await.unwrap().requeued })
 }
 
 async fn begin_pruning(store: &Store) -> JoinHandle<usize> {

@@ -412,7 +412,7 @@ story! {
         assert!(differing.contains(&(Some("refund".to_owned()), Differs::Unequal)), "{differing:?}");
         world.set_status_of("user.subscription.purchased", "failed");
         let (failed, all) = (domain::RedeliverySelector::Failed.to(None), Page::default());
-        let again = world.store.redeliver_all(failed, all, Run::Real).await.unwrap();
+        let again = world.store.resend(failed, all, Run::Real).await.unwrap();
         assert_eq!((again.checked, again.requeued.pending), (1, 1));
         let earned = ["user.subscription.purchased 9.99", "revenue.adjusted -9.99"];
         assert_eq!(world.sum_up("r1", analytics.id).await, earned);

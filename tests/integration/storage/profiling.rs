@@ -8,7 +8,7 @@ use super::world::{
 use domain::user::{Attributes, PROFILE_UPDATED};
 use domain::{CollapseKey, DestinationId, Environment, NotificationKind, TransitionKind};
 use serde_json::Value;
-use storage::{Change, EntitlementText, Filter, LeaseResult, Owner, Page, Product, Recorded, Run, Verdict};
+use storage::{Change, EntitlementText, Filter, LeaseResult, Owner, Product, Recorded, Run, Verdict};
 
 /// The event type that the integrations here choose.
 pub const PURCHASED: &str = "user.subscription.purchased";
@@ -235,17 +235,16 @@ story! {
 }
 
 story! {
-    async fn a_snapshot_queues_each_user_the_missing_profile(world: World) {
+    async fn a_backfill_queues_each_user_the_missing_profile(world: World) {
         world.entitle("gold").await;
         for receipt in ["r1", "r2"] {
             world.happen(receipt, 1, &[TransitionKind::Purchased]).await;
         }
         world.happen_to("other", "r3", &[TransitionKind::Purchased]).await;
         let to = world.keeping("late", Attributes::Documented).await;
-        let snapshot = async |run| world.store.backfill(to, Page::default(), run).await.unwrap();
-        assert_eq!((snapshot(Run::Dry).await.pending.len(), world.profiles(to)), (2, 0), "two users");
-        assert_eq!((snapshot(Run::Real).await.pending.len(), world.profiles(to)), (2, 2));
-        assert_eq!((snapshot(Run::Real).await.pending.len(), world.profiles(to)), (0, 2));
+        assert_eq!((world.backfill(to, Run::Dry).await, world.profiles(to)), (2, 0), "two users");
+        assert_eq!((world.backfill(to, Run::Real).await, world.profiles(to)), (2, 2));
+        assert_eq!((world.backfill(to, Run::Real).await, world.profiles(to)), (0, 2));
         world.resettle(world.key("r1")).await;
         assert_eq!(world.profiles(to), 2);
         assert_eq!(world.broken(1000).await, []);

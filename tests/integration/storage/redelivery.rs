@@ -11,7 +11,7 @@ use storage::{
 };
 
 async fn again(world: &World, what: RedeliverySelector) -> Requeued {
-    let done = world.store.redeliver_all(what.to(None), Page::default(), Run::Real).await.unwrap();
+    let done = world.store.resend(what.to(None), Page::default(), Run::Real).await.unwrap();
     assert_eq!(done.next_cursor, None);
     done.requeued
 }
@@ -55,7 +55,7 @@ story! {
         assert_eq!((requeued.pending, requeued.destinations.as_slice()), (0, [hook.id].as_slice()));
         assert_eq!(world.attempt(key, hook.id, "c").await.event_id, event);
         let nobody = RedeliverySelector::Event(domain::EventId::new(key.uuid())).to(None);
-        let nobody = world.store.redeliver_all(nobody, Page::default(), Run::Real).await;
+        let nobody = world.store.resend(nobody, Page::default(), Run::Real).await;
         assert!(nobody.is_err_and(|error| is_missing(&error)));
     }
 }
@@ -69,7 +69,7 @@ story! {
         drain(&world, key, hook.id).await;
         drain(&world, key, other.id).await;
         let selection = RedeliverySelector::Purchase(key).to(hook.id);
-        let done = world.store.redeliver_all(selection, Page::default(), Run::Real).await.unwrap();
+        let done = world.store.resend(selection, Page::default(), Run::Real).await.unwrap();
         assert_eq!((done.checked, done.requeued.pending, done.requeued.destinations.as_slice()), (4, 3, [hook.id].as_slice()));
         assert_eq!(done.requeued.skipped, skipped([(Skipped::Superseded, 1)]));
         let mut sent = drain(&world, key, hook.id).await;
@@ -103,8 +103,8 @@ story! {
             let page = Page { cursor, limit: 1 };
             let what = RedeliverySelector::Range { from, until };
             let selection = what.to(None);
-            let dry = world.store.redeliver_all(selection.clone(), page.clone(), Run::Dry).await.unwrap();
-            let done = world.store.redeliver_all(selection, page, Run::Real).await.unwrap();
+            let dry = world.store.resend(selection.clone(), page.clone(), Run::Dry).await.unwrap();
+            let done = world.store.resend(selection, page, Run::Real).await.unwrap();
             assert_eq!((dry.checked, dry.requeued.pending), (done.checked, done.requeued.pending), "a dry run counts the same");
             (seen, pending, cursor) = (seen + done.checked, pending + done.requeued.pending, done.next_cursor);
             // Deliveries of the first pages arrive meanwhile, and are not sent a second time.
@@ -136,9 +136,9 @@ story! {
         world.revise("r3", 2).await;
         world.send("r3", hook.id, Verdict::Failed).await;
         let failed = RedeliverySelector::Failed.to(hook.id);
-        let dry = world.store.redeliver_all(failed.clone(), Page::default(), Run::Dry).await.unwrap();
+        let dry = world.store.resend(failed.clone(), Page::default(), Run::Dry).await.unwrap();
         let before = deliveries(&world).await;
-        let request = |cursor| world.store.redeliver_all(failed.clone(), Page { cursor, limit: 2 }, Run::Real);
+        let request = |cursor| world.store.resend(failed.clone(), Page { cursor, limit: 2 }, Run::Real);
         let one = request(None).await.unwrap();
         assert_eq!((one.checked, one.requeued.pending), (2, 1));
         // The delivery fails again: that later failure is outside this range.
@@ -169,7 +169,7 @@ story! {
         let requeued = again(&world, RedeliverySelector::Purchase(world.key("r1"))).await;
         assert_eq!(requeued.skipped, skipped([(Skipped::NotChosen, 3), (Skipped::AlreadyPending, 1)]));
         let behind = RedeliverySelector::Behind.to(users.id);
-        let refused = world.store.redeliver_all(behind, Page::default(), Run::Real).await;
+        let refused = world.store.resend(behind, Page::default(), Run::Real).await;
         assert!(matches!(refused, Err(Error::Unsuitable(_))), "{refused:?}");
     }
 }
@@ -273,7 +273,7 @@ async fn replay(
     let (mut cursor, mut purchases, mut pending, mut skipped) = (None, 0, 0, BTreeMap::new());
     loop {
         let page = Page { cursor, limit: 2 };
-        let done = world.store.redeliver_all(what.clone().to(to), page, run).await.unwrap();
+        let done = world.store.resend(what.clone().to(to), page, run).await.unwrap();
         (purchases, pending, cursor) = (purchases + done.checked, pending + done.requeued.pending, done.next_cursor);
         for (why, count) in done.requeued.skipped {
             *skipped.entry(why).or_default() += count;
@@ -373,7 +373,7 @@ story! {
         let range = RedeliverySelector::Range { from: now.plus_millis(-DAY_MS), until: now.plus_millis(DAY_MS) };
         for what in [range, RedeliverySelector::Purchase(world.key("r1")), RedeliverySelector::Failed] {
             let selection = what.clone().to(None);
-            let done: Redelivered = world.store.redeliver_all(selection, Page::default(), Run::Dry).await.unwrap();
+            let done: Redelivered = world.store.resend(selection, Page::default(), Run::Dry).await.unwrap();
             assert_eq!(done.requeued.pending, if what == RedeliverySelector::Failed { 0 } else { 2 });
         }
         assert_eq!(deliveries(&world).await, before);

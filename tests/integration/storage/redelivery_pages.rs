@@ -1,4 +1,4 @@
-//! Bulk redeliveries: each page is recorded once per run, even if its answer was lost and the page is repeated.
+//! Pages of a resend: each page is recorded once per run, even if its answer was lost and the page is repeated.
 
 use super::aging::DAY_MS;
 use super::redelivery::drain;
@@ -16,7 +16,7 @@ fn once(run: &str) -> RunMode {
 }
 
 async fn replay(world: &World, to: DestinationId, cursor: Option<&str>, run: &str) -> Result<Redelivered, Error> {
-    world.store.redeliver_all(RedeliverySelector::All.to(to), page(cursor), once(run)).await
+    world.store.resend(RedeliverySelector::All.to(to), page(cursor), once(run)).await
 }
 
 /// Settles three purchases, delivers their newest state, and returns the destination.
@@ -60,12 +60,35 @@ story! {
 }
 
 story! {
+    async fn repeating_a_page_of_a_backfill_queues_nothing(world: World) {
+        let hook = delivered(&world).await;
+        let late = world.destination("late").await;
+        let request = async |run: &str, cursor: Option<&str>| {
+            world.store.resend(RedeliverySelector::NeverQueued.to(late.id), page(cursor), once(run)).await.unwrap()
+        };
+        let first = request("run", None).await;
+        assert_eq!((first.checked, first.requeued.pending, count(&world, "deliveries")), (2, 2, 5));
+        assert_eq!(first.requeued.destinations, [late.id]);
+        arrive(&world, late.id).await;
+        assert_eq!(request("run", None).await, first, "its answer was lost");
+        let second = request("run", first.next_cursor.as_deref()).await;
+        assert_eq!((second.requeued.pending, second.next_cursor), (1, None));
+        let another = request("another", None).await.requeued;
+        assert_eq!((another.pending, &another.destinations[..]), (0, &[][..]), "each is queued once, whatever the run");
+        assert_eq!(count(&world, "deliveries"), 6);
+        let other = world.store.resend(RedeliverySelector::NeverQueued.to(hook.id), page(None), once("run")).await;
+        assert!(matches!(other, Err(Error::Conflict { what: "run", .. })), "{other:?}");
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
     async fn repeating_a_page_of_a_time_range_queues_nothing(world: World) {
         let hook = delivered(&world).await;
         let now = world.store.now().await.unwrap();
         let what = RedeliverySelector::Range { from: now.plus_millis(-DAY_MS), until: now.plus_millis(DAY_MS) };
         let what = what.to(hook.id);
-        let request = async |run: RunMode| world.store.redeliver_all(what.clone(), page(None), run).await.unwrap();
+        let request = async |run: RunMode| world.store.resend(what.clone(), page(None), run).await.unwrap();
         let first = request(once("run")).await;
         assert_eq!((first.checked, first.requeued.pending), (2, 2));
         arrive(&world, hook.id).await;
@@ -80,7 +103,7 @@ story! {
         let hook = delivered(&world).await;
         let other = if world.is_postgres() { world.second_process().await } else { world.store.clone() };
         let request = |store: storage::Store| async move {
-            store.redeliver_all(RedeliverySelector::All.to(hook.id), page(None), once("run")).await.unwrap()
+            store.resend(RedeliverySelector::All.to(hook.id), page(None), once("run")).await.unwrap()
         };
         let (one, two) = tokio::join!(request(world.store.clone()), request(other));
         assert_eq!((&one, one.requeued.pending, count(&world, "deliveries")), (&two, 2, 5));
@@ -90,10 +113,10 @@ story! {
 story! {
     async fn a_run_has_one_selector_and_a_dry_run_stores_nothing(world: World) {
         let hook = delivered(&world).await;
-        world.store.redeliver_all(RedeliverySelector::All.to(hook.id), page(None), Run::Dry).await.unwrap();
+        world.store.resend(RedeliverySelector::All.to(hook.id), page(None), Run::Dry).await.unwrap();
         assert_eq!(count(&world, "pages"), 0);
         replay(&world, hook.id, None, "run").await.unwrap();
-        let named = |selection, run| world.store.redeliver_all(selection, page(None), once(run));
+        let named = |selection, run| world.store.resend(selection, page(None), once(run));
         let refused = named(RedeliverySelector::Behind.to(hook.id), "run").await;
         assert!(matches!(refused, Err(Error::Conflict { what: "run", .. })), "{refused:?}");
         let failed = named(RedeliverySelector::Failed.to(None), "run").await;
@@ -153,7 +176,7 @@ story! {
         let now = world.store.now().await.unwrap();
         let range = RedeliverySelector::Range { from: now.plus_millis(-DAY_MS), until: now.plus_millis(DAY_MS) };
         let request = async |what: &RedeliverySelector, to: Receivers, run: Run| {
-            let done = world.store.redeliver_all(what.clone().to(to), Page::default(), run).await.unwrap();
+            let done = world.store.resend(what.clone().to(to), Page::default(), run).await.unwrap();
             let mut queued_for = done.requeued.destinations;
             queued_for.sort();
             (done.checked, queued_for)
@@ -182,7 +205,7 @@ story! {
             assert!(failed.iter().all(|id| queued_for.contains(id)), "{to:?}: {failed:?}");
         }
         let failed = |to: Receivers| RedeliverySelector::Failed.to(to);
-        let named = |to: Receivers| world.store.redeliver_all(failed(to), page(None), once("run"));
+        let named = |to: Receivers| world.store.resend(failed(to), page(None), once("run"));
         named(Receivers::App(other.app.id)).await.unwrap();
         let refused = named(Receivers::All).await;
         assert!(matches!(refused, Err(Error::Conflict { what: "run", .. })), "{refused:?}");

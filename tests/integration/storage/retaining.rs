@@ -52,11 +52,11 @@ story! {
         assert_eq!(pruned, [true, true, false]);
         assert!(announced.iter().all(|one| one.changes.is_none()), "what is left has nothing to be compared with: {announced:?}");
         let event = RedeliverySelector::Event(user.id).to(None);
-        let again = world.store.redeliver_all(event, Page::default(), Run::Real).await.unwrap();
+        let again = world.store.resend(event, Page::default(), Run::Real).await.unwrap();
         assert_eq!((again.requeued.pending, again.requeued.skipped.get(&Skipped::Pruned)), (0, Some(&1)));
         // The newest state can always be redelivered, and can be pruned once a newer one is recorded.
         let purchase = RedeliverySelector::Purchase(world.key("r1"));
-        let again = world.store.redeliver_all(purchase.to(None), Page::default(), Run::Real).await.unwrap();
+        let again = world.store.resend(purchase.to(None), Page::default(), Run::Real).await.unwrap();
         assert_eq!(again.requeued.pending, 1);
         let sent = world.attempt(world.key("r1"), hook.id, "again").await;
         assert!(sent.body.contains("\"data\""), "{}", sent.body);
@@ -91,7 +91,7 @@ story! {
         }
         assert_eq!(left(&world, "deliveries"), 0, "delivered, failed and superseded");
         let failed = RedeliverySelector::Failed.to(None);
-        world.store.redeliver_all(failed, Page::default(), Run::Real).await.unwrap();
+        world.store.resend(failed, Page::default(), Run::Real).await.unwrap();
         let again = world.attempt(world.key("r1"), hook.id, "b").await;
         assert!(again.traceparent.is_some(), "the trace of its event");
         world.finish(&again, Verdict::Delivered).await;

@@ -3,7 +3,7 @@
 use super::sending::{HOUR_MS, RETRY, finish, lease};
 use super::world::{LEASE_MS, World, story};
 use domain::time::{HOUR, duration, millis};
-use domain::{CollapseKey, DestinationId, RedeliverySelector, TransitionKind};
+use domain::{CollapseKey, DestinationId, RedeliverySelector, Selection, TransitionKind};
 use std::time::Duration;
 use storage::{DestinationNeed, Idle, LaneState, Lease, LeaseResult, Mode, Page, Run, Verdict};
 
@@ -135,22 +135,27 @@ story! {
 }
 
 story! {
-    async fn only_a_redelivery_by_name_ends_retry_after(world: World) {
+    async fn only_an_urgent_resend_or_one_by_name_ends_retry_after(world: World) {
         let hook = world.destination("hook").await.id;
-        for (receipt, way) in [("r1", 0), ("r2", 1), ("r3", 2)] {
+        for (receipt, way) in [("r1", 0), ("r2", 1), ("r3", 2), ("r4", 3)] {
             world.revise(receipt, 1).await;
             let event = world.store.events(Default::default(), Page::default()).await.unwrap().items[0].id;
             fail_for_an_hour(&world, receipt, hook).await;
             world.revise(receipt, 2).await;
-            let again = async |what: RedeliverySelector| {
-                world.store.redeliver_all(what.to(None), Page::default(), Run::Real).await.unwrap()
-            };
+            let resend = async |what: Selection| world.store.resend(what, Page::default(), Run::Real).await.unwrap();
+            let again = async |what: RedeliverySelector| resend(what.to(None)).await;
             again(RedeliverySelector::Failed).await;
+            resend(RedeliverySelector::Behind.to(hook)).await;
             check_left_alone(&world, receipt, hook, HOUR_MS).await;
             let key = world.key(receipt);
             match way {
                 0 => drop(world.store.redeliver(key, Some(hook), None).await.unwrap()),
                 1 => drop(again(RedeliverySelector::Purchase(key)).await),
+                2 => {
+                    let urgent = Selection { is_urgent: true, ..RedeliverySelector::Behind.to(hook) };
+                    let done = resend(urgent).await.requeued;
+                    assert_eq!((&done.waited[..], &done.destinations[..]), (&[key][..], &[hook][..]));
+                }
                 _ => drop(again(RedeliverySelector::Event(event)).await),
             }
             check_sent(&world, receipt, hook, 2).await;
@@ -168,7 +173,7 @@ story! {
         world.finish(&event, Verdict::Delivered).await;
         fail_for_an_hour(&world, "r1", hook).await;
         let what = RedeliverySelector::Event(event.event_id);
-        let again = world.store.redeliver_all(what.to(None), Page::default(), Run::Real).await.unwrap();
+        let again = world.store.resend(what.to(None), Page::default(), Run::Real).await.unwrap();
         assert_eq!((again.requeued.pending, &again.requeued.destinations[..]), (1, &[hook][..]));
         for _ in 0..2 {
             world.send("r1", hook, Verdict::Delivered).await;

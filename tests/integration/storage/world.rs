@@ -3,16 +3,16 @@
 use domain::device::claim::CLAIM_STORE_TYPE;
 use domain::verification::Product;
 use domain::{
-    CollapseKey, DestinationId, DeviceId, Lane, Notification, NotificationKind, Outcome, PlatformId, SettlingContext,
-    Snapshot, Timestamp, Transition, TransitionKind, Verification,
+    CollapseKey, DestinationId, DeviceId, Lane, Notification, NotificationKind, Outcome, PlatformId,
+    RedeliverySelector, SettlingContext, Snapshot, Timestamp, Transition, TransitionKind, Verification,
 };
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use storage::{
     Accepted, App, Config, Database, Destination, DestinationChange, DestinationSettings, Error, Fate, Key, Loaded,
-    NewDestination, NewNotification, NewPlatform, Platform, PlatformChange, PlatformSettings, Record, Recorded,
-    SecretHash, SecretString, Store, Traits,
+    NewDestination, NewNotification, NewPlatform, Page, Platform, PlatformChange, PlatformSettings, Record, Recorded,
+    Run, SecretHash, SecretString, Store, Traits,
 };
 use system_tests::distance::Distance;
 use system_tests::folder::Folder;
@@ -146,6 +146,12 @@ impl World {
 
     pub fn raw(&self) -> Raw {
         Raw::of(&self.config.database)
+    }
+
+    /// Queues what was never queued for a destination. Returns the number of deliveries.
+    pub async fn backfill(&self, to: DestinationId, run: Run) -> i64 {
+        let missing = RedeliverySelector::NeverQueued.to(to);
+        self.store.resend(missing, Page::default(), run).await.unwrap().requeued.pending
     }
 
     /// Lets time pass. PostgreSQL's clock cannot be moved, so there the times in the rows are moved back.

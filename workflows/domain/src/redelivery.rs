@@ -1,4 +1,4 @@
-//! What an admin's redelivery covers. How each selector is carried out is in `storage`.
+//! What an admin's resend covers. How each selector is carried out is in `storage`.
 
 use crate::{AppId, CollapseKey, DestinationId, EventId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -45,12 +45,15 @@ pub enum Receivers {
 pub struct Selection {
     pub selector: RedeliverySelector,
     pub receivers: Receivers,
+    /// Whether back-offs, `Retry-After` and a pause end for what is pending in the selected lanes.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_urgent: bool,
 }
 
 impl RedeliverySelector {
     #[must_use]
     pub fn to(self, receivers: impl Into<Receivers>) -> Selection {
-        Selection { selector: self, receivers: receivers.into() }
+        Selection { selector: self, receivers: receivers.into(), is_urgent: false }
     }
 }
 

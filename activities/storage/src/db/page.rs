@@ -5,6 +5,7 @@ use crate::db::error::Error;
 use crate::db::statement::{Field, Statement};
 use diesel::deserialize::{self, QueryableByName};
 use diesel::row::NamedRow;
+use domain::CollapseKey;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -70,6 +71,12 @@ impl Page {
         self.cursor.as_deref().map_or(Ok(first), |cursor| cursor.parse().map_err(|_| Error::Cursor))
     }
 
+    /// The cursor of a list of purchases in the order of their keys; empty without a cursor.
+    pub(crate) fn key(&self) -> Result<String, Error> {
+        let Some(cursor) = &self.cursor else { return Ok(String::new()) };
+        cursor.parse().map(|key: CollapseKey| key.to_string()).map_err(|_| Error::Cursor)
+    }
+
     /// The number and the id in a cursor `<number>_<id>`; `first` and an empty id without a cursor.
     pub(crate) fn pair_or(&self, first: i64) -> Result<(i64, String), Error> {
         let Some(cursor) = &self.cursor else { return Ok((first, String::new())) };
@@ -125,5 +132,6 @@ mod tests {
         let page = Page { cursor: Some("x".to_owned()), limit: 1 };
         assert!(page.number_or(0).is_err());
         assert!(page.pair_or(0).is_err());
+        assert!(page.key().is_err());
     }
 }

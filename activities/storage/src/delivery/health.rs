@@ -135,6 +135,13 @@ pub fn changed(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
     sql(CHANGED).bind(write.now()?).bind(id).later(write.connection)
 }
 
+const END_PAUSE: Sql = statement!("UPDATE health SET paused_until = NULL WHERE destination_id = ?");
+
+/// Ends the pause that the destination requested.
+pub fn end_pause(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
+    sql(END_PAUSE).bind(id).later(write.connection)
+}
+
 const NOTE_PROBE: Sql = statement!("UPDATE health SET probed_at = ? WHERE destination_id = ?");
 
 /// Notes the time of a probe.

@@ -74,18 +74,19 @@ const END: Sql = statement! {"
     WHERE destination_id = ? AND collapse_key = ?
 "};
 
-/// Ends a `Retry-After`: the deliveries that it held back become due.
-pub fn end(write: &mut Write<'_>, lane: LaneKey) -> Result<(), Error> {
+/// Ends a `Retry-After`: the deliveries that it held back become due. Returns their number.
+pub fn end(write: &mut Write<'_>, lane: LaneKey) -> Result<usize, Error> {
     let until: Option<Timestamp> = sql(LOCK).bind(lane.destination).bind(lane.key).value(write.connection)?;
-    let Some(until) = until else { return Ok(()) };
-    sql(RELEASE)
+    let Some(until) = until else { return Ok(0) };
+    let released = sql(RELEASE)
         .bind(write.now()?)
         .bind(lane.key)
         .bind(lane.destination)
         .bind(until)
         .bind(write.now()?)
         .run(write.connection)?;
-    sql(END).bind(lane.destination).bind(lane.key).run(write.connection).map(drop)
+    sql(END).bind(lane.destination).bind(lane.key).run(write.connection)?;
+    Ok(released)
 }
 
 /// `+ 0` keeps the planner from walking all deliveries to the destination instead of those of the lane.

@@ -1,4 +1,4 @@
-//! The backfill of a destination, which the API calls its snapshot. It queues the newest `purchase.updated` of every
+//! The backfill of a destination: what was never queued for it. It queues the newest `purchase.updated` of every
 //! purchase of the destination's app, if that was never queued for it. If the destination keeps profiles, the profile
 //! of every user is queued too of which it has another version or none, and that of a former owner which another
 //! user's profile superseded.
@@ -6,30 +6,19 @@
 use crate::db::audit_log::AuditEntry;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::page::Page;
-use crate::db::run::Run;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::purchases::{purchase, users};
 use crate::redelivery::candidates::suitable;
-use crate::redelivery::runs::RunMode;
+use crate::redelivery::page::{Redelivered, Selected};
+use crate::redelivery::runs::{self, PageOfRun, RunMode};
 use crate::settling::profiles::{self, ProfileCheck, Subject, Trigger};
 use domain::user::PROFILE_UPDATED;
-use domain::{CollapseKey, DestinationId, RedeliverySelector, Selection, UserId};
+use domain::{CollapseKey, Selection, UserId};
 use serde_json::json;
-use std::collections::{BTreeSet, HashSet};
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BackfillPage {
-    /// Number of purchases that were checked.
-    pub checked: i64,
-    /// The purchases with a new delivery of their state, or of their user's profile.
-    pub pending: Vec<CollapseKey>,
-    /// The cursor of the next page; `None` at the end.
-    pub next_cursor: Option<String>,
-}
+use std::collections::BTreeSet;
 
 impl Store {
     /// Queues for a destination, of a page of purchases, each newest `purchase.updated` that was never queued for it,
@@ -38,54 +27,55 @@ impl Store {
     /// # Errors
     ///
     /// [`Error::Unsuitable`] if the destination neither chose `purchase.updated` nor keeps profiles.
-    pub async fn backfill(&self, id: DestinationId, page: Page, run: Run) -> Result<BackfillPage, Error> {
-        let selection = RedeliverySelector::NeverQueued.to(id);
-        let mut selected = self.select(selection.clone(), page).await?;
+    pub(super) async fn backfill(
+        &self,
+        mut selected: Selected,
+        mode: RunMode,
+        place: Option<PageOfRun>,
+    ) -> Result<Redelivered, Error> {
+        let (clock, selection) = (self.clock, selected.selection.clone());
         let keys: Vec<CollapseKey> = selected.candidates.items.iter().map(|one| one.collapse_key).collect();
-        let states = self.carry_out(selected.clone(), RunMode::Dry, None).await?;
-        let mut pending = states.requeued.purchases;
-        if run == Run::Real && !pending.is_empty() {
-            // Only these purchases are locked: a repeated backfill blocks no settling.
-            let missing: HashSet<CollapseKey> = pending.into_iter().collect();
-            selected.candidates.items.retain(|one| missing.contains(&one.collapse_key));
-            pending = self.carry_out(selected, RunMode::Anew, None).await?.requeued.purchases;
+        // Only the purchases with something to queue are locked: a repeated backfill blocks no settling.
+        let (mut done, missing) = self
+            .read(move |connection| {
+                let now = connection.now(clock)?;
+                Ok((selected.narrow(connection, now)?, selected))
+            })
+            .await?;
+        if mode == RunMode::Dry {
+            done.requeued.pending += self.read(move |connection| due(connection, &selection, keys)).await?;
+            return Ok(done);
         }
-        for key in self.queue_profiles(selection, keys, run).await? {
-            if !pending.contains(&key) {
-                pending.push(key);
-            }
+        if !missing.candidates.items.is_empty() {
+            done.requeued.pending = self.carry_out(missing, RunMode::Anew, None).await?.requeued.pending;
         }
-        Ok(BackfillPage { checked: states.checked, pending, next_cursor: states.next_cursor })
+        let receivers = selection.receivers;
+        done.requeued.pending += self.queue_profiles(selection, keys).await?;
+        done.requeued.destinations =
+            receivers.destination().filter(|_| done.requeued.pending > 0).into_iter().collect();
+        // Stored at the end: an interrupted page is carried out again, and queues what was not queued before.
+        let Some(place) = place else { return Ok(done) };
+        self.write(move |write| runs::once(write, Some(&place), |_| Ok(done.clone()))).await
     }
 
     /// Queues the profiles of the purchases' users, each in a transaction of its own, which locks one user. Returns the
-    /// purchases with a new delivery.
-    async fn queue_profiles(
-        &self,
-        selection: Selection,
-        keys: Vec<CollapseKey>,
-        run: Run,
-    ) -> Result<Vec<CollapseKey>, Error> {
-        if run == Run::Dry {
-            return self.read(move |connection| due(connection, &selection, keys)).await;
-        }
+    /// number of new deliveries.
+    async fn queue_profiles(&self, selection: Selection, keys: Vec<CollapseKey>) -> Result<i64, Error> {
         let users = {
             let selection = selection.clone();
             self.read(move |connection| users_of(connection, &selection, keys)).await?
         };
-        let mut pending = Vec::new();
+        let mut pending = 0;
         for (key, user) in users {
             let selection = selection.clone();
             // The first profile has the audit entry of all.
-            let is_first = pending.is_empty();
+            let is_first = pending == 0;
             let work = move |write: &mut Write<'_>| {
                 let is_queued = queue(write, key, user, &selection)?;
                 let entry = if is_queued && is_first { Some(profiles_entry(write, key, &selection)?) } else { None };
                 Ok((is_queued, entry))
             };
-            if self.change("destination.snapshot", work).await? && !pending.contains(&key) {
-                pending.push(key);
-            }
+            pending += i64::from(self.change("resend", work).await?);
         }
         Ok(pending)
     }
@@ -126,14 +116,10 @@ fn users_of(
     Ok(users)
 }
 
-/// The purchases, one per user, whose user's profile would be queued.
-fn due(
-    connection: &mut AnyConnection,
-    selection: &Selection,
-    keys: Vec<CollapseKey>,
-) -> Result<Vec<CollapseKey>, Error> {
+/// The number of profiles that would be queued, one per user.
+fn due(connection: &mut AnyConnection, selection: &Selection, keys: Vec<CollapseKey>) -> Result<i64, Error> {
     let destination = suitable(connection, selection)?;
-    let (mut due, mut seen) = (Vec::new(), BTreeSet::new());
+    let (mut due, mut seen) = (0, BTreeSet::new());
     for (key, user) in users_of(connection, selection, keys)? {
         if !seen.insert(user) {
             continue;
@@ -141,9 +127,7 @@ fn due(
         let owner = users::read(connection, user)?;
         let Some(origin) = purchase::origin(connection, key)? else { continue };
         let check = ProfileCheck { origin: &origin, owner: &owner, trigger: Trigger::Backfill };
-        if check.is_due(connection, &destination)? {
-            due.push(key);
-        }
+        due += i64::from(check.is_due(connection, &destination)?);
     }
     Ok(due)
 }

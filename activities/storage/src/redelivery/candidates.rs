@@ -109,7 +109,7 @@ fn cut<R: Into<Candidate>>(
 ///
 /// # Errors
 ///
-/// [`Error::Unsuitable`] if no destination is named, or it did not choose `purchase.updated`. A snapshot also accepts a
+/// [`Error::Unsuitable`] if no destination is named, or it did not choose `purchase.updated`. A backfill also accepts a
 /// destination that keeps profiles.
 pub fn suitable(connection: &mut AnyConnection, selection: &Selection) -> Result<Destination, Error> {
     let Some(id) = selection.receivers.destination() else {
@@ -117,16 +117,14 @@ pub fn suitable(connection: &mut AnyConnection, selection: &Selection) -> Result
     };
     let destination = destinations::find(connection, id)?.ok_or(Error::Missing { what: "destination" })?;
     let destination = destination.destination();
-    let is_snapshot = selection.selector == RedeliverySelector::NeverQueued;
-    if destination.chose(PURCHASE_UPDATED) || (is_snapshot && destination.profile.is_some()) {
+    let is_backfill = selection.selector == RedeliverySelector::NeverQueued;
+    if destination.chose(PURCHASE_UPDATED) || (is_backfill && destination.profile.is_some()) {
         return Ok(destination);
     }
-    let detail = format!(
-        "the destination chose {} and not {PURCHASE_UPDATED}, of which a {} consists: choose it first",
-        destination.events.join(", "),
-        if is_snapshot { "snapshot" } else { "replay" }
-    );
-    Err(Error::Unsuitable(detail))
+    let chosen = destination.events.join(", ");
+    Err(Error::Unsuitable(format!(
+        "the destination chose {chosen} and not {PURCHASE_UPDATED}, which has the states: choose it first"
+    )))
 }
 
 const PURCHASES_OF_APP: Sql = statement! {hot "purchases_app", "
@@ -138,7 +136,7 @@ const PURCHASES_OF_APP: Sql = statement! {hot "purchases_app", "
 "};
 
 fn of_app(connection: &mut AnyConnection, app: AppId, page: &Page) -> Result<Paged<Candidate>, Error> {
-    let statement = sql(PURCHASES_OF_APP).bind(app).bind(page.cursor.clone().unwrap_or_default());
+    let statement = sql(PURCHASES_OF_APP).bind(app).bind(page.key()?);
     let rows: Vec<CandidateKey> = statement.bind(page.size() + 1).all(connection)?;
     let keys = rows.into_iter().map(|row| row.collapse_key).collect();
     cut(keys, page, ToString::to_string)

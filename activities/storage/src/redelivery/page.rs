@@ -10,7 +10,7 @@ use crate::db::statement::sql;
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::delivery::lanes::LaneKey;
-use crate::delivery::retry_after;
+use crate::delivery::{health, retry_after};
 use crate::events::deliveries::Event;
 use crate::events::lanes;
 use crate::purchases::purchase::{self, Origin};
@@ -24,6 +24,7 @@ use domain::{AppId, CollapseKey, DestinationId, EventId, Lane, Receivers, Redeli
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::slice;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redelivered {
@@ -44,9 +45,9 @@ pub struct Requeued {
     pub skipped: BTreeMap<Skipped, i64>,
     /// The destinations with a new delivery, or with a delivery that became due.
     pub destinations: Vec<DestinationId>,
-    /// The purchases with a new delivery, for [`RedeliverySelector::NeverQueued`]; empty for all other selectors.
+    /// The purchases with a delivery that waited and became due: their runs may wait for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub purchases: Vec<CollapseKey>,
+    pub waited: Vec<CollapseKey>,
 }
 
 /// A page whose candidates were read, before it is carried out.
@@ -57,15 +58,15 @@ pub struct Selected {
 }
 
 impl Store {
-    /// Carries out one page of a redelivery: records a new delivery for each event that may be queued again. A dry run
-    /// only counts. The cursor is the end of the page before; without one, the first page is read. With
+    /// Resends one page of a selection: records a new delivery for each event that may be queued again. A dry run only
+    /// counts. The cursor is the end of the page before; without one, the first page is read. With
     /// [`RunMode::Once`] a page that is requested twice records nothing twice.
     ///
     /// # Errors
     ///
     /// [`Error::Unsuitable`] if the selector names states of purchases, and the selection does not name one destination
     /// that chose `purchase.updated`.
-    pub async fn redeliver_all(
+    pub async fn resend(
         &self,
         selection: Selection,
         page: Page,
@@ -77,6 +78,9 @@ impl Store {
             return Ok(done);
         }
         let selected = self.select(selection, page).await?;
+        if selected.selection.selector == RedeliverySelector::NeverQueued {
+            return self.backfill(selected, mode, place).await;
+        }
         self.carry_out(selected, mode, place).await
     }
 
@@ -109,7 +113,7 @@ impl Store {
         .await
     }
 
-    pub(super) async fn select(&self, selection: Selection, page: Page) -> Result<Selected, Error> {
+    async fn select(&self, selection: Selection, page: Page) -> Result<Selected, Error> {
         self.read(move |connection| {
             let app = app_of(connection, selection.receivers)?;
             let candidates = candidates(connection, &selection, app, &page)?;
@@ -133,10 +137,13 @@ impl Store {
                 })
                 .await;
         }
-        self.change("redelivery.page", move |write| {
+        self.change("resend", move |write| {
             let mut entry = None;
             let done = runs::once(write, place.as_ref(), |write| {
                 let done = PageStep::Queue(write).carry_out(&selected)?;
+                for id in done.requeued.destinations.iter().filter(|_| selected.selection.is_urgent) {
+                    health::end_pause(write, *id)?;
+                }
                 entry = Some(self::entry(write, &selected.selection, &done)?);
                 Ok(done)
             })?;
@@ -156,7 +163,9 @@ fn entry(write: &mut Write<'_>, selection: &Selection, done: &Redelivered) -> Re
         Receivers::App(id) => id.to_string(),
         Receivers::All => "all".to_owned(),
     };
-    let after = json!({ "selector": selection.selector, "checked": done.checked, "pending": done.requeued.pending });
+    let Selection { selector, is_urgent, .. } = selection;
+    let (checked, pending) = (done.checked, done.requeued.pending);
+    let after = json!({ "selector": selector, "now": is_urgent, "checked": checked, "pending": pending });
     Ok(AuditEntry::on(app, subject).after(after))
 }
 
@@ -185,6 +194,25 @@ fn app_of(connection: &mut AnyConnection, receivers: Receivers) -> Result<Option
     }
 }
 
+impl Selected {
+    /// Leaves out the candidates of which nothing would be recorded, and counts all. Each is a purchase of its own.
+    pub fn narrow(&mut self, connection: &mut AnyConnection, now: Timestamp) -> Result<Redelivered, Error> {
+        let Self { selection, candidates } = self;
+        let (mut step, mut requeued) = (PageStep::Dry(connection, now), Requeued::default());
+        let checked = i64::try_from(candidates.items.len()).unwrap_or(i64::MAX);
+        let mut items = Vec::new();
+        for one in candidates.items.drain(..) {
+            let before = requeued.pending;
+            step.resend(slice::from_ref(&one), selection, &mut requeued)?;
+            if requeued.pending > before {
+                items.push(one);
+            }
+        }
+        candidates.items = items;
+        Ok(Redelivered { checked, requeued, next_cursor: candidates.next_cursor.clone() })
+    }
+}
+
 /// What is done with a verdict.
 enum PageStep<'s, 'c> {
     /// The deliveries are only counted, with the state of this time.
@@ -210,7 +238,7 @@ impl PageStep<'_, '_> {
         selection: &Selection,
         requeued: &mut Requeued,
     ) -> Result<(), Error> {
-        let policy = Policy::of(&selection.selector);
+        let policy = Policy::of(selection);
         let Some(first) = of_purchase.first() else { return Ok(()) };
         let Some(origin) = self.origin(first.collapse_key)? else {
             of_purchase.iter().for_each(|_| requeued.skip(policy.absent));
@@ -237,8 +265,11 @@ impl PageStep<'_, '_> {
             let condition = if one.only_to.is_some() { Condition::Unacknowledged } else { policy.condition };
             for destination in receivers {
                 let resend = Resend { event, origin: &origin, destination, condition };
-                let verdict = self.verdict(resend, policy.due)?;
-                requeued.count(resend, &policy, verdict);
+                let verdict = self.verdict(resend)?;
+                requeued.count(resend, policy.due, verdict);
+                if self.make_due(resend, policy.due, verdict)? {
+                    requeued.add_waited(resend);
+                }
             }
         }
         Ok(())
@@ -263,16 +294,19 @@ impl PageStep<'_, '_> {
         Ok(origin)
     }
 
-    fn verdict(&mut self, resend: Resend<'_>, due: DueNow) -> Result<DeliveryNumber, Error> {
-        let write = match self {
-            Self::Dry(connection, now) => return verdict::verdict(connection, resend, *now),
-            Self::Queue(write) => write,
-        };
-        let verdict = verdict::queue(write, resend)?;
-        if due == DueNow::Lane || is_pending(verdict) {
-            make_due(write, resend, due)?;
+    fn verdict(&mut self, resend: Resend<'_>) -> Result<DeliveryNumber, Error> {
+        match self {
+            Self::Dry(connection, now) => verdict::verdict(connection, resend, *now),
+            Self::Queue(write) => verdict::queue(write, resend),
         }
-        Ok(verdict)
+    }
+
+    /// Makes due what the policy makes due. Returns whether some of it waited.
+    fn make_due(&mut self, resend: Resend<'_>, due: DueNow, verdict: DeliveryNumber) -> Result<bool, Error> {
+        match self {
+            Self::Queue(write) if due == DueNow::Lane || is_pending(verdict) => make_due(write, resend, due),
+            _ => Ok(false),
+        }
     }
 }
 
@@ -285,19 +319,26 @@ impl Requeued {
         *self.skipped.entry(why).or_default() += 1;
     }
 
-    fn count(&mut self, resend: Resend<'_>, policy: &Policy, verdict: DeliveryNumber) {
-        let id = resend.destination.id;
-        let has_work = verdict.is_ok() || (policy.due == DueNow::Event && is_pending(verdict));
-        if has_work && !self.destinations.contains(&id) {
-            self.destinations.push(id);
+    fn count(&mut self, resend: Resend<'_>, due: DueNow, verdict: DeliveryNumber) {
+        if verdict.is_ok() || (due != DueNow::Nothing && is_pending(verdict)) {
+            add(&mut self.destinations, resend.destination.id);
         }
         match verdict {
             Ok(_) => self.pending += 1,
             Err(why) => self.skip(why),
         }
-        if verdict.is_ok() && policy.condition == Condition::NeverQueued {
-            self.purchases.push(resend.event.collapse_key);
-        }
+    }
+
+    /// Notes a lane in which something waited that is due now.
+    fn add_waited(&mut self, resend: Resend<'_>) {
+        add(&mut self.destinations, resend.destination.id);
+        add(&mut self.waited, resend.event.collapse_key);
+    }
+}
+
+fn add<T: PartialEq>(all: &mut Vec<T>, one: T) {
+    if !all.contains(&one) {
+        all.push(one);
     }
 }
 
@@ -326,14 +367,16 @@ const MAKE_LANE_DUE: Sql = statement! {hot "deliveries_pending", "
     WHERE collapse_key = ? AND destination_id = ? AND status = 'pending' AND next_due_at + 0 > ?
 "};
 
-/// Makes the selected event due, or all pending deliveries of its lane, and ends the lane's `Retry-After`.
-fn make_due(write: &mut Write<'_>, resend: Resend<'_>, due: DueNow) -> Result<(), Error> {
+/// Makes the selected event due, or all pending deliveries of its lane, and ends the lane's `Retry-After`. Returns
+/// whether one of them waited.
+fn make_due(write: &mut Write<'_>, resend: Resend<'_>, due: DueNow) -> Result<bool, Error> {
     let Resend { event, destination, .. } = resend;
     let statement = match due {
-        DueNow::Nothing => return Ok(()),
+        DueNow::Nothing => return Ok(false),
         DueNow::Event => sql(MAKE_EVENT_DUE).bind(write.now()?).bind(event.id),
         DueNow::Lane => sql(MAKE_LANE_DUE).bind(write.now()?).bind(event.collapse_key),
     };
-    retry_after::end(write, LaneKey { key: event.collapse_key, destination: destination.id })?;
-    statement.bind(destination.id).bind(write.now()?).run(write.connection).map(drop)
+    let released = retry_after::end(write, LaneKey { key: event.collapse_key, destination: destination.id })?;
+    let waited = statement.bind(destination.id).bind(write.now()?).run(write.connection)?;
+    Ok(released + waited > 0)
 }

@@ -51,7 +51,7 @@ impl Store {
             let wanted = to.map(|id| wanted(connection, app, id)).transpose()?.unwrap_or_default();
             // Every announced purchase has one of the two environments, so a filter with both needs no condition.
             let environment = wanted.environments.first().copied().filter(|_| wanted.is_one_environment());
-            let after = page.cursor.clone().unwrap_or_default();
+            let after = page.key()?;
             let to = to.map(|id| id.to_string()).unwrap_or_default();
             let list = Filtered::new(FEED, [to.into(), app.into(), after.into()])
                 .and(ON_PLATFORMS, Value::list(wanted.platforms))

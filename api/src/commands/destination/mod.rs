@@ -1,6 +1,5 @@
 //! `settle destination`: the receivers of events.
 
-mod bulk;
 mod flags;
 mod retry;
 mod shown;
@@ -9,7 +8,6 @@ use crate::commands::client::{Client, Page, segment};
 use crate::commands::confirm::Confirm;
 use crate::commands::secret::Source;
 use crate::commands::table::{self, Column};
-use bulk::{Redeliver, Replay, Snapshot};
 use clap::Subcommand;
 use flags::Fields;
 use secrecy::ExposeSecret;
@@ -37,7 +35,7 @@ Example:
   settle destination update ID --rate 20 --schedule 5s,5m,1h --environment production
 Next: keep what is shown only once (the webhook's secret: the receiver verifies with it), then
 `settle destination test ID`. `settle listen --secret @FILE` is a receiver to try with.
-`settle destination snapshot ID` sends it the known purchases.")]
+`settle resend missing --destination ID` sends it the known purchases.")]
 pub enum Verb {
     /// Add a destination to an app. A secret in the answer is shown only here.
     #[command(after_help = "\
@@ -46,7 +44,7 @@ Examples:
   settle destination create --app ID --name backend --url https://example.com/hooks --header Authorization=@token.txt
   settle destination create --app ID --name analytics --kind amplitude --endpoint standard --api-key @api-key.txt
   printf %s \"$KEY\" | settle destination create --app ID --name analytics --kind amplitude --endpoint eu --api-key -
-Next: `settle destination test ID`; `settle destination snapshot ID` sends it the known purchases.")]
+Next: `settle destination test ID`; `settle resend missing --destination ID` sends it the known purchases.")]
     Create {
         /// The app's id.
         #[arg(long)]
@@ -145,7 +143,7 @@ Next: give the receiver the new secret before the overlap is over.")]
 Example:
   settle destination test ID
   settle destination test ID --event user.subscription.renewed
-Next: when it works, `settle destination snapshot ID` sends the known purchases.")]
+Next: when it works, `settle resend missing --destination ID` sends the known purchases.")]
     Test {
         /// The destination's id.
         id: String,
@@ -156,7 +154,7 @@ Next: when it works, `settle destination snapshot ID` sends the known purchases.
     /// Send what is pending now, whatever it waits for, and print the result. Exits with 1 when it fails again.
     ///
     /// Back-offs and a pause end, and an open breaker is tried. What arrived or failed for good is not sent again: that
-    /// is what `settle redeliver` does. With --json the answer also has `result` (`sent`, `failed`, `underway`,
+    /// is what `settle resend` does. With --json the answer also has `result` (`sent`, `failed`, `underway`,
     /// `nothing_pending`), `left`, `error` and `next_attempt_at`.
     #[command(after_help = "\
 Example:
@@ -181,14 +179,6 @@ Next: when it answers, all that is pending is sent; `settle destination retry ID
         #[arg(long)]
         reason: Option<String>,
     },
-    /// Send again what failed, unless it arrived since; the same as `settle redeliver failed --destination ID`.
-    Redeliver(Redeliver),
-    /// Send it the newest state of every purchase that was never sent to it, for a destination that came later.
-    ///
-    /// Running it again sends nothing twice.
-    Snapshot(Snapshot),
-    /// Send it the newest state of every purchase that it is behind with; with `--all` of every purchase.
-    Replay(Replay),
     /// Delete a destination. Its deliveries stay in the ledger.
     #[command(after_help = "\
 Example:
@@ -211,11 +201,8 @@ pub async fn destination(verb: Verb, client: &Client) -> anyhow::Result<ExitCode
             return Ok(table::answer_list(client, &answer, COLUMNS, nothing));
         }
         Verb::Test { id, event } => return test(client, &id, event).await,
-        Verb::Snapshot(wanted) => return bulk::snapshot(client, &wanted).await,
-        Verb::Replay(wanted) => return bulk::replay(client, &wanted).await,
         Verb::Retry { id, reason } => return retry::retry(client, &id, reason).await,
         Verb::Probe { id, reason } => return probe(client, &id, reason).await,
-        Verb::Redeliver(wanted) => return bulk::redeliver(client, &wanted).await,
         Verb::Delete { id, confirm } => {
             confirm.prompt(&format!("Destination {id} is deleted: what is pending for it is never sent."))?;
             return Ok(table::answer(client, &client.delete(&path(&id)).await?));
@@ -266,7 +253,7 @@ async fn create(client: &Client, app: &str, body: &Value) -> anyhow::Result<Exit
     shown::show(&created);
     let id = table::field(&created, "id");
     table::line(&format!(
-        "Next: `settle destination test {id}`; when it works, `settle destination snapshot {id}` sends the known purchases."
+        "Next: `settle destination test {id}`; when it works, `settle resend missing --destination {id}` sends the known purchases."
     ));
     Ok(ExitCode::SUCCESS)
 }

@@ -3,7 +3,7 @@
 mod view;
 
 use super::action::Mistakes;
-use super::events::again;
+use super::events::{resend, this_event};
 use super::form::Sent;
 use super::frame::{Frame, PageAddress, shown};
 use super::requeued::run;
@@ -25,8 +25,8 @@ pub fn routes() -> Vec<Route> {
     vec![
         Route::page(Role::Read, "GET", "/ui/deliveries/{delivery_id}", show)
             .summary("One delivery with its request and its answers."),
-        Route::page(Role::Support, "POST", "/ui/deliveries/{delivery_id}/redeliver", post_redeliver)
-            .twin("POST /v1/redeliveries")
+        Route::page(Role::Support, "POST", "/ui/deliveries/{delivery_id}/resend", post_resend)
+            .twin("POST /v1/resends")
             .summary("Sends its event again, to its destination."),
     ]
 }
@@ -58,8 +58,8 @@ async fn page(state: &State<Shared>, visit: &Visit, id: DeliveryId, mistakes: Mi
     shown(visit, &DeliveryPage::new(&frame, visit, &detail, mistakes), &delivery)
 }
 
-/// `POST /ui/deliveries/{delivery_id}/redeliver`
-async fn post_redeliver(
+/// `POST /ui/deliveries/{delivery_id}/resend`
+async fn post_resend(
     edge: Acting,
     caller: Caller,
     state: State<Shared>,
@@ -68,14 +68,14 @@ async fn post_redeliver(
     Id(id): Id<DeliveryId>,
 ) -> Result<Response, Error> {
     let delivery = state.0.store.delivery(id).await?;
-    let to = Some(delivery.destination_id.to_string());
-    match again(edge, caller, &sent, delivery.event_id, to).await {
+    let to = delivery.destination_id.to_string();
+    match resend(edge, caller, &sent, this_event(delivery.event_id), Some(&to)).await {
         Ok(requeued) => {
             let path = format!("/ui/events/{}?pending={}", delivery.event_id, requeued.text());
             Ok(Redirect::to(&visit.to(&path)).into_response())
         }
         Err(error) => {
-            let (status, mistakes) = Mistakes::of("redeliver", sent, error)?;
+            let (status, mistakes) = Mistakes::of("resend", sent, error)?;
             Ok((status, page(&state, &visit, id, mistakes).await?).into_response())
         }
     }

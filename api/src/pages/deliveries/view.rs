@@ -55,8 +55,8 @@ impl<'a> DeliveryPage<'a> {
             ("Ended", delivery.finished_at),
         ];
         let what = "Its event is sent to this destination again, with a new id; of a purchase's states the newest.";
-        let path = format!("/ui/deliveries/{id}/redeliver");
-        let again = Action::new(path, "redeliver", "Send again", what, &mistakes).with(run.clone());
+        let path = format!("/ui/deliveries/{id}/resend");
+        let resend = Action::new(path, "resend", "Resend", what, &mistakes).with(run.clone());
         Self {
             frame,
             name: delivery.event_type.clone(),
@@ -68,7 +68,7 @@ impl<'a> DeliveryPage<'a> {
             moments: moments.into_iter().filter_map(|(label, at)| Some((label, Moment::at(at?)))).collect(),
             revision: delivery.revision,
             request: *request,
-            actions: if frame.may(Role::Support) { vec![again] } else { Vec::new() },
+            actions: if frame.may(Role::Support) { vec![resend] } else { Vec::new() },
             mistakes: mistakes.fields,
             detail: mistakes.detail,
         }

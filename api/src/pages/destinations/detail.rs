@@ -1,6 +1,6 @@
 //! What the pages of one destination show beside its overview: what was sent to it, and its settings. Pure.
 
-use super::head::{AGAIN, DELIVERIES, Head, SETTINGS, SETTINGS_FORM, notice};
+use super::head::{DELIVERIES, Head, RESEND, SETTINGS, SETTINGS_FORM, notice};
 use super::view::Sheet;
 use crate::error::Field;
 use crate::pages::action::{Action, Input, Mistakes};
@@ -50,7 +50,7 @@ pub struct DeliveriesPage<'a> {
     has_filter: bool,
     older: Option<String>,
     all: String,
-    again: String,
+    resend: String,
 }
 
 impl<'a> DeliveriesPage<'a> {
@@ -70,7 +70,7 @@ impl<'a> DeliveriesPage<'a> {
             has_filter: !status.is_empty(),
             older: found.next_cursor.as_ref().map(older),
             all: visit.to(&path),
-            again: head.page(AGAIN, visit),
+            resend: head.page(RESEND, visit),
             head,
         }
     }

@@ -9,8 +9,7 @@ use storage::Destination;
 pub const OVERVIEW: &str = "";
 pub const DELIVERIES: &str = "/deliveries";
 pub const SETTINGS: &str = "/settings";
-/// That of what is sent again.
-pub const AGAIN: &str = "/again";
+pub const RESEND: &str = "/resend";
 /// The name of the form of the settings among the actions of its page.
 pub const SETTINGS_FORM: &str = "settings";
 
@@ -40,7 +39,7 @@ impl Head {
             path: visit.to(&format!("/ui/destinations/{}{end}", destination.id)),
             is_current: end == current,
         };
-        let tabs = [("Overview", OVERVIEW), ("Deliveries", DELIVERIES), ("Settings", SETTINGS), ("Send again", AGAIN)];
+        let tabs = [("Overview", OVERVIEW), ("Deliveries", DELIVERIES), ("Settings", SETTINGS), ("Resend", RESEND)];
         Self {
             id: destination.id.to_string(),
             name: destination.name.clone(),

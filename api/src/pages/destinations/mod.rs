@@ -2,11 +2,11 @@
 //! its settings, and what is sent again.
 
 mod actions;
-mod again;
-mod again_view;
 mod detail;
 mod head;
 mod one;
+mod resend;
+mod resend_view;
 mod standing;
 mod view;
 
@@ -49,7 +49,7 @@ fn routes() -> Vec<Route> {
     ];
     all.extend(one::routes());
     all.extend(actions::routes());
-    all.extend(again::routes());
+    all.extend(resend::routes());
     all
 }
 

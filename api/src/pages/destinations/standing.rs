@@ -1,6 +1,6 @@
 //! How one destination stands: the sentences of its explanation, what it answered lately, and its actions. Pure.
 
-use super::head::{AGAIN, DELIVERIES, Head, OVERVIEW, notice};
+use super::head::{DELIVERIES, Head, OVERVIEW, RESEND, notice};
 use super::one::Answer;
 use super::view::test;
 use crate::error::Field;
@@ -132,7 +132,7 @@ fn note(node: &Node, head: &Head, visit: &Visit) -> Note {
     let list = |label, status| Some((label, head.page(&with_query(DELIVERIES, &[("status", status)]), visit)));
     let more = match node.what {
         "pending" => list("All that is pending", "pending"),
-        "failed" => Some(("Send again", head.page(AGAIN, visit))),
+        "failed" => Some(("Resend", head.page(RESEND, visit))),
         "skipped" => list("All that was not sent", "skipped"),
         _ => None,
     };

@@ -17,7 +17,7 @@ use crate::resources::events::EventQuery;
 use crate::resources::explain::node::Node;
 use crate::resources::explain::story as explained;
 use crate::resources::query::Listed;
-use crate::resources::{events, redeliveries};
+use crate::resources::{events, resends};
 use crate::route::Route;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -50,8 +50,8 @@ fn routes() -> Vec<Route> {
         Route::page(Role::Read, "GET", "/ui/events", list).summary("Events, the newest first."),
         Route::page(Role::Read, "GET", "/ui/events/{event_id}", show)
             .summary("One event: its body, its causes, who got it, who did not and why."),
-        Route::page(Role::Support, "POST", "/ui/events/{event_id}/redeliver", post_redeliver)
-            .twin("POST /v1/redeliveries")
+        Route::page(Role::Support, "POST", "/ui/events/{event_id}/resend", post_resend)
+            .twin("POST /v1/resends")
             .summary("Sends an event again."),
     ]
 }
@@ -174,8 +174,8 @@ async fn one(state: &State<Shared>, visit: &Visit, id: EventId, mistakes: Mistak
     shown(visit, &EventPage::new(&frame, visit, &detail, mistakes), &tree)
 }
 
-/// `POST /ui/events/{event_id}/redeliver`
-async fn post_redeliver(
+/// `POST /ui/events/{event_id}/resend`
+async fn post_resend(
     edge: Acting,
     caller: Caller,
     state: State<Shared>,
@@ -183,36 +183,40 @@ async fn post_redeliver(
     sent: Sent,
     Id(id): Id<EventId>,
 ) -> Result<Response, Error> {
-    let to = sent.get("destination_id").map(str::to_owned);
-    match again(edge, caller, &sent, id, to).await {
+    match resend(edge, caller, &sent, this_event(id), sent.get("destination_id")).await {
         Ok(requeued) => {
             let path = format!("/ui/events/{id}?pending={}", requeued.text());
             Ok(Redirect::to(&visit.to(&path)).into_response())
         }
         Err(error) => {
-            let (status, mistakes) = Mistakes::of("redeliver", sent, error)?;
+            let (status, mistakes) = Mistakes::of("resend", sent, error)?;
             Ok((status, one(&state, &visit, id, mistakes).await?).into_response())
         }
     }
 }
 
-/// Queues an event again, to one destination or to all, by a form with a reason. A form that is sent twice queues once.
+/// Queues a selection again, to one destination or to all, by a form with a reason. A form that is sent twice queues
+/// once.
 ///
 /// # Errors
 /// There is no reason, the destination is none, or the database does not answer.
-pub async fn again(
+pub async fn resend(
     edge: Acting,
     caller: Caller,
     sent: &Sent,
-    id: EventId,
-    to: Option<String>,
+    mut selection: Map<String, Value>,
+    to: Option<&str>,
 ) -> Result<Requeued, Error> {
     sent.reason().map_err(|wrong: Field| Error::Invalid(vec![wrong]))?;
-    let mut body = Map::from_iter([("event_id".to_owned(), json!(id))]);
     // To another destination it is another run: a browser that goes back has the form with its run.
-    let run = sent.get(RUN).map(|run| format!("{run}-{}", to.as_deref().unwrap_or("all")));
-    body.extend(run.map(|run| (RUN.to_owned(), Value::from(run))));
-    body.extend(to.map(|id| ("destination_id".to_owned(), Value::from(id))));
-    let done = redeliveries::create(edge, caller, drafted(body)?).await?.0;
-    Ok(Requeued { pending: done.pending.pending, skipped: done.pending.skipped })
+    let run = sent.get(RUN).map(|run| format!("{run}-{}", to.unwrap_or("all")));
+    selection.extend(run.map(|run| (RUN.to_owned(), Value::from(run))));
+    selection.extend(to.map(|id| ("destination_id".to_owned(), Value::from(id))));
+    Ok(resends::create(edge, caller, drafted(selection)?).await?.0.into())
+}
+
+/// The selection of one event.
+#[must_use]
+pub fn this_event(id: EventId) -> Map<String, Value> {
+    Map::from_iter([("event_id".to_owned(), json!(id))])
 }

@@ -270,8 +270,8 @@ fn actions(frame: &Frame, detail: &Detail<'_>, mistakes: &Mistakes) -> Vec<Actio
     }
     let destinations = detail.destinations.iter().map(|one| (one.id.to_string(), one.name.clone()));
     let what = "It is sent again, to one destination or to all that choose it; of a purchase's states the newest.";
-    let path = format!("/ui/events/{}/redeliver", detail.id);
-    let action = Action::new(path, "redeliver", "Send again", what, mistakes);
+    let path = format!("/ui/events/{}/resend", detail.id);
+    let action = Action::new(path, "resend", "Resend", what, mistakes);
     vec![action.with(Input::destinations(destinations)).with(detail.run.clone())]
 }
 

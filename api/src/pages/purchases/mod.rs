@@ -6,8 +6,10 @@ mod view;
 
 use super::Screen;
 use super::action::Mistakes;
+use super::events::resend;
 use super::form::Sent;
 use super::frame::{Frame, PageAddress, shown};
+use super::requeued::run;
 use super::text::quoted;
 use super::visit::Visit;
 use crate::edge::{Edge, Shared};
@@ -15,13 +17,13 @@ use crate::error::Error;
 use crate::extract::{Body, Fields, Id, Query, drafted, typed};
 use crate::keys::{Acting, Caller};
 use crate::resources::explain::story as explained;
-use crate::resources::purchases::{discard, flush, hold, redeliver, release};
+use crate::resources::purchases::{discard, flush, hold, release};
 use crate::resources::query::Listed;
 use crate::route::Route;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::time::HOUR;
-use domain::{CollapseKey, DestinationId, PlatformId};
+use domain::{CollapseKey, PlatformId};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -55,9 +57,9 @@ fn routes() -> Vec<Route> {
         Route::page(Role::Operator, "POST", "/ui/purchases/{collapse_key}/discard", post_discard)
             .twin("POST /v1/purchases/{collapse_key}/discard")
             .summary("Ends what waits without recording it."),
-        Route::page(Role::Support, "POST", "/ui/purchases/{collapse_key}/redeliver", post_redeliver)
-            .twin("POST /v1/purchases/{collapse_key}/redeliver")
-            .summary("Sends the newest state again."),
+        Route::page(Role::Support, "POST", "/ui/purchases/{collapse_key}/resend", post_resend)
+            .twin("POST /v1/resends")
+            .summary("Sends the newest state and what failed again."),
     ]
 }
 
@@ -183,7 +185,8 @@ async fn page(
         format!("{ui}/workflows?query={}", super::text::escaped(&query))
     });
     let frame = Frame::of(edge, visit, place).await?;
-    let detail = Detail { key, facts: &facts, tree: &tree, platform: platform.as_ref(), temporal };
+    let run = run((edge.random)());
+    let detail = Detail { key, facts: &facts, tree: &tree, platform: platform.as_ref(), temporal, run };
     shown(visit, &DetailPage::new(&frame, visit, detail, mistakes), &tree)
 }
 
@@ -196,8 +199,6 @@ struct Reasoned {
     /// For a hold: how long, in hours.
     #[schemars(range(min = 1, max = 720))]
     hours: Option<i64>,
-    /// For a redelivery: only to this destination.
-    destination_id: Option<DestinationId>,
 }
 
 impl Reasoned {
@@ -207,11 +208,7 @@ impl Reasoned {
             let hours = u32::try_from(hours).unwrap_or(1);
             (edge.clock)().plus(HOUR.saturating_mul(hours).max(Duration::from_secs(1)))
         });
-        let all = [
-            ("reason", Some(json!(self.reason))),
-            ("until", until.map(|until| json!(until))),
-            ("destination_id", self.destination_id.map(|id| json!(id))),
-        ];
+        let all = [("reason", Some(json!(self.reason))), ("until", until.map(|until| json!(until)))];
         all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
     }
 }
@@ -287,13 +284,17 @@ async fn post_discard(edge: Acting, parts: Parts, Id(key): Id<CollapseKey>) -> R
     wanted.answer("discard", result).await
 }
 
-async fn post_redeliver(edge: Acting, parts: Parts, Id(key): Id<CollapseKey>) -> Result<Response, Error> {
+async fn post_resend(edge: Acting, caller: Caller, parts: Parts, Id(key): Id<CollapseKey>) -> Result<Response, Error> {
     let wanted = ActionForm::new(parts, key);
-    let result = match wanted.body() {
-        Ok(body) => redeliver(edge, Id(key), body).await.map(drop),
-        Err(error) => Err(error),
-    };
-    wanted.answer("redeliver", result).await
+    let selection = [("collapse_key", json!(key)), ("failed", json!(true)), ("now", json!(true))];
+    let selection = selection.map(|(name, value)| (name.to_owned(), value)).into_iter().collect();
+    match resend(edge, caller, &wanted.sent, selection, wanted.sent.get("destination_id")).await {
+        Ok(requeued) => {
+            let path = format!("/ui/purchases/{key}?pending={}", requeued.text());
+            Ok(Redirect::to(&wanted.visit.to(&path)).into_response())
+        }
+        Err(error) => wanted.answer::<()>("resend", Err(error)).await,
+    }
 }
 
 #[cfg(test)]

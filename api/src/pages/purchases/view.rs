@@ -6,6 +6,7 @@ use crate::error::Field;
 use crate::pages::action::{Action, Input, Mistakes};
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
+use crate::pages::requeued::Requeued;
 use crate::pages::story::{Chapter, chapters};
 use crate::pages::text::{capital, escaped, purchase_state};
 use crate::pages::visit::Visit;
@@ -120,6 +121,8 @@ pub struct Detail<'a> {
     pub platform: Option<&'a Platform>,
     /// The address of its runs in Temporal's own UI.
     pub temporal: Option<String>,
+    /// The field with the name of the run that sends it again.
+    pub run: Input,
 }
 
 pub struct Fact {
@@ -145,6 +148,7 @@ pub struct DetailPage<'a> {
     has_older: bool,
     actions: Vec<Action>,
     temporal: Option<String>,
+    requeued: Option<Requeued>,
     notice: Option<&'static str>,
     mistakes: Vec<Field>,
     detail: Option<String>,
@@ -153,29 +157,33 @@ pub struct DetailPage<'a> {
 impl<'a> DetailPage<'a> {
     #[must_use]
     pub fn new(frame: &'a Frame, visit: &Visit, detail: Detail<'_>, mistakes: Mistakes) -> Self {
-        let Detail { key, facts, tree, platform, temporal } = detail;
+        let Detail { key, facts, tree, platform, temporal, run } = detail;
         let view = facts.purchase.as_ref();
         let product = view.and_then(|view| field(&view.data, "product_ref_id"));
-        let is_held = view.and_then(|view| view.held_until).is_some_and(|until| until > facts.now);
         let mark = visit.query("mark");
         Self {
             frame,
             state: view.map_or_else(|| Badge::new(Tone::Busy, "not settled yet"), |view| purchase_state(&view.state)),
             product: product.unwrap_or_else(|| "Purchase".to_owned()),
             summary: Sentence::new(&capital(&tree.summary)),
-            is_held,
+            is_held: is_held(facts),
             is_unverified: view.is_some_and(|view| view.standing.unverified_since.is_some()),
             facts: head(facts, platform, visit),
             life: line(facts),
             chapters: chapters(tree, mark.as_deref(), visit),
             has_older: facts.has_older,
-            actions: actions(frame, is_held, key, facts, &mistakes),
+            actions: actions(frame, run, key, facts, &mistakes),
             temporal,
+            requeued: Requeued::of(visit),
             notice: visit.query("done").as_deref().and_then(notice),
             mistakes: mistakes.fields,
             detail: mistakes.detail,
         }
     }
+}
+
+fn is_held(facts: &PurchaseExplanation) -> bool {
+    facts.purchase.as_ref().and_then(|view| view.held_until).is_some_and(|until| until > facts.now)
 }
 
 fn head(facts: &PurchaseExplanation, platform: Option<&Platform>, visit: &Visit) -> Vec<Fact> {
@@ -229,7 +237,7 @@ impl Waits {
 
 fn actions(
     frame: &Frame,
-    is_held: bool,
+    run: Input,
     key: CollapseKey,
     facts: &PurchaseExplanation,
     mistakes: &Mistakes,
@@ -237,14 +245,16 @@ fn actions(
     let action = |name: &'static str, title, what: &str| {
         Action::new(format!("/ui/purchases/{key}/{name}"), name, title, what, mistakes)
     };
-    let waits = Waits::of(facts);
+    let (waits, is_held) = (Waits::of(facts), is_held(facts));
     let mut all = Vec::new();
     if frame.may(Role::Support) {
         let active = facts.addressees.iter().filter(|one| one.deleted_at.is_none());
         let destinations = active.map(|one| (one.destination.id.to_string(), one.destination.name.clone()));
-        let what = "Sends the newest state (to those that choose purchase.updated) and every failed event of this \
-            purchase again.";
-        all.push(action("redeliver", "Send again", what).with(Input::destinations(destinations)));
+        if facts.purchase.is_some() {
+            let what = "Sends the newest state (to those that choose purchase.updated) and every failed event of this \
+                purchase again.";
+            all.push(action("resend", "Resend", what).with(Input::destinations(destinations)).with(run));
+        }
         if waits.to_settle > 0 || mistakes.action == "flush" {
             let what = "Settles what waits now instead of when its window ends. While the purchase is held, nothing is \
                 settled.";
@@ -279,7 +289,6 @@ fn notice(action: &str) -> Option<&'static str> {
         "hold" => Some("The purchase is being held."),
         "release" => Some("The hold is being ended."),
         "discard" => Some("What waited is being discarded."),
-        "redeliver" => Some("The newest state is being sent again."),
         _ => None,
     }
 }

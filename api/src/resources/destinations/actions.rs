@@ -140,12 +140,6 @@ pub async fn retry(
     Ok(Accepted(Retrying { destination_id: id, pending }))
 }
 
-/// `POST …/redeliver`: sends failed deliveries again.
-pub async fn redeliver(edge: Acting, Stored(destination): Stored<Destination>, Body(action): Body<Action>) -> Answer {
-    let admin = action.admin(&edge);
-    send(&edge, destination.id, DestinationSignal::Redeliver(admin.into())).await.map(Accepted)
-}
-
 async fn send(
     edge: &Edge,
     destination_id: DestinationId,

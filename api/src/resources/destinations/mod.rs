@@ -2,18 +2,14 @@
 
 mod actions;
 mod fields;
-mod replay;
 mod secrets;
 mod shown;
-mod snapshot;
 
 pub use fields::NewDestination;
 
-pub use actions::{disable, enable, probe, redeliver, retry};
-pub use replay::replay;
+pub use actions::{disable, enable, probe, retry};
 pub use secrets::{Tested, rotate, rotate_version, test};
 pub use shown::CreatedDestination;
-pub use snapshot::snapshot;
 
 use crate::answer::{Created, NoContent};
 use crate::edge::{Edge, Shared};

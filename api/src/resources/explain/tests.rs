@@ -187,10 +187,10 @@ fn a_later_destination_gets_the_command_that_sends_it() {
         text.strip_prefix(&start).unwrap_or_else(|| panic!("{text}")).to_owned()
     };
     let state = EventFacts { event_type: "purchase.updated".to_owned(), ..event() };
-    let snapshot = after(&state, &|_| {});
-    assert!(snapshot.starts_with(&format!(" (`settle destination snapshot {ID}` sends")), "{snapshot}");
+    let missing = after(&state, &|_| {});
+    assert!(missing.starts_with(&format!(" (`settle resend missing --destination {ID}` sends")), "{missing}");
     let one = after(&event(), &|_| {});
-    assert_eq!(one, format!(" (`settle redeliver event {ID} --destination {ID}` sends it this one)"));
+    assert_eq!(one, format!(" (`settle resend event {ID} --destination {ID}` sends it this one)"));
     let deleted = after(&state, &|addressee| addressee.deleted_at = Some(at(12)));
     assert_eq!(deleted, ", and deleted at 2027-01-15T08:00:12.000000Z");
     let other = after(&state, &|addressee| addressee.destination.common.events = vec!["user.*".to_owned()]);
@@ -211,14 +211,14 @@ fn a_delivery_shows_its_final_status() {
     assert_eq!(sentence(&sending(DeliveryStatus::Skipped), &hook()), ": not sent: the endpoint answered 500");
     let failed = sentence(&sending(DeliveryStatus::Failed), &hook());
     assert!(failed.starts_with(": failed at 2027-01-15T08:00:20.000000Z: the endpoint answered 500;"), "{failed}");
-    assert!(failed.contains(&format!("settle redeliver event {ID} --destination {ID}")), "{failed}");
+    assert!(failed.contains(&format!("settle resend event {ID} --destination {ID}")), "{failed}");
     for (why, text) in [
-        (Skipped::MayBeCounted, "nor by a redelivery: the destination may have it and would not recognize it any more"),
-        (Skipped::Pruned, "nor by a redelivery: its body was removed"),
+        (Skipped::MayBeCounted, "nor by a resend: the destination may have it and would not recognize it any more"),
+        (Skipped::Pruned, "nor by a resend: its body was removed"),
         (Skipped::AlreadyPending, "but it is queued again by now"),
     ] {
         let lost = sentence(&Sending { not_again: Some(why), ..sending(DeliveryStatus::Failed) }, &hook());
-        assert!(lost.contains(text) && !lost.contains("settle redeliver"), "{lost}");
+        assert!(lost.contains(text) && !lost.contains("settle resend"), "{lost}");
     }
     assert!(sentence(&sending(DeliveryStatus::Waiting), &hook()).contains("as soon as the customer is named"));
     let mut again = sending(DeliveryStatus::Delivered);
@@ -367,7 +367,7 @@ fn a_destination_shows_its_state_and_its_backlog() {
     assert!(stands(Addressee { deleted_at: Some(at(7)), ..hook() }).contains("deleted at"));
     assert_eq!(sentences::pending(&explanation(hook(), 0)), "nothing is pending for it");
     assert_eq!(sentences::failed(&explanation(hook(), 0)), "nothing failed");
-    assert!(sentences::failed(&explanation(hook(), 1)).starts_with("1 delivery failed (`settle redeliver failed"));
+    assert!(sentences::failed(&explanation(hook(), 1)).starts_with("1 delivery failed (`settle resend failed"));
     let pending = sentences::delivery_of(&explanation(hook(), 0), &sending(DeliveryStatus::Pending));
     let named = format!("purchase.updated {ID} of purchase {ID} (receipt r1): pending, tried 2 times, tried again at ");
     assert!(pending.starts_with(&named), "{pending}");
@@ -388,6 +388,6 @@ fn a_destination_shows_its_state_and_its_backlog() {
     let of = |count, failed| sentences::failed(&DestinationExplanation { failed, ..explanation(hook(), count) });
     assert_eq!(of(1, vec![lost()]), "1 delivery failed, and none of it would be sent again; the newest:");
     for (count, failed) in [(2, vec![lost()]), (2, vec![lost(), sending(DeliveryStatus::Failed)])] {
-        assert!(of(count, failed).contains("`settle redeliver failed"), "not all is lost");
+        assert!(of(count, failed).contains("`settle resend failed"), "not all is lost");
     }
 }

@@ -8,11 +8,10 @@ use crate::error::Error;
 use crate::extract::{Body, Draft, Id};
 use crate::keys::Acting;
 use crate::resources::signals::{Action, taken};
-use domain::{CollapseKey, DestinationId, Timestamp};
+use domain::{CollapseKey, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use storage::Subject;
-use workflows::signal::{Discard, Redeliver, Signal};
+use workflows::signal::{Discard, Signal};
 
 /// A signal to a purchase's workflow that the engine took. The result is seen later.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -29,17 +28,6 @@ pub struct SignaledPurchase {
 pub struct Hold {
     /// Until when; seven days from now when absent.
     until: Option<Timestamp>,
-    /// The author and the reason.
-    #[serde(flatten)]
-    action: Action,
-}
-
-/// A redelivery of a purchase's newest state.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[schemars(extend("examples" = [{ "reason": "ticket 4711" }]))]
-pub struct PurchaseRedelivery {
-    /// Only to this destination; to all when absent.
-    destination_id: Option<DestinationId>,
     /// The author and the reason.
     #[serde(flatten)]
     action: Action,
@@ -76,27 +64,6 @@ pub async fn discard(edge: Acting, Id(key): Id<CollapseKey>, Body(action): Body<
     let admin = action.admin(&edge);
     let through = Some(newest(&edge, key).await?);
     send(&edge, key, Signal::Discard(Discard { through, admin })).await
-}
-
-/// `POST …/redeliver`: send the newest state again, to one destination or all.
-pub async fn redeliver(edge: Acting, Id(key): Id<CollapseKey>, Body(body): Body<PurchaseRedelivery>) -> Answer {
-    let PurchaseRedelivery { destination_id, action } = body;
-    let admin = action.admin(&edge);
-    newest(&edge, key).await?;
-    if let Some(id) = destination_id {
-        require_destination(&edge, key, id).await?;
-    }
-    send(&edge, key, Signal::Redeliver(Redeliver { destination_id, admin })).await
-}
-
-/// Refuses the id of a destination that does not exist, or is of another app than the purchase.
-async fn require_destination(edge: &Edge, key: CollapseKey, id: DestinationId) -> Result<(), Error> {
-    let missing = || Error::invalid("destination_id", format!("the id of a destination, and there is none `{id}`"));
-    match edge.store.destination(id).await {
-        Ok(found) if edge.store.app_of(Subject::Purchase, &key.to_string()).await? == Some(found.app_id) => Ok(()),
-        Ok(_) | Err(storage::Error::Missing { .. }) => Err(missing()),
-        Err(error) => Err(error.into()),
-    }
 }
 
 async fn send(edge: &Edge, collapse_key: CollapseKey, signal: Signal) -> Answer {

@@ -2,7 +2,7 @@
 
 mod actions;
 
-pub use actions::{discard, flush, hold, redeliver, release};
+pub use actions::{discard, flush, hold, release};
 
 use super::notifications::PurchaseNotification;
 use super::query::Listed;

@@ -18,7 +18,8 @@ async fn with_backlog(name: &str) -> (Service, String) {
     let (path, _) = create(&service, &list, &body).await;
     service.seed(&["r1", "r2"]).await;
     service.seed_events();
-    service.send_json("POST", &format!("{path}/snapshot"), &Value::Null).await;
+    let missing = json!({ "missing": true, "destination_id": id_of(&path) });
+    service.send_json("POST", "/v1/resends", &missing).await;
     service.raw(&format!(
         "INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts,
              next_due_at, created_at)
@@ -64,7 +65,7 @@ async fn each_action_is_its_signal_with_who_and_why() {
     let (path, _) = create(&service, &list, &webhook()).await;
     let id = id_of(&path);
     let body = json!({ "by": "ann", "reason": "ticket" });
-    for action in ["disable", "enable", "probe", "redeliver"] {
+    for action in ["disable", "enable", "probe"] {
         let answer = service.send_json("POST", &format!("{path}/{action}"), &body).await;
         assert_eq!((answer.status, &answer.body), (202, &json!({ "destination_id": id, "signal": action })));
     }
@@ -73,7 +74,6 @@ async fn each_action_is_its_signal_with_who_and_why() {
         (id, DestinationSignal::Disable(admin())),
         (id, DestinationSignal::Enable(admin().into())),
         (id, DestinationSignal::Probe(admin())),
-        (id, DestinationSignal::Redeliver(admin().into())),
     ];
     assert_eq!(service.engine.destination_signals(), expected_signals);
 }
@@ -83,7 +83,7 @@ async fn actions_answer_503_while_the_engine_is_away() {
     let (service, list) = desk("away").await;
     let (path, _) = create(&service, &list, &webhook()).await;
     service.engine.set_down(true);
-    for action in ["disable", "enable", "probe", "redeliver"] {
+    for action in ["disable", "enable", "probe"] {
         assert_eq!(service.send_json("POST", &format!("{path}/{action}"), &Value::Null).await.status, 503, "{action}");
     }
 }

@@ -244,7 +244,8 @@ async fn a_shown_destination_includes_its_pending_count() {
     let (path, _) = create(&service, &list, &webhook()).await;
     service.seed(&["r1", "r2"]).await;
     service.seed_events();
-    service.send_json("POST", &format!("{path}/snapshot"), &Value::Null).await;
+    let missing = json!({ "missing": true, "destination_id": path.rsplit('/').next() });
+    service.send_json("POST", "/v1/resends", &missing).await;
     assert_eq!(service.get(&path).await.body["health"]["pending"], 2);
     service
         .raw("UPDATE deliveries SET status = 'failed' WHERE collapse_key = (SELECT MAX(collapse_key) FROM deliveries)");

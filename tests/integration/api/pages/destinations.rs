@@ -268,49 +268,41 @@ async fn settings_change_where_different_and_a_name_confirms_deletion() {
 
 #[tokio::test]
 async fn what_is_sent_again_is_counted_first_and_queued_once() {
-    let desk = Desk::open("again").await;
+    let desk = Desk::open("resend").await;
     let platforms = desk.service.get(&format!("/v1/apps/{}/platforms", desk.app)).await.body;
     let platform = platforms["items"][0]["id"].as_str().expect("an id").parse().expect("an id");
     purchase(&desk.service, &desk.app, platform, "receipt").await;
     let id = desk.service.get("/v1/overview").await.body["destinations"][0]["id"].as_str().expect("an id").to_owned();
     let path = format!("/ui/destinations/{id}");
     let deliveries = || desk.service.count("deliveries");
-    assert_eq!(desk.post(&format!("{path}/again"), &[("which", "failed")]).await.status, 400, "a reason is needed");
-    let counted = desk.post(&format!("{path}/again"), &[("which", "failed"), REASON]).await;
+    assert_eq!(desk.post(&format!("{path}/resend"), &[("which", "failed")]).await.status, 400, "a reason is needed");
+    let counted = desk.post(&format!("{path}/resend"), &[("which", "failed"), REASON]).await;
     assert_eq!(counted.status, 200, "{}", counted.text);
     assert!(
         counted.text.contains("<span class=\"figure\">1</span> delivery would be sent; 1 failed delivery was checked.")
     );
-    assert!(
-        counted.text.contains(&format!("settle redeliver failed --destination {id} --dry-run")),
-        "{}",
-        counted.text
-    );
+    assert!(counted.text.contains(&format!("settle resend failed --destination {id} --dry-run")), "{}", counted.text);
     assert_eq!(deliveries(), 1, "counting changes nothing");
     let run = hidden(&counted.text, "run");
     let confirmed = [("which", "failed"), ("confirmed", "yes"), ("run", run.as_str()), REASON];
     for _ in 0..2 {
-        let done = desk.post(&format!("{path}/again"), &confirmed).await;
+        let done = desk.post(&format!("{path}/resend"), &confirmed).await;
         assert!(done.text.contains("1 delivery is queued again."), "{}", done.text);
         assert_eq!(deliveries(), 2, "the same page of the same run queues once");
     }
-    let none = desk.post(&format!("{path}/again"), &[("which", "failed"), REASON]).await;
+    let none = desk.post(&format!("{path}/resend"), &[("which", "failed"), REASON]).await;
     assert!(none.text.contains("<span class=\"figure\">0</span>"), "{}", none.text);
     assert!(!none.text.contains("name=\"confirmed\""), "nothing to confirm: {}", none.text);
     let range = [("which", "range"), ("from", "1970-01-01T00:00"), REASON];
-    let wrong = desk.post(&format!("{path}/again"), &range).await;
+    let wrong = desk.post(&format!("{path}/resend"), &range).await;
     assert_eq!((wrong.status, wrong.text.contains("id=\"wrong-until\"")), (400, true), "{}", wrong.text);
     let range = [&range[..], &[("until", "2026-01-01T00:00")]].concat();
-    let counted = desk.post(&format!("{path}/again"), &range).await;
-    assert!(
-        counted.text.contains(&format!("settle redeliver range --destination {id} --from 1970-")),
-        "{}",
-        counted.text
-    );
-    for (action, which) in [("replay", "behind"), ("replay", "all"), ("snapshot", "snapshot")] {
-        let counted = desk.post(&format!("{path}/{action}"), &[("which", which), REASON]).await;
-        assert_eq!((counted.status, counted.text.contains("would be sent; 1 purchase was")), (200, true), "{action}");
-        assert!(counted.text.contains(&format!("/v1/destinations/{id}/{action}")), "{}", counted.text);
+    let counted = desk.post(&format!("{path}/resend"), &range).await;
+    assert!(counted.text.contains(&format!("settle resend range --destination {id} --from 1970-")), "{}", counted.text);
+    for which in ["behind", "all", "missing"] {
+        let counted = desk.post(&format!("{path}/resend"), &[("which", which), REASON]).await;
+        assert_eq!((counted.status, counted.text.contains("would be sent; 1 purchase was")), (200, true), "{which}");
+        assert!(counted.text.contains(&format!("settle resend {which} --destination {id}")), "{}", counted.text);
     }
     assert_eq!(deliveries(), 2);
 }
@@ -334,13 +326,13 @@ async fn a_delivery_shows_its_answers_and_to_support_its_body() {
     assert!(desk.get(&list).await.contains(&format!("/ui/deliveries/{id}")));
     assert!(desk.get(&format!("/ui/destinations/{to}/deliveries?status=pending")).await.contains("No delivery is in"));
     let page = desk.get(&format!("/ui/deliveries/{id}")).await;
-    for part in ["webhook-id", "x-answer", "never tried again by itself", "/redeliver\""] {
+    for part in ["webhook-id", "x-answer", "never tried again by itself", "/resend\""] {
         assert!(page.contains(part), "{part}: {page}");
     }
     let reader = desk.of_role("read").await.get(&desk.service, &format!("/ui/deliveries/{id}")).await;
     assert!(reader.text.contains("x-answer") && !reader.text.contains("webhook-id"), "{}", reader.text);
-    assert!(!reader.text.contains("/redeliver\""), "{}", reader.text);
-    let path = format!("/ui/deliveries/{id}/redeliver");
+    assert!(!reader.text.contains("/resend\""), "{}", reader.text);
+    let path = format!("/ui/deliveries/{id}/resend");
     assert_eq!(desk.post(&path, &[]).await.status, 400);
     let again = desk.post(&path, &[REASON]).await;
     assert_eq!(again.status, 303, "{}", again.text);
@@ -353,21 +345,24 @@ async fn who_may_not_change_a_destination_sees_no_form_for_it() {
     let desk = Desk::open("destination-roles").await;
     let (id, _) = desk.webhook("Billing", "https://example.com/hooks").await;
     let path = format!("/ui/destinations/{id}");
-    for (role, seen) in [("read", &[][..]), ("support", &["test", "again"]), ("operator", &["test", "disable"])] {
+    for (role, seen) in [("read", &[][..]), ("support", &["test", "resend"]), ("operator", &["test", "disable"])] {
         let visitor = desk.of_role(role).await;
         let mut pages = String::new();
-        for end in ["", "/settings", "/again"] {
+        for end in ["", "/settings", "/resend"] {
             pages.push_str(&visitor.get(&desk.service, &format!("{path}{end}")).await.text);
         }
-        for action in ["test", "again", "disable", "rotate-secret", "delete", "replay", "snapshot"] {
+        for action in ["test", "resend", "disable", "rotate-secret", "delete"] {
             let is_seen = pages.contains(&format!("action=\"{path}/{action}\""));
             let may = match role {
                 "read" => false,
-                "support" => ["test", "again"].contains(&action),
+                "support" => ["test", "resend"].contains(&action),
                 _ => true,
             };
             assert_eq!(is_seen, may, "{role} {action}");
             assert!(is_seen || !seen.contains(&action), "{role} {action}");
+        }
+        for which in ["failed", "range", "behind", "missing", "all"] {
+            assert_eq!(pages.contains(&format!("value=\"{which}\"")), role != "read", "{role} {which}");
         }
         assert_eq!(pages.contains("<button>Save</button>"), role == "operator", "{role}");
         for idle in ["retry", "probe"] {

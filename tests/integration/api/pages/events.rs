@@ -96,10 +96,10 @@ async fn an_event_shows_who_got_it_who_did_not_and_why() {
         service.get(&format!("/v1/explain/events/{id}")).await.body
     );
     let wrong =
-        visitor.post(&service, &format!("{path}/redeliver"), &[("destination_id", HOSTILE), ("reason", "x")]).await;
+        visitor.post(&service, &format!("{path}/resend"), &[("destination_id", HOSTILE), ("reason", "x")]).await;
     assert_eq!((wrong.status, wrong.text.contains("id=\"wrong-destination_id\"")), (400, true), "{}", wrong.text);
     is_harmless(&Answer { status: 200, ..wrong }, "a mistake");
-    let again = visitor.post(&service, &format!("{path}/redeliver"), &[("reason", "ticket 4711")]).await;
+    let again = visitor.post(&service, &format!("{path}/resend"), &[("reason", "ticket 4711")]).await;
     assert_eq!(again.status, 303, "{}", again.text);
     let result = visitor.get(&service, again.header("location")).await.text;
     assert!(result.contains("queued again"), "{}: {result}", again.header("location"));
@@ -117,5 +117,5 @@ async fn an_event_of_a_device_has_a_page_without_actions() {
     for part in ["device.session.start", "no notification of a store caused it", "&#34;a&#34;: 1"] {
         assert!(page.text.contains(part), "{part}: {}", page.text);
     }
-    assert!(!page.text.contains("/redeliver\""), "{}", page.text);
+    assert!(!page.text.contains("/resend\""), "{}", page.text);
 }

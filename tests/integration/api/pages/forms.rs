@@ -39,10 +39,15 @@ async fn a_form_that_sends_again_queues_once() {
     let one = desk.service.get("/v1/deliveries").await.body["items"][0].clone();
     let (delivery, event) = (one["id"].as_str().expect("an id"), one["event_id"].as_str().expect("an id"));
     let queued = || desk.service.count("deliveries");
-    for (page, before) in [(format!("/ui/deliveries/{delivery}"), 1), (format!("/ui/events/{event}"), 2)] {
+    let purchase = one["collapse_key"].as_str().expect("a key");
+    for (page, before) in [
+        (format!("/ui/deliveries/{delivery}"), 1),
+        (format!("/ui/events/{event}"), 2),
+        (format!("/ui/purchases/{purchase}"), 3),
+    ] {
         let run = hidden(&desk.get(&page).await, "run");
         for _ in 0..2 {
-            let sent = desk.post(&format!("{page}/redeliver"), &[("run", run.as_str()), REASON]).await;
+            let sent = desk.post(&format!("{page}/resend"), &[("run", run.as_str()), REASON]).await;
             assert!(sent.status == 303 && sent.header("location").contains("?pending=1"), "{page}: {}", sent.text);
             assert_eq!(queued(), before + 1, "{page}");
             desk.service.raw("UPDATE deliveries SET status = 'delivered' WHERE status = 'pending'");
@@ -100,10 +105,12 @@ async fn without_states_no_state_is_offered_to_be_sent() {
     let body = json!({ "kind": "webhook", "name": "Users", "url": "https://example.com/hooks", "events": ["user.*"] });
     let created = desk.service.send_json("POST", &format!("/v1/apps/{}/destinations", desk.app), &body).await;
     let path = format!("/ui/destinations/{}", created.body["id"].as_str().expect("an id"));
-    let page = desk.get(&format!("{path}/again")).await;
+    let page = desk.get(&format!("{path}/resend")).await;
     assert!(page.contains("does not choose purchase.updated, so there is no newest state to send"), "{page}");
-    assert!(!page.contains(&format!("{path}/replay")) && !page.contains(&format!("{path}/snapshot")), "{page}");
-    let refused = desk.post(&format!("{path}/replay"), &[("which", "behind"), REASON]).await;
+    for which in ["behind", "missing", "all"] {
+        assert!(!page.contains(&format!("value=\"{which}\"")), "{page}");
+    }
+    let refused = desk.post(&format!("{path}/resend"), &[("which", "behind"), REASON]).await;
     assert_eq!((refused.status, refused.text.contains("choose it first")), (422, true), "{}", refused.text);
 }
 

@@ -126,9 +126,7 @@ async fn each_action_sends_the_signal_of_the_api() {
     let (app, platform) = service.platform().await;
     let key = purchase(&service, &app, platform, "receipt").await;
     let visitor = signed_in(&service).await;
-    for (action, fields) in
-        [("flush", &[][..]), ("hold", &[("hours", "24")]), ("release", &[]), ("discard", &[]), ("redeliver", &[])]
-    {
+    for (action, fields) in [("flush", &[][..]), ("hold", &[("hours", "24")]), ("release", &[]), ("discard", &[])] {
         let fields: Vec<_> = [("reason", "ticket 4711")].into_iter().chain(fields.iter().copied()).collect();
         let answer = visitor.post(&service, &format!("/ui/purchases/{key}/{action}"), &fields).await;
         assert_eq!(answer.status, 303, "{action}: {}", answer.text);
@@ -154,13 +152,13 @@ async fn who_may_not_act_sees_no_action() {
         assert!(waits.text.contains(part), "{part}: {}", waits.text);
     }
     for (role, shown) in
-        [("read", &[][..]), ("support", &["flush", "hold", "redeliver"]), ("operator", &["flush", "discard"])]
+        [("read", &[][..]), ("support", &["flush", "hold", "resend"]), ("operator", &["flush", "discard"])]
     {
         let created = service.send_json("POST", "/v1/keys", &json!({ "name": role, "role": role })).await;
         let visitor =
             Visitor::with_key(&service, created.body["key"].as_str().expect("a key")).await.expect("a sign-in");
         let page = visitor.get(&service, &format!("/ui/purchases/{key}")).await;
-        for action in ["flush", "hold", "redeliver", "discard"] {
+        for action in ["flush", "hold", "resend", "discard"] {
             let is_shown = page.text.contains(&format!("/{key}/{action}\""));
             assert!(is_shown || !shown.contains(&action), "{role} sees {action}");
             assert!(role != "read" || !is_shown, "{role} sees {action}");

@@ -25,7 +25,7 @@ const FORBIDDEN: [&str; 14] = [
 /// user.
 const MAX_ID_LENGTH: usize = 1024;
 /// The remedy for any refused id, as part of an error.
-const OTHER_ID: &str = "set the integration to name customers by settle's own id (`--user-id user_id`), and redeliver";
+const OTHER_ID: &str = "set the integration to name customers by settle's own id (`--user-id user_id`), and resend";
 /// The remedy for an id that is too short, as part of an error.
 const LOWER: &str = "lower it (`--min-id-length`) if the project takes such ids";
 

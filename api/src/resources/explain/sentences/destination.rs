@@ -69,7 +69,7 @@ pub fn pending(of: &DestinationExplanation) -> String {
     }
 }
 
-/// The sentence about the failed deliveries of a destination. A redelivery skips some of them. If all are shown and
+/// The sentence about the failed deliveries of a destination. A resend skips some of them. If all are shown and
 /// each would be skipped, the sentence proposes no command.
 pub fn failed(of: &DestinationExplanation) -> String {
     let (id, failed, shown) = (of.addressee.destination.id, of.backlog.failed, &of.failed);
@@ -80,7 +80,7 @@ pub fn failed(of: &DestinationExplanation) -> String {
     let again = if is_all && shown.iter().all(|one| one.not_again.is_some()) {
         ", and none of it would be sent again".to_owned()
     } else {
-        format!(" (`settle redeliver failed --destination {id}` sends again what may be)")
+        format!(" (`settle resend failed --destination {id}` sends again what may be)")
     };
     format!("{}{again}; the newest:", bounded(failed, "delivery failed", "deliveries failed"))
 }

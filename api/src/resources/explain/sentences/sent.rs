@@ -91,11 +91,11 @@ fn after_all(event: &EventFacts, Addressee { destination, deleted_at, .. }: &Add
     } else if !event.origin.is_some_and(wants) {
         ", and wants events of other platforms or environments only".to_owned()
     } else if event_type == PURCHASE_UPDATED {
-        format!(" (`settle destination snapshot {id}` sends it the newest state of each earlier purchase)")
+        format!(" (`settle resend missing --destination {id}` sends it the newest state of each earlier purchase)")
     } else if event.pruned_at.is_some() {
         String::new()
     } else {
-        format!(" (`settle redeliver event {} --destination {id}` sends it this one)", event.id)
+        format!(" (`settle resend event {} --destination {id}` sends it this one)", event.id)
     }
 }
 
@@ -190,17 +190,17 @@ fn delivery_state(one: &Sending, addressee: &Addressee, now: Timestamp) -> Strin
             let until = view.created_at.plus(LONGEST_WAIT);
             format!("waits until {until}, and is sent as soon as the customer is named: {why}")
         }
-        DeliveryStatus::Failed => format!("failed{at}: {why}; never tried again by itself{}", redelivery(one)),
+        DeliveryStatus::Failed => format!("failed{at}: {why}; never tried again by itself{}", resend(one)),
         DeliveryStatus::Pending => pending_because(one, addressee, now),
     }
 }
 
-/// The command that sends a failed event again, or why a redelivery would skip it.
-fn redelivery(one: &Sending) -> String {
+/// The command that sends a failed event again, or why a resend would skip it.
+fn resend(one: &Sending) -> String {
     let why = match one.not_again {
         None => {
             let DeliveryView { event_id, destination_id, .. } = &one.delivery;
-            return format!(" (`settle redeliver event {event_id} --destination {destination_id}`)");
+            return format!(" (`settle resend event {event_id} --destination {destination_id}`)");
         }
         Some(Skipped::AlreadyPending) => return ", but it is queued again by now".to_owned(),
         Some(Skipped::Superseded) => "a newer state of the purchase stands for it",
@@ -215,7 +215,7 @@ fn redelivery(one: &Sending) -> String {
         Some(Skipped::Deleted) => "the destination was deleted",
         Some(Skipped::Unknown) => "no event of its purchase was recorded",
     };
-    format!(", nor by a redelivery: {why}")
+    format!(", nor by a resend: {why}")
 }
 
 /// The sentence about a superseded delivery, with the state of its successor.

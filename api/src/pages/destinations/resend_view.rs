@@ -1,7 +1,6 @@
 //! What the pages show by which something is sent again. Pure.
 
-use super::again::Bulk;
-use super::head::{AGAIN, DELIVERIES, Head, SETTINGS};
+use super::head::{DELIVERIES, Head, RESEND, SETTINGS};
 use crate::error::Field;
 use crate::pages::action::{Action, Input, Mistakes};
 use crate::pages::form::Sent;
@@ -15,11 +14,94 @@ use domain::event::PURCHASE_UPDATED;
 use storage::{Destination, Role};
 
 /// The fields of a filter, which each step hands on.
-const FILTERS: [&str; 3] = ["which", "from", "until"];
+const FIELDS: [&str; 3] = ["which", "from", "until"];
+/// The name of the filter with a time range.
+pub const RANGE: &str = "range";
+/// What to do where nothing of a destination's states is sent.
+const LOST: &str = "If its receiver lost what it got, count the newest states of all purchases.";
+
+/// What is sent again: a selection of the API.
+pub struct Filter {
+    /// The subcommand, and but for [`RANGE`] the field of the API.
+    pub name: &'static str,
+    title: &'static str,
+    what: &'static str,
+    /// What is checked, one and several.
+    unit: [&'static str; 2],
+    /// What to do where none of it is sent.
+    advice: &'static str,
+}
+
+static FILTERS: [Filter; 5] = [
+    Filter {
+        name: "failed",
+        title: "Count what failed",
+        what: "All failed deliveries, unless they arrived since",
+        unit: ["failed delivery", "failed deliveries"],
+        advice: "To send what arrived too, count a time range.",
+    },
+    Filter {
+        name: RANGE,
+        title: "Count a time range",
+        what: "All chosen events that were recorded in a time, also those that arrived",
+        unit: ["event", "events"],
+        advice: "Count a longer time, or choose more events in its settings: those are sent from then on.",
+    },
+    Filter {
+        name: "behind",
+        title: "Count what it is behind with",
+        what: "The newest states that it did not acknowledge, each as one event",
+        unit: ["purchase", "purchases"],
+        advice: LOST,
+    },
+    Filter {
+        name: "missing",
+        title: "Count what it never got",
+        what: "The newest state of each purchase that was never queued for it: what it needs to begin with",
+        unit: ["purchase", "purchases"],
+        advice: LOST,
+    },
+    Filter {
+        name: "all",
+        title: "Count all purchases",
+        what: "The newest state of every purchase, each as one event",
+        unit: ["purchase", "purchases"],
+        advice: "A purchase has a state to send once it was settled and an event of it was recorded.",
+    },
+];
+
+impl Filter {
+    /// The filter that a form names; the first one without a known name.
+    #[must_use]
+    pub fn of(sent: &Sent) -> &'static Self {
+        let [first, ..] = &FILTERS;
+        FILTERS.iter().find(|filter| sent.get("which") == Some(filter.name)).unwrap_or(first)
+    }
+
+    /// Whether it finds something for a destination: states need `purchase.updated`, and what was never queued may be
+    /// profiles.
+    fn suits(&self, destination: &Destination) -> bool {
+        let has_states = destination.chose(PURCHASE_UPDATED);
+        match self.name {
+            "behind" | "all" => has_states,
+            "missing" => has_states || destination.profile.is_some(),
+            _ => true,
+        }
+    }
+
+    /// What it selects, as a sentence.
+    fn describe(&self, sent: &Sent) -> String {
+        let entered = |name| sent.get(name).map(entered_instant).unwrap_or_default();
+        if self.name == RANGE {
+            return format!("Events that were recorded from {} until {}", entered("from"), entered("until"));
+        }
+        self.what.to_owned()
+    }
+}
 
 #[derive(Template)]
-#[template(path = "destinations/again.html")]
-pub struct AgainPage<'a> {
+#[template(path = "destinations/resend.html")]
+pub struct ResendPage<'a> {
     frame: &'a Frame,
     head: Head,
     actions: Vec<Action>,
@@ -29,42 +111,27 @@ pub struct AgainPage<'a> {
     detail: Option<String>,
 }
 
-impl<'a> AgainPage<'a> {
+impl<'a> ResendPage<'a> {
     /// The forms for what the person may send again, and the destination takes.
     #[must_use]
     pub fn new(frame: &'a Frame, visit: &Visit, destination: &Destination, mistakes: Mistakes) -> Self {
-        let head = Head::new(visit, destination, AGAIN);
-        let has_states = destination.chose(PURCHASE_UPDATED);
-        let has_profiles = destination.profile.is_some();
-        let action = |path: &str, (name, title, what): (&'static str, &'static str, &str)| {
-            let which = Input::text("which", "").of("hidden").value(name);
-            Action::new(head.action(path), name, title, what, &mistakes).with(which)
-        };
-        let mut actions = Vec::new();
-        if frame.may(Role::Support) {
-            let what = "All failed deliveries, unless they arrived since.";
-            actions.push(action("again", ("failed", "Count what failed", what)));
-            let what = "All chosen events that were recorded in a time, also those that arrived.";
+        let head = Head::new(visit, destination, RESEND);
+        let may = frame.may(Role::Support);
+        let action = |filter: &Filter| {
+            let Filter { name, title, what, .. } = *filter;
+            let action = Action::new(head.action("resend"), name, title, &format!("{what}."), &mistakes);
+            let action = action.with(Input::text("which", "").of("hidden").value(name));
+            if name != RANGE {
+                return action;
+            }
             let instant = |name, label| Input::text(name, label).of("datetime-local").required();
-            let range = action("again", ("range", "Count a time range", what));
-            let range = range.with(instant("from", "From (UTC)")).with(instant("until", "Until (UTC)"));
-            actions.push(range);
-        }
-        if frame.may(Role::Operator) && has_states {
-            let which = [("behind", "Those whose newest state it did not acknowledge"), ("all", "All purchases")];
-            let what = "The newest state of purchases, each as one event.";
-            let replay = Action::new(head.action("replay"), "replay", "Count newest states", what, &mistakes);
-            actions.push(replay.with(Input::choice("which", "Of which purchases", &which)));
-        }
-        if frame.may(Role::Operator) && (has_states || has_profiles) {
-            let what = "The newest state of each purchase that was never queued for it: what it needs to begin with.";
-            actions.push(action("snapshot", ("snapshot", "Count what it never got", what)));
-        }
+            action.with(instant("from", "From (UTC)")).with(instant("until", "Until (UTC)"))
+        };
         let missing = "This destination does not choose purchase.updated, so there is no newest state to send.";
         Self {
             frame,
-            actions,
-            missing: (frame.may(Role::Operator) && !has_states).then_some(missing),
+            actions: FILTERS.iter().filter(|filter| may && filter.suits(destination)).map(action).collect(),
+            missing: (may && !destination.chose(PURCHASE_UPDATED)).then_some(missing),
             settings: head.page(SETTINGS, visit),
             head,
             mistakes: mistakes.fields,
@@ -116,7 +183,7 @@ pub struct ProgressPage<'a> {
     unit: &'static str,
     checked: String,
     advice: &'static str,
-    again: String,
+    other: String,
     is_part: bool,
     requeued: Requeued,
     hidden: Vec<(&'static str, String)>,
@@ -126,7 +193,6 @@ pub struct ProgressPage<'a> {
 
 /// A step of a run, and what it came to.
 pub struct Step<'a> {
-    pub bulk: Bulk,
     pub stage: Stage,
     pub sent: &'a Sent,
     pub run: String,
@@ -137,9 +203,10 @@ impl<'a> ProgressPage<'a> {
     /// The answer to a step of this run.
     #[must_use]
     pub fn new(frame: &'a Frame, visit: &Visit, head: Head, step: Step<'_>) -> Self {
-        let Step { bulk, stage, sent, run, progress } = step;
+        let Step { stage, sent, run, progress } = step;
+        let filter = Filter::of(sent);
         let mut hidden: Vec<(&'static str, String)> =
-            FILTERS.iter().filter_map(|name| Some((*name, sent.get(name)?.to_owned()))).collect();
+            FIELDS.iter().filter_map(|name| Some((*name, sent.get(name)?.to_owned()))).collect();
         hidden.extend([("confirmed", "yes".to_owned()), ("run", run)]);
         let is_part = progress.next_cursor.is_some();
         if stage == Stage::Underway {
@@ -147,26 +214,21 @@ impl<'a> ProgressPage<'a> {
             hidden.push(("pending", progress.requeued.text()));
             hidden.extend(progress.next_cursor.map(|cursor| ("cursor", cursor)));
         }
-        let name = match bulk {
-            Bulk::Redelivery => "again",
-            Bulk::Replay => "replay",
-            Bulk::Snapshot => "snapshot",
-        };
-        let (one, many, advice) = checked_items(bulk, sent);
+        let [one, many] = filter.unit;
         let checked = match progress.checked {
             1 => format!("1 {one} was checked"),
             number => format!("{number} {many} were checked"),
         };
         Self {
             frame,
-            what: Sentence::new(&described(bulk, sent)),
-            path: head.action(name),
+            what: Sentence::new(&filter.describe(sent)),
+            path: head.action("resend"),
             stage,
             figure: progress.requeued.pending.to_string(),
             unit: if progress.requeued.pending == 1 { "delivery" } else { "deliveries" },
             checked,
-            advice,
-            again: head.page(AGAIN, visit),
+            advice: filter.advice,
+            other: head.page(RESEND, visit),
             is_part,
             requeued: progress.requeued,
             hidden,
@@ -177,45 +239,9 @@ impl<'a> ProgressPage<'a> {
     }
 }
 
-/// What is checked, one and several, and what to do where none of it is sent.
-fn checked_items(bulk: Bulk, sent: &Sent) -> (&'static str, &'static str, &'static str) {
-    let all = "If its receiver lost what it got, count the newest states of all purchases.";
-    match (bulk, sent.get("which")) {
-        (Bulk::Redelivery, Some("range")) => (
-            "event",
-            "events",
-            "Count a longer time, or choose more events in its settings: those are sent from then on.",
-        ),
-        (Bulk::Redelivery, _) => {
-            ("failed delivery", "failed deliveries", "To send what arrived too, count a time range.")
-        }
-        (Bulk::Replay, Some("all")) => (
-            "purchase",
-            "purchases",
-            "A purchase has a state to send once it was settled and an event of it was recorded.",
-        ),
-        (Bulk::Replay | Bulk::Snapshot, _) => ("purchase", "purchases", all),
-    }
-}
-
-/// What the filter selects, as a sentence.
-fn described(bulk: Bulk, sent: &Sent) -> String {
-    let entered = |name| sent.get(name).map(entered_instant).unwrap_or_default();
-    match (bulk, sent.get("which")) {
-        (Bulk::Redelivery, Some("range")) => {
-            format!("Events that were recorded from {} until {}", entered("from"), entered("until"))
-        }
-        (Bulk::Redelivery, _) => "Failed deliveries, unless they arrived since".to_owned(),
-        (Bulk::Replay, Some("all")) => "The newest state of every purchase".to_owned(),
-        (Bulk::Replay, _) => "The newest states that it did not acknowledge".to_owned(),
-        (Bulk::Snapshot, _) => "The newest state of each purchase that was never queued for it".to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Progress, described};
-    use crate::pages::destinations::again::Bulk;
+    use super::{Filter, Progress};
     use crate::pages::form::Sent;
 
     #[test]
@@ -226,7 +252,7 @@ mod tests {
         assert_eq!(progress.next_cursor.as_deref(), Some("c"));
         let first = Progress::before(&sent, false);
         assert_eq!((first.checked, first.next_cursor), (0, None), "a count begins at the beginning");
-        let what = described(Bulk::Redelivery, &sent);
+        let what = Filter::of(&sent).describe(&sent);
         assert_eq!(what, "Events that were recorded from 2026-01-31T12:00:00Z until x");
     }
 }

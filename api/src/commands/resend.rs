@@ -1,0 +1,332 @@
+//! `settle resend`: sends again what a selection covers, page by page.
+
+use super::client::{Client, Refused, Remote};
+use super::progress::bar;
+use super::{names, table};
+use crate::{clock, times};
+use clap::Subcommand;
+use domain::Timestamp;
+use serde_json::{Map, Value, json};
+use std::process::ExitCode;
+
+/// Send again: one event, a purchase, all of a time, what failed, or the newest states that a destination lacks.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Of a purchase's states always the newest is sent, once; `user.*` events are sent as they were. Each gets a new
+`webhook-id`. What is still pending is not queued twice, and a destination that counts (Amplitude) is never sent what it
+has.
+`range` and `failed` cover every app and each of its destinations, unless --app or --destination limits them. `behind`,
+`missing` and `all` send states alone, to one destination. Each destination gets it at its own rate and concurrency:
+`settle destination update ID --rate 20 --concurrency 4`.
+
+Example:
+  settle resend failed --destination ID --dry-run
+  settle resend range --app ID --from 2h
+  settle resend missing --destination ID
+Next: `settle explain event EVENT_ID` shows the result. `settle destination retry ID` sends what is pending now.")]
+pub struct Options {
+    #[command(subcommand)]
+    selection: Selection,
+    #[command(flatten)]
+    pages: Pages,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Debug, Subcommand)]
+enum Selection {
+    /// Send one event again.
+    #[command(after_help = "\
+Example:
+  settle resend event EVENT_ID --destination ID      (or the `webhook-id` that a receiver got)
+Next: `settle explain event EVENT_ID` shows the result.")]
+    Event {
+        /// The event's id (`id` of a `user.*` event, `attributes.event_id` of a `purchase.updated`), or that of one of
+        /// its deliveries: the `webhook-id`.
+        id: String,
+        #[command(flatten)]
+        to: To,
+    },
+    /// Send the newest state of a purchase and all its `user.*` events again.
+    #[command(after_help = "\
+Example:
+  settle resend purchase RECEIPT --destination ID
+  settle resend purchase RECEIPT --failed --now --reason \"they are back\"
+Next: `settle explain purchase RECEIPT` shows the result.")]
+    Purchase {
+        /// Its collapse key, or the store's receipt id.
+        collapse_key: String,
+        /// Of its `user.*` events only those that failed.
+        #[arg(long)]
+        failed: bool,
+        #[command(flatten)]
+        to: To,
+    },
+    /// Send again what was recorded in a time range, of every app unless --app or --destination limits it.
+    #[command(after_help = "\
+Example:
+  settle resend range --app ID --from 2h --dry-run      (counts, for the last two hours)
+  settle resend range --destination ID --from 2026-11-20T00:00:00Z --until 2026-11-21T00:00:00Z
+Next: `settle destination show ID` shows what is pending for it.")]
+    Range {
+        /// From when: a time such as 2026-11-20T00:00:00Z, or how long ago, such as 2h or 3d.
+        #[arg(long, value_parser = |text: &str| times::past(text, clock::now()))]
+        from: Timestamp,
+        /// Until when, exclusive, in the same form [default: now].
+        #[arg(long, value_parser = |text: &str| times::past(text, clock::now()))]
+        until: Option<Timestamp>,
+        #[command(flatten)]
+        scope: Scope,
+    },
+    /// Send again what failed, unless it arrived since; of every app unless --app or --destination limits it.
+    #[command(after_help = "\
+Example:
+  settle resend failed --app ID --dry-run      (counts only)
+  settle resend failed --destination ID
+Next: `settle delivery list --status failed` shows what remains failed.")]
+    Failed {
+        #[command(flatten)]
+        scope: Scope,
+    },
+    /// Send a destination the newest state of every purchase that it is behind with.
+    #[command(after_help = "\
+Example:
+  settle resend behind --destination ID --dry-run      (counts the purchases)
+  settle resend behind --destination ID
+Next: `settle destination show ID` shows what is still pending.")]
+    Behind(One),
+    /// Send a destination what was never queued for it: the newest states, and profiles; for one that came later.
+    ///
+    /// Running it again sends nothing twice.
+    #[command(after_help = "\
+Example:
+  settle resend missing --destination ID --dry-run      (counts the purchases)
+  settle resend missing --destination ID
+Next: `settle destination show ID` shows what is still pending. What it is behind with is sent by
+`settle resend behind --destination ID`.")]
+    Missing(One),
+    /// Send a destination the newest state of every purchase, for a receiver that lost its table.
+    #[command(after_help = "\
+Example:
+  settle resend all --destination ID
+Next: `settle destination show ID` shows what is still pending.")]
+    All(One),
+}
+
+/// To which destination.
+#[derive(Debug, clap::Args)]
+struct To {
+    /// Only to this destination.
+    #[arg(long, value_name = "ID")]
+    destination: Option<String>,
+}
+
+/// To which destination, or of which app.
+#[derive(Debug, clap::Args)]
+struct Scope {
+    #[command(flatten)]
+    to: To,
+    /// Only events of this app. Without it and --destination: of every app.
+    #[arg(long, value_name = "ID")]
+    app: Option<String>,
+}
+
+/// The one destination.
+#[derive(Debug, clap::Args)]
+struct One {
+    /// The destination.
+    #[arg(long, value_name = "ID")]
+    destination: String,
+}
+
+/// The flags of every selection.
+#[derive(Debug, Clone, clap::Args)]
+struct Pages {
+    /// Send what is pending of it now: back-offs, `Retry-After` and a pause end.
+    #[arg(long, global = true)]
+    now: bool,
+    /// Send nothing, only count what would be sent.
+    #[arg(long, global = true)]
+    dry_run: bool,
+    /// Why; the audit entry shows it.
+    #[arg(long, global = true)]
+    reason: Option<String>,
+    /// Which run to continue: the name that an interrupted run printed. What it sent is not sent again.
+    #[arg(long, value_name = "NAME", global = true)]
+    run: Option<String>,
+    /// Where to continue: the cursor that an interrupted run printed.
+    #[arg(long, global = true)]
+    cursor: Option<String>,
+}
+
+/// Resends the selection, page by page, and prints the result.
+pub async fn resend(options: Options) -> anyhow::Result<ExitCode> {
+    let Options { mut selection, pages, remote } = options;
+    if let Selection::Range { until, .. } = &mut selection {
+        *until = Some(until.unwrap_or_else(clock::now));
+    }
+    let client = remote.client()?;
+    let mut body = selection.body(&client).await?;
+    let run = pages.run.clone().unwrap_or_else(|| clock::random_uuid().to_string());
+    (body["now"], body["dry_run"]) = (pages.now.into(), pages.dry_run.into());
+    (body["run"], body["reason"]) = (run.as_str().into(), json!(pages.reason));
+    let (bar, mut done, mut cursor) = (bar(selection.unit(), None), Done::default(), pages.cursor.clone());
+    loop {
+        body["cursor"] = json!(cursor);
+        let answer = client.post("/v1/resends", &body).await;
+        let answer = answer.map_err(|error| {
+            let is_first = cursor == pages.cursor;
+            if pages.dry_run || (is_first && error.is::<Refused>()) {
+                return error.context("nothing was sent");
+            }
+            // A page without an answer may have been carried out; the same run does not send it twice.
+            let cursor = cursor.as_deref().map(|cursor| format!(" --cursor {cursor}")).unwrap_or_default();
+            let flags = selection.flags();
+            error.context(format!("interrupted: continue with --run {run}{cursor}{flags}, which sends nothing twice"))
+        })?;
+        done.add(&answer);
+        bar.set_position(done.checked);
+        cursor = answer["next_cursor"].as_str().map(str::to_owned);
+        if cursor.is_none() {
+            bar.finish_and_clear();
+            return Ok(done.answer(&client, pages.dry_run));
+        }
+    }
+}
+
+impl Selection {
+    /// The fields of the request that select this.
+    async fn body(&self, client: &Client) -> anyhow::Result<Value> {
+        Ok(match self {
+            Self::Event { id, to } => {
+                json!({ "event_id": names::event_id(client, id).await?, "destination_id": to.destination })
+            }
+            Self::Purchase { collapse_key, failed, to } => {
+                let key = names::collapse_key(client, collapse_key).await?;
+                json!({ "collapse_key": key, "failed": failed, "destination_id": to.destination })
+            }
+            Self::Range { from, until, scope: Scope { to, app } } => {
+                json!({ "from": from, "until": until, "destination_id": to.destination, "app_id": app })
+            }
+            Self::Failed { scope: Scope { to, app } } => {
+                json!({ "failed": true, "destination_id": to.destination, "app_id": app })
+            }
+            Self::Behind(to) => json!({ "behind": true, "destination_id": to.destination }),
+            Self::Missing(to) => json!({ "missing": true, "destination_id": to.destination }),
+            Self::All(to) => json!({ "all": true, "destination_id": to.destination }),
+        })
+    }
+
+    /// What is checked, for the progress bar.
+    const fn unit(&self) -> &'static str {
+        match self {
+            Self::Event { .. } | Self::Purchase { .. } | Self::Range { .. } => "events checked",
+            Self::Failed { .. } => "failed deliveries checked",
+            Self::Behind(_) | Self::Missing(_) | Self::All(_) => "purchases checked",
+        }
+    }
+
+    /// The flags that a continued run needs, since they depend on the time.
+    fn flags(&self) -> String {
+        match self {
+            Self::Range { from, until: Some(until), .. } => format!(" --from {from} --until {until}"),
+            _ => String::new(),
+        }
+    }
+}
+
+/// The sum of the pages until now.
+#[derive(Debug, Default)]
+struct Done {
+    checked: u64,
+    pending: u64,
+    skipped: Map<String, Value>,
+}
+
+impl Done {
+    fn add(&mut self, answer: &Value) {
+        self.checked += answer["checked"].as_u64().unwrap_or_default();
+        self.pending += answer["pending"].as_u64().unwrap_or_default();
+        for (why, count) in answer["skipped"].as_object().into_iter().flatten() {
+            let before = self.skipped.get(why).and_then(Value::as_u64).unwrap_or_default();
+            self.skipped.insert(why.clone(), json!(before + count.as_u64().unwrap_or_default()));
+        }
+    }
+
+    /// Prints the result as sentences, or as JSON.
+    fn answer(&self, client: &Client, is_dry: bool) -> ExitCode {
+        if client.json {
+            let answer = json!({ "checked": self.checked, "pending": self.pending, "skipped": self.skipped });
+            return table::answer(client, &answer);
+        }
+        let sent = match (self.pending == 1, is_dry) {
+            (true, false) => "delivery is sent",
+            (false, false) => "deliveries are sent",
+            (true, true) => "delivery would be sent",
+            (false, true) => "deliveries would be sent",
+        };
+        table::line(&format!("{} {sent}; {} checked.", self.pending, self.checked));
+        for (why, count) in &self.skipped {
+            table::line(&format!("  {count} not: {}", reason(why)));
+        }
+        ExitCode::SUCCESS
+    }
+}
+
+/// The sentence for a reason code of the API.
+fn reason(why: &str) -> &str {
+    match why {
+        "superseded" => "a newer state of the same purchase stands for them",
+        "not_chosen" => "the destination does not choose them",
+        "already_pending" => "they are pending already, or for `missing`: were queued before",
+        "acknowledged" => "they, or a newer state, arrived",
+        "counted" => "the destination has them, and would count them twice",
+        "may_be_counted" => "the destination may have them, and would not recognize them any more",
+        "pruned" => "their bodies were removed, for their age",
+        "operators" => "they are about a destination, and are sent once",
+        "deleted" => "the destination was deleted",
+        "unknown" => "no event of such purchases was recorded",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Done, reason};
+    use serde_json::json;
+
+    #[test]
+    fn pages_add_up() {
+        let mut done = Done::default();
+        for _ in 0..2 {
+            done.add(&json!({"pending": 3, "skipped": {"already_pending": 1, "pruned": 2}}));
+        }
+        assert_eq!(done.pending, 6);
+        assert_eq!(json!(done.skipped), json!({"already_pending": 2, "pruned": 4}));
+    }
+
+    #[test]
+    fn every_reason_is_a_sentence() {
+        use storage::Skipped::{
+            Acknowledged, AlreadyPending, Counted, Deleted, MayBeCounted, NotChosen, Operators, Pruned, Superseded,
+            Unknown,
+        };
+        let all = [
+            Superseded,
+            NotChosen,
+            AlreadyPending,
+            Acknowledged,
+            Counted,
+            MayBeCounted,
+            Pruned,
+            Operators,
+            Deleted,
+            Unknown,
+        ];
+        for one in all {
+            let code = json!(one);
+            let code = code.as_str().unwrap();
+            assert_ne!(reason(code), code);
+        }
+    }
+}

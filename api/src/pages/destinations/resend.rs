@@ -1,0 +1,149 @@
+//! What is sent again to a destination: everything that a filter finds, which is counted first. Each step reads and
+//! queues pages of the API for some seconds; a form in its answer goes on where it stopped.
+
+use super::SCREEN;
+use super::head::{Head, RESEND};
+use super::resend_view::{Filter, Progress, ProgressPage, RANGE, ResendPage, Stage, Step};
+use crate::edge::{Edge, Shared};
+use crate::error::{Error, Field};
+use crate::extract::{Stored, drafted};
+use crate::keys::{Acting, Caller};
+use crate::pages::action::Mistakes;
+use crate::pages::form::Sent;
+use crate::pages::frame::{Frame, PageAddress, html};
+use crate::pages::requeued::{RUN, new_run};
+use crate::pages::text::entered_instant;
+use crate::pages::visit::Visit;
+use crate::resources::resends;
+use crate::route::Route;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use domain::Timestamp;
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+use storage::{Destination, Role};
+
+/// How long a step takes at most, up to its last page.
+const STEP: Duration = Duration::from_secs(8);
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        Route::page(Role::Read, "GET", "/ui/destinations/{destination_id}/resend", show).summary("What can be resent."),
+        Route::page(Role::Support, "POST", "/ui/destinations/{destination_id}/resend", post_resend)
+            .twin("POST /v1/resends")
+            .summary("Counts what a filter finds, then sends it again."),
+    ]
+}
+
+/// `GET /ui/destinations/{destination_id}/resend`
+async fn show(
+    State(edge): State<Shared>,
+    visit: Visit,
+    Stored(destination): Stored<Destination>,
+) -> Result<Response, Error> {
+    page(&edge, &visit, &destination, Mistakes::default()).await
+}
+
+async fn page(edge: &Edge, visit: &Visit, destination: &Destination, mistakes: Mistakes) -> Result<Response, Error> {
+    let frame = Frame::of(edge, visit, place(destination, &mistakes.sent)).await?;
+    html(&ResendPage::new(&frame, visit, destination, mistakes))
+}
+
+/// Where a page stands, and how else the same is counted.
+fn place(destination: &Destination, sent: &Sent) -> PageAddress {
+    let id = destination.id;
+    let of = |name: &str| sent.get(name).and_then(|text| entered_instant(text).parse::<Timestamp>().ok());
+    let mut body = json!({ "destination_id": id, "dry_run": true });
+    let (name, times) = match (Filter::of(sent).name, of("from").zip(of("until"))) {
+        (RANGE, Some((from, until))) => {
+            (body["from"], body["until"]) = (json!(from), json!(until));
+            (RANGE, format!(" --from {from} --until {until}"))
+        }
+        (name, _) => {
+            let name = if name == RANGE { "failed" } else { name };
+            body[name] = json!(true);
+            (name, String::new())
+        }
+    };
+    PageAddress {
+        screen: SCREEN.path,
+        title: format!("Resend to {}", destination.name),
+        api: format!("POST /v1/resends {body}"),
+        command: format!("settle resend {name} --destination {id}{times} --dry-run"),
+        is_answer: true,
+    }
+}
+
+/// `POST /ui/destinations/{destination_id}/resend`: the first form counts. Its answer has a form that sends what was
+/// counted, and the answer to that one that goes on.
+async fn post_resend(
+    edge: Acting,
+    caller: Caller,
+    State(shared): State<Shared>,
+    visit: Visit,
+    sent: Sent,
+    Stored(destination): Stored<Destination>,
+) -> Result<Response, Error> {
+    let is_real = sent.get("confirmed") == Some("yes");
+    let run = sent.get(RUN).filter(|_| is_real).map_or_else(|| new_run((edge.random)()), str::to_owned);
+    let done = match selection(&sent, &destination) {
+        Ok(mut body) => {
+            body.extend([if is_real { (RUN.to_owned(), json!(run)) } else { ("dry_run".to_owned(), json!(true)) }]);
+            carried_out(&edge, &caller, body, Progress::before(&sent, is_real)).await
+        }
+        Err(wrong) => Err(Error::Invalid(wrong)),
+    };
+    match done {
+        Ok(progress) => {
+            let stage = match (is_real, progress.next_cursor.is_some()) {
+                (false, _) => Stage::Counted,
+                (true, true) => Stage::Underway,
+                (true, false) => Stage::Done,
+            };
+            let frame = Frame::of(&shared, &visit, place(&destination, &sent)).await?;
+            let head = Head::new(&visit, &destination, RESEND);
+            html(&ProgressPage::new(&frame, &visit, head, Step { stage, sent: &sent, run, progress }))
+        }
+        Err(error) => {
+            let (status, mistakes) = Mistakes::of(Filter::of(&sent).name, sent, error)?;
+            Ok((status, page(&shared, &visit, &destination, mistakes).await?).into_response())
+        }
+    }
+}
+
+/// The body of the call of the API that selects what a form names.
+fn selection(sent: &Sent, destination: &Destination) -> Result<Map<String, Value>, Vec<Field>> {
+    let mut wrong: Vec<Field> = sent.reason().err().into_iter().collect();
+    let mut body = Map::from_iter([("destination_id".to_owned(), json!(destination.id))]);
+    let filter = Filter::of(sent);
+    if filter.name != RANGE {
+        body.insert(filter.name.to_owned(), json!(true));
+    }
+    for name in ["from", "until"].iter().filter(|_| filter.name == RANGE) {
+        match sent.get(name) {
+            Some(time) => body.extend([((*name).to_owned(), Value::from(entered_instant(time)))]),
+            None => wrong.push(Field { field: (*name).to_owned(), expected: "a time".to_owned() }),
+        }
+    }
+    if wrong.is_empty() { Ok(body) } else { Err(wrong) }
+}
+
+/// Reads and queues page after page, until all is done or the time of a step is over.
+async fn carried_out(
+    edge: &Acting,
+    caller: &Caller,
+    mut body: Map<String, Value>,
+    mut progress: Progress,
+) -> Result<Progress, Error> {
+    let until = (edge.clock)().plus(STEP);
+    loop {
+        body.extend(progress.next_cursor.take().map(|cursor| ("cursor".to_owned(), Value::from(cursor))));
+        let part = resends::create(edge.clone(), caller.clone(), drafted(body.clone())?).await?.0;
+        progress.checked += part.checked;
+        progress.next_cursor.clone_from(&part.next_cursor);
+        progress.requeued.add(&part.into());
+        if progress.next_cursor.is_none() || (edge.clock)() >= until {
+            return Ok(progress);
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! `/v1/resends`: sends again what exactly one selection covers.
+
+use crate::edge::Edge;
+use crate::error::Error;
+use crate::extract::{Draft, FieldErrors};
+use crate::keys::scope::missing;
+use crate::keys::{Acting, Caller};
+use crate::resources::signals::Action;
+use axum::Json;
+use domain::{AppId, CollapseKey, DestinationId, EventId, Receivers, RedeliverySelector, Selection, Timestamp};
+use futures::{StreamExt, stream};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use storage::{Page, Redelivered, RunMode, Skipped, Subject, chain};
+use tokio::time::timeout;
+use workflows::signal::{CancelBackoff, Signal};
+
+/// Default and maximum number of items of a page.
+const LIMIT: i64 = 200;
+/// Maximum number of `collapse_keys` in one request.
+const MAX_KEYS: usize = 500;
+/// Maximum number of concurrent signals.
+const CONCURRENCY: usize = 8;
+/// Maximum time for all signals of a page. The sweep finds the lanes of signals that Temporal did not take by then.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// The error text for a wrong selection.
+const ONE_OF: &str = "exactly one of `event_id`, `collapse_key` (alone or with `failed`), `collapse_keys`, `from` with \
+                      `until`, `failed`, `behind`, `missing` and `all` (true)";
+
+/// What to send again: exactly one selection. `event_id` and `collapse_key`, a time range and `failed` cover every
+/// destination, unless `destination_id` is given, and the last two every app, unless `app_id` is. The others need a
+/// `destination_id`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [
+    { "from": "2026-01-30T12:00:00Z", "until": "2026-01-31T12:00:00Z", "dry_run": true },
+    { "failed": true, "run": "outage of January" },
+    { "all": true, "destination_id": "6b275a67-0bbb-4f3a-99b9-6600bf711993", "run": "new table" },
+]))]
+pub struct Resend {
+    /// This event.
+    event_id: Option<EventId>,
+    /// The newest state of this purchase, and all its `user.*` events.
+    collapse_key: Option<CollapseKey>,
+    /// The newest states of these purchases.
+    #[schemars(extend("maxItems" = MAX_KEYS))]
+    collapse_keys: Option<Vec<CollapseKey>>,
+    /// Events recorded from this time on.
+    from: Option<Timestamp>,
+    /// Events recorded before this time.
+    until: Option<Timestamp>,
+    /// Failed deliveries. With `collapse_key`: of its `user.*` events only the failed ones.
+    failed: Option<bool>,
+    /// The newest states that the destination did not acknowledge.
+    behind: Option<bool>,
+    /// The newest states that were never queued for the destination, and the profiles that it lacks.
+    missing: Option<bool>,
+    /// The newest state of every purchase.
+    all: Option<bool>,
+    /// Only to this destination.
+    destination_id: Option<DestinationId>,
+    /// Only events of this app; with `from` and `until`, or `failed`, and without `destination_id`.
+    app_id: Option<AppId>,
+    /// Sends what is pending for the selected purchases and destinations now: back-offs, `Retry-After` and a pause end.
+    now: Option<bool>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Maximum number of checked items; 200 when absent.
+    #[schemars(range(min = 1, max = 200))]
+    limit: Option<i64>,
+    /// Changes nothing, and counts what would be queued.
+    dry_run: Option<bool>,
+    /// A name for all pages of one run, of its own app. A page that is requested again in the same run, within a week,
+    /// gets the same answer and queues nothing.
+    #[schemars(length(min = 1, max = 100))]
+    run: Option<String>,
+    /// The author and the reason.
+    #[serde(flatten)]
+    action: Action,
+}
+
+/// The result of a page.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Resent {
+    /// Number of checked events, failed deliveries or purchases.
+    pub checked: i64,
+    /// Number of new deliveries.
+    pub pending: i64,
+    /// Number of skipped ones, by reason.
+    pub skipped: BTreeMap<Skipped, i64>,
+    /// The cursor of the next page; null at the end.
+    pub next_cursor: Option<String>,
+}
+
+/// `POST /v1/resends`: queues a page of the selection again. Of the states of a purchase, only the newest is sent.
+pub async fn create(edge: Acting, caller: Caller, mut draft: Draft<Resend>) -> Result<Json<Resent>, Error> {
+    let Draft { body, wrong } = &mut draft;
+    let selector = selected(body, wrong);
+    let receivers = receivers(body, wrong);
+    let Resend { now, cursor, limit, dry_run, run, action, .. } = draft.finish()?;
+    let Some(selector) = selector else { return Err(Error::invalid("body", ONE_OF)) };
+    let receivers = limited(&edge, &caller, &selector, receivers).await?;
+    let mode = match run {
+        _ if dry_run == Some(true) => RunMode::Dry,
+        Some(name) => RunMode::Once(format!("{}/{name}", scope(&edge, receivers).await?)),
+        None => RunMode::Anew,
+    };
+    let is_dry = mode == RunMode::Dry;
+    let selection = Selection { is_urgent: now.unwrap_or(false), ..selector.to(receivers) };
+    let admin = action.admin(&edge);
+    let edge = edge.signed(admin);
+    let done = edge.store.resend(selection, Page { cursor, limit: limit.unwrap_or(LIMIT) }, mode).await?;
+    if !is_dry {
+        wake(&edge, &done, receivers).await;
+    }
+    let Redelivered { checked, requeued, next_cursor } = done;
+    Ok(Json(Resent { checked, pending: requeued.pending, skipped: requeued.skipped, next_cursor }))
+}
+
+fn selected(body: &mut Resend, wrong: &mut FieldErrors) -> Option<RedeliverySelector> {
+    let range = match (body.from, body.until) {
+        (Some(from), Some(until)) if from < until => Some(RedeliverySelector::Range { from, until }),
+        (Some(_), Some(_)) => {
+            wrong.add("until", "a time after `from`");
+            None
+        }
+        (None, None) => None,
+        (from, _) => {
+            let missing = if from.is_none() { "from" } else { "until" };
+            wrong.add(missing, "a time: `from` and `until` are given together");
+            None
+        }
+    };
+    let is_failed = body.failed == Some(true);
+    let flag = |flag: Option<bool>, selector| flag.filter(|is_set| *is_set).map(|_| selector);
+    let all = [
+        body.event_id.map(RedeliverySelector::Event),
+        body.collapse_key.map(if is_failed { RedeliverySelector::Lanes } else { RedeliverySelector::Purchase }),
+        body.collapse_keys.take().map(RedeliverySelector::Purchases),
+        range,
+        flag(body.failed.filter(|_| body.collapse_key.is_none()), RedeliverySelector::Failed),
+        flag(body.behind, RedeliverySelector::Behind),
+        flag(body.missing, RedeliverySelector::NeverQueued),
+        flag(body.all, RedeliverySelector::All),
+    ];
+    let mut selected = all.into_iter().flatten();
+    let first = selected.next();
+    if selected.next().is_some() {
+        wrong.add("body", ONE_OF);
+    }
+    if body.now == Some(true) && first == Some(RedeliverySelector::NeverQueued) {
+        wrong.add("now", "not to be given with `missing`: what was never queued does not wait");
+    }
+    if body.destination_id.is_none() && first.as_ref().is_some_and(is_of_states) {
+        wrong.add("destination_id", "the id of the destination to send to: these states are sent to one");
+    }
+    first
+}
+
+/// Whether it selects states of purchases, which are sent to one destination.
+const fn is_of_states(selector: &RedeliverySelector) -> bool {
+    use RedeliverySelector::{All, Behind, NeverQueued, Purchases};
+    matches!(selector, Purchases(_) | Behind | NeverQueued | All)
+}
+
+fn receivers(body: &Resend, wrong: &mut FieldErrors) -> Receivers {
+    match (body.app_id, body.destination_id) {
+        (Some(_), Some(_)) => wrong.add("app_id", "not to be given with `destination_id`, which is of one app"),
+        (Some(_), None) if body.event_id.is_some() || body.collapse_key.is_some() => {
+            wrong.add("app_id", "not to be given with `event_id` or `collapse_key`, which are of one app");
+        }
+        _ => {}
+    }
+    body.app_id.map_or(body.destination_id.into(), Receivers::App)
+}
+
+/// The receivers that the caller reaches.
+///
+/// # Errors
+/// 404 when the selection or its receiver is of another app, or does not exist.
+async fn limited(
+    edge: &Edge,
+    caller: &Caller,
+    selector: &RedeliverySelector,
+    receivers: Receivers,
+) -> Result<Receivers, Error> {
+    if let Receivers::App(id) = receivers {
+        caller.app(edge, Some(id)).await?;
+    }
+    let Some(own) = caller.app else { return Ok(receivers) };
+    let selected = match selector {
+        RedeliverySelector::Event(id) => Some((Subject::Event, id.to_string())),
+        RedeliverySelector::Purchase(key) | RedeliverySelector::Lanes(key) => {
+            Some((Subject::Purchase, key.to_string()))
+        }
+        _ => None,
+    };
+    let receiver = match receivers {
+        Receivers::One(id) => Some((Subject::Destination, id.to_string())),
+        _ => None,
+    };
+    for (subject, id) in selected.iter().chain(&receiver) {
+        if edge.store.app_of(*subject, id).await? != Some(own) {
+            return Err(missing(*subject));
+        }
+    }
+    Ok(if receiver.is_none() { Receivers::App(own) } else { receivers })
+}
+
+/// The app whose run it is: two apps may have runs of one name. Empty for a run over all apps.
+async fn scope(edge: &Acting, receivers: Receivers) -> Result<String, Error> {
+    let app = match receivers {
+        Receivers::App(app) => Some(app),
+        Receivers::One(id) => edge.store.app_of(Subject::Destination, &id.to_string()).await?,
+        Receivers::All => edge.caller.app,
+    };
+    Ok(app.map(|app| app.to_string()).unwrap_or_default())
+}
+
+/// Starts or signals the supervision of each destination once. The runs of purchases whose deliveries became due stop
+/// waiting for them.
+async fn wake(edge: &Edge, done: &Redelivered, receivers: Receivers) {
+    let engine = edge.dispatch.engine();
+    let cancel = Signal::CancelBackoff(CancelBackoff { destination_id: receivers.destination() });
+    let mut calls: Vec<_> = done.requeued.destinations.iter().map(|id| engine.supervise(*id)).collect();
+    calls.extend(done.requeued.waited.iter().map(|key| engine.signal(*key, cancel.clone())));
+    let signals = stream::iter(calls).for_each_concurrent(CONCURRENCY, |call| async move {
+        if let Err(error) = call.await {
+            tracing::debug!(error = chain(&error), "a signal was not taken; the sweep finds the lanes");
+        }
+    });
+    if timeout(TIMEOUT, signals).await.is_err() {
+        tracing::warn!("Temporal took not all signals in time; the sweep finds the rest");
+    }
+}
