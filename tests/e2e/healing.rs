@@ -2,6 +2,7 @@
 //! without a notification and without an operator.
 
 use domain::Timestamp;
+use futures::{StreamExt, stream};
 use serde_json::json;
 use std::time::Duration;
 use system_tests::load::lost_windows;
@@ -154,15 +155,14 @@ async fn an_emptied_temporal_heals() {
 /// end before Temporal knows of the last ones: these are not among them.
 async fn many_windows() -> (World, Vec<String>) {
     let setting =
-        Setting { backend: Backend::Postgres, memory: Memory::File, window_seconds: 60, ..Setting::default() };
+        Setting { backend: Backend::Postgres, memory: Memory::File, window_seconds: 90, ..Setting::default() };
     let mut world = World::start(setting).await;
     let receipts: Vec<String> = (0..lost_windows(LOST_WINDOWS)).map(|number| format!("lost{number}")).collect();
     let messages: Vec<_> =
         receipts.iter().map(|receipt_id| world.sns.notification(&Rtn::new(BOUGHT, receipt_id))).collect();
     world.post_all(&messages).await;
-    for receipt_id in &receipts {
-        world.wait_first_notified(receipt_id).await;
-    }
+    let notified = stream::iter(&receipts).for_each_concurrent(16, |receipt_id| world.wait_first_notified(receipt_id));
+    notified.await;
     let is_open = |receipt_id: &String| world.receiver.revisions(&world.key(receipt_id).to_string()).is_empty();
     let open: Vec<String> = receipts.iter().filter(|receipt_id| is_open(receipt_id)).cloned().collect();
     assert!(open.len() > receipts.len() / 2, "{} of {} windows are open", open.len(), receipts.len());

@@ -174,7 +174,7 @@ story! {
         let point = format!("lease.seen_empty/{}", world.key("r1"));
         // On SQLite a writer excludes all others.
         if world.is_postgres() {
-            // A record of another process that commits after the claim saw its lane empty and before it reads the newest number.
+            // A record of another process that commits after the lease saw its lane empty and before it reads the newest number.
             let other = Mutex::new(Some(world.raw()));
             let record = move || {
                 if let Some(mut other) = other.lock().unwrap().take() {

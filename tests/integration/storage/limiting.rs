@@ -64,7 +64,7 @@ async fn lease_during(
 }
 
 story! {
-    async fn a_change_by_another_process_applies_to_a_begun_claim(world: World) {
+    async fn a_change_by_another_process_applies_to_a_begun_lease(world: World) {
         let hook = limited(&world, |_| {}).await;
         world.revise("r1", 1).await;
         if world.is_postgres() {
@@ -95,7 +95,7 @@ story! {
 }
 
 story! {
-    async fn a_lease_near_the_limit_waits_for_no_other_claim(world: World) {
+    async fn a_lease_near_the_limit_waits_for_no_other_lease(world: World) {
         let hook = limited(&world, |common| common.concurrency = 2).await;
         let receipts = purchases(&world, 3).await;
         if world.is_postgres() {
@@ -138,7 +138,7 @@ story! {
 }
 
 story! {
-    async fn a_refusal_in_a_lease_waits_for_no_other_claim(world: World) {
+    async fn a_refusal_in_a_lease_waits_for_no_other_lease(world: World) {
         let hook = limited(&world, |_| {}).await;
         let receipts = purchases(&world, 1).await;
         let _other = world.is_postgres().then(|| world.share_lock(hook.uuid()));
@@ -199,7 +199,7 @@ story! {
 }
 
 story! {
-    async fn claims_at_once_keep_to_a_limit_that_was_far(world: World) {
+    async fn leases_at_once_keep_to_a_limit_that_was_far(world: World) {
         let hook = limited(&world, |common| common.concurrency = 20).await;
         let receipts = purchases(&world, 70).await;
         let stores = [world.store.clone(), world.second_process().await];
@@ -234,7 +234,7 @@ story! {
 }
 
 story! {
-    async fn the_wait_of_a_lane_is_known_without_a_claim(world: World) {
+    async fn the_wait_of_a_lane_is_known_without_a_lease(world: World) {
         let hook = limited(&world, |_| {}).await;
         let rests = || async { world.store.lane_wait(world.key("r1"), hook).await.unwrap() };
         assert_eq!(rests().await, None, "nothing is pending");
