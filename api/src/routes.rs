@@ -319,7 +319,7 @@ fn accounting_routes() -> Vec<Route> {
         ),
         key(Support, "POST", "/v1/resends", resends::create).summary(
             "Queues a page of what is selected again; of a purchase's states always the newest. 422 for states to a \
-             destination that did not choose purchase.updated.",
+             destination that did not choose purchase.updated, but for `missing` to one that keeps profiles.",
         ),
     ]
 }

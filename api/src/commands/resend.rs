@@ -100,7 +100,7 @@ Next: `settle destination show ID` shows what is still pending.")]
     /// Running it again sends nothing twice.
     #[command(after_help = "\
 Example:
-  settle resend missing --destination ID --dry-run      (counts the purchases)
+  settle resend missing --destination ID --dry-run      (counts what would be sent)
   settle resend missing --destination ID
 Next: `settle destination show ID` shows what is still pending. What it is behind with is sent by
 `settle resend behind --destination ID`.")]
@@ -142,7 +142,8 @@ struct One {
 /// The flags of every selection.
 #[derive(Debug, Clone, clap::Args)]
 struct Pages {
-    /// Send what is pending of it now: back-offs, `Retry-After` and a pause end.
+    /// Send what is pending of it now: back-offs and `Retry-After` end, and, unless it is one event or purchase, the pauses
+    /// of destinations.
     #[arg(long, global = true)]
     now: bool,
     /// Send nothing, only count what would be sent.

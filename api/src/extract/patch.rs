@@ -7,21 +7,28 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
+use std::fmt;
 use std::marker::PhantomData;
 
 /// A JSON merge patch (RFC 7396): absent fields stay as they are, and null restores a field's default. Its schema is that
 /// of the settings, where each field is optional, and nullable if it has a default.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Patch<T> {
     fields: Map<String, Value>,
     of: PhantomData<fn() -> T>,
 }
 
 impl<T: Serialize + DeserializeOwned> Patch<T> {
+    /// The change of a field; `None` if it stays as it is.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.fields.get(name)
+    }
+
     /// Whether it has a field.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.fields.contains_key(name)
+        self.get(name).is_some()
     }
 
     /// The settings after the change.
@@ -51,6 +58,13 @@ fn merge(value: &mut Value, patch: &Map<String, Value>) {
     }
 }
 
+/// Without values: some may be secrets of the same request.
+impl<T> fmt::Debug for Patch<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.fields.keys()).finish()
+    }
+}
+
 impl<'de, T> Deserialize<'de> for Patch<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Self { fields: Map::deserialize(deserializer)?, of: PhantomData })
@@ -69,14 +83,15 @@ impl<T: JsonSchema> JsonSchema for Patch<T> {
     }
 }
 
-/// Makes each field of an object optional, and nullable if it was optional before.
+/// Makes each field of an object optional, and nullable if it was optional before. Where a default would do something that
+/// nobody requested, such as enabling, null is the same as absent (`x-nullIsAbsent`).
 fn relax(schema: &mut Value) {
     let whole = schema.clone();
     for (name, property) in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
         if property["properties"].is_object() {
             relax(property);
         }
-        if !is_required(&whole, name) {
+        if !is_required(&whole, name) && property["x-nullIsAbsent"] != true {
             admit_null(property);
         }
     }

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use storage::{Page, Redelivered, RunMode, Skipped, Subject, chain};
 use tokio::time::timeout;
-use workflows::signal::{CancelBackoff, Signal};
+use workflows::signal::{Admin, CancelBackoff, DestinationSignal, Signal};
 
 /// Default and maximum number of items of a page.
 const LIMIT: i64 = 200;
@@ -62,7 +62,8 @@ pub struct Resend {
     destination_id: Option<DestinationId>,
     /// Only events of this app; with `from` and `until`, or `failed`, and without `destination_id`.
     app_id: Option<AppId>,
-    /// Sends what is pending for the selected purchases and destinations now: back-offs, `Retry-After` and a pause end.
+    /// Sends what is pending for the selected purchases and destinations now: back-offs and `Retry-After` end, and, unless
+    /// one purchase or event is selected, the pauses of destinations.
     now: Option<bool>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
@@ -108,11 +109,12 @@ pub async fn create(edge: Acting, caller: Caller, mut draft: Draft<Resend>) -> R
     };
     let is_dry = mode == RunMode::Dry;
     let selection = Selection { is_urgent: now.unwrap_or(false), ..selector.to(receivers) };
+    let ends_pauses = selection.ends_pauses();
     let admin = action.admin(&edge);
-    let edge = edge.signed(admin);
+    let edge = edge.signed(admin.clone());
     let done = edge.store.resend(selection, Page { cursor, limit: limit.unwrap_or(LIMIT) }, mode).await?;
     if !is_dry {
-        wake(&edge, &done, receivers).await;
+        wake(&edge, &done, receivers, ends_pauses.then_some(admin)).await;
     }
     let Redelivered { checked, requeued, next_cursor } = done;
     Ok(Json(Resent { checked, pending: requeued.pending, skipped: requeued.skipped, next_cursor }))
@@ -152,6 +154,9 @@ fn selected(body: &mut Resend, wrong: &mut FieldErrors) -> Option<RedeliverySele
     if body.now == Some(true) && first == Some(RedeliverySelector::NeverQueued) {
         wrong.add("now", "not to be given with `missing`: what was never queued does not wait");
     }
+    if body.cursor.is_some() && first.as_ref().is_some_and(has_one_page) {
+        wrong.add("cursor", "not to be given with this selection, which is one page");
+    }
     if body.destination_id.is_none() && first.as_ref().is_some_and(is_of_states) {
         wrong.add("destination_id", "the id of the destination to send to: these states are sent to one");
     }
@@ -162,6 +167,12 @@ fn selected(body: &mut Resend, wrong: &mut FieldErrors) -> Option<RedeliverySele
 const fn is_of_states(selector: &RedeliverySelector) -> bool {
     use RedeliverySelector::{All, Behind, NeverQueued, Purchases};
     matches!(selector, Purchases(_) | Behind | NeverQueued | All)
+}
+
+/// Whether it is carried out whole by one request.
+const fn has_one_page(selector: &RedeliverySelector) -> bool {
+    use RedeliverySelector::{Event, Lanes, Purchases};
+    matches!(selector, Event(_) | Lanes(_) | Purchases(_))
 }
 
 fn receivers(body: &Resend, wrong: &mut FieldErrors) -> Receivers {
@@ -178,7 +189,8 @@ fn receivers(body: &Resend, wrong: &mut FieldErrors) -> Receivers {
 /// The receivers that the caller reaches.
 ///
 /// # Errors
-/// 404 when the selection or its receiver is of another app, or does not exist.
+/// 404 when the selection or its receiver is of an app that the caller does not reach, or does not exist for the caller;
+/// 400 when they are of two apps.
 async fn limited(
     edge: &Edge,
     caller: &Caller,
@@ -188,7 +200,6 @@ async fn limited(
     if let Receivers::App(id) = receivers {
         caller.app(edge, Some(id)).await?;
     }
-    let Some(own) = caller.app else { return Ok(receivers) };
     let selected = match selector {
         RedeliverySelector::Event(id) => Some((Subject::Event, id.to_string())),
         RedeliverySelector::Purchase(key) | RedeliverySelector::Lanes(key) => {
@@ -200,12 +211,21 @@ async fn limited(
         Receivers::One(id) => Some((Subject::Destination, id.to_string())),
         _ => None,
     };
+    let mut apps = Vec::new();
     for (subject, id) in selected.iter().chain(&receiver) {
-        if edge.store.app_of(*subject, id).await? != Some(own) {
+        let app = edge.store.app_of(*subject, id).await?;
+        if caller.app.is_some_and(|own| app != Some(own)) {
             return Err(missing(*subject));
         }
+        apps.extend(app);
     }
-    Ok(if receiver.is_none() { Receivers::App(own) } else { receivers })
+    if matches!(apps[..], [selected, receiver] if selected != receiver) {
+        return Err(Error::invalid("destination_id", "a destination of the app of what is sent"));
+    }
+    Ok(match caller.app {
+        Some(own) if receiver.is_none() => Receivers::App(own),
+        _ => receivers,
+    })
 }
 
 /// The app whose run it is: two apps may have runs of one name. Empty for a run over all apps.
@@ -218,19 +238,23 @@ async fn scope(edge: &Acting, receivers: Receivers) -> Result<String, Error> {
     Ok(app.map(|app| app.to_string()).unwrap_or_default())
 }
 
-/// Starts or signals the supervision of each destination once. The runs of purchases whose deliveries became due stop
-/// waiting for them.
-async fn wake(edge: &Edge, done: &Redelivered, receivers: Receivers) {
+/// Starts or signals the supervision of each destination once, and probes those whose pause this admin ended: nothing
+/// else shortens a pause. The runs of purchases whose deliveries became due stop waiting for them.
+async fn wake(edge: &Edge, done: &Redelivered, receivers: Receivers, admin: Option<Admin>) {
     let engine = edge.dispatch.engine();
     let cancel = Signal::CancelBackoff(CancelBackoff { destination_id: receivers.destination() });
-    let mut calls: Vec<_> = done.requeued.destinations.iter().map(|id| engine.supervise(*id)).collect();
-    calls.extend(done.requeued.waited.iter().map(|key| engine.signal(*key, cancel.clone())));
-    let signals = stream::iter(calls).for_each_concurrent(CONCURRENCY, |call| async move {
+    let to_destination = |id: &DestinationId| match &admin {
+        Some(admin) => (id.to_string(), engine.signal_destination(*id, DestinationSignal::Probe(admin.clone()))),
+        None => (id.to_string(), engine.supervise(*id)),
+    };
+    let mut calls: Vec<_> = done.requeued.destinations.iter().map(to_destination).collect();
+    calls.extend(done.requeued.waited.iter().map(|key| (key.to_string(), engine.signal(*key, cancel.clone()))));
+    let signals = stream::iter(calls).for_each_concurrent(CONCURRENCY, |(id, call)| async move {
         if let Err(error) = call.await {
-            tracing::debug!(error = chain(&error), "a signal was not taken; the sweep finds the lanes");
+            tracing::debug!(%id, error = chain(&error), "a signal was not taken; the sweep finds the lanes");
         }
     });
     if timeout(TIMEOUT, signals).await.is_err() {
-        tracing::warn!("Temporal took not all signals in time; the sweep finds the rest");
+        tracing::warn!("Temporal did not take all signals in time; the sweep finds the rest");
     }
 }

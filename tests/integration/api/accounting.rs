@@ -4,6 +4,7 @@ use super::edge::{Service, accept};
 use domain::{CollapseKey, DestinationId};
 use serde_json::{Value, json};
 use storage::Fate;
+use workflows::signal::DestinationSignal;
 
 /// A service with a destination and purchases in revision 1, each with its settled notification and an event without
 /// deliveries.
@@ -275,12 +276,18 @@ async fn what_is_resent_now_ends_back_offs_and_a_pause() {
     for (body, left, signals) in [
         (json!({ "collapse_keys": [keys[0]] }), (2, 1), 0),
         (json!({ "collapse_keys": [keys[0]], "now": true, "dry_run": true }), (2, 1), 0),
-        (json!({ "collapse_keys": [keys[0]], "now": true }), (1, 0), 1),
-        (json!({ "collapse_key": keys[1], "failed": true }), (0, 0), 2),
+        (json!({ "collapse_key": keys[1], "failed": true, "now": true }), (1, 1), 1),
+        (json!({ "collapse_keys": [keys[0]], "now": true }), (0, 0), 2),
     ] {
         let done = resend(body.clone()).await;
         assert_eq!((&done["pending"], &done["skipped"]), (&json!(0), &states), "{body}: {done}");
         assert_eq!((waiting(), cancelled().len()), (left, signals), "{body}");
     }
-    assert_eq!(cancelled(), [(keys[0], "cancel_backoff"), (keys[1], "cancel_backoff")], "their runs wait no longer");
+    assert_eq!(cancelled(), [(keys[1], "cancel_backoff"), (keys[0], "cancel_backoff")], "their runs wait no longer");
+    let signals = service.engine.destination_signals();
+    assert!(matches!(&signals[..], [(to, DestinationSignal::Probe(_))] if json!(to) == json!(hook)), "{signals:?}");
+    let entry = &service.get(&format!("/v1/audit-log?subject={}", keys[1])).await.body["items"][0];
+    assert_eq!((&entry["operation"], &entry["after"]["destination_id"]), (&json!("resend"), &json!(hook)), "{entry}");
+    let refused = service.send_json("POST", "/v1/resends", &json!({ "event_id": hook, "cursor": "x" })).await;
+    assert_eq!((refused.status, &refused.body["errors"][0]["field"]), (400, &json!("cursor")), "{}", refused.body);
 }

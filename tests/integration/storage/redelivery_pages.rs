@@ -74,7 +74,7 @@ story! {
         let second = request("run", first.next_cursor.as_deref()).await;
         assert_eq!((second.requeued.pending, second.next_cursor), (1, None));
         let another = request("another", None).await.requeued;
-        assert_eq!((another.pending, &another.destinations[..]), (0, &[][..]), "each is queued once, whatever the run");
+        assert_eq!((another.pending, &another.destinations[..]), (0, &[late.id][..]), "each is queued once, and waits for a signal");
         assert_eq!(count(&world, "deliveries"), 6);
         let other = world.store.resend(RedeliverySelector::NeverQueued.to(hook.id), page(None), once("run")).await;
         assert!(matches!(other, Err(Error::Conflict { what: "run", .. })), "{other:?}");
@@ -107,6 +107,21 @@ story! {
         };
         let (one, two) = tokio::join!(request(world.store.clone()), request(other));
         assert_eq!((&one, one.requeued.pending, count(&world, "deliveries")), (&two, 2, 5));
+    }
+}
+
+story! {
+    async fn concurrent_requests_for_what_is_missing_both_wake_it(world: World) {
+        delivered(&world).await;
+        let late = world.destination("late").await.id;
+        let other = if world.is_postgres() { world.second_process().await } else { world.store.clone() };
+        let request = |store: storage::Store| async move {
+            store.resend(RedeliverySelector::NeverQueued.to(late), page(None), once("run")).await.unwrap().requeued
+        };
+        let (one, two) = tokio::join!(request(world.store.clone()), request(other));
+        assert!(one.pending + two.pending >= 2, "what was queued is counted: {one:?} {two:?}");
+        assert_eq!((one.destinations, two.destinations), (vec![late], vec![late]));
+        assert_eq!(count(&world, "deliveries"), 5);
     }
 }
 

@@ -45,7 +45,8 @@ pub enum Receivers {
 pub struct Selection {
     pub selector: RedeliverySelector,
     pub receivers: Receivers,
-    /// Whether back-offs, `Retry-After` and a pause end for what is pending in the selected lanes.
+    /// Whether back-offs and `Retry-After` end for what is pending in the selected lanes. Left out where it is false, so that
+    /// the digest of a page that was stored before stays the same.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_urgent: bool,
 }
@@ -54,6 +55,21 @@ impl RedeliverySelector {
     #[must_use]
     pub fn to(self, receivers: impl Into<Receivers>) -> Selection {
         Selection { selector: self, receivers: receivers.into(), is_urgent: false }
+    }
+}
+
+impl Selection {
+    /// Whether it selects one purchase, or one event of it.
+    #[must_use]
+    pub const fn is_of_one_purchase(&self) -> bool {
+        use RedeliverySelector::{Event, Lanes, Purchase};
+        matches!(self.selector, Event(_) | Purchase(_) | Lanes(_))
+    }
+
+    /// Whether pauses of destinations end: never for one purchase, since all others would be sent with it.
+    #[must_use]
+    pub const fn ends_pauses(&self) -> bool {
+        self.is_urgent && !self.is_of_one_purchase()
     }
 }
 

@@ -34,6 +34,9 @@ const ACCEPT: Faults = Faults {
     early_answer: Some("accept.acknowledge_early"),
 };
 
+/// Maximum number of platforms whose statement is cached: each number has a text of its own.
+const FEW: usize = 8;
+
 /// Maximum length in bytes of an id or store type.
 const MAX_INDEXED_BYTES: usize = 1000;
 
@@ -153,7 +156,8 @@ pub fn insert(write: &mut Write<'_>, secrets: &Secrets, all: &[&NewNotification]
 /// The settings of the platforms of these notifications.
 fn windows(write: &mut Write<'_>, all: &[&NewNotification]) -> Result<HashMap<PlatformId, Window>, Error> {
     let platforms: BTreeSet<PlatformId> = all.iter().map(|one| one.platform_id).collect();
-    let windows: Vec<Window> = sql(WINDOWS).bind_list(platforms).all(write.connection)?;
+    let statement = if platforms.len() > FEW { sql(WINDOWS).uncached() } else { sql(WINDOWS) };
+    let windows: Vec<Window> = statement.bind_list(platforms).all(write.connection)?;
     Ok(windows.into_iter().map(|window| (window.id, window)).collect())
 }
 

@@ -51,11 +51,15 @@ impl Store {
         }
         let receivers = selection.receivers;
         done.requeued.pending += self.queue_profiles(selection, keys).await?;
-        done.requeued.destinations =
-            receivers.destination().filter(|_| done.requeued.pending > 0).into_iter().collect();
-        // Stored at the end: an interrupted page is carried out again, and queues what was not queued before.
-        let Some(place) = place else { return Ok(done) };
-        self.write(move |write| runs::once(write, Some(&place), |_| Ok(done.clone()))).await
+        // Always: what an interrupted request queued, or one at the same time, waits for a signal too.
+        done.requeued.destinations = receivers.destination().into_iter().collect();
+        // Stored at the end: an interrupted page is carried out again, and queues what was not queued before. Of two
+        // requests at once each counts what it queued.
+        if let Some(place) = place {
+            let answer = done.clone();
+            self.write(move |write| runs::once(write, Some(&place), |_| Ok(answer.clone()))).await?;
+        }
+        Ok(done)
     }
 
     /// Queues the profiles of the purchases' users, each in a transaction of its own, which locks one user. Returns the

@@ -23,7 +23,7 @@ use domain::event::PURCHASE_UPDATED;
 use domain::{AppId, CollapseKey, DestinationId, EventId, Lane, Receivers, RedeliverySelector, Selection, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::slice;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,10 +141,12 @@ impl Store {
             let mut entry = None;
             let done = runs::once(write, place.as_ref(), |write| {
                 let done = PageStep::Queue(write).carry_out(&selected)?;
-                for id in done.requeued.destinations.iter().filter(|_| selected.selection.is_urgent) {
-                    health::end_pause(write, *id)?;
+                if selected.selection.ends_pauses() {
+                    // In one order in all processes, so that two do not deadlock.
+                    let destinations: BTreeSet<_> = done.requeued.destinations.iter().copied().collect();
+                    destinations.into_iter().try_for_each(|id| health::end_pause(write, id))?;
                 }
-                entry = Some(self::entry(write, &selected.selection, &done)?);
+                entry = Some(self::entry(write, &selected, &done)?);
                 Ok(done)
             })?;
             Ok((done, entry))
@@ -155,17 +157,22 @@ impl Store {
 
 const APP: Sql = statement!("SELECT app_id AS value FROM purchases WHERE collapse_key = ?");
 
-/// The audit entry of a page that was carried out: on its destination, its app, or all.
-fn entry(write: &mut Write<'_>, selection: &Selection, done: &Redelivered) -> Result<AuditEntry, Error> {
-    let app = app_of(write.connection, selection.receivers)?;
-    let subject = match selection.receivers {
-        Receivers::One(id) => id.to_string(),
-        Receivers::App(id) => id.to_string(),
-        Receivers::All => "all".to_owned(),
+/// The audit entry of a page that was carried out: on its purchase, its destination, its app, or all.
+fn entry(write: &mut Write<'_>, selected: &Selected, done: &Redelivered) -> Result<AuditEntry, Error> {
+    let Selection { selector, is_urgent, receivers } = &selected.selection;
+    let purchase = selected.candidates.items.first().filter(|_| selected.selection.is_of_one_purchase());
+    let (app, subject) = match (purchase, *receivers) {
+        (Some(Candidate { collapse_key, .. }), _) => {
+            (sql(APP).bind(*collapse_key).value(write.connection)?, collapse_key.to_string())
+        }
+        (None, Receivers::One(id)) => (app_of(write.connection, *receivers)?, id.to_string()),
+        (None, Receivers::App(id)) => (Some(id), id.to_string()),
+        (None, Receivers::All) => (None, "all".to_owned()),
     };
-    let Selection { selector, is_urgent, .. } = selection;
-    let (checked, pending) = (done.checked, done.requeued.pending);
-    let after = json!({ "selector": selector, "now": is_urgent, "checked": checked, "pending": pending });
+    let (destination, checked, pending) = (receivers.destination(), done.checked, done.requeued.pending);
+    let after = json!({
+        "selector": selector, "destination_id": destination, "now": is_urgent, "checked": checked, "pending": pending,
+    });
     Ok(AuditEntry::on(app, subject).after(after))
 }
 

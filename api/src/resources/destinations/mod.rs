@@ -98,7 +98,8 @@ pub async fn update(
     let bound = Config::max_rate(&before.kind);
     let common = body.common.apply(&before.common)?;
     fields::check(&common, |name| body.common.has(name), bound, wrong);
-    if body.common.has("filter") {
+    // Those that were set before may be deleted since.
+    if body.common.get("filter").is_some_and(|filter| filter.get("platforms").is_some()) {
         fields::check_platforms(&edge, before.app_id, &common.filter, wrong).await?;
     }
     let enabled = body.common.has("enabled").then_some(common.enabled);

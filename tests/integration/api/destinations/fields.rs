@@ -71,6 +71,20 @@ async fn every_common_field_is_stored_changed_and_reset() {
         let changed = service.send_json("PATCH", &path, &json!({ "filter": sent_fields })).await;
         assert_eq!((changed.status, &changed.body["filter"]), (200, &expected), "{sent_fields}: {}", changed.body);
     }
+    service.send_json("PATCH", &path, &json!({ "filter": { "platforms": [platform] } })).await;
+    let deleted = service
+        .send_json("DELETE", &format!("/v1/platforms/{}", platform.as_str().expect("an id")), &Value::Null)
+        .await;
+    let changed = service.send_json("PATCH", &path, &json!({ "filter": { "environments": ["sandbox"] } })).await;
+    assert_eq!((deleted.status, changed.status), (204, 200), "a platform of before may be gone: {}", changed.body);
+    // Null enables nothing, and chooses nothing.
+    let chosen = service.get(&path).await.body["events"].clone();
+    for (enabled, sent_fields) in
+        [(false, json!({ "enabled": false })), (false, json!({ "enabled": null, "events": null }))]
+    {
+        let changed = service.send_json("PATCH", &path, &sent_fields).await.body;
+        assert_eq!((&changed["enabled"], &changed["events"]), (&json!(enabled), &chosen), "{sent_fields}: {changed}");
+    }
     let untouched = service.send_json("PATCH", &path, &json!({})).await.body;
     assert_eq!((&untouched["name"], &untouched["url"]), (&json!("other"), &json!("https://example.com/hooks")));
 }

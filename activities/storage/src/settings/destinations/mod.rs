@@ -27,7 +27,7 @@ row! {
         pub name: String,
         /// The events that are sent, by type or with a wildcard; all by default.
         #[serde(default = "all_events")]
-        #[schemars(extend("maxItems" = 32), transform = without_default)]
+        #[schemars(extend("maxItems" = 32, "x-nullIsAbsent" = true), transform = without_default)]
         pub events: Vec<String>,
         /// Which of them, by platform and environment. An empty list selects all.
         #[serde(default)]
@@ -44,6 +44,7 @@ row! {
         pub schedule: Option<Vec<i64>>,
         /// Whether deliveries are attempted.
         #[serde(default = "yes")]
+        #[schemars(extend("x-nullIsAbsent" = true))]
         pub enabled: bool,
     }
 }
