@@ -17,6 +17,9 @@ pub const MAX_BYTES: usize = 2048;
 /// Maximum length of a value in an error, in bytes.
 const MAX_SHOWN_BYTES: usize = 100;
 
+/// Up to this number each whole one is exact as a decimal of 64 bits.
+const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+
 /// What an answer may still name. All parts of a request share it.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
@@ -165,8 +168,13 @@ fn fits(value: &mut Value, schema: &Value, place: &str, wrong: &mut FieldErrors)
             let range = (schema["minimum"].as_i64(), schema["maximum"].as_i64());
             let is_in =
                 |number: i64| range.0.is_none_or(|min| number >= min) && range.1.is_none_or(|max| number <= max);
-            let number = value.as_i64().filter(|number| is_in(*number));
-            number.is_none().then(|| but_is(schema, &shown(&value.to_string())))
+            match whole(value).filter(|number| is_in(*number)) {
+                Some(number) => {
+                    *value = number.into();
+                    None
+                }
+                None => Some(but_is(schema, &shown(&value.to_string()))),
+            }
         }
         ("boolean", Value::Bool(_)) | ("", _) => None,
         (_, value) => Some(but_is(schema, name_of(value))),
@@ -176,6 +184,14 @@ fn fits(value: &mut Value, schema: &Value, place: &str, wrong: &mut FieldErrors)
         wrong.add(place, error);
     }
     fits
+}
+
+/// A whole number, which may be written as `5.0`: by JSON Schema it is the same integer.
+fn whole(value: &Value) -> Option<i64> {
+    let is_exact = |number: &f64| number.fract() == 0.0 && number.abs() < MAX_EXACT;
+    #[expect(clippy::cast_possible_truncation, reason = "it is whole and in the range")]
+    let of_decimal = |number: f64| number as i64;
+    value.as_i64().or_else(|| value.as_f64().filter(is_exact).map(of_decimal))
 }
 
 /// The error of a text; `None` when it fits.

@@ -99,6 +99,12 @@ fn what_was_expected_follows_from_the_schema() {
 }
 
 #[test]
+fn a_whole_number_may_be_written_as_a_decimal() {
+    let count = |count: Value| draft(json!({ "name": "n", "lines": [], "count": count })).body.count;
+    assert_eq!((count(json!(5.0)), count(json!(5.5)), count(json!(1e300))), (Some(5), None, None));
+}
+
+#[test]
 fn what_is_wrong_is_replaced_so_that_the_rest_can_be_judged() {
     let draft = draft(json!({ "name": 1, "count": "many", "limit": null, "lines": [{ "id": 1 }] }));
     assert_eq!((draft.body.count, draft.body.limit, draft.body.lines.len()), (None, Some(None), 1));

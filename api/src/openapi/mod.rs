@@ -12,11 +12,16 @@ use example::Examples;
 
 use crate::answer::Prepared;
 use crate::error::Problem;
+use crate::extract::shape::{choices, type_of};
+use crate::extract::{MAX_BYTES, formats};
 use crate::operation::{Operation, Schemas};
 use crate::route::{Access, Route};
 use protocols::destinations::Config;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
+
+/// A text without control characters, in the syntax that all validators know.
+const PRINTABLE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 
 /// The OpenAPI documents of a list of routes.
 #[derive(Debug)]
@@ -38,7 +43,9 @@ pub fn document(routes: Vec<Route>) -> Value {
         (route.describe)(&mut operation, &mut schemas);
         described.push((route, operation));
     }
-    let definitions = definitions(schemas);
+    let (mut requests, responses) = named(schemas);
+    requests.values_mut().for_each(limit_texts);
+    let definitions: Map<String, Value> = responses.into_iter().chain(requests).collect();
     for (route, operation) in described {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method.to_lowercase()] = shown_operation(&route, operation, &definitions);
@@ -75,12 +82,34 @@ pub fn document(routes: Vec<Route>) -> Value {
 
 /// The schemas of requests and answers by their names, with the fields of each kind of destination.
 #[must_use]
-pub fn definitions(mut schemas: Schemas) -> Map<String, Value> {
+pub fn definitions(schemas: Schemas) -> Map<String, Value> {
+    let (requests, responses) = named(schemas);
+    responses.into_iter().chain(requests).collect()
+}
+
+/// The schemas of requests, and those of answers.
+fn named(mut schemas: Schemas) -> (Map<String, Value>, Map<String, Value>) {
     let mut requests = schemas.requests.take_definitions(true);
     let mut responses = schemas.responses.take_definitions(true);
     kinds::add(Config::schemas(), &mut requests, &mut responses);
     requests.values_mut().for_each(refuse_other_fields);
-    responses.into_iter().chain(requests).collect()
+    (requests, responses)
+}
+
+/// States the limits of every text of a request that has neither a format nor choices, unless it has limits of its own.
+/// A schema counts characters, and the check counts bytes.
+fn limit_texts(schema: &mut Value) {
+    let is_free = type_of(schema) == "string" && choices(schema).is_empty() && formats::of(schema).is_none();
+    if is_free {
+        for (name, limit) in [("minLength", json!(1)), ("maxLength", json!(MAX_BYTES)), ("pattern", json!(PRINTABLE))] {
+            if schema[name].is_null() {
+                schema[name] = limit;
+            }
+        }
+    }
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.values_mut().for_each(limit_texts);
+    }
 }
 
 /// Sets `additionalProperties` of an object's schema, and of the objects inside it, to false.
@@ -102,7 +131,8 @@ fn shown_operation(route: &Route, operation: Operation, definitions: &Map<String
     let names = route.path.split(['{', '}']).skip(1).step_by(2);
     let path = names.zip(operation.path);
     let path = path.map(|(name, schema)| json!({ "name": name, "in": "path", "required": true, "schema": schema }));
-    let parameters: Vec<Value> = path.chain(operation.query).collect();
+    let mut parameters: Vec<Value> = path.chain(operation.query).collect();
+    parameters.iter_mut().for_each(|parameter| limit_texts(&mut parameter["schema"]));
     if !parameters.is_empty() {
         shown["parameters"] = json!(parameters);
     }
@@ -113,6 +143,10 @@ fn shown_operation(route: &Route, operation: Operation, definitions: &Map<String
     for answer in answers.values_mut() {
         answer["description"] = json!(route.summary);
         if let Some(content) = answer.pointer_mut("/content/application~1json") {
+            if content["schema"] == true {
+                // Generators of clients want an object.
+                content["schema"] = json!({ "type": "object" });
+            }
             content["example"] = Examples::new(definitions).of(&content["schema"], "");
         }
     }

@@ -78,3 +78,17 @@ fn the_part_for_devices_has_their_routes_and_what_these_need() {
     });
     assert_eq!(unused.collect::<Vec<_>>(), Vec::<String>::new());
 }
+
+#[test]
+fn a_text_of_a_request_states_the_limits_that_are_checked() {
+    let document = whole();
+    let of = |place: &str| document.pointer(place).unwrap_or_else(|| panic!("no {place}"));
+    let name = of("/components/schemas/NewApp/properties/name");
+    assert_eq!((&name["minLength"], &name["maxLength"]), (&json!(1), &json!(200)), "{name}");
+    assert!(name["pattern"].as_str().is_some_and(|pattern| pattern.contains("u001f")), "{name}");
+    let id = of("/components/schemas/Resend/properties/event_id");
+    assert_eq!(id["pattern"], Value::Null, "its format says it: {id}");
+    let shown = of("/components/schemas/App/properties/name");
+    assert_eq!(shown["maxLength"], Value::Null, "an answer has no limits: {shown}");
+    assert_eq!(of("/paths/~1openapi.json/get/responses/200/content/application~1json/schema")["type"], "object");
+}
