@@ -2,7 +2,9 @@
 //! to do. All times are workflow time.
 //!
 //! Each new notification restarts the window, unless it is a duplicate or is settled at once: a `notified` signal moves
-//! its end to a later time, up to the max-wait cap.
+//! its end to a later time, up to the max-wait cap. Storage has the same end: `inbox/accept.rs` sets `due_at`,
+//! `extent_ahead` in `settling/load.rs` reads it. The length is the platform's, two minutes unless set
+//! (`api/src/config/read.rs`).
 
 use crate::activities::{Delivered, Flush, Loaded, Readiness, Recorded, SettlingMode, SettlingStart, Verified};
 use crate::attributes::Values;

@@ -3,9 +3,9 @@
 //! If the lease was lost, the attempts are still recorded, and a success still ends a pending delivery.
 //! Everything else about the deliveries is left to whoever holds the lease now.
 //!
-//! Nobody closes a lane: it is closed when nothing is pending, or when its destination is disabled or deleted. This
-//! module and `leasing` answer so, with the newest sequence number in the lane. The activity `deliver` returns that
-//! number, and the purchase's run forgets the lane, unless something newer was recorded.
+//! When a lane is closed: `events/lanes.rs`. This module and `leasing` answer so, with the newest sequence number in the
+//! lane. The activity `deliver` returns that number, and the purchase's run forgets the lane, unless something newer was
+//! recorded.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};

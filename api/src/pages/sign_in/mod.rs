@@ -1,5 +1,5 @@
 //! Signing in: by a link that works once, or by a key. Both become a sign-in, whose cookie no script can read; a key is
-//! never stored in a browser.
+//! never stored in a browser. When a sign-in ends: `keys/sign_in.rs`; what counts as use: `pages/visit.rs`.
 
 mod view;
 

@@ -1,5 +1,7 @@
 //! Claims: that a receipt of a customer of the store is on a device, as the device reports it. A claim counts only once
-//! the store confirmed that the receipt is this customer's; until then it grants and moves nothing.
+//! the store confirmed that the receipt is this customer's; until then it grants and moves nothing. Decided
+//! in storage: `people/claims.rs` by what is known or the store's answer (read by `judged` in the activities'
+//! `settling/claims.rs`), `people/answered.rs` by a settling.
 
 use crate::ids::CollapseKey;
 use crate::names::names;

@@ -1,5 +1,7 @@
-//! The price of a payment: that of a sales report (storage's `settling/payments`), else what the device reported that made
-//! the purchase, if that is plausible, else the price of one term in the catalogue, else unknown. Stores show no prices.
+//! The price of a payment: that of a sales report (`Booking::of` in storage's `settling/payments`), else that of the first
+//! verified claim with one (storage's `settling/access.rs`), else that of one term in the catalogue. A device's price far
+//! from the catalogue's makes it unknown; one in a foreign currency, or that cannot be compared, leaves it to the
+//! catalogue. Stores show no prices.
 
 use super::RecordSource;
 use super::currency::currency_of;
