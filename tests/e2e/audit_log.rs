@@ -5,7 +5,6 @@ use system_tests::http::Api;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 
-/// Runs the documented line for a signal to a purchase.
 /// Waits until an operation has so many audit entries on a subject; returns the newest.
 async fn wait_entries(world: &World, operation: &str, subject: &str, count: usize) -> Value {
     wait::until(SOON, operation, async || {
@@ -54,7 +53,7 @@ async fn a_signal_leaves_one_audit_entry_with_its_author() {
     let id = world.destination_id.clone();
     let again = json!({ "collapse_key": key, "destination_id": id, "by": "ann", "reason": "ticket 4713" });
     drop(desk.post("/v1/resends", &again).await.ok());
-    let entry = wait_entries(&world, "resend", &id, 1).await;
+    let entry = wait_entries(&world, "resend", &key, 1).await;
     check(&entry, &world, "ann (help desk)");
     assert_eq!(entry["key_id"], desk_id, "{entry}");
     world.by_script("\"reason\":\"maintenance\"").await;

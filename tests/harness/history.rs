@@ -25,6 +25,8 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
 
 /// How long the list of workflows may lag behind the workflows themselves.
 const VISIBLE: Duration = Duration::from_secs(180);
+/// Time limit for one page of that list, on a busy server of which hundreds of runs were just terminated.
+const LISTED: Duration = Duration::from_secs(60);
 
 fn execution(workflow_id: &str) -> WorkflowExecution {
     WorkflowExecution { workflow_id: workflow_id.to_owned(), run_id: String::new() }
@@ -137,8 +139,9 @@ impl Temporal {
                 page_size: 1000,
                 next_page_token,
             };
-            let page =
-                self.service().list_workflow_executions(request.into_request()).await.expect("a list").into_inner();
+            let mut request = request.into_request();
+            request.set_timeout(LISTED);
+            let page = self.service().list_workflow_executions(request).await.expect("a list").into_inner();
             found.extend(page.executions);
             next_page_token = page.next_page_token;
             if next_page_token.is_empty() {
