@@ -13,20 +13,34 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(duration).map_err(|_| expected())
 }
 
-/// Parses an instant (RFC 3339), or a duration counted from `now`.
+/// Parses an instant (RFC 3339), a day in UTC, `today`, `yesterday` or `tomorrow`, or a duration counted from `now`.
 pub fn instant(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     let ahead = || duration(text).map(|ahead| now.plus_millis(millis(ahead)));
-    text.parse().or_else(|_| ahead()).map_err(|_| no_time(text, "two hours from now"))
+    stated(text, now).map_or_else(ahead, Ok).map_err(|_| no_time(text, "two hours from now"))
 }
 
-/// Parses an instant (RFC 3339), or a duration counted back from `now`.
+/// Parses an instant as [`instant`] does, but counts a duration back from `now`.
 pub fn past(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     let ago = || duration(text).map(|ago| now.plus_millis(-millis(ago)));
-    text.parse().or_else(|_| ago()).map_err(|_| no_time(text, "two hours ago"))
+    stated(text, now).map_or_else(ago, Ok).map_err(|_| no_time(text, "two hours ago"))
+}
+
+/// The instant that a text states without counting: a day is its midnight in UTC.
+fn stated(text: &str, now: Timestamp) -> Option<Timestamp> {
+    const DAY_MS: i64 = 86_400_000;
+    let today = Timestamp::from_millis(now.micros().div_euclid(DAY_MS * 1000) * DAY_MS);
+    match text {
+        "today" => Some(today),
+        "yesterday" => Some(today.plus_millis(-DAY_MS)),
+        "tomorrow" => Some(today.plus_millis(DAY_MS)),
+        _ => text.parse().or_else(|_| format!("{text}T00:00:00Z").parse()).ok(),
+    }
 }
 
 fn no_time(text: &str, example: &str) -> String {
-    format!("`{text}` is not a time (expected 2026-01-31T12:00:00Z, or 2h for {example})")
+    format!(
+        "`{text}` is not a time (expected 2026-01-31T12:00:00Z, a day such as 2026-01-31, yesterday, or 2h for {example})"
+    )
 }
 
 /// A duration in its short form: `5s`, `2m`, `1h 30m`.

@@ -197,7 +197,9 @@ fn a_time_is_absolute_or_an_age_and_an_app_can_be_named() {
     assert_eq!(checked(&["--from", "36500d", "--app", &desk.app]), 3);
     assert_eq!(checked(&["--from", "36500d", "--app", &other]), 0);
     assert_eq!(desk.answer(&["resend", "failed", "--app", &other])["checked"], 0);
-    let wrong = desk.run(&["resend", "range", "--from", "yesterday"]);
+    assert_eq!(checked(&["--from", "yesterday"]), 0);
+    assert_eq!(checked(&["--from", "1970-01-01", "--until", "yesterday"]), 3);
+    let wrong = desk.run(&["resend", "range", "--from", "long ago"]);
     assert_eq!(wrong.status.code(), Some(2));
     assert!(stderr_of(&wrong).contains("2h for two hours ago"), "{}", stderr_of(&wrong));
     let both = desk.run(&["resend", "failed", "--app", &desk.app, "--destination", &other]);
@@ -252,7 +254,7 @@ fn alarms_are_listed_as_a_table_and_as_data() {
     let seen = desk.answer(&["alarm", "acknowledge", &id, "--note", "it is known"]);
     assert_eq!(seen, desk.answer(&["alarm", "show", &id]));
     assert_eq!(seen["note"], "it is known");
-    assert_eq!(text(&desk, &["alarm", "list", "--open"]), "No alarm is open.\n");
+    assert_eq!(text(&desk, &["alarm", "list", "--open"]), "No alarm matches.\n");
 }
 
 /// A fake service that answers 202 to every request; returns its URL.

@@ -3,7 +3,7 @@
 use super::cli::{ON_THIS_MACHINE, logged, settle, stderr_of, stdout_of, wait_open};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Output};
@@ -281,4 +281,35 @@ fn a_new_platform_ends_with_the_next_step() {
     let (_, id) = last.split_once("`settle platform topics ").expect("a command");
     let (id, _) = id.split_once('`').expect("its end");
     assert_eq!(desk.answer(&["platform", "show", id])["name"], "tv");
+}
+
+#[test]
+fn a_name_stands_for_an_id_and_a_mistyped_one_is_suggested() {
+    let desk = Desk::open("cli-names");
+    let by_id = desk.answer(&["platform", "show", &desk.platform]);
+    let (app, platform) = (desk.answer(&["app", "show", &desk.app]), by_id["name"].as_str().expect("a name"));
+    let app = app["name"].as_str().expect("a name");
+    assert_eq!(desk.answer(&["platform", "show", platform]), by_id);
+    assert_eq!(desk.answer(&["platform", "list", "--app", app])["items"][0]["id"], by_id["id"]);
+    assert_eq!(desk.answer(&["alarm", "list", "--app", app, "--platform", platform])["items"], json!([]));
+    let mistyped = desk.run(&["platform", "list", "--app", &format!("{app}x")]);
+    assert_eq!(mistyped.status.code(), Some(1));
+    assert!(stderr_of(&mistyped).contains(&format!("did you mean `{app}`?")), "{}", stderr_of(&mistyped));
+    let other = desk.id(&["app", "create", "other"]);
+    let line = ["platform", "create", "--app", &other, "--name", platform, "--package-name", "com.example.other"];
+    desk.id(&line);
+    let ambiguous = desk.run(&["platform", "show", platform]);
+    assert!(stderr_of(&ambiguous).contains("give the id"), "{}", stderr_of(&ambiguous));
+}
+
+#[test]
+fn a_refusal_names_the_flag_that_was_typed() {
+    let desk = Desk::open("cli-flags");
+    let refused = desk.run(&["platform", "update", &desk.platform, "--window", "5m", "--max-wait", "1m"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr_of(&refused).contains("--max-wait: expected"), "{}", stderr_of(&refused));
+    let set = desk.answer(&["platform", "update", &desk.platform, "--window", "5m", "--max-wait", "10m"]);
+    assert_eq!((&set["window_seconds"], &set["max_wait_seconds"]), (&json!(300), &json!(600)));
+    let reset = desk.answer(&["platform", "update", &desk.platform, "--clear", "max-wait,transfers"]);
+    assert_eq!((&reset["max_wait_seconds"], &reset["window_seconds"]), (&Value::Null, &json!(300)));
 }

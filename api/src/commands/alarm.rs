@@ -1,11 +1,7 @@
 //! `settle alarm`: what needs a person's attention.
 
-use super::client::{Client, Page, segment};
-use super::names;
-use super::table::{self, Column};
-use clap::Subcommand;
-use serde_json::json;
-use std::process::ExitCode;
+use super::drawn::{Flag, Resource, Verb, Verbs};
+use super::table::Column;
 
 const COLUMNS: &[Column] = &[
     ("last", "last_at"),
@@ -18,71 +14,49 @@ const COLUMNS: &[Column] = &[
     ("id", "id"),
 ];
 
-/// Alarms: what needs a person's attention, with a count and the last time.
-#[derive(Debug, Subcommand)]
-#[command(after_help = "\
-Example:
-  settle alarm list --open
-  settle alarm acknowledge ALARM_ID --note \"the new secret is set\"
-Next: what an alarm is about: `settle platform show ID`, `settle explain destination ID`, `settle check`.")]
-pub enum Verb {
-    /// List the alarms, the last raised first.
-    #[command(after_help = "\
+const LIST: Verb = Verb::get(
+    "list",
+    "/v1/alarms",
+    "List the alarms, the last raised first",
+    "\
 An alarm stays in the list; one that is raised again with the same text is counted, moves to the top and is open again.
 
 Example:
   settle alarm list --limit 10
   settle alarm list --open
 Next: for a topic that waits for approval `settle platform topics ID`, for a destination in trouble
-`settle explain destination ID`, for tables that disagree `settle check`. `settle alarm acknowledge ID` closes one.")]
-    List {
-        /// Only those that nobody acknowledged since they were raised last.
-        #[arg(long)]
-        open: bool,
-        #[command(flatten)]
-        page: Page,
-    },
-    /// Show one alarm.
-    #[command(after_help = "\
+`settle explain destination ID`, for tables that disagree `settle check`. `settle alarm acknowledge ID` closes one.",
+)
+.list(COLUMNS, "No alarm was ever raised.", "No alarm matches.");
+
+const SHOW: Verb = Verb::get(
+    "show",
+    "/v1/alarms/{alarm_id}",
+    "Show one alarm",
+    "\
 Example:
   settle alarm show ALARM_ID
-Next: `settle alarm acknowledge ID --note TEXT`.")]
-    Show {
-        /// The alarm's id.
-        id: String,
-    },
-    /// Note that you know of an alarm. Raised again, it is open again.
-    #[command(after_help = "\
+Next: `settle alarm acknowledge ID --note TEXT`.",
+);
+
+const ACKNOWLEDGE: Verb = Verb::post(
+    "acknowledge",
+    "/v1/alarms/{alarm_id}/acknowledge",
+    "Note that you know of an alarm. Raised again, it is open again",
+    "\
 Example:
   settle alarm acknowledge ALARM_ID --note \"the new secret is set\"
-Next: `settle audit-log --operation alarm.acknowledge` shows who did so.")]
-    Acknowledge {
-        /// The alarm's id.
-        id: String,
-        /// What was found, or what is done about it.
-        #[arg(long)]
-        note: String,
-    },
-}
+Next: `settle audit-log --operation alarm.acknowledge` shows who did so.",
+)
+.flags(&[Flag::of("last_at").hidden()]);
 
-/// Runs one subcommand.
-pub async fn alarm(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
-    match verb {
-        Verb::List { open, page } => {
-            let only = open.then(|| "true".to_owned());
-            let mut answer = client.get("/v1/alarms", &page.query_with(&[("open", &only)])).await?;
-            names::add(client, &mut answer, names::PLATFORM).await;
-            let nothing = if open { "No alarm is open." } else { "No alarm was ever raised." };
-            Ok(table::answer_list(client, &answer, COLUMNS, nothing))
-        }
-        Verb::Show { id } => Ok(table::answer(client, &client.get(&path(&id), &[]).await?)),
-        Verb::Acknowledge { id, note } => {
-            let answer = client.post(&format!("{}/acknowledge", path(&id)), &json!({ "note": note })).await?;
-            Ok(table::answer(client, &answer))
-        }
-    }
-}
-
-fn path(id: &str) -> String {
-    format!("/v1/alarms/{}", segment(id))
-}
+pub const RESOURCE: Resource = Resource {
+    name: "alarm",
+    about: "Alarms: what needs a person's attention, with a count and the last time",
+    help: "\
+Example:
+  settle alarm list --open
+  settle alarm acknowledge ALARM_ID --note \"the new secret is set\"
+Next: what an alarm is about: `settle platform show ID`, `settle explain destination ID`, `settle check`.",
+    verbs: Verbs::Named(&[LIST, SHOW, ACKNOWLEDGE]),
+};

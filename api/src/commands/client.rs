@@ -45,29 +45,6 @@ pub struct Remote {
     pub json: bool,
 }
 
-/// Which part of a list.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub struct Page {
-    /// Where to continue: the cursor of the last page.
-    #[arg(long)]
-    cursor: Option<String>,
-    /// Maximum number of items.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=500))]
-    limit: Option<u32>,
-}
-
-impl Page {
-    pub fn query(&self) -> Vec<(&'static str, Option<String>)> {
-        vec![("cursor", self.cursor.clone()), ("limit", self.limit.map(|limit| limit.to_string()))]
-    }
-
-    /// As query parameters, after `others`.
-    pub fn query_with(&self, others: &[(&'static str, &Option<String>)]) -> Vec<(&'static str, Option<String>)> {
-        let others = others.iter().map(|(name, value)| (*name, (*value).clone()));
-        others.chain(self.query()).collect()
-    }
-}
-
 /// The name by which this program was started.
 pub fn program() -> &'static str {
     if config::environment().contains_key("CARGO") { "cargo run --" } else { "settle" }
@@ -197,13 +174,7 @@ pub fn listening(address: SocketAddr) -> anyhow::Result<Url> {
 impl Client {
     /// Reads one resource or list. Absent parameters are left out.
     pub async fn get(&self, path: &str, query: &[(&str, Option<String>)]) -> anyhow::Result<Value> {
-        let mut url = self.at(path)?;
-        for (name, value) in query {
-            if let Some(value) = value {
-                url.query_pairs_mut().append_pair(name, value);
-            }
-        }
-        self.request(Method::GET, url, None).await
+        self.request(Method::GET, with_query(self.at(path)?, query), None).await
     }
 
     /// Creates something, or requests an action.
@@ -228,6 +199,19 @@ impl Client {
 
     pub async fn delete(&self, path: &str) -> anyhow::Result<Value> {
         self.request(Method::DELETE, self.at(path)?, None).await
+    }
+
+    /// Requests a change by this method. A DELETE has no body.
+    pub async fn change(
+        &self,
+        method: &str,
+        path: &str,
+        query: &[(&str, Option<String>)],
+        body: &Value,
+    ) -> anyhow::Result<Value> {
+        let method = Method::from_bytes(method.as_bytes()).context("no method of HTTP")?;
+        let body = Some(body).filter(|_| method != Method::DELETE);
+        self.request(method, with_query(self.at(path)?, query), body).await
     }
 
     /// The address of a page of the service, for people.
@@ -262,10 +246,38 @@ impl Client {
     }
 }
 
+/// Absent parameters are left out.
+fn with_query(mut url: Url, query: &[(&str, Option<String>)]) -> Url {
+    for (name, value) in query {
+        if let Some(value) = value {
+            url.query_pairs_mut().append_pair(name, value);
+        }
+    }
+    url
+}
+
 /// A 4xx answer: the service refused the request and changed nothing.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Refused(String);
+#[error("{line}")]
+pub struct Refused {
+    line: String,
+    title: String,
+    /// Each wrong field with what was expected there.
+    fields: Vec<(String, String)>,
+}
+
+impl Refused {
+    /// Renames the wrong fields that have another name for people.
+    pub fn rename(mut self, name: impl Fn(&str) -> Option<String>) -> Self {
+        if !self.fields.is_empty() && self.fields.iter().any(|(field, _)| name(field).is_some()) {
+            let wrong = self.fields.iter().map(|(field, expected)| {
+                format!("{}: expected {expected}", name(field).unwrap_or_else(|| field.clone()))
+            });
+            self.line = format!("{}: {}", self.title, wrong.collect::<Vec<_>>().join("; "));
+        }
+        self
+    }
+}
 
 /// Posts a body to an address that needs no token, such as a notification URL.
 pub async fn post_to(url: &Url, body: String) -> anyhow::Result<(u16, String)> {
@@ -316,5 +328,11 @@ fn refusal(service: &Url, status: StatusCode, text: &str) -> anyhow::Error {
             service.origin().ascii_serialization()
         ));
     }
-    if status.is_client_error() { Refused(line).into() } else { anyhow!(line) }
+    if !status.is_client_error() {
+        return anyhow!(line);
+    }
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let fields = problem["errors"].as_array().into_iter().flatten();
+    let fields = fields.map(|one| (text(&one["field"]), text(&one["expected"]))).collect();
+    Refused { line, title: text(&problem["title"]), fields }.into()
 }

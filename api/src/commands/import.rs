@@ -15,12 +15,17 @@ use std::time::Duration;
 const COLUMNS: &[&str] = &["receipt_id", "app_user_id", "external_id"];
 
 /// The file to import, and the rate.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
+/// The end of its help.
+pub const HELP: &str = "\
+Running it again continues where it stopped: known purchases are skipped. A wrong line is reported, the others are
+imported, and the exit code is 1.
+
 Example:
   settle app import purchases.csv --platform ID --rate 10 --wait
   settle app import --platform ID      (shows the progress)
-Next: `settle purchase list --platform ID` shows them once they are settled.")]
+Next: `settle purchase list --platform ID` shows them once they are settled.";
+
+#[derive(Debug, clap::Args)]
 pub struct Import {
     /// CSV with the columns receipt_id, app_user_id and optionally external_id, or one JSON object per line. Without it
     /// only the progress of this platform's imports is shown.

@@ -17,6 +17,7 @@ mod data;
 mod delivery;
 mod destination;
 mod device;
+mod drawn;
 mod entitlement;
 mod event;
 mod explain;
@@ -31,6 +32,7 @@ mod listen;
 mod migrate;
 mod names;
 mod notification;
+mod open;
 mod platform;
 mod product;
 mod progress;
@@ -43,6 +45,7 @@ mod rows;
 mod run;
 mod sales;
 mod sample;
+mod search;
 mod secret;
 mod serve;
 mod settings;
@@ -61,7 +64,7 @@ pub use serve::{allowed, sender};
 use crate::telemetry;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use client::{Client, Remote};
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -99,47 +102,14 @@ enum Command {
     Sample(sample::Options),
     Listen(listen::Options),
     Amazon(amazon::Options),
-    App(Admin<app::Verb>),
-    Platform(Admin<platform::Verb>),
-    Destination(Admin<destination::Verb>),
-    Customer(Admin<customer::Verb>),
-    Product(Admin<product::Verb>),
-    Entitlement(Admin<entitlement::Verb>),
-    Purchase(Admin<purchase::Verb>),
-    Notification(notification::Options),
-    Event(event::Options),
-    Delivery(Admin<delivery::Verb>),
-    Device(Admin<device::Verb>),
-    Alarm(Admin<alarm::Verb>),
-    Key(Admin<key::Verb>),
-    Open(sign_in::OpenOptions),
-    SignIn(Admin<sign_in::Verb>),
-    Search(sign_in::SearchOptions),
-    AuditLog(audit_log::Options),
+    #[command(flatten)]
+    Drawn(drawn::Typed),
+    Open(open::Options),
     Status(status::Options),
     Healthy(healthy::Options),
-    Explain(explain::Options),
     Resend(resend::Options),
-    Feed(feed::Options),
     Check(check::Options),
     History(history::Options),
-}
-
-// A command of the admin API: its verb, and the service. No documentation, neither here nor at what is flattened: it would
-// replace that of the verbs in the help.
-#[derive(Debug, clap::Args)]
-struct Admin<V: Subcommand> {
-    #[command(subcommand)]
-    verb: V,
-    #[command(flatten)]
-    remote: Remote,
-}
-
-impl<V: Subcommand> Admin<V> {
-    /// Runs the subcommand with a client of the service.
-    async fn run(self, run: impl AsyncFnOnce(V, &Client) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
-        run(self.verb, &self.remote.client()?).await
-    }
 }
 
 impl Cli {
@@ -183,28 +153,11 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sample(options) => sample::sample(options).await,
         Command::Listen(options) => listen::listen(options).await,
         Command::Amazon(options) => amazon::amazon(options),
-        Command::App(admin) => admin.run(app::app).await,
-        Command::Platform(admin) => admin.run(platform::platform).await,
-        Command::Destination(admin) => admin.run(destination::destination).await,
-        Command::Customer(admin) => admin.run(customer::customer).await,
-        Command::Product(admin) => admin.run(product::product).await,
-        Command::Entitlement(admin) => admin.run(entitlement::entitlement).await,
-        Command::Purchase(admin) => admin.run(purchase::purchase).await,
-        Command::Notification(options) => notification::notification(options).await,
-        Command::Event(options) => event::event(options).await,
-        Command::Delivery(admin) => admin.run(delivery::delivery).await,
-        Command::Device(admin) => admin.run(device::device).await,
+        Command::Drawn(typed) => typed.run().await,
         Command::Status(options) => status::status(options).await,
         Command::Healthy(options) => healthy::healthy(options).await,
-        Command::Alarm(admin) => admin.run(alarm::alarm).await,
-        Command::Key(admin) => admin.run(key::key).await,
-        Command::Open(options) => sign_in::open(options).await,
-        Command::SignIn(admin) => admin.run(sign_in::sign_in).await,
-        Command::Search(options) => sign_in::search(options).await,
-        Command::AuditLog(options) => audit_log::audit_log(options).await,
-        Command::Explain(options) => explain::explain(options).await,
+        Command::Open(options) => open::open(options).await,
         Command::Resend(options) => resend::resend(options).await,
-        Command::Feed(options) => feed::feed(options).await,
         Command::Check(options) => check::check(options).await,
         Command::History(options) => history::history(options).await,
     }

@@ -2,7 +2,8 @@
 //! purchase of a collapse key or receipt id, and the event of a delivery.
 
 use super::client::{Client, Refused, segment};
-use super::table;
+use super::table::{self, Column};
+use crate::extract::near::did_you_mean;
 use anyhow::bail;
 use domain::{CollapseKey, DeliveryId};
 use serde_json::Value;
@@ -23,6 +24,66 @@ pub struct Named {
 pub const PLATFORM: Named = Named { id: "platform_id", name: "platform", path: "/v1/platforms" };
 /// Destinations, as the column `destination`.
 pub const DESTINATION: Named = Named { id: "destination_id", name: "destination", path: "/v1/destinations" };
+
+impl Named {
+    /// Whether these columns have its name.
+    pub fn is_in(&self, columns: &[Column]) -> bool {
+        columns.iter().any(|(_, path)| *path == self.name)
+    }
+}
+
+/// What a text means in this field of the API: the id of what it names, where the field holds the id of an app, a platform,
+/// a destination or a purchase; else the text.
+pub async fn id_of(client: &Client, field: &str, text: &str) -> anyhow::Result<String> {
+    match field {
+        "collapse_key" => return collapse_key(client, text).await,
+        "event_id" => return event_id(client, text).await,
+        _ => {}
+    }
+    let kind = ["app", "platform", "destination"].into_iter().find(|kind| field.strip_suffix("_id") == Some(kind));
+    match kind {
+        Some(kind) if text.parse::<CollapseKey>().is_err() => of_name(client, kind, text).await,
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// The id of the only app, platform or destination with this name.
+async fn of_name(client: &Client, kind: &str, name: &str) -> anyhow::Result<String> {
+    let mut all = every(client, "/v1/apps").await?;
+    if kind != "app" {
+        let mut below = Vec::new();
+        for app in &all {
+            below.extend(every(client, &format!("/v1/apps/{}/{kind}s", segment(&table::field(app, "id")))).await?);
+        }
+        all = below;
+    }
+    let names: Vec<String> = all.iter().map(|one| table::field(one, "name")).collect();
+    let mut found = all.iter().zip(&names).filter(|(_, known)| *known == name).map(|(one, _)| table::field(one, "id"));
+    match (found.next(), found.next()) {
+        (Some(id), None) => Ok(id),
+        (Some(_), Some(_)) => bail!("several {kind}s are named `{name}`: give the id"),
+        (None, _) => {
+            let meant = did_you_mean(name, names.iter().map(String::as_str));
+            bail!(
+                "`{name}` is neither the id nor the name of {article} {kind}{meant}",
+                article = if kind == "app" { "an" } else { "a" }
+            )
+        }
+    }
+}
+
+/// All items of a list.
+async fn every(client: &Client, path: &str) -> anyhow::Result<Vec<Value>> {
+    let (mut all, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = client.get(path, &[("limit", Some("500".to_owned())), ("cursor", cursor)]).await?;
+        all.extend(table::items(&page).iter().cloned());
+        cursor = page["next_cursor"].as_str().map(str::to_owned);
+        if cursor.is_none() {
+            return Ok(all);
+        }
+    }
+}
 
 /// Adds name and id to each item of a list, unless it is printed as JSON. If the name cannot be read, for example
 /// because the resource was deleted, only the id is added.

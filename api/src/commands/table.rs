@@ -207,6 +207,11 @@ pub fn field(item: &Value, path: &str) -> String {
     path.split('.').try_fold(item, |value, name| value.get(name)).map_or_else(String::new, text)
 }
 
+/// A value as it is sent: a text without quotation marks.
+pub fn raw(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
 /// A value as readable text.
 pub fn text(value: &Value) -> String {
     match value {

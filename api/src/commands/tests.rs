@@ -174,12 +174,18 @@ fn durations_and_instants_are_read_as_people_write_them() {
     let now = Timestamp::from_millis(0);
     assert_eq!(times::instant("2h", now), Ok(Timestamp::from_millis(7_200_000)));
     assert_eq!(times::instant("1970-01-01T00:00:01Z", now), Ok(Timestamp::from_millis(1000)));
-    assert!(times::instant("tomorrow", now).is_err());
+    assert_eq!(times::instant("tomorrow", now), Ok(Timestamp::from_millis(86_400_000)));
+    assert!(times::instant("soon", now).is_err_and(|error| error.contains("2h for two hours from now")));
     let now = Timestamp::from_millis(7_200_000);
     assert_eq!(times::past("2h", now), Ok(Timestamp::from_millis(0)));
     assert_eq!(times::past("1970-01-01T00:00:01Z", now), Ok(Timestamp::from_millis(1000)));
     assert_eq!(times::past("1d", now), Ok(Timestamp::from_millis(7_200_000 - 86_400_000)));
-    assert!(times::past("yesterday", now).is_err_and(|error| error.contains("2h for two hours ago")));
+    assert_eq!(times::past("1970-01-02", now), Ok(Timestamp::from_millis(86_400_000)));
+    assert_eq!(times::past("today", now), Ok(Timestamp::from_millis(0)));
+    assert_eq!(times::past("yesterday", now), Ok(Timestamp::from_millis(-86_400_000)));
+    for wrong in ["2026-02-30", "long ago", ""] {
+        assert!(times::past(wrong, now).is_err_and(|error| error.contains("2h for two hours ago")), "{wrong}");
+    }
 }
 
 /// Adds the text of each document below a folder.

@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 
 written_row! {
     /// The settings of a platform: its columns, and the fields of requests, answers and audit entries with their
-    /// descriptions. A new one is also an entry of the store's form, and a flag of `settle platform`.
+    /// descriptions. A new one is also an entry of the store's form.
     #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
     pub struct PlatformSettings {
         /// A name for people, unique in the app.

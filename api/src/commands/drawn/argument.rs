@@ -1,0 +1,295 @@
+//! The arguments of a command, drawn from the description of its route.
+
+use super::Flag;
+use crate::clock;
+use crate::commands::client::Client;
+use crate::commands::names;
+use crate::commands::secret::Source;
+use crate::extract::shape::{admits_null, choices, is_required, present, type_of};
+use crate::operation::{Operation, Schemas};
+use crate::routes::routes;
+use crate::times;
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, ArgMatches, value_parser};
+use domain::Timestamp;
+use secrecy::ExposeSecret;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+/// Where an argument is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Path,
+    Query,
+    Body,
+}
+
+/// One argument: a field of the API, and how it is typed.
+#[derive(Debug)]
+pub struct Argument {
+    pub field: String,
+    pub place: Place,
+    flag: Flag,
+    help: String,
+    is_required: bool,
+    /// Whether null restores its default.
+    is_nullable: bool,
+    kind: ArgumentKind,
+}
+
+/// What is typed.
+#[derive(Debug)]
+enum ArgumentKind {
+    Text,
+    Number {
+        least: Option<i64>,
+        most: Option<i64>,
+    },
+    Bool,
+    Choice(Vec<String>),
+    /// A time; a duration counts from now, ahead or back.
+    Time {
+        is_ahead: bool,
+    },
+    /// A duration, sent in seconds.
+    Seconds,
+    /// Read from a file or from standard input.
+    Secret,
+    /// Texts.
+    Many,
+}
+
+/// What can be named by its name.
+const NAMED: [&str; 3] = ["app", "platform", "destination"];
+/// Marks the schema of a field that null resets.
+const NULLABLE: &str = "x-nullable";
+/// What is typed for a choice that is reset.
+const DEFAULT: &str = "default";
+/// The ends of fields' names that are left out in the names of flags.
+const ENDS: [&str; 3] = ["_id", "_at", "_seconds"];
+/// Fields whose flag keeps its whole name: ids that are not ours.
+const WHOLE: [&str; 4] = ["app_user_id", "external_id", "client_id", "analytics_device_id"];
+
+/// The parameters of a route's query, and the schema of its body; both without references.
+struct Described {
+    query: Vec<Value>,
+    body: Value,
+}
+
+/// The routes of the API by method and path.
+static ROUTES: LazyLock<BTreeMap<(&'static str, &'static str), Described>> = LazyLock::new(|| {
+    let mut all = Vec::new();
+    let mut schemas = Schemas::default();
+    for route in routes().into_iter().filter(|route| !route.is_page) {
+        let mut operation = Operation::default();
+        (route.describe)(&mut operation, &mut schemas);
+        all.push(((route.method, route.path), operation));
+    }
+    let definitions = schemas.requests.take_definitions(true);
+    let described = all.into_iter().map(|(call, operation)| {
+        let mut query = operation.query;
+        for parameter in &mut query {
+            let mut schema = resolved(&parameter["schema"], &definitions);
+            schema["description"] = parameter["description"].take();
+            parameter["schema"] = schema;
+        }
+        let body = operation.body.unwrap_or_default();
+        let mut body = resolved(&body["content"]["application/json"]["schema"], &definitions);
+        let is_patch = call.0 == "PATCH";
+        for schema in body.get_mut("properties").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut) {
+            let is_nullable = is_patch && admits_null(schema) && schema["x-nullIsAbsent"] != true;
+            *schema = resolved(schema, &definitions);
+            schema[NULLABLE] = is_nullable.into();
+        }
+        (call, Described { query, body })
+    });
+    described.collect()
+});
+
+/// The arguments of a route: those of the path, of the query and of the body, in this order.
+///
+/// # Panics
+/// When there is no such route; a test draws all.
+pub fn of_route(method: &'static str, path: &'static str, flags: &[Flag]) -> Vec<Argument> {
+    let Described { query, body } = ROUTES.get(&(method, path)).unwrap_or_else(|| panic!("no route {method} {path}"));
+    let names = path.split(['{', '}']).skip(1).step_by(2);
+    let of_path = names.map(|name| Argument::new(name, Place::Path, &json!({ "type": "string" }), true, flags));
+    let of_query = query.iter().map(|parameter| {
+        let name = parameter["name"].as_str().unwrap_or_default();
+        Argument::new(name, Place::Query, &parameter["schema"], parameter["required"] == true, flags)
+    });
+    let of_body = body["properties"].as_object().into_iter().flatten();
+    let of_body =
+        of_body.map(|(name, schema)| Argument::new(name, Place::Body, schema, is_required(body, name), flags));
+    of_path.chain(of_query).chain(of_body).collect()
+}
+
+/// A schema, or the one it refers to.
+fn resolved(schema: &Value, definitions: &Map<String, Value>) -> Value {
+    let inner = present(schema);
+    let name = inner["$ref"].as_str().and_then(|path| path.rsplit('/').next());
+    let mut found = name.and_then(|name| definitions.get(name)).unwrap_or(inner).clone();
+    if schema["description"].is_string() {
+        found["description"] = schema["description"].clone();
+    }
+    found
+}
+
+impl Argument {
+    fn new(field: &str, place: Place, schema: &Value, is_required: bool, flags: &[Flag]) -> Self {
+        let flag = flags.iter().find(|flag| flag.field == field).copied();
+        let of_id = || match field.strip_suffix("_id").map(|name| name.replace('_', " ")) {
+            Some(name) if NAMED.contains(&name.as_str()) => format!("The {name}'s id or name"),
+            Some(name) => format!("The {name}'s id"),
+            None if field == "collapse_key" => "The collapse key, or the store's receipt id".to_owned(),
+            None => format!("The {field}"),
+        };
+        let description = schema["description"].as_str().map_or_else(of_id, str::to_owned);
+        Self {
+            field: field.to_owned(),
+            place,
+            flag: flag.unwrap_or(Flag::of("")),
+            help: description.strip_suffix('.').unwrap_or(&description).to_owned(),
+            is_required,
+            is_nullable: schema[NULLABLE] == true,
+            kind: ArgumentKind::of(field, place, schema),
+        }
+    }
+
+    /// Whether it is typed without a name.
+    pub fn is_positional(&self) -> bool {
+        self.flag.is_positional || self.place == Place::Path && self.field != "app_id" && self.flag.name.is_none()
+    }
+
+    /// Whether it can be reset to its default.
+    pub fn is_resettable(&self) -> bool {
+        self.is_nullable && !self.flag.is_required && !self.flag.is_hidden
+    }
+
+    /// The flag's name without dashes.
+    pub fn name(&self) -> String {
+        let end = ENDS.iter().find(|end| !WHOLE.contains(&self.field.as_str()) && self.field.ends_with(*end));
+        let field = end.and_then(|end| self.field.strip_suffix(end)).unwrap_or(&self.field);
+        self.flag.name.map_or_else(|| field.replace('_', "-"), str::to_owned)
+    }
+
+    /// As it is typed.
+    pub fn typed(&self) -> String {
+        if self.is_positional() { self.value_name() } else { format!("--{}", self.name()) }
+    }
+
+    fn value_name(&self) -> String {
+        let of_kind = match &self.kind {
+            ArgumentKind::Time { .. } => "TIME",
+            ArgumentKind::Number { .. } => "N",
+            ArgumentKind::Seconds => "DURATION",
+            ArgumentKind::Secret => "@FILE|-",
+            _ if self.field == "app_id" => "APP",
+            _ if self.field.ends_with("_id") => "ID",
+            _ => "",
+        };
+        let own = || if of_kind.is_empty() { self.name().to_uppercase().replace('-', "_") } else { of_kind.to_owned() };
+        self.flag.value.map_or_else(own, str::to_owned)
+    }
+
+    /// The argument of the command line; none where it cannot be typed.
+    pub fn drawn(&self) -> Option<Arg> {
+        if self.flag.is_hidden {
+            return None;
+        }
+        let help = self.flag.help.map_or_else(|| self.help.clone(), str::to_owned);
+        let arg = Arg::new(self.field.clone()).help(help).value_name(self.value_name());
+        let parse = self.flag.parse.unwrap_or(|text| Ok(text.into()));
+        let arg = match &self.kind {
+            ArgumentKind::Bool if self.field != "dry_run" => arg
+                .value_parser(value_parser!(bool))
+                .num_args(0..=1)
+                .default_missing_value("true")
+                .value_name("true|false"),
+            ArgumentKind::Bool => arg.action(ArgAction::SetTrue),
+            ArgumentKind::Choice(known) => {
+                let reset = self.is_resettable().then(|| DEFAULT.to_owned());
+                arg.value_parser(PossibleValuesParser::new(known.iter().cloned().chain(reset)))
+            }
+            ArgumentKind::Number { least, most } => {
+                arg.value_parser(value_parser!(i64).range(least.unwrap_or(i64::MIN)..=most.unwrap_or(i64::MAX)))
+            }
+            ArgumentKind::Time { is_ahead: true } => arg.value_parser(|text: &str| times::instant(text, clock::now())),
+            ArgumentKind::Time { is_ahead: false } => arg.value_parser(|text: &str| times::past(text, clock::now())),
+            ArgumentKind::Seconds => arg.value_parser(times::duration),
+            ArgumentKind::Secret => arg.value_parser(value_parser!(Source)),
+            ArgumentKind::Many => arg.value_parser(parse).value_delimiter(',').action(ArgAction::Append),
+            ArgumentKind::Text => arg.value_parser(parse),
+        };
+        let arg = match self.flag.default {
+            Some(default) => arg.default_value(default),
+            None => arg,
+        };
+        let is_typed = self.is_required && !matches!(self.kind, ArgumentKind::Many) || self.flag.is_required;
+        let is_required = is_typed && self.flag.default.is_none();
+        let arg = arg.required(is_required);
+        Some(if self.is_positional() { arg } else { arg.long(self.name()) })
+    }
+
+    /// What is sent for a list that was not typed: nothing of it, where the whole is replaced.
+    fn nothing(&self) -> Option<Value> {
+        self.is_required.then(|| json!([]))
+    }
+
+    /// What was typed, as it is sent; names of apps, platforms and destinations, and receipts, become ids.
+    pub async fn value(&self, client: &Client, matches: &ArgMatches) -> anyhow::Result<Option<Value>> {
+        if self.flag.is_hidden {
+            return Ok(None);
+        }
+        let id = self.field.as_str();
+        Ok(match &self.kind {
+            ArgumentKind::Bool if matches.value_source(id).is_none() => None,
+            ArgumentKind::Bool => {
+                let is_set = matches.get_one::<bool>(id).filter(|is_set| **is_set || self.field != "dry_run");
+                is_set.map(|is_set| json!(is_set))
+            }
+            ArgumentKind::Number { .. } => matches.get_one::<i64>(id).map(|number| json!(number)),
+            ArgumentKind::Time { .. } => matches.get_one::<Timestamp>(id).map(|at| json!(at)),
+            ArgumentKind::Seconds => matches.get_one::<Duration>(id).map(seconds),
+            ArgumentKind::Secret => match matches.get_one::<Source>(id) {
+                Some(source) => Some(source.read()?.expose_secret().into()),
+                None => None,
+            },
+            ArgumentKind::Many => {
+                matches.get_many::<Value>(id).map(|values| values.cloned().collect()).or(self.nothing())
+            }
+            ArgumentKind::Choice(_) => matches.get_one::<String>(id).map(|text| match text.as_str() {
+                DEFAULT if self.is_resettable() => Value::Null,
+                text => text.into(),
+            }),
+            ArgumentKind::Text => match matches.get_one::<Value>(id) {
+                Some(Value::String(text)) => Some(names::id_of(client, id, text).await?.into()),
+                other => other.cloned(),
+            },
+        })
+    }
+}
+
+/// Whole seconds as an integer; a fraction as a decimal, so that the API refuses it.
+fn seconds(duration: &Duration) -> Value {
+    if duration.subsec_nanos() == 0 { json!(duration.as_secs()) } else { json!(duration.as_secs_f64()) }
+}
+
+impl ArgumentKind {
+    fn of(field: &str, place: Place, schema: &Value) -> Self {
+        let choices = choices(schema);
+        let is_format = |format: &str| schema["format"] == format;
+        match type_of(schema) {
+            _ if !choices.is_empty() => Self::Choice(choices.into_iter().map(str::to_owned).collect()),
+            _ if is_format("date-time") => Self::Time { is_ahead: place == Place::Body },
+            _ if schema["writeOnly"] == true => Self::Secret,
+            "integer" if field.ends_with("_seconds") => Self::Seconds,
+            "integer" => Self::Number { least: schema["minimum"].as_i64(), most: schema["maximum"].as_i64() },
+            "boolean" => Self::Bool,
+            "array" => Self::Many,
+            _ => Self::Text,
+        }
+    }
+}

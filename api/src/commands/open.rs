@@ -1,0 +1,85 @@
+//! `settle open`: opens the page, signed in.
+
+use super::client::Remote;
+use super::table;
+use crate::config;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::{ExitCode, Stdio};
+
+/// Open the page in the browser, signed in.
+///
+/// Prints the link where no browser can be opened. The link works once, within ten minutes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  settle open
+  settle open --print     on a machine without a browser: the link alone
+Next: the first screen says how it stands. `settle sign-in link` makes a link for a colleague.")]
+pub struct Options {
+    /// Only print the link.
+    #[arg(long)]
+    print: bool,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Opens the page.
+pub async fn open(options: Options) -> anyhow::Result<ExitCode> {
+    let client = options.remote.client()?;
+    let own = client.get("/v1/caller", &[]).await?;
+    if own["role"] != "admin" {
+        table::line(&format!("Sign in with your key at {}", client.address("/ui/sign-in")));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let body = json!({ "name": own["name"], "role": "admin", "app_id": own["app_id"] });
+    let link = client.address(&path(&client.post("/v1/sign-in-links", &body).await?));
+    let is_open = !options.print && browse(&link, &options.remote.data()?);
+    let text = if is_open {
+        "The page opens in your browser.".to_owned()
+    } else {
+        format!("Open this link; it works once, within ten minutes:\n  {link}")
+    };
+    text.lines().for_each(table::plain);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The path of a link in an answer.
+pub fn path(answer: &Value) -> String {
+    answer["path"].as_str().unwrap_or_default().to_owned()
+}
+
+/// The file that leads to a link, in the data directory.
+const FILE: &str = "sign-in.html";
+
+/// Opens a link in the browser of the desktop. Returns whether there is one, and a data directory.
+///
+/// The browser is given a file that only its owner reads: everybody on this machine sees the arguments of programs, and
+/// could be faster.
+fn browse(link: &str, data: &Path) -> bool {
+    let variables = config::environment();
+    let has_desktop = ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| variables.contains_key(*name));
+    let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+    if !cfg!(target_os = "macos") && !has_desktop {
+        return false;
+    }
+    let file = match data.canonicalize() {
+        Ok(data) => data.join(FILE),
+        Err(_) => return false,
+    };
+    if super::data::write(&file, page_to(link).as_bytes()).is_err() {
+        return false;
+    }
+    let mut command = crate::tools::command(program);
+    command.arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// A page that leads to a link at once.
+fn page_to(link: &str) -> String {
+    let link = link.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
+    format!(
+        "<!doctype html><meta charset=\"utf-8\"><meta name=\"referrer\" content=\"no-referrer\">\
+         <meta http-equiv=\"refresh\" content=\"0; url={link}\"><title>settle</title><a href=\"{link}\">Sign in</a>\n"
+    )
+}
