@@ -1,5 +1,5 @@
-//! The whole service: its routes, their keys, and the body limit and time limit of every request. Forms of the page have
-//! body limits of their own (`pages/guard.rs`).
+//! The whole service: its routes, their keys, and the body limit and time limit of every request. Forms of the page
+//! have body limits of their own (`pages/guard.rs`).
 
 use crate::devices;
 use crate::edge::Shared;
@@ -19,8 +19,9 @@ use axum::{Extension, Router};
 use std::time::Duration;
 use tower_http::cors::{Any, CorsLayer};
 
-/// The body limit of a request: 2 MiB, what the largest message of a store needs. Those of a device and of a form are
-/// others.
+/// The body limit of a request: 2 MiB, what the largest message of a store needs. That of a device is 1 MiB
+/// (`devices/mod.rs`), that of a form 16 KiB, 64 KiB or 4 MiB (`pages/guard.rs`). A longer body is answered with 413
+/// (`extract/body.rs`); `listener/table.rs` limits all bodies together.
 const BODY_LIMIT_BYTES: usize = MAX_BODY_BYTES;
 
 /// How long a browser remembers that it may call a route.

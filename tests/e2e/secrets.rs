@@ -230,7 +230,7 @@ async fn text(world: &World, path: &str) -> Vec<u8> {
 
 /// The histories of all runs of all workflows, with their payloads decoded.
 pub async fn histories(world: &World) -> Vec<Place> {
-    let runs = world.temporal.list("WorkflowType IN ('purchase', 'sweep', 'destination')").await;
+    let runs = world.temporal.list("WorkflowType IN ('purchase', 'sweep', 'destination', 'stream', 'claims')").await;
     assert!(runs.len() >= 2, "{} runs are too few", runs.len());
     let mut histories = Vec::new();
     for run in runs.into_iter().filter_map(|run| run.execution) {

@@ -1,5 +1,5 @@
-//! What devices report. The key of a request is public, so everything here is bounded: the size of a request, the number
-//! of its events, and how many requests a device and an address may send.
+//! What devices report. The key of a request is public, so everything here is bounded: the size of a request, the
+//! number of its events, and how many requests a device and an address may send.
 
 pub mod address;
 mod checks;
@@ -24,7 +24,7 @@ use std::sync::Arc;
 use storage::Store;
 use tokio::time::Instant;
 
-/// Maximum size of a request in bytes: five hundred events of two kilobytes.
+/// The body limit of a device's request, in bytes: five hundred events of two kilobytes.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// The header with which a device proves itself.

@@ -22,7 +22,7 @@ struct Bounds {
     fields: usize,
 }
 
-/// A form that everybody may send.
+/// The body limit of a form that everybody may send.
 const OPEN: Bounds = Bounds { bytes: 16 * 1024, fields: 16 };
 const OF_SIGN_IN: Bounds = Bounds { bytes: 64 * 1024, fields: 1000 };
 /// The form that has a whole catalogue in one field, and the end of its path.

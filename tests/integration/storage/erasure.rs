@@ -256,6 +256,8 @@ story! {
         let begun = world.store.erase_customer(by(&world, CustomerName::ExternalId("customer".to_owned()))).await.unwrap();
         let report = finish(&world, &begun).await;
         assert_eq!((report.stage, report.counts["alarms"]), (ErasureStage::Done, 1));
+        let details = world.raw().texts("SELECT detail AS value FROM alarms WHERE kind = 'odd'");
+        assert_eq!(details, [domain::user::REMOVED]);
     }
 }
 

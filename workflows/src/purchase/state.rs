@@ -4,7 +4,7 @@
 //! Each new notification restarts the window, unless it is a duplicate or is settled at once: a `notified` signal moves
 //! its end to a later time, up to the max-wait cap. Storage has the same end: `inbox/accept.rs` sets `due_at`,
 //! `extent_ahead` in `settling/load.rs` reads it. The length is the platform's, two minutes unless set
-//! (`api/src/config/read.rs`).
+//! (`api/src/config/read.rs`). Which accepted notifications send the signal: `accept` in `api/src/stores/amazon`.
 
 use crate::activities::{Delivered, Flush, Loaded, Readiness, Recorded, SettlingMode, SettlingStart, Verified};
 use crate::attributes::Values;
@@ -177,8 +177,8 @@ impl State {
         self.window_ends().max(self.pending_query.as_ref().map(|query| query.until))
     }
 
-    /// Folds a `notified` signal: it restarts the window. Storage has its end too, as `due_at` (`settling/load.rs`):
-    /// after a lost signal [`Self::loaded`] extends the window to that.
+    /// Folds a `notified` signal: it moves the end of the window to a later time, which restarts it. Storage has its
+    /// end too, as `due_at` (`settling/load.rs`): after a lost signal [`Self::loaded`] extends the window to that.
     pub fn notified(&mut self, notified: &Notified, now: Timestamp) {
         self.changes += 1;
         self.through = self.through.max(notified.through);

@@ -3,9 +3,9 @@
 //! If the lease was lost, the attempts are still recorded, and a success still ends a pending delivery.
 //! Everything else about the deliveries is left to whoever holds the lease now.
 //!
-//! When a lane is closed: `events/lanes.rs`. This module and `leasing` answer so, with the newest sequence number in the
-//! lane. The activity `deliver` returns that number, and the purchase's run forgets the lane, unless something newer was
-//! recorded.
+//! Who closes a lane: `events/lanes.rs` has the rule. `lane_state` here and `leasing` return that it is closed, with
+//! the newest sequence number in it. The activity `deliver` returns that number, and the purchase's run forgets the
+//! lane, unless something newer was recorded.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -147,7 +147,7 @@ const END: Sql = statement! {"
     WHERE id = ? AND status = 'pending'
 "};
 
-/// The next body shows it as `previous_acked_revision`.
+/// The next body has it as `previous_acked_revision` (`leasing/render.rs`).
 const ACKNOWLEDGE: Sql = statement! {"
     UPDATE lanes
     SET acked_revision = ?
@@ -262,7 +262,8 @@ impl Finished<'_> {
             .later(write.connection)
     }
 
-    /// Ends the time in which the events of the lane have the device id of those without a name: one that has both arrived.
+    /// Ends the time in which the events of the lane have the device id of those without a name: one that has both
+    /// arrived.
     fn join(&self, write: &mut Write<'_>) -> Result<(), Error> {
         let delivery = &self.delivery;
         let Some(device) = &delivery.joined_device_id else { return Ok(()) };
@@ -274,7 +275,8 @@ impl Finished<'_> {
     }
 
     /// Clears `first_tried_at` if this was the first attempt and it sent no request: the time counts from the first
-    /// request. A request that was too late and lost its lease leaves it, because the next holder may have sent already.
+    /// request. A request that was too late and lost its lease leaves it, because the next holder may have sent
+    /// already.
     fn correct_first_try(&self, write: &mut Write<'_>) -> Result<(), Error> {
         let was_sent = match self.result.class {
             AttemptClass::InvalidSettings => false,

@@ -1,7 +1,7 @@
 //! The open lanes of a purchase: the destinations for which a delivery of one of its events is pending.
 //!
-//! A lane is open while it has a pending delivery and its destination is enabled. No column says so, and nothing closes a
-//! lane: it is closed when nothing is pending, or when its destination is disabled or deleted.
+//! A lane is open while it has a pending delivery and its destination is enabled. No column says so, and no code
+//! closes a lane: it counts as closed when nothing is pending, or when its destination is disabled or deleted.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;

@@ -1,11 +1,11 @@
-//! Logins and logouts on devices.
+//! What a login on a device moves, and what a logout leaves.
 //!
 //! A login makes the device its customer's, and with it the store's customers whose receipts the device has by verified
-//! claims: their purchases move to the customer who logged in. A former owner without an external id was an anonymous user,
-//! who becomes the customer; from a customer with another one the purchases are transferred, if `reviews::may_move` lets
-//! them: the platform's `TransferPolicy` and a person's answer. Both are announced, the former if a state of the anonymous
-//! user ever was. A claim that the store has not confirmed moves nothing, so the public key and somebody's receipt are not
-//! enough.
+//! claims: their purchases move to the customer who logged in. A former owner without an external id was an anonymous
+//! user, who becomes the customer; from a customer with another one the purchases are transferred, if
+//! `reviews::may_move` lets them: the platform's `TransferPolicy` and a person's answer. Both are announced, the former
+//! if a state of the anonymous user ever was. A claim that the store has not confirmed moves nothing, so the public key
+//! and somebody's receipt are not enough.
 
 use crate::db::config::Installation;
 use crate::db::connection::AnyConnection;
@@ -155,8 +155,8 @@ impl Situation {
         Ok(Self { device, name, named: names::named(connection, app, &login.external_id)?, owners })
     }
 
-    /// Whose the device is after the login. The first one by this external id gives it to the device's anonymous user; on a
-    /// device of another customer, to the anonymous user after a logout.
+    /// Whose the device is after the login. The first one by this external id gives it to the device's anonymous user;
+    /// on a device of another customer, to the anonymous user after a logout.
     fn target(&self, login: &Login) -> DeviceUser {
         let is_other = self.name.as_ref().is_some_and(|name| *name != login.external_id);
         let device = if is_other { self.device.logged_out() } else { self.device.clone() };

@@ -160,7 +160,7 @@ async fn who_may_not_act_sees_no_action() {
         let page = visitor.get(&service, &format!("/ui/purchases/{key}")).await;
         for action in ["flush", "hold", "resend", "discard"] {
             let is_shown = page.text.contains(&format!("/{key}/{action}\""));
-            assert!(is_shown || !shown.contains(&action), "{role} sees {action}");
+            assert!(is_shown || !shown.contains(&action), "{role} does not see {action}");
             assert!(role != "read" || !is_shown, "{role} sees {action}");
             assert!(role != "support" || action != "discard" || !is_shown, "{role} sees {action}");
         }

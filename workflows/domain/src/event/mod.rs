@@ -149,8 +149,9 @@ impl PurchaseUpdated<'_> {
     }
 }
 
-/// The body as it is sent to one destination. `previous_acked_revision` is the newest revision that this
-/// destination acknowledged before the first attempt. The body is stored with it and stays the same for all attempts.
+/// The body as it is sent to one destination. `previous_acked_revision` is the previous acknowledged revision: the
+/// newest one that this destination acknowledged before the first attempt. The body is stored with it and stays the
+/// same for all attempts.
 #[must_use]
 pub fn for_destination(mut body: Value, destination: DestinationId, previous_acked_revision: Option<i64>) -> Value {
     if let Some(attributes) = body.get_mut("attributes").and_then(Value::as_object_mut) {

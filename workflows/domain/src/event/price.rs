@@ -1,7 +1,7 @@
-//! The price of a payment: that of a sales report (`Booking::of` in storage's `settling/payments`), else that of the first
-//! verified claim with one (storage's `settling/access.rs`), else that of one term in the catalogue. A device's price far
-//! from the catalogue's makes it unknown; one in a foreign currency, or that cannot be compared, leaves it to the
-//! catalogue. Stores show no prices.
+//! Which price of a payment has precedence: that of a sales report (`Booking::of` in storage's `settling/payments`),
+//! else that of the first verified claim with one (storage's `settling/access.rs`), else that of one term in the
+//! catalogue. A device's price far from the catalogue's makes it unknown; one in a foreign currency, or that cannot be
+//! compared, leaves it to the catalogue. Stores show no prices.
 
 use super::RecordSource;
 use super::currency::currency_of;
@@ -10,8 +10,8 @@ use crate::purchase::Purchase;
 use crate::time::Timestamp;
 use rust_decimal::{Decimal, RoundingStrategy};
 
-/// The price that a device showed when a purchase was made on it. The key with which devices report is public, so it counts
-/// only if it is plausible.
+/// The price that a device showed when a purchase was made on it. The key with which devices report is public, so it
+/// counts only if it is plausible.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DevicePrice {
     pub sku: String,
@@ -38,8 +38,8 @@ pub struct Paid<'a> {
     pub source: PriceSource,
 }
 
-/// The price that the buyer pays; `None` if nothing was paid yet, as in a trial, if that is not known, or a promotion has a
-/// price of its own.
+/// The price that the buyer pays; `None` if nothing was paid yet, as in a trial, if that is not known, or a promotion
+/// has a price of its own.
 pub fn price(source: RecordSource<'_>) -> Option<Paid<'_>> {
     let purchase = source.purchase;
     let was_paid = purchase.is_one_time_purchase() || (purchase.was_paid() && !purchase.may_have_been_trial());
@@ -70,8 +70,8 @@ fn plan_price(source: RecordSource<'_>) -> Option<Paid<'_>> {
     }
 }
 
-/// Judges the price of a device. `None`: there is none for this plan, or the catalogue has no price in its currency that
-/// it could be compared with.
+/// Judges the price of a device. `None`: there is none for this plan, or the catalogue has no price in its currency
+/// that it could be compared with.
 fn judge(source: RecordSource<'_>) -> Option<Result<Paid<'_>, PriceDoubt>> {
     let (purchase, reported) = (source.purchase, source.device_price?);
     let is_of_plan = |by| purchase.sku(by) == Some(reported.sku.as_str());

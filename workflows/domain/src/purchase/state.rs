@@ -15,7 +15,7 @@ pub enum State {
     Active,
     /// It runs, and auto-renewal is off.
     Off,
-    /// A payment failed, and the subscription runs on in a grace period.
+    /// A payment failed, and access continues in a grace period.
     Grace,
     Expired,
     /// A one-time purchase was taken back (refunded or cancelled).
@@ -25,8 +25,8 @@ pub enum State {
 }
 
 impl State {
-    /// Whether the customer has access. This depends on the state alone, never on the clock. `None` if nothing is
-    /// known.
+    /// Whether the customer has access, as in a grace period. This depends on the state alone, never on the clock.
+    /// `None` if nothing is known.
     #[must_use]
     pub const fn is_active(self) -> Option<bool> {
         match self {

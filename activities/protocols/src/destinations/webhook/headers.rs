@@ -34,8 +34,8 @@ const RESERVED: [&str; 17] = [
 /// The prefix of the headers of Standard Webhooks, which are reserved too.
 const RESERVED_PREFIX: &str = "webhook-";
 
-/// Headers (or prefixes) that cloud metadata services require (AWS, Google, Azure, Oracle, Alibaba, Linode): should a
-/// request ever reach one, it has none of them.
+/// Headers (or prefixes) that cloud metadata services require (AWS, Google, Azure, Alibaba, Linode): a request that
+/// reaches such a service carries none of them. Oracle's requires an `Authorization`, which customers set themselves.
 const METADATA_PREFIXES: [&str; 5] =
     ["metadata", "x-aws-ec2-metadata-", "x-google-metadata-", "x-aliyun-ecs-metadata-", "x-metadata-"];
 

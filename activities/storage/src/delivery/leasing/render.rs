@@ -1,5 +1,5 @@
-//! Bodies. A body is rendered when its event is first sent to a destination, and then frozen: every later attempt sends
-//! the same body.
+//! Bodies. A body is rendered when its event is first sent to a destination, with the previous acknowledged revision
+//! (`acked_revision` of the lane), and then frozen: every later attempt sends the same body.
 
 use super::lane::Lane;
 use super::state::{State, state};
@@ -43,8 +43,8 @@ pub struct FrozenBody {
     pub revenue: Option<String>,
     /// The device id that the body was rendered with; `None` without one, and if the body was frozen before.
     pub analytics_device_id: Option<String>,
-    /// The device id of a body without the customer's name; `None` if the body was frozen before, and if the destination
-    /// does not get requests user by user.
+    /// The device id of a body without the customer's name; `None` if the body was frozen before, and if the
+    /// destination does not get requests user by user.
     pub nameless_device_id: Option<String>,
     /// The device id that the lane's events had without the customer's name, if this body has both.
     pub joined_device_id: Option<String>,
@@ -117,7 +117,8 @@ pub enum Stop {
 }
 
 /// The bodies of one request, which begins with `head`. Deliveries that may not be sent are left out, so the result can
-/// be empty. Stops at the first delivery about which operators are notified, and at one whose customer is being changed.
+/// be empty. Stops at the first delivery about which operators are notified, and at one whose customer is being
+/// changed.
 pub fn batch(write: &mut Write<'_>, lane: &Lane<'_>, head: DeliveryRow) -> Result<Result<Vec<Frozen>, Stop>, Error> {
     let room = lane.lease.at_most.min(lane.destination.per_request);
     let is_alone = head.event_type == PURCHASE_UPDATED || lane.lease.mode == Mode::Probe || room <= 1;
@@ -216,10 +217,10 @@ fn device_id(unsent: &Unsent) -> Option<String> {
     unsent.analytics_device_id.clone().or_else(|| Some(unsent.first_user_id?.to_string()))
 }
 
-/// Renders a body. If the result is to wait for the customer's id, or is to be sent user by user without it, locks the owner
-/// of the purchase and renders again: so an id that is set at this moment is not missed, nor another owner. Whoever names a
-/// user, or gives a purchase to another one, locks the former owner before the waiting deliveries are released. `None` while
-/// another process has the owner locked.
+/// Renders a body. If the result is to wait for the customer's id, or is to be sent user by user without it, locks the
+/// owner of the purchase and renders again: so an id that is set at this moment is not missed, nor another owner.
+/// Whoever names a user, or gives a purchase to another one, locks the former owner before the waiting deliveries are
+/// released. `None` while another process has the owner locked.
 fn render(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Option<(Rendered, Unsent)>, Error> {
     let mut locked = None;
     loop {
@@ -381,9 +382,10 @@ fn unsent(
     Ok((unsent, facts.owner_id))
 }
 
-/// The device id of an event that was never attempted, `None` for that of the purchase's first user. A purchase of which
-/// events were sent without a name keeps their device id, whoever has it now and whatever id was given meanwhile, until an
-/// event with a name and this device id has arrived: the destination has no other name for what it counted before.
+/// The device id of an event that was never attempted, `None` for that of the purchase's first user. A purchase of
+/// which events were sent without a name keeps their device id, whoever has it now and whatever id was given meanwhile,
+/// until an event with a name and this device id has arrived: the destination has no other name for what it counted
+/// before.
 fn lasting_device_id(lane: &Lane<'_>, first: Option<UserId>, newest: Option<String>) -> Option<String> {
     let Some(nameless) = &lane.row.nameless_device_id else { return newest };
     let is_first = first.is_some_and(|first| first.to_string() == *nameless);
@@ -412,8 +414,8 @@ const NEXT_STATE: Sql = statement! {hot "events_of_key", "
     LIMIT 1
 "};
 
-/// The body that shows the purchase in the revision of an event: that of the next `purchase.updated`, which was recorded
-/// after the other events of the revision.
+/// The body that shows the purchase in the revision of an event: that of the next `purchase.updated`, which was
+/// recorded after the other events of the revision.
 fn next_state_ahead(
     connection: &mut AnyConnection,
     row: &DeliveryRow,
