@@ -186,7 +186,7 @@ fn a_catalogue_is_exported_and_imported_as_one_file() {
         "DE:EUR:9.90@2026-03-01T12:00:00+01:00",
     ];
     let dry = desk.run(&[&set[..], &["--dry-run"]].concat());
-    assert!(stdout_of(&dry).contains("Nothing is changed yet. It would concern 0"), "{}", stdout_of(&dry));
+    assert!(stdout_of(&dry).contains("Nothing is changed yet. It would affect 0"), "{}", stdout_of(&dry));
     assert_eq!(desk.answer(&["product", "list", "--app", app])["items"], serde_json::json!([]));
     desk.answer(&set);
     let exported = desk.run(&["product", "export", "--app", app, "catalogue.json"]);
@@ -299,7 +299,9 @@ fn a_name_stands_for_an_id_and_a_mistyped_one_is_suggested() {
     let line = ["platform", "create", "--app", &other, "--name", platform, "--package-name", "com.example.other"];
     desk.id(&line);
     let ambiguous = desk.run(&["platform", "show", platform]);
-    assert!(stderr_of(&ambiguous).contains("give the id"), "{}", stderr_of(&ambiguous));
+    assert!(stderr_of(&ambiguous).contains("several apps have a platform named"), "{}", stderr_of(&ambiguous));
+    let of_app = desk.answer(&["alarm", "list", "--app", app, "--platform", platform]);
+    assert_eq!(of_app["items"], json!([]), "a name is that of the app");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::drawn::{Exchange, Flag, Resource, Shows, Verb, Verbs};
 use super::names;
 use super::table::{self, Column};
 use clap::FromArgMatches;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -89,7 +89,7 @@ Example:
 Next: a destination that is `pending` gets its request again by itself.",
 )
 .flags(&[Flag::of("erasure_id").value("REPORT")])
-.shows(Shows::Own(print_report));
+.shows(Shows::Own(|exchange| print_report(&exchange.answer)));
 
 const MOVE: Verb = Verb::own::<Move>(
     "move",
@@ -173,10 +173,19 @@ has another id already keeps it.",
     ]),
 };
 
+#[derive(Debug, clap::Args)]
+struct Shown {
+    /// The app's id or name.
+    #[arg(long)]
+    app: String,
+    #[command(flatten)]
+    key: ShownKey,
+}
+
 /// One customer, by one of these.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
-struct Key {
+struct ShownKey {
     /// Your id of the customer.
     #[arg(long, value_name = "ID")]
     external_id: Option<String>,
@@ -186,18 +195,9 @@ struct Key {
     /// A receipt that the customer owns.
     #[arg(long, value_name = "ID")]
     receipt: Option<String>,
-    /// The id of settle.
+    /// settle's id of the customer: shows what the purchases give, too.
     #[arg(long, value_name = "ID")]
     user_id: Option<String>,
-}
-
-#[derive(Debug, clap::Args)]
-struct Shown {
-    /// The app's id or name.
-    #[arg(long)]
-    app: String,
-    #[command(flatten)]
-    key: Key,
 }
 
 #[derive(Debug, clap::Args)]
@@ -206,7 +206,7 @@ struct Erasure {
     #[arg(long)]
     app: String,
     #[command(flatten)]
-    key: Key,
+    key: ErasureKey,
     /// Why. It is stored, so it must not name the customer.
     #[arg(long)]
     reason: String,
@@ -215,13 +215,28 @@ struct Erasure {
     by: String,
 }
 
+/// The customer who is erased, by one of these.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct ErasureKey {
+    /// Your id of the customer.
+    #[arg(long, value_name = "ID")]
+    external_id: Option<String>,
+    /// The store's name of the customer.
+    #[arg(long, value_name = "ID")]
+    app_user_id: Option<String>,
+    /// settle's id of the customer.
+    #[arg(long, value_name = "ID")]
+    user_id: Option<String>,
+}
+
 #[derive(Debug, clap::Args)]
 struct Move {
     /// The app's id or name.
     #[arg(long)]
     app: String,
     #[command(flatten)]
-    key: Key,
+    key: MoveKey,
     /// Your id of the customer who gets them; a new one makes a new customer.
     #[arg(long, value_name = "ID")]
     to: String,
@@ -233,19 +248,24 @@ struct Move {
     by: String,
 }
 
-impl Key {
-    /// As fields of the API. A field that a route does not know is refused by it.
-    fn fields(self) -> Value {
-        present_fields(json!({
-            "external_id": self.external_id, "app_user_id": self.app_user_id, "receipt_id": self.receipt,
-            "user_id": self.user_id,
-        }))
-    }
+/// The customer who is moved, by one of these.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct MoveKey {
+    /// Your id of the customer.
+    #[arg(long, value_name = "ID")]
+    external_id: Option<String>,
+    /// The store's name of the customer.
+    #[arg(long, value_name = "ID")]
+    app_user_id: Option<String>,
+    /// A receipt that the customer owns.
+    #[arg(long, value_name = "ID")]
+    receipt: Option<String>,
 }
 
 /// The path of an app's customers.
 async fn customers(client: &Client, app: &str) -> anyhow::Result<String> {
-    Ok(format!("/v1/apps/{}/customers", segment(&names::id_of(client, "app_id", app).await?)))
+    Ok(format!("/v1/apps/{}/customers", segment(&names::app_id(client, app).await?)))
 }
 
 async fn show(client: &Client, Shown { app, key }: Shown) -> anyhow::Result<ExitCode> {
@@ -262,19 +282,26 @@ async fn show(client: &Client, Shown { app, key }: Shown) -> anyhow::Result<Exit
 }
 
 async fn move_to(client: &Client, Move { app, key, to, reason, by }: Move) -> anyhow::Result<ExitCode> {
-    let body = json!({ "from": key.fields(), "external_id": to, "reason": reason, "by": by });
+    let MoveKey { external_id, app_user_id, receipt } = key;
+    let from = json!({ "external_id": external_id, "app_user_id": app_user_id, "receipt_id": receipt });
+    let body = json!({ "from": present_fields(from), "external_id": to, "reason": reason, "by": by });
     let answer = client.post(&format!("{}/move", customers(client, &app).await?), &body).await?;
     Ok(table::answer(client, &answer))
 }
 
 async fn erase(client: &Client, Erasure { app, key, reason, by }: Erasure) -> anyhow::Result<ExitCode> {
-    let mut body = key.fields();
-    body["reason"] = reason.into();
-    body["by"] = by.into();
+    let ErasureKey { external_id, app_user_id, user_id } = key;
+    let body = present_fields(json!({
+        "external_id": external_id, "app_user_id": app_user_id, "user_id": user_id, "reason": reason, "by": by,
+    }));
     let path = customers(client, &app).await?;
     let report = client.post(&format!("{path}/erase"), &body).await?;
     let answer = until_removed(client, &path, report).await?;
-    Shows::Own(print_report).print(client, Exchange { answer, sent: Map::new(), is_filtered: false }).await
+    if client.json {
+        return Ok(table::answer(client, &answer));
+    }
+    print_report(&answer);
+    Ok(ExitCode::SUCCESS)
 }
 
 /// How often a report is read until the names are removed, and the time between.
@@ -299,7 +326,7 @@ const DESTINATIONS: [table::Column; 4] =
     [("destination", "destination_id"), ("status", "status"), ("attempts", "attempts"), ("why", "error")];
 
 /// Prints a report: what was done, the changed rows by table, and the destinations.
-fn print_report(Exchange { answer: report, .. }: &Exchange) {
+fn print_report(report: &Value) {
     table::line(if report["removed_at"].is_null() {
         "The names are being removed; what was recorded before is sent with them until its `stage` is done."
     } else {

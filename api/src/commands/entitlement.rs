@@ -1,7 +1,7 @@
 //! `settle entitlement`: the entitlements of the catalogue.
 
 use super::drawn::{DRY_RUN, Resource, Shows, Verb, Verbs};
-use super::product::concerned;
+use super::product::affected;
 use super::table::Column;
 
 const COLUMNS: &[Column] = &[("ref", "ref"), ("name", "name"), ("description", "description"), ("id", "id")];
@@ -16,7 +16,7 @@ Example:
 Next: add it to products: `settle product set SKU --app ID --entitlement premium`.",
 )
 .flags(&[DRY_RUN])
-.shows(Shows::Sentence(concerned));
+.shows(Shows::Sentence(affected));
 
 const LIST: Verb = Verb::get(
     "list",
@@ -40,7 +40,7 @@ Next: without --dry-run the purchases that had it are settled anew, a few at a t
 )
 .flags(&[DRY_RUN])
 .confirm("Entitlement {} is deleted, and no product entitles to it any more.")
-.shows(Shows::Sentence(concerned));
+.shows(Shows::Sentence(affected));
 
 pub const RESOURCE: Resource = Resource {
     name: "entitlement",

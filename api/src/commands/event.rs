@@ -35,7 +35,7 @@ Next: `settle explain event EVENT_ID` shows which destinations received one, whi
 events, `settle explain purchase RECEIPT` shows the reason.",
 )
 .flags(&[Flag::of("collapse_key").named("purchase"), Flag::of("type").value("TYPE,…").parsed(types)])
-.list(COLUMNS, "No events yet: try `settle sample`.", "No event matches.");
+.list(COLUMNS, "No events yet: try `settle sample`.", "No event matches. Of a purchase, `settle explain purchase RECEIPT` shows why.");
 
 /// Checks a list of types and groups.
 fn types(text: &str) -> Result<Value, String> {

@@ -21,8 +21,12 @@ pub fn unfold(command: Command) -> Command {
     command.mut_subcommands(unfold)
 }
 
-/// The error, with the command that lists the apps where `--app` is missing.
+/// The error, with the command that lists the apps where `--app` is missing, and without a secret that was typed.
 pub fn with_tip(mut error: Error) -> Error {
+    let is_secret = |name: &str| name.contains("@FILE");
+    if matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::String(name)) if is_secret(name)) {
+        error.insert(ContextKind::InvalidValue, ContextValue::String("…".to_owned()));
+    }
     let is_app = |name: &String| name.starts_with("--app ");
     let lacks_app = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::Strings(names)) => names.iter().any(is_app),

@@ -1,6 +1,7 @@
 //! `settle app import`: adopts purchases that were made before the platform was connected, at a limited rate.
 
 use super::client::{Client, segment};
+use super::names::{self, Text};
 use super::progress::{Pace, bar, complain};
 use super::rows::{self, ImportRow};
 use super::table;
@@ -14,7 +15,6 @@ use std::time::Duration;
 
 const COLUMNS: &[&str] = &["receipt_id", "app_user_id", "external_id"];
 
-/// The file to import, and the rate.
 /// The end of its help.
 pub const HELP: &str = "\
 Running it again continues where it stopped: known purchases are skipped. A wrong line is reported, the others are
@@ -25,6 +25,7 @@ Example:
   settle app import --platform ID      (shows the progress)
 Next: `settle purchase list --platform ID` shows them once they are settled.";
 
+/// The file to import, and the rate.
 #[derive(Debug, clap::Args)]
 pub struct Import {
     /// CSV with the columns receipt_id, app_user_id and optionally external_id, or one JSON object per line. Without it
@@ -64,7 +65,8 @@ struct Importer<'a> {
 
 /// Imports the file, if there is one, and prints the progress of the platform's imports.
 pub async fn import(client: &Client, options: &Import) -> anyhow::Result<ExitCode> {
-    let platform = format!("/v1/platforms/{}", segment(&options.platform));
+    let text = Text { text: &options.platform, app: None };
+    let platform = format!("/v1/platforms/{}", segment(&names::id_of(client, "platform_id", text).await?));
     let path = format!("{platform}/import");
     if options.file.is_some() {
         check_verification(&client.get(&platform, &[]).await?)?;

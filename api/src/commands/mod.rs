@@ -64,7 +64,6 @@ pub use serve::{allowed, sender};
 use crate::telemetry;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-
 use std::ffi::OsString;
 use std::process::ExitCode;
 

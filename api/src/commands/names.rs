@@ -1,5 +1,5 @@
-//! Resolves ids and names: adds the name of a platform or destination to a list that has only its id, and finds the
-//! purchase of a collapse key or receipt id, and the event of a delivery.
+//! Resolves ids and names: adds the name of a platform or destination to a list that has only its id, and finds the id
+//! of an app, platform or destination with a name, the purchase of a receipt, and the event of a delivery.
 
 use super::client::{Client, Refused, segment};
 use super::table::{self, Column};
@@ -32,42 +32,58 @@ impl Named {
     }
 }
 
-/// What a text means in this field of the API: the id of what it names, where the field holds the id of an app, a platform,
-/// a destination or a purchase; else the text.
-pub async fn id_of(client: &Client, field: &str, text: &str) -> anyhow::Result<String> {
-    match field {
-        "collapse_key" => return collapse_key(client, text).await,
-        "event_id" => return event_id(client, text).await,
-        _ => {}
-    }
-    let kind = ["app", "platform", "destination"].into_iter().find(|kind| field.strip_suffix("_id") == Some(kind));
-    match kind {
-        Some(kind) if text.parse::<CollapseKey>().is_err() => of_name(client, kind, text).await,
-        _ => Ok(text.to_owned()),
+/// A text that may be a name, and the app in which it is one.
+#[derive(Clone, Copy)]
+pub struct Text<'a> {
+    pub text: &'a str,
+    /// The id of the app; all apps without one.
+    pub app: Option<&'a str>,
+}
+
+/// The id of an app, by its id or name.
+pub async fn app_id(client: &Client, text: &str) -> anyhow::Result<String> {
+    id_of(client, "app_id", Text { text, app: None }).await
+}
+
+/// What a text means in this field of the API: the id of what it names, where the field holds the id of an app, a
+/// platform or a destination; the collapse key of a receipt; else the text.
+pub async fn id_of(client: &Client, field: &str, named: Text<'_>) -> anyhow::Result<String> {
+    let kind = match field {
+        "collapse_key" => return collapse_key(client, named.text).await,
+        "app_id" => "app",
+        "platform_id" => "platform",
+        "destination_id" => "destination",
+        _ => return Ok(named.text.to_owned()),
+    };
+    match named.text.parse::<CollapseKey>() {
+        Ok(_) => Ok(named.text.to_owned()),
+        Err(_) => of_name(client, kind, named).await,
     }
 }
 
 /// The id of the only app, platform or destination with this name.
-async fn of_name(client: &Client, kind: &str, name: &str) -> anyhow::Result<String> {
-    let mut all = every(client, "/v1/apps").await?;
-    if kind != "app" {
-        let mut below = Vec::new();
-        for app in &all {
-            below.extend(every(client, &format!("/v1/apps/{}/{kind}s", segment(&table::field(app, "id")))).await?);
+async fn of_name(client: &Client, kind: &str, Text { text, app }: Text<'_>) -> anyhow::Result<String> {
+    let field = |one: &Value, name: &str| one[name].as_str().unwrap_or_default().to_owned();
+    let mut all = Vec::new();
+    if kind == "app" {
+        all = every(client, "/v1/apps").await?;
+    } else {
+        let apps = match app {
+            Some(app) => vec![app.to_owned()],
+            None => every(client, "/v1/apps").await?.iter().map(|app| field(app, "id")).collect(),
+        };
+        for app in apps {
+            all.extend(every(client, &format!("/v1/apps/{}/{kind}s", segment(&app))).await?);
         }
-        all = below;
     }
-    let names: Vec<String> = all.iter().map(|one| table::field(one, "name")).collect();
-    let mut found = all.iter().zip(&names).filter(|(_, known)| *known == name).map(|(one, _)| table::field(one, "id"));
+    let names: Vec<String> = all.iter().map(|one| field(one, "name")).collect();
+    let mut found = all.iter().zip(&names).filter(|(_, name)| *name == text).map(|(one, _)| field(one, "id"));
     match (found.next(), found.next()) {
         (Some(id), None) => Ok(id),
-        (Some(_), Some(_)) => bail!("several {kind}s are named `{name}`: give the id"),
+        (Some(_), Some(_)) => bail!("several apps have a {kind} named `{text}`: give its id, or the app with --app"),
         (None, _) => {
-            let meant = did_you_mean(name, names.iter().map(String::as_str));
-            bail!(
-                "`{name}` is neither the id nor the name of {article} {kind}{meant}",
-                article = if kind == "app" { "an" } else { "a" }
-            )
+            let meant = did_you_mean(text, names.iter().map(String::as_str));
+            bail!("no {kind} has the id or the name `{text}`{meant}")
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::client::{Client, segment};
 use super::drawn::{Flag, Resource, Shows, Verb, Verbs};
-use super::names;
+use super::names::{self, Text};
 use super::table::{self, Column};
 use clap::FromArgMatches;
 use serde_json::{Value, json};
@@ -230,7 +230,10 @@ struct SignLogins {
 }
 
 async fn sign_logins(client: &Client, SignLogins { id, off }: SignLogins) -> anyhow::Result<ExitCode> {
-    let path = format!("/v1/platforms/{}/login-secret", segment(&names::id_of(client, "platform_id", &id).await?));
+    let path = format!(
+        "/v1/platforms/{}/login-secret",
+        segment(&names::id_of(client, "platform_id", Text { text: &id, app: None }).await?)
+    );
     let answer = if off { client.delete(&path).await? } else { client.post(&path, &json!({})).await? };
     Ok(table::answer(client, &answer))
 }

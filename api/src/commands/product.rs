@@ -7,7 +7,7 @@ use super::table::{self, Column};
 use anyhow::Context;
 use clap::FromArgMatches;
 use domain::catalogue::Since;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -25,6 +25,11 @@ const PRICES: Flag = Flag::of("prices")
     )
     .parsed(price);
 
+const ENTITLEMENTS: Flag = Flag::of("entitlements")
+    .named("entitlement")
+    .value("REF")
+    .help("The reference id of an entitlement of it. Can be typed more than once");
+
 const SET: Verb = Verb::put(
     "set",
     "/v1/apps/{app_id}/products/{sku}",
@@ -36,8 +41,8 @@ Example:
 Next: without --dry-run the purchases of it are settled anew, a few at a time. Give a raised price as a second one with
 its day: without a day it would be the price of all earlier purchases too.",
 )
-.flags(&[DRY_RUN, Flag::of("entitlements").named("entitlement").value("REF"), PRICES])
-.shows(Shows::Sentence(concerned));
+.flags(&[DRY_RUN, ENTITLEMENTS, PRICES])
+.shows(Shows::Sentence(affected));
 
 const LIST: Verb = Verb::get(
     "list",
@@ -61,7 +66,7 @@ Next: without --dry-run the purchases of it are settled anew, a few at a time, a
 )
 .flags(&[DRY_RUN])
 .confirm("Product {} is deleted: its purchases are settled anew, and announced without it.")
-.shows(Shows::Sentence(concerned));
+.shows(Shows::Sentence(affected));
 
 const UNMAPPED: Verb = Verb::get(
     "unmapped",
@@ -124,7 +129,7 @@ struct Import {
     /// The app's id or name.
     #[arg(long)]
     app: String,
-    /// Change nothing, only count the known purchases that it would concern.
+    /// Change nothing, only count the known purchases that it would affect.
     #[arg(long)]
     dry_run: bool,
 }
@@ -144,17 +149,22 @@ fn price(text: &str) -> Result<Value, String> {
     Ok(tag)
 }
 
-/// The number of known purchases that a change of the catalogue concerns.
-pub fn concerned(Exchange { answer, sent, .. }: &Exchange) -> String {
+/// How many known purchases a change of the catalogue affects.
+pub fn affected(exchange: &Exchange) -> String {
+    affected_purchases(&exchange.answer, exchange.typed.contains_key("dry_run"))
+}
+
+fn affected_purchases(answer: &Value, is_dry: bool) -> String {
     let count = table::field(answer, "purchases");
-    match sent.get("dry_run") {
-        Some(Value::Bool(true)) => format!("Nothing is changed yet. It would concern {count} known purchases."),
-        _ => format!("Done. It concerns {count} known purchases; they are settled anew, a few at a time."),
+    if is_dry {
+        format!("Nothing is changed yet. It would affect {count} known purchases.")
+    } else {
+        format!("Done. It affects {count} known purchases; they are settled anew, a few at a time.")
     }
 }
 
 async fn catalogue(client: &Client, app: &str) -> anyhow::Result<String> {
-    Ok(format!("/v1/apps/{}/catalogue", segment(&names::id_of(client, "app_id", app).await?)))
+    Ok(format!("/v1/apps/{}/catalogue", segment(&names::app_id(client, app).await?)))
 }
 
 async fn export(client: &Client, Export { file, app }: Export) -> anyhow::Result<ExitCode> {
@@ -175,7 +185,5 @@ async fn import(client: &Client, Import { file, app, dry_run }: Import) -> anyho
         .with_context(|| format!("{} is not JSON as `settle product export` writes it", file.display()))?;
     let query = [("dry_run", dry_run.then(|| "true".to_owned()))];
     let answer = client.change("PUT", &catalogue(client, &app).await?, &query, &document).await?;
-    let sent = Map::from_iter([("dry_run".to_owned(), json!(dry_run))]);
-    let exchange = Exchange { answer, sent, is_filtered: false };
-    Ok(table::answer_line(client, &exchange.answer, &concerned(&exchange)))
+    Ok(table::answer_line(client, &answer, &affected_purchases(&answer, dry_run)))
 }

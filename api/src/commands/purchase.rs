@@ -144,10 +144,10 @@ const NEWEST: &str = "500";
 /// Whether a notification waits, where nothing or only a platform is selected. A purchase of a filter by receipt or
 /// customer is listed before it is settled.
 async fn waiting(client: &Client, exchange: &Exchange) -> anyhow::Result<Option<String>> {
-    if exchange.sent.keys().any(|name| !["platform_id", "cursor", "limit"].contains(&name.as_str())) {
+    if exchange.typed.keys().any(|name| !["platform_id", "cursor", "limit"].contains(&name.as_str())) {
         return Ok(None);
     }
-    let platform = Some(exchange.sent("platform_id")).filter(|id| !id.is_empty());
+    let platform = Some(exchange.typed("platform_id")).filter(|id| !id.is_empty());
     let newest = [("platform_id", platform), ("limit", Some(NEWEST.to_owned()))];
     let newest = client.get("/v1/notifications", &newest).await?;
     let mut waiting = table::items(&newest).iter().filter(|one| one["outcome"].is_null());
@@ -161,15 +161,15 @@ async fn waiting(client: &Client, exchange: &Exchange) -> anyhow::Result<Option<
 
 /// The effect of an action, and the command that shows its result.
 fn effect(exchange: &Exchange, effect: &str) -> String {
-    format!("{effect}; `settle explain purchase {}` shows the result.", exchange.sent("collapse_key"))
+    format!("{effect}; `settle explain purchase {}` shows the result.", exchange.typed("collapse_key"))
 }
 
 fn held(exchange: &Exchange) -> String {
-    let until = match exchange.sent("until") {
+    let until = match exchange.typed("until") {
         until if until.is_empty() => "for seven days".to_owned(),
         until => format!("until {until}"),
     };
-    let purchase = exchange.sent("collapse_key");
+    let purchase = exchange.typed("collapse_key");
     effect(exchange, &format!("Nothing of it is settled {until} (`settle purchase release {purchase}` ends that)"))
 }
 
@@ -180,12 +180,12 @@ mod tests {
 
     #[test]
     fn a_hold_prints_its_end_and_the_next_command() {
-        for (sent, part) in [
+        for (typed, part) in [
             (json!({ "collapse_key": "r1" }), "for seven days (`settle purchase release r1`"),
             (json!({ "collapse_key": "r1", "until": "2026-12-01T00:00:00Z" }), "until 2026-12-01T00:00:00Z (`settle"),
         ] {
-            let sent = sent.as_object().cloned().unwrap_or_default();
-            let sentence = held(&Exchange { answer: Value::Null, sent, is_filtered: false });
+            let typed = typed.as_object().cloned().unwrap_or_default();
+            let sentence = held(&Exchange { answer: Value::Null, typed, is_filtered: false });
             assert!(sentence.contains(part), "{sentence}");
             assert!(sentence.ends_with("; `settle explain purchase r1` shows the result."), "{sentence}");
         }

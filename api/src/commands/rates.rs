@@ -2,7 +2,7 @@
 
 use super::client::{Client, segment};
 use super::progress::{bar, complain};
-use super::{rows, table};
+use super::{names, rows, table};
 use crate::clock;
 use crate::resources::rates::NewRate;
 use anyhow::Context;
@@ -32,7 +32,7 @@ pub struct Rates {
 
 /// Sends the rates; a wrong line is reported and left out.
 pub async fn rates(client: &Client, options: &Rates) -> anyhow::Result<ExitCode> {
-    let path = format!("/v1/apps/{}/rates", segment(&options.app));
+    let path = format!("/v1/apps/{}/rates", segment(&names::app_id(client, &options.app).await?));
     let rows = rows::read(&options.file, COLUMNS)?;
     let bar = bar("rates read", Some(rows.count));
     let (mut batch, mut stored, mut wrong) = (Vec::new(), 0_usize, 0_u64);

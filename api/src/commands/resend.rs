@@ -1,8 +1,9 @@
 //! `settle resend`: sends again what a selection covers, page by page.
 
 use super::client::{Client, Refused, Remote};
+use super::names::{self, Text};
 use super::progress::bar;
-use super::{names, table};
+use super::table;
 use crate::{clock, times};
 use clap::Subcommand;
 use domain::Timestamp;
@@ -198,24 +199,32 @@ pub async fn resend(options: Options) -> anyhow::Result<ExitCode> {
 impl Selection {
     /// The fields of the request that select this.
     async fn body(&self, client: &Client) -> anyhow::Result<Value> {
-        Ok(match self {
+        let (mut body, to, app) = match self {
             Self::Event { id, to } => {
-                json!({ "event_id": names::event_id(client, id).await?, "destination_id": to.destination })
+                (json!({ "event_id": names::event_id(client, id).await? }), to.destination.as_deref(), None)
             }
             Self::Purchase { collapse_key, failed, to } => {
                 let key = names::collapse_key(client, collapse_key).await?;
-                json!({ "collapse_key": key, "failed": failed, "destination_id": to.destination })
+                (json!({ "collapse_key": key, "failed": failed }), to.destination.as_deref(), None)
             }
             Self::Range { from, until, scope: Scope { to, app } } => {
-                json!({ "from": from, "until": until, "destination_id": to.destination, "app_id": app })
+                (json!({ "from": from, "until": until }), to.destination.as_deref(), app.as_deref())
             }
             Self::Failed { scope: Scope { to, app } } => {
-                json!({ "failed": true, "destination_id": to.destination, "app_id": app })
+                (json!({ "failed": true }), to.destination.as_deref(), app.as_deref())
             }
-            Self::Behind(to) => json!({ "behind": true, "destination_id": to.destination }),
-            Self::Missing(to) => json!({ "missing": true, "destination_id": to.destination }),
-            Self::All(to) => json!({ "all": true, "destination_id": to.destination }),
-        })
+            Self::Behind(to) => (json!({ "behind": true }), Some(to.destination.as_str()), None),
+            Self::Missing(to) => (json!({ "missing": true }), Some(to.destination.as_str()), None),
+            Self::All(to) => (json!({ "all": true }), Some(to.destination.as_str()), None),
+        };
+        if let Some(app) = app {
+            body["app_id"] = names::app_id(client, app).await?.into();
+        }
+        if let Some(text) = to {
+            let text = Text { text, app: body["app_id"].as_str() };
+            body["destination_id"] = names::id_of(client, "destination_id", text).await?.into();
+        }
+        Ok(body)
     }
 
     /// What is checked, for the progress bar.

@@ -2,7 +2,7 @@
 
 use super::client::{Client, segment};
 use super::progress::bar;
-use super::table;
+use super::{names, table};
 use crate::resources::sales::MAX_TRANSACTIONS;
 use crate::stores;
 use anyhow::{Context, bail};
@@ -52,8 +52,8 @@ pub async fn sales(client: &Client, options: &Sales) -> anyhow::Result<ExitCode>
             bail!("{name}: {} places are wrong, and nothing of it was imported", wrong.len());
         }
     };
-    let path =
-        format!("/v1/apps/{}/sales{}", segment(&options.app), if options.dry_run { "?dry_run=true" } else { "" });
+    let app = names::app_id(client, &options.app).await?;
+    let path = format!("/v1/apps/{}/sales{}", segment(&app), if options.dry_run { "?dry_run=true" } else { "" });
     let bar = bar("lines read", Some(u64::try_from(report.sales.len()).unwrap_or(u64::MAX)));
     let mut whole = json!({ "new": 0, "known": 0, "changed": 0, "matched": 0, "purchases": 0, "unmatched": [],
         "differences": [], "trials": report.trials, "without_receipt": report.without_receipt,

@@ -85,7 +85,7 @@ struct Link {
 
 async fn link(client: &Client, Link { name, role, app, lifetime }: Link) -> anyhow::Result<ExitCode> {
     let app = match app {
-        Some(app) => Some(names::id_of(client, "app_id", &app).await?),
+        Some(app) => Some(names::app_id(client, &app).await?),
         None => None,
     };
     let lifetime = lifetime.map(|lifetime| lifetime.as_secs());

@@ -25,7 +25,7 @@ pub struct StateQuery {
     /// The store's name of the customer.
     #[schemars(length(min = 1, max = 512))]
     app_user_id: Option<String>,
-    /// The id of settle.
+    /// settle's id of the customer.
     user_id: Option<UserId>,
     /// The environment whose purchases count; `production` when absent.
     environment: Option<Environment>,

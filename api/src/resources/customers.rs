@@ -21,10 +21,10 @@ pub struct NamedCustomer {
     /// The customer's own id: a UUID, a SHA-256, or any other text.
     #[schemars(length(min = 1, max = 512))]
     external_id: String,
-    /// The store's name of the customer. Exactly one of this and `receipt_id`.
+    /// The store's name of the customer; either this or a receipt.
     #[schemars(length(min = 1, max = 512))]
     app_user_id: Option<String>,
-    /// The store's name of a purchase of the customer.
+    /// A receipt that the customer owns.
     #[schemars(length(min = 1, max = 512))]
     receipt_id: Option<String>,
     /// The app's own id of the customer's device in Amplitude; absent leaves it as it is.
@@ -41,7 +41,7 @@ pub struct CustomerQuery {
     /// The store's name of the customer.
     #[schemars(length(min = 1, max = 512))]
     app_user_id: Option<String>,
-    /// The store's name of a purchase of the customer.
+    /// A receipt that the customer owns.
     #[schemars(length(min = 1, max = 512))]
     receipt_id: Option<String>,
 }
@@ -55,7 +55,7 @@ pub struct CustomerChoice {
     /// The store's name of the customer.
     #[schemars(length(min = 1, max = 512))]
     app_user_id: Option<String>,
-    /// The store's name of a purchase of the customer.
+    /// A receipt that the customer owns.
     #[schemars(length(min = 1, max = 512))]
     receipt_id: Option<String>,
 }

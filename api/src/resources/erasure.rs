@@ -30,7 +30,7 @@ pub struct ErasedCustomer {
     /// The store's name of the customer.
     #[schemars(length(min = 1, max = 512))]
     app_user_id: Option<String>,
-    /// The id of settle.
+    /// settle's id of the customer.
     user_id: Option<UserId>,
     /// Who requests it. It is stored in the report, so it must not name the customer.
     #[schemars(length(min = 1, max = 200))]

@@ -23,7 +23,7 @@ pub struct EventQuery {
     app_id: Option<AppId>,
     /// Only those about purchases of this platform.
     platform_id: Option<PlatformId>,
-    /// Only those of this purchase. The id of a destination selects the events about that destination.
+    /// Only those of this purchase; with a destination's id, those about that destination.
     collapse_key: Option<CollapseKey>,
     /// Only those of this user: about purchases that the user owned when the events were recorded.
     user_id: Option<UserId>,

@@ -42,11 +42,12 @@ pub struct NewPlatform {
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "name": "fire", "window_seconds": 60, "max_wait_seconds": null }]))]
 pub struct PlatformPatch {
-    /// The store's shared secret; null removes it.
+    /// The store's shared secret, for verification; null removes it.
     #[serde(default, deserialize_with = "nullable")]
     #[schemars(with = "Option<String>", extend("writeOnly" = true))]
     shared_secret: Option<Option<String>>,
-    /// A topic that may send to it as well.
+    /// The ARN of another topic that may send to it.
+    #[schemars(extend("x-nullIsAbsent" = true))]
     topic_arn: Option<String>,
     #[serde(flatten)]
     settings: Patch<PlatformSettings>,
@@ -98,7 +99,7 @@ pub struct OldUrl {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "overlap_hours": 24 }]))]
 pub struct RotateIngressKey {
-    /// Number of hours for which the old one takes messages, too; 72 when absent.
+    /// Number of hours for which the old URL still takes messages; 72 when absent.
     #[schemars(range(min = 0, max = 720))]
     overlap_hours: Option<u64>,
 }

@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "by": "anna", "reason": "ticket 4711" }]))]
 pub struct Action {
-    /// The author, beside the key.
+    /// Who does this, noted beside the key.
     #[schemars(length(max = 200))]
     by: Option<String>,
     /// The reason.

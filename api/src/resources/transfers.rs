@@ -32,7 +32,7 @@ pub struct MovedCustomer {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "by": "anna", "reason": "ticket 4711" }]))]
 pub struct TransferAuthor {
-    /// The author, beside the key.
+    /// Who does this, noted beside the key.
     #[schemars(length(min = 1, max = 200))]
     by: Option<String>,
     /// The reason.
@@ -51,7 +51,7 @@ impl TransferAuthor {
 /// Whose transfers are listed.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct TransferQuery {
-    /// The former or the new owner.
+    /// The user's id, as the former or the new owner.
     user_id: UserId,
 }
 

@@ -37,13 +37,13 @@ written_row! {
         /// Maximum number of events that its devices report in a day (UTC).
         #[schemars(range(min = 0, max = MAX))]
         pub device_events_per_day: i64,
-        /// Maximum number of bytes of the requests with them.
+        /// Maximum number of bytes of its devices' reports in a day.
         #[schemars(range(min = 0, max = MAX))]
         pub device_bytes_per_day: i64,
         /// Maximum number of new devices in a day; known ones are not counted.
         #[schemars(range(min = 0, max = MAX))]
         pub new_devices_per_day: i64,
-        /// Maximum number of customers in a day who are named first by a login on a device.
+        /// Maximum number of new customers in a day who are created by a login on a device.
         #[schemars(range(min = 0, max = MAX))]
         pub new_users_per_day: i64,
     }

@@ -33,15 +33,16 @@ written_row! {
         pub name: String,
         /// The app's package name in the store.
         pub package_name: String,
-        /// Whether its purchases are real.
+        /// The store's environment: whether purchases are real or tests.
         #[serde(default)]
         pub environment: Environment,
-        /// The window; by default that of the installation.
+        /// How long a purchase must be quiet before it is settled; by default that of the installation.
         #[serde(rename = "window_seconds", default)]
         #[serde(serialize_with = "to_seconds", deserialize_with = "of_seconds")]
         #[schemars(with = "i64", range(min = 1, max = 3600), transform = without_default)]
         pub window_ms: i64,
-        /// The longest wait, however often the window is restarted: at least `window_seconds`. Null: without a limit.
+        /// The longest time until a purchase is settled, however often its window is restarted; at least the window. Without
+        /// a limit by default.
         #[serde(rename = "max_wait_seconds", default)]
         #[serde(serialize_with = "to_seconds", deserialize_with = "of_some_seconds")]
         #[schemars(with = "Option<i64>", range(min = 1, max = 86400))]
@@ -52,11 +53,11 @@ written_row! {
         /// Whether a revocation is settled at once, without a window.
         #[serde(default)]
         pub flush_on_revoke: bool,
-        /// What happens to receipts that the store still does not know after a day.
+        /// Whether receipts that the store still does not know after a day are given up, or believed and marked unverified.
         #[serde(default)]
         pub unknown_receipts: UnknownReceipts,
-        /// What a login on a device moves of another named customer's; by default `review` while logins are signed, else
-        /// `immediate`.
+        /// Whether a login on a device takes over another named customer's purchases: at once, after review, or never. By
+        /// default `review` while logins are signed, else `immediate`.
         pub transfers: Option<TransferPolicy>,
         ;
         #[serde(flatten)]

@@ -21,13 +21,13 @@ pub struct DeviceEventFilter {
     pub app_id: Option<AppId>,
     /// Only those of this platform.
     pub platform_id: Option<PlatformId>,
-    /// Only those of this device.
+    /// Only those of this device: the `id` that the app made.
     pub device_id: Option<DeviceId>,
     /// Only those of this type.
     #[serde(rename = "type")]
     #[schemars(extend("enum" = domain::event::device_types()))]
     pub event_type: Option<String>,
-    /// Only the one that the app itself names so: the `id` in its report.
+    /// Only the one with this `id` in the app's report.
     pub client_id: Option<String>,
     /// Only those that were queued for this destination.
     pub destination_id: Option<DestinationId>,

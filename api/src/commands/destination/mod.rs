@@ -6,7 +6,7 @@ mod shown;
 
 use crate::commands::client::{Client, present_fields, segment};
 use crate::commands::drawn::{Exchange, Flag, Resource, Shows, Verb, Verbs};
-use crate::commands::names;
+use crate::commands::names::{self, Text};
 use crate::commands::table::{self, Column};
 use clap::FromArgMatches;
 use flags::Fields;
@@ -189,9 +189,9 @@ struct Create {
 struct Update {
     /// The destination's id or name.
     id: String,
-    /// Reset a field to its default: `rate`, `concurrency`, `schedule`, `filter`,
-    /// `headers`, `secret_key`, `sandbox_api_key`, …
-    #[arg(long, value_name = "FIELD", value_delimiter = ',')]
+    /// Remove what a flag set, so that its default applies again: `rate`, `concurrency`, `schedule`, `filter`,
+    /// `headers`, `secret-key`, `sandbox-api-key`, …
+    #[arg(long, value_name = "FLAG", value_delimiter = ',')]
     clear: Vec<String>,
     #[command(flatten)]
     fields: Fields,
@@ -234,7 +234,7 @@ struct Retry {
 }
 
 async fn id_of(client: &Client, text: &str) -> anyhow::Result<String> {
-    names::id_of(client, "destination_id", text).await
+    names::id_of(client, "destination_id", Text { text, app: None }).await
 }
 
 /// Prints a destination.
@@ -248,7 +248,7 @@ fn show(client: &Client, answer: &Value) -> ExitCode {
 }
 
 async fn create(client: &Client, Create { app, kind, disabled, fields }: Create) -> anyhow::Result<ExitCode> {
-    let app = names::id_of(client, "app_id", &app).await?;
+    let app = names::app_id(client, &app).await?;
     let mut body = fields.body()?;
     body["kind"] = kind.into();
     body["enabled"] = (!disabled).into();
@@ -266,7 +266,7 @@ async fn create(client: &Client, Create { app, kind, disabled, fields }: Create)
 
 async fn update(client: &Client, Update { id, clear, fields }: Update) -> anyhow::Result<ExitCode> {
     let mut body = fields.body()?;
-    clear.iter().for_each(|name| body[name] = Value::Null);
+    clear.iter().for_each(|name| body[name.replace('-', "_")] = Value::Null);
     change(client, &id, &body).await
 }
 
@@ -307,7 +307,7 @@ fn path(id: &str) -> String {
 }
 
 fn probed(exchange: &Exchange) -> String {
-    let id = exchange.sent("destination_id");
+    let id = exchange.typed("destination_id");
     format!(
         "If its breaker is open, it is tried now with one delivery; `settle destination show {id}` shows the result, \
          `settle destination retry {id}` sends all that is pending."

@@ -2,8 +2,6 @@
 
 use super::Flag;
 use crate::clock;
-use crate::commands::client::Client;
-use crate::commands::names;
 use crate::commands::secret::Source;
 use crate::extract::shape::{admits_null, choices, is_required, present, type_of};
 use crate::operation::{Operation, Schemas};
@@ -47,6 +45,8 @@ enum ArgumentKind {
         least: Option<i64>,
         most: Option<i64>,
     },
+    /// Set by its name alone.
+    Switch,
     Bool,
     Choice(Vec<String>),
     /// A time; a duration counts from now, ahead or back.
@@ -54,15 +54,16 @@ enum ArgumentKind {
         is_ahead: bool,
     },
     /// A duration, sent in seconds.
-    Seconds,
+    Seconds {
+        least: Option<i64>,
+        most: Option<i64>,
+    },
     /// Read from a file or from standard input.
     Secret,
     /// Texts.
     Many,
 }
 
-/// What can be named by its name.
-const NAMED: [&str; 3] = ["app", "platform", "destination"];
 /// Marks the schema of a field that null resets.
 const NULLABLE: &str = "x-nullable";
 /// What is typed for a choice that is reset.
@@ -73,13 +74,13 @@ const ENDS: [&str; 3] = ["_id", "_at", "_seconds"];
 const WHOLE: [&str; 4] = ["app_user_id", "external_id", "client_id", "analytics_device_id"];
 
 /// The parameters of a route's query, and the schema of its body; both without references.
-struct Described {
+struct Fields {
     query: Vec<Value>,
     body: Value,
 }
 
 /// The routes of the API by method and path.
-static ROUTES: LazyLock<BTreeMap<(&'static str, &'static str), Described>> = LazyLock::new(|| {
+static ROUTES: LazyLock<BTreeMap<(&'static str, &'static str), Fields>> = LazyLock::new(|| {
     let mut all = Vec::new();
     let mut schemas = Schemas::default();
     for route in routes().into_iter().filter(|route| !route.is_page) {
@@ -103,7 +104,7 @@ static ROUTES: LazyLock<BTreeMap<(&'static str, &'static str), Described>> = Laz
             *schema = resolved(schema, &definitions);
             schema[NULLABLE] = is_nullable.into();
         }
-        (call, Described { query, body })
+        (call, Fields { query, body })
     });
     described.collect()
 });
@@ -113,7 +114,7 @@ static ROUTES: LazyLock<BTreeMap<(&'static str, &'static str), Described>> = Laz
 /// # Panics
 /// When there is no such route; a test draws all.
 pub fn of_route(method: &'static str, path: &'static str, flags: &[Flag]) -> Vec<Argument> {
-    let Described { query, body } = ROUTES.get(&(method, path)).unwrap_or_else(|| panic!("no route {method} {path}"));
+    let Fields { query, body } = ROUTES.get(&(method, path)).unwrap_or_else(|| panic!("no route {method} {path}"));
     let names = path.split(['{', '}']).skip(1).step_by(2);
     let of_path = names.map(|name| Argument::new(name, Place::Path, &json!({ "type": "string" }), true, flags));
     let of_query = query.iter().map(|parameter| {
@@ -131,22 +132,41 @@ fn resolved(schema: &Value, definitions: &Map<String, Value>) -> Value {
     let inner = present(schema);
     let name = inner["$ref"].as_str().and_then(|path| path.rsplit('/').next());
     let mut found = name.and_then(|name| definitions.get(name)).unwrap_or(inner).clone();
-    if schema["description"].is_string() {
-        found["description"] = schema["description"].clone();
+    for outer in ["description", "writeOnly"] {
+        if let Some(value) = schema.get(outer) {
+            found[outer] = value.clone();
+        }
     }
     found
+}
+
+/// What stands in a path. The API describes it by its route alone.
+fn of_path(field: &str) -> Option<&'static str> {
+    Some(match field {
+        "alarm_id" => "The alarm's id",
+        "app_id" => "The app's id or name",
+        "collapse_key" => "The collapse key, or the store's receipt id",
+        "delivery_id" => "The delivery's id, which the receiver sees as `webhook-id`",
+        "destination_id" => "The destination's id or name",
+        "erasure_id" => "The report's id",
+        "event_id" => "The event's id: `event_id` in the body that a receiver got",
+        "key_id" => "The key's id",
+        "message_id" => "The store's id of the message",
+        "platform_id" => "The platform's id or name",
+        "ref" => "Its reference id, in your own system",
+        "review_id" => "The review's id, as in the alarm",
+        "sign_in_id" => "The id of the sign-in",
+        "sku" => "Its SKU at the store",
+        "topic_id" => "The topic's id",
+        "transfer_id" => "The transfer's id, as in its events",
+        _ => return None,
+    })
 }
 
 impl Argument {
     fn new(field: &str, place: Place, schema: &Value, is_required: bool, flags: &[Flag]) -> Self {
         let flag = flags.iter().find(|flag| flag.field == field).copied();
-        let of_id = || match field.strip_suffix("_id").map(|name| name.replace('_', " ")) {
-            Some(name) if NAMED.contains(&name.as_str()) => format!("The {name}'s id or name"),
-            Some(name) => format!("The {name}'s id"),
-            None if field == "collapse_key" => "The collapse key, or the store's receipt id".to_owned(),
-            None => format!("The {field}"),
-        };
-        let description = schema["description"].as_str().map_or_else(of_id, str::to_owned);
+        let description = schema["description"].as_str().or(of_path(field)).unwrap_or_default().replace('\n', " ");
         Self {
             field: field.to_owned(),
             place,
@@ -184,7 +204,7 @@ impl Argument {
         let of_kind = match &self.kind {
             ArgumentKind::Time { .. } => "TIME",
             ArgumentKind::Number { .. } => "N",
-            ArgumentKind::Seconds => "DURATION",
+            ArgumentKind::Seconds { .. } => "DURATION",
             ArgumentKind::Secret => "@FILE|-",
             _ if self.field == "app_id" => "APP",
             _ if self.field.ends_with("_id") => "ID",
@@ -199,16 +219,16 @@ impl Argument {
         if self.flag.is_hidden {
             return None;
         }
-        let help = self.flag.help.map_or_else(|| self.help.clone(), str::to_owned);
+        let help = format!("{}{}", self.flag.help.unwrap_or(&self.help), self.kind.grammar());
         let arg = Arg::new(self.field.clone()).help(help).value_name(self.value_name());
         let parse = self.flag.parse.unwrap_or(|text| Ok(text.into()));
         let arg = match &self.kind {
-            ArgumentKind::Bool if self.field != "dry_run" => arg
+            ArgumentKind::Bool => arg
                 .value_parser(value_parser!(bool))
                 .num_args(0..=1)
                 .default_missing_value("true")
                 .value_name("true|false"),
-            ArgumentKind::Bool => arg.action(ArgAction::SetTrue),
+            ArgumentKind::Switch => arg.action(ArgAction::SetTrue),
             ArgumentKind::Choice(known) => {
                 let reset = self.is_resettable().then(|| DEFAULT.to_owned());
                 arg.value_parser(PossibleValuesParser::new(known.iter().cloned().chain(reset)))
@@ -218,7 +238,10 @@ impl Argument {
             }
             ArgumentKind::Time { is_ahead: true } => arg.value_parser(|text: &str| times::instant(text, clock::now())),
             ArgumentKind::Time { is_ahead: false } => arg.value_parser(|text: &str| times::past(text, clock::now())),
-            ArgumentKind::Seconds => arg.value_parser(times::duration),
+            ArgumentKind::Seconds { least, most } => {
+                let (least, most) = (*least, *most);
+                arg.value_parser(move |text: &str| whole_seconds(text, least, most))
+            }
             ArgumentKind::Secret => arg.value_parser(value_parser!(Source)),
             ArgumentKind::Many => arg.value_parser(parse).value_delimiter(',').action(ArgAction::Append),
             ArgumentKind::Text => arg.value_parser(parse),
@@ -238,21 +261,28 @@ impl Argument {
         self.is_required.then(|| json!([]))
     }
 
-    /// What was typed, as it is sent; names of apps, platforms and destinations, and receipts, become ids.
-    pub async fn value(&self, client: &Client, matches: &ArgMatches) -> anyhow::Result<Option<Value>> {
+    /// Whether its value is a secret.
+    pub const fn is_secret(&self) -> bool {
+        matches!(self.kind, ArgumentKind::Secret)
+    }
+
+    /// Whether it can be a name that stands for an id.
+    pub const fn is_text(&self) -> bool {
+        matches!(self.kind, ArgumentKind::Text)
+    }
+
+    /// The value of the API for what was typed; names are not looked up.
+    pub fn value(&self, matches: &ArgMatches) -> anyhow::Result<Option<Value>> {
         if self.flag.is_hidden {
             return Ok(None);
         }
         let id = self.field.as_str();
         Ok(match &self.kind {
-            ArgumentKind::Bool if matches.value_source(id).is_none() => None,
-            ArgumentKind::Bool => {
-                let is_set = matches.get_one::<bool>(id).filter(|is_set| **is_set || self.field != "dry_run");
-                is_set.map(|is_set| json!(is_set))
-            }
+            ArgumentKind::Switch => matches.get_flag(id).then_some(json!(true)),
+            ArgumentKind::Bool => matches.get_one::<bool>(id).map(|is_set| json!(is_set)),
             ArgumentKind::Number { .. } => matches.get_one::<i64>(id).map(|number| json!(number)),
             ArgumentKind::Time { .. } => matches.get_one::<Timestamp>(id).map(|at| json!(at)),
-            ArgumentKind::Seconds => matches.get_one::<Duration>(id).map(seconds),
+            ArgumentKind::Seconds { .. } => matches.get_one::<u64>(id).map(|seconds| json!(seconds)),
             ArgumentKind::Secret => match matches.get_one::<Source>(id) {
                 Some(source) => Some(source.read()?.expose_secret().into()),
                 None => None,
@@ -264,29 +294,58 @@ impl Argument {
                 DEFAULT if self.is_resettable() => Value::Null,
                 text => text.into(),
             }),
-            ArgumentKind::Text => match matches.get_one::<Value>(id) {
-                Some(Value::String(text)) => Some(names::id_of(client, id, text).await?.into()),
-                other => other.cloned(),
-            },
+            ArgumentKind::Text => matches.get_one::<Value>(id).cloned(),
         })
     }
 }
 
-/// Whole seconds as an integer; a fraction as a decimal, so that the API refuses it.
-fn seconds(duration: &Duration) -> Value {
-    if duration.subsec_nanos() == 0 { json!(duration.as_secs()) } else { json!(duration.as_secs_f64()) }
+/// Parses a duration of whole seconds within limits.
+fn whole_seconds(text: &str, least: Option<i64>, most: Option<i64>) -> Result<u64, String> {
+    let duration = times::duration(text)?;
+    let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    let is_within = least.is_none_or(|least| seconds >= least) && most.is_none_or(|most| seconds <= most);
+    if duration.subsec_nanos() == 0 && is_within {
+        return Ok(duration.as_secs());
+    }
+    Err(format!("expected whole seconds{}", between(least, most, seconds_as_typed)))
+}
+
+fn seconds_as_typed(seconds: i64) -> String {
+    times::compact(Duration::from_secs(seconds.unsigned_abs()))
+}
+
+/// The limits of a number in parentheses; empty without an upper one.
+fn between(least: Option<i64>, most: Option<i64>, shown: fn(i64) -> String) -> String {
+    match (least, most) {
+        (least, Some(most)) => format!(" ({} to {})", shown(least.unwrap_or_default()), shown(most)),
+        _ => String::new(),
+    }
 }
 
 impl ArgumentKind {
+    /// How a value is typed, behind the description.
+    fn grammar(&self) -> String {
+        match self {
+            Self::Time { is_ahead: true } => " (a time, a day, or `2h` for two hours from now)".to_owned(),
+            Self::Time { is_ahead: false } => " (a time, a day, `yesterday`, or `2h` for two hours ago)".to_owned(),
+            Self::Secret => " (`@FILE`, or `-` for standard input)".to_owned(),
+            Self::Number { least, most } => between(*least, *most, |number| number.to_string()),
+            Self::Seconds { least, most } => between(*least, *most, seconds_as_typed),
+            _ => String::new(),
+        }
+    }
+
     fn of(field: &str, place: Place, schema: &Value) -> Self {
         let choices = choices(schema);
         let is_format = |format: &str| schema["format"] == format;
+        let (least, most) = (schema["minimum"].as_i64(), schema["maximum"].as_i64());
         match type_of(schema) {
             _ if !choices.is_empty() => Self::Choice(choices.into_iter().map(str::to_owned).collect()),
             _ if is_format("date-time") => Self::Time { is_ahead: place == Place::Body },
             _ if schema["writeOnly"] == true => Self::Secret,
-            "integer" if field.ends_with("_seconds") => Self::Seconds,
-            "integer" => Self::Number { least: schema["minimum"].as_i64(), most: schema["maximum"].as_i64() },
+            "integer" if field.ends_with("_seconds") => Self::Seconds { least, most },
+            "integer" => Self::Number { least, most },
+            "boolean" if field == "dry_run" => Self::Switch,
             "boolean" => Self::Bool,
             "array" => Self::Many,
             _ => Self::Text,

@@ -2,9 +2,12 @@
 
 use serde_json::Value;
 
+/// Reads a value as it is sent; an error says what was expected.
+pub type Parse = fn(&str) -> Result<Value, String>;
+
 /// Changes nothing, as all changes of the catalogue can be tried.
 pub const DRY_RUN: Flag =
-    Flag::of("dry_run").help("Change nothing, only count the known purchases that it would concern");
+    Flag::of("dry_run").help("Change nothing, only count the known purchases that it would affect");
 
 /// The flag of a field of the API. Without an entry it is named like the field, without `_id`, `_at` or `_seconds`.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +20,7 @@ pub struct Flag {
     pub(super) is_positional: bool,
     pub(super) is_required: bool,
     pub(super) is_hidden: bool,
-    pub(super) parse: Option<fn(&str) -> Result<Value, String>>,
+    pub(super) parse: Option<Parse>,
 }
 
 impl Flag {
@@ -72,7 +75,7 @@ impl Flag {
     }
 
     /// Is sent as what this function makes of the text.
-    pub const fn parsed(self, parse: fn(&str) -> Result<Value, String>) -> Self {
+    pub const fn parsed(self, parse: Parse) -> Self {
         Self { parse: Some(parse), ..self }
     }
 }

@@ -12,16 +12,18 @@ pub use shown::{Exchange, Shows};
 
 use super::client::{Client, Refused, Remote, segment};
 use super::confirm::Confirm;
+use super::names;
 use super::table::{self, Column};
 use super::{
     alarm, app, audit_log, customer, delivery, destination, device, entitlement, event, explain, feed, key,
     notification, platform, product, purchase, search, sign_in,
 };
+use anyhow::bail;
 use argument::{Argument, Place};
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use futures::future::LocalBoxFuture;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::fmt;
 use std::process::ExitCode;
 
@@ -81,7 +83,7 @@ pub struct Verb {
 enum Does {
     /// One call of the API: the method, and the path of its route.
     Call(&'static str, &'static str),
-    /// More than that, by hand: its arguments, and the function that runs it.
+    /// More than one call: a function that adds the arguments, and one that runs it.
     Own(fn(Command) -> Command, Run),
 }
 
@@ -137,7 +139,7 @@ impl Verb {
         Self { one_of, ..self }
     }
 
-    /// Asks before it does so; `{}` in the question is the first argument. A dry run is done without.
+    /// Asks for confirmation; `{}` in the question is the first argument. A dry run needs none.
     pub const fn confirm(self, question: &'static str) -> Self {
         Self { question: Some(question), ..self }
     }
@@ -147,7 +149,7 @@ impl Verb {
         Self { humanize: Some(humanize), ..self }
     }
 
-    /// Prints the answer so.
+    /// How the answer is printed; as fields without it.
     pub const fn shows(self, shows: Shows) -> Self {
         Self { shows, ..self }
     }
@@ -183,26 +185,36 @@ impl Verb {
             Does::Own(_, run) => return run(matches, client).await,
         };
         let arguments = argument::of_route(method, path, self.flags);
-        let (mut path, mut query, mut body, mut sent) = (path.to_owned(), Vec::new(), Map::new(), Map::new());
+        let (mut path, mut query, mut body) = (path.to_owned(), Vec::new(), Map::new());
+        let (mut typed, mut app) = (Map::new(), None);
         for argument in &arguments {
-            let Some(value) = argument.value(client, matches).await? else { continue };
+            let Some(mut value) = argument.value(matches)? else { continue };
+            if !argument.is_secret() {
+                typed.insert(argument.field.clone(), value.clone());
+            }
+            if let Some(text) = value.as_str().filter(|_| argument.is_text()) {
+                let id = self.id_of(client, argument, names::Text { text, app: app.as_deref() }).await?;
+                app = if argument.field == "app_id" { Some(id.clone()) } else { app };
+                value = id.into();
+            }
             let text = table::raw(&value);
             match argument.place {
                 Place::Path => path = path.replace(&format!("{{{}}}", argument.field), &segment(&text)),
                 Place::Query => query.push((argument.field.as_str(), Some(text))),
                 Place::Body => drop(body.insert(argument.field.clone(), value.clone())),
             }
-            sent.insert(argument.field.clone(), value);
         }
         let cleared = matches.try_get_many::<String>(CLEAR).ok().flatten();
         for argument in
             cleared.into_iter().flatten().filter_map(|name| arguments.iter().find(|one| one.name() == *name))
         {
-            body.insert(argument.field.clone(), Value::Null);
+            if body.insert(argument.field.clone(), Value::Null).is_some() {
+                bail!("{} is set and cleared: type one of the two", argument.typed());
+            }
         }
-        if let Some(question) = self.question.filter(|_| sent.get("dry_run") != Some(&json!(true))) {
+        if let Some(question) = self.question.filter(|_| !typed.contains_key("dry_run")) {
             let first = arguments.iter().filter(|argument| argument.is_positional());
-            let first = first.filter_map(|argument| sent.get(&argument.field)).map(table::raw).next();
+            let first = first.filter_map(|argument| typed.get(&argument.field)).map(table::raw).next();
             Confirm::from_arg_matches(matches)?.prompt(&question.replace("{}", &first.unwrap_or_default()))?;
         }
         let answer = match method {
@@ -214,8 +226,18 @@ impl Verb {
             humanize(&mut answer);
         }
         let of_list = |one: &&Argument| one.place == Place::Query && !["cursor", "limit"].contains(&one.field.as_str());
-        let is_filtered = arguments.iter().filter(of_list).any(|one| sent.contains_key(&one.field));
-        self.shows.print(client, Exchange { answer, sent, is_filtered }).await
+        let is_filtered = arguments.iter().filter(of_list).any(|one| typed.contains_key(&one.field));
+        self.shows.print(client, Exchange { answer, typed, is_filtered }).await
+    }
+
+    /// What a text means as this argument. Only what explains an event takes the id of a delivery for it.
+    async fn id_of(&self, client: &Client, argument: &Argument, named: names::Text<'_>) -> anyhow::Result<String> {
+        match (argument.field.as_str(), self.does) {
+            ("event_id", Does::Call(_, path)) if path.starts_with("/v1/explain/") => {
+                names::event_id(client, named.text).await
+            }
+            (field, _) => names::id_of(client, field, named).await,
+        }
     }
 }
 
@@ -223,13 +245,18 @@ const CLEAR: &str = "clear";
 
 /// The flag that resets fields, by the names of their flags.
 fn clear(names: Vec<String>) -> Arg {
-    let arg = Arg::new(CLEAR).long(CLEAR).value_name("FLAG").help("Reset what these flags set to its default");
+    let arg =
+        Arg::new(CLEAR).long(CLEAR).value_name("FLAG").help("Remove what these flags set: its default applies again");
     arg.value_parser(PossibleValuesParser::new(names)).value_delimiter(',').action(ArgAction::Append)
 }
 
 /// A refusal in the words of the flags that were typed.
 fn in_flags(error: anyhow::Error, arguments: &[Argument]) -> anyhow::Error {
-    let flag = |field: &str| arguments.iter().find(|argument| argument.field == field).map(Argument::typed);
+    // A part of a field is named `prices[0].currency`.
+    let flag = |field: &str| {
+        let name = field.split(['.', '[']).next().unwrap_or_default();
+        arguments.iter().find(|argument| argument.field == name).map(Argument::typed)
+    };
     match error.downcast::<Refused>() {
         Ok(refused) => refused.rename(flag).into(),
         Err(error) => error,

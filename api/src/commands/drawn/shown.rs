@@ -7,20 +7,19 @@ use futures::future::LocalBoxFuture;
 use serde_json::{Map, Value};
 use std::process::ExitCode;
 
-/// What a call sent, and what was answered.
-#[derive(Debug)]
+/// What a person typed, and what the API answered. Secrets that were typed are left out.
 pub struct Exchange {
     pub answer: Value,
     /// The arguments by the names of their fields.
-    pub sent: Map<String, Value>,
+    pub typed: Map<String, Value>,
     /// Whether some of them select part of a list.
     pub is_filtered: bool,
 }
 
 impl Exchange {
     /// One argument as text; empty when it was not typed.
-    pub fn sent(&self, field: &str) -> String {
-        self.sent.get(field).map(table::raw).unwrap_or_default()
+    pub fn typed(&self, field: &str) -> String {
+        self.typed.get(field).map(table::raw).unwrap_or_default()
     }
 }
 
@@ -41,7 +40,7 @@ pub enum Shows {
         nothing: &'static str,
         /// That about an empty list when a filter was typed.
         no_match: &'static str,
-        /// Finds a better one.
+        /// Finds the reason of an empty list.
         why_empty: Option<WhyEmpty>,
     },
     /// One sentence.

@@ -1,37 +1,86 @@
 use super::{Does, RESOURCES, Verb, Verbs, argument};
+use crate::commands::Cli;
+use crate::operation::{Operation, Schemas};
+use crate::routes::routes;
 
-fn verbs() -> Vec<(&'static str, &'static Verb)> {
+/// The verbs that are one call, with their resource.
+fn calls() -> Vec<(&'static str, &'static Verb, Vec<argument::Argument>)> {
     let all = RESOURCES.iter().flat_map(|resource| match &resource.verbs {
         Verbs::One(verb) => vec![(resource.name, verb)],
         Verbs::Named(verbs) => verbs.iter().map(|verb| (resource.name, verb)).collect(),
     });
-    all.collect()
+    let drawn = all.filter_map(|(resource, verb)| match verb.does {
+        Does::Call(method, path) => Some((resource, verb, argument::of_route(method, path, verb.flags))),
+        Does::Own(..) => None,
+    });
+    drawn.collect()
 }
 
 #[test]
 fn every_entry_of_a_flag_is_about_a_field_of_its_route() {
-    for (resource, verb) in verbs() {
-        let Does::Call(method, path) = verb.does else { continue };
-        let fields: Vec<String> = argument::of_route(method, path, &[]).into_iter().map(|one| one.field).collect();
+    for (resource, verb, arguments) in calls() {
         for flag in verb.flags {
+            let is_known = arguments.iter().any(|argument| argument.field == flag.field);
+            assert!(is_known, "{resource} {}: no field {}", verb.name, flag.field);
+        }
+    }
+}
+
+#[test]
+fn every_argument_has_a_description_on_one_line() {
+    for (resource, verb, arguments) in calls() {
+        for drawn in arguments.iter().filter_map(|argument| argument.drawn()) {
+            let help = drawn.get_help().map(ToString::to_string).unwrap_or_default();
+            let text = help.split('(').next().unwrap_or_default().trim();
             assert!(
-                fields.iter().any(|field| field == flag.field),
-                "{resource} {}: no field {}",
+                !text.is_empty() && !help.contains('\n'),
+                "settle {resource} {} {}: {help:?}",
                 verb.name,
-                flag.field
+                drawn.get_id()
             );
         }
     }
 }
 
 #[test]
-fn every_argument_has_a_description() {
-    for (resource, verb) in verbs() {
-        let Does::Call(method, path) = verb.does else { continue };
-        let arguments = argument::of_route(method, path, verb.flags);
-        for drawn in arguments.iter().filter_map(|argument| argument.drawn()) {
-            let help = drawn.get_help().map(ToString::to_string).unwrap_or_default();
-            assert!(!help.is_empty(), "settle {resource} {}: {} has no description", verb.name, drawn.get_id());
+fn what_the_api_never_shows_is_typed_as_a_file() {
+    for route in routes().iter().filter(|route| !route.is_page) {
+        let (mut operation, mut schemas) = (Operation::default(), Schemas::default());
+        (route.describe)(&mut operation, &mut schemas);
+        let Some(body) = operation.body else { continue };
+        let definitions = schemas.requests.take_definitions(true);
+        let schema = &body["content"]["application/json"]["schema"];
+        let name = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+        let Some(properties) = definitions.get(name).and_then(|schema| schema["properties"].as_object()) else {
+            continue;
+        };
+        let arguments = argument::of_route(route.method, route.path, &[]);
+        for (field, _) in properties.iter().filter(|(_, schema)| schema["writeOnly"] == true) {
+            let argument = arguments.iter().find(|argument| argument.field == *field).expect("an argument");
+            assert!(argument.is_secret() || schema["type"] == "object", "{} {}: {field}", route.method, route.path);
         }
+    }
+}
+
+#[test]
+fn a_key_that_a_call_does_not_take_is_refused_at_once() {
+    for line in [
+        "settle customer erase --app a --receipt r --reason x --by y",
+        "settle customer move --app a --user-id u --to b --reason x",
+        "settle customer name --app a --external-id e",
+        "settle customer name --app a --external-id e --receipt r --app-user-id u",
+        "settle platform update p --window 2h",
+        "settle platform update p --clear topic-arn",
+        "settle purchase list --state nonsense",
+    ] {
+        assert!(Cli::read(line.split(' ')).is_err(), "{line}");
+    }
+    for line in [
+        "settle alarm list --open false --app Radio",
+        "settle purchase list --held --platform TV",
+        "settle platform update p --clear max-wait,shared-secret --transfers default",
+        "settle product set sku --app a --dry-run",
+    ] {
+        assert!(Cli::read(line.split(' ')).is_ok(), "{line}");
     }
 }

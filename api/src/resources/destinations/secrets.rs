@@ -22,11 +22,11 @@ const HOUR_MS: i64 = 3600 * 1000;
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "overlap_hours": 48 }]))]
 pub struct RotateSecret {
-    /// `whsec_…` or `whsk_…`; a new one when absent.
+    /// The new secret, `whsec_…` or `whsk_…`; generated when absent.
     #[serde(default, deserialize_with = "secret")]
     #[schemars(with = "Option<String>", extend("writeOnly" = true))]
     secret: Option<SecretString>,
-    /// Number of hours for which the old one signs too; 24 when absent.
+    /// Number of hours for which the old secret also signs; 24 when absent.
     #[schemars(range(min = 0, max = 168))]
     overlap_hours: Option<i64>,
 }
