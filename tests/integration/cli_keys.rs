@@ -105,13 +105,17 @@ fn an_address_that_guesses_is_slowed_and_its_token_still_works() {
     let desk = Desk::open("cli-guesses");
     let created = desk.answer(&["key", "create", "--name", "unused", "--role", "read"]);
     let unused = created["key"].as_str().expect("a key");
-    let guesses: Vec<String> = (0..12).map(|_| with_key(&desk, "guess", &["app", "list"]).1).collect();
-    assert!(guesses[0].contains("A key is needed"), "{guesses:?}");
-    assert!(guesses[11].contains("too many requests"), "{guesses:?}");
+    let first = with_key(&desk, "guess", &["app", "list"]).1;
+    assert!(first.contains("A key is needed"), "{first}");
+    // Ten at once are answered; a command each would take long enough that another one is.
+    let guesses: Vec<String> = (0..12).map(|_| desk.page("/v1/apps", "guess")).collect();
+    assert!(guesses[11].starts_with("HTTP/1.1 429 "), "{guesses:?}");
+    let last = with_key(&desk, "guess", &["app", "list"]).1;
+    assert!(last.contains("too many requests"), "{last}");
     assert_eq!(with_key(&desk, unused, &["app", "list"]).0, Some(0), "a right key is taken, proved before or not");
     assert_eq!(desk.run(&["app", "list"]).status.code(), Some(0), "the token was proved before");
     let refused = desk.metric("settle_api_refused_total{reason=\"slowed\"}").expect("a count");
-    assert!(refused.ends_with(" 1") || refused.ends_with(" 2"), "{refused}");
+    assert!(!refused.ends_with(" 0"), "{refused}");
 }
 
 /// A service on this machine that gives the same answer to one request. Returns its address.

@@ -52,16 +52,18 @@ impl Desk {
 
     /// The first line of `/metrics` that begins with `name`.
     pub fn metric(&self, name: &str) -> Option<String> {
-        let address = self.url.trim_start_matches("http://");
-        let mut http = TcpStream::connect(address).expect("the service");
-        let mut page = String::new();
         let token = std::fs::read_to_string(self.folder.path().join("data/admin-token")).expect("the admin token");
-        let token = token.trim();
-        let head =
-            format!("GET /metrics HTTP/1.1\r\nhost: settle\r\nauthorization: Bearer {token}\r\nconnection: close");
+        self.page("/metrics", token.trim()).lines().find(|line| line.starts_with(name)).map(str::to_owned)
+    }
+
+    /// The answer to a GET with this key, head and body.
+    pub fn page(&self, path: &str, key: &str) -> String {
+        let mut http = TcpStream::connect(self.url.trim_start_matches("http://")).expect("the service");
+        let head = format!("GET {path} HTTP/1.1\r\nhost: settle\r\nauthorization: Bearer {key}\r\nconnection: close");
         http.write_all(format!("{head}\r\n\r\n").as_bytes()).expect("a request");
+        let mut page = String::new();
         http.read_to_string(&mut page).expect("an answer");
-        page.lines().find(|line| line.starts_with(name)).map(str::to_owned)
+        page
     }
 
     pub fn run(&self, line: &[&str]) -> Output {

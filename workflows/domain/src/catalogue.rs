@@ -65,7 +65,8 @@ pub struct InvalidSince(String);
 /// The time of day at which a day begins.
 const MIDNIGHT: &str = "T00:00:00.000000Z";
 
-/// Where a price comes from, the lowest precedence first; `event/price.rs` has the rule.
+/// Where a price comes from.
+// The lowest precedence first: `event/price.rs` has the rule. Not documentation, which the events' schema shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PriceSource {

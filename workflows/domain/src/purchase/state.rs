@@ -15,7 +15,7 @@ pub enum State {
     Active,
     /// It runs, and auto-renewal is off.
     Off,
-    /// A payment failed, and access continues in a grace period.
+    /// A payment failed, and the subscription runs on in a grace period.
     Grace,
     Expired,
     /// A one-time purchase was taken back (refunded or cancelled).
