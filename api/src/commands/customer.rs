@@ -1,177 +1,35 @@
-//! `settle customer`: the users who own purchases, the app's own ids of them, and what they may use.
+//! `settle customer`: what the table of its verbs cannot state.
 
 use super::client::{Client, present_fields, segment};
-use super::drawn::{Exchange, Flag, Resource, Shows, Verb, Verbs};
-use super::names;
-use super::table::{self, Column};
-use clap::FromArgMatches;
+use super::drawn::{Exchange, Hook};
+use super::{names, table};
+use clap::{Args, FromArgMatches};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
 
-const COLUMNS: &[Column] = &[
-    ("transfer", "transfer_id"),
-    ("cause", "cause"),
-    ("from", "from.external_id"),
-    ("to", "to.external_id"),
-    ("at", "created_at"),
-    ("by", "by"),
-    ("taken back by", "undone_by"),
+pub const HOOKS: &[(&str, Hook)] = &[
+    (
+        "show",
+        Hook::Own(Shown::augment_args, |matches, client| {
+            Box::pin(async { show(client, Shown::from_arg_matches(matches)?).await })
+        }),
+    ),
+    ("state", Hook::Print(print_state)),
+    (
+        "erase",
+        Hook::Own(Erasure::augment_args, |matches, client| {
+            Box::pin(async { erase(client, Erasure::from_arg_matches(matches)?).await })
+        }),
+    ),
+    ("erasure", Hook::Print(|exchange| print_report(&exchange.answer))),
+    (
+        "move",
+        Hook::Own(Move::augment_args, |matches, client| {
+            Box::pin(async { move_to(client, Move::from_arg_matches(matches)?).await })
+        }),
+    ),
 ];
-
-const REVIEWS: &[Column] = &[
-    ("review", "review_id"),
-    ("from", "from.external_id"),
-    ("to", "to.external_id"),
-    ("platform", "platform"),
-    ("requested", "requested_at"),
-];
-
-/// Who does it, and why.
-const AUTHOR: &[Flag] = &[
-    Flag::of("reason").help("Why, for those who look at it later"),
-    Flag::of("by").value("WHO").help("Who does it").default("cli"),
-];
-
-const NAME: Verb = Verb::put(
-    "name",
-    "/v1/apps/{app_id}/customers",
-    "Name a customer of the store, or the owner of a receipt, by your own id",
-    "\
-Example:
-  settle customer name --app ID --external-id 4711 --receipt RECEIPT
-Next: `settle purchase list --external-id 4711` shows their purchases.",
-)
-.one_of(&["app_user_id", "receipt_id"]);
-
-const SHOW: Verb = Verb::own::<Shown>(
-    "show",
-    "Show one customer",
-    "\
-Example:
-  settle customer show --app ID --external-id 4711
-  settle customer show --app ID --user-id USER
-Next: `settle purchase list --external-id 4711` shows their purchases.",
-    |matches, client| Box::pin(async { show(client, Shown::from_arg_matches(matches)?).await }),
-);
-
-const STATE: Verb = Verb::get(
-    "state",
-    "/v1/apps/{app_id}/customers/state",
-    "Show what a customer may use now, or what was known and announced of them at a time",
-    "\
-Example:
-  settle customer state --app ID --external-id 4711
-  settle customer state --app ID --external-id 4711 --at 2026-03-01T12:00:00Z
-Next: `settle purchase explain KEY` shows why a purchase is as it is.",
-)
-.flags(&[Flag::of("user_id").named("user-id")])
-.one_of(&["app_user_id", "external_id", "user_id"])
-.shows(Shows::Own(print_state));
-
-const ERASE: Verb = Verb::own::<Erasure>(
-    "erase",
-    "Erase a customer: remove the names, and ask destinations to delete the user. The ledger stays",
-    "\
-Example:
-  settle customer erase --app ID --external-id 4711 --reason \"request 17\" --by support@example.com
-Next: what it prints is the report; `settle customer erasure --app ID REPORT` prints it again.",
-    |matches, client| Box::pin(async { erase(client, Erasure::from_arg_matches(matches)?).await }),
-);
-
-const ERASURE: Verb = Verb::get(
-    "erasure",
-    "/v1/apps/{app_id}/customers/erase/{erasure_id}",
-    "Show the report of a customer who was erased",
-    "\
-Example:
-  settle customer erasure --app ID 6b275a67-0bbb-4f3a-99b9-6600bf711993
-Next: a destination that is `pending` gets its request again by itself.",
-)
-.flags(&[Flag::of("erasure_id").value("REPORT")])
-.shows(Shows::Own(|exchange| print_report(&exchange.answer)));
-
-const MOVE: Verb = Verb::own::<Move>(
-    "move",
-    "Move a customer with all purchases to the customer with another id of yours",
-    "\
-Example:
-  settle customer move --app ID --app-user-id STORE_USER --to 4712 --reason \"named by mistake\"
-Next: what gives access is announced by user.subscription.transferred.from and .to; `settle customer undo TRANSFER` takes
-it back.",
-    |matches, client| Box::pin(async { move_to(client, Move::from_arg_matches(matches)?).await }),
-);
-
-const UNDO: Verb = Verb::post(
-    "undo",
-    "/v1/transfers/{transfer_id}/undo",
-    "Take a transfer back: the customer's purchases belong to their former owner again",
-    "\
-Example:
-  settle customer undo TRANSFER --reason \"ticket 4711\"
-Next: `settle customer transfers USER` lists both transfers.",
-)
-.flags(AUTHOR);
-
-const TRANSFERS: Verb = Verb::get(
-    "transfers",
-    "/v1/transfers",
-    "List the newest transfers from and to a user",
-    "\
-Example:
-  settle customer transfers USER      (the user_id of `settle customer show`)
-Next: `settle customer undo TRANSFER` takes one back.",
-)
-.flags(&[Flag::of("user_id").value("USER").positional()])
-.list(COLUMNS, "Nothing moved from or to this user.", "Nothing moved from or to this user.");
-
-const LIST_REVIEWS: Verb = Verb::get(
-    "reviews",
-    "/v1/apps/{app_id}/transfer-reviews",
-    "List the logins on devices with receipts of another customer that wait for an answer",
-    "\
-Example:
-  settle customer reviews --app ID
-Next: `settle customer approve REVIEW` or `settle customer refuse REVIEW`; the alarm `transfer_wanted` names each. Which
-logins wait is the platform's setting `--transfers`.",
-)
-.list(REVIEWS, "No login waits for an answer.", "No login waits for an answer.");
-
-const APPROVE: Verb = Verb::post(
-    "approve",
-    "/v1/transfer-reviews/{review_id}/approve",
-    "Give what a device has receipts of to the customer who logged in on it, now and at later logins",
-    "\
-Example:
-  settle customer approve REVIEW --reason \"ticket 4711\"
-Next: `settle customer undo TRANSFER` takes back what moved; `settle customer refuse REVIEW` ends the permission.",
-)
-.flags(AUTHOR);
-
-const REFUSE: Verb = Verb::post(
-    "refuse",
-    "/v1/transfer-reviews/{review_id}/refuse",
-    "Leave what a device has receipts of with its owner, now and at later logins",
-    "\
-Example:
-  settle customer refuse REVIEW --reason \"ticket 4711\"
-Next: `settle customer approve REVIEW` changes the answer.",
-)
-.flags(AUTHOR);
-
-pub const RESOURCE: Resource = Resource {
-    name: "customer",
-    about: "Customers: the owners of purchases, by your own ids",
-    help: "\
-Example:
-  settle customer name --app ID --external-id 4711 --app-user-id l3HL7XppEMhrOGDnur9-ulvqomrSg6qyODKmah76lJU=
-Next: the purchases concerned are settled anew within minutes, and carry the id as last_seen_external_id from then on.
-A customer can be named before anything was bought. An id that another customer has already joins the two; a customer who
-has another id already keeps it.",
-    verbs: Verbs::Named(&[
-        NAME, SHOW, STATE, ERASE, ERASURE, MOVE, UNDO, LIST_REVIEWS, APPROVE, REFUSE, TRANSFERS,
-    ]),
-};
 
 #[derive(Debug, clap::Args)]
 struct Shown {

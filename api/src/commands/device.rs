@@ -1,63 +1,11 @@
-//! `settle device`: what devices reported.
+//! `settle device`: what the table of its verbs cannot state.
 
-use super::drawn::{Resource, Verb, Verbs};
-use super::explain;
-use super::table::{self, Column};
+use super::drawn::Hook;
+use super::{explain, table};
 use serde_json::{Value, json};
 
-const COLUMNS: &[Column] = &[
-    ("id", "id"),
-    ("type", "type"),
-    ("device", "device_id"),
-    ("client id", "client_id"),
-    ("received", "created_at"),
-    ("deliveries", "delivered"),
-    ("platform", "platform"),
-];
-
-const EVENTS: Verb = Verb::get(
-    "events",
-    "/v1/device-events",
-    "List events that devices reported, newest first, with how their deliveries stand",
-    "\
-Example:
-  settle device events --device DEVICE_ID --type device.impression
-Next: `settle device explain EVENT_ID` shows which destinations received one, which did not, and why.",
-)
-.humanize(add_all_statuses)
-.list(COLUMNS, "No device has reported yet.", "No event of a device matches.");
-
-const EVENT: Verb = Verb::get(
-    "event",
-    "/v1/device-events/{event_id}",
-    "Show one event with its body and its deliveries",
-    "\
-Example:
-  settle device event EVENT_ID
-Next: `settle device explain EVENT_ID` shows which destinations received it, which did not, and why.",
-);
-
-const EXPLAIN: Verb = Verb::get(
-    "explain",
-    "/v1/explain/events/{event_id}",
-    "Which destinations received an event, which did not, and why",
-    "\
-Example:
-  settle device explain EVENT_ID
-Next: `settle explain destination ID` shows how a destination answers.",
-)
-.shows(explain::EXPLANATION);
-
-pub const RESOURCE: Resource = Resource {
-    name: "device",
-    about: "Devices: the events that they reported, and which destinations got them",
-    help: "\
-Example:
-  settle device events --status failed
-  settle device explain EVENT_ID
-Next: `settle explain destination ID` shows how a destination answers.",
-    verbs: Verbs::Named(&[EVENTS, EVENT, EXPLAIN]),
-};
+pub const HOOKS: &[(&str, Hook)] =
+    &[("events", Hook::Humanize(add_all_statuses)), ("explain", Hook::Print(explain::print))];
 
 fn add_all_statuses(answer: &mut Value) {
     answer["items"].as_array_mut().into_iter().flatten().for_each(add_statuses);

@@ -15,16 +15,6 @@ use std::time::Duration;
 
 const COLUMNS: &[&str] = &["receipt_id", "app_user_id", "external_id"];
 
-/// The end of its help.
-pub const HELP: &str = "\
-Running it again continues where it stopped: known purchases are skipped. A wrong line is reported, the others are
-imported, and the exit code is 1.
-
-Example:
-  settle app import purchases.csv --platform ID --rate 10 --wait
-  settle app import --platform ID      (shows the progress)
-Next: `settle purchase list --platform ID` shows them once they are settled.";
-
 /// The file to import, and the rate.
 #[derive(Debug, clap::Args)]
 pub struct Import {

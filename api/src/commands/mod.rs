@@ -3,10 +3,8 @@
 //! This file only parses and dispatches. This folder is the composition root: the only place where the HTTP edge and
 //! the activities are connected.
 
-mod alarm;
 mod amazon;
 mod app;
-mod audit_log;
 mod check;
 mod check_revenue;
 mod client;
@@ -14,19 +12,15 @@ mod confirm;
 mod countdown;
 mod customer;
 mod data;
-mod delivery;
 mod destination;
 mod device;
 mod drawn;
-mod entitlement;
 mod event;
 mod explain;
-mod feed;
 mod healthy;
 mod help;
 mod history;
 mod import;
-mod key;
 mod layout;
 mod listen;
 mod migrate;
@@ -45,7 +39,6 @@ mod rows;
 mod run;
 mod sales;
 mod sample;
-mod search;
 mod secret;
 mod serve;
 mod settings;

@@ -27,7 +27,7 @@ pub const DESTINATION: Named = Named { id: "destination_id", name: "destination"
 
 impl Named {
     /// Whether these columns have its name.
-    pub fn is_in(&self, columns: &[Column]) -> bool {
+    pub fn is_in(&self, columns: &[Column<'_>]) -> bool {
         columns.iter().any(|(_, path)| *path == self.name)
     }
 }

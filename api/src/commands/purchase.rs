@@ -1,131 +1,18 @@
-//! `settle purchase`: purchases, and the actions on one.
+//! `settle purchase`: what the table of its verbs cannot state.
 
 use super::client::Client;
-use super::drawn::{Exchange, Flag, Resource, Shows, Verb, Verbs};
-use super::explain;
-use super::table::{self, Column};
+use super::drawn::{Exchange, Hook};
+use super::{explain, table};
 use crate::resources::purchases::state_for_people;
 use serde_json::Value;
 
-const COLUMNS: &[Column] = &[
-    ("collapse key", "collapse_key"),
-    ("receipt", "receipt_id"),
-    ("platform", "platform"),
-    ("user", "app_user_id"),
-    ("state", "state"),
-    ("revision", "revision"),
-    ("held until", "held_until"),
-    ("updated", "updated_at"),
+pub const HOOKS: &[(&str, Hook)] = &[
+    ("list", Hook::Humanize(humanize_states)),
+    ("list", Hook::WhyEmpty(|client, exchange| Box::pin(waiting(client, exchange)))),
+    ("show", Hook::Humanize(humanize_state)),
+    ("explain", Hook::Print(explain::print)),
+    ("hold", Hook::Sentence(held)),
 ];
-
-const REASON: Flag = Flag::of("reason").help("Why; it is stored");
-
-const LIST: Verb = Verb::get(
-    "list",
-    "/v1/purchases",
-    "List purchases",
-    "\
-Example:
-  settle purchase list --platform ID --limit 20
-  settle purchase list --external-id 4711
-  settle purchase list --failing
-Next: `settle explain purchase RECEIPT` explains one.",
-)
-.flags(&[Flag::of("app_user_id").named("app-user")])
-.humanize(humanize_states)
-.shows(Shows::List {
-    columns: COLUMNS,
-    nothing: "No purchases yet: try `settle sample`.",
-    no_match: "No purchase matches.",
-    why_empty: Some(|client, exchange| Box::pin(waiting(client, exchange))),
-});
-
-const SHOW: Verb = Verb::get(
-    "show",
-    "/v1/purchases/{collapse_key}",
-    "Show one purchase",
-    "\
-Example:
-  settle purchase show RECEIPT
-Next: `settle explain purchase RECEIPT` shows how it came to this state.",
-)
-.humanize(humanize_state);
-
-const EXPLAIN: Verb = Verb::get(
-    "explain",
-    "/v1/explain/purchases/{collapse_key}",
-    "Explain it in sentences: notifications, outcomes, revisions, events, deliveries, attempts",
-    "\
-Example:
-  settle purchase explain RECEIPT
-Next: `settle resend purchase RECEIPT` sends again what did not arrive.",
-)
-.shows(explain::EXPLANATION);
-
-const FLUSH: Verb = Verb::post(
-    "flush",
-    "/v1/purchases/{collapse_key}/flush",
-    "Settle now, without waiting for the window's end. Never through a hold",
-    "\
-Example:
-  settle purchase flush RECEIPT --reason \"support case 17\"
-Next: `settle explain purchase RECEIPT` shows the revision and its deliveries.",
-)
-.flags(&[REASON])
-.shows(Shows::Sentence(|exchange| effect(exchange, "What waits of it is settled now, unless it is held")));
-
-const HOLD: Verb = Verb::post(
-    "hold",
-    "/v1/purchases/{collapse_key}/hold",
-    "Stop settling for a while. Deliveries go on",
-    "\
-Example:
-  settle purchase hold RECEIPT --until 2h --reason \"ticket 4711\"
-Next: `settle purchase release RECEIPT` ends it; what came meanwhile is settled then.",
-)
-.flags(&[REASON, Flag::of("until").help("Until when: a time, or how long from now. Seven days by default")])
-.shows(Shows::Sentence(held));
-
-const RELEASE: Verb = Verb::post(
-    "release",
-    "/v1/purchases/{collapse_key}/release",
-    "End a hold",
-    "\
-Example:
-  settle purchase release RECEIPT --reason \"done\"
-Next: `settle explain purchase RECEIPT` shows what was settled.",
-)
-.flags(&[REASON])
-.shows(Shows::Sentence(|exchange| {
-    effect(exchange, "It is held no longer: what waits of it is settled when its window is over")
-}));
-
-const DISCARD: Verb = Verb::post(
-    "discard",
-    "/v1/purchases/{collapse_key}/discard",
-    "Discard what was accepted and is not settled yet",
-    "\
-Example:
-  settle purchase discard RECEIPT --reason \"test data\"
-Next: `settle explain purchase RECEIPT` shows what was discarded. What was settled before stays.",
-)
-.flags(&[REASON])
-.shows(Shows::Sentence(|exchange| {
-    effect(exchange, "What was accepted of it until now and is not settled is discarded")
-}));
-
-pub const RESOURCE: Resource = Resource {
-    name: "purchase",
-    about: "Purchases: the state of each, why it is so, and what was announced",
-    help: "\
-Wherever a COLLAPSE_KEY is expected, the store's receipt id works as well.
-
-Example:
-  settle purchase explain 6b275a67-0bbb-4f3a-99b9-6600bf711993
-  settle purchase hold RECEIPT --until 2h --reason \"ticket 4711\"
-Next: the Temporal UI shows the same purchase as the workflow `purchase/COLLAPSE_KEY`.",
-    verbs: Verbs::Named(&[LIST, SHOW, EXPLAIN, FLUSH, HOLD, RELEASE, DISCARD]),
-};
 
 fn humanize_states(answer: &mut Value) {
     answer["items"].as_array_mut().into_iter().flatten().for_each(humanize_state);
@@ -159,18 +46,16 @@ async fn waiting(client: &Client, exchange: &Exchange) -> anyhow::Result<Option<
     }))
 }
 
-/// The effect of an action, and the command that shows its result.
-fn effect(exchange: &Exchange, effect: &str) -> String {
-    format!("{effect}; `settle explain purchase {}` shows the result.", exchange.typed("collapse_key"))
-}
-
 fn held(exchange: &Exchange) -> String {
     let until = match exchange.typed("until") {
         until if until.is_empty() => "for seven days".to_owned(),
         until => format!("until {until}"),
     };
     let purchase = exchange.typed("collapse_key");
-    effect(exchange, &format!("Nothing of it is settled {until} (`settle purchase release {purchase}` ends that)"))
+    format!(
+        "Nothing of it is settled {until} (`settle purchase release {purchase}` ends that); `settle explain purchase \
+         {purchase}` shows the result."
+    )
 }
 
 #[cfg(test)]

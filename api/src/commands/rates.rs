@@ -14,12 +14,6 @@ const COLUMNS: &[&str] = &["day", "currency", "usd"];
 /// Maximum number of rates of one request.
 const BATCH: usize = 1000;
 
-/// The end of its help.
-pub const HELP: &str = "\
-Example:
-  settle app rates rates.csv --app ID
-Next: price_in_usd of what is settled from now on uses them; `settle product set --help` shows how to price a product.";
-
 /// The file of the rates, and their app.
 #[derive(Debug, clap::Args)]
 pub struct Rates {

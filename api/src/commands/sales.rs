@@ -15,17 +15,6 @@ const MAX_ERRORS: usize = 20;
 /// Transactions of one request: a quarter of the maximum, because the body limit applies too.
 const PART: usize = MAX_TRANSACTIONS / 4;
 
-/// The end of its help.
-pub const HELP: &str = "\
-A file with a wrong line is refused as a whole, and each wrong line is named with its column. Exits with 1 when
-transactions remain whose payment is not known.
-
-Example:
-  settle app import-sales sales-2026-11.csv --app ID --dry-run
-  settle app import-sales sales-2026-11.csv --app ID
-Next: purchases whose price or refund differs are settled anew, a few at a time; then `settle check revenue` shows
-that what was sent adds up. Running it again does no harm: a transaction that is known changes nothing.";
-
 /// The report, and its app.
 #[derive(Debug, clap::Args)]
 pub struct Sales {

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 /// A column: its heading, and the path of the field in each item (`destination.state`).
-pub type Column = (&'static str, &'static str);
+pub type Column<'a> = (&'a str, &'a str);
 
 /// Minimum width of a column whose text is wrapped.
 const MIN_WIDTH: usize = 16;
@@ -65,7 +65,7 @@ pub fn answer_line(client: &Client, answer: &Value, sentence: &str) -> ExitCode 
 }
 
 /// Prints a list: verbatim with `--json`, else as a table.
-pub fn answer_list(client: &Client, answer: &Value, columns: &[Column], nothing: &str) -> ExitCode {
+pub fn answer_list(client: &Client, answer: &Value, columns: &[Column<'_>], nothing: &str) -> ExitCode {
     if client.json {
         json(answer)
     } else {
@@ -80,7 +80,7 @@ pub fn json(value: &Value) {
 }
 
 /// Prints the items of a list with their chosen columns, or `nothing` when there are none.
-pub fn list(answer: &Value, columns: &[Column], nothing: &str) {
+pub fn list(answer: &Value, columns: &[Column<'_>], nothing: &str) {
     let items = items(answer);
     let cursor = answer.get("next_cursor").and_then(Value::as_str);
     if items.is_empty() {

@@ -1,6 +1,5 @@
 //! The arguments of a command, drawn from the description of its route.
 
-use super::Flag;
 use crate::clock;
 use crate::commands::secret::Source;
 use crate::extract::shape::{admits_null, choices, is_required, present, type_of};
@@ -11,10 +10,33 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use domain::Timestamp;
 use secrecy::ExposeSecret;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
+
+/// Reads a value as it is sent; an error says what was expected.
+pub type Parse = fn(&str) -> Result<Value, String>;
+
+/// How the flag of a field differs from what is drawn. Without an entry it is named like the field, without `_id`, `_at`
+/// or `_seconds`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Flag {
+    name: Option<String>,
+    /// What stands for its value in the help.
+    value: Option<String>,
+    help: Option<String>,
+    /// Is sent when nothing is typed.
+    default: Option<String>,
+    /// Is typed without its name.
+    positional: bool,
+    /// Has to be typed, though the API does not require it.
+    required: bool,
+    /// Cannot be typed.
+    hidden: bool,
+}
 
 /// Where an argument is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +52,7 @@ pub struct Argument {
     pub field: String,
     pub place: Place,
     flag: Flag,
+    parse: Option<Parse>,
     help: String,
     is_required: bool,
     /// Whether null restores its default.
@@ -113,17 +136,25 @@ static ROUTES: LazyLock<BTreeMap<(&'static str, &'static str), Fields>> = LazyLo
 ///
 /// # Panics
 /// When there is no such route; a test draws all.
-pub fn of_route(method: &'static str, path: &'static str, flags: &[Flag]) -> Vec<Argument> {
+pub fn of_route(
+    method: &str,
+    path: &str,
+    flags: &BTreeMap<String, Flag>,
+    parse: &dyn Fn(&str) -> Option<Parse>,
+) -> Vec<Argument> {
     let Fields { query, body } = ROUTES.get(&(method, path)).unwrap_or_else(|| panic!("no route {method} {path}"));
+    let drawn = |name: &str, place: Place, schema: &Value, is_required: bool| {
+        let flag = flags.get(name).cloned().unwrap_or_default();
+        Argument { flag, parse: parse(name), ..Argument::new(name, place, schema, is_required) }
+    };
     let names = path.split(['{', '}']).skip(1).step_by(2);
-    let of_path = names.map(|name| Argument::new(name, Place::Path, &json!({ "type": "string" }), true, flags));
+    let of_path = names.map(|name| drawn(name, Place::Path, &json!({ "type": "string" }), true));
     let of_query = query.iter().map(|parameter| {
         let name = parameter["name"].as_str().unwrap_or_default();
-        Argument::new(name, Place::Query, &parameter["schema"], parameter["required"] == true, flags)
+        drawn(name, Place::Query, &parameter["schema"], parameter["required"] == true)
     });
     let of_body = body["properties"].as_object().into_iter().flatten();
-    let of_body =
-        of_body.map(|(name, schema)| Argument::new(name, Place::Body, schema, is_required(body, name), flags));
+    let of_body = of_body.map(|(name, schema)| drawn(name, Place::Body, schema, is_required(body, name)));
     of_path.chain(of_query).chain(of_body).collect()
 }
 
@@ -164,13 +195,13 @@ fn of_path(field: &str) -> Option<&'static str> {
 }
 
 impl Argument {
-    fn new(field: &str, place: Place, schema: &Value, is_required: bool, flags: &[Flag]) -> Self {
-        let flag = flags.iter().find(|flag| flag.field == field).copied();
+    fn new(field: &str, place: Place, schema: &Value, is_required: bool) -> Self {
         let description = schema["description"].as_str().or(of_path(field)).unwrap_or_default().replace('\n', " ");
         Self {
             field: field.to_owned(),
             place,
-            flag: flag.unwrap_or(Flag::of("")),
+            flag: Flag::default(),
+            parse: None,
             help: description.strip_suffix('.').unwrap_or(&description).to_owned(),
             is_required,
             is_nullable: schema[NULLABLE] == true,
@@ -180,19 +211,19 @@ impl Argument {
 
     /// Whether it is typed without a name.
     pub fn is_positional(&self) -> bool {
-        self.flag.is_positional || self.place == Place::Path && self.field != "app_id" && self.flag.name.is_none()
+        self.flag.positional || self.place == Place::Path && self.field != "app_id" && self.flag.name.is_none()
     }
 
     /// Whether it can be reset to its default.
     pub fn is_resettable(&self) -> bool {
-        self.is_nullable && !self.flag.is_required && !self.flag.is_hidden
+        self.is_nullable && !self.flag.required && !self.flag.hidden
     }
 
     /// The flag's name without dashes.
     pub fn name(&self) -> String {
         let end = ENDS.iter().find(|end| !WHOLE.contains(&self.field.as_str()) && self.field.ends_with(*end));
         let field = end.and_then(|end| self.field.strip_suffix(end)).unwrap_or(&self.field);
-        self.flag.name.map_or_else(|| field.replace('_', "-"), str::to_owned)
+        self.flag.name.clone().unwrap_or_else(|| field.replace('_', "-"))
     }
 
     /// As it is typed.
@@ -211,17 +242,17 @@ impl Argument {
             _ => "",
         };
         let own = || if of_kind.is_empty() { self.name().to_uppercase().replace('-', "_") } else { of_kind.to_owned() };
-        self.flag.value.map_or_else(own, str::to_owned)
+        self.flag.value.clone().unwrap_or_else(own)
     }
 
     /// The argument of the command line; none where it cannot be typed.
     pub fn drawn(&self) -> Option<Arg> {
-        if self.flag.is_hidden {
+        if self.flag.hidden {
             return None;
         }
-        let help = format!("{}{}", self.flag.help.unwrap_or(&self.help), self.kind.grammar());
+        let help = format!("{}{}", self.flag.help.as_ref().unwrap_or(&self.help), self.kind.grammar());
         let arg = Arg::new(self.field.clone()).help(help).value_name(self.value_name());
-        let parse = self.flag.parse.unwrap_or(|text| Ok(text.into()));
+        let parse = self.parse.unwrap_or(|text| Ok(text.into()));
         let arg = match &self.kind {
             ArgumentKind::Bool => arg
                 .value_parser(value_parser!(bool))
@@ -246,11 +277,11 @@ impl Argument {
             ArgumentKind::Many => arg.value_parser(parse).value_delimiter(',').action(ArgAction::Append),
             ArgumentKind::Text => arg.value_parser(parse),
         };
-        let arg = match self.flag.default {
-            Some(default) => arg.default_value(default),
+        let arg = match &self.flag.default {
+            Some(default) => arg.default_value(default.clone()),
             None => arg,
         };
-        let is_typed = self.is_required && !matches!(self.kind, ArgumentKind::Many) || self.flag.is_required;
+        let is_typed = self.is_required && !matches!(self.kind, ArgumentKind::Many) || self.flag.required;
         let is_required = is_typed && self.flag.default.is_none();
         let arg = arg.required(is_required);
         Some(if self.is_positional() { arg } else { arg.long(self.name()) })
@@ -273,7 +304,7 @@ impl Argument {
 
     /// The value of the API for what was typed; names are not looked up.
     pub fn value(&self, matches: &ArgMatches) -> anyhow::Result<Option<Value>> {
-        if self.flag.is_hidden {
+        if self.flag.hidden {
             return Ok(None);
         }
         let id = self.field.as_str();

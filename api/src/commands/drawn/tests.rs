@@ -1,27 +1,42 @@
-use super::{Does, RESOURCES, Verb, Verbs, argument};
+use super::verb::{Hook, Verb};
+use super::{RESOURCES, SOURCES, argument};
 use crate::commands::Cli;
 use crate::operation::{Operation, Schemas};
 use crate::routes::routes;
+use std::collections::BTreeMap;
 
 /// The verbs that are one call, with their resource.
 fn calls() -> Vec<(&'static str, &'static Verb, Vec<argument::Argument>)> {
-    let all = RESOURCES.iter().flat_map(|resource| match &resource.verbs {
-        Verbs::One(verb) => vec![(resource.name, verb)],
-        Verbs::Named(verbs) => verbs.iter().map(|verb| (resource.name, verb)).collect(),
-    });
-    let drawn = all.filter_map(|(resource, verb)| match verb.does {
-        Does::Call(method, path) => Some((resource, verb, argument::of_route(method, path, verb.flags))),
-        Does::Own(..) => None,
-    });
-    drawn.collect()
+    let all = RESOURCES.iter().flat_map(|resource| resource.verbs.iter().map(|verb| (resource.name, verb)));
+    let calls = all.filter(|(_, verb)| verb.call().is_some());
+    calls.map(|(resource, verb)| (resource, verb, verb.arguments())).collect()
 }
 
 #[test]
 fn every_entry_of_a_flag_is_about_a_field_of_its_route() {
     for (resource, verb, arguments) in calls() {
-        for flag in verb.flags {
-            let is_known = arguments.iter().any(|argument| argument.field == flag.field);
-            assert!(is_known, "{resource} {}: no field {}", verb.name, flag.field);
+        for field in verb.flags.keys() {
+            let is_known = arguments.iter().any(|argument| argument.field == *field);
+            assert!(is_known, "{resource} {}: no field {field}", verb.name);
+        }
+    }
+}
+
+#[test]
+fn every_verb_has_either_a_call_or_a_hook_that_runs_it() {
+    for resource in RESOURCES.iter() {
+        for verb in &resource.verbs {
+            let is_own = verb.hooks.iter().any(|hook| matches!(hook, Hook::Own(..)));
+            assert!(is_own != verb.call.is_some(), "{} {}", resource.name, verb.name);
+        }
+    }
+    for (name, _, hooks) in SOURCES {
+        let resource = RESOURCES.iter().find(|resource| resource.name == name).expect("a resource");
+        for (verb, _) in hooks {
+            assert!(
+                resource.verbs.iter().any(|known| known.name == *verb),
+                "a hook of {name} {verb}, which there is not"
+            );
         }
     }
 }
@@ -54,7 +69,7 @@ fn what_the_api_never_shows_is_typed_as_a_file() {
         let Some(properties) = definitions.get(name).and_then(|schema| schema["properties"].as_object()) else {
             continue;
         };
-        let arguments = argument::of_route(route.method, route.path, &[]);
+        let arguments = argument::of_route(route.method, route.path, &BTreeMap::new(), &|_| None);
         for (field, _) in properties.iter().filter(|(_, schema)| schema["writeOnly"] == true) {
             let argument = arguments.iter().find(|argument| argument.field == *field).expect("an argument");
             assert!(argument.is_secret() || schema["type"] == "object", "{} {}: {field}", route.method, route.path);

@@ -1,0 +1,195 @@
+//! One command: its entry in a table, the command line drawn from it, and its call.
+
+use super::argument::{self, Argument, Flag, Parse, Place};
+use super::print::Exchange;
+use crate::commands::client::{Client, Refused, segment};
+use crate::commands::confirm::Confirm;
+use crate::commands::{names, table};
+use anyhow::bail;
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Args, Command, FromArgMatches};
+use futures::future::LocalBoxFuture;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+/// What a table cannot state.
+pub enum Hook {
+    /// The command is more than one call: adds its arguments, and runs it.
+    Own(fn(Command) -> Command, Run),
+    /// Reads the value of a field.
+    Parse(&'static str, Parse),
+    /// Changes an answer before it is shown to people.
+    Humanize(fn(&mut Value)),
+    /// Prints an answer for people.
+    Print(fn(&Exchange)),
+    /// The sentence about an answer.
+    Sentence(fn(&Exchange) -> String),
+    /// Finds the reason of an empty list; `None` when there is no other than its usual sentence.
+    WhyEmpty(WhyEmpty),
+}
+
+/// Runs a command that is more than one call.
+pub type Run = for<'a> fn(&'a ArgMatches, &'a Client) -> LocalBoxFuture<'a, anyhow::Result<ExitCode>>;
+pub type WhyEmpty = for<'a> fn(&'a Client, &'a Exchange) -> LocalBoxFuture<'a, anyhow::Result<Option<String>>>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Verb {
+    pub name: String,
+    /// The method and path of its route; absent where a hook runs it.
+    pub call: Option<String>,
+    /// What it does, in one sentence.
+    about: String,
+    /// The end of its help: an example, and what to do next.
+    help: String,
+    /// What differs from the flags that are drawn, by field.
+    #[serde(default)]
+    pub flags: BTreeMap<String, Flag>,
+    /// Fields of which exactly one has to be typed.
+    #[serde(default)]
+    one_of: Vec<String>,
+    /// The question before it is done, `{}` for the first argument. A dry run needs none.
+    confirm: Option<String>,
+    /// The columns of a table: `heading = path.of.field`, or the name of both. A column `platform` or `destination` has
+    /// the name beside the id.
+    #[serde(default)]
+    pub(super) columns: Vec<String>,
+    /// The sentence about an empty list.
+    pub(super) nothing: Option<String>,
+    /// That when a filter was typed, if it is another one.
+    pub(super) no_match: Option<String>,
+    /// The sentence about an answer; `{field}` is what was typed, else that of the answer.
+    pub(super) sentence: Option<String>,
+    /// What to do next, printed behind the fields of an answer.
+    pub(super) next: Option<String>,
+    #[serde(skip)]
+    pub hooks: Vec<&'static Hook>,
+}
+
+impl Verb {
+    /// Its arguments; none where a hook runs it.
+    pub fn arguments(&self) -> Vec<Argument> {
+        let parse = |field: &str| {
+            self.hooks.iter().find_map(|hook| match hook {
+                Hook::Parse(name, parse) if *name == field => Some(*parse),
+                _ => None,
+            })
+        };
+        self.call().map_or_else(Vec::new, |(method, path)| argument::of_route(method, path, &self.flags, &parse))
+    }
+
+    pub fn call(&self) -> Option<(&str, &str)> {
+        self.call.as_deref().and_then(|call| call.split_once(' '))
+    }
+
+    /// The command under a name.
+    pub fn command(&self, name: &str) -> Command {
+        let own = self.hooks.iter().find_map(|hook| match hook {
+            Hook::Own(augment, _) => Some(augment),
+            _ => None,
+        });
+        let command = Command::new(name.to_owned());
+        let command = match own {
+            Some(augment) => augment(command),
+            None => self.augment(command),
+        };
+        command.about(&self.about).after_help(&self.help)
+    }
+
+    fn augment(&self, command: Command) -> Command {
+        let arguments = self.arguments();
+        let command = command.args(arguments.iter().filter_map(Argument::drawn));
+        let resettable: Vec<String> = arguments.iter().filter(|one| one.is_resettable()).map(Argument::name).collect();
+        let command = if resettable.is_empty() { command } else { command.arg(clear(resettable)) };
+        let command = match self.one_of.as_slice() {
+            [] => command,
+            fields => command.group(ArgGroup::new("one of").args(fields).required(true)),
+        };
+        if self.confirm.is_some() { Confirm::augment_args(command) } else { command }
+    }
+
+    pub async fn run(&'static self, client: &Client, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
+        let Some((method, path)) = self.call() else { return self.run_hook(client, matches).await };
+        let arguments = self.arguments();
+        let (mut path, mut query, mut body) = (path.to_owned(), Vec::new(), Map::new());
+        let (mut typed, mut app) = (Map::new(), None);
+        for argument in &arguments {
+            let Some(mut value) = argument.value(matches)? else { continue };
+            if !argument.is_secret() {
+                typed.insert(argument.field.clone(), value.clone());
+            }
+            if let Some(text) = value.as_str().filter(|_| argument.is_text()) {
+                let id = self.id_of(client, argument, names::Text { text, app: app.as_deref() }).await?;
+                app = if argument.field == "app_id" { Some(id.clone()) } else { app };
+                value = id.into();
+            }
+            let text = table::raw(&value);
+            match argument.place {
+                Place::Path => path = path.replace(&format!("{{{}}}", argument.field), &segment(&text)),
+                Place::Query => query.push((argument.field.as_str(), Some(text))),
+                Place::Body => drop(body.insert(argument.field.clone(), value.clone())),
+            }
+        }
+        let cleared = matches.try_get_many::<String>(CLEAR).ok().flatten().into_iter().flatten();
+        for argument in cleared.filter_map(|name| arguments.iter().find(|one| one.name() == *name)) {
+            if body.insert(argument.field.clone(), Value::Null).is_some() {
+                bail!("{} is set and cleared: type one of the two", argument.typed());
+            }
+        }
+        if let Some(question) = self.confirm.as_ref().filter(|_| !typed.contains_key("dry_run")) {
+            let first = arguments.iter().filter(|argument| argument.is_positional());
+            let first = first.filter_map(|argument| typed.get(&argument.field)).map(table::raw).next();
+            Confirm::from_arg_matches(matches)?.prompt(&question.replace("{}", &first.unwrap_or_default()))?;
+        }
+        let answer = match method {
+            "GET" => client.get(&path, &query).await,
+            method => client.change(method, &path, &query, &Value::Object(body)).await,
+        };
+        let answer = answer.map_err(|error| in_flags(error, &arguments))?;
+        let of_list = |one: &&Argument| one.place == Place::Query && !["cursor", "limit"].contains(&one.field.as_str());
+        let is_filtered = arguments.iter().filter(of_list).any(|one| typed.contains_key(&one.field));
+        self.print(client, Exchange { answer, typed, is_filtered }).await
+    }
+
+    async fn run_hook(&self, client: &Client, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
+        for hook in &self.hooks {
+            if let Hook::Own(_, run) = hook {
+                return run(matches, client).await;
+            }
+        }
+        bail!("`{}` has neither a call nor a hook", self.name)
+    }
+
+    /// What a text means as this argument. Only what explains an event takes the id of a delivery for it.
+    async fn id_of(&self, client: &Client, argument: &Argument, named: names::Text<'_>) -> anyhow::Result<String> {
+        let is_explained = self.call().is_some_and(|(_, path)| path.starts_with("/v1/explain/"));
+        match argument.field.as_str() {
+            "event_id" if is_explained => names::event_id(client, named.text).await,
+            field => names::id_of(client, field, named).await,
+        }
+    }
+}
+
+const CLEAR: &str = "clear";
+
+/// The flag that resets fields, by the names of their flags.
+fn clear(names: Vec<String>) -> Arg {
+    let arg = Arg::new(CLEAR).long(CLEAR).value_name("FLAG");
+    let arg = arg.help("Remove what these flags set: its default applies again");
+    arg.value_parser(PossibleValuesParser::new(names)).value_delimiter(',').action(ArgAction::Append)
+}
+
+/// A refusal in the words of the flags that were typed.
+fn in_flags(error: anyhow::Error, arguments: &[Argument]) -> anyhow::Error {
+    // A part of a field is named `prices[0].currency`.
+    let flag = |field: &str| {
+        let name = field.split(['.', '[']).next().unwrap_or_default();
+        arguments.iter().find(|argument| argument.field == name).map(Argument::typed)
+    };
+    match error.downcast::<Refused>() {
+        Ok(refused) => refused.rename(flag).into(),
+        Err(error) => error,
+    }
+}
